@@ -1,0 +1,103 @@
+//! What a device is to a board.
+//!
+//! A device never calls a vCPU or another device. It answers an access and *returns* what should
+//! happen next as [`Action`]s; the bus performs them after it has unlocked the device.
+
+use crate::Width;
+
+/// Why a machine stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The guest asked for power-off.
+    PowerOff,
+    /// The guest asked for a reset.
+    Reset,
+    /// The guest reported a failure with a code of its own (a test finisher, a panic device).
+    Failure(u32),
+}
+
+/// What the bus does for a device after the device is unlocked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Drive input `line` of the board's interrupt controller to `level`.
+    Irq {
+        /// Input number at the interrupt controller.
+        line: u32,
+        /// True while the device asks for attention.
+        level: bool,
+    },
+    /// Drive interrupt input `line` (the CPU's own numbering) of a vCPU.
+    Cpu {
+        /// Index of the vCPU on the board.
+        vcpu: u32,
+        /// The CPU's interrupt input; on RISC-V the bit number in `mip`.
+        line: u32,
+        /// True while the interrupt is asserted.
+        level: bool,
+    },
+    /// (Re)arm the device's timer: call [`Device::timer`] once the clock reaches `at` nanoseconds.
+    Timer {
+        /// Absolute clock time in nanoseconds; `None` disarms.
+        at: Option<u64>,
+    },
+    /// Stop the whole machine.
+    Stop(StopReason),
+}
+
+/// Actions collected during one call of a device.
+#[derive(Default, Debug)]
+pub struct Actions {
+    list: Vec<Action>,
+}
+
+impl Actions {
+    /// An empty list; does not allocate.
+    pub const fn new() -> Actions {
+        Actions { list: Vec::new() }
+    }
+
+    /// Adds `action` at the end.
+    pub fn push(&mut self, action: Action) {
+        self.list.push(action);
+    }
+
+    /// Shorthand for [`Action::Irq`].
+    pub fn irq(&mut self, line: u32, level: bool) {
+        self.push(Action::Irq { line, level });
+    }
+
+    /// Takes all actions out, in order.
+    pub fn take(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.list)
+    }
+
+    /// True when nothing was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// One device with one window of registers.
+///
+/// Offsets are relative to the window and always inside it. `now` is the board's clock in
+/// nanoseconds. A guest can make any access at any time: an implementation never panics, and what
+/// the data sheet leaves undefined reads as zero and ignores writes.
+pub trait Device: Send {
+    /// Short lower-case name, as in `info devices` ("plic", "uart0").
+    fn name(&self) -> &str;
+
+    /// Reads `width` bytes at `offset`; bits above the width are zero.
+    fn read(&mut self, offset: u64, width: Width, now: u64, out: &mut Actions) -> u64;
+
+    /// Writes the low `width` bytes of `value` at `offset`.
+    fn write(&mut self, offset: u64, width: Width, value: u64, now: u64, out: &mut Actions);
+
+    /// The time asked for by [`Action::Timer`] has come.
+    fn timer(&mut self, _now: u64, _out: &mut Actions) {}
+
+    /// Input `line` changed to `level` (interrupt controllers only).
+    fn input(&mut self, _line: u32, _level: bool, _out: &mut Actions) {}
+
+    /// Back to the state after power-on.
+    fn reset(&mut self, out: &mut Actions);
+}

@@ -1,0 +1,19 @@
+//! The traits everyone meets at: vCPU, bus and devices, block backends, clock.
+//!
+//! Nothing here knows a guest CPU, an engine or a board; every other crate may import it.
+
+pub mod block;
+pub mod bus;
+pub mod clock;
+pub mod device;
+pub mod mailbox;
+pub mod vcpu;
+pub mod width;
+
+pub use block::{BlockBackend, BlockError};
+pub use bus::Bus;
+pub use clock::{Clock, CountClock, HostClock};
+pub use device::{Action, Actions, Device, StopReason};
+pub use mailbox::Mailbox;
+pub use vcpu::{Exit, RegisterInfo, Vcpu};
+pub use width::Width;

@@ -1,0 +1,72 @@
+//! What a vCPU is to a board.
+
+use crate::{Mailbox, StopReason};
+use std::sync::Arc;
+
+/// Why [`Vcpu::run`] came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The instruction budget is used up.
+    Budget,
+    /// The guest waits for an interrupt; none is pending and enabled. `deadline` is the clock
+    /// time in nanoseconds at which the CPU's own timer will raise one.
+    Idle {
+        /// Clock time in nanoseconds of the CPU's own timer, if armed.
+        deadline: Option<u64>,
+    },
+    /// The guest called the firmware and the board itself is the firmware. The PC still points at
+    /// the calling instruction.
+    Firmware {
+        /// The CPU's own cause number; on RISC-V the value that `mcause` would get.
+        cause: u64,
+        /// What `mtval` would get.
+        value: u64,
+    },
+    /// Another thread asked the vCPU to stop ([`Mailbox::PAUSE`]).
+    Paused,
+    /// A device stopped the machine.
+    Stopped(StopReason),
+    /// The guest got into a state that the CPU cannot leave (its manual says which), in words.
+    Dead(String),
+}
+
+/// One register as debuggers, snapshots and the lock-step test see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegisterInfo {
+    /// Name as in the manual.
+    pub name: &'static str,
+    /// Index for [`Vcpu::get`] and [`Vcpu::set`].
+    pub slot: u16,
+    /// Width in bits.
+    pub bits: u8,
+}
+
+/// One virtual CPU, whoever runs its instructions.
+pub trait Vcpu: Send {
+    /// Runs until something in [`Exit`] happens, executing at most `budget` instructions.
+    fn run(&mut self, budget: u64) -> Exit;
+
+    /// Runs exactly one translated block (or one interpreted instruction where there is none).
+    fn step_block(&mut self) -> Exit;
+
+    /// Instructions executed since power-on.
+    fn count(&self) -> u64;
+
+    /// All architectural registers.
+    fn registers(&self) -> &'static [RegisterInfo];
+
+    /// Reads a register by [`RegisterInfo::slot`].
+    fn get(&self, slot: u16) -> u64;
+
+    /// Writes a register by [`RegisterInfo::slot`].
+    fn set(&mut self, slot: u16, value: u64);
+
+    /// The program counter (a virtual address).
+    fn pc(&self) -> u64;
+
+    /// Moves the program counter.
+    fn set_pc(&mut self, pc: u64);
+
+    /// What other threads use to reach this vCPU.
+    fn mailbox(&self) -> Arc<Mailbox>;
+}

@@ -1,0 +1,1 @@
+//! Interpreter, baseline compiler, code cache, software TLB, dispatch.

@@ -1,0 +1,1 @@
+//! Disks, Debian packages, initramfs archives.

@@ -1,0 +1,1 @@
+//! Instruction semantics (Sem), the Isa trait and the intermediate representation.

@@ -1,0 +1,1 @@
+//! RISC-V: decode, semantics and system state.

@@ -1,0 +1,1 @@
+//! Boards, boot, vCPU threads.

@@ -1,0 +1,292 @@
+//! Guest memory: one door to the RAM of a machine.
+//!
+//! RAM is a memfd mapped once. Other vCPUs and devices write it at any time, so it is touched only
+//! through relaxed atomics (here), or by generated code; never as `&[u8]`. Every write made here
+//! passes the *write guard* first: where a page holds translated code, its owner is told.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use trine_base::Width;
+
+/// log2 of the page size of the write guard.
+pub const PAGE_BITS: u32 = 12;
+/// Page size of the write guard in bytes.
+pub const PAGE: u64 = 1 << PAGE_BITS;
+
+/// Why RAM could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// The size is zero, not a multiple of the page size, or wraps the address space.
+    #[error("a memory size of {0} bytes cannot be: it must be a multiple of 4096 and not zero")]
+    Size(u64),
+    /// The host has less memory than was asked for.
+    #[error("the guest was to have {want} MiB of memory, but the host has only {have} MiB available")]
+    TooLarge {
+        /// What was asked for, in MiB.
+        want: u64,
+        /// What `/proc/meminfo` calls available, in MiB.
+        have: u64,
+    },
+    /// The host refused.
+    #[error("the host refused {bytes} bytes of memory: {error}")]
+    Host {
+        /// What was asked for, in bytes.
+        bytes: u64,
+        /// Its reason.
+        error: std::io::Error,
+    },
+}
+
+/// Someone who keeps translations of guest pages.
+pub trait CodeOwner: Send + Sync {
+    /// Page `page` (physical address >> 12), marked by [`Ram::mark_code`], is about to be written.
+    /// Called before the bytes change, with no lock held.
+    fn code_written(&self, page: u64);
+}
+
+/// The RAM of one machine: a contiguous range of guest-physical addresses.
+pub struct Ram {
+    base: u64,
+    size: u64,
+    host: NonNull<u8>,
+    _file: File,
+    /// One byte a page: non-zero while translated code was made from it.
+    code: Box<[AtomicU8]>,
+    owners: Mutex<Vec<Arc<dyn CodeOwner>>>,
+}
+
+// SAFETY: `host` points to a shared mapping that lives as long as `Ram` and is accessed only
+// through atomics, whose operations are safe from any thread.
+unsafe impl Send for Ram {}
+// SAFETY: as above; all interior state is atomics or behind a mutex.
+unsafe impl Sync for Ram {}
+
+impl Ram {
+    /// RAM of `size` bytes at guest-physical address `base`, all zero.
+    pub fn new(base: u64, size: u64) -> Result<Ram, MemoryError> {
+        if size == 0 || !size.is_multiple_of(PAGE) || base.checked_add(size).is_none() {
+            return Err(MemoryError::Size(size));
+        }
+        if let Some(have) = host_available()
+            && size > have
+        {
+            return Err(MemoryError::TooLarge { want: size >> 20, have: have >> 20 });
+        }
+        let fail = || MemoryError::Host { bytes: size, error: std::io::Error::last_os_error() };
+        // SAFETY: the name is a NUL-terminated literal; the result is checked.
+        let fd = unsafe { libc::memfd_create(c"trine-ram".as_ptr(), libc::MFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(fail());
+        }
+        // SAFETY: `fd` was just made and nobody else owns it.
+        let file = unsafe { File::from_raw_fd(fd) };
+        file.set_len(size).map_err(|error| MemoryError::Host { bytes: size, error })?;
+        // SAFETY: a new shared mapping of a file of that size, at an address of the kernel's choice.
+        let host = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                size as usize,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_NORESERVE,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        if host == libc::MAP_FAILED {
+            return Err(fail());
+        }
+        let host = NonNull::new(host.cast()).ok_or_else(fail)?;
+        let code = (0..size >> PAGE_BITS).map(|_| AtomicU8::new(0)).collect();
+        Ok(Ram { base, size, host, _file: file, code, owners: Mutex::new(Vec::new()) })
+    }
+
+    /// First guest-physical address.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether all of `address .. address + len` is RAM.
+    #[inline(always)]
+    pub fn contains(&self, address: u64, len: u64) -> bool {
+        let offset = address.wrapping_sub(self.base);
+        offset < self.size && len <= self.size - offset
+    }
+
+    /// Host address of a guest-physical address, for generated code; `None` where there is no RAM.
+    #[inline(always)]
+    pub fn host_address(&self, address: u64) -> Option<usize> {
+        let offset = address.wrapping_sub(self.base);
+        (offset < self.size).then(|| self.host.as_ptr() as usize + offset as usize)
+    }
+
+    #[inline(always)]
+    fn pointer(&self, address: u64, width: Width) -> Option<*mut u8> {
+        // SAFETY: the range was checked to lie inside the mapping.
+        self.contains(address, width.bytes())
+            .then(|| unsafe { self.host.as_ptr().add((address - self.base) as usize) })
+    }
+
+    /// Reads a little-endian value; `None` outside RAM. Atomic where `address` is aligned.
+    #[inline(always)]
+    pub fn load(&self, address: u64, width: Width) -> Option<u64> {
+        let p = self.pointer(address, width)?;
+        if !width.aligned(p as u64) {
+            let mut bytes = [0; 8];
+            self.read(address, &mut bytes[..width.bytes() as usize])?;
+            return Some(u64::from_le_bytes(bytes));
+        }
+        // SAFETY: `p` is inside the mapping, aligned, and RAM is only accessed atomically.
+        Some(unsafe {
+            match width {
+                Width::B1 => AtomicU8::from_ptr(p).load(Ordering::Relaxed) as u64,
+                Width::B2 => AtomicU16::from_ptr(p.cast()).load(Ordering::Relaxed) as u64,
+                Width::B4 => AtomicU32::from_ptr(p.cast()).load(Ordering::Relaxed) as u64,
+                Width::B8 => AtomicU64::from_ptr(p.cast()).load(Ordering::Relaxed),
+            }
+        })
+    }
+
+    /// Writes a little-endian value; `None` outside RAM. Atomic where `address` is aligned.
+    #[inline(always)]
+    pub fn store(&self, address: u64, width: Width, value: u64) -> Option<()> {
+        let p = self.pointer(address, width)?;
+        if !width.aligned(p as u64) {
+            return self.write(address, &value.to_le_bytes()[..width.bytes() as usize]);
+        }
+        self.guard(address, width.bytes());
+        // SAFETY: `p` is inside the mapping, aligned, and RAM is only accessed atomically.
+        unsafe {
+            match width {
+                Width::B1 => AtomicU8::from_ptr(p).store(value as u8, Ordering::Relaxed),
+                Width::B2 => AtomicU16::from_ptr(p.cast()).store(value as u16, Ordering::Relaxed),
+                Width::B4 => AtomicU32::from_ptr(p.cast()).store(value as u32, Ordering::Relaxed),
+                Width::B8 => AtomicU64::from_ptr(p.cast()).store(value, Ordering::Relaxed),
+            }
+        }
+        Some(())
+    }
+
+    /// Sequentially consistent compare-and-exchange of an aligned value of 4 or 8 bytes: the value
+    /// found there (equal to `expect` when it was replaced), or `None` outside RAM or unaligned.
+    pub fn compare_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
+        let p = self.pointer(address, width).filter(|p| width.aligned(*p as u64))?;
+        self.guard(address, width.bytes());
+        let order = Ordering::SeqCst;
+        // SAFETY: `p` is inside the mapping, aligned, and RAM is only accessed atomically.
+        unsafe {
+            match width {
+                Width::B4 => Some(
+                    AtomicU32::from_ptr(p.cast())
+                        .compare_exchange(expect as u32, new as u32, order, order)
+                        .unwrap_or_else(|found| found) as u64,
+                ),
+                Width::B8 => Some(
+                    AtomicU64::from_ptr(p.cast())
+                        .compare_exchange(expect, new, order, order)
+                        .unwrap_or_else(|found| found),
+                ),
+                Width::B1 | Width::B2 => None,
+            }
+        }
+    }
+
+    /// Fills `buf` from `address`; `None` (and nothing read) unless all of it is RAM.
+    pub fn read(&self, address: u64, buf: &mut [u8]) -> Option<()> {
+        if !self.contains(address, buf.len() as u64) {
+            return None;
+        }
+        let mut at = address;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let width = if at.is_multiple_of(8) && rest.len() >= 8 { Width::B8 } else { Width::B1 };
+            let value = self.load(at, width)?.to_le_bytes();
+            let (head, tail) = rest.split_at_mut(width.bytes() as usize);
+            head.copy_from_slice(&value[..head.len()]);
+            rest = tail;
+            at += width.bytes();
+        }
+        Some(())
+    }
+
+    /// Stores `buf` at `address`; `None` (and nothing written) unless all of it is RAM.
+    pub fn write(&self, address: u64, buf: &[u8]) -> Option<()> {
+        if !self.contains(address, buf.len() as u64) {
+            return None;
+        }
+        let mut at = address;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let width = if at.is_multiple_of(8) && rest.len() >= 8 { Width::B8 } else { Width::B1 };
+            let (head, tail) = rest.split_at(width.bytes() as usize);
+            let mut value = [0; 8];
+            value[..head.len()].copy_from_slice(head);
+            self.store(at, width, u64::from_le_bytes(value))?;
+            rest = tail;
+            at += width.bytes();
+        }
+        Some(())
+    }
+
+    /// Adds someone to be told when a page marked as code is written.
+    pub fn add_code_owner(&self, owner: Arc<dyn CodeOwner>) {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner).push(owner);
+    }
+
+    /// Marks the page that holds `address` as translated, before its bytes are read.
+    pub fn mark_code(&self, address: u64) {
+        if self.contains(address, 1) {
+            self.code[((address - self.base) >> PAGE_BITS) as usize].store(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether the page that holds `address` is marked as translated.
+    #[inline(always)]
+    pub fn is_code(&self, address: u64) -> bool {
+        let index = (address.wrapping_sub(self.base) >> PAGE_BITS) as usize;
+        self.code.get(index).is_some_and(|c| c.load(Ordering::Relaxed) != 0)
+    }
+
+    /// The write guard: must be passed before `len` bytes at `address` change by other means than
+    /// the methods here.
+    #[inline(always)]
+    pub fn guard(&self, address: u64, len: u64) {
+        let first = address.wrapping_sub(self.base) >> PAGE_BITS;
+        let last = (address.wrapping_sub(self.base) + (len.max(1) - 1)) >> PAGE_BITS;
+        for index in first..=last {
+            if self.code.get(index as usize).is_some_and(|c| c.load(Ordering::Relaxed) != 0) {
+                self.code_written(index);
+            }
+        }
+    }
+
+    #[cold]
+    fn code_written(&self, index: u64) {
+        self.code[index as usize].store(0, Ordering::SeqCst);
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for owner in owners {
+            owner.code_written((self.base >> PAGE_BITS) + index);
+        }
+    }
+}
+
+impl Drop for Ram {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made in `new` with this size and nobody can use it any more.
+        unsafe { libc::munmap(self.host.as_ptr().cast(), self.size as usize) };
+    }
+}
+
+/// Bytes that the host calls available, from `/proc/meminfo`; `None` where it does not say.
+fn host_available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}

@@ -1,0 +1,1 @@
+//! IEEE 754 arithmetic in integers, for what the host's FPU cannot do.
