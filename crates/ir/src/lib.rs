@@ -1,1 +1,24 @@
-//! Instruction semantics (Sem), the Isa trait and the intermediate representation.
+//! Instruction semantics (`Sem`), the `Isa` trait and the intermediate representation.
+//!
+//! * [`sem`]: what an instruction's body is written against; an engine implements [`Sem`].
+//! * [`isa`]: what an engine knows of a CPU ([`Isa`]) and a CPU of its engine ([`Hart`]).
+//! * [`rows`]: what the `rows!` macro's tables are made of; disassembler and assembler over them.
+//! * [`op`]: the operations, and [`eval`]: their meaning on plain numbers.
+//! * [`inst`], [`builder`], [`verify`], [`text`]: the IR, what emits it, checks it, prints it.
+
+pub mod builder;
+pub mod eval;
+pub mod inst;
+pub mod isa;
+pub mod op;
+pub mod rows;
+pub mod sem;
+pub mod text;
+pub mod verify;
+
+pub use builder::Builder;
+pub use inst::{Block, Inst, Val};
+pub use isa::{Access, Decoded, Flush, Hart, Helper, Isa, Leave, Mapping, Touch, Trap};
+pub use op::{Bin, Cmp, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
+pub use rows::{Operands, Row, RowInfo};
+pub use sem::{Float, Int, Res, Sem, V};

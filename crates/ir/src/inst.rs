@@ -1,0 +1,194 @@
+//! The intermediate representation: SSA inside a block, guest registers as numbered slots.
+//!
+//! A block is a straight list. The only control flow inside it is `IfNot … Label`: the arm between
+//! them runs where the condition holds. An arm that *exits* ends in [`Inst::Jump`] or
+//! [`Inst::Raise`]; one that does not goes on at the label. Values made in an arm are not used
+//! after its label.
+
+use crate::isa::Helper;
+use crate::op::{Bin, Cmp, Fp, Rmw, Rounding, Un};
+use trine_base::Width;
+
+/// The value made by the instruction with this index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Val(pub u32);
+
+/// The end of an arm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Label(pub u32);
+
+/// One IR instruction. Integers are zero-extended; `bits` is a width of 1, 8, 16, 32 or 64.
+#[derive(Clone, Copy, Debug)]
+pub enum Inst {
+    /// A constant.
+    Const(u64),
+    /// Virtual address: start of the block's page plus an offset.
+    Pc(i64),
+    /// Reads a slot as an integer of 64 bits.
+    Get(u16),
+    /// Reads a slot as the bits of a binary64.
+    GetF(u16),
+    /// Writes a slot.
+    Set(u16, Val),
+    /// Writes a slot from a floating-point value.
+    SetF(u16, Val),
+    /// `op bits a b`.
+    Bin(Bin, u8, Val, Val),
+    /// `op bits a b`; one bit.
+    Cmp(Cmp, u8, Val, Val),
+    /// `op bits a`.
+    Un(Un, u8, Val),
+    /// Zero-extension or truncation: from, to, value.
+    Zext(u8, u8, Val),
+    /// Sign-extension: from, to, value.
+    Sext(u8, u8, Val),
+    /// `bits c a b`.
+    Select(u8, Val, Val, Val),
+    /// Little-endian load of any alignment, zero-extended.
+    Load(Width, Val),
+    /// Little-endian store of any alignment: address, value.
+    Store(Width, Val, Val),
+    /// Atomic read-modify-write: address, operand; gives the old value.
+    Rmw(Rmw, Width, Val, Val),
+    /// Atomic compare-and-exchange: address, expected, new; gives the old value.
+    Exchange(Width, Val, Val, Val),
+    /// Full memory barrier.
+    Fence,
+    /// Floating-point operation; operands beyond the operation's number repeat the last one.
+    Fp(Fp, Rounding, [Val; 3]),
+    /// Calls a helper.
+    Call(&'static Helper, [Val; 3]),
+    /// A guest instruction starts here: its offset in the page and its length in bytes.
+    Begin(i64, u8),
+    /// The arm up to the label runs only where the value is 1; `exits` says that it does not come
+    /// back.
+    IfNot {
+        /// The condition.
+        c: Val,
+        /// The end of the arm.
+        to: Label,
+        /// The arm ends in `Jump` or `Raise`.
+        exits: bool,
+    },
+    /// End of an arm.
+    Label(Label),
+    /// Leaves the block for a virtual address.
+    Jump(Val),
+    /// Leaves the block with an exception.
+    Raise(u64, Val),
+}
+
+/// What kind of register a value lives in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// A general register.
+    Int,
+    /// A floating-point register.
+    Float,
+}
+
+impl Inst {
+    /// The class of the value that the instruction makes; `None` where it makes none.
+    pub fn result(&self) -> Option<Class> {
+        match self {
+            Inst::Set(..)
+            | Inst::SetF(..)
+            | Inst::Store(..)
+            | Inst::Fence
+            | Inst::Begin(..)
+            | Inst::IfNot { .. }
+            | Inst::Label(_)
+            | Inst::Jump(_)
+            | Inst::Raise(..) => None,
+            Inst::GetF(_) => Some(Class::Float),
+            Inst::Fp(op, ..) => Some(match op {
+                Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) | Fp::ToInt(..) | Fp::Class(_) | Fp::ToBits(_) => {
+                    Class::Int
+                }
+                _ => Class::Float,
+            }),
+            _ => Some(Class::Int),
+        }
+    }
+
+    /// Number of distinct operands of a floating-point operation.
+    pub fn fp_operands(op: Fp) -> usize {
+        match op {
+            Fp::Fma { .. } => 3,
+            Fp::Add(_)
+            | Fp::Sub(_)
+            | Fp::Mul(_)
+            | Fp::Div(_)
+            | Fp::Min(_)
+            | Fp::Max(_)
+            | Fp::Eq(_)
+            | Fp::Lt(_)
+            | Fp::Le(_)
+            | Fp::Sgnj(..) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Calls `f` with every operand.
+    #[inline]
+    pub fn operands(&self, mut f: impl FnMut(Val)) {
+        match *self {
+            Inst::Const(_)
+            | Inst::Pc(_)
+            | Inst::Get(_)
+            | Inst::GetF(_)
+            | Inst::Fence
+            | Inst::Begin(..)
+            | Inst::Label(_) => {}
+            Inst::Set(_, a)
+            | Inst::SetF(_, a)
+            | Inst::Un(_, _, a)
+            | Inst::Zext(_, _, a)
+            | Inst::Sext(_, _, a)
+            | Inst::Load(_, a)
+            | Inst::IfNot { c: a, .. }
+            | Inst::Jump(a)
+            | Inst::Raise(_, a) => f(a),
+            Inst::Bin(_, _, a, b) | Inst::Cmp(_, _, a, b) | Inst::Store(_, a, b) | Inst::Rmw(_, _, a, b) => {
+                f(a);
+                f(b);
+            }
+            Inst::Select(_, a, b, c) | Inst::Exchange(_, a, b, c) => {
+                f(a);
+                f(b);
+                f(c);
+            }
+            Inst::Fp(op, _, args) => args[..Inst::fp_operands(op)].iter().for_each(|&a| f(a)),
+            Inst::Call(_, args) => args.iter().for_each(|&a| f(a)),
+        }
+    }
+
+    /// Whether the instruction may be dropped when nobody uses its value.
+    pub fn is_pure(&self) -> bool {
+        matches!(
+            self,
+            Inst::Const(_)
+                | Inst::Pc(_)
+                | Inst::Get(_)
+                | Inst::GetF(_)
+                | Inst::Bin(..)
+                | Inst::Cmp(..)
+                | Inst::Un(..)
+                | Inst::Zext(..)
+                | Inst::Sext(..)
+                | Inst::Select(..)
+                | Inst::Fp(Fp::ToBits(_) | Fp::FromBits(_) | Fp::Box | Fp::Unbox | Fp::Sgnj(..), ..)
+        )
+    }
+}
+
+/// A translated piece of guest code.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    /// The instructions.
+    pub insts: Vec<Inst>,
+    /// Number of guest instructions.
+    pub guest: u32,
+    /// Number of labels.
+    pub labels: u32,
+}

@@ -1,0 +1,245 @@
+//! What an engine knows of a CPU ([`Isa`]), and what a CPU's helpers know of their engine ([`Hart`]).
+
+use crate::{Operands, Res, Row, Sem};
+use std::cell::Cell;
+use trine_base::{RegisterInfo, Width};
+
+/// Why an instruction did not simply end. Small, so that the interpreter's results stay in
+/// registers; details lie in the hart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Leave {
+    /// Control went elsewhere: the PC is set.
+    Jump = 1,
+    /// The instruction raised an exception ([`Hart::raise`]); nothing of it was done.
+    Trap = 2,
+    /// The instruction is done and what translations depend on may have changed.
+    EndBlock = 3,
+    /// The instruction is done; the CPU waits for an interrupt.
+    Idle = 4,
+    /// The instruction is done; a device stopped the machine, or another thread wants the vCPU.
+    Stop = 5,
+}
+
+/// An exception or interrupt about to be taken, in the CPU's own numbering.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trap {
+    /// On RISC-V, what `mcause` gets.
+    pub cause: u64,
+    /// On RISC-V, what `mtval` gets.
+    pub value: u64,
+}
+
+/// What kind of access a translation of an address is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store or read-modify-write.
+    Write,
+    /// An instruction fetch.
+    Execute,
+}
+
+/// Where a page of virtual addresses lies and what may be done with it. Always about one page of
+/// 4 KiB, also where the CPU maps a larger one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// Physical address of the page.
+    pub page: u64,
+    /// Loads allowed.
+    pub read: bool,
+    /// Stores allowed, with no further bookkeeping (a page whose dirty bit is clear says no).
+    pub write: bool,
+    /// Instruction fetches allowed.
+    pub execute: bool,
+    /// The same in every address space.
+    pub global: bool,
+}
+
+/// Which cached translations of addresses to forget.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flush {
+    /// All.
+    All,
+    /// Those of one virtual page, in all regimes.
+    Page(u64),
+    /// Those of address spaces other than the one that becomes current: global ones may stay.
+    AddressSpace,
+}
+
+/// What a helper may do to the guest's registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Touch {
+    /// Neither reads nor writes any slot, and cannot leave.
+    Nothing,
+    /// May read and write any slot, and may leave.
+    All,
+}
+
+/// A Rust function that semantics call where they are really a small program.
+pub struct Helper {
+    /// Name for listings and statistics.
+    pub name: &'static str,
+    /// The function.
+    pub run: fn(&dyn Hart, [u64; 3]) -> Result<u64, Leave>,
+    /// What it does to slots.
+    pub touch: Touch,
+}
+
+impl std::fmt::Debug for Helper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A hart as the CPU's own Rust code (helpers, page walks, traps) sees it.
+pub trait Hart {
+    /// The state slots.
+    fn slots(&self) -> &[Cell<u64>];
+
+    /// Reads a slot.
+    fn get(&self, slot: u16) -> u64 {
+        self.slots().get(slot as usize).map_or(0, Cell::get)
+    }
+
+    /// Writes a slot.
+    fn set(&self, slot: u16, value: u64) {
+        if let Some(cell) = self.slots().get(slot as usize) {
+            cell.set(value);
+        }
+    }
+
+    /// Virtual address of the instruction being executed.
+    fn pc(&self) -> u64;
+
+    /// Sends control to `pc`.
+    fn set_pc(&self, pc: u64);
+
+    /// Records an exception; gives back [`Leave::Trap`].
+    fn raise(&self, trap: Trap) -> Leave;
+
+    /// Clock time in nanoseconds.
+    fn now(&self) -> u64;
+
+    /// Instructions executed, the current one not included.
+    fn count(&self) -> u64;
+
+    /// Interrupt inputs, one bit a line.
+    fn lines(&self) -> u32;
+
+    /// (Re)arms the CPU's own timer: an interrupt check happens once the clock reaches `at`.
+    fn set_timer(&self, at: Option<u64>);
+
+    /// Asks for an interrupt check before the next block.
+    fn recheck(&self);
+
+    /// Forgets cached address translations.
+    fn flush(&self, what: Flush);
+
+    /// Waits for other writers of code: called by `fence.i` and the like.
+    fn sync_code(&self);
+
+    /// Loads from physical memory (page tables); `None` outside RAM.
+    fn phys_load(&self, address: u64, width: Width) -> Option<u64>;
+
+    /// Compare-and-exchange in physical memory: the value found; `None` outside RAM.
+    fn phys_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64>;
+
+    /// Stores zeros to a virtual range inside one page (cache-block zero); checks as a store.
+    fn zero(&self, address: u64, len: u64) -> Result<(), Leave>;
+
+    /// Adds the flags that the host's FPU gathered to the slot that holds them.
+    fn harvest_fp(&self);
+
+    /// The rounding direction or the flags in the slots changed: tell the host's FPU.
+    fn load_fp(&self);
+
+    /// What [`Isa::mode`] looks at may have changed.
+    fn mode_changed(&self);
+}
+
+/// One decoded instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoded {
+    /// Its row.
+    pub row: Row,
+    /// Its operands.
+    pub operands: Operands,
+    /// Its length in bytes.
+    pub bytes: u8,
+}
+
+/// A guest CPU.
+pub trait Isa: Sized + Send + 'static {
+    /// The state: an array of slots.
+    type Slots: AsRef<[Cell<u64>]> + Send;
+    /// Configuration that decoding depends on (extensions present).
+    type Config: Clone + Send + 'static;
+
+    /// Number of translation regimes whose software TLBs are kept apart.
+    const REGIMES: usize;
+    /// All architectural registers.
+    const REGISTERS: &'static [RegisterInfo];
+    /// Slot with the accrued floating-point flags: NX 1, UF 2, OF 4, DZ 8, NV 16.
+    const FP_FLAGS: u16;
+    /// Slot with the rounding direction as numbered by [`crate::Round`].
+    const FP_ROUND: u16;
+    /// Longest instruction in bytes.
+    const MAX_BYTES: u64;
+    /// Instructions start at multiples of this many bytes.
+    const ALIGN: u64;
+
+    /// The state after reset.
+    fn slots(config: &Self::Config) -> Self::Slots;
+
+    /// What translations depend on besides their bytes. The low byte is the regime for fetches.
+    fn mode(slots: &[Cell<u64>]) -> u32;
+
+    /// The regime for loads and stores in `mode`.
+    fn data_regime(mode: u32) -> usize;
+
+    /// The regime for instruction fetches in `mode`.
+    fn fetch_regime(mode: u32) -> usize;
+
+    /// Decodes the instruction whose bytes are the low ones of `bytes`; `None`: not an instruction.
+    fn decode(config: &Self::Config, bytes: u64) -> Option<Decoded>;
+
+    /// Length of the instruction that starts with these bytes (`have` of them valid), or `None`
+    /// when that takes more bytes to tell.
+    fn length(bytes: u64, have: u64) -> Option<u64>;
+
+    /// The row's semantics for engine `S`.
+    fn body<S: Sem<Isa = Self>>(row: Row) -> fn(S, &Operands) -> Res<S>;
+
+    /// Whether a translation ends after this instruction because it may change the mode.
+    fn ends_block(decoded: &Decoded) -> bool;
+
+    /// Name of a row, for listings.
+    fn row_name(row: Row) -> &'static str;
+
+    /// The exception for an instruction that is not one.
+    fn illegal(bytes: u64) -> Trap;
+
+    /// The exception for an access that reaches no memory and no device.
+    fn bus_error(access: Access, address: u64) -> Trap;
+
+    /// Translates a virtual address in `mode`, with all side effects of the walk.
+    fn walk(hart: &dyn Hart, mode: u32, address: u64, access: Access) -> Result<Mapping, Trap>;
+
+    /// The interrupt to take now, if any is pending and enabled.
+    fn interrupt(hart: &dyn Hart) -> Option<Trap>;
+
+    /// Whether a waiting CPU wakes up: an interrupt is pending, enabled or not.
+    fn wakes(hart: &dyn Hart) -> bool;
+
+    /// Time at which the CPU's own timer raises an interrupt.
+    fn deadline(hart: &dyn Hart) -> Option<u64>;
+
+    /// Takes a trap: sets the state for its handler and gives back the handler's address.
+    /// `Err` gives the trap back where the board is the firmware that would handle it.
+    fn trap(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap>;
+
+    /// Whether the trap is an interrupt and not an exception.
+    fn is_interrupt(trap: Trap) -> bool;
+}

@@ -1,0 +1,223 @@
+//! The operations that semantics are made of. Integers have 1, 8, 16, 32 or 64 bits and are kept
+//! zero-extended; shifts take their amount modulo the width.
+
+/// Integer operations of two values of one width.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Bin {
+    /// Sum, modulo the width.
+    Add,
+    /// Difference, modulo the width.
+    Sub,
+    /// Low half of the product.
+    Mul,
+    /// High half of the signed product.
+    MulhS,
+    /// High half of the unsigned product.
+    MulhU,
+    /// High half of the product of a signed and an unsigned factor.
+    MulhSU,
+    /// Signed quotient, truncated. Bodies keep zero and overflowing divisors away.
+    DivS,
+    /// Unsigned quotient. Bodies keep zero away.
+    DivU,
+    /// Signed remainder with the dividend's sign. Bodies keep zero and overflow away.
+    RemS,
+    /// Unsigned remainder. Bodies keep zero away.
+    RemU,
+    /// Bitwise and.
+    And,
+    /// Bitwise or.
+    Or,
+    /// Bitwise exclusive or.
+    Xor,
+    /// Shift left.
+    Shl,
+    /// Logical shift right.
+    Shr,
+    /// Arithmetic shift right.
+    Sar,
+    /// Rotate left.
+    Rol,
+    /// Rotate right.
+    Ror,
+    /// `a & !b`.
+    Andn,
+}
+
+/// Comparisons; the result has one bit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Cmp {
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+    /// Less than, signed.
+    LtS,
+    /// Less than, unsigned.
+    LtU,
+    /// Greater or equal, signed.
+    GeS,
+    /// Greater or equal, unsigned.
+    GeU,
+}
+
+/// Integer operations of one value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Un {
+    /// Number of leading zero bits (the width for zero).
+    Clz,
+    /// Number of trailing zero bits (the width for zero).
+    Ctz,
+    /// Number of one bits.
+    Popcount,
+    /// Bytes in reverse order.
+    Bswap,
+}
+
+/// Read-modify-write operations on memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Rmw {
+    /// Replace.
+    Swap,
+    /// Add.
+    Add,
+    /// And.
+    And,
+    /// Or.
+    Or,
+    /// Exclusive or.
+    Xor,
+    /// Signed minimum.
+    MinS,
+    /// Signed maximum.
+    MaxS,
+    /// Unsigned minimum.
+    MinU,
+    /// Unsigned maximum.
+    MaxU,
+}
+
+/// A floating-point format of IEEE 754.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Fmt {
+    /// binary32.
+    S,
+    /// binary64.
+    D,
+}
+
+/// An integer type in a conversion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum IntTy {
+    /// Signed, 32 bits.
+    I32,
+    /// Unsigned, 32 bits.
+    U32,
+    /// Signed, 64 bits.
+    I64,
+    /// Unsigned, 64 bits.
+    U64,
+}
+
+/// How a sign is made from those of two operands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Sign {
+    /// That of the second.
+    Copy,
+    /// The opposite of that of the second.
+    Negate,
+    /// The exclusive or of both.
+    Xor,
+}
+
+/// Floating-point operations. They have an effect besides their value (they raise flags), so they
+/// never die, merge or move across anything that reads or sets the environment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Fp {
+    /// Sum.
+    Add(Fmt),
+    /// Difference.
+    Sub(Fmt),
+    /// Product.
+    Mul(Fmt),
+    /// Quotient.
+    Div(Fmt),
+    /// Square root.
+    Sqrt(Fmt),
+    /// `±(a × b) ± c` with one rounding.
+    Fma {
+        /// The format.
+        fmt: Fmt,
+        /// Negate the product.
+        neg_product: bool,
+        /// Negate the addend.
+        neg_addend: bool,
+    },
+    /// minimumNumber of IEEE 754-2019, with -0 below +0.
+    Min(Fmt),
+    /// maximumNumber of IEEE 754-2019, with -0 below +0.
+    Max(Fmt),
+    /// Equal; quiet.
+    Eq(Fmt),
+    /// Less than; signaling.
+    Lt(Fmt),
+    /// Less than or equal; signaling.
+    Le(Fmt),
+    /// Conversion to the other format; the format named is the source.
+    Convert(Fmt),
+    /// Conversion to an integer; out of range saturates and NaN gives the largest, with NV only.
+    ToInt(Fmt, IntTy),
+    /// Conversion from an integer.
+    FromInt(IntTy, Fmt),
+    /// The first operand with a sign made from both; raises nothing.
+    Sgnj(Fmt, Sign),
+    /// The class as one of ten bits, as RISC-V's `fclass` numbers them; raises nothing.
+    Class(Fmt),
+    /// The bits as an integer of the same size; raises nothing.
+    ToBits(Fmt),
+    /// An integer's bits as a number; raises nothing.
+    FromBits(Fmt),
+    /// A binary32 inside 64 bits whose upper half is all ones (RISC-V NaN boxing).
+    Box,
+    /// The binary32 inside a NaN box; the canonical NaN where the box is not valid.
+    Unbox,
+}
+
+/// Rounding directions. The numbers are RISC-V's `frm`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
+pub enum Round {
+    /// To nearest, ties to even.
+    Rne = 0,
+    /// Towards zero.
+    Rtz = 1,
+    /// Down.
+    Rdn = 2,
+    /// Up.
+    Rup = 3,
+    /// To nearest, ties away from zero.
+    Rmm = 4,
+}
+
+impl Round {
+    /// The direction with this number.
+    pub const fn from_number(n: u8) -> Option<Round> {
+        match n {
+            0 => Some(Round::Rne),
+            1 => Some(Round::Rtz),
+            2 => Some(Round::Rdn),
+            3 => Some(Round::Rup),
+            4 => Some(Round::Rmm),
+            _ => None,
+        }
+    }
+}
+
+/// Where an operation takes its rounding direction from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Rounding {
+    /// From the CPU's floating-point environment.
+    Dynamic,
+    /// From the instruction.
+    Static(Round),
+}

@@ -1,0 +1,152 @@
+//! What the tables of the `rows!` macro are made of, and what follows from them: the disassembler
+//! and the assembler of single instructions.
+
+/// The decoded operands of one instruction.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Operands {
+    /// Register numbers and other small fields, in the order of the pattern.
+    pub r: [u8; 4],
+    /// The immediate (or CSR number), sign-extended where the field is signed.
+    pub imm: i64,
+}
+
+/// Index of a row in its table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Row(pub u16);
+
+/// Encoding bits `at .. at + len` hold value bits `bit .. bit + len` of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Lowest encoding bit.
+    pub at: u8,
+    /// Number of bits.
+    pub len: u8,
+    /// Lowest value bit.
+    pub bit: u8,
+}
+
+/// Where a field's value lies in [`Operands`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In `r` at this index.
+    R(u8),
+    /// In `imm`.
+    Imm,
+}
+
+/// One field of an encoding.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Name in pattern and syntax.
+    pub name: &'static str,
+    /// Where the decoder puts it.
+    pub place: Place,
+    /// Width of the value in bits: the highest value bit plus one.
+    pub bits: u8,
+    /// Whether the value is sign-extended.
+    pub signed: bool,
+    /// Added to the encoded value (8 for the short register fields of compressed instructions).
+    pub plus: u8,
+    /// Where its bits are.
+    pub pieces: &'static [Piece],
+    /// Values that make it another instruction.
+    pub not: &'static [i64],
+}
+
+/// One row: all there is to know of an instruction but its body.
+#[derive(Clone, Copy, Debug)]
+pub struct RowInfo {
+    /// Name of the row.
+    pub name: &'static str,
+    /// First word of the syntax.
+    pub mnemonic: &'static str,
+    /// Assembler syntax with field names as placeholders.
+    pub syntax: &'static str,
+    /// The extension it belongs to.
+    pub extension: &'static str,
+    /// The row's doc comment.
+    pub doc: &'static str,
+    /// Encoding bits that are fixed.
+    pub mask: u32,
+    /// Their values.
+    pub value: u32,
+    /// Length in bytes.
+    pub bytes: u8,
+    /// Valid where registers have 32 bits.
+    pub rv32: bool,
+    /// Valid where registers have 64 bits.
+    pub rv64: bool,
+    /// The fields.
+    pub fields: &'static [Field],
+    /// Name of the body.
+    pub body: &'static str,
+}
+
+/// Converts a small operand or literal to a body's parameter type.
+#[inline(always)]
+pub fn lit<T: From<u8>>(n: u8) -> T {
+    T::from(n)
+}
+
+impl Field {
+    /// The field's value in decoded operands.
+    pub fn of(&self, operands: &Operands) -> i64 {
+        match self.place {
+            Place::R(i) => operands.r[i as usize & 3] as i64,
+            Place::Imm => operands.imm,
+        }
+    }
+
+    /// Encodes `value` into the field's bits; `None` where it does not fit exactly.
+    pub fn encode(&self, value: i64) -> Option<u32> {
+        let raw = value.checked_sub(self.plus as i64)?;
+        let named = self.pieces.iter().fold(0u64, |m, p| m | (((1u64 << p.len) - 1) << p.bit));
+        let in_range = if self.signed {
+            let top = 1i64 << (self.bits - 1);
+            raw >= -top && raw < top
+        } else {
+            raw >= 0 && raw < 1i64 << self.bits
+        };
+        let unnamed = !named & ((1u64 << self.bits) - 1);
+        if !in_range || raw as u64 & unnamed != 0 || self.not.contains(&value) {
+            return None;
+        }
+        Some(self.pieces.iter().fold(0, |word, p| {
+            word | (((raw as u64 >> p.bit) as u32 & ((1u64 << p.len) - 1) as u32) << p.at)
+        }))
+    }
+}
+
+impl RowInfo {
+    /// Assembles the instruction from its operands; `None` where a value does not fit its field.
+    pub fn encode(&self, operands: &Operands) -> Option<u32> {
+        self.fields.iter().try_fold(self.value, |word, f| Some(word | f.encode(f.of(operands))?))
+    }
+
+    /// The instruction as text. `show` turns a field and its value into a name or number.
+    pub fn disassemble(&self, operands: &Operands, show: impl Fn(&Field, i64) -> String) -> String {
+        let mut text = String::new();
+        let mut rest = self.syntax;
+        let (mnemonic, operands_text) = rest.split_once(' ').unwrap_or((rest, ""));
+        text.push_str(mnemonic);
+        if !operands_text.is_empty() {
+            text.push(' ');
+        }
+        rest = operands_text;
+        while !rest.is_empty() {
+            let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+            if word == 0 {
+                let next = rest.chars().next().map_or(1, char::len_utf8);
+                text.push_str(&rest[..next]);
+                rest = &rest[next..];
+                continue;
+            }
+            match self.fields.iter().find(|f| f.name == &rest[..word]) {
+                Some(f) => text.push_str(&show(f, f.of(operands))),
+                None => text.push_str(&rest[..word]),
+            }
+            rest = &rest[word..];
+        }
+        text
+    }
+}

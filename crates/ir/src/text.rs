@@ -1,0 +1,64 @@
+//! The IR as text, one line an instruction, for tests and `--dump`.
+
+use crate::inst::{Block, Inst, Val};
+use std::fmt;
+
+impl fmt::Display for Val {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}", self.0)
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, inst) in self.insts.iter().enumerate() {
+            match inst {
+                Inst::Begin(offset, bytes) => writeln!(f, "@{offset:#x}+{bytes}")?,
+                Inst::Label(l) => writeln!(f, "L{}:", l.0)?,
+                _ if inst.result().is_some() => writeln!(f, "  %{i} = {inst}")?,
+                _ => writeln!(f, "  {inst}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Inst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Inst::Const(k) => write!(f, "const {k:#x}"),
+            Inst::Pc(o) => write!(f, "pc {o:+#x}"),
+            Inst::Get(s) => write!(f, "get s{s}"),
+            Inst::GetF(s) => write!(f, "getf s{s}"),
+            Inst::Set(s, v) => write!(f, "set s{s}, {v}"),
+            Inst::SetF(s, v) => write!(f, "setf s{s}, {v}"),
+            Inst::Bin(op, n, a, b) => write!(f, "{}.{n} {a}, {b}", lower(op)),
+            Inst::Cmp(op, n, a, b) => write!(f, "{}.{n} {a}, {b}", lower(op)),
+            Inst::Un(op, n, a) => write!(f, "{}.{n} {a}", lower(op)),
+            Inst::Zext(from, to, a) => write!(f, "zext.{from}.{to} {a}"),
+            Inst::Sext(from, to, a) => write!(f, "sext.{from}.{to} {a}"),
+            Inst::Select(n, c, a, b) => write!(f, "select.{n} {c}, {a}, {b}"),
+            Inst::Load(w, a) => write!(f, "load.{} [{a}]", w.bits()),
+            Inst::Store(w, a, v) => write!(f, "store.{} [{a}], {v}", w.bits()),
+            Inst::Rmw(op, w, a, v) => write!(f, "rmw_{}.{} [{a}], {v}", lower(op), w.bits()),
+            Inst::Exchange(w, a, e, n) => write!(f, "exchange.{} [{a}], {e}, {n}", w.bits()),
+            Inst::Fence => write!(f, "fence"),
+            Inst::Fp(op, r, args) => {
+                write!(f, "{} {}", lower(op), lower(r))?;
+                args[..Inst::fp_operands(op)].iter().try_for_each(|a| write!(f, ", {a}"))
+            }
+            Inst::Call(h, [a, b, c]) => write!(f, "call {} {a}, {b}, {c}", h.name),
+            Inst::Begin(o, n) => write!(f, "@{o:#x}+{n}"),
+            Inst::IfNot { c, to, exits } => {
+                write!(f, "ifnot {c} L{}{}", to.0, if exits { " exits" } else { "" })
+            }
+            Inst::Label(l) => write!(f, "L{}:", l.0),
+            Inst::Jump(v) => write!(f, "jump {v}"),
+            Inst::Raise(cause, v) => write!(f, "raise {cause}, {v}"),
+        }
+    }
+}
+
+fn lower(x: impl fmt::Debug) -> String {
+    format!("{x:?}").to_lowercase()
+}
