@@ -1,1 +1,3 @@
 //! RISC-V: decode, semantics and system state.
+
+pub mod state;

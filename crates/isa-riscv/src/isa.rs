@@ -1,0 +1,156 @@
+//! The two CPUs of this crate, RV64 and RV32, as [`Isa`]s. They share every row and body.
+
+use crate::state::{self, Slots, level, mode, mstatus};
+use crate::sys::{mmu, trap};
+use crate::table;
+use std::cell::Cell;
+use trine_base::RegisterInfo;
+use trine_ir::{Access, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Row, Sem, Trap};
+
+/// What a hart is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// `mhartid`.
+    pub hart: u64,
+    /// The board itself is the M-mode firmware: the hart starts in S mode, and traps that are not
+    /// delegated end [`trine_base::Vcpu::run`].
+    pub firmware: bool,
+}
+
+/// Width of the integer registers.
+pub trait Xlen {
+    /// The unsigned integer of that width.
+    type W: Int;
+    /// Decodes an instruction word.
+    fn decode(word: u32) -> Option<(Row, Operands)>;
+    /// `misa`.
+    const MISA: u64;
+}
+
+const EXTENSIONS: u64 = {
+    let mut bits = 0;
+    let letters = b"IMAFDCSUB";
+    let mut i = 0;
+    while i < letters.len() {
+        bits |= 1 << (letters[i] - b'A');
+        i += 1;
+    }
+    bits
+};
+
+/// RV64GC with the extensions of [`table`].
+pub struct Rv64;
+/// RV32GC with the extensions of [`table`].
+pub struct Rv32;
+
+impl Xlen for Rv64 {
+    type W = u64;
+    fn decode(word: u32) -> Option<(Row, Operands)> {
+        table::decode64(word)
+    }
+    const MISA: u64 = 2 << 62 | EXTENSIONS;
+}
+
+impl Xlen for Rv32 {
+    type W = u32;
+    fn decode(word: u32) -> Option<(Row, Operands)> {
+        table::decode32(word)
+    }
+    const MISA: u64 = 1 << 30 | EXTENSIONS;
+}
+
+/// Power-on state (priv 3.4).
+fn power_on(config: &Config, misa: u64) -> Slots {
+    let slots = Slots([const { Cell::new(0) }; state::SLOTS]);
+    let set = |slot: u16, value: u64| slots.0[slot as usize].set(value);
+    set(state::MISA, misa);
+    set(state::MHARTID, config.hart);
+    set(state::RES_ADDR, u64::MAX);
+    set(state::PRIV, level::M);
+    set(state::STIMECMP, u64::MAX);
+    if misa >> 63 != 0 {
+        set(state::MSTATUS, (2 << 32) | (2 << 34));
+    }
+    if config.firmware {
+        trap::start_supervisor(&slots.0);
+    }
+    slots
+}
+
+macro_rules! isa {
+    ($name:ident) => {
+        impl Isa for $name {
+            type Slots = Slots;
+            type Config = Config;
+            const REGIMES: usize = 4;
+            const REGISTERS: &'static [RegisterInfo] = state::REGISTERS;
+            const FP_FLAGS: u16 = state::FFLAGS;
+            const FP_ROUND: u16 = state::FRM;
+            const MAX_BYTES: u64 = 4;
+            const ALIGN: u64 = 2;
+
+            fn slots(config: &Config) -> Slots {
+                power_on(config, <$name as Xlen>::MISA)
+            }
+            fn mode(slots: &[Cell<u64>]) -> u32 {
+                mode::pack(slots)
+            }
+            fn data_regime(m: u32) -> usize {
+                mode::data_regime(m) as usize
+            }
+            fn fetch_regime(m: u32) -> usize {
+                mode::fetch_regime(m) as usize
+            }
+            fn decode(_: &Config, bytes: u64) -> Option<Decoded> {
+                let word = bytes as u32;
+                let (row, operands) = <$name as Xlen>::decode(word)?;
+                Some(Decoded { row, operands, bytes: if word & 3 == 3 { 4 } else { 2 } })
+            }
+            fn length(bytes: u64, have: u64) -> Option<u64> {
+                let length = if bytes & 3 == 3 { 4 } else { 2 };
+                (have >= 2).then_some(length)
+            }
+            fn body<S: Sem<Isa = Self>>(row: Row) -> fn(S, &Operands) -> Res<S> {
+                table::body::<S>(row)
+            }
+            fn ends_block(decoded: &Decoded) -> bool {
+                table::ends_block(decoded)
+            }
+            fn row_name(row: Row) -> &'static str {
+                table::ROWS.get(row.0 as usize).map_or("?", |r| r.mnemonic)
+            }
+            fn illegal(bytes: u64) -> Trap {
+                let value = if bytes & 3 == 3 { bytes & 0xffff_ffff } else { bytes & 0xffff };
+                Trap { cause: trap::ILLEGAL_INSTRUCTION, value }
+            }
+            fn bus_error(access: Access, address: u64) -> Trap {
+                Trap { cause: trap::access_fault(access), value: address }
+            }
+            fn walk(hart: &dyn Hart, m: u32, address: u64, access: Access) -> Result<Mapping, Trap> {
+                mmu::walk(hart, m, address, access)
+            }
+            fn interrupt(hart: &dyn Hart) -> Option<Trap> {
+                trap::interrupt(hart)
+            }
+            fn wakes(hart: &dyn Hart) -> bool {
+                trap::pending(hart) & hart.get(state::MIE) != 0
+            }
+            fn deadline(hart: &dyn Hart) -> Option<u64> {
+                trap::deadline(hart)
+            }
+            fn trap(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap> {
+                trap::take(hart, trap, pc)
+            }
+            fn is_interrupt(trap: Trap) -> bool {
+                trap.cause >> 63 != 0
+            }
+        }
+    };
+}
+isa!(Rv64);
+isa!(Rv32);
+
+/// Marks floating-point state dirty in a status word (priv 3.1.6.6).
+pub(crate) fn dirty_fs(status: u64) -> u64 {
+    status | mstatus::FS | mstatus::SD
+}

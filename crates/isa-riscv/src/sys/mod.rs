@@ -1,0 +1,6 @@
+//! System state: CSRs, traps, address translation, physical memory protection.
+
+pub mod csr;
+pub mod mmu;
+pub mod pmp;
+pub mod trap;

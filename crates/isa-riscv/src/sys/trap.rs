@@ -1,0 +1,197 @@
+//! Traps: causes, delegation, entry and return (priv 3.1.6 to 3.1.15, 3.3.2, 12.1).
+
+use crate::state::*;
+use std::cell::Cell;
+use trine_ir::{Access, Hart, Trap};
+
+/// Instruction address misaligned.
+pub const FETCH_MISALIGNED: u64 = 0;
+/// Illegal instruction.
+pub const ILLEGAL_INSTRUCTION: u64 = 2;
+/// Breakpoint.
+pub const BREAKPOINT: u64 = 3;
+/// Load address misaligned.
+pub const LOAD_MISALIGNED: u64 = 4;
+/// Store or AMO address misaligned.
+pub const STORE_MISALIGNED: u64 = 6;
+/// Environment call from U mode; from S it is one more, from M three more.
+pub const ECALL_U: u64 = 8;
+/// Bit that marks an interrupt's cause.
+pub const INTERRUPT: u64 = 1 << 63;
+
+/// Interrupt bits of `mip` and `mie` (priv 3.1.9).
+pub mod irq {
+    #![allow(missing_docs)]
+    pub const SSIP: u64 = 1 << 1;
+    pub const MSIP: u64 = 1 << 3;
+    pub const STIP: u64 = 1 << 5;
+    pub const MTIP: u64 = 1 << 7;
+    pub const SEIP: u64 = 1 << 9;
+    pub const MEIP: u64 = 1 << 11;
+    /// The supervisor's.
+    pub const S: u64 = SSIP | STIP | SEIP;
+    /// All.
+    pub const ALL: u64 = S | MSIP | MTIP | MEIP;
+}
+
+/// `menvcfg.STCE`: Sstc is on (priv 3.1.18).
+pub const STCE: u64 = 1 << 63;
+/// `menvcfg.ADUE`: hardware updates of page-table A and D bits are on.
+pub const ADUE: u64 = 1 << 61;
+
+/// Cause of an access fault.
+pub fn access_fault(access: Access) -> u64 {
+    match access {
+        Access::Execute => 1,
+        Access::Read => 5,
+        Access::Write => 7,
+    }
+}
+
+/// Cause of a page fault.
+pub fn page_fault(access: Access) -> u64 {
+    match access {
+        Access::Execute => 12,
+        Access::Read => 13,
+        Access::Write => 15,
+    }
+}
+
+/// Ticks of the `time` CSR: 10 MHz.
+pub fn time(hart: &dyn Hart) -> u64 {
+    hart.now() / NANOS_PER_TICK
+}
+
+/// Nanoseconds a tick of `time`.
+pub const NANOS_PER_TICK: u64 = 100;
+
+/// The state that M-mode firmware leaves to a kernel: S mode, everything delegated that a kernel
+/// handles itself, all memory and counters open, Sstc and hardware A/D updates on.
+pub fn start_supervisor(slots: &[Cell<u64>]) {
+    let set = |slot: u16, value: u64| slots[slot as usize].set(value);
+    set(PRIV, level::S);
+    set(FIRMWARE, 1);
+    set(MEDELEG, csr_medeleg_all() & !(1 << (ECALL_U + 1)));
+    set(MIDELEG, irq::S);
+    set(MCOUNTEREN, 7);
+    set(MENVCFG, STCE | ADUE | 0xf1);
+    set(PMPCFG0, 0x1f);
+    set(PMPADDR, (1 << 54) - 1);
+}
+
+/// Exceptions that can be delegated.
+pub const fn csr_medeleg_all() -> u64 {
+    0xb3ff & !(1 << 11) | 1 << 15
+}
+
+/// `mip`: devices' lines, software's bits and the supervisor timer.
+pub fn pending(hart: &dyn Hart) -> u64 {
+    let mut mip = hart.get(MIP) | hart.lines() as u64;
+    if hart.get(MENVCFG) & STCE != 0 {
+        mip &= !irq::STIP;
+        if time(hart) >= hart.get(STIMECMP) {
+            mip |= irq::STIP;
+        }
+    }
+    mip & irq::ALL
+}
+
+/// Clock time at which the supervisor timer becomes pending.
+pub fn deadline(hart: &dyn Hart) -> Option<u64> {
+    let compare = hart.get(STIMECMP);
+    (hart.get(MENVCFG) & STCE != 0).then(|| compare.checked_mul(NANOS_PER_TICK)).flatten()
+}
+
+/// The interrupt to take now (priv 3.1.9: MEI, MSI, MTI, SEI, SSI, STI in this order).
+pub fn interrupt(hart: &dyn Hart) -> Option<Trap> {
+    let enabled = hart.get(MIE);
+    if enabled == 0 {
+        return None;
+    }
+    let ready = pending(hart) & enabled;
+    let (now, status, delegated) = (hart.get(PRIV), hart.get(MSTATUS), hart.get(MIDELEG));
+    let machine = now < level::M || status & mstatus::MIE != 0;
+    let supervisor = now < level::S || (now == level::S && status & mstatus::SIE != 0);
+    let mut take = 0;
+    if machine {
+        take = ready & !delegated;
+    }
+    if take == 0 && supervisor {
+        take = ready & delegated;
+    }
+    const ORDER: [u64; 6] = [11, 3, 7, 9, 1, 5];
+    let bit = ORDER.into_iter().find(|bit| take >> bit & 1 != 0)?;
+    Some(Trap { cause: INTERRUPT | bit, value: 0 })
+}
+
+/// Enters the handler of `trap`, raised by the instruction at `pc`.
+pub fn take(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap> {
+    let code = trap.cause & !INTERRUPT;
+    let is_interrupt = trap.cause & INTERRUPT != 0;
+    let from = hart.get(PRIV);
+    let delegation = hart.get(if is_interrupt { MIDELEG } else { MEDELEG });
+    let to_supervisor = from <= level::S && code < 64 && delegation >> code & 1 != 0;
+    if !to_supervisor && hart.get(FIRMWARE) != 0 {
+        return Err(trap);
+    }
+    hart.set(RES_ADDR, u64::MAX);
+    let status = hart.get(MSTATUS);
+    let vector = if to_supervisor {
+        hart.set(SCAUSE, trap.cause);
+        hart.set(SEPC, pc);
+        hart.set(STVAL, trap.value);
+        let mut s = status & !(mstatus::SPIE | mstatus::SPP | mstatus::SIE);
+        s |= if status & mstatus::SIE != 0 { mstatus::SPIE } else { 0 };
+        s |= if from == level::S { mstatus::SPP } else { 0 };
+        hart.set(MSTATUS, s);
+        hart.set(PRIV, level::S);
+        hart.get(STVEC)
+    } else {
+        hart.set(MCAUSE, trap.cause);
+        hart.set(MEPC, pc);
+        hart.set(MTVAL, trap.value);
+        let mut s = status & !(mstatus::MPIE | mstatus::MPP | mstatus::MIE);
+        s |= if status & mstatus::MIE != 0 { mstatus::MPIE } else { 0 };
+        s |= from << 11;
+        hart.set(MSTATUS, s);
+        hart.set(PRIV, level::M);
+        hart.get(MTVEC)
+    };
+    hart.mode_changed();
+    let base = vector & !3;
+    Ok(if is_interrupt && vector & 1 != 0 { base.wrapping_add(4 * code) } else { base })
+}
+
+/// `sret` (priv 3.3.2).
+pub fn sret(hart: &dyn Hart) -> u64 {
+    let status = hart.get(MSTATUS);
+    let mut s = status & !(mstatus::SIE | mstatus::SPP | mstatus::MPRV);
+    s |= mstatus::SPIE | if status & mstatus::SPIE != 0 { mstatus::SIE } else { 0 };
+    hart.set(MSTATUS, s);
+    hart.set(PRIV, if status & mstatus::SPP != 0 { level::S } else { level::U });
+    returned(hart);
+    hart.get(SEPC)
+}
+
+/// `mret` (priv 3.3.2).
+pub fn mret(hart: &dyn Hart) -> u64 {
+    let status = hart.get(MSTATUS);
+    let to = (status & mstatus::MPP) >> 11;
+    let mut s = status & !(mstatus::MIE | mstatus::MPP);
+    s |= mstatus::MPIE | if status & mstatus::MPIE != 0 { mstatus::MIE } else { 0 };
+    if to != level::M {
+        s &= !mstatus::MPRV;
+    }
+    hart.set(MSTATUS, s);
+    hart.set(PRIV, to);
+    returned(hart);
+    hart.get(MEPC)
+}
+
+fn returned(hart: &dyn Hart) {
+    hart.set(RES_ADDR, u64::MAX);
+    hart.mode_changed();
+    if interrupt(hart).is_some() {
+        hart.recheck();
+    }
+}
