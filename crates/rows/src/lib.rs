@@ -1,1 +1,91 @@
-//! The proc-macro that turns an instruction table into a decoder, a disassembler and an assembler.
+//! `rows!`: one documented row an instruction, from which follow the decoder, the table that
+//! disassembler, assembler and generator read, and the binding of rows to bodies.
+//!
+//! ```text
+//! rows! {
+//!     /// Branch if equal.
+//!     beq = i::beq(rs1, rs2, imm) "imm[12|10:5] rs2 rs1 000 imm[4:1|11] 1100011" "beq rs1, rs2, imm" I;
+//!     /// Load word, stack pointer relative.
+//!     c_lwsp = i::lw(rd!=0, 2, uimm) "010 uimm[5] rd uimm[4:2|7:6] 10" "c.lwsp rd, uimm(sp)" C;
+//! }
+//! ```
+//!
+//! A row is `name = body(arguments) "pattern" "syntax" [where field!=n, …] EXTENSION [rv32|rv64];`.
+//! See [`pattern`] for patterns and fields. Two rows may overlap only where one is more specific
+//! (its fixed bits include the other's) or a `!=` tells them apart.
+//!
+//! The call emits `ROWS`, `mod row` (a constant a row), `decode32`, `decode64` and `body`, in terms
+//! of `::trine_ir::rows` and of a trait `Rv` in scope.
+
+mod emit;
+mod parse;
+mod pattern;
+mod tree;
+
+use parse::Fault;
+use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
+
+/// Makes a decoder and tables from rows; see the crate's documentation.
+#[proc_macro]
+pub fn rows(input: TokenStream) -> TokenStream {
+    let mut spans = Vec::new();
+    let mut tokens = Vec::new();
+    flatten(input, &mut tokens, &mut spans);
+    match parse::rows(&tokens).and_then(|rows| tree::check(&rows).map(|()| rows)) {
+        Ok(rows) => emit::items(&rows).parse().unwrap_or_else(|_| {
+            error("rows!: the emitted code does not parse (a body that is not a path?)", Span::call_site())
+        }),
+        Err(Fault { at, message }) => error(&message, spans.get(at).copied().unwrap_or_else(Span::call_site)),
+    }
+}
+
+/// Turns the macro's input into tokens that can be handled outside of a compiler, too.
+fn flatten(input: TokenStream, tokens: &mut Vec<parse::Token>, spans: &mut Vec<Span>) {
+    for tree in input {
+        spans.push(tree.span());
+        match tree {
+            TokenTree::Ident(i) => tokens.push(parse::Token::Ident(i.to_string())),
+            TokenTree::Punct(p) => tokens.push(parse::Token::Punct(p.as_char())),
+            TokenTree::Literal(l) => tokens.push(literal(&l.to_string())),
+            TokenTree::Group(g) => {
+                let (open, close) = match g.delimiter() {
+                    Delimiter::Parenthesis => ('(', ')'),
+                    Delimiter::Bracket => ('[', ']'),
+                    Delimiter::Brace => ('{', '}'),
+                    Delimiter::None => (' ', ' '),
+                };
+                tokens.push(parse::Token::Punct(open));
+                flatten(g.stream(), tokens, spans);
+                spans.push(g.span_close());
+                tokens.push(parse::Token::Punct(close));
+            }
+        }
+    }
+}
+
+fn literal(text: &str) -> parse::Token {
+    match text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) {
+        Some(inner) => parse::Token::Text(inner.replace("\\'", "'").replace("\\\"", "\"")),
+        None => match text.parse() {
+            Ok(n) => parse::Token::Number(n),
+            Err(_) => parse::Token::Text(text.to_string()),
+        },
+    }
+}
+
+/// `compile_error!(message)` at `span`.
+fn error(message: &str, span: Span) -> TokenStream {
+    let spanned = |mut tree: TokenTree| {
+        tree.set_span(span);
+        tree
+    };
+    let text = TokenTree::Literal(Literal::string(message));
+    let group = Group::new(Delimiter::Brace, TokenStream::from(spanned(text)));
+    [
+        spanned(TokenTree::Ident(Ident::new("compile_error", span))),
+        spanned(TokenTree::Punct(Punct::new('!', Spacing::Alone))),
+        spanned(TokenTree::Group(group)),
+    ]
+    .into_iter()
+    .collect()
+}
