@@ -5,7 +5,7 @@
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Operands {
     /// Register numbers and other small fields, in the order of the pattern.
-    pub r: [u8; 4],
+    pub r: [u8; 8],
     /// The immediate (or CSR number), sign-extended where the field is signed.
     pub imm: i64,
 }
@@ -92,7 +92,7 @@ impl Field {
     /// The field's value in decoded operands.
     pub fn of(&self, operands: &Operands) -> i64 {
         match self.place {
-            Place::R(i) => operands.r[i as usize & 3] as i64,
+            Place::R(i) => operands.r[i as usize & 7] as i64,
             Place::Imm => operands.imm,
         }
     }

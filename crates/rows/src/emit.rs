@@ -118,7 +118,7 @@ fn attempt(row: &Row, index: usize, out: &mut String) {
     let p = &row.pattern;
     let _ = write!(out, "if word & {:#x} == {:#x} {{", p.mask, p.value);
     let mut conditions = Vec::new();
-    let mut r = vec!["0u8".to_string(); 4];
+    let mut r = vec!["0u8".to_string(); 8];
     let mut imm = "0i64".to_string();
     for (i, f) in p.fields.iter().enumerate() {
         let _ = write!(out, "let f{i} = {};", extract(f));

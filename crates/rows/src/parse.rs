@@ -163,9 +163,26 @@ impl Parser<'_> {
         let mut path = self.ident("a body")?;
         while self.eat(':') {
             self.expect(':')?;
-            path = format!("{path}::{}", self.ident("the rest of a path")?);
+            if self.eat('<') {
+                let types = self.types()?;
+                path = format!("{path}::<{types}>");
+            } else {
+                path = format!("{path}::{}", self.ident("the rest of a path")?);
+            }
         }
         Ok(path)
+    }
+
+    /// Type arguments up to the closing bracket; `_` is the engine.
+    fn types(&mut self) -> Result<String, Fault> {
+        let mut types = Vec::new();
+        while !self.eat('>') {
+            types.push(if self.eat('_') { "_".to_string() } else { self.ident("a type")? });
+            if !self.eat(',') && self.peek() != Some(&Token::Punct('>')) {
+                return self.fault("',' or '>' belongs here");
+            }
+        }
+        Ok(types.join(", "))
     }
 
     fn args(&mut self) -> Result<(Vec<Named>, Vec<Constraint>), Fault> {

@@ -147,8 +147,8 @@ fn check(p: &Pattern) -> Result<(), String> {
     if p.fields.iter().filter(|f| f.wide()).count() > 1 {
         return Err("more than one immediate".into());
     }
-    if p.fields.iter().filter(|f| !f.wide()).count() > 4 {
-        return Err("more than four small fields".into());
+    if p.fields.iter().filter(|f| !f.wide()).count() > 8 {
+        return Err("more than eight small fields".into());
     }
     Ok(())
 }

@@ -161,9 +161,7 @@ fn allowed(hart: &dyn Hart, number: u16, writes: bool) -> bool {
                 && (now != level::U || hart.get(SCOUNTEREN) & bit != 0)
         }
         0x180 => now != level::S || status & mstatus::TVM == 0,
-        0x14d => {
-            now == level::M || (hart.get(MCOUNTEREN) & 2 != 0 && hart.get(MENVCFG) & trap::STCE != 0)
-        }
+        0x14d => now == level::M || (hart.get(MCOUNTEREN) & 2 != 0 && hart.get(MENVCFG) & trap::STCE != 0),
         _ => true,
     }
 }

@@ -144,7 +144,14 @@ impl Walk<'_> {
     }
 
     /// A leaf that maps `2^low` pages.
-    fn leaf(&self, at: u64, entry: u64, number: u64, low: u32, global: bool) -> Result<Option<Mapping>, Trap> {
+    fn leaf(
+        &self,
+        at: u64,
+        entry: u64,
+        number: u64,
+        low: u32,
+        global: bool,
+    ) -> Result<Option<Mapping>, Trap> {
         let user = entry & U != 0;
         let status = self.hart.get(MSTATUS);
         let execute = entry & X != 0 && user == (self.at == level::U);

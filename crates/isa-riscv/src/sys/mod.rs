@@ -1,5 +1,6 @@
 //! System state: CSRs, traps, address translation, physical memory protection.
 
+pub mod cache;
 pub mod csr;
 pub mod mmu;
 pub mod pmp;

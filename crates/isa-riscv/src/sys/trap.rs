@@ -2,7 +2,7 @@
 
 use crate::state::*;
 use std::cell::Cell;
-use trine_ir::{Access, Hart, Trap};
+use trine_ir::{Access, Hart, Helper, Leave, Touch, Trap};
 
 /// Instruction address misaligned.
 pub const FETCH_MISALIGNED: u64 = 0;
@@ -162,19 +162,38 @@ pub fn take(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap> {
     Ok(if is_interrupt && vector & 1 != 0 { base.wrapping_add(4 * code) } else { base })
 }
 
-/// `sret` (priv 3.3.2).
-pub fn sret(hart: &dyn Hart) -> u64 {
+/// Privileged instructions: the argument is the instruction's bytes.
+macro_rules! returns {
+    ($($(#[$doc:meta])* $name:ident $text:literal $run:ident;)*) => {
+        $($(#[$doc])* pub static $name: Helper = Helper { name: $text, run: $run, touch: Touch::All };)*
+    };
+}
+returns! {
+    /// Return from a trap taken in S (priv 3.3.2).
+    SRET "sret" sret;
+    /// Return from a trap taken in M (priv 3.3.2).
+    MRET "mret" mret;
+    /// Wait for interrupt (priv 3.3.3).
+    WFI "wfi" wfi;
+}
+
+fn illegal(hart: &dyn Hart, encoding: u64) -> Leave {
+    hart.raise(Trap { cause: ILLEGAL_INSTRUCTION, value: encoding })
+}
+
+fn sret(hart: &dyn Hart, [encoding, ..]: [u64; 3]) -> Result<u64, Leave> {
     let status = hart.get(MSTATUS);
+    if hart.get(PRIV) == level::S && status & mstatus::TSR != 0 {
+        return Err(illegal(hart, encoding));
+    }
     let mut s = status & !(mstatus::SIE | mstatus::SPP | mstatus::MPRV);
     s |= mstatus::SPIE | if status & mstatus::SPIE != 0 { mstatus::SIE } else { 0 };
     hart.set(MSTATUS, s);
     hart.set(PRIV, if status & mstatus::SPP != 0 { level::S } else { level::U });
-    returned(hart);
-    hart.get(SEPC)
+    Err(returned(hart, SEPC))
 }
 
-/// `mret` (priv 3.3.2).
-pub fn mret(hart: &dyn Hart) -> u64 {
+fn mret(hart: &dyn Hart, _: [u64; 3]) -> Result<u64, Leave> {
     let status = hart.get(MSTATUS);
     let to = (status & mstatus::MPP) >> 11;
     let mut s = status & !(mstatus::MIE | mstatus::MPP);
@@ -184,14 +203,23 @@ pub fn mret(hart: &dyn Hart) -> u64 {
     }
     hart.set(MSTATUS, s);
     hart.set(PRIV, to);
-    returned(hart);
-    hart.get(MEPC)
+    Err(returned(hart, MEPC))
 }
 
-fn returned(hart: &dyn Hart) {
+fn returned(hart: &dyn Hart, slot: u16) -> Leave {
     hart.set(RES_ADDR, u64::MAX);
     hart.mode_changed();
     if interrupt(hart).is_some() {
         hart.recheck();
     }
+    hart.set_pc(hart.get(slot));
+    Leave::Jump
+}
+
+fn wfi(hart: &dyn Hart, [encoding, ..]: [u64; 3]) -> Result<u64, Leave> {
+    let now = hart.get(PRIV);
+    if now == level::U || (now == level::S && hart.get(MSTATUS) & mstatus::TW != 0) {
+        return Err(illegal(hart, encoding));
+    }
+    Err(Leave::Idle)
 }

@@ -1,0 +1,49 @@
+//! What instructions do to caches: `sfence.vma`, `fence.i`, `cbo.zero`.
+
+use super::trap;
+use crate::state::*;
+use trine_ir::{Flush, Hart, Helper, Leave, Touch, Trap};
+
+/// Bytes of a cache block, as the device tree tells the guest (`riscv,cboz-block-size`).
+pub const BLOCK: u64 = 64;
+
+fn illegal(hart: &dyn Hart, encoding: u64) -> Leave {
+    hart.raise(Trap { cause: trap::ILLEGAL_INSTRUCTION, value: encoding })
+}
+
+/// `sfence.vma` (priv 12.2.1): arguments are the address, bit 0 set where there is one (bit 1: an
+/// ASID), the instruction's bytes.
+pub static SFENCE_VMA: Helper = Helper { name: "sfence.vma", run: sfence_vma, touch: Touch::All };
+
+fn sfence_vma(hart: &dyn Hart, [address, which, encoding]: [u64; 3]) -> Result<u64, Leave> {
+    if hart.get(PRIV) == level::S && hart.get(MSTATUS) & mstatus::TVM != 0 {
+        return Err(illegal(hart, encoding));
+    }
+    hart.flush(if which & 1 != 0 { Flush::Page(address) } else { Flush::All });
+    Ok(0)
+}
+
+/// `fence.i` (unpriv 7).
+pub static FENCE_I: Helper = Helper { name: "fence.i", run: fence_i, touch: Touch::All };
+
+fn fence_i(hart: &dyn Hart, _: [u64; 3]) -> Result<u64, Leave> {
+    hart.sync_code();
+    Ok(0)
+}
+
+/// `menvcfg.CBZE`, `senvcfg.CBZE` (priv 3.1.18, 12.1.10).
+const CBZE: u64 = 1 << 7;
+
+/// `cbo.zero` (unpriv 24.5.5): arguments are the address and the instruction's bytes.
+pub static CBO_ZERO: Helper = Helper { name: "cbo.zero", run: cbo_zero, touch: Touch::All };
+
+fn cbo_zero(hart: &dyn Hart, [address, encoding, _]: [u64; 3]) -> Result<u64, Leave> {
+    let now = hart.get(PRIV);
+    let by_machine = now == level::M || hart.get(MENVCFG) & CBZE != 0;
+    let by_supervisor = now != level::U || hart.get(SENVCFG) & CBZE != 0;
+    if !by_machine || !by_supervisor {
+        return Err(illegal(hart, encoding));
+    }
+    hart.zero(address & !(BLOCK - 1), BLOCK)?;
+    Ok(0)
+}
