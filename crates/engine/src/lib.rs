@@ -1,1 +1,22 @@
-//! Interpreter, baseline compiler, code cache, software TLB, dispatch.
+//! The engines: what runs guest code.
+//!
+//! * [`run`]: the dispatcher ([`run::Engine`] is a [`trine_base::Vcpu`]).
+//! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; [`access`]: what misses them.
+//! * [`block`], [`store`]: decoded blocks and where they are kept.
+//! * [`interp`]: the interpreter; [`fp`]: floating point in software.
+//! * [`x64`], [`code`]: the baseline compiler and the memory for its code.
+
+pub mod access;
+pub mod block;
+pub mod code;
+pub mod core;
+pub mod fp;
+pub mod interp;
+pub mod jumps;
+pub mod run;
+pub mod store;
+pub mod tlb;
+pub mod x64;
+
+pub use crate::core::Time;
+pub use run::{Engine, Stats, Tier};

@@ -196,6 +196,9 @@ pub trait Isa: Sized + Send + 'static {
     /// What translations depend on besides their bytes. The low byte is the regime for fetches.
     fn mode(slots: &[Cell<u64>]) -> u32;
 
+    /// The rounding direction of [`crate::Rounding::Dynamic`] in `mode`.
+    fn rounding(mode: u32) -> Option<crate::Round>;
+
     /// The regime for loads and stores in `mode`.
     fn data_regime(mode: u32) -> usize;
 
@@ -212,7 +215,8 @@ pub trait Isa: Sized + Send + 'static {
     /// The row's semantics for engine `S`.
     fn body<S: Sem<Isa = Self>>(row: Row) -> fn(S, &Operands) -> Res<S>;
 
-    /// Whether a translation ends after this instruction because it may change the mode.
+    /// Whether a translation ends after this instruction: it may change the mode, or control never
+    /// goes on to the next one.
     fn ends_block(decoded: &Decoded) -> bool;
 
     /// Name of a row, for listings.

@@ -5,7 +5,7 @@ use crate::sys::{mmu, trap};
 use crate::table;
 use std::cell::Cell;
 use trine_base::RegisterInfo;
-use trine_ir::{Access, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Row, Sem, Trap};
+use trine_ir::{Access, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round, Row, Sem, Trap};
 
 /// What a hart is made with.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +94,9 @@ macro_rules! isa {
             }
             fn mode(slots: &[Cell<u64>]) -> u32 {
                 mode::pack(slots)
+            }
+            fn rounding(m: u32) -> Option<Round> {
+                Round::from_number(mode::frm(m))
             }
             fn data_regime(m: u32) -> usize {
                 mode::data_regime(m) as usize

@@ -131,7 +131,7 @@ pub mod mstatus {
 }
 
 /// What a translation depends on besides its bytes, packed in a word: privilege level, data
-/// regime, whether floating point is off, and which rounding `frm` names.
+/// regime, whether floating point is off, and `frm`.
 pub mod mode {
     use super::{FRM, MSTATUS, PRIV, level, mstatus};
     use std::cell::Cell;
@@ -147,7 +147,7 @@ pub mod mode {
 
     const REGIME: u32 = 2;
     const FS: u32 = 4;
-    const FRM_CLASS: u32 = 6;
+    const FRM_AT: u32 = 6;
 
     /// Packs the mode of a hart.
     pub fn pack(slots: &[Cell<u64>]) -> u32 {
@@ -166,12 +166,8 @@ pub mod mode {
             3 => 2,
             _ => 1,
         };
-        let frm = match slots[FRM as usize].get() {
-            0..=3 => 0,
-            4 => 1,
-            _ => 2,
-        };
-        now as u32 | regime << REGIME | fs << FS | frm << FRM_CLASS
+        let frm = (slots[FRM as usize].get() & 7) as u32;
+        now as u32 | regime << REGIME | fs << FS | frm << FRM_AT
     }
 
     /// Privilege level.
@@ -203,10 +199,15 @@ pub mod mode {
     pub fn fp_dirty(mode: u32) -> bool {
         mode >> FS & 3 == 2
     }
+    /// The rounding mode in `frm`.
+    #[inline(always)]
+    pub fn frm(mode: u32) -> u8 {
+        (mode >> FRM_AT & 7) as u8
+    }
     /// Whether `frm` is a reserved value.
     #[inline(always)]
     pub fn frm_invalid(mode: u32) -> bool {
-        mode >> FRM_CLASS & 3 == 2
+        mode >> FRM_AT & 7 > 4
     }
 }
 

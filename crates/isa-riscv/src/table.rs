@@ -548,11 +548,13 @@ trine_rows::rows! {
     c_fswsp = fp::fstore::<_, f32>(frs2, 2, uimm) "111 uimm[5:2|7:6] frs2 10" "c.fswsp frs2, uimm(sp)" C rv32;
 }
 
-/// Whether a translation ends after this instruction because it may change the mode, or because
-/// what comes next depends on it.
+/// Whether a translation ends after this instruction: it may change the mode, or control never
+/// goes on to the next one.
 pub fn ends_block(decoded: &Decoded) -> bool {
     match decoded.row {
         row::SRET | row::MRET | row::WFI | row::SFENCE_VMA | row::FENCE_I => true,
+        row::JAL | row::JALR | row::C_J | row::C_JAL | row::C_JR | row::C_JALR => true,
+        row::ECALL | row::EBREAK | row::C_EBREAK => true,
         row::CSRRW | row::CSRRS | row::CSRRC | row::CSRRWI | row::CSRRSI | row::CSRRCI => !matches!(
             csr::find(decoded.operands.imm as u16).map(|c| c.kind),
             Some(csr::Kind::Plain(..) | csr::Kind::Fixed(_))

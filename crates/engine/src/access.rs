@@ -1,0 +1,182 @@
+//! Guest memory accesses that miss the software TLB: page walks, devices, page crossings.
+
+use crate::core::Core;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use trine_base::Width;
+use trine_ir::{Access, Hart, Isa, Leave, Rmw, Trap, eval};
+
+/// Loads from a host address inside guest RAM.
+///
+/// # Safety
+/// `host .. host + width` lies inside the mapping of a live [`trine_memory::Ram`].
+#[inline(always)]
+unsafe fn host_load(host: usize, width: Width) -> u64 {
+    let p = host as *mut u8;
+    // SAFETY: by the caller; x86 reads any alignment, and RAM is shared: read once, volatile.
+    unsafe {
+        match width {
+            Width::B1 => AtomicU8::from_ptr(p).load(Ordering::Relaxed) as u64,
+            Width::B2 if host & 1 == 0 => AtomicU16::from_ptr(p.cast()).load(Ordering::Relaxed) as u64,
+            Width::B4 if host & 3 == 0 => AtomicU32::from_ptr(p.cast()).load(Ordering::Relaxed) as u64,
+            Width::B8 if host & 7 == 0 => AtomicU64::from_ptr(p.cast()).load(Ordering::Relaxed),
+            Width::B2 => (p as *const u16).read_unaligned() as u64,
+            Width::B4 => (p as *const u32).read_unaligned() as u64,
+            Width::B8 => (p as *const u64).read_unaligned(),
+        }
+    }
+}
+
+/// Stores to a host address inside guest RAM that holds no translated code.
+///
+/// # Safety
+/// As for [`host_load`].
+#[inline(always)]
+unsafe fn host_store(host: usize, width: Width, value: u64) {
+    let p = host as *mut u8;
+    // SAFETY: by the caller.
+    unsafe {
+        match width {
+            Width::B1 => AtomicU8::from_ptr(p).store(value as u8, Ordering::Relaxed),
+            Width::B2 if host & 1 == 0 => AtomicU16::from_ptr(p.cast()).store(value as u16, Ordering::Relaxed),
+            Width::B4 if host & 3 == 0 => AtomicU32::from_ptr(p.cast()).store(value as u32, Ordering::Relaxed),
+            Width::B8 if host & 7 == 0 => AtomicU64::from_ptr(p.cast()).store(value, Ordering::Relaxed),
+            Width::B2 => (p as *mut u16).write_unaligned(value as u16),
+            Width::B4 => (p as *mut u32).write_unaligned(value as u32),
+            Width::B8 => (p as *mut u64).write_unaligned(value),
+        }
+    }
+}
+
+impl<I: Isa> Core<I> {
+    /// Loads from a virtual address.
+    #[inline(always)]
+    pub fn load(&self, width: Width, address: u64) -> Result<u64, Leave> {
+        match self.tlb.probe(self.data_regime(), address, width.bytes(), false) {
+            // SAFETY: a TLB entry maps a page of RAM, and the probe checked that the access stays
+            // inside it.
+            Some(host) => Ok(unsafe { host_load(host, width) }),
+            None => self.slow_load(width, address),
+        }
+    }
+
+    /// Stores to a virtual address.
+    #[inline(always)]
+    pub fn store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+        match self.tlb.probe(self.data_regime(), address, width.bytes(), true) {
+            // SAFETY: as in `load`; a write entry is never of a page that holds translated code.
+            Some(host) => Ok(unsafe { host_store(host, width, value) }),
+            None => self.slow_store(width, address, value),
+        }
+    }
+
+    /// The physical address behind a virtual one; enters the page into the TLB where it is RAM.
+    pub fn translate(&self, address: u64, access: Access) -> Result<u64, Leave> {
+        let mapping = I::walk(self, self.mode.get(), address, access).map_err(|t| self.raise(t))?;
+        if let Some(host) = self.ram.host_address(mapping.page) {
+            let writable = !self.ram.is_code(mapping.page);
+            self.tlb.insert(self.data_regime(), address, host, &mapping, writable);
+        }
+        Ok(mapping.page | address & 0xfff)
+    }
+
+    fn bus_error(&self, access: Access, address: u64) -> Leave {
+        self.raise(I::bus_error(access, address))
+    }
+
+    /// A load that missed.
+    #[cold]
+    #[inline(never)]
+    pub fn slow_load(&self, width: Width, address: u64) -> Result<u64, Leave> {
+        let n = width.bytes();
+        let first = self.translate(address, Access::Read)?;
+        let here = 0x1000 - (address & 0xfff);
+        if here >= n {
+            return self.phys_read(first, width, address);
+        }
+        let next = address.wrapping_add(here);
+        let second = self.translate(next, Access::Read)?;
+        (0..n).try_fold(0u64, |value, i| {
+            let at = if i < here { first + i } else { second + (i - here) };
+            Ok(value | self.phys_read(at, Width::B1, address.wrapping_add(i))? << (8 * i))
+        })
+    }
+
+    fn phys_read(&self, at: u64, width: Width, address: u64) -> Result<u64, Leave> {
+        if let Some(value) = self.ram.load(at, width) {
+            return Ok(value);
+        }
+        self.sync_clock();
+        self.bus.read(at, width).ok_or_else(|| self.bus_error(Access::Read, address))
+    }
+
+    /// In count mode devices see the count of the instruction that reaches them.
+    fn sync_clock(&self) {
+        let _ = self.now();
+    }
+
+    /// A store that missed.
+    #[cold]
+    #[inline(never)]
+    pub fn slow_store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+        let n = width.bytes();
+        let first = self.translate(address, Access::Write)?;
+        let here = 0x1000 - (address & 0xfff);
+        if here >= n {
+            return self.phys_write(first, width, value, address);
+        }
+        let second = self.translate(address.wrapping_add(here), Access::Write)?;
+        for at in [first, second] {
+            if !self.ram.contains(at, 1) && here < n {
+                // A device register cannot be written in pieces.
+                return Err(self.bus_error(Access::Write, address));
+            }
+        }
+        for i in 0..n {
+            let at = if i < here { first + i } else { second + (i - here) };
+            self.phys_write(at, Width::B1, value >> (8 * i) & 0xff, address.wrapping_add(i))?;
+        }
+        Ok(())
+    }
+
+    fn phys_write(&self, at: u64, width: Width, value: u64, address: u64) -> Result<(), Leave> {
+        if self.ram.store(at, width, value).is_some() {
+            return Ok(());
+        }
+        self.sync_clock();
+        self.bus.write(at, width, value).ok_or_else(|| self.bus_error(Access::Write, address))
+    }
+
+    /// Atomic update: `f` makes the new value from the old, or `None` to leave it. Gives the old.
+    fn update(&self, width: Width, address: u64, f: impl Fn(u64) -> Option<u64>) -> Result<u64, Leave> {
+        let at = self.translate(address, Access::Write)?;
+        loop {
+            let old = self.ram.load(at, width).ok_or_else(|| self.bus_error(Access::Write, address))?;
+            let Some(new) = f(old) else { return Ok(old) };
+            match self.ram.compare_exchange(at, width, old, new) {
+                Some(found) if found == old => return Ok(old),
+                Some(_) => {}
+                None => return Err(self.bus_error(Access::Write, address)),
+            }
+        }
+    }
+
+    /// Atomic read-modify-write of an aligned address.
+    pub fn rmw(&self, op: Rmw, width: Width, address: u64, operand: u64) -> Result<u64, Leave> {
+        self.update(width, address, |old| Some(eval::rmw(op, width.bits(), old, operand)))
+    }
+
+    /// Atomic compare-and-exchange of an aligned address.
+    pub fn exchange(&self, width: Width, address: u64, expect: u64, new: u64) -> Result<u64, Leave> {
+        self.update(width, address, |old| (old == expect).then_some(new))
+    }
+
+    /// Reads code bytes at a physical address.
+    pub fn fetch(&self, at: u64, width: Width) -> Option<u64> {
+        self.ram.load(at, width)
+    }
+
+    /// The exception for a fetch that reaches no memory.
+    pub fn fetch_error(&self, address: u64) -> Trap {
+        I::bus_error(Access::Execute, address)
+    }
+}

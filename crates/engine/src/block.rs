@@ -1,0 +1,125 @@
+//! Blocks: runs of guest instructions inside one page, decoded once.
+
+use crate::core::Core;
+use crate::interp::{Interp, Run};
+use std::cell::Cell;
+use trine_base::Width;
+use trine_ir::{Decoded, Isa, Operands, Row, Trap};
+
+/// Most instructions in a block.
+pub const MAX_OPS: usize = 64;
+/// Bytes of a page.
+pub const PAGE: u64 = 0x1000;
+
+/// One decoded instruction.
+pub struct Op<I: Isa> {
+    /// Its body, bound to the interpreter.
+    pub run: Run<I>,
+    /// Its operands.
+    pub operands: Operands,
+    /// Its offset in the page.
+    pub offset: u16,
+    /// Its number in the block.
+    pub index: u8,
+    /// Its length in bytes.
+    pub bytes: u8,
+    /// Its bytes.
+    pub encoding: u32,
+    /// Its row.
+    pub row: Row,
+}
+
+/// A decoded block.
+pub struct Block<I: Isa> {
+    /// The instructions; empty where the first bytes are no instruction.
+    pub ops: Box<[Op<I>]>,
+    /// The exception that the instruction after the last one raises, if it is none.
+    pub illegal: Option<Trap>,
+    /// Physical address of the first instruction.
+    pub start: u64,
+    /// Mode that it was decoded in.
+    pub mode: u32,
+    /// Physical page that its only instruction reaches into, where it crosses a page.
+    pub second: Option<u64>,
+    /// Host address of its code; 0 while it has none.
+    pub code: Cell<usize>,
+    /// Times it was interpreted.
+    pub runs: Cell<u32>,
+    /// The compiler gave up on it.
+    pub never: Cell<bool>,
+}
+
+impl<I: Isa> Block<I> {
+    /// Offset in its page of what follows the last instruction.
+    pub fn end(&self) -> u64 {
+        self.ops.last().map_or(self.start & (PAGE - 1), |op| op.offset as u64 + op.bytes as u64)
+    }
+}
+
+fn op<I: Isa>(decoded: &Decoded, offset: u64, index: usize, encoding: u64) -> Op<I> {
+    Op {
+        run: I::body::<Interp<I>>(decoded.row),
+        operands: decoded.operands,
+        offset: offset as u16,
+        index: index as u8,
+        bytes: decoded.bytes,
+        encoding: encoding as u32,
+        row: decoded.row,
+    }
+}
+
+/// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the
+/// exception of a fetch (of the second half of an instruction).
+pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, Trap> {
+    let mut block = Block {
+        ops: Box::new([]),
+        illegal: None,
+        start,
+        mode: core.mode.get(),
+        second: None,
+        code: Cell::new(0),
+        runs: Cell::new(0),
+        never: Cell::new(false),
+    };
+    let mut ops: Vec<Op<I>> = Vec::new();
+    let page = start & !(PAGE - 1);
+    let mut offset = start & (PAGE - 1);
+    while ops.len() < MAX_OPS && offset < PAGE {
+        let have = (PAGE - offset).min(I::MAX_BYTES);
+        let mut bytes = fetch(core, page | offset, have).ok_or_else(|| core.fetch_error(pc))?;
+        let length = I::length(bytes, have).unwrap_or(I::MAX_BYTES);
+        if length > have {
+            if !ops.is_empty() {
+                break;
+            }
+            let next = (pc & !(PAGE - 1)).wrapping_add(PAGE);
+            let second = core.fetch_address(next)?;
+            core.ram.mark_code(second);
+            let rest = fetch(core, second, length - have).ok_or_else(|| core.fetch_error(next))?;
+            bytes |= rest << (8 * have);
+            block.second = Some(second & !(PAGE - 1));
+        }
+        if length < 8 {
+            bytes &= (1 << (8 * length)) - 1;
+        }
+        let Some(decoded) = I::decode(&core.config, bytes) else {
+            block.illegal = Some(I::illegal(bytes));
+            break;
+        };
+        ops.push(op(&decoded, offset, ops.len(), bytes));
+        offset += length;
+        if I::ends_block(&decoded) || block.second.is_some() {
+            break;
+        }
+    }
+    block.ops = ops.into();
+    Ok(block)
+}
+
+/// Up to 8 bytes of code.
+fn fetch<I: Isa>(core: &Core<I>, at: u64, bytes: u64) -> Option<u64> {
+    (0..bytes / I::ALIGN).try_fold(0, |value, i| {
+        let width = Width::from_bytes(I::ALIGN as u32)?;
+        Some(value | core.fetch(at + i * I::ALIGN, width)? << (8 * i * I::ALIGN))
+    })
+}

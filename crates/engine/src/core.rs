@@ -1,0 +1,315 @@
+//! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
+
+use crate::jumps::Jumps;
+use crate::tlb::Tlb;
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use trine_base::{Bus, Clock, CountClock, Mailbox, Width};
+use trine_ir::{Access, Flush, Hart, Isa, Leave, Trap};
+use trine_memory::{CodeOwner, Ram};
+
+/// Words besides the slots that generated code reads and writes.
+#[repr(C)]
+pub struct Frame {
+    /// Instructions executed; valid while generated code is not running.
+    pub count: Cell<u64>,
+    /// Virtual address: of the next instruction, or inside one, of that.
+    pub pc: Cell<u64>,
+    /// Virtual address of the page that holds the running block.
+    pub page: Cell<u64>,
+    /// What entries of the jump cache must bear to be valid.
+    pub stamp: Cell<u64>,
+    /// Instructions executed when a helper was called, its own not included.
+    pub retired: Cell<u64>,
+    /// Arguments of a slow path or helper, and its result.
+    pub args: [Cell<u64>; 4],
+    /// Guest's MXCSR: rounding, and the flags gathered so far.
+    pub guest_mxcsr: Cell<u32>,
+    /// MXCSR that Rust code runs under.
+    pub host_mxcsr: Cell<u32>,
+    /// 1 while the host's MXCSR is the guest's.
+    pub fp_live: Cell<u32>,
+    /// Rust functions that the thunks call: slow path, helper.
+    pub functions: [Cell<usize>; 2],
+    /// The thunks that generated code calls, by [`crate::x64::thunks::Thunk`].
+    pub thunks: [Cell<usize>; 4],
+    /// Address of the side tables ([`crate::x64::side::Side`]).
+    pub side: Cell<usize>,
+    /// General registers while a slow path runs.
+    pub save: [Cell<u64>; 16],
+    /// Floating-point registers while a slow path runs (low halves).
+    pub save_fp: [Cell<u64>; 16],
+    /// Where values live that found no register.
+    pub spill: [Cell<u64>; 64],
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        const ZERO: Cell<u64> = Cell::new(0);
+        Frame {
+            count: ZERO,
+            pc: ZERO,
+            page: ZERO,
+            stamp: ZERO,
+            retired: ZERO,
+            args: [const { Cell::new(0) }; 4],
+            guest_mxcsr: Cell::new(DEFAULT_MXCSR),
+            host_mxcsr: Cell::new(DEFAULT_MXCSR),
+            fp_live: Cell::new(0),
+            functions: [const { Cell::new(0) }; 2],
+            thunks: [const { Cell::new(0) }; 4],
+            side: Cell::new(0),
+            save: [const { Cell::new(0) }; 16],
+            save_fp: [const { Cell::new(0) }; 16],
+            spill: [const { Cell::new(0) }; 64],
+        }
+    }
+}
+
+/// MXCSR after reset: all exceptions masked, to nearest.
+pub const DEFAULT_MXCSR: u32 = 0x1f80;
+
+/// Where a vCPU's time comes from.
+#[derive(Clone)]
+pub enum Time {
+    /// The host's clock, shared with the devices.
+    Host(Arc<dyn Clock>),
+    /// The number of instructions executed.
+    Count(Arc<CountClock>),
+}
+
+/// Pages with translated code that were written, waiting for the vCPU to forget them.
+pub struct Written {
+    pages: Mutex<Vec<u64>>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Written {
+    /// Takes the list.
+    pub fn take(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.pages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl CodeOwner for Written {
+    fn code_written(&self, page: u64) {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).push(page);
+        self.mailbox.request(Mailbox::CODE_WRITTEN);
+    }
+}
+
+/// One vCPU.
+#[repr(C)]
+pub struct Core<I: Isa> {
+    /// Registers.
+    pub slots: I::Slots,
+    /// What generated code uses.
+    pub frame: Frame,
+    /// Address translations.
+    pub tlb: Tlb,
+    /// Virtual PC to code.
+    pub jumps: Jumps,
+    /// What decoding depends on.
+    pub config: I::Config,
+    /// Current mode.
+    pub mode: Cell<u32>,
+    /// The exception being raised.
+    pub trap: Cell<Trap>,
+    /// When the CPU's own timer wants an interrupt check, in nanoseconds.
+    pub timer: Cell<Option<u64>>,
+    /// Guest RAM.
+    pub ram: Arc<Ram>,
+    /// Devices.
+    pub bus: Arc<Bus>,
+    /// Time.
+    pub time: Time,
+    /// What others touch.
+    pub mailbox: Arc<Mailbox>,
+    /// Pages whose translations are stale.
+    pub written: Arc<Written>,
+    /// Stamps of address spaces: [`Stamps`].
+    pub stamps: RefCell<Stamps>,
+}
+
+/// Numbers that tell old entries of the jump cache from valid ones. A new generation starts when
+/// translations of addresses may have changed.
+#[derive(Default)]
+pub struct Stamps {
+    generation: u64,
+}
+
+impl Stamps {
+    fn of(&self, mode: u32) -> u64 {
+        self.generation << 16 | (mode & 0xffff) as u64
+    }
+}
+
+impl<I: Isa> Core<I> {
+    /// A vCPU after reset.
+    pub fn new(config: I::Config, ram: Arc<Ram>, bus: Arc<Bus>, time: Time, mailbox: Arc<Mailbox>) -> Box<Self> {
+        let written = Arc::new(Written { pages: Mutex::new(Vec::new()), mailbox: mailbox.clone() });
+        ram.add_code_owner(written.clone());
+        let core = Box::new(Core {
+            slots: I::slots(&config),
+            frame: Frame::default(),
+            tlb: Tlb::default(),
+            jumps: Jumps::default(),
+            config,
+            mode: Cell::new(0),
+            trap: Cell::new(Trap { cause: 0, value: 0 }),
+            timer: Cell::new(None),
+            ram,
+            bus,
+            time,
+            mailbox,
+            written,
+            stamps: RefCell::new(Stamps { generation: 1 }),
+        });
+        core.mode_changed();
+        core.load_fp();
+        core
+    }
+
+    /// Makes every entry of the jump cache stale.
+    pub fn new_generation(&self) {
+        let mut stamps = self.stamps.borrow_mut();
+        stamps.generation += 1;
+        self.frame.stamp.set(stamps.of(self.mode.get()));
+    }
+
+    /// Regime of loads and stores.
+    #[inline(always)]
+    pub fn data_regime(&self) -> usize {
+        I::data_regime(self.mode.get())
+    }
+
+    /// Translates `address` for a fetch: its physical address.
+    pub fn fetch_address(&self, address: u64) -> Result<u64, Trap> {
+        let regime = I::fetch_regime(self.mode.get());
+        if let Some(physical) = self.tlb.fetch(regime, address) {
+            return Ok(physical);
+        }
+        let mapping = I::walk(self, self.mode.get(), address, Access::Execute)?;
+        if !self.ram.contains(mapping.page, 1) {
+            return Err(I::bus_error(Access::Execute, address));
+        }
+        self.tlb.insert_fetch(regime, address, &mapping);
+        Ok(mapping.page | address & 0xfff)
+    }
+
+    /// The MXCSR that stands for the rounding direction in the slots.
+    fn rounding_mxcsr(&self) -> u32 {
+        let rc = match self.get(I::FP_ROUND) {
+            1 => 3,
+            2 => 1,
+            3 => 2,
+            _ => 0,
+        };
+        DEFAULT_MXCSR | rc << 13
+    }
+}
+
+/// MXCSR flags as the slots number them: NX 1, UF 2, OF 4, DZ 8, NV 16.
+fn flags_of_mxcsr(mxcsr: u32) -> u64 {
+    let bit = |from: u32, to: u32| ((mxcsr >> from & 1) << to) as u64;
+    bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4)
+}
+
+impl<I: Isa> Hart for Core<I> {
+    fn slots(&self) -> &[Cell<u64>] {
+        self.slots.as_ref()
+    }
+
+    fn pc(&self) -> u64 {
+        self.frame.pc.get()
+    }
+
+    fn set_pc(&self, pc: u64) {
+        self.frame.pc.set(pc);
+    }
+
+    fn raise(&self, trap: Trap) -> Leave {
+        self.trap.set(trap);
+        Leave::Trap
+    }
+
+    fn now(&self) -> u64 {
+        match &self.time {
+            Time::Host(clock) => clock.now(),
+            Time::Count(clock) => {
+                clock.set_count(self.frame.retired.get());
+                clock.now()
+            }
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.frame.retired.get()
+    }
+
+    fn lines(&self) -> u32 {
+        self.mailbox.lines.load(Ordering::SeqCst)
+    }
+
+    fn set_timer(&self, at: Option<u64>) {
+        self.timer.set(at);
+        self.recheck();
+    }
+
+    fn recheck(&self) {
+        self.mailbox.limit.store(0, Ordering::SeqCst);
+    }
+
+    fn flush(&self, what: Flush) {
+        self.tlb.flush(what);
+        match what {
+            Flush::Page(address) => self.jumps.forget_page(address),
+            Flush::All | Flush::AddressSpace => self.new_generation(),
+        }
+    }
+
+    fn sync_code(&self) {
+        // Pages written were noted when they were written; the vCPU drops them before its next
+        // block because the note stored 0 in the limit.
+        if self.mailbox.requests.load(Ordering::SeqCst) & Mailbox::CODE_WRITTEN != 0 {
+            self.recheck();
+        }
+    }
+
+    fn phys_load(&self, address: u64, width: Width) -> Option<u64> {
+        self.ram.load(address, width)
+    }
+
+    fn phys_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
+        self.ram.compare_exchange(address, width, expect, new)
+    }
+
+    fn zero(&self, address: u64, len: u64) -> Result<(), Leave> {
+        let physical = self.translate(address, Access::Write)?;
+        if !self.ram.contains(physical, len) {
+            return Err(self.raise(I::bus_error(Access::Write, address)));
+        }
+        for offset in (0..len).step_by(8) {
+            self.ram.store(physical + offset, Width::B8, 0);
+        }
+        Ok(())
+    }
+
+    fn harvest_fp(&self) {
+        let mxcsr = self.frame.guest_mxcsr.get();
+        let flags = self.get(I::FP_FLAGS) | flags_of_mxcsr(mxcsr);
+        self.set(I::FP_FLAGS, flags);
+        self.frame.guest_mxcsr.set(mxcsr & !0x3f);
+    }
+
+    fn load_fp(&self) {
+        self.frame.guest_mxcsr.set(self.rounding_mxcsr());
+    }
+
+    fn mode_changed(&self) {
+        let mode = I::mode(self.slots.as_ref());
+        self.mode.set(mode);
+        self.frame.stamp.set(self.stamps.borrow().of(mode));
+    }
+}

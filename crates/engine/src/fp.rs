@@ -1,0 +1,93 @@
+//! Floating point in software: what the interpreter always uses, and generated code where the
+//! host's FPU does something else.
+
+use crate::core::Core;
+use trine_ir::{Fmt, Fp, Hart, IntTy, Isa, Round, Rounding, Sign};
+use trine_softfloat::{self as sf, Env, F32, F64, Format, IntKind};
+
+/// Performs `op`; the flags go to the CPU's slot.
+pub fn soft<I: Isa>(core: &Core<I>, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
+    let round = match rounding {
+        Rounding::Static(r) => r,
+        Rounding::Dynamic => Round::from_number(core.get(I::FP_ROUND) as u8).unwrap_or(Round::Rne),
+    };
+    let mut env = Env { round: direction(round), flags: 0 };
+    let result = perform(&mut env, op, args);
+    if env.flags != 0 {
+        core.set(I::FP_FLAGS, core.get(I::FP_FLAGS) | env.flags as u64);
+    }
+    result
+}
+
+fn direction(round: Round) -> sf::Round {
+    match round {
+        Round::Rne => sf::Round::Rne,
+        Round::Rtz => sf::Round::Rtz,
+        Round::Rdn => sf::Round::Rdn,
+        Round::Rup => sf::Round::Rup,
+        Round::Rmm => sf::Round::Rmm,
+    }
+}
+
+fn kind(ty: IntTy) -> IntKind {
+    match ty {
+        IntTy::I32 => IntKind::I32,
+        IntTy::U32 => IntKind::U32,
+        IntTy::I64 => IntKind::I64,
+        IntTy::U64 => IntKind::U64,
+    }
+}
+
+/// Upper half of a NaN box.
+const BOX: u64 = 0xffff_ffff_0000_0000;
+/// The canonical binary32 NaN.
+const NAN32: u64 = 0x7fc0_0000;
+
+fn perform(env: &mut Env, op: Fp, args: [u64; 3]) -> u64 {
+    match op {
+        Fp::Box => args[0] | BOX,
+        Fp::Unbox => if args[0] & BOX == BOX { args[0] & !BOX } else { NAN32 },
+        Fp::ToBits(_) | Fp::FromBits(_) => args[0],
+        Fp::Convert(Fmt::S) => sf::convert::<F32, F64>(env, args[0]),
+        Fp::Convert(Fmt::D) => sf::convert::<F64, F32>(env, args[0]),
+        _ => match format(op) {
+            Fmt::S => typed::<F32>(env, op, args, 31),
+            Fmt::D => typed::<F64>(env, op, args, 63),
+        },
+    }
+}
+
+/// The format that an operation works in.
+pub fn format(op: Fp) -> Fmt {
+    match op {
+        Fp::Add(f) | Fp::Sub(f) | Fp::Mul(f) | Fp::Div(f) | Fp::Sqrt(f) | Fp::Min(f) | Fp::Max(f) => f,
+        Fp::Eq(f) | Fp::Lt(f) | Fp::Le(f) | Fp::Convert(f) | Fp::ToInt(f, _) | Fp::FromInt(_, f) => f,
+        Fp::Sgnj(f, _) | Fp::Class(f) | Fp::ToBits(f) | Fp::FromBits(f) => f,
+        Fp::Fma { fmt, .. } => fmt,
+        Fp::Box | Fp::Unbox => Fmt::S,
+    }
+}
+
+fn typed<F: Format>(env: &mut Env, op: Fp, [a, b, c]: [u64; 3], sign_bit: u32) -> u64 {
+    let sign = 1u64 << sign_bit;
+    match op {
+        Fp::Add(_) => sf::add::<F>(env, a, b),
+        Fp::Sub(_) => sf::sub::<F>(env, a, b),
+        Fp::Mul(_) => sf::mul::<F>(env, a, b),
+        Fp::Div(_) => sf::div::<F>(env, a, b),
+        Fp::Sqrt(_) => sf::sqrt::<F>(env, a),
+        Fp::Fma { neg_product, neg_addend, .. } => sf::fma::<F>(env, a, b, c, neg_product, neg_addend),
+        Fp::Min(_) => sf::min::<F>(env, a, b),
+        Fp::Max(_) => sf::max::<F>(env, a, b),
+        Fp::Eq(_) => sf::eq::<F>(env, a, b) as u64,
+        Fp::Lt(_) => sf::lt::<F>(env, a, b) as u64,
+        Fp::Le(_) => sf::le::<F>(env, a, b) as u64,
+        Fp::ToInt(_, ty) => sf::to_int::<F>(env, a, kind(ty)),
+        Fp::FromInt(ty, _) => sf::from_int::<F>(env, a, kind(ty)),
+        Fp::Class(_) => sf::class::<F>(a),
+        Fp::Sgnj(_, Sign::Copy) => a & !sign | b & sign,
+        Fp::Sgnj(_, Sign::Negate) => a & !sign | !b & sign,
+        Fp::Sgnj(_, Sign::Xor) => a ^ b & sign,
+        Fp::Box | Fp::Unbox | Fp::ToBits(_) | Fp::FromBits(_) | Fp::Convert(_) => a,
+    }
+}

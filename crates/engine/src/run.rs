@@ -1,0 +1,449 @@
+//! The dispatcher: finds blocks, interprets or enters them, serves requests, takes interrupts.
+
+use crate::block::{self, Block, Op, PAGE};
+use crate::core::{Core, Time};
+use crate::interp::Interp;
+use crate::store::Store;
+use crate::x64::{Compiled, Compiler, Left};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use trine_base::{Bus, Exit, Mailbox, RegisterInfo, Vcpu};
+use trine_ir::{Hart, Isa, Leave, Trap};
+use trine_memory::Ram;
+
+/// Which engine runs blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tier {
+    /// Only the interpreter.
+    Interp,
+    /// Interpreter for cold code, compiled code for the rest.
+    Baseline,
+}
+
+/// Runs of a block before it is compiled.
+const WARM: u32 = 8;
+/// Instructions between looks at the clock while the CPU's timer is armed.
+const SLICE: u64 = 20_000;
+
+/// Counts of what happened.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Stats {
+    /// Instructions interpreted.
+    pub interpreted: u64,
+    /// Blocks decoded.
+    pub decoded: u64,
+    /// Blocks compiled.
+    pub compiled: u64,
+    /// Guest instructions compiled.
+    pub compiled_insns: u64,
+    /// Bytes of code made.
+    pub code_bytes: u64,
+    /// Times that generated code was entered.
+    pub entered: u64,
+    /// Pages of code forgotten because they were written.
+    pub pages_written: u64,
+    /// Times that all code was dropped because the memory for it was full.
+    pub dropped: u64,
+}
+
+/// One vCPU with its translations.
+pub struct Engine<I: Isa> {
+    core: Box<Core<I>>,
+    store: Store<I>,
+    compiler: Option<Compiler<I>>,
+    stats: Stats,
+    /// Instruction count at which [`Vcpu::run`] ends.
+    target: u64,
+}
+
+// SAFETY: `Core` holds `Cell`s and raw addresses that only the thread that owns the engine uses;
+// what other threads touch (mailbox, bus, RAM) is `Sync` behind `Arc`s.
+unsafe impl<I: Isa> Send for Engine<I> {}
+
+/// What an execution step led to.
+enum Step {
+    Go,
+    Out(Exit),
+}
+
+impl<I: Isa> Engine<I> {
+    /// A vCPU after reset. Where the host cannot run compiled code, `tier` is taken down to the
+    /// interpreter and the reason is given.
+    pub fn new(
+        config: I::Config,
+        ram: Arc<Ram>,
+        bus: Arc<Bus>,
+        time: Time,
+        mailbox: Arc<Mailbox>,
+        tier: Tier,
+    ) -> (Engine<I>, Option<String>) {
+        let core = Core::new(config, ram, bus, time, mailbox);
+        let made = match tier {
+            Tier::Interp => Ok(None),
+            Tier::Baseline => Compiler::new(&core).map(Some),
+        };
+        let (compiler, why) = match made {
+            Ok(compiler) => (compiler, None),
+            Err(why) => (None, Some(why)),
+        };
+        (Engine { core, store: Store::default(), compiler, stats: Stats::default(), target: 0 }, why)
+    }
+
+    /// Counts so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// The core, for tests and debuggers.
+    pub fn core(&self) -> &Core<I> {
+        &self.core
+    }
+
+    /// Every block, for listings.
+    pub fn blocks(&self) -> &Store<I> {
+        &self.store
+    }
+
+    /// Serves what was posted to the mailbox.
+    fn requests(&mut self) -> Option<Exit> {
+        let bits = self.core.mailbox.take_requests();
+        if bits & Mailbox::CODE_WRITTEN != 0 {
+            self.forget_written();
+        }
+        if bits & Mailbox::PAUSE != 0 {
+            return Some(match self.core.bus.stopped() {
+                Some(reason) => Exit::Stopped(reason),
+                None => Exit::Paused,
+            });
+        }
+        None
+    }
+
+    fn forget_written(&mut self) {
+        let pages = self.core.written.take();
+        let mut any = false;
+        for page in pages {
+            self.stats.pages_written += 1;
+            any |= self.store.forget_page(page);
+        }
+        if any {
+            self.core.new_generation();
+        }
+    }
+
+    /// Sets the limit for the next stretch, then looks at everything that may want attention.
+    fn attend(&mut self) -> Option<Exit> {
+        let count = self.core.frame.count.get();
+        self.core.frame.retired.set(count);
+        let limit = match (&self.core.time, self.core.timer.get()) {
+            (Time::Host(_), Some(_)) => self.target.min(count + SLICE),
+            (Time::Count(clock), Some(at)) => self.target.min(clock.count_at(at).max(count + 1)),
+            (_, None) => self.target,
+        };
+        // Stored before anything is looked at: a kick that comes later sets it to 0 again.
+        self.core.mailbox.limit.store(limit, Ordering::SeqCst);
+        if let Some(exit) = self.requests() {
+            return Some(exit);
+        }
+        if let Some(trap) = I::interrupt(&*self.core) {
+            return self.take(trap);
+        }
+        None
+    }
+
+    /// Enters the handler of a trap at the current PC.
+    fn take(&mut self, trap: Trap) -> Option<Exit> {
+        let pc = self.core.frame.pc.get();
+        match I::trap(&*self.core, trap, pc) {
+            Ok(handler) => {
+                self.core.frame.pc.set(handler);
+                None
+            }
+            Err(Trap { cause, value }) => Some(Exit::Firmware { cause, value }),
+        }
+    }
+
+    /// The block at the current PC.
+    fn lookup(&mut self) -> Result<*const Block<I>, Trap> {
+        let pc = self.core.frame.pc.get();
+        let stamp = self.core.frame.stamp.get();
+        let entry = self.core.jumps.entry(pc);
+        if entry.pc.get() == pc && entry.stamp.get() == stamp {
+            return Ok(entry.block.get() as *const Block<I>);
+        }
+        let start = self.core.fetch_address(pc)?;
+        let block = match self.known(pc, start)? {
+            Some(block) => block,
+            None => self.translate(pc, start)?,
+        };
+        let entry = self.core.jumps.entry(pc);
+        entry.pc.set(pc);
+        entry.stamp.set(stamp);
+        entry.block.set(block as usize);
+        // SAFETY: the block was just found in or added to the store.
+        let code = unsafe { (*block).code.get() };
+        entry.code.set(self.entry_code(code));
+        Ok(block)
+    }
+
+    /// What the jump cache names as a block's code.
+    fn entry_code(&self, code: usize) -> usize {
+        match &self.compiler {
+            Some(compiler) if code == 0 => compiler.miss(),
+            _ => code,
+        }
+    }
+
+    /// A block that exists and whose second page is still where it was.
+    fn known(&self, pc: u64, start: u64) -> Result<Option<*const Block<I>>, Trap> {
+        let Some(block) = self.store.find(start, self.core.mode.get()) else { return Ok(None) };
+        if let Some(second) = block.second {
+            let next = (pc & !(PAGE - 1)).wrapping_add(PAGE);
+            if self.core.fetch_address(next)? & !(PAGE - 1) != second {
+                return Ok(None);
+            }
+        }
+        Ok(Some(block))
+    }
+
+    fn translate(&mut self, pc: u64, start: u64) -> Result<*const Block<I>, Trap> {
+        // First the protection, then the bytes: a write in between is noted.
+        self.core.ram.mark_code(start);
+        let block = block::decode(&self.core, pc, start)?;
+        for page in [Some(start & !(PAGE - 1)), block.second].into_iter().flatten() {
+            if !self.store.has_page(page / PAGE)
+                && let Some(host) = self.core.ram.host_address(page)
+            {
+                self.core.tlb.protect(host);
+            }
+        }
+        self.stats.decoded += 1;
+        let (block, old) = self.store.insert(block);
+        let block: *const Block<I> = block;
+        if old.is_some() {
+            self.core.new_generation();
+        }
+        Ok(block)
+    }
+
+    /// Raises `trap` at the current PC.
+    fn fault(&mut self, trap: Trap) -> Step {
+        match self.take(trap) {
+            Some(exit) => Step::Out(exit),
+            None => Step::Go,
+        }
+    }
+
+    /// Runs at most `most` instructions of `block` with the interpreter.
+    fn interpret(&mut self, block: &Block<I>, most: u64) -> Step {
+        let core = &*self.core;
+        let pc = core.frame.pc.get();
+        core.frame.page.set(pc & !(PAGE - 1));
+        let ops: &[Op<I>] = &block.ops[..block.ops.len().min(most as usize)];
+        for op in ops {
+            if let Err(leave) = Interp::execute(core, op) {
+                return self.left(op, leave);
+            }
+        }
+        let done = ops.len() as u64;
+        let end = ops.last().map_or(pc & (PAGE - 1), |op| op.offset as u64 + op.bytes as u64);
+        core.frame.count.set(core.frame.count.get() + done);
+        core.frame.pc.set((pc & !(PAGE - 1)).wrapping_add(end));
+        self.stats.interpreted += done;
+        match block.illegal {
+            Some(trap) if ops.len() == block.ops.len() && most > done => self.fault(trap),
+            _ => Step::Go,
+        }
+    }
+
+    /// An instruction of an interpreted block did not simply end.
+    fn left(&mut self, op: &Op<I>, leave: Leave) -> Step {
+        let frame = &self.core.frame;
+        let before = frame.count.get() + op.index as u64;
+        let here = frame.page.get().wrapping_add(op.offset as u64);
+        let next = here.wrapping_add(op.bytes as u64);
+        let done = if leave == Leave::Trap { 0 } else { 1 };
+        frame.count.set(before + done);
+        self.stats.interpreted += op.index as u64 + done;
+        self.finish(leave, here, next)
+    }
+
+    /// What follows when an instruction at `here` left with `leave`.
+    fn finish(&mut self, leave: Leave, here: u64, next: u64) -> Step {
+        let frame = &self.core.frame;
+        match leave {
+            Leave::Jump => Step::Go,
+            Leave::Trap => {
+                frame.pc.set(here);
+                self.fault(self.core.trap.get())
+            }
+            Leave::EndBlock => {
+                frame.pc.set(next);
+                Step::Go
+            }
+            Leave::Idle => {
+                frame.pc.set(next);
+                frame.retired.set(frame.count.get());
+                if I::wakes(&*self.core) {
+                    self.core.recheck();
+                    return Step::Go;
+                }
+                Step::Out(Exit::Idle { deadline: self.core.timer.get() })
+            }
+            Leave::Stop => {
+                frame.pc.set(next);
+                self.core.recheck();
+                Step::Go
+            }
+        }
+    }
+
+    /// One block, or what the limit leaves of it.
+    fn step(&mut self) -> Step {
+        let block = match self.lookup() {
+            Ok(block) => block,
+            Err(trap) => return self.fault(trap),
+        };
+        // SAFETY: blocks leave the store only in `requests` and `translate`, not while one runs.
+        let block = unsafe { &*block };
+        let left = self.core.mailbox.limit.load(Ordering::SeqCst).saturating_sub(self.core.frame.count.get());
+        if left == 0 {
+            return match self.attend() {
+                Some(exit) => Step::Out(exit),
+                None => Step::Go,
+            };
+        }
+        if left < block.ops.len() as u64 || self.compiler.is_none() {
+            return self.interpret(block, left);
+        }
+        if block.code.get() == 0 {
+            block.runs.set(block.runs.get().saturating_add(1));
+            if block.runs.get() < WARM || block.ops.is_empty() || block.never.get() {
+                return self.interpret(block, left);
+            }
+            self.compile(block);
+            if block.code.get() == 0 {
+                return self.interpret(block, left);
+            }
+        }
+        self.enter(block)
+    }
+
+    fn compile(&mut self, block: &Block<I>) {
+        let Some(compiler) = &mut self.compiler else { return };
+        match compiler.compile(block) {
+            Compiled::Done(size) => {
+                self.stats.compiled += 1;
+                self.stats.compiled_insns += block.ops.len() as u64;
+                self.stats.code_bytes += size as u64;
+                let entry = self.core.jumps.entry(self.core.frame.pc.get());
+                entry.code.set(block.code.get());
+            }
+            Compiled::TooComplex => block.never.set(true),
+            Compiled::Full => {
+                // The memory for code is full: start over.
+                self.stats.dropped += 1;
+                compiler.clear();
+                self.store.each(|b| {
+                    b.code.set(0);
+                    b.runs.set(0);
+                });
+                self.core.new_generation();
+            }
+        }
+    }
+
+    /// Runs generated code until it leaves.
+    fn enter(&mut self, block: &Block<I>) -> Step {
+        let Some(compiler) = &mut self.compiler else { return Step::Go };
+        self.stats.entered += 1;
+        self.core.frame.page.set(self.core.frame.pc.get() & !(PAGE - 1));
+        match compiler.enter(&self.core, block.code.get()) {
+            Left::Go => Step::Go,
+            Left::Link(site) => self.link(site),
+            Left::Instruction { leave, next } => {
+                let here = self.core.frame.pc.get();
+                self.finish(leave, here, next)
+            }
+        }
+    }
+
+    /// A direct jump that leads to a block for the first time: compiled code goes there by itself
+    /// from now on.
+    fn link(&mut self, site: usize) -> Step {
+        let block = match self.lookup() {
+            Ok(block) => block,
+            Err(trap) => return self.fault(trap),
+        };
+        // SAFETY: as in `step`.
+        let code = unsafe { (*block).code.get() };
+        if code != 0
+            && let Some(compiler) = &mut self.compiler
+        {
+            compiler.link(site, code);
+        }
+        Step::Go
+    }
+}
+
+impl<I: Isa> Vcpu for Engine<I> {
+    fn run(&mut self, budget: u64) -> Exit {
+        self.target = self.core.frame.count.get().saturating_add(budget);
+        if let Some(exit) = self.attend() {
+            return exit;
+        }
+        loop {
+            if self.core.frame.count.get() >= self.target {
+                return Exit::Budget;
+            }
+            if let Step::Out(exit) = self.step() {
+                return exit;
+            }
+        }
+    }
+
+    fn step_block(&mut self) -> Exit {
+        let n = match self.lookup() {
+            // SAFETY: as in `step`.
+            Ok(block) => unsafe { &*block }.ops.len() as u64,
+            Err(_) => 1,
+        };
+        self.run(n.max(1))
+    }
+
+    fn count(&self) -> u64 {
+        self.core.frame.count.get()
+    }
+
+    fn registers(&self) -> &'static [RegisterInfo] {
+        I::REGISTERS
+    }
+
+    fn get(&self, slot: u16) -> u64 {
+        if slot == I::FP_FLAGS {
+            self.core.harvest_fp();
+        }
+        Hart::get(&*self.core, slot)
+    }
+
+    fn set(&mut self, slot: u16, value: u64) {
+        if slot == I::FP_FLAGS {
+            self.core.harvest_fp();
+        }
+        Hart::set(&*self.core, slot, value);
+        self.core.load_fp();
+        self.core.mode_changed();
+    }
+
+    fn pc(&self) -> u64 {
+        self.core.frame.pc.get()
+    }
+
+    fn set_pc(&mut self, pc: u64) {
+        self.core.frame.pc.set(pc);
+    }
+
+    fn mailbox(&self) -> Arc<Mailbox> {
+        self.core.mailbox.clone()
+    }
+}

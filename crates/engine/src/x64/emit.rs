@@ -1,0 +1,251 @@
+//! One block from IR to code: the walk over its instructions.
+
+use super::asm::{Asm, Hole, Part};
+use super::regs::{NONE, State};
+use super::side::Side;
+use super::thunks::Layout;
+use crate::block::Block;
+use std::marker::PhantomData;
+use trine_ir::inst::{Class, Inst, Val};
+use trine_ir::{Bin, Isa};
+
+/// Memory that is used again from block to block.
+#[derive(Default)]
+pub struct Scratch {
+    state: State,
+}
+
+/// The compilation of one block.
+pub struct Emit<'a, I: Isa> {
+    pub(super) a: &'a mut Asm,
+    pub(super) side: &'a mut Side,
+    pub(super) l: Layout,
+    pub(super) insts: &'a [Inst],
+    /// Where values are.
+    pub(super) s: &'a mut State,
+    /// Index of the current IR instruction.
+    pub(super) at: u32,
+    /// General registers that the current instruction uses.
+    pub(super) pins: u32,
+    /// Vector registers that the current instruction uses.
+    pub(super) pins_fp: u32,
+    /// Guest instructions in the block.
+    pub(super) guest: u32,
+    /// Guest instructions begun.
+    pub(super) begun: u32,
+    /// Offset in the page and length of the current guest instruction.
+    pub(super) offset: i64,
+    pub(super) bytes: u8,
+    /// Mode of the block.
+    pub(super) mode: u32,
+    /// A helper was called, which may have changed the mode: where control goes is looked up.
+    pub(super) called: bool,
+    /// Offset of the first guest instruction.
+    pub(super) start: i64,
+    /// Inside an arm that does not come back.
+    pub(super) in_arm: bool,
+    /// More values than spill words.
+    pub(super) too_complex: bool,
+    /// Displacements of direct jumps, in the order of their numbers.
+    pub(super) holes: Vec<Hole>,
+    isa: PhantomData<I>,
+}
+
+impl<'a, I: Isa> Emit<'a, I> {
+    /// Prepares for a block.
+    pub fn new(
+        a: &'a mut Asm,
+        side: &'a mut Side,
+        scratch: &'a mut Scratch,
+        l: Layout,
+        block: &Block<I>,
+        ir: &'a trine_ir::Block,
+    ) -> Self {
+        scratch.state.reset(ir.insts.len());
+        Emit {
+            a,
+            side,
+            l,
+            insts: &ir.insts,
+            s: &mut scratch.state,
+            at: 0,
+            pins: 0,
+            pins_fp: 0,
+            guest: ir.guest,
+            begun: 0,
+            offset: 0,
+            bytes: 0,
+            mode: block.mode,
+            called: false,
+            start: (block.start & (crate::block::PAGE - 1)) as i64,
+            in_arm: false,
+            too_complex: false,
+            holes: Vec::new(),
+            isa: PhantomData,
+        }
+    }
+
+    /// Emits everything. Gives the displacements of the direct jumps, or `None` where the block
+    /// needs more room than there is.
+    pub fn run(mut self) -> Option<Vec<Hole>> {
+        self.count_uses();
+        self.entry();
+        while (self.at as usize) < self.insts.len() {
+            self.one();
+            self.at += 1;
+        }
+        (!self.too_complex).then_some(self.holes)
+    }
+
+    /// Finds each value's last use, and what is better emitted at its only use.
+    fn count_uses(&mut self) {
+        let insts = self.insts;
+        for (i, inst) in insts.iter().enumerate() {
+            inst.operands(|v| {
+                let value = &mut self.s.values[v.0 as usize];
+                value.uses += 1;
+                value.last = i as u32;
+            });
+        }
+        for (i, inst) in insts.iter().enumerate() {
+            match *inst {
+                Inst::Load(_, a) | Inst::Store(_, a, _) | Inst::Rmw(_, _, a, _) | Inst::Exchange(_, a, ..) => {
+                    self.defer_address(a, i as u32);
+                }
+                Inst::IfNot { c, .. } | Inst::Select(_, c, ..) => self.defer_compare(c, i as u32),
+                _ => {}
+            }
+        }
+    }
+
+    fn defer(&mut self, v: Val, user: u32, operands: &[Val]) {
+        self.s.values[v.0 as usize].deferred = true;
+        for o in operands {
+            let value = &mut self.s.values[o.0 as usize];
+            value.last = value.last.max(user);
+        }
+    }
+
+    /// Base plus constant becomes part of the access.
+    fn defer_address(&mut self, a: Val, user: u32) {
+        if self.s.values[a.0 as usize].uses != 1 {
+            return;
+        }
+        if let Inst::Bin(Bin::Add, 64, base, k) = self.insts[a.0 as usize]
+            && let Inst::Const(k) = self.insts[k.0 as usize]
+            && (k as i64).unsigned_abs() < 1 << 30
+        {
+            self.defer(a, user, &[base]);
+        }
+    }
+
+    /// A comparison used once becomes part of its user.
+    fn defer_compare(&mut self, c: Val, user: u32) {
+        if self.s.values[c.0 as usize].uses != 1 {
+            return;
+        }
+        if let Inst::Cmp(_, 32 | 64, x, y) = self.insts[c.0 as usize] {
+            self.defer(c, user, &[x, y]);
+        }
+    }
+
+    /// One IR instruction.
+    fn one(&mut self) {
+        let inst = self.insts[self.at as usize];
+        let value = self.s.values[self.at as usize];
+        self.pins = 0;
+        self.pins_fp = 0;
+        if value.deferred || (value.uses == 0 && inst.is_pure()) {
+            return;
+        }
+        match inst {
+            Inst::Const(_) | Inst::Pc(_) => {}
+            Inst::Get(slot) => self.read_slot(slot, Class::Int),
+            Inst::GetF(slot) => self.read_slot(slot, Class::Float),
+            Inst::Set(slot, v) | Inst::SetF(slot, v) => self.write_slot(slot, v),
+            Inst::Bin(op, bits, x, y) => self.binary(op, bits, x, y),
+            Inst::Cmp(op, bits, x, y) => self.compare(op, bits, x, y),
+            Inst::Un(op, bits, x) => self.unary(op, bits, x),
+            Inst::Zext(from, to, x) => self.zero_extend(from.min(to), x),
+            Inst::Sext(from, to, x) => self.sign_extend(from, to, x),
+            Inst::Select(_, c, x, y) => self.select(c, x, y),
+            Inst::Load(width, a) => self.load(width, a),
+            Inst::Store(width, a, v) => self.store(width, a, v),
+            Inst::Rmw(op, width, a, v) => self.rmw(op, width, a, v),
+            Inst::Exchange(width, a, old, new) => self.exchange(width, a, old, new),
+            Inst::Fence => self.a.barrier(),
+            Inst::Fp(op, rounding, args) => self.float(op, rounding, args),
+            Inst::Call(helper, args) => self.call(helper, args),
+            Inst::Begin(offset, bytes) => {
+                self.offset = offset;
+                self.bytes = bytes;
+                self.begun += 1;
+            }
+            Inst::IfNot { c, to, exits } => self.arm(c, to, exits),
+            Inst::Label(_) => {}
+            Inst::Jump(v) => self.exit_jump(v),
+            Inst::Raise(cause, v) => self.exit_raise(cause, v),
+        }
+    }
+
+    /// `IfNot … Label`.
+    fn arm(&mut self, c: Val, to: trine_ir::inst::Label, exits: bool) {
+        if exits {
+            let cc = self.condition(c);
+            let taken = self.a.jcc(cc);
+            let saved = self.s.clone();
+            let part = self.a.switch(Part::Cold);
+            self.a.fix_here(taken);
+            let was = std::mem::replace(&mut self.in_arm, true);
+            self.until(to);
+            self.in_arm = was;
+            self.a.switch(part);
+            *self.s = saved;
+        } else {
+            // Both ways meet with everything in memory.
+            self.leave_registers_but(c);
+            let cc = self.condition(c);
+            let skip = self.a.jcc(cc.not());
+            self.forget_registers();
+            self.until(to);
+            self.leave_registers();
+            self.a.fix_here(skip);
+            self.s.fp_ready = false;
+        }
+    }
+
+    /// Emits what comes before the label.
+    fn until(&mut self, to: trine_ir::inst::Label) {
+        loop {
+            self.at += 1;
+            if matches!(self.insts[self.at as usize], Inst::Label(l) if l == to) {
+                return;
+            }
+            self.one();
+        }
+    }
+
+    /// [`Emit::leave_registers`], but the condition's operands may be looked at afterwards.
+    fn leave_registers_but(&mut self, c: Val) {
+        let mut operands = vec![c];
+        self.insts[c.0 as usize].operands(|v| operands.push(v));
+        let mut kept = Vec::new();
+        for v in operands {
+            let v = self.resolve(v);
+            kept.push((v, std::mem::replace(&mut self.s.values[v as usize].last, NONE - 1)));
+        }
+        self.leave_registers();
+        for (v, last) in kept.into_iter().rev() {
+            self.s.values[v as usize].last = last;
+        }
+    }
+
+    /// Values are in their spill words: registers hold nothing that the other way does not know.
+    fn forget_registers(&mut self) {
+        for v in self.s.gpr.into_iter().chain(self.s.xmm).filter(|v| *v != NONE) {
+            self.s.values[v as usize].reg = NONE;
+        }
+        self.s.gpr = [NONE; 16];
+        self.s.xmm = [NONE; 16];
+    }
+}

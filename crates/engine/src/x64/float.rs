@@ -1,0 +1,355 @@
+//! Floating point on the host's FPU, under the guest's MXCSR. What x86 does differently from the
+//! IR's operations (NaN results, conversions out of range, rounding directions that are not the
+//! current one) goes out of line to software.
+
+use super::asm::{Alu, Cc, Hole, Part, Reg, Xmm, reg::*};
+use super::emit::Emit;
+use super::regs::NONE;
+use super::side::Kind;
+use trine_ir::inst::{Class, Inst, Val};
+use trine_ir::{Fmt, Fp, IntTy, Isa, Round, Rounding, Sign};
+
+/// Vector scratch registers.
+const X0: Xmm = 14;
+const X1: Xmm = 15;
+
+/// The canonical NaN.
+fn nan(double: bool) -> u64 {
+    if double { 0x7ff8_0000_0000_0000 } else { 0x7fc0_0000 }
+}
+
+fn sign_bit(double: bool) -> u64 {
+    if double { 1 << 63 } else { 1 << 31 }
+}
+
+impl<I: Isa> Emit<'_, I> {
+    /// A floating-point operation.
+    pub fn float(&mut self, op: Fp, rounding: Rounding, args: [Val; 3]) {
+        let double = crate::fp::format(op) == Fmt::D;
+        match op {
+            Fp::ToBits(_) => return self.to_bits(double, args[0]),
+            Fp::FromBits(_) => return self.from_bits(double, args[0]),
+            Fp::Box => return self.nan_box(args[0]),
+            Fp::Unbox => return self.nan_unbox(args[0]),
+            Fp::Sgnj(_, sign) => return self.sign_inject(double, sign, args[0], args[1]),
+            Fp::Class(_) => return self.soft(op, rounding, args),
+            _ => {}
+        }
+        if !self.host_rounds(op, rounding) {
+            return self.soft(op, rounding, args);
+        }
+        self.need_fp();
+        match op {
+            Fp::Add(_) => self.arithmetic(0x58, double, args),
+            Fp::Sub(_) => self.arithmetic(0x5c, double, args),
+            Fp::Mul(_) => self.arithmetic(0x59, double, args),
+            Fp::Div(_) => self.arithmetic(0x5e, double, args),
+            Fp::Sqrt(_) => self.unary_fp(0x51, double, double, args[0]),
+            Fp::Convert(_) => self.unary_fp(0x5a, double, !double, args[0]),
+            Fp::Fma { neg_product, neg_addend, .. } => {
+                self.fused(op, rounding, double, neg_product, neg_addend, args);
+            }
+            Fp::Min(_) => self.extreme(op, rounding, 0x5d, double, args),
+            Fp::Max(_) => self.extreme(op, rounding, 0x5f, double, args),
+            Fp::Eq(_) => self.equal(double, args),
+            Fp::Lt(_) => self.less(Cc::Above, double, args),
+            Fp::Le(_) => self.less(Cc::AboveEqual, double, args),
+            Fp::ToInt(_, ty) => self.to_int(op, ty, rounding, double, args),
+            Fp::FromInt(ty, _) => self.from_int(op, ty, rounding, double, args),
+            _ => self.soft(op, rounding, args),
+        }
+    }
+
+    /// Whether the host's current rounding direction is the one wanted, or does not matter.
+    fn host_rounds(&self, op: Fp, rounding: Rounding) -> bool {
+        let current = I::rounding(self.mode);
+        let wanted = match rounding {
+            Rounding::Dynamic => current,
+            Rounding::Static(r) => Some(r),
+        };
+        match op {
+            Fp::Min(_) | Fp::Max(_) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) => true,
+            Fp::Convert(Fmt::S) | Fp::FromInt(IntTy::I32 | IntTy::U32, Fmt::D) => true,
+            Fp::ToInt(..) if wanted == Some(Round::Rtz) => true,
+            _ => wanted == current && wanted.is_some() && wanted != Some(Round::Rmm),
+        }
+    }
+
+    /// Makes sure that the guest's MXCSR is loaded.
+    fn need_fp(&mut self) {
+        if std::mem::replace(&mut self.s.fp_ready, true) {
+            return;
+        }
+        self.a.cmp_mem_imm8(self.l.fp_live(), 0);
+        let load = self.a.jcc(Cc::Equal);
+        let back = self.a.here();
+        let part = self.a.switch(Part::Cold);
+        self.a.fix_here(load);
+        self.a.mxcsr(2, self.l.guest_mxcsr());
+        self.a.store_imm(false, self.l.fp_live(), 1);
+        let jump = self.a.jmp();
+        self.a.fix(jump, back);
+        self.a.switch(part);
+    }
+
+    /// Passes operands to software; `rax` gets the result.
+    fn call_soft(&mut self, op: Fp, rounding: Rounding, args: [Val; 3]) {
+        for (n, v) in args[..Inst::fp_operands(op)].iter().enumerate() {
+            let v = self.resolve(*v);
+            self.store_value(self.l.arg(n), v);
+        }
+        self.call_slow(Kind::Soft(op, rounding));
+    }
+
+    /// The whole operation in software.
+    fn soft(&mut self, op: Fp, rounding: Rounding, args: [Val; 3]) {
+        self.call_soft(op, rounding, args);
+        if self.insts[self.at as usize].result() == Some(Class::Float) {
+            let x = self.def_fp();
+            self.a.movq_to(true, x, RAX);
+        } else {
+            let r = self.def();
+            self.a.mov(true, r, RAX);
+        }
+    }
+
+    /// Out of line from `ways`: the operation in software, its result into a vector register.
+    fn soft_aside(&mut self, ways: &[Hole], op: Fp, rounding: Rounding, args: [Val; 3], to: Xmm) {
+        let back = self.a.here();
+        let part = self.a.switch(Part::Cold);
+        ways.iter().for_each(|w| self.a.fix_here(*w));
+        self.call_soft(op, rounding, args);
+        self.a.movq_to(true, to, RAX);
+        let jump = self.a.jmp();
+        self.a.fix(jump, back);
+        self.a.switch(part);
+    }
+
+    /// The same into a general register.
+    fn soft_aside_int(&mut self, ways: &[Hole], op: Fp, rounding: Rounding, args: [Val; 3], to: Reg) {
+        let back = self.a.here();
+        let part = self.a.switch(Part::Cold);
+        ways.iter().for_each(|w| self.a.fix_here(*w));
+        self.call_soft(op, rounding, args);
+        self.a.mov(true, to, RAX);
+        let jump = self.a.jmp();
+        self.a.fix(jump, back);
+        self.a.switch(part);
+    }
+
+    /// Where the result is a NaN, makes it the canonical one.
+    fn canonical(&mut self, double: bool, x: Xmm) {
+        self.a.comis(0x2e, double, x, x);
+        let is_nan = self.a.jcc(Cc::Parity);
+        let back = self.a.here();
+        let part = self.a.switch(Part::Cold);
+        self.a.fix_here(is_nan);
+        self.a.mov_imm(RAX, nan(double));
+        self.a.movq_to(true, x, RAX);
+        let jump = self.a.jmp();
+        self.a.fix(jump, back);
+        self.a.switch(part);
+    }
+
+    fn arithmetic(&mut self, opcode: u8, double: bool, args: [Val; 3]) {
+        let b = self.xmm(args[1]);
+        let d = self.def_fp_from(args[0]);
+        self.a.sse(opcode, double, d, b);
+        self.canonical(double, d);
+    }
+
+    fn unary_fp(&mut self, opcode: u8, double: bool, result_double: bool, v: Val) {
+        let s = self.xmm(v);
+        let d = self.def_fp();
+        // The scalar forms keep the destination's upper half: no old dependency.
+        self.a.xorps(d, d);
+        self.a.sse(opcode, double, d, s);
+        self.canonical(result_double, d);
+    }
+
+    fn fused(&mut self, op: Fp, rounding: Rounding, double: bool, neg_product: bool, neg_addend: bool, args: [Val; 3]) {
+        let (a, b, c) = (self.xmm(args[0]), self.xmm(args[1]), self.xmm(args[2]));
+        let d = self.take_xmm();
+        let opcode = match (neg_product, neg_addend) {
+            (false, false) => 0xa9,
+            (false, true) => 0xab,
+            (true, false) => 0xad,
+            (true, true) => 0xaf,
+        };
+        self.a.movaps(d, a);
+        self.a.fma213(opcode, double, d, b, c);
+        // Infinity times zero plus a quiet NaN raises NV in the guest, but not on x86.
+        self.a.comis(0x2e, double, d, d);
+        let is_nan = self.a.jcc(Cc::Parity);
+        self.soft_aside(&[is_nan], op, rounding, args, d);
+        self.own_fp(d);
+    }
+
+    fn own_fp(&mut self, x: Xmm) {
+        self.s.xmm[x as usize] = self.at;
+        self.s.values[self.at as usize].reg = x as u32;
+    }
+
+    fn extreme(&mut self, op: Fp, rounding: Rounding, opcode: u8, double: bool, args: [Val; 3]) {
+        let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
+        let d = self.take_xmm();
+        self.a.movaps(d, a);
+        self.a.movaps(X0, b);
+        self.a.comis(0x2e, double, a, b);
+        // Unordered and equal (zeros of either sign) set ZF.
+        let special = self.a.jcc(Cc::Equal);
+        self.a.sse(opcode, double, d, X0);
+        self.soft_aside(&[special], op, rounding, args, d);
+        self.own_fp(d);
+    }
+
+    fn equal(&mut self, double: bool, args: [Val; 3]) {
+        let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
+        let d = self.def();
+        self.a.comis(0x2e, double, a, b);
+        self.a.setcc(Cc::Equal, RAX);
+        self.a.setcc(Cc::NoParity, RCX);
+        self.a.alu8(Alu::And, RAX, RCX);
+        self.a.movzx(1, d, RAX);
+    }
+
+    /// `a < b` as `b > a`: unordered then gives 0.
+    fn less(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
+        let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
+        let d = self.def();
+        self.a.comis(0x2f, double, b, a);
+        self.a.setcc(cc, RAX);
+        self.a.movzx(1, d, RAX);
+    }
+
+    fn to_int(&mut self, op: Fp, ty: IntTy, rounding: Rounding, double: bool, args: [Val; 3]) {
+        let s = self.xmm(args[0]);
+        let d = self.take_gpr();
+        let w = matches!(ty, IntTy::I64 | IntTy::U64);
+        let truncate = self.truncates(rounding);
+        let mut ways = Vec::new();
+        if matches!(ty, IntTy::U32 | IntTy::U64) {
+            // Not negative and below half of the range: as signed. Bits compare like numbers there.
+            let bound = match (double, w) {
+                (true, true) => 0x43e0_0000_0000_0000,
+                (true, false) => 0x41e0_0000_0000_0000,
+                (false, true) => 0x5f00_0000,
+                (false, false) => 0x4f00_0000,
+            };
+            self.a.movq_from(double, RAX, s);
+            self.a.mov_imm(RCX, bound);
+            self.a.alu(Alu::Cmp, double, RAX, RCX);
+            ways.push(self.a.jcc(Cc::AboveEqual));
+            self.a.cvts2si(double, truncate, w, d, s);
+        } else {
+            // Out of range and NaN give the smallest number.
+            self.a.cvts2si(double, truncate, w, d, s);
+            self.a.mov_imm(RAX, if w { 1 << 63 } else { 1 << 31 });
+            self.a.alu(Alu::Cmp, w, d, RAX);
+            ways.push(self.a.jcc(Cc::Equal));
+        }
+        self.soft_aside_int(&ways, op, rounding, args, d);
+        self.s.gpr[d as usize] = self.at;
+        self.s.values[self.at as usize].reg = d as u32;
+    }
+
+    fn truncates(&self, rounding: Rounding) -> bool {
+        match rounding {
+            Rounding::Dynamic => I::rounding(self.mode) == Some(Round::Rtz),
+            Rounding::Static(r) => r == Round::Rtz,
+        }
+    }
+
+    fn from_int(&mut self, op: Fp, ty: IntTy, rounding: Rounding, double: bool, args: [Val; 3]) {
+        let s = self.gpr(args[0]);
+        let d = self.take_xmm();
+        self.a.xorps(d, d);
+        match ty {
+            IntTy::I32 => self.a.cvtsi2s(double, false, d, s),
+            IntTy::U32 | IntTy::I64 => self.a.cvtsi2s(double, true, d, s),
+            IntTy::U64 => {
+                self.a.test(true, s, s);
+                let large = self.a.jcc(Cc::Less);
+                self.a.cvtsi2s(double, true, d, s);
+                self.soft_aside(&[large], op, rounding, args, d);
+            }
+        }
+        self.own_fp(d);
+    }
+
+    fn to_bits(&mut self, double: bool, v: Val) {
+        let from = self.resolve(v);
+        let d = self.take_gpr();
+        self.fetch(d, from);
+        if !double {
+            self.a.mov(false, d, d);
+        }
+        self.s.gpr[d as usize] = self.at;
+        self.s.values[self.at as usize].reg = d as u32;
+    }
+
+    fn from_bits(&mut self, double: bool, v: Val) {
+        let s = self.gpr(v);
+        let d = self.def_fp();
+        self.a.movq_to(double, d, s);
+    }
+
+    fn nan_box(&mut self, v: Val) {
+        let d = self.def_fp_from(v);
+        // All ones shifted up by 32.
+        self.a.mov_imm(RAX, 0xffff_ffff_0000_0000);
+        self.a.movq_to(true, X1, RAX);
+        self.a.orps(d, X1);
+    }
+
+    fn nan_unbox(&mut self, v: Val) {
+        let from = self.resolve(v);
+        if let Inst::Fp(Fp::Box, _, [inner, ..]) = self.insts[from as usize] {
+            let inner = self.resolve(inner);
+            let value = self.s.values[inner as usize];
+            if value.reg != NONE || value.spill != NONE || value.home != NONE {
+                self.define_alias(inner);
+                return;
+            }
+        }
+        let s = self.xmm(v);
+        let d = self.def_fp();
+        self.a.movq_from(true, RAX, s);
+        self.a.movaps(d, s);
+        self.a.shift_imm(super::asm::Shift::Sar, true, RAX, 32);
+        self.a.alu_imm(Alu::Cmp, true, RAX, -1);
+        let invalid = self.a.jcc(Cc::NotEqual);
+        let back = self.a.here();
+        let part = self.a.switch(Part::Cold);
+        self.a.fix_here(invalid);
+        self.a.mov_imm(RAX, nan(false));
+        self.a.movq_to(true, d, RAX);
+        let jump = self.a.jmp();
+        self.a.fix(jump, back);
+        self.a.switch(part);
+    }
+
+    fn sign_inject(&mut self, double: bool, sign: Sign, x: Val, y: Val) {
+        let (a, b) = (self.resolve(x), self.resolve(y));
+        let d = self.take_xmm();
+        self.fetch(RAX, a);
+        self.fetch(RCX, b);
+        self.a.mov_imm(RDX, sign_bit(double));
+        match sign {
+            Sign::Copy | Sign::Negate => {
+                if sign == Sign::Negate {
+                    self.a.group3(2, true, RCX); // not
+                }
+                self.a.alu(Alu::And, true, RCX, RDX);
+                self.a.andn(true, RAX, RDX, RAX);
+                self.a.alu(Alu::Or, true, RAX, RCX);
+            }
+            Sign::Xor => {
+                self.a.alu(Alu::And, true, RCX, RDX);
+                self.a.alu(Alu::Xor, true, RAX, RCX);
+            }
+        }
+        self.a.movq_to(true, d, RAX);
+        self.own_fp(d);
+    }
+}

@@ -1,0 +1,323 @@
+//! Integer operations.
+
+use super::asm::{Alu, Cc, Reg, Shift, mem, mem2, reg::*};
+use super::emit::Emit;
+use super::regs::NONE;
+use trine_ir::inst::{Inst, Val};
+use trine_ir::{Bin, Cmp, Isa, Un};
+
+/// The x86 condition of a comparison.
+pub fn cc(op: Cmp) -> Cc {
+    match op {
+        Cmp::Eq => Cc::Equal,
+        Cmp::Ne => Cc::NotEqual,
+        Cmp::LtS => Cc::Less,
+        Cmp::LtU => Cc::Below,
+        Cmp::GeS => Cc::GreaterEqual,
+        Cmp::GeU => Cc::AboveEqual,
+    }
+}
+
+fn is_signed(op: Cmp) -> bool {
+    matches!(op, Cmp::LtS | Cmp::GeS)
+}
+
+impl<I: Isa> Emit<'_, I> {
+    /// `op bits x y`.
+    pub fn binary(&mut self, op: Bin, bits: u8, x: Val, y: Val) {
+        let w = bits == 64;
+        match op {
+            Bin::Add => self.add(bits, x, y),
+            Bin::Sub => self.alu(Alu::Sub, bits, x, y),
+            Bin::And => self.alu(Alu::And, bits, x, y),
+            Bin::Or => self.alu(Alu::Or, bits, x, y),
+            Bin::Xor => self.alu(Alu::Xor, bits, x, y),
+            Bin::Andn => {
+                let (n, s) = (self.gpr(y), self.gpr(x));
+                let d = self.def();
+                self.a.andn(w, d, n, s);
+            }
+            Bin::Mul => {
+                let b = self.gpr(y);
+                let d = self.def_from(w, x);
+                self.a.imul(w, d, b);
+                self.trim(d, bits);
+            }
+            Bin::MulhS | Bin::MulhU | Bin::MulhSU => self.high_product(op, bits, x, y),
+            Bin::DivS | Bin::DivU | Bin::RemS | Bin::RemU => self.divide(op, w, x, y),
+            Bin::Shl => self.shift(Shift::Shl, bits, x, y),
+            Bin::Shr => self.shift(Shift::Shr, bits, x, y),
+            Bin::Sar => self.shift(Shift::Sar, bits, x, y),
+            Bin::Rol => self.rotate(Shift::Rol, w, x, y),
+            Bin::Ror => self.rotate(Shift::Ror, w, x, y),
+        }
+    }
+
+    /// Clears what a 32-bit operation left above a narrower type.
+    fn trim(&mut self, d: Reg, bits: u8) {
+        match bits {
+            1 => self.a.alu_imm(Alu::And, false, d, 1),
+            8 => self.a.movzx(1, d, d),
+            16 => self.a.movzx(2, d, d),
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, bits: u8, x: Val, y: Val) {
+        let w = bits == 64;
+        match self.imm32(y, bits) {
+            Some(k) if bits >= 32 => {
+                let s = self.gpr(x);
+                let d = self.def();
+                self.a.lea(w, d, mem(s, k));
+            }
+            None if bits >= 32 => {
+                let (s, t) = (self.gpr(x), self.gpr(y));
+                let d = self.def();
+                self.a.lea(w, d, mem2(s, t, 0));
+            }
+            _ => self.alu(Alu::Add, bits, x, y),
+        }
+    }
+
+    fn alu(&mut self, op: Alu, bits: u8, x: Val, y: Val) {
+        let w = bits == 64;
+        if let Some(k) = self.imm32(y, bits) {
+            let d = self.def_from(w, x);
+            self.a.alu_imm(op, w, d, k);
+            self.trim(d, bits);
+            return;
+        }
+        let b = self.resolve(y);
+        let value = self.s.values[b as usize];
+        if value.reg == NONE && value.home != NONE && value.last <= self.at && bits >= 32 {
+            // Used once, and in memory: no register for it.
+            let m = self.l.slot(value.home as u16);
+            let d = self.def_from(w, x);
+            self.a.alu_mem(op, w, d, m);
+            return;
+        }
+        let b = self.gpr(y);
+        let d = self.def_from(w, x);
+        self.a.alu(op, w, d, b);
+        self.trim(d, bits);
+    }
+
+    fn shift(&mut self, op: Shift, bits: u8, x: Val, y: Val) {
+        let w = bits == 64;
+        if bits < 32 && op == Shift::Sar {
+            let s = self.gpr(x);
+            let n = self.gpr(y);
+            let d = self.def();
+            self.a.movsx(bits as u64 / 8, false, d, s);
+            self.a.mov(false, RCX, n);
+            self.a.alu_imm(Alu::And, false, RCX, bits as i32 - 1);
+            self.a.shift_cl(op, false, d);
+            self.trim(d, bits);
+            return;
+        }
+        match self.constant(y) {
+            Some(k) => {
+                let d = self.def_from(w, x);
+                self.a.shift_imm(op, w, d, (k & (bits as u64 - 1)) as u8);
+                self.trim(d, bits);
+            }
+            None if bits >= 32 => {
+                let (s, n) = (self.gpr(x), self.gpr(y));
+                let d = self.def();
+                self.a.shift_x(op, w, d, s, n);
+            }
+            None => {
+                let n = self.gpr(y);
+                self.a.mov(false, RCX, n);
+                self.a.alu_imm(Alu::And, false, RCX, bits as i32 - 1);
+                let d = self.def_from(false, x);
+                self.a.shift_cl(op, false, d);
+                self.trim(d, bits);
+            }
+        }
+    }
+
+    /// Rotations have 32 or 64 bits.
+    fn rotate(&mut self, op: Shift, w: bool, x: Val, y: Val) {
+        if let Some(k) = self.constant(y) {
+            let d = self.def_from(w, x);
+            self.a.shift_imm(op, w, d, (k & if w { 63 } else { 31 }) as u8);
+            return;
+        }
+        let n = self.gpr(y);
+        let d = self.def_from(w, x);
+        self.a.mov(false, RCX, n);
+        self.a.shift_cl(op, w, d);
+    }
+
+    fn high_product(&mut self, op: Bin, bits: u8, x: Val, y: Val) {
+        let (a, b) = (self.gpr(x), self.gpr(y));
+        let d = self.def();
+        if bits == 32 {
+            match op {
+                Bin::MulhU => self.a.mov(false, RAX, a),
+                _ => self.a.movsx(4, true, RAX, a),
+            }
+            match op {
+                Bin::MulhS => self.a.movsx(4, true, RCX, b),
+                _ => self.a.mov(false, RCX, b),
+            }
+            self.a.imul(true, RAX, RCX);
+            self.a.shift_imm(Shift::Shr, true, RAX, 32);
+            self.a.mov(true, d, RAX);
+            return;
+        }
+        self.a.mov(true, RAX, a);
+        self.a.group3(if op == Bin::MulhS { 5 } else { 4 }, true, b);
+        if op == Bin::MulhSU {
+            // The unsigned product counts 2^64 too much where the first factor is negative.
+            self.a.mov(true, RCX, a);
+            self.a.shift_imm(Shift::Sar, true, RCX, 63);
+            self.a.alu(Alu::And, true, RCX, b);
+            self.a.alu(Alu::Sub, true, RDX, RCX);
+        }
+        self.a.mov(true, d, RDX);
+    }
+
+    fn divide(&mut self, op: Bin, w: bool, x: Val, y: Val) {
+        let (a, b) = (self.gpr(x), self.gpr(y));
+        let d = self.def();
+        self.a.mov(w, RAX, a);
+        if matches!(op, Bin::DivS | Bin::RemS) {
+            self.a.cqo(w);
+            self.a.group3(7, w, b);
+        } else {
+            self.a.alu(Alu::Xor, false, RDX, RDX);
+            self.a.group3(6, w, b);
+        }
+        self.a.mov(w, d, if matches!(op, Bin::DivS | Bin::DivU) { RAX } else { RDX });
+    }
+
+    /// Emits a comparison; gives the condition that holds where it is true.
+    fn flags(&mut self, op: Cmp, bits: u8, x: Val, y: Val) -> Cc {
+        let w = bits == 64;
+        if bits < 32 && is_signed(op) {
+            let (a, b) = (self.gpr(x), self.gpr(y));
+            // As words whose sign is that of the narrow type.
+            self.a.mov(false, RAX, a);
+            self.a.mov(false, RCX, b);
+            self.a.shift_imm(Shift::Shl, false, RAX, 32 - bits);
+            self.a.shift_imm(Shift::Shl, false, RCX, 32 - bits);
+            self.a.alu(Alu::Cmp, false, RAX, RCX);
+            return cc(op);
+        }
+        match self.imm32(y, bits) {
+            Some(0) if matches!(op, Cmp::Eq | Cmp::Ne | Cmp::LtS | Cmp::GeS) => {
+                let a = self.gpr(x);
+                self.a.test(w, a, a);
+            }
+            Some(k) => {
+                let a = self.gpr(x);
+                self.a.alu_imm(Alu::Cmp, w, a, k);
+            }
+            None => {
+                let (a, b) = (self.gpr(x), self.gpr(y));
+                self.a.alu(Alu::Cmp, w, a, b);
+            }
+        }
+        cc(op)
+    }
+
+    /// Emits what decides `c`; gives the condition that holds where it is 1.
+    pub fn condition(&mut self, c: Val) -> Cc {
+        match self.insts[c.0 as usize] {
+            Inst::Cmp(op, bits, x, y) if self.s.values[c.0 as usize].deferred => self.flags(op, bits, x, y),
+            _ => {
+                let r = self.gpr(c);
+                self.a.test(false, r, r);
+                Cc::NotEqual
+            }
+        }
+    }
+
+    /// A comparison as a value.
+    pub fn compare(&mut self, op: Cmp, bits: u8, x: Val, y: Val) {
+        let cc = self.flags(op, bits, x, y);
+        let d = self.def();
+        self.a.setcc(cc, RAX);
+        self.a.movzx(1, d, RAX);
+    }
+
+    /// `op bits x`.
+    pub fn unary(&mut self, op: Un, bits: u8, x: Val) {
+        let w = bits == 64;
+        if op == Un::Bswap {
+            let d = self.def_from(w, x);
+            match bits {
+                8 => {}
+                16 => {
+                    self.a.bswap(false, d);
+                    self.a.shift_imm(Shift::Shr, false, d, 16);
+                }
+                _ => self.a.bswap(w, d),
+            }
+            return;
+        }
+        let s = self.gpr(x);
+        let d = self.def();
+        match op {
+            Un::Clz => {
+                self.a.count(0xbd, w, d, s);
+                if bits < 32 {
+                    self.a.alu_imm(Alu::Sub, false, d, 32 - bits as i32);
+                }
+            }
+            Un::Ctz if bits < 32 => {
+                self.a.mov(false, RAX, s);
+                self.a.alu_imm(Alu::Or, false, RAX, 1 << bits);
+                self.a.count(0xbc, false, d, RAX);
+            }
+            Un::Ctz => self.a.count(0xbc, w, d, s),
+            Un::Popcount | Un::Bswap => self.a.count(0xb8, w, d, s),
+        }
+    }
+
+    /// The low `bits` bits.
+    pub fn zero_extend(&mut self, bits: u8, x: Val) {
+        if bits == 1 {
+            let d = self.def_from(false, x);
+            self.a.alu_imm(Alu::And, false, d, 1);
+            return;
+        }
+        let s = self.gpr(x);
+        let d = self.def();
+        match bits {
+            8 => self.a.movzx(1, d, s),
+            16 => self.a.movzx(2, d, s),
+            32 => self.a.mov(false, d, s),
+            _ => self.a.mov(true, d, s),
+        }
+    }
+
+    /// Sign-extension from `from` to `to` bits; the rest is zero.
+    pub fn sign_extend(&mut self, from: u8, to: u8, x: Val) {
+        if from == 1 {
+            let d = self.def_from(false, x);
+            self.a.alu_imm(Alu::And, false, d, 1);
+            self.a.group3(3, to == 64, d); // neg
+            self.trim(d, to);
+            return;
+        }
+        let s = self.gpr(x);
+        let d = self.def();
+        self.a.movsx(from as u64 / 8, to == 64, d, s);
+        self.trim(d, to);
+    }
+
+    /// `x` where `c`, else `y`.
+    pub fn select(&mut self, c: Val, x: Val, y: Val) {
+        let b = self.gpr(x);
+        let a = self.gpr(y);
+        let cc = self.condition(c);
+        let d = self.def();
+        // Moves leave the flags alone.
+        self.a.mov(true, d, a);
+        self.a.cmov(cc, true, d, b);
+    }
+}

@@ -1,0 +1,175 @@
+//! Guest memory accesses: the TLB probed inline, the rest out of line.
+
+use super::asm::{Alu, Cc, Hole, Part, Reg, Shift, mem, mem2, reg::*};
+use super::emit::Emit;
+use super::side::Kind;
+use crate::tlb::{self, Entry, Tlb};
+use std::mem::offset_of;
+use trine_base::Width;
+use trine_ir::inst::{Inst, Val};
+use trine_ir::{Bin, Isa, Rmw};
+
+/// A guest address: register plus displacement.
+#[derive(Clone, Copy)]
+struct Address {
+    base: Reg,
+    disp: i32,
+}
+
+impl<I: Isa> Emit<'_, I> {
+    fn address(&mut self, a: Val) -> Address {
+        if let Inst::Bin(Bin::Add, 64, base, k) = self.insts[a.0 as usize]
+            && self.s.values[a.0 as usize].deferred
+            && let Inst::Const(k) = self.insts[k.0 as usize]
+        {
+            return Address { base: self.gpr(base), disp: k as i32 };
+        }
+        Address { base: self.gpr(a), disp: 0 }
+    }
+
+    /// Probes the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is
+    /// the way out on a miss.
+    fn probe(&mut self, at: Address, width: Width, write: bool) -> Hole {
+        let tlb = self.l.tlb + Tlb::regime_offset(I::data_regime(self.mode)) as i32;
+        let tag = if write { offset_of!(Entry, write) } else { offset_of!(Entry, read) } as i32;
+        if at.disp == 0 {
+            self.a.mov(false, RCX, at.base);
+        } else {
+            self.a.lea(false, RCX, mem(at.base, at.disp));
+        }
+        let last = width.bytes() as i32 - 1;
+        self.a.lea(true, RAX, mem(at.base, at.disp + last));
+        self.a.shift_imm(Shift::Shr, false, RCX, (12 - tlb::ENTRY_BITS) as u8);
+        self.a.alu_imm(Alu::And, false, RCX, ((tlb::ENTRIES - 1) << tlb::ENTRY_BITS) as i32);
+        self.a.alu_imm(Alu::And, true, RAX, -0x1000);
+        self.a.alu_mem(Alu::Cmp, true, RAX, mem2(RBP, RCX, tlb + tag));
+        let miss = self.a.jcc(Cc::NotEqual);
+        self.a.load(8, RCX, mem2(RBP, RCX, tlb + offset_of!(Entry, addend) as i32));
+        miss
+    }
+
+    /// The guest address as the slow path's first argument.
+    fn pass_address(&mut self, at: Address) {
+        if at.disp == 0 {
+            self.a.store(8, self.l.arg(0), at.base);
+        } else {
+            self.a.lea(true, RAX, mem(at.base, at.disp));
+            self.a.store(8, self.l.arg(0), RAX);
+        }
+    }
+
+    /// The out-of-line part of an access: `args` are further arguments, the result goes to `to`.
+    fn out_of_line(&mut self, miss: Hole, at: Address, args: &[Reg], kind: Kind, to: Option<Reg>) {
+        let back = self.a.here();
+        let part = self.a.switch(Part::Cold);
+        self.a.fix_here(miss);
+        self.pass_address(at);
+        for (n, &r) in args.iter().enumerate() {
+            self.a.store(8, self.l.arg(n + 1), r);
+        }
+        self.call_slow(kind);
+        if let Some(r) = to {
+            self.a.mov(true, r, RAX);
+        }
+        let jump = self.a.jmp();
+        self.a.fix(jump, back);
+        self.a.switch(part);
+    }
+
+    /// A load.
+    pub fn load(&mut self, width: Width, a: Val) {
+        let at = self.address(a);
+        let d = self.def_apart();
+        let miss = self.probe(at, width, false);
+        self.a.load(width.bytes(), d, mem2(at.base, RCX, at.disp));
+        self.out_of_line(miss, at, &[], Kind::Load(width), Some(d));
+        self.own_result(d);
+    }
+
+    /// A store.
+    pub fn store(&mut self, width: Width, a: Val, v: Val) {
+        let at = self.address(a);
+        let s = self.gpr(v);
+        let miss = self.probe(at, width, true);
+        self.a.store(width.bytes(), mem2(at.base, RCX, at.disp), s);
+        self.out_of_line(miss, at, &[s], Kind::Store(width), None);
+    }
+
+    /// Probes for an atomic access and leaves the host address in `rcx`.
+    fn probe_atomic(&mut self, at: Address, width: Width) -> Hole {
+        let miss = self.probe(at, width, true);
+        self.a.lea(true, RCX, mem2(at.base, RCX, at.disp));
+        miss
+    }
+
+    /// Atomic read-modify-write.
+    pub fn rmw(&mut self, op: Rmw, width: Width, a: Val, v: Val) {
+        let at = self.address(a);
+        let s = self.gpr(v);
+        let d = self.def_apart();
+        let w = width == Width::B8;
+        let miss = self.probe_atomic(at, width);
+        let m = mem(RCX, 0);
+        match op {
+            Rmw::Swap | Rmw::Add => {
+                self.a.mov(true, RAX, s);
+                if op == Rmw::Swap { self.a.xchg(w, m, RAX) } else { self.a.lock_xadd(w, m, RAX) }
+            }
+            _ => self.rmw_loop(op, width, s),
+        }
+        self.a.mov(w, d, RAX);
+        self.out_of_line(miss, at, &[s], Kind::Rmw(op, width), Some(d));
+        self.own_result(d);
+    }
+
+    /// Compare-and-exchange until nobody else came between; the old value is left in `rax`.
+    fn rmw_loop(&mut self, op: Rmw, width: Width, s: Reg) {
+        let w = width == Width::B8;
+        self.a.load(width.bytes(), RAX, mem(RCX, 0));
+        let again = self.a.here();
+        self.a.mov(w, RDX, s);
+        match op {
+            Rmw::And => self.a.alu(Alu::And, w, RDX, RAX),
+            Rmw::Or => self.a.alu(Alu::Or, w, RDX, RAX),
+            Rmw::Xor => self.a.alu(Alu::Xor, w, RDX, RAX),
+            _ => {
+                let keep = match op {
+                    Rmw::MinS => Cc::Less,
+                    Rmw::MaxS => Cc::Greater,
+                    Rmw::MinU => Cc::Below,
+                    _ => Cc::Above,
+                };
+                self.a.alu(Alu::Cmp, w, RAX, RDX);
+                self.a.cmov(keep, w, RDX, RAX);
+            }
+        }
+        self.a.lock_cmpxchg(w, mem(RCX, 0), RDX);
+        let retry = self.a.jcc(Cc::NotEqual);
+        self.a.fix(retry, again);
+    }
+
+    /// Atomic compare-and-exchange.
+    pub fn exchange(&mut self, width: Width, a: Val, old: Val, new: Val) {
+        let at = self.address(a);
+        let (expect, new) = (self.gpr(old), self.gpr(new));
+        let d = self.def_apart();
+        let w = width == Width::B8;
+        let miss = self.probe_atomic(at, width);
+        self.a.mov(true, RAX, expect);
+        self.a.lock_cmpxchg(w, mem(RCX, 0), new);
+        self.a.mov(w, d, RAX);
+        self.out_of_line(miss, at, &[expect, new], Kind::Exchange(width), Some(d));
+        self.own_result(d);
+    }
+
+    /// A register for a result that must not show up as anyone's before the access is over: a
+    /// fault restores slots from registers as they were before.
+    fn def_apart(&mut self) -> Reg {
+        self.take_gpr()
+    }
+
+    fn own_result(&mut self, r: Reg) {
+        self.s.gpr[r as usize] = self.at;
+        self.s.values[self.at as usize].reg = r as u32;
+    }
+}

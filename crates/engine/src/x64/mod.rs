@@ -1,0 +1,191 @@
+//! The baseline compiler: IR to x86-64 in one pass, guest registers in host registers inside a
+//! block.
+
+pub mod asm;
+mod emit;
+mod exits;
+mod float;
+mod integer;
+mod memory;
+mod regs;
+pub mod side;
+pub mod thunks;
+
+use crate::block::Block;
+use crate::code::CodeMemory;
+use crate::core::Core;
+use asm::Asm;
+use emit::{Emit, Scratch};
+use side::{Side, code};
+use std::marker::PhantomData;
+use thunks::{Enter, Layout, Thunk};
+use trine_ir::{Builder, Hart, Isa, Leave, Trap};
+
+/// Bytes of code memory of a vCPU.
+const CODE_SIZE: usize = 128 << 20;
+
+/// Why generated code came back.
+#[derive(Clone, Copy, Debug)]
+pub enum Left {
+    /// Go on at the PC.
+    Go,
+    /// The direct jump whose displacement lies here was taken for the first time.
+    Link(usize),
+    /// The instruction at the PC left; the one after it is at `next`.
+    Instruction {
+        /// How.
+        leave: Leave,
+        /// Address of the next instruction.
+        next: u64,
+    },
+}
+
+/// What became of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compiled {
+    /// It has code of this many bytes.
+    Done(usize),
+    /// It needs more room for values than there is; it stays with the interpreter.
+    TooComplex,
+    /// The memory for code is full.
+    Full,
+}
+
+/// The compiler of one vCPU, and its code.
+pub struct Compiler<I: Isa> {
+    memory: CodeMemory,
+    side: Box<Side>,
+    asm: Asm,
+    scratch: Scratch,
+    layout: Layout,
+    enter: Enter,
+    miss: usize,
+    /// Bytes of code memory that hold the thunks.
+    fixed: usize,
+    isa: PhantomData<I>,
+}
+
+/// What the host's CPU lacks, if anything.
+fn missing() -> Option<&'static str> {
+    let have = [
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("bmi1", std::arch::is_x86_feature_detected!("bmi1")),
+        ("bmi2", std::arch::is_x86_feature_detected!("bmi2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("lzcnt", std::arch::is_x86_feature_detected!("lzcnt")),
+    ];
+    have.into_iter().find(|f| !f.1).map(|f| f.0)
+}
+
+impl<I: Isa> Compiler<I> {
+    /// A compiler for `core`. The error says why the host cannot run compiled code.
+    pub fn new(core: &Core<I>) -> Result<Compiler<I>, String> {
+        if let Some(feature) = missing() {
+            return Err(format!("the compiler needs a host CPU of level x86-64-v3; this one lacks {feature}"));
+        }
+        let mut memory = CodeMemory::new(CODE_SIZE).map_err(|e| format!("no memory for generated code: {e}"))?;
+        let enter = thunks::install(core, &mut memory).ok_or("no memory for generated code")?;
+        let side = Box::<Side>::default();
+        core.frame.side.set(&*side as *const Side as usize);
+        // SAFETY: `install` put a function of this type there.
+        let enter = unsafe { std::mem::transmute::<usize, Enter>(enter) };
+        Ok(Compiler {
+            fixed: memory.used(),
+            memory,
+            side,
+            asm: Asm::new(),
+            scratch: Scratch::default(),
+            layout: Layout::of(core),
+            enter,
+            miss: core.frame.thunks[Thunk::Miss as usize].get(),
+            isa: PhantomData,
+        })
+    }
+
+    /// Host address for entries of the jump cache whose block has no code.
+    pub fn miss(&self) -> usize {
+        self.miss
+    }
+
+    /// Forgets all code.
+    pub fn clear(&mut self) {
+        self.memory.truncate(self.fixed);
+        self.side.rows.clear();
+        self.side.locs.clear();
+        self.side.sites.clear();
+    }
+
+    /// Compiles a block and tells it where its code is.
+    pub fn compile(&mut self, block: &Block<I>) -> Compiled {
+        let ir = build(block);
+        debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
+        self.asm.clear();
+        let first_site = self.side.sites.len();
+        let emit = Emit::<I>::new(&mut self.asm, &mut self.side, &mut self.scratch, self.layout, block, &ir);
+        let Some(holes) = emit.run() else {
+            self.side.sites.truncate(first_site);
+            return Compiled::TooComplex;
+        };
+        let size = {
+            let code = self.asm.finish();
+            let Some(at) = self.memory.add(code) else { return Compiled::Full };
+            block.code.set(at);
+            code.len()
+        };
+        for (number, hole) in holes.into_iter().enumerate() {
+            self.side.sites[first_site + number] = block.code.get() + self.asm.hole_offset(hole);
+        }
+        Compiled::Done(size)
+    }
+
+    /// Runs generated code until it leaves.
+    pub fn enter(&mut self, core: &Core<I>, at: usize) -> Left {
+        let out = (self.enter)(thunks::state_of(core), at, &core.mailbox.limit);
+        let number = out >> 8;
+        match out & 0xff {
+            code::GO => Left::Go,
+            code::LINK => Left::Link(self.side.sites[number as usize]),
+            code::RAISE => {
+                let [cause, value] = [0, 1].map(|i: usize| core.frame.args[i].get());
+                core.raise(Trap { cause, value });
+                Left::Instruction { leave: Leave::Trap, next: core.frame.pc.get() }
+            }
+            kind => {
+                let leave = leave(kind - code::LEAVE);
+                Left::Instruction { leave, next: core.frame.pc.get().wrapping_add(number) }
+            }
+        }
+    }
+
+    /// Makes the direct jump whose displacement lies at `site` lead to `to`.
+    pub fn link(&mut self, site: usize, to: usize) {
+        self.memory.patch(site, (to as i64 - (site as i64 + 4)) as i32);
+    }
+}
+
+fn leave(n: u64) -> Leave {
+    match n {
+        1 => Leave::Jump,
+        2 => Leave::Trap,
+        3 => Leave::EndBlock,
+        4 => Leave::Idle,
+        _ => Leave::Stop,
+    }
+}
+
+/// The block's IR.
+pub fn build<I: Isa>(block: &Block<I>) -> trine_ir::Block {
+    let builder = Builder::<I>::new(block.mode);
+    let mut ended = false;
+    for op in &block.ops {
+        builder.begin(op.offset as i64, op.bytes, op.encoding);
+        if I::body::<&Builder<I>>(op.row)(&builder, &op.operands).is_err() {
+            ended = true;
+            break;
+        }
+    }
+    if !ended {
+        builder.fall_through();
+    }
+    builder.finish()
+}

@@ -1,0 +1,480 @@
+//! Which value lives where: the register allocator of one block.
+
+use super::asm::{Mem, Reg, Xmm, reg::*};
+use super::emit::Emit;
+use super::side::Loc;
+use super::thunks::{POOL, POOL_FP};
+use trine_ir::inst::{Class, Inst, Val};
+use trine_ir::Isa;
+
+/// No register, no slot, no spill word, no value.
+pub const NONE: u32 = u32::MAX;
+
+/// What is known of a value while code is emitted.
+#[derive(Clone, Copy, Debug)]
+pub struct Value {
+    /// The value that this one is another name of.
+    pub alias: u32,
+    /// Index of the last instruction that uses it.
+    pub last: u32,
+    /// Number of uses.
+    pub uses: u32,
+    /// Its register.
+    pub reg: u32,
+    /// Its spill word.
+    pub spill: u32,
+    /// The slot whose memory holds it.
+    pub home: u32,
+    /// Number of slots whose current value it is.
+    pub cached: u32,
+    /// Its code is emitted where it is used.
+    pub deferred: bool,
+}
+
+impl Value {
+    /// A value nobody uses.
+    pub const NEW: Value =
+        Value { alias: NONE, last: 0, uses: 0, reg: NONE, spill: NONE, home: NONE, cached: 0, deferred: false };
+}
+
+/// The current value of a slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Cached {
+    /// The slot.
+    pub slot: u16,
+    /// Its value.
+    pub val: u32,
+    /// The slot's memory is out of date.
+    pub dirty: bool,
+}
+
+/// Everything that says where values are; copied where code forks.
+#[derive(Clone, Default)]
+pub struct State {
+    /// By value.
+    pub values: Vec<Value>,
+    /// Owner of each general register.
+    pub gpr: [u32; 16],
+    /// Owner of each vector register.
+    pub xmm: [u32; 16],
+    /// The slots touched.
+    pub cache: Vec<Cached>,
+    /// Owner of each spill word.
+    pub spills: Vec<u32>,
+    /// The host's MXCSR is the guest's.
+    pub fp_ready: bool,
+}
+
+impl State {
+    /// For a block with `n` values.
+    pub fn reset(&mut self, n: usize) {
+        self.values.clear();
+        self.values.resize(n, Value::NEW);
+        self.gpr = [NONE; 16];
+        self.xmm = [NONE; 16];
+        self.cache.clear();
+        self.spills.clear();
+        self.fp_ready = false;
+    }
+}
+
+/// Spill words in the frame.
+const SPILLS: usize = 64;
+
+impl<I: Isa> Emit<'_, I> {
+    /// The value that `v` stands for.
+    pub fn resolve(&self, v: Val) -> u32 {
+        let mut v = v.0;
+        while self.s.values[v as usize].alias != NONE {
+            v = self.s.values[v as usize].alias;
+        }
+        v
+    }
+
+    /// The constant behind a value.
+    pub fn constant(&self, v: Val) -> Option<u64> {
+        match self.insts[self.resolve(v) as usize] {
+            Inst::Const(k) => Some(k),
+            _ => None,
+        }
+    }
+
+    /// The constant, where it fits a sign-extended immediate of 32 bits.
+    pub fn imm32(&self, v: Val, bits: u8) -> Option<i32> {
+        let k = self.constant(v)?;
+        if bits <= 32 {
+            return Some(k as u32 as i32);
+        }
+        i32::try_from(k as i64).ok()
+    }
+
+    /// Whether the value can be made again at no cost.
+    fn rebuilds(&self, v: u32) -> bool {
+        matches!(self.insts[v as usize], Inst::Const(_) | Inst::Pc(_))
+    }
+
+    fn class(&self, v: u32) -> Class {
+        self.insts[v as usize].result().unwrap_or(Class::Int)
+    }
+
+    /// Nobody needs the value any more.
+    fn dead(&self, v: u32) -> bool {
+        let value = &self.s.values[v as usize];
+        value.cached == 0 && value.last < self.at
+    }
+
+    /// How much it costs to take the register from this value; dead ones cost nothing.
+    fn cost(&self, v: u32) -> u64 {
+        let value = &self.s.values[v as usize];
+        let far = (u32::MAX - value.last.min(u32::MAX - 1)) as u64;
+        let saved = value.home != NONE || value.spill != NONE || self.rebuilds(v);
+        match (value.last < self.at, saved) {
+            (true, true) => 1,
+            (_, true) => far,
+            (true, false) => 1 << 33,
+            (false, false) => (1 << 34) + far,
+        }
+    }
+
+    fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8>, pinned: u32) -> u8 {
+        let mut best = (u64::MAX, 0);
+        for r in pool {
+            if pinned >> r & 1 != 0 {
+                continue;
+            }
+            let owner = owners[r as usize];
+            if owner == NONE || self.dead(owner) {
+                return r;
+            }
+            best = best.min((self.cost(owner), r));
+        }
+        best.1
+    }
+
+    /// A free general register, pinned until the end of the instruction.
+    pub fn take_gpr(&mut self) -> Reg {
+        let r = self.victim(&self.s.gpr, POOL.into_iter(), self.pins);
+        let owner = self.s.gpr[r as usize];
+        if owner != NONE {
+            self.evict(owner);
+        }
+        self.s.gpr[r as usize] = NONE;
+        self.pins |= 1 << r;
+        r
+    }
+
+    /// A free vector register, pinned until the end of the instruction.
+    pub fn take_xmm(&mut self) -> Xmm {
+        let r = self.victim(&self.s.xmm, 0..POOL_FP, self.pins_fp);
+        let owner = self.s.xmm[r as usize];
+        if owner != NONE {
+            self.evict(owner);
+        }
+        self.s.xmm[r as usize] = NONE;
+        self.pins_fp |= 1 << r;
+        r
+    }
+
+    /// Takes the register from a value, saving it where it is still needed.
+    fn evict(&mut self, v: u32) {
+        let value = self.s.values[v as usize];
+        if !self.dead(v) && !self.rebuilds(v) && value.home == NONE && value.spill == NONE {
+            match self.s.cache.iter().position(|c| c.val == v && c.dirty) {
+                Some(i) => {
+                    let slot = self.s.cache[i].slot;
+                    self.store_value(self.l.slot(slot), v);
+                    self.s.cache[i].dirty = false;
+                    self.s.values[v as usize].home = slot as u32;
+                }
+                None => self.spill(v),
+            }
+        }
+        self.s.values[v as usize].reg = NONE;
+    }
+
+    fn spill(&mut self, v: u32) {
+        let free = self.s.spills.iter().position(|&o| o == NONE || self.dead(o));
+        let n = free.unwrap_or_else(|| {
+            self.s.spills.push(NONE);
+            self.s.spills.len() - 1
+        });
+        if n >= SPILLS {
+            self.too_complex = true;
+            return;
+        }
+        self.s.spills[n] = v;
+        self.store_value(self.l.spill(n), v);
+        self.s.values[v as usize].spill = n as u32;
+    }
+
+    /// Stores a value's 64 bits. Uses `rax` where it has no register.
+    pub fn store_value(&mut self, m: Mem, v: u32) {
+        let value = self.s.values[v as usize];
+        if value.reg != NONE {
+            match self.class(v) {
+                Class::Int => self.a.store(8, m, value.reg as u8),
+                Class::Float => self.a.movq_store(m, value.reg as u8),
+            }
+            return;
+        }
+        if let Inst::Const(k) = self.insts[v as usize]
+            && let Ok(k) = i32::try_from(k as i64)
+        {
+            self.a.store_imm(true, m, k);
+            return;
+        }
+        self.fetch(RAX, v);
+        self.a.store(8, m, RAX);
+    }
+
+    /// Brings a value's 64 bits into a general register, whatever its class.
+    pub fn fetch(&mut self, r: Reg, v: u32) {
+        let value = self.s.values[v as usize];
+        match self.insts[v as usize] {
+            _ if value.reg != NONE => match self.class(v) {
+                Class::Int => self.a.mov(true, r, value.reg as u8),
+                Class::Float => self.a.movq_from(true, r, value.reg as u8),
+            },
+            Inst::Const(k) => self.a.mov_imm(r, k),
+            Inst::Pc(offset) => self.page_plus(r, offset),
+            _ if value.home != NONE => self.a.load(8, r, self.l.slot(value.home as u16)),
+            _ => self.a.load(8, r, self.l.spill(value.spill as usize & (SPILLS - 1))),
+        }
+    }
+
+    /// The page's address plus an offset.
+    pub fn page_plus(&mut self, r: Reg, offset: i64) {
+        self.a.load(8, r, self.l.page());
+        match i32::try_from(offset) {
+            Ok(0) => {}
+            Ok(offset) => self.a.lea(true, r, super::asm::mem(r, offset)),
+            Err(_) => {
+                let other = if r == RCX { RDX } else { RCX };
+                self.a.mov_imm(other, offset as u64);
+                self.a.alu(super::asm::Alu::Add, true, r, other);
+            }
+        }
+    }
+
+    /// The general register that holds a value, pinned.
+    pub fn gpr(&mut self, v: Val) -> Reg {
+        let v = self.resolve(v);
+        let have = self.s.values[v as usize].reg;
+        if have != NONE && self.class(v) == Class::Int {
+            self.pins |= 1 << have;
+            return have as Reg;
+        }
+        let r = self.take_gpr();
+        self.fetch(r, v);
+        self.s.gpr[r as usize] = v;
+        self.s.values[v as usize].reg = r as u32;
+        r
+    }
+
+    /// The vector register that holds a value, pinned.
+    pub fn xmm(&mut self, v: Val) -> Xmm {
+        let v = self.resolve(v);
+        let have = self.s.values[v as usize].reg;
+        if have != NONE {
+            self.pins_fp |= 1 << have;
+            return have as Xmm;
+        }
+        let x = self.take_xmm();
+        let value = self.s.values[v as usize];
+        let m = if value.home != NONE {
+            self.l.slot(value.home as u16)
+        } else {
+            self.l.spill(value.spill as usize & (SPILLS - 1))
+        };
+        self.a.movq_load(x, m);
+        self.s.xmm[x as usize] = v;
+        self.s.values[v as usize].reg = x as u32;
+        x
+    }
+
+    /// A register for the result of the current instruction.
+    pub fn def(&mut self) -> Reg {
+        let r = self.take_gpr();
+        self.own(r);
+        r
+    }
+
+    /// A vector register for the result of the current instruction.
+    pub fn def_fp(&mut self) -> Xmm {
+        let x = self.take_xmm();
+        self.s.xmm[x as usize] = self.at;
+        self.s.values[self.at as usize].reg = x as u32;
+        x
+    }
+
+    fn own(&mut self, r: Reg) {
+        self.s.gpr[r as usize] = self.at;
+        self.s.values[self.at as usize].reg = r as u32;
+    }
+
+    /// A register for the result that holds `v` already: `v`'s own where it is not needed any more.
+    pub fn def_from(&mut self, w: bool, v: Val) -> Reg {
+        let a = self.resolve(v);
+        let value = self.s.values[a as usize];
+        let mine = value.reg != NONE && value.last <= self.at && value.cached == 0 && self.class(a) == Class::Int;
+        if mine {
+            self.s.values[a as usize].reg = NONE;
+            self.pins |= 1 << value.reg;
+            self.own(value.reg as Reg);
+            return value.reg as Reg;
+        }
+        if value.reg == NONE {
+            let r = self.def();
+            // The operand stays where it is: it is used here only once.
+            self.fetch(r, a);
+            return r;
+        }
+        let s = self.gpr(v);
+        let r = self.def();
+        self.a.mov(w, r, s);
+        r
+    }
+
+    /// The same for vector registers.
+    pub fn def_fp_from(&mut self, v: Val) -> Xmm {
+        let a = self.resolve(v);
+        let s = self.xmm(v);
+        let value = self.s.values[a as usize];
+        if value.last <= self.at && value.cached == 0 {
+            self.s.values[a as usize].reg = NONE;
+            self.s.xmm[s as usize] = self.at;
+            self.s.values[self.at as usize].reg = s as u32;
+            return s;
+        }
+        let x = self.def_fp();
+        self.a.movaps(x, s);
+        x
+    }
+
+    /// The current instruction's result is `v`.
+    pub fn define_alias(&mut self, v: u32) {
+        let last = self.s.values[self.at as usize].last;
+        self.s.values[self.at as usize].alias = v;
+        let value = &mut self.s.values[v as usize];
+        value.last = value.last.max(last);
+    }
+
+    /// Reads a slot: the value it has in this block, or a new one that lives in its memory.
+    pub fn read_slot(&mut self, slot: u16, class: Class) {
+        if let Some(i) = self.s.cache.iter().position(|c| c.slot == slot) {
+            let Cached { val, dirty, .. } = self.s.cache[i];
+            if self.class(val) == class || self.rebuilds(val) && class == Class::Int {
+                self.define_alias(val);
+                return;
+            }
+            if dirty {
+                self.store_value(self.l.slot(slot), val);
+            }
+            self.keep(val, slot);
+            self.s.values[val as usize].cached -= 1;
+            self.s.cache.swap_remove(i);
+        }
+        self.s.values[self.at as usize].home = slot as u32;
+        self.s.values[self.at as usize].cached = 1;
+        self.s.cache.push(Cached { slot, val: self.at, dirty: false });
+    }
+
+    /// The memory of `slot` is about to stop holding `v`: where `v` is still needed and is nowhere
+    /// else, it gets a register.
+    fn keep(&mut self, v: u32, slot: u16) {
+        if self.s.values[v as usize].home != slot as u32 {
+            return;
+        }
+        let value = self.s.values[v as usize];
+        let needed = value.last > self.at || value.cached > 1;
+        if needed && value.reg == NONE && value.spill == NONE {
+            match self.class(v) {
+                Class::Int => drop(self.gpr(Val(v))),
+                Class::Float => drop(self.xmm(Val(v))),
+            }
+        }
+        self.s.values[v as usize].home = NONE;
+    }
+
+    /// Writes a slot.
+    pub fn write_slot(&mut self, slot: u16, v: Val) {
+        let v = self.resolve(v);
+        match self.s.cache.iter().position(|c| c.slot == slot) {
+            Some(i) => {
+                let old = self.s.cache[i].val;
+                if old == v {
+                    return;
+                }
+                self.keep(old, slot);
+                self.s.values[old as usize].cached -= 1;
+                self.s.cache[i] = Cached { slot, val: v, dirty: true };
+            }
+            None => self.s.cache.push(Cached { slot, val: v, dirty: true }),
+        }
+        self.s.values[v as usize].cached += 1;
+    }
+
+    /// Brings the memory of every slot up to date.
+    pub fn write_back(&mut self) {
+        for i in 0..self.s.cache.len() {
+            let Cached { slot, val, dirty } = self.s.cache[i];
+            if dirty {
+                self.store_value(self.l.slot(slot), val);
+                self.s.cache[i].dirty = false;
+                if self.s.values[val as usize].home == NONE {
+                    self.s.values[val as usize].home = slot as u32;
+                }
+            }
+        }
+    }
+
+    /// Before something that may change any slot and any register: slots go to memory, values that
+    /// are still needed to spill words.
+    pub fn leave_registers(&mut self) {
+        self.write_back();
+        for cached in std::mem::take(&mut self.s.cache) {
+            let value = &mut self.s.values[cached.val as usize];
+            value.cached -= 1;
+        }
+        for v in 0..self.at {
+            let value = self.s.values[v as usize];
+            let somewhere = value.reg != NONE || value.home != NONE;
+            if somewhere && value.last > self.at && value.alias == NONE {
+                if value.spill == NONE && !self.rebuilds(v) {
+                    self.spill(v);
+                }
+                self.s.values[v as usize].home = NONE;
+            }
+            self.s.values[v as usize].reg = NONE;
+        }
+        self.s.gpr = [NONE; 16];
+        self.s.xmm = [NONE; 16];
+    }
+
+    /// Where the slots that are not in memory are.
+    pub fn dirty_locs(&mut self) -> (u32, u16) {
+        let first = self.side.locs.len();
+        for i in 0..self.s.cache.len() {
+            let Cached { slot, val, dirty } = self.s.cache[i];
+            if dirty {
+                let loc = self.loc(val);
+                self.side.locs.push((slot, loc));
+            }
+        }
+        (first as u32, (self.side.locs.len() - first) as u16)
+    }
+
+    fn loc(&self, v: u32) -> Loc {
+        let value = &self.s.values[v as usize];
+        match self.insts[v as usize] {
+            _ if value.reg != NONE => match self.class(v) {
+                Class::Int => Loc::Gpr(value.reg as u8),
+                Class::Float => Loc::Xmm(value.reg as u8),
+            },
+            Inst::Const(k) => Loc::Const(k),
+            Inst::Pc(offset) => Loc::Pc(offset),
+            _ if value.home != NONE => Loc::Slot(value.home as u16),
+            _ => Loc::Spill(value.spill as u8),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What generated code does not say itself: the side table, and the Rust functions behind its slow
+//! paths.
+
+use crate::core::Core;
+use crate::fp;
+use trine_base::Width;
+use trine_ir::{Fp, Hart, Helper, Isa, Leave, Rmw, Rounding};
+
+/// Where the value of a slot lies while generated code runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Loc {
+    /// In a general register.
+    Gpr(u8),
+    /// In a vector register.
+    Xmm(u8),
+    /// In a spill word.
+    Spill(u8),
+    /// In the memory of another slot, which is up to date.
+    Slot(u16),
+    /// Nowhere: it is this constant.
+    Const(u64),
+    /// Nowhere: it is the start of the page plus this.
+    Pc(i64),
+}
+
+/// What a slow path does.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A load that missed the TLB.
+    Load(Width),
+    /// A store that missed the TLB.
+    Store(Width),
+    /// A read-modify-write that missed.
+    Rmw(Rmw, Width),
+    /// A compare-and-exchange that missed.
+    Exchange(Width),
+    /// A floating-point operation that the host does differently.
+    Soft(Fp, Rounding),
+}
+
+/// One call out of generated code.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// What it does.
+    pub kind: Kind,
+    /// Offset of the guest instruction in its page.
+    pub offset: u16,
+    /// Instructions of the block that are not done yet, this one included.
+    pub undone: u16,
+    /// First of the dirty slots in [`Side::locs`].
+    pub first: u32,
+    /// Number of dirty slots.
+    pub dirty: u16,
+}
+
+/// The tables of one vCPU's code.
+#[derive(Default)]
+pub struct Side {
+    /// Slow paths, by the number behind their calls.
+    pub rows: Vec<Row>,
+    /// Slots whose value is not in memory.
+    pub locs: Vec<(u16, Loc)>,
+    /// Helpers, by number.
+    pub helpers: Vec<&'static Helper>,
+    /// Displacements of direct jumps that have not been linked, by number.
+    pub sites: Vec<usize>,
+}
+
+/// What generated code returns to the dispatcher: a kind in the low byte, a number above.
+pub mod code {
+    /// Go on at the PC.
+    pub const GO: u64 = 0;
+    /// The direct jump with this number was taken for the first time.
+    pub const LINK: u64 = 1;
+    /// An exception: cause and value are the first two arguments.
+    pub const RAISE: u64 = 2;
+    /// An instruction left; the kind is this plus [`trine_ir::Leave`], the number its length.
+    pub const LEAVE: u64 = 16;
+}
+
+/// Result of a Rust function called by a thunk, in `rax` and `rdx`.
+#[repr(C)]
+pub struct Ret {
+    value: u64,
+    /// 0, or the code to leave with.
+    leave: u64,
+}
+
+fn left(leave: Leave, bytes: u64) -> Ret {
+    Ret { value: 0, leave: code::LEAVE + leave as u64 | bytes << 8 }
+}
+
+/// Runs the slow path whose call returns to `back`.
+pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
+    // SAFETY: the frame holds the address of the compiler's tables, which live as long as its code.
+    let side = unsafe { &*(core.frame.side.get() as *const Side) };
+    // SAFETY: `back` is the return address of a call in generated code; the compiler puts `test
+    // eax, imm32` there, one byte of opcode and the row's number.
+    let number = unsafe { ((back + 1) as *const u32).read_unaligned() };
+    let row = &side.rows[number as usize];
+    let frame = &core.frame;
+    frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
+    let [a, b, c, _] = [0, 1, 2, 3].map(|i: usize| frame.args[i].get());
+    let done = match row.kind {
+        Kind::Load(width) => core.slow_load(width, a),
+        Kind::Store(width) => core.slow_store(width, a, b).map(|()| 0),
+        Kind::Rmw(op, width) => core.rmw(op, width, a, b),
+        Kind::Exchange(width) => core.exchange(width, a, b, c),
+        Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
+    };
+    match done {
+        Ok(value) => Ret { value, leave: 0 },
+        Err(leave) => {
+            restore(core, side, row);
+            left(leave, 0)
+        }
+    }
+}
+
+/// Brings the state to the start of the instruction that `row` belongs to.
+fn restore<I: Isa>(core: &Core<I>, side: &Side, row: &Row) {
+    let frame = &core.frame;
+    frame.count.set(frame.retired.get());
+    frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
+    let first = row.first as usize;
+    for &(slot, loc) in &side.locs[first..first + row.dirty as usize] {
+        let value = match loc {
+            Loc::Gpr(r) => frame.save[r as usize].get(),
+            Loc::Xmm(r) => frame.save_fp[r as usize].get(),
+            Loc::Spill(n) => frame.spill[n as usize].get(),
+            Loc::Slot(other) => core.get(other),
+            Loc::Const(k) => k,
+            Loc::Pc(offset) => frame.page.get().wrapping_add(offset as u64),
+        };
+        core.set(slot, value);
+    }
+}
+
+/// Calls the helper with number `what & 0xffff`; the instruction's length is above.
+pub extern "sysv64" fn helper<I: Isa>(core: &Core<I>, what: u64) -> Ret {
+    // SAFETY: as in `slow`.
+    let side = unsafe { &*(core.frame.side.get() as *const Side) };
+    let run = side.helpers[(what & 0xffff) as usize].run;
+    let frame = &core.frame;
+    match run(core, [0, 1, 2].map(|i: usize| frame.args[i].get())) {
+        Ok(value) => Ret { value, leave: 0 },
+        Err(leave) => {
+            frame.count.set(frame.retired.get() + (leave != Leave::Trap) as u64);
+            left(leave, what >> 16)
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The fixed pieces of code between Rust and generated code.
+//!
+//! Registers: `rbp` points 128 bytes into the state, so that the first 32 slots lie within a signed
+//! byte's reach; `r14` holds the address of the mailbox's limit; `r15` counts instructions. `rax`,
+//! `rcx`, `rdx` and the last two vector registers are scratch; the others hold guest values.
+
+use super::asm::{Alu, Asm, Cc, Mem, mem, reg::*};
+use crate::code::CodeMemory;
+use crate::core::{Core, Frame};
+use crate::jumps::Jumps;
+use crate::tlb::Tlb;
+use std::mem::offset_of;
+use trine_ir::Isa;
+
+/// General registers that hold guest values.
+pub const POOL: [u8; 9] = [RBX, RSI, RDI, 8, 9, 10, 11, R12, R13];
+/// Vector registers that hold guest values.
+pub const POOL_FP: u8 = 14;
+
+/// Displacements from `rbp`.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    core: i32,
+    frame: i32,
+    /// The TLB.
+    pub tlb: i32,
+    /// The jump cache.
+    pub jumps: i32,
+}
+
+/// A thunk that generated code calls or jumps to.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub enum Thunk {
+    /// Jump: leaves with the code in `rax`; the count is in `r15`.
+    Exit = 0,
+    /// Call: a slow path; keeps every register but the scratch ones; the result is in `rax`.
+    Slow = 1,
+    /// Call: a helper whose number is in `esi`; keeps no guest value; the result is in `rax`.
+    Helper = 2,
+    /// Jump target of entries of the jump cache that have no code.
+    Miss = 3,
+}
+
+macro_rules! fields {
+    ($($(#[$doc:meta])* $name:ident $field:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&self) -> Mem {
+            mem(RBP, self.frame + offset_of!(Frame, $field) as i32)
+        }
+    )*};
+}
+
+impl Layout {
+    /// The layout of a CPU's core.
+    pub fn of<I: Isa>(core: &Core<I>) -> Layout {
+        let state = state_of(core);
+        let at = |p: usize| (p as i64 - state as i64) as i32;
+        Layout {
+            core: at(core as *const Core<I> as usize),
+            frame: at(&core.frame as *const Frame as usize),
+            tlb: at(&core.tlb as *const Tlb as usize),
+            jumps: at(&core.jumps as *const Jumps as usize),
+        }
+    }
+
+    /// A state slot.
+    pub fn slot(&self, slot: u16) -> Mem {
+        mem(RBP, slot as i32 * 8 - 128)
+    }
+    fields! {
+        /// The count while Rust runs.
+        count count;
+        /// The PC.
+        pc pc;
+        /// The page's virtual address.
+        page page;
+        /// The jump cache's stamp.
+        stamp stamp;
+        /// Instructions done when a helper is called.
+        retired retired;
+        /// The guest's MXCSR.
+        guest_mxcsr guest_mxcsr;
+        /// Rust's MXCSR.
+        host_mxcsr host_mxcsr;
+        /// Which of them is loaded.
+        fp_live fp_live;
+    }
+    /// An argument of a slow path or helper.
+    pub fn arg(&self, n: usize) -> Mem {
+        self.word(offset_of!(Frame, args), n)
+    }
+    /// A spill word.
+    pub fn spill(&self, n: usize) -> Mem {
+        self.word(offset_of!(Frame, spill), n)
+    }
+    /// Address of a thunk.
+    pub fn thunk(&self, t: Thunk) -> Mem {
+        self.word(offset_of!(Frame, thunks), t as usize)
+    }
+    fn save(&self, r: u8) -> Mem {
+        self.word(offset_of!(Frame, save), r as usize)
+    }
+    fn save_fp(&self, r: u8) -> Mem {
+        self.word(offset_of!(Frame, save_fp), r as usize)
+    }
+    fn function(&self, n: usize) -> Mem {
+        self.word(offset_of!(Frame, functions), n)
+    }
+    fn word(&self, field: usize, n: usize) -> Mem {
+        mem(RBP, self.frame + (field + n * 8) as i32)
+    }
+}
+
+/// What `rbp` holds.
+pub fn state_of<I: Isa>(core: &Core<I>) -> usize {
+    core.slots.as_ref().as_ptr() as usize + 128
+}
+
+/// `enter(state, code, limit)`: runs generated code until it leaves; gives the code it left with.
+pub type Enter = extern "sysv64" fn(usize, usize, *const std::sync::atomic::AtomicU64) -> u64;
+
+const CALLEE_SAVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
+
+/// Puts the thunks into code memory and their addresses into the frame. Gives the address of
+/// [`Enter`].
+pub fn install<I: Isa>(core: &Core<I>, memory: &mut CodeMemory) -> Option<usize> {
+    let l = Layout::of(core);
+    let mut add = |build: &dyn Fn(&mut Asm)| {
+        let mut asm = Asm::new();
+        build(&mut asm);
+        memory.add(asm.finish())
+    };
+    let enter_at = add(&|a| enter(a, &l))?;
+    let thunks = [
+        add(&|a| exit(a, &l, true))?,
+        add(&|a| slow(a, &l))?,
+        add(&|a| helper(a, &l))?,
+        add(&|a| {
+            a.alu(Alu::Xor, false, RAX, RAX);
+            a.jmp_mem(l.thunk(Thunk::Exit));
+        })?,
+    ];
+    thunks.iter().zip(&core.frame.thunks).for_each(|(at, cell)| cell.set(*at));
+    core.frame.functions[0].set(super::side::slow::<I> as *const () as usize);
+    core.frame.functions[1].set(super::side::helper::<I> as *const () as usize);
+    Some(enter_at)
+}
+
+fn enter(a: &mut Asm, l: &Layout) {
+    CALLEE_SAVED.iter().for_each(|&r| a.push(r));
+    a.alu_imm(Alu::Sub, true, RSP, 8);
+    a.mov(true, RBP, RDI);
+    a.mov(true, R14, RDX);
+    a.load(8, R15, l.count());
+    a.jmp_reg(RSI);
+}
+
+/// `counted`: the count in `r15` is the right one.
+fn exit(a: &mut Asm, l: &Layout, counted: bool) {
+    if counted {
+        a.store(8, l.count(), R15);
+    }
+    fp_out(a, l, true);
+    a.alu_imm(Alu::Add, true, RSP, 8);
+    CALLEE_SAVED.iter().rev().for_each(|&r| a.pop(r));
+    a.ret();
+}
+
+/// From the guest's MXCSR to Rust's.
+fn fp_out(a: &mut Asm, l: &Layout, for_good: bool) {
+    a.cmp_mem_imm8(l.fp_live(), 0);
+    let skip = a.jcc(Cc::Equal);
+    a.mxcsr(3, l.guest_mxcsr());
+    a.mxcsr(2, l.host_mxcsr());
+    if for_good {
+        a.store_imm(false, l.fp_live(), 0);
+    }
+    a.fix_here(skip);
+}
+
+/// And back, where it was the guest's before.
+fn fp_in(a: &mut Asm, l: &Layout) {
+    a.cmp_mem_imm8(l.fp_live(), 0);
+    let skip = a.jcc(Cc::Equal);
+    a.mxcsr(2, l.guest_mxcsr());
+    a.fix_here(skip);
+}
+
+/// Calls Rust function `n` with the core in `rdi`; goes on where it gives no code to leave with.
+fn call_rust(a: &mut Asm, l: &Layout, n: usize) {
+    a.lea(true, RDI, mem(RBP, l.core));
+    a.alu_imm(Alu::Sub, true, RSP, 8);
+    a.call_mem(l.function(n));
+    a.alu_imm(Alu::Add, true, RSP, 8);
+}
+
+fn slow(a: &mut Asm, l: &Layout) {
+    a.store(8, l.count(), R15);
+    POOL.iter().for_each(|&r| a.store(8, l.save(r), r));
+    (0..POOL_FP).for_each(|x| a.movq_store(l.save_fp(x), x));
+    fp_out(a, l, false);
+    a.load(8, RSI, mem(RSP, 0));
+    call_rust(a, l, 0);
+    a.alu(Alu::Or, false, RDX, RDX);
+    let leave = a.jcc(Cc::NotEqual);
+    fp_in(a, l);
+    POOL.iter().for_each(|&r| a.load(8, r, l.save(r)));
+    (0..POOL_FP).for_each(|x| a.movq_load(x, l.save_fp(x)));
+    a.ret();
+    a.fix_here(leave);
+    give_up(a, l);
+}
+
+/// Leaves with the code in `rdx`; drops the return address.
+fn give_up(a: &mut Asm, l: &Layout) {
+    a.alu_imm(Alu::Add, true, RSP, 8);
+    a.mov(true, RAX, RDX);
+    // Only the host's MXCSR may be loaded already: `fp_out` would store it as the guest's.
+    a.store_imm(false, l.fp_live(), 0);
+    exit(a, l, false);
+}
+
+fn helper(a: &mut Asm, l: &Layout) {
+    a.store(8, l.count(), R15);
+    fp_out(a, l, true);
+    call_rust(a, l, 1);
+    a.alu(Alu::Or, false, RDX, RDX);
+    let leave = a.jcc(Cc::NotEqual);
+    a.ret();
+    a.fix_here(leave);
+    give_up(a, l);
+}
