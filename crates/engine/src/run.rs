@@ -25,6 +25,10 @@ const WARM: u32 = 8;
 /// Instructions between looks at the clock while the CPU's timer is armed.
 const SLICE: u64 = 20_000;
 
+/// Steps without an instruction done (a trap whose handler cannot be fetched) after which
+/// [`Vcpu::run`] comes back, so that others can look at the machine.
+const STUCK: u32 = 10_000;
+
 /// Counts of what happened.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Stats {
@@ -300,6 +304,11 @@ impl<I: Isa> Engine<I> {
 
     /// One block, or what the limit leaves of it.
     fn step(&mut self) -> Step {
+        if self.core.mailbox.limit.load(Ordering::SeqCst) <= self.core.frame.count.get()
+            && let Some(exit) = self.attend()
+        {
+            return Step::Out(exit);
+        }
         let block = match self.lookup() {
             Ok(block) => block,
             Err(trap) => return self.fault(trap),
@@ -308,10 +317,7 @@ impl<I: Isa> Engine<I> {
         let block = unsafe { &*block };
         let left = self.core.mailbox.limit.load(Ordering::SeqCst).saturating_sub(self.core.frame.count.get());
         if left == 0 {
-            return match self.attend() {
-                Some(exit) => Step::Out(exit),
-                None => Step::Go,
-            };
+            return Step::Go;
         }
         if left < block.ops.len() as u64 || self.compiler.is_none() {
             return self.interpret(block, left);
@@ -392,8 +398,12 @@ impl<I: Isa> Vcpu for Engine<I> {
         if let Some(exit) = self.attend() {
             return exit;
         }
+        let (mut last, mut idle) = (u64::MAX, 0);
         loop {
-            if self.core.frame.count.get() >= self.target {
+            let count = self.core.frame.count.get();
+            idle = if count == last { idle + 1 } else { 0 };
+            last = count;
+            if count >= self.target || idle > STUCK {
                 return Exit::Budget;
             }
             if let Step::Out(exit) = self.step() {
