@@ -174,6 +174,11 @@ impl Bus {
         }
     }
 
+    /// Wakes who sleeps in [`Bus::wait_timer`].
+    pub fn wake_timers(&self) {
+        self.timer_changed.notify_all();
+    }
+
     /// Sleeps until the next device timer is due, the set of timers changes or `most` has passed.
     pub fn wait_timer(&self, most: Duration) {
         let timers = lock(&self.timers);

@@ -11,7 +11,7 @@ pub mod vcpu;
 pub mod width;
 
 pub use block::{BlockBackend, BlockError};
-pub use bus::Bus;
+pub use bus::{Bus, DeviceId};
 pub use clock::{Clock, CountClock, HostClock};
 pub use device::{Action, Actions, Device, StopReason};
 pub use mailbox::Mailbox;

@@ -67,6 +67,10 @@ pub trait Vcpu: Send {
     /// Moves the program counter.
     fn set_pc(&mut self, pc: u64);
 
+    /// Forgets cached address translations and translations of code that was written, as after the
+    /// architecture's broadest fences.
+    fn fence(&mut self);
+
     /// What other threads use to reach this vCPU.
     fn mailbox(&self) -> Arc<Mailbox>;
 }

@@ -103,6 +103,16 @@ impl<I: Isa> Engine<I> {
         &self.core
     }
 
+    /// Count mode: lets clock time pass up to `at` nanoseconds, as if the CPU had waited so long.
+    pub fn skip_to(&mut self, at: u64) {
+        if let Time::Count(clock) = &self.core.time {
+            let count = clock.count_at(at).max(self.core.frame.count.get());
+            self.core.frame.count.set(count);
+            self.core.frame.retired.set(count);
+            clock.set_count(count);
+        }
+    }
+
     /// Every block, for listings.
     pub fn blocks(&self) -> &Store<I> {
         &self.store
@@ -451,6 +461,11 @@ impl<I: Isa> Vcpu for Engine<I> {
 
     fn set_pc(&mut self, pc: u64) {
         self.core.frame.pc.set(pc);
+    }
+
+    fn fence(&mut self) {
+        self.core.flush(trine_ir::Flush::All);
+        self.core.sync_code();
     }
 
     fn mailbox(&self) -> Arc<Mailbox> {

@@ -1,1 +1,16 @@
-//! Boards, boot, vCPU threads.
+//! Boards: what a machine is made of, how it boots, how its vCPUs run.
+//!
+//! * [`virt`]: the RISC-V board `virt`; [`fdt`]: its device tree; [`sbi`]: its firmware.
+//! * [`load`]: kernels and ELF files into guest memory.
+//! * [`host`]: what a machine gets from its host: console, disks, clock.
+
+pub mod error;
+pub mod fdt;
+pub mod host;
+pub mod load;
+pub mod sbi;
+pub mod virt;
+
+pub use error::MachineError;
+pub use host::Console;
+pub use virt::{Board, Config, End};

@@ -1,0 +1,5 @@
+//! Interrupt controllers.
+
+pub mod plic;
+
+pub use plic::Plic;

@@ -1,0 +1,34 @@
+//! SiFive test finisher, as QEMU's `virt` has it: a guest's way to end the machine.
+
+use trine_base::{Action, Actions, Device, StopReason, Width};
+
+const FAIL: u64 = 0x3333;
+const PASS: u64 = 0x5555;
+const RESET: u64 = 0x7777;
+
+/// The finisher.
+pub struct Finisher;
+
+impl Device for Finisher {
+    fn name(&self) -> &str {
+        "finisher"
+    }
+
+    fn read(&mut self, _offset: u64, _width: Width, _now: u64, _out: &mut Actions) -> u64 {
+        0
+    }
+
+    fn write(&mut self, offset: u64, _width: Width, value: u64, _now: u64, out: &mut Actions) {
+        if offset != 0 {
+            return;
+        }
+        match value & 0xffff {
+            PASS => out.push(Action::Stop(StopReason::PowerOff)),
+            RESET => out.push(Action::Stop(StopReason::Reset)),
+            FAIL => out.push(Action::Stop(StopReason::Failure((value >> 16) as u32 & 0xffff))),
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self, _out: &mut Actions) {}
+}

@@ -1,0 +1,198 @@
+//! NS16550A UART (National Semiconductor PC16550D data sheet, June 1995). Transmission takes no
+//! time; the receive FIFO is filled from the console's input as it is emptied.
+
+use super::{ConsoleInput, Output};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use trine_base::{Actions, Device, Width};
+
+/// Bytes of the receive FIFO.
+const FIFO: usize = 16;
+
+/// Interrupt enable register.
+mod ier {
+    pub const RECEIVED: u8 = 1;
+    pub const TRANSMITTER_EMPTY: u8 = 2;
+    pub const LINE_STATUS: u8 = 4;
+}
+/// Line status register.
+mod lsr {
+    pub const DATA_READY: u8 = 1;
+    pub const OVERRUN: u8 = 2;
+    pub const EMPTY: u8 = 0x60;
+}
+/// Line control register: divisor latch access.
+const DLAB: u8 = 0x80;
+/// Modem control register: loopback, and the outputs.
+const LOOP: u8 = 0x10;
+
+/// One UART.
+pub struct Ns16550a {
+    irq: u32,
+    out: Output,
+    input: Arc<ConsoleInput>,
+    fifo: VecDeque<u8>,
+    ier: u8,
+    fcr: u8,
+    lcr: u8,
+    mcr: u8,
+    scr: u8,
+    divisor: [u8; 2],
+    overrun: bool,
+    /// The transmitter-empty interrupt is pending.
+    thre: bool,
+}
+
+impl Ns16550a {
+    /// A UART on interrupt line `irq`.
+    pub fn new(irq: u32, out: Output, input: Arc<ConsoleInput>) -> Ns16550a {
+        Ns16550a {
+            irq,
+            out,
+            input,
+            fifo: VecDeque::new(),
+            ier: 0,
+            fcr: 0,
+            lcr: 0,
+            mcr: 0,
+            scr: 0,
+            divisor: [12, 0],
+            overrun: false,
+            thre: false,
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        if self.fcr & 1 != 0 { FIFO } else { 1 }
+    }
+
+    fn fill(&mut self) {
+        while self.mcr & LOOP == 0 && self.fifo.len() < self.capacity() {
+            match self.input.pop() {
+                Some(byte) => self.fifo.push_back(byte),
+                None => return,
+            }
+        }
+    }
+
+    /// Received bytes at which "data available" is said; below, it is a time-out.
+    fn trigger(&self) -> usize {
+        if self.fcr & 1 == 0 { 1 } else { [1, 4, 8, 14][(self.fcr >> 6) as usize] }
+    }
+
+    /// Interrupt identification: the most urgent pending source.
+    fn iir(&self) -> u8 {
+        let fifos = if self.fcr & 1 != 0 { 0xc0 } else { 0 };
+        fifos
+            | if self.ier & ier::LINE_STATUS != 0 && self.overrun {
+                6
+            } else if self.ier & ier::RECEIVED != 0 && !self.fifo.is_empty() {
+                if self.fifo.len() >= self.trigger() { 4 } else { 12 }
+            } else if self.ier & ier::TRANSMITTER_EMPTY != 0 && self.thre {
+                2
+            } else {
+                1
+            }
+    }
+
+    fn update(&mut self, out: &mut Actions) {
+        self.fill();
+        out.irq(self.irq, self.iir() & 1 == 0);
+    }
+
+    fn transmit(&mut self, byte: u8) {
+        if self.mcr & LOOP == 0 {
+            (self.out)(&[byte]);
+        } else if self.fifo.len() < self.capacity() {
+            self.fifo.push_back(byte);
+        } else {
+            self.overrun = true;
+        }
+        self.thre = true;
+    }
+
+    fn write_fcr(&mut self, value: u8) {
+        if (value ^ self.fcr) & 1 != 0 || value & 2 != 0 {
+            self.fifo.clear();
+        }
+        self.fcr = if value & 1 != 0 { value & 0xc9 } else { 0 };
+    }
+
+    /// Modem status: connected and ready; in loopback the outputs come back.
+    fn msr(&self) -> u8 {
+        if self.mcr & LOOP == 0 {
+            return 0xb0;
+        }
+        (self.mcr & 1) << 5 | (self.mcr & 2) << 3 | (self.mcr & 4) << 4 | (self.mcr & 8) << 4
+    }
+}
+
+impl Device for Ns16550a {
+    fn name(&self) -> &str {
+        "uart0"
+    }
+
+    fn read(&mut self, offset: u64, _width: Width, _now: u64, out: &mut Actions) -> u64 {
+        let latch = self.lcr & DLAB != 0;
+        self.fill();
+        let value = match offset {
+            0 if latch => self.divisor[0],
+            1 if latch => self.divisor[1],
+            0 => self.fifo.pop_front().unwrap_or(0),
+            1 => self.ier,
+            2 => {
+                let iir = self.iir();
+                if iir & 15 == 2 {
+                    self.thre = false;
+                }
+                iir
+            }
+            3 => self.lcr,
+            4 => self.mcr,
+            5 => {
+                let ready = if self.fifo.is_empty() { 0 } else { lsr::DATA_READY };
+                let overrun = if std::mem::take(&mut self.overrun) { lsr::OVERRUN } else { 0 };
+                lsr::EMPTY | ready | overrun
+            }
+            6 => self.msr(),
+            7 => self.scr,
+            _ => 0,
+        };
+        self.update(out);
+        value as u64
+    }
+
+    fn write(&mut self, offset: u64, _width: Width, value: u64, _now: u64, out: &mut Actions) {
+        let value = value as u8;
+        let latch = self.lcr & DLAB != 0;
+        match offset {
+            0 if latch => self.divisor[0] = value,
+            1 if latch => self.divisor[1] = value,
+            0 => self.transmit(value),
+            1 => {
+                // Enabling the transmitter's interrupt raises it: the transmitter is always empty.
+                self.thre |= value & !self.ier & ier::TRANSMITTER_EMPTY != 0;
+                self.ier = value & 15;
+            }
+            2 => self.write_fcr(value),
+            3 => self.lcr = value,
+            4 => self.mcr = value & 0x1f,
+            7 => self.scr = value,
+            _ => {}
+        }
+        self.update(out);
+    }
+
+    fn timer(&mut self, _now: u64, out: &mut Actions) {
+        self.update(out);
+    }
+
+    fn reset(&mut self, out: &mut Actions) {
+        self.fifo.clear();
+        (self.ier, self.fcr, self.lcr, self.mcr, self.scr) = (0, 0, 0, 0, 0);
+        self.divisor = [12, 0];
+        self.overrun = false;
+        self.thre = false;
+        out.irq(self.irq, false);
+    }
+}

@@ -1,0 +1,35 @@
+//! Virtio 1.2 over MMIO.
+
+pub mod block;
+pub mod console;
+pub mod mmio;
+pub mod queue;
+pub mod rng;
+
+pub use mmio::Mmio;
+pub use queue::{Chain, Queue};
+
+use trine_memory::Ram;
+
+/// The rings are not what the specification says: the device stops until the next reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken;
+
+/// What a kind of device adds to the transport.
+pub trait Virtio: Send {
+    /// Device ID (virtio 1.2, 5).
+    fn id(&self) -> u32;
+    /// Name, as in `info devices`.
+    fn name(&self) -> &str;
+    /// Feature bits offered besides `VIRTIO_F_VERSION_1`.
+    fn features(&self) -> u64;
+    /// Number of queues.
+    fn queues(&self) -> usize;
+    /// The device's configuration as bytes.
+    fn config(&self) -> Vec<u8>;
+    /// Serves a queue after the driver's notification, or after input came from outside. True
+    /// where buffers were given back.
+    fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken>;
+    /// Forgets what was in progress.
+    fn reset(&mut self);
+}

@@ -1,0 +1,203 @@
+//! Kernels and ELF files into guest memory. Everything in them is checked before it is believed.
+
+use crate::MachineError;
+use std::path::Path;
+use trine_memory::Ram;
+
+/// ELF machine number of RISC-V.
+const EM_RISCV: u16 = 243;
+/// Alignment of a RISC-V kernel on RV64 (Documentation/arch/riscv/boot.rst): 2 MiB.
+const KERNEL_ALIGN: u64 = 2 << 20;
+
+/// What was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Physical address of the first instruction.
+    pub entry: u64,
+    /// First physical address behind it.
+    pub end: u64,
+    /// Address of the symbol `tohost`, if the file names one.
+    pub tohost: Option<u64>,
+}
+
+/// Reads a file whole.
+pub fn read(path: &Path) -> Result<Vec<u8>, MachineError> {
+    std::fs::read(path).map_err(|error| MachineError::Read { path: path.into(), error })
+}
+
+fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    number(bytes, at).map(u16::from_le_bytes)
+}
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    number(bytes, at).map(u32::from_le_bytes)
+}
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    number(bytes, at).map(u64::from_le_bytes)
+}
+
+/// What a file that is not for this machine seems to be, and what to do.
+fn stranger(bytes: &[u8]) -> Option<String> {
+    let starts = |magic: &[u8]| bytes.starts_with(magic);
+    let at = |offset: usize, magic: &[u8]| bytes.get(offset..offset + magic.len()) == Some(magic);
+    let what = if at(0x38, b"ARM\x64") {
+        "a kernel for arm64"
+    } else if at(0x202, b"HdrS") {
+        "a kernel for x86"
+    } else if at(4, b"zimg") {
+        "an EFI zboot kernel (compressed): unpack it first"
+    } else if starts(b"\x1f\x8b") {
+        "compressed with gzip: unpack it first, with gunzip"
+    } else if starts(b"\xfd7zXZ\0") {
+        "compressed with xz: unpack it first, with unxz"
+    } else if starts(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        "compressed with zstd: unpack it first, with unzstd"
+    } else if starts(b"!<arch>\n") {
+        "a Debian package or static library: unpack it first"
+    } else {
+        return None;
+    };
+    Some(format!("this is {what}; the machine wants a riscv64 kernel (Image or ELF)"))
+}
+
+/// Loads a kernel: an `Image` (also in its PE form) or an ELF file.
+pub fn kernel(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
+    let bytes = read(path)?;
+    let bad = |what: String| MachineError::Image { path: path.into(), what };
+    if bytes.starts_with(b"\x7fELF") {
+        return elf(ram, path);
+    }
+    if bytes.get(0x38..0x3c) != Some(b"RSC\x05") {
+        let what = stranger(&bytes).unwrap_or_else(|| "this is no riscv64 kernel: neither an Image nor an ELF file".into());
+        return Err(bad(what));
+    }
+    let short = || bad("the kernel's header is cut off: the file is damaged".into());
+    let offset = u64_at(&bytes, 8).ok_or_else(short)?;
+    let size = u64_at(&bytes, 16).ok_or_else(short)?;
+    if offset % KERNEL_ALIGN != 0 || offset > 1 << 30 || size > 1 << 32 {
+        return Err(bad(format!("its header asks for offset {offset:#x} and size {size:#x}: the file is damaged")));
+    }
+    if let Some(file_size) = pe_size(&bytes)
+        && file_size > bytes.len() as u64
+    {
+        return Err(bad(format!(
+            "the kernel is cut off: its header speaks of {file_size} bytes, the file has {}",
+            bytes.len()
+        )));
+    }
+    let at = ram.base() + offset;
+    let need = size.max(bytes.len() as u64);
+    if !ram.contains(at, need) {
+        return Err(does_not_fit(ram, "the kernel", offset + need));
+    }
+    ram.write(at, &bytes).ok_or_else(|| does_not_fit(ram, "the kernel", need))?;
+    Ok(Loaded { entry: at, end: at + need, tohost: None })
+}
+
+/// Size of the file as the sections of its PE header say.
+fn pe_size(bytes: &[u8]) -> Option<u64> {
+    if !bytes.starts_with(b"MZ") {
+        return None;
+    }
+    let pe = u32_at(bytes, 0x3c)? as usize;
+    if bytes.get(pe..pe.checked_add(4)?)? != b"PE\0\0" {
+        return None;
+    }
+    let sections = u16_at(bytes, pe + 6)? as usize;
+    let table = pe + 24 + u16_at(bytes, pe + 20)? as usize;
+    (0..sections).try_fold(0, |most, i| {
+        let at = table + 40 * i;
+        let end = u32_at(bytes, at + 16)? as u64 + u32_at(bytes, at + 20)? as u64;
+        Some(end.max(most))
+    })
+}
+
+/// The error for what does not fit.
+pub fn does_not_fit(ram: &Ram, what: &str, need: u64) -> MachineError {
+    MachineError::DoesNotFit { what: what.into(), need: need.div_ceil(1 << 20), have: ram.size() >> 20 }
+}
+
+/// Loads a statically linked ELF file for RISC-V at its physical addresses.
+pub fn elf(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
+    let bytes = read(path)?;
+    let bad = |what: &str| MachineError::Image { path: path.into(), what: what.into() };
+    if !bytes.starts_with(b"\x7fELF") {
+        return Err(bad("this is no ELF file"));
+    }
+    let cut = || bad("the ELF file is cut off or damaged");
+    let (class, order) = (*bytes.get(4).ok_or_else(cut)?, *bytes.get(5).ok_or_else(cut)?);
+    if class != 2 || order != 1 || u16_at(&bytes, 18) != Some(EM_RISCV) {
+        return Err(bad("this ELF file is for another CPU; the machine wants riscv64"));
+    }
+    let entry = u64_at(&bytes, 24).ok_or_else(cut)?;
+    let table = u64_at(&bytes, 32).ok_or_else(cut)? as usize;
+    let (size, count) = (u16_at(&bytes, 54).ok_or_else(cut)?, u16_at(&bytes, 56).ok_or_else(cut)?);
+    let mut end = ram.base();
+    for i in 0..count as usize {
+        let at = table.checked_add(i * size as usize).ok_or_else(cut)?;
+        let header = bytes.get(at..).filter(|h| h.len() >= 56).ok_or_else(cut)?;
+        if let Some(segment_end) = segment(ram, &bytes, header).map_err(|what| bad(&what))? {
+            end = end.max(segment_end);
+        }
+    }
+    if end == ram.base() {
+        return Err(bad("the ELF file has no segment to load"));
+    }
+    let physical = physical_entry(&bytes, table, size, count, entry).unwrap_or(entry);
+    if !ram.contains(physical, 2) {
+        return Err(bad("its entry point lies outside of guest memory"));
+    }
+    Ok(Loaded { entry: physical, end, tohost: symbol(&bytes, "tohost") })
+}
+
+/// Loads one segment; gives its end, or `None` where it is not to be loaded.
+fn segment(ram: &Ram, bytes: &[u8], header: &[u8]) -> Result<Option<u64>, String> {
+    let field = |at: usize| u64_at(header, at).unwrap_or(0);
+    if u32_at(header, 0) != Some(1) || field(40) == 0 {
+        return Ok(None);
+    }
+    let (offset, address, file_size, size) = (field(8), field(24), field(32), field(40));
+    let data = usize::try_from(offset)
+        .ok()
+        .and_then(|o| bytes.get(o..o.checked_add(usize::try_from(file_size).ok()?)?))
+        .ok_or("a segment lies outside of the file: the ELF file is cut off or damaged")?;
+    if file_size > size || !ram.contains(address, size) {
+        return Err(format!(
+            "a segment of {size} bytes at {address:#x} lies outside of guest memory ({:#x} to {:#x})",
+            ram.base(),
+            ram.base() + ram.size()
+        ));
+    }
+    ram.write(address, data).ok_or("a segment does not fit")?;
+    Ok(Some(address + size))
+}
+
+/// The entry point's physical address, by the segment that holds its virtual one.
+fn physical_entry(bytes: &[u8], table: usize, size: u16, count: u16, entry: u64) -> Option<u64> {
+    (0..count as usize).find_map(|i| {
+        let at = table + i * size as usize;
+        let (v, p, n) = (u64_at(bytes, at + 16)?, u64_at(bytes, at + 24)?, u64_at(bytes, at + 40)?);
+        let offset = entry.checked_sub(v)?;
+        (u32_at(bytes, at)? == 1 && offset < n).then(|| p + offset)
+    })
+}
+
+/// Value of a symbol in the ELF file's symbol table.
+fn symbol(bytes: &[u8], name: &str) -> Option<u64> {
+    let table = u64_at(bytes, 40)? as usize;
+    let (size, count) = (u16_at(bytes, 58)? as usize, u16_at(bytes, 60)? as usize);
+    let section = |i: usize| table.checked_add(i.checked_mul(size)?);
+    let symbols = (0..count).find_map(|i| section(i).filter(|&at| u32_at(bytes, at + 4) == Some(2)))?;
+    let strings = section(u32_at(bytes, symbols + 40)? as usize)?;
+    let names = u64_at(bytes, strings + 24)? as usize;
+    let (first, length) = (u64_at(bytes, symbols + 24)? as usize, u64_at(bytes, symbols + 32)? as usize);
+    (0..length / 24).find_map(|i| {
+        let at = first.checked_add(24 * i)?;
+        let text = bytes.get(names.checked_add(u32_at(bytes, at)? as usize)?..)?;
+        let is_it = text.starts_with(name.as_bytes()) && text.get(name.len()) == Some(&0);
+        is_it.then(|| u64_at(bytes, at + 8)).flatten()
+    })
+}

@@ -1,0 +1,167 @@
+//! The board as firmware: the RISC-V Supervisor Binary Interface (SBI specification 2.0).
+
+use crate::host::Console;
+use trine_base::{StopReason, Vcpu};
+use trine_isa_riscv::state::{F, MIP, STIMECMP, X};
+use trine_memory::Ram;
+
+const BASE: u64 = 0x10;
+const TIME: u64 = 0x5449_4d45;
+const IPI: u64 = 0x73_5049;
+const RFENCE: u64 = 0x5246_4e43;
+const HSM: u64 = 0x48_534d;
+const SRST: u64 = 0x5352_5354;
+const DBCN: u64 = 0x4442_434e;
+/// The legacy extensions that are served: set timer, put and get a character, shut down.
+const LEGACY: [u64; 4] = [0, 1, 2, 8];
+
+/// Version 2.0.
+const VERSION: u64 = 2 << 24;
+/// Implementation ID: none of the registered ones ("TR").
+const IMPLEMENTATION: u64 = 0x5452;
+
+const NOT_SUPPORTED: i64 = -2;
+const INVALID_PARAMETER: i64 = -3;
+const DENIED: i64 = -4;
+const ALREADY_AVAILABLE: i64 = -6;
+
+/// Supervisor software interrupt in `mip`.
+const SSIP: u64 = 2;
+/// Most bytes of one debug-console call.
+const PIECE: u64 = 4096;
+
+/// What a call leads to.
+pub enum Outcome {
+    /// The hart goes on.
+    Go,
+    /// The hart waits for an interrupt first.
+    Wait,
+    /// The machine stops.
+    Stop(StopReason),
+}
+
+type Answer = Result<u64, i64>;
+
+/// One environment call from S mode on a machine with one hart.
+pub fn call(vcpu: &mut dyn Vcpu, ram: &Ram, console: &Console) -> Outcome {
+    let [a0, a1, a2, fid, eid] = [10, 11, 12, 16, 17].map(|r| vcpu.get(X + r));
+    debug_assert!(X + 17 < F);
+    let mut outcome = Outcome::Go;
+    let answer = match (eid, fid) {
+        (BASE, _) => base(fid, a0),
+        (TIME, 0) => {
+            vcpu.set(STIMECMP, a0);
+            Ok(0)
+        }
+        (IPI, 0) => ipi(vcpu, a0, a1),
+        (RFENCE, 0..=6) => {
+            vcpu.fence();
+            Ok(0)
+        }
+        (HSM, _) => hsm(fid, a0, &mut outcome),
+        (SRST, 0) => reset(a0, a1, &mut outcome),
+        (DBCN, _) => debug_console(fid, a0, a1, a2, ram, console),
+        (e, _) if LEGACY.contains(&e) => return legacy(vcpu, e, a0, console),
+        _ => Err(NOT_SUPPORTED),
+    };
+    let (error, value) = match answer {
+        Ok(value) => (0, value),
+        Err(error) => (error as u64, 0),
+    };
+    vcpu.set(X + 10, error);
+    vcpu.set(X + 11, value);
+    vcpu.set_pc(vcpu.pc().wrapping_add(4));
+    outcome
+}
+
+fn base(fid: u64, a0: u64) -> Answer {
+    match fid {
+        0 => Ok(VERSION),
+        1 => Ok(IMPLEMENTATION),
+        2 => Ok(1),
+        3 => {
+            let known = [BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN].contains(&a0) || LEGACY.contains(&a0);
+            Ok(known as u64)
+        }
+        4..=6 => Ok(0),
+        _ => Err(NOT_SUPPORTED),
+    }
+}
+
+fn ipi(vcpu: &mut dyn Vcpu, mask: u64, first: u64) -> Answer {
+    match (mask, first) {
+        (_, u64::MAX) | (1, 0) => {
+            vcpu.set(MIP, vcpu.get(MIP) | SSIP);
+            Ok(0)
+        }
+        (0, _) => Ok(0),
+        _ => Err(INVALID_PARAMETER),
+    }
+}
+
+fn hsm(fid: u64, a0: u64, outcome: &mut Outcome) -> Answer {
+    match (fid, a0) {
+        (0, 0) => Err(ALREADY_AVAILABLE),
+        (0 | 2, 1..) => Err(INVALID_PARAMETER),
+        // The only hart: with it the machine would stop for ever.
+        (1, _) => Err(DENIED),
+        (2, 0) => Ok(0),
+        (3, 0) => {
+            *outcome = Outcome::Wait;
+            Ok(0)
+        }
+        _ => Err(NOT_SUPPORTED),
+    }
+}
+
+fn reset(kind: u64, reason: u64, outcome: &mut Outcome) -> Answer {
+    let stop = match (kind, reason) {
+        (0, 1) => StopReason::Failure(1),
+        (0, _) => StopReason::PowerOff,
+        (1 | 2, _) => StopReason::Reset,
+        _ => return Err(INVALID_PARAMETER),
+    };
+    *outcome = Outcome::Stop(stop);
+    Ok(0)
+}
+
+fn debug_console(fid: u64, a0: u64, a1: u64, a2: u64, ram: &Ram, console: &Console) -> Answer {
+    let len = a0.min(PIECE) as usize;
+    let mut buf = vec![0; len];
+    match fid {
+        0 => {
+            ram.read(a1, &mut buf).filter(|_| a2 == 0).ok_or(INVALID_PARAMETER)?;
+            console.write(&buf);
+            Ok(len as u64)
+        }
+        1 => {
+            ram.contains(a1, a0).then_some(()).filter(|_| a2 == 0).ok_or(INVALID_PARAMETER)?;
+            let bytes: Vec<u8> = (0..len).map_while(|_| console.input.pop()).collect();
+            ram.write(a1, &bytes).ok_or(INVALID_PARAMETER)?;
+            Ok(bytes.len() as u64)
+        }
+        2 => {
+            console.write(&[a0 as u8]);
+            Ok(0)
+        }
+        _ => Err(NOT_SUPPORTED),
+    }
+}
+
+fn legacy(vcpu: &mut dyn Vcpu, eid: u64, a0: u64, console: &Console) -> Outcome {
+    let answer = match eid {
+        0 => {
+            vcpu.set(STIMECMP, a0);
+            0
+        }
+        1 => {
+            console.write(&[a0 as u8]);
+            0
+        }
+        2 => console.input.pop().map_or(-1, |b| b as i64),
+        _ => return Outcome::Stop(StopReason::PowerOff),
+    };
+    vcpu.set(X + 10, answer as u64);
+    vcpu.set_pc(vcpu.pc().wrapping_add(4));
+    Outcome::Go
+}

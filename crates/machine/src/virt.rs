@@ -1,0 +1,439 @@
+//! RISC-V board `virt`: the memory map and interrupt lines of QEMU's board of that name.
+
+use crate::host::Console;
+use crate::load::{self, Loaded, does_not_fit};
+use crate::sbi::{self, Outcome};
+use crate::{MachineError, fdt};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use trine_base::{BlockBackend, Bus, Clock, CountClock, Device, Exit, HostClock, Mailbox, StopReason, Vcpu};
+use trine_devices::intc::{Plic, plic::Target};
+use trine_devices::power::Finisher;
+use trine_devices::rtc::GoldfishRtc;
+use trine_devices::serial::Ns16550a;
+use trine_devices::timer::Aclint;
+use trine_devices::virtio::{Mmio, Virtio, block::Block, rng::Rng};
+use trine_engine::{Engine, Stats, Tier, Time};
+use trine_isa_riscv::{Rv64, state::X};
+use trine_memory::Ram;
+
+/// Addresses and lines.
+#[allow(missing_docs)]
+pub mod map {
+    /// A device's registers.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Window {
+        /// First physical address.
+        pub base: u64,
+        /// Bytes.
+        pub size: u64,
+    }
+    const fn window(base: u64, size: u64) -> Window {
+        Window { base, size }
+    }
+    pub const FINISHER: Window = window(0x10_0000, 0x1000);
+    pub const RTC: Window = window(0x10_1000, 0x1000);
+    pub const CLINT: Window = window(0x200_0000, 0x1_0000);
+    pub const PLIC: Window = window(0xc00_0000, 0x60_0000);
+    pub const UART: Window = window(0x1000_0000, 0x100);
+    pub const RAM: u64 = 0x8000_0000;
+    /// Virtio slot `n`.
+    pub const fn virtio(n: u32) -> Window {
+        window(0x1000_1000 + 0x1000 * n as u64, 0x1000)
+    }
+    pub const VIRTIO_SLOTS: u32 = 8;
+    pub const VIRTIO_IRQ: u32 = 1;
+    pub const UART_IRQ: u32 = 10;
+    pub const RTC_IRQ: u32 = 11;
+    pub const PLIC_SOURCES: u32 = 95;
+}
+
+/// What the harts start with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// A kernel in S mode; the board is its firmware.
+    Kernel {
+        /// Image or ELF.
+        kernel: PathBuf,
+        /// Initial RAM disk.
+        initrd: Option<PathBuf>,
+        /// Command line.
+        append: String,
+    },
+    /// An ELF file in M mode; nothing is below it.
+    BareMetal(PathBuf),
+}
+
+/// Where guest time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeSource {
+    /// The host's clock.
+    Host,
+    /// The number of instructions, so many nanoseconds each: the same run gives the same result.
+    Count(u64),
+}
+
+/// A machine to be made.
+pub struct Config {
+    /// Bytes of RAM.
+    pub memory: u64,
+    /// What it starts with.
+    pub boot: Boot,
+    /// Disks, in the order of the guest's names for them.
+    pub disks: Vec<Box<dyn BlockBackend>>,
+    /// Engine.
+    pub tier: Tier,
+    /// Time.
+    pub time: TimeSource,
+    /// Seed of the guest's randomness: `None` takes the host's.
+    pub seed: Option<u64>,
+}
+
+/// How a machine ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The guest powered off.
+    PowerOff,
+    /// The guest asked for a reset.
+    Reset,
+    /// The guest reported a failure.
+    Failure(u32),
+    /// The user ended it ([`Board::quit`]).
+    Quit,
+    /// The engine gave up.
+    Dead(String),
+}
+
+/// A machine.
+pub struct Board {
+    vcpu: Engine<Rv64>,
+    bus: Arc<Bus>,
+    ram: Arc<Ram>,
+    clock: Arc<dyn Clock>,
+    console: Console,
+    mailbox: Arc<Mailbox>,
+    uart: trine_base::DeviceId,
+    count_mode: bool,
+    tohost: Option<u64>,
+    quit: Arc<AtomicBool>,
+    /// Why compiled code is not used although it was asked for.
+    pub note: Option<String>,
+}
+
+/// A handle for other threads.
+#[derive(Clone)]
+pub struct Remote {
+    bus: Arc<Bus>,
+    clock: Arc<dyn Clock>,
+    console: Console,
+    uart: trine_base::DeviceId,
+    mailbox: Arc<Mailbox>,
+    quit: Arc<AtomicBool>,
+}
+
+impl Remote {
+    /// Types into the guest's console.
+    pub fn input(&self, bytes: &[u8]) {
+        self.console.input.push(bytes);
+        self.bus.with(self.uart, |device, out| device.timer(self.clock.now(), out));
+    }
+
+    /// Ends the machine at once.
+    pub fn quit(&self) {
+        self.quit.store(true, Ordering::SeqCst);
+        self.mailbox.request(Mailbox::PAUSE);
+    }
+}
+
+fn host_random(buf: &mut [u8]) {
+    let mut done = 0;
+    while done < buf.len() {
+        // SAFETY: the pointer and length describe the rest of `buf`.
+        let n = unsafe { libc::getrandom(buf[done..].as_mut_ptr().cast(), buf.len() - done, 0) };
+        done += usize::try_from(n).unwrap_or(0);
+    }
+}
+
+/// A generator for repeatable runs (SplitMix64).
+fn seeded(seed: u64) -> impl FnMut(&mut [u8]) + Send + 'static {
+    let mut state = seed;
+    move |buf: &mut [u8]| {
+        for chunk in buf.chunks_mut(8) {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let bytes = (z ^ z >> 31).to_le_bytes();
+            chunk.iter_mut().zip(bytes).for_each(|(to, b)| *to = b);
+        }
+    }
+}
+
+impl Board {
+    /// Makes the machine and loads what it starts with.
+    pub fn new(config: Config, console: Console) -> Result<Board, MachineError> {
+        let ram = Arc::new(Ram::new(map::RAM, config.memory)?);
+        let mailbox = Arc::new(Mailbox::new());
+        let (clock, time): (Arc<dyn Clock>, Time) = match config.time {
+            TimeSource::Host => {
+                let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
+                (clock.clone(), Time::Host(clock))
+            }
+            TimeSource::Count(nanos) => {
+                let clock = Arc::new(CountClock::new(nanos.max(1), 1_700_000_000_000_000_000));
+                (clock.clone(), Time::Count(clock))
+            }
+        };
+        let mut random: Box<dyn FnMut(&mut [u8]) + Send> = match config.seed {
+            Some(seed) => Box::new(seeded(seed)),
+            None => Box::new(host_random),
+        };
+        let mut seed = [0; 32];
+        random(&mut seed);
+        let mut bus = Bus::new(clock.clone(), vec![mailbox.clone()]);
+        let mut add = |w: map::Window, d: Box<dyn Device>| bus.add(w.base, w.size, d);
+        add(map::FINISHER, Box::new(Finisher));
+        add(map::RTC, Box::new(GoldfishRtc::new(map::RTC_IRQ, clock.clone())));
+        add(map::CLINT, Box::new(Aclint::new(1)));
+        let targets = [Target { vcpu: 0, line: 11 }, Target { vcpu: 0, line: 9 }];
+        let plic = add(map::PLIC, Box::new(Plic::new(map::PLIC_SOURCES, &targets)));
+        let uart = add(
+            map::UART,
+            Box::new(Ns16550a::new(map::UART_IRQ, console.output(), console.input.clone())),
+        );
+        let mut virtio: Vec<Box<dyn Virtio>> = Vec::new();
+        for (n, disk) in config.disks.into_iter().enumerate() {
+            virtio.push(Box::new(Block::new(disk, &format!("trine-disk{n}"))));
+        }
+        virtio.push(Box::new(Rng::new(random)));
+        if virtio.len() > map::VIRTIO_SLOTS as usize {
+            return Err(MachineError::Config(format!(
+                "at most {} disks fit on this board",
+                map::VIRTIO_SLOTS - 1
+            )));
+        }
+        let slots = virtio.len() as u32;
+        for (n, device) in (0..).zip(virtio) {
+            add(map::virtio(n), Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)));
+        }
+        bus.set_controller(plic);
+        let bus = Arc::new(bus);
+        let firmware = matches!(config.boot, Boot::Kernel { .. });
+        let hart = trine_isa_riscv::Config { hart: 0, firmware };
+        let (mut vcpu, note) =
+            Engine::new(hart, ram.clone(), bus.clone(), time, mailbox.clone(), config.tier);
+        let (loaded, tree) = load(&ram, &config.boot, slots, seed)?;
+        vcpu.set_pc(loaded.entry);
+        vcpu.set(X + 10, 0);
+        vcpu.set(X + 11, tree);
+        Ok(Board {
+            vcpu,
+            bus,
+            ram,
+            clock,
+            console,
+            mailbox,
+            uart,
+            count_mode: config.time != TimeSource::Host,
+            tohost: loaded.tohost.filter(|_| !firmware),
+            quit: Arc::new(AtomicBool::new(false)),
+            note,
+        })
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote {
+            bus: self.bus.clone(),
+            clock: self.clock.clone(),
+            console: self.console.clone(),
+            uart: self.uart,
+            mailbox: self.mailbox.clone(),
+            quit: self.quit.clone(),
+        }
+    }
+
+    /// Counts of the engine.
+    pub fn stats(&self) -> Stats {
+        self.vcpu.stats()
+    }
+
+    /// The vCPU.
+    pub fn vcpu(&mut self) -> &mut Engine<Rv64> {
+        &mut self.vcpu
+    }
+
+    /// The memory.
+    pub fn ram(&self) -> &Arc<Ram> {
+        &self.ram
+    }
+
+    /// Runs until the machine ends.
+    pub fn run(&mut self) -> End {
+        let done = Arc::new(AtomicBool::new(false));
+        let timers = (!self.count_mode).then(|| timer_thread(self.bus.clone(), done.clone()));
+        let end = loop {
+            if let Some(end) = self.step(BUDGET) {
+                break end;
+            }
+        };
+        done.store(true, Ordering::SeqCst);
+        if let Some(thread) = timers {
+            thread.thread().unpark();
+            self.bus.wake_timers();
+            drop(thread.join());
+        }
+        end
+    }
+
+    /// Runs at most `budget` instructions; the machine's end, if it came.
+    pub fn step(&mut self, budget: u64) -> Option<End> {
+        if self.count_mode {
+            self.bus.run_timers();
+        }
+        let exit = self.vcpu.run(budget.min(self.until_timer()));
+        self.after(exit)
+    }
+
+    /// In count mode: instructions until a device's timer is due.
+    fn until_timer(&self) -> u64 {
+        let (true, Some(at)) = (self.count_mode, self.bus.next_timer()) else { return u64::MAX };
+        let per = self.clock.now().checked_div(self.vcpu.count()).unwrap_or(1).max(1);
+        (at.saturating_sub(self.clock.now()) / per).max(1)
+    }
+
+    /// Serves an exit of the vCPU.
+    pub fn after(&mut self, exit: Exit) -> Option<End> {
+        match exit {
+            Exit::Budget => self.look_at_tohost(),
+            Exit::Idle { deadline } => {
+                self.idle(deadline);
+                None
+            }
+            Exit::Firmware { cause: 9, .. } => match sbi::call(&mut self.vcpu, &self.ram, &self.console) {
+                Outcome::Go => None,
+                Outcome::Wait => {
+                    self.idle(None);
+                    None
+                }
+                Outcome::Stop(reason) => Some(end(reason)),
+            },
+            Exit::Firmware { cause, value } => Some(End::Dead(format!(
+                "the guest raised exception {cause} (value {value:#x}) at {:#x}, which no handler takes",
+                self.vcpu.pc()
+            ))),
+            Exit::Paused if self.quit.load(Ordering::SeqCst) => Some(End::Quit),
+            Exit::Paused => None,
+            Exit::Stopped(reason) => Some(end(reason)),
+            Exit::Dead(why) => Some(End::Dead(why)),
+        }
+    }
+
+    /// Sleeps until something may have happened.
+    fn idle(&mut self, deadline: Option<u64>) {
+        let next = [deadline, self.bus.next_timer().filter(|_| self.count_mode)].into_iter().flatten().min();
+        if self.count_mode {
+            // Time stands still while nothing runs: go to the next event at once.
+            match next {
+                Some(at) => self.vcpu.skip_to(at),
+                None => self.mailbox.park(Some(Duration::from_millis(100)), wanted),
+            }
+            return;
+        }
+        let wait = next.map(|at| Duration::from_nanos(at.saturating_sub(self.clock.now())));
+        self.mailbox.park(wait, wanted);
+    }
+
+    /// Bare-metal suites report through the word `tohost`: 1 is success, an odd number a failure.
+    fn look_at_tohost(&self) -> Option<End> {
+        let value = self.ram.load(self.tohost?, trine_base::Width::B8)?;
+        match value {
+            0 => None,
+            1 => Some(End::PowerOff),
+            v if v & 1 == 1 => Some(End::Failure((v >> 1) as u32)),
+            _ => None,
+        }
+    }
+}
+
+/// Instructions between looks at things that do not announce themselves.
+const BUDGET: u64 = 10_000_000;
+
+fn wanted(mailbox: &Mailbox) -> bool {
+    mailbox.requests.load(Ordering::SeqCst) != 0 || mailbox.limit.load(Ordering::SeqCst) == 0
+}
+
+fn end(reason: StopReason) -> End {
+    match reason {
+        StopReason::PowerOff => End::PowerOff,
+        StopReason::Reset => End::Reset,
+        StopReason::Failure(code) => End::Failure(code),
+    }
+}
+
+/// Runs device timers by the host's clock.
+fn timer_thread(bus: Arc<Bus>, done: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        while !done.load(Ordering::SeqCst) {
+            bus.run_timers();
+            bus.wait_timer(Duration::from_secs(60));
+        }
+    })
+}
+
+/// Loads what the machine starts with: where the hart starts, and the device tree's address.
+fn load(ram: &Ram, boot: &Boot, virtio: u32, seed: [u8; 32]) -> Result<(Loaded, u64), MachineError> {
+    let (loaded, initrd, append) = match boot {
+        Boot::BareMetal(path) => (load::elf(ram, path)?, None, ""),
+        Boot::Kernel { kernel, initrd, append } => {
+            let loaded = load::kernel(ram, kernel)?;
+            let initrd = initrd.as_ref().map(|path| load_initrd(ram, loaded.end, path)).transpose()?;
+            (loaded, initrd, append.as_str())
+        }
+    };
+    let facts = fdt::Facts {
+        bootargs: append,
+        initrd,
+        memory: (ram.base(), ram.size()),
+        harts: 1,
+        virtio,
+        seed,
+        machine_mode: matches!(boot, Boot::BareMetal(_)),
+    };
+    let tree = fdt::build(&facts).map_err(|e| MachineError::DeviceTree(e.to_string()))?;
+    if tree.len() as u64 > TREE_MOST {
+        return Err(MachineError::DeviceTree(format!(
+            "it has {} bytes, and a kernel takes at most {TREE_MOST}: shorten the command line",
+            tree.len()
+        )));
+    }
+    let first = initrd.map_or(loaded.end, |(_, end)| end).next_multiple_of(PLACE);
+    let at = (ram.base() + ram.size() - TREE_MOST) & !(PLACE - 1);
+    if at < first {
+        return Err(does_not_fit(ram, "the kernel with its device tree", first + TREE_MOST - ram.base()));
+    }
+    ram.write(at, &tree).ok_or_else(|| does_not_fit(ram, "the device tree", TREE_MOST))?;
+    Ok((loaded, at))
+}
+
+/// Alignment of what is put into memory beside the kernel.
+const PLACE: u64 = 4096;
+/// Most bytes of a device tree: a kernel maps as many while it starts.
+const TREE_MOST: u64 = 1 << 20;
+
+fn load_initrd(ram: &Ram, after: u64, path: &std::path::Path) -> Result<(u64, u64), MachineError> {
+    let bytes = load::read(path)?;
+    if bytes.is_empty() {
+        return Err(MachineError::Image { path: path.into(), what: "the initial RAM disk is empty".into() });
+    }
+    let len = bytes.len() as u64;
+    // Some way behind the kernel, which may grow while it starts, but never past the end.
+    let last = (ram.base() + ram.size()).saturating_sub(TREE_MOST + PLACE + len) & !(PLACE - 1);
+    let start = (after + (64 << 20)).next_multiple_of(PLACE).min(last);
+    if start < after.next_multiple_of(PLACE) {
+        return Err(does_not_fit(ram, "the initial RAM disk beside the kernel", after - ram.base() + len));
+    }
+    ram.write(start, &bytes).ok_or_else(|| does_not_fit(ram, "the initial RAM disk", len))?;
+    Ok((start, start + len))
+}
