@@ -1,1 +1,14 @@
 //! Disks, Debian packages, initramfs archives.
+//!
+//! * [`disk`]: raw disks, and snapshots over them.
+//! * [`debian`]: packages through the host's apt, their pins, what is inside.
+//! * [`archive`]: initramfs archives; [`linux`]: the files that `trine run linux` boots.
+
+pub mod archive;
+pub mod debian;
+pub mod disk;
+pub mod error;
+pub mod linux;
+pub mod xdg;
+
+pub use error::ImageError;

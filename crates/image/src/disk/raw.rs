@@ -1,0 +1,70 @@
+//! A raw disk: a file, byte for byte.
+
+use crate::ImageError;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use trine_base::{BlockBackend, BlockError};
+
+/// A disk in a file or block device.
+#[derive(Debug)]
+pub struct RawDisk {
+    file: File,
+    size: u64,
+    read_only: bool,
+}
+
+impl RawDisk {
+    /// Opens a disk image. Its size must be a multiple of 512 bytes, and not zero.
+    pub fn open(path: &Path, read_only: bool) -> Result<RawDisk, ImageError> {
+        let file = OpenOptions::new().read(true).write(!read_only).open(path);
+        let mut file = file.map_err(ImageError::file("cannot open the disk", path))?;
+        let size = std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))
+            .map_err(ImageError::file("cannot tell the size of", path))?;
+        let mut magic = [0; 4];
+        if size >= 4 && file.read_exact_at(&mut magic, 0).is_ok() && &magic == b"QFI\xfb" {
+            let what = "this is a qcow2 image; only raw ones are supported (qemu-img convert -O raw makes one)";
+            return Err(ImageError::damaged(path, what));
+        }
+        if size == 0 || size % 512 != 0 {
+            let what = format!("a disk has a multiple of 512 bytes, this file has {size}: it is cut off or no disk");
+            return Err(ImageError::damaged(path, what));
+        }
+        Ok(RawDisk { file, size, read_only })
+    }
+
+    fn check(&self, offset: u64, len: usize) -> Result<(), BlockError> {
+        let len = len as u64;
+        match offset.checked_add(len) {
+            Some(end) if end <= self.size => Ok(()),
+            _ => Err(BlockError::OutOfRange { offset, len, size: self.size }),
+        }
+    }
+}
+
+impl BlockBackend for RawDisk {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+        self.check(offset, buf.len())?;
+        Ok(self.file.read_exact_at(buf, offset)?)
+    }
+
+    fn write_at(&mut self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
+        if self.read_only {
+            return Err(BlockError::ReadOnly);
+        }
+        self.check(offset, buf.len())?;
+        Ok(self.file.write_all_at(buf, offset)?)
+    }
+
+    fn flush(&mut self) -> Result<(), BlockError> {
+        Ok(self.file.sync_data()?)
+    }
+}

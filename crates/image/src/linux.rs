@@ -1,0 +1,186 @@
+//! What `trine run linux` boots: Debian's kernel and, in an initramfs made on the spot, BusyBox from
+//! Debian's own installer.
+
+use crate::ImageError;
+use crate::archive::{self, Entry};
+use crate::debian::{Apt, Lock, Package, Pin, apt::Progress, deb};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Suite and package of the riscv64 guest.
+pub const SUITE: &str = "trixie";
+/// It holds kernel and installer, and fits every architecture: any host can verify it.
+pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
+/// Changes when what is put into the initramfs changes.
+const EDITION: u32 = 1;
+
+/// The files to boot.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The initramfs.
+    pub initrd: PathBuf,
+    /// What the user should be told.
+    pub notes: Vec<String>,
+}
+
+/// First process: mounts what a userland needs, runs what the command line names, or a shell.
+const INIT: &str = r#"#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev 2>/dev/null
+mkdir -p /dev/pts /run
+mount -t devpts devpts /dev/pts 2>/dev/null
+hostname trine
+for word in $(cat /proc/cmdline); do
+    case "$word" in
+    trine.exec=*)
+        "${word#trine.exec=}"
+        poweroff -f
+        ;;
+    esac
+done
+exec /bin/busybox init
+"#;
+
+const INITTAB: &str = "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/umount -a -r\n";
+
+const WELCOME: &str = r#"#!/bin/sh
+echo
+echo "This is $(uname -sr) on $(uname -m). 'poweroff' ends it; Ctrl-A x at any time, too."
+"#;
+
+const PROFILE: &str = "export PS1='\\u@\\h:\\w\\$ ' HOME=/root TERM=${TERM:-vt100}\ncd\n";
+
+/// Files of the installer that the userland needs besides BusyBox and its links.
+const LIBRARIES: [&str; 5] = [
+    "usr/lib/ld-linux-riscv64-lp64d.so.1",
+    "usr/lib/riscv64-linux-gnu/ld-linux-riscv64-lp64d.so.1",
+    "usr/lib/riscv64-linux-gnu/libc.so.6",
+    "usr/lib/riscv64-linux-gnu/libm.so.6",
+    "usr/lib/riscv64-linux-gnu/libresolv.so.2",
+];
+
+/// The initramfs, made from the installer's.
+fn initramfs(installer: &[Entry], path: &Path) -> Result<Vec<u8>, ImageError> {
+    let wanted = |e: &&Entry| {
+        LIBRARIES.contains(&e.name.as_str())
+            || e.name == "usr/bin/busybox"
+            || e.target().is_some_and(|t| t.ends_with("busybox"))
+    };
+    let files: Vec<Entry> = installer.iter().filter(wanted).cloned().collect();
+    if !files.iter().any(|e| e.name == "usr/bin/busybox") {
+        return Err(ImageError::damaged(path, "the installer inside has no BusyBox: its layout has changed"));
+    }
+    let mut entries = Vec::new();
+    let mut made = BTreeSet::new();
+    let roots = ["dev", "proc", "sys", "etc", "root", "tmp", "run"].map(String::from);
+    for file in roots.iter().map(|r| format!("{r}/")).chain(files.iter().map(|f| f.name.clone())) {
+        for (at, _) in file.match_indices('/') {
+            if made.insert(file[..at].to_string()) {
+                entries.push(Entry::directory(&file[..at]));
+            }
+        }
+    }
+    for (name, target) in [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib")] {
+        entries.push(Entry::symlink(name, target));
+    }
+    entries.extend(files);
+    entries.push(Entry::character("dev/console", 5, 1));
+    entries.push(Entry::character("dev/null", 1, 3));
+    entries.push(Entry::file("init", 0o755, INIT.as_bytes()));
+    entries.push(Entry::file("etc/inittab", 0o644, INITTAB.as_bytes()));
+    entries.push(Entry::file("etc/welcome", 0o755, WELCOME.as_bytes()));
+    entries.push(Entry::file("etc/profile", 0o644, PROFILE.as_bytes()));
+    entries.push(Entry::file("etc/passwd", 0o644, b"root::0:0:root:/root:/bin/sh\n"));
+    archive::write(&entries)
+}
+
+/// The package to use: the pinned one where the cache or the mirror has it, else the mirror's.
+fn choose(
+    apt: &Apt,
+    pin: Option<&Pin>,
+    progress: Progress,
+    notes: &mut Vec<String>,
+) -> Result<(Package, PathBuf), ImageError> {
+    if let Some(pin) = pin
+        && let Some(path) = apt.cached(&pin.package)?
+    {
+        return Ok((pin.package.clone(), path));
+    }
+    apt.update(progress)?;
+    let current = apt.candidate(PACKAGE)?;
+    if let Some(pin) = pin.filter(|p| p.package.sha256 != current.sha256) {
+        notes.push(format!(
+            "the pinned {} {} is gone from the mirror: this run uses {}, which the mirror's signature verifies \
+             (`trine update` pins it)",
+            PACKAGE, pin.package.version, current.version
+        ));
+    }
+    let path = apt.download(&current, progress)?;
+    Ok((current, path))
+}
+
+/// Makes sure that kernel and initramfs are in the cache. `lock` is the text of the lock file.
+pub fn prepare(cache: &Path, lock: &Lock, progress: Progress) -> Result<Guest, ImageError> {
+    let pin = lock.find(PACKAGE, "all");
+    let mut notes = Vec::new();
+    if let Some(guest) = pin.and_then(|p| ready(cache, &p.package)) {
+        return Ok(guest);
+    }
+    let apt = Apt::new(cache, SUITE, "Debian's riscv64 kernel")?;
+    let (package, deb) = choose(&apt, pin, progress, &mut notes)?;
+    if ready(cache, &package).is_none() {
+        unpack(cache, &package, &deb, progress)?;
+    }
+    let guest = ready(cache, &package).ok_or_else(|| ImageError::damaged(&deb, "unpacking left no kernel"))?;
+    Ok(Guest { notes, ..guest })
+}
+
+fn place(cache: &Path, package: &Package) -> PathBuf {
+    let id = package.sha256.get(..16).unwrap_or(&package.sha256);
+    cache.join("linux").join(format!("riscv64-{id}-{EDITION}"))
+}
+
+fn ready(cache: &Path, package: &Package) -> Option<Guest> {
+    let dir = place(cache, package);
+    let (kernel, initrd) = (dir.join("Image"), dir.join("initramfs.cpio"));
+    (kernel.is_file() && initrd.is_file()).then(|| Guest { kernel, initrd, notes: Vec::new() })
+}
+
+fn unpack(cache: &Path, package: &Package, deb_path: &Path, progress: Progress) -> Result<(), ImageError> {
+    progress("unpacking kernel and userland", 0, 0);
+    let files = deb::extract(deb_path, |name| {
+        let name = name.rsplit_once("/riscv64/").map(|(_, n)| n)?;
+        matches!(name, "linux" | "initrd.gz").then(|| name.to_string())
+    })?;
+    let find = |name: &str| {
+        let found = files.iter().find(|(n, _)| n == name).map(|(_, data)| data);
+        found.ok_or_else(|| ImageError::damaged(deb_path, format!("there is no '{name}' inside: its layout has changed")))
+    };
+    let installer = archive::read(find("initrd.gz")?, deb_path)?;
+    let initramfs = initramfs(&installer, deb_path)?;
+    let dir = place(cache, package);
+    let new = dir.with_extension(format!("new{}", std::process::id()));
+    fs::create_dir_all(&new).map_err(ImageError::file("cannot make directory", &new))?;
+    for (name, data) in [("Image", find("linux")?), ("initramfs.cpio", &initramfs)] {
+        let path = new.join(name);
+        fs::write(&path, data).map_err(ImageError::file("cannot write", &path))?;
+    }
+    // Somebody else may have been faster: then theirs is as good.
+    if fs::rename(&new, &dir).is_err() {
+        drop(fs::remove_dir_all(&new));
+    }
+    Ok(())
+}
+
+/// Renews the pin: what the mirror has now.
+pub fn update(cache: &Path, lock: &mut Lock, progress: Progress) -> Result<Package, ImageError> {
+    let apt = Apt::new(cache, SUITE, "Debian's riscv64 kernel")?;
+    apt.update(progress)?;
+    let package = apt.candidate(PACKAGE)?;
+    lock.set(Pin { suite: SUITE.into(), package: package.clone() });
+    Ok(package)
+}
