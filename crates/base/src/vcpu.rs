@@ -46,9 +46,6 @@ pub trait Vcpu: Send {
     /// Runs until something in [`Exit`] happens, executing at most `budget` instructions.
     fn run(&mut self, budget: u64) -> Exit;
 
-    /// Runs exactly one translated block (or one interpreted instruction where there is none).
-    fn step_block(&mut self) -> Exit;
-
     /// Instructions executed since power-on.
     fn count(&self) -> u64;
 

@@ -103,6 +103,15 @@ impl<I: Isa> Engine<I> {
         &self.core
     }
 
+    /// Instructions in the block at the PC; 1 where there is none.
+    pub fn block_length(&mut self) -> u64 {
+        match self.lookup() {
+            // SAFETY: as in `step`.
+            Ok(block) => (unsafe { &*block }.ops.len() as u64).max(1),
+            Err(_) => 1,
+        }
+    }
+
     /// Count mode: lets clock time pass up to `at` nanoseconds, as if the CPU had waited so long.
     pub fn skip_to(&mut self, at: u64) {
         if let Time::Count(clock) = &self.core.time {
@@ -420,15 +429,6 @@ impl<I: Isa> Vcpu for Engine<I> {
                 return exit;
             }
         }
-    }
-
-    fn step_block(&mut self) -> Exit {
-        let n = match self.lookup() {
-            // SAFETY: as in `step`.
-            Ok(block) => unsafe { &*block }.ops.len() as u64,
-            Err(_) => 1,
-        };
-        self.run(n.max(1))
     }
 
     fn count(&self) -> u64 {

@@ -140,6 +140,12 @@ impl Remote {
         self.bus.with(self.uart, |device, out| device.timer(self.clock.now(), out));
     }
 
+    /// Sends a break condition followed by a byte: on a Linux guest's console, a SysRq command.
+    pub fn sysrq(&self, command: u8) {
+        self.console.input.push_break();
+        self.input(&[command]);
+    }
+
     /// Ends the machine at once.
     pub fn quit(&self) {
         self.quit.store(true, Ordering::SeqCst);

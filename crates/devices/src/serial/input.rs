@@ -6,7 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A queue of bytes. After [`ConsoleInput::push`] the device wants to be told: call its
 /// [`trine_base::Device::timer`].
 #[derive(Default)]
-pub struct ConsoleInput(Mutex<VecDeque<u8>>);
+pub struct ConsoleInput(Mutex<VecDeque<Item>>);
+
+/// One thing that came over the line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// A byte.
+    Byte(u8),
+    /// A break condition.
+    Break,
+}
 
 impl ConsoleInput {
     /// An empty queue.
@@ -14,18 +23,34 @@ impl ConsoleInput {
         ConsoleInput::default()
     }
 
-    fn queue(&self) -> MutexGuard<'_, VecDeque<u8>> {
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Item>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds bytes at the end.
     pub fn push(&self, bytes: &[u8]) {
-        self.queue().extend(bytes);
+        self.queue().extend(bytes.iter().map(|b| Item::Byte(*b)));
     }
 
-    /// Takes the first byte.
-    pub fn pop(&self) -> Option<u8> {
+    /// Adds a break condition at the end.
+    pub fn push_break(&self) {
+        self.queue().push_back(Item::Break);
+    }
+
+    /// Takes the first item.
+    pub fn pop_item(&self) -> Option<Item> {
         self.queue().pop_front()
+    }
+
+    /// Takes the first byte, for consoles that know no breaks.
+    pub fn pop(&self) -> Option<u8> {
+        let mut queue = self.queue();
+        loop {
+            match queue.pop_front()? {
+                Item::Byte(b) => return Some(b),
+                Item::Break => {}
+            }
+        }
     }
 
     /// Bytes waiting.

@@ -1,7 +1,8 @@
 //! NS16550A UART (National Semiconductor PC16550D data sheet, June 1995). Transmission takes no
 //! time; the receive FIFO is filled from the console's input as it is emptied.
 
-use super::{ConsoleInput, Output};
+use super::input::{ConsoleInput, Item};
+use super::Output;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use trine_base::{Actions, Device, Width};
@@ -19,6 +20,7 @@ mod ier {
 mod lsr {
     pub const DATA_READY: u8 = 1;
     pub const OVERRUN: u8 = 2;
+    pub const BREAK: u8 = 0x10;
     pub const EMPTY: u8 = 0x60;
 }
 /// Line control register: divisor latch access.
@@ -31,7 +33,7 @@ pub struct Ns16550a {
     irq: u32,
     out: Output,
     input: Arc<ConsoleInput>,
-    fifo: VecDeque<u8>,
+    fifo: VecDeque<Item>,
     ier: u8,
     fcr: u8,
     lcr: u8,
@@ -41,7 +43,12 @@ pub struct Ns16550a {
     overrun: bool,
     /// The transmitter-empty interrupt is pending.
     thre: bool,
+    /// Reads of the line status since anything else was done.
+    polls: u32,
 }
+
+/// Reads of the line status in a row that make a program one that waits for input by polling.
+const POLLING: u32 = 16;
 
 impl Ns16550a {
     /// A UART on interrupt line `irq`.
@@ -59,6 +66,7 @@ impl Ns16550a {
             divisor: [12, 0],
             overrun: false,
             thre: false,
+            polls: 0,
         }
     }
 
@@ -66,13 +74,34 @@ impl Ns16550a {
         if self.fcr & 1 != 0 { FIFO } else { 1 }
     }
 
+    /// Takes input as the guest is ready for it: what is typed before a driver opens the port is
+    /// not lost when the driver clears the FIFO.
     fn fill(&mut self) {
-        while self.mcr & LOOP == 0 && self.fifo.len() < self.capacity() {
-            match self.input.pop() {
-                Some(byte) => self.fifo.push_back(byte),
+        let listening = self.ier & ier::RECEIVED != 0 || self.polls > POLLING;
+        while listening && self.mcr & LOOP == 0 && self.fifo.len() < self.capacity() {
+            match self.input.pop_item() {
+                Some(item) => self.fifo.push_back(item),
                 None => return,
             }
         }
+    }
+
+    fn receive(&mut self) -> u8 {
+        match self.fifo.pop_front() {
+            Some(Item::Byte(b)) => b,
+            Some(Item::Break) | None => 0,
+        }
+    }
+
+    fn line_status(&mut self) -> u8 {
+        self.polls = self.polls.saturating_add(1);
+        self.fill();
+        let head = match self.fifo.front() {
+            None => 0,
+            Some(Item::Byte(_)) => lsr::DATA_READY,
+            Some(Item::Break) => lsr::DATA_READY | lsr::BREAK,
+        };
+        lsr::EMPTY | head | if std::mem::take(&mut self.overrun) { lsr::OVERRUN } else { 0 }
     }
 
     /// Received bytes at which "data available" is said; below, it is a time-out.
@@ -104,7 +133,7 @@ impl Ns16550a {
         if self.mcr & LOOP == 0 {
             (self.out)(&[byte]);
         } else if self.fifo.len() < self.capacity() {
-            self.fifo.push_back(byte);
+            self.fifo.push_back(Item::Byte(byte));
         } else {
             self.overrun = true;
         }
@@ -134,11 +163,14 @@ impl Device for Ns16550a {
 
     fn read(&mut self, offset: u64, _width: Width, _now: u64, out: &mut Actions) -> u64 {
         let latch = self.lcr & DLAB != 0;
+        if offset != 5 {
+            self.polls = 0;
+        }
         self.fill();
         let value = match offset {
             0 if latch => self.divisor[0],
             1 if latch => self.divisor[1],
-            0 => self.fifo.pop_front().unwrap_or(0),
+            0 => self.receive(),
             1 => self.ier,
             2 => {
                 let iir = self.iir();
@@ -149,11 +181,7 @@ impl Device for Ns16550a {
             }
             3 => self.lcr,
             4 => self.mcr,
-            5 => {
-                let ready = if self.fifo.is_empty() { 0 } else { lsr::DATA_READY };
-                let overrun = if std::mem::take(&mut self.overrun) { lsr::OVERRUN } else { 0 };
-                lsr::EMPTY | ready | overrun
-            }
+            5 => self.line_status(),
             6 => self.msr(),
             7 => self.scr,
             _ => 0,
@@ -164,6 +192,7 @@ impl Device for Ns16550a {
 
     fn write(&mut self, offset: u64, _width: Width, value: u64, _now: u64, out: &mut Actions) {
         let value = value as u8;
+        self.polls = 0;
         let latch = self.lcr & DLAB != 0;
         match offset {
             0 if latch => self.divisor[0] = value,

@@ -1,0 +1,129 @@
+//! What the command understands.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  trine run linux                                  Debian's riscv64 kernel and a shell
+  trine run --kernel Image --initrd rootfs.cpio --append 'console=ttyS0'
+  trine run linux --disk data.img,snapshot         with a disk whose changes are forgotten
+  trine run test.elf --firmware none               an ELF file in machine mode
+  echo 'uname -a; poweroff' | trine run linux      works in pipes, too
+
+Keys while a machine runs: Ctrl-A x ends it, Ctrl-A h lists the others.
+
+Exit codes: 0 the guest powered off; 1 the host failed; 2 the request cannot be; 3 the guest
+failed or its kernel panicked; 4 the engine gave up; 5 the user ended it; 128+n signal n.";
+
+/// One monitor for machines, programs and containers.
+#[derive(Parser)]
+#[command(name = "trine", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Run a machine on this terminal.
+    #[command(after_help = EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Pin the guests that the mirror has now in guests.lock.
+    Update(UpdateArgs),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual pages (roff).
+    Man,
+}
+
+/// Engines.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    /// Only the interpreter.
+    Interp,
+    /// Interpreter for cold code, compiled code for the rest.
+    Baseline,
+}
+
+/// Guest CPUs.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Arch {
+    /// RISC-V, 64 bits.
+    Riscv64,
+}
+
+/// What lies below the guest.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FirmwareArg {
+    /// The board itself (SBI 2.0).
+    Sbi,
+    /// Nothing: the ELF file starts in machine mode.
+    None,
+}
+
+/// Options of `trine run`.
+#[derive(Args)]
+pub struct RunArgs {
+    /// `linux`, or a kernel or ELF file
+    #[arg(required_unless_present = "kernel", conflicts_with = "kernel")]
+    pub thing: Option<String>,
+    /// Kernel to boot: an Image or ELF file
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// Initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+    /// Kernel command line (for `linux`: added to the usual one)
+    #[arg(long, value_name = "TEXT")]
+    pub append: Option<String>,
+    /// A raw disk; `,ro` opens it read-only, `,snapshot` forgets changes at the end
+    #[arg(long, value_name = "FILE[,ro|,snapshot]")]
+    pub disk: Vec<String>,
+    /// Guest memory, such as 512M or 2G
+    #[arg(long, short, value_name = "SIZE", default_value = "512M", value_parser = size)]
+    pub memory: u64,
+    /// Guest CPU
+    #[arg(long, value_enum, default_value = "riscv64")]
+    pub arch: Arch,
+    /// Engine
+    #[arg(long, value_enum, default_value = "baseline")]
+    pub engine: EngineArg,
+    /// Firmware
+    #[arg(long, value_enum, default_value = "sbi")]
+    pub firmware: FirmwareArg,
+    /// Run interpreter and compiler side by side and compare every block (slow)
+    #[arg(long)]
+    pub lockstep: bool,
+    /// Guest time is the number of instructions, so many nanoseconds each: runs repeat exactly
+    #[arg(long, value_name = "NANOSECONDS")]
+    pub count_time: Option<u64>,
+    /// At the end, print what the engine did
+    #[arg(long)]
+    pub stats: bool,
+}
+
+/// Options of `trine update`.
+#[derive(Args)]
+pub struct UpdateArgs {
+    /// The file
+    #[arg(long, value_name = "FILE", default_value = "guests.lock")]
+    pub lock: PathBuf,
+}
+
+/// A size with a unit.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match &text[digits.len()..].to_ascii_uppercase()[..] {
+        "K" | "KIB" => 10,
+        "M" | "MIB" | "" => 20,
+        "G" | "GIB" => 30,
+        unit => return Err(format!("'{unit}' is no unit of memory: use K, M or G")),
+    };
+    let n: u64 = digits.parse().map_err(|_| format!("'{digits}' is no number"))?;
+    n.checked_mul(1 << shift).filter(|n| *n > 0).ok_or_else(|| format!("'{text}' cannot be a size of memory"))
+}

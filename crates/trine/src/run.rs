@@ -1,0 +1,212 @@
+//! `trine run`: a machine on this terminal.
+
+use crate::args::{EngineArg, FirmwareArg, RunArgs};
+use crate::output::Writer;
+use crate::terminal::{self, Raw};
+use crate::{Refusal, code};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use trine_base::{BlockBackend, Vcpu};
+use trine_image::debian::Lock;
+use trine_image::disk::{RawDisk, Snapshot};
+use trine_machine::virt::{Boot, Remote, TimeSource};
+use trine_machine::{Board, Config, Console, End};
+use trine_engine::Tier;
+
+/// Pins of the guests, as they were when this program was built.
+const GUESTS: &str = include_str!("../../../guests.lock");
+/// What a Debian kernel is told by default: messages on the serial port, only the important ones
+/// once the userland is there.
+const APPEND: &str = "console=ttyS0 quiet loglevel=4";
+
+/// Progress of long work, on standard error where that is a terminal.
+pub struct Display(ProgressBar);
+
+impl Display {
+    /// Nothing shown yet.
+    pub fn new() -> Display {
+        Display(ProgressBar::new(0))
+    }
+
+    /// Shows a text, and how far it got where `of` is not 0.
+    pub fn show(&mut self, text: &str, done: u64, of: u64) {
+        let style = match of {
+            0 => ProgressStyle::with_template("{spinner} {msg}"),
+            _ => ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes}"),
+        };
+        if let Ok(style) = style {
+            self.0.set_style(style);
+        }
+        self.0.set_length(of);
+        self.0.set_message(text.to_string());
+        self.0.set_position(done);
+    }
+
+    /// Takes it off the screen.
+    pub fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// What to boot.
+fn boot(args: &RunArgs) -> Result<Boot, Refusal> {
+    let append = args.append.clone().unwrap_or_default();
+    match (args.thing.as_deref(), &args.kernel) {
+        (Some("linux"), _) => linux(args, &append),
+        (thing, kernel) => {
+            let file: PathBuf = match (thing, kernel) {
+                (Some(thing), _) => thing.into(),
+                (None, Some(kernel)) => kernel.clone(),
+                (None, None) => return Err(Refusal::refused("nothing to run: name a file, or `linux`")),
+            };
+            if thing.is_some() && !file.exists() {
+                return Err(Refusal::refused(format!(
+                    "'{}' is neither a file nor the name of a guest (known: linux)",
+                    file.display()
+                )));
+            }
+            Ok(match args.firmware {
+                FirmwareArg::None => Boot::BareMetal(file),
+                FirmwareArg::Sbi => Boot::Kernel { kernel: file, initrd: args.initrd.clone(), append },
+            })
+        }
+    }
+}
+
+fn linux(args: &RunArgs, append: &str) -> Result<Boot, Refusal> {
+    if args.firmware == FirmwareArg::None {
+        return Err(Refusal::refused("`linux` needs a firmware below it: leave out --firmware none"));
+    }
+    let cache = trine_image::xdg::cache().map_err(Refusal::host)?;
+    let lock = Lock::parse(GUESTS, Path::new("guests.lock")).map_err(Refusal::host)?;
+    let mut display = Display::new();
+    let guest = trine_image::linux::prepare(&cache, &lock, &mut |t, n, of| display.show(t, n, of));
+    display.clear();
+    let guest = guest.map_err(Refusal::host)?;
+    guest.notes.iter().for_each(|note| eprintln!("trine: {note}"));
+    Ok(Boot::Kernel {
+        kernel: guest.kernel,
+        initrd: Some(args.initrd.clone().unwrap_or(guest.initrd)),
+        append: format!("{APPEND} {append}").trim_end().to_string(),
+    })
+}
+
+/// Opens a disk as its option says.
+fn disk(option: &str) -> Result<Box<dyn BlockBackend>, Refusal> {
+    let (path, how) = match option.rsplit_once(',') {
+        Some((path, how @ ("ro" | "snapshot"))) => (path, how),
+        _ => (option, ""),
+    };
+    let raw = RawDisk::open(Path::new(path), how != "").map_err(Refusal::refused)?;
+    Ok(if how == "snapshot" { Box::new(Snapshot::over(Box::new(raw))) } else { Box::new(raw) })
+}
+
+fn config(args: &RunArgs, boot: &Boot, tier: Tier, time: TimeSource, seed: Option<u64>) -> Result<Config, Refusal> {
+    let disks = args.disk.iter().map(|d| disk(d)).collect::<Result<_, _>>()?;
+    Ok(Config { memory: args.memory, boot: boot.clone(), disks, tier, time, seed })
+}
+
+fn tier(args: &RunArgs) -> Tier {
+    match args.engine {
+        EngineArg::Interp => Tier::Interp,
+        EngineArg::Baseline => Tier::Baseline,
+    }
+}
+
+/// Runs the machine until it ends; a reset makes a new one.
+pub fn run(args: Box<RunArgs>) -> Result<u8, Refusal> {
+    let boot = boot(&args)?;
+    let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
+    let seed = args.count_time.map(|_| 1);
+    if args.lockstep {
+        return lockstep(&args, &boot);
+    }
+    let writer = Writer::start();
+    let current: Arc<Mutex<Option<Remote>>> = Arc::default();
+    let get = |current: &Arc<Mutex<Option<Remote>>>| {
+        let current = current.clone();
+        move || current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    };
+    let mut started = None;
+    loop {
+        let slot = Arc::new(OnceLock::new());
+        let console = Console::new(writer.sink(terminal::watch_for_panic(slot.clone())));
+        let made = Board::new(config(&args, &boot, tier(&args), time, seed)?, console);
+        let mut board = made.map_err(Refusal::refused)?;
+        if let Some(note) = &board.note {
+            eprintln!("trine: {note}; the interpreter runs everything");
+        }
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(board.remote());
+        drop(slot.set(board.remote()));
+        let raw = started.get_or_insert_with(|| {
+            terminal::serve_input(get(&current));
+            if let Err(e) = terminal::serve_signals(get(&current)) {
+                eprintln!("trine: signals cannot be caught: {e}");
+            }
+            Raw::enter()
+        });
+        let end = board.run();
+        if end == End::Reset && args.firmware == FirmwareArg::Sbi {
+            continue;
+        }
+        writer.finish();
+        let _ = raw;
+        drop(started.take());
+        if args.stats {
+            stats(&mut board);
+        }
+        return Ok(exit_code(&end));
+    }
+}
+
+fn exit_code(end: &End) -> u8 {
+    if terminal::panicked() {
+        eprintln!("trine: the guest's kernel panicked");
+        return code::GUEST;
+    }
+    match (end, terminal::signal()) {
+        (End::PowerOff | End::Reset, _) => code::OK,
+        (End::Failure(n), _) => {
+            eprintln!("trine: the guest reported failure {n}");
+            code::GUEST
+        }
+        (End::Dead(why), _) => {
+            eprintln!("trine: {why}");
+            code::ENGINE
+        }
+        (End::Quit, Some(signal)) => 128 + signal as u8,
+        (End::Quit, None) => code::QUIT,
+    }
+}
+
+fn stats(board: &mut Board) {
+    let s = board.stats();
+    let count = board.vcpu().count();
+    let generated = 100.0 * (1.0 - s.interpreted as f64 / count.max(1) as f64);
+    eprintln!(
+        "instructions {count}, {generated:.2} % of them in generated code\n\
+         blocks decoded {}, compiled {} ({} instructions, {} bytes of code)\n\
+         entered {} times; pages of code written {}; all code dropped {} times",
+        s.decoded, s.compiled, s.compiled_insns, s.code_bytes, s.entered, s.pages_written, s.dropped
+    );
+}
+
+fn lockstep(args: &RunArgs, boot: &Boot) -> Result<u8, Refusal> {
+    let writer = Writer::start();
+    let time = TimeSource::Count(args.count_time.unwrap_or(1));
+    let make = |tier, out| {
+        Board::new(config(args, boot, tier, time, Some(1))?, Console::new(out)).map_err(Refusal::refused)
+    };
+    let mut compiled = make(Tier::Baseline, writer.sink(|_| {}))?;
+    let mut interpreted = make(Tier::Interp, Box::new(|_: &[u8]| {}))?;
+    let result = trine_control::lockstep::run(&mut compiled, &mut interpreted);
+    writer.finish();
+    match result {
+        Ok(done) => {
+            eprintln!("{} instructions, {} comparisons, no difference", done.instructions, done.comparisons);
+            Ok(exit_code(&done.end))
+        }
+        Err(difference) => Err(Refusal { code: code::ENGINE, message: difference }),
+    }
+}
