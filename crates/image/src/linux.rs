@@ -13,7 +13,7 @@ pub const SUITE: &str = "trixie";
 /// It holds kernel and installer, and fits every architecture: any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
 /// Changes when what is put into the initramfs changes.
-const EDITION: u32 = 1;
+const EDITION: u32 = 2;
 
 /// The files to boot.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ done
 exec /bin/busybox init
 "#;
 
-const INITTAB: &str = "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/umount -a -r\n";
+const INITTAB: &str = "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
 
 const WELCOME: &str = r#"#!/bin/sh
 echo

@@ -5,7 +5,7 @@ use super::input::{ConsoleInput, Item};
 use super::Output;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use trine_base::{Actions, Device, Width};
+use trine_base::{Action, Actions, Device, Width};
 
 /// Bytes of the receive FIFO.
 const FIFO: usize = 16;
@@ -45,7 +45,13 @@ pub struct Ns16550a {
     thre: bool,
     /// Reads of the line status since anything else was done.
     polls: u32,
+    /// Clock time at which the first input may arrive.
+    settled: u64,
 }
+
+/// Nanoseconds after a driver starts to listen in which nothing arrives: drivers read the receive
+/// register once more "for luck" then, and what is typed ahead should not be lost to that.
+const SETTLE: u64 = 20_000_000;
 
 /// Reads of the line status in a row that make a program one that waits for input by polling.
 const POLLING: u32 = 16;
@@ -67,6 +73,7 @@ impl Ns16550a {
             overrun: false,
             thre: false,
             polls: 0,
+            settled: 0,
         }
     }
 
@@ -76,8 +83,9 @@ impl Ns16550a {
 
     /// Takes input as the guest is ready for it: what is typed before a driver opens the port is
     /// not lost when the driver clears the FIFO.
-    fn fill(&mut self) {
-        let listening = self.ier & ier::RECEIVED != 0 || self.polls > POLLING;
+    fn fill(&mut self, now: u64) {
+        let driven = self.ier & ier::RECEIVED != 0 && now >= self.settled;
+        let listening = driven || self.polls > POLLING;
         while listening && self.mcr & LOOP == 0 && self.fifo.len() < self.capacity() {
             match self.input.pop_item() {
                 Some(item) => self.fifo.push_back(item),
@@ -93,9 +101,9 @@ impl Ns16550a {
         }
     }
 
-    fn line_status(&mut self) -> u8 {
+    fn line_status(&mut self, now: u64) -> u8 {
         self.polls = self.polls.saturating_add(1);
-        self.fill();
+        self.fill(now);
         let head = match self.fifo.front() {
             None => 0,
             Some(Item::Byte(_)) => lsr::DATA_READY,
@@ -124,8 +132,8 @@ impl Ns16550a {
             }
     }
 
-    fn update(&mut self, out: &mut Actions) {
-        self.fill();
+    fn update(&mut self, now: u64, out: &mut Actions) {
+        self.fill(now);
         out.irq(self.irq, self.iir() & 1 == 0);
     }
 
@@ -161,12 +169,12 @@ impl Device for Ns16550a {
         "uart0"
     }
 
-    fn read(&mut self, offset: u64, _width: Width, _now: u64, out: &mut Actions) -> u64 {
+    fn read(&mut self, offset: u64, _width: Width, now: u64, out: &mut Actions) -> u64 {
         let latch = self.lcr & DLAB != 0;
         if offset != 5 {
             self.polls = 0;
         }
-        self.fill();
+        self.fill(now);
         let value = match offset {
             0 if latch => self.divisor[0],
             1 if latch => self.divisor[1],
@@ -181,16 +189,16 @@ impl Device for Ns16550a {
             }
             3 => self.lcr,
             4 => self.mcr,
-            5 => self.line_status(),
+            5 => self.line_status(now),
             6 => self.msr(),
             7 => self.scr,
             _ => 0,
         };
-        self.update(out);
+        self.update(now, out);
         value as u64
     }
 
-    fn write(&mut self, offset: u64, _width: Width, value: u64, _now: u64, out: &mut Actions) {
+    fn write(&mut self, offset: u64, _width: Width, value: u64, now: u64, out: &mut Actions) {
         let value = value as u8;
         self.polls = 0;
         let latch = self.lcr & DLAB != 0;
@@ -201,6 +209,10 @@ impl Device for Ns16550a {
             1 => {
                 // Enabling the transmitter's interrupt raises it: the transmitter is always empty.
                 self.thre |= value & !self.ier & ier::TRANSMITTER_EMPTY != 0;
+                if value & !self.ier & ier::RECEIVED != 0 {
+                    self.settled = now.saturating_add(SETTLE);
+                    out.push(Action::Timer { at: Some(self.settled) });
+                }
                 self.ier = value & 15;
             }
             2 => self.write_fcr(value),
@@ -209,11 +221,11 @@ impl Device for Ns16550a {
             7 => self.scr = value,
             _ => {}
         }
-        self.update(out);
+        self.update(now, out);
     }
 
-    fn timer(&mut self, _now: u64, out: &mut Actions) {
-        self.update(out);
+    fn timer(&mut self, now: u64, out: &mut Actions) {
+        self.update(now, out);
     }
 
     fn reset(&mut self, out: &mut Actions) {
