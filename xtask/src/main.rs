@@ -1,1 +1,68 @@
-fn main() {}
+//! Development tasks: `cargo xtask TASK`.
+
+mod bench;
+mod floors;
+mod tasks;
+mod tools;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Development tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check that crates import downwards only.
+    CheckFloors,
+    /// Run the tests; with --all, the slow parts, too, or one of them by name.
+    Test {
+        /// Run the slow parts as well.
+        #[arg(long)]
+        all: bool,
+        /// Run only this part (see --list).
+        part: Option<String>,
+        /// List the parts.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Measure against QEMU.
+    Bench {
+        /// What.
+        #[arg(value_enum)]
+        what: bench::What,
+        /// Runs of each.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch the guests that tests boot.
+    Guests,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::CheckFloors => floors::check(),
+        Task::Test { list: true, .. } => {
+            tasks::list();
+            Ok(())
+        }
+        Task::Test { all, part, .. } => tasks::test(all, part.as_deref()),
+        Task::Bench { what, runs, json } => bench::run(what, runs, json),
+        Task::Guests => tools::guest().map(|g| println!("{}\n{}", g.kernel.display(), g.initrd.display())),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,88 +1,92 @@
-//! Comparisons, minimum and maximum, classes (IEEE 754-2019, 5.11, 9.6; unpriv 20.7 to 20.9).
+//! Comparisons, minimum and maximum, classes (IEEE 754-2019 5.11, 9.6, 5.7.2; RISC-V manual 20.6,
+//! 20.8, 20.9).
 
-use crate::format::{Kind, unpack};
-use crate::{Env, Format, NV};
-use std::cmp::Ordering;
+use crate::env::{Env, NV};
+use crate::format::{Format, Kind, propagate, unpack};
 
-fn raise_if(env: &mut Env, c: bool) {
-    if c {
-        env.flags |= NV;
-    }
+/// `minimumNumber`: a NaN loses against a number, -0 is less than +0.
+#[inline]
+pub fn min<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
+    choose::<F>(env, a, b, order::<F>(a) <= order::<F>(b))
 }
 
-fn is_signaling<F: Format>(a: u64) -> bool {
-    unpack::<F>(a).kind == Kind::Signaling
+/// `maximumNumber`: a NaN loses against a number, +0 is greater than -0.
+#[inline]
+pub fn max<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
+    choose::<F>(env, a, b, order::<F>(a) >= order::<F>(b))
 }
 
-fn is_nan<F: Format>(a: u64) -> bool {
-    unpack::<F>(a).is_nan()
-}
-
-/// Bits as an integer that is ordered like the numbers, -0 below +0.
-fn ordered<F: Format>(a: u64) -> i64 {
-    let magnitude = (a & (F::SIGN - 1)) as i64;
-    if a & F::SIGN != 0 { -magnitude - 1 } else { magnitude }
-}
-
-/// Order of two numbers that are not NaNs; zeros are equal.
-fn order<F: Format>(a: u64, b: u64) -> Ordering {
-    if (a | b) & (F::SIGN - 1) == 0 { Ordering::Equal } else { ordered::<F>(a).cmp(&ordered::<F>(b)) }
-}
-
-/// Equal; NV only for signaling NaNs.
-pub fn eq<F: Format>(env: &mut Env, a: u64, b: u64) -> bool {
-    raise_if(env, is_signaling::<F>(a) || is_signaling::<F>(b));
-    !is_nan::<F>(a) && !is_nan::<F>(b) && order::<F>(a, b) == Ordering::Equal
-}
-
-fn signaling<F: Format>(env: &mut Env, a: u64, b: u64) -> Option<Ordering> {
-    let unordered = is_nan::<F>(a) || is_nan::<F>(b);
-    raise_if(env, unordered);
-    (!unordered).then(|| order::<F>(a, b))
-}
-
-/// Less than; NV for any NaN.
-pub fn lt<F: Format>(env: &mut Env, a: u64, b: u64) -> bool {
-    signaling::<F>(env, a, b) == Some(Ordering::Less)
-}
-
-/// Less than or equal; NV for any NaN.
-pub fn le<F: Format>(env: &mut Env, a: u64, b: u64) -> bool {
-    signaling::<F>(env, a, b).is_some_and(Ordering::is_le)
-}
-
-fn extreme<F: Format>(env: &mut Env, a: u64, b: u64, first: Ordering) -> u64 {
-    raise_if(env, is_signaling::<F>(a) || is_signaling::<F>(b));
-    match (is_nan::<F>(a), is_nan::<F>(b)) {
-        (true, true) => F::NAN,
+/// `a` where `first`, else `b`; the number where only one is a NaN.
+fn choose<F: Format>(env: &mut Env, a: u64, b: u64, first: bool) -> u64 {
+    let (pa, pb) = (unpack::<F>(a), unpack::<F>(b));
+    let nan = propagate::<F>(env, &[pa, pb]);
+    let chosen = match (pa.is_nan(), pb.is_nan()) {
+        (true, true) => nan,
         (true, false) => b,
         (false, true) => a,
-        _ if ordered::<F>(a).cmp(&ordered::<F>(b)) == first => a,
-        _ => b,
+        (false, false) => if first { a } else { b },
+    };
+    chosen & (F::SIGN | (F::SIGN - 1))
+}
+
+/// Whether `a = b`; only a signaling NaN is invalid (`compareQuietEqual`).
+#[inline]
+pub fn eq<F: Format>(env: &mut Env, a: u64, b: u64) -> bool {
+    let (pa, pb) = (unpack::<F>(a), unpack::<F>(b));
+    if pa.is_nan() || pb.is_nan() {
+        propagate::<F>(env, &[pa, pb]);
+        return false;
     }
+    value::<F>(a) == value::<F>(b)
 }
 
-/// minimumNumber; -0 is below +0.
-pub fn min<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
-    extreme::<F>(env, a, b, Ordering::Less)
+/// Whether `a < b`; any NaN is invalid (`compareSignalingLess`).
+#[inline]
+pub fn lt<F: Format>(env: &mut Env, a: u64, b: u64) -> bool {
+    ordered::<F>(env, a, b) && value::<F>(a) < value::<F>(b)
 }
 
-/// maximumNumber; +0 is above -0.
-pub fn max<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
-    extreme::<F>(env, a, b, Ordering::Greater)
+/// Whether `a <= b`; any NaN is invalid (`compareSignalingLessEqual`).
+#[inline]
+pub fn le<F: Format>(env: &mut Env, a: u64, b: u64) -> bool {
+    ordered::<F>(env, a, b) && value::<F>(a) <= value::<F>(b)
 }
 
-/// The class as one of ten bits: -∞, negative normal, negative subnormal, -0, +0, positive
-/// subnormal, positive normal, +∞, signaling NaN, quiet NaN.
+/// Whether neither is a NaN; invalid otherwise.
+#[inline]
+fn ordered<F: Format>(env: &mut Env, a: u64, b: u64) -> bool {
+    let ordered = !unpack::<F>(a).is_nan() && !unpack::<F>(b).is_nan();
+    env.raise(if ordered { 0 } else { NV });
+    ordered
+}
+
+/// An integer ordered as the numbers are, both zeros 0.
+#[inline]
+fn value<F: Format>(bits: u64) -> i64 {
+    let magnitude = (bits & (F::SIGN - 1)) as i64;
+    if bits & F::SIGN != 0 { -magnitude } else { magnitude }
+}
+
+/// An integer ordered as the numbers are, -0 below +0.
+#[inline]
+fn order<F: Format>(bits: u64) -> i64 {
+    let magnitude = (bits & (F::SIGN - 1)) as i64;
+    if bits & F::SIGN != 0 { !magnitude } else { magnitude }
+}
+
+/// The class of `a`, one bit of ten as RISC-V's FCLASS has them: 0 -inf, 1 negative normal,
+/// 2 negative subnormal, 3 -0, 4 +0, 5 positive subnormal, 6 positive normal, 7 +inf, 8 signaling
+/// NaN, 9 quiet NaN.
+#[inline]
 pub fn class<F: Format>(a: u64) -> u64 {
-    let p = unpack::<F>(a);
-    let positive = match p.kind {
+    let parts = unpack::<F>(a);
+    let rank = match parts.kind {
         Kind::Signaling => return 1 << 8,
         Kind::Quiet => return 1 << 9,
-        Kind::Zero => 4,
-        Kind::Finite if p.exp < 1 - F::BIAS => 5,
-        Kind::Finite => 6,
-        Kind::Infinite => 7,
+        Kind::Zero => 0,
+        Kind::Finite if parts.exponent < 1 - F::BIAS => 1,
+        Kind::Finite => 2,
+        Kind::Infinite => 3,
     };
-    1 << if p.sign { 7 - positive } else { positive }
+    if parts.negative { 1 << (3 - rank) } else { 1 << (4 + rank) }
 }

@@ -1,9 +1,11 @@
-//! Conversions (IEEE 754-2019, 5.4; unpriv 20.7).
+//! Conversions between the formats and to and from integers (IEEE 754-2019 5.4.1, 5.4.2, 5.8;
+//! RISC-V manual 20.7, 21.5).
 
-use crate::format::{Kind, infinity, pack, unpack, zero};
-use crate::{Env, Format, NV, NX};
+use crate::env::{Env, NV, NX};
+use crate::format::{Format, Kind, Parts, propagate, signed, unpack};
+use crate::round::{round_pack, shift_right_sticky_wide};
 
-/// An integer type.
+/// An integer type to convert to or from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IntKind {
     /// Signed, 32 bits.
@@ -17,90 +19,83 @@ pub enum IntKind {
 }
 
 impl IntKind {
-    fn bits(self) -> u32 {
-        match self {
-            IntKind::I32 | IntKind::U32 => 32,
-            IntKind::I64 | IntKind::U64 => 64,
-        }
-    }
-
     fn signed(self) -> bool {
         matches!(self, IntKind::I32 | IntKind::I64)
     }
 
+    /// All bits of the type.
     fn mask(self) -> u64 {
-        u64::MAX >> (64 - self.bits())
+        match self {
+            IntKind::I32 | IntKind::U32 => u32::MAX as u64,
+            IntKind::I64 | IntKind::U64 => u64::MAX,
+        }
     }
 
-    /// Largest magnitude of a number with this sign.
-    fn limit(self, negative: bool) -> u128 {
+    /// The largest magnitude on this side of zero.
+    fn limit(self, negative: bool) -> u64 {
         match (self.signed(), negative) {
-            (true, true) => 1 << (self.bits() - 1),
-            (true, false) => (1 << (self.bits() - 1)) - 1,
+            (true, _) => (self.mask() >> 1) + negative as u64,
             (false, true) => 0,
-            (false, false) => self.mask() as u128,
+            (false, false) => self.mask(),
         }
     }
 
-    fn saturated(self, negative: bool) -> u64 {
-        let limit = self.limit(negative) as u64;
-        if negative { limit.wrapping_neg() & self.mask() } else { limit }
+    /// The bits of the integer with this magnitude.
+    fn bits(self, negative: bool, magnitude: u64) -> u64 {
+        self.mask() & if negative { magnitude.wrapping_neg() } else { magnitude }
     }
 }
 
-/// Number of format `F` to format `G`.
+/// `a` of format `F` in format `G`.
+#[inline]
 pub fn convert<F: Format, G: Format>(env: &mut Env, a: u64) -> u64 {
-    let p = unpack::<F>(a);
-    match p.kind {
-        Kind::Zero => zero::<G>(p.sign),
-        Kind::Infinite => infinity::<G>(p.sign),
-        Kind::Finite => pack::<G>(env, p.sign, p.exp, p.sig),
-        Kind::Quiet => G::NAN,
-        Kind::Signaling => {
-            env.flags |= NV;
-            G::NAN
-        }
+    let a = unpack::<F>(a);
+    match a.kind {
+        Kind::Quiet | Kind::Signaling => propagate::<G>(env, &[a]),
+        Kind::Infinite => signed::<G>(a.negative, G::INFINITY),
+        Kind::Zero => signed::<G>(a.negative, 0),
+        Kind::Finite => round_pack::<G>(env, a.negative, a.exponent, a.significand),
     }
 }
 
-/// Number to integer, zero-extended. What does not fit saturates, NaN gives the largest; NV only.
+/// `a` as an integer, its bits zero-extended. What is out of range after rounding is invalid (and not
+/// inexact) and gives the nearest integer of the type; a NaN gives the largest.
+#[inline]
 pub fn to_int<F: Format>(env: &mut Env, a: u64, kind: IntKind) -> u64 {
-    let p = unpack::<F>(a);
-    let (magnitude, exact) = match p.kind {
-        Kind::Zero => return 0,
-        Kind::Infinite => (u128::MAX, true),
-        Kind::Quiet | Kind::Signaling => {
-            env.flags |= NV;
-            return kind.saturated(false);
+    let a = unpack::<F>(a);
+    let negative = a.negative && !a.is_nan();
+    let limit = kind.limit(negative);
+    if !a.is_nan() && !a.is_infinite() && a.exponent < 64 {
+        let (magnitude, inexact) = integral(env, a);
+        if magnitude <= limit as u128 {
+            env.raise(if inexact { NX } else { 0 });
+            return kind.bits(negative, magnitude as u64);
         }
-        Kind::Finite if p.exp >= 64 => (u128::MAX, true),
-        Kind::Finite if p.exp == 63 => (p.sig as u128, true),
-        // Below a quarter all magnitudes round alike.
-        Kind::Finite => env.round_off(p.sign, p.sig as u128, (63 - p.exp).min(66) as u32),
-    };
-    if magnitude > kind.limit(p.sign) {
-        env.flags |= NV;
-        return kind.saturated(p.sign);
     }
-    if !exact {
-        env.flags |= NX;
-    }
-    let value = magnitude as u64;
-    if p.sign { value.wrapping_neg() & kind.mask() } else { value }
+    env.raise(NV);
+    kind.bits(negative, limit)
 }
 
-/// Integer (its low bits) to number.
-pub fn from_int<F: Format>(env: &mut Env, value: u64, kind: IntKind) -> u64 {
-    let n = match kind {
-        IntKind::I32 => value as i32 as i128,
-        IntKind::U32 => value as u32 as i128,
-        IntKind::I64 => value as i64 as i128,
-        IntKind::U64 => value as i128,
-    };
-    let magnitude = n.unsigned_abs() as u64;
+/// The rounded magnitude of a finite number below 2^64, and whether that is inexact.
+#[inline]
+fn integral(env: &Env, a: Parts) -> (u128, bool) {
+    // Fixed point: 64 bits before it, 64 after it.
+    let wide = (a.significand as u128) << 64;
+    let fixed = shift_right_sticky_wide(wide, (63 - a.exponent) as u32);
+    let (whole, rest) = (fixed >> 64, fixed as u64);
+    let away = env.round.away(a.negative, whole & 1 != 0, rest, 1 << 63);
+    (whole + away as u128, rest != 0)
+}
+
+/// The integer in the low bits of `v`, in format `F`.
+#[inline]
+pub fn from_int<F: Format>(env: &mut Env, v: u64, kind: IntKind) -> u64 {
+    let v = v & kind.mask();
+    let negative = kind.signed() && v > kind.limit(false);
+    let magnitude = kind.bits(negative, v);
     if magnitude == 0 {
         return 0;
     }
     let shift = magnitude.leading_zeros();
-    pack::<F>(env, n < 0, 63 - shift as i32, magnitude << shift)
+    round_pack::<F>(env, negative, 63 - shift as i32, magnitude << shift)
 }

@@ -1,31 +1,34 @@
-//! IEEE 754 binary32 and binary64 in integer arithmetic, bit-exact, with RISC-V's choices.
+//! IEEE 754 binary32 and binary64 in integers, with RISC-V's choices: bit-exact results and flags.
 //!
-//! Values travel as bits in a `u64` (the low half for binary32). Every NaN result is the canonical
-//! quiet NaN; tininess is detected after rounding; conversions to integers saturate and give the
-//! largest number for NaN (RISC-V unprivileged manual, chapters 20 and 21; IEEE 754-2019).
+//! * [`env`]: rounding directions and exception flags.
+//! * [`format`]: the two formats, taken apart; [`round`]: rounded and put together again.
+//! * [`arith`]: add, subtract, multiply; [`div`]: divide and square root; [`fma`]: fused.
+//! * [`compare`]: comparisons, minimum, maximum, classes; [`convert`]: between formats and integers.
 //!
-//! * [`format`](mod@format): taking numbers apart, rounding them and putting them together.
-//! * [`arith`]: sum, product, quotient, square root, fused multiply-add.
-//! * [`compare`]: comparisons, minimum and maximum, classes.
-//! * [`convert`](mod@convert): between formats and from and to integers.
+//! A value is carried as a `u64`; binary32 uses the low half, and the upper half is ignored in
+//! operands and zero in results. Where IEEE 754-2019 leaves a choice, this is what the RISC-V
+//! unprivileged manual (chapters 20 "F" and 21 "D") says:
+//!
+//! * every NaN result is the canonical quiet NaN ([`Format::NAN`]);
+//! * tininess is detected after rounding, and [`UF`] is raised only for inexact results;
+//! * `fma(inf, 0, qNaN)` raises [`NV`];
+//! * conversions to integers saturate, a NaN as if it were positive.
+//!
+//! No function panics, whatever its operands.
 
 pub mod arith;
 pub mod compare;
 pub mod convert;
+pub mod div;
+pub mod env;
+pub mod fma;
 pub mod format;
+pub mod round;
 
-pub use arith::{add, div, fma, mul, sqrt, sub};
+pub use arith::{add, mul, sub};
 pub use compare::{class, eq, le, lt, max, min};
 pub use convert::{IntKind, convert, from_int, to_int};
-pub use format::{Env, F32, F64, Format, Round};
-
-/// Flag: inexact.
-pub const NX: u8 = 1;
-/// Flag: underflow.
-pub const UF: u8 = 2;
-/// Flag: overflow.
-pub const OF: u8 = 4;
-/// Flag: division by zero.
-pub const DZ: u8 = 8;
-/// Flag: invalid operation.
-pub const NV: u8 = 16;
+pub use div::{div, sqrt};
+pub use env::{DZ, Env, NV, NX, OF, Round, UF};
+pub use fma::fma;
+pub use format::{F32, F64, Format};

@@ -239,6 +239,34 @@ impl Apt {
         })
     }
 
+    /// The packages that installing `names` on an empty system would bring, as `name=version`.
+    pub fn closure(&self, names: &[&str]) -> Result<Vec<String>, ImageError> {
+        let mut c = self.command("apt-get");
+        c.args(["install", "--simulate", "--no-install-recommends", "-o", "Debug::NoLocking=1"]).args(names);
+        let text = self.run(&format!("apt-get install --simulate {}", names.join(" ")), c)?;
+        let package = |line: &str| {
+            let (name, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
+            Some(format!("{name}={}", rest.split(' ').next()?))
+        };
+        Ok(text.lines().filter_map(package).collect())
+    }
+
+    /// Fetches packages given as `name=version` into `dest` and unpacks them under it.
+    pub fn unpack_all(&self, packages: &[String], dest: &Path) -> Result<(), ImageError> {
+        let debs = dest.join("debs");
+        fs::create_dir_all(&debs).map_err(ImageError::file("cannot make directory", &debs))?;
+        let mut c = self.command("apt-get");
+        c.current_dir(&debs).args(["download", "-q"]).args(packages);
+        self.run("apt-get download", c)?;
+        for entry in fs::read_dir(&debs).map_err(ImageError::file("cannot read", &debs))?.flatten() {
+            let mut c = self.command("dpkg-deb");
+            c.arg("-x").arg(entry.path()).arg(dest);
+            self.run("dpkg-deb -x", c)?;
+        }
+        drop(fs::remove_dir_all(&debs));
+        Ok(())
+    }
+
     /// The package's file where it is in the cache and whole.
     pub fn cached(&self, package: &Package) -> Result<Option<PathBuf>, ImageError> {
         let archives = self.root.join("cache/archives");

@@ -1,0 +1,20 @@
+//! `bisect QEMU SEED`: the shortest beginning of a random program that differs from QEMU.
+
+use trine_conformance::differential;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let (Some(qemu), Some(Ok(seed))) = (args.get(1), args.get(2).map(|s| s.parse())) else {
+        eprintln!("bisect QEMU SEED");
+        return;
+    };
+    match differential::shortest(qemu.as_ref(), seed) {
+        Some((length, what)) => {
+            let listing = differential::listing(seed, length);
+            let lines: Vec<&str> = listing.lines().collect();
+            println!("{length} instructions: {what}");
+            lines.iter().for_each(|l| println!("{l}"));
+        }
+        None => println!("no difference"),
+    }
+}

@@ -1,0 +1,12 @@
+//! Is it the CPU that its manual describes? Three witnesses: the interpreter, the compiler, and
+//! somebody who is not us.
+//!
+//! * [`random`]: the source of random numbers, the same for the same seed.
+//! * [`program`]: random programs as static executables for Linux.
+//! * [`user`]: the least of a Linux that they need, over either engine.
+//! * [`differential`]: the same program under QEMU and under both engines, compared.
+
+pub mod differential;
+pub mod program;
+pub mod random;
+pub mod user;

@@ -1,0 +1,287 @@
+//! Random programs: static executables for riscv64 Linux of about a thousand random instructions
+//! that run a few times over, catch their own faults, and write their whole state at the end.
+
+use crate::random::Random;
+use trine_ir::rows::Place;
+use trine_ir::{Operands, Row, RowInfo};
+use trine_isa_riscv::asm::assemble;
+use trine_isa_riscv::table::{ROWS, decode64};
+
+/// Where the executable lies; everything is inside one readable, writable and executable segment.
+pub const BASE: u64 = 0x1000_0000;
+/// Its size in memory.
+pub const SIZE: u64 = 4 << 20;
+/// What loads and stores reach: around this address.
+pub const DATA: u64 = BASE + 0x10_0000;
+/// Registers before and after.
+pub const STATE: u64 = BASE + 0x11_0000;
+/// Faults: pairs of PC and signal.
+pub const LOG: u64 = BASE + 0x20_0000;
+const STACK: u64 = BASE + 0x18_0000;
+const SIGNAL_STACK: u64 = BASE + 0x30_0000;
+const ACTION: u64 = STATE + 0x800;
+/// Offsets in the state: f registers, fcsr, rounds left, end of the log.
+pub const F_AT: u64 = 256;
+const FCSR_AT: u64 = 512;
+const ROUNDS_AT: u64 = 520;
+/// Offset in the state of the address behind the log's last entry.
+pub const LOG_END_AT: u64 = 528;
+/// Bytes of the state that are written at the end.
+pub const STATE_LEN: u64 = 536;
+/// Bytes of data on either side of [`DATA`] that are written at the end.
+const DATA_HALF: u64 = 4096;
+/// Times that the instructions are run: often enough for the compiler.
+const ROUNDS: u64 = 32;
+/// Start of the code.
+const CODE: u64 = BASE + 0x1000;
+
+/// Registers with a purpose: stack, data, state, scratch.
+const RESERVED: [u8; 4] = [2, 3, 4, 31];
+
+/// A program.
+pub struct Program {
+    /// The executable.
+    pub elf: Vec<u8>,
+    /// Rows that it has.
+    pub rows: Vec<Row>,
+}
+
+struct Maker {
+    random: Random,
+    code: Vec<u8>,
+    rows: Vec<Row>,
+}
+
+/// The program for a seed.
+pub fn make(seed: u64, length: usize) -> Program {
+    let mut m = Maker { random: Random::new(seed), code: Vec::new(), rows: Vec::new() };
+    let state = m.prologue();
+    let start = m.code.len();
+    let pool: Vec<usize> = (0..ROWS.len()).filter(|&i| usable(&ROWS[i])).collect();
+    while m.rows.len() < length {
+        // Every row has its turn; then chance decides.
+        let turn = seed as usize * length + m.rows.len();
+        let i = if m.random.once_in(3) { pool[turn % pool.len()] } else { m.random.pick(&pool) };
+        m.instruction(i);
+    }
+    m.epilogue(start);
+    Program { elf: elf(&m.code, &state), rows: m.rows }
+}
+
+/// Whether user mode may execute the row with a result that does not depend on time or on the
+/// system.
+fn usable(row: &RowInfo) -> bool {
+    row.rv64 && !matches!(row.name, "ecall" | "sret" | "mret" | "wfi" | "sfence_vma")
+}
+
+fn le(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|w| w.to_le_bytes()).collect()
+}
+
+impl Maker {
+    fn word(&mut self, word: u32, bytes: u8) {
+        self.code.extend_from_slice(&word.to_le_bytes()[..bytes as usize]);
+    }
+
+    /// Adds lines of assembly of the harness.
+    fn lines(&mut self, text: &str) {
+        for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
+            let (word, bytes) = assemble(line, false).unwrap_or_else(|e| panic!("the generator's own code: {e}"));
+            self.word(word, bytes);
+        }
+    }
+
+    /// Loads an address of the image.
+    fn address(&mut self, register: &str, value: u64) {
+        let high = (value + 0x800) & !0xfff;
+        let low = value as i64 - high as i64;
+        self.lines(&format!("lui {register}, {high}\naddi {register}, {register}, {low}"));
+    }
+
+    /// Signal handler, then the start: handlers set, registers loaded. Gives the initial state.
+    fn prologue(&mut self) -> Vec<u8> {
+        // Entry: over the handler.
+        self.lines(
+            "jal zero, 64
+             ld t0, 176(a2)
+             ld t1, 528(tp)
+             sd t0, 0(t1)
+             sd a0, 8(t1)
+             addi t1, t1, 16
+             sd t1, 528(tp)
+             lhu t2, 0(t0)
+             andi t2, t2, 3
+             addi t2, t2, -3
+             addi t0, t0, 2
+             bne t2, zero, 8
+             addi t0, t0, 2
+             sd t0, 176(a2)
+             jalr zero, 0(ra)
+             addi zero, zero, 0",
+        );
+        self.address("sp", STACK);
+        self.address("gp", DATA);
+        self.address("tp", STATE);
+        // Signals get a stack of their own: their frames must not show up in what is compared.
+        self.address("a0", ACTION + 24);
+        self.lines("addi a1, zero, 0\naddi a7, zero, 132\necall");
+        for signal in [4, 5, 7, 8, 11] {
+            self.address("a1", ACTION);
+            self.lines(&format!(
+                "addi a0, zero, {signal}\naddi a2, zero, 0\naddi a3, zero, 8\naddi a7, zero, 134\necall"
+            ));
+        }
+        let mut state = vec![0u64; (STATE_LEN / 8) as usize];
+        self.lines("ld t6, 512(tp)\ncsrrw zero, fcsr, t6");
+        for r in 0..32 {
+            state[(F_AT / 8) as usize + r] = self.random.float();
+            self.lines(&format!("fld f{r}, {}(tp)", F_AT + 8 * r as u64));
+        }
+        for r in 1..32u8 {
+            state[r as usize] = self.random.integer();
+            if !RESERVED.contains(&r) {
+                self.lines(&format!("ld x{r}, {}(tp)", 8 * r as u64));
+            }
+        }
+        state[(FCSR_AT / 8) as usize] = self.random.below(5) << 5;
+        state[(ROUNDS_AT / 8) as usize] = ROUNDS;
+        state[(LOG_END_AT / 8) as usize] = LOG;
+        le(&state)
+    }
+
+    fn epilogue(&mut self, start: usize) {
+        self.lines("ld t6, 520(tp)\naddi t6, t6, -1\nsd t6, 520(tp)\nbeq t6, zero, 8");
+        let back = start as i64 - self.code.len() as i64;
+        self.lines(&format!("jal zero, {back}"));
+        for r in 0..32 {
+            self.lines(&format!("sd x{r}, {}(tp)\nfsd f{r}, {}(tp)", 8 * r, F_AT + 8 * r));
+        }
+        self.lines("csrrs t6, fcsr, zero\nsd t6, 512(tp)");
+        for (at, len) in [(STATE, STATE_LEN), (DATA - DATA_HALF, 2 * DATA_HALF)] {
+            self.address("a1", at);
+            self.address("a2", len);
+            self.lines("addi a0, zero, 1\naddi a7, zero, 64\necall");
+        }
+        self.address("a1", LOG);
+        self.lines("ld a2, 528(tp)\nsub a2, a2, a1\naddi a0, zero, 1\naddi a7, zero, 64\necall");
+        self.lines("addi a0, zero, 0\naddi a7, zero, 93\necall");
+    }
+
+    fn register(&mut self) -> u8 {
+        loop {
+            let r = self.random.below(32) as u8;
+            if !RESERVED.contains(&r) {
+                return r;
+            }
+        }
+    }
+
+    /// Random operands that keep the harness alive.
+    fn operands(&mut self, row: &RowInfo) -> Option<Operands> {
+        let mut o = Operands::default();
+        let bits = self.random.next();
+        let word = bits as u32 & !row.mask & if row.bytes == 2 { 0xffff } else { u32::MAX } | row.value;
+        for f in row.fields {
+            let raw = f.pieces.iter().fold(0u64, |v, p| {
+                v | ((word as u64 >> p.at) & ((1 << p.len) - 1)) << p.bit
+            });
+            let signed = if f.signed { ((raw << (64 - f.bits)) as i64) >> (64 - f.bits) } else { raw as i64 };
+            let value = match f.name {
+                "rd" | "rs1" | "rs2" => self.register() as i64,
+                "rm" if !self.random.once_in(20) => self.random.pick(&[0, 1, 2, 3, 4, 7, 7, 7]),
+                "csr" => self.random.pick(&[1, 1, 2, 3]),
+                _ => signed + f.plus as i64,
+            };
+            match f.place {
+                Place::R(i) => o.r[i as usize & 7] = value as u8,
+                Place::Imm => o.imm = value,
+            }
+        }
+        row.encode(&o).map(|_| o)
+    }
+
+    fn set(row: &RowInfo, o: &mut Operands, name: &str, value: i64) {
+        if let Some(f) = row.fields.iter().find(|f| f.name == name) {
+            match f.place {
+                Place::R(i) => o.r[i as usize & 7] = value as u8,
+                Place::Imm => o.imm = value,
+            }
+        }
+    }
+
+    fn emit(&mut self, index: usize, o: &Operands) -> bool {
+        let row = &ROWS[index];
+        let Some(word) = row.encode(o) else { return false };
+        if decode64(word).is_none_or(|(r, _)| r.0 as usize != index) {
+            return false;
+        }
+        self.word(word, row.bytes);
+        self.rows.push(Row(index as u16));
+        true
+    }
+
+    /// One random instruction of a row, with what it needs before it.
+    fn instruction(&mut self, index: usize) {
+        let row = &ROWS[index];
+        let Some(mut o) = self.operands(row) else { return };
+        let before = self.code.len();
+        match row.name {
+            "jal" => Self::set(row, &mut o, "imm", 8),
+            "c_j" => Self::set(row, &mut o, "imm", 6),
+            "jalr" => {
+                self.lines("auipc t6, 0");
+                Self::set(row, &mut o, "rs1", 31);
+                Self::set(row, &mut o, "imm", 8);
+            }
+            "c_jr" | "c_jalr" => {
+                self.lines("auipc t6, 0\naddi t6, t6, 10");
+                Self::set(row, &mut o, "rs1", 31);
+            }
+            _ if row.syntax.ends_with("imm") && row.body.starts_with("i::b") => {
+                Self::set(row, &mut o, "imm", row.bytes as i64 + 4);
+            }
+            _ if row.syntax.ends_with("(rs1)") && row.name != "jalr" && !row.syntax.contains("imm") => {
+                let at = self.random.below(64) * 8;
+                self.lines(&format!("addi t6, gp, {at}"));
+                Self::set(row, &mut o, "rs1", 31);
+            }
+            _ if row.syntax.ends_with("(rs1)") && !self.random.once_in(8) => Self::set(row, &mut o, "rs1", 3),
+            _ if row.syntax.ends_with("(rs1p)") => {
+                let f = row.fields.iter().find(|f| f.name == "rs1p");
+                let base = f.map_or(8, |f| f.of(&o));
+                self.lines(&format!("addi x{base}, gp, 0"));
+            }
+            _ => {}
+        }
+        let jumps = matches!(row.name, "jal" | "c_j") || row.body.starts_with("i::b");
+        if !self.emit(index, &o) {
+            self.code.truncate(before);
+        } else if jumps {
+            // What is jumped over.
+            let (rd, rs) = (self.register(), self.register());
+            self.lines(&format!("addi x{rd}, x{rs}, 1"));
+        }
+    }
+}
+
+/// The executable: header, one segment, code and initial state at their places.
+fn elf(code: &[u8], state: &[u8]) -> Vec<u8> {
+    let mut image = vec![0u8; (ACTION + 64 - BASE) as usize];
+    let mut put = |at: u64, bytes: &[u8]| {
+        let at = (at - BASE) as usize;
+        image[at..at + bytes.len()].copy_from_slice(bytes);
+    };
+    put(CODE, code);
+    put(STATE, state);
+    // struct sigaction: handler, SA_SIGINFO | SA_NODEFER | SA_ONSTACK, empty mask; then stack_t.
+    put(ACTION, &le(&[CODE + 4, 0x4800_0004, 0, SIGNAL_STACK, 0, 0x1_0000]));
+    let len = image.len() as u64;
+    let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    header.extend([2, 0, 243, 0, 1, 0, 0, 0]);
+    header.extend(le(&[CODE, 64, 0]));
+    header.extend([5, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    header.extend([1, 0, 0, 0, 7, 0, 0, 0]);
+    header.extend(le(&[0, BASE, BASE, len, SIZE, 0x1000]));
+    image[..header.len()].copy_from_slice(&header);
+    image
+}

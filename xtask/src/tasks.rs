@@ -1,0 +1,99 @@
+//! `cargo xtask test`: everything that CI runs, and the slow parts.
+
+use crate::{floors, tools};
+use std::process::Command;
+use std::time::Instant;
+
+type Part = (&'static str, &'static str, fn() -> Result<(), String>);
+
+/// What CI runs, in this order.
+const QUICK: &[Part] = &[
+    ("fmt", "formatting", || tools::cargo(&["fmt", "--all", "--check"])),
+    ("clippy", "lints, warnings as errors", || {
+        tools::cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+    }),
+    ("floors", "crates import downwards only", floors::check),
+    ("unit", "unit and integration tests", || tools::cargo(&["test", "--workspace", "--quiet"])),
+    ("boot", "Debian's kernel boots to a userland, in both engines", boot),
+    ("differential", "random programs against QEMU, 200,000 instructions and more", || differential(20, 1)),
+];
+
+/// The slow parts.
+const SLOW: &[Part] = &[
+    ("lockstep", "interpreter and compiler side by side over a whole boot", lockstep),
+    ("boots", "20 boots in a row", || (0..20).try_for_each(|_| boot_with("baseline"))),
+    ("differential-long", "random programs against QEMU, 10 million instructions", || differential(900, 1000)),
+];
+
+/// Prints the parts.
+pub fn list() {
+    for (name, what, _) in QUICK {
+        println!("{name:20} {what}");
+    }
+    for (name, what, _) in SLOW {
+        println!("{name:20} {what} (--all)");
+    }
+}
+
+/// Runs the tests.
+pub fn test(all: bool, part: Option<&str>) -> Result<(), String> {
+    let every = QUICK.iter().chain(SLOW);
+    let chosen: Vec<&Part> = match part {
+        Some(name) => every.filter(|p| p.0 == name).collect(),
+        None if all => every.collect(),
+        None => QUICK.iter().collect(),
+    };
+    if chosen.is_empty() {
+        return Err(format!("there is no part '{}': --list shows them", part.unwrap_or("")));
+    }
+    for (name, what, run) in chosen {
+        eprintln!("== {name}: {what}");
+        let start = Instant::now();
+        run().map_err(|e| format!("{name}: {e}"))?;
+        eprintln!("== {name} passed in {:.1} s", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Runs `trine run linux`; gives standard output.
+fn machine(args: &[&str], input: &str) -> Result<String, String> {
+    let mut child = Command::new(tools::trine()?)
+        .args(["run", "linux", "--memory", "256M"])
+        .args(args)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        std::io::Write::write_all(&mut stdin, input.as_bytes()).map_err(|e| e.to_string())?;
+    }
+    let out = child.wait_with_output().map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    if out.status.success() { Ok(text) } else { Err(format!("{}; it said:\n{text}", out.status)) }
+}
+
+fn boot_with(engine: &str) -> Result<(), String> {
+    let text = machine(&["--engine", engine], "uname -m; echo $((6 * 7)); poweroff\n")?;
+    for want in ["riscv64", "42", "reboot: Power down"] {
+        if !text.contains(want) {
+            return Err(format!("the {engine} engine's boot does not say '{want}':\n{text}"));
+        }
+    }
+    Ok(())
+}
+
+fn boot() -> Result<(), String> {
+    boot_with("baseline")?;
+    boot_with("interp")
+}
+
+fn lockstep() -> Result<(), String> {
+    machine(&["--lockstep", "--append", "trine.exec=/bin/true"], "").map(drop)
+}
+
+fn differential(programs: usize, seed: u64) -> Result<(), String> {
+    let qemu = tools::qemu_user("riscv64")?;
+    let report = trine_conformance::differential::run(&qemu, programs, seed)?;
+    println!("{report}");
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Guests, peers and compilers from Debian's packages, unpacked under `target/`, not installed.
+
+use std::path::{Path, PathBuf};
+use trine_image::debian::{Apt, Lock};
+use trine_image::linux::Guest;
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+fn say(text: &str, _done: u64, _of: u64) {
+    use std::sync::Mutex;
+    static LAST: Mutex<String> = Mutex::new(String::new());
+    let mut last = LAST.lock().unwrap_or_else(|e| e.into_inner());
+    if *last != text {
+        eprintln!("{text}");
+        *last = text.into();
+    }
+}
+
+/// A set of packages unpacked with all they need.
+fn unpacked(name: &str, suite: &str, packages: &[&str], closure: bool) -> Result<PathBuf, String> {
+    let dest = root().join("target/tools").join(name);
+    if dest.join("complete").exists() {
+        return Ok(dest);
+    }
+    eprintln!("fetching {name} ({suite})");
+    let go = || {
+        let apt = Apt::new(&root().join("target/tools"), suite, name)?;
+        apt.update(&mut say)?;
+        let list = if closure {
+            apt.closure(packages)?
+        } else {
+            packages.iter().map(|p| Ok(format!("{p}={}", apt.candidate(p)?.version))).collect::<Result<_, _>>()?
+        };
+        drop(std::fs::remove_dir_all(&dest));
+        apt.unpack_all(&list, &dest)
+    };
+    go().map_err(|e: trine_image::ImageError| format!("{name}: {e}"))?;
+    std::fs::write(dest.join("complete"), "").map_err(|e| e.to_string())?;
+    Ok(dest)
+}
+
+/// QEMU's user-mode emulators.
+pub fn qemu_user(cpu: &str) -> Result<PathBuf, String> {
+    Ok(unpacked("qemu-user", "trixie", &["qemu-user"], false)?.join("usr/bin").join(format!("qemu-{cpu}")))
+}
+
+/// QEMU's machine emulator for RISC-V: the program and the arguments before all others.
+pub fn qemu_system() -> Result<(PathBuf, Vec<String>), String> {
+    let dir = unpacked("qemu-system", "trixie", &["qemu-system-riscv"], true)?;
+    let lib = dir.join("usr/lib/x86_64-linux-gnu");
+    let loader = dir.join("usr/lib64/ld-linux-x86-64.so.2");
+    let path = format!("{}:{}", lib.display(), lib.join("pulseaudio").display());
+    let program = dir.join("usr/bin/qemu-system-riscv64").display().to_string();
+    let data = dir.join("usr/share/qemu").display().to_string();
+    Ok((loader, vec!["--library-path".into(), path, program, "-L".into(), data]))
+}
+
+/// The cross compiler for riscv64 and what its programs link with.
+pub fn cross_gcc() -> Result<PathBuf, String> {
+    unpacked("cross-gcc", "bookworm", &["gcc-12-riscv64-linux-gnu", "libc6-dev-riscv64-cross"], true)
+}
+
+/// The guest that `trine run linux` boots.
+pub fn guest() -> Result<Guest, String> {
+    let path = root().join("guests.lock");
+    let lock = Lock::load(&path).map_err(|e| e.to_string())?;
+    trine_image::linux::prepare(&root().join("target/tools"), &lock, &mut say).map_err(|e| e.to_string())
+}
+
+/// Builds and gives the release binary.
+pub fn trine() -> Result<PathBuf, String> {
+    cargo(&["build", "--release", "--quiet"])?;
+    Ok(root().join("target/release/trine"))
+}
+
+/// Runs cargo in the project's root.
+pub fn cargo(args: &[&str]) -> Result<(), String> {
+    let status = std::process::Command::new(env!("CARGO")).args(args).current_dir(root()).status();
+    match status {
+        Ok(s) if s.success() => Ok(()),
+        Ok(s) => Err(format!("cargo {}: {s}", args.join(" "))),
+        Err(e) => Err(format!("cargo {}: {e}", args.join(" "))),
+    }
+}
