@@ -1,6 +1,7 @@
 //! Guests, peers and compilers from Debian's packages, unpacked under `target/`, not installed.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use trine_image::debian::{Apt, Lock};
 use trine_image::linux::Guest;
 
@@ -61,6 +62,20 @@ pub fn qemu_system() -> Result<(PathBuf, Vec<String>), String> {
 /// The cross compiler for riscv64 and what its programs link with.
 pub fn cross_gcc() -> Result<PathBuf, String> {
     unpacked("cross-gcc", "bookworm", &["gcc-12-riscv64-linux-gnu", "libc6-dev-riscv64-cross"], true)
+}
+
+/// The cross compiler as a command: it finds its own libraries and its sysroot where they were
+/// unpacked.
+pub fn gcc(dir: &Path) -> Command {
+    let usr = dir.join("usr");
+    let mut c = Command::new(usr.join("bin/riscv64-linux-gnu-gcc-12"));
+    let lib = usr.join("lib/x86_64-linux-gnu");
+    let path = format!("{}:{}", usr.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let sysroot = usr.join("riscv64-linux-gnu");
+    c.env("LD_LIBRARY_PATH", lib).env("PATH", path);
+    c.arg("-B").arg(usr.join("riscv64-linux-gnu/bin")).arg("-B").arg(sysroot.join("lib"));
+    c.arg("-isystem").arg(sysroot.join("include")).arg("-L").arg(sysroot.join("lib"));
+    c
 }
 
 /// The guest that `trine run linux` boots.

@@ -66,7 +66,7 @@ pub fn time(hart: &dyn Hart) -> u64 {
 pub const NANOS_PER_TICK: u64 = 100;
 
 /// The state that M-mode firmware leaves to a kernel: S mode, everything delegated that a kernel
-/// handles itself, all memory and counters open, Sstc and hardware A/D updates on.
+/// handles itself, all memory open, counters readable down to U, Sstc and hardware A/D updates on.
 pub fn start_supervisor(slots: &[Cell<u64>]) {
     let set = |slot: u16, value: u64| slots[slot as usize].set(value);
     set(PRIV, level::S);
@@ -74,6 +74,7 @@ pub fn start_supervisor(slots: &[Cell<u64>]) {
     set(MEDELEG, csr_medeleg_all() & !(1 << (ECALL_U + 1)));
     set(MIDELEG, irq::S);
     set(MCOUNTEREN, 7);
+    set(SCOUNTEREN, 7);
     set(MENVCFG, STCE | ADUE | 0xf1);
     set(PMPCFG0, 0x1f);
     set(PMPADDR, (1 << 54) - 1);

@@ -1,0 +1,271 @@
+/* Loads of `cargo xtask bench cpu`: each prints its name, nanoseconds and a checksum.
+   Compiled with -O2 -fno-tree-vectorize for the guest and for the host. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static uint64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + t.tv_nsec;
+}
+
+static uint64_t seed = 88172645463325252u;
+static uint64_t rnd(void) {
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed;
+}
+
+/* Integer, branch and memory. */
+
+static uint64_t sieve(void) {
+    enum { N = 2000000 };
+    static uint8_t composite[N];
+    uint64_t count = 0;
+    for (int round = 0; round < 4; round++) {
+        memset(composite, 0, N);
+        for (uint64_t i = 2; i < N; i++) {
+            if (composite[i]) continue;
+            count++;
+            for (uint64_t j = i * i; j < N; j += i) composite[j] = 1;
+        }
+    }
+    return count;
+}
+
+static int less(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static uint64_t sort(void) {
+    enum { N = 300000 };
+    static uint64_t v[N];
+    for (int i = 0; i < N; i++) v[i] = rnd();
+    qsort(v, N, sizeof *v, less);
+    return v[N / 2];
+}
+
+static int place(int n, uint32_t cols, uint32_t left, uint32_t right) {
+    uint32_t all = (1u << n) - 1, free = all & ~(cols | left | right);
+    int count = 0;
+    if (cols == all) return 1;
+    while (free) {
+        uint32_t bit = free & -free;
+        free ^= bit;
+        count += place(n, cols | bit, (left | bit) << 1, (right | bit) >> 1);
+    }
+    return count;
+}
+
+static uint64_t queens(void) { return place(11, 0, 0, 0); }
+
+static uint64_t crc(void) {
+    static uint32_t table[256];
+    static uint8_t data[1 << 20];
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t c = i;
+        for (int k = 0; k < 8; k++) c = c & 1 ? 0xedb88320u ^ c >> 1 : c >> 1;
+        table[i] = c;
+    }
+    for (size_t i = 0; i < sizeof data; i++) data[i] = rnd();
+    uint32_t c = ~0u;
+    for (int round = 0; round < 16; round++)
+        for (size_t i = 0; i < sizeof data; i++) c = table[(c ^ data[i]) & 255] ^ c >> 8;
+    return ~c;
+}
+
+struct node {
+    struct node *left, *right;
+    uint64_t key;
+};
+
+static uint64_t tree(void) {
+    enum { N = 60000 };
+    static struct node nodes[N];
+    struct node *root = &nodes[0];
+    uint64_t depth = 0;
+    memset(nodes, 0, sizeof nodes);
+    root->key = rnd();
+    for (int i = 1; i < N; i++) {
+        struct node **at = &root;
+        nodes[i].key = rnd();
+        while (*at) {
+            at = nodes[i].key < (*at)->key ? &(*at)->left : &(*at)->right;
+            depth++;
+        }
+        *at = &nodes[i];
+    }
+    for (int i = 0; i < 300000; i++) {
+        uint64_t key = rnd();
+        for (struct node *n = root; n; n = key < n->key ? n->left : n->right) depth++;
+    }
+    return depth;
+}
+
+static uint64_t multiply(void) {
+    enum { N = 160 };
+    static int64_t a[N][N], b[N][N], c[N][N];
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) a[i][j] = rnd() & 1023, b[i][j] = rnd() & 1023;
+    for (int round = 0; round < 6; round++)
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j++) {
+                int64_t s = 0;
+                for (int k = 0; k < N; k++) s += a[i][k] * b[k][j];
+                c[i][j] += s;
+            }
+    return c[N / 2][N / 3];
+}
+
+static uint64_t fibonacci(unsigned n) { return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2); }
+static uint64_t calls(void) {
+    volatile unsigned n = 33;
+    return fibonacci(n);
+}
+
+static uint64_t text(void) {
+    enum { N = 1 << 20 };
+    static char s[N + 1];
+    static unsigned words[4096];
+    uint64_t hits = 0;
+    for (int i = 0; i < N; i++) s[i] = rnd() % 6 ? 'a' + rnd() % 26 : ' ';
+    for (int round = 0; round < 6; round++) {
+        uint32_t h = 2166136261u;
+        for (int i = 0; i < N; i++) {
+            if (s[i] == ' ') {
+                hits += words[h & 4095]++;
+                h = 2166136261u;
+            } else {
+                h = (h ^ (uint8_t)s[i]) * 16777619u;
+            }
+        }
+    }
+    return hits;
+}
+
+static uint64_t divide(void) {
+    uint64_t sum = 0;
+    for (uint64_t i = 1; i < 3000000; i++) {
+        uint64_t a = rnd(), b = (rnd() >> 40) | 1;
+        sum += a / b + a % (i | 1);
+    }
+    return sum;
+}
+
+/* Floating point. */
+
+static uint64_t bits(double d) {
+    uint64_t u;
+    memcpy(&u, &d, 8);
+    return u;
+}
+
+static uint64_t nbody(void) {
+    double p[5][3], v[5][3], m[5], e = 0;
+    for (int i = 0; i < 5; i++) {
+        m[i] = 1.0 / (i + 1);
+        for (int k = 0; k < 3; k++) p[i][k] = (double)((i * 7 + k * 3) % 11) + 0.1, v[i][k] = 0.01 * (k - 1) * i;
+    }
+    for (int step = 0; step < 200000; step++) {
+        for (int i = 0; i < 5; i++)
+            for (int j = i + 1; j < 5; j++) {
+                double d[3], r = 0.01;
+                for (int k = 0; k < 3; k++) d[k] = p[i][k] - p[j][k], r += d[k] * d[k];
+                double f = 0.001 / (r * __builtin_sqrt(r));
+                for (int k = 0; k < 3; k++) v[i][k] -= d[k] * m[j] * f, v[j][k] += d[k] * m[i] * f;
+            }
+        for (int i = 0; i < 5; i++)
+            for (int k = 0; k < 3; k++) p[i][k] += 0.001 * v[i][k];
+    }
+    for (int i = 0; i < 5; i++) e += p[i][0] * v[i][1];
+    return bits(e);
+}
+
+static uint64_t mandelbrot(void) {
+    uint64_t sum = 0;
+    for (int y = 0; y < 200; y++)
+        for (int x = 0; x < 200; x++) {
+            double cr = x / 100.0 - 1.5, ci = y / 100.0 - 1.0, r = 0, i = 0;
+            int n = 0;
+            while (n < 200 && r * r + i * i < 4.0) {
+                double t = r * r - i * i + cr;
+                i = 2 * r * i + ci;
+                r = t;
+                n++;
+            }
+            sum += n;
+        }
+    return sum;
+}
+
+static uint64_t fir(void) {
+    enum { N = 1 << 16, TAPS = 32 };
+    static float in[N + TAPS], out[N], taps[TAPS];
+    float s = 0;
+    for (int i = 0; i < N + TAPS; i++) in[i] = (float)(rnd() & 4095) / 4096.0f;
+    for (int i = 0; i < TAPS; i++) taps[i] = 1.0f / (float)(i + 1);
+    for (int round = 0; round < 5; round++)
+        for (int i = 0; i < N; i++) {
+            float a = 0;
+            for (int k = 0; k < TAPS; k++) a += in[i + k] * taps[k];
+            out[i] = a;
+        }
+    for (int i = 0; i < N; i++) s += out[i];
+    return bits(s);
+}
+
+static uint64_t matrix(void) {
+    enum { N = 160 };
+    static double a[N][N], b[N][N], c[N][N];
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) a[i][j] = (double)(rnd() & 1023) / 7, b[i][j] = (double)(rnd() & 1023) / 3;
+    for (int round = 0; round < 4; round++)
+        for (int i = 0; i < N; i++)
+            for (int k = 0; k < N; k++)
+                for (int j = 0; j < N; j++) c[i][j] += a[i][k] * b[k][j];
+    return bits(c[N / 2][N / 3]);
+}
+
+static uint64_t spectral(void) {
+    enum { N = 300 };
+    static double u[N], v[N];
+    for (int i = 0; i < N; i++) u[i] = 1;
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < N; i++) {
+            double s = 0;
+            for (int j = 0; j < N; j++) s += u[j] / ((i + j) * (i + j + 1) / 2 + i + 1);
+            v[i] = s;
+        }
+        for (int i = 0; i < N; i++) {
+            double s = 0;
+            for (int j = 0; j < N; j++) s += v[j] / ((i + j) * (i + j + 1) / 2 + j + 1);
+            u[i] = s;
+        }
+    }
+    return bits(u[N / 2]);
+}
+
+static const struct {
+    const char *name;
+    uint64_t (*run)(void);
+} loads[] = {
+    {"int sieve", sieve},       {"int sort", sort},       {"int queens", queens},
+    {"int crc", crc},           {"int tree", tree},       {"int multiply", multiply},
+    {"int calls", calls},       {"int text", text},       {"int divide", divide},
+    {"fp nbody", nbody},        {"fp mandelbrot", mandelbrot}, {"fp fir", fir},
+    {"fp matrix", matrix},      {"fp spectral", spectral},
+};
+
+int main(void) {
+    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
+        uint64_t start = now(), sum = loads[i].run();
+        printf("LOAD %s: %llu %016llx\n", loads[i].name, (unsigned long long)(now() - start), (unsigned long long)sum);
+        fflush(stdout);
+    }
+    return 0;
+}
