@@ -148,14 +148,25 @@ fn cpu(runs: usize, json: bool) -> Result<(), String> {
         let log = &mut logs[name.starts_with("fp") as usize];
         *log = (log.0 + (a / b).ln(), log.1 + 1);
         if json {
-            println!("{}", serde_json::json!({ "load": name, "trine": { "median": a, "min": a0, "max": a1 },
-                "qemu": { "median": b, "min": b0, "max": b1 }, "native": c, "ratio": a / b }));
+            println!(
+                "{}",
+                serde_json::json!({ "load": name, "trine": { "median": a, "min": a0, "max": a1 },
+                "qemu": { "median": b, "min": b0, "max": b1 }, "native": c, "ratio": a / b })
+            );
         } else {
-            println!("| {name} | {a:.0} ({a0:.0}–{a1:.0}) | {b:.0} ({b0:.0}–{b1:.0}) | {c:.0} | {:.2} | {:.1} |", a / b, a / c);
+            println!(
+                "| {name} | {a:.0} ({a0:.0}–{a1:.0}) | {b:.0} ({b0:.0}–{b1:.0}) | {c:.0} | {:.2} | {:.1} |",
+                a / b,
+                a / c
+            );
         }
     }
     let mean = |(log, n): (f64, i32)| (log / n.max(1) as f64).exp();
-    println!("geometric mean of QEMU's time: integer {:.2}, floating point {:.2}", mean(logs[0]), mean(logs[1]));
+    println!(
+        "geometric mean of QEMU's time: integer {:.2}, floating point {:.2}",
+        mean(logs[0]),
+        mean(logs[1])
+    );
     Ok(())
 }
 

@@ -22,7 +22,9 @@ const QUICK: &[Part] = &[
 const SLOW: &[Part] = &[
     ("lockstep", "interpreter and compiler side by side over a whole boot", lockstep),
     ("boots", "20 boots in a row", || (0..20).try_for_each(|_| boot_with("baseline"))),
-    ("differential-long", "random programs against QEMU, 10 million instructions", || differential(900, 1000)),
+    ("differential-long", "random programs against QEMU, 10 million instructions", || {
+        differential(900, 1000)
+    }),
 ];
 
 /// Prints the parts.

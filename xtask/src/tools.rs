@@ -33,7 +33,10 @@ fn unpacked(name: &str, suite: &str, packages: &[&str], closure: bool) -> Result
         let list = if closure {
             apt.closure(packages)?
         } else {
-            packages.iter().map(|p| Ok(format!("{p}={}", apt.candidate(p)?.version))).collect::<Result<_, _>>()?
+            packages
+                .iter()
+                .map(|p| Ok(format!("{p}={}", apt.candidate(p)?.version)))
+                .collect::<Result<_, _>>()?
         };
         drop(std::fs::remove_dir_all(&dest));
         apt.unpack_all(&list, &dest)

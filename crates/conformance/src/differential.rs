@@ -17,7 +17,11 @@ const LENGTH: usize = 1000;
 fn qemu(qemu: &Path, elf: &Path) -> Result<Vec<u8>, String> {
     let out = Command::new(qemu).args(["-cpu", "max"]).arg(elf).output();
     let out = out.map_err(|e| format!("{}: {e}", qemu.display()))?;
-    if out.status.success() { Ok(out.stdout) } else { Err(format!("QEMU: {}, {}", out.status, String::from_utf8_lossy(&out.stderr))) }
+    if out.status.success() {
+        Ok(out.stdout)
+    } else {
+        Err(format!("QEMU: {}, {}", out.status, String::from_utf8_lossy(&out.stderr)))
+    }
 }
 
 /// Runs `programs` programs, the first with `seed`. Gives a report, or says where a difference is.

@@ -5,8 +5,10 @@
 //! * [`program`]: random programs as static executables for Linux.
 //! * [`user`]: the least of a Linux that they need, over either engine.
 //! * [`differential`]: the same program under QEMU and under both engines, compared.
+//! * [`lines`]: one instruction a line, state before and after.
 
 pub mod differential;
+pub mod lines;
 pub mod program;
 pub mod random;
 pub mod user;

@@ -17,7 +17,8 @@ pub const DATA: u64 = BASE + 0x10_0000;
 pub const STATE: u64 = BASE + 0x11_0000;
 /// Faults: pairs of PC and signal.
 pub const LOG: u64 = BASE + 0x20_0000;
-const STACK: u64 = BASE + 0x18_0000;
+/// Stack pointer of the programs.
+pub const STACK: u64 = BASE + 0x18_0000;
 const SIGNAL_STACK: u64 = BASE + 0x30_0000;
 const ACTION: u64 = STATE + 0x800;
 /// Offsets in the state: f registers, fcsr, rounds left, end of the log.
@@ -29,11 +30,11 @@ pub const LOG_END_AT: u64 = 528;
 /// Bytes of the state that are written at the end.
 pub const STATE_LEN: u64 = 536;
 /// Bytes of data on either side of [`DATA`] that are written at the end.
-const DATA_HALF: u64 = 4096;
+pub const DATA_HALF: u64 = 4096;
 /// Times that the instructions are run: often enough for the compiler.
 const ROUNDS: u64 = 32;
 /// Start of the code.
-const CODE: u64 = BASE + 0x1000;
+pub const CODE: u64 = BASE + 0x1000;
 
 /// Registers with a purpose: stack, data, state, scratch.
 const RESERVED: [u8; 4] = [2, 3, 4, 31];
@@ -68,9 +69,97 @@ pub fn make(seed: u64, length: usize) -> Program {
     Program { elf: elf(&m.code, &state), rows: m.rows }
 }
 
+/// One instruction at [`CASE`] and the registers that it starts with.
+pub struct Single {
+    /// The executable.
+    pub elf: Vec<u8>,
+    /// The instruction.
+    pub word: u32,
+    /// Its length in bytes.
+    pub bytes: u8,
+    /// Its operands.
+    pub operands: Operands,
+    /// Integer registers before.
+    pub x: [u64; 32],
+    /// Floating-point registers before.
+    pub f: [u64; 32],
+    /// `fcsr` before.
+    pub fcsr: u64,
+}
+
+/// Where the instruction of a [`Single`] lies.
+pub const CASE: u64 = CODE + 0x600;
+/// Register that is 6 after a [`Single`] where the following instruction was executed, else 5.
+pub const MARK: u8 = 30;
+
+/// A program that executes one instruction of row `index` with random operands.
+pub fn single(index: usize, seed: u64) -> Option<Single> {
+    let row = &ROWS[index];
+    let mut m =
+        Maker { random: Random::new(seed ^ (index as u64) << 32), code: Vec::new(), rows: Vec::new() };
+    let mut o = m.operands(row)?;
+    let is_branch = row.body.starts_with("i::b");
+    match row.name {
+        "jal" | "jalr" => Maker::set(row, &mut o, "imm", if row.name == "jal" { 8 } else { 0 }),
+        "c_j" => Maker::set(row, &mut o, "imm", 6),
+        _ if is_branch => Maker::set(row, &mut o, "imm", row.bytes as i64 + 4),
+        _ => {}
+    }
+    let word = row.encode(&o)?;
+    if decode64(word).is_none_or(|(r, _)| r.0 as usize != index) {
+        return None;
+    }
+    let uses = |o: &Operands, r: i64| row.fields.iter().any(|f| f.name.starts_with('r') && f.of(o) == r);
+    if uses(&o, MARK as i64) {
+        return None;
+    }
+    let mut state = m.prologue();
+    // The instruction's own needs: an address in its base register.
+    let base = row.fields.iter().find(|f| matches!(f.name, "rs1" | "rs1p")).map(|f| f.of(&o) as usize);
+    let needs = match row.name {
+        "jalr" | "c_jr" | "c_jalr" => Some(CASE + row.bytes as u64 + 4),
+        _ if row.syntax.contains("(rs1") => Some(
+            DATA + m.random.below(32) * 64 - if row.syntax.contains("imm(") { o.imm as u64 & 7 } else { 0 },
+        ),
+        _ => None,
+    };
+    if let (Some(base), Some(value)) = (base, needs) {
+        if base == 0 {
+            return None;
+        }
+        state[base * 8..base * 8 + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    let at = MARK as usize * 8;
+    state[at..at + 8].copy_from_slice(&5u64.to_le_bytes());
+    let rounds = ROUNDS_AT as usize;
+    state[rounds..rounds + 8].copy_from_slice(&1u64.to_le_bytes());
+    while (m.code.len() as u64) < CASE - CODE {
+        m.lines("c.nop");
+    }
+    let start = m.code.len();
+    m.word(word, row.bytes);
+    m.lines(&format!("addi x{MARK}, x{MARK}, 1"));
+    m.epilogue(start);
+    let word_at = |i: usize| u64::from_le_bytes(state[i * 8..i * 8 + 8].try_into().unwrap_or_default());
+    let (mut x, mut f) = ([0; 32], [0; 32]);
+    for r in 0..32 {
+        x[r] = if r == 0 { 0 } else { word_at(r) };
+        f[r] = word_at(32 + r);
+    }
+    for (r, value) in [(2, STACK), (3, DATA), (4, STATE)] {
+        x[r] = value;
+    }
+    Some(Single { elf: elf(&m.code, &state), word, bytes: row.bytes, operands: o, x, f, fcsr: word_at(64) })
+}
+
+/// What the data area holds at first: byte `i` after [`BASE`].
+pub fn data_byte(i: u64) -> u8 {
+    (i.wrapping_mul(37) ^ i >> 8).wrapping_add(11) as u8
+}
+
 /// Whether user mode may execute the row with a result that does not depend on time or on the
 /// system.
-fn usable(row: &RowInfo) -> bool {
+pub fn usable(row: &RowInfo) -> bool {
     row.rv64 && !matches!(row.name, "ecall" | "sret" | "mret" | "wfi" | "sfence_vma")
 }
 
@@ -86,7 +175,8 @@ impl Maker {
     /// Adds lines of assembly of the harness.
     fn lines(&mut self, text: &str) {
         for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
-            let (word, bytes) = assemble(line, false).unwrap_or_else(|e| panic!("the generator's own code: {e}"));
+            let (word, bytes) =
+                assemble(line, false).unwrap_or_else(|e| panic!("the generator's own code: {e}"));
             self.word(word, bytes);
         }
     }
@@ -182,9 +272,8 @@ impl Maker {
         let bits = self.random.next();
         let word = bits as u32 & !row.mask & if row.bytes == 2 { 0xffff } else { u32::MAX } | row.value;
         for f in row.fields {
-            let raw = f.pieces.iter().fold(0u64, |v, p| {
-                v | ((word as u64 >> p.at) & ((1 << p.len) - 1)) << p.bit
-            });
+            let raw =
+                f.pieces.iter().fold(0u64, |v, p| v | ((word as u64 >> p.at) & ((1 << p.len) - 1)) << p.bit);
             let signed = if f.signed { ((raw << (64 - f.bits)) as i64) >> (64 - f.bits) } else { raw as i64 };
             let value = match f.name {
                 "rd" | "rs1" | "rs2" => self.register() as i64,
@@ -269,11 +358,15 @@ impl Maker {
 
 /// The executable: header, one segment, code and initial state at their places.
 fn elf(code: &[u8], state: &[u8]) -> Vec<u8> {
-    let mut image = vec![0u8; (ACTION + 64 - BASE) as usize];
+    let mut image = vec![0u8; (STACK + DATA_HALF - BASE) as usize];
     let mut put = |at: u64, bytes: &[u8]| {
         let at = (at - BASE) as usize;
         image[at..at + bytes.len()].copy_from_slice(bytes);
     };
+    let around = DATA - DATA_HALF..DATA + DATA_HALF;
+    around.for_each(|at| put(at, &[data_byte(at - BASE)]));
+    let stack = STACK - DATA_HALF..STACK + DATA_HALF;
+    stack.for_each(|at| put(at, &[data_byte(at - BASE)]));
     put(CODE, code);
     put(STATE, state);
     // struct sigaction: handler, SA_SIGINFO | SA_NODEFER | SA_ONSTACK, empty mask; then stack_t.

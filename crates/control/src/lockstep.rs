@@ -26,9 +26,8 @@ pub fn run(a: &mut Board, b: &mut Board) -> Result<Done, String> {
         let budget = a.vcpu().block_length();
         let (end_a, end_b) = (a.step(budget), b.step(budget));
         comparisons += 1;
-        registers(a, b).map_err(|d| {
-            format!("after the block at {:#x}, at instruction {}: {d}", before.0, before.1)
-        })?;
+        registers(a, b)
+            .map_err(|d| format!("after the block at {:#x}, at instruction {}: {d}", before.0, before.1))?;
         if end_a != end_b {
             return Err(format!("one machine ends with {end_a:?}, the other with {end_b:?}"));
         }

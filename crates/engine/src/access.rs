@@ -37,8 +37,12 @@ unsafe fn host_store(host: usize, width: Width, value: u64) {
     unsafe {
         match width {
             Width::B1 => AtomicU8::from_ptr(p).store(value as u8, Ordering::Relaxed),
-            Width::B2 if host & 1 == 0 => AtomicU16::from_ptr(p.cast()).store(value as u16, Ordering::Relaxed),
-            Width::B4 if host & 3 == 0 => AtomicU32::from_ptr(p.cast()).store(value as u32, Ordering::Relaxed),
+            Width::B2 if host & 1 == 0 => {
+                AtomicU16::from_ptr(p.cast()).store(value as u16, Ordering::Relaxed)
+            }
+            Width::B4 if host & 3 == 0 => {
+                AtomicU32::from_ptr(p.cast()).store(value as u32, Ordering::Relaxed)
+            }
             Width::B8 if host & 7 == 0 => AtomicU64::from_ptr(p.cast()).store(value, Ordering::Relaxed),
             Width::B2 => (p as *mut u16).write_unaligned(value as u16),
             Width::B4 => (p as *mut u32).write_unaligned(value as u32),

@@ -147,7 +147,13 @@ impl Stamps {
 
 impl<I: Isa> Core<I> {
     /// A vCPU after reset.
-    pub fn new(config: I::Config, ram: Arc<Ram>, bus: Arc<Bus>, time: Time, mailbox: Arc<Mailbox>) -> Box<Self> {
+    pub fn new(
+        config: I::Config,
+        ram: Arc<Ram>,
+        bus: Arc<Bus>,
+        time: Time,
+        mailbox: Arc<Mailbox>,
+    ) -> Box<Self> {
         let written = Arc::new(Written { pages: Mutex::new(Vec::new()), mailbox: mailbox.clone() });
         ram.add_code_owner(written.clone());
         let core = Box::new(Core {

@@ -46,7 +46,13 @@ const NAN32: u64 = 0x7fc0_0000;
 fn perform(env: &mut Env, op: Fp, args: [u64; 3]) -> u64 {
     match op {
         Fp::Box => args[0] | BOX,
-        Fp::Unbox => if args[0] & BOX == BOX { args[0] & !BOX } else { NAN32 },
+        Fp::Unbox => {
+            if args[0] & BOX == BOX {
+                args[0] & !BOX
+            } else {
+                NAN32
+            }
+        }
         Fp::ToBits(_) | Fp::FromBits(_) => args[0],
         Fp::Convert(Fmt::S) => sf::convert::<F32, F64>(env, args[0]),
         Fp::Convert(Fmt::D) => sf::convert::<F64, F32>(env, args[0]),

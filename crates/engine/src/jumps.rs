@@ -36,9 +36,8 @@ pub struct Jumps([Entry; ENTRIES]);
 impl Default for Jumps {
     fn default() -> Self {
         Jumps(
-            [const {
-                Entry { pc: Cell::new(0), stamp: Cell::new(0), code: Cell::new(0), block: Cell::new(0) }
-            }; ENTRIES],
+            [const { Entry { pc: Cell::new(0), stamp: Cell::new(0), code: Cell::new(0), block: Cell::new(0) } };
+                ENTRIES],
         )
     }
 }

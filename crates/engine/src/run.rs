@@ -20,7 +20,7 @@ pub enum Tier {
     Baseline,
 }
 
-/// Runs of a block before it is compiled.
+/// Runs of a block before it is compiled, unless set otherwise.
 const WARM: u32 = 8;
 /// Instructions between looks at the clock while the CPU's timer is armed.
 const SLICE: u64 = 20_000;
@@ -56,6 +56,7 @@ pub struct Engine<I: Isa> {
     store: Store<I>,
     compiler: Option<Compiler<I>>,
     stats: Stats,
+    warm: u32,
     /// Instruction count at which [`Vcpu::run`] ends.
     target: u64,
 }
@@ -90,12 +91,27 @@ impl<I: Isa> Engine<I> {
             Ok(compiler) => (compiler, None),
             Err(why) => (None, Some(why)),
         };
-        (Engine { core, store: Store::default(), compiler, stats: Stats::default(), target: 0 }, why)
+        (
+            Engine {
+                core,
+                store: Store::default(),
+                compiler,
+                stats: Stats::default(),
+                warm: WARM,
+                target: 0,
+            },
+            why,
+        )
     }
 
     /// Counts so far.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// Compiles a block at its `runs`-th run.
+    pub fn set_warm(&mut self, runs: u32) {
+        self.warm = runs;
     }
 
     /// The core, for tests and debuggers.
@@ -343,7 +359,7 @@ impl<I: Isa> Engine<I> {
         }
         if block.code.get() == 0 {
             block.runs.set(block.runs.get().saturating_add(1));
-            if block.runs.get() < WARM || block.ops.is_empty() || block.never.get() {
+            if block.runs.get() < self.warm || block.ops.is_empty() || block.never.get() {
                 return self.interpret(block, left);
             }
             self.compile(block);

@@ -62,9 +62,8 @@ impl Default for Tlb {
     fn default() -> Self {
         Tlb {
             entries: [const { [const { Entry::EMPTY }; ENTRIES] }; REGIMES],
-            fetches: [const {
-                [const { Fetch { page: Cell::new(NONE), physical: Cell::new(0) } }; FETCHES]
-            }; REGIMES],
+            fetches: [const { [const { Fetch { page: Cell::new(NONE), physical: Cell::new(0) } }; FETCHES] };
+                REGIMES],
             local: [const { Cell::new(false) }; REGIMES],
         }
     }

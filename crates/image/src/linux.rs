@@ -45,7 +45,8 @@ done
 exec /bin/busybox init
 "#;
 
-const INITTAB: &str = "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
+const INITTAB: &str =
+    "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
 
 const WELCOME: &str = r#"#!/bin/sh
 echo
@@ -135,7 +136,8 @@ pub fn prepare(cache: &Path, lock: &Lock, progress: Progress) -> Result<Guest, I
     if ready(cache, &package).is_none() {
         unpack(cache, &package, &deb, progress)?;
     }
-    let guest = ready(cache, &package).ok_or_else(|| ImageError::damaged(&deb, "unpacking left no kernel"))?;
+    let guest =
+        ready(cache, &package).ok_or_else(|| ImageError::damaged(&deb, "unpacking left no kernel"))?;
     Ok(Guest { notes, ..guest })
 }
 
@@ -158,7 +160,9 @@ fn unpack(cache: &Path, package: &Package, deb_path: &Path, progress: Progress) 
     })?;
     let find = |name: &str| {
         let found = files.iter().find(|(n, _)| n == name).map(|(_, data)| data);
-        found.ok_or_else(|| ImageError::damaged(deb_path, format!("there is no '{name}' inside: its layout has changed")))
+        found.ok_or_else(|| {
+            ImageError::damaged(deb_path, format!("there is no '{name}' inside: its layout has changed"))
+        })
     };
     let installer = archive::read(find("initrd.gz")?, deb_path)?;
     let initramfs = initramfs(&installer, deb_path)?;

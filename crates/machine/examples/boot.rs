@@ -27,5 +27,10 @@ fn main() {
     let start = std::time::Instant::now();
     let mut board = Board::new(config, console).unwrap_or_else(|e| panic!("{e}"));
     let end = board.run();
-    eprintln!("{end:?} after {:?}: {:?}, count {}", start.elapsed(), board.stats(), trine_base::Vcpu::count(board.vcpu()));
+    eprintln!(
+        "{end:?} after {:?}: {:?}, count {}",
+        start.elapsed(),
+        board.stats(),
+        trine_base::Vcpu::count(board.vcpu())
+    );
 }

@@ -26,7 +26,9 @@ pub enum MachineError {
         what: String,
     },
     /// Things do not fit into guest memory.
-    #[error("{what} needs {need} MiB and does not fit into {have} MiB of guest memory: give more with --memory")]
+    #[error(
+        "{what} needs {need} MiB and does not fit into {have} MiB of guest memory: give more with --memory"
+    )]
     DoesNotFit {
         /// What.
         what: String,

@@ -27,8 +27,23 @@ const PHANDLE_CPU: u32 = 16;
 
 /// Extensions of the harts as `riscv,isa-extensions` names them.
 pub const EXTENSIONS: &[&str] = &[
-    "i", "m", "a", "f", "d", "c", "zicboz", "zicntr", "zicond", "zicsr", "zifencei", "zihintpause", "zba",
-    "zbb", "zbs", "sstc", "svadu",
+    "i",
+    "m",
+    "a",
+    "f",
+    "d",
+    "c",
+    "zicboz",
+    "zicntr",
+    "zicond",
+    "zicsr",
+    "zifencei",
+    "zihintpause",
+    "zba",
+    "zbb",
+    "zbs",
+    "sstc",
+    "svadu",
 ];
 
 fn reg(base: u64, size: u64) -> [u64; 2] {

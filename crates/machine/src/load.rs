@@ -71,14 +71,17 @@ pub fn kernel(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
         return elf(ram, path);
     }
     if bytes.get(0x38..0x3c) != Some(b"RSC\x05") {
-        let what = stranger(&bytes).unwrap_or_else(|| "this is no riscv64 kernel: neither an Image nor an ELF file".into());
+        let what = stranger(&bytes)
+            .unwrap_or_else(|| "this is no riscv64 kernel: neither an Image nor an ELF file".into());
         return Err(bad(what));
     }
     let short = || bad("the kernel's header is cut off: the file is damaged".into());
     let offset = u64_at(&bytes, 8).ok_or_else(short)?;
     let size = u64_at(&bytes, 16).ok_or_else(short)?;
     if offset % KERNEL_ALIGN != 0 || offset > 1 << 30 || size > 1 << 32 {
-        return Err(bad(format!("its header asks for offset {offset:#x} and size {size:#x}: the file is damaged")));
+        return Err(bad(format!(
+            "its header asks for offset {offset:#x} and size {size:#x}: the file is damaged"
+        )));
     }
     if let Some(file_size) = pe_size(&bytes)
         && file_size > bytes.len() as u64

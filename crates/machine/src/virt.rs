@@ -204,10 +204,8 @@ impl Board {
         add(map::CLINT, Box::new(Aclint::new(1)));
         let targets = [Target { vcpu: 0, line: 11 }, Target { vcpu: 0, line: 9 }];
         let plic = add(map::PLIC, Box::new(Plic::new(map::PLIC_SOURCES, &targets)));
-        let uart = add(
-            map::UART,
-            Box::new(Ns16550a::new(map::UART_IRQ, console.output(), console.input.clone())),
-        );
+        let uart =
+            add(map::UART, Box::new(Ns16550a::new(map::UART_IRQ, console.output(), console.input.clone())));
         let mut virtio: Vec<Box<dyn Virtio>> = Vec::new();
         for (n, disk) in config.disks.into_iter().enumerate() {
             virtio.push(Box::new(Block::new(disk, &format!("trine-disk{n}"))));

@@ -24,7 +24,13 @@ fn choose<F: Format>(env: &mut Env, a: u64, b: u64, first: bool) -> u64 {
         (true, true) => nan,
         (true, false) => b,
         (false, true) => a,
-        (false, false) => if first { a } else { b },
+        (false, false) => {
+            if first {
+                a
+            } else {
+                b
+            }
+        }
     };
     chosen & (F::SIGN | (F::SIGN - 1))
 }

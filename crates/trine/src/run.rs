@@ -8,11 +8,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use trine_base::{BlockBackend, Vcpu};
+use trine_engine::Tier;
 use trine_image::debian::Lock;
 use trine_image::disk::{RawDisk, Snapshot};
 use trine_machine::virt::{Boot, Remote, TimeSource};
 use trine_machine::{Board, Config, Console, End};
-use trine_engine::Tier;
 
 /// Pins of the guests, as they were when this program was built.
 const GUESTS: &str = include_str!("../../../guests.lock");
@@ -102,7 +102,13 @@ fn disk(option: &str) -> Result<Box<dyn BlockBackend>, Refusal> {
     Ok(if how == "snapshot" { Box::new(Snapshot::over(Box::new(raw))) } else { Box::new(raw) })
 }
 
-fn config(args: &RunArgs, boot: &Boot, tier: Tier, time: TimeSource, seed: Option<u64>) -> Result<Config, Refusal> {
+fn config(
+    args: &RunArgs,
+    boot: &Boot,
+    tier: Tier,
+    time: TimeSource,
+    seed: Option<u64>,
+) -> Result<Config, Refusal> {
     let disks = args.disk.iter().map(|d| disk(d)).collect::<Result<_, _>>()?;
     Ok(Config { memory: args.memory, boot: boot.clone(), disks, tier, time, seed })
 }

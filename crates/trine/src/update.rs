@@ -11,8 +11,8 @@ pub fn update(args: UpdateArgs) -> Result<u8, Refusal> {
     let mut lock = Lock::load(&args.lock).map_err(Refusal::refused)?;
     let before = lock.clone();
     let mut display = Display::new();
-    let package =
-        trine_image::linux::update(&cache, &mut lock, &mut |t, n, of| display.show(t, n, of)).map_err(Refusal::host)?;
+    let package = trine_image::linux::update(&cache, &mut lock, &mut |t, n, of| display.show(t, n, of))
+        .map_err(Refusal::host)?;
     display.clear();
     if lock == before {
         println!("{} {} is pinned already", package.name, package.version);

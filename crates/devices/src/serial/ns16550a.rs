@@ -1,8 +1,8 @@
 //! NS16550A UART (National Semiconductor PC16550D data sheet, June 1995). Transmission takes no
 //! time; the receive FIFO is filled from the console's input as it is emptied.
 
-use super::input::{ConsoleInput, Item};
 use super::Output;
+use super::input::{ConsoleInput, Item};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use trine_base::{Action, Actions, Device, Width};

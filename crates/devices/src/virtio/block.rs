@@ -60,7 +60,8 @@ impl Block {
     }
 
     fn range(&self, sector: u64, len: u64) -> Result<u64, BlockError> {
-        let error = BlockError::OutOfRange { offset: sector.saturating_mul(SECTOR), len, size: self.disk.size() };
+        let error =
+            BlockError::OutOfRange { offset: sector.saturating_mul(SECTOR), len, size: self.disk.size() };
         let offset = sector.checked_mul(SECTOR);
         match offset.and_then(|o| o.checked_add(len)) {
             Some(end) if end <= self.disk.size() && len % SECTOR == 0 => offset.ok_or(error),

@@ -140,7 +140,12 @@ pub struct Asm {
 impl Asm {
     /// An empty assembler.
     pub fn new() -> Asm {
-        Asm { parts: [Vec::with_capacity(1024), Vec::with_capacity(1024)], now: 0, fixes: Vec::new(), split: 0 }
+        Asm {
+            parts: [Vec::with_capacity(1024), Vec::with_capacity(1024)],
+            now: 0,
+            fixes: Vec::new(),
+            split: 0,
+        }
     }
 
     /// Forgets everything.
@@ -220,7 +225,13 @@ impl Asm {
 
     fn modrm_mem(&mut self, r: u8, m: Mem) {
         let short = (-128..128).contains(&m.disp);
-        let mode = if m.disp == 0 && m.base & 7 != 5 { 0 } else if short { 0x40 } else { 0x80 };
+        let mode = if m.disp == 0 && m.base & 7 != 5 {
+            0
+        } else if short {
+            0x40
+        } else {
+            0x80
+        };
         let r = (r & 7) << 3;
         match m.index {
             Some(index) => {

@@ -109,7 +109,10 @@ impl<'a, I: Isa> Emit<'a, I> {
         }
         for (i, inst) in insts.iter().enumerate() {
             match *inst {
-                Inst::Load(_, a) | Inst::Store(_, a, _) | Inst::Rmw(_, _, a, _) | Inst::Exchange(_, a, ..) => {
+                Inst::Load(_, a)
+                | Inst::Store(_, a, _)
+                | Inst::Rmw(_, _, a, _)
+                | Inst::Exchange(_, a, ..) => {
                     self.defer_address(a, i as u32);
                 }
                 Inst::IfNot { c, .. } | Inst::Select(_, c, ..) => self.defer_compare(c, i as u32),

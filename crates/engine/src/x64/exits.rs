@@ -150,8 +150,7 @@ impl<I: Isa> Emit<'_, I> {
     /// `rax`.
     pub fn call_slow(&mut self, kind: Kind) {
         let (first, dirty) = self.dirty_locs();
-        let row =
-            Row { kind, offset: self.offset as u16, undone: self.undone(false) as u16, first, dirty };
+        let row = Row { kind, offset: self.offset as u16, undone: self.undone(false) as u16, first, dirty };
         self.a.call_mem(self.l.thunk(Thunk::Slow));
         self.a.mark(self.side.rows.len() as u32);
         self.side.rows.push(row);

@@ -167,7 +167,15 @@ impl<I: Isa> Emit<'_, I> {
         self.canonical(result_double, d);
     }
 
-    fn fused(&mut self, op: Fp, rounding: Rounding, double: bool, neg_product: bool, neg_addend: bool, args: [Val; 3]) {
+    fn fused(
+        &mut self,
+        op: Fp,
+        rounding: Rounding,
+        double: bool,
+        neg_product: bool,
+        neg_addend: bool,
+        args: [Val; 3],
+    ) {
         let (a, b, c) = (self.xmm(args[0]), self.xmm(args[1]), self.xmm(args[2]));
         let d = self.take_xmm();
         let opcode = match (neg_product, neg_addend) {

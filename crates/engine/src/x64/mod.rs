@@ -81,9 +81,12 @@ impl<I: Isa> Compiler<I> {
     /// A compiler for `core`. The error says why the host cannot run compiled code.
     pub fn new(core: &Core<I>) -> Result<Compiler<I>, String> {
         if let Some(feature) = missing() {
-            return Err(format!("the compiler needs a host CPU of level x86-64-v3; this one lacks {feature}"));
+            return Err(format!(
+                "the compiler needs a host CPU of level x86-64-v3; this one lacks {feature}"
+            ));
         }
-        let mut memory = CodeMemory::new(CODE_SIZE).map_err(|e| format!("no memory for generated code: {e}"))?;
+        let mut memory =
+            CodeMemory::new(CODE_SIZE).map_err(|e| format!("no memory for generated code: {e}"))?;
         let enter = thunks::install(core, &mut memory).ok_or("no memory for generated code")?;
         let side = Box::<Side>::default();
         core.frame.side.set(&*side as *const Side as usize);

@@ -4,8 +4,8 @@ use super::asm::{Mem, Reg, Xmm, reg::*};
 use super::emit::Emit;
 use super::side::Loc;
 use super::thunks::{POOL, POOL_FP};
-use trine_ir::inst::{Class, Inst, Val};
 use trine_ir::Isa;
+use trine_ir::inst::{Class, Inst, Val};
 
 /// No register, no slot, no spill word, no value.
 pub const NONE: u32 = u32::MAX;
@@ -33,8 +33,16 @@ pub struct Value {
 
 impl Value {
     /// A value nobody uses.
-    pub const NEW: Value =
-        Value { alias: NONE, last: 0, uses: 0, reg: NONE, spill: NONE, home: NONE, cached: 0, deferred: false };
+    pub const NEW: Value = Value {
+        alias: NONE,
+        last: 0,
+        uses: 0,
+        reg: NONE,
+        spill: NONE,
+        home: NONE,
+        cached: 0,
+        deferred: false,
+    };
 }
 
 /// The current value of a slot.
@@ -316,7 +324,8 @@ impl<I: Isa> Emit<'_, I> {
     pub fn def_from(&mut self, w: bool, v: Val) -> Reg {
         let a = self.resolve(v);
         let value = self.s.values[a as usize];
-        let mine = value.reg != NONE && value.last <= self.at && value.cached == 0 && self.class(a) == Class::Int;
+        let mine =
+            value.reg != NONE && value.last <= self.at && value.cached == 0 && self.class(a) == Class::Int;
         if mine {
             self.s.values[a as usize].reg = NONE;
             self.pins |= 1 << value.reg;

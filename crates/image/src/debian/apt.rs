@@ -68,7 +68,9 @@ fn sources() -> Vec<Source> {
 /// One stanza of a `.sources` file that names a Debian suite.
 fn stanza(text: &str) -> Option<Source> {
     let field = |name: &str| {
-        text.lines().filter(|l| !l.starts_with('#')).find_map(|l| Some(l.strip_prefix(name)?.trim().to_string()))
+        text.lines()
+            .filter(|l| !l.starts_with('#'))
+            .find_map(|l| Some(l.strip_prefix(name)?.trim().to_string()))
     };
     if field("Enabled:").as_deref() == Some("no") || !field("Types:")?.split(' ').any(|t| t == "deb") {
         return None;
@@ -122,7 +124,13 @@ impl Apt {
             return Err(ImageError::NoApt("apt".into(), wanted.into()));
         }
         let root = cache.join("apt").join(suite);
-        for part in ["state/lists/partial", "cache/archives/partial", "etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d"] {
+        for part in [
+            "state/lists/partial",
+            "cache/archives/partial",
+            "etc/apt.conf.d",
+            "etc/preferences.d",
+            "etc/sources.list.d",
+        ] {
             let path = root.join(part);
             fs::create_dir_all(&path).map_err(ImageError::file("cannot make directory", &path))?;
         }
@@ -179,7 +187,8 @@ impl Apt {
     fn run(&self, what: &str, mut c: Command) -> Result<String, ImageError> {
         let out = c.output().map_err(|e| ImageError::Tool { tool: what.into(), said: e.to_string() })?;
         let said = String::from_utf8_lossy(&out.stderr);
-        let errors: Vec<&str> = said.lines().filter(|l| l.starts_with("E:") || l.starts_with("W: Failed")).collect();
+        let errors: Vec<&str> =
+            said.lines().filter(|l| l.starts_with("E:") || l.starts_with("W: Failed")).collect();
         if !out.status.success() || !errors.is_empty() {
             let said = if errors.is_empty() { said.trim().into() } else { errors.join("; ") };
             return Err(ImageError::Tool { tool: what.into(), said });
@@ -202,7 +211,9 @@ impl Apt {
         let text = self.run(&format!("apt-cache show {name}"), c)?;
         let field = |key: &str| {
             let found = text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(": "));
-            found.map(str::to_string).ok_or_else(|| ImageError::Other(format!("the mirror's index says no {key} of {name}")))
+            found
+                .map(str::to_string)
+                .ok_or_else(|| ImageError::Other(format!("the mirror's index says no {key} of {name}")))
         };
         Ok(Package {
             name: field("Package")?,
@@ -224,18 +235,32 @@ impl Apt {
         let mut c = self.command("apt-get");
         c.current_dir(&archives).args(["download", "-q"]);
         c.arg(format!("{}={}", package.name, package.version)).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = c.spawn().map_err(|e| ImageError::Tool { tool: "apt-get".into(), said: e.to_string() })?;
+        let mut child =
+            c.spawn().map_err(|e| ImageError::Tool { tool: "apt-get".into(), said: e.to_string() })?;
         while child.try_wait().ok().flatten().is_none() {
-            progress(&format!("fetching {} {}", package.name, package.version), newest(&archives), package.size);
+            progress(
+                &format!("fetching {} {}", package.name, package.version),
+                newest(&archives),
+                package.size,
+            );
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
-        let out = child.wait_with_output().map_err(|e| ImageError::Tool { tool: "apt-get".into(), said: e.to_string() })?;
+        let out = child
+            .wait_with_output()
+            .map_err(|e| ImageError::Tool { tool: "apt-get".into(), said: e.to_string() })?;
         if !out.status.success() {
-            let said = String::from_utf8_lossy(&out.stderr).lines().filter(|l| l.starts_with("E:")).collect::<Vec<_>>().join("; ");
+            let said = String::from_utf8_lossy(&out.stderr)
+                .lines()
+                .filter(|l| l.starts_with("E:"))
+                .collect::<Vec<_>>()
+                .join("; ");
             return Err(ImageError::Tool { tool: format!("apt-get download {}", package.name), said });
         }
         self.cached(package)?.ok_or_else(|| {
-            ImageError::Other(format!("{} was fetched, but its checksum is not the one the index names", package.name))
+            ImageError::Other(format!(
+                "{} was fetched, but its checksum is not the one the index names",
+                package.name
+            ))
         })
     }
 
@@ -285,7 +310,13 @@ impl Apt {
 /// Size of the largest file being fetched.
 fn newest(archives: &Path) -> u64 {
     let sizes = |dir: PathBuf| {
-        fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).max()
+        fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|e| e.metadata().ok())
+            .map(|m| m.len())
+            .max()
     };
     sizes(archives.to_path_buf()).max(sizes(archives.join("partial"))).unwrap_or(0)
 }
@@ -312,8 +343,14 @@ mod tests {
     fn sources_in_both_formats() {
         let s = stanza("Types: deb\nURIs: http://m.example/debian\nSuites: bookworm\nComponents: main\nSigned-By: /k.gpg").unwrap();
         assert_eq!((s.mirror.as_str(), s.keyring.as_deref()), ("http://m.example/debian", Some("/k.gpg")));
-        assert!(stanza("Types: deb\nURIs: http://m.example/debian-security\nSuites: x-security\nComponents: main").is_none());
-        let s = line("deb [arch=amd64 signed-by=/k.gpg] http://m.example/debian/ bookworm main contrib").unwrap();
+        assert!(
+            stanza(
+                "Types: deb\nURIs: http://m.example/debian-security\nSuites: x-security\nComponents: main"
+            )
+            .is_none()
+        );
+        let s =
+            line("deb [arch=amd64 signed-by=/k.gpg] http://m.example/debian/ bookworm main contrib").unwrap();
         assert_eq!((s.mirror.as_str(), s.keyring.as_deref()), ("http://m.example/debian/", Some("/k.gpg")));
         assert!(line("# deb http://m.example/debian bookworm main").is_none());
     }

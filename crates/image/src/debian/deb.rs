@@ -46,7 +46,10 @@ pub fn extract<K>(
     if !end.status.success() || fault.is_some() {
         let said = String::from_utf8_lossy(&end.stderr).trim().replace('\n', "; ");
         let why = if said.is_empty() { fault.map_or(String::new(), |f| f.to_string()) } else { said };
-        return Err(ImageError::damaged(deb, format!("the package is damaged ({why}): remove it and try again")));
+        return Err(ImageError::damaged(
+            deb,
+            format!("the package is damaged ({why}): remove it and try again"),
+        ));
     }
     Ok(found)
 }

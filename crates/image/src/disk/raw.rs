@@ -23,11 +23,13 @@ impl RawDisk {
             .map_err(ImageError::file("cannot tell the size of", path))?;
         let mut magic = [0; 4];
         if size >= 4 && file.read_exact_at(&mut magic, 0).is_ok() && &magic == b"QFI\xfb" {
-            let what = "this is a qcow2 image; only raw ones are supported (qemu-img convert -O raw makes one)";
+            let what =
+                "this is a qcow2 image; only raw ones are supported (qemu-img convert -O raw makes one)";
             return Err(ImageError::damaged(path, what));
         }
         if size == 0 || size % 512 != 0 {
-            let what = format!("a disk has a multiple of 512 bytes, this file has {size}: it is cut off or no disk");
+            let what =
+                format!("a disk has a multiple of 512 bytes, this file has {size}: it is cut off or no disk");
             return Err(ImageError::damaged(path, what));
         }
         Ok(RawDisk { file, size, read_only })
