@@ -108,9 +108,11 @@ impl Line {
         let mut after = snapshot(&vcpu, &ram);
         after.retain(|name, value| before.get(name) != Some(value));
         match exit {
-            Exit::Firmware { cause, .. } => drop(after.insert("trap".into(), cause)),
+            Exit::Firmware { cause, .. } => {
+                after.insert("trap".into(), cause);
+            }
             Exit::Budget if vcpu.pc() != CASE + self.bytes.len() as u64 => {
-                drop(after.insert("pc".into(), vcpu.pc()))
+                after.insert("pc".into(), vcpu.pc());
             }
             Exit::Budget => {}
             other => return Err(format!("it ended with {other:?}")),

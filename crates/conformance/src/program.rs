@@ -269,7 +269,7 @@ impl Maker {
     /// Random operands that keep the harness alive.
     fn operands(&mut self, row: &RowInfo) -> Option<Operands> {
         let mut o = Operands::default();
-        let bits = self.random.next();
+        let bits = self.random.word();
         let word = bits as u32 & !row.mask & if row.bytes == 2 { 0xffff } else { u32::MAX } | row.value;
         for f in row.fields {
             let raw =

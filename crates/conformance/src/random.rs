@@ -10,7 +10,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -19,7 +19,7 @@ impl Random {
 
     /// A number below `n` (not 0).
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+        self.word() % n
     }
 
     /// True once in `n` times.
@@ -39,9 +39,9 @@ impl Random {
             0 => near,
             1 => (1u64 << self.below(64)).wrapping_add(near),
             2 => (i64::MAX as u64).wrapping_add(near),
-            3 => self.next() as u32 as u64,
-            4 => self.next() as i32 as i64 as u64,
-            _ => self.next(),
+            3 => self.word() as u32 as u64,
+            4 => self.word() as i32 as i64 as u64,
+            _ => self.word(),
         }
     }
 
@@ -64,7 +64,7 @@ impl Random {
             2 => 1,
             3 => top - 1,
             4 | 5 => bias.wrapping_add(self.below(70)).wrapping_sub(3),
-            _ => self.next() & top,
+            _ => self.word() & top,
         };
         let mask = (1u64 << fraction) - 1;
         let f = match self.below(6) {
@@ -72,7 +72,7 @@ impl Random {
             1 => mask,
             2 => 1,
             3 => 1 << (fraction - 1),
-            _ => self.next() & mask,
+            _ => self.word() & mask,
         };
         self.below(2) << sign | (e & top) << fraction | f
     }

@@ -67,8 +67,11 @@ impl<I: Isa> Core<I> {
     #[inline(always)]
     pub fn store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
         match self.tlb.probe(self.data_regime(), address, width.bytes(), true) {
-            // SAFETY: as in `load`; a write entry is never of a page that holds translated code.
-            Some(host) => Ok(unsafe { host_store(host, width, value) }),
+            Some(host) => {
+                // SAFETY: as in `load`; a write entry is never of a page that holds translated code.
+                unsafe { host_store(host, width, value) };
+                Ok(())
+            }
             None => self.slow_store(width, address, value),
         }
     }

@@ -46,13 +46,12 @@ pub struct Frame {
 
 impl Default for Frame {
     fn default() -> Self {
-        const ZERO: Cell<u64> = Cell::new(0);
         Frame {
-            count: ZERO,
-            pc: ZERO,
-            page: ZERO,
-            stamp: ZERO,
-            retired: ZERO,
+            count: Cell::new(0),
+            pc: Cell::new(0),
+            page: Cell::new(0),
+            stamp: Cell::new(0),
+            retired: Cell::new(0),
             args: [const { Cell::new(0) }; 4],
             guest_mxcsr: Cell::new(DEFAULT_MXCSR),
             host_mxcsr: Cell::new(DEFAULT_MXCSR),

@@ -77,9 +77,4 @@ impl<I: Isa> Store<I> {
     pub fn each(&self, f: impl FnMut(&Block<I>)) {
         self.blocks.values().map(|b| &**b).for_each(f);
     }
-
-    /// Number of blocks.
-    pub fn len(&self) -> usize {
-        self.blocks.len()
-    }
 }

@@ -40,8 +40,9 @@ pub const ENTRY_BITS: u32 = 5;
 const _: () = assert!(size_of::<Entry>() == 1 << ENTRY_BITS);
 
 impl Entry {
-    const EMPTY: Entry =
-        Entry { read: Cell::new(NONE), write: Cell::new(NONE), addend: Cell::new(0), pad: 0 };
+    const fn empty() -> Entry {
+        Entry { read: Cell::new(NONE), write: Cell::new(NONE), addend: Cell::new(0), pad: 0 }
+    }
 
     fn clear(&self) {
         self.read.set(NONE);
@@ -61,7 +62,7 @@ pub struct Tlb {
 impl Default for Tlb {
     fn default() -> Self {
         Tlb {
-            entries: [const { [const { Entry::EMPTY }; ENTRIES] }; REGIMES],
+            entries: [const { [const { Entry::empty() }; ENTRIES] }; REGIMES],
             fetches: [const { [const { Fetch { page: Cell::new(NONE), physical: Cell::new(0) } }; FETCHES] };
                 REGIMES],
             local: [const { Cell::new(false) }; REGIMES],

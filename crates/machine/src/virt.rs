@@ -14,7 +14,9 @@ use trine_devices::power::Finisher;
 use trine_devices::rtc::GoldfishRtc;
 use trine_devices::serial::Ns16550a;
 use trine_devices::timer::Aclint;
-use trine_devices::virtio::{Mmio, Virtio, block::Block, rng::Rng};
+use trine_devices::virtio::block::Block;
+use trine_devices::virtio::rng::{Rng, Source};
+use trine_devices::virtio::{Mmio, Virtio};
 use trine_engine::{Engine, Stats, Tier, Time};
 use trine_isa_riscv::{Rv64, state::X};
 use trine_memory::Ram;
@@ -191,7 +193,7 @@ impl Board {
                 (clock.clone(), Time::Count(clock))
             }
         };
-        let mut random: Box<dyn FnMut(&mut [u8]) + Send> = match config.seed {
+        let mut random: Source = match config.seed {
             Some(seed) => Box::new(seeded(seed)),
             None => Box::new(host_random),
         };

@@ -69,8 +69,7 @@ fn natural(name: &str) -> Option<u32> {
 
 /// Reads a pattern; the error says what is wrong with it.
 pub fn parse(text: &str) -> Result<Pattern, String> {
-    let tokens: Vec<(&str, Vec<(u32, u32)>, u32)> =
-        text.split_whitespace().map(token).collect::<Result<_, _>>()?;
+    let tokens: Vec<Token> = text.split_whitespace().map(token).collect::<Result<_, _>>()?;
     let bits: u32 = tokens.iter().map(|t| t.2).sum();
     if bits != 16 && bits != 32 {
         return Err(format!("the pattern has {bits} bits, not 16 or 32"));
@@ -98,8 +97,11 @@ pub fn parse(text: &str) -> Result<Pattern, String> {
     Ok(p)
 }
 
+/// A token: its name or bits, its value-bit ranges (lowest bit, length), its width.
+type Token<'a> = (&'a str, Vec<(u32, u32)>, u32);
+
 /// One token: its name or bits, its value-bit ranges (lowest bit, length), its width.
-fn token(text: &str) -> Result<(&str, Vec<(u32, u32)>, u32), String> {
+fn token(text: &str) -> Result<Token<'_>, String> {
     if text.bytes().all(|b| b == b'0' || b == b'1') {
         return Ok((text, vec![], text.len() as u32));
     }

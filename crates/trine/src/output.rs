@@ -4,6 +4,9 @@
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+/// Takes the guest's output.
+pub type Output = Box<dyn FnMut(&[u8]) + Send>;
+
 /// Output waiting beyond this makes the guest wait.
 const MOST: usize = 1 << 20;
 
@@ -31,7 +34,7 @@ impl Writer {
     }
 
     /// A sink for the guest's console; `watch` sees everything that goes through.
-    pub fn sink(&self, mut watch: impl FnMut(&[u8]) + Send + 'static) -> Box<dyn FnMut(&[u8]) + Send> {
+    pub fn sink(&self, mut watch: impl FnMut(&[u8]) + Send + 'static) -> Output {
         let shared = self.shared.clone();
         Box::new(move |bytes| {
             watch(bytes);

@@ -98,7 +98,7 @@ fn disk(option: &str) -> Result<Box<dyn BlockBackend>, Refusal> {
         Some((path, how @ ("ro" | "snapshot"))) => (path, how),
         _ => (option, ""),
     };
-    let raw = RawDisk::open(Path::new(path), how != "").map_err(Refusal::refused)?;
+    let raw = RawDisk::open(Path::new(path), !how.is_empty()).map_err(Refusal::refused)?;
     Ok(if how == "snapshot" { Box::new(Snapshot::over(Box::new(raw))) } else { Box::new(raw) })
 }
 

@@ -64,7 +64,7 @@ impl Block {
             BlockError::OutOfRange { offset: sector.saturating_mul(SECTOR), len, size: self.disk.size() };
         let offset = sector.checked_mul(SECTOR);
         match offset.and_then(|o| o.checked_add(len)) {
-            Some(end) if end <= self.disk.size() && len % SECTOR == 0 => offset.ok_or(error),
+            Some(end) if end <= self.disk.size() && len.is_multiple_of(SECTOR) => offset.ok_or(error),
             _ => Err(error),
         }
     }

@@ -88,7 +88,7 @@ pub enum Cc {
 
 impl Cc {
     /// The opposite condition.
-    pub fn not(self) -> Cc {
+    pub fn opposite(self) -> Cc {
         match self {
             Cc::Below => Cc::AboveEqual,
             Cc::AboveEqual => Cc::Below,

@@ -208,7 +208,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             // Both ways meet with everything in memory.
             self.leave_registers_but(c);
             let cc = self.condition(c);
-            let skip = self.a.jcc(cc.not());
+            let skip = self.a.jcc(cc.opposite());
             self.forget_registers();
             self.until(to);
             self.leave_registers();

@@ -27,8 +27,8 @@ impl<I: Isa> Emit<'_, I> {
     pub fn float(&mut self, op: Fp, rounding: Rounding, args: [Val; 3]) {
         let double = crate::fp::format(op) == Fmt::D;
         match op {
-            Fp::ToBits(_) => return self.to_bits(double, args[0]),
-            Fp::FromBits(_) => return self.from_bits(double, args[0]),
+            Fp::ToBits(_) => return self.number_bits(double, args[0]),
+            Fp::FromBits(_) => return self.bits_number(double, args[0]),
             Fp::Box => return self.nan_box(args[0]),
             Fp::Unbox => return self.nan_unbox(args[0]),
             Fp::Sgnj(_, sign) => return self.sign_inject(double, sign, args[0], args[1]),
@@ -54,8 +54,8 @@ impl<I: Isa> Emit<'_, I> {
             Fp::Eq(_) => self.equal(double, args),
             Fp::Lt(_) => self.less(Cc::Above, double, args),
             Fp::Le(_) => self.less(Cc::AboveEqual, double, args),
-            Fp::ToInt(_, ty) => self.to_int(op, ty, rounding, double, args),
-            Fp::FromInt(ty, _) => self.from_int(op, ty, rounding, double, args),
+            Fp::ToInt(_, ty) => self.number_to_int(op, ty, rounding, double, args),
+            Fp::FromInt(ty, _) => self.int_to_number(op, ty, rounding, double, args),
             _ => self.soft(op, rounding, args),
         }
     }
@@ -230,7 +230,7 @@ impl<I: Isa> Emit<'_, I> {
         self.a.movzx(1, d, RAX);
     }
 
-    fn to_int(&mut self, op: Fp, ty: IntTy, rounding: Rounding, double: bool, args: [Val; 3]) {
+    fn number_to_int(&mut self, op: Fp, ty: IntTy, rounding: Rounding, double: bool, args: [Val; 3]) {
         let s = self.xmm(args[0]);
         let d = self.take_gpr();
         let w = matches!(ty, IntTy::I64 | IntTy::U64);
@@ -268,7 +268,7 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    fn from_int(&mut self, op: Fp, ty: IntTy, rounding: Rounding, double: bool, args: [Val; 3]) {
+    fn int_to_number(&mut self, op: Fp, ty: IntTy, rounding: Rounding, double: bool, args: [Val; 3]) {
         let s = self.gpr(args[0]);
         let d = self.take_xmm();
         self.a.xorps(d, d);
@@ -285,7 +285,7 @@ impl<I: Isa> Emit<'_, I> {
         self.own_fp(d);
     }
 
-    fn to_bits(&mut self, double: bool, v: Val) {
+    fn number_bits(&mut self, double: bool, v: Val) {
         let from = self.resolve(v);
         let d = self.take_gpr();
         self.fetch(d, from);
@@ -296,7 +296,7 @@ impl<I: Isa> Emit<'_, I> {
         self.s.values[self.at as usize].reg = d as u32;
     }
 
-    fn from_bits(&mut self, double: bool, v: Val) {
+    fn bits_number(&mut self, double: bool, v: Val) {
         let s = self.gpr(v);
         let d = self.def_fp();
         self.a.movq_to(double, d, s);

@@ -87,7 +87,7 @@ pub struct Ret {
 }
 
 fn left(leave: Leave, bytes: u64) -> Ret {
-    Ret { value: 0, leave: code::LEAVE + leave as u64 | bytes << 8 }
+    Ret { value: 0, leave: (code::LEAVE + leave as u64) | (bytes << 8) }
 }
 
 /// Runs the slow path whose call returns to `back`.
