@@ -37,19 +37,19 @@ fn after(case: &Single, out: &[u8], before: &Values) -> Option<Values> {
     if out.len() > log {
         return None; // a fault: its cause is not in the log
     }
-    for r in 1..32 {
+    for (r, name) in X_NAMES.iter().enumerate().skip(1) {
         let value = word(out, r * 8);
-        let start = before.get(X_NAMES[r]).copied();
+        let start = before.get(*name).copied();
         if r != MARK as usize && r != 31 && value != case.x[r] {
-            values.insert(X_NAMES[r].into(), value);
+            values.insert((*name).into(), value);
         } else if r == 31 && start.is_some() {
             return None; // the scratch register of the program
         }
     }
-    for r in 0..32 {
+    for (r, name) in F_NAMES.iter().enumerate() {
         let value = word(out, 256 + r * 8);
         if value != case.f[r] {
-            values.insert(F_NAMES[r].into(), value);
+            values.insert((*name).into(), value);
         }
     }
     if word(out, 512) != case.fcsr {
