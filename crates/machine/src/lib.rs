@@ -2,11 +2,12 @@
 //!
 //! * [`virt`]: the RISC-V board `virt`; [`fdt`]: its device tree; [`sbi`]: its firmware.
 //! * [`load`]: kernels and ELF files into guest memory.
-//! * [`host`]: what a machine gets from its host: console, disks, clock.
+//! * [`htif`]: how bare-metal suites report; [`host`]: what a machine gets from its host: console, disks, clock.
 
 pub mod error;
 pub mod fdt;
 pub mod host;
+pub mod htif;
 pub mod load;
 pub mod sbi;
 pub mod virt;

@@ -18,6 +18,8 @@ pub struct Loaded {
     pub end: u64,
     /// Address of the symbol `tohost`, if the file names one.
     pub tohost: Option<u64>,
+    /// Address of the symbol `fromhost`, if the file names one.
+    pub fromhost: Option<u64>,
 }
 
 /// Reads a file whole.
@@ -97,7 +99,7 @@ pub fn kernel(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
         return Err(does_not_fit(ram, "the kernel", offset + need));
     }
     ram.write(at, &bytes).ok_or_else(|| does_not_fit(ram, "the kernel", need))?;
-    Ok(Loaded { entry: at, end: at + need, tohost: None })
+    Ok(Loaded { entry: at, end: at + need, tohost: None, fromhost: None })
 }
 
 /// Size of the file as the sections of its PE header say.
@@ -153,8 +155,16 @@ pub fn elf(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
     if !ram.contains(physical, 2) {
         return Err(bad("its entry point lies outside of guest memory"));
     }
-    Ok(Loaded { entry: physical, end, tohost: symbol(&bytes, "tohost") })
+    Ok(Loaded {
+        entry: physical,
+        end,
+        tohost: symbol(&bytes, "tohost"),
+        fromhost: symbol(&bytes, "fromhost"),
+    })
 }
+
+/// Most bytes before the memory that a file's header may take.
+const HEADER_PAGE: u64 = 4096;
 
 /// Loads one segment; gives its end, or `None` where it is not to be loaded.
 fn segment(ram: &Ram, bytes: &[u8], header: &[u8]) -> Result<Option<u64>, String> {
@@ -167,6 +177,11 @@ fn segment(ram: &Ram, bytes: &[u8], header: &[u8]) -> Result<Option<u64>, String
         .ok()
         .and_then(|o| bytes.get(o..o.checked_add(usize::try_from(file_size).ok()?)?))
         .ok_or("a segment lies outside of the file: the ELF file is cut off or damaged")?;
+    // Linkers put the file's own header into the page before the code; nothing needs it there.
+    let header = ram.base().checked_sub(address).filter(|n| offset == 0 && (1..=HEADER_PAGE).contains(n));
+    let skip = header.filter(|n| *n <= file_size).unwrap_or(0);
+    let (address, size, file_size) = (address + skip, size - skip.min(size), file_size - skip);
+    let data = &data[skip as usize..];
     if file_size > size || !ram.contains(address, size) {
         return Err(format!(
             "a segment of {size} bytes at {address:#x} lies outside of guest memory ({:#x} to {:#x})",

@@ -1,6 +1,7 @@
 //! RISC-V board `virt`: the memory map and interrupt lines of QEMU's board of that name.
 
 use crate::host::Console;
+use crate::htif::Htif;
 use crate::load::{self, Loaded, does_not_fit};
 use crate::sbi::{self, Outcome};
 use crate::{MachineError, fdt};
@@ -118,7 +119,7 @@ pub struct Board {
     mailbox: Arc<Mailbox>,
     uart: trine_base::DeviceId,
     count_mode: bool,
-    tohost: Option<u64>,
+    htif: Option<Htif>,
     quit: Arc<AtomicBool>,
     /// Why compiled code is not used although it was asked for.
     pub note: Option<String>,
@@ -242,7 +243,7 @@ impl Board {
             mailbox,
             uart,
             count_mode: config.time != TimeSource::Host,
-            tohost: loaded.tohost.filter(|_| !firmware),
+            htif: Htif::of(&loaded).filter(|_| !firmware),
             quit: Arc::new(AtomicBool::new(false)),
             note,
         })
@@ -280,7 +281,8 @@ impl Board {
         let done = Arc::new(AtomicBool::new(false));
         let timers = (!self.count_mode).then(|| timer_thread(self.bus.clone(), done.clone()));
         let end = loop {
-            if let Some(end) = self.step(BUDGET) {
+            let budget = if self.htif.is_some() { HTIF_BUDGET } else { BUDGET };
+            if let Some(end) = self.step(budget) {
                 break end;
             }
         };
@@ -312,7 +314,7 @@ impl Board {
     /// Serves an exit of the vCPU.
     pub fn after(&mut self, exit: Exit) -> Option<End> {
         match exit {
-            Exit::Budget => self.look_at_tohost(),
+            Exit::Budget => self.htif.and_then(|h| h.poll(&self.ram, &self.console)),
             Exit::Idle { deadline } => {
                 self.idle(deadline);
                 None
@@ -350,21 +352,12 @@ impl Board {
         let wait = next.map(|at| Duration::from_nanos(at.saturating_sub(self.clock.now())));
         self.mailbox.park(wait, wanted);
     }
-
-    /// Bare-metal suites report through the word `tohost`: 1 is success, an odd number a failure.
-    fn look_at_tohost(&self) -> Option<End> {
-        let value = self.ram.load(self.tohost?, trine_base::Width::B8)?;
-        match value {
-            0 => None,
-            1 => Some(End::PowerOff),
-            v if v & 1 == 1 => Some(End::Failure((v >> 1) as u32)),
-            _ => None,
-        }
-    }
 }
 
 /// Instructions between looks at things that do not announce themselves.
 const BUDGET: u64 = 10_000_000;
+/// The same where a guest waits for answers through memory.
+const HTIF_BUDGET: u64 = 50_000;
 
 fn wanted(mailbox: &Mailbox) -> bool {
     mailbox.requests.load(Ordering::SeqCst) != 0 || mailbox.limit.load(Ordering::SeqCst) == 0

@@ -56,7 +56,8 @@ pub(crate) fn round_pack<F: Format>(env: &mut Env, negative: bool, exponent: i32
 /// Rounds what is below the normal numbers before rounding; `field` is the (imagined) exponent field.
 #[cold]
 fn round_subnormal<F: Format>(env: &mut Env, negative: bool, field: i32, significand: u64) -> u64 {
-    let tiny = field < 0 || cut::<F>(env, negative, significand).0 <= F::FRACTION * 2 + 1;
+    // With unbounded exponents, would it still be below the normal numbers? Only a carry leads out.
+    let tiny = field < 0 || cut::<F>(env, negative, significand).0 < 2 << F::FRACTION_BITS;
     let shifted = shift_right_sticky(significand, (1 - field) as u32);
     let (kept, inexact) = cut::<F>(env, negative, shifted);
     if inexact {

@@ -1,0 +1,198 @@
+//! Against the host's SSE and FMA units, in the four roundings they have. They detect tininess after
+//! rounding as RISC-V does, so all flags are compared.
+
+#![cfg(target_arch = "x86_64")]
+
+mod common;
+
+use common::{canonical, each, is_nan, is_signaling, run};
+use std::arch::asm;
+use trine_softfloat::{self as sf, DZ, F32, F64, Format, IntKind, NV, NX, OF, Round, UF};
+
+const COUNT: usize = 250_000;
+const ROUNDS: [Round; 4] = [Round::Rne, Round::Rtz, Round::Rdn, Round::Rup];
+/// MXCSR with every exception masked, no flags, to nearest.
+const DEFAULT: u32 = 0x1f80;
+
+fn control(round: Round) -> u32 {
+    let field = match round {
+        Round::Rne => 0,
+        Round::Rdn => 1,
+        Round::Rup => 2,
+        Round::Rtz => 3,
+        Round::Rmm => unreachable!("SSE has no such rounding"),
+    };
+    DEFAULT | field << 13
+}
+
+fn flags(mxcsr: u32) -> u8 {
+    [(1, NV), (4, DZ), (8, OF), (16, UF), (32, NX)]
+        .iter()
+        .filter(|(m, _)| mxcsr & m != 0)
+        .fold(0, |f, (_, b)| f | b)
+}
+
+/// A function that performs one instruction on xmm0, xmm1, xmm2 (or rax) and gives xmm0 and the flags.
+macro_rules! host {
+    ($name:ident, $instruction:literal) => {
+        fn $name(round: Round, [a, b, c]: [u64; 3]) -> (u64, u8) {
+            let mut mxcsr = control(round);
+            let result: u64;
+            // SAFETY: reads and writes `mxcsr` and DEFAULT alone, declares the registers it changes, and
+            // restores MXCSR's control bits.
+            unsafe {
+                asm!(
+                    "movq xmm0, {a}", "movq xmm1, {b}", "movq xmm2, {c}",
+                    "ldmxcsr [{env}]", $instruction, "stmxcsr [{env}]", "ldmxcsr [{default}]",
+                    "movq {a}, xmm0",
+                    a = inout(reg) a => result, b = in(reg) b, c = in(reg) c,
+                    env = in(reg) &mut mxcsr, default = in(reg) &DEFAULT, inout("rax") a => _,
+                    out("xmm0") _, out("xmm1") _, out("xmm2") _, options(nostack),
+                );
+            }
+            (result, flags(mxcsr))
+        }
+    };
+}
+
+host!(add32, "addss xmm0, xmm1");
+host!(sub32, "subss xmm0, xmm1");
+host!(mul32, "mulss xmm0, xmm1");
+host!(div32, "divss xmm0, xmm1");
+host!(sqrt32, "sqrtss xmm0, xmm0");
+host!(fma32, "vfmadd213ss xmm0, xmm1, xmm2");
+host!(fms32, "vfmsub213ss xmm0, xmm1, xmm2");
+host!(fnma32, "vfnmadd213ss xmm0, xmm1, xmm2");
+host!(fnms32, "vfnmsub213ss xmm0, xmm1, xmm2");
+host!(widen, "cvtss2sd xmm0, xmm0");
+host!(from_i32_32, "cvtsi2ss xmm0, eax");
+host!(from_i64_32, "cvtsi2ss xmm0, rax");
+host!(add64, "addsd xmm0, xmm1");
+host!(sub64, "subsd xmm0, xmm1");
+host!(mul64, "mulsd xmm0, xmm1");
+host!(div64, "divsd xmm0, xmm1");
+host!(sqrt64, "sqrtsd xmm0, xmm0");
+host!(fma64, "vfmadd213sd xmm0, xmm1, xmm2");
+host!(fms64, "vfmsub213sd xmm0, xmm1, xmm2");
+host!(fnma64, "vfnmadd213sd xmm0, xmm1, xmm2");
+host!(fnms64, "vfnmsub213sd xmm0, xmm1, xmm2");
+host!(narrow, "cvtsd2ss xmm0, xmm0");
+host!(from_i32_64, "cvtsi2sd xmm0, eax");
+host!(from_i64_64, "cvtsi2sd xmm0, rax");
+
+type Host = fn(Round, [u64; 3]) -> (u64, u8);
+
+/// What the host's result is in RISC-V's terms.
+fn theirs<F: Format>(host: Host, round: Round, args: [u64; 3]) -> (u64, u8) {
+    let (bits, flags) = host(round, args);
+    (canonical::<F>(bits & (F::SIGN | (F::SIGN - 1))), flags)
+}
+
+fn arithmetic<F: Format>(seed: u64, [add, sub, mul, div, sqrt]: [Host; 5]) {
+    each::<F>(COUNT, seed, |args| {
+        let [a, b, _] = args;
+        for r in ROUNDS {
+            assert_eq!(run(r, |e| sf::add::<F>(e, a, b)), theirs::<F>(add, r, args), "add {r:?} {args:x?}");
+            assert_eq!(run(r, |e| sf::sub::<F>(e, a, b)), theirs::<F>(sub, r, args), "sub {r:?} {args:x?}");
+            assert_eq!(run(r, |e| sf::mul::<F>(e, a, b)), theirs::<F>(mul, r, args), "mul {r:?} {args:x?}");
+            assert_eq!(run(r, |e| sf::div::<F>(e, a, b)), theirs::<F>(div, r, args), "div {r:?} {args:x?}");
+            assert_eq!(run(r, |e| sf::sqrt::<F>(e, a)), theirs::<F>(sqrt, r, args), "sqrt {r:?} {args:x?}");
+        }
+        // The root of a number is never halfway between two: both roundings to nearest agree.
+        let nearest = theirs::<F>(sqrt, Round::Rne, args);
+        assert_eq!(run(Round::Rmm, |e| sf::sqrt::<F>(e, a)), nearest, "sqrt Rmm {a:x}");
+    });
+}
+
+fn fused<F: Format>(seed: u64, hosts: [(Host, bool, bool); 4]) {
+    if !is_x86_feature_detected!("fma") {
+        return;
+    }
+    each::<F>(COUNT, seed, |args| {
+        let [a, b, c] = args;
+        for round in ROUNDS {
+            for (host, p, s) in hosts {
+                let (bits, mut flags) = theirs::<F>(host, round, args);
+                // Here RISC-V raises what x86 does not.
+                flags |= if infinity_times_zero::<F>(a, b) { NV } else { 0 };
+                let ours = run(round, |e| sf::fma::<F>(e, a, b, c, p, s));
+                assert_eq!(ours, (bits, flags), "fma {p} {s} {round:?} {args:x?}");
+            }
+        }
+    });
+}
+
+fn infinity_times_zero<F: Format>(a: u64, b: u64) -> bool {
+    let (a, b) = (a & (F::SIGN - 1), b & (F::SIGN - 1));
+    (a == F::INFINITY && b == 0) || (a == 0 && b == F::INFINITY)
+}
+
+fn conversion<F: Format, G: Format>(seed: u64, host: Host) {
+    each::<F>(COUNT * 4, seed, |args| {
+        for r in ROUNDS {
+            let ours = run(r, |e| sf::convert::<F, G>(e, args[0]));
+            assert_eq!(ours, theirs::<G>(host, r, args), "{r:?} {:x}", args[0]);
+        }
+    });
+}
+
+fn from_integers<F: Format>(seed: u64, narrow: Host, wide: Host) {
+    let mut random = common::Random::new(seed);
+    for _ in 0..COUNT {
+        let v = random.next() >> random.below(64);
+        for r in ROUNDS {
+            let args = [v, 0, 0];
+            assert_eq!(
+                run(r, |e| sf::from_int::<F>(e, v, IntKind::I32)),
+                theirs::<F>(narrow, r, args),
+                "{r:?} {v:x}"
+            );
+            assert_eq!(
+                run(r, |e| sf::from_int::<F>(e, v, IntKind::I64)),
+                theirs::<F>(wide, r, args),
+                "{r:?} {v:x}"
+            );
+        }
+    }
+}
+
+#[test]
+fn arithmetic_single() {
+    arithmetic::<F32>(11, [add32, sub32, mul32, div32, sqrt32]);
+}
+
+#[test]
+fn arithmetic_double() {
+    arithmetic::<F64>(12, [add64, sub64, mul64, div64, sqrt64]);
+}
+
+#[test]
+fn fused_single() {
+    fused::<F32>(
+        13,
+        [(fma32, false, false), (fms32, false, true), (fnma32, true, false), (fnms32, true, true)],
+    );
+}
+
+#[test]
+fn fused_double() {
+    fused::<F64>(
+        14,
+        [(fma64, false, false), (fms64, false, true), (fnma64, true, false), (fnms64, true, true)],
+    );
+}
+
+#[test]
+fn conversions() {
+    conversion::<F32, F64>(15, widen);
+    conversion::<F64, F32>(16, narrow);
+    from_integers::<F32>(17, from_i32_32, from_i64_32);
+    from_integers::<F64>(18, from_i32_64, from_i64_64);
+}
+
+/// The masks that the oracles rest on.
+#[test]
+fn nan_predicates() {
+    assert!(is_nan::<F32>(0x7f80_0001) && is_signaling::<F32>(0xff80_0001));
+    assert!(is_nan::<F64>(F64::NAN) && !is_signaling::<F64>(F64::NAN));
+}
