@@ -1,9 +1,9 @@
 //! IEEE 754 binary32 and binary64 in integers, with RISC-V's choices: bit-exact results and flags.
 //!
-//! * [`env`]: rounding directions and exception flags.
-//! * [`format`]: the two formats, taken apart; [`round`]: rounded and put together again.
-//! * [`arith`]: add, subtract, multiply; [`div`]: divide and square root; [`fma`]: fused.
-//! * [`compare`]: comparisons, minimum, maximum, classes; [`convert`]: between formats and integers.
+//! * [`mod@env`]: rounding directions and exception flags.
+//! * [`mod@format`]: the two formats, taken apart; [`mod@round`]: rounded and put together again.
+//! * [`mod@arith`]: add, subtract, multiply; [`mod@div`]: divide and square root; [`mod@fma`]: fused.
+//! * [`mod@compare`]: comparisons, minimum, maximum, classes; [`mod@convert`]: between formats and integers.
 //!
 //! A value is carried as a `u64`; binary32 uses the low half, and the upper half is ignored in
 //! operands and zero in results. Where IEEE 754-2019 leaves a choice, this is what the RISC-V

@@ -113,7 +113,7 @@ fn overflow_by_direction() {
 fn ties_away() {
     assert_eq!(add32(Rne, ONE, 0x3380_0000), (ONE, NX));
     assert_eq!(add32(Rmm, ONE, 0x3380_0000), (ONE + 1, NX));
-    assert_eq!(add32(Rmm, ONE | NEG, 0xb380_0000), (ONE + 1 | NEG, NX));
+    assert_eq!(add32(Rmm, ONE | NEG, 0xb380_0000), ((ONE + 1) | NEG, NX));
     assert_eq!(add32(Rmm, ONE, 0x337f_ffff), (ONE, NX));
 }
 

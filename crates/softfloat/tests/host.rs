@@ -1,5 +1,9 @@
 //! Against the host's SSE and FMA units, in the four roundings they have. They detect tininess after
 //! rounding as RISC-V does, so all flags are compared.
+//!
+//! For the fifth, to nearest with ties away, the values are `apfloat.rs`'s; the flags are compared here.
+//! They are those of ties to even: the numbers just below a power of two are odd, so both directions
+//! reach the smallest normal number, or pass the largest one, from the same values.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -7,7 +11,7 @@ mod common;
 
 use common::{canonical, each, is_nan, is_signaling, run};
 use std::arch::asm;
-use trine_softfloat::{self as sf, DZ, F32, F64, Format, IntKind, NV, NX, OF, Round, UF};
+use trine_softfloat::{self as sf, DZ, Env, F32, F64, Format, IntKind, NV, NX, OF, Round, UF};
 
 const COUNT: usize = 250_000;
 const ROUNDS: [Round; 4] = [Round::Rne, Round::Rtz, Round::Rdn, Round::Rup];
@@ -98,10 +102,19 @@ fn arithmetic<F: Format>(seed: u64, [add, sub, mul, div, sqrt]: [Host; 5]) {
             assert_eq!(run(r, |e| sf::div::<F>(e, a, b)), theirs::<F>(div, r, args), "div {r:?} {args:x?}");
             assert_eq!(run(r, |e| sf::sqrt::<F>(e, a)), theirs::<F>(sqrt, r, args), "sqrt {r:?} {args:x?}");
         }
+        away(|e| sf::add::<F>(e, a, b), add, args);
+        away(|e| sf::sub::<F>(e, a, b), sub, args);
+        away(|e| sf::mul::<F>(e, a, b), mul, args);
+        away(|e| sf::div::<F>(e, a, b), div, args);
         // The root of a number is never halfway between two: both roundings to nearest agree.
         let nearest = theirs::<F>(sqrt, Round::Rne, args);
         assert_eq!(run(Round::Rmm, |e| sf::sqrt::<F>(e, a)), nearest, "sqrt Rmm {a:x}");
     });
+}
+
+/// Compares the flags of `op`, ties away, with the host's, ties to even.
+fn away(op: impl FnOnce(&mut Env) -> u64, host: Host, args: [u64; 3]) {
+    assert_eq!(run(Round::Rmm, op).1, host(Round::Rne, args).1, "flags Rmm {args:x?}");
 }
 
 fn fused<F: Format>(seed: u64, hosts: [(Host, bool, bool); 4]) {
@@ -119,6 +132,9 @@ fn fused<F: Format>(seed: u64, hosts: [(Host, bool, bool); 4]) {
                 assert_eq!(ours, (bits, flags), "fma {p} {s} {round:?} {args:x?}");
             }
         }
+        if !infinity_times_zero::<F>(a, b) {
+            hosts.map(|(host, p, s)| away(|e| sf::fma::<F>(e, a, b, c, p, s), host, args));
+        }
     });
 }
 
@@ -133,6 +149,7 @@ fn conversion<F: Format, G: Format>(seed: u64, host: Host) {
             let ours = run(r, |e| sf::convert::<F, G>(e, args[0]));
             assert_eq!(ours, theirs::<G>(host, r, args), "{r:?} {:x}", args[0]);
         }
+        away(|e| sf::convert::<F, G>(e, args[0]), host, args);
     });
 }
 
