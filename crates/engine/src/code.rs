@@ -54,6 +54,14 @@ impl CodeMemory {
         Some(self.execute + at)
     }
 
+    /// The code from the executable address `at` to the end.
+    pub fn read(&self, at: usize) -> Vec<u8> {
+        let offset = at.wrapping_sub(self.execute).min(self.used);
+        // SAFETY: inside the readable mapping; nobody writes it meanwhile.
+        unsafe { std::slice::from_raw_parts((self.execute + offset) as *const u8, self.used - offset) }
+            .to_vec()
+    }
+
     /// Overwrites four bytes of code at the executable address `at`.
     pub fn patch(&mut self, at: usize, value: i32) {
         let offset = at.wrapping_sub(self.execute);

@@ -28,6 +28,8 @@ pub struct Frame {
     pub guest_mxcsr: Cell<u32>,
     /// MXCSR that Rust code runs under.
     pub host_mxcsr: Cell<u32>,
+    /// What a binary32 is ored with to become a NaN box in a 64-bit register.
+    pub nan_box: [u64; 2],
     /// 1 while the host's MXCSR is the guest's.
     pub fp_live: Cell<u32>,
     /// Rust functions that the thunks call: slow path, helper.
@@ -55,6 +57,7 @@ impl Default for Frame {
             args: [const { Cell::new(0) }; 4],
             guest_mxcsr: Cell::new(DEFAULT_MXCSR),
             host_mxcsr: Cell::new(DEFAULT_MXCSR),
+            nan_box: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
             functions: [const { Cell::new(0) }; 2],
             thunks: [const { Cell::new(0) }; 4],

@@ -138,6 +138,13 @@ impl<I: Isa> Engine<I> {
         }
     }
 
+    /// The code of the block at a physical address, in the current mode, for listings.
+    pub fn code_at(&self, start: u64) -> Vec<u8> {
+        let block = self.store.find(start, self.core.mode.get());
+        let code = block.map_or(0, |b| b.code.get());
+        self.compiler.as_ref().filter(|_| code != 0).map_or(Vec::new(), |c| c.bytes(code))
+    }
+
     /// Every block, for listings.
     pub fn blocks(&self) -> &Store<I> {
         &self.store

@@ -133,7 +133,9 @@ fn fused<F: Format>(seed: u64, hosts: [(Host, bool, bool); 4]) {
             }
         }
         if !infinity_times_zero::<F>(a, b) {
-            hosts.map(|(host, p, s)| away(|e| sf::fma::<F>(e, a, b, c, p, s), host, args));
+            for (host, p, s) in hosts {
+                away(|e| sf::fma::<F>(e, a, b, c, p, s), host, args);
+            }
         }
     });
 }

@@ -419,12 +419,6 @@ impl Asm {
         self.bytes(&[0x0f, 0x90 | cc as u8]);
         self.modrm_reg(0, d);
     }
-    /// `and dl, s` and the like of byte registers: `op` of 8 bits.
-    pub fn alu8(&mut self, op: Alu, d: Reg, s: Reg) {
-        self.rex(false, d, 0, s, true);
-        self.byte((op as u8) << 3 | 2);
-        self.modrm_reg(d, s);
-    }
     /// `cmovcc d, s`.
     pub fn cmov(&mut self, cc: Cc, w: bool, d: Reg, s: Reg) {
         self.op_rr(0, w, &[0x0f, 0x40 | cc as u8], d, s, false);
@@ -560,9 +554,11 @@ impl Asm {
     pub fn xorps(&mut self, d: Xmm, s: Xmm) {
         self.op_rr(0, false, &[0x0f, 0x57], d, s, false);
     }
-    /// `orps d, s`.
-    pub fn orps(&mut self, d: Xmm, s: Xmm) {
-        self.op_rr(0, false, &[0x0f, 0x56], d, s, false);
+    /// `vorps d, d, [m]` of any alignment.
+    pub fn vorps_mem(&mut self, d: Xmm, m: Mem) {
+        self.vex(1, 0, false, d, m.index.unwrap_or(0), m.base, d);
+        self.byte(0x56);
+        self.modrm_mem(d, m);
     }
     /// Fused multiply-add, form 213: `d = ±(v × d) ± s`. `op`: `madd` a9, `msub` ab, `nmadd` ad,
     /// `nmsub` af.

@@ -9,9 +9,8 @@ use super::side::Kind;
 use trine_ir::inst::{Class, Inst, Val};
 use trine_ir::{Fmt, Fp, IntTy, Isa, Round, Rounding, Sign};
 
-/// Vector scratch registers.
+/// Vector scratch register.
 const X0: Xmm = 14;
-const X1: Xmm = 15;
 
 /// The canonical NaN.
 fn nan(double: bool) -> u64 {
@@ -215,10 +214,9 @@ impl<I: Isa> Emit<'_, I> {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
         self.a.comis(0x2e, double, a, b);
-        self.a.setcc(Cc::Equal, RAX);
-        self.a.setcc(Cc::NoParity, RCX);
-        self.a.alu8(Alu::And, RAX, RCX);
-        self.a.movzx(1, d, RAX);
+        self.flag_to(Cc::Equal, d);
+        self.flag_to(Cc::NoParity, RCX);
+        self.a.alu(Alu::And, false, d, RCX);
     }
 
     /// `a < b` as `b > a`: unordered then gives 0.
@@ -226,8 +224,7 @@ impl<I: Isa> Emit<'_, I> {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
         self.a.comis(0x2f, double, b, a);
-        self.a.setcc(cc, RAX);
-        self.a.movzx(1, d, RAX);
+        self.flag_to(cc, d);
     }
 
     fn number_to_int(&mut self, op: Fp, ty: IntTy, rounding: Rounding, double: bool, args: [Val; 3]) {
@@ -304,10 +301,7 @@ impl<I: Isa> Emit<'_, I> {
 
     fn nan_box(&mut self, v: Val) {
         let d = self.def_fp_from(v);
-        // All ones shifted up by 32.
-        self.a.mov_imm(RAX, 0xffff_ffff_0000_0000);
-        self.a.movq_to(true, X1, RAX);
-        self.a.orps(d, X1);
+        self.a.vorps_mem(d, self.l.nan_box());
     }
 
     fn nan_unbox(&mut self, v: Val) {

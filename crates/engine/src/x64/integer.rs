@@ -240,8 +240,14 @@ impl<I: Isa> Emit<'_, I> {
     pub fn compare(&mut self, op: Cmp, bits: u8, x: Val, y: Val) {
         let cc = self.flags(op, bits, x, y);
         let d = self.def();
-        self.a.setcc(cc, RAX);
-        self.a.movzx(1, d, RAX);
+        self.flag_to(cc, d);
+    }
+
+    /// A condition as 0 or 1. Moves leave the flags alone, and a register that was just written has
+    /// no old value for `setcc` to wait for.
+    pub fn flag_to(&mut self, cc: Cc, d: Reg) {
+        self.a.mov_imm(d, 0);
+        self.a.setcc(cc, d);
     }
 
     /// `op bits x`.

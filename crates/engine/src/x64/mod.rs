@@ -141,6 +141,11 @@ impl<I: Isa> Compiler<I> {
         Compiled::Done(size)
     }
 
+    /// The bytes of code from `at` to the end of what was made last.
+    pub fn bytes(&self, at: usize) -> Vec<u8> {
+        self.memory.read(at)
+    }
+
     /// Runs generated code until it leaves.
     pub fn enter(&mut self, core: &Core<I>, at: usize) -> Left {
         let out = (self.enter)(thunks::state_of(core), at, &core.mailbox.limit);

@@ -83,6 +83,8 @@ impl Layout {
         guest_mxcsr guest_mxcsr;
         /// Rust's MXCSR.
         host_mxcsr host_mxcsr;
+        /// What makes a NaN box.
+        nan_box nan_box;
         /// Which of them is loaded.
         fp_live fp_live;
     }
