@@ -1,12 +1,14 @@
 //! Is it the CPU that its manual describes? Three witnesses: the interpreter, the compiler, and
 //! somebody who is not us.
 //!
+//! * [`bare`]: small programs on a bare hart.
 //! * [`random`]: the source of random numbers, the same for the same seed.
 //! * [`program`]: random programs as static executables for Linux.
 //! * [`user`]: the least of a Linux that they need, over either engine.
 //! * [`differential`]: the same program under QEMU and under both engines, compared.
 //! * [`lines`]: one instruction a line, state before and after.
 
+pub mod bare;
 pub mod differential;
 pub mod lines;
 pub mod program;

@@ -1,0 +1,102 @@
+//! Small programs on a bare hart, for tests: assembly with labels, both engines, one state.
+
+use std::sync::Arc;
+use trine_base::{Bus, CountClock, Mailbox, Vcpu, Width};
+use trine_engine::{Engine, Tier, Time};
+use trine_isa_riscv::{Config, Rv64, asm};
+use trine_memory::Ram;
+
+/// Start of RAM, and of the program.
+pub const BASE: u64 = 0x8000_0000;
+/// Size of RAM.
+pub const SIZE: u64 = 8 << 20;
+
+/// A hart in M mode at [`BASE`], nothing below it.
+pub struct Bare {
+    /// The hart.
+    pub vcpu: Engine<Rv64>,
+    /// Its memory.
+    pub ram: Arc<Ram>,
+}
+
+/// Assembles lines; `name:` is a label, `@name` its distance from the instruction.
+/// Gives the code.
+///
+/// # Panics
+/// Where a line is no instruction: this is for tests.
+pub fn assemble(text: &str) -> Vec<u8> {
+    let lines: Vec<&str> =
+        text.lines().map(|l| l.split('#').next().unwrap_or("").trim()).filter(|l| !l.is_empty()).collect();
+    let size = |l: &str| if l.ends_with(':') { 0 } else { 4 - 2 * l.starts_with("c.") as u64 };
+    let mut labels = std::collections::BTreeMap::new();
+    let mut at = 0;
+    for l in &lines {
+        if let Some(name) = l.strip_suffix(':') {
+            labels.insert(name, at);
+        }
+        at += size(l);
+    }
+    let mut code = Vec::new();
+    for l in lines.iter().filter(|l| !l.ends_with(':')) {
+        let mut line = l.to_string();
+        for (name, target) in labels.iter().rev() {
+            line = line.replace(&format!("@{name}"), &(*target as i64 - code.len() as i64).to_string());
+        }
+        let (word, bytes) = asm::assemble(&line, false).unwrap_or_else(|e| panic!("{e}"));
+        code.extend_from_slice(&word.to_le_bytes()[..bytes as usize]);
+    }
+    code
+}
+
+impl Bare {
+    /// A hart about to run `program`.
+    ///
+    /// # Panics
+    /// As [`assemble`].
+    pub fn new(tier: Tier, program: &str) -> Bare {
+        let ram = Arc::new(Ram::new(BASE, SIZE).unwrap_or_else(|e| panic!("{e}")));
+        ram.write(BASE, &assemble(program));
+        let mailbox = Arc::new(Mailbox::new());
+        let clock = Arc::new(CountClock::new(1, 0));
+        let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
+        let config = Config { hart: 0, firmware: false };
+        let (mut vcpu, _) = Engine::new(config, ram.clone(), bus, Time::Count(clock), mailbox, tier);
+        vcpu.set_warm(1);
+        vcpu.set_pc(BASE);
+        Bare { vcpu, ram }
+    }
+
+    /// Reads a register by its name.
+    ///
+    /// # Panics
+    /// Where there is none of that name.
+    pub fn get(&self, name: &str) -> u64 {
+        let found = self.vcpu.registers().iter().find(|r| r.name == name);
+        self.vcpu.get(found.unwrap_or_else(|| panic!("there is no register {name}")).slot)
+    }
+
+    /// Writes a double-word of memory.
+    pub fn poke(&self, at: u64, value: u64) {
+        self.ram.store(at, Width::B8, value);
+    }
+}
+
+/// Runs a program in both engines for `budget` instructions, after `setup`; all registers must
+/// agree. Gives the compiled one.
+///
+/// # Panics
+/// Where they do not agree.
+pub fn both(budget: u64, program: &str, setup: impl Fn(&mut Bare)) -> Bare {
+    let [a, b] = [Tier::Interp, Tier::Baseline].map(|tier| {
+        let mut bare = Bare::new(tier, program);
+        setup(&mut bare);
+        bare.vcpu.run(budget);
+        bare
+    });
+    for r in a.vcpu.registers() {
+        assert_eq!(a.vcpu.get(r.slot), b.vcpu.get(r.slot), "{} in interpreter and compiler", r.name);
+    }
+    assert_eq!((a.vcpu.pc(), a.vcpu.count()), (b.vcpu.pc(), b.vcpu.count()), "pc and count");
+    assert!(b.vcpu.stats().entered > 0, "nothing was compiled");
+    b
+}

@@ -1,0 +1,262 @@
+//! Page walks (priv 12.3 to 12.5), physical memory protection (priv 3.7), and what depends on them
+//! in both engines.
+
+use trine_base::Vcpu;
+use trine_conformance::bare::{BASE, Bare, both};
+use trine_engine::Tier;
+use trine_ir::{Access, Isa};
+use trine_isa_riscv::Rv64;
+use trine_isa_riscv::state::{self, level, mstatus};
+
+const V: u64 = 1;
+const R: u64 = 2;
+const W: u64 = 4;
+const X: u64 = 8;
+const U: u64 = 16;
+const G: u64 = 32;
+const A: u64 = 64;
+const D: u64 = 128;
+
+/// Tables at these addresses: root, middle, last.
+const ROOT: u64 = BASE + 0x10_0000;
+const MIDDLE: u64 = BASE + 0x10_1000;
+const LAST: u64 = BASE + 0x10_2000;
+/// The page that is mapped.
+const FRAME: u64 = BASE + 0x20_0000;
+/// Its virtual address: entries 1, 2, 3 of the tables.
+const VIRTUAL: u64 = 1 << 30 | 2 << 21 | 3 << 12;
+
+fn entry(physical: u64, flags: u64) -> u64 {
+    physical >> 12 << 10 | flags
+}
+
+/// A hart in S mode with three levels of tables and one leaf at `at_level` (0 is a page of 4 KiB).
+fn mapped(at_level: u32, leaf: u64, mode: u64) -> Bare {
+    let mut bare = Bare::new(Tier::Interp, "addi zero, zero, 0");
+    let tables = [(ROOT + 8, MIDDLE), (MIDDLE + 16, LAST), (LAST + 24, 0)];
+    let depth = 2 - at_level as usize;
+    for (at, next) in &tables[..depth] {
+        bare.poke(*at, entry(*next, V));
+    }
+    bare.poke(tables[depth].0, leaf);
+    bare.vcpu.set(state::SATP, mode << 60 | ROOT >> 12);
+    bare.vcpu.set(state::PMPCFG0, 0x1f);
+    bare.vcpu.set(state::PMPADDR, (1 << 54) - 1);
+    bare.vcpu.set(state::PRIV, level::S);
+    bare
+}
+
+/// Physical page or cause.
+fn walk(bare: &Bare, address: u64, access: Access) -> Result<u64, u64> {
+    let core = bare.vcpu.core();
+    Rv64::walk(core, core.mode.get(), address, access).map(|m| m.page).map_err(|t| {
+        assert_eq!(t.value, address);
+        t.cause
+    })
+}
+
+const READ: Access = Access::Read;
+const WRITE: Access = Access::Write;
+const EXECUTE: Access = Access::Execute;
+
+#[test]
+fn permissions_of_a_page() {
+    use level::{S, U as USER};
+    let sum = mstatus::SUM;
+    let mxr = mstatus::MXR;
+    let good = Ok(FRAME);
+    #[rustfmt::skip]
+    let lines: &[(u64, u64, u64, Access, Result<u64, u64>)] = &[
+        // flags, level, status, access, result
+        (V | R | A,             S,    0,   READ,    good),
+        (V | R | A,             S,    0,   WRITE,   Err(15)),
+        (V | R | A,             S,    0,   EXECUTE, Err(12)),
+        (V | R | W | A | D,     S,    0,   WRITE,   good),
+        (V | X | A,             S,    0,   EXECUTE, good),
+        (V | X | A,             S,    0,   READ,    Err(13)),
+        (V | X | A,             S,    mxr, READ,    good),
+        (R | A,                 S,    0,   READ,    Err(13)),
+        (V | W | A | D,         S,    0,   WRITE,   Err(15)),
+        (V | W | X | A | D,     S,    0,   EXECUTE, Err(12)),
+        (V | R | U | A,         S,    0,   READ,    Err(13)),
+        (V | R | U | A,         S,    sum, READ,    good),
+        (V | R | X | U | A,     S,    sum, EXECUTE, Err(12)),
+        (V | R | X | U | A,     USER, 0,   EXECUTE, good),
+        (V | R | A,             USER, 0,   READ,    Err(13)),
+        (V | R | W | U | A | D, USER, 0,   WRITE,   good),
+        (V | R,                 S,    0,   READ,    Err(13)),
+        (V | R | W | A,         S,    0,   WRITE,   Err(15)),
+        (V | R | W | A,         S,    0,   READ,    good),
+        (V | R | A | G,         S,    0,   READ,    good),
+        (V | R | A | 1 << 54,   S,    0,   READ,    Err(13)),
+        (V | R | A | 1 << 63,   S,    0,   READ,    Err(13)),
+    ];
+    for (n, &(flags, at, status, access, want)) in lines.iter().enumerate() {
+        let mut bare = mapped(0, entry(FRAME, flags), 8);
+        bare.vcpu.set(state::PRIV, at);
+        let old = bare.vcpu.get(state::MSTATUS);
+        bare.vcpu.set(state::MSTATUS, old | status);
+        assert_eq!(walk(&bare, VIRTUAL + 0x123, access), want, "line {n}");
+    }
+}
+
+#[test]
+fn large_pages_and_their_alignment() {
+    for (at_level, offset) in [(1, 0x3000), (2, 2 << 21 | 0x3000)] {
+        // RAM starts at 2 GiB: aligned for every size.
+        let bare = mapped(at_level, entry(BASE, V | R | A), 8);
+        assert_eq!(walk(&bare, VIRTUAL, READ), Ok(BASE + offset));
+        let bare = mapped(at_level, entry(BASE + 0x1000, V | R | A), 8);
+        assert_eq!(walk(&bare, VIRTUAL, READ), Err(13), "a misaligned large page");
+    }
+}
+
+#[test]
+fn pointers_have_no_flags_of_leaves() {
+    for flags in [A, D, U] {
+        let bare = mapped(0, entry(FRAME, V | R | A), 8);
+        bare.poke(MIDDLE + 16, entry(LAST, V | flags));
+        assert_eq!(walk(&bare, VIRTUAL, READ), Err(13));
+    }
+    let bare = mapped(0, entry(FRAME, V), 8);
+    assert_eq!(walk(&bare, VIRTUAL, READ), Err(13), "a pointer at the last level");
+}
+
+#[test]
+fn addresses_must_be_canonical() {
+    let bare = mapped(0, entry(FRAME, V | R | A), 8);
+    assert_eq!(walk(&bare, VIRTUAL | 1 << 39, READ), Err(13));
+    assert_eq!(walk(&bare, VIRTUAL | 1 << 38, READ), Err(13));
+    // Entry 511 of the root: the top of the address space.
+    bare.poke(ROOT + 511 * 8, entry(BASE, V | R | A));
+    assert_eq!(walk(&bare, 0xffff_ffff_c000_0000, READ), Ok(BASE));
+    assert_eq!(walk(&bare, 0x0000_007f_c000_0000, READ), Err(13));
+}
+
+#[test]
+fn sv48_has_a_level_more() {
+    let mut bare = mapped(0, entry(FRAME, V | R | A), 8);
+    let top = BASE + 0x10_3000;
+    bare.poke(top + 8 * 5, entry(ROOT, V));
+    bare.vcpu.set(state::SATP, 9 << 60 | top >> 12);
+    assert_eq!(walk(&bare, 5 << 39 | VIRTUAL, READ), Ok(FRAME));
+    assert_eq!(walk(&bare, VIRTUAL, READ), Err(13));
+}
+
+#[test]
+fn hardware_sets_accessed_and_dirty_where_it_may() {
+    let mut bare = mapped(0, entry(FRAME, V | R | W), 8);
+    bare.vcpu.set(state::MENVCFG, 1 << 61);
+    assert_eq!(walk(&bare, VIRTUAL, READ), Ok(FRAME));
+    assert_eq!(bare.ram.load(LAST + 24, trine_base::Width::B8), Some(entry(FRAME, V | R | W | A)));
+    assert_eq!(walk(&bare, VIRTUAL, WRITE), Ok(FRAME));
+    assert_eq!(bare.ram.load(LAST + 24, trine_base::Width::B8), Some(entry(FRAME, V | R | W | A | D)));
+}
+
+#[test]
+fn tables_outside_of_memory_are_access_faults() {
+    let bare = mapped(0, entry(FRAME, V | R | A), 8);
+    bare.poke(ROOT + 8, entry(0x1000, V));
+    assert_eq!(walk(&bare, VIRTUAL, READ), Err(5));
+    assert_eq!(walk(&bare, VIRTUAL, EXECUTE), Err(1));
+}
+
+#[test]
+fn protection_entries_match_in_order() {
+    let napot = |base: u64, size: u64| (base >> 2) | ((size >> 3) - 1);
+    let mut bare = mapped(0, entry(FRAME, V | R | W | A | D), 8);
+    // Entry 0: the frame's page, read only; entry 1: everything.
+    bare.vcpu.set(state::PMPADDR, napot(FRAME, 0x1000));
+    bare.vcpu.set(state::PMPADDR + 1, (1 << 54) - 1);
+    bare.vcpu.set(state::PMPCFG0, 0x1f << 8 | 0x19);
+    assert_eq!(walk(&bare, VIRTUAL, READ), Ok(FRAME));
+    assert_eq!(walk(&bare, VIRTUAL, WRITE), Err(7));
+    // M mode passes unless the entry is locked.
+    bare.vcpu.set(state::PRIV, level::M);
+    assert_eq!(walk(&bare, FRAME, WRITE), Ok(FRAME));
+    bare.vcpu.set(state::PMPCFG0, 0x1f << 8 | 0x99);
+    assert_eq!(walk(&bare, FRAME, WRITE), Err(7));
+    // Top of range: entry 0 ends where the frame starts, entry 1 covers it without rights.
+    bare.vcpu.set(state::PRIV, level::S);
+    bare.vcpu.set(state::PMPADDR, FRAME >> 2);
+    bare.vcpu.set(state::PMPADDR + 1, (FRAME + 0x1000) >> 2);
+    bare.vcpu.set(state::PMPCFG0, 0x08 << 8 | 0x0f);
+    assert_eq!(walk(&bare, VIRTUAL, READ), Err(5));
+    // Nothing matches: S has no rights, M has all.
+    bare.vcpu.set(state::PMPCFG0, 0);
+    assert_eq!(walk(&bare, VIRTUAL, READ), Err(5));
+}
+
+#[test]
+fn mprv_makes_machine_mode_see_with_other_eyes() {
+    let mut bare = mapped(0, entry(FRAME, V | R | A), 8);
+    bare.vcpu.set(state::PRIV, level::M);
+    assert_eq!(walk(&bare, FRAME, READ), Ok(FRAME));
+    let old = bare.vcpu.get(state::MSTATUS);
+    bare.vcpu.set(state::MSTATUS, old | mstatus::MPRV | 1 << 11);
+    assert_eq!(walk(&bare, VIRTUAL, READ), Ok(FRAME));
+    assert_eq!(walk(&bare, FRAME, READ), Err(13));
+    assert_eq!(walk(&bare, FRAME, EXECUTE), Ok(FRAME), "fetches are not affected");
+}
+
+/// Sv39 with the program's first gigabyte mapped to itself and one page of data at [`VIRTUAL`].
+fn paged(bare: &mut Bare) {
+    bare.poke(ROOT + 8, entry(MIDDLE, V));
+    bare.poke(MIDDLE + 16, entry(LAST, V));
+    bare.poke(LAST + 24, entry(FRAME, V | R | W | A | D));
+    bare.poke(ROOT + 16, entry(BASE, V | R | W | X | A | D));
+    bare.poke(FRAME + 0xff8, 0x1122_3344_5566_7788);
+    bare.vcpu.set(state::SATP, 8 << 60 | ROOT >> 12);
+    bare.vcpu.set(state::PMPCFG0, 0x1f);
+    bare.vcpu.set(state::PMPADDR, (1 << 54) - 1);
+    bare.vcpu.set(state::MEDELEG, 0xb3ff);
+    bare.vcpu.set(state::STVEC, BASE + 0x400);
+    bare.vcpu.set(state::PRIV, level::S);
+    // The handler: stays where it is.
+    bare.ram.write(BASE + 0x400, &0x0000_006fu32.to_le_bytes());
+    bare.vcpu.set(state::X + 10, VIRTUAL + 0xff8);
+}
+
+#[test]
+fn an_access_that_crosses_into_a_missing_page_changes_nothing() {
+    let bare = both(20, "ld a1, 0(a0)\naddi a2, zero, 1\nsd a2, 4(a0)\naddi a2, zero, 2", paged);
+    assert_eq!(bare.get("a1"), 0x1122_3344_5566_7788);
+    assert_eq!((bare.get("scause"), bare.get("stval"), bare.get("sepc")), (15, VIRTUAL + 0x1000, BASE + 8));
+    assert_eq!(bare.get("a2"), 1);
+    assert_eq!(bare.ram.load(FRAME + 0xff8, trine_base::Width::B8), Some(0x1122_3344_5566_7788));
+}
+
+#[test]
+fn stale_translations_go_with_sfence_vma() {
+    // Reads, unmaps the page through its entry, fences, reads again.
+    let bare = both(
+        60,
+        "ld a1, 0(a0)
+         sd zero, 0(a3)
+         sfence.vma a0, zero
+         ld a2, 0(a0)",
+        |bare| {
+            paged(bare);
+            bare.vcpu.set(state::X + 13, LAST + 24);
+        },
+    );
+    assert_eq!((bare.get("scause"), bare.get("stval"), bare.get("a2")), (13, VIRTUAL + 0xff8, 0));
+}
+
+#[test]
+fn an_instruction_may_lie_in_two_pages() {
+    // `addi a1, a1, 1` with two bytes in one page and two in the next, in a loop.
+    let bare = both(200, "jal zero, 4092", |bare| {
+        let mut at = BASE + 0xffc;
+        for line in ["c.addi a2, 1", "addi a1, a1, 1", "c.addi a3, -1"] {
+            let (word, bytes) = trine_isa_riscv::asm::assemble(line, false).unwrap();
+            bare.ram.write(at, &word.to_le_bytes()[..bytes as usize]);
+            at += bytes as u64;
+        }
+        let (word, _) = trine_isa_riscv::asm::assemble("bne a3, zero, -8", false).unwrap();
+        bare.ram.write(at, &word.to_le_bytes());
+        bare.ram.write(at + 4, &0x0000_006fu32.to_le_bytes());
+        bare.vcpu.set(state::X + 13, 20);
+    });
+    assert_eq!((bare.get("a1"), bare.get("a2")), (20, 20));
+}
