@@ -4,6 +4,7 @@ mod bench;
 mod floors;
 mod tasks;
 mod tools;
+mod torture;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -22,6 +22,14 @@ const QUICK: &[Part] = &[
 const SLOW: &[Part] = &[
     ("lockstep", "interpreter and compiler side by side over a whole boot", lockstep),
     ("boots", "20 boots in a row", || (0..20).try_for_each(|_| boot_with("baseline"))),
+    ("torture-O0", "GCC's c-torture/execute inside the machine, -O0", || crate::torture::run("-O0")),
+    ("torture-O2", "GCC's c-torture/execute inside the machine, -O2", || crate::torture::run("-O2")),
+    ("fuzz-decode", "10 minutes of fuzzing", || fuzz("decode")),
+    ("fuzz-walk", "10 minutes of fuzzing", || fuzz("walk")),
+    ("fuzz-virtio", "10 minutes of fuzzing", || fuzz("virtio")),
+    ("fuzz-load", "10 minutes of fuzzing", || fuzz("load")),
+    ("fuzz-archive", "10 minutes of fuzzing", || fuzz("archive")),
+    ("fuzz-tree", "10 minutes of fuzzing", || fuzz("tree")),
     ("differential-long", "random programs against QEMU, 10 million instructions", || {
         differential(900, 1000)
     }),
@@ -91,6 +99,24 @@ fn boot() -> Result<(), String> {
 
 fn lockstep() -> Result<(), String> {
     machine(&["--lockstep", "--append", "trine.exec=/bin/true"], "").map(drop)
+}
+
+/// Runs a fuzz target from its seeds and reports its coverage.
+fn fuzz(target: &str) -> Result<(), String> {
+    let dir = tools::root().join("fuzz");
+    std::fs::create_dir_all(dir.join("corpus").join(target)).map_err(|e| e.to_string())?;
+    let status = Command::new(env!("CARGO"))
+        .args(["fuzz", "run", target, &format!("corpus/{target}"), &format!("seeds/{target}"), "--"])
+        .args(["-max_total_time=600", "-print_final_stats=1"])
+        // libFuzzer's instrumentation is not stable yet.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .current_dir(&dir)
+        .status();
+    match status {
+        Ok(s) if s.success() => Ok(()),
+        Ok(s) => Err(format!("{s} (cargo-fuzz has to be there: cargo install cargo-fuzz)")),
+        Err(e) => Err(e.to_string()),
+    }
 }
 
 fn differential(programs: usize, seed: u64) -> Result<(), String> {

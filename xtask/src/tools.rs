@@ -21,7 +21,7 @@ fn say(text: &str, _done: u64, _of: u64) {
 }
 
 /// A set of packages unpacked with all they need.
-fn unpacked(name: &str, suite: &str, packages: &[&str], closure: bool) -> Result<PathBuf, String> {
+pub fn unpacked(name: &str, suite: &str, packages: &[&str], closure: bool) -> Result<PathBuf, String> {
     let dest = root().join("target/tools").join(name);
     if dest.join("complete").exists() {
         return Ok(dest);

@@ -67,25 +67,29 @@ fn stranger(bytes: &[u8]) -> Option<String> {
 
 /// Loads a kernel: an `Image` (also in its PE form) or an ELF file.
 pub fn kernel(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
-    let bytes = read(path)?;
+    kernel_bytes(ram, &read(path)?, path)
+}
+
+/// Loads a kernel that was read from `path`.
+pub fn kernel_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<Loaded, MachineError> {
     let bad = |what: String| MachineError::Image { path: path.into(), what };
     if bytes.starts_with(b"\x7fELF") {
-        return elf(ram, path);
+        return elf_bytes(ram, bytes, path);
     }
     if bytes.get(0x38..0x3c) != Some(b"RSC\x05") {
-        let what = stranger(&bytes)
+        let what = stranger(bytes)
             .unwrap_or_else(|| "this is no riscv64 kernel: neither an Image nor an ELF file".into());
         return Err(bad(what));
     }
     let short = || bad("the kernel's header is cut off: the file is damaged".into());
-    let offset = u64_at(&bytes, 8).ok_or_else(short)?;
-    let size = u64_at(&bytes, 16).ok_or_else(short)?;
+    let offset = u64_at(bytes, 8).ok_or_else(short)?;
+    let size = u64_at(bytes, 16).ok_or_else(short)?;
     if offset % KERNEL_ALIGN != 0 || offset > 1 << 30 || size > 1 << 32 {
         return Err(bad(format!(
             "its header asks for offset {offset:#x} and size {size:#x}: the file is damaged"
         )));
     }
-    if let Some(file_size) = pe_size(&bytes)
+    if let Some(file_size) = pe_size(bytes)
         && file_size > bytes.len() as u64
     {
         return Err(bad(format!(
@@ -98,7 +102,7 @@ pub fn kernel(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
     if !ram.contains(at, need) {
         return Err(does_not_fit(ram, "the kernel", offset + need));
     }
-    ram.write(at, &bytes).ok_or_else(|| does_not_fit(ram, "the kernel", need))?;
+    ram.write(at, bytes).ok_or_else(|| does_not_fit(ram, "the kernel", need))?;
     Ok(Loaded { entry: at, end: at + need, tohost: None, fromhost: None })
 }
 
@@ -127,40 +131,39 @@ pub fn does_not_fit(ram: &Ram, what: &str, need: u64) -> MachineError {
 
 /// Loads a statically linked ELF file for RISC-V at its physical addresses.
 pub fn elf(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
-    let bytes = read(path)?;
+    elf_bytes(ram, &read(path)?, path)
+}
+
+/// Loads an ELF file that was read from `path`.
+pub fn elf_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<Loaded, MachineError> {
     let bad = |what: &str| MachineError::Image { path: path.into(), what: what.into() };
     if !bytes.starts_with(b"\x7fELF") {
         return Err(bad("this is no ELF file"));
     }
     let cut = || bad("the ELF file is cut off or damaged");
     let (class, order) = (*bytes.get(4).ok_or_else(cut)?, *bytes.get(5).ok_or_else(cut)?);
-    if class != 2 || order != 1 || u16_at(&bytes, 18) != Some(EM_RISCV) {
+    if class != 2 || order != 1 || u16_at(bytes, 18) != Some(EM_RISCV) {
         return Err(bad("this ELF file is for another CPU; the machine wants riscv64"));
     }
-    let entry = u64_at(&bytes, 24).ok_or_else(cut)?;
-    let table = u64_at(&bytes, 32).ok_or_else(cut)? as usize;
-    let (size, count) = (u16_at(&bytes, 54).ok_or_else(cut)?, u16_at(&bytes, 56).ok_or_else(cut)?);
+    let entry = u64_at(bytes, 24).ok_or_else(cut)?;
+    let table = u64_at(bytes, 32).ok_or_else(cut)? as usize;
+    let (size, count) = (u16_at(bytes, 54).ok_or_else(cut)?, u16_at(bytes, 56).ok_or_else(cut)?);
     let mut end = ram.base();
     for i in 0..count as usize {
         let at = table.checked_add(i * size as usize).ok_or_else(cut)?;
         let header = bytes.get(at..).filter(|h| h.len() >= 56).ok_or_else(cut)?;
-        if let Some(segment_end) = segment(ram, &bytes, header).map_err(|what| bad(&what))? {
+        if let Some(segment_end) = segment(ram, bytes, header).map_err(|what| bad(&what))? {
             end = end.max(segment_end);
         }
     }
     if end == ram.base() {
         return Err(bad("the ELF file has no segment to load"));
     }
-    let physical = physical_entry(&bytes, table, size, count, entry).unwrap_or(entry);
+    let physical = physical_entry(bytes, table, size, count, entry).unwrap_or(entry);
     if !ram.contains(physical, 2) {
         return Err(bad("its entry point lies outside of guest memory"));
     }
-    Ok(Loaded {
-        entry: physical,
-        end,
-        tohost: symbol(&bytes, "tohost"),
-        fromhost: symbol(&bytes, "fromhost"),
-    })
+    Ok(Loaded { entry: physical, end, tohost: symbol(bytes, "tohost"), fromhost: symbol(bytes, "fromhost") })
 }
 
 /// Most bytes before the memory that a file's header may take.
