@@ -58,6 +58,11 @@ pub fn run(level: &str) -> Result<(), String> {
     if differ.is_empty() { Ok(()) } else { Err(differ.join("\n")) }
 }
 
+/// The archive of the compiler itself, not of one of its extra languages.
+fn is_gcc(path: &Path) -> bool {
+    path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("gcc-"))
+}
+
 /// The test files, out of the package of GCC's sources.
 fn sources() -> Result<Vec<PathBuf>, String> {
     let package = tools::unpacked("gcc-source", "bookworm", &["gcc-12-source"], false)?;
@@ -65,16 +70,13 @@ fn sources() -> Result<Vec<PathBuf>, String> {
     if !dir.exists() {
         let home = package.join("usr/src/gcc-12");
         let files = std::fs::read_dir(&home).map_err(|e| e.to_string())?.flatten();
-        let tar = files
-            .map(|f| f.path())
-            .find(|p| p.to_string_lossy().contains(".tar."))
-            .ok_or("no sources inside")?;
+        let tar = files.map(|f| f.path()).find(|p| is_gcc(p)).ok_or("no sources inside")?;
         let status = Command::new("tar")
             .arg("-xf")
             .arg(&tar)
             .arg("-C")
             .arg(&package)
-            .args(["--wildcards", "--strip-components=5", "*/testsuite/gcc.c-torture/execute/*"])
+            .args(["--wildcards", "--strip-components=4", "*/testsuite/gcc.c-torture/execute/*"])
             .status();
         if !status.is_ok_and(|s| s.success()) || !dir.exists() {
             return Err(format!("{} cannot be unpacked", tar.display()));
