@@ -1,7 +1,7 @@
 //! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
 
 use crate::jumps::Jumps;
-use crate::tlb::Tlb;
+use crate::tlb::{REGIMES, Tlb};
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,15 +135,67 @@ pub struct Core<I: Isa> {
 }
 
 /// Numbers that tell old entries of the jump cache from valid ones. A new generation starts when
-/// translations of addresses may have changed.
-#[derive(Default)]
+/// translations of addresses may have changed. Regimes whose code all lies in global pages (a
+/// kernel's) keep theirs across changes of the address space.
 pub struct Stamps {
-    generation: u64,
+    /// The generation of global pages.
+    global: u64,
+    /// The generation of the current address space's own pages.
+    local: u64,
+    /// Whether a regime runs code from pages that are not global.
+    is_local: [bool; REGIMES],
+    /// The latest generation given.
+    last: u64,
+    /// Address spaces left lately, with their generations.
+    known: [(u64, u64); SPACES],
+    /// Where the next one is noted.
+    next: usize,
+    /// The current address space.
+    space: u64,
 }
 
+/// Address spaces whose generations are remembered.
+const SPACES: usize = 16;
+
 impl Stamps {
-    fn of(&self, mode: u32) -> u64 {
-        self.generation << 16 | (mode & 0xffff) as u64
+    fn new() -> Stamps {
+        Stamps {
+            global: 1,
+            local: 2,
+            is_local: [false; REGIMES],
+            last: 2,
+            known: [(0, 0); SPACES],
+            next: 0,
+            space: 0,
+        }
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Nothing of any address space's own pages is valid any more.
+    fn renew_local(&mut self) {
+        self.local = self.fresh();
+        self.known = [(0, 0); SPACES];
+    }
+
+    /// Another address space becomes the current one: with its own generation, where it is known.
+    fn enter(&mut self, space: u64) {
+        self.known[self.next] = (self.space, self.local);
+        self.next = (self.next + 1) % SPACES;
+        let found = self.known.iter().position(|&(s, g)| s == space && g != 0);
+        self.local = match found {
+            Some(i) => std::mem::take(&mut self.known[i].1),
+            None => self.fresh(),
+        };
+        self.space = space;
+    }
+
+    fn of(&self, mode: u32, regime: usize) -> u64 {
+        let generation = if self.is_local[regime & (REGIMES - 1)] { self.local } else { self.global };
+        generation << 16 | (mode & 0xffff) as u64
     }
 }
 
@@ -172,7 +224,7 @@ impl<I: Isa> Core<I> {
             time,
             mailbox,
             written,
-            stamps: RefCell::new(Stamps { generation: 1 }),
+            stamps: RefCell::new(Stamps::new()),
         });
         core.mode_changed();
         core.load_fp();
@@ -181,9 +233,20 @@ impl<I: Isa> Core<I> {
 
     /// Makes every entry of the jump cache stale.
     pub fn new_generation(&self) {
-        let mut stamps = self.stamps.borrow_mut();
-        stamps.generation += 1;
-        self.frame.stamp.set(stamps.of(self.mode.get()));
+        self.change_stamps(|s| {
+            s.global = s.fresh();
+            s.renew_local();
+        });
+    }
+
+    fn change_stamps(&self, change: impl FnOnce(&mut Stamps)) {
+        change(&mut self.stamps.borrow_mut());
+        self.set_stamp();
+    }
+
+    fn set_stamp(&self) {
+        let mode = self.mode.get();
+        self.frame.stamp.set(self.stamps.borrow().of(mode, I::fetch_regime(mode)));
     }
 
     /// Regime of loads and stores.
@@ -203,6 +266,9 @@ impl<I: Isa> Core<I> {
             return Err(I::bus_error(Access::Execute, address));
         }
         self.tlb.insert_fetch(regime, address, &mapping);
+        if !mapping.global && !self.stamps.borrow().is_local[regime & (REGIMES - 1)] {
+            self.change_stamps(|s| s.is_local[regime & (REGIMES - 1)] = true);
+        }
         Ok(mapping.page | address & 0xfff)
     }
 
@@ -273,7 +339,9 @@ impl<I: Isa> Hart for Core<I> {
         self.tlb.flush(what);
         match what {
             Flush::Page(address) => self.jumps.forget_page(address),
-            Flush::All | Flush::AddressSpace => self.new_generation(),
+            Flush::All => self.new_generation(),
+            Flush::Local => self.change_stamps(Stamps::renew_local),
+            Flush::AddressSpace(space) => self.change_stamps(|s| s.enter(space)),
         }
     }
 
@@ -318,6 +386,6 @@ impl<I: Isa> Hart for Core<I> {
     fn mode_changed(&self) {
         let mode = I::mode(self.slots.as_ref());
         self.mode.set(mode);
-        self.frame.stamp.set(self.stamps.borrow().of(mode));
+        self.set_stamp();
     }
 }

@@ -224,7 +224,8 @@ impl<I: Isa> Engine<I> {
         };
         let entry = self.core.jumps.entry(pc);
         entry.pc.set(pc);
-        entry.stamp.set(stamp);
+        // Looking up may have started a new generation.
+        entry.stamp.set(self.core.frame.stamp.get());
         entry.block.set(block as usize);
         // SAFETY: the block was just found in or added to the store.
         let code = unsafe { (*block).code.get() };

@@ -135,8 +135,8 @@ impl Tlb {
                     self.entry(regime, address).clear();
                     self.fetch_entry(regime, address).page.set(NONE);
                 }
-                Flush::AddressSpace if self.local[regime].get() => self.clear(regime),
-                Flush::AddressSpace => {}
+                Flush::AddressSpace(_) | Flush::Local if self.local[regime].get() => self.clear(regime),
+                Flush::AddressSpace(_) | Flush::Local => {}
             }
         }
     }

@@ -62,10 +62,14 @@ pub struct Mapping {
 pub enum Flush {
     /// All.
     All,
+    /// Those that are not the same in every address space.
+    Local,
     /// Those of one virtual page, in all regimes.
     Page(u64),
-    /// Those of address spaces other than the one that becomes current: global ones may stay.
-    AddressSpace,
+    /// Those of address spaces other than the one that becomes current: global ones may stay. The
+    /// number names the new one; the same number means the same translations as long as nothing else
+    /// is flushed.
+    AddressSpace(u64),
 }
 
 /// What a helper may do to the guest's registers.

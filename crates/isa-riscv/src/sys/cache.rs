@@ -19,7 +19,12 @@ fn sfence_vma(hart: &dyn Hart, [address, which, encoding]: [u64; 3]) -> Result<u
     if hart.get(PRIV) == level::S && hart.get(MSTATUS) & mstatus::TVM != 0 {
         return Err(illegal(hart, encoding));
     }
-    hart.flush(if which & 1 != 0 { Flush::Page(address) } else { Flush::All });
+    hart.flush(match which {
+        0 => Flush::All,
+        // An address space alone: global pages are not meant.
+        2 => Flush::Local,
+        _ => Flush::Page(address),
+    });
     Ok(0)
 }
 

@@ -325,7 +325,7 @@ fn write_satp(hart: &dyn Hart, value: u64) {
     hart.set(SATP, value);
     // Only a change between paging and bare, or of the scheme, touches global mappings.
     let same = old >> 60 == value >> 60 && !rv32(hart);
-    hart.flush(if same { Flush::AddressSpace } else { Flush::All });
+    hart.flush(if same { Flush::AddressSpace(value) } else { Flush::All });
 }
 
 fn write_pmpcfg(hart: &dyn Hart, slot: u16, first: u16, value: u64) {
