@@ -233,6 +233,7 @@ impl<I: Isa> Core<I> {
 
     /// Makes every entry of the jump cache stale.
     pub fn new_generation(&self) {
+        self.jumps.all_stale();
         self.change_stamps(|s| {
             s.global = s.fresh();
             s.renew_local();

@@ -3,14 +3,19 @@
 
 use std::cell::Cell;
 
-/// Bits of the PC, inside its page, that select an entry.
-pub const LOW: u64 = 0xfe;
-/// Bits of the page number that select an entry.
+/// The PC is folded by this many bits first, so that all of a page's offset and more of its number
+/// count.
+pub const FOLD: u8 = 9;
+/// Bits of the folded PC that select an entry among those of a page.
+pub const LOW: u64 = 0x1fe;
+/// Bits of the folded PC that select a page's entries.
 pub const HIGH: u64 = 0x3f000;
 /// Entries of one page.
 const PER_PAGE: usize = 1 << LOW.count_ones();
+/// Rows of entries.
+const ROWS: usize = 1 << HIGH.count_ones();
 /// All entries.
-pub const ENTRIES: usize = 1 << (LOW.count_ones() + HIGH.count_ones());
+pub const ENTRIES: usize = PER_PAGE * ROWS;
 
 /// One entry.
 #[repr(C)]
@@ -31,38 +36,69 @@ const _: () = assert!(size_of::<Entry>() == 1 << ENTRY_BITS);
 
 /// The cache.
 #[repr(C)]
-pub struct Jumps([Entry; ENTRIES]);
+pub struct Jumps {
+    entries: [Entry; ENTRIES],
+    /// For each row, which pages may have entries: one bit for a hash of the page's number.
+    pages: [Cell<u64>; ROWS],
+}
 
 impl Default for Jumps {
     fn default() -> Self {
-        Jumps(
-            [const { Entry { pc: Cell::new(0), stamp: Cell::new(0), code: Cell::new(0), block: Cell::new(0) } };
-                ENTRIES],
-        )
+        Jumps {
+            entries: [const {
+                Entry { pc: Cell::new(0), stamp: Cell::new(0), code: Cell::new(0), block: Cell::new(0) }
+            }; ENTRIES],
+            pages: [const { Cell::new(0) }; ROWS],
+        }
     }
 }
 
 /// Index of the entry for `pc`.
 #[inline(always)]
 pub fn index(pc: u64) -> usize {
+    let pc = pc ^ pc >> FOLD;
     let low = (pc & LOW) >> LOW.trailing_zeros();
     let high = (pc & HIGH) >> HIGH.trailing_zeros();
-    ((high << LOW.count_ones()) | low) as usize
+    ((high << LOW.count_ones()) | low) as usize & (ENTRIES - 1)
+}
+
+/// The bit for a page in its row's word.
+fn page_bit(pc: u64) -> u64 {
+    1 << ((pc >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
 }
 
 impl Jumps {
     /// The entry for `pc`.
     #[inline(always)]
     pub fn entry(&self, pc: u64) -> &Entry {
-        &self.0[index(pc) & (ENTRIES - 1)]
+        &self.entries[index(pc)]
+    }
+
+    /// The entry for `pc`, about to be filled.
+    pub fn fill(&self, pc: u64) -> &Entry {
+        let row = &self.pages[index(pc) / PER_PAGE];
+        row.set(row.get() | page_bit(pc));
+        self.entry(pc)
+    }
+
+    /// All entries became stale: no page has any.
+    pub fn all_stale(&self) {
+        self.pages.iter().for_each(|p| p.set(0));
     }
 
     /// Forgets every entry of the page that holds `address`, and of the page before it, whose last
     /// instruction may reach into this one.
     pub fn forget_page(&self, address: u64) {
         for page in [address & !0xfff, (address & !0xfff).wrapping_sub(0x1000)] {
-            let first = index(page) & (ENTRIES - 1);
-            self.0[first..first + PER_PAGE].iter().for_each(|e| e.stamp.set(0));
+            let row = index(page) / PER_PAGE;
+            if self.pages[row].get() & page_bit(page) == 0 {
+                continue;
+            }
+            for e in &self.entries[row * PER_PAGE..(row + 1) * PER_PAGE] {
+                if e.pc.get() & !0xfff == page {
+                    e.stamp.set(0);
+                }
+            }
         }
     }
 }

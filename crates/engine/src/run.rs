@@ -222,7 +222,7 @@ impl<I: Isa> Engine<I> {
             Some(block) => block,
             None => self.translate(pc, start)?,
         };
-        let entry = self.core.jumps.entry(pc);
+        let entry = self.core.jumps.fill(pc);
         entry.pc.set(pc);
         // Looking up may have started a new generation.
         entry.stamp.set(self.core.frame.stamp.get());

@@ -86,8 +86,11 @@ impl<I: Isa> Emit<'_, I> {
         let entry = |field: usize, l: i32| mem2(RBP, RCX, l + field as i32);
         let jumps = self.l.jumps;
         self.a.store(8, self.l.pc(), RAX);
-        self.a.mov_imm(RCX, jumps::LOW | jumps::HIGH);
-        self.a.pext(RCX, RAX, RCX);
+        self.a.mov(true, RCX, RAX);
+        self.a.shift_imm(super::asm::Shift::Shr, true, RCX, jumps::FOLD);
+        self.a.alu(Alu::Xor, true, RCX, RAX);
+        self.a.mov_imm(RDX, jumps::LOW | jumps::HIGH);
+        self.a.pext(RCX, RCX, RDX);
         self.a.shift_imm(super::asm::Shift::Shl, false, RCX, jumps::ENTRY_BITS as u8);
         self.a.load(8, RDX, self.l.stamp());
         self.a.alu_mem(Alu::Cmp, true, RAX, entry(std::mem::offset_of!(jumps::Entry, pc), jumps));
