@@ -3,6 +3,7 @@
 use crate::{floors, tools};
 use std::process::Command;
 use std::time::Instant;
+use trine_conformance::program::Xlen;
 
 type Part = (&'static str, &'static str, fn() -> Result<(), String>);
 
@@ -120,8 +121,9 @@ fn fuzz(target: &str) -> Result<(), String> {
 }
 
 fn differential(programs: usize, seed: u64) -> Result<(), String> {
-    let qemu = tools::qemu_user("riscv64")?;
-    let report = trine_conformance::differential::run(&qemu, programs, seed)?;
-    println!("{report}");
+    for (xlen, name) in [(Xlen::Rv64, "riscv64"), (Xlen::Rv32, "riscv32")] {
+        let qemu = tools::qemu_user(name)?;
+        println!("{}", trine_conformance::differential::run(xlen, &qemu, programs, seed)?);
+    }
     Ok(())
 }

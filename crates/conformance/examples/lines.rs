@@ -78,7 +78,7 @@ fn main() {
     };
     let wanted: usize = args.get(2).and_then(|n| n.parse().ok()).unwrap_or(4);
     let path = std::env::temp_dir().join(format!("trine-lines-{}", std::process::id()));
-    for (index, row) in ROWS.iter().enumerate().filter(|(_, r)| program::usable(r)) {
+    for (index, row) in ROWS.iter().enumerate().filter(|(_, r)| program::usable(program::Xlen::Rv64, r)) {
         let mut have = 0;
         for seed in 0..200 {
             let Some(case) = program::single(index, seed) else { continue };

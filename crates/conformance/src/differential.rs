@@ -1,6 +1,6 @@
 //! The same random programs under QEMU's user mode and under both engines.
 
-use crate::program::{self, LOG, STATE_LEN};
+use crate::program::{self, LOG, STATE_LEN, Xlen};
 use crate::user;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -25,25 +25,26 @@ fn qemu(qemu: &Path, elf: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// Runs `programs` programs, the first with `seed`. Gives a report, or says where a difference is.
-pub fn run(qemu_path: &Path, programs: usize, seed: u64) -> Result<String, String> {
+pub fn run(xlen: Xlen, qemu_path: &Path, programs: usize, seed: u64) -> Result<String, String> {
     let dir: PathBuf = std::env::temp_dir().join(format!("trine-differential-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
-    let result = all(qemu_path, &dir, programs, seed);
+    let result = all(xlen, qemu_path, &dir, programs, seed);
     drop(std::fs::remove_dir_all(&dir));
     result
 }
 
-fn all(qemu_path: &Path, dir: &Path, programs: usize, seed: u64) -> Result<String, String> {
+fn all(xlen: Xlen, qemu_path: &Path, dir: &Path, programs: usize, seed: u64) -> Result<String, String> {
     let mut rows = BTreeSet::new();
     let (mut executed, mut interpreted) = (0, 0);
     for n in seed..seed + programs as u64 {
-        let program = program::make(n, LENGTH);
+        let program = program::make(xlen, n, LENGTH);
         let path = dir.join("program");
         std::fs::write(&path, &program.elf).map_err(|e| e.to_string())?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
         let theirs = qemu(qemu_path, &path).map_err(|e| format!("program {n}: {e}"))?;
         for tier in [Tier::Interp, Tier::Baseline] {
-            let ours = user::run(&program.elf, tier).map_err(|e| format!("program {n}, {tier:?}: {e}"))?;
+            let ours =
+                user::run(&program.elf, xlen, tier).map_err(|e| format!("program {n}, {tier:?}: {e}"))?;
             if let Some(what) = difference(&ours.output, &theirs) {
                 return Err(format!("program {n}, {tier:?}: {what}"));
             }
@@ -56,9 +57,9 @@ fn all(qemu_path: &Path, dir: &Path, programs: usize, seed: u64) -> Result<Strin
     }
     let generated = 100.0 * (1.0 - interpreted as f64 / executed.max(1) as f64);
     Ok(format!(
-        "{programs} programs, {executed} instructions executed ({generated:.1} % in generated code), {} of {} rows, no difference",
+        "{xlen:?}: {programs} programs, {executed} instructions executed ({generated:.1} % in generated code), {} of {} rows, no difference",
         rows.len(),
-        ROWS.iter().filter(|r| r.rv64).count()
+        ROWS.iter().filter(|r| if xlen == Xlen::Rv32 { r.rv32 } else { r.rv64 }).count()
     ))
 }
 
@@ -85,18 +86,20 @@ fn difference(ours: &[u8], theirs: &[u8]) -> Option<String> {
 }
 
 /// The least number of instructions with which the program of a seed differs, and how.
-pub fn shortest(qemu_path: &Path, seed: u64) -> Option<(usize, String)> {
+pub fn shortest(xlen: Xlen, qemu_path: &Path, seed: u64) -> Option<(usize, String)> {
     let dir = std::env::temp_dir().join(format!("trine-bisect-{}", std::process::id()));
     std::fs::create_dir_all(&dir).ok()?;
     let differs = |length: usize| -> Option<String> {
-        let program = program::make(seed, length);
+        let program = program::make(xlen, seed, length);
         let path = dir.join("program");
         std::fs::write(&path, &program.elf).ok()?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).ok()?;
         let theirs = qemu(qemu_path, &path).ok()?;
-        [Tier::Interp, Tier::Baseline].into_iter().find_map(|tier| match user::run(&program.elf, tier) {
-            Ok(ours) => difference(&ours.output, &theirs).map(|d| format!("{tier:?}: {d}")),
-            Err(e) => Some(e),
+        [Tier::Interp, Tier::Baseline].into_iter().find_map(|tier| {
+            match user::run(&program.elf, xlen, tier) {
+                Ok(ours) => difference(&ours.output, &theirs).map(|d| format!("{tier:?}: {d}")),
+                Err(e) => Some(e),
+            }
         })
     };
     let found = (1..=LENGTH).find_map(|n| differs(n).map(|d| (n, d)));
@@ -105,8 +108,8 @@ pub fn shortest(qemu_path: &Path, seed: u64) -> Option<(usize, String)> {
 }
 
 /// The program's instructions as text, with their addresses.
-pub fn listing(seed: u64, length: usize) -> String {
-    let program = program::make(seed, length);
+pub fn listing(xlen: Xlen, seed: u64, length: usize) -> String {
+    let program = program::make(xlen, seed, length);
     let mut text = String::new();
     let mut at = 0x1000;
     while let Some(bytes) = program.elf.get(at..at + 4) {
@@ -115,7 +118,7 @@ pub fn listing(seed: u64, length: usize) -> String {
             break;
         }
         let len = if word & 3 == 3 { 4 } else { 2 };
-        let line = disassemble(word, false).unwrap_or_else(|| "?".into());
+        let line = disassemble(word, xlen == Xlen::Rv32).unwrap_or_else(|| "?".into());
         text += &format!("{:#x}: {line}\n", program::BASE + at as u64);
         at += len;
     }

@@ -1,11 +1,11 @@
-//! Random programs: static executables for riscv64 Linux of about a thousand random instructions
+//! Random programs: static executables for riscv64 and riscv32 Linux of about a thousand random instructions
 //! that run a few times over, catch their own faults, and write their whole state at the end.
 
 use crate::random::Random;
 use trine_ir::rows::Place;
 use trine_ir::{Operands, Row, RowInfo};
 use trine_isa_riscv::asm::assemble;
-use trine_isa_riscv::table::{ROWS, decode64};
+use trine_isa_riscv::table::{ROWS, decode32, decode64};
 
 /// Where the executable lies; everything is inside one readable, writable and executable segment.
 pub const BASE: u64 = 0x1000_0000;
@@ -39,6 +39,31 @@ pub const CODE: u64 = BASE + 0x1000;
 /// Registers with a purpose: stack, data, state, scratch.
 const RESERVED: [u8; 4] = [2, 3, 4, 31];
 
+/// Width of the integer registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Xlen {
+    /// RV32.
+    Rv32,
+    /// RV64.
+    Rv64,
+}
+
+impl Xlen {
+    fn is32(self) -> bool {
+        self == Xlen::Rv32
+    }
+
+    /// The row that a word decodes to.
+    fn row(self, word: u32) -> Option<Row> {
+        if self.is32() { decode32(word) } else { decode64(word) }.map(|(row, _)| row)
+    }
+
+    /// A value as a register holds it.
+    fn cut(self, value: u64) -> u64 {
+        if self.is32() { value as u32 as u64 } else { value }
+    }
+}
+
 /// A program.
 pub struct Program {
     /// The executable.
@@ -48,17 +73,18 @@ pub struct Program {
 }
 
 struct Maker {
+    xlen: Xlen,
     random: Random,
     code: Vec<u8>,
     rows: Vec<Row>,
 }
 
 /// The program for a seed.
-pub fn make(seed: u64, length: usize) -> Program {
-    let mut m = Maker { random: Random::new(seed), code: Vec::new(), rows: Vec::new() };
+pub fn make(xlen: Xlen, seed: u64, length: usize) -> Program {
+    let mut m = Maker { xlen, random: Random::new(seed), code: Vec::new(), rows: Vec::new() };
     let state = m.prologue();
     let start = m.code.len();
-    let pool: Vec<usize> = (0..ROWS.len()).filter(|&i| usable(&ROWS[i])).collect();
+    let pool: Vec<usize> = (0..ROWS.len()).filter(|&i| usable(xlen, &ROWS[i])).collect();
     while m.rows.len() < length {
         // Every row has its turn; then chance decides.
         let turn = seed as usize * length + m.rows.len();
@@ -66,7 +92,7 @@ pub fn make(seed: u64, length: usize) -> Program {
         m.instruction(i);
     }
     m.epilogue(start);
-    Program { elf: elf(&m.code, &state), rows: m.rows }
+    Program { elf: elf(xlen, &m.code, &state), rows: m.rows }
 }
 
 /// One instruction at [`CASE`] and the registers that it starts with.
@@ -95,8 +121,9 @@ pub const MARK: u8 = 30;
 /// A program that executes one instruction of row `index` with random operands.
 pub fn single(index: usize, seed: u64) -> Option<Single> {
     let row = &ROWS[index];
+    let xlen = Xlen::Rv64;
     let mut m =
-        Maker { random: Random::new(seed ^ (index as u64) << 32), code: Vec::new(), rows: Vec::new() };
+        Maker { xlen, random: Random::new(seed ^ (index as u64) << 32), code: Vec::new(), rows: Vec::new() };
     let mut o = m.operands(row)?;
     let is_branch = row.body.starts_with("i::b");
     match row.name {
@@ -149,7 +176,15 @@ pub fn single(index: usize, seed: u64) -> Option<Single> {
     for (r, value) in [(2, STACK), (3, DATA), (4, STATE)] {
         x[r] = value;
     }
-    Some(Single { elf: elf(&m.code, &state), word, bytes: row.bytes, operands: o, x, f, fcsr: word_at(64) })
+    Some(Single {
+        elf: elf(xlen, &m.code, &state),
+        word,
+        bytes: row.bytes,
+        operands: o,
+        x,
+        f,
+        fcsr: word_at(64),
+    })
 }
 
 /// What the data area holds at first: byte `i` after [`BASE`].
@@ -159,8 +194,9 @@ pub fn data_byte(i: u64) -> u8 {
 
 /// Whether user mode may execute the row with a result that does not depend on time or on the
 /// system.
-pub fn usable(row: &RowInfo) -> bool {
-    row.rv64 && !matches!(row.name, "ecall" | "sret" | "mret" | "wfi" | "sfence_vma")
+pub fn usable(xlen: Xlen, row: &RowInfo) -> bool {
+    (if xlen.is32() { row.rv32 } else { row.rv64 })
+        && !matches!(row.name, "ecall" | "sret" | "mret" | "wfi" | "sfence_vma")
 }
 
 fn le(words: &[u64]) -> Vec<u8> {
@@ -175,8 +211,14 @@ impl Maker {
     /// Adds lines of assembly of the harness.
     fn lines(&mut self, text: &str) {
         for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
+            // Registers are moved with the instructions of their width.
+            let line = match (self.xlen.is32(), line.split_once(' ')) {
+                (true, Some(("ld", rest))) => format!("lw {rest}"),
+                (true, Some(("sd", rest))) => format!("sw {rest}"),
+                _ => line.to_string(),
+            };
             let (word, bytes) =
-                assemble(line, false).unwrap_or_else(|e| panic!("the generator's own code: {e}"));
+                assemble(&line, self.xlen.is32()).unwrap_or_else(|e| panic!("the generator's own code: {e}"));
             self.word(word, bytes);
         }
     }
@@ -191,9 +233,11 @@ impl Maker {
     /// Signal handler, then the start: handlers set, registers loaded. Gives the initial state.
     fn prologue(&mut self) -> Vec<u8> {
         // Entry: over the handler.
-        self.lines(
+        // Where the PC lies in the `ucontext` that the handler gets.
+        let pc = if self.xlen.is32() { 160 } else { 176 };
+        self.lines(&format!(
             "jal zero, 64
-             ld t0, 176(a2)
+             ld t0, {pc}(a2)
              ld t1, 528(tp)
              sd t0, 0(t1)
              sd a0, 8(t1)
@@ -205,10 +249,10 @@ impl Maker {
              addi t0, t0, 2
              bne t2, zero, 8
              addi t0, t0, 2
-             sd t0, 176(a2)
+             sd t0, {pc}(a2)
              jalr zero, 0(ra)
              addi zero, zero, 0",
-        );
+        ));
         self.address("sp", STACK);
         self.address("gp", DATA);
         self.address("tp", STATE);
@@ -228,7 +272,7 @@ impl Maker {
             self.lines(&format!("fld f{r}, {}(tp)", F_AT + 8 * r as u64));
         }
         for r in 1..32u8 {
-            state[r as usize] = self.random.integer();
+            state[r as usize] = self.xlen.cut(self.random.integer());
             if !RESERVED.contains(&r) {
                 self.lines(&format!("ld x{r}, {}(tp)", 8 * r as u64));
             }
@@ -301,7 +345,7 @@ impl Maker {
     fn emit(&mut self, index: usize, o: &Operands) -> bool {
         let row = &ROWS[index];
         let Some(word) = row.encode(o) else { return false };
-        if decode64(word).is_none_or(|(r, _)| r.0 as usize != index) {
+        if self.xlen.row(word).is_none_or(|r| r.0 as usize != index) {
             return false;
         }
         self.word(word, row.bytes);
@@ -316,7 +360,7 @@ impl Maker {
         let before = self.code.len();
         match row.name {
             "jal" => Self::set(row, &mut o, "imm", 8),
-            "c_j" => Self::set(row, &mut o, "imm", 6),
+            "c_j" | "c_jal" => Self::set(row, &mut o, "imm", 6),
             "jalr" => {
                 self.lines("auipc t6, 0");
                 Self::set(row, &mut o, "rs1", 31);
@@ -345,7 +389,7 @@ impl Maker {
             }
             _ => {}
         }
-        let jumps = matches!(row.name, "jal" | "c_j") || row.body.starts_with("i::b");
+        let jumps = matches!(row.name, "jal" | "c_j" | "c_jal") || row.body.starts_with("i::b");
         if !self.emit(index, &o) {
             self.code.truncate(before);
         } else if jumps {
@@ -357,7 +401,7 @@ impl Maker {
 }
 
 /// The executable: header, one segment, code and initial state at their places.
-fn elf(code: &[u8], state: &[u8]) -> Vec<u8> {
+fn elf(xlen: Xlen, code: &[u8], state: &[u8]) -> Vec<u8> {
     let mut image = vec![0u8; (STACK + DATA_HALF - BASE) as usize];
     let mut put = |at: u64, bytes: &[u8]| {
         let at = (at - BASE) as usize;
@@ -370,14 +414,38 @@ fn elf(code: &[u8], state: &[u8]) -> Vec<u8> {
     put(CODE, code);
     put(STATE, state);
     // struct sigaction: handler, SA_SIGINFO | SA_NODEFER | SA_ONSTACK, empty mask; then stack_t.
-    put(ACTION, &le(&[CODE + 4, 0x4800_0004, 0, SIGNAL_STACK, 0, 0x1_0000]));
+    const FLAGS: u64 = 0x4800_0004;
+    if xlen.is32() {
+        put(ACTION, &le32(&[CODE + 4, FLAGS, 0, 0]));
+        put(ACTION + 24, &le32(&[SIGNAL_STACK, 0, 0x1_0000]));
+    } else {
+        put(ACTION, &le(&[CODE + 4, FLAGS, 0, SIGNAL_STACK, 0, 0x1_0000]));
+    }
     let len = image.len() as u64;
+    let header = if xlen.is32() { header32(len) } else { header64(len) };
+    image[..header.len()].copy_from_slice(&header);
+    image
+}
+
+fn le32(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|w| (*w as u32).to_le_bytes()).collect()
+}
+
+fn header64(len: u64) -> Vec<u8> {
     let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     header.extend([2, 0, 243, 0, 1, 0, 0, 0]);
     header.extend(le(&[CODE, 64, 0]));
     header.extend([5, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
     header.extend([1, 0, 0, 0, 7, 0, 0, 0]);
     header.extend(le(&[0, BASE, BASE, len, SIZE, 0x1000]));
-    image[..header.len()].copy_from_slice(&header);
-    image
+    header
+}
+
+fn header32(len: u64) -> Vec<u8> {
+    let mut header = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    header.extend([2, 0, 243, 0, 1, 0, 0, 0]);
+    header.extend(le32(&[CODE, 52, 0, 5]));
+    header.extend([52, 0, 32, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    header.extend(le32(&[1, 0, BASE, BASE, len, SIZE, 7, 0x1000]));
+    header
 }

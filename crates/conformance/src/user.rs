@@ -1,11 +1,12 @@
 //! The least of a Linux that the random programs need, over an engine: a hart in U mode whose every
 //! trap comes back to us.
 
-use crate::program::{BASE, LOG_END_AT, SIZE, STATE};
+use crate::program::{BASE, LOG_END_AT, SIZE, STATE, Xlen};
 use std::sync::Arc;
 use trine_base::{Bus, CountClock, Exit, Mailbox, Vcpu, Width};
 use trine_engine::{Engine, Stats, Tier, Time};
-use trine_isa_riscv::{Config, Rv64, state};
+use trine_ir::Isa;
+use trine_isa_riscv::{Config, Rv32, Rv64, state};
 use trine_memory::Ram;
 
 /// What came out of a program.
@@ -37,19 +38,26 @@ fn signal(cause: u64) -> u64 {
 }
 
 /// Runs an executable made by [`crate::program`].
-pub fn run(elf: &[u8], tier: Tier) -> Result<Outcome, String> {
+pub fn run(elf: &[u8], xlen: Xlen, tier: Tier) -> Result<Outcome, String> {
+    match xlen {
+        Xlen::Rv32 => execute::<Rv32>(elf, tier, u64_at(elf, 24) as u32 as u64),
+        Xlen::Rv64 => execute::<Rv64>(elf, tier, u64_at(elf, 24)),
+    }
+}
+
+fn execute<I: Isa<Config = Config>>(elf: &[u8], tier: Tier, entry: u64) -> Result<Outcome, String> {
     let ram = Arc::new(Ram::new(BASE, SIZE).map_err(|e| e.to_string())?);
     ram.write(BASE, elf).ok_or("the program does not fit")?;
     let mailbox = Arc::new(Mailbox::new());
     let clock = Arc::new(CountClock::new(1, 0));
     let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
     let config = Config { hart: 0, firmware: true };
-    let (mut vcpu, _) = Engine::<Rv64>::new(config, ram.clone(), bus, Time::Count(clock), mailbox, tier);
+    let (mut vcpu, _) = Engine::<I>::new(config, ram.clone(), bus, Time::Count(clock), mailbox, tier);
     vcpu.set(state::MEDELEG, 0);
     vcpu.set(state::PRIV, 0);
     vcpu.set(state::SENVCFG, 0xf1);
     vcpu.set(state::MSTATUS, vcpu.get(state::MSTATUS) | state::mstatus::FS | state::mstatus::SD);
-    vcpu.set_pc(u64_at(elf, 24));
+    vcpu.set_pc(entry);
     let mut output = Vec::new();
     loop {
         match vcpu.run(MOST) {
@@ -76,7 +84,7 @@ pub fn run(elf: &[u8], tier: Tier) -> Result<Outcome, String> {
 }
 
 /// What the program's signal handler does.
-fn fault(vcpu: &mut Engine<Rv64>, ram: &Ram, cause: u64) -> Result<(), String> {
+fn fault<I: Isa>(vcpu: &mut Engine<I>, ram: &Ram, cause: u64) -> Result<(), String> {
     let pc = vcpu.pc();
     let lost = || format!("exception {cause} at {pc:#x}");
     let end = ram.load(STATE + LOG_END_AT, Width::B8).ok_or_else(lost)?;
