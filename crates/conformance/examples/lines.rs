@@ -1,9 +1,9 @@
-//! `lines QEMU [CASES]`: test lines for every row that user mode may execute, their states after
+//! `lines QEMU [CASES [32]]`: test lines for every row that user mode may execute, their states after
 //! from QEMU's user mode.
 
 use std::os::unix::fs::PermissionsExt;
 use trine_conformance::lines::{Line, Values, word_name};
-use trine_conformance::program::{self, CASE, DATA, DATA_HALF, MARK, STATE_LEN, Single, data_byte};
+use trine_conformance::program::{self, CASE, DATA, DATA_HALF, MARK, STATE_LEN, Single, Xlen, data_byte};
 use trine_ir::rows::Field;
 use trine_isa_riscv::asm::disassemble;
 use trine_isa_riscv::state::{F_NAMES, X_NAMES};
@@ -73,15 +73,16 @@ fn after(case: &Single, out: &[u8], before: &Values) -> Option<Values> {
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let Some(qemu) = args.get(1) else {
-        eprintln!("lines QEMU [CASES]");
+        eprintln!("lines QEMU [CASES [32]]");
         return;
     };
     let wanted: usize = args.get(2).and_then(|n| n.parse().ok()).unwrap_or(4);
+    let xlen = if args.len() > 3 { Xlen::Rv32 } else { Xlen::Rv64 };
     let path = std::env::temp_dir().join(format!("trine-lines-{}", std::process::id()));
-    for (index, row) in ROWS.iter().enumerate().filter(|(_, r)| program::usable(program::Xlen::Rv64, r)) {
+    for (index, row) in ROWS.iter().enumerate().filter(|(_, r)| program::usable(xlen, r)) {
         let mut have = 0;
         for seed in 0..200 {
-            let Some(case) = program::single(index, seed) else { continue };
+            let Some(case) = program::single(xlen, index, seed) else { continue };
             if std::fs::write(&path, &case.elf).is_err() {
                 return;
             }
@@ -92,7 +93,7 @@ fn main() {
             let before = before(&case, row.fields);
             let Some(after) = after(&case, &out.stdout, &before) else { continue };
             let bytes = case.word.to_le_bytes()[..case.bytes as usize].to_vec();
-            let text = disassemble(case.word, false).unwrap_or_default();
+            let text = disassemble(case.word, xlen == Xlen::Rv32).unwrap_or_default();
             println!("{}", Line { bytes, text, before, after }.show());
             have += 1;
             if have == wanted {

@@ -6,13 +6,14 @@
 //! instruction lies at [`CASE`]; `gp` is [`DATA`], `sp` is [`STACK`]; all other registers are 0;
 //! memory around the two holds [`data_byte`].
 
-use crate::program::{BASE, CASE, DATA, DATA_HALF, SIZE, STACK, data_byte};
+use crate::program::{BASE, CASE, DATA, DATA_HALF, SIZE, STACK, Xlen, data_byte};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trine_base::{Bus, CountClock, Exit, Mailbox, Vcpu, Width};
 use trine_engine::{Engine, Tier, Time};
+use trine_ir::Isa;
 use trine_isa_riscv::asm::disassemble;
-use trine_isa_riscv::{Config, Rv64, state};
+use trine_isa_riscv::{Config, Rv32, Rv64, state};
 use trine_memory::Ram;
 
 /// Names and values.
@@ -68,18 +69,21 @@ impl Line {
     }
 
     /// Executes the instruction and compares. The error says what is different.
-    pub fn check(&self, tier: Tier) -> Result<(), String> {
+    pub fn check(&self, xlen: Xlen, tier: Tier) -> Result<(), String> {
         let mut word = [0; 4];
         word[..self.bytes.len()].copy_from_slice(&self.bytes);
-        let text = disassemble(u32::from_le_bytes(word), false);
+        let text = disassemble(u32::from_le_bytes(word), xlen == Xlen::Rv32);
         if text.as_deref() != Some(&self.text) {
             return Err(format!("the bytes say {text:?}"));
         }
-        let after = self.execute(tier)?;
+        let after = match xlen {
+            Xlen::Rv32 => self.execute::<Rv32>(tier)?,
+            Xlen::Rv64 => self.execute::<Rv64>(tier)?,
+        };
         if after == self.after { Ok(()) } else { Err(format!("after it: {}", text_of(&after))) }
     }
 
-    fn execute(&self, tier: Tier) -> Result<Values, String> {
+    fn execute<I: Isa<Config = Config>>(&self, tier: Tier) -> Result<Values, String> {
         let ram = Arc::new(Ram::new(BASE, SIZE).map_err(|e| e.to_string())?);
         for center in [DATA, STACK] {
             let around: Vec<u8> =
@@ -91,7 +95,7 @@ impl Line {
         let clock = Arc::new(CountClock::new(1, 0));
         let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
         let config = Config { hart: 0, firmware: true };
-        let (mut vcpu, _) = Engine::<Rv64>::new(config, ram.clone(), bus, Time::Count(clock), mailbox, tier);
+        let (mut vcpu, _) = Engine::<I>::new(config, ram.clone(), bus, Time::Count(clock), mailbox, tier);
         vcpu.set_warm(1);
         vcpu.set(state::MEDELEG, 0);
         vcpu.set(state::PRIV, 0);
@@ -124,7 +128,7 @@ impl Line {
     }
 }
 
-fn write(vcpu: &mut Engine<Rv64>, name: &str, value: u64) -> Option<()> {
+fn write<I: Isa>(vcpu: &mut Engine<I>, name: &str, value: u64) -> Option<()> {
     if name == "fcsr" {
         vcpu.set(state::FRM, value >> 5);
         vcpu.set(state::FFLAGS, value & 31);
@@ -136,7 +140,7 @@ fn write(vcpu: &mut Engine<Rv64>, name: &str, value: u64) -> Option<()> {
 }
 
 /// Registers of user mode, and the words of memory around [`DATA`].
-fn snapshot(vcpu: &Engine<Rv64>, ram: &Ram) -> Values {
+fn snapshot<I: Isa>(vcpu: &Engine<I>, ram: &Ram) -> Values {
     let mut all = Values::new();
     for r in vcpu.registers().iter().filter(|r| r.slot < 64) {
         all.insert(r.name.into(), vcpu.get(r.slot));

@@ -119,21 +119,20 @@ pub const CASE: u64 = CODE + 0x600;
 pub const MARK: u8 = 30;
 
 /// A program that executes one instruction of row `index` with random operands.
-pub fn single(index: usize, seed: u64) -> Option<Single> {
+pub fn single(xlen: Xlen, index: usize, seed: u64) -> Option<Single> {
     let row = &ROWS[index];
-    let xlen = Xlen::Rv64;
     let mut m =
         Maker { xlen, random: Random::new(seed ^ (index as u64) << 32), code: Vec::new(), rows: Vec::new() };
     let mut o = m.operands(row)?;
     let is_branch = row.body.starts_with("i::b");
     match row.name {
         "jal" | "jalr" => Maker::set(row, &mut o, "imm", if row.name == "jal" { 8 } else { 0 }),
-        "c_j" => Maker::set(row, &mut o, "imm", 6),
+        "c_j" | "c_jal" => Maker::set(row, &mut o, "imm", 6),
         _ if is_branch => Maker::set(row, &mut o, "imm", row.bytes as i64 + 4),
         _ => {}
     }
     let word = row.encode(&o)?;
-    if decode64(word).is_none_or(|(r, _)| r.0 as usize != index) {
+    if xlen.row(word).is_none_or(|r| r.0 as usize != index) {
         return None;
     }
     let uses = |o: &Operands, r: i64| row.fields.iter().any(|f| f.name.starts_with('r') && f.of(o) == r);
