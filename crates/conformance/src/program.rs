@@ -373,7 +373,10 @@ impl Maker {
                 Self::set(row, &mut o, "imm", row.bytes as i64 + 4);
             }
             _ if row.syntax.ends_with("(rs1)") && row.name != "jalr" && !row.syntax.contains("imm") => {
-                let at = self.random.below(64) * 8;
+                // A reservation of one size and a store-conditional of the other may do either: words
+                // and double-words have places of their own.
+                let doubles = row.name.ends_with("_d") as u64 * 256;
+                let at = self.random.below(32) * 8 + doubles;
                 self.lines(&format!("addi t6, gp, {at}"));
                 Self::set(row, &mut o, "rs1", 31);
             }

@@ -59,6 +59,9 @@ const READ: Access = Access::Read;
 const WRITE: Access = Access::Write;
 const EXECUTE: Access = Access::Execute;
 
+/// Flags, level, status, access, page or cause.
+type Permission = (u64, u64, u64, Access, Result<u64, u64>);
+
 #[test]
 fn permissions_of_a_page() {
     use level::{S, U as USER};
@@ -66,7 +69,7 @@ fn permissions_of_a_page() {
     let mxr = mstatus::MXR;
     let good = Ok(FRAME);
     #[rustfmt::skip]
-    let lines: &[(u64, u64, u64, Access, Result<u64, u64>)] = &[
+    let lines: &[Permission] = &[
         // flags, level, status, access, result
         (V | R | A,             S,    0,   READ,    good),
         (V | R | A,             S,    0,   WRITE,   Err(15)),
