@@ -384,6 +384,8 @@ impl Maker {
             // A random register may hold an address of code, and what a store there does without a
             // `fence.i` is anybody's choice: stores that are to fault go to the first page.
             "sb" | "sh" | "sw" | "sd" | "fsw" | "fsd" => Self::set(row, &mut o, "rs1", 0),
+            // In 32 bits a random address may well be one that the peer has mapped.
+            _ if row.syntax.ends_with("(rs1)") && self.xlen.is32() => Self::set(row, &mut o, "rs1", 0),
             _ if row.syntax.ends_with("(rs1p)") => {
                 let f = row.fields.iter().find(|f| f.name == "rs1p");
                 let base = f.map_or(8, |f| f.of(&o));
