@@ -94,6 +94,11 @@ pub struct Config {
     pub seed: Option<u64>,
 }
 
+/// Mnemonics of the instructions that are helpers, for statistics.
+pub fn helper_rows() -> Vec<&'static str> {
+    trine_isa_riscv::helpers::rows()
+}
+
 /// How a machine ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {

@@ -11,7 +11,7 @@ use trine_base::{BlockBackend, Vcpu};
 use trine_engine::Tier;
 use trine_image::debian::Lock;
 use trine_image::disk::{RawDisk, Snapshot};
-use trine_machine::virt::{Boot, Remote, TimeSource};
+use trine_machine::virt::{Boot, Remote, TimeSource, helper_rows};
 use trine_machine::{Board, Config, Console, End};
 
 /// Pins of the guests, as they were when this program was built.
@@ -196,6 +196,7 @@ fn stats(board: &mut Board) {
          entered {} times; pages of code written {}; all code dropped {} times",
         s.decoded, s.compiled, s.compiled_insns, s.code_bytes, s.entered, s.pages_written, s.dropped
     );
+    eprintln!("instructions that are helpers: {}", helper_rows().join(", "));
 }
 
 fn lockstep(args: &RunArgs, boot: &Boot) -> Result<u8, Refusal> {

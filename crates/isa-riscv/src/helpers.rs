@@ -1,0 +1,37 @@
+//! Which rows are helpers: small programs in Rust that generated code calls.
+
+use crate::Rv64;
+use crate::state::level;
+use crate::table::{ROWS, body};
+use trine_ir::inst::Inst;
+use trine_ir::{Builder, Fp, Operands, Row};
+
+/// Floating point dirty, machine level and regime: nothing is refused for the mode.
+const MODE: u32 = level::M as u32 | 3 << 2 | 2 << 4;
+
+/// The mnemonics of rows whose IR calls a helper, or software for an operation that the host's FPU
+/// has not.
+pub fn rows() -> Vec<&'static str> {
+    let calls = |inst: &Inst| matches!(inst, Inst::Call(..) | Inst::Fp(Fp::Class(_), ..));
+    let mut names = Vec::new();
+    for (i, row) in ROWS.iter().enumerate().filter(|(_, r)| r.rv64) {
+        let builder = Builder::<Rv64>::new(MODE);
+        builder.begin(0, row.bytes, row.value);
+        // Where it ends early there is nothing more to see.
+        drop(body::<&Builder<Rv64>>(Row(i as u16))(&builder, &Operands::default()));
+        if builder.finish().insts.iter().any(calls) {
+            names.push(row.mnemonic);
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_a_small_program_is_a_helper() {
+        let rows = super::rows();
+        assert!(rows.contains(&"sret") && rows.contains(&"csrrw") && rows.contains(&"fclass.d"));
+        assert!(!rows.contains(&"add") && !rows.contains(&"fadd.d") && !rows.contains(&"amoadd.w"));
+    }
+}
