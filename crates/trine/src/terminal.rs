@@ -146,7 +146,10 @@ fn typed(bytes: &[u8], escaped: &mut bool, remote: &Remote) {
         match (std::mem::take(escaped), b) {
             (false, ESCAPE) => *escaped = true,
             (false, b) => plain.push(b),
-            (true, b'x' | b'X') => remote.quit(),
+            (true, b'x' | b'X') => {
+                eprint!("\r\n");
+                remote.quit();
+            }
             (true, b'b') => {
                 remote.input(&std::mem::take(&mut plain));
                 remote.sysrq(0);
