@@ -79,9 +79,9 @@ impl CodeMemory {
 }
 
 fn map(file: &File, size: usize, protection: i32) -> std::io::Result<usize> {
+    let (anywhere, fd) = (std::ptr::null_mut(), file.as_raw_fd());
     // SAFETY: a new shared mapping at an address of the kernel's choice.
-    let p =
-        unsafe { libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+    let p = unsafe { libc::mmap(anywhere, size, protection, libc::MAP_SHARED, fd, 0) };
     if p == libc::MAP_FAILED { Err(std::io::Error::last_os_error()) } else { Ok(p as usize) }
 }
 

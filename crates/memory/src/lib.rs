@@ -129,9 +129,11 @@ impl Ram {
 
     #[inline(always)]
     fn pointer(&self, address: u64, width: Width) -> Option<*mut u8> {
-        // SAFETY: the range was checked to lie inside the mapping.
-        self.contains(address, width.bytes())
-            .then(|| unsafe { self.host.as_ptr().add((address - self.base) as usize) })
+        if !self.contains(address, width.bytes()) {
+            return None;
+        }
+        // SAFETY: the range was just checked to lie inside the mapping.
+        Some(unsafe { self.host.as_ptr().add((address - self.base) as usize) })
     }
 
     /// Reads a little-endian value; `None` outside RAM. Atomic where `address` is aligned.
