@@ -25,8 +25,6 @@ impl Mailbox {
     pub const PAUSE: u32 = 1;
     /// Request: guest pages that hold translated code were written.
     pub const CODE_WRITTEN: u32 = 2;
-    /// Request: look at the clock; a timer may have expired.
-    pub const TIMER: u32 = 4;
 
     /// An empty mailbox.
     pub fn new() -> Mailbox {

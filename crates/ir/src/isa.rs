@@ -223,9 +223,6 @@ pub trait Isa: Sized + Send + 'static {
     /// goes on to the next one.
     fn ends_block(decoded: &Decoded) -> bool;
 
-    /// Name of a row, for listings.
-    fn row_name(row: Row) -> &'static str;
-
     /// The exception for an instruction that is not one.
     fn illegal(bytes: u64) -> Trap;
 
@@ -247,7 +244,4 @@ pub trait Isa: Sized + Send + 'static {
     /// Takes a trap: sets the state for its handler and gives back the handler's address.
     /// `Err` gives the trap back where the board is the firmware that would handle it.
     fn trap(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap>;
-
-    /// Whether the trap is an interrupt and not an exception.
-    fn is_interrupt(trap: Trap) -> bool;
 }

@@ -119,9 +119,6 @@ macro_rules! isa {
             fn ends_block(decoded: &Decoded) -> bool {
                 table::ends_block(decoded)
             }
-            fn row_name(row: Row) -> &'static str {
-                table::ROWS.get(row.0 as usize).map_or("?", |r| r.mnemonic)
-            }
             fn illegal(bytes: u64) -> Trap {
                 let value = if bytes & 3 == 3 { bytes & 0xffff_ffff } else { bytes & 0xffff };
                 Trap { cause: trap::ILLEGAL_INSTRUCTION, value }
@@ -143,9 +140,6 @@ macro_rules! isa {
             }
             fn trap(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap> {
                 trap::take(hart, trap, pc)
-            }
-            fn is_interrupt(trap: Trap) -> bool {
-                trap.cause >> 63 != 0
             }
         }
     };

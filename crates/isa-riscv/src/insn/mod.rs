@@ -59,11 +59,6 @@ pub trait Rv: Sem<Isa: Xlen> {
     fn set_w(self, r: X, v: V<Self, u32>) {
         self.set_x(r, v.sext());
     }
-    /// The program counter as a register value.
-    #[inline(always)]
-    fn pc_w(self) -> V<Self, Self::W> {
-        self.pc().low()
-    }
     /// Base register plus displacement.
     #[inline(always)]
     fn address(self, base: X, displacement: i64) -> V<Self, u64> {
