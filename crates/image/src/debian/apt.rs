@@ -3,11 +3,11 @@
 //! apt runs with a configuration of its own below our cache: its own state, its own cache, and a
 //! source list that names the *host's* mirrors with the wanted suite. Nothing of the host changes.
 
+use super::fetch::{self, sha256};
+use super::sources::{host_settings, shell, sources};
 use crate::ImageError;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -37,85 +37,6 @@ pub struct Apt {
 
 /// What is going on, for a progress display: a text, bytes so far, bytes in all.
 pub type Progress<'a> = &'a mut dyn FnMut(&str, u64, u64);
-
-/// Where the host gets Debian from: mirror and keyring.
-struct Source {
-    mirror: String,
-    keyring: Option<String>,
-}
-
-/// The host's sources, from both of apt's formats.
-fn sources() -> Vec<Source> {
-    let etc = shell("apt-config", &["shell", "E", "Dir::Etc/d"]).unwrap_or_default();
-    let etc = etc.split('\'').nth(1).unwrap_or("/etc/apt/").to_string();
-    let etc = Path::new(&etc);
-    let mut files = vec![etc.join("sources.list")];
-    let parts = fs::read_dir(etc.join("sources.list.d")).into_iter().flatten().flatten();
-    files.extend(parts.map(|entry| entry.path()));
-    files.sort();
-    let mut found = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        match file.extension().and_then(|e| e.to_str()) {
-            Some("sources") => text.split("\n\n").for_each(|s| found.extend(stanza(s))),
-            Some("list") => found.extend(text.lines().filter_map(line)),
-            _ => {}
-        }
-    }
-    found
-}
-
-/// One stanza of a `.sources` file that names a Debian suite.
-fn stanza(text: &str) -> Option<Source> {
-    let field = |name: &str| {
-        text.lines()
-            .filter(|l| !l.starts_with('#'))
-            .find_map(|l| Some(l.strip_prefix(name)?.trim().to_string()))
-    };
-    if field("Enabled:").as_deref() == Some("no") || !field("Types:")?.split(' ').any(|t| t == "deb") {
-        return None;
-    }
-    let suites = field("Suites:")?;
-    let mirror = field("URIs:")?.split(' ').next()?.to_string();
-    is_debian(&mirror, suites.split(' ').next()?, &field("Components:")?)
-        .then(|| Source { mirror, keyring: field("Signed-By:") })
-}
-
-/// One line of a `.list` file that names a Debian suite.
-fn line(text: &str) -> Option<Source> {
-    let rest = text.trim().strip_prefix("deb ")?.trim();
-    let (options, rest) = match rest.strip_prefix('[') {
-        Some(r) => r.split_once(']')?,
-        None => ("", rest),
-    };
-    let mut words = rest.split_whitespace();
-    let (mirror, suite) = (words.next()?.to_string(), words.next()?);
-    let keyring = options.split_whitespace().find_map(|o| Some(o.strip_prefix("signed-by=")?.to_string()));
-    is_debian(&mirror, suite, &words.collect::<Vec<_>>().join(" ")).then_some(Source { mirror, keyring })
-}
-
-/// A mirror of Debian itself: neither security updates nor somebody else's packages.
-fn is_debian(mirror: &str, suite: &str, components: &str) -> bool {
-    let path = mirror.trim_end_matches('/');
-    path.ends_with("/debian") && !suite.contains("security") && components.split(' ').any(|c| c == "main")
-}
-
-fn shell(program: &str, args: &[&str]) -> Option<String> {
-    let out = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
-}
-
-/// The host's settings for fetching (proxies, time-outs), without those that name index files.
-fn host_settings() -> String {
-    let all = shell("apt-config", &["dump"]).unwrap_or_default();
-    let keep = |l: &&str| {
-        l.starts_with("Acquire::")
-            && !l.starts_with("Acquire::IndexTargets")
-            && !l.starts_with("Acquire::Languages")
-            && !l.contains("::CompressionTypes")
-    };
-    all.lines().filter(keep).collect::<Vec<_>>().join("\n")
-}
 
 impl Apt {
     /// Prepares apt for `suite` below `cache`; waits while another process uses the same place.
@@ -228,39 +149,35 @@ impl Apt {
     /// Fetches a package's file into the cache, or finds it there. An interrupted download goes on
     /// where it stopped.
     pub fn download(&self, package: &Package, progress: Progress) -> Result<PathBuf, ImageError> {
-        let archives = self.root.join("cache/archives");
         if let Some(path) = self.cached(package)? {
             return Ok(path);
         }
+        let archives = self.root.join("cache/archives");
+        let name = package.path.rsplit('/').next().unwrap_or(&package.name);
+        let (partial, whole) = (archives.join("partial").join(name), archives.join(name));
+        let title = format!("fetching {} {}", package.name, package.version);
+        fetch::fetch(
+            &self.command(&fetch::helper()),
+            &self.uri(package)?,
+            &package.sha256,
+            &partial,
+            &mut |done| {
+                progress(&title, done, package.size);
+            },
+        )?;
+        fs::rename(&partial, &whole).map_err(ImageError::file("cannot rename", &partial))?;
+        Ok(whole)
+    }
+
+    /// Where the mirror has a package's file.
+    fn uri(&self, package: &Package) -> Result<String, ImageError> {
         let mut c = self.command("apt-get");
-        c.current_dir(&archives).args(["download", "-q"]);
-        c.arg(format!("{}={}", package.name, package.version)).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child =
-            c.spawn().map_err(|e| ImageError::Tool { tool: "apt-get".into(), said: e.to_string() })?;
-        while child.try_wait().ok().flatten().is_none() {
-            progress(
-                &format!("fetching {} {}", package.name, package.version),
-                newest(&archives),
-                package.size,
-            );
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        let out = child
-            .wait_with_output()
-            .map_err(|e| ImageError::Tool { tool: "apt-get".into(), said: e.to_string() })?;
-        if !out.status.success() {
-            let said = String::from_utf8_lossy(&out.stderr)
-                .lines()
-                .filter(|l| l.starts_with("E:"))
-                .collect::<Vec<_>>()
-                .join("; ");
-            return Err(ImageError::Tool { tool: format!("apt-get download {}", package.name), said });
-        }
-        self.cached(package)?.ok_or_else(|| {
-            ImageError::Other(format!(
-                "{} was fetched, but its checksum is not the one the index names",
-                package.name
-            ))
+        // It removes a file of that name from where it runs: not from our cache.
+        c.current_dir(self.root.join("etc")).args(["download", "--print-uris"]);
+        c.arg(format!("{}={}", package.name, package.version));
+        let text = self.run(&format!("apt-get download {}", package.name), c)?;
+        text.split('\'').nth(1).map(str::to_string).ok_or_else(|| {
+            ImageError::Other(format!("apt names no address for {} {}", package.name, package.version))
         })
     }
 
@@ -304,54 +221,5 @@ impl Apt {
             }
         }
         Ok(None)
-    }
-}
-
-/// Size of the largest file being fetched.
-fn newest(archives: &Path) -> u64 {
-    let sizes = |dir: PathBuf| {
-        fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|e| e.metadata().ok())
-            .map(|m| m.len())
-            .max()
-    };
-    sizes(archives.to_path_buf()).max(sizes(archives.join("partial"))).unwrap_or(0)
-}
-
-/// SHA-256 of a file in hexadecimal.
-pub fn sha256(path: &Path) -> Result<String, ImageError> {
-    let mut file = File::open(path).map_err(ImageError::file("cannot read", path))?;
-    let mut hash = Sha256::new();
-    let mut buf = vec![0; 1 << 16];
-    loop {
-        let n = file.read(&mut buf).map_err(ImageError::file("cannot read", path))?;
-        if n == 0 {
-            return Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect());
-        }
-        hash.update(&buf[..n]);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_in_both_formats() {
-        let s = stanza("Types: deb\nURIs: http://m.example/debian\nSuites: bookworm\nComponents: main\nSigned-By: /k.gpg").unwrap();
-        assert_eq!((s.mirror.as_str(), s.keyring.as_deref()), ("http://m.example/debian", Some("/k.gpg")));
-        assert!(
-            stanza(
-                "Types: deb\nURIs: http://m.example/debian-security\nSuites: x-security\nComponents: main"
-            )
-            .is_none()
-        );
-        let s =
-            line("deb [arch=amd64 signed-by=/k.gpg] http://m.example/debian/ bookworm main contrib").unwrap();
-        assert_eq!((s.mirror.as_str(), s.keyring.as_deref()), ("http://m.example/debian/", Some("/k.gpg")));
-        assert!(line("# deb http://m.example/debian bookworm main").is_none());
     }
 }
