@@ -35,7 +35,11 @@ pub struct Frame {
     /// Rust functions that the thunks call: slow path, helper.
     pub functions: [Cell<usize>; 2],
     /// The thunks that generated code calls, by [`crate::x64::thunks::Thunk`].
-    pub thunks: [Cell<usize>; 4],
+    pub thunks: [Cell<usize>; 5],
+    /// The host's stack pointer while generated code has made no guest call that is still open.
+    pub stack: Cell<usize>,
+    /// How far down calls may take it.
+    pub stack_end: Cell<usize>,
     /// Address of the side tables ([`crate::x64::side::Side`]).
     pub side: Cell<usize>,
     /// General registers while a slow path runs.
@@ -60,7 +64,9 @@ impl Default for Frame {
             nan_box: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
             functions: [const { Cell::new(0) }; 2],
-            thunks: [const { Cell::new(0) }; 4],
+            thunks: [const { Cell::new(0) }; 5],
+            stack: Cell::new(0),
+            stack_end: Cell::new(0),
             side: Cell::new(0),
             save: [const { Cell::new(0) }; 16],
             save_fp: [const { Cell::new(0) }; 16],

@@ -44,21 +44,27 @@ const BOX: u64 = 0xffff_ffff_0000_0000;
 const NAN32: u64 = 0x7fc0_0000;
 
 fn perform(env: &mut Env, op: Fp, args: [u64; 3]) -> u64 {
+    // Generated code leaves anything above a binary32.
+    let [a, b, c] = match op {
+        Fp::FromInt(..) | Fp::Unbox => args,
+        _ if format(op) == Fmt::S => args.map(|x| x & !BOX),
+        _ => args,
+    };
     match op {
-        Fp::Box => args[0] | BOX,
+        Fp::Box => a | BOX,
         Fp::Unbox => {
-            if args[0] & BOX == BOX {
-                args[0] & !BOX
+            if a & BOX == BOX {
+                a & !BOX
             } else {
                 NAN32
             }
         }
-        Fp::ToBits(_) | Fp::FromBits(_) => args[0],
-        Fp::Convert(Fmt::S) => sf::convert::<F32, F64>(env, args[0]),
-        Fp::Convert(Fmt::D) => sf::convert::<F64, F32>(env, args[0]),
+        Fp::ToBits(_) | Fp::FromBits(_) => a,
+        Fp::Convert(Fmt::S) => sf::convert::<F32, F64>(env, a),
+        Fp::Convert(Fmt::D) => sf::convert::<F64, F32>(env, a),
         _ => match format(op) {
-            Fmt::S => typed::<F32>(env, op, args, 31),
-            Fmt::D => typed::<F64>(env, op, args, 63),
+            Fmt::S => typed::<F32>(env, op, [a, b, c], 31),
+            Fmt::D => typed::<F64>(env, op, [a, b, c], 63),
         },
     }
 }

@@ -4,7 +4,7 @@ use crate::block::Op;
 use crate::core::Core;
 use crate::fp;
 use trine_base::Width;
-use trine_ir::{Bin, Cmp, Fp, Hart, Helper, Isa, Leave, Res, Rmw, Rounding, Sem, Trap, Un, eval};
+use trine_ir::{Bin, Cmp, Flow, Fp, Hart, Helper, Isa, Leave, Res, Rmw, Rounding, Sem, Trap, Un, eval};
 
 /// One instruction being executed. The pointers are valid while its body runs: see
 /// [`Interp::new`].
@@ -144,7 +144,7 @@ impl<I: Isa> Sem for Interp<I> {
         self.pc_raw().wrapping_add(self.op().bytes as u64)
     }
     #[inline(always)]
-    fn jump_raw(self, target: u64) -> Res<Self> {
+    fn jump_raw(self, _flow: Flow, target: u64) -> Res<Self> {
         self.core().frame.pc.set(target);
         Err(Leave::Jump)
     }

@@ -3,7 +3,7 @@
 use crate::eval;
 use crate::inst::{Block, Inst, Label, Val};
 use crate::isa::{Helper, Isa};
-use crate::op::{Bin, Cmp, Fp, Rmw, Rounding, Un};
+use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
 use crate::sem::{Res, Sem};
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -52,7 +52,7 @@ impl<I: Isa> Builder<I> {
     /// Ends the block by going to the instruction after the last one.
     pub fn fall_through(&self) {
         let next = self.next_pc_raw();
-        self.emit(Inst::Jump(next));
+        self.emit(Inst::Jump(Flow::Plain, next));
     }
 
     /// The finished block.
@@ -243,8 +243,8 @@ impl<I: Isa> Sem for &Builder<I> {
         self.emit(Inst::Pc(self.offset.get() + self.bytes.get() as i64))
     }
 
-    fn jump_raw(self, target: Val) -> Res<Self> {
-        self.emit(Inst::Jump(target));
+    fn jump_raw(self, flow: Flow, target: Val) -> Res<Self> {
+        self.emit(Inst::Jump(flow, target));
         Err(Ended)
     }
 

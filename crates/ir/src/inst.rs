@@ -6,7 +6,7 @@
 //! after its label.
 
 use crate::isa::Helper;
-use crate::op::{Bin, Cmp, Fp, Rmw, Rounding, Un};
+use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
 use trine_base::Width;
 
 /// The value made by the instruction with this index.
@@ -73,7 +73,7 @@ pub enum Inst {
     /// End of an arm.
     Label(Label),
     /// Leaves the block for a virtual address.
-    Jump(Val),
+    Jump(Flow, Val),
     /// Leaves the block with an exception.
     Raise(u64, Val),
 }
@@ -98,7 +98,7 @@ impl Inst {
             | Inst::Begin(..)
             | Inst::IfNot { .. }
             | Inst::Label(_)
-            | Inst::Jump(_)
+            | Inst::Jump(..)
             | Inst::Raise(..) => None,
             Inst::GetF(_) => Some(Class::Float),
             Inst::Fp(op, ..) => Some(match op {
@@ -147,7 +147,7 @@ impl Inst {
             | Inst::Sext(_, _, a)
             | Inst::Load(_, a)
             | Inst::IfNot { c: a, .. }
-            | Inst::Jump(a)
+            | Inst::Jump(_, a)
             | Inst::Raise(_, a) => f(a),
             Inst::Bin(_, _, a, b) | Inst::Cmp(_, _, a, b) | Inst::Store(_, a, b) | Inst::Rmw(_, _, a, b) => {
                 f(a);

@@ -74,6 +74,17 @@ pub enum Un {
     Bswap,
 }
 
+/// What a jump is for. A hint: engines predict with it, and results never depend on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Flow {
+    /// Neither of the others.
+    Plain,
+    /// A call: control is expected to come back behind this instruction.
+    Call,
+    /// A return to behind the latest call that has not returned yet.
+    Return,
+}
+
 /// Read-modify-write operations on memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Rmw {

@@ -6,7 +6,7 @@
 //! performs everything that may raise before its first write.
 
 use crate::isa::{Helper, Isa};
-use crate::op::{Bin, Cmp, Fmt, Fp, IntTy, Rmw, Rounding, Sign, Un};
+use crate::op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Rounding, Sign, Un};
 use std::marker::PhantomData;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Mul, Not, Shl, Shr, Sub};
 use trine_base::Width;
@@ -108,7 +108,7 @@ pub trait Sem: Copy {
     /// Virtual address of the next instruction.
     fn next_pc_raw(self) -> Self::Raw;
     /// Ends the instruction; control goes to `target`.
-    fn jump_raw(self, target: Self::Raw) -> Res<Self>;
+    fn jump_raw(self, flow: Flow, target: Self::Raw) -> Res<Self>;
     /// Ends the instruction with an exception.
     fn raise_raw(self, cause: u64, value: Self::Raw) -> Res<Self>;
     /// Calls a helper.
@@ -180,7 +180,12 @@ pub trait Sem: Copy {
     /// Ends the instruction; control goes to `target`.
     #[inline(always)]
     fn jump(self, target: V<Self, u64>) -> Res<Self> {
-        self.jump_raw(target.raw)
+        self.jump_raw(Flow::Plain, target.raw)
+    }
+    /// Ends the instruction; control goes to `target`, as a call or a return.
+    #[inline(always)]
+    fn jump_as(self, flow: Flow, target: V<Self, u64>) -> Res<Self> {
+        self.jump_raw(flow, target.raw)
     }
     /// Ends the instruction with an exception.
     #[inline(always)]

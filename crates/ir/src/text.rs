@@ -1,6 +1,7 @@
 //! The IR as text, one line an instruction, for tests and `--dump`.
 
 use crate::inst::{Block, Inst, Val};
+use crate::op::Flow;
 use std::fmt;
 
 impl fmt::Display for Val {
@@ -53,7 +54,8 @@ impl fmt::Display for Inst {
                 write!(f, "ifnot {c} L{}{}", to.0, if exits { " exits" } else { "" })
             }
             Inst::Label(l) => write!(f, "L{}:", l.0),
-            Inst::Jump(v) => write!(f, "jump {v}"),
+            Inst::Jump(Flow::Plain, v) => write!(f, "jump {v}"),
+            Inst::Jump(flow, v) => write!(f, "jump_{} {v}", lower(flow)),
             Inst::Raise(cause, v) => write!(f, "raise {cause}, {v}"),
         }
     }

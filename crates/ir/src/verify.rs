@@ -37,7 +37,7 @@ pub fn verify(block: &Block) -> Result<(), String> {
         return Err("an arm does not end".into());
     }
     match block.insts.last() {
-        Some(Inst::Jump(_) | Inst::Raise(..)) => Ok(()),
+        Some(Inst::Jump(..) | Inst::Raise(..)) => Ok(()),
         _ => Err("the block does not end in an exit".into()),
     }
 }

@@ -474,6 +474,11 @@ impl Asm {
         self.byte(0xe9);
         self.hole()
     }
+    /// `call` of a place still unknown.
+    pub fn call(&mut self) -> Hole {
+        self.byte(0xe8);
+        self.hole()
+    }
     fn hole(&mut self) -> Hole {
         let at = self.here();
         self.imm32(0);

@@ -1,6 +1,7 @@
 //! One block from IR to code: the walk over its instructions.
 
 use super::asm::{Asm, Hole, Part};
+use super::loops::Loop;
 use super::regs::{NONE, State};
 use super::side::Side;
 use super::thunks::Layout;
@@ -48,6 +49,8 @@ pub struct Emit<'a, I: Isa> {
     pub(super) too_complex: bool,
     /// Displacements of direct jumps, in the order of their numbers.
     pub(super) holes: Vec<Hole>,
+    /// Where the block's rounds meet, if it is a loop.
+    pub(super) round: Loop,
     isa: PhantomData<I>,
 }
 
@@ -81,6 +84,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             in_arm: false,
             too_complex: false,
             holes: Vec::new(),
+            round: Loop::default(),
             isa: PhantomData,
         }
     }
@@ -89,6 +93,7 @@ impl<'a, I: Isa> Emit<'a, I> {
     /// needs more room than there is.
     pub fn run(mut self) -> Option<Vec<Hole>> {
         self.count_uses();
+        self.begin_loop();
         self.entry();
         while (self.at as usize) < self.insts.len() {
             self.one();
@@ -186,7 +191,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             }
             Inst::IfNot { c, to, exits } => self.arm(c, to, exits),
             Inst::Label(_) => {}
-            Inst::Jump(v) => self.exit_jump(v),
+            Inst::Jump(flow, v) => self.exit_jump(flow, v),
             Inst::Raise(cause, v) => self.exit_raise(cause, v),
         }
     }

@@ -1,19 +1,18 @@
 //! How a block is entered and left.
 
-use super::asm::{Alu, Cc, Part, mem2, reg::*};
+use super::asm::{Alu, Asm, Cc, Hole, Mem, Part, mem, reg::*};
 use super::emit::Emit;
 use super::side::{Kind, Row, code};
-use super::thunks::Thunk;
-use crate::jumps;
+use super::thunks::{self, Thunk};
 use trine_ir::inst::{Inst, Val};
-use trine_ir::{Helper, Isa, Touch};
+use trine_ir::{Flow, Helper, Isa, Touch};
 
 impl<I: Isa> Emit<'_, I> {
     /// Counts the block's instructions and leaves where that goes past the limit.
     pub fn entry(&mut self) {
         let n = self.guest as i32;
         self.a.alu_imm(Alu::Add, true, R15, n);
-        self.a.alu_mem(Alu::Cmp, true, R15, super::asm::mem(R14, 0));
+        self.a.alu_mem(Alu::Cmp, true, R15, mem(R14, 0));
         let over = self.a.jcc(Cc::Above);
         let part = self.a.switch(Part::Cold);
         self.a.fix_here(over);
@@ -46,20 +45,74 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// Leaves for a virtual address.
-    pub fn exit_jump(&mut self, target: Val) {
+    pub fn exit_jump(&mut self, flow: Flow, target: Val) {
         self.write_back();
         let v = self.resolve(target);
-        match self.insts[v as usize] {
-            Inst::Pc(offset) if self.links(offset) => {
-                self.uncount(true);
-                self.direct(offset);
-            }
-            _ => {
-                self.fetch(RAX, v);
-                self.uncount(true);
-                self.indirect();
-            }
+        let direct = match self.insts[v as usize] {
+            Inst::Pc(offset) if self.links(offset) => Some(offset),
+            _ => None,
+        };
+        if direct.is_none() {
+            self.fetch(RAX, v);
         }
+        self.uncount(true);
+        match (flow, direct) {
+            (Flow::Call, _) => self.call_guest(direct),
+            (_, Some(offset)) if self.is_round(offset) => self.next_round(),
+            (_, Some(offset)) => self.direct(offset, Asm::jmp),
+            (Flow::Return, None) => self.return_guest(),
+            (Flow::Plain, None) => self.indirect(Asm::jmp_mem),
+        }
+    }
+
+    /// A guest call is a call of the host, so that its return predictor knows where control comes
+    /// back to. Below the return address lies what the guest must return to for it to be taken.
+    fn call_guest(&mut self, direct: Option<i64>) {
+        let back = self.offset + self.bytes as i64;
+        self.a.alu_mem(Alu::Cmp, true, RSP, self.l.stack_end());
+        let full = self.a.jcc(Cc::Below);
+        let go = self.a.here();
+        self.a.load(8, RDX, self.l.stamp());
+        self.a.push(RDX);
+        self.a.push(RDX);
+        self.page_plus(RDX, back);
+        self.a.push(RDX);
+        match direct {
+            Some(offset) => self.direct(offset, Asm::call),
+            None => self.indirect(Asm::call_mem),
+        }
+        // Control comes back here; the return address is off the stack.
+        self.a.load(8, RAX, mem(RSP, thunks::OPEN_PC - 8));
+        self.a.lea(true, RSP, mem(RSP, thunks::OPEN_CALL - 8));
+        match self.links(back) {
+            true => self.direct(back, Asm::jmp),
+            false => self.a.jmp_mem(self.l.thunk(Thunk::Indirect)),
+        }
+        let part = self.a.switch(Part::Cold);
+        self.a.fix_here(full);
+        self.a.load(8, RSP, self.l.stack());
+        let again = self.a.jmp();
+        self.a.fix(again, go);
+        self.a.switch(part);
+    }
+
+    /// A return to the address in `rax`: the host's, where the latest open call expects it.
+    fn return_guest(&mut self) {
+        self.a.alu_mem(Alu::Cmp, true, RAX, mem(RSP, thunks::OPEN_PC));
+        let other = self.a.jcc(Cc::NotEqual);
+        self.a.load(8, RDX, self.l.stamp());
+        self.a.alu_mem(Alu::Cmp, true, RDX, mem(RSP, thunks::OPEN_STAMP));
+        let stale = self.a.jcc(Cc::NotEqual);
+        self.a.alu_imm(Alu::And, true, RAX, -0x1000);
+        self.a.store(8, self.l.page(), RAX);
+        self.a.ret();
+        let part = self.a.switch(Part::Cold);
+        self.a.fix_here(other);
+        self.a.fix_here(stale);
+        // What is open no longer fits what the guest does: forget it.
+        self.a.load(8, RSP, self.l.stack());
+        self.a.jmp_mem(self.l.thunk(Thunk::Indirect));
+        self.a.switch(part);
     }
 
     /// Whether a jump to this offset may go straight to the block there: it lies in the same page,
@@ -68,9 +121,9 @@ impl<I: Isa> Emit<'_, I> {
         !self.called && (0..=0x1000 - I::MAX_BYTES as i64).contains(&offset)
     }
 
-    /// A direct jump: leaves for the dispatcher the first time, which then links it.
-    fn direct(&mut self, offset: i64) {
-        let jump = self.a.jmp();
+    /// A direct jump or call: leaves for the dispatcher the first time, which then links it.
+    fn direct(&mut self, offset: i64, go: fn(&mut Asm) -> Hole) {
+        let jump = go(self.a);
         let number = self.side.sites.len() as u64;
         self.side.sites.push(0);
         self.holes.push(jump);
@@ -81,28 +134,11 @@ impl<I: Isa> Emit<'_, I> {
         self.a.switch(part);
     }
 
-    /// A jump to the address in `rax` through the jump cache.
-    fn indirect(&mut self) {
-        let entry = |field: usize, l: i32| mem2(RBP, RCX, l + field as i32);
-        let jumps = self.l.jumps;
-        self.a.store(8, self.l.pc(), RAX);
-        self.a.mov(true, RCX, RAX);
-        self.a.shift_imm(super::asm::Shift::Shr, true, RCX, jumps::FOLD);
-        self.a.alu(Alu::Xor, true, RCX, RAX);
-        self.a.mov_imm(RDX, jumps::LOW | jumps::HIGH);
-        self.a.pext(RCX, RCX, RDX);
-        self.a.shift_imm(super::asm::Shift::Shl, false, RCX, jumps::ENTRY_BITS as u8);
-        self.a.load(8, RDX, self.l.stamp());
-        self.a.alu_mem(Alu::Cmp, true, RAX, entry(std::mem::offset_of!(jumps::Entry, pc), jumps));
-        let other = self.a.jcc(Cc::NotEqual);
-        self.a.alu_mem(Alu::Cmp, true, RDX, entry(std::mem::offset_of!(jumps::Entry, stamp), jumps));
-        let stale = self.a.jcc(Cc::NotEqual);
-        self.a.alu_imm(Alu::And, true, RAX, -0x1000);
-        self.a.store(8, self.l.page(), RAX);
-        self.a.jmp_mem(entry(std::mem::offset_of!(jumps::Entry, code), jumps));
+    /// A jump or call to the address in `rax` through the jump cache.
+    fn indirect(&mut self, go: fn(&mut Asm, Mem)) {
+        let missed = thunks::indirect(self.a, &self.l, go);
         let part = self.a.switch(Part::Cold);
-        self.a.fix_here(other);
-        self.a.fix_here(stale);
+        missed.into_iter().for_each(|hole| self.a.fix_here(hole));
         self.leave(code::GO);
         self.a.switch(part);
     }
@@ -130,7 +166,7 @@ impl<I: Isa> Emit<'_, I> {
         self.s.fp_ready = false;
         self.called |= helper.touch == Touch::All;
         self.set_pc(self.offset);
-        self.a.lea(true, RAX, super::asm::mem(R15, -(self.undone(false) as i32)));
+        self.a.lea(true, RAX, mem(R15, -(self.undone(false) as i32)));
         self.a.store(8, self.l.retired(), RAX);
         let number = self.helper_number(helper);
         self.a.mov_imm(RSI, number as u64 | (self.bytes as u64) << 16);

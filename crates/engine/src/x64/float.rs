@@ -1,10 +1,12 @@
 //! Floating point on the host's FPU, under the guest's MXCSR. What x86 does differently from the
 //! IR's operations (NaN results, conversions out of range, rounding directions that are not the
 //! current one) goes out of line to software.
+//!
+//! A binary32 in a register has anything above it: what is known to be in a NaN box needs not be taken
+//! out of it.
 
 use super::asm::{Alu, Cc, Hole, Part, Reg, Xmm, reg::*};
 use super::emit::Emit;
-use super::regs::NONE;
 use super::side::Kind;
 use trine_ir::inst::{Class, Inst, Val};
 use trine_ir::{Fmt, Fp, IntTy, Isa, Round, Rounding, Sign};
@@ -306,13 +308,8 @@ impl<I: Isa> Emit<'_, I> {
 
     fn nan_unbox(&mut self, v: Val) {
         let from = self.resolve(v);
-        if let Inst::Fp(Fp::Box, _, [inner, ..]) = self.insts[from as usize] {
-            let inner = self.resolve(inner);
-            let value = self.s.values[inner as usize];
-            if value.reg != NONE || value.spill != NONE || value.home != NONE {
-                self.define_alias(inner);
-                return;
-            }
+        if matches!(self.insts[from as usize], Inst::Fp(Fp::Box, ..)) {
+            return self.define_alias(from);
         }
         let s = self.xmm(v);
         let d = self.def_fp();

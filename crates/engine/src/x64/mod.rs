@@ -6,6 +6,7 @@ mod emit;
 mod exits;
 mod float;
 mod integer;
+mod loops;
 mod memory;
 mod regs;
 pub mod side;

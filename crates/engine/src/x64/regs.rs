@@ -372,6 +372,9 @@ impl<I: Isa> Emit<'_, I> {
     pub fn read_slot(&mut self, slot: u16, class: Class) {
         if let Some(i) = self.s.cache.iter().position(|c| c.slot == slot) {
             let Cached { val, dirty, .. } = self.s.cache[i];
+            if val == self.at {
+                return;
+            }
             if self.class(val) == class || self.rebuilds(val) && class == Class::Int {
                 self.define_alias(val);
                 return;

@@ -1,13 +1,13 @@
 //! The fixed pieces of code between Rust and generated code.
 //!
 //! Registers: `rbp` points 128 bytes into the state, so that the first 32 slots lie within a signed
-//! byte's reach; `r14` holds the address of the mailbox's limit; `r15` counts instructions. `rax`,
+//! byte's reach; `rsp` points to the guest calls that are still open ([`OPEN_CALL`]); `r14` holds the address of the mailbox's limit; `r15` counts instructions. `rax`,
 //! `rcx`, `rdx` and the last two vector registers are scratch; the others hold guest values.
 
-use super::asm::{Alu, Asm, Cc, Mem, mem, reg::*};
+use super::asm::{Alu, Asm, Cc, Hole, Mem, Shift, mem, mem2, reg::*};
 use crate::code::CodeMemory;
 use crate::core::{Core, Frame};
-use crate::jumps::Jumps;
+use crate::jumps::{self, Jumps};
 use crate::tlb::Tlb;
 use std::mem::offset_of;
 use trine_ir::Isa;
@@ -16,6 +16,12 @@ use trine_ir::Isa;
 pub const POOL: [u8; 9] = [RBX, RSI, RDI, 8, 9, 10, 11, R12, R13];
 /// Vector registers that hold guest values.
 pub const POOL_FP: u8 = 14;
+
+/// Bytes of the host's stack that one open guest call takes: return address, into the code that goes on
+/// behind the call; virtual address there; stamp, twice.
+pub const OPEN_CALL: i32 = 32;
+/// Open calls that are remembered.
+const OPEN_CALLS: i32 = 1024;
 
 /// Displacements from `rbp`.
 #[derive(Clone, Copy)]
@@ -40,6 +46,8 @@ pub enum Thunk {
     Helper = 2,
     /// Jump target of entries of the jump cache that have no code.
     Miss = 3,
+    /// Jump: control goes to the address in `rax`, by the jump cache.
+    Indirect = 4,
 }
 
 macro_rules! fields {
@@ -87,6 +95,10 @@ impl Layout {
         nan_box nan_box;
         /// Which of them is loaded.
         fp_live fp_live;
+        /// `rsp` without open calls.
+        stack stack;
+        /// How low `rsp` may be.
+        stack_end stack_end;
     }
     /// An argument of a slow path or helper.
     pub fn arg(&self, n: usize) -> Mem {
@@ -122,6 +134,13 @@ pub fn state_of<I: Isa>(core: &Core<I>) -> usize {
 /// `enter(state, code, limit)`: runs generated code until it leaves; gives the code it left with.
 pub type Enter = extern "sysv64" fn(usize, usize, *const std::sync::atomic::AtomicU64) -> u64;
 
+/// Where an open call's parts lie from `rsp`.
+pub const OPEN_PC: i32 = 8;
+/// See [`OPEN_PC`].
+pub const OPEN_STAMP: i32 = 16;
+/// What [`enter`] takes below the saved registers; keeps `rsp` a multiple of 16 in blocks.
+const FRAME: i32 = OPEN_CALL + 8;
+
 const CALLEE_SAVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
 
 /// Puts the thunks into code memory and their addresses into the frame. Gives the address of
@@ -142,6 +161,12 @@ pub fn install<I: Isa>(core: &Core<I>, memory: &mut CodeMemory) -> Option<usize>
             a.alu(Alu::Xor, false, RAX, RAX);
             a.jmp_mem(l.thunk(Thunk::Exit));
         })?,
+        add(&|a| {
+            let missed = indirect(a, &l, Asm::jmp_mem);
+            missed.into_iter().for_each(|hole| a.fix_here(hole));
+            a.mov_imm(RAX, super::side::code::GO);
+            a.jmp_mem(l.thunk(Thunk::Exit));
+        })?,
     ];
     thunks.iter().zip(&core.frame.thunks).for_each(|(at, cell)| cell.set(*at));
     core.frame.functions[0].set(super::side::slow::<I> as *const () as usize);
@@ -151,8 +176,13 @@ pub fn install<I: Isa>(core: &Core<I>, memory: &mut CodeMemory) -> Option<usize>
 
 fn enter(a: &mut Asm, l: &Layout) {
     CALLEE_SAVED.iter().for_each(|&r| a.push(r));
-    a.alu_imm(Alu::Sub, true, RSP, 8);
+    // Ends what open calls there are: no address bears the stamp 0.
+    a.alu_imm(Alu::Sub, true, RSP, FRAME);
+    a.store_imm(true, mem(RSP, OPEN_STAMP), 0);
     a.mov(true, RBP, RDI);
+    a.store(8, l.stack(), RSP);
+    a.lea(true, RAX, mem(RSP, -OPEN_CALL * OPEN_CALLS));
+    a.store(8, l.stack_end(), RAX);
     a.mov(true, R14, RDX);
     a.load(8, R15, l.count());
     a.jmp_reg(RSI);
@@ -164,9 +194,32 @@ fn exit(a: &mut Asm, l: &Layout, counted: bool) {
         a.store(8, l.count(), R15);
     }
     fp_out(a, l, true);
-    a.alu_imm(Alu::Add, true, RSP, 8);
+    a.load(8, RSP, l.stack());
+    a.alu_imm(Alu::Add, true, RSP, FRAME);
     CALLEE_SAVED.iter().rev().for_each(|&r| a.pop(r));
     a.ret();
+}
+
+/// The address in `rax` becomes the PC, and where the jump cache has its code, `go` (a jump or a call)
+/// goes there. Gives the jumps that are taken where it has not.
+pub fn indirect(a: &mut Asm, l: &Layout, go: impl Fn(&mut Asm, Mem)) -> [Hole; 2] {
+    let entry = |field: usize| mem2(RBP, RCX, l.jumps + field as i32);
+    a.store(8, l.pc(), RAX);
+    a.mov(true, RCX, RAX);
+    a.shift_imm(Shift::Shr, true, RCX, jumps::FOLD);
+    a.alu(Alu::Xor, true, RCX, RAX);
+    a.mov_imm(RDX, jumps::LOW | jumps::HIGH);
+    a.pext(RCX, RCX, RDX);
+    a.shift_imm(Shift::Shl, false, RCX, jumps::ENTRY_BITS as u8);
+    a.load(8, RDX, l.stamp());
+    a.alu_mem(Alu::Cmp, true, RAX, entry(offset_of!(jumps::Entry, pc)));
+    let other = a.jcc(Cc::NotEqual);
+    a.alu_mem(Alu::Cmp, true, RDX, entry(offset_of!(jumps::Entry, stamp)));
+    let stale = a.jcc(Cc::NotEqual);
+    a.alu_imm(Alu::And, true, RAX, -0x1000);
+    a.store(8, l.page(), RAX);
+    go(a, entry(offset_of!(jumps::Entry, code)));
+    [other, stale]
 }
 
 /// From the guest's MXCSR to Rust's.
@@ -214,9 +267,8 @@ fn slow(a: &mut Asm, l: &Layout) {
     give_up(a, l);
 }
 
-/// Leaves with the code in `rdx`; drops the return address.
+/// Leaves with the code in `rdx`.
 fn give_up(a: &mut Asm, l: &Layout) {
-    a.alu_imm(Alu::Add, true, RSP, 8);
     a.mov(true, RAX, RDX);
     // Only the host's MXCSR may be loaded already: `fp_out` would store it as the guest's.
     a.store_imm(false, l.fp_live(), 0);

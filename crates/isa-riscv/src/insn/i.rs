@@ -1,7 +1,7 @@
 //! RV32I and RV64I: integer computation, loads and stores, jumps and branches (unpriv 2, 4).
 
 use super::{Rv, X};
-use trine_ir::{Int, Res, Sem, V};
+use trine_ir::{Flow, Int, Res, Sem, V};
 
 /// Register-register and register-immediate forms of one operation.
 macro_rules! alu {
@@ -145,15 +145,32 @@ pub fn auipc<S: Rv>(s: S, rd: X, imm: i64) -> Res<S> {
 
 /// Control to a virtual address computed in 64 bits, cut to XLEN.
 #[inline(always)]
-fn goto<S: Rv>(s: S, target: V<S, u64>) -> Res<S> {
-    if S::W::BITS == 64 { s.jump(target) } else { s.jump(target.low::<u32>().zext()) }
+fn goto<S: Rv>(s: S, flow: Flow, target: V<S, u64>) -> Res<S> {
+    s.jump_as(flow, if S::W::BITS == 64 { target } else { target.low::<u32>().zext() })
+}
+
+/// Whether a register holds return addresses by convention: `ra` and `t0`.
+fn is_link(x: X) -> bool {
+    matches!(x.0, 1 | 5)
+}
+
+/// What a jump is for, from its registers (unpriv 2.5.1, table 3). Where both are link registers
+/// and differ, it is a coroutine's switch.
+fn flow(rd: X, rs1: Option<X>) -> Flow {
+    let from = rs1.filter(|&x| is_link(x));
+    match (is_link(rd), from) {
+        (true, None) => Flow::Call,
+        (true, Some(rs1)) if rs1 == rd => Flow::Call,
+        (false, Some(_)) => Flow::Return,
+        _ => Flow::Plain,
+    }
 }
 
 /// Jump and link.
 #[inline(always)]
 pub fn jal<S: Rv>(s: S, rd: X, imm: i64) -> Res<S> {
     s.set_x(rd, s.next_pc().low());
-    goto(s, s.pc() + imm)
+    goto(s, flow(rd, None), s.pc() + imm)
 }
 
 /// Jump and link to a register.
@@ -161,7 +178,7 @@ pub fn jal<S: Rv>(s: S, rd: X, imm: i64) -> Res<S> {
 pub fn jalr<S: Rv>(s: S, rd: X, rs1: X, imm: i64) -> Res<S> {
     let target = s.address(rs1, imm) & -2;
     s.set_x(rd, s.next_pc().low());
-    s.jump(target)
+    s.jump_as(flow(rd, Some(rs1)), target)
 }
 
 macro_rules! branch {
@@ -169,7 +186,7 @@ macro_rules! branch {
         $(#[$doc])*
         #[inline(always)]
         pub fn $name<S: Rv>(s: S, rs1: X, rs2: X, imm: i64) -> Res<S> {
-            s.when(s.x(rs1).$cmp(s.x(rs2)), || goto(s, s.pc() + imm))
+            s.when(s.x(rs1).$cmp(s.x(rs2)), || goto(s, Flow::Plain, s.pc() + imm))
         }
     )*};
 }

@@ -1,0 +1,146 @@
+//! Loops, calls and returns: what compiled code keeps from one block to the next.
+
+use trine_base::Vcpu;
+use trine_conformance::bare::{BASE, SIZE, both};
+use trine_conformance::random::Random;
+use trine_isa_riscv::state::{MSTATUS, X};
+
+/// A loop of `length` random instructions over the registers `x5` to `x5 + used`, the floating-point
+/// registers and some memory.
+fn random_loop(random: &mut Random, used: u64, length: u64) -> String {
+    let x = |r: &mut Random| format!("x{}", 5 + r.below(used));
+    let f = |r: &mut Random| format!("f{}", r.below(used));
+    let mut body = String::new();
+    for _ in 0..length {
+        let (d, a, b) = (x(random), x(random), x(random));
+        let (fd, fa, fb) = (f(random), f(random), f(random));
+        body += &match random.below(12) {
+            0..3 => format!("addi {d}, {a}, 0\n"),
+            3 => format!("add {d}, {a}, {b}\n"),
+            4 => format!("sub {d}, {a}, {b}\n"),
+            5 => format!("srli {d}, {a}, 3\n"),
+            6 => format!("sd {a}, 8(sp)\n"),
+            7 => format!("ld {d}, 8(sp)\n"),
+            8 => format!("fsgnj.d {fd}, {fa}, {fa}\n"),
+            9 => format!("fadd.d {fd}, {fa}, {fb}, rne\n"),
+            10 => format!("fmul.s {fd}, {fa}, {fb}, rne\n"),
+            _ => format!("fmv.x.d {d}, {fa}\n"),
+        };
+    }
+    let early = if random.once_in(2) { "andi x4, x3, 3\nbeq x4, x0, @round\n" } else { "" };
+    format!("round:\naddi x3, x3, -1\n{body}blt x3, x0, @stay\n{early}jal x0, @round\nstay:\njal x0, @stay")
+}
+
+#[test]
+fn random_loops() {
+    let mut random = Random::new(3);
+    for _ in 0..400 {
+        let (used, length, rounds) = (2 + random.below(18), 1 + random.below(14), 3 + random.below(20));
+        let program = random_loop(&mut random, used, length);
+        let start: Vec<u64> = (0..64).map(|_| random.float()).collect();
+        both(1000, &program, |h| {
+            h.vcpu.set(MSTATUS, 0x6000);
+            (1..64).for_each(|slot| h.vcpu.set(slot, start[slot as usize]));
+            h.vcpu.set(X + 2, BASE + SIZE / 2);
+            h.vcpu.set(X + 3, rounds);
+        });
+    }
+}
+
+/// A function that calls itself as often as `a0` says.
+const RECURSION: &str = "jal ra, @down
+         stay:
+         jal zero, @stay
+         down:
+         beq a0, zero, @out
+         addi sp, sp, -16
+         sd ra, 0(sp)
+         addi a0, a0, -1
+         jal ra, @down
+         addi a1, a1, 3
+         ld ra, 0(sp)
+         addi sp, sp, 16
+         out:
+         jalr zero, 0(ra)";
+
+#[test]
+fn more_calls_than_are_remembered() {
+    let h = both(2_000_000, RECURSION, |h| {
+        h.vcpu.set(X + 2, BASE + SIZE);
+        h.vcpu.set(X + 10, 5 * 4096);
+    });
+    assert_eq!(h.get("a1"), 3 * 4096 * 5);
+}
+
+#[test]
+fn a_return_to_another_place() {
+    // What `longjmp` does: two calls deep, and back to the first one's caller.
+    let h = both(
+        500,
+        "addi s2, zero, 9
+         again:
+         jal ra, @outer
+         addi a0, a0, 1
+         addi s2, s2, -1
+         blt zero, s2, @again
+         stay:
+         jal zero, @stay
+         outer:
+         addi s0, ra, 0
+         jal ra, @inner
+         addi a1, a1, 1
+         jalr zero, 0(ra)
+         inner:
+         addi ra, s0, 0
+         jalr zero, 0(ra)",
+        |_| {},
+    );
+    assert_eq!((h.get("a0"), h.get("a1")), (9, 0));
+}
+
+#[test]
+fn coroutines_switch_with_both_link_registers() {
+    let h = both(
+        500,
+        "addi s2, zero, 20
+         auipc t0, 0
+         addi t0, t0, 24
+         one:
+         jalr ra, 0(t0)
+         addi a0, a0, 1
+         addi s2, s2, -1
+         blt zero, s2, @one
+         two:
+         addi a1, a1, 1
+         jalr t0, 0(ra)
+         jal zero, @two",
+        |_| {},
+    );
+    assert!(h.get("a0") > 5 && h.get("a1") > 5);
+}
+
+#[test]
+fn a_call_that_ends_its_page() {
+    // The call is the last instruction of a page: control comes back to the next one.
+    let call = |h: &mut trine_conformance::bare::Bare| {
+        let code = trine_conformance::bare::assemble(
+            "first:
+             jal ra, @over
+             addi a0, a0, 1
+             addi s2, s2, -1
+             blt zero, s2, @back
+             stay:
+             jal zero, @stay
+             over:
+             addi a1, a1, 1
+             jalr zero, 0(ra)
+             back:
+             jal zero, @first",
+        );
+        h.ram.write(BASE + 0xffc, &code);
+        h.vcpu.set_pc(BASE + 0xffc);
+        h.vcpu.set(X + 18, 9);
+    };
+    let h = both(500, "wfi", call);
+    assert_eq!((h.get("a0"), h.get("a1")), (9, 9));
+}
