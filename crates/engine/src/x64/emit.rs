@@ -196,18 +196,35 @@ impl<'a, I: Isa> Emit<'a, I> {
         }
     }
 
+    /// What follows `from` out of line, and does not come back.
+    pub(super) fn cold(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
+        let part = self.a.switch(Part::Cold);
+        from.iter().for_each(|hole| self.a.fix_here(*hole));
+        emit(self);
+        self.a.switch(part);
+    }
+
+    /// What follows `from` out of line, and then goes on here.
+    pub(super) fn aside(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
+        let back = self.a.here();
+        self.cold(from, |e| {
+            emit(e);
+            let jump = e.a.jmp();
+            e.a.fix(jump, back);
+        });
+    }
+
     /// `IfNot … Label`.
     fn arm(&mut self, c: Val, to: trine_ir::inst::Label, exits: bool) {
         if exits {
             let cc = self.condition(c);
             let taken = self.a.jcc(cc);
             let saved = self.s.clone();
-            let part = self.a.switch(Part::Cold);
-            self.a.fix_here(taken);
-            let was = std::mem::replace(&mut self.in_arm, true);
-            self.until(to);
-            self.in_arm = was;
-            self.a.switch(part);
+            self.cold(&[taken], |e| {
+                let was = std::mem::replace(&mut e.in_arm, true);
+                e.until(to);
+                e.in_arm = was;
+            });
             *self.s = saved;
         } else {
             // Both ways meet with everything in memory.

@@ -1,6 +1,6 @@
 //! How a block is entered and left.
 
-use super::asm::{Alu, Asm, Cc, Hole, Mem, Part, mem, reg::*};
+use super::asm::{Alu, Asm, Cc, Hole, Mem, mem, reg::*};
 use super::emit::Emit;
 use super::side::{Kind, Row, code};
 use super::thunks::{self, Thunk};
@@ -14,12 +14,11 @@ impl<I: Isa> Emit<'_, I> {
         self.a.alu_imm(Alu::Add, true, R15, n);
         self.a.alu_mem(Alu::Cmp, true, R15, mem(R14, 0));
         let over = self.a.jcc(Cc::Above);
-        let part = self.a.switch(Part::Cold);
-        self.a.fix_here(over);
-        self.a.alu_imm(Alu::Sub, true, R15, n);
-        self.set_pc(self.start);
-        self.leave(code::GO);
-        self.a.switch(part);
+        self.cold(&[over], |e| {
+            e.a.alu_imm(Alu::Sub, true, R15, n);
+            e.set_pc(e.start);
+            e.leave(code::GO);
+        });
     }
 
     /// Instructions of the block not yet done; the current one counts as done where `this`.
@@ -71,7 +70,7 @@ impl<I: Isa> Emit<'_, I> {
         let back = self.offset + self.bytes as i64;
         self.a.alu_mem(Alu::Cmp, true, RSP, self.l.stack_end());
         let full = self.a.jcc(Cc::Below);
-        let go = self.a.here();
+        self.aside(&[full], |e| e.a.load(8, RSP, e.l.stack()));
         self.a.load(8, RDX, self.l.stamp());
         self.a.push(RDX);
         self.a.push(RDX);
@@ -88,12 +87,6 @@ impl<I: Isa> Emit<'_, I> {
             true => self.direct(back, Asm::jmp),
             false => self.a.jmp_mem(self.l.thunk(Thunk::Indirect)),
         }
-        let part = self.a.switch(Part::Cold);
-        self.a.fix_here(full);
-        self.a.load(8, RSP, self.l.stack());
-        let again = self.a.jmp();
-        self.a.fix(again, go);
-        self.a.switch(part);
     }
 
     /// A return to the address in `rax`: the host's, where the latest open call expects it.
@@ -106,13 +99,11 @@ impl<I: Isa> Emit<'_, I> {
         self.a.alu_imm(Alu::And, true, RAX, -0x1000);
         self.a.store(8, self.l.page(), RAX);
         self.a.ret();
-        let part = self.a.switch(Part::Cold);
-        self.a.fix_here(other);
-        self.a.fix_here(stale);
-        // What is open no longer fits what the guest does: forget it.
-        self.a.load(8, RSP, self.l.stack());
-        self.a.jmp_mem(self.l.thunk(Thunk::Indirect));
-        self.a.switch(part);
+        self.cold(&[other, stale], |e| {
+            // What is open no longer fits what the guest does: forget it.
+            e.a.load(8, RSP, e.l.stack());
+            e.a.jmp_mem(e.l.thunk(Thunk::Indirect));
+        });
     }
 
     /// Whether a jump to this offset may go straight to the block there: it lies in the same page,
@@ -127,20 +118,16 @@ impl<I: Isa> Emit<'_, I> {
         let number = self.side.sites.len() as u64;
         self.side.sites.push(0);
         self.holes.push(jump);
-        let part = self.a.switch(Part::Cold);
-        self.a.fix_here(jump);
-        self.set_pc(offset);
-        self.leave(code::LINK | number << 8);
-        self.a.switch(part);
+        self.cold(&[jump], |e| {
+            e.set_pc(offset);
+            e.leave(code::LINK | number << 8);
+        });
     }
 
     /// A jump or call to the address in `rax` through the jump cache.
     fn indirect(&mut self, go: fn(&mut Asm, Mem)) {
         let missed = thunks::indirect(self.a, &self.l, go);
-        let part = self.a.switch(Part::Cold);
-        missed.into_iter().for_each(|hole| self.a.fix_here(hole));
-        self.leave(code::GO);
-        self.a.switch(part);
+        self.cold(&missed, |e| e.leave(code::GO));
     }
 
     /// Leaves with an exception; the current instruction is not done.

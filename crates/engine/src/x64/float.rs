@@ -5,7 +5,7 @@
 //! A binary32 in a register has anything above it: what is known to be in a NaN box needs not be taken
 //! out of it.
 
-use super::asm::{Alu, Cc, Hole, Part, Reg, Xmm, reg::*};
+use super::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
 use super::emit::Emit;
 use super::side::Kind;
 use trine_ir::inst::{Class, Inst, Val};
@@ -83,14 +83,10 @@ impl<I: Isa> Emit<'_, I> {
         }
         self.a.cmp_mem_imm8(self.l.fp_live(), 0);
         let load = self.a.jcc(Cc::Equal);
-        let back = self.a.here();
-        let part = self.a.switch(Part::Cold);
-        self.a.fix_here(load);
-        self.a.mxcsr(2, self.l.guest_mxcsr());
-        self.a.store_imm(false, self.l.fp_live(), 1);
-        let jump = self.a.jmp();
-        self.a.fix(jump, back);
-        self.a.switch(part);
+        self.aside(&[load], |e| {
+            e.a.mxcsr(2, e.l.guest_mxcsr());
+            e.a.store_imm(false, e.l.fp_live(), 1);
+        });
     }
 
     /// Passes operands to software; `rax` gets the result.
@@ -116,40 +112,33 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Out of line from `ways`: the operation in software, its result into a vector register.
     fn soft_aside(&mut self, ways: &[Hole], op: Fp, rounding: Rounding, args: [Val; 3], to: Xmm) {
-        let back = self.a.here();
-        let part = self.a.switch(Part::Cold);
-        ways.iter().for_each(|w| self.a.fix_here(*w));
-        self.call_soft(op, rounding, args);
-        self.a.movq_to(true, to, RAX);
-        let jump = self.a.jmp();
-        self.a.fix(jump, back);
-        self.a.switch(part);
+        self.aside(ways, |e| {
+            e.call_soft(op, rounding, args);
+            e.a.movq_to(true, to, RAX);
+        });
     }
 
     /// The same into a general register.
     fn soft_aside_int(&mut self, ways: &[Hole], op: Fp, rounding: Rounding, args: [Val; 3], to: Reg) {
-        let back = self.a.here();
-        let part = self.a.switch(Part::Cold);
-        ways.iter().for_each(|w| self.a.fix_here(*w));
-        self.call_soft(op, rounding, args);
-        self.a.mov(true, to, RAX);
-        let jump = self.a.jmp();
-        self.a.fix(jump, back);
-        self.a.switch(part);
+        self.aside(ways, |e| {
+            e.call_soft(op, rounding, args);
+            e.a.mov(true, to, RAX);
+        });
     }
 
     /// Where the result is a NaN, makes it the canonical one.
     fn canonical(&mut self, double: bool, x: Xmm) {
         self.a.comis(0x2e, double, x, x);
         let is_nan = self.a.jcc(Cc::Parity);
-        let back = self.a.here();
-        let part = self.a.switch(Part::Cold);
-        self.a.fix_here(is_nan);
-        self.a.mov_imm(RAX, nan(double));
-        self.a.movq_to(true, x, RAX);
-        let jump = self.a.jmp();
-        self.a.fix(jump, back);
-        self.a.switch(part);
+        self.nan_aside(is_nan, double, x);
+    }
+
+    /// Out of line from `way`: the canonical NaN into `x`.
+    fn nan_aside(&mut self, way: Hole, double: bool, x: Xmm) {
+        self.aside(&[way], |e| {
+            e.a.mov_imm(RAX, nan(double));
+            e.a.movq_to(true, x, RAX);
+        });
     }
 
     fn arithmetic(&mut self, opcode: u8, double: bool, args: [Val; 3]) {
@@ -318,14 +307,7 @@ impl<I: Isa> Emit<'_, I> {
         self.a.shift_imm(super::asm::Shift::Sar, true, RAX, 32);
         self.a.alu_imm(Alu::Cmp, true, RAX, -1);
         let invalid = self.a.jcc(Cc::NotEqual);
-        let back = self.a.here();
-        let part = self.a.switch(Part::Cold);
-        self.a.fix_here(invalid);
-        self.a.mov_imm(RAX, nan(false));
-        self.a.movq_to(true, d, RAX);
-        let jump = self.a.jmp();
-        self.a.fix(jump, back);
-        self.a.switch(part);
+        self.nan_aside(invalid, false, d);
     }
 
     fn sign_inject(&mut self, double: bool, sign: Sign, x: Val, y: Val) {

@@ -1,6 +1,6 @@
 //! Guest memory accesses: the TLB probed inline, the rest out of line.
 
-use super::asm::{Alu, Cc, Hole, Part, Reg, Shift, mem, mem2, reg::*};
+use super::asm::{Alu, Cc, Hole, Reg, Shift, mem, mem2, reg::*};
 use super::emit::Emit;
 use super::side::Kind;
 use crate::tlb::{self, Entry, Tlb};
@@ -60,20 +60,16 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The out-of-line part of an access: `args` are further arguments, the result goes to `to`.
     fn out_of_line(&mut self, miss: Hole, at: Address, args: &[Reg], kind: Kind, to: Option<Reg>) {
-        let back = self.a.here();
-        let part = self.a.switch(Part::Cold);
-        self.a.fix_here(miss);
-        self.pass_address(at);
-        for (n, &r) in args.iter().enumerate() {
-            self.a.store(8, self.l.arg(n + 1), r);
-        }
-        self.call_slow(kind);
-        if let Some(r) = to {
-            self.a.mov(true, r, RAX);
-        }
-        let jump = self.a.jmp();
-        self.a.fix(jump, back);
-        self.a.switch(part);
+        self.aside(&[miss], |e| {
+            e.pass_address(at);
+            for (n, &r) in args.iter().enumerate() {
+                e.a.store(8, e.l.arg(n + 1), r);
+            }
+            e.call_slow(kind);
+            if let Some(r) = to {
+                e.a.mov(true, r, RAX);
+            }
+        });
     }
 
     /// A load.

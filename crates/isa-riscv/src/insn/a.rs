@@ -34,13 +34,14 @@ fn store_conditional<S: Rv, T: Int>(s: S, rd: X, rs1: X, rs2: X) -> Res<S> {
     let new = s.x(rs2).low::<T>();
     let held = s.get::<u64>(RES_ADDR).eq(a);
     let expect = s.get::<T>(RES_VALUE);
-    s.set(RES_ADDR, s.k::<u64>(-1));
+    let none = s.k::<u64>(-1);
     s.when(!held, || {
+        s.set(RES_ADDR, none);
         s.set_x(rd, s.k(1));
         s.jump(s.next_pc())
     })?;
-    // The reservation is gone also where the store faults.
     let old = s.exchange::<T>(a, expect, new)?;
+    s.set(RES_ADDR, none);
     s.set_x(rd, old.ne(expect).zext());
     Ok(())
 }
