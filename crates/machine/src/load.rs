@@ -4,6 +4,22 @@ use crate::MachineError;
 use std::path::Path;
 use trine_memory::Ram;
 
+/// Bytes that a RISC-V Linux kernel keeps of its command line, the terminating 0 included
+/// (`COMMAND_LINE_SIZE`, arch/riscv/include/uapi/asm/setup.h); it cuts off what is longer.
+const COMMAND_LINE_SIZE: usize = 1024;
+
+/// Refuses a command line that the kernel would cut off.
+pub fn check_command_line(line: &str) -> Result<(), MachineError> {
+    match line.len() < COMMAND_LINE_SIZE {
+        true => Ok(()),
+        false => Err(MachineError::Config(format!(
+            "the kernel's command line has {} bytes and the kernel keeps {}: shorten --append",
+            line.len(),
+            COMMAND_LINE_SIZE - 1
+        ))),
+    }
+}
+
 /// ELF machine number of RISC-V.
 const EM_RISCV: u16 = 243;
 /// Alignment of a RISC-V kernel on RV64 (Documentation/arch/riscv/boot.rst): 2 MiB.

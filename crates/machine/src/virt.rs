@@ -391,6 +391,7 @@ fn load(ram: &Ram, boot: &Boot, virtio: u32, seed: [u8; 32]) -> Result<(Loaded, 
     let (loaded, initrd, append) = match boot {
         Boot::BareMetal(path) => (load::elf(ram, path)?, None, ""),
         Boot::Kernel { kernel, initrd, append } => {
+            load::check_command_line(append)?;
             let loaded = load::kernel(ram, kernel)?;
             let initrd = initrd.as_ref().map(|path| load_initrd(ram, loaded.end, path)).transpose()?;
             (loaded, initrd, append.as_str())
