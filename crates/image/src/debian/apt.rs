@@ -4,7 +4,7 @@
 //! source list that names the *host's* mirrors with the wanted suite. Nothing of the host changes.
 
 use super::fetch::{self, sha256};
-use super::sources::{host_settings, shell, sources};
+use super::sources::{host_settings, shell, sources, trusted_keys};
 use crate::ImageError;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -81,10 +81,11 @@ impl Apt {
             );
         }
         let root = self.root.display();
+        let trusted = trusted_keys();
         let config = format!(
             "{}\nDir::State \"{root}/state\";\nDir::State::status \"{root}/state/status\";\n\
              Dir::Cache \"{root}/cache\";\nDir::Etc \"{root}/etc\";\nDir::Etc::SourceList \"/dev/null\";\n\
-             Dir::Etc::SourceParts \"{root}/etc/sources.list.d\";\nDir::Log \"{root}\";\n\
+             Dir::Etc::SourceParts \"{root}/etc/sources.list.d\";{trusted}\nDir::Log \"{root}\";\n\
              Acquire::Languages \"none\";\nAPT::Sandbox::User \"\";\n",
             host_settings()
         );

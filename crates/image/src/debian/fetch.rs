@@ -1,7 +1,7 @@
 //! One file through apt's own fetcher: the host's proxies and mirrors, its checksum, and going on
 //! where an interrupted download stopped.
 
-use super::sources::shell;
+use super::sources::setting;
 use crate::ImageError;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -12,9 +12,8 @@ use std::time::Duration;
 
 /// Where apt's own fetcher is: beside its methods (`/usr/lib/apt/apt-helper`).
 pub fn helper() -> String {
-    let said = shell("apt-config", &["shell", "M", "Dir::Bin::methods/d"]).unwrap_or_default();
-    let methods = Path::new(said.split('\'').nth(1).unwrap_or("/usr/lib/apt/methods/"));
-    methods.with_file_name("apt-helper").to_string_lossy().into_owned()
+    let methods = setting("Dir::Bin::methods/d").unwrap_or("/usr/lib/apt/methods/".into());
+    Path::new(&methods).with_file_name("apt-helper").to_string_lossy().into_owned()
 }
 
 /// Fetches `uri` into `dest` with `helper` (`apt-helper` and its settings), and checks it against

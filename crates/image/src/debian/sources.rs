@@ -14,8 +14,7 @@ pub struct Source {
 
 /// The host's sources, from both of apt's formats.
 pub fn sources() -> Vec<Source> {
-    let etc = shell("apt-config", &["shell", "E", "Dir::Etc/d"]).unwrap_or_default();
-    let etc = etc.split('\'').nth(1).unwrap_or("/etc/apt/").to_string();
+    let etc = setting("Dir::Etc/d").unwrap_or("/etc/apt/".into());
     let etc = Path::new(&etc);
     let mut files = vec![etc.join("sources.list")];
     let parts = fs::read_dir(etc.join("sources.list.d")).into_iter().flatten().flatten();
@@ -72,6 +71,19 @@ fn is_debian(mirror: &str, suite: &str, components: &str) -> bool {
 pub fn shell(program: &str, args: &[&str]) -> Option<String> {
     let out = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+/// A path of the host's apt configuration (`Name/f` a file, `Name/d` a directory).
+pub fn setting(name: &str) -> Option<String> {
+    let said = shell("apt-config", &["shell", "X", name])?;
+    said.split('\'').nth(1).map(str::to_string)
+}
+
+/// The host's keys for sources that name none, as settings.
+pub fn trusted_keys() -> String {
+    let keys = [("Dir::Etc::Trusted", "f"), ("Dir::Etc::TrustedParts", "d")];
+    let line = |(name, kind)| Some(format!("\n{name} \"{}\";", setting(&format!("{name}/{kind}"))?));
+    keys.into_iter().filter_map(line).collect()
 }
 
 /// The host's settings for fetching (proxies, time-outs), without those that name index files.
