@@ -7,7 +7,7 @@ use std::sync::Arc;
 use trine_base::{Bus, CountClock, Mailbox, Vcpu};
 use trine_engine::{Engine, Tier, Time};
 use trine_ir::{Access, Isa};
-use trine_isa_riscv::{Config, Rv64, state};
+use trine_isa_riscv::{Config, Start, Rv64, state};
 use trine_memory::Ram;
 
 const BASE: u64 = 0x8000_0000;
@@ -21,7 +21,7 @@ fn hart() -> (Engine<Rv64>, Arc<Ram>) {
     let mailbox = Arc::new(Mailbox::new());
     let clock = Arc::new(CountClock::new(1, 0));
     let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-    let config = Config { hart: 0, firmware: false };
+    let config = Config { hart: 0, start: Start::Machine };
     (Engine::new(config, ram.clone(), bus, Time::Count(clock), mailbox, Tier::Interp).0, ram)
 }
 

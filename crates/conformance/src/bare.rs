@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use trine_base::{Bus, CountClock, Mailbox, Vcpu, Width};
 use trine_engine::{Engine, Tier, Time};
-use trine_isa_riscv::{Config, Rv64, asm};
+use trine_isa_riscv::{Config, Rv64, Start, asm};
 use trine_memory::Ram;
 
 /// Start of RAM, and of the program.
@@ -59,7 +59,7 @@ impl Bare {
         let mailbox = Arc::new(Mailbox::new());
         let clock = Arc::new(CountClock::new(1, 0));
         let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-        let config = Config { hart: 0, firmware: false };
+        let config = Config { hart: 0, start: Start::Machine };
         let (mut vcpu, _) = Engine::new(config, ram.clone(), bus, Time::Count(clock), mailbox, tier);
         vcpu.set_warm(1);
         vcpu.set_pc(BASE);

@@ -13,7 +13,7 @@ use trine_base::{Bus, CountClock, Exit, Mailbox, Vcpu, Width};
 use trine_engine::{Engine, Tier, Time};
 use trine_ir::Isa;
 use trine_isa_riscv::asm::disassemble;
-use trine_isa_riscv::{Config, Rv32, Rv64, state};
+use trine_isa_riscv::{Config, Rv32, Rv64, Start, state};
 use trine_memory::Ram;
 
 /// Names and values.
@@ -94,7 +94,7 @@ impl Line {
         let mailbox = Arc::new(Mailbox::new());
         let clock = Arc::new(CountClock::new(1, 0));
         let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-        let config = Config { hart: 0, firmware: true };
+        let config = Config { hart: 0, start: Start::Supervisor };
         let (mut vcpu, _) = Engine::<I>::new(config, ram.clone(), bus, Time::Count(clock), mailbox, tier);
         vcpu.set_warm(1);
         vcpu.set(state::MEDELEG, 0);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use trine_base::{Bus, CountClock, Exit, Mailbox, Vcpu, Width};
 use trine_engine::{Engine, Stats, Tier, Time};
 use trine_ir::Isa;
-use trine_isa_riscv::{Config, Rv32, Rv64, state};
+use trine_isa_riscv::{Config, Rv32, Rv64, Start, state};
 use trine_memory::Ram;
 
 /// What came out of a program.
@@ -51,7 +51,7 @@ fn execute<I: Isa<Config = Config>>(elf: &[u8], tier: Tier, entry: u64) -> Resul
     let mailbox = Arc::new(Mailbox::new());
     let clock = Arc::new(CountClock::new(1, 0));
     let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-    let config = Config { hart: 0, firmware: true };
+    let config = Config { hart: 0, start: Start::Supervisor };
     let (mut vcpu, _) = Engine::<I>::new(config, ram.clone(), bus, Time::Count(clock), mailbox, tier);
     vcpu.set(state::MEDELEG, 0);
     vcpu.set(state::PRIV, 0);

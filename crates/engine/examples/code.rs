@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 use trine_base::{Bus, CountClock, Mailbox, Vcpu};
 use trine_engine::{Engine, Tier, Time};
-use trine_isa_riscv::{Config, Rv64, asm};
+use trine_isa_riscv::{Config, Rv64, Start, asm};
 use trine_memory::Ram;
 
 const BASE: u64 = 0x8000_0000;
@@ -24,7 +24,7 @@ fn main() {
     let mailbox = Arc::new(Mailbox::new());
     let clock = Arc::new(CountClock::new(1, 0));
     let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-    let config = Config { hart: 0, firmware: false };
+    let config = Config { hart: 0, start: Start::Machine };
     let (mut vcpu, _) = Engine::<Rv64>::new(config, ram, bus, Time::Count(clock), mailbox, Tier::Baseline);
     vcpu.set(trine_isa_riscv::state::MSTATUS, 0x6000);
     vcpu.set_warm(1);

@@ -55,6 +55,9 @@ impl<I: Isa> Core<I> {
     /// Loads from a virtual address.
     #[inline(always)]
     pub fn load(&self, width: Width, address: u64) -> Result<u64, Leave> {
+        if self.direct.is_some() {
+            return self.direct_load(width, address);
+        }
         match self.tlb.probe(self.data_regime(), address, width.bytes(), false) {
             // SAFETY: a TLB entry maps a page of RAM, and the probe checked that the access stays
             // inside it.
@@ -66,6 +69,9 @@ impl<I: Isa> Core<I> {
     /// Stores to a virtual address.
     #[inline(always)]
     pub fn store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+        if self.direct.is_some() {
+            return self.direct_store(width, address, value);
+        }
         match self.tlb.probe(self.data_regime(), address, width.bytes(), true) {
             Some(host) => {
                 // SAFETY: as in `load`; a write entry is never of a page that holds translated code.
@@ -155,6 +161,9 @@ impl<I: Isa> Core<I> {
 
     /// Atomic update: `f` makes the new value from the old, or `None` to leave it. Gives the old.
     fn update(&self, width: Width, address: u64, f: impl Fn(u64) -> Option<u64>) -> Result<u64, Leave> {
+        if self.direct.is_some() {
+            return self.direct_update(width, address, f);
+        }
         let at = self.translate(address, Access::Write)?;
         loop {
             let old = self.ram.load(at, width).ok_or_else(|| self.bus_error(Access::Write, address))?;
@@ -179,7 +188,10 @@ impl<I: Isa> Core<I> {
 
     /// Reads code bytes at a physical address.
     pub fn fetch(&self, at: u64, width: Width) -> Option<u64> {
-        self.ram.load(at, width)
+        match self.direct {
+            Some(_) => crate::direct::load(at, width),
+            None => self.ram.load(at, width),
+        }
     }
 
     /// The exception for a fetch that reaches no memory.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::FileExt;
 
 /// Code memory of one vCPU.
 pub struct CodeMemory {
@@ -10,26 +11,19 @@ pub struct CodeMemory {
     write: usize,
     size: usize,
     used: usize,
-    _file: File,
+    file: File,
 }
 
 impl CodeMemory {
     /// `size` bytes; pages are taken from the host when they are first used.
     pub fn new(size: usize) -> std::io::Result<CodeMemory> {
-        // SAFETY: a literal name; the result is checked.
-        let fd = unsafe { libc::memfd_create(c"trine-code".as_ptr(), libc::MFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        // SAFETY: `fd` was just made and nobody else owns it.
-        let file = unsafe { File::from_raw_fd(fd) };
-        file.set_len(size as u64)?;
-        let execute = map(&file, size, libc::PROT_READ | libc::PROT_EXEC)?;
-        let write = map(&file, size, libc::PROT_READ | libc::PROT_WRITE).inspect_err(|_| {
+        let file = new_file(size)?;
+        let execute = map(&file, size, READ_EXECUTE, None)?;
+        let write = map(&file, size, READ_WRITE, None).inspect_err(|_| {
             // SAFETY: mapped just now, and nothing points into it yet.
             unsafe { libc::munmap(execute as *mut libc::c_void, size) };
         })?;
-        Ok(CodeMemory { execute, write, size, used: 0, _file: file })
+        Ok(CodeMemory { execute, write, size, used: 0, file })
     }
 
     /// Host address at which the next code will run.
@@ -72,16 +66,53 @@ impl CodeMemory {
         }
     }
 
+    /// Start and end of the executable mapping.
+    pub fn range(&self) -> (usize, usize) {
+        (self.execute, self.execute + self.size)
+    }
+
+    /// In a process just forked: gets a memory of its own, with the same code at the same addresses. The
+    /// mappings it had are shared with the parent.
+    pub fn after_fork(&mut self) -> std::io::Result<()> {
+        let file = new_file(self.size)?;
+        // SAFETY: the used part lies inside the readable mapping.
+        let used = unsafe { std::slice::from_raw_parts(self.execute as *const u8, self.used) };
+        file.write_all_at(used, 0)?;
+        for (at, protection) in [(self.execute, READ_EXECUTE), (self.write, READ_WRITE)] {
+            map(&file, self.size, protection, Some(at))?;
+        }
+        self.file = file;
+        Ok(())
+    }
+
     /// Forgets all code behind the first `keep` bytes.
     pub fn truncate(&mut self, keep: usize) {
         self.used = keep.min(self.used);
     }
 }
 
-fn map(file: &File, size: usize, protection: i32) -> std::io::Result<usize> {
-    let (anywhere, fd) = (std::ptr::null_mut(), file.as_raw_fd());
-    // SAFETY: a new shared mapping at an address of the kernel's choice.
-    let p = unsafe { libc::mmap(anywhere, size, protection, libc::MAP_SHARED, fd, 0) };
+const READ_EXECUTE: i32 = libc::PROT_READ | libc::PROT_EXEC;
+const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
+
+fn new_file(size: usize) -> std::io::Result<File> {
+    // SAFETY: a literal name; the result is checked.
+    let fd = unsafe { libc::memfd_create(c"trine-code".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: `fd` was just made and nobody else owns it.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(size as u64)?;
+    Ok(file)
+}
+
+/// Maps the file, in place of the mapping `at` where one is given.
+fn map(file: &File, size: usize, protection: i32, at: Option<usize>) -> std::io::Result<usize> {
+    let flags = libc::MAP_SHARED | if at.is_some() { libc::MAP_FIXED } else { 0 };
+    let (address, fd) = (at.unwrap_or(0) as *mut libc::c_void, file.as_raw_fd());
+    // SAFETY: a new shared mapping at an address of the kernel's choice, or in place of one of ours with the
+    // same contents.
+    let p = unsafe { libc::mmap(address, size, protection, flags, fd, 0) };
     if p == libc::MAP_FAILED { Err(std::io::Error::last_os_error()) } else { Ok(p as usize) }
 }
 

@@ -1,5 +1,6 @@
 //! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
 
+use crate::direct::Pages;
 use crate::jumps::Jumps;
 use crate::tlb::{REGIMES, Tlb};
 use std::cell::{Cell, RefCell};
@@ -32,10 +33,10 @@ pub struct Frame {
     pub nan_box: [u64; 2],
     /// 1 while the host's MXCSR is the guest's.
     pub fp_live: Cell<u32>,
-    /// Rust functions that the thunks call: slow path, helper.
-    pub functions: [Cell<usize>; 2],
+    /// Rust functions that the thunks call: slow path, helper, refused access.
+    pub functions: [Cell<usize>; 3],
     /// The thunks that generated code calls, by [`crate::x64::thunks::Thunk`].
-    pub thunks: [Cell<usize>; 5],
+    pub thunks: [Cell<usize>; 6],
     /// The host's stack pointer while generated code has made no guest call that is still open.
     pub stack: Cell<usize>,
     /// How far down calls may take it.
@@ -63,8 +64,8 @@ impl Default for Frame {
             host_mxcsr: Cell::new(DEFAULT_MXCSR),
             nan_box: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
-            functions: [const { Cell::new(0) }; 2],
-            thunks: [const { Cell::new(0) }; 5],
+            functions: [const { Cell::new(0) }; 3],
+            thunks: [const { Cell::new(0) }; 6],
             stack: Cell::new(0),
             stack_end: Cell::new(0),
             side: Cell::new(0),
@@ -128,6 +129,8 @@ pub struct Core<I: Isa> {
     pub timer: Cell<Option<u64>>,
     /// Guest RAM.
     pub ram: Arc<Ram>,
+    /// The address space, where guest addresses are host addresses.
+    pub direct: Option<Arc<dyn Pages>>,
     /// Devices.
     pub bus: Arc<Bus>,
     /// Time.
@@ -210,6 +213,7 @@ impl<I: Isa> Core<I> {
     pub fn new(
         config: I::Config,
         ram: Arc<Ram>,
+        direct: Option<Arc<dyn Pages>>,
         bus: Arc<Bus>,
         time: Time,
         mailbox: Arc<Mailbox>,
@@ -226,6 +230,7 @@ impl<I: Isa> Core<I> {
             trap: Cell::new(Trap { cause: 0, value: 0 }),
             timer: Cell::new(None),
             ram,
+            direct,
             bus,
             time,
             mailbox,
@@ -264,6 +269,10 @@ impl<I: Isa> Core<I> {
 
     /// Translates `address` for a fetch: its physical address.
     pub fn fetch_address(&self, address: u64) -> Result<u64, Trap> {
+        if let Some(pages) = &self.direct {
+            let allowed = pages.fetch(address & !0xfff);
+            return allowed.then_some(address).ok_or(I::bus_error(Access::Execute, address));
+        }
         let regime = I::fetch_regime(self.mode.get());
         if let Some(physical) = self.tlb.fetch(regime, address) {
             return Ok(physical);
@@ -353,6 +362,9 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn sync_code(&self) {
+        if let Some(pages) = &self.direct {
+            pages.unsure().into_iter().for_each(|page| self.written.code_written(page >> 12));
+        }
         // Pages written were noted when they were written; the vCPU drops them before its next
         // block because the note stored 0 in the limit.
         if self.mailbox.requests.load(Ordering::SeqCst) & Mailbox::CODE_WRITTEN != 0 {
@@ -369,6 +381,9 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn zero(&self, address: u64, len: u64) -> Result<(), Leave> {
+        if self.direct.is_some() {
+            return self.direct_zero(address, len);
+        }
         let physical = self.translate(address, Access::Write)?;
         if !self.ram.contains(physical, len) {
             return Err(self.raise(I::bus_error(Access::Write, address)));

@@ -4,12 +4,14 @@
 //! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; [`access`]: what misses them.
 //! * [`block`], [`store`]: decoded blocks and where they are kept.
 //! * [`interp`]: the interpreter; [`fp`]: floating point in software.
+//! * [`direct`]: programs, whose memory is the host's own.
 //! * [`x64`], [`code`]: the baseline compiler and the memory for its code.
 
 pub mod access;
 pub mod block;
 pub mod code;
 pub mod core;
+pub mod direct;
 pub mod fp;
 pub mod interp;
 pub mod jumps;

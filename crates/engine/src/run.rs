@@ -2,14 +2,15 @@
 
 use crate::block::{self, Block, Op, PAGE};
 use crate::core::{Core, Time};
+use crate::direct::Pages;
 use crate::interp::Interp;
 use crate::store::Store;
 use crate::x64::{Compiled, Compiler, Left};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Bus, Exit, Mailbox, RegisterInfo, Vcpu};
+use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Vcpu};
 use trine_ir::{Hart, Isa, Leave, Trap};
-use trine_memory::Ram;
+use trine_memory::{CodeOwner, Ram};
 
 /// Which engine runs blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,7 +83,23 @@ impl<I: Isa> Engine<I> {
         mailbox: Arc<Mailbox>,
         tier: Tier,
     ) -> (Engine<I>, Option<String>) {
-        let core = Core::new(config, ram, bus, time, mailbox);
+        Self::on(Core::new(config, ram, None, bus, time, mailbox), tier)
+    }
+
+    /// A vCPU of a program, whose addresses are the host's.
+    pub fn program(
+        config: I::Config,
+        pages: Arc<dyn Pages>,
+        clock: Arc<dyn Clock>,
+        mailbox: Arc<Mailbox>,
+        tier: Tier,
+    ) -> (Engine<I>, Option<String>) {
+        let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
+        let core = Core::new(config, Arc::new(Ram::none()), Some(pages), bus, Time::Host(clock), mailbox);
+        Self::on(core, tier)
+    }
+
+    fn on(core: Box<Core<I>>, tier: Tier) -> (Engine<I>, Option<String>) {
         let made = match tier {
             Tier::Interp => Ok(None),
             Tier::Baseline => Compiler::new(&core).map(Some),
@@ -102,6 +119,16 @@ impl<I: Isa> Engine<I> {
             },
             why,
         )
+    }
+
+    /// Who is to be told of changes to pages that hold code.
+    pub fn code_owner(&self) -> Arc<dyn CodeOwner> {
+        self.core.written.clone()
+    }
+
+    /// In a process just forked: takes what is shared with the parent for its own.
+    pub fn after_fork(&mut self) -> std::io::Result<()> {
+        self.compiler.as_mut().map_or(Ok(()), Compiler::after_fork)
     }
 
     /// Counts so far.
@@ -380,7 +407,7 @@ impl<I: Isa> Engine<I> {
 
     fn compile(&mut self, block: &Block<I>) {
         let Some(compiler) = &mut self.compiler else { return };
-        match compiler.compile(block) {
+        match compiler.compile(block, self.core.direct.is_some()) {
             Compiled::Done(size) => {
                 self.stats.compiled += 1;
                 self.stats.compiled_insns += block.ops.len() as u64;
@@ -409,11 +436,21 @@ impl<I: Isa> Engine<I> {
         self.core.frame.page.set(self.core.frame.pc.get() & !(PAGE - 1));
         match compiler.enter(&self.core, block.code.get()) {
             Left::Go => Step::Go,
+            Left::Again => self.again(),
             Left::Link(site) => self.link(site),
             Left::Instruction { leave, next } => {
                 let here = self.core.frame.pc.get();
                 self.finish(leave, here, next)
             }
+        }
+    }
+
+    /// Interprets the instruction at the PC.
+    fn again(&mut self) -> Step {
+        match self.lookup() {
+            // SAFETY: as in `step`.
+            Ok(block) => self.interpret(unsafe { &*block }, 1),
+            Err(trap) => self.fault(trap),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use trine_base::{Bus, CountClock, Exit, Mailbox, Vcpu};
 use trine_engine::{Engine, Tier, Time};
-use trine_isa_riscv::{Config, Rv64, asm};
+use trine_isa_riscv::{Config, Rv64, Start, asm};
 use trine_memory::Ram;
 
 const BASE: u64 = 0x8000_0000;
@@ -19,7 +19,7 @@ fn engine(tier: Tier, program: &[&str]) -> Engine<Rv64> {
     let mailbox = Arc::new(Mailbox::new());
     let clock = Arc::new(CountClock::new(10, 0));
     let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-    let config = Config { hart: 0, firmware: false };
+    let config = Config { hart: 0, start: Start::Machine };
     let (mut engine, why) = Engine::new(config, ram, bus, Time::Count(clock), mailbox, tier);
     assert_eq!(why, None);
     engine.set_pc(BASE);

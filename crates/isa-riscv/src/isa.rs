@@ -12,9 +12,20 @@ use trine_ir::{Access, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round, R
 pub struct Config {
     /// `mhartid`.
     pub hart: u64,
-    /// The board itself is the M-mode firmware: the hart starts in S mode, and traps that are not
-    /// delegated end [`trine_base::Vcpu::run`].
-    pub firmware: bool,
+    /// Where the hart starts, and what is below it.
+    pub start: Start,
+}
+
+/// Where a hart starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// In M mode, as after reset.
+    Machine,
+    /// In S mode; the board itself is the M-mode firmware, and traps that are not delegated end
+    /// [`trine_base::Vcpu::run`].
+    Supervisor,
+    /// In U mode; every trap ends [`trine_base::Vcpu::run`].
+    User,
 }
 
 /// Width of the integer registers.
@@ -71,8 +82,10 @@ fn power_on(config: &Config, misa: u64) -> Slots {
     if misa >> 63 != 0 {
         set(state::MSTATUS, (2 << 32) | (2 << 34));
     }
-    if config.firmware {
-        trap::start_supervisor(&slots.0);
+    match config.start {
+        Start::Machine => {}
+        Start::Supervisor => trap::start_supervisor(&slots.0),
+        Start::User => trap::start_user(&slots.0),
     }
     slots
 }

@@ -18,4 +18,4 @@ pub mod state;
 pub mod sys;
 pub mod table;
 
-pub use isa::{Config, Rv32, Rv64};
+pub use isa::{Config, Rv32, Rv64, Start};

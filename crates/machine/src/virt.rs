@@ -19,7 +19,7 @@ use trine_devices::virtio::block::Block;
 use trine_devices::virtio::rng::{Rng, Source};
 use trine_devices::virtio::{Mmio, Virtio};
 use trine_engine::{Engine, Stats, Tier, Time};
-use trine_isa_riscv::{Rv64, state::X};
+use trine_isa_riscv::{Rv64, Start, state::X};
 use trine_memory::Ram;
 
 /// Addresses and lines.
@@ -232,7 +232,8 @@ impl Board {
         bus.set_controller(plic);
         let bus = Arc::new(bus);
         let firmware = matches!(config.boot, Boot::Kernel { .. });
-        let hart = trine_isa_riscv::Config { hart: 0, firmware };
+        let start = if firmware { Start::Supervisor } else { Start::Machine };
+        let hart = trine_isa_riscv::Config { hart: 0, start };
         let (mut vcpu, note) =
             Engine::new(hart, ram.clone(), bus.clone(), time, mailbox.clone(), config.tier);
         let (loaded, tree) = load(&ram, &config.boot, slots, seed)?;

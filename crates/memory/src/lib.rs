@@ -52,7 +52,7 @@ pub struct Ram {
     base: u64,
     size: u64,
     host: NonNull<u8>,
-    _file: File,
+    _file: Option<File>,
     /// One byte a page: non-zero while translated code was made from it.
     code: Box<[AtomicU8]>,
     owners: Mutex<Vec<Arc<dyn CodeOwner>>>,
@@ -100,7 +100,13 @@ impl Ram {
         }
         let host = NonNull::new(host.cast()).ok_or_else(fail)?;
         let code = (0..size >> PAGE_BITS).map(|_| AtomicU8::new(0)).collect();
-        Ok(Ram { base, size, host, _file: file, code, owners: Mutex::new(Vec::new()) })
+        Ok(Ram { base, size, host, _file: Some(file), code, owners: Mutex::new(Vec::new()) })
+    }
+
+    /// No RAM at all, for a vCPU whose addresses are the host's.
+    pub fn none() -> Ram {
+        let (code, owners) = (Box::default(), Mutex::default());
+        Ram { base: 0, size: 0, host: NonNull::dangling(), _file: None, code, owners }
     }
 
     /// First guest-physical address.
@@ -281,6 +287,9 @@ impl Ram {
 
 impl Drop for Ram {
     fn drop(&mut self) {
+        if self.size == 0 {
+            return;
+        }
         // SAFETY: the mapping was made in `new` with this size and nobody can use it any more.
         unsafe { libc::munmap(self.host.as_ptr().cast(), self.size as usize) };
     }

@@ -183,6 +183,11 @@ impl Asm {
         place.at + if place.part == Part::Cold { self.split } else { 0 }
     }
 
+    /// Offset of a place from the start of the finished code.
+    pub fn place_offset(&self, place: Place) -> usize {
+        self.offset(place)
+    }
+
     /// Offset of a hole from the start of the finished code.
     pub fn hole_offset(&self, hole: Hole) -> usize {
         self.offset(hole.0)

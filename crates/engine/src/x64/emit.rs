@@ -1,6 +1,6 @@
 //! One block from IR to code: the walk over its instructions.
 
-use super::asm::{Asm, Hole, Part};
+use super::asm::{Asm, Hole, Part, Place};
 use super::loops::Loop;
 use super::regs::{NONE, State};
 use super::side::Side;
@@ -14,6 +14,14 @@ use trine_ir::{Bin, Isa};
 #[derive(Default)]
 pub struct Scratch {
     state: State,
+}
+
+/// What the code of a block says of itself.
+pub struct Emitted {
+    /// Displacements of the direct jumps, in the order of their numbers.
+    pub holes: Vec<Hole>,
+    /// Accesses that the host may refuse, and their rows.
+    pub accesses: Vec<(Place, u32)>,
 }
 
 /// The compilation of one block.
@@ -49,6 +57,10 @@ pub struct Emit<'a, I: Isa> {
     pub(super) too_complex: bool,
     /// Displacements of direct jumps, in the order of their numbers.
     pub(super) holes: Vec<Hole>,
+    /// Accesses that the host may refuse, and their rows.
+    pub(super) accesses: Vec<(Place, u32)>,
+    /// Guest addresses are host addresses.
+    pub(super) direct: bool,
     /// Where the block's rounds meet, if it is a loop.
     pub(super) round: Loop,
     isa: PhantomData<I>,
@@ -63,6 +75,7 @@ impl<'a, I: Isa> Emit<'a, I> {
         l: Layout,
         block: &Block<I>,
         ir: &'a trine_ir::Block,
+        direct: bool,
     ) -> Self {
         scratch.state.reset(ir.insts.len());
         Emit {
@@ -84,14 +97,15 @@ impl<'a, I: Isa> Emit<'a, I> {
             in_arm: false,
             too_complex: false,
             holes: Vec::new(),
+            accesses: Vec::new(),
+            direct,
             round: Loop::default(),
             isa: PhantomData,
         }
     }
 
-    /// Emits everything. Gives the displacements of the direct jumps, or `None` where the block
-    /// needs more room than there is.
-    pub fn run(mut self) -> Option<Vec<Hole>> {
+    /// Emits everything; `None` where the block needs more room than there is.
+    pub fn run(mut self) -> Option<Emitted> {
         self.count_uses();
         self.begin_loop();
         self.entry();
@@ -99,7 +113,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             self.one();
             self.at += 1;
         }
-        (!self.too_complex).then_some(self.holes)
+        (!self.too_complex).then_some(Emitted { holes: self.holes, accesses: self.accesses })
     }
 
     /// Finds each value's last use, and what is better emitted at its only use.

@@ -175,10 +175,16 @@ impl<I: Isa> Emit<'_, I> {
     /// Calls the slow path of the current instruction, whose arguments are stored. The result is in
     /// `rax`.
     pub fn call_slow(&mut self, kind: Kind) {
+        let row = self.add_row(kind);
+        self.a.call_mem(self.l.thunk(Thunk::Slow));
+        self.a.mark(row);
+    }
+
+    /// A row of the side table for the current instruction as it is now; gives its number.
+    pub fn add_row(&mut self, kind: Kind) -> u32 {
         let (first, dirty) = self.dirty_locs();
         let row = Row { kind, offset: self.offset as u16, undone: self.undone(false) as u16, first, dirty };
-        self.a.call_mem(self.l.thunk(Thunk::Slow));
-        self.a.mark(self.side.rows.len() as u32);
         self.side.rows.push(row);
+        self.side.rows.len() as u32 - 1
     }
 }

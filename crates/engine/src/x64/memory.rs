@@ -27,6 +27,12 @@ impl<I: Isa> Emit<'_, I> {
         Address { base: self.gpr(a), disp: 0 }
     }
 
+    /// The next instruction accesses a program's memory, and the host may refuse it.
+    fn may_be_refused(&mut self) {
+        let row = self.add_row(Kind::Direct);
+        self.accesses.push((self.a.here(), row));
+    }
+
     /// Probes the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is
     /// the way out on a miss.
     fn probe(&mut self, at: Address, width: Width, write: bool) -> Hole {
@@ -76,6 +82,11 @@ impl<I: Isa> Emit<'_, I> {
     pub fn load(&mut self, width: Width, a: Val) {
         let at = self.address(a);
         let d = self.def_apart();
+        if self.direct {
+            self.may_be_refused();
+            self.a.load(width.bytes(), d, mem(at.base, at.disp));
+            return self.own_result(d);
+        }
         let miss = self.probe(at, width, false);
         self.a.load(width.bytes(), d, mem2(at.base, RCX, at.disp));
         self.out_of_line(miss, at, &[], Kind::Load(width), Some(d));
@@ -86,16 +97,31 @@ impl<I: Isa> Emit<'_, I> {
     pub fn store(&mut self, width: Width, a: Val, v: Val) {
         let at = self.address(a);
         let s = self.gpr(v);
+        if self.direct {
+            self.may_be_refused();
+            return self.a.store(width.bytes(), mem(at.base, at.disp), s);
+        }
         let miss = self.probe(at, width, true);
         self.a.store(width.bytes(), mem2(at.base, RCX, at.disp), s);
         self.out_of_line(miss, at, &[s], Kind::Store(width), None);
     }
 
     /// Probes for an atomic access and leaves the host address in `rcx`.
-    fn probe_atomic(&mut self, at: Address, width: Width) -> Hole {
+    fn probe_atomic(&mut self, at: Address, width: Width) -> Option<Hole> {
+        if self.direct {
+            self.a.lea(true, RCX, mem(at.base, at.disp));
+            return None;
+        }
         let miss = self.probe(at, width, true);
         self.a.lea(true, RCX, mem2(at.base, RCX, at.disp));
-        miss
+        Some(miss)
+    }
+
+    /// The next instruction accesses memory by an address that [`Emit::probe_atomic`] left.
+    fn atomic(&mut self) {
+        if self.direct {
+            self.may_be_refused();
+        }
     }
 
     /// Atomic read-modify-write.
@@ -109,18 +135,22 @@ impl<I: Isa> Emit<'_, I> {
         match op {
             Rmw::Swap | Rmw::Add => {
                 self.a.mov(true, RAX, s);
+                self.atomic();
                 if op == Rmw::Swap { self.a.xchg(w, m, RAX) } else { self.a.lock_xadd(w, m, RAX) }
             }
             _ => self.rmw_loop(op, width, s),
         }
         self.a.mov(w, d, RAX);
-        self.out_of_line(miss, at, &[s], Kind::Rmw(op, width), Some(d));
+        if let Some(miss) = miss {
+            self.out_of_line(miss, at, &[s], Kind::Rmw(op, width), Some(d));
+        }
         self.own_result(d);
     }
 
     /// Compare-and-exchange until nobody else came between; the old value is left in `rax`.
     fn rmw_loop(&mut self, op: Rmw, width: Width, s: Reg) {
         let w = width == Width::B8;
+        self.atomic();
         self.a.load(width.bytes(), RAX, mem(RCX, 0));
         let again = self.a.here();
         self.a.mov(w, RDX, s);
@@ -139,6 +169,7 @@ impl<I: Isa> Emit<'_, I> {
                 self.a.cmov(keep, w, RDX, RAX);
             }
         }
+        self.atomic();
         self.a.lock_cmpxchg(w, mem(RCX, 0), RDX);
         let retry = self.a.jcc(Cc::NotEqual);
         self.a.fix(retry, again);
@@ -152,9 +183,12 @@ impl<I: Isa> Emit<'_, I> {
         let w = width == Width::B8;
         let miss = self.probe_atomic(at, width);
         self.a.mov(true, RAX, expect);
+        self.atomic();
         self.a.lock_cmpxchg(w, mem(RCX, 0), new);
         self.a.mov(w, d, RAX);
-        self.out_of_line(miss, at, &[expect, new], Kind::Exchange(width), Some(d));
+        if let Some(miss) = miss {
+            self.out_of_line(miss, at, &[expect, new], Kind::Exchange(width), Some(d));
+        }
         self.own_result(d);
     }
 

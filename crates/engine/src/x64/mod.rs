@@ -15,8 +15,8 @@ pub mod thunks;
 use crate::block::Block;
 use crate::code::CodeMemory;
 use crate::core::Core;
-use asm::Asm;
-use emit::{Emit, Scratch};
+use asm::{Asm, Place};
+use emit::{Emit, Emitted, Scratch};
 use side::{Side, code};
 use std::marker::PhantomData;
 use thunks::{Enter, Layout, Thunk};
@@ -30,6 +30,8 @@ const CODE_SIZE: usize = 128 << 20;
 pub enum Left {
     /// Go on at the PC.
     Go,
+    /// The interpreter is to execute the instruction at the PC.
+    Again,
     /// The direct jump whose displacement lies here was taken for the first time.
     Link(usize),
     /// The instruction at the PC left; the one after it is at `next`.
@@ -117,16 +119,18 @@ impl<I: Isa> Compiler<I> {
         self.side.rows.clear();
         self.side.locs.clear();
         self.side.sites.clear();
+        self.side.accesses.clear();
     }
 
     /// Compiles a block and tells it where its code is.
-    pub fn compile(&mut self, block: &Block<I>) -> Compiled {
+    pub fn compile(&mut self, block: &Block<I>, direct: bool) -> Compiled {
         let ir = build(block);
         debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
         self.asm.clear();
         let first_site = self.side.sites.len();
-        let emit = Emit::<I>::new(&mut self.asm, &mut self.side, &mut self.scratch, self.layout, block, &ir);
-        let Some(holes) = emit.run() else {
+        let (asm, side, scratch) = (&mut self.asm, &mut *self.side, &mut self.scratch);
+        let emit = Emit::<I>::new(asm, side, scratch, self.layout, block, &ir, direct);
+        let Some(Emitted { holes, accesses }) = emit.run() else {
             self.side.sites.truncate(first_site);
             return Compiled::TooComplex;
         };
@@ -139,7 +143,21 @@ impl<I: Isa> Compiler<I> {
         for (number, hole) in holes.into_iter().enumerate() {
             self.side.sites[first_site + number] = block.code.get() + self.asm.hole_offset(hole);
         }
+        self.note_accesses(block.code.get(), accesses);
         Compiled::Done(size)
+    }
+
+    fn note_accesses(&mut self, code: usize, accesses: Vec<(Place, u32)>) {
+        let base = (code - self.memory.range().0) as u32;
+        let first = self.side.accesses.len();
+        let at = |(place, row)| (base + self.asm.place_offset(place) as u32, row);
+        self.side.accesses.extend(accesses.into_iter().map(at));
+        self.side.accesses[first..].sort_unstable();
+    }
+
+    /// In a process just forked: see [`CodeMemory::after_fork`].
+    pub fn after_fork(&mut self) -> std::io::Result<()> {
+        self.memory.after_fork()
     }
 
     /// The bytes of code from `at` to the end of what was made last.
@@ -149,10 +167,14 @@ impl<I: Isa> Compiler<I> {
 
     /// Runs generated code until it leaves.
     pub fn enter(&mut self, core: &Core<I>, at: usize) -> Left {
+        if core.direct.is_some() {
+            crate::direct::enter(&self.memory, &self.side, &core.frame);
+        }
         let out = (self.enter)(thunks::state_of(core), at, &core.mailbox.limit);
         let number = out >> 8;
         match out & 0xff {
             code::GO => Left::Go,
+            code::AGAIN => Left::Again,
             code::LINK => Left::Link(self.side.sites[number as usize]),
             code::RAISE => {
                 let [cause, value] = [0, 1].map(|i: usize| core.frame.args[i].get());

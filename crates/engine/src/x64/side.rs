@@ -34,6 +34,8 @@ pub enum Kind {
     Rmw(Rmw, Width),
     /// A compare-and-exchange that missed.
     Exchange(Width),
+    /// An access to a program's memory, done in place.
+    Direct,
     /// A floating-point operation that the host does differently.
     Soft(Fp, Rounding),
 }
@@ -58,12 +60,22 @@ pub struct Row {
 pub struct Side {
     /// Slow paths, by the number behind their calls.
     pub rows: Vec<Row>,
+    /// Accesses that the host may refuse: offset in code memory, row; in the order of the offsets.
+    pub accesses: Vec<(u32, u32)>,
     /// Slots whose value is not in memory.
     pub locs: Vec<(u16, Loc)>,
     /// Helpers, by number.
     pub helpers: Vec<&'static Helper>,
     /// Displacements of direct jumps that have not been linked, by number.
     pub sites: Vec<usize>,
+}
+
+impl Side {
+    /// The row of the access at an offset in code memory.
+    pub fn access_at(&self, offset: u32) -> Option<u32> {
+        let found = self.accesses.binary_search_by_key(&offset, |a| a.0).ok()?;
+        Some(self.accesses[found].1)
+    }
 }
 
 /// What generated code returns to the dispatcher: a kind in the low byte, a number above.
@@ -74,6 +86,8 @@ pub mod code {
     pub const LINK: u64 = 1;
     /// An exception: cause and value are the first two arguments.
     pub const RAISE: u64 = 2;
+    /// The instruction at the PC was refused an access: the interpreter is to do it.
+    pub const AGAIN: u64 = 3;
     /// An instruction left; the kind is this plus [`trine_ir::Leave`], the number its length.
     pub const LEAVE: u64 = 16;
 }
@@ -106,6 +120,7 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
         Kind::Store(width) => core.slow_store(width, a, b).map(|()| 0),
         Kind::Rmw(op, width) => core.rmw(op, width, a, b),
         Kind::Exchange(width) => core.exchange(width, a, b, c),
+        Kind::Direct => Ok(0),
         Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
     };
     match done {
@@ -115,6 +130,17 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
             left(leave, 0)
         }
     }
+}
+
+/// Behind an access that the host refused: back to the start of its instruction.
+pub extern "sysv64" fn refused<I: Isa>(core: &Core<I>, row: u64) -> Ret {
+    // SAFETY: as in `slow`.
+    let side = unsafe { &*(core.frame.side.get() as *const Side) };
+    let row = &side.rows[row as usize];
+    let frame = &core.frame;
+    frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
+    restore(core, side, row);
+    Ret { value: 0, leave: code::AGAIN }
 }
 
 /// Brings the state to the start of the instruction that `row` belongs to.

@@ -48,6 +48,8 @@ pub enum Thunk {
     Miss = 3,
     /// Jump: control goes to the address in `rax`, by the jump cache.
     Indirect = 4,
+    /// Where the handler of a refused access sends control; the row is the fourth argument.
+    Refused = 5,
 }
 
 macro_rules! fields {
@@ -167,10 +169,12 @@ pub fn install<I: Isa>(core: &Core<I>, memory: &mut CodeMemory) -> Option<usize>
             a.mov_imm(RAX, super::side::code::GO);
             a.jmp_mem(l.thunk(Thunk::Exit));
         })?,
+        add(&|a| refused(a, &l))?,
     ];
     thunks.iter().zip(&core.frame.thunks).for_each(|(at, cell)| cell.set(*at));
     core.frame.functions[0].set(super::side::slow::<I> as *const () as usize);
     core.frame.functions[1].set(super::side::helper::<I> as *const () as usize);
+    core.frame.functions[2].set(super::side::refused::<I> as *const () as usize);
     Some(enter_at)
 }
 
@@ -264,6 +268,18 @@ fn slow(a: &mut Asm, l: &Layout) {
     (0..POOL_FP).for_each(|x| a.movq_load(x, l.save_fp(x)));
     a.ret();
     a.fix_here(leave);
+    give_up(a, l);
+}
+
+fn refused(a: &mut Asm, l: &Layout) {
+    a.store(8, l.count(), R15);
+    POOL.iter().for_each(|&r| a.store(8, l.save(r), r));
+    (0..POOL_FP).for_each(|x| a.movq_store(l.save_fp(x), x));
+    fp_out(a, l, false);
+    a.load(8, RSI, l.arg(3));
+    // In place of a return address, so that the stack is as in a call of `slow`.
+    a.push(RSI);
+    call_rust(a, l, 2);
     give_up(a, l);
 }
 

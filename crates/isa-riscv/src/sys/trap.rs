@@ -80,6 +80,19 @@ pub fn start_supervisor(slots: &[Cell<u64>]) {
     set(PMPADDR, (1 << 54) - 1);
 }
 
+/// The state in which a program starts: U mode, nothing delegated, counters and `cbo.zero` allowed,
+/// floating point on.
+pub fn start_user(slots: &[Cell<u64>]) {
+    let set = |slot: u16, value: u64| slots[slot as usize].set(value);
+    start_supervisor(slots);
+    set(PRIV, level::U);
+    set(MEDELEG, 0);
+    set(MIDELEG, 0);
+    set(MENVCFG, 0xf0);
+    set(SENVCFG, 0xf0);
+    set(MSTATUS, slots[MSTATUS as usize].get() | mstatus::FS | mstatus::SD);
+}
+
 /// Exceptions that can be delegated.
 pub const fn csr_medeleg_all() -> u64 {
     0xb3ff & !(1 << 11) | 1 << 15

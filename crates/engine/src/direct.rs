@@ -1,0 +1,289 @@
+//! Programs: guest addresses are host addresses. There is no TLB; an access that the host's MMU refuses
+//! arrives as a signal.
+//!
+//! In generated code the signal's handler finds the access in the side table and sends control to a thunk
+//! that restores the instruction's start; the interpreter then does it again and raises the exception. The
+//! interpreter touches guest memory only through the few routines here, which report a fault as a result.
+
+use crate::code::CodeMemory;
+use crate::core::{Core, Frame};
+use crate::x64::side::Side;
+use crate::x64::thunks::Thunk;
+use std::cell::Cell;
+use trine_base::Width;
+use trine_ir::{Access, Hart, Isa, Leave};
+
+/// What a vCPU of a program asks about its address space.
+pub trait Pages: Send + Sync {
+    /// Whether code may be fetched from the page at this address. From then on whoever changes the page
+    /// or its mapping tells the vCPUs ([`trine_memory::CodeOwner`]).
+    fn fetch(&self, page: u64) -> bool;
+
+    /// Pages that code was fetched from and that the program may have written without telling anyone.
+    fn unsure(&self) -> Vec<u64>;
+}
+
+/// What the host said of the latest refused access of this thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// `SIGSEGV` or `SIGBUS`.
+    pub signal: i32,
+    /// `si_code`.
+    pub code: i32,
+    /// The address.
+    pub address: u64,
+}
+
+/// Generated code of the vCPU that this thread runs.
+#[derive(Clone, Copy)]
+struct Running {
+    code: usize,
+    end: usize,
+    side: *const Side,
+    frame: *const Frame,
+}
+
+thread_local! {
+    static REFUSED: Cell<Refused> = const { Cell::new(Refused { signal: 0, code: 0, address: 0 }) };
+    static RUNNING: Cell<Option<Running>> = const { Cell::new(None) };
+}
+
+/// What the host said of the latest refused access of this thread.
+pub fn refused() -> Refused {
+    REFUSED.get()
+}
+
+/// First address that no program can have.
+const END: u64 = 1 << 47;
+
+/// `si_code` of an address that is not mapped.
+const SEGV_MAPERR: i32 = 1;
+
+/// Value, and whether the access was refused.
+#[repr(C)]
+struct Outcome {
+    value: u64,
+    refused: u64,
+}
+
+// Each routine touches guest memory in one instruction and uses no stack: wherever it is
+// interrupted, `trine_direct_refused` can take its place.
+std::arch::global_asm!(
+    "trine_direct_begin:",
+    "trine_direct_load1: movzx eax, byte ptr [rdi]",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_load2: movzx eax, word ptr [rdi]",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_load4: mov eax, [rdi]",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_load8: mov rax, [rdi]",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_store1: mov [rdi], sil",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_store2: mov [rdi], si",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_store4: mov [rdi], esi",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_store8: mov [rdi], rsi",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_exchange4: mov eax, esi",
+    "lock cmpxchg [rdi], edx",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_exchange8: mov rax, rsi",
+    "lock cmpxchg [rdi], rdx",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_copy: mov rcx, rdx",
+    "rep movsb",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_end:",
+    "trine_direct_refused: mov edx, 1",
+    "ret",
+);
+
+unsafe extern "sysv64" {
+    static trine_direct_begin: u8;
+    static trine_direct_end: u8;
+    static trine_direct_refused: u8;
+    fn trine_direct_load1(at: u64) -> Outcome;
+    fn trine_direct_load2(at: u64) -> Outcome;
+    fn trine_direct_load4(at: u64) -> Outcome;
+    fn trine_direct_load8(at: u64) -> Outcome;
+    fn trine_direct_store1(at: u64, value: u64) -> Outcome;
+    fn trine_direct_store2(at: u64, value: u64) -> Outcome;
+    fn trine_direct_store4(at: u64, value: u64) -> Outcome;
+    fn trine_direct_store8(at: u64, value: u64) -> Outcome;
+    fn trine_direct_exchange4(at: u64, expect: u64, new: u64) -> Outcome;
+    fn trine_direct_exchange8(at: u64, expect: u64, new: u64) -> Outcome;
+    fn trine_direct_copy(to: u64, from: u64, bytes: u64) -> Outcome;
+}
+
+impl Outcome {
+    fn value(self) -> Option<u64> {
+        (self.refused == 0).then_some(self.value)
+    }
+}
+
+/// Whether `bytes` at `at` may be a program's; the address is noted where not.
+fn reachable(at: u64, bytes: u64) -> bool {
+    let ok = at < END && bytes <= END - at;
+    if !ok {
+        REFUSED.set(Refused { signal: libc::SIGSEGV, code: SEGV_MAPERR, address: at });
+    }
+    ok
+}
+
+/// Loads from a program's memory; `None` where the host refuses ([`refused`] says why).
+pub fn load(at: u64, width: Width) -> Option<u64> {
+    if !reachable(at, width.bytes()) {
+        return None;
+    }
+    // SAFETY: a refused access ends the routine, and what it reads is the program's own.
+    unsafe {
+        match width {
+            Width::B1 => trine_direct_load1(at),
+            Width::B2 => trine_direct_load2(at),
+            Width::B4 => trine_direct_load4(at),
+            Width::B8 => trine_direct_load8(at),
+        }
+    }
+    .value()
+}
+
+/// Stores to a program's memory; `None` where the host refuses.
+pub fn store(at: u64, width: Width, value: u64) -> Option<()> {
+    if !reachable(at, width.bytes()) {
+        return None;
+    }
+    // SAFETY: as in `load`; a wild store may end this process, which is the program's own.
+    unsafe {
+        match width {
+            Width::B1 => trine_direct_store1(at, value),
+            Width::B2 => trine_direct_store2(at, value),
+            Width::B4 => trine_direct_store4(at, value),
+            Width::B8 => trine_direct_store8(at, value),
+        }
+    }
+    .value()
+    .map(drop)
+}
+
+/// Compare-and-exchange of an aligned value of 4 or 8 bytes: the value found.
+fn exchange(at: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
+    if !reachable(at, width.bytes()) {
+        return None;
+    }
+    // SAFETY: as in `store`.
+    unsafe {
+        match width {
+            Width::B8 => trine_direct_exchange8(at, expect, new),
+            _ => trine_direct_exchange4(at, expect, new),
+        }
+    }
+    .value()
+}
+
+/// Copies from a program's memory; `None` where the host refuses some of it.
+pub fn read(from: u64, to: &mut [u8]) -> Option<()> {
+    if !reachable(from, to.len() as u64) {
+        return None;
+    }
+    // SAFETY: as in `load`; `to` is as long as it says.
+    unsafe { trine_direct_copy(to.as_mut_ptr() as u64, from, to.len() as u64) }.value().map(drop)
+}
+
+/// Copies to a program's memory; `None` where the host refuses some of it (what comes before may have been
+/// written).
+pub fn write(to: u64, from: &[u8]) -> Option<()> {
+    if !reachable(to, from.len() as u64) {
+        return None;
+    }
+    // SAFETY: as in `store`.
+    unsafe { trine_direct_copy(to, from.as_ptr() as u64, from.len() as u64) }.value().map(drop)
+}
+
+/// For the handler of `SIGSEGV` and `SIGBUS`: whether the fault was an access to a program's memory; then the
+/// context is changed so that it is dealt with.
+///
+/// # Safety
+/// `info` and `context` are what the kernel gave to the handler of this signal, in this thread.
+pub unsafe fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::ucontext_t) -> bool {
+    // SAFETY: by the caller.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as u64) };
+    // SAFETY: by the caller.
+    let rip = unsafe { &mut (*context).uc_mcontext.gregs[libc::REG_RIP as usize] };
+    let at = *rip as usize;
+    let [begin, end, refuse] =
+        [&raw const trine_direct_begin, &raw const trine_direct_end, &raw const trine_direct_refused];
+    if (begin as usize..end as usize).contains(&at) {
+        REFUSED.set(Refused { signal, code, address });
+        *rip = refuse as i64;
+        return true;
+    }
+    let Some(running) = RUNNING.get().filter(|r| (r.code..r.end).contains(&at)) else { return false };
+    // SAFETY: `enter` noted tables and frame of the vCPU that this thread runs, and generated code, which
+    // was interrupted, changes neither.
+    let (side, frame) = unsafe { (&*running.side, &*running.frame) };
+    let Some(row) = side.access_at((at - running.code) as u32) else { return false };
+    frame.args[3].set(row as u64);
+    *rip = frame.thunks[Thunk::Refused as usize].get() as i64;
+    true
+}
+
+/// Notes whose generated code this thread is about to run.
+pub(crate) fn enter(memory: &CodeMemory, side: &Side, frame: &Frame) {
+    let (code, end) = memory.range();
+    RUNNING.set(Some(Running { code, end, side, frame }));
+}
+
+impl<I: Isa> Core<I> {
+    fn refused(&self, access: Access, address: u64) -> Leave {
+        let refused = REFUSED.get().address;
+        self.raise(I::bus_error(access, if refused == 0 { address } else { refused }))
+    }
+
+    /// A load of a program.
+    #[inline(never)]
+    pub(crate) fn direct_load(&self, width: Width, address: u64) -> Result<u64, Leave> {
+        load(address, width).ok_or_else(|| self.refused(Access::Read, address))
+    }
+
+    /// A store of a program.
+    #[inline(never)]
+    pub(crate) fn direct_store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+        store(address, width, value).ok_or_else(|| self.refused(Access::Write, address))
+    }
+
+    /// An atomic update of a program: see [`Core::rmw`].
+    pub(crate) fn direct_update(
+        &self,
+        width: Width,
+        address: u64,
+        f: impl Fn(u64) -> Option<u64>,
+    ) -> Result<u64, Leave> {
+        let refused = || self.refused(Access::Write, address);
+        let mut old = load(address, width).ok_or_else(refused)?;
+        loop {
+            let Some(new) = f(old) else { return Ok(old) };
+            match exchange(address, width, old, new).ok_or_else(refused)? {
+                found if found == old => return Ok(old),
+                found => old = found,
+            }
+        }
+    }
+
+    /// Stores zeros.
+    pub(crate) fn direct_zero(&self, address: u64, len: u64) -> Result<(), Leave> {
+        (0..len).step_by(8).try_for_each(|offset| self.direct_store(Width::B8, address + offset, 0))
+    }
+}
