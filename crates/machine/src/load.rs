@@ -215,10 +215,10 @@ fn segment(ram: &Ram, bytes: &[u8], header: &[u8]) -> Result<Option<u64>, String
 /// The entry point's physical address, by the segment that holds its virtual one.
 fn physical_entry(bytes: &[u8], table: usize, size: u16, count: u16, entry: u64) -> Option<u64> {
     (0..count as usize).find_map(|i| {
-        let at = table + i * size as usize;
-        let (v, p, n) = (u64_at(bytes, at + 16)?, u64_at(bytes, at + 24)?, u64_at(bytes, at + 40)?);
+        let header = bytes.get(table.checked_add(i * size as usize)?..)?;
+        let (v, p, n) = (u64_at(header, 16)?, u64_at(header, 24)?, u64_at(header, 40)?);
         let offset = entry.checked_sub(v)?;
-        (u32_at(bytes, at)? == 1 && offset < n).then(|| p + offset)
+        (u32_at(header, 0)? == 1 && offset < n).then(|| p.checked_add(offset))?
     })
 }
 
@@ -226,15 +226,16 @@ fn physical_entry(bytes: &[u8], table: usize, size: u16, count: u16, entry: u64)
 fn symbol(bytes: &[u8], name: &str) -> Option<u64> {
     let table = u64_at(bytes, 40)? as usize;
     let (size, count) = (u16_at(bytes, 58)? as usize, u16_at(bytes, 60)? as usize);
-    let section = |i: usize| table.checked_add(i.checked_mul(size)?);
-    let symbols = (0..count).find_map(|i| section(i).filter(|&at| u32_at(bytes, at + 4) == Some(2)))?;
-    let strings = section(u32_at(bytes, symbols + 40)? as usize)?;
-    let names = u64_at(bytes, strings + 24)? as usize;
-    let (first, length) = (u64_at(bytes, symbols + 24)? as usize, u64_at(bytes, symbols + 32)? as usize);
-    (0..length / 24).find_map(|i| {
-        let at = first.checked_add(24 * i)?;
-        let text = bytes.get(names.checked_add(u32_at(bytes, at)? as usize)?..)?;
+    let section = |i: usize| bytes.get(table.checked_add(i.checked_mul(size)?)?..);
+    let symbols = (0..count).find_map(|i| section(i).filter(|s| u32_at(s, 4) == Some(2)))?;
+    let strings = section(u32_at(symbols, 40)? as usize)?;
+    let names = bytes.get(u64_at(strings, 24)? as usize..)?;
+    let (first, length) = (u64_at(symbols, 24)? as usize, u64_at(symbols, 32)? as usize);
+    // A table that says it is longer than the file ends with it.
+    let table = bytes.get(first..)?;
+    table[..table.len().min(length)].chunks_exact(24).find_map(|entry| {
+        let text = names.get(u32_at(entry, 0)? as usize..)?;
         let is_it = text.starts_with(name.as_bytes()) && text.get(name.len()) == Some(&0);
-        is_it.then(|| u64_at(bytes, at + 8)).flatten()
+        is_it.then(|| u64_at(entry, 8)).flatten()
     })
 }
