@@ -2,12 +2,15 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use trine_engine::Tier;
 
 const EXAMPLES: &str = "Examples:
   trine run linux                                  Debian's riscv64 kernel and a shell
   trine run --kernel Image --initrd rootfs.cpio --append 'console=ttyS0'
   trine run linux --disk data.img,snapshot         with a disk whose changes are forgotten
-  trine run test.elf --firmware none               an ELF file in machine mode
+  trine run ./prog-riscv64 --its --arguments       a Linux program of another CPU
+  trine run --sysroot /riscv64-root /bin/ls -l     a dynamic one, with its libraries
+  trine run --firmware none test.elf               an ELF file in machine mode
   echo 'uname -a; poweroff' | trine run linux      works in pipes, too
 
 Keys while a machine runs: Ctrl-A x ends it, Ctrl-A h lists the others.
@@ -32,6 +35,9 @@ pub enum Verb {
     Run(Box<RunArgs>),
     /// Pin the guests that the mirror has now in guests.lock.
     Update(UpdateArgs),
+    /// A program in place of another one (`execve`).
+    #[command(name = "__program", hide = true)]
+    Program(ProgramArgs),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -48,6 +54,16 @@ pub enum EngineArg {
     Interp,
     /// Interpreter for cold code, compiled code for the rest.
     Baseline,
+}
+
+impl EngineArg {
+    /// The engine's tier.
+    pub fn tier(self) -> Tier {
+        match self {
+            EngineArg::Interp => Tier::Interp,
+            EngineArg::Baseline => Tier::Baseline,
+        }
+    }
 }
 
 /// Guest CPUs.
@@ -69,9 +85,24 @@ pub enum FirmwareArg {
 /// Options of `trine run`.
 #[derive(Args)]
 pub struct RunArgs {
-    /// `linux`, or a kernel or ELF file
+    /// `linux`, a kernel, or a riscv64 Linux program
     #[arg(required_unless_present = "kernel", conflicts_with = "kernel")]
     pub thing: Option<String>,
+    /// Arguments of the program
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<std::ffi::OsString>,
+    /// Root of the program's libraries: absolute paths are looked for there first
+    #[arg(long, value_name = "DIR", help_heading = "Programs")]
+    pub sysroot: Option<PathBuf>,
+    /// Set a variable of the program's environment, or with only a name remove it
+    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Programs")]
+    pub env: Vec<std::ffi::OsString>,
+    /// Directory in which the program starts
+    #[arg(long, value_name = "DIR", help_heading = "Programs")]
+    pub cwd: Option<PathBuf>,
+    /// Show the program's system calls on standard error
+    #[arg(long, help_heading = "Programs")]
+    pub strace: bool,
     /// Kernel to boot: an Image or ELF file
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
@@ -105,6 +136,23 @@ pub struct RunArgs {
     /// At the end, print what the engine did
     #[arg(long)]
     pub stats: bool,
+}
+
+/// Arguments of the hidden verb that `execve` uses.
+#[derive(Args)]
+pub struct ProgramArgs {
+    /// As in `trine run`.
+    #[arg(long)]
+    pub sysroot: Option<PathBuf>,
+    /// As in `trine run`.
+    #[arg(long, value_enum, default_value = "baseline")]
+    pub engine: EngineArg,
+    /// As in `trine run`.
+    #[arg(long)]
+    pub strace: bool,
+    /// The executable, then its arguments with its name in front.
+    #[arg(last = true, required = true)]
+    pub line: Vec<std::ffi::OsString>,
 }
 
 /// Options of `trine update`.

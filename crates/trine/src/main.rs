@@ -2,6 +2,7 @@
 
 mod args;
 mod output;
+mod program;
 mod run;
 mod terminal;
 mod update;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.verb {
         Verb::Run(args) => run::run(args),
+        Verb::Program(args) => program::again(args),
         Verb::Update(args) => update::update(args),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "trine", &mut std::io::stdout());

@@ -1,9 +1,9 @@
 //! `trine run`: a machine on this terminal.
 
-use crate::args::{EngineArg, FirmwareArg, RunArgs};
+use crate::args::{FirmwareArg, RunArgs};
 use crate::output::Writer;
 use crate::terminal::{self, Raw};
-use crate::{Refusal, code};
+use crate::{Refusal, code, program};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -113,15 +113,11 @@ fn config(
     Ok(Config { memory: args.memory, boot: boot.clone(), disks, tier, time, seed })
 }
 
-fn tier(args: &RunArgs) -> Tier {
-    match args.engine {
-        EngineArg::Interp => Tier::Interp,
-        EngineArg::Baseline => Tier::Baseline,
-    }
-}
-
 /// Runs the machine until it ends; a reset makes a new one.
 pub fn run(args: Box<RunArgs>) -> Result<u8, Refusal> {
+    if let Some(path) = program::wanted(&args)? {
+        return program::run(&args, path);
+    }
     let boot = boot(&args)?;
     let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
     let seed = args.count_time.map(|_| 1);
@@ -138,7 +134,7 @@ pub fn run(args: Box<RunArgs>) -> Result<u8, Refusal> {
     loop {
         let slot = Arc::new(OnceLock::new());
         let console = Console::new(writer.sink(terminal::watch_for_panic(slot.clone())));
-        let made = Board::new(config(&args, &boot, tier(&args), time, seed)?, console);
+        let made = Board::new(config(&args, &boot, args.engine.tier(), time, seed)?, console);
         let mut board = made.map_err(Refusal::refused)?;
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");

@@ -1,0 +1,109 @@
+//! How a system call is made.
+
+use crate::errno::Errno;
+use crate::files::Names;
+use crate::host;
+use crate::space::Space;
+use crate::table::{self, Arg, Call, How, ThreadCall};
+use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use trine_engine::direct;
+
+/// What all threads of a program share, as far as system calls go.
+pub struct Guest {
+    /// Its address space.
+    pub space: Arc<Space>,
+    /// How it sees files.
+    pub names: Names,
+}
+
+/// The thread that makes a call.
+pub struct Context<'a> {
+    /// Its program.
+    pub guest: &'a Guest,
+    /// Not 0 while a signal waits for the thread: calls that would block are then not made.
+    pub stop: &'a AtomicU32,
+}
+
+/// What became of a call.
+pub enum Done {
+    /// It was made.
+    Result(Result<u64, Errno>),
+    /// It is about the thread itself.
+    Thread(ThreadCall),
+}
+
+/// Most bytes of a path (`PATH_MAX`).
+const PATH_MAX: usize = 4096;
+
+/// A string of the program, up to its 0; `EFAULT`, or `ENAMETOOLONG`.
+pub fn string(at: u64) -> Result<CString, Errno> {
+    let mut bytes = Vec::new();
+    while bytes.len() < PATH_MAX {
+        // Up to the end of a page at a time: the next one need not be there.
+        let here = at.wrapping_add(bytes.len() as u64);
+        let mut part = vec![0; (256 - (here & 255)) as usize];
+        direct::read(here, &mut part).ok_or(Errno(libc::EFAULT))?;
+        match part.iter().position(|&b| b == 0) {
+            Some(end) => {
+                bytes.extend_from_slice(&part[..end]);
+                return CString::new(bytes).map_err(|_| Errno(libc::EFAULT));
+            }
+            None => bytes.extend_from_slice(&part),
+        }
+    }
+    Err(Errno(libc::ENAMETOOLONG))
+}
+
+impl Context<'_> {
+    /// Makes the call with this number.
+    pub fn call(&self, number: u64, args: [u64; 6]) -> Done {
+        let Some(call) = table::find(number) else { return Done::Result(Err(Errno(libc::ENOSYS))) };
+        match call.how {
+            How::Same(host) => Done::Result(self.same(call, host, args)),
+            How::Own(run) => Done::Result(run(self, args)),
+            How::Thread(what) => Done::Thread(what),
+            How::Refused(errno) => Done::Result(Err(Errno(errno))),
+        }
+    }
+
+    /// The host's call, with the program's paths in their place.
+    fn same(&self, call: &Call, host: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
+        let mut paths = Vec::new();
+        if self.guest.names.translates() {
+            for (arg, value) in call.args.iter().zip(&mut args) {
+                if *arg == Arg::Path && *value != 0 {
+                    let path = self.guest.names.host_path(string(*value)?);
+                    *value = path.as_ptr() as u64;
+                    paths.push(path);
+                }
+            }
+        }
+        self.host(host, args)
+    }
+
+    /// A call of the host.
+    pub fn host(&self, number: i64, args: [u64; 6]) -> Result<u64, Errno> {
+        // SAFETY: pointers are the program's own, which the host's kernel checks, or made by the rows from
+        // memory of theirs.
+        unsafe { host::interruptible(number, args, self.stop) }
+    }
+}
+
+/// Reads a structure of the program.
+pub fn get<T: Copy>(at: u64) -> Result<T, Errno> {
+    let mut value = std::mem::MaybeUninit::<T>::uninit();
+    // SAFETY: the bytes of a place for a `T`; `read` fills all of them or the value is not used.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
+    direct::read(at, bytes).ok_or(Errno(libc::EFAULT))?;
+    // SAFETY: filled just now; used with structures of integers, which take any bytes.
+    Ok(unsafe { value.assume_init() })
+}
+
+/// Writes a structure of the program.
+pub fn put<T: Copy>(at: u64, value: &T) -> Result<(), Errno> {
+    // SAFETY: the bytes of a value; structures here have no padding that was not written.
+    let bytes = unsafe { std::slice::from_raw_parts((value as *const T).cast::<u8>(), size_of::<T>()) };
+    direct::write(at, bytes).ok_or(Errno(libc::EFAULT))
+}

@@ -1,0 +1,132 @@
+//! What the program is told of its machine: a riscv64 one.
+
+use crate::call::{Context, get, put};
+use crate::errno::Errno;
+
+/// Name of the CPU as `uname` has it.
+pub const MACHINE: &str = "riscv64";
+
+/// `uname(buf)`: the host's, but for the CPU.
+pub fn uname(c: &Context, [buf, ..]: [u64; 6]) -> Result<u64, Errno> {
+    // SAFETY: a structure of bytes.
+    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+    c.host(libc::SYS_uname, [&raw mut name as u64, 0, 0, 0, 0, 0])?;
+    name.machine = [0; 65];
+    name.machine.iter_mut().zip(MACHINE.bytes()).for_each(|(to, from)| *to = from as libc::c_char);
+    put(buf, &name)?;
+    Ok(0)
+}
+
+/// `AT_HWCAP`: the single-letter extensions I, M, A, F, D, C (arch/riscv/include/uapi/asm/hwcap.h).
+pub const HWCAP: u64 = {
+    let mut bits = 0;
+    let letters = b"IMAFDC";
+    let mut i = 0;
+    while i < letters.len() {
+        bits |= 1 << (letters[i] - b'A');
+        i += 1;
+    }
+    bits
+};
+
+/// One question of `riscv_hwprobe` (Documentation/arch/riscv/hwprobe.rst).
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Pair {
+    key: i64,
+    value: u64,
+}
+
+/// Bytes that `cbo.zero` zeroes.
+const ZICBOZ_BLOCK: u64 = 64;
+
+/// What `riscv_hwprobe` says for a key.
+fn probe(key: i64) -> Option<u64> {
+    const FD: u64 = 1 << 0;
+    const C: u64 = 1 << 1;
+    const ZBA_ZBB_ZBS: u64 = 7 << 3;
+    const ZICBOZ: u64 = 1 << 6;
+    const ZICOND: u64 = 1 << 35;
+    const ZIHINTPAUSE: u64 = 1 << 36;
+    Some(match key {
+        // Vendor, architecture and implementation: none.
+        0..=2 => 0,
+        // Base: I, M, A.
+        3 => 1,
+        4 => FD | C | ZBA_ZBB_ZBS | ZICBOZ | ZICOND | ZIHINTPAUSE,
+        // Misaligned accesses are fast.
+        5 => 3,
+        6 => ZICBOZ_BLOCK,
+        _ => return None,
+    })
+}
+
+/// `riscv_hwprobe(pairs, count, cpu count, cpus, flags)`.
+pub fn hwprobe(_: &Context, [pairs, count, _, _, flags, _]: [u64; 6]) -> Result<u64, Errno> {
+    if flags != 0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    for i in 0..count {
+        let at = pairs.wrapping_add(16 * i);
+        let key = get::<Pair>(at)?.key;
+        let answer = match probe(key) {
+            Some(value) => Pair { key, value },
+            None => Pair { key: -1, value: 0 },
+        };
+        put(at, &answer)?;
+    }
+    Ok(0)
+}
+
+/// The `/proc/cpuinfo` of such a machine with `cpus` CPUs.
+pub fn cpuinfo(cpus: usize) -> String {
+    let one = |n| {
+        format!(
+            "processor\t: {n}\nhart\t\t: {n}\nisa\t\t: rv64imafdc_zicboz_zicntr_zicond_zicsr_zifencei_zihintpause_zba_zbb_zbs\n\
+             mmu\t\t: sv39\nmvendorid\t: 0x0\nmarchid\t\t: 0x0\nmimpid\t\t: 0x0\n\n"
+        )
+    };
+    (0..cpus).map(one).collect()
+}
+
+/// `prctl`: what is about the process itself; what is about the host's CPU or would reach the monitor is
+/// refused.
+pub fn prctl(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
+    const ALLOWED: &[i32] = &[
+        libc::PR_SET_PDEATHSIG,
+        libc::PR_GET_PDEATHSIG,
+        libc::PR_GET_DUMPABLE,
+        libc::PR_SET_DUMPABLE,
+        libc::PR_GET_KEEPCAPS,
+        libc::PR_SET_KEEPCAPS,
+        libc::PR_SET_NAME,
+        libc::PR_GET_NAME,
+        libc::PR_CAPBSET_READ,
+        libc::PR_CAPBSET_DROP,
+        libc::PR_GET_SECUREBITS,
+        libc::PR_SET_SECUREBITS,
+        libc::PR_SET_TIMERSLACK,
+        libc::PR_GET_TIMERSLACK,
+        libc::PR_SET_CHILD_SUBREAPER,
+        libc::PR_GET_CHILD_SUBREAPER,
+        libc::PR_SET_NO_NEW_PRIVS,
+        libc::PR_GET_NO_NEW_PRIVS,
+        libc::PR_GET_TID_ADDRESS,
+        libc::PR_SET_THP_DISABLE,
+        libc::PR_GET_THP_DISABLE,
+        libc::PR_CAP_AMBIENT,
+    ];
+    match ALLOWED.contains(&(args[0] as i32)) {
+        true => c.host(libc::SYS_prctl, args),
+        false => Err(Errno(libc::EINVAL)),
+    }
+}
+
+/// `riscv_flush_icache(start, end, flags)`.
+pub fn flush_icache(c: &Context, [start, end, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
+    if flags & !1 != 0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    c.guest.space.code_changed(start, end);
+    Ok(0)
+}

@@ -1,0 +1,22 @@
+//! Linux as a program of another CPU sees it: one table of system calls, and what stands behind the
+//! rows that the host's kernel cannot serve as they are.
+//!
+//! The programs are 64-bit and little-endian, and their addresses are the host's. So a row says `same` where
+//! the host's call takes the same arguments and structures; the others convert, or keep the program's own state.
+//!
+//! * [`table`]: the calls. [`call`]: how one is made. [`strace`]: how one is shown.
+//! * [`space`]: the address space. [`files`]: names of files. [`structs`]: structures that differ.
+//! * [`host`]: the host's kernel. [`info`]: what the program is told of its machine.
+
+pub mod call;
+pub mod errno;
+pub mod files;
+pub mod host;
+pub mod info;
+pub mod space;
+pub mod strace;
+pub mod structs;
+pub mod table;
+
+pub use call::{Context, Guest};
+pub use errno::Errno;

@@ -1,0 +1,438 @@
+//! The address space of a program: which parts of the host process's are the guest's.
+//!
+//! Guest code is never executed by the host, so no guest page is mapped executable; who may fetch code from where is
+//! noted here. Mappings lie below [`END`], where nothing of the monitor is.
+
+use crate::call::Context;
+use crate::errno::Errno;
+use crate::host;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use trine_engine::direct::Pages;
+use trine_memory::CodeOwner;
+
+/// Bytes of a page, of the host and of the guest.
+pub const PAGE: u64 = 4096;
+/// First address above the program's: half of Sv39, as on hardware.
+pub const END: u64 = 1 << 38;
+/// First address that may be mapped (the host's `vm.mmap_min_addr` by default).
+const START: u64 = 0x1_0000;
+/// Below the stack, and what grows down from there.
+const GAP: u64 = 1 << 30;
+
+/// A mapping.
+#[derive(Clone, Debug)]
+struct Region {
+    end: u64,
+    /// `PROT_*` as the program has them.
+    protection: u32,
+    shared: bool,
+    /// What `/proc/self/maps` says at the end of the line.
+    name: String,
+}
+
+#[derive(Default)]
+struct Inner {
+    regions: BTreeMap<u64, Region>,
+    /// Pages that code was fetched from.
+    code: BTreeSet<u64>,
+    owners: Vec<(i32, Arc<dyn CodeOwner>)>,
+    brk_start: u64,
+    brk: u64,
+}
+
+/// An address space.
+#[derive(Default)]
+pub struct Space {
+    inner: Mutex<Inner>,
+}
+
+const EXEC: u32 = libc::PROT_EXEC as u32;
+const WRITE: u32 = libc::PROT_WRITE as u32;
+const READ: u32 = libc::PROT_READ as u32;
+const PROTECTIONS: u32 = READ | WRITE | EXEC;
+
+/// Protection of the host's mapping: readable where the guest may fetch, never executable.
+fn host_protection(protection: u32) -> u64 {
+    let read = if protection & EXEC != 0 { READ } else { 0 };
+    (protection & (READ | WRITE) | read) as u64
+}
+
+fn round_up(size: u64) -> Option<u64> {
+    Some(size.checked_add(PAGE - 1)? & !(PAGE - 1))
+}
+
+/// A system call about mappings below [`END`].
+fn host_call(number: i64, args: [u64; 6]) -> Result<u64, Errno> {
+    // SAFETY: the callers check that the range is the program's, where nothing of ours is.
+    unsafe { host::call(number, args) }
+}
+
+impl Inner {
+    /// Cuts regions so that none crosses `at`.
+    fn split(&mut self, at: u64) {
+        let Some((&start, region)) = self.regions.range_mut(..at).next_back() else { return };
+        if region.end > at {
+            let rest = region.clone();
+            region.end = at;
+            debug_assert!(start < at);
+            self.regions.insert(at, rest);
+        }
+    }
+
+    /// Takes the regions of a range out.
+    fn remove(&mut self, start: u64, end: u64) -> Vec<(u64, Region)> {
+        self.split(start);
+        self.split(end);
+        let keys: Vec<u64> = self.regions.range(start..end).map(|(k, _)| *k).collect();
+        keys.into_iter().filter_map(|k| Some((k, self.regions.remove(&k)?))).collect()
+    }
+
+    /// Tells the vCPUs that pages they fetched code from have changed.
+    fn forget_code(&mut self, start: u64, end: u64) {
+        let pages: Vec<u64> = self.code.range(start & !(PAGE - 1)..end).copied().collect();
+        for page in pages {
+            self.code.remove(&page);
+            self.owners.iter().for_each(|(_, owner)| owner.code_written(page / PAGE));
+        }
+    }
+
+    /// Highest gap of `size` bytes below `top`.
+    fn gap(&self, size: u64, top: u64) -> Option<u64> {
+        let mut end = top;
+        for (&start, region) in self.regions.range(..top).rev() {
+            if region.end <= end && end - region.end >= size {
+                break;
+            }
+            end = end.min(start);
+        }
+        let start = end.checked_sub(size)?;
+        (start >= START).then_some(start)
+    }
+
+    fn is_free(&self, start: u64, end: u64) -> bool {
+        self.regions.range(..end).next_back().is_none_or(|(_, r)| r.end <= start)
+    }
+
+    fn insert(&mut self, start: u64, end: u64, protection: u32, shared: bool, name: String) {
+        self.forget_code(start, end);
+        self.remove(start, end);
+        self.regions.insert(start, Region { end, protection, shared, name });
+    }
+}
+
+/// What is to be mapped.
+pub struct Mapping {
+    /// Where, or a hint.
+    pub at: u64,
+    /// Bytes.
+    pub size: u64,
+    /// `PROT_*`.
+    pub protection: u32,
+    /// `MAP_*`.
+    pub flags: u32,
+    /// File, or -1.
+    pub fd: i32,
+    /// Offset in the file.
+    pub offset: u64,
+}
+
+const FIXED: u32 = libc::MAP_FIXED as u32;
+const NO_REPLACE: u32 = libc::MAP_FIXED_NOREPLACE as u32;
+
+impl Space {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a vCPU, by its thread's number.
+    pub fn add_owner(&self, thread: i32, owner: Arc<dyn CodeOwner>) {
+        self.lock().owners.push((thread, owner));
+    }
+
+    /// The vCPU of a thread is gone.
+    pub fn remove_owner(&self, thread: i32) {
+        self.lock().owners.retain(|(t, _)| *t != thread);
+    }
+
+    /// Calls `f` while no other thread changes the address space; for `fork`.
+    pub fn quiet<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _inner = self.lock();
+        f()
+    }
+
+    /// In a process just forked: only the thread that forked is here.
+    pub fn only(&self, old: i32, new: i32) {
+        let mut inner = self.lock();
+        inner.owners.retain(|(t, _)| *t == old);
+        inner.owners.iter_mut().for_each(|(t, _)| *t = new);
+    }
+
+    /// Code in this range may have changed.
+    pub fn code_changed(&self, start: u64, end: u64) {
+        self.lock().forget_code(start, end);
+    }
+
+    /// Maps something; gives its address.
+    pub fn map(&self, m: &Mapping) -> Result<u64, Errno> {
+        let size = round_up(m.size).filter(|&s| s != 0).ok_or(Errno(libc::EINVAL))?;
+        let fixed = m.flags & (FIXED | NO_REPLACE) != 0;
+        if m.at & (PAGE - 1) != 0 && fixed {
+            return Err(Errno(libc::EINVAL));
+        }
+        let mut inner = self.lock();
+        let fits = |at: u64| (START..END).contains(&at) && size <= END - at;
+        let at = match fixed {
+            true if !fits(m.at) => return Err(Errno(if m.at < START { libc::EPERM } else { libc::ENOMEM })),
+            true => m.at,
+            false => {
+                let hint = m.at & !(PAGE - 1);
+                let good = hint != 0 && fits(hint) && inner.is_free(hint, hint + size);
+                let gap = || inner.gap(size, END - GAP).or_else(|| inner.gap(size, END));
+                if good { hint } else { gap().ok_or(Errno(libc::ENOMEM))? }
+            }
+        };
+        if m.flags & NO_REPLACE != 0 && !inner.is_free(at, at + size) {
+            return Err(Errno(libc::EEXIST));
+        }
+        let protection = m.protection & PROTECTIONS;
+        let flags = (m.flags & !NO_REPLACE & !(libc::MAP_GROWSDOWN as u32) | FIXED) as u64;
+        let args = [at, size, host_protection(protection), flags, m.fd as u64, m.offset];
+        host_call(libc::SYS_mmap, args)?;
+        let kind = m.flags & libc::MAP_TYPE as u32;
+        let name = name_of(m);
+        inner.insert(at, at + size, protection, kind != libc::MAP_PRIVATE as u32, name);
+        Ok(at)
+    }
+
+    /// Names the mapping that starts at `at`.
+    pub fn name(&self, at: u64, name: &str) {
+        if let Some(region) = self.lock().regions.get_mut(&at) {
+            region.name = name.into();
+        }
+    }
+
+    /// Unmaps a range.
+    pub fn unmap(&self, start: u64, size: u64) -> Result<(), Errno> {
+        let size = round_up(size).filter(|&s| s != 0).ok_or(Errno(libc::EINVAL))?;
+        if start & (PAGE - 1) != 0 || start >= END || size > END - start {
+            return Err(Errno(libc::EINVAL));
+        }
+        let mut inner = self.lock();
+        host_call(libc::SYS_munmap, [start, size, 0, 0, 0, 0])?;
+        inner.forget_code(start, start + size);
+        inner.remove(start, start + size);
+        Ok(())
+    }
+
+    /// Changes what may be done with a range.
+    pub fn protect(&self, start: u64, size: u64, protection: u32) -> Result<(), Errno> {
+        if start & (PAGE - 1) != 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        let size = round_up(size).ok_or(Errno(libc::ENOMEM))?;
+        if size == 0 {
+            return Ok(());
+        }
+        if start >= END || size > END - start {
+            return Err(Errno(libc::ENOMEM));
+        }
+        let grows = protection & (libc::PROT_GROWSDOWN | libc::PROT_GROWSUP) as u32;
+        if protection & !(PROTECTIONS | grows) != 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        let mut inner = self.lock();
+        host_call(libc::SYS_mprotect, [start, size, host_protection(protection), 0, 0, 0])?;
+        inner.forget_code(start, start + size);
+        let changed = inner.remove(start, start + size);
+        for (at, mut region) in changed {
+            region.protection = protection & PROTECTIONS;
+            inner.regions.insert(at, region);
+        }
+        Ok(())
+    }
+
+    /// Moves or resizes a mapping.
+    pub fn remap(&self, [old, old_size, new_size, flags, wanted, _]: [u64; 6]) -> Result<u64, Errno> {
+        let invalid = Err(Errno(libc::EINVAL));
+        let (Some(size), Some(old_len)) = (round_up(new_size), round_up(old_size)) else { return invalid };
+        if old & (PAGE - 1) != 0 || size == 0 || old >= END || old_len > END - old {
+            return invalid;
+        }
+        let fixed = flags & libc::MREMAP_FIXED as u64 != 0;
+        if fixed && (wanted & (PAGE - 1) != 0 || !(START..END).contains(&wanted) || size > END - wanted) {
+            return invalid;
+        }
+        let mut inner = self.lock();
+        let found = inner.regions.range(..=old).next_back().map(|(_, r)| r.clone());
+        let region = found.filter(|r| r.end > old).ok_or(Errno(libc::EFAULT))?;
+        let in_place = size <= old_len || (old + size <= END && inner.is_free(old + old_len, old + size));
+        let move_it = flags & libc::MREMAP_MAYMOVE as u64 != 0;
+        let (target, flags) = match (fixed, in_place) {
+            (true, _) => (wanted, flags),
+            (false, true) => (old, flags & !(libc::MREMAP_MAYMOVE as u64)),
+            (false, false) if !move_it => return Err(Errno(libc::ENOMEM)),
+            (false, false) => {
+                let gap = inner.gap(size, END - GAP).ok_or(Errno(libc::ENOMEM))?;
+                (gap, flags | libc::MREMAP_FIXED as u64)
+            }
+        };
+        let at = host_call(libc::SYS_mremap, [old, old_size, size, flags, target, 0])?;
+        let stays = flags & libc::MREMAP_DONTUNMAP as u64 != 0;
+        if !stays {
+            inner.forget_code(old, old + old_len);
+            inner.remove(old, old + old_len);
+        }
+        inner.insert(at, at + size, region.protection, region.shared, region.name);
+        Ok(at)
+    }
+
+    /// Where the heap begins.
+    pub fn set_brk(&self, at: u64) {
+        let mut inner = self.lock();
+        (inner.brk_start, inner.brk) = (at, at);
+    }
+
+    /// Moves the heap's end; gives where it is.
+    pub fn brk(&self, wanted: u64) -> u64 {
+        let (start, now) = {
+            let inner = self.lock();
+            (inner.brk_start, inner.brk)
+        };
+        if wanted < start || wanted >= END - GAP {
+            return now;
+        }
+        let (Some(mapped), Some(end)) = (round_up(now), round_up(wanted)) else { return now };
+        let done = if end > mapped {
+            let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32 | NO_REPLACE;
+            let (at, size, protection) = (mapped, end - mapped, READ | WRITE);
+            self.map(&Mapping { at, size, protection, flags, fd: -1, offset: 0 })
+                .map(|at| self.name(at, "[heap]"))
+        } else if end < mapped {
+            self.unmap(end, mapped - end)
+        } else {
+            Ok(())
+        };
+        if done.is_ok() {
+            self.lock().brk = wanted;
+        }
+        self.lock().brk
+    }
+
+    /// `/proc/self/maps`.
+    pub fn maps(&self) -> String {
+        let mut text = String::new();
+        for (start, r) in &self.lock().regions {
+            let flag = |bit, c| if r.protection & bit != 0 { c } else { '-' };
+            let kind = if r.shared { 's' } else { 'p' };
+            let (x, y, z) = (flag(READ, 'r'), flag(WRITE, 'w'), flag(EXEC, 'x'));
+            let space = if r.name.is_empty() { "" } else { "                   " };
+            let _ = writeln!(
+                text,
+                "{start:08x}-{:08x} {x}{y}{z}{kind} 00000000 00:00 0 {space}{}",
+                r.end, r.name
+            );
+        }
+        text
+    }
+
+    /// Why an access to `address` fails: `SEGV_MAPERR` (1) where nothing is mapped, `SEGV_ACCERR` (2) where it is not
+    /// allowed.
+    pub fn fault_code(&self, address: u64) -> i32 {
+        let inner = self.lock();
+        let mapped = inner.regions.range(..=address).next_back().is_some_and(|(_, r)| r.end > address);
+        if mapped { 2 } else { 1 }
+    }
+}
+
+/// What `/proc/self/maps` says of a mapped file.
+fn name_of(m: &Mapping) -> String {
+    if m.flags & libc::MAP_ANONYMOUS as u32 != 0 || m.fd < 0 {
+        return String::new();
+    }
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", m.fd));
+    link.map_or(String::new(), |p| p.to_string_lossy().into_owned())
+}
+
+impl Pages for Space {
+    fn fetch(&self, page: u64) -> bool {
+        let mut inner = self.lock();
+        let found = inner.regions.range(..=page).next_back();
+        let allowed = found.is_some_and(|(_, r)| r.end > page && r.protection & EXEC != 0);
+        if allowed {
+            inner.code.insert(page);
+        }
+        allowed
+    }
+
+    fn unsure(&self) -> Vec<u64> {
+        let inner = self.lock();
+        let region = |page: &u64| inner.regions.range(..=*page).next_back().map(|(_, r)| r);
+        let unsure = |page: &&u64| region(page).is_none_or(|r| r.shared || r.protection & WRITE != 0);
+        inner.code.iter().filter(unsure).copied().collect()
+    }
+}
+
+/// `mmap(addr, length, prot, flags, fd, offset)`.
+pub fn mmap(c: &Context, [at, size, protection, flags, fd, offset]: [u64; 6]) -> Result<u64, Errno> {
+    let (protection, flags, fd) = (protection as u32, flags as u32, fd as i32);
+    c.guest.space.map(&Mapping { at, size, protection, flags, fd, offset })
+}
+
+/// `munmap(addr, length)`.
+pub fn munmap(c: &Context, [at, size, ..]: [u64; 6]) -> Result<u64, Errno> {
+    c.guest.space.unmap(at, size).map(|()| 0)
+}
+
+/// `mprotect(addr, length, prot)`.
+pub fn mprotect(c: &Context, [at, size, protection, ..]: [u64; 6]) -> Result<u64, Errno> {
+    c.guest.space.protect(at, size, protection as u32).map(|()| 0)
+}
+
+/// `mremap(old, old size, new size, flags, new)`.
+pub fn mremap(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
+    c.guest.space.remap(args)
+}
+
+/// `brk(addr)`.
+pub fn brk(c: &Context, [wanted, ..]: [u64; 6]) -> Result<u64, Errno> {
+    Ok(c.guest.space.brk(wanted))
+}
+
+/// `shmat(id, addr, flags)`.
+pub fn shmat(c: &Context, [id, wanted, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
+    // SAFETY: a structure of integers.
+    let mut ds: libc::shmid_ds = unsafe { std::mem::zeroed() };
+    c.host(libc::SYS_shmctl, [id, libc::IPC_STAT as u64, &raw mut ds as u64, 0, 0, 0])?;
+    let size = round_up(ds.shm_segsz as u64).ok_or(Errno(libc::EINVAL))?;
+    let mut inner = c.guest.space.lock();
+    let at = match wanted {
+        0 => inner.gap(size, END - GAP).ok_or(Errno(libc::ENOMEM))?,
+        at if flags & libc::SHM_RND as u64 != 0 => at & !(PAGE - 1),
+        at => at,
+    };
+    if !(START..END).contains(&at) || size > END - at {
+        return Err(Errno(libc::EINVAL));
+    }
+    let host_flags = flags & !(libc::SHM_EXEC as u64);
+    let at = c.host(libc::SYS_shmat, [id, at, host_flags, 0, 0, 0])?;
+    let read_only = flags & libc::SHM_RDONLY as u64 != 0;
+    let exec = if flags & libc::SHM_EXEC as u64 != 0 { EXEC } else { 0 };
+    let protection = READ | exec | if read_only { 0 } else { WRITE };
+    inner.insert(at, at + size, protection, true, format!("/SYSV{:08x}", id as u32));
+    Ok(at)
+}
+
+/// `shmdt(addr)`.
+pub fn shmdt(c: &Context, [at, ..]: [u64; 6]) -> Result<u64, Errno> {
+    let mut inner = c.guest.space.lock();
+    if at >= END {
+        return Err(Errno(libc::EINVAL));
+    }
+    c.host(libc::SYS_shmdt, [at, 0, 0, 0, 0, 0])?;
+    let end = inner.regions.get(&at).map_or(at, |r| r.end);
+    inner.forget_code(at, end);
+    inner.remove(at, end);
+    Ok(0)
+}

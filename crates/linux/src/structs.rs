@@ -1,0 +1,176 @@
+//! Structures that differ between the host and its guests, and the calls that take them.
+
+use crate::call::{Context, get, put};
+use crate::errno::Errno;
+use crate::files;
+
+/// `struct stat` of the generic ABI (include/uapi/asm-generic/stat.h).
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Stat {
+    dev: u64,
+    ino: u64,
+    mode: u32,
+    nlink: u32,
+    uid: u32,
+    gid: u32,
+    rdev: u64,
+    pad1: u64,
+    size: i64,
+    blksize: i32,
+    pad2: i32,
+    blocks: i64,
+    atime: i64,
+    atime_nsec: u64,
+    mtime: i64,
+    mtime_nsec: u64,
+    ctime: i64,
+    ctime_nsec: u64,
+    unused: [u32; 2],
+}
+
+impl From<&libc::stat> for Stat {
+    fn from(s: &libc::stat) -> Stat {
+        Stat {
+            dev: s.st_dev,
+            ino: s.st_ino,
+            mode: s.st_mode,
+            nlink: s.st_nlink as u32,
+            uid: s.st_uid,
+            gid: s.st_gid,
+            rdev: s.st_rdev,
+            size: s.st_size,
+            blksize: s.st_blksize as i32,
+            blocks: s.st_blocks,
+            atime: s.st_atime,
+            atime_nsec: s.st_atime_nsec as u64,
+            mtime: s.st_mtime,
+            mtime_nsec: s.st_mtime_nsec as u64,
+            ctime: s.st_ctime,
+            ctime_nsec: s.st_ctime_nsec as u64,
+            ..Stat::default()
+        }
+    }
+}
+
+/// `newfstatat(dirfd, path, buf, flags)`.
+pub fn newfstatat(c: &Context, [dir, path, buf, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
+    // SAFETY: a structure of integers.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    let path = files::path(c, path)?;
+    c.host(libc::SYS_newfstatat, [dir, path.as_ptr() as u64, &raw mut stat as u64, flags, 0, 0])?;
+    put(buf, &Stat::from(&stat))?;
+    Ok(0)
+}
+
+/// `fstat(fd, buf)`.
+pub fn fstat(c: &Context, [fd, buf, ..]: [u64; 6]) -> Result<u64, Errno> {
+    // SAFETY: a structure of integers.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    c.host(libc::SYS_fstat, [fd, &raw mut stat as u64, 0, 0, 0, 0])?;
+    put(buf, &Stat::from(&stat))?;
+    Ok(0)
+}
+
+/// `struct epoll_event`: packed on the host only.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct EpollEvent {
+    events: u32,
+    pad: u32,
+    data: u64,
+}
+
+/// `epoll_ctl(epfd, op, fd, event)`.
+pub fn epoll_ctl(c: &Context, [epoll, op, fd, event, ..]: [u64; 6]) -> Result<u64, Errno> {
+    let mut packed = libc::epoll_event { events: 0, u64: 0 };
+    if event != 0 {
+        let e: EpollEvent = get(event)?;
+        packed = libc::epoll_event { events: e.events, u64: e.data };
+    }
+    let at = if event == 0 { 0 } else { &raw mut packed as u64 };
+    c.host(libc::SYS_epoll_ctl, [epoll, op, fd, at, 0, 0])
+}
+
+/// Most events asked for at once; a program that asks for more gets them in several calls.
+const MOST_EVENTS: u64 = 4096;
+
+fn epoll_wait(c: &Context, number: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
+    let (at, most) = (args[1], args[2] as i32);
+    if most <= 0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    args[2] = (most as u64).min(MOST_EVENTS);
+    let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; args[2] as usize];
+    args[1] = events.as_mut_ptr() as u64;
+    let n = c.host(number, args)?;
+    for (i, e) in events[..n as usize].iter().enumerate() {
+        let e = EpollEvent { events: e.events, pad: 0, data: e.u64 };
+        put(at.wrapping_add(16 * i as u64), &e)?;
+    }
+    Ok(n)
+}
+
+/// `epoll_pwait(epfd, events, maxevents, timeout, mask, size)`.
+pub fn epoll_pwait(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
+    epoll_wait(c, libc::SYS_epoll_pwait, args)
+}
+
+/// `epoll_pwait2(epfd, events, maxevents, timeout, mask, size)`.
+pub fn epoll_pwait2(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
+    epoll_wait(c, libc::SYS_epoll_pwait2, args)
+}
+
+/// `struct ipc64_perm`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct IpcPerm([u64; 6]);
+
+/// `struct semid64_ds` of the generic ABI; the host's has a word more behind each time.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct SemDs {
+    perm: IpcPerm,
+    otime: i64,
+    ctime: i64,
+    nsems: u64,
+    unused: [u64; 2],
+}
+
+/// The host's.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct HostSemDs {
+    perm: IpcPerm,
+    otime: i64,
+    unused1: u64,
+    ctime: i64,
+    unused2: u64,
+    nsems: u64,
+    unused: [u64; 2],
+}
+
+/// `semctl(id, number, command, argument)`.
+pub fn semctl(c: &Context, [id, number, command, argument, ..]: [u64; 6]) -> Result<u64, Errno> {
+    const SEM_STAT: i32 = 18;
+    const SEM_STAT_ANY: i32 = 20;
+    // Bit 8 is `IPC_64`, which 64-bit systems do not look at.
+    let kind = command as i32 & !0x100;
+    let call = |argument| c.host(libc::SYS_semctl, [id, number, command, argument, 0, 0]);
+    match kind {
+        libc::IPC_STAT | SEM_STAT | SEM_STAT_ANY => {
+            // SAFETY: a structure of integers.
+            let mut host: HostSemDs = unsafe { std::mem::zeroed() };
+            let result = call(&raw mut host as u64)?;
+            let HostSemDs { perm, otime, ctime, nsems, .. } = host;
+            put(argument, &SemDs { perm, otime, ctime, nsems, unused: [0; 2] })?;
+            Ok(result)
+        }
+        libc::IPC_SET => {
+            let SemDs { perm, otime, ctime, nsems, .. } = get(argument)?;
+            let mut host = HostSemDs { perm, otime, unused1: 0, ctime, unused2: 0, nsems, unused: [0; 2] };
+            call(&raw mut host as u64)
+        }
+        _ => call(argument),
+    }
+}

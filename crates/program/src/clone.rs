@@ -1,0 +1,271 @@
+//! Threads and children: `clone`, `clone3`, and how a thread ends.
+
+use crate::signal;
+use crate::thread::{Thread, gettid};
+use std::os::fd::RawFd;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use trine_base::{Vcpu, Width};
+use trine_engine::direct;
+use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
+use trine_linux::Errno;
+use trine_linux::call::{get, put};
+
+/// Bytes of a host thread's stack: for our own code; the guest's stack is its own.
+const HOST_STACK: usize = 1 << 20;
+
+/// What `clone` and `clone3` ask for.
+#[derive(Clone, Copy, Default, Debug)]
+struct Request {
+    flags: u64,
+    exit_signal: u64,
+    stack: u64,
+    parent_tid: u64,
+    child_tid: u64,
+    tls: u64,
+    pidfd: u64,
+}
+
+const VM: u64 = libc::CLONE_VM as u64;
+const VFORK: u64 = libc::CLONE_VFORK as u64;
+const THREAD: u64 = libc::CLONE_THREAD as u64;
+const SETTLS: u64 = libc::CLONE_SETTLS as u64;
+const PARENT_SETTID: u64 = libc::CLONE_PARENT_SETTID as u64;
+const CHILD_SETTID: u64 = libc::CLONE_CHILD_SETTID as u64;
+const CHILD_CLEARTID: u64 = libc::CLONE_CHILD_CLEARTID as u64;
+const PIDFD: u64 = libc::CLONE_PIDFD as u64;
+/// What a thread shares with its program; a host thread shares all of it.
+const SHARED: u64 =
+    VM | THREAD | (libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_SYSVSEM) as u64;
+/// What the host does for a child as it is.
+const PASSED: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_PARENT
+    | libc::CLONE_IO
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SYSVSEM) as u32 as u64
+    | PIDFD;
+/// What changes nothing.
+const NOTHING: u64 = (libc::CLONE_DETACHED | libc::CLONE_UNTRACED | libc::CLONE_PTRACE) as u64;
+
+impl Thread {
+    /// `clone(flags, stack, parent tid, tls, child tid)`.
+    pub fn clone(&mut self, [flags, stack, parent_tid, tls, child_tid, _]: [u64; 6]) -> Result<u64, Errno> {
+        let exit_signal = flags & 0xff;
+        let flags = flags & !0xff;
+        self.fork_or_thread(Request {
+            flags,
+            exit_signal,
+            stack,
+            parent_tid,
+            child_tid,
+            tls,
+            pidfd: parent_tid,
+        })
+    }
+
+    /// `clone3(arguments, size)`.
+    pub fn clone3(&mut self, [at, size, ..]: [u64; 6]) -> Result<u64, Errno> {
+        const FIRST: u64 = 64;
+        if size < FIRST {
+            return Err(Errno(libc::EINVAL));
+        }
+        if size > 4096 {
+            return Err(Errno(libc::E2BIG));
+        }
+        // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; then what we know nothing of.
+        let a: [u64; 8] = get(at)?;
+        let rest = (FIRST..size).try_fold(0, |all, i| Ok(all | get::<u8>(at + i)?))?;
+        if rest != 0 {
+            return Err(Errno(libc::E2BIG));
+        }
+        let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls] = a;
+        let stack = stack.wrapping_add(stack_size);
+        self.fork_or_thread(Request { flags, exit_signal, stack, parent_tid, child_tid, tls, pidfd })
+    }
+
+    fn fork_or_thread(&mut self, r: Request) -> Result<u64, Errno> {
+        let known = PARENT_SETTID | CHILD_SETTID | CHILD_CLEARTID | SETTLS | NOTHING;
+        match r.flags & THREAD != 0 {
+            true if r.flags & SHARED != SHARED || r.flags & !(SHARED | known) != 0 => {
+                Err(Errno(libc::EINVAL))
+            }
+            true => self.new_thread(r),
+            // A child that shares memory but is no thread is served as `vfork` is: with a copy.
+            false if r.flags & VM != 0 && r.flags & VFORK == 0 => Err(Errno(libc::EINVAL)),
+            false if r.flags & !(VM | VFORK | PASSED | known) != 0 => Err(Errno(libc::EINVAL)),
+            false => self.fork(r),
+        }
+    }
+
+    /// What a new thread or child begins with.
+    fn child_registers(&self, to: &mut Thread, r: &Request) {
+        for slot in (1..32).map(|i| X + i).chain((0..32).map(|i| F + i)).chain([FFLAGS, FRM]) {
+            to.vcpu.set(slot, self.vcpu.get(slot));
+        }
+        to.vcpu.set_pc(self.vcpu.pc());
+        to.begin_child(r);
+    }
+
+    fn begin_child(&mut self, r: &Request) {
+        self.vcpu.set_pc(self.vcpu.pc() + 4);
+        self.vcpu.set(X + 10, 0);
+        if r.stack != 0 {
+            self.vcpu.set(X + 2, r.stack);
+        }
+        if r.flags & SETTLS != 0 {
+            self.vcpu.set(X + 4, r.tls);
+        }
+        self.clear_tid = if r.flags & CHILD_CLEARTID != 0 { r.child_tid } else { 0 };
+    }
+
+    fn new_thread(&mut self, r: Request) -> Result<u64, Errno> {
+        let (mut child, _) = Thread::new(self.process.clone());
+        self.child_registers(&mut child, &r);
+        child.mask = self.mask;
+        let (tell, told) = mpsc::channel();
+        self.process.threads.fetch_add(1, Ordering::SeqCst);
+        // The new thread takes signals only when it is ready.
+        signal::set_mask(u64::MAX);
+        let builder = std::thread::Builder::new().stack_size(HOST_STACK);
+        let spawned = builder.spawn(move || {
+            child.attach();
+            if r.flags & CHILD_SETTID != 0 {
+                let _ = put(r.child_tid, &child.tid);
+            }
+            if r.flags & PARENT_SETTID != 0 {
+                let _ = put(r.parent_tid, &child.tid);
+            }
+            let _ = tell.send(child.tid);
+            signal::set_mask(child.mask);
+            child.run();
+        });
+        let tid = spawned.ok().and_then(|_| told.recv().ok());
+        if self.inbox.signal.load(Ordering::SeqCst) == 0 {
+            signal::set_mask(self.mask);
+        }
+        tid.map(|t| t as u64).ok_or_else(|| {
+            self.process.threads.fetch_sub(1, Ordering::SeqCst);
+            Errno(libc::EAGAIN)
+        })
+    }
+
+    /// A child process: the host's, with a copy of this one.
+    fn fork(&mut self, r: Request) -> Result<u64, Errno> {
+        let process = self.process.clone();
+        let wait = if r.flags & VFORK != 0 { Some(pipe()?) } else { None };
+        signal::set_mask(u64::MAX);
+        let child = process.guest.space.quiet(|| {
+            let _actions = process.actions();
+            host_fork(&r)
+        });
+        if child == Ok(0) {
+            self.become_child(&r, wait);
+            return Ok(0);
+        }
+        if let (Ok(tid), true) = (child, r.flags & PARENT_SETTID != 0) {
+            let _ = put(r.parent_tid, &(tid as i32));
+        }
+        if let Some([read, write]) = wait {
+            wait_for_end(read, write);
+        }
+        if self.inbox.signal.load(Ordering::SeqCst) == 0 {
+            signal::set_mask(self.mask);
+        }
+        child
+    }
+
+    fn become_child(&mut self, r: &Request, wait: Option<[RawFd; 2]>) {
+        let old = std::mem::replace(&mut self.tid, gettid());
+        self.process.guest.space.only(old, self.tid);
+        self.process.threads.store(1, Ordering::SeqCst);
+        self.inbox.signal.store(0, Ordering::SeqCst);
+        if let Some([read, _]) = wait {
+            // SAFETY: a descriptor that this function made.
+            unsafe { libc::close(read) };
+        }
+        if self.vcpu.after_fork().is_err() {
+            self.die(libc::SIGKILL);
+        }
+        if r.flags & CHILD_SETTID != 0 {
+            let _ = put(r.child_tid, &self.tid);
+        }
+        self.begin_child(r);
+        // The caller goes on behind the call by itself.
+        self.vcpu.set_pc(self.vcpu.pc() - 4);
+        signal::set_mask(self.mask);
+    }
+
+    /// `exit(code)`: this thread ends, and with the last one the process.
+    pub fn exit(&mut self, code: i32) {
+        if self.process.threads.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // SAFETY: ends the process; nothing of ours wants to be done before.
+            unsafe { libc::_exit(code) };
+        }
+        signal::set_mask(u64::MAX);
+        signal::detach();
+        self.process.guest.space.remove_owner(self.tid);
+        if self.clear_tid != 0 && direct::store(self.clear_tid, Width::B4, 0).is_some() {
+            let args = [self.clear_tid, libc::FUTEX_WAKE as u64, i32::MAX as u64, 0, 0, 0];
+            // SAFETY: wakes who waits at an address of the program.
+            let _ = unsafe { trine_linux::host::call(libc::SYS_futex, args) };
+        }
+        if self.tid == std::process::id() as i32 {
+            // The process lives on without its first thread.
+            // SAFETY: ends this thread only; nothing on its stack is anyone else's.
+            unsafe { libc::syscall(libc::SYS_exit, code) };
+        }
+    }
+}
+
+/// The host's `fork`, or its `clone` where more is asked for.
+fn host_fork(r: &Request) -> Result<u64, Errno> {
+    let passed = r.flags & PASSED;
+    if passed == 0 && r.exit_signal == libc::SIGCHLD as u64 {
+        // SAFETY: the child goes on in this thread alone; the locks that it may need are held by this thread.
+        let child = unsafe { libc::fork() };
+        return if child < 0 { Err(Errno::last()) } else { Ok(child as u64) };
+    }
+    let args = [passed | r.exit_signal, 0, r.pidfd, 0, 0, 0];
+    // SAFETY: as for `fork`.
+    unsafe { trine_linux::host::call(libc::SYS_clone, args) }
+}
+
+/// Lowest number of descriptors of ours, out of the program's way.
+const HIGH_FD: i32 = 900;
+
+/// A pipe whose ends close when another program is executed.
+fn pipe() -> Result<[RawFd; 2], Errno> {
+    let mut fds = [0; 2];
+    // SAFETY: writes two numbers of ours.
+    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: descriptors made just now, each closed where it has another number.
+    Ok(fds.map(|fd| unsafe {
+        let high = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, HIGH_FD);
+        if high >= 0 {
+            libc::close(fd);
+        }
+        if high >= 0 { high } else { fd }
+    }))
+}
+
+/// Waits until nobody has the other end of a pipe any more: the child ended or became another program.
+fn wait_for_end(read: RawFd, write: RawFd) {
+    // SAFETY: descriptors and a buffer of ours.
+    unsafe {
+        libc::close(write);
+        let mut byte = 0u8;
+        while libc::read(read, (&raw mut byte).cast(), 1) < 0
+            && std::io::Error::last_os_error().raw_os_error() == Some(libc::EINTR)
+        {}
+        libc::close(read);
+    }
+}

@@ -1,0 +1,38 @@
+//! Why a program could not be started.
+
+use std::path::PathBuf;
+use trine_linux::Errno;
+
+/// One clear sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// A file could not be read.
+    #[error("cannot read {path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The host's reason.
+        error: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {what}")]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        what: String,
+    },
+    /// The host refused memory.
+    #[error("{path}: the host refused memory at {at:#x}: {}", std::io::Error::from_raw_os_error(error.0))]
+    Map {
+        /// The file to be mapped.
+        path: PathBuf,
+        /// Where.
+        at: u64,
+        /// Its reason.
+        error: Errno,
+    },
+    /// Something else.
+    #[error("{0}")]
+    Other(String),
+}

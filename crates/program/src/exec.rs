@@ -1,0 +1,148 @@
+//! `execve`: an executable of the guest's CPU stays under Trine, one of the host's runs by itself.
+
+use crate::elf;
+use crate::thread::Thread;
+use std::ffi::{CString, OsStr};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use trine_engine::Tier;
+use trine_linux::Errno;
+use trine_linux::call::{get, string};
+
+/// Name of the hidden verb that runs a program in place of another.
+pub const VERB: &str = "__program";
+
+/// Most arguments and environment strings together.
+const MOST_STRINGS: usize = 1 << 20;
+/// Most scripts that interpret each other (`BINPRM_MAX_RECURSION`).
+const MOST_SCRIPTS: usize = 5;
+/// Bytes of a script's first line that are looked at (`BINPRM_BUF_SIZE`).
+const LINE: usize = 256;
+
+/// What is to be executed, once scripts are resolved.
+struct Target {
+    path: CString,
+    args: Vec<CString>,
+    guest: bool,
+}
+
+fn strings(mut at: u64) -> Result<Vec<CString>, Errno> {
+    let mut list = Vec::new();
+    while at != 0 {
+        match get::<u64>(at)? {
+            0 => break,
+            text => list.push(string(text)?),
+        }
+        if list.len() > MOST_STRINGS {
+            return Err(Errno(libc::E2BIG));
+        }
+        at = at.wrapping_add(8);
+    }
+    Ok(list)
+}
+
+/// The first bytes of a file that may be executed.
+fn head(path: &CString) -> Result<Vec<u8>, Errno> {
+    // SAFETY: reads a string of ours.
+    if unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) } != 0 {
+        return Err(Errno::last());
+    }
+    let path = Path::new(OsStr::from_bytes(path.as_bytes()));
+    if path.is_dir() {
+        return Err(Errno(libc::EACCES));
+    }
+    // Who may execute a file need not be allowed to read it; then the host decides.
+    let Ok(file) = std::fs::File::open(path) else { return Ok(Vec::new()) };
+    let mut bytes = Vec::new();
+    drop(file.take(LINE as u64).read_to_end(&mut bytes));
+    Ok(bytes)
+}
+
+/// Interpreter and its argument in a script's first line.
+fn script(head: &[u8]) -> Option<(CString, Option<CString>)> {
+    let line = head.strip_prefix(b"#!")?.split(|&b| b == b'\n').next()?;
+    let line = line.trim_ascii();
+    let end = line.iter().position(|b| b" \t".contains(b)).unwrap_or(line.len());
+    let argument = line[end..].trim_ascii();
+    let interpreter = CString::new(&line[..end]).ok().filter(|i| !i.is_empty())?;
+    Some((interpreter, CString::new(argument).ok().filter(|a| !a.is_empty())))
+}
+
+impl Thread {
+    /// `execve(path, argv, envp)`.
+    pub fn execve(&mut self, [path, args, env, ..]: [u64; 6]) -> Result<u64, Errno> {
+        let path = self.process.guest.names.host_path(string(path)?);
+        self.exec(path, strings(args)?, strings(env)?)
+    }
+
+    /// `execveat(dirfd, path, argv, envp, flags)`.
+    pub fn execveat(&mut self, [dir, path, args, env, flags, _]: [u64; 6]) -> Result<u64, Errno> {
+        let path = string(path)?;
+        let dir = dir as i32;
+        let by_fd = flags as i32 & libc::AT_EMPTY_PATH != 0 && path.is_empty();
+        let path = match path.as_bytes().first() {
+            Some(b'/') => self.process.guest.names.host_path(path),
+            _ if dir == libc::AT_FDCWD => path,
+            None if !by_fd => return Err(Errno(libc::ENOENT)),
+            _ => {
+                let text = [format!("/proc/self/fd/{dir}/").as_bytes(), path.as_bytes()].concat();
+                let text = if by_fd { &text[..text.len() - 1] } else { &text[..] };
+                CString::new(text).map_err(|_| Errno(libc::EINVAL))?
+            }
+        };
+        self.exec(path, strings(args)?, strings(env)?)
+    }
+
+    /// Follows scripts to the executable that interprets them.
+    fn target(&self, path: CString, args: Vec<CString>) -> Result<Target, Errno> {
+        let (mut path, mut args) = (path, args);
+        for _ in 0..MOST_SCRIPTS {
+            let head = head(&path)?;
+            let Some((interpreter, argument)) = script(&head) else {
+                return Ok(Target { guest: elf::is_riscv(&head), path, args });
+            };
+            let rest = args.into_iter().skip(1);
+            args = [interpreter.clone()].into_iter().chain(argument).chain([path]).chain(rest).collect();
+            path = self.process.guest.names.host_path(interpreter);
+        }
+        Err(Errno(libc::ELOOP))
+    }
+
+    fn exec(&mut self, path: CString, args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
+        let target = self.target(path, args)?;
+        let own = c"/proc/self/exe".to_owned();
+        let (program, args) = match target.guest {
+            true => (own, self.under_trine(target)?),
+            false => (target.path, target.args),
+        };
+        let pointers =
+            |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
+        let (argv, envp) = (pointers(&args), pointers(&env));
+        // SAFETY: strings and arrays of ours; on success nothing of this process is left.
+        unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+        Err(Errno::last())
+    }
+
+    /// The arguments that make Trine run a program as this one is run.
+    fn under_trine(&self, target: Target) -> Result<Vec<CString>, Errno> {
+        let options = &self.process.options;
+        let text = |s: &str| CString::new(s).unwrap_or_default();
+        let mut args = vec![text("trine"), text(VERB)];
+        if let Some(root) = &options.sysroot {
+            let root = std::path::absolute(root).unwrap_or(root.clone());
+            args.push(text("--sysroot"));
+            args.push(CString::new(root.as_os_str().as_bytes()).map_err(|_| Errno(libc::EINVAL))?);
+        }
+        if options.tier == Tier::Interp {
+            args.extend(["--engine", "interp"].map(text));
+        }
+        if options.strace {
+            args.push(text("--strace"));
+        }
+        args.push(text("--"));
+        args.push(target.path);
+        args.extend(target.args);
+        Ok(args)
+    }
+}

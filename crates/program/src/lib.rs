@@ -1,0 +1,19 @@
+//! Programs: Linux executables of another CPU, each on a virtual CPU of its own, their system calls served by the
+//! host's kernel.
+//!
+//! * [`elf`]: the executable and its interpreter. [`stack`]: what `main` finds.
+//! * [`process`]: what threads share. [`thread`]: one thread, and the loop that runs it.
+//! * [`signal`]: signals, from the host to the program's handlers. [`clone`]: threads and children.
+//! * [`exec`]: other programs in this one's place.
+
+pub mod clone;
+pub mod elf;
+pub mod error;
+pub mod exec;
+pub mod process;
+pub mod signal;
+pub mod stack;
+pub mod thread;
+
+pub use error::ProgramError;
+pub use process::{Options, run};

@@ -1,0 +1,110 @@
+//! What the threads of a program share, and how its first one starts.
+
+use crate::elf;
+use crate::error::ProgramError;
+use crate::signal::{self, Actions};
+use crate::stack;
+use crate::thread::Thread;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use trine_base::{Clock, HostClock};
+use trine_engine::Tier;
+use trine_linux::Guest;
+use trine_linux::files::Names;
+use trine_linux::space::{Mapping, PAGE, Space};
+
+/// How a program is to be run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The executable, as the host has it.
+    pub path: PathBuf,
+    /// Its arguments, with its name as it was called in front.
+    pub args: Vec<CString>,
+    /// Its environment.
+    pub env: Vec<CString>,
+    /// Where libraries and other absolute paths are looked for first.
+    pub sysroot: Option<PathBuf>,
+    /// Which engine.
+    pub tier: Tier,
+    /// System calls are shown on standard error.
+    pub strace: bool,
+}
+
+/// One program.
+pub struct Process {
+    /// What system calls work on.
+    pub guest: Guest,
+    /// What signals do.
+    pub actions: Mutex<Actions>,
+    /// Threads that have not ended.
+    pub threads: AtomicUsize,
+    /// Address of the code that ends a signal handler.
+    pub trampoline: u64,
+    /// The program's clock.
+    pub clock: Arc<dyn Clock>,
+    /// How it is run.
+    pub options: Options,
+}
+
+/// `li a7, 139; ecall`: `rt_sigreturn`.
+const SIGRETURN: [u32; 2] = [0x08b0_0893, 0x0000_0073];
+
+/// A page with the code that ends signal handlers.
+fn map_trampoline(space: &Space) -> Result<u64, ProgramError> {
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32;
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as u32;
+    let page = Mapping { at: 0, size: PAGE, protection, flags, fd: -1, offset: 0 };
+    let refused =
+        |e: trine_linux::Errno| ProgramError::Other(format!("no memory for the program (error {})", e.0));
+    let at = space.map(&page).map_err(refused)?;
+    let bytes: Vec<u8> = SIGRETURN.iter().flat_map(|w| w.to_le_bytes()).collect();
+    let _ = trine_engine::direct::write(at, &bytes);
+    space.protect(at, PAGE, (libc::PROT_READ | libc::PROT_EXEC) as u32).map_err(refused)?;
+    space.name(at, "[vdso]");
+    Ok(at)
+}
+
+/// Runs a program to its end, which is this process's.
+pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
+    signal::install();
+    let mut names =
+        Names { sysroot: options.sysroot.clone(), args: options.args.clone(), ..Names::default() };
+    names.exe = std::path::absolute(&options.path).unwrap_or(options.path.clone());
+    let space = Arc::new(Space::default());
+    let find = |name: &Path| {
+        let text = CString::new(name.as_os_str().as_bytes()).unwrap_or_default();
+        PathBuf::from(std::ffi::OsStr::from_bytes(names.host_path(text).as_bytes()))
+    };
+    let loaded = elf::load(&space, &options.path, find)?;
+    space.set_brk(loaded.end);
+    let trampoline = map_trampoline(&space)?;
+    let name = CString::new(options.path.as_os_str().as_bytes()).unwrap_or_default();
+    let first = stack::build(&space, &loaded, &name, &options.args, &options.env)?;
+    names.auxv = first.auxv;
+    name_process(&options.path);
+    let process = Arc::new(Process {
+        guest: Guest { space, names },
+        actions: Mutex::new(Actions::inherited()),
+        threads: AtomicUsize::new(1),
+        trampoline,
+        clock: Arc::new(HostClock::new()),
+        options,
+    });
+    let (mut thread, note) = Thread::first(process);
+    if let Some(note) = note {
+        eprintln!("trine: {note}; the interpreter runs everything");
+    }
+    thread.start(loaded.start, first.pointer);
+    thread.run();
+    unreachable!("the first thread does not come back")
+}
+
+/// Gives the process the program's name, as `ps` shows it.
+fn name_process(path: &Path) {
+    let name = path.file_name().and_then(|n| CString::new(n.as_bytes()).ok()).unwrap_or_default();
+    // SAFETY: reads a string of ours.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}

@@ -1,0 +1,460 @@
+//! Signals. The host's handler only notes what came and makes the thread leave what it does; the frame for the
+//! program's handler is built between two instructions, so its context is exact.
+//!
+//! The host thread's mask is the guest thread's, but for `SIGSEGV` and `SIGBUS`, which the engine needs. While one
+//! signal waits to be delivered, all others are blocked.
+
+use crate::thread::Thread;
+use std::cell::{Cell, UnsafeCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use trine_base::{Mailbox, Vcpu};
+use trine_engine::direct;
+use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
+use trine_linux::Errno;
+use trine_linux::call::{get, put};
+
+/// Signals are numbered from 1 to this.
+pub const SIGNALS: usize = 64;
+
+/// `SIG_DFL`.
+pub const DEFAULT: u64 = 0;
+/// `SIG_IGN`.
+pub const IGNORE: u64 = 1;
+
+/// What a signal does: `struct sigaction` of riscv64, which has no restorer.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct Action {
+    /// Address of the handler, [`DEFAULT`] or [`IGNORE`].
+    pub handler: u64,
+    /// `SA_*`.
+    pub flags: u64,
+    /// Signals blocked while it runs.
+    pub mask: u64,
+}
+
+/// What every signal does.
+pub struct Actions([Action; SIGNALS + 1]);
+
+/// The host kernel's `struct sigaction`.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct HostAction {
+    handler: usize,
+    flags: u64,
+    restorer: usize,
+    mask: u64,
+}
+
+/// A set with one signal.
+pub fn bit(signal: i32) -> u64 {
+    1u64.checked_shl(signal as u32 - 1).unwrap_or(0)
+}
+
+/// Signals that the engine needs on the host, whatever the program does with them.
+fn ours() -> u64 {
+    bit(libc::SIGSEGV) | bit(libc::SIGBUS)
+}
+
+const SA_RESTORER: u64 = 0x0400_0000;
+
+std::arch::global_asm!("trine_restore_signal: mov eax, 15", "syscall");
+unsafe extern "C" {
+    fn trine_restore_signal();
+}
+
+/// What came for a thread and is not delivered yet.
+pub struct Inbox {
+    /// The signal, or 0; system calls are not entered while it is not.
+    pub signal: AtomicU32,
+    /// Its `siginfo_t`.
+    info: UnsafeCell<[u64; 16]>,
+    mailbox: Arc<Mailbox>,
+}
+
+thread_local! {
+    static INBOX: Cell<*const Inbox> = const { Cell::new(std::ptr::null()) };
+}
+
+impl Inbox {
+    /// For the vCPU with this mailbox.
+    pub fn new(mailbox: Arc<Mailbox>) -> Box<Inbox> {
+        Box::new(Inbox { signal: AtomicU32::new(0), info: UnsafeCell::new([0; 16]), mailbox })
+    }
+
+    /// This is the inbox of the current host thread from now on. It lives as long as the thread takes signals.
+    pub fn attach(&self) {
+        INBOX.set(self);
+    }
+}
+
+/// No signal finds an inbox in this thread any more.
+pub fn detach() {
+    INBOX.set(std::ptr::null());
+}
+
+/// The handler of every signal.
+extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let context: *mut libc::ucontext_t = context.cast();
+    // SAFETY: the kernel gave a valid structure.
+    let code = unsafe { (*info).si_code };
+    let is_fault = ours() & bit(signal) != 0 && code > 0;
+    // SAFETY: as the kernel gave them to this handler.
+    if is_fault && unsafe { direct::on_fault(signal, info, context) } {
+        return;
+    }
+    let inbox = INBOX.get();
+    if is_fault || inbox.is_null() {
+        // A fault of the monitor itself: it comes again, and ends the process.
+        let _ = set_host_action(signal, libc::SIG_DFL, 0);
+        return;
+    }
+    // SAFETY: `attach` set it to an inbox that lives while this thread takes signals.
+    let inbox = unsafe { &*inbox };
+    if inbox.signal.load(Ordering::Relaxed) == 0 {
+        // SAFETY: written only here, read only by the same thread when `signal` is not 0; `siginfo_t` has 128 bytes.
+        unsafe { inbox.info.get().copy_from(info.cast(), 1) };
+        inbox.signal.store(signal as u32, Ordering::SeqCst);
+    }
+    // SAFETY: the context is this handler's own; the kernel's signal set is its first 8 bytes.
+    unsafe { (&raw mut (*context).uc_sigmask).cast::<u64>().write(!ours()) };
+    // SAFETY: as the kernel gave it.
+    unsafe { trine_linux::host::interrupt(context) };
+    inbox.mailbox.requests.fetch_or(Mailbox::PAUSE, Ordering::SeqCst);
+    inbox.mailbox.limit.store(0, Ordering::SeqCst);
+}
+
+/// Sets what a signal does on the host; gives what it did.
+fn set_host_action(signal: i32, handler: usize, flags: u64) -> Result<usize, Errno> {
+    let flags = flags | SA_RESTORER | libc::SA_SIGINFO as u64;
+    let restorer = trine_restore_signal as *const () as usize;
+    let new = HostAction { handler, flags, restorer, mask: !ours() };
+    let mut old = HostAction::default();
+    let args = [signal as u64, &raw const new as u64, &raw mut old as u64, 8, 0, 0];
+    // SAFETY: structures of ours; the handler is `on_signal`, which is safe at any time, or none.
+    unsafe { trine_linux::host::call(libc::SYS_rt_sigaction, args) }?;
+    Ok(old.handler)
+}
+
+/// Takes the signals that the engine needs. `SIGPIPE`, which Rust programs ignore, does again what it does by default.
+pub fn install() {
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        let _ = set_host_action(signal, on_signal as *const () as usize, 0);
+    }
+    let _ = set_host_action(libc::SIGPIPE, libc::SIG_DFL, 0);
+}
+
+/// Sets the host thread's mask for a guest's.
+pub fn set_mask(guest: u64) {
+    let set = guest & !ours();
+    let args = [libc::SIG_SETMASK as u64, &raw const set as u64, 0, 8, 0, 0];
+    // SAFETY: reads a word of ours.
+    let _ = unsafe { trine_linux::host::call(libc::SYS_rt_sigprocmask, args) };
+}
+
+/// The host thread's mask.
+pub fn mask() -> u64 {
+    let mut set = 0u64;
+    let args = [libc::SIG_SETMASK as u64, 0, &raw mut set as u64, 8, 0, 0];
+    // SAFETY: writes a word of ours.
+    let _ = unsafe { trine_linux::host::call(libc::SYS_rt_sigprocmask, args) };
+    set
+}
+
+impl Actions {
+    /// What the process was started with: some signals may be ignored.
+    pub fn inherited() -> Actions {
+        let mut actions = [Action::default(); SIGNALS + 1];
+        for (signal, action) in actions.iter_mut().enumerate().skip(1) {
+            let mut old = HostAction::default();
+            let args = [signal as u64, 0, &raw mut old as u64, 8, 0, 0];
+            // SAFETY: writes a structure of ours.
+            let known = unsafe { trine_linux::host::call(libc::SYS_rt_sigaction, args) }.is_ok();
+            if known && old.handler == libc::SIG_IGN {
+                action.handler = IGNORE;
+            }
+        }
+        Actions(actions)
+    }
+
+    /// What a signal does.
+    pub fn get(&self, signal: i32) -> Action {
+        self.0.get(signal as usize).copied().unwrap_or_default()
+    }
+
+    /// Changes what a signal does, here and on the host.
+    pub fn set(&mut self, signal: i32, action: Action) -> Result<(), Errno> {
+        let handler = match action.handler {
+            _ if ours() & bit(signal) != 0 => on_signal as *const () as usize,
+            DEFAULT => libc::SIG_DFL,
+            IGNORE => libc::SIG_IGN,
+            _ => on_signal as *const () as usize,
+        };
+        let kept = (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT) as u64;
+        set_host_action(signal, handler, action.flags & kept)?;
+        self.0[signal as usize] = action;
+        Ok(())
+    }
+}
+
+/// `stack_t`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct AltStack {
+    /// Lowest address.
+    pub sp: u64,
+    /// `SS_*`.
+    pub flags: i32,
+    /// Not used.
+    pub pad: i32,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl AltStack {
+    /// No alternate stack.
+    pub const NONE: AltStack = AltStack { sp: 0, flags: libc::SS_DISABLE, pad: 0, size: 0 };
+
+    fn holds(&self, sp: u64) -> bool {
+        self.flags & libc::SS_DISABLE == 0 && sp.wrapping_sub(self.sp) < self.size
+    }
+}
+
+/// Smallest alternate stack (`MINSIGSTKSZ`).
+const MIN_STACK: u64 = 2048;
+/// `SS_AUTODISARM`.
+const AUTODISARM: i32 = 1 << 31;
+
+/// `struct rt_sigframe` (arch/riscv/kernel/signal.c): `siginfo_t`, then `struct ucontext`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Frame {
+    info: [u64; 16],
+    flags: u64,
+    link: u64,
+    stack: AltStack,
+    mask: u64,
+    /// Room for larger signal sets, and up to a multiple of 16 bytes.
+    unused: [u64; 16],
+    /// `pc`, then `x1` to `x31`.
+    integer: [u64; 32],
+    float: [u64; 32],
+    fcsr: u64,
+    /// The rest of the room for quad-precision registers.
+    quad: [u64; 33],
+}
+
+const _: () = assert!(size_of::<Frame>() == 128 + 960);
+
+impl Thread {
+    /// Delivers the signal that waits, if one does.
+    pub fn deliver(&mut self) {
+        let signal = self.inbox.signal.load(Ordering::SeqCst) as i32;
+        if signal == 0 {
+            return;
+        }
+        // SAFETY: the handler writes it only while `signal` is 0, and in this thread.
+        let info = unsafe { *self.inbox.info.get() };
+        self.inbox.signal.store(0, Ordering::SeqCst);
+        let action = self.process.action(signal);
+        match action.handler {
+            DEFAULT => {
+                // What it does by default changed meanwhile: the host does it.
+                let args = [std::process::id() as u64, self.tid as u64, signal as u64, 0, 0, 0];
+                // SAFETY: sends a signal to this thread.
+                let _ = unsafe { trine_linux::host::call(libc::SYS_tgkill, args) };
+            }
+            IGNORE => {}
+            _ => self.enter_handler(signal, info, action),
+        }
+        set_mask(self.mask);
+    }
+
+    /// Raises a signal that an instruction caused. Where it cannot be handled, the program dies of it.
+    pub fn force(&mut self, signal: i32, code: i32, address: u64) {
+        let mut info = [0u64; 16];
+        info[0] = signal as u64;
+        info[1] = code as u32 as u64;
+        info[2] = address;
+        let action = self.process.action(signal);
+        if action.handler <= IGNORE || self.mask & bit(signal) != 0 {
+            self.die(signal);
+        }
+        self.enter_handler(signal, info, action);
+        set_mask(self.mask);
+    }
+
+    /// Ends the program by a signal.
+    pub fn die(&self, signal: i32) -> ! {
+        let _ = set_host_action(signal, libc::SIG_DFL, 0);
+        // SAFETY: a signal whose action is the default, to this process, and not blocked in this thread.
+        unsafe {
+            let set = !bit(signal);
+            let args = [libc::SIG_SETMASK as u64, &raw const set as u64, 0, 8, 0, 0];
+            let _ = trine_linux::host::call(libc::SYS_rt_sigprocmask, args);
+            libc::kill(libc::getpid(), signal);
+            libc::_exit(128 + signal)
+        }
+    }
+
+    /// Builds the frame of a handler and sends control there.
+    fn enter_handler(&mut self, signal: i32, info: [u64; 16], action: Action) {
+        let sp = self.vcpu.get(X + 2);
+        let on_alternate = action.flags & libc::SA_ONSTACK as u64 != 0
+            && self.alternate.flags & libc::SS_DISABLE == 0
+            && !self.alternate.holds(sp);
+        let top = if on_alternate { self.alternate.sp.wrapping_add(self.alternate.size) } else { sp };
+        let at = top.wrapping_sub(size_of::<Frame>() as u64) & !15;
+        let frame = self.frame(info);
+        if put(at, &frame).is_err() {
+            self.die(libc::SIGSEGV);
+        }
+        if self.alternate.flags & AUTODISARM != 0 {
+            self.alternate = AltStack::NONE;
+        }
+        let context = at + 128;
+        for (register, value) in
+            [(1, self.process.trampoline), (2, at), (10, signal as u64), (11, at), (12, context)]
+        {
+            self.vcpu.set(X + register, value);
+        }
+        self.vcpu.set_pc(action.handler);
+        self.mask |= action.mask;
+        if action.flags & libc::SA_NODEFER as u64 == 0 {
+            self.mask |= bit(signal);
+        }
+        if action.flags & libc::SA_RESETHAND as u32 as u64 != 0 {
+            let _ = self.process.actions().set(signal, Action { handler: DEFAULT, ..action });
+        }
+    }
+
+    fn frame(&mut self, info: [u64; 16]) -> Frame {
+        let mut frame = Frame {
+            info,
+            flags: 0,
+            link: 0,
+            stack: self.alternate_now(),
+            mask: self.mask,
+            unused: [0; 16],
+            integer: [0; 32],
+            float: [0; 32],
+            fcsr: self.vcpu.get(FFLAGS) | self.vcpu.get(FRM) << 5,
+            quad: [0; 33],
+        };
+        frame.integer[0] = self.vcpu.pc();
+        (1..32).for_each(|i| frame.integer[i as usize] = self.vcpu.get(X + i));
+        (0..32).for_each(|i| frame.float[i as usize] = self.vcpu.get(F + i));
+        frame
+    }
+
+    /// `rt_sigreturn()`: back to where the handler came from.
+    pub fn sigreturn(&mut self) {
+        let Ok(frame) = get::<Frame>(self.vcpu.get(X + 2)) else { return self.force(libc::SIGSEGV, 1, 0) };
+        (1..32).for_each(|i| self.vcpu.set(X + i, frame.integer[i as usize]));
+        (0..32).for_each(|i| self.vcpu.set(F + i, frame.float[i as usize]));
+        self.vcpu.set(FFLAGS, frame.fcsr & 31);
+        self.vcpu.set(FRM, frame.fcsr >> 5 & 7);
+        self.vcpu.set_pc(frame.integer[0]);
+        self.mask = frame.mask & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
+        let stack = frame.stack;
+        if stack.flags & libc::SS_ONSTACK == 0 {
+            self.alternate = stack;
+        }
+        set_mask(self.mask);
+    }
+
+    /// The alternate stack as the program sees it now.
+    fn alternate_now(&self) -> AltStack {
+        let mut stack = self.alternate;
+        if stack.holds(self.vcpu.get(X + 2)) {
+            stack.flags |= libc::SS_ONSTACK;
+        }
+        stack
+    }
+
+    /// `sigaltstack(new, old)`.
+    pub fn sigaltstack(&mut self, [new, old, ..]: [u64; 6]) -> Result<u64, Errno> {
+        let now = self.alternate_now();
+        if new != 0 {
+            let stack: AltStack = get(new)?;
+            if now.flags & libc::SS_ONSTACK != 0 {
+                return Err(Errno(libc::EPERM));
+            }
+            if stack.flags & !(libc::SS_DISABLE | libc::SS_ONSTACK | AUTODISARM) != 0 {
+                return Err(Errno(libc::EINVAL));
+            }
+            let disabled = stack.flags & libc::SS_DISABLE != 0;
+            if !disabled && stack.size < MIN_STACK {
+                return Err(Errno(libc::ENOMEM));
+            }
+            self.alternate = if disabled {
+                AltStack::NONE
+            } else {
+                AltStack { flags: stack.flags & AUTODISARM, pad: 0, ..stack }
+            };
+        }
+        if old != 0 {
+            put(old, &now)?;
+        }
+        Ok(0)
+    }
+
+    /// `rt_sigaction(signal, new, old, size)`.
+    pub fn sigaction(&mut self, [signal, new, old, size, ..]: [u64; 6]) -> Result<u64, Errno> {
+        let signal = signal as i32;
+        if size != 8 || !(1..=SIGNALS as i32).contains(&signal) {
+            return Err(Errno(libc::EINVAL));
+        }
+        if new != 0 && matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
+            return Err(Errno(libc::EINVAL));
+        }
+        let mut actions = self.process.actions();
+        let before = actions.get(signal);
+        if new != 0 {
+            actions.set(signal, get(new)?)?;
+        }
+        drop(actions);
+        if old != 0 {
+            put(old, &before)?;
+        }
+        Ok(0)
+    }
+
+    /// `rt_sigprocmask(how, new, old, size)`.
+    pub fn sigprocmask(&mut self, [how, new, old, size, ..]: [u64; 6]) -> Result<u64, Errno> {
+        if size != 8 {
+            return Err(Errno(libc::EINVAL));
+        }
+        let before = self.mask;
+        if new != 0 {
+            let set: u64 = get(new)?;
+            let mask = match how as i32 {
+                libc::SIG_BLOCK => before | set,
+                libc::SIG_UNBLOCK => before & !set,
+                libc::SIG_SETMASK => set,
+                _ => return Err(Errno(libc::EINVAL)),
+            };
+            self.mask = mask & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
+        }
+        if old != 0 {
+            put(old, &before)?;
+        }
+        // A signal that waits to be delivered keeps all others away until it is.
+        if new != 0 && self.inbox.signal.load(Ordering::SeqCst) == 0 {
+            set_mask(self.mask);
+        }
+        Ok(0)
+    }
+
+    /// `rt_sigsuspend(mask, size)`: the handler runs with the old mask to come back to.
+    pub fn sigsuspend(&mut self, [set, size, ..]: [u64; 6]) -> Result<u64, Errno> {
+        if size != 8 {
+            return Err(Errno(libc::EINVAL));
+        }
+        let set: u64 = get::<u64>(set)? & !ours();
+        let args = [&raw const set as u64, 8, 0, 0, 0, 0];
+        // SAFETY: reads a word of ours.
+        unsafe { trine_linux::host::interruptible(libc::SYS_rt_sigsuspend, args, &self.inbox.signal) }
+    }
+}

@@ -1,0 +1,236 @@
+//! One thread of a program: a vCPU on a host thread, and the loop that runs it.
+
+use crate::process::Process;
+use crate::signal::{self, Action, Actions, AltStack, Inbox};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use trine_base::{Exit, Mailbox, Vcpu};
+use trine_engine::{Engine, direct};
+use trine_isa_riscv::state::X;
+use trine_isa_riscv::{Config, Rv64, Start};
+use trine_linux::call::{Context, Done};
+use trine_linux::errno::{Errno, RESTART};
+use trine_linux::strace;
+use trine_linux::table::{self, ThreadCall};
+
+/// One thread.
+pub struct Thread {
+    /// Its program.
+    pub process: Arc<Process>,
+    /// Its CPU.
+    pub vcpu: Engine<Rv64>,
+    /// Its number, which is the host thread's.
+    pub tid: i32,
+    /// Where a 0 is to be written when it ends; 0 for nowhere.
+    pub clear_tid: u64,
+    /// Signals that it blocks.
+    pub mask: u64,
+    /// Its alternate signal stack.
+    pub alternate: AltStack,
+    /// Signals that came.
+    pub inbox: Box<Inbox>,
+}
+
+/// Number of the current host thread.
+pub fn gettid() -> i32 {
+    // SAFETY: only returns a number.
+    unsafe { libc::gettid() }
+}
+
+/// Exceptions in the CPU's numbering (priv 3.1.15).
+mod cause {
+    pub const FETCH_MISALIGNED: u64 = 0;
+    pub const FETCH_ACCESS: u64 = 1;
+    pub const ILLEGAL: u64 = 2;
+    pub const BREAKPOINT: u64 = 3;
+    pub const LOAD_MISALIGNED: u64 = 4;
+    pub const STORE_MISALIGNED: u64 = 6;
+    pub const ECALL: u64 = 8;
+}
+
+/// `si_code` of an instruction that is none.
+const ILL_ILLOPC: i32 = 1;
+
+/// `SI_KERNEL`: the host does not say which address was refused.
+const SI_KERNEL: i32 = 128;
+
+/// Calls that are made again when a handler with `SA_RESTART` interrupted them (signal(7)).
+const RESTARTED: &[&str] = &[
+    "read",
+    "readv",
+    "write",
+    "writev",
+    "ioctl",
+    "openat",
+    "wait4",
+    "waitid",
+    "accept",
+    "accept4",
+    "connect",
+    "recvfrom",
+    "recvmsg",
+    "recvmmsg",
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "flock",
+    "fcntl",
+    "mq_timedreceive",
+    "mq_timedsend",
+    "futex",
+    "getrandom",
+    "pread64",
+    "pwrite64",
+    "splice",
+    "fallocate",
+    "ftruncate",
+];
+
+impl Process {
+    /// What signals do.
+    pub fn actions(&self) -> MutexGuard<'_, Actions> {
+        self.actions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What one signal does.
+    pub fn action(&self, signal: i32) -> Action {
+        self.actions().get(signal)
+    }
+}
+
+impl Thread {
+    /// A thread of `process`, for the host thread that will call [`Thread::run`]. Also says where the host cannot run
+    /// compiled code.
+    pub fn new(process: Arc<Process>) -> (Thread, Option<String>) {
+        let mailbox = Arc::new(Mailbox::new());
+        let config = Config { hart: 0, start: Start::User };
+        let (clock, tier) = (process.clock.clone(), process.options.tier);
+        let (vcpu, note) = Engine::program(config, process.guest.space.clone(), clock, mailbox.clone(), tier);
+        let inbox = Inbox::new(mailbox);
+        let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
+        (Thread { process, vcpu, tid, clear_tid: 0, mask, alternate, inbox }, note)
+    }
+
+    /// The first thread, on the current host thread.
+    pub fn first(process: Arc<Process>) -> (Thread, Option<String>) {
+        let (mut thread, note) = Thread::new(process);
+        thread.attach();
+        (thread, note)
+    }
+
+    /// The current host thread is this thread's.
+    pub fn attach(&mut self) {
+        self.tid = gettid();
+        self.process.guest.space.add_owner(self.tid, self.vcpu.code_owner());
+        self.inbox.attach();
+    }
+
+    /// Sets the registers of a program's start.
+    pub fn start(&mut self, pc: u64, sp: u64) {
+        self.vcpu.set_pc(pc);
+        self.vcpu.set(X + 2, sp);
+    }
+
+    /// Runs until the thread ends. Does not come back where the process ends with it, or where this is the process's
+    /// first thread.
+    pub fn run(&mut self) {
+        loop {
+            self.deliver();
+            match self.vcpu.run(1 << 62) {
+                Exit::Firmware { cause: cause::ECALL, .. } => {
+                    if self.system_call() {
+                        return;
+                    }
+                }
+                Exit::Firmware { cause, value } => self.exception(cause, value),
+                Exit::Paused | Exit::Budget => {}
+                Exit::Idle { .. } | Exit::Stopped(_) | Exit::Dead(_) => self.die(libc::SIGILL),
+            }
+        }
+    }
+
+    /// An instruction raised an exception.
+    fn exception(&mut self, cause: u64, value: u64) {
+        let pc = self.vcpu.pc();
+        let (signal, code, address) = match cause {
+            cause::ILLEGAL => (libc::SIGILL, ILL_ILLOPC, pc),
+            cause::BREAKPOINT => (libc::SIGTRAP, libc::TRAP_BRKPT, pc),
+            cause::FETCH_MISALIGNED | cause::LOAD_MISALIGNED | cause::STORE_MISALIGNED => {
+                (libc::SIGBUS, libc::BUS_ADRALN, value)
+            }
+            cause::FETCH_ACCESS => (libc::SIGSEGV, self.process.guest.space.fault_code(value), value),
+            _ => match direct::refused() {
+                r if r.code == SI_KERNEL || r.address == 0 => (libc::SIGSEGV, 1, value),
+                r => (r.signal, r.code, r.address),
+            },
+        };
+        self.force(signal, code, address);
+    }
+
+    /// The program calls the kernel. True where the thread has ended.
+    fn system_call(&mut self) -> bool {
+        let number = self.vcpu.get(X + 17);
+        let args = [0, 1, 2, 3, 4, 5].map(|i| self.vcpu.get(X + 10 + i));
+        let shown = self.process.options.strace.then(|| strace::call(number, args));
+        let context = Context { guest: &self.process.guest, stop: &self.inbox.signal };
+        let result = match context.call(number, args) {
+            Done::Result(result) => result,
+            Done::Thread(ThreadCall::Exit) => {
+                self.show(shown, None);
+                self.exit(args[0] as i32);
+                return true;
+            }
+            Done::Thread(ThreadCall::Sigreturn) => {
+                self.show(shown, None);
+                self.sigreturn();
+                return false;
+            }
+            Done::Thread(call) => self.thread_call(call, args),
+        };
+        self.show(shown, Some(result));
+        let again = match result {
+            Err(RESTART) => true,
+            Err(Errno(libc::EINTR)) => self.restarts(number),
+            _ => false,
+        };
+        if !again {
+            self.vcpu.set(X + 10, Errno::value(result));
+            self.vcpu.set_pc(self.vcpu.pc() + 4);
+        }
+        false
+    }
+
+    fn show(&self, call: Option<String>, result: Option<Result<u64, Errno>>) {
+        if let Some(call) = call {
+            let result = result.map_or("?".into(), strace::result);
+            eprintln!("[{}] {call} = {result}", self.tid);
+        }
+    }
+
+    /// Whether a call that a signal interrupted is made again after the handler.
+    fn restarts(&self, number: u64) -> bool {
+        let signal = self.inbox.signal.load(Ordering::SeqCst) as i32;
+        let restart = self.process.action(signal).flags & libc::SA_RESTART as u64 != 0;
+        signal != 0 && restart && table::find(number).is_some_and(|c| RESTARTED.contains(&c.name))
+    }
+
+    fn thread_call(&mut self, call: ThreadCall, args: [u64; 6]) -> Result<u64, Errno> {
+        match call {
+            ThreadCall::Clone => self.clone(args),
+            ThreadCall::Clone3 => self.clone3(args),
+            ThreadCall::Execve => self.execve(args),
+            ThreadCall::Execveat => self.execveat(args),
+            // SAFETY: ends the process; nothing of ours wants to be done before.
+            ThreadCall::Exit | ThreadCall::ExitGroup => unsafe { libc::_exit(args[0] as i32) },
+            ThreadCall::SetTidAddress => {
+                self.clear_tid = args[0];
+                Ok(self.tid as u64)
+            }
+            ThreadCall::Sigaction => self.sigaction(args),
+            ThreadCall::Sigprocmask => self.sigprocmask(args),
+            ThreadCall::Sigsuspend => self.sigsuspend(args),
+            ThreadCall::Sigaltstack => self.sigaltstack(args),
+            ThreadCall::Sigreturn => Ok(0),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `trine run PROGRAM`: a Linux executable of another CPU.
+
+use crate::args::{FirmwareArg, ProgramArgs, RunArgs};
+use crate::{Refusal, code};
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use trine_program::{Options, ProgramError, elf};
+
+/// The executable that is to be run, where the thing is one; an error where only a program can have what is asked for.
+pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
+    let named = args.thing.as_deref().filter(|t| *t != "linux" && args.firmware == FirmwareArg::Sbi);
+    let path = named.map(|t| in_sysroot(args, PathBuf::from(t))).filter(|p| elf::is_program(p));
+    let only = !args.args.is_empty() || args.sysroot.is_some() || args.strace || args.cwd.is_some();
+    if path.is_none() && (only || !args.env.is_empty()) {
+        let thing = args.thing.as_deref().unwrap_or("a kernel");
+        return Err(Refusal::refused(format!(
+            "'{thing}' is no riscv64 Linux program: arguments and the options of programs do not go with it"
+        )));
+    }
+    Ok(path)
+}
+
+/// An absolute path below the program's root, where it is there.
+fn in_sysroot(args: &RunArgs, path: PathBuf) -> PathBuf {
+    let Some(root) = args.sysroot.as_ref().filter(|_| path.is_absolute()) else { return path };
+    let below = root.join(path.strip_prefix("/").unwrap_or(&path));
+    if below.exists() { below } else { path }
+}
+
+fn text(s: OsString) -> Result<CString, Refusal> {
+    CString::new(s.into_vec()).map_err(|_| Refusal::refused("an argument has a zero byte in it"))
+}
+
+/// The environment: the host's with the changes asked for.
+fn environment(changes: &[OsString]) -> Result<Vec<CString>, Refusal> {
+    let mut all: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    for change in changes {
+        let bytes = change.as_bytes();
+        let end = bytes.iter().position(|&b| b == b'=').unwrap_or(bytes.len());
+        let name = OsString::from_vec(bytes[..end].to_vec());
+        all.retain(|(n, _)| *n != name);
+        if end < bytes.len() {
+            all.push((name, OsString::from_vec(bytes[end + 1..].to_vec())));
+        }
+    }
+    let line = |(mut name, value): (OsString, OsString)| {
+        name.push("=");
+        name.push(value);
+        text(name)
+    };
+    all.into_iter().map(line).collect()
+}
+
+/// Runs the executable; comes back only with a reason why it did not start.
+pub fn run(args: &RunArgs, path: PathBuf) -> Result<u8, Refusal> {
+    let name = OsString::from(args.thing.clone().unwrap_or_default());
+    let list = [name].into_iter().chain(args.args.iter().cloned()).map(text).collect::<Result<_, _>>()?;
+    let path = std::path::absolute(&path).map_err(Refusal::host)?;
+    let sysroot = args.sysroot.as_ref().map(std::path::absolute).transpose().map_err(Refusal::host)?;
+    if let Some(root) = sysroot.as_ref().filter(|r| !r.is_dir()) {
+        return Err(Refusal::refused(format!("--sysroot {}: there is no such directory", root.display())));
+    }
+    if let Some(dir) = &args.cwd {
+        std::env::set_current_dir(dir)
+            .map_err(|e| Refusal::refused(format!("--cwd {}: {e}", dir.display())))?;
+    }
+    let (env, tier, strace) = (environment(&args.env)?, args.engine.tier(), args.strace);
+    start(Options { path, args: list, env, sysroot, tier, strace })
+}
+
+/// The hidden verb: a program in place of another one.
+pub fn again(args: ProgramArgs) -> Result<u8, Refusal> {
+    let mut line = args.line.into_iter();
+    let path = PathBuf::from(line.next().unwrap_or_default());
+    let list = line.map(text).collect::<Result<_, _>>()?;
+    let (env, tier, strace) = (environment(&[])?, args.engine.tier(), args.strace);
+    start(Options { path, args: list, env, sysroot: args.sysroot, tier, strace })
+}
+
+fn start(options: Options) -> Result<u8, Refusal> {
+    match trine_program::run(options) {
+        Ok(never) => match never {},
+        Err(e @ (ProgramError::Read { .. } | ProgramError::Image { .. })) => {
+            Err(Refusal { code: code::REFUSED, message: e.to_string() })
+        }
+        Err(e) => Err(Refusal::host(e)),
+    }
+}
