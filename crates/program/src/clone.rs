@@ -2,7 +2,6 @@
 
 use crate::signal;
 use crate::thread::{Thread, gettid};
-use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use trine_base::{Vcpu, Width};
@@ -16,9 +15,9 @@ const HOST_STACK: usize = 1 << 20;
 
 /// What `clone` and `clone3` ask for.
 #[derive(Clone, Copy, Default, Debug)]
-struct Request {
+pub(crate) struct Request {
     flags: u64,
-    exit_signal: u64,
+    pub(crate) exit_signal: u64,
     stack: u64,
     parent_tid: u64,
     child_tid: u64,
@@ -97,9 +96,10 @@ impl Thread {
                 Err(Errno(libc::EINVAL))
             }
             true => self.new_thread(r),
-            // A child that shares memory but is no thread is served as `vfork` is: with a copy.
+            // A child that shares memory and runs beside its parent is not served.
             false if r.flags & VM != 0 && r.flags & VFORK == 0 => Err(Errno(libc::EINVAL)),
             false if r.flags & !(VM | VFORK | PASSED | known) != 0 => Err(Errno(libc::EINVAL)),
+            false if r.flags & VM != 0 => self.vfork(r),
             false => self.fork(r),
         }
     }
@@ -113,7 +113,7 @@ impl Thread {
         to.begin_child(r);
     }
 
-    fn begin_child(&mut self, r: &Request) {
+    pub(crate) fn begin_child(&mut self, r: &Request) {
         self.vcpu.set_pc(self.vcpu.pc() + 4);
         self.vcpu.set(X + 10, 0);
         if r.stack != 0 {
@@ -159,21 +159,22 @@ impl Thread {
     /// A child process: the host's, with a copy of this one.
     fn fork(&mut self, r: Request) -> Result<u64, Errno> {
         let process = self.process.clone();
-        let wait = if r.flags & VFORK != 0 { Some(pipe()?) } else { None };
         signal::set_mask(u64::MAX);
         let child = process.guest.space.quiet(|| {
             let _actions = process.actions();
             host_fork(&r)
         });
         if child == Ok(0) {
-            self.become_child(&r, wait);
+            self.become_child(&r);
             return Ok(0);
         }
+        self.forked(child, &r)
+    }
+
+    /// The parent's side of a child that was made.
+    pub(crate) fn forked(&mut self, child: Result<u64, Errno>, r: &Request) -> Result<u64, Errno> {
         if let (Ok(tid), true) = (child, r.flags & PARENT_SETTID != 0) {
             let _ = put(r.parent_tid, &(tid as i32));
-        }
-        if let Some([read, write]) = wait {
-            wait_for_end(read, write);
         }
         if self.inbox.signal.load(Ordering::SeqCst) == 0 {
             signal::set_mask(self.mask);
@@ -181,15 +182,11 @@ impl Thread {
         child
     }
 
-    fn become_child(&mut self, r: &Request, wait: Option<[RawFd; 2]>) {
+    fn become_child(&mut self, r: &Request) {
         let old = std::mem::replace(&mut self.tid, gettid());
         self.process.guest.space.only(old, self.tid);
         self.process.threads.store(1, Ordering::SeqCst);
         self.inbox.signal.store(0, Ordering::SeqCst);
-        if let Some([read, _]) = wait {
-            // SAFETY: a descriptor that this function made.
-            unsafe { libc::close(read) };
-        }
         if self.vcpu.after_fork().is_err() {
             self.die(libc::SIGKILL);
         }
@@ -235,37 +232,4 @@ fn host_fork(r: &Request) -> Result<u64, Errno> {
     let args = [passed | r.exit_signal, 0, r.pidfd, 0, 0, 0];
     // SAFETY: as for `fork`.
     unsafe { trine_linux::host::call(libc::SYS_clone, args) }
-}
-
-/// Lowest number of descriptors of ours, out of the program's way.
-const HIGH_FD: i32 = 900;
-
-/// A pipe whose ends close when another program is executed.
-fn pipe() -> Result<[RawFd; 2], Errno> {
-    let mut fds = [0; 2];
-    // SAFETY: writes two numbers of ours.
-    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return Err(Errno::last());
-    }
-    // SAFETY: descriptors made just now, each closed where it has another number.
-    Ok(fds.map(|fd| unsafe {
-        let high = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, HIGH_FD);
-        if high >= 0 {
-            libc::close(fd);
-        }
-        if high >= 0 { high } else { fd }
-    }))
-}
-
-/// Waits until nobody has the other end of a pipe any more: the child ended or became another program.
-fn wait_for_end(read: RawFd, write: RawFd) {
-    // SAFETY: descriptors and a buffer of ours.
-    unsafe {
-        libc::close(write);
-        let mut byte = 0u8;
-        while libc::read(read, (&raw mut byte).cast(), 1) < 0
-            && std::io::Error::last_os_error().raw_os_error() == Some(libc::EINTR)
-        {}
-        libc::close(read);
-    }
 }

@@ -14,6 +14,7 @@ pub mod process;
 pub mod signal;
 pub mod stack;
 pub mod thread;
+mod vfork;
 
 pub use error::ProgramError;
 pub use process::{Options, run};

@@ -35,6 +35,7 @@ pub struct Action {
 }
 
 /// What every signal does.
+#[derive(Clone)]
 pub struct Actions([Action; SIGNALS + 1]);
 
 /// The host kernel's `struct sigaction`.

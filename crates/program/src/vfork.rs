@@ -1,0 +1,140 @@
+//! `vfork`: a child in its parent's memory, while the parent waits.
+//!
+//! The host does the same: the child is a process of the host that shares our memory, and the kernel lets this thread
+//! go on only when the child has ended or become another program. So the child may use this thread's vCPU, its
+//! thread-local variables and its translations; what the kernel keeps for each process (what signals do) it has as a
+//! copy.
+
+use crate::clone::Request;
+use crate::process::Process;
+use crate::signal;
+use crate::thread::{Thread, gettid};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use trine_base::Vcpu;
+use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
+use trine_linux::{Errno, Guest};
+
+/// Bytes of the child's host stack.
+const STACK: usize = 1 << 20;
+
+/// What the parent has again when the child is gone.
+struct Saved {
+    process: Arc<Process>,
+    registers: Vec<(u16, u64)>,
+    pc: u64,
+    tid: i32,
+    clear_tid: u64,
+    mask: u64,
+    alternate: signal::AltStack,
+}
+
+/// What the child's host thread starts with.
+struct Start<'a> {
+    thread: &'a mut Thread,
+    request: Request,
+}
+
+extern "C" fn child(start: *mut libc::c_void) -> i32 {
+    // SAFETY: `vfork` passes a `Start` that lives while the child runs on its memory.
+    let start = unsafe { &mut *start.cast::<Start>() };
+    let thread = &mut *start.thread;
+    thread.tid = gettid();
+    thread.begin_child(&start.request);
+    signal::set_mask(thread.mask);
+    thread.run();
+    // `run` of a process's only thread does not come back.
+    // SAFETY: ends the child.
+    unsafe { libc::_exit(127) }
+}
+
+impl Thread {
+    fn save(&self) -> Saved {
+        let slots = (1..32).map(|i| X + i).chain((0..32).map(|i| F + i)).chain([FFLAGS, FRM]);
+        Saved {
+            process: self.process.clone(),
+            registers: slots.map(|slot| (slot, self.vcpu.get(slot))).collect(),
+            pc: self.vcpu.pc(),
+            tid: self.tid,
+            clear_tid: self.clear_tid,
+            mask: self.mask,
+            alternate: self.alternate,
+        }
+    }
+
+    fn restore(&mut self, saved: Saved) {
+        saved.registers.iter().for_each(|&(slot, value)| self.vcpu.set(slot, value));
+        self.vcpu.set_pc(saved.pc);
+        self.process = saved.process;
+        self.tid = saved.tid;
+        self.clear_tid = saved.clear_tid;
+        self.mask = saved.mask;
+        self.alternate = saved.alternate;
+        // What the child did not come to deliver was its own.
+        self.inbox.signal.store(0, Ordering::SeqCst);
+    }
+
+    /// The process as the child has it.
+    fn childs_process(&self) -> Arc<Process> {
+        let parent = &*self.process;
+        let guest = Guest { space: parent.guest.space.clone(), names: parent.guest.names.clone() };
+        Arc::new(Process {
+            guest,
+            actions: Mutex::new(parent.actions().clone()),
+            threads: AtomicUsize::new(1),
+            trampoline: parent.trampoline,
+            clock: parent.clock.clone(),
+            options: parent.options.clone(),
+        })
+    }
+
+    /// A child that borrows this process's memory.
+    pub(crate) fn vfork(&mut self, request: Request) -> Result<u64, Errno> {
+        let saved = self.save();
+        let Ok(mut stack) = Stack::new() else { return Err(Errno(libc::ENOMEM)) };
+        signal::set_mask(u64::MAX);
+        let pending = self.inbox.signal.load(Ordering::SeqCst);
+        if pending != 0 {
+            // It goes to the parent, before the call.
+            return Err(trine_linux::errno::RESTART);
+        }
+        self.process = self.childs_process();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | request.exit_signal as i32;
+        let mut start = Start { thread: self, request };
+        // SAFETY: the child runs `child` on a stack of its own, and this thread waits until it is gone; `start` lives
+        // as long.
+        let tid = unsafe { libc::clone(child, stack.top(), flags, (&raw mut start).cast()) };
+        let tid = if tid < 0 { Err(Errno::last()) } else { Ok(tid as u64) };
+        self.restore(saved);
+        self.forked(tid, &request)
+    }
+}
+
+/// A stack of the host's, with a page below it that cannot be touched.
+struct Stack(*mut libc::c_void);
+
+impl Stack {
+    fn new() -> Result<Stack, Errno> {
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), STACK, protection, flags, -1, 0) };
+        if at == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        // SAFETY: the lowest page of the mapping made just now.
+        unsafe { libc::mprotect(at, 4096, libc::PROT_NONE) };
+        Ok(Stack(at))
+    }
+
+    fn top(&mut self) -> *mut libc::c_void {
+        self.0.wrapping_byte_add(STACK)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new`; nobody runs on it any more.
+        unsafe { libc::munmap(self.0, STACK) };
+    }
+}
