@@ -28,7 +28,7 @@ pub mod code {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(program::line(std::env::args_os().collect()));
     let result = match cli.verb {
         Verb::Run(args) => run::run(args),
         Verb::Program(args) => program::again(args),

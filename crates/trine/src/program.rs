@@ -1,7 +1,8 @@
 //! `trine run PROGRAM`: a Linux executable of another CPU.
 
-use crate::args::{FirmwareArg, ProgramArgs, RunArgs};
+use crate::args::{Cli, FirmwareArg, ProgramArgs, RunArgs};
 use crate::{Refusal, code};
+use clap::CommandFactory;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use trine_program::{Options, ProgramError, elf};
 /// The executable that is to be run, where the thing is one; an error where only a program can have what is asked for.
 pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
     let named = args.thing.as_deref().filter(|t| *t != "linux" && args.firmware == FirmwareArg::Sbi);
-    let path = named.map(|t| in_sysroot(args, PathBuf::from(t))).filter(|p| elf::is_program(p));
+    let path = named.map(|t| below(args.sysroot.as_ref(), PathBuf::from(t))).filter(|p| elf::is_program(p));
     let only = !args.args.is_empty() || args.sysroot.is_some() || args.strace || args.cwd.is_some();
     if path.is_none() && (only || !args.env.is_empty()) {
         let thing = args.thing.as_deref().unwrap_or("a kernel");
@@ -21,9 +22,39 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
     Ok(path)
 }
 
+/// The command line, with a `--` behind the program of `trine run`: what follows is the program's, options, too.
+pub fn line(mut line: Vec<OsString>) -> Vec<OsString> {
+    if line.get(1).is_none_or(|verb| verb != "run") {
+        return line;
+    }
+    let command = Cli::command();
+    let Some(run) = command.find_subcommand("run") else { return line };
+    let (mut at, mut sysroot) = (2, None);
+    while let Some(word) = line.get(at).and_then(|w| w.to_str()).filter(|w| w.starts_with('-') && *w != "--")
+    {
+        let (name, value) = word.split_once('=').map_or((word, None), |(n, v)| (n, Some(v.to_string())));
+        let is_it = |a: &&clap::Arg| {
+            name.strip_prefix("--").map_or(name.len() == 2, |n| a.get_long() == Some(n))
+                && (name.starts_with("--") || a.get_short() == name.chars().nth(1))
+        };
+        let takes = run.get_arguments().find(is_it).is_some_and(|a| a.get_action().takes_values());
+        let next = value.is_none() && takes;
+        if name == "--sysroot" {
+            sysroot = value.map(PathBuf::from).or_else(|| line.get(at + 1).map(PathBuf::from));
+        }
+        at += 1 + next as usize;
+    }
+    if let Some(thing) = line.get(at).filter(|t| *t != "linux")
+        && elf::is_program(&below(sysroot.as_ref(), PathBuf::from(thing)))
+    {
+        line.insert(at + 1, "--".into());
+    }
+    line
+}
+
 /// An absolute path below the program's root, where it is there.
-fn in_sysroot(args: &RunArgs, path: PathBuf) -> PathBuf {
-    let Some(root) = args.sysroot.as_ref().filter(|_| path.is_absolute()) else { return path };
+fn below(root: Option<&PathBuf>, path: PathBuf) -> PathBuf {
+    let Some(root) = root.filter(|_| path.is_absolute()) else { return path };
     let below = root.join(path.strip_prefix("/").unwrap_or(&path));
     if below.exists() { below } else { path }
 }
