@@ -11,7 +11,6 @@ pub struct CodeMemory {
     write: usize,
     size: usize,
     used: usize,
-    file: File,
 }
 
 impl CodeMemory {
@@ -23,7 +22,7 @@ impl CodeMemory {
             // SAFETY: mapped just now, and nothing points into it yet.
             unsafe { libc::munmap(execute as *mut libc::c_void, size) };
         })?;
-        Ok(CodeMemory { execute, write, size, used: 0, file })
+        Ok(CodeMemory { execute, write, size, used: 0 })
     }
 
     /// Host address at which the next code will run.
@@ -71,17 +70,21 @@ impl CodeMemory {
         (self.execute, self.execute + self.size)
     }
 
-    /// In a process just forked: gets a memory of its own, with the same code at the same addresses. The
-    /// mappings it had are shared with the parent.
-    pub fn after_fork(&mut self) -> std::io::Result<()> {
+    /// Before a fork: a copy for the child, whose mappings would otherwise be shared with the parent, which goes on
+    /// changing its code.
+    pub fn before_fork(&self) -> std::io::Result<File> {
         let file = new_file(self.size)?;
-        // SAFETY: the used part lies inside the readable mapping.
+        // SAFETY: the used part lies inside the readable mapping, and only this thread writes it.
         let used = unsafe { std::slice::from_raw_parts(self.execute as *const u8, self.used) };
         file.write_all_at(used, 0)?;
+        Ok(file)
+    }
+
+    /// In the process just forked: takes the copy, at the same addresses.
+    pub fn after_fork(&mut self, file: File) -> std::io::Result<()> {
         for (at, protection) in [(self.execute, READ_EXECUTE), (self.write, READ_WRITE)] {
             map(&file, self.size, protection, Some(at))?;
         }
-        self.file = file;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use crate::direct::Pages;
 use crate::interp::Interp;
 use crate::store::Store;
 use crate::x64::{Compiled, Compiler, Left};
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Vcpu};
@@ -126,9 +127,17 @@ impl<I: Isa> Engine<I> {
         self.core.written.clone()
     }
 
-    /// In a process just forked: takes what is shared with the parent for its own.
-    pub fn after_fork(&mut self) -> std::io::Result<()> {
-        self.compiler.as_mut().map_or(Ok(()), Compiler::after_fork)
+    /// Before a fork: what the child is to have instead of what it would share with its parent.
+    pub fn before_fork(&self) -> std::io::Result<Option<File>> {
+        self.compiler.as_ref().map(Compiler::before_fork).transpose()
+    }
+
+    /// In the process just forked: takes it.
+    pub fn after_fork(&mut self, copy: Option<File>) -> std::io::Result<()> {
+        match (&mut self.compiler, copy) {
+            (Some(compiler), Some(copy)) => compiler.after_fork(copy),
+            _ => Ok(()),
+        }
     }
 
     /// Counts so far.

@@ -2,6 +2,7 @@
 
 use crate::signal;
 use crate::thread::{Thread, gettid};
+use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use trine_base::{Vcpu, Width};
@@ -159,13 +160,14 @@ impl Thread {
     /// A child process: the host's, with a copy of this one.
     fn fork(&mut self, r: Request) -> Result<u64, Errno> {
         let process = self.process.clone();
+        let copy = self.vcpu.before_fork().map_err(|_| Errno(libc::ENOMEM))?;
         signal::set_mask(u64::MAX);
         let child = process.guest.space.quiet(|| {
             let _actions = process.actions();
             host_fork(&r)
         });
         if child == Ok(0) {
-            self.become_child(&r);
+            self.become_child(&r, copy);
             return Ok(0);
         }
         self.forked(child, &r)
@@ -182,12 +184,12 @@ impl Thread {
         child
     }
 
-    fn become_child(&mut self, r: &Request) {
+    fn become_child(&mut self, r: &Request, copy: Option<File>) {
         let old = std::mem::replace(&mut self.tid, gettid());
         self.process.guest.space.only(old, self.tid);
         self.process.threads.store(1, Ordering::SeqCst);
         self.inbox.signal.store(0, Ordering::SeqCst);
-        if self.vcpu.after_fork().is_err() {
+        if self.vcpu.after_fork(copy).is_err() {
             self.die(libc::SIGKILL);
         }
         if r.flags & CHILD_SETTID != 0 {

@@ -258,6 +258,9 @@ impl Thread {
         // SAFETY: the handler writes it only while `signal` is 0, and in this thread.
         let info = unsafe { *self.inbox.info.get() };
         self.inbox.signal.store(0, Ordering::SeqCst);
+        if self.process.options.strace {
+            eprintln!("[{}] --- signal {signal}", self.tid);
+        }
         let action = self.process.action(signal);
         match action.handler {
             DEFAULT => {
@@ -278,6 +281,13 @@ impl Thread {
         info[0] = signal as u64;
         info[1] = code as u32 as u64;
         info[2] = address;
+        if self.process.options.strace {
+            eprintln!(
+                "[{}] --- signal {signal}, code {code}, address {address:#x}, pc {:#x}",
+                self.tid,
+                self.vcpu.pc()
+            );
+        }
         let action = self.process.action(signal);
         if action.handler <= IGNORE || self.mask & bit(signal) != 0 {
             self.die(signal);

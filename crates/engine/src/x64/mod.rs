@@ -18,6 +18,7 @@ use crate::core::Core;
 use asm::{Asm, Place};
 use emit::{Emit, Emitted, Scratch};
 use side::{Side, code};
+use std::fs::File;
 use std::marker::PhantomData;
 use thunks::{Enter, Layout, Thunk};
 use trine_ir::{Builder, Hart, Isa, Leave, Trap};
@@ -155,9 +156,14 @@ impl<I: Isa> Compiler<I> {
         self.side.accesses[first..].sort_unstable();
     }
 
-    /// In a process just forked: see [`CodeMemory::after_fork`].
-    pub fn after_fork(&mut self) -> std::io::Result<()> {
-        self.memory.after_fork()
+    /// See [`CodeMemory::before_fork`].
+    pub fn before_fork(&self) -> std::io::Result<File> {
+        self.memory.before_fork()
+    }
+
+    /// See [`CodeMemory::after_fork`].
+    pub fn after_fork(&mut self, file: File) -> std::io::Result<()> {
+        self.memory.after_fork(file)
     }
 
     /// The bytes of code from `at` to the end of what was made last.
