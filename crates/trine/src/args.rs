@@ -91,8 +91,9 @@ pub struct RunArgs {
     /// Arguments of the program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<std::ffi::OsString>,
-    /// Root of the program's libraries: absolute paths are looked for there first
-    #[arg(long, value_name = "DIR", help_heading = "Programs")]
+    /// Root of the program's libraries: absolute paths are looked for there first. `debian` or `debian:SUITE` fetches
+    /// one
+    #[arg(long, value_name = "DIR|debian[:SUITE]", help_heading = "Programs")]
     pub sysroot: Option<PathBuf>,
     /// Set a variable of the program's environment, or with only a name remove it
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Programs")]

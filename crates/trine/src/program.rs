@@ -1,12 +1,40 @@
 //! `trine run PROGRAM`: a Linux executable of another CPU.
 
 use crate::args::{Cli, FirmwareArg, ProgramArgs, RunArgs};
+use crate::run::Display;
 use crate::{Refusal, code};
 use clap::CommandFactory;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use trine_image::debian::root;
 use trine_program::{Options, ProgramError, elf};
+
+/// Debian's suite where none is named.
+const SUITE: &str = "trixie";
+
+/// The directory that `--sysroot` names: Debian's own is fetched where it is not there yet.
+fn root(option: PathBuf) -> Result<PathBuf, Refusal> {
+    let name = option.to_str().unwrap_or_default();
+    let suite = match name.split_once(':') {
+        _ if name == "debian" => SUITE,
+        Some(("debian", suite)) => suite,
+        _ if option.is_dir() => return std::path::absolute(&option).map_err(Refusal::host),
+        _ => return Err(Refusal::refused(format!("--sysroot {name}: there is no such directory"))),
+    };
+    let cache = trine_image::xdg::cache().map_err(Refusal::host)?;
+    let mut display = Display::new();
+    let show = &mut |text: &str, n, of| display.show(text, n, of);
+    let made = root::root(&cache, suite, "riscv64", root::USUAL, show);
+    display.clear();
+    made.map_err(|e| Refusal::host(format!("{e}; another suite may serve: --sysroot debian:sid")))
+}
+
+/// The options with `--sysroot` as a directory.
+pub fn resolve(mut args: Box<RunArgs>) -> Result<Box<RunArgs>, Refusal> {
+    args.sysroot = args.sysroot.take().map(root).transpose()?;
+    Ok(args)
+}
 
 /// The executable that is to be run, where the thing is one; an error where only a program can have what is asked for.
 pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
@@ -29,24 +57,21 @@ pub fn line(mut line: Vec<OsString>) -> Vec<OsString> {
     }
     let command = Cli::command();
     let Some(run) = command.find_subcommand("run") else { return line };
-    let (mut at, mut sysroot) = (2, None);
+    let (mut at, mut sysroot) = (2, false);
     while let Some(word) = line.get(at).and_then(|w| w.to_str()).filter(|w| w.starts_with('-') && *w != "--")
     {
-        let (name, value) = word.split_once('=').map_or((word, None), |(n, v)| (n, Some(v.to_string())));
+        let (name, value) = word.split_once('=').map_or((word, None), |(n, v)| (n, Some(v)));
         let is_it = |a: &&clap::Arg| {
             name.strip_prefix("--").map_or(name.len() == 2, |n| a.get_long() == Some(n))
                 && (name.starts_with("--") || a.get_short() == name.chars().nth(1))
         };
         let takes = run.get_arguments().find(is_it).is_some_and(|a| a.get_action().takes_values());
         let next = value.is_none() && takes;
-        if name == "--sysroot" {
-            sysroot = value.map(PathBuf::from).or_else(|| line.get(at + 1).map(PathBuf::from));
-        }
+        sysroot |= name == "--sysroot";
         at += 1 + next as usize;
     }
-    if let Some(thing) = line.get(at).filter(|t| *t != "linux")
-        && elf::is_program(&below(sysroot.as_ref(), PathBuf::from(thing)))
-    {
+    // With a root of its own it can only be a program.
+    if line.get(at).is_some_and(|t| t != "linux" && (sysroot || elf::is_program(Path::new(t)))) {
         line.insert(at + 1, "--".into());
     }
     line
@@ -88,10 +113,7 @@ pub fn run(args: &RunArgs, path: PathBuf) -> Result<u8, Refusal> {
     let name = OsString::from(args.thing.clone().unwrap_or_default());
     let list = [name].into_iter().chain(args.args.iter().cloned()).map(text).collect::<Result<_, _>>()?;
     let path = std::path::absolute(&path).map_err(Refusal::host)?;
-    let sysroot = args.sysroot.as_ref().map(std::path::absolute).transpose().map_err(Refusal::host)?;
-    if let Some(root) = sysroot.as_ref().filter(|r| !r.is_dir()) {
-        return Err(Refusal::refused(format!("--sysroot {}: there is no such directory", root.display())));
-    }
+    let sysroot = args.sysroot.clone();
     if let Some(dir) = &args.cwd {
         std::env::set_current_dir(dir)
             .map_err(|e| Refusal::refused(format!("--cwd {}: {e}", dir.display())))?;

@@ -115,6 +115,7 @@ fn config(
 
 /// Runs the machine until it ends; a reset makes a new one.
 pub fn run(args: Box<RunArgs>) -> Result<u8, Refusal> {
+    let args = program::resolve(args)?;
     if let Some(path) = program::wanted(&args)? {
         return program::run(&args, path);
     }

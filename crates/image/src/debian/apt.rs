@@ -41,10 +41,25 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str, u64, u64);
 impl Apt {
     /// Prepares apt for `suite` below `cache`; waits while another process uses the same place.
     pub fn new(cache: &Path, suite: &str, wanted: &str) -> Result<Apt, ImageError> {
+        Self::prepare(cache, suite, None, wanted)
+    }
+
+    /// The same for packages of another architecture, as on a machine of that.
+    pub fn foreign(cache: &Path, suite: &str, architecture: &str, wanted: &str) -> Result<Apt, ImageError> {
+        Self::prepare(cache, suite, Some(architecture), wanted)
+    }
+
+    fn prepare(
+        cache: &Path,
+        suite: &str,
+        architecture: Option<&str>,
+        wanted: &str,
+    ) -> Result<Apt, ImageError> {
         if shell("apt-get", &["--version"]).is_none() {
             return Err(ImageError::NoApt("apt".into(), wanted.into()));
         }
-        let root = cache.join("apt").join(suite);
+        let place = architecture.map_or(suite.to_string(), |a| format!("{suite}-{a}"));
+        let root = cache.join("apt").join(place);
         for part in [
             "state/lists/partial",
             "cache/archives/partial",
@@ -59,11 +74,11 @@ impl Apt {
         let lock = File::create(&lock_path).map_err(ImageError::file("cannot write", &lock_path))?;
         lock.lock().map_err(ImageError::file("cannot lock", &lock_path))?;
         let apt = Apt { root, suite: suite.into(), _lock: lock };
-        apt.configure()?;
+        apt.configure(architecture)?;
         Ok(apt)
     }
 
-    fn configure(&self) -> Result<(), ImageError> {
+    fn configure(&self, architecture: Option<&str>) -> Result<(), ImageError> {
         let sources = sources();
         if sources.is_empty() {
             return Err(ImageError::Other(
@@ -82,10 +97,12 @@ impl Apt {
         }
         let root = self.root.display();
         let trusted = trusted_keys();
+        let architecture = architecture
+            .map_or(String::new(), |a| format!("\nAPT::Architecture \"{a}\";\nAPT::Architectures \"{a}\";"));
         let config = format!(
             "{}\nDir::State \"{root}/state\";\nDir::State::status \"{root}/state/status\";\n\
              Dir::Cache \"{root}/cache\";\nDir::Etc \"{root}/etc\";\nDir::Etc::SourceList \"/dev/null\";\n\
-             Dir::Etc::SourceParts \"{root}/etc/sources.list.d\";{trusted}\nDir::Log \"{root}\";\n\
+             Dir::Etc::SourceParts \"{root}/etc/sources.list.d\";{trusted}{architecture}\nDir::Log \"{root}\";\n\
              Acquire::Languages \"none\";\nAPT::Sandbox::User \"\";\n",
             host_settings()
         );
@@ -201,9 +218,13 @@ impl Apt {
         let mut c = self.command("apt-get");
         c.current_dir(&debs).args(["download", "-q"]).args(packages);
         self.run("apt-get download", c)?;
-        for entry in fs::read_dir(&debs).map_err(ImageError::file("cannot read", &debs))?.flatten() {
+        let files = fs::read_dir(&debs).map_err(ImageError::file("cannot read", &debs))?.flatten();
+        let mut files: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
+        // base-files comes before what lies below its links from /bin to /usr/bin.
+        files.sort();
+        for file in files {
             let mut c = self.command("dpkg-deb");
-            c.arg("-x").arg(entry.path()).arg(dest);
+            c.arg("-x").arg(file).arg(dest);
             self.run("dpkg-deb -x", c)?;
         }
         drop(fs::remove_dir_all(&debs));
