@@ -1,6 +1,8 @@
 //! Traps, delegation, interrupts and CSRs (priv 3.1, 3.3, 12.1), in both engines.
 
+use trine_base::Vcpu;
 use trine_conformance::bare::{BASE, both};
+use trine_isa_riscv::state::X;
 
 /// A program whose trap handler at the end collects cause, value and PC in s1, s2, s3 and stays.
 fn with_handler(body: &str) -> String {
@@ -78,6 +80,21 @@ fn illegal_instructions_say_what_they_are() {
     }
     let bare = both(100, &with_handler(&format!("{}\ncsrrs a0, mstatus, zero", drop_to(0))), |_| {});
     assert_eq!((bare.get("s1"), bare.get("s2")), (2, 0x3000_2573));
+}
+
+#[test]
+fn no_triggers_are_found() {
+    // What a debugger's search for triggers does (Sdtrig 5.2).
+    let bare = both(
+        100,
+        &with_handler(
+            "addi a0, zero, 5\ncsrrw zero, tselect, a0\ncsrrs a1, tselect, zero\ncsrrs a2, tdata1, zero",
+        ),
+        |h| {
+            h.vcpu.set(X + 12, 7);
+        },
+    );
+    assert_eq!((bare.get("a1"), bare.get("a2"), bare.get("s1")), (0, 0, 0));
 }
 
 #[test]

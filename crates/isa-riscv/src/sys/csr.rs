@@ -76,6 +76,11 @@ pub const CSRS: &[Csr] = &[
     csr(0x342, "mcause", Kind::Plain(MCAUSE, ALL)),
     csr(0x343, "mtval", Kind::Plain(MTVAL, ALL)),
     csr(0x344, "mip", Kind::Special),
+    // No triggers: software finds none, as `tdata1` says type 0 (Sdtrig 5.7.2).
+    csr(0x7a0, "tselect", Kind::Fixed(0)),
+    csr(0x7a1, "tdata1", Kind::Fixed(0)),
+    csr(0x7a2, "tdata2", Kind::Fixed(0)),
+    csr(0x7a3, "tdata3", Kind::Fixed(0)),
     csr(0xb00, "mcycle", Kind::Special),
     csr(0xb02, "minstret", Kind::Special),
 ];
