@@ -2,7 +2,7 @@
 
 use crate::call::{Context, string};
 use crate::errno::Errno;
-use crate::info;
+use crate::{info, own};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -118,4 +118,18 @@ pub fn readlinkat(c: &Context, [dir, at, buf, size, ..]: [u64; 6]) -> Result<u64
     }
     let path = c.guest.names.host_path(path);
     c.host(libc::SYS_readlinkat, [dir, path.as_ptr() as u64, buf, size, 0, 0])
+}
+
+/// `chroot(path)`. Children of the guest's CPU start there, too.
+pub fn chroot(c: &Context, [at, ..]: [u64; 6]) -> Result<u64, Errno> {
+    let path = path(c, at)?;
+    own::keep();
+    c.host(libc::SYS_chroot, [path.as_ptr() as u64, 0, 0, 0, 0, 0])
+}
+
+/// `pivot_root(new root, place for the old one)`.
+pub fn pivot_root(c: &Context, [new, old, ..]: [u64; 6]) -> Result<u64, Errno> {
+    let (new, old) = (path(c, new)?, path(c, old)?);
+    own::keep();
+    c.host(libc::SYS_pivot_root, [new.as_ptr() as u64, old.as_ptr() as u64, 0, 0, 0, 0])
 }

@@ -6,13 +6,14 @@
 //!
 //! * [`table`]: the calls. [`call`]: how one is made. [`strace`]: how one is shown.
 //! * [`space`]: the address space. [`files`]: names of files. [`structs`]: structures that differ.
-//! * [`host`]: the host's kernel. [`info`]: what the program is told of its machine.
+//! * [`own`]: Trine's own executable. [`host`]: the host's kernel. [`info`]: what the program is told of its machine.
 
 pub mod call;
 pub mod errno;
 pub mod files;
 pub mod host;
 pub mod info;
+pub mod own;
 pub mod space;
 pub mod strace;
 pub mod structs;

@@ -151,7 +151,7 @@ calls! {
     37 linkat(At, Path, At, Path, Hex) => same(SYS_linkat);
     39 umount2(Path, Hex) => same(SYS_umount2);
     40 mount(Text, Path, Text, Hex, Ptr) => same(SYS_mount);
-    41 pivot_root(Path, Path) => same(SYS_pivot_root);
+    41 pivot_root(Path, Path) => own(files::pivot_root);
     43 statfs(Path, Ptr) => same(SYS_statfs);
     44 fstatfs(Fd, Ptr) => same(SYS_fstatfs);
     45 truncate(Path, Long) => same(SYS_truncate);
@@ -160,7 +160,7 @@ calls! {
     48 faccessat(At, Path, Mode) => same(SYS_faccessat);
     49 chdir(Path) => same(SYS_chdir);
     50 fchdir(Fd) => same(SYS_fchdir);
-    51 chroot(Path) => same(SYS_chroot);
+    51 chroot(Path) => own(files::chroot);
     52 fchmod(Fd, Mode) => same(SYS_fchmod);
     53 fchmodat(At, Path, Mode) => same(SYS_fchmodat);
     54 fchownat(At, Path, Int, Int, Hex) => same(SYS_fchownat);

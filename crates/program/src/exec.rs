@@ -4,11 +4,12 @@ use crate::elf;
 use crate::thread::Thread;
 use std::ffi::{CString, OsStr};
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use trine_engine::Tier;
-use trine_linux::Errno;
 use trine_linux::call::{get, string};
+use trine_linux::{Errno, own};
 
 /// Name of the hidden verb that runs a program in place of another.
 pub const VERB: &str = "__program";
@@ -69,6 +70,19 @@ fn script(head: &[u8]) -> Option<(CString, Option<CString>)> {
     Some((interpreter, CString::new(argument).ok().filter(|a| !a.is_empty())))
 }
 
+/// An array of strings as `execve` takes it.
+struct Pointers(Vec<*const libc::c_char>);
+
+impl Pointers {
+    fn to(list: &[CString]) -> Pointers {
+        Pointers(list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect())
+    }
+
+    fn at(&self) -> *const *const libc::c_char {
+        self.0.as_ptr()
+    }
+}
+
 impl Thread {
     /// `execve(path, argv, envp)`.
     pub fn execve(&mut self, [path, args, env, ..]: [u64; 6]) -> Result<u64, Errno> {
@@ -111,21 +125,23 @@ impl Thread {
 
     fn exec(&mut self, path: CString, args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
         let target = self.target(path, args)?;
-        let own = c"/proc/self/exe".to_owned();
-        let (program, args) = match target.guest {
-            true => (own, self.under_trine(target)?),
-            false => (target.path, target.args),
-        };
-        let pointers =
-            |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
-        let (argv, envp) = (pointers(&args), pointers(&env));
-        // SAFETY: strings and arrays of ours; on success nothing of this process is left.
-        unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+        let env = Pointers::to(&env);
+        if let Some(own) = target.guest.then(own::descriptor).flatten() {
+            let args = self.under_trine(&target)?;
+            let (fd, flags) = (own.as_raw_fd(), libc::AT_EMPTY_PATH);
+            // SAFETY: strings and arrays of ours; on success nothing of this process is left.
+            unsafe {
+                libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), Pointers::to(&args).at(), env.at(), flags)
+            };
+        }
+        // Where our executable cannot be reached, the host's kernel may know what runs it (`trine binfmt`).
+        // SAFETY: as above.
+        unsafe { libc::execve(target.path.as_ptr(), Pointers::to(&target.args).at(), env.at()) };
         Err(Errno::last())
     }
 
     /// The arguments that make Trine run a program as this one is run.
-    fn under_trine(&self, target: Target) -> Result<Vec<CString>, Errno> {
+    fn under_trine(&self, target: &Target) -> Result<Vec<CString>, Errno> {
         let options = &self.process.options;
         let text = |s: &str| CString::new(s).unwrap_or_default();
         let mut args = vec![text("trine"), text(VERB)];
@@ -141,8 +157,8 @@ impl Thread {
             args.push(text("--strace"));
         }
         args.push(text("--"));
-        args.push(target.path);
-        args.extend(target.args);
+        args.push(target.path.clone());
+        args.extend(target.args.iter().cloned());
         Ok(args)
     }
 }

@@ -35,6 +35,12 @@ pub enum Verb {
     Run(Box<RunArgs>),
     /// Pin the guests that the mirror has now in guests.lock.
     Update(UpdateArgs),
+    /// Let the kernel run other CPUs' executables under Trine by itself (as root).
+    Binfmt {
+        /// What to do
+        #[command(subcommand)]
+        verb: BinfmtVerb,
+    },
     /// A program in place of another one (`execve`).
     #[command(name = "__program", hide = true)]
     Program(ProgramArgs),
@@ -45,6 +51,21 @@ pub enum Verb {
     },
     /// Print the manual pages (roff).
     Man,
+}
+
+/// What `trine binfmt` does.
+#[derive(Clone, Copy, Subcommand)]
+pub enum BinfmtVerb {
+    /// Register this executable with the kernel
+    Install {
+        /// Also at every boot, by a file in /etc/binfmt.d
+        #[arg(long)]
+        persist: bool,
+    },
+    /// Undo that
+    Remove,
+    /// Show what is registered
+    Status,
 }
 
 /// Engines.

@@ -1,6 +1,7 @@
 //! The command. One file a verb.
 
 mod args;
+mod binfmt;
 mod output;
 mod program;
 mod run;
@@ -28,6 +29,9 @@ pub mod code {
 }
 
 fn main() -> ExitCode {
+    if let Some(line) = binfmt::started() {
+        return finish(program::by_kernel(line));
+    }
     let cli = Cli::parse_from(program::line(std::env::args_os().collect()));
     let result = match cli.verb {
         Verb::Run(args) => run::run(args),
@@ -37,8 +41,13 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "trine", &mut std::io::stdout());
             Ok(code::OK)
         }
+        Verb::Binfmt { verb } => binfmt::binfmt(verb),
         Verb::Man => man(),
     };
+    finish(result)
+}
+
+fn finish(result: Result<u8, Refusal>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(Refusal { code, message }) => {

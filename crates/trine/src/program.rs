@@ -7,6 +7,7 @@ use clap::CommandFactory;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use trine_engine::Tier;
 use trine_image::debian::root;
 use trine_program::{Options, ProgramError, elf};
 
@@ -129,6 +130,15 @@ pub fn again(args: ProgramArgs) -> Result<u8, Refusal> {
     let list = line.map(text).collect::<Result<_, _>>()?;
     let (env, tier, strace) = (environment(&[])?, args.engine.tier(), args.strace);
     start(Options { path, args: list, env, sysroot: args.sysroot, tier, strace })
+}
+
+/// The kernel started this executable for a program of another CPU: its path, its name as it was called, arguments.
+pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
+    let mut line = line.into_iter();
+    let path = PathBuf::from(line.next().unwrap_or_default());
+    let args = line.map(text).collect::<Result<_, _>>()?;
+    let env = environment(&[])?;
+    start(Options { path, args, env, sysroot: None, tier: Tier::Baseline, strace: false })
 }
 
 fn start(options: Options) -> Result<u8, Refusal> {
