@@ -72,7 +72,8 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     signal::install();
     let mut names =
         Names { sysroot: options.sysroot.clone(), args: options.args.clone(), ..Names::default() };
-    names.exe = std::path::absolute(&options.path).unwrap_or(options.path.clone());
+    // The kernel's link shows the file itself, whatever links led to it.
+    names.exe = std::fs::canonicalize(&options.path).unwrap_or(options.path.clone());
     let space = Arc::new(Space::default());
     let find = |name: &Path| {
         let text = CString::new(name.as_os_str().as_bytes()).unwrap_or_default();
