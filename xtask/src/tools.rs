@@ -46,6 +46,16 @@ pub fn unpacked(name: &str, suite: &str, packages: &[&str], closure: bool) -> Re
     Ok(dest)
 }
 
+/// Debian's suites that may serve, the preferred one first: not every one verifies at every time.
+const SUITES: &[&str] = &["trixie", "sid"];
+
+/// A directory with packages of an architecture and all they need.
+pub fn debian_root(architecture: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let cache = root().join("target/tools");
+    let made = trine_image::debian::root::root(&cache, SUITES, architecture, packages, &mut say);
+    made.map(|root| root.dir).map_err(|e| e.to_string())
+}
+
 /// QEMU's user-mode emulators.
 pub fn qemu_user(cpu: &str) -> Result<PathBuf, String> {
     Ok(unpacked("qemu-user", "trixie", &["qemu-user"], false)?.join("usr/bin").join(format!("qemu-{cpu}")))

@@ -263,6 +263,8 @@ impl Thread {
         }
         let action = self.process.action(signal);
         match action.handler {
+            // The host's handler for these is always ours.
+            DEFAULT if ours() & bit(signal) != 0 => self.die(signal),
             DEFAULT => {
                 // What it does by default changed meanwhile: the host does it.
                 let args = [std::process::id() as u64, self.tid as u64, signal as u64, 0, 0, 0];

@@ -11,24 +11,29 @@ use trine_engine::Tier;
 use trine_image::debian::root;
 use trine_program::{Options, ProgramError, elf};
 
-/// Debian's suite where none is named.
-const SUITE: &str = "trixie";
+/// Debian's suites where none is named, the preferred one first.
+const SUITES: &[&str] = &["trixie", "sid"];
 
 /// The directory that `--sysroot` names: Debian's own is fetched where it is not there yet.
 fn root(option: PathBuf) -> Result<PathBuf, Refusal> {
     let name = option.to_str().unwrap_or_default();
-    let suite = match name.split_once(':') {
-        _ if name == "debian" => SUITE,
-        Some(("debian", suite)) => suite,
+    let suites = match name.split_once(':') {
+        _ if name == "debian" => SUITES,
+        Some(("debian", suite)) => &[suite],
         _ if option.is_dir() => return std::path::absolute(&option).map_err(Refusal::host),
         _ => return Err(Refusal::refused(format!("--sysroot {name}: there is no such directory"))),
     };
     let cache = trine_image::xdg::cache().map_err(Refusal::host)?;
     let mut display = Display::new();
     let show = &mut |text: &str, n, of| display.show(text, n, of);
-    let made = root::root(&cache, suite, "riscv64", root::USUAL, show);
+    let made = root::root(&cache, suites, "riscv64", root::USUAL, show);
     display.clear();
-    made.map_err(|e| Refusal::host(format!("{e}; another suite may serve: --sysroot debian:sid")))
+    let made =
+        made.map_err(|e| Refusal::host(format!("{e}; another suite may serve: --sysroot debian:forky")))?;
+    if let Some(why) = made.refused {
+        eprintln!("trine: this root is Debian {}, because {why}", made.suite);
+    }
+    Ok(made.dir)
 }
 
 /// The options with `--sysroot` as a directory.

@@ -30,25 +30,66 @@ pub const USUAL: &[&str] = &[
     "util-linux",
 ];
 
-/// The root with `packages` of a suite, and all they need: from the cache, or fetched. No script of a package is run.
+/// A root.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// Where it is.
+    pub dir: PathBuf,
+    /// Debian's suite.
+    pub suite: String,
+    /// Why a suite that was preferred did not serve; only where this root was made just now.
+    pub refused: Option<String>,
+}
+
+fn place(cache: &Path, suite: &str, architecture: &str, packages: &[&str]) -> PathBuf {
+    let name: String =
+        Sha256::digest(packages.join(" ")).iter().take(4).map(|b| format!("{b:02x}")).collect();
+    cache.join("roots").join(format!("{suite}-{architecture}-{name}"))
+}
+
+/// Written when everything is there.
+fn complete(root: &Path) -> PathBuf {
+    root.join(".complete")
+}
+
+/// The root with `packages`, and all they need, of the first of several suites: from the cache, or fetched where the
+/// mirror has the suite and its signatures verify. No script of a package is run.
 pub fn root(
+    cache: &Path,
+    suites: &[&str],
+    architecture: &str,
+    packages: &[&str],
+    progress: Progress,
+) -> Result<Root, ImageError> {
+    let of = |suite: &str, dir, refused| Root { dir, suite: suite.into(), refused };
+    for suite in suites {
+        let dir = place(cache, suite, architecture, packages);
+        if complete(&dir).exists() {
+            return Ok(of(suite, dir, None));
+        }
+    }
+    let mut refused: Option<ImageError> = None;
+    for suite in suites {
+        match make(cache, suite, architecture, packages, progress) {
+            Ok(dir) => return Ok(of(suite, dir, refused.map(|e| e.to_string()))),
+            Err(e) => refused = refused.or(Some(e)),
+        }
+    }
+    Err(refused.unwrap_or(ImageError::Other("no suite of Debian was named".into())))
+}
+
+fn make(
     cache: &Path,
     suite: &str,
     architecture: &str,
     packages: &[&str],
     progress: Progress,
 ) -> Result<PathBuf, ImageError> {
-    let name: String =
-        Sha256::digest(packages.join(" ")).iter().take(4).map(|b| format!("{b:02x}")).collect();
-    let dest = cache.join("roots").join(format!("{suite}-{architecture}-{name}"));
-    let complete = dest.join(".complete");
-    if complete.exists() {
-        return Ok(dest);
-    }
+    let dest = place(cache, suite, architecture, packages);
     let wanted = format!("packages of Debian {suite} for {architecture}");
     let apt = Apt::foreign(cache, suite, architecture, &wanted)?;
     // Somebody else may have made it while this process waited for apt.
-    if complete.exists() {
+    if complete(&dest).exists() {
         return Ok(dest);
     }
     apt.update(progress)?;
@@ -60,6 +101,7 @@ pub fn root(
         fs::remove_dir_all(&dest).map_err(ImageError::file("cannot remove", &dest))?;
     }
     apt.unpack_all(&list, &dest)?;
-    fs::write(&complete, "").map_err(ImageError::file("cannot write", &complete))?;
+    let done = complete(&dest);
+    fs::write(&done, "").map_err(ImageError::file("cannot write", &done))?;
     Ok(dest)
 }
