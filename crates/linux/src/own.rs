@@ -12,8 +12,8 @@ struct Kept {
 
 static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
 
-/// Lowest descriptor that is used, so that the program finds the numbers free that it expects.
-const LOWEST: RawFd = 500;
+/// Lowest descriptor that is used by Trine, so that the program finds the numbers free that it expects.
+pub const LOWEST: RawFd = 500;
 
 fn identity(fd: RawFd) -> Option<(u64, u64)> {
     // SAFETY: a structure of integers, which `fstat` fills.

@@ -5,7 +5,8 @@ use crate::thread::Thread;
 use std::ffi::{CString, OsStr};
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use trine_engine::Tier;
 use trine_linux::call::{get, string};
@@ -98,14 +99,38 @@ impl Thread {
         let path = match path.as_bytes().first() {
             Some(b'/') => self.process.guest.names.host_path(path),
             _ if dir == libc::AT_FDCWD => path,
-            None if !by_fd => return Err(Errno(libc::ENOENT)),
+            None if by_fd => return self.exec_file(dir, strings(args)?, strings(env)?),
+            None => return Err(Errno(libc::ENOENT)),
             _ => {
                 let text = [format!("/proc/self/fd/{dir}/").as_bytes(), path.as_bytes()].concat();
-                let text = if by_fd { &text[..text.len() - 1] } else { &text[..] };
                 CString::new(text).map_err(|_| Errno(libc::EINVAL))?
             }
         };
         self.exec(path, strings(args)?, strings(env)?)
+    }
+
+    /// `fexecve`: an open file. By its name where it has one: the descriptor may close itself on the way.
+    fn exec_file(&mut self, fd: i32, args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
+        let link = |fd| format!("/proc/self/fd/{fd}");
+        let name = std::fs::read_link(link(fd)).map_err(|_| Errno(libc::EBADF))?;
+        let same = |name: &Path| {
+            let (a, b) = (std::fs::metadata(name).ok()?, std::fs::metadata(link(fd)).ok()?);
+            Some((a.dev(), a.ino()) == (b.dev(), b.ino()))
+        };
+        if same(&name) == Some(true) {
+            let name = CString::new(name.into_os_string().into_vec()).map_err(|_| Errno(libc::EINVAL))?;
+            return self.exec(name, args, env);
+        }
+        // SAFETY: makes a copy of a descriptor of the program, which the new program closes.
+        let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD, own::LOWEST) };
+        if copy < 0 {
+            return Err(Errno::last());
+        }
+        let path = CString::new(link(copy)).map_err(|_| Errno(libc::EINVAL))?;
+        let result = self.exec(path, args, env);
+        // SAFETY: made above.
+        unsafe { libc::close(copy) };
+        result
     }
 
     /// Follows scripts to the executable that interprets them.

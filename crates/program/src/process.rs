@@ -12,9 +12,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use trine_base::{Clock, HostClock};
 use trine_engine::Tier;
-use trine_linux::Guest;
 use trine_linux::files::Names;
 use trine_linux::space::{Mapping, PAGE, Space};
+use trine_linux::{Guest, own};
 
 /// How a program is to be run.
 #[derive(Clone, Debug)]
@@ -80,6 +80,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
         PathBuf::from(std::ffi::OsStr::from_bytes(names.host_path(text).as_bytes()))
     };
     let loaded = elf::load(&space, &options.path, find)?;
+    close_own(&options.path);
     space.set_brk(loaded.end);
     let trampoline = map_trampoline(&space)?;
     let name = CString::new(options.path.as_os_str().as_bytes()).unwrap_or_default();
@@ -101,6 +102,15 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     thread.start(loaded.start, first.pointer);
     thread.run();
     unreachable!("the first thread does not come back")
+}
+
+/// Closes the descriptor that `execve` kept open for an executable without a name.
+fn close_own(path: &Path) {
+    let fd = path.strip_prefix("/proc/self/fd").ok().and_then(|n| n.to_str()?.parse::<i32>().ok());
+    if let Some(fd) = fd.filter(|&fd| fd >= own::LOWEST) {
+        // SAFETY: a descriptor that was made for this process to read its executable, which it has.
+        unsafe { libc::close(fd) };
+    }
 }
 
 /// Gives the process the program's name, as `ps` shows it.

@@ -138,12 +138,11 @@ fn set_host_action(signal: i32, handler: usize, flags: u64) -> Result<usize, Err
     Ok(old.handler)
 }
 
-/// Takes the signals that the engine needs. `SIGPIPE`, which Rust programs ignore, does again what it does by default.
+/// Takes the signals that the engine needs.
 pub fn install() {
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
         let _ = set_host_action(signal, on_signal as *const () as usize, 0);
     }
-    let _ = set_host_action(libc::SIGPIPE, libc::SIG_DFL, 0);
 }
 
 /// Sets the host thread's mask for a guest's.

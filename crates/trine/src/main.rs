@@ -1,4 +1,8 @@
 //! The command. One file a verb.
+//!
+//! It has a `main` of its own in place of Rust's runtime, which would open the standard descriptors that a program
+//! was started without, ignore `SIGPIPE` for it and take signals that are the program's.
+#![no_main]
 
 mod args;
 mod binfmt;
@@ -10,7 +14,6 @@ mod update;
 
 use args::{Cli, Verb};
 use clap::{CommandFactory, Parser};
-use std::process::ExitCode;
 
 /// Exit codes; the manual page and `docs/` list them.
 pub mod code {
@@ -26,14 +29,47 @@ pub mod code {
     pub const ENGINE: u8 = 4;
     /// The user ended the machine.
     pub const QUIT: u8 = 5;
+    /// An error of our own, as Rust programs say it.
+    pub const PANIC: u8 = 101;
 }
 
-fn main() -> ExitCode {
-    if let Some(line) = binfmt::started() {
-        return finish(program::by_kernel(line));
+/// What the C library starts.
+#[unsafe(no_mangle)]
+pub extern "C" fn main(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> std::ffi::c_int {
+    // Unwinding restores the terminal; it must not leave Rust.
+    let code = std::panic::catch_unwind(run_all).unwrap_or(code::PANIC);
+    std::process::exit(code.into())
+}
+
+fn run_all() -> u8 {
+    let result = match binfmt::started() {
+        Some(line) => program::by_kernel(line),
+        None => run_verb(Cli::parse_from(program::line(std::env::args_os().collect())).verb),
+    };
+    result.unwrap_or_else(|Refusal { code, message }| {
+        eprintln!("trine: {message}");
+        code
+    })
+}
+
+/// What Rust's runtime does for other commands: standard descriptors that are there, and errors in place of `SIGPIPE`.
+pub fn be_a_command() {
+    // SAFETY: opens a device in place of descriptors that are closed; sets a signal's action before there are threads.
+    unsafe {
+        let mut fd = 0;
+        while (0..3).contains(&fd) {
+            fd = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        }
+        libc::close(fd);
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
     }
-    let cli = Cli::parse_from(program::line(std::env::args_os().collect()));
-    let result = match cli.verb {
+}
+
+fn run_verb(verb: Verb) -> Result<u8, Refusal> {
+    if !matches!(verb, Verb::Run(_) | Verb::Program(_)) {
+        be_a_command();
+    }
+    match verb {
         Verb::Run(args) => run::run(args),
         Verb::Program(args) => program::again(args),
         Verb::Update(args) => update::update(args),
@@ -43,17 +79,6 @@ fn main() -> ExitCode {
         }
         Verb::Binfmt { verb } => binfmt::binfmt(verb),
         Verb::Man => man(),
-    };
-    finish(result)
-}
-
-fn finish(result: Result<u8, Refusal>) -> ExitCode {
-    match result {
-        Ok(code) => ExitCode::from(code),
-        Err(Refusal { code, message }) => {
-            eprintln!("trine: {message}");
-            ExitCode::from(code)
-        }
     }
 }
 

@@ -119,6 +119,7 @@ pub fn run(args: Box<RunArgs>) -> Result<u8, Refusal> {
     if let Some(path) = program::wanted(&args)? {
         return program::run(&args, path);
     }
+    crate::be_a_command();
     let boot = boot(&args)?;
     let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
     let seed = args.count_time.map(|_| 1);

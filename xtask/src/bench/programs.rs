@@ -218,12 +218,12 @@ echo $x
 
 fn write_inputs(dir: &Path) -> std::io::Result<()> {
     for (name, content) in [
-        ("text", text(12 << 20)),
+        ("text", text(4 << 20)),
         ("load.py", PYTHON.into()),
         ("load.pl", PERL.into()),
         ("load.lua", LUA.into()),
         ("load.sql", SQL.into()),
-        ("load.i", c_file(600)),
+        ("load.i", c_file(60)),
         ("load.bc", "scale=900\n4*a(1)\n".into()),
         ("forks.sh", FORKS.into()),
     ] {
