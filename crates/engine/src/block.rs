@@ -33,7 +33,7 @@ pub struct Op<I: Isa> {
 pub struct Block<I: Isa> {
     /// The instructions; empty where the first bytes are no instruction.
     pub ops: Box<[Op<I>]>,
-    /// The exception that the instruction after the last one raises, if it is none.
+    /// The exception that the instruction after the last one raises, if it is none or a debugger stops there.
     pub illegal: Option<Trap>,
     /// Physical address of the first instruction.
     pub start: u64,
@@ -82,9 +82,15 @@ pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, T
         never: Cell::new(false),
     };
     let mut ops: Vec<Op<I>> = Vec::new();
+    let stops = core.direct.as_ref().map_or(Vec::new(), |pages| pages.stops(pc & !(PAGE - 1)));
     let page = start & !(PAGE - 1);
     let mut offset = start & (PAGE - 1);
     while ops.len() < MAX_OPS && offset < PAGE {
+        let here = pc & !(PAGE - 1) | offset;
+        if stops.contains(&here) && core.past.get() != Some(here) {
+            block.illegal = Some(I::breakpoint(here));
+            break;
+        }
         let have = (PAGE - offset).min(I::MAX_BYTES);
         let mut bytes = fetch(core, page | offset, have).ok_or_else(|| core.fetch_error(pc))?;
         let length = I::length(bytes, have).unwrap_or(I::MAX_BYTES);

@@ -141,6 +141,23 @@ pub struct Core<I: Isa> {
     pub written: Arc<Written>,
     /// Stamps of address spaces: [`Stamps`].
     pub stamps: RefCell<Stamps>,
+    /// A breakpoint that does not count: see [`crate::Engine::step_past`].
+    pub past: Cell<Option<u64>>,
+    /// Whether the interpreter notes which memory it accesses; programs only.
+    pub noting: Cell<bool>,
+    /// What it noted.
+    pub noted: RefCell<Vec<Touched>>,
+}
+
+/// An access to a program's memory, as a debugger's watchpoints see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Touched {
+    /// [`Access::Read`] or [`Access::Write`].
+    pub access: Access,
+    /// The address.
+    pub address: u64,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// Numbers that tell old entries of the jump cache from valid ones. A new generation starts when
@@ -236,6 +253,9 @@ impl<I: Isa> Core<I> {
             mailbox,
             written,
             stamps: RefCell::new(Stamps::new()),
+            past: Cell::new(None),
+            noting: Cell::new(false),
+            noted: RefCell::new(Vec::new()),
         });
         core.mode_changed();
         core.load_fp();

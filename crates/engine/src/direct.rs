@@ -6,7 +6,7 @@
 //! interpreter touches guest memory only through the few routines here, which report a fault as a result.
 
 use crate::code::CodeMemory;
-use crate::core::{Core, Frame};
+use crate::core::{Core, Frame, Touched};
 use crate::x64::side::Side;
 use crate::x64::thunks::Thunk;
 use std::cell::Cell;
@@ -21,6 +21,12 @@ pub trait Pages: Send + Sync {
 
     /// Pages that code was fetched from and that the program may have written without telling anyone.
     fn unsure(&self) -> Vec<u64>;
+
+    /// Where a debugger wants the vCPUs to stop in the page at this address, before the instruction there. Who
+    /// changes it tells the vCPUs as of a change of the page.
+    fn stops(&self, _page: u64) -> Vec<u64> {
+        Vec::new()
+    }
 }
 
 /// What the host said of the latest refused access of this thread.
@@ -255,13 +261,25 @@ impl<I: Isa> Core<I> {
     /// A load of a program.
     #[inline(never)]
     pub(crate) fn direct_load(&self, width: Width, address: u64) -> Result<u64, Leave> {
-        load(address, width).ok_or_else(|| self.refused(Access::Read, address))
+        let value = load(address, width).ok_or_else(|| self.refused(Access::Read, address))?;
+        self.note(Access::Read, address, width.bytes());
+        Ok(value)
+    }
+
+    /// Notes an access that was made, where that is wanted.
+    #[inline(always)]
+    fn note(&self, access: Access, address: u64, bytes: u64) {
+        if self.noting.get() {
+            self.noted.borrow_mut().push(Touched { access, address, bytes });
+        }
     }
 
     /// A store of a program.
     #[inline(never)]
     pub(crate) fn direct_store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
-        store(address, width, value).ok_or_else(|| self.refused(Access::Write, address))
+        store(address, width, value).ok_or_else(|| self.refused(Access::Write, address))?;
+        self.note(Access::Write, address, width.bytes());
+        Ok(())
     }
 
     /// An atomic update of a program: see [`Core::rmw`].
@@ -273,10 +291,14 @@ impl<I: Isa> Core<I> {
     ) -> Result<u64, Leave> {
         let refused = || self.refused(Access::Write, address);
         let mut old = load(address, width).ok_or_else(refused)?;
+        self.note(Access::Read, address, width.bytes());
         loop {
             let Some(new) = f(old) else { return Ok(old) };
             match exchange(address, width, old, new).ok_or_else(refused)? {
-                found if found == old => return Ok(old),
+                found if found == old => {
+                    self.note(Access::Write, address, width.bytes());
+                    return Ok(old);
+                }
                 found => old = found,
             }
         }

@@ -1,7 +1,7 @@
 //! The dispatcher: finds blocks, interprets or enters them, serves requests, takes interrupts.
 
 use crate::block::{self, Block, Op, PAGE};
-use crate::core::{Core, Time};
+use crate::core::{Core, Time, Touched};
 use crate::direct::Pages;
 use crate::interp::Interp;
 use crate::store::Store;
@@ -161,6 +161,42 @@ impl<I: Isa> Engine<I> {
             // SAFETY: as in `step`.
             Ok(block) => (unsafe { &*block }.ops.len() as u64).max(1),
             Err(_) => 1,
+        }
+    }
+
+    /// Interprets one instruction of a program, as a debugger's step. `None` where it was done; an exit otherwise,
+    /// after which it was done only where the exit says so ([`Exit::Firmware`]: it raised that). What it accessed is
+    /// added to `touched`.
+    pub fn step_one(&mut self, touched: &mut Vec<Touched>) -> Option<Exit> {
+        self.target = self.core.frame.count.get().saturating_add(1);
+        if let Some(exit) = self.attend() {
+            return Some(exit);
+        }
+        self.core.noting.set(true);
+        let step = self.again();
+        self.core.noting.set(false);
+        touched.append(&mut self.core.noted.borrow_mut());
+        match step {
+            Step::Go => None,
+            Step::Out(exit) => Some(exit),
+        }
+    }
+
+    /// Interprets the instruction at the PC of a program though a debugger wants to stop before it
+    /// ([`Pages::stops`]); for threads that the debugger does not debug.
+    pub fn step_past(&mut self) -> Option<Exit> {
+        let pc = self.core.frame.pc.get();
+        self.target = self.core.frame.count.get().saturating_add(1);
+        self.core.past.set(Some(pc));
+        let block = self.core.fetch_address(pc).and_then(|start| block::decode(&self.core, pc, start));
+        self.core.past.set(None);
+        let step = match block {
+            Ok(block) => self.interpret(&block, 1),
+            Err(trap) => self.fault(trap),
+        };
+        match step {
+            Step::Go => None,
+            Step::Out(exit) => Some(exit),
         }
     }
 

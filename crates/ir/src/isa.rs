@@ -226,6 +226,9 @@ pub trait Isa: Sized + Send + 'static {
     /// The exception for an instruction that is not one.
     fn illegal(bytes: u64) -> Trap;
 
+    /// The exception of a breakpoint at this address.
+    fn breakpoint(address: u64) -> Trap;
+
     /// The exception for an access that reaches no memory and no device.
     fn bus_error(access: Access, address: u64) -> Trap;
 

@@ -136,6 +136,9 @@ macro_rules! isa {
                 let value = if bytes & 3 == 3 { bytes & 0xffff_ffff } else { bytes & 0xffff };
                 Trap { cause: trap::ILLEGAL_INSTRUCTION, value }
             }
+            fn breakpoint(address: u64) -> Trap {
+                Trap { cause: trap::BREAKPOINT, value: address }
+            }
             fn bus_error(access: Access, address: u64) -> Trap {
                 Trap { cause: trap::access_fault(access), value: address }
             }

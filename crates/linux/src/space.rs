@@ -8,6 +8,7 @@ use crate::errno::Errno;
 use crate::host;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_engine::direct::Pages;
 use trine_memory::CodeOwner;
@@ -40,12 +41,16 @@ struct Inner {
     owners: Vec<(i32, Arc<dyn CodeOwner>)>,
     brk_start: u64,
     brk: u64,
+    /// Where a debugger stops the program.
+    stops: BTreeSet<u64>,
 }
 
 /// An address space.
 #[derive(Default)]
 pub struct Space {
     inner: Mutex<Inner>,
+    /// Number of the debugger's breakpoints.
+    stops: AtomicUsize,
 }
 
 const EXEC: u32 = libc::PROT_EXEC as u32;
@@ -172,6 +177,64 @@ impl Space {
     /// Code in this range may have changed.
     pub fn code_changed(&self, start: u64, end: u64) {
         self.lock().forget_code(start, end);
+    }
+
+    /// Sets or removes a debugger's breakpoint: vCPUs stop before the instruction at `at`. The program's memory stays
+    /// as it is. False where nothing is mapped.
+    pub fn set_stop(&self, at: u64, wanted: bool) -> bool {
+        let mut inner = self.lock();
+        let found = inner.regions.range(..=at).next_back();
+        if wanted && found.is_none_or(|(_, r)| r.end <= at) {
+            return false;
+        }
+        let changed = if wanted { inner.stops.insert(at) } else { inner.stops.remove(&at) };
+        self.stops.store(inner.stops.len(), Ordering::SeqCst);
+        if changed {
+            inner.forget_code(at, at + 1);
+        }
+        true
+    }
+
+    /// Whether a debugger's breakpoint is there.
+    pub fn is_stop(&self, at: u64) -> bool {
+        self.stops.load(Ordering::SeqCst) != 0 && self.lock().stops.contains(&at)
+    }
+
+    /// Removes all of the debugger's breakpoints.
+    pub fn clear_stops(&self) {
+        let all = std::mem::take(&mut self.lock().stops);
+        self.stops.store(0, Ordering::SeqCst);
+        all.into_iter().for_each(|at| self.code_changed(at, at + 1));
+    }
+
+    /// Writes to the program's memory for a debugger, also where the program may not. False where not all of it
+    /// could be written.
+    pub fn poke(&self, at: u64, bytes: &[u8]) -> bool {
+        let Some(end) = at.checked_add(bytes.len() as u64).filter(|&end| end <= END) else { return false };
+        let mut inner = self.lock();
+        let (mut mapped, mut parts) = (at, Vec::new());
+        for (&start, r) in inner.regions.range(..end).filter(|(_, r)| r.end > at) {
+            if start > mapped {
+                return false;
+            }
+            mapped = r.end;
+            if r.protection & WRITE == 0 {
+                let (from, to) = (start.max(at & !(PAGE - 1)), r.end.min(end.next_multiple_of(PAGE)));
+                parts.push((from, to - from, host_protection(r.protection)));
+            }
+        }
+        if mapped < end {
+            return false;
+        }
+        let opened = |&(from, size, _): &(u64, u64, u64)| {
+            host_call(libc::SYS_mprotect, [from, size, (READ | WRITE) as u64, 0, 0, 0]).is_ok()
+        };
+        let done = parts.iter().all(opened) && trine_engine::direct::write(at, bytes).is_some();
+        for (from, size, protection) in parts {
+            let _ = host_call(libc::SYS_mprotect, [from, size, protection, 0, 0, 0]);
+        }
+        inner.forget_code(at, end);
+        done
     }
 
     /// Maps something; gives its address.
@@ -372,6 +435,13 @@ impl Pages for Space {
         let unsure = |page: &&u64| region(page).is_none_or(|r| r.shared || r.protection & WRITE != 0);
         inner.code.iter().filter(unsure).copied().collect()
     }
+
+    fn stops(&self, page: u64) -> Vec<u64> {
+        match self.stops.load(Ordering::SeqCst) {
+            0 => Vec::new(),
+            _ => self.lock().stops.range(page..page + PAGE).copied().collect(),
+        }
+    }
 }
 
 /// `mmap(addr, length, prot, flags, fd, offset)`.
@@ -435,4 +505,50 @@ pub fn shmdt(c: &Context, [at, ..]: [u64; 6]) -> Result<u64, Errno> {
     inner.forget_code(at, end);
     inner.remove(at, end);
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(space: &Space, protection: i32) -> u64 {
+        let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32;
+        let m = Mapping { at: 0, size: PAGE, protection: protection as u32, flags, fd: -1, offset: 0 };
+        space.map(&m).expect("mapped")
+    }
+
+    fn byte(at: u64) -> u8 {
+        let mut byte = [0];
+        trine_engine::direct::read(at, &mut byte).expect("readable");
+        byte[0]
+    }
+
+    #[test]
+    fn debuggers_write_where_programs_may_not() {
+        let space = Space::default();
+        let text = page(&space, libc::PROT_READ | libc::PROT_EXEC);
+        let data = page(&space, libc::PROT_READ | libc::PROT_WRITE);
+        assert!(space.poke(text + 4, &[7]) && space.poke(data, &[8]));
+        assert_eq!((byte(text + 4), byte(data)), (7, 8));
+        // Over the end of one mapping into the other, whichever lies first.
+        let end = text.min(data) + PAGE - 1;
+        assert_eq!(space.poke(end, &[9, 10]), text.abs_diff(data) == PAGE);
+        // What is mapped nowhere, partly and at the end of all addresses.
+        assert!(!space.poke(text.min(data) - 1, &[1, 2]) && !space.poke(u64::MAX, &[1, 2]));
+        [text, data].iter().for_each(|&at| space.unmap(at, PAGE).expect("unmapped"));
+        assert!(!space.poke(text, &[1]));
+    }
+
+    #[test]
+    fn stops_are_listed_by_page() {
+        let space = Space::default();
+        let text = page(&space, libc::PROT_READ | libc::PROT_EXEC);
+        assert!(!space.set_stop(text - 2, true), "nothing is mapped there");
+        assert!(space.set_stop(text + 2, true) && space.set_stop(text + 4094, true));
+        assert_eq!(Pages::stops(&space, text), [text + 2, text + 4094]);
+        assert!(space.set_stop(text + 2, false) && space.is_stop(text + 4094) && !space.is_stop(text + 2));
+        space.clear_stops();
+        assert!(!space.is_stop(text + 4094) && Pages::stops(&space, text).is_empty());
+        space.unmap(text, PAGE).expect("unmapped");
+    }
 }

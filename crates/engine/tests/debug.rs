@@ -1,0 +1,118 @@
+//! What a debugger needs of a program's vCPU: stops, steps, and what a step accessed. In both engines.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use trine_base::{Exit, HostClock, Mailbox, Vcpu};
+use trine_engine::core::Touched;
+use trine_engine::direct::{self, Pages};
+use trine_engine::{Engine, Tier};
+use trine_ir::Access;
+use trine_isa_riscv::{Config, Rv64, Start};
+
+const BREAKPOINT: u64 = 3;
+
+/// One page of code below 2^47, and one stop.
+#[derive(Default)]
+struct Page {
+    stop: AtomicU64,
+    fetched: Mutex<Vec<u64>>,
+}
+
+impl Pages for Page {
+    fn fetch(&self, page: u64) -> bool {
+        self.fetched.lock().expect("no panic").push(page);
+        true
+    }
+    fn unsure(&self) -> Vec<u64> {
+        Vec::new()
+    }
+    fn stops(&self, page: u64) -> Vec<u64> {
+        let stop = self.stop.load(Ordering::SeqCst);
+        if stop & !0xfff == page { vec![stop] } else { Vec::new() }
+    }
+}
+
+fn page() -> u64 {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+    assert_ne!(at, libc::MAP_FAILED);
+    at as u64
+}
+
+/// A vCPU at the start of `code`, with `a1` at the code page's second half.
+fn vcpu(tier: Tier, code: &[u32]) -> (Engine<Rv64>, Arc<Page>, u64) {
+    let at = page();
+    let bytes: Vec<u8> = code.iter().flat_map(|w| w.to_le_bytes()).collect();
+    direct::write(at, &bytes).expect("written");
+    let pages = Arc::new(Page::default());
+    let config = Config { hart: 0, start: Start::User };
+    let (mut vcpu, _) = Engine::<Rv64>::program(
+        config,
+        pages.clone(),
+        Arc::new(HostClock::new()),
+        Arc::new(Mailbox::new()),
+        tier,
+    );
+    vcpu.set_pc(at);
+    vcpu.set(11, at + 2048);
+    (vcpu, pages, at)
+}
+
+/// `addi a0, a0, 1`, `addi a2, a2, 1`, `j .-8`.
+const LOOP: [u32; 3] = [0x0015_0513, 0x0016_0613, 0xff9f_f06f];
+
+#[test]
+fn stops_come_before_their_instruction_even_in_hot_code() {
+    for tier in [Tier::Interp, Tier::Baseline] {
+        let (mut vcpu, pages, at) = vcpu(tier, &LOOP);
+        assert_eq!(vcpu.run(3000), Exit::Budget);
+        let (a0, a2) = (vcpu.get(10), vcpu.get(12));
+        assert_eq!((a0, a2), (1000, 1000));
+        pages.stop.store(at + 4, Ordering::SeqCst);
+        vcpu.code_owner().code_written(at >> 12);
+        let stopped = Exit::Firmware { cause: BREAKPOINT, value: at + 4 };
+        assert_eq!(vcpu.run(3000), stopped);
+        assert_eq!((vcpu.pc(), vcpu.get(10), vcpu.get(12)), (at + 4, 1001, 1000));
+        assert_eq!(vcpu.run(3000), stopped, "it stays there");
+        assert_eq!(vcpu.step_past(), None);
+        assert_eq!((vcpu.pc(), vcpu.get(12)), (at + 8, 1001));
+        assert_eq!(vcpu.run(3000), stopped);
+        pages.stop.store(0, Ordering::SeqCst);
+        vcpu.code_owner().code_written(at >> 12);
+        assert_eq!(vcpu.run(3000), Exit::Budget);
+    }
+}
+
+#[test]
+fn steps_say_what_they_accessed() {
+    // `addi a0, a0, 1`, `sw a0, 4(a1)`, `lbu a2, 4(a1)`, `amoadd.d a3, a0, (a1)`, `ecall`.
+    let code = [0x0015_0513, 0x00a5_a223, 0x0045_c603, 0x00a5_b6af, 0x0000_0073];
+    for tier in [Tier::Interp, Tier::Baseline] {
+        let (mut vcpu, _, at) = vcpu(tier, &code);
+        let touched = |access, address, bytes| Touched { access, address, bytes };
+        let wanted: [&[Touched]; 4] = [
+            &[],
+            &[touched(Access::Write, at + 2052, 4)],
+            &[touched(Access::Read, at + 2052, 1)],
+            &[touched(Access::Read, at + 2048, 8), touched(Access::Write, at + 2048, 8)],
+        ];
+        for (i, wanted) in wanted.into_iter().enumerate() {
+            let mut got = Vec::new();
+            assert_eq!(vcpu.step_one(&mut got), None);
+            assert_eq!((&got[..], vcpu.pc()), (wanted, at + 4 * (i as u64 + 1)));
+        }
+        assert_eq!(vcpu.step_one(&mut Vec::new()), Some(Exit::Firmware { cause: 8, value: 0 }));
+        assert_eq!(vcpu.get(12), 1);
+    }
+}
+
+#[test]
+fn a_pause_comes_before_a_step() {
+    let (mut vcpu, _, at) = vcpu(Tier::Interp, &LOOP);
+    vcpu.mailbox().request(Mailbox::PAUSE);
+    assert_eq!(vcpu.step_one(&mut Vec::new()), Some(Exit::Paused));
+    assert_eq!(vcpu.pc(), at);
+    assert_eq!(vcpu.step_one(&mut Vec::new()), None);
+    assert_eq!(vcpu.pc(), at + 4);
+}
