@@ -1,5 +1,6 @@
 //! Threads and children: `clone`, `clone3`, and how a thread ends.
 
+use crate::debug::Step;
 use crate::signal;
 use crate::thread::{Thread, gettid};
 use std::fs::File;
@@ -7,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use trine_base::{Vcpu, Width};
 use trine_engine::direct;
+use trine_gdb::Stop;
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_linux::Errno;
 use trine_linux::call::{get, put};
@@ -186,6 +188,12 @@ impl Thread {
 
     fn become_child(&mut self, r: &Request, copy: Option<File>) {
         let old = std::mem::replace(&mut self.tid, gettid());
+        if let Some(debug) = &self.process.debug {
+            debug.abandon();
+            self.process.actions().catch(false);
+            self.process.guest.space.clear_stops();
+            self.step = Step::No;
+        }
         self.process.guest.space.only(old, self.tid);
         self.process.threads.store(1, Ordering::SeqCst);
         self.inbox.signal.store(0, Ordering::SeqCst);
@@ -204,9 +212,11 @@ impl Thread {
     /// `exit(code)`: this thread ends, and with the last one the process.
     pub fn exit(&mut self, code: i32) {
         if self.process.threads.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.ends(Stop::Exited(code as u8));
             // SAFETY: ends the process; nothing of ours wants to be done before.
             unsafe { libc::_exit(code) };
         }
+        self.leaves();
         signal::set_mask(u64::MAX);
         signal::detach();
         self.process.guest.space.remove_owner(self.tid);

@@ -32,6 +32,14 @@ pub enum ProgramError {
         /// Its reason.
         error: Errno,
     },
+    /// gdb cannot be waited for.
+    #[error("--gdb {address}: {error}; another port or path may be free")]
+    Gdb {
+        /// Where.
+        address: trine_gdb::Address,
+        /// The host's reason.
+        error: std::io::Error,
+    },
     /// Something else.
     #[error("{0}")]
     Other(String),

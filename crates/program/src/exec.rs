@@ -181,6 +181,9 @@ impl Thread {
         if options.strace {
             args.push(text("--strace"));
         }
+        if let Some(debug) = self.process.debug.as_ref().filter(|d| d.is_active()) {
+            args.extend(["--gdb", &debug.address().to_string()].map(text));
+        }
         args.push(text("--"));
         args.push(target.path.clone());
         args.extend(target.args.iter().cloned());

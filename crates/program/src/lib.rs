@@ -4,9 +4,10 @@
 //! * [`elf`]: the executable and its interpreter. [`stack`]: what `main` finds.
 //! * [`process`]: what threads share. [`thread`]: one thread, and the loop that runs it.
 //! * [`signal`]: signals, from the host to the program's handlers. [`clone`]: threads and children.
-//! * [`exec`]: other programs in this one's place.
+//! * [`exec`]: other programs in this one's place. [`debug`]: gdb.
 
 pub mod clone;
+pub mod debug;
 pub mod elf;
 pub mod error;
 pub mod exec;
@@ -18,3 +19,4 @@ mod vfork;
 
 pub use error::ProgramError;
 pub use process::{Options, run};
+pub use trine_gdb::Address;

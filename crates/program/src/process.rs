@@ -1,5 +1,6 @@
 //! What the threads of a program share, and how its first one starts.
 
+use crate::debug::Debug;
 use crate::elf;
 use crate::error::ProgramError;
 use crate::signal::{self, Actions};
@@ -12,6 +13,8 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use trine_base::{Clock, HostClock};
 use trine_engine::Tier;
+use trine_gdb::{Address, Door, Layout};
+use trine_isa_riscv::state::REGISTERS;
 use trine_linux::files::Names;
 use trine_linux::space::{Mapping, PAGE, Space};
 use trine_linux::{Guest, own};
@@ -31,6 +34,8 @@ pub struct Options {
     pub tier: Tier,
     /// System calls are shown on standard error.
     pub strace: bool,
+    /// Where gdb is waited for.
+    pub gdb: Option<Address>,
 }
 
 /// One program.
@@ -45,6 +50,8 @@ pub struct Process {
     pub trampoline: u64,
     /// The program's clock.
     pub clock: Arc<dyn Clock>,
+    /// The debugger.
+    pub debug: Option<Arc<Debug>>,
     /// How it is run.
     pub options: Options,
 }
@@ -67,8 +74,15 @@ fn map_trampoline(space: &Space) -> Result<u64, ProgramError> {
     Ok(at)
 }
 
+fn open(address: &Address) -> Result<Door, ProgramError> {
+    Door::open(address).map_err(|error| ProgramError::Gdb { address: address.clone(), error })
+}
+
 /// Runs a program to its end, which is this process's.
 pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
+    let door = options.gdb.as_ref().map(open).transpose()?;
+    let debug = door.as_ref().map(|d| Debug::new(Layout::riscv64(REGISTERS), d)).transpose();
+    let debug = debug.map_err(|e| ProgramError::Other(format!("no debugger: {e}")))?;
     signal::install();
     let mut names =
         Names { sysroot: options.sysroot.clone(), args: options.args.clone(), ..Names::default() };
@@ -93,8 +107,12 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
         threads: AtomicUsize::new(1),
         trampoline,
         clock: Arc::new(HostClock::new()),
+        debug,
         options,
     });
+    if let Some(door) = door {
+        Debug::serve(&process, door).map_err(|e| ProgramError::Other(format!("no thread for gdb: {e}")))?;
+    }
     let (mut thread, note) = Thread::first(process);
     if let Some(note) = note {
         eprintln!("trine: {note}; the interpreter runs everything");

@@ -4,12 +4,14 @@
 //! The host thread's mask is the guest thread's, but for `SIGSEGV` and `SIGBUS`, which the engine needs. While one
 //! signal waits to be delivered, all others are blocked.
 
+use crate::debug::Step;
 use crate::thread::Thread;
 use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use trine_base::{Mailbox, Vcpu};
 use trine_engine::direct;
+use trine_gdb::Stop;
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_linux::Errno;
 use trine_linux::call::{get, put};
@@ -36,7 +38,27 @@ pub struct Action {
 
 /// What every signal does.
 #[derive(Clone)]
-pub struct Actions([Action; SIGNALS + 1]);
+pub struct Actions {
+    all: [Action; SIGNALS + 1],
+    /// Signals that end or stop the program by default are caught, too: gdb is asked first.
+    caught: bool,
+}
+
+/// What a signal does by default (signal(7)).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Default {
+    Nothing,
+    Stops,
+    Ends,
+}
+
+fn by_default(signal: i32) -> Default {
+    match signal {
+        libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => Default::Nothing,
+        libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Default::Stops,
+        _ => Default::Ends,
+    }
+}
 
 /// The host kernel's `struct sigaction`.
 #[derive(Clone, Copy, Default)]
@@ -175,26 +197,46 @@ impl Actions {
                 action.handler = IGNORE;
             }
         }
-        Actions(actions)
+        Actions { all: actions, caught: false }
     }
 
     /// What a signal does.
     pub fn get(&self, signal: i32) -> Action {
-        self.0.get(signal as usize).copied().unwrap_or_default()
+        self.all.get(signal as usize).copied().unwrap_or_default()
     }
 
     /// Changes what a signal does, here and on the host.
     pub fn set(&mut self, signal: i32, action: Action) -> Result<(), Errno> {
+        self.set_host(signal, action)?;
+        self.all[signal as usize] = action;
+        Ok(())
+    }
+
+    fn set_host(&self, signal: i32, action: Action) -> Result<(), Errno> {
         let handler = match action.handler {
             _ if ours() & bit(signal) != 0 => on_signal as *const () as usize,
+            DEFAULT if self.caught && by_default(signal) != Default::Nothing => {
+                on_signal as *const () as usize
+            }
             DEFAULT => libc::SIG_DFL,
             IGNORE => libc::SIG_IGN,
             _ => on_signal as *const () as usize,
         };
         let kept = (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT) as u64;
-        set_host_action(signal, handler, action.flags & kept)?;
-        self.0[signal as usize] = action;
-        Ok(())
+        set_host_action(signal, handler, action.flags & kept).map(drop)
+    }
+
+    /// Whether signals that end or stop the program by default are caught, too.
+    pub fn catch(&mut self, caught: bool) {
+        if std::mem::replace(&mut self.caught, caught) == caught {
+            return;
+        }
+        for signal in (1..=SIGNALS as i32).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
+            let action = self.get(signal);
+            if action.handler == DEFAULT {
+                let _ = self.set_host(signal, action);
+            }
+        }
     }
 }
 
@@ -260,20 +302,52 @@ impl Thread {
         if self.process.options.strace {
             eprintln!("[{}] --- signal {signal}", self.tid);
         }
+        if let Some((signal, info)) = self.ask(signal, info) {
+            self.act(signal, info);
+        }
+        set_mask(self.mask);
+    }
+
+    /// Does what a signal does.
+    pub(crate) fn act(&mut self, signal: i32, info: [u64; 16]) {
         let action = self.process.action(signal);
         match action.handler {
             // The host's handler for these is always ours.
             DEFAULT if ours() & bit(signal) != 0 => self.die(signal),
-            DEFAULT => {
-                // What it does by default changed meanwhile: the host does it.
-                let args = [std::process::id() as u64, self.tid as u64, signal as u64, 0, 0, 0];
-                // SAFETY: sends a signal to this thread.
-                let _ = unsafe { trine_linux::host::call(libc::SYS_tgkill, args) };
-            }
+            DEFAULT => self.act_by_default(signal),
             IGNORE => {}
-            _ => self.enter_handler(signal, info, action),
+            _ => {
+                self.enter_handler(signal, info, action);
+                // gdb wants to stop where the handler begins.
+                if self.step == Step::Wanted {
+                    self.step = Step::Done;
+                }
+            }
         }
-        set_mask(self.mask);
+    }
+
+    /// Lets the host do what a signal does by default.
+    fn act_by_default(&mut self, signal: i32) {
+        let mut actions = self.process.actions();
+        let caught = actions.caught;
+        match by_default(signal) {
+            Default::Nothing if caught => return,
+            Default::Ends if caught => {
+                drop(actions);
+                self.die(signal);
+            }
+            _ => {}
+        }
+        // Here, where a signal stops the program: until it is continued.
+        let action = actions.get(signal);
+        actions.caught = false;
+        let _ = actions.set_host(signal, action);
+        let args = [std::process::id() as u64, self.tid as u64, signal as u64, 0, 0, 0];
+        // SAFETY: sends a signal to this thread.
+        let _ = unsafe { trine_linux::host::call(libc::SYS_tgkill, args) };
+        set_mask(self.mask & !bit(signal));
+        actions.caught = caught;
+        let _ = actions.set_host(signal, action);
     }
 
     /// Raises a signal that an instruction caused. Where it cannot be handled, the program dies of it.
@@ -289,6 +363,14 @@ impl Thread {
                 self.vcpu.pc()
             );
         }
+        match self.ask(signal, info) {
+            Some((same, info)) if same == signal => self.forced(signal, info),
+            Some((other, info)) => self.act(other, info),
+            None => {}
+        }
+    }
+
+    fn forced(&mut self, signal: i32, info: [u64; 16]) {
         let action = self.process.action(signal);
         if action.handler <= IGNORE || self.mask & bit(signal) != 0 {
             self.die(signal);
@@ -299,6 +381,7 @@ impl Thread {
 
     /// Ends the program by a signal.
     pub fn die(&self, signal: i32) -> ! {
+        self.ends(Stop::Killed(signal));
         let _ = set_host_action(signal, libc::SIG_DFL, 0);
         // SAFETY: a signal whose action is the default, to this process, and not blocked in this thread.
         unsafe {

@@ -1,11 +1,13 @@
 //! One thread of a program: a vCPU on a host thread, and the loop that runs it.
 
+use crate::debug::Step;
 use crate::process::Process;
 use crate::signal::{self, Action, Actions, AltStack, Inbox};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use trine_base::{Exit, Mailbox, Vcpu};
 use trine_engine::{Engine, direct};
+use trine_gdb::Stop;
 use trine_isa_riscv::state::X;
 use trine_isa_riscv::{Config, Rv64, Start};
 use trine_linux::call::{Context, Done};
@@ -29,6 +31,8 @@ pub struct Thread {
     pub alternate: AltStack,
     /// Signals that came.
     pub inbox: Box<Inbox>,
+    /// What gdb wants of it.
+    pub step: Step,
 }
 
 /// Number of the current host thread.
@@ -38,7 +42,7 @@ pub fn gettid() -> i32 {
 }
 
 /// Exceptions in the CPU's numbering (priv 3.1.15).
-mod cause {
+pub(crate) mod cause {
     pub const FETCH_MISALIGNED: u64 = 0;
     pub const FETCH_ACCESS: u64 = 1;
     pub const ILLEGAL: u64 = 2;
@@ -108,7 +112,7 @@ impl Thread {
         let (vcpu, note) = Engine::program(config, process.guest.space.clone(), clock, mailbox.clone(), tier);
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
-        (Thread { process, vcpu, tid, clear_tid: 0, mask, alternate, inbox }, note)
+        (Thread { process, vcpu, tid, clear_tid: 0, mask, alternate, inbox, step: Step::No }, note)
     }
 
     /// The first thread, on the current host thread.
@@ -135,10 +139,11 @@ impl Thread {
     /// first thread.
     pub fn run(&mut self) {
         loop {
+            self.gate();
             self.deliver();
-            match self.vcpu.run(1 << 62) {
+            match self.go() {
                 Exit::Firmware { cause: cause::ECALL, .. } => {
-                    if self.system_call() {
+                    if self.call_begins() && self.system_call() {
                         return;
                     }
                 }
@@ -151,6 +156,10 @@ impl Thread {
 
     /// An instruction raised an exception.
     fn exception(&mut self, cause: u64, value: u64) {
+        // gdb sets breakpoints where nothing can be executed, too: its own calls return to the stack.
+        if matches!(cause, cause::BREAKPOINT | cause::FETCH_ACCESS) && self.at_breakpoint() {
+            return;
+        }
         let pc = self.vcpu.pc();
         let (signal, code, address) = match cause {
             cause::ILLEGAL => (libc::SIGILL, ILL_ILLOPC, pc),
@@ -210,7 +219,12 @@ impl Thread {
     /// Whether a call that a signal interrupted is made again after the handler.
     fn restarts(&self, number: u64) -> bool {
         let signal = self.inbox.signal.load(Ordering::SeqCst) as i32;
-        let restart = self.process.action(signal).flags & libc::SA_RESTART as u64 != 0;
+        let action = self.process.action(signal);
+        // One that does what it does by default came only because gdb is to be asked; on Linux no call would end.
+        if signal != 0 && action.handler == signal::DEFAULT {
+            return true;
+        }
+        let restart = action.flags & libc::SA_RESTART as u64 != 0;
         signal != 0 && restart && table::find(number).is_some_and(|c| RESTARTED.contains(&c.name))
     }
 
@@ -220,8 +234,11 @@ impl Thread {
             ThreadCall::Clone3 => self.clone3(args),
             ThreadCall::Execve => self.execve(args),
             ThreadCall::Execveat => self.execveat(args),
-            // SAFETY: ends the process; nothing of ours wants to be done before.
-            ThreadCall::Exit | ThreadCall::ExitGroup => unsafe { libc::_exit(args[0] as i32) },
+            ThreadCall::Exit | ThreadCall::ExitGroup => {
+                self.ends(Stop::Exited(args[0] as u8));
+                // SAFETY: ends the process; nothing of ours wants to be done before.
+                unsafe { libc::_exit(args[0] as i32) }
+            }
             ThreadCall::SetTidAddress => {
                 self.clear_tid = args[0];
                 Ok(self.tid as u64)

@@ -40,6 +40,7 @@ extern "C" fn child(start: *mut libc::c_void) -> i32 {
     let start = unsafe { &mut *start.cast::<Start>() };
     let thread = &mut *start.thread;
     thread.tid = gettid();
+    thread.process.actions().catch(false);
     thread.begin_child(&start.request);
     signal::set_mask(thread.mask);
     thread.run();
@@ -84,6 +85,7 @@ impl Thread {
             threads: AtomicUsize::new(1),
             trampoline: parent.trampoline,
             clock: parent.clock.clone(),
+            debug: None,
             options: parent.options.clone(),
         })
     }

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use trine_engine::Tier;
+use trine_program::Address;
 
 const EXAMPLES: &str = "Examples:
   trine run linux                                  Debian's riscv64 kernel and a shell
@@ -125,6 +126,11 @@ pub struct RunArgs {
     /// Show the program's system calls on standard error
     #[arg(long, help_heading = "Programs")]
     pub strace: bool,
+    /// Wait for gdb here before the first instruction: a port (of this machine, where no address is named) or a Unix socket;
+    /// `:1234` where none is given
+    #[arg(long, value_name = "[IP:]PORT|unix:PATH", num_args = 0..=1, require_equals = true, default_missing_value = ":1234",
+          help_heading = "Programs")]
+    pub gdb: Option<Address>,
     /// Kernel to boot: an Image or ELF file
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
@@ -172,6 +178,9 @@ pub struct ProgramArgs {
     /// As in `trine run`.
     #[arg(long)]
     pub strace: bool,
+    /// As in `trine run`.
+    #[arg(long)]
+    pub gdb: Option<Address>,
     /// The executable, then its arguments with its name in front.
     #[arg(last = true, required = true)]
     pub line: Vec<std::ffi::OsString>,

@@ -9,10 +9,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use trine_engine::Tier;
 use trine_image::debian::root;
-use trine_program::{Options, ProgramError, elf};
+use trine_program::{Address, Options, ProgramError, elf};
 
 /// Debian's suites where none is named, the preferred one first.
 const SUITES: &[&str] = &["trixie", "sid"];
+
+/// Where gdb is waited for when no address is given.
+const DEFAULT_GDB: &str = ":1234";
 
 /// The directory that `--sysroot` names: Debian's own is fetched where it is not there yet.
 fn root(option: PathBuf) -> Result<PathBuf, Refusal> {
@@ -46,7 +49,11 @@ pub fn resolve(mut args: Box<RunArgs>) -> Result<Box<RunArgs>, Refusal> {
 pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
     let named = args.thing.as_deref().filter(|t| *t != "linux" && args.firmware == FirmwareArg::Sbi);
     let path = named.map(|t| below(args.sysroot.as_ref(), PathBuf::from(t))).filter(|p| elf::is_program(p));
-    let only = !args.args.is_empty() || args.sysroot.is_some() || args.strace || args.cwd.is_some();
+    let only = !args.args.is_empty()
+        || args.sysroot.is_some()
+        || args.strace
+        || args.gdb.is_some()
+        || args.cwd.is_some();
     if path.is_none() && (only || !args.env.is_empty()) {
         let thing = args.thing.as_deref().unwrap_or("a kernel");
         return Err(Refusal::refused(format!(
@@ -54,6 +61,14 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
         )));
     }
     Ok(path)
+}
+
+/// Whether a word can only be an address: a program may be named like a socket's path, but a file that is there and no
+/// socket is a program.
+fn is_gdb_address(word: &OsString) -> bool {
+    let text = word.to_str().unwrap_or_default();
+    let is_file = Path::new(word).metadata().is_ok_and(|m| m.is_file());
+    text.parse::<Address>().is_ok() && (text.starts_with("unix:") || !is_file)
 }
 
 /// The command line, with a `--` behind the program of `trine run`: what follows is the program's, options, too.
@@ -74,6 +89,14 @@ pub fn line(mut line: Vec<OsString>) -> Vec<OsString> {
         let takes = run.get_arguments().find(is_it).is_some_and(|a| a.get_action().takes_values());
         let next = value.is_none() && takes;
         sysroot |= name == "--sysroot";
+        if word == "--gdb" {
+            // The word behind it is an address, or what is to be run.
+            let is_address = line.get(at + 2).is_some() && line.get(at + 1).is_some_and(is_gdb_address);
+            let address = if is_address { line.remove(at + 1) } else { DEFAULT_GDB.into() };
+            line[at] = [OsString::from("--gdb="), address].into_iter().collect();
+            at += 1;
+            continue;
+        }
         at += 1 + next as usize;
     }
     // With a root of its own it can only be a program.
@@ -125,7 +148,7 @@ pub fn run(args: &RunArgs, path: PathBuf) -> Result<u8, Refusal> {
             .map_err(|e| Refusal::refused(format!("--cwd {}: {e}", dir.display())))?;
     }
     let (env, tier, strace) = (environment(&args.env)?, args.engine.tier(), args.strace);
-    start(Options { path, args: list, env, sysroot, tier, strace })
+    start(Options { path, args: list, env, sysroot, tier, strace, gdb: args.gdb.clone() })
 }
 
 /// The hidden verb: a program in place of another one.
@@ -134,7 +157,7 @@ pub fn again(args: ProgramArgs) -> Result<u8, Refusal> {
     let path = PathBuf::from(line.next().unwrap_or_default());
     let list = line.map(text).collect::<Result<_, _>>()?;
     let (env, tier, strace) = (environment(&[])?, args.engine.tier(), args.strace);
-    start(Options { path, args: list, env, sysroot: args.sysroot, tier, strace })
+    start(Options { path, args: list, env, sysroot: args.sysroot, tier, strace, gdb: args.gdb })
 }
 
 /// The kernel started this executable for a program of another CPU: its path, its name as it was called, arguments.
@@ -143,13 +166,13 @@ pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
     let path = PathBuf::from(line.next().unwrap_or_default());
     let args = line.map(text).collect::<Result<_, _>>()?;
     let env = environment(&[])?;
-    start(Options { path, args, env, sysroot: None, tier: Tier::Baseline, strace: false })
+    start(Options { path, args, env, sysroot: None, tier: Tier::Baseline, strace: false, gdb: None })
 }
 
 fn start(options: Options) -> Result<u8, Refusal> {
     match trine_program::run(options) {
         Ok(never) => match never {},
-        Err(e @ (ProgramError::Read { .. } | ProgramError::Image { .. })) => {
+        Err(e @ (ProgramError::Read { .. } | ProgramError::Image { .. } | ProgramError::Gdb { .. })) => {
             Err(Refusal { code: code::REFUSED, message: e.to_string() })
         }
         Err(e) => Err(Refusal::host(e)),

@@ -1,0 +1,255 @@
+//! Where gdb connects: a port of this machine, or a Unix socket.
+
+use std::fmt;
+use std::io::{Error, ErrorKind, Result};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where gdb connects.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// A TCP port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl Default for Address {
+    /// Port 1234 of the loopback interface.
+    fn default() -> Self {
+        Address::Tcp((Ipv4Addr::LOCALHOST, 1234).into())
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    /// `PORT`, `:PORT`, `IP:PORT`, `localhost:PORT`, `unix:PATH`, or a path with a slash. Without an IP address it is the
+    /// loopback interface.
+    fn from_str(text: &str) -> std::result::Result<Address, String> {
+        if let Some(path) = text.strip_prefix("unix:").or(text.contains('/').then_some(text)) {
+            return match path {
+                "" => Err("'unix:' needs a path behind it".into()),
+                path => Ok(Address::Unix(path.into())),
+            };
+        }
+        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+        let bad = || format!("'{text}' is no address: use PORT, IP:PORT or unix:PATH");
+        let port: u16 = port.parse().map_err(|_| bad())?;
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() || host == "localhost" {
+            return Ok(Address::Tcp((Ipv4Addr::LOCALHOST, port).into()));
+        }
+        // No other names: looking them up needs libraries that a statically linked Trine has not.
+        let ip: IpAddr = host.parse().map_err(|_| format!("'{host}' is no IP address"))?;
+        Ok(Address::Tcp((ip, port).into()))
+    }
+}
+
+impl fmt::Display for Address {
+    /// As gdb's `target remote` takes it, and as [`Address::from_str`] does.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Address::Tcp(a) if a.ip() == Ipv4Addr::LOCALHOST => write!(f, ":{}", a.port()),
+            Address::Tcp(a) => write!(f, "{a}"),
+            Address::Unix(path) if path.as_os_str().as_encoded_bytes().contains(&b'/') => {
+                write!(f, "{}", path.display())
+            }
+            Address::Unix(path) => write!(f, "./{}", path.display()),
+        }
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A place where gdb is waited for. It is gone when gdb has come, or when this is dropped.
+pub struct Door {
+    listener: Listener,
+    address: Address,
+}
+
+/// A conversation with gdb.
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+/// The same file by a high number, out of the way of a program that counts its own from 3; the old number where there
+/// is none. It is closed at `execve`.
+pub fn aside(fd: OwnedFd) -> OwnedFd {
+    const HIGH: i32 = 960;
+    // SAFETY: makes a descriptor; the result is checked.
+    let new = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, HIGH) };
+    if new < 0 {
+        return fd;
+    }
+    // SAFETY: just made, and nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(new) }
+}
+
+/// Takes away a socket that nobody listens at any more. Who does listen must not notice: a socket of another type is
+/// refused in another way.
+fn clear(path: &Path) {
+    let is_socket = path.symlink_metadata().is_ok_and(|m| m.file_type().is_socket());
+    let refused = |s: UnixDatagram| s.connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused);
+    if is_socket && UnixDatagram::unbound().is_ok_and(refused) {
+        drop(std::fs::remove_file(path));
+    }
+}
+
+impl Door {
+    /// Waits at `address`; only this user may connect to a Unix socket.
+    pub fn open(address: &Address) -> Result<Door> {
+        let (listener, address) = match address {
+            Address::Tcp(a) => {
+                let listener = TcpListener::bind(a)?;
+                let bound = listener.local_addr()?;
+                (Listener::Tcp(TcpListener::from(aside(listener.into()))), Address::Tcp(bound))
+            }
+            Address::Unix(path) => {
+                let path = std::path::absolute(path)?;
+                clear(&path);
+                let listener = UnixListener::bind(&path)?;
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+                (Listener::Unix(UnixListener::from(aside(listener.into()))), Address::Unix(path))
+            }
+        };
+        Ok(Door { listener, address })
+    }
+
+    /// Where it is: with the port that was given where port 0 was asked for, and an absolute path.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Waits for gdb.
+    pub fn wait(self) -> Result<Stream> {
+        let stream = loop {
+            let next = match &self.listener {
+                Listener::Tcp(l) => l.accept().map(|(s, _)| Stream::Tcp(TcpStream::from(aside(s.into())))),
+                Listener::Unix(l) => l.accept().map(|(s, _)| Stream::Unix(UnixStream::from(aside(s.into())))),
+            };
+            match next {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                next => break next?,
+            }
+        };
+        if let Stream::Tcp(s) = &stream {
+            // Packets are small and answered one by one.
+            s.set_nodelay(true)?;
+        }
+        Ok(stream)
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = &self.address {
+            drop(std::fs::remove_file(path));
+        }
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> i32 {
+        match self {
+            Stream::Tcp(s) => s.as_raw_fd(),
+            Stream::Unix(s) => s.as_raw_fd(),
+        }
+    }
+}
+
+impl std::io::Read for &Stream {
+    fn read(&mut self, to: &mut [u8]) -> Result<usize> {
+        match self {
+            Stream::Tcp(s) => (&*s).read(to),
+            Stream::Unix(s) => (&*s).read(to),
+        }
+    }
+}
+
+impl std::io::Write for &Stream {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        // SAFETY: reads a slice of ours. A gdb that is gone is an error here, not the program's SIGPIPE.
+        let n =
+            unsafe { libc::send(self.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+        if n < 0 { Err(Error::last_os_error()) } else { Ok(n as usize) }
+    }
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    fn tcp(ip: [u8; 4], port: u16) -> std::result::Result<Address, String> {
+        Ok(Address::Tcp((ip, port).into()))
+    }
+
+    #[test]
+    fn addresses_are_ports_hosts_and_paths() {
+        assert_eq!("1234".parse(), tcp([127, 0, 0, 1], 1234));
+        assert_eq!(":99".parse(), tcp([127, 0, 0, 1], 99));
+        assert_eq!("localhost:7".parse(), tcp([127, 0, 0, 1], 7));
+        assert_eq!("0.0.0.0:7".parse(), tcp([0, 0, 0, 0], 7));
+        assert_eq!("[::1]:7".parse(), Ok(Address::Tcp(([0, 0, 0, 0, 0, 0, 0, 1u16], 7).into())));
+        assert_eq!("unix:gdb".parse(), Ok(Address::Unix("gdb".into())));
+        assert_eq!("./gdb".parse(), Ok(Address::Unix("./gdb".into())));
+        for bad in ["", "unix:", ":", "prog", "1:2:x", "host:1", "65536", ":-1"] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_is_taken() {
+        for text in [":1234", "0.0.0.0:7", "[::1]:7", "/tmp/x"] {
+            assert_eq!(text.parse::<Address>().map(|a| a.to_string()), Ok(text.into()));
+        }
+        assert_eq!(Address::Unix("gdb".into()).to_string(), "./gdb");
+    }
+
+    #[test]
+    fn a_unix_door_is_private_and_leaves_nothing() {
+        let path = std::env::temp_dir().join(format!("trine-door-{}", std::process::id()));
+        let door = Door::open(&Address::Unix(path.clone())).expect("a door");
+        assert_eq!(path.metadata().expect("a socket").permissions().mode() & 0o777, 0o600);
+        assert!(Door::open(&Address::Unix(path.clone())).is_err(), "the place is taken");
+        let there = path.clone();
+        let client = std::thread::spawn(move || {
+            let mut client = UnixStream::connect(there).expect("connected");
+            client.write_all(b"?").expect("sent");
+        });
+        let mut byte = [0];
+        (&mut &door.wait().expect("somebody came")).read_exact(&mut byte).expect("read");
+        client.join().expect("joined");
+        assert_eq!(byte, *b"?");
+        assert!(!path.exists());
+        // One whose owner was killed.
+        drop(UnixListener::bind(&path).expect("bound"));
+        drop(Door::open(&Address::Unix(path.clone())).expect("a door in its place"));
+        assert!(!path.exists());
+        // What is no socket stays.
+        std::fs::write(&path, "text").expect("written");
+        assert!(Door::open(&Address::Unix(path.clone())).is_err());
+        assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), Some("text"));
+        std::fs::remove_file(&path).expect("removed");
+    }
+
+    #[test]
+    fn port_0_is_some_port() {
+        let door = Door::open(&":0".parse().expect("an address")).expect("a door");
+        assert!(matches!(door.address(), Address::Tcp(a) if a.port() != 0 && a.ip().is_loopback()));
+    }
+}
