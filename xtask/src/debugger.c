@@ -34,6 +34,27 @@ long add(long a, long b)
 	return sum;
 }
 
+static void *many(void *rounds)
+{
+	for (long i = 0; i < (long)rounds; i++)
+		add(i, i);
+	return 0;
+}
+
+/* 100 calls of `add` by four threads at once, 20 by threads that end. */
+static void crowd(void)
+{
+	pthread_t threads[4];
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], 0, many, (void *)25);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], 0);
+	for (int i = 0; i < 20; i++) {
+		pthread_create(&threads[0], 0, many, (void *)1);
+		pthread_join(threads[0], 0);
+	}
+}
+
 static int status_of(pid_t child)
 {
 	int status = 0;
@@ -76,6 +97,8 @@ int main(int argc, char **argv)
 	if (!strcmp(end, "sleep"))
 		while (sum)
 			pause();
+	if (!strcmp(end, "crowd"))
+		crowd();
 	if (!strcmp(end, "crash"))
 		*(volatile int *)0 = 1;
 	if (!strcmp(end, "exec"))

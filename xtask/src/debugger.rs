@@ -207,12 +207,44 @@ detach
 continue
 backtrace
 print counter
+call add(3, 4)
+backtrace 1
 detach
 ",
         interrupt_at: Some("children"),
-        gdb: &["received signal SIGINT", "in pause ()", "in main (argc=2", "= 43", "detached"],
+        gdb: &[
+            "received signal SIGINT",
+            "in pause ()",
+            "in main (argc=2",
+            "= 43",
+            "= 7",
+            "in pause ()",
+            "detached",
+        ],
         program: &["sum 10", "handled 10", "children 42 43"],
         end: End::Runs,
+    },
+    Case {
+        name: "a breakpoint that many threads run into",
+        argument: "crowd",
+        script: "set print thread-events off
+handle SIGUSR1 nostop noprint pass
+set $n = 0
+break crowd
+continue
+break add
+commands
+silent
+set $n = $n + 1
+continue
+end
+continue
+print $n
+",
+        interrupt_at: None,
+        gdb: &["hit Breakpoint 1, crowd ()", "exited with code 07", "= 120"],
+        program: &["children 42 43", "end 0"],
+        end: End::Code(7),
     },
     Case {
         name: "kill",

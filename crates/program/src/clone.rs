@@ -166,7 +166,10 @@ impl Thread {
         signal::set_mask(u64::MAX);
         let child = process.guest.space.quiet(|| {
             let _actions = process.actions();
-            host_fork(&r)
+            match &process.debug {
+                Some(debug) => debug.quiet(|| host_fork(&r)),
+                None => host_fork(&r),
+            }
         });
         if child == Ok(0) {
             self.become_child(&r, copy);

@@ -1,6 +1,6 @@
 //! What gdb asks of a program. Called by gdb's thread.
 
-use super::{Debug, Doing, Watchpoint};
+use super::{Debug, Doing, WAKE, Watchpoint};
 use crate::process::Process;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -31,6 +31,12 @@ impl Program {
         let host = self.0.guest.names.host_path(name);
         Ok(PathBuf::from(std::ffi::OsString::from_vec(host.into_bytes())))
     }
+}
+
+fn send(tid: i32, signal: i32) {
+    let args = [std::process::id() as u64, tid as u64, signal as u64, 0, 0, 0];
+    // SAFETY: sends a signal to a thread of the program.
+    let _ = unsafe { trine_linux::host::call(libc::SYS_tgkill, args) };
 }
 
 impl Debuggee for Program {
@@ -106,12 +112,16 @@ impl Debuggee for Program {
             let (go, signal) =
                 named.iter().find(|n| n.0 == tid as usize).map_or((rest, 0), |&(_, go, signal)| (go, signal));
             (seen.go, seen.signal, seen.fresh) = (go, signal, true);
-            if signal != 0 && seen.doing == Doing::Call {
+            if seen.doing != Doing::Call || go == Go::Hold {
+                continue;
+            }
+            if signal != 0 {
                 // It gets it where it is, and does not ask again.
                 (seen.signal, seen.passed) = (0, signal);
-                let args = [std::process::id() as u64, tid as u64, signal as u64, 0, 0, 0];
-                // SAFETY: sends a signal to a thread of the program.
-                let _ = unsafe { trine_linux::host::call(libc::SYS_tgkill, args) };
+                send(tid, signal);
+            } else if !seen.written.is_empty() {
+                seen.woken = true;
+                send(tid, WAKE);
             }
         }
         state.hold_new = rest == Go::Hold;

@@ -55,7 +55,12 @@ struct Seen {
     signal: i32,
     /// A signal that gdb sent to it and need not be asked about.
     passed: i32,
+    /// Whether [`WAKE`] was sent to it, to end its call: gdb changed its registers.
+    woken: bool,
 }
+
+/// What ends a thread's system call for the debugger's sake: a signal that no thread blocks on the host.
+const WAKE: i32 = libc::SIGBUS;
 
 /// A watchpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,6 +94,11 @@ impl State {
             self.current = t as i32;
         }
         self.threads.values().for_each(|t| t.mailbox.request(Mailbox::PAUSE));
+    }
+
+    /// Whether the first thread waits at the gate, for the first time.
+    fn is_here(&self) -> bool {
+        self.threads.values().any(|t| t.doing == Doing::Gate)
     }
 
     /// Whether no thread runs guest code.
@@ -140,6 +150,12 @@ impl Debug {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Calls `f` while gdb's thread holds no lock that the child of a fork needs.
+    pub fn quiet<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _state = self.lock();
+        f()
+    }
+
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.turn.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,6 +201,12 @@ impl Debug {
         let program = door::Program(process.clone());
         let served = door.wait().map_err(|e| e.to_string()).and_then(|stream| {
             self.stream.store(stream.as_raw_fd(), Ordering::SeqCst);
+            // A program without threads would look as if it had ended.
+            let mut state = self.lock();
+            while !state.is_here() {
+                state = self.wait(state);
+            }
+            drop(state);
             // From now on gdb is asked about signals.
             process.actions().catch(true);
             let served = trine_gdb::serve(&stream, &program, &self.bell);

@@ -1,6 +1,6 @@
 //! The gate, as the program's threads see it.
 
-use super::{Debug, Doing, Seen, State, Step, Watchpoint};
+use super::{Debug, Doing, Seen, State, Step, WAKE, Watchpoint};
 use crate::thread::{Thread, cause};
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
@@ -45,6 +45,7 @@ impl State {
             fresh: false,
             signal: 0,
             passed: 0,
+            woken: false,
         })
     }
 }
@@ -88,7 +89,10 @@ impl Thread {
         }
         let seen = state.seen(self);
         seen.doing = Doing::Running;
-        for (register, value) in std::mem::take(&mut seen.written) {
+        let written = std::mem::take(&mut seen.written);
+        // The step was the call, which has come back.
+        let stepped = from_call && written.is_empty();
+        for (register, value) in written {
             debug.layout.set(&mut self.vcpu, register, value);
         }
         if !std::mem::take(&mut seen.fresh) {
@@ -97,8 +101,7 @@ impl Thread {
         let (go, signal) = (seen.go, std::mem::take(&mut seen.signal));
         drop(state);
         self.step = match go {
-            // The step was the call, which has come back.
-            Go::Step if from_call => Step::Done,
+            Go::Step if stepped => Step::Done,
             Go::Step => Step::Wanted,
             _ => Step::No,
         };
@@ -199,8 +202,18 @@ impl Thread {
     /// Asks gdb about a signal that came for the thread: the signal that it is to get instead, with its `siginfo_t`.
     pub(crate) fn ask(&mut self, signal: i32, info: [u64; 16]) -> Option<(i32, [u64; 16])> {
         let Some(debug) = self.debug() else { return Some((signal, info)) };
-        if debug.lock().seen(self).passed == signal {
-            debug.lock().seen(self).passed = 0;
+        let mut state = debug.lock();
+        let seen = state.seen(self);
+        let woken = std::mem::take(&mut seen.woken) && signal == WAKE;
+        let passed = seen.passed == signal;
+        if passed {
+            seen.passed = 0;
+        }
+        drop(state);
+        if woken {
+            return None;
+        }
+        if passed {
             return Some((signal, info));
         }
         match self.tell(&debug, Stop::Signal(self.tid as usize, signal)) {
