@@ -3,7 +3,7 @@
 use crate::errno::Errno;
 use crate::files::Names;
 use crate::host;
-use crate::space::Space;
+use crate::space::{self, Space};
 use crate::table::{self, Arg, Call, How, ThreadCall};
 use std::ffi::CString;
 use std::sync::Arc;
@@ -62,14 +62,32 @@ impl Context<'_> {
         let Some(call) = table::find(number) else { return Done::Result(Err(Errno(libc::ENOSYS))) };
         match call.how {
             How::Same(host) => Done::Result(self.same(call, host, args)),
+            How::Range(host) => Done::Result(self.range(call, host, args)),
             How::Own(run) => Done::Result(run(self, args)),
             How::Thread(what) => Done::Thread(what),
             How::Refused(errno) => Done::Result(Err(Errno(errno))),
         }
     }
 
+    /// The host's call about a range of addresses. What lies above the program's is the monitor's: nothing is mapped
+    /// there, as far as the program can know.
+    fn range(&self, call: &Call, host: i64, args: [u64; 6]) -> Result<u64, Errno> {
+        let [start, size, ..] = args;
+        if !space::is_programs(start, size) {
+            return Err(Errno(libc::ENOMEM));
+        }
+        let result = self.same(call, host, args);
+        // Some advice changes what the range holds.
+        self.guest.space.code_changed(start, start + size);
+        result
+    }
+
     /// The host's call, with the program's paths in their place.
     fn same(&self, call: &Call, host: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
+        let is_pointer = |arg: &Arg| matches!(arg, Arg::Ptr | Arg::Path | Arg::Text);
+        if call.args.iter().zip(args).any(|(arg, value)| is_pointer(arg) && value >= space::END) {
+            return Err(Errno(libc::EFAULT));
+        }
         let mut paths = Vec::new();
         if self.guest.names.translates() {
             for (arg, value) in call.args.iter().zip(&mut args) {

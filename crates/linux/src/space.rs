@@ -3,7 +3,7 @@
 //! Guest code is never executed by the host, so no guest page is mapped executable; who may fetch code from where is
 //! noted here. Mappings lie below [`END`], where nothing of the monitor is.
 
-use crate::call::Context;
+use crate::call::{Context, get};
 use crate::errno::Errno;
 use crate::host;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +61,11 @@ fn host_protection(protection: u32) -> u64 {
 
 fn round_up(size: u64) -> Option<u64> {
     Some(size.checked_add(PAGE - 1)? & !(PAGE - 1))
+}
+
+/// Whether all of a range may be a program's, and its end is an address.
+pub fn is_programs(start: u64, size: u64) -> bool {
+    start <= END && size <= END - start
 }
 
 /// A system call about mappings below [`END`].
@@ -393,6 +398,24 @@ pub fn mprotect(c: &Context, [at, size, protection, ..]: [u64; 6]) -> Result<u64
 /// `mremap(old, old size, new size, flags, new)`.
 pub fn mremap(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     c.guest.space.remap(args)
+}
+
+/// Most ranges of one call (`UIO_MAXIOV`).
+const MOST_RANGES: u64 = 1024;
+
+/// `process_madvise(pidfd, ranges, count, advice, flags)`: what lies above a program's addresses is a monitor's.
+pub fn process_madvise(c: &Context, [pidfd, at, count, advice, flags, _]: [u64; 6]) -> Result<u64, Errno> {
+    if count > MOST_RANGES {
+        return Err(Errno(libc::EINVAL));
+    }
+    let ranges =
+        (0..count).map(|i| get::<[u64; 2]>(at.wrapping_add(16 * i))).collect::<Result<Vec<_>, _>>()?;
+    if ranges.iter().any(|&[start, size]| !is_programs(start, size)) {
+        return Err(Errno(libc::ENOMEM));
+    }
+    let result = c.host(libc::SYS_process_madvise, [pidfd, ranges.as_ptr() as u64, count, advice, flags, 0]);
+    ranges.iter().for_each(|&[start, size]| c.guest.space.code_changed(start, start + size));
+    result
 }
 
 /// `brk(addr)`.

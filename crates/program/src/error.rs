@@ -32,6 +32,9 @@ pub enum ProgramError {
         /// Its reason.
         error: Errno,
     },
+    /// This host cannot confine a program as asked for.
+    #[error("{0}")]
+    Confine(String),
     /// Something else.
     #[error("{0}")]
     Other(String),

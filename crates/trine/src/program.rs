@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use trine_engine::Tier;
 use trine_image::debian::root;
+use trine_program::confine::{Confinement, Deny, Limits};
 use trine_program::{Options, ProgramError, elf};
 
 /// Debian's suites where none is named, the preferred one first.
@@ -47,6 +48,7 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
     let named = args.thing.as_deref().filter(|t| *t != "linux" && args.firmware == FirmwareArg::Sbi);
     let path = named.map(|t| below(args.sysroot.as_ref(), PathBuf::from(t))).filter(|p| elf::is_program(p));
     let only = !args.args.is_empty() || args.sysroot.is_some() || args.strace || args.cwd.is_some();
+    let only = only || !args.limit.is_empty() || !args.deny.is_empty();
     if path.is_none() && (only || !args.env.is_empty()) {
         let thing = args.thing.as_deref().unwrap_or("a kernel");
         return Err(Refusal::refused(format!(
@@ -125,7 +127,18 @@ pub fn run(args: &RunArgs, path: PathBuf) -> Result<u8, Refusal> {
             .map_err(|e| Refusal::refused(format!("--cwd {}: {e}", dir.display())))?;
     }
     let (env, tier, strace) = (environment(&args.env)?, args.engine.tier(), args.strace);
+    confine(args, &path)?;
     start(Options { path, args: list, env, sysroot, tier, strace })
+}
+
+/// Puts up what `--limit` and `--deny` ask for; children have it from this process.
+fn confine(args: &RunArgs, path: &Path) -> Result<(), Refusal> {
+    let limits = args.limit.iter().cloned().fold(Limits::default(), Limits::and);
+    let deny = args.deny.iter().copied().fold(Deny::default(), Deny::or);
+    let readable = args.sysroot.iter().cloned().chain(path.parent().map(Path::to_path_buf)).collect();
+    let notes = Confinement { limits, deny, readable }.apply().map_err(Refusal::refused)?;
+    notes.iter().for_each(|note| eprintln!("trine: {note}"));
+    Ok(())
 }
 
 /// The hidden verb: a program in place of another one.
@@ -149,7 +162,7 @@ pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
 fn start(options: Options) -> Result<u8, Refusal> {
     match trine_program::run(options) {
         Ok(never) => match never {},
-        Err(e @ (ProgramError::Read { .. } | ProgramError::Image { .. })) => {
+        Err(e @ (ProgramError::Read { .. } | ProgramError::Image { .. } | ProgramError::Confine(_))) => {
             Err(Refusal { code: code::REFUSED, message: e.to_string() })
         }
         Err(e) => Err(Refusal::host(e)),
