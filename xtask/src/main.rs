@@ -2,6 +2,7 @@
 
 mod bench;
 mod floors;
+mod hostile;
 mod tasks;
 mod tools;
 mod torture;

@@ -96,6 +96,10 @@ impl Inner {
 
     /// Tells the vCPUs that pages they fetched code from have changed.
     fn forget_code(&mut self, start: u64, end: u64) {
+        // A program may name a range that ends before it begins.
+        if start >= end {
+            return;
+        }
         let pages: Vec<u64> = self.code.range(start & !(PAGE - 1)..end).copied().collect();
         for page in pages {
             self.code.remove(&page);

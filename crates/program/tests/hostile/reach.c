@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 static int victim;
+static const char *own;
 
 static int opened(int fd) {
   if (fd < 0) return -1;
@@ -55,7 +56,7 @@ static int native(const char *script) {
   return waited(pid);
 }
 
-static int f_create(void) { return opened(open("new", O_CREAT | O_EXCL | O_WRONLY, 0600)) | unlink("new"); }
+static int f_create(void) { return opened(open("new", O_CREAT | O_EXCL | O_WRONLY, 0600)) || unlink("new"); }
 static int f_write(void) { return opened(open("file", O_WRONLY)); }
 static int f_rdwr(void) { return opened(open("file", O_RDWR)); }
 static int f_trunc(void) { return opened(open("file", O_RDONLY | O_TRUNC)); }
@@ -69,8 +70,8 @@ static int f_fifo(void) { return mkfifo("fifo", 0600) || unlink("fifo"); }
 static int f_symlink(void) { return symlink("file", "sym") || unlink("sym"); }
 static int f_hardlink(void) { return link("file", "hard") || unlink("hard"); }
 static int f_rename(void) { return rename("file", "other") || rename("other", "file"); }
-static int f_chmod(void) { return chmod("file", 0600); }
-static int f_fchmod(void) { return fchmod(8, 0600); }
+static int f_chmod(void) { return chmod("file", 0644); }
+static int f_fchmod(void) { return fchmod(8, 0644); }
 static int f_utimes(void) { return utimensat(AT_FDCWD, "file", 0, 0); }
 static int f_xattr(void) { return setxattr("file", "user.trine", "1", 1, 0); }
 static int f_flags(void) {
@@ -88,7 +89,7 @@ static int f_shm(void) {
 }
 static int f_native_write(void) { return native("echo x > file"); }
 static int f_sendfile(void) {
-  int to = open("file", O_WRONLY | O_APPEND);
+  int to = open("file", O_WRONLY);
   return to < 0 ? -1 : sendfile(to, 8, 0, 1) < 0;
 }
 static int f_ownmem(void) { return opened(open("/proc/self/mem", O_RDWR)); }
@@ -119,7 +120,8 @@ static int o_native(void) { return native("exit 0"); }
 static int o_again(void) {
   pid_t pid = fork();
   if (pid == 0) {
-    execl("/proc/self/exe", "reach", "o_null", (char *)0);
+    close(1);
+    execl(own, own, "o_null", (char *)0);
     _exit(126);
   }
   return waited(pid);
@@ -152,6 +154,7 @@ static int e_memfd(void) {
   pid_t pid = fork();
   char *args[] = {"copy", "o_null", 0}, *none[] = {0};
   if (pid == 0) {
+    close(1);
     syscall(SYS_execveat, to, "", args, none, AT_EMPTY_PATH);
     _exit(126);
   }
@@ -220,6 +223,7 @@ static const struct {
 int main(int argc, char **argv) {
   const char *text = getenv("VICTIM");
   victim = text ? atoi(text) : 0;
+  own = argv[0];
   int failed = 0;
   for (int i = 1; i < argc; i++) {
     size_t t = 0;

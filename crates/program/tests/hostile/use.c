@@ -1,4 +1,5 @@
-// Uses up one thing until it is refused or the program is ended: what (memory, shared, threads, forks, cpu, files).
+// Uses up one thing until it has so many, it is refused or the program is ended: what (memory and shared in MiB, threads,
+// forks, files), how many. `cpu` spins, `wait` waits, `native` asks a native shell for its limit of open files.
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -9,12 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MIB = 1 << 20, MOST = 2048 };
+enum { MIB = 1 << 20 };
+static int most;
 
 // Writes a byte into each page: only then the memory is used.
 static int memory(int flags) {
   int got = 0;
-  for (; got < MOST; got++) {
+  for (; got < most; got++) {
     char *p = mmap(0, MIB, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) break;
     for (int i = 0; i < MIB; i += 4096) p[i] = 1;
@@ -30,7 +32,7 @@ static void *sleeper(void *unused) {
 static int threads(void) {
   int got = 0;
   pthread_t t;
-  while (got < MOST && !pthread_create(&t, 0, sleeper, 0)) got++;
+  while (got < most && !pthread_create(&t, 0, sleeper, 0)) got++;
   return got;
 }
 
@@ -39,7 +41,7 @@ static int forks(void) {
   int ends[2], got = 0;
   char c;
   if (pipe(ends)) return -1;
-  for (; got < MOST; got++) {
+  for (; got < most; got++) {
     pid_t pid = fork();
     if (pid < 0) break;
     if (pid == 0) {
@@ -57,7 +59,7 @@ static int forks(void) {
 
 static int files(void) {
   int got = 0;
-  while (got < MOST && open("/dev/null", O_RDONLY) >= 0) got++;
+  while (got < most && open("/dev/null", O_RDONLY) >= 0) got++;
   return got;
 }
 
@@ -71,6 +73,7 @@ static void cpu(void) {
 
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
+  most = argc > 2 ? atoi(argv[2]) : 0;
   int got = -1;
   if (!strcmp(what, "memory")) got = memory(MAP_PRIVATE);
   if (!strcmp(what, "shared")) got = memory(MAP_SHARED);
@@ -78,6 +81,8 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "forks")) got = forks();
   if (!strcmp(what, "files")) got = files();
   if (!strcmp(what, "cpu")) cpu();
+  if (!strcmp(what, "wait")) pause();
+  if (!strcmp(what, "native")) execl("/bin/sh", "sh", "-c", "ulimit -n", (char *)0);
   // No buffers: memory may be gone.
   char line[64];
   int n = snprintf(line, sizeof line, "%s %d\n", what, got);
