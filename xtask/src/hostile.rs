@@ -4,6 +4,7 @@
 //! control groups can be made, and as an ordinary user, where mostly they cannot.
 
 use crate::tools;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -16,17 +17,22 @@ const NOBODY: u32 = 65534;
 /// What a monitor that failed says.
 const FAILURES: [&str; 3] = ["panicked at", "memory allocation of", "fatal runtime error"];
 /// What the kernel says when it refuses.
-const REFUSALS: [&str; 2] = ["Operation not permitted", "Permission denied"];
+const REFUSALS: [&str; 3] = ["Operation not permitted", "Permission denied", "Function not implemented"];
 
 /// What `reach` can try.
 const WRITE: &str = "f_create f_write f_rdwr f_trunc f_truncate f_link_write f_dirfd f_reopen f_tmpfile f_mkdir f_fifo \
-    f_symlink f_hardlink f_rename f_chmod f_fchmod f_utimes f_xattr f_flags f_unixfile f_shm f_native_write f_ownmem";
+    f_symlink f_hardlink f_rename f_chmod f_fchmod f_utimes f_xattr f_flags f_unixfile f_shm f_native_write f_ownmem f_kmsg";
 const NET: &str = "n_tcp n_udp n_tcp6 n_netlink n_packet n_unix n_abstract n_datagrams n_native f_unixfile";
 const EXEC: &str = "e_native e_memfd o_native o_again f_native_write n_native";
 const FORK: &str = "k_fork k_vfork k_clone3 o_child";
 const READ: &str = "r_passwd r_link r_dir o_native";
 /// Refused whatever confines the program.
-const AROUND: &str = "a_mem a_memread a_signal a_pidfd a_userns a_usernsclone a_native_userns";
+const AROUND: &str =
+    "a_mem a_memread a_signal a_pidfd a_userns a_usernsclone a_native_userns a_setns a_mount a_vmread";
+/// More of that, for native programs; Trine's own table refuses it.
+const NATIVE: &str = "b_ptrace b_uring b_keys";
+/// Ways out of control groups and limits, for root.
+const OUT: &str = "c_procs c_proc1 c_make c_rlimit";
 /// Goes on under any refusal but its own.
 const ORDINARY: &str = "o_null o_memfd o_pair o_thread o_child o_read o_native o_again";
 
@@ -71,6 +77,12 @@ impl Place {
             if !compile.status().is_ok_and(|s| s.success()) {
                 return Err(format!("{name}.c does not compile"));
             }
+        }
+        let mut host = Command::new("cc");
+        host.args(["-O1", "-w", "-pthread", "-o"]).arg(place.dir.join("native"));
+        host.arg(tools::root().join("crates/program/tests/hostile/reach.c"));
+        if !host.status().is_ok_and(|s| s.success()) {
+            return Err("the host's C compiler (cc) is needed for a native program".into());
         }
         std::fs::set_permissions(&place.dir, PermissionsExt::from_mode(0o755)).map_err(text)?;
         Ok(place)
@@ -207,21 +219,52 @@ fn killed(place: &Place) -> Result<(), String> {
     child.wait().map_err(text).map(drop)
 }
 
-/// Of the attempts, those that succeed, and those that fail, each with the reason.
-fn attempts(
-    place: &Place,
-    options: &str,
-    list: &str,
+/// Who tries: a program of `trine run` with its first arguments, and the process outside that it tries to reach.
+struct Attacker<'a> {
+    place: &'a Place,
+    program: String,
     victim: u32,
-) -> Result<(Vec<String>, Vec<String>), String> {
-    let ended = place.run(options, &format!("reach {list}"), victim)?;
-    let lines =
-        ended.out.lines().filter(|l| list.split_ascii_whitespace().any(|n| l.starts_with(&format!("{n} "))));
-    let (well, ill): (Vec<&str>, Vec<&str>) = lines.partition(|l| l.ends_with(" ok"));
-    let count = list.split_ascii_whitespace().count();
-    check(well.len() + ill.len() == count, &format!("{options} reach: all attempts"), &ended)?;
-    let name = |l: &&str| l.trim_end_matches(" ok").to_owned();
-    Ok((well.iter().map(name).collect(), ill.iter().map(|l| l.to_string()).collect()))
+    /// What cannot be done on this host by this user, confined or not.
+    impossible: RefCell<BTreeSet<String>>,
+}
+
+impl Attacker<'_> {
+    /// Of the attempts, those that succeed, and those that fail, each with the reason.
+    fn attempts(&self, options: &str, list: &str) -> Result<(Vec<String>, Vec<String>), String> {
+        let ended = self.place.run(options, &format!("{} {list}", self.program), self.victim)?;
+        let named = |l: &&str| list.split_ascii_whitespace().any(|n| l.starts_with(&format!("{n} ")));
+        let (well, ill): (Vec<&str>, Vec<&str>) =
+            ended.out.lines().filter(named).partition(|l| l.ends_with(" ok"));
+        let count = list.split_ascii_whitespace().count();
+        check(well.len() + ill.len() == count, &format!("{options} {}: all attempts", self.program), &ended)?;
+        let name = |l: &&str| l.trim_end_matches(" ok").to_owned();
+        Ok((well.iter().map(name).collect(), ill.iter().map(|l| l.to_string()).collect()))
+    }
+
+    /// Under `options`, everything of `list` that goes without them is refused, and what is ordinary goes on.
+    fn refused(&self, options: &str, list: &str) -> Result<usize, String> {
+        let (possible, impossible) = self.attempts("", list)?;
+        self.impossible.borrow_mut().extend(impossible.iter().cloned());
+        if possible.len() < impossible.len() {
+            return Err(format!("most of {list} must be possible without {options}"));
+        }
+        let (well, ill) = self.attempts(options, &possible.join(" "))?;
+        if !well.is_empty() {
+            return Err(format!("{options} {} lets through: {}", self.program, well.join(", ")));
+        }
+        if let Some(other) = ill.iter().find(|l| !REFUSALS.iter().any(|r| l.ends_with(r))) {
+            return Err(format!("{options} {}: not refused, but failed: {other}", self.program));
+        }
+        let ordinary = without(ORDINARY, list);
+        let ordinary = if options.contains("fork") { without(&ordinary, EXEC) } else { ordinary };
+        let ill = self.attempts(options, &ordinary)?.1;
+        match ill.is_empty() {
+            true => Ok(possible.len()),
+            false => {
+                Err(format!("{options} {} refuses what it should not: {}", self.program, ill.join(", ")))
+            }
+        }
+    }
 }
 
 fn without(list: &str, out: &str) -> String {
@@ -230,44 +273,29 @@ fn without(list: &str, out: &str) -> String {
     keep.join(" ")
 }
 
-/// Under `options`, everything of `list` that goes without them is refused, and what is ordinary goes on.
-fn refused(place: &Place, options: &str, list: &str, victim: u32) -> Result<usize, String> {
-    let (possible, impossible) = attempts(place, "", list, victim)?;
-    impossible.iter().for_each(|i| println!("    not possible here anyway: {i}"));
-    if impossible.len() > 3 {
-        return Err(format!("most of {list} must be possible without {options}"));
-    }
-    let (well, ill) = attempts(place, options, &possible.join(" "), victim)?;
-    if !well.is_empty() {
-        return Err(format!("{options} lets through: {}", well.join(", ")));
-    }
-    if let Some(other) = ill.iter().find(|l| !REFUSALS.iter().any(|r| l.ends_with(r))) {
-        return Err(format!("{options}: not refused, but failed: {other}"));
-    }
-    let ordinary = without(ORDINARY, list);
-    let ordinary = if options.contains("fork") { without(&ordinary, EXEC) } else { ordinary };
-    let ill = attempts(place, options, &ordinary, victim)?.1;
-    match ill.is_empty() {
-        true => Ok(possible.len()),
-        false => Err(format!("{options} refuses what it should not: {}", ill.join(", "))),
-    }
-}
-
 fn denials(place: &Place, victim: u32) -> Result<(), String> {
+    let attacker = |program| Attacker { place, program, victim, impossible: RefCell::default() };
+    let guest = attacker("reach".into());
+    // A native child of a program: no table of ours is between it and the kernel.
+    let native = attacker(format!("use exec {}", place.dir.join("native").display()));
     let mut count = 0;
-    for (options, list) in [
-        ("--deny write", WRITE),
-        ("--deny net", NET),
-        ("--deny exec", EXEC),
-        ("--deny fork", FORK),
-        ("--deny read", READ),
-        ("--limit files=200", AROUND),
-        ("--limit pids=200", AROUND),
-        ("--deny write,net", AROUND),
-        ("--engine interp --deny write", "f_write f_create f_native_write"),
-    ] {
-        count += refused(place, options, list, victim)?;
+    for (options, list) in [("--deny write", WRITE), ("--deny net", NET), ("--deny fork", FORK)] {
+        count += guest.refused(options, list)? + native.refused(options, list)?;
     }
+    for options in ["--limit files=200", "--limit pids=200", "--deny write,net"] {
+        count += guest.refused(options, AROUND)? + native.refused(options, &format!("{AROUND} {NATIVE}"))?;
+    }
+    for (options, list) in
+        [("--deny exec", EXEC), ("--deny read", READ), ("--engine interp --deny write", "f_write f_create")]
+    {
+        count += guest.refused(options, list)?;
+    }
+    if place.user.is_none() && is_root() {
+        count += guest.refused("--limit pids=200", OUT)? + native.refused("--limit pids=200", OUT)?;
+    }
+    let impossible: BTreeSet<_> =
+        guest.impossible.take().into_iter().chain(native.impossible.take()).collect();
+    impossible.iter().for_each(|i| println!("    not possible here anyway: {i}"));
     println!("    {count} attempts possible without, refused with --deny or --limit");
     Ok(())
 }

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
@@ -203,6 +204,54 @@ static int a_usernsclone(void) {
 }
 static int a_native_userns(void) { return native("unshare -U true"); }
 
+static int a_setns(void) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/ns/net", victim);
+    _exit(setns(open(path, O_RDONLY), 0) != 0);
+  }
+  return waited(pid);
+}
+static int a_mount(void) { return mount("none", ".", "tmpfs", 0, 0) || umount(".") ; }
+static int a_vmread(void) {
+  char byte;
+  struct iovec to = {&byte, 1}, from = {(void *)4096, 1};
+  long got = syscall(SYS_process_vm_readv, victim, &to, 1ul, &from, 1ul, 0ul);
+  return got < 0 && errno != EFAULT;
+}
+static int f_kmsg(void) { return opened(open("/dev/kmsg", O_WRONLY)); }
+// The way out of a control group: into the one above.
+static int c_procs(void) {
+  int fd = open("/sys/fs/cgroup/pids/cgroup.procs", O_WRONLY);
+  return opened(fd < 0 && errno == ENOENT ? open("/sys/fs/cgroup/cgroup.procs", O_WRONLY) : fd);
+}
+static int c_proc1(void) {
+  int fd = open("/proc/1/root/sys/fs/cgroup/pids/cgroup.procs", O_WRONLY);
+  return opened(fd < 0 && errno == ENOENT ? open("/proc/1/root/sys/fs/cgroup/cgroup.procs", O_WRONLY) : fd);
+}
+static int c_make(void) {
+  int at = open("/sys/fs/cgroup/pids", O_PATH);
+  if (at < 0) at = open("/sys/fs/cgroup", O_PATH);
+  return mkdirat(at, "trine-out", 0700) || unlinkat(at, "trine-out", AT_REMOVEDIR);
+}
+static int c_rlimit(void) {
+  struct rlimit old, all = {1 << 19, 1 << 19};
+  return getrlimit(RLIMIT_NOFILE, &old) || setrlimit(RLIMIT_NOFILE, &all) || setrlimit(RLIMIT_NOFILE, &old);
+}
+
+// Only a native program comes to these: Trine's own table refuses them.
+static int b_ptrace(void) {
+  int status;
+  return ptrace(PTRACE_ATTACH, victim, 0, 0) || waitpid(victim, &status, __WALL) != victim ||
+         ptrace(PTRACE_DETACH, victim, 0, 0);
+}
+static int b_uring(void) {
+  char params[256] = {0};
+  return opened(syscall(SYS_io_uring_setup, 1, params));
+}
+static int b_keys(void) { return syscall(SYS_keyctl, 0, -3, 1) < 0; }
+
 #define TRY(name) {#name, name}
 static const struct {
   const char *name;
@@ -217,7 +266,9 @@ static const struct {
     TRY(n_packet),  TRY(n_unix),      TRY(n_abstract), TRY(n_datagrams), TRY(n_native), TRY(e_native),
     TRY(e_memfd),   TRY(k_fork),      TRY(k_vfork),   TRY(k_clone3),  TRY(r_passwd),   TRY(r_link),
     TRY(r_dir),     TRY(a_mem),       TRY(a_memread), TRY(a_signal),  TRY(a_pidfd),    TRY(a_userns),
-    TRY(a_usernsclone), TRY(a_native_userns),
+    TRY(a_usernsclone), TRY(a_native_userns), TRY(a_setns), TRY(a_mount), TRY(a_vmread), TRY(f_kmsg),
+    TRY(c_procs),   TRY(c_proc1),     TRY(c_make),    TRY(c_rlimit),  TRY(b_ptrace),   TRY(b_uring),
+    TRY(b_keys),
 };
 
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
 // Uses up one thing until it has so many, it is refused or the program is ended: what (memory and shared in MiB, threads,
-// forks, files), how many. `cpu` spins, `wait` waits, `native` asks a native shell for its limit of open files.
+// forks, files), how many. `exec` executes the rest of its arguments. `cpu` spins, `wait` waits, `native` asks a native shell for its limit of open files.
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -82,6 +82,7 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "files")) got = files();
   if (!strcmp(what, "cpu")) cpu();
   if (!strcmp(what, "wait")) pause();
+  if (!strcmp(what, "exec") && argc > 2) execv(argv[2], argv + 2);
   if (!strcmp(what, "native")) execl("/bin/sh", "sh", "-c", "ulimit -n", (char *)0);
   // No buffers: memory may be gone.
   char line[64];
