@@ -17,7 +17,7 @@ pub const PAGE: u64 = 4096;
 /// First address above the program's: half of Sv39, as on hardware.
 pub const END: u64 = 1 << 38;
 /// First address that may be mapped (the host's `vm.mmap_min_addr` by default).
-const START: u64 = 0x1_0000;
+pub const START: u64 = 0x1_0000;
 /// Below the stack, and what grows down from there.
 const GAP: u64 = 1 << 30;
 

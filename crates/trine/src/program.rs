@@ -162,9 +162,12 @@ pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
 fn start(options: Options) -> Result<u8, Refusal> {
     match trine_program::run(options) {
         Ok(never) => match never {},
-        Err(e @ (ProgramError::Read { .. } | ProgramError::Image { .. } | ProgramError::Confine(_))) => {
-            Err(Refusal { code: code::REFUSED, message: e.to_string() })
-        }
+        Err(
+            e @ (ProgramError::Read { .. }
+            | ProgramError::Image { .. }
+            | ProgramError::Map { .. }
+            | ProgramError::Confine(_)),
+        ) => Err(Refusal { code: code::REFUSED, message: e.to_string() }),
         Err(e) => Err(Refusal::host(e)),
     }
 }
