@@ -19,6 +19,9 @@ const FAILURES: [&str; 3] = ["panicked at", "memory allocation of", "fatal runti
 /// What the kernel says when it refuses.
 const REFUSALS: [&str; 3] = ["Operation not permitted", "Permission denied", "Function not implemented"];
 
+/// Executables with wild headers.
+const CRAFTED: usize = 400;
+
 /// What `reach` can try.
 const WRITE: &str = "f_create f_write f_rdwr f_trunc f_truncate f_link_write f_dirfd f_reopen f_tmpfile f_mkdir f_fifo \
     f_symlink f_hardlink f_rename f_chmod f_fchmod f_utimes f_xattr f_flags f_unixfile f_shm f_native_write f_ownmem f_kmsg";
@@ -325,6 +328,45 @@ fn wild(place: &Place) -> Result<(), String> {
     Ok(())
 }
 
+/// Executables with wild headers: refused with a sentence, or run to an end that a program may have.
+fn crafted(place: &Place) -> Result<(), String> {
+    if place.user.is_none() && is_root() {
+        return Ok(());
+    }
+    let whole = std::fs::read(place.dir.join("use")).map_err(text)?;
+    let count = whole.get(56).map_or(0, |&n| n as usize);
+    let wild =
+        [0, 1, 0xfff, 1 << 12, 1 << 20, 1 << 31, (1 << 36) - 1, (1 << 38) - 4096, 1 << 47, 1 << 63, u64::MAX];
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let (mut refused, mut ran) = (0, 0);
+    for round in 0..CRAFTED {
+        let mut bytes = whole.clone();
+        for _ in 0..1 + next(3) {
+            // A word of the header behind its first (entry, table) or of the program headers.
+            let at = if next(4) == 0 { 24 + 8 * next(5) } else { 64 + 8 * next(7 * count) };
+            let value = if next(3) == 0 { 1u64 << next(64) } else { wild[next(wild.len())] };
+            bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        let path = place.dir.join("crafted");
+        std::fs::write(&path, &bytes).map_err(text)?;
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).map_err(text)?;
+        let engine = if round % 2 == 0 { "baseline" } else { "interp" };
+        let ended = place.run(&format!("--engine {engine} --deny all"), "crafted files 5", 0)?;
+        let said = ended.err.starts_with("trine: ") && ended.err.lines().count() == 1;
+        match ended.code {
+            2 if said => refused += 1,
+            0 | 1 | 127 | 128.. if ended.code != 134 && !ended.err.contains("trine: ") => ran += 1,
+            _ => return check(false, &format!("crafted executable {round}"), &ended),
+        }
+    }
+    println!("    {CRAFTED} crafted executables: {refused} refused, {ran} ran or were ended by a signal");
+    Ok(())
+}
+
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
@@ -343,6 +385,7 @@ pub fn run() -> Result<(), String> {
         victim.wait().map_err(text)?;
         done?;
         wild(&place)?;
+        crafted(&place)?;
     }
     Ok(())
 }

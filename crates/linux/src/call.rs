@@ -39,8 +39,13 @@ const PATH_MAX: usize = 4096;
 
 /// A string of the program, up to its 0; `EFAULT`, or `ENAMETOOLONG`.
 pub fn string(at: u64) -> Result<CString, Errno> {
+    string_within(at, PATH_MAX, Errno(libc::ENAMETOOLONG))
+}
+
+/// A string of the program with its 0 in fewer than about `most` bytes (up to 255 more); `EFAULT`, or `longer`.
+pub fn string_within(at: u64, most: usize, longer: Errno) -> Result<CString, Errno> {
     let mut bytes = Vec::new();
-    while bytes.len() < PATH_MAX {
+    while bytes.len() < most {
         // Up to the end of a page at a time: the next one need not be there.
         let here = at.wrapping_add(bytes.len() as u64);
         let mut part = vec![0; (256 - (here & 255)) as usize];
@@ -53,7 +58,7 @@ pub fn string(at: u64) -> Result<CString, Errno> {
             None => bytes.extend_from_slice(&part),
         }
     }
-    Err(Errno(libc::ENAMETOOLONG))
+    Err(longer)
 }
 
 impl Context<'_> {

@@ -104,6 +104,13 @@ pub fn is_program(path: &Path) -> bool {
     Image::read(path).is_ok_and(|i| program(&i.headers))
 }
 
+/// What is wrong with a file that begins as an executable for riscv64 Linux; `None` for other files and good ones.
+pub fn damage(path: &Path) -> Option<ProgramError> {
+    let mut head = [0; 64];
+    let whole = path.is_file() && File::open(path).is_ok_and(|f| f.read_exact_at(&mut head, 0).is_ok());
+    if whole && is_riscv(&head) { Image::read(path).err() } else { None }
+}
+
 /// Reads so many bytes at a place in the file; `None` where they cannot be read.
 type ReadAt<'a> = &'a dyn Fn(u64, usize) -> Option<Vec<u8>>;
 
@@ -358,7 +365,9 @@ mod tests {
         [64u16, 56, list.len() as u16, 0, 0, 0].iter().for_each(|x| bytes.extend(x.to_le_bytes()));
         for [kind, flags, offset, address, file_size, size] in list {
             bytes.extend([*kind as u32, *flags as u32].map(u32::to_le_bytes).concat());
-            [offset, address, address, file_size, size, &PAGE].iter().for_each(|x| bytes.extend(x.to_le_bytes()));
+            [offset, address, address, file_size, size, &PAGE]
+                .iter()
+                .for_each(|x| bytes.extend(x.to_le_bytes()));
         }
         bytes.resize(length.max(bytes.len()), 0);
         bytes
@@ -427,12 +436,16 @@ mod tests {
 
     #[test]
     fn overlapping_segments_stay_inside_of_all() {
-        let found = parse(&file(3, 0, &[[1, 7, 0, 0, 0x100, 0x9000], [1, 6, 0x10, 0x10, 0x20, 0x40], CODE], 0x2000));
+        let found =
+            parse(&file(3, 0, &[[1, 7, 0, 0, 0x100, 0x9000], [1, 6, 0x10, 0x10, 0x20, 0x40], CODE], 0x2000));
         let found = found.unwrap();
         let (first, end) = found.span();
         for part in found.parts(START) {
             let (from, to) = (first + START, end + START);
-            assert!(part.at >= from && part.at + part.size + part.clear <= to && part.at % PAGE == 0, "{part:x?}");
+            assert!(
+                part.at >= from && part.at + part.size + part.clear <= to && part.at % PAGE == 0,
+                "{part:x?}"
+            );
         }
     }
 }

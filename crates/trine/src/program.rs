@@ -51,6 +51,9 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
     let only = only || !args.limit.is_empty() || !args.deny.is_empty();
     if path.is_none() && (only || !args.env.is_empty()) {
         let thing = args.thing.as_deref().unwrap_or("a kernel");
+        if let Some(why) = elf::damage(Path::new(thing)) {
+            return Err(Refusal::refused(why));
+        }
         return Err(Refusal::refused(format!(
             "'{thing}' is no riscv64 Linux program: arguments and the options of programs do not go with it"
         )));
@@ -135,7 +138,10 @@ pub fn run(args: &RunArgs, path: PathBuf) -> Result<u8, Refusal> {
 fn confine(args: &RunArgs, path: &Path) -> Result<(), Refusal> {
     let limits = args.limit.iter().cloned().fold(Limits::default(), Limits::and);
     let deny = args.deny.iter().copied().fold(Deny::default(), Deny::or);
-    let readable = args.sysroot.iter().cloned().chain(path.parent().map(Path::to_path_buf)).collect();
+    // The program's directory, also where a link leads to it.
+    let real = path.canonicalize().unwrap_or_default();
+    let own = [path, &real].into_iter().filter_map(Path::parent).map(Path::to_path_buf);
+    let readable = args.sysroot.iter().cloned().chain(own).collect();
     let notes = Confinement { limits, deny, readable }.apply().map_err(Refusal::refused)?;
     notes.iter().for_each(|note| eprintln!("trine: {note}"));
     Ok(())

@@ -187,6 +187,11 @@ impl Plan {
     }
 }
 
+/// A process that dies leaves no core file.
+pub(super) fn no_core_files() -> Result<(), String> {
+    set(libc::RLIMIT_CORE, "core", 0, 0)
+}
+
 /// Sets a limit of the process.
 fn set(what: libc::__rlimit_resource_t, name: &str, soft: u64, hard: u64) -> Result<(), String> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };

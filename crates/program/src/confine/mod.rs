@@ -107,6 +107,10 @@ impl Confinement {
         let notes = plan.notes.clone();
         let guarded = plan.groups.guarded();
         plan.enter()?;
+        if self.deny.write {
+            // The kernel would write it by itself.
+            limits::no_core_files()?;
+        }
         landlock::restrict(self, &guarded)?;
         seccomp::restrict(self.deny)?;
         Ok(notes)

@@ -236,8 +236,11 @@ static int c_make(void) {
   return mkdirat(at, "trine-out", 0700) || unlinkat(at, "trine-out", AT_REMOVEDIR);
 }
 static int c_rlimit(void) {
-  struct rlimit old, all = {1 << 19, 1 << 19};
-  return getrlimit(RLIMIT_NOFILE, &old) || setrlimit(RLIMIT_NOFILE, &all) || setrlimit(RLIMIT_NOFILE, &old);
+  struct rlimit old, more;
+  if (getrlimit(RLIMIT_MEMLOCK, &old)) return -1;
+  more = old;
+  more.rlim_max++;
+  return setrlimit(RLIMIT_MEMLOCK, &more) || setrlimit(RLIMIT_MEMLOCK, &old);
 }
 
 // Only a native program comes to these: Trine's own table refuses them.
