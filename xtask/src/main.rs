@@ -3,6 +3,7 @@
 mod bench;
 mod debugger;
 mod floors;
+mod hostile;
 mod tasks;
 mod tools;
 mod torture;

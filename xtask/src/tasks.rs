@@ -31,6 +31,8 @@ const SLOW: &[Part] = &[
     ("fuzz-virtio", "10 minutes of fuzzing", || fuzz("virtio")),
     ("fuzz-load", "10 minutes of fuzzing", || fuzz("load")),
     ("fuzz-archive", "10 minutes of fuzzing", || fuzz("archive")),
+    ("fuzz-elf", "10 minutes of fuzzing", || fuzz("elf")),
+    ("hostile", "programs that try to get out and to use everything up", crate::hostile::run),
     ("fuzz-tree", "10 minutes of fuzzing", || fuzz("tree")),
     ("differential-long", "random programs against QEMU, 10 million instructions", || {
         differential(900, 1000)

@@ -3,7 +3,7 @@
 use crate::errno::Errno;
 use crate::files::Names;
 use crate::host;
-use crate::space::Space;
+use crate::space::{self, Space};
 use crate::table::{self, Arg, Call, How, ThreadCall};
 use std::ffi::CString;
 use std::sync::Arc;
@@ -39,8 +39,13 @@ const PATH_MAX: usize = 4096;
 
 /// A string of the program, up to its 0; `EFAULT`, or `ENAMETOOLONG`.
 pub fn string(at: u64) -> Result<CString, Errno> {
+    string_within(at, PATH_MAX, Errno(libc::ENAMETOOLONG))
+}
+
+/// A string of the program with its 0 in fewer than about `most` bytes (up to 255 more); `EFAULT`, or `longer`.
+pub fn string_within(at: u64, most: usize, longer: Errno) -> Result<CString, Errno> {
     let mut bytes = Vec::new();
-    while bytes.len() < PATH_MAX {
+    while bytes.len() < most {
         // Up to the end of a page at a time: the next one need not be there.
         let here = at.wrapping_add(bytes.len() as u64);
         let mut part = vec![0; (256 - (here & 255)) as usize];
@@ -53,7 +58,7 @@ pub fn string(at: u64) -> Result<CString, Errno> {
             None => bytes.extend_from_slice(&part),
         }
     }
-    Err(Errno(libc::ENAMETOOLONG))
+    Err(longer)
 }
 
 impl Context<'_> {
@@ -62,14 +67,32 @@ impl Context<'_> {
         let Some(call) = table::find(number) else { return Done::Result(Err(Errno(libc::ENOSYS))) };
         match call.how {
             How::Same(host) => Done::Result(self.same(call, host, args)),
+            How::Range(host) => Done::Result(self.range(call, host, args)),
             How::Own(run) => Done::Result(run(self, args)),
             How::Thread(what) => Done::Thread(what),
             How::Refused(errno) => Done::Result(Err(Errno(errno))),
         }
     }
 
+    /// The host's call about a range of addresses. What lies above the program's is the monitor's: nothing is mapped
+    /// there, as far as the program can know.
+    fn range(&self, call: &Call, host: i64, args: [u64; 6]) -> Result<u64, Errno> {
+        let [start, size, ..] = args;
+        if !space::is_programs(start, size) {
+            return Err(Errno(libc::ENOMEM));
+        }
+        let result = self.same(call, host, args);
+        // Some advice changes what the range holds.
+        self.guest.space.code_changed(start, start + size);
+        result
+    }
+
     /// The host's call, with the program's paths in their place.
     fn same(&self, call: &Call, host: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
+        let is_pointer = |arg: &Arg| matches!(arg, Arg::Ptr | Arg::Path | Arg::Text);
+        if call.args.iter().zip(args).any(|(arg, value)| is_pointer(arg) && value >= space::END) {
+            return Err(Errno(libc::EFAULT));
+        }
         let mut paths = Vec::new();
         if self.guest.names.translates() {
             for (arg, value) in call.args.iter().zip(&mut args) {

@@ -3,7 +3,7 @@
 //! Guest code is never executed by the host, so no guest page is mapped executable; who may fetch code from where is
 //! noted here. Mappings lie below [`END`], where nothing of the monitor is.
 
-use crate::call::Context;
+use crate::call::{Context, get};
 use crate::errno::Errno;
 use crate::host;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ pub const PAGE: u64 = 4096;
 /// First address above the program's: half of Sv39, as on hardware.
 pub const END: u64 = 1 << 38;
 /// First address that may be mapped (the host's `vm.mmap_min_addr` by default).
-const START: u64 = 0x1_0000;
+pub const START: u64 = 0x1_0000;
 /// Below the stack, and what grows down from there.
 const GAP: u64 = 1 << 30;
 
@@ -68,6 +68,11 @@ fn round_up(size: u64) -> Option<u64> {
     Some(size.checked_add(PAGE - 1)? & !(PAGE - 1))
 }
 
+/// Whether all of a range may be a program's, and its end is an address.
+pub fn is_programs(start: u64, size: u64) -> bool {
+    start <= END && size <= END - start
+}
+
 /// A system call about mappings below [`END`].
 fn host_call(number: i64, args: [u64; 6]) -> Result<u64, Errno> {
     // SAFETY: the callers check that the range is the program's, where nothing of ours is.
@@ -96,6 +101,10 @@ impl Inner {
 
     /// Tells the vCPUs that pages they fetched code from have changed.
     fn forget_code(&mut self, start: u64, end: u64) {
+        // A program may name a range that ends before it begins.
+        if start >= end {
+            return;
+        }
         let pages: Vec<u64> = self.code.range(start & !(PAGE - 1)..end).copied().collect();
         for page in pages {
             self.code.remove(&page);
@@ -463,6 +472,24 @@ pub fn mprotect(c: &Context, [at, size, protection, ..]: [u64; 6]) -> Result<u64
 /// `mremap(old, old size, new size, flags, new)`.
 pub fn mremap(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     c.guest.space.remap(args)
+}
+
+/// Most ranges of one call (`UIO_MAXIOV`).
+const MOST_RANGES: u64 = 1024;
+
+/// `process_madvise(pidfd, ranges, count, advice, flags)`: what lies above a program's addresses is a monitor's.
+pub fn process_madvise(c: &Context, [pidfd, at, count, advice, flags, _]: [u64; 6]) -> Result<u64, Errno> {
+    if count > MOST_RANGES {
+        return Err(Errno(libc::EINVAL));
+    }
+    let ranges =
+        (0..count).map(|i| get::<[u64; 2]>(at.wrapping_add(16 * i))).collect::<Result<Vec<_>, _>>()?;
+    if ranges.iter().any(|&[start, size]| !is_programs(start, size)) {
+        return Err(Errno(libc::ENOMEM));
+    }
+    let result = c.host(libc::SYS_process_madvise, [pidfd, ranges.as_ptr() as u64, count, advice, flags, 0]);
+    ranges.iter().for_each(|&[start, size]| c.guest.space.code_changed(start, start + size));
+    result
 }
 
 /// `brk(addr)`.

@@ -55,6 +55,8 @@ pub enum ThreadCall {
 pub enum How {
     /// The host's call of this number takes the same arguments.
     Same(i64),
+    /// As [`How::Same`], and the first two arguments are a range of addresses that must all be a program's.
+    Range(i64),
     /// By this function.
     Own(fn(&Context, [u64; 6]) -> Result<u64, Errno>),
     /// By the thread.
@@ -80,6 +82,9 @@ pub struct Call {
 macro_rules! how {
     (same $host:ident) => {
         How::Same(libc::$host)
+    };
+    (range $host:ident) => {
+        How::Range(libc::$host)
     };
     (own $run:path) => {
         How::Own($run)
@@ -113,10 +118,10 @@ pub fn find(number: u64) -> Option<&'static Call> {
 
 calls! {
     0 io_setup(Int, Ptr) => same(SYS_io_setup);
-    1 io_destroy(Ptr) => same(SYS_io_destroy);
-    2 io_submit(Ptr, Long, Ptr) => same(SYS_io_submit);
-    3 io_cancel(Ptr, Ptr, Ptr) => same(SYS_io_cancel);
-    4 io_getevents(Ptr, Long, Long, Ptr, Ptr) => same(SYS_io_getevents);
+    1 io_destroy(Hex) => same(SYS_io_destroy);
+    2 io_submit(Hex, Long, Ptr) => same(SYS_io_submit);
+    3 io_cancel(Hex, Ptr, Ptr) => same(SYS_io_cancel);
+    4 io_getevents(Hex, Long, Long, Ptr, Ptr) => same(SYS_io_getevents);
     5 setxattr(Path, Text, Ptr, Size, Hex) => same(SYS_setxattr);
     6 lsetxattr(Path, Text, Ptr, Size, Hex) => same(SYS_lsetxattr);
     7 fsetxattr(Fd, Text, Ptr, Size, Hex) => same(SYS_fsetxattr);
@@ -207,7 +212,7 @@ calls! {
     95 waitid(Int, Int, Ptr, Hex, Ptr) => same(SYS_waitid);
     96 set_tid_address(Ptr) => thread(SetTidAddress);
     97 unshare(Hex) => same(SYS_unshare);
-    98 futex(Ptr, Hex, Int, Ptr, Ptr, Int) => same(SYS_futex);
+    98 futex(Ptr, Hex, Int, Hex, Ptr, Int) => same(SYS_futex);
     99 set_robust_list(Ptr, Size) => same(SYS_set_robust_list);
     100 get_robust_list(Int, Ptr, Ptr) => same(SYS_get_robust_list);
     101 nanosleep(Ptr, Ptr) => same(SYS_nanosleep);
@@ -336,15 +341,15 @@ calls! {
     224 swapon(Path, Hex) => refused(EPERM);
     225 swapoff(Path) => refused(EPERM);
     226 mprotect(Ptr, Size, Hex) => own(space::mprotect);
-    227 msync(Ptr, Size, Hex) => same(SYS_msync);
-    228 mlock(Ptr, Size) => same(SYS_mlock);
-    229 munlock(Ptr, Size) => same(SYS_munlock);
+    227 msync(Ptr, Size, Hex) => range(SYS_msync);
+    228 mlock(Ptr, Size) => range(SYS_mlock);
+    229 munlock(Ptr, Size) => range(SYS_munlock);
     230 mlockall(Hex) => same(SYS_mlockall) "locks the monitor's memory, too";
     231 munlockall() => same(SYS_munlockall);
-    232 mincore(Ptr, Size, Ptr) => same(SYS_mincore);
-    233 madvise(Ptr, Size, Int) => same(SYS_madvise);
+    232 mincore(Ptr, Size, Ptr) => range(SYS_mincore);
+    233 madvise(Ptr, Size, Int) => range(SYS_madvise);
     234 remap_file_pages(Ptr, Size, Hex, Size, Hex) => refused(ENOSYS);
-    235 mbind(Ptr, Size, Int, Ptr, Size, Hex) => same(SYS_mbind);
+    235 mbind(Ptr, Size, Int, Ptr, Size, Hex) => range(SYS_mbind);
     236 get_mempolicy(Ptr, Ptr, Size, Ptr, Hex) => same(SYS_get_mempolicy);
     237 set_mempolicy(Int, Ptr, Size) => same(SYS_set_mempolicy);
     238 migrate_pages(Int, Size, Ptr, Ptr) => same(SYS_migrate_pages);
@@ -379,7 +384,7 @@ calls! {
     281 execveat(At, Path, Ptr, Ptr, Hex) => thread(Execveat);
     282 userfaultfd(Hex) => refused(ENOSYS) "faults would be the monitor's, too";
     283 membarrier(Int, Hex, Int) => same(SYS_membarrier);
-    284 mlock2(Ptr, Size, Hex) => same(SYS_mlock2);
+    284 mlock2(Ptr, Size, Hex) => range(SYS_mlock2);
     285 copy_file_range(Fd, Ptr, Fd, Ptr, Size, Hex) => same(SYS_copy_file_range);
     286 preadv2(Fd, Ptr, Size, Long, Long, Hex) => same(SYS_preadv2);
     287 pwritev2(Fd, Ptr, Size, Long, Long, Hex) => same(SYS_pwritev2);
@@ -405,7 +410,7 @@ calls! {
     437 openat2(At, Path, Ptr, Size) => same(SYS_openat2);
     438 pidfd_getfd(Fd, Fd, Hex) => same(SYS_pidfd_getfd);
     439 faccessat2(At, Path, Mode, Hex) => same(SYS_faccessat2);
-    440 process_madvise(Fd, Ptr, Size, Int, Hex) => same(SYS_process_madvise);
+    440 process_madvise(Fd, Ptr, Size, Int, Hex) => own(space::process_madvise);
     441 epoll_pwait2(Fd, Ptr, Int, Ptr, Ptr, Size) => own(structs::epoll_pwait2);
     442 mount_setattr(At, Path, Hex, Ptr, Size) => same(SYS_mount_setattr);
     443 quotactl_fd(Fd, Hex, Int, Ptr) => same(SYS_quotactl_fd);
@@ -415,5 +420,5 @@ calls! {
     447 memfd_secret(Hex) => same(SYS_memfd_secret);
     448 process_mrelease(Fd, Hex) => same(SYS_process_mrelease);
     449 futex_waitv(Ptr, Size, Hex, Ptr, Int) => same(SYS_futex_waitv);
-    450 set_mempolicy_home_node(Ptr, Size, Size, Hex) => same(SYS_set_mempolicy_home_node);
+    450 set_mempolicy_home_node(Ptr, Size, Size, Hex) => range(SYS_set_mempolicy_home_node);
 }

@@ -1,16 +1,22 @@
 //! ELF executables for riscv64 Linux: where their parts go (System V ABI, chapters 4 and 5; RISC-V psABI).
 
 use crate::ProgramError;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use trine_linux::space::{END, Mapping, PAGE, Space};
+use trine_linux::space::{END, Mapping, PAGE, START, Space};
 
 /// `e_machine` of RISC-V.
 pub const EM_RISCV: u16 = 243;
 /// Most program headers that are looked at; Linux has such a limit, too (64 KiB of them).
 const MOST_HEADERS: u16 = 1024;
+/// Most addresses that an executable may take, so that interpreter, heap and stack have a place beside it.
+const LARGEST: u64 = END / 4;
+/// Below the highest address, for the stack.
+const STACKS: u64 = 2 << 30;
 
 /// What is known of a program once it is in memory.
 #[derive(Clone, Copy, Debug)]
@@ -39,16 +45,37 @@ struct Segment {
     size: u64,
 }
 
-/// A parsed executable.
-struct Image {
-    path: PathBuf,
-    file: File,
+/// What an executable's headers say, checked: all of it lies in the file and among a program's addresses.
+#[derive(Debug)]
+pub struct Headers {
     entry: u64,
     headers: u64,
     count: u64,
     relocatable: bool,
     segments: Vec<Segment>,
     interpreter: Option<PathBuf>,
+}
+
+/// A part of an executable to be mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// First address, at the start of a page.
+    pub at: u64,
+    /// Bytes.
+    pub size: u64,
+    /// `PROT_*`.
+    pub protection: u32,
+    /// Place in the file, at the start of a page of it; `None` for zeros.
+    pub offset: Option<u64>,
+    /// Bytes behind the part, up to the end of its last page, that must be zero.
+    pub clear: u64,
+}
+
+/// An executable.
+struct Image {
+    path: PathBuf,
+    file: File,
+    headers: Headers,
 }
 
 fn u16_at(b: &[u8], at: usize) -> u16 {
@@ -72,43 +99,56 @@ pub fn is_riscv(head: &[u8]) -> bool {
 /// has an interpreter, or begins below where machines have their RAM.
 pub fn is_program(path: &Path) -> bool {
     const RAM: u64 = 0x8000_0000;
-    let image = Image::read(path);
-    image
-        .is_ok_and(|i| i.relocatable || i.interpreter.is_some() || i.segments.iter().all(|s| s.address < RAM))
+    let program =
+        |h: &Headers| h.relocatable || h.interpreter.is_some() || h.segments.iter().all(|s| s.address < RAM);
+    Image::read(path).is_ok_and(|i| program(&i.headers))
 }
 
-impl Image {
-    fn read(path: &Path) -> Result<Image, ProgramError> {
-        let bad = |what: &str| ProgramError::Image { path: path.into(), what: what.into() };
-        let read = |error| ProgramError::Read { path: path.into(), error };
-        let file = File::open(path).map_err(read)?;
-        let length = file.metadata().map_err(read)?.len();
-        let part = |at: u64, size: u64| -> Result<Vec<u8>, ProgramError> {
+/// What is wrong with a file that begins as an executable for riscv64 Linux; `None` for other files and good ones.
+pub fn damage(path: &Path) -> Option<ProgramError> {
+    let mut head = [0; 64];
+    let whole = path.is_file() && File::open(path).is_ok_and(|f| f.read_exact_at(&mut head, 0).is_ok());
+    if whole && is_riscv(&head) { Image::read(path).err() } else { None }
+}
+
+/// Reads so many bytes at a place in the file; `None` where they cannot be read.
+type ReadAt<'a> = &'a dyn Fn(u64, usize) -> Option<Vec<u8>>;
+
+impl Headers {
+    /// Reads and checks the headers of a file of `length` bytes.
+    ///
+    /// # Errors
+    /// What is wrong with the file, as a sentence without its name.
+    pub fn parse(length: u64, read: ReadAt) -> Result<Headers, &'static str> {
+        let part = |at: u64, size: u64| -> Result<Vec<u8>, &'static str> {
             let inside = at.checked_add(size).is_some_and(|end| end <= length);
-            let mut bytes = vec![0; if inside { size as usize } else { 0 }];
-            if !inside || file.read_exact_at(&mut bytes, at).is_err() {
-                return Err(bad("the ELF file is cut off or damaged"));
-            }
-            Ok(bytes)
+            let bytes = if inside { read(at, size as usize) } else { None };
+            bytes.filter(|b| b.len() as u64 == size).ok_or("the ELF file is cut off or damaged")
         };
         let head = part(0, 64.min(length))?;
         if !head.starts_with(b"\x7fELF") {
-            return Err(bad("this is no ELF executable"));
+            return Err("this is no ELF executable");
         }
         if head.len() < 64 || !is_riscv(&head) {
-            return Err(bad("this executable is for another CPU; programs run for riscv64"));
+            return Err("this executable is for another CPU; programs run for riscv64");
         }
         let (kind, size, count) = (u16_at(&head, 16), u16_at(&head, 54), u16_at(&head, 56));
         if !matches!(kind, 2 | 3) {
-            return Err(bad("this ELF file is no executable (neither ET_EXEC nor ET_DYN)"));
+            return Err("this ELF file is no executable (neither ET_EXEC nor ET_DYN)");
         }
         if size != 56 || count == 0 || count > MOST_HEADERS {
-            return Err(bad("the ELF file's program headers are damaged"));
+            return Err("the ELF file's program headers are damaged");
         }
         let table = u64_at(&head, 32);
-        let table_bytes = part(table, 56 * count as u64)?;
-        let (mut segments, mut interpreter, mut headers) = (Vec::new(), None, 0);
-        for h in table_bytes.chunks_exact(56) {
+        let mut found = Headers {
+            entry: u64_at(&head, 24),
+            headers: 0,
+            count: count as u64,
+            relocatable: kind == 3,
+            segments: Vec::new(),
+            interpreter: None,
+        };
+        for h in part(table, 56 * count as u64)?.chunks_exact(56) {
             let segment = Segment {
                 flags: u32_at(h, 4),
                 offset: u64_at(h, 8),
@@ -118,53 +158,119 @@ impl Image {
             };
             match u32_at(h, 0) {
                 1 if segment.size != 0 => {
-                    if segment.file_size > segment.size
-                        || segment.offset.checked_add(segment.file_size).is_none_or(|end| end > length)
-                    {
-                        return Err(bad(
-                            "a segment lies outside of the file: the ELF file is cut off or damaged",
-                        ));
-                    }
-                    if segment.address >= END || segment.size > END - segment.address {
-                        return Err(bad("a segment lies outside of a program's addresses (below 256 GiB)"));
-                    }
-                    if segment.address % PAGE != segment.offset % PAGE {
-                        return Err(bad("a segment's address and place in the file do not fit pages"));
-                    }
+                    segment.check(length)?;
                     if (segment.offset..segment.offset + segment.file_size).contains(&table) {
-                        headers = segment.address + (table - segment.offset);
+                        found.headers = segment.address + (table - segment.offset);
                     }
-                    segments.push(segment);
+                    found.segments.push(segment);
                 }
                 3 => {
                     let name = part(segment.offset, segment.file_size.min(4096))?;
                     let name = name.split(|&b| b == 0).next().unwrap_or_default();
-                    interpreter = Some(PathBuf::from(String::from_utf8_lossy(name).into_owned()));
+                    if name.is_empty() {
+                        return Err("the name of its interpreter is empty: the ELF file is damaged");
+                    }
+                    found.interpreter = Some(PathBuf::from(OsStr::from_bytes(name)));
                 }
                 _ => {}
             }
         }
-        if segments.is_empty() || !segments.is_sorted_by_key(|s| s.address) {
-            return Err(bad("the ELF file has no segments to load, or not in the order of their addresses"));
-        }
-        let (entry, count, relocatable) = (u64_at(&head, 24), count as u64, kind == 3);
-        Ok(Image { path: path.into(), file, entry, headers, count, relocatable, segments, interpreter })
+        found.check_span()?;
+        Ok(found)
     }
 
-    /// First page and end of all segments.
-    fn span(&self) -> (u64, u64) {
+    fn check_span(&self) -> Result<(), &'static str> {
+        if self.segments.is_empty() || !self.segments.is_sorted_by_key(|s| s.address) {
+            return Err("the ELF file has no segments to load, or not in the order of their addresses");
+        }
+        let (first, end) = self.span();
+        if end - first > LARGEST {
+            return Err("its segments take more than 64 GiB of addresses: the ELF file is damaged");
+        }
+        if !self.relocatable && (first < START || end > END - STACKS) {
+            return Err("a segment lies where no program's may (below 64 KiB, or where the stack is)");
+        }
+        Ok(())
+    }
+
+    /// First page and end of all segments, in the file's addresses.
+    pub fn span(&self) -> (u64, u64) {
         let first = self.segments.first().map_or(0, |s| s.address & !(PAGE - 1));
         let end = self.segments.iter().map(|s| s.address + s.size).max().unwrap_or(0);
         (first, end.next_multiple_of(PAGE))
     }
 
+    /// Whether it runs at any address.
+    pub fn relocatable(&self) -> bool {
+        self.relocatable
+    }
+
+    /// What is to be mapped, in this order (where segments share a page, the later one has it), with `bias` added to
+    /// the file's addresses: it brings [`Headers::span`] among a program's addresses.
+    pub fn parts(&self, bias: u64) -> Vec<Part> {
+        self.segments.iter().flat_map(|s| s.parts(bias)).collect()
+    }
+}
+
+impl Segment {
+    fn check(&self, length: u64) -> Result<(), &'static str> {
+        let in_file = self.offset.checked_add(self.file_size).is_some_and(|end| end <= length);
+        if self.file_size > self.size || !in_file {
+            return Err("a segment lies outside of the file: the ELF file is cut off or damaged");
+        }
+        if self.address >= END || self.size > END - self.address {
+            return Err("a segment lies outside of a program's addresses (below 256 GiB)");
+        }
+        if self.address % PAGE != self.offset % PAGE {
+            return Err("a segment's address and place in the file do not fit pages");
+        }
+        Ok(())
+    }
+
+    /// What of it comes from the file, and what is zero.
+    fn parts(&self, bias: u64) -> impl Iterator<Item = Part> {
+        let bit = |flag: u32, protection: i32| if self.flags & flag != 0 { protection as u32 } else { 0 };
+        let protection = bit(4, libc::PROT_READ) | bit(2, libc::PROT_WRITE) | bit(1, libc::PROT_EXEC);
+        let address = bias.wrapping_add(self.address);
+        let start = address & !(PAGE - 1);
+        let file_end = address + self.file_size;
+        let end = (address + self.size).next_multiple_of(PAGE);
+        let zero_from = if self.file_size == 0 { start } else { file_end.next_multiple_of(PAGE) };
+        // Without anything behind it, the rest of the last page is what the file has there.
+        let clear = if self.size > self.file_size { zero_from - file_end.min(zero_from) } else { 0 };
+        let offset = Some(self.offset & !(PAGE - 1));
+        let file = Part { at: start, size: file_end - start, protection, offset, clear };
+        let zeros = Part { at: zero_from, size: end - zero_from, protection, offset: None, clear: 0 };
+        let file = Some(file).filter(|_| self.file_size != 0);
+        file.into_iter().chain(Some(zeros).filter(|z| z.size != 0))
+    }
+}
+
+impl Image {
+    fn read(path: &Path) -> Result<Image, ProgramError> {
+        let bad = |what: &str| ProgramError::Image { path: path.into(), what: what.into() };
+        let read = |error| ProgramError::Read { path: path.into(), error };
+        // A pipe or a device is not even opened: that may wait, or do something.
+        if !std::fs::metadata(path).map_err(read)?.is_file() {
+            return Err(bad("this is no regular file"));
+        }
+        let file = File::open(path).map_err(read)?;
+        let length = file.metadata().map_err(read)?.len();
+        let read_at = |at, size| {
+            let mut bytes = vec![0; size];
+            file.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
+        };
+        let headers = Headers::parse(length, &read_at).map_err(bad)?;
+        Ok(Image { path: path.into(), file, headers })
+    }
+
     /// Maps the segments; gives what is to be added to the file's addresses.
     fn load(&self, space: &Space, wanted: u64) -> Result<u64, ProgramError> {
-        let (first, end) = self.span();
+        let (first, end) = self.headers.span();
         let fail = |at, error| ProgramError::Map { path: self.path.clone(), at, error };
         // Takes the place of all segments at once, so that they stay together.
         let anonymous = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u32;
-        let (at, fixed) = match self.relocatable {
+        let (at, fixed) = match self.headers.relocatable {
             true => (wanted, 0),
             false => (first, libc::MAP_FIXED_NOREPLACE as u32),
         };
@@ -173,57 +279,38 @@ impl Image {
         let base = space.map(&whole).map_err(|e| fail(at, e))?;
         let bias = base.wrapping_sub(first);
         let mut mapped = base;
-        for s in &self.segments {
-            let start = bias.wrapping_add(s.address & !(PAGE - 1));
-            if start > mapped {
-                space.unmap(mapped, start - mapped).map_err(|e| fail(mapped, e))?;
+        for part in self.headers.parts(bias) {
+            if part.at > mapped {
+                space.unmap(mapped, part.at - mapped).map_err(|e| fail(mapped, e))?;
             }
-            self.map_segment(space, s, bias).map_err(|e| fail(start, e))?;
-            mapped = bias.wrapping_add(s.address + s.size).next_multiple_of(PAGE);
+            self.map_part(space, &part).map_err(|e| fail(part.at, e))?;
+            mapped = mapped.max((part.at + part.size).next_multiple_of(PAGE));
         }
         Ok(bias)
     }
 
-    fn map_segment(&self, space: &Space, s: &Segment, bias: u64) -> Result<(), trine_linux::Errno> {
-        let bit = |flag: u32, protection: i32| if s.flags & flag != 0 { protection as u32 } else { 0 };
-        let protection = bit(4, libc::PROT_READ) | bit(2, libc::PROT_WRITE) | bit(1, libc::PROT_EXEC);
-        let address = bias.wrapping_add(s.address);
-        let start = address & !(PAGE - 1);
-        let file_end = address + s.file_size;
-        let end = (address + s.size).next_multiple_of(PAGE);
+    fn map_part(&self, space: &Space, part: &Part) -> Result<(), trine_linux::Errno> {
         let private = (libc::MAP_PRIVATE | libc::MAP_FIXED) as u32;
-        let mut zero_from = start;
-        if s.file_size != 0 {
-            let (size, offset) = (file_end - start, s.offset & !(PAGE - 1));
-            space.map(&Mapping {
-                at: start,
-                size,
-                protection,
-                flags: private,
-                fd: self.file.as_raw_fd(),
-                offset,
-            })?;
-            zero_from = file_end.next_multiple_of(PAGE);
-            // The rest of the last page of the file is zero, where anything lies behind it.
-            if s.size > s.file_size && zero_from > file_end {
-                let writable = protection & libc::PROT_WRITE as u32 != 0;
-                let page = file_end & !(PAGE - 1);
-                if !writable {
-                    space.protect(page, PAGE, (libc::PROT_READ | libc::PROT_WRITE) as u32)?;
-                }
-                let zeros = vec![0; (zero_from - file_end) as usize];
-                let _ = trine_engine::direct::write(file_end, &zeros);
-                if !writable {
-                    space.protect(page, PAGE, protection)?;
-                }
-            }
+        let (flags, fd, offset) = match part.offset {
+            Some(offset) => (private, self.file.as_raw_fd(), offset),
+            None => (private | libc::MAP_ANONYMOUS as u32, -1, 0),
+        };
+        let &Part { at, size, protection, .. } = part;
+        space.map(&Mapping { at, size, protection, flags, fd, offset })?;
+        if part.clear == 0 {
+            return Ok(());
         }
-        if end > zero_from {
-            let flags = private | libc::MAP_ANONYMOUS as u32;
-            let (at, size) = (zero_from, end - zero_from);
-            space.map(&Mapping { at, size, protection, flags, fd: -1, offset: 0 })?;
+        let end = at + size;
+        let page = end & !(PAGE - 1);
+        let writable = protection & libc::PROT_WRITE as u32 != 0;
+        if !writable {
+            space.protect(page, PAGE, (libc::PROT_READ | libc::PROT_WRITE) as u32)?;
         }
-        Ok(())
+        let _ = trine_engine::direct::write(end, &vec![0; part.clear as usize]);
+        match writable {
+            true => Ok(()),
+            false => space.protect(page, PAGE, protection),
+        }
     }
 }
 
@@ -233,7 +320,7 @@ const PIE_BASE: u64 = (END / 3 * 2) & !(PAGE - 1);
 /// Loads the executable at `path` and its interpreter, which `find` looks up on the host.
 pub fn load(space: &Space, path: &Path, find: impl Fn(&Path) -> PathBuf) -> Result<Loaded, ProgramError> {
     let image = Image::read(path)?;
-    let interpreter = match &image.interpreter {
+    let interpreter = match &image.headers.interpreter {
         Some(name) => {
             let host = find(name);
             let read = Image::read(&host).map_err(|e| match e {
@@ -251,14 +338,114 @@ pub fn load(space: &Space, path: &Path, find: impl Fn(&Path) -> PathBuf) -> Resu
         None => None,
     };
     let bias = image.load(space, PIE_BASE)?;
-    let entry = bias.wrapping_add(image.entry);
-    let end = bias.wrapping_add(image.span().1);
-    let headers = if image.headers == 0 { 0 } else { bias.wrapping_add(image.headers) };
-    let mut loaded = Loaded { start: entry, entry, headers, count: image.count, interpreter: 0, end };
+    let entry = bias.wrapping_add(image.headers.entry);
+    let end = bias.wrapping_add(image.headers.span().1);
+    let headers = if image.headers.headers == 0 { 0 } else { bias.wrapping_add(image.headers.headers) };
+    let mut loaded = Loaded { start: entry, entry, headers, count: image.headers.count, interpreter: 0, end };
     if let Some(interpreter) = interpreter {
         let bias = interpreter.load(space, 0)?;
-        loaded.start = bias.wrapping_add(interpreter.entry);
-        loaded.interpreter = bias.wrapping_add(interpreter.span().0);
+        loaded.start = bias.wrapping_add(interpreter.headers.entry);
+        loaded.interpreter = bias.wrapping_add(interpreter.headers.span().0);
     }
     Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with these program headers: type, flags, offset, address, file size, size.
+    fn file(kind: u16, entry: u64, list: &[[u64; 6]], length: usize) -> Vec<u8> {
+        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+        bytes.resize(16, 0);
+        bytes.extend([kind.to_le_bytes(), EM_RISCV.to_le_bytes()].concat());
+        bytes.extend(1u32.to_le_bytes());
+        [entry, 64, 0].iter().for_each(|x| bytes.extend(x.to_le_bytes()));
+        bytes.extend([0; 4]);
+        [64u16, 56, list.len() as u16, 0, 0, 0].iter().for_each(|x| bytes.extend(x.to_le_bytes()));
+        for [kind, flags, offset, address, file_size, size] in list {
+            bytes.extend([*kind as u32, *flags as u32].map(u32::to_le_bytes).concat());
+            [offset, address, address, file_size, size, &PAGE]
+                .iter()
+                .for_each(|x| bytes.extend(x.to_le_bytes()));
+        }
+        bytes.resize(length.max(bytes.len()), 0);
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Headers, &'static str> {
+        let read = |at: u64, size| bytes.get(at as usize..at as usize + size).map(<[u8]>::to_vec);
+        Headers::parse(bytes.len() as u64, &read)
+    }
+
+    const CODE: [u64; 6] = [1, 5, 0, 0x10000, 0x1800, 0x1800];
+    const DATA: [u64; 6] = [1, 6, 0x1800, 0x12800, 0x400, 0x3000];
+
+    #[test]
+    fn parts_of_a_usual_executable() {
+        let found = parse(&file(2, 0x10100, &[CODE, DATA], 0x2000)).unwrap();
+        assert_eq!((found.span(), found.headers, found.entry), ((0x10000, 0x16000), 0x10040, 0x10100));
+        let (r_x, rw) = (5, 3);
+        let part = |at, size, protection, offset, clear| Part { at, size, protection, offset, clear };
+        assert_eq!(
+            found.parts(0x100_0000),
+            [
+                part(0x101_0000, 0x1800, r_x, Some(0), 0),
+                part(0x101_2000, 0xc00, rw, Some(0x1000), 0x400),
+                part(0x101_3000, 0x3000, rw, None, 0),
+            ]
+        );
+    }
+
+    #[test]
+    fn cut_off_anywhere_it_is_refused() {
+        let whole = file(2, 0x10100, &[CODE, DATA], 0x2000);
+        for length in 0..0x1c00 {
+            assert!(parse(&whole[..length]).is_err(), "{length}");
+        }
+        assert!(parse(&whole[..0x1c00]).is_ok());
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_refused() {
+        const MAX: u64 = u64::MAX;
+        for (what, changed) in [
+            ("outside of the file", [1, 5, 0, 0x10000, 0x4000, 0x4000]),
+            ("outside of the file", [1, 5, 0, 0x10000, 0x1800, 0x100]),
+            ("outside of the file", [1, 5, MAX - 0xfff, 0x10000, 0x1000, 0x2000]),
+            ("outside of the file", [1, 5, 0x1000, 0x10000, MAX, MAX]),
+            ("below 256 GiB", [1, 5, 0, 0x10000, 0x100, MAX]),
+            ("below 256 GiB", [1, 5, 0, MAX & !0xfff, 0x100, 0x100]),
+            ("below 256 GiB", [1, 5, 0, END, 0x100, 0x100]),
+            ("64 GiB", [1, 5, 0, 0x10000, 0x100, LARGEST + 1]),
+            ("fit pages", [1, 5, 0, 0x10001, 0x100, 0x100]),
+            ("no program's may", [1, 5, 0, 0, 0x100, 0x100]),
+            ("no program's may", [1, 5, 0, END - PAGE, 0x100, 0x100]),
+            ("no segments", [1, 5, 0, 0x10000, 0, 0]),
+            ("no segments", [2, 5, 0, 0x10000, 0x100, 0x100]),
+            ("interpreter is empty", [3, 4, 0x1f00, 0, 0x10, 0x10]),
+            ("cut off", [3, 4, MAX, 0, 0x10, 0x10]),
+        ] {
+            let why = parse(&file(2, 0, &[changed], 0x2000)).unwrap_err();
+            assert!(why.contains(what), "{changed:x?}: {why}");
+        }
+        assert!(parse(&file(2, 0, &[DATA, CODE], 0x2000)).unwrap_err().contains("order"));
+        assert!(parse(&file(1, 0, &[CODE], 0x2000)).unwrap_err().contains("no executable"));
+        assert!(parse(&file(2, 0, &[], 0x2000)).unwrap_err().contains("headers are damaged"));
+    }
+
+    #[test]
+    fn overlapping_segments_stay_inside_of_all() {
+        let found =
+            parse(&file(3, 0, &[[1, 7, 0, 0, 0x100, 0x9000], [1, 6, 0x10, 0x10, 0x20, 0x40], CODE], 0x2000));
+        let found = found.unwrap();
+        let (first, end) = found.span();
+        for part in found.parts(START) {
+            let (from, to) = (first + START, end + START);
+            assert!(
+                part.at >= from && part.at + part.size + part.clear <= to && part.at % PAGE == 0,
+                "{part:x?}"
+            );
+        }
+    }
 }

@@ -40,6 +40,9 @@ pub enum ProgramError {
         /// The host's reason.
         error: std::io::Error,
     },
+    /// This host cannot confine a program as asked for.
+    #[error("{0}")]
+    Confine(String),
     /// Something else.
     #[error("{0}")]
     Other(String),

@@ -9,14 +9,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use trine_engine::Tier;
-use trine_linux::call::{get, string};
+use trine_linux::call::{get, string, string_within};
 use trine_linux::{Errno, own};
 
 /// Name of the hidden verb that runs a program in place of another.
 pub const VERB: &str = "__program";
 
-/// Most arguments and environment strings together.
-const MOST_STRINGS: usize = 1 << 20;
+/// Most bytes of one argument or environment string (`MAX_ARG_STRLEN`).
+const MOST_OF_ONE: usize = 32 * 4096;
+/// Most bytes of all arguments, or of the environment, each with its pointer (three quarters of `_STK_LIM`).
+const MOST_OF_ALL: usize = 6 << 20;
 /// Most scripts that interpret each other (`BINPRM_MAX_RECURSION`).
 const MOST_SCRIPTS: usize = 5;
 /// Bytes of a script's first line that are looked at (`BINPRM_BUF_SIZE`).
@@ -30,15 +32,18 @@ struct Target {
 }
 
 fn strings(mut at: u64) -> Result<Vec<CString>, Errno> {
-    let mut list = Vec::new();
+    let too_much = Errno(libc::E2BIG);
+    let (mut list, mut bytes) = (Vec::new(), 0);
     while at != 0 {
-        match get::<u64>(at)? {
+        let text = match get::<u64>(at)? {
             0 => break,
-            text => list.push(string(text)?),
+            text => string_within(text, MOST_OF_ONE, too_much)?,
+        };
+        bytes += text.as_bytes_with_nul().len() + size_of::<u64>();
+        if bytes > MOST_OF_ALL {
+            return Err(too_much);
         }
-        if list.len() > MOST_STRINGS {
-            return Err(Errno(libc::E2BIG));
-        }
+        list.push(text);
         at = at.wrapping_add(8);
     }
     Ok(list)

@@ -4,9 +4,10 @@
 //! * [`elf`]: the executable and its interpreter. [`stack`]: what `main` finds.
 //! * [`process`]: what threads share. [`thread`]: one thread, and the loop that runs it.
 //! * [`signal`]: signals, from the host to the program's handlers. [`clone`]: threads and children.
-//! * [`exec`]: other programs in this one's place. [`debug`]: gdb.
+//! * [`exec`]: other programs in this one's place. [`debug`]: gdb. [`confine`]: limits and refusals.
 
 pub mod clone;
+pub mod confine;
 pub mod debug;
 pub mod elf;
 pub mod error;

@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use trine_engine::Tier;
 use trine_program::Address;
+use trine_program::confine::{Deny, Limits};
 
 const EXAMPLES: &str = "Examples:
   trine run linux                                  Debian's riscv64 kernel and a shell
@@ -131,6 +132,16 @@ pub struct RunArgs {
     #[arg(long, value_name = "[IP:]PORT|unix:PATH", num_args = 0..=1, require_equals = true, default_missing_value = ":1234",
           help_heading = "Programs")]
     pub gdb: Option<Address>,
+    /// What the program and all that it starts may use: `memory=SIZE` together, `cpu=TIME` of CPU time together
+    /// (`30s`, `5m`, `1h`), `cpu=N` CPUs' worth, `pids=N` processes and threads, `files=N` open files of each process.
+    /// Without a control group `memory` and `cpu=TIME` hold for each process by itself, and Trine says so
+    #[arg(long, value_name = "WHAT=N,…", help_heading = "Programs")]
+    pub limit: Vec<Limits>,
+    /// What the program and all that it starts may not do: `net` no sockets but pairs, `write` no changes to files but
+    /// through what is open, `read` no files outside its root and its directory, `exec` no other executables, `fork`
+    /// no other processes, `all` none of these
+    #[arg(long, value_name = "net|write|read|exec|fork|all,…", help_heading = "Programs")]
+    pub deny: Vec<Deny>,
     /// Kernel to boot: an Image or ELF file
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,

@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use trine_engine::Tier;
 use trine_image::debian::root;
+use trine_program::confine::{Confinement, Deny, Limits};
 use trine_program::{Address, Options, ProgramError, elf};
 
 /// Debian's suites where none is named, the preferred one first.
@@ -53,9 +54,14 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
         || args.sysroot.is_some()
         || args.strace
         || args.gdb.is_some()
-        || args.cwd.is_some();
+        || args.cwd.is_some()
+        || !args.limit.is_empty()
+        || !args.deny.is_empty();
     if path.is_none() && (only || !args.env.is_empty()) {
         let thing = args.thing.as_deref().unwrap_or("a kernel");
+        if let Some(why) = elf::damage(Path::new(thing)) {
+            return Err(Refusal::refused(why));
+        }
         return Err(Refusal::refused(format!(
             "'{thing}' is no riscv64 Linux program: arguments and the options of programs do not go with it"
         )));
@@ -148,7 +154,21 @@ pub fn run(args: &RunArgs, path: PathBuf) -> Result<u8, Refusal> {
             .map_err(|e| Refusal::refused(format!("--cwd {}: {e}", dir.display())))?;
     }
     let (env, tier, strace) = (environment(&args.env)?, args.engine.tier(), args.strace);
+    confine(args, &path)?;
     start(Options { path, args: list, env, sysroot, tier, strace, gdb: args.gdb.clone() })
+}
+
+/// Puts up what `--limit` and `--deny` ask for; children have it from this process.
+fn confine(args: &RunArgs, path: &Path) -> Result<(), Refusal> {
+    let limits = args.limit.iter().cloned().fold(Limits::default(), Limits::and);
+    let deny = args.deny.iter().copied().fold(Deny::default(), Deny::or);
+    // The program's directory, also where a link leads to it.
+    let real = path.canonicalize().unwrap_or_default();
+    let own = [path, &real].into_iter().filter_map(Path::parent).map(Path::to_path_buf);
+    let readable = args.sysroot.iter().cloned().chain(own).collect();
+    let notes = Confinement { limits, deny, readable }.apply().map_err(Refusal::refused)?;
+    notes.iter().for_each(|note| eprintln!("trine: {note}"));
+    Ok(())
 }
 
 /// The hidden verb: a program in place of another one.
@@ -172,9 +192,13 @@ pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
 fn start(options: Options) -> Result<u8, Refusal> {
     match trine_program::run(options) {
         Ok(never) => match never {},
-        Err(e @ (ProgramError::Read { .. } | ProgramError::Image { .. } | ProgramError::Gdb { .. })) => {
-            Err(Refusal { code: code::REFUSED, message: e.to_string() })
-        }
+        Err(
+            e @ (ProgramError::Read { .. }
+            | ProgramError::Image { .. }
+            | ProgramError::Map { .. }
+            | ProgramError::Gdb { .. }
+            | ProgramError::Confine(_)),
+        ) => Err(Refusal { code: code::REFUSED, message: e.to_string() }),
         Err(e) => Err(Refusal::host(e)),
     }
 }

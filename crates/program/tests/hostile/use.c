@@ -1,0 +1,92 @@
+// Uses up one thing until it has so many, it is refused or the program is ended: what (memory and shared in MiB, threads,
+// forks, files), how many. `exec` executes the rest of its arguments. `cpu` spins, `wait` waits, `native` asks a native shell for its limit of open files.
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MIB = 1 << 20 };
+static int most;
+
+// Writes a byte into each page: only then the memory is used.
+static int memory(int flags) {
+  int got = 0;
+  for (; got < most; got++) {
+    char *p = mmap(0, MIB, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) break;
+    for (int i = 0; i < MIB; i += 4096) p[i] = 1;
+  }
+  return got;
+}
+
+static void *sleeper(void *unused) {
+  for (;;) pause();
+  return unused;
+}
+
+static int threads(void) {
+  int got = 0;
+  pthread_t t;
+  while (got < most && !pthread_create(&t, 0, sleeper, 0)) got++;
+  return got;
+}
+
+// Children wait for the end of a pipe, so that none outlives the test.
+static int forks(void) {
+  int ends[2], got = 0;
+  char c;
+  if (pipe(ends)) return -1;
+  for (; got < most; got++) {
+    pid_t pid = fork();
+    if (pid < 0) break;
+    if (pid == 0) {
+      close(ends[1]);
+      while (read(ends[0], &c, 1) > 0) {
+      }
+      _exit(0);
+    }
+  }
+  close(ends[1]);
+  while (wait(0) > 0) {
+  }
+  return got;
+}
+
+static int files(void) {
+  int got = 0;
+  while (got < most && open("/dev/null", O_RDONLY) >= 0) got++;
+  return got;
+}
+
+// Several processes that spin: the limit is for all of them.
+static void cpu(void) {
+  fork();
+  fork();
+  for (volatile long i = 0;; i++) {
+  }
+}
+
+int main(int argc, char **argv) {
+  const char *what = argc > 1 ? argv[1] : "";
+  most = argc > 2 ? atoi(argv[2]) : 0;
+  int got = -1;
+  if (!strcmp(what, "memory")) got = memory(MAP_PRIVATE);
+  if (!strcmp(what, "shared")) got = memory(MAP_SHARED);
+  if (!strcmp(what, "threads")) got = threads();
+  if (!strcmp(what, "forks")) got = forks();
+  if (!strcmp(what, "files")) got = files();
+  if (!strcmp(what, "cpu")) cpu();
+  if (!strcmp(what, "wait")) pause();
+  if (!strcmp(what, "exec") && argc > 2) execv(argv[2], argv + 2);
+  if (!strcmp(what, "native")) execl("/bin/sh", "sh", "-c", "ulimit -n", (char *)0);
+  // No buffers: memory may be gone.
+  char line[64];
+  int n = snprintf(line, sizeof line, "%s %d\n", what, got);
+  if (write(1, line, n) != n) return 1;
+  _exit(0);
+}
