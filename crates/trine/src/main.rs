@@ -2,7 +2,7 @@
 //!
 //! It has a `main` of its own in place of Rust's runtime, which would open the standard descriptors that a program
 //! was started without, ignore `SIGPIPE` for it and take signals that are the program's.
-#![no_main]
+#![cfg_attr(not(test), no_main)]
 
 mod args;
 mod binfmt;
@@ -34,8 +34,9 @@ pub mod code {
 }
 
 /// What the C library starts.
-#[unsafe(no_mangle)]
-pub extern "C" fn main(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> std::ffi::c_int {
+#[cfg_attr(not(test), unsafe(export_name = "main"))]
+#[cfg_attr(test, allow(dead_code))]
+extern "C" fn start(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> std::ffi::c_int {
     // Unwinding restores the terminal; it must not leave Rust.
     let code = std::panic::catch_unwind(run_all).unwrap_or(code::PANIC);
     std::process::exit(code.into())
