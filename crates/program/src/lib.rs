@@ -1,7 +1,7 @@
 //! Programs: Linux executables of another CPU, each on a virtual CPU of its own, their system calls served by the
 //! host's kernel.
 //!
-//! * [`elf`]: the executable and its interpreter. [`stack`]: what `main` finds.
+//! * [`elf`]: the executable and its interpreter. [`stack`]: what `main` finds. [`vdso`]: what the kernel adds.
 //! * [`process`]: what threads share. [`thread`]: one thread, and the loop that runs it.
 //! * [`signal`]: signals, from the host to the program's handlers. [`clone`]: threads and children.
 //! * [`exec`]: other programs in this one's place. [`debug`]: gdb. [`confine`]: limits and refusals.
@@ -16,6 +16,7 @@ pub mod process;
 pub mod signal;
 pub mod stack;
 pub mod thread;
+pub mod vdso;
 mod vfork;
 
 pub use error::ProgramError;

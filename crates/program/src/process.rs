@@ -6,6 +6,7 @@ use crate::error::ProgramError;
 use crate::signal::{self, Actions};
 use crate::stack;
 use crate::thread::Thread;
+use crate::vdso;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -56,22 +57,19 @@ pub struct Process {
     pub options: Options,
 }
 
-/// `li a7, 139; ecall`: `rt_sigreturn`.
-const SIGRETURN: [u32; 2] = [0x08b0_0893, 0x0000_0073];
-
-/// A page with the code that ends signal handlers.
-fn map_trampoline(space: &Space) -> Result<u64, ProgramError> {
+/// Maps the vDSO; gives where it is and where the code that ends signal handlers is.
+fn map_vdso(space: &Space) -> Result<(u64, u64), ProgramError> {
+    let vdso = vdso::build();
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32;
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as u32;
     let page = Mapping { at: 0, size: PAGE, protection, flags, fd: -1, offset: 0 };
     let refused =
         |e: trine_linux::Errno| ProgramError::Other(format!("no memory for the program (error {})", e.0));
     let at = space.map(&page).map_err(refused)?;
-    let bytes: Vec<u8> = SIGRETURN.iter().flat_map(|w| w.to_le_bytes()).collect();
-    let _ = trine_engine::direct::write(at, &bytes);
+    let _ = trine_engine::direct::write(at, &vdso.bytes);
     space.protect(at, PAGE, (libc::PROT_READ | libc::PROT_EXEC) as u32).map_err(refused)?;
     space.name(at, "[vdso]");
-    Ok(at)
+    Ok((at, at + vdso.sigreturn))
 }
 
 fn open(address: &Address) -> Result<Door, ProgramError> {
@@ -96,9 +94,9 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     let loaded = elf::load(&space, &options.path, find)?;
     close_own(&options.path);
     space.set_brk(loaded.end);
-    let trampoline = map_trampoline(&space)?;
+    let (vdso, trampoline) = map_vdso(&space)?;
     let name = CString::new(options.path.as_os_str().as_bytes()).unwrap_or_default();
-    let first = stack::build(&space, &loaded, &name, &options.args, &options.env)?;
+    let first = stack::build(&space, &loaded, vdso, &name, &options.args, &options.env)?;
     names.auxv = first.auxv;
     name_process(&options.path);
     let process = Arc::new(Process {

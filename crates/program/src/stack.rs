@@ -43,6 +43,7 @@ impl Writer {
 pub fn build(
     space: &Space,
     loaded: &Loaded,
+    vdso: u64,
     name: &CString,
     args: &[CString],
     env: &[CString],
@@ -76,7 +77,9 @@ pub fn build(
     let [uid, euid, gid, egid] =
         unsafe { [libc::getuid(), libc::geteuid(), libc::getgid(), libc::getegid()] }.map(u64::from);
     const AT_RANDOM: u64 = 25;
+    const AT_SYSINFO_EHDR: u64 = 33;
     let auxv = [
+        (AT_SYSINFO_EHDR, vdso),
         (libc::AT_HWCAP, info::HWCAP),
         (libc::AT_PAGESZ, PAGE),
         (libc::AT_CLKTCK, 100),
