@@ -242,9 +242,14 @@ impl<I: Isa> Engine<I> {
         let mut any = false;
         for page in pages {
             self.stats.pages_written += 1;
-            any |= self.store.forget_page(page);
+            let had = self.store.forget_page(page);
+            if had && self.core.direct.is_some() {
+                // A program's code is where its page is: only those entries lead to it.
+                self.core.jumps.forget_page(page * PAGE);
+            }
+            any |= had;
         }
-        if any {
+        if any && self.core.direct.is_none() {
             self.core.new_generation();
         }
     }
