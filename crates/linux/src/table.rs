@@ -80,8 +80,15 @@ pub struct Call {
 }
 
 macro_rules! how {
+    // From 424 on all CPUs have the same numbers.
+    (same $number:literal) => {
+        How::Same($number)
+    };
     (same $host:ident) => {
         How::Same(libc::$host)
+    };
+    (range $number:literal) => {
+        How::Range($number)
     };
     (range $host:ident) => {
         How::Range(libc::$host)
@@ -117,11 +124,11 @@ pub fn find(number: u64) -> Option<&'static Call> {
 }
 
 calls! {
-    0 io_setup(Int, Ptr) => same(SYS_io_setup);
-    1 io_destroy(Hex) => same(SYS_io_destroy);
-    2 io_submit(Hex, Long, Ptr) => same(SYS_io_submit);
-    3 io_cancel(Hex, Ptr, Ptr) => same(SYS_io_cancel);
-    4 io_getevents(Hex, Long, Long, Ptr, Ptr) => same(SYS_io_getevents);
+    0 io_setup(Int, Ptr) => refused(ENOSYS) "its ring would lie outside the program's addresses";
+    1 io_destroy(Ptr) => refused(ENOSYS) "its ring would lie outside the program's addresses";
+    2 io_submit(Ptr, Long, Ptr) => refused(ENOSYS) "its ring would lie outside the program's addresses";
+    3 io_cancel(Ptr, Ptr, Ptr) => refused(ENOSYS) "its ring would lie outside the program's addresses";
+    4 io_getevents(Ptr, Long, Long, Ptr, Ptr) => refused(ENOSYS) "its ring would lie outside the program's addresses";
     5 setxattr(Path, Text, Ptr, Size, Hex) => same(SYS_setxattr);
     6 lsetxattr(Path, Text, Ptr, Size, Hex) => same(SYS_lsetxattr);
     7 fsetxattr(Fd, Text, Ptr, Size, Hex) => same(SYS_fsetxattr);
@@ -206,7 +213,7 @@ calls! {
     89 acct(Path) => same(SYS_acct);
     90 capget(Ptr, Ptr) => same(SYS_capget);
     91 capset(Ptr, Ptr) => same(SYS_capset);
-    92 personality(Hex) => same(SYS_personality);
+    92 personality(Hex) => own(info::personality);
     93 exit(Int) => thread(Exit);
     94 exit_group(Int) => thread(ExitGroup);
     95 waitid(Int, Int, Ptr, Hex, Ptr) => same(SYS_waitid);
@@ -218,9 +225,9 @@ calls! {
     101 nanosleep(Ptr, Ptr) => same(SYS_nanosleep);
     102 getitimer(Int, Ptr) => same(SYS_getitimer);
     103 setitimer(Int, Ptr, Ptr) => same(SYS_setitimer);
-    104 kexec_load(Hex, Size, Ptr, Hex) => refused(EPERM);
-    105 init_module(Ptr, Size, Text) => refused(EPERM);
-    106 delete_module(Text, Hex) => refused(EPERM);
+    104 kexec_load(Hex, Size, Ptr, Hex) => refused(ENOSYS);
+    105 init_module(Ptr, Size, Text) => refused(ENOSYS);
+    106 delete_module(Text, Hex) => refused(ENOSYS);
     107 timer_create(Int, Ptr, Ptr) => same(SYS_timer_create);
     108 timer_gettime(Int, Ptr) => same(SYS_timer_gettime);
     109 timer_getoverrun(Int) => same(SYS_timer_getoverrun);
@@ -231,7 +238,7 @@ calls! {
     114 clock_getres(Int, Ptr) => same(SYS_clock_getres);
     115 clock_nanosleep(Int, Hex, Ptr, Ptr) => same(SYS_clock_nanosleep);
     116 syslog(Int, Ptr, Size) => same(SYS_syslog);
-    117 ptrace(Int, Int, Ptr, Ptr) => refused(EPERM) "the registers would be the monitor's";
+    117 ptrace(Int, Int, Ptr, Ptr) => refused(ENOSYS) "the registers would be the monitor's";
     118 sched_setparam(Int, Ptr) => same(SYS_sched_setparam);
     119 sched_setscheduler(Int, Int, Ptr) => same(SYS_sched_setscheduler);
     120 sched_getscheduler(Int) => same(SYS_sched_getscheduler);
@@ -373,14 +380,14 @@ calls! {
     270 process_vm_readv(Int, Ptr, Size, Ptr, Size, Hex) => same(SYS_process_vm_readv);
     271 process_vm_writev(Int, Ptr, Size, Ptr, Size, Hex) => same(SYS_process_vm_writev);
     272 kcmp(Int, Int, Int, Hex, Hex) => same(SYS_kcmp);
-    273 finit_module(Fd, Text, Hex) => refused(EPERM);
+    273 finit_module(Fd, Text, Hex) => refused(ENOSYS);
     274 sched_setattr(Int, Ptr, Hex) => same(SYS_sched_setattr);
     275 sched_getattr(Int, Ptr, Size, Hex) => same(SYS_sched_getattr);
     276 renameat2(At, Path, At, Path, Hex) => same(SYS_renameat2);
     277 seccomp(Int, Hex, Ptr) => refused(ENOSYS) "filters would see the monitor's calls";
     278 getrandom(Ptr, Size, Hex) => same(SYS_getrandom);
     279 memfd_create(Text, Hex) => same(SYS_memfd_create);
-    280 bpf(Int, Ptr, Size) => refused(EPERM);
+    280 bpf(Int, Ptr, Size) => refused(ENOSYS);
     281 execveat(At, Path, Ptr, Ptr, Hex) => thread(Execveat);
     282 userfaultfd(Hex) => refused(ENOSYS) "faults would be the monitor's, too";
     283 membarrier(Int, Hex, Int) => same(SYS_membarrier);
@@ -421,4 +428,16 @@ calls! {
     448 process_mrelease(Fd, Hex) => same(SYS_process_mrelease);
     449 futex_waitv(Ptr, Size, Hex, Ptr, Int) => same(SYS_futex_waitv);
     450 set_mempolicy_home_node(Ptr, Size, Size, Hex) => range(SYS_set_mempolicy_home_node);
+    451 cachestat(Fd, Ptr, Ptr, Hex) => same(451);
+    452 fchmodat2(At, Path, Mode, Hex) => same(452);
+    453 map_shadow_stack(Ptr, Size, Hex) => refused(ENOSYS) "no such CPU";
+    454 futex_wake(Ptr, Hex, Int, Hex) => same(454);
+    455 futex_wait(Ptr, Long, Hex, Hex, Ptr, Int) => same(455);
+    456 futex_requeue(Ptr, Hex, Int, Int) => same(456);
+    457 statmount(Ptr, Ptr, Size, Hex) => same(457);
+    458 listmount(Ptr, Ptr, Size, Hex) => same(458);
+    459 lsm_get_self_attr(Int, Ptr, Ptr, Hex) => same(459);
+    460 lsm_set_self_attr(Int, Ptr, Size, Hex) => same(460);
+    461 lsm_list_modules(Ptr, Ptr, Hex) => same(461);
+    462 mseal(Ptr, Size, Hex) => range(462);
 }
