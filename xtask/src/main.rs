@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask TASK`.
 
 mod bench;
+mod calls;
 mod debugger;
 mod floors;
 mod hostile;
