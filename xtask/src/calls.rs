@@ -186,6 +186,28 @@ fn test(source: &Path, dir: &Path, exempt: &[Exempt]) -> Result<(usize, Vec<Stri
     Ok((want.len(), found))
 }
 
+/// One program's system calls as `--strace` shows them: decoded flags, names of errors and signals.
+fn transcript(dir: &Path) -> Result<(), String> {
+    const WANTED: &[&str] = &[
+        "mmap(NULL, 16384, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x",
+        "mmap(NULL, 0, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = -1 EINVAL",
+        "openat(AT_FDCWD, \"m\", O_WRONLY|O_CREAT|O_TRUNC, 0o644) = ",
+        "rt_sigaction(SIGBUS, 0x",
+        "--- SIGSEGV, code 2, address 0x",
+    ];
+    let work = dir.join("transcript.dir");
+    std::fs::create_dir_all(&work).map_err(|e| e.to_string())?;
+    let mut command = Command::new(tools::root().join("target/release/trine"));
+    command.args(["run", "--strace"]).arg(dir.join("memory")).current_dir(&work).stdin(Stdio::null());
+    let out = command.output().map_err(|e| e.to_string())?;
+    drop(std::fs::remove_dir_all(&work));
+    let text = String::from_utf8_lossy(&out.stderr);
+    match WANTED.iter().find(|want| !text.contains(*want)) {
+        Some(missing) => Err(format!("--strace does not show '{missing}':\n{text}")),
+        None => Ok(()),
+    }
+}
+
 /// Runs all files, or the one named in the environment variable `TRINE_CALLS`.
 pub fn run() -> Result<(), String> {
     tools::trine()?;
@@ -207,6 +229,9 @@ pub fn run() -> Result<(), String> {
         let (n, differ) = test(source, &dir, &exempt)?;
         checks += n;
         found.extend(differ);
+    }
+    if only.is_none() {
+        transcript(&dir)?;
     }
     println!("{checks} checks in {} files, {} differ", files.len(), found.len());
     if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }

@@ -2,6 +2,7 @@
 
 use crate::call::{Context, string};
 use crate::errno::Errno;
+use crate::space::END;
 use crate::{info, own};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -40,16 +41,29 @@ impl Names {
 }
 
 /// A path argument, as the host has it.
-pub fn path(c: &Context, at: u64) -> Result<CString, Errno> {
+fn path(c: &Context, at: u64) -> Result<CString, Errno> {
     Ok(c.guest.names.host_path(string(at)?))
 }
 
-/// The path argument of a call that with `AT_EMPTY_PATH` takes none at all, too (Linux 6.11).
+/// The path argument of a call about a file's attributes: with `AT_EMPTY_PATH` there may be none at all (Linux 6.11).
 pub fn path_or_null(c: &Context, at: u64, flags: u64) -> Result<Option<CString>, Errno> {
-    match at {
-        0 if flags & libc::AT_EMPTY_PATH as u64 != 0 => Ok(None),
-        _ => path(c, at).map(Some),
+    if at == 0 && flags & libc::AT_EMPTY_PATH as u64 != 0 {
+        return Ok(None);
     }
+    let path = string(at)?;
+    // What is asked about is the link itself.
+    let link = flags & libc::AT_SYMLINK_NOFOLLOW as u64 != 0 && own_proc(&path) == Some("exe");
+    Ok(Some(if link { path } else { c.guest.names.host_path(path) }))
+}
+
+/// `statx(dirfd, path, flags, mask, buf)`.
+pub fn statx(c: &Context, [dir, path, flags, mask, buf, _]: [u64; 6]) -> Result<u64, Errno> {
+    if buf >= END {
+        return Err(Errno(libc::EFAULT));
+    }
+    let path = path_or_null(c, path, flags)?;
+    let at = path.as_ref().map_or(0, |p| p.as_ptr() as u64);
+    c.host(libc::SYS_statx, [dir, at, flags, mask, buf, 0])
 }
 
 /// The part of a path behind `/proc/self/`, `/proc/thread-self/` or `/proc/` and our own number.

@@ -16,6 +16,7 @@ use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_linux::Errno;
 use trine_linux::call::{get, put};
 use trine_linux::errno::RESTART;
+use trine_linux::strace;
 
 /// Signals are numbered from 1 to this.
 pub const SIGNALS: usize = 64;
@@ -366,7 +367,7 @@ impl Thread {
     pub fn deliver(&mut self) {
         let Some((signal, info)) = self.next_signal() else { return };
         if self.process.options.strace {
-            eprintln!("[{}] --- signal {signal}", self.tid);
+            eprintln!("[{}] --- {}", self.tid, strace::signal(signal));
         }
         if let Some((signal, info)) = self.ask(signal, info) {
             self.act(signal, info);
@@ -424,8 +425,9 @@ impl Thread {
         info[2] = address;
         if self.process.options.strace {
             eprintln!(
-                "[{}] --- signal {signal}, code {code}, address {address:#x}, pc {:#x}",
+                "[{}] --- {}, code {code}, address {address:#x}, pc {:#x}",
                 self.tid,
+                strace::signal(signal),
                 self.vcpu.pc()
             );
         }

@@ -36,6 +36,8 @@ static void own_files(void) {
     SHOW("openat of the program", "%d %d", !memcmp(h.e_ident, ELFMAG, 4), a.st_ino == b.st_ino);
     stat("/proc/self/exe", &b);
     SHOW("newfstatat of the program", "%d", a.st_ino == b.st_ino && a.st_size == b.st_size);
+    lstat("/proc/self/exe", &b);
+    SHOW("newfstatat of the program's link", "%d", S_ISLNK(b.st_mode));
     CALL("faccessat of the program", SYS_faccessat, AT_FDCWD, "/proc/self/exe", X_OK);
 #ifdef __riscv
     SHOW("openat program's machine", "%d", h.e_machine == EM_RISCV);
