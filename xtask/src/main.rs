@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask TASK`.
 
 mod bench;
+mod calls;
 mod debugger;
 mod floors;
 mod hostile;
@@ -46,8 +47,15 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Write the pages of docs/ that are made from tables.
+    Docs,
     /// Fetch the guests that tests boot.
     Guests,
+}
+
+fn docs() -> Result<(), String> {
+    let page = tools::root().join("docs/system-calls.md");
+    std::fs::write(&page, trine_linux::page::system_calls()).map_err(|e| format!("{}: {e}", page.display()))
 }
 
 fn main() -> ExitCode {
@@ -59,6 +67,7 @@ fn main() -> ExitCode {
         }
         Task::Test { all, part, .. } => tasks::test(all, part.as_deref()),
         Task::Bench { what, runs, json } => bench::run(what, runs, json),
+        Task::Docs => docs(),
         Task::Guests => tools::guest().map(|g| println!("{}\n{}", g.kernel.display(), g.initrd.display())),
     };
     match result {

@@ -17,6 +17,7 @@ const QUICK: &[Part] = &[
     ("unit", "unit and integration tests", || tools::cargo(&["test", "--workspace", "--quiet"])),
     ("boot", "Debian's kernel boots to a userland, in both engines", boot),
     ("gdb", "gdb-multiarch debugs a program with threads, in both engines", crate::debugger::run),
+    ("calls", "system calls of programs, each as under QEMU's user mode", crate::calls::run),
     ("differential", "random programs against QEMU, 200,000 instructions and more", || differential(20, 1)),
 ];
 

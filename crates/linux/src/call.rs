@@ -8,6 +8,7 @@ use crate::table::{self, Arg, Call, How, ThreadCall};
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use trine_base::Width;
 use trine_engine::direct;
 
 /// What all threads of a program share, as far as system calls go.
@@ -94,13 +95,12 @@ impl Context<'_> {
             return Err(Errno(libc::EFAULT));
         }
         let mut paths = Vec::new();
-        if self.guest.names.translates() {
-            for (arg, value) in call.args.iter().zip(&mut args) {
-                if *arg == Arg::Path && *value != 0 {
-                    let path = self.guest.names.host_path(string(*value)?);
-                    *value = path.as_ptr() as u64;
-                    paths.push(path);
-                }
+        for (arg, value) in call.args.iter().zip(&mut args) {
+            // Only absolute paths may be others; what cannot be read the host's kernel complains of.
+            if *arg == Arg::Path && direct::load(*value, Width::B1) == Some(b'/' as u64) {
+                let path = self.guest.names.host_path(string(*value)?);
+                *value = path.as_ptr() as u64;
+                paths.push(path);
             }
         }
         self.host(host, args)

@@ -2,6 +2,7 @@
 
 use crate::call::{Context, string};
 use crate::errno::Errno;
+use crate::space::END;
 use crate::{info, own};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -22,13 +23,11 @@ pub struct Names {
 }
 
 impl Names {
-    /// Whether any path is another one on the host.
-    pub fn translates(&self) -> bool {
-        self.sysroot.is_some()
-    }
-
     /// The host's path for one of the program's.
     pub fn host_path(&self, path: CString) -> CString {
+        if path.as_bytes().starts_with(b"/proc/") && own_proc(&path) == Some("exe") {
+            return CString::new(self.exe.as_os_str().as_bytes()).unwrap_or(path);
+        }
         let Some(root) = self.sysroot.as_ref().filter(|_| path.as_bytes().first() == Some(&b'/')) else {
             return path;
         };
@@ -42,8 +41,29 @@ impl Names {
 }
 
 /// A path argument, as the host has it.
-pub fn path(c: &Context, at: u64) -> Result<CString, Errno> {
+fn path(c: &Context, at: u64) -> Result<CString, Errno> {
     Ok(c.guest.names.host_path(string(at)?))
+}
+
+/// The path argument of a call about a file's attributes: with `AT_EMPTY_PATH` there may be none at all (Linux 6.11).
+pub fn path_or_null(c: &Context, at: u64, flags: u64) -> Result<Option<CString>, Errno> {
+    if at == 0 && flags & libc::AT_EMPTY_PATH as u64 != 0 {
+        return Ok(None);
+    }
+    let path = string(at)?;
+    // What is asked about is the link itself.
+    let link = flags & libc::AT_SYMLINK_NOFOLLOW as u64 != 0 && own_proc(&path) == Some("exe");
+    Ok(Some(if link { path } else { c.guest.names.host_path(path) }))
+}
+
+/// `statx(dirfd, path, flags, mask, buf)`.
+pub fn statx(c: &Context, [dir, path, flags, mask, buf, _]: [u64; 6]) -> Result<u64, Errno> {
+    if buf >= END {
+        return Err(Errno(libc::EFAULT));
+    }
+    let path = path_or_null(c, path, flags)?;
+    let at = path.as_ref().map_or(0, |p| p.as_ptr() as u64);
+    c.host(libc::SYS_statx, [dir, at, flags, mask, buf, 0])
 }
 
 /// The part of a path behind `/proc/self/`, `/proc/thread-self/` or `/proc/` and our own number.
@@ -90,15 +110,10 @@ fn memory_file(contents: &[u8], flags: u64) -> Result<u64, Errno> {
 /// `openat(dirfd, path, flags, mode)`.
 pub fn openat(c: &Context, [dir, at, flags, mode, ..]: [u64; 6]) -> Result<u64, Errno> {
     let path = string(at)?;
-    if path.as_bytes().starts_with(b"/proc/") {
-        if let Some(contents) = contents(c, &path) {
-            return memory_file(&contents, flags);
-        }
-        if own_proc(&path) == Some("exe") {
-            let exe =
-                CString::new(c.guest.names.exe.as_os_str().as_bytes()).map_err(|_| Errno(libc::ENOENT))?;
-            return c.host(libc::SYS_openat, [dir, exe.as_ptr() as u64, flags, mode, 0, 0]);
-        }
+    if path.as_bytes().starts_with(b"/proc/")
+        && let Some(contents) = contents(c, &path)
+    {
+        return memory_file(&contents, flags);
     }
     let path = c.guest.names.host_path(path);
     c.host(libc::SYS_openat, [dir, path.as_ptr() as u64, flags, mode, 0, 0])

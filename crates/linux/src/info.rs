@@ -62,9 +62,17 @@ fn probe(key: i64) -> Option<u64> {
 }
 
 /// `riscv_hwprobe(pairs, count, cpu count, cpus, flags)`.
-pub fn hwprobe(_: &Context, [pairs, count, _, _, flags, _]: [u64; 6]) -> Result<u64, Errno> {
+pub fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> Result<u64, Errno> {
+    // Most bytes of a set of CPUs.
+    const SET: u64 = 128;
     if flags != 0 {
         return Err(Errno(libc::EINVAL));
+    }
+    if size != 0 || cpus != 0 {
+        let set = (0..size.min(SET)).try_fold(0, |all, i| Ok(all | get::<u8>(cpus.wrapping_add(i))?))?;
+        if set == 0 {
+            return Err(Errno(libc::EINVAL));
+        }
     }
     for i in 0..count {
         let at = pairs.wrapping_add(16 * i);
@@ -92,6 +100,9 @@ pub fn cpuinfo(cpus: usize) -> String {
 /// `prctl`: what is about the process itself; what is about the host's CPU or would reach the monitor is
 /// refused.
 pub fn prctl(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
+    const PR_GET_AUXV: i32 = 0x4155_5856;
+    const PR_SET_MEMORY_MERGE: i32 = 67;
+    const PR_GET_MEMORY_MERGE: i32 = 68;
     const ALLOWED: &[i32] = &[
         libc::PR_SET_PDEATHSIG,
         libc::PR_GET_PDEATHSIG,
@@ -111,15 +122,38 @@ pub fn prctl(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
         libc::PR_GET_CHILD_SUBREAPER,
         libc::PR_SET_NO_NEW_PRIVS,
         libc::PR_GET_NO_NEW_PRIVS,
-        libc::PR_GET_TID_ADDRESS,
         libc::PR_SET_THP_DISABLE,
         libc::PR_GET_THP_DISABLE,
         libc::PR_CAP_AMBIENT,
+        libc::PR_GET_TIMING,
+        libc::PR_SET_TIMING,
+        libc::PR_TASK_PERF_EVENTS_DISABLE,
+        libc::PR_TASK_PERF_EVENTS_ENABLE,
+        libc::PR_MCE_KILL,
+        libc::PR_MCE_KILL_GET,
+        PR_SET_MEMORY_MERGE,
+        PR_GET_MEMORY_MERGE,
     ];
+    match args[0] as i32 {
+        PR_GET_AUXV => return auxv(c, args),
+        libc::PR_SET_VMA => return c.guest.space.host_ranged(libc::SYS_prctl, args, args[2], args[3]),
+        _ => {}
+    }
     match ALLOWED.contains(&(args[0] as i32)) {
         true => c.host(libc::SYS_prctl, args),
         false => Err(Errno(libc::EINVAL)),
     }
+}
+
+/// `prctl(PR_GET_AUXV, buffer, size, 0, 0)`: what `/proc/self/auxv` holds; its size.
+fn auxv(c: &Context, [_, to, size, a, b, _]: [u64; 6]) -> Result<u64, Errno> {
+    let auxv = &c.guest.names.auxv;
+    if a != 0 || b != 0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    let part = &auxv[..auxv.len().min(usize::try_from(size).unwrap_or(usize::MAX))];
+    trine_engine::direct::write(to, part).ok_or(Errno(libc::EFAULT))?;
+    Ok(auxv.len() as u64)
 }
 
 /// `riscv_flush_icache(start, end, flags)`.
@@ -129,4 +163,14 @@ pub fn flush_icache(c: &Context, [start, end, flags, ..]: [u64; 6]) -> Result<u6
     }
     c.guest.space.code_changed(start, end);
     Ok(0)
+}
+
+/// `personality(persona)`: not `READ_IMPLIES_EXEC`, which would make the host's mappings executable.
+pub fn personality(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
+    const QUERY: u32 = 0xffff_ffff;
+    let persona = args[0] as u32;
+    if persona != QUERY && persona & libc::READ_IMPLIES_EXEC as u32 != 0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    c.host(libc::SYS_personality, args)
 }

@@ -4,7 +4,8 @@
 //! The programs are 64-bit and little-endian, and their addresses are the host's. So a row says `same` where
 //! the host's call takes the same arguments and structures; the others convert, or keep the program's own state.
 //!
-//! * [`table`]: the calls. [`call`]: how one is made. [`strace`]: how one is shown.
+//! * [`table`]: the calls. [`call`]: how one is made. [`strace`]: how one is shown. [`ioctl`]: requests to devices.
+//!   [`page`]: all of it for readers.
 //! * [`space`]: the address space. [`files`]: names of files. [`structs`]: structures that differ.
 //! * [`own`]: Trine's own executable. [`host`]: the host's kernel. [`info`]: what the program is told of its machine.
 
@@ -13,7 +14,9 @@ pub mod errno;
 pub mod files;
 pub mod host;
 pub mod info;
+pub mod ioctl;
 pub mod own;
+pub mod page;
 pub mod space;
 pub mod strace;
 pub mod structs;

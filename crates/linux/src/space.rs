@@ -29,7 +29,19 @@ struct Region {
     /// `PROT_*` as the program has them.
     protection: u32,
     shared: bool,
-    /// What `/proc/self/maps` says at the end of the line.
+    /// What `/proc/self/maps` says of a file.
+    file: Option<Arc<Mapped>>,
+    /// Where the region begins in the file.
+    offset: u64,
+    /// What `/proc/self/maps` says at the end of the line, where there is no file.
+    name: String,
+}
+
+/// A mapped file.
+#[derive(Debug, Default)]
+struct Mapped {
+    device: u64,
+    inode: u64,
     name: String,
 }
 
@@ -84,9 +96,9 @@ impl Inner {
     fn split(&mut self, at: u64) {
         let Some((&start, region)) = self.regions.range_mut(..at).next_back() else { return };
         if region.end > at {
-            let rest = region.clone();
+            let mut rest = region.clone();
             region.end = at;
-            debug_assert!(start < at);
+            rest.offset += at - start;
             self.regions.insert(at, rest);
         }
     }
@@ -129,10 +141,19 @@ impl Inner {
         self.regions.range(..end).next_back().is_none_or(|(_, r)| r.end <= start)
     }
 
-    fn insert(&mut self, start: u64, end: u64, protection: u32, shared: bool, name: String) {
-        self.forget_code(start, end);
-        self.remove(start, end);
-        self.regions.insert(start, Region { end, protection, shared, name });
+    /// Where the mappings that begin at or before `start` and follow each other end.
+    fn mapped_end(&self, start: u64) -> u64 {
+        let mut end = start;
+        while let Some((_, region)) = self.regions.range(..=end).next_back().filter(|(_, r)| r.end > end) {
+            end = region.end;
+        }
+        end
+    }
+
+    fn insert(&mut self, start: u64, region: Region) {
+        self.forget_code(start, region.end);
+        self.remove(start, region.end);
+        self.regions.insert(start, region);
     }
 }
 
@@ -248,7 +269,10 @@ impl Space {
 
     /// Maps something; gives its address.
     pub fn map(&self, m: &Mapping) -> Result<u64, Errno> {
-        let size = round_up(m.size).filter(|&s| s != 0).ok_or(Errno(libc::EINVAL))?;
+        if m.size == 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        let size = round_up(m.size).ok_or(Errno(libc::ENOMEM))?;
         let fixed = m.flags & (FIXED | NO_REPLACE) != 0;
         if m.at & (PAGE - 1) != 0 && fixed {
             return Err(Errno(libc::EINVAL));
@@ -273,8 +297,9 @@ impl Space {
         let args = [at, size, host_protection(protection), flags, m.fd as u64, m.offset];
         host_call(libc::SYS_mmap, args)?;
         let kind = m.flags & libc::MAP_TYPE as u32;
-        let name = name_of(m);
-        inner.insert(at, at + size, protection, kind != libc::MAP_PRIVATE as u32, name);
+        let (file, shared) = (file_of(m), kind != libc::MAP_PRIVATE as u32);
+        let offset = if file.is_some() { m.offset } else { 0 };
+        inner.insert(at, Region { end: at + size, protection, shared, file, offset, name: String::new() });
         Ok(at)
     }
 
@@ -315,22 +340,31 @@ impl Space {
             return Err(Errno(libc::EINVAL));
         }
         let mut inner = self.lock();
-        host_call(libc::SYS_mprotect, [start, size, host_protection(protection), 0, 0, 0])?;
-        inner.forget_code(start, start + size);
-        let changed = inner.remove(start, start + size);
+        let done = host_call(libc::SYS_mprotect, [start, size, host_protection(protection), 0, 0, 0]);
+        // What lies before a hole is changed.
+        let end = match done {
+            Ok(_) => start + size,
+            Err(Errno(libc::ENOMEM)) => inner.mapped_end(start).min(start + size),
+            Err(e) => return Err(e),
+        };
+        inner.forget_code(start, end);
+        let changed = inner.remove(start, end);
         for (at, mut region) in changed {
             region.protection = protection & PROTECTIONS;
             inner.regions.insert(at, region);
         }
-        Ok(())
+        done.map(drop)
     }
 
     /// Moves or resizes a mapping.
     pub fn remap(&self, [old, old_size, new_size, flags, wanted, _]: [u64; 6]) -> Result<u64, Errno> {
         let invalid = Err(Errno(libc::EINVAL));
         let (Some(size), Some(old_len)) = (round_up(new_size), round_up(old_size)) else { return invalid };
-        if old & (PAGE - 1) != 0 || size == 0 || old >= END || old_len > END - old {
+        if old & (PAGE - 1) != 0 || size == 0 {
             return invalid;
+        }
+        if old >= END || old_len > END - old {
+            return Err(Errno(libc::EFAULT));
         }
         let fixed = flags & libc::MREMAP_FIXED as u64 != 0;
         if fixed && (wanted & (PAGE - 1) != 0 || !(START..END).contains(&wanted) || size > END - wanted) {
@@ -339,7 +373,9 @@ impl Space {
         let mut inner = self.lock();
         let found = inner.regions.range(..=old).next_back().map(|(_, r)| r.clone());
         let region = found.filter(|r| r.end > old).ok_or(Errno(libc::EFAULT))?;
-        let in_place = size <= old_len || (old + size <= END && inner.is_free(old + old_len, old + size));
+        let stays = flags & libc::MREMAP_DONTUNMAP as u64 != 0;
+        let in_place =
+            !stays && (size <= old_len || (old + size <= END && inner.is_free(old + old_len, old + size)));
         let move_it = flags & libc::MREMAP_MAYMOVE as u64 != 0;
         let (target, flags) = match (fixed, in_place) {
             (true, _) => (wanted, flags),
@@ -351,12 +387,11 @@ impl Space {
             }
         };
         let at = host_call(libc::SYS_mremap, [old, old_size, size, flags, target, 0])?;
-        let stays = flags & libc::MREMAP_DONTUNMAP as u64 != 0;
+        inner.forget_code(old, old + old_len);
         if !stays {
-            inner.forget_code(old, old + old_len);
             inner.remove(old, old + old_len);
         }
-        inner.insert(at, at + size, region.protection, region.shared, region.name);
+        inner.insert(at, Region { end: at + size, ..region });
         Ok(at)
     }
 
@@ -399,14 +434,29 @@ impl Space {
             let flag = |bit, c| if r.protection & bit != 0 { c } else { '-' };
             let kind = if r.shared { 's' } else { 'p' };
             let (x, y, z) = (flag(READ, 'r'), flag(WRITE, 'w'), flag(EXEC, 'x'));
-            let space = if r.name.is_empty() { "" } else { "                   " };
-            let _ = writeln!(
-                text,
-                "{start:08x}-{:08x} {x}{y}{z}{kind} 00000000 00:00 0 {space}{}",
-                r.end, r.name
+            let none = Mapped::default();
+            let file = r.file.as_deref().unwrap_or(&none);
+            let (major, minor) = (libc::major(file.device), libc::minor(file.device));
+            let name = if r.file.is_some() { &file.name } else { &r.name };
+            let line = format!(
+                "{start:08x}-{:08x} {x}{y}{z}{kind} {:08x} {major:02x}:{minor:02x} {} ",
+                r.end, r.offset, file.inode
             );
+            // The name stands in column 74, as the kernel has it.
+            let _ = match name.is_empty() {
+                true => writeln!(text, "{line}"),
+                false => writeln!(text, "{line:<73}{name}"),
+            };
         }
         text
+    }
+
+    /// A call of the host about a range, which has to be the program's; `ENOMEM` where it is not.
+    pub fn host_ranged(&self, number: i64, args: [u64; 6], at: u64, size: u64) -> Result<u64, Errno> {
+        if !is_programs(at, size) {
+            return Err(Errno(libc::ENOMEM));
+        }
+        host_call(number, args)
     }
 
     /// Why an access to `address` fails: `SEGV_MAPERR` (1) where nothing is mapped, `SEGV_ACCERR` (2) where it is not
@@ -418,13 +468,20 @@ impl Space {
     }
 }
 
-/// What `/proc/self/maps` says of a mapped file.
-fn name_of(m: &Mapping) -> String {
+/// The file of a mapping.
+fn file_of(m: &Mapping) -> Option<Arc<Mapped>> {
     if m.flags & libc::MAP_ANONYMOUS as u32 != 0 || m.fd < 0 {
-        return String::new();
+        return None;
     }
-    let link = std::fs::read_link(format!("/proc/self/fd/{}", m.fd));
-    link.map_or(String::new(), |p| p.to_string_lossy().into_owned())
+    // SAFETY: a structure of integers.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: writes a structure of ours.
+    if unsafe { libc::fstat(m.fd, &mut stat) } < 0 {
+        return None;
+    }
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", m.fd)).unwrap_or_default();
+    let name = link.to_string_lossy().into_owned();
+    Some(Arc::new(Mapped { device: stat.st_dev, inode: stat.st_ino, name }))
 }
 
 impl Pages for Space {
@@ -497,6 +554,11 @@ pub fn brk(c: &Context, [wanted, ..]: [u64; 6]) -> Result<u64, Errno> {
     Ok(c.guest.space.brk(wanted))
 }
 
+/// The key of a shared memory segment.
+fn key_of(ds: &libc::shmid_ds) -> u32 {
+    ds.shm_perm.__key as u32
+}
+
 /// `shmat(id, addr, flags)`.
 pub fn shmat(c: &Context, [id, wanted, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
     // SAFETY: a structure of integers.
@@ -517,7 +579,13 @@ pub fn shmat(c: &Context, [id, wanted, flags, ..]: [u64; 6]) -> Result<u64, Errn
     let read_only = flags & libc::SHM_RDONLY as u64 != 0;
     let exec = if flags & libc::SHM_EXEC as u64 != 0 { EXEC } else { 0 };
     let protection = READ | exec | if read_only { 0 } else { WRITE };
-    inner.insert(at, at + size, protection, true, format!("/SYSV{:08x}", id as u32));
+    // As Linux names it: by its key, with its number for an inode.
+    let (inode, name) = (id & 0xffff_ffff, format!("/SYSV{:08x} (deleted)", key_of(&ds)));
+    let file = Some(Arc::new(Mapped { device: 0, inode, name }));
+    inner.insert(
+        at,
+        Region { end: at + size, protection, shared: true, file, offset: 0, name: String::new() },
+    );
     Ok(at)
 }
 

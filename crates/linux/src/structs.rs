@@ -57,8 +57,9 @@ impl From<&libc::stat> for Stat {
 pub fn newfstatat(c: &Context, [dir, path, buf, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
     // SAFETY: a structure of integers.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    let path = files::path(c, path)?;
-    c.host(libc::SYS_newfstatat, [dir, path.as_ptr() as u64, &raw mut stat as u64, flags, 0, 0])?;
+    let path = files::path_or_null(c, path, flags)?;
+    let at = path.as_ref().map_or(0, |p| p.as_ptr() as u64);
+    c.host(libc::SYS_newfstatat, [dir, at, &raw mut stat as u64, flags, 0, 0])?;
     put(buf, &Stat::from(&stat))?;
     Ok(0)
 }
@@ -97,7 +98,8 @@ const MOST_EVENTS: u64 = 4096;
 
 fn epoll_wait(c: &Context, number: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
     let (at, most) = (args[1], args[2] as i32);
-    if most <= 0 {
+    // `EP_MAX_EVENTS`, which counts with the size of the program's structure.
+    if most <= 0 || most as usize > i32::MAX as usize / size_of::<EpollEvent>() {
         return Err(Errno(libc::EINVAL));
     }
     args[2] = (most as u64).min(MOST_EVENTS);

@@ -36,6 +36,8 @@ const PARENT_SETTID: u64 = libc::CLONE_PARENT_SETTID as u64;
 const CHILD_SETTID: u64 = libc::CLONE_CHILD_SETTID as u64;
 const CHILD_CLEARTID: u64 = libc::CLONE_CHILD_CLEARTID as u64;
 const PIDFD: u64 = libc::CLONE_PIDFD as u64;
+/// Only of `clone3`.
+const CLEAR_SIGHAND: u64 = 1 << 32;
 /// What a thread shares with its program; a host thread shares all of it.
 const SHARED: u64 =
     VM | THREAD | (libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_SYSVSEM) as u64;
@@ -74,20 +76,32 @@ impl Thread {
 
     /// `clone3(arguments, size)`.
     pub fn clone3(&mut self, [at, size, ..]: [u64; 6]) -> Result<u64, Errno> {
+        // Bytes of the first version of the structure, and of the one we know.
         const FIRST: u64 = 64;
+        const KNOWN: u64 = 88;
         if size < FIRST {
             return Err(Errno(libc::EINVAL));
         }
         if size > 4096 {
             return Err(Errno(libc::E2BIG));
         }
-        // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; then what we know nothing of.
+        // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; then set_tid, its size and cgroup,
+        // which are not served.
         let a: [u64; 8] = get(at)?;
-        let rest = (FIRST..size).try_fold(0, |all, i| Ok(all | get::<u8>(at + i)?))?;
-        if rest != 0 {
+        let rest = |from: u64, to: u64| (from..to).try_fold(0, |all, i| Ok(all | get::<u8>(at + i)?));
+        if rest(KNOWN, size.max(KNOWN))? != 0 {
             return Err(Errno(libc::E2BIG));
         }
         let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls] = a;
+        let wrong = flags & (0x7f | libc::CLONE_DETACHED as u64) != 0
+            || exit_signal > signal::SIGNALS as u64
+            || (flags & (THREAD | libc::CLONE_PARENT as u64) != 0 && exit_signal != 0)
+            || (flags & libc::CLONE_SIGHAND as u64 != 0 && flags & CLEAR_SIGHAND != 0)
+            || (stack == 0) != (stack_size == 0)
+            || rest(FIRST, size.min(KNOWN))? != 0;
+        if wrong {
+            return Err(Errno(libc::EINVAL));
+        }
         let stack = stack.wrapping_add(stack_size);
         self.fork_or_thread(Request { flags, exit_signal, stack, parent_tid, child_tid, tls, pidfd })
     }
@@ -101,7 +115,9 @@ impl Thread {
             true => self.new_thread(r),
             // A child that shares memory and runs beside its parent is not served.
             false if r.flags & VM != 0 && r.flags & VFORK == 0 => Err(Errno(libc::EINVAL)),
-            false if r.flags & !(VM | VFORK | PASSED | known) != 0 => Err(Errno(libc::EINVAL)),
+            false if r.flags & !(VM | VFORK | CLEAR_SIGHAND | PASSED | known) != 0 => {
+                Err(Errno(libc::EINVAL))
+            }
             false if r.flags & VM != 0 => self.vfork(r),
             false => self.fork(r),
         }
@@ -124,6 +140,9 @@ impl Thread {
         }
         if r.flags & SETTLS != 0 {
             self.vcpu.set(X + 4, r.tls);
+        }
+        if r.flags & CLEAR_SIGHAND != 0 {
+            self.process.actions().clear();
         }
         self.clear_tid = if r.flags & CHILD_CLEARTID != 0 { r.child_tid } else { 0 };
     }

@@ -1,7 +1,7 @@
 //! `execve`: an executable of the guest's CPU stays under Trine, one of the host's runs by itself.
 
-use crate::elf;
 use crate::thread::Thread;
+use crate::{elf, signal};
 use std::ffi::{CString, OsStr};
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -98,20 +98,36 @@ impl Thread {
 
     /// `execveat(dirfd, path, argv, envp, flags)`.
     pub fn execveat(&mut self, [dir, path, args, env, flags, _]: [u64; 6]) -> Result<u64, Errno> {
+        let (dir, flags) = (dir as i32, flags as i32);
+        if flags & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW) != 0 {
+            return Err(Errno(libc::EINVAL));
+        }
         let path = string(path)?;
-        let dir = dir as i32;
-        let by_fd = flags as i32 & libc::AT_EMPTY_PATH != 0 && path.is_empty();
-        let path = match path.as_bytes().first() {
-            Some(b'/') => self.process.guest.names.host_path(path),
-            _ if dir == libc::AT_FDCWD => path,
-            None if by_fd => return self.exec_file(dir, strings(args)?, strings(env)?),
-            None => return Err(Errno(libc::ENOENT)),
-            _ => {
-                let text = [format!("/proc/self/fd/{dir}/").as_bytes(), path.as_bytes()].concat();
-                CString::new(text).map_err(|_| Errno(libc::EINVAL))?
-            }
-        };
+        if path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+            return self.exec_file(dir, strings(args)?, strings(env)?);
+        }
+        let path = self.path_at(dir, path)?;
+        let link = || Path::new(OsStr::from_bytes(path.as_bytes())).is_symlink();
+        if flags & libc::AT_SYMLINK_NOFOLLOW != 0 && link() {
+            return Err(Errno(libc::ELOOP));
+        }
         self.exec(path, strings(args)?, strings(env)?)
+    }
+
+    /// The path of what a directory's descriptor and a path name.
+    fn path_at(&self, dir: i32, path: CString) -> Result<CString, Errno> {
+        match path.as_bytes().first() {
+            Some(b'/') => return Ok(self.process.guest.names.host_path(path)),
+            None => return Err(Errno(libc::ENOENT)),
+            _ if dir == libc::AT_FDCWD => return Ok(path),
+            _ => {}
+        }
+        // SAFETY: only asks for a descriptor's flags.
+        if unsafe { libc::fcntl(dir, libc::F_GETFD) } < 0 {
+            return Err(Errno::last());
+        }
+        let text = [format!("/proc/self/fd/{dir}/").as_bytes(), path.as_bytes()].concat();
+        CString::new(text).map_err(|_| Errno(libc::EINVAL))
     }
 
     /// `fexecve`: an open file. By its name where it has one: the descriptor may close itself on the way.
@@ -156,18 +172,32 @@ impl Thread {
     fn exec(&mut self, path: CString, args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
         let target = self.target(path, args)?;
         let env = Pointers::to(&env);
+        signal::engine_signals(Some(&self.process.actions()));
+        let failed = self.host_exec(&target, &env);
+        signal::engine_signals(None);
+        failed
+    }
+
+    /// The host's call; comes back with why it failed, or because a signal came that is to be delivered first: while it
+    /// waits the others are blocked, and would stay so.
+    fn host_exec(&self, target: &Target, env: &Pointers) -> Result<u64, Errno> {
+        let stop = &self.inbox.signal;
         if let Some(own) = target.guest.then(own::descriptor).flatten() {
-            let args = self.under_trine(&target)?;
-            let (fd, flags) = (own.as_raw_fd(), libc::AT_EMPTY_PATH);
+            let args = self.under_trine(target)?;
+            let (fd, flags) = (own.as_raw_fd() as u64, libc::AT_EMPTY_PATH as u64);
+            let list = Pointers::to(&args);
+            let args = [fd, c"".as_ptr() as u64, list.at() as u64, env.at() as u64, flags, 0];
             // SAFETY: strings and arrays of ours; on success nothing of this process is left.
-            unsafe {
-                libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), Pointers::to(&args).at(), env.at(), flags)
-            };
+            let failed = unsafe { trine_linux::host::interruptible(libc::SYS_execveat, args, stop) };
+            if failed == Err(trine_linux::errno::RESTART) {
+                return failed;
+            }
         }
         // Where our executable cannot be reached, the host's kernel may know what runs it (`trine binfmt`).
+        let list = Pointers::to(&target.args);
+        let args = [target.path.as_ptr() as u64, list.at() as u64, env.at() as u64, 0, 0, 0];
         // SAFETY: as above.
-        unsafe { libc::execve(target.path.as_ptr(), Pointers::to(&target.args).at(), env.at()) };
-        Err(Errno::last())
+        unsafe { trine_linux::host::interruptible(libc::SYS_execve, args, stop) }
     }
 
     /// The arguments that make Trine run a program as this one is run.

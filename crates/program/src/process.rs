@@ -81,7 +81,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     let door = options.gdb.as_ref().map(open).transpose()?;
     let debug = door.as_ref().map(|d| Debug::new(Layout::riscv64(REGISTERS), d)).transpose();
     let debug = debug.map_err(|e| ProgramError::Other(format!("no debugger: {e}")))?;
-    signal::install();
+    let actions = signal::install();
     let mut names =
         Names { sysroot: options.sysroot.clone(), args: options.args.clone(), ..Names::default() };
     // The kernel's link shows the file itself, whatever links led to it.
@@ -101,7 +101,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     name_process(&options.path);
     let process = Arc::new(Process {
         guest: Guest { space, names },
-        actions: Mutex::new(Actions::inherited()),
+        actions: Mutex::new(actions),
         threads: AtomicUsize::new(1),
         trampoline,
         clock: Arc::new(HostClock::new()),

@@ -5,7 +5,7 @@
 //! signal waits to be delivered, all others are blocked.
 
 use crate::debug::Step;
-use crate::thread::Thread;
+use crate::thread::{Thread, gettid};
 use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +15,8 @@ use trine_gdb::Stop;
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_linux::Errno;
 use trine_linux::call::{get, put};
+use trine_linux::errno::RESTART;
+use trine_linux::strace;
 
 /// Signals are numbered from 1 to this.
 pub const SIGNALS: usize = 64;
@@ -35,6 +37,16 @@ pub struct Action {
     /// Signals blocked while it runs.
     pub mask: u64,
 }
+
+/// The flags that Linux keeps (`UAPI_SA_FLAGS`): those of POSIX, and `SA_EXPOSE_TAGBITS`.
+const SA_KNOWN: u64 = (libc::SA_NOCLDSTOP
+    | libc::SA_NOCLDWAIT
+    | libc::SA_SIGINFO
+    | libc::SA_ONSTACK
+    | libc::SA_RESTART
+    | libc::SA_NODEFER
+    | libc::SA_RESETHAND) as u32 as u64
+    | 0x800;
 
 /// What every signal does.
 #[derive(Clone)]
@@ -87,12 +99,15 @@ unsafe extern "C" {
     fn trine_restore_signal();
 }
 
+/// A `siginfo_t`, which is the same on the host.
+pub type Info = [u64; 16];
+
 /// What came for a thread and is not delivered yet.
 pub struct Inbox {
     /// The signal, or 0; system calls are not entered while it is not.
     pub signal: AtomicU32,
     /// Its `siginfo_t`.
-    info: UnsafeCell<[u64; 16]>,
+    info: UnsafeCell<Info>,
     mailbox: Arc<Mailbox>,
 }
 
@@ -160,11 +175,30 @@ fn set_host_action(signal: i32, handler: usize, flags: u64) -> Result<usize, Err
     Ok(old.handler)
 }
 
-/// Takes the signals that the engine needs.
-pub fn install() {
+/// Takes the signals that the engine needs; gives what all do for the program that begins.
+pub fn install() -> Actions {
+    let actions = Actions::inherited();
+    engine_signals(None);
+    actions
+}
+
+/// Sets what `SIGSEGV` and `SIGBUS` do on the host: our handler; for an executable that takes this one's place, nothing
+/// where the program ignores them.
+pub fn engine_signals(last: Option<&Actions>) {
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
-        let _ = set_host_action(signal, on_signal as *const () as usize, 0);
+        let ignored = last.is_some_and(|actions| actions.get(signal).handler == IGNORE);
+        let handler = if ignored { libc::SIG_IGN } else { on_signal as *const () as usize };
+        let _ = set_host_action(signal, handler, 0);
     }
+}
+
+/// What a signal does on the host.
+fn host_handler(signal: i32) -> Option<usize> {
+    let mut old = HostAction::default();
+    let args = [signal as u64, 0, &raw mut old as u64, 8, 0, 0];
+    // SAFETY: writes a structure of ours.
+    let known = unsafe { trine_linux::host::call(libc::SYS_rt_sigaction, args) };
+    known.ok().map(|_| old.handler)
 }
 
 /// Sets the host thread's mask for a guest's.
@@ -189,15 +223,20 @@ impl Actions {
     pub fn inherited() -> Actions {
         let mut actions = [Action::default(); SIGNALS + 1];
         for (signal, action) in actions.iter_mut().enumerate().skip(1) {
-            let mut old = HostAction::default();
-            let args = [signal as u64, 0, &raw mut old as u64, 8, 0, 0];
-            // SAFETY: writes a structure of ours.
-            let known = unsafe { trine_linux::host::call(libc::SYS_rt_sigaction, args) }.is_ok();
-            if known && old.handler == libc::SIG_IGN {
+            if host_handler(signal as i32) == Some(libc::SIG_IGN) {
                 action.handler = IGNORE;
             }
         }
         Actions { all: actions, caught: false }
+    }
+
+    /// No signal has a handler any more (`CLONE_CLEAR_SIGHAND`).
+    pub fn clear(&mut self) {
+        for signal in 1..=SIGNALS as i32 {
+            if self.get(signal).handler > IGNORE {
+                let _ = self.set(signal, Action::default());
+            }
+        }
     }
 
     /// What a signal does.
@@ -208,7 +247,11 @@ impl Actions {
     /// Changes what a signal does, here and on the host.
     pub fn set(&mut self, signal: i32, action: Action) -> Result<(), Errno> {
         self.set_host(signal, action)?;
-        self.all[signal as usize] = action;
+        self.all[signal as usize] = Action {
+            flags: action.flags & SA_KNOWN,
+            mask: action.mask & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP)),
+            ..action
+        };
         Ok(())
     }
 
@@ -222,7 +265,9 @@ impl Actions {
             IGNORE => libc::SIG_IGN,
             _ => on_signal as *const () as usize,
         };
-        let kept = (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT) as u64;
+        // With SA_RESTART the host's kernel goes back to the call's instruction where Linux makes the call again:
+        // there `host::interrupt` finds it.
+        let kept = (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT | libc::SA_RESTART) as u64;
         set_host_action(signal, handler, action.flags & kept).map(drop)
     }
 
@@ -258,8 +303,10 @@ impl AltStack {
     /// No alternate stack.
     pub const NONE: AltStack = AltStack { sp: 0, flags: libc::SS_DISABLE, pad: 0, size: 0 };
 
+    /// Whether the stack pointer lies on it (`on_sig_stack`: the top counts, the lowest address does not).
     fn holds(&self, sp: u64) -> bool {
-        self.flags & libc::SS_DISABLE == 0 && sp.wrapping_sub(self.sp) < self.size
+        let usable = self.flags & (libc::SS_DISABLE | AUTODISARM) == 0;
+        usable && sp > self.sp && sp - self.sp <= self.size
     }
 }
 
@@ -272,7 +319,7 @@ const AUTODISARM: i32 = 1 << 31;
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Frame {
-    info: [u64; 16],
+    info: Info,
     flags: u64,
     link: u64,
     stack: AltStack,
@@ -290,17 +337,37 @@ struct Frame {
 const _: () = assert!(size_of::<Frame>() == 128 + 960);
 
 impl Thread {
+    /// The signal that is to be delivered next.
+    fn next_signal(&mut self) -> Option<(i32, Info)> {
+        let signal = self.inbox.signal.load(Ordering::SeqCst) as i32;
+        if signal != 0 {
+            // SAFETY: the handler writes it only while `signal` is 0, and in this thread.
+            let info = unsafe { *self.inbox.info.get() };
+            self.inbox.signal.store(0, Ordering::SeqCst);
+            // The host keeps all others back itself. (One that is blocked may come while a call waits with another mask.)
+            if self.mask & ours() & bit(signal) == 0 {
+                return Some((signal, info));
+            }
+            if self.held.iter().all(|(s, _)| *s != signal) {
+                self.held.push((signal, info));
+            }
+            set_mask(self.mask);
+        }
+        let at = self.held.iter().position(|(signal, _)| self.mask & bit(*signal) == 0)?;
+        Some(self.held.swap_remove(at))
+    }
+
+    /// Keeps all signals back; false where one came before and is to be delivered first.
+    fn no_signal_waits(&self) -> bool {
+        set_mask(u64::MAX);
+        self.inbox.signal.load(Ordering::SeqCst) == 0
+    }
+
     /// Delivers the signal that waits, if one does.
     pub fn deliver(&mut self) {
-        let signal = self.inbox.signal.load(Ordering::SeqCst) as i32;
-        if signal == 0 {
-            return;
-        }
-        // SAFETY: the handler writes it only while `signal` is 0, and in this thread.
-        let info = unsafe { *self.inbox.info.get() };
-        self.inbox.signal.store(0, Ordering::SeqCst);
+        let Some((signal, info)) = self.next_signal() else { return };
         if self.process.options.strace {
-            eprintln!("[{}] --- signal {signal}", self.tid);
+            eprintln!("[{}] --- {}", self.tid, strace::signal(signal));
         }
         if let Some((signal, info)) = self.ask(signal, info) {
             self.act(signal, info);
@@ -358,8 +425,9 @@ impl Thread {
         info[2] = address;
         if self.process.options.strace {
             eprintln!(
-                "[{}] --- signal {signal}, code {code}, address {address:#x}, pc {:#x}",
+                "[{}] --- {}, code {code}, address {address:#x}, pc {:#x}",
                 self.tid,
+                strace::signal(signal),
                 self.vcpu.pc()
             );
         }
@@ -388,21 +456,25 @@ impl Thread {
             let set = !bit(signal);
             let args = [libc::SIG_SETMASK as u64, &raw const set as u64, 0, 8, 0, 0];
             let _ = trine_linux::host::call(libc::SYS_rt_sigprocmask, args);
-            libc::kill(libc::getpid(), signal);
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), gettid(), signal);
             libc::_exit(128 + signal)
         }
     }
 
     /// Builds the frame of a handler and sends control there.
-    fn enter_handler(&mut self, signal: i32, info: [u64; 16], action: Action) {
+    fn enter_handler(&mut self, signal: i32, info: Info, action: Action) {
         let sp = self.vcpu.get(X + 2);
         let on_alternate = action.flags & libc::SA_ONSTACK as u64 != 0
             && self.alternate.flags & libc::SS_DISABLE == 0
             && !self.alternate.holds(sp);
+        // A frame that would run over the alternate stack's end is not written.
+        let over = self.alternate.holds(sp)
+            && !on_alternate
+            && !self.alternate.holds(sp.wrapping_sub(size_of::<Frame>() as u64));
         let top = if on_alternate { self.alternate.sp.wrapping_add(self.alternate.size) } else { sp };
         let at = top.wrapping_sub(size_of::<Frame>() as u64) & !15;
         let frame = self.frame(info);
-        if put(at, &frame).is_err() {
+        if over || put(at, &frame).is_err() {
             self.die(libc::SIGSEGV);
         }
         if self.alternate.flags & AUTODISARM != 0 {
@@ -424,12 +496,12 @@ impl Thread {
         }
     }
 
-    fn frame(&mut self, info: [u64; 16]) -> Frame {
+    fn frame(&mut self, info: Info) -> Frame {
         let mut frame = Frame {
             info,
             flags: 0,
             link: 0,
-            stack: self.alternate_now(),
+            stack: self.alternate,
             mask: self.mask,
             unused: [0; 16],
             integer: [0; 32],
@@ -443,8 +515,12 @@ impl Thread {
         frame
     }
 
-    /// `rt_sigreturn()`: back to where the handler came from.
+    /// `rt_sigreturn()`: back to where the handler came from. A signal that already came is delivered first, and the call
+    /// made again.
     pub fn sigreturn(&mut self) {
+        if !self.no_signal_waits() {
+            return;
+        }
         let Ok(frame) = get::<Frame>(self.vcpu.get(X + 2)) else { return self.force(libc::SIGSEGV, 1, 0) };
         (1..32).for_each(|i| self.vcpu.set(X + i, frame.integer[i as usize]));
         (0..32).for_each(|i| self.vcpu.set(F + i, frame.float[i as usize]));
@@ -452,8 +528,10 @@ impl Thread {
         self.vcpu.set(FRM, frame.fcsr >> 5 & 7);
         self.vcpu.set_pc(frame.integer[0]);
         self.mask = frame.mask & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
+        // As `sigaltstack` would, without a word about what cannot be.
         let stack = frame.stack;
-        if stack.flags & libc::SS_ONSTACK == 0 {
+        if !self.alternate.holds(self.vcpu.get(X + 2)) && stack.flags & !(AUTODISARM | libc::SS_DISABLE) == 0
+        {
             self.alternate = stack;
         }
         set_mask(self.mask);
@@ -476,7 +554,7 @@ impl Thread {
             if now.flags & libc::SS_ONSTACK != 0 {
                 return Err(Errno(libc::EPERM));
             }
-            if stack.flags & !(libc::SS_DISABLE | libc::SS_ONSTACK | AUTODISARM) != 0 {
+            if !matches!(stack.flags & !AUTODISARM, 0 | libc::SS_DISABLE | libc::SS_ONSTACK) {
                 return Err(Errno(libc::EINVAL));
             }
             let disabled = stack.flags & libc::SS_DISABLE != 0;
@@ -522,22 +600,25 @@ impl Thread {
             return Err(Errno(libc::EINVAL));
         }
         let before = self.mask;
+        let mut mask = before;
         if new != 0 {
             let set: u64 = get(new)?;
-            let mask = match how as i32 {
+            mask = match how as i32 {
                 libc::SIG_BLOCK => before | set,
                 libc::SIG_UNBLOCK => before & !set,
                 libc::SIG_SETMASK => set,
                 _ => return Err(Errno(libc::EINVAL)),
-            };
-            self.mask = mask & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
+            } & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
         }
         if old != 0 {
             put(old, &before)?;
         }
-        // A signal that waits to be delivered keeps all others away until it is.
-        if new != 0 && self.inbox.signal.load(Ordering::SeqCst) == 0 {
-            set_mask(self.mask);
+        if mask != before {
+            if !self.no_signal_waits() {
+                return Err(RESTART);
+            }
+            self.mask = mask;
+            set_mask(mask);
         }
         Ok(0)
     }

@@ -13,7 +13,7 @@ use trine_isa_riscv::{Config, Rv64, Start};
 use trine_linux::call::{Context, Done};
 use trine_linux::errno::{Errno, RESTART};
 use trine_linux::strace;
-use trine_linux::table::{self, ThreadCall};
+use trine_linux::table::ThreadCall;
 
 /// One thread.
 pub struct Thread {
@@ -33,6 +33,8 @@ pub struct Thread {
     pub inbox: Box<Inbox>,
     /// What gdb wants of it.
     pub step: Step,
+    /// `SIGSEGV` and `SIGBUS` that were sent while the program blocks them: the host does not keep them back.
+    pub held: Vec<(i32, signal::Info)>,
 }
 
 /// Number of the current host thread.
@@ -52,43 +54,14 @@ pub(crate) mod cause {
     pub const ECALL: u64 = 8;
 }
 
+/// Bytes of `struct robust_list_head`.
+const ROBUST_LIST: u64 = 24;
+
 /// `si_code` of an instruction that is none.
 const ILL_ILLOPC: i32 = 1;
 
 /// `SI_KERNEL`: the host does not say which address was refused.
 const SI_KERNEL: i32 = 128;
-
-/// Calls that are made again when a handler with `SA_RESTART` interrupted them (signal(7)).
-const RESTARTED: &[&str] = &[
-    "read",
-    "readv",
-    "write",
-    "writev",
-    "ioctl",
-    "openat",
-    "wait4",
-    "waitid",
-    "accept",
-    "accept4",
-    "connect",
-    "recvfrom",
-    "recvmsg",
-    "recvmmsg",
-    "sendto",
-    "sendmsg",
-    "sendmmsg",
-    "flock",
-    "fcntl",
-    "mq_timedreceive",
-    "mq_timedsend",
-    "futex",
-    "getrandom",
-    "pread64",
-    "pwrite64",
-    "splice",
-    "fallocate",
-    "ftruncate",
-];
 
 impl Process {
     /// What signals do.
@@ -112,7 +85,8 @@ impl Thread {
         let (vcpu, note) = Engine::program(config, process.guest.space.clone(), clock, mailbox.clone(), tier);
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
-        (Thread { process, vcpu, tid, clear_tid: 0, mask, alternate, inbox, step: Step::No }, note)
+        let held = Vec::new();
+        (Thread { process, vcpu, tid, clear_tid: 0, mask, alternate, inbox, step: Step::No, held }, note)
     }
 
     /// The first thread, on the current host thread.
@@ -127,6 +101,9 @@ impl Thread {
         self.tid = gettid();
         self.process.guest.space.add_owner(self.tid, self.vcpu.code_owner());
         self.inbox.attach();
+        // The list of the host's C library is not the program's.
+        // SAFETY: no list.
+        let _ = unsafe { trine_linux::host::call(libc::SYS_set_robust_list, [0, ROBUST_LIST, 0, 0, 0, 0]) };
     }
 
     /// Sets the registers of a program's start.
@@ -199,7 +176,7 @@ impl Thread {
         self.show(shown, Some(result));
         let again = match result {
             Err(RESTART) => true,
-            Err(Errno(libc::EINTR)) => self.restarts(number),
+            Err(Errno(libc::EINTR)) => self.came_for_gdb(),
             _ => false,
         };
         if !again {
@@ -216,16 +193,11 @@ impl Thread {
         }
     }
 
-    /// Whether a call that a signal interrupted is made again after the handler.
-    fn restarts(&self, number: u64) -> bool {
+    /// Whether only a signal came that does what it does by default, of which gdb is to be asked: on Linux no call would
+    /// end by it.
+    fn came_for_gdb(&self) -> bool {
         let signal = self.inbox.signal.load(Ordering::SeqCst) as i32;
-        let action = self.process.action(signal);
-        // One that does what it does by default came only because gdb is to be asked; on Linux no call would end.
-        if signal != 0 && action.handler == signal::DEFAULT {
-            return true;
-        }
-        let restart = action.flags & libc::SA_RESTART as u64 != 0;
-        signal != 0 && restart && table::find(number).is_some_and(|c| RESTARTED.contains(&c.name))
+        signal != 0 && self.process.action(signal).handler == signal::DEFAULT
     }
 
     fn thread_call(&mut self, call: ThreadCall, args: [u64; 6]) -> Result<u64, Errno> {

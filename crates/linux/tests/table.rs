@@ -1,0 +1,40 @@
+//! The table of calls against the checks it names, and the page that is made from it.
+
+use std::path::{Path, PathBuf};
+use trine_linux::page;
+use trine_linux::table::{CALLS, State};
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn rows_are_in_order() {
+    assert!(CALLS.windows(2).all(|w| w[0].number < w[1].number));
+    assert!(CALLS.len() >= 300, "{} calls", CALLS.len());
+}
+
+#[test]
+fn every_row_names_a_check_that_exists() {
+    for call in CALLS {
+        let (file, check) = call.test.split_once('/').unwrap_or_default();
+        let source = std::fs::read_to_string(here("tests/calls").join(file).with_extension("c"));
+        let source = source.unwrap_or_else(|e| panic!("{} names {}: {e}", call.name, call.test));
+        assert!(source.contains(&format!("(\"{check}\"")), "{}: no check '{check}' in {file}.c", call.name);
+        // The check is about this call.
+        assert_eq!(check.split(' ').next(), Some(call.name), "{check}");
+    }
+}
+
+#[test]
+fn what_falls_short_says_why() {
+    for call in CALLS.iter().filter(|c| c.state != State::Complete) {
+        assert!(!call.note.is_empty(), "{} has no note", call.name);
+    }
+}
+
+#[test]
+fn the_page_is_the_tables() {
+    let committed = std::fs::read_to_string(here("../../docs/system-calls.md")).unwrap_or_default();
+    assert!(committed == page::system_calls(), "docs/system-calls.md is stale: run `cargo xtask docs`");
+}
