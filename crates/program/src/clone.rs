@@ -233,6 +233,7 @@ impl Thread {
 
     /// `exit(code)`: this thread ends, and with the last one the process.
     pub fn exit(&mut self, code: i32) {
+        self.show_stats();
         if self.process.threads.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.ends(Stop::Exited(code as u8));
             // SAFETY: ends the process; nothing of ours wants to be done before.

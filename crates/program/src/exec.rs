@@ -216,6 +216,9 @@ impl Thread {
         if options.strace {
             args.push(text("--strace"));
         }
+        if options.stats {
+            args.push(text("--stats"));
+        }
         if let Some(debug) = self.process.debug.as_ref().filter(|d| d.is_active()) {
             args.extend(["--gdb", &debug.address().to_string()].map(text));
         }

@@ -35,6 +35,8 @@ pub struct Options {
     pub tier: Tier,
     /// System calls are shown on standard error.
     pub strace: bool,
+    /// What the engine did is shown on standard error when a thread ends.
+    pub stats: bool,
     /// Where gdb is waited for.
     pub gdb: Option<Address>,
 }

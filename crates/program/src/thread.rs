@@ -193,6 +193,14 @@ impl Thread {
         }
     }
 
+    /// What the engine did for this thread, where that is asked for.
+    pub(crate) fn show_stats(&self) {
+        if self.process.options.stats {
+            let of = if self.tid == std::process::id() as i32 { "process" } else { "thread" };
+            eprintln!("{of} {}: {}", self.tid, self.vcpu.stats().describe(self.vcpu.count()));
+        }
+    }
+
     /// Whether only a signal came that does what it does by default, of which gdb is to be asked: on Linux no call would
     /// end by it.
     fn came_for_gdb(&self) -> bool {
@@ -207,6 +215,7 @@ impl Thread {
             ThreadCall::Execve => self.execve(args),
             ThreadCall::Execveat => self.execveat(args),
             ThreadCall::Exit | ThreadCall::ExitGroup => {
+                self.show_stats();
                 self.ends(Stop::Exited(args[0] as u8));
                 // SAFETY: ends the process; nothing of ours wants to be done before.
                 unsafe { libc::_exit(args[0] as i32) }

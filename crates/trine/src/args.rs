@@ -191,6 +191,9 @@ pub struct ProgramArgs {
     pub strace: bool,
     /// As in `trine run`.
     #[arg(long)]
+    pub stats: bool,
+    /// As in `trine run`.
+    #[arg(long)]
     pub gdb: Option<Address>,
     /// The executable, then its arguments with its name in front.
     #[arg(last = true, required = true)]

@@ -155,7 +155,7 @@ pub fn run(args: &RunArgs, path: PathBuf) -> Result<u8, Refusal> {
     }
     let (env, tier, strace) = (environment(&args.env)?, args.engine.tier(), args.strace);
     confine(args, &path)?;
-    start(Options { path, args: list, env, sysroot, tier, strace, gdb: args.gdb.clone() })
+    start(Options { path, args: list, env, sysroot, tier, strace, stats: args.stats, gdb: args.gdb.clone() })
 }
 
 /// Puts up what `--limit` and `--deny` ask for; children have it from this process.
@@ -177,7 +177,16 @@ pub fn again(args: ProgramArgs) -> Result<u8, Refusal> {
     let path = PathBuf::from(line.next().unwrap_or_default());
     let list = line.map(text).collect::<Result<_, _>>()?;
     let (env, tier, strace) = (environment(&[])?, args.engine.tier(), args.strace);
-    start(Options { path, args: list, env, sysroot: args.sysroot, tier, strace, gdb: args.gdb })
+    start(Options {
+        path,
+        args: list,
+        env,
+        sysroot: args.sysroot,
+        tier,
+        strace,
+        stats: args.stats,
+        gdb: args.gdb,
+    })
 }
 
 /// The kernel started this executable for a program of another CPU: its path, its name as it was called, arguments.
@@ -186,7 +195,16 @@ pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
     let path = PathBuf::from(line.next().unwrap_or_default());
     let args = line.map(text).collect::<Result<_, _>>()?;
     let env = environment(&[])?;
-    start(Options { path, args, env, sysroot: None, tier: Tier::Baseline, strace: false, gdb: None })
+    start(Options {
+        path,
+        args,
+        env,
+        sysroot: None,
+        tier: Tier::Baseline,
+        strace: false,
+        stats: false,
+        gdb: None,
+    })
 }
 
 fn start(options: Options) -> Result<u8, Refusal> {

@@ -185,15 +185,8 @@ fn exit_code(end: &End) -> u8 {
 }
 
 fn stats(board: &mut Board) {
-    let s = board.stats();
     let count = board.vcpu().count();
-    let generated = 100.0 * (1.0 - s.interpreted as f64 / count.max(1) as f64);
-    eprintln!(
-        "instructions {count}, {generated:.2} % of them in generated code\n\
-         blocks decoded {}, compiled {} ({} instructions, {} bytes of code)\n\
-         entered {} times; pages of code written {}; all code dropped {} times",
-        s.decoded, s.compiled, s.compiled_insns, s.code_bytes, s.entered, s.pages_written, s.dropped
-    );
+    eprintln!("{}", board.stats().describe(count));
     eprintln!("instructions that are helpers: {}", helper_rows().join(", "));
 }
 
