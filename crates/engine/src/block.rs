@@ -43,6 +43,8 @@ pub struct Block<I: Isa> {
     pub second: Option<u64>,
     /// Host address of its code; 0 while it has none.
     pub code: Cell<usize>,
+    /// Host address of the branch at its start that leaves where the limit is reached.
+    pub guard: Cell<usize>,
     /// Times it was interpreted.
     pub runs: Cell<u32>,
     /// The compiler gave up on it.
@@ -53,6 +55,12 @@ impl<I: Isa> Block<I> {
     /// Offset in its page of what follows the last instruction.
     pub fn end(&self) -> u64 {
         self.ops.last().map_or(self.start & (PAGE - 1), |op| op.offset as u64 + op.bytes as u64)
+    }
+
+    /// First address behind the bytes that were looked at to decode it, where its pages follow each other.
+    pub fn reach(&self) -> u64 {
+        let beyond = if self.illegal.is_some() { I::MAX_BYTES } else { 0 };
+        (self.start & !(PAGE - 1)) + self.end() + beyond
     }
 }
 
@@ -78,6 +86,7 @@ pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, T
         mode: core.mode.get(),
         second: None,
         code: Cell::new(0),
+        guard: Cell::new(0),
         runs: Cell::new(0),
         never: Cell::new(false),
     };

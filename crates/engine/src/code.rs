@@ -55,13 +55,13 @@ impl CodeMemory {
             .to_vec()
     }
 
-    /// Overwrites four bytes of code at the executable address `at`.
-    pub fn patch(&mut self, at: usize, value: i32) {
+    /// Overwrites bytes of code at the executable address `at`.
+    pub fn patch<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
         let offset = at.wrapping_sub(self.execute);
-        if offset <= self.size - 4 {
+        if offset <= self.size - N {
             // SAFETY: inside the writable mapping; only this vCPU's thread runs this code, and it
             // is not inside it now.
-            unsafe { ((self.write + offset) as *mut i32).write_unaligned(value) };
+            unsafe { ((self.write + offset) as *mut [u8; N]).write(bytes) };
         }
     }
 

@@ -1,11 +1,12 @@
 //! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
 
+use crate::copies::Copies;
 use crate::direct::Pages;
 use crate::jumps::Jumps;
 use crate::tlb::{REGIMES, Tlb};
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_base::{Bus, Clock, CountClock, Mailbox, Width};
 use trine_ir::{Access, Flush, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
@@ -88,22 +89,49 @@ pub enum Time {
     Count(Arc<CountClock>),
 }
 
-/// Pages with translated code that were written, waiting for the vCPU to forget them.
+/// Code that changed, waiting for the vCPU to forget its translations.
+#[derive(Debug)]
+pub enum Changed {
+    /// Bytes from the first up to the second address (physical).
+    Ranges(Vec<(u64, u64)>),
+    /// More ranges than are worth a list.
+    All,
+}
+
+/// Most ranges that wait.
+const MOST_CHANGED: usize = 4096;
+/// Most bytes of one range.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Where others note changed code.
 pub struct Written {
-    pages: Mutex<Vec<u64>>,
+    changed: Mutex<Changed>,
     mailbox: Arc<Mailbox>,
 }
 
 impl Written {
-    /// Takes the list.
-    pub fn take(&self) -> Vec<u64> {
-        std::mem::take(&mut *self.pages.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock(&self) -> MutexGuard<'_, Changed> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what was noted.
+    pub fn take(&self) -> Changed {
+        std::mem::replace(&mut *self.lock(), Changed::Ranges(Vec::new()))
     }
 }
 
 impl CodeOwner for Written {
     fn code_written(&self, page: u64) {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).push(page);
+        self.code_changed(page << 12, (page + 1) << 12);
+    }
+
+    fn code_changed(&self, start: u64, end: u64) {
+        let changed = &mut *self.lock();
+        let few = |ranges: &[_]| ranges.len() < MOST_CHANGED && end.saturating_sub(start) <= MOST_BYTES;
+        match changed {
+            Changed::Ranges(ranges) if few(ranges) => ranges.push((start, end)),
+            _ => *changed = Changed::All,
+        }
         self.mailbox.request(Mailbox::CODE_WRITTEN);
     }
 }
@@ -119,6 +147,8 @@ pub struct Core<I: Isa> {
     pub tlb: Tlb,
     /// Virtual PC to code.
     pub jumps: Jumps,
+    /// Pages of a program that may change unseen.
+    pub(crate) copies: Copies,
     /// What decoding depends on.
     pub config: I::Config,
     /// Current mode.
@@ -235,13 +265,15 @@ impl<I: Isa> Core<I> {
         time: Time,
         mailbox: Arc<Mailbox>,
     ) -> Box<Self> {
-        let written = Arc::new(Written { pages: Mutex::new(Vec::new()), mailbox: mailbox.clone() });
+        let written =
+            Arc::new(Written { changed: Mutex::new(Changed::Ranges(Vec::new())), mailbox: mailbox.clone() });
         ram.add_code_owner(written.clone());
         let core = Box::new(Core {
             slots: I::slots(&config),
             frame: Frame::default(),
             tlb: Tlb::default(),
             jumps: Jumps::default(),
+            copies: Copies::default(),
             config,
             mode: Cell::new(0),
             trap: Cell::new(Trap { cause: 0, value: 0 }),
@@ -382,8 +414,8 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn sync_code(&self) {
-        if let Some(pages) = &self.direct {
-            pages.unsure().into_iter().for_each(|page| self.written.code_written(page >> 12));
+        if self.direct.is_some() {
+            self.copies.changes(|start, end| self.written.code_changed(start, end));
         }
         // Pages written were noted when they were written; the vCPU drops them before its next
         // block because the note stored 0 in the limit.

@@ -19,8 +19,8 @@ pub trait Pages: Send + Sync {
     /// or its mapping tells the vCPUs ([`trine_memory::CodeOwner`]).
     fn fetch(&self, page: u64) -> bool;
 
-    /// Pages that code was fetched from and that the program may have written without telling anyone.
-    fn unsure(&self) -> Vec<u64>;
+    /// Whether the program may write to the page at this address without telling anyone.
+    fn may_change(&self, page: u64) -> bool;
 
     /// Where a debugger wants the vCPUs to stop in the page at this address, before the instruction there. Who
     /// changes it tells the vCPUs as of a change of the page.

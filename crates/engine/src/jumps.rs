@@ -86,6 +86,14 @@ impl Jumps {
         self.pages.iter().for_each(|p| p.set(0));
     }
 
+    /// Forgets the entry for `pc`.
+    pub fn forget(&self, pc: u64) {
+        let entry = self.entry(pc);
+        if entry.pc.get() == pc {
+            entry.stamp.set(0);
+        }
+    }
+
     /// Forgets every entry of the page that holds `address`, and of the page before it, whose last
     /// instruction may reach into this one.
     pub fn forget_page(&self, address: u64) {

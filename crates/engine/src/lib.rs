@@ -10,6 +10,7 @@
 pub mod access;
 pub mod block;
 pub mod code;
+mod copies;
 pub mod core;
 pub mod direct;
 pub mod fp;

@@ -1,7 +1,7 @@
 //! The dispatcher: finds blocks, interprets or enters them, serves requests, takes interrupts.
 
 use crate::block::{self, Block, Op, PAGE};
-use crate::core::{Core, Time, Touched};
+use crate::core::{Changed, Core, Time, Touched};
 use crate::direct::Pages;
 use crate::interp::Interp;
 use crate::store::Store;
@@ -46,10 +46,29 @@ pub struct Stats {
     pub code_bytes: u64,
     /// Times that generated code was entered.
     pub entered: u64,
-    /// Pages of code forgotten because they were written.
-    pub pages_written: u64,
+    /// Ranges of code forgotten because they were written.
+    pub ranges_written: u64,
     /// Times that all code was dropped because the memory for it was full.
     pub dropped: u64,
+}
+
+impl Stats {
+    /// The counts as text, for a vCPU that executed `count` instructions.
+    pub fn describe(&self, count: u64) -> String {
+        let generated = 100.0 * (1.0 - self.interpreted as f64 / count.max(1) as f64);
+        format!(
+            "instructions {count}, {generated:.2} % of them in generated code\n\
+             blocks decoded {}, compiled {} ({} instructions, {} bytes of code)\n\
+             entered {} times; code written {} times; all code dropped {} times",
+            self.decoded,
+            self.compiled,
+            self.compiled_insns,
+            self.code_bytes,
+            self.entered,
+            self.ranges_written,
+            self.dropped
+        )
+    }
 }
 
 /// One vCPU with its translations.
@@ -238,18 +257,28 @@ impl<I: Isa> Engine<I> {
     }
 
     fn forget_written(&mut self) {
-        let pages = self.core.written.take();
-        let mut any = false;
-        for page in pages {
-            self.stats.pages_written += 1;
-            let had = self.store.forget_page(page);
-            if had && self.core.direct.is_some() {
-                // A program's code is where its page is: only those entries lead to it.
-                self.core.jumps.forget_page(page * PAGE);
+        let Changed::Ranges(ranges) = self.core.written.take() else {
+            self.drop_code();
+            self.store.clear();
+            self.core.copies.clear();
+            return;
+        };
+        self.stats.ranges_written += ranges.len() as u64;
+        if self.core.direct.is_some() {
+            // A program's code is where its addresses say: all that leads to it is known.
+            for (start, end) in ranges {
+                self.store.forget_range(start, end, |block| {
+                    self.core.jumps.forget(block.start);
+                    self.compiler.iter_mut().for_each(|c| c.shut(block));
+                });
+                let pages = (start & !(PAGE - 1)..end).step_by(PAGE as usize);
+                pages.filter(|p| !self.store.has_page(p / PAGE)).for_each(|p| self.core.copies.forget(p));
             }
-            any |= had;
+            return;
         }
-        if any && self.core.direct.is_none() {
+        let pages = ranges.into_iter().flat_map(|(start, end)| start / PAGE..end.div_ceil(PAGE));
+        let dropped = pages.filter(|&page| self.store.forget_page(page)).count();
+        if dropped != 0 {
             self.core.new_generation();
         }
     }
@@ -333,6 +362,7 @@ impl<I: Isa> Engine<I> {
     fn translate(&mut self, pc: u64, start: u64) -> Result<*const Block<I>, Trap> {
         // First the protection, then the bytes: a write in between is noted.
         self.core.ram.mark_code(start);
+        self.keep_copies(start);
         let block = block::decode(&self.core, pc, start)?;
         for page in [Some(start & !(PAGE - 1)), block.second].into_iter().flatten() {
             if !self.store.has_page(page / PAGE)
@@ -348,6 +378,15 @@ impl<I: Isa> Engine<I> {
             self.core.new_generation();
         }
         Ok(block)
+    }
+
+    /// Copies what a program may change of the pages that a block at this address may be decoded from.
+    fn keep_copies(&self, start: u64) {
+        let Some(pages) = &self.core.direct else { return };
+        let (first, last) = (start & !(PAGE - 1), (start + I::MAX_BYTES - 1) & !(PAGE - 1));
+        for page in (first..=last).step_by(PAGE as usize).filter(|&p| pages.may_change(p)) {
+            self.core.copies.keep(page);
+        }
     }
 
     /// Raises `trap` at the current PC.
@@ -466,17 +505,20 @@ impl<I: Isa> Engine<I> {
                 entry.code.set(block.code.get());
             }
             Compiled::TooComplex => block.never.set(true),
-            Compiled::Full => {
-                // The memory for code is full: start over.
-                self.stats.dropped += 1;
-                compiler.clear();
-                self.store.each(|b| {
-                    b.code.set(0);
-                    b.runs.set(0);
-                });
-                self.core.new_generation();
-            }
+            // Start over.
+            Compiled::Full => self.drop_code(),
         }
+    }
+
+    /// Forgets all compiled code.
+    fn drop_code(&mut self) {
+        self.stats.dropped += 1;
+        self.compiler.iter_mut().for_each(Compiler::clear);
+        self.store.each(|b| {
+            b.code.set(0);
+            b.runs.set(0);
+        });
+        self.core.new_generation();
     }
 
     /// Runs generated code until it leaves.

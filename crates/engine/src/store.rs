@@ -67,6 +67,25 @@ impl<I: Isa> Store<I> {
         true
     }
 
+    /// Drops the blocks of a program that have bytes from `start` up to `end`, and calls `f` with each before.
+    pub fn forget_range(&mut self, start: u64, end: u64, mut f: impl FnMut(&Block<I>)) {
+        for page in start / PAGE..=end.saturating_sub(1) / PAGE {
+            let Some(keys) = self.pages.get_mut(&page) else { continue };
+            keys.retain(|key| {
+                let Some(block) = self.blocks.get(key) else { return false };
+                let stays = block.start >= end || block.reach() <= start;
+                if !stays {
+                    f(block);
+                    self.blocks.remove(key);
+                }
+                stays
+            });
+            if keys.is_empty() {
+                self.pages.remove(&page);
+            }
+        }
+    }
+
     /// Drops all.
     pub fn clear(&mut self) {
         self.blocks.clear();

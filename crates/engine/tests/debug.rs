@@ -23,8 +23,8 @@ impl Pages for Page {
         self.fetched.lock().expect("no panic").push(page);
         true
     }
-    fn unsure(&self) -> Vec<u64> {
-        Vec::new()
+    fn may_change(&self, _: u64) -> bool {
+        true
     }
     fn stops(&self, page: u64) -> Vec<u64> {
         let stop = self.stop.load(Ordering::SeqCst);

@@ -206,7 +206,10 @@ impl Space {
 
     /// Code in this range may have changed.
     pub fn code_changed(&self, start: u64, end: u64) {
-        self.lock().forget_code(start, end);
+        let inner = self.lock();
+        if start < end && inner.code.range(start & !(PAGE - 1)..end).next().is_some() {
+            inner.owners.iter().for_each(|(_, owner)| owner.code_changed(start, end));
+        }
     }
 
     /// Sets or removes a debugger's breakpoint: vCPUs stop before the instruction at `at`. The program's memory stays
@@ -495,11 +498,10 @@ impl Pages for Space {
         allowed
     }
 
-    fn unsure(&self) -> Vec<u64> {
+    fn may_change(&self, page: u64) -> bool {
         let inner = self.lock();
-        let region = |page: &u64| inner.regions.range(..=*page).next_back().map(|(_, r)| r);
-        let unsure = |page: &&u64| region(page).is_none_or(|r| r.shared || r.protection & WRITE != 0);
-        inner.code.iter().filter(unsure).copied().collect()
+        let region = inner.regions.range(..=page).next_back().map(|(_, r)| r);
+        region.is_none_or(|r| r.end <= page || r.shared || r.protection & WRITE != 0)
     }
 
     fn stops(&self, page: u64) -> Vec<u64> {

@@ -45,6 +45,12 @@ pub trait CodeOwner: Send + Sync {
     /// Page `page` (physical address >> 12), marked by [`Ram::mark_code`], is about to be written.
     /// Called before the bytes change, with no lock held.
     fn code_written(&self, page: u64);
+
+    /// Some bytes from `start` up to `end` (physical addresses) are others, in pages that stay marked. By default that is
+    /// as if their pages were written.
+    fn code_changed(&self, start: u64, end: u64) {
+        (start >> 12..=end.saturating_sub(1) >> 12).for_each(|page| self.code_written(page));
+    }
 }
 
 /// The RAM of one machine: a contiguous range of guest-physical addresses.

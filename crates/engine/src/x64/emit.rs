@@ -18,6 +18,8 @@ pub struct Scratch {
 
 /// What the code of a block says of itself.
 pub struct Emitted {
+    /// Displacement of the branch at the start that leaves where the limit is reached.
+    pub guard: Hole,
     /// Displacements of the direct jumps, in the order of their numbers.
     pub holes: Vec<Hole>,
     /// Accesses that the host may refuse, and their rows.
@@ -108,12 +110,12 @@ impl<'a, I: Isa> Emit<'a, I> {
     pub fn run(mut self) -> Option<Emitted> {
         self.count_uses();
         self.begin_loop();
-        self.entry();
+        let guard = self.entry();
         while (self.at as usize) < self.insts.len() {
             self.one();
             self.at += 1;
         }
-        (!self.too_complex).then_some(Emitted { holes: self.holes, accesses: self.accesses })
+        (!self.too_complex).then_some(Emitted { guard, holes: self.holes, accesses: self.accesses })
     }
 
     /// Finds each value's last use, and what is better emitted at its only use.

@@ -8,8 +8,8 @@ use trine_ir::inst::{Inst, Val};
 use trine_ir::{Flow, Helper, Isa, Touch};
 
 impl<I: Isa> Emit<'_, I> {
-    /// Counts the block's instructions and leaves where that goes past the limit.
-    pub fn entry(&mut self) {
+    /// Counts the block's instructions and leaves where that goes past the limit; gives the branch that does.
+    pub fn entry(&mut self) -> Hole {
         let n = self.guest as i32;
         self.a.alu_imm(Alu::Add, true, R15, n);
         self.a.alu_mem(Alu::Cmp, true, R15, mem(R14, 0));
@@ -19,6 +19,7 @@ impl<I: Isa> Emit<'_, I> {
             e.set_pc(e.start);
             e.leave(code::GO);
         });
+        over
     }
 
     /// Instructions of the block not yet done; the current one counts as done where `this`.

@@ -18,6 +18,7 @@ use crate::core::Core;
 use asm::{Asm, Place};
 use emit::{Emit, Emitted, Scratch};
 use side::{Side, code};
+use std::collections::HashMap;
 use std::fs::File;
 use std::marker::PhantomData;
 use thunks::{Enter, Layout, Thunk};
@@ -64,6 +65,8 @@ pub struct Compiler<I: Isa> {
     layout: Layout,
     enter: Enter,
     miss: usize,
+    /// Code of blocks that were dropped, by start and mode, to which jumps may still lead.
+    shut: HashMap<(u64, u32), Vec<usize>>,
     /// Bytes of code memory that hold the thunks.
     fixed: usize,
     isa: PhantomData<I>,
@@ -80,6 +83,9 @@ fn missing() -> Option<&'static str> {
     ];
     have.into_iter().find(|f| !f.1).map(|f| f.0)
 }
+
+/// Most pieces of shut code that are remembered for one start.
+const MOST_SHUT: usize = 16;
 
 impl<I: Isa> Compiler<I> {
     /// A compiler for `core`. The error says why the host cannot run compiled code.
@@ -105,6 +111,7 @@ impl<I: Isa> Compiler<I> {
             layout: Layout::of(core),
             enter,
             miss: core.frame.thunks[Thunk::Miss as usize].get(),
+            shut: HashMap::new(),
             isa: PhantomData,
         })
     }
@@ -121,6 +128,7 @@ impl<I: Isa> Compiler<I> {
         self.side.locs.clear();
         self.side.sites.clear();
         self.side.accesses.clear();
+        self.shut.clear();
     }
 
     /// Compiles a block and tells it where its code is.
@@ -131,7 +139,7 @@ impl<I: Isa> Compiler<I> {
         let first_site = self.side.sites.len();
         let (asm, side, scratch) = (&mut self.asm, &mut *self.side, &mut self.scratch);
         let emit = Emit::<I>::new(asm, side, scratch, self.layout, block, &ir, direct);
-        let Some(Emitted { holes, accesses }) = emit.run() else {
+        let Some(Emitted { guard, holes, accesses }) = emit.run() else {
             self.side.sites.truncate(first_site);
             return Compiled::TooComplex;
         };
@@ -141,10 +149,12 @@ impl<I: Isa> Compiler<I> {
             block.code.set(at);
             code.len()
         };
+        block.guard.set(block.code.get() + self.asm.hole_offset(guard) - 2);
         for (number, hole) in holes.into_iter().enumerate() {
             self.side.sites[first_site + number] = block.code.get() + self.asm.hole_offset(hole);
         }
         self.note_accesses(block.code.get(), accesses);
+        self.replace(block);
         Compiled::Done(size)
     }
 
@@ -196,7 +206,32 @@ impl<I: Isa> Compiler<I> {
 
     /// Makes the direct jump whose displacement lies at `site` lead to `to`.
     pub fn link(&mut self, site: usize, to: usize) {
-        self.memory.patch(site, (to as i64 - (site as i64 + 4)) as i32);
+        self.memory.patch(site, ((to as i64 - (site as i64 + 4)) as i32).to_le_bytes());
+    }
+
+    /// Makes a block's code leave for the dispatcher at once, as if the limit were reached: direct jumps may still lead
+    /// to it.
+    pub fn shut(&mut self, block: &Block<I>) {
+        /// `nop; jmp rel32` in place of `ja rel32`.
+        const ALWAYS: [u8; 2] = [0x90, 0xe9];
+        if block.code.get() != 0 {
+            self.memory.patch(block.guard.get(), ALWAYS);
+            let shut = self.shut.entry((block.start, block.mode)).or_default();
+            if shut.len() == MOST_SHUT {
+                // It leads to the next one.
+                shut.remove(0);
+            }
+            shut.push(block.code.get());
+        }
+    }
+
+    /// Makes the shut code in whose place this block is lead here.
+    fn replace(&mut self, block: &Block<I>) {
+        let Some(shut) = self.shut.get(&(block.start, block.mode)) else { return };
+        for &at in shut {
+            let [a, b, c, d] = ((block.code.get() as i64 - (at as i64 + 5)) as i32).to_le_bytes();
+            self.memory.patch(at, [0xe9, a, b, c, d]);
+        }
     }
 }
 
