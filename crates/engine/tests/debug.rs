@@ -34,8 +34,11 @@ impl Pages for Page {
 
 fn page() -> u64 {
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let at = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+    // Programs live in the lower 256 GiB; where the place is taken the kernel chooses the next one that it can.
+    static NEXT: AtomicU64 = AtomicU64::new(0x20_0000_0000);
+    let hint = NEXT.fetch_add(0x10_0000, Ordering::SeqCst) as *mut libc::c_void;
+    // SAFETY: a new mapping at an address where nothing is.
+    let at = unsafe { libc::mmap(hint, 4096, protection, flags, -1, 0) };
     assert_ne!(at, libc::MAP_FAILED);
     at as u64
 }
