@@ -1,5 +1,6 @@
 //! The two CPUs of this crate, RV64 and RV32, as [`Isa`]s. They share every row and body.
 
+use crate::extensions;
 use crate::state::{self, Slots, level, mode, mstatus};
 use crate::sys::{mmu, trap};
 use crate::table;
@@ -38,16 +39,8 @@ pub trait Xlen {
     const MISA: u64;
 }
 
-const EXTENSIONS: u64 = {
-    let mut bits = 0;
-    let letters = b"IMAFDCSUB";
-    let mut i = 0;
-    while i < letters.len() {
-        bits |= 1 << (letters[i] - b'A');
-        i += 1;
-    }
-    bits
-};
+/// S and U modes, and B, which is short for Zba, Zbb and Zbs, besides what programs are told of.
+const EXTENSIONS: u64 = extensions::letters() | 1 << (b'S' - b'A') | 1 << (b'U' - b'A') | 1 << (b'B' - b'A');
 
 /// RV64GC with the extensions of [`table`].
 pub struct Rv64;

@@ -11,6 +11,7 @@
 //! "unpriv" and "priv" in the comments.
 
 pub mod asm;
+pub mod extensions;
 pub mod helpers;
 pub mod insn;
 pub mod isa;

@@ -2,6 +2,7 @@
 
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
+use trine_isa_riscv::extensions;
 
 /// Name of the CPU as `uname` has it.
 pub const MACHINE: &str = "riscv64";
@@ -17,17 +18,8 @@ pub fn uname(c: &Context, [buf, ..]: [u64; 6]) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// `AT_HWCAP`: the single-letter extensions I, M, A, F, D, C (arch/riscv/include/uapi/asm/hwcap.h).
-pub const HWCAP: u64 = {
-    let mut bits = 0;
-    let letters = b"IMAFDC";
-    let mut i = 0;
-    while i < letters.len() {
-        bits |= 1 << (letters[i] - b'A');
-        i += 1;
-    }
-    bits
-};
+/// `AT_HWCAP`: the extensions of a single letter (arch/riscv/include/uapi/asm/hwcap.h).
+pub const HWCAP: u64 = extensions::letters();
 
 /// One question of `riscv_hwprobe` (Documentation/arch/riscv/hwprobe.rst).
 #[derive(Clone, Copy)]
@@ -37,26 +29,17 @@ struct Pair {
     value: u64,
 }
 
-/// Bytes that `cbo.zero` zeroes.
-const ZICBOZ_BLOCK: u64 = 64;
-
 /// What `riscv_hwprobe` says for a key.
 fn probe(key: i64) -> Option<u64> {
-    const FD: u64 = 1 << 0;
-    const C: u64 = 1 << 1;
-    const ZBA_ZBB_ZBS: u64 = 7 << 3;
-    const ZICBOZ: u64 = 1 << 6;
-    const ZICOND: u64 = 1 << 35;
-    const ZIHINTPAUSE: u64 = 1 << 36;
     Some(match key {
         // Vendor, architecture and implementation: none.
         0..=2 => 0,
         // Base: I, M, A.
         3 => 1,
-        4 => FD | C | ZBA_ZBB_ZBS | ZICBOZ | ZICOND | ZIHINTPAUSE,
+        4 => extensions::EXTENSIONS.iter().fold(0, |bits, e| bits | e.probe),
         // Misaligned accesses are fast.
         5 => 3,
-        6 => ZICBOZ_BLOCK,
+        6 => extensions::CBOZ_BLOCK.into(),
         _ => return None,
     })
 }
@@ -88,9 +71,10 @@ pub fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> R
 
 /// The `/proc/cpuinfo` of such a machine with `cpus` CPUs.
 pub fn cpuinfo(cpus: usize) -> String {
+    let isa = extensions::isa_string(false);
     let one = |n| {
         format!(
-            "processor\t: {n}\nhart\t\t: {n}\nisa\t\t: rv64imafdc_zicboz_zicntr_zicond_zicsr_zifencei_zihintpause_zba_zbb_zbs\n\
+            "processor\t: {n}\nhart\t\t: {n}\nisa\t\t: {isa}\n\
              mmu\t\t: sv39\nmvendorid\t: 0x0\nmarchid\t\t: 0x0\nmimpid\t\t: 0x0\n\n"
         )
     };

@@ -2,6 +2,7 @@
 //! them).
 
 use crate::virt::map;
+use trine_isa_riscv::extensions;
 use vm_fdt::{Error, FdtWriter};
 
 /// What differs from machine to machine.
@@ -24,27 +25,6 @@ pub struct Facts<'a> {
 
 const PHANDLE_PLIC: u32 = 1;
 const PHANDLE_CPU: u32 = 16;
-
-/// Extensions of the harts as `riscv,isa-extensions` names them.
-pub const EXTENSIONS: &[&str] = &[
-    "i",
-    "m",
-    "a",
-    "f",
-    "d",
-    "c",
-    "zicboz",
-    "zicntr",
-    "zicond",
-    "zicsr",
-    "zifencei",
-    "zihintpause",
-    "zba",
-    "zbb",
-    "zbs",
-    "sstc",
-    "svadu",
-];
 
 fn reg(base: u64, size: u64) -> [u64; 2] {
     [base, size]
@@ -92,10 +72,11 @@ fn cpus(f: &mut FdtWriter, facts: &Facts) -> Result<(), Error> {
         f.property_u32("reg", hart)?;
         f.property_string("status", "okay")?;
         f.property_string("compatible", "riscv")?;
-        f.property_string("riscv,isa", &format!("rv64imafdc_{}", EXTENSIONS[6..].join("_")))?;
+        f.property_string("riscv,isa", &extensions::isa_string(true))?;
         f.property_string("riscv,isa-base", "rv64i")?;
-        f.property_string_list("riscv,isa-extensions", EXTENSIONS.iter().map(|e| e.to_string()).collect())?;
-        f.property_u32("riscv,cboz-block-size", 64)?;
+        let names = extensions::EXTENSIONS.iter().map(|e| e.name.to_string()).collect();
+        f.property_string_list("riscv,isa-extensions", names)?;
+        f.property_u32("riscv,cboz-block-size", extensions::CBOZ_BLOCK)?;
         f.property_string("mmu-type", "riscv,sv48")?;
         let controller = f.begin_node("interrupt-controller")?;
         f.property_u32("#interrupt-cells", 1)?;
