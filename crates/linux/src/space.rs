@@ -620,8 +620,12 @@ mod tests {
         byte[0]
     }
 
+    /// A process has one address space: two of these tests would map over each other.
+    static ALONE: Mutex<()> = Mutex::new(());
+
     #[test]
     fn debuggers_write_where_programs_may_not() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let space = Space::default();
         let text = page(&space, libc::PROT_READ | libc::PROT_EXEC);
         let data = page(&space, libc::PROT_READ | libc::PROT_WRITE);
@@ -638,6 +642,7 @@ mod tests {
 
     #[test]
     fn stops_are_listed_by_page() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let space = Space::default();
         let text = page(&space, libc::PROT_READ | libc::PROT_EXEC);
         assert!(!space.set_stop(text - 2, true), "nothing is mapped there");
