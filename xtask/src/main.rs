@@ -5,6 +5,7 @@ mod calls;
 mod debugger;
 mod floors;
 mod hostile;
+mod stress;
 mod tasks;
 mod tools;
 mod torture;

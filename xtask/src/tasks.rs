@@ -18,6 +18,9 @@ const QUICK: &[Part] = &[
     ("boot", "Debian's kernel boots to a userland, in both engines", boot),
     ("gdb", "gdb-multiarch debugs a program with threads, in both engines", crate::debugger::run),
     ("calls", "system calls of programs, each as under QEMU's user mode", crate::calls::run),
+    ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
+        crate::stress::run(5)
+    }),
     ("differential", "random programs against QEMU, 200,000 instructions and more", || differential(20, 1)),
 ];
 
@@ -27,6 +30,9 @@ const SLOW: &[Part] = &[
     ("boots", "20 boots in a row", || (0..20).try_for_each(|_| boot_with("baseline"))),
     ("torture-O0", "GCC's c-torture/execute inside the machine, -O0", || crate::torture::run("-O0")),
     ("torture-O2", "GCC's c-torture/execute inside the machine, -O2", || crate::torture::run("-O2")),
+    ("stress", "signals, futexes, mappings, code and children at once, 10 minutes in each engine", || {
+        crate::stress::run(600)
+    }),
     ("fuzz-decode", "10 minutes of fuzzing", || fuzz("decode")),
     ("fuzz-walk", "10 minutes of fuzzing", || fuzz("walk")),
     ("fuzz-virtio", "10 minutes of fuzzing", || fuzz("virtio")),

@@ -5,30 +5,66 @@ use crate::block::PAGE;
 use crate::direct;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 const BYTES: usize = PAGE as usize;
 /// Bytes that are compared together.
 const CHUNK: usize = 64;
 
-/// Pages as they were before blocks were decoded from them.
-#[derive(Default)]
-pub struct Copies(RefCell<HashMap<u64, Box<[u8; BYTES]>>>);
+type Page = Box<[u8; BYTES]>;
 
-fn read(page: u64) -> Option<Box<[u8; BYTES]>> {
+/// Pages as they were before blocks were decoded from them. A copy must not get older than any block: what a program
+/// changes and changes back would not be seen.
+#[derive(Default)]
+pub struct Copies(RefCell<HashMap<u64, Page>>);
+
+fn read(page: u64) -> Option<Page> {
     let mut bytes = Box::new([0; BYTES]);
     direct::read(page, &mut bytes[..])?;
     Some(bytes)
 }
 
+/// Takes the page as it is now and calls `f` with each range that differs. False where it is not there any more.
+fn renew(page: u64, copy: &mut Page, mut f: impl FnMut(u64, u64)) -> bool {
+    let Some(new) = read(page) else {
+        f(page, page + PAGE);
+        return false;
+    };
+    if *copy != new {
+        let chunks = copy.chunks_exact(CHUNK).zip(new.chunks_exact(CHUNK));
+        for (i, _) in chunks.enumerate().filter(|(_, (a, b))| a != b) {
+            let at = page + (i * CHUNK) as u64;
+            f(at, at + CHUNK as u64);
+        }
+        *copy = new;
+    }
+    true
+}
+
 impl Copies {
-    /// Keeps a copy of the page at this address, if there is none. To be called before its bytes are decoded: what is
-    /// written meanwhile will differ.
-    pub fn keep(&self, page: u64) {
+    /// Keeps a copy of the page at this address, and calls `f` with what differs from an earlier one. To be called before
+    /// bytes of it are decoded: what is written meanwhile will differ.
+    pub fn keep(&self, page: u64, f: impl FnMut(u64, u64)) {
+        match self.0.borrow_mut().entry(page) {
+            Entry::Occupied(mut kept) => {
+                if !renew(page, kept.get_mut(), f) {
+                    kept.remove();
+                }
+            }
+            Entry::Vacant(place) => {
+                read(page).map(|bytes| place.insert(bytes));
+            }
+        }
+    }
+
+    /// Blocks with bytes in this range are gone: takes its pages as they are now; what differs elsewhere, too, `f` is
+    /// called with.
+    pub fn renew(&self, start: u64, end: u64, mut f: impl FnMut(u64, u64)) {
         let mut copies = self.0.borrow_mut();
-        if !copies.contains_key(&page)
-            && let Some(bytes) = read(page)
-        {
-            copies.insert(page, bytes);
+        for page in (start & !(PAGE - 1)..end).step_by(BYTES) {
+            if copies.get_mut(&page).is_some_and(|copy| !renew(page, copy, &mut f)) {
+                copies.remove(&page);
+            }
         }
     }
 
@@ -42,22 +78,8 @@ impl Copies {
         self.0.borrow_mut().clear();
     }
 
-    /// Calls `f` with each range that differs now, and takes it as it is.
+    /// Calls `f` with each range that differs now.
     pub fn changes(&self, mut f: impl FnMut(u64, u64)) {
-        self.0.borrow_mut().retain(|&page, old| {
-            let Some(new) = read(page) else {
-                f(page, page + PAGE);
-                return false;
-            };
-            if *old != new {
-                let chunks = old.chunks_exact(CHUNK).zip(new.chunks_exact(CHUNK));
-                for (i, _) in chunks.enumerate().filter(|(_, (a, b))| a != b) {
-                    let at = page + (i * CHUNK) as u64;
-                    f(at, at + CHUNK as u64);
-                }
-                *old = new;
-            }
-            true
-        });
+        self.0.borrow_mut().retain(|&page, copy| renew(page, copy, &mut f));
     }
 }

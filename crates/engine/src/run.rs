@@ -265,21 +265,30 @@ impl<I: Isa> Engine<I> {
         };
         self.stats.ranges_written += ranges.len() as u64;
         if self.core.direct.is_some() {
-            // A program's code is where its addresses say: all that leads to it is known.
-            for (start, end) in ranges {
-                self.store.forget_range(start, end, |block| {
-                    self.core.jumps.forget(block.start);
-                    self.compiler.iter_mut().for_each(|c| c.shut(block));
-                });
-                let pages = (start & !(PAGE - 1)..end).step_by(PAGE as usize);
-                pages.filter(|p| !self.store.has_page(p / PAGE)).for_each(|p| self.core.copies.forget(p));
-            }
-            return;
+            return self.forget_ranges(ranges);
         }
         let pages = ranges.into_iter().flat_map(|(start, end)| start / PAGE..end.div_ceil(PAGE));
         let dropped = pages.filter(|&page| self.store.forget_page(page)).count();
         if dropped != 0 {
             self.core.new_generation();
+        }
+    }
+
+    /// Forgets a program's blocks: its code is where its addresses say, so all that leads to them is known.
+    fn forget_ranges(&mut self, mut ranges: Vec<(u64, u64)>) {
+        while let Some((start, end)) = ranges.pop() {
+            self.store.forget_range(start, end, |block| {
+                self.core.jumps.forget(block.start);
+                self.compiler.iter_mut().for_each(|c| c.shut(block));
+            });
+            for page in (start & !(PAGE - 1)..end).step_by(PAGE as usize) {
+                if !self.store.has_page(page / PAGE) {
+                    self.core.copies.forget(page);
+                }
+            }
+            // The copies become as new as the blocks that will be made; more may be found changed by that.
+            let outside = |&(a, b): &(u64, u64)| a < start || b > end;
+            self.core.copies.renew(start, end, |a, b| ranges.extend([(a, b)].into_iter().filter(outside)));
         }
     }
 
@@ -385,7 +394,7 @@ impl<I: Isa> Engine<I> {
         let Some(pages) = &self.core.direct else { return };
         let (first, last) = (start & !(PAGE - 1), (start + I::MAX_BYTES - 1) & !(PAGE - 1));
         for page in (first..=last).step_by(PAGE as usize).filter(|&p| pages.may_change(p)) {
-            self.core.copies.keep(page);
+            self.core.copies.keep(page, |start, end| self.core.written.code_changed(start, end));
         }
     }
 
