@@ -1,6 +1,7 @@
-//! `cargo xtask test gdb`: gdb-multiarch debugs a program, over a Unix socket, in both engines.
+//! `cargo xtask test gdb`: gdb-multiarch debugs a program, over a Unix socket, and reads core dumps, in both
+//! engines.
 
-use crate::tools;
+use crate::{coredump, tools};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 const SOURCE: &str = include_str!("debugger.c");
 
 /// Longest that one conversation may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What every conversation begins with.
 const SETUP: &str = "set confirm off
@@ -295,11 +296,11 @@ impl Drop for Scratch {
 }
 
 /// A process that is gone at the end.
-struct Process(Child);
+pub struct Process(pub Child);
 
 impl Process {
     /// Waits for its end; `None` where it takes too long.
-    fn end(&mut self, patience: Duration) -> Option<ExitStatus> {
+    pub fn end(&mut self, patience: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
         loop {
             match self.0.try_wait() {
@@ -323,14 +324,15 @@ fn is_here(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
-fn text(path: &Path) -> String {
+/// What a file holds.
+pub fn text(path: &Path) -> String {
     let mut bytes = Vec::new();
     drop(std::fs::File::open(path).map(|mut f| f.read_to_end(&mut bytes)));
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Waits until `found`; false where it takes too long.
-fn until(found: impl Fn() -> bool) -> bool {
+pub fn until(found: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     while !found() {
         if start.elapsed() > PATIENCE {
@@ -342,7 +344,7 @@ fn until(found: impl Fn() -> bool) -> bool {
 }
 
 /// The first of the texts that does not follow the ones before it.
-fn missing<'a>(said: &str, wanted: &[&'a str]) -> Option<&'a str> {
+pub fn missing<'a>(said: &str, wanted: &[&'a str]) -> Option<&'a str> {
     let mut rest = said;
     wanted.iter().copied().find(|want| match rest.find(want) {
         Some(at) => {
@@ -353,7 +355,8 @@ fn missing<'a>(said: &str, wanted: &[&'a str]) -> Option<&'a str> {
     })
 }
 
-fn start(command: &mut Command, out: &Path) -> Result<Process, String> {
+/// Starts a command whose output goes to a file.
+pub fn start(command: &mut Command, out: &Path) -> Result<Process, String> {
     let file = || std::fs::File::create(out).map_err(|e| e.to_string());
     let both = file()?;
     let other = both.try_clone().map_err(|e| e.to_string())?;
@@ -412,28 +415,36 @@ fn check(case: &Case, trine: &Path, program: &Path, dir: &Path, engine: &str) ->
     Ok(())
 }
 
+/// Compiles a program with threads.
+fn compile(dir: &Path, name: &str, source: &str) -> Result<PathBuf, String> {
+    let (file, program) = (dir.join(name).with_extension("c"), dir.join(name));
+    std::fs::write(&file, source).map_err(|e| e.to_string())?;
+    let mut gcc = tools::gcc(&tools::cross_gcc()?);
+    gcc.args(["-g", "-O0", "-static", "-o"]).arg(&program).arg(&file).arg("-lpthread");
+    match gcc.status().map_err(|e| e.to_string())?.success() {
+        true => Ok(program),
+        false => Err(format!("{name}.c does not compile")),
+    }
+}
+
 /// Runs all conversations.
 pub fn run() -> Result<(), String> {
     if !is_here("gdb-multiarch") {
         eprintln!("skipped: gdb-multiarch not here");
         return Ok(());
     }
-    let (trine, compiler) = (tools::trine()?, tools::cross_gcc()?);
+    let trine = tools::trine()?;
     let dir = Scratch(std::env::temp_dir().join(format!("trine-gdb-{}", std::process::id())));
     std::fs::create_dir_all(&dir.0).map_err(|e| e.to_string())?;
-    let (source, program) = (dir.0.join("debugger.c"), dir.0.join("debugger"));
-    std::fs::write(&source, SOURCE).map_err(|e| e.to_string())?;
-    let mut gcc = tools::gcc(&compiler);
-    gcc.args(["-g", "-O0", "-static", "-o"]).arg(&program).arg(&source).arg("-lpthread");
-    if !gcc.status().map_err(|e| e.to_string())?.success() {
-        return Err("the program to debug does not compile".into());
-    }
+    let program = compile(&dir.0, "debugger", SOURCE)?;
+    let crashing = compile(&dir.0, "coredump", coredump::SOURCE)?;
     for engine in ["baseline", "interp"] {
         for case in CASES {
             check(case, &trine, &program, &dir.0, engine)
                 .map_err(|e| format!("{} ({engine}): {e}", case.name))?;
         }
         println!("{} conversations with gdb, {engine} engine", CASES.len());
+        coredump::run(&trine, &crashing, &dir.0, engine)?;
     }
     Ok(())
 }

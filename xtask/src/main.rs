@@ -2,6 +2,7 @@
 
 mod bench;
 mod calls;
+mod coredump;
 mod debugger;
 mod floors;
 mod hostile;

@@ -16,7 +16,11 @@ const QUICK: &[Part] = &[
     ("floors", "crates import downwards only", floors::check),
     ("unit", "unit and integration tests", || tools::cargo(&["test", "--workspace", "--quiet"])),
     ("boot", "Debian's kernel boots to a userland, in both engines", boot),
-    ("gdb", "gdb-multiarch debugs a program with threads, in both engines", crate::debugger::run),
+    (
+        "gdb",
+        "gdb-multiarch debugs a program with threads and reads core dumps, in both engines",
+        crate::debugger::run,
+    ),
     ("calls", "system calls of programs, each as under QEMU's user mode", crate::calls::run),
     ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
         crate::stress::run(5)

@@ -45,6 +45,23 @@ struct Mapped {
     name: String,
 }
 
+/// A mapping as others see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct View {
+    /// First address.
+    pub start: u64,
+    /// First address behind.
+    pub end: u64,
+    /// `PROT_*` as the program has them.
+    pub protection: u32,
+    /// Shared with other processes.
+    pub shared: bool,
+    /// Path of the file on the host, where there is one. `/proc/self/maps` has the same.
+    pub file: Option<String>,
+    /// Where the mapping begins in the file.
+    pub offset: u64,
+}
+
 #[derive(Default)]
 struct Inner {
     regions: BTreeMap<u64, Region>,
@@ -83,6 +100,11 @@ fn round_up(size: u64) -> Option<u64> {
 /// Whether all of a range may be a program's, and its end is an address.
 pub fn is_programs(start: u64, size: u64) -> bool {
     start <= END && size <= END - start
+}
+
+fn view((&start, r): (&u64, &Region)) -> View {
+    let file = r.file.as_ref().map(|f| f.name.clone());
+    View { start, end: r.end, protection: r.protection, shared: r.shared, file, offset: r.offset }
 }
 
 /// A system call about mappings below [`END`].
@@ -184,6 +206,22 @@ impl Space {
     /// Adds a vCPU, by its thread's number.
     pub fn add_owner(&self, thread: i32, owner: Arc<dyn CodeOwner>) {
         self.lock().owners.push((thread, owner));
+    }
+
+    /// Numbers of the threads that have a vCPU here.
+    pub fn threads(&self) -> Vec<i32> {
+        self.lock().owners.iter().map(|(thread, _)| *thread).collect()
+    }
+
+    /// All mappings, by address.
+    pub fn views(&self) -> Vec<View> {
+        self.lock().regions.iter().map(view).collect()
+    }
+
+    /// The mapping at an address.
+    pub fn view_at(&self, at: u64) -> Option<View> {
+        let inner = self.lock();
+        inner.regions.range(..=at).next_back().filter(|(_, r)| r.end > at).map(view)
     }
 
     /// The vCPU of a thread is gone.

@@ -5,9 +5,11 @@
 //! * [`process`]: what threads share. [`thread`]: one thread, and the loop that runs it.
 //! * [`signal`]: signals, from the host to the program's handlers. [`clone`]: threads and children.
 //! * [`exec`]: other programs in this one's place. [`debug`]: gdb. [`confine`]: limits and refusals.
+//! * [`core`]: core dumps.
 
 pub mod clone;
 pub mod confine;
+pub mod core;
 pub mod debug;
 pub mod elf;
 pub mod error;

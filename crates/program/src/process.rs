@@ -1,5 +1,6 @@
 //! What the threads of a program share, and how its first one starts.
 
+use crate::core::Muster;
 use crate::debug::Debug;
 use crate::elf;
 use crate::error::ProgramError;
@@ -53,6 +54,8 @@ pub struct Process {
     pub trampoline: u64,
     /// The program's clock.
     pub clock: Arc<dyn Clock>,
+    /// Where its threads gather when it dies.
+    pub muster: Muster,
     /// The debugger.
     pub debug: Option<Arc<Debug>>,
     /// How it is run.
@@ -107,6 +110,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
         threads: AtomicUsize::new(1),
         trampoline,
         clock: Arc::new(HostClock::new()),
+        muster: Muster::default(),
         debug,
         options,
     });
@@ -114,6 +118,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
         Debug::serve(&process, door).map_err(|e| ProgramError::Other(format!("no thread for gdb: {e}")))?;
     }
     let (mut thread, note) = Thread::first(process);
+    thread.process.actions().catch_dumps();
     if let Some(note) = note {
         eprintln!("trine: {note}; the interpreter runs everything");
     }

@@ -4,7 +4,8 @@
 //! The host thread's mask is the guest thread's, but for `SIGSEGV` and `SIGBUS`, which the engine needs. While one
 //! signal waits to be delivered, all others are blocked.
 
-use crate::debug::Step;
+use crate::core;
+use crate::debug::{Step, made};
 use crate::thread::{Thread, gettid};
 use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
@@ -62,12 +63,15 @@ enum Default {
     Nothing,
     Stops,
     Ends,
+    /// It ends the program with a core dump, which is ours to write: it is always caught.
+    Dumps,
 }
 
 fn by_default(signal: i32) -> Default {
     match signal {
         libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => Default::Nothing,
         libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Default::Stops,
+        _ if core::leaves_one(signal) => Default::Dumps,
         _ => Default::Ends,
     }
 }
@@ -82,6 +86,13 @@ struct HostAction {
     mask: u64,
 }
 
+/// Sends a signal to a thread of this process; false where it is none.
+pub(crate) fn send(tid: i32, signal: i32) -> bool {
+    let args = [std::process::id() as u64, tid as u64, signal as u64, 0, 0, 0];
+    // SAFETY: sends a signal to a thread of the program.
+    unsafe { trine_linux::host::call(libc::SYS_tgkill, args) }.is_ok()
+}
+
 /// A set with one signal.
 pub fn bit(signal: i32) -> u64 {
     1u64.checked_shl(signal as u32 - 1).unwrap_or(0)
@@ -90,6 +101,11 @@ pub fn bit(signal: i32) -> u64 {
 /// Signals that the engine needs on the host, whatever the program does with them.
 fn ours() -> u64 {
     bit(libc::SIGSEGV) | bit(libc::SIGBUS)
+}
+
+/// Signals that the host's CPU raises when an instruction of the monitor fails.
+fn faults() -> u64 {
+    ours() | bit(libc::SIGILL) | bit(libc::SIGFPE) | bit(libc::SIGTRAP)
 }
 
 const SA_RESTORER: u64 = 0x0400_0000;
@@ -137,7 +153,7 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     let context: *mut libc::ucontext_t = context.cast();
     // SAFETY: the kernel gave a valid structure.
     let code = unsafe { (*info).si_code };
-    let is_fault = ours() & bit(signal) != 0 && code > 0;
+    let is_fault = faults() & bit(signal) != 0 && code > 0;
     // SAFETY: as the kernel gave them to this handler.
     if is_fault && unsafe { direct::on_fault(signal, info, context) } {
         return;
@@ -258,6 +274,7 @@ impl Actions {
     fn set_host(&self, signal: i32, action: Action) -> Result<(), Errno> {
         let handler = match action.handler {
             _ if ours() & bit(signal) != 0 => on_signal as *const () as usize,
+            DEFAULT if by_default(signal) == Default::Dumps => on_signal as *const () as usize,
             DEFAULT if self.caught && by_default(signal) != Default::Nothing => {
                 on_signal as *const () as usize
             }
@@ -269,6 +286,16 @@ impl Actions {
         // there `host::interrupt` finds it.
         let kept = (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT | libc::SA_RESTART) as u64;
         set_host_action(signal, handler, action.flags & kept).map(drop)
+    }
+
+    /// Takes the signals that leave a core dump by default.
+    pub fn catch_dumps(&self) {
+        for signal in (1..=SIGNALS as i32).filter(|&s| by_default(s) == Default::Dumps) {
+            let action = self.get(signal);
+            if action.handler == DEFAULT {
+                let _ = self.set_host(signal, action);
+            }
+        }
     }
 
     /// Whether signals that end or stop the program by default are caught, too.
@@ -380,7 +407,7 @@ impl Thread {
         let action = self.process.action(signal);
         match action.handler {
             // The host's handler for these is always ours.
-            DEFAULT if ours() & bit(signal) != 0 => self.die(signal),
+            DEFAULT if by_default(signal) == Default::Dumps => self.die_of(signal, &info),
             DEFAULT => self.act_by_default(signal),
             IGNORE => {}
             _ => {
@@ -441,7 +468,7 @@ impl Thread {
     fn forced(&mut self, signal: i32, info: [u64; 16]) {
         let action = self.process.action(signal);
         if action.handler <= IGNORE || self.mask & bit(signal) != 0 {
-            self.die(signal);
+            self.die_of(signal, &info);
         }
         self.enter_handler(signal, info, action);
         set_mask(self.mask);
@@ -449,7 +476,16 @@ impl Thread {
 
     /// Ends the program by a signal.
     pub fn die(&self, signal: i32) -> ! {
+        self.die_of(signal, &made(signal))
+    }
+
+    /// Ends the program by a signal with this `siginfo_t`.
+    fn die_of(&self, signal: i32, info: &Info) -> ! {
         self.ends(Stop::Killed(signal));
+        if core::leaves_one(signal) {
+            core::dump(self, signal, info);
+            core::none_by_host();
+        }
         let _ = set_host_action(signal, libc::SIG_DFL, 0);
         // SAFETY: a signal whose action is the default, to this process, and not blocked in this thread.
         unsafe {

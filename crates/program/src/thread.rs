@@ -117,6 +117,7 @@ impl Thread {
     pub fn run(&mut self) {
         loop {
             self.gate();
+            self.muster();
             self.deliver();
             match self.go() {
                 Exit::Firmware { cause: cause::ECALL, .. } => {
@@ -173,6 +174,8 @@ impl Thread {
             }
             Done::Thread(call) => self.thread_call(call, args),
         };
+        // Who stays here counts as standing at the call.
+        self.muster();
         self.show(shown, Some(result));
         let again = match result {
             Err(RESTART) => true,

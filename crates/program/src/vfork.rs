@@ -6,6 +6,7 @@
 //! copy.
 
 use crate::clone::Request;
+use crate::core::Muster;
 use crate::process::Process;
 use crate::signal;
 use crate::thread::{Thread, gettid};
@@ -85,6 +86,7 @@ impl Thread {
             threads: AtomicUsize::new(1),
             trampoline: parent.trampoline,
             clock: parent.clock.clone(),
+            muster: Muster::default(),
             debug: None,
             options: parent.options.clone(),
         })
@@ -100,6 +102,7 @@ impl Thread {
             // It goes to the parent, before the call.
             return Err(trine_linux::errno::RESTART);
         }
+        self.process.muster.leave(self);
         self.process = self.childs_process();
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | request.exit_signal as i32;
         let mut start = Start { thread: self, request };
@@ -108,6 +111,7 @@ impl Thread {
         let tid = unsafe { libc::clone(child, stack.top(), flags, (&raw mut start).cast()) };
         let tid = if tid < 0 { Err(Errno::last()) } else { Ok(tid as u64) };
         self.restore(saved);
+        self.process.muster.take_back(self);
         self.forked(tid, &request)
     }
 }

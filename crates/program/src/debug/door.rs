@@ -2,6 +2,7 @@
 
 use super::{Debug, Doing, WAKE, Watchpoint};
 use crate::process::Process;
+use crate::signal::send;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
@@ -31,12 +32,6 @@ impl Program {
         let host = self.0.guest.names.host_path(name);
         Ok(PathBuf::from(std::ffi::OsString::from_vec(host.into_bytes())))
     }
-}
-
-fn send(tid: i32, signal: i32) {
-    let args = [std::process::id() as u64, tid as u64, signal as u64, 0, 0, 0];
-    // SAFETY: sends a signal to a thread of the program.
-    let _ = unsafe { trine_linux::host::call(libc::SYS_tgkill, args) };
 }
 
 impl Debuggee for Program {

@@ -9,6 +9,8 @@
 mod door;
 mod thread;
 
+pub(crate) use thread::made;
+
 use crate::process::Process;
 use crate::signal;
 use std::collections::BTreeMap;
@@ -180,6 +182,13 @@ impl Debug {
             // SAFETY: this process's copies of descriptors that only gdb's thread uses, which is not here.
             unsafe { libc::close(fd) };
         }
+    }
+
+    /// The program ends: no thread waits for gdb any more.
+    pub fn let_go(&self) {
+        let _state = self.lock();
+        self.active.store(false, Ordering::SeqCst);
+        self.turn.notify_all();
     }
 
     /// Starts the thread that serves gdb, and says what to type.

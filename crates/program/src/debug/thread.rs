@@ -68,6 +68,7 @@ impl Thread {
 
     /// Does what a signal does that gdb gives the thread.
     fn act_on_gdbs(&mut self, signal: i32) {
+        self.muster();
         if signal != 0 {
             self.act(signal, made(signal));
         }
@@ -258,8 +259,8 @@ impl Thread {
     }
 }
 
-/// The `siginfo_t` of a signal that gdb made.
-fn made(signal: i32) -> [u64; 16] {
+/// The `siginfo_t` of a signal that nobody else sent.
+pub(crate) fn made(signal: i32) -> [u64; 16] {
     let mut info = [0; 16];
     info[0] = signal as u64;
     info[1] = SI_USER;

@@ -1,0 +1,230 @@
+//! Core dumps: what a program leaves when a signal ends it that is to leave one (signal(7), core(5)).
+//!
+//! The thread that dies calls all others ([`Muster`]): each leaves what it does for the engine's gate, where it tells its
+//! registers and stays; a system call that it waits in ends, and it counts as standing at its `ecall`. Then the file is
+//! written as Linux would ([`notes`], [`parts`], [`name`]), and the host ends the process without one of the monitor.
+
+mod muster;
+mod name;
+mod notes;
+mod parts;
+
+pub use muster::Muster;
+pub use notes::{Registers, Stopped};
+
+use crate::elf::EM_RISCV;
+use crate::signal::Info;
+use crate::thread::Thread;
+use name::Facts;
+use notes::{About, Notes};
+use parts::{Memory, Part};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::time::{SystemTime, UNIX_EPOCH};
+use trine_linux::space::PAGE;
+
+/// `ET_CORE`, `PT_LOAD`, `PT_NOTE`.
+const CORE: u16 = 4;
+const LOAD: u32 = 1;
+const NOTE: u32 = 4;
+/// Bytes of an ELF header and of a program header.
+const HEADER: u64 = 64;
+const ENTRY: u64 = 56;
+
+/// Whether a signal leaves a core dump by default (signal(7)).
+pub fn leaves_one(signal: i32) -> bool {
+    matches!(
+        signal,
+        libc::SIGQUIT
+            | libc::SIGILL
+            | libc::SIGTRAP
+            | libc::SIGABRT
+            | libc::SIGBUS
+            | libc::SIGFPE
+            | libc::SIGSEGV
+            | libc::SIGXCPU
+            | libc::SIGXFSZ
+            | libc::SIGSYS
+    )
+}
+
+fn limit() -> libc::rlimit {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes a structure of ours.
+    unsafe { libc::getrlimit(libc::RLIMIT_CORE, &mut limit) };
+    limit
+}
+
+/// The host leaves no core dump of this process: it would be the monitor's.
+pub fn none_by_host() {
+    let mut limit = limit();
+    // 1 is Linux' word for none, also where a program takes the dumps; it is this process's own where the memory and its
+    // `PR_SET_DUMPABLE` are its parent's (`vfork`).
+    limit.rlim_cur = limit.rlim_max.min(1);
+    // SAFETY: a structure of ours, and numbers.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &limit);
+        if limit.rlim_max == 0 {
+            libc::prctl(libc::PR_SET_DUMPABLE, 0);
+        }
+    }
+}
+
+/// A file of which only what is not zero is written, up to a limit.
+struct Sparse {
+    file: File,
+    at: u64,
+    left: u64,
+}
+
+impl Sparse {
+    /// Writes bytes; false where there is no room for them, by the limit or by the host.
+    fn put(&mut self, bytes: &[u8]) -> bool {
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return false };
+        if self.file.write_all_at(bytes, self.at).is_err() {
+            return false;
+        }
+        self.left = left;
+        self.at += bytes.len() as u64;
+        true
+    }
+}
+
+fn header(count: u16) -> Vec<u8> {
+    let mut b = b"\x7fELF\x02\x01\x01".to_vec();
+    b.resize(16, 0);
+    b.extend([CORE, EM_RISCV].iter().flat_map(|n| n.to_le_bytes()));
+    b.extend(1u32.to_le_bytes());
+    // e_entry, e_phoff, e_shoff; e_flags, as Linux leaves it.
+    b.extend([0, HEADER, 0].iter().flat_map(|n| n.to_le_bytes()));
+    b.extend(0u32.to_le_bytes());
+    b.extend([HEADER as u16, ENTRY as u16, count, 0, 0, 0].iter().flat_map(|n| n.to_le_bytes()));
+    b
+}
+
+/// A program header: type, flags; then offset, address, bytes in the file, bytes in memory, alignment.
+fn entry(kind: u32, flags: u32, [offset, address, kept, size, align]: [u64; 5]) -> Vec<u8> {
+    let mut b: Vec<u8> = [kind, flags].iter().flat_map(|n| n.to_le_bytes()).collect();
+    b.extend([offset, address, 0, kept, size, align].iter().flat_map(|n| n.to_le_bytes()));
+    b
+}
+
+/// `PF_*` of `PROT_*`: the same bits the other way round.
+fn segment_flags(protection: u32) -> u32 {
+    [(libc::PROT_READ, 4), (libc::PROT_WRITE, 2), (libc::PROT_EXEC, 1)]
+        .iter()
+        .map(|&(from, to)| if protection & from as u32 != 0 { to } else { 0 })
+        .sum()
+}
+
+/// Headers and notes, up to where memory begins.
+fn head(parts: &[Part], notes: &[u8]) -> Vec<u8> {
+    let count = parts.len() as u64 + 1;
+    let notes_at = HEADER + count * ENTRY;
+    let mut at = (notes_at + notes.len() as u64).next_multiple_of(PAGE);
+    let mut b = header(count as u16);
+    b.extend(entry(NOTE, 0, [notes_at, 0, notes.len() as u64, 0, 4]));
+    for p in parts {
+        let place = [at, p.view.start, p.kept, p.view.end - p.view.start, PAGE];
+        b.extend(entry(LOAD, segment_flags(p.view.protection), place));
+        at += p.kept;
+    }
+    b.extend(notes);
+    b.resize(b.len().next_multiple_of(PAGE as usize), 0);
+    b
+}
+
+/// Writes all; false where it was cut off.
+fn write(out: &mut Sparse, memory: &Memory, parts: &[Part], notes: &[u8]) -> bool {
+    if !out.put(&head(parts, notes)) {
+        return false;
+    }
+    let mut page = [0; PAGE as usize];
+    for part in parts {
+        let begin = out.at;
+        let done = memory.pages(part, &mut |at| {
+            let is_zero = !memory.read(at, &mut page) || page.iter().all(|&b| b == 0);
+            out.at = begin + (at - part.view.start);
+            is_zero || out.put(&page)
+        });
+        if !done {
+            return false;
+        }
+        out.at = begin + part.kept;
+    }
+    // Zeros at the end have no bytes that were written.
+    out.file.set_len(out.at).is_ok()
+}
+
+fn times() -> [[u64; 2]; 4] {
+    let of = |who| {
+        // SAFETY: a structure of integers.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: writes a structure of ours.
+        unsafe { libc::getrusage(who, &mut usage) };
+        [usage.ru_utime, usage.ru_stime].map(|t| [t.tv_sec as u64, t.tv_usec as u64])
+    };
+    let ([user, system], [childs_user, childs_system]) = (of(libc::RUSAGE_SELF), of(libc::RUSAGE_CHILDREN));
+    [user, system, childs_user, childs_system]
+}
+
+/// The calling thread's name.
+fn thread_name() -> Vec<u8> {
+    let mut name = [0u8; 16];
+    // SAFETY: writes up to 16 bytes of ours.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    name.split(|&b| b == 0).next().unwrap_or_default().to_vec()
+}
+
+fn about(thread: &Thread) -> About {
+    // SAFETY: these only return numbers.
+    let (ids, owner, nice) = unsafe {
+        (
+            [libc::getpid(), libc::getppid(), libc::getpgid(0), libc::getsid(0)],
+            [libc::getuid(), libc::getgid()],
+            libc::getpriority(libc::PRIO_PROCESS, 0),
+        )
+    };
+    let name = std::fs::read("/proc/self/comm").map_or(thread_name(), |n| n.trim_ascii_end().to_vec());
+    let args: Vec<&[u8]> = thread.process.guest.names.args.iter().map(|a| a.as_bytes()).collect();
+    About { ids, owner, nice: nice as i8, name, args: args.join(&b' '), times: times() }
+}
+
+fn host_name() -> Vec<u8> {
+    // SAFETY: a structure of bytes.
+    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: writes a structure of ours.
+    unsafe { libc::uname(&mut name) };
+    name.nodename.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect()
+}
+
+/// Writes the core dump of a program that `signal` ends in `thread`, where one is wanted. Nothing is said of what
+/// cannot be written, as on Linux.
+pub fn dump(thread: &Thread, signal: i32, info: &Info) {
+    let limit = limit().rlim_cur;
+    // SAFETY: only returns a number.
+    let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } == 1;
+    if limit == 0 || !dumpable {
+        return;
+    }
+    let threads = thread.process.muster.call(thread);
+    let about = about(thread);
+    let facts = Facts {
+        pid: about.ids[0],
+        tid: thread.tid,
+        owner: about.owner,
+        signal,
+        time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+        host: host_name(),
+        name: thread_name(),
+        path: thread.process.guest.names.exe.as_os_str().as_bytes().to_vec(),
+        limit,
+    };
+    let memory = Memory::open();
+    let parts = memory.parts(&thread.process.guest.space);
+    let notes = Notes::of(&about, &threads, (signal, info), &thread.process.guest.names.auxv, &parts);
+    if let Some(file) = name::by_host(&facts).and_then(|path| name::open(&path)) {
+        write(&mut Sparse { file, at: 0, left: limit }, &memory, &parts, &notes.0);
+    }
+}

@@ -1,0 +1,232 @@
+//! The notes of a core file (Linux, fs/binfmt_elf.c and include/uapi/linux/elfcore.h; RISC-V's registers:
+//! arch/riscv/include/uapi/asm/ptrace.h).
+
+use super::parts::Part;
+use crate::signal::Info;
+use trine_base::Vcpu;
+use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
+use trine_linux::space::PAGE;
+
+const NT_PRSTATUS: u32 = 1;
+const NT_FPREGSET: u32 = 2;
+const NT_PRPSINFO: u32 = 3;
+const NT_AUXV: u32 = 6;
+const NT_SIGINFO: u32 = 0x5349_4749;
+const NT_FILE: u32 = 0x4649_4c45;
+
+/// Bytes of `pr_fname` and `pr_psargs`.
+const NAME: usize = 16;
+const ARGS: usize = 80;
+
+/// The registers of a thread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Registers {
+    /// The PC, then `x1` to `x31` (`elf_gregset_t`).
+    pub integer: [u64; 32],
+    /// `f0` to `f31`.
+    pub float: [u64; 32],
+    /// `fcsr`.
+    pub fcsr: u64,
+}
+
+impl Registers {
+    /// Of a vCPU that stands between two instructions.
+    pub fn of(vcpu: &dyn Vcpu) -> Registers {
+        let mut integer = std::array::from_fn(|i| vcpu.get(X + i as u16));
+        integer[0] = vcpu.pc();
+        let float = std::array::from_fn(|i| vcpu.get(F + i as u16));
+        Registers { integer, float, fcsr: vcpu.get(FFLAGS) | vcpu.get(FRM) << 5 }
+    }
+}
+
+/// A thread as it stands.
+#[derive(Clone, Debug)]
+pub struct Stopped {
+    /// Its number.
+    pub tid: i32,
+    /// Signals that it blocks.
+    pub mask: u64,
+    /// Its registers.
+    pub registers: Registers,
+}
+
+/// What the notes say of the process.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Its number, its parent's, its group's and its session's.
+    pub ids: [i32; 4],
+    /// User and group.
+    pub owner: [u32; 2],
+    /// Its nice value.
+    pub nice: i8,
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Its command line, with spaces between the arguments.
+    pub args: Vec<u8>,
+    /// CPU time in its own code and in the kernel, then its children's, each in seconds and microseconds.
+    pub times: [[u64; 2]; 4],
+}
+
+/// Notes, one after the other.
+#[derive(Default)]
+pub struct Notes(pub Vec<u8>);
+
+impl Notes {
+    fn add(&mut self, kind: u32, bytes: &[u8]) {
+        const OWNER: &[u8; 8] = b"CORE\0\0\0\0";
+        for word in [5, bytes.len() as u32, kind] {
+            self.0.extend(word.to_le_bytes());
+        }
+        self.0.extend(OWNER);
+        self.0.extend(bytes);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+    }
+
+    /// `struct elf_prstatus`.
+    fn status(&mut self, about: &About, thread: &Stopped, signal: i32) {
+        let mut b = Vec::with_capacity(376);
+        // pr_info: signal, code, errno; pr_cursig; pr_sigpend.
+        b.extend([signal, 0, 0, signal].iter().flat_map(|n| n.to_le_bytes()));
+        b.extend(0u64.to_le_bytes());
+        b.extend(thread.mask.to_le_bytes());
+        let [_, parent, group, session] = about.ids;
+        b.extend([thread.tid, parent, group, session].iter().flat_map(|n| n.to_le_bytes()));
+        b.extend(about.times.as_flattened().iter().flat_map(|n| n.to_le_bytes()));
+        b.extend(thread.registers.integer.iter().flat_map(|n| n.to_le_bytes()));
+        // pr_fpvalid, and up to the alignment.
+        b.extend(1u64.to_le_bytes());
+        self.add(NT_PRSTATUS, &b);
+    }
+
+    /// `struct __riscv_d_ext_state`, up to a multiple of 8 bytes.
+    fn float(&mut self, registers: &Registers) {
+        let all = registers.float.iter().chain([&registers.fcsr]);
+        self.add(NT_FPREGSET, &all.flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>());
+    }
+
+    /// `struct elf_prpsinfo`.
+    fn process(&mut self, about: &About) {
+        // pr_state, pr_sname, pr_zomb, pr_nice; pr_flag.
+        let mut b = vec![0, b'R', 0, about.nice as u8, 0, 0, 0, 0];
+        b.extend([0; 8]);
+        b.extend(about.owner.iter().flat_map(|n| n.to_le_bytes()));
+        b.extend(about.ids.iter().flat_map(|n| n.to_le_bytes()));
+        for (text, bytes) in [(&about.name, NAME), (&about.args, ARGS)] {
+            let end = b.len() + bytes;
+            b.extend(text.iter().take(bytes - 1));
+            b.resize(end, 0);
+        }
+        self.add(NT_PRPSINFO, &b);
+    }
+
+    /// The mapped files: their number and the unit of offsets; where each is; their names.
+    fn files(&mut self, parts: &[Part]) {
+        let files: Vec<_> = parts.iter().filter_map(|p| Some((&p.view, p.view.file.as_ref()?))).collect();
+        let mut b: Vec<u8> = [files.len() as u64, PAGE].iter().flat_map(|n| n.to_le_bytes()).collect();
+        for (view, _) in &files {
+            b.extend([view.start, view.end, view.offset / PAGE].iter().flat_map(|n| n.to_le_bytes()));
+        }
+        for (_, file) in &files {
+            b.extend(file.bytes());
+            b.push(0);
+        }
+        self.add(NT_FILE, &b);
+    }
+
+    /// All of a process that `signal` ends, with the thread that died of it first.
+    pub fn of(
+        about: &About,
+        threads: &[Stopped],
+        (signal, info): (i32, &Info),
+        auxv: &[u8],
+        parts: &[Part],
+    ) -> Notes {
+        let mut notes = Notes::default();
+        for (i, thread) in threads.iter().enumerate() {
+            notes.status(about, thread, signal);
+            if i == 0 {
+                notes.process(about);
+                notes.add(NT_SIGINFO, &info.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>());
+                notes.add(NT_AUXV, auxv);
+                notes.files(parts);
+            }
+            notes.float(&thread.registers);
+        }
+        notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trine_linux::space::View;
+
+    fn stopped(tid: i32) -> Stopped {
+        let registers = Registers {
+            integer: std::array::from_fn(|i| 0x1000 * tid as u64 + i as u64),
+            float: std::array::from_fn(|i| 0x2000 * tid as u64 + i as u64),
+            fcsr: 0x61,
+        };
+        Stopped { tid, mask: 0xaa, registers }
+    }
+
+    /// Type and contents of each note.
+    fn parsed(mut bytes: &[u8]) -> Vec<(u32, &[u8])> {
+        let mut notes = Vec::new();
+        while !bytes.is_empty() {
+            let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+            let (name, size, kind) = (word(0), word(4) as usize, word(8));
+            assert_eq!((name, &bytes[12..20]), (5, &b"CORE\0\0\0\0"[..]));
+            notes.push((kind, &bytes[20..20 + size]));
+            bytes = &bytes[20 + size.next_multiple_of(4)..];
+        }
+        notes
+    }
+
+    fn word(bytes: &[u8], at: usize) -> u64 {
+        u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+    }
+
+    #[test]
+    fn notes_lie_where_readers_look() {
+        let about = About {
+            ids: [70, 60, 50, 40],
+            owner: [1000, 1001],
+            name: b"a program with a long name".to_vec(),
+            args: [b'x'; 100].to_vec(),
+            times: [[1, 2], [3, 4], [5, 6], [7, 8]],
+            ..About::default()
+        };
+        let part = |start, file| {
+            let view =
+                View { start, end: start + 0x2000, protection: 5, shared: false, file, offset: 0x3000 };
+            Part { view, kept: 0 }
+        };
+        let parts = [part(0x10000, Some("/lib/a".into())), part(0x20000, None)];
+        let mut info = [0; 16];
+        info[0] = 11;
+        let made = Notes::of(&about, &[stopped(71), stopped(70)], (11, &info), &[9; 32], &parts);
+        let notes = parsed(&made.0);
+        let kinds: Vec<u32> = notes.iter().map(|n| n.0).collect();
+        assert_eq!(kinds, [1, 3, 0x5349_4749, 6, 0x4649_4c45, 2, 1, 2]);
+        // Offsets as in binutils' bfd/elfnn-riscv.c.
+        let (status, process) = (notes[0].1, notes[1].1);
+        assert_eq!((status.len(), word(status, 0), word(status, 12) as u16), (376, 11, 11));
+        assert_eq!((word(status, 24), word(status, 32)), (0xaa, 60 << 32 | 71));
+        assert_eq!((word(status, 48), word(status, 104)), (1, 8));
+        assert_eq!((word(status, 112), word(status, 112 + 31 * 8)), (0x47000, 0x4701f));
+        assert_eq!((word(notes[6].1, 32) as u32, word(notes[6].1, 112)), (70, 0x46000));
+        assert_eq!(
+            (process.len(), word(process, 16), word(process, 24)),
+            (136, 1001 << 32 | 1000, 60 << 32 | 70)
+        );
+        assert_eq!(&process[40..56], b"a program with \0");
+        assert_eq!((process[56], process[134], process[135]), (b'x', b'x', 0));
+        assert_eq!((notes[2].1.len(), notes[3].1), (128, &[9; 32][..]));
+        let files = notes[4].1;
+        let words: Vec<u64> = (0..5).map(|i| word(files, 8 * i)).collect();
+        assert_eq!((words, &files[40..]), (vec![1, 0x1000, 0x10000, 0x12000, 3], &b"/lib/a\0"[..]));
+        let float = notes[5].1;
+        assert_eq!((float.len(), word(float, 8), word(float, 256)), (264, 0x8e001, 0x61));
+    }
+}
