@@ -287,7 +287,7 @@ continue
 ];
 
 /// A directory that is gone at the end.
-struct Scratch(PathBuf);
+pub struct Scratch(pub PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -319,7 +319,8 @@ impl Drop for Process {
     }
 }
 
-fn is_here(program: &str) -> bool {
+/// Whether a program can be found.
+pub fn is_here(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
@@ -416,7 +417,7 @@ fn check(case: &Case, trine: &Path, program: &Path, dir: &Path, engine: &str) ->
 }
 
 /// Compiles a program with threads.
-fn compile(dir: &Path, name: &str, source: &str) -> Result<PathBuf, String> {
+pub fn compile(dir: &Path, name: &str, source: &str) -> Result<PathBuf, String> {
     let (file, program) = (dir.join(name).with_extension("c"), dir.join(name));
     std::fs::write(&file, source).map_err(|e| e.to_string())?;
     let mut gcc = tools::gcc(&tools::cross_gcc()?);

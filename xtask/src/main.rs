@@ -6,6 +6,7 @@ mod coredump;
 mod debugger;
 mod floors;
 mod hostile;
+mod perfmap;
 mod stress;
 mod tasks;
 mod tools;

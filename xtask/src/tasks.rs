@@ -21,6 +21,7 @@ const QUICK: &[Part] = &[
         "gdb-multiarch debugs a program with threads and reads core dumps, in both engines",
         crate::debugger::run,
     ),
+    ("perf-map", "perf finds names for generated code", crate::perfmap::run),
     ("calls", "system calls of programs, each as under QEMU's user mode", crate::calls::run),
     ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
         crate::stress::run(5)

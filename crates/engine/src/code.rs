@@ -11,6 +11,8 @@ pub struct CodeMemory {
     write: usize,
     size: usize,
     used: usize,
+    /// The mappings have no file.
+    bare: bool,
 }
 
 impl CodeMemory {
@@ -22,7 +24,7 @@ impl CodeMemory {
             // SAFETY: mapped just now, and nothing points into it yet.
             unsafe { libc::munmap(execute as *mut libc::c_void, size) };
         })?;
-        Ok(CodeMemory { execute, write, size, used: 0 })
+        Ok(CodeMemory { execute, write, size, used: 0, bare: false })
     }
 
     /// Host address at which the next code will run.
@@ -82,8 +84,41 @@ impl CodeMemory {
 
     /// In the process just forked: takes the copy, at the same addresses.
     pub fn after_fork(&mut self, file: File) -> std::io::Result<()> {
+        if self.bare {
+            return self.map_bare(&file);
+        }
         for (at, protection) in [(self.execute, READ_EXECUTE), (self.write, READ_WRITE)] {
             map(&file, self.size, protection, Some(at))?;
+        }
+        Ok(())
+    }
+
+    /// Puts memory without a file in place of the memfd: only there does `perf` look for names in map files.
+    pub fn make_bare(&mut self) -> std::io::Result<()> {
+        let copy = self.before_fork()?;
+        self.bare = true;
+        self.map_bare(&copy)
+    }
+
+    /// Memory without a file at the same addresses, with the contents of `file`.
+    fn map_bare(&mut self, file: &File) -> std::io::Result<()> {
+        let (write, execute) = (self.write as *mut libc::c_void, self.execute as *mut libc::c_void);
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        // SAFETY: in place of our writable mapping, to which no reference exists.
+        let p = unsafe { libc::mmap(write, self.size, READ_WRITE, flags, -1, 0) };
+        if p == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error());
+        }
+        // SAFETY: the mapping made just now, which only this thread knows.
+        let used = unsafe { std::slice::from_raw_parts_mut(self.write as *mut u8, self.used) };
+        file.read_exact_at(used, 0)?;
+        // A shared mapping of which 0 bytes are moved is there twice afterwards (mremap(2)).
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: in place of our executable mapping, whose code does not run now; the contents are the same.
+        let p = unsafe { libc::mremap(write, 0, self.size, flags, execute) };
+        // SAFETY: as above.
+        if p == libc::MAP_FAILED || unsafe { libc::mprotect(execute, self.size, READ_EXECUTE) } != 0 {
+            return Err(std::io::Error::last_os_error());
         }
         Ok(())
     }

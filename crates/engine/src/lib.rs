@@ -5,7 +5,7 @@
 //! * [`block`], [`store`]: decoded blocks and where they are kept.
 //! * [`interp`]: the interpreter; [`fp`]: floating point in software.
 //! * [`direct`]: programs, whose memory is the host's own.
-//! * [`x64`], [`code`]: the baseline compiler and the memory for its code.
+//! * [`x64`], [`code`]: the baseline compiler and the memory for its code. [`perf`]: names for it.
 
 pub mod access;
 pub mod block;
@@ -16,10 +16,12 @@ pub mod direct;
 pub mod fp;
 pub mod interp;
 pub mod jumps;
+pub mod perf;
 pub mod run;
 pub mod store;
 pub mod tlb;
 pub mod x64;
 
 pub use crate::core::Time;
+pub use perf::PerfMap;
 pub use run::{Engine, Stats, Tier};

@@ -4,6 +4,7 @@ use crate::block::{self, Block, Op, PAGE};
 use crate::core::{Changed, Core, Time, Touched};
 use crate::direct::Pages;
 use crate::interp::Interp;
+use crate::perf::PerfMap;
 use crate::store::Store;
 use crate::x64::{Compiled, Compiler, Left};
 use std::fs::File;
@@ -80,6 +81,7 @@ pub struct Engine<I: Isa> {
     warm: u32,
     /// Instruction count at which [`Vcpu::run`] ends.
     target: u64,
+    perf: Option<Arc<PerfMap>>,
 }
 
 // SAFETY: `Core` holds `Cell`s and raw addresses that only the thread that owns the engine uses;
@@ -136,6 +138,7 @@ impl<I: Isa> Engine<I> {
                 stats: Stats::default(),
                 warm: WARM,
                 target: 0,
+                perf: None,
             },
             why,
         )
@@ -156,6 +159,22 @@ impl<I: Isa> Engine<I> {
         match (&mut self.compiler, copy) {
             (Some(compiler), Some(copy)) => compiler.after_fork(copy),
             _ => Ok(()),
+        }
+    }
+
+    /// Notes code that is made from now on in a map file of `perf`. Where the host refuses memory for such code, the
+    /// reason; the interpreter runs everything then.
+    pub fn set_perf_map(&mut self, map: Arc<PerfMap>) -> Option<String> {
+        match self.compiler.as_mut().map(Compiler::show)? {
+            Ok((code, size)) => {
+                map.add(code, size, None);
+                self.perf = Some(map);
+                None
+            }
+            Err(why) => {
+                self.compiler = None;
+                Some(format!("no memory for code that perf sees: {why}"))
+            }
         }
     }
 
@@ -512,6 +531,9 @@ impl<I: Isa> Engine<I> {
                 self.stats.code_bytes += size as u64;
                 let entry = self.core.jumps.entry(self.core.frame.pc.get());
                 entry.code.set(block.code.get());
+                if let Some(map) = &self.perf {
+                    map.add(block.code.get(), size, Some(self.core.frame.pc.get()));
+                }
             }
             Compiled::TooComplex => block.never.set(true),
             // Start over.

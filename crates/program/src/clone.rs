@@ -183,12 +183,18 @@ impl Thread {
         let process = self.process.clone();
         let copy = self.vcpu.before_fork().map_err(|_| Errno(libc::ENOMEM))?;
         signal::set_mask(u64::MAX);
-        let child = process.guest.space.quiet(|| {
-            let _actions = process.actions();
-            match &process.debug {
-                Some(debug) => debug.quiet(|| host_fork(&r)),
-                None => host_fork(&r),
-            }
+        let fork = || {
+            process.guest.space.quiet(|| {
+                let _actions = process.actions();
+                match &process.debug {
+                    Some(debug) => debug.quiet(|| host_fork(&r)),
+                    None => host_fork(&r),
+                }
+            })
+        };
+        let child = process.muster.quiet(|| match &process.perf {
+            Some(map) => map.quiet(fork),
+            None => fork(),
         });
         if child == Ok(0) {
             self.become_child(&r, copy);
@@ -215,6 +221,10 @@ impl Thread {
             self.process.actions().catch(false);
             self.process.guest.space.clear_stops();
             self.step = Step::No;
+        }
+        self.process.muster.dismiss();
+        if let Some(Err(why)) = self.process.perf.as_ref().map(|map| map.after_fork()) {
+            eprintln!("trine: no names for perf in process {}: {why}", self.tid);
         }
         self.process.guest.space.only(old, self.tid);
         self.process.threads.store(1, Ordering::SeqCst);

@@ -40,6 +40,14 @@ pub enum ProgramError {
         /// The host's reason.
         error: std::io::Error,
     },
+    /// There can be no map file for `perf`.
+    #[error("--perf-map: {path}: {error}; remove what is there, or run without")]
+    PerfMap {
+        /// The file.
+        path: PathBuf,
+        /// The host's reason.
+        error: std::io::Error,
+    },
     /// This host cannot confine a program as asked for.
     #[error("{0}")]
     Confine(String),

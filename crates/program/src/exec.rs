@@ -219,6 +219,9 @@ impl Thread {
         if options.stats {
             args.push(text("--stats"));
         }
+        if options.perf_map.is_some() {
+            args.push(text("--perf-map"));
+        }
         if let Some(debug) = self.process.debug.as_ref().filter(|d| d.is_active()) {
             args.extend(["--gdb", &debug.address().to_string()].map(text));
         }

@@ -5,7 +5,7 @@
 //! * [`process`]: what threads share. [`thread`]: one thread, and the loop that runs it.
 //! * [`signal`]: signals, from the host to the program's handlers. [`clone`]: threads and children.
 //! * [`exec`]: other programs in this one's place. [`debug`]: gdb. [`confine`]: limits and refusals.
-//! * [`core`]: core dumps.
+//! * [`core`]: core dumps. [`symbols`]: names of code for `perf`.
 
 pub mod clone;
 pub mod confine;
@@ -17,6 +17,7 @@ pub mod exec;
 pub mod process;
 pub mod signal;
 pub mod stack;
+pub mod symbols;
 pub mod thread;
 pub mod vdso;
 mod vfork;

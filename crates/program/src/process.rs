@@ -6,6 +6,7 @@ use crate::elf;
 use crate::error::ProgramError;
 use crate::signal::{self, Actions};
 use crate::stack;
+use crate::symbols::Symbols;
 use crate::thread::Thread;
 use crate::vdso;
 use std::ffi::CString;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use trine_base::{Clock, HostClock};
-use trine_engine::Tier;
+use trine_engine::{PerfMap, Tier, perf};
 use trine_gdb::{Address, Door, Layout};
 use trine_isa_riscv::state::REGISTERS;
 use trine_linux::files::Names;
@@ -38,6 +39,8 @@ pub struct Options {
     pub strace: bool,
     /// What the engine did is shown on standard error when a thread ends.
     pub stats: bool,
+    /// What is compiled is noted in a map file of `perf`.
+    pub perf_map: Option<perf::Start>,
     /// Where gdb is waited for.
     pub gdb: Option<Address>,
 }
@@ -56,6 +59,8 @@ pub struct Process {
     pub clock: Arc<dyn Clock>,
     /// Where its threads gather when it dies.
     pub muster: Muster,
+    /// Where its compiled code is noted.
+    pub perf: Option<Arc<PerfMap>>,
     /// The debugger.
     pub debug: Option<Arc<Debug>>,
     /// How it is run.
@@ -81,6 +86,13 @@ fn open(address: &Address) -> Result<Door, ProgramError> {
     Door::open(address).map_err(|error| ProgramError::Gdb { address: address.clone(), error })
 }
 
+/// The map file of the program in `space`.
+fn perf_map(start: perf::Start, space: &Arc<Space>) -> Result<PerfMap, ProgramError> {
+    let mut symbols = Symbols::new(space.clone());
+    PerfMap::create(start, own::LOWEST, Box::new(move |pc| symbols.name(pc)))
+        .map_err(|error| ProgramError::PerfMap { path: perf::path(), error })
+}
+
 /// Runs a program to its end, which is this process's.
 pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     let door = options.gdb.as_ref().map(open).transpose()?;
@@ -92,6 +104,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     // The kernel's link shows the file itself, whatever links led to it.
     names.exe = std::fs::canonicalize(&options.path).unwrap_or(options.path.clone());
     let space = Arc::new(Space::default());
+    let perf = options.perf_map.map(|start| perf_map(start, &space).map(Arc::new)).transpose()?;
     let find = |name: &Path| {
         let text = CString::new(name.as_os_str().as_bytes()).unwrap_or_default();
         PathBuf::from(std::ffi::OsStr::from_bytes(names.host_path(text).as_bytes()))
@@ -111,6 +124,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
         trampoline,
         clock: Arc::new(HostClock::new()),
         muster: Muster::default(),
+        perf,
         debug,
         options,
     });

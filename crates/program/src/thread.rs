@@ -82,7 +82,9 @@ impl Thread {
         let mailbox = Arc::new(Mailbox::new());
         let config = Config { hart: 0, start: Start::User };
         let (clock, tier) = (process.clock.clone(), process.options.tier);
-        let (vcpu, note) = Engine::program(config, process.guest.space.clone(), clock, mailbox.clone(), tier);
+        let (mut vcpu, note) =
+            Engine::program(config, process.guest.space.clone(), clock, mailbox.clone(), tier);
+        let note = note.or_else(|| vcpu.set_perf_map(process.perf.clone()?));
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
         let held = Vec::new();

@@ -87,6 +87,7 @@ impl Thread {
             trampoline: parent.trampoline,
             clock: parent.clock.clone(),
             muster: Muster::default(),
+            perf: parent.perf.clone(),
             debug: None,
             options: parent.options.clone(),
         })

@@ -172,6 +172,9 @@ pub struct RunArgs {
     /// Guest time is the number of instructions, so many nanoseconds each: runs repeat exactly
     #[arg(long, value_name = "NANOSECONDS")]
     pub count_time: Option<u64>,
+    /// Name generated code for `perf` in /tmp/perf-PID.map
+    #[arg(long)]
+    pub perf_map: bool,
     /// At the end, print what the engine did
     #[arg(long)]
     pub stats: bool,
@@ -192,6 +195,9 @@ pub struct ProgramArgs {
     /// As in `trine run`.
     #[arg(long)]
     pub stats: bool,
+    /// As in `trine run`.
+    #[arg(long)]
+    pub perf_map: bool,
     /// As in `trine run`.
     #[arg(long)]
     pub gdb: Option<Address>,

@@ -8,6 +8,7 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use trine_engine::Tier;
+use trine_engine::perf::Start;
 use trine_image::debian::root;
 use trine_program::confine::{Confinement, Deny, Limits};
 use trine_program::{Address, Options, ProgramError, elf};
@@ -155,7 +156,8 @@ pub fn run(args: &RunArgs, path: PathBuf) -> Result<u8, Refusal> {
     }
     let (env, tier, strace) = (environment(&args.env)?, args.engine.tier(), args.strace);
     confine(args, &path)?;
-    start(Options { path, args: list, env, sysroot, tier, strace, stats: args.stats, gdb: args.gdb.clone() })
+    let (perf_map, gdb) = (args.perf_map.then_some(Start::New), args.gdb.clone());
+    start(Options { path, args: list, env, sysroot, tier, strace, stats: args.stats, perf_map, gdb })
 }
 
 /// Puts up what `--limit` and `--deny` ask for; children have it from this process.
@@ -177,16 +179,8 @@ pub fn again(args: ProgramArgs) -> Result<u8, Refusal> {
     let path = PathBuf::from(line.next().unwrap_or_default());
     let list = line.map(text).collect::<Result<_, _>>()?;
     let (env, tier, strace) = (environment(&[])?, args.engine.tier(), args.strace);
-    start(Options {
-        path,
-        args: list,
-        env,
-        sysroot: args.sysroot,
-        tier,
-        strace,
-        stats: args.stats,
-        gdb: args.gdb,
-    })
+    let (sysroot, perf_map, gdb) = (args.sysroot, args.perf_map.then_some(Start::Append), args.gdb);
+    start(Options { path, args: list, env, sysroot, tier, strace, stats: args.stats, perf_map, gdb })
 }
 
 /// The kernel started this executable for a program of another CPU: its path, its name as it was called, arguments.
@@ -195,14 +189,16 @@ pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
     let path = PathBuf::from(line.next().unwrap_or_default());
     let args = line.map(text).collect::<Result<_, _>>()?;
     let env = environment(&[])?;
+    let tier = Tier::Baseline;
     start(Options {
         path,
         args,
         env,
         sysroot: None,
-        tier: Tier::Baseline,
+        tier,
         strace: false,
         stats: false,
+        perf_map: None,
         gdb: None,
     })
 }
@@ -215,6 +211,7 @@ fn start(options: Options) -> Result<u8, Refusal> {
             | ProgramError::Image { .. }
             | ProgramError::Map { .. }
             | ProgramError::Gdb { .. }
+            | ProgramError::PerfMap { .. }
             | ProgramError::Confine(_)),
         ) => Err(Refusal { code: code::REFUSED, message: e.to_string() }),
         Err(e) => Err(Refusal::host(e)),

@@ -8,7 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use trine_base::{BlockBackend, Vcpu};
-use trine_engine::Tier;
+use trine_engine::perf::Start;
+use trine_engine::{PerfMap, Tier};
 use trine_image::debian::Lock;
 use trine_image::disk::{RawDisk, Snapshot};
 use trine_machine::virt::{Boot, Remote, TimeSource, helper_rows};
@@ -113,6 +114,16 @@ fn config(
     Ok(Config { memory: args.memory, boot: boot.clone(), disks, tier, time, seed })
 }
 
+/// The map file of a machine, of whose code only the addresses are known.
+fn perf_map() -> Result<Arc<PerfMap>, Refusal> {
+    let made = PerfMap::create(Start::New, 0, Box::new(|pc| format!("[{pc:#x}]")));
+    let error = |e| {
+        let path = trine_engine::perf::path();
+        Refusal::refused(format!("--perf-map: {}: {e}; remove what is there, or run without", path.display()))
+    };
+    made.map(Arc::new).map_err(error)
+}
+
 /// Runs the machine until it ends; a reset makes a new one.
 pub fn run(args: Box<RunArgs>) -> Result<u8, Refusal> {
     let args = program::resolve(args)?;
@@ -126,6 +137,7 @@ pub fn run(args: Box<RunArgs>) -> Result<u8, Refusal> {
     if args.lockstep {
         return lockstep(&args, &boot);
     }
+    let perf = args.perf_map.then(perf_map).transpose()?;
     let writer = Writer::start();
     let current: Arc<Mutex<Option<Remote>>> = Arc::default();
     let get = |current: &Arc<Mutex<Option<Remote>>>| {
@@ -138,7 +150,8 @@ pub fn run(args: Box<RunArgs>) -> Result<u8, Refusal> {
         let console = Console::new(writer.sink(terminal::watch_for_panic(slot.clone())));
         let made = Board::new(config(&args, &boot, args.engine.tier(), time, seed)?, console);
         let mut board = made.map_err(Refusal::refused)?;
-        if let Some(note) = &board.note {
+        let hidden = perf.clone().and_then(|map| board.vcpu().set_perf_map(map));
+        if let Some(note) = board.note.as_ref().or(hidden.as_ref()) {
             eprintln!("trine: {note}; the interpreter runs everything");
         }
         *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(board.remote());

@@ -121,6 +121,12 @@ impl<I: Isa> Compiler<I> {
         self.miss
     }
 
+    /// Makes code visible to `perf`; gives address and bytes of what is there from the start.
+    pub fn show(&mut self) -> std::io::Result<(usize, usize)> {
+        self.memory.make_bare()?;
+        Ok((self.memory.range().0, self.fixed))
+    }
+
     /// Forgets all code.
     pub fn clear(&mut self) {
         self.memory.truncate(self.fixed);

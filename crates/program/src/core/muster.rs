@@ -31,6 +31,18 @@ impl Muster {
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Calls `f` while no other thread comes or goes; for `fork`.
+    pub fn quiet<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _here = self.lock();
+        f()
+    }
+
+    /// In a process just forked: whoever was called is not here.
+    pub fn dismiss(&self) {
+        self.lock().clear();
+        self.called.store(false, Ordering::SeqCst);
+    }
+
     /// Before a call that nothing interrupts: how the thread stands meanwhile.
     pub fn leave(&self, thread: &Thread) {
         self.lock().insert(thread.tid, stopped(thread));
