@@ -1,9 +1,8 @@
-//! Memory for generated code: one memfd mapped twice, read-execute and read-write. No mapping is
-//! ever both writable and executable.
-
-use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd};
-use std::os::unix::fs::FileExt;
+//! Memory for generated code: shared memory mapped twice, read-execute and read-write, at unrelated addresses. No mapping
+//! is ever both writable and executable.
+//!
+//! It has no file: a program's limit on the size of files (`RLIMIT_FSIZE`) would count for a memfd, and `perf` looks for
+//! names in map files only where there is none.
 
 /// Code memory of one vCPU.
 pub struct CodeMemory {
@@ -11,20 +10,17 @@ pub struct CodeMemory {
     write: usize,
     size: usize,
     used: usize,
-    /// The mappings have no file.
-    bare: bool,
 }
 
 impl CodeMemory {
     /// `size` bytes; pages are taken from the host when they are first used.
     pub fn new(size: usize) -> std::io::Result<CodeMemory> {
-        let file = new_file(size)?;
-        let execute = map(&file, size, READ_EXECUTE, None)?;
-        let write = map(&file, size, READ_WRITE, None).inspect_err(|_| {
+        let write = writable(size, None)?;
+        let execute = executable(write, size, None).inspect_err(|_| {
             // SAFETY: mapped just now, and nothing points into it yet.
-            unsafe { libc::munmap(execute as *mut libc::c_void, size) };
+            unsafe { libc::munmap(write as *mut libc::c_void, size) };
         })?;
-        Ok(CodeMemory { execute, write, size, used: 0, bare: false })
+        Ok(CodeMemory { execute, write, size, used: 0 })
     }
 
     /// Host address at which the next code will run.
@@ -74,53 +70,17 @@ impl CodeMemory {
 
     /// Before a fork: a copy for the child, whose mappings would otherwise be shared with the parent, which goes on
     /// changing its code.
-    pub fn before_fork(&self) -> std::io::Result<File> {
-        let file = new_file(self.size)?;
-        // SAFETY: the used part lies inside the readable mapping, and only this thread writes it.
-        let used = unsafe { std::slice::from_raw_parts(self.execute as *const u8, self.used) };
-        file.write_all_at(used, 0)?;
-        Ok(file)
+    pub fn before_fork(&self) -> Vec<u8> {
+        self.read(self.execute)
     }
 
     /// In the process just forked: takes the copy, at the same addresses.
-    pub fn after_fork(&mut self, file: File) -> std::io::Result<()> {
-        if self.bare {
-            return self.map_bare(&file);
-        }
-        for (at, protection) in [(self.execute, READ_EXECUTE), (self.write, READ_WRITE)] {
-            map(&file, self.size, protection, Some(at))?;
-        }
-        Ok(())
-    }
-
-    /// Puts memory without a file in place of the memfd: only there does `perf` look for names in map files.
-    pub fn make_bare(&mut self) -> std::io::Result<()> {
-        let copy = self.before_fork()?;
-        self.bare = true;
-        self.map_bare(&copy)
-    }
-
-    /// Memory without a file at the same addresses, with the contents of `file`.
-    fn map_bare(&mut self, file: &File) -> std::io::Result<()> {
-        let (write, execute) = (self.write as *mut libc::c_void, self.execute as *mut libc::c_void);
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-        // SAFETY: in place of our writable mapping, to which no reference exists.
-        let p = unsafe { libc::mmap(write, self.size, READ_WRITE, flags, -1, 0) };
-        if p == libc::MAP_FAILED {
-            return Err(std::io::Error::last_os_error());
-        }
-        // SAFETY: the mapping made just now, which only this thread knows.
-        let used = unsafe { std::slice::from_raw_parts_mut(self.write as *mut u8, self.used) };
-        file.read_exact_at(used, 0)?;
-        // A shared mapping of which 0 bytes are moved is there twice afterwards (mremap(2)).
-        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-        // SAFETY: in place of our executable mapping, whose code does not run now; the contents are the same.
-        let p = unsafe { libc::mremap(write, 0, self.size, flags, execute) };
-        // SAFETY: as above.
-        if p == libc::MAP_FAILED || unsafe { libc::mprotect(execute, self.size, READ_EXECUTE) } != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        Ok(())
+    pub fn after_fork(&mut self, copy: &[u8]) -> std::io::Result<()> {
+        writable(self.size, Some(self.write))?;
+        let used = copy.len().min(self.size);
+        // SAFETY: the writable mapping made just now, which only this thread knows.
+        unsafe { std::ptr::copy_nonoverlapping(copy.as_ptr(), self.write as *mut u8, used) };
+        executable(self.write, self.size, Some(self.execute)).map(drop)
     }
 
     /// Forgets all code behind the first `keep` bytes.
@@ -132,26 +92,36 @@ impl CodeMemory {
 const READ_EXECUTE: i32 = libc::PROT_READ | libc::PROT_EXEC;
 const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
-fn new_file(size: usize) -> std::io::Result<File> {
-    // SAFETY: a literal name; the result is checked.
-    let fd = unsafe { libc::memfd_create(c"trine-code".as_ptr(), libc::MFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: `fd` was just made and nobody else owns it.
-    let file = unsafe { File::from_raw_fd(fd) };
-    file.set_len(size as u64)?;
-    Ok(file)
+/// Shared memory that can be written, in place of the mapping `at` where one is given.
+fn writable(size: usize, at: Option<usize>) -> std::io::Result<usize> {
+    let fixed = if at.is_some() { libc::MAP_FIXED } else { 0 };
+    let (address, flags) =
+        (at.unwrap_or(0) as *mut libc::c_void, libc::MAP_SHARED | libc::MAP_ANONYMOUS | fixed);
+    // SAFETY: a new mapping at an address of the kernel's choice, or in place of one of ours, whose contents are nobody's
+    // any more.
+    let p = unsafe { libc::mmap(address, size, READ_WRITE, flags, -1, 0) };
+    if p == libc::MAP_FAILED { Err(std::io::Error::last_os_error()) } else { Ok(p as usize) }
 }
 
-/// Maps the file, in place of the mapping `at` where one is given.
-fn map(file: &File, size: usize, protection: i32, at: Option<usize>) -> std::io::Result<usize> {
-    let flags = libc::MAP_SHARED | if at.is_some() { libc::MAP_FIXED } else { 0 };
-    let (address, fd) = (at.unwrap_or(0) as *mut libc::c_void, file.as_raw_fd());
-    // SAFETY: a new shared mapping at an address of the kernel's choice, or in place of one of ours with the
-    // same contents.
-    let p = unsafe { libc::mmap(address, size, protection, flags, fd, 0) };
-    if p == libc::MAP_FAILED { Err(std::io::Error::last_os_error()) } else { Ok(p as usize) }
+/// The same memory once more, to be executed, in place of the mapping `at` where one is given. A shared mapping of which
+/// 0 bytes are moved is there twice afterwards (mremap(2)).
+fn executable(write: usize, size: usize, at: Option<usize>) -> std::io::Result<usize> {
+    let flags = libc::MREMAP_MAYMOVE | if at.is_some() { libc::MREMAP_FIXED } else { 0 };
+    let (from, to) = (write as *mut libc::c_void, at.unwrap_or(0) as *mut libc::c_void);
+    // SAFETY: `write` is a shared mapping of ours of this size; the target is of the kernel's choice, or a mapping of
+    // ours whose code does not run now.
+    let p = unsafe { libc::mremap(from, 0, size, flags, to) };
+    if p == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the mapping made just now, into which nothing points yet.
+    if unsafe { libc::mprotect(p, size, READ_EXECUTE) } != 0 {
+        let error = std::io::Error::last_os_error();
+        // SAFETY: as above.
+        unsafe { libc::munmap(p, size) };
+        return Err(error);
+    }
+    Ok(p as usize)
 }
 
 impl Drop for CodeMemory {

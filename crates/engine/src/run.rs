@@ -7,7 +7,6 @@ use crate::interp::Interp;
 use crate::perf::PerfMap;
 use crate::store::Store;
 use crate::x64::{Compiled, Compiler, Left};
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Vcpu};
@@ -150,31 +149,23 @@ impl<I: Isa> Engine<I> {
     }
 
     /// Before a fork: what the child is to have instead of what it would share with its parent.
-    pub fn before_fork(&self) -> std::io::Result<Option<File>> {
-        self.compiler.as_ref().map(Compiler::before_fork).transpose()
+    pub fn before_fork(&self) -> Option<Vec<u8>> {
+        self.compiler.as_ref().map(Compiler::before_fork)
     }
 
     /// In the process just forked: takes it.
-    pub fn after_fork(&mut self, copy: Option<File>) -> std::io::Result<()> {
+    pub fn after_fork(&mut self, copy: Option<&[u8]>) -> std::io::Result<()> {
         match (&mut self.compiler, copy) {
             (Some(compiler), Some(copy)) => compiler.after_fork(copy),
             _ => Ok(()),
         }
     }
 
-    /// Notes code that is made from now on in a map file of `perf`. Where the host refuses memory for such code, the
-    /// reason; the interpreter runs everything then.
-    pub fn set_perf_map(&mut self, map: Arc<PerfMap>) -> Option<String> {
-        match self.compiler.as_mut().map(Compiler::show)? {
-            Ok((code, size)) => {
-                map.add(code, size, None);
-                self.perf = Some(map);
-                None
-            }
-            Err(why) => {
-                self.compiler = None;
-                Some(format!("no memory for code that perf sees: {why}"))
-            }
+    /// Notes code that is made from now on in a map file of `perf`.
+    pub fn set_perf_map(&mut self, map: Arc<PerfMap>) {
+        if let Some((code, size)) = self.compiler.as_ref().map(Compiler::thunks) {
+            map.add(code, size, None);
+            self.perf = Some(map);
         }
     }
 

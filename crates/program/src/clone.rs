@@ -3,7 +3,6 @@
 use crate::debug::Step;
 use crate::signal;
 use crate::thread::{Thread, gettid};
-use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use trine_base::{Vcpu, Width};
@@ -181,7 +180,7 @@ impl Thread {
     /// A child process: the host's, with a copy of this one.
     fn fork(&mut self, r: Request) -> Result<u64, Errno> {
         let process = self.process.clone();
-        let copy = self.vcpu.before_fork().map_err(|_| Errno(libc::ENOMEM))?;
+        let copy = self.vcpu.before_fork();
         signal::set_mask(u64::MAX);
         let fork = || {
             process.guest.space.quiet(|| {
@@ -214,7 +213,7 @@ impl Thread {
         child
     }
 
-    fn become_child(&mut self, r: &Request, copy: Option<File>) {
+    fn become_child(&mut self, r: &Request, copy: Option<Vec<u8>>) {
         let old = std::mem::replace(&mut self.tid, gettid());
         if let Some(debug) = &self.process.debug {
             debug.abandon();
@@ -229,7 +228,7 @@ impl Thread {
         self.process.guest.space.only(old, self.tid);
         self.process.threads.store(1, Ordering::SeqCst);
         self.inbox.signal.store(0, Ordering::SeqCst);
-        if self.vcpu.after_fork(copy).is_err() {
+        if self.vcpu.after_fork(copy.as_deref()).is_err() {
             self.die(libc::SIGKILL);
         }
         if r.flags & CHILD_SETTID != 0 {

@@ -84,7 +84,7 @@ impl Thread {
         let (clock, tier) = (process.clock.clone(), process.options.tier);
         let (mut vcpu, note) =
             Engine::program(config, process.guest.space.clone(), clock, mailbox.clone(), tier);
-        let note = note.or_else(|| vcpu.set_perf_map(process.perf.clone()?));
+        process.perf.iter().for_each(|map| vcpu.set_perf_map(map.clone()));
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
         let held = Vec::new();

@@ -150,8 +150,8 @@ pub fn run(args: Box<RunArgs>) -> Result<u8, Refusal> {
         let console = Console::new(writer.sink(terminal::watch_for_panic(slot.clone())));
         let made = Board::new(config(&args, &boot, args.engine.tier(), time, seed)?, console);
         let mut board = made.map_err(Refusal::refused)?;
-        let hidden = perf.clone().and_then(|map| board.vcpu().set_perf_map(map));
-        if let Some(note) = board.note.as_ref().or(hidden.as_ref()) {
+        perf.iter().for_each(|map| board.vcpu().set_perf_map(map.clone()));
+        if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
         }
         *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(board.remote());

@@ -19,7 +19,6 @@ use asm::{Asm, Place};
 use emit::{Emit, Emitted, Scratch};
 use side::{Side, code};
 use std::collections::HashMap;
-use std::fs::File;
 use std::marker::PhantomData;
 use thunks::{Enter, Layout, Thunk};
 use trine_ir::{Builder, Hart, Isa, Leave, Trap};
@@ -121,10 +120,9 @@ impl<I: Isa> Compiler<I> {
         self.miss
     }
 
-    /// Makes code visible to `perf`; gives address and bytes of what is there from the start.
-    pub fn show(&mut self) -> std::io::Result<(usize, usize)> {
-        self.memory.make_bare()?;
-        Ok((self.memory.range().0, self.fixed))
+    /// Address and bytes of the code that is there from the start.
+    pub fn thunks(&self) -> (usize, usize) {
+        (self.memory.range().0, self.fixed)
     }
 
     /// Forgets all code.
@@ -173,13 +171,13 @@ impl<I: Isa> Compiler<I> {
     }
 
     /// See [`CodeMemory::before_fork`].
-    pub fn before_fork(&self) -> std::io::Result<File> {
+    pub fn before_fork(&self) -> Vec<u8> {
         self.memory.before_fork()
     }
 
     /// See [`CodeMemory::after_fork`].
-    pub fn after_fork(&mut self, file: File) -> std::io::Result<()> {
-        self.memory.after_fork(file)
+    pub fn after_fork(&mut self, copy: &[u8]) -> std::io::Result<()> {
+        self.memory.after_fork(copy)
     }
 
     /// The bytes of code from `at` to the end of what was made last.
