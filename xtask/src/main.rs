@@ -3,6 +3,7 @@
 mod bench;
 mod calls;
 mod coredump;
+mod debian;
 mod debugger;
 mod floors;
 mod hostile;

@@ -23,6 +23,7 @@ const QUICK: &[Part] = &[
     ),
     ("perf-map", "perf finds names for generated code", crate::perfmap::run),
     ("calls", "system calls of programs, each as under QEMU's user mode", crate::calls::run),
+    ("binfmt", "the kernel starts riscv64 programs under trine", crate::debian::binfmt),
     ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
         crate::stress::run(5)
     }),
@@ -35,6 +36,7 @@ const SLOW: &[Part] = &[
     ("boots", "20 boots in a row", || (0..20).try_for_each(|_| boot_with("baseline"))),
     ("torture-O0", "GCC's c-torture/execute inside the machine, -O0", || crate::torture::run("-O0")),
     ("torture-O2", "GCC's c-torture/execute inside the machine, -O2", || crate::torture::run("-O2")),
+    ("debian", "Debian's riscv64 programs write what they write under QEMU", crate::debian::run),
     ("stress", "signals, futexes, mappings, code and children at once, 10 minutes in each engine", || {
         crate::stress::run(600)
     }),

@@ -4,6 +4,8 @@ mod loads;
 mod machine;
 mod programs;
 
+pub use programs::PACKAGES;
+
 use clap::ValueEnum;
 use std::process::Command;
 

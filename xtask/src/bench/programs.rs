@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// What the real programs are in.
-const PACKAGES: &[&str] = &[
+pub const PACKAGES: &[&str] = &[
     "bc",
     "coreutils",
     "dash",

@@ -8,7 +8,18 @@
 
 static char *self;
 
+// The monitor of a program whose files must stay small writes more than that by itself.
+static void small_files(void) {
+    struct rlimit small = {4096, 4096};
+    setrlimit(RLIMIT_FSIZE, &small);
+    pid_t child = fork();
+    if (child == 0) _exit(3);
+    int status = 0;
+    waitpid(child, &status, 0);
+    SHOW("clone with small files", "%d", WEXITSTATUS(status));
+}
 static void forks(void) {
+    ended("setrlimit of files", small_files);
     int status = 0, value = 1;
     fflush(stdout);
     pid_t child = fork();
