@@ -6,6 +6,7 @@ pub mod block;
 pub mod bus;
 pub mod clock;
 pub mod device;
+pub mod elf;
 pub mod mailbox;
 pub mod vcpu;
 pub mod width;

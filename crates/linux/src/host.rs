@@ -62,3 +62,12 @@ pub unsafe fn interrupt(context: *mut libc::ucontext_t) {
         *rip = &raw const trine_syscall_interrupted as i64;
     }
 }
+
+/// Writes a line to standard error. Where the program has closed it, or nobody reads, the line is lost.
+///
+/// Not by Rust's `stderr`: a child that was forked while another thread held its lock would wait for ever.
+pub fn say(line: &str) {
+    let line = format!("{line}\n");
+    // SAFETY: reads a string of ours. One call a line: threads do not mix theirs.
+    unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+}

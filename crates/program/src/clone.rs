@@ -223,7 +223,7 @@ impl Thread {
         }
         self.process.muster.dismiss();
         if let Some(Err(why)) = self.process.perf.as_ref().map(|map| map.after_fork()) {
-            eprintln!("trine: no names for perf in process {}: {why}", self.tid);
+            trine_linux::host::say(&format!("trine: no names for perf in process {}: {why}", self.tid));
         }
         self.process.guest.space.only(old, self.tid);
         self.process.threads.store(1, Ordering::SeqCst);

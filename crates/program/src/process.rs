@@ -134,7 +134,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     let (mut thread, note) = Thread::first(process);
     thread.process.actions().catch_dumps();
     if let Some(note) = note {
-        eprintln!("trine: {note}; the interpreter runs everything");
+        trine_linux::host::say(&format!("trine: {note}; the interpreter runs everything"));
     }
     thread.start(loaded.start, first.pointer);
     thread.run();

@@ -394,7 +394,7 @@ impl Thread {
     pub fn deliver(&mut self) {
         let Some((signal, info)) = self.next_signal() else { return };
         if self.process.options.strace {
-            eprintln!("[{}] --- {}", self.tid, strace::signal(signal));
+            trine_linux::host::say(&format!("[{}] --- {}", self.tid, strace::signal(signal)));
         }
         if let Some((signal, info)) = self.ask(signal, info) {
             self.act(signal, info);
@@ -451,12 +451,12 @@ impl Thread {
         info[1] = code as u32 as u64;
         info[2] = address;
         if self.process.options.strace {
-            eprintln!(
+            trine_linux::host::say(&format!(
                 "[{}] --- {}, code {code}, address {address:#x}, pc {:#x}",
                 self.tid,
                 strace::signal(signal),
                 self.vcpu.pc()
-            );
+            ));
         }
         match self.ask(signal, info) {
             Some((same, info)) if same == signal => self.forced(signal, info),

@@ -194,7 +194,7 @@ impl Thread {
     fn show(&self, call: Option<String>, result: Option<Result<u64, Errno>>) {
         if let Some(call) = call {
             let result = result.map_or("?".into(), strace::result);
-            eprintln!("[{}] {call} = {result}", self.tid);
+            trine_linux::host::say(&format!("[{}] {call} = {result}", self.tid));
         }
     }
 
@@ -202,7 +202,11 @@ impl Thread {
     pub(crate) fn show_stats(&self) {
         if self.process.options.stats {
             let of = if self.tid == std::process::id() as i32 { "process" } else { "thread" };
-            eprintln!("{of} {}: {}", self.tid, self.vcpu.stats().describe(self.vcpu.count()));
+            trine_linux::host::say(&format!(
+                "{of} {}: {}",
+                self.tid,
+                self.vcpu.stats().describe(self.vcpu.count())
+            ));
         }
     }
 

@@ -5,7 +5,9 @@ use crate::run::Display;
 use crate::{Refusal, code};
 use clap::CommandFactory;
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use trine_engine::Tier;
 use trine_engine::perf::Start;
@@ -58,6 +60,9 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
         || args.cwd.is_some()
         || !args.limit.is_empty()
         || !args.deny.is_empty();
+    if let Some(thing) = named.filter(|_| path.is_none()) {
+        refuse_other_cpus(Path::new(thing))?;
+    }
     if path.is_none() && (only || !args.env.is_empty()) {
         let thing = args.thing.as_deref().unwrap_or("a kernel");
         if let Some(why) = elf::damage(Path::new(thing)) {
@@ -68,6 +73,19 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
         )));
     }
     Ok(path)
+}
+
+/// An executable that neither a program nor a machine of ours can be made of.
+fn refuse_other_cpus(file: &Path) -> Result<(), Refusal> {
+    let mut head = [0; 20];
+    let whole = file.is_file() && File::open(file).is_ok_and(|f| f.read_exact_at(&mut head, 0).is_ok());
+    match trine_base::elf::cpu(&head).filter(|cpu| whole && cpu != "riscv64") {
+        None => Ok(()),
+        Some(cpu) => {
+            let host = if cpu == "x86-64" { ", as this host does by itself" } else { "" };
+            Err(Refusal::refused(format!("{} is for {cpu}{host}: Trine runs riscv64", file.display())))
+        }
+    }
 }
 
 /// Whether a word can only be an address: a program may be named like a socket's path, but a file that is there and no

@@ -67,6 +67,10 @@ fn boot(args: &RunArgs) -> Result<Boot, Refusal> {
                     file.display()
                 )));
             }
+            // Opening a pipe would wait for whoever writes it.
+            if file.metadata().is_ok_and(|m| !m.is_file()) {
+                return Err(Refusal::refused(format!("{} is no regular file", file.display())));
+            }
             Ok(match args.firmware {
                 FirmwareArg::None => Boot::BareMetal(file),
                 FirmwareArg::Sbi => Boot::Kernel { kernel: file, initrd: args.initrd.clone(), append },

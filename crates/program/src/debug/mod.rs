@@ -195,7 +195,10 @@ impl Debug {
     pub fn serve(process: &Arc<Process>, door: Door) -> std::io::Result<()> {
         let Some(debug) = process.debug.clone() else { return Ok(()) };
         let path = process.options.path.display();
-        eprintln!("trine: waiting for gdb; type: gdb-multiarch -ex 'target remote {}' {path}", debug.address);
+        trine_linux::host::say(&format!(
+            "trine: waiting for gdb; type: gdb-multiarch -ex 'target remote {}' {path}",
+            debug.address
+        ));
         let process = process.clone();
         // The program's signals go to the program's threads.
         let before = signal::mask();
@@ -223,7 +226,7 @@ impl Debug {
             served
         });
         if let Err(why) = served {
-            eprintln!("trine: gdb is gone ({why}): the program goes on without it");
+            trine_linux::host::say(&format!("trine: gdb is gone ({why}): the program goes on without it"));
             trine_gdb::Debuggee::detached(&program);
         }
     }
