@@ -556,6 +556,16 @@ pub fn mmap(c: &Context, [at, size, protection, flags, fd, offset]: [u64; 6]) ->
     c.guest.space.map(&Mapping { at, size, protection, flags, fd, offset })
 }
 
+/// `membarrier(command, flags, cpu)`. Where all threads are to see changed code, no thread's translations stay.
+pub fn membarrier(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
+    const SYNC_CORE: i32 = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE;
+    let result = c.host(libc::SYS_membarrier, args)?;
+    if args[0] as i32 == SYNC_CORE {
+        c.guest.space.code_changed(0, END);
+    }
+    Ok(result)
+}
+
 /// `munmap(addr, length)`.
 pub fn munmap(c: &Context, [at, size, ..]: [u64; 6]) -> Result<u64, Errno> {
     c.guest.space.unmap(at, size).map(|()| 0)

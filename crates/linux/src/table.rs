@@ -429,7 +429,7 @@ calls! {
     280 bpf(Int, Ptr, Size) => refused(ENOSYS) tested "refused/bpf" note "it would see the monitor";
     281 execveat(At, Path, Ptr, Ptr, Hex) => thread(Execveat) tested "processes/execveat descriptor end";
     282 userfaultfd(Hex) => refused(ENOSYS) tested "refused/userfaultfd" note "faults would be the monitor's, too";
-    283 membarrier(Int, Hex, Int) => same(SYS_membarrier) tested "memory/membarrier global";
+    283 membarrier(Int, Hex, Int) => own(space::membarrier) tested "memory/membarrier global";
     284 mlock2(Ptr, Size, Hex) => range(SYS_mlock2) tested "memory/mlock2";
     285 copy_file_range(Fd, Ptr, Fd, Ptr, Size, Hex) => same(SYS_copy_file_range) tested "files/copy_file_range";
     286 preadv2(Fd, Ptr, Size, Long, Long, Hex) => same(SYS_preadv2) tested "files/preadv2";
