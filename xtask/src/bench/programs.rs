@@ -46,6 +46,15 @@ const PROGRAMS: &[Program] = &[
     ("sh, forks", "usr/bin/dash", &["@forks.sh"]),
 ];
 
+/// What `openssl speed` measures by itself in one second: name, algorithm with its options, start of the line that tells
+/// the rate, and its field there.
+type Rate = (&'static str, &'static [&'static str], &'static str, usize);
+
+const RATES: &[Rate] = &[
+    ("openssl speed rsa2048, a signature", &["rsa2048"], "+F2:", 3),
+    ("openssl speed sha256, a MiB", &["-bytes", "8192", "sha256"], "+F:", 3),
+];
+
 /// Where programs and inputs are.
 struct Places {
     trine: PathBuf,
@@ -249,6 +258,21 @@ fn round(places: &Places, program: &Program) -> Result<[Option<f64>; 3], String>
     Ok([Some(a), Some(b), Some(timed(&mut native)?.0)])
 }
 
+/// Seconds for what a line of `openssl speed` counts: a signature, or a MiB.
+fn rate(places: &Places, &(name, args, start, field): &Rate) -> Result<[Option<f64>; 3], String> {
+    let [ours, theirs, native] =
+        places.commands(&(name, "usr/bin/openssl", &["speed", "-mr", "-seconds", "1"]))?;
+    let mut times = [None; 3];
+    for (time, mut command) in times.iter_mut().zip([ours, theirs, native]) {
+        let out = String::from_utf8(check(command.args(args))?).map_err(|e| e.to_string())?;
+        let line = out.lines().find(|l| l.starts_with(start));
+        let rate = line.and_then(|l| l.split(':').nth(field)?.parse::<f64>().ok());
+        let unit = if start == "+F:" { (1 << 20) as f64 } else { 1.0 };
+        *time = Some(unit / rate.ok_or_else(|| format!("{name}: it said no rate:\n{out}"))?);
+    }
+    Ok(times)
+}
+
 /// Seconds for one of several starts.
 fn start(command: impl Fn() -> Command) -> Result<Option<f64>, String> {
     let begin = Instant::now();
@@ -280,7 +304,8 @@ pub fn run(runs: usize, json: bool) -> Result<(), String> {
     };
     let mut own = Vec::new();
     let mut starts = [Measured::new("start of true, static"), Measured::new("start of true, dynamic")];
-    let mut real: Vec<Measured> = PROGRAMS.iter().map(|p| Measured::new(p.0)).collect();
+    let names = PROGRAMS.iter().map(|p| p.0).chain(RATES.iter().map(|r| r.0));
+    let mut real: Vec<Measured> = names.map(Measured::new).collect();
     for run in 0..runs {
         let mut ours = plain(&places.trine, &["run"], &loads_guest);
         let mut theirs = plain(&places.qemu, &[], &loads_guest);
@@ -297,6 +322,9 @@ pub fn run(runs: usize, json: bool) -> Result<(), String> {
         ]);
         for (program, measured) in PROGRAMS.iter().zip(&mut real) {
             measured.add(round(&places, program)?);
+        }
+        for (one, measured) in RATES.iter().zip(&mut real[PROGRAMS.len()..]) {
+            measured.add(rate(&places, one)?);
         }
         eprintln!("run {} of {runs} done", run + 1);
     }
