@@ -653,7 +653,7 @@ pub fn shmdt(c: &Context, [at, ..]: [u64; 6]) -> Result<u64, Errno> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn page(space: &Space, protection: i32) -> u64 {
@@ -669,7 +669,7 @@ mod tests {
     }
 
     /// A process has one address space: two of these tests would map over each other.
-    static ALONE: Mutex<()> = Mutex::new(());
+    pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
     #[test]
     fn debuggers_write_where_programs_may_not() {

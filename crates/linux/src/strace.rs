@@ -157,6 +157,7 @@ mod tests {
 
     #[test]
     fn lines_are_what_strace_prints() {
+        let _alone = crate::space::tests::ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let path = in_memory(b"/etc/\"x\"\0");
         let here = libc::AT_FDCWD as u64;
         let lines = [
