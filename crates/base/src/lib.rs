@@ -1,4 +1,4 @@
-//! The traits everyone meets at: vCPU, bus and devices, block backends, clock.
+//! The traits everyone meets at: vCPU, bus and devices, block backends, clock; and where files lie.
 //!
 //! Nothing here knows a guest CPU, an engine or a board; every other crate may import it.
 
@@ -10,6 +10,7 @@ pub mod elf;
 pub mod mailbox;
 pub mod vcpu;
 pub mod width;
+pub mod xdg;
 
 pub use block::{BlockBackend, BlockError};
 pub use bus::{Bus, DeviceId};

@@ -9,6 +9,5 @@ pub mod debian;
 pub mod disk;
 pub mod error;
 pub mod linux;
-pub mod xdg;
 
 pub use error::ImageError;

@@ -30,7 +30,7 @@ fn root(option: PathBuf) -> Result<PathBuf, Refusal> {
         _ if option.is_dir() => return std::path::absolute(&option).map_err(Refusal::host),
         _ => return Err(Refusal::refused(format!("--sysroot {name}: there is no such directory"))),
     };
-    let cache = trine_image::xdg::cache().map_err(Refusal::host)?;
+    let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let mut display = Display::new();
     let show = &mut |text: &str, n, of| display.show(text, n, of);
     let made = root::root(&cache, suites, "riscv64", root::USUAL, show);

@@ -83,7 +83,7 @@ fn linux(args: &RunArgs, append: &str) -> Result<Boot, Refusal> {
     if args.firmware == FirmwareArg::None {
         return Err(Refusal::refused("`linux` needs a firmware below it: leave out --firmware none"));
     }
-    let cache = trine_image::xdg::cache().map_err(Refusal::host)?;
+    let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let lock = Lock::parse(GUESTS, Path::new("guests.lock")).map_err(Refusal::host)?;
     let mut display = Display::new();
     let guest = trine_image::linux::prepare(&cache, &lock, &mut |t, n, of| display.show(t, n, of));

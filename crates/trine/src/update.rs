@@ -7,7 +7,7 @@ use trine_image::debian::Lock;
 
 /// Asks the mirror and writes the lock file.
 pub fn update(args: UpdateArgs) -> Result<u8, Refusal> {
-    let cache = trine_image::xdg::cache().map_err(Refusal::host)?;
+    let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let mut lock = Lock::load(&args.lock).map_err(Refusal::refused)?;
     let before = lock.clone();
     let mut display = Display::new();

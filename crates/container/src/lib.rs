@@ -1,0 +1,1 @@
+//! Containers: the host's kernel, divided (OCI Runtime Specification 1.2).
