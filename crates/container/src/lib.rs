@@ -1,1 +1,3 @@
 //! Containers: the host's kernel, divided (OCI Runtime Specification 1.2).
+
+pub mod seccomp;
