@@ -1,3 +1,4 @@
 //! Containers: the host's kernel, divided (OCI Runtime Specification 1.2).
 
+pub mod process;
 pub mod seccomp;

@@ -1,0 +1,3 @@
+//! What the container's process is given, and what is taken from it.
+
+pub mod caps;
