@@ -57,6 +57,11 @@ pub fn number(capability: Capability) -> u32 {
     NUMBERS.iter().position(|known| *known == capability).map_or(63, |at| at as u32)
 }
 
+/// All that there are.
+pub fn every() -> HashSet<Capability> {
+    NUMBERS.into()
+}
+
 /// What a container's root has where nothing else is asked for: as Docker's, enough to set up an ordinary distribution's
 /// files, users and servers, nothing that reaches the host.
 pub fn default_set() -> HashSet<Capability> {

@@ -1,0 +1,288 @@
+//! A bundle's `config.json` from an image's configuration and what the user asks for beside it (OCI Image Format
+//! Specification 1.1, "Conversion to OCI Runtime Configuration").
+//!
+//! * [`Options`]: what the user asks for. [`volume`]: the host's files in the container.
+//! * [`user`]: names of users and groups, which the image's own files define.
+//! * `defaults`: mounts, masked paths and devices of every container.
+
+mod defaults;
+pub mod user;
+pub mod volume;
+
+use crate::process::caps;
+use oci_spec::image::ImageConfiguration;
+use oci_spec::runtime as spec;
+use oci_spec::runtime::{Capability, LinuxSeccomp, Spec};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use volume::{Tmpfs, Volume};
+
+/// Where programs are looked for when the image does not say (as other engines have it).
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Which filter of system calls a container gets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Filter {
+    /// The usual one ([`crate::seccomp::default_profile`]).
+    #[default]
+    Usual,
+    /// None.
+    Unconfined,
+    /// The user's own.
+    Own(Box<LinuxSeccomp>),
+}
+
+/// How much a container may use; what is `None` is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<i64>,
+    /// Bytes of memory and swap together; -1: as much swap as there is.
+    pub memory_swap: Option<i64>,
+    /// Below which memory is not taken back while others have more (bytes).
+    pub memory_reservation: Option<i64>,
+    /// Thousandths of a CPU.
+    pub cpu_milli: Option<u64>,
+    /// Weight against others (1024 is usual).
+    pub cpu_shares: Option<u64>,
+    /// CPUs, such as `0-2,4`.
+    pub cpuset: Option<String>,
+    /// Processes and threads.
+    pub pids: Option<i64>,
+    /// Weight of its input and output against others (10 to 1000).
+    pub io_weight: Option<u16>,
+    /// Bytes a second read from devices, by device number.
+    pub read_bps: Vec<(i64, i64, u64)>,
+    /// Bytes a second written to devices, by device number.
+    pub write_bps: Vec<(i64, i64, u64)>,
+}
+
+/// What a user asks of a container beside what its image says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// In place of the image's `Cmd`.
+    pub command: Vec<String>,
+    /// In place of the image's `Entrypoint`; its `Cmd` is then left out, too.
+    pub entrypoint: Option<Vec<String>>,
+    /// `NAME=VALUE`, or `NAME` to pass the host's.
+    pub env: Vec<String>,
+    /// Directory in which the process starts.
+    pub workdir: Option<String>,
+    /// `USER[:GROUP]`, names or numbers.
+    pub user: Option<String>,
+    /// The container's name of itself.
+    pub hostname: String,
+    /// A terminal for standard input and output.
+    pub tty: bool,
+    /// The root file system may not be written.
+    pub read_only: bool,
+    /// The host's files in it.
+    pub volumes: Vec<Volume>,
+    /// Memory as files in it.
+    pub tmpfs: Vec<Tmpfs>,
+    /// How much it may use.
+    pub limits: Limits,
+    /// Capabilities beside the usual ones; `ALL` for all.
+    pub cap_add: Vec<String>,
+    /// Capabilities that it does not get; `ALL` for all.
+    pub cap_drop: Vec<String>,
+    /// Everything that root of the host may do. Not for guests that are not trusted.
+    pub privileged: bool,
+    /// Set-user-ID files and file capabilities give nothing.
+    pub no_new_privileges: bool,
+    /// Filter of system calls.
+    pub seccomp: Filter,
+    /// Kernel parameters of its namespaces.
+    pub sysctl: BTreeMap<String, String>,
+    /// Limits of its processes (`RLIMIT_NOFILE` …): soft and hard.
+    pub rlimits: BTreeMap<String, (u64, u64)>,
+    /// Devices of the host.
+    pub devices: Vec<PathBuf>,
+    /// Bytes of `/dev/shm`; 0: 64 MiB.
+    pub shm_size: u64,
+    /// The host's network in place of one of its own.
+    pub host_network: bool,
+    /// Path of the control group, from the top of each hierarchy.
+    pub cgroup: Option<PathBuf>,
+    /// Annotations of the bundle.
+    pub annotations: HashMap<String, String>,
+}
+
+/// What must be known of the image's files and the host.
+pub struct Given<'a> {
+    /// The container's root file system.
+    pub root: PathBuf,
+    /// Reads a file of the image without leaving it; `None` where there is none.
+    pub read: &'a dyn Fn(&str) -> Option<String>,
+    /// Mappings of a user namespace: users, groups. `None`: no such namespace.
+    pub maps: Option<Maps>,
+}
+
+/// Mappings of a user namespace (user_namespaces(7)).
+#[derive(Clone, Debug, Default)]
+pub struct Maps {
+    /// Of users.
+    pub users: Vec<spec::LinuxIdMapping>,
+    /// Of groups.
+    pub groups: Vec<spec::LinuxIdMapping>,
+}
+
+/// The configuration of a container of an image.
+///
+/// # Errors
+/// A sentence where the image has no command and none is given, names a user that it does not define, or an option
+/// cannot be.
+pub fn configuration(image: &ImageConfiguration, options: &Options, given: &Given) -> Result<Spec, String> {
+    let mut root = spec::Root::default();
+    root.set_path(given.root.clone()).set_readonly(Some(options.read_only));
+    let mut made = Spec::default();
+    made.set_version("1.2.0".into())
+        .set_root(Some(root))
+        .set_process(Some(process(image, options, given)?))
+        .set_hostname(Some(options.hostname.clone()))
+        .set_mounts(Some(defaults::mounts(options, given.maps.as_ref())?))
+        .set_linux(Some(linux(options, given)?))
+        .set_annotations(Some(options.annotations.clone()));
+    Ok(made)
+}
+
+/// The command line: what the user gave before what the image has.
+fn command(image: &ImageConfiguration, options: &Options) -> Result<Vec<String>, String> {
+    let config = image.config().as_ref();
+    let own = |list: Option<&Option<Vec<String>>>| list.cloned().flatten().unwrap_or_default();
+    let mut line = match &options.entrypoint {
+        Some(line) => line.clone(),
+        None => own(config.map(|c| c.entrypoint())),
+    };
+    match (options.command.is_empty(), &options.entrypoint) {
+        (true, None) => line.extend(own(config.map(|c| c.cmd()))),
+        _ => line.extend_from_slice(&options.command),
+    }
+    match line.is_empty() {
+        true => Err("the image has no command of its own: name one behind the image".into()),
+        false => Ok(line),
+    }
+}
+
+/// Adds `NAME=VALUE` lines; later ones replace earlier ones, and a name without a value takes the host's.
+fn environment(image: &ImageConfiguration, options: &Options) -> Vec<String> {
+    let of_image = image.config().as_ref().and_then(|c| c.env().clone()).unwrap_or_default();
+    let mut made: Vec<String> = vec![PATH.into(), format!("HOSTNAME={}", options.hostname)];
+    if options.tty {
+        made.push("TERM=xterm".into());
+    }
+    for line in of_image.iter().chain(&options.env) {
+        let name = line.split('=').next().unwrap_or_default();
+        let line = match line.contains('=') {
+            true => Some(line.clone()),
+            false => std::env::var(name).ok().map(|value| format!("{name}={value}")),
+        };
+        made.retain(|old| old.split('=').next() != Some(name));
+        made.extend(line);
+    }
+    made
+}
+
+fn process(image: &ImageConfiguration, options: &Options, given: &Given) -> Result<spec::Process, String> {
+    let config = image.config().as_ref();
+    let named = options.user.clone().or_else(|| config.and_then(|c| c.user().clone())).unwrap_or_default();
+    let user = user::find(&named, given.read)?;
+    let mut env = environment(image, options);
+    if !env.iter().any(|line| line.starts_with("HOME=")) {
+        env.push(format!("HOME={}", user.home));
+    }
+    let cwd = options.workdir.clone().or_else(|| config.and_then(|c| c.working_dir().clone()));
+    let cwd = cwd.filter(|d| !d.is_empty()).unwrap_or_else(|| "/".into());
+    if !cwd.starts_with('/') {
+        return Err(format!("'{cwd}' cannot be the container's directory: it does not start with '/'"));
+    }
+    let mut made = spec::Process::default();
+    made.set_terminal(Some(options.tty))
+        .set_user(user.spec())
+        .set_args(Some(command(image, options)?))
+        .set_env(Some(env))
+        .set_cwd(cwd.into())
+        .set_no_new_privileges(Some(options.no_new_privileges))
+        .set_capabilities(Some(capability_sets(&capabilities(options)?, user.uid)))
+        .set_rlimits(Some(rlimits(options)?));
+    Ok(made)
+}
+
+fn rlimits(options: &Options) -> Result<Vec<spec::PosixRlimit>, String> {
+    let one = |(name, (soft, hard)): (&String, &(u64, u64))| {
+        let name = name.to_ascii_uppercase();
+        let full = if name.starts_with("RLIMIT_") { name } else { format!("RLIMIT_{name}") };
+        let known = spec::PosixRlimitType::deserialize(full.as_str().into_deserializer());
+        let known: Result<_, serde::de::value::Error> = known;
+        let kind = known.map_err(|_| format!("'{full}' is no limit of a process (see setrlimit(2))"))?;
+        let made = spec::PosixRlimitBuilder::default().typ(kind).soft(*soft).hard(*hard).build();
+        made.map_err(|e| format!("'{full}' cannot be set: {e}"))
+    };
+    options.rlimits.iter().map(one).collect()
+}
+
+/// What the container's processes may do of what root may.
+fn capabilities(options: &Options) -> Result<HashSet<Capability>, String> {
+    let mut made = match options.privileged {
+        true => caps::every(),
+        false => caps::default_set(),
+    };
+    let named = |name: &String| {
+        let upper = name.to_ascii_uppercase();
+        let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        short.parse::<Capability>().map_err(|_| format!("'{name}' is no capability (see capabilities(7))"))
+    };
+    let all = |list: &[String]| list.iter().any(|name| name.eq_ignore_ascii_case("ALL"));
+    if all(&options.cap_add) {
+        made = caps::every();
+    }
+    if all(&options.cap_drop) {
+        made.clear();
+    }
+    for name in options.cap_drop.iter().filter(|n| !n.eq_ignore_ascii_case("ALL")) {
+        made.remove(&named(name)?);
+    }
+    for name in options.cap_add.iter().filter(|n| !n.eq_ignore_ascii_case("ALL")) {
+        made.insert(named(name)?);
+    }
+    Ok(made)
+}
+
+/// Root starts with them; others only may get them by executing a file that has them.
+fn capability_sets(set: &HashSet<Capability>, uid: u32) -> spec::LinuxCapabilities {
+    let now = if uid == 0 { set.clone() } else { HashSet::new() };
+    let mut made = spec::LinuxCapabilities::default();
+    made.set_bounding(Some(set.clone()))
+        .set_permitted(Some(now.clone()))
+        .set_effective(Some(now))
+        .set_inheritable(None)
+        .set_ambient(None);
+    made
+}
+
+fn linux(options: &Options, given: &Given) -> Result<spec::Linux, String> {
+    let mut made = spec::Linux::default();
+    if let Some(maps) = given.maps.clone() {
+        made.set_uid_mappings(Some(maps.users)).set_gid_mappings(Some(maps.groups));
+    }
+    let seccomp = match (&options.seccomp, options.privileged) {
+        (Filter::Own(own), _) => Some(own.as_ref().clone()),
+        (Filter::Usual, false) => Some(crate::seccomp::default_profile(&capabilities(options)?)),
+        (Filter::Unconfined, _) | (Filter::Usual, true) => None,
+    };
+    made.set_namespaces(Some(defaults::namespaces(options, given.maps.is_some())))
+        .set_resources(Some(defaults::resources(options)?))
+        .set_cgroups_path(options.cgroup.clone())
+        .set_devices(Some(defaults::devices(options)?))
+        .set_sysctl(Some(options.sysctl.clone().into_iter().collect()))
+        .set_seccomp(seccomp)
+        .set_masked_paths(defaults::masked(options))
+        .set_readonly_paths(defaults::read_only(options));
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests;

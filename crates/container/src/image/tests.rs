@@ -1,0 +1,125 @@
+//! Configurations of containers.
+
+use super::volume::Volume;
+use super::*;
+use serde_json::json;
+
+fn image(config: serde_json::Value) -> ImageConfiguration {
+    serde_json::from_value(json!({
+        "architecture": "amd64", "os": "linux", "config": config, "rootfs": {"type": "layers", "diff_ids": []},
+    }))
+    .unwrap()
+}
+
+fn none(_: &str) -> Option<String> {
+    None
+}
+
+fn made(config: serde_json::Value, options: &Options) -> Result<serde_json::Value, String> {
+    let given = Given { root: "/r".into(), read: &none, maps: None };
+    configuration(&image(config), options, &given).map(|spec| serde_json::to_value(spec).unwrap())
+}
+
+fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|s| s.to_string()).collect()
+}
+
+#[test]
+fn commands() {
+    let both = json!({"Entrypoint": ["/e"], "Cmd": ["c", "d"]});
+    let args = |options: &Options| made(both.clone(), options).unwrap()["process"]["args"].clone();
+    let command = strings(&["x"]);
+    assert_eq!(args(&Options::default()), json!(["/e", "c", "d"]));
+    assert_eq!(args(&Options { command: command.clone(), ..Options::default() }), json!(["/e", "x"]));
+    let entrypoint = Some(strings(&["/n"]));
+    assert_eq!(args(&Options { entrypoint: entrypoint.clone(), ..Options::default() }), json!(["/n"]));
+    assert_eq!(args(&Options { command, entrypoint, ..Options::default() }), json!(["/n", "x"]));
+    assert!(made(json!({}), &Options::default()).unwrap_err().contains("no command"));
+}
+
+#[test]
+fn environments() {
+    let options = Options {
+        env: strings(&["A=2", "CARGO_MANIFEST_DIR", "NOT_SET_ANYWHERE", "B=x=y"]),
+        hostname: "h".into(),
+        ..Options::default()
+    };
+    let spec = made(json!({"Cmd": ["c"], "Env": ["A=1", "PATH=/p"]}), &options).unwrap();
+    let env: Vec<&str> =
+        spec["process"]["env"].as_array().unwrap().iter().filter_map(|e| e.as_str()).collect();
+    let cargo = format!("CARGO_MANIFEST_DIR={}", env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(env, ["HOSTNAME=h", "PATH=/p", "A=2", &cargo, "B=x=y", "HOME=/"]);
+}
+
+#[test]
+fn capabilities_given_and_taken() {
+    let set = |add: &[&str], drop: &[&str]| {
+        capabilities(&Options { cap_add: strings(add), cap_drop: strings(drop), ..Options::default() })
+    };
+    let usual = set(&[], &[]).unwrap();
+    assert!(usual.contains(&Capability::Chown) && !usual.contains(&Capability::SysAdmin));
+    assert!(set(&["cap_sys_admin"], &[]).unwrap().contains(&Capability::SysAdmin));
+    assert_eq!(set(&["CHOWN"], &["all"]).unwrap(), HashSet::from([Capability::Chown]));
+    assert!(!set(&["ALL"], &["SYS_ADMIN"]).unwrap().contains(&Capability::SysAdmin));
+    assert!(set(&["FLY"], &[]).unwrap_err().contains("'FLY'"));
+}
+
+#[test]
+fn only_root_starts_with_capabilities() {
+    let config = json!({"Cmd": ["c"], "User": "7"});
+    let spec = made(config, &Options::default()).unwrap();
+    let sets = &spec["process"]["capabilities"];
+    assert_eq!(sets["effective"], json!([]));
+    assert!(!sets["bounding"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn limits() {
+    let limits = Limits { memory: Some(1 << 20), cpu_milli: Some(1500), pids: Some(9), ..Limits::default() };
+    let spec = made(json!({"Cmd": ["c"]}), &Options { limits, ..Options::default() }).unwrap();
+    let resources = &spec["linux"]["resources"];
+    assert_eq!(resources["memory"], json!({"limit": 1 << 20, "swap": 1 << 20}));
+    assert_eq!(resources["cpu"]["quota"], 150_000);
+    assert_eq!(resources["pids"]["limit"], 9);
+    assert_eq!(resources["devices"][0], json!({"allow": false, "access": "rwm"}));
+}
+
+#[test]
+fn limits_of_processes() {
+    let limited = |name: &str| {
+        let rlimits = BTreeMap::from([(name.to_string(), (5, 6))]);
+        made(json!({"Cmd": ["c"]}), &Options { rlimits, ..Options::default() })
+    };
+    let spec = limited("nofile").unwrap();
+    assert_eq!(spec["process"]["rlimits"], json!([{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}]));
+    assert!(limited("wings").unwrap_err().contains("RLIMIT_WINGS"));
+}
+
+#[test]
+fn volumes_and_devices() {
+    let volumes = vec!["/srv:/data:ro".parse::<Volume>().unwrap()];
+    let options = Options { volumes, devices: vec!["/dev/null".into()], ..Options::default() };
+    let spec = made(json!({"Cmd": ["c"]}), &options).unwrap();
+    let last = spec["mounts"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        last,
+        json!({"destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind", "ro", "rprivate"]})
+    );
+    assert_eq!(spec["linux"]["devices"][0]["minor"], 3);
+    let named = vec!["db:/data".parse::<Volume>().unwrap()];
+    assert!(made(json!({"Cmd": ["c"]}), &Options { volumes: named, ..Options::default() }).is_err());
+    let file = Options { devices: vec!["/etc/passwd".into()], ..Options::default() };
+    assert!(made(json!({"Cmd": ["c"]}), &file).unwrap_err().contains("no device"));
+}
+
+#[test]
+fn a_user_namespace_without_the_terminals_group() {
+    let one: Vec<spec::LinuxIdMapping> =
+        serde_json::from_value(json!([{"hostID": 1000, "containerID": 0, "size": 1}])).unwrap();
+    let maps = Some(Maps { users: one.clone(), groups: one });
+    let given = Given { root: "/r".into(), read: &none, maps };
+    let spec = configuration(&image(json!({"Cmd": ["c"]})), &Options::default(), &given).unwrap();
+    let spec = serde_json::to_value(spec).unwrap();
+    assert!(!spec["mounts"][2]["options"].to_string().contains("gid=5"));
+    assert!(spec["linux"]["namespaces"].to_string().contains("user"));
+}

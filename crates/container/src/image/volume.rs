@@ -1,0 +1,139 @@
+//! Volumes: files of the host in a container; and memory as files.
+
+use serde::{Deserialize, Serialize};
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+/// A file or directory of the host in a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Volume {
+    /// On the host; a plain name is a volume that Trine keeps.
+    pub from: Source,
+    /// In the container.
+    pub to: PathBuf,
+    /// Whether it may only be read.
+    pub read_only: bool,
+    /// How mounts spread between the two (`rprivate` is usual).
+    pub propagation: String,
+}
+
+/// What a volume shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Source {
+    /// A path of the host.
+    Path(PathBuf),
+    /// A named volume, kept when no container uses it.
+    Named(String),
+    /// A volume of this container alone, removed with it.
+    Own,
+}
+
+/// Memory as files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tmpfs {
+    /// In the container.
+    pub to: PathBuf,
+    /// Options of its mount, such as `size=64m`.
+    pub options: Vec<String>,
+}
+
+/// A path inside a container: absolute, not its root, and without `..`.
+fn inside(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    let plain =
+        path.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_) | Component::CurDir));
+    let some = path.components().any(|c| matches!(c, Component::Normal(_)));
+    match path.is_absolute() && plain && some {
+        true => Ok(path.into()),
+        false => Err(format!(
+            "'{text}' cannot be a place in the container: use an absolute path below '/' without '..'"
+        )),
+    }
+}
+
+/// Whether a text may name a volume: a file name of letters, digits, `_`, `.`, `-`.
+pub fn is_name(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphanumeric())
+        && chars.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
+impl FromStr for Volume {
+    type Err = String;
+
+    /// `[SOURCE:]PLACE[:OPTION,…]`.
+    fn from_str(text: &str) -> Result<Volume, String> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let (from, to, options) = match parts[..] {
+            [to] => ("", to, ""),
+            [from, to] if !from.is_empty() => (from, to, ""),
+            [from, to, options] if !from.is_empty() => (from, to, options),
+            _ => return Err(format!("'{text}' is no volume: use [SOURCE:]PLACE[:ro]")),
+        };
+        let from = match from {
+            "" => Source::Own,
+            path if path.starts_with('/') => Source::Path(path.into()),
+            path if path.starts_with('.') => {
+                Source::Path(std::path::absolute(path).map_err(|e| e.to_string())?)
+            }
+            name if is_name(name) => Source::Named(name.into()),
+            other => {
+                return Err(format!(
+                    "'{other}' is neither a path (start it with '/' or './') nor a volume's name"
+                ));
+            }
+        };
+        let mut made = Volume { from, to: inside(to)?, read_only: false, propagation: "rprivate".into() };
+        for option in options.split(',').filter(|o| !o.is_empty()) {
+            match option {
+                "ro" => made.read_only = true,
+                "rw" => made.read_only = false,
+                "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => {
+                    made.propagation = option.into()
+                }
+                _ => {
+                    return Err(format!(
+                        "'{option}' is no option of a volume: use ro, rw, rprivate, rslave, rshared, private, slave or shared"
+                    ));
+                }
+            }
+        }
+        Ok(made)
+    }
+}
+
+impl FromStr for Tmpfs {
+    type Err = String;
+
+    /// `PLACE[:OPTION,…]`.
+    fn from_str(text: &str) -> Result<Tmpfs, String> {
+        let (to, options) = text.split_once(':').unwrap_or((text, ""));
+        let options = options.split(',').filter(|o| !o.is_empty()).map(str::to_owned).collect();
+        Ok(Tmpfs { to: inside(to)?, options })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_as_users_write_them() {
+        let v: Volume = "/srv/data:/data:ro".parse().unwrap();
+        assert!(v.from == Source::Path("/srv/data".into()) && v.to == Path::new("/data") && v.read_only);
+        let v: Volume = "db-1:/var/lib/db:rw,rslave".parse().unwrap();
+        assert!(v.from == Source::Named("db-1".into()) && !v.read_only && v.propagation == "rslave");
+        assert_eq!("/cache".parse::<Volume>().unwrap().from, Source::Own);
+        assert!(matches!("./x:/x".parse::<Volume>().unwrap().from, Source::Path(p) if p.is_absolute()));
+        let t: Tmpfs = "/run:size=1m,mode=700".parse().unwrap();
+        assert_eq!(t.options, ["size=1m", "mode=700"]);
+    }
+
+    #[test]
+    fn places_that_cannot_be() {
+        for bad in ["/a:b", "/a:/", "/a:/../etc", ":/x", "/a:/b:/c:/d", "/a:/b:exec", "a b:/x", "..:"] {
+            assert!(bad.parse::<Volume>().is_err(), "{bad}");
+        }
+        assert!("run".parse::<Tmpfs>().is_err());
+    }
+}
