@@ -2,9 +2,9 @@
 //! them, however the program ended, and ends what used more CPU time than it was given.
 
 use super::Limits;
-use super::cgroup::Groups;
 use std::io::Error;
 use std::time::Duration;
+use trine_cgroup::Groups;
 
 /// Shortest and longest time between two looks at what has no descriptor to wait for.
 const SOON: Duration = Duration::from_millis(5);

@@ -1,8 +1,8 @@
 //! Limits, and by what this host keeps each of them.
 
-use super::cgroup::{CPU, CPU_TIME, Groups, MEMORY, PIDS};
 use super::{keeper, privilege};
 use std::str::FromStr;
+use trine_cgroup::{CPU, CPU_TIME, Groups, MEMORY, PIDS};
 
 /// How much a program and all that it starts may use; `None` is no limit of ours.
 #[derive(Clone, Debug, Default, PartialEq)]

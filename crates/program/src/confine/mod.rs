@@ -5,10 +5,9 @@
 //! executables, too.
 //!
 //! * [`Limits`]: how much. [`Deny`]: what not at all.
-//! * `cgroup`: groups of processes that are counted together. `keeper`: the process that removes them.
+//! * `keeper`: the process that removes the control groups (`trine-cgroup`) by which processes are counted together.
 //! * `landlock`: files, and other processes. `seccomp`: system calls. `privilege`: what root would have more.
 
-mod cgroup;
 mod keeper;
 mod landlock;
 mod limits;

@@ -1,0 +1,101 @@
+//! Files of groups: three system calls to write one, four to read one.
+
+use crate::{Error, Result};
+use std::ffi::CString;
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Opens a file that is there; closes on `exec`.
+pub(crate) fn open(path: &Path, flags: i32) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: reads a string of ours; the descriptor is nobody else's.
+    match unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) } {
+        ..0 => Err(io::Error::last_os_error()),
+        // SAFETY: as above.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+    }
+}
+
+/// One write, as the kernel wants values whole.
+pub(crate) fn put(fd: &OwnedFd, text: &str) -> io::Result<()> {
+    // SAFETY: reads a text of ours.
+    match unsafe { libc::write(fd.as_raw_fd(), text.as_ptr().cast(), text.len()) } {
+        ..0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a value into a file that is there.
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
+    let done = open(path, libc::O_WRONLY | libc::O_TRUNC).and_then(|fd| put(&fd, text));
+    done.map_err(|error| Error::file(path, "written", text, error))
+}
+
+/// Writes several values, one after the other.
+pub(crate) fn write_all(path: &Path, texts: impl IntoIterator<Item = String>) -> Result<()> {
+    let mut texts = texts.into_iter().peekable();
+    if texts.peek().is_none() {
+        return Ok(());
+    }
+    let fd = open(path, libc::O_WRONLY | libc::O_APPEND);
+    let fd = fd.map_err(|error| Error::file(path, "written", texts.peek().map_or("", |t| t), error))?;
+    texts.try_for_each(|text| put(&fd, &text).map_err(|error| Error::file(path, "written", &text, error)))
+}
+
+/// A whole file.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        let mut file = fs::File::from(open(path, libc::O_RDONLY)?);
+        // Large enough for one read, without asking for the size first, which such files do not have.
+        text.reserve(4000);
+        file.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    read().map_err(|error| Error::file(path, "read", "", error))
+}
+
+/// A number; `max` and what is larger than any is `u64::MAX`.
+pub(crate) fn number(path: &Path) -> Option<u64> {
+    parse(read(path).ok()?.trim())
+}
+
+pub(crate) fn parse(text: &str) -> Option<u64> {
+    if text == "max" { Some(u64::MAX) } else { text.parse().ok() }
+}
+
+/// The number behind a key in a text of such pairs.
+pub(crate) fn value(text: &str, key: &str) -> Option<u64> {
+    let pair = |line: &str| parse(line.strip_prefix(key)?.strip_prefix(' ')?.trim());
+    text.lines().find_map(pair)
+}
+
+/// Makes a directory; whether it was not there.
+pub(crate) fn make_directory(path: &Path) -> io::Result<bool> {
+    let text = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: reads a string of ours.
+    if unsafe { libc::mkdir(text.as_ptr(), 0o755) } == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        e if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        e => Err(e),
+    }
+}
+
+/// Removes an empty directory; that it is gone already is as well.
+pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
+    match fs::remove_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Names of the directories in one.
+pub(crate) fn directories(path: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+}
