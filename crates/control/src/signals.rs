@@ -69,8 +69,8 @@ pub fn name(signal: i32) -> String {
     }
 }
 
-/// Signals of this process, read from a descriptor in place of their actions. Children that `std::process` starts
-/// have none of them blocked.
+/// Signals of this process, read from a descriptor in place of their actions. Children inherit that they are blocked:
+/// [`unblock`].
 pub struct Signals(File);
 
 impl Signals {
@@ -94,13 +94,23 @@ impl Signals {
     }
 
     /// The next signal that came, if one did.
-    pub fn next(&mut self) -> Option<i32> {
+    pub fn take_next(&mut self) -> Option<i32> {
         // struct signalfd_siginfo: 128 bytes, the number first (signalfd(2)).
         let mut info = [0; 128];
         match self.0.read(&mut info) {
             Ok(128) => Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]])),
             _ => None,
         }
+    }
+}
+
+/// Blocks no signal in this thread any more.
+pub fn unblock() {
+    // SAFETY: `set` is plain data that `sigemptyset` fills; allowed between fork and exec (signal-safety(7)).
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
     }
 }
 

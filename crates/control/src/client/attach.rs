@@ -115,7 +115,7 @@ impl Joined<'_> {
             }
         }
         if !on_signals.is_empty() {
-            while let Some(signal) = signals.next() {
+            while let Some(signal) = signals.take_next() {
                 if let Some(outcome) = self.signal(signal) {
                     return Ok(Some(outcome));
                 }

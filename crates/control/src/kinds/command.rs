@@ -61,6 +61,7 @@ fn spawn(child: &mut Child, stdio: Stdio) -> Result<i32, ControlError> {
     };
     let monitor = host::getpid();
     let prepare = move || {
+        crate::signals::unblock();
         host::setsid()?;
         if terminal {
             host::ioctl_tiocsctty(rustix::stdio::stdin())?;

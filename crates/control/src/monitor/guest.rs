@@ -91,7 +91,7 @@ impl Monitor {
 
     /// Signals for the monitor itself: children that ended, or a wish that all ends.
     pub(super) fn take_signals(&mut self) {
-        while let Some(signal) = self.signals.next() {
+        while let Some(signal) = self.signals.take_next() {
             match signal {
                 libc::SIGCHLD => self.reap(),
                 libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT => self.stop(None, None),

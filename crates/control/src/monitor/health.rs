@@ -69,7 +69,7 @@ impl Monitor {
             self.health.running = Some((pid, now + Duration::from_secs(1)));
             process::send(pid, libc::SIGKILL);
         }
-        if self.health.running.is_some() || !self.health.next.is_some_and(|at| at <= now) {
+        if self.health.running.is_some() || self.health.next.is_none_or(|at| at > now) {
             return;
         }
         let Some(check) = self.health.check.clone() else { return };

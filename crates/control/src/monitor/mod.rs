@@ -194,10 +194,10 @@ impl Monitor {
             log::Stream::Out => Frame::Out(bytes),
             log::Stream::Err => Frame::Err(bytes),
         };
-        self.to_attached(key, &frame);
+        self.hand_on(key, &frame);
     }
 
-    fn to_attached(&mut self, key: u64, frame: &Frame) {
+    fn hand_on(&mut self, key: u64, frame: &Frame) {
         for client in &mut self.clients {
             if matches!(client.role, Role::Attached { session, .. } if session == key) {
                 client.send(frame);
