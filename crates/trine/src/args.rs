@@ -71,6 +71,14 @@ pub enum Verb {
     /// Print all that is known of guests.
     #[command(after_help = examples::INSPECT)]
     Inspect(guest::InspectArgs),
+    /// Show what guests use.
+    #[command(after_help = examples::STATS)]
+    Stats(guest::StatsArgs),
+    /// Show the processes of a guest.
+    Top(guest::TopArgs),
+    /// Show what happens to guests.
+    #[command(after_help = examples::EVENTS)]
+    Events(guest::EventsArgs),
     /// Pin the guests that the mirror has now in guests.lock.
     Update(UpdateArgs),
     /// Let the kernel run other CPUs' executables under Trine by itself (as root).

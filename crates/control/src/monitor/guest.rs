@@ -109,8 +109,10 @@ impl Monitor {
                 let signal = signal.or(options.stop_signal).unwrap_or(libc::SIGTERM);
                 let seconds = seconds.or(options.stop_seconds).unwrap_or(GRACE);
                 let seconds = Duration::from_secs(seconds.min(u64::from(u32::MAX)));
-                let at = Instant::now() + seconds;
-                self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
+                if signal != libc::SIGKILL {
+                    let at = Instant::now() + seconds;
+                    self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
+                }
                 self.signal(signal);
                 // What is paused could not hear it.
                 let _ = self.resume();
@@ -249,6 +251,9 @@ impl Monitor {
         self.kill_at = None;
         self.phase = Phase::Over(Instant::now());
         self.save();
+        if started && self.record.state.stopped_by_user {
+            self.tell(self.event("stop"));
+        }
         self.dismiss(|role| role == Role::Stops, &Frame::Reply(Ok(())));
         if started {
             self.dismiss(|role| matches!(role, Role::Attached { .. } | Role::Waits), &Frame::Ended(ended));

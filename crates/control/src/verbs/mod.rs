@@ -6,6 +6,8 @@
 pub mod attach;
 pub mod change;
 pub mod create;
+pub mod events;
 pub mod format;
 pub mod logs;
 pub mod show;
+pub mod stats;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use trine_control::client::terminal::Keys;
 use trine_control::record::Restart;
 use trine_control::time::{Time, duration};
+use trine_control::verbs::events;
 use trine_control::verbs::show::Filter;
 use trine_control::{log, signals};
 
@@ -341,4 +342,45 @@ pub struct InspectArgs {
     /// By a template such as '{{.State.Status}}'
     #[arg(long, short, value_name = "TEMPLATE")]
     pub format: Option<String>,
+}
+
+/// Options of `trine stats`.
+#[derive(Args)]
+pub struct StatsArgs {
+    /// Names, ids or beginnings of ids; all that run where none is given
+    #[arg(value_name = "GUEST")]
+    pub guests: Vec<String>,
+    /// Once, and not until Ctrl-C
+    #[arg(long)]
+    pub no_stream: bool,
+    /// As JSON, a list a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `trine top`.
+#[derive(Args)]
+pub struct TopArgs {
+    /// Name, id or beginning of an id
+    pub guest: String,
+    /// As a JSON list
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `trine events`.
+#[derive(Args)]
+pub struct EventsArgs {
+    /// From then on: RFC 3339, seconds since 1970, or a length of time ago
+    #[arg(long, value_name = "TIME", value_parser = Time::parse)]
+    pub since: Option<Time>,
+    /// Until then, in place of until Ctrl-C
+    #[arg(long, value_name = "TIME", value_parser = Time::parse)]
+    pub until: Option<Time>,
+    /// Only those that fit: action, guest, kind
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub filter: Vec<events::Filter>,
+    /// As JSON, an object a line
+    #[arg(long)]
+    pub json: bool,
 }

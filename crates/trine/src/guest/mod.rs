@@ -4,12 +4,16 @@ pub mod args;
 pub mod run;
 
 use crate::{Refusal, code};
-use args::{AttachArgs, ExecArgs, InspectArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StopArgs};
+use args::{
+    AttachArgs, EventsArgs, ExecArgs, InspectArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StatsArgs,
+    StopArgs, TopArgs,
+};
 use std::io::Write;
 use trine_control::ControlError;
+use trine_control::client::terminal::is_terminal;
 use trine_control::store::Store;
 use trine_control::verbs::attach::Attached;
-use trine_control::verbs::{attach, change, create, logs, show};
+use trine_control::verbs::{attach, change, create, events, logs, show, stats};
 use trine_control::wire::Exec;
 
 impl From<ControlError> for Refusal {
@@ -19,14 +23,14 @@ impl From<ControlError> for Refusal {
     }
 }
 
-/// Prints what was asked for. That nobody reads it is no failure.
-pub fn print(text: &str) -> Result<(), Refusal> {
+/// Prints what was asked for; false where nobody reads it, which is no failure.
+pub fn print(text: &str) -> Result<bool, Refusal> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Refusal::host(format!("standard output: {e}")))
         }
-        _ => Ok(()),
+        written => Ok(written.is_ok()),
     }
 }
 
@@ -35,7 +39,7 @@ fn each(guests: &[String], results: Vec<Result<(), ControlError>>) -> Result<u8,
     let mut worst = code::OK;
     for (guest, result) in guests.iter().zip(results) {
         match result {
-            Ok(()) => print(&format!("{guest}\n"))?,
+            Ok(()) => drop(print(&format!("{guest}\n"))?),
             Err(e) => {
                 let refusal = Refusal::from(e);
                 eprintln!("trine: {}", refusal.message);
@@ -154,7 +158,7 @@ pub fn wait(guests: &[String]) -> Result<u8, Refusal> {
     let mut worst = code::OK;
     for guest in guests {
         match change::wait(&store, guest) {
-            Ok(exit) => print(&format!("{exit}\n"))?,
+            Ok(exit) => drop(print(&format!("{exit}\n"))?),
             Err(e) => {
                 let refusal = Refusal::from(e);
                 eprintln!("trine: {}", refusal.message);
@@ -196,4 +200,51 @@ pub fn inspect(args: InspectArgs) -> Result<u8, Refusal> {
     }
     print(&show::inspected(&values, args.format.as_deref())?)?;
     Ok(worst)
+}
+
+/// `trine stats`.
+pub fn stats(args: StatsArgs) -> Result<u8, Refusal> {
+    let store = Store::open()?;
+    let mut watcher = stats::Watcher::new(args.guests);
+    watcher.look(&store)?;
+    let screen = !args.no_stream && !args.json && is_terminal(std::io::stdout());
+    loop {
+        std::thread::sleep(stats::EVERY);
+        let list = watcher.look(&store)?;
+        let text = match args.json {
+            true => serde_json::to_string(&list).map_err(Refusal::host)? + "\n",
+            false => stats::usage_table(&list),
+        };
+        // The screen's beginning, and nothing below.
+        let clear = if screen { "\x1b[H\x1b[J" } else { "" };
+        if !print(&format!("{clear}{text}"))? || args.no_stream {
+            return Ok(code::OK);
+        }
+    }
+}
+
+/// `trine top`.
+pub fn top(args: TopArgs) -> Result<u8, Refusal> {
+    let list = stats::members(&Store::open()?, &args.guest)?;
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&list).map_err(Refusal::host)? + "\n",
+        false => stats::members_table(&list),
+    };
+    print(&text)?;
+    Ok(code::OK)
+}
+
+/// `trine events`.
+pub fn events(args: EventsArgs) -> Result<u8, Refusal> {
+    let wanted = events::Wanted { since: args.since, until: args.until, filters: args.filter };
+    let mut failed = None;
+    events::events(&Store::open()?, &wanted, |event| {
+        let json = || serde_json::to_string(event).unwrap_or_default() + "\n";
+        let told = print(&if args.json { json() } else { events::line(event) });
+        told.unwrap_or_else(|refusal| {
+            failed = Some(refusal);
+            false
+        })
+    })?;
+    failed.map_or(Ok(code::OK), Err)
 }
