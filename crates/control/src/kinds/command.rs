@@ -45,8 +45,9 @@ fn set_environment(child: &mut Child, env: &[Word]) {
     }
 }
 
-/// Starts a child in a session of its own, which ends when this process does.
-fn spawn(child: &mut Child, stdio: Stdio) -> Result<i32, ControlError> {
+/// Starts a child in a session of its own, which ends when this process does, and bears the guest's mark, by which
+/// whoever cleans up after a killed monitor finds all that the child has left.
+fn spawn(child: &mut Child, stdio: Stdio, mark: process::Mark) -> Result<i32, ControlError> {
     let clone =
         |fd: &std::os::fd::OwnedFd| fd.try_clone().map_err(|e| ControlError::host("no descriptor", e));
     let terminal = match stdio {
@@ -62,6 +63,7 @@ fn spawn(child: &mut Child, stdio: Stdio) -> Result<i32, ControlError> {
     let monitor = host::getpid();
     let prepare = move || {
         crate::signals::unblock();
+        mark.put();
         host::setsid()?;
         if terminal {
             host::ioctl_tiocsctty(rustix::stdio::stdin())?;
@@ -97,7 +99,11 @@ impl Command {
 
 impl Kind for Command {
     fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<i32, ControlError> {
-        spawn(&mut self.child(record, GUEST_VERB, &self.line.words, &record.cwd)?, stdio)
+        spawn(
+            &mut self.child(record, GUEST_VERB, &self.line.words, &record.cwd)?,
+            stdio,
+            process::Mark::of(&record.id),
+        )
     }
 
     fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<i32, ControlError> {
@@ -121,7 +127,7 @@ impl Kind for Command {
         };
         words.extend([name.clone(), "--".into()]);
         words.extend(args.iter().cloned());
-        spawn(&mut self.child(record, EXEC_VERB, &words, &record.cwd)?, stdio)
+        spawn(&mut self.child(record, EXEC_VERB, &words, &record.cwd)?, stdio, process::Mark::of(&record.id))
     }
 
     fn pause(&mut self, _: &Record) -> Result<(), ControlError> {

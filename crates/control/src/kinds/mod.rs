@@ -88,15 +88,7 @@ pub fn clean_up(record: &Record) {
     if traces.boot != process::boot() {
         return;
     }
-    let Some(guest) = traces.guest else { return };
-    guest.signal(libc::SIGKILL);
-    // Whoever the first process left behind is in its session, unless it made one of its own. The session's number
-    // cannot be another's while one of it is there; whether that is so the start of its oldest member tells.
-    let members = || {
-        let all = process::all();
-        let of_session =
-            all.into_iter().filter(|s| s.session == guest.pid && s.start >= guest.start && !s.is_zombie());
-        of_session.map(|s| s.pid).collect()
-    };
-    process::until_no_new(members, process::kill);
+    traces.guest.iter().for_each(|g| _ = g.signal(libc::SIGKILL));
+    let mark = process::Mark::of(&record.id);
+    process::until_no_new(|| mark.bearers(), process::kill);
 }
