@@ -1,5 +1,7 @@
 //! What the command understands.
 
+use crate::guest::args as guest;
+use crate::guest::args::examples;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use trine_engine::Tier;
@@ -13,6 +15,7 @@ const EXAMPLES: &str = "Examples:
   trine run ./prog-riscv64 --its --arguments       a Linux program of another CPU
   trine run --sysroot /riscv64-root /bin/ls -l     a dynamic one, with its libraries
   trine run --firmware none test.elf               an ELF file in machine mode
+  trine run -d --name box linux                    in the background: see trine attach, logs, stop
   echo 'uname -a; poweroff' | trine run linux      works in pipes, too
 
 Keys while a machine runs: Ctrl-A x ends it, Ctrl-A h lists the others.
@@ -35,6 +38,47 @@ pub enum Verb {
     /// Run a machine on this terminal.
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// List guests.
+    #[command(after_help = examples::PS, visible_alias = "list")]
+    Ps(guest::PsArgs),
+    /// Join this terminal with a guest's.
+    #[command(after_help = examples::ATTACH)]
+    Attach(guest::AttachArgs),
+    /// Execute a command in a container or beside a program.
+    #[command(after_help = examples::EXEC)]
+    Exec(guest::ExecArgs),
+    /// Print what a guest wrote.
+    #[command(after_help = examples::LOGS)]
+    Logs(guest::LogsArgs),
+    /// Let guests use no CPU until they are resumed.
+    Pause(guest::Guests),
+    /// Let paused guests go on.
+    #[command(visible_alias = "unpause")]
+    Resume(guest::Guests),
+    /// Start guests again that do not run.
+    Start(guest::StartArgs),
+    /// Ask guests to end, and end them.
+    #[command(after_help = examples::STOP)]
+    Stop(guest::StopArgs),
+    /// Stop guests and start them again.
+    Restart(guest::StopArgs),
+    /// Send guests a signal.
+    Kill(guest::KillArgs),
+    /// Remove guests that do not run.
+    Rm(guest::RmArgs),
+    /// Wait until guests have ended, and print their exit codes.
+    Wait(guest::Guests),
+    /// Print all that is known of guests.
+    #[command(after_help = examples::INSPECT)]
+    Inspect(guest::InspectArgs),
+    /// Show what guests use.
+    #[command(after_help = examples::STATS)]
+    Stats(guest::StatsArgs),
+    /// Show the processes of a guest.
+    Top(guest::TopArgs),
+    /// Show what happens to guests.
+    #[command(after_help = examples::EVENTS)]
+    Events(guest::EventsArgs),
     /// Pin the guests that the mirror has now in guests.lock.
     Update(UpdateArgs),
     /// Let the kernel run other CPUs' executables under Trine by itself (as root).
@@ -43,6 +87,18 @@ pub enum Verb {
         #[command(subcommand)]
         verb: BinfmtVerb,
     },
+    /// A guest's monitor.
+    #[command(name = "__monitor", hide = true)]
+    Monitor {
+        /// The guest's id
+        id: String,
+    },
+    /// What a guest's monitor runs: as `run` without a record.
+    #[command(name = "__guest", hide = true)]
+    Guest(Box<RunArgs>),
+    /// What `exec` runs beside a program.
+    #[command(name = "__exec", hide = true)]
+    BesideProgram(Box<RunArgs>),
     /// A program in place of another one (`execve`).
     #[command(name = "__program", hide = true)]
     Program(ProgramArgs),
@@ -178,6 +234,9 @@ pub struct RunArgs {
     /// At the end, print what the engine did
     #[arg(long)]
     pub stats: bool,
+    /// As a guest that the other verbs know.
+    #[command(flatten)]
+    pub guest: guest::GuestArgs,
 }
 
 /// Arguments of the hidden verb that `execve` uses.

@@ -6,6 +6,7 @@
 
 mod args;
 mod binfmt;
+mod guest;
 mod output;
 mod program;
 mod run;
@@ -45,7 +46,10 @@ extern "C" fn start(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> st
 fn run_all() -> u8 {
     let result = match binfmt::started() {
         Some(line) => program::by_kernel(line),
-        None => run_verb(Cli::parse_from(program::line(std::env::args_os().collect())).verb),
+        None => {
+            let line = program::line(std::env::args_os().collect());
+            run_verb(Cli::parse_from(&line).verb, &line)
+        }
     };
     result.unwrap_or_else(|Refusal { code, message }| {
         eprintln!("trine: {message}");
@@ -66,12 +70,31 @@ pub fn be_a_command() {
     }
 }
 
-fn run_verb(verb: Verb) -> Result<u8, Refusal> {
-    if !matches!(verb, Verb::Run(_) | Verb::Program(_)) {
+fn run_verb(verb: Verb, line: &[std::ffi::OsString]) -> Result<u8, Refusal> {
+    if !matches!(verb, Verb::Run(_) | Verb::Program(_) | Verb::Guest(_) | Verb::BesideProgram(_)) {
         be_a_command();
     }
     match verb {
-        Verb::Run(args) => run::run(args),
+        Verb::Run(args) => run::run(args, line.get(2..).unwrap_or_default()),
+        Verb::Guest(args) => run::foreground(args),
+        Verb::BesideProgram(args) => program::beside(args),
+        Verb::Monitor { id } => Ok(trine_control::monitor::launch::main(&id)),
+        Verb::Ps(args) => guest::ps(args),
+        Verb::Attach(args) => guest::attach(args),
+        Verb::Exec(args) => guest::exec(args),
+        Verb::Logs(args) => guest::logs(args),
+        Verb::Pause(args) => guest::pause(&args.guests),
+        Verb::Resume(args) => guest::resume(&args.guests),
+        Verb::Start(args) => guest::start(args),
+        Verb::Stop(args) => guest::stop(args),
+        Verb::Restart(args) => guest::restart(args),
+        Verb::Kill(args) => guest::kill(args),
+        Verb::Rm(args) => guest::rm(args),
+        Verb::Wait(args) => guest::wait(&args.guests),
+        Verb::Stats(args) => guest::stats(args),
+        Verb::Top(args) => guest::top(args),
+        Verb::Events(args) => guest::events(args),
+        Verb::Inspect(args) => guest::inspect(args),
         Verb::Program(args) => program::again(args),
         Verb::Update(args) => update::update(args),
         Verb::Completions { shell } => {

@@ -4,10 +4,11 @@ use crate::args::{Cli, FirmwareArg, ProgramArgs, RunArgs};
 use crate::run::Display;
 use crate::{Refusal, code};
 use clap::CommandFactory;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use trine_engine::Tier;
 use trine_engine::perf::Start;
@@ -176,6 +177,42 @@ pub fn run(args: &RunArgs, path: PathBuf) -> Result<u8, Refusal> {
     confine(args, &path)?;
     let (perf_map, gdb) = (args.perf_map.then_some(Start::New), args.gdb.clone());
     start(Options { path, args: list, env, sysroot, tier, strace, stats: args.stats, perf_map, gdb })
+}
+
+/// A command beside a program, with its options: another program, or an executable of the host's own as a program
+/// would execute it. Comes back only with a reason why it did not start.
+pub fn beside(args: Box<RunArgs>) -> Result<u8, Refusal> {
+    let args = resolve(args)?;
+    let name = args.thing.clone().unwrap_or_default();
+    let path = found(args.sysroot.as_ref(), &name).ok_or_else(|| Refusal {
+        code: 127,
+        message: format!("there is no command '{name}' beside the program"),
+    })?;
+    if elf::is_program(&path) {
+        return run(&args, path);
+    }
+    let mut command = std::process::Command::new(&path);
+    command.arg0(&name).args(&args.args).env_clear();
+    for line in environment(&args.env)? {
+        let (name, value) =
+            line.to_bytes().split_at(line.to_bytes().iter().position(|&b| b == b'=').unwrap_or(0));
+        command.env(OsStr::from_bytes(name), OsStr::from_bytes(value.get(1..).unwrap_or_default()));
+    }
+    command.current_dir(args.cwd.as_deref().unwrap_or(Path::new(".")));
+    confine(&args, &path)?;
+    let error = command.exec();
+    Err(Refusal { code: 126, message: format!("{}: {error}", path.display()) })
+}
+
+/// The file of a command: by its path, or in the directories of `PATH`, each below the root first.
+fn found(root: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(below(root, name.into())).filter(|p| p.is_file());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    let there = std::env::split_paths(&path).map(|dir| below(root, dir.join(name)));
+    let runs = |p: &PathBuf| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    there.into_iter().find(runs)
 }
 
 /// Puts up what `--limit` and `--deny` ask for; children have it from this process.

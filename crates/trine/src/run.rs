@@ -3,7 +3,7 @@
 use crate::args::{FirmwareArg, RunArgs};
 use crate::output::Writer;
 use crate::terminal::{self, Raw};
-use crate::{Refusal, code, program};
+use crate::{Refusal, code, guest, program};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -128,8 +128,22 @@ fn perf_map() -> Result<Arc<PerfMap>, Refusal> {
     made.map(Arc::new).map_err(error)
 }
 
+/// `trine run`: by itself, or as a guest that has a record. `words` is the command line behind the verb.
+pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refusal> {
+    if !args.guest.is_wanted() {
+        return foreground(args);
+    }
+    guest::run::run(&*program::resolve(args)?, words)
+}
+
+/// Whether a machine can be made of what is there; fetches what is missing.
+pub fn check(args: &RunArgs) -> Result<(), Refusal> {
+    boot(args)?;
+    args.disk.iter().try_for_each(|d| disk(d).map(drop))
+}
+
 /// Runs the machine until it ends; a reset makes a new one.
-pub fn run(args: Box<RunArgs>) -> Result<u8, Refusal> {
+pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
     let args = program::resolve(args)?;
     if let Some(path) = program::wanted(&args)? {
         return program::run(&args, path);

@@ -1,0 +1,125 @@
+//! The commands' side of a guest's socket.
+
+pub mod attach;
+pub mod terminal;
+
+use crate::error::{ControlError, refused};
+use crate::monitor::launch::connect;
+use crate::monitor::repair::look;
+use crate::record::Record;
+use crate::store::{Place, Store};
+use crate::wire::{Ended, Frame, Request};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How long a monitor that lives gets to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to a guest's monitor.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UnixStream,
+    input: Vec<u8>,
+}
+
+/// A sentence for what does not run.
+pub fn does_not_run<T>(record: &Record) -> Result<T, ControlError> {
+    let name = &record.name;
+    refused(format!(
+        "'{name}' does not run ({}): `trine start {name}` starts it again",
+        record.state.status.name()
+    ))
+}
+
+impl Connection {
+    /// Connects to the monitor that was started just now.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub fn new_one(store: &Store, place: &Place) -> Result<Connection, ControlError> {
+        let stream =
+            connect(&store.running(&place.id)).map_err(|e| ControlError::host("the guest's monitor", e))?;
+        Ok(Connection { stream, input: Vec::new() })
+    }
+
+    /// Connects to the monitor of a guest that is up.
+    ///
+    /// # Errors
+    /// Where it is not up, or its monitor does not answer.
+    pub fn to(store: &Store, place: &Place) -> Result<Connection, ControlError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let record = look(store, place)?;
+            if !record.state.status.is_up() {
+                return does_not_run(&record);
+            }
+            let dir = record.traces.directory.clone().unwrap_or_else(|| store.running(&place.id));
+            match connect(&dir) {
+                Ok(stream) => return Ok(Connection { stream, input: Vec::new() }),
+                // It ends just now, and its record will say so.
+                Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
+                Err(e) => {
+                    return Err(ControlError::Host {
+                        what: format!(
+                            "the monitor of '{}' does not answer (`trine rm -f` ends it)",
+                            record.name
+                        ),
+                        source: e,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Says what is wanted.
+    ///
+    /// # Errors
+    /// Where the monitor has gone.
+    pub fn ask(&mut self, request: Request) -> Result<(), ControlError> {
+        let sent = self.stream.write_all(&Frame::Request(request).bytes());
+        sent.map_err(|e| ControlError::host("the guest's monitor has gone", e))
+    }
+
+    /// The next frame; `None` where the monitor has gone.
+    fn frame(&mut self) -> Result<Option<Frame>, ControlError> {
+        loop {
+            let strange =
+                |_| ControlError::Failed("the guest's monitor says what this trine does not know".into());
+            if let Some(frame) = Frame::take(&mut self.input).map_err(strange)? {
+                return Ok(Some(frame));
+            }
+            let mut piece = [0; 4096];
+            match self.stream.read(&mut piece) {
+                Ok(0) => return Ok(None),
+                Ok(n) => self.input.extend_from_slice(&piece[..n]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(e) => return Err(ControlError::host("the guest's monitor", e)),
+            }
+        }
+    }
+
+    /// Waits for the answer; `None` where the monitor has gone without one.
+    ///
+    /// # Errors
+    /// What the monitor refuses.
+    pub fn answer(&mut self) -> Result<Option<()>, ControlError> {
+        match self.frame()? {
+            Some(Frame::Reply(Ok(()))) => Ok(Some(())),
+            Some(Frame::Reply(Err(why))) => Err(ControlError::Refused(why)),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Waits for the guest's end; `None` where the monitor has gone without a word.
+    ///
+    /// # Errors
+    /// Where the host fails.
+    pub fn end(&mut self) -> Result<Option<Ended>, ControlError> {
+        match self.frame()? {
+            Some(Frame::Ended(ended)) => Ok(Some(ended)),
+            Some(_) | None => Ok(None),
+        }
+    }
+}

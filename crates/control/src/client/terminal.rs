@@ -1,0 +1,121 @@
+//! The terminal of a command that is attached.
+
+use crate::wire::Size;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use std::os::fd::AsFd;
+
+/// A terminal that is raw until this is dropped.
+pub struct Raw(Option<Termios>);
+
+impl Raw {
+    /// Makes standard input's terminal raw, where it is one.
+    pub fn enter() -> Raw {
+        let stdin = std::io::stdin();
+        let Ok(before) = tcgetattr(&stdin) else { return Raw(None) };
+        let mut raw = before.clone();
+        raw.make_raw();
+        let set = tcsetattr(&stdin, OptionalActions::Now, &raw);
+        Raw(set.is_ok().then_some(before))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if let Some(before) = self.0.take() {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+        }
+    }
+}
+
+/// Whether this is a terminal.
+pub fn is_terminal(fd: impl AsFd) -> bool {
+    isatty(fd)
+}
+
+/// Size of the terminal that is standard output, or input.
+pub fn size() -> Option<Size> {
+    let size = tcgetwinsize(std::io::stdout()).or_else(|_| tcgetwinsize(std::io::stdin())).ok()?;
+    Some((size.ws_row, size.ws_col)).filter(|(rows, columns)| *rows > 0 && *columns > 0)
+}
+
+/// Keys that detach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    keys: Vec<u8>,
+    /// How many of them have been pressed.
+    pressed: usize,
+}
+
+impl Keys {
+    /// Those of containers and programs.
+    pub const USUAL: &str = "ctrl-p,ctrl-q";
+    /// Those of machines, whose escape is Ctrl-A.
+    pub const MACHINE: &str = "ctrl-a,d";
+
+    /// Keys as Docker names them: letters, or `ctrl-` and a letter or one of `@[\]^_`, with commas between.
+    ///
+    /// # Errors
+    /// A sentence where they are none.
+    pub fn parse(text: &str) -> Result<Keys, String> {
+        let key = |word: &str| match word.strip_prefix("ctrl-").map(str::as_bytes) {
+            Some(&[c @ (b'a'..=b'z' | b'@' | b'[' | b'\\' | b']' | b'^' | b'_')]) => Some(c & 0x1f),
+            Some(_) => None,
+            None if word.len() == 1 && word.is_ascii() => Some(word.as_bytes()[0]),
+            None => None,
+        };
+        let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
+        let keys = keys.ok_or_else(|| format!("'{text}' are no keys: write them as in ctrl-p,ctrl-q"))?;
+        Ok(Keys { keys, pressed: 0 })
+    }
+
+    /// What goes on to the guest of these bytes, and whether the keys have been pressed.
+    pub fn take(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
+        let mut pass = Vec::with_capacity(bytes.len());
+        for &byte in bytes {
+            if self.keys.get(self.pressed) != Some(&byte) && self.pressed > 0 {
+                pass.extend_from_slice(&self.keys[..self.pressed]);
+                self.pressed = 0;
+                // The escape pressed twice: the second one may be the beginning.
+                if self.keys.first() == Some(&byte) && self.keys.len() > 1 {
+                    pass.push(byte);
+                    continue;
+                }
+            }
+            match self.keys.get(self.pressed) == Some(&byte) {
+                true => self.pressed += 1,
+                false => pass.push(byte),
+            }
+            if self.pressed == self.keys.len() && self.pressed > 0 {
+                self.pressed = 0;
+                return (pass, true);
+            }
+        }
+        (pass, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_wherever_reads_end() {
+        let mut keys = Keys::parse(Keys::USUAL).unwrap();
+        assert_eq!(keys.take(b"ab\x10"), (b"ab".to_vec(), false));
+        assert_eq!(keys.take(b"c"), (b"\x10c".to_vec(), false));
+        assert_eq!(keys.take(b"x\x10\x11y"), (b"x".to_vec(), true));
+        let mut keys = Keys::parse(Keys::MACHINE).unwrap();
+        assert_eq!(keys.take(b"\x01"), (vec![], false));
+        assert_eq!(keys.take(b"x"), (b"\x01x".to_vec(), false));
+        assert_eq!(keys.take(b"\x01\x01"), (b"\x01\x01".to_vec(), false));
+        assert_eq!(keys.take(b"d\x01d"), (b"d".to_vec(), true));
+    }
+
+    #[test]
+    fn keys_that_are_none() {
+        for bad in ["", "ctrl-", "ctrl-1", "ctrl-aa", "ab", "a,,b"] {
+            assert!(Keys::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Keys::parse("ctrl-@,ctrl-_,z").unwrap().keys, [0, 31, b'z']);
+    }
+}

@@ -1,0 +1,47 @@
+//! Why a verb does not do what it was asked for.
+
+use std::path::Path;
+
+/// Why a verb ends early; each is one sentence that says what, where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The request cannot be: exit code 2.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no such guest.
+    #[error("there is no guest '{0}': `trine ps -a` lists them")]
+    Unknown(String),
+    /// The host failed: exit code 1.
+    #[error("{what}: {source}")]
+    Host {
+        /// What was tried, and where.
+        what: String,
+        /// What the host said.
+        source: std::io::Error,
+    },
+    /// Something else went wrong that was no mistake of the user's: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl ControlError {
+    /// Whether the request was wrong, and not the host.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, ControlError::Refused(_) | ControlError::Unknown(_))
+    }
+
+    /// An error of the host about a file.
+    pub fn at(path: &Path, source: impl Into<std::io::Error>) -> ControlError {
+        ControlError::Host { what: path.display().to_string(), source: source.into() }
+    }
+
+    /// An error of the host while something was done.
+    pub fn host(what: &str, source: impl Into<std::io::Error>) -> ControlError {
+        ControlError::Host { what: what.to_string(), source: source.into() }
+    }
+}
+
+/// A refusal.
+pub fn refused<T>(why: impl Into<String>) -> Result<T, ControlError> {
+    Err(ControlError::Refused(why.into()))
+}

@@ -1,0 +1,181 @@
+//! Machines and programs: a child that runs `trine` in the foreground.
+
+use super::{Kind, Stdio};
+use crate::error::{ControlError, refused};
+use crate::process;
+use crate::record::{KindName, Line, Record, Word};
+use crate::wire::Exec;
+use rustix::process as host;
+use std::ffi::OsStr;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command as Child;
+
+/// This executable, also where it has been replaced since.
+pub const OWN: &str = "/proc/self/exe";
+/// The hidden verb that runs a thing as `trine run` does in the foreground, whatever the options of guests say.
+pub const GUEST_VERB: &str = "__guest";
+/// The hidden verb that runs another command with a program's options.
+pub const EXEC_VERB: &str = "__exec";
+
+/// A machine or a program.
+#[derive(Debug)]
+pub struct Command {
+    kind: KindName,
+    line: Line,
+}
+
+impl Command {
+    /// Of this kind, with this command line.
+    pub fn new(kind: KindName, line: Line) -> Command {
+        Command { kind, line }
+    }
+}
+
+/// An environment as `NAME=VALUE` in place of a command's own.
+fn set_environment(child: &mut Child, env: &[Word]) {
+    child.env_clear();
+    for word in env {
+        let bytes = word.0.as_bytes();
+        let at = bytes.iter().position(|&b| b == b'=').unwrap_or(bytes.len());
+        child
+            .env(OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(bytes.get(at + 1..).unwrap_or_default()));
+    }
+}
+
+/// Starts a child in a session of its own, which ends when this process does, and bears the guest's mark, by which
+/// whoever cleans up after a killed monitor finds all that the child has left.
+fn spawn(child: &mut Child, stdio: Stdio, mark: process::Mark) -> Result<i32, ControlError> {
+    let clone =
+        |fd: &std::os::fd::OwnedFd| fd.try_clone().map_err(|e| ControlError::host("no descriptor", e));
+    let terminal = match stdio {
+        Stdio::Terminal(fd) => {
+            child.stdin(clone(&fd)?).stdout(clone(&fd)?).stderr(fd);
+            true
+        }
+        Stdio::Pipes { input, out, err } => {
+            child.stdin(input.map_or(std::process::Stdio::null(), Into::into)).stdout(out).stderr(err);
+            false
+        }
+    };
+    let monitor = host::getpid();
+    let prepare = move || {
+        crate::signals::unblock();
+        mark.put();
+        host::setsid()?;
+        if terminal {
+            host::ioctl_tiocsctty(rustix::stdio::stdin())?;
+        }
+        host::set_parent_process_death_signal(Some(host::Signal::KILL))?;
+        // It may have ended before it was said so.
+        if host::getppid() != Some(monitor) {
+            Err(std::io::Error::other("the monitor has ended"))
+        } else {
+            Ok(())
+        }
+    };
+    // SAFETY: system calls only, between fork and exec.
+    unsafe { child.pre_exec(prepare) };
+    let started = child.spawn();
+    started.map(|c| c.id() as i32).map_err(|e| ControlError::host("it cannot be started", e))
+}
+
+impl Command {
+    fn child(&self, record: &Record, verb: &str, words: &[Word], cwd: &Word) -> Result<Child, ControlError> {
+        if !Path::new(&cwd.0).is_dir() {
+            return refused(format!(
+                "{cwd} is no directory any more: the guest '{}' was made there",
+                record.name
+            ));
+        }
+        let mut child = Child::new(OWN);
+        child.arg0("trine").arg(verb).args(words).current_dir(&cwd.0);
+        set_environment(&mut child, &record.env);
+        Ok(child)
+    }
+}
+
+impl Kind for Command {
+    fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<i32, ControlError> {
+        spawn(
+            &mut self.child(record, GUEST_VERB, &self.line.words, &record.cwd)?,
+            stdio,
+            process::Mark::of(&record.id),
+        )
+    }
+
+    fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<i32, ControlError> {
+        if self.kind == KindName::Machine {
+            let name = &record.name;
+            return refused(format!(
+                "'{name}' is a machine: what runs inside is its own kernel's; use its console, `trine attach {name}`"
+            ));
+        }
+        if exec.user.is_some() || exec.privileged {
+            return refused(format!(
+                "'{}' is a program: only containers have users and privileges",
+                record.name
+            ));
+        }
+        let mut words = self.line.words.get(..self.line.options).unwrap_or_default().to_vec();
+        words.extend(exec.env.iter().flat_map(|e| ["--env".into(), e.clone()]));
+        words.extend(exec.cwd.iter().flat_map(|d| ["--cwd".into(), d.clone()]));
+        let Some((name, args)) = exec.command.split_first() else {
+            return refused("there is no command to execute");
+        };
+        words.extend([name.clone(), "--".into()]);
+        words.extend(args.iter().cloned());
+        spawn(&mut self.child(record, EXEC_VERB, &words, &record.cwd)?, stdio, process::Mark::of(&record.id))
+    }
+
+    fn pause(&mut self, _: &Record) -> Result<(), ControlError> {
+        process::until_no_new(descendants, |pid| _ = process::send(pid, libc::SIGSTOP));
+        Ok(())
+    }
+
+    fn resume(&mut self, _: &Record) -> Result<(), ControlError> {
+        descendants().into_iter().for_each(|pid| _ = process::send(pid, libc::SIGCONT));
+        Ok(())
+    }
+
+    fn end(&mut self, _: &Record) {
+        process::until_no_new(descendants, process::kill);
+    }
+}
+
+/// All that this process, a guest's monitor, has started.
+fn descendants() -> Vec<i32> {
+    let own = std::process::id() as i32;
+    process::descendants(own).iter().map(|s| s.pid).collect()
+}
+
+/// A terminal: the monitor's side and the guest's.
+///
+/// # Errors
+/// Where the host has none left.
+pub fn terminal(
+    size: Option<crate::wire::Size>,
+) -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd), ControlError> {
+    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let go = || -> rustix::io::Result<_> {
+        let own = openpt(flags)?;
+        unlockpt(&own)?;
+        let guests = ioctl_tiocgptpeer(&own, flags)?;
+        Ok((own, guests))
+    };
+    let (own, guests) = go().map_err(|e| ControlError::host("there is no terminal for the guest", e))?;
+    if let Some(size) = size {
+        resize(&own, size);
+    }
+    Ok((own, guests))
+}
+
+/// Gives a terminal its size.
+pub fn resize(terminal: &impl AsRawFd, (rows, columns): crate::wire::Size) {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: reads a structure of ours; the descriptor is open.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) };
+}

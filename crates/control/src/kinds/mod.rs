@@ -1,0 +1,94 @@
+//! What the three kinds do differently. Everything else is the monitor's.
+//!
+//! * [`command`]: machines and programs are children that run `trine` in the foreground.
+//! * `container`: containers are the OCI runtime's.
+
+pub mod command;
+
+use crate::error::{ControlError, refused};
+use crate::process;
+use crate::record::{Record, Source};
+use crate::wire::Exec;
+use std::os::fd::OwnedFd;
+
+/// Standard descriptors that a process starts with.
+#[derive(Debug)]
+pub enum Stdio {
+    /// A terminal of its own, which becomes its controlling terminal.
+    Terminal(OwnedFd),
+    /// Pipes; no input where there is none.
+    Pipes {
+        /// Standard input.
+        input: Option<OwnedFd>,
+        /// Standard output.
+        out: OwnedFd,
+        /// Standard error.
+        err: OwnedFd,
+    },
+}
+
+/// A guest as its monitor handles it. All its processes descend from the monitor, which is a subreaper.
+pub trait Kind {
+    /// Starts the guest; gives its first process, whose end the monitor is told of as its parent.
+    ///
+    /// # Errors
+    /// A sentence where it cannot start; nothing of it is left then.
+    fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<i32, ControlError>;
+
+    /// Executes something beside it.
+    ///
+    /// # Errors
+    /// A sentence where that cannot be.
+    fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<i32, ControlError>;
+
+    /// Lets it use no CPU.
+    ///
+    /// # Errors
+    /// A sentence where the host cannot.
+    fn pause(&mut self, record: &Record) -> Result<(), ControlError>;
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// A sentence where the host cannot.
+    fn resume(&mut self, record: &Record) -> Result<(), ControlError>;
+
+    /// Sends its first process a signal; false where there is none.
+    fn signal(&mut self, record: &Record, signal: i32) -> bool {
+        record.state.pid.is_some_and(|pid| process::send(pid, signal))
+    }
+
+    /// Ends all that is left of it after its first process has ended, and takes away what it was given.
+    fn end(&mut self, record: &Record);
+}
+
+/// The kind of a guest.
+///
+/// # Errors
+/// Where this Trine cannot run it.
+pub fn of(record: &Record) -> Result<Box<dyn Kind>, ControlError> {
+    match &record.source {
+        Source::Command(line) => Ok(Box::new(command::Command::new(record.kind, line.clone()))),
+        Source::Bundle(_) => refused("this trine was built without containers"),
+    }
+}
+
+/// Removes what was made for a guest beside its record, which goes with it.
+pub fn forget(record: &Record) {
+    if let Source::Bundle(bundle) = &record.source
+        && bundle.owned
+    {
+        let _ = std::fs::remove_dir_all(&bundle.path);
+    }
+}
+
+/// Ends all that a monitor that was killed has left of its guest. The caller holds the guest's lock.
+pub fn clean_up(record: &Record) {
+    let traces = &record.traces;
+    if traces.boot != process::boot() {
+        return;
+    }
+    traces.guest.iter().for_each(|g| _ = g.signal(libc::SIGKILL));
+    let mark = process::Mark::of(&record.id);
+    process::until_no_new(|| mark.bearers(), process::kill);
+}

@@ -1,0 +1,262 @@
+//! The guest's life in its monitor: start, end, and start again.
+
+use super::session::Session;
+use super::{DRAIN, Monitor, Phase};
+use crate::error::ControlError;
+use crate::monitor::client::Role;
+use crate::process::Process;
+use crate::record::{Health, Restart, Status};
+use crate::time::Time;
+use crate::wire::{Ended, Frame};
+use rustix::process::{WaitOptions, WaitStatus, wait};
+use std::time::{Duration, Instant};
+
+/// First pause before a guest is started again; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A guest that ran so long starts with the first pause again.
+const LONG: Duration = Duration::from_secs(10);
+/// Seconds that a guest gets to stop by itself.
+pub const GRACE: u64 = 10;
+
+fn ended(status: WaitStatus) -> Ended {
+    match status.terminating_signal() {
+        Some(n) => Ended { code: 128 + n, signal: Some(n), error: None },
+        None => Ended { code: status.exit_status().unwrap_or(0), signal: None, error: None },
+    }
+}
+
+impl Monitor {
+    /// Starts the guest.
+    ///
+    /// # Errors
+    /// Where it cannot start; its record says so, too.
+    pub(super) fn start(&mut self) -> Result<(), ControlError> {
+        let options = &self.record.options;
+        let started = Session::new(options.tty, options.stdin, self.size).and_then(|(session, stdio)| {
+            let pid = self.kind.start(&mut self.record, stdio)?;
+            Ok((session, pid))
+        });
+        let (mut session, pid) = match started {
+            Ok(started) => started,
+            Err(e) => {
+                self.kind.end(&self.record);
+                self.record.state.error = Some(e.to_string());
+                self.record.state.exit_code = Some(if e.is_refusal() { 126 } else { 127 });
+                self.over(false);
+                return Err(e);
+            }
+        };
+        session.pid = pid;
+        self.next += 1;
+        self.main = self.next;
+        self.sessions.insert(self.main, session);
+        for client in &mut self.clients {
+            // Who was attached before the restart stays so.
+            if let Role::Attached { session, .. } = &mut client.role
+                && !self.sessions.contains_key(session)
+            {
+                *session = self.main;
+            }
+        }
+        let state = &mut self.record.state;
+        state.status = Status::Running;
+        state.pid = Some(pid);
+        state.started = Some(Time::now());
+        (state.finished, state.exit_code, state.signal, state.error) = (None, None, None, None);
+        state.stopped_by_user = false;
+        state.out_of_memory = false;
+        state.health = self.record.options.health.as_ref().map(|_| Health::starting());
+        self.record.traces.guest = Process::of(pid);
+        self.phase = Phase::Up;
+        self.health.start();
+        self.save();
+        self.tell(self.event("start"));
+        Ok(())
+    }
+
+    /// Children that ended.
+    pub(super) fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            let pid = pid.as_raw_nonzero().get();
+            let found = self.sessions.iter_mut().find(|(_, s)| s.pid == pid && s.ended.is_none());
+            let Some((&key, session)) = found else { continue };
+            session.ended = Some((ended(status), Instant::now()));
+            if key == self.main {
+                self.kind.end(&self.record);
+            }
+        }
+    }
+
+    /// Signals for the monitor itself: children that ended, or a wish that all ends.
+    pub(super) fn take_signals(&mut self) {
+        while let Some(signal) = self.signals.take_next() {
+            match signal {
+                libc::SIGCHLD => self.reap(),
+                libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT => self.stop(None, None),
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks the guest to end, and sees to it that it does.
+    pub(super) fn stop(&mut self, signal: Option<i32>, seconds: Option<u64>) {
+        self.ending = true;
+        match self.phase {
+            Phase::Up => {
+                let options = &self.record.options;
+                let signal = signal.or(options.stop_signal).unwrap_or(libc::SIGTERM);
+                let seconds = seconds.or(options.stop_seconds).unwrap_or(GRACE);
+                let seconds = Duration::from_secs(seconds.min(u64::from(u32::MAX)));
+                if signal != libc::SIGKILL {
+                    let at = Instant::now() + seconds;
+                    self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
+                }
+                self.signal(signal);
+                // What is paused could not hear it.
+                let _ = self.resume();
+            }
+            Phase::Backoff(_) => self.over(true),
+            Phase::New(_) => self.phase = Phase::Over(Instant::now()),
+            Phase::Over(_) => {}
+        }
+    }
+
+    /// Sends the first process a signal; false where there is none.
+    pub(super) fn signal(&mut self, signal: i32) -> bool {
+        let up = self.phase == Phase::Up && self.sessions.get(&self.main).is_some_and(|s| s.ended.is_none());
+        let sent = up && self.kind.signal(&self.record, signal);
+        if sent {
+            self.tell(self.event("kill").with("signal", signal));
+        }
+        sent
+    }
+
+    /// Lets a paused guest go on.
+    ///
+    /// # Errors
+    /// Where the host cannot.
+    pub(super) fn resume(&mut self) -> Result<(), ControlError> {
+        if self.record.state.status == Status::Paused {
+            self.kind.resume(&self.record)?;
+            self.record.state.status = Status::Running;
+            self.save();
+            self.tell(self.event("unpause"));
+        }
+        Ok(())
+    }
+
+    /// What is due.
+    pub(super) fn timers(&mut self) {
+        let now = Instant::now();
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = None;
+            self.signal(libc::SIGKILL);
+            let _ = self.resume();
+        }
+        self.end_sessions();
+        if let Phase::Backoff(at) = self.phase
+            && at <= now
+        {
+            self.record.state.restarts += 1;
+            self.tell(self.event("restart"));
+            let _ = self.start();
+        }
+        self.check_health();
+    }
+
+    /// Sessions whose process has ended and whose output is read.
+    fn end_sessions(&mut self) {
+        let keys: Vec<u64> = self.sessions.keys().copied().collect();
+        for key in keys {
+            let blocked = self.is_blocked(key);
+            let Some(session) = self.sessions.get_mut(&key) else { continue };
+            let open = session.is_open();
+            let Some((_, at)) = &mut session.ended else { continue };
+            if blocked {
+                *at = Instant::now();
+            }
+            if open && at.elapsed() < DRAIN {
+                continue;
+            }
+            let Some(session) = self.sessions.remove(&key) else { continue };
+            let ended = session.ended.clone().map(|(e, _)| e).unwrap_or_default();
+            match key == self.main {
+                true => self.ended(ended),
+                false => self.exec_ended(key, session, ended),
+            }
+        }
+    }
+
+    fn exec_ended(&mut self, key: u64, session: Session, ended: Ended) {
+        if session.captured.is_some() {
+            return self.health_ended(session, &ended);
+        }
+        self.tell(self.event("exec_die").with("exit_code", ended.code));
+        self.dismiss(
+            |role| matches!(role, Role::Attached { session, .. } if session == key),
+            &Frame::Ended(ended),
+        );
+    }
+
+    /// The last frame for all clients with such a role.
+    fn dismiss(&mut self, which: impl Fn(Role) -> bool, frame: &Frame) {
+        for client in self.clients.iter_mut().filter(|c| which(c.role)) {
+            client.role = Role::Done;
+            client.send(frame);
+        }
+    }
+
+    /// The guest's first process has ended, and all is read.
+    fn ended(&mut self, ended: Ended) {
+        let state = &mut self.record.state;
+        (state.exit_code, state.signal) = (Some(ended.code), ended.signal);
+        state.finished = Some(Time::now());
+        state.pid = None;
+        let ran = state.started.map_or(Duration::ZERO, Time::ago);
+        self.record.traces.guest = None;
+        self.tell(self.event("die").with("exit_code", ended.code));
+        self.health.stop();
+        let again = !self.ending
+            && match self.record.options.restart {
+                Restart::No => false,
+                Restart::OnFailure(0) => ended.code != 0,
+                Restart::OnFailure(most) => ended.code != 0 && self.record.state.restarts < most,
+                Restart::Always | Restart::UnlessStopped => true,
+            };
+        if !again {
+            return self.over(true);
+        }
+        self.backoff = match ran >= LONG || self.backoff.is_zero() {
+            true => FIRST_PAUSE,
+            false => (self.backoff * 2).min(LONGEST_PAUSE),
+        };
+        self.record.state.status = Status::Restarting;
+        self.phase = Phase::Backoff(Instant::now() + self.backoff);
+        self.save();
+    }
+
+    /// It has ended for good, or did not even start.
+    fn over(&mut self, started: bool) {
+        let state = &mut self.record.state;
+        if started || state.started.is_some() {
+            state.status = Status::Stopped;
+            state.finished.get_or_insert(Time::now());
+        }
+        state.health = None;
+        state.pid = None;
+        let code = state.exit_code.unwrap_or(0);
+        let ended = Ended { code, signal: state.signal, error: state.error.clone() };
+        self.kill_at = None;
+        self.phase = Phase::Over(Instant::now());
+        self.save();
+        if started && self.record.state.stopped_by_user {
+            self.tell(self.event("stop"));
+        }
+        self.dismiss(|role| role == Role::Stops, &Frame::Reply(Ok(())));
+        if started {
+            self.dismiss(|role| matches!(role, Role::Attached { .. } | Role::Waits), &Frame::Ended(ended));
+        }
+    }
+}

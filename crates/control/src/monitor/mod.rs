@@ -1,0 +1,282 @@
+//! The monitor: a small process that each guest has, which starts it, holds its terminal or pipes, writes its log,
+//! serves who is attached, and knows how it ended.
+//!
+//! It has one thread and one loop around poll(2). While it lives it holds the guest's lock; the guest does not outlive
+//! it ([`crate::kinds::command`], and [`repair`] by the next command).
+
+mod client;
+mod guest;
+mod health;
+pub mod launch;
+pub mod repair;
+mod requests;
+mod session;
+
+use crate::error::ControlError;
+use crate::kinds::{self, Kind};
+use crate::record::Record;
+use crate::signals::Signals;
+use crate::store::{Lock, Place, Store};
+use crate::wire::{Frame, Size};
+use crate::{events::Event, log};
+use client::{Client, Role};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use session::{Door, Session};
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+/// Signals that the monitor takes.
+const SIGNALS: &[i32] =
+    &[libc::SIGCHLD, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1];
+/// How long a monitor waits to be told to start its guest.
+const UNUSED: Duration = Duration::from_secs(30);
+/// How long output is waited for that nobody of the guest can write any more.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Most clients at once.
+const CLIENTS: usize = 256;
+
+/// Where the guest is, as its monitor sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not started yet.
+    New(Instant),
+    /// It runs, or has ended and its last output is awaited.
+    Up,
+    /// It is started again then.
+    Backoff(Instant),
+    /// It has ended for good.
+    Over(Instant),
+}
+
+/// A guest's monitor.
+struct Monitor {
+    store: Store,
+    place: Place,
+    lock: Lock,
+    record: Record,
+    kind: Box<dyn Kind>,
+    listener: UnixListener,
+    signals: Signals,
+    log: Option<log::Writer>,
+    sessions: BTreeMap<u64, Session>,
+    /// Number of the guest's own session; others are what is executed beside it.
+    main: u64,
+    next: u64,
+    clients: Vec<Client>,
+    phase: Phase,
+    /// When it is killed because it did not stop.
+    kill_at: Option<Instant>,
+    /// No policy starts it again.
+    ending: bool,
+    backoff: Duration,
+    size: Option<Size>,
+    health: health::Checker,
+}
+
+/// What a descriptor that is ready belongs to.
+enum Ready {
+    Listener,
+    Signals,
+    Session(u64, Door),
+    Client(usize),
+}
+
+impl Monitor {
+    fn save(&self) {
+        // That the host's disk is full must not end the guest; the next command finds an older state, and the lock.
+        let _ = self.place.write(&self.record, false);
+    }
+
+    fn tell(&self, event: Event) {
+        event.tell(&self.store);
+    }
+
+    fn event(&self, action: &str) -> Event {
+        Event::new(&self.record, action)
+    }
+
+    /// Whether a session waits for a client.
+    fn is_blocked(&self, session: u64) -> bool {
+        self.clients.iter().any(|c| {
+            !c.gone && c.is_full() && matches!(c.role, Role::Attached { session: s, .. } if s == session)
+        })
+    }
+
+    /// Whether a client's input has to wait.
+    fn is_choked(&self, client: &Client) -> bool {
+        match client.role {
+            Role::Attached { session, .. } => self.sessions.get(&session).is_some_and(|s| !s.takes_input()),
+            _ => false,
+        }
+    }
+
+    /// Waits until something is ready, or a timer is due.
+    fn wait(&self) -> Vec<(Ready, PollFlags)> {
+        let mut targets = vec![Ready::Signals];
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        if self.clients.len() < CLIENTS {
+            targets.push(Ready::Listener);
+            fds.push(PollFd::new(&self.listener, PollFlags::IN));
+        }
+        for (&key, session) in &self.sessions {
+            for (door, fd) in session.doors(!self.is_blocked(key)) {
+                targets.push(Ready::Session(key, door));
+                let what = if door == Door::Input { PollFlags::OUT } else { PollFlags::IN };
+                fds.push(PollFd::new(fd, what));
+            }
+        }
+        for (n, client) in self.clients.iter().enumerate() {
+            let mut what = PollFlags::empty();
+            what.set(PollFlags::IN, !self.is_choked(client));
+            what.set(PollFlags::OUT, client.has_output());
+            targets.push(Ready::Client(n));
+            fds.push(PollFd::new(&client.stream, what));
+        }
+        let left = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let time = left.map(|l| Timespec { tv_sec: l.as_secs() as i64, tv_nsec: l.subsec_nanos().into() });
+        match poll(&mut fds, time.as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Vec::new(),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+        let flags: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        targets.into_iter().zip(flags).filter(|(_, f)| !f.is_empty()).collect()
+    }
+
+    /// One round of the loop.
+    fn turn(&mut self) {
+        for (target, flags) in self.wait() {
+            match target {
+                Ready::Signals => self.take_signals(),
+                Ready::Listener => {
+                    while let Ok((stream, _)) = self.listener.accept() {
+                        self.clients.push(Client::new(stream));
+                    }
+                }
+                Ready::Session(key, Door::Input) => {
+                    if let Some(session) = self.sessions.get_mut(&key) {
+                        session.feed();
+                    }
+                }
+                Ready::Session(key, door) => self.output(key, door),
+                Ready::Client(n) => {
+                    if flags.contains(PollFlags::OUT) {
+                        self.clients[n].flush();
+                    }
+                    if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                        for frame in self.clients[n].read() {
+                            self.frame(n, frame);
+                        }
+                    }
+                }
+            }
+        }
+        self.timers();
+        self.part_with_clients();
+    }
+
+    /// Output of a session goes to its log and to who is attached.
+    fn output(&mut self, key: u64, door: Door) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let Some((stream, bytes)) = session.read(door) else { return };
+        if let Some(captured) = &mut session.captured {
+            health::capture(captured, &bytes);
+            return;
+        }
+        if key == self.main
+            && let Some(log) = &mut self.log
+        {
+            // A full disk must not end the guest.
+            let _ = log.write(stream, &bytes);
+        }
+        let frame = match stream {
+            log::Stream::Out => Frame::Out(bytes),
+            log::Stream::Err => Frame::Err(bytes),
+        };
+        self.hand_on(key, &frame);
+    }
+
+    fn hand_on(&mut self, key: u64, frame: &Frame) {
+        for client in &mut self.clients {
+            if matches!(client.role, Role::Attached { session, .. } if session == key) {
+                client.send(frame);
+            }
+        }
+    }
+
+    /// Forgets clients that have gone, and those that take nothing while others wait.
+    fn part_with_clients(&mut self) {
+        let patience = Duration::from_secs(client::PATIENCE);
+        for n in 0..self.clients.len() {
+            let client = &mut self.clients[n];
+            let owner = matches!(client.role, Role::Attached { owner: true, .. });
+            let over = matches!(self.phase, Phase::Over(_));
+            if !owner
+                && (client.is_full() || over)
+                && client.stalled().is_some_and(|t| t.elapsed() > patience)
+            {
+                client.gone = true;
+            }
+            if client.gone
+                && let Role::Attached { session, owner: true, stdin: true } = client.role
+                && let Some(s) = self.sessions.get_mut(&session)
+                && (session != self.main || self.record.options.stdin_once)
+            {
+                s.end_of_input();
+            }
+        }
+        self.clients.retain(|c| !c.gone);
+    }
+
+    /// Whether nothing is left to do.
+    fn is_done(&self) -> bool {
+        match self.phase {
+            Phase::Over(_) => !self.clients.iter().any(Client::has_output),
+            Phase::New(since) => self.clients.is_empty() && since.elapsed() > UNUSED,
+            _ => false,
+        }
+    }
+
+    /// When the loop has something to do by itself.
+    fn deadline(&self) -> Option<Instant> {
+        let phase = match self.phase {
+            Phase::New(since) => Some(since + UNUSED),
+            Phase::Backoff(at) => Some(at),
+            Phase::Over(_) | Phase::Up => None,
+        };
+        let drains = self.sessions.values().filter_map(|s| Some(s.ended.as_ref()?.1 + DRAIN));
+        let patience = Duration::from_secs(client::PATIENCE) + Duration::from_millis(10);
+        let stalled = self.clients.iter().filter_map(|c| Some(c.stalled()? + patience));
+        let health = self.health.deadline();
+        phase.into_iter().chain(drains).chain(stalled).chain(self.kill_at).chain(health).min()
+    }
+}
+
+/// Runs the monitor of a guest; `ready` is called when commands may connect, or with the reason why there is none.
+fn run(store: Store, place: Place, ready: &mut dyn FnMut(Result<(), ControlError>)) {
+    let made = launch::prepare(store, place);
+    let mut monitor = match made {
+        Ok(monitor) => monitor,
+        Err(e) => return ready(Err(e)),
+    };
+    ready(Ok(()));
+    while !monitor.is_done() {
+        monitor.turn();
+    }
+    monitor.leave();
+}
+
+impl Monitor {
+    /// Takes away what only runs.
+    fn leave(self) {
+        let _ = std::fs::remove_dir_all(self.store.running(&self.place.id));
+        let over = matches!(self.phase, Phase::Over(_));
+        if self.record.options.remove && over {
+            kinds::forget(&self.record);
+            if self.store.remove(&self.place, &self.record.name, &self.lock).is_ok() {
+                Event::new(&self.record, "destroy").tell(&self.store);
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What is done when a monitor was killed: the next command finds its lock free and puts things right.
+
+use crate::error::ControlError;
+use crate::events::Event;
+use crate::kinds;
+use crate::record::{Record, Status};
+use crate::store::{Place, Store};
+use crate::time::Time;
+use std::time::Duration;
+
+/// Exit code of a guest that was ended by SIGKILL.
+const KILLED: i32 = 137;
+
+/// Ends what is left of a guest without a monitor, and says in its record that it is dead. The caller holds its lock.
+pub fn settle(store: &Store, place: &Place, record: &mut Record) {
+    if !record.state.status.is_up() {
+        return;
+    }
+    kinds::clean_up(record);
+    let state = &mut record.state;
+    state.status = Status::Dead;
+    state.pid = None;
+    state.finished = Some(Time::now());
+    state.exit_code = Some(KILLED);
+    state.signal = Some(libc::SIGKILL);
+    state.error = Some("its monitor was ended from outside, or the host was restarted".into());
+    let _ = std::fs::remove_dir_all(store.running(&place.id));
+    let _ = place.write(record, false);
+    Event::new(record, "die").with("exit_code", KILLED).tell(store);
+}
+
+/// The record of a guest as it is now, repaired where that is needed.
+///
+/// # Errors
+/// Where there is no such guest any more.
+pub fn look(store: &Store, place: &Place) -> Result<Record, ControlError> {
+    let mut record = place.read()?;
+    if !record.state.status.is_up() {
+        return Ok(record);
+    }
+    let Some(lock) = place.lock_within(Duration::ZERO)? else { return Ok(record) };
+    // It may have ended since.
+    record = place.read()?;
+    if record.state.status.is_up() {
+        settle(store, place, &mut record);
+        if record.options.remove {
+            kinds::forget(&record);
+            store.remove(place, &record.name, &lock)?;
+            Event::new(&record, "destroy").tell(store);
+        }
+    }
+    Ok(record)
+}

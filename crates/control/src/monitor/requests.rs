@@ -1,0 +1,190 @@
+//! What commands ask the monitor for.
+
+use super::client::Role;
+use super::session::Session;
+use super::{Monitor, Phase};
+use crate::error::{ControlError, refused};
+use crate::process;
+use crate::record::Status;
+use crate::wire::{Ended, Exec, Frame, Request};
+
+impl Monitor {
+    /// A frame that a client has sent.
+    pub(super) fn frame(&mut self, n: usize, frame: Frame) {
+        match (frame, self.clients[n].role) {
+            // Said before it heard that it is over.
+            (_, Role::Done) => {}
+            (Frame::Request(request), Role::New) => self.request(n, request),
+            (Frame::Input(bytes), Role::Attached { session, stdin: true, .. }) => {
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.push(&bytes);
+                }
+            }
+            (Frame::EndOfInput, Role::Attached { session, stdin: true, owner }) => {
+                let ends = session != self.main || (owner && self.record.options.stdin_once);
+                if let Some(session) = self.sessions.get_mut(&session).filter(|_| ends) {
+                    session.end_of_input();
+                }
+            }
+            (Frame::Resize(size), Role::Attached { session, .. }) => {
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.resize(size);
+                }
+                self.size = Some(size);
+            }
+            (Frame::Signal(signal), Role::Attached { session, .. }) if session == self.main => {
+                self.signal(signal);
+            }
+            (Frame::Signal(signal), Role::Attached { session, .. }) => {
+                if let Some(session) = self.sessions.get(&session).filter(|s| s.ended.is_none()) {
+                    process::send(session.pid, signal);
+                }
+            }
+            // Nothing else is said by a client that goes by the rules.
+            _ => self.clients[n].gone = true,
+        }
+    }
+
+    fn request(&mut self, n: usize, request: Request) {
+        let done = match request {
+            Request::Start => self.start_once().map(|()| Role::Done),
+            Request::Attach { stdin, owner, start, size } => self.attach(n, start, size, stdin, owner),
+            Request::Exec(exec) => self.exec(&exec),
+            Request::Signal(signal) => self.send_signal(signal).map(|()| Role::Done),
+            Request::Stop { signal, seconds } => {
+                self.record.state.stopped_by_user = true;
+                self.save();
+                self.clients[n].role = Role::Stops;
+                self.stop(signal, seconds);
+                match self.phase {
+                    Phase::Over(_) => Ok(Role::Done),
+                    // The answer comes when it has ended.
+                    _ => return,
+                }
+            }
+            Request::Pause => self.pause().map(|()| Role::Done),
+            Request::Resume => self.resume_by_user().map(|()| Role::Done),
+            Request::Wait => {
+                self.clients[n].role = Role::Waits;
+                if let Phase::Over(_) = self.phase {
+                    let state = &self.record.state;
+                    let ended = Ended {
+                        code: state.exit_code.unwrap_or(0),
+                        signal: state.signal,
+                        error: state.error.clone(),
+                    };
+                    self.clients[n].role = Role::Done;
+                    self.clients[n].send(&Frame::Ended(ended));
+                }
+                return;
+            }
+        };
+        let client = &mut self.clients[n];
+        match done {
+            Ok(role) => {
+                // A guest that ended at once has dismissed the client already.
+                if client.role != Role::Done {
+                    client.role = role;
+                    client.send(&Frame::Reply(Ok(())));
+                }
+            }
+            Err(e) => {
+                client.role = Role::Done;
+                client.send(&Frame::Reply(Err(e.to_string())));
+            }
+        }
+    }
+
+    fn start_once(&mut self) -> Result<(), ControlError> {
+        match self.phase {
+            Phase::New(_) => self.start(),
+            _ => refused(format!("'{}' runs already", self.record.name)),
+        }
+    }
+
+    fn attach(
+        &mut self,
+        n: usize,
+        start: bool,
+        size: Option<(u16, u16)>,
+        stdin: bool,
+        owner: bool,
+    ) -> Result<Role, ControlError> {
+        self.size = size.or(self.size);
+        if start {
+            self.start_once()?;
+        } else if !matches!(self.phase, Phase::Up | Phase::Backoff(_)) {
+            return self.does_not_run();
+        }
+        if let (Some(session), Some(size)) = (self.sessions.get(&self.main), size) {
+            session.resize(size);
+        }
+        self.clients[n].role = Role::New;
+        self.tell(self.event("attach"));
+        Ok(Role::Attached { session: self.main, stdin, owner })
+    }
+
+    fn does_not_run<T>(&self) -> Result<T, ControlError> {
+        let name = &self.record.name;
+        refused(format!("'{name}' does not run ({}): `trine start {name}`", self.record.state.status.name()))
+    }
+
+    fn must_run(&self) -> Result<(), ControlError> {
+        match (self.phase, self.record.state.status) {
+            (Phase::Up, Status::Paused) => {
+                let name = &self.record.name;
+                refused(format!("'{name}' is paused: `trine resume {name}` first"))
+            }
+            (Phase::Up, _) => Ok(()),
+            _ => self.does_not_run(),
+        }
+    }
+
+    fn exec(&mut self, exec: &Exec) -> Result<Role, ControlError> {
+        self.must_run()?;
+        let session = self.start_beside(exec)?;
+        self.tell(self.event("exec_start"));
+        Ok(if exec.detach { Role::Done } else { Role::Attached { session, stdin: exec.stdin, owner: true } })
+    }
+
+    /// Starts something beside the guest's first process; gives its session.
+    ///
+    /// # Errors
+    /// Where it cannot be.
+    pub(super) fn start_beside(&mut self, exec: &Exec) -> Result<u64, ControlError> {
+        let (mut session, stdio) = Session::new(exec.tty, exec.stdin, exec.size)?;
+        session.pid = self.kind.exec(&self.record, exec, stdio)?;
+        self.next += 1;
+        self.sessions.insert(self.next, session);
+        Ok(self.next)
+    }
+
+    fn send_signal(&mut self, signal: i32) -> Result<(), ControlError> {
+        if !self.signal(signal) {
+            return self.does_not_run();
+        }
+        if signal == libc::SIGKILL {
+            self.resume()?;
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Result<(), ControlError> {
+        if self.record.state.status == Status::Paused {
+            return Ok(());
+        }
+        self.must_run()?;
+        self.kind.pause(&self.record)?;
+        self.record.state.status = Status::Paused;
+        self.save();
+        self.tell(self.event("pause"));
+        Ok(())
+    }
+
+    fn resume_by_user(&mut self) -> Result<(), ControlError> {
+        match self.phase {
+            Phase::Up => self.resume(),
+            _ => self.does_not_run(),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Processes of the host: which one a number means, who descends from whom, what they use (proc(5)).
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+/// A process: its number alone may mean another one later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: i32,
+    /// When it started, in clock ticks after the host did.
+    pub start: u64,
+}
+
+/// What `/proc/PID/stat` says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stat {
+    /// Its number.
+    pub pid: i32,
+    /// Name of what it executes.
+    pub name: String,
+    /// `R`, `S`, `D`, `T`, `Z` and others.
+    pub state: char,
+    /// Its parent.
+    pub parent: i32,
+    /// Its session.
+    pub session: i32,
+    /// CPU time used, with that of children that were waited for, in clock ticks.
+    pub ticks: u64,
+    /// CPU time used by itself, in clock ticks.
+    pub own_ticks: u64,
+    /// Threads.
+    pub threads: u64,
+    /// When it started, in clock ticks after the host did.
+    pub start: u64,
+    /// Resident memory in pages.
+    pub pages: u64,
+}
+
+impl Stat {
+    fn parse(text: &str) -> Option<Stat> {
+        // The name may hold anything, also ')'.
+        let (pid, rest) = text.split_once(" (")?;
+        let (name, rest) = rest.rsplit_once(") ")?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        // `fields[0]` is the third of the manual page.
+        let number = |n: usize| fields.get(n - 3)?.parse::<u64>().ok();
+        let signed = |n: usize| fields.get(n - 3)?.parse::<i32>().ok();
+        let own_ticks = number(14)? + number(15)?;
+        Some(Stat {
+            pid: pid.parse().ok()?,
+            name: name.to_string(),
+            state: fields.first()?.chars().next()?,
+            parent: signed(4)?,
+            session: signed(6)?,
+            ticks: own_ticks + number(16)? + number(17)?,
+            own_ticks,
+            threads: number(20)?,
+            start: number(22)?,
+            pages: number(24)?,
+        })
+    }
+
+    /// Of this process, if it is there.
+    pub fn of(pid: i32) -> Option<Stat> {
+        Stat::parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+    }
+
+    /// Whether it has ended and is only waited for.
+    pub fn is_zombie(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+impl Process {
+    /// The process of this number now.
+    pub fn of(pid: i32) -> Option<Process> {
+        Some(Process { pid, start: Stat::of(pid)?.start })
+    }
+
+    /// Whether it runs still: zombies do not.
+    pub fn is_there(&self) -> bool {
+        Stat::of(self.pid).is_some_and(|s| s.start == self.start && !s.is_zombie())
+    }
+
+    /// Sends it a signal, if it is there.
+    pub fn signal(&self, signal: i32) -> bool {
+        self.is_there() && send(self.pid, signal)
+    }
+}
+
+/// Sends a signal to a process; false where it cannot be sent.
+pub fn send(pid: i32, signal: i32) -> bool {
+    // Zero and negative numbers mean groups.
+    // SAFETY: sends a signal.
+    pid > 0 && unsafe { libc::kill(pid, signal) } == 0
+}
+
+/// Ends a process.
+pub fn kill(pid: i32) {
+    send(pid, libc::SIGKILL);
+}
+
+/// A mark that a process's descendants inherit, whatever session they make or program they execute: the soft limit on
+/// file locks, which Linux keeps but has not looked at since 2.4.25 (setrlimit(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64);
+
+impl Mark {
+    /// The mark of a guest with this id.
+    pub fn of(id: &str) -> Mark {
+        Mark(u64::from_str_radix(id.get(..15).unwrap_or_default(), 16).unwrap_or(0) | 1 << 59)
+    }
+
+    /// Marks this process.
+    pub fn put(self) {
+        // SAFETY: a structure of ours; allowed between fork and exec.
+        unsafe {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            if libc::getrlimit(libc::RLIMIT_LOCKS, &mut limit) == 0 && limit.rlim_max >= self.0 {
+                limit.rlim_cur = self.0;
+                libc::setrlimit(libc::RLIMIT_LOCKS, &limit);
+            }
+        }
+    }
+
+    fn is_on(self, pid: i32) -> bool {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+        let line = limits.lines().find_map(|l| l.strip_prefix("Max file locks"));
+        line.and_then(|l| l.split_ascii_whitespace().next()?.parse().ok()) == Some(self.0)
+    }
+
+    /// All processes that bear it.
+    pub fn bearers(self) -> Vec<i32> {
+        all().iter().filter(|s| !s.is_zombie() && self.is_on(s.pid)).map(|s| s.pid).collect()
+    }
+}
+
+/// Which start of the host this is.
+pub fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string()
+}
+
+/// All processes that can be seen.
+pub fn all() -> Vec<Stat> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|e| Stat::of(e.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// Descendants of a process among these, without itself and zombies, parents first.
+pub fn descendants_among(all: &[Stat], root: i32) -> Vec<Stat> {
+    let mut children: BTreeMap<i32, Vec<&Stat>> = BTreeMap::new();
+    all.iter().for_each(|s| children.entry(s.parent).or_default().push(s));
+    let (mut found, mut next, mut seen) = (Vec::new(), vec![root], BTreeSet::new());
+    while let Some(pid) = next.pop() {
+        for child in children.get(&pid).into_iter().flatten().filter(|c| seen.insert(c.pid)) {
+            next.push(child.pid);
+            if !child.is_zombie() {
+                found.push((*child).clone());
+            }
+        }
+    }
+    found
+}
+
+/// Descendants of a process now.
+pub fn descendants(root: i32) -> Vec<Stat> {
+    descendants_among(&all(), root)
+}
+
+/// Does something to all processes that `list` gives until it gives no new ones: they may fork meanwhile. Ends after
+/// some rounds in any case.
+pub fn until_no_new(list: impl Fn() -> Vec<i32>, mut act: impl FnMut(i32)) {
+    let mut seen = BTreeSet::new();
+    for _ in 0..100 {
+        let new: Vec<i32> = list().into_iter().filter(|p| seen.insert(*p)).collect();
+        if new.is_empty() {
+            return;
+        }
+        new.into_iter().for_each(&mut act);
+    }
+}
+
+/// Clock ticks a second.
+pub fn ticks_a_second() -> u64 {
+    // SAFETY: only returns a number.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100).max(1)
+}
+
+/// Bytes in a page of memory.
+pub fn page_size() -> u64 {
+    // SAFETY: only returns a number.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let text = "7 (a) S (b) R 3 7 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 5 0 999 1000 77 18446744073709551615 1";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!((stat.pid, stat.name.as_str(), stat.state, stat.parent), (7, "a) S (b", 'R', 3));
+        assert_eq!((stat.own_ticks, stat.ticks, stat.threads, stat.start, stat.pages), (30, 100, 5, 999, 77));
+        assert!(Stat::parse("7 (a) R 3").is_none());
+    }
+
+    #[test]
+    fn a_mark_is_inherited_over_sessions_and_programs() {
+        use std::os::unix::process::CommandExt;
+        let mark = Mark::of(&crate::names::id());
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "setsid sleep 30 & exec sleep 30"]);
+        // SAFETY: one system call between fork and exec.
+        unsafe {
+            shell.pre_exec(move || {
+                mark.put();
+                Ok(())
+            })
+        };
+        let mut shell = shell.spawn().unwrap();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while mark.bearers().len() < 2 && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(mark.bearers().len() >= 2);
+        until_no_new(|| mark.bearers(), kill);
+        shell.wait().unwrap();
+        assert!(mark.bearers().is_empty());
+    }
+
+    #[test]
+    fn this_process_is_there_and_descends_from_its_parent() {
+        let own = std::process::id() as i32;
+        assert!(Process::of(own).unwrap().is_there());
+        assert!(!Process { pid: own, start: 1 }.is_there());
+        let parent = Stat::of(own).unwrap().parent;
+        assert!(descendants(parent).iter().any(|s| s.pid == own));
+    }
+
+    #[test]
+    fn descendants_are_found_without_zombies_and_in_loops() {
+        let stat = |pid, parent, state| Stat { pid, parent, state, ..Stat::default() };
+        let all = [stat(2, 1, 'S'), stat(3, 2, 'Z'), stat(4, 3, 'R'), stat(5, 9, 'R'), stat(1, 4, 'S')];
+        let mut found: Vec<i32> = descendants_among(&all, 1).iter().map(|s| s.pid).collect();
+        found.sort();
+        assert_eq!(found, [1, 2, 4]);
+    }
+}

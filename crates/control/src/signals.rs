@@ -1,0 +1,138 @@
+//! Signals by name, and as descriptors that can be waited for with others.
+
+use crate::error::ControlError;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// Names of the standard signals (signal(7), x86-64's numbers).
+const NAMES: &[(&str, i32)] = &[
+    ("HUP", libc::SIGHUP),
+    ("INT", libc::SIGINT),
+    ("QUIT", libc::SIGQUIT),
+    ("ILL", libc::SIGILL),
+    ("TRAP", libc::SIGTRAP),
+    ("ABRT", libc::SIGABRT),
+    ("BUS", libc::SIGBUS),
+    ("FPE", libc::SIGFPE),
+    ("KILL", libc::SIGKILL),
+    ("USR1", libc::SIGUSR1),
+    ("SEGV", libc::SIGSEGV),
+    ("USR2", libc::SIGUSR2),
+    ("PIPE", libc::SIGPIPE),
+    ("ALRM", libc::SIGALRM),
+    ("TERM", libc::SIGTERM),
+    ("STKFLT", libc::SIGSTKFLT),
+    ("CHLD", libc::SIGCHLD),
+    ("CONT", libc::SIGCONT),
+    ("STOP", libc::SIGSTOP),
+    ("TSTP", libc::SIGTSTP),
+    ("TTIN", libc::SIGTTIN),
+    ("TTOU", libc::SIGTTOU),
+    ("URG", libc::SIGURG),
+    ("XCPU", libc::SIGXCPU),
+    ("XFSZ", libc::SIGXFSZ),
+    ("VTALRM", libc::SIGVTALRM),
+    ("PROF", libc::SIGPROF),
+    ("WINCH", libc::SIGWINCH),
+    ("IO", libc::SIGIO),
+    ("PWR", libc::SIGPWR),
+    ("SYS", libc::SIGSYS),
+];
+
+/// A signal as a user names it: `TERM`, `SIGTERM`, `15`, `RTMIN+3`.
+///
+/// # Errors
+/// A sentence where there is no such signal.
+pub fn parse(text: &str) -> Result<i32, String> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let real_time = |n: &str| match n.as_bytes().first() {
+        None => Some(34),
+        Some(b'+') => n[1..].parse::<i32>().ok().and_then(|n| n.checked_add(34)),
+        Some(_) => None,
+    };
+    let number = match NAMES.iter().find(|(n, _)| *n == name) {
+        Some((_, number)) => Some(*number),
+        None => name.parse().ok().or_else(|| name.strip_prefix("RTMIN").and_then(real_time)),
+    };
+    let number = number.filter(|n| (1..=64).contains(n));
+    number
+        .ok_or_else(|| format!("'{text}' is no signal: write a name such as TERM, or a number from 1 to 64"))
+}
+
+/// A signal's name, as `kill -l` has it.
+pub fn name(signal: i32) -> String {
+    match NAMES.iter().find(|(_, n)| *n == signal) {
+        Some((name, _)) => format!("SIG{name}"),
+        None => format!("signal {signal}"),
+    }
+}
+
+/// Signals of this process, read from a descriptor in place of their actions. Children inherit that they are blocked:
+/// [`unblock`].
+pub struct Signals(File);
+
+impl Signals {
+    /// Takes these signals from now on, for good.
+    ///
+    /// # Errors
+    /// Where the host has no descriptor left.
+    pub fn take(list: &[i32]) -> Result<Signals, ControlError> {
+        // SAFETY: `set` is plain data that `sigemptyset` fills; the descriptor is new and nobody else's.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            list.iter().for_each(|s| _ = libc::sigaddset(&mut set, *s));
+            libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+            let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            if fd < 0 {
+                return Err(ControlError::host("signals cannot be taken", std::io::Error::last_os_error()));
+            }
+            Ok(Signals(File::from(OwnedFd::from_raw_fd(fd))))
+        }
+    }
+
+    /// The next signal that came, if one did.
+    pub fn take_next(&mut self) -> Option<i32> {
+        // struct signalfd_siginfo: 128 bytes, the number first (signalfd(2)).
+        let mut info = [0; 128];
+        match self.0.read(&mut info) {
+            Ok(128) => Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]])),
+            _ => None,
+        }
+    }
+}
+
+/// Blocks no signal in this thread any more.
+pub fn unblock() {
+    // SAFETY: `set` is plain data that `sigemptyset` fills; allowed between fork and exec (signal-safety(7)).
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}
+
+impl std::os::fd::AsFd for Signals {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers() {
+        assert_eq!(parse("sigterm"), Ok(15));
+        assert_eq!(parse("KILL"), Ok(9));
+        assert_eq!(parse("9"), Ok(9));
+        assert_eq!(parse("SIGRTMIN+3"), Ok(37));
+        for bad in ["", "0", "65", "SIGFOO", "-9", "RTMIN+99", "RTMIN3"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(name(9), "SIGKILL");
+    }
+}

@@ -1,0 +1,414 @@
+//! Where records lie, and who may write them.
+//!
+//! A guest's directory `<data>/guests/<id>` holds `record.json`, its `log` and `lock`; `<data>/guests/names/<name>` is a
+//! link to its id. Its monitor holds `lock` for its whole life: whoever gets that lock knows that there is no monitor,
+//! and may repair and write the record. Making and removing guests is done under the lock of the whole directory.
+//! What is gone after a restart of the host, the socket, lies in `<runtime>/guests/<id>`.
+
+use crate::error::{ControlError, refused};
+use crate::names;
+use crate::record::{Record, VERSION};
+use rustix::fs::{FlockOperation, flock};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Largest record that is read.
+const LARGEST: u64 = 16 << 20;
+/// How long a lock is waited for that is held only for moments.
+const MOMENTS: Duration = Duration::from_secs(30);
+
+/// All guests of a user.
+#[derive(Clone, Debug)]
+pub struct Store {
+    dir: PathBuf,
+    runtime: PathBuf,
+}
+
+/// A lock that ends with this value, or with the process.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "closing it is what releases the lock")] File);
+
+/// A guest's place.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its id.
+    pub id: String,
+    /// Its directory.
+    pub dir: PathBuf,
+}
+
+fn make_dir(path: &Path) -> Result<(), ControlError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| ControlError::at(path, e))
+}
+
+/// Writes a file by another name and renames it, so that readers find the old or the new one; `sync` where it must
+/// survive the host's failure.
+pub fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> Result<(), ControlError> {
+    let other = path.with_extension(format!("new-{}", std::process::id()));
+    let go = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&other)?;
+        file.write_all(bytes)?;
+        if sync {
+            file.sync_data()?;
+        }
+        fs::rename(&other, path)
+    };
+    go().map_err(|e| {
+        let _ = fs::remove_file(&other);
+        ControlError::Host { what: format!("{} cannot be written", path.display()), source: e }
+    })
+}
+
+/// Takes a file's lock within this time; `None` where someone else holds it.
+fn lock_within(path: &Path, time: Duration) -> Result<Option<Lock>, ControlError> {
+    let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = open().map_err(|e| ControlError::at(path, e))?;
+    let end = Instant::now() + time;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(Lock(file))),
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(ControlError::at(path, e)),
+        }
+        if Instant::now() >= end {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+impl Store {
+    /// The user's store, made where it is not there yet.
+    ///
+    /// # Errors
+    /// Where there is no directory for it.
+    pub fn open() -> Result<Store, ControlError> {
+        let host = |e| ControlError::host("there is no place for guests", e);
+        let (data, runtime) =
+            (trine_base::xdg::data().map_err(host)?, trine_base::xdg::runtime().map_err(host)?);
+        Store::at(data.join("guests"), runtime.join("guests"))
+    }
+
+    /// A store in these directories.
+    ///
+    /// # Errors
+    /// Where they cannot be made.
+    pub fn at(dir: PathBuf, runtime: PathBuf) -> Result<Store, ControlError> {
+        make_dir(&dir.join("names"))?;
+        make_dir(&runtime)?;
+        Ok(Store { dir, runtime })
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The directory of what runs of a guest.
+    pub fn running(&self, id: &str) -> PathBuf {
+        self.runtime.join(id)
+    }
+
+    /// Where a guest of this id is or would be.
+    pub fn place(&self, id: &str) -> Place {
+        Place { id: id.to_string(), dir: self.dir.join(id) }
+    }
+
+    /// The lock of the whole directory.
+    fn lock(&self) -> Result<Lock, ControlError> {
+        let path = self.dir.join("lock");
+        lock_within(&path, MOMENTS)?
+            .ok_or_else(|| ControlError::Failed(format!("{} stays locked by another trine", path.display())))
+    }
+
+    /// Makes a guest; where `record.name` is empty, it gets a name.
+    ///
+    /// # Errors
+    /// Where the name cannot be, or is taken.
+    pub fn create(&self, record: &mut Record) -> Result<Place, ControlError> {
+        let given = !record.name.is_empty();
+        if given {
+            names::check(&record.name)?;
+        }
+        let _lock = self.lock()?;
+        self.sweep();
+        let place = self.place(&record.id);
+        make_dir(&place.dir)?;
+        for try_ in 0.. {
+            if !given {
+                record.name = names::any(try_);
+            }
+            match std::os::unix::fs::symlink(&record.id, self.name(&record.name)) {
+                Ok(()) => break,
+                Err(e) if e.kind() == ErrorKind::AlreadyExists && !given && try_ < 64 => {}
+                Err(e) => {
+                    let _ = fs::remove_dir_all(&place.dir);
+                    return Err(self.taken(&record.name, e));
+                }
+            }
+        }
+        // The record makes the guest: whatever ends here before it is swept up by the next one.
+        place.write(record, true).inspect_err(|_| drop(self.forget(&place, &record.name)))?;
+        Ok(place)
+    }
+
+    fn name(&self, name: &str) -> PathBuf {
+        self.dir.join("names").join(name)
+    }
+
+    fn taken(&self, name: &str, e: std::io::Error) -> ControlError {
+        if e.kind() != ErrorKind::AlreadyExists {
+            return ControlError::at(&self.name(name), e);
+        }
+        let id = fs::read_link(self.name(name)).unwrap_or_default();
+        let id = id.to_string_lossy().into_owned();
+        let short = id.get(..12).unwrap_or_default();
+        ControlError::Refused(format!(
+            "the name '{name}' is taken by guest {short}: choose another one, or `trine rm {name}` first"
+        ))
+    }
+
+    /// Removes what an earlier command that was killed has left: guests without a record and names without a guest.
+    fn sweep(&self) {
+        let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+        for entry in entries(&self.dir).filter(|e| e.file_name().len() >= 32) {
+            let dir = entry.path();
+            if !dir.join("record.json").exists() {
+                let _ = fs::remove_dir_all(&dir);
+            }
+        }
+        for entry in entries(&self.dir.join("names")) {
+            let there = fs::read_link(entry.path()).is_ok_and(|id| self.dir.join(id).exists());
+            if !there {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Removes a guest whose lock the caller holds.
+    ///
+    /// # Errors
+    /// Where its files cannot be removed.
+    pub fn remove(&self, place: &Place, name: &str, _held: &Lock) -> Result<(), ControlError> {
+        let _lock = self.lock()?;
+        self.forget(place, name)
+    }
+
+    fn forget(&self, place: &Place, name: &str) -> Result<(), ControlError> {
+        // Without its record it is no guest any more.
+        let record = place.dir.join("record.json");
+        match fs::remove_file(&record) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(ControlError::at(&record, e)),
+            _ => {}
+        }
+        if fs::read_link(self.name(name)).is_ok_and(|id| id == Path::new(&place.id)) {
+            let _ = fs::remove_file(self.name(name));
+        }
+        let _ = fs::remove_dir_all(self.running(&place.id));
+        fs::remove_dir_all(&place.dir).map_err(|e| ControlError::at(&place.dir, e))
+    }
+
+    /// All guests, the newest first; damaged records are left out, with a sentence each.
+    pub fn list(&self) -> (Vec<(Place, Record)>, Vec<String>) {
+        let (mut found, mut damaged) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(id) = name.to_str().filter(|n| n.len() == 32 && names::is_id_start(n)) else { continue };
+            let place = self.place(id);
+            match place.read() {
+                Ok(record) => found.push((place, record)),
+                // It was removed just now, or is being made.
+                Err(ControlError::Unknown(_)) => {}
+                Err(e) => damaged.push(e.to_string()),
+            }
+        }
+        found.sort_by(|a, b| (b.1.created, &b.1.id).cmp(&(a.1.created, &a.1.id)));
+        (found, damaged)
+    }
+
+    /// The guest that a name, an id or the beginning of an id means.
+    ///
+    /// # Errors
+    /// Where there is none, or there are several.
+    pub fn find(&self, which: &str) -> Result<Place, ControlError> {
+        if names::check(which).is_ok()
+            && let Ok(id) = fs::read_link(self.name(which))
+            && let Some(id) = id.to_str().filter(|id| names::is_id_start(id))
+            && self.dir.join(id).join("record.json").exists()
+        {
+            return Ok(self.place(id));
+        }
+        let unknown = || ControlError::Unknown(which.to_string());
+        if !names::is_id_start(which) {
+            return Err(unknown());
+        }
+        let begins = |name: &OsStr| {
+            name.to_str().filter(|n| n.len() == 32 && n.starts_with(which)).map(str::to_string)
+        };
+        let entries = fs::read_dir(&self.dir).map_err(|e| ControlError::at(&self.dir, e))?;
+        let mut ids: Vec<String> = entries.flatten().filter_map(|e| begins(&e.file_name())).collect();
+        ids.retain(|id| self.dir.join(id).join("record.json").exists());
+        match &ids[..] {
+            [] => Err(unknown()),
+            [id] => Ok(self.place(id)),
+            _ => refused(format!("'{which}' is the beginning of {} ids: write more of it", ids.len())),
+        }
+    }
+}
+
+impl Place {
+    /// The record.
+    ///
+    /// # Errors
+    /// Where there is none any more, or it is damaged.
+    pub fn read(&self) -> Result<Record, ControlError> {
+        use std::io::Read;
+        let path = self.dir.join("record.json");
+        let file = match File::open(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(ControlError::Unknown(self.id.clone())),
+            file => file.map_err(|e| ControlError::at(&path, e))?,
+        };
+        let mut text = Vec::new();
+        file.take(LARGEST).read_to_end(&mut text).map_err(|e| ControlError::at(&path, e))?;
+        let damaged = |why: String| {
+            let dir = self.dir.display();
+            ControlError::Failed(format!("{} is no record of a guest ({why}): remove {dir}", path.display()))
+        };
+        let record: Record = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        match record.version {
+            VERSION if record.id == self.id => Ok(record),
+            VERSION => Err(damaged("it names another id".into())),
+            n => Err(damaged(format!("version {n} is another trine's"))),
+        }
+    }
+
+    /// Writes the record; the caller holds the guest's lock, or has just made it.
+    ///
+    /// # Errors
+    /// Where the host cannot write.
+    pub fn write(&self, record: &Record, sync: bool) -> Result<(), ControlError> {
+        let text = serde_json::to_vec_pretty(record).map_err(|e| ControlError::host("a record", e))?;
+        write_whole(&self.dir.join("record.json"), &text, sync)
+    }
+
+    /// Takes the guest's lock within this time: `None` where its monitor lives.
+    ///
+    /// # Errors
+    /// Where the guest has been removed.
+    pub fn lock_within(&self, time: Duration) -> Result<Option<Lock>, ControlError> {
+        let path = self.dir.join("lock");
+        let gone = |_| ControlError::Unknown(self.id.clone());
+        let lock = match lock_within(&path, time) {
+            Err(ControlError::Host { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Err(gone(source));
+            }
+            lock => lock?,
+        };
+        // It may have been removed while we waited.
+        if lock.is_some() && !self.dir.join("record.json").exists() {
+            return Err(ControlError::Unknown(self.id.clone()));
+        }
+        Ok(lock)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::record::tests::sample;
+
+    /// A store of its own for a test.
+    pub struct Own(pub Store, PathBuf);
+
+    impl Own {
+        /// Makes it.
+        pub fn new(test: &str) -> Own {
+            let dir = std::env::temp_dir().join(format!("trine-store-{test}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&dir);
+            Own(Store::at(dir.join("data"), dir.join("run")).unwrap(), dir)
+        }
+    }
+
+    impl Drop for Own {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.1);
+        }
+    }
+
+    #[test]
+    fn a_guest_is_found_by_name_id_and_beginning() {
+        let own = Own::new("find");
+        let store = &own.0;
+        let (mut a, mut b) = (sample("one"), sample(""));
+        (a.id, b.id) = ("a".repeat(32), format!("{}b", "a".repeat(31)));
+        store.create(&mut a).unwrap();
+        store.create(&mut b).unwrap();
+        assert!(!b.name.is_empty());
+        assert_eq!(store.find("one").unwrap().id, a.id);
+        assert_eq!(store.find(&b.name).unwrap().id, b.id);
+        assert_eq!(store.find(&a.id).unwrap().id, a.id);
+        assert!(store.find("aaaa").unwrap_err().to_string().contains("2 ids"));
+        for none in ["two", "", "../names", "b", "/"] {
+            assert!(matches!(store.find(none), Err(ControlError::Unknown(_))), "{none}");
+        }
+        assert_eq!(store.list().0.len(), 2);
+    }
+
+    #[test]
+    fn a_name_is_taken_once_and_free_again() {
+        let own = Own::new("taken");
+        let store = &own.0;
+        let mut a = sample("web");
+        let place = store.create(&mut a).unwrap();
+        let why = store.create(&mut sample("web")).unwrap_err().to_string();
+        assert!(why.contains("taken") && why.contains(a.short()), "{why}");
+        assert_eq!(store.list().0.len(), 1);
+        let lock = place.lock_within(Duration::ZERO).unwrap().unwrap();
+        assert!(place.lock_within(Duration::ZERO).unwrap().is_none());
+        store.remove(&place, "web", &lock).unwrap();
+        assert!(matches!(place.lock_within(Duration::ZERO), Err(ControlError::Unknown(_))));
+        store.create(&mut sample("web")).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_command_leaves_is_swept_up() {
+        let own = Own::new("sweep");
+        let store = &own.0;
+        let half = "c".repeat(32);
+        fs::create_dir(store.dir().join(&half)).unwrap();
+        std::os::unix::fs::symlink(&half, store.dir().join("names/web")).unwrap();
+        std::os::unix::fs::symlink("d".repeat(32), store.dir().join("names/lost")).unwrap();
+        assert!(store.find("web").is_err() && store.list().0.is_empty());
+        store.create(&mut sample("web")).unwrap();
+        store.create(&mut sample("lost")).unwrap();
+        assert!(!store.dir().join(&half).exists());
+    }
+
+    #[test]
+    fn a_damaged_record_is_named_and_hides_no_other() {
+        let own = Own::new("damaged");
+        let store = &own.0;
+        let place = store.create(&mut sample("bad")).unwrap();
+        store.create(&mut sample("good")).unwrap();
+        fs::write(place.dir.join("record.json"), "{").unwrap();
+        let (found, damaged) = store.list();
+        assert_eq!((found.len(), damaged.len()), (1, 1));
+        assert!(damaged[0].contains(&place.id), "{damaged:?}");
+    }
+
+    #[test]
+    fn names_are_unique_among_threads() {
+        let own = Own::new("threads");
+        let store = &own.0;
+        let made = std::thread::scope(|s| {
+            let tries: Vec<_> =
+                (0..8).map(|_| s.spawn(|| store.create(&mut sample("only")).is_ok())).collect();
+            tries.into_iter().filter(|_| true).map(|t| t.join().unwrap()).filter(|ok| *ok).count()
+        });
+        assert_eq!((made, store.list().0.len()), (1, 1));
+    }
+}

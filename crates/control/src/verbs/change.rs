@@ -1,0 +1,183 @@
+//! `stop`, `kill`, `pause`, `resume`, `wait`, `rm`.
+
+use crate::client::Connection;
+use crate::error::{ControlError, refused};
+use crate::events::Event;
+use crate::kinds;
+use crate::monitor::repair::{look, settle};
+use crate::process::Process;
+use crate::record::Record;
+use crate::store::{Lock, Place, Store};
+use crate::wire::Request;
+use std::time::Duration;
+
+/// How long a monitor whose guest has ended gets to go.
+const LEAVING: Duration = Duration::from_secs(10);
+/// How long a monitor that does not answer gets after its guest was killed.
+const SILENT: Duration = Duration::from_secs(3);
+
+/// A guest by name or id, and its record as it is now.
+pub fn find(store: &Store, which: &str) -> Result<(Place, Record), ControlError> {
+    let place = store.find(which)?;
+    let record = look(store, &place).map_err(|e| renamed(e, which))?;
+    Ok((place, record))
+}
+
+/// An unknown guest is called as the user called it.
+fn renamed(e: ControlError, which: &str) -> ControlError {
+    if let ControlError::Unknown(_) = e { ControlError::Unknown(which.into()) } else { e }
+}
+
+/// Asks the monitors of several guests for the same, all at once; gives for each what came of it.
+fn ask_all(
+    store: &Store,
+    which: &[String],
+    request: impl Fn(&Record) -> Result<Option<Request>, ControlError>,
+) -> Vec<Result<(), ControlError>> {
+    let asked: Vec<Result<Option<Connection>, ControlError>> = which
+        .iter()
+        .map(|which| {
+            let (place, record) = find(store, which)?;
+            let Some(request) = request(&record)? else { return Ok(None) };
+            let mut connection = Connection::to(store, &place)?;
+            connection.ask(request)?;
+            Ok(Some(connection))
+        })
+        .collect();
+    // Whether the monitor answers or is killed meanwhile: the guest has ended then.
+    let answer = |c: Option<Connection>| c.map_or(Ok(()), |mut c| c.answer().map(drop));
+    asked.into_iter().map(|c| answer(c?)).collect()
+}
+
+/// `trine stop`: a guest that does not run is stopped already.
+pub fn stop(
+    store: &Store,
+    which: &[String],
+    signal: Option<i32>,
+    seconds: Option<u64>,
+) -> Vec<Result<(), ControlError>> {
+    let results = ask_all(store, which, |record| {
+        Ok(record.state.status.is_up().then_some(Request::Stop { signal, seconds }))
+    });
+    let told = results.into_iter().zip(which).map(|(result, which)| {
+        match result {
+            // It ended by itself between our look and our question.
+            Err(ControlError::Refused(_))
+                if find(store, which).is_ok_and(|(_, r)| !r.state.status.is_up()) =>
+            {
+                Ok(())
+            }
+            result => result,
+        }
+    });
+    told.collect()
+}
+
+/// `trine kill`.
+pub fn kill(store: &Store, which: &[String], signal: i32) -> Vec<Result<(), ControlError>> {
+    ask_all(store, which, |_| Ok(Some(Request::Signal(signal))))
+}
+
+/// `trine pause`.
+pub fn pause(store: &Store, which: &[String]) -> Vec<Result<(), ControlError>> {
+    ask_all(store, which, |_| Ok(Some(Request::Pause)))
+}
+
+/// `trine resume`.
+pub fn resume(store: &Store, which: &[String]) -> Vec<Result<(), ControlError>> {
+    ask_all(store, which, |_| Ok(Some(Request::Resume)))
+}
+
+/// `trine wait`: the guest's exit code when it has ended for good.
+///
+/// # Errors
+/// Where there is no such guest, or it was never started.
+pub fn wait(store: &Store, which: &str) -> Result<i32, ControlError> {
+    loop {
+        let (place, record) = find(store, which)?;
+        if !record.state.status.is_up() {
+            return match record.state.exit_code {
+                Some(code) => Ok(code),
+                None => refused(format!("'{}' was never started", record.name)),
+            };
+        }
+        let mut connection = match Connection::to(store, &place) {
+            Err(ControlError::Refused(_)) => continue,
+            connection => connection?,
+        };
+        connection.ask(Request::Wait)?;
+        if let Some(ended) = connection.end()? {
+            return Ok(ended.code);
+        }
+    }
+}
+
+/// `trine rm`; `force` ends what runs.
+///
+/// # Errors
+/// Where it runs and is not to be ended by force.
+pub fn remove(store: &Store, which: &str, force: bool) -> Result<(), ControlError> {
+    let (place, record) = find(store, which)?;
+    if record.state.status.is_up() && !force {
+        let name = &record.name;
+        return refused(format!(
+            "'{name}' is {}: `trine stop {name}` first, or `trine rm -f {name}`",
+            record.state.status.name()
+        ));
+    }
+    match ended_lock(store, &place, &record, force) {
+        // A guest with --rm has removed itself.
+        Err(ControlError::Unknown(_)) => Ok(()),
+        Err(e) => Err(e),
+        Ok(lock) => {
+            let mut record = place.read()?;
+            settle(store, &place, &mut record);
+            kinds::forget(&record);
+            store.remove(&place, &record.name, &lock)?;
+            Event::new(&record, "destroy").tell(store);
+            Ok(())
+        }
+    }
+}
+
+/// The guest's lock once its monitor has gone; by force it goes.
+fn ended_lock(store: &Store, place: &Place, record: &Record, force: bool) -> Result<Lock, ControlError> {
+    if let Some(lock) = place.lock_within(Duration::ZERO)? {
+        return Ok(lock);
+    }
+    if force {
+        // With no time to stop: SIGKILL at once, and no restart.
+        let ask = |mut c: Connection| c.ask(Request::Stop { signal: Some(libc::SIGKILL), seconds: Some(0) });
+        let _ = Connection::to(store, place).and_then(ask);
+    }
+    if let Some(lock) = place.lock_within(if force { SILENT } else { LEAVING })? {
+        return Ok(lock);
+    }
+    if force {
+        // A monitor that does not answer is ended; the guest does not outlive it.
+        let now = place.read()?;
+        now.traces.monitor.iter().for_each(|m: &Process| _ = m.signal(libc::SIGKILL));
+        if let Some(lock) = place.lock_within(SILENT)? {
+            return Ok(lock);
+        }
+    }
+    let name = &record.name;
+    refused(format!(
+        "'{name}' runs, or its monitor still hands on its output: `trine rm -f {name}` ends both"
+    ))
+}
+
+/// `trine start --all`: what is started after the host's own start, the oldest first: guests whose policy is `always`,
+/// or `unless-stopped` where the user has not stopped them.
+pub fn to_start(store: &Store) -> Vec<String> {
+    use crate::record::Restart::{Always, UnlessStopped};
+    let (mut found, _) = store.list();
+    found.reverse();
+    let wanted = |r: &Record| match r.options.restart {
+        Always => true,
+        UnlessStopped => !r.state.stopped_by_user,
+        _ => false,
+    };
+    let repaired = found.iter().filter_map(|(place, _)| look(store, place).ok());
+    repaired.filter(|r| !r.state.status.is_up() && wanted(r)).map(|r| r.id).collect()
+}

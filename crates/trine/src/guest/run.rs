@@ -1,0 +1,110 @@
+//! `trine run` with a record: what `ps` and the other verbs know.
+
+use crate::args::RunArgs;
+use crate::{Refusal, code, program, run};
+use std::ffi::OsString;
+use trine_control::client::terminal::is_terminal;
+use trine_control::record::{HealthCheck, KindName, Line, Options, Source, Word};
+use trine_control::store::Store;
+use trine_control::verbs::attach::Attached;
+use trine_control::verbs::create::{New, create, start_attached, start_detached};
+
+/// Where the words of this command's line are that a guest is started from.
+fn line(words: &[OsString], args: &RunArgs, kind: KindName) -> Line {
+    // A program stands before a `--` and its arguments; a machine has no commands beside it.
+    let options = match kind {
+        KindName::Program => words.len().saturating_sub(args.args.len() + 2),
+        _ => words.len(),
+    };
+    Line { words: words.iter().cloned().map(Word).collect(), options }
+}
+
+fn health(args: &RunArgs, kind: KindName) -> Result<Option<HealthCheck>, Refusal> {
+    let guest = &args.guest;
+    let Some(command) = &guest.health_cmd else { return Ok(None) };
+    if kind == KindName::Machine {
+        return Err(Refusal::refused(
+            "--health-cmd goes with programs and containers: nothing can be executed in a machine",
+        ));
+    }
+    let command = ["/bin/sh", "-c", command].map(Word::from).to_vec();
+    Ok(Some(HealthCheck {
+        command,
+        interval: guest.health_interval,
+        timeout: guest.health_timeout,
+        retries: guest.health_retries,
+        start_period: guest.health_start_period,
+    }))
+}
+
+/// What was asked for. A machine has its console, and a program in the foreground the command's own input, as without a
+/// record; a container has what `-i` and `-t` say.
+fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
+    let guest = &args.guest;
+    let front = !guest.detach;
+    let (stdin, stdout) = (is_terminal(std::io::stdin()), is_terminal(std::io::stdout()));
+    if guest.tty && front && !stdin && guest.interactive {
+        return Err(Refusal::refused("-t needs a terminal: leave it out where standard input is none"));
+    }
+    let own_input = kind != KindName::Container && front;
+    let tty = match kind {
+        KindName::Machine => guest.tty || !front || stdin,
+        KindName::Program => guest.tty || (front && stdin && stdout),
+        KindName::Container => guest.tty,
+    };
+    Ok(Options {
+        tty,
+        stdin: guest.interactive || own_input || kind == KindName::Machine,
+        stdin_once: front,
+        remove: guest.rm,
+        restart: guest.restart.unwrap_or_default(),
+        health: health(args, kind)?,
+        stop_signal: guest.stop_signal,
+        stop_seconds: guest.stop_timeout,
+        log_bytes: guest.log_bytes(),
+        labels: guest.label.iter().cloned().collect(),
+        ports: Vec::new(),
+    })
+}
+
+/// Makes the guest and runs it; what cannot run is refused before anything is made.
+pub fn run(args: &RunArgs, words: &[OsString]) -> Result<u8, Refusal> {
+    let program = program::wanted(args)?;
+    crate::be_a_command();
+    let kind = match program {
+        Some(_) => KindName::Program,
+        None => {
+            run::check(args)?;
+            KindName::Machine
+        }
+    };
+    let what =
+        args.thing.clone().or_else(|| Some(args.kernel.as_ref()?.display().to_string())).unwrap_or_default();
+    let new = New {
+        name: args.guest.name.clone(),
+        kind,
+        what,
+        args: args.args.iter().cloned().map(Word).collect(),
+        source: Source::Command(line(words, args, kind)),
+        options: options(args, kind)?,
+    };
+    begin(args, new)
+}
+
+/// Makes a guest of any kind and starts it, detached or with this command attached to it.
+pub fn begin(args: &RunArgs, new: New) -> Result<u8, Refusal> {
+    let store = Store::open()?;
+    let stdin = new.options.stdin;
+    let (place, record) = create(&store, new)?;
+    if args.guest.detach {
+        start_detached(&store, &place)?;
+        let text = match args.guest.json {
+            true => serde_json::json!({ "id": record.id, "name": record.name }).to_string(),
+            false => record.id,
+        };
+        super::print(&format!("{text}\n"))?;
+        return Ok(code::OK);
+    }
+    let how = Attached { stdin, proxy: true, keys: args.guest.detach_keys.clone() };
+    Ok(start_attached(&store, &place, &record, how)?)
+}
