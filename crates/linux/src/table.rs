@@ -380,7 +380,7 @@ calls! {
     217 add_key(Text, Text, Ptr, Size, Int) => same(SYS_add_key) tested "refused/add_key type" partial "only its errors are tested";
     218 request_key(Text, Text, Text, Int) => same(SYS_request_key) tested "refused/request_key type" partial "only its errors are tested";
     219 keyctl(Int, Hex, Hex, Hex, Hex) => same(SYS_keyctl) tested "refused/keyctl operation" partial "only its errors are tested";
-    220 clone(Hex, Ptr, Ptr, Ptr, Ptr) => thread(Clone) tested "threads/clone threads" partial "a child that shares memory and runs beside its parent is refused (EINVAL)";
+    220 clone(Hex, Ptr, Ptr, Ptr, Ptr) => thread(Clone) tested "threads/clone threads" note "a child that shares memory and runs beside its parent has a thread of the monitor that waits for it";
     221 execve(Path, Ptr, Ptr) => thread(Execve) tested "processes/execve auxiliary vector";
     222 mmap(Ptr, Size, Prot, Map, Fd, Long) => own(space::mmap) tested "memory/mmap";
     223 fadvise64(Fd, Long, Long, Int) => same(SYS_fadvise64) tested "files/fadvise64";
@@ -451,7 +451,7 @@ calls! {
     432 fsmount(Fd, Hex, Hex) => same(SYS_fsmount) tested "files/fsmount bad descriptor" partial "only its errors are tested";
     433 fspick(At, Path, Hex) => same(SYS_fspick) tested "files/fspick missing" partial "only its errors are tested";
     434 pidfd_open(Int, Hex) => same(SYS_pidfd_open) tested "processes/pidfd_open";
-    435 clone3(Ptr, Size) => thread(Clone3) tested "threads/clone3 child" partial "as clone; set_tid and cgroup are refused (EINVAL)";
+    435 clone3(Ptr, Size) => thread(Clone3) tested "threads/clone3 child" partial "set_tid and cgroup are refused (EINVAL)";
     436 close_range(Fd, Fd, Hex) => same(SYS_close_range) tested "files/close_range";
     437 openat2(At, Path, Ptr, Size) => same(SYS_openat2) tested "files/openat2 opens" partial "files of /proc are the host's";
     438 pidfd_getfd(Fd, Fd, Hex) => same(SYS_pidfd_getfd) tested "processes/pidfd_getfd";

@@ -15,6 +15,7 @@ pub mod elf;
 pub mod error;
 pub mod exec;
 pub mod process;
+mod share;
 pub mod signal;
 pub mod stack;
 pub mod symbols;

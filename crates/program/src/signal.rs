@@ -225,6 +225,14 @@ pub fn set_mask(guest: u64) {
     let _ = unsafe { trine_linux::host::call(libc::SYS_rt_sigprocmask, args) };
 }
 
+/// Blocks all signals on this host thread, also those that the engine needs: it runs nothing of the program.
+pub fn block_all() {
+    let set = u64::MAX;
+    let args = [libc::SIG_SETMASK as u64, &raw const set as u64, 0, 8, 0, 0];
+    // SAFETY: reads a word of ours.
+    let _ = unsafe { trine_linux::host::call(libc::SYS_rt_sigprocmask, args) };
+}
+
 /// The host thread's mask.
 pub fn mask() -> u64 {
     let mut set = 0u64;
@@ -487,6 +495,7 @@ impl Thread {
             core::none_by_host();
         }
         let _ = set_host_action(signal, libc::SIG_DFL, 0);
+        self.at_rest.store(true, Ordering::SeqCst);
         // SAFETY: a signal whose action is the default, to this process, and not blocked in this thread.
         unsafe {
             let set = !bit(signal);

@@ -3,7 +3,7 @@
 use crate::debug::Step;
 use crate::process::Process;
 use crate::signal::{self, Action, Actions, AltStack, Inbox};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use trine_base::{Exit, Mailbox, Vcpu};
 use trine_engine::{Engine, direct};
@@ -35,6 +35,8 @@ pub struct Thread {
     pub step: Step,
     /// `SIGSEGV` and `SIGBUS` that were sent while the program blocks them: the host does not keep them back.
     pub held: Vec<(i32, signal::Info)>,
+    /// Its process is about to end or to become another one: nothing of this is in the midst of a change.
+    pub at_rest: AtomicBool,
 }
 
 /// Number of the current host thread.
@@ -64,6 +66,11 @@ const ILL_ILLOPC: i32 = 1;
 const SI_KERNEL: i32 = 128;
 
 impl Process {
+    /// A number that no other process in this memory has.
+    pub fn key(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
     /// What signals do.
     pub fn actions(&self) -> MutexGuard<'_, Actions> {
         self.actions.lock().unwrap_or_else(PoisonError::into_inner)
@@ -87,8 +94,22 @@ impl Thread {
         process.perf.iter().for_each(|map| vcpu.set_perf_map(map.clone()));
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
-        let held = Vec::new();
-        (Thread { process, vcpu, tid, clear_tid: 0, mask, alternate, inbox, step: Step::No, held }, note)
+        let (held, at_rest) = (Vec::new(), AtomicBool::new(false));
+        (
+            Thread {
+                process,
+                vcpu,
+                tid,
+                clear_tid: 0,
+                mask,
+                alternate,
+                inbox,
+                step: Step::No,
+                held,
+                at_rest,
+            },
+            note,
+        )
     }
 
     /// The first thread, on the current host thread.
@@ -101,7 +122,7 @@ impl Thread {
     /// The current host thread is this thread's.
     pub fn attach(&mut self) {
         self.tid = gettid();
-        self.process.guest.space.add_owner(self.tid, self.vcpu.code_owner());
+        self.process.guest.space.add_owner(self.process.key(), self.tid, self.vcpu.code_owner());
         self.inbox.attach();
         // The list of the host's C library is not the program's.
         // SAFETY: no list.
@@ -226,13 +247,11 @@ impl Thread {
             ThreadCall::Exit | ThreadCall::ExitGroup => {
                 self.show_stats();
                 self.ends(Stop::Exited(args[0] as u8));
+                self.at_rest.store(true, Ordering::SeqCst);
                 // SAFETY: ends the process; nothing of ours wants to be done before.
                 unsafe { libc::_exit(args[0] as i32) }
             }
-            ThreadCall::SetTidAddress => {
-                self.clear_tid = args[0];
-                Ok(self.tid as u64)
-            }
+            ThreadCall::SetTidAddress => self.set_tid_address(args[0]),
             ThreadCall::Sigaction => self.sigaction(args),
             ThreadCall::Sigprocmask => self.sigprocmask(args),
             ThreadCall::Sigsuspend => self.sigsuspend(args),
