@@ -218,10 +218,10 @@ impl Thread {
         let fork = || {
             process.guest.space.quiet(|| {
                 let _actions = process.actions();
-                match &process.debug {
+                process.pending.quiet(|| match &process.debug {
                     Some(debug) => debug.quiet(|| host_fork(&r)),
                     None => host_fork(&r),
-                }
+                })
             })
         };
         let child = process.muster.quiet(|| match &process.perf {
@@ -260,7 +260,9 @@ impl Thread {
         }
         self.process.guest.space.only(self.process.key(), self.tid, self.vcpu.code_owner());
         self.process.threads.store(1, Ordering::SeqCst);
-        self.inbox.signal.store(0, Ordering::SeqCst);
+        self.inbox.clear();
+        self.process.pending.clear();
+        self.watched = None;
         if self.vcpu.after_fork(copy.as_deref()).is_err() {
             self.die(libc::SIGKILL);
         }
@@ -286,6 +288,7 @@ impl Thread {
         signal::set_mask(u64::MAX);
         signal::detach();
         self.process.guest.space.remove_owner(self.process.key(), self.tid);
+        self.process.pending.gone(self.tid);
         if self.clear_tid != 0 && direct::store(self.clear_tid, Width::B4, 0).is_some() {
             let args = [self.clear_tid, libc::FUTEX_WAKE as u64, i32::MAX as u64, 0, 0, 0];
             // SAFETY: wakes who waits at an address of the program.

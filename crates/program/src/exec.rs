@@ -175,7 +175,8 @@ impl Thread {
         let env = Pointers::to(&env);
         signal::engine_signals(Some(&self.process.actions()));
         self.at_rest.store(true, Ordering::SeqCst);
-        let failed = self.host_exec(&target, &env);
+        let blocked = self.mask & signal::ours();
+        let failed = self.lending(blocked, &mut || self.host_exec(&target, &env));
         self.at_rest.store(false, Ordering::SeqCst);
         signal::engine_signals(None);
         failed

@@ -4,6 +4,7 @@ use crate::core::Muster;
 use crate::debug::Debug;
 use crate::elf;
 use crate::error::ProgramError;
+use crate::pending::Pending;
 use crate::signal::{self, Actions};
 use crate::stack;
 use crate::symbols::Symbols;
@@ -51,6 +52,8 @@ pub struct Process {
     pub guest: Guest,
     /// What signals do; a child may share it (`CLONE_SIGHAND`).
     pub actions: Arc<Mutex<Actions>>,
+    /// Signals that pend here and not on the host.
+    pub pending: Pending,
     /// Threads that have not ended.
     pub threads: AtomicUsize,
     /// Its memory is another process's, too.
@@ -122,6 +125,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     let process = Arc::new(Process {
         guest: Guest { space, names },
         actions: Arc::new(Mutex::new(actions)),
+        pending: Pending::default(),
         threads: AtomicUsize::new(1),
         borrows: false,
         trampoline,

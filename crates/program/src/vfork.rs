@@ -7,6 +7,7 @@
 
 use crate::clone::{Request, SIGHAND};
 use crate::core::Muster;
+use crate::pending::Pending;
 use crate::process::Process;
 use crate::signal;
 use crate::thread::{Thread, gettid};
@@ -76,7 +77,8 @@ impl Thread {
         self.alternate = saved.alternate;
         self.at_rest.store(false, Ordering::SeqCst);
         // What the child did not come to deliver was its own.
-        self.inbox.signal.store(0, Ordering::SeqCst);
+        self.inbox.clear();
+        self.watched = None;
     }
 
     /// The process as the child has it.
@@ -89,6 +91,7 @@ impl Thread {
         Arc::new(Process {
             guest,
             actions,
+            pending: Pending::default(),
             threads: AtomicUsize::new(1),
             borrows: true,
             trampoline: parent.trampoline,
@@ -112,6 +115,7 @@ impl Thread {
         }
         self.process.muster.leave(self);
         self.process = self.childs_process(&request);
+        self.watched = None;
         let (flags, pidfd, cleared) = (request.borrowers(), request.pidfd as *mut i32, request.cleared());
         let mut start = Start { thread: self, request };
         let none = std::ptr::null_mut::<libc::c_void>();
