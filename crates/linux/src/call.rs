@@ -95,12 +95,13 @@ impl Context<'_> {
 
     /// The host's call, with the program's paths in their place.
     fn same(&self, call: &Call, host: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
-        let is_pointer = |arg: &Arg| matches!(arg, Arg::Ptr | Arg::Path | Arg::Text);
-        if call.args.iter().zip(args).any(|(arg, value)| is_pointer(arg) && value >= space::END) {
-            return Err(Errno(libc::EFAULT));
-        }
         let mut paths = Vec::new();
         for (arg, value) in call.args.iter().zip(&mut args) {
+            *value = match arg {
+                Arg::Ptr | Arg::Path | Arg::Text => space::programs(*value),
+                Arg::Either => space::programs_or_number(*value),
+                _ => *value,
+            };
             // Only absolute paths may be others; what cannot be read the host's kernel complains of.
             if *arg == Arg::Path && direct::load(*value, Width::B1) == Some(b'/' as u64) {
                 let path = self.guest.names.host_path(string(*value)?);

@@ -110,6 +110,25 @@ pub fn is_programs(start: u64, size: u64) -> bool {
     start <= END && size <= END - start
 }
 
+/// An address that no process has, on any kernel: not canonical.
+pub const NOWHERE: u64 = 1 << 63;
+
+/// What the host's kernel gets for an address of the program: above [`END`] is the monitor, and for a program nothing. The
+/// kernel complains of it where, and when, it looks at it.
+pub fn programs(at: u64) -> u64 {
+    if at < END { at } else { NOWHERE }
+}
+
+/// The same for the start of a range.
+pub fn programs_range(start: u64, size: u64) -> u64 {
+    if is_programs(start, size) { start } else { NOWHERE }
+}
+
+/// The same for what may be a number: those that are no address at all stay.
+pub fn programs_or_number(value: u64) -> u64 {
+    if (END..NOWHERE).contains(&value) { NOWHERE } else { value }
+}
+
 fn view((&start, r): (&u64, &Region)) -> View {
     let file = r.file.as_ref().map(|f| f.name.clone());
     View { start, end: r.end, protection: r.protection, shared: r.shared, file, offset: r.offset }
@@ -666,6 +685,15 @@ pub fn shmdt(c: &Context, [at, ..]: [u64; 6]) -> Result<u64, Errno> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_the_monitor_are_nowhere() {
+        assert_eq!([0, END - 1, END, u64::MAX].map(programs), [0, END - 1, NOWHERE, NOWHERE]);
+        let numbers = [0, END, 0x7fff_ffff_f000, NOWHERE, -1i64 as u64].map(programs_or_number);
+        assert_eq!(numbers, [0, NOWHERE, NOWHERE, NOWHERE, -1i64 as u64]);
+        assert_eq!((programs_range(8, END - 8), programs_range(8, END - 7)), (8, NOWHERE));
+        assert_eq!(programs_range(8, u64::MAX), NOWHERE);
+    }
 
     fn page(space: &Space, protection: i32) -> u64 {
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32;
