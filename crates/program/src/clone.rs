@@ -1,6 +1,7 @@
 //! Threads and children: `clone`, `clone3`, and how a thread ends.
 
 use crate::debug::Step;
+use crate::fork;
 use crate::signal;
 use crate::thread::{Thread, gettid};
 use std::sync::atomic::Ordering;
@@ -303,7 +304,7 @@ impl Thread {
     }
 }
 
-/// The host's `fork`, or its `clone` where more is asked for.
+/// The host's `fork`, with more flags where more is asked for.
 fn host_fork(r: &Request) -> Result<u64, Errno> {
     let passed = r.flags & PASSED;
     if passed == 0 && r.exit_signal == libc::SIGCHLD as u64 {
@@ -311,7 +312,5 @@ fn host_fork(r: &Request) -> Result<u64, Errno> {
         let child = unsafe { libc::fork() };
         return if child < 0 { Err(Errno::last()) } else { Ok(child as u64) };
     }
-    let args = [passed | r.exit_signal, 0, r.pidfd, 0, 0, 0];
-    // SAFETY: as for `fork`.
-    unsafe { trine_linux::host::call(libc::SYS_clone, args) }
+    fork::fork(fork::Flags { flags: passed | r.exit_signal, pidfd: r.pidfd })
 }

@@ -15,6 +15,7 @@ pub mod debug;
 pub mod elf;
 pub mod error;
 pub mod exec;
+mod fork;
 pub mod pending;
 pub mod process;
 mod share;

@@ -6,6 +6,7 @@
 
 use crate::core;
 use crate::debug::{Step, made};
+use crate::fork;
 use crate::pending::Look;
 use crate::thread::{Thread, gettid};
 use std::cell::{Cell, UnsafeCell};
@@ -80,7 +81,7 @@ fn by_default(signal: i32) -> Default {
 /// The host kernel's `struct sigaction`.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-struct HostAction {
+pub struct HostAction {
     handler: usize,
     flags: u64,
     restorer: usize,
@@ -214,6 +215,47 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     unsafe { trine_linux::host::interrupt(context) };
     inbox.mailbox.requests.fetch_or(Mailbox::PAUSE, Ordering::SeqCst);
     inbox.mailbox.limit.store(0, Ordering::SeqCst);
+}
+
+/// The handler of `SIGSYS` in a process of which a thread forks.
+extern "C" fn on_dispatch(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let context: *mut libc::ucontext_t = context.cast();
+    // SAFETY: the kernel gave a valid structure.
+    if unsafe { (*info).si_code } == fork::USER_DISPATCH {
+        // SAFETY: as the kernel gave it.
+        return unsafe { fork::dispatched(context) };
+    }
+    on_signal(signal, info, context.cast());
+    if fork::is_forking() {
+        // It is delivered later; the thread's calls still come as this signal.
+        // SAFETY: as in `on_signal`.
+        unsafe { *(&raw mut (*context).uc_sigmask).cast::<u64>() &= !bit(libc::SIGSYS) };
+    }
+}
+
+/// Before this thread's system calls come as `SIGSYS`; gives what the signal did on the host. All others are blocked.
+pub fn forking() -> HostAction {
+    let handler = on_dispatch as *const () as usize;
+    let flags = SA_RESTORER | libc::SA_SIGINFO as u64;
+    let new = HostAction { handler, flags, restorer: fork::restorer(), mask: u64::MAX };
+    let before = exchange_action(libc::SIGSYS, &new);
+    set_mask(!bit(libc::SIGSYS));
+    before
+}
+
+/// After [`forking`], in parent and child.
+pub fn forked(before: HostAction) {
+    set_mask(u64::MAX);
+    exchange_action(libc::SIGSYS, &before);
+}
+
+/// Sets what a signal does on the host; gives what it did.
+fn exchange_action(signal: i32, new: &HostAction) -> HostAction {
+    let mut old = HostAction::default();
+    let args = [signal as u64, std::ptr::from_ref(new) as u64, &raw mut old as u64, 8, 0, 0];
+    // SAFETY: structures of ours; the handler is one of ours or what there was.
+    let _ = unsafe { trine_linux::host::call(libc::SYS_rt_sigaction, args) };
+    old
 }
 
 /// Sets what a signal does on the host; gives what it did.

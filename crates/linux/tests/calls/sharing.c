@@ -1,4 +1,4 @@
-// Children that share their parent's memory and run beside it.
+// Children that share their parent's memory and run beside it, and others that plain fork does not make.
 #include "calls.h"
 #include <linux/futex.h>
 #include <linux/sched.h>
@@ -182,6 +182,44 @@ static void described(void) {
     SHOW("clone3 shares memory", "%d %d %d %d", pid > 0, r, i.si_status, parent_tid == pid);
 }
 
+// Children with memory of their own, by more than plain fork, while other threads start and end and open files: what
+// those have locked must not stay locked in a child.
+enum { BUSY = 60 };
+static volatile int enough;
+static void *nothing(void *p) { return p; }
+static void *busy(void *p) {
+    while (!enough) {
+        pthread_t t;
+        if (pthread_create(&t, NULL, nothing, NULL) == 0) pthread_join(t, NULL);
+        close(open("/proc/self/maps", O_RDONLY));
+    }
+    return p;
+}
+static void among_threads(void) {
+    pthread_t t[BUSY];
+    for (int i = 0; i < BUSY; i++) pthread_create(&t[i], NULL, busy, NULL);
+    int made = 0, good = 0, hung = 0;
+    time_t end = time(NULL) + 3;
+    for (; made < 100 && !hung && time(NULL) < end; made++) {
+        pid_t pid = syscall(SYS_clone, 0x80000000ul /* CLONE_IO */ | SIGCHLD, 0L, NULL, NULL, NULL);
+        if (pid == 0) {
+            for (int k = 0; k < 5; k++) syscall(SYS_close, syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY, 0));
+            syscall(SYS_exit_group, 9);
+        }
+        int status = 0, r = 0;
+        for (int k = 0; k < 4000 && !(r = waitpid(pid, &status, WNOHANG)); k++) msleep(1);
+        if (r == 0) {
+            hung++;
+            kill(pid, SIGKILL);
+            waitpid(pid, &status, 0);
+        }
+        good += WEXITSTATUS(status) == 9;
+    }
+    enough = 1;
+    for (int i = 0; i < BUSY; i++) pthread_join(t[i], NULL);
+    SHOW("clone among threads", "%d %d", made > 0 && good == made, hung);
+}
+
 void run(void) {
     beside();
     parts();
@@ -189,4 +227,5 @@ void run(void) {
     signals();
     orphaned();
     described();
+    among_threads();
 }
