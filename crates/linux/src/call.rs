@@ -19,12 +19,17 @@ pub struct Guest {
     pub names: Names,
 }
 
+/// Something done around a call of the host.
+pub type Around<'a> = dyn Fn(&mut dyn FnMut() -> Result<u64, Errno>) -> Result<u64, Errno> + 'a;
+
 /// The thread that makes a call.
 pub struct Context<'a> {
     /// Its program.
     pub guest: &'a Guest,
     /// Not 0 while a signal waits for the thread: calls that would block are then not made.
     pub stop: &'a AtomicU32,
+    /// What is to be done around calls of the host; what pages of the program are touched meanwhile the kernel touches.
+    pub around: Option<&'a Around<'a>>,
 }
 
 /// What became of a call.
@@ -90,12 +95,13 @@ impl Context<'_> {
 
     /// The host's call, with the program's paths in their place.
     fn same(&self, call: &Call, host: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
-        let is_pointer = |arg: &Arg| matches!(arg, Arg::Ptr | Arg::Path | Arg::Text);
-        if call.args.iter().zip(args).any(|(arg, value)| is_pointer(arg) && value >= space::END) {
-            return Err(Errno(libc::EFAULT));
-        }
         let mut paths = Vec::new();
         for (arg, value) in call.args.iter().zip(&mut args) {
+            *value = match arg {
+                Arg::Ptr | Arg::Path | Arg::Text => space::programs(*value),
+                Arg::Either => space::programs_or_number(*value),
+                _ => *value,
+            };
             // Only absolute paths may be others; what cannot be read the host's kernel complains of.
             if *arg == Arg::Path && direct::load(*value, Width::B1) == Some(b'/' as u64) {
                 let path = self.guest.names.host_path(string(*value)?);
@@ -110,7 +116,11 @@ impl Context<'_> {
     pub fn host(&self, number: i64, args: [u64; 6]) -> Result<u64, Errno> {
         // SAFETY: pointers are the program's own, which the host's kernel checks, or made by the rows from
         // memory of theirs.
-        unsafe { host::interruptible(number, args, self.stop) }
+        let mut call = || unsafe { host::interruptible(number, args, self.stop) };
+        match self.around {
+            None => call(),
+            Some(around) => around(&mut call),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::call::{Context, string};
 use crate::errno::Errno;
-use crate::space::END;
+use crate::space::{END, programs};
 use crate::{info, own};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -132,7 +132,7 @@ pub fn readlinkat(c: &Context, [dir, at, buf, size, ..]: [u64; 6]) -> Result<u64
         return Ok(part.len() as u64);
     }
     let path = c.guest.names.host_path(path);
-    c.host(libc::SYS_readlinkat, [dir, path.as_ptr() as u64, buf, size, 0, 0])
+    c.host(libc::SYS_readlinkat, [dir, path.as_ptr() as u64, programs(buf), size, 0, 0])
 }
 
 /// `chroot(path)`. Children of the guest's CPU start there, too.

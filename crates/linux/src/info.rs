@@ -2,6 +2,7 @@
 
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
+use crate::space::{END, programs};
 use trine_isa_riscv::extensions;
 
 /// Name of the CPU as `uname` has it.
@@ -83,7 +84,7 @@ pub fn cpuinfo(cpus: usize) -> String {
 
 /// `prctl`: what is about the process itself; what is about the host's CPU or would reach the monitor is
 /// refused.
-pub fn prctl(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
+pub fn prctl(c: &Context, mut args: [u64; 6]) -> Result<u64, Errno> {
     const PR_GET_AUXV: i32 = 0x4155_5856;
     const PR_SET_MEMORY_MERGE: i32 = 67;
     const PR_GET_MEMORY_MERGE: i32 = 68;
@@ -118,10 +119,17 @@ pub fn prctl(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
         PR_SET_MEMORY_MERGE,
         PR_GET_MEMORY_MERGE,
     ];
+    // Their second argument is an address.
+    const POINTERS: &[i32] =
+        &[libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_GET_PDEATHSIG, libc::PR_GET_CHILD_SUBREAPER];
     match args[0] as i32 {
         PR_GET_AUXV => return auxv(c, args),
+        libc::PR_SET_VMA if args[4] >= END => return Err(Errno(libc::EFAULT)),
         libc::PR_SET_VMA => return c.guest.space.host_ranged(libc::SYS_prctl, args, args[2], args[3]),
         _ => {}
+    }
+    if POINTERS.contains(&(args[0] as i32)) {
+        args[1] = programs(args[1]);
     }
     match ALLOWED.contains(&(args[0] as i32)) {
         true => c.host(libc::SYS_prctl, args),

@@ -1,6 +1,10 @@
 //! Requests of `ioctl` (include/uapi/asm-generic/ioctls.h, linux/fs.h, linux/sockios.h and others): the host's kernel takes
 //! them as the program makes them, since all structures are the same on both. What is not here goes there, too.
 
+use crate::call::{Context, get, put};
+use crate::errno::Errno;
+use crate::space::{NOWHERE, programs, programs_or_number};
+
 /// Which way a request's argument goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
@@ -47,6 +51,54 @@ macro_rules! requests {
 pub fn find(number: u32) -> Option<&'static Request> {
     let at = REQUESTS.binary_search_by_key(&number, |r| r.number).ok()?;
     Some(&REQUESTS[at])
+}
+
+/// Requests whose structures hold an address, and where it stands in them.
+const NESTED: &[(&str, usize)] =
+    &[("SIOCADDRT", 88), ("SIOCDELRT", 88), ("SIOCGIFCONF", 8), ("SIOCETHTOOL", 16)];
+
+/// Most bytes of such a structure.
+const LARGEST: usize = 120;
+
+/// `ioctl(fd, request, argument)`.
+pub fn ioctl(c: &Context, [fd, request, argument, ..]: [u64; 6]) -> Result<u64, Errno> {
+    let row = find(request as u32);
+    let call = |argument| c.host(libc::SYS_ioctl, [fd, request, argument, 0, 0, 0]);
+    match row {
+        Some(Request { way: Way::None | Way::Value, .. }) => call(argument),
+        Some(row) => match NESTED.iter().find(|(name, _)| *name == row.name) {
+            Some(&(_, at)) => nested(row, at, argument, call),
+            None => call(programs(argument)),
+        },
+        None => call(programs_or_number(argument)),
+    }
+}
+
+/// A request with an address at `inner` in its structure at `at`: the kernel gets a copy, which no other thread changes.
+fn nested(
+    row: &Request,
+    inner: usize,
+    at: u64,
+    call: impl Fn(u64) -> Result<u64, Errno>,
+) -> Result<u64, Errno> {
+    let mut copy = [0u8; LARGEST];
+    let size = row.size as usize;
+    for (byte, i) in copy[..size].iter_mut().zip(0..) {
+        match get(at.wrapping_add(i)) {
+            Ok(value) => *byte = value,
+            Err(_) => return call(NOWHERE),
+        }
+    }
+    let mut address = [0; 8];
+    address.copy_from_slice(&copy[inner..inner + 8]);
+    let given = u64::from_ne_bytes(address);
+    copy[inner..inner + 8].copy_from_slice(&programs(given).to_ne_bytes());
+    let result = call(copy.as_mut_ptr() as u64)?;
+    if row.way == Way::InOut {
+        copy[inner..inner + 8].copy_from_slice(&address);
+        copy[..size].iter().zip(0..).try_for_each(|(byte, i)| put(at.wrapping_add(i), byte))?;
+    }
+    Ok(result)
 }
 
 requests! {

@@ -7,6 +7,7 @@
 //! * [`table`]: the calls. [`call`]: how one is made. [`strace`]: how one is shown. [`ioctl`]: requests to devices.
 //!   [`page`]: all of it for readers.
 //! * [`space`]: the address space. [`files`]: names of files. [`structs`]: structures that differ.
+//!   [`vectors`]: structures that hold further addresses.
 //! * [`own`]: Trine's own executable. [`host`]: the host's kernel. [`info`]: what the program is told of its machine.
 
 pub mod call;
@@ -21,6 +22,7 @@ pub mod space;
 pub mod strace;
 pub mod structs;
 pub mod table;
+pub mod vectors;
 
 pub use call::{Context, Guest};
 pub use errno::Errno;

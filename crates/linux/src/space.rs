@@ -62,12 +62,20 @@ pub struct View {
     pub offset: u64,
 }
 
+/// A vCPU that fetches code here.
+struct Owner {
+    /// Whose thread it is: processes may share an address space.
+    process: usize,
+    thread: i32,
+    code: Arc<dyn CodeOwner>,
+}
+
 #[derive(Default)]
 struct Inner {
     regions: BTreeMap<u64, Region>,
     /// Pages that code was fetched from.
     code: BTreeSet<u64>,
-    owners: Vec<(i32, Arc<dyn CodeOwner>)>,
+    owners: Vec<Owner>,
     brk_start: u64,
     brk: u64,
     /// Where a debugger stops the program.
@@ -100,6 +108,25 @@ fn round_up(size: u64) -> Option<u64> {
 /// Whether all of a range may be a program's, and its end is an address.
 pub fn is_programs(start: u64, size: u64) -> bool {
     start <= END && size <= END - start
+}
+
+/// An address that no process has, on any kernel: not canonical.
+pub const NOWHERE: u64 = 1 << 63;
+
+/// What the host's kernel gets for an address of the program: above [`END`] is the monitor, and for a program nothing. The
+/// kernel complains of it where, and when, it looks at it.
+pub fn programs(at: u64) -> u64 {
+    if at < END { at } else { NOWHERE }
+}
+
+/// The same for the start of a range.
+pub fn programs_range(start: u64, size: u64) -> u64 {
+    if is_programs(start, size) { start } else { NOWHERE }
+}
+
+/// The same for what may be a number: those that are no address at all stay.
+pub fn programs_or_number(value: u64) -> u64 {
+    if (END..NOWHERE).contains(&value) { NOWHERE } else { value }
 }
 
 fn view((&start, r): (&u64, &Region)) -> View {
@@ -142,7 +169,7 @@ impl Inner {
         let pages: Vec<u64> = self.code.range(start & !(PAGE - 1)..end).copied().collect();
         for page in pages {
             self.code.remove(&page);
-            self.owners.iter().for_each(|(_, owner)| owner.code_written(page / PAGE));
+            self.owners.iter().for_each(|owner| owner.code.code_written(page / PAGE));
         }
     }
 
@@ -203,14 +230,14 @@ impl Space {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a vCPU, by its thread's number.
-    pub fn add_owner(&self, thread: i32, owner: Arc<dyn CodeOwner>) {
-        self.lock().owners.push((thread, owner));
+    /// Adds a vCPU, by its process (any number that no other one here has) and its thread's number there.
+    pub fn add_owner(&self, process: usize, thread: i32, code: Arc<dyn CodeOwner>) {
+        self.lock().owners.push(Owner { process, thread, code });
     }
 
-    /// Numbers of the threads that have a vCPU here.
-    pub fn threads(&self) -> Vec<i32> {
-        self.lock().owners.iter().map(|(thread, _)| *thread).collect()
+    /// Numbers of a process's threads that have a vCPU here.
+    pub fn threads(&self, process: usize) -> Vec<i32> {
+        self.lock().owners.iter().filter(|o| o.process == process).map(|o| o.thread).collect()
     }
 
     /// All mappings, by address.
@@ -225,8 +252,13 @@ impl Space {
     }
 
     /// The vCPU of a thread is gone.
-    pub fn remove_owner(&self, thread: i32) {
-        self.lock().owners.retain(|(t, _)| *t != thread);
+    pub fn remove_owner(&self, process: usize, thread: i32) {
+        self.lock().owners.retain(|o| (o.process, o.thread) != (process, thread));
+    }
+
+    /// The vCPUs of a process are gone.
+    pub fn remove_owners(&self, process: usize) {
+        self.lock().owners.retain(|o| o.process != process);
     }
 
     /// Calls `f` while no other thread changes the address space; for `fork`.
@@ -235,18 +267,16 @@ impl Space {
         f()
     }
 
-    /// In a process just forked: only the thread that forked is here.
-    pub fn only(&self, old: i32, new: i32) {
-        let mut inner = self.lock();
-        inner.owners.retain(|(t, _)| *t == old);
-        inner.owners.iter_mut().for_each(|(t, _)| *t = new);
+    /// In a process just forked: only the thread that forked is here, with its vCPU.
+    pub fn only(&self, process: usize, thread: i32, code: Arc<dyn CodeOwner>) {
+        self.lock().owners = vec![Owner { process, thread, code }];
     }
 
     /// Code in this range may have changed.
     pub fn code_changed(&self, start: u64, end: u64) {
         let inner = self.lock();
         if start < end && inner.code.range(start & !(PAGE - 1)..end).next().is_some() {
-            inner.owners.iter().for_each(|(_, owner)| owner.code_changed(start, end));
+            inner.owners.iter().for_each(|owner| owner.code.code_changed(start, end));
         }
     }
 
@@ -655,6 +685,15 @@ pub fn shmdt(c: &Context, [at, ..]: [u64; 6]) -> Result<u64, Errno> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_the_monitor_are_nowhere() {
+        assert_eq!([0, END - 1, END, u64::MAX].map(programs), [0, END - 1, NOWHERE, NOWHERE]);
+        let numbers = [0, END, 0x7fff_ffff_f000, NOWHERE, -1i64 as u64].map(programs_or_number);
+        assert_eq!(numbers, [0, NOWHERE, NOWHERE, NOWHERE, -1i64 as u64]);
+        assert_eq!((programs_range(8, END - 8), programs_range(8, END - 7)), (8, NOWHERE));
+        assert_eq!(programs_range(8, u64::MAX), NOWHERE);
+    }
 
     fn page(space: &Space, protection: i32) -> u64 {
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32;

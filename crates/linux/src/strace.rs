@@ -101,7 +101,7 @@ fn show(arg: Arg, value: u64) -> String {
         Arg::At => (value as i32).to_string(),
         Arg::Size | Arg::Long => (value as i64).to_string(),
         Arg::Mode => format!("{value:#o}"),
-        Arg::Hex => format!("{value:#x}"),
+        Arg::Hex | Arg::Either => format!("{value:#x}"),
         Arg::Ptr if value == 0 => "NULL".into(),
         Arg::Ptr => format!("{value:#x}"),
         Arg::Signal => signal(value as i32),

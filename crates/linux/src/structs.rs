@@ -3,6 +3,7 @@
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
 use crate::files;
+use crate::space::{programs, programs_or_number};
 
 /// `struct stat` of the generic ABI (include/uapi/asm-generic/stat.h).
 #[derive(Clone, Copy, Default)]
@@ -103,6 +104,7 @@ fn epoll_wait(c: &Context, number: i64, mut args: [u64; 6]) -> Result<u64, Errno
         return Err(Errno(libc::EINVAL));
     }
     args[2] = (most as u64).min(MOST_EVENTS);
+    (args[3], args[4]) = (programs_or_number(args[3]), programs(args[4]));
     let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; args[2] as usize];
     args[1] = events.as_mut_ptr() as u64;
     let n = c.host(number, args)?;
@@ -173,6 +175,6 @@ pub fn semctl(c: &Context, [id, number, command, argument, ..]: [u64; 6]) -> Res
             let mut host = HostSemDs { perm, otime, unused1: 0, ctime, unused2: 0, nsems, unused: [0; 2] };
             call(&raw mut host as u64)
         }
-        _ => call(argument),
+        _ => call(programs_or_number(argument)),
     }
 }

@@ -1,6 +1,7 @@
 //! Threads and children: `clone`, `clone3`, and how a thread ends.
 
 use crate::debug::Step;
+use crate::fork;
 use crate::signal;
 use crate::thread::{Thread, gettid};
 use std::sync::atomic::Ordering;
@@ -11,6 +12,7 @@ use trine_gdb::Stop;
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_linux::Errno;
 use trine_linux::call::{get, put};
+use trine_linux::space::END;
 
 /// Bytes of a host thread's stack: for our own code; the guest's stack is its own.
 const HOST_STACK: usize = 1 << 20;
@@ -18,23 +20,24 @@ const HOST_STACK: usize = 1 << 20;
 /// What `clone` and `clone3` ask for.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Request {
-    flags: u64,
+    pub(crate) flags: u64,
     pub(crate) exit_signal: u64,
     stack: u64,
-    parent_tid: u64,
-    child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) child_tid: u64,
     tls: u64,
-    pidfd: u64,
+    pub(crate) pidfd: u64,
 }
 
 const VM: u64 = libc::CLONE_VM as u64;
 const VFORK: u64 = libc::CLONE_VFORK as u64;
 const THREAD: u64 = libc::CLONE_THREAD as u64;
 const SETTLS: u64 = libc::CLONE_SETTLS as u64;
-const PARENT_SETTID: u64 = libc::CLONE_PARENT_SETTID as u64;
-const CHILD_SETTID: u64 = libc::CLONE_CHILD_SETTID as u64;
+pub(crate) const SIGHAND: u64 = libc::CLONE_SIGHAND as u64;
+pub(crate) const PARENT_SETTID: u64 = libc::CLONE_PARENT_SETTID as u64;
+pub(crate) const CHILD_SETTID: u64 = libc::CLONE_CHILD_SETTID as u64;
 const CHILD_CLEARTID: u64 = libc::CLONE_CHILD_CLEARTID as u64;
-const PIDFD: u64 = libc::CLONE_PIDFD as u64;
+pub(crate) const PIDFD: u64 = libc::CLONE_PIDFD as u64;
 /// Only of `clone3`.
 const CLEAR_SIGHAND: u64 = 1 << 32;
 /// What a thread shares with its program; a host thread shares all of it.
@@ -56,6 +59,21 @@ const PASSED: u64 = (libc::CLONE_NEWNS
     | PIDFD;
 /// What changes nothing.
 const NOTHING: u64 = (libc::CLONE_DETACHED | libc::CLONE_UNTRACED | libc::CLONE_PTRACE) as u64;
+
+impl Request {
+    /// The host's flags for a child that borrows this process's memory: the host thread that makes it lends its
+    /// thread-local variables, too, and waits until it is gone.
+    pub(crate) fn borrowers(&self) -> i32 {
+        let wanted = PASSED | SIGHAND | if self.cleared().is_null() { 0 } else { CHILD_CLEARTID };
+        (VM | VFORK | self.flags & wanted | self.exit_signal) as i32
+    }
+
+    /// Where the kernel writes a 0 when that child is gone; null where it does not.
+    pub(crate) fn cleared(&self) -> *mut i32 {
+        let wanted = self.flags & CHILD_CLEARTID != 0 && self.child_tid < END;
+        if wanted { self.child_tid as *mut i32 } else { std::ptr::null_mut() }
+    }
+}
 
 impl Thread {
     /// `clone(flags, stack, parent tid, tls, child tid)`.
@@ -106,29 +124,32 @@ impl Thread {
     }
 
     fn fork_or_thread(&mut self, r: Request) -> Result<u64, Errno> {
-        let known = PARENT_SETTID | CHILD_SETTID | CHILD_CLEARTID | SETTLS | NOTHING;
+        let mut known = PARENT_SETTID | CHILD_SETTID | CHILD_CLEARTID | SETTLS | NOTHING;
+        if r.flags & VM != 0 {
+            known |= SIGHAND;
+        }
         match r.flags & THREAD != 0 {
             true if r.flags & SHARED != SHARED || r.flags & !(SHARED | known) != 0 => {
                 Err(Errno(libc::EINVAL))
             }
             true => self.new_thread(r),
-            // A child that shares memory and runs beside its parent is not served.
-            false if r.flags & VM != 0 && r.flags & VFORK == 0 => Err(Errno(libc::EINVAL)),
             false if r.flags & !(VM | VFORK | CLEAR_SIGHAND | PASSED | known) != 0 => {
                 Err(Errno(libc::EINVAL))
             }
+            // What the kernel is to write lies above the program's addresses.
+            false if r.flags & PIDFD != 0 && r.pidfd >= END => Err(Errno(libc::EFAULT)),
+            false if r.flags & VM != 0 && r.flags & VFORK == 0 => self.share(r),
             false if r.flags & VM != 0 => self.vfork(r),
             false => self.fork(r),
         }
     }
 
     /// What a new thread or child begins with.
-    fn child_registers(&self, to: &mut Thread, r: &Request) {
+    pub(crate) fn child_registers(&self, to: &mut Thread) {
         for slot in (1..32).map(|i| X + i).chain((0..32).map(|i| F + i)).chain([FFLAGS, FRM]) {
             to.vcpu.set(slot, self.vcpu.get(slot));
         }
         to.vcpu.set_pc(self.vcpu.pc());
-        to.begin_child(r);
     }
 
     pub(crate) fn begin_child(&mut self, r: &Request) {
@@ -146,9 +167,22 @@ impl Thread {
         self.clear_tid = if r.flags & CHILD_CLEARTID != 0 { r.child_tid } else { 0 };
     }
 
+    /// `set_tid_address(address)`.
+    pub(crate) fn set_tid_address(&mut self, at: u64) -> Result<u64, Errno> {
+        self.clear_tid = at;
+        // Who waits there lives on when all of this process dies, and only the kernel can tell.
+        if self.process.borrows && self.tid == std::process::id() as i32 {
+            let at = if at < END { at } else { 0 };
+            // SAFETY: an address of the program.
+            let _ = unsafe { trine_linux::host::call(libc::SYS_set_tid_address, [at, 0, 0, 0, 0, 0]) };
+        }
+        Ok(self.tid as u64)
+    }
+
     fn new_thread(&mut self, r: Request) -> Result<u64, Errno> {
         let (mut child, _) = Thread::new(self.process.clone());
-        self.child_registers(&mut child, &r);
+        self.child_registers(&mut child);
+        child.begin_child(&r);
         child.mask = self.mask;
         let (tell, told) = mpsc::channel();
         self.process.threads.fetch_add(1, Ordering::SeqCst);
@@ -185,10 +219,10 @@ impl Thread {
         let fork = || {
             process.guest.space.quiet(|| {
                 let _actions = process.actions();
-                match &process.debug {
+                process.pending.quiet(|| match &process.debug {
                     Some(debug) => debug.quiet(|| host_fork(&r)),
                     None => host_fork(&r),
-                }
+                })
             })
         };
         let child = process.muster.quiet(|| match &process.perf {
@@ -214,7 +248,7 @@ impl Thread {
     }
 
     fn become_child(&mut self, r: &Request, copy: Option<Vec<u8>>) {
-        let old = std::mem::replace(&mut self.tid, gettid());
+        self.tid = gettid();
         if let Some(debug) = &self.process.debug {
             debug.abandon();
             self.process.actions().catch(false);
@@ -225,9 +259,11 @@ impl Thread {
         if let Some(Err(why)) = self.process.perf.as_ref().map(|map| map.after_fork()) {
             trine_linux::host::say(&format!("trine: no names for perf in process {}: {why}", self.tid));
         }
-        self.process.guest.space.only(old, self.tid);
+        self.process.guest.space.only(self.process.key(), self.tid, self.vcpu.code_owner());
         self.process.threads.store(1, Ordering::SeqCst);
-        self.inbox.signal.store(0, Ordering::SeqCst);
+        self.inbox.clear();
+        self.process.pending.clear();
+        self.watched = None;
         if self.vcpu.after_fork(copy.as_deref()).is_err() {
             self.die(libc::SIGKILL);
         }
@@ -245,13 +281,15 @@ impl Thread {
         self.show_stats();
         if self.process.threads.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.ends(Stop::Exited(code as u8));
+            self.at_rest.store(true, Ordering::SeqCst);
             // SAFETY: ends the process; nothing of ours wants to be done before.
             unsafe { libc::_exit(code) };
         }
         self.leaves();
         signal::set_mask(u64::MAX);
         signal::detach();
-        self.process.guest.space.remove_owner(self.tid);
+        self.process.guest.space.remove_owner(self.process.key(), self.tid);
+        self.process.pending.gone(self.tid);
         if self.clear_tid != 0 && direct::store(self.clear_tid, Width::B4, 0).is_some() {
             let args = [self.clear_tid, libc::FUTEX_WAKE as u64, i32::MAX as u64, 0, 0, 0];
             // SAFETY: wakes who waits at an address of the program.
@@ -259,13 +297,14 @@ impl Thread {
         }
         if self.tid == std::process::id() as i32 {
             // The process lives on without its first thread.
+            self.at_rest.store(true, Ordering::SeqCst);
             // SAFETY: ends this thread only; nothing on its stack is anyone else's.
             unsafe { libc::syscall(libc::SYS_exit, code) };
         }
     }
 }
 
-/// The host's `fork`, or its `clone` where more is asked for.
+/// The host's `fork`, with more flags where more is asked for.
 fn host_fork(r: &Request) -> Result<u64, Errno> {
     let passed = r.flags & PASSED;
     if passed == 0 && r.exit_signal == libc::SIGCHLD as u64 {
@@ -273,7 +312,5 @@ fn host_fork(r: &Request) -> Result<u64, Errno> {
         let child = unsafe { libc::fork() };
         return if child < 0 { Err(Errno::last()) } else { Ok(child as u64) };
     }
-    let args = [passed | r.exit_signal, 0, r.pidfd, 0, 0, 0];
-    // SAFETY: as for `fork`.
-    unsafe { trine_linux::host::call(libc::SYS_clone, args) }
+    fork::fork(fork::Flags { flags: passed | r.exit_signal, pidfd: r.pidfd })
 }

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use trine_engine::Tier;
 use trine_linux::call::{get, string, string_within};
 use trine_linux::{Errno, own};
@@ -173,7 +174,10 @@ impl Thread {
         let target = self.target(path, args)?;
         let env = Pointers::to(&env);
         signal::engine_signals(Some(&self.process.actions()));
-        let failed = self.host_exec(&target, &env);
+        self.at_rest.store(true, Ordering::SeqCst);
+        let blocked = self.mask & signal::ours();
+        let failed = self.lending(blocked, &mut || self.host_exec(&target, &env));
+        self.at_rest.store(false, Ordering::SeqCst);
         signal::engine_signals(None);
         failed
     }

@@ -3,7 +3,8 @@
 //!
 //! * [`elf`]: the executable and its interpreter. [`stack`]: what `main` finds. [`vdso`]: what the kernel adds.
 //! * [`process`]: what threads share. [`thread`]: one thread, and the loop that runs it.
-//! * [`signal`]: signals, from the host to the program's handlers. [`clone`]: threads and children.
+//! * [`signal`]: signals, from the host to the program's handlers. [`pending`]: those that wait where the host cannot
+//!   keep them. [`clone`]: threads and children.
 //! * [`exec`]: other programs in this one's place. [`debug`]: gdb. [`confine`]: limits and refusals.
 //! * [`core`]: core dumps. [`symbols`]: names of code for `perf`.
 
@@ -14,7 +15,10 @@ pub mod debug;
 pub mod elf;
 pub mod error;
 pub mod exec;
+mod fork;
+pub mod pending;
 pub mod process;
+mod share;
 pub mod signal;
 pub mod stack;
 pub mod symbols;

@@ -4,6 +4,7 @@ use crate::core::Muster;
 use crate::debug::Debug;
 use crate::elf;
 use crate::error::ProgramError;
+use crate::pending::Pending;
 use crate::signal::{self, Actions};
 use crate::stack;
 use crate::symbols::Symbols;
@@ -49,10 +50,14 @@ pub struct Options {
 pub struct Process {
     /// What system calls work on.
     pub guest: Guest,
-    /// What signals do.
-    pub actions: Mutex<Actions>,
+    /// What signals do; a child may share it (`CLONE_SIGHAND`).
+    pub actions: Arc<Mutex<Actions>>,
+    /// Signals that pend here and not on the host.
+    pub pending: Pending,
     /// Threads that have not ended.
     pub threads: AtomicUsize,
+    /// Its memory is another process's, too.
+    pub borrows: bool,
     /// Address of the code that ends a signal handler.
     pub trampoline: u64,
     /// The program's clock.
@@ -119,8 +124,10 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     name_process(&options.path);
     let process = Arc::new(Process {
         guest: Guest { space, names },
-        actions: Mutex::new(actions),
+        actions: Arc::new(Mutex::new(actions)),
+        pending: Pending::default(),
         threads: AtomicUsize::new(1),
+        borrows: false,
         trampoline,
         clock: Arc::new(HostClock::new()),
         muster: Muster::default(),

@@ -1,15 +1,17 @@
 //! Signals. The host's handler only notes what came and makes the thread leave what it does; the frame for the
 //! program's handler is built between two instructions, so its context is exact.
 //!
-//! The host thread's mask is the guest thread's, but for `SIGSEGV` and `SIGBUS`, which the engine needs. While one
+//! The host thread's mask is the guest thread's, but for `SIGSEGV` and `SIGBUS`, which the engine needs (see [`crate::pending`]). While one
 //! signal waits to be delivered, all others are blocked.
 
 use crate::core;
 use crate::debug::{Step, made};
+use crate::fork;
+use crate::pending::Look;
 use crate::thread::{Thread, gettid};
 use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use trine_base::{Mailbox, Vcpu};
 use trine_engine::direct;
 use trine_gdb::Stop;
@@ -79,7 +81,7 @@ fn by_default(signal: i32) -> Default {
 /// The host kernel's `struct sigaction`.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-struct HostAction {
+pub struct HostAction {
     handler: usize,
     flags: u64,
     restorer: usize,
@@ -99,7 +101,7 @@ pub fn bit(signal: i32) -> u64 {
 }
 
 /// Signals that the engine needs on the host, whatever the program does with them.
-fn ours() -> u64 {
+pub(crate) fn ours() -> u64 {
     bit(libc::SIGSEGV) | bit(libc::SIGBUS)
 }
 
@@ -124,8 +126,19 @@ pub struct Inbox {
     pub signal: AtomicU32,
     /// Its `siginfo_t`.
     info: UnsafeCell<Info>,
+    /// `SIGSEGV` and `SIGBUS` that came while it was not 0: the host cannot keep them back.
+    late: [Late; 2],
     mailbox: Arc<Mailbox>,
 }
+
+/// A signal that came behind another one.
+#[derive(Default)]
+struct Late {
+    came: AtomicBool,
+    info: UnsafeCell<Info>,
+}
+
+const LATE: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
 thread_local! {
     static INBOX: Cell<*const Inbox> = const { Cell::new(std::ptr::null()) };
@@ -134,7 +147,26 @@ thread_local! {
 impl Inbox {
     /// For the vCPU with this mailbox.
     pub fn new(mailbox: Arc<Mailbox>) -> Box<Inbox> {
-        Box::new(Inbox { signal: AtomicU32::new(0), info: UnsafeCell::new([0; 16]), mailbox })
+        let late = <[Late; 2]>::default();
+        Box::new(Inbox { signal: AtomicU32::new(0), info: UnsafeCell::new([0; 16]), late, mailbox })
+    }
+
+    /// Nothing came.
+    pub fn clear(&self) {
+        self.signal.store(0, Ordering::SeqCst);
+        self.late.iter().for_each(|late| late.came.store(false, Ordering::SeqCst));
+    }
+
+    /// What came behind another signal.
+    fn take_late(&self) -> impl Iterator<Item = (i32, Info)> {
+        LATE.into_iter().zip(&self.late).filter(|(_, late)| late.came.load(Ordering::SeqCst)).map(
+            |(signal, late)| {
+                // SAFETY: the handler writes it only while `came` is not set, and in this thread.
+                let info = unsafe { *late.info.get() };
+                late.came.store(false, Ordering::SeqCst);
+                (signal, info)
+            },
+        )
     }
 
     /// This is the inbox of the current host thread from now on. It lives as long as the thread takes signals.
@@ -170,6 +202,12 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
         // SAFETY: written only here, read only by the same thread when `signal` is not 0; `siginfo_t` has 128 bytes.
         unsafe { inbox.info.get().copy_from(info.cast(), 1) };
         inbox.signal.store(signal as u32, Ordering::SeqCst);
+    } else if let Some(late) = LATE.iter().position(|&s| s == signal).map(|at| &inbox.late[at])
+        && !late.came.load(Ordering::Relaxed)
+    {
+        // SAFETY: as above, with `came`.
+        unsafe { late.info.get().copy_from(info.cast(), 1) };
+        late.came.store(true, Ordering::SeqCst);
     }
     // SAFETY: the context is this handler's own; the kernel's signal set is its first 8 bytes.
     unsafe { (&raw mut (*context).uc_sigmask).cast::<u64>().write(!ours()) };
@@ -177,6 +215,47 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     unsafe { trine_linux::host::interrupt(context) };
     inbox.mailbox.requests.fetch_or(Mailbox::PAUSE, Ordering::SeqCst);
     inbox.mailbox.limit.store(0, Ordering::SeqCst);
+}
+
+/// The handler of `SIGSYS` in a process of which a thread forks.
+extern "C" fn on_dispatch(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let context: *mut libc::ucontext_t = context.cast();
+    // SAFETY: the kernel gave a valid structure.
+    if unsafe { (*info).si_code } == fork::USER_DISPATCH {
+        // SAFETY: as the kernel gave it.
+        return unsafe { fork::dispatched(context) };
+    }
+    on_signal(signal, info, context.cast());
+    if fork::is_forking() {
+        // It is delivered later; the thread's calls still come as this signal.
+        // SAFETY: as in `on_signal`.
+        unsafe { *(&raw mut (*context).uc_sigmask).cast::<u64>() &= !bit(libc::SIGSYS) };
+    }
+}
+
+/// Before this thread's system calls come as `SIGSYS`; gives what the signal did on the host. All others are blocked.
+pub fn forking() -> HostAction {
+    let handler = on_dispatch as *const () as usize;
+    let flags = SA_RESTORER | libc::SA_SIGINFO as u64;
+    let new = HostAction { handler, flags, restorer: fork::restorer(), mask: u64::MAX };
+    let before = exchange_action(libc::SIGSYS, &new);
+    set_mask(!bit(libc::SIGSYS));
+    before
+}
+
+/// After [`forking`], in parent and child.
+pub fn forked(before: HostAction) {
+    set_mask(u64::MAX);
+    exchange_action(libc::SIGSYS, &before);
+}
+
+/// Sets what a signal does on the host; gives what it did.
+fn exchange_action(signal: i32, new: &HostAction) -> HostAction {
+    let mut old = HostAction::default();
+    let args = [signal as u64, std::ptr::from_ref(new) as u64, &raw mut old as u64, 8, 0, 0];
+    // SAFETY: structures of ours; the handler is one of ours or what there was.
+    let _ = unsafe { trine_linux::host::call(libc::SYS_rt_sigaction, args) };
+    old
 }
 
 /// Sets what a signal does on the host; gives what it did.
@@ -220,6 +299,14 @@ fn host_handler(signal: i32) -> Option<usize> {
 /// Sets the host thread's mask for a guest's.
 pub fn set_mask(guest: u64) {
     let set = guest & !ours();
+    let args = [libc::SIG_SETMASK as u64, &raw const set as u64, 0, 8, 0, 0];
+    // SAFETY: reads a word of ours.
+    let _ = unsafe { trine_linux::host::call(libc::SYS_rt_sigprocmask, args) };
+}
+
+/// Blocks all signals on this host thread, also those that the engine needs: it runs nothing of the program.
+pub fn block_all() {
+    let set = u64::MAX;
     let args = [libc::SIG_SETMASK as u64, &raw const set as u64, 0, 8, 0, 0];
     // SAFETY: reads a word of ours.
     let _ = unsafe { trine_linux::host::call(libc::SYS_rt_sigprocmask, args) };
@@ -366,22 +453,25 @@ const _: () = assert!(size_of::<Frame>() == 128 + 960);
 impl Thread {
     /// The signal that is to be delivered next.
     fn next_signal(&mut self) -> Option<(i32, Info)> {
+        let lets_in = std::mem::take(&mut self.lets_in);
         let signal = self.inbox.signal.load(Ordering::SeqCst) as i32;
         if signal != 0 {
             // SAFETY: the handler writes it only while `signal` is 0, and in this thread.
             let info = unsafe { *self.inbox.info.get() };
             self.inbox.signal.store(0, Ordering::SeqCst);
-            // The host keeps all others back itself. (One that is blocked may come while a call waits with another mask.)
-            if self.mask & ours() & bit(signal) == 0 {
-                return Some((signal, info));
+            for (signal, info) in self.inbox.take_late() {
+                self.process.pending.add(self.tid, signal, info);
             }
-            if self.held.iter().all(|(s, _)| *s != signal) {
-                self.held.push((signal, info));
+            // The host keeps all others back itself. (One that is blocked may come while a call waits with another mask.)
+            if self.mask & !lets_in & ours() & bit(signal) == 0 {
+                return Some((signal, self.process.pending.sent_on(self.tid, signal).unwrap_or(info)));
+            }
+            if !self.woken(signal) {
+                self.process.pending.add(self.tid, signal, info);
             }
             set_mask(self.mask);
         }
-        let at = self.held.iter().position(|(signal, _)| self.mask & bit(*signal) == 0)?;
-        Some(self.held.swap_remove(at))
+        self.process.pending.take(self.tid, self.mask)
     }
 
     /// Keeps all signals back; false where one came before and is to be delivered first.
@@ -392,7 +482,9 @@ impl Thread {
 
     /// Delivers the signal that waits, if one does.
     pub fn deliver(&mut self) {
-        let Some((signal, info)) = self.next_signal() else { return };
+        let next = self.next_signal();
+        self.watch(Look::default());
+        let Some((signal, info)) = next else { return };
         if self.process.options.strace {
             trine_linux::host::say(&format!("[{}] --- {}", self.tid, strace::signal(signal)));
         }
@@ -487,6 +579,7 @@ impl Thread {
             core::none_by_host();
         }
         let _ = set_host_action(signal, libc::SIG_DFL, 0);
+        self.at_rest.store(true, Ordering::SeqCst);
         // SAFETY: a signal whose action is the default, to this process, and not blocked in this thread.
         unsafe {
             let set = !bit(signal);
@@ -667,6 +760,8 @@ impl Thread {
         let set: u64 = get::<u64>(set)? & !ours();
         let args = [&raw const set as u64, 8, 0, 0, 0, 0];
         // SAFETY: reads a word of ours.
-        unsafe { trine_linux::host::interruptible(libc::SYS_rt_sigsuspend, args, &self.inbox.signal) }
+        let call =
+            || unsafe { trine_linux::host::interruptible(libc::SYS_rt_sigsuspend, args, &self.inbox.signal) };
+        self.lending(0, &mut { call })
     }
 }

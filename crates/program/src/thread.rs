@@ -1,16 +1,17 @@
 //! One thread of a program: a vCPU on a host thread, and the loop that runs it.
 
 use crate::debug::Step;
+use crate::pending::{Look, Watch};
 use crate::process::Process;
 use crate::signal::{self, Action, Actions, AltStack, Inbox};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use trine_base::{Exit, Mailbox, Vcpu};
 use trine_engine::{Engine, direct};
 use trine_gdb::Stop;
 use trine_isa_riscv::state::X;
 use trine_isa_riscv::{Config, Rv64, Start};
-use trine_linux::call::{Context, Done};
+use trine_linux::call::{Around, Context, Done};
 use trine_linux::errno::{Errno, RESTART};
 use trine_linux::strace;
 use trine_linux::table::ThreadCall;
@@ -33,8 +34,12 @@ pub struct Thread {
     pub inbox: Box<Inbox>,
     /// What gdb wants of it.
     pub step: Step,
-    /// `SIGSEGV` and `SIGBUS` that were sent while the program blocks them: the host does not keep them back.
-    pub held: Vec<(i32, signal::Info)>,
+    /// What the process knows of the signals that it takes.
+    pub watched: Option<Watch>,
+    /// Signals that the call which it makes lets in, though it blocks them.
+    pub lets_in: u64,
+    /// Its process is about to end or to become another one: nothing of this is in the midst of a change.
+    pub at_rest: AtomicBool,
 }
 
 /// Number of the current host thread.
@@ -64,6 +69,11 @@ const ILL_ILLOPC: i32 = 1;
 const SI_KERNEL: i32 = 128;
 
 impl Process {
+    /// A number that no other process in this memory has.
+    pub fn key(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
     /// What signals do.
     pub fn actions(&self) -> MutexGuard<'_, Actions> {
         self.actions.lock().unwrap_or_else(PoisonError::into_inner)
@@ -87,21 +97,37 @@ impl Thread {
         process.perf.iter().for_each(|map| vcpu.set_perf_map(map.clone()));
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
-        let held = Vec::new();
-        (Thread { process, vcpu, tid, clear_tid: 0, mask, alternate, inbox, step: Step::No, held }, note)
+        let (watched, lets_in, at_rest) = (None, 0, AtomicBool::new(false));
+        (
+            Thread {
+                process,
+                vcpu,
+                tid,
+                clear_tid: 0,
+                mask,
+                alternate,
+                inbox,
+                step: Step::No,
+                watched,
+                lets_in,
+                at_rest,
+            },
+            note,
+        )
     }
 
     /// The first thread, on the current host thread.
     pub fn first(process: Arc<Process>) -> (Thread, Option<String>) {
         let (mut thread, note) = Thread::new(process);
         thread.attach();
+        thread.inherit();
         (thread, note)
     }
 
     /// The current host thread is this thread's.
     pub fn attach(&mut self) {
         self.tid = gettid();
-        self.process.guest.space.add_owner(self.tid, self.vcpu.code_owner());
+        self.process.guest.space.add_owner(self.process.key(), self.tid, self.vcpu.code_owner());
         self.inbox.attach();
         // The list of the host's C library is not the program's.
         // SAFETY: no list.
@@ -161,7 +187,14 @@ impl Thread {
         let number = self.vcpu.get(X + 17);
         let args = [0, 1, 2, 3, 4, 5].map(|i| self.vcpu.get(X + 10 + i));
         let shown = self.process.options.strace.then(|| strace::call(number, args));
-        let context = Context { guest: &self.process.guest, stop: &self.inbox.signal };
+        let look = Look::of(number, &args, &self.process.pending);
+        if look.looks {
+            self.watch(look);
+            self.lets_in = look.lets_in;
+        }
+        let lending = |call: &mut dyn FnMut() -> Result<u64, Errno>| self.lending(0, call);
+        let around: Option<&Around> = if look.looks { Some(&lending) } else { None };
+        let context = Context { guest: &self.process.guest, stop: &self.inbox.signal, around };
         let result = match context.call(number, args) {
             Done::Result(result) => result,
             Done::Thread(ThreadCall::Exit) => {
@@ -176,12 +209,13 @@ impl Thread {
             }
             Done::Thread(call) => self.thread_call(call, args),
         };
+        self.tell_of(look, result);
         // Who stays here counts as standing at the call.
         self.muster();
         self.show(shown, Some(result));
         let again = match result {
             Err(RESTART) => true,
-            Err(Errno(libc::EINTR)) => self.came_for_gdb(),
+            Err(Errno(libc::EINTR)) => self.came_for_gdb() || self.came_blocked(),
             _ => false,
         };
         if !again {
@@ -226,13 +260,11 @@ impl Thread {
             ThreadCall::Exit | ThreadCall::ExitGroup => {
                 self.show_stats();
                 self.ends(Stop::Exited(args[0] as u8));
+                self.at_rest.store(true, Ordering::SeqCst);
                 // SAFETY: ends the process; nothing of ours wants to be done before.
                 unsafe { libc::_exit(args[0] as i32) }
             }
-            ThreadCall::SetTidAddress => {
-                self.clear_tid = args[0];
-                Ok(self.tid as u64)
-            }
+            ThreadCall::SetTidAddress => self.set_tid_address(args[0]),
             ThreadCall::Sigaction => self.sigaction(args),
             ThreadCall::Sigprocmask => self.sigprocmask(args),
             ThreadCall::Sigsuspend => self.sigsuspend(args),

@@ -5,8 +5,9 @@
 //! thread-local variables and its translations; what the kernel keeps for each process (what signals do) it has as a
 //! copy.
 
-use crate::clone::Request;
+use crate::clone::{Request, SIGHAND};
 use crate::core::Muster;
+use crate::pending::Pending;
 use crate::process::Process;
 use crate::signal;
 use crate::thread::{Thread, gettid};
@@ -41,7 +42,9 @@ extern "C" fn child(start: *mut libc::c_void) -> i32 {
     let start = unsafe { &mut *start.cast::<Start>() };
     let thread = &mut *start.thread;
     thread.tid = gettid();
-    thread.process.actions().catch(false);
+    if start.request.flags & SIGHAND == 0 {
+        thread.process.actions().catch(false);
+    }
     thread.begin_child(&start.request);
     signal::set_mask(thread.mask);
     thread.run();
@@ -72,18 +75,25 @@ impl Thread {
         self.clear_tid = saved.clear_tid;
         self.mask = saved.mask;
         self.alternate = saved.alternate;
+        self.at_rest.store(false, Ordering::SeqCst);
         // What the child did not come to deliver was its own.
-        self.inbox.signal.store(0, Ordering::SeqCst);
+        self.inbox.clear();
+        self.watched = None;
     }
 
     /// The process as the child has it.
-    fn childs_process(&self) -> Arc<Process> {
+    pub(crate) fn childs_process(&self, request: &Request) -> Arc<Process> {
         let parent = &*self.process;
+        let shared = request.flags & SIGHAND != 0;
+        let actions =
+            if shared { parent.actions.clone() } else { Arc::new(Mutex::new(parent.actions().clone())) };
         let guest = Guest { space: parent.guest.space.clone(), names: parent.guest.names.clone() };
         Arc::new(Process {
             guest,
-            actions: Mutex::new(parent.actions().clone()),
+            actions,
+            pending: Pending::default(),
             threads: AtomicUsize::new(1),
+            borrows: true,
             trampoline: parent.trampoline,
             clock: parent.clock.clone(),
             muster: Muster::default(),
@@ -104,12 +114,15 @@ impl Thread {
             return Err(trine_linux::errno::RESTART);
         }
         self.process.muster.leave(self);
-        self.process = self.childs_process();
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | request.exit_signal as i32;
+        self.process = self.childs_process(&request);
+        self.watched = None;
+        let (flags, pidfd, cleared) = (request.borrowers(), request.pidfd as *mut i32, request.cleared());
         let mut start = Start { thread: self, request };
+        let none = std::ptr::null_mut::<libc::c_void>();
         // SAFETY: the child runs `child` on a stack of its own, and this thread waits until it is gone; `start` lives
-        // as long.
-        let tid = unsafe { libc::clone(child, stack.top(), flags, (&raw mut start).cast()) };
+        // as long. What the kernel writes to `pidfd` and `cleared` is the program's.
+        let tid =
+            unsafe { libc::clone(child, stack.top(), flags, (&raw mut start).cast(), pidfd, none, cleared) };
         let tid = if tid < 0 { Err(Errno::last()) } else { Ok(tid as u64) };
         self.restore(saved);
         self.process.muster.take_back(self);
@@ -118,10 +131,10 @@ impl Thread {
 }
 
 /// A stack of the host's, with a page below it that cannot be touched.
-struct Stack(*mut libc::c_void);
+pub(crate) struct Stack(*mut libc::c_void);
 
 impl Stack {
-    fn new() -> Result<Stack, Errno> {
+    pub(crate) fn new() -> Result<Stack, Errno> {
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping at an address of the kernel's choice.
@@ -134,7 +147,7 @@ impl Stack {
         Ok(Stack(at))
     }
 
-    fn top(&mut self) -> *mut libc::c_void {
+    pub(crate) fn top(&mut self) -> *mut libc::c_void {
         self.0.wrapping_byte_add(STACK)
     }
 }

@@ -64,14 +64,14 @@ impl Muster {
         if let Some(debug) = &thread.process.debug {
             debug.let_go();
         }
-        let space = &thread.process.guest.space;
+        let (space, process) = (&thread.process.guest.space, thread.process.key());
         let start = Instant::now();
         let mut here = self.lock();
         loop {
             let missing = |tid: &i32| *tid != thread.tid && !here.contains_key(tid);
-            let missing = space.threads().into_iter().filter(missing);
-            // Those of a parent that lends its memory (`vfork`) are not reached, and not meant. A thread that was about
-            // to wait when it was woken is woken again.
+            let missing = space.threads(process).into_iter().filter(missing);
+            // A thread that was about to wait when it was woken is woken again. That of a parent that lends its vCPU
+            // (`vfork`) is not reached, and not meant.
             let waited = missing.filter(|&tid| signal::send(tid, WAKE)).count();
             if waited == 0 || start.elapsed() > PATIENCE {
                 break;

@@ -200,6 +200,12 @@ impl Thread {
         true
     }
 
+    /// Whether gdb itself sent this signal, to end a call.
+    pub(crate) fn woken(&self, signal: i32) -> bool {
+        let Some(debug) = self.debug().filter(|_| signal == WAKE) else { return false };
+        std::mem::take(&mut debug.lock().seen(self).woken)
+    }
+
     /// Asks gdb about a signal that came for the thread: the signal that it is to get instead, with its `siginfo_t`.
     pub(crate) fn ask(&mut self, signal: i32, info: [u64; 16]) -> Option<(i32, [u64; 16])> {
         let Some(debug) = self.debug() else { return Some((signal, info)) };
