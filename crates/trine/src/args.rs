@@ -102,6 +102,8 @@ pub enum Verb {
     /// A program in place of another one (`execve`).
     #[command(name = "__program", hide = true)]
     Program(ProgramArgs),
+    /// Run containers from OCI bundles, called as runc is.
+    Oci(Box<crate::oci::args::Oci>),
     /// Print completions for a shell.
     Completions {
         /// The shell.

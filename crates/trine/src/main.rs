@@ -7,6 +7,7 @@
 mod args;
 mod binfmt;
 mod guest;
+mod oci;
 mod output;
 mod program;
 mod run;
@@ -44,6 +45,13 @@ extern "C" fn start(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> st
 }
 
 fn run_all() -> u8 {
+    // The short way: a container's start should not take longer for what else there is.
+    if let Some(line) = inside() {
+        return trine_container::init::run(&line) as u8;
+    }
+    if let Some(line) = oci::args::line() {
+        return oci::run(line);
+    }
     let result = match binfmt::started() {
         Some(line) => program::by_kernel(line),
         None => {
@@ -55,6 +63,13 @@ fn run_all() -> u8 {
         eprintln!("trine: {message}");
         code
     })
+}
+
+/// The arguments of the process inside a container, where this is one.
+fn inside() -> Option<Vec<String>> {
+    let mut all = std::env::args_os().skip(1);
+    let is_it = all.next().is_some_and(|verb| verb == trine_container::launch::VERB);
+    is_it.then(|| all.filter_map(|a| a.into_string().ok()).collect())
 }
 
 /// What Rust's runtime does for other commands: standard descriptors that are there, and errors in place of `SIGPIPE`.
@@ -103,6 +118,7 @@ fn run_verb(verb: Verb, line: &[std::ffi::OsString]) -> Result<u8, Refusal> {
         }
         Verb::Binfmt { verb } => binfmt::binfmt(verb),
         Verb::Man => man(),
+        Verb::Oci(oci) => Ok(oci::run_parsed(*oci)),
     }
 }
 

@@ -1,3 +1,8 @@
-//! What the container's process is given, and what is taken from it.
+//! The container's program: what it may, who it is, and its `exec`.
 
+pub mod attributes;
 pub mod caps;
+pub mod execute;
+pub mod labels;
+pub mod tty;
+pub mod user;

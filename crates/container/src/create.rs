@@ -1,0 +1,278 @@
+//! Making a container.
+
+use crate::channel::{Channel, Kind};
+use crate::container::{self, Container};
+use crate::error::{Context, Error, Result};
+use crate::launch::{Launch, Launched};
+use crate::namespaces::Namespaces;
+use crate::plan::{Plan, Task};
+use crate::rootfs::groups::Hierarchy;
+use crate::spec::{self, Bundle};
+use crate::state::{self, Directory, Record, State, Status, VERSION};
+use crate::{hooks, sys};
+use oci_spec::runtime::{Linux, Spec};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+/// The containers whose state is below one directory.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    root: PathBuf,
+}
+
+/// How a container is made.
+#[derive(Default)]
+pub struct Options {
+    /// Descriptors from 3 on that its program gets from the caller.
+    pub preserve: u32,
+    /// What becomes its standard input, output and error; the caller's own where there is none.
+    pub stdio: [Option<OwnedFd>; 3],
+    /// The caller's session keyring stays its own.
+    pub no_new_keyring: bool,
+    /// The root is moved to and not changed by `pivot_root(2)`: for hosts that run from a RAM disk.
+    pub no_pivot: bool,
+    /// [`Container::start`] starts its program, from any process; else [`Created::start`] does, from this one.
+    pub detached: bool,
+}
+
+/// A container whose program has not begun.
+#[derive(Debug)]
+pub struct Created {
+    /// The container.
+    pub container: Container,
+    /// Its first process, a child of this one.
+    pub process: OwnedFd,
+    /// The caller's end of its terminal.
+    pub terminal: Option<OwnedFd>,
+    channel: Channel,
+    config: Spec,
+}
+
+impl Created {
+    /// Starts its program.
+    ///
+    /// # Errors
+    /// It cannot be executed.
+    pub fn start(&mut self) -> Result<()> {
+        self.channel.send(Kind::Go, &[], &[])?;
+        container::begun(&mut self.channel, &self.config, &self.container.record.state)
+    }
+}
+
+impl Runtime {
+    /// The containers below a directory, which is made with the first.
+    pub fn new(root: PathBuf) -> Runtime {
+        Runtime { root }
+    }
+
+    /// A container that is there.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn load(&self, id: &str) -> Result<Container> {
+        let directory = Directory::find(&self.root, id)?;
+        let record = directory.load()?;
+        Ok(Container { directory, record })
+    }
+
+    /// Everything that is there.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.with(|| format!("cannot read {}", self.root.display()))?,
+        };
+        let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+        // Another command may be making or deleting one.
+        let mut all: Vec<Container> = names.filter_map(|id| self.load(&id).ok()).collect();
+        all.sort_by(|a, b| a.record.state.id.cmp(&b.record.state.id));
+        Ok(all)
+    }
+
+    /// Takes away what is left of a container whose making was broken off; that nothing is there is no error.
+    ///
+    /// # Errors
+    /// It cannot be taken away.
+    pub fn clear(&self, id: &str) -> Result<()> {
+        match Directory::find(&self.root, id) {
+            Ok(directory) => directory.remove(),
+            Err(Error::Missing(_)) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Makes a container: everything is there but its program.
+    ///
+    /// # Errors
+    /// The name is taken, or something of it cannot be made; then nothing is left.
+    pub fn create(&self, id: &str, bundle: &Bundle, options: Options) -> Result<Created> {
+        let directory = Directory::make(&self.root, id)?;
+        let making = Making::begin(&directory, bundle, options);
+        let created = making.and_then(|mut m| {
+            let result = m.go();
+            if result.is_err() {
+                m.abort();
+            }
+            result
+        });
+        if created.is_err() {
+            drop(directory.remove());
+        }
+        created
+    }
+}
+
+/// A container that is being made.
+struct Making<'a> {
+    directory: &'a Directory,
+    bundle: &'a Bundle,
+    options: Options,
+    record: Record,
+    launch: Launch,
+    launched: Option<Launched>,
+}
+
+fn linux(spec: &Spec) -> Result<&Linux> {
+    spec.linux().as_ref().ok_or_else(|| Error::refused("the section 'linux' is missing"))
+}
+
+impl<'a> Making<'a> {
+    fn begin(directory: &'a Directory, bundle: &'a Bundle, mut options: Options) -> Result<Making<'a>> {
+        let spec = &bundle.spec;
+        let linux = linux(spec)?;
+        let namespaces = Namespaces::open(linux.namespaces().as_deref().unwrap_or_default())?;
+        let maps = spec::maps(linux)?;
+        // SAFETY: only gives a number.
+        let owner = unsafe { libc::geteuid() };
+        let own_users = namespaces.joins.iter().any(|j| j.1 == libc::CLONE_NEWUSER) || maps.is_some();
+        if owner != 0 && !own_users {
+            return Err(Error::refused(
+                "a user other than root needs a namespace of type user in linux.namespaces (`trine oci spec --rootless`)",
+            ));
+        }
+        let state = State {
+            oci_version: VERSION.into(),
+            id: directory.id().into(),
+            status: Status::Creating,
+            pid: 0,
+            bundle: bundle.path.clone(),
+            annotations: spec.annotations().clone().unwrap_or_default(),
+        };
+        let record = Record {
+            state,
+            started: 0,
+            rootfs: bundle.rootfs.clone(),
+            created: state::date(std::time::SystemTime::now()),
+            owner,
+            group: None,
+        };
+        let launch = Launch {
+            joins: namespaces.joins,
+            // That of control groups is made once the process is in them.
+            new: namespaces.new & !libc::CLONE_NEWCGROUP,
+            maps,
+            time_offsets: offsets(linux),
+            stdio: std::mem::take(&mut options.stdio),
+            preserve: options.preserve,
+            ..Launch::default()
+        };
+        Ok(Making { directory, bundle, options, record, launch, launched: None })
+    }
+
+    fn go(&mut self) -> Result<Created> {
+        let config = serde_json::to_vec(&self.bundle.spec).map_err(Error::refused)?;
+        self.directory.keep(&config)?;
+        self.directory.save(&self.record)?;
+        let Launched { pid, pidfd, channel } = self.launch.go()?;
+        let launched = self.launched.insert(Launched { pid, pidfd, channel });
+        self.record.state.pid = pid;
+        self.record.started = state::began(pid).unwrap_or(0);
+        let listener = match self.options.detached {
+            true => Some(container::listen(self.directory.path())?),
+            false => None,
+        };
+        let spec = &self.bundle.spec;
+        let has_hooks = spec.hooks().as_ref().is_some_and(due);
+        let users = self.launch.maps.is_some() || joins(&self.launch, libc::CLONE_NEWUSER);
+        let plan = Plan {
+            task: Task::Create,
+            spec: spec.clone(),
+            state: self.record.state.clone(),
+            rootfs: self.bundle.rootfs.clone(),
+            new: self.launch.new,
+            users: users || inside_user_namespace(),
+            may_set_groups: may_set_groups(pid),
+            hierarchies: Vec::<Hierarchy>::new(),
+            preserve: self.options.preserve,
+            keyring: !self.options.no_new_keyring,
+            pivot: !self.options.no_pivot,
+            listens: listener.is_some(),
+            trees: Vec::new(),
+            hooks: has_hooks,
+        };
+        let text = serde_json::to_vec(&plan).map_err(Error::refused)?;
+        let fds: Vec<_> = listener.iter().map(|l| l.as_raw_fd()).collect();
+        launched.channel.send(Kind::Plan, &text, &fds)?;
+        drop(listener);
+        if let Some(h) = spec.hooks().as_ref().filter(|_| has_hooks) {
+            launched.channel.expect(Kind::Hooks)?;
+            // Hooks may ask for it.
+            self.directory.save(&self.record)?;
+            #[allow(deprecated, reason = "bundles still have them")]
+            hooks::run("prestart", h.prestart(), &self.record.state, Status::Creating)?;
+            hooks::run("createRuntime", h.create_runtime(), &self.record.state, Status::Creating)?;
+            launched.channel.send(Kind::Go, &[], &[])?;
+        }
+        let terminal = launched.channel.expect(Kind::Ready)?.fds.pop();
+        self.record.state.status = Status::Created;
+        self.directory.save(&self.record)?;
+        if self.options.detached {
+            launched.channel.send(Kind::Go, &[], &[])?;
+        }
+        let Some(Launched { pidfd: process, channel, .. }) = self.launched.take() else {
+            return Err(Error::NotRunning);
+        };
+        let container = Container { directory: self.directory.clone(), record: self.record.clone() };
+        Ok(Created { container, process, terminal, channel, config: spec.clone() })
+    }
+
+    /// Ends what has begun.
+    fn abort(&mut self) {
+        if let Some(launched) = self.launched.take() {
+            drop(sys::signal(&launched.pidfd, libc::SIGKILL));
+            drop(sys::wait(launched.pid));
+        }
+    }
+}
+
+/// Whether hooks of the runtime run while a container is being made.
+#[allow(deprecated, reason = "bundles still have them")]
+fn due(hooks: &oci_spec::runtime::Hooks) -> bool {
+    let some = |h: &Option<Vec<_>>| h.as_ref().is_some_and(|h| !h.is_empty());
+    some(hooks.prestart()) || some(hooks.create_runtime())
+}
+
+fn joins(launch: &Launch, flag: i32) -> bool {
+    launch.joins.iter().any(|j| j.1 == flag)
+}
+
+/// Whether this process's root is not the host's: then no device can be made.
+fn inside_user_namespace() -> bool {
+    // The host's own map is the identity over all ids (user_namespaces(7)).
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Whether a process may change its groups.
+fn may_set_groups(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/setgroups")).is_ok_and(|t| t.trim() == "allow")
+}
+
+/// What `/proc/self/timens_offsets` takes.
+fn offsets(linux: &Linux) -> String {
+    let rows = linux.time_offsets().iter().flatten();
+    rows.map(|(clock, o)| format!("{clock} {} {}\n", o.secs().unwrap_or(0), o.nanosecs().unwrap_or(0)))
+        .collect()
+}

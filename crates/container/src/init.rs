@@ -1,0 +1,349 @@
+//! The process inside, from Trine's second `exec` to that of the container's program.
+//!
+//! It has one thread, its channel to the runtime and Trine's own executable, both of which close with the `exec` that
+//! ends it, as does everything else it opens.
+
+use crate::channel::{Channel, Frame, Kind};
+use crate::error::{Context, Error, Result};
+use crate::plan::{Plan, Task};
+use crate::process::execute::Program;
+use crate::process::labels::{self, Labels};
+use crate::process::tty::Terminal;
+use crate::process::{attributes, user};
+use crate::rootfs::paths::{Make, Root};
+use crate::rootfs::{Place, devices, masks, mounts, pivot};
+use crate::state::Status;
+use crate::{hooks, sys};
+use oci_spec::runtime::{Linux, Process, Spec};
+use std::ffi::CString;
+use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+/// What is ready before the program starts.
+struct Prepared {
+    plan: Plan,
+    process: Process,
+    program: Program,
+    labels: Labels,
+    trine: OwnedFd,
+}
+
+/// The hidden verb [`crate::launch::VERB`]: its arguments are numbers of descriptors. Comes back only with an exit code
+/// for what failed, which the runtime has been told.
+pub fn run(arguments: &[String]) -> i32 {
+    let [channel, trine] = arguments else { return 2 };
+    let (Some(channel), Some(trine)) = (adopt(channel), adopt(trine)) else { return 2 };
+    let mut channel = Channel::from_fd(channel);
+    begin();
+    let Err(error) = steps(&mut channel, trine);
+    let text = error.to_string();
+    if channel.send(Kind::Failed, text.as_bytes(), &[]).is_err() {
+        eprintln!("trine: {text}");
+    }
+    1
+}
+
+/// A descriptor that was handed down, which is to end with the next `exec`.
+fn adopt(number: &str) -> Option<OwnedFd> {
+    let fd = number.parse::<RawFd>().ok().filter(|n| *n > 2)?;
+    // SAFETY: changes a descriptor.
+    sys::check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into()).ok()?;
+    // SAFETY: it is open, and this process's only thread has just begun: nobody else owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What the runtime had changed of its signals is not the container's; nobody inside may look into this process.
+fn begin() {
+    // SAFETY: changes this process; the set is ours.
+    unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        // A container has a session of its own, or it could type into the caller's terminal.
+        libc::setsid();
+    }
+}
+
+fn steps(channel: &mut Channel, trine: OwnedFd) -> Result<std::convert::Infallible> {
+    let Frame { bytes, mut fds, .. } = channel.expect(Kind::Plan)?;
+    let plan: Plan = serde_json::from_slice(&bytes).map_err(Error::refused)?;
+    let listener = plan.listens.then(|| if fds.is_empty() { None } else { Some(fds.remove(0)) }).flatten();
+    let prepared = match plan.task {
+        Task::Create => create(plan, channel, fds, trine)?,
+        Task::Exec => exec(plan, channel, trine)?,
+    };
+    channel.expect(Kind::Go)?;
+    match listener {
+        None => prepared.start(channel),
+        Some(listener) => {
+            let mut starter = wait_for_start(listener)?;
+            match prepared.start(&mut starter) {
+                Ok(never) => match never {},
+                Err(error) => {
+                    drop(starter.send(Kind::Failed, error.to_string().as_bytes(), &[]));
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+/// Puts the container together.
+fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd) -> Result<Prepared> {
+    let empty = Linux::default();
+    let linux = plan.spec.linux().as_ref().unwrap_or(&empty);
+    let process = process(&plan.spec)?;
+    if plan.keyring {
+        keyring(&plan.state.id, process)?;
+    }
+    let namespaces = linux.namespaces().as_deref().unwrap_or_default();
+    let own_groups = crate::namespaces::all(namespaces)? & libc::CLONE_NEWCGROUP != 0;
+    if own_groups
+        && crate::namespaces::path(namespaces, oci_spec::runtime::LinuxNamespaceType::Cgroup).is_none()
+    {
+        // Only now: this process is in the groups that are to be its root.
+        // SAFETY: changes this process's namespaces.
+        sys::check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }.into())
+            .context("cannot make a namespace of control groups")?;
+    }
+    let labels = Labels::open(process)?;
+    names(&plan.spec)?;
+    settings(linux)?;
+    if let Some(adjust) = process.oom_score_adj() {
+        oom(adjust, plan.users)?;
+    }
+    let asked = pivot::propagation(linux.rootfs_propagation().as_deref())?;
+    let made = plan.new & libc::CLONE_NEWNS != 0;
+    let root = match made {
+        true => Root::new(pivot::begin(&plan.rootfs, asked)?),
+        false => Root::new(sys::open("/", libc::O_PATH | libc::O_DIRECTORY).context("cannot open the root")?),
+    };
+    let place = Place {
+        root,
+        bundle: &plan.state.bundle,
+        label: linux.mount_label().as_deref().filter(|l| !l.is_empty()),
+        new: plan.new,
+        users: plan.users,
+        own_groups,
+        hierarchies: &plan.hierarchies,
+    };
+    if made {
+        furnish(&plan, &place, linux, trees)?;
+    }
+    if plan.hooks {
+        channel.send(Kind::Hooks, &[], &[])?;
+        channel.expect(Kind::Go)?;
+    }
+    if let Some(h) = plan.spec.hooks() {
+        hooks::run("createContainer", h.create_container(), &plan.state, Status::Creating)?;
+    }
+    let terminal = terminal(&place, process, made)?;
+    let directory = place.root.make(process.cwd(), Make::Directory)?;
+    drop(directory);
+    if made {
+        masks::read_only(&place, linux.readonly_paths().as_deref().unwrap_or_default())?;
+        masks::hide(&place, linux.masked_paths().as_deref().unwrap_or_default())?;
+        if plan.spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true)) {
+            masks::root(&place)?;
+        }
+        pivot::finish(place.root.fd(), asked, plan.pivot)?;
+    }
+    let program = Program::find(&place.root, process)?;
+    ready(channel, terminal)?;
+    Ok(Prepared { process: process.clone(), program, labels, trine, plan })
+}
+
+/// Mounts and devices.
+fn furnish(plan: &Plan, place: &Place, linux: &Linux, trees: Vec<OwnedFd>) -> Result<()> {
+    std::env::set_current_dir(&plan.state.bundle).context("cannot enter the bundle")?;
+    let mut trees = plan.trees.iter().copied().zip(trees).peekable();
+    let mut bound_dev = false;
+    for (i, mount) in plan.spec.mounts().iter().flatten().enumerate() {
+        let tree = trees.next_if(|t| t.0 == i).map(|t| t.1);
+        mounts::make(place, mount, tree)?;
+        let bind = mounts::parse(mount)?.is_bind() || mount.typ().as_deref() == Some("bind");
+        bound_dev |= bind && mount.destination() == Path::new("/dev");
+    }
+    // The host's devices are the container's where its `/dev` is the host's.
+    if bound_dev { Ok(()) } else { devices::make(place, linux.devices().as_deref().unwrap_or_default()) }
+}
+
+/// Goes into a container whose namespaces this process has joined.
+fn exec(plan: Plan, channel: &mut Channel, trine: OwnedFd) -> Result<Prepared> {
+    let process = process(&plan.spec)?;
+    if plan.keyring {
+        keyring(&plan.state.id, process)?;
+    }
+    let labels = Labels::open(process)?;
+    if let Some(adjust) = process.oom_score_adj() {
+        oom(adjust, plan.users)?;
+    }
+    let root = Root::new(sys::open("/", libc::O_PATH | libc::O_DIRECTORY).context("cannot open the root")?);
+    let terminal = match process.terminal() {
+        Some(true) => Some(Terminal::open(&root, process)?),
+        _ => None,
+    };
+    let program = Program::find(&root, process)?;
+    ready(channel, terminal)?;
+    Ok(Prepared { process: process.clone(), program, labels, trine, plan })
+}
+
+fn process(spec: &Spec) -> Result<&Process> {
+    spec.process().as_ref().ok_or_else(|| Error::refused("the section 'process' is missing"))
+}
+
+/// A session keyring of its own: the caller's keys are not the container's.
+fn keyring(id: &str, process: &Process) -> Result<()> {
+    if let Some(label) = process.selinux_label().as_ref().filter(|l| !l.is_empty()) {
+        let mut file = labels::writable(&labels::procfs()?, "self/attr/keycreate")?;
+        file.write_all(label.as_bytes()).context("process.selinuxLabel: the session's keyring")?;
+    }
+    let name = CString::new(format!("_ses.{id}")).unwrap_or_default();
+    // SAFETY: reads a string of ours.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    match sys::check(joined) {
+        // A kernel without keys, or a filter around this whole runtime, has none to hand down.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
+        other => {
+            other.map(drop).context("cannot make a session keyring (--no-new-keyring keeps the caller's)")
+        }
+    }
+}
+
+/// Host and domain name.
+fn names(spec: &Spec) -> Result<()> {
+    if let Some(name) = spec.hostname().as_ref().filter(|n| !n.is_empty()) {
+        // SAFETY: reads a string of ours, of this length.
+        let set = unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) };
+        sys::check(set.into()).with(|| format!("hostname '{name}'"))?;
+    }
+    if let Some(name) = spec.domainname().as_ref().filter(|n| !n.is_empty()) {
+        // SAFETY: as above.
+        let set = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
+        sys::check(set.into()).with(|| format!("domainname '{name}'"))?;
+    }
+    Ok(())
+}
+
+/// The kernel's settings for this process's namespaces, by the host's procfs.
+fn settings(linux: &Linux) -> Result<()> {
+    let Some(list) = linux.sysctl().as_ref().filter(|l| !l.is_empty()) else { return Ok(()) };
+    let proc = labels::procfs()?;
+    for (name, value) in list {
+        let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
+        let mut file = labels::writable(&proc, &format!("sys/{path}"))?;
+        file.write_all(value.as_bytes()).with(|| format!("linux.sysctl: {name} = '{value}'"))?;
+    }
+    Ok(())
+}
+
+fn oom(adjust: i32, users: bool) -> Result<()> {
+    let mut file = labels::writable(&labels::procfs()?, "self/oom_score_adj")?;
+    match file.write_all(adjust.to_string().as_bytes()) {
+        // Who has no privilege cannot make itself less likely to be ended.
+        Err(e) if users && e.raw_os_error() == Some(libc::EACCES) => Ok(()),
+        other => other.with(|| format!("process.oomScoreAdj {adjust}")),
+    }
+}
+
+fn terminal(place: &Place, process: &Process, made: bool) -> Result<Option<Terminal>> {
+    if process.terminal() != Some(true) {
+        return Ok(None);
+    }
+    let terminal = Terminal::open(&place.root, process)?;
+    if made {
+        masks::console(place, &terminal.slave)?;
+    }
+    Ok(Some(terminal))
+}
+
+/// Says that everything is prepared; the terminal's other end goes to the runtime.
+fn ready(channel: &mut Channel, terminal: Option<Terminal>) -> Result<()> {
+    let Some(terminal) = terminal else { return channel.send(Kind::Ready, &[], &[]) };
+    terminal.become_stdio()?;
+    channel.send(Kind::Ready, &[], &[terminal.master.as_raw_fd()])
+}
+
+/// Waits until a command says that the program may start; gives the way to that command.
+fn wait_for_start(listener: OwnedFd) -> Result<Channel> {
+    loop {
+        let (none, size) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: makes a descriptor; nothing is written.
+        let fd = unsafe { libc::accept4(listener.as_raw_fd(), none, size, libc::SOCK_CLOEXEC) };
+        let Ok(fd) = sys::check(fd.into()) else {
+            let error = std::io::Error::last_os_error();
+            if error.kind() == std::io::ErrorKind::Interrupted {
+                continue;
+            }
+            return Err(error).context("cannot wait for the start");
+        };
+        // SAFETY: just made; nobody else owns it.
+        let mut channel = Channel::from_fd(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
+        // One that ends before it says so only looked whether this process still waits.
+        if channel.receive().is_ok_and(|f| f.is_some_and(|f| f.kind == Kind::Go)) {
+            return Ok(channel);
+        }
+    }
+}
+
+impl Prepared {
+    /// Gives up everything that the program may not have, and executes it.
+    fn start(self, channel: &mut Channel) -> Result<std::convert::Infallible> {
+        let Prepared { plan, process, program, labels, trine } = self;
+        if let Some(h) = plan.spec.hooks().as_ref().filter(|_| plan.task == Task::Create) {
+            hooks::run("startContainer", h.start_container(), &plan.state, Status::Created)?;
+        }
+        let personality = plan.spec.linux().as_ref().and_then(|l| l.personality().clone());
+        attributes::limits(process.rlimits().as_deref().unwrap_or_default())?;
+        attributes::queues(&process, &personality)?;
+        labels.apply()?;
+        user::own_stdio(process.user().uid());
+        let directory = directory(&process)?;
+        user::become_user(process.user(), plan.may_set_groups)?;
+        let directory = match directory {
+            Some(fd) => fd,
+            // Root may not see what the user can, as on a network filesystem.
+            None => enter(process.cwd())?,
+        };
+        // SAFETY: changes this process's directory.
+        sys::check(unsafe { libc::fchdir(directory.as_raw_fd()) }.into())
+            .with(|| format!("process.cwd {}", process.cwd().display()))?;
+        drop(directory);
+        if process.no_new_privileges() == Some(true) {
+            // SAFETY: changes this process.
+            sys::check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())
+                .context("process.noNewPrivileges")?;
+        }
+        let home = process.env().iter().flatten().all(|e| !e.starts_with("HOME="));
+        let home = home.then(|| [b"HOME=", user::home(process.user().uid()).as_bytes()].concat());
+        let home = home.and_then(|h| CString::new(h).ok());
+        close_others(plan.preserve);
+        let _ = channel;
+        Err(program.execute(&process, &trine, home))
+    }
+}
+
+/// The directory that the program begins in, opened inside the root and nowhere else (CVE-2024-21626).
+fn enter(path: &Path) -> Result<OwnedFd> {
+    let what = || format!("process.cwd {}", path.display());
+    let root = sys::open("/", libc::O_PATH | libc::O_DIRECTORY).with(what)?;
+    let name = sys::text(path).with(what)?;
+    sys::open_in_root(root.as_raw_fd(), &name, libc::O_PATH | libc::O_DIRECTORY).with(what)
+}
+
+fn directory(process: &Process) -> Result<Option<OwnedFd>> {
+    match enter(process.cwd()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Error::System { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// Everything that is not for the program closes with the `exec`.
+fn close_others(preserve: u32) {
+    // SAFETY: changes descriptors' flags.
+    unsafe { libc::syscall(libc::SYS_close_range, 3 + preserve, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}

@@ -1,0 +1,129 @@
+//! Device nodes and the links in `/dev` (runtime-spec, "Default Devices", "Default Filesystems").
+
+use super::paths::{Make, clean};
+use super::{Place, mounts};
+use crate::error::{Context, Error, Result};
+use crate::sys;
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// Character devices that every container has: name, major, minor.
+const DEFAULT: &[(&str, u32, u32)] =
+    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+const LINKS: &[(&str, &str)] = &[
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+
+/// Makes default devices, those of the configuration, and the links.
+///
+/// # Errors
+/// A device that the host has not, or a place that cannot be made.
+pub fn make(place: &Place, devices: &[LinuxDevice]) -> Result<()> {
+    let dev = place.root.make(Path::new("/dev"), Make::Directory)?;
+    // SAFETY: changes this process's mask.
+    let mask = unsafe { libc::umask(0) };
+    let mut made =
+        DEFAULT.iter().filter(|d| !devices.iter().any(|o| o.path() == &Path::new("/dev").join(d.0)));
+    let result = made
+        .try_for_each(|&(name, major, minor)| {
+            let node =
+                Node { mode: libc::S_IFCHR | 0o666, number: libc::makedev(major, minor), owner: (0, 0) };
+            node.make(place, &dev, name, &Path::new("/dev").join(name))
+        })
+        .and_then(|()| devices.iter().try_for_each(|d| configured(place, &dev, d)))
+        .and_then(|()| links(&dev));
+    // SAFETY: as above.
+    unsafe { libc::umask(mask) };
+    result
+}
+
+fn configured(place: &Place, dev: &OwnedFd, device: &LinuxDevice) -> Result<()> {
+    let path = clean(device.path());
+    let kind = match device.typ() {
+        LinuxDeviceType::B => libc::S_IFBLK,
+        LinuxDeviceType::C | LinuxDeviceType::U => libc::S_IFCHR,
+        LinuxDeviceType::P => libc::S_IFIFO,
+        LinuxDeviceType::A => return Err(Error::refused(format!("device {}: no type", path.display()))),
+    };
+    let number = |n: i64| u32::try_from(n).unwrap_or(0);
+    let node = Node {
+        mode: kind | device.file_mode().unwrap_or(0o666) & 0o7777,
+        number: libc::makedev(number(device.major()), number(device.minor())),
+        owner: (device.uid().unwrap_or(0), device.gid().unwrap_or(0)),
+    };
+    match path.strip_prefix("/dev").ok().and_then(Path::to_str).filter(|n| !n.contains('/')) {
+        Some(name) => node.make(place, dev, name, &path),
+        None => {
+            let (parent, name) = place.root.parent(&path)?;
+            node.make(place, &parent, &name.to_string_lossy(), &path)
+        }
+    }
+}
+
+/// A node to be made.
+struct Node {
+    mode: libc::mode_t,
+    number: libc::dev_t,
+    owner: (u32, u32),
+}
+
+impl Node {
+    fn make(&self, place: &Place, dir: &OwnedFd, name: &str, path: &Path) -> Result<()> {
+        let what = || format!("cannot make device {}", path.display());
+        let name = CString::new(name).map_err(|_| Error::refused(what()))?;
+        if !place.users {
+            let (uid, gid) = self.owner;
+            // SAFETY: reads a string of ours.
+            let made = unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), self.mode, self.number) };
+            match sys::check(made.into()) {
+                Ok(_) if (uid, gid) == (0, 0) => return Ok(()),
+                Ok(_) => {
+                    let flags = libc::AT_SYMLINK_NOFOLLOW;
+                    // SAFETY: as above.
+                    let owned = unsafe { libc::fchownat(dir.as_raw_fd(), name.as_ptr(), uid, gid, flags) };
+                    return sys::check(owned.into()).map(drop).with(what);
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+                // Inside a user namespace no device can be made.
+                Err(e) if e.raw_os_error() == Some(libc::EPERM) => {}
+                other => return other.map(drop).with(what),
+            }
+        }
+        let host = sys::open(path, libc::O_PATH).with(|| format!("{}: the host has none to show", what()))?;
+        let stat = sys::stat(&host).with(what)?;
+        let same = |mask| stat.st_mode & mask == self.mode & mask;
+        if !same(libc::S_IFMT) || stat.st_rdev != self.number {
+            return Err(Error::refused(format!("{}: the host's {} is another one", what(), path.display())));
+        }
+        mounts::show(place, &host, path)
+    }
+}
+
+fn links(dev: &OwnedFd) -> Result<()> {
+    let core = Path::new("/proc/kcore").exists().then_some(("core", "/proc/kcore"));
+    let make = |name: &str, target: &str| {
+        let (name, target) = (CString::new(name)?, CString::new(target)?);
+        // SAFETY: reads strings of ours.
+        let made = unsafe { libc::symlinkat(target.as_ptr(), dev.as_raw_fd(), name.as_ptr()) };
+        sys::check(made.into()).map(drop)
+    };
+    for &(name, target) in LINKS.iter().chain(core.iter()) {
+        match make(name, target) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(e).with(|| format!("cannot make link /dev/{name}"));
+            }
+            _ => {}
+        }
+    }
+    // The image's own would be the host's terminals.
+    // SAFETY: reads a literal.
+    unsafe { libc::unlinkat(dev.as_raw_fd(), c"ptmx".as_ptr(), 0) };
+    make("ptmx", "pts/ptmx").context("cannot make link /dev/ptmx")
+}

@@ -1,0 +1,222 @@
+//! The mounts of a configuration, in its order.
+
+use super::Place;
+use super::paths::{Make, clean};
+use crate::error::{Context, Error, Result};
+use crate::spec::options::{Options, attributes};
+use crate::sys::{self, Attributes};
+use oci_spec::runtime::Mount;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Files below `/proc` that may be covered: what tools show of the whole host is made to fit the container.
+const IN_PROC: &[&str] = &[
+    "cpuinfo",
+    "diskstats",
+    "loadavg",
+    "meminfo",
+    "net/dev",
+    "slabinfo",
+    "stat",
+    "swaps",
+    "sys/kernel/ns_last_pid",
+    "sys/crypto/fips_enabled",
+    "uptime",
+];
+
+/// Filesystems that take the label of the container's files as an option.
+const LABELLED: &[&str] = &["tmpfs", "devpts", "mqueue", "overlay", "ext4", "xfs"];
+
+/// Makes one mount. `prepared` is its tree, where the runtime outside has opened it.
+///
+/// # Errors
+/// The kernel's, with the mount's name; a place that may not be covered.
+pub fn make(place: &Place, mount: &Mount, prepared: Option<OwnedFd>) -> Result<()> {
+    let options = parse(mount)?;
+    let to = clean(mount.destination());
+    let kind = mount.typ().as_deref().unwrap_or(if options.is_bind() { "bind" } else { "none" });
+    covers(&to, kind, &options)?;
+    match kind {
+        "cgroup" | "cgroup2" => super::groups::mount(place, &to, &options),
+        _ if options.is_bind() || kind == "bind" || prepared.is_some() => {
+            let tree = match prepared {
+                Some(tree) => tree,
+                None => tree(&source(place.bundle, mount)?, &options)?,
+            };
+            attach(place, &tree, &to)
+        }
+        _ => filesystem(place, mount, kind, &to, options),
+    }
+}
+
+/// The options of a mount.
+///
+/// # Errors
+/// An option that may not be, or one that a bind mount cannot have.
+pub fn parse(mount: &Mount) -> Result<Options> {
+    let options = Options::parse(mount.options().iter().flatten().map(String::as_str))?;
+    let bind = options.is_bind() || mount.typ().as_deref() == Some("bind");
+    if bind && !options.data.is_empty() {
+        let (to, data) = (mount.destination().display(), &options.data);
+        return Err(Error::refused(format!("mount at {to}: a bind mount has no options '{data}'")));
+    }
+    Ok(options)
+}
+
+/// Whether a mount may be there: covering `/proc` with anything else would take the kernel's checks and masks away.
+fn covers(to: &Path, kind: &str, options: &Options) -> Result<()> {
+    let Ok(below) = to.strip_prefix("/proc") else { return Ok(()) };
+    let file = options.is_bind() || kind == "bind";
+    let is_proc = below.as_os_str().is_empty() && (kind == "proc" || file);
+    if is_proc || (file && IN_PROC.iter().any(|p| below == Path::new(p))) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("mount at {}: a place inside /proc cannot be covered", to.display())))
+}
+
+/// What a bind mount shows.
+fn source(bundle: &Path, mount: &Mount) -> Result<PathBuf> {
+    match mount.source() {
+        Some(path) if !path.as_os_str().is_empty() => Ok(bundle.join(path)),
+        _ => Err(Error::refused(format!("mount at {}: it has no source", mount.destination().display()))),
+    }
+}
+
+/// A copy of what is to be shown, with its attributes, attached nowhere.
+fn tree(from: &Path, options: &Options) -> Result<OwnedFd> {
+    let what = || format!("cannot mount {}", from.display());
+    let name = sys::text(from).with(what)?;
+    let tree = sys::clone_tree(libc::AT_FDCWD, &name, options.set & libc::MS_REC != 0).with(what)?;
+    set(&tree, options).with(what)?;
+    Ok(tree)
+}
+
+/// A tree that the runtime outside opens: whoever is root only inside may not reach its source, or not map its owners.
+///
+/// # Errors
+/// The source is not there, or its filesystem cannot map owners.
+pub fn outside(bundle: &Path, mount: &Mount, options: &Options, users: Option<&OwnedFd>) -> Result<OwnedFd> {
+    use std::os::fd::AsFd;
+    let from = source(bundle, mount)?;
+    let what = || format!("cannot mount {}", from.display());
+    let name = sys::text(&from).with(what)?;
+    let tree = sys::clone_tree(libc::AT_FDCWD, &name, options.set & libc::MS_REC != 0).with(what)?;
+    let apart = Attributes { propagation: libc::MS_SLAVE, ..Attributes::default() };
+    sys::set_attributes(&tree, true, apart, None).with(what)?;
+    if let Some(users) = users {
+        let deep = options.map_owners == Some(true);
+        let mapped = sys::set_attributes(&tree, deep, Attributes::default(), Some(users.as_fd()));
+        mapped.with(|| {
+            format!("cannot map the owners of {}: its filesystem may not allow that", from.display())
+        })?;
+    }
+    set(&tree, options).with(what)?;
+    Ok(tree)
+}
+
+/// Sets the attributes of a mount and its propagation.
+fn set(mount: &OwnedFd, options: &Options) -> std::io::Result<()> {
+    let own = attributes(options.set, options.clear);
+    for (deep, what) in [(false, own), (true, options.recursive)] {
+        if !what.is_empty() {
+            sys::set_attributes(mount, deep, what, None)?;
+        }
+    }
+    propagate(mount, options)
+}
+
+fn propagate(mount: &OwnedFd, options: &Options) -> std::io::Result<()> {
+    for flags in &options.propagation {
+        let what = Attributes { propagation: flags & !libc::MS_REC, ..Attributes::default() };
+        sys::set_attributes(mount, flags & libc::MS_REC != 0, what, None)?;
+    }
+    Ok(())
+}
+
+/// Attaches a tree; its place is made as what it is.
+pub fn attach(place: &Place, tree: &OwnedFd, to: &Path) -> Result<()> {
+    let what = || format!("cannot mount at {}", to.display());
+    let directory = sys::stat(tree).with(what)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    let at = place.root.make(to, if directory { Make::Directory } else { Make::File })?;
+    sys::move_mount(tree, &at).with(what)
+}
+
+/// Mounts a filesystem of its own.
+fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: Options) -> Result<()> {
+    let what = || format!("cannot mount {kind} at {}", to.display());
+    let at = place.root.make(to, Make::Directory)?;
+    let name = |s: &str| CString::new(s).map_err(|_| Error::refused(format!("{}: a zero byte", what())));
+    let mut data = options.data.clone();
+    let mut more = |text: String| {
+        data = if data.is_empty() { text } else { format!("{data},{text}") };
+    };
+    if kind == "tmpfs" && !options.data.split(',').any(|o| o.starts_with("mode=")) {
+        more(format!("mode={:o}", sys::stat(&at).with(what)?.st_mode & 0o7777));
+    }
+    if let Some(label) = place.label.filter(|_| LABELLED.contains(&kind)) {
+        more(format!("context=\"{label}\""));
+    }
+    let from = mount.source().as_deref().and_then(Path::to_str).unwrap_or(kind);
+    let late = if options.copy_up { options.set & libc::MS_RDONLY } else { 0 };
+    let flags = options.set & !late & !libc::MS_REC;
+    let result = sys::mount(&name(from)?, &sys::path_of(&at), &name(kind)?, flags, &name(&data)?);
+    match result {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::EBUSY)) => {
+            let Some(host) = instead(place, kind) else { return Err(e).with(what) };
+            let shown = Options { set: options.set | libc::MS_BIND | libc::MS_REC, ..options };
+            return attach(place, &tree(Path::new(host), &shown)?, to);
+        }
+        other => other.with(what)?,
+    }
+    let plain = options.propagation.is_empty() && options.recursive.is_empty();
+    if plain && !options.copy_up {
+        return Ok(());
+    }
+    let Some(made) = place.root.find(to)? else { return Err(Error::refused(what())) };
+    if options.copy_up {
+        super::copy::tree(&at, &made)
+            .with(|| format!("cannot copy what was at {} into a tmpfs", to.display()))?;
+    }
+    set(&made, &Options { set: late, clear: 0, ..options }).with(what)
+}
+
+/// The host's filesystem that is shown where the kernel does not let a user mount one that would show more than the
+/// namespaces that the user has made.
+fn instead(place: &Place, kind: &str) -> Option<&'static str> {
+    let made = |flag| place.new & flag != 0;
+    match kind {
+        "sysfs" if !made(libc::CLONE_NEWNET) || place.users => Some("/sys"),
+        "proc" if !made(libc::CLONE_NEWPID) => Some("/proc"),
+        "mqueue" if !made(libc::CLONE_NEWIPC) => Some("/dev/mqueue"),
+        _ => None,
+    }
+}
+
+/// Shows an open file of this mount namespace at another place.
+pub fn show(place: &Place, file: &OwnedFd, to: &Path) -> Result<()> {
+    let what = || format!("cannot show a file at {}", to.display());
+    attach(place, &sys::clone_tree(file.as_raw_fd(), c"", false).with(what)?, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(to: &str, kind: &str, options: &[&str]) -> bool {
+        let options = Options::parse(options.iter().copied()).unwrap();
+        covers(&clean(Path::new(to)), kind, &options).is_ok()
+    }
+
+    #[test]
+    fn proc_is_not_covered() {
+        assert!(allowed("/proc", "proc", &[]));
+        assert!(allowed("/proc", "bind", &["rbind"]));
+        assert!(allowed("/proc/cpuinfo", "bind", &["bind", "ro"]));
+        assert!(allowed("/process", "tmpfs", &[]));
+        assert!(!allowed("/proc", "tmpfs", &[]));
+        assert!(!allowed("/proc/self/attr", "bind", &["bind"]));
+        assert!(!allowed("/x/../proc/sys", "tmpfs", &[]));
+        assert!(!allowed("/proc/cpuinfo", "tmpfs", &[]));
+    }
+}

@@ -1,0 +1,314 @@
+//! What is known of a container between two commands: `<root>/<id>/state.json`, beside its configuration.
+
+use crate::error::{Context, Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Version of the specification that is followed.
+pub const VERSION: &str = "1.2.0";
+
+/// File names in a container's directory.
+const RECORD: &str = "state.json";
+const CONFIG: &str = "config.json";
+/// The socket that the process inside waits on until it is started.
+pub const START: &str = "start";
+
+/// The container as hooks and `state` show it (runtime-spec, "State").
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Version of the specification.
+    pub oci_version: String,
+    /// Its name.
+    pub id: String,
+    /// `creating`, `created`, `running`, `paused` or `stopped`.
+    pub status: Status,
+    /// Its first process as the host sees it; 0 once it has ended.
+    #[serde(default)]
+    pub pid: i32,
+    /// Where its configuration came from.
+    pub bundle: PathBuf,
+    /// As the configuration has them.
+    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    pub annotations: HashMap<String, String>,
+}
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is being made.
+    Creating,
+    /// It waits to be started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// Its first process has ended.
+    Stopped,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let word = match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        };
+        // Tables give it a width.
+        f.pad(word)
+    }
+}
+
+/// What is kept of a container.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// As hooks see it; its status is where it was when it was written.
+    #[serde(flatten)]
+    pub state: State,
+    /// When its first process began, in ticks since the host's start (proc_pid_stat(5), field 22): a number that is used
+    /// again belongs to another process.
+    pub started: u64,
+    /// Its root.
+    pub rootfs: PathBuf,
+    /// When it was made (RFC 3339).
+    pub created: String,
+    /// User who made it.
+    pub owner: u32,
+    /// Its control group; none where there is none.
+    pub group: Option<String>,
+}
+
+/// Whether a name may be a container's: as a file's, and as containerd's and Podman's are.
+///
+/// # Errors
+/// It is none.
+pub fn valid(id: &str) -> Result<()> {
+    let letter = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
+    if id.is_empty() || id.len() > 255 || id.starts_with('.') || !id.chars().all(letter) {
+        return Err(Error::refused(format!(
+            "invalid container ID format: {id:?} has to be of letters, digits and _ + - . and not begin with a dot"
+        )));
+    }
+    Ok(())
+}
+
+/// When a process began, and whether it still runs; `None` where there is none with this number.
+pub fn began(pid: i32) -> Option<u64> {
+    if pid <= 0 {
+        return None;
+    }
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the command in parentheses and may hold anything.
+    let rest = &text[text.iter().rposition(|&b| b == b')')? + 1..];
+    let mut fields = rest.split(|b| b.is_ascii_whitespace()).filter(|f| !f.is_empty());
+    if matches!(fields.next()?, b"Z" | b"X") {
+        return None;
+    }
+    std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()
+}
+
+/// A container's directory.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: PathBuf,
+    id: String,
+}
+
+impl Directory {
+    /// The directory of a container, made.
+    ///
+    /// # Errors
+    /// The name is taken or cannot be.
+    pub fn make(root: &Path, id: &str) -> Result<Directory> {
+        valid(id)?;
+        let directory = Directory { path: root.join(id), id: id.into() };
+        let make = |path: &Path| fs::DirBuilder::new().mode(0o711).create(path);
+        let made = match make(&directory.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let above = fs::DirBuilder::new().mode(0o711).recursive(true).create(root);
+                above.and_then(|()| make(&directory.path))
+            }
+            other => other,
+        };
+        match made {
+            Ok(()) => Ok(directory),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists(id.into())),
+            Err(e) => Err(e).with(|| format!("cannot make {}", directory.path.display())),
+        }
+    }
+
+    /// The directory of a container that is there.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(root: &Path, id: &str) -> Result<Directory> {
+        valid(id)?;
+        let path = root.join(id);
+        if path.is_dir() { Ok(Directory { path, id: id.into() }) } else { Err(Error::Missing(id.into())) }
+    }
+
+    /// The container's name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Keeps the configuration.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(&self, config: &[u8]) -> Result<()> {
+        self.write(CONFIG, config, false)
+    }
+
+    /// Writes the record; whoever reads sees the old one or the new one.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        let text = serde_json::to_vec(record).map_err(Error::refused)?;
+        self.write(RECORD, &text, true)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8], replace: bool) -> Result<()> {
+        let path = self.path.join(name);
+        let what = || format!("cannot write {}", path.display());
+        let new = if replace { self.path.join(format!("{name}.new")) } else { path.clone() };
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new).with(what)?;
+        file.write_all(bytes).with(what)?;
+        if replace { fs::rename(&new, &path).with(what) } else { Ok(()) }
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        match fs::read(self.path.join(name)) {
+            // Another command has just deleted it, or one was killed before it had made it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::Missing(self.id.clone())),
+            other => other.with(|| format!("cannot read {}", self.path.join(name).display())),
+        }
+    }
+
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// It is not there or is none.
+    pub fn load(&self) -> Result<Record> {
+        let broken = |e| Error::refused(format!("{}: {e}", self.path.join(RECORD).display()));
+        serde_json::from_slice(&self.read(RECORD)?).map_err(broken)
+    }
+
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn config(&self) -> Result<oci_spec::runtime::Spec> {
+        let broken = |e| Error::refused(format!("{}: {e}", self.path.join(CONFIG).display()));
+        serde_json::from_slice(&self.read(CONFIG)?).map_err(broken)
+    }
+
+    /// Takes the directory away. What is in it is known, so nothing has to be listed.
+    ///
+    /// # Errors
+    /// It cannot be taken away.
+    pub fn remove(&self) -> Result<()> {
+        for name in [START, CONFIG, RECORD] {
+            drop(fs::remove_file(self.path.join(name)));
+        }
+        match fs::remove_dir(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => fs::remove_dir_all(&self.path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+        .with(|| format!("cannot remove {}", self.path.display()))
+    }
+}
+
+/// A time as RFC 3339 has it, in UTC.
+pub fn date(time: std::time::SystemTime) -> String {
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
+    // Days as in a calendar whose years begin in March, so that the leap day is the last one; eras of 400 years.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn dates() {
+        let at = |s, n| date(UNIX_EPOCH + Duration::new(s, n));
+        assert_eq!(at(0, 0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(at(951_782_399, 5), "2000-02-28T23:59:59.000000005Z");
+        assert_eq!(at(951_782_400, 0), "2000-02-29T00:00:00.000000000Z");
+        assert_eq!(at(1_764_063_999, 0), "2025-11-25T09:46:39.000000000Z");
+    }
+
+    #[test]
+    fn names_are_those_of_files() {
+        for good in ["a", "a.b-c_d+e", "3f"] {
+            assert!(valid(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", ".a", "a/b", "a b", "a\0", "ä", &"a".repeat(256)] {
+            assert!(valid(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_process_began_once() {
+        let own = std::process::id() as i32;
+        assert!(began(own).is_some_and(|t| t > 0) && began(own) == began(own));
+        assert!(began(0).is_none() && began(i32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let root = std::env::temp_dir().join(format!("trine-state-{}", std::process::id()));
+        let directory = Directory::make(&root, "c").unwrap();
+        assert!(matches!(Directory::make(&root, "c"), Err(Error::Exists(_))));
+        let state = State {
+            oci_version: VERSION.into(),
+            id: "c".into(),
+            status: Status::Created,
+            pid: 7,
+            bundle: "/b".into(),
+            annotations: HashMap::from([("a".into(), "b".into())]),
+        };
+        let record = Record {
+            state,
+            started: 1,
+            rootfs: "/r".into(),
+            created: date(UNIX_EPOCH),
+            owner: 0,
+            group: Some("/g".into()),
+        };
+        directory.save(&record).unwrap();
+        assert_eq!(Directory::find(&root, "c").unwrap().load().unwrap(), record);
+        directory.remove().unwrap();
+        assert!(matches!(Directory::find(&root, "c"), Err(Error::Missing(_))));
+        fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -1,0 +1,34 @@
+//! Where errors go: containerd and conmon read the last line of the log.
+
+use super::args::LogFormat;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// A log.
+pub struct Log {
+    /// Its file; none is standard error only.
+    pub file: Option<PathBuf>,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+impl Log {
+    /// Writes an error there and on standard error.
+    pub fn error(&self, message: &str) {
+        eprintln!("trine: {message}");
+        let Some(path) = &self.file else { return };
+        let time = trine_container::state::date(std::time::SystemTime::now());
+        let line = match self.format {
+            LogFormat::Json => {
+                serde_json::json!({ "level": "error", "msg": message, "time": time }).to_string()
+            }
+            LogFormat::Text => format!("time=\"{time}\" level=error msg={message:?}"),
+        };
+        // A FIFO is one, too; it has a reader or is of no use.
+        let open = OpenOptions::new().append(true).create(true).open(path);
+        if let Err(e) = open.and_then(|mut f| f.write_all(format!("{line}\n").as_bytes())) {
+            eprintln!("trine: cannot write to --log {}: {e}", path.display());
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `trine oci`: an OCI runtime, called as runc is.
+
+pub mod args;
+mod foreground;
+mod log;
+mod signals;
+
+use crate::{code, oci};
+use args::{Create, Format, Oci, Verb};
+use clap::Parser;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use trine_container::channel::send_fds;
+use trine_container::{Bundle, Container, Created, Error, Options, Runtime, Status};
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Runs a command line that [`args::line`] has found; gives the exit code.
+pub fn run(line: Vec<std::ffi::OsString>) -> u8 {
+    crate::be_a_command();
+    let oci = match Oci::try_parse_from(line) {
+        Ok(oci) => oci,
+        Err(error) => {
+            drop(error.print());
+            return if error.use_stderr() { code::HOST } else { code::OK };
+        }
+    };
+    run_parsed(oci)
+}
+
+/// Runs a command line that was parsed.
+pub fn run_parsed(oci: Oci) -> u8 {
+    let log = log::Log { file: oci.log.clone(), format: oci.log_format };
+    match oci::verb(oci) {
+        Ok(code) => code,
+        Err(error) => {
+            log.error(&error.to_string());
+            code::HOST
+        }
+    }
+}
+
+fn verb(oci: Oci) -> Result<u8> {
+    if oci.version {
+        println!("trine version {}\nspec: {}", env!("CARGO_PKG_VERSION"), trine_container::state::VERSION);
+        return Ok(code::OK);
+    }
+    let Some(verb) = oci.verb else { return Err(Error::refused("no verb: `trine oci --help` shows them")) };
+    let root = match oci.root {
+        Some(root) => std::path::absolute(root).map_err(|error| system("--root", error))?,
+        None => trine_base::xdg::runtime().map_err(|error| system("--root", error))?.join("oci"),
+    };
+    let runtime = Runtime::new(root);
+    match verb {
+        Verb::Create(args) => create(&runtime, &args, true).map(|_| code::OK),
+        Verb::Start(args) => runtime.load(&args.id)?.start().map(|()| code::OK),
+        Verb::Run(args) => foreground::run(&runtime, &args),
+        Verb::State(args) => state(&runtime.load(&args.id)?),
+        Verb::Kill(args) => {
+            let signal = signals::parse(&args.signal)?;
+            runtime.load(&args.id)?.kill(signal, args.all).map(|()| code::OK)
+        }
+        Verb::Delete(args) => delete(&runtime, &args),
+        Verb::List(args) => list(&runtime, &args),
+    }
+}
+
+fn system(what: &str, error: std::io::Error) -> Error {
+    Error::System { what: what.into(), error }
+}
+
+/// Makes a container. Its terminal has gone to the socket asked for where it is detached.
+fn create(runtime: &Runtime, args: &Create, detached: bool) -> Result<Created> {
+    let bundle = Bundle::load(&args.bundle)?;
+    let terminal = bundle.spec.process().as_ref().is_some_and(|p| p.terminal() == Some(true));
+    let socket = console(args.console_socket.as_deref(), terminal, detached)?;
+    let options = Options {
+        preserve: preserved(args.preserve_fds),
+        no_new_keyring: args.no_new_keyring,
+        no_pivot: args.no_pivot,
+        detached,
+        ..Options::default()
+    };
+    let mut created = runtime.create(&args.id, &bundle, options)?;
+    let told = tell(&mut created, socket, args.pid_file.as_deref());
+    if let Err(error) = told {
+        drop(created.container.delete(true));
+        return Err(error);
+    }
+    Ok(created)
+}
+
+/// Descriptors from 3 on that the program gets: those asked for, and those of systemd's socket activation.
+fn preserved(asked: u32) -> u32 {
+    let listen = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse::<u32>().ok());
+    asked.saturating_add(listen.unwrap_or(0))
+}
+
+/// The socket that a terminal is sent to.
+fn console(path: Option<&Path>, terminal: bool, detached: bool) -> Result<Option<UnixStream>> {
+    match path {
+        Some(path) if terminal && detached => {
+            let what = || format!("--console-socket {}", path.display());
+            UnixStream::connect(path).map(Some).map_err(|error| system(&what(), error))
+        }
+        Some(_) => Err(Error::refused(
+            "--console-socket goes with process.terminal and a container in the background",
+        )),
+        None if terminal && detached => {
+            Err(Error::refused("process.terminal in the background needs --console-socket"))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Tells the caller what it asked to be told.
+fn tell(created: &mut Created, socket: Option<UnixStream>, pid_file: Option<&Path>) -> Result<()> {
+    if let Some(socket) = socket
+        && let Some(terminal) = created.terminal.take()
+    {
+        send_terminal(&socket, &terminal)?;
+    }
+    match pid_file {
+        Some(path) => write_pid(path, created.container.record().state.pid),
+        None => Ok(()),
+    }
+}
+
+fn send_terminal(socket: &UnixStream, terminal: &OwnedFd) -> Result<()> {
+    // The bytes are the name that Go's side gives the file.
+    let sent = send_fds(socket, b"/dev/ptmx", &[terminal.as_raw_fd()]);
+    sent.map(drop).map_err(|error| system("--console-socket", error))
+}
+
+/// Writes a process's number; whoever waits for the file finds all of it.
+fn write_pid(path: &Path, pid: i32) -> Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let written = std::fs::write(&new, pid.to_string()).and_then(|()| std::fs::rename(&new, path));
+    written.map_err(|error| system(&format!("--pid-file {}", path.display()), error))
+}
+
+/// A container as `state` and `list` print it.
+fn description(container: &Container) -> serde_json::Value {
+    let (record, state) = (container.record(), container.state());
+    let mut value = serde_json::to_value(&state).unwrap_or_default();
+    value["rootfs"] = record.rootfs.display().to_string().into();
+    value["created"] = record.created.clone().into();
+    value["owner"] = record.owner.to_string().into();
+    value
+}
+
+fn print(value: &serde_json::Value) {
+    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+fn state(container: &Container) -> Result<u8> {
+    print(&description(container));
+    Ok(code::OK)
+}
+
+fn delete(runtime: &Runtime, args: &args::Delete) -> Result<u8> {
+    match runtime.load(&args.id) {
+        Ok(container) => container.delete(args.force)?,
+        // One that was never finished has nothing but its directory.
+        Err(Error::Missing(_)) if args.force => runtime.clear(&args.id)?,
+        Err(other) => return Err(other),
+    }
+    Ok(code::OK)
+}
+
+fn list(runtime: &Runtime, args: &args::List) -> Result<u8> {
+    let all = runtime.list()?;
+    if args.quiet {
+        all.iter().for_each(|c| println!("{}", c.record().state.id));
+    } else if args.format == Format::Json {
+        println!("{}", serde_json::Value::from(all.iter().map(description).collect::<Vec<_>>()));
+    } else {
+        println!("{:<24} {:<8} {:<8} {:<40} {:<30} OWNER", "ID", "PID", "STATUS", "BUNDLE", "CREATED");
+        for container in &all {
+            let (r, s) = (container.record(), container.state());
+            let bundle = s.bundle.display().to_string();
+            println!("{:<24} {:<8} {:<8} {bundle:<40} {:<30} {}", s.id, s.pid, s.status, r.created, r.owner);
+        }
+    }
+    Ok(code::OK)
+}
+
+/// Whether a container has ended.
+fn ended(container: &Container) -> bool {
+    container.status() == Status::Stopped
+}
