@@ -18,18 +18,23 @@ pub(crate) enum Kind {
     Route = 1,
     Tcp,
     Udp,
-    /// A packet socket in a *new* network namespace of the same owner; the namespace lives as long as the socket.
+    /// Frames of a link, to which it is to be bound.
+    Packet,
+    /// Leaves for a *new* network namespace of the same owner, of which it gives a [`Kind::Route`]; all further sockets
+    /// are of that. The namespace lives as long as one of them does.
     Apart,
 }
 
 impl Kind {
     /// Family, type and protocol of socket(2).
     fn call(byte: u8) -> Option<(i32, i32, i32)> {
-        use libc::{AF_INET, AF_NETLINK, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM};
+        use libc::{AF_INET, AF_NETLINK, AF_PACKET, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM};
         Some(match byte {
-            1 => (AF_NETLINK, SOCK_RAW, libc::NETLINK_ROUTE),
+            1 | 5 => (AF_NETLINK, SOCK_RAW, libc::NETLINK_ROUTE),
             2 => (AF_INET, SOCK_STREAM, 0),
             3 => (AF_INET, SOCK_DGRAM, 0),
+            // Protocol 0 receives nothing before it is bound.
+            4 => (AF_PACKET, SOCK_RAW, 0),
             _ => return None,
         })
     }
@@ -92,6 +97,33 @@ pub(crate) fn copy(run: impl FnOnce() -> i32) -> io::Result<i32> {
             }
             pid => Ok(pid as i32),
         }
+    }
+}
+
+/// As [`copy`], but the copy is nobody's child: it outlives this process, and nobody has to wait for it.
+pub(crate) fn detached(run: impl FnOnce() -> i32) -> io::Result<i32> {
+    let (ours, theirs) = sys::pair()?;
+    let to = theirs.as_raw_fd();
+    let between = copy(|| {
+        // SAFETY: as in `copy`; sends four bytes of ours.
+        unsafe {
+            let pid = libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) as i32;
+            if pid == 0 {
+                libc::_exit(run())
+            }
+            let pid = if pid < 0 { -errno() } else { pid };
+            libc::send(to, (&raw const pid).cast(), 4, libc::MSG_NOSIGNAL);
+        }
+        0
+    })?;
+    drop(theirs);
+    reap(between);
+    let mut pid = 0i32;
+    // SAFETY: writes at most four bytes into four bytes.
+    match unsafe { libc::recv(ours.as_raw_fd(), (&raw mut pid).cast(), 4, 0) } {
+        4 if pid > 0 => Ok(pid),
+        4 => Err(io::Error::from_raw_os_error(-pid)),
+        _ => Err(io::Error::from_raw_os_error(libc::ECHILD)),
     }
 }
 
@@ -188,7 +220,7 @@ fn serve(socket: i32, user: i32, net: i32) -> i32 {
             -1 if errno() == libc::EINTR => continue,
             _ => return 0,
         }
-        let made = make(byte, net);
+        let made = make(byte);
         let (number, fd) = if made < 0 { (-made, -1) } else { (0, made) };
         if sys::raw_send(socket, number as u8, fd) != 1 {
             return 1;
@@ -201,30 +233,13 @@ fn serve(socket: i32, user: i32, net: i32) -> i32 {
 }
 
 /// A descriptor, or the negative number of an error.
-fn make(byte: u8, net: i32) -> i32 {
-    if byte == Kind::Apart as u8 {
-        return apart(net);
+fn make(byte: u8) -> i32 {
+    // SAFETY: changes only this process, which has one thread.
+    if byte == Kind::Apart as u8 && unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        return -errno();
     }
     let Some((family, kind, protocol)) = Kind::call(byte) else { return -libc::EINVAL };
     // SAFETY: takes no pointers.
     let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
     if fd < 0 { -errno() } else { fd }
-}
-
-/// See [`Kind::Apart`].
-fn apart(net: i32) -> i32 {
-    // SAFETY: changes only this process, and goes back; takes no pointers. Protocol 0 receives nothing before bind.
-    unsafe {
-        if libc::unshare(libc::CLONE_NEWNET) != 0 {
-            return -errno();
-        }
-        let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
-        let failed = errno();
-        if libc::setns(net, libc::CLONE_NEWNET) != 0 {
-            let number = errno();
-            libc::close(fd);
-            return -number;
-        }
-        if fd < 0 { -failed } else { fd }
-    }
 }

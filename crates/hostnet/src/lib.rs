@@ -9,8 +9,10 @@
 //! small process, the *holder*, keeps, and a *cable* connects each guest with it.
 
 mod addresses;
+mod cable;
 mod error;
 mod files;
+mod holder;
 mod inside;
 mod names;
 mod netlink;
@@ -19,6 +21,7 @@ pub mod ports;
 mod records;
 mod rules;
 mod sys;
+mod wayout;
 
 pub use error::Error;
 pub use network::{Addresses, Join, Joined, Mode, Network};

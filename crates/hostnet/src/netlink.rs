@@ -31,6 +31,8 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
+const IF_OPER_UP: u8 = 6;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -259,18 +261,38 @@ impl Netlink {
         }
     }
 
-    /// Takes a link up, below a bridge where one is named; silent ones get no address of their own accord.
-    pub fn up(&mut self, name: &str, bridge: Option<&str>, silent: bool) -> Result<u32> {
+    /// Takes a link up; silent ones get no address of their own accord.
+    pub fn up(&mut self, name: &str, silent: bool) -> Result<u32> {
         let index = self.wanted(name)?;
         if silent {
             self.silence(name, index)?;
         }
-        let mut message = Message::new(NEW_LINK, ACK, &link(index, UP, UP));
-        if let Some(bridge) = bridge {
-            message = message.number(IFLA_MASTER, self.wanted(bridge)?);
-        }
+        let message = Message::new(NEW_LINK, ACK, &link(index, UP, UP));
         self.call(message).doing(|| format!("the link {name} cannot be taken up"))?;
         Ok(index)
+    }
+
+    /// Makes a link one of a bridge's. One that is in use already passes frames from then on.
+    pub fn attach(&mut self, name: &str, bridge: &str) -> Result<()> {
+        let message = Message::new(NEW_LINK, ACK, &link(self.wanted(name)?, 0, 0));
+        let message = message.number(IFLA_MASTER, self.wanted(bridge)?);
+        self.call(message).doing(|| format!("the link {name} cannot be put on the bridge {bridge}"))
+    }
+
+    /// Waits until the kernel has noticed that a link is in use, which may take a second: before, packets are lost.
+    pub fn settle(&mut self, name: &str) -> Result<()> {
+        for _ in 0..10_000 {
+            let mut state = None;
+            self.look(name, |payload| {
+                let attributes = payload.get(16..).unwrap_or_default();
+                state = attribute(attributes, IFLA_OPERSTATE).and_then(|v| v.first().copied());
+            })?;
+            if state.is_none_or(|s| s == IF_OPER_UP) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
+        Ok(())
     }
 
     /// Sets the largest packet, in bytes.
@@ -331,6 +353,11 @@ impl Netlink {
             sent.doing(|| "the host's routes cannot be listed".into())?;
         }
         Ok(found)
+    }
+
+    /// Whether IPv4 has a default route.
+    pub fn has_default_route(&mut self) -> Result<bool> {
+        Ok(self.routes()?.iter().any(|(to, prefix)| *prefix == 0 && to.is_ipv4()))
     }
 
     /// Removes a link; nothing where there is none.

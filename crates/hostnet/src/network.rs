@@ -1,11 +1,12 @@
 //! Joining and leaving networks, and putting in order what was left behind.
 
+use crate::cable::{self, Cable};
 use crate::error::{Doing, Error};
 use crate::files::{self, rewrite};
 use crate::inside::{Inside, Kind, Place};
 use crate::netlink::{End, Netlink};
 use crate::records::{Group, Member, Records};
-use crate::{Result, addresses, names, rules, sys};
+use crate::{Result, addresses, holder, names, rules, sys, wayout};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
@@ -78,6 +79,7 @@ pub struct Joined {
     guest: String,
     // Locked: says that the guest lives.
     _alive: File,
+    _wire: Wire,
 }
 
 impl Drop for Joined {
@@ -85,6 +87,36 @@ impl Drop for Joined {
         // What fails now is put in order by the next join or repair.
         let _ = self.network.leave(&self.guest);
     }
+}
+
+/// What holds a member's connection, where it is not the kernel alone.
+#[derive(Debug, Default)]
+struct Wire {
+    _cable: Option<Cable>,
+    // Of the lock that the holder waits for.
+    _share: Option<File>,
+}
+
+/// Where a group's bridge is.
+enum Ground {
+    /// In the network namespace of this process.
+    Here,
+    /// In a holder's; with a share of its lock.
+    Held(Place, File),
+}
+
+impl Ground {
+    /// A netlink socket of that namespace.
+    fn netlink(&self) -> Result<Netlink> {
+        match self {
+            Ground::Here => Netlink::here(),
+            Ground::Held(place, _) => netlink_in(&Inside::start(place)?),
+        }
+    }
+}
+
+fn netlink_in(inside: &Inside) -> Result<Netlink> {
+    Ok(Netlink::on(inside.socket(Kind::Route).doing(|| "a netlink socket".into())?))
 }
 
 /// All networks of a user.
@@ -146,9 +178,9 @@ impl Network {
     }
 
     fn enter(&self, records: &Records, name: &str, join: &Join) -> Result<Joined> {
-        let group = match join.mode {
-            Mode::Group(_) => Some(ready(records, name)?),
-            _ => None,
+        let (group, ground) = match join.mode {
+            Mode::Group(_) => ready(records, name).map(|(group, ground)| (Some(group), Some(ground)))?,
+            _ => (None, None),
         };
         let member = Member {
             guest: join.guest.into(),
@@ -165,14 +197,26 @@ impl Network {
         let mut notes = group.as_ref().map_or(Vec::new(), |g| g.notes.clone());
         notes.extend(write_files(records, name, group.as_ref(), &member, join)?);
         let mut found = Addresses::default();
+        let mut wire = Wire::default();
         if *join.mode != Mode::Host {
             let netns = join.netns.ok_or_else(|| Error::Bad("the guest has no network namespace".into()))?;
             let inside = Inside::start(&Place::of(netns)?)?;
-            let mut netlink = Netlink::on(inside.socket(Kind::Route).doing(|| "a netlink socket".into())?);
-            netlink.up("lo", None, false)?;
-            if let Some(group) = &group {
-                Netlink::here()?.plug(group, &member, netns)?;
+            let mut netlink = netlink_in(&inside)?;
+            netlink.up("lo", false)?;
+            if let (Some(group), Some(ground)) = (&group, ground) {
+                let mut bridge = ground.netlink()?;
+                wire = match ground {
+                    Ground::Here => bridge.plug(group, &member, netns)?,
+                    Ground::Held(place, share) => Wire {
+                        _cable: Some(lay(group, &member, (&inside, &mut netlink), (&place, &mut bridge))?),
+                        _share: Some(share),
+                    },
+                };
                 found = configure(&mut netlink, group, &member)?;
+                bridge.settle(&member.link)?;
+                bridge.attach(&member.link, &group.bridge)?;
+                bridge.settle(&group.bridge)?;
+                netlink.settle("eth0")?;
             }
         }
         if let Some(group) = &group {
@@ -188,6 +232,7 @@ impl Network {
             network: self.clone(),
             guest: join.guest.into(),
             _alive: alive,
+            _wire: wire,
         })
     }
 
@@ -235,8 +280,8 @@ fn repair(records: &Records) -> Result<Vec<String>> {
 
 fn take_out(records: &Records, name: &str, guest: &str) -> Result<()> {
     let member = records.members(name).into_iter().find(|m| m.guest == guest);
-    let group = records.group(name).filter(Group::is_here);
-    if let (Some(member), Some(_)) = (member, &group) {
+    let group = records.group(name);
+    if let (Some(member), Some(_)) = (member, group.as_ref().filter(|g| g.is_here())) {
         Netlink::here()?.remove(&member.link)?;
     }
     records.forget_member(name, guest)?;
@@ -248,11 +293,14 @@ fn take_out(records: &Records, name: &str, guest: &str) -> Result<()> {
 
 /// Removes all of a group that has no members.
 fn dissolve(records: &Records, name: &str) -> Result<()> {
-    if let Some(group) = records.group(name).filter(Group::is_here) {
-        let mut netlink = Netlink::here()?;
-        netlink.remove(&group.bridge)?;
-        netlink.forbid_routing(&group.bridge, false)?;
-        rules::remove(&group.bridge).map_err(Error::Bad)?;
+    if let Some(group) = records.group(name) {
+        group.holders.iter().for_each(|&process| holder::end(process));
+        if group.is_here() {
+            let mut netlink = Netlink::here()?;
+            netlink.remove(&group.bridge)?;
+            netlink.forbid_routing(&group.bridge, false)?;
+            rules::remove(&group.bridge).map_err(Error::Bad)?;
+        }
     }
     records.forget_group(name)
 }
@@ -283,64 +331,143 @@ fn number(records: &Records, group: &str) -> Result<u8> {
 }
 
 /// A group that members can join.
-fn ready(records: &Records, name: &str) -> Result<Group> {
-    match records.group(name) {
-        Some(group) if group.is_here() => Ok(group),
-        Some(_) => Err(Error::Bad(format!(
-            "the network {name} is in another network namespace of the host: enter that, or use another name"
-        ))),
-        None => make(records, name),
+fn ready(records: &Records, name: &str) -> Result<(Group, Ground)> {
+    let Some(group) = records.group(name) else {
+        return if sys::privileged()? { make(records, name) } else { make_held(records, name) };
+    };
+    if group.is_here() {
+        return Ok((group, Ground::Here));
     }
+    let Some(&first) = group.holders.first() else {
+        return Err(Error::Bad(format!(
+            "the network {name} is in another network namespace of the host: enter that, or use another name"
+        )));
+    };
+    if let Some(share) = holder::share(&records.held(name))?
+        && let Some(place) = holder::place(first)
+    {
+        return Ok((group, Ground::Held(place, share)));
+    }
+    // It is about to end, or was ended.
+    if records.guests(name).is_empty() {
+        dissolve(records, name)?;
+        return make_held(records, name);
+    }
+    Err(Error::Bad(format!(
+        "the process that held the network {name} was ended: stop the network's members first"
+    )))
 }
 
-/// Makes a group. It is recorded first, so that a repair finds what was made.
-fn make(records: &Records, name: &str) -> Result<Group> {
-    let mut netlink = Netlink::here()?;
-    let dir = records.group_dir(name);
-    let hash = addresses::hash(&[&dir.to_string_lossy()]);
+/// What a new group has, before anything of it is made.
+fn plan(records: &Records, name: &str, netlink: &mut Netlink) -> Result<(Group, u64)> {
+    let hash = addresses::hash(&[&records.group_dir(name).to_string_lossy()]);
     let taken: Vec<Ipv4Addr> =
         records.groups().iter().filter_map(|g| records.group(g)).map(|g| g.v4).collect();
-    let routes = netlink.routes()?;
-    let v4 = addresses::subnet(hash, &routes, &taken).ok_or_else(|| {
+    let v4 = addresses::subnet(hash, &netlink.routes()?, &taken).ok_or_else(|| {
         Error::Full(
             "the host's routes leave no private /24 for a network: remove one of those below 10.212".into(),
         )
     })?;
-    let leads_out = |v6: bool| routes.iter().any(|(to, prefix)| *prefix == 0 && to.is_ipv6() == v6);
     let has6 = setting("net/ipv6/conf/default/disable_ipv6").as_deref() == Some("0");
-    let forwards6 = setting("net/ipv6/conf/all/forwarding").as_deref() == Some("1");
-    let mut group = Group {
+    let group = Group {
         name: name.into(),
         bridge: addresses::link_name("tr", hash),
         v4,
         v6: has6.then(|| addresses::subnet6(hash)),
         notes: Vec::new(),
         out4: true,
-        out6: has6 && forwards6 && leads_out(true),
+        out6: false,
         resolver: None,
-        mtu: way_out_mtu(&mut netlink),
-        namespace: namespace_number()?,
+        mtu: None,
+        namespace: 0,
         holders: Vec::new(),
     };
+    Ok((group, hash))
+}
+
+impl Group {
+    /// Notes that nothing gets out, and why.
+    fn no_way_out(&mut self, why: &str) {
+        (self.out4, self.out6) = (false, false);
+        self.notes.push(format!("the network {} has no way out: {why}", self.name));
+    }
+
+    /// Takes the bridge up, with its addresses.
+    fn raise(&self, netlink: &mut Netlink) -> Result<()> {
+        netlink.address(&self.bridge, addresses::host(self.v4, 1).into(), 24)?;
+        if let Some(v6) = self.v6 {
+            netlink.address(&self.bridge, addresses::host6(v6, 1).into(), 64)?;
+        }
+        if let Some(mtu) = self.mtu {
+            netlink.mtu(&self.bridge, mtu)?;
+        }
+        netlink.up(&self.bridge, false).map(drop)
+    }
+}
+
+/// Makes a group in the network namespace of this process. It is recorded first, so that a repair finds what was made.
+fn make(records: &Records, name: &str) -> Result<(Group, Ground)> {
+    let mut netlink = Netlink::here()?;
+    let (mut group, hash) = plan(records, name, &mut netlink)?;
+    group.namespace = namespace_number()?;
+    let leads_out = netlink.routes()?.iter().any(|(to, prefix)| *prefix == 0 && to.is_ipv6());
+    let forwards = setting("net/ipv6/conf/all/forwarding").as_deref() == Some("1");
+    group.out6 = group.v6.is_some() && leads_out && forwards;
+    group.mtu = way_out_mtu(&mut netlink);
     records.set_group(&group)?;
     // One that is there is left over from a record that was lost.
     netlink.remove(&group.bridge)?;
     netlink.bridge(&group.bridge, addresses::ether(hash))?;
     if let Err(why) = rules::put(&group, None).and_then(|()| forward()) {
         netlink.forbid_routing(&group.bridge, true)?;
-        (group.out4, group.out6) = (false, false);
-        group.notes.push(format!("the network {name} has no way out: {why}"));
+        group.no_way_out(&why);
     }
-    netlink.address(&group.bridge, addresses::host(v4, 1).into(), 24)?;
-    if let Some(v6) = group.v6 {
-        netlink.address(&group.bridge, addresses::host6(v6, 1).into(), 64)?;
-    }
-    if let Some(mtu) = group.mtu {
-        netlink.mtu(&group.bridge, mtu)?;
-    }
-    netlink.up(&group.bridge, None, false)?;
+    group.raise(&mut netlink)?;
     records.set_group(&group)?;
-    Ok(group)
+    Ok((group, Ground::Here))
+}
+
+/// Makes a group in a namespace of its own. Its holder ends with this process, as long as nobody else has joined.
+fn make_held(records: &Records, name: &str) -> Result<(Group, Ground)> {
+    let (mut group, hash) = plan(records, name, &mut Netlink::here()?)?;
+    group.mtu = Some(wayout::MTU);
+    records.set_group(&group)?;
+    let lost = || Error::Bad(format!("the process that held the network {name} was ended"));
+    let share = holder::share(&records.held(name))?.ok_or_else(lost)?;
+    let (process, line) = holder::start(&records.held(name))?;
+    group.holders.push(process);
+    records.set_group(&group)?;
+    let place = holder::place(process).ok_or_else(lost)?;
+    let inside = Inside::start(&place)?;
+    let mut netlink = netlink_in(&inside)?;
+    netlink.up("lo", false)?;
+    netlink.bridge(&group.bridge, addresses::ether(hash))?;
+    group.raise(&mut netlink)?;
+    let out = wayout::open(process, &line, &mut netlink, &records.group_dir(name).join("way-out.log"))?;
+    let out = out.and_then(|processes| {
+        group.holders.extend(processes);
+        rules::put(&group, Some(&place))
+    });
+    match out {
+        Ok(()) => group.resolver = Some(wayout::RESOLVER),
+        Err(why) => group.no_way_out(&why),
+    }
+    records.set_group(&group)?;
+    Ok((group, Ground::Held(place, share)))
+}
+
+/// Lays a cable from a guest to a link beside the bridge of its group's holder.
+fn lay(
+    group: &Group,
+    member: &Member,
+    guest: (&Inside, &mut Netlink),
+    holder: (&Place, &mut Netlink),
+) -> Result<Cable> {
+    let near = End { name: &member.link, namespace: None, ether: None };
+    let far = cable::end(&Inside::start(holder.0)?, holder.1, &near, group.mtu)?;
+    holder.1.up(&member.link, true)?;
+    let near = End { name: "eth0", namespace: None, ether: Some(member.ether(group)) };
+    Cable::new(cable::end(guest.0, guest.1, &near, group.mtu)?, far)
 }
 
 /// A setting of the kernel in this network namespace, by its path below `/proc/sys`.
@@ -370,8 +497,8 @@ fn way_out_mtu(netlink: &mut Netlink) -> Option<u32> {
 }
 
 impl Netlink {
-    /// Connects a member with the bridge, which this socket sees.
-    fn plug(&mut self, group: &Group, member: &Member, netns: BorrowedFd) -> Result<()> {
+    /// Makes the pair that connects a member with the bridge, which this socket sees.
+    fn plug(&mut self, group: &Group, member: &Member, netns: BorrowedFd) -> Result<Wire> {
         let near = End { name: &member.link, namespace: None, ether: None };
         let far = End { name: "eth0", namespace: Some(netns), ether: Some(member.ether(group)) };
         self.remove(&member.link)?;
@@ -379,7 +506,7 @@ impl Netlink {
         if let Some(mtu) = group.mtu {
             self.mtu(&member.link, mtu)?;
         }
-        self.up(&member.link, Some(&group.bridge), true).map(drop)
+        self.up(&member.link, true).map(|_| Wire::default())
     }
 }
 
@@ -400,7 +527,7 @@ fn configure(netlink: &mut Netlink, group: &Group, member: &Member) -> Result<Ad
         netlink.mtu("eth0", mtu)?;
     }
     netlink.address("eth0", v4.into(), 24)?;
-    netlink.up("eth0", None, false)?;
+    netlink.up("eth0", false)?;
     netlink.default_route(gateway.into())?;
     let mut v6 = group.v6.map(|subnet| addresses::host6(subnet, member.number));
     if let (Some(address), Some(subnet)) = (v6, group.v6) {

@@ -3,6 +3,8 @@
 //! ```text
 //! networks/lock                          held while anything here is read or changed
 //! networks/GROUP/group.json              what the group has
+//! networks/GROUP/held                    shared by the processes of all members, where the group has a holder
+//! networks/GROUP/way-out.log             what the program says by which an ordinary user's packets get out
 //! networks/GROUP/members/GUEST/member.json
 //! networks/GROUP/members/GUEST/alive     locked by the process that watches over the guest, as long as it runs
 //! networks/GROUP/members/GUEST/{hosts,resolv.conf,hostname}
@@ -144,6 +146,11 @@ impl Records {
     /// The directory of a group.
     pub fn group_dir(&self, group: &str) -> PathBuf {
         self.dir.join(group)
+    }
+
+    /// The lock that a group's holder waits for.
+    pub fn held(&self, group: &str) -> PathBuf {
+        self.group_dir(group).join("held")
     }
 
     /// The directory of a member.

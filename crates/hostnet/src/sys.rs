@@ -28,6 +28,15 @@ pub(crate) fn owner(namespace: BorrowedFd) -> io::Result<OwnedFd> {
     owned(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS as _) })
 }
 
+/// `linux/sockios.h`.
+const SIOCGSKNS: libc::c_ulong = 0x894c;
+
+/// The network namespace of a socket.
+pub(crate) fn network_of(socket: BorrowedFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer, returns a descriptor.
+    owned(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _) })
+}
+
 /// Whether two descriptors are the same file (namespaces: the same namespace).
 pub(crate) fn same(a: BorrowedFd, b: BorrowedFd) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;

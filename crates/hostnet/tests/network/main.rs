@@ -3,3 +3,4 @@
 mod place;
 mod ports;
 mod root;
+mod rootless;

@@ -66,8 +66,7 @@ impl Dir {
 
     /// Nothing is recorded, and nothing of ours is left in this network namespace.
     pub fn assert_empty(&self) {
-        let left: Vec<_> = std::fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(left, ["lock"]);
+        self.assert_no_records();
         let links = command("ip", &["-o", "link"]);
         assert!(!links.contains("tr-") && !links.contains("tv-"), "{links}");
         if has("nft") {
@@ -76,6 +75,12 @@ impl Dir {
         }
         let rules = command("ip", &["rule"]);
         assert!(!rules.contains("tr-"), "{rules}");
+    }
+
+    /// Nothing is recorded.
+    pub fn assert_no_records(&self) {
+        let left: Vec<_> = std::fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["lock"]);
     }
 }
 
