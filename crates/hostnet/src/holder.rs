@@ -3,7 +3,7 @@
 //! however they ended, and ends, too: then namespace, bridge and all are gone.
 
 use crate::error::{Doing, Error};
-use crate::inside::{Place, close_but, detached, errno};
+use crate::inside::{self, Place, close_but, detached, errno};
 use crate::records::Process;
 use crate::{Result, sys};
 use std::fs::{File, OpenOptions};
@@ -22,25 +22,8 @@ struct Setting {
     needed: bool,
 }
 
-impl Setting {
-    /// Returns the number of the error, or 0. System calls only.
-    fn write(&self) -> i32 {
-        // SAFETY: a constant path; writes bytes of ours; closes what it opened.
-        unsafe {
-            let fd = libc::open(self.path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-            if fd < 0 {
-                return errno();
-            }
-            let written = libc::write(fd, self.text.as_ptr().cast(), self.text.len());
-            let number = errno();
-            libc::close(fd);
-            if written < 0 { number } else { 0 }
-        }
-    }
-}
-
 /// The user and his group become root's of the namespace; nobody else is known there.
-fn settings() -> [Setting; 4] {
+fn settings() -> [Setting; 5] {
     // SAFETY: take nothing.
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
     let one = |path, text: String, needed| Setting { path, text, needed };
@@ -49,6 +32,7 @@ fn settings() -> [Setting; 4] {
         one(c"/proc/self/uid_map", format!("0 {user} 1"), true),
         one(c"/proc/self/gid_map", format!("0 {group} 1"), true),
         one(c"/proc/sys/net/ipv4/ip_forward", "1".into(), false),
+        one(inside::ROUTERS, "0".into(), false),
     ]
 }
 
@@ -117,7 +101,7 @@ fn hold(settings: &[Setting], say: i32, wait: i32) -> i32 {
         if libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET) != 0 { errno() } else { 0 }
     };
     if number == 0 {
-        let failed = settings.iter().map(|s| (s.write(), s.needed));
+        let failed = settings.iter().map(|s| (inside::set(s.path, s.text.as_bytes()), s.needed));
         number = failed.filter(|&(n, needed)| needed && n != 0).map(|(n, _)| n).next().unwrap_or(0);
     }
     if sys::raw_send(say, number as u8, -1) != 1 || number != 0 {

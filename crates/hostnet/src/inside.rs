@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     /// Leaves for a *new* network namespace of the same owner, of which it gives a [`Kind::Route`]; all further sockets
     /// are of that. The namespace lives as long as one of them does.
     Apart,
+    /// No socket: links that are made from now on believe no router's advertisement, which any member could send.
+    Guard,
 }
 
 impl Kind {
@@ -152,6 +154,10 @@ pub(crate) fn close_but(keep: &[i32]) {
     unsafe { libc::close_range(from, u32::MAX, 0) };
 }
 
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "its process has ended")
+}
+
 /// The process, as its maker sees it.
 pub(crate) struct Inside {
     socket: Option<OwnedFd>,
@@ -180,7 +186,6 @@ impl Inside {
 
     /// One answer: an error's number, or 0 and perhaps a descriptor.
     fn answer(&self) -> io::Result<Option<OwnedFd>> {
-        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "its process has ended");
         match sys::receive_fd(self.socket.as_ref().ok_or_else(gone)?.as_fd())? {
             Some((0, fd)) => Ok(fd),
             Some((number, _)) => Err(io::Error::from_raw_os_error(number.into())),
@@ -188,11 +193,21 @@ impl Inside {
         }
     }
 
+    fn ask(&self, kind: Kind) -> io::Result<Option<OwnedFd>> {
+        sys::send_fd(self.socket.as_ref().ok_or_else(gone)?.as_fd(), kind as u8, None)?;
+        self.answer()
+    }
+
     /// A socket of the guest's network, closed on exec; blocking.
     pub fn socket(&self, kind: Kind) -> io::Result<OwnedFd> {
-        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "its process has ended");
-        sys::send_fd(self.socket.as_ref().ok_or_else(gone)?.as_fd(), kind as u8, None)?;
-        self.answer()?.ok_or_else(gone)
+        self.ask(kind)?.ok_or_else(gone)
+    }
+}
+
+impl Inside {
+    /// See [`Kind::Guard`].
+    pub fn guard(&self) -> io::Result<()> {
+        self.ask(Kind::Guard).map(drop)
     }
 }
 
@@ -221,7 +236,11 @@ fn serve(socket: i32, user: i32, net: i32) -> i32 {
             _ => return 0,
         }
         let made = make(byte);
-        let (number, fd) = if made < 0 { (-made, -1) } else { (0, made) };
+        let (number, fd) = match byte == Kind::Guard as u8 {
+            true => (guard(), -1),
+            false if made < 0 => (-made, -1),
+            false => (0, made),
+        };
         if sys::raw_send(socket, number as u8, fd) != 1 {
             return 1;
         }
@@ -231,6 +250,33 @@ fn serve(socket: i32, user: i32, net: i32) -> i32 {
         }
     }
 }
+
+/// Writes one setting below `/proc/sys`; returns the number of the error, or 0. System calls only.
+pub(crate) fn set(path: &std::ffi::CStr, text: &[u8]) -> i32 {
+    // SAFETY: a path that ends with a zero; writes bytes of ours; closes what it opened.
+    unsafe {
+        let fd = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return errno();
+        }
+        let written = libc::write(fd, text.as_ptr().cast(), text.len());
+        let number = errno();
+        libc::close(fd);
+        if written < 0 { number } else { 0 }
+    }
+}
+
+/// See [`Kind::Guard`].
+fn guard() -> i32 {
+    match set(ROUTERS, b"0") {
+        // No IPv6 here.
+        libc::ENOENT => 0,
+        number => number,
+    }
+}
+
+/// Whether links believe routers' advertisements.
+pub(crate) const ROUTERS: &std::ffi::CStr = c"/proc/sys/net/ipv6/conf/default/accept_ra";
 
 /// A descriptor, or the negative number of an error.
 fn make(byte: u8) -> i32 {

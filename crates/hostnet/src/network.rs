@@ -202,6 +202,9 @@ impl Network {
             let netns = join.netns.ok_or_else(|| Error::Bad("the guest has no network namespace".into()))?;
             let inside = Inside::start(&Place::of(netns)?)?;
             let mut netlink = netlink_in(&inside)?;
+            inside
+                .guard()
+                .doing(|| "the guest's network cannot be guarded against routers among its members".into())?;
             netlink.up("lo", false)?;
             if let (Some(group), Some(ground)) = (&group, ground) {
                 let mut bridge = ground.netlink()?;
@@ -418,6 +421,7 @@ fn make(records: &Records, name: &str) -> Result<(Group, Ground)> {
     // One that is there is left over from a record that was lost.
     netlink.remove(&group.bridge)?;
     netlink.bridge(&group.bridge, addresses::ether(hash))?;
+    guard(&group)?;
     if let Err(why) = rules::put(&group, None).and_then(|()| forward()) {
         netlink.forbid_routing(&group.bridge, true)?;
         group.no_way_out(&why);
@@ -468,6 +472,21 @@ fn lay(
     holder.1.up(&member.link, true)?;
     let near = End { name: "eth0", namespace: None, ether: Some(member.ether(group)) };
     Cable::new(cable::end(guest.0, guest.1, &near, group.mtu)?, far)
+}
+
+/// Lets the host believe nothing that members say about routes.
+fn guard(group: &Group) -> Result<()> {
+    for (family, setting) in
+        [("ipv6", "accept_ra"), ("ipv6", "accept_redirects"), ("ipv4", "accept_redirects")]
+    {
+        let path = PathBuf::from(format!("/proc/sys/net/{family}/conf/{}/{setting}", group.bridge));
+        match fs::write(&path, "0") {
+            // No IPv6 here.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            other => other.file(&path)?,
+        }
+    }
+    Ok(())
 }
 
 /// A setting of the kernel in this network namespace, by its path below `/proc/sys`.

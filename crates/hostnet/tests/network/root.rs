@@ -18,6 +18,11 @@ fn members_reach_each_other_and_nobody_else() {
         let jb = b.join(&network, "one", "b").unwrap();
         let jc = c.join(&network, "two", "c").unwrap();
         assert_ne!(v4(&ja.addresses), v4(&jb.addresses));
+        // Nobody believes that a member is a router.
+        let believes =
+            "for i in /proc/sys/net/ipv6/conf/*; do case $i in */tr-*|*/eth0) cat $i/accept_ra; esac; done";
+        assert_eq!(command("sh", &["-c", believes]), "0\n0\n");
+        assert_eq!(a.run(|| command("sh", &["-c", believes])), "0\n");
         let [va, vb, vc] = [&ja, &jb, &jc].map(|j| IpAddr::from(v4(&j.addresses)));
         // Refused: somebody answers.
         assert_eq!(a.run(move || reach(vb, 9)), Reach::Refused);

@@ -144,7 +144,8 @@ fn as_users(scene: &'static str) {
     host(move || {
         command("ip", &["addr", "add", "192.0.2.1/32", "dev", "lo"]);
         let program = std::env::temp_dir().join(format!("trine-hostnet-{scene}-{}", std::process::id()));
-        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        // By a program: a child that starts meanwhile would keep the file open for writing, if this process copied it.
+        command("cp", &[std::env::current_exe().unwrap().to_str().unwrap(), program.to_str().unwrap()]);
         let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
         for user in [&nobody[..], &["unshare", "-Ur"]] {
             let out = Command::new(user[0])
