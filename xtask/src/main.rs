@@ -7,6 +7,7 @@ mod debian;
 mod debugger;
 mod floors;
 mod hostile;
+mod network;
 mod perfmap;
 mod stress;
 mod tasks;

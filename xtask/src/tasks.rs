@@ -46,6 +46,11 @@ const SLOW: &[Part] = &[
     ("fuzz-load", "10 minutes of fuzzing", || fuzz("load")),
     ("fuzz-archive", "10 minutes of fuzzing", || fuzz("archive")),
     ("fuzz-elf", "10 minutes of fuzzing", || fuzz("elf")),
+    (
+        "network",
+        "private networks and ports of containers, in network namespaces of the tests' own",
+        crate::network::run,
+    ),
     ("hostile", "programs that try to get out and to use everything up", crate::hostile::run),
     ("fuzz-tree", "10 minutes of fuzzing", || fuzz("tree")),
     ("differential-long", "random programs against QEMU, 10 million instructions", || {

@@ -1,0 +1,126 @@
+//! A cable between a guest and the bridge of an ordinary user's group. The two are in user namespaces side by side, and
+//! nobody may put a link into both. So each gets a pair of links of its own, whose far end lies in a network namespace
+//! that nothing else is in, and a thread of the process that watches over the guest passes frames between the far ends.
+//!
+//! Frames pass with the kernel's notes on them (`virtio_net_hdr`: checksums to be done, segments to be cut), up to 64 KiB
+//! of TCP at once. The far namespaces live as long as the thread's sockets: when the process ends, both pairs are gone.
+
+use crate::error::Doing;
+use crate::inside::{Inside, Kind};
+use crate::netlink::{End, Netlink};
+use crate::{Result, sys};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::thread::JoinHandle;
+
+/// The far end's name; nobody sees it.
+const FAR: &str = "far0";
+/// More than the largest frame with its notes.
+const LARGEST: usize = 128 * 1024;
+/// Frames in one direction before the other gets its turn.
+const TURN: usize = 64;
+/// `linux/if_packet.h`.
+const PACKET_VNET_HDR: i32 = 15;
+const PACKET_IGNORE_OUTGOING: i32 = 23;
+
+/// Makes a pair whose near end is where `netlink` is, and gives a socket for the frames of the far end. `inside` then
+/// makes no more sockets where it was.
+pub(crate) fn end(inside: &Inside, netlink: &mut Netlink, near: &End, mtu: Option<u32>) -> Result<OwnedFd> {
+    let what = || format!("a cable for {} cannot be made", near.name);
+    let far = inside.socket(Kind::Apart).doing(what)?;
+    let namespace = sys::network_of(far.as_fd()).doing(what)?;
+    netlink.pair(near, &End { name: FAR, namespace: Some(namespace.as_fd()), ether: None })?;
+    let mut far = Netlink::on(far);
+    if let Some(mtu) = mtu {
+        netlink.mtu(near.name, mtu)?;
+        far.mtu(FAR, mtu)?;
+    }
+    let index = far.up(FAR, true)?;
+    let socket = inside.socket(Kind::Packet).doing(what)?;
+    sys::option(socket.as_fd(), libc::SOL_PACKET, PACKET_VNET_HDR, 1).doing(what)?;
+    sys::option(socket.as_fd(), libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1).doing(what)?;
+    for name in [libc::SO_RCVBUF, libc::SO_SNDBUF] {
+        sys::option(socket.as_fd(), libc::SOL_SOCKET, name, 4 << 20).doing(what)?;
+    }
+    // SAFETY: a structure of integers, for which zero is a value.
+    let mut name: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    name.sll_family = libc::AF_PACKET as u16;
+    name.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    name.sll_ifindex = index as i32;
+    let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: points at a structure of the size given.
+    sys::check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const name).cast(), size) }).doing(what)?;
+    Ok(socket)
+}
+
+/// The thread. Dropping the value ends it, and removes both pairs.
+#[derive(Debug)]
+pub(crate) struct Cable {
+    stop: OwnedFd,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Cable {
+    /// Passes frames between two sockets from [`end`].
+    pub fn new(a: OwnedFd, b: OwnedFd) -> Result<Cable> {
+        let what = || "no thread can be started for the guest's network".to_owned();
+        // SAFETY: takes no pointers.
+        let stop =
+            sys::owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).doing(what)?;
+        let end = stop.try_clone().doing(what)?;
+        let thread =
+            std::thread::Builder::new().name("cable".into()).spawn(move || pass(&a, &b, &end)).doing(what)?;
+        Ok(Cable { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        let one = 1u64;
+        // SAFETY: writes eight bytes of ours.
+        unsafe { libc::write(self.stop.as_raw_fd(), (&raw const one).cast(), 8) };
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn pass(a: &OwnedFd, b: &OwnedFd, stop: &OwnedFd) {
+    // SAFETY: changes this thread's mask, from a set that is made full first.
+    unsafe {
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+    }
+    let mut buffer = vec![0u8; LARGEST];
+    let mut poll = [a, b, stop].map(|f| libc::pollfd { fd: f.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+    loop {
+        // SAFETY: three structures of ours.
+        let count = unsafe { libc::poll(poll.as_mut_ptr(), 3, -1) };
+        if poll[2].revents != 0
+            || (count < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted)
+        {
+            return;
+        }
+        if poll[0].revents != 0 {
+            frames(a.as_fd(), b.as_fd(), &mut buffer);
+        }
+        if poll[1].revents != 0 {
+            frames(b.as_fd(), a.as_fd(), &mut buffer);
+        }
+    }
+}
+
+/// Passes frames on. One that cannot be passed is lost, as frames may be.
+fn frames(from: BorrowedFd, to: BorrowedFd, buffer: &mut [u8]) {
+    for _ in 0..TURN {
+        let (at, flags) = (buffer.as_mut_ptr().cast(), libc::MSG_DONTWAIT | libc::MSG_TRUNC);
+        // SAFETY: writes at most the buffer's length.
+        let count = unsafe { libc::recv(from.as_raw_fd(), at, buffer.len(), flags) };
+        let Ok(count) = usize::try_from(count) else { return };
+        if let Some(frame) = buffer.get(..count) {
+            // SAFETY: sends bytes that were received into the buffer.
+            unsafe { libc::send(to.as_raw_fd(), frame.as_ptr().cast(), frame.len(), libc::MSG_DONTWAIT) };
+        }
+    }
+}

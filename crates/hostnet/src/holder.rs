@@ -1,0 +1,145 @@
+//! The holder of an ordinary user's group: a small process that owns a user and a network namespace, in which the
+//! group's bridge is. It waits for a lock that every member's process shares, gets it when the last of them has ended,
+//! however they ended, and ends, too: then namespace, bridge and all are gone.
+
+use crate::error::{Doing, Error};
+use crate::inside::{self, Place, close_but, detached, errno};
+use crate::records::Process;
+use crate::{Result, sys};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// What lasts as long as the holder: the end of a pipe that it alone has the other end of.
+pub(crate) type Lifeline = OwnedFd;
+
+/// A file that the kernel answers, and what is written to it. Made before the copy, which does not allocate.
+struct Setting {
+    path: &'static std::ffi::CStr,
+    text: String,
+    needed: bool,
+}
+
+/// The user and his group become root's of the namespace; nobody else is known there.
+fn settings() -> [Setting; 5] {
+    // SAFETY: take nothing.
+    let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let one = |path, text: String, needed| Setting { path, text, needed };
+    [
+        one(c"/proc/self/setgroups", "deny".into(), false),
+        one(c"/proc/self/uid_map", format!("0 {user} 1"), true),
+        one(c"/proc/self/gid_map", format!("0 {group} 1"), true),
+        one(c"/proc/sys/net/ipv4/ip_forward", "1".into(), false),
+        one(inside::ROUTERS, "0".into(), false),
+    ]
+}
+
+fn open(path: &Path) -> Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).file(path)
+}
+
+fn flock(file: &File, how: i32) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    sys::check(unsafe { libc::flock(file.as_raw_fd(), how) }).map(drop)
+}
+
+/// Takes a member's share of the lock; `None` where the holder has it, which is about to end.
+pub(crate) fn share(path: &Path) -> Result<Option<File>> {
+    let file = open(path)?;
+    match flock(&file, libc::LOCK_SH | libc::LOCK_NB) {
+        Ok(()) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(why) => Err(Error::File { path: path.into(), why }),
+    }
+}
+
+/// Starts a holder that waits for the lock, of which the caller has a share.
+pub(crate) fn start(lock: &Path) -> Result<(Process, Lifeline)> {
+    let what = || "no process can be started to hold the network".to_owned();
+    let file = open(lock)?;
+    let settings = settings();
+    let (ours, theirs) = sys::pair().doing(what)?;
+    let mut ends = [0; 2];
+    // SAFETY: writes two descriptors, which nobody else has.
+    let (line, end) = unsafe {
+        sys::check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC)).doing(what)?;
+        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+    };
+    let (say, wait) = (theirs.as_raw_fd(), file.as_raw_fd());
+    let mut keep = [say, wait, end.as_raw_fd()];
+    keep.sort_unstable();
+    let pid = detached(|| {
+        close_but(&keep);
+        hold(&settings, say, wait)
+    })
+    .doing(what)?;
+    drop(theirs);
+    match sys::receive_fd(ours.as_fd()).doing(what)? {
+        Some((0, _)) => {}
+        Some((number, _)) => {
+            let why = io::Error::from_raw_os_error(number.into());
+            let what = "no user namespace can be made for the network: ordinary users need sysctl \
+                        user.max_user_namespaces above 0 and no policy against it";
+            return Err(Error::System { what: what.into(), why });
+        }
+        None => return Err(io::Error::from(io::ErrorKind::BrokenPipe)).doing(what),
+    }
+    let process = Process::now(pid).ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe)).doing(what)?;
+    Ok((process, line))
+}
+
+/// What the holder does. System calls only.
+fn hold(settings: &[Setting], say: i32, wait: i32) -> i32 {
+    // SAFETY: changes only this process, which has one thread; constant strings.
+    let mut number = unsafe {
+        libc::prctl(libc::PR_SET_NAME, c"trine-holder".as_ptr());
+        libc::chdir(c"/".as_ptr());
+        // Its files in /proc are to be the user's: they lead others to its namespaces.
+        libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
+        if libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET) != 0 { errno() } else { 0 }
+    };
+    if number == 0 {
+        let failed = settings.iter().map(|s| (inside::set(s.path, s.text.as_bytes()), s.needed));
+        number = failed.filter(|&(n, needed)| needed && n != 0).map(|(n, _)| n).next().unwrap_or(0);
+    }
+    if sys::raw_send(say, number as u8, -1) != 1 || number != 0 {
+        return 1;
+    }
+    // SAFETY: descriptors of this process.
+    unsafe {
+        libc::close(say);
+        while libc::flock(wait, libc::LOCK_EX) != 0 {
+            if errno() != libc::EINTR {
+                return 1;
+            }
+        }
+    }
+    0
+}
+
+/// The holder's namespaces; `None` where it has ended.
+pub(crate) fn place(process: Process) -> Option<Place> {
+    let open = |kind: &str| File::open(format!("/proc/{}/ns/{kind}", process.pid)).map(OwnedFd::from);
+    let (user, net) = (open("user").ok()?, open("net").ok()?);
+    // Only now is it sure that the number was still the holder's.
+    process.alive().then_some(Place { user: Some(user), net })
+}
+
+/// Ends a process of ours, if it still is that, and waits until it has.
+pub(crate) fn end(process: Process) {
+    // SAFETY: takes no pointers.
+    let Ok(fd) = sys::owned(unsafe { libc::syscall(libc::SYS_pidfd_open, process.pid, 0) } as i32) else {
+        return;
+    };
+    if !process.alive() {
+        return;
+    }
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: a descriptor of that very process; a structure of ours.
+    unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), libc::SIGKILL, std::ptr::null::<u8>(), 0);
+        libc::poll(&raw mut poll, 1, 5000);
+    }
+}

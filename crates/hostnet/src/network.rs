@@ -1,0 +1,610 @@
+//! Joining and leaving networks, and putting in order what was left behind.
+
+use crate::cable::{self, Cable};
+use crate::error::{Doing, Error};
+use crate::files::{self, rewrite};
+use crate::inside::{Inside, Kind, Place};
+use crate::netlink::{End, Netlink};
+use crate::records::{Group, Member, Records};
+use crate::{Result, addresses, holder, names, rules, sys, wayout};
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+/// Members of a group; the first address is the gateway's, the last for all.
+const NUMBERS: std::ops::RangeInclusive<u8> = 2..=254;
+/// Where guests in no group have their files. A group that the user asks for cannot have these names.
+const NONE: &str = "none";
+const HOST: &str = "host";
+
+/// Which network a guest has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Only its own loopback.
+    None,
+    /// The host's.
+    Host,
+    /// A private network together with the other members.
+    Group(String),
+}
+
+/// A guest that is to join.
+#[derive(Clone, Debug)]
+pub struct Join<'a> {
+    /// What it joins.
+    pub mode: &'a Mode,
+    /// Its identifier: letters, digits, `-`, `_`, `.`; at most 128.
+    pub guest: &'a str,
+    /// Its host name, by which the other members find it.
+    pub name: &'a str,
+    /// Further names of it.
+    pub aliases: &'a [String],
+    /// More lines for its `/etc/hosts`: name, address.
+    pub hosts: &'a [(String, IpAddr)],
+    /// Its name servers; empty: the host's.
+    pub dns: &'a [IpAddr],
+    /// Domains that its resolver searches; empty: the host's.
+    pub search: &'a [String],
+    /// Its network namespace, made but not used yet. Not looked at for [`Mode::Host`].
+    pub netns: Option<BorrowedFd<'a>>,
+}
+
+/// Addresses of a guest in its group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// IPv4, of a /24.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6, of a /64; `None` where the host has no IPv6.
+    pub v6: Option<Ipv6Addr>,
+    /// The bridge's, where default routes lead.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// A guest's place in its network. Dropping it leaves; so does the end of this process, which [`Network::repair`] or
+/// the next join finds out.
+#[derive(Debug)]
+pub struct Joined {
+    /// The guest's addresses; none outside of groups.
+    pub addresses: Addresses,
+    /// To be mounted at `/etc/hosts`; changes as members come and go, the file stays the same.
+    pub hosts: PathBuf,
+    /// To be mounted at `/etc/resolv.conf`.
+    pub resolv: PathBuf,
+    /// To be mounted at `/etc/hostname`.
+    pub hostname: PathBuf,
+    /// What the user should know, a sentence each: such as that there is no way out.
+    pub notes: Vec<String>,
+    network: Network,
+    guest: String,
+    // Locked: says that the guest lives.
+    _alive: File,
+    _wire: Wire,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        // What fails now is put in order by the next join or repair.
+        let _ = self.network.leave(&self.guest);
+    }
+}
+
+/// What holds a member's connection, where it is not the kernel alone.
+#[derive(Debug, Default)]
+struct Wire {
+    _cable: Option<Cable>,
+    // Of the lock that the holder waits for.
+    _share: Option<File>,
+}
+
+/// Where a group's bridge is.
+enum Ground {
+    /// In the network namespace of this process.
+    Here,
+    /// In a holder's; with a share of its lock.
+    Held(Place, File),
+}
+
+impl Ground {
+    /// A netlink socket of that namespace.
+    fn netlink(&self) -> Result<Netlink> {
+        match self {
+            Ground::Here => Netlink::here(),
+            Ground::Held(place, _) => netlink_in(&Inside::start(place)?),
+        }
+    }
+}
+
+fn netlink_in(inside: &Inside) -> Result<Netlink> {
+    Ok(Netlink::on(inside.socket(Kind::Route).doing(|| "a netlink socket".into())?))
+}
+
+/// All networks of a user.
+#[derive(Clone, Debug)]
+pub struct Network {
+    dir: PathBuf,
+}
+
+impl Network {
+    /// The networks recorded in the user's directory of what runs (`networks/` there).
+    ///
+    /// # Errors
+    /// Where there is no such directory and none can be made.
+    pub fn open() -> Result<Network> {
+        let dir = trine_base::xdg::runtime().doing(|| "networks".into())?;
+        Ok(Network::at(&dir.join("networks")))
+    }
+
+    /// The networks recorded in this directory, which is made when it is needed.
+    #[must_use]
+    pub fn at(dir: &Path) -> Network {
+        Network { dir: dir.into() }
+    }
+
+    /// Lets a guest join: makes the group where it is the first, gives it addresses, writes its files, and those of the
+    /// other members anew. When this returns, the guest's network is ready to use.
+    ///
+    /// # Errors
+    /// Names that cannot be, a guest that has a network already, no address left, what the kernel refuses. Then nothing
+    /// is left behind.
+    pub fn join(&self, join: &Join) -> Result<Joined> {
+        names::guest(join.guest)?;
+        names::host(join.name)?;
+        join.aliases.iter().chain(join.hosts.iter().map(|(n, _)| n)).try_for_each(|n| names::host(n))?;
+        join.search.iter().try_for_each(|n| names::host(n))?;
+        let group = match join.mode {
+            Mode::None => NONE,
+            Mode::Host => HOST,
+            Mode::Group(name) if name == NONE || name == HOST => {
+                return Err(Error::Bad(format!(
+                    "'{name}' is no private network: it cannot be the name of one"
+                )));
+            }
+            Mode::Group(name) => {
+                names::group(name)?;
+                name
+            }
+        };
+        let records = Records::open(&self.dir)?;
+        repair(&records)?;
+        if records.group_of(join.guest).is_some() {
+            return Err(Error::Member(join.guest.into()));
+        }
+        let joined = self.enter(&records, group, join);
+        if joined.is_err() {
+            let _ = take_out(&records, group, join.guest);
+        }
+        joined
+    }
+
+    fn enter(&self, records: &Records, name: &str, join: &Join) -> Result<Joined> {
+        let (group, ground) = match join.mode {
+            Mode::Group(_) => ready(records, name).map(|(group, ground)| (Some(group), Some(ground)))?,
+            _ => (None, None),
+        };
+        let member = Member {
+            guest: join.guest.into(),
+            name: join.name.into(),
+            aliases: join.aliases.to_vec(),
+            number: if group.is_some() { number(records, name)? } else { 0 },
+            link: addresses::link_name(
+                "tv",
+                addresses::hash(&[&self.dir.to_string_lossy(), name, join.guest]),
+            ),
+            hosts: join.hosts.to_vec(),
+        };
+        let alive = records.set_member(name, &member)?;
+        let mut notes = group.as_ref().map_or(Vec::new(), |g| g.notes.clone());
+        notes.extend(write_files(records, name, group.as_ref(), &member, join)?);
+        let mut found = Addresses::default();
+        let mut wire = Wire::default();
+        if *join.mode != Mode::Host {
+            let netns = join.netns.ok_or_else(|| Error::Bad("the guest has no network namespace".into()))?;
+            let inside = Inside::start(&Place::of(netns)?)?;
+            let mut netlink = netlink_in(&inside)?;
+            inside
+                .guard()
+                .doing(|| "the guest's network cannot be guarded against routers among its members".into())?;
+            netlink.up("lo", false)?;
+            if let (Some(group), Some(ground)) = (&group, ground) {
+                let mut bridge = ground.netlink()?;
+                wire = match ground {
+                    Ground::Here => bridge.plug(group, &member, netns)?,
+                    Ground::Held(place, share) => Wire {
+                        _cable: Some(lay(group, &member, (&inside, &mut netlink), (&place, &mut bridge))?),
+                        _share: Some(share),
+                    },
+                };
+                found = configure(&mut netlink, group, &member)?;
+                bridge.settle(&member.link)?;
+                bridge.attach(&member.link, &group.bridge)?;
+                bridge.settle(&group.bridge)?;
+                netlink.settle("eth0")?;
+            }
+        }
+        if let Some(group) = &group {
+            rewrite_hosts(records, group)?;
+        }
+        let dir = records.member_dir(name, join.guest);
+        Ok(Joined {
+            addresses: found,
+            hosts: dir.join("hosts"),
+            resolv: dir.join("resolv.conf"),
+            hostname: dir.join("hostname"),
+            notes,
+            network: self.clone(),
+            guest: join.guest.into(),
+            _alive: alive,
+            _wire: wire,
+        })
+    }
+
+    /// Takes a guest out of its network; the last one takes the group with it. Returns whether it was in one.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn leave(&self, guest: &str) -> Result<bool> {
+        names::guest(guest)?;
+        let records = Records::open(&self.dir)?;
+        match records.group_of(guest) {
+            Some(group) => take_out(&records, &group, guest).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes what is left of guests whose process ended without leaving, and returns their identifiers.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn repair(&self) -> Result<Vec<String>> {
+        if !self.dir.is_dir() {
+            return Ok(Vec::new());
+        }
+        repair(&Records::open(&self.dir)?)
+    }
+}
+
+fn repair(records: &Records) -> Result<Vec<String>> {
+    let mut gone = Vec::new();
+    for group in records.groups() {
+        let guests = records.guests(&group);
+        for guest in &guests {
+            if !records.alive(&group, guest)? {
+                take_out(records, &group, guest)?;
+                gone.push(guest.clone());
+            }
+        }
+        if guests.is_empty() {
+            dissolve(records, &group)?;
+        }
+    }
+    Ok(gone)
+}
+
+fn take_out(records: &Records, name: &str, guest: &str) -> Result<()> {
+    let member = records.members(name).into_iter().find(|m| m.guest == guest);
+    let group = records.group(name);
+    if let (Some(member), Some(_)) = (member, group.as_ref().filter(|g| g.is_here())) {
+        Netlink::here()?.remove(&member.link)?;
+    }
+    records.forget_member(name, guest)?;
+    if records.guests(name).is_empty() {
+        return dissolve(records, name);
+    }
+    group.map_or(Ok(()), |group| rewrite_hosts(records, &group))
+}
+
+/// Removes all of a group that has no members.
+fn dissolve(records: &Records, name: &str) -> Result<()> {
+    if let Some(group) = records.group(name) {
+        group.holders.iter().for_each(|&process| holder::end(process));
+        if group.is_here() {
+            let mut netlink = Netlink::here()?;
+            netlink.remove(&group.bridge)?;
+            netlink.forbid_routing(&group.bridge, false)?;
+            rules::remove(&group.bridge).map_err(Error::Bad)?;
+        }
+    }
+    records.forget_group(name)
+}
+
+impl Group {
+    /// Whether its bridge is in the network namespace of this process, and not in a holder's or another.
+    fn is_here(&self) -> bool {
+        self.holders.is_empty() && namespace_number().is_ok_and(|n| n == self.namespace)
+    }
+}
+
+/// The inode of this thread's network namespace.
+fn namespace_number() -> Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let fd = File::from(sys::namespace("net")?);
+    Ok(fd.metadata().doing(|| "the network namespace".into())?.ino())
+}
+
+/// The lowest number that no member has.
+fn number(records: &Records, group: &str) -> Result<u8> {
+    let taken: Vec<u8> = records.members(group).iter().map(|m| m.number).collect();
+    NUMBERS.into_iter().find(|n| !taken.contains(n)).ok_or_else(|| {
+        Error::Full(format!(
+            "the network {group} has {} members, more it cannot have: use another",
+            taken.len()
+        ))
+    })
+}
+
+/// A group that members can join.
+fn ready(records: &Records, name: &str) -> Result<(Group, Ground)> {
+    let Some(group) = records.group(name) else {
+        return if sys::privileged()? { make(records, name) } else { make_held(records, name) };
+    };
+    if group.is_here() {
+        return Ok((group, Ground::Here));
+    }
+    let Some(&first) = group.holders.first() else {
+        return Err(Error::Bad(format!(
+            "the network {name} is in another network namespace of the host: enter that, or use another name"
+        )));
+    };
+    if let Some(share) = holder::share(&records.held(name))?
+        && let Some(place) = holder::place(first)
+    {
+        return Ok((group, Ground::Held(place, share)));
+    }
+    // It is about to end, or was ended.
+    if records.guests(name).is_empty() {
+        dissolve(records, name)?;
+        return make_held(records, name);
+    }
+    Err(Error::Bad(format!(
+        "the process that held the network {name} was ended: stop the network's members first"
+    )))
+}
+
+/// What a new group has, before anything of it is made.
+fn plan(records: &Records, name: &str, netlink: &mut Netlink) -> Result<(Group, u64)> {
+    let hash = addresses::hash(&[&records.group_dir(name).to_string_lossy()]);
+    let taken: Vec<Ipv4Addr> =
+        records.groups().iter().filter_map(|g| records.group(g)).map(|g| g.v4).collect();
+    let v4 = addresses::subnet(hash, &netlink.routes()?, &taken).ok_or_else(|| {
+        Error::Full(
+            "the host's routes leave no private /24 for a network: remove one of those below 10.212".into(),
+        )
+    })?;
+    let has6 = setting("net/ipv6/conf/default/disable_ipv6").as_deref() == Some("0");
+    let group = Group {
+        name: name.into(),
+        bridge: addresses::link_name("tr", hash),
+        v4,
+        v6: has6.then(|| addresses::subnet6(hash)),
+        notes: Vec::new(),
+        out4: true,
+        out6: false,
+        resolver: None,
+        mtu: None,
+        namespace: 0,
+        holders: Vec::new(),
+    };
+    Ok((group, hash))
+}
+
+impl Group {
+    /// Notes that nothing gets out, and why.
+    fn no_way_out(&mut self, why: &str) {
+        (self.out4, self.out6) = (false, false);
+        self.notes.push(format!("the network {} has no way out: {why}", self.name));
+    }
+
+    /// Takes the bridge up, with its addresses.
+    fn raise(&self, netlink: &mut Netlink) -> Result<()> {
+        netlink.address(&self.bridge, addresses::host(self.v4, 1).into(), 24)?;
+        if let Some(v6) = self.v6 {
+            netlink.address(&self.bridge, addresses::host6(v6, 1).into(), 64)?;
+        }
+        if let Some(mtu) = self.mtu {
+            netlink.mtu(&self.bridge, mtu)?;
+        }
+        netlink.up(&self.bridge, false).map(drop)
+    }
+}
+
+/// Makes a group in the network namespace of this process. It is recorded first, so that a repair finds what was made.
+fn make(records: &Records, name: &str) -> Result<(Group, Ground)> {
+    let mut netlink = Netlink::here()?;
+    let (mut group, hash) = plan(records, name, &mut netlink)?;
+    group.namespace = namespace_number()?;
+    let leads_out = netlink.routes()?.iter().any(|(to, prefix)| *prefix == 0 && to.is_ipv6());
+    let forwards = setting("net/ipv6/conf/all/forwarding").as_deref() == Some("1");
+    group.out6 = group.v6.is_some() && leads_out && forwards;
+    group.mtu = way_out_mtu(&mut netlink);
+    records.set_group(&group)?;
+    // One that is there is left over from a record that was lost.
+    netlink.remove(&group.bridge)?;
+    netlink.bridge(&group.bridge, addresses::ether(hash))?;
+    guard(&group)?;
+    if let Err(why) = rules::put(&group, None).and_then(|()| forward()) {
+        netlink.forbid_routing(&group.bridge, true)?;
+        group.no_way_out(&why);
+    }
+    group.raise(&mut netlink)?;
+    records.set_group(&group)?;
+    Ok((group, Ground::Here))
+}
+
+/// Makes a group in a namespace of its own. Its holder ends with this process, as long as nobody else has joined.
+fn make_held(records: &Records, name: &str) -> Result<(Group, Ground)> {
+    let (mut group, hash) = plan(records, name, &mut Netlink::here()?)?;
+    group.mtu = Some(wayout::MTU);
+    records.set_group(&group)?;
+    let lost = || Error::Bad(format!("the process that held the network {name} was ended"));
+    let share = holder::share(&records.held(name))?.ok_or_else(lost)?;
+    let (process, line) = holder::start(&records.held(name))?;
+    group.holders.push(process);
+    records.set_group(&group)?;
+    let place = holder::place(process).ok_or_else(lost)?;
+    let inside = Inside::start(&place)?;
+    let mut netlink = netlink_in(&inside)?;
+    netlink.up("lo", false)?;
+    netlink.bridge(&group.bridge, addresses::ether(hash))?;
+    group.raise(&mut netlink)?;
+    let out = wayout::open(process, &line, &mut netlink, &records.group_dir(name).join("way-out.log"))?;
+    let out = out.and_then(|processes| {
+        group.holders.extend(processes);
+        rules::put(&group, Some(&place))
+    });
+    match out {
+        Ok(()) => group.resolver = Some(wayout::RESOLVER),
+        Err(why) => group.no_way_out(&why),
+    }
+    records.set_group(&group)?;
+    Ok((group, Ground::Held(place, share)))
+}
+
+/// Lays a cable from a guest to a link beside the bridge of its group's holder.
+fn lay(
+    group: &Group,
+    member: &Member,
+    guest: (&Inside, &mut Netlink),
+    holder: (&Place, &mut Netlink),
+) -> Result<Cable> {
+    let near = End { name: &member.link, namespace: None, ether: None };
+    let far = cable::end(&Inside::start(holder.0)?, holder.1, &near, group.mtu)?;
+    holder.1.up(&member.link, true)?;
+    let near = End { name: "eth0", namespace: None, ether: Some(member.ether(group)) };
+    Cable::new(cable::end(guest.0, guest.1, &near, group.mtu)?, far)
+}
+
+/// Lets the host believe nothing that members say about routes.
+fn guard(group: &Group) -> Result<()> {
+    for (family, setting) in
+        [("ipv6", "accept_ra"), ("ipv6", "accept_redirects"), ("ipv4", "accept_redirects")]
+    {
+        let path = PathBuf::from(format!("/proc/sys/net/{family}/conf/{}/{setting}", group.bridge));
+        match fs::write(&path, "0") {
+            // No IPv6 here.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            other => other.file(&path)?,
+        }
+    }
+    Ok(())
+}
+
+/// A setting of the kernel in this network namespace, by its path below `/proc/sys`.
+fn setting(path: &str) -> Option<String> {
+    fs::read_to_string(Path::new("/proc/sys").join(path)).ok().map(|t| t.trim().to_owned())
+}
+
+/// Lets the host route IPv4 packets, which all container engines do. It stays so: who else relies on it is not known.
+fn forward() -> std::result::Result<(), String> {
+    let path = "/proc/sys/net/ipv4/ip_forward";
+    if setting("net/ipv4/ip_forward").as_deref() == Some("1") {
+        return Ok(());
+    }
+    fs::write(path, "1").map_err(|e| format!("{path} cannot be set to 1: {e}"))
+}
+
+/// The largest packet of the link that the host's default route leaves by, in bytes.
+fn way_out_mtu(netlink: &mut Netlink) -> Option<u32> {
+    let routes = fs::read_to_string("/proc/thread-self/net/route").ok()?;
+    let mut fields = routes.lines().skip(1).map(|l| l.split('\t'));
+    let link = fields.find_map(|mut f| {
+        let (link, to) = (f.next()?, f.next()?);
+        // The mask is the sixth behind the destination.
+        (to == "00000000" && f.nth(5) == Some("00000000")).then(|| link.to_owned())
+    })?;
+    netlink.mtu_of(&link).ok()?
+}
+
+impl Netlink {
+    /// Makes the pair that connects a member with the bridge, which this socket sees.
+    fn plug(&mut self, group: &Group, member: &Member, netns: BorrowedFd) -> Result<Wire> {
+        let near = End { name: &member.link, namespace: None, ether: None };
+        let far = End { name: "eth0", namespace: Some(netns), ether: Some(member.ether(group)) };
+        self.remove(&member.link)?;
+        self.pair(&near, &far)?;
+        if let Some(mtu) = group.mtu {
+            self.mtu(&member.link, mtu)?;
+        }
+        self.up(&member.link, true).map(|_| Wire::default())
+    }
+}
+
+impl Member {
+    /// Its Ethernet address, the same for the same address of IP: neighbours' caches stay right.
+    fn ether(&self, group: &Group) -> [u8; 6] {
+        let mut ether = addresses::ether(addresses::hash(&[&group.bridge]));
+        ether[5] = self.number;
+        ether
+    }
+}
+
+/// Sets up the guest's end.
+fn configure(netlink: &mut Netlink, group: &Group, member: &Member) -> Result<Addresses> {
+    let gateway = addresses::host(group.v4, 1);
+    let v4 = addresses::host(group.v4, member.number);
+    if let Some(mtu) = group.mtu {
+        netlink.mtu("eth0", mtu)?;
+    }
+    netlink.address("eth0", v4.into(), 24)?;
+    netlink.up("eth0", false)?;
+    netlink.default_route(gateway.into())?;
+    let mut v6 = group.v6.map(|subnet| addresses::host6(subnet, member.number));
+    if let (Some(address), Some(subnet)) = (v6, group.v6) {
+        match netlink.address("eth0", address.into(), 64) {
+            // IPv6 is switched off in the guest's namespace.
+            Err(e) if matches!(e.number(), Some(libc::EACCES | libc::EOPNOTSUPP | libc::EAFNOSUPPORT)) => {
+                v6 = None
+            }
+            other => other?,
+        }
+        if v6.is_some() && group.out6 {
+            netlink.default_route(addresses::host6(subnet, 1).into())?;
+        }
+    }
+    Ok(Addresses { v4: Some(v4), v6, gateway: Some(gateway) })
+}
+
+/// Writes a new member's files; returns what the user should know.
+fn write_files(
+    records: &Records,
+    name: &str,
+    group: Option<&Group>,
+    member: &Member,
+    join: &Join,
+) -> Result<Option<String>> {
+    let dir = records.member_dir(name, &member.guest);
+    rewrite(&dir.join("hostname"), &format!("{}\n", member.name))?;
+    let host = |path: &str| fs::read_to_string(path);
+    let mut hosts = files::hosts(group, member, &[]);
+    if *join.mode == Mode::Host {
+        let own: String = member.hosts.iter().map(|(n, a)| format!("{a}\t{n}\n")).collect();
+        hosts = host("/etc/hosts").map_or(hosts, |text| format!("{text}\n{own}"));
+    }
+    rewrite(&dir.join("hosts"), &hosts)?;
+    let text = host("/etc/resolv.conf").unwrap_or_default();
+    let (mut resolv, mut note) = match join.mode {
+        Mode::Host => (text, None),
+        Mode::None => (String::new(), None),
+        Mode::Group(_) => {
+            let stub = host("/run/systemd/resolve/resolv.conf").ok();
+            files::resolv(&text, stub.as_deref(), group.and_then(|g| g.resolver).map(IpAddr::V4))
+        }
+    };
+    if !join.dns.is_empty() || !join.search.is_empty() {
+        resolv = files::resolv_given(&resolv, join.dns, join.search);
+        note = note.filter(|_| join.dns.is_empty());
+    }
+    rewrite(&dir.join("resolv.conf"), &resolv)?;
+    // Without a way out, that is what there is to say.
+    Ok(note.filter(|_| group.is_some_and(|g| g.out4)))
+}
+
+/// Tells every member who is there.
+fn rewrite_hosts(records: &Records, group: &Group) -> Result<()> {
+    let members = records.members(&group.name);
+    for member in &members {
+        let path = records.member_dir(&group.name, &member.guest).join("hosts");
+        rewrite(&path, &files::hosts(Some(group), member, &members))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! What is recorded of groups and members, below one directory (here `networks/`):
+//!
+//! ```text
+//! networks/lock                          held while anything here is read or changed
+//! networks/GROUP/group.json              what the group has
+//! networks/GROUP/held                    shared by the processes of all members, where the group has a holder
+//! networks/GROUP/way-out.log             what the program says by which an ordinary user's packets get out
+//! networks/GROUP/members/GUEST/member.json
+//! networks/GROUP/members/GUEST/alive     locked by the process that watches over the guest, as long as it runs
+//! networks/GROUP/members/GUEST/{hosts,resolv.conf,hostname}
+//! ```
+//!
+//! A lock of flock(2) ends with its process, however that ends, and no number of a process is used again by mistake.
+
+use crate::error::{Doing, Error};
+use crate::{Result, sys};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What a group has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Group {
+    pub name: String,
+    pub bridge: String,
+    pub v4: Ipv4Addr,
+    pub v6: Option<Ipv6Addr>,
+    /// What members are told when they join.
+    pub notes: Vec<String>,
+    /// Whether IPv6, too, leads out.
+    pub out6: bool,
+    /// Whether guests' packets go out at all.
+    pub out4: bool,
+    /// A name server that the way out brings with it.
+    pub resolver: Option<Ipv4Addr>,
+    /// The largest packet, in bytes; `None`: what the kernel starts with.
+    pub mtu: Option<u32>,
+    /// Inode of the network namespace that has the bridge, where that is no holder's.
+    pub namespace: u64,
+    /// Processes that keep the group's namespace; none where it is the host's.
+    pub holders: Vec<Process>,
+}
+
+/// A process, by number and time of its start (clock ticks after the host's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Process {
+    pub pid: i32,
+    pub start: u64,
+}
+
+impl Process {
+    /// The process that has this number now.
+    pub fn now(pid: i32) -> Option<Process> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may contain anything; field 3 follows its closing parenthesis.
+        let mut rest = text.rsplit_once(") ")?.1.split(' ');
+        let zombie = matches!(rest.next()?, "Z" | "X");
+        let start = rest.nth(18)?.parse().ok()?;
+        (!zombie).then_some(Process { pid, start })
+    }
+
+    /// Whether it still runs.
+    pub fn alive(self) -> bool {
+        Process::now(self.pid) == Some(self)
+    }
+}
+
+/// What a member has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Member {
+    pub guest: String,
+    pub name: String,
+    pub aliases: Vec<String>,
+    /// Number in both subnets.
+    pub number: u8,
+    /// The end of the pair that is on the bridge.
+    pub link: String,
+    /// More lines for `/etc/hosts`.
+    pub hosts: Vec<(String, std::net::IpAddr)>,
+}
+
+/// The directory, locked.
+pub(crate) struct Records {
+    dir: PathBuf,
+    _lock: File,
+}
+
+fn create(path: &Path) -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).file(path)
+}
+
+/// Locks a file; `None` where another process has it and `wait` is false.
+fn lock(path: &Path, wait: bool) -> Result<Option<File>> {
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).file(path)?;
+    let how = libc::LOCK_EX | if wait { 0 } else { libc::LOCK_NB };
+    loop {
+        // SAFETY: takes no pointers.
+        match sys::check(unsafe { libc::flock(file.as_raw_fd(), how) }) {
+            Ok(_) => return Ok(Some(file)),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock && !wait => return Ok(None),
+            Err(why) => return Err(Error::File { path: path.into(), why }),
+        }
+    }
+}
+
+/// Replaces a file in one step.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file = File::create(&temporary).file(&temporary)?;
+    file.write_all(bytes).file(&temporary)?;
+    fs::rename(&temporary, path).file(path)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn write(path: &Path, value: &impl Serialize) -> Result<()> {
+    let bytes = serde_json::to_vec_pretty(value).map_err(std::io::Error::from).file(path)?;
+    replace(path, &bytes)
+}
+
+/// Names of a directory's entries that could be ours, sorted; none where there is no directory.
+fn entries(dir: &Path) -> Vec<String> {
+    let all = fs::read_dir(dir).into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = all.filter(|n| crate::names::guest(n).is_ok()).collect();
+    names.sort();
+    names
+}
+
+impl Records {
+    /// Waits until nobody else is at it.
+    pub fn open(dir: &Path) -> Result<Records> {
+        create(dir)?;
+        let path = dir.join("lock");
+        let lock = lock(&path, true)?.ok_or_else(|| Error::Full(format!("{} is locked", path.display())))?;
+        Ok(Records { dir: dir.into(), _lock: lock })
+    }
+
+    /// The directory of a group.
+    pub fn group_dir(&self, group: &str) -> PathBuf {
+        self.dir.join(group)
+    }
+
+    /// The lock that a group's holder waits for.
+    pub fn held(&self, group: &str) -> PathBuf {
+        self.group_dir(group).join("held")
+    }
+
+    /// The directory of a member.
+    pub fn member_dir(&self, group: &str, guest: &str) -> PathBuf {
+        self.group_dir(group).join("members").join(guest)
+    }
+
+    /// Names of all groups, also of those that are half made.
+    pub fn groups(&self) -> Vec<String> {
+        let mut all = entries(&self.dir);
+        all.retain(|n| self.dir.join(n).is_dir());
+        all
+    }
+
+    /// What a group has; `None` where it has no (whole) record.
+    pub fn group(&self, name: &str) -> Option<Group> {
+        read(&self.group_dir(name).join("group.json"))
+    }
+
+    /// Records a group.
+    pub fn set_group(&self, group: &Group) -> Result<()> {
+        create(&self.group_dir(&group.name))?;
+        write(&self.group_dir(&group.name).join("group.json"), group)
+    }
+
+    /// Names of a group's members, also of those that are half made.
+    pub fn guests(&self, group: &str) -> Vec<String> {
+        entries(&self.group_dir(group).join("members"))
+    }
+
+    /// Whole members of a group.
+    pub fn members(&self, group: &str) -> Vec<Member> {
+        let read = |guest: &String| read(&self.member_dir(group, guest).join("member.json"));
+        self.guests(group).iter().filter_map(read).collect()
+    }
+
+    /// The group that a guest is in.
+    pub fn group_of(&self, guest: &str) -> Option<String> {
+        self.groups().into_iter().find(|g| self.member_dir(g, guest).is_dir())
+    }
+
+    /// Records a member, and takes the lock that says that it lives.
+    pub fn set_member(&self, group: &str, member: &Member) -> Result<File> {
+        let dir = self.member_dir(group, &member.guest);
+        create(&dir)?;
+        let alive = lock(&dir.join("alive"), false)?.ok_or_else(|| Error::Member(member.guest.clone()))?;
+        write(&dir.join("member.json"), member)?;
+        Ok(alive)
+    }
+
+    /// Whether the process that watches over a member runs.
+    pub fn alive(&self, group: &str, guest: &str) -> Result<bool> {
+        Ok(lock(&self.member_dir(group, guest).join("alive"), false)?.is_none())
+    }
+
+    /// Forgets a member.
+    pub fn forget_member(&self, group: &str, guest: &str) -> Result<()> {
+        remove(&self.member_dir(group, guest))
+    }
+
+    /// Forgets a group.
+    pub fn forget_group(&self, group: &str) -> Result<()> {
+        remove(&self.group_dir(group))
+    }
+}
+
+fn remove(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.file(dir),
+    }
+}
