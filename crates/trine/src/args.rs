@@ -35,6 +35,10 @@ pub enum Verb {
     /// Run a machine on this terminal.
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    #[command(flatten)]
+    Image(crate::images::ImageVerb),
+    /// Print all there is to say of an image, as JSON.
+    Inspect(crate::inspect::InspectArgs),
     /// Pin the guests that the mirror has now in guests.lock.
     Update(UpdateArgs),
     /// Let the kernel run other CPUs' executables under Trine by itself (as root).

@@ -6,6 +6,8 @@
 
 mod args;
 mod binfmt;
+mod images;
+mod inspect;
 mod output;
 mod program;
 mod run;
@@ -79,6 +81,8 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
             Ok(code::OK)
         }
         Verb::Binfmt { verb } => binfmt::binfmt(verb),
+        Verb::Image(verb) => verb.run(),
+        Verb::Inspect(args) => inspect::inspect(args),
         Verb::Man => man(),
     }
 }
