@@ -8,6 +8,8 @@ mod args;
 mod binfmt;
 mod guest;
 mod oci;
+mod images;
+mod inspect;
 mod output;
 mod program;
 mod run;
@@ -109,7 +111,6 @@ fn run_verb(verb: Verb, line: &[std::ffi::OsString]) -> Result<u8, Refusal> {
         Verb::Stats(args) => guest::stats(args),
         Verb::Top(args) => guest::top(args),
         Verb::Events(args) => guest::events(args),
-        Verb::Inspect(args) => guest::inspect(args),
         Verb::Program(args) => program::again(args),
         Verb::Update(args) => update::update(args),
         Verb::Completions { shell } => {
@@ -117,6 +118,8 @@ fn run_verb(verb: Verb, line: &[std::ffi::OsString]) -> Result<u8, Refusal> {
             Ok(code::OK)
         }
         Verb::Binfmt { verb } => binfmt::binfmt(verb),
+        Verb::Image(verb) => verb.run(),
+        Verb::Inspect(args) => inspect::inspect(args),
         Verb::Man => man(),
         Verb::Oci(oci) => Ok(oci::run_parsed(*oci)),
     }

@@ -85,7 +85,7 @@ pub fn events(
 ) -> Result<(), ControlError> {
     let wanted = Wanted { since: wanted.since.or(Some(Time::now())), ..wanted.clone() };
     let watch = Watch::new(store.dir());
-    let mut reader = Reader::new(store)?;
+    let mut reader = Reader::new(store);
     loop {
         let late = wanted.until.is_some_and(|t| Time::now() >= t);
         let found = reader.read();
