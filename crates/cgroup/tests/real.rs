@@ -192,10 +192,12 @@ fn memory_limits_move_both_ways() {
         group.apply(&format!(r#"{{"memory":{{"limit":{},"swap":{}}}}}"#, bytes(memory), bytes(both)));
         assert_eq!(limit(), if memory < 0 { u64::MAX } else { (memory as u64) << 20 });
     }
-    let _child = group.run("exec sleep 100");
+    let mut child = group.run("exec sleep 100");
     assert!(soon(|| group.0.stats().memory.unwrap().usage > 0));
     let low = resources(r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#);
     assert!(group.0.apply(&low).unwrap_err().to_string().contains("less than what is in use"));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
