@@ -426,3 +426,27 @@ fn processes_go_where_the_others_are() {
         .into_iter()
         .for_each(|child| assert!(!child.wait().unwrap().success()));
 }
+
+/// The file that names a program of the host's to run lies in the roots of the first version's trees, and a process in the
+/// group that mounts a tree by itself sees none of those (CVE-2022-0492 needed one).
+#[test]
+fn no_release_agent_is_in_sight() {
+    let Some(group) = group("agent", &["memory"]) else { return };
+    let dir = std::env::temp_dir().join(format!("trine-agent-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let list = |namespaces: &str| {
+        let at = dir.display();
+        let script = format!("unshare {namespaces} sh -c 'mount -t cgroup -o memory none {at} && ls {at}'");
+        let output = group.run(&script).wait_with_output().unwrap();
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let has = |list: &[String], name: &str| list.iter().any(|n| n == name);
+    let (whole, own) = (list("-m"), list("-mC"));
+    std::fs::remove_dir(&dir).unwrap();
+    if !has(&whole, "release_agent") || own.is_empty() {
+        println!("skipped: the memory controller's first version and unshare(1) are not here");
+        return;
+    }
+    assert!(has(&own, "cgroup.procs") && !has(&own, "release_agent"), "{own:?}");
+    assert_eq!(group.file("memory", "notify_on_release", "cgroup.procs"), "0");
+}
