@@ -66,8 +66,9 @@ pub enum ThreadCall {
 pub enum How {
     /// The host's call of this number takes the same arguments.
     Same(i64),
-    /// As [`How::Same`], and the first two arguments are a range of addresses that must all be a program's.
-    Range(i64),
+    /// As [`How::Same`], and the first two arguments are a range of addresses that must all be a program's. Where the
+    /// function says so of the arguments, what was translated from there is dropped.
+    Range(i64, fn(&[u64; 6]) -> bool),
     /// By this function.
     Own(fn(&Context, [u64; 6]) -> Result<u64, Errno>),
     /// By the thread.
@@ -114,10 +115,13 @@ macro_rules! how {
         How::Same(libc::$host)
     };
     (range $number:literal) => {
-        How::Range($number)
+        How::Range($number, stays)
     };
     (range $host:ident) => {
-        How::Range(libc::$host)
+        How::Range(libc::$host, stays)
+    };
+    (range $host:ident drops $when:path) => {
+        How::Range(libc::$host, $when)
     };
     (own $run:path) => {
         How::Own($run)
@@ -128,6 +132,11 @@ macro_rules! how {
     (refused $errno:ident) => {
         How::Refused(libc::$errno)
     };
+}
+
+/// The range holds what it held.
+fn stays(_: &[u64; 6]) -> bool {
+    false
 }
 
 macro_rules! state {
@@ -395,7 +404,7 @@ calls! {
     230 mlockall(Hex) => same(SYS_mlockall) tested "memory/mlockall flags" partial "locks the monitor's memory, too; only its errors are tested";
     231 munlockall() => same(SYS_munlockall) tested "memory/munlockall";
     232 mincore(Ptr, Size, Ptr) => range(SYS_mincore) tested "memory/mincore";
-    233 madvise(Ptr, Size, Int) => range(SYS_madvise) tested "memory/madvise";
+    233 madvise(Ptr, Size, Int) => range(SYS_madvise drops space::madvise_drops) tested "memory/madvise";
     234 remap_file_pages(Ptr, Size, Hex, Size, Hex) => refused(ENOSYS) tested "memory/remap_file_pages bits" note "deprecated";
     235 mbind(Ptr, Size, Int, Ptr, Size, Hex) => range(SYS_mbind) tested "memory/mbind mode" partial "only its errors are tested";
     236 get_mempolicy(Ptr, Ptr, Size, Ptr, Hex) => same(SYS_get_mempolicy) tested "memory/get_mempolicy";
