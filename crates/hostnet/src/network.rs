@@ -468,10 +468,11 @@ fn lay(
     holder: (&Place, &mut Netlink),
 ) -> Result<Cable> {
     let near = End { name: &member.link, namespace: None, ether: None };
-    let far = cable::end(&Inside::start(holder.0)?, holder.1, &near, group.mtu)?;
-    holder.1.up(&member.link, true)?;
+    // The kernel removes what an earlier cable had a little after that was dropped.
+    holder.1.remove(&member.link)?;
+    let far = cable::end(&Inside::start(holder.0)?, holder.1, &near, (group.mtu, true))?;
     let near = End { name: "eth0", namespace: None, ether: Some(member.ether(group)) };
-    Cable::new(cable::end(guest.0, guest.1, &near, group.mtu)?, far)
+    Cable::new(cable::end(guest.0, guest.1, &near, (group.mtu, false))?, far)
 }
 
 /// Lets the host believe nothing that members say about routes.
@@ -481,8 +482,8 @@ fn guard(group: &Group) -> Result<()> {
     {
         let path = PathBuf::from(format!("/proc/sys/net/{family}/conf/{}/{setting}", group.bridge));
         match fs::write(&path, "0") {
-            // No IPv6 here.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            // No IPv6 here; or settings are for reading only, as in other engines' containers.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::EROFS)) => {}
             other => other.file(&path)?,
         }
     }
@@ -521,7 +522,7 @@ impl Netlink {
         let near = End { name: &member.link, namespace: None, ether: None };
         let far = End { name: "eth0", namespace: Some(netns), ether: Some(member.ether(group)) };
         self.remove(&member.link)?;
-        self.pair(&near, &far)?;
+        self.pair(&near, &far, 0)?;
         if let Some(mtu) = group.mtu {
             self.mtu(&member.link, mtu)?;
         }
