@@ -294,7 +294,9 @@ fn holders(dir: &Path, group: &str) -> Vec<i64> {
 
 fn ended(pids: &[i64]) {
     let end = Instant::now() + Duration::from_secs(10);
-    let runs = |pid: &&i64| Path::new(&format!("/proc/{pid}")).exists();
+    // One that its new parent has not waited for yet has ended, too.
+    let state = |pid: &i64| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let runs = |pid: &&i64| !state(pid).is_empty() && !state(pid).contains(") Z ");
     while pids.iter().any(|p| runs(&p)) {
         assert!(Instant::now() < end, "{:?} still run", pids.iter().filter(runs).collect::<Vec<_>>());
         std::thread::sleep(Duration::from_millis(10));
