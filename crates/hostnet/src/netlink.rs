@@ -230,7 +230,8 @@ impl Netlink {
     }
 
     fn wanted(&mut self, name: &str) -> Result<u32> {
-        let none = || Error::System { what: name.into(), why: io::Error::from_raw_os_error(libc::ENODEV) };
+        let what = format!("the link {name} is not there");
+        let none = || Error::System { what, why: io::Error::from_raw_os_error(libc::ENODEV) };
         self.index(name)?.ok_or_else(none)
     }
 
