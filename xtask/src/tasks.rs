@@ -45,6 +45,7 @@ const SLOW: &[Part] = &[
     ("fuzz-virtio", "10 minutes of fuzzing", || fuzz("virtio")),
     ("fuzz-load", "10 minutes of fuzzing", || fuzz("load")),
     ("fuzz-archive", "10 minutes of fuzzing", || fuzz("archive")),
+    ("fuzz-ports", "10 minutes of fuzzing", || fuzz("ports")),
     ("fuzz-elf", "10 minutes of fuzzing", || fuzz("elf")),
     (
         "network",
