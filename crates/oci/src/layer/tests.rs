@@ -170,7 +170,10 @@ fn nothing_leads_out_of_a_layer() {
     let out = stack.scratch.dir.join("outside");
     stack.push(Archive::new().link("l", out.to_str().unwrap()).hard("h", "l").file("h", "mine"));
     assert_eq!(std::fs::read_to_string(out).unwrap(), "untouched");
-    assert!(Stack::refusal(Archive::new().link("a", "b").link("b", "a").file("a/x", "")).contains("symbolic links"));
+    assert!(
+        Stack::refusal(Archive::new().link("a", "b").link("b", "a").file("a/x", ""))
+            .contains("symbolic links")
+    );
     assert!(Stack::refusal(Archive::new().file("f", "").file("f/x", "")).contains("no directory"));
     assert!(Stack::refusal(Archive::new().dir("d").hard("h", "d")).contains("directory d"));
     assert!(Stack::refusal(Archive::new().hard("h", "nowhere")).contains("not there"));
@@ -179,7 +182,9 @@ fn nothing_leads_out_of_a_layer() {
 #[test]
 fn whiteouts_become_what_overlayfs_understands() {
     let mut stack = Stack::new();
-    stack.push(Archive::new().file("gone", "").dir("dir").file("dir/old", "").dir("again").file("again/old", ""));
+    stack.push(
+        Archive::new().file("gone", "").dir("dir").file("dir/old", "").dir("again").file("again/old", ""),
+    );
     stack.push(
         Archive::new()
             .file(".wh.gone", "")
@@ -250,7 +255,10 @@ fn later_entries_replace_earlier_ones() {
             .hard("same", "same"),
     );
     assert_eq!(stack.text("d"), "a file now");
-    assert_eq!((stack.text("f"), stack.text("l/x"), stack.text("same")), ("2".into(), "in a directory".into(), "s".into()));
+    assert_eq!(
+        (stack.text("f"), stack.text("l/x"), stack.text("same")),
+        ("2".into(), "in a directory".into(), "s".into())
+    );
 }
 
 #[test]
@@ -261,11 +269,18 @@ fn limits_hold() {
     assert!(stack.try_push(&many, few).unwrap_err().to_string().contains("more than 2 entries"));
     let mut stack = Stack::new();
     let large = Archive::new().file("a", "123456").file("b", "123456").done();
-    assert!(stack.try_push(&large, few).unwrap_err().to_string().contains("b: the layer's files have more than 10"));
+    assert!(
+        stack
+            .try_push(&large, few)
+            .unwrap_err()
+            .to_string()
+            .contains("b: the layer's files have more than 10")
+    );
     let deep = format!("{}x", "d/".repeat(40));
     let mut archive = Archive::new();
     for i in 0..12 {
-        archive = archive.link(&format!("l{i}"), &if i == 0 { "d".into() } else { format!("l{}/{}", i - 1, &deep[..78]) });
+        archive = archive
+            .link(&format!("l{i}"), &if i == 0 { "d".into() } else { format!("l{}/{}", i - 1, &deep[..78]) });
     }
     assert!(Stack::refusal(archive.file("l11/x", "")).contains("deep"));
 }
@@ -299,7 +314,9 @@ fn devices_are_for_root_and_never_whiteouts() {
     let mut stack = Stack::new();
     let done = stack.push(Archive::new().add(EntryType::Char, "null", "", b""));
     match done.left_out {
-        0 => assert_eq!(std::fs::symlink_metadata(stack.at("null")).unwrap().rdev(), rustix::fs::makedev(1, 3)),
+        0 => {
+            assert_eq!(std::fs::symlink_metadata(stack.at("null")).unwrap().rdev(), rustix::fs::makedev(1, 3))
+        }
         n => assert_eq!((n, stack.at("null").exists()), (1, false)),
     }
 }
