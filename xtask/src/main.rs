@@ -7,6 +7,7 @@ mod debian;
 mod debugger;
 mod floors;
 mod hostile;
+mod images;
 mod perfmap;
 mod stress;
 mod tasks;
@@ -55,6 +56,14 @@ enum Task {
     Docs,
     /// Fetch the guests that tests boot.
     Guests,
+    /// Unpack an image of a store (the images test does so as another user).
+    #[command(hide = true)]
+    Unpack {
+        /// The store's directory.
+        store: std::path::PathBuf,
+        /// The image.
+        image: String,
+    },
 }
 
 fn docs() -> Result<(), String> {
@@ -72,6 +81,7 @@ fn main() -> ExitCode {
         Task::Test { all, part, .. } => tasks::test(all, part.as_deref()),
         Task::Bench { what, runs, json } => bench::run(what, runs, json),
         Task::Docs => docs(),
+        Task::Unpack { store, image } => images::unpack(&store, &image),
         Task::Guests => tools::guest().map(|g| println!("{}\n{}", g.kernel.display(), g.initrd.display())),
     };
     match result {
