@@ -260,7 +260,7 @@ mod tests {
         assert!(refusal(r#"{"schemaVersion":1}"#).contains("version 1"));
         assert!(refusal(&manifest(r#","manifests":[]"#)).contains("both"));
         assert!(refusal(&manifest(r#","mediaType":"text/plain""#)).contains("text/plain"));
-        assert!(refusal(&manifest("").replace(HEX, "../../etc/passwd")).contains("digest"));
+        assert!(refusal(&manifest("").replace(HEX, "../../etc/passwd")).starts_with("here: "));
         assert!(refusal(&manifest("").replace(&format!("sha256:{HEX}"), "md5:00")).contains("md5"));
         assert!(refusal(&manifest("").replace("\"size\":5", "\"size\":-5")).contains("here"));
         assert!(refusal(&manifest("").replace("\"size\":5", "\"size\":999999999999")).contains("at most"));

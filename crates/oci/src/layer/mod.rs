@@ -6,6 +6,9 @@ mod root;
 pub mod tar;
 pub mod unpack;
 
+#[cfg(test)]
+mod tests;
+
 pub use below::Below;
 pub use unpack::{Limits, Unpacked};
 

@@ -93,6 +93,14 @@ fn wrong(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
+/// A field of a header; an empty one is 0, as for everyone.
+fn number(parsed: io::Result<u64>, field: &[u8], what: &str) -> io::Result<u64> {
+    match parsed {
+        Err(_) if field.iter().all(|&b| b == 0 || b == b' ') => Ok(0),
+        parsed => parsed.map_err(|_| wrong(format!("an entry's {what} is no number"))),
+    }
+}
+
 impl<R: Read> Reader<R> {
     /// Reads an archive that is not compressed.
     pub fn new(inner: R) -> Reader<R> {
@@ -113,7 +121,7 @@ impl<R: Read> Reader<R> {
             }
             (self.left, self.padding) = (0, 0);
             let Some(header) = self.header()? else { return Ok(None) };
-            let size = header.entry_size().map_err(|_| wrong("an entry's size is no number"))?;
+            let size = number(header.entry_size(), &header.as_old().size, "size")?;
             self.open(size)?;
             match header.entry_type() {
                 EntryType::GNULongName => extra.path = Some(self.text()?),
@@ -211,8 +219,6 @@ impl<R: Read> Reader<R> {
     }
 
     fn entry(&mut self, header: &Header, extra: Extra) -> io::Result<Entry> {
-        let number =
-            |n: io::Result<u64>, what: &str| n.map_err(|_| wrong(format!("an entry's {what} is no number")));
         let path = extra.path.unwrap_or_else(|| header.path_bytes().into_owned());
         let link =
             extra.link.or_else(|| header.link_name_bytes().map(|l| l.into_owned())).unwrap_or_default();
@@ -247,15 +253,16 @@ impl<R: Read> Reader<R> {
         }
         let mtime = match extra.mtime {
             Some(time) => time,
-            None => (i64::try_from(number(header.mtime(), "time")?).unwrap_or(i64::MAX), 0),
+            // GNU writes times before 1970 as negative binary numbers.
+            None => (number(header.mtime(), &header.as_old().mtime, "time")? as i64, 0),
         };
         Ok(Entry {
             path,
             link,
             kind,
-            mode: header.mode().map_err(|_| wrong("an entry's mode is no number"))? & 0o7777,
-            uid: extra.uid.map_or_else(|| number(header.uid(), "owner"), Ok)?,
-            gid: extra.gid.map_or_else(|| number(header.gid(), "group"), Ok)?,
+            mode: number(header.mode().map(u64::from), &header.as_old().mode, "mode")? as u32 & 0o7777,
+            uid: extra.uid.map_or_else(|| number(header.uid(), &header.as_old().uid, "owner"), Ok)?,
+            gid: extra.gid.map_or_else(|| number(header.gid(), &header.as_old().gid, "group"), Ok)?,
             mtime,
             size,
             xattrs: extra.xattrs,

@@ -27,9 +27,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Four million entries, 256 GiB.
+    /// Two million entries, 256 GiB.
     fn default() -> Limits {
-        Limits { entries: 4 << 20, bytes: 256 << 30 }
+        Limits { entries: 2 << 20, bytes: 256 << 30 }
     }
 }
 

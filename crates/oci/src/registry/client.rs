@@ -1,9 +1,10 @@
 //! A registry as it is reached: by which address, how, as whom.
 
 use super::{Options, auth};
-use crate::document::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST};
+use crate::document::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST, MANIFEST_MOST};
 use crate::error::{Error, Result};
 use crate::name::Name;
+use oci_client::RegistryOperation;
 use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
@@ -13,9 +14,11 @@ use std::future::Future;
 use std::time::Duration;
 
 /// What a manifest may be.
-pub const ACCEPTED: &[&str] = &[MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_LIST];
+const ACCEPTED: &[&str] = &[MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_LIST];
 /// A registry that says nothing for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What we call ourselves.
+const AGENT: &str = concat!("trine/", env!("CARGO_PKG_VERSION"));
 /// Tries of what may succeed the next time.
 const TRIES: u32 = 5;
 
@@ -23,6 +26,10 @@ const TRIES: u32 = 5;
 pub struct Endpoint {
     /// Speaks to it.
     pub client: Client,
+    /// Fetches what oci-client would fetch at any length.
+    http: reqwest::Client,
+    /// `https://HOST`.
+    base: String,
     /// The image as it is named there.
     pub reference: Reference,
     /// Who the user is there.
@@ -35,6 +42,33 @@ impl Endpoint {
     /// The same repository's content of this digest.
     pub fn with_digest(&self, digest: &Digest) -> Reference {
         self.reference.clone_with_digest(digest.to_string())
+    }
+
+    /// A manifest's or an index's bytes, at most [`MANIFEST_MOST`]; not verified.
+    pub async fn manifest(&self, reference: &Reference) -> std::result::Result<Vec<u8>, Failure> {
+        let named = reference.digest().or(reference.tag()).unwrap_or("latest");
+        let what = if reference.digest().is_some() { named.to_string() } else { format!("tag {named}") };
+        let lasting = |text: &str| Failure::Lasting(Error::damaged(&self.place, format!("{what}: {text}")));
+        let failure = |e: OciDistributionError| Failure::of(self, &what, &e);
+        let token =
+            self.client.auth(reference, &self.auth, RegistryOperation::Pull).await.map_err(failure)?;
+        let url = format!("{}/v2/{}/manifests/{named}", self.base, reference.repository());
+        let request = self.http.get(&url).header("Accept", ACCEPTED.join(", "));
+        let request = match (token, &self.auth) {
+            (Some(token), _) => request.bearer_auth(token),
+            (None, RegistryAuth::Basic(user, password)) => request.basic_auth(user, Some(password)),
+            (None, _) => request,
+        };
+        let failure = |e: reqwest::Error| failure(OciDistributionError::RequestError(e));
+        let mut answer = request.send().await.and_then(|a| a.error_for_status()).map_err(failure)?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(failure)? {
+            if (bytes.len() + piece.len()) as u64 > MANIFEST_MOST {
+                return Err(lasting(&format!("a manifest has at most {MANIFEST_MOST} bytes")));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
     }
 }
 
@@ -88,6 +122,7 @@ fn of(reference: &Reference, options: &Options) -> Result<Vec<Endpoint>> {
     // Others may have chosen one already; then theirs serves.
     drop(rustls::crypto::ring::default_provider().install_default());
     let make = |protocol| {
+        let scheme = if protocol == ClientProtocol::Http { "http" } else { "https" };
         let client = Client::try_from(ClientConfig {
             protocol,
             accept_invalid_certificates: insecure,
@@ -95,14 +130,30 @@ fn of(reference: &Reference, options: &Options) -> Result<Vec<Endpoint>> {
             extra_root_certificates: certificates.clone(),
             read_timeout: Some(PATIENCE),
             connect_timeout: Some(PATIENCE),
-            user_agent: concat!("trine/", env!("CARGO_PKG_VERSION")),
+            user_agent: AGENT,
             ..ClientConfig::default()
         });
         let place = format!("{}/{}", reference.registry(), reference.repository());
         let client = client.map_err(|e| Error::Registry { place: place.clone(), what: chain(&e) })?;
-        Ok(Endpoint { client, reference: reference.clone(), auth: auth.clone(), place })
+        let http = http(insecure, &certificates);
+        let http = http.map_err(|e| Error::Registry { place: place.clone(), what: chain(&e) })?;
+        let base = format!("{scheme}://{}", reference.resolve_registry());
+        Ok(Endpoint { client, http, base, reference: reference.clone(), auth: auth.clone(), place })
     };
     protocols.into_iter().map(make).collect()
+}
+
+/// As oci-client makes its own.
+fn http(insecure: bool, certificates: &[Certificate]) -> reqwest::Result<reqwest::Client> {
+    let own: reqwest::Result<Vec<_>> =
+        certificates.iter().map(|c| reqwest::Certificate::from_pem(&c.data)).collect();
+    reqwest::Client::builder()
+        .danger_accept_invalid_certs(insecure)
+        .tls_certs_merge(own?)
+        .read_timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
+        .user_agent(AGENT)
+        .build()
 }
 
 /// An error with what caused it.

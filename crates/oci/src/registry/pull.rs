@@ -1,7 +1,7 @@
 //! From a registry into the store.
 
 use super::Options;
-use super::client::{ACCEPTED, Endpoint, Failure, chain, endpoints, patiently, pause, run};
+use super::client::{Endpoint, Failure, chain, endpoints, patiently, pause, run};
 use crate::digest;
 use crate::document::{self, Document, MANIFEST_MOST};
 use crate::error::{Error, Result};
@@ -132,12 +132,7 @@ impl Pulling<'_> {
     async fn fetch(&self, digest: Option<&oci_spec::image::Digest>) -> Attempt<Vec<u8>> {
         let endpoint = self.endpoint;
         let reference = digest.map_or_else(|| endpoint.reference.clone(), |d| endpoint.with_digest(d));
-        let what = reference.tag().map_or_else(|| "manifest".to_string(), |t| format!("tag {t}"));
-        patiently(async || {
-            let got = endpoint.client.pull_manifest_raw(&reference, &endpoint.auth, ACCEPTED).await;
-            got.map(|(bytes, _)| bytes.to_vec()).map_err(|e| Failure::of(endpoint, &what, &e))
-        })
-        .await
+        patiently(async || endpoint.manifest(&reference).await).await
     }
 
     /// Fetches configuration and layers, several at a time.

@@ -19,6 +19,8 @@ mod collect;
 mod image;
 mod leases;
 mod names;
+#[cfg(test)]
+mod tests_gc;
 
 pub use blobs::{Incoming, Spool, Taking};
 pub use collect::Collected;

@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Most members of an archive of images; of a root file system's no more are looked at.
-const MEMBERS_MOST: usize = 100_000;
+const MEMBERS_MOST: usize = 20_000;
 /// Most links from one member to the next.
 const LINKS_MOST: usize = 8;
 

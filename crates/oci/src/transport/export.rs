@@ -238,15 +238,13 @@ impl Exporting<'_> {
 }
 
 fn add(archive: &mut Builder<&mut dyn Write>, name: &str, size: u64, content: impl Read) -> Result<()> {
-    let mut header = Header::new_ustar();
+    // Beyond eleven octal digits, GNU's binary form is what all read.
+    let mut header = if size < 1 << 33 { Header::new_ustar() } else { Header::new_gnu() };
     header.set_size(size);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_entry_type(tar::EntryType::Regular);
-    if size >= 1 << 33 {
-        // Beyond eleven octal digits, GNU's binary form is what all read.
-        header = Header::new_gnu();
-        header.set_size(size);
-        header.set_mode(0o644);
-    }
     archive.append_data(&mut header, name, content.take(size)).map_err(failed)
 }
