@@ -33,6 +33,8 @@ const QUICK: &[Part] = &[
         crate::stress::run(5)
     }),
     ("differential", "random programs against QEMU, 200,000 instructions and more", || differential(20, 1)),
+    ("containerd", "real containerd drives our runtime: 50 containers", crate::drivers::containerd),
+    ("podman", "real Podman drives our runtime: 50 containers", crate::drivers::podman),
 ];
 
 /// The slow parts.
