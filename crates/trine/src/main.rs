@@ -7,9 +7,9 @@
 mod args;
 mod binfmt;
 mod guest;
-mod oci;
 mod images;
 mod inspect;
+mod oci;
 mod output;
 mod program;
 mod run;

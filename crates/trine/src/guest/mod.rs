@@ -5,8 +5,8 @@ pub mod run;
 
 use crate::{Refusal, code};
 use args::{
-    AttachArgs, EventsArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StatsArgs,
-    StopArgs, TopArgs,
+    AttachArgs, EventsArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StatsArgs, StopArgs,
+    TopArgs,
 };
 use std::io::Write;
 use trine_control::ControlError;
