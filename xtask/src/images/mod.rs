@@ -232,11 +232,10 @@ impl Place {
         // What is compressed already is not compressed anew: by way of what is not.
         let plain = self.dir.join("plain").display().to_string();
         tool(&mut words(&format!("skopeo copy -q --dest-decompress oci:{layout}:1 dir:{plain}")))?;
-        let zstd = format!("--dest-compress-format zstd dir:{plain} docker://{open}/team/zstd:1");
-        tool(&mut words(&format!("skopeo copy -q --dest-tls-verify=false {zstd}")))?;
-        let raw = tool(&mut words(&format!(
-            "skopeo inspect --tls-verify=false --raw docker://{open}/team/zstd:1"
-        )))?;
+        let zstd = format!("oci:{}:1", self.dir.join("zstd").display());
+        let how = "--dest-compress --dest-compress-format zstd";
+        tool(&mut words(&format!("skopeo copy -q {how} dir:{plain} {zstd}")))?;
+        let raw = tool(&mut words(&format!("skopeo inspect --raw {zstd}")))?;
         if !raw.contains("+zstd") {
             return Err(format!("skopeo made no layers compressed by zstd: {raw}"));
         }
