@@ -93,10 +93,12 @@ fn unpacked(place: &Place) -> Result<(), String> {
     let theirs = place.dir.join("theirs");
     let layout = place.dir.join("layout");
     tool(&mut words(&format!("umoci unpack --image {}:1 {}", layout.display(), theirs.display())))?;
-    for name in ["team/app:1", "team/zstd:1"] {
-        let name = format!("{}/{name}", place.open.host);
-        place.well("one", &format!("pull --insecure {name}"))?;
-        let image = store.resolve(&name, &Platform::host()).map_err(text)?;
+    let zstd = format!("import oci:{}:1 by-zstd", place.dir.join("zstd").display());
+    place.well("zstd-store", &zstd)?;
+    let other = Store::at(&place.dir.join("zstd-store/trine/images")).map_err(text)?;
+    let gzip = format!("{}/team/app:1", place.open.host);
+    for (store, name) in [(&store, &gzip[..]), (&other, "by-zstd")] {
+        let image = store.resolve(name, &Platform::host()).map_err(text)?;
         let layers = store.layers(&image, &Silent).map_err(text)?;
         let again = store.layers(&image, &Silent).map_err(text)?;
         if layers != again || layers.lower.len() != 3 || !layers.owners_mapped {

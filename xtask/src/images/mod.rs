@@ -229,11 +229,16 @@ impl Place {
         copy("1", &format!("{open}/team/app:1"), "")?;
         copy("rv", &format!("{open}/team/app:rv"), "")?;
         copy("1", &format!("{closed}/team/app:1"), "--dest-creds ann:secret")?;
-        copy("1", &format!("{open}/team/zstd:1"), "--dest-compress-format zstd --dest-force-compress-format")
-            .or_else(
-                // Older ones know no --dest-force-compress-format, and compress what is compressed no second time.
-                |_| copy("1", &format!("{open}/team/zstd:1"), ""),
-            )?;
+        // What is compressed already is not compressed anew: by way of what is not.
+        let plain = self.dir.join("plain").display().to_string();
+        tool(&mut words(&format!("skopeo copy -q --dest-decompress oci:{layout}:1 dir:{plain}")))?;
+        let zstd = format!("oci:{}:1", self.dir.join("zstd").display());
+        let how = "--dest-compress --dest-compress-format zstd";
+        tool(&mut words(&format!("skopeo copy -q {how} dir:{plain} {zstd}")))?;
+        let raw = tool(&mut words(&format!("skopeo inspect --raw {zstd}")))?;
+        if !raw.contains("+zstd") {
+            return Err(format!("skopeo made no layers compressed by zstd: {raw}"));
+        }
         self.make_index()
     }
 

@@ -181,7 +181,10 @@ impl<'a> Root<'a> {
                     self.make_directory(&place, Late { mode: 0o755, mtime: None })?;
                     todo.push_front(name);
                 }
-                _ => return Err(refuse(format!("{} is no directory", here.join(&name).display()))),
+                _ => {
+                    let what = format!("{} is no directory", here.join(&name).display());
+                    return Err(io::Error::new(io::ErrorKind::NotADirectory, what));
+                }
             }
         }
         let path = stack.iter().map(|(n, _)| n).collect();

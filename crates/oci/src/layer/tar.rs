@@ -171,7 +171,7 @@ impl<R: Read> Reader<R> {
         while filled < BLOCK {
             match self.inner.read(&mut block[filled..]) {
                 Ok(0) if filled == 0 => return Ok(None),
-                Ok(0) => return Err(wrong("the archive ends inside a header")),
+                Ok(0) => return Err(wrong("this is no tar archive, or one that ends inside a header")),
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => (),
                 Err(e) => return Err(e),

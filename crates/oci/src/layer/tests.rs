@@ -203,6 +203,9 @@ fn whiteouts_become_what_overlayfs_understands() {
     assert!(stack.at("dir/new").exists() && !stack.at("dir/.wh..wh..opq").exists());
     assert_eq!(stack.text("mine"), "stays", "whiteouts are about the layers below");
     assert!(!stack.at(".wh..wh.plnk").exists());
+    // umoci lists what is gone from a directory that has become a file.
+    stack.push(Archive::new().file("dir", "a file now").file("dir/.wh.new", "").file("dir/.wh..wh..opq", ""));
+    assert_eq!(stack.text("dir"), "a file now");
     for wrong in [".wh.", ".wh..", ".wh..."] {
         assert!(Stack::refusal(Archive::new().file(wrong, "")).contains("whiteout of nothing"), "{wrong}");
     }

@@ -98,6 +98,10 @@ fn refuse<T>(what: impl Into<String>) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidData, what.into()))
 }
 
+fn is_whiteout_name(path: &[u8]) -> bool {
+    path.rsplit(|&b| b == b'/').next().is_some_and(|name| name.starts_with(WHITEOUT))
+}
+
 fn id(id: u64) -> io::Result<u32> {
     // The last one means "none" to chown.
     match u32::try_from(id) {
@@ -117,7 +121,14 @@ impl Unpacker<'_> {
             return refuse(format!("the layer's files have more than {} bytes", self.limits.bytes));
         }
         let late = Late { mode: entry.mode, mtime: Some(entry.mtime) };
-        let Some(place) = self.root.place(&entry.path)? else {
+        let place = match self.root.place(&entry.path) {
+            // Of a directory that has become a file, tools still list what is gone from it.
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory && is_whiteout_name(&entry.path) => {
+                return Ok(());
+            }
+            place => place?,
+        };
+        let Some(place) = place else {
             return match entry.kind {
                 Kind::Directory => self.root.own_root(id(entry.uid)?, id(entry.gid)?, &entry.xattrs, late),
                 _ => refuse("the layer's root can only be a directory"),
