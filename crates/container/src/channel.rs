@@ -12,8 +12,10 @@ use std::os::unix::net::UnixStream;
 
 /// Most bytes of a frame: no configuration is larger.
 const MOST: usize = 64 << 20;
-/// Most descriptors beside a frame.
-const MOST_FDS: usize = 4;
+/// Most descriptors beside a frame; the kernel's own limit is 253 (`SCM_MAX_FD`).
+pub const MOST_FDS: usize = 250;
+/// Words that a header and as many descriptors need.
+const CONTROL: usize = 2 + MOST_FDS.div_ceil(2);
 
 /// What a frame says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +29,7 @@ pub enum Kind {
     Hooks = b'H',
     /// From the inside: everything is prepared; beside it may be the terminal.
     Ready = b'R',
-    /// From the inside: a descriptor on which system calls are notified.
+    /// From the inside: the number of its descriptor on which system calls are notified.
     Notify = b'N',
     /// From the inside: it failed, and why.
     Failed = b'E',
@@ -66,7 +68,7 @@ pub struct Frame {
 /// The kernel's.
 pub fn send_fds(socket: &impl AsRawFd, bytes: &[u8], fds: &[RawFd]) -> io::Result<usize> {
     let mut iov = libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() };
-    let mut control = [0u64; 8];
+    let mut control = [0u64; CONTROL];
     // SAFETY: a structure of integers and pointers; all zero is a message without anything.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     message.msg_iov = &mut iov;
@@ -96,7 +98,7 @@ pub fn send_fds(socket: &impl AsRawFd, bytes: &[u8], fds: &[RawFd]) -> io::Resul
 /// The kernel's.
 pub fn receive_fds(socket: &impl AsRawFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let mut control = [0u64; 8];
+    let mut control = [0u64; CONTROL];
     // SAFETY: as above.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     message.msg_iov = &mut iov;
@@ -157,7 +159,9 @@ impl Channel {
     pub fn send(&mut self, kind: Kind, bytes: &[u8], fds: &[RawFd]) -> Result<()> {
         let length = u32::try_from(bytes.len()).ok().filter(|&n| n as usize <= MOST && fds.len() <= MOST_FDS);
         let Some(length) = length else {
-            return Err(Error::refused("the container's configuration is larger than 64 MiB"));
+            return Err(Error::refused(
+                "the container's configuration has more than 64 MiB or 250 mounts to be opened",
+            ));
         };
         let mut frame = Vec::with_capacity(5 + bytes.len());
         frame.push(kind as u8);
@@ -165,6 +169,17 @@ impl Channel {
         frame.extend(bytes);
         let sent = send_fds(&self.0, &frame, fds).context("cannot reach the process inside")?;
         self.0.write_all(&frame[sent..]).context("cannot reach the process inside")
+    }
+
+    /// Sends a frame by `write(2)` alone: a filter of system calls that has a listener is already up, and calls for it
+    /// would wait for whoever is to learn of the listener by this frame.
+    ///
+    /// # Errors
+    /// The other side has gone.
+    pub fn send_plain(&mut self, kind: Kind, bytes: &[u8]) -> Result<()> {
+        let length = (bytes.len() as u32).to_le_bytes();
+        let frame = [&[kind as u8][..], &length, bytes].concat();
+        self.0.write_all(&frame).context("cannot reach the runtime")
     }
 
     /// Receives a frame; `None` at the end.

@@ -1,14 +1,15 @@
 //! A container that is there.
 
-use crate::channel::{Channel, Kind};
+use crate::channel::{Channel, Kind, send_fds};
 use crate::error::{Context, Error, Result};
 use crate::state::{self, Directory, Record, START, State, Status};
 use crate::{hooks, sys};
-use oci_spec::runtime::Spec;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use oci_spec::runtime::{LinuxResources, Spec};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use trine_cgroup::{Manager, OomEvents, Stats};
 
 /// How long a process that was killed may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,7 +63,8 @@ impl Container {
         if self.waits() {
             return Status::Created;
         }
-        Status::Running
+        let frozen = self.record.groups.as_ref().is_some_and(Manager::is_frozen);
+        if frozen { Status::Paused } else { Status::Running }
     }
 
     /// Whether its first process waits to be started.
@@ -94,15 +96,93 @@ impl Container {
         let mut channel = Channel::from_fd(stream.into());
         channel.send(Kind::Go, &[], &[])?;
         drop(std::fs::remove_file(self.directory.path().join(START)));
-        begun(&mut channel, &config, &self.record.state)
+        begun(&mut channel, &config, &self.record.state, &self.process()?)?;
+        started(&config, &self.record.state)
     }
 
     /// Sends a signal to its first process, or to all of its processes.
     ///
     /// # Errors
     /// It has ended.
-    pub fn kill(&self, signal: i32, _all: bool) -> Result<()> {
-        sys::signal(&self.process()?, signal).context("cannot signal the container's first process")
+    pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
+        if !all {
+            return sys::signal(&self.process()?, signal)
+                .context("cannot signal the container's first process");
+        }
+        let groups = self.groups()?;
+        if signal == libc::SIGKILL {
+            return Ok(groups.kill()?);
+        }
+        for pid in groups.processes()? {
+            // Held before it is signalled, so that no other process can take its number meanwhile.
+            let Ok(process) = sys::pidfd(pid) else { continue };
+            sys::signal(&process, signal).or_else(gone).with(|| format!("cannot signal process {pid}"))?;
+        }
+        Ok(())
+    }
+
+    fn groups(&self) -> Result<&Manager> {
+        let groups = self.record.groups.as_ref();
+        groups.ok_or_else(|| Error::refused("the container has no control groups"))
+    }
+
+    /// Numbers of its processes as this process sees them.
+    ///
+    /// # Errors
+    /// It has no control group.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        Ok(self.groups()?.processes()?)
+    }
+
+    /// Freezes its processes.
+    ///
+    /// # Errors
+    /// It is not running, or has no control group that can.
+    pub fn pause(&self) -> Result<()> {
+        match self.status() {
+            Status::Running | Status::Created => Ok(self.groups()?.freeze()?),
+            other => {
+                Err(Error::refused(format!("container not running: it is {other} and cannot be paused")))
+            }
+        }
+    }
+
+    /// Lets its processes go on.
+    ///
+    /// # Errors
+    /// It is not paused.
+    pub fn resume(&self) -> Result<()> {
+        match self.status() {
+            Status::Paused => Ok(self.groups()?.thaw()?),
+            other => Err(Error::refused(format!("container not paused: it is {other}"))),
+        }
+    }
+
+    /// Changes its limits; gives sentences about what was passed over.
+    ///
+    /// # Errors
+    /// It has ended, or a limit cannot be set.
+    pub fn update(&self, resources: &LinuxResources) -> Result<Vec<String>> {
+        if !self.is_alive() {
+            return Err(Error::NotRunning);
+        }
+        Ok(self.groups()?.apply(resources)?)
+    }
+
+    /// What it uses.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn stats(&self) -> Result<Stats> {
+        if self.is_alive() { Ok(self.groups()?.stats()) } else { Err(Error::NotRunning) }
+    }
+
+    /// News of its memory running out.
+    ///
+    /// # Errors
+    /// It has no control group that tells.
+    pub fn oom_events(&self) -> Result<OomEvents> {
+        Ok(self.groups()?.oom_events()?)
     }
 
     /// Takes it away: its processes where `force` says so, its directory.
@@ -145,6 +225,13 @@ impl Container {
     /// Takes away what is kept of a container that has ended, and runs its last hooks, whose failure changes nothing.
     pub(crate) fn remove(self) -> Result<()> {
         let config = self.config().ok();
+        if let Some(groups) = &self.record.groups {
+            // Without a namespace of processes of its own, others may have outlived the first.
+            if groups.processes().is_ok_and(|all| !all.is_empty()) {
+                groups.kill()?;
+            }
+            groups.remove()?;
+        }
         self.directory.remove()?;
         if let Some(h) = config.as_ref().and_then(|c| c.hooks().as_ref()) {
             let state = State { pid: 0, ..self.record.state };
@@ -160,19 +247,53 @@ fn gone(error: std::io::Error) -> std::io::Result<()> {
     if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
 }
 
-/// Waits until the program has begun: its `exec` closes the other end. Then the last hooks of the start run.
-pub(crate) fn begun(channel: &mut Channel, config: &Spec, state: &State) -> Result<()> {
-    match channel.receive()? {
-        None => {}
-        Some(frame) if frame.kind == Kind::Failed => return Err(crate::channel::failure(&frame)),
-        Some(_) => {
-            return Err(Error::refused("the process inside and the runtime do not understand each other"));
+/// Waits until the program has begun: its `exec` closes the other end.
+pub(crate) fn begun(channel: &mut Channel, config: &Spec, state: &State, process: &OwnedFd) -> Result<()> {
+    while let Some(frame) = channel.receive()? {
+        match frame.kind {
+            Kind::Failed => return Err(crate::channel::failure(&frame)),
+            Kind::Notify => {
+                let number = frame.bytes.try_into().map_or(-1, i32::from_le_bytes);
+                let what = "linux.seccomp.listenerPath: cannot take the listener";
+                let listener = sys::descriptor_of(process, number).context(what)?;
+                notified(config, state, &listener)?;
+                channel.send(Kind::Go, &[], &[])?;
+            }
+            _ => {
+                let what = "the process inside and the runtime do not understand each other";
+                return Err(Error::refused(what));
+            }
         }
     }
-    if let Some(h) = config.hooks() {
-        hooks::run("poststart", h.poststart(), state, Status::Running)?;
-    }
     Ok(())
+}
+
+/// The last hooks of a start.
+pub(crate) fn started(config: &Spec, state: &State) -> Result<()> {
+    match config.hooks() {
+        Some(h) => hooks::run("poststart", h.poststart(), state, Status::Running),
+        None => Ok(()),
+    }
+}
+
+/// Hands the descriptor on which system calls are notified to who listens (runtime-spec, "Container Process State").
+fn notified(config: &Spec, state: &State, listener: &OwnedFd) -> Result<()> {
+    let profile = config.linux().as_ref().and_then(|l| l.seccomp().as_ref());
+    let Some((profile, path)) = profile.and_then(|p| Some((p, p.listener_path().as_ref()?))) else {
+        return Err(Error::refused("linux.seccomp.listenerPath is missing"));
+    };
+    let what = || format!("linux.seccomp.listenerPath {}", path.display());
+    let state = State { status: Status::Creating, ..state.clone() };
+    let text = serde_json::json!({
+        "ociVersion": state.oci_version,
+        "fds": ["seccompFd"],
+        "pid": state.pid,
+        "metadata": profile.listener_metadata().clone().unwrap_or_default(),
+        "state": state,
+    });
+    let socket = UnixStream::connect(path).with(what)?;
+    let text = text.to_string();
+    send_fds(&socket, text.as_bytes(), &[listener.as_raw_fd()]).map(drop).with(what)
 }
 
 /// A short path to a socket in a directory: a socket's own may have 107 bytes (unix(7)).
@@ -190,13 +311,4 @@ pub(crate) fn listen(directory: &Path) -> Result<OwnedFd> {
     let what = "cannot make the socket that the start comes by";
     let dir = sys::open(directory, libc::O_PATH | libc::O_DIRECTORY).context(what)?;
     Ok(UnixListener::bind(short(&dir)).context(what)?.into())
-}
-
-/// The descriptors that a caller has handed over (`LISTEN_FDS` of sd_listen_fds(3), `--preserve-fds`).
-pub fn duplicate(fd: RawFd) -> Result<OwnedFd> {
-    // SAFETY: makes a copy of a descriptor.
-    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
-    let copy = sys::check(copy.into()).with(|| format!("descriptor {fd}"))? as RawFd;
-    // SAFETY: just made; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }

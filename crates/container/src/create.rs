@@ -3,16 +3,19 @@
 use crate::channel::{Channel, Kind};
 use crate::container::{self, Container};
 use crate::error::{Context, Error, Result};
+use crate::idmap::{self, Maps};
 use crate::launch::{Launch, Launched};
 use crate::namespaces::Namespaces;
 use crate::plan::{Plan, Task};
 use crate::rootfs::groups::Hierarchy;
+use crate::rootfs::mounts;
 use crate::spec::{self, Bundle};
 use crate::state::{self, Directory, Record, State, Status, VERSION};
 use crate::{hooks, sys};
 use oci_spec::runtime::{Linux, Spec};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use trine_cgroup::{GroupPath, Manager};
 
 /// The containers whose state is below one directory.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct Created {
     pub process: OwnedFd,
     /// The caller's end of its terminal.
     pub terminal: Option<OwnedFd>,
+    /// Sentences about what was asked for and left out, as the host does not have or allow it.
+    pub notes: Vec<String>,
     channel: Channel,
     config: Spec,
 }
@@ -55,7 +60,8 @@ impl Created {
     /// It cannot be executed.
     pub fn start(&mut self) -> Result<()> {
         self.channel.send(Kind::Go, &[], &[])?;
-        container::begun(&mut self.channel, &self.config, &self.container.record.state)
+        container::begun(&mut self.channel, &self.config, &self.container.record.state, &self.process)?;
+        container::started(&self.config, &self.container.record.state)
     }
 }
 
@@ -132,6 +138,8 @@ struct Making<'a> {
     record: Record,
     launch: Launch,
     launched: Option<Launched>,
+    groups: Manager,
+    notes: Vec<String>,
 }
 
 fn linux(spec: &Spec) -> Result<&Linux> {
@@ -166,8 +174,9 @@ impl<'a> Making<'a> {
             rootfs: bundle.rootfs.clone(),
             created: state::date(std::time::SystemTime::now()),
             owner,
-            group: None,
+            groups: None,
         };
+        let groups = Manager::new(&GroupPath::new(linux.cgroups_path().as_deref(), directory.id())?);
         let launch = Launch {
             joins: namespaces.joins,
             // That of control groups is made once the process is in them.
@@ -178,15 +187,62 @@ impl<'a> Making<'a> {
             preserve: options.preserve,
             ..Launch::default()
         };
-        Ok(Making { directory, bundle, options, record, launch, launched: None })
+        Ok(Making { directory, bundle, options, record, launch, launched: None, groups, notes: Vec::new() })
+    }
+
+    /// Makes the control groups and sets their limits.
+    fn limit(&mut self) -> Result<()> {
+        self.groups.create()?;
+        // Known from now on to whoever has to clean up.
+        self.record.groups = Some(self.groups.clone());
+        self.directory.save(&self.record)?;
+        if let Some(resources) = linux(&self.bundle.spec)?.resources() {
+            self.notes.extend(self.groups.apply(resources)?);
+        }
+        self.launch.doors = Some(self.groups.doors()?);
+        self.launch.group = self.groups.open_v2();
+        Ok(())
+    }
+
+    /// Trees of mounts that only this side can open: their numbers, and they themselves.
+    fn trees(&self, pid: i32) -> Result<Vec<(usize, OwnedFd)>> {
+        let mounts = self.bundle.spec.mounts().iter().flatten().enumerate();
+        let users = self.launch.maps.is_some() || joins(&self.launch, libc::CLONE_NEWUSER);
+        let privileged = self.record.owner == 0 && !inside_user_namespace();
+        let mut trees = Vec::new();
+        for (i, mount) in mounts {
+            let (Some(uids), Some(gids)) = (mount.uid_mappings(), mount.gid_mappings()) else {
+                let options = mounts::parse(mount)?;
+                let bind = options.is_bind() || mount.typ().as_deref() == Some("bind");
+                let mapped = options.map_owners.is_some();
+                if mapped && !users {
+                    let to = mount.destination().display();
+                    let why = "idmap needs uidMappings and gidMappings, or a namespace of type user";
+                    return Err(Error::refused(format!("mount at {to}: {why}")));
+                }
+                if mapped || (bind && users && privileged) {
+                    let own = || sys::open(format!("/proc/{pid}/ns/user"), libc::O_RDONLY);
+                    let own =
+                        if mapped { Some(own().context("cannot open the user namespace")?) } else { None };
+                    trees.push((i, mounts::outside(&self.bundle.path, mount, &options, own.as_ref())?));
+                }
+                continue;
+            };
+            let own = idmap::namespace(&Maps::new(uids, gids)?)?;
+            let options = mounts::parse(mount)?;
+            trees.push((i, mounts::outside(&self.bundle.path, mount, &options, Some(&own))?));
+        }
+        Ok(trees)
     }
 
     fn go(&mut self) -> Result<Created> {
         let config = serde_json::to_vec(&self.bundle.spec).map_err(Error::refused)?;
         self.directory.keep(&config)?;
-        self.directory.save(&self.record)?;
+        self.limit()?;
         let Launched { pid, pidfd, channel } = self.launch.go()?;
-        let launched = self.launched.insert(Launched { pid, pidfd, channel });
+        self.launched = Some(Launched { pid, pidfd, channel });
+        let trees = self.trees(pid)?;
+        let Some(launched) = self.launched.as_mut() else { return Err(Error::NotRunning) };
         self.record.state.pid = pid;
         self.record.started = state::began(pid).unwrap_or(0);
         let listener = match self.options.detached {
@@ -204,18 +260,18 @@ impl<'a> Making<'a> {
             new: self.launch.new,
             users: users || inside_user_namespace(),
             may_set_groups: may_set_groups(pid),
-            hierarchies: Vec::<Hierarchy>::new(),
+            hierarchies: hierarchies(&self.groups),
             preserve: self.options.preserve,
             keyring: !self.options.no_new_keyring,
             pivot: !self.options.no_pivot,
             listens: listener.is_some(),
-            trees: Vec::new(),
+            trees: trees.iter().map(|t| t.0).collect(),
             hooks: has_hooks,
         };
         let text = serde_json::to_vec(&plan).map_err(Error::refused)?;
-        let fds: Vec<_> = listener.iter().map(|l| l.as_raw_fd()).collect();
+        let fds: Vec<_> = listener.iter().chain(trees.iter().map(|t| &t.1)).map(|l| l.as_raw_fd()).collect();
         launched.channel.send(Kind::Plan, &text, &fds)?;
-        drop(listener);
+        drop((listener, trees));
         if let Some(h) = spec.hooks().as_ref().filter(|_| has_hooks) {
             launched.channel.expect(Kind::Hooks)?;
             // Hooks may ask for it.
@@ -225,7 +281,9 @@ impl<'a> Making<'a> {
             hooks::run("createRuntime", h.create_runtime(), &self.record.state, Status::Creating)?;
             launched.channel.send(Kind::Go, &[], &[])?;
         }
-        let terminal = launched.channel.expect(Kind::Ready)?.fds.pop();
+        let mut ready = launched.channel.expect(Kind::Ready)?;
+        let terminal = ready.fds.pop();
+        self.notes.extend(serde_json::from_slice::<Vec<String>>(&ready.bytes).unwrap_or_default());
         self.record.state.status = Status::Created;
         self.directory.save(&self.record)?;
         if self.options.detached {
@@ -235,7 +293,8 @@ impl<'a> Making<'a> {
             return Err(Error::NotRunning);
         };
         let container = Container { directory: self.directory.clone(), record: self.record.clone() };
-        Ok(Created { container, process, terminal, channel, config: spec.clone() })
+        let notes = std::mem::take(&mut self.notes);
+        Ok(Created { container, process, terminal, notes, channel, config: spec.clone() })
     }
 
     /// Ends what has begun.
@@ -244,7 +303,26 @@ impl<'a> Making<'a> {
             drop(sys::signal(&launched.pidfd, libc::SIGKILL));
             drop(sys::wait(launched.pid));
         }
+        // What hooks may have left in them, too.
+        drop(self.groups.kill());
+        drop(self.groups.remove());
     }
+}
+
+/// The hierarchies as they are mounted inside.
+fn hierarchies(groups: &Manager) -> Vec<Hierarchy> {
+    let all = groups.hierarchies();
+    let first = all.iter().filter(|h| !h.is_second()).count();
+    let made = all.iter().filter(|h| h.missing.is_none() && (first == 0 || !h.is_second()));
+    made.map(|h| {
+        let name = h.mount.file_name().map(|n| n.to_string_lossy().into_owned());
+        Hierarchy {
+            name: name.filter(|_| !h.is_second()),
+            options: h.controllers.join(","),
+            group: h.dir.clone(),
+        }
+    })
+    .collect()
 }
 
 /// Whether hooks of the runtime run while a container is being made.
@@ -259,14 +337,14 @@ fn joins(launch: &Launch, flag: i32) -> bool {
 }
 
 /// Whether this process's root is not the host's: then no device can be made.
-fn inside_user_namespace() -> bool {
+pub(crate) fn inside_user_namespace() -> bool {
     // The host's own map is the identity over all ids (user_namespaces(7)).
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Whether a process may change its groups.
-fn may_set_groups(pid: i32) -> bool {
+pub(crate) fn may_set_groups(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/setgroups")).is_ok_and(|t| t.trim() == "allow")
 }
 

@@ -29,6 +29,12 @@ pub enum Error {
     /// The process inside said so, before the container's own program was there.
     #[error("{0}")]
     Inside(String),
+    /// The control groups said no.
+    #[error(transparent)]
+    Groups(#[from] trine_cgroup::Error),
+    /// The filter of system calls cannot be.
+    #[error(transparent)]
+    Filter(#[from] crate::seccomp::SeccompError),
 }
 
 /// What this crate's functions give.

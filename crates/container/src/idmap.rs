@@ -1,8 +1,10 @@
 //! How a user namespace's ids are mapped (user_namespaces(7)).
 
 use crate::error::{Context, Error, Result};
+use crate::sys;
 use oci_spec::runtime::LinuxIdMapping;
 use std::fmt::Write as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
@@ -74,6 +76,33 @@ impl Maps {
         }
         Ok(())
     }
+}
+
+/// A user namespace with these maps, for the owners of a mount (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
+///
+/// # Errors
+/// It cannot be made.
+pub fn namespace(maps: &Maps) -> Result<OwnedFd> {
+    let what = "cannot make a user namespace for a mount";
+    let pid = crate::launch::clone(libc::CLONE_NEWUSER, libc::SIGCHLD, None).context(what)?;
+    if pid == 0 {
+        // A process whose only use is that its namespace can be opened; it ends with its parent.
+        loop {
+            // SAFETY: system calls only: the parent may have threads.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::pause();
+            }
+        }
+    }
+    let opened = maps.write(pid).and_then(|()| {
+        let path = format!("/proc/{pid}/ns/user");
+        sys::open(path, libc::O_RDONLY).context(what)
+    });
+    // SAFETY: ends a child of ours, which has not been waited for.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    drop(sys::wait(pid));
+    opened
 }
 
 /// Rows as the kernel takes them: inside, outside, count.

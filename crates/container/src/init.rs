@@ -6,12 +6,14 @@
 use crate::channel::{Channel, Frame, Kind};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Plan, Task};
+use crate::process::caps::Sets;
 use crate::process::execute::Program;
 use crate::process::labels::{self, Labels};
 use crate::process::tty::Terminal;
 use crate::process::{attributes, user};
 use crate::rootfs::paths::{Make, Root};
 use crate::rootfs::{Place, devices, masks, mounts, pivot};
+use crate::seccomp::{self, Filter};
 use crate::state::Status;
 use crate::{hooks, sys};
 use oci_spec::runtime::{Linux, Process, Spec};
@@ -26,6 +28,9 @@ struct Prepared {
     process: Process,
     program: Program,
     labels: Labels,
+    filter: Option<Filter>,
+    /// Capabilities, and those that this process has.
+    capabilities: (Sets, Sets),
     trine: OwnedFd,
 }
 
@@ -152,8 +157,7 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
         pivot::finish(place.root.fd(), asked, plan.pivot)?;
     }
     let program = Program::find(&place.root, process)?;
-    ready(channel, terminal)?;
-    Ok(Prepared { process: process.clone(), program, labels, trine, plan })
+    prepared(channel, terminal, process.clone(), plan, program, labels, trine)
 }
 
 /// Mounts and devices.
@@ -187,8 +191,7 @@ fn exec(plan: Plan, channel: &mut Channel, trine: OwnedFd) -> Result<Prepared> {
         _ => None,
     };
     let program = Program::find(&root, process)?;
-    ready(channel, terminal)?;
-    Ok(Prepared { process: process.clone(), program, labels, trine, plan })
+    prepared(channel, terminal, process.clone(), plan, program, labels, trine)
 }
 
 fn process(spec: &Spec) -> Result<&Process> {
@@ -260,11 +263,45 @@ fn terminal(place: &Place, process: &Process, made: bool) -> Result<Option<Termi
     Ok(Some(terminal))
 }
 
-/// Says that everything is prepared; the terminal's other end goes to the runtime.
-fn ready(channel: &mut Channel, terminal: Option<Terminal>) -> Result<()> {
-    let Some(terminal) = terminal else { return channel.send(Kind::Ready, &[], &[]) };
-    terminal.become_stdio()?;
-    channel.send(Kind::Ready, &[], &[terminal.master.as_raw_fd()])
+/// Works out what the program may, and says that everything is ready. The terminal's other end goes to the runtime, and
+/// what was left out of what was asked for.
+fn prepared(
+    channel: &mut Channel,
+    terminal: Option<Terminal>,
+    process: Process,
+    plan: Plan,
+    program: Program,
+    labels: Labels,
+    trine: OwnedFd,
+) -> Result<Prepared> {
+    let held = Sets::current().context("cannot read this process's capabilities")?;
+    // None are none.
+    let (sets, notes) = match process.capabilities() {
+        Some(asked) => Sets::new(asked, &held),
+        None => Default::default(),
+    };
+    let profile = plan.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
+    let filter = profile.map(seccomp::compile).transpose()?;
+    let notes = serde_json::to_vec(&notes).map_err(Error::refused)?;
+    match &terminal {
+        Some(terminal) => {
+            terminal.become_stdio()?;
+            channel.send(Kind::Ready, &notes, &[terminal.master.as_raw_fd()])?;
+        }
+        None => channel.send(Kind::Ready, &notes, &[])?,
+    }
+    Ok(Prepared { plan, process, program, labels, filter, capabilities: (sets, held), trine })
+}
+
+/// Puts the filter up; who listens is told by the other side of the channel.
+fn filter(filter: &Option<Filter>, channel: &mut Channel) -> Result<()> {
+    let Some(filter) = filter else { return Ok(()) };
+    let listener = seccomp::load(filter).context("linux.seccomp")?;
+    if let Some(listener) = listener {
+        channel.send_plain(Kind::Notify, &listener.as_raw_fd().to_le_bytes())?;
+        channel.expect(Kind::Go)?;
+    }
+    Ok(())
 }
 
 /// Waits until a command says that the program may start; gives the way to that command.
@@ -292,17 +329,29 @@ fn wait_for_start(listener: OwnedFd) -> Result<Channel> {
 impl Prepared {
     /// Gives up everything that the program may not have, and executes it.
     fn start(self, channel: &mut Channel) -> Result<std::convert::Infallible> {
-        let Prepared { plan, process, program, labels, trine } = self;
+        let Prepared { plan, process, program, labels, filter: profile, capabilities, trine } = self;
         if let Some(h) = plan.spec.hooks().as_ref().filter(|_| plan.task == Task::Create) {
             hooks::run("startContainer", h.start_container(), &plan.state, Status::Created)?;
         }
         let personality = plan.spec.linux().as_ref().and_then(|l| l.personality().clone());
+        let own = process.env().iter().flatten().any(|e| e.starts_with("HOME="));
+        let home =
+            if own { None } else { Some([b"HOME=", user::home(process.user().uid()).as_bytes()].concat()) };
+        let home = home.and_then(|h| CString::new(h).ok());
         attributes::limits(process.rlimits().as_deref().unwrap_or_default())?;
         attributes::queues(&process, &personality)?;
         labels.apply()?;
         user::own_stdio(process.user().uid());
         let directory = directory(&process)?;
+        let no_new = process.no_new_privileges() == Some(true);
+        if !no_new {
+            // Only with CAP_SYS_ADMIN, which is about to go.
+            filter(&profile, channel)?;
+        }
+        let (sets, held) = capabilities;
+        sets.before_ids(&held).context("process.capabilities.bounding")?;
         user::become_user(process.user(), plan.may_set_groups)?;
+        sets.after_ids().context("process.capabilities")?;
         let directory = match directory {
             Some(fd) => fd,
             // Root may not see what the user can, as on a network filesystem.
@@ -312,16 +361,14 @@ impl Prepared {
         sys::check(unsafe { libc::fchdir(directory.as_raw_fd()) }.into())
             .with(|| format!("process.cwd {}", process.cwd().display()))?;
         drop(directory);
-        if process.no_new_privileges() == Some(true) {
+        close_others(plan.preserve);
+        if no_new {
             // SAFETY: changes this process.
             sys::check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())
                 .context("process.noNewPrivileges")?;
+            // The last call but one, so that the filter has to allow no more than the program itself needs.
+            filter(&profile, channel)?;
         }
-        let home = process.env().iter().flatten().all(|e| !e.starts_with("HOME="));
-        let home = home.then(|| [b"HOME=", user::home(process.user().uid()).as_bytes()].concat());
-        let home = home.and_then(|h| CString::new(h).ok());
-        close_others(plan.preserve);
-        let _ = channel;
         Err(program.execute(&process, &trine, home))
     }
 }

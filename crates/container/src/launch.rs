@@ -14,6 +14,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use trine_cgroup::Doors;
 
 /// Name of the hidden verb that the new process executes; the numbers of two descriptors follow, its channel's and that
 /// of the executable that it is.
@@ -32,6 +33,8 @@ pub struct Launch {
     pub time_offsets: String,
     /// A control group of the second version to be born in.
     pub group: Option<OwnedFd>,
+    /// The control groups that the process goes into.
+    pub doors: Option<Doors>,
     /// What becomes standard input, output and error; the caller's own where there is none.
     pub stdio: [Option<OwnedFd>; 3],
     /// Descriptors from 3 on that the container's program gets from the caller.
@@ -56,6 +59,7 @@ const STEPS: &[(u8, &str)] = &[
     (b'c', "cannot make a process in new namespaces"),
     (b'g', "the runtime ended while the container was being made"),
     (b'i', "cannot become root inside the user namespace"),
+    (b'd', "cannot enter the control groups"),
     (b'x', "cannot execute trine inside the container"),
 ];
 
@@ -188,7 +192,7 @@ fn early(step: u8, error: &io::Error) -> Error {
 }
 
 /// `clone3(2)` as `fork(2)`, with these namespaces.
-fn clone(flags: i32, exit_signal: i32, group: Option<&OwnedFd>) -> io::Result<i32> {
+pub(crate) fn clone(flags: i32, exit_signal: i32, group: Option<&OwnedFd>) -> io::Result<i32> {
     // SAFETY: a structure of integers.
     let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
     args.flags = flags as u32 as u64;
@@ -251,6 +255,10 @@ impl Child<'_> {
             self.replace(new & !(libc::CLONE_NEWUSER | libc::CLONE_NEWTIME))?;
         } else if new & libc::CLONE_NEWUSER != 0 {
             self.mapped()?;
+        }
+        if let Some(doors) = &self.launch.doors {
+            let entered = doors.enter(self.launch.group.is_some());
+            entered.map_err(|e| (b'd', e.raw_os_error().unwrap_or(libc::EIO)))?;
         }
         self.execute()
     }

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use trine_cgroup::Manager;
 
 /// Version of the specification that is followed.
 pub const VERSION: &str = "1.2.0";
@@ -83,8 +84,8 @@ pub struct Record {
     pub created: String,
     /// User who made it.
     pub owner: u32,
-    /// Its control group; none where there is none.
-    pub group: Option<String>,
+    /// Its control groups.
+    pub groups: Option<Manager>,
 }
 
 /// Whether a name may be a container's: as a file's, and as containerd's and Podman's are.
@@ -303,7 +304,7 @@ mod tests {
             rootfs: "/r".into(),
             created: date(UNIX_EPOCH),
             owner: 0,
-            group: Some("/g".into()),
+            groups: None,
         };
         directory.save(&record).unwrap();
         assert_eq!(Directory::find(&root, "c").unwrap().load().unwrap(), record);

@@ -170,6 +170,12 @@ pub fn pidfd(pid: i32) -> Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
 }
 
+/// `pidfd_getfd(2)`: another process's descriptor.
+pub fn descriptor_of(pidfd: &OwnedFd, number: RawFd) -> Result<OwnedFd> {
+    // SAFETY: only makes a descriptor, which closes on `exec`.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })
+}
+
 /// `pidfd_send_signal(2)`: to this process and to none that has taken its number.
 pub fn signal(pidfd: &OwnedFd, signal: i32) -> Result<()> {
     let none = std::ptr::null::<libc::siginfo_t>();

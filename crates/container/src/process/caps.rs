@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io;
 
 /// All of them by number (include/uapi/linux/capability.h).
-const NUMBERS: [Capability; 41] = [
+pub const NUMBERS: [Capability; 41] = [
     Capability::Chown,
     Capability::DacOverride,
     Capability::DacReadSearch,

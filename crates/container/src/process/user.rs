@@ -5,7 +5,7 @@ use crate::sys;
 use oci_spec::runtime::User;
 use std::ffi::CString;
 
-/// Becomes the user; capabilities are kept until they are set (`PR_SET_KEEPCAPS`).
+/// Becomes the user.
 ///
 /// # Errors
 /// The container's user namespace has no such id.
@@ -27,8 +27,6 @@ pub fn become_user(user: &User, may_set_groups: bool) -> Result<()> {
         }
         sys::check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))
             .with(|| format!("process.user.gid {gid}"))?;
-        sys::check(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0).into())
-            .context("cannot keep capabilities")?;
         sys::check(libc::syscall(libc::SYS_setresuid, uid, uid, uid))
             .with(|| format!("process.user.uid {uid}"))?;
     }

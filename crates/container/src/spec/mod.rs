@@ -1,5 +1,6 @@
 //! `config.json`: read, and checked before anything is done.
 
+pub mod default;
 pub mod options;
 
 use crate::error::{Context, Error, Result};

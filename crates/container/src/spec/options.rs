@@ -74,6 +74,16 @@ const ATTRIBUTES: &[(u64, u64, u64)] = &[
     (MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW, 0),
 ];
 
+/// All words that are known, in order.
+pub fn words() -> Vec<String> {
+    let own = ["idmap", "ridmap", "tmpcopyup"].iter().map(|w| w.to_string());
+    let deep = WORDS.iter().filter(|w| recursive(w.0).is_some()).map(|w| format!("r{}", w.0));
+    let plain = WORDS.iter().map(|w| w.0).chain(PROPAGATION.iter().map(|w| w.0)).map(str::to_string);
+    let mut all: Vec<String> = plain.chain(deep).chain(own).collect();
+    all.sort();
+    all
+}
+
 /// What the options of a mount say.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Options {

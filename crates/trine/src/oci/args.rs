@@ -71,6 +71,181 @@ pub enum Verb {
     Delete(Delete),
     /// Print the containers
     List(List),
+    /// Run another process in a container
+    Exec(Exec),
+    /// Print a container's processes
+    Ps(Ps),
+    /// Freeze a container's processes
+    Pause(Id),
+    /// Let a container's processes go on
+    Resume(Id),
+    /// Change a container's limits
+    Update(Update),
+    /// Print what a container uses, and when its memory runs out
+    Events(Events),
+    /// Print what this runtime can do (JSON)
+    Features,
+    /// Write a configuration to begin with
+    Spec(Spec),
+}
+
+/// `exec`.
+#[derive(Args)]
+pub struct Exec {
+    /// Socket that the terminal is sent to
+    #[arg(long, value_name = "PATH")]
+    pub console_socket: Option<PathBuf>,
+    /// Directory that the program begins in
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// Variable of its environment (again for more)
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Give it a terminal
+    #[arg(long, short)]
+    pub tty: bool,
+    /// Who it is
+    #[arg(long, short, value_name = "UID[:GID]")]
+    pub user: Option<String>,
+    /// More groups that it is in (again for more)
+    #[arg(long, short = 'g', value_name = "GID")]
+    pub additional_gids: Vec<u32>,
+    /// File with all of this (JSON of the configuration's 'process')
+    #[arg(long, short, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Let it run in the background
+    #[arg(long, short)]
+    pub detach: bool,
+    /// File that the process's number is written to
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Its label (SELinux)
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
+    /// Its profile (AppArmor)
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// It gains no privileges by executing others
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Capability that it gets, too (again for more)
+    #[arg(long, short, value_name = "CAP_NAME")]
+    pub cap: Vec<String>,
+    /// Descriptors from 3 on that it gets
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Not supported: a control group below the container's
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub cgroup: Vec<String>,
+    /// Also in a paused container, where it waits
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// The container's name
+    pub id: String,
+    /// Program and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub line: Vec<String>,
+}
+
+/// `ps`.
+#[derive(Args)]
+pub struct Ps {
+    /// How it is printed
+    #[arg(long, short, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// The container's name
+    pub id: String,
+    /// Options of ps(1) [default: -ef]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub options: Vec<String>,
+}
+
+/// `update`: limits as they are named in a configuration, or one by one.
+#[derive(Args)]
+pub struct Update {
+    /// File with all of them (JSON of the configuration's 'linux.resources'; - is standard input)
+    #[arg(long, short, value_name = "FILE")]
+    pub resources: Option<PathBuf>,
+    /// Weight among others at disks, 10 to 1000
+    #[arg(long, value_name = "N")]
+    pub blkio_weight: Option<u16>,
+    /// Length of a CPU period (µs)
+    #[arg(long, value_name = "N")]
+    pub cpu_period: Option<u64>,
+    /// CPU time in a period (µs)
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub cpu_quota: Option<i64>,
+    /// CPU time saved up for later periods (µs)
+    #[arg(long, value_name = "N")]
+    pub cpu_burst: Option<u64>,
+    /// Weight among others at CPUs
+    #[arg(long, value_name = "N")]
+    pub cpu_share: Option<u64>,
+    /// Length of a period for real-time processes (µs)
+    #[arg(long, value_name = "N")]
+    pub cpu_rt_period: Option<u64>,
+    /// Real-time CPU time in a period (µs)
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub cpu_rt_runtime: Option<i64>,
+    /// 1: only where nobody else wants the CPU
+    #[arg(long, value_name = "N")]
+    pub cpu_idle: Option<i64>,
+    /// CPUs
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_mems: Option<String>,
+    /// Memory (bytes, or with k, M, G; -1 is any)
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory: Option<String>,
+    /// Memory that is aimed at where it is scarce
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory_reservation: Option<String>,
+    /// Memory and swap space
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory_swap: Option<String>,
+    /// Not used: this memory is counted with the rest
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    pub kernel_memory: Option<String>,
+    /// Not used: this memory is counted with the rest
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    pub kernel_memory_tcp: Option<String>,
+    /// Processes and threads
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub pids_limit: Option<i64>,
+    /// Not supported
+    #[arg(long, hide = true)]
+    pub l3_cache_schema: Option<String>,
+    /// Not supported
+    #[arg(long, hide = true)]
+    pub mem_bw_schema: Option<String>,
+    /// The container's name
+    pub id: String,
+}
+
+/// `events`.
+#[derive(Args)]
+pub struct Events {
+    /// Time between two lines, such as 5s or 500ms
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub interval: String,
+    /// Print one line and end
+    #[arg(long)]
+    pub stats: bool,
+    /// The container's name
+    pub id: String,
+}
+
+/// `spec`.
+#[derive(Args)]
+pub struct Spec {
+    /// Directory of the bundle
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// For a user other than root
+    #[arg(long)]
+    pub rootless: bool,
 }
 
 /// A container.

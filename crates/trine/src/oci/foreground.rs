@@ -1,43 +1,40 @@
 //! A process of a container in front of this terminal: signals go on to it, and its exit code is this command's.
 
 use super::args::Run;
-use super::{create, ended, system};
+use super::{create, ended, log::Log, system};
 use crate::code;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use trine_container::{Created, Error, Runtime, sys};
 
 type Result<T> = std::result::Result<T, Error>;
 
 /// `run`.
-pub fn run(runtime: &Runtime, args: &Run) -> Result<u8> {
+pub fn run(runtime: &Runtime, args: &Run, log: &Log) -> Result<u8> {
     let signals = if args.detach { None } else { Some(Signals::take()?) };
     if !args.no_subreaper && !args.detach {
         // SAFETY: changes this process.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     }
     let mut created = create(runtime, &args.create, args.detach)?;
-    let id = args.create.id.as_str();
-    if args.detach {
+    log.notes(&created.notes);
+    let Some(signals) = signals else {
         let started = created.container.start();
         if started.is_err() && !args.keep {
             drop(created.container.delete(true));
         }
         return started.map(|()| code::OK);
-    }
-    let status = created.start().and_then(|()| match &signals {
-        Some(signals) => signals.accompany(&created),
-        None => Ok(0),
+    };
+    let tty = created.terminal.take().map(Tty::enter);
+    let status = created.start().and_then(|()| {
+        signals.accompany(&created.process, created.container.record().state.pid, tty.as_ref())
     });
+    drop(tty);
     if !args.keep {
-        let Created { container, process, .. } = created;
-        // Its number is free for others only now that it has been waited for.
-        drop(process);
-        if status.is_err() && !ended(&container) {
-            container.delete(true)?;
-        } else {
-            drop(container);
-            runtime.load(id)?.delete(true)?;
-        }
+        let Created { container, .. } = created;
+        let force = status.is_err() && !ended(&container);
+        container.delete(force)?;
     }
     status.map(|s| sys::exit_code(s) as u8)
 }
@@ -68,29 +65,42 @@ impl Signals {
         }
     }
 
-    /// Waits until the process has ended; gives its status as `waitpid(2)` does.
-    fn accompany(&self, created: &Created) -> Result<i32> {
+    /// Passes on what comes until the process has ended; gives its status as `waitpid(2)` does.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn accompany(&self, process: &OwnedFd, pid: i32, tty: Option<&Tty>) -> Result<i32> {
         let failed = |e| system("cannot wait for the container", e);
-        let mut two = [self.0.as_raw_fd(), created.process.as_raw_fd()].map(|fd| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        });
+        let input = if tty.is_some() { 0 } else { -1 };
+        let mut all =
+            [self.0.as_raw_fd(), process.as_raw_fd(), tty.map_or(-1, |t| t.master.as_raw_fd()), input]
+                .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         loop {
             // SAFETY: writes an array of ours, of this length.
-            let polled = sys::check(unsafe { libc::poll(two.as_mut_ptr(), 2, -1) }.into());
+            let polled = sys::check(unsafe { libc::poll(all.as_mut_ptr(), 4, -1) }.into());
             polled.map_err(failed)?;
             while let Some(signal) = self.next() {
-                self.pass(signal, &created.process);
+                pass(signal, process, tty);
             }
-            if two[1].revents != 0 {
-                return sys::wait(created.container.record().state.pid).map_err(failed);
+            if let Some(tty) = tty {
+                if all[3].revents != 0 && !tty.input() {
+                    all[3].fd = -1;
+                }
+                if all[2].revents != 0 && !tty.output() {
+                    all[2].fd = -1;
+                }
+            }
+            if all[1].revents != 0 {
+                if let Some(tty) = tty {
+                    tty.rest();
+                }
+                return sys::wait(pid).map_err(failed);
             }
         }
     }
 
     /// The next signal that has come.
-    pub fn next(&self) -> Option<i32> {
+    fn next(&self) -> Option<i32> {
         // SAFETY: a structure of integers, which the call fills.
         unsafe {
             let mut info: libc::signalfd_siginfo = std::mem::zeroed();
@@ -99,11 +109,90 @@ impl Signals {
             (got == size as isize).then_some(info.ssi_signo as i32)
         }
     }
+}
 
-    fn pass(&self, signal: i32, process: &OwnedFd) {
+fn pass(signal: i32, process: &OwnedFd, tty: Option<&Tty>) {
+    match (signal, tty) {
+        (libc::SIGWINCH, Some(tty)) => tty.resize(),
         // Those that tell about this process itself.
-        if ![libc::SIGCHLD, libc::SIGPIPE, libc::SIGURG, libc::SIGWINCH].contains(&signal) {
-            drop(sys::signal(process, signal));
+        (libc::SIGWINCH | libc::SIGCHLD | libc::SIGPIPE | libc::SIGURG, _) => {}
+        // The process may have ended meanwhile.
+        _ => drop(sys::signal(process, signal)),
+    }
+}
+
+/// The terminal of a process, connected to this process's.
+pub struct Tty {
+    master: File,
+    /// How this process's terminal was before.
+    before: Option<libc::termios>,
+}
+
+impl Tty {
+    /// Connects it: this process's terminal, where it is one, hands every key on.
+    pub fn enter(master: OwnedFd) -> Tty {
+        // SAFETY: a structure of integers; the calls fill it and read it.
+        let before = unsafe {
+            let mut now: libc::termios = std::mem::zeroed();
+            (libc::tcgetattr(0, &mut now) == 0).then(|| {
+                let mut raw = now;
+                libc::cfmakeraw(&mut raw);
+                libc::tcsetattr(0, libc::TCSANOW, &raw);
+                now
+            })
+        };
+        let tty = Tty { master: master.into(), before };
+        tty.resize();
+        tty
+    }
+
+    /// Gives it this process's terminal's size.
+    fn resize(&self) {
+        // SAFETY: a structure of integers; the calls fill it and read it.
+        unsafe {
+            let mut size: libc::winsize = std::mem::zeroed();
+            if libc::ioctl(0, libc::TIOCGWINSZ, &mut size) == 0 {
+                libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &size);
+            }
+        }
+    }
+
+    /// Hands on what was typed; whether there may be more.
+    fn input(&self) -> bool {
+        let mut bytes = [0u8; 4096];
+        // SAFETY: writes into a buffer of ours, of this length. Not by `Stdin`, which keeps what it does not give.
+        let got = unsafe { libc::read(0, bytes.as_mut_ptr().cast(), bytes.len()) };
+        match usize::try_from(got) {
+            Ok(0) => {
+                // The end of a pipe is one for a program that reads lines.
+                drop((&self.master).write_all(&[4]));
+                false
+            }
+            Ok(n) => (&self.master).write_all(&bytes[..n]).is_ok(),
+            Err(_) => io::Error::last_os_error().kind() == io::ErrorKind::Interrupted,
+        }
+    }
+
+    /// Prints what was written; whether there may be more.
+    fn output(&self) -> bool {
+        let mut bytes = [0u8; 16384];
+        // Where nothing has it open any more, reading fails.
+        let Ok(n) = (&self.master).read(&mut bytes) else { return false };
+        let mut out = io::stdout().lock();
+        n > 0 && out.write_all(&bytes[..n]).and_then(|()| out.flush()).is_ok()
+    }
+
+    /// Prints what is left.
+    fn rest(&self) {
+        while sys::ready(&self.master, libc::POLLIN, 0).unwrap_or(false) && self.output() {}
+    }
+}
+
+impl Drop for Tty {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // SAFETY: reads a structure of ours.
+            unsafe { libc::tcsetattr(0, libc::TCSANOW, before) };
         }
     }
 }

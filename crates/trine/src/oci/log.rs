@@ -17,13 +17,22 @@ impl Log {
     /// Writes an error there and on standard error.
     pub fn error(&self, message: &str) {
         eprintln!("trine: {message}");
+        self.write("error", message);
+    }
+
+    /// Writes what was left out; nobody waits for it on standard error.
+    pub fn notes(&self, notes: &[String]) {
+        notes.iter().for_each(|note| self.write("warning", note));
+    }
+
+    fn write(&self, level: &str, message: &str) {
         let Some(path) = &self.file else { return };
         let time = trine_container::state::date(std::time::SystemTime::now());
         let line = match self.format {
             LogFormat::Json => {
-                serde_json::json!({ "level": "error", "msg": message, "time": time }).to_string()
+                serde_json::json!({ "level": level, "msg": message, "time": time }).to_string()
             }
-            LogFormat::Text => format!("time=\"{time}\" level=error msg={message:?}"),
+            LogFormat::Text => format!("time=\"{time}\" level={level} msg={message:?}"),
         };
         // A FIFO is one, too; it has a reader or is of no use.
         let open = OpenOptions::new().append(true).create(true).open(path);

@@ -1,8 +1,12 @@
 //! `trine oci`: an OCI runtime, called as runc is.
 
 pub mod args;
+mod exec;
+mod features;
 mod foreground;
+mod limits;
 mod log;
+mod ps;
 mod signals;
 
 use crate::{code, oci};
@@ -32,7 +36,7 @@ pub fn run(line: Vec<std::ffi::OsString>) -> u8 {
 /// Runs a command line that was parsed.
 pub fn run_parsed(oci: Oci) -> u8 {
     let log = log::Log { file: oci.log.clone(), format: oci.log_format };
-    match oci::verb(oci) {
+    match oci::verb(oci, &log) {
         Ok(code) => code,
         Err(error) => {
             log.error(&error.to_string());
@@ -41,7 +45,7 @@ pub fn run_parsed(oci: Oci) -> u8 {
     }
 }
 
-fn verb(oci: Oci) -> Result<u8> {
+fn verb(oci: Oci, log: &log::Log) -> Result<u8> {
     if oci.version {
         println!("trine version {}\nspec: {}", env!("CARGO_PKG_VERSION"), trine_container::state::VERSION);
         return Ok(code::OK);
@@ -53,9 +57,12 @@ fn verb(oci: Oci) -> Result<u8> {
     };
     let runtime = Runtime::new(root);
     match verb {
-        Verb::Create(args) => create(&runtime, &args, true).map(|_| code::OK),
+        Verb::Create(args) => {
+            log.notes(&create(&runtime, &args, true)?.notes);
+            Ok(code::OK)
+        }
         Verb::Start(args) => runtime.load(&args.id)?.start().map(|()| code::OK),
-        Verb::Run(args) => foreground::run(&runtime, &args),
+        Verb::Run(args) => foreground::run(&runtime, &args, log),
         Verb::State(args) => state(&runtime.load(&args.id)?),
         Verb::Kill(args) => {
             let signal = signals::parse(&args.signal)?;
@@ -63,6 +70,14 @@ fn verb(oci: Oci) -> Result<u8> {
         }
         Verb::Delete(args) => delete(&runtime, &args),
         Verb::List(args) => list(&runtime, &args),
+        Verb::Exec(args) => exec::exec(&runtime.load(&args.id)?, args, log),
+        Verb::Ps(args) => ps::ps(&runtime.load(&args.id)?, &args),
+        Verb::Pause(args) => runtime.load(&args.id)?.pause().map(|()| code::OK),
+        Verb::Resume(args) => runtime.load(&args.id)?.resume().map(|()| code::OK),
+        Verb::Update(args) => limits::update(&runtime.load(&args.id)?, &args, log),
+        Verb::Events(args) => limits::events(&runtime.load(&args.id)?, &args),
+        Verb::Features => features::features(),
+        Verb::Spec(args) => spec(&args),
     }
 }
 
@@ -184,6 +199,22 @@ fn list(runtime: &Runtime, args: &args::List) -> Result<u8> {
             println!("{:<24} {:<8} {:<8} {bundle:<40} {:<30} {}", s.id, s.pid, s.status, r.created, r.owner);
         }
     }
+    Ok(code::OK)
+}
+
+/// `spec`.
+fn spec(args: &args::Spec) -> Result<u8> {
+    let path = args.bundle.join("config.json");
+    let users = args.rootless.then(|| {
+        // SAFETY: only give numbers.
+        unsafe { (libc::geteuid(), libc::getegid()) }
+    });
+    let spec = trine_container::spec::default::configuration(users);
+    let mut text = serde_json::to_string_pretty(&spec).map_err(Error::refused)?;
+    text.push('\n');
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
+    let written = file.and_then(|mut f| std::io::Write::write_all(&mut f, text.as_bytes()));
+    written.map_err(|error| system(&path.display().to_string(), error))?;
     Ok(code::OK)
 }
 

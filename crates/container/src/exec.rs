@@ -1,0 +1,166 @@
+//! Another process in a container that is there.
+
+use crate::channel::{Channel, Kind};
+use crate::container::{self, Container};
+use crate::create::{inside_user_namespace, may_set_groups};
+use crate::error::{Context, Error, Result};
+use crate::launch::{Launch, Launched};
+use crate::plan::{Plan, Task};
+use crate::state::Status;
+use crate::{namespaces, spec, sys};
+use oci_spec::runtime::{Linux, Process, Spec};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+
+/// What is to run, and how.
+pub struct Execution {
+    /// The process.
+    pub process: Process,
+    /// Descriptors from 3 on that it gets from the caller.
+    pub preserve: u32,
+    /// What becomes its standard input, output and error; the caller's own where there is none.
+    pub stdio: [Option<OwnedFd>; 3],
+    /// It is made in a paused container, too, and waits there.
+    pub ignore_paused: bool,
+}
+
+impl Execution {
+    /// A process with the caller's standard input, output and error.
+    pub fn new(process: Process) -> Execution {
+        Execution { process, preserve: 0, stdio: [None, None, None], ignore_paused: false }
+    }
+}
+
+/// A process that runs.
+#[derive(Debug)]
+pub struct Executed {
+    /// Its number as this process sees it.
+    pub pid: i32,
+    /// Itself, a child of this process.
+    pub process: OwnedFd,
+    /// The caller's end of its terminal.
+    pub terminal: Option<OwnedFd>,
+    /// Sentences about what was left out.
+    pub notes: Vec<String>,
+}
+
+impl Container {
+    /// Runs a process in the container. `prepared` is called when everything is there but the program: with the process's
+    /// number and the caller's end of its terminal, which it may take.
+    ///
+    /// # Errors
+    /// The container does not run; the process cannot be made; its program cannot be executed. Then there is none.
+    pub fn exec(
+        &self,
+        what: Execution,
+        prepared: impl FnOnce(i32, &mut Option<OwnedFd>) -> Result<()>,
+    ) -> Result<Executed> {
+        spec::process(&what.process)?;
+        match self.status() {
+            Status::Stopped | Status::Creating => {
+                return Err(Error::refused("cannot exec in a stopped container: container not running"));
+            }
+            Status::Paused if !what.ignore_paused => {
+                return Err(Error::refused("cannot exec in a paused container (--ignore-paused does)"));
+            }
+            _ => {}
+        }
+        let first = self.process()?;
+        let config = self.config()?;
+        let mut launched = self.launch(&first, &config, &what)?;
+        let done = go(self, &mut launched, config, what, prepared);
+        let Launched { pid, pidfd, .. } = launched;
+        match done {
+            Ok((terminal, notes)) => Ok(Executed { pid, process: pidfd, terminal, notes }),
+            Err(error) => {
+                drop(sys::signal(&pidfd, libc::SIGKILL));
+                drop(sys::wait(pid));
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the process in the container's namespaces and control groups.
+    fn launch(&self, first: &OwnedFd, config: &Spec, what: &Execution) -> Result<Launched> {
+        let all = joined(config, self.record.state.pid)?;
+        let own = |fd: &Option<OwnedFd>| fd.as_ref().map(OwnedFd::try_clone).transpose();
+        let [a, b, c] = &what.stdio;
+        let stdio = [own(a), own(b), own(c)];
+        let [a, b, c] = stdio.map(|fd| fd.context("cannot make a descriptor"));
+        let groups = self.record.groups.as_ref();
+        let mut launch = Launch {
+            joins: vec![(first.try_clone().context("cannot make a descriptor")?, all)],
+            stdio: [a?, b?, c?],
+            preserve: what.preserve,
+            doors: groups.map(|g| g.doors()).transpose()?,
+            ..Launch::default()
+        };
+        match launch.go() {
+            // The container has made groups of its own in its group, which takes no process any more.
+            Err(Error::System { error, .. }) if error.raw_os_error() == Some(libc::EBUSY) => {}
+            other => return other,
+        }
+        launch.doors = None;
+        let launched = launch.go()?;
+        if let Some(groups) = groups {
+            groups.add(launched.pid)?;
+        }
+        Ok(launched)
+    }
+}
+
+/// The namespaces of a container that this process is not in.
+fn joined(config: &Spec, pid: i32) -> Result<i32> {
+    let list = config.linux().as_ref().and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
+    let mut all = namespaces::all(list)?;
+    // The kernel lets nobody join the user namespace that it is in.
+    let users = |pid: &str| std::fs::metadata(format!("/proc/{pid}/ns/user")).map(|m| m.ino()).ok();
+    if users("self") == users(&pid.to_string()) {
+        all &= !libc::CLONE_NEWUSER;
+    }
+    Ok(all)
+}
+
+type Prepared = (Option<OwnedFd>, Vec<String>);
+
+fn go(
+    container: &Container,
+    launched: &mut Launched,
+    config: Spec,
+    what: Execution,
+    prepared: impl FnOnce(i32, &mut Option<OwnedFd>) -> Result<()>,
+) -> Result<Prepared> {
+    let state = container.record.state.clone();
+    let list = config.linux().as_ref().map(Linux::namespaces);
+    let users = list
+        .and_then(|l| l.as_deref())
+        .is_some_and(|l| namespaces::all(l).is_ok_and(|all| all & libc::CLONE_NEWUSER != 0));
+    let mut spec = config;
+    spec.set_process(Some(what.process));
+    let plan = Plan {
+        task: Task::Exec,
+        spec,
+        state,
+        rootfs: container.record.rootfs.clone(),
+        new: 0,
+        users: users || inside_user_namespace(),
+        may_set_groups: may_set_groups(launched.pid),
+        hierarchies: Vec::new(),
+        preserve: what.preserve,
+        keyring: true,
+        pivot: false,
+        listens: false,
+        trees: Vec::new(),
+        hooks: false,
+    };
+    let text = serde_json::to_vec(&plan).map_err(Error::refused)?;
+    let channel: &mut Channel = &mut launched.channel;
+    channel.send(Kind::Plan, &text, &[])?;
+    let mut ready = channel.expect(Kind::Ready)?;
+    let mut terminal = ready.fds.pop();
+    let notes = serde_json::from_slice(&ready.bytes).unwrap_or_default();
+    prepared(launched.pid, &mut terminal)?;
+    channel.send(Kind::Go, &[], &[])?;
+    container::begun(channel, &plan.spec, &plan.state, &launched.pidfd)?;
+    Ok((terminal, notes))
+}
