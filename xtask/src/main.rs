@@ -5,8 +5,10 @@ mod calls;
 mod coredump;
 mod debian;
 mod debugger;
+mod drivers;
 mod floors;
 mod hostile;
+mod images;
 mod network;
 mod perfmap;
 mod stress;
@@ -57,6 +59,14 @@ enum Task {
     Docs,
     /// Fetch the guests that tests boot.
     Guests,
+    /// Unpack an image of a store (the images test does so as another user).
+    #[command(hide = true)]
+    Unpack {
+        /// The store's directory.
+        store: std::path::PathBuf,
+        /// The image.
+        image: String,
+    },
 }
 
 fn docs() -> Result<(), String> {
@@ -74,6 +84,7 @@ fn main() -> ExitCode {
         Task::Test { all, part, .. } => tasks::test(all, part.as_deref()),
         Task::Bench { what, runs, json } => bench::run(what, runs, json),
         Task::Docs => docs(),
+        Task::Unpack { store, image } => images::unpack(&store, &image),
         Task::Guests => tools::guest().map(|g| println!("{}\n{}", g.kernel.display(), g.initrd.display())),
     };
     match result {

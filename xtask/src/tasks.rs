@@ -24,6 +24,11 @@ const QUICK: &[Part] = &[
     ("perf-map", "perf finds names for generated code", crate::perfmap::run),
     ("calls", "system calls of programs, each as under QEMU's user mode", crate::calls::run),
     ("binfmt", "the kernel starts riscv64 programs under trine", crate::debian::binfmt),
+    (
+        "images",
+        "images from and to a real registry, killed, in parallel, as skopeo and umoci see them",
+        crate::images::run,
+    ),
     ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
         crate::stress::run(5)
     }),
@@ -33,6 +38,8 @@ const QUICK: &[Part] = &[
         crate::verbs::run,
     ),
     ("differential", "random programs against QEMU, 200,000 instructions and more", || differential(20, 1)),
+    ("containerd", "real containerd drives our runtime: 50 containers", crate::drivers::containerd),
+    ("podman", "real Podman drives our runtime: 50 containers", crate::drivers::podman),
 ];
 
 /// The slow parts.
@@ -50,6 +57,7 @@ const SLOW: &[Part] = &[
     ("fuzz-virtio", "10 minutes of fuzzing", || fuzz("virtio")),
     ("fuzz-load", "10 minutes of fuzzing", || fuzz("load")),
     ("fuzz-archive", "10 minutes of fuzzing", || fuzz("archive")),
+    ("fuzz-ports", "10 minutes of fuzzing", || fuzz("ports")),
     ("fuzz-elf", "10 minutes of fuzzing", || fuzz("elf")),
     (
         "network",
@@ -58,6 +66,9 @@ const SLOW: &[Part] = &[
     ),
     ("hostile", "programs that try to get out and to use everything up", crate::hostile::run),
     ("fuzz-tree", "10 minutes of fuzzing", || fuzz("tree")),
+    ("fuzz-image", "10 minutes of fuzzing", || fuzz("image")),
+    ("fuzz-layer", "10 minutes of fuzzing", || fuzz("layer")),
+    ("fuzz-saved", "10 minutes of fuzzing", || fuzz("saved")),
     ("differential-long", "random programs against QEMU, 10 million instructions", || {
         differential(900, 1000)
     }),

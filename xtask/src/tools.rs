@@ -91,6 +91,11 @@ pub fn gcc(dir: &Path) -> Command {
     c
 }
 
+/// A static BusyBox for the host's own CPU: all the programs that a container's tests need.
+pub fn busybox() -> Result<PathBuf, String> {
+    Ok(unpacked("busybox", "bookworm", &["busybox-static"], false)?.join("bin/busybox"))
+}
+
 /// The guest that `trine run linux` boots.
 pub fn guest() -> Result<Guest, String> {
     let path = root().join("guests.lock");

@@ -7,6 +7,8 @@
 use crate::{Error, Manager, Result, file};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// Open descriptors through which a process goes into groups.
 pub struct Doors {
@@ -20,21 +22,53 @@ impl Manager {
     /// # Errors
     /// The kernel's.
     pub fn doors(&self) -> Result<Doors> {
-        let open = |h: &crate::Hierarchy, name: &str| {
-            let path = h.dir.join(name);
+        let open = |path: PathBuf| {
             file::open(&path, libc::O_WRONLY).map_err(|e| Error::file(&path, "opened", "", e))
         };
-        let first =
-            self.made().filter(|h| !h.is_second()).map(|h| open(h, "tasks")).collect::<Result<_>>()?;
-        let second = self.second().map(|h| open(h, "cgroup.procs")).transpose()?;
-        Ok(Doors { first, second })
+        let first = self.made().filter(|h| !h.is_second()).map(|h| open(h.dir.join("tasks")));
+        let second = self.home().map(|home| open(home.join("cgroup.procs")));
+        Ok(Doors { first: first.collect::<Result<_>>()?, second: second.transpose()? })
     }
+
+    /// The group of the second version, for `CLONE_INTO_CGROUP`.
+    pub fn open_v2(&self) -> Option<OwnedFd> {
+        file::open(&self.home()?, libc::O_RDONLY | libc::O_DIRECTORY).ok()
+    }
+
+    /// Where the container's processes are in the second version. A group that gives controllers to groups below may have
+    /// no processes itself: what runs inside has then moved to one of those.
+    fn home(&self) -> Option<PathBuf> {
+        let dir = &self.second()?.dir;
+        let has_groups = dir.metadata().is_ok_and(|m| m.nlink() > 2);
+        let gives =
+            || file::read(&dir.join("cgroup.subtree_control")).is_ok_and(|given| !given.trim().is_empty());
+        let below = if has_groups && gives() { populated(dir) } else { None };
+        Some(below.unwrap_or_else(|| dir.clone()))
+    }
+
+    /// Moves a process with all its threads into the groups. In the first version this waits for a grace period of the
+    /// kernel, up to 20 ms; [`Manager::doors`] does not.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add(&self, pid: i32) -> Result<()> {
+        let first = self.made().filter(|h| !h.is_second()).map(|h| h.dir.clone());
+        first.chain(self.home()).try_for_each(|dir| file::write(&dir.join("cgroup.procs"), &pid.to_string()))
+    }
+}
+
+/// A group below that has processes.
+fn populated(dir: &Path) -> Option<PathBuf> {
+    file::directories(dir).into_iter().find_map(|below| {
+        let some = file::read(&below.join("cgroup.procs")).is_ok_and(|all| !all.trim().is_empty());
+        if some { Some(below) } else { populated(&below) }
+    })
 }
 
 impl Doors {
     /// Moves the calling thread, the only one of its process, into the groups; into that of the second version only where
-    /// it was not born there (`CLONE_INTO_CGROUP`, [`Manager::open_v2`]). Allocates nothing, so a child may call it before
-    /// it executes; the rights are those of who opened the doors.
+    /// it was not born there, which is much faster (`CLONE_INTO_CGROUP`, [`Manager::open_v2`]). Allocates nothing, so a
+    /// child may call it before it executes; the rights are those of who opened the doors.
     ///
     /// # Errors
     /// The kernel's.

@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use std::ffi::CString;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -47,13 +47,23 @@ pub(crate) fn write_all(path: &Path, texts: impl IntoIterator<Item = String>) ->
 
 /// A whole file.
 pub(crate) fn read(path: &Path) -> Result<String> {
+    // Without asking for the size first, which such files do not have.
     let read = || -> io::Result<String> {
-        let mut text = String::new();
-        let mut file = fs::File::from(open(path, libc::O_RDONLY)?);
-        // Large enough for one read, without asking for the size first, which such files do not have.
-        text.reserve(4000);
-        file.read_to_string(&mut text)?;
-        Ok(text)
+        let fd = open(path, libc::O_RDONLY)?;
+        let mut bytes = Vec::with_capacity(8192);
+        loop {
+            if bytes.capacity() - bytes.len() < 4096 {
+                bytes.reserve(bytes.capacity());
+            }
+            let free = bytes.spare_capacity_mut();
+            // SAFETY: writes into the free part of a buffer of ours.
+            match unsafe { libc::read(fd.as_raw_fd(), free.as_mut_ptr().cast(), free.len()) } {
+                ..0 => return Err(io::Error::last_os_error()),
+                0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+                // SAFETY: the kernel has written so many bytes there.
+                count => unsafe { bytes.set_len(bytes.len() + count as usize) },
+            }
+        }
     };
     read().map_err(|error| Error::file(path, "read", "", error))
 }

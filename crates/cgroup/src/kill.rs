@@ -28,9 +28,10 @@ impl Manager {
     /// # Errors
     /// The kernel's.
     pub fn thaw(&self) -> Result<()> {
-        if let Some(second) = self.second().map(|h| h.dir.join("cgroup.freeze")).filter(|file| file.exists())
-        {
-            file::write(&second, "0")?;
+        match self.second().map(|h| file::write(&h.dir.join("cgroup.freeze"), "0")) {
+            // Kernels before 5.2 have none.
+            Some(Err(error)) if error.number() != Some(libc::ENOENT) => return Err(error),
+            _ => {}
         }
         match self.first("freezer") {
             Some(first) => file::write(&first.join("freezer.state"), "THAWED"),

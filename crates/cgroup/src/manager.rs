@@ -3,7 +3,6 @@
 use crate::{Error, GroupPath, Host, Result, file};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -130,32 +129,6 @@ impl Manager {
             }
         }
         Ok(())
-    }
-
-    /// Moves a process with all its threads into the groups. In the first version this waits for a grace period of the
-    /// kernel, up to 20 ms; [`Manager::doors`] does not.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn add(&self, pid: i32) -> Result<()> {
-        self.made().try_for_each(|h| {
-            let done = file::write(&h.dir.join("cgroup.procs"), &pid.to_string());
-            match done {
-                // A group that gives controllers to groups below may have no processes itself: what runs inside has
-                // moved to one of those.
-                Err(error) if h.is_second() && error.number() == Some(libc::EBUSY) => match populated(&h.dir)
-                {
-                    Some(below) => file::write(&below.join("cgroup.procs"), &pid.to_string()),
-                    None => Err(error),
-                },
-                other => other,
-            }
-        })
-    }
-
-    /// The group of the second version, for `CLONE_INTO_CGROUP`.
-    pub fn open_v2(&self) -> Option<OwnedFd> {
-        file::open(&self.second()?.dir, libc::O_RDONLY | libc::O_DIRECTORY).ok()
     }
 
     /// All processes in the group and in groups below.
@@ -293,14 +266,6 @@ fn processes(dir: &Path, all: &mut Vec<i32>) -> Result<()> {
     // 0 is a process that this PID namespace does not see.
     all.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
     file::directories(dir).iter().try_for_each(|below| processes(below, all))
-}
-
-/// A group below that has processes.
-fn populated(dir: &Path) -> Option<PathBuf> {
-    file::directories(dir).into_iter().find_map(|below| {
-        let some = !controllers(&below, "cgroup.procs").trim().is_empty();
-        if some { Some(below) } else { populated(&below) }
-    })
 }
 
 fn remove(dir: &Path, until: Instant) -> Result<()> {

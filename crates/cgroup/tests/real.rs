@@ -137,7 +137,30 @@ fn groups_below_go_as_well() {
 
 #[test]
 fn a_fork_bomb_stays_small_and_ends() {
-    let Some(group) = group("bomb", &["pids"]) else { return };
+    if let Some(group) = group("bomb", &["pids"]) {
+        fork_bomb(&group);
+    }
+}
+
+/// Where there is no second version to end all at once, what is frozen is ended.
+#[test]
+fn a_fork_bomb_ends_by_the_first_version() {
+    let Some(all) = group("bomb1", &["pids"]) else { return };
+    let group = Group(without(&all.0, true));
+    if group.0.hierarchies().iter().all(|h| !h.has("freezer")) {
+        println!("skipped: a freezer of the first version is not here");
+        return;
+    }
+    let mut sleeper = group.run("exec sleep 100");
+    group.0.freeze().unwrap();
+    assert!(group.0.is_frozen());
+    group.0.thaw().unwrap();
+    assert!(!group.0.is_frozen());
+    fork_bomb(&group);
+    sleeper.wait().unwrap();
+}
+
+fn fork_bomb(group: &Group) {
     group.apply(r#"{"pids":{"limit":20}}"#);
     assert_eq!(group.file("pids", "pids.max", "pids.max"), "20");
     let mut bomb = group.run("f() { f | f & f; }; while :; do f; done");
@@ -192,10 +215,12 @@ fn memory_limits_move_both_ways() {
         group.apply(&format!(r#"{{"memory":{{"limit":{},"swap":{}}}}}"#, bytes(memory), bytes(both)));
         assert_eq!(limit(), if memory < 0 { u64::MAX } else { (memory as u64) << 20 });
     }
-    let _child = group.run("exec sleep 100");
+    let mut child = group.run("exec sleep 100");
     assert!(soon(|| group.0.stats().memory.unwrap().usage > 0));
     let low = resources(r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#);
     assert!(group.0.apply(&low).unwrap_err().to_string().contains("less than what is in use"));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
@@ -203,14 +228,14 @@ fn a_spinner_gets_its_share() {
     let Some(group) = group("spins", &["cpu"]) else { return };
     group.apply(r#"{"cpu":{"quota":20000,"period":100000,"shares":512}}"#);
     let mut spinner = group.run("while :; do :; done");
-    let used = |group: &Group| group.0.stats().cpu.unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    let (before, start) = (used(&group), Instant::now());
-    std::thread::sleep(Duration::from_millis(1500));
-    let (after, time) = (used(&group), start.elapsed().as_nanos() as f64);
+    let used = || group.0.stats().cpu.unwrap();
+    let (before, start) = (used(), Instant::now());
+    // However little a busy host gives it, at some time it has used its share up.
+    assert!(soon(|| used().throttled_periods >= before.throttled_periods + 5));
+    let (after, time) = (used(), start.elapsed().as_nanos() as f64);
     let share = (after.total - before.total) as f64 / time;
-    assert!(share < 0.3 && share > 0.02, "{share}");
-    assert!(after.throttled_periods > before.throttled_periods && after.throttled > before.throttled);
+    assert!(share > 0.01 && share < 0.3, "{share}");
+    assert!(after.throttled > before.throttled);
     // Quota, period and burst can be changed in any order.
     for json in [
         r#"{"cpu":{"quota":5000,"period":5000}}"#,
@@ -269,7 +294,7 @@ fn devices_are_refused_by_bpf() {
         println!("skipped: a control group of the second version is not here");
         return;
     }
-    let group = Group(only_second(&all.0));
+    let group = Group(without(&all.0, false));
     assert!(devices_seen(&group).contains("kmsg"));
     match group.0.apply(&resources(r#"{"devices":[{"allow":false,"access":"rwm"}]}"#)) {
         Err(why)
@@ -288,11 +313,11 @@ fn devices_are_refused_by_bpf() {
     assert!(devices_seen(&group).contains("kmsg"));
 }
 
-/// The same group without the trees of the first version.
-fn only_second(manager: &Manager) -> Manager {
+/// The same group without the trees of one version.
+fn without(manager: &Manager, second: bool) -> Manager {
     let mut json = serde_json::to_value(manager).unwrap();
     let all = json["hierarchies"].as_array_mut().unwrap();
-    all.retain(|h| h["controllers"].as_array().unwrap().is_empty());
+    all.retain(|h| h["controllers"].as_array().unwrap().is_empty() != second);
     serde_json::from_value(json).unwrap()
 }
 
@@ -346,4 +371,82 @@ fn no_group_is_left() {
     assert!(manager.hierarchies().iter().all(|h| !h.dir.exists()));
     manager.hierarchies().iter().for_each(|h| drop(std::fs::remove_dir(h.dir.parent().unwrap())));
     assert!(manager.processes().is_err() || manager.processes().unwrap().is_empty());
+}
+
+/// Who may make no group has none, and is told so when it asks for a limit.
+#[test]
+fn a_user_without_rights() {
+    // SAFETY: only returns a number.
+    if unsafe { libc::geteuid() } != 0 {
+        println!("skipped: becoming another user needs root, which is not here");
+        return;
+    }
+    // SAFETY: of this thread alone (the C library's function would change all).
+    let become_user = |id: u32| unsafe { libc::syscall(libc::SYS_setresuid, -1, id, -1) };
+    assert_eq!(become_user(65534), 0);
+    let mut manager = Manager::new(&GroupPath::new(None, "denied").unwrap());
+    let (created, applied) = (manager.create(), manager.apply(&resources(r#"{"pids":{"limit":5}}"#)));
+    let devices = manager.apply(&resources(r#"{"devices":[{"allow":false}]}"#));
+    assert_eq!(become_user(0), 0);
+    created.unwrap();
+    assert!(manager.hierarchies().iter().all(|h| h.missing.is_some()), "{manager:?}");
+    let why = applied.unwrap_err().to_string();
+    assert!(why.contains("linux.resources.pids needs a control group with the pids controller"), "{why}");
+    assert_eq!(devices.unwrap().len(), 1);
+    assert!(manager.kill().is_err());
+    manager.remove().unwrap();
+}
+
+/// A container whose own service manager has moved its processes into groups below.
+#[test]
+fn processes_go_where_the_others_are() {
+    let Some(all) = group("inner", &[]) else { return };
+    let group = Group(without(&all.0, false));
+    let Some(second) = group.0.hierarchies().first().filter(|h| h.missing.is_none()) else {
+        println!("skipped: a control group of the second version is not here");
+        return;
+    };
+    let offered = std::fs::read_to_string(second.dir.join("cgroup.controllers")).unwrap();
+    let Some(controller) = offered.split_ascii_whitespace().next() else {
+        println!("skipped: a controller of the second version is not here");
+        return;
+    };
+    let below = second.dir.join("init.scope");
+    std::fs::create_dir(&below).unwrap();
+    let mut first = Command::new("sleep").arg("100").spawn().unwrap();
+    std::fs::write(below.join("cgroup.procs"), first.id().to_string()).unwrap();
+    std::fs::write(second.dir.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+    let mut other = Command::new("sleep").arg("100").spawn().unwrap();
+    group.0.add(other.id() as i32).unwrap();
+    assert!(std::fs::read_to_string(below.join("cgroup.procs")).unwrap().contains(&other.id().to_string()));
+    let mut inside = group.run("exec sleep 100");
+    assert!(soon(|| group.0.processes().unwrap().len() == 3));
+    group.0.kill().unwrap();
+    [&mut first, &mut other, &mut inside]
+        .into_iter()
+        .for_each(|child| assert!(!child.wait().unwrap().success()));
+}
+
+/// The file that names a program of the host's to run lies in the roots of the first version's trees, and a process in the
+/// group that mounts a tree by itself sees none of those (CVE-2022-0492 needed one).
+#[test]
+fn no_release_agent_is_in_sight() {
+    let Some(group) = group("agent", &["memory"]) else { return };
+    let dir = std::env::temp_dir().join(format!("trine-agent-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let list = |namespaces: &str| {
+        let at = dir.display();
+        let script = format!("unshare {namespaces} sh -c 'mount -t cgroup -o memory none {at} && ls {at}'");
+        let output = group.run(&script).wait_with_output().unwrap();
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let has = |list: &[String], name: &str| list.iter().any(|n| n == name);
+    let (whole, own) = (list("-m"), list("-mC"));
+    std::fs::remove_dir(&dir).unwrap();
+    if !has(&whole, "release_agent") || own.is_empty() {
+        println!("skipped: the memory controller's first version and unshare(1) are not here");
+        return;
+    }
+    assert!(has(&own, "cgroup.procs") && !has(&own, "release_agent"), "{own:?}");
+    assert_eq!(group.file("memory", "notify_on_release", "cgroup.procs"), "0");
 }

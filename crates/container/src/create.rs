@@ -257,6 +257,7 @@ impl<'a> Making<'a> {
             spec: spec.clone(),
             state: self.record.state.clone(),
             rootfs: self.bundle.rootfs.clone(),
+            layers: self.bundle.layers.clone(),
             new: self.launch.new,
             users: users || inside_user_namespace(),
             may_set_groups: may_set_groups(pid),

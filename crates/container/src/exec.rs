@@ -142,6 +142,7 @@ fn go(
         spec,
         state,
         rootfs: container.record.rootfs.clone(),
+        layers: None,
         new: 0,
         users: users || inside_user_namespace(),
         may_set_groups: may_set_groups(launched.pid),

@@ -3,7 +3,6 @@
 //! [`Runtime::create`] makes a process in new namespaces ([`launch`]), which executes Trine again ([`init`]), puts the
 //! container together and waits; [`Container`] is what other commands do with it then.
 
-pub mod image;
 pub mod channel;
 pub mod container;
 pub mod create;
@@ -11,6 +10,7 @@ pub mod error;
 pub mod exec;
 pub mod hooks;
 pub mod idmap;
+pub mod image;
 pub mod init;
 pub mod launch;
 pub mod namespaces;

@@ -1,6 +1,7 @@
 //! What the process inside is told to do.
 
 use crate::rootfs::groups::Hierarchy;
+use crate::rootfs::layers::Layers;
 use crate::state::State;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub struct Plan {
     pub state: State,
     /// The root, a directory of the host.
     pub rootfs: PathBuf,
+    /// What is mounted over it.
+    pub layers: Option<Layers>,
     /// Namespaces that were made (`CLONE_NEW*`), without that of control groups.
     pub new: i32,
     /// Whether the container's users are not the host's.

@@ -74,6 +74,32 @@ pub fn move_mount(mount: &OwnedFd, to: &OwnedFd) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_move_mount, from, none, to, none, EMPTY) }).map(drop)
 }
 
+/// `fsopen(2)`: a file system of this type to be configured.
+pub fn open_filesystem(kind: &CStr) -> Result<OwnedFd> {
+    /// `FSOPEN_CLOEXEC` (linux/mount.h).
+    const CLOSE: u32 = 1;
+    // SAFETY: reads a string of ours.
+    owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), CLOSE) })
+}
+
+/// `fsconfig(2)`: one setting, or the command to make it.
+pub fn configure(fs: &OwnedFd, command: u32, key: Option<&CStr>, value: Option<&CStr>) -> Result<()> {
+    let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: reads strings of ours.
+    let done = unsafe {
+        libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), command, pointer(key), pointer(value), 0)
+    };
+    check(done).map(drop)
+}
+
+/// `fsmount(2)`: a mount of it that is attached nowhere.
+pub fn mount_filesystem(fs: &OwnedFd) -> Result<OwnedFd> {
+    /// `FSMOUNT_CLOEXEC` (linux/mount.h).
+    const CLOSE: u32 = 1;
+    // SAFETY: only numbers.
+    owned(unsafe { libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), CLOSE, 0) })
+}
+
 /// What `mount_setattr(2)` changes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Attributes {

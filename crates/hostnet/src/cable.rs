@@ -15,6 +15,8 @@ use std::thread::JoinHandle;
 
 /// The far end's name; nobody sees it.
 const FAR: &str = "far0";
+/// And index: the kernel looks at once, and not within a second, at links whose peer has another index than their own.
+const FAR_INDEX: u32 = 1000;
 /// More than the largest frame with its notes.
 const LARGEST: usize = 128 * 1024;
 /// Frames in one direction before the other gets its turn.
@@ -23,19 +25,27 @@ const TURN: usize = 64;
 const PACKET_VNET_HDR: i32 = 15;
 const PACKET_IGNORE_OUTGOING: i32 = 23;
 
-/// Makes a pair whose near end is where `netlink` is, and gives a socket for the frames of the far end. `inside` then
-/// makes no more sockets where it was.
-pub(crate) fn end(inside: &Inside, netlink: &mut Netlink, near: &End, mtu: Option<u32>) -> Result<OwnedFd> {
+/// Makes a pair whose near end is where `netlink` is, and gives a socket for the frames of the far end; both pass frames
+/// from then on. `inside` then makes no more sockets where it was.
+pub(crate) fn end(
+    inside: &Inside,
+    netlink: &mut Netlink,
+    near: &End,
+    (mtu, silent): (Option<u32>, bool),
+) -> Result<OwnedFd> {
     let what = || format!("a cable for {} cannot be made", near.name);
-    let far = inside.socket(Kind::Apart).doing(what)?;
-    let namespace = sys::network_of(far.as_fd()).doing(what)?;
-    netlink.pair(near, &End { name: FAR, namespace: Some(namespace.as_fd()), ether: None })?;
-    let mut far = Netlink::on(far);
+    let mut far = Netlink::on(inside.socket(Kind::Apart).doing(what)?);
+    let namespace = netlink.namespace().doing(what)?;
+    let named = End { name: near.name, namespace: Some(namespace.as_fd()), ether: near.ether };
+    far.pair(&End { name: FAR, namespace: None, ether: None }, &named, FAR_INDEX)?;
     if let Some(mtu) = mtu {
         netlink.mtu(near.name, mtu)?;
         far.mtu(FAR, mtu)?;
     }
     let index = far.up(FAR, true)?;
+    netlink.up(near.name, silent)?;
+    far.settle(FAR)?;
+    netlink.settle(near.name)?;
     let socket = inside.socket(Kind::Packet).doing(what)?;
     sys::option(socket.as_fd(), libc::SOL_PACKET, PACKET_VNET_HDR, 1).doing(what)?;
     sys::option(socket.as_fd(), libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1).doing(what)?;

@@ -269,8 +269,8 @@ pub(crate) fn set(path: &std::ffi::CStr, text: &[u8]) -> i32 {
 /// See [`Kind::Guard`].
 fn guard() -> i32 {
     match set(ROUTERS, b"0") {
-        // No IPv6 here.
-        libc::ENOENT => 0,
+        // No IPv6 here; or settings are for reading only, as in other engines' containers.
+        libc::ENOENT | libc::EROFS => 0,
         number => number,
     }
 }

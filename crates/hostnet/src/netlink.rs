@@ -7,7 +7,7 @@ use crate::error::{Doing, Error};
 use crate::{Result, sys};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 const NEW_LINK: u16 = 16;
 const DEL_LINK: u16 = 17;
@@ -156,6 +156,11 @@ impl Netlink {
         Netlink { socket, sequence: 0 }
     }
 
+    /// The namespace whose links it changes.
+    pub fn namespace(&self) -> io::Result<OwnedFd> {
+        sys::network_of(self.socket.as_fd())
+    }
+
     fn send(&mut self, mut message: Message) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let length = message.0.len() as u32;
@@ -225,7 +230,8 @@ impl Netlink {
     }
 
     fn wanted(&mut self, name: &str) -> Result<u32> {
-        let none = || Error::System { what: name.into(), why: io::Error::from_raw_os_error(libc::ENODEV) };
+        let what = format!("the link {name} is not there");
+        let none = || Error::System { what, why: io::Error::from_raw_os_error(libc::ENODEV) };
         self.index(name)?.ok_or_else(none)
     }
 
@@ -239,12 +245,12 @@ impl Netlink {
         self.call(message).doing(|| format!("the bridge {name} cannot be made"))
     }
 
-    /// Makes a pair of links, each of which receives what the other sends.
-    pub fn pair(&mut self, near: &End, far: &End) -> Result<()> {
+    /// Makes a pair of links, each of which receives what the other sends; the near one with this index, or (0) any.
+    pub fn pair(&mut self, near: &End, far: &End, index: u32) -> Result<()> {
         let peer = far.attributes(Message(link(0, 0, 0).to_vec()));
         let data = inner().nested(VETH_INFO_PEER, peer);
         let info = inner().text(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, data);
-        let message = Message::new(NEW_LINK, ACK | CREATE | EXCLUSIVE, &link(0, 0, 0));
+        let message = Message::new(NEW_LINK, ACK | CREATE | EXCLUSIVE, &link(index, 0, 0));
         let message = near.attributes(message).nested(IFLA_LINKINFO, info);
         self.call(message).doing(|| format!("the pair {}, {} cannot be made", near.name, far.name))
     }

@@ -166,7 +166,8 @@ impl Network {
             }
         };
         let records = Records::open(&self.dir)?;
-        repair(&records)?;
+        // What cannot be put in order now is no reason against this guest.
+        let _ = repair(&records);
         if records.group_of(join.guest).is_some() {
             return Err(Error::Member(join.guest.into()));
         }
@@ -246,10 +247,12 @@ impl Network {
     pub fn leave(&self, guest: &str) -> Result<bool> {
         names::guest(guest)?;
         let records = Records::open(&self.dir)?;
-        match records.group_of(guest) {
+        let left = match records.group_of(guest) {
             Some(group) => take_out(&records, &group, guest).map(|()| true),
             None => Ok(false),
-        }
+        };
+        let _ = repair(&records);
+        left
     }
 
     /// Removes what is left of guests whose process ended without leaving, and returns their identifiers.
@@ -264,21 +267,25 @@ impl Network {
     }
 }
 
+/// Does all that can be done; then says what could not.
 fn repair(records: &Records) -> Result<Vec<String>> {
     let mut gone = Vec::new();
+    let mut done = Ok(());
     for group in records.groups() {
         let guests = records.guests(&group);
         for guest in &guests {
-            if !records.alive(&group, guest)? {
-                take_out(records, &group, guest)?;
-                gone.push(guest.clone());
+            match records.alive(&group, guest) {
+                Ok(true) => continue,
+                Ok(false) => done = done.and(take_out(records, &group, guest)),
+                Err(e) => done = done.and(Err(e)),
             }
+            gone.push(guest.clone());
         }
         if guests.is_empty() {
-            dissolve(records, &group)?;
+            done = done.and(dissolve(records, &group));
         }
     }
-    Ok(gone)
+    done.map(|()| gone)
 }
 
 fn take_out(records: &Records, name: &str, guest: &str) -> Result<()> {
@@ -302,7 +309,11 @@ fn dissolve(records: &Records, name: &str) -> Result<()> {
             let mut netlink = Netlink::here()?;
             netlink.remove(&group.bridge)?;
             netlink.forbid_routing(&group.bridge, false)?;
-            rules::remove(&group.bridge).map_err(Error::Bad)?;
+            match rules::remove(&group.bridge) {
+                Err(why) if group.out4 => return Err(Error::Bad(why)),
+                // A kernel that takes no rules has none.
+                _ => {}
+            }
         }
     }
     records.forget_group(name)
@@ -424,6 +435,8 @@ fn make(records: &Records, name: &str) -> Result<(Group, Ground)> {
     guard(&group)?;
     if let Err(why) = rules::put(&group, None).and_then(|()| forward()) {
         netlink.forbid_routing(&group.bridge, true)?;
+        // There, where only routing cannot be switched on.
+        let _ = rules::remove(&group.bridge);
         group.no_way_out(&why);
     }
     group.raise(&mut netlink)?;
@@ -468,10 +481,11 @@ fn lay(
     holder: (&Place, &mut Netlink),
 ) -> Result<Cable> {
     let near = End { name: &member.link, namespace: None, ether: None };
-    let far = cable::end(&Inside::start(holder.0)?, holder.1, &near, group.mtu)?;
-    holder.1.up(&member.link, true)?;
+    // The kernel removes what an earlier cable had a little after that was dropped.
+    holder.1.remove(&member.link)?;
+    let far = cable::end(&Inside::start(holder.0)?, holder.1, &near, (group.mtu, true))?;
     let near = End { name: "eth0", namespace: None, ether: Some(member.ether(group)) };
-    Cable::new(cable::end(guest.0, guest.1, &near, group.mtu)?, far)
+    Cable::new(cable::end(guest.0, guest.1, &near, (group.mtu, false))?, far)
 }
 
 /// Lets the host believe nothing that members say about routes.
@@ -481,8 +495,8 @@ fn guard(group: &Group) -> Result<()> {
     {
         let path = PathBuf::from(format!("/proc/sys/net/{family}/conf/{}/{setting}", group.bridge));
         match fs::write(&path, "0") {
-            // No IPv6 here.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            // No IPv6 here; or settings are for reading only, as in other engines' containers.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::EROFS)) => {}
             other => other.file(&path)?,
         }
     }
@@ -521,7 +535,7 @@ impl Netlink {
         let near = End { name: &member.link, namespace: None, ether: None };
         let far = End { name: "eth0", namespace: Some(netns), ether: Some(member.ether(group)) };
         self.remove(&member.link)?;
-        self.pair(&near, &far)?;
+        self.pair(&near, &far, 0)?;
         if let Some(mtu) = group.mtu {
             self.mtu(&member.link, mtu)?;
         }

@@ -36,7 +36,7 @@ fn command(holder: i32) -> Option<Vec<CString>> {
     } else {
         let options = format!(
             "--config-net --foreground --no-map-gw --ipv4-only -t none -u none -T none -U none --mtu {MTU} \
-             --dns-forward {RESOLVER} --ns-ifname {LINK} --userns {user} --netns {net}"
+             --address 198.18.255.100 --netmask 24 --gateway 198.18.255.2 --dns-forward {RESOLVER} --ns-ifname {LINK} --userns {user} --netns {net}"
         );
         (rules::program("pasta")?, options)
     };
@@ -120,6 +120,10 @@ fn watch(command: &[*const libc::c_char], fds: &Descriptors) -> i32 {
         let program = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as i32;
         if program == 0 {
             close_but(&[0, 1, 2]);
+            // What this process ignores (as Rust's do SIGPIPE) is not to be ignored there.
+            for signal in 1..32 {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             let none = 0u64;
             libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, 0, 8);
             libc::execv(command[0], command.as_ptr());

@@ -73,7 +73,7 @@ impl Context<'_> {
         let Some(call) = table::find(number) else { return Done::Result(Err(Errno(libc::ENOSYS))) };
         match call.how {
             How::Same(host) => Done::Result(self.same(call, host, args)),
-            How::Range(host) => Done::Result(self.range(call, host, args)),
+            How::Range(host, drops) => Done::Result(self.range(call, host, drops(&args), args)),
             How::Own(run) => Done::Result(run(self, args)),
             How::Thread(what) => Done::Thread(what),
             How::Refused(errno) => Done::Result(Err(Errno(errno))),
@@ -82,14 +82,15 @@ impl Context<'_> {
 
     /// The host's call about a range of addresses. What lies above the program's is the monitor's: nothing is mapped
     /// there, as far as the program can know.
-    fn range(&self, call: &Call, host: i64, args: [u64; 6]) -> Result<u64, Errno> {
+    fn range(&self, call: &Call, host: i64, drops: bool, args: [u64; 6]) -> Result<u64, Errno> {
         let [start, size, ..] = args;
         if !space::is_programs(start, size) {
             return Err(Errno(libc::ENOMEM));
         }
         let result = self.same(call, host, args);
-        // Some advice changes what the range holds.
-        self.guest.space.code_changed(start, start + size);
+        if drops {
+            self.guest.space.code_changed(start, start + size);
+        }
         result
     }
 

@@ -611,6 +611,29 @@ pub fn mremap(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     c.guest.space.remap(args)
 }
 
+/// Whether memory may hold something else after this advice (madvise(2)); what is not known may do anything.
+fn advice_drops(advice: u64) -> bool {
+    !matches!(
+        advice as i32,
+        libc::MADV_NORMAL
+            | libc::MADV_RANDOM
+            | libc::MADV_SEQUENTIAL
+            | libc::MADV_WILLNEED
+            | libc::MADV_DONTFORK
+            ..=libc::MADV_KEEPONFORK
+                | libc::MADV_COLD
+                | libc::MADV_PAGEOUT
+                | libc::MADV_POPULATE_READ
+                | libc::MADV_POPULATE_WRITE
+                | libc::MADV_COLLAPSE
+    )
+}
+
+/// Whether memory may hold something else after `madvise(addr, length, advice)`.
+pub fn madvise_drops(args: &[u64; 6]) -> bool {
+    advice_drops(args[2])
+}
+
 /// Most ranges of one call (`UIO_MAXIOV`).
 const MOST_RANGES: u64 = 1024;
 
@@ -625,7 +648,9 @@ pub fn process_madvise(c: &Context, [pidfd, at, count, advice, flags, _]: [u64; 
         return Err(Errno(libc::ENOMEM));
     }
     let result = c.host(libc::SYS_process_madvise, [pidfd, ranges.as_ptr() as u64, count, advice, flags, 0]);
-    ranges.iter().for_each(|&[start, size]| c.guest.space.code_changed(start, start + size));
+    if advice_drops(advice) {
+        ranges.iter().for_each(|&[start, size]| c.guest.space.code_changed(start, start + size));
+    }
     result
 }
 
@@ -693,6 +718,15 @@ pub(crate) mod tests {
         assert_eq!(numbers, [0, NOWHERE, NOWHERE, NOWHERE, -1i64 as u64]);
         assert_eq!((programs_range(8, END - 8), programs_range(8, END - 7)), (8, NOWHERE));
         assert_eq!(programs_range(8, u64::MAX), NOWHERE);
+    }
+
+    #[test]
+    fn only_some_advice_drops() {
+        let drops = |advice: i32| madvise_drops(&[0, 0, advice as u64, 0, 0, 0]);
+        let kept = [libc::MADV_WILLNEED, libc::MADV_DONTFORK, libc::MADV_NOHUGEPAGE, libc::MADV_KEEPONFORK];
+        assert!(!kept.into_iter().any(drops));
+        let dropped = [libc::MADV_DONTNEED, libc::MADV_FREE, libc::MADV_REMOVE, libc::MADV_HWPOISON, 102, -1];
+        assert!(dropped.into_iter().all(drops));
     }
 
     fn page(space: &Space, protection: i32) -> u64 {

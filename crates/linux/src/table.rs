@@ -66,8 +66,9 @@ pub enum ThreadCall {
 pub enum How {
     /// The host's call of this number takes the same arguments.
     Same(i64),
-    /// As [`How::Same`], and the first two arguments are a range of addresses that must all be a program's.
-    Range(i64),
+    /// As [`How::Same`], and the first two arguments are a range of addresses that must all be a program's. Where the
+    /// function says so of the arguments, what was translated from there is dropped.
+    Range(i64, fn(&[u64; 6]) -> bool),
     /// By this function.
     Own(fn(&Context, [u64; 6]) -> Result<u64, Errno>),
     /// By the thread.
@@ -114,10 +115,13 @@ macro_rules! how {
         How::Same(libc::$host)
     };
     (range $number:literal) => {
-        How::Range($number)
+        How::Range($number, stays)
     };
     (range $host:ident) => {
-        How::Range(libc::$host)
+        How::Range(libc::$host, stays)
+    };
+    (range $host:ident drops $when:path) => {
+        How::Range(libc::$host, $when)
     };
     (own $run:path) => {
         How::Own($run)
@@ -128,6 +132,11 @@ macro_rules! how {
     (refused $errno:ident) => {
         How::Refused(libc::$errno)
     };
+}
+
+/// The range holds what it held.
+fn stays(_: &[u64; 6]) -> bool {
+    false
 }
 
 macro_rules! state {
@@ -202,9 +211,9 @@ calls! {
     35 unlinkat(At, Path, Hex) => same(SYS_unlinkat) tested "names/unlinkat";
     36 symlinkat(Text, At, Path) => same(SYS_symlinkat) tested "names/symlinkat";
     37 linkat(At, Path, At, Path, Hex) => same(SYS_linkat) tested "names/linkat";
-    39 umount2(Path, Hex) => same(SYS_umount2) tested "files/umount2 no mount" partial "only its errors are tested";
-    40 mount(Text, Path, Text, Hex, Ptr) => same(SYS_mount) tested "files/mount bad type" partial "only its errors are tested";
-    41 pivot_root(Path, Path) => own(files::pivot_root) tested "ids/pivot_root not allowed" partial "only its errors are tested";
+    39 umount2(Path, Hex) => same(SYS_umount2) tested "mounts/umount2 expired";
+    40 mount(Text, Path, Text, Hex, Ptr) => same(SYS_mount) tested "mounts/mount tmpfs";
+    41 pivot_root(Path, Path) => own(files::pivot_root) tested "mounts/pivot_root";
     43 statfs(Path, Ptr) => same(SYS_statfs) tested "files/statfs";
     44 fstatfs(Fd, Ptr) => same(SYS_fstatfs) tested "files/fstatfs";
     45 truncate(Path, Long) => same(SYS_truncate) tested "files/truncate";
@@ -213,7 +222,7 @@ calls! {
     48 faccessat(At, Path, Mode) => same(SYS_faccessat) tested "names/faccessat";
     49 chdir(Path) => same(SYS_chdir) tested "names/chdir";
     50 fchdir(Fd) => same(SYS_fchdir) tested "names/fchdir";
-    51 chroot(Path) => own(files::chroot) tested "names/chroot missing" partial "only its errors are tested";
+    51 chroot(Path) => own(files::chroot) tested "mounts/chroot";
     52 fchmod(Fd, Mode) => same(SYS_fchmod) tested "names/fchmod";
     53 fchmodat(At, Path, Mode) => same(SYS_fchmodat) tested "names/fchmodat";
     54 fchownat(At, Path, Int, Int, Hex) => same(SYS_fchownat) tested "names/fchownat";
@@ -395,7 +404,7 @@ calls! {
     230 mlockall(Hex) => same(SYS_mlockall) tested "memory/mlockall flags" partial "locks the monitor's memory, too; only its errors are tested";
     231 munlockall() => same(SYS_munlockall) tested "memory/munlockall";
     232 mincore(Ptr, Size, Ptr) => range(SYS_mincore) tested "memory/mincore";
-    233 madvise(Ptr, Size, Int) => range(SYS_madvise) tested "memory/madvise";
+    233 madvise(Ptr, Size, Int) => range(SYS_madvise drops space::madvise_drops) tested "memory/madvise";
     234 remap_file_pages(Ptr, Size, Hex, Size, Hex) => refused(ENOSYS) tested "memory/remap_file_pages bits" note "deprecated";
     235 mbind(Ptr, Size, Int, Ptr, Size, Hex) => range(SYS_mbind) tested "memory/mbind mode" partial "only its errors are tested";
     236 get_mempolicy(Ptr, Ptr, Size, Ptr, Hex) => same(SYS_get_mempolicy) tested "memory/get_mempolicy";
@@ -446,12 +455,12 @@ calls! {
     425 io_uring_setup(Size, Ptr) => refused(ENOSYS) tested "refused/io_uring_setup" note "its rings would lie outside the program's addresses";
     426 io_uring_enter(Fd, Size, Size, Hex, Ptr, Size) => refused(ENOSYS) tested "refused/io_uring_enter" note "no ring";
     427 io_uring_register(Fd, Int, Ptr, Size) => refused(ENOSYS) tested "refused/io_uring_register" note "no ring";
-    428 open_tree(At, Path, Hex) => same(SYS_open_tree) tested "files/open_tree missing" partial "only its errors are tested";
-    429 move_mount(At, Path, At, Path, Hex) => same(SYS_move_mount) tested "files/move_mount missing" partial "only its errors are tested";
-    430 fsopen(Text, Hex) => same(SYS_fsopen) tested "files/fsopen bad type" partial "only its errors are tested";
-    431 fsconfig(Fd, Int, Text, Ptr, Int) => same(SYS_fsconfig) tested "files/fsconfig bad descriptor" partial "only its errors are tested";
-    432 fsmount(Fd, Hex, Hex) => same(SYS_fsmount) tested "files/fsmount bad descriptor" partial "only its errors are tested";
-    433 fspick(At, Path, Hex) => same(SYS_fspick) tested "files/fspick missing" partial "only its errors are tested";
+    428 open_tree(At, Path, Hex) => same(SYS_open_tree) tested "mounts/open_tree";
+    429 move_mount(At, Path, At, Path, Hex) => same(SYS_move_mount) tested "mounts/move_mount";
+    430 fsopen(Text, Hex) => same(SYS_fsopen) tested "mounts/fsopen";
+    431 fsconfig(Fd, Int, Text, Ptr, Int) => same(SYS_fsconfig) tested "mounts/fsconfig create";
+    432 fsmount(Fd, Hex, Hex) => same(SYS_fsmount) tested "mounts/fsmount";
+    433 fspick(At, Path, Hex) => same(SYS_fspick) tested "mounts/fspick";
     434 pidfd_open(Int, Hex) => same(SYS_pidfd_open) tested "processes/pidfd_open";
     435 clone3(Ptr, Size) => thread(Clone3) tested "threads/clone3 child" partial "set_tid and cgroup are refused (EINVAL)";
     436 close_range(Fd, Fd, Hex) => same(SYS_close_range) tested "files/close_range";
@@ -460,7 +469,7 @@ calls! {
     439 faccessat2(At, Path, Mode, Hex) => same(SYS_faccessat2) tested "names/faccessat2";
     440 process_madvise(Fd, Ptr, Size, Int, Hex) => own(space::process_madvise) tested "memory/process_madvise bad descriptor" partial "only its errors are tested";
     441 epoll_pwait2(Fd, Ptr, Int, Ptr, Ptr, Size) => own(structs::epoll_pwait2) tested "polling/epoll_pwait2";
-    442 mount_setattr(At, Path, Hex, Ptr, Size) => same(SYS_mount_setattr) tested "files/mount_setattr size" partial "only its errors are tested";
+    442 mount_setattr(At, Path, Hex, Ptr, Size) => same(SYS_mount_setattr) tested "mounts/mount_setattr recursive";
     443 quotactl_fd(Fd, Hex, Int, Ptr) => same(SYS_quotactl_fd) tested "files/quotactl_fd bad descriptor" partial "only its errors are tested";
     444 landlock_create_ruleset(Ptr, Size, Hex) => same(SYS_landlock_create_ruleset) tested "refused/landlock_create_ruleset" partial "only its errors are tested";
     445 landlock_add_rule(Fd, Int, Ptr, Hex) => same(SYS_landlock_add_rule) tested "refused/landlock_add_rule" partial "only its errors are tested";
@@ -475,8 +484,8 @@ calls! {
     454 futex_wake(Ptr, Hex, Int, Hex) => same(454) tested "threads/futex_wake";
     455 futex_wait(Ptr, Long, Hex, Hex, Ptr, Int) => same(455) tested "threads/futex_wait value";
     456 futex_requeue(Ptr, Hex, Int, Int) => own(vectors::futex_requeue) tested "threads/futex_requeue";
-    457 statmount(Ptr, Ptr, Size, Hex) => same(457) tested "files/statmount bad pointer" partial "only its errors are tested";
-    458 listmount(Ptr, Ptr, Size, Hex) => same(458) tested "files/listmount bad pointer" partial "only its errors are tested";
+    457 statmount(Ptr, Ptr, Size, Hex) => same(457) tested "mounts/statmount";
+    458 listmount(Ptr, Ptr, Size, Hex) => same(458) tested "mounts/listmount";
     459 lsm_get_self_attr(Int, Ptr, Ptr, Hex) => same(459) tested "refused/lsm_get_self_attr" partial "only its errors are tested";
     460 lsm_set_self_attr(Int, Ptr, Size, Hex) => same(460) tested "refused/lsm_set_self_attr" partial "only its errors are tested";
     461 lsm_list_modules(Ptr, Ptr, Hex) => same(461) tested "refused/lsm_list_modules" partial "only its errors are tested";

@@ -85,9 +85,9 @@ pub enum Verb {
     Rm(guest::RmArgs),
     /// Wait until guests have ended, and print their exit codes.
     Wait(guest::Guests),
-    /// Print all that is known of guests.
+    /// Print all there is to say of guests and images.
     #[command(after_help = examples::INSPECT)]
-    Inspect(guest::InspectArgs),
+    Inspect(crate::inspect::InspectArgs),
     /// Show what guests use.
     #[command(after_help = examples::STATS)]
     Stats(guest::StatsArgs),
@@ -96,6 +96,8 @@ pub enum Verb {
     /// Show what happens to guests.
     #[command(after_help = examples::EVENTS)]
     Events(guest::EventsArgs),
+    #[command(flatten)]
+    Image(crate::images::ImageVerb),
     /// Pin the guests that the mirror has now in guests.lock.
     Update(UpdateArgs),
     /// Let the kernel run other CPUs' executables under Trine by itself (as root).

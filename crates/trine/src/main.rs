@@ -7,6 +7,8 @@
 mod args;
 mod binfmt;
 mod guest;
+mod images;
+mod inspect;
 mod oci;
 mod output;
 mod program;
@@ -115,7 +117,6 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
         Verb::Stats(args) => guest::stats(args),
         Verb::Top(args) => guest::top(args),
         Verb::Events(args) => guest::events(args),
-        Verb::Inspect(args) => guest::inspect(args),
         Verb::Program(args) => program::again(args),
         Verb::Update(args) => update::update(args),
         Verb::Completions { shell } => {
@@ -123,6 +124,8 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
             Ok(code::OK)
         }
         Verb::Binfmt { verb } => binfmt::binfmt(verb),
+        Verb::Image(verb) => verb.run(),
+        Verb::Inspect(args) => inspect::inspect(args),
         Verb::Man => man(),
         Verb::Oci(oci) => Ok(oci::run_parsed(*oci)),
     }

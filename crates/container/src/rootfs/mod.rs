@@ -3,6 +3,7 @@
 pub mod copy;
 pub mod devices;
 pub mod groups;
+pub mod layers;
 pub mod masks;
 pub mod mounts;
 pub mod paths;

@@ -1,6 +1,7 @@
 //! Moving into the container's root.
 
 use crate::error::{Context, Error, Result};
+use crate::plan::Plan;
 use crate::sys::{self, Attributes};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -32,14 +33,18 @@ pub fn propagation(word: Option<&str>) -> Result<u64> {
 ///
 /// # Errors
 /// There is no such directory, or the kernel's.
-pub fn begin(rootfs: &Path, asked: u64) -> Result<OwnedFd> {
+pub fn begin(plan: &Plan, asked: u64) -> Result<OwnedFd> {
+    let rootfs = plan.rootfs.as_path();
     let what = || format!("cannot use {} as a root", rootfs.display());
     let shared = asked & libc::MS_SHARED != 0;
     // What is to be shared with the host may not be cut off first; the root's parent has to be, or nothing can move.
     let all = if shared { asked } else { libc::MS_SLAVE | libc::MS_REC };
     sys::mount(c"", c"/", c"", all, c"").context("cannot set the propagation of mounts")?;
     let name = sys::text(rootfs).with(what)?;
-    let tree = sys::clone_tree(libc::AT_FDCWD, &name, true).with(what)?;
+    let tree = match &plan.layers {
+        Some(layers) => layers.mount(plan.users)?,
+        None => sys::clone_tree(libc::AT_FDCWD, &name, true).with(what)?,
+    };
     let at = sys::open(rootfs, libc::O_PATH | libc::O_DIRECTORY).with(what)?;
     if shared {
         let mut above = Some(rootfs);

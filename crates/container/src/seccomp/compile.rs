@@ -211,41 +211,48 @@ struct Program {
     written: HashMap<Vec<Rule>, Label>,
 }
 
-/// What happens to each call that an entry names, and the largest number named.
-fn decisions(abi: Abi, entries: &[Entry<'_>]) -> (BTreeMap<u32, Decision>, Option<u32>) {
+/// What happens to each call that an entry names, by number, and the largest number named.
+fn decisions(abi: Abi, entries: &[Entry<'_>]) -> (Vec<(u32, Decision)>, Option<u32>) {
     let numbers = Numbers::of(abi);
-    let mut calls: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
     let mut last = None;
+    let mut lists: Vec<Vec<Rule>> = Vec::new();
+    // Which list of rules each entry has for a number, in the entries' order.
+    let mut calls: Vec<(u32, usize)> = Vec::with_capacity(512);
     for (names, rules) in entries {
-        let narrow: Vec<Rule> = rules.iter().map(|rule| narrowed(rule, abi)).collect();
+        lists.push(rules.iter().map(|rule| narrowed(rule, abi)).collect());
+        let list = lists.len() - 1;
         for name in *names {
             if let Some(number) = numbers.get(name) {
                 last = last.max(Some(number));
-                calls.entry(number).or_default().extend(narrow.iter().cloned());
+                calls.push((number, list));
             }
-            if let Some((door, code)) = second_door(name).filter(|_| abi == Abi::X86)
+            if abi == Abi::X86
+                && let Some((door, code)) = second_door(name)
                 && let Some(number) = numbers.get(door)
             {
-                let first = Condition {
-                    index: 0,
-                    operator: Test::Equal { not: false },
-                    value: code.into(),
-                    with: 0,
-                    narrow: true,
-                };
-                // Arguments behind the second door are in memory, which no filter sees.
-                let plain = narrow.iter().filter(|rule| rule.conditions.is_empty());
-                let rules = plain.map(|rule| Rule { conditions: vec![first], action: rule.action });
-                calls.entry(number).or_default().extend(rules);
+                calls.push((number, lists.len()));
+                lists.push(through(code, rules));
             }
         }
     }
-    let decide = |rules: Vec<Rule>| match rules.iter().find(|rule| rule.conditions.is_empty()) {
-        Some(rule) => Decision::Always(rule.action),
-        None => Decision::Rules(rules),
+    calls.sort_by_key(|(number, _)| *number);
+    let decide = |calls: &[(u32, usize)]| {
+        let rules = || calls.iter().flat_map(|(_, list)| &lists[*list]);
+        let decision = match rules().find(|rule| rule.conditions.is_empty()) {
+            Some(rule) => Decision::Always(rule.action),
+            None => Decision::Rules(rules().cloned().collect()),
+        };
+        rules().next().map(|_| (calls[0].0, decision))
     };
-    let some = calls.into_iter().filter(|(_, rules)| !rules.is_empty());
-    (some.map(|(number, rules)| (number, decide(rules))).collect(), last)
+    (calls.chunk_by(|a, b| a.0 == b.0).filter_map(decide).collect(), last)
+}
+
+/// Rules of a call for the door that it is also made through. Arguments are then in memory, which no filter sees.
+fn through(code: u32, rules: &[Rule]) -> Vec<Rule> {
+    let operator = Test::Equal { not: false };
+    let first = Condition { index: 0, operator, value: code.into(), with: 0, narrow: true };
+    let plain = rules.iter().filter(|rule| rule.conditions.is_empty());
+    plain.map(|rule| Rule { conditions: vec![first], action: rule.action }).collect()
 }
 
 fn narrowed(rule: &Rule, abi: Abi) -> Rule {

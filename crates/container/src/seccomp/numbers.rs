@@ -146,12 +146,13 @@ pub(super) struct Numbers(HashMap<&'static str, u32>);
 impl Numbers {
     /// All calls of an ABI.
     pub(super) fn of(abi: Abi) -> Numbers {
+        let mut all: HashMap<&'static str, u32> = HashMap::with_capacity(512);
         macro_rules! table {
             ($arch:ident) => {
-                syscalls::$arch::Sysno::iter().map(|call| (call.name(), call.id() as u32)).collect()
+                all.extend(syscalls::$arch::Sysno::iter().map(|call| (call.name(), call.id() as u32)))
             };
         }
-        let mut all: HashMap<&'static str, u32> = match abi {
+        match abi {
             Abi::X86_64 | Abi::X32 => table!(x86_64),
             Abi::X86 => table!(x86),
             Abi::Aarch64 => table!(aarch64),

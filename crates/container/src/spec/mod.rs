@@ -5,6 +5,7 @@ pub mod options;
 
 use crate::error::{Context, Error, Result};
 use crate::idmap::Maps;
+use crate::rootfs::layers::Layers;
 use crate::{namespaces, rootfs};
 use oci_spec::runtime::{Linux, LinuxDeviceType, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 use std::fs::File;
@@ -23,6 +24,8 @@ pub struct Bundle {
     pub spec: Spec,
     /// Its root.
     pub rootfs: PathBuf,
+    /// What is mounted over its root, where that is made of layers.
+    pub layers: Option<Layers>,
 }
 
 impl Bundle {
@@ -54,7 +57,7 @@ impl Bundle {
         if rootfs == Path::new("/") {
             return Err(Error::refused("root.path is the host's own root"));
         }
-        Ok(Bundle { path, spec, rootfs })
+        Ok(Bundle { path, spec, rootfs, layers: None })
     }
 }
 

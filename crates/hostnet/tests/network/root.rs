@@ -197,6 +197,29 @@ fn what_cannot_be_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn a_member_that_is_in_disorder_does_not_keep_others_away() {
+    host(|| {
+        let dir = Dir::new();
+        let network = dir.network();
+        // A group and members of which only parts were written, and what is none of ours.
+        for path in ["half/members", "torn/members/x", "none/members/y"] {
+            std::fs::create_dir_all(dir.0.join(path)).unwrap();
+        }
+        std::fs::write(dir.0.join("torn/group.json"), "{").unwrap();
+        std::fs::write(dir.0.join("torn/members/x/member.json"), "").unwrap();
+        let guest = Guest::new();
+        let joined = guest.join(&network, "torn", "a").unwrap();
+        // Somebody took the bridge away.
+        let bridge = command("sh", &["-c", "ip -o link | sed -n 's/.*: \\(tr-[^:]*\\):.*/\\1/p'"]);
+        command("ip", &["link", "del", bridge.trim()]);
+        let error = Guest::new().join(&network, "torn", "b").unwrap_err().to_string();
+        assert!(error.contains("is not there"), "{error}");
+        drop(joined);
+        dir.assert_empty();
+    });
+}
+
+#[test]
 fn a_group_has_room_for_253_members_and_no_more() {
     host(|| {
         let dir = Dir::new();

@@ -113,6 +113,20 @@ static void protections(void) {
     memcpy(base, code, sizeof code);
     CALL("riscv_flush_icache", 259, base, base + 8, 0L);
     SHOW("riscv_flush_icache call", "%d", ((int (*)(void))base)());
+    // Advice that empties the page takes the code with it; other advice leaves it.
+    madvise(base, 4096, MADV_WILLNEED);
+    SHOW("madvise keeps code", "%d", ((int (*)(void))base)());
+    mmap(base, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    memcpy(base, code, sizeof code);
+    CALL("riscv_flush_icache shared", 259, base, base + 8, 0L);
+    ((int (*)(void))base)();
+    madvise(base, 4096, MADV_REMOVE);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) ((void (*)(void))base)(), _exit(0);
+    int status;
+    waitpid(child, &status, 0);
+    SHOW("madvise takes code away", "%d", WTERMSIG(status));
     CALL("riscv_flush_icache flags", 259, base, base + 8, 8L);
 #endif
 }

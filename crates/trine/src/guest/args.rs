@@ -330,20 +330,6 @@ pub struct RmArgs {
     pub force: bool,
 }
 
-/// Options of `trine inspect`.
-#[derive(Args)]
-pub struct InspectArgs {
-    /// Names, ids or beginnings of ids
-    #[arg(required = true, value_name = "GUEST")]
-    pub guests: Vec<String>,
-    /// As JSON, which is the default
-    #[arg(long)]
-    pub json: bool,
-    /// By a template such as '{{.State.Status}}'
-    #[arg(long, short, value_name = "TEMPLATE")]
-    pub format: Option<String>,
-}
-
 /// Options of `trine stats`.
 #[derive(Args)]
 pub struct StatsArgs {

@@ -5,8 +5,8 @@ pub mod run;
 
 use crate::{Refusal, code};
 use args::{
-    AttachArgs, EventsArgs, ExecArgs, InspectArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StatsArgs,
-    StopArgs, TopArgs,
+    AttachArgs, EventsArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StatsArgs, StopArgs,
+    TopArgs,
 };
 use std::io::Write;
 use trine_control::ControlError;
@@ -182,24 +182,6 @@ pub fn rm(args: RmArgs) -> Result<u8, Refusal> {
         joined.map(|r| r.unwrap_or_else(|_| Err(ControlError::Failed("rm failed".into())))).collect()
     });
     each(&args.guests, results)
-}
-
-/// `trine inspect`.
-pub fn inspect(args: InspectArgs) -> Result<u8, Refusal> {
-    let store = Store::open()?;
-    let (mut values, mut worst) = (Vec::new(), code::OK);
-    for guest in &args.guests {
-        match show::inspect(&store, guest) {
-            Ok(value) => values.push(value),
-            Err(e) => {
-                let refusal = Refusal::from(e);
-                eprintln!("trine: {}", refusal.message);
-                worst = refusal.code;
-            }
-        }
-    }
-    print(&show::inspected(&values, args.format.as_deref())?)?;
-    Ok(worst)
 }
 
 /// `trine stats`.

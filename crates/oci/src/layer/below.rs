@@ -1,0 +1,145 @@
+//! What the layers below one show of a path, as overlayfs would.
+
+use super::root::is_whiteout;
+use rustix::fs::{self, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Directories of layers, the topmost first.
+#[derive(Clone, Copy, Debug)]
+pub struct Below<'a>(pub &'a [PathBuf]);
+
+/// Something of a layer below.
+pub struct Found {
+    fd: OwnedFd,
+    /// What it is.
+    pub stat: Stat,
+}
+
+enum Look {
+    Found(Found),
+    /// Not here; maybe further below.
+    On,
+    /// Not here, and what is further below is hidden.
+    Hidden,
+}
+
+impl Below<'_> {
+    /// What is at this path; links on the way are not followed.
+    ///
+    /// # Errors
+    /// Where the host refuses.
+    pub fn find(&self, path: &Path) -> io::Result<Option<Found>> {
+        for layer in self.0 {
+            match look(layer, path)? {
+                Look::Found(found) => return Ok(Some(found)),
+                Look::On => (),
+                Look::Hidden => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn look(layer: &Path, path: &Path) -> io::Result<Look> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut fd = fs::open(layer, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut stat = fs::fstat(&fd)?;
+    let mut hides = hides(&fd);
+    let mut names = path.iter().peekable();
+    while let Some(name) = names.next() {
+        let mut marker = std::ffi::OsString::from(".wh.");
+        marker.push(name);
+        let next = match fs::openat(&fd, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) if hides || exists(&fd, &marker) => return Ok(Look::Hidden),
+            Err(Errno::NOENT) => return Ok(Look::On),
+            opened => opened?,
+        };
+        stat = fs::fstat(&next)?;
+        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_whiteout(&stat) || (names.peek().is_some() && !directory) {
+            return Ok(Look::Hidden);
+        }
+        fd = next;
+        hides = hides || directory && self::hides(&fd);
+    }
+    Ok(Look::Found(Found { fd, stat }))
+}
+
+fn exists(dir: &OwnedFd, name: &OsStr) -> bool {
+    fs::statat(dir, name, fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+fn proc(fd: &OwnedFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string())
+}
+
+fn hides(dir: &OwnedFd) -> bool {
+    let set = |name: &str| {
+        let mut value = [0; 2];
+        fs::getxattr(proc(dir), name, &mut value).is_ok_and(|n| value[..n] == *b"y")
+    };
+    set("trusted.overlay.opaque") || set("user.overlay.opaque") || exists(dir, OsStr::new(".wh..wh..opq"))
+}
+
+impl Found {
+    fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+
+    /// Whether it is a symbolic link.
+    pub fn is_symlink(&self) -> bool {
+        self.kind() == FileType::Symlink
+    }
+
+    /// Where a symbolic link leads.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn link(&self) -> io::Result<std::ffi::CString> {
+        Ok(fs::readlinkat(&self.fd, "", Vec::new())?)
+    }
+
+    /// A file, to be read.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn file(&self) -> io::Result<File> {
+        match self.kind() {
+            FileType::RegularFile => File::open(proc(&self.fd)),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no file")),
+        }
+    }
+
+    /// When it was changed.
+    pub fn mtime(&self) -> (i64, u32) {
+        (self.stat.st_mtime, u32::try_from(self.stat.st_mtime_nsec).unwrap_or(0))
+    }
+
+    /// Its extended attributes.
+    pub fn xattrs(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if self.is_symlink() {
+            return Vec::new();
+        }
+        let mut names = vec![0; 65536];
+        let listed = fs::listxattr(proc(&self.fd), &mut names[..]).unwrap_or(0);
+        let each = names[..listed].split(|&b| b == 0).filter(|n| !n.is_empty());
+        let value = |name: &[u8]| {
+            let mut value = vec![0; 65536];
+            let n = fs::getxattr(proc(&self.fd), OsStr::from_bytes(name), &mut value[..]).ok()?;
+            value.truncate(n);
+            Some((name.to_vec(), value))
+        };
+        each.filter_map(value).collect()
+    }
+}

@@ -1,0 +1,164 @@
+//! Layers as they are sent: plain, by gzip, by zstd. What it is the first bytes say, as for Docker; media types lie.
+
+use crate::error::{Error, Result};
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use std::io::{self, BufRead, BufReader, Read};
+
+/// How content is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Compression {
+    /// By the first bytes.
+    ///
+    /// # Errors
+    /// For compressions that no image may have.
+    pub fn of(start: &[u8]) -> Result<Compression> {
+        let other = |name: &str| {
+            Err(Error::damaged("layer", format!("it is compressed by {name}: gzip and zstd are taken")))
+        };
+        match start {
+            [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => other("bzip2"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => other("xz"),
+            _ => Ok(Compression::None),
+        }
+    }
+
+    /// The media type of a layer that is compressed so.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Compression::None => crate::document::LAYER,
+            Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+        }
+    }
+}
+
+/// Reads content without its compression.
+///
+/// # Errors
+/// Where its start cannot be read, or is of another compression.
+pub fn plain<'a>(reader: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>> {
+    let mut reader = BufReader::with_capacity(1 << 16, reader);
+    let start = reader.fill_buf().map_err(|e| Error::damaged("layer", e.to_string()))?;
+    Ok(match Compression::of(start)? {
+        Compression::None => Box::new(reader),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(reader)),
+        Compression::Zstd => Box::new(Frames { reader, decoder: FrameDecoder::new(), inside: false }),
+    })
+}
+
+/// Frame after frame of zstd; those that are to be skipped are (zstd:chunked keeps its index in them).
+struct Frames<R: BufRead> {
+    reader: R,
+    decoder: FrameDecoder,
+    inside: bool,
+}
+
+fn bad(what: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("zstd: {what}"))
+}
+
+impl<R: BufRead> Frames<R> {
+    /// Goes to the next frame with content; says whether there is one.
+    fn begin(&mut self) -> io::Result<bool> {
+        loop {
+            if self.reader.fill_buf()?.is_empty() {
+                return Ok(false);
+            }
+            match self.decoder.reset(&mut self.reader) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
+                    let length = u64::from(length);
+                    if io::copy(&mut (&mut self.reader).take(length), &mut io::sink())? < length {
+                        return Err(bad("it ends inside a frame"));
+                    }
+                }
+                Err(e) => return Err(bad(e)),
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if !self.inside {
+                if !self.begin()? {
+                    return Ok(0);
+                }
+                self.inside = true;
+            }
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                let more = BlockDecodingStrategy::UptoBlocks(1);
+                self.decoder.decode_blocks(&mut self.reader, more).map_err(bad)?;
+            }
+            match self.decoder.read(buffer)? {
+                0 if self.decoder.is_finished() => self.inside = false,
+                n => return Ok(n),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// `printf hello | zstd`, as RFC 8878 has it: a raw block of 5 bytes, no checksum.
+    const FRAME: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 5, 0x29, 0, 0, b'h', b'e', b'l', b'l', b'o'];
+
+    fn text(bytes: &[u8]) -> io::Result<String> {
+        let mut text = String::new();
+        plain(bytes).map_err(io::Error::other)?.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    #[test]
+    fn compressions_are_known_by_their_first_bytes() {
+        assert_eq!(text(b"hello").unwrap(), "hello");
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(b"hello").unwrap();
+        let gz = gz.finish().unwrap();
+        assert_eq!(text(&gz).unwrap(), "hello");
+        assert_eq!(text(&[&gz[..], &gz[..]].concat()).unwrap(), "hellohello", "members in a row");
+        assert_eq!(text(FRAME).unwrap(), "hello");
+        let skip = [0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 9, 9, 9];
+        assert_eq!(text(&[&skip[..], FRAME, &skip[..], FRAME].concat()).unwrap(), "hellohello");
+        assert!(text(b"BZh91AY").unwrap_err().to_string().contains("bzip2"));
+        assert_eq!(text(b"").unwrap(), "");
+    }
+
+    #[test]
+    fn truncated_content_is_an_error() {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(b"hello").unwrap();
+        let gz = gz.finish().unwrap();
+        for cut in 3..gz.len() {
+            assert!(text(&gz[..cut]).is_err(), "gzip, {cut} bytes");
+        }
+        for cut in 4..FRAME.len() {
+            assert!(text(&FRAME[..cut]).is_err(), "zstd, {cut} bytes");
+        }
+        let skip = [0x51, 0x2a, 0x4d, 0x18, 200, 0, 0, 0, 9];
+        assert!(text(&skip).is_err());
+    }
+}

@@ -1,0 +1,229 @@
+//! Layers: from the archive that is sent to the directory that overlayfs stacks.
+
+mod below;
+pub mod decompress;
+mod root;
+pub mod tar;
+pub mod unpack;
+
+#[cfg(test)]
+mod tests;
+
+pub use below::Below;
+pub use unpack::{Limits, Unpacked};
+
+use crate::digest::{self, Hasher, Hashing};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::store::{Image, Store, key, replace, retry, unique};
+use crate::userns::Identity;
+use oci_spec::image::{Descriptor, Digest};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use std::fs::{DirBuilder, File};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// An image's layers as directories.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layers {
+    /// The directories, the lowest first. No directory is there twice.
+    pub lower: Vec<PathBuf>,
+    /// Whether every owner is the one that the image says; else all files are the user's.
+    pub owners_mapped: bool,
+    /// Whether overlayfs has to be mounted with `userxattr`.
+    pub user_xattrs: bool,
+    /// Whether only fuse-overlayfs can stack them.
+    pub fuse_only: bool,
+}
+
+/// What lies beside an unpacked layer.
+#[derive(Debug, Serialize, Deserialize)]
+struct Info {
+    diff_id: Digest,
+    #[serde(flatten)]
+    unpacked: Unpacked,
+}
+
+/// Identifies layers together with those below (OCI Image Configuration, "Layer ChainID").
+pub fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
+    let mut chain: Vec<Digest> = Vec::with_capacity(diff_ids.len());
+    for id in diff_ids {
+        let next = match chain.last() {
+            None => id.clone(),
+            Some(below) => digest::of(format!("{below} {id}").as_bytes()),
+        };
+        chain.push(next);
+    }
+    chain
+}
+
+/// A layer that is to be unpacked.
+struct Job<'a> {
+    store: &'a Store,
+    blob: Descriptor,
+    diff_id: Digest,
+    /// The directory's name where the layer leans on those below.
+    chain: Digest,
+    below: Vec<PathBuf>,
+}
+
+impl Store {
+    /// An image's layers as directories; those that are not unpacked yet are now. [`Store::pin`] the image before: then
+    /// they stay.
+    ///
+    /// An ordinary user's are unpacked by a child process (see [`Identity::run`]), so no other thread should be at work.
+    ///
+    /// # Errors
+    /// Where a layer is damaged or exceeds `limits`, or the host refuses.
+    pub fn layers_within(&self, image: &Image, limits: Limits, progress: &dyn Progress) -> Result<Layers> {
+        let diff_ids = image.diff_ids()?;
+        let working = self.working()?;
+        working.hold_layers(&diff_ids)?;
+        let identity = Identity::of_process();
+        let mut layers = Layers { owners_mapped: true, ..Layers::default() };
+        let blobs = image.manifest().layers().iter().cloned();
+        for ((diff_id, chain), blob) in diff_ids.iter().zip(chain_ids(&diff_ids)).zip(blobs) {
+            let below: Vec<PathBuf> = layers.lower.iter().rev().cloned().collect();
+            let job = Job { store: self, blob, diff_id: diff_id.clone(), chain, below };
+            let (path, info) = match job.found() {
+                Some(found) => found,
+                None => job.unpack(&identity, limits, progress)?,
+            };
+            layers.owners_mapped &= info.unpacked.owners;
+            layers.user_xattrs |= info.unpacked.user_xattrs;
+            layers.fuse_only |= info.unpacked.fuse_only;
+            // overlayfs takes no directory twice; the upper one of two shows all that the lower would.
+            layers.lower.retain(|p| *p != path);
+            layers.lower.push(path);
+        }
+        if layers.lower.is_empty() {
+            layers.lower.push(self.empty_layer()?);
+        }
+        Ok(layers)
+    }
+
+    /// As [`Store::layers_within`] with the usual limits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn layers(&self, image: &Image, progress: &dyn Progress) -> Result<Layers> {
+        self.layers_within(image, Limits::default(), progress)
+    }
+
+    /// For images without layers: overlayfs needs one.
+    fn empty_layer(&self) -> Result<PathBuf> {
+        let path = self.root().join("empty");
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(&path);
+        made.map_err(Error::file("cannot make directory", &path))?;
+        Ok(path)
+    }
+}
+
+impl Job<'_> {
+    /// The layer, where it is unpacked already.
+    fn found(&self) -> Option<(PathBuf, Info)> {
+        [&self.diff_id, &self.chain].into_iter().find_map(|id| {
+            let dir = self.store.layers_path().join(key(id));
+            let info: Info = serde_json::from_slice(&std::fs::read(dir.join("info.json")).ok()?).ok()?;
+            (info.diff_id == self.diff_id).then(|| (dir.join("fs"), info))
+        })
+    }
+
+    fn unpack(
+        &self,
+        identity: &Identity,
+        limits: Limits,
+        progress: &dyn Progress,
+    ) -> Result<(PathBuf, Info)> {
+        // One process at a time unpacks a layer.
+        let lock_path = self.store.root().join("partial").join(format!("layer-{}", key(&self.diff_id)));
+        let lock = crate::store::lock_file(&lock_path)?;
+        retry(|| flock(&lock, FlockOperation::LockExclusive))
+            .map_err(Error::errno("cannot lock", &lock_path))?;
+        if let Some(found) = self.found() {
+            return Ok(found);
+        }
+        let item = self.blob.digest().to_string();
+        progress.start(&item, "unpacking", Some(self.blob.size()));
+        let (new, _held) = self.room()?;
+        let unpacked = identity.run(|| self.fill(&new, identity.owners(), limits));
+        let unpacked = unpacked.inspect_err(|_| drop(remove(std::slice::from_ref(&new))))?;
+        if unpacked.left_out > 0 {
+            progress.note(&format!(
+                "{item}: {} device nodes are left out: only root makes them",
+                unpacked.left_out
+            ));
+        }
+        let id = if unpacked.leans { &self.chain } else { &self.diff_id };
+        let info = Info { diff_id: self.diff_id.clone(), unpacked };
+        let bytes = serde_json::to_vec(&info).map_err(|e| Error::Host(e.to_string()))?;
+        replace(&new.join("info.json"), &bytes)?;
+        let dir = self.store.layers_path().join(key(id));
+        // All of it is on the disk before it has its name.
+        File::open(&new)
+            .and_then(|d| Ok(rustix::fs::syncfs(d)?))
+            .map_err(Error::file("cannot write", &new))?;
+        std::fs::rename(&new, &dir).map_err(Error::file("cannot make", &dir))?;
+        crate::store::sync_directory(&self.store.layers_path())?;
+        drop(std::fs::remove_file(&lock_path));
+        progress.done(&item, "unpacked");
+        Ok((dir.join("fs"), info))
+    }
+
+    /// A directory that is garbage unless this process lives.
+    fn room(&self) -> Result<(PathBuf, File)> {
+        let _guard = self.store.shared()?;
+        let new = self.store.layers_path().join(format!("new-{}", unique()));
+        let make = |path: &Path, mode| DirBuilder::new().mode(mode).create(path);
+        make(&new, 0o700).map_err(Error::file("cannot make directory", &new))?;
+        let held = File::open(&new).map_err(Error::file("cannot open", &new))?;
+        retry(|| flock(&held, FlockOperation::LockExclusive)).map_err(Error::errno("cannot lock", &new))?;
+        let fs = new.join("fs");
+        let made =
+            make(&fs, 0o755).and_then(|()| std::fs::set_permissions(&fs, PermissionsExt::from_mode(0o755)));
+        made.map_err(Error::file("cannot make directory", &fs))?;
+        Ok((new, held))
+    }
+
+    /// Unpacks and verifies.
+    fn fill(&self, new: &Path, owners: bool, limits: Limits) -> Result<Unpacked> {
+        let place = self.blob.digest().to_string();
+        let bad = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::StorageFull => Error::Host(format!("{place}: {e}")),
+            _ => Error::damaged(&place, e.to_string()),
+        };
+        let plain = decompress::plain(self.store.blob(self.blob.digest())?)?;
+        // Headers and padding are counted, too: an archive of nothing but those is no way around the limit.
+        let most = limits.bytes.saturating_add(limits.entries.saturating_mul(4096));
+        let hashing = Hashing::new(plain.take(most), Hasher::of(&self.diff_id)?);
+        let mut archive = tar::Reader::new(hashing);
+        let unpacked = unpack::unpack(&mut archive, &new.join("fs"), Below(&self.below), owners, limits);
+        let unpacked = unpacked.map_err(bad)?;
+        let (hasher, count) = archive.finish().map_err(bad)?.finish();
+        if count >= most {
+            return Err(Error::damaged(&place, format!("the layer has more than {most} bytes")));
+        }
+        hasher.check(&self.diff_id)?;
+        Ok(unpacked)
+    }
+}
+
+/// Removes directories of layers, whoever owns what is in them; what is gone already is well.
+pub(crate) fn remove(paths: &[PathBuf]) -> Result<()> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    Identity::of_process().run(|| {
+        for path in paths {
+            match std::fs::remove_dir_all(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::file("cannot remove", path)(e));
+                }
+                _ => (),
+            }
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,225 @@
+//! Who the user is at a registry: what `docker login`, `podman login` and their helpers left.
+//!
+//! Sources: Docker's "config.json" and "Credential helper protocol"; containers-auth.json(5).
+
+use crate::error::{Error, Result};
+use base64::Engine;
+use oci_client::secrets::RegistryAuth;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Largest file, and largest answer of a helper, in bytes.
+const MOST: u64 = 1 << 20;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct File {
+    auths: HashMap<String, Entry>,
+    cred_helpers: HashMap<String, String>,
+    creds_store: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+/// What a helper says.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Said {
+    username: String,
+    secret: String,
+}
+
+/// The files in which logins are kept, in the order of asking.
+fn files() -> Vec<PathBuf> {
+    let named = |v: &str| std::env::var_os(v).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let mut files = Vec::new();
+    files.extend(named("REGISTRY_AUTH_FILE"));
+    files.extend(named("XDG_RUNTIME_DIR").map(|d| d.join("containers/auth.json")));
+    let docker = named("DOCKER_CONFIG").or_else(|| named("HOME").map(|h| h.join(".docker")));
+    files.extend(docker.map(|d| d.join("config.json")));
+    files
+}
+
+/// Who the user is where `registry`/`repository` lies.
+///
+/// # Errors
+/// Where a file or a helper says something that nobody understands.
+pub fn of(registry: &str, repository: &str) -> Result<RegistryAuth> {
+    for path in files() {
+        let mut text = String::new();
+        let read = std::fs::File::open(&path).and_then(|f| f.take(MOST).read_to_string(&mut text));
+        match read {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            read => read.map_err(Error::file("cannot read", &path))?,
+        };
+        let file: File = serde_json::from_str(&text)
+            .map_err(|e| Error::damaged(path.display().to_string(), format!("no file of logins: {e}")))?;
+        if let Some(auth) = file.find(registry, repository, &path)? {
+            return Ok(auth);
+        }
+    }
+    Ok(RegistryAuth::Anonymous)
+}
+
+/// The part of a key that counts: `https://index.docker.io/v1/` means `index.docker.io`.
+fn bare(key: &str) -> &str {
+    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let key = key.trim_end_matches('/');
+    key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
+}
+
+/// The names that a registry has in such files, best first.
+fn names(registry: &str) -> Vec<&str> {
+    match registry {
+        "docker.io" => vec!["docker.io", "index.docker.io", "registry-1.docker.io"],
+        other => vec![other],
+    }
+}
+
+impl File {
+    fn find(&self, registry: &str, repository: &str, path: &Path) -> Result<Option<RegistryAuth>> {
+        let is = |key: &str| names(registry).contains(&bare(key));
+        if let Some((_, helper)) = self.cred_helpers.iter().find(|(key, _)| is(key)) {
+            return ask(helper, registry);
+        }
+        // The entry of the longest part of the name: registry/a/b, registry/a, registry.
+        let mut part = Some(repository);
+        while let Some(p) = part {
+            let of = |key: &str| names(registry).iter().any(|r| bare(key) == format!("{r}/{p}"));
+            if let Some((_, entry)) = self.auths.iter().find(|(key, _)| of(key)) {
+                return entry.auth(registry, path);
+            }
+            part = p.rsplit_once('/').map(|(p, _)| p);
+        }
+        if let Some(auth) =
+            self.auths.iter().find(|(key, _)| is(key)).map(|(_, e)| e.auth(registry, path)).transpose()?
+            && auth.is_some()
+        {
+            return Ok(auth);
+        }
+        match &self.creds_store {
+            Some(helper) if !helper.is_empty() => ask(helper, registry),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn token(registry: &str) -> Error {
+    Error::Refused(format!(
+        "the login at {registry} is an identity token, which is not taken: log in with a password or an access token"
+    ))
+}
+
+impl Entry {
+    fn auth(&self, registry: &str, path: &Path) -> Result<Option<RegistryAuth>> {
+        let some = |t: &Option<String>| t.clone().filter(|t| !t.is_empty());
+        if let Some(token) = some(&self.registrytoken) {
+            return Ok(Some(RegistryAuth::Bearer(token)));
+        }
+        if some(&self.identitytoken).is_some() {
+            return Err(token(registry));
+        }
+        if let Some(auth) = some(&self.auth) {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(auth.trim()).ok();
+            let text = bytes.and_then(|b| String::from_utf8(b).ok());
+            let pair = text.as_deref().and_then(|t| t.trim_end_matches('\0').split_once(':'));
+            let (user, password) = pair.ok_or_else(|| {
+                Error::damaged(
+                    path.display().to_string(),
+                    format!("the login at {registry} is no base64 of user:password"),
+                )
+            })?;
+            return Ok(Some(RegistryAuth::Basic(user.into(), password.into())));
+        }
+        match (some(&self.username), some(&self.password)) {
+            (Some(user), Some(password)) => Ok(Some(RegistryAuth::Basic(user, password))),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Runs `docker-credential-HELPER get`.
+fn ask(helper: &str, registry: &str) -> Result<Option<RegistryAuth>> {
+    let program = format!("docker-credential-{helper}");
+    if !helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
+        return Err(Error::Refused(format!("'{helper}' is no name of a credential helper")));
+    }
+    let server = if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry };
+    let failed =
+        |e: std::io::Error| Error::Host(format!("cannot ask {program} for the login at {registry}: {e}"));
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not read has its reasons.
+        drop(stdin.write_all(server.as_bytes()));
+    }
+    let out = child.wait_with_output().map_err(failed)?;
+    if !out.status.success() {
+        let said = [out.stdout, out.stderr].concat();
+        let said = String::from_utf8_lossy(&said).trim().to_string();
+        return match said.contains("credentials not found") {
+            true => Ok(None),
+            false => Err(Error::Host(format!("{program} failed for {registry}: {said}"))),
+        };
+    }
+    let said: Said = serde_json::from_slice(&out.stdout)
+        .map_err(|e| Error::Host(format!("{program} says no login for {registry}: {e}")))?;
+    match &said.username[..] {
+        "<token>" => Err(token(registry)),
+        _ => Ok(Some(RegistryAuth::Basic(said.username, said.secret))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(text: &str, registry: &str, repository: &str) -> Result<Option<RegistryAuth>> {
+        serde_json::from_str::<File>(text).unwrap().find(registry, repository, Path::new("config.json"))
+    }
+
+    fn basic(user: &str, password: &str) -> Option<RegistryAuth> {
+        Some(RegistryAuth::Basic(user.into(), password.into()))
+    }
+
+    #[test]
+    fn logins_are_found_by_registry_and_by_repository() {
+        // ann:pw, bob:a:b
+        let text = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"YW5uOnB3"},"localhost:5000":{"auth":"Ym9iOmE6Yg=="},
+            "localhost:5000/team":{"username":"t","password":"p"},"empty":{}}}"#;
+        assert_eq!(find(text, "docker.io", "library/alpine").unwrap(), basic("ann", "pw"));
+        assert_eq!(find(text, "localhost:5000", "x").unwrap(), basic("bob", "a:b"));
+        assert_eq!(find(text, "localhost:5000", "team/app").unwrap(), basic("t", "p"));
+        assert_eq!(find(text, "localhost:5000", "teams").unwrap(), basic("bob", "a:b"));
+        assert_eq!(find(text, "localhost", "x").unwrap(), None);
+        assert_eq!(find(text, "empty", "x").unwrap(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_used_says_so() {
+        let damaged = find(r#"{"auths":{"h":{"auth":"!!"}}}"#, "h", "x").unwrap_err().to_string();
+        assert!(damaged.contains("no base64"), "{damaged}");
+        let token = find(r#"{"auths":{"h":{"identitytoken":"x"}}}"#, "h", "x").unwrap_err().to_string();
+        assert!(token.contains("access token"), "{token}");
+        let evil = find(r#"{"credHelpers":{"h":"../../x"}}"#, "h", "x").unwrap_err().to_string();
+        assert!(evil.contains("no name of a credential helper"), "{evil}");
+        let absent = find(r#"{"credsStore":"trine-absent"}"#, "h", "x").unwrap_err().to_string();
+        assert!(absent.contains("docker-credential-trine-absent"), "{absent}");
+    }
+}

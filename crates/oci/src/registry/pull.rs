@@ -1,0 +1,245 @@
+//! From a registry into the store.
+
+use super::Options;
+use super::client::{Endpoint, Failure, chain, endpoints, patiently, pause, run};
+use crate::digest;
+use crate::document::{self, Document, MANIFEST_MOST};
+use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::platform::Platform;
+use crate::progress::Progress;
+use crate::store::{Image, Incoming, Store, Taking, Working};
+use crate::transport::adopt;
+use futures_util::{StreamExt, TryStreamExt};
+use oci_client::client::BlobResponse;
+use oci_spec::image::{Descriptor, ImageManifest};
+use std::time::Duration;
+
+/// Downloads at a time.
+const PARALLEL: usize = 4;
+/// Tries of a download in a row that bring nothing.
+const TRIES: u32 = 5;
+
+type Attempt<T> = std::result::Result<T, Failure>;
+
+/// Fetches an image; what is here already is not fetched again, what was begun goes on.
+///
+/// # Errors
+/// Where no address of it serves, it is not there, damaged or for another platform.
+pub fn pull(store: &Store, name: &Name, options: &Options, progress: &dyn Progress) -> Result<Image> {
+    let addresses = endpoints(name, options, true)?;
+    let working = store.working()?;
+    let (manifest, index) = run(async {
+        let mut reason = None;
+        for endpoint in &addresses {
+            let pulling = Pulling { store, endpoint, working: &working, progress };
+            match pulling.image(name, options.platform.as_ref()).await {
+                Ok(done) => return Ok(done),
+                // A mirror need not have everything; the registry itself comes last.
+                Err(Failure::Absent(e) | Failure::Unreachable(e) | Failure::Passing(e)) => {
+                    // That HTTPS was tried in vain where HTTP is allowed is no reason to give.
+                    reason = Some(e);
+                }
+                Err(other) => return Err(other.error()),
+            }
+        }
+        Err(reason.unwrap_or_else(|| Error::Host("no registry to ask".into())))
+    })?;
+    adopt(store, name, manifest, index, options.platform.as_ref(), &working)
+}
+
+struct Pulling<'a> {
+    store: &'a Store,
+    endpoint: &'a Endpoint,
+    working: &'a Working,
+    progress: &'a dyn Progress,
+}
+
+impl Pulling<'_> {
+    async fn image(
+        &self,
+        name: &Name,
+        wanted: Option<&Platform>,
+    ) -> Attempt<(Descriptor, Option<Descriptor>)> {
+        let (root, document) = self.document(name, None).await?;
+        let (descriptor, index, manifest) = match document {
+            Document::Manifest(manifest) => (root, None, manifest),
+            Document::Index(list) => {
+                let host = Platform::host();
+                let chosen = document::choose(&list, wanted.unwrap_or(&host), &name.short())?;
+                let (descriptor, document) = self.document(name, Some(chosen)).await?;
+                match document {
+                    Document::Manifest(manifest) => (descriptor, Some(root), manifest),
+                    Document::Index(_) => {
+                        return Err(Error::damaged(&self.endpoint.place, "an index in an index").into());
+                    }
+                }
+            }
+        };
+        self.parts(&manifest).await?;
+        Ok((descriptor, index))
+    }
+
+    /// Fetches a manifest or an index: of the name, or as an index describes it.
+    async fn document(&self, name: &Name, of: Option<&Descriptor>) -> Attempt<(Descriptor, Document)> {
+        let place = format!("{} at {}", name.short(), self.endpoint.place);
+        let expected = of.map(|d| d.digest().clone()).or_else(|| name.digest());
+        if let Some(d) = of
+            && d.size() > MANIFEST_MOST
+        {
+            return Err(
+                Error::damaged(&place, format!("a manifest has at most {MANIFEST_MOST} bytes")).into()
+            );
+        }
+        let kept = match &expected {
+            Some(digest) if self.working.hold(digest)? => self.store.read(digest, MANIFEST_MOST).ok(),
+            _ => None,
+        };
+        let bytes = match kept {
+            Some(bytes) => bytes,
+            None => self.fetch(expected.as_ref()).await?,
+        };
+        let digest = match &expected {
+            Some(expected) => {
+                let mut hasher = digest::Hasher::of(expected)?;
+                hasher.update(&bytes);
+                hasher.check(expected)?;
+                expected.clone()
+            }
+            None => digest::of(&bytes),
+        };
+        if let Some(d) = of
+            && d.size() != bytes.len() as u64
+        {
+            return Err(Error::damaged(&place, "a manifest is not as long as its index says").into());
+        }
+        let document = Document::parse(&bytes, &place)?;
+        let kind = match &document {
+            Document::Manifest(m) => m.media_type().clone().unwrap_or(document::MANIFEST.into()),
+            Document::Index(i) => i.media_type().clone().unwrap_or(document::INDEX.into()),
+        };
+        let descriptor = Descriptor::new(kind, bytes.len() as u64, digest.clone());
+        if !self.working.hold(&digest)?
+            && let Some(mut incoming) = self.store.incoming(&descriptor)?
+        {
+            incoming.restart()?;
+            incoming.write(&bytes)?;
+            incoming.finish()?;
+        }
+        Ok((descriptor, document))
+    }
+
+    async fn fetch(&self, digest: Option<&oci_spec::image::Digest>) -> Attempt<Vec<u8>> {
+        let endpoint = self.endpoint;
+        let reference = digest.map_or_else(|| endpoint.reference.clone(), |d| endpoint.with_digest(d));
+        patiently(async || endpoint.manifest(&reference).await).await
+    }
+
+    /// Fetches configuration and layers, several at a time.
+    async fn parts(&self, manifest: &ImageManifest) -> Attempt<()> {
+        let mut parts: Vec<&Descriptor> = Vec::new();
+        for part in std::iter::once(manifest.config()).chain(manifest.layers()) {
+            if parts.iter().all(|p| p.digest() != part.digest()) {
+                parts.push(part);
+            }
+        }
+        let fetches = futures_util::stream::iter(parts.into_iter().map(|part| self.part(part)));
+        fetches.buffer_unordered(PARALLEL).try_collect().await
+    }
+
+    async fn part(&self, part: &Descriptor) -> Attempt<()> {
+        let item = part.digest().to_string();
+        if self.working.hold(part.digest())? {
+            self.progress.done(&item, "already here");
+            return Ok(());
+        }
+        self.progress.start(&item, "waiting", Some(part.size()));
+        let mut incoming = loop {
+            match self.store.incoming_now(part)? {
+                Taking::Here => {
+                    self.progress.done(&item, "fetched by another process");
+                    return Ok(());
+                }
+                Taking::Ready(incoming) => break incoming,
+                Taking::Busy => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        };
+        let resumed = incoming.length() > 0;
+        self.progress.start(&item, if resumed { "resuming" } else { "fetching" }, Some(part.size()));
+        self.download(part, &mut incoming).await?;
+        let finished = incoming.finish();
+        match finished {
+            Ok(()) => (),
+            // The beginning, from another time, may be what is wrong.
+            Err(Error::Damaged { .. }) if resumed => {
+                let Some(mut again) = self.store.incoming(part)? else { return Ok(()) };
+                again.restart()?;
+                self.download(part, &mut again).await?;
+                again.finish()?;
+            }
+            Err(e) => return Err(e.into()),
+        }
+        self.progress.done(&item, "fetched");
+        Ok(())
+    }
+
+    /// Fetches the rest of a part, as often as that brings it further.
+    async fn download(&self, part: &Descriptor, incoming: &mut Incoming) -> Attempt<()> {
+        let mut tries = 1;
+        while incoming.length() < incoming.size() {
+            let before = incoming.length();
+            match self.stream(part, incoming).await {
+                Ok(()) if incoming.length() == incoming.size() => return Ok(()),
+                Ok(()) => (),
+                Err(Failure::Passing(_) | Failure::Unreachable(_)) if tries < TRIES => (),
+                Err(other) => return Err(other),
+            }
+            tries = if incoming.length() > before { 1 } else { tries + 1 };
+            if tries > TRIES {
+                let what = format!("{}: ends after {before} of {} bytes", part.digest(), part.size());
+                return Err(Failure::Passing(Error::Registry { place: self.endpoint.place.clone(), what }));
+            }
+            pause(tries).await;
+        }
+        Ok(())
+    }
+
+    async fn stream(&self, part: &Descriptor, incoming: &mut Incoming) -> Attempt<()> {
+        let endpoint = self.endpoint;
+        let (item, what) = (part.digest().to_string(), part.digest().to_string());
+        let failure = |e: &_| Failure::of(endpoint, &what, e);
+        endpoint.client.store_auth_if_needed(endpoint.reference.resolve_registry(), &endpoint.auth).await;
+        let response = match incoming.length() {
+            0 => BlobResponse::Full(
+                endpoint
+                    .client
+                    .pull_blob_stream(&endpoint.reference, &item[..])
+                    .await
+                    .map_err(|e| failure(&e))?,
+            ),
+            at => {
+                let partial =
+                    endpoint.client.pull_blob_stream_partial(&endpoint.reference, &item[..], at, None);
+                partial.await.map_err(|e| failure(&e))?
+            }
+        };
+        let mut stream = match response {
+            BlobResponse::Partial(stream) => stream,
+            BlobResponse::Full(stream) => {
+                if incoming.length() > 0 {
+                    incoming.restart()?;
+                }
+                stream
+            }
+        };
+        while let Some(bytes) = stream.next().await {
+            let bytes = bytes.map_err(|e| {
+                let what = format!("{what}: {}", chain(&e));
+                Failure::Passing(Error::Registry { place: endpoint.place.clone(), what })
+            })?;
+            incoming.write(&bytes)?;
+            self.progress.at(&item, incoming.length());
+        }
+        Ok(())
+    }
+}

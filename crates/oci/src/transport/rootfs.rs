@@ -1,0 +1,145 @@
+//! A plain root file system becomes an image of one layer.
+
+use super::archive::Archive;
+use super::docker::put_manifest;
+use super::{Importing, Source};
+use crate::digest::{self};
+use crate::document;
+use crate::error::{Error, Result};
+use crate::layer::decompress::Compression;
+use crate::platform::Platform;
+use crate::store::Image;
+use oci_spec::image::{
+    Arch, ConfigBuilder, Descriptor, HistoryBuilder, ImageConfigurationBuilder, Os, RootFsBuilder,
+};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What an image says beyond its files.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What runs always.
+    pub entrypoint: Vec<String>,
+    /// What runs, or the arguments of what runs always.
+    pub cmd: Vec<String>,
+    /// `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// Where it starts.
+    pub workdir: Option<String>,
+    /// As whom.
+    pub user: Option<String>,
+}
+
+impl Settings {
+    fn check(&self) -> Result<()> {
+        let wrong = |what: String| Err(Error::Refused(what));
+        for e in &self.env {
+            if !e.split_once('=').is_some_and(|(name, _)| !name.is_empty()) {
+                return wrong(format!("'{e}' is no variable: it should look like NAME=VALUE"));
+            }
+        }
+        match &self.workdir {
+            Some(dir) if !dir.starts_with('/') => wrong(format!("'{dir}' is no absolute path to start in")),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub fn import(archive: &Archive, importing: &Importing<'_>) -> Result<Image> {
+    importing.settings.check()?;
+    let Some(name) = &importing.name else {
+        return Err(Error::Refused(format!(
+            "{} does not say the image's name: give one, as the last argument",
+            archive.place()
+        )));
+    };
+    let working = importing.store.working()?;
+    let diff_id = digest::parse(&archive.verify()?.finish())?;
+    let mut whole = archive.whole()?;
+    let bad = |e: io::Error| Error::damaged(archive.place(), e.to_string());
+    let mut start = Vec::new();
+    (&mut whole).take(8).read_to_end(&mut start).map_err(bad)?;
+    let kind = Compression::of(&start)?.media_type();
+    whole.seek(SeekFrom::Start(0)).map_err(bad)?;
+    let mut spool = importing.store.spool()?;
+    io::copy(&mut whole, &mut spool).map_err(bad)?;
+    let (blob, size) = spool.finish(&working)?;
+    let config = config(importing, diff_id.as_ref())?;
+    let id = importing.store.put(&config, &working)?;
+    let config = Descriptor::new(document::CONFIG.into(), config.len() as u64, id);
+    let layer = Descriptor::new(kind.into(), size, blob);
+    let manifest = put_manifest(config, vec![layer], importing, &working)?;
+    importing.finish(name, manifest, None, &working)
+}
+
+fn config(importing: &Importing<'_>, diff_id: &str) -> Result<Vec<u8>> {
+    let platform = importing.platform.clone().unwrap_or_else(Platform::host);
+    let settings = &importing.settings;
+    let error = |e: oci_spec::OciSpecError| Error::Host(e.to_string());
+    let mut run = ConfigBuilder::default().env(settings.env.clone());
+    if !settings.entrypoint.is_empty() {
+        run = run.entrypoint(settings.entrypoint.clone());
+    }
+    if !settings.cmd.is_empty() {
+        run = run.cmd(settings.cmd.clone());
+    }
+    if let Some(dir) = &settings.workdir {
+        run = run.working_dir(dir.clone());
+    }
+    if let Some(user) = &settings.user {
+        run = run.user(user.clone());
+    }
+    let created = now();
+    let history = HistoryBuilder::default().created(created.clone()).created_by("trine import").build();
+    let rootfs = RootFsBuilder::default().typ("layers").diff_ids(vec![diff_id.to_string()]).build();
+    let mut config = ImageConfigurationBuilder::default()
+        .created(created)
+        .architecture(Arch::from(&platform.architecture[..]))
+        .os(Os::from(&platform.os[..]))
+        .config(run.build().map_err(error)?)
+        .rootfs(rootfs.map_err(error)?)
+        .history(vec![history.map_err(error)?]);
+    if !platform.variant.is_empty() {
+        config = config.variant(platform.variant);
+    }
+    serde_json::to_vec(&config.build().map_err(error)?).map_err(|e| Error::Host(e.to_string()))
+}
+
+fn now() -> String {
+    rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+}
+
+/// Seconds since 1970 as RFC 3339 has it, in UTC. The calendar repeats every 400 years of 146,097 days; years are
+/// counted from March, so that the leap day is the last.
+pub fn rfc3339(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86400 + 719_468, seconds % 86400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (year, month) =
+        (era * 400 + year + u64::from(month > 9), if month > 9 { month - 9 } else { month + 3 });
+    format!("{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_everyone_does() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339(1_000_000_000), "2001-09-09T01:46:40Z");
+        assert_eq!(rfc3339(4_102_444_799), "2099-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn settings_are_checked() {
+        let wrong = Settings { env: vec!["x".into()], ..Settings::default() };
+        assert!(wrong.check().unwrap_err().to_string().contains("NAME=VALUE"));
+        let wrong = Settings { workdir: Some("x".into()), ..Settings::default() };
+        assert!(wrong.check().is_err());
+    }
+}

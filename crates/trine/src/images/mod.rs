@@ -1,0 +1,333 @@
+//! The verbs of images. One file a verb.
+
+mod display;
+mod export;
+mod import;
+pub mod inspect;
+mod list;
+#[cfg(feature = "registry")]
+mod registry;
+mod rmi;
+mod tag;
+
+pub use display::Display;
+
+use crate::Refusal;
+use clap::{Args, Subcommand};
+use std::str::FromStr;
+use trine_oci::{Image, Name, Platform, Store};
+
+/// The verbs of images.
+#[derive(Subcommand)]
+pub enum ImageVerb {
+    /// Fetch an image from a registry.
+    #[command(after_help = "Examples:
+  trine pull alpine                                docker.io/library/alpine:latest
+  trine pull --platform linux/riscv64 debian:trixie
+  trine pull --insecure localhost:5000/team/app:1  plain HTTP where there is no HTTPS
+  trine pull oci:DIR:TAG                           as `trine import` does
+
+Logins are those of `docker login` and `podman login`. Registries' mirrors are listed in
+$XDG_CONFIG_HOME/trine/registries.toml or /etc/trine/registries.toml.")]
+    Pull(PullArgs),
+    /// Send an image to a registry.
+    #[command(after_help = "Examples:
+  trine push localhost:5000/team/app:1
+  trine push app localhost:5000/team/app:1         under another name")]
+    Push(PushArgs),
+    /// List the images that are here.
+    Images(ImagesArgs),
+    /// Take names of images away, and with the last one the image.
+    #[command(after_help = "Examples:
+  trine rmi alpine                                 the name for every platform
+  trine rmi --platform linux/riscv64 alpine
+  trine rmi 3f1b9c                                 every name of the image of this ID
+  trine rmi --garbage                              only what no name leads to")]
+    Rmi(RmiArgs),
+    /// Give an image one more name.
+    Tag(TagArgs),
+    /// Take in an image from an archive or a layout, or a root file system.
+    #[command(after_help = "Examples:
+  trine import saved.tar                           of `docker save` or `trine export`
+  trine import oci:DIR:TAG app:1                   an OCI layout
+  trine import --cmd /bin/sh rootfs.tar.gz mine    a plain root file system
+  tar -C root -c . | trine import - mine
+
+What is taken: FILE, -, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME].")]
+    Import(ImportArgs),
+    /// Write an image to an archive or a layout.
+    #[command(after_help = "Examples:
+  trine export alpine alpine.tar                   read by `docker load`, `podman load` and `trine import`
+  trine export alpine oci:DIR:3.20                 an OCI layout, in which other images stay
+  trine export alpine - | ssh host trine import -
+
+What is written: FILE, -, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME].")]
+    Export(ExportArgs),
+}
+
+impl ImageVerb {
+    /// Does it.
+    pub fn run(self) -> Result<u8, Refusal> {
+        match self {
+            #[cfg(feature = "registry")]
+            ImageVerb::Pull(args) => registry::pull(args),
+            #[cfg(feature = "registry")]
+            ImageVerb::Push(args) => registry::push(args),
+            #[cfg(not(feature = "registry"))]
+            ImageVerb::Pull(_) | ImageVerb::Push(_) => Err(Refusal::refused(
+                "this Trine was built without its registry client (cargo feature `registry`): import an archive, as of \
+                 `skopeo copy docker://NAME oci-archive:FILE`",
+            )),
+            ImageVerb::Images(args) => list::list(args),
+            ImageVerb::Rmi(args) => rmi::rmi(args),
+            ImageVerb::Tag(args) => tag::tag(args),
+            ImageVerb::Import(args) => import::import(args),
+            ImageVerb::Export(args) => export::export(args),
+        }
+    }
+}
+
+/// How a registry is spoken to.
+#[derive(Args)]
+pub struct RegistryArgs {
+    /// Take certificates that cannot be verified, and plain HTTP
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// Arguments of `trine pull`.
+#[derive(Args)]
+pub struct PullArgs {
+    /// Names of images, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME]
+    #[arg(required = true)]
+    pub image: Vec<String>,
+    /// For another platform than the host's, such as linux/riscv64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
+    pub platform: Option<Platform>,
+    /// Ask this registry first
+    #[arg(long, value_name = "HOST[:PORT][/PREFIX]")]
+    pub mirror: Vec<String>,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// Print nothing but the ID
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `trine push`.
+#[derive(Args)]
+pub struct PushArgs {
+    /// The image
+    pub image: String,
+    /// The name there, where it is another
+    pub name: Option<String>,
+    /// The image for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
+    pub platform: Option<Platform>,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// Print nothing but the digest
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `trine images`.
+#[derive(Args)]
+pub struct ImagesArgs {
+    /// Only images whose name has this text
+    pub filter: Option<String>,
+    /// Print only IDs
+    #[arg(long, short, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Print IDs and digests whole
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `trine rmi`.
+#[derive(Args)]
+pub struct RmiArgs {
+    /// Names or IDs
+    #[arg(required_unless_present = "garbage")]
+    pub image: Vec<String>,
+    /// Only for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
+    pub platform: Option<Platform>,
+    /// Take the name away even where a guest uses the image, which stays until the guest is gone
+    #[arg(long, short)]
+    pub force: bool,
+    /// Remove what no name leads to and nobody uses (rmi does so at its end anyway)
+    #[arg(long)]
+    pub garbage: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `trine tag`.
+#[derive(Args)]
+pub struct TagArgs {
+    /// The image: a name or an ID
+    pub image: String,
+    /// Its new names
+    #[arg(required = true)]
+    pub name: Vec<String>,
+    /// The image for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
+    pub platform: Option<Platform>,
+}
+
+/// Arguments of `trine import`.
+#[derive(Args)]
+pub struct ImportArgs {
+    /// What is taken in
+    #[arg(value_name = "FROM")]
+    pub from: String,
+    /// Its name; an archive of images may say it itself
+    pub name: Option<String>,
+    /// The platform to choose; of a root file system, the one that it is for
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
+    pub platform: Option<Platform>,
+    /// Of a root file system: what runs (JSON list, or words)
+    #[arg(long, value_name = "COMMAND")]
+    pub cmd: Option<String>,
+    /// Of a root file system: what runs always (JSON list, or words)
+    #[arg(long, value_name = "COMMAND")]
+    pub entrypoint: Option<String>,
+    /// Of a root file system: a variable of the environment
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Of a root file system: where what runs starts
+    #[arg(long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Of a root file system: as whom it runs
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+    /// Print nothing but the ID
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `trine export`.
+#[derive(Args)]
+pub struct ExportArgs {
+    /// The image: a name or an ID
+    pub image: String,
+    /// Where it goes
+    #[arg(value_name = "TO")]
+    pub to: String,
+    /// The image for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
+    pub platform: Option<Platform>,
+}
+
+impl From<trine_oci::Error> for Refusal {
+    fn from(e: trine_oci::Error) -> Refusal {
+        if e.is_refusal() { Refusal::refused(e) } else { Refusal::host(e) }
+    }
+}
+
+/// The user's store.
+fn store() -> Result<Store, Refusal> {
+    Ok(Store::open()?)
+}
+
+/// The platform asked for, or the host's.
+fn or_host(platform: Option<Platform>) -> Platform {
+    platform.unwrap_or_else(Platform::host)
+}
+
+/// What a verb that brought an image says.
+fn said(image: &Image, quiet: bool, json: bool) {
+    let name = image.name().map(ToString::to_string);
+    match (json, quiet) {
+        (true, _) => print(&format!(
+            "{}\n",
+            serde_json::json!({"name": name, "id": image.id().to_string(), "digest": image.digest().to_string(),
+                "platform": image.platform().to_string()})
+        )),
+        (_, true) => print(&format!("{}\n", image.id())),
+        _ => {
+            let name = image.name().map_or_else(|| image.id().to_string(), Name::short);
+            print(&format!("{name} ({}): {}\n", image.platform(), image.digest()));
+        }
+    }
+}
+
+/// A table whose columns fit what is in them.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|c| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{cell:<width$}   "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes to standard output; nobody reading is no failure of the command.
+fn print(text: &str) {
+    drop(std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes()));
+}
+
+/// A size for people, in powers of ten as registries and Docker count.
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" {
+                format!("{bytes} B")
+            } else {
+                format!("{value:.3}").chars().take(5).collect::<String>().trim_end_matches('.').to_string()
+                    + " "
+                    + unit
+            };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.2} TB")
+}
+
+/// The first digits of a digest, as many as people need.
+fn short(digest: &trine_oci::Digest) -> String {
+    digest.digest().chars().take(12).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1500, "1.500 kB"), (123_456_789, "123.4 MB"), (5 << 40, "5.50 TB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let row = |cells: &[&str]| cells.iter().map(|c| c.to_string()).collect();
+        assert_eq!(table(&[row(&["A", "B"]), row(&["long", "x"])]), "A      B\nlong   x\n");
+    }
+}

@@ -1,0 +1,57 @@
+//! `trine inspect`: all there is to say of guests and images, as JSON.
+
+use crate::guest::print;
+use crate::{Refusal, code, images};
+use clap::Args;
+use serde_json::Value;
+use std::str::FromStr;
+use trine_control::ControlError;
+use trine_control::store::Store;
+use trine_control::verbs::show;
+use trine_oci::Platform;
+
+/// Arguments of `trine inspect`.
+#[derive(Args)]
+pub struct InspectArgs {
+    /// Names, ids or beginnings of ids of guests, or names of images
+    #[arg(required = true)]
+    pub thing: Vec<String>,
+    /// As JSON, which is the default
+    #[arg(long)]
+    pub json: bool,
+    /// By a template such as '{{.State.Status}}'
+    #[arg(long, short, value_name = "TEMPLATE")]
+    pub format: Option<String>,
+    /// Of an image for several platforms, this one
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
+    pub platform: Option<Platform>,
+}
+
+/// A guest, or else an image: guests come first, they have the shorter lives.
+fn find(store: &Store, thing: &str, platform: Option<&Platform>) -> Result<Value, Refusal> {
+    match show::inspect(store, thing) {
+        Err(ControlError::Unknown(_)) => {}
+        found => return Ok(found?),
+    }
+    images::inspect::image(thing, platform)?.ok_or_else(|| {
+        let where_listed = "`trine ps -a` lists the guests, `trine images` the images";
+        Refusal::refused(format!("there is no '{thing}' here: {where_listed}"))
+    })
+}
+
+/// `trine inspect`: a list with one object for each thing.
+pub fn inspect(args: InspectArgs) -> Result<u8, Refusal> {
+    let store = Store::open()?;
+    let (mut found, mut worst) = (Vec::new(), code::OK);
+    for thing in &args.thing {
+        match find(&store, thing, args.platform.as_ref()) {
+            Ok(value) => found.push(value),
+            Err(refusal) => {
+                eprintln!("trine: {}", refusal.message);
+                worst = refusal.code;
+            }
+        }
+    }
+    print(&show::inspected(&found, args.format.as_deref())?)?;
+    Ok(worst)
+}
