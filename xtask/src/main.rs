@@ -15,6 +15,7 @@ mod stress;
 mod tasks;
 mod tools;
 mod torture;
+mod verbs;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -32,6 +32,11 @@ const QUICK: &[Part] = &[
     ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
         crate::stress::run(5)
     }),
+    (
+        "verbs",
+        "run -d, ps, attach, logs, stop… and SIGKILL for anything, at machines and programs",
+        crate::verbs::run,
+    ),
     ("differential", "random programs against QEMU, 200,000 instructions and more", || differential(20, 1)),
     ("containerd", "real containerd drives our runtime: 50 containers", crate::drivers::containerd),
     ("podman", "real Podman drives our runtime: 50 containers", crate::drivers::podman),

@@ -306,6 +306,8 @@ pub struct Traces {
     pub monitor: Option<Process>,
     /// The guest's first process, the leader of a session of its own.
     pub guest: Option<Process>,
+    /// Whether something of the guest may be there: from before its start until all of it has ended.
+    pub open: bool,
     /// During which start of the host.
     pub boot: String,
     /// The guest's directory of what runs, with its socket.

@@ -32,6 +32,23 @@ pub struct Cli {
     pub verb: Verb,
 }
 
+/// Only `trine run`: a program starts faster when no other verb's options are made.
+#[derive(Parser)]
+#[command(name = "trine run", bin_name = "trine run", version, about = "Run a machine on this terminal", after_help = EXAMPLES)]
+pub struct Run {
+    /// Its options.
+    #[command(flatten)]
+    pub args: RunArgs,
+}
+
+impl Run {
+    /// Reads the words behind the verb; ends the process where they are wrong.
+    pub fn read(words: &[std::ffi::OsString]) -> Box<RunArgs> {
+        let name = std::ffi::OsString::from("trine run");
+        Box::new(Run::parse_from([&name].into_iter().chain(words)).args)
+    }
+}
+
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
@@ -95,12 +112,6 @@ pub enum Verb {
         /// The guest's id
         id: String,
     },
-    /// What a guest's monitor runs: as `run` without a record.
-    #[command(name = "__guest", hide = true)]
-    Guest(Box<RunArgs>),
-    /// What `exec` runs beside a program.
-    #[command(name = "__exec", hide = true)]
-    BesideProgram(Box<RunArgs>),
     /// A program in place of another one (`execve`).
     #[command(name = "__program", hide = true)]
     Program(ProgramArgs),

@@ -16,8 +16,9 @@ mod run;
 mod terminal;
 mod update;
 
-use args::{Cli, Verb};
+use args::{Cli, Run, Verb};
 use clap::{CommandFactory, Parser};
+use trine_control::kinds::command::{EXEC_VERB, GUEST_VERB};
 
 /// Exit codes; the manual page and `docs/` list them.
 pub mod code {
@@ -58,7 +59,13 @@ fn run_all() -> u8 {
         Some(line) => program::by_kernel(line),
         None => {
             let line = program::line(std::env::args_os().collect());
-            run_verb(Cli::parse_from(&line).verb, &line)
+            let words = line.get(2..).unwrap_or_default();
+            match line.get(1).and_then(|verb| verb.to_str()) {
+                Some("run") => run::run(Run::read(words), words),
+                Some(GUEST_VERB) => run::foreground(Run::read(words)),
+                Some(EXEC_VERB) => program::beside(Run::read(words)),
+                _ => run_verb(Cli::parse_from(&line).verb),
+            }
         }
     };
     result.unwrap_or_else(|Refusal { code, message }| {
@@ -87,14 +94,13 @@ pub fn be_a_command() {
     }
 }
 
-fn run_verb(verb: Verb, line: &[std::ffi::OsString]) -> Result<u8, Refusal> {
-    if !matches!(verb, Verb::Run(_) | Verb::Program(_) | Verb::Guest(_) | Verb::BesideProgram(_)) {
+fn run_verb(verb: Verb) -> Result<u8, Refusal> {
+    if !matches!(verb, Verb::Run(_) | Verb::Program(_)) {
         be_a_command();
     }
     match verb {
-        Verb::Run(args) => run::run(args, line.get(2..).unwrap_or_default()),
-        Verb::Guest(args) => run::foreground(args),
-        Verb::BesideProgram(args) => program::beside(args),
+        // Read by itself: this is for the help.
+        Verb::Run(args) => run::foreground(args),
         Verb::Monitor { id } => Ok(trine_control::monitor::launch::main(&id)),
         Verb::Ps(args) => guest::ps(args),
         Verb::Attach(args) => guest::attach(args),

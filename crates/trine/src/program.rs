@@ -1,6 +1,6 @@
 //! `trine run PROGRAM`: a Linux executable of another CPU.
 
-use crate::args::{Cli, FirmwareArg, ProgramArgs, RunArgs};
+use crate::args::{FirmwareArg, ProgramArgs, Run, RunArgs};
 use crate::run::Display;
 use crate::{Refusal, code};
 use clap::CommandFactory;
@@ -102,8 +102,7 @@ pub fn line(mut line: Vec<OsString>) -> Vec<OsString> {
     if line.get(1).is_none_or(|verb| verb != "run") {
         return line;
     }
-    let command = Cli::command();
-    let Some(run) = command.find_subcommand("run") else { return line };
+    let run = Run::command();
     let (mut at, mut sysroot) = (2, false);
     while let Some(word) = line.get(at).and_then(|w| w.to_str()).filter(|w| w.starts_with('-') && *w != "--")
     {

@@ -1,6 +1,6 @@
 //! Machines and programs: a child that runs `trine` in the foreground.
 
-use super::{Kind, Stdio};
+use super::{Kind, Started, Stdio};
 use crate::error::{ControlError, refused};
 use crate::process;
 use crate::record::{KindName, Line, Record, Word};
@@ -45,9 +45,8 @@ fn set_environment(child: &mut Child, env: &[Word]) {
     }
 }
 
-/// Starts a child in a session of its own, which ends when this process does, and bears the guest's mark, by which
-/// whoever cleans up after a killed monitor finds all that the child has left.
-fn spawn(child: &mut Child, stdio: Stdio, mark: process::Mark) -> Result<i32, ControlError> {
+/// Starts a child in a session of its own, which ends when this process does.
+fn spawn(child: &mut Child, stdio: Stdio) -> Result<Started, ControlError> {
     let clone =
         |fd: &std::os::fd::OwnedFd| fd.try_clone().map_err(|e| ControlError::host("no descriptor", e));
     let terminal = match stdio {
@@ -55,6 +54,7 @@ fn spawn(child: &mut Child, stdio: Stdio, mark: process::Mark) -> Result<i32, Co
             child.stdin(clone(&fd)?).stdout(clone(&fd)?).stderr(fd);
             true
         }
+        Stdio::Made => return refused("a terminal has to be there before the child"),
         Stdio::Pipes { input, out, err } => {
             child.stdin(input.map_or(std::process::Stdio::null(), Into::into)).stdout(out).stderr(err);
             false
@@ -63,7 +63,6 @@ fn spawn(child: &mut Child, stdio: Stdio, mark: process::Mark) -> Result<i32, Co
     let monitor = host::getpid();
     let prepare = move || {
         crate::signals::unblock();
-        mark.put();
         host::setsid()?;
         if terminal {
             host::ioctl_tiocsctty(rustix::stdio::stdin())?;
@@ -79,7 +78,9 @@ fn spawn(child: &mut Child, stdio: Stdio, mark: process::Mark) -> Result<i32, Co
     // SAFETY: system calls only, between fork and exec.
     unsafe { child.pre_exec(prepare) };
     let started = child.spawn();
-    started.map(|c| c.id() as i32).map_err(|e| ControlError::host("it cannot be started", e))
+    started
+        .map(|c| Started { pid: c.id() as i32, terminal: None })
+        .map_err(|e| ControlError::host("it cannot be started", e))
 }
 
 impl Command {
@@ -98,15 +99,11 @@ impl Command {
 }
 
 impl Kind for Command {
-    fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<i32, ControlError> {
-        spawn(
-            &mut self.child(record, GUEST_VERB, &self.line.words, &record.cwd)?,
-            stdio,
-            process::Mark::of(&record.id),
-        )
+    fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<Started, ControlError> {
+        spawn(&mut self.child(record, GUEST_VERB, &self.line.words, &record.cwd)?, stdio)
     }
 
-    fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<i32, ControlError> {
+    fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<Started, ControlError> {
         if self.kind == KindName::Machine {
             let name = &record.name;
             return refused(format!(
@@ -127,7 +124,7 @@ impl Kind for Command {
         };
         words.extend([name.clone(), "--".into()]);
         words.extend(args.iter().cloned());
-        spawn(&mut self.child(record, EXEC_VERB, &words, &record.cwd)?, stdio, process::Mark::of(&record.id))
+        spawn(&mut self.child(record, EXEC_VERB, &words, &record.cwd)?, stdio)
     }
 
     fn pause(&mut self, _: &Record) -> Result<(), ControlError> {

@@ -1,11 +1,12 @@
 //! What the three kinds do differently. Everything else is the monitor's.
 //!
 //! * [`command`]: machines and programs are children that run `trine` in the foreground.
-//! * `container`: containers are the OCI runtime's.
+//! * [`container`]: containers are the OCI runtime's.
 
 pub mod command;
+pub mod container;
 
-use crate::error::{ControlError, refused};
+use crate::error::ControlError;
 use crate::process;
 use crate::record::{Record, Source};
 use crate::wire::Exec;
@@ -16,6 +17,8 @@ use std::os::fd::OwnedFd;
 pub enum Stdio {
     /// A terminal of its own, which becomes its controlling terminal.
     Terminal(OwnedFd),
+    /// A terminal that the kind makes.
+    Made,
     /// Pipes; no input where there is none.
     Pipes {
         /// Standard input.
@@ -27,19 +30,33 @@ pub enum Stdio {
     },
 }
 
+/// A process that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its number; it is a child of the monitor.
+    pub pid: i32,
+    /// The monitor's side of a terminal that the kind has made.
+    pub terminal: Option<OwnedFd>,
+}
+
 /// A guest as its monitor handles it. All its processes descend from the monitor, which is a subreaper.
 pub trait Kind {
+    /// Whether it makes a terminal itself where one is wanted.
+    fn makes_terminals(&self) -> bool {
+        false
+    }
+
     /// Starts the guest; gives its first process, whose end the monitor is told of as its parent.
     ///
     /// # Errors
     /// A sentence where it cannot start; nothing of it is left then.
-    fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<i32, ControlError>;
+    fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<Started, ControlError>;
 
     /// Executes something beside it.
     ///
     /// # Errors
     /// A sentence where that cannot be.
-    fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<i32, ControlError>;
+    fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<Started, ControlError>;
 
     /// Lets it use no CPU.
     ///
@@ -58,6 +75,11 @@ pub trait Kind {
         record.state.pid.is_some_and(|pid| process::send(pid, signal))
     }
 
+    /// Whether the kernel ended a process of it because its memory was used up; asked before [`Kind::end`].
+    fn out_of_memory(&mut self, _: &Record) -> bool {
+        false
+    }
+
     /// Ends all that is left of it after its first process has ended, and takes away what it was given.
     fn end(&mut self, record: &Record);
 }
@@ -69,7 +91,7 @@ pub trait Kind {
 pub fn of(record: &Record) -> Result<Box<dyn Kind>, ControlError> {
     match &record.source {
         Source::Command(line) => Ok(Box::new(command::Command::new(record.kind, line.clone()))),
-        Source::Bundle(_) => refused("this trine was built without containers"),
+        Source::Bundle(bundle) => Ok(Box::new(container::Container::new(bundle.clone())?)),
     }
 }
 
@@ -89,6 +111,9 @@ pub fn clean_up(record: &Record) {
         return;
     }
     traces.guest.iter().for_each(|g| _ = g.signal(libc::SIGKILL));
+    if let (Source::Bundle(_), Ok(runtime)) = (&record.source, container::runtime()) {
+        container::end(&runtime, &record.id);
+    }
     let mark = process::Mark::of(&record.id);
     process::until_no_new(|| mark.bearers(), process::kill);
 }

@@ -33,22 +33,26 @@ impl Monitor {
     /// # Errors
     /// Where it cannot start; its record says so, too.
     pub(super) fn start(&mut self) -> Result<(), ControlError> {
+        self.record.traces.open = true;
+        self.save();
         let options = &self.record.options;
-        let started = Session::new(options.tty, options.stdin, self.size).and_then(|(session, stdio)| {
-            let pid = self.kind.start(&mut self.record, stdio)?;
-            Ok((session, pid))
+        let made = Session::new(options.tty, self.kind.makes_terminals(), options.stdin, self.size);
+        let started = made.and_then(|(mut session, stdio)| {
+            session.started(self.kind.start(&mut self.record, stdio)?, self.size)?;
+            Ok(session)
         });
-        let (mut session, pid) = match started {
+        let session = match started {
             Ok(started) => started,
             Err(e) => {
                 self.kind.end(&self.record);
+                self.record.traces.open = false;
                 self.record.state.error = Some(e.to_string());
                 self.record.state.exit_code = Some(if e.is_refusal() { 126 } else { 127 });
                 self.over(false);
                 return Err(e);
             }
         };
-        session.pid = pid;
+        let pid = session.pid;
         self.next += 1;
         self.main = self.next;
         self.sessions.insert(self.main, session);
@@ -84,6 +88,7 @@ impl Monitor {
             let Some((&key, session)) = found else { continue };
             session.ended = Some((ended(status), Instant::now()));
             if key == self.main {
+                self.record.state.out_of_memory = self.kind.out_of_memory(&self.record);
                 self.kind.end(&self.record);
             }
         }
@@ -215,7 +220,10 @@ impl Monitor {
         state.finished = Some(Time::now());
         state.pid = None;
         let ran = state.started.map_or(Duration::ZERO, Time::ago);
-        self.record.traces.guest = None;
+        (self.record.traces.guest, self.record.traces.open) = (None, false);
+        if self.record.state.out_of_memory {
+            self.tell(self.event("oom"));
+        }
         self.tell(self.event("die").with("exit_code", ended.code));
         self.health.stop();
         let again = !self.ending

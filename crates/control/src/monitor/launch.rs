@@ -114,6 +114,8 @@ pub(super) fn prepare(store: Store, place: Place) -> Result<Monitor, ControlErro
     repair::settle(&store, &place, &mut record);
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| ControlError::host("the guest's orphans cannot be adopted", e))?;
+    // Inherited by all that it starts: so whoever cleans up after it, if it is killed, finds what it has left.
+    process::Mark::of(&record.id).put();
     let signals = Signals::take(SIGNALS)?;
     let kind = kinds::of(&record)?;
     let directory = store.running(&place.id);

@@ -13,10 +13,16 @@ const KILLED: i32 = 137;
 
 /// Ends what is left of a guest without a monitor, and says in its record that it is dead. The caller holds its lock.
 pub fn settle(store: &Store, place: &Place, record: &mut Record) {
-    if !record.state.status.is_up() {
+    if !is_left(record) {
         return;
     }
     kinds::clean_up(record);
+    record.traces.open = false;
+    let _ = std::fs::remove_dir_all(store.running(&place.id));
+    if !record.state.status.is_up() {
+        let _ = place.write(record, false);
+        return;
+    }
     let state = &mut record.state;
     state.status = Status::Dead;
     state.pid = None;
@@ -24,9 +30,13 @@ pub fn settle(store: &Store, place: &Place, record: &mut Record) {
     state.exit_code = Some(KILLED);
     state.signal = Some(libc::SIGKILL);
     state.error = Some("its monitor was ended from outside, or the host was restarted".into());
-    let _ = std::fs::remove_dir_all(store.running(&place.id));
     let _ = place.write(record, false);
     Event::new(record, "die").with("exit_code", KILLED).tell(store);
+}
+
+/// Whether there is something to put right if there is no monitor.
+fn is_left(record: &Record) -> bool {
+    record.state.status.is_up() || record.traces.open
 }
 
 /// The record of a guest as it is now, repaired where that is needed.
@@ -35,13 +45,13 @@ pub fn settle(store: &Store, place: &Place, record: &mut Record) {
 /// Where there is no such guest any more.
 pub fn look(store: &Store, place: &Place) -> Result<Record, ControlError> {
     let mut record = place.read()?;
-    if !record.state.status.is_up() {
+    if !is_left(&record) {
         return Ok(record);
     }
     let Some(lock) = place.lock_within(Duration::ZERO)? else { return Ok(record) };
     // It may have ended since.
     record = place.read()?;
-    if record.state.status.is_up() {
+    if is_left(&record) {
         settle(store, place, &mut record);
         if record.options.remove {
             kinds::forget(&record);

@@ -152,8 +152,9 @@ impl Monitor {
     /// # Errors
     /// Where it cannot be.
     pub(super) fn start_beside(&mut self, exec: &Exec) -> Result<u64, ControlError> {
-        let (mut session, stdio) = Session::new(exec.tty, exec.stdin, exec.size)?;
-        session.pid = self.kind.exec(&self.record, exec, stdio)?;
+        let (mut session, stdio) =
+            Session::new(exec.tty, self.kind.makes_terminals(), exec.stdin, exec.size)?;
+        session.started(self.kind.exec(&self.record, exec, stdio)?, exec.size)?;
         self.next += 1;
         self.sessions.insert(self.next, session);
         Ok(self.next)

@@ -1,8 +1,8 @@
 //! A process and its standard descriptors, seen from the monitor.
 
 use crate::error::ControlError;
-use crate::kinds::Stdio;
 use crate::kinds::command::{resize, terminal};
+use crate::kinds::{Started, Stdio};
 use crate::log::Stream;
 use crate::wire::{Ended, PIECE, Size};
 use rustix::io::Errno;
@@ -44,6 +44,13 @@ pub enum Door {
     Err,
 }
 
+/// A terminal that is read and written without waiting.
+fn unblocked(terminal: OwnedFd) -> Result<OwnedFd, ControlError> {
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NONBLOCK;
+    rustix::fs::fcntl_setfl(&terminal, flags).map_err(|e| ControlError::host("the guest's terminal", e))?;
+    Ok(terminal)
+}
+
 fn pipe(input: bool) -> Result<(OwnedFd, OwnedFd), ControlError> {
     let host = |e: std::io::Error| ControlError::host("there is no pipe for the guest", e);
     let (read, write) = std::io::pipe().map_err(host)?;
@@ -54,33 +61,53 @@ fn pipe(input: bool) -> Result<(OwnedFd, OwnedFd), ControlError> {
 }
 
 impl Session {
-    /// Descriptors for a process that is started with them; `pid` is not known yet.
+    /// Descriptors for a process that is started with them; `pid` is not known yet. Where the kind makes terminals, it has
+    /// none yet: [`Session::started`].
     ///
     /// # Errors
     /// Where the host has none left.
-    pub fn new(tty: bool, stdin: bool, size: Option<Size>) -> Result<(Session, Stdio), ControlError> {
+    pub fn new(
+        tty: bool,
+        made: bool,
+        stdin: bool,
+        size: Option<Size>,
+    ) -> Result<(Session, Stdio), ControlError> {
         let session = |input, out, err| Session {
             pid: 0,
             tty,
             input,
             waiting: VecDeque::new(),
             closing: false,
-            out: Some(out),
+            out,
             err,
             ended: None,
             captured: None,
         };
         if tty {
+            if made {
+                return Ok((session(None, None, None), Stdio::Made));
+            }
             let (own, guests) = terminal(size)?;
-            rustix::fs::fcntl_setfl(&own, rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NONBLOCK)
-                .map_err(|e| ControlError::host("the guest's terminal", e))?;
-            return Ok((session(None, own, None), Stdio::Terminal(guests)));
+            return Ok((session(None, Some(unblocked(own)?), None), Stdio::Terminal(guests)));
         }
         let input = if stdin { Some(pipe(true)?) } else { None };
         let ((out, out_guest), (err, err_guest)) = (pipe(false)?, pipe(false)?);
         let (input_guest, input) = input.map_or((None, None), |(read, write)| (Some(read), Some(write)));
         let stdio = Stdio::Pipes { input: input_guest, out: out_guest, err: err_guest };
-        Ok((session(input, out, Some(err)), stdio))
+        Ok((session(input, Some(out), Some(err)), stdio))
+    }
+
+    /// Its process has started, perhaps with a terminal that the kind has made.
+    ///
+    /// # Errors
+    /// Where the terminal cannot be used.
+    pub fn started(&mut self, started: Started, size: Option<Size>) -> Result<(), ControlError> {
+        self.pid = started.pid;
+        if let Some(terminal) = started.terminal {
+            self.out = Some(unblocked(terminal)?);
+            size.iter().for_each(|s| self.resize(*s));
+        }
+        Ok(())
     }
 
     /// Descriptors to wait for, and what for.

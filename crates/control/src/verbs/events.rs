@@ -1,7 +1,6 @@
 //! `events`.
 
 use super::logs::Watch;
-use crate::error::ControlError;
 use crate::events::{Event, Reader};
 use crate::store::Store;
 use crate::time::Time;
@@ -75,14 +74,7 @@ pub fn line(event: &Event) -> String {
 }
 
 /// `trine events`: tells each event until `until`, or until it may not go on.
-///
-/// # Errors
-/// Where there are none to be read.
-pub fn events(
-    store: &Store,
-    wanted: &Wanted,
-    mut tell: impl FnMut(&Event) -> bool,
-) -> Result<(), ControlError> {
+pub fn events(store: &Store, wanted: &Wanted, mut tell: impl FnMut(&Event) -> bool) {
     let wanted = Wanted { since: wanted.since.or(Some(Time::now())), ..wanted.clone() };
     let watch = Watch::new(store.dir());
     let mut reader = Reader::new(store);
@@ -90,7 +82,7 @@ pub fn events(
         let late = wanted.until.is_some_and(|t| Time::now() >= t);
         let found = reader.read();
         if !found.iter().filter(|e| wanted.fits(e)).all(&mut tell) || late {
-            return Ok(());
+            return;
         }
         watch.wait();
     }
@@ -118,8 +110,7 @@ mod tests {
             events(store, &Wanted { since, until, filters }, |e| {
                 text.push_str(&format!("{}-{} ", e.name, e.action));
                 true
-            })
-            .unwrap();
+            });
             text
         };
         assert_eq!(get(&[]), "a-start a-die b-start b-die ");

@@ -4,7 +4,7 @@ use super::format::{shortened, table, template};
 use crate::error::{ControlError, refused};
 use crate::monitor::repair::look;
 use crate::record::Record;
-use crate::store::Store;
+use crate::store::{Place, Store};
 use crate::time::words;
 use serde_json::{Value, json};
 
@@ -85,6 +85,11 @@ fn summary(r: &Record) -> Value {
     })
 }
 
+/// The record, repaired where that is needed.
+fn look_again(store: &Store, place: &Place, record: Record) -> Result<Record, ControlError> {
+    if record.state.status.is_up() || record.traces.open { look(store, place) } else { Ok(record) }
+}
+
 /// `trine ps`: what to print on standard output, and sentences about what cannot be read.
 ///
 /// # Errors
@@ -94,7 +99,7 @@ pub fn list(store: &Store, wanted: &List) -> Result<(String, Vec<String>), Contr
     let mut records = Vec::new();
     for (place, record) in found {
         // One that ended up as dead is repaired; others need no second look.
-        match if record.state.status.is_up() { look(store, &place) } else { Ok(record) } {
+        match look_again(store, &place, record) {
             Ok(record) => records.push(record),
             Err(ControlError::Unknown(_)) => {}
             Err(e) => damaged.push(e.to_string()),

@@ -1,0 +1,194 @@
+//! Containers: the OCI runtime's, from a bundle.
+//!
+//! `run IMAGE` makes the bundle and a record with [`crate::record::Source::Bundle`]; everything after that is here.
+
+use super::{Kind, Started, Stdio};
+use crate::error::{ControlError, refused};
+use crate::process;
+use crate::record::{self, Record};
+use crate::wire::Exec;
+use oci_spec::runtime::{LinuxCapabilitiesBuilder, Process};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use trine_container::image::user;
+use trine_container::process::caps;
+use trine_container::{Bundle, Container as Inside, Execution, Options, Runtime};
+
+/// Longest list of users that is looked through.
+const USERS: u64 = 1 << 20;
+
+/// A container.
+#[derive(Debug)]
+pub struct Container {
+    bundle: record::Bundle,
+    runtime: Runtime,
+}
+
+impl From<trine_container::Error> for ControlError {
+    fn from(e: trine_container::Error) -> ControlError {
+        ControlError::Failed(e.to_string())
+    }
+}
+
+/// The runtime that `trine oci` has, too, so that it shows the same containers.
+///
+/// # Errors
+/// Where the user has no directory for what runs.
+pub fn runtime() -> Result<Runtime, ControlError> {
+    let dir =
+        trine_base::xdg::runtime().map_err(|e| ControlError::host("there is no place for containers", e))?;
+    Ok(Runtime::new(dir.join("oci")))
+}
+
+fn descriptors(stdio: Stdio) -> Result<[Option<OwnedFd>; 3], ControlError> {
+    match stdio {
+        Stdio::Made => Ok([None, None, None]),
+        Stdio::Pipes { input, out, err } => {
+            let null = || File::open("/dev/null").map(OwnedFd::from);
+            let input = input.map_or_else(null, Ok).map_err(|e| ControlError::host("/dev/null", e))?;
+            Ok([Some(input), Some(out), Some(err)])
+        }
+        Stdio::Terminal(fd) => {
+            let clone = || fd.try_clone().map(Some).map_err(|e| ControlError::host("no descriptor", e));
+            Ok([clone()?, clone()?, Some(fd)])
+        }
+    }
+}
+
+impl Container {
+    /// From this bundle.
+    ///
+    /// # Errors
+    /// As [`runtime`].
+    pub fn new(bundle: record::Bundle) -> Result<Container, ControlError> {
+        Ok(Container { bundle, runtime: runtime()? })
+    }
+
+    fn load(&self, record: &Record) -> Result<Inside, ControlError> {
+        Ok(self.runtime.load(&record.id)?)
+    }
+}
+
+impl Kind for Container {
+    fn makes_terminals(&self) -> bool {
+        true
+    }
+
+    fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<Started, ControlError> {
+        // What a monitor that was killed has left.
+        end(&self.runtime, &record.id);
+        let mut bundle = Bundle::load(&self.bundle.path).map_err(|e| ControlError::Refused(e.to_string()))?;
+        let mut process = bundle.spec.process().clone().unwrap_or_default();
+        process.set_terminal(Some(record.options.tty));
+        bundle.spec.set_process(Some(process));
+        let options = Options { stdio: descriptors(stdio)?, ..Options::default() };
+        let mut created = self.runtime.create(&record.id, &bundle, options)?;
+        let pid = created.container.record().state.pid;
+        let terminal = created.terminal.take();
+        match created.start() {
+            Ok(()) => Ok(Started { pid, terminal }),
+            Err(e) => {
+                end(&self.runtime, &record.id);
+                Err(e.into())
+            }
+        }
+    }
+
+    fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<Started, ControlError> {
+        let inside = self.load(record)?;
+        let process = described(&inside, exec)?;
+        let what = Execution { stdio: descriptors(stdio)?, ..Execution::new(process) };
+        let executed = inside.exec(what, |_, _| Ok(()))?;
+        Ok(Started { pid: executed.pid, terminal: executed.terminal })
+    }
+
+    fn pause(&mut self, record: &Record) -> Result<(), ControlError> {
+        Ok(self.load(record)?.pause()?)
+    }
+
+    fn resume(&mut self, record: &Record) -> Result<(), ControlError> {
+        Ok(self.load(record)?.resume()?)
+    }
+
+    fn out_of_memory(&mut self, record: &Record) -> bool {
+        let kills = |inside: Inside| inside.record().groups.as_ref()?.stats().memory.map(|m| m.oom_kills);
+        self.load(record).ok().and_then(kills).is_some_and(|n| n > 0)
+    }
+
+    fn end(&mut self, record: &Record) {
+        end(&self.runtime, &record.id);
+        let own = std::process::id() as i32;
+        let left = || process::descendants(own).iter().map(|s| s.pid).collect();
+        process::until_no_new(left, process::kill);
+    }
+}
+
+/// Ends a container and takes it away, if it is there.
+pub fn end(runtime: &Runtime, id: &str) {
+    if let Ok(inside) = runtime.load(id) {
+        // A frozen process would not end.
+        let _ = inside.resume();
+        let _ = inside.delete(true);
+    }
+    let _ = runtime.clear(id);
+}
+
+/// The container's own process with what `exec` changes.
+fn described(inside: &Inside, exec: &Exec) -> Result<Process, ControlError> {
+    let text = |word: &record::Word| {
+        let text = word.0.to_str().map(str::to_string);
+        text.ok_or_else(|| {
+            ControlError::Refused(format!(
+                "'{word}' is no UTF-8, which a container's configuration has to be"
+            ))
+        })
+    };
+    let texts = |words: &[record::Word]| words.iter().map(text).collect::<Result<Vec<_>, _>>();
+    let mut process = inside.config()?.process().clone().unwrap_or_default();
+    process.set_args(Some(texts(&exec.command)?)).set_terminal(Some(exec.tty));
+    let mut env = process.env().clone().unwrap_or_default();
+    for new in texts(&exec.env)? {
+        let name = new.split('=').next().unwrap_or_default().to_string() + "=";
+        env.retain(|old| !old.starts_with(&name));
+        env.push(new);
+    }
+    process.set_env(Some(env));
+    if let Some(cwd) = &exec.cwd {
+        process.set_cwd(Path::new(&cwd.0).to_path_buf());
+    }
+    if let Some(named) = &exec.user {
+        let pid = inside.record().state.pid;
+        let user = user::find(named, &|path| read_inside(pid, path)).map_err(ControlError::Refused)?;
+        process.set_user(user.spec());
+    }
+    if exec.privileged {
+        let all = caps::every();
+        let sets = LinuxCapabilitiesBuilder::default()
+            .bounding(all.clone())
+            .effective(all.clone())
+            .inheritable(all.clone())
+            .permitted(all)
+            .build();
+        let sets = sets.map_err(|e| ControlError::Failed(e.to_string()))?;
+        process.set_capabilities(Some(sets)).set_no_new_privileges(Some(false));
+    }
+    if exec.command.is_empty() {
+        return refused("there is no command to execute");
+    }
+    Ok(process)
+}
+
+/// A file of a container, whose links lead nowhere else.
+fn read_inside(pid: i32, path: &str) -> Option<String> {
+    let root = File::open(format!("/proc/{pid}/root")).ok()?;
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(openat2(root, path, flags, Mode::empty(), how).ok()?);
+    let mut text = String::new();
+    file.metadata().ok().filter(|m| m.is_file())?;
+    file.take(USERS).read_to_string(&mut text).ok()?;
+    Some(text)
+}
