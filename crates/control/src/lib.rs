@@ -6,6 +6,7 @@
 //! * [`verbs`]: what the commands do.
 //! * [`lockstep`]: two machines side by side, compared at every block's end.
 
+pub mod bundle;
 pub mod client;
 pub mod error;
 pub mod events;

@@ -14,6 +14,8 @@ const EXAMPLES: &str = "Examples:
   trine run linux --disk data.img,snapshot         with a disk whose changes are forgotten
   trine run ./prog-riscv64 --its --arguments       a Linux program of another CPU
   trine run --sysroot /riscv64-root /bin/ls -l     a dynamic one, with its libraries
+  trine run alpine cat /etc/os-release             a container of an image
+  trine run -d --name web -v ./site:/srv nginx     one in the background
   trine run --firmware none test.elf               an ELF file in machine mode
   trine run -d --name box linux                    in the background: see trine attach, logs, stop
   echo 'uname -a; poweroff' | trine run linux      works in pipes, too
@@ -252,6 +254,9 @@ pub struct RunArgs {
     /// As a guest that the other verbs know.
     #[command(flatten)]
     pub guest: guest::GuestArgs,
+    /// As a container.
+    #[command(flatten)]
+    pub container: crate::guest::container::ContainerArgs,
 }
 
 /// Arguments of the hidden verb that `execve` uses.

@@ -130,6 +130,9 @@ fn perf_map() -> Result<Arc<PerfMap>, Refusal> {
 
 /// `trine run`: by itself, or as a guest that has a record. `words` is the command line behind the verb.
 pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refusal> {
+    if let Some(thing) = guest::container::thing(&args) {
+        return guest::container::run(&args, thing);
+    }
     if !args.guest.is_wanted() {
         return foreground(args);
     }

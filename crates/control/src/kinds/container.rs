@@ -3,6 +3,7 @@
 //! `run IMAGE` makes the bundle and a record with [`crate::record::Source::Bundle`]; everything after that is here.
 
 use super::{Kind, Started, Stdio};
+use crate::bundle;
 use crate::error::{ControlError, refused};
 use crate::process;
 use crate::record::{self, Record};
@@ -15,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use trine_container::image::user;
 use trine_container::process::caps;
-use trine_container::{Bundle, Container as Inside, Execution, Options, Runtime};
+use trine_container::{Container as Inside, Execution, Options, Runtime};
 
 /// Longest list of users that is looked through.
 const USERS: u64 = 1 << 20;
@@ -80,7 +81,7 @@ impl Kind for Container {
     fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<Started, ControlError> {
         // What a monitor that was killed has left.
         end(&self.runtime, &record.id);
-        let mut bundle = Bundle::load(&self.bundle.path).map_err(|e| ControlError::Refused(e.to_string()))?;
+        let mut bundle = bundle::load(&self.bundle)?;
         let mut process = bundle.spec.process().clone().unwrap_or_default();
         process.set_terminal(Some(record.options.tty));
         bundle.spec.set_process(Some(process));

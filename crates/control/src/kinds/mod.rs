@@ -100,7 +100,7 @@ pub fn forget(record: &Record) {
     if let Source::Bundle(bundle) = &record.source
         && bundle.owned
     {
-        let _ = std::fs::remove_dir_all(&bundle.path);
+        crate::bundle::remove(&bundle.path, &record.id);
     }
 }
 

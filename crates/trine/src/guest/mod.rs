@@ -1,6 +1,7 @@
 //! The verbs for guests, which are the same for machines, programs and containers.
 
 pub mod args;
+pub mod container;
 pub mod run;
 
 use crate::{Refusal, code};

@@ -3,10 +3,12 @@
 use crate::args::RunArgs;
 use crate::{Refusal, code, program, run};
 use std::ffi::OsString;
+use trine_control::ControlError;
 use trine_control::client::terminal::is_terminal;
-use trine_control::record::{HealthCheck, KindName, Line, Options, Source, Word};
-use trine_control::store::Store;
+use trine_control::record::{HealthCheck, KindName, Line, Options, Record, Source, Word};
+use trine_control::store::{Place, Store};
 use trine_control::verbs::attach::Attached;
+use trine_control::verbs::change;
 use trine_control::verbs::create::{New, create, start_attached, start_detached};
 
 /// Where the words of this command's line are that a guest is started from.
@@ -39,7 +41,7 @@ fn health(args: &RunArgs, kind: KindName) -> Result<Option<HealthCheck>, Refusal
 
 /// What was asked for. A machine has its console, and a program in the foreground the command's own input, as without a
 /// record; a container has what `-i` and `-t` say.
-fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
+pub fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
     let guest = &args.guest;
     let front = !guest.detach;
     let (stdin, stdout) = (is_terminal(std::io::stdin()), is_terminal(std::io::stdout()));
@@ -93,9 +95,22 @@ pub fn run(args: &RunArgs, words: &[OsString]) -> Result<u8, Refusal> {
 
 /// Makes a guest of any kind and starts it, detached or with this command attached to it.
 pub fn begin(args: &RunArgs, new: New) -> Result<u8, Refusal> {
+    begin_with(args, new, |_, _| Ok(()))
+}
+
+/// As [`begin`], with what is to be made for the guest once it has an id; where that fails, nothing of it stays.
+pub fn begin_with(
+    args: &RunArgs,
+    new: New,
+    prepare: impl FnOnce(&Place, &mut Record) -> Result<(), ControlError>,
+) -> Result<u8, Refusal> {
     let store = Store::open()?;
     let stdin = new.options.stdin;
-    let (place, record) = create(&store, new)?;
+    let (place, mut record) = create(&store, new)?;
+    if let Err(e) = prepare(&place, &mut record) {
+        drop(change::remove(&store, &record.id, true));
+        return Err(e.into());
+    }
     if args.guest.detach {
         start_detached(&store, &place)?;
         let text = match args.guest.json {

@@ -245,8 +245,27 @@ fn store() -> Result<Store, Refusal> {
 }
 
 /// The platform asked for, or the host's.
-fn or_host(platform: Option<Platform>) -> Platform {
+pub fn or_host(platform: Option<Platform>) -> Platform {
     platform.unwrap_or_else(Platform::host)
+}
+
+/// Fetches an image for a container that is to run.
+#[cfg(feature = "registry")]
+pub fn fetch(
+    store: &Store,
+    name: &str,
+    platform: Option<Platform>,
+    insecure: bool,
+) -> Result<Image, Refusal> {
+    registry::fetch(store, name, platform, insecure)
+}
+
+/// Without the feature `registry` nothing is fetched.
+#[cfg(not(feature = "registry"))]
+pub fn fetch(_: &Store, name: &str, _: Option<Platform>, _: bool) -> Result<Image, Refusal> {
+    Err(Refusal::refused(format!(
+        "image {name} is not here, and this trine was built without `registry`: import it"
+    )))
 }
 
 /// What a verb that brought an image says.

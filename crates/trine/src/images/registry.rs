@@ -4,7 +4,7 @@ use super::{Display, PullArgs, PushArgs, or_host, print, said, store};
 use crate::{Refusal, code};
 use trine_oci::registry::{self, Options, Registries};
 use trine_oci::transport::{self, Importing, Location, Settings};
-use trine_oci::{Image, Name, Store};
+use trine_oci::{Image, Name, Platform, Store};
 
 /// `trine pull`.
 pub fn pull(args: PullArgs) -> Result<u8, Refusal> {
@@ -43,6 +43,21 @@ fn one(store: &Store, text: &str, options: &Options, display: &Display) -> trine
             transport::import(&location, &importing)
         }
     }
+}
+
+/// An image for a container that is to run.
+pub fn fetch(
+    store: &Store,
+    name: &str,
+    platform: Option<Platform>,
+    insecure: bool,
+) -> Result<Image, Refusal> {
+    let options = Options { platform, insecure, registries: Registries::load()?, ..Options::default() };
+    let display = Display::new(false);
+    let name: Name = name.parse()?;
+    let pulled = registry::pull(store, &name, &options, &display);
+    display.clear();
+    Ok(pulled?)
 }
 
 /// `trine push`.

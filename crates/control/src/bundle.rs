@@ -1,0 +1,193 @@
+//! The bundle of a container of an image: its configuration, its layers, and what it writes itself.
+//!
+//! ```text
+//! bundle/config.json   for the runtime
+//! bundle/layers.json   the image's layers, and the two directories below
+//! bundle/rootfs/       empty: the layers are laid over it inside the container alone
+//! bundle/upper/ work/  what the container writes
+//! ```
+
+use crate::error::{ControlError, refused};
+use crate::record;
+use oci_spec::runtime::LinuxIdMappingBuilder;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use std::fs::{self, DirBuilder, File};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+use trine_container::Bundle;
+use trine_container::image::volume::Source;
+use trine_container::image::{self, Given, Maps};
+use trine_container::rootfs::layers::Layers;
+use trine_oci::userns::{Identity, Mapping, Range};
+use trine_oci::{Image, Progress, Store};
+
+/// Longest file of an image that is read for its users.
+const USERS: u64 = 1 << 20;
+
+impl From<trine_oci::Error> for ControlError {
+    fn from(e: trine_oci::Error) -> ControlError {
+        ControlError::Failed(e.to_string())
+    }
+}
+
+/// Makes a container's bundle in `dir`, a new directory. The guest's lease on the image is in its id's name.
+///
+/// # Errors
+/// Where the image cannot be unpacked, or the options cannot be with this image on this host; nothing is left then.
+pub fn make(
+    dir: &Path,
+    id: &str,
+    image: &Image,
+    options: &image::Options,
+    progress: &dyn Progress,
+) -> Result<record::Bundle, ControlError> {
+    let store = Store::open()?;
+    store.pin(image, id)?;
+    let made = fill(dir, &store, image, options, progress);
+    if made.is_err() {
+        remove(dir, id);
+    }
+    made.map(|()| record::Bundle {
+        path: dir.into(),
+        image: image.name().map(ToString::to_string),
+        owned: true,
+    })
+}
+
+fn fill(
+    dir: &Path,
+    store: &Store,
+    image: &Image,
+    options: &image::Options,
+    progress: &dyn Progress,
+) -> Result<(), ControlError> {
+    let unpacked = store.layers(image, progress)?;
+    if unpacked.fuse_only {
+        return refused("this kernel cannot lay an ordinary user's layers over each other: run it as root");
+    }
+    let at = |name: &str| dir.join(name);
+    for (name, mode) in [("", 0o711), ("rootfs", 0o755), ("upper", 0o755), ("work", 0o700)] {
+        DirBuilder::new().mode(mode).create(at(name)).map_err(|e| ControlError::at(&at(name), e))?;
+    }
+    let layers = Layers { lower: unpacked.lower, upper: at("upper"), work: at("work") };
+    let options = image::Options { volumes: volumes(dir, options)?, ..options.clone() };
+    let read = |path: &str| layers.lower.iter().rev().find_map(|layer| read(layer, path));
+    let given = Given { root: "rootfs".into(), read: &read, maps: maps() };
+    let spec = image::configuration(image.config(), &options, &given).map_err(ControlError::Refused)?;
+    write(&at("config.json"), &spec)?;
+    write(&at("layers.json"), &layers)
+}
+
+/// A bundle as the runtime wants it.
+///
+/// # Errors
+/// Where it is damaged or gone.
+pub fn load(bundle: &record::Bundle) -> Result<Bundle, ControlError> {
+    let mut loaded = Bundle::load(&bundle.path).map_err(|e| ControlError::Refused(e.to_string()))?;
+    let path = bundle.path.join("layers.json");
+    // A bundle that is the user's own has its root itself.
+    if bundle.owned && path.exists() {
+        let text = fs::read(&path).map_err(|e| ControlError::at(&path, e))?;
+        let layers = serde_json::from_slice(&text);
+        loaded.layers = Some(layers.map_err(|e| ControlError::at(&path, std::io::Error::other(e)))?);
+    }
+    Ok(loaded)
+}
+
+/// Removes a bundle with all that its container wrote, and ends its lease on the image.
+pub fn remove(dir: &Path, id: &str) {
+    // Other users' files can only be removed where these are users.
+    let gone = Identity::of_process().run(|| {
+        let _ = fs::remove_dir_all(dir);
+        Ok(())
+    });
+    drop(gone);
+    // Of an image without a user namespace, or what is left of that.
+    let _ = fs::remove_dir_all(dir);
+    if let Ok(store) = Store::open() {
+        let _ = store.unpin(id);
+    }
+}
+
+fn write(path: &Path, what: &impl serde::Serialize) -> Result<(), ControlError> {
+    let text =
+        serde_json::to_vec_pretty(what).map_err(|e| ControlError::at(path, std::io::Error::other(e)))?;
+    fs::write(path, text).map_err(|e| ControlError::at(path, e))
+}
+
+/// A file of a layer, whose links stay in the layer.
+fn read(layer: &Path, path: &str) -> Option<String> {
+    let root = openat(CWD, layer, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = File::from(openat2(root, path.trim_start_matches('/'), flags, Mode::empty(), resolve).ok()?);
+    // A whiteout is a device: the file is in no layer below, either, but then nobody is in it.
+    let kind = file.metadata().ok()?.file_type();
+    if kind.is_char_device() || !kind.is_file() {
+        return Some(String::new());
+    }
+    let mut text = String::new();
+    file.take(USERS).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// The user namespace that this user's containers need.
+fn maps() -> Option<Maps> {
+    let one = |range: &Range| {
+        let made = LinuxIdMappingBuilder::default().container_id(range.inside).host_id(range.outside);
+        made.size(range.count).build().unwrap_or_default()
+    };
+    let maps = |mapping: &Mapping| Maps {
+        users: mapping.uids.iter().map(one).collect(),
+        groups: mapping.gids.iter().map(one).collect(),
+    };
+    match Identity::of_process() {
+        Identity::Root => None,
+        Identity::Mapped(mapping) | Identity::Alone(mapping) => Some(maps(&mapping)),
+    }
+}
+
+/// Where the user's named volumes lie.
+fn named(name: &str) -> Result<PathBuf, ControlError> {
+    let data = trine_base::xdg::data().map_err(|e| ControlError::host("there is no place for volumes", e))?;
+    Ok(data.join("volumes").join(name))
+}
+
+/// The options' volumes with directories of the host; those that Trine keeps are made where they are missing.
+fn volumes(dir: &Path, options: &image::Options) -> Result<Vec<image::volume::Volume>, ControlError> {
+    let mut made = options.volumes.clone();
+    for (i, volume) in made.iter_mut().enumerate() {
+        let kept = match &volume.from {
+            Source::Path(path) if path.exists() => continue,
+            Source::Path(path) => {
+                return refused(format!("{} is not there: a volume shows what the host has", path.display()));
+            }
+            Source::Named(name) => named(name)?,
+            Source::Own => dir.join(format!("volume-{i}")),
+        };
+        let make = DirBuilder::new().recursive(true).mode(0o755).create(&kept);
+        make.map_err(|e| ControlError::at(&kept, e))?;
+        volume.from = Source::Path(kept);
+    }
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_layer_are_read_and_links_do_not_lead_out() {
+        let dir = std::env::temp_dir().join(format!("trine-bundle-{}", std::process::id()));
+        fs::create_dir_all(dir.join("etc")).unwrap();
+        fs::write(dir.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dir.join("link")).unwrap();
+        std::os::unix::fs::symlink("/../../../../proc/self/status", dir.join("out")).unwrap();
+        assert!(read(&dir, "/etc/passwd").unwrap().starts_with("root:"));
+        assert_eq!(read(&dir, "/link"), read(&dir, "/etc/passwd"));
+        assert_eq!(read(&dir, "/out"), None);
+        assert_eq!(read(&dir, "/etc"), Some(String::new()));
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,293 @@
+//! `trine run IMAGE` and `trine run BUNDLE`: containers.
+
+use super::run::{begin_with, options};
+use crate::Refusal;
+use crate::args::RunArgs;
+use crate::images::{Display, or_host};
+use clap::{Args, ValueEnum};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use trine_container::image::volume::{Tmpfs, Volume};
+use trine_container::image::{self, Filter};
+use trine_control::bundle;
+use trine_control::record::{self, KindName, Options, Source, Word};
+use trine_control::verbs::create::New;
+use trine_oci::{Image, Name, Platform, Store};
+use trine_program::confine::Limits;
+
+/// When an image is fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Pull {
+    /// When it is not here
+    #[default]
+    Missing,
+    /// At each start, to be the newest of its name
+    Always,
+    /// Not at all
+    Never,
+}
+
+/// The network of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum NetworkArg {
+    /// Only its own loopback interface
+    #[default]
+    None,
+    /// The host's
+    Host,
+}
+
+/// Options of containers.
+#[derive(Args)]
+#[command(next_help_heading = "Containers")]
+pub struct ContainerArgs {
+    /// The image's variant for another CPU
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
+    pub platform: Option<Platform>,
+    /// When the image is fetched
+    #[arg(long, value_enum, default_value = "missing")]
+    pub pull: Pull,
+    /// Plain HTTP where the registry has no HTTPS
+    #[arg(long)]
+    pub insecure: bool,
+    /// Executable in place of the image's entry point
+    #[arg(long, value_name = "COMMAND")]
+    pub entrypoint: Option<String>,
+    /// Who its first process is, names or numbers
+    #[arg(long, short, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+    /// What it calls itself
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Its root file system cannot be written
+    #[arg(long)]
+    pub read_only: bool,
+    /// A directory or file of the host, or a named volume, in it
+    #[arg(long, short, value_name = "[SOURCE:]PLACE[:ro]", value_parser = Volume::from_str)]
+    pub volume: Vec<Volume>,
+    /// Memory as files in it
+    #[arg(long, value_name = "PLACE[:OPTIONS]", value_parser = Tmpfs::from_str)]
+    pub tmpfs: Vec<Tmpfs>,
+    /// A device of the host in it
+    #[arg(long, value_name = "FILE")]
+    pub device: Vec<PathBuf>,
+    /// A capability beside the usual ones, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_add: Vec<String>,
+    /// A capability that it does not get, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_drop: Vec<String>,
+    /// All that root of the host may do: not for what is not trusted
+    #[arg(long)]
+    pub privileged: bool,
+    /// Set-user-ID files and file capabilities give nothing
+    #[arg(long)]
+    pub no_new_privileges: bool,
+    /// Filter of system calls: a file in the runtime's format, or `unconfined` for none
+    #[arg(long, value_name = "FILE|unconfined")]
+    pub seccomp: Option<PathBuf>,
+    /// A kernel parameter of its namespaces
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub sysctl: Vec<(String, String)>,
+    /// A limit of its processes, such as nofile=1024:4096
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = rlimit)]
+    pub ulimit: Vec<(String, (u64, u64))>,
+    /// Its network
+    #[arg(long, value_enum, default_value = "none")]
+    pub network: NetworkArg,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is no NAME=VALUE"))?;
+    Ok((name.into(), value.into()))
+}
+
+fn rlimit(text: &str) -> Result<(String, (u64, u64)), String> {
+    let (name, values) = pair(text)?;
+    let number = |text: &str| match text {
+        "unlimited" | "-1" => Ok(u64::MAX),
+        _ => text.parse().map_err(|_| format!("'{text}' is no number")),
+    };
+    let (soft, hard) = values.split_once(':').unwrap_or((&values, &values));
+    Ok((name, (number(soft)?, number(hard)?)))
+}
+
+/// What a container is made of.
+pub enum Thing {
+    /// A bundle's directory.
+    Bundle(PathBuf),
+    /// An image's name.
+    Image(String),
+}
+
+/// The container that a word means: a directory with a configuration, or what is no file and may be an image's name.
+pub fn thing(args: &RunArgs) -> Option<Thing> {
+    let named = args.thing.as_deref().filter(|_| args.sysroot.is_none())?;
+    let path = Path::new(named);
+    if path.join("config.json").is_file() {
+        return Some(Thing::Bundle(path.into()));
+    }
+    let may =
+        named != "linux" && !path.exists() && !named.starts_with(['.', '/']) && named.parse::<Name>().is_ok();
+    may.then(|| Thing::Image(named.into()))
+}
+
+fn utf8(text: &OsStr) -> Result<String, Refusal> {
+    text.to_str().map(str::to_string).ok_or_else(|| {
+        Refusal::refused(format!(
+            "'{}' is no UTF-8, which a container's configuration has to be",
+            text.display()
+        ))
+    })
+}
+
+/// What only other kinds of guests have.
+fn refuse_others(args: &RunArgs) -> Result<(), Refusal> {
+    let given = [
+        ("--kernel", args.kernel.is_some()),
+        ("--initrd", args.initrd.is_some()),
+        ("--append", args.append.is_some()),
+        ("--disk", !args.disk.is_empty()),
+        ("--strace", args.strace),
+        ("--gdb", args.gdb.is_some()),
+        ("--deny", !args.deny.is_empty()),
+        ("--lockstep", args.lockstep),
+        ("--stats", args.stats),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Refusal::refused(format!("{name} does not go with a container"))),
+        None => Ok(()),
+    }
+}
+
+fn limits(args: &RunArgs) -> Result<image::Limits, Refusal> {
+    let all = args.limit.iter().cloned().fold(Limits::default(), Limits::and);
+    if all.cpu_time.is_some() {
+        return Err(Refusal::refused(
+            "--limit cpu=TIME does not go with a container: give CPUs' worth, such as cpu=1.5",
+        ));
+    }
+    let signed = |n: Option<u64>| n.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    Ok(image::Limits {
+        memory: signed(all.memory),
+        cpu_milli: all.cpus,
+        pids: signed(all.pids),
+        ..image::Limits::default()
+    })
+}
+
+fn filter(path: Option<&Path>) -> Result<Filter, Refusal> {
+    match path {
+        None => Ok(Filter::Usual),
+        Some(word) if word == Path::new("unconfined") => Ok(Filter::Unconfined),
+        Some(path) => {
+            let text =
+                std::fs::read(path).map_err(|e| Refusal::refused(format!("{}: {e}", path.display())))?;
+            let own = serde_json::from_slice(&text);
+            let own = own.map_err(|e| Refusal::refused(format!("{} is no filter: {e}", path.display())))?;
+            Ok(Filter::Own(Box::new(own)))
+        }
+    }
+}
+
+/// What is asked of the container beside its image.
+fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
+    let own = &args.container;
+    let words = |list: &[std::ffi::OsString]| list.iter().map(|w| utf8(w)).collect::<Result<Vec<_>, _>>();
+    let mut rlimits: std::collections::BTreeMap<_, _> = own.ulimit.iter().cloned().collect();
+    if let Some(files) = args.limit.iter().cloned().fold(Limits::default(), Limits::and).files {
+        rlimits.insert("NOFILE".into(), (files, files));
+    }
+    Ok(image::Options {
+        command: words(&args.args)?,
+        entrypoint: own.entrypoint.clone().map(|e| vec![e]),
+        env: words(&args.env)?,
+        workdir: args.cwd.as_ref().map(|d| utf8(d.as_os_str())).transpose()?,
+        user: own.user.clone(),
+        hostname: own.hostname.clone().unwrap_or_default(),
+        tty: args.guest.tty,
+        read_only: own.read_only,
+        volumes: own.volume.clone(),
+        tmpfs: own.tmpfs.clone(),
+        limits: limits(args)?,
+        cap_add: own.cap_add.clone(),
+        cap_drop: own.cap_drop.clone(),
+        privileged: own.privileged,
+        no_new_privileges: own.no_new_privileges,
+        seccomp: filter(own.seccomp.as_deref())?,
+        sysctl: own.sysctl.iter().cloned().collect(),
+        rlimits,
+        devices: own.device.clone(),
+        host_network: own.network == NetworkArg::Host,
+        ..image::Options::default()
+    })
+}
+
+/// The image, fetched where that is wanted.
+fn image(name: &str, own: &ContainerArgs) -> Result<Image, Refusal> {
+    let store = Store::open()?;
+    let platform = or_host(own.platform.clone());
+    let here = match own.pull {
+        Pull::Always => None,
+        _ => match store.resolve(name, &platform) {
+            Err(trine_oci::Error::NotHere(_)) if own.pull == Pull::Missing => None,
+            found => Some(found?),
+        },
+    };
+    match here {
+        Some(image) => Ok(image),
+        None => crate::images::fetch(&store, name, own.platform.clone(), own.insecure),
+    }
+}
+
+/// Runs a container.
+pub fn run(args: &RunArgs, thing: Thing) -> Result<u8, Refusal> {
+    crate::be_a_command();
+    refuse_others(args)?;
+    let asked = asked(args)?;
+    let mut options = options(args, KindName::Container)?;
+    let what = args.thing.clone().unwrap_or_default();
+    let words = args.args.iter().cloned().map(Word).collect();
+    let new = |source, options: Options| New {
+        name: args.guest.name.clone(),
+        kind: KindName::Container,
+        what: what.clone(),
+        args: words,
+        source,
+        options,
+    };
+    match thing {
+        Thing::Bundle(path) => {
+            let path = path.canonicalize().map_err(Refusal::refused)?;
+            let source = Source::Bundle(record::Bundle { path, image: None, owned: false });
+            begin_with(args, new(source, options), |_, _| Ok(()))
+        }
+        Thing::Image(name) => {
+            let image = image(&name, &args.container)?;
+            of_image(&image, &mut options);
+            let none = record::Bundle { path: PathBuf::new(), image: Some(name), owned: true };
+            begin_with(args, new(Source::Bundle(none), options), |place, record| {
+                let mut asked = asked;
+                if asked.hostname.is_empty() {
+                    asked.hostname = record.id[..12].to_string();
+                }
+                let display = Display::new(false);
+                let made = bundle::make(&place.dir.join("bundle"), &record.id, &image, &asked, &display);
+                display.clear();
+                record.source = Source::Bundle(made?);
+                place.write(record, true)
+            })
+        }
+    }
+}
+
+/// What the image says where the user has not.
+fn of_image(image: &Image, options: &mut Options) {
+    let config = image.config().config().as_ref();
+    if options.stop_signal.is_none()
+        && let Some(word) = config.and_then(|c| c.stop_signal().as_deref())
+    {
+        options.stop_signal = trine_control::signals::parse(word).ok();
+    }
+}
