@@ -111,7 +111,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// Where reading fails or the archive is no archive.
-    pub fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub fn entry(&mut self) -> io::Result<Option<Entry>> {
         let mut extra = Extra::default();
         loop {
             let rest = self.left + self.padding;
@@ -132,12 +132,12 @@ impl<R: Read> Reader<R> {
                 }
                 EntryType::XGlobalHeader if size <= PAX_MOST => (),
                 EntryType::XGlobalHeader => return Err(wrong("a header of more than 1 MiB")),
-                _ => return self.entry(&header, extra).map(Some),
+                _ => return self.described(&header, extra).map(Some),
             }
         }
     }
 
-    /// What it reads from; after [`Reader::next`], at the start of the entry's content.
+    /// What it reads from; after [`Reader::entry`], at the start of the entry's content.
     pub fn inner(&self) -> &R {
         &self.inner
     }
@@ -218,7 +218,7 @@ impl<R: Read> Reader<R> {
         Ok(bytes)
     }
 
-    fn entry(&mut self, header: &Header, extra: Extra) -> io::Result<Entry> {
+    fn described(&mut self, header: &Header, extra: Extra) -> io::Result<Entry> {
         let path = extra.path.unwrap_or_else(|| header.path_bytes().into_owned());
         let link =
             extra.link.or_else(|| header.link_name_bytes().map(|l| l.into_owned())).unwrap_or_default();
@@ -487,7 +487,7 @@ mod tests {
 
     fn first(bytes: &[u8]) -> io::Result<(Entry, Vec<u8>)> {
         let mut reader = Reader::new(bytes);
-        let entry = reader.next()?.ok_or_else(|| wrong("no entry"))?;
+        let entry = reader.entry()?.ok_or_else(|| wrong("no entry"))?;
         let mut data = Vec::new();
         reader.data().read_to_end(&mut data)?;
         Ok((entry, data))
@@ -574,10 +574,10 @@ mod tests {
         let mut bytes = block(&header(EntryType::Directory, 1 << 30), b"");
         bytes.extend(block(&header(EntryType::Regular, 3), b"abc"));
         let mut reader = Reader::new(&bytes[..]);
-        assert_eq!(reader.next().unwrap().unwrap().kind, Kind::Directory);
-        assert_eq!(reader.next().unwrap().unwrap().kind, Kind::File);
-        assert!(reader.next().unwrap().is_none());
-        assert!(reader.next().unwrap().is_none(), "the end stays the end");
+        assert_eq!(reader.entry().unwrap().unwrap().kind, Kind::Directory);
+        assert_eq!(reader.entry().unwrap().unwrap().kind, Kind::File);
+        assert!(reader.entry().unwrap().is_none());
+        assert!(reader.entry().unwrap().is_none(), "the end stays the end");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub fn unpack<R: Read>(
 ) -> io::Result<Unpacked> {
     let root = Root::open(path, owners, below)?;
     let mut unpacker = Unpacker { root, limits, done: Unpacked::default(), buffer: vec![0; 1 << 17] };
-    while let Some(entry) = archive.next()? {
+    while let Some(entry) = archive.entry()? {
         unpacker.entry(&entry, archive).map_err(|e| {
             let kind = match e.kind() {
                 io::ErrorKind::StorageFull => io::ErrorKind::StorageFull,

@@ -181,7 +181,7 @@ impl Archive {
         file.seek(SeekFrom::Start(0)).map_err(bad)?;
         let buffered = io::BufReader::with_capacity(1 << 17, file);
         let mut reader = Reader::new(crate::digest::Hashing::new(buffered, Hasher::default()));
-        while reader.next().map_err(bad)?.is_some() {}
+        while reader.entry().map_err(bad)?.is_some() {}
         Ok(reader.finish().map_err(bad)?.finish().0)
     }
 }
@@ -202,7 +202,7 @@ fn members(file: &File) -> io::Result<HashMap<String, Member>> {
     file.seek(SeekFrom::Start(0))?;
     let mut reader = Reader::new(Counting(io::BufReader::with_capacity(1 << 17, file), 0));
     let mut members = HashMap::new();
-    while let Some(entry) = reader.next()? {
+    while let Some(entry) = reader.entry()? {
         let Ok(name) = std::str::from_utf8(&entry.path).map(normal) else { continue };
         let link = String::from_utf8_lossy(&entry.link);
         let member = match entry.kind {

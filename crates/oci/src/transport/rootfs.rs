@@ -34,7 +34,7 @@ impl Settings {
     fn check(&self) -> Result<()> {
         let wrong = |what: String| Err(Error::Refused(what));
         for e in &self.env {
-            if !e.split_once('=').is_some_and(|(name, _)| !name.is_empty()) {
+            if e.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
                 return wrong(format!("'{e}' is no variable: it should look like NAME=VALUE"));
             }
         }
