@@ -8,6 +8,7 @@ mod debugger;
 mod floors;
 mod hostile;
 mod perfmap;
+mod runtime;
 mod stress;
 mod tasks;
 mod tools;

@@ -24,6 +24,7 @@ const QUICK: &[Part] = &[
     ("perf-map", "perf finds names for generated code", crate::perfmap::run),
     ("calls", "system calls of programs, each as under QEMU's user mode", crate::calls::run),
     ("binfmt", "the kernel starts riscv64 programs under trine", crate::debian::binfmt),
+    ("runtime", "containers from OCI bundles, as root and as an ordinary user", crate::runtime::run),
     ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
         crate::stress::run(5)
     }),
@@ -46,6 +47,7 @@ const SLOW: &[Part] = &[
     ("fuzz-load", "10 minutes of fuzzing", || fuzz("load")),
     ("fuzz-archive", "10 minutes of fuzzing", || fuzz("archive")),
     ("fuzz-elf", "10 minutes of fuzzing", || fuzz("elf")),
+    ("fuzz-bundle", "10 minutes of fuzzing", || fuzz("bundle")),
     ("hostile", "programs that try to get out and to use everything up", crate::hostile::run),
     ("fuzz-tree", "10 minutes of fuzzing", || fuzz("tree")),
     ("differential-long", "random programs against QEMU, 10 million instructions", || {
