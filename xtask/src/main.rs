@@ -11,6 +11,7 @@ mod hostile;
 mod images;
 mod network;
 mod perfmap;
+mod runtime;
 mod stress;
 mod tasks;
 mod tools;

@@ -29,6 +29,7 @@ const QUICK: &[Part] = &[
         "images from and to a real registry, killed, in parallel, as skopeo and umoci see them",
         crate::images::run,
     ),
+    ("runtime", "containers from OCI bundles, as root and as an ordinary user", crate::runtime::run),
     ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
         crate::stress::run(5)
     }),
@@ -64,6 +65,7 @@ const SLOW: &[Part] = &[
         "private networks and ports of containers, in network namespaces of the tests' own",
         crate::network::run,
     ),
+    ("fuzz-bundle", "10 minutes of fuzzing", || fuzz("bundle")),
     ("hostile", "programs that try to get out and to use everything up", crate::hostile::run),
     ("fuzz-tree", "10 minutes of fuzzing", || fuzz("tree")),
     ("fuzz-image", "10 minutes of fuzzing", || fuzz("image")),

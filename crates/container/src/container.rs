@@ -95,6 +95,9 @@ impl Container {
         let stream = connect(self.directory.path()).context("cannot reach the container's first process")?;
         let mut channel = Channel::from_fd(stream.into());
         channel.send(Kind::Go, &[], &[])?;
+        if channel.receive()?.is_none_or(|frame| frame.kind != Kind::Ready) {
+            return Err(Error::refused("cannot start a container that another command has just started"));
+        }
         drop(std::fs::remove_file(self.directory.path().join(START)));
         begun(&mut channel, &config, &self.record.state, &self.process()?)?;
         started(&config, &self.record.state)
@@ -106,8 +109,8 @@ impl Container {
     /// It has ended.
     pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
         if !all {
-            return sys::signal(&self.process()?, signal)
-                .context("cannot signal the container's first process");
+            sys::signal(&self.process()?, signal).context("cannot signal the container's first process")?;
+            return if signal == libc::SIGKILL { self.thaw() } else { Ok(()) };
         }
         let groups = self.groups()?;
         if signal == libc::SIGKILL {
@@ -211,6 +214,7 @@ impl Container {
         sys::signal(&process, libc::SIGKILL)
             .or_else(gone)
             .context("cannot end the container's first process")?;
+        self.thaw()?;
         let begin = Instant::now();
         while self.is_alive() && begin.elapsed() < PATIENCE {
             sys::ready(&process, libc::POLLIN, 100)
@@ -220,6 +224,14 @@ impl Container {
             return Err(Error::refused("the container's first process does not end"));
         }
         Ok(())
+    }
+
+    /// Lets what is frozen go on: the first version's freezer holds even those that were killed.
+    fn thaw(&self) -> Result<()> {
+        match self.record.groups.as_ref().filter(|g| g.is_frozen()) {
+            Some(groups) => Ok(groups.thaw()?),
+            None => Ok(()),
+        }
     }
 
     /// Takes away what is kept of a container that has ended, and runs its last hooks, whose failure changes nothing.

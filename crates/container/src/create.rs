@@ -239,8 +239,9 @@ impl<'a> Making<'a> {
         let config = serde_json::to_vec(&self.bundle.spec).map_err(Error::refused)?;
         self.directory.keep(&config)?;
         self.limit()?;
-        let Launched { pid, pidfd, channel } = self.launch.go()?;
-        self.launched = Some(Launched { pid, pidfd, channel });
+        let launched = self.launch.go()?;
+        let pid = launched.pid;
+        self.launched = Some(launched);
         let trees = self.trees(pid)?;
         let Some(launched) = self.launched.as_mut() else { return Err(Error::NotRunning) };
         self.record.state.pid = pid;
@@ -272,7 +273,7 @@ impl<'a> Making<'a> {
         let text = serde_json::to_vec(&plan).map_err(Error::refused)?;
         let fds: Vec<_> = listener.iter().chain(trees.iter().map(|t| &t.1)).map(|l| l.as_raw_fd()).collect();
         launched.channel.send(Kind::Plan, &text, &fds)?;
-        drop((listener, trees));
+        drop((listener, trees, launched.executable.take()));
         if let Some(h) = spec.hooks().as_ref().filter(|_| has_hooks) {
             launched.channel.expect(Kind::Hooks)?;
             // Hooks may ask for it.

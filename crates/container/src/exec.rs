@@ -157,6 +157,7 @@ fn go(
     let text = serde_json::to_vec(&plan).map_err(Error::refused)?;
     let channel: &mut Channel = &mut launched.channel;
     channel.send(Kind::Plan, &text, &[])?;
+    drop(launched.executable.take());
     let mut ready = channel.expect(Kind::Ready)?;
     let mut terminal = ready.fds.pop();
     let notes = serde_json::from_slice(&ready.bytes).unwrap_or_default();

@@ -320,7 +320,8 @@ fn wait_for_start(listener: OwnedFd) -> Result<Channel> {
         // SAFETY: just made; nobody else owns it.
         let mut channel = Channel::from_fd(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
         // One that ends before it says so only looked whether this process still waits.
-        if channel.receive().is_ok_and(|f| f.is_some_and(|f| f.kind == Kind::Go)) {
+        let asked = channel.receive().is_ok_and(|f| f.is_some_and(|f| f.kind == Kind::Go));
+        if asked && channel.send(Kind::Ready, &[], &[]).is_ok() {
             return Ok(channel);
         }
     }
@@ -338,11 +339,12 @@ impl Prepared {
         let home =
             if own { None } else { Some([b"HOME=", user::home(process.user().uid()).as_bytes()].concat()) };
         let home = home.and_then(|h| CString::new(h).ok());
-        attributes::limits(process.rlimits().as_deref().unwrap_or_default())?;
         attributes::queues(&process, &personality)?;
         labels.apply()?;
         user::own_stdio(process.user().uid());
         let directory = directory(&process)?;
+        // From here on little memory and no descriptor may be enough.
+        attributes::limits(process.rlimits().as_deref().unwrap_or_default())?;
         let no_new = process.no_new_privileges() == Some(true);
         if !no_new {
             // Only with CAP_SYS_ADMIN, which is about to go.

@@ -13,7 +13,6 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
 use trine_cgroup::Doors;
 
 /// Name of the hidden verb that the new process executes; the numbers of two descriptors follow, its channel's and that
@@ -43,6 +42,8 @@ pub struct Launch {
 
 /// The process, which now waits for its plan.
 pub struct Launched {
+    /// What it executes; to be dropped while it works.
+    pub executable: Option<OwnedFd>,
     /// Its number.
     pub pid: i32,
     /// Itself.
@@ -81,13 +82,14 @@ struct Executable {
 
 impl Executable {
     fn find() -> Result<Executable> {
+        if let Ok(copy) = read_only(libc::AT_FDCWD, c"/proc/self/exe") {
+            return Ok(Executable { copy: Some(copy), path: CString::default(), identity: (0, 0) });
+        }
         let what = "cannot reach trine's own executable by /proc/self/exe";
         let own = sys::open("/proc/self/exe", libc::O_PATH).context(what)?;
         let stat = sys::stat(&own).context(what)?;
-        let copy = read_only(libc::AT_FDCWD, c"/proc/self/exe").ok();
-        let path = if copy.is_some() { PathBuf::new() } else { std::env::current_exe().context(what)? };
-        let path = sys::text(path).context(what)?;
-        Ok(Executable { copy, path, identity: (stat.st_dev, stat.st_ino) })
+        let path = std::env::current_exe().and_then(sys::text).context(what)?;
+        Ok(Executable { copy: None, path, identity: (stat.st_dev, stat.st_ino) })
     }
 
     /// By path, in the new process's own mount namespace; only system calls.
@@ -156,7 +158,7 @@ impl Launch {
             Err(error) => return Err(early(b'c', &error)),
         };
         drop(theirs);
-        let done = self.accompany(pid, ours, between, executable.copy.is_none());
+        let done = self.accompany(pid, ours, between, executable.copy);
         if done.is_err() {
             // Not waited for yet, so this is still its number.
             // SAFETY: ends a child of ours.
@@ -167,7 +169,13 @@ impl Launch {
     }
 
     /// Does what the new process cannot do itself.
-    fn accompany(&self, pid: i32, mut channel: Channel, between: bool, look: bool) -> Result<Launched> {
+    fn accompany(
+        &self,
+        pid: i32,
+        mut channel: Channel,
+        between: bool,
+        copy: Option<OwnedFd>,
+    ) -> Result<Launched> {
         if self.new & libc::CLONE_NEWUSER != 0 {
             channel.expect(Kind::Map)?;
             self.maps.as_ref().map_or(Ok(()), |maps| maps.write(pid))?;
@@ -179,11 +187,11 @@ impl Launch {
             last = bytes.try_into().map_or(-1, i32::from_le_bytes);
             drop(sys::wait(pid));
         }
-        if look && channel.expect(Kind::Executable)?.bytes.is_empty() {
+        if copy.is_none() && channel.expect(Kind::Executable)?.bytes.is_empty() {
             channel.send(Kind::Go, &[], &[in_memory()?.as_raw_fd()])?;
         }
         let pidfd = sys::pidfd(last).context("the process inside has ended")?;
-        Ok(Launched { pid: last, pidfd, channel })
+        Ok(Launched { pid: last, pidfd, channel, executable: copy })
     }
 }
 
@@ -320,7 +328,11 @@ impl Child<'_> {
         unsafe {
             libc::syscall(libc::SYS_close_range, self.lowest, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
             step(b'x', libc::fcntl(self.socket, libc::F_SETFD, 0))?;
-            let own = step(b'x', libc::fcntl(found, libc::F_DUPFD, self.lowest))? as RawFd;
+            // A handle of the file alone: the last one of a mount that is attached nowhere takes it away, which costs
+            // milliseconds, and is for the runtime to do meanwhile.
+            let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH | libc::O_CLOEXEC);
+            let own = step(b'x', libc::syscall(libc::SYS_open_tree, found, path, flags))? as RawFd;
+            let own = step(b'x', libc::fcntl(own, libc::F_DUPFD, self.lowest))? as RawFd;
             for (number, fd) in (0..).zip(&self.launch.stdio) {
                 if let Some(fd) = fd {
                     step(b'x', libc::dup2(fd.as_raw_fd(), number))?;

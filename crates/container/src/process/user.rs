@@ -4,6 +4,7 @@ use crate::error::{Context, Result};
 use crate::sys;
 use oci_spec::runtime::User;
 use std::ffi::CString;
+use std::io::Read;
 
 /// Becomes the user.
 ///
@@ -48,8 +49,21 @@ pub fn own_stdio(uid: u32) {
 
 /// The home directory of a user as the container's `/etc/passwd` has it.
 pub fn home(uid: u32) -> CString {
-    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let line = text.lines().map(|l| l.split(':').collect::<Vec<_>>());
-    let home = line.into_iter().find(|f| f.len() > 5 && f[2].parse() == Ok(uid)).map(|f| f[5].to_string());
+    let text = passwd().unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let mut rows = text.lines().map(|l| l.split(':').collect::<Vec<_>>());
+    let home = rows.find(|f| f.len() > 5 && f[2].parse() == Ok(uid)).map(|f| f[5].to_string());
     CString::new(home.filter(|h| !h.is_empty()).unwrap_or("/".into())).unwrap_or_default()
+}
+
+/// The list of users: an image may have anything there, so only a file, and only so much of it.
+fn passwd() -> std::io::Result<Vec<u8>> {
+    const MOST: u64 = 1 << 20;
+    let file =
+        std::fs::File::from(sys::open("/etc/passwd", libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)?);
+    let mut bytes = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(MOST).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }

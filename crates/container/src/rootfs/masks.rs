@@ -35,15 +35,13 @@ pub fn hide(place: &Place, paths: &[String]) -> Result<()> {
         let directory = sys::stat(&at).with(what)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
         let kept: &mut Option<OwnedFd> = if directory { &mut empty } else { &mut null };
         let cover = match kept {
-            Some(fd) => sys::clone_tree(fd.as_raw_fd(), c"", false).with(what)?,
-            None => {
-                let made = if directory { nothing(place)? } else { device()? };
-                let copy = sys::clone_tree(made.as_raw_fd(), c"", false);
-                *kept = copy.ok();
-                made
-            }
+            // A copy of the first, which is attached by now: to let go of one that is not costs milliseconds.
+            Some(first) => sys::clone_tree(first.as_raw_fd(), c"", false).with(what)?,
+            None if directory => nothing(place)?,
+            None => device()?,
         };
         sys::move_mount(&cover, &at).with(what)?;
+        kept.get_or_insert(cover);
     }
     Ok(())
 }

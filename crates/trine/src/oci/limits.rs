@@ -96,8 +96,10 @@ fn interval(text: &str) -> Result<Duration> {
 /// Prints statistics, once or again and again, and when the kernel ended processes because memory ran out.
 pub fn events(container: &Container, args: &Events) -> Result<u8> {
     let id = &args.id;
-    let stats =
-        || Ok::<_, Error>(println!("{}", json!({ "type": "stats", "id": id, "data": data(container)? })));
+    let stats = || {
+        println!("{}", json!({ "type": "stats", "id": id, "data": data(container)? }));
+        Ok::<_, Error>(())
+    };
     if args.stats {
         return stats().map(|()| code::OK);
     }
@@ -134,6 +136,8 @@ fn data(container: &Container) -> Result<Value> {
     let cpu = stats.cpu.unwrap_or_default();
     let memory = stats.memory.unwrap_or_default();
     let (current, limit) = stats.pids.unwrap_or_default();
+    // As runc writes it where there is none.
+    let limit = if limit == u64::MAX { 0 } else { limit };
     let io = |pick: fn(&trine_cgroup::Io) -> [(&'static str, u64); 2]| {
         let rows = stats.io.iter().flat_map(|io| pick(io).map(|(op, value)| (io.device, op, value)));
         let row =

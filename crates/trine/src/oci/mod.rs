@@ -87,7 +87,10 @@ fn system(what: &str, error: std::io::Error) -> Error {
 
 /// Makes a container. Its terminal has gone to the socket asked for where it is detached.
 fn create(runtime: &Runtime, args: &Create, detached: bool) -> Result<Created> {
-    let bundle = Bundle::load(&args.bundle)?;
+    let mut bundle = Bundle::load(&args.bundle)?;
+    if let Some(process) = bundle.spec.process_mut() {
+        activate(process);
+    }
     let terminal = bundle.spec.process().as_ref().is_some_and(|p| p.terminal() == Some(true));
     let socket = console(args.console_socket.as_deref(), terminal, detached)?;
     let options = Options {
@@ -104,6 +107,15 @@ fn create(runtime: &Runtime, args: &Create, detached: bool) -> Result<Created> {
         return Err(error);
     }
     Ok(created)
+}
+
+/// Tells the program of the sockets that systemd has opened for it (sd_listen_fds(3)).
+fn activate(process: &mut oci_spec::runtime::Process) {
+    let Ok(count) = std::env::var("LISTEN_FDS") else { return };
+    let mut all = process.env().clone().unwrap_or_default();
+    all.extend([format!("LISTEN_FDS={count}"), "LISTEN_PID=1".into()]);
+    all.extend(std::env::var("LISTEN_FDNAMES").ok().map(|names| format!("LISTEN_FDNAMES={names}")));
+    process.set_env(Some(all));
 }
 
 /// Descriptors from 3 on that the program gets: those asked for, and those of systemd's socket activation.
