@@ -149,7 +149,7 @@ pub enum Reach {
 }
 
 pub fn reach(address: IpAddr, port: u16) -> Reach {
-    let time = std::time::Duration::from_millis(700);
+    let time = std::time::Duration::from_millis(1500);
     match std::net::TcpStream::connect_timeout(&SocketAddr::new(address, port), time) {
         Ok(_) => Reach::Taken,
         Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => Reach::Refused,

@@ -197,6 +197,22 @@ fn what_cannot_be_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn a_guest_with_users_of_its_own_is_a_member_like_others() {
+    host(|| {
+        let dir = Dir::new();
+        let (mut a, b) = (crate::rootless::Guest::new(), Guest::new());
+        let ja = a.join(&dir.network(), "one", "a");
+        let jb = b.join(&dir.network(), "one", "b").unwrap();
+        let [va, vb] = [&ja, &jb].map(|j| IpAddr::from(v4(&j.addresses)));
+        assert_eq!(a.reach(vb, 9), "Refused");
+        assert_eq!(b.run(move || reach(va, 9)), Reach::Refused);
+        assert_eq!(reach(va, 9), Reach::Refused);
+        drop((ja, jb));
+        dir.assert_empty();
+    });
+}
+
+#[test]
 fn a_member_that_is_in_disorder_does_not_keep_others_away() {
     host(|| {
         let dir = Dir::new();

@@ -14,7 +14,7 @@ use trine_hostnet::{Join, Joined, Mode, Network, Ports, ports::parse};
 const AMOUNT: usize = 200 << 20;
 
 /// A guest: a process in user and network namespaces of its own, that does what it is told.
-struct Guest {
+pub struct Guest {
     child: Child,
     tell: ChildStdin,
     hear: BufReader<ChildStdout>,
@@ -22,7 +22,7 @@ struct Guest {
 }
 
 impl Guest {
-    fn new() -> Guest {
+    pub fn new() -> Guest {
         let mut child = Command::new("unshare")
             .arg("-Urn")
             .arg(std::env::current_exe().unwrap())
@@ -56,11 +56,11 @@ impl Guest {
         self.line("=> ")
     }
 
-    fn reach(&mut self, address: IpAddr, port: u16) -> String {
+    pub fn reach(&mut self, address: IpAddr, port: u16) -> String {
         self.ask(&format!("reach {address} {port}"))
     }
 
-    fn join(&self, network: &Network, group: &str, name: &str) -> Joined {
+    pub fn join(&self, network: &Network, group: &str, name: &str) -> Joined {
         let (mode, netns) = (&Mode::Group(group.into()), Some(self.netns.as_fd()));
         let join = Join { mode, guest: name, name, aliases: &[], hosts: &[], dns: &[], search: &[], netns };
         network.join(&join).unwrap()
@@ -145,7 +145,8 @@ fn as_users(scene: &'static str) {
         command("ip", &["link", "add", "out", "type", "veth", "peer", "name", "far"]);
         command("sh", &["-c", "ip addr add 192.0.2.1/24 dev out; ip link set out up; ip link set far up"]);
         command("ip", &["route", "add", "default", "via", "192.0.2.2"]);
-        let program = std::env::temp_dir().join(format!("trine-hostnet-{scene}-{}", std::process::id()));
+        let dir = Dir::new();
+        let program = dir.0.join("test");
         // By a program: a child that starts meanwhile would keep the file open for writing, if this process copied it.
         command("cp", &[std::env::current_exe().unwrap().to_str().unwrap(), program.to_str().unwrap()]);
         let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
@@ -168,7 +169,6 @@ fn as_users(scene: &'static str) {
             said.lines().filter(|l| l.contains("MB/s")).for_each(|l| println!("{}: {l}", user[0]));
             assert!(out.status.success() && said.contains("1 passed"), "{user:?}: {said}");
         }
-        std::fs::remove_file(&program).unwrap();
     });
 }
 
