@@ -213,8 +213,16 @@ impl Channel {
     /// # Errors
     /// Another frame, or the end.
     pub fn expect(&mut self, kind: Kind) -> Result<Frame> {
+        self.expect_any(&[kind])
+    }
+
+    /// Receives a frame of one of these kinds, as [`Channel::expect`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn expect_any(&mut self, kinds: &[Kind]) -> Result<Frame> {
         match self.receive()? {
-            Some(frame) if frame.kind == kind => Ok(frame),
+            Some(frame) if kinds.contains(&frame.kind) => Ok(frame),
             Some(frame) if frame.kind == Kind::Failed => Err(failure(&frame)),
             Some(frame) if frame.kind == Kind::Early => Err(crate::launch::failure(&frame.bytes)),
             Some(_) => Err(Error::refused("the process inside and the runtime do not understand each other")),

@@ -5,7 +5,7 @@
 //! `/proc/PID/exe` is a read-only copy of its mount, attached nowhere. Nobody inside can get a handle of the host's
 //! file that could be written through later (CVE-2019-5736), or of a file of the same user where there is no root.
 
-use crate::channel::{Channel, Frame, Kind};
+use crate::channel::{Channel, Kind};
 use crate::error::{Context, Error, Result};
 use crate::idmap::Maps;
 use crate::sys::{self, Attributes};
@@ -149,7 +149,14 @@ impl Launch {
         // SAFETY: just made; nobody else owns it.
         let theirs = (theirs, unsafe { OwnedFd::from_raw_fd(socket) });
         let verb = CString::new(VERB).unwrap_or_default();
-        let child = Child { launch: self, executable: &executable, socket, lowest, verb: &verb };
+        let child = Child {
+            launch: self,
+            executable: &executable,
+            socket,
+            other: ours.as_raw_fd(),
+            lowest,
+            verb: &verb,
+        };
         let between = self.in_between();
         let flags = if between { 0 } else { self.new };
         let pid = match clone(flags, libc::SIGCHLD, self.group.as_ref().filter(|_| !between)) {
@@ -182,12 +189,18 @@ impl Launch {
             channel.send(Kind::Go, &[], &[])?;
         }
         let mut last = pid;
+        let mut asked = None;
         if between {
-            let Frame { bytes, .. } = channel.expect(Kind::Child)?;
-            last = bytes.try_into().map_or(-1, i32::from_le_bytes);
+            // The process that goes on may be heard before the one in between tells of it.
+            let mut frame = channel.expect_any(&[Kind::Child, Kind::Executable])?;
+            if frame.kind == Kind::Executable {
+                asked = Some(frame);
+                frame = channel.expect(Kind::Child)?;
+            }
+            last = frame.bytes.try_into().map_or(-1, i32::from_le_bytes);
             drop(sys::wait(pid));
         }
-        if copy.is_none() && channel.expect(Kind::Executable)?.bytes.is_empty() {
+        if copy.is_none() && asked.map_or_else(|| channel.expect(Kind::Executable), Ok)?.bytes.is_empty() {
             channel.send(Kind::Go, &[], &[in_memory()?.as_raw_fd()])?;
         }
         let pidfd = sys::pidfd(last).context("the process inside has ended")?;
@@ -220,6 +233,8 @@ struct Child<'a> {
     launch: &'a Launch,
     executable: &'a Executable,
     socket: RawFd,
+    /// The runtime's end of it: while it is open here, the runtime's end is not noticed.
+    other: RawFd,
     /// First descriptor that is not for the container's program.
     lowest: RawFd,
     verb: &'a CStr,
@@ -235,6 +250,8 @@ fn step(letter: u8, result: impl Into<libc::c_long>) -> Step<libc::c_long> {
 
 impl Child<'_> {
     fn run(&self, between: bool) -> ! {
+        // SAFETY: closes a descriptor of this process's own copy, which nothing else here uses.
+        unsafe { libc::close(self.other) };
         let Err((letter, number)) = self.steps(between);
         let [a, b, c, d] = number.to_le_bytes();
         self.send(Kind::Early, &[letter, a, b, c, d]);

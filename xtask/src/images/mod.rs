@@ -201,7 +201,7 @@ impl Place {
 
     /// An image of three layers (a base, a large file, a deletion) for the host and for riscv64, in both registries.
     fn make_images(&self) -> Result<(), String> {
-        let busybox = crate::tools::unpacked("busybox", "trixie", &["busybox-static"], false)?;
+        let busybox = crate::tools::busybox()?;
         let layout = self.dir.join("layout").display().to_string();
         let bundle = self.dir.join("bundle");
         let umoci = |line: &str| tool(&mut words(&format!("umoci {line}"))).map(drop);
