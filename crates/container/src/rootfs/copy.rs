@@ -51,7 +51,12 @@ fn copy(from: &OwnedFd, to: &OwnedFd, name: &CString, left: usize) -> io::Result
 fn own(to: RawFd, name: &CString, stat: &libc::stat) -> io::Result<()> {
     let (uid, gid) = (stat.st_uid, stat.st_gid);
     // SAFETY: reads a string of ours.
-    sys::check(unsafe { libc::fchownat(to, name.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) }.into())?;
+    let owned = unsafe { libc::fchownat(to, name.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) };
+    match sys::check(owned.into()) {
+        // Nobody in this user namespace has that number: it stays the container's root's.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {}
+        other => drop(other?),
+    }
     if stat.st_mode & libc::S_IFMT != libc::S_IFLNK {
         // SAFETY: as above; what was just made here is no link.
         sys::check(unsafe { libc::fchmodat(to, name.as_ptr(), stat.st_mode & 0o7777, 0) }.into())?;
