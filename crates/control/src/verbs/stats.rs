@@ -3,6 +3,7 @@
 use super::change::find;
 use super::format::{bytes, table};
 use crate::error::ControlError;
+use crate::kinds::container;
 use crate::monitor::repair::look;
 use crate::process::{self, Stat, descendants_among};
 use crate::record::{KindName, Record};
@@ -91,10 +92,35 @@ fn usage(record: &Record, all: &[Stat]) -> Usage {
         usage.read_bytes += number(&format!("/proc/{pid}/io"), "read_bytes").unwrap_or(0);
         usage.written_bytes += number(&format!("/proc/{pid}/io"), "write_bytes").unwrap_or(0);
     }
+    in_groups(record, &mut usage);
     if let Some((received, sent)) = record.state.pid.and_then(network) {
         (usage.received_bytes, usage.sent_bytes) = (Some(received), Some(sent));
     }
     usage
+}
+
+/// A container's control groups know what has ended, too, and what it may have.
+fn in_groups(record: &Record, usage: &mut Usage) {
+    if record.kind != KindName::Container {
+        return;
+    }
+    let Some(stats) = container::runtime().ok().and_then(|r| r.load(&record.id).ok()?.stats().ok()) else {
+        return;
+    };
+    if let Some(cpu) = stats.cpu {
+        usage.cpu_seconds = cpu.total as f64 / 1e9;
+    }
+    if let Some(memory) = stats.memory {
+        // Pages of files that may go at any time are no use of its own, as other engines count.
+        let idle = ["total_inactive_file", "inactive_file"].iter().find_map(|name| memory.all.get(*name));
+        usage.memory_bytes = memory.usage.saturating_sub(idle.copied().unwrap_or(0));
+        usage.memory_limit = usage.memory_limit.min(memory.limit);
+    }
+    usage.pids = stats.pids.map_or(usage.pids, |(now, _)| now);
+    if !stats.io.is_empty() {
+        usage.read_bytes = stats.io.iter().map(|d| d.read_bytes).sum();
+        usage.written_bytes = stats.io.iter().map(|d| d.write_bytes).sum();
+    }
 }
 
 /// Looks at guests again and again.
