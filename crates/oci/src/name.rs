@@ -87,6 +87,10 @@ impl FromStr for Name {
                 false => wrong(e.to_string()),
             }
         })?;
+        // The library takes a first part in upper case for a host's name, and then for the repository's.
+        if parsed.repository().bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(wrong("the repository has to be in lower case".into()));
+        }
         // With both, the digest alone says which content; as Docker, the tag is dropped.
         Ok(Name(match parsed.digest() {
             Some(d) => parsed.clone_with_digest(digest::parse(d)?.to_string()),
@@ -137,6 +141,7 @@ mod tests {
             assert!(full(wrong).contains("is no name of an image"), "{wrong}: {}", full(wrong));
         }
         assert!(full("Team/App").contains("lower case"));
+        assert!(full("teaM/app").contains("lower case"));
         assert!(full(&"a/".repeat(2000)).contains("more than 800 bytes"));
         assert!(full(&"a".repeat(64)).contains("ID"));
         assert!(full(&format!("a@sha384:{}", "a".repeat(96))).contains("cannot be verified"));
