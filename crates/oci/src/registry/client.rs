@@ -91,7 +91,8 @@ fn mirrored(name: &Name, mirror: &str) -> Result<Reference> {
         mirror.trim_end_matches('/').split_once('/').unwrap_or((mirror.trim_end_matches('/'), ""));
     let host_fine =
         !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
-    if !host_fine {
+    // `http://HOST` is an address, not a host.
+    if !host_fine || host.ends_with(':') || prefix.starts_with('/') {
         return Err(Error::Refused(format!(
             "'{mirror}' is no mirror: it should look like HOST[:PORT][/PREFIX]"
         )));
