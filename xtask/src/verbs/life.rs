@@ -13,9 +13,12 @@ pub fn output(place: &Place) -> Checked {
     let out = place.output(&["logs", "one"])?;
     same("log", String::from_utf8_lossy(&out.stdout), "line 0\nline 1\nline 2\nline 3\n")?;
     same("log of errors", String::from_utf8_lossy(&out.stderr), "error 1\nerror 3\n")?;
-    let stamped = place.good(&["logs", "--tail", "1", "--timestamps", "one"])?;
-    let time = stamped.split(' ').next().unwrap_or_default();
-    if !stamped.ends_with("line 3") && !stamped.is_empty() || time.len() != 30 && !time.is_empty() {
+    let stamped = place.output(&["logs", "--tail", "2", "--timestamps", "one"])?;
+    let stamped = String::from_utf8_lossy(&[stamped.stdout, stamped.stderr].concat()).into_owned();
+    let good = |line: &str| {
+        line.split_once(' ').is_some_and(|(time, text)| time.len() == 30 && text.ends_with(" 3"))
+    };
+    if stamped.lines().count() != 2 || !stamped.lines().any(good) {
         return Err(format!("logs --timestamps: {stamped}"));
     }
     place.has_status("one", "stopped")?;

@@ -9,7 +9,7 @@ use crate::monitor::repair::look;
 use crate::record::Record;
 use crate::store::{Place, Store};
 use crate::wire::{Ended, Frame, Request};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -72,13 +72,16 @@ impl Connection {
         }
     }
 
-    /// Says what is wanted.
+    /// Says what is wanted. A monitor that has gone meanwhile does not answer, which is no error here.
     ///
     /// # Errors
-    /// Where the monitor has gone.
+    /// Where the host fails.
     pub fn ask(&mut self, request: Request) -> Result<(), ControlError> {
         let sent = self.stream.write_all(&Frame::Request(request).bytes());
-        sent.map_err(|e| ControlError::host("the guest's monitor has gone", e))
+        match sent {
+            Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(()),
+            sent => sent.map_err(|e| ControlError::host("the guest's monitor", e)),
+        }
     }
 
     /// The next frame; `None` where the monitor has gone.
@@ -93,8 +96,8 @@ impl Connection {
             match self.stream.read(&mut piece) {
                 Ok(0) => return Ok(None),
                 Ok(n) => self.input.extend_from_slice(&piece[..n]),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => return Ok(None),
                 Err(e) => return Err(ControlError::host("the guest's monitor", e)),
             }
         }

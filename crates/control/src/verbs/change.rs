@@ -1,6 +1,6 @@
 //! `stop`, `kill`, `pause`, `resume`, `wait`, `rm`.
 
-use crate::client::Connection;
+use crate::client::{Connection, does_not_run};
 use crate::error::{ControlError, refused};
 use crate::events::Event;
 use crate::kinds;
@@ -44,9 +44,15 @@ fn ask_all(
             Ok(Some(connection))
         })
         .collect();
-    // Whether the monitor answers or is killed meanwhile: the guest has ended then.
-    let answer = |c: Option<Connection>| c.map_or(Ok(()), |mut c| c.answer().map(drop));
-    asked.into_iter().map(|c| answer(c?)).collect()
+    let answer = |connection: Option<Connection>, which: &String| {
+        let Some(mut connection) = connection else { return Ok(()) };
+        match connection.answer()? {
+            Some(()) => Ok(()),
+            // The monitor has gone before it heard us, as its guest had ended.
+            None => does_not_run(&find(store, which)?.1),
+        }
+    };
+    asked.into_iter().zip(which).map(|(c, which)| answer(c?, which)).collect()
 }
 
 /// `trine stop`: a guest that does not run is stopped already.
@@ -61,12 +67,12 @@ pub fn stop(
     });
     let told = results.into_iter().zip(which).map(|(result, which)| {
         match result {
-            // It ended by itself between our look and our question.
-            Err(ControlError::Refused(_))
-                if find(store, which).is_ok_and(|(_, r)| !r.state.status.is_up()) =>
-            {
-                Ok(())
-            }
+            // It ended by itself between our look and our question, and may have removed itself.
+            Err(ControlError::Refused(_)) => match find(store, which) {
+                Err(ControlError::Unknown(_)) => Ok(()),
+                Ok((_, record)) if !record.state.status.is_up() => Ok(()),
+                _ => result,
+            },
             result => result,
         }
     });
