@@ -33,11 +33,6 @@ const QUICK: &[Part] = &[
     ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
         crate::stress::run(5)
     }),
-    (
-        "verbs",
-        "run -d, ps, attach, logs, stop… and SIGKILL for anything, at machines and programs",
-        crate::verbs::run,
-    ),
     ("differential", "random programs against QEMU, 200,000 instructions and more", || differential(20, 1)),
     ("containerd", "real containerd drives our runtime: 50 containers", crate::drivers::containerd),
     ("podman", "real Podman drives our runtime: 50 containers", crate::drivers::podman),
@@ -66,6 +61,11 @@ const SLOW: &[Part] = &[
         crate::network::run,
     ),
     ("fuzz-bundle", "10 minutes of fuzzing", || fuzz("bundle")),
+    (
+        "verbs",
+        "run -d, ps, attach, logs, stop… and SIGKILL for anything, at machines and programs",
+        crate::verbs::run,
+    ),
     ("hostile", "programs that try to get out and to use everything up", crate::hostile::run),
     ("fuzz-tree", "10 minutes of fuzzing", || fuzz("tree")),
     ("fuzz-image", "10 minutes of fuzzing", || fuzz("image")),
