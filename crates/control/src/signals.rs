@@ -13,6 +13,7 @@ const NAMES: &[(&str, i32)] = &[
     ("ILL", libc::SIGILL),
     ("TRAP", libc::SIGTRAP),
     ("ABRT", libc::SIGABRT),
+    ("IOT", libc::SIGIOT),
     ("BUS", libc::SIGBUS),
     ("FPE", libc::SIGFPE),
     ("KILL", libc::SIGKILL),
@@ -36,11 +37,12 @@ const NAMES: &[(&str, i32)] = &[
     ("PROF", libc::SIGPROF),
     ("WINCH", libc::SIGWINCH),
     ("IO", libc::SIGIO),
+    ("POLL", libc::SIGPOLL),
     ("PWR", libc::SIGPWR),
     ("SYS", libc::SIGSYS),
 ];
 
-/// A signal as a user names it: `TERM`, `SIGTERM`, `15`, `RTMIN+3`.
+/// A signal as a user names it: `TERM`, `SIGTERM`, `15`, `RTMIN+3`, `RTMAX-1`.
 ///
 /// # Errors
 /// A sentence where there is no such signal.
@@ -52,9 +54,17 @@ pub fn parse(text: &str) -> Result<i32, String> {
         Some(b'+') => n[1..].parse::<i32>().ok().and_then(|n| n.checked_add(34)),
         Some(_) => None,
     };
+    let from_last = |n: &str| match n.is_empty() {
+        true => Some(64),
+        false => n.strip_prefix('-')?.parse::<i32>().ok().map(|n| 64 - n.clamp(0, 64)).filter(|n| *n >= 34),
+    };
     let number = match NAMES.iter().find(|(n, _)| *n == name) {
         Some((_, number)) => Some(*number),
-        None => name.parse().ok().or_else(|| name.strip_prefix("RTMIN").and_then(real_time)),
+        None => name
+            .parse()
+            .ok()
+            .or_else(|| name.strip_prefix("RTMIN").and_then(real_time))
+            .or_else(|| from_last(name.strip_prefix("RTMAX")?)),
     };
     let number = number.filter(|n| (1..=64).contains(n));
     number
