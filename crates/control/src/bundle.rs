@@ -5,6 +5,7 @@
 //! bundle/layers.json   the image's layers, and the two directories below
 //! bundle/rootfs/       empty: the layers are laid over it inside the container alone
 //! bundle/upper/ work/  what the container writes
+//! bundle/network/      its hosts, resolv.conf and hostname, written when it joins its network
 //! ```
 
 use crate::error::{ControlError, refused};
@@ -19,9 +20,12 @@ use trine_container::Bundle;
 use trine_container::image::volume::Source;
 use trine_container::image::{self, Given, Maps};
 use trine_container::rootfs::layers::Layers;
+use trine_hostnet::files;
 use trine_oci::userns::{Identity, Mapping, Range};
 use trine_oci::{Image, Progress, Store};
 
+/// Directory of the files of its network.
+const NETWORK: &str = "network";
 /// Longest file of an image that is read for its users.
 const USERS: u64 = 1 << 20;
 
@@ -67,16 +71,27 @@ fn fill(
         return refused("this kernel cannot lay an ordinary user's layers over each other: run it as root");
     }
     let at = |name: &str| dir.join(name);
-    for (name, mode) in [("", 0o711), ("rootfs", 0o755), ("upper", 0o755), ("work", 0o700)] {
+    for (name, mode) in [("", 0o711), ("rootfs", 0o755), ("upper", 0o755), ("work", 0o700), (NETWORK, 0o755)]
+    {
         DirBuilder::new().mode(mode).create(at(name)).map_err(|e| ControlError::at(&at(name), e))?;
     }
+    for name in [files::HOSTS, files::RESOLV, files::HOSTNAME] {
+        let path = at(NETWORK).join(name);
+        File::create_new(&path).map_err(|e| ControlError::at(&path, e))?;
+    }
     let layers = Layers { lower: unpacked.lower, upper: at("upper"), work: at("work") };
-    let options = image::Options { volumes: volumes(dir, options)?, ..options.clone() };
+    let options =
+        image::Options { volumes: volumes(dir, options)?, network: Some(at(NETWORK)), ..options.clone() };
     let read = |path: &str| layers.lower.iter().rev().find_map(|layer| read(layer, path));
     let given = Given { root: "rootfs".into(), read: &read, maps: maps() };
     let spec = image::configuration(image.config(), &options, &given).map_err(ControlError::Refused)?;
     write(&at("config.json"), &spec)?;
     write(&at("layers.json"), &layers)
+}
+
+/// Where the container of a bundle has the files of its network, if it was made of an image.
+pub fn network_files(bundle: &record::Bundle) -> Option<PathBuf> {
+    bundle.owned.then(|| bundle.path.join(NETWORK))
 }
 
 /// A bundle as the runtime wants it.

@@ -5,9 +5,11 @@ use crate::time::Time;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
+use trine_hostnet::{Mode, Open, PortMap};
 
 /// A word of a command line, a path or a variable: any bytes. In JSON a string where it is UTF-8, else a list of bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -266,8 +268,49 @@ pub struct Options {
     pub log_bytes: u64,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Ports of the host that lead into it, as `127.0.0.1:8080->80/tcp`.
-    pub ports: Vec<String>,
+    /// Its network: of containers.
+    pub network: Network,
+}
+
+/// What was asked for of a container's network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Network {
+    /// Which one it is.
+    pub mode: Mode,
+    /// Names beside its own, by which the group's other members find it.
+    pub aliases: Vec<String>,
+    /// More lines of its `/etc/hosts`: name and address.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// Its name servers; none: the host's.
+    pub dns: Vec<IpAddr>,
+    /// Domains that its resolver searches; none: the host's.
+    pub search: Vec<String>,
+    /// Ports of the host that lead into it.
+    pub publish: Vec<PortMap>,
+}
+
+/// What a guest has of its network while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Joined {
+    /// IPv4 in its group.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6 in its group.
+    pub v6: Option<Ipv6Addr>,
+    /// Where its default route leads.
+    pub gateway: Option<Ipv4Addr>,
+    /// Open ports.
+    pub ports: Vec<Open>,
+    /// What its user should know.
+    pub notes: Vec<String>,
+}
+
+impl Joined {
+    /// Its ports, as `127.0.0.1:8080->80/tcp`.
+    pub fn ports(&self) -> Vec<String> {
+        self.ports.iter().map(Open::to_string).collect()
+    }
 }
 
 /// How a guest is now.
@@ -296,6 +339,8 @@ pub struct State {
     pub stopped_by_user: bool,
     /// What checks have found.
     pub health: Option<Health>,
+    /// Its network's part: of containers that run.
+    pub network: Joined,
 }
 
 /// What a guest's monitor left for whoever comes after it.

@@ -9,6 +9,13 @@ use std::net::IpAddr;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+/// Their names in their directory.
+pub const HOSTS: &str = "hosts";
+/// See [`HOSTS`].
+pub const RESOLV: &str = "resolv.conf";
+/// See [`HOSTS`].
+pub const HOSTNAME: &str = "hostname";
+
 /// Writes a file in place: it keeps its inode, as a guest has it mounted. Whoever reads at the same moment sees the old
 /// text, the new one, or the new one followed by old lines.
 pub(crate) fn rewrite(path: &Path, text: &str) -> Result<()> {
@@ -105,6 +112,7 @@ mod tests {
             number,
             link,
             hosts: vec![],
+            files: "".into(),
         }
     }
 

@@ -11,7 +11,7 @@
 mod addresses;
 mod cable;
 mod error;
-mod files;
+pub mod files;
 mod holder;
 mod inside;
 mod names;
@@ -24,6 +24,7 @@ mod sys;
 mod wayout;
 
 pub use error::Error;
+pub use names::is_host;
 pub use network::{Addresses, Join, Joined, Mode, Network};
 pub use ports::{Open, PortMap, Ports, Protocol};
 

@@ -27,6 +27,12 @@ pub(crate) fn guest(text: &str) -> Result<()> {
     }
 }
 
+/// Whether a text can be the name of a host.
+#[must_use]
+pub fn is_host(text: &str) -> bool {
+    host(text).is_ok()
+}
+
 /// Checks a host's name: as RFC 1123 2.1 has it, and `_`, which is widely used; at most 253 (here 63 a part).
 pub(crate) fn host(text: &str) -> Result<()> {
     let good = text.len() <= 253 && text.split('.').all(|part| plain(part, 63, b"-_"));

@@ -19,14 +19,49 @@ const NONE: &str = "none";
 const HOST: &str = "host";
 
 /// Which network a guest has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Only its own loopback.
+    #[default]
     None,
     /// The host's.
     Host,
     /// A private network together with the other members.
     Group(String),
+}
+
+impl std::str::FromStr for Mode {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Mode> {
+        match text {
+            NONE => Ok(Mode::None),
+            HOST => Ok(Mode::Host),
+            name => names::group(name).map(|()| Mode::Group(name.into())),
+        }
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Mode::None => NONE,
+            Mode::Host => HOST,
+            Mode::Group(name) => name,
+        })
+    }
+}
+
+impl serde::Serialize for Mode {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Mode {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Mode, D::Error> {
+        <String as serde::Deserialize>::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// A guest that is to join.
@@ -48,6 +83,8 @@ pub struct Join<'a> {
     pub search: &'a [String],
     /// Its network namespace, made but not used yet. Not looked at for [`Mode::Host`].
     pub netns: Option<BorrowedFd<'a>>,
+    /// The directory of its three files, where they are mounted from before it joins; else one of the records.
+    pub files: Option<&'a Path>,
 }
 
 /// Addresses of a guest in its group.
@@ -193,10 +230,11 @@ impl Network {
                 addresses::hash(&[&self.dir.to_string_lossy(), name, join.guest]),
             ),
             hosts: join.hosts.to_vec(),
+            files: join.files.map_or_else(|| records.member_dir(name, join.guest), Path::to_path_buf),
         };
         let alive = records.set_member(name, &member)?;
         let mut notes = group.as_ref().map_or(Vec::new(), |g| g.notes.clone());
-        notes.extend(write_files(records, name, group.as_ref(), &member, join)?);
+        notes.extend(write_files(group.as_ref(), &member, join)?);
         let mut found = Addresses::default();
         let mut wire = Wire::default();
         if *join.mode != Mode::Host {
@@ -226,12 +264,11 @@ impl Network {
         if let Some(group) = &group {
             rewrite_hosts(records, group)?;
         }
-        let dir = records.member_dir(name, join.guest);
         Ok(Joined {
             addresses: found,
-            hosts: dir.join("hosts"),
-            resolv: dir.join("resolv.conf"),
-            hostname: dir.join("hostname"),
+            hosts: member.files.join(files::HOSTS),
+            resolv: member.files.join(files::RESOLV),
+            hostname: member.files.join(files::HOSTNAME),
             notes,
             network: self.clone(),
             guest: join.guest.into(),
@@ -253,6 +290,18 @@ impl Network {
         };
         let _ = repair(&records);
         left
+    }
+
+    /// Processes that keep what members share: they are nobody's, and end with the last member. Whoever ends what a
+    /// guest has left spares them.
+    #[must_use]
+    pub fn holders(&self) -> Vec<i32> {
+        if !self.dir.is_dir() {
+            return Vec::new();
+        }
+        let Ok(records) = Records::open(&self.dir) else { return Vec::new() };
+        let groups = records.groups().into_iter().filter_map(|g| records.group(&g));
+        groups.flat_map(|g| g.holders).filter(|p| p.alive()).map(|p| p.pid).collect()
     }
 
     /// Removes what is left of guests whose process ended without leaving, and returns their identifiers.
@@ -579,22 +628,16 @@ fn configure(netlink: &mut Netlink, group: &Group, member: &Member) -> Result<Ad
 }
 
 /// Writes a new member's files; returns what the user should know.
-fn write_files(
-    records: &Records,
-    name: &str,
-    group: Option<&Group>,
-    member: &Member,
-    join: &Join,
-) -> Result<Option<String>> {
-    let dir = records.member_dir(name, &member.guest);
-    rewrite(&dir.join("hostname"), &format!("{}\n", member.name))?;
+fn write_files(group: Option<&Group>, member: &Member, join: &Join) -> Result<Option<String>> {
+    let dir = &member.files;
+    rewrite(&dir.join(files::HOSTNAME), &format!("{}\n", member.name))?;
     let host = |path: &str| fs::read_to_string(path);
     let mut hosts = files::hosts(group, member, &[]);
     if *join.mode == Mode::Host {
         let own: String = member.hosts.iter().map(|(n, a)| format!("{a}\t{n}\n")).collect();
         hosts = host("/etc/hosts").map_or(hosts, |text| format!("{text}\n{own}"));
     }
-    rewrite(&dir.join("hosts"), &hosts)?;
+    rewrite(&dir.join(files::HOSTS), &hosts)?;
     let text = host("/etc/resolv.conf").unwrap_or_default();
     let (mut resolv, mut note) = match join.mode {
         Mode::Host => (text, None),
@@ -608,7 +651,7 @@ fn write_files(
         resolv = files::resolv_given(&resolv, join.dns, join.search);
         note = note.filter(|_| join.dns.is_empty());
     }
-    rewrite(&dir.join("resolv.conf"), &resolv)?;
+    rewrite(&dir.join(files::RESOLV), &resolv)?;
     // Without a way out, that is what there is to say.
     Ok(note.filter(|_| group.is_some_and(|g| g.out4)))
 }
@@ -617,8 +660,12 @@ fn write_files(
 fn rewrite_hosts(records: &Records, group: &Group) -> Result<()> {
     let members = records.members(&group.name);
     for member in &members {
-        let path = records.member_dir(&group.name, &member.guest).join("hosts");
-        rewrite(&path, &files::hosts(Some(group), member, &members))?;
+        let path = member.files.join(files::HOSTS);
+        match rewrite(&path, &files::hosts(Some(group), member, &members)) {
+            // Who is about to go has no file of its own any more.
+            Err(e) if e.number() == Some(libc::ENOENT) => {}
+            other => other?,
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! networks/GROUP/way-out.log             what the program says by which an ordinary user's packets get out
 //! networks/GROUP/members/GUEST/member.json
 //! networks/GROUP/members/GUEST/alive     locked by the process that watches over the guest, as long as it runs
-//! networks/GROUP/members/GUEST/{hosts,resolv.conf,hostname}
+//! networks/GROUP/members/GUEST/{hosts,resolv.conf,hostname}   where the guest has no other place for them
 //! ```
 //!
 //! A lock of flock(2) ends with its process, however that ends, and no number of a process is used again by mistake.
@@ -81,6 +81,8 @@ pub(crate) struct Member {
     pub link: String,
     /// More lines for `/etc/hosts`.
     pub hosts: Vec<(String, std::net::IpAddr)>,
+    /// Where its three files are.
+    pub files: PathBuf,
 }
 
 /// The directory, locked.

@@ -94,7 +94,9 @@ pub(crate) fn open(
     let said = std::fs::read(log).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let short = name.rsplit('/').next().unwrap_or("");
-    Ok(Err(format!("{short}: {}", said.trim().lines().last().unwrap_or("it does not start").escape_debug())))
+    // The first thing that it complains of is the cause of what follows.
+    let mut lines = said.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("WARNING"));
+    Ok(Err(format!("{short}: {}", lines.next().unwrap_or("it does not start").escape_debug())))
 }
 
 struct Descriptors {

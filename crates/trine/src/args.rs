@@ -192,10 +192,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR|debian[:SUITE]", help_heading = "Programs")]
     pub sysroot: Option<PathBuf>,
     /// Set a variable of the program's environment, or with only a name remove it
-    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Programs")]
+    #[arg(long, short, value_name = "NAME[=VALUE]", help_heading = "Programs")]
     pub env: Vec<std::ffi::OsString>,
     /// Directory in which the program starts
-    #[arg(long, value_name = "DIR", help_heading = "Programs")]
+    #[arg(long, short = 'w', visible_alias = "workdir", value_name = "DIR", help_heading = "Programs")]
     pub cwd: Option<PathBuf>,
     /// Show the program's system calls on standard error
     #[arg(long, help_heading = "Programs")]

@@ -133,6 +133,7 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
     if let Some(thing) = guest::container::thing(&args) {
         return guest::container::run(&args, thing);
     }
+    guest::container::refuse_without(words)?;
     if !args.guest.is_wanted() {
         return foreground(args);
     }

@@ -78,6 +78,15 @@ pub(super) fn mounts(options: &Options, maps: Option<&Maps>) -> Result<Vec<Mount
         list.extend(memory.options.iter().cloned());
         made.push(mount(&memory.to, "tmpfs", Path::new("tmpfs"), list));
     }
+    for name in ["hosts", "resolv.conf", "hostname"] {
+        let to = Path::new("/etc").join(name);
+        // What the user puts there is his.
+        let Some(dir) = options.network.as_ref().filter(|_| options.volumes.iter().all(|v| v.to != to))
+        else {
+            continue;
+        };
+        made.push(mount(&to, "bind", &dir.join(name), vec!["bind".into(), "rprivate".into()]));
+    }
     for volume in &options.volumes {
         let Source::Path(from) = &volume.from else {
             return Err(format!("the volume at {} has no directory of the host", volume.to.display()));

@@ -105,6 +105,9 @@ pub struct Options {
     pub shm_size: u64,
     /// The host's network in place of one of its own.
     pub host_network: bool,
+    /// Directory with its `hosts`, `resolv.conf` and `hostname`, which become files of `/etc`; the image's own where
+    /// there is none.
+    pub network: Option<PathBuf>,
     /// Path of the control group, from the top of each hierarchy.
     pub cgroup: Option<PathBuf>,
     /// Annotations of the bundle.

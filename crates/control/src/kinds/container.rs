@@ -2,6 +2,7 @@
 //!
 //! `run IMAGE` makes the bundle and a record with [`crate::record::Source::Bundle`]; everything after that is here.
 
+use super::network::{self, Connected};
 use super::{Kind, Started, Stdio};
 use crate::bundle;
 use crate::error::{ControlError, refused};
@@ -26,6 +27,8 @@ const USERS: u64 = 1 << 20;
 pub struct Container {
     bundle: record::Bundle,
     runtime: Runtime,
+    /// While it runs.
+    network: Option<Connected>,
 }
 
 impl From<trine_container::Error> for ControlError {
@@ -65,7 +68,7 @@ impl Container {
     /// # Errors
     /// As [`runtime`].
     pub fn new(bundle: record::Bundle) -> Result<Container, ControlError> {
-        Ok(Container { bundle, runtime: runtime()? })
+        Ok(Container { bundle, runtime: runtime()?, network: None })
     }
 
     fn load(&self, record: &Record) -> Result<Inside, ControlError> {
@@ -89,11 +92,17 @@ impl Kind for Container {
         let mut created = self.runtime.create(&record.id, &bundle, options)?;
         let pid = created.container.record().state.pid;
         let terminal = created.terminal.take();
-        match created.start() {
+        let files = bundle::network_files(&self.bundle);
+        let started = network::join(record, pid, &bundle.spec, files.as_deref()).and_then(|connected| {
+            self.network = connected;
+            Ok(created.start()?)
+        });
+        match started {
             Ok(()) => Ok(Started { pid, terminal }),
             Err(e) => {
+                self.network = None;
                 end(&self.runtime, &record.id);
-                Err(e.into())
+                Err(e)
             }
         }
     }
@@ -121,8 +130,10 @@ impl Kind for Container {
 
     fn end(&mut self, record: &Record) {
         end(&self.runtime, &record.id);
-        let own = std::process::id() as i32;
-        let left = || process::descendants(own).iter().map(|s| s.pid).collect();
+        self.network = None;
+        let (own, shared) = (std::process::id() as i32, network::shared());
+        let left =
+            || process::descendants(own).iter().map(|s| s.pid).filter(|pid| !shared.contains(pid)).collect();
         process::until_no_new(left, process::kill);
     }
 }

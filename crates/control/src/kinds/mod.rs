@@ -1,10 +1,11 @@
 //! What the three kinds do differently. Everything else is the monitor's.
 //!
 //! * [`command`]: machines and programs are children that run `trine` in the foreground.
-//! * [`container`]: containers are the OCI runtime's.
+//! * [`container`]: containers are the OCI runtime's; `network` is their part of a network.
 
 pub mod command;
 pub mod container;
+mod network;
 
 use crate::error::ControlError;
 use crate::process;
@@ -114,6 +115,8 @@ pub fn clean_up(record: &Record) {
     if let (Source::Bundle(_), Ok(runtime)) = (&record.source, container::runtime()) {
         container::end(&runtime, &record.id);
     }
-    let mark = process::Mark::of(&record.id);
-    process::until_no_new(|| mark.bearers(), process::kill);
+    let (mark, shared) = (process::Mark::of(&record.id), network::shared());
+    let left = || mark.bearers().into_iter().filter(|pid| !shared.contains(pid)).collect();
+    process::until_no_new(left, process::kill);
+    network::repair();
 }

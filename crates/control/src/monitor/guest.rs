@@ -5,7 +5,7 @@ use super::{DRAIN, Monitor, Phase};
 use crate::error::ControlError;
 use crate::monitor::client::Role;
 use crate::process::Process;
-use crate::record::{Health, Restart, Status};
+use crate::record::{Health, Joined, Restart, Status};
 use crate::time::Time;
 use crate::wire::{Ended, Frame};
 use rustix::process::{WaitOptions, WaitStatus, wait};
@@ -220,6 +220,7 @@ impl Monitor {
         state.finished = Some(Time::now());
         state.pid = None;
         let ran = state.started.map_or(Duration::ZERO, Time::ago);
+        state.network = Joined::default();
         (self.record.traces.guest, self.record.traces.open) = (None, false);
         if self.record.state.out_of_memory {
             self.tell(self.event("oom"));

@@ -3,7 +3,7 @@
 use crate::error::ControlError;
 use crate::events::Event;
 use crate::kinds;
-use crate::record::{Record, Status};
+use crate::record::{Joined, Record, Status};
 use crate::store::{Place, Store};
 use crate::time::Time;
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub fn settle(store: &Store, place: &Place, record: &mut Record) {
     let state = &mut record.state;
     state.status = Status::Dead;
     state.pid = None;
+    state.network = Joined::default();
     state.finished = Some(Time::now());
     state.exit_code = Some(KILLED);
     state.signal = Some(libc::SIGKILL);

@@ -78,7 +78,10 @@ pub fn start_detached(store: &Store, place: &Place) -> Result<(), ControlError> 
     let mut connection = Connection::new_one(store, place)?;
     connection.ask(Request::Start)?;
     match connection.answer()? {
-        Some(()) => Ok(()),
+        Some(()) => {
+            tell_notes(place);
+            Ok(())
+        }
         None => Err(ControlError::Failed("the guest's monitor has gone before it started the guest".into())),
     }
 }
@@ -98,7 +101,15 @@ pub fn start_attached(
     let size = terminal::size().filter(|_| record.options.tty);
     connection.ask(Request::Attach { stdin: how.stdin, owner: true, start: true, size })?;
     connection.answer()?;
+    tell_notes(place);
     attach::join(store, place, record, connection, how, true)
+}
+
+/// What the user should know of a guest that has just started.
+fn tell_notes(place: &Place) {
+    // A guest that has ended and is gone has nothing to tell.
+    let notes = place.read().map(|record| record.state.network.notes).unwrap_or_default();
+    notes.iter().for_each(|note| eprintln!("trine: {note}"));
 }
 
 /// `trine start`.

@@ -81,7 +81,7 @@ fn summary(r: &Record) -> Value {
         "id": r.id, "name": r.name, "kind": r.kind, "what": r.what, "command": r.command(), "created": r.created,
         "status": r.state.status, "description": r.describe(), "pid": r.state.pid, "exit_code": r.state.exit_code,
         "started": r.state.started, "finished": r.state.finished, "restarts": r.state.restarts,
-        "health": r.state.health.as_ref().map(|h| &h.status), "ports": r.options.ports, "labels": r.options.labels,
+        "health": r.state.health.as_ref().map(|h| &h.status), "ports": r.state.network.ports(), "labels": r.options.labels,
     })
 }
 
@@ -130,7 +130,7 @@ pub fn list(store: &Store, wanted: &List) -> Result<(String, Vec<String>), Contr
                 command,
                 created,
                 r.describe(),
-                r.options.ports.join(", "),
+                r.state.network.ports().join(", "),
             ]
         };
         let rows: Vec<_> = records.iter().map(row).collect();

@@ -67,6 +67,13 @@ pub struct Open {
     pub protocol: Protocol,
 }
 
+impl std::fmt::Display for Open {
+    /// `127.0.0.1:8080->80/tcp`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}->{}/{}", self.host, self.guest, self.protocol.name())
+    }
+}
+
 /// Open ports of a guest. Dropping closes them, and every connection through them.
 #[derive(Debug)]
 pub struct Ports {

@@ -136,6 +136,7 @@ impl Guest {
             dns: &[],
             search: &[],
             netns,
+            files: None,
         })
     }
 }

@@ -62,7 +62,17 @@ impl Guest {
 
     pub fn join(&self, network: &Network, group: &str, name: &str) -> Joined {
         let (mode, netns) = (&Mode::Group(group.into()), Some(self.netns.as_fd()));
-        let join = Join { mode, guest: name, name, aliases: &[], hosts: &[], dns: &[], search: &[], netns };
+        let join = Join {
+            mode,
+            guest: name,
+            name,
+            aliases: &[],
+            hosts: &[],
+            dns: &[],
+            search: &[],
+            netns,
+            files: None,
+        };
         network.join(&join).unwrap()
     }
 }
@@ -339,8 +349,17 @@ fn kills() {
     let guest = Guest::new();
     let mode = Mode::Group("one".into());
     let netns = Some(guest.netns.as_fd());
-    let join =
-        Join { mode: &mode, guest: "d", name: "d", aliases: &[], hosts: &[], dns: &[], search: &[], netns };
+    let join = Join {
+        mode: &mode,
+        guest: "d",
+        name: "d",
+        aliases: &[],
+        hosts: &[],
+        dns: &[],
+        search: &[],
+        netns,
+        files: None,
+    };
     let error = dir.network().join(&join).unwrap_err().to_string();
     assert!(error.contains("was ended: stop the network's members first"), "{error}");
     drop(jc);

@@ -4,7 +4,7 @@ use clap::Args;
 use std::ffi::OsString;
 use std::time::Duration;
 use trine_control::client::terminal::Keys;
-use trine_control::record::Restart;
+use trine_control::record::{HealthCheck, Restart};
 use trine_control::time::{Time, duration};
 use trine_control::verbs::events;
 use trine_control::verbs::show::Filter;
@@ -104,18 +104,21 @@ pub struct GuestArgs {
     /// A shell command in the guest whose exit code 0 means health
     #[arg(long, value_name = "COMMAND")]
     pub health_cmd: Option<String>,
-    /// Time between two checks
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
-    pub health_interval: Duration,
-    /// Time after which a check has failed
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
-    pub health_timeout: Duration,
-    /// Failures in a row that make it unhealthy
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub health_retries: u32,
-    /// Time after the start in which failures do not count
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
-    pub health_start_period: Duration,
+    /// No checks, whatever the image says
+    #[arg(long, conflicts_with = "health_cmd")]
+    pub no_healthcheck: bool,
+    /// Time between two checks (30s, or what the image says)
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub health_interval: Option<Duration>,
+    /// Time after which a check has failed (30s, or what the image says)
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub health_timeout: Option<Duration>,
+    /// Failures in a row that make it unhealthy (3, or what the image says)
+    #[arg(long, value_name = "N")]
+    pub health_retries: Option<u32>,
+    /// Time after the start in which failures do not count (0s, or what the image says)
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub health_start_period: Option<Duration>,
     /// Signal that asks it to end
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     pub stop_signal: Option<i32>,
@@ -151,6 +154,18 @@ impl GuestArgs {
             || self.log_size.is_some()
             || !self.label.is_empty()
             || self.detach_keys.is_some()
+    }
+
+    /// How its health is looked at where nothing else is said.
+    pub fn health_times(&self) -> HealthCheck {
+        let half = Duration::from_secs(30);
+        HealthCheck {
+            command: Vec::new(),
+            interval: self.health_interval.unwrap_or(half),
+            timeout: self.health_timeout.unwrap_or(half),
+            retries: self.health_retries.unwrap_or(3),
+            start_period: self.health_start_period.unwrap_or_default(),
+        }
     }
 
     /// Most bytes of its log.

@@ -1,20 +1,27 @@
 //! `trine run IMAGE` and `trine run BUNDLE`: containers.
 
+use super::network::NetworkArgs;
 use super::run::{begin_with, options};
 use crate::Refusal;
-use crate::args::RunArgs;
+use crate::args::{Run, RunArgs};
 use crate::images::{Display, or_host};
-use clap::{Args, ValueEnum};
-use std::ffi::OsStr;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, ValueEnum};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 use trine_container::image::volume::{Tmpfs, Volume};
 use trine_container::image::{self, Filter};
 use trine_control::bundle;
-use trine_control::record::{self, KindName, Options, Source, Word};
+use trine_control::record::{self, HealthCheck, KindName, Options, Source, Word};
 use trine_control::verbs::create::New;
-use trine_oci::{Image, Name, Platform, Store};
+use trine_hostnet::Mode;
+use trine_oci::{Healthcheck, Image, Name, Platform, Store};
 use trine_program::confine::Limits;
+
+/// Headings of options that only containers have.
+pub const HEADINGS: [&str; 2] = ["Containers", "Networks of containers"];
 
 /// When an image is fetched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -28,19 +35,9 @@ pub enum Pull {
     Never,
 }
 
-/// The network of a container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum NetworkArg {
-    /// Only its own loopback interface
-    #[default]
-    None,
-    /// The host's
-    Host,
-}
-
 /// Options of containers.
 #[derive(Args)]
-#[command(next_help_heading = "Containers")]
+#[command(next_help_heading = HEADINGS[0])]
 pub struct ContainerArgs {
     /// The image's variant for another CPU
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
@@ -93,9 +90,9 @@ pub struct ContainerArgs {
     /// A limit of its processes, such as nofile=1024:4096
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = rlimit)]
     pub ulimit: Vec<(String, (u64, u64))>,
-    /// Its network
-    #[arg(long, value_enum, default_value = "none")]
-    pub network: NetworkArg,
+    /// Its network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -219,7 +216,7 @@ fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
         sysctl: own.sysctl.iter().cloned().collect(),
         rlimits,
         devices: own.device.clone(),
-        host_network: own.network == NetworkArg::Host,
+        host_network: own.network.network == Mode::Host,
         ..image::Options::default()
     })
 }
@@ -247,6 +244,7 @@ pub fn run(args: &RunArgs, thing: Thing) -> Result<u8, Refusal> {
     refuse_others(args)?;
     let asked = asked(args)?;
     let mut options = options(args, KindName::Container)?;
+    options.network = args.container.network.wanted()?;
     let what = args.thing.clone().unwrap_or_default();
     let words = args.args.iter().cloned().map(Word).collect();
     let new = |source, options: Options| New {
@@ -265,7 +263,7 @@ pub fn run(args: &RunArgs, thing: Thing) -> Result<u8, Refusal> {
         }
         Thing::Image(name) => {
             let image = image(&name, &args.container)?;
-            of_image(&image, &mut options);
+            of_image(&image, args, &mut options);
             let none = record::Bundle { path: PathBuf::new(), image: Some(name), owned: true };
             begin_with(args, new(Source::Bundle(none), options), |place, record| {
                 let mut asked = asked;
@@ -283,11 +281,51 @@ pub fn run(args: &RunArgs, thing: Thing) -> Result<u8, Refusal> {
 }
 
 /// What the image says where the user has not.
-fn of_image(image: &Image, options: &mut Options) {
+fn of_image(image: &Image, args: &RunArgs, options: &mut Options) {
     let config = image.config().config().as_ref();
     if options.stop_signal.is_none()
         && let Some(word) = config.and_then(|c| c.stop_signal().as_deref())
     {
         options.stop_signal = trine_control::signals::parse(word).ok();
+    }
+    if options.health.is_none() && !args.guest.no_healthcheck {
+        options.health = image.healthcheck().and_then(|own| health(&own, args));
+    }
+}
+
+/// An image's check of its health, with the user's times where he gives some.
+fn health(own: &Healthcheck, args: &RunArgs) -> Option<HealthCheck> {
+    let command = match own.test.split_first() {
+        Some((how, words)) if how == "CMD" && !words.is_empty() => words.iter().map(Word::from).collect(),
+        Some((how, [line])) if how == "CMD-SHELL" => ["/bin/sh", "-c", line].map(Word::from).to_vec(),
+        // `NONE`, or nothing that could be executed.
+        _ => return None,
+    };
+    let (guest, usual) = (&args.guest, args.guest.health_times());
+    let time =
+        |given: Option<Duration>, own: u64, usual| given.unwrap_or_else(|| Healthcheck::or(own, usual));
+    let retries = if own.retries == 0 { usual.retries } else { own.retries };
+    Some(HealthCheck {
+        command,
+        interval: time(guest.health_interval, own.interval, usual.interval),
+        timeout: time(guest.health_timeout, own.timeout, usual.timeout),
+        retries: guest.health_retries.unwrap_or(retries),
+        start_period: time(guest.health_start_period, own.start_period, usual.start_period),
+    })
+}
+
+/// Refuses what only containers have, for guests of another kind. `words` is the command line behind `trine run`.
+pub fn refuse_without(words: &[OsString]) -> Result<(), Refusal> {
+    let command = Run::command();
+    let line = [OsString::from("trine run")].into_iter().chain(words.iter().cloned());
+    let Ok(matches) = command.clone().try_get_matches_from(line) else { return Ok(()) };
+    let of_containers = |a: &&clap::Arg| a.get_help_heading().is_some_and(|h| HEADINGS.contains(&h));
+    let given = |a: &&clap::Arg| matches.value_source(a.get_id().as_str()) == Some(ValueSource::CommandLine);
+    match command.get_arguments().filter(of_containers).find(given) {
+        None => Ok(()),
+        Some(arg) => Err(Refusal::refused(format!(
+            "--{} goes with containers: name an image that is here or in a registry, or a bundle's directory",
+            arg.get_long().unwrap_or_default()
+        ))),
     }
 }

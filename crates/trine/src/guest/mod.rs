@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod container;
+pub mod network;
 pub mod run;
 
 use crate::{Refusal, code};

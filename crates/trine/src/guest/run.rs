@@ -5,7 +5,7 @@ use crate::{Refusal, code, program, run};
 use std::ffi::OsString;
 use trine_control::ControlError;
 use trine_control::client::terminal::is_terminal;
-use trine_control::record::{HealthCheck, KindName, Line, Options, Record, Source, Word};
+use trine_control::record::{HealthCheck, KindName, Line, Network, Options, Record, Source, Word};
 use trine_control::store::{Place, Store};
 use trine_control::verbs::attach::Attached;
 use trine_control::verbs::change;
@@ -30,13 +30,7 @@ fn health(args: &RunArgs, kind: KindName) -> Result<Option<HealthCheck>, Refusal
         ));
     }
     let command = ["/bin/sh", "-c", command].map(Word::from).to_vec();
-    Ok(Some(HealthCheck {
-        command,
-        interval: guest.health_interval,
-        timeout: guest.health_timeout,
-        retries: guest.health_retries,
-        start_period: guest.health_start_period,
-    }))
+    Ok(Some(HealthCheck { command, ..guest.health_times() }))
 }
 
 /// What was asked for. A machine has its console, and a program in the foreground the command's own input, as without a
@@ -65,7 +59,7 @@ pub fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
         stop_seconds: guest.stop_timeout,
         log_bytes: guest.log_bytes(),
         labels: guest.label.iter().cloned().collect(),
-        ports: Vec::new(),
+        network: Network::default(),
     })
 }
 
