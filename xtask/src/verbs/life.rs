@@ -61,9 +61,11 @@ pub fn pipes(place: &Place) -> Checked {
     let feed = |args: &[&str], input: &str| {
         let mut child = place.command(args).stdin(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
         let mut stdin = child.stdin.take().ok_or("no pipe")?;
-        stdin.write_all(input.as_bytes()).map_err(|e| e.to_string())?;
-        drop(stdin);
-        let out = finish(child, args)?;
+        // Beside what reads: more than all buffers hold comes back before all is written.
+        let out = std::thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(input.as_bytes()));
+            finish(child, args)
+        })?;
         Ok::<_, String>((out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned()))
     };
     let run = ["run", "--rm", "--name", "cat", &place.guest, "cat"];

@@ -62,8 +62,13 @@ pub fn run(connection: Connection, how: Attachment<'_>) -> Result<Outcome, Contr
     let host = |e| ControlError::host("the guest's monitor", e);
     connection.stream.set_nonblocking(true).map_err(host)?;
     let mut joined = Joined { input: how.stdin, keys, connection, how, output: Vec::new() };
+    // What came together with the monitor's answer wakes nobody any more.
+    let mut outcome = joined.act(false)?;
     loop {
-        if let Some(outcome) = joined.turn(&mut signals)? {
+        if outcome.is_none() {
+            outcome = joined.turn(&mut signals)?;
+        }
+        if let Some(outcome) = outcome {
             drop(_raw);
             if outcome == Outcome::Detached && stdin_is_terminal {
                 eprintln!();
@@ -204,6 +209,11 @@ impl Joined<'_> {
             }
             Err(e) => !matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock),
         };
+        self.act(gone)
+    }
+
+    /// Does what all frames say that are here whole; `gone`: no more will come.
+    fn act(&mut self, gone: bool) -> Result<Option<Outcome>, ControlError> {
         loop {
             let strange =
                 |_| ControlError::Failed("the guest's monitor says what this trine does not know".into());

@@ -205,19 +205,21 @@ impl Monitor {
         }
     }
 
+    /// When a client that takes nothing is parted with: it holds others up, or the monitor. The one for whom the guest runs
+    /// may take its time.
+    fn patience_ends(&self, client: &Client) -> Option<Instant> {
+        let owner = matches!(client.role, Role::Attached { owner: true, .. });
+        let over = matches!(self.phase, Phase::Over(_));
+        let waits = !owner && (client.is_full() || over);
+        client.stalled().filter(|_| waits).map(|since| since + Duration::from_secs(client::PATIENCE))
+    }
+
     /// Forgets clients that have gone, and those that take nothing while others wait.
     fn part_with_clients(&mut self) {
-        let patience = Duration::from_secs(client::PATIENCE);
         for n in 0..self.clients.len() {
+            let late = self.patience_ends(&self.clients[n]).is_some_and(|at| at <= Instant::now());
             let client = &mut self.clients[n];
-            let owner = matches!(client.role, Role::Attached { owner: true, .. });
-            let over = matches!(self.phase, Phase::Over(_));
-            if !owner
-                && (client.is_full() || over)
-                && client.stalled().is_some_and(|t| t.elapsed() > patience)
-            {
-                client.gone = true;
-            }
+            client.gone |= late;
             if client.gone
                 && let Role::Attached { session, owner: true, stdin: true } = client.role
                 && let Some(s) = self.sessions.get_mut(&session)
@@ -246,8 +248,7 @@ impl Monitor {
             Phase::Over(_) | Phase::Up => None,
         };
         let drains = self.sessions.values().filter_map(|s| Some(s.ended.as_ref()?.1 + DRAIN));
-        let patience = Duration::from_secs(client::PATIENCE) + Duration::from_millis(10);
-        let stalled = self.clients.iter().filter_map(|c| Some(c.stalled()? + patience));
+        let stalled = self.clients.iter().filter_map(|c| self.patience_ends(c));
         let health = self.health.deadline();
         phase.into_iter().chain(drains).chain(stalled).chain(self.kill_at).chain(health).min()
     }
