@@ -4,8 +4,7 @@
 //! Everything they keep lies in a directory of the test's own; what they left in the kernel is looked for at the end.
 
 use crate::tools;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -119,15 +118,13 @@ fn until(what: &str, ready: impl Fn() -> bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Why a part cannot run here, if it cannot.
-fn missing(programs: &[&str]) -> Option<String> {
-    if !std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0) {
-        return Some("needs root".into());
+/// Whether a part can run here; says why where it cannot.
+fn possible(programs: &[&str]) -> bool {
+    let root = crate::images::is_root();
+    if !root {
+        println!("  skipped: needs root");
     }
-    let paths = std::env::var("PATH").unwrap_or_default();
-    let there =
-        |p: &&&str| !paths.split(':').chain(["/usr/sbin", "/sbin"]).any(|d| Path::new(d).join(p).exists());
-    programs.iter().find(there).map(|p| format!("{p} is not here"))
+    root && crate::tools::has(programs)
 }
 
 /// Control groups that name one of our containers.
@@ -145,8 +142,7 @@ fn nothing_left(place: &Place, prefix: &str) -> Result<(), String> {
 
 /// containerd.
 pub fn containerd() -> Result<(), String> {
-    if let Some(why) = missing(&["containerd", "ctr", "containerd-shim-runc-v2"]) {
-        eprintln!("skipped: {why}");
+    if !possible(&["containerd", "ctr", "containerd-shim-runc-v2"]) {
         return Ok(());
     }
     let mut place = Place::new("containerd")?;
@@ -244,8 +240,7 @@ fn drive_containerd(place: &Place) -> Result<(), String> {
 
 /// Podman.
 pub fn podman() -> Result<(), String> {
-    if let Some(why) = missing(&["podman", "conmon"]) {
-        eprintln!("skipped: {why}");
+    if !possible(&["podman", "conmon"]) {
         return Ok(());
     }
     let place = Place::new("podman")?;

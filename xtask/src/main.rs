@@ -2,6 +2,8 @@
 
 mod bench;
 mod calls;
+mod check;
+mod containers;
 mod coredump;
 mod debian;
 mod debugger;

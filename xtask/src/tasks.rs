@@ -30,6 +30,16 @@ const QUICK: &[Part] = &[
         crate::images::run,
     ),
     ("runtime", "containers from OCI bundles, as root and as an ordinary user", crate::runtime::run),
+    (
+        "containers",
+        "images as containers, from a registry: limits, networks, volumes, as root and as an ordinary user",
+        crate::containers::run,
+    ),
+    (
+        "verbs",
+        "run -d, ps, attach, logs, stop… and SIGKILL for anything, at machines and programs",
+        crate::verbs::run,
+    ),
     ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
         crate::stress::run(5)
     }),
@@ -61,11 +71,6 @@ const SLOW: &[Part] = &[
         crate::network::run,
     ),
     ("fuzz-bundle", "10 minutes of fuzzing", || fuzz("bundle")),
-    (
-        "verbs",
-        "run -d, ps, attach, logs, stop… and SIGKILL for anything, at machines and programs",
-        crate::verbs::run,
-    ),
     ("hostile", "programs that try to get out and to use everything up", crate::hostile::run),
     ("fuzz-tree", "10 minutes of fuzzing", || fuzz("tree")),
     ("fuzz-image", "10 minutes of fuzzing", || fuzz("image")),

@@ -109,6 +109,18 @@ pub fn trine() -> Result<PathBuf, String> {
     Ok(root().join("target/release/trine"))
 }
 
+/// Whether programs are here; where one is not, says that what needs them is skipped.
+pub fn has(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = || std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let here = |name: &str| dirs().any(|dir| dir.join(name).is_file());
+    let missing: Vec<&str> = programs.iter().copied().filter(|p| !here(p)).collect();
+    if !missing.is_empty() {
+        println!("  skipped: {} not here", missing.join(", "));
+    }
+    missing.is_empty()
+}
+
 /// Runs cargo in the project's root.
 pub fn cargo(args: &[&str]) -> Result<(), String> {
     let status = std::process::Command::new(env!("CARGO")).args(args).current_dir(root()).status();

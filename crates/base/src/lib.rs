@@ -8,6 +8,7 @@ pub mod clock;
 pub mod device;
 pub mod elf;
 pub mod mailbox;
+pub mod size;
 pub mod vcpu;
 pub mod width;
 pub mod xdg;

@@ -7,6 +7,7 @@ mod rootless;
 mod tree;
 
 pub use rootless::unpack;
+pub use tree::is_root;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -32,7 +33,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    fn start(dir: &Path, login: bool) -> Result<Registry, String> {
+    /// Starts one whose files are below `dir`, with a login or without.
+    pub fn start(dir: &Path, login: bool) -> Result<Registry, String> {
         std::fs::create_dir_all(dir).map_err(text)?;
         // Freed again: nobody else takes a port of this range within moments.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(text)?.port();
@@ -69,7 +71,7 @@ impl Registry {
     }
 
     /// A request by hand, for what no tool does: gives the answer's head.
-    fn put(&self, path: &str, kind: &str, body: &[u8]) -> Result<String, String> {
+    pub fn put(&self, path: &str, kind: &str, body: &[u8]) -> Result<String, String> {
         let mut stream = TcpStream::connect(&self.host).map_err(text)?;
         let head = format!(
             "PUT {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -83,6 +85,22 @@ impl Registry {
             true => Ok(answer),
             false => Err(format!("PUT {path}: {answer}")),
         }
+    }
+
+    /// Makes one name for the images of the host's CPU and of riscv64 that have these tags.
+    pub fn join_platforms(&self, repository: &str, tags: [&str; 2], name: &str) -> Result<(), String> {
+        let entry = |tag: &str, arch: &str| {
+            let url = format!("docker://{}/{repository}:{tag}", self.host);
+            let raw = tool(&mut words(&format!("skopeo inspect --tls-verify=false --raw {url}")))?;
+            let digest = trine_oci::digest::of(raw.as_bytes()).to_string();
+            Ok::<_, String>(serde_json::json!({"mediaType": trine_oci::document::MANIFEST, "size": raw.len(),
+                "digest": digest, "platform": {"os": "linux", "architecture": arch}}))
+        };
+        let host = trine_oci::Platform::host().architecture;
+        let list = vec![entry(tags[0], &host)?, entry(tags[1], "riscv64")?];
+        let index = serde_json::json!({"schemaVersion": 2, "mediaType": trine_oci::document::INDEX, "manifests": list});
+        let path = format!("/v2/{repository}/manifests/{name}");
+        self.put(&path, trine_oci::document::INDEX, index.to_string().as_bytes()).map(drop)
     }
 }
 
@@ -239,36 +257,13 @@ impl Place {
         if !raw.contains("+zstd") {
             return Err(format!("skopeo made no layers compressed by zstd: {raw}"));
         }
-        self.make_index()
-    }
-
-    /// One name for both platforms.
-    fn make_index(&self) -> Result<(), String> {
-        let entry = |tag: &str, arch: &str| {
-            let url = format!("docker://{}/team/app:{tag}", self.open.host);
-            let raw = tool(&mut words(&format!("skopeo inspect --tls-verify=false --raw {url}")))?;
-            let digest = trine_oci::digest::of(raw.as_bytes()).to_string();
-            Ok::<_, String>(serde_json::json!({"mediaType": trine_oci::document::MANIFEST, "size": raw.len(),
-                "digest": digest, "platform": {"os": "linux", "architecture": arch}}))
-        };
-        let host = trine_oci::Platform::host().architecture;
-        let list = vec![entry("1", &host)?, entry("rv", "riscv64")?];
-        let index = serde_json::json!({"schemaVersion": 2, "mediaType": trine_oci::document::INDEX, "manifests": list});
-        let path = "/v2/team/app/manifests/multi";
-        self.open.put(path, trine_oci::document::INDEX, index.to_string().as_bytes()).map(drop)
+        self.open.join_platforms("team/app", ["1", "rv"], "multi")
     }
 }
 
 /// All of it.
 pub fn run() -> Result<(), String> {
-    let missing: Vec<&str> = ["docker-registry", "skopeo", "umoci"]
-        .into_iter()
-        .filter(|t| {
-            !std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|d| d.join(t).is_file())
-        })
-        .collect();
-    if !missing.is_empty() {
-        println!("  skipped: {} not here", missing.join(", "));
+    if !crate::tools::has(&["docker-registry", "skopeo", "umoci"]) {
         return Ok(());
     }
     let place = Place::new()?;

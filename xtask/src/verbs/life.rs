@@ -1,6 +1,7 @@
 //! The verbs one by one.
 
-use super::{Checked, OnTerminal, Place, finish, same, until};
+use super::Place;
+use crate::check::{Checked, OnTerminal, finish, same, until};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -90,15 +91,15 @@ pub fn pipes(place: &Place) -> Checked {
 
 /// A terminal of the guest's own: keys detach, another terminal attaches, sizes go along.
 pub fn terminal(place: &Place) -> Checked {
-    let mut run = OnTerminal::start(place, &["run", "--name", "tty", &place.guest, "cat"])?;
+    let mut run = OnTerminal::start(place.command(&["run", "--name", "tty", &place.guest, "cat"]))?;
     run.says("terminals 11")?;
     run.types(b"hello\n")?;
     run.says("<hello>")?;
     run.types(b"\x10\x11")?;
     same("after the keys", run.ends()?, 0)?;
     place.has_status("tty", "running")?;
-    let mut look = OnTerminal::start(place, &["attach", "--no-stdin", "tty"])?;
-    let mut attach = OnTerminal::start(place, &["attach", "tty"])?;
+    let mut look = OnTerminal::start(place.command(&["attach", "--no-stdin", "tty"]))?;
+    let mut attach = OnTerminal::start(place.command(&["attach", "tty"]))?;
     attach.types(b"again\n")?;
     attach.says("<again>")?;
     look.says("<again>")?;
@@ -106,7 +107,7 @@ pub fn terminal(place: &Place) -> Checked {
     same("the guest's code", attach.ends()?, 5)?;
     same("the guest's code for who only looks", look.ends()?, 5)?;
     // Ctrl-C is the guest's.
-    let mut run = OnTerminal::start(place, &["run", "--rm", "-it", &place.guest])?;
+    let mut run = OnTerminal::start(place.command(&["run", "--rm", "-it", &place.guest]))?;
     run.says("waiting")?;
     run.types(b"\x03")?;
     same("after Ctrl-C", run.ends()?, 130)
@@ -172,7 +173,7 @@ pub fn exec(place: &Place) -> Checked {
     let shell = ["exec", "--env", "SIZE=big", "host", "sh", "-c", "echo $COLOUR $SIZE; exit 3"];
     same("the host's own", place.ends(&shell, 3)?, "blue big")?;
     place.ends(&["exec", "host", "no-such-command"], 127)?;
-    let mut shell = OnTerminal::start(place, &["exec", "-it", "host", &place.guest, "cat"])?;
+    let mut shell = OnTerminal::start(place.command(&["exec", "-it", "host", &place.guest, "cat"]))?;
     shell.says("terminals 11")?;
     shell.types(b"end\n")?;
     same("on a terminal", shell.ends()?, 5)?;
@@ -270,7 +271,7 @@ pub fn machine(place: &Place) -> Checked {
     place.logs_have("box", "root@trine")?;
     same("kind", place.field("box", "Kind")?, "machine")?;
     place.refuses(&["exec", "box", "ls"], "trine attach box")?;
-    let mut attach = OnTerminal::start(place, &["attach", "box"])?;
+    let mut attach = OnTerminal::start(place.command(&["attach", "box"]))?;
     attach.types(b"echo $((6 * 7))\n")?;
     attach.says("42")?;
     attach.types(b"\x01d")?;

@@ -1,6 +1,7 @@
 //! SIGKILL for anything at any moment, and many commands at once.
 
-use super::{Checked, Place, finish, same, until};
+use super::Place;
+use crate::check::{Checked, finish, same, until};
 use std::process::Child;
 use std::time::{Duration, Instant};
 use trine_control::process::{self, Mark};
@@ -22,7 +23,8 @@ pub fn command_killed(place: &Place) -> Checked {
 pub fn monitor_killed(place: &Place) -> Checked {
     let id = place.start("lost", &[], &["children"])?;
     place.logs_have("lost", "children")?;
-    same("processes", Mark::of(&id).bearers().len(), 4)?;
+    // Its own, two children, a daemon, and the monitor.
+    same("processes", Mark::of(&id).bearers().len(), 5)?;
     process::kill(place.pid("lost", "Traces.Monitor.Pid")?);
     until("dead", || Ok(place.field("lost", "State.Status")? == "dead"))?;
     until("nothing left", || Ok(Mark::of(&id).bearers().is_empty()))?;

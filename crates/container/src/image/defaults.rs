@@ -208,7 +208,8 @@ fn cpu(limits: &Limits) -> Option<spec::LinuxCpu> {
 }
 
 fn block_io(limits: &Limits) -> Result<Option<spec::LinuxBlockIo>, String> {
-    if limits.io_weight.is_none() && limits.read_bps.is_empty() && limits.write_bps.is_empty() {
+    let rates = [&limits.read_bps, &limits.write_bps, &limits.read_iops, &limits.write_iops];
+    if limits.io_weight.is_none() && rates.iter().all(|r| r.is_empty()) {
         return Ok(None);
     }
     let list = |given: &[(i64, i64, u64)]| {
@@ -222,6 +223,8 @@ fn block_io(limits: &Limits) -> Result<Option<spec::LinuxBlockIo>, String> {
     let mut made = spec::LinuxBlockIo::default();
     made.set_weight(limits.io_weight)
         .set_throttle_read_bps_device(list(&limits.read_bps)?)
-        .set_throttle_write_bps_device(list(&limits.write_bps)?);
+        .set_throttle_write_bps_device(list(&limits.write_bps)?)
+        .set_throttle_read_iops_device(list(&limits.read_iops)?)
+        .set_throttle_write_iops_device(list(&limits.write_iops)?);
     Ok(Some(made))
 }

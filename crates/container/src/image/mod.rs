@@ -57,6 +57,12 @@ pub struct Limits {
     pub read_bps: Vec<(i64, i64, u64)>,
     /// Bytes a second written to devices, by device number.
     pub write_bps: Vec<(i64, i64, u64)>,
+    /// Reads a second from devices, by device number.
+    #[serde(default)]
+    pub read_iops: Vec<(i64, i64, u64)>,
+    /// Writes a second to devices, by device number.
+    #[serde(default)]
+    pub write_iops: Vec<(i64, i64, u64)>,
 }
 
 /// What a user asks of a container beside what its image says.

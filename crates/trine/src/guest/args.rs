@@ -60,18 +60,10 @@ fn signal(text: &str) -> Result<i32, String> {
     signals::parse(text)
 }
 
-/// A size with a unit of 1024.
+/// The size of a log.
 fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match &text[digits.len()..].to_ascii_lowercase()[..] {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        unit => return Err(format!("'{unit}' is no unit: use K, M or G")),
-    };
-    let n = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
-    n.filter(|n| *n >= 4096).ok_or_else(|| format!("'{text}' is no size of a log: at least 4K"))
+    let n = trine_base::size::parse(text)?;
+    if n >= 4096 { Ok(n) } else { Err(format!("'{text}' is no size of a log: at least 4K")) }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

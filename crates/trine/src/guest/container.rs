@@ -1,6 +1,7 @@
 //! `trine run IMAGE` and `trine run BUNDLE`: containers.
 
 use super::network::NetworkArgs;
+use super::resources::ResourceArgs;
 use super::run::{begin_with, options};
 use crate::Refusal;
 use crate::args::{Run, RunArgs};
@@ -90,6 +91,9 @@ pub struct ContainerArgs {
     /// A limit of its processes, such as nofile=1024:4096
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = rlimit)]
     pub ulimit: Vec<(String, (u64, u64))>,
+    /// How much it may use.
+    #[command(flatten)]
+    pub resources: ResourceArgs,
     /// Its network.
     #[command(flatten)]
     pub network: NetworkArgs,
@@ -125,8 +129,9 @@ pub fn thing(args: &RunArgs) -> Option<Thing> {
     if path.join("config.json").is_file() {
         return Some(Thing::Bundle(path.into()));
     }
-    let may =
-        named != "linux" && !path.exists() && !named.starts_with(['.', '/']) && named.parse::<Name>().is_ok();
+    // A directory that is no bundle is nothing else that could run.
+    let free = !path.exists() || path.is_dir();
+    let may = named != "linux" && free && !named.starts_with(['.', '/']) && named.parse::<Name>().is_ok();
     may.then(|| Thing::Image(named.into()))
 }
 
@@ -207,7 +212,8 @@ fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
         read_only: own.read_only,
         volumes: own.volume.clone(),
         tmpfs: own.tmpfs.clone(),
-        limits: limits(args)?,
+        limits: own.resources.with(limits(args)?),
+        shm_size: own.resources.shm_size.unwrap_or_default(),
         cap_add: own.cap_add.clone(),
         cap_drop: own.cap_drop.clone(),
         privileged: own.privileged,

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod container;
 pub mod network;
+pub mod resources;
 pub mod run;
 
 use crate::{Refusal, code};

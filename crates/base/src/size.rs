@@ -1,0 +1,31 @@
+//! Sizes as people write them.
+
+/// A size above 0 in bytes: a number, or one with `K`, `M` or `G` (1024, 1024² and 1024³; also as `KB`, `KiB`).
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn parse(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match &text[digits.len()..].to_ascii_lowercase()[..] {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        unit => return Err(format!("'{unit}' is no unit: use K, M or G")),
+    };
+    let n = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
+    n.filter(|n| *n > 0).ok_or_else(|| format!("'{text}' is no number above 0"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_as_people_write_them() {
+        for (text, size) in [("3", 3), ("2K", 2048), ("2kb", 2048), ("5MiB", 5 << 20), ("1gib", 1 << 30)] {
+            assert_eq!(super::parse(text), Ok(size), "{text}");
+        }
+        for bad in ["", "0", "x", "-1", "1T", "K", "99999999999999999999", "99999999999G"] {
+            assert!(super::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
