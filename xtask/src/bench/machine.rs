@@ -1,6 +1,6 @@
 //! Boots, and loads inside the machine.
 
-use super::{Measured, loads, print};
+use super::{Measured, USUAL, loads, print};
 use crate::tools;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ pub fn cpu(runs: usize, json: bool) -> Result<(), String> {
         loads::round(&mut all, [&mut ours, &mut theirs, &mut Command::new(&native)])?;
         eprintln!("run {} of {runs} done", run + 1);
     }
-    print(&mut all, json);
+    print(&mut all, USUAL, json);
     loads::print_means(&mut all, json);
     Ok(())
 }
@@ -95,6 +95,6 @@ pub fn boot(runs: usize, json: bool) -> Result<(), String> {
         boot.add([Some(a), Some(b), None]);
         eprintln!("run {}: trine {a:.2} s, QEMU {b:.2} s", run + 1);
     }
-    print(&mut [boot], json);
+    print(&mut [boot], USUAL, json);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: us, QEMU and the host itself in turn, on the same work, in the same run.
 
+mod containers;
 mod loads;
 mod machine;
 mod programs;
@@ -18,6 +19,8 @@ pub enum What {
     Cpu,
     /// The same loads as programs, and real programs.
     Programs,
+    /// Containers of a bundle, beside crun and runc.
+    Containers,
 }
 
 /// Runs a benchmark and prints its table.
@@ -26,10 +29,14 @@ pub fn run(what: What, runs: usize, json: bool) -> Result<(), String> {
         What::Boot => machine::boot(runs, json),
         What::Cpu => machine::cpu(runs, json),
         What::Programs => programs::run(runs, json),
+        What::Containers => containers::run(runs, json),
     }
 }
 
-/// Times of one load in seconds: trine, QEMU, native.
+/// Names of the columns of most tables.
+pub const USUAL: [&str; 3] = ["trine", "QEMU", "native"];
+
+/// Times of one load in seconds: trine, its peer (QEMU), another one (native).
 pub struct Measured {
     /// Its name.
     pub name: String,
@@ -47,7 +54,7 @@ impl Measured {
         self.times.iter_mut().zip(times).for_each(|(all, time)| all.extend(time));
     }
 
-    /// Our time as a part of QEMU's.
+    /// Our time as a part of the peer's.
     pub fn ratio(&mut self) -> Option<f64> {
         let [a, b, _] = &mut self.times;
         Some(spread(a)?.0 / spread(b)?.0)
@@ -60,16 +67,16 @@ fn spread(times: &mut [f64]) -> Option<(f64, f64, f64)> {
     Some((*times.get(times.len() / 2)?, *times.first()?, *times.last()?))
 }
 
-/// Geometric mean of our time as a part of QEMU's; `None` of nothing.
+/// Geometric mean of our time as a part of the peer's; `None` of nothing.
 pub fn mean<'a>(all: impl Iterator<Item = &'a mut Measured>) -> Option<f64> {
     let logs: Vec<f64> = all.filter_map(Measured::ratio).map(f64::ln).collect();
     (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
 }
 
 /// Prints a table, or a JSON object a line.
-pub fn print(all: &mut [Measured], json: bool) {
+pub fn print(all: &mut [Measured], [us, peer, other]: [&str; 3], json: bool) {
     if !json {
-        println!("| load | trine (ms) | QEMU (ms) | native (ms) | of QEMU | of native |");
+        println!("| load | {us} (ms) | {peer} (ms) | {other} (ms) | of {peer} | of {other} |");
         println!("| --- | --- | --- | --- | --- | --- |");
     }
     for m in all {
@@ -80,8 +87,8 @@ pub fn print(all: &mut [Measured], json: bool) {
                 s.map(|(median, min, max)| serde_json::json!({ "median": median, "min": min, "max": max }))
             };
             let ratio = a.zip(b).map(|(a, b)| a.0 / b.0);
-            let line = serde_json::json!({ "load": name, "unit": "s", "trine": side(a), "qemu": side(b),
-                "native": side(c), "ratio": ratio });
+            let line = serde_json::json!({ "load": name, "unit": "s", us: side(a), peer.to_lowercase(): side(b),
+                other: side(c), "ratio": ratio });
             println!("{line}");
             continue;
         }

@@ -1,6 +1,6 @@
 //! Programs: our loads, start-up, and real programs of Debian's, by `trine run`, `qemu-riscv64` and the host itself.
 
-use super::{Measured, check, loads, mean, print};
+use super::{Measured, USUAL, check, loads, mean, print};
 use crate::tools;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -329,7 +329,7 @@ pub fn run(runs: usize, json: bool) -> Result<(), String> {
         eprintln!("run {} of {runs} done", run + 1);
     }
     for part in [&mut own[..], &mut starts, &mut real] {
-        print(part, json);
+        print(part, USUAL, json);
         println!();
     }
     loads::print_means(&mut own, json);
