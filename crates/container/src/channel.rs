@@ -25,6 +25,8 @@ pub enum Kind {
     Plan = b'P',
     /// To the inside: go on.
     Go = b'G',
+    /// From the inside: layers are mounted; beside it may be the device by which they are to be served.
+    Layers = b'L',
     /// From the inside: mounts are made; hooks of the runtime are due.
     Hooks = b'H',
     /// From the inside: everything is prepared; beside it may be the terminal.
@@ -46,7 +48,7 @@ pub enum Kind {
 impl Kind {
     fn of(letter: u8) -> Option<Kind> {
         use Kind::*;
-        let all = [Plan, Go, Hooks, Ready, Notify, Failed, Early, Map, Child, Executable];
+        let all = [Plan, Go, Layers, Hooks, Ready, Notify, Failed, Early, Map, Child, Executable];
         all.into_iter().find(|k| *k as u8 == letter)
     }
 }

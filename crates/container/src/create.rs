@@ -8,13 +8,14 @@ use crate::launch::{Launch, Launched};
 use crate::namespaces::Namespaces;
 use crate::plan::{Plan, Task};
 use crate::rootfs::groups::Hierarchy;
-use crate::rootfs::mounts;
+use crate::rootfs::layers::Layers;
+use crate::rootfs::{fuse, mounts};
 use crate::spec::{self, Bundle};
 use crate::state::{self, Directory, Record, State, Status, VERSION};
 use crate::{hooks, sys};
 use oci_spec::runtime::{Linux, Spec};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trine_cgroup::{GroupPath, Manager};
 
 /// The containers whose state is below one directory.
@@ -274,6 +275,9 @@ impl<'a> Making<'a> {
         let fds: Vec<_> = listener.iter().chain(trees.iter().map(|t| &t.1)).map(|l| l.as_raw_fd()).collect();
         launched.channel.send(Kind::Plan, &text, &fds)?;
         drop((listener, trees, launched.executable.take()));
+        if let Some(layers) = &self.bundle.layers {
+            serve(&mut launched.channel, layers, users.then_some(pid), &self.bundle.path)?;
+        }
         if let Some(h) = spec.hooks().as_ref().filter(|_| has_hooks) {
             launched.channel.expect(Kind::Hooks)?;
             // Hooks may ask for it.
@@ -309,6 +313,24 @@ impl<'a> Making<'a> {
         drop(self.groups.kill());
         drop(self.groups.remove());
     }
+}
+
+/// Waits until the layers are mounted, and starts their server where the inside asks for one. `users`: a process in the
+/// container's user namespace.
+fn serve(channel: &mut Channel, layers: &Layers, users: Option<i32>, bundle: &Path) -> Result<()> {
+    if channel.expect(Kind::Layers)?.bytes.is_empty() {
+        return Ok(());
+    }
+    let open = |pid| sys::open(format!("/proc/{pid}/ns/user"), libc::O_RDONLY);
+    let users = users.map(open).transpose().context("cannot open the user namespace")?;
+    // In a namespace of users the inside opens it; what keeps this side from it is said there, too.
+    let device = if users.is_none() { fuse::device().ok() } else { None };
+    channel.send(Kind::Go, &[], device.as_ref().map(AsRawFd::as_raw_fd).as_slice())?;
+    drop(device);
+    if let Some(device) = channel.expect(Kind::Layers)?.fds.pop() {
+        fuse::serve(layers, &device, users.as_ref(), &fuse::log(bundle))?;
+    }
+    channel.send(Kind::Go, &[], &[])
 }
 
 /// The hierarchies as they are mounted inside.

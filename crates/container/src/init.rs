@@ -123,7 +123,7 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
     let asked = pivot::propagation(linux.rootfs_propagation().as_deref())?;
     let made = plan.new & libc::CLONE_NEWNS != 0;
     let root = match made {
-        true => Root::new(pivot::begin(&plan, asked)?),
+        true => Root::new(pivot::begin(&plan, asked, channel)?),
         false => Root::new(sys::open("/", libc::O_PATH | libc::O_DIRECTORY).context("cannot open the root")?),
     };
     let place = Place {

@@ -67,9 +67,6 @@ fn fill(
     progress: &dyn Progress,
 ) -> Result<(), ControlError> {
     let unpacked = store.layers(image, progress)?;
-    if unpacked.fuse_only {
-        return refused("this kernel cannot lay an ordinary user's layers over each other: run it as root");
-    }
     let at = |name: &str| dir.join(name);
     for (name, mode) in [("", 0o711), ("rootfs", 0o755), ("upper", 0o755), ("work", 0o700), (NETWORK, 0o755)]
     {
@@ -79,7 +76,8 @@ fn fill(
         let path = at(NETWORK).join(name);
         File::create_new(&path).map_err(|e| ControlError::at(&path, e))?;
     }
-    let layers = Layers { lower: unpacked.lower, upper: at("upper"), work: at("work") };
+    let layers =
+        Layers { lower: unpacked.lower, upper: at("upper"), work: at("work"), fuse: unpacked.fuse_only };
     let options =
         image::Options { volumes: volumes(dir, options)?, network: Some(at(NETWORK)), ..options.clone() };
     let read = |path: &str| layers.lower.iter().rev().find_map(|layer| read(layer, path));

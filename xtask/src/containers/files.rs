@@ -1,9 +1,10 @@
 //! A container's files.
 
 use super::Place;
-use crate::check::{Checked, same};
-use crate::images::text;
+use crate::check::{Checked, finish, same, until};
+use crate::images::{Said, check, text, tool, words};
 use std::fs;
+use std::os::unix::fs::chown;
 
 /// Volumes of all kinds, memory as files, a root that cannot be written, devices.
 pub fn all(place: &Place) -> Checked {
@@ -41,4 +42,59 @@ pub fn all(place: &Place) -> Checked {
     let own =
         place.line(&["-v", &format!("{}:/etc/hosts", shared.join("file").display())], "cat /etc/hosts")?;
     same("in place of a file of ours", own, "from the host")
+}
+
+/// Where the kernel cannot lay the layers over each other, as it has the container's own on an overlay already.
+pub fn fuse(place: &Place) -> Checked {
+    if !crate::tools::has(&["fuse-overlayfs"]) || !std::path::Path::new("/dev/fuse").exists() {
+        return Ok(());
+    }
+    let over = place.dir.join("over");
+    fs::create_dir_all(&over).map_err(text)?;
+    let at = over.display();
+    tool(&mut words(&format!("mount -t tmpfs over {at}")))?;
+    tool(&mut words(&format!("mkdir {at}/l {at}/u {at}/w {at}/m")))?;
+    tool(&mut words(&format!(
+        "mount -t overlay over -o lowerdir={at}/l,upperdir={at}/u,workdir={at}/w {at}/m"
+    )))?;
+    // Elsewhere everybody may open it.
+    tool(&mut words(&format!("mknod -m 666 {at}/fuse c 10 229")))?;
+    tool(&mut words(&format!("mount --bind {at}/fuse /dev/fuse")))?;
+    if place.rootless {
+        chown(over.join("m"), Some(super::NOBODY), Some(super::NOBODY)).map_err(text)?;
+    }
+    let done = laid(place);
+    tool(&mut words(&format!("umount /dev/fuse {at}/m {at}")))?;
+    done
+}
+
+fn laid(place: &Place) -> Checked {
+    let data = place.dir.join("over/m");
+    let archive = place.dir.join("home/box.tar").display().to_string();
+    place.well(&["export", &place.image, &archive])?;
+    let say = |args: &[&str]| {
+        let mut command = place.command(args);
+        Ok::<_, String>(Said::from(finish(command.env("XDG_DATA_HOME", &data).spawn().map_err(text)?, args)?))
+    };
+    let well = |args: &[&str]| {
+        let said = say(args)?;
+        check(said.code == 0, &format!("trine {}", args.join(" ")), &said)?;
+        Ok::<_, String>(said.out.trim_end().to_string())
+    };
+    well(&["import", &archive, "box"])?;
+    let line = "grep ' / ' /proc/mounts | tail -1 | cut -d' ' -f1; rm -r /srv; mkdir /srv; echo x > /srv/new; chown 5:5 /srv/new; \
+                stat -c %u /srv/new; ls /srv; exec sleep 1000";
+    well(&["run", "-d", "--name", "laid", "box", "sh", "-c", line])?;
+    until("it is laid", || Ok(well(&["logs", "laid"])?.ends_with("new")))?;
+    same("by whom, and what", well(&["logs", "laid"])?, "fuse-overlayfs\n5\nnew")?;
+    same(
+        "no server inside",
+        well(&["exec", "laid", "sh", "-c", "ps | grep -c [f]use-overlay"]).is_err(),
+        true,
+    )?;
+    same("exec", well(&["exec", "laid", "cat", "/srv/new"])?, "x")?;
+    well(&["stop", "-t", "0", "laid"])?;
+    well(&["rm", "laid"])?;
+    until("its server has ended", || Ok(place.processes().is_empty()))?;
+    well(&["rmi", "box"]).map(drop)
 }

@@ -9,6 +9,7 @@ mod network;
 use crate::check::{Checked, finish, same, until};
 use crate::images::{Registry, Said, check, text, tool, words};
 use crate::tools;
+use rustix::thread::UnshareFlags;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ const CHECKS: &[Check] = &[
     ("health, restarts, stop", life::kept),
     ("options that cannot be", life::refused),
     ("volumes, memory as files, read-only roots", files::all),
+    ("layers by fuse-overlayfs", files::fuse),
     ("networks and names", network::groups),
     ("ports", network::ports),
     ("limits", limits::all),
@@ -75,8 +77,10 @@ struct Parts {
 }
 
 fn inside(parts: &Parts) -> Checked {
+    let apart = UnshareFlags::NEWNET | UnshareFlags::NEWNS;
     // SAFETY: changes namespaces of this thread alone, which shares nothing by them with others.
-    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.map_err(text)?;
+    unsafe { rustix::thread::unshare_unsafe(apart) }.map_err(text)?;
+    tool(&mut words("mount --make-rprivate /"))?;
     tool(Command::new(&parts.busybox).args(["ip", "link", "set", "lo", "up"]))?;
     let dir = std::env::temp_dir().join(format!("trine-containers-{}", std::process::id()));
     fs::create_dir_all(&dir).map_err(text)?;
@@ -248,7 +252,7 @@ impl Place {
         let dir = self.dir.display().to_string();
         until("no process left", || Ok(self.processes().is_empty()))
             .map_err(|e| format!("{e}; there are {:?}", self.processes()))?;
-        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(text)?;
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").map_err(text)?;
         same("mounts", mounts.lines().filter(|l| l.contains(&dir)).collect::<Vec<_>>(), Vec::<&str>::new())?;
         let links = fs::read_to_string("/proc/thread-self/net/dev").map_err(text)?;
         let links: Vec<&str> =
@@ -263,7 +267,7 @@ impl Place {
     }
 
     /// Processes of this run.
-    fn processes(&self) -> Vec<String> {
+    pub fn processes(&self) -> Vec<String> {
         let runs = format!("XDG_RUNTIME_DIR={}", self.dir.join("run").display());
         let ours = |pid: i32| {
             let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();

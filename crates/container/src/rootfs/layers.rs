@@ -25,6 +25,9 @@ pub struct Layers {
     pub upper: PathBuf,
     /// The kernel's scratch directory, on the same file system as `upper`.
     pub work: PathBuf,
+    /// Whether only `fuse-overlayfs` understands what the layers say of files that are no more.
+    #[serde(default)]
+    pub fuse: bool,
 }
 
 impl Layers {
@@ -64,9 +67,14 @@ impl Layers {
         Ok(())
     }
 
-    fn together(&self, fs: &OwnedFd) -> Result<()> {
+    /// The read-only ones in one text, the highest first.
+    pub fn list(&self) -> String {
         let names: Vec<String> = self.lower.iter().rev().map(|p| escaped(p)).collect();
-        let all = CString::new(names.join(":")).map_err(Error::from).context("the layers")?;
+        names.join(":")
+    }
+
+    fn together(&self, fs: &OwnedFd) -> Result<()> {
+        let all = CString::new(self.list()).map_err(Error::from).context("the layers")?;
         sys::configure(fs, STRING, Some(c"lowerdir"), Some(&all)).context("the layers")
     }
 }

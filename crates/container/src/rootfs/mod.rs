@@ -2,6 +2,7 @@
 
 pub mod copy;
 pub mod devices;
+pub mod fuse;
 pub mod groups;
 pub mod layers;
 pub mod masks;

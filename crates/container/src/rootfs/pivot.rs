@@ -1,7 +1,10 @@
 //! Moving into the container's root.
 
+use crate::channel::{Channel, Kind};
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
+use crate::rootfs::fuse;
+use crate::rootfs::layers::Layers;
 use crate::sys::{self, Attributes};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -33,7 +36,7 @@ pub fn propagation(word: Option<&str>) -> Result<u64> {
 ///
 /// # Errors
 /// There is no such directory, or the kernel's.
-pub fn begin(plan: &Plan, asked: u64) -> Result<OwnedFd> {
+pub fn begin(plan: &Plan, asked: u64, channel: &mut Channel) -> Result<OwnedFd> {
     let rootfs = plan.rootfs.as_path();
     let what = || format!("cannot use {} as a root", rootfs.display());
     let shared = asked & libc::MS_SHARED != 0;
@@ -42,7 +45,7 @@ pub fn begin(plan: &Plan, asked: u64) -> Result<OwnedFd> {
     sys::mount(c"", c"/", c"", all, c"").context("cannot set the propagation of mounts")?;
     let name = sys::text(rootfs).with(what)?;
     let tree = match &plan.layers {
-        Some(layers) => layers.mount(plan.users)?,
+        Some(layers) => lay(layers, plan, channel)?,
         None => sys::clone_tree(libc::AT_FDCWD, &name, true).with(what)?,
     };
     let at = sys::open(rootfs, libc::O_PATH | libc::O_DIRECTORY).with(what)?;
@@ -54,6 +57,29 @@ pub fn begin(plan: &Plan, asked: u64) -> Result<OwnedFd> {
         }
     }
     sys::move_mount(&tree, &at).with(what)?;
+    Ok(tree)
+}
+
+/// The layers by the kernel, or by a server that the runtime starts on its side.
+fn lay(layers: &Layers, plan: &Plan, channel: &mut Channel) -> Result<OwnedFd> {
+    let kernels = match layers.fuse {
+        true => Err(Error::refused("this kernel cannot mark in an ordinary user's layers what is no more")),
+        false => layers.mount(plan.users),
+    };
+    let why = match kernels {
+        Ok(tree) => return channel.send(Kind::Layers, &[], &[]).map(|()| tree),
+        Err(why) => why,
+    };
+    let both = |e: Error| Error::refused(format!("{why}; nor can fuse-overlayfs: {e}"));
+    channel.send(Kind::Layers, &[b'F'], &[])?;
+    let given = channel.expect(Kind::Go)?.fds.pop();
+    let (tree, device) = fuse::mount(given).map_err(both)?;
+    channel.send(Kind::Layers, &[], &[device.as_raw_fd()])?;
+    // Only the server has it from now on: without one the next access fails, and does not wait.
+    drop(device);
+    channel.expect(Kind::Go)?;
+    let log = fuse::log(&plan.state.bundle);
+    sys::stat(&tree).with(|| format!("{why}; nor does fuse-overlayfs serve them: see {}", log.display()))?;
     Ok(tree)
 }
 
