@@ -40,11 +40,9 @@ pub fn first(place: &Place) -> Checked {
     same("ps", listed, "web container running")?;
     let top = place.well(&["top", "web"])?;
     check(top.contains("sleep 1000"), "top", &place.say(&["top", "web"])?)?;
-    if place.has_groups()? {
-        place.well(&["pause", "web"])?;
-        same("paused", place.field("web", "State.Status")?, "paused")?;
-        place.well(&["resume", "web"])?;
-    }
+    place.well(&["pause", "web"])?;
+    same("paused", place.field("web", "State.Status")?, "paused")?;
+    place.well(&["resume", "web"])?;
     place.well(&["kill", "web"])?;
     same("killed", place.well(&["wait", "web"])?, "137")?;
     place.well(&["rm", "web"]).map(drop)

@@ -9,12 +9,8 @@ use std::time::{Duration, Instant};
 const BOMB: &str =
     "n=0; while [ $n -lt 200 ]; do sleep 5 & n=$((n+1)); done 2>/dev/null; ls /proc | grep -c '^[0-9]'";
 
-/// All of them; an ordinary user without control groups of his own is told so.
+/// All of them; an ordinary user has control groups that were delegated to him.
 pub fn all(place: &Place) -> Checked {
-    if !place.has_groups()? {
-        println!("  limits of an ordinary user: skipped, this host gives him no control groups");
-        return Ok(());
-    }
     let bomb = place.say(&["run", "--rm", "--limit", "pids=20", &place.image, "sh", "-c", BOMB])?;
     // The shell itself ends when it cannot fork, or counts.
     let count = bomb.out.trim().parse().unwrap_or(0);

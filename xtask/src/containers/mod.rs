@@ -2,6 +2,7 @@
 //! an ordinary user, in a network namespace of the test's own.
 
 mod files;
+mod groups;
 mod life;
 mod limits;
 mod network;
@@ -45,6 +46,8 @@ pub struct Place {
     trine: PathBuf,
     /// Whether this is the ordinary user.
     rootless: bool,
+    /// What puts him into his control groups.
+    enter: String,
     /// The image's name.
     image: String,
 }
@@ -90,9 +93,11 @@ fn inside(parts: &Parts) -> Checked {
     fs::copy(&parts.trine, &own).map_err(text)?;
     let registry = Registry::start(&dir.join("registry"), false)?;
     let image = images(&dir, &registry, parts)?;
+    let delegated = groups::Delegated::new()?;
     for rootless in [false, true] {
         let name = if rootless { "user" } else { "root" };
-        let place = Place { dir: dir.join(name), trine: own.clone(), rootless, image: image.clone() };
+        let enter = delegated.enter();
+        let place = Place { dir: dir.join(name), trine: own.clone(), rootless, enter, image: image.clone() };
         place.make()?;
         for (what, check) in CHECKS {
             let start = Instant::now();
@@ -175,7 +180,12 @@ impl Place {
                 let mounts = "touch /etc/subuid /etc/subgid; mount --bind $0 /etc/subuid && mount --bind $0 /etc/subgid";
                 let user = format!("exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups");
                 let mut command = Command::new("unshare");
-                command.args(["--mount", "sh", "-c", &format!("{mounts} && {user} \"$@\"")]);
+                command.args([
+                    "--mount",
+                    "sh",
+                    "-c",
+                    &format!("{mounts} && {} && {user} \"$@\"", self.enter),
+                ]);
                 command.arg(self.dir.join("ids")).arg(&self.trine);
                 command
             }
@@ -230,16 +240,6 @@ impl Place {
         let said = self.say(args)?;
         let right = said.code == 2 && said.err.contains(part) && said.out.is_empty();
         check(right, &format!("trine {} is to be refused with '{part}'", args.join(" ")), &said)
-    }
-
-    /// Whether this user's containers have control groups: an ordinary user needs a delegated one, and is told so.
-    pub fn has_groups(&self) -> Result<bool, String> {
-        let said = self.say(&["run", "--rm", "--limit", "pids=20", &self.image, "true"])?;
-        if said.code == 0 {
-            return Ok(true);
-        }
-        check(self.rootless && said.err.contains("control group"), "a limit", &said)?;
-        Ok(false)
     }
 
     /// All that is left once all guests are removed: mounts, control groups, namespaces, files, processes.
