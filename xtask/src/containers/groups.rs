@@ -68,10 +68,13 @@ impl Delegated {
 
 impl Drop for Delegated {
     fn drop(&mut self) {
-        for group in &self.groups {
-            let below = fs::read_dir(group).into_iter().flatten().flatten().map(|e| e.path());
-            below.filter(|p| p.is_dir()).for_each(|p| drop(fs::remove_dir(p)));
-            drop(fs::remove_dir(group));
-        }
+        self.groups.iter().for_each(|group| remove(group));
     }
+}
+
+/// Removes a group and what is below it, the containers' common one included.
+fn remove(group: &Path) {
+    let below = fs::read_dir(group).into_iter().flatten().flatten();
+    below.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).for_each(|e| remove(&e.path()));
+    drop(fs::remove_dir(group));
 }
