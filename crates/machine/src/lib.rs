@@ -2,10 +2,12 @@
 //!
 //! * [`virt`]: the RISC-V board `virt`; [`fdt`]: its device tree; [`sbi`]: its firmware.
 //! * [`load`]: kernels and ELF files into guest memory.
+//! * [`first`]: the first process of a machine whose root is an image.
 //! * [`htif`]: how bare-metal suites report; [`host`]: what a machine gets from its host: console, disks, clock.
 
 pub mod error;
 pub mod fdt;
+pub mod first;
 pub mod host;
 pub mod htif;
 pub mod load;
