@@ -130,7 +130,7 @@ fn write(path: &Path, what: &impl serde::Serialize) -> Result<(), ControlError> 
 }
 
 /// A file of a layer, whose links stay in the layer.
-fn read(layer: &Path, path: &str) -> Option<String> {
+pub(crate) fn read(layer: &Path, path: &str) -> Option<String> {
     let root = openat(CWD, layer, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;

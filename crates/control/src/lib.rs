@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod client;
 pub mod error;
 pub mod events;
+pub mod initramfs;
 pub mod kinds;
 pub mod lockstep;
 pub mod log;

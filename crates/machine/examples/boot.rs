@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use trine_engine::Tier;
-use trine_machine::virt::{Boot, TimeSource};
+use trine_machine::virt::{Boot, Initrd, TimeSource};
 use trine_machine::{Board, Config, Console};
 
 fn main() {
@@ -16,7 +16,7 @@ fn main() {
         memory: 512 << 20,
         boot: Boot::Kernel {
             kernel: args[1].clone().into(),
-            initrd: Some(args[2].clone().into()),
+            initrd: Some(Initrd::Named(args[2].clone().into())),
             append: args[3].clone(),
         },
         disks: Vec::new(),

@@ -209,7 +209,7 @@ impl Code {
 
 impl Process {
     /// Whether the command is an init, which wants to be process 1 itself.
-    fn is_init(&self) -> bool {
+    pub fn is_init(&self) -> bool {
         let name = self.args.first().and_then(|a| a.rsplit(|&b| b == b'/').next());
         matches!(name, Some(b"init" | b"systemd"))
     }

@@ -5,6 +5,8 @@ use crate::htif::Htif;
 use crate::load::{self, Loaded, does_not_fit};
 use crate::sbi::{self, Outcome};
 use crate::{MachineError, fdt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,15 +55,24 @@ pub mod map {
     pub const PLIC_SOURCES: u32 = 95;
 }
 
+/// An initial RAM disk.
+#[derive(Clone, Debug)]
+pub enum Initrd {
+    /// A file that the user named.
+    Named(PathBuf),
+    /// A file that was made for this machine and may have no name any more.
+    Made(Arc<File>),
+}
+
 /// What the harts start with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Boot {
     /// A kernel in S mode; the board is its firmware.
     Kernel {
         /// Image or ELF.
         kernel: PathBuf,
         /// Initial RAM disk.
-        initrd: Option<PathBuf>,
+        initrd: Option<Initrd>,
         /// Command line.
         append: String,
     },
@@ -394,7 +405,7 @@ fn load(ram: &Ram, boot: &Boot, virtio: u32, seed: [u8; 32]) -> Result<(Loaded, 
         Boot::Kernel { kernel, initrd, append } => {
             load::check_command_line(append)?;
             let loaded = load::kernel(ram, kernel)?;
-            let initrd = initrd.as_ref().map(|path| load_initrd(ram, loaded.end, path)).transpose()?;
+            let initrd = initrd.as_ref().map(|initrd| load_initrd(ram, loaded.end, initrd)).transpose()?;
             (loaded, initrd, append.as_str())
         }
     };
@@ -428,18 +439,41 @@ const PLACE: u64 = 4096;
 /// Most bytes of a device tree: a kernel maps as many while it starts.
 const TREE_MOST: u64 = 1 << 20;
 
-fn load_initrd(ram: &Ram, after: u64, path: &std::path::Path) -> Result<(u64, u64), MachineError> {
-    let bytes = load::read(path)?;
-    if bytes.is_empty() {
-        return Err(MachineError::Image { path: path.into(), what: "the initial RAM disk is empty".into() });
+fn load_initrd(ram: &Ram, after: u64, initrd: &Initrd) -> Result<(u64, u64), MachineError> {
+    match initrd {
+        Initrd::Named(path) => {
+            let bytes = load::read(path)?;
+            if bytes.is_empty() {
+                let what = "the initial RAM disk is empty".into();
+                return Err(MachineError::Image { path: path.into(), what });
+            }
+            let (start, end) = initrd_place(ram, after, bytes.len() as u64)?;
+            ram.write(start, &bytes).ok_or_else(|| does_not_fit(ram, "the initial RAM disk", end - start))?;
+            Ok((start, end))
+        }
+        Initrd::Made(file) => {
+            let bad = |error| MachineError::Read { path: "the initial RAM disk".into(), error };
+            let (start, end) = initrd_place(ram, after, file.metadata().map_err(bad)?.len())?;
+            let mut piece = vec![0; PIECE];
+            for at in (start..end).step_by(PIECE) {
+                let piece = &mut piece[..PIECE.min((end - at) as usize)];
+                file.read_exact_at(piece, at - start).map_err(bad)?;
+                ram.write(at, piece).ok_or_else(|| does_not_fit(ram, "the initial RAM disk", end - start))?;
+            }
+            Ok((start, end))
+        }
     }
-    let len = bytes.len() as u64;
-    // Some way behind the kernel, which may grow while it starts, but never past the end.
+}
+
+/// Bytes of a large file that are copied at once.
+const PIECE: usize = 1 << 20;
+
+/// Where an initial RAM disk goes: some way behind the kernel, which may grow while it starts, but never past the end.
+fn initrd_place(ram: &Ram, after: u64, len: u64) -> Result<(u64, u64), MachineError> {
     let last = (ram.base() + ram.size()).saturating_sub(TREE_MOST + PLACE + len) & !(PLACE - 1);
     let start = (after + (64 << 20)).next_multiple_of(PLACE).min(last);
     if start < after.next_multiple_of(PLACE) {
         return Err(does_not_fit(ram, "the initial RAM disk beside the kernel", after - ram.base() + len));
     }
-    ram.write(start, &bytes).ok_or_else(|| does_not_fit(ram, "the initial RAM disk", len))?;
     Ok((start, start + len))
 }

@@ -16,6 +16,7 @@ const EXAMPLES: &str = "Examples:
   trine run --sysroot /riscv64-root /bin/ls -l     a dynamic one, with its libraries
   trine run alpine cat /etc/os-release             a container of an image
   trine run -d --name web -v ./site:/srv nginx     one in the background
+  trine run --as machine debian bash               an image with a kernel of its own (riscv64)
   trine run --firmware none test.elf               an ELF file in machine mode
   trine run -d --name box linux                    in the background: see trine attach, logs, stop
   echo 'uname -a; poweroff' | trine run linux      works in pipes, too
@@ -23,7 +24,8 @@ const EXAMPLES: &str = "Examples:
 Keys while a machine runs: Ctrl-A x ends it, Ctrl-A h lists the others.
 
 Exit codes: 0 the guest powered off; 1 the host failed; 2 the request cannot be; 3 the guest
-failed or its kernel panicked; 4 the engine gave up; 5 the user ended it; 128+n signal n.";
+failed or its kernel panicked; 4 the engine gave up; 5 the user ended it; 128+n signal n. Of
+programs, containers and images as machines: the command's.";
 
 /// One monitor for machines, programs and containers.
 #[derive(Parser)]
@@ -169,6 +171,13 @@ pub enum Arch {
     Riscv64,
 }
 
+/// What an image can become.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AsArg {
+    /// A machine: Debian's riscv64 kernel, with the image's files as its root.
+    Machine,
+}
+
 /// What lies below the guest.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FirmwareArg {
@@ -181,7 +190,7 @@ pub enum FirmwareArg {
 /// Options of `trine run`.
 #[derive(Args)]
 pub struct RunArgs {
-    /// `linux`, a kernel, or a riscv64 Linux program
+    /// `linux`, a kernel, a riscv64 Linux program, an image, or a bundle
     #[arg(required_unless_present = "kernel", conflicts_with = "kernel")]
     pub thing: Option<String>,
     /// Arguments of the program
@@ -227,9 +236,12 @@ pub struct RunArgs {
     /// A raw disk; `,ro` opens it read-only, `,snapshot` forgets changes at the end
     #[arg(long, value_name = "FILE[,ro|,snapshot]")]
     pub disk: Vec<String>,
-    /// Guest memory, such as 512M or 2G
-    #[arg(long, short, value_name = "SIZE", default_value = "512M", value_parser = size)]
-    pub memory: u64,
+    /// Guest memory, such as 512M (what a machine has where nothing is said) or 2G; with `--as machine`, by the image
+    #[arg(long, short, value_name = "SIZE", value_parser = size)]
+    pub memory: Option<u64>,
+    /// What an image becomes in place of a container
+    #[arg(long = "as", value_enum, value_name = "KIND")]
+    pub kind: Option<AsArg>,
     /// Guest CPU
     #[arg(long, value_enum, default_value = "riscv64")]
     pub arch: Arch,

@@ -2,7 +2,7 @@
 
 use crate::args::{FirmwareArg, ProgramArgs, Run, RunArgs};
 use crate::run::Display;
-use crate::{Refusal, code};
+use crate::{Refusal, code, guest};
 use clap::CommandFactory;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
@@ -52,6 +52,9 @@ pub fn resolve(mut args: Box<RunArgs>) -> Result<Box<RunArgs>, Refusal> {
 
 /// The executable that is to be run, where the thing is one; an error where only a program can have what is asked for.
 pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
+    if guest::machine::image(args)?.is_some() {
+        return Ok(None);
+    }
     let named = args.thing.as_deref().filter(|t| *t != "linux" && args.firmware == FirmwareArg::Sbi);
     let path = named.map(|t| below(args.sysroot.as_ref(), PathBuf::from(t))).filter(|p| elf::is_program(p));
     let only = !args.args.is_empty()

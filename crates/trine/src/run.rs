@@ -12,7 +12,7 @@ use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
 use trine_image::debian::Lock;
 use trine_image::disk::{RawDisk, Snapshot};
-use trine_machine::virt::{Boot, Remote, TimeSource, helper_rows};
+use trine_machine::virt::{Boot, Initrd, Remote, TimeSource, helper_rows};
 use trine_machine::{Board, Config, Console, End};
 
 /// Pins of the guests, as they were when this program was built.
@@ -50,6 +50,32 @@ impl Display {
     }
 }
 
+/// A machine that is to be made.
+pub struct Prepared {
+    /// What it starts with.
+    pub boot: Boot,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Of an image: what its end means.
+    pub image: Option<OfImage>,
+}
+
+/// How a machine of an image ends.
+#[derive(Clone, Copy)]
+pub struct OfImage {
+    /// Whether its command ends by SIGTERM; an init does not.
+    pub terminates: bool,
+}
+
+fn prepare(args: &RunArgs) -> Result<Prepared, Refusal> {
+    match guest::machine::image(args)? {
+        Some(name) => guest::machine::prepare(args, name),
+        None => {
+            Ok(Prepared { boot: boot(args)?, memory: args.memory.unwrap_or(guest::machine::USUAL), image: None })
+        }
+    }
+}
+
 /// What to boot.
 fn boot(args: &RunArgs) -> Result<Boot, Refusal> {
     let append = args.append.clone().unwrap_or_default();
@@ -73,7 +99,9 @@ fn boot(args: &RunArgs) -> Result<Boot, Refusal> {
             }
             Ok(match args.firmware {
                 FirmwareArg::None => Boot::BareMetal(file),
-                FirmwareArg::Sbi => Boot::Kernel { kernel: file, initrd: args.initrd.clone(), append },
+                FirmwareArg::Sbi => {
+                    Boot::Kernel { kernel: file, initrd: args.initrd.clone().map(Initrd::Named), append }
+                }
             })
         }
     }
@@ -83,6 +111,21 @@ fn linux(args: &RunArgs, append: &str) -> Result<Boot, Refusal> {
     if args.firmware == FirmwareArg::None {
         return Err(Refusal::refused("`linux` needs a firmware below it: leave out --firmware none"));
     }
+    let guest = debian()?;
+    Ok(Boot::Kernel {
+        kernel: guest.kernel,
+        initrd: Some(Initrd::Named(args.initrd.clone().unwrap_or(guest.initrd))),
+        append: usual_append(append),
+    })
+}
+
+/// The kernel's command line with what is added to the usual one.
+pub fn usual_append(append: &str) -> String {
+    format!("{APPEND} {append}").trim_end().to_string()
+}
+
+/// Debian's kernel, fetched where it is not here.
+pub fn debian() -> Result<trine_image::linux::Guest, Refusal> {
     let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let lock = Lock::parse(GUESTS, Path::new("guests.lock")).map_err(Refusal::host)?;
     let mut display = Display::new();
@@ -90,11 +133,7 @@ fn linux(args: &RunArgs, append: &str) -> Result<Boot, Refusal> {
     display.clear();
     let guest = guest.map_err(Refusal::host)?;
     guest.notes.iter().for_each(|note| eprintln!("trine: {note}"));
-    Ok(Boot::Kernel {
-        kernel: guest.kernel,
-        initrd: Some(args.initrd.clone().unwrap_or(guest.initrd)),
-        append: format!("{APPEND} {append}").trim_end().to_string(),
-    })
+    Ok(guest)
 }
 
 /// Opens a disk as its option says.
@@ -109,13 +148,13 @@ fn disk(option: &str) -> Result<Box<dyn BlockBackend>, Refusal> {
 
 fn config(
     args: &RunArgs,
-    boot: &Boot,
+    start: &Prepared,
     tier: Tier,
     time: TimeSource,
     seed: Option<u64>,
 ) -> Result<Config, Refusal> {
     let disks = args.disk.iter().map(|d| disk(d)).collect::<Result<_, _>>()?;
-    Ok(Config { memory: args.memory, boot: boot.clone(), disks, tier, time, seed })
+    Ok(Config { memory: start.memory, boot: start.boot.clone(), disks, tier, time, seed })
 }
 
 /// The map file of a machine, of whose code only the addresses are known.
@@ -130,6 +169,9 @@ fn perf_map() -> Result<Arc<PerfMap>, Refusal> {
 
 /// `trine run`: by itself, or as a guest that has a record. `words` is the command line behind the verb.
 pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refusal> {
+    if guest::machine::image(&args)?.is_some() {
+        guest::machine::refuse_others(&args)?;
+    }
     if let Some(thing) = guest::container::thing(&args) {
         return guest::container::run(&args, thing);
     }
@@ -142,7 +184,10 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
 
 /// Whether a machine can be made of what is there; fetches what is missing.
 pub fn check(args: &RunArgs) -> Result<(), Refusal> {
-    boot(args)?;
+    match guest::machine::image(args)? {
+        Some(name) => guest::machine::check(args, name)?,
+        None => drop(boot(args)?),
+    }
     args.disk.iter().try_for_each(|d| disk(d).map(drop))
 }
 
@@ -153,11 +198,11 @@ pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
         return program::run(&args, path);
     }
     crate::be_a_command();
-    let boot = boot(&args)?;
+    let start = prepare(&args)?;
     let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
     let seed = args.count_time.map(|_| 1);
     if args.lockstep {
-        return lockstep(&args, &boot);
+        return lockstep(&args, &start);
     }
     let perf = args.perf_map.then(perf_map).transpose()?;
     let writer = Writer::start();
@@ -167,10 +212,11 @@ pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
         move || current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     };
     let mut started = None;
+    let terminates = start.image.is_some_and(|i| i.terminates);
     loop {
         let slot = Arc::new(OnceLock::new());
         let console = Console::new(writer.sink(terminal::watch_for_panic(slot.clone())));
-        let made = Board::new(config(&args, &boot, args.engine.tier(), time, seed)?, console);
+        let made = Board::new(config(&args, &start, args.engine.tier(), time, seed)?, console);
         let mut board = made.map_err(Refusal::refused)?;
         perf.iter().for_each(|map| board.vcpu().set_perf_map(map.clone()));
         if let Some(note) = &board.note {
@@ -180,7 +226,7 @@ pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
         drop(slot.set(board.remote()));
         let raw = started.get_or_insert_with(|| {
             terminal::serve_input(get(&current));
-            if let Err(e) = terminal::serve_signals(get(&current)) {
+            if let Err(e) = terminal::serve_signals(get(&current), terminates) {
                 eprintln!("trine: signals cannot be caught: {e}");
             }
             Raw::enter()
@@ -195,17 +241,18 @@ pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
         if args.stats {
             stats(&mut board);
         }
-        return Ok(exit_code(&end));
+        return Ok(exit_code(&end, start.image.is_some()));
     }
 }
 
-fn exit_code(end: &End) -> u8 {
+fn exit_code(end: &End, of_image: bool) -> u8 {
     if terminal::panicked() {
         eprintln!("trine: the guest's kernel panicked");
         return code::GUEST;
     }
     match (end, terminal::signal()) {
         (End::PowerOff | End::Reset, _) => code::OK,
+        (End::Failure(n), _) if of_image => u8::try_from(*n).unwrap_or(code::GUEST),
         (End::Failure(n), _) => {
             eprintln!("trine: the guest reported failure {n}");
             code::GUEST
@@ -225,11 +272,11 @@ fn stats(board: &mut Board) {
     eprintln!("instructions that are helpers: {}", helper_rows().join(", "));
 }
 
-fn lockstep(args: &RunArgs, boot: &Boot) -> Result<u8, Refusal> {
+fn lockstep(args: &RunArgs, start: &Prepared) -> Result<u8, Refusal> {
     let writer = Writer::start();
     let time = TimeSource::Count(args.count_time.unwrap_or(1));
     let make = |tier, out| {
-        Board::new(config(args, boot, tier, time, Some(1))?, Console::new(out)).map_err(Refusal::refused)
+        Board::new(config(args, start, tier, time, Some(1))?, Console::new(out)).map_err(Refusal::refused)
     };
     let mut compiled = make(Tier::Baseline, writer.sink(|_| {}))?;
     let mut interpreted = make(Tier::Interp, Box::new(|_: &[u8]| {}))?;
@@ -238,7 +285,7 @@ fn lockstep(args: &RunArgs, boot: &Boot) -> Result<u8, Refusal> {
     match result {
         Ok(done) => {
             eprintln!("{} instructions, {} comparisons, no difference", done.instructions, done.comparisons);
-            Ok(exit_code(&done.end))
+            Ok(exit_code(&done.end, start.image.is_some()))
         }
         Err(difference) => Err(Refusal { code: code::ENGINE, message: difference }),
     }

@@ -10,6 +10,8 @@ use trine_machine::virt::Remote;
 const STDIN: i32 = 0;
 /// Ctrl-A.
 const ESCAPE: u8 = 1;
+/// Time that a command gets to end after it was asked, before the machine is.
+const TERM_GRACE: Duration = Duration::from_secs(4);
 /// Time that a guest gets to power off after it was asked.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -58,6 +60,14 @@ fn restore() {
     }
 }
 
+/// The rows and columns of the user's terminal, where standard input is one that knows them.
+pub fn size() -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel fills the structure; the result is checked.
+    let known = unsafe { libc::ioctl(STDIN, libc::TIOCGWINSZ, &mut size) } == 0;
+    (known && size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}
+
 /// Watches the guest's output for the end of a Linux kernel panic.
 pub fn watch_for_panic(remote: std::sync::Arc<std::sync::OnceLock<Remote>>) -> impl FnMut(&[u8]) + Send {
     let mut finder = crate::output::Finder::new(b"---[ end Kernel panic");
@@ -82,15 +92,18 @@ pub fn signal() -> Option<i32> {
 }
 
 /// Asks the guest to power off on SIGTERM, SIGHUP and (where input is no terminal) SIGINT; ends the
-/// machine when it does not, or when a second signal comes.
-pub fn serve_signals(remote: impl Fn() -> Option<Remote> + Send + 'static) -> std::io::Result<()> {
+/// machine when it does not, or when a second signal comes. Where `terminates`, its processes are asked first.
+pub fn serve_signals(
+    remote: impl Fn() -> Option<Remote> + Send + 'static,
+    terminates: bool,
+) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP, SIGINT])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
             let second = SIGNAL.swap(signal, Ordering::SeqCst) != 0;
             match remote() {
-                Some(r) if !second && signal != SIGINT => ask(r),
+                Some(r) if !second && signal != SIGINT => ask(r, terminates),
                 Some(r) => r.quit(),
                 None => {
                     restore();
@@ -102,10 +115,15 @@ pub fn serve_signals(remote: impl Fn() -> Option<Remote> + Send + 'static) -> st
     Ok(())
 }
 
-/// SysRq on the serial console: write file systems back, then power off. After a while, the plug.
-fn ask(remote: Remote) {
-    remote.sysrq(b's');
+/// SysRq on the serial console: SIGTERM to all but the first process, where that ends the machine; write file systems
+/// back, then power off. After a while, the plug.
+fn ask(remote: Remote, terminates: bool) {
     std::thread::spawn(move || {
+        if terminates {
+            remote.sysrq(b'e');
+            std::thread::sleep(TERM_GRACE);
+        }
+        remote.sysrq(b's');
         std::thread::sleep(Duration::from_millis(500));
         remote.sysrq(b'o');
         std::thread::sleep(GRACE);

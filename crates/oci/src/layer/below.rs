@@ -88,6 +88,28 @@ fn hides(dir: &OwnedFd) -> bool {
 }
 
 impl Found {
+    /// What has this name in a directory, links not followed; `None` where nothing has.
+    pub(super) fn open(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<Found>> {
+        match fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(None),
+            opened => Found::of(opened?).map(Some),
+        }
+    }
+
+    pub(super) fn of(fd: OwnedFd) -> io::Result<Found> {
+        let stat = fs::fstat(&fd)?;
+        Ok(Found { fd, stat })
+    }
+
+    pub(super) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Whether it is a directory that hides what the layers below have in it.
+    pub(super) fn hides(&self) -> bool {
+        self.is_directory() && hides(&self.fd)
+    }
+
     fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }

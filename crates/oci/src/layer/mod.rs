@@ -2,6 +2,7 @@
 
 mod below;
 pub mod decompress;
+pub mod merged;
 mod root;
 pub mod tar;
 pub mod unpack;
@@ -9,7 +10,7 @@ pub mod unpack;
 #[cfg(test)]
 mod tests;
 
-pub use below::Below;
+pub use below::{Below, Found};
 pub use unpack::{Limits, Unpacked};
 
 use crate::digest::{self, Hasher, Hashing};

@@ -131,6 +131,22 @@ impl Store {
         Ok(Working { store: self.clone(), path, file })
     }
 
+    /// Keeps an image and its layers as long as the result lives.
+    ///
+    /// # Errors
+    /// Where the image was removed in the meantime, or the host refuses.
+    pub fn hold(&self, image: &Image) -> Result<Working> {
+        let working = self.working()?;
+        for part in image.parts().map(|p| p.digest()).chain([image.digest()]) {
+            if !working.hold(part)? {
+                let what = format!("image {} was removed a moment ago: pull it again", image.id());
+                return Err(Error::NotHere(what));
+            }
+        }
+        working.hold_layers(&image.diff_ids()?)?;
+        Ok(working)
+    }
+
     /// What leases keep; those of dead processes are removed. Under the exclusive lock.
     pub(super) fn leased(&self) -> Result<Marks> {
         let mut marks = Marks::default();

@@ -124,7 +124,7 @@ pub enum Thing {
 
 /// The container that a word means: a directory with a configuration, or what is no file and may be an image's name.
 pub fn thing(args: &RunArgs) -> Option<Thing> {
-    let named = args.thing.as_deref().filter(|_| args.sysroot.is_none())?;
+    let named = args.thing.as_deref().filter(|_| args.sysroot.is_none() && args.kind.is_none())?;
     let path = Path::new(named);
     if path.join("config.json").is_file() {
         return Some(Thing::Bundle(path.into()));
@@ -144,6 +144,14 @@ fn utf8(text: &OsStr) -> Result<String, Refusal> {
     })
 }
 
+/// Refuses the first of these options that is given.
+pub(super) fn refuse(options: &[(&str, bool)], kind: &str) -> Result<(), Refusal> {
+    match options.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Refusal::refused(format!("{name} does not go with {kind}"))),
+        None => Ok(()),
+    }
+}
+
 /// What only other kinds of guests have.
 fn refuse_others(args: &RunArgs) -> Result<(), Refusal> {
     let given = [
@@ -157,10 +165,7 @@ fn refuse_others(args: &RunArgs) -> Result<(), Refusal> {
         ("--lockstep", args.lockstep),
         ("--stats", args.stats),
     ];
-    match given.iter().find(|(_, given)| *given) {
-        Some((name, _)) => Err(Refusal::refused(format!("{name} does not go with a container"))),
-        None => Ok(()),
-    }
+    refuse(&given, "a container")
 }
 
 fn limits(args: &RunArgs) -> Result<image::Limits, Refusal> {
@@ -194,7 +199,7 @@ fn filter(path: Option<&Path>) -> Result<Filter, Refusal> {
 }
 
 /// What is asked of the container beside its image.
-fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
+pub(super) fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
     let own = &args.container;
     let words = |list: &[std::ffi::OsString]| list.iter().map(|w| utf8(w)).collect::<Result<Vec<_>, _>>();
     let mut rlimits: std::collections::BTreeMap<_, _> = own.ulimit.iter().cloned().collect();
@@ -227,20 +232,23 @@ fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
     })
 }
 
-/// The image, fetched where that is wanted.
-fn image(name: &str, own: &ContainerArgs) -> Result<Image, Refusal> {
+/// The image for a platform, or for the host's, fetched where that is wanted.
+pub(super) fn image(
+    name: &str,
+    platform: Option<Platform>,
+    own: &ContainerArgs,
+) -> Result<Image, Refusal> {
     let store = Store::open()?;
-    let platform = or_host(own.platform.clone());
     let here = match own.pull {
         Pull::Always => None,
-        _ => match store.resolve(name, &platform) {
+        _ => match store.resolve(name, &or_host(platform.clone())) {
             Err(trine_oci::Error::NotHere(_)) if own.pull == Pull::Missing => None,
             found => Some(found?),
         },
     };
     match here {
         Some(image) => Ok(image),
-        None => crate::images::fetch(&store, name, own.platform.clone(), own.insecure),
+        None => crate::images::fetch(&store, name, platform, own.insecure),
     }
 }
 
@@ -268,7 +276,7 @@ pub fn run(args: &RunArgs, thing: Thing) -> Result<u8, Refusal> {
             begin_with(args, new(source, options), |_, _| Ok(()))
         }
         Thing::Image(name) => {
-            let image = image(&name, &args.container)?;
+            let image = image(&name, args.container.platform.clone(), &args.container)?;
             of_image(&image, args, &mut options);
             let none = record::Bundle { path: PathBuf::new(), image: Some(name), owned: true };
             begin_with(args, new(Source::Bundle(none), options), |place, record| {

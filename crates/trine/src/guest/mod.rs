@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod container;
+pub mod machine;
 pub mod network;
 pub mod resources;
 pub mod run;

@@ -1,0 +1,175 @@
+//! All that an image's layers show together, as overlayfs would: for what cannot mount them.
+
+use super::below::Found;
+use super::root::is_whiteout;
+use rustix::fs::{self, Dir, Mode, OFlags};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The prefix of files that say that a name is gone.
+const MARK: &[u8] = b".wh.";
+
+/// Called with each path, which is relative, and what is there.
+pub type Visit<'a> = dyn FnMut(&Path, &Found) -> io::Result<()> + 'a;
+
+/// A directory of one layer, and the names in it.
+struct Part {
+    fd: OwnedFd,
+    names: BTreeSet<OsString>,
+}
+
+/// Visits all files of `layers`, which are directories with the lowest first: a directory before what is in it, else in
+/// the order of names. The root comes first, with an empty path.
+///
+/// # Errors
+/// Where the host refuses, or `visit` does.
+pub fn walk(layers: &[PathBuf], visit: &mut Visit<'_>) -> io::Result<()> {
+    let mut roots = Vec::new();
+    for layer in layers.iter().rev() {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = Found::of(fs::open(layer, flags, Mode::empty())?)?;
+        let last = root.hides();
+        roots.push(root);
+        if last {
+            break;
+        }
+    }
+    go(Path::new(""), &roots, visit)
+}
+
+/// Visits a directory that these layers have, the topmost first, and all below it.
+fn go(path: &Path, found: &[Found], visit: &mut Visit<'_>) -> io::Result<()> {
+    let Some(top) = found.first() else { return Ok(()) };
+    visit(path, top)?;
+    let parts = found.iter().map(part).collect::<io::Result<Vec<Part>>>()?;
+    let names: BTreeSet<&OsString> = parts.iter().flat_map(|p| &p.names).collect();
+    for name in names.into_iter().filter(|n| !n.as_bytes().starts_with(MARK)) {
+        let (there, path) = (shown(&parts, name)?, path.join(name));
+        match there.first() {
+            Some(top) if top.is_directory() => go(&path, &there, visit)?,
+            Some(top) => visit(&path, top)?,
+            None => (),
+        }
+    }
+    Ok(())
+}
+
+fn part(directory: &Found) -> io::Result<Part> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = fs::openat(directory.fd(), ".", flags, Mode::empty())?;
+    let mut names = BTreeSet::new();
+    for entry in Dir::read_from(&fd)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.insert(OsString::from_vec(name));
+        }
+    }
+    Ok(Part { fd, names })
+}
+
+/// What is seen under a name: one thing that is no directory, or directories of several layers, the topmost first.
+fn shown(parts: &[Part], name: &OsStr) -> io::Result<Vec<Found>> {
+    let mark = OsString::from_vec([MARK, name.as_bytes()].concat());
+    let mut there: Vec<Found> = Vec::new();
+    for part in parts {
+        let found = match part.names.contains(name) {
+            true => Found::open(&part.fd, name)?,
+            false => None,
+        };
+        match found {
+            None if part.names.contains(&mark) => break,
+            None => (),
+            Some(found) if is_whiteout(&found.stat) => break,
+            // It hides what is below, but is hidden itself by a directory above.
+            Some(found) if !found.is_directory() => {
+                if there.is_empty() {
+                    there.push(found);
+                }
+                break;
+            }
+            Some(found) => {
+                let last = found.hides() || part.names.contains(&mark);
+                there.push(found);
+                if last {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(there)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir_all, remove_dir_all, write};
+
+    /// Layers are directories; their files' contents are their layers' numbers.
+    fn layers(test: &str, files: &[&[&str]]) -> (PathBuf, Vec<PathBuf>) {
+        let dir = std::env::temp_dir().join(format!("trine-merged-{test}-{}", std::process::id()));
+        let mut made = Vec::new();
+        for (n, files) in files.iter().enumerate() {
+            let layer = dir.join(n.to_string());
+            create_dir_all(&layer).unwrap();
+            for file in *files {
+                let path = layer.join(file.trim_end_matches('/'));
+                create_dir_all(path.parent().unwrap()).unwrap();
+                match file.ends_with('/') {
+                    true => create_dir_all(&path).unwrap(),
+                    false => write(&path, n.to_string()).unwrap(),
+                }
+            }
+            made.push(layer);
+        }
+        (dir, made)
+    }
+
+    fn seen(layers: &[PathBuf]) -> Vec<String> {
+        let mut seen = Vec::new();
+        walk(layers, &mut |path, found| {
+            let text = match found.is_directory() {
+                true => format!("{}/", path.display()),
+                false => format!("{}={}", path.display(), io::read_to_string(found.file()?)?),
+            };
+            seen.push(text);
+            Ok(())
+        })
+        .unwrap();
+        seen
+    }
+
+    #[test]
+    fn upper_layers_are_seen_first() {
+        let (dir, layers) = layers("over", &[&["a", "d/x", "d/y", "e"], &["d/x", "d/z", "e/in"], &["a"]]);
+        assert_eq!(seen(&layers), ["/", "a=2", "d/", "d/x=1", "d/y=0", "d/z=1", "e/", "e/in=1"]);
+        remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_is_gone_is_not_seen() {
+        let gone = &["d/.wh.x", ".wh.e", "o/.wh..wh..opq", "o/new"];
+        let (dir, layers) = layers("gone", &[&["d/x", "d/y", "e/in", "o/old", "o/sub/old"], gone, &["e/again"]]);
+        assert_eq!(seen(&layers), ["/", "d/", "d/y=0", "e/", "e/again=2", "o/", "o/new=1"]);
+        remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn the_kernels_marks_hide_too() {
+        let (dir, layers) = layers("marks", &[&["d/x", "e", "f/sub/old", "g/deep"], &["d/y", "f/", "g"]]);
+        let device = |path: &Path| {
+            let kind = fs::FileType::CharacterDevice;
+            fs::mknodat(fs::CWD, path, kind, Mode::empty(), fs::makedev(0, 0)).is_ok()
+        };
+        let opaque =
+            fs::setxattr(layers[1].join("f"), "user.overlay.opaque", b"y", fs::XattrFlags::empty()).is_ok();
+        // Older kernels and some file systems let nobody make these.
+        if device(&layers[1].join("e")) && device(&layers[1].join("d/x")) && opaque {
+            assert_eq!(seen(&layers), ["/", "d/", "d/y=1", "f/", "g=1"]);
+        }
+        remove_dir_all(dir).unwrap();
+    }
+}

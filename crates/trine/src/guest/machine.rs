@@ -1,0 +1,160 @@
+//! `trine run --as machine IMAGE`: an image with a kernel of its own.
+
+use super::container::{self, NetworkArg};
+use crate::args::{FirmwareArg, RunArgs};
+use crate::images::Display;
+use crate::run::{OfImage, Prepared};
+use crate::{Refusal, run, terminal};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use trine_control::initramfs::Root;
+use trine_machine::first::{APPEND, Process};
+use trine_machine::virt::{Boot, Initrd};
+use trine_oci::{Image, Name, Platform, Store};
+use trine_program::elf;
+
+/// Memory of a machine that is of no image.
+pub const USUAL: u64 = 512 << 20;
+/// Longest name that the kernel takes for a machine.
+const HOSTNAME_MOST: usize = 64;
+
+/// The image's name, where one is to become a machine.
+pub fn image(args: &RunArgs) -> Result<Option<&str>, Refusal> {
+    let Some(thing) = args.thing.as_deref().filter(|_| args.kind.is_some()) else { return Ok(None) };
+    let path = Path::new(thing);
+    // What is a machine anyway.
+    if thing == "linux" {
+        return Ok(None);
+    }
+    if !thing.starts_with(['.', '/']) && thing.parse::<Name>().is_ok() {
+        return Ok(Some(thing));
+    }
+    match path.is_file() && !elf::is_program(path) {
+        true => Ok(None),
+        false => Err(Refusal::refused(format!(
+            "--as machine makes one of an image: '{thing}' is no image's name (`trine images` lists those here)"
+        ))),
+    }
+}
+
+/// Options that mean nothing for a machine of an image.
+pub fn refuse_others(args: &RunArgs) -> Result<(), Refusal> {
+    let own = &args.container;
+    let given = [
+        ("--initrd", args.initrd.is_some()),
+        ("--firmware none", args.firmware == FirmwareArg::None),
+        ("--sysroot", args.sysroot.is_some()),
+        ("--strace", args.strace),
+        ("--gdb", args.gdb.is_some()),
+        ("--limit", !args.limit.is_empty()),
+        ("--deny", !args.deny.is_empty()),
+        ("--read-only", own.read_only),
+        ("--volume", !own.volume.is_empty()),
+        ("--tmpfs", !own.tmpfs.is_empty()),
+        ("--device", !own.device.is_empty()),
+        ("--cap-add", !own.cap_add.is_empty()),
+        ("--cap-drop", !own.cap_drop.is_empty()),
+        ("--privileged", own.privileged),
+        ("--no-new-privileges", own.no_new_privileges),
+        ("--seccomp", own.seccomp.is_some()),
+        ("--sysctl", !own.sysctl.is_empty()),
+        ("--ulimit", !own.ulimit.is_empty()),
+        ("--network host", own.network == NetworkArg::Host),
+    ];
+    container::refuse(&given, "a machine of an image, which has a kernel of its own")?;
+    platform(args).map(drop)
+}
+
+/// The image's variant that a machine can run.
+fn platform(args: &RunArgs) -> Result<Platform, Refusal> {
+    let ours = Platform::new("linux", "riscv64", "");
+    match &args.container.platform {
+        Some(other) if (&other.os, &other.architecture) != (&ours.os, &ours.architecture) => {
+            Err(Refusal::refused(format!(
+                "--platform {other} does not go with --as machine: machines are {ours}; leave --platform out, or run it \
+                 as a container"
+            )))
+        }
+        Some(given) => Ok(given.clone()),
+        None => Ok(ours),
+    }
+}
+
+/// What is known before the machine is made.
+struct Plan {
+    image: Image,
+    root: Root,
+    process: Process,
+    memory: u64,
+}
+
+fn plan(args: &RunArgs, name: &str) -> Result<Plan, Refusal> {
+    let platform = platform(args)?;
+    let image = container::image(name, Some(platform.clone()), &args.container)?;
+    let has = image.platform();
+    if has.architecture != platform.architecture {
+        return Err(Refusal::refused(format!("image {name} is for {has}, and machines are {platform}")));
+    }
+    let display = Display::new(false);
+    let root = Root::open(&Store::open()?, &image, &display);
+    display.clear();
+    let root = root?;
+    let mut asked = container::asked(args)?;
+    asked.tty = true;
+    if asked.hostname.is_empty() {
+        asked.hostname = args.guest.name.clone().unwrap_or_else(|| "trine".into());
+    }
+    if asked.hostname.len() > HOSTNAME_MOST {
+        return Err(Refusal::refused(format!(
+            "'{}' is longer than the {HOSTNAME_MOST} bytes of a machine's name: give a shorter one with --hostname",
+            asked.hostname
+        )));
+    }
+    let process = Process { size: terminal::size(), ..root.process(&image, &asked)? };
+    let size = root.size();
+    let memory = args.memory.unwrap_or_else(|| size.usual());
+    if memory < size.needs() {
+        return Err(Refusal::refused(format!(
+            "the files of {name} are the machine's memory, of which it needs at least {0} MiB: -m {0}M, or leave -m out",
+            size.needs() >> 20
+        )));
+    }
+    Ok(Plan { image, root, process, memory })
+}
+
+/// Whether such a machine can be made; fetches what is missing.
+pub fn check(args: &RunArgs, name: &str) -> Result<(), Refusal> {
+    plan(args, name)?.process.executable().map_err(Refusal::refused)?;
+    run::debian().map(drop)
+}
+
+/// The machine.
+pub fn prepare(args: &RunArgs, name: &str) -> Result<Prepared, Refusal> {
+    let plan = plan(args, name)?;
+    let first = plan.process.executable().map_err(Refusal::refused)?;
+    let kernel = run::debian()?.kernel;
+    let file = nameless()?;
+    plan.root.write(&plan.image, &first, &file)?;
+    let append = args.append.as_deref().unwrap_or_default();
+    let append = run::usual_append(&format!("{APPEND} {append}"));
+    Ok(Prepared {
+        boot: Boot::Kernel { kernel, initrd: Some(Initrd::Made(Arc::new(file))), append },
+        memory: plan.memory,
+        image: Some(OfImage { terminates: !plan.process.is_init() }),
+    })
+}
+
+/// A file in the cache that is gone when nobody has it open any more.
+fn nameless() -> Result<File, Refusal> {
+    let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
+    let path = cache.join(format!("initramfs-{}", std::process::id()));
+    let host = |e: std::io::Error| Refusal::host(format!("{}: {e}", path.display()));
+    // One that is there is of a process that was killed in between, before this one had its number.
+    drop(std::fs::remove_file(&path));
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(host)?;
+    std::fs::remove_file(&path).map_err(host)?;
+    Ok(file)
+}
