@@ -30,6 +30,10 @@ const HERE: Arg = Arg::Value(-100);
 /// No change of an id.
 const KEEP: Arg = Arg::Value(-1);
 
+/// The signal that stops who changes a terminal from the background, as a mask: the first process, as long as the
+/// command is in front.
+const SIGTTOU: u64 = 1 << (22 - 1);
+
 /// What is mounted: source, place, type, flags (`MS_NOSUID`, `MS_NODEV`, `MS_NOEXEC`), options.
 const MOUNTS: [(&str, &str, &str, i64, &str); 6] = [
     ("proc", "/proc", "proc", 14, ""),
@@ -64,13 +68,16 @@ mod call {
     pub const SYNC: i64 = 81;
     pub const EXIT_GROUP: i64 = 94;
     pub const KILL: i64 = 129;
+    pub const SIGPROCMASK: i64 = 135;
     pub const REBOOT: i64 = 142;
     pub const SETRESUID: i64 = 147;
     pub const SETRESGID: i64 = 149;
+    pub const SETPGID: i64 = 154;
     pub const SETSID: i64 = 157;
     pub const SETGROUPS: i64 = 159;
     pub const SETHOSTNAME: i64 = 161;
     pub const UMASK: i64 = 166;
+    pub const GETPID: i64 = 172;
     pub const SOCKET: i64 = 198;
     pub const CLONE: i64 = 220;
     pub const EXECVE: i64 = 221;
@@ -229,13 +236,14 @@ impl Process {
             code.line("addi s0, s4, 0");
             finish(&mut code);
         } else {
+            self.terminal(&mut code);
             code.call(call::CLONE, &[17, 0, 0, 0, 0].map(Arg::Value));
             code.line("beq a0, zero, @child");
             code.line("addi s2, a0, 0");
             wait(&mut code);
             finish(&mut code);
             code.line("child:");
-            self.terminal(&mut code);
+            come_to_front(&mut code);
             self.become_command(&mut code);
             code.call(call::EXIT_GROUP, &[Arg::Register("s4")]);
         }
@@ -284,8 +292,11 @@ impl Process {
         code.call(call::CLOSE, &[Arg::Register("s5")]);
     }
 
-    /// A session of its own on the console, which is the user's.
+    /// A session on the console, which is the command's user's. It is the first process's: at a session's end the kernel
+    /// throws away what the terminal has not sent yet.
     fn terminal(&self, code: &mut Code) {
+        let stops = code.place(&SIGTTOU.to_le_bytes());
+        code.call(call::SIGPROCMASK, &[Arg::Value(0), stops, Arg::Value(0), Arg::Value(8)]);
         code.call(call::SETSID, &[]);
         code.open(TERMINAL, 2);
         code.line("addi s5, a0, 0");
@@ -361,6 +372,22 @@ impl Process {
         let file = |dir: &[u8]| [if dir.is_empty() { b"." } else { dir }, b"/", name].concat();
         directories.split(|&b| b == b':').map(file).collect()
     }
+}
+
+/// The command's group of processes is the terminal's foreground, and no signal is blocked any more.
+fn come_to_front(code: &mut Code) {
+    code.call(call::SETPGID, &[Arg::Value(0), Arg::Value(0)]);
+    code.call(call::GETPID, &[]);
+    let group = code.place(&[0; 8]);
+    if let Arg::Value(at) = group {
+        code.load("t0", at);
+    }
+    code.line("sw a0, 0(t0)");
+    // TIOCSPGRP.
+    code.call(call::IOCTL, &[Arg::Value(0), Arg::Value(0x5410), group]);
+    let none = code.place(&[0; 8]);
+    // SIG_SETMASK.
+    code.call(call::SIGPROCMASK, &[Arg::Value(2), none, Arg::Value(0), Arg::Value(8)]);
 }
 
 /// The loopback interface is up.
