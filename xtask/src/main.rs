@@ -12,6 +12,7 @@ mod floors;
 mod hostile;
 mod images;
 mod network;
+mod of_image;
 mod perfmap;
 mod runtime;
 mod stress;

@@ -16,6 +16,7 @@ const QUICK: &[Part] = &[
     ("floors", "crates import downwards only", floors::check),
     ("unit", "unit and integration tests", || tools::cargo(&["test", "--workspace", "--quiet"])),
     ("boot", "Debian's kernel boots to a userland, in both engines", boot),
+    ("as-machine", "an image boots as a machine's root under Debian's kernel", crate::of_image::run),
     (
         "gdb",
         "gdb-multiarch debugs a program with threads and reads core dumps, in both engines",

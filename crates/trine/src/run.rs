@@ -70,9 +70,11 @@ pub struct OfImage {
 fn prepare(args: &RunArgs) -> Result<Prepared, Refusal> {
     match guest::machine::image(args)? {
         Some(name) => guest::machine::prepare(args, name),
-        None => {
-            Ok(Prepared { boot: boot(args)?, memory: args.memory.unwrap_or(guest::machine::USUAL), image: None })
-        }
+        None => Ok(Prepared {
+            boot: boot(args)?,
+            memory: args.memory.unwrap_or(guest::machine::USUAL),
+            image: None,
+        }),
     }
 }
 

@@ -152,7 +152,8 @@ mod tests {
     #[test]
     fn what_is_gone_is_not_seen() {
         let gone = &["d/.wh.x", ".wh.e", "o/.wh..wh..opq", "o/new"];
-        let (dir, layers) = layers("gone", &[&["d/x", "d/y", "e/in", "o/old", "o/sub/old"], gone, &["e/again"]]);
+        let (dir, layers) =
+            layers("gone", &[&["d/x", "d/y", "e/in", "o/old", "o/sub/old"], gone, &["e/again"]]);
         assert_eq!(seen(&layers), ["/", "d/", "d/y=0", "e/", "e/again=2", "o/", "o/new=1"]);
         remove_dir_all(dir).unwrap();
     }

@@ -233,11 +233,7 @@ pub(super) fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
 }
 
 /// The image for a platform, or for the host's, fetched where that is wanted.
-pub(super) fn image(
-    name: &str,
-    platform: Option<Platform>,
-    own: &ContainerArgs,
-) -> Result<Image, Refusal> {
+pub(super) fn image(name: &str, platform: Option<Platform>, own: &ContainerArgs) -> Result<Image, Refusal> {
     let store = Store::open()?;
     let here = match own.pull {
         Pull::Always => None,
