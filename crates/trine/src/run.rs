@@ -171,13 +171,16 @@ fn perf_map() -> Result<Arc<PerfMap>, Refusal> {
 
 /// `trine run`: by itself, or as a guest that has a record. `words` is the command line behind the verb.
 pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refusal> {
-    if guest::machine::image(&args)?.is_some() {
-        guest::machine::refuse_others(&args)?;
+    let of_image = guest::machine::image(&args)?.is_some();
+    if of_image {
+        guest::machine::refuse_others(&args, words)?;
     }
     if let Some(thing) = guest::container::thing(&args) {
         return guest::container::run(&args, thing);
     }
-    guest::container::refuse_without(words)?;
+    if !of_image {
+        guest::container::refuse_without(words)?;
+    }
     if !args.guest.is_wanted() {
         return foreground(args);
     }

@@ -144,14 +144,6 @@ fn utf8(text: &OsStr) -> Result<String, Refusal> {
     })
 }
 
-/// Refuses the first of these options that is given.
-pub(super) fn refuse(options: &[(&str, bool)], kind: &str) -> Result<(), Refusal> {
-    match options.iter().find(|(_, given)| *given) {
-        Some((name, _)) => Err(Refusal::refused(format!("{name} does not go with {kind}"))),
-        None => Ok(()),
-    }
-}
-
 /// What only other kinds of guests have.
 fn refuse_others(args: &RunArgs) -> Result<(), Refusal> {
     let given = [
@@ -165,7 +157,10 @@ fn refuse_others(args: &RunArgs) -> Result<(), Refusal> {
         ("--lockstep", args.lockstep),
         ("--stats", args.stats),
     ];
-    refuse(&given, "a container")
+    match given.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Refusal::refused(format!("{name} does not go with a container"))),
+        None => Ok(()),
+    }
 }
 
 fn limits(args: &RunArgs) -> Result<image::Limits, Refusal> {
@@ -324,18 +319,24 @@ fn health(own: &Healthcheck, args: &RunArgs) -> Option<HealthCheck> {
     })
 }
 
-/// Refuses what only containers have, for guests of another kind. `words` is the command line behind `trine run`.
-pub fn refuse_without(words: &[OsString]) -> Result<(), Refusal> {
+/// The first option that only containers have and that is given, but for those of `except`. `words` is the command line
+/// behind `trine run`.
+pub(super) fn given(words: &[OsString], except: &[&str]) -> Option<String> {
     let command = Run::command();
     let line = [OsString::from("trine run")].into_iter().chain(words.iter().cloned());
-    let Ok(matches) = command.clone().try_get_matches_from(line) else { return Ok(()) };
+    let matches = command.clone().try_get_matches_from(line).ok()?;
     let of_containers = |a: &&clap::Arg| a.get_help_heading().is_some_and(|h| HEADINGS.contains(&h));
     let given = |a: &&clap::Arg| matches.value_source(a.get_id().as_str()) == Some(ValueSource::CommandLine);
-    match command.get_arguments().filter(of_containers).find(given) {
+    let names = command.get_arguments().filter(of_containers).filter(given).filter_map(|a| a.get_long());
+    names.filter(|name| !except.contains(name)).map(|name| format!("--{name}")).next()
+}
+
+/// Refuses what only containers have, for guests of another kind. `words` is the command line behind `trine run`.
+pub fn refuse_without(words: &[OsString]) -> Result<(), Refusal> {
+    match given(words, &[]) {
         None => Ok(()),
-        Some(arg) => Err(Refusal::refused(format!(
-            "--{} goes with containers: name an image that is here or in a registry, or a bundle's directory",
-            arg.get_long().unwrap_or_default()
+        Some(name) => Err(Refusal::refused(format!(
+            "{name} goes with containers: name an image that is here or in a registry, or a bundle's directory"
         ))),
     }
 }

@@ -1,10 +1,11 @@
 //! `trine run --as machine IMAGE`: an image with a kernel of its own.
 
-use super::container::{self, NetworkArg};
+use super::container;
 use crate::args::{FirmwareArg, RunArgs};
 use crate::images::Display;
 use crate::run::{OfImage, Prepared};
 use crate::{Refusal, run, terminal};
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -39,10 +40,12 @@ pub fn image(args: &RunArgs) -> Result<Option<&str>, Refusal> {
     }
 }
 
-/// Options that mean nothing for a machine of an image.
-pub fn refuse_others(args: &RunArgs) -> Result<(), Refusal> {
-    let own = &args.container;
-    let given = [
+/// Options of containers that mean something for a machine of an image, too.
+const COMMON: [&str; 6] = ["platform", "pull", "insecure", "entrypoint", "user", "hostname"];
+
+/// Refuses options that mean nothing for a machine of an image. `words` is the command line behind `trine run`.
+pub fn refuse_others(args: &RunArgs, words: &[OsString]) -> Result<(), Refusal> {
+    let others = [
         ("--initrd", args.initrd.is_some()),
         ("--firmware none", args.firmware == FirmwareArg::None),
         ("--sysroot", args.sysroot.is_some()),
@@ -50,21 +53,14 @@ pub fn refuse_others(args: &RunArgs) -> Result<(), Refusal> {
         ("--gdb", args.gdb.is_some()),
         ("--limit", !args.limit.is_empty()),
         ("--deny", !args.deny.is_empty()),
-        ("--read-only", own.read_only),
-        ("--volume", !own.volume.is_empty()),
-        ("--tmpfs", !own.tmpfs.is_empty()),
-        ("--device", !own.device.is_empty()),
-        ("--cap-add", !own.cap_add.is_empty()),
-        ("--cap-drop", !own.cap_drop.is_empty()),
-        ("--privileged", own.privileged),
-        ("--no-new-privileges", own.no_new_privileges),
-        ("--seccomp", own.seccomp.is_some()),
-        ("--sysctl", !own.sysctl.is_empty()),
-        ("--ulimit", !own.ulimit.is_empty()),
-        ("--network host", own.network == NetworkArg::Host),
     ];
-    container::refuse(&given, "a machine of an image, which has a kernel of its own")?;
-    platform(args).map(drop)
+    let other = others.iter().find(|(_, given)| *given).map(|(name, _)| name.to_string());
+    match other.or_else(|| container::given(words, &COMMON)) {
+        None => platform(args).map(drop),
+        Some(name) => Err(Refusal::refused(format!(
+            "{name} does not go with a machine of an image, which has a kernel of its own"
+        ))),
+    }
 }
 
 /// The image's variant that a machine can run.
