@@ -143,7 +143,7 @@ impl Root {
             })
             .and_then(|()| archive.own(first))
             .map_err(failed(image))?;
-            Ok(archive.writer.finish().map_err(failed(image)).map(drop)?)
+            archive.writer.finish().map_err(failed(image)).map(drop)
         };
         Ok(Identity::of_process().run(work)?)
     }
