@@ -8,6 +8,7 @@ mod coredump;
 mod debian;
 mod debugger;
 mod drivers;
+mod escapes;
 mod floors;
 mod hostile;
 mod images;

@@ -41,6 +41,11 @@ const QUICK: &[Part] = &[
         "run -d, ps, attach, logs, stop… and SIGKILL for anything, at machines and programs",
         crate::verbs::run,
     ),
+    (
+        "escapes",
+        "ways out of containers: each goes where its protection is off, and is refused where it is on",
+        crate::escapes::run,
+    ),
     ("stress-short", "signals, futexes, mappings, code and children at once, a few seconds", || {
         crate::stress::run(5)
     }),

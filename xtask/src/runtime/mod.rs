@@ -13,17 +13,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// An ordinary user: `nobody`.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
-fn text(e: impl std::fmt::Display) -> String {
+/// An error as a sentence.
+pub fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
 }
 
 /// A bundle of busybox, and who runs it.
 pub struct Place {
-    dir: PathBuf,
-    user: Option<u32>,
-    config: Value,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Who runs it; root where there is none.
+    pub user: Option<u32>,
+    /// What every configuration begins as.
+    pub config: Value,
 }
 
 impl Drop for Place {
@@ -38,7 +42,8 @@ impl Drop for Place {
 }
 
 impl Place {
-    fn new(user: Option<u32>) -> Result<Place, String> {
+    /// Makes one.
+    pub fn new(user: Option<u32>) -> Result<Place, String> {
         let name = format!("trine-runtime-{}-{}", std::process::id(), user.unwrap_or(0));
         let mut place = Place { dir: std::env::temp_dir().join(name), user, config: Value::Null };
         fs::create_dir_all(&place.dir).map_err(text)?;
@@ -67,7 +72,7 @@ impl Place {
     }
 
     /// A command as this place's user.
-    fn command(&self, program: &Path) -> Command {
+    pub fn command(&self, program: &Path) -> Command {
         let mut command = match self.user {
             None => Command::new(program),
             Some(user) => {
@@ -82,25 +87,26 @@ impl Place {
     }
 
     /// `trine oci`, its state kept in this place.
-    fn oci(&self) -> Command {
+    pub fn oci(&self) -> Command {
         let mut command = self.command(&self.dir.join("trine"));
         command.args(["oci", "--root"]).arg(self.dir.join("state"));
         command
     }
 
-    fn trine(&self, args: &[&str]) -> Result<Output, String> {
+    /// Runs it.
+    pub fn trine(&self, args: &[&str]) -> Result<Output, String> {
         self.oci().args(args).output().map_err(text)
     }
 
     /// Writes the configuration with changes.
-    fn configure(&self, changes: &[(&str, &str)]) -> Result<(), String> {
+    pub fn configure(&self, changes: &[(&str, &str)]) -> Result<(), String> {
         let mut config = self.config.clone();
         changes.iter().try_for_each(|(pointer, value)| change(&mut config, pointer, value))?;
         fs::write(self.dir.join("config.json"), config.to_string()).map_err(text)
     }
 
     /// Writes the configuration of a script.
-    fn script(&self, script: &str, changes: &[(&str, &str)]) -> Result<(), String> {
+    pub fn script(&self, script: &str, changes: &[(&str, &str)]) -> Result<(), String> {
         let args = serde_json::json!(["sh", "-c", script]).to_string();
         let all: Vec<_> =
             [("/process/args", args.as_str())].into_iter().chain(changes.iter().copied()).collect();
@@ -108,7 +114,8 @@ impl Place {
     }
 }
 
-fn succeed(out: Output) -> Result<String, String> {
+/// Standard output of what has gone well.
+pub fn succeed(out: Output) -> Result<String, String> {
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     if out.status.success() {
         Ok(said)
@@ -131,7 +138,7 @@ fn change(config: &mut Value, pointer: &str, value: &str) -> Result<(), String> 
 }
 
 /// Makes a root of busybox, and in it what images have that lead out.
-fn root(dir: &Path) -> Result<(), String> {
+pub fn root(dir: &Path) -> Result<(), String> {
     let busybox = tools::busybox()?;
     for name in ["bin", "etc/deep", "proc", "sys", "dev", "tmp"] {
         fs::create_dir_all(dir.join(name)).map_err(text)?;
@@ -147,7 +154,8 @@ fn root(dir: &Path) -> Result<(), String> {
     symlink("../../../../../escaped", dir.join("out")).map_err(text)
 }
 
-fn said(out: &Output) -> String {
+/// How a command ended, and what it wrote.
+pub fn said(out: &Output) -> String {
     format!(
         "{}; it said:\n{}{}",
         out.status,
