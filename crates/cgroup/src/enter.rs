@@ -6,7 +6,7 @@
 
 use crate::{Error, Manager, Result, file};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +66,16 @@ fn populated(dir: &Path) -> Option<PathBuf> {
 }
 
 impl Doors {
+    /// Their descriptors: those of the first version, that of the second.
+    pub fn descriptors(&self) -> (Vec<RawFd>, Option<RawFd>) {
+        (self.first.iter().map(AsRawFd::as_raw_fd).collect(), self.second.as_ref().map(AsRawFd::as_raw_fd))
+    }
+
+    /// The doors that a process has been handed down.
+    pub fn handed_down(first: Vec<OwnedFd>, second: Option<OwnedFd>) -> Doors {
+        Doors { first, second }
+    }
+
     /// Moves the calling thread, the only one of its process, into the groups; into that of the second version only where
     /// it was not born there, which is much faster (`CLONE_INTO_CGROUP`, [`Manager::open_v2`]). Allocates nothing, so a
     /// child may call it before it executes; the rights are those of who opened the doors.

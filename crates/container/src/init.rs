@@ -37,8 +37,13 @@ struct Prepared {
 /// The hidden verb [`crate::launch::VERB`]: its arguments are numbers of descriptors. Comes back only with an exit code
 /// for what failed, which the runtime has been told.
 pub fn run(arguments: &[String]) -> i32 {
-    let [channel, trine] = arguments else { return 2 };
+    let [channel, trine, rest @ ..] = arguments else { return 2 };
     let (Some(channel), Some(trine)) = (adopt(channel), adopt(trine)) else { return 2 };
+    if let [rest] = rest {
+        // Not inside yet.
+        crate::launch::join(&channel, trine, rest);
+        return 2;
+    }
     let mut channel = Channel::from_fd(channel);
     begin();
     let Err(error) = steps(&mut channel, trine);
@@ -49,13 +54,9 @@ pub fn run(arguments: &[String]) -> i32 {
     1
 }
 
-/// A descriptor that was handed down, which is to end with the next `exec`.
+/// A descriptor that was handed down.
 fn adopt(number: &str) -> Option<OwnedFd> {
-    let fd = number.parse::<RawFd>().ok().filter(|n| *n > 2)?;
-    // SAFETY: changes a descriptor.
-    sys::check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into()).ok()?;
-    // SAFETY: it is open, and this process's only thread has just begun: nobody else owns it.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+    number.parse::<RawFd>().ok().and_then(|fd| sys::adopt(fd).ok())
 }
 
 /// What the runtime had changed of its signals is not the container's; nobody inside may look into this process.

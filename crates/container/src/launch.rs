@@ -9,6 +9,7 @@ use crate::channel::{Channel, Kind};
 use crate::error::{Context, Error, Result};
 use crate::idmap::Maps;
 use crate::sys::{self, Attributes};
+use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -18,6 +19,18 @@ use trine_cgroup::Doors;
 /// Name of the hidden verb that the new process executes; the numbers of two descriptors follow, its channel's and that
 /// of the executable that it is.
 pub const VERB: &str = "__init";
+
+/// What a process in between is handed down that executes Trine before it joins anything: numbers of descriptors.
+#[derive(Serialize, Deserialize)]
+struct Handed {
+    joins: Vec<(RawFd, i32)>,
+    new: i32,
+    time_offsets: String,
+    group: Option<RawFd>,
+    doors: Option<(Vec<RawFd>, Option<RawFd>)>,
+    stdio: [Option<RawFd>; 3],
+    preserve: u32,
+}
 
 /// What is to be made.
 #[derive(Default)]
@@ -134,6 +147,30 @@ impl Launch {
             || self.new & libc::CLONE_NEWTIME != 0
     }
 
+    /// Whether, and with what, a process in between executes Trine's copy before it joins: those who are in a namespace
+    /// of processes see whoever comes into it from its first moment on, and what it executes then.
+    fn again(&self, executable: &Executable) -> Result<Option<(CString, Vec<RawFd>)>> {
+        if executable.copy.is_none() || !self.joins.iter().any(|j| j.1 & libc::CLONE_NEWPID != 0) {
+            return Ok(None);
+        }
+        let number = |fd: &Option<OwnedFd>| fd.as_ref().map(AsRawFd::as_raw_fd);
+        let [a, b, c] = &self.stdio;
+        let handed = Handed {
+            joins: self.joins.iter().map(|j| (j.0.as_raw_fd(), j.1)).collect(),
+            new: self.new,
+            time_offsets: self.time_offsets.clone(),
+            group: number(&self.group),
+            doors: self.doors.as_ref().map(Doors::descriptors),
+            stdio: [number(a), number(b), number(c)],
+            preserve: self.preserve,
+        };
+        let doors = handed.doors.iter().flat_map(|d| d.0.iter().copied().chain(d.1));
+        let others = handed.stdio.into_iter().flatten().chain(handed.group);
+        let keep = handed.joins.iter().map(|j| j.0).chain(doors).chain(others).collect();
+        let text = serde_json::to_string(&handed).map_err(Error::refused)?;
+        Ok(Some((CString::new(text).map_err(Error::refused)?, keep)))
+    }
+
     /// Makes the process.
     ///
     /// # Errors
@@ -149,7 +186,9 @@ impl Launch {
         // SAFETY: just made; nobody else owns it.
         let theirs = (theirs, unsafe { OwnedFd::from_raw_fd(socket) });
         let verb = CString::new(VERB).unwrap_or_default();
+        let again = self.again(&executable)?;
         let child = Child {
+            again: again.as_ref(),
             launch: self,
             executable: &executable,
             socket,
@@ -228,8 +267,41 @@ pub(crate) fn clone(flags: i32, exit_signal: i32, group: Option<&OwnedFd>) -> io
     sys::check(unsafe { libc::syscall(libc::SYS_clone3, &args, size_of_val(&args)) }).map(|pid| pid as i32)
 }
 
+/// The process in between, which has executed Trine to join from here: its channel, its executable, the rest of the
+/// arguments of [`VERB`]. Comes back only where those are none.
+pub(crate) fn join(channel: &OwnedFd, trine: OwnedFd, rest: &str) -> Option<std::convert::Infallible> {
+    let handed: Handed = serde_json::from_str(rest).ok()?;
+    let own = |fd: Option<RawFd>| fd.map(|fd| sys::adopt(fd).ok());
+    let all = |list: Vec<RawFd>| list.into_iter().map(|fd| sys::adopt(fd).ok()).collect::<Option<Vec<_>>>();
+    let doors = match handed.doors {
+        Some((first, second)) => {
+            Some(Doors::handed_down(all(first)?, own(second).map_or(Some(None), |d| d.map(Some))?))
+        }
+        None => None,
+    };
+    let joins = handed.joins.into_iter().map(|(fd, flags)| Some((sys::adopt(fd).ok()?, flags)));
+    let [a, b, c] = handed.stdio.map(|fd| own(fd).flatten());
+    let launch = Launch {
+        joins: joins.collect::<Option<_>>()?,
+        new: handed.new,
+        time_offsets: handed.time_offsets,
+        group: own(handed.group).flatten(),
+        doors,
+        stdio: [a, b, c],
+        preserve: handed.preserve,
+        ..Launch::default()
+    };
+    let executable = Executable { copy: Some(trine), path: CString::default(), identity: (0, 0) };
+    let (socket, lowest) = (channel.as_raw_fd(), 3 + launch.preserve as RawFd);
+    let verb = CString::new(VERB).ok()?;
+    Child { again: None, launch: &launch, executable: &executable, socket, other: -1, lowest, verb: &verb }
+        .run(true)
+}
+
 /// The new process until its `exec`: system calls only.
 struct Child<'a> {
+    /// What it executes Trine with before all else, and the descriptors that are named there.
+    again: Option<&'a (CString, Vec<RawFd>)>,
     launch: &'a Launch,
     executable: &'a Executable,
     socket: RawFd,
@@ -252,7 +324,10 @@ impl Child<'_> {
     fn run(&self, between: bool) -> ! {
         // SAFETY: closes a descriptor of this process's own copy, which nothing else here uses.
         unsafe { libc::close(self.other) };
-        let Err((letter, number)) = self.steps(between);
+        let Err((letter, number)) = match self.again {
+            Some((text, keep)) => self.execute(Some((text, keep))),
+            None => self.steps(between),
+        };
         let [a, b, c, d] = number.to_le_bytes();
         self.send(Kind::Early, &[letter, a, b, c, d]);
         // SAFETY: ends this process.
@@ -277,6 +352,9 @@ impl Child<'_> {
             if new & libc::CLONE_NEWTIME != 0 {
                 self.time()?;
             }
+            // Whoever is in a namespace that was joined may see what comes now, and look into it.
+            // SAFETY: changes this process.
+            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
             self.replace(new & !(libc::CLONE_NEWUSER | libc::CLONE_NEWTIME))?;
         } else if new & libc::CLONE_NEWUSER != 0 {
             self.mapped()?;
@@ -285,7 +363,7 @@ impl Child<'_> {
             let entered = doors.enter(self.launch.group.is_some());
             entered.map_err(|e| (b'd', e.raw_os_error().unwrap_or(libc::EIO)))?;
         }
-        self.execute()
+        self.execute(None)
     }
 
     /// Waits until the ids of the new user namespace are mapped.
@@ -335,7 +413,8 @@ impl Child<'_> {
         Ok(())
     }
 
-    fn execute(&self) -> Step<std::convert::Infallible> {
+    /// Executes Trine: to put the container together, or to come here again with what is handed down.
+    fn execute(&self, again: Option<(&CString, &[RawFd])>) -> Step<std::convert::Infallible> {
         let found = match &self.executable.copy {
             Some(fd) => fd.as_raw_fd(),
             None => self.look()?,
@@ -344,21 +423,24 @@ impl Child<'_> {
         // was started with, and its caller left open, does not go on.
         unsafe {
             libc::syscall(libc::SYS_close_range, self.lowest, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
-            step(b'x', libc::fcntl(self.socket, libc::F_SETFD, 0))?;
+            for fd in again.iter().flat_map(|a| a.1).chain([&self.socket]) {
+                step(b'x', libc::fcntl(*fd, libc::F_SETFD, 0))?;
+            }
             // A handle of the file alone: the last one of a mount that is attached nowhere takes it away, which costs
             // milliseconds, and is for the runtime to do meanwhile.
             let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH | libc::O_CLOEXEC);
             let own = step(b'x', libc::syscall(libc::SYS_open_tree, found, path, flags))? as RawFd;
             let own = step(b'x', libc::fcntl(own, libc::F_DUPFD, self.lowest))? as RawFd;
             for (number, fd) in (0..).zip(&self.launch.stdio) {
-                if let Some(fd) = fd {
+                if let Some(fd) = fd.as_ref().filter(|_| again.is_none()) {
                     step(b'x', libc::dup2(fd.as_raw_fd(), number))?;
                 }
             }
             let none = [std::ptr::null::<libc::c_char>()];
             let numbers = [decimal(self.socket), decimal(own)];
             let [channel, own] = [numbers[0].as_ptr().cast(), numbers[1].as_ptr().cast()];
-            let arguments = [c"trine".as_ptr(), self.verb.as_ptr(), channel, own, std::ptr::null()];
+            let rest = again.map_or(std::ptr::null(), |a| a.0.as_ptr());
+            let arguments = [c"trine".as_ptr(), self.verb.as_ptr(), channel, own, rest, std::ptr::null()];
             let (path, arguments, flags) = (c"".as_ptr(), arguments.as_ptr(), libc::AT_EMPTY_PATH);
             step(b'x', libc::syscall(libc::SYS_execveat, found, path, arguments, none.as_ptr(), flags))?;
         }

@@ -25,6 +25,20 @@ fn owned(result: libc::c_long) -> Result<OwnedFd> {
     check(result).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
+/// A descriptor that this process, whose only thread has just begun, was handed down; it closes on the next `exec`.
+///
+/// # Errors
+/// It is none, or a standard one.
+pub fn adopt(fd: RawFd) -> Result<OwnedFd> {
+    if fd < 3 {
+        return Err(Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: changes a descriptor.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+    // SAFETY: it is open, and nothing in this process has made it, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// `openat(2)`; closes on `exec`.
 pub fn open_at(dir: RawFd, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd> {
     // SAFETY: reads a string of ours.

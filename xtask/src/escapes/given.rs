@@ -41,7 +41,9 @@ fn watch(
     into: &mut dyn FnMut(i32) -> Result<(), String>,
 ) -> Result<String, String> {
     let found = host.place.dir.join("rootfs/found");
-    drop(fs::remove_file(&found));
+    fs::write(&found, "").map_err(text)?;
+    // For whoever is root inside.
+    fs::set_permissions(&found, fs::Permissions::from_mode(0o666)).map_err(text)?;
     let line = format!("exec attack watch {SECONDS} {} > /found", host.secret.display());
     host.script(&line, host.configured(changes))?;
     start(host)?;
@@ -83,8 +85,12 @@ fn evil(host: &Host) -> Result<(), String> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(text)
 }
 
+/// What is written to cannot be executed (ETXTBSY), which is no failure here.
 fn silent(out: std::io::Result<Output>) -> Result<(), String> {
-    out.map(drop).map_err(text)
+    match out {
+        Err(e) if e.raw_os_error() != Some(26) => Err(text(e)),
+        _ => Ok(()),
+    }
 }
 
 /// Processes are put into a container that lies in wait (CVE-2019-5736, CVE-2016-9962).
@@ -92,7 +98,6 @@ fn executable(host: &Host, changes: &[Change]) -> Result<usize, String> {
     evil(host)?;
     let naive = host.place.dir.join("naive");
     fs::copy(&host.attack, &naive).map_err(text)?;
-    // A byte more, or it would be taken for the container's own program.
     let off = match host.place.user {
         // Nobody but root can join what it has not made.
         Some(_) => "GOT by a careless runtime of root\n".to_string(),

@@ -226,10 +226,11 @@ pub fn run() -> Result<(), String> {
         eprintln!("skipped: containers of root, and those of a user are run from root (setpriv)");
         return Ok(());
     }
-    root()?;
+    let first = root();
     if Command::new("setpriv").arg("--version").stdout(Stdio::null()).status().is_err() {
         eprintln!("skipped: setpriv is not here, so nothing is run as an ordinary user");
-        return Ok(());
+        return first;
     }
-    user()
+    let failed: Vec<String> = [first, user()].into_iter().filter_map(Result::err).collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
 }

@@ -176,7 +176,12 @@ pub const ROWS: &[Row] = &[
         script: "attack write /sys/kernel/uevent_helper; attack write /sys/kernel/mm/ksm/run; attack write /sys/power/state",
         ..PLAIN
     },
-    Row { name: "a file by its handle", off: &[capable], script: "attack handle $HANDLE", ..PLAIN },
+    Row {
+        name: "a file by its handle",
+        off: &[capable, unfiltered],
+        script: "attack handle $HANDLE",
+        ..PLAIN
+    },
     Row {
         name: "a file by its handle, with all capabilities in a user namespace",
         both: &[capable, unfiltered],

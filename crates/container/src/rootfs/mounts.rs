@@ -134,18 +134,30 @@ fn propagate(mount: &OwnedFd, options: &Options) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Places of the kernel's own file systems: masks are found by these names later, so the image may not have them lead
+/// to where something else could be put meanwhile (CVE-2019-19921, CVE-2023-27561).
+const KERNELS: &[&str] = &["/proc", "/sys"];
+
+/// The place of a mount, made where nothing is.
+fn target(place: &Place, to: &Path, what: Make) -> Result<OwnedFd> {
+    match what {
+        Make::Directory if KERNELS.iter().any(|own| to == Path::new(own)) => place.root.own_directory(to),
+        _ => place.root.make(to, what),
+    }
+}
+
 /// Attaches a tree; its place is made as what it is.
 pub fn attach(place: &Place, tree: &OwnedFd, to: &Path) -> Result<()> {
     let what = || format!("cannot mount at {}", to.display());
     let directory = sys::stat(tree).with(what)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
-    let at = place.root.make(to, if directory { Make::Directory } else { Make::File })?;
+    let at = target(place, to, if directory { Make::Directory } else { Make::File })?;
     sys::move_mount(tree, &at).with(what)
 }
 
 /// Mounts a filesystem of its own.
 fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: Options) -> Result<()> {
     let what = || format!("cannot mount {kind} at {}", to.display());
-    let at = place.root.make(to, Make::Directory)?;
+    let at = target(place, to, Make::Directory)?;
     let name = |s: &str| CString::new(s).map_err(|_| Error::refused(format!("{}: a zero byte", what())));
     let mut data = options.data.clone();
     let mut more = |text: String| {

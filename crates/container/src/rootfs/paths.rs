@@ -70,6 +70,23 @@ impl Root {
         self.walk(path, what).with(|| format!("cannot make {} in the container's root", path.display()))
     }
 
+    /// A directory of the root itself, made where nothing is; it may be no link.
+    ///
+    /// # Errors
+    /// Something else is there, or it cannot be made.
+    pub fn own_directory(&self, name: &Path) -> Result<OwnedFd> {
+        let what = || format!("cannot make {} in the container's root", name.display());
+        let text = sys::text(name.strip_prefix("/").unwrap_or(name)).with(what)?;
+        let fd = enter(self.fd.as_raw_fd(), &text, Make::Directory).with(what)?;
+        match sys::stat(&fd).with(what)?.st_mode & libc::S_IFMT {
+            libc::S_IFDIR => Ok(fd),
+            _ => Err(Error::refused(format!(
+                "{} has to be a directory in the container's root, and no link",
+                name.display()
+            ))),
+        }
+    }
+
     /// The directory above a path, made where it is not there, and the path's last name.
     ///
     /// # Errors
@@ -220,6 +237,16 @@ mod tests {
         assert_eq!(fs::read_dir(dir.0.join("outside")).unwrap().count(), 0);
         assert!(r.make(Path::new("/circle/x"), Make::File).is_err());
         assert!(r.find(Path::new("/nothing")).unwrap().is_none());
+    }
+
+    #[test]
+    fn own_directories_are_no_links() {
+        let dir = Directory::new("own");
+        let r = dir.root();
+        std::os::unix::fs::symlink("/elsewhere", dir.0.join("root/proc")).unwrap();
+        assert!(r.own_directory(Path::new("/proc")).unwrap_err().to_string().contains("no link"));
+        r.own_directory(Path::new("/sys")).unwrap();
+        assert!(dir.0.join("root/sys").is_dir());
     }
 
     #[test]
