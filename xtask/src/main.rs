@@ -12,6 +12,7 @@ mod escapes;
 mod floors;
 mod hostile;
 mod images;
+mod leaks;
 mod network;
 mod of_image;
 mod perfmap;

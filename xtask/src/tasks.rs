@@ -76,6 +76,7 @@ const SLOW: &[Part] = &[
         "private networks and ports of containers, in network namespaces of the tests' own",
         crate::network::run,
     ),
+    ("leaks", "SIGKILL for any process of containers at any moment leaves nothing", crate::leaks::run),
     ("fuzz-bundle", "10 minutes of fuzzing", || fuzz("bundle")),
     ("hostile", "programs that try to get out and to use everything up", crate::hostile::run),
     ("fuzz-tree", "10 minutes of fuzzing", || fuzz("tree")),

@@ -379,8 +379,8 @@ static void watch(double seconds, const char *secret)
             if (fd < 0 && errno != ETXTBSY)
                 break;
         }
-        if (tell(fd >= 0, "executable") && write(fd, "overwritten\n", 12) == 12)
-            printf("overwritten\n");
+        /* A sealed file in memory can be opened, but not written. */
+        tell(fd >= 0 && write(fd, "overwritten\n", 12) == 12, "executable");
     }
     printf("watched %d\n", count);
     fflush(stdout);

@@ -1,8 +1,8 @@
 //! Places that lead out: links in images where something is mounted, also such as are exchanged meanwhile.
 
 use super::given::Part;
-use super::rows::writable;
-use super::{Host, judge, said, succeed, text};
+use super::rows::{ROWS, writable};
+use super::{Host, got, judge, said, succeed, text};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,6 +15,7 @@ pub const PARTS: &[Part] = &[
     ("links at mounts' places", links),
     ("a link in place of /proc", proc_link),
     ("links that are exchanged", exchanged),
+    ("trine run IMAGE", image),
 ];
 
 /// How long containers start while links are exchanged.
@@ -200,4 +201,30 @@ fn exchanged(host: &Host) -> Result<usize, String> {
     }
     eprintln!("links exchanged while {runs} containers were made; {started} of them started");
     judge("exchanged links", &off, "")
+}
+
+/// All rows' attacks in a container that `trine run` makes of an image with its usual options.
+fn image(host: &Host) -> Result<usize, String> {
+    let trine = |line: &str| {
+        let mut shell = host.place.command(Path::new("sh"));
+        shell.args(["-c", line]).env("XDG_DATA_HOME", host.place.dir.join("data"));
+        shell.env("XDG_RUNTIME_DIR", host.place.dir.join("run"));
+        shell.output().map_err(text)
+    };
+    fs::create_dir_all(host.place.dir.join("run")).map_err(text)?;
+    let x = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(host.place.dir.join("run"), x).map_err(text)?;
+    trine("tar -C rootfs -c . | ./trine import --quiet --cmd /bin/sh - attacked").and_then(succeed)?;
+    let env: Vec<String> =
+        serde_json::from_value(host.place.config["process"]["env"].clone()).map_err(text)?;
+    let env: String = env.iter().map(|line| format!("export '{line}'\n")).collect();
+    let scripts = || ROWS.iter().filter(|r| r.both.is_empty()).map(|r| r.script);
+    let scripts = scripts().chain(["attack fds"]).map(|s| format!("{{ {s}; }} 2>&1\n")).collect::<String>();
+    fs::write(host.place.dir.join("all"), format!("{env}{scripts}echo tried\n")).map_err(text)?;
+    let out = trine("exec 9</; exec ./trine run --rm -i attacked sh < all")?;
+    let lines = succeed(out)?;
+    match got(&lines).as_slice() {
+        [] if lines.contains("tried") => Ok(0),
+        out => Err(format!("ESCAPED: {out:?}; all it said: {lines}")),
+    }
 }
