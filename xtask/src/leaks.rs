@@ -65,16 +65,16 @@ fn reap() {
     while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
 }
 
-/// Directories of control groups with this word in their names.
-fn groups(dir: &Path, word: &str, found: &mut Vec<String>) {
+/// Directories of control groups with one of these words in their names.
+fn groups(dir: &Path, words: &[&str], found: &mut Vec<String>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if !entry.file_type().is_ok_and(|t| t.is_dir()) {
             continue;
         }
-        if entry.file_name().to_string_lossy().contains(word) {
+        if words.iter().any(|word| entry.file_name().to_string_lossy().contains(word)) {
             found.push(entry.path().display().to_string());
         }
-        groups(&entry.path(), word, found);
+        groups(&entry.path(), words, found);
     }
 }
 
@@ -93,12 +93,12 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 /// Waits until nothing is left.
-fn nothing_left(before: &[String], word: &str, dirs: &[&Path]) -> Result<(), String> {
+fn nothing_left(before: &[String], words: &[&str], dirs: &[&Path]) -> Result<(), String> {
     let begin = Instant::now();
     loop {
         reap();
         let mut left: Vec<String> = descendants().iter().map(|pid| told(*pid)).collect();
-        groups(Path::new("/sys/fs/cgroup"), word, &mut left);
+        groups(Path::new("/sys/fs/cgroup"), words, &mut left);
         left.extend(mounts()?.into_iter().filter(|m| !before.contains(m)));
         left.extend(dirs.iter().flat_map(|dir| files(dir)));
         if left.is_empty() {
@@ -137,7 +137,7 @@ fn kill(mut child: Child, whom: Option<i32>) {
 fn usual(place: &Place) -> Result<Duration, String> {
     let begin = Instant::now();
     for _ in 0..3 {
-        place.trine(&["run", "--detach", "usual"]).and_then(succeed)?;
+        plain(place, &["run", "--detach"], "usual")?;
         place.trine(&["delete", "--force", "usual"]).and_then(succeed)?;
     }
     Ok(begin.elapsed() / 3)
@@ -186,7 +186,7 @@ fn bundle(place: &Place, round: usize, random: &mut Random, most: Duration) -> R
     if !deleted.status.success() {
         return Err(format!("delete --force: {}", said(&deleted)));
     }
-    nothing_left(&before, &word, &[&place.dir.join("state")])
+    nothing_left(&before, &[&word], &[&place.dir.join("state")])
         .map_err(|e| format!("{} was killed: {e}", second.join(" ")))
 }
 
@@ -267,22 +267,21 @@ fn guest(place: &Place, round: usize, random: &mut Random) -> Result<(), String>
             kill(beside, whom);
         }
     }
-    let all = trine(place, &["ps", "-aq"]).output().map_err(text)?;
-    let all = succeed(all)?;
+    let list = || succeed(trine(place, &["ps", "-aq", "--no-trunc"]).output().map_err(text)?);
+    let all = list()?;
+    let words: Vec<&str> = all.split_whitespace().chain(["trineleakguest"]).collect();
     for id in all.split_whitespace() {
         let removed = trine(place, &["rm", "-f", id]).output().map_err(text)?;
         if !removed.status.success() {
             return Err(format!("rm -f: {}", said(&removed)));
         }
     }
-    let all = trine(place, &["ps", "-aq", "--no-trunc"]).output().map_err(text)?;
-    if !succeed(all)?.trim().is_empty() {
+    if !list()?.trim().is_empty() {
         return Err("a guest is still there".into());
     }
     let names = place.dir.join("data/trine/guests/names");
     let running = place.dir.join("run/trine/guests");
-    let result =
-        nothing_left(&before, "trineleakguest", &[&names, &running, &place.dir.join("run/trine/oci")]);
+    let result = nothing_left(&before, &words, &[&names, &running, &place.dir.join("run/trine/oci")]);
     result.map_err(|e| format!("{thing}, kind {}: {e}", round % 5))
 }
 

@@ -193,10 +193,14 @@ impl<'a> Making<'a> {
 
     /// Makes the control groups and sets their limits.
     fn limit(&mut self) -> Result<()> {
-        self.groups.create()?;
-        // Known from now on to whoever has to clean up.
+        // Known to whoever has to clean up before there are any: this process may be killed in between.
         self.record.groups = Some(self.groups.clone());
         self.directory.save(&self.record)?;
+        self.groups.create()?;
+        if self.record.groups.as_ref() != Some(&self.groups) {
+            self.record.groups = Some(self.groups.clone());
+            self.directory.save(&self.record)?;
+        }
         if let Some(resources) = linux(&self.bundle.spec)?.resources() {
             self.notes.extend(self.groups.apply(resources)?);
         }
