@@ -4,7 +4,7 @@
 //! This process adopts what its descendants leave behind, so whatever runs afterwards and descends from it is a leak. With
 //! no process and no mount, no namespace is left either: nothing else holds one.
 
-use crate::runtime::{Place, said, succeed, text};
+use crate::runtime::{Place, succeed, text};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use trine_control::process::{self, Stat};
 
 /// Kills of commands of `trine oci`, and of what they make.
-const BUNDLES: usize = 120;
+const BUNDLES: usize = 104;
 /// Kills around `trine run -d`.
 const GUESTS: usize = 60;
 /// How long what was killed may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Numbers that are the same in every run.
 struct Random(u64);
@@ -59,10 +59,26 @@ fn descendants() -> Vec<i32> {
     all.iter().filter(lives).map(|p| p.pid).collect()
 }
 
-/// Takes the exit codes of what was adopted.
-fn reap() {
-    use rustix::process::{WaitOptions, wait};
-    while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
+/// Takes the exit codes of what was adopted, but not that of a command that is waited for: what came into a container's
+/// namespace holds that up until somebody has.
+fn reap(but: Option<u32>) {
+    let own = std::process::id() as i32;
+    let adopted = |s: &&Stat| s.parent == own && s.is_zombie() && Some(s.pid as u32) != but;
+    for stat in process::all().iter().filter(adopted) {
+        let pid = rustix::process::Pid::from_raw(stat.pid);
+        let _ = rustix::process::waitpid(pid, rustix::process::WaitOptions::NOHANG);
+    }
+}
+
+/// Runs a command that leaves nothing behind, while what was adopted is taken care of.
+fn good(mut command: Command) -> Result<String, String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(text)?;
+    while child.try_wait().map_err(text)?.is_none() {
+        reap(Some(child.id()));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    succeed(child.wait_with_output().map_err(text)?)
 }
 
 /// Directories of control groups with one of these words in their names.
@@ -96,7 +112,7 @@ fn files(dir: &Path) -> Vec<String> {
 fn nothing_left(before: &[String], words: &[&str], dirs: &[&Path]) -> Result<(), String> {
     let begin = Instant::now();
     loop {
-        reap();
+        reap(None);
         let mut left: Vec<String> = descendants().iter().map(|pid| told(*pid)).collect();
         groups(Path::new("/sys/fs/cgroup"), words, &mut left);
         left.extend(mounts()?.into_iter().filter(|m| !before.contains(m)));
@@ -182,10 +198,9 @@ fn bundle(place: &Place, round: usize, random: &mut Random, most: Duration) -> R
     // Every third time one of the processes that it has made.
     let whom = if round % 3 == 2 { random.one_of(&descendants()) } else { None };
     kill(child, whom);
-    let deleted = place.trine(&["delete", "--force", &id])?;
-    if !deleted.status.success() {
-        return Err(format!("delete --force: {}", said(&deleted)));
-    }
+    let mut delete = place.oci();
+    delete.args(["delete", "--force", &id]);
+    good(delete).map_err(|e| format!("{}, then delete --force: {e}", second.join(" ")))?;
     nothing_left(&before, &[&word], &[&place.dir.join("state")])
         .map_err(|e| format!("{} was killed: {e}", second.join(" ")))
 }
@@ -197,8 +212,12 @@ fn bundles() -> Result<(), String> {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let failed: Vec<String> = (0..BUNDLES)
         .filter_map(|round| {
-            bundle(&place, round, &mut random, most).err().map(|e| format!("round {round}: {e}"))
+            bundle(&place, round, &mut random, most)
+                .err()
+                .map(|e| format!("round {round}: {e}"))
+                .inspect(|e| eprintln!("{e}"))
         })
+        .take(5)
         .collect();
     match failed.as_slice() {
         [] => {
@@ -240,7 +259,7 @@ fn trine(place: &Place, args: &[&str]) -> Command {
 }
 
 fn guest(place: &Place, round: usize, random: &mut Random) -> Result<(), String> {
-    let before = mounts()?;
+    let (before, word) = (mounts()?, format!("trineleakguest{}", std::process::id()));
     let bundle = place.dir.display().to_string();
     let thing = if round.is_multiple_of(2) { bundle.as_str() } else { "./program" };
     let name = format!("leak{round}");
@@ -267,21 +286,18 @@ fn guest(place: &Place, round: usize, random: &mut Random) -> Result<(), String>
             kill(beside, whom);
         }
     }
-    let list = || succeed(trine(place, &["ps", "-aq", "--no-trunc"]).output().map_err(text)?);
+    let list = || good(trine(place, &["ps", "-aq", "--no-trunc"]));
     let all = list()?;
-    let words: Vec<&str> = all.split_whitespace().chain(["trineleakguest"]).collect();
+    let words: Vec<&str> = all.split_whitespace().chain([word.as_str()]).collect();
     for id in all.split_whitespace() {
-        let removed = trine(place, &["rm", "-f", id]).output().map_err(text)?;
-        if !removed.status.success() {
-            return Err(format!("rm -f: {}", said(&removed)));
-        }
+        good(trine(place, &["rm", "-f", id])).map_err(|e| format!("rm -f: {e}"))?;
     }
     if !list()?.trim().is_empty() {
         return Err("a guest is still there".into());
     }
-    let names = place.dir.join("data/trine/guests/names");
+    // A name whose guest was never made goes with the next `run`.
     let running = place.dir.join("run/trine/guests");
-    let result = nothing_left(&before, &words, &[&names, &running, &place.dir.join("run/trine/oci")]);
+    let result = nothing_left(&before, &words, &[&running, &place.dir.join("run/trine/oci")]);
     result.map_err(|e| format!("{thing}, kind {}: {e}", round % 5))
 }
 
@@ -297,7 +313,13 @@ fn guests() -> Result<(), String> {
     place.script("sleep 1000 & exec sleep 1000", &[("/linux/cgroupsPath", &path)])?;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let failed: Vec<String> = (0..GUESTS)
-        .filter_map(|round| guest(&place, round, &mut random).err().map(|e| format!("round {round}: {e}")))
+        .filter_map(|round| {
+            guest(&place, round, &mut random)
+                .err()
+                .map(|e| format!("round {round}: {e}"))
+                .inspect(|e| eprintln!("{e}"))
+        })
+        .take(5)
         .collect();
     descendants().into_iter().for_each(process::kill);
     match failed.as_slice() {
