@@ -71,7 +71,7 @@ fn lay(layers: &Layers, plan: &Plan, channel: &mut Channel) -> Result<OwnedFd> {
         Err(why) => why,
     };
     let both = |e: Error| Error::refused(format!("{why}; nor can fuse-overlayfs: {e}"));
-    channel.send(Kind::Layers, &[b'F'], &[])?;
+    channel.send(Kind::Layers, b"F", &[])?;
     let given = channel.expect(Kind::Go)?.fds.pop();
     let (tree, device) = fuse::mount(given).map_err(both)?;
     channel.send(Kind::Layers, &[], &[device.as_raw_fd()])?;
