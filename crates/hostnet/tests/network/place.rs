@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use trine_hostnet::{Addresses, Join, Joined, Mode, Network};
@@ -15,6 +15,11 @@ pub fn root() -> bool {
         eprintln!("skipped: needs root");
     }
     root
+}
+
+/// A guest that joins under this name, which is its identifier, too.
+pub fn plain<'a>(mode: &'a Mode, name: &'a str, netns: Option<BorrowedFd<'a>>) -> Join<'a> {
+    Join { mode, guest: name, name, aliases: &[], hosts: &[], dns: &[], search: &[], netns, files: None }
 }
 
 fn netns() -> OwnedFd {
@@ -127,17 +132,7 @@ impl Guest {
 
     pub fn join_mode(&self, network: &Network, mode: &Mode, name: &str) -> trine_hostnet::Result<Joined> {
         let netns = Some(self.0.as_fd());
-        network.join(&Join {
-            mode,
-            guest: name,
-            name,
-            aliases: &[],
-            hosts: &[],
-            dns: &[],
-            search: &[],
-            netns,
-            files: None,
-        })
+        network.join(&plain(mode, name, netns))
     }
 }
 

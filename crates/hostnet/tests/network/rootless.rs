@@ -1,7 +1,7 @@
 //! Groups of ordinary users: as `nobody`, and as root of a user namespace that has no network of its own. (The second may
 //! open `/dev/net/tun` everywhere, the first where the host lets everybody do that.)
 
-use crate::place::{Dir, Reach, command, has, host, reach, v4};
+use crate::place::{Dir, Reach, command, has, host, plain, reach, v4};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
-use trine_hostnet::{Join, Joined, Mode, Network, Ports, ports::parse};
+use trine_hostnet::{Joined, Mode, Network, Ports, ports::parse};
 
 const AMOUNT: usize = 200 << 20;
 
@@ -62,18 +62,7 @@ impl Guest {
 
     pub fn join(&self, network: &Network, group: &str, name: &str) -> Joined {
         let (mode, netns) = (&Mode::Group(group.into()), Some(self.netns.as_fd()));
-        let join = Join {
-            mode,
-            guest: name,
-            name,
-            aliases: &[],
-            hosts: &[],
-            dns: &[],
-            search: &[],
-            netns,
-            files: None,
-        };
-        network.join(&join).unwrap()
+        network.join(&plain(mode, name, netns)).unwrap()
     }
 }
 
@@ -349,17 +338,7 @@ fn kills() {
     let guest = Guest::new();
     let mode = Mode::Group("one".into());
     let netns = Some(guest.netns.as_fd());
-    let join = Join {
-        mode: &mode,
-        guest: "d",
-        name: "d",
-        aliases: &[],
-        hosts: &[],
-        dns: &[],
-        search: &[],
-        netns,
-        files: None,
-    };
+    let join = plain(&mode, "d", netns);
     let error = dir.network().join(&join).unwrap_err().to_string();
     assert!(error.contains("was ended: stop the network's members first"), "{error}");
     drop(jc);
