@@ -38,7 +38,7 @@ pub struct Cli {
 
 /// Only `trine run`: a program starts faster when no other verb's options are made.
 #[derive(Parser)]
-#[command(name = "trine run", bin_name = "trine run", version, about = "Run a machine on this terminal", after_help = EXAMPLES)]
+#[command(name = "trine run", bin_name = "trine run", version, about = "Run a machine, a program or a container", after_help = EXAMPLES)]
 pub struct Run {
     /// Its options.
     #[command(flatten)]
@@ -56,7 +56,7 @@ impl Run {
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Run a machine on this terminal.
+    /// Run a machine, a program or a container.
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
     /// List guests.
@@ -236,7 +236,8 @@ pub struct RunArgs {
     /// A raw disk; `,ro` opens it read-only, `,snapshot` forgets changes at the end
     #[arg(long, value_name = "FILE[,ro|,snapshot]")]
     pub disk: Vec<String>,
-    /// Guest memory, such as 512M (what a machine has where nothing is said) or 2G; with `--as machine`, by the image
+    /// A machine's memory, such as 512M (what it has where nothing is said) or 2G, with `--as machine` by the image; a
+    /// container's limit
     #[arg(long, short, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
     /// What an image becomes in place of a container

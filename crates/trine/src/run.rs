@@ -176,7 +176,7 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
         guest::machine::refuse_others(&args, words)?;
     }
     if let Some(thing) = guest::container::thing(&args) {
-        return guest::container::run(&args, thing);
+        return guest::container::run(&args, thing, words);
     }
     if !of_image {
         guest::container::refuse_without(words)?;

@@ -2,7 +2,7 @@
 
 use super::Place;
 use crate::check::{Checked, OnTerminal, same, until};
-use crate::images::check;
+use crate::images::{check, text};
 
 /// From the registry to a process, and beside it.
 pub fn first(place: &Place) -> Checked {
@@ -173,8 +173,17 @@ pub fn refused(place: &Place) -> Checked {
     run(&["--seccomp", "/etc/passwd"], "/etc/passwd")?;
     run(&["--kernel", "/x"], "--kernel")?;
     run(&["--strace"], "--strace")?;
+    run(&["--engine", "interp"], "--engine")?;
     run(&["--device-read-bps", "/proc:1M"], "block device")?;
     place.refuses(&["run", "--cap-add", "ALL", "linux"], "--cap-add goes with containers")?;
+    let bundle = place.dir.join("home/bundle");
+    std::fs::create_dir_all(&bundle)
+        .and_then(|()| std::fs::write(bundle.join("config.json"), "{}"))
+        .map_err(text)?;
+    let bundle = bundle.display().to_string();
+    place.refuses(&["run", "-v", "/tmp:/x", &bundle], "--volume does not go with a bundle")?;
+    place.refuses(&["run", "-e", "A=1", &bundle], "--env does not go with a bundle")?;
+    place.refuses(&["run", &bundle, "true"], "a command does not go with a bundle")?;
     same("nothing was made", place.well(&["ps", "-aq"])?, "")
 }
 

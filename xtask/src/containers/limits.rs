@@ -21,7 +21,7 @@ pub fn all(place: &Place) -> Checked {
     let code = place.well(&["wait", "hog"])?;
     same("a memory hog", (code != "0", place.well(&["logs", "hog"])?), (true, String::new()))?;
     same("out of memory", place.field("hog", "State.OutOfMemory")?, "true")?;
-    same("the same with enough", place.line(&["--limit", "memory=400M"], hog)?, "done")?;
+    same("the same with enough", place.line(&["-m", "400M"], hog)?, "done")?;
     spinner(place)?;
     disk(place)
 }

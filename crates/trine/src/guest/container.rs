@@ -1,5 +1,6 @@
 //! `trine run IMAGE` and `trine run BUNDLE`: containers.
 
+use super::args::GUESTS;
 use super::network::NetworkArgs;
 use super::resources::ResourceArgs;
 use super::run::{begin_with, options};
@@ -144,21 +145,34 @@ fn utf8(text: &OsStr) -> Result<String, Refusal> {
     })
 }
 
+/// Options that containers have beside those under [`HEADINGS`] and those of all guests.
+const SHARED: [&str; 4] = ["env", "cwd", "limit", "memory"];
+
 /// What only other kinds of guests have.
-fn refuse_others(args: &RunArgs) -> Result<(), Refusal> {
-    let given = [
-        ("--kernel", args.kernel.is_some()),
-        ("--initrd", args.initrd.is_some()),
-        ("--append", args.append.is_some()),
-        ("--disk", !args.disk.is_empty()),
-        ("--strace", args.strace),
-        ("--gdb", args.gdb.is_some()),
-        ("--deny", !args.deny.is_empty()),
-        ("--lockstep", args.lockstep),
-        ("--stats", args.stats),
-    ];
-    match given.iter().find(|(_, given)| *given) {
-        Some((name, _)) => Err(Refusal::refused(format!("{name} does not go with a container"))),
+fn refuse_others(words: &[OsString]) -> Result<(), Refusal> {
+    let others = |arg: &clap::Arg| {
+        let heading = arg.get_help_heading().unwrap_or_default();
+        !HEADINGS.contains(&heading) && heading != GUESTS && !SHARED.contains(&arg.get_id().as_str())
+    };
+    match given(words, others) {
+        Some(name) => Err(Refusal::refused(format!("{name} does not go with a container"))),
+        None => Ok(()),
+    }
+}
+
+/// What the configuration of a bundle says by itself.
+fn refuse_for_bundle(args: &RunArgs, words: &[OsString]) -> Result<(), Refusal> {
+    let joins = ["network", "publish", "network_alias"];
+    let of_images = |arg: &clap::Arg| {
+        let heading = arg.get_help_heading().unwrap_or_default();
+        let id = arg.get_id().as_str();
+        (HEADINGS.contains(&heading) && !joins.contains(&id)) || SHARED.contains(&id)
+    };
+    let arguments = (!args.args.is_empty()).then(|| "a command".to_string());
+    match given(words, of_images).or(arguments) {
+        Some(what) => {
+            Err(Refusal::refused(format!("{what} does not go with a bundle: its config.json says that")))
+        }
         None => Ok(()),
     }
 }
@@ -172,7 +186,7 @@ fn limits(args: &RunArgs) -> Result<image::Limits, Refusal> {
     }
     let signed = |n: Option<u64>| n.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     Ok(image::Limits {
-        memory: signed(all.memory),
+        memory: signed(all.memory.or(args.memory)),
         cpu_milli: all.cpus,
         pids: signed(all.pids),
         ..image::Limits::default()
@@ -244,24 +258,25 @@ pub(super) fn image(name: &str, platform: Option<Platform>, own: &ContainerArgs)
 }
 
 /// Runs a container.
-pub fn run(args: &RunArgs, thing: Thing) -> Result<u8, Refusal> {
+pub fn run(args: &RunArgs, thing: Thing, words: &[OsString]) -> Result<u8, Refusal> {
     crate::be_a_command();
-    refuse_others(args)?;
+    refuse_others(words)?;
     let asked = asked(args)?;
     let mut options = options(args, KindName::Container)?;
     options.network = args.container.network.wanted()?;
     let what = args.thing.clone().unwrap_or_default();
-    let words = args.args.iter().cloned().map(Word).collect();
+    let arguments = args.args.iter().cloned().map(Word).collect();
     let new = |source, options: Options| New {
         name: args.guest.name.clone(),
         kind: KindName::Container,
         what: what.clone(),
-        args: words,
+        args: arguments,
         source,
         options,
     };
     match thing {
         Thing::Bundle(path) => {
+            refuse_for_bundle(args, words)?;
             let path = path.canonicalize().map_err(Refusal::refused)?;
             let source = Source::Bundle(record::Bundle { path, image: None, owned: false });
             begin_with(args, new(source, options), |_, _| Ok(()))
@@ -319,21 +334,25 @@ fn health(own: &Healthcheck, args: &RunArgs) -> Option<HealthCheck> {
     })
 }
 
-/// The first option that only containers have and that is given, but for those of `except`. `words` is the command line
-/// behind `trine run`.
-pub(super) fn given(words: &[OsString], except: &[&str]) -> Option<String> {
+/// The first option of these that is given. `words` is the command line behind `trine run`.
+fn given(words: &[OsString], which: impl Fn(&clap::Arg) -> bool) -> Option<String> {
     let command = Run::command();
     let line = [OsString::from("trine run")].into_iter().chain(words.iter().cloned());
     let matches = command.clone().try_get_matches_from(line).ok()?;
-    let of_containers = |a: &&clap::Arg| a.get_help_heading().is_some_and(|h| HEADINGS.contains(&h));
     let given = |a: &&clap::Arg| matches.value_source(a.get_id().as_str()) == Some(ValueSource::CommandLine);
-    let names = command.get_arguments().filter(of_containers).filter(given).filter_map(|a| a.get_long());
-    names.filter(|name| !except.contains(name)).map(|name| format!("--{name}")).next()
+    let mut names = command.get_arguments().filter(|a| which(a)).filter(given).filter_map(|a| a.get_long());
+    names.next().map(|name| format!("--{name}"))
+}
+
+/// The first option that only containers have and that is given, but for those of `except`.
+pub(super) fn given_of_containers(words: &[OsString], except: &[&str]) -> Option<String> {
+    let of_containers = |a: &clap::Arg| a.get_help_heading().is_some_and(|h| HEADINGS.contains(&h));
+    given(words, |a| of_containers(a) && a.get_long().is_some_and(|name| !except.contains(&name)))
 }
 
 /// Refuses what only containers have, for guests of another kind. `words` is the command line behind `trine run`.
 pub fn refuse_without(words: &[OsString]) -> Result<(), Refusal> {
-    match given(words, &[]) {
+    match given_of_containers(words, &[]) {
         None => Ok(()),
         Some(name) => Err(Refusal::refused(format!(
             "{name} goes with containers: name an image that is here or in a registry, or a bundle's directory"

@@ -55,7 +55,7 @@ pub fn refuse_others(args: &RunArgs, words: &[OsString]) -> Result<(), Refusal> 
         ("--deny", !args.deny.is_empty()),
     ];
     let other = others.iter().find(|(_, given)| *given).map(|(name, _)| name.to_string());
-    match other.or_else(|| container::given(words, &COMMON)) {
+    match other.or_else(|| container::given_of_containers(words, &COMMON)) {
         None => platform(args).map(drop),
         Some(name) => Err(Refusal::refused(format!(
             "{name} does not go with a machine of an image, which has a kernel of its own"
