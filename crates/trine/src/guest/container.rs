@@ -359,3 +359,48 @@ pub fn refuse_without(words: &[OsString]) -> Result<(), Refusal> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn args(words: &[&str]) -> RunArgs {
+        Run::parse_from([&["trine run"], words, &["image"]].concat()).args
+    }
+
+    #[test]
+    fn an_image_says_how_its_health_is_looked_at() {
+        let check = |test: &[&str]| Healthcheck {
+            test: test.iter().map(|w| w.to_string()).collect(),
+            interval: 5_000_000_000,
+            ..Healthcheck::default()
+        };
+        let seconds = Duration::from_secs;
+        let found = health(&check(&["CMD-SHELL", "curl -f x || exit 1"]), &args(&[])).unwrap();
+        assert_eq!(found.command, ["/bin/sh", "-c", "curl -f x || exit 1"].map(Word::from));
+        assert_eq!((found.interval, found.timeout, found.retries), (seconds(5), seconds(30), 3));
+        let given = args(&["--health-interval", "7s", "--health-retries", "1"]);
+        let found = health(&check(&["CMD", "/bin/ok", "-v"]), &given).unwrap();
+        assert_eq!(found.command, ["/bin/ok", "-v"].map(Word::from));
+        assert_eq!((found.interval, found.retries), (seconds(7), 1));
+        for none in [&["NONE"][..], &[], &["CMD"], &["CMD-SHELL"], &["WHAT", "x"]] {
+            assert_eq!(health(&check(none), &args(&[])), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn options_are_known_by_their_headings() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(given_of_containers(&words("--volume /a:/b image"), &[]).as_deref(), Some("--volume"));
+        assert_eq!(
+            given_of_containers(&words("-p 80 --user x image"), &["user"]).as_deref(),
+            Some("--publish")
+        );
+        assert_eq!(given_of_containers(&words("--name x -m 1G image"), &[]), None);
+        assert!(refuse_others(&words("--name x -m 1G -e A=1 image -v")).is_ok());
+        assert!(refuse_others(&words("--strace image")).is_err());
+        let bundle = |line: &str| refuse_for_bundle(&args(&[]), &words(line));
+        assert!(bundle("--network n -p 80 --rm x").is_ok() && bundle("--user x x").is_err());
+    }
+}
