@@ -50,6 +50,14 @@ pub struct Place {
     enter: String,
     /// The image's name.
     image: String,
+    /// Network links that are there before: some hosts give each namespace more than `lo`.
+    links: Vec<String>,
+}
+
+/// Names of this thread's network links.
+fn links() -> Result<Vec<String>, String> {
+    let all = fs::read_to_string("/proc/thread-self/net/dev").map_err(text)?;
+    Ok(all.lines().skip(2).filter_map(|l| Some(l.split_once(':')?.0.trim().to_string())).collect())
 }
 
 /// All of it, for both users.
@@ -97,7 +105,8 @@ fn inside(parts: &Parts) -> Checked {
     for rootless in [false, true] {
         let name = if rootless { "user" } else { "root" };
         let enter = delegated.enter();
-        let place = Place { dir: dir.join(name), trine: own.clone(), rootless, enter, image: image.clone() };
+        let (dir, trine, image) = (dir.join(name), own.clone(), image.clone());
+        let place = Place { dir, trine, rootless, enter, image, links: links()? };
         place.make()?;
         for (what, check) in CHECKS {
             let start = Instant::now();
@@ -254,10 +263,7 @@ impl Place {
             .map_err(|e| format!("{e}; there are {:?}", self.processes()))?;
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").map_err(text)?;
         same("mounts", mounts.lines().filter(|l| l.contains(&dir)).collect::<Vec<_>>(), Vec::<&str>::new())?;
-        let links = fs::read_to_string("/proc/thread-self/net/dev").map_err(text)?;
-        let links: Vec<&str> =
-            links.lines().skip(2).filter_map(|l| Some(l.split_once(':')?.0.trim())).collect();
-        same("links", links, ["lo"])?;
+        same("links", links()?, self.links.clone())?;
         for left in ["data/trine/guests/names", "run/trine/guests", "run/trine/oci"] {
             let entries = fs::read_dir(self.dir.join(left)).into_iter().flatten();
             let names: Vec<_> = entries.flatten().map(|e| e.file_name()).collect();

@@ -35,8 +35,8 @@ pub fn groups(place: &Place) -> Checked {
     }
     same(
         "alone",
-        place.line(&[], "ls /sys/class/net; ping -c 1 127.0.0.1 > /dev/null && echo up")?,
-        "lo\nup",
+        place.line(&[], "ls /sys/class/net | grep -c eth; ping -c 1 127.0.0.1 > /dev/null && echo up")?,
+        "0\nup",
     )?;
     let names =
         place.line(&["--network", "front", "--name", "me", "--add-host", "db:10.1.2.3"], "cat /etc/hosts")?;
