@@ -137,8 +137,9 @@ impl Kind for Command {
         Ok(())
     }
 
-    fn end(&mut self, _: &Record) {
+    fn end(&mut self, _: &Record) -> Result<(), ControlError> {
         process::until_no_new(descendants, process::kill);
+        Ok(())
     }
 }
 

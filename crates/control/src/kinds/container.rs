@@ -83,7 +83,7 @@ impl Kind for Container {
 
     fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<Started, ControlError> {
         // What a monitor that was killed has left.
-        end(&self.runtime, &record.id);
+        end(&self.runtime, &record.id)?;
         let mut bundle = bundle::load(&self.bundle)?;
         let mut process = bundle.spec.process().clone().unwrap_or_default();
         process.set_terminal(Some(record.options.tty));
@@ -101,7 +101,8 @@ impl Kind for Container {
             Ok(()) => Ok(Started { pid, terminal }),
             Err(e) => {
                 self.network = None;
-                end(&self.runtime, &record.id);
+                // What stays in spite of it is found again when the container is removed.
+                drop(end(&self.runtime, &record.id));
                 Err(e)
             }
         }
@@ -128,24 +129,28 @@ impl Kind for Container {
         self.load(record).ok().and_then(kills).is_some_and(|n| n > 0)
     }
 
-    fn end(&mut self, record: &Record) {
-        end(&self.runtime, &record.id);
+    fn end(&mut self, record: &Record) -> Result<(), ControlError> {
+        let ended = end(&self.runtime, &record.id);
         self.network = None;
         let (own, shared) = (std::process::id() as i32, network::shared());
         let left =
             || process::descendants(own).iter().map(|s| s.pid).filter(|pid| !shared.contains(pid)).collect();
         process::until_no_new(left, process::kill);
+        ended
     }
 }
 
 /// Ends a container and takes it away, if it is there.
-pub fn end(runtime: &Runtime, id: &str) {
+///
+/// # Errors
+/// A process of it does not end, or a control group stays; what is kept of it stays, too, so that this can be tried again.
+pub fn end(runtime: &Runtime, id: &str) -> Result<(), ControlError> {
     if let Ok(inside) = runtime.load(id) {
         // A frozen process would not end.
         let _ = inside.resume();
-        let _ = inside.delete(true);
+        inside.delete(true)?;
     }
-    let _ = runtime.clear(id);
+    Ok(runtime.clear(id)?)
 }
 
 /// The container's own process with what `exec` changes.

@@ -82,7 +82,10 @@ pub trait Kind {
     }
 
     /// Ends all that is left of it after its first process has ended, and takes away what it was given.
-    fn end(&mut self, record: &Record);
+    ///
+    /// # Errors
+    /// Something stays; all else is gone.
+    fn end(&mut self, record: &Record) -> Result<(), ControlError>;
 }
 
 /// The kind of a guest.
@@ -97,26 +100,37 @@ pub fn of(record: &Record) -> Result<Box<dyn Kind>, ControlError> {
 }
 
 /// Removes what was made for a guest beside its record, which goes with it.
-pub fn forget(record: &Record) {
-    if let Source::Bundle(bundle) = &record.source
-        && bundle.owned
-    {
-        crate::bundle::remove(&bundle.path, &record.id);
+///
+/// # Errors
+/// Something of the guest is left that could not be taken away when it ended, nor now: its record stays, too.
+pub fn forget(record: &Record) -> Result<(), ControlError> {
+    if let Source::Bundle(bundle) = &record.source {
+        // Without a place for what runs, nothing does.
+        container::runtime().map_or(Ok(()), |runtime| container::end(&runtime, &record.id))?;
+        if bundle.owned {
+            crate::bundle::remove(&bundle.path, &record.id);
+        }
     }
+    Ok(())
 }
 
 /// Ends all that a monitor that was killed has left of its guest. The caller holds the guest's lock.
-pub fn clean_up(record: &Record) {
+///
+/// # Errors
+/// Something stays; all else is gone.
+pub fn clean_up(record: &Record) -> Result<(), ControlError> {
     let traces = &record.traces;
     if traces.boot != process::boot() {
-        return;
+        return Ok(());
     }
     traces.guest.iter().for_each(|g| _ = g.signal(libc::SIGKILL));
-    if let (Source::Bundle(_), Ok(runtime)) = (&record.source, container::runtime()) {
-        container::end(&runtime, &record.id);
-    }
+    let ended = match &record.source {
+        Source::Bundle(_) => container::runtime().and_then(|runtime| container::end(&runtime, &record.id)),
+        Source::Command(_) => Ok(()),
+    };
     let (mark, shared) = (process::Mark::of(&record.id), network::shared());
     let left = || mark.bearers().into_iter().filter(|pid| !shared.contains(pid)).collect();
     process::until_no_new(left, process::kill);
     network::repair();
+    ended
 }

@@ -44,7 +44,7 @@ impl Monitor {
         let session = match started {
             Ok(started) => started,
             Err(e) => {
-                self.kind.end(&self.record);
+                drop(self.kind.end(&self.record));
                 self.record.traces.open = false;
                 self.record.state.error = Some(e.to_string());
                 self.record.state.exit_code = Some(if e.is_refusal() { 126 } else { 127 });
@@ -89,7 +89,9 @@ impl Monitor {
             session.ended = Some((ended(status), Instant::now()));
             if key == self.main {
                 self.record.state.out_of_memory = self.kind.out_of_memory(&self.record);
-                self.kind.end(&self.record);
+                if let Err(e) = self.kind.end(&self.record) {
+                    self.record.state.error = Some(format!("something of it is left: {e}"));
+                }
             }
         }
     }

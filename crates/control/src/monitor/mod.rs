@@ -274,8 +274,9 @@ impl Monitor {
         let _ = std::fs::remove_dir_all(self.store.running(&self.place.id));
         let over = matches!(self.phase, Phase::Over(_));
         if self.record.options.remove && over {
-            kinds::forget(&self.record);
-            if self.store.remove(&self.place, &self.record.name, &self.lock).is_ok() {
+            let forgotten = kinds::forget(&self.record);
+            if forgotten.and_then(|()| self.store.remove(&self.place, &self.record.name, &self.lock)).is_ok()
+            {
                 Event::new(&self.record, "destroy").tell(&self.store);
             }
         }

@@ -16,7 +16,7 @@ pub fn settle(store: &Store, place: &Place, record: &mut Record) {
     if !is_left(record) {
         return;
     }
-    kinds::clean_up(record);
+    let cleaned = kinds::clean_up(record);
     record.traces.open = false;
     let _ = std::fs::remove_dir_all(store.running(&place.id));
     if !record.state.status.is_up() {
@@ -30,7 +30,11 @@ pub fn settle(store: &Store, place: &Place, record: &mut Record) {
     state.finished = Some(Time::now());
     state.exit_code = Some(KILLED);
     state.signal = Some(libc::SIGKILL);
-    state.error = Some("its monitor was ended from outside, or the host was restarted".into());
+    let mut error = "its monitor was ended from outside, or the host was restarted".to_owned();
+    if let Err(left) = cleaned {
+        error += &format!("; something of it is left: {left}");
+    }
+    state.error = Some(error);
     let _ = place.write(record, false);
     Event::new(record, "die").with("exit_code", KILLED).tell(store);
 }
@@ -54,8 +58,7 @@ pub fn look(store: &Store, place: &Place) -> Result<Record, ControlError> {
     record = place.read()?;
     if is_left(&record) {
         settle(store, place, &mut record);
-        if record.options.remove {
-            kinds::forget(&record);
+        if record.options.remove && kinds::forget(&record).is_ok() {
             store.remove(place, &record.name, &lock)?;
             Event::new(&record, "destroy").tell(store);
         }

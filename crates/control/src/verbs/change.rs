@@ -138,7 +138,7 @@ pub fn remove(store: &Store, which: &str, force: bool) -> Result<(), ControlErro
         Ok(lock) => {
             let mut record = place.read()?;
             settle(store, &place, &mut record);
-            kinds::forget(&record);
+            kinds::forget(&record)?;
             store.remove(&place, &record.name, &lock)?;
             Event::new(&record, "destroy").tell(store);
             Ok(())
