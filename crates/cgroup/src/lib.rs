@@ -27,7 +27,7 @@ mod v2;
 pub use enter::Doors;
 pub use error::{Error, Result};
 pub use limits::{CPU, CPU_TIME, Groups, MEMORY, PIDS};
-pub use manager::{Hierarchy, Manager};
+pub use manager::{Below, Hierarchy, Manager};
 pub use oom::OomEvents;
 pub use path::GroupPath;
 pub use stats::{Cpu, Huge, Io, Memory, Stats, Swap};

@@ -3,7 +3,7 @@
 use crate::{Error, GroupPath, Host, Result, file};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a group may stay busy after its last process was seen to end.
@@ -41,6 +41,15 @@ impl Hierarchy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manager {
     hierarchies: Vec<Hierarchy>,
+}
+
+/// A group below a container's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Below {
+    /// The controllers of the first version that it is meant for; none: all trees.
+    pub controllers: Vec<String>,
+    /// Its path, from the container's group.
+    pub dir: PathBuf,
 }
 
 /// Where a controller is.
@@ -106,6 +115,47 @@ impl Manager {
     /// The group of the first version that has a controller.
     pub(crate) fn first(&self, controller: &str) -> Option<&Path> {
         self.made().find(|h| h.has(controller)).map(|h| &*h.dir)
+    }
+
+    /// The same with groups below its own, which have to be there.
+    ///
+    /// # Errors
+    /// A path that leads out; a controller that has no tree of its own; a tree named twice; a group that is not there.
+    pub fn below(&self, all: &[Below]) -> Result<Manager> {
+        let refuse = |why: String| Err(Error::Refused(why));
+        let mut new = self.clone();
+        for Below { controllers, dir } in all {
+            let shown = dir.display();
+            if dir.components().any(|part| matches!(part, Component::ParentDir)) {
+                return refuse(format!("control group '{shown}' is not below the container's"));
+            }
+            if controllers.is_empty() && all.len() > 1 {
+                return refuse(format!(
+                    "control group '{shown}': which of several goes for which controller?"
+                ));
+            }
+            if let Some(name) = controllers.iter().find(|name| self.first(name).is_none()) {
+                return refuse(format!("control group '{shown}': the container has no tree with '{name}'"));
+            }
+            let down = dir.components().filter(|part| matches!(part, Component::Normal(_)));
+            let down: PathBuf = down.collect();
+            for (own, new) in self.hierarchies.iter().zip(&mut new.hierarchies) {
+                if own.missing.is_some()
+                    || !(controllers.is_empty() || controllers.iter().any(|c| own.has(c)))
+                {
+                    continue;
+                }
+                let there = own.dir.join(&down);
+                if new.dir != own.dir && new.dir != there {
+                    return refuse(format!("control group '{shown}': its tree has another one already"));
+                }
+                if !there.is_dir() {
+                    return refuse(format!("control group {} is not there", there.display()));
+                }
+                new.dir = there;
+            }
+        }
+        Ok(new)
     }
 
     /// Makes the groups. Where this process may not make one, that is remembered, and is an error only for a limit that

@@ -14,6 +14,9 @@ use trine_cgroup::{Manager, OomEvents, Stats};
 /// How long a process that was killed may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it may then wait for others before it is not waited for any more.
+const LAST: Duration = Duration::from_secs(1);
+
 /// A container.
 #[derive(Debug)]
 pub struct Container {
@@ -92,6 +95,8 @@ impl Container {
             other => return Err(Error::refused(format!("cannot start a container in the {other} state"))),
         }
         let config = self.config()?;
+        // Held before it goes on: a short program has ended when it is asked for later.
+        let process = self.process()?;
         let stream = connect(self.directory.path()).context("cannot reach the container's first process")?;
         let mut channel = Channel::from_fd(stream.into());
         channel.send(Kind::Go, &[], &[])?;
@@ -99,7 +104,7 @@ impl Container {
             return Err(Error::refused("cannot start a container that another command has just started"));
         }
         drop(std::fs::remove_file(self.directory.path().join(START)));
-        begun(&mut channel, &config, &self.record.state, &self.process()?)?;
+        begun(&mut channel, &config, &self.record.state, &process, self.record.state.pid)?;
         started(&config, &self.record.state)
     }
 
@@ -217,6 +222,9 @@ impl Container {
         self.thaw()?;
         let begin = Instant::now();
         while self.is_alive() && begin.elapsed() < PATIENCE {
+            if begin.elapsed() > LAST && self.only_waits() {
+                return Ok(());
+            }
             sys::ready(&process, libc::POLLIN, 100)
                 .context("cannot wait for the container's first process")?;
         }
@@ -224,6 +232,13 @@ impl Container {
             return Err(Error::refused("the container's first process does not end"));
         }
         Ok(())
+    }
+
+    /// Whether its first process has done all but to wait until others have been waited for: the kernel keeps it until
+    /// every process of its namespace is gone, and one that `exec` made has a parent outside, which may never ask.
+    fn only_waits(&self) -> bool {
+        let none = |groups: &Manager| groups.processes().is_ok_and(|all| all.is_empty());
+        state::is_exiting(self.record.state.pid) && self.record.groups.as_ref().is_none_or(none)
     }
 
     /// Lets what is frozen go on: the first version's freezer holds even those that were killed.
@@ -259,8 +274,14 @@ fn gone(error: std::io::Error) -> std::io::Result<()> {
     if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
 }
 
-/// Waits until the program has begun: its `exec` closes the other end.
-pub(crate) fn begun(channel: &mut Channel, config: &Spec, state: &State, process: &OwnedFd) -> Result<()> {
+/// Waits until the program of a process has begun: its `exec` closes the other end.
+pub(crate) fn begun(
+    channel: &mut Channel,
+    config: &Spec,
+    state: &State,
+    process: &OwnedFd,
+    pid: i32,
+) -> Result<()> {
     while let Some(frame) = channel.receive()? {
         match frame.kind {
             Kind::Failed => return Err(crate::channel::failure(&frame)),
@@ -268,7 +289,7 @@ pub(crate) fn begun(channel: &mut Channel, config: &Spec, state: &State, process
                 let number = frame.bytes.try_into().map_or(-1, i32::from_le_bytes);
                 let what = "linux.seccomp.listenerPath: cannot take the listener";
                 let listener = sys::descriptor_of(process, number).context(what)?;
-                notified(config, state, &listener)?;
+                notified(config, state, &listener, pid)?;
                 channel.send(Kind::Go, &[], &[])?;
             }
             _ => {
@@ -289,17 +310,18 @@ pub(crate) fn started(config: &Spec, state: &State) -> Result<()> {
 }
 
 /// Hands the descriptor on which system calls are notified to who listens (runtime-spec, "Container Process State").
-fn notified(config: &Spec, state: &State, listener: &OwnedFd) -> Result<()> {
+fn notified(config: &Spec, state: &State, listener: &OwnedFd, pid: i32) -> Result<()> {
     let profile = config.linux().as_ref().and_then(|l| l.seccomp().as_ref());
     let Some((profile, path)) = profile.and_then(|p| Some((p, p.listener_path().as_ref()?))) else {
         return Err(Error::refused("linux.seccomp.listenerPath is missing"));
     };
     let what = || format!("linux.seccomp.listenerPath {}", path.display());
-    let state = State { status: Status::Creating, ..state.clone() };
+    let status = if pid == state.pid { Status::Creating } else { Status::Running };
+    let state = State { status, ..state.clone() };
     let text = serde_json::json!({
         "ociVersion": state.oci_version,
         "fds": ["seccompFd"],
-        "pid": state.pid,
+        "pid": pid,
         "metadata": profile.listener_metadata().clone().unwrap_or_default(),
         "state": state,
     });

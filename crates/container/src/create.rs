@@ -61,8 +61,9 @@ impl Created {
     /// It cannot be executed.
     pub fn start(&mut self) -> Result<()> {
         self.channel.send(Kind::Go, &[], &[])?;
-        container::begun(&mut self.channel, &self.config, &self.container.record.state, &self.process)?;
-        container::started(&self.config, &self.container.record.state)
+        let state = &self.container.record.state;
+        container::begun(&mut self.channel, &self.config, state, &self.process, state.pid)?;
+        container::started(&self.config, state)
     }
 }
 
@@ -176,6 +177,7 @@ impl<'a> Making<'a> {
             created: state::date(std::time::SystemTime::now()),
             owner,
             groups: None,
+            callers_keys: options.no_new_keyring,
         };
         let groups = Manager::new(&GroupPath::new(linux.cgroups_path().as_deref(), directory.id())?);
         let launch = Launch {

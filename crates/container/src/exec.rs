@@ -11,6 +11,7 @@ use crate::{namespaces, spec, sys};
 use oci_spec::runtime::{Linux, Process, Spec};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use trine_cgroup::Below;
 
 /// What is to run, and how.
 pub struct Execution {
@@ -22,12 +23,20 @@ pub struct Execution {
     pub stdio: [Option<OwnedFd>; 3],
     /// It is made in a paused container, too, and waits there.
     pub ignore_paused: bool,
+    /// Groups below the container's that it goes into; none: the container's own.
+    pub groups: Vec<Below>,
 }
 
 impl Execution {
     /// A process with the caller's standard input, output and error.
     pub fn new(process: Process) -> Execution {
-        Execution { process, preserve: 0, stdio: [None, None, None], ignore_paused: false }
+        Execution {
+            process,
+            preserve: 0,
+            stdio: [None, None, None],
+            ignore_paused: false,
+            groups: Vec::new(),
+        }
     }
 }
 
@@ -87,7 +96,12 @@ impl Container {
         let [a, b, c] = &what.stdio;
         let stdio = [own(a), own(b), own(c)];
         let [a, b, c] = stdio.map(|fd| fd.context("cannot make a descriptor"));
-        let groups = self.record.groups.as_ref();
+        let below = match (&self.record.groups, what.groups.as_slice()) {
+            (_, []) => None,
+            (None, _) => return Err(Error::refused("the container has no control groups")),
+            (Some(groups), below) => Some(groups.below(below)?),
+        };
+        let groups = below.as_ref().or(self.record.groups.as_ref());
         let mut launch = Launch {
             joins: vec![(first.try_clone().context("cannot make a descriptor")?, all)],
             stdio: [a?, b?, c?],
@@ -148,7 +162,7 @@ fn go(
         may_set_groups: may_set_groups(launched.pid),
         hierarchies: Vec::new(),
         preserve: what.preserve,
-        keyring: true,
+        keyring: !container.record.callers_keys,
         pivot: false,
         listens: false,
         trees: Vec::new(),
@@ -163,6 +177,6 @@ fn go(
     let notes = serde_json::from_slice(&ready.bytes).unwrap_or_default();
     prepared(launched.pid, &mut terminal)?;
     channel.send(Kind::Go, &[], &[])?;
-    container::begun(channel, &plan.spec, &plan.state, &launched.pidfd)?;
+    container::begun(channel, &plan.spec, &plan.state, &launched.pidfd, launched.pid)?;
     Ok((terminal, notes))
 }

@@ -117,6 +117,9 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
     }
     let labels = Labels::open(process)?;
     names(&plan.spec)?;
+    if plan.new & libc::CLONE_NEWNET != 0 {
+        loopback()?;
+    }
     settings(linux)?;
     if let Some(adjust) = process.oom_score_adj() {
         oom(adjust, plan.users)?;
@@ -212,8 +215,43 @@ fn keyring(id: &str, process: &Process) -> Result<()> {
         // A kernel without keys, or a filter around this whole runtime, has none to hand down.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
         other => {
-            other.map(drop).context("cannot make a session keyring (--no-new-keyring keeps the caller's)")
+            let ring =
+                other.context("cannot make a session keyring (--no-new-keyring keeps the caller's)")?;
+            share(ring as i32);
+            Ok(())
         }
+    }
+}
+
+/// Lets processes of the same user join a keyring by its name: those that `exec` adds have the first one's.
+fn share(ring: i32) {
+    // What a new one has (security/keys/process_keys.c), and that its user may search it (keyctl_setperm(3)).
+    let rights: u32 = 0x3f13_0000 | 0x0008_0000;
+    // Where it was joined, it is so already, and may be another user's.
+    // SAFETY: changes a keyring's rights.
+    unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, ring, rights) };
+}
+
+/// Brings the loopback of a network that was just made up, as runc does: no program inside expects to do it.
+fn loopback() -> Result<()> {
+    let what = "cannot bring the loopback of the container's network up";
+    // SAFETY: makes a descriptor.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    let socket = match sys::check(socket.into()) {
+        // A kernel without this protocol has nothing that needs it.
+        Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => return Ok(()),
+        other => sys::adopt(other.context(what)? as RawFd).context(what)?,
+    };
+    // SAFETY: a structure of integers, which the calls read and write.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+        sys::check(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &mut request).into())
+            .context(what)?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        sys::check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &request).into())
+            .map(drop)
+            .context(what)
     }
 }
 

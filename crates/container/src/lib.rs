@@ -28,3 +28,4 @@ pub use error::{Error, Result};
 pub use exec::{Executed, Execution};
 pub use spec::Bundle;
 pub use state::{Record, State, Status};
+pub use trine_cgroup::Below;

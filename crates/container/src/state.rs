@@ -86,6 +86,9 @@ pub struct Record {
     pub owner: u32,
     /// Its control groups.
     pub groups: Option<Manager>,
+    /// Whether its processes have the session keyrings of their callers.
+    #[serde(default)]
+    pub callers_keys: bool,
 }
 
 /// Whether a name may be a container's: as a file's, and as containerd's and Podman's are.
@@ -115,6 +118,18 @@ pub fn began(pid: i32) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()
+}
+
+/// Whether a process is on its way out and runs nothing any more.
+pub fn is_exiting(pid: i32) -> bool {
+    /// `PF_EXITING` (linux/sched.h).
+    const EXITING: u64 = 4;
+    let text = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let rest = text.iter().rposition(|&b| b == b')').map_or(&[][..], |at| &text[at + 1..]);
+    let rest = String::from_utf8_lossy(rest);
+    // proc_pid_stat(5), field 9; the text begins before the third.
+    let flags = rest.split_ascii_whitespace().nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & EXITING != 0)
 }
 
 /// A container's directory.
@@ -305,6 +320,7 @@ mod tests {
             created: date(UNIX_EPOCH),
             owner: 0,
             groups: None,
+            callers_keys: false,
         };
         directory.save(&record).unwrap();
         assert_eq!(Directory::find(&root, "c").unwrap().load().unwrap(), record);

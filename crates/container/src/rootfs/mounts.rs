@@ -157,13 +157,15 @@ pub fn attach(place: &Place, tree: &OwnedFd, to: &Path) -> Result<()> {
 /// Mounts a filesystem of its own.
 fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: Options) -> Result<()> {
     let what = || format!("cannot mount {kind} at {}", to.display());
+    let there = place.root.find(to)?.is_some();
     let at = target(place, to, Make::Directory)?;
     let name = |s: &str| CString::new(s).map_err(|_| Error::refused(format!("{}: a zero byte", what())));
     let mut data = options.data.clone();
     let mut more = |text: String| {
         data = if data.is_empty() { text } else { format!("{data},{text}") };
     };
-    if kind == "tmpfs" && !options.data.split(',').any(|o| o.starts_with("mode=")) {
+    // Over a place of the image it looks as that did; over none, as the kernel makes it, so that everybody may write.
+    if kind == "tmpfs" && there && !options.data.split(',').any(|o| o.starts_with("mode=")) {
         more(format!("mode={:o}", sys::stat(&at).with(what)?.st_mode & 0o7777));
     }
     if let Some(label) = place.label.filter(|_| LABELLED.contains(&kind)) {

@@ -43,19 +43,20 @@ pub fn begin(plan: &Plan, asked: u64, channel: &mut Channel) -> Result<OwnedFd> 
     // What is to be shared with the host may not be cut off first; the root's parent has to be, or nothing can move.
     let all = if shared { asked } else { libc::MS_SLAVE | libc::MS_REC };
     sys::mount(c"", c"/", c"", all, c"").context("cannot set the propagation of mounts")?;
-    let name = sys::text(rootfs).with(what)?;
-    let tree = match &plan.layers {
-        Some(layers) => lay(layers, plan, channel)?,
-        None => sys::clone_tree(libc::AT_FDCWD, &name, true).with(what)?,
-    };
-    let at = sys::open(rootfs, libc::O_PATH | libc::O_DIRECTORY).with(what)?;
     if shared {
+        // Before it is copied: the copy would be shared as well, and could not become the root (pivot_root(2)).
         let mut above = Some(rootfs);
         let private = |path: &Path| sys::mount(c"", &sys::text(path)?, c"", libc::MS_PRIVATE, c"");
         while let Some(path) = above.filter(|p| private(p).is_err()) {
             above = path.parent();
         }
     }
+    let name = sys::text(rootfs).with(what)?;
+    let tree = match &plan.layers {
+        Some(layers) => lay(layers, plan, channel)?,
+        None => sys::clone_tree(libc::AT_FDCWD, &name, true).with(what)?,
+    };
+    let at = sys::open(rootfs, libc::O_PATH | libc::O_DIRECTORY).with(what)?;
     sys::move_mount(&tree, &at).with(what)?;
     Ok(tree)
 }

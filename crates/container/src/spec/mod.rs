@@ -10,6 +10,7 @@ use crate::{namespaces, rootfs};
 use oci_spec::runtime::{Linux, LinuxDeviceType, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Most bytes of a configuration.
@@ -36,9 +37,7 @@ impl Bundle {
     pub fn load(dir: &Path) -> Result<Bundle> {
         let path = dir.canonicalize().with(|| format!("bundle {}", dir.display()))?;
         let config = path.join("config.json");
-        let mut bytes = Vec::new();
-        let read = File::open(&config).and_then(|f| f.take(MOST + 1).read_to_end(&mut bytes));
-        read.with(|| format!("cannot read the bundle's {}", config.display()))?;
+        let bytes = read(&config).with(|| format!("cannot read the bundle's {}", config.display()))?;
         let spec = parse(&bytes).map_err(|e| Error::refused(format!("{}: {e}", config.display())))?;
         Bundle::new(path, spec)
     }
@@ -59,6 +58,16 @@ impl Bundle {
         }
         Ok(Bundle { path, spec, rootfs, layers: None })
     }
+}
+
+/// Reads a file, no more of it than may be; a pipe or a device is none, and is not waited for.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut bytes).map(|_| bytes)
 }
 
 /// Reads a configuration.

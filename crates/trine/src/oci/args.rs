@@ -134,8 +134,8 @@ pub struct Exec {
     /// Descriptors from 3 on that it gets
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// Not supported: a control group below the container's
-    #[arg(long, value_name = "PATH", hide = true)]
+    /// Control group below the container's that it is in; with controllers, where each has a tree of its own (again for more)
+    #[arg(long, value_name = "[CONTROLLER,…:]PATH")]
     pub cgroup: Vec<String>,
     /// Also in a paused container, where it waits
     #[arg(long)]

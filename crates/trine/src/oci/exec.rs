@@ -7,15 +7,12 @@ use crate::code;
 use oci_spec::runtime::{Capability, Process};
 use std::collections::HashSet;
 use std::path::Path;
-use trine_container::{Container, Error, Execution, sys};
+use trine_container::{Below, Container, Error, Execution, sys};
 
 type Result<T> = std::result::Result<T, Error>;
 
 /// Runs another process in a container.
 pub fn exec(container: &Container, args: Exec, log: &Log) -> Result<u8> {
-    if !args.cgroup.is_empty() {
-        return Err(Error::refused("--cgroup is not supported: the process is in the container's own group"));
-    }
     let process = match &args.process {
         Some(path) => read(path)?,
         None => described(container, &args)?,
@@ -26,6 +23,7 @@ pub fn exec(container: &Container, args: Exec, log: &Log) -> Result<u8> {
     let execution = Execution {
         preserve: preserved(args.preserve_fds),
         ignore_paused: args.ignore_paused,
+        groups: args.cgroup.iter().map(|text| below(text)).collect(),
         ..Execution::new(process)
     };
     let executed = container.exec(execution, |pid, terminal| {
@@ -44,6 +42,16 @@ pub fn exec(container: &Container, args: Exec, log: &Log) -> Result<u8> {
             let status = signals.accompany(&executed.process, executed.pid, tty.as_ref())?;
             Ok(sys::exit_code(status) as u8)
         }
+    }
+}
+
+/// `--cgroup`: a group, or controllers of the first version and theirs.
+fn below(text: &str) -> Below {
+    match text.split_once(':') {
+        Some((names, dir)) => {
+            Below { controllers: names.split(',').map(str::to_owned).collect(), dir: dir.into() }
+        }
+        None => Below { controllers: Vec::new(), dir: text.into() },
     }
 }
 
