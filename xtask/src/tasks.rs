@@ -52,6 +52,7 @@ const QUICK: &[Part] = &[
     ("differential", "random programs against QEMU, 200,000 instructions and more", || differential(20, 1)),
     ("containerd", "real containerd drives our runtime: 50 containers", crate::drivers::containerd),
     ("podman", "real Podman drives our runtime: 50 containers", crate::drivers::podman),
+    ("docker", "real Docker drives our runtime: 20 containers at once", crate::drivers::docker::run),
 ];
 
 /// The slow parts.

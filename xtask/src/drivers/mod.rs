@@ -1,7 +1,9 @@
-//! Other people's engines drive our runtime: real containerd and real Podman start, look into, pause and end
+//! Other people's engines drive our runtime: real containerd, Podman and Docker start, look into, pause and end
 //! containers through `trine-oci`, a link to `trine`, where they would use `runc`.
 //!
 //! Everything they keep lies in a directory of the test's own; what they left in the kernel is looked for at the end.
+
+pub mod docker;
 
 use crate::tools;
 use std::path::PathBuf;
@@ -32,7 +34,7 @@ impl Place {
             std::fs::create_dir_all(root.join(directory)).map_err(text)?;
         }
         std::fs::copy(tools::busybox()?, root.join("bin/busybox")).map_err(text)?;
-        for name in ["sh", "true", "sleep", "id", "hostname", "cat"] {
+        for name in ["sh", "true", "false", "sleep", "id", "hostname", "cat", "grep", "tail"] {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).map_err(text)?;
         }
         std::os::unix::fs::symlink(tools::trine()?, place.runtime()).map_err(text)?;

@@ -228,6 +228,37 @@ pub const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "its own loopback is up",
+        script: "ip link show lo | grep -o 'LOOPBACK,UP'",
+        wants: &["LOOPBACK,UP"],
+        ..PLAIN
+    },
+    Case {
+        name: "a tmpfs where nothing was is everybody's",
+        changes: &[("/mounts/+", r#"{"destination":"/new/t","type":"tmpfs","source":"tmpfs"}"#)],
+        script: "stat -c %a /new/t",
+        wants: &["1777"],
+        // The second to run finds what the first has made.
+        same: false,
+        ..PLAIN
+    },
+    Case {
+        name: "a root that cannot be bound",
+        changes: &[("/linux/rootfsPropagation", r#""unbindable""#)],
+        script: "awk '$5 == \"/\" { print $7 }' /proc/self/mountinfo",
+        wants: &["unbindable"],
+        same: false,
+        ..PLAIN
+    },
+    Case {
+        name: "a shared root",
+        changes: &[("/linux/rootfsPropagation", r#""shared""#)],
+        script: "awk '$5 == \"/\" { print $7 }' /proc/self/mountinfo | cut -d: -f1",
+        wants: &["shared"],
+        same: false,
+        ..PLAIN
+    },
+    Case {
         name: "clocks of its own",
         changes: &[
             ("/linux/namespaces/+", r#"{"type":"time"}"#),
@@ -301,5 +332,8 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     ),
     ("/linux/sysctl", r#"{"kernel.panic":"1"}"#, "kernel.panic"),
     ("/linux/intelRdt", "{}", "intelRdt"),
+    ("/linux/memoryPolicy", r#"{"mode":"MPOL_BIND","nodes":"0"}"#, "memoryPolicy"),
+    ("/linux/netDevices", r#"{"eth0":{}}"#, "netDevices"),
+    ("/linux/rootfsPropagation", r#""up""#, "rootfsPropagation"),
     ("/process/apparmorProfile", r#""none""#, "apparmorProfile"),
 ];

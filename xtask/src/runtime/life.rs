@@ -1,6 +1,6 @@
 //! The life of containers, and processes in them.
 
-use super::{NOBODY, Place, said, succeed, text};
+use super::{NOBODY, Place, rare, said, succeed, text};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -29,6 +29,12 @@ const PARTS: &[Part] = &[
     ("killed maker", killed_maker),
     ("log", log),
     ("another CPU", other_cpu),
+    ("listener of system calls", rare::listener),
+    ("keyrings", rare::keys),
+    ("group below", rare::group_below),
+    ("hostile bundles", rare::hostile),
+    ("no pivot_root", rare::no_pivot),
+    ("nobody reaps", rare::nobody_reaps),
 ];
 
 /// Runs all; gives what failed.
@@ -41,7 +47,7 @@ pub fn all(place: &Place) -> Vec<String> {
     PARTS.iter().filter_map(one).collect()
 }
 
-fn state(place: &Place) -> Result<Value, String> {
+pub fn state(place: &Place) -> Result<Value, String> {
     serde_json::from_str(&place.trine(&["state", "c"]).and_then(succeed)?).map_err(text)
 }
 
@@ -59,7 +65,7 @@ fn expect_status(place: &Place, want: &str) -> Result<(), String> {
     }
 }
 
-fn expect_refusal(out: Output, word: &str) -> Result<(), String> {
+pub fn expect_refusal(out: Output, word: &str) -> Result<(), String> {
     let why = String::from_utf8_lossy(&out.stderr).into_owned();
     if out.status.code() == Some(1) && why.contains(word) {
         Ok(())
@@ -68,19 +74,19 @@ fn expect_refusal(out: Output, word: &str) -> Result<(), String> {
     }
 }
 
-fn expect(got: impl AsRef<str>, want: &str) -> Result<(), String> {
+pub fn expect(got: impl AsRef<str>, want: &str) -> Result<(), String> {
     let got = got.as_ref().trim();
     if got == want { Ok(()) } else { Err(format!("{got:?} and not {want:?}")) }
 }
 
 /// Starts a container in the background; its output is not waited for.
-fn background(place: &Place, script: &str, changes: &[(&str, &str)]) -> Result<(), String> {
+pub fn background(place: &Place, script: &str, changes: &[(&str, &str)]) -> Result<(), String> {
     place.script(script, changes)?;
     quiet(place, &["run", "--detach", "c"])
 }
 
 /// Runs a command that leaves a process behind, which has its standard output and error: nobody waits for their end.
-fn quiet(place: &Place, args: &[&str]) -> Result<(), String> {
+pub fn quiet(place: &Place, args: &[&str]) -> Result<(), String> {
     let path = place.dir.join("said");
     let file = fs::File::create(&path).map_err(text)?;
     let status = place.oci().args(args).stdout(Stdio::null()).stderr(file).status().map_err(text)?;

@@ -3,6 +3,7 @@
 
 mod cases;
 mod life;
+mod rare;
 
 use crate::tools;
 use cases::{CASES, Case, REFUSED};

@@ -1,0 +1,141 @@
+//! What engines ask for seldom: listeners of system calls, keyrings, groups below a container's, hostile bundles.
+
+use super::life::{background, expect, expect_refusal, quiet, state};
+use super::{NOBODY, Place, said, succeed, text};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use trine_container::channel::receive_fds;
+
+/// Who listens is told of the first process and of those that `exec` adds; where it closes what it was given, the calls
+/// fail as if the kernel had none of their name.
+pub fn listener(place: &Place) -> Result<(), String> {
+    let path = place.dir.join("listener");
+    drop(fs::remove_file(&path));
+    let socket = UnixListener::bind(&path).map_err(text)?;
+    if place.user.is_some() {
+        std::os::unix::fs::chown(&path, Some(NOBODY), None).map_err(text)?;
+    }
+    let profile = serde_json::json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "listenerMetadata": "about this",
+        "syscalls": [{ "names": ["sethostname"], "action": "SCMP_ACT_NOTIFY" }],
+    });
+    let told = || {
+        let (stream, _) = socket.accept().map_err(text)?;
+        let mut bytes = [0; 8192];
+        let (length, fds) = receive_fds(&stream, &mut bytes).map_err(text)?;
+        expect(fds.len().to_string(), "1")?;
+        let told: Value = serde_json::from_slice(&bytes[..length]).map_err(text)?;
+        expect(told["fds"].to_string(), r#"["seccompFd"]"#)?;
+        expect(told["metadata"].as_str().unwrap_or_default(), "about this")?;
+        expect(told["state"]["id"].as_str().unwrap_or_default(), "c")?;
+        Ok::<_, String>(told)
+    };
+    background(place, "hostname x; sleep 1000", &[("/linux/seccomp", &profile.to_string())])?;
+    let first = state(place)?["pid"].to_string();
+    let of_first = told()?;
+    expect(of_first["pid"].to_string(), &first)?;
+    expect(of_first["state"]["status"].as_str().unwrap_or_default(), "creating")?;
+    let mut exec = place.oci();
+    exec.args(["exec", "c", "sh", "-c", "hostname x 2>&1"]).stdout(Stdio::piped());
+    let child = exec.spawn().map_err(text)?;
+    let of_second = told()?;
+    expect(of_second["state"]["status"].as_str().unwrap_or_default(), "running")?;
+    expect(of_second["state"]["pid"].to_string(), &first)?;
+    if of_second["pid"].to_string() == first {
+        return Err(format!("a process that exec made is told of as the first: {of_second}"));
+    }
+    let out = child.wait_with_output().map_err(text)?;
+    match String::from_utf8_lossy(&out.stdout).contains("Function not implemented") {
+        true => Ok(()),
+        false => Err(said(&out)),
+    }
+}
+
+/// A process that `exec` makes has the first one's session keyring, and not another of the same name.
+pub fn keys(place: &Place) -> Result<(), String> {
+    background(place, "sleep 1000", &[("/linux/maskedPaths", "[]")])?;
+    let mut count = String::new();
+    // Those of containers before this one go a little later than they do.
+    for _ in 0..50 {
+        let line = ["exec", "c", "sh", "-c", "grep -c ' _ses.c:' /proc/keys"];
+        count = String::from_utf8_lossy(&place.trine(&line)?.stdout).trim().to_owned();
+        if count == "1" {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Err(format!("there are {count} session keyrings"))
+}
+
+/// `exec --cgroup`.
+pub fn group_below(place: &Place) -> Result<(), String> {
+    if place.user.is_some() {
+        return Ok(());
+    }
+    background(place, "sleep 1000", &[])?;
+    let first = Path::new("/sys/fs/cgroup/pids/trine/c");
+    let (dir, word) = match first.is_dir() {
+        true => (first, "pids:sub"),
+        false => (Path::new("/sys/fs/cgroup/trine/c"), "sub"),
+    };
+    fs::create_dir(dir.join("sub")).map_err(text)?;
+    let exec = |group: &str| place.trine(&["exec", "--cgroup", group, "c", "cat", "/proc/self/cgroup"]);
+    let groups = exec(word).and_then(succeed)?;
+    if !groups.lines().any(|line| line.ends_with(":/sub")) {
+        return Err(format!("it is not in the group below: {groups}"));
+    }
+    expect_refusal(exec(&word.replace("sub", "../other"))?, "not below")?;
+    expect_refusal(exec(&word.replace("sub", "nothere"))?, "is not there")?;
+    expect_refusal(exec("nocontroller:sub")?, "no tree with 'nocontroller'")
+}
+
+/// Bundles that were not made to be run.
+pub fn hostile(place: &Place) -> Result<(), String> {
+    let config = place.dir.join("config.json");
+    let deep = "[".repeat(200_000);
+    let nested = format!(r#"{{"ociVersion":"1.0.2","annotations":{deep}"#);
+    let large = format!(r#"{{"ociVersion":"1.0.2","x":"{}"}}"#, "x".repeat(17 << 20));
+    let all: [(&[u8], &str); 5] = [
+        (deep.as_bytes(), "config.json"),
+        (nested.as_bytes(), "config.json"),
+        (large.as_bytes(), "16 MiB"),
+        (b"{\"ociVersion\":\"1.0.2\xff\"}", "config.json"),
+        (b"", "config.json"),
+    ];
+    for (bytes, word) in all {
+        fs::write(&config, bytes).map_err(text)?;
+        expect_refusal(place.trine(&["run", "c"])?, word)?;
+    }
+    fs::remove_file(&config).map_err(text)?;
+    succeed(place.command(Path::new("mkfifo")).arg(&config).output().map_err(text)?)?;
+    let refused = place.trine(&["run", "c"]).and_then(|out| expect_refusal(out, "it is no file"));
+    fs::remove_file(&config).map_err(text)?;
+    refused
+}
+
+/// A root that is moved to instead of `pivot_root(2)`.
+pub fn no_pivot(place: &Place) -> Result<(), String> {
+    place.script("ls -d /bin /etc/inside; grep -c ' / ' /proc/self/mountinfo", &[])?;
+    expect(place.trine(&["run", "--no-pivot", "c"]).and_then(succeed)?, "/bin\n/etc/inside\n1")
+}
+
+/// A process that `exec` made has ended and nobody asks for it, so the kernel does not let the first one go.
+pub fn nobody_reaps(place: &Place) -> Result<(), String> {
+    use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
+    background(place, "sleep 1000", &[])?;
+    set_child_subreaper(Some(getpid())).map_err(text)?;
+    let begun = quiet(place, &["exec", "--detach", "--pid-file", "second", "c", "sleep", "1000"]);
+    let second = fs::read_to_string(place.dir.join("second")).map_err(text)?;
+    let deleted = begun.and_then(|()| place.trine(&["delete", "--force", "c"]).and_then(succeed));
+    let second = second.trim().parse().ok().and_then(Pid::from_raw);
+    let _ = waitpid(second, WaitOptions::empty());
+    set_child_subreaper(None).map_err(text)?;
+    deleted?;
+    expect_refusal(place.trine(&["state", "c"])?, "does not exist")?;
+    let find = std::process::Command::new("find").args(["/sys/fs/cgroup", "-path", "*/trine/c"]).output();
+    expect(String::from_utf8_lossy(&find.map_err(text)?.stdout), "")
+}
