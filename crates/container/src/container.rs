@@ -237,8 +237,9 @@ impl Container {
     /// Whether its first process has done all but to wait until others have been waited for: the kernel keeps it until
     /// every process of its namespace is gone, and one that `exec` made has a parent outside, which may never ask.
     fn only_waits(&self) -> bool {
-        let none = |groups: &Manager| groups.processes().is_ok_and(|all| all.is_empty());
-        state::is_exiting(self.record.state.pid) && self.record.groups.as_ref().is_none_or(none)
+        // A user's may have no group that could tell.
+        let some = |groups: &Manager| groups.processes().is_ok_and(|all| !all.is_empty());
+        state::is_exiting(self.record.state.pid) && !self.record.groups.as_ref().is_some_and(some)
     }
 
     /// Lets what is frozen go on: the first version's freezer holds even those that were killed.

@@ -119,8 +119,8 @@ pub fn hostile(place: &Place) -> Result<(), String> {
 
 /// A root that is moved to instead of `pivot_root(2)`.
 pub fn no_pivot(place: &Place) -> Result<(), String> {
-    place.script("ls -d /bin /etc/inside; grep -c ' / ' /proc/self/mountinfo", &[])?;
-    expect(place.trine(&["run", "--no-pivot", "c"]).and_then(succeed)?, "/bin\n/etc/inside\n1")
+    place.script("ls -d /bin /etc/inside", &[])?;
+    expect(place.trine(&["run", "--no-pivot", "c"]).and_then(succeed)?, "/bin\n/etc/inside")
 }
 
 /// A process that `exec` made has ended and nobody asks for it, so the kernel does not let the first one go.
