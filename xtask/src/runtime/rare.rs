@@ -45,7 +45,8 @@ pub fn listener(place: &Place) -> Result<(), String> {
     let of_second = told()?;
     expect(of_second["state"]["status"].as_str().unwrap_or_default(), "running")?;
     expect(of_second["state"]["pid"].to_string(), &first)?;
-    if of_second["pid"].to_string() == first {
+    let second = of_second["pid"].to_string();
+    if second == first {
         return Err(format!("a process that exec made is told of as the first: {of_second}"));
     }
     let out = child.wait_with_output().map_err(text)?;
