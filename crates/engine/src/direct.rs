@@ -117,6 +117,7 @@ std::arch::global_asm!(
     "ret",
 );
 
+// SAFETY: the assembly above defines each of them, with these arguments and this result.
 unsafe extern "sysv64" {
     static trine_direct_begin: u8;
     static trine_direct_end: u8;
