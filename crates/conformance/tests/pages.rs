@@ -2,7 +2,7 @@
 //! in both engines.
 
 use trine_base::Vcpu;
-use trine_conformance::bare::{BASE, Bare, both};
+use trine_conformance::bare::{BASE, Bare, assemble, both};
 use trine_engine::Tier;
 use trine_ir::{Access, Isa};
 use trine_isa_riscv::Rv64;
@@ -262,4 +262,61 @@ fn an_instruction_may_lie_in_two_pages() {
         bare.vcpu.set(state::X + 13, 20);
     });
     assert_eq!((bare.get("a1"), bare.get("a2")), (20, 20));
+}
+
+/// Registers and tables of a program in S mode that changes `leaf` (at `a3`) to `new` (`a4`), fences `a5`, and looks at
+/// `a0` before and after. Virtual 2 GiB is RAM, where the program runs.
+fn remap(leaf_at: u64, old: u64, new: u64, look_at: u64, fence_at: u64) -> impl Fn(&mut Bare) {
+    move |bare| {
+        bare.poke(ROOT + 8, entry(MIDDLE, V));
+        bare.poke(ROOT + 16, entry(BASE, V | R | W | X | A | D));
+        bare.poke(leaf_at, old);
+        bare.poke(BASE + 0x20_5000, 0x1111);
+        bare.poke(BASE + 0x40_5000, 0x2222);
+        bare.vcpu.set(state::SATP, 8 << 60 | ROOT >> 12);
+        bare.vcpu.set(state::PMPCFG0, 0x1f);
+        bare.vcpu.set(state::PMPADDR, (1 << 54) - 1);
+        bare.vcpu.set(state::PRIV, level::S);
+        let registers = [(10, look_at), (13, leaf_at), (14, new), (15, fence_at)];
+        registers.into_iter().for_each(|(x, value)| bare.vcpu.set(state::X + x, value));
+    }
+}
+
+const LOOK_AGAIN: &str = "ld a1, 0(a0)\nsd a4, 0(a3)\nsfence.vma a5, zero\nld a2, 0(a0)";
+const DATA: u64 = V | R | W | A | D;
+
+#[test]
+fn one_fence_forgets_all_of_a_large_page() {
+    let two_mib = 1 << 30 | 2 << 21;
+    // A page of 2 MiB moves; the fence names its first, its last, and the very page.
+    for fence_at in [two_mib, two_mib + 0x1f_f000, two_mib + 0x5000] {
+        let (old, new) = (entry(BASE + 0x20_0000, DATA), entry(BASE + 0x40_0000, DATA));
+        let bare = both(60, LOOK_AGAIN, remap(MIDDLE + 16, old, new, two_mib + 0x5000, fence_at));
+        assert_eq!((bare.get("a1"), bare.get("a2")), (0x1111, 0x2222), "fence of {fence_at:#x}");
+    }
+    // A page of 1 GiB becomes a table, in which the address lies elsewhere.
+    let look = 3 << 30 | 0x20_5000;
+    let bare = both(60, LOOK_AGAIN, |bare| {
+        let table = entry(LAST, V);
+        bare.poke(LAST + 8, entry(BASE + 0x40_0000, DATA));
+        remap(ROOT + 24, entry(BASE, DATA), table, look, (3 << 30) + 0x3fff_f000)(bare);
+    });
+    assert_eq!((bare.get("a1"), bare.get("a2")), (0x1111, 0x2222));
+}
+
+#[test]
+fn one_fence_forgets_the_code_of_a_large_page() {
+    // A function in a page of 2 MiB is called, its page moves, any address of it is fenced, and the other one runs.
+    let at = 1 << 30 | 2 << 21;
+    let program = "jalr ra, 0(a0)\nadd a1, zero, a6\nsd a4, 0(a3)\nsfence.vma a5, zero\njalr ra, 0(a0)";
+    let code = V | R | X | A | D;
+    let (old, new) = (entry(BASE + 0x20_0000, code), entry(BASE + 0x40_0000, code));
+    let bare = both(60, program, |bare| {
+        remap(MIDDLE + 16, old, new, at + 0x5000, at)(bare);
+        // In place of the data there.
+        for (frame, what) in [(0x20_0000, "addi a6, zero, 1"), (0x40_0000, "addi a6, zero, 2")] {
+            bare.ram.write(BASE + frame + 0x5000, &assemble(&format!("{what}\njalr zero, 0(ra)")));
+        }
+    });
+    assert_eq!((bare.get("a1"), bare.get("a6")), (1, 2));
 }

@@ -3,7 +3,7 @@
 use crate::copies::Copies;
 use crate::direct::Pages;
 use crate::jumps::Jumps;
-use crate::tlb::{REGIMES, Tlb};
+use crate::tlb::{Flushed, REGIMES, Tlb};
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -404,12 +404,24 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn flush(&self, what: Flush) {
-        self.tlb.flush(what);
         match what {
-            Flush::Page(address) => self.jumps.forget_page(address),
-            Flush::All => self.new_generation(),
-            Flush::Local => self.change_stamps(Stamps::renew_local),
-            Flush::AddressSpace(space) => self.change_stamps(|s| s.enter(space)),
+            Flush::Page(address) => match self.tlb.flush_page(address) {
+                Flushed::Page => self.jumps.forget_page(address),
+                // Rare, and its entries may lie in every row.
+                Flushed::Large => self.new_generation(),
+            },
+            Flush::All => {
+                self.tlb.flush_all();
+                self.new_generation();
+            }
+            Flush::Local => {
+                self.tlb.flush_local();
+                self.change_stamps(Stamps::renew_local);
+            }
+            Flush::AddressSpace(space) => {
+                self.tlb.flush_local();
+                self.change_stamps(|s| s.enter(space));
+            }
         }
     }
 

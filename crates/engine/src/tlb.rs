@@ -2,7 +2,7 @@
 //! code.
 
 use std::cell::Cell;
-use trine_ir::{Flush, Mapping};
+use trine_ir::Mapping;
 
 /// log2 of the entries of one regime.
 pub const BITS: u32 = 9;
@@ -50,6 +50,66 @@ impl Entry {
     }
 }
 
+/// Which large pages may have entries. An entry covers 4 KiB, but a flush of any address of a large page covers all of
+/// it; so flushes ask here first. A set of hashes: it may say yes of a page that has none, never no of one that has.
+struct Large {
+    /// The sizes that were seen, one bit for each log2 of bytes.
+    sizes: Cell<u64>,
+    /// One bit for the hash of a large page's number and size.
+    seen: [Cell<u64>; LARGE_WORDS],
+}
+
+/// Words of hashes of large pages.
+const LARGE_WORDS: usize = 64;
+
+impl Large {
+    const fn new() -> Large {
+        Large { sizes: Cell::new(0), seen: [const { Cell::new(0) }; LARGE_WORDS] }
+    }
+
+    fn word_and_bit(&self, address: u64, size: u32) -> (&Cell<u64>, u64) {
+        let hash = ((address >> size) ^ (size as u64) << 58).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (&self.seen[(hash >> 58) as usize & (LARGE_WORDS - 1)], 1 << (hash >> 52 & 63))
+    }
+
+    fn note(&self, address: u64, size: u8) {
+        if size > 12 && size < 64 {
+            let (word, bit) = self.word_and_bit(address, size as u32);
+            word.set(word.get() | bit);
+            self.sizes.set(self.sizes.get() | 1 << size);
+        }
+    }
+
+    /// log2 of the largest page around `address` that may have entries, if there is one.
+    fn around(&self, address: u64) -> Option<u32> {
+        let mut sizes = self.sizes.get();
+        while sizes != 0 {
+            let size = 63 - sizes.leading_zeros();
+            let (word, bit) = self.word_and_bit(address, size);
+            if word.get() & bit != 0 {
+                return Some(size);
+            }
+            sizes &= !(1 << size);
+        }
+        None
+    }
+
+    fn clear(&self) {
+        if self.sizes.replace(0) != 0 {
+            self.seen.iter().for_each(|word| word.set(0));
+        }
+    }
+}
+
+/// What a flush of one page came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flushed {
+    /// Only that page of 4 KiB had entries.
+    Page,
+    /// A large page around it may have had entries all over.
+    Large,
+}
+
 /// The TLB of one vCPU.
 #[repr(C)]
 pub struct Tlb {
@@ -57,6 +117,8 @@ pub struct Tlb {
     fetches: [[Fetch; FETCHES]; REGIMES],
     /// Whether a regime holds entries that are not in every address space.
     local: [Cell<bool>; REGIMES],
+    /// The large pages behind the entries of all regimes.
+    large: Large,
 }
 
 impl Default for Tlb {
@@ -66,6 +128,7 @@ impl Default for Tlb {
             fetches: [const { [const { Fetch { page: Cell::new(NONE), physical: Cell::new(0) } }; FETCHES] };
                 REGIMES],
             local: [const { Cell::new(false) }; REGIMES],
+            large: Large::new(),
         }
     }
 }
@@ -106,10 +169,12 @@ impl Tlb {
         let entry = self.fetch_entry(regime, address);
         entry.page.set(address & !0xfff);
         entry.physical.set(mapping.page);
-        self.note_local(regime, mapping);
+        self.note(regime, address, mapping);
     }
 
-    fn note_local(&self, regime: usize, mapping: &Mapping) {
+    /// Notes what flushes need to know of a new entry.
+    fn note(&self, regime: usize, address: u64, mapping: &Mapping) {
+        self.large.note(address, mapping.size);
         if !mapping.global {
             self.local[regime & (REGIMES - 1)].set(true);
         }
@@ -123,22 +188,45 @@ impl Tlb {
         entry.read.set(tag(mapping.read));
         entry.write.set(tag(mapping.write && writable));
         entry.addend.set((host as u64).wrapping_sub(page));
-        self.note_local(regime, mapping);
+        self.note(regime, address, mapping);
     }
 
-    /// Forgets translations.
-    pub fn flush(&self, what: Flush) {
+    /// Forgets all translations.
+    pub fn flush_all(&self) {
+        (0..REGIMES).for_each(|regime| self.clear(regime));
+        self.large.clear();
+    }
+
+    /// Forgets translations that are not the same in every address space.
+    pub fn flush_local(&self) {
+        (0..REGIMES).filter(|&r| self.local[r].get()).for_each(|regime| self.clear(regime));
+    }
+
+    /// Forgets the translations of the page around `address`, and of the large page around that.
+    pub fn flush_page(&self, address: u64) -> Flushed {
+        if let Some(size) = self.large.around(address) {
+            (0..REGIMES).for_each(|regime| self.clear_range(regime, address, size));
+            return Flushed::Large;
+        }
         for regime in 0..REGIMES {
-            match what {
-                Flush::All => self.clear(regime),
-                Flush::Page(address) => {
-                    self.entry(regime, address).clear();
-                    self.fetch_entry(regime, address).page.set(NONE);
-                }
-                Flush::AddressSpace(_) | Flush::Local if self.local[regime].get() => self.clear(regime),
-                Flush::AddressSpace(_) | Flush::Local => {}
+            self.entry(regime, address).clear();
+            self.fetch_entry(regime, address).page.set(NONE);
+        }
+        Flushed::Page
+    }
+
+    /// Forgets the pages of the `2^size` bytes around `address`.
+    fn clear_range(&self, regime: usize, address: u64, size: u32) {
+        let inside = |tag: &Cell<u64>| tag.get() != NONE && (tag.get() ^ address) >> size == 0;
+        let first = address >> size << size;
+        let pages = 1u64 << (size - 12).min(BITS);
+        for page in 0..pages {
+            let entry = self.entry(regime, first.wrapping_add(page << 12));
+            if inside(&entry.read) || inside(&entry.write) {
+                entry.clear();
             }
         }
+        self.fetches[regime].iter().filter(|f| inside(&f.page)).for_each(|f| f.page.set(NONE));
     }
 
     fn clear(&self, regime: usize) {
@@ -154,6 +242,95 @@ impl Tlb {
             if page != NONE && page.wrapping_add(entry.addend.get()) == host as u64 {
                 entry.write.set(NONE);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: usize = 0x7000_0000_0000;
+
+    fn mapping(page: u64, size: u8, global: bool) -> Mapping {
+        Mapping { page, read: true, write: true, execute: true, global, size }
+    }
+
+    fn tlb() -> Box<Tlb> {
+        Box::default()
+    }
+
+    /// Enters a page of data and of code whose physical address is its virtual one.
+    fn enter(tlb: &Tlb, address: u64, size: u8, global: bool) {
+        tlb.insert(1, address, HOST, &mapping(address, size, global), true);
+        tlb.insert_fetch(1, address, &mapping(address, size, global));
+    }
+
+    fn has(tlb: &Tlb, address: u64) -> (bool, bool) {
+        (tlb.probe(1, address, 8, false).is_some(), tlb.fetch(1, address).is_some())
+    }
+
+    #[test]
+    fn a_probe_stays_inside_the_page() {
+        let tlb = tlb();
+        enter(&tlb, 0x5000, 12, false);
+        assert_eq!(tlb.probe(1, 0x5008, 8, true), Some(HOST + 8));
+        assert_eq!(tlb.probe(1, 0x5ff8, 8, false), Some(HOST + 0xff8));
+        assert_eq!(tlb.probe(1, 0x5ff9, 8, false), None, "crosses into the next page");
+        assert_eq!(tlb.probe(0, 0x5008, 8, false), None, "another regime");
+        assert_eq!(tlb.probe(1, 0x5008 + ((ENTRIES as u64) << 12), 8, false), None, "same entry, other page");
+        assert_eq!(tlb.probe(1, u64::MAX, 1, false), None);
+    }
+
+    #[test]
+    fn a_flush_of_a_small_page_leaves_its_neighbours() {
+        let tlb = tlb();
+        [0x4000, 0x5000, 0x6000].into_iter().for_each(|a| enter(&tlb, a, 12, false));
+        assert_eq!(tlb.flush_page(0x5123), Flushed::Page);
+        assert_eq!(
+            [0x4000, 0x5000, 0x6000].map(|a| has(&tlb, a)),
+            [(true, true), (false, false), (true, true)]
+        );
+    }
+
+    #[test]
+    fn a_flush_of_any_address_forgets_the_whole_large_page() {
+        for size in [16, 21, 22, 30, 39] {
+            let tlb = tlb();
+            let (start, end) = (3u64 << size, 4u64 << size);
+            let (first, last) = (start + 0x1000, end - 0x2000);
+            [start - 0x1000, first, last, end].into_iter().for_each(|a| {
+                enter(&tlb, a, if (start..end).contains(&a) { size } else { 12 }, true);
+            });
+            // Outside of it, it stays.
+            assert_eq!(tlb.flush_page(end + 0x5000), Flushed::Page, "2^{size}");
+            assert_eq!((has(&tlb, first), has(&tlb, last)), ((true, true), (true, true)), "2^{size}");
+            assert_eq!(tlb.flush_page(start), Flushed::Large, "2^{size}");
+            assert_eq!((has(&tlb, first), has(&tlb, last)), ((false, false), (false, false)), "2^{size}");
+            assert_eq!((has(&tlb, start - 0x1000), has(&tlb, end)), ((true, true), (true, true)), "2^{size}");
+        }
+    }
+
+    #[test]
+    fn global_pages_stay_where_an_address_space_goes() {
+        let tlb = tlb();
+        tlb.insert(0, 0x5000, HOST, &mapping(0x5000, 12, false), true);
+        enter(&tlb, 0x5000, 12, true);
+        tlb.flush_local();
+        assert_eq!((tlb.probe(0, 0x5000, 1, false), has(&tlb, 0x5000)), (None, (true, true)));
+        tlb.flush_all();
+        assert_eq!(has(&tlb, 0x5000), (false, false));
+    }
+
+    #[test]
+    fn a_protected_page_has_no_write_entry() {
+        let tlb = tlb();
+        enter(&tlb, 0x5000, 12, false);
+        tlb.insert(2, 0x9000, HOST, &mapping(0x5000, 12, false), true);
+        tlb.protect(HOST);
+        for (regime, address) in [(1, 0x5000), (2, 0x9000)] {
+            assert_eq!(tlb.probe(regime, address, 1, true), None);
+            assert!(tlb.probe(regime, address, 1, false).is_some());
         }
     }
 }

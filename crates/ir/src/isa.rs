@@ -42,7 +42,7 @@ pub enum Access {
 }
 
 /// Where a page of virtual addresses lies and what may be done with it. Always about one page of
-/// 4 KiB, also where the CPU maps a larger one.
+/// 4 KiB, also where the CPU maps a larger one; `size` then says which range one flush covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mapping {
     /// Physical address of the page.
@@ -55,6 +55,9 @@ pub struct Mapping {
     pub execute: bool,
     /// The same in every address space.
     pub global: bool,
+    /// log2 of the bytes that the CPU's own page covers, this one included: 12 for a page of 4 KiB, 21 for one of
+    /// 2 MiB. [`Flush::Page`] of any address in it forgets all of it.
+    pub size: u8,
 }
 
 /// Which cached translations of addresses to forget.
@@ -64,7 +67,7 @@ pub enum Flush {
     All,
     /// Those that are not the same in every address space.
     Local,
-    /// Those of one virtual page, in all regimes.
+    /// Those of one virtual page, in all regimes: of the whole of a large page, where the address lies in one.
     Page(u64),
     /// Those of address spaces other than the one that becomes current: global ones may stay. The
     /// number names the new one; the same number means the same translations as long as nothing else

@@ -60,7 +60,9 @@ pub fn walk(hart: &dyn Hart, m: u32, address: u64, access: Access) -> Result<Map
         Some(scheme) if at != level::M => {
             Walk { hart, scheme, address, access, at, sum: regime == mode::REGIME_SUM }.run()?
         }
-        _ => Mapping { page: address & !0xfff, read: true, write: true, execute: true, global: true },
+        _ => {
+            Mapping { page: address & !0xfff, read: true, write: true, execute: true, global: true, size: 12 }
+        }
     };
     let (r, w, x) = pmp::permissions(hart, at, found.page);
     let allowed = match access {
@@ -176,6 +178,7 @@ impl Walk<'_> {
             write: data && entry & W != 0 && entry & D != 0,
             execute,
             global,
+            size: 12 + low as u8,
         }))
     }
 
