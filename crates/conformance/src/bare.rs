@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use trine_base::{Bus, CountClock, Mailbox, Vcpu, Width};
 use trine_engine::{Engine, Tier, Time};
-use trine_isa_riscv::{Config, Rv64, Start, asm};
+use trine_ir::Isa;
+use trine_isa_riscv::{Config, Rv32, Rv64, Start, asm};
 use trine_memory::Ram;
 
 /// Start of RAM, and of the program.
@@ -11,10 +12,22 @@ pub const BASE: u64 = 0x8000_0000;
 /// Size of RAM.
 pub const SIZE: u64 = 8 << 20;
 
+/// A RISC-V CPU that programs are assembled for.
+pub trait Cpu: Isa<Config = Config> {
+    /// Whether its registers have 32 bits.
+    const IS32: bool;
+}
+impl Cpu for Rv64 {
+    const IS32: bool = false;
+}
+impl Cpu for Rv32 {
+    const IS32: bool = true;
+}
+
 /// A hart in M mode at [`BASE`], nothing below it.
-pub struct Bare {
+pub struct Bare<I: Cpu = Rv64> {
     /// The hart.
-    pub vcpu: Engine<Rv64>,
+    pub vcpu: Engine<I>,
     /// Its memory.
     pub ram: Arc<Ram>,
 }
@@ -25,6 +38,14 @@ pub struct Bare {
 /// # Panics
 /// Where a line is no instruction: this is for tests.
 pub fn assemble(text: &str) -> Vec<u8> {
+    assemble_for::<Rv64>(text)
+}
+
+/// [`assemble`] for a CPU.
+///
+/// # Panics
+/// As [`assemble`].
+pub fn assemble_for<I: Cpu>(text: &str) -> Vec<u8> {
     let lines: Vec<&str> =
         text.lines().map(|l| l.split('#').next().unwrap_or("").trim()).filter(|l| !l.is_empty()).collect();
     let size = |l: &str| if l.ends_with(':') { 0 } else { 4 - 2 * l.starts_with("c.") as u64 };
@@ -42,20 +63,20 @@ pub fn assemble(text: &str) -> Vec<u8> {
         for (name, target) in labels.iter().rev() {
             line = line.replace(&format!("@{name}"), &(*target as i64 - code.len() as i64).to_string());
         }
-        let (word, bytes) = asm::assemble(&line, false).unwrap_or_else(|e| panic!("{e}"));
+        let (word, bytes) = asm::assemble(&line, I::IS32).unwrap_or_else(|e| panic!("{e}"));
         code.extend_from_slice(&word.to_le_bytes()[..bytes as usize]);
     }
     code
 }
 
-impl Bare {
+impl<I: Cpu> Bare<I> {
     /// A hart about to run `program`.
     ///
     /// # Panics
     /// As [`assemble`].
-    pub fn new(tier: Tier, program: &str) -> Bare {
+    pub fn new(tier: Tier, program: &str) -> Self {
         let ram = Arc::new(Ram::new(BASE, SIZE).unwrap_or_else(|e| panic!("{e}")));
-        ram.write(BASE, &assemble(program));
+        ram.write(BASE, &assemble_for::<I>(program));
         let mailbox = Arc::new(Mailbox::new());
         let clock = Arc::new(CountClock::new(1, 0));
         let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
@@ -87,6 +108,14 @@ impl Bare {
 /// # Panics
 /// Where they do not agree.
 pub fn both(budget: u64, program: &str, setup: impl Fn(&mut Bare)) -> Bare {
+    both_on(budget, program, setup)
+}
+
+/// [`both`] on a CPU.
+///
+/// # Panics
+/// As [`both`].
+pub fn both_on<I: Cpu>(budget: u64, program: &str, setup: impl Fn(&mut Bare<I>)) -> Bare<I> {
     let [a, b] = [Tier::Interp, Tier::Baseline].map(|tier| {
         let mut bare = Bare::new(tier, program);
         setup(&mut bare);

@@ -1,5 +1,5 @@
 //! Control and status registers (unpriv 6, priv 2 to 3 and 12.1). RV64's view; RV32 sees the low
-//! halves, with the `…h` registers where the user-mode set has them.
+//! halves, and the high ones in the `…h` registers ([`low_half`]).
 
 use super::{mmu, pmp, trap};
 use crate::isa::dirty_fs;
@@ -42,9 +42,16 @@ pub const CSRS: &[Csr] = &[
     csr(0xc00, "cycle", Kind::Special),
     csr(0xc01, "time", Kind::Special),
     csr(0xc02, "instret", Kind::Special),
+    // RV32 alone has these: see `low_half`.
     csr(0xc80, "cycleh", Kind::Special),
     csr(0xc81, "timeh", Kind::Special),
     csr(0xc82, "instreth", Kind::Special),
+    csr(0xb80, "mcycleh", Kind::Special),
+    csr(0xb82, "minstreth", Kind::Special),
+    csr(0x310, "mstatush", Kind::Special),
+    csr(0x312, "medelegh", Kind::Special),
+    csr(0x31a, "menvcfgh", Kind::Special),
+    csr(0x15d, "stimecmph", Kind::Special),
     csr(0x100, "sstatus", Kind::Special),
     csr(0x104, "sie", Kind::Special),
     csr(0x105, "stvec", Kind::Plain(STVEC, !2)),
@@ -84,6 +91,23 @@ pub const CSRS: &[Csr] = &[
     csr(0xb00, "mcycle", Kind::Special),
     csr(0xb02, "minstret", Kind::Special),
 ];
+
+/// The register whose high half this one is on RV32 (unpriv 7.1; priv 3.1.6, 3.1.8, 3.1.10, 3.1.18, 3.7.1, 12.1).
+fn low_half(number: u16) -> Option<u16> {
+    match number {
+        0xc80..=0xc9f | 0xb80 | 0xb82..=0xb9f => Some(number - 0x80),
+        // mstatush, medelegh, menvcfgh, stimecmph.
+        0x310 | 0x312 | 0x31a | 0x15d => Some(number - 0x10),
+        // pmpcfg1 to pmpcfg15, of which RV64 has the even ones.
+        0x3a1..=0x3af if number & 1 != 0 => Some(number - 1),
+        _ => None,
+    }
+}
+
+/// Whether a register is wider than RV32's and has its high half in another one.
+fn has_high_half(number: u16) -> bool {
+    matches!(number, 0xc00..=0xc1f | 0xb00..=0xb1f | 0x300 | 0x302 | 0x30a | 0x14d | 0x3a0..=0x3af)
+}
 
 /// The table's row for a number.
 pub fn find(number: u16) -> Option<&'static Csr> {
@@ -166,7 +190,9 @@ fn allowed(hart: &dyn Hart, number: u16, writes: bool) -> bool {
                 && (now != level::U || hart.get(SCOUNTEREN) & bit != 0)
         }
         0x180 => now != level::S || status & mstatus::TVM == 0,
-        0x14d => now == level::M || (hart.get(MCOUNTEREN) & 2 != 0 && hart.get(MENVCFG) & trap::STCE != 0),
+        0x14d | 0x15d => {
+            now == level::M || (hart.get(MCOUNTEREN) & 2 != 0 && hart.get(MENVCFG) & trap::STCE != 0)
+        }
         _ => true,
     }
 }
@@ -181,7 +207,35 @@ fn sstatus_mask() -> u64 {
     SIE | SPIE | SPP | FS | SUM | MXR | UXL | SD
 }
 
+/// Reads a register as wide as the CPU's own.
 fn read(hart: &dyn Hart, number: u16) -> Option<u64> {
+    if !rv32(hart) {
+        return read_whole(hart, number);
+    }
+    if let Some(low) = low_half(number) {
+        // `mstatus.SD` is bit 31 on RV32.
+        let sd = if low == 0x300 { mstatus::SD } else { 0 };
+        return Some((read_whole(hart, low)? & !sd) >> 32);
+    }
+    let value = read_whole(hart, number)?;
+    let sd = matches!(number, 0x100 | 0x300) && value & mstatus::SD != 0;
+    Some(value & 0xffff_ffff | (sd as u64) << 31)
+}
+
+/// Writes a register as wide as the CPU's own.
+fn write(hart: &dyn Hart, number: u16, value: u64) -> Option<()> {
+    if !rv32(hart) {
+        return write_whole(hart, number, value);
+    }
+    if let Some(low) = low_half(number) {
+        let old = read_whole(hart, low)?;
+        return write_whole(hart, low, old & 0xffff_ffff | value << 32);
+    }
+    let high = if has_high_half(number) { read_whole(hart, number)? & !0xffff_ffff } else { 0 };
+    write_whole(hart, number, high | value & 0xffff_ffff)
+}
+
+fn read_whole(hart: &dyn Hart, number: u16) -> Option<u64> {
     let flags = || {
         hart.harvest_fp();
         hart.get(FFLAGS)
@@ -195,9 +249,6 @@ fn read(hart: &dyn Hart, number: u16) -> Option<u64> {
         0xc00 | 0xb00 => cycle(),
         0xc01 => trap::time(hart),
         0xc02 | 0xb02 => instret(),
-        0xc80 if rv32(hart) => cycle() >> 32,
-        0xc81 if rv32(hart) => trap::time(hart) >> 32,
-        0xc82 if rv32(hart) => instret() >> 32,
         0xc03..=0xc1f | 0xb03..=0xb1f | 0x323..=0x33f => 0,
         0x100 => hart.get(MSTATUS) & sstatus_mask(),
         0x104 => hart.get(MIE) & hart.get(MIDELEG),
@@ -236,7 +287,7 @@ fn read_pmpaddr(hart: &dyn Hart, i: u16) -> u64 {
     }
 }
 
-fn write(hart: &dyn Hart, number: u16, value: u64) -> Option<()> {
+fn write_whole(hart: &dyn Hart, number: u16, value: u64) -> Option<()> {
     match number {
         0x001..=0x003 => write_fp(hart, number, value),
         0x100 => write_status(hart, hart.get(MSTATUS) & !sstatus_mask() | value & sstatus_mask()),

@@ -150,8 +150,11 @@ pub fn take(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap> {
     }
     hart.set(RES_ADDR, u64::MAX);
     let status = hart.get(MSTATUS);
+    // The mark of an interrupt is the register's highest bit, whatever its width.
+    let mark = if hart.get(MISA) >> 63 != 0 { INTERRUPT } else { 1 << 31 };
+    let cause = code | if is_interrupt { mark } else { 0 };
     let vector = if to_supervisor {
-        hart.set(SCAUSE, trap.cause);
+        hart.set(SCAUSE, cause);
         hart.set(SEPC, pc);
         hart.set(STVAL, trap.value);
         let mut s = status & !(mstatus::SPIE | mstatus::SPP | mstatus::SIE);
@@ -161,7 +164,7 @@ pub fn take(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap> {
         hart.set(PRIV, level::S);
         hart.get(STVEC)
     } else {
-        hart.set(MCAUSE, trap.cause);
+        hart.set(MCAUSE, cause);
         hart.set(MEPC, pc);
         hart.set(MTVAL, trap.value);
         let mut s = status & !(mstatus::MPIE | mstatus::MPP | mstatus::MIE);

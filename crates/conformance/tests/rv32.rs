@@ -1,0 +1,67 @@
+//! RV32's view of registers that are wider than it is: halves, and bits that move.
+
+use trine_base::Vcpu;
+use trine_conformance::bare::{BASE, Bare, both_on};
+use trine_isa_riscv::Rv32;
+use trine_isa_riscv::state::{MENVCFG, MTVEC, PMPCFG0, PMPCFG2, STIMECMP};
+
+fn both(program: &str) -> Bare<Rv32> {
+    both_on(200, &format!("{program}\njal zero, 0"), |bare| {
+        // The handler stays where it is.
+        bare.ram.write(BASE + 0x400, &0x6fu32.to_le_bytes());
+        bare.vcpu.set(MTVEC, BASE + 0x400);
+    })
+}
+
+/// Whether the last instruction of the program trapped as illegal.
+fn is_illegal(program: &str) -> bool {
+    both(program).get("mcause") == 2
+}
+
+#[test]
+fn every_counter_has_a_high_half() {
+    let names = ["mcycle", "minstret"].map(|n| (n.to_string(), format!("{n}h")));
+    for (low, high) in names {
+        let bare = both(&format!(
+            "addi a0, zero, 7\ncsrrw zero, {high}, a0\naddi a1, zero, -1\ncsrrw zero, {low}, a1\n\
+             csrrs a2, {low}, zero\ncsrrs a3, {high}, zero\ncsrrs a4, {low}, zero"
+        ));
+        // The low half was all ones at the instruction after the write, and runs over.
+        assert_eq!((bare.get("a2"), bare.get("a3")), (0xffff_ffff, 8), "{low}");
+        assert_eq!(bare.get("a4"), 1, "{low}");
+    }
+    for number in [0xc80, 0xc81, 0xc82, 0xc83, 0xc9f, 0xb80, 0xb82, 0xb83, 0xb9f] {
+        assert!(!is_illegal(&format!("csrrs a0, {number}, zero")), "{number:#x}");
+    }
+    assert!(is_illegal("csrrs a0, 0xb81, zero"), "there is no mtimeh");
+    assert!(is_illegal("csrrw zero, 0xc80, a0"), "user counters cannot be written");
+}
+
+#[test]
+fn a_write_of_one_half_keeps_the_other() {
+    let bare =
+        both("lui a0, -2147483648\ncsrrw zero, menvcfgh, a0\naddi a1, zero, 0xf0\ncsrrw zero, menvcfg, a1");
+    assert_eq!(bare.vcpu.get(MENVCFG), 1 << 63 | 0xf0);
+    let bare =
+        both("addi a0, zero, 5\ncsrrw zero, stimecmph, a0\naddi a1, zero, 9\ncsrrw zero, stimecmp, a1");
+    assert_eq!(bare.vcpu.get(STIMECMP), 5 << 32 | 9);
+}
+
+#[test]
+fn protection_has_four_entries_a_register() {
+    let set = |n: u32, k: u32| format!("addi a0, zero, {k}\ncsrrw zero, {}, a0\n", 0x3a0 + n);
+    let bare = both(&(set(0, 0x18) + &set(1, 0x19) + &set(2, 0x1b) + &set(3, 0x1f)));
+    assert_eq!((bare.vcpu.get(PMPCFG0), bare.vcpu.get(PMPCFG2)), (0x19 << 32 | 0x18, 0x1f << 32 | 0x1b));
+}
+
+#[test]
+fn status_and_cause_mark_their_highest_bit() {
+    let bare =
+        both("lui a0, 24576\ncsrrs zero, mstatus, a0\ncsrrs a1, mstatus, zero\ncsrrs a2, mstatush, zero");
+    assert_eq!((bare.get("a1") >> 31, bare.get("a2")), (1, 0), "FS dirty shows in bit 31");
+    // A software interrupt of the supervisor, taken in M.
+    let bare = both(
+        "addi a0, zero, 2\ncsrrw zero, mie, a0\ncsrrw zero, mip, a0\ncsrrsi zero, mstatus, 8\naddi zero, zero, 0",
+    );
+    assert_eq!(bare.get("mcause"), 1 << 31 | 1);
+}
