@@ -1,5 +1,6 @@
 /* Loads of `cargo xtask bench cpu`: each prints its name, nanoseconds and a checksum.
    Compiled with -O2 -fno-tree-vectorize for the guest and for the host. */
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +149,90 @@ static uint64_t text(void) {
     return hits;
 }
 
+/* A checksum of small blocks: table and data stay in the first-level cache. */
+static uint32_t small_table[256];
+__attribute__((noinline)) static uint32_t crc_of(const uint8_t *p, size_t n) {
+    uint32_t c = ~0u;
+    while (n--) c = small_table[(c ^ *p++) & 255] ^ c >> 8;
+    return ~c;
+}
+
+static uint64_t crc_small(void) {
+    static uint8_t block[4096];
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t c = i;
+        for (int k = 0; k < 8; k++) c = c & 1 ? 0xedb88320u ^ c >> 1 : c >> 1;
+        small_table[i] = c;
+    }
+    for (size_t i = 0; i < sizeof block; i++) block[i] = rnd();
+    for (int round = 0; round < 4000; round++) {
+        block[round & 4095]++;
+        sum += crc_of(block, sizeof block);
+    }
+    return sum;
+}
+
+/* Rounds of a hash like SHA-256, written with shifts: many values live at once. */
+static inline uint32_t rotate(uint32_t x, int n) { return x >> n | x << (32 - n); }
+
+static uint64_t hash(void) {
+    static uint32_t key[64], w[64];
+    uint32_t h[8];
+    for (int i = 0; i < 64; i++) key[i] = rnd();
+    for (int i = 0; i < 8; i++) h[i] = rnd();
+    for (int block = 0; block < 20000; block++) {
+        for (int i = 0; i < 16; i++) w[i] = (uint32_t)(block * 31 + i) * 2654435761u;
+        for (int i = 16; i < 64; i++) {
+            uint32_t a = w[i - 15], b = w[i - 2];
+            w[i] = w[i - 16] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) + w[i - 7] +
+                   (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
+        }
+        uint32_t v[8];
+        memcpy(v, h, sizeof v);
+        for (int i = 0; i < 64; i++) {
+            uint32_t t = v[7] + (rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25)) +
+                         ((v[4] & v[5]) ^ (~v[4] & v[6])) + key[i] + w[i];
+            uint32_t u = (rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22)) +
+                         ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
+            v[7] = v[6], v[6] = v[5], v[5] = v[4], v[4] = v[3] + t;
+            v[3] = v[2], v[2] = v[1], v[1] = v[0], v[0] = t + u;
+        }
+        for (int i = 0; i < 8; i++) h[i] += v[i];
+    }
+    return (uint64_t)h[0] << 32 | h[4];
+}
+
+/* The search for matches of a compressor: hash chains, comparison byte by byte. */
+static uint64_t matches(void) {
+    enum { N = 1 << 18, BITS = 14 };
+    static uint8_t s[N + 16];
+    static int32_t head[1 << BITS], previous[N];
+    uint64_t total = 0;
+    for (int i = 0; i < N; i++) s[i] = "etaoin shrdlu"[rnd() % 13];
+    for (int i = 64; i < N; i++)
+        if (rnd() % 8 == 0) {
+            int from = rnd() % (i - 32);
+            for (int k = 0; k < 24 && i < N; k++) s[i++] = s[from + k];
+        }
+    memset(head, 0xff, sizeof head);
+    for (int i = 0; i + 4 < N; i++) {
+        uint32_t four = s[i] | s[i + 1] << 8 | s[i + 2] << 16 | (uint32_t)s[i + 3] << 24;
+        uint32_t h = four * 2654435761u >> (32 - BITS);
+        int best = 3, tries = 16;
+        for (int at = head[h]; at >= 0 && tries-- > 0; at = previous[at]) {
+            int n = 0, most = N - i < 64 ? N - i : 64;
+            if (s[at + best] != s[i + best]) continue;
+            while (n < most && s[at + n] == s[i + n]) n++;
+            if (n > best) best = n;
+        }
+        total += best;
+        previous[i] = head[h];
+        head[h] = i;
+    }
+    return total;
+}
+
 static uint64_t divide(void) {
     uint64_t sum = 0;
     for (uint64_t i = 1; i < 3000000; i++) {
@@ -177,6 +262,32 @@ static uint64_t nbody(void) {
                 double d[3], r = 0.01;
                 for (int k = 0; k < 3; k++) d[k] = p[i][k] - p[j][k], r += d[k] * d[k];
                 double f = 0.001 / (r * __builtin_sqrt(r));
+                for (int k = 0; k < 3; k++) v[i][k] -= d[k] * m[j] * f, v[j][k] += d[k] * m[i] * f;
+            }
+        for (int i = 0; i < 5; i++)
+            for (int k = 0; k < 3; k++) p[i][k] += 0.001 * v[i][k];
+    }
+    for (int i = 0; i < 5; i++) e += p[i][0] * v[i][1];
+    return bits(e);
+}
+
+/* The same with a root and a maximum that are calls of the C library, which compares numbers quietly. */
+static double (*volatile root)(double) = sqrt;
+static double (*volatile larger)(double, double) = fmax;
+
+static uint64_t libm(void) {
+    double p[5][3], v[5][3], m[5], e = 0;
+    for (int i = 0; i < 5; i++) {
+        m[i] = 1.0 / (i + 1);
+        for (int k = 0; k < 3; k++) p[i][k] = (double)((i * 7 + k * 3) % 11) + 0.1, v[i][k] = 0.01 * (k - 1) * i;
+    }
+    for (int step = 0; step < 50000; step++) {
+        for (int i = 0; i < 5; i++)
+            for (int j = i + 1; j < 5; j++) {
+                double d[3], r = 0;
+                for (int k = 0; k < 3; k++) d[k] = p[i][k] - p[j][k], r += d[k] * d[k];
+                r = larger(r, 0.01);
+                double f = 0.001 / (r * root(r));
                 for (int k = 0; k < 3; k++) v[i][k] -= d[k] * m[j] * f, v[j][k] += d[k] * m[i] * f;
             }
         for (int i = 0; i < 5; i++)
@@ -257,8 +368,9 @@ static const struct {
     {"int sieve", sieve},       {"int sort", sort},       {"int queens", queens},
     {"int crc", crc},           {"int tree", tree},       {"int multiply", multiply},
     {"int calls", calls},       {"int text", text},       {"int divide", divide},
-    {"fp nbody", nbody},        {"fp mandelbrot", mandelbrot}, {"fp fir", fir},
-    {"fp matrix", matrix},      {"fp spectral", spectral},
+    {"int crc of 4 KiB", crc_small}, {"int hash", hash},  {"int matches", matches},
+    {"fp nbody", nbody},        {"fp nbody by libm", libm}, {"fp mandelbrot", mandelbrot},
+    {"fp fir", fir},            {"fp matrix", matrix},    {"fp spectral", spectral},
 };
 
 int main(void) {

@@ -26,7 +26,7 @@ const BLOCKS: &[(&str, &str)] = &[
 
 /// The listing of one block.
 fn listing(program: &str) -> String {
-    let mut h = Bare::new(Tier::Baseline, program);
+    let mut h: Bare = Bare::new(Tier::Baseline, program);
     h.vcpu.set(MSTATUS, 0x6000);
     h.vcpu.set(X + 2, BASE + 0x1000);
     h.vcpu.set(X + 12, BASE + 0x1000);

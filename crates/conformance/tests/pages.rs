@@ -320,3 +320,59 @@ fn one_fence_forgets_the_code_of_a_large_page() {
     });
     assert_eq!((bare.get("a1"), bare.get("a6")), (1, 2));
 }
+
+/// Virtual address of a loop that calls a function in another page.
+const LOOP_AT: u64 = 1 << 30 | 2 << 21;
+
+/// A loop of 40 calls of a function that writes `csr` and returns, with `body` behind the call; then `csr` is as before
+/// again. Two calls write what is there already, the next two write another value (register 18 holds the first one, 19 the bits that differ), so that what
+/// is remembered of a call made in one mode is met by a return in another. `bodies` are in the frames that are behind
+/// the loop's page in each address space.
+fn calls_that_change(csr: &str, bodies: &[(u64, &str)], setup: impl Fn(&mut Bare)) -> Bare {
+    both(2000, "jalr zero, 0(a7)\ndone:\njal zero, @done", |bare| {
+        remap(MIDDLE + 16, entry(BASE + 0x20_0000, V | R | W | X | A | D), 0, 0, 0)(bare);
+        bare.ram.write(BASE + 0x800, &assemble(&format!("csrrw zero, {csr}, a3\njalr zero, 0(ra)")));
+        for (frame, body) in bodies {
+            let again = format!(
+                "again:\nsrli t1, a5, 1\nandi t1, t1, 1\nsub t1, zero, t1\nand t1, t1, s3\nxor a3, s2, t1\n\
+                 jalr ra, 0(a0)\n{body}\ncsrrw zero, {csr}, s2\naddi a5, a5, -1\nbne a5, zero, @again\n\
+                 jalr zero, 0(a6)"
+            );
+            bare.ram.write(BASE + frame, &assemble(&again));
+        }
+        let registers = [(10, BASE + 0x800), (15, 40), (16, BASE + 4), (17, LOOP_AT)];
+        registers.into_iter().for_each(|(x, value)| bare.vcpu.set(state::X + x, value));
+        setup(bare);
+    })
+}
+
+#[test]
+fn a_return_to_another_address_space_finds_its_code() {
+    let bodies = [(0x20_0000, "addi a1, a1, 1"), (0x40_0000, "addi a1, a1, 100")];
+    let bare = calls_that_change("satp", &bodies, |bare| {
+        let (root, middle) = (BASE + 0x11_0000, BASE + 0x11_1000);
+        bare.poke(root + 8, entry(middle, V));
+        bare.poke(root + 16, entry(BASE, V | R | W | X | A | D));
+        bare.poke(middle + 16, entry(BASE + 0x40_0000, V | R | W | X | A | D));
+        bare.vcpu.set(state::X + 18, 8 << 60 | ROOT >> 12);
+        bare.vcpu.set(state::X + 19, 1 << 44 | (root ^ ROOT) >> 12);
+    });
+    assert_eq!((bare.get("a5"), bare.get("a1")), (0, 20 + 20 * 100));
+}
+
+#[test]
+fn a_return_to_another_mode_finds_its_code() {
+    // Where SUM is clear, the load from a page of the user's faults.
+    let bare = calls_that_change("sstatus", &[(0x20_0000, "ld a2, 0(a4)")], |bare| {
+        bare.poke(ROOT + 24, entry(BASE, V | R | W | U | A | D));
+        let handler = "addi a1, a1, 1\ncsrrs t0, sepc, zero\naddi t0, t0, 4\ncsrrw zero, sepc, t0\nsret";
+        bare.ram.write(BASE + 0xc00, &assemble(handler));
+        bare.vcpu.set(state::STVEC, BASE + 0xc00);
+        bare.vcpu.set(state::MEDELEG, 0xb3ff);
+        bare.vcpu.set(state::X + 14, 3 << 30 | 0x20_5000);
+        bare.vcpu.set(state::MSTATUS, mstatus::SUM);
+        bare.vcpu.set(state::X + 18, mstatus::SUM);
+        bare.vcpu.set(state::X + 19, mstatus::SUM);
+    });
+    assert_eq!((bare.get("a5"), bare.get("a1")), (0, 20));
+}

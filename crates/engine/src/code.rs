@@ -4,6 +4,10 @@
 //! It has no file: a program's limit on the size of files (`RLIMIT_FSIZE`) would count for a memfd, and `perf` looks for
 //! names in map files only where there is none.
 
+/// Code starts at multiples of this many bytes, a line of the host's cache: the same loop took up to a fifth longer at
+/// other places.
+const ALIGN: usize = 64;
+
 /// Code memory of one vCPU.
 pub struct CodeMemory {
     execute: usize,
@@ -41,7 +45,7 @@ impl CodeMemory {
         }
         // SAFETY: `at .. at + len` lies inside the writable mapping, and no reference to it exists.
         unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), (self.write + at) as *mut u8, code.len()) };
-        self.used = (at + code.len()).next_multiple_of(16).min(self.size);
+        self.used = (at + code.len()).next_multiple_of(ALIGN).min(self.size);
         Some(self.execute + at)
     }
 

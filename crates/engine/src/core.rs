@@ -38,10 +38,12 @@ pub struct Frame {
     pub functions: [Cell<usize>; 3],
     /// The thunks that generated code calls, by [`crate::x64::thunks::Thunk`].
     pub thunks: [Cell<usize>; 6],
-    /// The host's stack pointer while generated code has made no guest call that is still open.
+    /// The host's stack pointer while no guest call is open.
     pub stack: Cell<usize>,
     /// How far down calls may take it.
     pub stack_end: Cell<usize>,
+    /// 1 where the stamp changed since generated code was entered: the guest calls that are open must be forgotten.
+    pub calls_stale: Cell<u32>,
     /// Address of the side tables ([`crate::x64::side::Side`]).
     pub side: Cell<usize>,
     /// General registers while a slow path runs.
@@ -69,6 +71,7 @@ impl Default for Frame {
             thunks: [const { Cell::new(0) }; 6],
             stack: Cell::new(0),
             stack_end: Cell::new(0),
+            calls_stale: Cell::new(0),
             side: Cell::new(0),
             save: [const { Cell::new(0) }; 16],
             save_fp: [const { Cell::new(0) }; 16],
@@ -268,27 +271,40 @@ impl<I: Isa> Core<I> {
         let written =
             Arc::new(Written { changed: Mutex::new(Changed::Ranges(Vec::new())), mailbox: mailbox.clone() });
         ram.add_code_owner(written.clone());
-        let core = Box::new(Core {
+        // Half of a core is caches that start as zeros: such memory comes from the host when it is first used, and a
+        // program's vCPU never uses most of it.
+        let mut core = Box::<Core<I>>::new_zeroed();
+        let p = core.as_mut_ptr();
+        macro_rules! put {
+            ($($name:ident: $value:expr,)*) => {$(
+                // SAFETY: a field of the allocation just made, which nobody else knows.
+                unsafe { std::ptr::addr_of_mut!((*p).$name).write($value) };
+            )*};
+        }
+        put! {
             slots: I::slots(&config),
             frame: Frame::default(),
-            tlb: Tlb::default(),
-            jumps: Jumps::default(),
             copies: Copies::default(),
-            config,
+            config: config,
             mode: Cell::new(0),
             trap: Cell::new(Trap { cause: 0, value: 0 }),
             timer: Cell::new(None),
-            ram,
-            direct,
-            bus,
-            time,
-            mailbox,
-            written,
+            ram: ram,
+            direct: direct,
+            bus: bus,
+            time: time,
+            mailbox: mailbox,
+            written: written,
             stamps: RefCell::new(Stamps::new()),
             past: Cell::new(None),
             noting: Cell::new(false),
             noted: RefCell::new(Vec::new()),
-        });
+        }
+        // SAFETY: every field was written, but the TLB and the jump cache, of which zeros are values.
+        let core = unsafe { core.assume_init() };
+        if core.direct.is_none() {
+            core.tlb.start();
+        }
         core.mode_changed();
         core.load_fp();
         core
@@ -308,9 +324,14 @@ impl<I: Isa> Core<I> {
         self.set_stamp();
     }
 
+    /// What was called under another stamp may not be returned to without a look-up: the code there may be of another
+    /// mode or address space.
     fn set_stamp(&self) {
         let mode = self.mode.get();
-        self.frame.stamp.set(self.stamps.borrow().of(mode, I::fetch_regime(mode)));
+        let stamp = self.stamps.borrow().of(mode, I::fetch_regime(mode));
+        if self.frame.stamp.replace(stamp) != stamp {
+            self.frame.calls_stale.set(1);
+        }
     }
 
     /// Regime of loads and stores.

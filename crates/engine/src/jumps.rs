@@ -34,23 +34,12 @@ pub struct Entry {
 pub const ENTRY_BITS: u32 = 5;
 const _: () = assert!(size_of::<Entry>() == 1 << ENTRY_BITS);
 
-/// The cache.
+/// The cache. Memory that is all zeros is an empty one.
 #[repr(C)]
 pub struct Jumps {
     entries: [Entry; ENTRIES],
     /// For each row, which pages may have entries: one bit for a hash of the page's number.
     pages: [Cell<u64>; ROWS],
-}
-
-impl Default for Jumps {
-    fn default() -> Self {
-        Jumps {
-            entries: [const {
-                Entry { pc: Cell::new(0), stamp: Cell::new(0), code: Cell::new(0), block: Cell::new(0) }
-            }; ENTRIES],
-            pages: [const { Cell::new(0) }; ROWS],
-        }
-    }
 }
 
 /// Index of the entry for `pc`.

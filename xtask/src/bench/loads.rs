@@ -14,14 +14,14 @@ fn source() -> PathBuf {
 /// The loads, compiled for riscv64.
 pub fn guest() -> Result<PathBuf, String> {
     let out = tools::root().join("target/tools/loads-riscv64");
-    check(tools::gcc(&tools::cross_gcc()?).args(FLAGS).arg(&out).arg(source()))?;
+    check(tools::gcc(&tools::cross_gcc()?).args(FLAGS).arg(&out).arg(source()).arg("-lm"))?;
     Ok(out)
 }
 
 /// The loads, compiled for the host.
 pub fn native() -> Result<PathBuf, String> {
     let out = tools::root().join("target/tools/loads-native");
-    check(Command::new("cc").args(FLAGS).arg(&out).arg(source()))?;
+    check(Command::new("cc").args(FLAGS).arg(&out).arg(source()).arg("-lm"))?;
     Ok(out)
 }
 

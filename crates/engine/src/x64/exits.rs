@@ -72,9 +72,6 @@ impl<I: Isa> Emit<'_, I> {
         self.a.alu_mem(Alu::Cmp, true, RSP, self.l.stack_end());
         let full = self.a.jcc(Cc::Below);
         self.aside(&[full], |e| e.a.load(8, RSP, e.l.stack()));
-        self.a.load(8, RDX, self.l.stamp());
-        self.a.push(RDX);
-        self.a.push(RDX);
         self.page_plus(RDX, back);
         self.a.push(RDX);
         match direct {
@@ -94,13 +91,10 @@ impl<I: Isa> Emit<'_, I> {
     fn return_guest(&mut self) {
         self.a.alu_mem(Alu::Cmp, true, RAX, mem(RSP, thunks::OPEN_PC));
         let other = self.a.jcc(Cc::NotEqual);
-        self.a.load(8, RDX, self.l.stamp());
-        self.a.alu_mem(Alu::Cmp, true, RDX, mem(RSP, thunks::OPEN_STAMP));
-        let stale = self.a.jcc(Cc::NotEqual);
         self.a.alu_imm(Alu::And, true, RAX, -0x1000);
         self.a.store(8, self.l.page(), RAX);
         self.a.ret();
-        self.cold(&[other, stale], |e| {
+        self.cold(&[other], |e| {
             // What is open no longer fits what the guest does: forget it.
             e.a.load(8, RSP, e.l.stack());
             e.a.jmp_mem(e.l.thunk(Thunk::Indirect));

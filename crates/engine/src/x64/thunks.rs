@@ -18,8 +18,8 @@ pub const POOL: [u8; 9] = [RBX, RSI, RDI, 8, 9, 10, 11, R12, R13];
 pub const POOL_FP: u8 = 14;
 
 /// Bytes of the host's stack that one open guest call takes: return address, into the code that goes on
-/// behind the call; virtual address there; stamp, twice.
-pub const OPEN_CALL: i32 = 32;
+/// behind the call; virtual address there. All were made under the current stamp: [`helper`] forgets them where it changes.
+pub const OPEN_CALL: i32 = 16;
 /// Open calls that are remembered.
 const OPEN_CALLS: i32 = 1024;
 
@@ -101,6 +101,8 @@ impl Layout {
         stack stack;
         /// How low `rsp` may be.
         stack_end stack_end;
+        /// Whether open calls must be forgotten.
+        calls_stale calls_stale;
     }
     /// An argument of a slow path or helper.
     pub fn arg(&self, n: usize) -> Mem {
@@ -138,8 +140,8 @@ pub type Enter = extern "sysv64" fn(usize, usize, *const std::sync::atomic::Atom
 
 /// Where an open call's parts lie from `rsp`.
 pub const OPEN_PC: i32 = 8;
-/// See [`OPEN_PC`].
-pub const OPEN_STAMP: i32 = 16;
+/// Where no call is open, the address that a return would have to go to: it is odd and in no address space, so none does.
+const NO_PC: u64 = 1 << 63 | 1;
 /// What [`enter`] takes below the saved registers; keeps `rsp` a multiple of 16 in blocks.
 const FRAME: i32 = OPEN_CALL + 8;
 
@@ -180,10 +182,11 @@ pub fn install<I: Isa>(core: &Core<I>, memory: &mut CodeMemory) -> Option<usize>
 
 fn enter(a: &mut Asm, l: &Layout) {
     CALLEE_SAVED.iter().for_each(|&r| a.push(r));
-    // Ends what open calls there are: no address bears the stamp 0.
     a.alu_imm(Alu::Sub, true, RSP, FRAME);
-    a.store_imm(true, mem(RSP, OPEN_STAMP), 0);
+    a.mov_imm(RAX, NO_PC);
+    a.store(8, mem(RSP, OPEN_PC), RAX);
     a.mov(true, RBP, RDI);
+    a.store_imm(false, l.calls_stale(), 0);
     a.store(8, l.stack(), RSP);
     a.lea(true, RAX, mem(RSP, -OPEN_CALL * OPEN_CALLS));
     a.store(8, l.stack_end(), RAX);
@@ -297,7 +300,14 @@ fn helper(a: &mut Asm, l: &Layout) {
     call_rust(a, l, 1);
     a.alu(Alu::Or, false, RDX, RDX);
     let leave = a.jcc(Cc::NotEqual);
+    a.cmp_mem_imm8(l.calls_stale(), 0);
+    let stale = a.jcc(Cc::NotEqual);
     a.ret();
+    a.fix_here(stale);
+    a.store_imm(false, l.calls_stale(), 0);
+    a.pop(RCX);
+    a.load(8, RSP, l.stack());
+    a.jmp_reg(RCX);
     a.fix_here(leave);
     give_up(a, l);
 }
