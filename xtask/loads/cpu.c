@@ -373,8 +373,10 @@ static const struct {
     {"fp fir", fir},            {"fp matrix", matrix},    {"fp spectral", spectral},
 };
 
-int main(void) {
+/* With an argument: only the loads whose names it is a part of. */
+int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
+        if (argc > 1 && !strstr(loads[i].name, argv[1])) continue;
         uint64_t start = now(), sum = loads[i].run();
         printf("LOAD %s: %llu %016llx\n", loads[i].name, (unsigned long long)(now() - start), (unsigned long long)sum);
         fflush(stdout);

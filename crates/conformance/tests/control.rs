@@ -3,7 +3,7 @@
 use trine_base::Vcpu;
 use trine_conformance::bare::{BASE, SIZE, both};
 use trine_conformance::random::Random;
-use trine_isa_riscv::state::{MSTATUS, X};
+use trine_isa_riscv::state::{F, FFLAGS, MSTATUS, X, mstatus};
 
 /// A loop of `length` random instructions over the registers `x5` to `x5 + used`, the floating-point
 /// registers and some memory.
@@ -143,4 +143,49 @@ fn a_call_that_ends_its_page() {
     };
     let h = both(500, "wfi", call);
     assert_eq!((h.get("a0"), h.get("a1")), (9, 9));
+}
+
+/// Canonical and signaling NaN, and some numbers.
+const NUMBERS: [u64; 6] = [
+    0x7ff8_0000_0000_0000,
+    0x7ff0_0000_0000_0001,
+    0x3ff0_0000_0000_0000,
+    0x4000_0000_0000_0000,
+    0x8000_0000_0000_0000,
+    0x7ff0_0000_0000_0000,
+];
+
+#[test]
+fn quiet_comparisons_leave_the_flags_alone() {
+    // What `isless` and `islessequal` are compiled to, and what looks like them but is not.
+    let programs = [
+        "csrrs a1, fflags, zero\nflt.d a2, fa0, fa1\ncsrrw zero, fflags, a1",
+        "csrrs a1, fflags, zero\nfle.d a2, fa0, fa1\ncsrrw zero, fflags, a1",
+        "csrrs a1, fflags, zero\nflt.d a2, fa0, fa1\ncsrrw a3, fflags, a1",
+        "csrrs a1, fflags, zero\naddi a1, a1, 0\nflt.d a2, fa0, fa1\ncsrrw zero, fflags, a1",
+        "csrrs a1, fflags, zero\nflt.d a1, fa0, fa1\ncsrrw zero, fflags, a1",
+        "csrrs a1, fflags, zero\nflt.d a2, fa0, fa1\nfadd.d fa2, fa0, fa1, rne\ncsrrw zero, fflags, a1",
+        "csrrs a1, fflags, zero\nfadd.d fa2, fa0, fa1, rne\nflt.d a2, fa0, fa1\ncsrrw zero, fflags, a1",
+        "csrrs a1, fflags, zero\nflt.d a2, fa0, fa1\ncsrrs zero, fflags, a1",
+        "csrrs a1, fflags, zero\nflt.d a2, fa0, fa1\ncsrrc zero, fflags, a1",
+        "csrrs a1, fcsr, zero\nflt.d a2, fa0, fa1\ncsrrw zero, fflags, a1",
+        "csrrs a1, frm, zero\nflt.d a2, fa0, fa1\ncsrrsi zero, fflags, 4",
+        "csrrwi a1, fflags, 3\nfdiv.d fa2, fa0, fa1, rne\ncsrrci a2, fflags, 2\ncsrrs a3, fcsr, zero",
+    ];
+    for program in programs {
+        for (a, b) in NUMBERS.into_iter().flat_map(|a| NUMBERS.map(|b| (a, b))) {
+            for flags in [0, 16, 31] {
+                // All registers, and so the flags, agree with the interpreter's.
+                let bare = both(60, &format!("{program}\nstay:\njal zero, @stay"), |bare| {
+                    bare.vcpu.set(MSTATUS, mstatus::FS | mstatus::SD);
+                    bare.vcpu.set(FFLAGS, flags);
+                    bare.vcpu.set(F + 10, a);
+                    bare.vcpu.set(F + 11, b);
+                });
+                if program.starts_with(programs[0]) || program.starts_with(programs[1]) {
+                    assert_eq!(bare.get("fflags"), flags, "{program} of {a:#x}, {b:#x}");
+                }
+            }
+        }
+    }
 }

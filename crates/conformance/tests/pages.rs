@@ -282,7 +282,9 @@ fn remap(leaf_at: u64, old: u64, new: u64, look_at: u64, fence_at: u64) -> impl 
     }
 }
 
-const LOOK_AGAIN: &str = "ld a1, 0(a0)\nsd a4, 0(a3)\nsfence.vma a5, zero\nld a2, 0(a0)";
+/// It looks three times before, so that every cache of translations has seen the address.
+const LOOK_AGAIN: &str =
+    "ld a1, 0(a0)\nld a1, 0(a0)\nld a1, 0(a0)\nsd a4, 0(a3)\nsfence.vma a5, zero\nld a2, 0(a0)";
 const DATA: u64 = V | R | W | A | D;
 
 #[test]

@@ -34,10 +34,14 @@ pub struct Frame {
     pub nan_box: [u64; 2],
     /// 1 while the host's MXCSR is the guest's.
     pub fp_live: Cell<u32>,
+    /// Flags as the slots number them, by the low six bits of MXCSR.
+    pub flag_numbers: [u8; 64],
     /// Rust functions that the thunks call: slow path, helper, refused access.
     pub functions: [Cell<usize>; 3],
     /// The thunks that generated code calls, by [`crate::x64::thunks::Thunk`].
     pub thunks: [Cell<usize>; 6],
+    /// Address of the mailbox's limit. A register of its own for it would be one less for the guest's values.
+    pub limit: Cell<usize>,
     /// The host's stack pointer while no guest call is open.
     pub stack: Cell<usize>,
     /// How far down calls may take it.
@@ -67,8 +71,10 @@ impl Default for Frame {
             host_mxcsr: Cell::new(DEFAULT_MXCSR),
             nan_box: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
+            flag_numbers: std::array::from_fn(|mxcsr| flags_of_mxcsr(mxcsr as u32) as u8),
             functions: [const { Cell::new(0) }; 3],
             thunks: [const { Cell::new(0) }; 6],
+            limit: Cell::new(0),
             stack: Cell::new(0),
             stack_end: Cell::new(0),
             calls_stale: Cell::new(0),

@@ -158,6 +158,14 @@ impl<I: Isa> Sem for Interp<I> {
         core.frame.retired.set(core.frame.count.get() + self.op().index as u64);
         (helper.run)(core, args)
     }
+    fn fp_flags(self) -> u64 {
+        self.core().harvest_fp();
+        self.slot(I::FP_FLAGS).get()
+    }
+    fn set_fp_flags(self, flags: u64) {
+        self.core().harvest_fp();
+        self.slot(I::FP_FLAGS).set(flags);
+    }
     fn fp(self, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
         fp::soft(self.core(), op, rounding, args)
     }

@@ -26,6 +26,18 @@ pub struct Entry {
     pad: u64,
 }
 
+/// The page that accesses with one base register hit last, before they look at the table.
+#[repr(C)]
+pub struct Pair {
+    /// Its virtual address, or [`NONE`].
+    pub page: Cell<u64>,
+    /// Added to a virtual address in it, the host address.
+    pub addend: Cell<u64>,
+}
+
+/// Pairs of one regime and kind of access: half of them for base registers, half for places in the code.
+pub const PAIRS: usize = 64;
+
 /// One page that code was fetched from.
 struct Fetch {
     page: Cell<u64>,
@@ -107,6 +119,10 @@ pub enum Flushed {
 pub struct Tlb {
     entries: [[Entry; ENTRIES]; REGIMES],
     fetches: [[Fetch; FETCHES]; REGIMES],
+    /// What generated code looks at before the entries; valid while the entries that they were taken from would be.
+    pub pairs: [Pair; REGIMES * PAIRS * 2],
+    /// 1 where a pair was filled since all were forgotten.
+    pub pairs_used: Cell<u32>,
     /// Whether a regime holds entries that are not in every address space.
     local: [Cell<bool>; REGIMES],
     /// For each regime, which groups of entries may hold any: most flushes come when few do.
@@ -124,6 +140,19 @@ impl Tlb {
         for regime in 0..REGIMES {
             self.used[regime].set(u64::MAX);
             self.clear(regime);
+        }
+        self.pairs_used.set(1);
+        self.forget_pairs();
+    }
+
+    /// Index of a pair.
+    pub const fn pair(regime: usize, n: usize, write: bool) -> usize {
+        ((regime & (REGIMES - 1)) * PAIRS + n % PAIRS) * 2 + write as usize
+    }
+
+    fn forget_pairs(&self) {
+        if self.pairs_used.replace(0) != 0 {
+            self.pairs.iter().for_each(|pair| pair.page.set(NONE));
         }
     }
 
@@ -189,17 +218,20 @@ impl Tlb {
 
     /// Forgets all translations.
     pub fn flush_all(&self) {
+        self.forget_pairs();
         (0..REGIMES).for_each(|regime| self.clear(regime));
         self.large.clear();
     }
 
     /// Forgets translations that are not the same in every address space.
     pub fn flush_local(&self) {
+        self.forget_pairs();
         (0..REGIMES).filter(|&r| self.local[r].get()).for_each(|regime| self.clear(regime));
     }
 
     /// Forgets the translations of the page around `address`, and of the large page around that.
     pub fn flush_page(&self, address: u64) -> Flushed {
+        self.forget_pairs();
         if let Some(size) = self.large.around(address) {
             (0..REGIMES).for_each(|regime| self.clear_range(regime, address, size));
             return Flushed::Large;
@@ -238,6 +270,7 @@ impl Tlb {
 
     /// Takes the right to write away from every entry of the page at host address `host`.
     pub fn protect(&self, host: usize) {
+        self.forget_pairs();
         for (entries, used) in self.entries.iter().zip(&self.used) {
             for (group, entries) in entries.chunks(GROUP).enumerate() {
                 if used.get() >> group & 1 == 0 {

@@ -87,6 +87,15 @@ impl<I: Isa> Builder<I> {
         }
     }
 
+    /// The value whose low `bits` bits are those of `v`, where only they are read: an operation of 32 bits takes a register of
+    /// 64 as it is.
+    fn low_bits(&self, bits: u32, v: Val) -> Val {
+        match self.inst(v) {
+            Inst::Zext(64, to, x) if to as u32 == bits && bits >= 32 => x,
+            _ => v,
+        }
+    }
+
     /// What an operation with a constant second operand simplifies to.
     fn simplify(&self, op: Bin, bits: u32, a: Val, k: u64) -> Option<Val> {
         match op {
@@ -139,6 +148,10 @@ impl<I: Isa> Sem for &Builder<I> {
             }
             _ => {}
         }
+        let (a, b) = match op {
+            Bin::MulhS | Bin::MulhU | Bin::MulhSU | Bin::DivS | Bin::DivU | Bin::RemS | Bin::RemU => (a, b),
+            _ => (self.low_bits(bits, a), self.low_bits(bits, b)),
+        };
         self.emit(Inst::Bin(op, bits as u8, a, b))
     }
 
@@ -146,6 +159,7 @@ impl<I: Isa> Sem for &Builder<I> {
         if let (Some(x), Some(y)) = (self.known(a), self.known(b)) {
             return self.emit(Inst::Const(eval::compare(op, bits, x, y) as u64));
         }
+        let (a, b) = (self.low_bits(bits, a), self.low_bits(bits, b));
         self.emit(Inst::Cmp(op, bits as u8, a, b))
     }
 
@@ -204,6 +218,11 @@ impl<I: Isa> Sem for &Builder<I> {
     }
 
     fn store_raw(self, width: Width, address: Val, value: Val) -> Res<Self> {
+        // A store takes the low bytes of a register.
+        let value = match self.inst(value) {
+            Inst::Zext(64, to, x) if to as u32 == width.bits() => x,
+            _ => value,
+        };
         self.emit(Inst::Store(width, address, value));
         Ok(())
     }
@@ -255,6 +274,14 @@ impl<I: Isa> Sem for &Builder<I> {
 
     fn call_raw(self, helper: &'static Helper, args: [Val; 3]) -> Res<Self, Val> {
         Ok(self.emit(Inst::Call(helper, args)))
+    }
+
+    fn fp_flags(self) -> Val {
+        self.emit(Inst::Flags)
+    }
+
+    fn set_fp_flags(self, flags: Val) {
+        self.emit(Inst::SetFlags(flags));
     }
 
     fn fp(self, op: Fp, rounding: Rounding, args: [Val; 3]) -> Val {

@@ -17,7 +17,8 @@ pub struct Val(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Label(pub u32);
 
-/// One IR instruction. Integers are zero-extended; `bits` is a width of 1, 8, 16, 32 or 64.
+/// One IR instruction. Integers are zero-extended; `bits` is a width of 1, 8, 16, 32 or 64. [`Inst::Bin`] (but for high
+/// products and divisions) and [`Inst::Cmp`] of 32 bits and [`Inst::Store`] read the low bits of their operands only.
 #[derive(Clone, Copy, Debug)]
 pub enum Inst {
     /// A constant.
@@ -56,6 +57,10 @@ pub enum Inst {
     Fence,
     /// Floating-point operation; operands beyond the operation's number repeat the last one.
     Fp(Fp, Rounding, [Val; 3]),
+    /// The accrued floating-point flags, as the CPU's slot numbers them ([`crate::Isa::FP_FLAGS`]).
+    Flags,
+    /// Makes the accrued floating-point flags these.
+    SetFlags(Val),
     /// Calls a helper.
     Call(&'static Helper, [Val; 3]),
     /// A guest instruction starts here: its offset in the page and its length in bytes.
@@ -95,6 +100,7 @@ impl Inst {
             | Inst::SetF(..)
             | Inst::Store(..)
             | Inst::Fence
+            | Inst::SetFlags(_)
             | Inst::Begin(..)
             | Inst::IfNot { .. }
             | Inst::Label(_)
@@ -108,6 +114,14 @@ impl Inst {
                 _ => Class::Float,
             }),
             _ => Some(Class::Int),
+        }
+    }
+
+    /// The constant that it is.
+    pub fn constant(&self) -> Option<u64> {
+        match self {
+            Inst::Const(k) => Some(*k),
+            _ => None,
         }
     }
 
@@ -138,10 +152,12 @@ impl Inst {
             | Inst::Get(_)
             | Inst::GetF(_)
             | Inst::Fence
+            | Inst::Flags
             | Inst::Begin(..)
             | Inst::Label(_) => {}
             Inst::Set(_, a)
             | Inst::SetF(_, a)
+            | Inst::SetFlags(a)
             | Inst::Un(_, _, a)
             | Inst::Zext(_, _, a)
             | Inst::Sext(_, _, a)

@@ -113,6 +113,10 @@ pub trait Sem: Copy {
     fn raise_raw(self, cause: u64, value: Self::Raw) -> Res<Self>;
     /// Calls a helper.
     fn call_raw(self, helper: &'static Helper, args: [Self::Raw; 3]) -> Res<Self, Self::Raw>;
+    /// The accrued floating-point flags, as the CPU numbers them.
+    fn fp_flags(self) -> Self::Raw;
+    /// Makes the accrued floating-point flags these; there are no others in the value.
+    fn set_fp_flags(self, flags: Self::Raw);
     /// A floating-point operation.
     fn fp(self, op: Fp, rounding: Rounding, args: [Self::Raw; 3]) -> Self::Raw;
 

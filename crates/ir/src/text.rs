@@ -48,6 +48,8 @@ impl fmt::Display for Inst {
                 write!(f, "{} {}", lower(op), lower(r))?;
                 args[..Inst::fp_operands(op)].iter().try_for_each(|a| write!(f, ", {a}"))
             }
+            Inst::Flags => write!(f, "flags"),
+            Inst::SetFlags(v) => write!(f, "setflags {v}"),
             Inst::Call(h, [a, b, c]) => write!(f, "call {} {a}, {b}, {c}", h.name),
             Inst::Begin(o, n) => write!(f, "@{o:#x}+{n}"),
             Inst::IfNot { c, to, exits } => {

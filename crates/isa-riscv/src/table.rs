@@ -548,6 +548,18 @@ trine_rows::rows! {
     c_fswsp = fp::fstore::<_, f32>(frs2, 2, uimm) "111 uimm[5:2|7:6] frs2 10" "c.fswsp frs2, uimm(sp)" C rv32;
 }
 
+/// What a CSR instruction does; whether a write also reads makes no difference to translations.
+fn csr_op(decoded: &Decoded) -> csr::Op {
+    // `rs1` or `zimm`, the first field of the pattern.
+    let no_operand = decoded.operands.r[0] == 0;
+    match decoded.row {
+        row::CSRRS | row::CSRRSI | row::CSRRC | row::CSRRCI if no_operand => csr::Op::Read,
+        row::CSRRS | row::CSRRSI => csr::Op::Set,
+        row::CSRRC | row::CSRRCI => csr::Op::Clear,
+        _ => csr::Op::Swap,
+    }
+}
+
 /// Whether a translation ends after this instruction: it may change the mode, or control never
 /// goes on to the next one.
 pub fn ends_block(decoded: &Decoded) -> bool {
@@ -555,10 +567,12 @@ pub fn ends_block(decoded: &Decoded) -> bool {
         row::SRET | row::MRET | row::WFI | row::SFENCE_VMA | row::FENCE_I => true,
         row::JAL | row::JALR | row::C_J | row::C_JAL | row::C_JR | row::C_JALR => true,
         row::ECALL | row::EBREAK | row::C_EBREAK => true,
-        row::CSRRW | row::CSRRS | row::CSRRC | row::CSRRWI | row::CSRRSI | row::CSRRCI => !matches!(
-            csr::find(decoded.operands.imm as u16).map(|c| c.kind),
-            Some(csr::Kind::Plain(..) | csr::Kind::Fixed(_))
-        ),
+        row::CSRRW | row::CSRRS | row::CSRRC | row::CSRRWI | row::CSRRSI | row::CSRRCI => {
+            let number = decoded.operands.imm as u16;
+            let plain = csr::find(number).map(|c| c.kind);
+            let float = csr::FpCsr::of(number, csr_op(decoded)).is_some();
+            !float && !matches!(plain, Some(csr::Kind::Plain(..) | csr::Kind::Fixed(_)))
+        }
         _ => false,
     }
 }

@@ -306,6 +306,14 @@ impl Asm {
             _ => self.op_rm(0, true, &[0x8b], d, m, false),
         }
     }
+    /// Sign-extending load of 1, 2 or 4 bytes.
+    pub fn load_signed(&mut self, bytes: u64, d: Reg, m: Mem) {
+        match bytes {
+            1 => self.op_rm(0, true, &[0x0f, 0xbe], d, m, false),
+            2 => self.op_rm(0, true, &[0x0f, 0xbf], d, m, false),
+            _ => self.op_rm(0, true, &[0x63], d, m, false),
+        }
+    }
     /// Store of 1, 2, 4 or 8 bytes.
     pub fn store(&mut self, bytes: u64, m: Mem, s: Reg) {
         match bytes {
@@ -349,6 +357,11 @@ impl Asm {
     /// `test a, b`.
     pub fn test(&mut self, w: bool, a: Reg, b: Reg) {
         self.op_rr(0, w, &[0x85], b, a, false);
+    }
+    /// `test eax, imm32`.
+    pub fn test_eax_imm(&mut self, v: i32) {
+        self.byte(0xa9);
+        self.imm32(v);
     }
     /// `test eax, imm32`: carries a number behind a call.
     pub fn mark(&mut self, v: u32) {

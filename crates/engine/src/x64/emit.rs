@@ -136,7 +136,9 @@ impl<'a, I: Isa> Emit<'a, I> {
                 | Inst::Exchange(_, a, ..) => {
                     self.defer_address(a, i as u32);
                 }
+                Inst::Sext(from, 64, x) => self.sign_load(from, x),
                 Inst::IfNot { c, .. } | Inst::Select(_, c, ..) => self.defer_compare(c, i as u32),
+                Inst::Flags => self.quiet_compare(i),
                 _ => {}
             }
         }
@@ -147,6 +149,16 @@ impl<'a, I: Isa> Emit<'a, I> {
         for o in operands {
             let value = &mut self.s.values[o.0 as usize];
             value.last = value.last.max(user);
+        }
+    }
+
+    /// A load of which nothing but the sign-extension is used extends by itself.
+    fn sign_load(&mut self, from: u8, x: Val) {
+        if let Inst::Load(width, _) = self.insts[x.0 as usize]
+            && width.bits() == from as u32
+            && self.s.values[x.0 as usize].uses == 1
+        {
+            self.s.values[x.0 as usize].signed = true;
         }
     }
 
@@ -199,6 +211,8 @@ impl<'a, I: Isa> Emit<'a, I> {
             Inst::Exchange(width, a, old, new) => self.exchange(width, a, old, new),
             Inst::Fence => self.a.barrier(),
             Inst::Fp(op, rounding, args) => self.float(op, rounding, args),
+            Inst::Flags => self.flags_value(),
+            Inst::SetFlags(v) => self.set_flags(v),
             Inst::Call(helper, args) => self.call(helper, args),
             Inst::Begin(offset, bytes) => {
                 self.offset = offset;
@@ -214,10 +228,16 @@ impl<'a, I: Isa> Emit<'a, I> {
 
     /// What follows `from` out of line, and does not come back.
     pub(super) fn cold(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
+        self.cold_with(from, emit);
+    }
+
+    /// The same, with a result.
+    pub(super) fn cold_with<T>(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self) -> T) -> T {
         let part = self.a.switch(Part::Cold);
         from.iter().for_each(|hole| self.a.fix_here(*hole));
-        emit(self);
+        let result = emit(self);
         self.a.switch(part);
+        result
     }
 
     /// What follows `from` out of line, and then goes on here.

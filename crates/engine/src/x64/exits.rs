@@ -12,10 +12,12 @@ impl<I: Isa> Emit<'_, I> {
     pub fn entry(&mut self) -> Hole {
         let n = self.guest as i32;
         self.a.alu_imm(Alu::Add, true, R15, n);
-        self.a.alu_mem(Alu::Cmp, true, R15, mem(R14, 0));
+        self.a.load(8, RAX, self.l.limit());
+        self.a.alu_mem(Alu::Cmp, true, R15, mem(RAX, 0));
         let over = self.a.jcc(Cc::Above);
         self.cold(&[over], |e| {
             e.a.alu_imm(Alu::Sub, true, R15, n);
+            e.store_carried();
             e.set_pc(e.start);
             e.leave(code::GO);
         });
@@ -46,12 +48,17 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Leaves for a virtual address.
     pub fn exit_jump(&mut self, flow: Flow, target: Val) {
-        self.write_back();
         let v = self.resolve(target);
         let direct = match self.insts[v as usize] {
             Inst::Pc(offset) if self.links(offset) => Some(offset),
             _ => None,
         };
+        match (flow, direct) {
+            (Flow::Plain | Flow::Return, Some(offset)) if self.is_round(offset) => {
+                self.write_back_but(|e, slot| e.stays_in_register(slot));
+            }
+            _ => self.write_back(),
+        }
         if direct.is_none() {
             self.fetch(RAX, v);
         }

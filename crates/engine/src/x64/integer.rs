@@ -34,7 +34,7 @@ impl<I: Isa> Emit<'_, I> {
             Bin::Xor => self.alu(Alu::Xor, bits, x, y),
             Bin::Andn => {
                 let (n, s) = (self.gpr(y), self.gpr(x));
-                let d = self.def();
+                let d = self.def_over(&[x, y]);
                 self.a.andn(w, d, n, s);
             }
             Bin::Mul => {
@@ -68,12 +68,12 @@ impl<I: Isa> Emit<'_, I> {
         match self.imm32(y, bits) {
             Some(k) if bits >= 32 => {
                 let s = self.gpr(x);
-                let d = self.def();
+                let d = self.def_over(&[x]);
                 self.a.lea(w, d, mem(s, k));
             }
             None if bits >= 32 => {
                 let (s, t) = (self.gpr(x), self.gpr(y));
-                let d = self.def();
+                let d = self.def_over(&[x, y]);
                 self.a.lea(w, d, mem2(s, t, 0));
             }
             _ => self.alu(Alu::Add, bits, x, y),
@@ -124,7 +124,7 @@ impl<I: Isa> Emit<'_, I> {
             }
             None if bits >= 32 => {
                 let (s, n) = (self.gpr(x), self.gpr(y));
-                let d = self.def();
+                let d = self.def_over(&[x, y]);
                 self.a.shift_x(op, w, d, s, n);
             }
             None => {
@@ -182,7 +182,7 @@ impl<I: Isa> Emit<'_, I> {
 
     fn divide(&mut self, op: Bin, w: bool, x: Val, y: Val) {
         let (a, b) = (self.gpr(x), self.gpr(y));
-        let d = self.def();
+        let d = self.def_over(&[x, y]);
         self.a.mov(w, RAX, a);
         if matches!(op, Bin::DivS | Bin::RemS) {
             self.a.cqo(w);
@@ -239,7 +239,7 @@ impl<I: Isa> Emit<'_, I> {
     /// A comparison as a value.
     pub fn compare(&mut self, op: Cmp, bits: u8, x: Val, y: Val) {
         let cc = self.flags(op, bits, x, y);
-        let d = self.def();
+        let d = self.def_over(&[x, y]);
         self.flag_to(cc, d);
     }
 
@@ -292,7 +292,7 @@ impl<I: Isa> Emit<'_, I> {
             return;
         }
         let s = self.gpr(x);
-        let d = self.def();
+        let d = self.def_over(&[x]);
         match bits {
             8 => self.a.movzx(1, d, s),
             16 => self.a.movzx(2, d, s),
@@ -310,8 +310,11 @@ impl<I: Isa> Emit<'_, I> {
             self.trim(d, to);
             return;
         }
+        if self.s.values[x.0 as usize].signed {
+            return self.define_alias(x.0);
+        }
         let s = self.gpr(x);
-        let d = self.def();
+        let d = self.def_over(&[x]);
         self.a.movsx(from as u64 / 8, to == 64, d, s);
         self.trim(d, to);
     }

@@ -1,8 +1,8 @@
 //! Blocks that jump to their own start keep guest registers in host registers from round to round.
 //!
-//! Such a block first loads what it will read, then comes the *header*, where the rounds meet. At its
-//! end every slot is stored, so that the block may be left at the header, but the values stay where
-//! the next round looks for them: nothing waits for a store to be loaded again.
+//! Such a block first loads what it will read, then comes the *header*, where the rounds meet. From there on the registers
+//! hold the carried slots and their memory is out of date; whoever leaves stores them, at the header, too. The other
+//! slots are stored at the end of each round.
 
 use super::asm::{Place, Reg};
 use super::emit::Emit;
@@ -23,6 +23,8 @@ struct Carried {
     slot: u16,
     class: Class,
     reg: Reg,
+    /// Some round writes it.
+    written: bool,
 }
 
 /// The header of a loop.
@@ -52,7 +54,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Slots that a round reads before it writes them: where, and which. Those that it also writes
     /// come first.
-    fn read_first(&self) -> Vec<(u32, u16, Class)> {
+    fn read_first(&self) -> Vec<(u32, u16, Class, bool)> {
         let mut touched = HashSet::new();
         let mut written = HashSet::new();
         let mut reads = Vec::new();
@@ -61,6 +63,8 @@ impl<I: Isa> Emit<'_, I> {
             match *inst {
                 Inst::IfNot { to, .. } if arm.is_none() => arm = Some(to),
                 Inst::Label(to) if arm == Some(to) => arm = None,
+                // An arm may lead to the next round, too.
+                Inst::Set(slot, _) | Inst::SetF(slot, _) if arm.is_some() => drop(written.insert(slot)),
                 _ if arm.is_some() => {}
                 Inst::Get(slot) if touched.insert(slot) => reads.push((i as u32, slot, Class::Int)),
                 Inst::GetF(slot) if touched.insert(slot) => reads.push((i as u32, slot, Class::Float)),
@@ -71,7 +75,9 @@ impl<I: Isa> Emit<'_, I> {
                 _ => {}
             }
         }
-        reads.sort_by_key(|(_, slot, _)| !written.contains(slot));
+        let mut reads: Vec<_> =
+            reads.into_iter().map(|(i, s, class)| (i, s, class, written.contains(&s))).collect();
+        reads.sort_by_key(|&(.., written)| !written);
         reads
     }
 
@@ -81,21 +87,22 @@ impl<I: Isa> Emit<'_, I> {
             return;
         }
         let (mut general, mut vector) = (POOL.into_iter().take(CARRIED), 0..CARRIED_FP as u8);
-        for (v, slot, class) in self.read_first() {
+        for (v, slot, class, written) in self.read_first() {
             let free = match class {
                 Class::Int => general.next(),
                 Class::Float => vector.next(),
             };
             let Some(reg) = free else { continue };
-            let carried = Carried { slot, class, reg };
+            let carried = Carried { slot, class, reg, written };
             self.load_carried(carried);
             match class {
                 Class::Int => self.s.gpr[reg as usize] = v,
                 Class::Float => self.s.xmm[reg as usize] = v,
             }
             let value = &mut self.s.values[v as usize];
-            (value.reg, value.home, value.cached) = (reg as u32, slot as u32, 1);
-            self.s.cache.push(Cached { slot, val: v, dirty: false });
+            (value.reg, value.cached) = (reg as u32, 1);
+            value.home = if written { NONE } else { slot as u32 };
+            self.s.cache.push(Cached { slot, val: v, dirty: written });
             self.round.carried.push(carried);
         }
         self.round.header = Some(self.a.here());
@@ -113,7 +120,27 @@ impl<I: Isa> Emit<'_, I> {
         self.round.header.is_some() && offset == self.start
     }
 
-    /// Goes to the header; every slot is in memory.
+    /// Brings the memory of the carried slots up to date at the header.
+    pub fn store_carried(&mut self) {
+        for c in self.round.carried.clone().into_iter().filter(|c| c.written) {
+            self.spill_carried(c, c.reg);
+        }
+    }
+
+    fn spill_carried(&mut self, c: Carried, from: Reg) {
+        match c.class {
+            Class::Int => self.a.store(8, self.l.slot(c.slot), from),
+            Class::Float => self.a.movq_store(self.l.slot(c.slot), from),
+        }
+    }
+
+    /// Whether the next round finds the slot's value in a register: its memory need not be up to date.
+    pub fn stays_in_register(&self, slot: u16) -> bool {
+        let carried = self.round.carried.iter().find(|c| c.slot == slot);
+        carried.is_some_and(|c| self.register_of(*c).is_some())
+    }
+
+    /// Goes to the header; every slot that does not stay in a register is in memory.
     pub fn next_round(&mut self) {
         let Some(header) = self.round.header else { return };
         let mut moves = Vec::new();
@@ -125,7 +152,7 @@ impl<I: Isa> Emit<'_, I> {
             }
         }
         // A register is written when nothing reads it any more; where two wait for each other, one
-        // takes its value from memory.
+        // takes its value by memory.
         while !moves.is_empty() {
             let is_read = |c: Carried, i: usize| {
                 let others = moves.iter().enumerate().filter(|&(j, _)| j != i);
@@ -136,7 +163,11 @@ impl<I: Isa> Emit<'_, I> {
                 Some((c, from)) if from == NONE as Reg => self.load_carried(c),
                 Some((c, from)) if c.class == Class::Int => self.a.mov(true, c.reg, from),
                 Some((c, from)) => self.a.movaps(c.reg, from),
-                None => moves[0].1 = NONE as Reg,
+                None => {
+                    let (c, from) = moves[0];
+                    self.spill_carried(c, from);
+                    moves[0].1 = NONE as Reg;
+                }
             }
         }
         let jump = self.a.jmp();

@@ -1,9 +1,9 @@
 //! Guest memory accesses: the TLB probed inline, the rest out of line.
 
-use super::asm::{Alu, Cc, Hole, Reg, Shift, mem, mem2, reg::*};
+use super::asm::{Alu, Cc, Hole, Mem, Reg, Shift, mem, mem2, reg::*};
 use super::emit::Emit;
 use super::side::Kind;
-use crate::tlb::{self, Entry, Tlb};
+use crate::tlb::{self, Entry, PAIRS, Pair, Tlb};
 use std::mem::offset_of;
 use trine_base::Width;
 use trine_ir::inst::{Inst, Val};
@@ -33,7 +33,54 @@ impl<I: Isa> Emit<'_, I> {
         self.accesses.push((self.a.here(), row));
     }
 
-    /// Probes the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is
+    /// Which pair an access looks at first: that of the slot that its base is, or one by its place in the code.
+    fn pair_of(&self, a: Val, write: bool) -> usize {
+        let base = match self.insts[a.0 as usize] {
+            Inst::Bin(Bin::Add, 64, base, _) if self.s.values[a.0 as usize].deferred => base,
+            _ => a,
+        };
+        let by = match self.insts[self.resolve(base) as usize] {
+            Inst::Get(slot) if (slot as usize) < PAIRS / 2 => slot as usize,
+            _ => PAIRS / 2 + (self.offset as usize >> 1) % (PAIRS / 2),
+        };
+        Tlb::pair(I::data_regime(self.mode), by, write)
+    }
+
+    /// Looks at the pair, then at the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is the
+    /// way out on a miss. Unlike the table's, the pair's addend is loaded from a place that does not depend on the
+    /// address: nothing waits for it.
+    fn probe_pair(&mut self, n: usize, at: Address, width: Width, write: bool) -> Hole {
+        let pair = self.l.tlb + (offset_of!(Tlb, pairs) + n * size_of::<Pair>()) as i32;
+        let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
+        let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
+        self.last_page(at, width);
+        self.a.alu_mem(Alu::Cmp, true, RAX, page);
+        let other = self.a.jcc(Cc::NotEqual);
+        self.a.load(8, RCX, addend);
+        let back = self.a.here();
+        self.cold_with(&[other], |e| {
+            let miss = e.probe(at, width, write);
+            e.a.store(8, page, RAX);
+            e.a.store(8, addend, RCX);
+            e.a.store_imm(false, mem(RBP, e.l.tlb + offset_of!(Tlb, pairs_used) as i32), 1);
+            let jump = e.a.jmp();
+            e.a.fix(jump, back);
+            miss
+        })
+    }
+
+    /// The page of the access's last byte into `rax`: no tag is that page where the access crosses into it.
+    fn last_page(&mut self, at: Address, width: Width) {
+        let disp = at.disp + width.bytes() as i32 - 1;
+        if disp == 0 {
+            self.a.mov(true, RAX, at.base);
+        } else {
+            self.a.lea(true, RAX, mem(at.base, disp));
+        }
+        self.a.alu_imm(Alu::And, true, RAX, -0x1000);
+    }
+
+    /// Probes the TLB. On a hit `rcx` holds what has to be added to the guest address, and `rax` the page; the hole is
     /// the way out on a miss.
     fn probe(&mut self, at: Address, width: Width, write: bool) -> Hole {
         let tlb = self.l.tlb + Tlb::regime_offset(I::data_regime(self.mode)) as i32;
@@ -43,11 +90,9 @@ impl<I: Isa> Emit<'_, I> {
         } else {
             self.a.lea(false, RCX, mem(at.base, at.disp));
         }
-        let last = width.bytes() as i32 - 1;
-        self.a.lea(true, RAX, mem(at.base, at.disp + last));
         self.a.shift_imm(Shift::Shr, false, RCX, (12 - tlb::ENTRY_BITS) as u8);
         self.a.alu_imm(Alu::And, false, RCX, ((tlb::ENTRIES - 1) << tlb::ENTRY_BITS) as i32);
-        self.a.alu_imm(Alu::And, true, RAX, -0x1000);
+        self.last_page(at, width);
         self.a.alu_mem(Alu::Cmp, true, RAX, mem2(RBP, RCX, tlb + tag));
         let miss = self.a.jcc(Cc::NotEqual);
         self.a.load(8, RCX, mem2(RBP, RCX, tlb + offset_of!(Entry, addend) as i32));
@@ -67,41 +112,59 @@ impl<I: Isa> Emit<'_, I> {
     /// The out-of-line part of an access: `args` are further arguments, the result goes to `to`.
     fn out_of_line(&mut self, miss: Hole, at: Address, args: &[Reg], kind: Kind, to: Option<Reg>) {
         self.aside(&[miss], |e| {
-            e.pass_address(at);
-            for (n, &r) in args.iter().enumerate() {
-                e.a.store(8, e.l.arg(n + 1), r);
-            }
-            e.call_slow(kind);
+            e.call_access(at, args, kind);
             if let Some(r) = to {
                 e.a.mov(true, r, RAX);
             }
         });
     }
 
+    /// Calls the slow path of an access; the result is in `rax`.
+    fn call_access(&mut self, at: Address, args: &[Reg], kind: Kind) {
+        self.pass_address(at);
+        for (n, &r) in args.iter().enumerate() {
+            self.a.store(8, self.l.arg(n + 1), r);
+        }
+        self.call_slow(kind);
+    }
+
     /// A load.
     pub fn load(&mut self, width: Width, a: Val) {
+        let n = self.pair_of(a, false);
         let at = self.address(a);
         let d = self.def_apart();
         if self.direct {
             self.may_be_refused();
-            self.a.load(width.bytes(), d, mem(at.base, at.disp));
+            self.load_to(width, d, mem(at.base, at.disp));
             return self.own_result(d);
         }
-        let miss = self.probe(at, width, false);
-        self.a.load(width.bytes(), d, mem2(at.base, RCX, at.disp));
-        self.out_of_line(miss, at, &[], Kind::Load(width), Some(d));
+        let miss = self.probe_pair(n, at, width, false);
+        self.load_to(width, d, mem2(at.base, RCX, at.disp));
+        let signed = self.s.values[self.at as usize].signed;
+        self.aside(&[miss], |e| {
+            e.call_access(at, &[], Kind::Load(width));
+            if signed { e.a.movsx(width.bytes(), true, d, RAX) } else { e.a.mov(true, d, RAX) }
+        });
         self.own_result(d);
+    }
+
+    fn load_to(&mut self, width: Width, d: Reg, m: Mem) {
+        match self.s.values[self.at as usize].signed {
+            true => self.a.load_signed(width.bytes(), d, m),
+            false => self.a.load(width.bytes(), d, m),
+        }
     }
 
     /// A store.
     pub fn store(&mut self, width: Width, a: Val, v: Val) {
+        let n = self.pair_of(a, true);
         let at = self.address(a);
         let s = self.gpr(v);
         if self.direct {
             self.may_be_refused();
             return self.a.store(width.bytes(), mem(at.base, at.disp), s);
         }
-        let miss = self.probe(at, width, true);
+        let miss = self.probe_pair(n, at, width, true);
         self.a.store(width.bytes(), mem2(at.base, RCX, at.disp), s);
         self.out_of_line(miss, at, &[s], Kind::Store(width), None);
     }

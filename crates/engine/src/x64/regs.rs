@@ -29,6 +29,10 @@ pub struct Value {
     pub cached: u32,
     /// Its code is emitted where it is used.
     pub deferred: bool,
+    /// It is a load that is sign-extended to 64 bits.
+    pub signed: bool,
+    /// It is a comparison, or a write of the flags behind one, that leaves the flags as they were.
+    pub quiet: bool,
 }
 
 impl Value {
@@ -42,6 +46,8 @@ impl Value {
         home: NONE,
         cached: 0,
         deferred: false,
+        signed: false,
+        quiet: false,
     };
 }
 
@@ -88,6 +94,8 @@ impl State {
 
 /// Spill words in the frame.
 const SPILLS: usize = 64;
+/// IR instructions that are looked ahead for the next use of a value when a register is needed: some 15 of the guest's.
+const WINDOW: u32 = 96;
 
 impl<I: Isa> Emit<'_, I> {
     /// The value that `v` stands for.
@@ -131,32 +139,63 @@ impl<I: Isa> Emit<'_, I> {
         value.cached == 0 && value.last < self.at
     }
 
-    /// How much it costs to take the register from this value; dead ones cost nothing.
-    fn cost(&self, v: u32) -> u64 {
+    /// How much it costs to take the register from this value, which is not dead and is used next after so many IR
+    /// instructions: what is not needed soon is cheapest, then what is needed last.
+    fn cost(&self, v: u32, next: u32) -> u32 {
         let value = &self.s.values[v as usize];
-        let far = (u32::MAX - value.last.min(u32::MAX - 1)) as u64;
         let saved = value.home != NONE || value.spill != NONE || self.rebuilds(v);
-        match (value.last < self.at, saved) {
-            (true, true) => 1,
-            (_, true) => far,
-            (true, false) => 1 << 33,
-            (false, false) => (1 << 34) + far,
+        if next == WINDOW {
+            return !saved as u32;
         }
+        // A store more is worth it for a value that is needed some instructions later.
+        2 + 2 * (WINDOW - next) + 8 * !saved as u32
     }
 
-    fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8>, pinned: u32) -> u8 {
-        let mut best = (u64::MAX, 0);
-        for r in pool {
-            if pinned >> r & 1 != 0 {
-                continue;
+    /// How many IR instructions from here each owner of a register is used next: [`WINDOW`] where that is far or never.
+    fn next_uses(&self, owners: &[u32; 16]) -> [u32; 16] {
+        let mut next = [WINDOW; 16];
+        let mut missing = owners.iter().filter(|&&v| v != NONE).count();
+        let mut found = |v: u32, distance: u32| {
+            for (r, _) in owners.iter().enumerate().filter(|(_, owner)| **owner == v) {
+                if next[r] == WINDOW {
+                    next[r] = distance;
+                    missing -= 1;
+                }
             }
-            let owner = owners[r as usize];
-            if owner == NONE || self.dead(owner) {
-                return r;
+            missing == 0
+        };
+        let mut written = Vec::new();
+        let rest = self.insts[self.at as usize + 1..].iter().take(WINDOW as usize - 1);
+        for (inst, distance) in rest.zip(1..) {
+            match *inst {
+                Inst::Get(slot) | Inst::GetF(slot) if !written.contains(&slot) => {
+                    if let Some(c) = self.s.cache.iter().find(|c| c.slot == slot)
+                        && found(c.val, distance)
+                    {
+                        break;
+                    }
+                }
+                Inst::Set(slot, _) | Inst::SetF(slot, _) => written.push(slot),
+                _ => {}
             }
-            best = best.min((self.cost(owner), r));
+            let mut all = false;
+            inst.operands(|v| all |= v.0 <= self.at && found(self.resolve(v), distance));
+            if all {
+                break;
+            }
         }
-        best.1
+        next
+    }
+
+    fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8> + Clone, pinned: u32) -> u8 {
+        let mut free = pool.clone().filter(|r| pinned >> r & 1 == 0);
+        let unowned = |r: &u8| owners[*r as usize] == NONE || self.dead(owners[*r as usize]);
+        if let Some(r) = free.find(unowned) {
+            return r;
+        }
+        let next = self.next_uses(owners);
+        let usable = pool.filter(|r| pinned >> r & 1 == 0);
+        usable.min_by_key(|&r| self.cost(owners[r as usize], next[r as usize])).unwrap_or(0)
     }
 
     /// A free general register, pinned until the end of the instruction.
@@ -315,6 +354,22 @@ impl<I: Isa> Emit<'_, I> {
         x
     }
 
+    /// A register for the result, which is written by one host instruction that reads all operands at once, or after all were
+    /// read: that of an operand that ends here, where there is one.
+    pub fn def_over(&mut self, operands: &[Val]) -> Reg {
+        for &v in operands {
+            let a = self.resolve(v);
+            let value = self.s.values[a as usize];
+            let ends = value.last <= self.at && value.cached == 0 && a != self.at;
+            if ends && value.reg != NONE && self.class(a) == Class::Int {
+                self.s.values[a as usize].reg = NONE;
+                self.own(value.reg as Reg);
+                return value.reg as Reg;
+            }
+        }
+        self.def()
+    }
+
     fn own(&mut self, r: Reg) {
         self.s.gpr[r as usize] = self.at;
         self.s.values[self.at as usize].reg = r as u32;
@@ -428,9 +483,14 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Brings the memory of every slot up to date.
     pub fn write_back(&mut self) {
+        self.write_back_but(|_, _| false);
+    }
+
+    /// Brings the memory of the slots up to date, but of those that are left out.
+    pub fn write_back_but(&mut self, left_out: impl Fn(&Self, u16) -> bool) {
         for i in 0..self.s.cache.len() {
             let Cached { slot, val, dirty } = self.s.cache[i];
-            if dirty {
+            if dirty && !left_out(self, slot) {
                 self.store_value(self.l.slot(slot), val);
                 self.s.cache[i].dirty = false;
                 if self.s.values[val as usize].home == NONE {

@@ -1,7 +1,7 @@
 //! The fixed pieces of code between Rust and generated code.
 //!
 //! Registers: `rbp` points 128 bytes into the state, so that the first 32 slots lie within a signed
-//! byte's reach; `rsp` points to the guest calls that are still open ([`OPEN_CALL`]); `r14` holds the address of the mailbox's limit; `r15` counts instructions. `rax`,
+//! byte's reach; `rsp` points to the guest calls that are still open ([`OPEN_CALL`]); `r15` counts instructions. `rax`,
 //! `rcx`, `rdx` and the last two vector registers are scratch; the others hold guest values.
 
 use super::asm::{Alu, Asm, Cc, Hole, Mem, Shift, mem, mem2, reg::*};
@@ -13,7 +13,7 @@ use std::mem::offset_of;
 use trine_ir::Isa;
 
 /// General registers that hold guest values.
-pub const POOL: [u8; 9] = [RBX, RSI, RDI, 8, 9, 10, 11, R12, R13];
+pub const POOL: [u8; 10] = [RBX, RSI, RDI, 8, 9, 10, 11, R12, R13, R14];
 /// Vector registers that hold guest values.
 pub const POOL_FP: u8 = 14;
 
@@ -97,12 +97,18 @@ impl Layout {
         nan_box nan_box;
         /// Which of them is loaded.
         fp_live fp_live;
+        /// Address of the mailbox's limit.
+        limit limit;
         /// `rsp` without open calls.
         stack stack;
         /// How low `rsp` may be.
         stack_end stack_end;
         /// Whether open calls must be forgotten.
         calls_stale calls_stale;
+    }
+    /// The CPU's number for the flags of MXCSR in `r`.
+    pub fn flag_numbers(&self, r: u8) -> Mem {
+        mem2(RBP, r, self.frame + offset_of!(Frame, flag_numbers) as i32)
     }
     /// An argument of a slow path or helper.
     pub fn arg(&self, n: usize) -> Mem {
@@ -190,7 +196,7 @@ fn enter(a: &mut Asm, l: &Layout) {
     a.store(8, l.stack(), RSP);
     a.lea(true, RAX, mem(RSP, -OPEN_CALL * OPEN_CALLS));
     a.store(8, l.stack_end(), RAX);
-    a.mov(true, R14, RDX);
+    a.store(8, l.limit(), RDX);
     a.load(8, R15, l.count());
     a.jmp_reg(RSI);
 }

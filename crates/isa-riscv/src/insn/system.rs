@@ -2,7 +2,7 @@
 //! priv 3.3, 12.2).
 
 use super::{Rv, X};
-use crate::state::{level, mode};
+use crate::state::{self, level, mode};
 use crate::sys::csr::{self, Op};
 use crate::sys::{cache, trap};
 use trine_ir::{Res, V};
@@ -14,6 +14,11 @@ fn access<S: Rv>(s: S, rd: X, number: i64, op: Op, operand: V<S, S::W>) -> Res<S
         && let Some((slot, mask)) = csr::plain(number as u16, mode::level(s.mode()))
     {
         return plain(s, rd, slot, mask, op, operand);
+    }
+    if S::EMITS
+        && let Some(fp) = csr::FpCsr::of(number as u16, op)
+    {
+        return float(s, rd, fp, op, operand);
     }
     let what = s.k::<u64>(number | (op as i64) << 12);
     let encoding = s.k::<u64>(s.encoding() as i64);
@@ -32,6 +37,32 @@ fn plain<S: Rv>(s: S, rd: X, slot: u16, mask: u64, op: Op, operand: V<S, S::W>) 
         Op::Clear => s.set(slot, old.andn(operand) & mask as i64),
     }
     s.set_x(rd, old);
+    Ok(())
+}
+
+/// The floating-point registers, where the rounding direction stays: the C library reads and writes the flags around its
+/// comparisons.
+#[inline(always)]
+fn float<S: Rv>(s: S, rd: X, fp: csr::FpCsr, op: Op, operand: V<S, S::W>) -> Res<S> {
+    s.need_fp()?;
+    let flags = V::<S, u64>::new(s, s.fp_flags());
+    let old = match fp {
+        csr::FpCsr::Flags => flags,
+        csr::FpCsr::Rounding => s.get::<u64>(state::FRM),
+        csr::FpCsr::Both => flags | (s.get::<u64>(state::FRM) << 5),
+    };
+    let operand = operand.zext::<u64>() & 31;
+    let new = match op {
+        Op::Read => None,
+        Op::Write | Op::Swap => Some(operand),
+        Op::Set => Some(old | operand),
+        Op::Clear => Some(old.andn(operand)),
+    };
+    if let Some(new) = new {
+        s.set_fp_flags(new.raw);
+        s.touch_fp();
+    }
+    s.set_x(rd, old.low());
     Ok(())
 }
 

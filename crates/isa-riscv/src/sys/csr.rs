@@ -126,6 +126,29 @@ pub fn plain(number: u16, privilege: u64) -> Option<(u16, u64)> {
     }
 }
 
+/// An access to a floating-point register that leaves the rounding direction, which translations depend on, as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FpCsr {
+    /// `fflags`, read or written.
+    Flags,
+    /// `frm`, read.
+    Rounding,
+    /// `fcsr`, read.
+    Both,
+}
+
+impl FpCsr {
+    /// What an access is, if it is one of these.
+    pub fn of(number: u16, op: Op) -> Option<FpCsr> {
+        match number {
+            1 => Some(FpCsr::Flags),
+            2 if op == Op::Read => Some(FpCsr::Rounding),
+            3 if op == Op::Read => Some(FpCsr::Both),
+            _ => None,
+        }
+    }
+}
+
 /// What a CSR instruction does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
