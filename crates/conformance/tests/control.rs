@@ -189,3 +189,32 @@ fn quiet_comparisons_leave_the_flags_alone() {
         }
     }
 }
+
+#[test]
+fn classes_of_numbers() {
+    // For each class, the smallest and largest bits of binary64 and binary32 without the sign.
+    let classes: [(u64, u64, [[u64; 2]; 2]); 5] = [
+        (1 << 4, 1 << 3, [[0, 0], [0, 0]]),
+        (1 << 5, 1 << 2, [[1, 0x000f_ffff_ffff_ffff], [1, 0x007f_ffff]]),
+        (1 << 6, 1 << 1, [[0x0010_0000_0000_0000, 0x7fef_ffff_ffff_ffff], [0x0080_0000, 0x7f7f_ffff]]),
+        (1 << 7, 1 << 0, [[0x7ff0_0000_0000_0000; 2], [0x7f80_0000; 2]]),
+        (1 << 9, 1 << 9, [[0x7ff8_0000_0000_0000, 0x7fff_ffff_ffff_ffff], [0x7fc0_0000, 0x7fff_ffff]]),
+    ];
+    let class = |double: u64, single: u64| {
+        let bare = both(60, "fclass.d a0, fa0\nfclass.s a1, fa1\nstay:\njal zero, @stay", |bare| {
+            bare.vcpu.set(MSTATUS, mstatus::FS | mstatus::SD);
+            bare.vcpu.set(F + 10, double);
+            bare.vcpu.set(F + 11, single | 0xffff_ffff_0000_0000);
+        });
+        (bare.get("a0"), bare.get("a1"))
+    };
+    for (positive, negative, [double, single]) in classes {
+        for (double, single) in double.into_iter().zip(single) {
+            assert_eq!(class(double, single), (positive, positive), "{double:#x}");
+            assert_eq!(class(double | 1 << 63, single | 1 << 31), (negative, negative), "-{double:#x}");
+        }
+    }
+    for (double, single) in [(0x7ff0_0000_0000_0001, 0x7f80_0001), (0x7ff7_ffff_ffff_ffff, 0x7fbf_ffff)] {
+        assert_eq!(class(double, single), (1 << 8, 1 << 8), "signaling");
+    }
+}

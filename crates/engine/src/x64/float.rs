@@ -34,7 +34,7 @@ impl<I: Isa> Emit<'_, I> {
             Fp::Box => return self.nan_box(args[0]),
             Fp::Unbox => return self.nan_unbox(args[0]),
             Fp::Sgnj(_, sign) => return self.sign_inject(double, sign, args[0], args[1]),
-            Fp::Class(_) => return self.soft(op, rounding, args),
+            Fp::Class(_) => return self.class_of(op, rounding, double, args),
             _ => {}
         }
         if !self.host_rounds(op, rounding) {
@@ -404,6 +404,47 @@ impl<I: Isa> Emit<'_, I> {
         self.a.alu_imm(Alu::Cmp, true, RAX, -1);
         let invalid = self.a.jcc(Cc::NotEqual);
         self.nan_aside(invalid, false, d);
+    }
+
+    /// The class as one of ten bits: normal numbers and zeros in line (the C library's `fmax` asks), the rest in software.
+    fn class_of(&mut self, op: Fp, rounding: Rounding, double: bool, args: [Val; 3]) {
+        let v = self.resolve(args[0]);
+        let d = self.take_gpr();
+        // The exponent of 1 and the one behind the largest, where the sign is shifted out.
+        let (first, past) = if double { (1 << 53, 0x7ff << 53) } else { (1 << 24, 0xff << 24) };
+        self.fetch(RAX, v);
+        self.a.alu(Alu::Xor, false, RDX, RDX);
+        self.a.test(double, RAX, RAX);
+        self.a.setcc(Cc::Less, RDX);
+        self.a.alu(Alu::Add, double, RAX, RAX);
+        self.a.mov_imm(d, first);
+        self.a.mov(double, RCX, RAX);
+        self.a.alu(Alu::Sub, double, RCX, d);
+        self.a.mov_imm(d, past - first);
+        self.a.alu(Alu::Cmp, double, RCX, d);
+        let odd = self.a.jcc(Cc::AboveEqual);
+        self.bit_by_sign(d, 6, 1);
+        self.aside(&[odd], |e| {
+            e.a.test(double, RAX, RAX);
+            let other = e.a.jcc(Cc::NotEqual);
+            e.bit_by_sign(d, 4, 3);
+            let done = e.a.jmp();
+            e.a.fix_here(other);
+            e.call_soft(op, rounding, args);
+            e.a.mov(true, d, RAX);
+            e.a.fix_here(done);
+        });
+        self.s.gpr[d as usize] = self.at;
+        self.s.values[self.at as usize].reg = d as u32;
+    }
+
+    /// One of two bits into `d`: the second where `rdx`, 0 or 1, says that the sign is set.
+    fn bit_by_sign(&mut self, d: Reg, positive: u32, negative: u32) {
+        let (positive, negative) = (1 << positive, 1 << negative);
+        self.a.mov(false, d, RDX);
+        self.a.group3(3, false, d); // neg
+        self.a.alu_imm(Alu::And, false, d, positive ^ negative);
+        self.a.alu_imm(Alu::Xor, false, d, positive);
     }
 
     fn sign_inject(&mut self, double: bool, sign: Sign, x: Val, y: Val) {
