@@ -10,6 +10,11 @@ pub trait Clock: Send + Sync {
 
     /// Wall-clock time in nanoseconds since 1970-01-01T00:00Z, for real-time clocks.
     fn wall(&self) -> u64;
+
+    /// Whether time passes only as a vCPU executes instructions. The vCPU's thread then runs the devices' timers.
+    fn is_counted(&self) -> bool {
+        false
+    }
 }
 
 /// Guest time is host time.
@@ -72,5 +77,9 @@ impl Clock for CountClock {
 
     fn wall(&self) -> u64 {
         self.epoch.wrapping_add(self.now())
+    }
+
+    fn is_counted(&self) -> bool {
+        true
     }
 }

@@ -145,7 +145,6 @@ pub struct Board {
 #[derive(Clone)]
 pub struct Remote {
     bus: Arc<Bus>,
-    clock: Arc<dyn Clock>,
     console: Console,
     uart: trine_base::DeviceId,
     mailbox: Arc<Mailbox>,
@@ -156,7 +155,8 @@ impl Remote {
     /// Types into the guest's console.
     pub fn input(&self, bytes: &[u8]) {
         self.console.input.push(bytes);
-        self.bus.with(self.uart, |device, out| device.timer(self.clock.now(), out));
+        // Not called from here: the device may be waiting for who reads its output.
+        self.bus.request_timer(self.uart);
     }
 
     /// Sends a break condition followed by a byte: on a Linux guest's console, a SysRq command.
@@ -270,7 +270,6 @@ impl Board {
     pub fn remote(&self) -> Remote {
         Remote {
             bus: self.bus.clone(),
-            clock: self.clock.clone(),
             console: self.console.clone(),
             uart: self.uart,
             mailbox: self.mailbox.clone(),
@@ -305,7 +304,6 @@ impl Board {
         };
         done.store(true, Ordering::SeqCst);
         if let Some(thread) = timers {
-            thread.thread().unpark();
             self.bus.wake_timers();
             drop(thread.join());
         }
@@ -393,7 +391,7 @@ fn timer_thread(bus: Arc<Bus>, done: Arc<AtomicBool>) -> std::thread::JoinHandle
     std::thread::spawn(move || {
         while !done.load(Ordering::SeqCst) {
             bus.run_timers();
-            bus.wait_timer(Duration::from_secs(60));
+            bus.wait_timer(Duration::from_secs(60), &done);
         }
     })
 }
