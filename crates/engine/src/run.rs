@@ -308,11 +308,23 @@ impl<I: Isa> Engine<I> {
         self.core.frame.retired.set(count);
         let limit = match (&self.core.time, self.core.timer.get()) {
             (Time::Host(_), Some(_)) => self.target.min(count + SLICE),
-            (Time::Count(clock), Some(at)) => self.target.min(clock.count_at(at).max(count + 1)),
-            (_, None) => self.target,
+            // A time that has come changes nothing by passing on.
+            (Time::Count(clock), Some(at)) if clock.count_at(at) > count => {
+                self.target.min(clock.count_at(at))
+            }
+            _ => self.target,
         };
         // Stored before anything is looked at: a kick that comes later sets it to 0 again.
         self.core.mailbox.limit.store(limit, Ordering::SeqCst);
+        if let Time::Count(clock) = &self.core.time {
+            // The devices' timers are this thread's work: the clock only moves here.
+            clock.set_count(count);
+            self.core.bus.run_timers();
+            if let Some(at) = self.core.bus.next_timer() {
+                // Lowers it at most: a kick's 0 stays.
+                self.core.mailbox.limit.fetch_min(clock.count_at(at).max(count + 1), Ordering::SeqCst);
+            }
+        }
         if let Some(exit) = self.requests() {
             return Some(exit);
         }

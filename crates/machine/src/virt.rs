@@ -312,18 +312,8 @@ impl Board {
 
     /// Runs at most `budget` instructions; the machine's end, if it came.
     pub fn step(&mut self, budget: u64) -> Option<End> {
-        if self.count_mode {
-            self.bus.run_timers();
-        }
-        let exit = self.vcpu.run(budget.min(self.until_timer()));
+        let exit = self.vcpu.run(budget);
         self.after(exit)
-    }
-
-    /// In count mode: instructions until a device's timer is due.
-    fn until_timer(&self) -> u64 {
-        let (true, Some(at)) = (self.count_mode, self.bus.next_timer()) else { return u64::MAX };
-        let per = self.clock.now().checked_div(self.vcpu.count()).unwrap_or(1).max(1);
-        (at.saturating_sub(self.clock.now()) / per).max(1)
     }
 
     /// Serves an exit of the vCPU.

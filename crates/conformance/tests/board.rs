@@ -1,0 +1,168 @@
+//! Whole machines of board `virt` with small programs: timers, interrupts and devices as a guest sees them.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use trine_base::Vcpu;
+use trine_conformance::bare::assemble;
+use trine_engine::Tier;
+use trine_isa_riscv::state::X;
+use trine_machine::virt::{Boot, TimeSource, map};
+use trine_machine::{Board, Config, Console, End};
+
+/// Where a program starts: a kernel's place, 2 MiB into RAM.
+const AT: u64 = map::RAM + (2 << 20);
+
+/// An ELF executable whose only segment is `code`, at [`AT`].
+fn elf(code: &[u8]) -> Vec<u8> {
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let half = |file: &mut Vec<u8>, values: &[u16]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
+    let word = |file: &mut Vec<u8>, values: &[u32]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
+    let long = |file: &mut Vec<u8>, values: &[u64]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
+    // An executable for RISC-V; program headers directly behind this header.
+    half(&mut file, &[2, 243]);
+    word(&mut file, &[1]);
+    long(&mut file, &[AT, 64, 0]);
+    word(&mut file, &[0]);
+    half(&mut file, &[64, 56, 1, 0, 0, 0]);
+    // One loaded segment, readable, writable and executable.
+    word(&mut file, &[1, 7]);
+    let size = code.len() as u64;
+    long(&mut file, &[120, AT, AT, size, size, 8]);
+    file.extend_from_slice(code);
+    file
+}
+
+/// A program in a file that is removed in the end.
+struct Program(PathBuf);
+
+impl Program {
+    fn new(text: &str) -> Program {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("trine-board-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, elf(&assemble(text))).unwrap();
+        Program(path)
+    }
+
+    /// In M mode.
+    fn bare(&self) -> Boot {
+        Boot::BareMetal(self.0.clone())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+fn board(boot: Boot, tier: Tier, time: TimeSource) -> Board {
+    let config = Config { memory: 64 << 20, boot, disks: Vec::new(), tier, time, seed: Some(1) };
+    Board::new(config, Console::new(Box::new(|_| {}))).unwrap()
+}
+
+/// Runs a machine that should end by itself; after `most` it is ended.
+fn run(board: &mut Board, most: Duration) -> End {
+    let (remote, (over, wait)) = (board.remote(), std::sync::mpsc::channel::<()>());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if wait.recv_timeout(most) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                remote.quit();
+            }
+        });
+        let end = board.run();
+        drop(over);
+        end
+    })
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Powers off by the test finisher.
+const POWER_OFF: &str = "lui t5, 1048576
+     lui t6, 20480
+     addi t6, t6, 1365
+     sw t6, 0(t5)
+     over:
+     jal zero, @over\n";
+
+/// Sets a timer of the ACLINT `ticks` ahead, spins until it pends, powers off.
+fn aclint_program(ticks: u64) -> Program {
+    Program::new(&format!(
+        "lui t0, {}
+         lui t1, {}
+         ld a0, -8(t1)
+         lui t2, {}
+         addi t2, t2, {}
+         add a0, a0, t2
+         sd a0, 0(t0)
+         addi t3, zero, 128
+         spin:
+         addi s0, s0, 1
+         csrrs t4, mip, zero
+         and t4, t4, t3
+         beq t4, zero, @spin
+         ld s1, -8(t1)
+         sub s1, s1, a0
+         {POWER_OFF}",
+        map::CLINT.base + 0x4000,
+        map::CLINT.base + 0xc000,
+        (ticks + 0x800) & !0xfff,
+        (ticks as i64 & 0xfff ^ 0x800) - 0x800,
+    ))
+}
+
+#[test]
+fn a_device_timer_fires_while_a_counted_guest_spins() {
+    // 4.9 ms, two nanoseconds an instruction: 2.45 million instructions.
+    let program = aclint_program(49_000);
+    let counts = [Tier::Interp, Tier::Baseline].map(|tier| {
+        let mut board = board(program.bare(), tier, TimeSource::Count(2));
+        assert_eq!(run(&mut board, PATIENCE), End::PowerOff);
+        let late = board.vcpu().get(X + 9);
+        assert!(late <= 2, "the timer came {late} ticks late");
+        (board.vcpu().count(), board.vcpu().get(X + 8))
+    });
+    assert_eq!(counts[0], counts[1], "interpreter and compiler");
+    assert!((2_450_000..2_450_400).contains(&counts[0].0), "{counts:?}");
+}
+
+#[test]
+fn both_engines_see_the_same_device_time() {
+    // Reads of `mtime` in the middle of blocks.
+    let program = Program::new(&format!(
+        "lui t1, {}
+         addi t2, zero, 500
+         round:
+         addi t2, t2, -1
+         ld a0, -8(t1)
+         addi a2, a2, 1
+         addi a2, a2, 1
+         ld a1, -8(t1)
+         slli s0, s0, 1
+         xor s0, s0, a0
+         xor s0, s0, a1
+         bne t2, zero, @round
+         {POWER_OFF}",
+        map::CLINT.base + 0xc000
+    ));
+    let seen = [Tier::Interp, Tier::Baseline].map(|tier| {
+        let mut board = board(program.bare(), tier, TimeSource::Count(77));
+        assert_eq!(run(&mut board, PATIENCE), End::PowerOff);
+        board.vcpu().get(X + 8)
+    });
+    assert_eq!(seen[0], seen[1], "interpreter and compiler");
+}
+
+#[test]
+fn a_machine_that_only_traps_ends_when_told() {
+    // The handler's first instruction raises again, and no handler at all.
+    for vector in ["auipc t0, 0\naddi t0, t0, 12", "addi t0, zero, 0"] {
+        let program = Program::new(&format!("{vector}\ncsrrw zero, mtvec, t0\necall"));
+        let mut board = board(program.bare(), Tier::Baseline, TimeSource::Host);
+        let start = Instant::now();
+        assert_eq!(run(&mut board, Duration::from_millis(200)), End::Quit);
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    }
+}
