@@ -45,6 +45,11 @@ impl Program {
         Program(path)
     }
 
+    /// In S mode, the board being its firmware.
+    fn kernel(&self) -> Boot {
+        Boot::Kernel { kernel: self.0.clone(), initrd: None, append: String::new() }
+    }
+
     /// In M mode.
     fn bare(&self) -> Boot {
         Boot::BareMetal(self.0.clone())
@@ -86,6 +91,73 @@ const POWER_OFF: &str = "lui t5, 1048576
      sw t6, 0(t5)
      over:
      jal zero, @over\n";
+
+/// A program in S mode whose trap handler powers off; it arms a timer 10 ms ahead by `arm` and waits by `wait`.
+fn timer_program(arm: &str, wait: &str) -> Program {
+    Program::new(&format!(
+        "jal t0, @start
+         {POWER_OFF}
+         start:
+         csrrw zero, stvec, t0
+         addi t0, zero, 32
+         csrrs zero, sie, t0
+         csrrs a0, time, zero
+         lui t1, 102400
+         add a0, a0, t1
+         {arm}
+         csrrsi zero, sstatus, 2
+         again:
+         {wait}
+         jal zero, @again"
+    ))
+}
+
+/// `TIME` set_timer of the SBI.
+const SET_TIMER: &str = "lui a7, 1414090752
+     addi a7, a7, -699
+     addi a6, zero, 0
+     ecall";
+
+#[test]
+fn a_timer_ends_every_kind_of_wait() {
+    let legacy = "addi a7, zero, 0\necall";
+    // Retentive suspension of the hart (HSM, function 3, type 0).
+    let suspend = "lui a7, 4734976
+         addi a7, a7, 845
+         addi a6, zero, 3
+         addi a0, zero, 0
+         ecall";
+    let arms = [("stimecmp", "csrrw zero, stimecmp, a0"), ("SBI", SET_TIMER), ("legacy SBI", legacy)];
+    let waits = [("wfi", "wfi"), ("suspend", suspend), ("spin", "addi zero, zero, 0")];
+    for (arm_name, arm) in arms {
+        for (wait_name, wait) in waits {
+            for (time_name, time) in [("host", TimeSource::Host), ("count", TimeSource::Count(1))] {
+                let program = timer_program(arm, wait);
+                let mut board = board(program.kernel(), Tier::Baseline, time);
+                let end = run(&mut board, PATIENCE);
+                assert_eq!(end, End::PowerOff, "{arm_name}, {wait_name}, {time_name} time");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_masked_timer_that_is_due_does_not_keep_a_waiting_hart_busy() {
+    // The timer was due long ago and its interrupt is not enabled: nothing ends the wait.
+    let program = Program::new(
+        "csrrw zero, stimecmp, zero
+         again:
+         addi s0, s0, 1
+         wfi
+         jal zero, @again",
+    );
+    for time in [TimeSource::Host, TimeSource::Count(1)] {
+        let mut board = board(program.kernel(), Tier::Baseline, time);
+        assert_eq!(run(&mut board, Duration::from_millis(500)), End::Quit);
+        let rounds = board.vcpu().get(X + 8);
+        assert!(rounds < 1000, "{rounds} rounds in half a second");
+    }
+}
 
 /// Sets a timer of the ACLINT `ticks` ahead, spins until it pends, powers off.
 fn aclint_program(ticks: u64) -> Program {

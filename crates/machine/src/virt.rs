@@ -327,7 +327,9 @@ impl Board {
             Exit::Firmware { cause: 9, .. } => match sbi::call(&mut self.vcpu, &self.ram, &self.console) {
                 Outcome::Go => None,
                 Outcome::Wait => {
-                    self.idle(None);
+                    if let Some(Exit::Idle { deadline }) = self.vcpu.wait() {
+                        self.idle(deadline);
+                    }
                     None
                 }
                 Outcome::Stop(reason) => Some(end(reason)),
