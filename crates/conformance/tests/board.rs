@@ -92,6 +92,14 @@ const POWER_OFF: &str = "lui t5, 1048576
      over:
      jal zero, @over\n";
 
+/// Reports failure by the test finisher.
+const FAIL: &str = "lui t5, 1048576
+     lui t6, 77824
+     addi t6, t6, -1229
+     sw t6, 0(t5)
+     failed:
+     jal zero, @failed\n";
+
 /// A program in S mode whose trap handler powers off; it arms a timer 10 ms ahead by `arm` and waits by `wait`.
 fn timer_program(arm: &str, wait: &str) -> Program {
     Program::new(&format!(
@@ -237,4 +245,84 @@ fn a_machine_that_only_traps_ends_when_told() {
         assert_eq!(run(&mut board, Duration::from_millis(200)), End::Quit);
         assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     }
+}
+
+/// What a UART driver does that never reads the interrupt identification: see [`storm_program`].
+const STORM_MOST: u64 = 64;
+
+/// M mode. Enables both interrupts of the UART through the PLIC, writes 16 bytes, then waits for `wait` rounds. Its handler
+/// claims, reads what was received into s3, writes a byte while s4 says so, completes; s2 counts its calls, and more
+/// than [`STORM_MOST`] are a failure.
+fn storm_program(wait: u64) -> Program {
+    Program::new(&format!(
+        "jal t0, @start
+         lw t1, 4(s0)
+         addi s2, s2, 1
+         addi t2, zero, {STORM_MOST}
+         blt t2, s2, @fail
+         receive:
+         lbu t2, 5(s1)
+         andi t2, t2, 1
+         beq t2, zero, @send
+         lbu t2, 0(s1)
+         slli s3, s3, 8
+         add s3, s3, t2
+         jal zero, @receive
+         send:
+         beq s4, zero, @complete
+         addi s4, s4, -1
+         lbu t2, 5(s1)
+         sb t2, 0(s1)
+         complete:
+         sw t1, 4(s0)
+         mret
+         fail:
+         {FAIL}
+         start:
+         csrrw zero, mtvec, t0
+         lui s0, {context}
+         lui s1, {uart}
+         lui t0, {plic}
+         addi t1, zero, 1
+         sw t1, 40(t0)
+         lui t0, {enable}
+         addi t1, zero, 1024
+         sw t1, 0(t0)
+         addi t1, zero, 7
+         sb t1, 2(s1)
+         addi s4, zero, 5
+         addi t1, zero, 3
+         sb t1, 1(s1)
+         lui t1, 4096
+         addi t1, t1, -2048
+         csrrs zero, mie, t1
+         csrrsi zero, mstatus, 8
+         addi a0, zero, 16
+         write:
+         sb a0, 0(s1)
+         addi a0, a0, -1
+         bne a0, zero, @write
+         lui a0, {wait}
+         wait:
+         addi a0, a0, -1
+         bne a0, zero, @wait
+         {POWER_OFF}",
+        context = map::PLIC.base + 0x20_0000,
+        uart = map::UART.base,
+        plic = map::PLIC.base,
+        enable = map::PLIC.base + 0x2000,
+    ))
+}
+
+#[test]
+fn a_uart_driver_that_never_reads_the_interrupt_identification() {
+    let program = storm_program(1 << 26);
+    let mut board = board(program.bare(), Tier::Baseline, TimeSource::Count(1));
+    let remote = board.remote();
+    remote.input(b"abc");
+    assert_eq!(run(&mut board, PATIENCE), End::PowerOff, "no storm");
+    let [calls, received, left] = [18, 19, 20].map(|r| board.vcpu().get(X + r));
+    assert_eq!(received, 0x61_6263, "what was typed came by interrupt");
+    assert_eq!(left, 0, "every byte sent from the handler brought the next interrupt");
+    assert!((6..=30).contains(&calls), "{calls} interrupts");
 }
