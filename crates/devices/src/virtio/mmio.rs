@@ -156,7 +156,7 @@ impl Device for Mmio {
             0x044 => {
                 if let Some(q) = self.queue() {
                     match value & 1 {
-                        0 => *q = Queue::default(),
+                        0 => q.stop(),
                         _ => q.ready = true,
                     }
                 }
@@ -232,6 +232,26 @@ mod tests {
         }
         d.negotiate();
         assert_eq!(d.read(0x70), 11);
+    }
+
+    #[test]
+    fn a_queue_that_is_not_ready_keeps_size_and_addresses() {
+        let mut d = Driver::new(rng());
+        d.request(0, &[], &[(DATA, 4)]);
+        // The order of some drivers: the size, "not ready", the addresses. Here they stay as they were.
+        d.write(0x30, 0);
+        d.write(0x44, 0);
+        assert_eq!(d.read(0x44), 0);
+        d.notify(0);
+        let [_, available, used] = Driver::rings(0);
+        d.ram.write(available, &[0; 4]).unwrap();
+        d.ram.write(used, &[0; 4]).unwrap();
+        d.ram.write(DATA, &[0; 4]).unwrap();
+        d.write(0x44, 1);
+        // It begins anew, with index 0.
+        d.ram.write(available + 2, &[1]).unwrap();
+        d.notify(0);
+        assert_eq!((d.used(0), d.bytes(DATA, 4)), (1, vec![7; 4]));
     }
 
     #[test]
