@@ -247,6 +247,36 @@ fn a_machine_that_only_traps_ends_when_told() {
     }
 }
 
+#[test]
+fn empty_virtio_slots_say_so() {
+    // Without disks slot 0 has the entropy device; 1 to 7 answer, but have none.
+    let program = Program::new(&format!(
+        "lui s0, {}
+         lui s1, 4096
+         lui s2, {}
+         slot:
+         lw t0, 0(s0)
+         lw t1, 8(s0)
+         sw s1, 112(s0)
+         lw t2, 112(s0)
+         add s3, s3, t0
+         slli s4, s4, 4
+         add s4, s4, t1
+         add s5, s5, t2
+         add s0, s0, s1
+         bne s0, s2, @slot
+         {POWER_OFF}",
+        map::virtio(0).base,
+        map::virtio(map::VIRTIO_SLOTS).base
+    ));
+    let mut board = board(program.bare(), Tier::Baseline, TimeSource::Host);
+    assert_eq!(run(&mut board, PATIENCE), End::PowerOff);
+    let [magic, ids, status] = [19, 20, 21].map(|r| board.vcpu().get(X + r));
+    assert_eq!(magic, 8 * 0x7472_6976, "all slots answer");
+    assert_eq!(ids, 4 << 28, "device IDs, the first slot's first");
+    assert_eq!(status, 0, "nothing is kept");
+}
+
 /// What a UART driver does that never reads the interrupt identification: see [`storm_program`].
 const STORM_MOST: u64 = 64;
 

@@ -19,7 +19,7 @@ use trine_devices::serial::Ns16550a;
 use trine_devices::timer::Aclint;
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::rng::{Rng, Source};
-use trine_devices::virtio::{Mmio, Virtio};
+use trine_devices::virtio::{EmptySlot, Mmio, Virtio};
 use trine_engine::{Engine, Stats, Tier, Time};
 use trine_isa_riscv::{Rv64, Start, state::X};
 use trine_memory::Ram;
@@ -236,9 +236,13 @@ impl Board {
                 map::VIRTIO_SLOTS - 1
             )));
         }
-        let slots = virtio.len() as u32;
-        for (n, device) in (0..).zip(virtio) {
-            add(map::virtio(n), Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)));
+        let mut virtio = virtio.into_iter();
+        for n in 0..map::VIRTIO_SLOTS {
+            let slot: Box<dyn Device> = match virtio.next() {
+                Some(device) => Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)),
+                None => Box::new(EmptySlot),
+            };
+            add(map::virtio(n), slot);
         }
         bus.set_controller(plic);
         let bus = Arc::new(bus);
@@ -247,7 +251,7 @@ impl Board {
         let hart = trine_isa_riscv::Config { hart: 0, start };
         let (mut vcpu, note) =
             Engine::new(hart, ram.clone(), bus.clone(), time, mailbox.clone(), config.tier);
-        let (loaded, tree) = load(&ram, &config.boot, slots, seed)?;
+        let (loaded, tree) = load(&ram, &config.boot, map::VIRTIO_SLOTS, seed)?;
         vcpu.set_pc(loaded.entry);
         vcpu.set(X + 10, 0);
         vcpu.set(X + 11, tree);

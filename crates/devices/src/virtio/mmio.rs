@@ -195,6 +195,28 @@ impl Device for Mmio {
     }
 }
 
+/// A slot without a device: device ID 0 says so to a driver that probes (virtio 1.2, 4.2.2).
+pub struct EmptySlot;
+
+impl Device for EmptySlot {
+    fn name(&self) -> &str {
+        "virtio-empty"
+    }
+
+    fn read(&mut self, offset: u64, _width: Width, _now: u64, _out: &mut Actions) -> u64 {
+        match offset {
+            0x000 => MAGIC,
+            0x004 => VERSION,
+            0x00c => VENDOR,
+            _ => 0,
+        }
+    }
+
+    fn write(&mut self, _offset: u64, _width: Width, _value: u64, _now: u64, _out: &mut Actions) {}
+
+    fn reset(&mut self, _out: &mut Actions) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,6 +330,23 @@ mod tests {
         assert_eq!(d.used(0), 1);
         d.write(0x70, 0);
         assert_eq!((d.read(0x70), d.read(0x60), d.line.last()), (0, 0, Some(&false)));
+    }
+
+    #[test]
+    fn an_empty_slot_answers_and_keeps_nothing() {
+        let (mut slot, mut out) = (EmptySlot, Actions::new());
+        for offset in (0..0x1000).step_by(4) {
+            slot.write(offset, Width::B4, 0xffff_ffff, 0, &mut out);
+            let expected = match offset {
+                0 => MAGIC,
+                4 => 2,
+                0xc => VENDOR,
+                _ => 0,
+            };
+            assert_eq!(slot.read(offset, Width::B4, 0, &mut out), expected, "{offset:#x}");
+        }
+        slot.reset(&mut out);
+        assert!(out.is_empty());
     }
 
     #[test]

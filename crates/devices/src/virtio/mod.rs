@@ -6,7 +6,7 @@ pub mod mmio;
 pub mod queue;
 pub mod rng;
 
-pub use mmio::Mmio;
+pub use mmio::{EmptySlot, Mmio};
 pub use queue::{Chain, Queue, Served};
 
 use trine_memory::Ram;
