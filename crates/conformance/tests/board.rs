@@ -1,10 +1,8 @@
 //! Whole machines of board `virt` with small programs: timers, interrupts and devices as a guest sees them.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use trine_base::Vcpu;
-use trine_conformance::bare::assemble;
+use trine_conformance::bare::ProgramFile;
 use trine_engine::Tier;
 use trine_isa_riscv::state::X;
 use trine_machine::virt::{Boot, TimeSource, map};
@@ -13,53 +11,14 @@ use trine_machine::{Board, Config, Console, End};
 /// Where a program starts: a kernel's place, 2 MiB into RAM.
 const AT: u64 = map::RAM + (2 << 20);
 
-/// An ELF executable whose only segment is `code`, at [`AT`].
-fn elf(code: &[u8]) -> Vec<u8> {
-    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    let half = |file: &mut Vec<u8>, values: &[u16]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
-    let word = |file: &mut Vec<u8>, values: &[u32]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
-    let long = |file: &mut Vec<u8>, values: &[u64]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
-    // An executable for RISC-V; program headers directly behind this header.
-    half(&mut file, &[2, 243]);
-    word(&mut file, &[1]);
-    long(&mut file, &[AT, 64, 0]);
-    word(&mut file, &[0]);
-    half(&mut file, &[64, 56, 1, 0, 0, 0]);
-    // One loaded segment, readable, writable and executable.
-    word(&mut file, &[1, 7]);
-    let size = code.len() as u64;
-    long(&mut file, &[120, AT, AT, size, size, 8]);
-    file.extend_from_slice(code);
-    file
+/// What starts in S mode, the board being its firmware.
+fn kernel(program: &ProgramFile) -> Boot {
+    Boot::Kernel { kernel: program.path().into(), initrd: None, append: String::new() }
 }
 
-/// A program in a file that is removed in the end.
-struct Program(PathBuf);
-
-impl Program {
-    fn new(text: &str) -> Program {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("trine-board-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, elf(&assemble(text))).unwrap();
-        Program(path)
-    }
-
-    /// In S mode, the board being its firmware.
-    fn kernel(&self) -> Boot {
-        Boot::Kernel { kernel: self.0.clone(), initrd: None, append: String::new() }
-    }
-
-    /// In M mode.
-    fn bare(&self) -> Boot {
-        Boot::BareMetal(self.0.clone())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
-    }
+/// What starts in M mode.
+fn bare(program: &ProgramFile) -> Boot {
+    Boot::BareMetal(program.path().into())
 }
 
 fn board(boot: Boot, tier: Tier, time: TimeSource) -> Board {
@@ -101,9 +60,11 @@ const FAIL: &str = "lui t5, 1048576
      jal zero, @failed\n";
 
 /// A program in S mode whose trap handler powers off; it arms a timer 10 ms ahead by `arm` and waits by `wait`.
-fn timer_program(arm: &str, wait: &str) -> Program {
-    Program::new(&format!(
-        "jal t0, @start
+fn timer_program(arm: &str, wait: &str) -> ProgramFile {
+    ProgramFile::new(
+        AT,
+        &format!(
+            "jal t0, @start
          {POWER_OFF}
          start:
          csrrw zero, stvec, t0
@@ -117,7 +78,8 @@ fn timer_program(arm: &str, wait: &str) -> Program {
          again:
          {wait}
          jal zero, @again"
-    ))
+        ),
+    )
 }
 
 /// `TIME` set_timer of the SBI.
@@ -141,7 +103,7 @@ fn a_timer_ends_every_kind_of_wait() {
         for (wait_name, wait) in waits {
             for (time_name, time) in [("host", TimeSource::Host), ("count", TimeSource::Count(1))] {
                 let program = timer_program(arm, wait);
-                let mut board = board(program.kernel(), Tier::Baseline, time);
+                let mut board = board(kernel(&program), Tier::Baseline, time);
                 let end = run(&mut board, PATIENCE);
                 assert_eq!(end, End::PowerOff, "{arm_name}, {wait_name}, {time_name} time");
             }
@@ -152,7 +114,8 @@ fn a_timer_ends_every_kind_of_wait() {
 #[test]
 fn a_masked_timer_that_is_due_does_not_keep_a_waiting_hart_busy() {
     // The timer was due long ago and its interrupt is not enabled: nothing ends the wait.
-    let program = Program::new(
+    let program = ProgramFile::new(
+        AT,
         "csrrw zero, stimecmp, zero
          again:
          addi s0, s0, 1
@@ -160,7 +123,7 @@ fn a_masked_timer_that_is_due_does_not_keep_a_waiting_hart_busy() {
          jal zero, @again",
     );
     for time in [TimeSource::Host, TimeSource::Count(1)] {
-        let mut board = board(program.kernel(), Tier::Baseline, time);
+        let mut board = board(kernel(&program), Tier::Baseline, time);
         assert_eq!(run(&mut board, Duration::from_millis(500)), End::Quit);
         let rounds = board.vcpu().get(X + 8);
         assert!(rounds < 1000, "{rounds} rounds in half a second");
@@ -168,9 +131,11 @@ fn a_masked_timer_that_is_due_does_not_keep_a_waiting_hart_busy() {
 }
 
 /// Sets a timer of the ACLINT `ticks` ahead, spins until it pends, powers off.
-fn aclint_program(ticks: u64) -> Program {
-    Program::new(&format!(
-        "lui t0, {}
+fn aclint_program(ticks: u64) -> ProgramFile {
+    ProgramFile::new(
+        AT,
+        &format!(
+            "lui t0, {}
          lui t1, {}
          ld a0, -8(t1)
          lui t2, {}
@@ -186,11 +151,12 @@ fn aclint_program(ticks: u64) -> Program {
          ld s1, -8(t1)
          sub s1, s1, a0
          {POWER_OFF}",
-        map::CLINT.base + 0x4000,
-        map::CLINT.base + 0xc000,
-        (ticks + 0x800) & !0xfff,
-        (ticks as i64 & 0xfff ^ 0x800) - 0x800,
-    ))
+            map::CLINT.base + 0x4000,
+            map::CLINT.base + 0xc000,
+            (ticks + 0x800) & !0xfff,
+            (ticks as i64 & 0xfff ^ 0x800) - 0x800,
+        ),
+    )
 }
 
 #[test]
@@ -198,7 +164,7 @@ fn a_device_timer_fires_while_a_counted_guest_spins() {
     // 4.9 ms, two nanoseconds an instruction: 2.45 million instructions.
     let program = aclint_program(49_000);
     let counts = [Tier::Interp, Tier::Baseline].map(|tier| {
-        let mut board = board(program.bare(), tier, TimeSource::Count(2));
+        let mut board = board(bare(&program), tier, TimeSource::Count(2));
         assert_eq!(run(&mut board, PATIENCE), End::PowerOff);
         let late = board.vcpu().get(X + 9);
         assert!(late <= 2, "the timer came {late} ticks late");
@@ -211,8 +177,10 @@ fn a_device_timer_fires_while_a_counted_guest_spins() {
 #[test]
 fn both_engines_see_the_same_device_time() {
     // Reads of `mtime` in the middle of blocks.
-    let program = Program::new(&format!(
-        "lui t1, {}
+    let program = ProgramFile::new(
+        AT,
+        &format!(
+            "lui t1, {}
          addi t2, zero, 500
          round:
          addi t2, t2, -1
@@ -225,10 +193,11 @@ fn both_engines_see_the_same_device_time() {
          xor s0, s0, a1
          bne t2, zero, @round
          {POWER_OFF}",
-        map::CLINT.base + 0xc000
-    ));
+            map::CLINT.base + 0xc000
+        ),
+    );
     let seen = [Tier::Interp, Tier::Baseline].map(|tier| {
-        let mut board = board(program.bare(), tier, TimeSource::Count(77));
+        let mut board = board(bare(&program), tier, TimeSource::Count(77));
         assert_eq!(run(&mut board, PATIENCE), End::PowerOff);
         board.vcpu().get(X + 8)
     });
@@ -239,8 +208,8 @@ fn both_engines_see_the_same_device_time() {
 fn a_machine_that_only_traps_ends_when_told() {
     // The handler's first instruction raises again, and no handler at all.
     for vector in ["auipc t0, 0\naddi t0, t0, 12", "addi t0, zero, 0"] {
-        let program = Program::new(&format!("{vector}\ncsrrw zero, mtvec, t0\necall"));
-        let mut board = board(program.bare(), Tier::Baseline, TimeSource::Host);
+        let program = ProgramFile::new(AT, &format!("{vector}\ncsrrw zero, mtvec, t0\necall"));
+        let mut board = board(bare(&program), Tier::Baseline, TimeSource::Host);
         let start = Instant::now();
         assert_eq!(run(&mut board, Duration::from_millis(200)), End::Quit);
         assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
@@ -250,8 +219,10 @@ fn a_machine_that_only_traps_ends_when_told() {
 #[test]
 fn empty_virtio_slots_say_so() {
     // Without disks slot 0 has the entropy device; 1 to 7 answer, but have none.
-    let program = Program::new(&format!(
-        "lui s0, {}
+    let program = ProgramFile::new(
+        AT,
+        &format!(
+            "lui s0, {}
          lui s1, 4096
          lui s2, {}
          slot:
@@ -266,10 +237,11 @@ fn empty_virtio_slots_say_so() {
          add s0, s0, s1
          bne s0, s2, @slot
          {POWER_OFF}",
-        map::virtio(0).base,
-        map::virtio(map::VIRTIO_SLOTS).base
-    ));
-    let mut board = board(program.bare(), Tier::Baseline, TimeSource::Host);
+            map::virtio(0).base,
+            map::virtio(map::VIRTIO_SLOTS).base
+        ),
+    );
+    let mut board = board(bare(&program), Tier::Baseline, TimeSource::Host);
     assert_eq!(run(&mut board, PATIENCE), End::PowerOff);
     let [magic, ids, status] = [19, 20, 21].map(|r| board.vcpu().get(X + r));
     assert_eq!(magic, 8 * 0x7472_6976, "all slots answer");
@@ -283,9 +255,11 @@ const STORM_MOST: u64 = 64;
 /// M mode. Enables both interrupts of the UART through the PLIC, writes 16 bytes, then waits for `wait` rounds. Its handler
 /// claims, reads what was received into s3, writes a byte while s4 says so, completes; s2 counts its calls, and more
 /// than [`STORM_MOST`] are a failure.
-fn storm_program(wait: u64) -> Program {
-    Program::new(&format!(
-        "jal t0, @start
+fn storm_program(wait: u64) -> ProgramFile {
+    ProgramFile::new(
+        AT,
+        &format!(
+            "jal t0, @start
          lw t1, 4(s0)
          addi s2, s2, 1
          addi t2, zero, {STORM_MOST}
@@ -337,17 +311,18 @@ fn storm_program(wait: u64) -> Program {
          addi a0, a0, -1
          bne a0, zero, @wait
          {POWER_OFF}",
-        context = map::PLIC.base + 0x20_0000,
-        uart = map::UART.base,
-        plic = map::PLIC.base,
-        enable = map::PLIC.base + 0x2000,
-    ))
+            context = map::PLIC.base + 0x20_0000,
+            uart = map::UART.base,
+            plic = map::PLIC.base,
+            enable = map::PLIC.base + 0x2000,
+        ),
+    )
 }
 
 #[test]
 fn a_uart_driver_that_never_reads_the_interrupt_identification() {
     let program = storm_program(1 << 26);
-    let mut board = board(program.bare(), Tier::Baseline, TimeSource::Count(1));
+    let mut board = board(bare(&program), Tier::Baseline, TimeSource::Count(1));
     let remote = board.remote();
     remote.input(b"abc");
     assert_eq!(run(&mut board, PATIENCE), End::PowerOff, "no storm");
