@@ -165,6 +165,11 @@ impl Remote {
         self.input(&[command]);
     }
 
+    /// Whether a driver in the guest takes what comes over the console's line, as far as it was sent.
+    pub fn listens(&self) -> bool {
+        self.console.input.is_empty()
+    }
+
     /// Ends the machine at once.
     pub fn quit(&self) {
         self.quit.store(true, Ordering::SeqCst);
