@@ -10,6 +10,11 @@ pub trait Clock: Send + Sync {
 
     /// Wall-clock time in nanoseconds since 1970-01-01T00:00Z, for real-time clocks.
     fn wall(&self) -> u64;
+
+    /// Whether time passes only as a vCPU executes instructions. The vCPU's thread then runs the devices' timers.
+    fn is_counted(&self) -> bool {
+        false
+    }
 }
 
 /// Guest time is host time.
@@ -72,5 +77,33 @@ impl Clock for CountClock {
 
     fn wall(&self) -> u64 {
         self.epoch.wrapping_add(self.now())
+    }
+
+    fn is_counted(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_times() {
+        let clock = CountClock::new(3, 1000);
+        assert_eq!((clock.now(), clock.wall(), clock.is_counted()), (0, 1000, true));
+        clock.set_count(7);
+        assert_eq!((clock.now(), clock.wall()), (21, 1021));
+        // The first count at which the time is reached, not one before.
+        assert_eq!([20, 21, 22].map(|at| clock.count_at(at)), [7, 7, 8]);
+        assert_eq!(clock.count_at(u64::MAX), u64::MAX / 3);
+    }
+
+    #[test]
+    fn host_time_passes_by_itself() {
+        let clock = HostClock::new();
+        let before = clock.now();
+        while clock.now() == before {}
+        assert!(clock.wall() > 1_700_000_000_000_000_000 && !clock.is_counted());
     }
 }

@@ -1,7 +1,8 @@
 //! What a device is to a board.
 //!
 //! A device never calls a vCPU or another device. It answers an access and *returns* what should
-//! happen next as [`Action`]s; the bus performs them after it has unlocked the device.
+//! happen next as [`Action`]s; the bus performs them after it has unlocked the device, in the order in
+//! which the device asked for them.
 
 use crate::Width;
 
@@ -92,10 +93,11 @@ pub trait Device: Send {
     /// Writes the low `width` bytes of `value` at `offset`.
     fn write(&mut self, offset: u64, width: Width, value: u64, now: u64, out: &mut Actions);
 
-    /// The time asked for by [`Action::Timer`] has come.
+    /// The time asked for by [`Action::Timer`] has come, or something came from outside
+    /// ([`crate::Bus::request_timer`]).
     fn timer(&mut self, _now: u64, _out: &mut Actions) {}
 
-    /// Input `line` changed to `level` (interrupt controllers only).
+    /// Input `line` is driven to `level` (interrupt controllers only); it may have had that level before.
     fn input(&mut self, _line: u32, _level: bool, _out: &mut Actions) {}
 
     /// Back to the state after power-on.

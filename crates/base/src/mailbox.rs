@@ -97,3 +97,59 @@ impl Default for Mailbox {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    #[test]
+    fn lines_kick_when_they_rise() {
+        let mailbox = Mailbox::new();
+        let set = |line, level| {
+            mailbox.limit.store(7, Ordering::SeqCst);
+            mailbox.set_line(line, level);
+            (mailbox.lines.load(Ordering::SeqCst), mailbox.limit.load(Ordering::SeqCst))
+        };
+        assert_eq!(set(3, true), (8, 0));
+        assert_eq!(set(3, true), (8, 7), "it was high already");
+        assert_eq!(set(31, true), (0x8000_0008, 0));
+        assert_eq!(set(3, false), (0x8000_0000, 7));
+    }
+
+    #[test]
+    fn requests_gather_until_they_are_taken() {
+        let mailbox = Mailbox::new();
+        mailbox.request(Mailbox::PAUSE);
+        mailbox.request(Mailbox::CODE_WRITTEN);
+        assert_eq!(mailbox.take_requests(), Mailbox::PAUSE | Mailbox::CODE_WRITTEN);
+        assert_eq!(mailbox.take_requests(), 0);
+    }
+
+    #[test]
+    fn a_kick_between_look_and_sleep_is_not_lost() {
+        let mailbox = Arc::new(Mailbox::new());
+        let start = Instant::now();
+        mailbox.park(None, |_| true);
+        let (theirs, most) = (mailbox.clone(), Some(Duration::from_secs(20)));
+        let thread = std::thread::spawn(move || {
+            let ready = |m: &Mailbox| m.requests.load(Ordering::SeqCst) != 0;
+            (0..1000).for_each(|_| {
+                while theirs.take_requests() == 0 {
+                    theirs.park(most, ready);
+                }
+                theirs.set_line(0, false);
+                theirs.lines.fetch_or(2, Ordering::SeqCst);
+            });
+        });
+        for _ in 0..1000 {
+            mailbox.request(Mailbox::PAUSE);
+            while mailbox.lines.fetch_and(!2, Ordering::SeqCst) & 2 == 0 {
+                std::hint::spin_loop();
+            }
+        }
+        thread.join().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(15), "slept though it was kicked");
+    }
+}

@@ -1,6 +1,8 @@
 //! Small programs on a bare hart, for tests: assembly with labels, both engines, one state.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use trine_base::{Bus, CountClock, Mailbox, Vcpu, Width};
 use trine_engine::{Engine, Tier, Time};
 use trine_ir::Isa;
@@ -67,6 +69,54 @@ pub fn assemble_for<I: Cpu>(text: &str) -> Vec<u8> {
         code.extend_from_slice(&word.to_le_bytes()[..bytes as usize]);
     }
     code
+}
+
+/// An ELF executable for RISC-V whose only segment is `code`, at physical address `at`, where it also starts.
+pub fn elf(at: u64, code: &[u8]) -> Vec<u8> {
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let half = |file: &mut Vec<u8>, values: &[u16]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
+    let word = |file: &mut Vec<u8>, values: &[u32]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
+    let long = |file: &mut Vec<u8>, values: &[u64]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
+    // An executable for RISC-V; program headers directly behind this header.
+    half(&mut file, &[2, 243]);
+    word(&mut file, &[1]);
+    long(&mut file, &[at, 64, 0]);
+    word(&mut file, &[0]);
+    half(&mut file, &[64, 56, 1, 0, 0, 0]);
+    // One loaded segment, readable, writable and executable.
+    word(&mut file, &[1, 7]);
+    let size = code.len() as u64;
+    long(&mut file, &[120, at, at, size, size, 8]);
+    file.extend_from_slice(code);
+    file
+}
+
+/// A program in a file, which is removed in the end.
+pub struct ProgramFile(PathBuf);
+
+impl ProgramFile {
+    /// Assembles `text` for address `at`.
+    ///
+    /// # Panics
+    /// As [`assemble`], and where the file cannot be written.
+    pub fn new(at: u64, text: &str) -> ProgramFile {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("trine-program-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, elf(at, &assemble(text))).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        ProgramFile(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for ProgramFile {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
 }
 
 impl<I: Cpu> Bare<I> {

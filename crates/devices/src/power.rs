@@ -32,3 +32,28 @@ impl Device for Finisher {
 
     fn reset(&mut self, _out: &mut Actions) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(offset: u64, value: u64) -> Vec<Action> {
+        let mut out = Actions::new();
+        Finisher.write(offset, Width::B4, value, 0, &mut out);
+        out.take()
+    }
+
+    #[test]
+    fn the_ways_to_end() {
+        let stop = |reason| vec![Action::Stop(reason)];
+        assert_eq!(write(0, 0x5555), stop(StopReason::PowerOff));
+        assert_eq!(write(0, 0x7777), stop(StopReason::Reset));
+        assert_eq!(write(0, 0x0007_3333), stop(StopReason::Failure(7)));
+        assert_eq!(write(0, 0xffff_ffff_ffff_3333), stop(StopReason::Failure(0xffff)));
+        assert_eq!((write(0, 0), write(0, 0x1234), write(4, 0x5555)), (vec![], vec![], vec![]));
+        let mut out = Actions::new();
+        assert_eq!(Finisher.read(0, Width::B4, 0, &mut out), 0);
+        Finisher.reset(&mut out);
+        assert!(out.is_empty());
+    }
+}

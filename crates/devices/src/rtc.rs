@@ -110,3 +110,131 @@ impl Device for GoldfishRtc {
         out.irq(self.irq, false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trine_base::CountClock;
+
+    const EPOCH: u64 = 1_700_000_000_123_456_789;
+    const IRQ: u32 = 11;
+
+    struct Test {
+        clock: Arc<CountClock>,
+        rtc: GoldfishRtc,
+        line: bool,
+        timer: Option<u64>,
+    }
+
+    impl Test {
+        fn new() -> Test {
+            let clock = Arc::new(CountClock::new(1, EPOCH));
+            Test { rtc: GoldfishRtc::new(IRQ, clock.clone()), clock, line: false, timer: None }
+        }
+
+        fn note(&mut self, mut out: Actions) {
+            for action in out.take() {
+                match action {
+                    Action::Irq { line: IRQ, level } => self.line = level,
+                    Action::Timer { at } => self.timer = at,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+
+        fn read(&mut self, offset: u64) -> u64 {
+            let (mut out, now) = (Actions::new(), self.clock.now());
+            let value = self.rtc.read(offset, Width::B4, now, &mut out);
+            self.note(out);
+            value
+        }
+
+        fn write(&mut self, offset: u64, value: u64) {
+            let (mut out, now) = (Actions::new(), self.clock.now());
+            self.rtc.write(offset, Width::B4, value, now, &mut out);
+            self.note(out);
+        }
+
+        fn time(&mut self) -> u64 {
+            self.read(TIME_LOW) | self.read(TIME_HIGH) << 32
+        }
+
+        fn set_alarm(&mut self, at: u64) {
+            self.write(ALARM_HIGH, at >> 32);
+            self.write(ALARM_LOW, at & 0xffff_ffff);
+        }
+
+        /// The clock reaches `now`, and the timer comes where it is due.
+        fn at(&mut self, now: u64) {
+            self.clock.set_count(now);
+            if self.timer.is_some_and(|at| at <= now) {
+                let mut out = Actions::new();
+                self.rtc.timer(now, &mut out);
+                self.note(out);
+            }
+        }
+    }
+
+    #[test]
+    fn the_time_is_read_in_one_piece() {
+        let mut t = Test::new();
+        let low = t.read(TIME_LOW);
+        t.at(1 << 32);
+        assert_eq!(t.read(TIME_HIGH) << 32 | low, EPOCH, "the high half is that of the low half's time");
+        assert_eq!(t.time(), EPOCH + (1 << 32));
+    }
+
+    #[test]
+    fn the_guest_sets_the_time() {
+        let mut t = Test::new();
+        t.write(TIME_HIGH, 0x1234);
+        t.write(TIME_LOW, 0x5678);
+        t.at(1000);
+        assert_eq!(t.time(), 0x1234_0000_5678 + 1000);
+    }
+
+    #[test]
+    fn an_alarm_interrupts_once() {
+        let mut t = Test::new();
+        t.write(IRQ_ENABLED, 1);
+        t.set_alarm(EPOCH + 500);
+        assert_eq!((t.timer, t.line, t.read(ALARM_STATUS)), (Some(500), false, 1));
+        t.at(500);
+        assert_eq!((t.timer, t.line, t.read(ALARM_STATUS)), (None, true, 0));
+        t.write(CLEAR_INTERRUPT, 1);
+        assert!(!t.line);
+        t.set_alarm(EPOCH);
+        assert!(t.line, "an alarm in the past comes at once");
+        assert_eq!(t.read(ALARM_LOW) | t.read(ALARM_HIGH) << 32, EPOCH);
+    }
+
+    #[test]
+    fn alarms_are_taken_back_masked_and_reset() {
+        let mut t = Test::new();
+        t.set_alarm(EPOCH + 500);
+        t.write(CLEAR_ALARM, 1);
+        assert_eq!((t.timer, t.read(ALARM_STATUS)), (None, 0));
+        t.set_alarm(EPOCH + 500);
+        t.at(500);
+        assert!(!t.line, "not enabled");
+        t.write(IRQ_ENABLED, 1);
+        assert!(t.line);
+        let mut out = Actions::new();
+        t.rtc.reset(&mut out);
+        t.note(out);
+        assert_eq!((t.line, t.read(IRQ_ENABLED)), (false, 0));
+    }
+
+    #[test]
+    fn anything_a_guest_may_do() {
+        let mut t = Test::new();
+        for offset in 0..0x100 {
+            for value in [0, 1, 0xffff_ffff] {
+                t.write(offset, value);
+                t.read(offset);
+            }
+        }
+        t.set_alarm(u64::MAX);
+        assert!(t.timer.is_some(), "far away");
+    }
+}

@@ -100,3 +100,126 @@ impl Device for Aclint {
         out.push(Action::Timer { at: None });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MSIP: u64 = 0;
+
+    struct Test {
+        aclint: Aclint,
+        now: u64,
+        /// Interrupt lines of two harts.
+        lines: [u32; 2],
+        timer: Option<u64>,
+    }
+
+    impl Test {
+        fn new() -> Test {
+            Test { aclint: Aclint::new(2), now: 12_345, lines: [0; 2], timer: None }
+        }
+
+        fn call<R>(&mut self, f: impl FnOnce(&mut Aclint, u64, &mut Actions) -> R) -> R {
+            let mut out = Actions::new();
+            let result = f(&mut self.aclint, self.now, &mut out);
+            for action in out.take() {
+                match action {
+                    Action::Cpu { vcpu, line, level } => {
+                        let lines = &mut self.lines[vcpu as usize];
+                        *lines = *lines & !(1 << line) | (level as u32) << line;
+                    }
+                    Action::Timer { at } => self.timer = at,
+                    other => panic!("{other:?}"),
+                }
+            }
+            result
+        }
+
+        fn read(&mut self, offset: u64, width: Width) -> u64 {
+            self.call(|a, now, out| a.read(offset, width, now, out)) & width.mask()
+        }
+
+        fn write(&mut self, offset: u64, width: Width, value: u64) {
+            self.call(|a, now, out| a.write(offset, width, value, now, out));
+        }
+
+        fn timer(&mut self, now: u64) {
+            self.now = now;
+            self.call(|a, now, out| a.timer(now, out));
+        }
+    }
+
+    #[test]
+    fn software_interrupts_are_each_harts_own() {
+        let mut t = Test::new();
+        t.write(MSIP + 4, Width::B4, 3);
+        assert_eq!((t.lines, t.read(MSIP + 4, Width::B4)), ([0, 1 << MSI], 1));
+        t.write(MSIP, Width::B4, 1);
+        t.write(MSIP + 4, Width::B4, 2);
+        assert_eq!(t.lines, [1 << MSI, 0]);
+        t.write(MSIP + 8, Width::B4, 1);
+        assert_eq!(t.read(MSIP + 8, Width::B4), 0, "there is no third hart");
+    }
+
+    #[test]
+    fn the_timer_compares_and_rearms() {
+        let mut t = Test::new();
+        assert_eq!(t.read(MTIME, Width::B8), 123);
+        t.write(MTIMECMP + 8, Width::B8, 130);
+        t.write(MTIMECMP, Width::B8, 140);
+        assert_eq!((t.lines, t.timer), ([0, 0], Some(13_000)));
+        t.timer(12_999);
+        assert_eq!((t.lines, t.timer), ([0, 0], Some(13_000)), "too early changes nothing");
+        t.timer(13_000);
+        assert_eq!((t.lines, t.timer), ([0, 1 << MTI], Some(14_000)));
+        t.timer(14_007);
+        assert_eq!((t.lines, t.timer), ([1 << MTI; 2], None));
+        t.write(MTIMECMP, Width::B8, u64::MAX);
+        assert_eq!((t.lines, t.timer), ([0, 1 << MTI], None), "too far away to come");
+        t.write(MTIMECMP + 8, Width::B8, 0);
+        assert_eq!(t.lines, [0, 1 << MTI], "in the past");
+    }
+
+    #[test]
+    fn halves_and_bytes_of_registers() {
+        let mut t = Test::new();
+        t.write(MTIMECMP + 4, Width::B4, 0x1234);
+        assert_eq!(t.read(MTIMECMP, Width::B8), 0x1234_ffff_ffff);
+        t.write(MTIMECMP, Width::B4, 0x5678_9abc);
+        t.write(MTIMECMP + 1, Width::B1, 0xee);
+        assert_eq!(t.read(MTIMECMP, Width::B8), 0x1234_5678_eebc);
+        assert_eq!((t.read(MTIMECMP + 4, Width::B4), t.read(MTIMECMP + 5, Width::B1)), (0x1234, 0x12));
+    }
+
+    #[test]
+    fn the_guest_sets_the_time() {
+        let mut t = Test::new();
+        t.write(MTIMECMP, Width::B8, 5000);
+        t.write(MTIME, Width::B8, 4999);
+        assert_eq!((t.read(MTIME, Width::B8), t.lines[0]), (4999, 0));
+        assert_eq!(t.timer, Some(12_400), "one tick ahead");
+        t.timer(12_400);
+        assert_eq!(t.lines[0], 1 << MTI);
+        t.write(MTIME, Width::B8, u64::MAX);
+        assert_eq!((t.read(MTIME, Width::B8), t.lines[0]), (u64::MAX, 1 << MTI));
+        t.timer(12_500);
+        assert_eq!((t.read(MTIME, Width::B8), t.lines[0]), (0, 0), "it wraps");
+    }
+
+    #[test]
+    fn anything_a_guest_may_do() {
+        let mut t = Test::new();
+        for offset in (0..0x1_0000).step_by(3) {
+            for (width, value) in
+                [(Width::B1, 0xff), (Width::B4, 0), (Width::B8, u64::MAX), (Width::B8, 1 << 63)]
+            {
+                t.write(offset, width, value);
+                t.read(offset, width);
+            }
+        }
+        t.call(|a, _, out| a.reset(out));
+        assert_eq!((t.lines, t.timer, t.read(MTIME, Width::B8)), ([0, 0], None, 123));
+        assert_eq!(t.read(MTIMECMP, Width::B8), u64::MAX);
+    }
+}

@@ -44,6 +44,13 @@ impl<I: Isa> Interp<I> {
         unsafe { &*self.op }
     }
 
+    /// Notes the count that whoever is called sees: a device's clock in count mode, a helper.
+    #[inline(always)]
+    fn note_retired(self) {
+        let frame = &self.core().frame;
+        frame.retired.set(frame.count.get() + self.op().index as u64);
+    }
+
     /// Slots of the current CPU are a fixed array and bodies use fixed numbers.
     #[inline(always)]
     fn slot(self, slot: u16) -> &'static std::cell::Cell<u64> {
@@ -115,10 +122,12 @@ impl<I: Isa> Sem for Interp<I> {
     }
     #[inline(always)]
     fn load_raw(self, width: Width, address: u64) -> Res<Self, u64> {
+        self.note_retired();
         self.core().load(width, address)
     }
     #[inline(always)]
     fn store_raw(self, width: Width, address: u64, value: u64) -> Res<Self> {
+        self.note_retired();
         self.core().store(width, address, value)
     }
     fn rmw_raw(self, op: Rmw, width: Width, address: u64, v: u64) -> Res<Self, u64> {
@@ -155,7 +164,7 @@ impl<I: Isa> Sem for Interp<I> {
     fn call_raw(self, helper: &'static Helper, args: [u64; 3]) -> Res<Self, u64> {
         let core = self.core();
         core.frame.pc.set(self.pc_raw());
-        core.frame.retired.set(core.frame.count.get() + self.op().index as u64);
+        self.note_retired();
         (helper.run)(core, args)
     }
     fn fp_flags(self) -> u64 {

@@ -308,11 +308,23 @@ impl<I: Isa> Engine<I> {
         self.core.frame.retired.set(count);
         let limit = match (&self.core.time, self.core.timer.get()) {
             (Time::Host(_), Some(_)) => self.target.min(count + SLICE),
-            (Time::Count(clock), Some(at)) => self.target.min(clock.count_at(at).max(count + 1)),
-            (_, None) => self.target,
+            // A time that has come changes nothing by passing on.
+            (Time::Count(clock), Some(at)) if clock.count_at(at) > count => {
+                self.target.min(clock.count_at(at))
+            }
+            _ => self.target,
         };
         // Stored before anything is looked at: a kick that comes later sets it to 0 again.
         self.core.mailbox.limit.store(limit, Ordering::SeqCst);
+        if let Time::Count(clock) = &self.core.time {
+            // The devices' timers are this thread's work: the clock only moves here.
+            clock.set_count(count);
+            self.core.bus.run_timers();
+            if let Some(at) = self.core.bus.next_timer() {
+                // Lowers it at most: a kick's 0 stays.
+                self.core.mailbox.limit.fetch_min(clock.count_at(at).max(count + 1), Ordering::SeqCst);
+            }
+        }
         if let Some(exit) = self.requests() {
             return Some(exit);
         }
@@ -465,12 +477,7 @@ impl<I: Isa> Engine<I> {
             }
             Leave::Idle => {
                 frame.pc.set(next);
-                frame.retired.set(frame.count.get());
-                if I::wakes(&*self.core) {
-                    self.core.recheck();
-                    return Step::Go;
-                }
-                Step::Out(Exit::Idle { deadline: self.core.timer.get() })
+                self.wait().map_or(Step::Go, Step::Out)
             }
             Leave::Stop => {
                 frame.pc.set(next);
@@ -478,6 +485,19 @@ impl<I: Isa> Engine<I> {
                 Step::Go
             }
         }
+    }
+
+    /// Lets the CPU wait for an interrupt, as its own instruction for that does: [`Exit::Idle`], or `None` where one
+    /// that ends the wait is pending already.
+    pub fn wait(&mut self) -> Option<Exit> {
+        self.core.frame.retired.set(self.core.frame.count.get());
+        // Read before what pends is looked at: a time up to this one is no deadline, for it did not end the wait.
+        let now = self.core.now();
+        if I::wakes(&*self.core) {
+            self.core.recheck();
+            return None;
+        }
+        Some(Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) })
     }
 
     /// One block, or what the limit leaves of it.
@@ -628,6 +648,8 @@ impl<I: Isa> Vcpu for Engine<I> {
         Hart::set(&*self.core, slot, value);
         self.core.load_fp();
         self.core.mode_changed();
+        // The register may be what the CPU's timer is compared with.
+        self.core.timer.set(I::deadline(&*self.core));
     }
 
     fn pc(&self) -> u64 {

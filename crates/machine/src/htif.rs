@@ -74,3 +74,79 @@ impl Htif {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    const BASE: u64 = 0x8000_0000;
+    const TOHOST: u64 = BASE + 0x100;
+    const FROMHOST: u64 = BASE + 0x140;
+    const CALL: u64 = BASE + 0x200;
+
+    struct Test {
+        ram: Ram,
+        console: Console,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Test {
+        fn new() -> Test {
+            let written = Arc::new(Mutex::new(Vec::new()));
+            let theirs = written.clone();
+            let console =
+                Console::new(Box::new(move |bytes| theirs.lock().unwrap().extend_from_slice(bytes)));
+            Test { ram: Ram::new(BASE, 1 << 20).unwrap(), console, written }
+        }
+
+        fn poll(&self, tohost: u64) -> Option<End> {
+            self.ram.store(TOHOST, Width::B8, tohost).unwrap();
+            Htif { tohost: TOHOST, fromhost: Some(FROMHOST) }.poll(&self.ram, &self.console)
+        }
+
+        fn call(&self, words: [u64; 4]) -> Option<End> {
+            (0..).zip(words).for_each(|(i, w)| self.ram.store(CALL + 8 * i, Width::B8, w).unwrap());
+            self.poll(CALL)
+        }
+
+        fn word(&self, at: u64) -> u64 {
+            self.ram.load(at, Width::B8).unwrap()
+        }
+    }
+
+    #[test]
+    fn ends() {
+        let t = Test::new();
+        assert_eq!((t.poll(0), t.poll(1), t.poll(7)), (None, Some(End::PowerOff), Some(End::Failure(3))));
+        assert_eq!(t.call([SYS_EXIT, 0, 0, 0]), Some(End::PowerOff));
+        assert_eq!(t.call([SYS_EXIT, 9, 0, 0]), Some(End::Failure(9)));
+    }
+
+    #[test]
+    fn output_is_answered() {
+        let t = Test::new();
+        assert_eq!(t.poll(0x0101_0000_0000_0000 | b'x' as u64), None);
+        t.ram.write(BASE, b"yz").unwrap();
+        assert_eq!(t.call([SYS_WRITE, 1, BASE, 2]), None);
+        assert_eq!(*t.written.lock().unwrap(), b"xyz");
+        assert_eq!((t.word(TOHOST), t.word(FROMHOST), t.word(CALL)), (0, 1, 2));
+        assert_eq!(t.call([1234, 0, 0, 0]), None);
+        assert_eq!(t.word(CALL) as i64, -38);
+    }
+
+    #[test]
+    fn anything_a_guest_may_do() {
+        let t = Test::new();
+        for (at, len) in
+            [(0, 1), (u64::MAX, 2), (BASE + (1 << 20) - 1, 2), (BASE, u64::MAX), (u64::MAX, u64::MAX)]
+        {
+            t.call([SYS_WRITE, 1, at, len]);
+        }
+        for address in [2, BASE + (1 << 20) - 8, u64::MAX - 7, 0x0000_ffff_ffff_fff8, 0x0202_0000_0000_0000] {
+            t.poll(address);
+        }
+        let nowhere = Htif { tohost: u64::MAX - 7, fromhost: None };
+        assert_eq!(nowhere.poll(&t.ram, &t.console), None);
+    }
+}

@@ -19,7 +19,7 @@ use trine_devices::serial::Ns16550a;
 use trine_devices::timer::Aclint;
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::rng::{Rng, Source};
-use trine_devices::virtio::{Mmio, Virtio};
+use trine_devices::virtio::{EmptySlot, Mmio, Virtio};
 use trine_engine::{Engine, Stats, Tier, Time};
 use trine_isa_riscv::{Rv64, Start, state::X};
 use trine_memory::Ram;
@@ -145,7 +145,6 @@ pub struct Board {
 #[derive(Clone)]
 pub struct Remote {
     bus: Arc<Bus>,
-    clock: Arc<dyn Clock>,
     console: Console,
     uart: trine_base::DeviceId,
     mailbox: Arc<Mailbox>,
@@ -156,13 +155,19 @@ impl Remote {
     /// Types into the guest's console.
     pub fn input(&self, bytes: &[u8]) {
         self.console.input.push(bytes);
-        self.bus.with(self.uart, |device, out| device.timer(self.clock.now(), out));
+        // Not called from here: the device may be waiting for who reads its output.
+        self.bus.request_timer(self.uart);
     }
 
     /// Sends a break condition followed by a byte: on a Linux guest's console, a SysRq command.
     pub fn sysrq(&self, command: u8) {
         self.console.input.push_break();
         self.input(&[command]);
+    }
+
+    /// Whether a driver in the guest takes what comes over the console's line, as far as it was sent.
+    pub fn listens(&self) -> bool {
+        self.console.input.is_empty()
     }
 
     /// Ends the machine at once.
@@ -236,9 +241,13 @@ impl Board {
                 map::VIRTIO_SLOTS - 1
             )));
         }
-        let slots = virtio.len() as u32;
-        for (n, device) in (0..).zip(virtio) {
-            add(map::virtio(n), Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)));
+        let mut virtio = virtio.into_iter();
+        for n in 0..map::VIRTIO_SLOTS {
+            let slot: Box<dyn Device> = match virtio.next() {
+                Some(device) => Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)),
+                None => Box::new(EmptySlot),
+            };
+            add(map::virtio(n), slot);
         }
         bus.set_controller(plic);
         let bus = Arc::new(bus);
@@ -247,7 +256,7 @@ impl Board {
         let hart = trine_isa_riscv::Config { hart: 0, start };
         let (mut vcpu, note) =
             Engine::new(hart, ram.clone(), bus.clone(), time, mailbox.clone(), config.tier);
-        let (loaded, tree) = load(&ram, &config.boot, slots, seed)?;
+        let (loaded, tree) = load(&ram, &config.boot, map::VIRTIO_SLOTS, seed)?;
         vcpu.set_pc(loaded.entry);
         vcpu.set(X + 10, 0);
         vcpu.set(X + 11, tree);
@@ -270,7 +279,6 @@ impl Board {
     pub fn remote(&self) -> Remote {
         Remote {
             bus: self.bus.clone(),
-            clock: self.clock.clone(),
             console: self.console.clone(),
             uart: self.uart,
             mailbox: self.mailbox.clone(),
@@ -305,7 +313,6 @@ impl Board {
         };
         done.store(true, Ordering::SeqCst);
         if let Some(thread) = timers {
-            thread.thread().unpark();
             self.bus.wake_timers();
             drop(thread.join());
         }
@@ -314,18 +321,8 @@ impl Board {
 
     /// Runs at most `budget` instructions; the machine's end, if it came.
     pub fn step(&mut self, budget: u64) -> Option<End> {
-        if self.count_mode {
-            self.bus.run_timers();
-        }
-        let exit = self.vcpu.run(budget.min(self.until_timer()));
+        let exit = self.vcpu.run(budget);
         self.after(exit)
-    }
-
-    /// In count mode: instructions until a device's timer is due.
-    fn until_timer(&self) -> u64 {
-        let (true, Some(at)) = (self.count_mode, self.bus.next_timer()) else { return u64::MAX };
-        let per = self.clock.now().checked_div(self.vcpu.count()).unwrap_or(1).max(1);
-        (at.saturating_sub(self.clock.now()) / per).max(1)
     }
 
     /// Serves an exit of the vCPU.
@@ -339,7 +336,9 @@ impl Board {
             Exit::Firmware { cause: 9, .. } => match sbi::call(&mut self.vcpu, &self.ram, &self.console) {
                 Outcome::Go => None,
                 Outcome::Wait => {
-                    self.idle(None);
+                    if let Some(Exit::Idle { deadline }) = self.vcpu.wait() {
+                        self.idle(deadline);
+                    }
                     None
                 }
                 Outcome::Stop(reason) => Some(end(reason)),
@@ -393,7 +392,7 @@ fn timer_thread(bus: Arc<Bus>, done: Arc<AtomicBool>) -> std::thread::JoinHandle
     std::thread::spawn(move || {
         while !done.load(Ordering::SeqCst) {
             bus.run_timers();
-            bus.wait_timer(Duration::from_secs(60));
+            bus.wait_timer(Duration::from_secs(60), &done);
         }
     })
 }

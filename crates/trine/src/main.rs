@@ -6,6 +6,7 @@
 
 mod args;
 mod binfmt;
+mod ending;
 mod guest;
 mod images;
 mod inspect;

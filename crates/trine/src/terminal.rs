@@ -12,8 +12,13 @@ const STDIN: i32 = 0;
 const ESCAPE: u8 = 1;
 /// Time that a command gets to end after it was asked, before the machine is.
 const TERM_GRACE: Duration = Duration::from_secs(4);
+/// Time that file systems get to be written back before the guest is asked to power off.
+const SYNC_GRACE: Duration = Duration::from_millis(500);
 /// Time that a guest gets to power off after it was asked.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Time after which a guest that listens to its console has taken what was sent.
+const HEARING: Duration = Duration::from_millis(250);
 
 static SAVED: Mutex<Option<libc::termios>> = Mutex::new(None);
 /// The signal that ended the machine, if one did.
@@ -104,7 +109,7 @@ pub fn serve_signals(
             let second = SIGNAL.swap(signal, Ordering::SeqCst) != 0;
             match remote() {
                 Some(r) if !second && signal != SIGINT => ask(r, terminates),
-                Some(r) => r.quit(),
+                Some(r) => end(&r),
                 None => {
                     restore();
                     std::process::exit(128 + signal);
@@ -115,19 +120,26 @@ pub fn serve_signals(
     Ok(())
 }
 
+/// Ends the machine, and the process where that takes long.
+fn end(remote: &Remote) {
+    remote.quit();
+    crate::ending::soon(restore, || signal().map_or(crate::code::QUIT.into(), |signal| 128 + signal));
+}
+
 /// SysRq on the serial console: SIGTERM to all but the first process, where that ends the machine; write file systems
-/// back, then power off. After a while, the plug.
+/// back, then power off. After a while, the plug; at once where nothing in the machine takes what comes over the line.
 fn ask(remote: Remote, terminates: bool) {
     std::thread::spawn(move || {
-        if terminates {
-            remote.sysrq(b'e');
-            std::thread::sleep(TERM_GRACE);
+        let steps = [(b'e', TERM_GRACE), (b's', SYNC_GRACE), (b'o', GRACE)];
+        for (command, grace) in steps.into_iter().skip(!terminates as usize) {
+            remote.sysrq(command);
+            std::thread::sleep(HEARING);
+            if !remote.listens() {
+                break;
+            }
+            std::thread::sleep(grace - HEARING);
         }
-        remote.sysrq(b's');
-        std::thread::sleep(Duration::from_millis(500));
-        remote.sysrq(b'o');
-        std::thread::sleep(GRACE);
-        remote.quit();
+        end(&remote);
     });
 }
 
@@ -165,8 +177,9 @@ fn typed(bytes: &[u8], escaped: &mut bool, remote: &Remote) {
             (false, ESCAPE) => *escaped = true,
             (false, b) => plain.push(b),
             (true, b'x' | b'X') => {
+                // First of all: standard error may be what nobody reads.
+                end(remote);
                 eprint!("\r\n");
-                remote.quit();
             }
             (true, b'b') => {
                 remote.input(&std::mem::take(&mut plain));

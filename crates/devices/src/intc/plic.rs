@@ -1,5 +1,10 @@
-//! RISC-V Platform-Level Interrupt Controller (RISC-V PLIC specification 1.0.0), level-triggered
-//! sources.
+//! RISC-V Platform-Level Interrupt Controller (RISC-V PLIC specification 1.0.0).
+//!
+//! The gateways are those of QEMU's board: a source becomes pending whenever its device drives its line high, also where
+//! the line was high before, and stays pending until it is claimed. Completion alone does not make a source pending
+//! whose line is still high, as a level-triggered gateway of the specification would: drivers written for QEMU leave
+//! lines high (xv6's never reads the UART's interrupt identification) and would be interrupted without end.
+//! A device therefore drives its line at each event that is worth an interrupt, not only where the level changes.
 
 use trine_base::{Action, Actions, Device, Width};
 
@@ -32,7 +37,6 @@ struct Context {
 pub struct Plic {
     sources: u32,
     priority: Vec<u32>,
-    level: Vec<bool>,
     pending: Vec<bool>,
     claimed: Vec<bool>,
     contexts: Vec<Context>,
@@ -52,7 +56,6 @@ impl Plic {
         Plic {
             sources,
             priority: vec![0; n],
-            level: vec![false; n],
             pending: vec![false; n],
             claimed: vec![false; n],
             contexts: targets.iter().map(context).collect(),
@@ -63,6 +66,7 @@ impl Plic {
     fn best(&self, context: &Context) -> Option<usize> {
         let candidates = (1..=self.sources as usize).filter(|&i| {
             self.pending[i]
+                && !self.claimed[i]
                 && self.priority[i] > context.threshold
                 && context.enable[i / 32] >> (i % 32) & 1 != 0
         });
@@ -88,14 +92,12 @@ impl Plic {
         i as u32
     }
 
-    fn complete(&mut self, context: usize, source: u32) {
-        let i = source as usize;
-        let enabled = self.contexts.get(context).and_then(|c| c.enable.get(i / 32)).copied().unwrap_or(0);
-        if i == 0 || source > self.sources || enabled >> (i % 32) & 1 == 0 {
-            return;
+    /// A source is completed by whichever context says so, enabled there or not, as on QEMU's board: a driver may
+    /// have disabled it meanwhile.
+    fn complete(&mut self, source: u32) {
+        if let Some(claimed) = self.claimed.get_mut(source as usize) {
+            *claimed = false;
         }
-        self.claimed[i] = false;
-        self.pending[i] |= self.level[i];
     }
 
     fn bits(flags: &[bool], word: usize) -> u32 {
@@ -150,7 +152,7 @@ impl Device for Plic {
                 let (context, register) = ((o - CONTEXT) / CONTEXT_STRIDE, (o - CONTEXT) % CONTEXT_STRIDE);
                 match (register, self.contexts.get_mut(context as usize)) {
                     (0, Some(c)) => c.threshold = value & TOP,
-                    (4, Some(_)) => self.complete(context as usize, value),
+                    (4, Some(_)) => self.complete(value),
                     _ => {}
                 }
             }
@@ -164,21 +166,151 @@ impl Device for Plic {
         if i == 0 || line > self.sources {
             return;
         }
-        self.level[i] = level;
-        if !self.claimed[i] {
-            self.pending[i] = level;
-        }
+        self.pending[i] |= level;
         self.update(out);
     }
 
     fn reset(&mut self, out: &mut Actions) {
         self.priority.fill(0);
         self.claimed.fill(false);
-        self.pending.copy_from_slice(&self.level);
+        self.pending.fill(false);
         for c in &mut self.contexts {
             c.enable.fill(0);
             c.threshold = 0;
         }
         self.update(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const M: u64 = CONTEXT;
+    const S: u64 = CONTEXT + CONTEXT_STRIDE;
+    const THRESHOLD: u64 = 0;
+    const CLAIM: u64 = 4;
+
+    struct Test(Plic);
+
+    impl Test {
+        /// Sources 1 to 40, all of priority 1 and enabled in M mode.
+        fn new() -> Test {
+            let targets = [Target { vcpu: 0, line: 11 }, Target { vcpu: 0, line: 9 }];
+            let mut test = Test(Plic::new(40, &targets));
+            (1..=40).for_each(|i| test.write(4 * i, 1));
+            test.write(ENABLE, u32::MAX);
+            test.write(ENABLE + 4, u32::MAX);
+            test
+        }
+
+        fn read(&mut self, offset: u64) -> u32 {
+            self.0.read(offset, Width::B4, 0, &mut Actions::new()) as u32
+        }
+
+        fn write(&mut self, offset: u64, value: u32) {
+            self.0.write(offset, Width::B4, value as u64, 0, &mut Actions::new());
+        }
+
+        /// Drives a line; gives what the controller does.
+        fn line(&mut self, line: u32, level: bool) -> Vec<Action> {
+            let mut out = Actions::new();
+            self.0.input(line, level, &mut out);
+            out.take()
+        }
+    }
+
+    fn output(line: u32, level: bool) -> Vec<Action> {
+        vec![Action::Cpu { vcpu: 0, line, level }]
+    }
+
+    #[test]
+    fn claim_and_complete() {
+        let mut t = Test::new();
+        assert_eq!(t.line(10, true), output(11, true));
+        assert_eq!(t.read(PENDING), 1 << 10);
+        assert_eq!(t.read(M + CLAIM), 10);
+        assert_eq!((t.read(PENDING), t.read(M + CLAIM)), (0, 0), "claimed once");
+        t.write(M + CLAIM, 10);
+        assert_eq!(t.read(M + CLAIM), 0, "the line is still high, and nothing happened since");
+    }
+
+    #[test]
+    fn a_line_driven_again_while_it_is_served_interrupts_after_completion() {
+        let mut t = Test::new();
+        t.line(10, true);
+        assert_eq!(t.read(M + CLAIM), 10);
+        assert_eq!(t.line(10, true), [], "not before");
+        assert_eq!((t.read(PENDING), t.read(M + CLAIM)), (1 << 10, 0));
+        let mut out = Actions::new();
+        t.0.write(M + CLAIM, Width::B4, 10, 0, &mut out);
+        assert_eq!(out.take(), output(11, true));
+        assert_eq!(t.read(M + CLAIM), 10);
+    }
+
+    #[test]
+    fn what_pends_stays_though_the_line_falls() {
+        let mut t = Test::new();
+        t.line(3, true);
+        assert_eq!(t.line(3, false), []);
+        assert_eq!(t.read(M + CLAIM), 3);
+    }
+
+    #[test]
+    fn priorities_thresholds_and_ties() {
+        let mut t = Test::new();
+        t.write(4 * 40, 7);
+        for line in [9, 40, 2] {
+            t.line(line, true);
+        }
+        assert_eq!([t.read(M + CLAIM), t.read(M + CLAIM)], [40, 2], "the highest, then the lowest number");
+        t.write(M + THRESHOLD, 1);
+        assert_eq!(t.read(M + CLAIM), 0, "not above the threshold");
+        t.write(M + THRESHOLD, 0);
+        t.write(4 * 9, 0);
+        assert_eq!(t.read(M + CLAIM), 0, "priority 0 never interrupts");
+        t.write(4 * 9, 0xff);
+        assert_eq!(t.read(4 * 9), 7, "as many bits as there are");
+        assert_eq!(t.read(M + CLAIM), 9);
+    }
+
+    #[test]
+    fn contexts_enable_for_themselves() {
+        let mut t = Test::new();
+        t.write(ENABLE, 0);
+        t.write(ENABLE + ENABLE_STRIDE, u32::MAX);
+        assert_eq!(t.read(ENABLE + ENABLE_STRIDE), !1, "source 0 does not exist");
+        assert_eq!(t.line(5, true), output(9, true));
+        assert_eq!((t.read(M + CLAIM), t.read(S + CLAIM)), (0, 5));
+    }
+
+    #[test]
+    fn a_source_that_was_disabled_can_be_completed() {
+        let mut t = Test::new();
+        t.line(5, true);
+        assert_eq!(t.read(M + CLAIM), 5);
+        t.write(ENABLE, 0);
+        t.write(M + CLAIM, 5);
+        t.write(ENABLE, u32::MAX);
+        t.line(5, true);
+        assert_eq!(t.read(M + CLAIM), 5);
+    }
+
+    #[test]
+    fn anything_a_guest_may_do() {
+        let mut t = Test::new();
+        for offset in (0..0x60_0000u64).step_by(0x7c).chain([M + CLAIM, 0x5f_fffc, 0x5f_ffff]) {
+            for value in [0, 41, 1023, 1024, u32::MAX] {
+                t.write(offset, value);
+                t.read(offset);
+            }
+        }
+        for line in [0, 41, 1024, u32::MAX] {
+            assert_eq!(t.line(line, true), []);
+        }
+        let mut out = Actions::new();
+        t.0.reset(&mut out);
+        t.line(7, true);
+        assert_eq!(t.read(M + CLAIM), 0, "nothing is enabled after a reset");
     }
 }

@@ -63,3 +63,23 @@ impl ConsoleInput {
         self.queue().is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_order_with_breaks_or_without() {
+        let input = ConsoleInput::new();
+        assert!(input.is_empty() && input.pop().is_none());
+        input.push(b"a");
+        input.push_break();
+        input.push(b"bc");
+        assert_eq!(input.len(), 4);
+        assert_eq!(input.pop_item(), Some(Item::Byte(b'a')));
+        assert_eq!(input.pop_item(), Some(Item::Break));
+        input.push_break();
+        assert_eq!((input.pop(), input.pop(), input.pop()), (Some(b'b'), Some(b'c'), None));
+        assert!(input.is_empty(), "breaks were skipped");
+    }
+}

@@ -27,6 +27,8 @@ mod lsr {
 const DLAB: u8 = 0x80;
 /// Modem control register: loopback, and the outputs.
 const LOOP: u8 = 0x10;
+/// Interrupt identification register: nothing pends.
+const NO_INTERRUPT: u8 = 1;
 
 /// One UART.
 pub struct Ns16550a {
@@ -43,6 +45,8 @@ pub struct Ns16550a {
     overrun: bool,
     /// The transmitter-empty interrupt is pending.
     thre: bool,
+    /// The interrupt identification when the line was driven last.
+    told: u8,
     /// Reads of the line status since anything else was done.
     polls: u32,
     /// Clock time at which the first input may arrive.
@@ -72,6 +76,7 @@ impl Ns16550a {
             divisor: [12, 0],
             overrun: false,
             thre: false,
+            told: NO_INTERRUPT,
             polls: 0,
             settled: 0,
         }
@@ -82,16 +87,18 @@ impl Ns16550a {
     }
 
     /// Takes input as the guest is ready for it: what is typed before a driver opens the port is
-    /// not lost when the driver clears the FIFO.
-    fn fill(&mut self, now: u64) {
+    /// not lost when the driver clears the FIFO. Gives whether something came.
+    fn fill(&mut self, now: u64) -> bool {
+        let before = self.fifo.len();
         let driven = self.ier & ier::RECEIVED != 0 && now >= self.settled;
         let listening = driven || self.polls > POLLING;
         while listening && self.mcr & LOOP == 0 && self.fifo.len() < self.capacity() {
             match self.input.pop_item() {
                 Some(item) => self.fifo.push_back(item),
-                None => return,
+                None => break,
             }
         }
+        self.fifo.len() > before
     }
 
     fn receive(&mut self) -> u8 {
@@ -101,9 +108,7 @@ impl Ns16550a {
         }
     }
 
-    fn line_status(&mut self, now: u64) -> u8 {
-        self.polls = self.polls.saturating_add(1);
-        self.fill(now);
+    fn line_status(&mut self) -> u8 {
         let head = match self.fifo.front() {
             None => 0,
             Some(Item::Byte(_)) => lsr::DATA_READY,
@@ -128,13 +133,21 @@ impl Ns16550a {
             } else if self.ier & ier::TRANSMITTER_EMPTY != 0 && self.thre {
                 2
             } else {
-                1
+                NO_INTERRUPT
             }
     }
 
-    fn update(&mut self, now: u64, out: &mut Actions) {
-        self.fill(now);
-        out.irq(self.irq, self.iir() & 1 == 0);
+    /// Drives the interrupt line where the reason for an interrupt changed, and at an `event`: at each of those the line
+    /// is driven though it is high already, which is an interrupt of its own to the controller. What is no event must
+    /// not be: a driver that never reads the interrupt identification leaves the line high, and would be interrupted
+    /// by its own reads of the line status.
+    fn update(&mut self, event: bool, now: u64, out: &mut Actions) {
+        let event = self.fill(now) || event;
+        let iir = self.iir();
+        if event || iir != self.told {
+            self.told = iir;
+            out.irq(self.irq, iir & NO_INTERRUPT == 0);
+        }
     }
 
     fn transmit(&mut self, byte: u8) {
@@ -171,10 +184,8 @@ impl Device for Ns16550a {
 
     fn read(&mut self, offset: u64, _width: Width, now: u64, out: &mut Actions) -> u64 {
         let latch = self.lcr & DLAB != 0;
-        if offset != 5 {
-            self.polls = 0;
-        }
-        self.fill(now);
+        self.polls = if offset == 5 { self.polls.saturating_add(1) } else { 0 };
+        let came = self.fill(now);
         let value = match offset {
             0 if latch => self.divisor[0],
             1 if latch => self.divisor[1],
@@ -189,12 +200,12 @@ impl Device for Ns16550a {
             }
             3 => self.lcr,
             4 => self.mcr,
-            5 => self.line_status(now),
+            5 => self.line_status(),
             6 => self.msr(),
             7 => self.scr,
             _ => 0,
         };
-        self.update(now, out);
+        self.update(came || offset == 0 && !latch, now, out);
         value as u64
     }
 
@@ -202,10 +213,14 @@ impl Device for Ns16550a {
         let value = value as u8;
         self.polls = 0;
         let latch = self.lcr & DLAB != 0;
+        let mut event = false;
         match offset {
             0 if latch => self.divisor[0] = value,
             1 if latch => self.divisor[1] = value,
-            0 => self.transmit(value),
+            0 => {
+                self.transmit(value);
+                event = true;
+            }
             1 => {
                 // Enabling the transmitter's interrupt raises it: the transmitter is always empty.
                 self.thre |= value & !self.ier & ier::TRANSMITTER_EMPTY != 0;
@@ -213,19 +228,23 @@ impl Device for Ns16550a {
                     self.settled = now.saturating_add(SETTLE);
                     out.push(Action::Timer { at: Some(self.settled) });
                 }
+                event = value & 15 != self.ier;
                 self.ier = value & 15;
             }
-            2 => self.write_fcr(value),
+            2 => {
+                self.write_fcr(value);
+                event = true;
+            }
             3 => self.lcr = value,
             4 => self.mcr = value & 0x1f,
             7 => self.scr = value,
             _ => {}
         }
-        self.update(now, out);
+        self.update(event, now, out);
     }
 
     fn timer(&mut self, now: u64, out: &mut Actions) {
-        self.update(now, out);
+        self.update(false, now, out);
     }
 
     fn reset(&mut self, out: &mut Actions) {
@@ -234,6 +253,210 @@ impl Device for Ns16550a {
         self.divisor = [12, 0];
         self.overrun = false;
         self.thre = false;
+        self.told = NO_INTERRUPT;
+        (self.polls, self.settled) = (0, 0);
+        out.push(Action::Timer { at: None });
         out.irq(self.irq, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    const IRQ: u32 = 10;
+    /// A time at which input arrives.
+    const LATER: u64 = 2 * SETTLE;
+
+    struct Test {
+        uart: Ns16550a,
+        input: Arc<ConsoleInput>,
+        sent: Arc<Mutex<Vec<u8>>>,
+        /// Levels to which the line was driven.
+        line: Vec<bool>,
+    }
+
+    impl Test {
+        fn new() -> Test {
+            let (input, sent) = (Arc::new(ConsoleInput::new()), Arc::new(Mutex::new(Vec::new())));
+            let theirs = sent.clone();
+            let out: Output = Box::new(move |bytes| theirs.lock().unwrap().extend_from_slice(bytes));
+            Test { uart: Ns16550a::new(IRQ, out, input.clone()), input, sent, line: Vec::new() }
+        }
+
+        fn note(&mut self, mut out: Actions) {
+            for action in out.take() {
+                match action {
+                    Action::Irq { line: IRQ, level } => self.line.push(level),
+                    Action::Timer { .. } => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+
+        fn read(&mut self, offset: u64) -> u8 {
+            let mut out = Actions::new();
+            let value = self.uart.read(offset, Width::B1, LATER, &mut out);
+            self.note(out);
+            value as u8
+        }
+
+        fn write(&mut self, offset: u64, value: u8) {
+            self.write_at(offset, value, 0);
+        }
+
+        fn write_at(&mut self, offset: u64, value: u8, now: u64) {
+            let mut out = Actions::new();
+            self.uart.write(offset, Width::B1, value as u64, now, &mut out);
+            self.note(out);
+        }
+
+        /// Types; gives the levels that followed.
+        fn typed(&mut self, bytes: &[u8]) -> Vec<bool> {
+            self.input.push(bytes);
+            self.line.clear();
+            let mut out = Actions::new();
+            self.uart.timer(LATER, &mut out);
+            self.note(out);
+            std::mem::take(&mut self.line)
+        }
+    }
+
+    #[test]
+    fn bytes_go_out_and_come_in() {
+        let mut t = Test::new();
+        b"out".iter().for_each(|&b| t.write(0, b));
+        assert_eq!(*t.sent.lock().unwrap(), b"out");
+        assert_eq!(t.read(5), lsr::EMPTY);
+        t.write(1, ier::RECEIVED);
+        assert_eq!(t.typed(b"in"), [true]);
+        assert_eq!([t.read(5), t.read(0), t.read(5), t.read(0), t.read(5)], [0x61, b'i', 0x61, b'n', 0x60]);
+        assert_eq!(t.line.last(), Some(&false));
+        assert_eq!(t.read(0), 0, "empty");
+    }
+
+    #[test]
+    fn the_transmitter_interrupts_at_each_byte_until_it_is_identified() {
+        let mut t = Test::new();
+        t.write(1, ier::TRANSMITTER_EMPTY);
+        assert_eq!(t.line, [true], "it is empty");
+        assert_eq!(t.read(2), 2);
+        assert_eq!(t.line, [true, false], "identified");
+        assert_eq!(t.read(2), NO_INTERRUPT);
+        t.line.clear();
+        t.write(0, b'a');
+        t.write(0, b'b');
+        assert_eq!(t.line, [true, true], "each byte is an event");
+        t.write(1, 0);
+        assert_eq!(t.line, [true, true, false]);
+    }
+
+    /// xv6's driver reads line status and data only.
+    #[test]
+    fn looks_at_the_line_status_are_no_events() {
+        let mut t = Test::new();
+        t.write(1, ier::RECEIVED | ier::TRANSMITTER_EMPTY);
+        t.write(0, b'a');
+        t.line.clear();
+        for _ in 0..100 {
+            t.read(5);
+            t.read(1);
+            t.read(7);
+        }
+        assert_eq!(t.line, []);
+        assert_eq!(t.typed(b"x"), [true], "input is");
+        assert_eq!((t.read(5) & lsr::DATA_READY, t.read(0)), (lsr::DATA_READY, b'x'));
+        assert_eq!(t.line, [true], "the transmitter's interrupt is still there");
+    }
+
+    #[test]
+    fn more_than_fits_waits_outside() {
+        let mut t = Test::new();
+        t.write(2, 0xc1);
+        t.write(1, ier::RECEIVED);
+        assert_eq!(t.typed(&[b'.'; 13]), [true]);
+        assert_eq!(t.read(2), 0xcc, "below the trigger it is a time-out");
+        assert_eq!(t.typed(&[b'.'; 40]), [true]);
+        assert_eq!(t.read(2), 0xc4);
+        assert_eq!((t.uart.fifo.len(), t.input.len()), (FIFO, 53 - FIFO));
+        let received = (0..100).take_while(|_| t.read(5) & lsr::DATA_READY != 0 && t.read(0) == b'.').count();
+        assert_eq!(received, 53, "nothing is lost");
+        assert_eq!(t.read(5) & lsr::OVERRUN, 0);
+    }
+
+    #[test]
+    fn what_is_typed_before_a_driver_listens_is_kept() {
+        let mut t = Test::new();
+        assert_eq!(t.typed(b"early"), []);
+        t.write(2, 7);
+        t.write_at(1, ier::RECEIVED, LATER);
+        assert_eq!(t.read(0), 0, "the driver's read for luck finds nothing");
+        let mut out = Actions::new();
+        t.uart.timer(LATER + SETTLE, &mut out);
+        assert_eq!(t.read(0), b'e');
+    }
+
+    #[test]
+    fn who_polls_gets_input_without_interrupts() {
+        let mut t = Test::new();
+        t.input.push(b"p");
+        let polls = (0..100).take_while(|_| t.read(5) & lsr::DATA_READY == 0).count();
+        assert!(polls <= POLLING as usize + 1, "{polls}");
+        assert_eq!(t.read(0), b'p');
+    }
+
+    #[test]
+    fn a_break_is_said_with_its_byte() {
+        let mut t = Test::new();
+        t.write(1, ier::RECEIVED);
+        t.input.push_break();
+        assert_eq!(t.typed(b"h"), [true]);
+        assert_eq!(t.read(5) & 0x1f, lsr::BREAK | lsr::DATA_READY);
+        assert_eq!((t.read(0), t.read(5) & 0x1f, t.read(0)), (0, lsr::DATA_READY, b'h'));
+    }
+
+    #[test]
+    fn loopback_and_overrun() {
+        let mut t = Test::new();
+        t.write(1, ier::LINE_STATUS);
+        t.write(4, LOOP | 0xf);
+        assert_eq!(t.read(6), 0xf0);
+        t.write(0, b'1');
+        t.write(0, b'2');
+        assert!(t.sent.lock().unwrap().is_empty());
+        assert_eq!(t.read(2), 6, "overrun");
+        assert_eq!(t.read(5), lsr::EMPTY | lsr::DATA_READY | lsr::OVERRUN);
+        assert_eq!(t.read(5), lsr::EMPTY | lsr::DATA_READY, "said once");
+        assert_eq!(t.line.last(), Some(&false));
+        assert_eq!(t.read(0), b'1');
+    }
+
+    #[test]
+    fn the_divisor_latch_hides_data_and_enable() {
+        let mut t = Test::new();
+        t.write(3, DLAB | 3);
+        t.write(0, 0x34);
+        t.write(1, 0x12);
+        assert_eq!((t.read(0), t.read(1)), (0x34, 0x12));
+        t.write(3, 3);
+        assert_eq!((t.read(0), t.read(1), t.sent.lock().unwrap().len()), (0, 0, 0));
+        t.write(7, 0xa5);
+        assert_eq!((t.read(3), t.read(7)), (3, 0xa5));
+    }
+
+    #[test]
+    fn anything_a_guest_may_do() {
+        let mut t = Test::new();
+        for (i, offset) in (0..0x100).cycle().take(4096).enumerate() {
+            t.write(offset, (i * 37) as u8);
+            t.input.push(b"x");
+            t.read(offset);
+        }
+        let mut out = Actions::new();
+        t.uart.reset(&mut out);
+        t.note(out);
+        assert_eq!(t.line.last(), Some(&false));
+        assert_eq!((t.read(1), t.read(2), t.read(3), t.read(4), t.read(5)), (0, 1, 0, 0, lsr::EMPTY));
     }
 }

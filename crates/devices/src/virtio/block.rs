@@ -1,6 +1,6 @@
 //! Block device (virtio 1.2, 5.2).
 
-use super::queue::{Chain, Queue, gather, scatter, total};
+use super::queue::{Chain, Progress, Queue, Served, gather, scatter, total};
 use super::{Broken, Virtio};
 use trine_base::{BlockBackend, BlockError};
 use trine_memory::Ram;
@@ -40,23 +40,40 @@ impl Block {
         Block { disk, id: bytes }
     }
 
-    fn request(&mut self, ram: &Ram, chain: &Chain) -> (u8, u32) {
+    /// One turn with a request of which `done` bytes were moved before: a read or write of a whole disk is one request,
+    /// and other devices and the user want their turn, too. The header is read again each time; whatever it says then
+    /// is checked again.
+    fn request(&mut self, ram: &Ram, chain: &Chain, done: u64, most: u64) -> (u8, Progress) {
+        let finished = |status, written| (status, Progress::Finished { moved: 0, written });
         let mut header = [0; 16];
         if gather(ram, &chain.readable, 0, &mut header) < 16 {
-            return (S_IOERR, 0);
+            return finished(S_IOERR, 0);
         }
         let kind = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
         let sector = u64::from_le_bytes(header[8..].try_into().unwrap_or_default());
         // The last writable byte is the status.
         let room = total(&chain.writable).saturating_sub(1);
-        let done = match kind {
-            T_IN => self.read(ram, chain, sector, room),
-            T_OUT => self.write(ram, chain, sector, total(&chain.readable) - 16).map(|()| 0),
-            T_FLUSH => self.disk.flush().map(|()| 0),
-            T_GET_ID => Ok(scatter(ram, &chain.writable, 0, &self.id[..room.min(20) as usize]) as u32),
-            _ => return (S_UNSUPP, 0),
+        let moved = match kind {
+            T_IN => self.read(ram, chain, (sector, room), done, most).map(|moved| (moved, room, room)),
+            T_OUT => {
+                let len = total(&chain.readable) - 16;
+                self.write(ram, chain, (sector, len), done, most).map(|moved| (moved, len, 0))
+            }
+            T_FLUSH => self.disk.flush().map(|()| (0, 0, 0)),
+            T_GET_ID => {
+                let n = scatter(ram, &chain.writable, 0, &self.id[..room.min(20) as usize]) as u64;
+                Ok((n, n, n))
+            }
+            _ => return finished(S_UNSUPP, 0),
         };
-        done.map_or((S_IOERR, 0), |n| (S_OK, n))
+        match moved {
+            Ok((moved, len, _)) if done.saturating_add(moved) < len => (S_OK, Progress::Moved(moved)),
+            Ok((moved, _, written)) => {
+                let written = u32::try_from(written).unwrap_or(u32::MAX);
+                (S_OK, Progress::Finished { moved, written })
+            }
+            Err(_) => finished(S_IOERR, 0),
+        }
     }
 
     fn range(&self, sector: u64, len: u64) -> Result<u64, BlockError> {
@@ -69,30 +86,46 @@ impl Block {
         }
     }
 
-    fn read(&mut self, ram: &Ram, chain: &Chain, sector: u64, len: u64) -> Result<u32, BlockError> {
+    /// Reads on behind `done` bytes until `most` bytes were moved or the end; gives how many were moved.
+    fn read(
+        &mut self,
+        ram: &Ram,
+        chain: &Chain,
+        (sector, len): (u64, u64),
+        done: u64,
+        most: u64,
+    ) -> Result<u64, BlockError> {
         let offset = self.range(sector, len)?;
         let mut buf = vec![0; PIECE.min(len as usize)];
-        let mut done = 0;
-        while done < len {
+        let (start, mut done) = (done, done);
+        while done < len && done - start < most {
             let n = (len - done).min(PIECE as u64) as usize;
             self.disk.read_at(offset + done, &mut buf[..n])?;
             scatter(ram, &chain.writable, done, &buf[..n]);
             done += n as u64;
         }
-        Ok(done as u32)
+        Ok(done - start)
     }
 
-    fn write(&mut self, ram: &Ram, chain: &Chain, sector: u64, len: u64) -> Result<(), BlockError> {
+    /// Writes on, as [`Block::read`] reads.
+    fn write(
+        &mut self,
+        ram: &Ram,
+        chain: &Chain,
+        (sector, len): (u64, u64),
+        done: u64,
+        most: u64,
+    ) -> Result<u64, BlockError> {
         let offset = self.range(sector, len)?;
         let mut buf = vec![0; PIECE.min(len as usize)];
-        let mut done = 0;
-        while done < len {
+        let (start, mut done) = (done, done);
+        while done < len && done - start < most {
             let n = (len - done).min(PIECE as u64) as usize;
             gather(ram, &chain.readable, 16 + done, &mut buf[..n]);
             self.disk.write_at(offset + done, &buf[..n])?;
             done += n as u64;
         }
-        Ok(())
+        Ok(done - start)
     }
 }
 
@@ -120,18 +153,218 @@ impl Virtio for Block {
         config
     }
 
-    fn serve(&mut self, _index: usize, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken> {
-        let mut any = false;
-        while let Some(chain) = queue.pop(ram)? {
-            let room = total(&chain.writable);
-            let (status, written) = self.request(ram, &chain);
-            let at = room.checked_sub(1).ok_or(Broken)?;
+    fn serve(&mut self, _index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken> {
+        queue.serve(ram, |chain, done, most| {
+            let (status, progress) = self.request(ram, chain, done, most);
+            let Progress::Finished { moved, written } = progress else { return Ok(progress) };
+            let at = total(&chain.writable).checked_sub(1).ok_or(Broken)?;
             scatter(ram, &chain.writable, at, &[status]);
-            queue.push(ram, &chain, written.saturating_add(1))?;
-            any = true;
-        }
-        Ok(any)
+            Ok(Progress::Finished { moved, written: written.saturating_add(1) })
+        })
     }
 
     fn reset(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtio::tests::{BASE, DATA, Driver, QUEUE, SIZE};
+    use std::sync::{Arc, Mutex};
+
+    const SECTORS: u64 = 16;
+    const HEADER: u64 = DATA;
+    const BODY: u64 = DATA + 0x1000;
+    const STATUS: u64 = DATA + 0x800;
+
+    /// A disk that notes its requests; above its bytes it reads as zeros.
+    #[derive(Clone)]
+    struct Disk {
+        bytes: Arc<Mutex<Vec<u8>>>,
+        log: Arc<Mutex<Vec<String>>>,
+        size: u64,
+        read_only: bool,
+        /// Added to the first byte at each read.
+        counts: bool,
+    }
+
+    impl Disk {
+        fn new(size: u64) -> Disk {
+            let bytes = (0..SECTORS * SECTOR).map(|i| (i / SECTOR) as u8).collect();
+            let (bytes, log) = (Arc::new(Mutex::new(bytes)), Arc::default());
+            Disk { bytes, log, size, read_only: false, counts: false }
+        }
+
+        fn log(&self) -> Vec<String> {
+            std::mem::take(&mut *self.log.lock().unwrap())
+        }
+    }
+
+    impl BlockBackend for Disk {
+        fn size(&self) -> u64 {
+            self.size
+        }
+        fn read_only(&self) -> bool {
+            self.read_only
+        }
+        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+            let mut log = self.log.lock().unwrap();
+            log.push(format!("read {offset} {}", buf.len()));
+            assert!(log.len() < 10_000, "without end");
+            let mut bytes = self.bytes.lock().unwrap();
+            buf.fill(0);
+            if let Some(from) = bytes.get(offset as usize..) {
+                let n = from.len().min(buf.len());
+                buf[..n].copy_from_slice(&from[..n]);
+            }
+            bytes[0] = bytes[0].wrapping_add(self.counts as u8);
+            Ok(())
+        }
+        fn write_at(&mut self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
+            if self.read_only {
+                return Err(BlockError::ReadOnly);
+            }
+            self.log.lock().unwrap().push(format!("write {offset} {}", buf.len()));
+            if let Some(to) = self.bytes.lock().unwrap().get_mut(offset as usize..) {
+                let n = to.len().min(buf.len());
+                to[..n].copy_from_slice(&buf[..n]);
+            }
+            Ok(())
+        }
+        fn flush(&mut self) -> Result<(), BlockError> {
+            self.log.lock().unwrap().push("flush".into());
+            Ok(())
+        }
+    }
+
+    fn test(disk: Disk) -> Driver {
+        Driver::new(Block::new(Box::new(disk), "serial-number-that-is-long"))
+    }
+
+    fn header(d: &Driver, kind: u32, sector: u64) {
+        let mut header = [0; 16];
+        header[..4].copy_from_slice(&kind.to_le_bytes());
+        header[8..].copy_from_slice(&sector.to_le_bytes());
+        d.ram.write(HEADER, &header).unwrap();
+        d.ram.write(STATUS, &[0xee]).unwrap();
+    }
+
+    /// A request; its status.
+    fn request(d: &mut Driver, kind: u32, sector: u64, out: &[(u64, u32)], into: &[(u64, u32)]) -> u8 {
+        header(d, kind, sector);
+        let readable = [&[(HEADER, 16)], out].concat();
+        let writable = [into, &[(STATUS, 1)]].concat();
+        d.request(0, &readable, &writable);
+        d.bytes(STATUS, 1)[0]
+    }
+
+    #[test]
+    fn sectors_are_read_and_written() {
+        let disk = Disk::new(SECTORS * SECTOR);
+        let mut d = test(disk.clone());
+        assert_eq!(request(&mut d, T_IN, 3, &[], &[(BODY, 512), (BODY + 4096, 512)]), S_OK);
+        assert_eq!((d.bytes(BODY, 1), d.bytes(BODY + 4096 + 511, 1)), (vec![3], vec![4]));
+        assert_eq!(d.last_used(0), (0, 1025));
+        assert_eq!(request(&mut d, T_OUT, 15, &[(BODY, 512)], &[]), S_OK);
+        assert_eq!((disk.bytes.lock().unwrap()[15 * 512], d.last_used(0)), (3, (0, 1)));
+        assert_eq!(request(&mut d, T_FLUSH, 0, &[], &[]), S_OK);
+        assert_eq!(disk.log(), ["read 1536 1024", "write 7680 512", "flush"]);
+        assert_eq!(request(&mut d, T_GET_ID, 0, &[], &[(BODY, 20)]), S_OK);
+        assert_eq!(d.bytes(BODY, 20), b"serial-number-that-i");
+        assert_eq!(request(&mut d, 11, 0, &[], &[]), S_UNSUPP);
+    }
+
+    #[test]
+    fn what_does_not_lie_on_the_disk_is_refused() {
+        let disk = Disk::new(SECTORS * SECTOR);
+        let mut d = test(disk.clone());
+        for sector in [SECTORS, SECTORS - 1, 1 << 55, u64::MAX / 512, u64::MAX] {
+            assert_eq!(request(&mut d, T_IN, sector, &[], &[(BODY, 1024)]), S_IOERR, "{sector}");
+            assert_eq!(request(&mut d, T_OUT, sector, &[(BODY, 1024)], &[]), S_IOERR, "{sector}");
+        }
+        assert_eq!(request(&mut d, T_IN, 0, &[], &[(BODY, 511)]), S_IOERR, "part of a sector");
+        assert_eq!(disk.log(), [""; 0]);
+    }
+
+    #[test]
+    fn a_read_only_disk_says_so_and_refuses() {
+        let mut disk = Disk::new(SECTORS * SECTOR);
+        disk.read_only = true;
+        let mut d = test(disk);
+        d.write(0x14, 0);
+        assert_eq!(d.read(0x10) & F_RO, F_RO);
+        assert_eq!(request(&mut d, T_OUT, 0, &[(BODY, 512)], &[]), S_IOERR);
+    }
+
+    #[test]
+    fn requests_without_a_header_or_a_status() {
+        let disk = Disk::new(SECTORS * SECTOR);
+        let mut d = test(disk.clone());
+        header(&d, T_IN, 0);
+        d.request(0, &[(HEADER, 15)], &[(BODY, 512), (STATUS, 1)]);
+        assert_eq!(d.bytes(STATUS, 1), [S_IOERR]);
+        d.request(0, &[(HEADER, 16), (BODY, 512)], &[]);
+        assert!(d.needs_reset(), "nowhere to say how it went");
+        assert_eq!(disk.log(), [""; 0]);
+    }
+
+    #[test]
+    fn a_large_request_takes_several_turns() {
+        let len = 12u64 << 20;
+        let disk = Disk::new(1 << 40);
+        let mut d = test(disk.clone());
+        assert_eq!(request(&mut d, T_IN, 1, &[], &[(BODY, len as u32)]), 0xee, "not finished yet");
+        assert_eq!((disk.log().len() * PIECE, d.used(0)), (4 << 20, 0));
+        // Others that came meanwhile wait until it is done.
+        assert!(d.turn());
+        assert_eq!((d.used(0), d.bytes(STATUS, 1)), (0, vec![0xee]));
+        assert!(d.turn());
+        assert_eq!((d.used(0), d.bytes(STATUS, 1), d.last_used(0)), (1, vec![S_OK], (0, len as u32 + 1)));
+        assert_eq!(disk.log().last().map(String::as_str), Some("read 12517888 65536"));
+        assert!(!d.turn(), "nothing is left to do");
+        assert_eq!(d.bytes(BODY, 1), [1]);
+        // The same to the disk, and a driver that changes its mind in the middle.
+        assert_eq!(request(&mut d, T_OUT, 0, &[(BODY, len as u32)], &[]), 0xee);
+        header(&d, T_OUT, u64::MAX);
+        assert!(d.turn());
+        assert_eq!(d.bytes(STATUS, 1), [S_IOERR]);
+    }
+
+    #[test]
+    fn a_chain_over_its_own_ring_ends_the_turn() {
+        // The disk's first byte counts reads, and is read into the index of the available ring.
+        let mut disk = Disk::new(SECTORS * SECTOR);
+        disk.counts = true;
+        disk.bytes.lock().unwrap().fill(0);
+        disk.bytes.lock().unwrap()[0] = 2;
+        let mut d = test(disk.clone());
+        let [_, available, _] = Driver::rings(0);
+        // The rest of the sector lies behind the ring; all entries name the first chain.
+        request(&mut d, T_IN, 0, &[], &[(available + 2, 512)]);
+        assert_eq!(disk.log().len(), QUEUE as usize);
+        assert!(d.turn());
+        assert_eq!(disk.log().len(), QUEUE as usize);
+        assert!(!d.needs_reset());
+    }
+
+    #[test]
+    fn a_disk_larger_than_a_length_can_say() {
+        // 17 buffers of nearly all memory are more than 2³² bytes only with an indirect table; one turn at a time.
+        let disk = Disk::new(1 << 50);
+        let mut d = test(disk.clone());
+        header(&d, T_IN, 0);
+        let table = BASE + 0x8000;
+        let count = 600u16;
+        d.describe(table, 0, (HEADER, 16), 1, 1);
+        for i in 1..count {
+            d.describe(table, i, (DATA + 0x2000, (8 << 20) as u32), 3, i + 1);
+        }
+        d.describe(table, count, (STATUS, 1), 2, 0);
+        d.describe(Driver::rings(0)[0], 0, (table, (count as u32 + 1) * 16), 4, 0);
+        d.offer(0, 0, 1);
+        d.notify(0);
+        assert_eq!(disk.log().len() * PIECE, 4 << 20);
+        assert!(d.turn() && d.used(0) == 0);
+        assert!(d.bytes(BASE + SIZE - 1, 1) == [0], "memory behind it is untouched");
+    }
 }

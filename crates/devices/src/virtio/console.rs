@@ -1,6 +1,6 @@
 //! Console with one port (virtio 1.2, 5.3).
 
-use super::queue::{Queue, gather, scatter, total};
+use super::queue::{Progress, Queue, Served, gather, scatter, total};
 use super::{Broken, Virtio};
 use crate::serial::{ConsoleInput, Output};
 use std::sync::Arc;
@@ -22,37 +22,36 @@ impl Console {
         Console { out, input }
     }
 
-    fn receive(&mut self, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken> {
-        let mut any = false;
-        while !self.input.is_empty() {
+    fn receive(&mut self, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken> {
+        let mut used = false;
+        for _ in 0..queue.size {
+            if self.input.is_empty() {
+                break;
+            }
             let Some(chain) = queue.pop(ram)? else { break };
             let room = total(&chain.writable).min(PIECE as u64) as usize;
             let bytes: Vec<u8> = (0..room).map_while(|_| self.input.pop()).collect();
             scatter(ram, &chain.writable, 0, &bytes);
             queue.push(ram, &chain, bytes.len() as u32)?;
-            any = true;
+            used = true;
         }
-        Ok(any)
+        Ok(Served { used, more: !self.input.is_empty() && queue.waits(ram) })
     }
 
-    fn transmit(&mut self, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken> {
-        let mut any = false;
+    fn transmit(&mut self, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken> {
         let mut buf = [0; PIECE];
-        while let Some(chain) = queue.pop(ram)? {
-            let len = total(&chain.readable);
-            let mut done = 0;
-            while done < len {
-                let n = gather(ram, &chain.readable, done, &mut buf);
+        queue.serve(ram, |chain, done, most| {
+            let mut moved = 0;
+            while moved < most {
+                let n = gather(ram, &chain.readable, done.saturating_add(moved), &mut buf);
                 if n == 0 {
-                    break;
+                    return Ok(Progress::Finished { moved, written: 0 });
                 }
                 (self.out)(&buf[..n]);
-                done += n as u64;
+                moved += n as u64;
             }
-            queue.push(ram, &chain, 0)?;
-            any = true;
-        }
-        Ok(any)
+            Ok(Progress::Moved(moved))
+        })
     }
 }
 
@@ -77,9 +76,100 @@ impl Virtio for Console {
         vec![0; 12]
     }
 
-    fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken> {
+    fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken> {
         if index == RECEIVE { self.receive(queue, ram) } else { self.transmit(queue, ram) }
     }
 
     fn reset(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtio::queue::MAX_SIZE;
+    use crate::virtio::tests::{BASE, DATA, Driver, INDIRECT, SIZE, WRITE};
+    use std::sync::Mutex;
+
+    struct Test {
+        driver: Driver,
+        input: Arc<ConsoleInput>,
+        sent: Arc<Mutex<Vec<u8>>>,
+    }
+
+    fn test() -> Test {
+        let (input, sent) = (Arc::new(ConsoleInput::new()), Arc::new(Mutex::new(Vec::new())));
+        let theirs = sent.clone();
+        let out: Output = Box::new(move |bytes| theirs.lock().unwrap().extend_from_slice(bytes));
+        Test { driver: Driver::new(Console::new(out, input.clone())), input, sent }
+    }
+
+    #[test]
+    fn sends_what_the_driver_gives() {
+        let mut t = test();
+        t.driver.ram.write(DATA, b"hello, world").unwrap();
+        t.driver.request(1, &[(DATA, 5), (DATA + 5, 7)], &[]);
+        assert_eq!(*t.sent.lock().unwrap(), b"hello, world");
+        assert_eq!(t.driver.last_used(1), (0, 0));
+    }
+
+    #[test]
+    fn gives_what_was_typed() {
+        let mut t = test();
+        t.driver.request(0, &[], &[(DATA, 3)]);
+        assert_eq!(t.driver.used(0), 0, "nothing was typed yet");
+        t.input.push(b"typed");
+        t.driver.timer = Some(0);
+        t.driver.turn();
+        assert_eq!((t.driver.bytes(DATA, 4), t.driver.last_used(0)), (b"typ\0".to_vec(), (0, 3)));
+        t.driver.request(0, &[], &[(DATA, 30)]);
+        assert_eq!((t.driver.bytes(DATA, 3), t.driver.last_used(0)), (b"edp".to_vec(), (0, 2)));
+    }
+
+    #[test]
+    fn buffers_without_room_end_the_turn() {
+        let mut t = test();
+        t.input.push(b"x");
+        t.driver.request(0, &[(DATA, 3)], &[]);
+        assert_eq!((t.driver.used(0), t.input.len()), (1, 1), "the input waits for a buffer");
+    }
+
+    #[test]
+    fn a_chain_longer_than_memory_goes_out_in_turns() {
+        // One indirect table of many descriptors, each of nearly all memory.
+        let mut t = test();
+        let sent = Arc::new(Mutex::new(0));
+        let theirs = sent.clone();
+        let out: Output = Box::new(move |bytes| {
+            let mut sent = theirs.lock().unwrap();
+            *sent += bytes.len();
+            assert!(*sent < 64 << 20, "without end");
+        });
+        t.driver = Driver::new(Console::new(out, t.input));
+        let [table, ..] = Driver::rings(1);
+        t.driver.describe(table, 0, (DATA, MAX_SIZE as u32 * 16), INDIRECT, 0);
+        for i in 0..MAX_SIZE {
+            let next = if i + 1 < MAX_SIZE { 1 } else { 0 };
+            t.driver.describe(DATA, i, (BASE, SIZE as u32), next, i + 1);
+        }
+        t.driver.offer(1, 0, 1);
+        t.driver.notify(1);
+        let first = *sent.lock().unwrap();
+        assert!((1 << 20..16 << 20).contains(&first), "{first}");
+        assert!(t.driver.turn());
+        assert_eq!((*sent.lock().unwrap(), t.driver.used(1)), (2 * first, 0));
+        // The driver stops the queue and begins anew.
+        t.driver.write(0x30, 1);
+        t.driver.write(0x44, 0);
+        assert!(t.driver.turn() && !t.driver.turn(), "nothing is left of it");
+        assert_eq!(*sent.lock().unwrap(), 2 * first);
+    }
+
+    #[test]
+    fn writable_buffers_are_not_sent() {
+        let mut t = test();
+        t.driver.describe(Driver::rings(1)[0], 0, (DATA, 8), WRITE, 0);
+        t.driver.offer(1, 0, 1);
+        t.driver.notify(1);
+        assert_eq!((t.sent.lock().unwrap().len(), t.driver.used(1)), (0, 1));
+    }
 }

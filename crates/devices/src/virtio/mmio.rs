@@ -1,13 +1,18 @@
-//! The MMIO transport, version 2 (virtio 1.2, 4.2).
+//! The MMIO transport, version 2 (virtio 1.2, 4.2), without the legacy interface: version 1, which QEMU's board speaks
+//! unless told otherwise, is not offered.
 
 use super::queue::{MAX_SIZE, Queue};
-use super::{Broken, Virtio};
+use super::{Broken, Served, Virtio};
 use std::sync::Arc;
-use trine_base::{Actions, Device, Width};
+use trine_base::{Action, Actions, Device, Width};
 use trine_memory::Ram;
 
 const MAGIC: u64 = 0x7472_6976;
-const VENDOR: u64 = 0x4e52_5454; // "TTRN"
+const VERSION: u64 = 2;
+/// No registered number: "TTRN". Drivers show it at most.
+const VENDOR: u64 = 0x4e52_5454;
+/// Nanoseconds between two turns with a queue: see [`Served::more`].
+const REST: u64 = 100_000;
 /// `VIRTIO_F_VERSION_1`.
 const VERSION_1: u64 = 1 << 32;
 
@@ -59,20 +64,28 @@ impl Mmio {
         self.queues.get_mut(self.select)
     }
 
-    fn serve(&mut self, index: usize, out: &mut Actions) {
+    /// One turn with a queue; the next one, where there is more to do, comes by the device's timer.
+    fn serve(&mut self, index: usize, now: u64, out: &mut Actions) {
         if self.status & status::DRIVER_OK == 0 || self.status & status::NEEDS_RESET != 0 {
             return;
         }
         let Some(queue) = self.queues.get_mut(index) else { return };
         match self.device.serve(index, queue, &self.ram) {
-            Ok(true) if queue.wants_interrupt(&self.ram) => self.interrupt |= USED,
-            Ok(_) => {}
+            Ok(Served { used, more }) => {
+                if more {
+                    out.push(Action::Timer { at: Some(now.saturating_add(REST)) });
+                }
+                if !used || !queue.wants_interrupt(&self.ram) {
+                    return;
+                }
+                self.interrupt |= USED;
+            }
             Err(Broken) => {
                 self.status |= status::NEEDS_RESET;
                 self.interrupt |= CONFIG;
             }
         }
-        out.irq(self.irq, self.interrupt != 0);
+        out.irq(self.irq, true);
     }
 
     fn set_status(&mut self, value: u32, out: &mut Actions) {
@@ -111,7 +124,7 @@ impl Device for Mmio {
         }
         match offset {
             0x000 => MAGIC,
-            0x004 => 2,
+            0x004 => VERSION,
             0x008 => self.device.id() as u64,
             0x00c => VENDOR,
             0x010 if self.feature_word[0] < 2 => self.offered() >> (32 * self.feature_word[0]) & 0xffff_ffff,
@@ -125,7 +138,7 @@ impl Device for Mmio {
         }
     }
 
-    fn write(&mut self, offset: u64, _width: Width, value: u64, _now: u64, out: &mut Actions) {
+    fn write(&mut self, offset: u64, _width: Width, value: u64, now: u64, out: &mut Actions) {
         let locked = self.status & status::FEATURES_OK != 0;
         match offset {
             0x014 => self.feature_word[0] = value as u32,
@@ -143,12 +156,12 @@ impl Device for Mmio {
             0x044 => {
                 if let Some(q) = self.queue() {
                     match value & 1 {
-                        0 => *q = Queue::default(),
+                        0 => q.stop(),
                         _ => q.ready = true,
                     }
                 }
             }
-            0x050 => self.serve(value as usize, out),
+            0x050 => self.serve(value as usize, now, out),
             0x064 => {
                 self.interrupt &= !(value as u32);
                 out.irq(self.irq, self.interrupt != 0);
@@ -167,9 +180,9 @@ impl Device for Mmio {
         }
     }
 
-    /// Input came from outside.
-    fn timer(&mut self, _now: u64, out: &mut Actions) {
-        (0..self.queues.len()).for_each(|i| self.serve(i, out));
+    /// Input came from outside, or a queue is to be served on.
+    fn timer(&mut self, now: u64, out: &mut Actions) {
+        (0..self.queues.len()).for_each(|i| self.serve(i, now, out));
     }
 
     fn reset(&mut self, out: &mut Actions) {
@@ -177,6 +190,173 @@ impl Device for Mmio {
         self.queues.fill(Queue::default());
         (self.status, self.interrupt, self.driver_features, self.select) = (0, 0, 0, 0);
         self.feature_word = [0; 2];
+        out.push(Action::Timer { at: None });
         out.irq(self.irq, false);
+    }
+}
+
+/// A slot without a device: device ID 0 says so to a driver that probes (virtio 1.2, 4.2.2).
+pub struct EmptySlot;
+
+impl Device for EmptySlot {
+    fn name(&self) -> &str {
+        "virtio-empty"
+    }
+
+    fn read(&mut self, offset: u64, _width: Width, _now: u64, _out: &mut Actions) -> u64 {
+        match offset {
+            0x000 => MAGIC,
+            0x004 => VERSION,
+            0x00c => VENDOR,
+            _ => 0,
+        }
+    }
+
+    fn write(&mut self, _offset: u64, _width: Width, _value: u64, _now: u64, _out: &mut Actions) {}
+
+    fn reset(&mut self, _out: &mut Actions) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtio::rng::Rng;
+    use crate::virtio::tests::{DATA, Driver};
+
+    fn rng() -> Rng {
+        Rng::new(Box::new(|bytes| bytes.fill(7)))
+    }
+
+    #[test]
+    fn what_a_driver_probes() {
+        let mut d = Driver::new(rng());
+        assert_eq!([0, 4, 8, 0xc].map(|o| d.read(o)), [0x7472_6976, 2, 4, VENDOR]);
+        d.write(0x14, 1);
+        assert_eq!(d.read(0x10), 1, "VIRTIO_F_VERSION_1");
+        d.write(0x14, 2);
+        assert_eq!(d.read(0x10), 0);
+        d.write(0x30, 0);
+        assert_eq!(d.read(0x34), MAX_SIZE as u64);
+        d.write(0x30, 1);
+        assert_eq!((d.read(0x34), d.read(0x44)), (0, 0), "there is no second queue");
+        assert_eq!((d.read(0xb0), d.read(0x100), d.read(0xfff)), (0xffff_ffff, 0, 0));
+    }
+
+    #[test]
+    fn features_must_be_understood() {
+        let mut d = Driver::new(rng());
+        for (high, low) in [(0, 0), (3, 0), (1, 1)] {
+            for (offset, value) in [(0x70, 0), (0x70, 3), (0x24, 1), (0x20, high), (0x24, 0), (0x20, low)] {
+                d.write(offset, value);
+            }
+            d.write(0x70, 11);
+            assert_eq!(d.read(0x70), 3, "{high:#x} {low:#x}");
+        }
+        d.negotiate();
+        assert_eq!(d.read(0x70), 11);
+    }
+
+    #[test]
+    fn a_queue_that_is_not_ready_keeps_size_and_addresses() {
+        let mut d = Driver::new(rng());
+        d.request(0, &[], &[(DATA, 4)]);
+        // The order of some drivers: the size, "not ready", the addresses. Here they stay as they were.
+        d.write(0x30, 0);
+        d.write(0x44, 0);
+        assert_eq!(d.read(0x44), 0);
+        d.notify(0);
+        let [_, available, used] = Driver::rings(0);
+        d.ram.write(available, &[0; 4]).unwrap();
+        d.ram.write(used, &[0; 4]).unwrap();
+        d.ram.write(DATA, &[0; 4]).unwrap();
+        d.write(0x44, 1);
+        // It begins anew, with index 0.
+        d.ram.write(available + 2, &[1]).unwrap();
+        d.notify(0);
+        assert_eq!((d.used(0), d.bytes(DATA, 4)), (1, vec![7; 4]));
+    }
+
+    #[test]
+    fn sizes_and_addresses_are_fixed_while_a_queue_is_ready() {
+        let mut d = Driver::new(rng());
+        d.write(0x30, 0);
+        d.write(0x38, 1);
+        d.write(0x80, 0);
+        d.request(0, &[], &[(DATA, 4)]);
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!(d.used(0), 2);
+        d.write(0x44, 0);
+        for size in [0, MAX_SIZE as u64 + 1, u32::MAX as u64] {
+            d.write(0x38, size);
+            d.write(0x44, 1);
+            d.notify(0);
+            d.write(0x44, 0);
+        }
+        assert_eq!(d.used(0), 2, "a queue of an impossible size has nothing");
+    }
+
+    #[test]
+    fn interrupts_are_raised_acknowledged_and_suppressed() {
+        let mut d = Driver::new(rng());
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!((d.read(0x60), d.line.as_slice()), (1, [true].as_slice()));
+        d.notify(0);
+        assert_eq!(d.line, [true], "nothing was used: no event");
+        d.write(0x64, 1);
+        assert_eq!((d.read(0x60), d.line.as_slice()), (0, [true, false].as_slice()));
+        d.ram.write(Driver::rings(0)[1], &[1]).unwrap();
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!((d.read(0x60), d.line.len(), d.used(0)), (0, 2, 2), "the driver wanted none");
+    }
+
+    #[test]
+    fn nothing_is_served_before_the_driver_is_ready_or_after_a_break() {
+        let mut d = Driver::new(rng());
+        d.write(0x70, 0);
+        d.negotiate();
+        d.set_up(0);
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!(d.used(0), 0);
+        d.write(0x70, 15);
+        d.notify(0);
+        assert_eq!(d.used(0), 1);
+        d.request(0, &[], &[(0, 4)]);
+        assert!(d.needs_reset());
+        assert_eq!(d.read(0x60) & 2, 2);
+        d.write(0x70, 15);
+        assert!(d.needs_reset(), "only a reset helps");
+        d.notify(0);
+        d.notify(u32::MAX as u64);
+        assert_eq!(d.used(0), 1);
+        d.write(0x70, 0);
+        assert_eq!((d.read(0x70), d.read(0x60), d.line.last()), (0, 0, Some(&false)));
+    }
+
+    #[test]
+    fn an_empty_slot_answers_and_keeps_nothing() {
+        let (mut slot, mut out) = (EmptySlot, Actions::new());
+        for offset in (0..0x1000).step_by(4) {
+            slot.write(offset, Width::B4, 0xffff_ffff, 0, &mut out);
+            let expected = match offset {
+                0 => MAGIC,
+                4 => 2,
+                0xc => VENDOR,
+                _ => 0,
+            };
+            assert_eq!(slot.read(offset, Width::B4, 0, &mut out), expected, "{offset:#x}");
+        }
+        slot.reset(&mut out);
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn anything_a_guest_may_do() {
+        let mut d = Driver::new(rng());
+        for offset in 0..0x200 {
+            for value in [0, 1, 255, 256, 0xffff_ffff] {
+                d.write(offset, value);
+                d.read(offset);
+            }
+        }
     }
 }

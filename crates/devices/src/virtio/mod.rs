@@ -6,8 +6,8 @@ pub mod mmio;
 pub mod queue;
 pub mod rng;
 
-pub use mmio::Mmio;
-pub use queue::{Chain, Queue};
+pub use mmio::{EmptySlot, Mmio};
+pub use queue::{Chain, Queue, Served};
 
 use trine_memory::Ram;
 
@@ -27,9 +27,13 @@ pub trait Virtio: Send {
     fn queues(&self) -> usize;
     /// The device's configuration as bytes.
     fn config(&self) -> Vec<u8>;
-    /// Serves a queue after the driver's notification, or after input came from outside. True
-    /// where buffers were given back.
-    fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken>;
+    /// Serves a queue after the driver's notification, after input came from outside, or to go on with what
+    /// [`Served::more`] said. One call does a bounded amount of work, whatever the rings say:
+    /// [`Queue::serve`] sees to that.
+    fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken>;
     /// Forgets what was in progress.
     fn reset(&mut self);
 }
+
+#[cfg(test)]
+mod tests;

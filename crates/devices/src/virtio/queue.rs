@@ -14,8 +14,34 @@ const INDIRECT: u16 = 4;
 /// `VIRTQ_AVAIL_F_NO_INTERRUPT`.
 const NO_INTERRUPT: u64 = 1;
 
+/// Bytes that a device moves in one turn; the piece in which that number is reached is finished.
+const TURN: u64 = 4 << 20;
+
+/// What a device did in one turn with a queue.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// Buffers were given back.
+    pub used: bool,
+    /// The turn was over before the work was: there is to be another one soon.
+    pub more: bool,
+}
+
+/// How far a device got with a chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// It is finished; it took `moved` bytes in this turn, and `written` bytes of its writable part are valid.
+    Finished {
+        /// Bytes moved in this turn.
+        moved: u64,
+        /// Valid bytes.
+        written: u32,
+    },
+    /// So many bytes of it were moved in this turn; it is to be continued behind them.
+    Moved(u64),
+}
+
 /// One queue.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Queue {
     /// Number of descriptors.
     pub size: u16,
@@ -29,6 +55,8 @@ pub struct Queue {
     pub used: u64,
     next_available: u16,
     next_used: u16,
+    /// A chain that is being served, and how many bytes of it are done.
+    unfinished: Option<(Chain, u64)>,
 }
 
 /// A part of guest memory.
@@ -89,9 +117,54 @@ impl Queue {
         Ok(Some(chain))
     }
 
-    /// Puts the chain last popped back: it will be popped again.
-    pub fn unpop(&mut self) {
-        self.next_available = self.next_available.wrapping_sub(1);
+    /// Whether there is work. A ring that is not what it should be is work, too: it is found out by doing it.
+    pub fn waits(&self, ram: &Ram) -> bool {
+        let usable = self.ready && self.size != 0;
+        usable && (self.unfinished.is_some() || self.available_word(ram, 2) != Ok(self.next_available))
+    }
+
+    /// One turn: calls `one` with the chains that are available, and for each with the number of its bytes that
+    /// earlier turns have moved and the number after which the turn is over. A turn ends after [`TURN`] bytes and after
+    /// as many chains as the queue has descriptors: a chain whose data lies over its own ring makes new chains
+    /// available as it is served, without end.
+    pub fn serve(
+        &mut self,
+        ram: &Ram,
+        mut one: impl FnMut(&Chain, u64, u64) -> Result<Progress, Broken>,
+    ) -> Result<Served, Broken> {
+        let (mut used, mut left) = (false, TURN);
+        for _ in 0..self.size {
+            let (chain, done) = match self.unfinished.take() {
+                Some(unfinished) => unfinished,
+                None => match self.pop(ram)? {
+                    Some(chain) => (chain, 0),
+                    None => break,
+                },
+            };
+            match one(&chain, done, left)? {
+                Progress::Finished { moved, written } => {
+                    self.push(ram, &chain, written)?;
+                    used = true;
+                    left = left.saturating_sub(moved);
+                }
+                Progress::Moved(moved) => {
+                    self.unfinished = Some((chain, done.saturating_add(moved)));
+                    left = left.saturating_sub(moved);
+                }
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(Served { used, more: self.waits(ram) })
+    }
+
+    /// The driver takes the queue back: its rings are not looked at any more, and begin anew when it is set up again. Size
+    /// and addresses stay.
+    pub fn stop(&mut self) {
+        self.ready = false;
+        (self.next_available, self.next_used) = (0, 0);
+        self.unfinished = None;
     }
 
     fn available_word(&self, ram: &Ram, offset: u64) -> Result<u16, Broken> {
@@ -200,4 +273,151 @@ pub fn scatter(ram: &Ram, segments: &[Segment], skip: u64, buf: &[u8]) -> usize 
         done = end;
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: u64 = 0x8000_0000;
+    const TABLE: u64 = BASE;
+    const AVAILABLE: u64 = BASE + 0x1000;
+    const USED: u64 = BASE + 0x2000;
+    const DATA: u64 = BASE + 0x4000;
+
+    fn queue(size: u16) -> (Queue, Ram) {
+        let queue = Queue {
+            size,
+            ready: true,
+            descriptors: TABLE,
+            available: AVAILABLE,
+            used: USED,
+            ..Queue::default()
+        };
+        (queue, Ram::new(BASE, 1 << 16).unwrap())
+    }
+
+    fn describe(ram: &Ram, table: u64, index: u64, address: u64, len: u32, flags: u16, next: u16) {
+        ram.store(table + 16 * index, Width::B8, address).unwrap();
+        let rest = len as u64 | (flags as u64) << 32 | (next as u64) << 48;
+        ram.store(table + 16 * index + 8, Width::B8, rest).unwrap();
+    }
+
+    fn offer(ram: &Ram, head: u16, index: u16) {
+        (0..8).for_each(|i| ram.store(AVAILABLE + 4 + 2 * i, Width::B2, head as u64).unwrap());
+        ram.store(AVAILABLE + 2, Width::B2, index as u64).unwrap();
+    }
+
+    #[test]
+    fn chains_in_order() {
+        let (mut q, ram) = queue(4);
+        assert!(!q.waits(&ram) && q.pop(&ram).unwrap().is_none());
+        describe(&ram, TABLE, 2, DATA, 10, NEXT, 0);
+        describe(&ram, TABLE, 0, DATA + 16, 20, NEXT | WRITE, 3);
+        describe(&ram, TABLE, 3, DATA + 64, 30, WRITE, 99);
+        offer(&ram, 2, 1);
+        assert!(q.waits(&ram));
+        let chain = q.pop(&ram).unwrap().unwrap();
+        assert_eq!((chain.head, total(&chain.readable), total(&chain.writable)), (2, 10, 50));
+        q.push(&ram, &chain, 7).unwrap();
+        let word = |at| ram.load(at, Width::B4).unwrap();
+        assert_eq!((ram.load(USED + 2, Width::B2), word(USED + 4), word(USED + 8)), (Some(1), 2, 7));
+        assert!(!q.waits(&ram));
+    }
+
+    #[test]
+    fn broken_chains() {
+        type Build = fn(&Ram);
+        let cases: [(&str, Build); 9] = [
+            ("a loop", |r| describe(r, TABLE, 0, DATA, 1, NEXT, 0)),
+            ("a next outside the table", |r| describe(r, TABLE, 0, DATA, 1, NEXT, 4)),
+            ("a buffer outside memory", |r| describe(r, TABLE, 0, DATA, 1 << 20, 0, 0)),
+            ("an address that wraps", |r| describe(r, TABLE, 0, u64::MAX, 2, 0, 0)),
+            ("readable behind writable", |r| {
+                describe(r, TABLE, 0, DATA, 1, NEXT | WRITE, 1);
+                describe(r, TABLE, 1, DATA, 1, 0, 0);
+            }),
+            ("an indirect table in an indirect table", |r| {
+                describe(r, TABLE, 0, DATA, 16, INDIRECT, 0);
+                describe(r, DATA, 0, DATA, 16, INDIRECT, 0);
+            }),
+            ("an indirect table of no descriptors", |r| describe(r, TABLE, 0, DATA, 0, INDIRECT, 0)),
+            ("part of a descriptor", |r| describe(r, TABLE, 0, DATA, 17, INDIRECT, 0)),
+            ("an indirect table and a next one", |r| describe(r, TABLE, 0, DATA, 16, INDIRECT | NEXT, 1)),
+        ];
+        for (what, build) in cases {
+            let (mut q, ram) = queue(4);
+            build(&ram);
+            offer(&ram, 0, 1);
+            assert_eq!(q.pop(&ram).map(|_| ()), Err(Broken), "{what}");
+        }
+    }
+
+    #[test]
+    fn broken_rings() {
+        let (mut q, ram) = queue(4);
+        offer(&ram, 0, 5);
+        assert_eq!(q.pop(&ram).map(|_| ()), Err(Broken), "more chains than descriptors");
+        let (mut q, ram) = queue(4);
+        offer(&ram, 4, 1);
+        assert_eq!(q.pop(&ram).map(|_| ()), Err(Broken), "a head outside the table");
+        for at in [0, u64::MAX, BASE + (1 << 16) - 2] {
+            let (mut q, ram) = queue(4);
+            q.available = at;
+            assert_eq!(q.pop(&ram).map(|_| ()), Err(Broken), "{at:#x}");
+            assert!(q.waits(&ram), "so that it is found out");
+            q.used = at;
+            assert_eq!(q.push(&ram, &Chain::default(), 0), Err(Broken), "{at:#x}");
+        }
+    }
+
+    #[test]
+    fn indices_wrap() {
+        let (mut q, ram) = queue(4);
+        describe(&ram, TABLE, 1, DATA, 4, 0, 0);
+        for index in 1..=70_000u32 {
+            offer(&ram, 1, index as u16);
+            let served =
+                q.serve(&ram, |_, done, _| Ok(Progress::Finished { moved: done, written: 0 })).unwrap();
+            assert_eq!(served, Served { used: true, more: false }, "{index}");
+        }
+        assert_eq!(ram.load(USED + 2, Width::B2), Some(70_000 % 65_536));
+    }
+
+    #[test]
+    fn a_turn_is_bounded_and_goes_on_where_it_was() {
+        let (mut q, ram) = queue(4);
+        describe(&ram, TABLE, 0, DATA, 4, 0, 0);
+        offer(&ram, 0, 2);
+        let mut calls = Vec::new();
+        let mut turn = |q: &mut Queue, progress| {
+            let served = q.serve(&ram, |_, done, most| {
+                calls.push((done, most));
+                Ok(progress)
+            });
+            served.unwrap()
+        };
+        assert_eq!(turn(&mut q, Progress::Moved(TURN)), Served { used: false, more: true });
+        let finished = Progress::Finished { moved: TURN, written: 1 };
+        assert_eq!(turn(&mut q, finished), Served { used: true, more: true }, "the second chain waits");
+        assert_eq!(turn(&mut q, Progress::Moved(1)), Served { used: false, more: true });
+        q.stop();
+        assert!(!q.waits(&ram) && !q.ready);
+        assert_eq!(q.size, 4);
+        let continued = [(TURN, TURN), (0, TURN), (1, TURN - 1), (2, TURN - 2), (3, TURN - 3)];
+        assert_eq!(calls, [&[(0, TURN)], continued.as_slice()].concat());
+    }
+
+    #[test]
+    fn parts_of_segments() {
+        let (_, ram) = queue(1);
+        let segments =
+            [(DATA, 3), (DATA + 0x100, 0), (DATA + 0x200, 4)].map(|(address, len)| Segment { address, len });
+        assert_eq!(scatter(&ram, &segments, 1, b"abcdefgh"), 6, "as much as fits");
+        let mut buf = [0; 8];
+        assert_eq!(gather(&ram, &segments, 2, &mut buf), 5);
+        assert_eq!(&buf[..5], b"bcdef");
+        assert_eq!(gather(&ram, &segments, 7, &mut buf), 0);
+        assert_eq!(gather(&ram, &segments, u64::MAX, &mut buf), 0);
+    }
 }

@@ -1,0 +1,333 @@
+//! Whole machines of board `virt` with small programs: timers, interrupts and devices as a guest sees them.
+
+use std::time::{Duration, Instant};
+use trine_base::Vcpu;
+use trine_conformance::bare::ProgramFile;
+use trine_engine::Tier;
+use trine_isa_riscv::state::X;
+use trine_machine::virt::{Boot, TimeSource, map};
+use trine_machine::{Board, Config, Console, End};
+
+/// Where a program starts: a kernel's place, 2 MiB into RAM.
+const AT: u64 = map::RAM + (2 << 20);
+
+/// What starts in S mode, the board being its firmware.
+fn kernel(program: &ProgramFile) -> Boot {
+    Boot::Kernel { kernel: program.path().into(), initrd: None, append: String::new() }
+}
+
+/// What starts in M mode.
+fn bare(program: &ProgramFile) -> Boot {
+    Boot::BareMetal(program.path().into())
+}
+
+fn board(boot: Boot, tier: Tier, time: TimeSource) -> Board {
+    let config = Config { memory: 64 << 20, boot, disks: Vec::new(), tier, time, seed: Some(1) };
+    Board::new(config, Console::new(Box::new(|_| {}))).unwrap()
+}
+
+/// Runs a machine that should end by itself; after `most` it is ended.
+fn run(board: &mut Board, most: Duration) -> End {
+    let (remote, (over, wait)) = (board.remote(), std::sync::mpsc::channel::<()>());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if wait.recv_timeout(most) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                remote.quit();
+            }
+        });
+        let end = board.run();
+        drop(over);
+        end
+    })
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Powers off by the test finisher.
+const POWER_OFF: &str = "lui t5, 1048576
+     lui t6, 20480
+     addi t6, t6, 1365
+     sw t6, 0(t5)
+     over:
+     jal zero, @over\n";
+
+/// Reports failure by the test finisher.
+const FAIL: &str = "lui t5, 1048576
+     lui t6, 77824
+     addi t6, t6, -1229
+     sw t6, 0(t5)
+     failed:
+     jal zero, @failed\n";
+
+/// A program in S mode whose trap handler powers off; it arms a timer 10 ms ahead by `arm` and waits by `wait`.
+fn timer_program(arm: &str, wait: &str) -> ProgramFile {
+    ProgramFile::new(
+        AT,
+        &format!(
+            "jal t0, @start
+         {POWER_OFF}
+         start:
+         csrrw zero, stvec, t0
+         addi t0, zero, 32
+         csrrs zero, sie, t0
+         csrrs a0, time, zero
+         lui t1, 102400
+         add a0, a0, t1
+         {arm}
+         csrrsi zero, sstatus, 2
+         again:
+         {wait}
+         jal zero, @again"
+        ),
+    )
+}
+
+/// `TIME` set_timer of the SBI.
+const SET_TIMER: &str = "lui a7, 1414090752
+     addi a7, a7, -699
+     addi a6, zero, 0
+     ecall";
+
+#[test]
+fn a_timer_ends_every_kind_of_wait() {
+    let legacy = "addi a7, zero, 0\necall";
+    // Retentive suspension of the hart (HSM, function 3, type 0).
+    let suspend = "lui a7, 4734976
+         addi a7, a7, 845
+         addi a6, zero, 3
+         addi a0, zero, 0
+         ecall";
+    let arms = [("stimecmp", "csrrw zero, stimecmp, a0"), ("SBI", SET_TIMER), ("legacy SBI", legacy)];
+    let waits = [("wfi", "wfi"), ("suspend", suspend), ("spin", "addi zero, zero, 0")];
+    for (arm_name, arm) in arms {
+        for (wait_name, wait) in waits {
+            for (time_name, time) in [("host", TimeSource::Host), ("count", TimeSource::Count(1))] {
+                let program = timer_program(arm, wait);
+                let mut board = board(kernel(&program), Tier::Baseline, time);
+                let end = run(&mut board, PATIENCE);
+                assert_eq!(end, End::PowerOff, "{arm_name}, {wait_name}, {time_name} time");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_masked_timer_that_is_due_does_not_keep_a_waiting_hart_busy() {
+    // The timer was due long ago and its interrupt is not enabled: nothing ends the wait.
+    let program = ProgramFile::new(
+        AT,
+        "csrrw zero, stimecmp, zero
+         again:
+         addi s0, s0, 1
+         wfi
+         jal zero, @again",
+    );
+    for time in [TimeSource::Host, TimeSource::Count(1)] {
+        let mut board = board(kernel(&program), Tier::Baseline, time);
+        assert_eq!(run(&mut board, Duration::from_millis(500)), End::Quit);
+        let rounds = board.vcpu().get(X + 8);
+        assert!(rounds < 1000, "{rounds} rounds in half a second");
+    }
+}
+
+/// Sets a timer of the ACLINT `ticks` ahead, spins until it pends, powers off.
+fn aclint_program(ticks: u64) -> ProgramFile {
+    ProgramFile::new(
+        AT,
+        &format!(
+            "lui t0, {}
+         lui t1, {}
+         ld a0, -8(t1)
+         lui t2, {}
+         addi t2, t2, {}
+         add a0, a0, t2
+         sd a0, 0(t0)
+         addi t3, zero, 128
+         spin:
+         addi s0, s0, 1
+         csrrs t4, mip, zero
+         and t4, t4, t3
+         beq t4, zero, @spin
+         ld s1, -8(t1)
+         sub s1, s1, a0
+         {POWER_OFF}",
+            map::CLINT.base + 0x4000,
+            map::CLINT.base + 0xc000,
+            (ticks + 0x800) & !0xfff,
+            (ticks as i64 & 0xfff ^ 0x800) - 0x800,
+        ),
+    )
+}
+
+#[test]
+fn a_device_timer_fires_while_a_counted_guest_spins() {
+    // 4.9 ms, two nanoseconds an instruction: 2.45 million instructions.
+    let program = aclint_program(49_000);
+    let counts = [Tier::Interp, Tier::Baseline].map(|tier| {
+        let mut board = board(bare(&program), tier, TimeSource::Count(2));
+        assert_eq!(run(&mut board, PATIENCE), End::PowerOff);
+        let late = board.vcpu().get(X + 9);
+        assert!(late <= 2, "the timer came {late} ticks late");
+        (board.vcpu().count(), board.vcpu().get(X + 8))
+    });
+    assert_eq!(counts[0], counts[1], "interpreter and compiler");
+    assert!((2_450_000..2_450_400).contains(&counts[0].0), "{counts:?}");
+}
+
+#[test]
+fn both_engines_see_the_same_device_time() {
+    // Reads of `mtime` in the middle of blocks.
+    let program = ProgramFile::new(
+        AT,
+        &format!(
+            "lui t1, {}
+         addi t2, zero, 500
+         round:
+         addi t2, t2, -1
+         ld a0, -8(t1)
+         addi a2, a2, 1
+         addi a2, a2, 1
+         ld a1, -8(t1)
+         slli s0, s0, 1
+         xor s0, s0, a0
+         xor s0, s0, a1
+         bne t2, zero, @round
+         {POWER_OFF}",
+            map::CLINT.base + 0xc000
+        ),
+    );
+    let seen = [Tier::Interp, Tier::Baseline].map(|tier| {
+        let mut board = board(bare(&program), tier, TimeSource::Count(77));
+        assert_eq!(run(&mut board, PATIENCE), End::PowerOff);
+        board.vcpu().get(X + 8)
+    });
+    assert_eq!(seen[0], seen[1], "interpreter and compiler");
+}
+
+#[test]
+fn a_machine_that_only_traps_ends_when_told() {
+    // The handler's first instruction raises again, and no handler at all.
+    for vector in ["auipc t0, 0\naddi t0, t0, 12", "addi t0, zero, 0"] {
+        let program = ProgramFile::new(AT, &format!("{vector}\ncsrrw zero, mtvec, t0\necall"));
+        let mut board = board(bare(&program), Tier::Baseline, TimeSource::Host);
+        let start = Instant::now();
+        assert_eq!(run(&mut board, Duration::from_millis(200)), End::Quit);
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn empty_virtio_slots_say_so() {
+    // Without disks slot 0 has the entropy device; 1 to 7 answer, but have none.
+    let program = ProgramFile::new(
+        AT,
+        &format!(
+            "lui s0, {}
+         lui s1, 4096
+         lui s2, {}
+         slot:
+         lw t0, 0(s0)
+         lw t1, 8(s0)
+         sw s1, 112(s0)
+         lw t2, 112(s0)
+         add s3, s3, t0
+         slli s4, s4, 4
+         add s4, s4, t1
+         add s5, s5, t2
+         add s0, s0, s1
+         bne s0, s2, @slot
+         {POWER_OFF}",
+            map::virtio(0).base,
+            map::virtio(map::VIRTIO_SLOTS).base
+        ),
+    );
+    let mut board = board(bare(&program), Tier::Baseline, TimeSource::Host);
+    assert_eq!(run(&mut board, PATIENCE), End::PowerOff);
+    let [magic, ids, status] = [19, 20, 21].map(|r| board.vcpu().get(X + r));
+    assert_eq!(magic, 8 * 0x7472_6976, "all slots answer");
+    assert_eq!(ids, 4 << 28, "device IDs, the first slot's first");
+    assert_eq!(status, 0, "nothing is kept");
+}
+
+/// What a UART driver does that never reads the interrupt identification: see [`storm_program`].
+const STORM_MOST: u64 = 64;
+
+/// M mode. Enables both interrupts of the UART through the PLIC, writes 16 bytes, then waits for `wait` rounds. Its handler
+/// claims, reads what was received into s3, writes a byte while s4 says so, completes; s2 counts its calls, and more
+/// than [`STORM_MOST`] are a failure.
+fn storm_program(wait: u64) -> ProgramFile {
+    ProgramFile::new(
+        AT,
+        &format!(
+            "jal t0, @start
+         lw t1, 4(s0)
+         addi s2, s2, 1
+         addi t2, zero, {STORM_MOST}
+         blt t2, s2, @fail
+         receive:
+         lbu t2, 5(s1)
+         andi t2, t2, 1
+         beq t2, zero, @send
+         lbu t2, 0(s1)
+         slli s3, s3, 8
+         add s3, s3, t2
+         jal zero, @receive
+         send:
+         beq s4, zero, @complete
+         addi s4, s4, -1
+         lbu t2, 5(s1)
+         sb t2, 0(s1)
+         complete:
+         sw t1, 4(s0)
+         mret
+         fail:
+         {FAIL}
+         start:
+         csrrw zero, mtvec, t0
+         lui s0, {context}
+         lui s1, {uart}
+         lui t0, {plic}
+         addi t1, zero, 1
+         sw t1, 40(t0)
+         lui t0, {enable}
+         addi t1, zero, 1024
+         sw t1, 0(t0)
+         addi t1, zero, 7
+         sb t1, 2(s1)
+         addi s4, zero, 5
+         addi t1, zero, 3
+         sb t1, 1(s1)
+         lui t1, 4096
+         addi t1, t1, -2048
+         csrrs zero, mie, t1
+         csrrsi zero, mstatus, 8
+         addi a0, zero, 16
+         write:
+         sb a0, 0(s1)
+         addi a0, a0, -1
+         bne a0, zero, @write
+         lui a0, {wait}
+         wait:
+         addi a0, a0, -1
+         bne a0, zero, @wait
+         {POWER_OFF}",
+            context = map::PLIC.base + 0x20_0000,
+            uart = map::UART.base,
+            plic = map::PLIC.base,
+            enable = map::PLIC.base + 0x2000,
+        ),
+    )
+}
+
+#[test]
+fn a_uart_driver_that_never_reads_the_interrupt_identification() {
+    let program = storm_program(1 << 26);
+    let mut board = board(bare(&program), Tier::Baseline, TimeSource::Count(1));
+    let remote = board.remote();
+    remote.input(b"abc");
+    assert_eq!(run(&mut board, PATIENCE), End::PowerOff, "no storm");
+    let [calls, received, left] = [18, 19, 20].map(|r| board.vcpu().get(X + r));
+    assert_eq!(received, 0x61_6263, "what was typed came by interrupt");
+    assert_eq!(left, 0, "every byte sent from the handler brought the next interrupt");
+    assert!((6..=30).contains(&calls), "{calls} interrupts");
+}
