@@ -125,7 +125,7 @@ pub struct Given<'a> {
     /// The container's root file system.
     pub root: PathBuf,
     /// Reads a file of the image without leaving it; `None` where there is none.
-    pub read: &'a dyn Fn(&str) -> Option<String>,
+    pub read: &'a user::Read<'a>,
     /// Mappings of a user namespace: users, groups. `None`: no such namespace.
     pub maps: Option<Maps>,
 }

@@ -11,8 +11,8 @@ fn image(config: serde_json::Value) -> ImageConfiguration {
     .unwrap()
 }
 
-fn none(_: &str) -> Option<String> {
-    None
+fn none(_: &str) -> Result<Option<String>, String> {
+    Ok(None)
 }
 
 fn made(config: serde_json::Value, options: &Options) -> Result<serde_json::Value, String> {
