@@ -139,9 +139,7 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
         own_groups,
         hierarchies: &plan.hierarchies,
     };
-    if made {
-        furnish(&plan, &place, linux, trees)?;
-    }
+    let hosts_dev = made && furnish(&plan, &place, linux, trees)?;
     if plan.hooks {
         channel.send(Kind::Hooks, &[], &[])?;
         channel.expect(Kind::Go)?;
@@ -149,9 +147,12 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
     if let Some(h) = plan.spec.hooks() {
         hooks::run("createContainer", h.create_container(), &plan.state, Status::Creating)?;
     }
-    let terminal = terminal(&place, process, made)?;
-    let directory = place.root.make(process.cwd(), Make::Directory)?;
-    drop(directory);
+    let terminal = terminal(&place, process, made, hosts_dev)?;
+    match place.root.make(process.cwd(), Make::Directory) {
+        // One that only the user may look into is there.
+        Err(Error::System { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+        made => drop(made?),
+    }
     if made {
         masks::read_only(&place, linux.readonly_paths().as_deref().unwrap_or_default())?;
         masks::hide(&place, linux.masked_paths().as_deref().unwrap_or_default())?;
@@ -164,19 +165,28 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
     prepared(channel, terminal, process.clone(), plan, program, labels, trine)
 }
 
-/// Mounts and devices.
-fn furnish(plan: &Plan, place: &Place, linux: &Linux, trees: Vec<OwnedFd>) -> Result<()> {
+/// Mounts and devices; whether `/dev` is the host's.
+fn furnish(plan: &Plan, place: &Place, linux: &Linux, trees: Vec<OwnedFd>) -> Result<bool> {
     std::env::set_current_dir(&plan.state.bundle).context("cannot enter the bundle")?;
     let mut trees = plan.trees.iter().copied().zip(trees).peekable();
-    let mut bound_dev = false;
+    // Asked of the kernel after each mount: by links of an image, a mount with any name may come to lie there.
+    let dev = || mounts::mount_at(place, Path::new("/dev"));
+    let (mut before, mut hosts) = (dev(), false);
     for (i, mount) in plan.spec.mounts().iter().flatten().enumerate() {
         let tree = trees.next_if(|t| t.0 == i).map(|t| t.1);
+        let bind =
+            tree.is_some() || mounts::parse(mount)?.is_bind() || mount.typ().as_deref() == Some("bind");
         mounts::make(place, mount, tree)?;
-        let bind = mounts::parse(mount)?.is_bind() || mount.typ().as_deref() == Some("bind");
-        bound_dev |= bind && mount.destination() == Path::new("/dev");
+        let now = dev();
+        if now != before {
+            (before, hosts) = (now, bind);
+        }
     }
-    // The host's devices are the container's where its `/dev` is the host's.
-    if bound_dev { Ok(()) } else { devices::make(place, linux.devices().as_deref().unwrap_or_default()) }
+    // The host's devices are the container's where its `/dev` is the host's, and nothing is made in its directory.
+    if !hosts {
+        devices::make(place, linux.devices().as_deref().unwrap_or_default())?;
+    }
+    Ok(hosts)
 }
 
 /// Goes into a container whose namespaces this process has joined.
@@ -291,13 +301,13 @@ fn oom(adjust: i32, users: bool) -> Result<()> {
     }
 }
 
-fn terminal(place: &Place, process: &Process, made: bool) -> Result<Option<Terminal>> {
+fn terminal(place: &Place, process: &Process, made: bool, hosts_dev: bool) -> Result<Option<Terminal>> {
     if process.terminal() != Some(true) {
         return Ok(None);
     }
     let terminal = Terminal::open(&place.root, process)?;
     if made {
-        masks::console(place, &terminal.slave)?;
+        masks::console(place, &terminal.slave, hosts_dev)?;
     }
     Ok(Some(terminal))
 }
