@@ -47,9 +47,8 @@ pub fn run(arguments: &[String]) -> i32 {
     let mut channel = Channel::from_fd(channel);
     begin();
     let Err(error) = steps(&mut channel, trine);
-    let text = error.to_string();
-    if channel.send(Kind::Failed, text.as_bytes(), &[]).is_err() {
-        eprintln!("trine: {text}");
+    if channel.fail(&error).is_err() {
+        eprintln!("trine: {error}");
     }
     1
 }
@@ -89,7 +88,7 @@ fn steps(channel: &mut Channel, trine: OwnedFd) -> Result<std::convert::Infallib
             match prepared.start(&mut starter) {
                 Ok(never) => match never {},
                 Err(error) => {
-                    drop(starter.send(Kind::Failed, error.to_string().as_bytes(), &[]));
+                    drop(starter.fail(&error));
                     Err(error)
                 }
             }

@@ -9,7 +9,9 @@ use crate::error::{ControlError, refused};
 use crate::process;
 use crate::record::{self, Record};
 use crate::wire::Exec;
-use oci_spec::runtime::{LinuxCapabilitiesBuilder, Process};
+use oci_spec::runtime::{
+    Box as ConsoleSize, BoxBuilder as ConsoleSizeBuilder, LinuxCapabilitiesBuilder, Process,
+};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::fs::File;
@@ -34,7 +36,10 @@ pub struct Container {
 
 impl From<trine_container::Error> for ControlError {
     fn from(e: trine_container::Error) -> ControlError {
-        ControlError::Failed(e.to_string())
+        match e.exit_code() {
+            Some(code) => ControlError::Command { code, why: e.to_string() },
+            None => ControlError::Failed(e.to_string()),
+        }
     }
 }
 
@@ -50,7 +55,7 @@ pub fn runtime() -> Result<Runtime, ControlError> {
 
 fn descriptors(stdio: Stdio) -> Result<[Option<OwnedFd>; 3], ControlError> {
     match stdio {
-        Stdio::Made => Ok([None, None, None]),
+        Stdio::Made(_) => Ok([None, None, None]),
         Stdio::Pipes { input, out, err } => {
             let null = || File::open("/dev/null").map(OwnedFd::from);
             let input = input.map_or_else(null, Ok).map_err(|e| ControlError::host("/dev/null", e))?;
@@ -61,6 +66,12 @@ fn descriptors(stdio: Stdio) -> Result<[Option<OwnedFd>; 3], ControlError> {
             Ok([clone()?, clone()?, Some(fd)])
         }
     }
+}
+
+/// The size that the process's terminal has before its first instruction: a program may ask but once.
+fn size_of(stdio: &Stdio) -> Option<ConsoleSize> {
+    let Stdio::Made(Some((rows, columns))) = stdio else { return None };
+    ConsoleSizeBuilder::default().height(u64::from(*rows)).width(u64::from(*columns)).build().ok()
 }
 
 impl Container {
@@ -87,7 +98,7 @@ impl Kind for Container {
         end(&self.runtime, &record.id)?;
         let mut bundle = bundle::load(&self.bundle)?;
         let mut process = bundle.spec.process().clone().unwrap_or_default();
-        process.set_terminal(Some(record.options.tty));
+        process.set_terminal(Some(record.options.tty)).set_console_size(size_of(&stdio));
         bundle.spec.set_process(Some(process));
         let options = Options { stdio: descriptors(stdio)?, ..Options::default() };
         let mut created = self.runtime.create(&record.id, &bundle, options)?;
@@ -111,7 +122,8 @@ impl Kind for Container {
 
     fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<Started, ControlError> {
         let inside = self.load(record)?;
-        let process = described(&inside, exec)?;
+        let mut process = described(&inside, exec)?;
+        process.set_console_size(size_of(&stdio));
         let what = Execution { stdio: descriptors(stdio)?, ..Execution::new(process) };
         let executed = inside.exec(what, |_, _| Ok(()))?;
         Ok(Started { pid: executed.pid, terminal: executed.terminal })
