@@ -383,14 +383,15 @@ impl Prepared {
             hooks::run("startContainer", h.start_container(), &plan.state, Status::Created)?;
         }
         let personality = plan.spec.linux().as_ref().and_then(|l| l.personality().clone());
-        let own = process.env().iter().flatten().any(|e| e.starts_with("HOME="));
+        let own =
+            process.env().iter().flatten().any(|e| e.strip_prefix("HOME=").is_some_and(|h| !h.is_empty()));
         let home =
             if own { None } else { Some([b"HOME=", user::home(process.user().uid()).as_bytes()].concat()) };
         let home = home.and_then(|h| CString::new(h).ok());
         attributes::queues(&process, &personality)?;
         labels.apply()?;
         user::own_stdio(process.user().uid());
-        let directory = directory(&process)?;
+        let entered = enter_as_root(&process)?;
         // From here on little memory and no descriptor may be enough.
         attributes::limits(process.rlimits().as_deref().unwrap_or_default())?;
         let no_new = process.no_new_privileges() == Some(true);
@@ -402,15 +403,10 @@ impl Prepared {
         sets.before_ids(&held).context("process.capabilities.bounding")?;
         user::become_user(process.user(), plan.may_set_groups)?;
         sets.after_ids().context("process.capabilities")?;
-        let directory = match directory {
-            Some(fd) => fd,
-            // Root may not see what the user can, as on a network filesystem.
-            None => enter(process.cwd())?,
-        };
-        // SAFETY: changes this process's directory.
-        sys::check(unsafe { libc::fchdir(directory.as_raw_fd()) }.into())
-            .with(|| format!("process.cwd {}", process.cwd().display()))?;
-        drop(directory);
+        if !entered {
+            // Root may not go where the user can, as on a network filesystem.
+            enter(process.cwd())?;
+        }
         close_others(plan.preserve);
         if no_new {
             // SAFETY: changes this process.
@@ -423,18 +419,22 @@ impl Prepared {
     }
 }
 
-/// The directory that the program begins in, opened inside the root and nowhere else (CVE-2024-21626).
-fn enter(path: &Path) -> Result<OwnedFd> {
+/// Goes into the directory that the program begins in, opened inside the root and nowhere else (CVE-2024-21626).
+fn enter(path: &Path) -> Result<()> {
     let what = || format!("process.cwd {}", path.display());
     let root = sys::open("/", libc::O_PATH | libc::O_DIRECTORY).with(what)?;
     let name = sys::text(path).with(what)?;
-    sys::open_in_root(root.as_raw_fd(), &name, libc::O_PATH | libc::O_DIRECTORY).with(what)
+    let fd = sys::open_in_root(root.as_raw_fd(), &name, libc::O_PATH | libc::O_DIRECTORY).with(what)?;
+    // SAFETY: changes this process's directory.
+    sys::check(unsafe { libc::fchdir(fd.as_raw_fd()) }.into()).map(drop).with(what)
 }
 
-fn directory(process: &Process) -> Result<Option<OwnedFd>> {
+/// Goes into the directory with the rights of who puts the container together, who may enter one that the user may not;
+/// whether that worked. Where it did not, the user may, as with runc.
+fn enter_as_root(process: &Process) -> Result<bool> {
     match enter(process.cwd()) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(Error::System { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
+        Ok(()) => Ok(true),
+        Err(Error::System { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(false),
         Err(other) => Err(other),
     }
 }

@@ -200,7 +200,9 @@ fn process(image: &ImageConfiguration, options: &Options, given: &Given) -> Resu
     let named = options.user.clone().or_else(|| config.and_then(|c| c.user().clone())).unwrap_or_default();
     let user = user::find(&named, given.read)?;
     let mut env = environment(image, options);
-    if !env.iter().any(|line| line.starts_with("HOME=")) {
+    // None, or an empty one, is the user's own, as it is with other engines.
+    if !env.iter().any(|line| line.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
+        env.retain(|line| line != "HOME=");
         env.push(format!("HOME={}", user.home));
     }
     let cwd = options.workdir.clone().or_else(|| config.and_then(|c| c.working_dir().clone()));
