@@ -3,13 +3,16 @@
 //!
 //! * [`Options`]: what the user asks for. [`volume`]: the host's files in the container.
 //! * [`user`]: names of users and groups, which the image's own files define.
+//! * [`device`]: the host's devices in the container.
 //! * `defaults`: mounts, masked paths and devices of every container.
 
 mod defaults;
+pub mod device;
 pub mod user;
 pub mod volume;
 
 use crate::process::caps;
+use device::Device;
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime as spec;
 use oci_spec::runtime::{Capability, LinuxSeccomp, Spec};
@@ -106,7 +109,7 @@ pub struct Options {
     /// Limits of its processes (`RLIMIT_NOFILE` …): soft and hard.
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// Devices of the host.
-    pub devices: Vec<PathBuf>,
+    pub devices: Vec<Device>,
     /// Bytes of `/dev/shm`; 0: 64 MiB.
     pub shm_size: u64,
     /// The host's network in place of one of its own.
@@ -171,6 +174,9 @@ fn command(image: &ImageConfiguration, options: &Options) -> Result<Vec<String>,
         _ => line.extend_from_slice(&options.command),
     }
     match line.is_empty() {
+        true if options.entrypoint.is_some() => {
+            Err("without the image's entry point there is no command: name one behind the image".into())
+        }
         true => Err("the image has no command of its own: name one behind the image".into()),
         false => Ok(line),
     }

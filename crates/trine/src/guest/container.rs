@@ -13,9 +13,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use trine_container::image::device::Device;
 use trine_container::image::volume::{Tmpfs, Volume};
 use trine_container::image::{self, Filter};
 use trine_control::bundle;
+use trine_control::error::OWN;
 use trine_control::record::{self, HealthCheck, KindName, Options, Source, Word};
 use trine_control::verbs::create::New;
 use trine_hostnet::Mode;
@@ -68,9 +70,9 @@ pub struct ContainerArgs {
     /// Memory as files in it
     #[arg(long, value_name = "PLACE[:OPTIONS]", value_parser = Tmpfs::from_str)]
     pub tmpfs: Vec<Tmpfs>,
-    /// A device of the host in it
-    #[arg(long, value_name = "FILE")]
-    pub device: Vec<PathBuf>,
+    /// A device of the host in it, and what it may be used for: reading, writing, making nodes of it
+    #[arg(long, value_name = "FILE[:PLACE][:rwm]", value_parser = Device::from_str)]
+    pub device: Vec<Device>,
     /// A capability beside the usual ones, or ALL
     #[arg(long, value_name = "CAPABILITY")]
     pub cap_add: Vec<String>,
