@@ -18,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   trine run -d --name web -v ./site:/srv nginx     one in the background
   trine run --as machine debian bash               an image with a kernel of its own (riscv64)
   trine run --firmware none test.elf               an ELF file in machine mode
+  trine run --firmware fw_dynamic.bin linux        on a firmware of your own: OpenSBI, U-Boot
   trine run -d --name box linux                    in the background: see trine attach, logs, stop
   echo 'uname -a; poweroff' | trine run linux      works in pipes, too
 
@@ -179,19 +180,21 @@ pub enum AsArg {
 }
 
 /// What lies below the guest.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirmwareArg {
     /// The board itself (SBI 2.0).
     Sbi,
     /// Nothing: the ELF file starts in machine mode.
     None,
+    /// A firmware of the guest's own, which starts in machine mode.
+    File(PathBuf),
 }
 
 /// Options of `trine run`.
 #[derive(Args)]
 pub struct RunArgs {
     /// `linux`, a kernel, a riscv64 Linux program, an image, or a bundle
-    #[arg(required_unless_present = "kernel", conflicts_with = "kernel")]
+    #[arg(required_unless_present_any = ["kernel", "firmware"], conflicts_with = "kernel")]
     pub thing: Option<String>,
     /// Arguments of the program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -249,9 +252,10 @@ pub struct RunArgs {
     /// Engine
     #[arg(long, value_enum, default_value = "baseline")]
     pub engine: EngineArg,
-    /// Firmware
-    #[arg(long, value_enum, default_value = "sbi")]
-    pub firmware: FirmwareArg,
+    /// What lies below the guest: `sbi` the board itself (where nothing is said), `none` nothing, so that an ELF file
+    /// starts in machine mode, or a firmware such as OpenSBI's fw_dynamic or U-Boot, ELF or raw, which starts the kernel
+    #[arg(long, value_name = "sbi|none|FILE", value_parser = firmware)]
+    pub firmware: Option<FirmwareArg>,
     /// Run interpreter and compiler side by side and compare every block (slow)
     #[arg(long)]
     pub lockstep: bool,
@@ -304,6 +308,16 @@ pub struct UpdateArgs {
     /// The file
     #[arg(long, value_name = "FILE", default_value = "guests.lock")]
     pub lock: PathBuf,
+}
+
+/// A firmware: any word that is not one of two is a file's name.
+fn firmware(word: &str) -> Result<FirmwareArg, String> {
+    match word {
+        "" => Err("it needs a word".into()),
+        "sbi" => Ok(FirmwareArg::Sbi),
+        "none" => Ok(FirmwareArg::None),
+        file => Ok(FirmwareArg::File(file.into())),
+    }
 }
 
 /// A size with a unit.

@@ -1,6 +1,7 @@
 //! `trine run PROGRAM`: a Linux executable of another CPU.
 
-use crate::args::{FirmwareArg, ProgramArgs, Run, RunArgs};
+use crate::args::{ProgramArgs, Run, RunArgs};
+use crate::guest::kind;
 use crate::run::Display;
 use crate::{Refusal, code, guest};
 use clap::CommandFactory;
@@ -55,19 +56,31 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
     if guest::machine::image(args)?.is_some() {
         return Ok(None);
     }
-    let named = args.thing.as_deref().filter(|t| *t != "linux" && args.firmware == FirmwareArg::Sbi);
+    let named = args.thing.as_deref().filter(|t| *t != "linux");
+    let machine = kind::machine_option(args);
     let path = named.map(|t| below(args.sysroot.as_ref(), PathBuf::from(t))).filter(|p| elf::is_program(p));
-    let only = !args.args.is_empty()
-        || args.sysroot.is_some()
-        || args.strace
-        || args.gdb.is_some()
-        || args.cwd.is_some()
-        || !args.limit.is_empty()
-        || !args.deny.is_empty();
+    let program = kind::program_option(args);
+    if let (Some(machine), Some(program)) = (machine, program) {
+        return Err(Refusal::refused(format!(
+            "{machine} goes with machines and {program} with programs: leave one of them out"
+        )));
+    }
+    match (machine, &path) {
+        // A bare-metal file may look as a program does.
+        (Some("--firmware"), _) if args.args.is_empty() => return Ok(None),
+        (Some("--firmware"), _) => return Err(Refusal::refused("a machine takes no arguments")),
+        (Some(machine), Some(path)) => {
+            return Err(Refusal::refused(format!(
+                "{machine} goes with machines, and {} is a riscv64 Linux program: leave it out",
+                path.display()
+            )));
+        }
+        _ => {}
+    }
     if let Some(thing) = named.filter(|_| path.is_none()) {
         refuse_other_cpus(Path::new(thing))?;
     }
-    if path.is_none() && (only || !args.env.is_empty()) {
+    if path.is_none() && (program.is_some() || !args.args.is_empty()) {
         let thing = args.thing.as_deref().unwrap_or("a kernel");
         if let Some(why) = elf::damage(Path::new(thing)) {
             return Err(Refusal::refused(why));
@@ -106,7 +119,7 @@ pub fn line(mut line: Vec<OsString>) -> Vec<OsString> {
         return line;
     }
     let run = Run::command();
-    let (mut at, mut sysroot) = (2, false);
+    let (mut at, mut sysroot, mut machine) = (2, false, false);
     while let Some(word) = line.get(at).and_then(|w| w.to_str()).filter(|w| w.starts_with('-') && *w != "--")
     {
         let (name, value) = word.split_once('=').map_or((word, None), |(n, v)| (n, Some(v)));
@@ -117,6 +130,7 @@ pub fn line(mut line: Vec<OsString>) -> Vec<OsString> {
         let takes = run.get_arguments().find(is_it).is_some_and(|a| a.get_action().takes_values());
         let next = value.is_none() && takes;
         sysroot |= name == "--sysroot";
+        machine |= kind::OF_MACHINES.contains(&name);
         if word == "--gdb" {
             // The word behind it is an address, or what is to be run.
             let is_address = line.get(at + 2).is_some() && line.get(at + 1).is_some_and(is_gdb_address);
@@ -128,7 +142,9 @@ pub fn line(mut line: Vec<OsString>) -> Vec<OsString> {
         at += 1 + next as usize;
     }
     // With a root of its own it can only be a program.
-    if line.get(at).is_some_and(|t| t != "linux" && (sysroot || elf::is_program(Path::new(t)))) {
+    let is_program =
+        |file: &Path| sysroot || (elf::is_program(file) && !kind::firmware_behind(file, &line[at + 1..]));
+    if line.get(at).is_some_and(|t| t != "linux" && !machine && is_program(Path::new(t))) {
         line.insert(at + 1, "--".into());
     }
     line

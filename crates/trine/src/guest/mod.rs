@@ -1,7 +1,9 @@
 //! The verbs for guests, which are the same for machines, programs and containers.
 
 pub mod args;
+pub mod boot;
 pub mod container;
+pub mod kind;
 pub mod machine;
 pub mod network;
 pub mod resources;
