@@ -9,6 +9,7 @@ mod binfmt;
 mod guest;
 mod images;
 mod inspect;
+mod line;
 mod oci;
 mod output;
 mod program;
@@ -58,12 +59,12 @@ fn run_all() -> u8 {
     let result = match binfmt::started() {
         Some(line) => program::by_kernel(line),
         None => {
-            let line = program::line(std::env::args_os().collect());
+            let line::Line { words: line, container } = line::read(std::env::args_os().collect());
             let words = line.get(2..).unwrap_or_default();
             match line.get(1).and_then(|verb| verb.to_str()) {
-                Some("run") => run::run(Run::read(words), words),
-                Some(GUEST_VERB) => run::foreground(Run::read(words)),
-                Some(EXEC_VERB) => program::beside(Run::read(words)),
+                Some("run") => run::run(Run::read(words, container), words),
+                Some(GUEST_VERB) => run::foreground(Run::read(words, false)),
+                Some(EXEC_VERB) => program::beside(Run::read(words, false)),
                 _ => run_verb(Cli::parse_from(&line).verb),
             }
         }
