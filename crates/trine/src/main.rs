@@ -19,6 +19,7 @@ mod update;
 
 use args::{Cli, Run, Verb};
 use clap::{CommandFactory, Parser};
+use trine_base::text::plain;
 use trine_control::kinds::command::{EXEC_VERB, GUEST_VERB};
 
 /// Exit codes; the manual page and `docs/` list them.
@@ -132,7 +133,7 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
     }
 }
 
-/// Why the command ends early.
+/// Why the command ends early. What strangers wrote may be in it: nothing of it acts on the terminal.
 pub struct Refusal {
     /// Exit code.
     pub code: u8,
@@ -143,12 +144,12 @@ pub struct Refusal {
 impl Refusal {
     /// Something that cannot be.
     pub fn refused(error: impl std::fmt::Display) -> Refusal {
-        Refusal { code: code::REFUSED, message: error.to_string() }
+        Refusal { code: code::REFUSED, message: plain(&error.to_string()) }
     }
 
     /// Something that failed on the host.
     pub fn host(error: impl std::fmt::Display) -> Refusal {
-        Refusal { code: code::HOST, message: error.to_string() }
+        Refusal { code: code::HOST, message: plain(&error.to_string()) }
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Root<'a> {
     late: BTreeMap<PathBuf, Late>,
     /// Directories of this layer under which nothing of those below is seen.
     opaque: BTreeSet<PathBuf>,
+    /// Bytes of memory that the names of directories may still take.
+    room: u64,
     /// Whether the layer says less than it needs, so that what it becomes depends on those below.
     pub leans: bool,
 }
@@ -65,6 +67,11 @@ pub struct Place {
 
 fn refuse(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+/// Bytes of memory that it takes to remember a directory.
+fn held(path: &Path) -> u64 {
+    (path.as_os_str().len() + size_of::<(PathBuf, Late)>()) as u64
 }
 
 /// A path's names.
@@ -84,15 +91,16 @@ pub fn components(path: &[u8]) -> io::Result<Vec<&OsStr>> {
 }
 
 impl<'a> Root<'a> {
-    /// Unpacks into the empty directory `path`, over the directories `below`, the topmost first.
+    /// Unpacks into the empty directory `path`, over the directories `below`, the topmost first. The names of the layer's
+    /// directories take at most `room` bytes of memory.
     ///
     /// # Errors
     /// Where it cannot be opened.
-    pub fn open(path: &Path, owners: bool, below: Below<'a>) -> io::Result<Root<'a>> {
+    pub fn open(path: &Path, owners: bool, below: Below<'a>, room: u64) -> io::Result<Root<'a>> {
         let fd = fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
         let marks = marks_of(fd.as_fd())?;
         let (late, opaque) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Root { fd: Rc::new(fd), marks, owners, below, last: None, late, opaque, leans: false })
+        Ok(Root { fd: Rc::new(fd), marks, owners, below, last: None, late, opaque, room, leans: false })
     }
 
     /// How whiteouts are marked here.
@@ -223,8 +231,7 @@ impl<'a> Root<'a> {
     pub fn make_directory(&mut self, place: &Place, late: Late) -> io::Result<()> {
         let gone = match self.stat(place)? {
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                self.late.insert(place.path.join(&place.name), late);
-                return Ok(());
+                return self.finish_later(place.path.join(&place.name), late);
             }
             Some(stat) => {
                 self.remove(place)?;
@@ -233,8 +240,23 @@ impl<'a> Root<'a> {
             None => self.marks == Marks::Files && self.unmark(place)?,
         };
         fs::mkdirat(&place.dir, &place.name, Mode::from_raw_mode(0o700))?;
-        self.late.insert(place.path.join(&place.name), late);
+        self.finish_later(place.path.join(&place.name), late)?;
         if gone { self.hide(place) } else { Ok(()) }
+    }
+
+    /// Remembers what a directory gets at the end.
+    fn finish_later(&mut self, path: PathBuf, late: Late) -> io::Result<()> {
+        if !self.late.contains_key(&path) {
+            self.take_room(&path)?;
+        }
+        self.late.insert(path, late);
+        Ok(())
+    }
+
+    fn take_room(&mut self, path: &Path) -> io::Result<()> {
+        let left = self.room.checked_sub(held(path));
+        self.room = left.ok_or_else(|| refuse("the layer has more directories than memory is given for"))?;
+        Ok(())
     }
 
     /// What is at a place, links not followed.
@@ -271,6 +293,7 @@ impl<'a> Root<'a> {
                     .cloned()
                     .collect();
                 for path in gone {
+                    self.room += held(&path);
                     self.late.remove(&path);
                 }
                 std::fs::remove_dir_all(self.proc(place))
@@ -335,7 +358,11 @@ impl<'a> Root<'a> {
     /// # Errors
     /// Where the host refuses.
     pub fn hide(&mut self, place: &Place) -> io::Result<()> {
-        self.opaque.insert(place.path.join(&place.name));
+        let path = place.path.join(&place.name);
+        if !self.opaque.contains(&path) {
+            self.take_room(&path)?;
+            self.opaque.insert(path);
+        }
         let name = match self.marks {
             Marks::Trusted => "trusted.overlay.opaque",
             Marks::User => "user.overlay.opaque",
@@ -410,8 +437,7 @@ impl<'a> Root<'a> {
                 other => other?,
             }
         }
-        self.late.insert(PathBuf::new(), late);
-        Ok(())
+        self.finish_later(PathBuf::new(), late)
     }
 
     /// What of the layers below is at a path.

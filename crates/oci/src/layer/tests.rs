@@ -266,7 +266,7 @@ fn later_entries_replace_earlier_ones() {
 
 #[test]
 fn limits_hold() {
-    let few = Limits { entries: 2, bytes: 10 };
+    let few = Limits { entries: 2, bytes: 10, ..Limits::default() };
     let mut stack = Stack::new();
     let many = Archive::new().file("a", "").file("b", "").file("c", "").done();
     assert!(stack.try_push(&many, few).unwrap_err().to_string().contains("more than 2 entries"));
@@ -330,4 +330,27 @@ fn chains_are_those_of_the_specification() {
     let chain = chain_ids(&ids);
     assert_eq!(chain[0], ids[0]);
     assert_eq!(chain[1], digest::of(format!("{} {}", ids[0], ids[1]).as_bytes()));
+}
+
+#[test]
+fn names_of_directories_take_bounded_memory() {
+    // One entry implies forty directories.
+    let deep = |n: u32| {
+        let mut path = format!("{n}/{}", "a/".repeat(40));
+        path.push('x');
+        path
+    };
+    let mut archive = Archive::new();
+    for n in 0..50 {
+        archive = archive.file(&deep(n), "");
+    }
+    let limits = Limits { names: 100_000, ..Limits::default() };
+    let why = Stack::new().try_push(&archive.done(), limits).unwrap_err().to_string();
+    assert!(why.contains("more directories than memory"), "{why}");
+    // What is removed again gives its room back.
+    let mut archive = Archive::new();
+    for _ in 0..50 {
+        archive = archive.file(&deep(0), "").file("0", "").dir("0");
+    }
+    Stack::new().try_push(&archive.done(), limits).unwrap();
 }
