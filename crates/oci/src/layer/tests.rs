@@ -180,6 +180,43 @@ fn nothing_leads_out_of_a_layer() {
 }
 
 #[test]
+fn whiteouts_leave_no_names_where_nothing_is_below() {
+    let mut stack = Stack::new();
+    stack.push(
+        Archive::new().file("dir/old", "").file("deep/er/old", "").file("kept/old", "").file("file", ""),
+    );
+    stack.push(
+        Archive::new()
+            .dir("dir")
+            .file("dir/.wh.old", "")
+            .file("dir/.wh..wh..opq", "")
+            .file("dir/.wh.late", "")
+            .dir("dir/sub")
+            .file("dir/sub/.wh.x", "")
+            .dir("new")
+            .file("new/.wh.x", "")
+            .dir("kept")
+            .file("kept/.wh.old", "")
+            .file("deep/.wh..wh..opq", "")
+            .file("deep/er/.wh.old", "")
+            .dir("file")
+            .file("file/.wh.x", ""),
+    );
+    let names = |path: &str| {
+        let mut all: Vec<_> =
+            std::fs::read_dir(stack.at(path)).unwrap().map(|e| e.unwrap().file_name()).collect();
+        all.retain(|name| !name.as_encoded_bytes().starts_with(b".wh."));
+        all.sort();
+        all
+    };
+    for path in ["dir/sub", "new", "deep/er", "file"] {
+        assert!(names(path).is_empty(), "{path}: {:?}", names(path));
+    }
+    assert_eq!(names("dir"), ["sub"]);
+    assert!(stack.hides("dir") && stack.hides("deep") && stack.is_gone("kept/old"));
+}
+
+#[test]
 fn whiteouts_become_what_overlayfs_understands() {
     let mut stack = Stack::new();
     stack.push(

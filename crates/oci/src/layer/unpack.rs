@@ -78,15 +78,14 @@ pub fn unpack<R: Read>(
         })?;
     }
     let marks = unpacker.root.marks();
-    let done = Unpacked {
+    let leans = unpacker.root.finish()?;
+    Ok(Unpacked {
         owners,
         user_xattrs: marks == Marks::User,
         fuse_only: marks == Marks::Files,
-        leans: unpacker.root.leans,
+        leans,
         ..unpacker.done
-    };
-    unpacker.root.finish()?;
-    Ok(done)
+    })
 }
 
 struct Unpacker<'a> {
