@@ -91,7 +91,7 @@ mod tests {
     /// What the words behind `trine run` make of it: a program's path, a machine, or why neither.
     fn kind(words: &[&str]) -> Result<Option<PathBuf>, String> {
         let line = ["trine", "run"].iter().chain(words).map(OsString::from).collect();
-        let line = program::line(line);
+        let line = crate::line::read(line).words;
         let args = Run::try_parse_from(&line[1..]).map_err(|e| e.to_string())?.args;
         program::wanted(&args).map_err(|refusal| refusal.message)
     }
