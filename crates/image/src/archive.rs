@@ -47,12 +47,28 @@ impl Entry {
     }
 }
 
+/// Whether an entry's name is not longer than the archive: the reader makes room for it before it reads it.
+fn fits(entry: &[u8]) -> std::io::Result<()> {
+    // Twelve numbers of eight digits stand behind the magic; the last is the name's length.
+    let digits = entry.get(94..102).and_then(|d| std::str::from_utf8(d).ok());
+    match digits.and_then(|d| usize::from_str_radix(d, 16).ok()) {
+        Some(length) if length <= entry.len() => Ok(()),
+        _ => Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "an entry's name is longer than all of it",
+        )),
+    }
+}
+
 /// Reads an archive; `path` names it in errors.
 pub fn read(bytes: &[u8], path: &Path) -> Result<Vec<Entry>, ImageError> {
     let bad = |e: std::io::Error| ImageError::damaged(path, format!("the archive is damaged: {e}"));
     let mut plain = Vec::new();
     let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        flate2::read::MultiGzDecoder::new(bytes).take(MOST).read_to_end(&mut plain).map_err(bad)?;
+        flate2::read::MultiGzDecoder::new(bytes).take(MOST + 1).read_to_end(&mut plain).map_err(bad)?;
+        if plain.len() as u64 > MOST {
+            return Err(ImageError::damaged(path, format!("the archive unpacks to more than {MOST} bytes")));
+        }
         &plain[..]
     } else {
         bytes
@@ -60,6 +76,7 @@ pub fn read(bytes: &[u8], path: &Path) -> Result<Vec<Entry>, ImageError> {
     let mut entries = Vec::new();
     let mut rest = bytes;
     loop {
+        fits(rest).map_err(bad)?;
         let mut reader = Reader::new(rest).map_err(bad)?;
         if reader.entry().is_trailer() {
             return Ok(entries);
@@ -118,5 +135,10 @@ mod tests {
         assert_eq!(read(&bytes, Path::new("a")).unwrap(), entries);
         let error = read(&bytes[..bytes.len() / 2], Path::new("a.cpio")).unwrap_err().to_string();
         assert!(error.starts_with("a.cpio: the archive is damaged"), "{error}");
+        // A name of 4 GiB.
+        let mut lying = bytes.clone();
+        lying[94..102].copy_from_slice(b"FFFFFFFF");
+        let error = read(&lying, Path::new("a.cpio")).unwrap_err().to_string();
+        assert!(error.contains("name is longer"), "{error}");
     }
 }

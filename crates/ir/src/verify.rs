@@ -1,45 +1,90 @@
 //! The IR's rules, checked.
 
 use crate::inst::{Block, Class, Inst, Val};
-use crate::op::Fp;
+use crate::op::{Fmt, Fp, IntTy, Un};
 
-/// Checks a block: operands are defined before use and of the right class, arms nest and end, no
-/// value made in an arm is used after it, the block ends in an exit. The error names the
-/// instruction and the rule.
+/// An arm that has not ended.
+struct Arm {
+    label: u32,
+    /// Its `IfNot`.
+    start: usize,
+    exits: bool,
+}
+
+/// Checks a block: operands are defined before use, of the right class and not wider than the operation; widths are
+/// those that there are; arms nest, end once and exit where they say so; nothing stands behind an exit; no value made in
+/// an arm is used after it; guest instructions begin outside of arms and are as many as the block says; the block ends in
+/// an exit. The error names the instruction and the rule.
 pub fn verify(block: &Block) -> Result<(), String> {
-    let mut arms: Vec<(u32, usize)> = Vec::new();
+    let mut arms: Vec<Arm> = Vec::new();
     let mut hidden = vec![false; block.insts.len()];
+    let mut ended = vec![false; block.labels as usize];
+    let mut guest = 0;
     for (i, inst) in block.insts.iter().enumerate() {
-        let mut fault = None;
+        let fault = |what: String| Err(format!("%{i} ({inst:?}): {what}"));
+        let mut unknown = None;
         inst.operands(|Val(v)| {
             let v = v as usize;
             if v >= i {
-                fault = Some(format!("%{v} is used before it is made"));
+                unknown = Some(format!("%{v} is used before it is made"));
             } else if hidden[v] {
-                fault = Some(format!("%{v} was made in an arm that has ended"));
+                unknown = Some(format!("%{v} was made in an arm that has ended"));
             } else if block.insts[v].result().is_none() {
-                fault = Some(format!("%{v} has no value"));
+                unknown = Some(format!("%{v} has no value"));
             }
         });
-        if let Some(fault) = fault.or_else(|| wrong_class(block, inst)) {
-            return Err(format!("%{i} ({inst:?}): {fault}"));
+        if let Some(what) = unknown.or_else(|| wrong_class(block, inst)).or_else(|| wrong_width(block, inst))
+        {
+            return fault(what);
+        }
+        let after_exit = i > 0 && is_exit(&block.insts[i - 1]);
+        if after_exit && !matches!(inst, Inst::Label(_)) {
+            return fault("it stands behind an exit".into());
         }
         match inst {
-            Inst::IfNot { to, .. } => arms.push((to.0, i)),
-            Inst::Label(label) => match arms.pop() {
-                Some((open, start)) if open == label.0 => hidden[start..i].fill(true),
-                _ => return Err(format!("%{i}: label {} does not end the innermost arm", label.0)),
+            Inst::IfNot { to, exits, .. } => match ended.get(to.0 as usize) {
+                None => return fault(format!("the block has only {} labels", block.labels)),
+                Some(_) if ended[to.0 as usize] || arms.iter().any(|a| a.label == to.0) => {
+                    return fault(format!("label {} ends another arm, too", to.0));
+                }
+                Some(_) => arms.push(Arm { label: to.0, start: i, exits: *exits }),
             },
+            Inst::Label(label) => match arms.pop() {
+                Some(arm) if arm.label == label.0 => {
+                    if arm.exits != after_exit {
+                        let says = if arm.exits {
+                            "that says so does not exit"
+                        } else {
+                            "exits, and does not say so"
+                        };
+                        return fault(format!("the arm {says}"));
+                    }
+                    hidden[arm.start..i].fill(true);
+                    ended[label.0 as usize] = true;
+                }
+                _ => return fault(format!("label {} does not end the innermost arm", label.0)),
+            },
+            Inst::Begin(..) if !arms.is_empty() => {
+                return fault("a guest instruction begins inside an arm".into());
+            }
+            Inst::Begin(..) => guest += 1,
             _ => {}
         }
     }
     if !arms.is_empty() {
         return Err("an arm does not end".into());
     }
+    if guest != block.guest {
+        return Err(format!("{guest} guest instructions begin, the block says {}", block.guest));
+    }
     match block.insts.last() {
-        Some(Inst::Jump(..) | Inst::Raise(..)) => Ok(()),
+        Some(last) if is_exit(last) => Ok(()),
         _ => Err("the block does not end in an exit".into()),
     }
+}
+
+fn is_exit(inst: &Inst) -> bool {
+    matches!(inst, Inst::Jump(..) | Inst::Raise(..))
 }
 
 fn wrong_class(block: &Block, inst: &Inst) -> Option<String> {
@@ -58,3 +103,70 @@ fn wrong_class(block: &Block, inst: &Inst) -> Option<String> {
     });
     fault
 }
+
+fn bits_of(fmt: Fmt) -> u32 {
+    match fmt {
+        Fmt::S => 32,
+        Fmt::D => 64,
+    }
+}
+
+fn bits_of_int(ty: IntTy) -> u32 {
+    match ty {
+        IntTy::I32 | IntTy::U32 => 32,
+        IntTy::I64 | IntTy::U64 => 64,
+    }
+}
+
+/// How many low bits of an integer may be other than zero.
+fn width(inst: &Inst) -> u32 {
+    match *inst {
+        Inst::Const(k) => 64 - k.leading_zeros(),
+        Inst::Bin(_, n, ..) | Inst::Un(_, n, _) | Inst::Select(n, ..) => n.into(),
+        Inst::Zext(_, to, _) | Inst::Sext(_, to, _) => to.into(),
+        Inst::Cmp(..) => 1,
+        Inst::Load(w, _) | Inst::Rmw(_, w, ..) | Inst::Exchange(w, ..) => w.bits(),
+        Inst::Fp(op, ..) => match op {
+            Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) => 1,
+            Fp::Class(_) => 10,
+            Fp::ToInt(_, ty) => bits_of_int(ty),
+            Fp::ToBits(fmt) => bits_of(fmt),
+            _ => 64,
+        },
+        _ => 64,
+    }
+}
+
+fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
+    let exists = |n: u8| match n {
+        1 | 8 | 16 | 32 | 64 => None,
+        n => Some(format!("there is no width of {n} bits")),
+    };
+    let at_most = |v: Val, bits: u32| {
+        let n = width(&block.insts[v.0 as usize]);
+        (n > bits).then(|| format!("%{} has {n} bits, {bits} are taken", v.0))
+    };
+    match *inst {
+        Inst::Bin(_, n, a, b) | Inst::Cmp(_, n, a, b) => {
+            exists(n).or_else(|| at_most(a, n.into())).or_else(|| at_most(b, n.into()))
+        }
+        Inst::Un(Un::Bswap, n @ (1 | 8), _) => Some(format!("{n} bits have no order of bytes")),
+        Inst::Un(_, n, a) => exists(n).or_else(|| at_most(a, n.into())),
+        Inst::Select(n, c, a, b) => exists(n)
+            .or_else(|| at_most(c, 1))
+            .or_else(|| at_most(a, n.into()))
+            .or_else(|| at_most(b, n.into())),
+        Inst::IfNot { c, .. } => at_most(c, 1),
+        Inst::Zext(from, to, a) => exists(from).or_else(|| exists(to)).or_else(|| at_most(a, from.into())),
+        // What lies above the bits that count is not looked at.
+        Inst::Sext(from, to, _) => exists(from).or_else(|| exists(to)),
+        Inst::Store(w, _, v) | Inst::Rmw(_, w, _, v) => at_most(v, w.bits()),
+        Inst::Exchange(w, _, expect, new) => at_most(expect, w.bits()).or_else(|| at_most(new, w.bits())),
+        Inst::Fp(Fp::FromInt(ty, _), _, [a, ..]) => at_most(a, bits_of_int(ty)),
+        Inst::Fp(Fp::FromBits(fmt), _, [a, ..]) => at_most(a, bits_of(fmt)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

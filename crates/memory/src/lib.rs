@@ -22,6 +22,9 @@ pub enum MemoryError {
     /// The size is zero, not a multiple of the page size, or wraps the address space.
     #[error("a memory size of {0} bytes cannot be: it must be a multiple of 4096 and not zero")]
     Size(u64),
+    /// It does not begin with a page.
+    #[error("memory cannot begin at {0:#x}: it must be a multiple of 4096")]
+    Base(u64),
     /// The host has less memory than was asked for.
     #[error("the guest was to have {want} MiB of memory, but the host has only {have} MiB available")]
     TooLarge {
@@ -75,6 +78,10 @@ impl Ram {
     pub fn new(base: u64, size: u64) -> Result<Ram, MemoryError> {
         if size == 0 || !size.is_multiple_of(PAGE) || base.checked_add(size).is_none() {
             return Err(MemoryError::Size(size));
+        }
+        // Its owners know pages of code by their number.
+        if !base.is_multiple_of(PAGE) {
+            return Err(MemoryError::Base(base));
         }
         if let Some(have) = host_available()
             && size > have
@@ -272,9 +279,13 @@ impl Ram {
     /// the methods here.
     #[inline(always)]
     pub fn guard(&self, address: u64, len: u64) {
-        let first = address.wrapping_sub(self.base) >> PAGE_BITS;
-        let last = (address.wrapping_sub(self.base) + (len.max(1) - 1)) >> PAGE_BITS;
-        for index in first..=last {
+        // What of the range is RAM: it may begin below, end behind, or wrap.
+        let end = address.saturating_add(len).min(self.base + self.size);
+        let start = address.max(self.base);
+        if start >= end {
+            return;
+        }
+        for index in (start - self.base) >> PAGE_BITS..=(end - 1 - self.base) >> PAGE_BITS {
             if self.code.get(index as usize).is_some_and(|c| c.load(Ordering::Relaxed) != 0) {
                 self.code_written(index);
             }
@@ -307,3 +318,6 @@ fn host_available() -> Option<u64> {
     let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,9 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Most bytes taken from one file of a package.
-const MOST: u64 = 1 << 30;
+/// Most bytes that a package may unpack to: kernels' have a few hundred megabytes. What is wanted of it, and the
+/// archive's own long headers, are kept in memory.
+const MOST: u64 = 2 << 30;
 
 /// Extracts the regular files for which `wanted` gives a key; unpacking is dpkg's.
 pub fn extract<K>(
@@ -24,7 +25,7 @@ pub fn extract<K>(
     let mut found = Vec::new();
     let mut fault = None;
     if let Some(out) = child.stdout.take() {
-        let mut tar = tar::Archive::new(out);
+        let mut tar = tar::Archive::new(out.take(MOST));
         let mut take = || -> std::io::Result<()> {
             for entry in tar.entries()? {
                 let mut entry = entry?;
@@ -34,7 +35,10 @@ pub fn extract<K>(
                 }
                 if let Some(key) = wanted(&name) {
                     let mut data = Vec::new();
-                    entry.by_ref().take(MOST).read_to_end(&mut data)?;
+                    entry.read_to_end(&mut data)?;
+                    if data.len() as u64 != entry.size() {
+                        return Err(std::io::Error::other(format!("it unpacks to more than {MOST} bytes")));
+                    }
                     found.push((key, data));
                 }
             }

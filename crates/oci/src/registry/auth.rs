@@ -4,12 +4,12 @@
 
 use crate::error::{Error, Result};
 use base64::Engine;
-use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use trine_base::text::line;
 
 /// Largest file, and largest answer of a helper, in bytes.
 const MOST: u64 = 1 << 20;
@@ -30,6 +30,28 @@ struct Entry {
     password: Option<String>,
     identitytoken: Option<String>,
     registrytoken: Option<String>,
+}
+
+/// Who the user is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// Nobody that is known.
+    Anonymous,
+    /// A name and a password.
+    Basic(String, String),
+    /// What a registry gave once.
+    Bearer(String),
+}
+
+impl std::fmt::Debug for Login {
+    /// Without what is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Login::Anonymous => "Anonymous",
+            Login::Basic(..) => "Basic",
+            Login::Bearer(_) => "Bearer",
+        })
+    }
 }
 
 /// What a helper says.
@@ -55,7 +77,7 @@ fn files() -> Vec<PathBuf> {
 ///
 /// # Errors
 /// Where a file or a helper says something that nobody understands.
-pub fn of(registry: &str, repository: &str) -> Result<RegistryAuth> {
+pub fn of(registry: &str, repository: &str) -> Result<Login> {
     for path in files() {
         let mut text = String::new();
         let read = std::fs::File::open(&path).and_then(|f| f.take(MOST).read_to_string(&mut text));
@@ -69,7 +91,7 @@ pub fn of(registry: &str, repository: &str) -> Result<RegistryAuth> {
             return Ok(auth);
         }
     }
-    Ok(RegistryAuth::Anonymous)
+    Ok(Login::Anonymous)
 }
 
 /// The part of a key that counts: `https://index.docker.io/v1/` means `index.docker.io`.
@@ -88,7 +110,7 @@ fn names(registry: &str) -> Vec<&str> {
 }
 
 impl File {
-    fn find(&self, registry: &str, repository: &str, path: &Path) -> Result<Option<RegistryAuth>> {
+    fn find(&self, registry: &str, repository: &str, path: &Path) -> Result<Option<Login>> {
         let is = |key: &str| names(registry).contains(&bare(key));
         if let Some((_, helper)) = self.cred_helpers.iter().find(|(key, _)| is(key)) {
             return ask(helper, registry);
@@ -122,10 +144,10 @@ fn token(registry: &str) -> Error {
 }
 
 impl Entry {
-    fn auth(&self, registry: &str, path: &Path) -> Result<Option<RegistryAuth>> {
+    fn auth(&self, registry: &str, path: &Path) -> Result<Option<Login>> {
         let some = |t: &Option<String>| t.clone().filter(|t| !t.is_empty());
         if let Some(token) = some(&self.registrytoken) {
-            return Ok(Some(RegistryAuth::Bearer(token)));
+            return Ok(Some(Login::Bearer(token)));
         }
         if some(&self.identitytoken).is_some() {
             return Err(token(registry));
@@ -140,17 +162,26 @@ impl Entry {
                     format!("the login at {registry} is no base64 of user:password"),
                 )
             })?;
-            return Ok(Some(RegistryAuth::Basic(user.into(), password.into())));
+            return Ok(Some(Login::Basic(user.into(), password.into())));
         }
         match (some(&self.username), some(&self.password)) {
-            (Some(user), Some(password)) => Ok(Some(RegistryAuth::Basic(user, password))),
+            (Some(user), Some(password)) => Ok(Some(Login::Basic(user, password))),
             _ => Ok(None),
         }
     }
 }
 
+/// The first [`MOST`] bytes of what a helper writes; the rest is read and forgotten.
+fn beginning(mut from: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if (&mut from).take(MOST).read_to_end(&mut bytes).is_ok() {
+        drop(std::io::copy(&mut from, &mut std::io::sink()));
+    }
+    bytes
+}
+
 /// Runs `docker-credential-HELPER get`.
-fn ask(helper: &str, registry: &str) -> Result<Option<RegistryAuth>> {
+fn ask(helper: &str, registry: &str) -> Result<Option<Login>> {
     let program = format!("docker-credential-{helper}");
     if !helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
         return Err(Error::Refused(format!("'{helper}' is no name of a credential helper")));
@@ -165,24 +196,31 @@ fn ask(helper: &str, registry: &str) -> Result<Option<RegistryAuth>> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
+    // It may talk more than anyone wants to keep, and stops while nobody reads.
+    let errors = child.stderr.take().map(|e| std::thread::spawn(move || beginning(e)));
+    let talks = child.stdout.take().map(|o| std::thread::spawn(move || beginning(o)));
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not read has its reasons.
         drop(stdin.write_all(server.as_bytes()));
     }
-    let out = child.wait_with_output().map_err(failed)?;
-    if !out.status.success() {
-        let said = [out.stdout, out.stderr].concat();
-        let said = String::from_utf8_lossy(&said).trim().to_string();
+    let read = |from: Option<std::thread::JoinHandle<Vec<u8>>>| {
+        from.and_then(|thread| thread.join().ok()).unwrap_or_default()
+    };
+    let (out, errors) = (read(talks), read(errors));
+    let status = child.wait().map_err(failed)?;
+    if !status.success() {
+        let said = [out, errors].concat();
+        let said = line(&String::from_utf8_lossy(&said), 300);
         return match said.contains("credentials not found") {
             true => Ok(None),
             false => Err(Error::Host(format!("{program} failed for {registry}: {said}"))),
         };
     }
-    let said: Said = serde_json::from_slice(&out.stdout)
+    let said: Said = serde_json::from_slice(&out)
         .map_err(|e| Error::Host(format!("{program} says no login for {registry}: {e}")))?;
     match &said.username[..] {
         "<token>" => Err(token(registry)),
-        _ => Ok(Some(RegistryAuth::Basic(said.username, said.secret))),
+        _ => Ok(Some(Login::Basic(said.username, said.secret))),
     }
 }
 
@@ -190,12 +228,12 @@ fn ask(helper: &str, registry: &str) -> Result<Option<RegistryAuth>> {
 mod tests {
     use super::*;
 
-    fn find(text: &str, registry: &str, repository: &str) -> Result<Option<RegistryAuth>> {
+    fn find(text: &str, registry: &str, repository: &str) -> Result<Option<Login>> {
         serde_json::from_str::<File>(text).unwrap().find(registry, repository, Path::new("config.json"))
     }
 
-    fn basic(user: &str, password: &str) -> Option<RegistryAuth> {
-        Some(RegistryAuth::Basic(user.into(), password.into()))
+    fn basic(user: &str, password: &str) -> Option<Login> {
+        Some(Login::Basic(user.into(), password.into()))
     }
 
     #[test]

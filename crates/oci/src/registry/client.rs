@@ -1,41 +1,70 @@
 //! A registry as it is reached: by which address, how, as whom.
 
-use super::{Options, auth};
+use super::auth::{self, Login};
+use super::failure::{Attempt, Failure};
+use super::http::{Answer, Call, Http, Patience, host, is_loopback};
+use super::{Options, token};
 use crate::document::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST, MANIFEST_MOST};
 use crate::error::{Error, Result};
 use crate::name::Name;
-use oci_client::RegistryOperation;
-use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
-use oci_client::secrets::RegistryAuth;
 use oci_spec::distribution::Reference;
 use oci_spec::image::Digest;
+use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
 use std::future::Future;
+use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
+use trine_base::text::line;
 
 /// What a manifest may be.
 const ACCEPTED: &[&str] = &[MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_LIST];
-/// A registry that says nothing for so long is gone.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// What we call ourselves.
-const AGENT: &str = concat!("trine/", env!("CARGO_PKG_VERSION"));
+/// So much of a server's text about an error is read.
+const ERROR_MOST: usize = 64 << 10;
+/// Largest file of certificates, in bytes.
+const CERTIFICATES_MOST: u64 = 16 << 20;
 /// Tries of what may succeed the next time.
 const TRIES: u32 = 5;
+
+/// What a request is for: registries give a login's rights apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// To read the repository.
+    Pull,
+    /// To write to it.
+    Push,
+}
 
 /// One address of a registry.
 pub struct Endpoint {
     /// Speaks to it.
-    pub client: Client,
-    /// Fetches what oci-client would fetch at any length.
-    http: reqwest::Client,
+    pub http: Http,
     /// `https://HOST`.
-    base: String,
+    pub base: Url,
     /// The image as it is named there.
     pub reference: Reference,
     /// Who the user is there.
-    pub auth: RegistryAuth,
+    pub login: Login,
+    /// What the registry gave for the login.
+    pub tokens: token::Tokens,
     /// For messages.
     pub place: String,
+}
+
+/// What a registry says of an error (OCI Distribution Specification 1.1, "Error Codes").
+#[derive(Default, Deserialize)]
+struct Said {
+    #[serde(default)]
+    errors: Vec<SaidOne>,
+}
+
+#[derive(Deserialize)]
+struct SaidOne {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: Option<String>,
 }
 
 impl Endpoint {
@@ -44,35 +73,92 @@ impl Endpoint {
         self.reference.clone_with_digest(digest.to_string())
     }
 
+    /// An address below the repository's, such as `blobs/uploads/`.
+    pub fn url(&self, rest: &str) -> Result<Url> {
+        let text = format!("{}v2/{}/{rest}", self.base, self.reference.repository());
+        text.parse().map_err(|e| self.http.error(format!("{text} is not an address: {e}")))
+    }
+
+    /// An error of the registry.
+    pub fn error(&self, what: impl Into<String>) -> Error {
+        self.http.error(what)
+    }
+
+    /// Sends a request with the login that it needs.
+    pub async fn send(&self, right: Right, call: &Call<'_>) -> Attempt<Answer<'_>> {
+        // An upload's address is the registry's word; its login is for itself only.
+        let own = host(&call.url) == host(&self.base) && call.url.scheme() == self.base.scheme();
+        let before = (!own).then_some(&self.base);
+        for again in [false, true] {
+            let authorization = if own { self.authorization(right, again).await? } else { None };
+            let answer = self.http.send(call, before, authorization.as_ref()).await?;
+            // A token serves for some minutes only.
+            let aged = matches!(self.login, Login::Bearer(_)) || authorization.is_none();
+            if answer.status() != StatusCode::UNAUTHORIZED || aged || again {
+                return Ok(answer);
+            }
+        }
+        Err(Failure::Lasting(self.not_allowed(call.what)))
+    }
+
+    /// That the user may not do this.
+    pub fn not_allowed(&self, what: &str) -> Error {
+        let host = self.reference.registry();
+        let who = match self.login {
+            Login::Anonymous => format!("no login for {host} is known"),
+            _ => "the login does not allow it".to_string(),
+        };
+        self.error(format!(
+            "{what}: not allowed ({who}: `docker login {host}` or `podman login {host}` makes one)"
+        ))
+    }
+
+    /// What an answer that is no success means; `what` was asked for.
+    pub async fn refusal(&self, what: &str, mut answer: Answer<'_>) -> Failure {
+        let status = answer.status();
+        let body = answer.beginning(ERROR_MOST).await;
+        let said: Said = serde_json::from_slice(&body).unwrap_or_default();
+        let has = |codes: &[&str]| said.errors.iter().any(|e| codes.contains(&&e.code[..]));
+        if status == StatusCode::NOT_FOUND || has(&["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN"]) {
+            return Failure::Absent(self.error(format!("{what}: not there")));
+        }
+        let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if refused || has(&["UNAUTHORIZED", "DENIED"]) {
+            return Failure::Lasting(self.not_allowed(what));
+        }
+        let words: Vec<&str> =
+            said.errors.iter().map(|e| e.message.as_deref().unwrap_or(&e.code)).take(8).collect();
+        let words = match words.is_empty() {
+            true => String::from_utf8_lossy(&body).into_owned(),
+            false => words.join("; "),
+        };
+        let mut text = format!("{what}: HTTP status {}", status.as_u16());
+        if !words.trim().is_empty() {
+            text = format!("{text}: {}", line(&words, 300));
+        }
+        match status.as_u16() {
+            408 | 425 | 429 | 500..=599 => Failure::Passing(self.error(text)),
+            _ => Failure::Lasting(self.error(text)),
+        }
+    }
+
     /// A manifest's or an index's bytes, at most [`MANIFEST_MOST`]; not verified.
-    pub async fn manifest(&self, reference: &Reference) -> std::result::Result<Vec<u8>, Failure> {
+    pub async fn manifest(&self, reference: &Reference) -> Attempt<Vec<u8>> {
         let named = reference.digest().or(reference.tag()).unwrap_or("latest");
         let what = if reference.digest().is_some() { named.to_string() } else { format!("tag {named}") };
-        let lasting = |text: &str| Failure::Lasting(Error::damaged(&self.place, format!("{what}: {text}")));
-        let failure = |e: OciDistributionError| Failure::of(self, &what, &e);
-        let token =
-            self.client.auth(reference, &self.auth, RegistryOperation::Pull).await.map_err(failure)?;
-        let url = format!("{}/v2/{}/manifests/{named}", self.base, reference.repository());
-        let request = self.http.get(&url).header("Accept", ACCEPTED.join(", "));
-        let request = match (token, &self.auth) {
-            (Some(token), _) => request.bearer_auth(token),
-            (None, RegistryAuth::Basic(user, password)) => request.basic_auth(user, Some(password)),
-            (None, _) => request,
-        };
-        let failure = |e: reqwest::Error| failure(OciDistributionError::RequestError(e));
-        let mut answer = request.send().await.and_then(|a| a.error_for_status()).map_err(failure)?;
-        let mut bytes = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(failure)? {
-            if (bytes.len() + piece.len()) as u64 > MANIFEST_MOST {
-                return Err(lasting(&format!("a manifest has at most {MANIFEST_MOST} bytes")));
-            }
-            bytes.extend_from_slice(&piece);
+        let mut call = Call::new(&what, Method::GET, self.url(&format!("manifests/{named}"))?);
+        let accepted = HeaderValue::from_str(&ACCEPTED.join(", "));
+        call.headers.insert(ACCEPT, accepted.map_err(|e| self.error(e.to_string()))?);
+        let mut answer = self.send(Right::Pull, &call).await?;
+        match answer.status() {
+            StatusCode::OK => answer.small(MANIFEST_MOST).await,
+            _ => Err(self.refusal(&what, answer).await),
         }
-        Ok(bytes)
     }
 }
 
-/// The addresses of an image, in the order of trying. Where a registry may be insecure, it is tried by HTTPS first.
+/// The addresses of an image, in the order of trying. Where a registry may be insecure, or is this host's own, it is tried
+/// by HTTPS first.
 pub fn endpoints(name: &Name, options: &Options, mirrors: bool) -> Result<Vec<Endpoint>> {
     let own = options.registries.of(name.registry());
     let mut all = Vec::new();
@@ -109,158 +195,43 @@ fn mirrored(name: &Name, mirror: &str) -> Result<Reference> {
 
 fn of(reference: &Reference, options: &Options) -> Result<Vec<Endpoint>> {
     let said = options.registries.of(reference.registry());
-    let auth = auth::of(reference.registry(), reference.repository())?;
+    let login = auth::of(reference.registry(), reference.repository())?;
     let insecure = options.insecure || said.insecure;
-    let protocols = match insecure {
-        true => vec![ClientProtocol::Https, ClientProtocol::Http],
-        false => vec![ClientProtocol::Https],
-    };
-    let mut certificates = Vec::new();
-    if let Some(path) = &said.ca {
-        let data = std::fs::read(path).map_err(Error::file("cannot read", path))?;
-        certificates.push(Certificate { encoding: CertificateEncoding::Pem, data });
-    }
+    let certificates = said.ca.as_deref().map(certificate).transpose()?;
     // Others may have chosen one already; then theirs serves.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let make = |protocol| {
-        let scheme = if protocol == ClientProtocol::Http { "http" } else { "https" };
-        let client = Client::try_from(ClientConfig {
-            protocol,
-            accept_invalid_certificates: insecure,
-            use_monolithic_push: true,
-            extra_root_certificates: certificates.clone(),
-            read_timeout: Some(PATIENCE),
-            connect_timeout: Some(PATIENCE),
-            user_agent: AGENT,
-            ..ClientConfig::default()
-        });
-        let place = format!("{}/{}", reference.registry(), reference.repository());
-        let client = client.map_err(|e| Error::Registry { place: place.clone(), what: chain(&e) })?;
-        let http = http(insecure, &certificates);
-        let http = http.map_err(|e| Error::Registry { place: place.clone(), what: chain(&e) })?;
+    let place = format!("{}/{}", reference.registry(), reference.repository());
+    let base = |scheme: &str| {
         let base = format!("{scheme}://{}", reference.resolve_registry());
-        Ok(Endpoint { client, http, base, reference: reference.clone(), auth: auth.clone(), place })
+        let wrong = |e| Error::Refused(format!("'{}' is not a host: {e}", reference.registry()));
+        base.parse::<Url>().map_err(wrong)
     };
-    protocols.into_iter().map(make).collect()
-}
-
-/// As oci-client makes its own.
-fn http(insecure: bool, certificates: &[Certificate]) -> reqwest::Result<reqwest::Client> {
-    let own: reqwest::Result<Vec<_>> =
-        certificates.iter().map(|c| reqwest::Certificate::from_pem(&c.data)).collect();
-    reqwest::Client::builder()
-        .danger_accept_invalid_certs(insecure)
-        .tls_certs_merge(own?)
-        .read_timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        .user_agent(AGENT)
-        .build()
-}
-
-/// An error with what caused it.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(e) = cause {
-        let said = e.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = e.source();
+    let mut bases = vec![base("https")?];
+    if insecure || is_loopback(&bases[0]) {
+        bases.push(base("http")?);
     }
-    text
+    let make = |base| Endpoint {
+        http: Http::new(insecure, certificates.iter().cloned().collect(), Patience::default(), &place),
+        base,
+        reference: reference.clone(),
+        login: login.clone(),
+        tokens: token::Tokens::default(),
+        place: place.clone(),
+    };
+    Ok(bases.into_iter().map(make).collect())
 }
 
-/// What went wrong between us and a registry.
-pub enum Failure {
-    /// It cannot be reached this way: another address may serve.
-    Unreachable(Error),
-    /// The next try may succeed.
-    Passing(Error),
-    /// It does not have this.
-    Absent(Error),
-    /// It stays so.
-    Lasting(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(e: Error) -> Failure {
-        Failure::Lasting(e)
-    }
-}
-
-impl Failure {
-    /// The error alone.
-    pub fn error(self) -> Error {
-        match self {
-            Failure::Unreachable(e) | Failure::Passing(e) | Failure::Absent(e) | Failure::Lasting(e) => e,
-        }
-    }
-
-    /// From the library's words; `what` was asked for.
-    pub fn of(endpoint: &Endpoint, what: &str, error: &OciDistributionError) -> Failure {
-        let registry = |text: String| Error::Registry { place: endpoint.place.clone(), what: text };
-        let login = || {
-            let host = endpoint.reference.registry();
-            let who = match endpoint.auth {
-                RegistryAuth::Anonymous => format!("no login for {host} is known"),
-                _ => "the login does not allow it".to_string(),
-            };
-            registry(format!(
-                "{what}: not allowed ({who}: `docker login {host}` or `podman login {host}` makes one)"
-            ))
-        };
-        let status = |code: u16, said: String| match code {
-            401 | 403 => Failure::Lasting(login()),
-            404 => Failure::Absent(registry(format!("{what}: not there"))),
-            408 | 425 | 429 | 500..=599 => {
-                Failure::Passing(registry(format!("{what}: HTTP status {code} {said}")))
-            }
-            _ => Failure::Lasting(registry(format!("{what}: HTTP status {code} {said}"))),
-        };
-        let short = |text: &str| text.chars().take(300).collect::<String>().replace('\n', " ");
-        match error {
-            OciDistributionError::UnauthorizedError { .. }
-            | OciDistributionError::AuthenticationFailure(_) => Failure::Lasting(login()),
-            OciDistributionError::ServerError { code, message, .. } => status(*code, short(message)),
-            OciDistributionError::ImageManifestNotFoundError(_) => {
-                Failure::Absent(registry(format!("{what}: not there")))
-            }
-            OciDistributionError::RegistryError { envelope, .. } => {
-                let codes: Vec<String> = envelope.errors.iter().map(|e| format!("{:?}", e.code)).collect();
-                let has = |code: &str| codes.iter().any(|c| c == code);
-                if ["ManifestUnknown", "NameUnknown", "BlobUnknown", "NotFound"].iter().any(|c| has(c)) {
-                    return Failure::Absent(registry(format!("{what}: not there")));
-                }
-                if has("Unauthorized") || has("Denied") {
-                    return Failure::Lasting(login());
-                }
-                let said: Vec<&str> = envelope.errors.iter().map(|e| &e.message[..]).collect();
-                let text = format!("{what}: {} {}", codes.join(", "), short(&said.join("; ")));
-                if has("Toomanyrequests") {
-                    Failure::Passing(registry(text))
-                } else {
-                    Failure::Lasting(registry(text))
-                }
-            }
-            OciDistributionError::RequestError(e) => {
-                let text = format!("{what}: {}", chain(e));
-                match e.status().map(|s| s.as_u16()) {
-                    Some(code) => status(code, String::new()),
-                    None if e.is_connect() => Failure::Unreachable(registry(text)),
-                    None => Failure::Passing(registry(text)),
-                }
-            }
-            OciDistributionError::IoError(e) => Failure::Passing(registry(format!("{what}: {}", chain(e)))),
-            other => Failure::Lasting(registry(format!("{what}: {}", chain(other)))),
-        }
-    }
+/// A certificate to trust beyond the host's.
+fn certificate(path: &Path) -> Result<reqwest::Certificate> {
+    let mut pem = Vec::new();
+    let read = std::fs::File::open(path).and_then(|f| f.take(CERTIFICATES_MOST).read_to_end(&mut pem));
+    read.map_err(Error::file("cannot read", path))?;
+    reqwest::Certificate::from_pem(&pem)
+        .map_err(|_| Error::damaged(path.display().to_string(), "this is not a certificate in PEM"))
 }
 
 /// Again, a while later each time, while it may succeed.
-pub async fn patiently<T, F: Future<Output = std::result::Result<T, Failure>>>(
-    mut work: impl FnMut() -> F,
-) -> std::result::Result<T, Failure> {
+pub async fn patiently<T, F: Future<Output = Attempt<T>>>(mut work: impl FnMut() -> F) -> Attempt<T> {
     let mut tries = 1;
     loop {
         match work().await {
@@ -300,5 +271,22 @@ mod tests {
         assert!(mirrored(&digest, "m").unwrap().to_string().starts_with("m/library/alpine@sha256:aa"));
         assert!(mirrored(&name, "http://m").is_err());
         assert!(mirrored(&name, "").is_err());
+    }
+
+    #[test]
+    fn only_this_hosts_own_registries_speak_http_unasked() {
+        let schemes = |registry: &str, insecure| {
+            let name: Name = format!("{registry}/a").parse().unwrap();
+            let options = Options { insecure, ..Options::default() };
+            let all = endpoints(&name, &options, false).unwrap();
+            all.iter().map(|e| e.base.scheme().to_string()).collect::<Vec<_>>()
+        };
+        for own in ["127.0.0.1:5000", "127.9.9.9", "localhost:5000", "localhost"] {
+            assert_eq!(schemes(own, false), ["https", "http"], "{own}");
+        }
+        for other in ["docker.io", "0.0.0.0:5000", "10.0.0.1", "127.0.0.1.example.com", "localhost.example"] {
+            assert_eq!(schemes(other, false), ["https"], "{other}");
+            assert_eq!(schemes(other, true), ["https", "http"], "{other}");
+        }
     }
 }

@@ -3,8 +3,13 @@
 mod auth;
 mod client;
 mod config;
+mod failure;
+mod http;
 mod pull;
 mod push;
+#[cfg(test)]
+mod tests;
+mod token;
 
 pub use config::Registries;
 pub use pull::pull;

@@ -1,7 +1,9 @@
 //! From a registry into the store.
 
 use super::Options;
-use super::client::{Endpoint, Failure, chain, endpoints, patiently, pause, run};
+use super::client::{Endpoint, Right, endpoints, patiently, pause, run};
+use super::failure::{Attempt, Failure};
+use super::http::Call;
 use crate::digest;
 use crate::document::{self, Document, MANIFEST_MOST};
 use crate::error::{Error, Result};
@@ -11,16 +13,17 @@ use crate::progress::Progress;
 use crate::store::{Image, Incoming, Store, Taking, Working};
 use crate::transport::adopt;
 use futures_util::{StreamExt, TryStreamExt};
-use oci_client::client::BlobResponse;
 use oci_spec::image::{Descriptor, ImageManifest};
+use reqwest::header::{HeaderValue, RANGE};
+use reqwest::{Method, StatusCode};
 use std::time::Duration;
 
 /// Downloads at a time.
 const PARALLEL: usize = 4;
 /// Tries of a download in a row that bring nothing.
 const TRIES: u32 = 5;
-
-type Attempt<T> = std::result::Result<T, Failure>;
+/// A try that brings less than this brought nothing: a server that sends a byte a minute would keep us for ever.
+const PROGRESS: u64 = 64 << 10;
 
 /// Fetches an image; what is here already is not fetched again, what was begun goes on.
 ///
@@ -194,7 +197,7 @@ impl Pulling<'_> {
                 Err(Failure::Passing(_) | Failure::Unreachable(_)) if tries < TRIES => (),
                 Err(other) => return Err(other),
             }
-            tries = if incoming.length() > before { 1 } else { tries + 1 };
+            tries = if incoming.length() >= before + PROGRESS { 1 } else { tries + 1 };
             if tries > TRIES {
                 let what = format!("{}: ends after {before} of {} bytes", part.digest(), part.size());
                 return Err(Failure::Passing(Error::Registry { place: self.endpoint.place.clone(), what }));
@@ -205,38 +208,21 @@ impl Pulling<'_> {
     }
 
     async fn stream(&self, part: &Descriptor, incoming: &mut Incoming) -> Attempt<()> {
-        let endpoint = self.endpoint;
-        let (item, what) = (part.digest().to_string(), part.digest().to_string());
-        let failure = |e: &_| Failure::of(endpoint, &what, e);
-        endpoint.client.store_auth_if_needed(endpoint.reference.resolve_registry(), &endpoint.auth).await;
-        let response = match incoming.length() {
-            0 => BlobResponse::Full(
-                endpoint
-                    .client
-                    .pull_blob_stream(&endpoint.reference, &item[..])
-                    .await
-                    .map_err(|e| failure(&e))?,
-            ),
-            at => {
-                let partial =
-                    endpoint.client.pull_blob_stream_partial(&endpoint.reference, &item[..], at, None);
-                partial.await.map_err(|e| failure(&e))?
-            }
-        };
-        let mut stream = match response {
-            BlobResponse::Partial(stream) => stream,
-            BlobResponse::Full(stream) => {
-                if incoming.length() > 0 {
-                    incoming.restart()?;
-                }
-                stream
-            }
-        };
-        while let Some(bytes) = stream.next().await {
-            let bytes = bytes.map_err(|e| {
-                let what = format!("{what}: {}", chain(&e));
-                Failure::Passing(Error::Registry { place: endpoint.place.clone(), what })
-            })?;
+        let (endpoint, item) = (self.endpoint, part.digest().to_string());
+        let mut call = Call::new(&item, Method::GET, endpoint.url(&format!("blobs/{item}"))?);
+        if incoming.length() > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={}-", incoming.length()));
+            call.headers.insert(RANGE, range.map_err(|e| endpoint.error(e.to_string()))?);
+        }
+        let answer = endpoint.send(Right::Pull, &call).await?;
+        match answer.status() {
+            StatusCode::PARTIAL_CONTENT => (),
+            StatusCode::OK if incoming.length() > 0 => incoming.restart()?,
+            StatusCode::OK => (),
+            _ => return Err(endpoint.refusal(&item, answer).await),
+        }
+        let mut pieces = answer.pieces();
+        while let Some(bytes) = pieces.next().await? {
             incoming.write(&bytes)?;
             self.progress.at(&item, incoming.length());
         }

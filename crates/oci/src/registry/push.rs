@@ -1,7 +1,9 @@
 //! From the store to a registry.
 
 use super::Options;
-use super::client::{Endpoint, Failure, endpoints, patiently, run};
+use super::client::{Endpoint, Right, endpoints, patiently, run};
+use super::failure::{Attempt, Failure};
+use super::http::{Call, Upload};
 use crate::document::MANIFEST_MOST;
 use crate::error::{Error, Result};
 use crate::name::Name;
@@ -9,18 +11,18 @@ use crate::progress::Progress;
 use crate::store::{Image, Store};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use oci_client::errors::OciDistributionError;
-use oci_spec::distribution::Reference;
 use oci_spec::image::{Descriptor, Digest};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Body, Method, StatusCode};
 use std::cell::Cell;
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Uploads at a time.
 const PARALLEL: usize = 4;
 /// Bytes read at once.
 const PIECE: u64 = 1 << 18;
-
-type Attempt<T> = std::result::Result<T, Failure>;
 
 /// What pushing did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,8 +121,6 @@ fn add(count: &Cell<usize>) {
 
 impl Pushing<'_> {
     async fn image(&self) -> Attempt<Digest> {
-        let endpoint = self.endpoint;
-        endpoint.client.store_auth_if_needed(endpoint.reference.resolve_registry(), &endpoint.auth).await;
         let mut parts: Vec<&Descriptor> = Vec::new();
         for part in self.image.parts() {
             if parts.iter().all(|p| p.digest() != part.digest()) {
@@ -132,28 +132,34 @@ impl Pushing<'_> {
         let manifest = &self.image.held().manifest;
         let bytes = Bytes::from(self.store.read(manifest.digest(), MANIFEST_MOST)?);
         let kind = self.image.manifest().media_type().as_ref().unwrap_or(manifest.media_type()).to_string();
-        let kind =
-            kind.parse().map_err(|_| Error::damaged(manifest.digest().to_string(), "a wild media type"))?;
-        let kind = &kind;
-        patiently(async || {
-            let pushed = endpoint
-                .client
-                .push_manifest_raw(&endpoint.reference, bytes.clone(), Clone::clone(kind))
-                .await;
-            pushed.map_err(|e| Failure::of(endpoint, "manifest", &e))
-        })
-        .await?;
+        let kind = HeaderValue::from_str(&kind)
+            .map_err(|_| Error::damaged(manifest.digest().to_string(), "a wild media type"))?;
+        patiently(async || self.manifest(&bytes, &kind).await).await?;
         Ok(manifest.digest().clone())
     }
 
+    async fn manifest(&self, bytes: &Bytes, kind: &HeaderValue) -> Attempt<()> {
+        let (endpoint, what) = (self.endpoint, "manifest");
+        let named = endpoint.reference.tag().unwrap_or("latest");
+        let mut call = Call::new(what, Method::PUT, endpoint.url(&format!("manifests/{named}"))?);
+        call.headers.insert(CONTENT_TYPE, kind.clone());
+        let length = bytes.len() as u64;
+        let make = |taken: Arc<AtomicU64>| {
+            taken.store(length, Ordering::Relaxed);
+            Ok(Body::from(bytes.clone()))
+        };
+        call.upload = Some(Upload { make: &make, length });
+        let answer = endpoint.send(Right::Push, &call).await?;
+        match answer.status() {
+            StatusCode::CREATED => Ok(()),
+            _ => Err(endpoint.refusal(what, answer).await),
+        }
+    }
+
     async fn part(&self, part: &Descriptor) -> Attempt<()> {
-        let (endpoint, item) = (self.endpoint, part.digest().to_string());
+        let item = part.digest().to_string();
         self.progress.start(&item, "sending", Some(part.size()));
-        let there = patiently(async || {
-            let asked = endpoint.client.blob_exists(&endpoint.reference, &item).await;
-            asked.map_err(|e| Failure::of(endpoint, &item, &e))
-        });
-        if there.await? {
+        if patiently(async || self.is_there(&item).await).await? {
             add(&self.counts.there);
             self.progress.done(&item, "already there");
             return Ok(());
@@ -169,30 +175,72 @@ impl Pushing<'_> {
         Ok(())
     }
 
+    async fn is_there(&self, digest: &str) -> Attempt<bool> {
+        let call = Call::new(digest, Method::HEAD, self.endpoint.url(&format!("blobs/{digest}"))?);
+        let answer = self.endpoint.send(Right::Push, &call).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(self.endpoint.refusal(digest, answer).await),
+        }
+    }
+
     /// Whether the registry took it from another repository. That it did not is no error: it is sent then.
     async fn mount(&self, digest: &str) -> bool {
         let Some((source, _)) = self.sources.iter().find(|(_, parts)| parts.iter().any(|p| p == digest))
         else {
             return false;
         };
-        let source: &Reference = source.reference();
-        self.endpoint.client.mount_blob(&self.endpoint.reference, source, digest).await.is_ok()
+        let Ok(mut url) = self.endpoint.url("blobs/uploads/") else { return false };
+        url.query_pairs_mut().append_pair("mount", digest).append_pair("from", source.repository());
+        let call = Call { upload: Some(NOTHING), ..Call::new(digest, Method::POST, url) };
+        let answer = self.endpoint.send(Right::Push, &call).await;
+        answer.is_ok_and(|a| a.status() == StatusCode::CREATED)
     }
 
+    /// Sends a part whole, in one request (OCI Distribution Specification 1.1, "POST then PUT").
     async fn upload(&self, part: &Descriptor, item: &str) -> Attempt<()> {
-        let file = self.store.blob(part.digest())?;
-        let read = move |mut file: std::fs::File| async move {
+        let endpoint = self.endpoint;
+        let url = endpoint.url("blobs/uploads/")?;
+        let call = Call { upload: Some(NOTHING), ..Call::new(item, Method::POST, url) };
+        let answer = endpoint.send(Right::Push, &call).await?;
+        if answer.status() != StatusCode::ACCEPTED {
+            return Err(endpoint.refusal(item, answer).await);
+        }
+        let mut url = answer.location()?;
+        url.query_pairs_mut().append_pair("digest", item);
+        let mut call = Call::new(item, Method::PUT, url);
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        let make = |taken| Ok(Body::wrap_stream(stream(self.store.blob(part.digest())?, taken)));
+        call.upload = Some(Upload { make: &make, length: part.size() });
+        let answer = endpoint.send(Right::Push, &call).await?;
+        match answer.status() {
+            StatusCode::CREATED => Ok(()),
+            _ => Err(endpoint.refusal(item, answer).await),
+        }
+    }
+}
+
+/// A request of a kind that has content, without any: some registries want that said.
+const NOTHING: Upload<'static> = Upload { make: &|_| Ok(Body::from("")), length: 0 };
+
+/// A file's content in pieces; `taken` counts what went out.
+fn stream(
+    file: std::fs::File,
+    taken: Arc<AtomicU64>,
+) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static {
+    futures_util::stream::unfold(file, move |mut file| {
+        let taken = taken.clone();
+        async move {
             let mut bytes = Vec::new();
             match (&mut file).take(PIECE).read_to_end(&mut bytes) {
                 Ok(0) => None,
-                Ok(_) => Some((Ok(Bytes::from(bytes)), file)),
-                Err(e) => Some((Err(OciDistributionError::IoError(e)), file)),
+                Ok(n) => {
+                    taken.fetch_add(n as u64, Ordering::Relaxed);
+                    Some((Ok(Bytes::from(bytes)), file))
+                }
+                Err(e) => Some((Err(e), file)),
             }
-        };
-        let stream = futures_util::stream::unfold(file, read);
-        let endpoint = self.endpoint;
-        let pushed =
-            endpoint.client.push_blob_stream(&endpoint.reference, stream, item, Some(part.size())).await;
-        pushed.map(drop).map_err(|e| Failure::of(endpoint, item, &e))
-    }
+        }
+    })
 }

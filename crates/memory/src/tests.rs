@@ -1,0 +1,180 @@
+//! RAM at its ends, at addresses that wrap, and the write guard.
+
+use super::*;
+
+const BASE: u64 = 0x8000_0000;
+const SIZE: u64 = 4 * PAGE;
+const END: u64 = BASE + SIZE;
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Owner(Mutex<Vec<u64>>);
+
+impl CodeOwner for Owner {
+    fn code_written(&self, page: u64) {
+        self.0.lock().unwrap().push(page);
+    }
+}
+
+fn ram() -> Ram {
+    Ram::new(BASE, SIZE).unwrap()
+}
+
+/// RAM whose pages are all code, and who is told of writes.
+fn guarded() -> (Ram, Arc<Owner>) {
+    let (ram, owner) = (ram(), Arc::new(Owner::default()));
+    ram.add_code_owner(owner.clone());
+    (BASE..END).step_by(PAGE as usize).for_each(|a| ram.mark_code(a));
+    (ram, owner)
+}
+
+/// The pages, counted from RAM's first, that a write tells of.
+fn told(write: impl FnOnce(&Ram)) -> Vec<u64> {
+    let (ram, owner) = guarded();
+    write(&ram);
+    owner.0.lock().unwrap().iter().map(|page| page - (BASE >> PAGE_BITS)).collect()
+}
+
+#[test]
+fn sizes_and_places_that_cannot_be_are_refused() {
+    let why = |base, size| Ram::new(base, size).map(drop).unwrap_err().to_string();
+    assert!(why(BASE, 0).contains("not zero"));
+    assert!(why(BASE, PAGE + 1).contains("multiple of 4096"));
+    assert!(why(BASE + 8, PAGE).contains("cannot begin at 0x80000008"));
+    assert!(matches!(Ram::new(u64::MAX & !0xfff, 2 * PAGE), Err(MemoryError::Size(_))));
+    // Up to the last page but one of the address space it may lie; more than the host has it may not.
+    assert!(Ram::new(u64::MAX - 2 * PAGE + 1, PAGE).is_ok());
+    assert!(why(0, 1 << 60).contains("available") || why(0, 1 << 60).contains("refused"));
+}
+
+#[test]
+fn a_range_is_ram_when_all_of_it_is() {
+    let ram = ram();
+    let yes = [(BASE, 1), (BASE, SIZE), (END - 1, 1), (END - 8, 8), (BASE + 1, 0), (END - 1, 0)];
+    assert!(yes.iter().all(|&(a, n)| ram.contains(a, n)));
+    let no = [
+        (BASE - 1, 1),
+        (BASE - 1, 2),
+        (END, 1),
+        (END, 0),
+        (END - 1, 2),
+        (BASE, SIZE + 1),
+        (BASE, u64::MAX),
+        (BASE + 1, u64::MAX),
+        (END - 1, u64::MAX - END + 2),
+        (0, u64::MAX),
+        (u64::MAX, 1),
+        (u64::MAX, u64::MAX),
+    ];
+    assert_eq!(no.iter().find(|&&(a, n)| ram.contains(a, n)), None);
+    assert!(ram.host_address(BASE - 1).is_none() && ram.host_address(END).is_none());
+    let (first, last) = (ram.host_address(BASE).unwrap(), ram.host_address(END - 1).unwrap());
+    assert_eq!(last - first, SIZE as usize - 1);
+}
+
+#[test]
+fn no_ram_is_nowhere() {
+    let none = Ram::none();
+    assert!([0, 1, BASE, u64::MAX].iter().all(|&a| !none.contains(a, 0) && !none.contains(a, 1)));
+    assert_eq!((none.load(0, Width::B1), none.store(0, Width::B8, 1)), (None, None));
+    assert_eq!((none.read(0, &mut []), none.write(0, &[])), (None, None));
+    assert!(!none.is_code(0));
+    none.mark_code(0);
+    none.guard(0, u64::MAX);
+}
+
+#[test]
+fn values_at_the_ends() {
+    let ram = ram();
+    for (width, n) in [(Width::B1, 1), (Width::B2, 2), (Width::B4, 4), (Width::B8, 8)] {
+        let mask = u64::MAX >> (64 - 8 * n);
+        for address in [BASE, END - n, BASE + PAGE - n] {
+            assert_eq!(ram.store(address, width, 0x8877_6655_4433_2211), Some(()));
+            assert_eq!(ram.load(address, width), Some(0x8877_6655_4433_2211 & mask), "{address:#x}");
+        }
+        for address in [BASE - 1, END - n + 1, END, 0, u64::MAX, u64::MAX - n + 1] {
+            assert_eq!(
+                (ram.load(address, width), ram.store(address, width, 1)),
+                (None, None),
+                "{address:#x}"
+            );
+        }
+    }
+    // Over a page's end, not aligned: little-endian, and nothing beside it.
+    ram.write(BASE, &[0xee; SIZE as usize]).unwrap();
+    let at = BASE + PAGE - 3;
+    ram.store(at, Width::B8, 0x0807_0605_0403_0201).unwrap();
+    let mut bytes = [0; 10];
+    ram.read(at - 1, &mut bytes).unwrap();
+    assert_eq!(bytes, [0xee, 1, 2, 3, 4, 5, 6, 7, 8, 0xee]);
+    assert_eq!(ram.load(at, Width::B8), Some(0x0807_0605_0403_0201));
+}
+
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let ram = ram();
+    let mut buffer = [7; 16];
+    for address in [END - 15, BASE - 1, END, u64::MAX - 3] {
+        assert_eq!((ram.write(address, &[1; 16]), ram.read(address, &mut buffer)), (None, None));
+    }
+    assert_eq!(buffer, [7; 16]);
+    let mut all = vec![1; SIZE as usize];
+    ram.read(BASE, &mut all).unwrap();
+    assert!(all.iter().all(|&b| b == 0));
+    assert_eq!(ram.write(BASE, &vec![0; SIZE as usize + 1]), None);
+}
+
+#[test]
+fn exchanges_are_of_aligned_words() {
+    let ram = ram();
+    ram.store(END - 8, Width::B8, 5).unwrap();
+    assert_eq!(ram.compare_exchange(END - 8, Width::B8, 4, 9), Some(5));
+    assert_eq!(ram.load(END - 8, Width::B8), Some(5));
+    assert_eq!(ram.compare_exchange(END - 8, Width::B8, 5, u64::MAX), Some(5));
+    assert_eq!(ram.compare_exchange(END - 4, Width::B4, 0xffff_ffff, 1), Some(0xffff_ffff));
+    assert_eq!(ram.load(END - 8, Width::B8), Some(0x1_ffff_ffff));
+    for (address, width) in [
+        (END - 7, Width::B8),
+        (END - 4, Width::B8),
+        (BASE + 2, Width::B4),
+        (END, Width::B4),
+        (BASE - 4, Width::B4),
+        (BASE, Width::B1),
+        (BASE, Width::B2),
+    ] {
+        assert_eq!(ram.compare_exchange(address, width, 0, 1), None, "{address:#x}");
+    }
+}
+
+#[test]
+fn every_way_to_write_passes_the_guard() {
+    assert_eq!(told(|ram| ram.store(BASE + PAGE, Width::B8, 1).unwrap()), [1]);
+    assert_eq!(told(|ram| ram.store(BASE + PAGE - 1, Width::B2, 1).unwrap()), [0, 1]);
+    assert_eq!(told(|ram| ram.write(BASE + 5, &[0; PAGE as usize]).unwrap()), [0, 1]);
+    assert_eq!(told(|ram| assert_eq!(ram.compare_exchange(END - 8, Width::B8, 1, 2), Some(0))), [3]);
+    assert_eq!(told(|ram| assert_eq!(ram.load(BASE, Width::B8), Some(0))), []);
+    // Told once: a page that is written is not code any more.
+    assert_eq!(told(|ram| (0..9).for_each(|n| ram.store(BASE + n, Width::B1, 1).unwrap())), [0]);
+    // What is refused is not written.
+    assert_eq!(told(|ram| assert_eq!(ram.write(END - 4, &[0; 8]), None)), []);
+    let (ram, _) = guarded();
+    assert!(ram.is_code(BASE) && ram.is_code(END - 1) && !ram.is_code(END) && !ram.is_code(BASE - 1));
+    ram.store(BASE + 9, Width::B1, 0).unwrap();
+    assert!(!ram.is_code(BASE) && ram.is_code(BASE + PAGE));
+}
+
+#[test]
+fn the_guard_takes_any_range() {
+    assert_eq!(told(|ram| ram.guard(BASE, SIZE)), [0, 1, 2, 3]);
+    assert_eq!(told(|ram| ram.guard(BASE + PAGE, 1)), [1]);
+    assert_eq!(told(|ram| ram.guard(BASE + PAGE - 1, 2)), [0, 1]);
+    assert_eq!(told(|ram| ram.guard(BASE + 1, 0)), []);
+    // One that begins below RAM, ends behind it, or wraps: what of it is RAM.
+    assert_eq!(told(|ram| ram.guard(BASE - 1, 2)), [0]);
+    assert_eq!(told(|ram| ram.guard(0, BASE + PAGE + 1)), [0, 1]);
+    assert_eq!(told(|ram| ram.guard(END - 1, u64::MAX)), [3]);
+    assert_eq!(told(|ram| ram.guard(0, u64::MAX)), [0, 1, 2, 3]);
+    assert_eq!(told(|ram| ram.guard(BASE - 1, 1)), []);
+    assert_eq!(told(|ram| ram.guard(END, u64::MAX)), []);
+    assert_eq!(told(|ram| ram.guard(u64::MAX, u64::MAX)), []);
+}
