@@ -15,7 +15,7 @@ fn unpacked(data: &[u8], dir: &std::path::Path, below: &[PathBuf]) {
     let Ok(plain) = decompress::plain(data) else { return };
     let mut archive = tar::Reader::new(plain.take(MOST));
     // Sparse files may be as long as they like, but for the limit.
-    let limits = Limits { entries: 64, bytes: MOST };
+    let limits = Limits { entries: 64, bytes: MOST, names: MOST };
     drop(unpack(&mut archive, dir, Below(below), false, limits));
 }
 

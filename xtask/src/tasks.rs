@@ -122,8 +122,9 @@ pub fn test(all: bool, part: Option<&str>) -> Result<(), String> {
 /// Runs `trine run linux`; gives standard output.
 fn machine(args: &[&str], input: &str) -> Result<String, String> {
     let mut child = Command::new(tools::trine()?)
-        .args(["run", "linux", "--memory", "256M"])
+        .args(["run", "--memory", "256M"])
         .args(args)
+        .arg("linux")
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .spawn()

@@ -33,7 +33,7 @@ pub enum Kind {
     Ready = b'R',
     /// From the inside: the number of its descriptor on which system calls are notified.
     Notify = b'N',
-    /// From the inside: it failed, and why.
+    /// From the inside: it failed, and why ([`Channel::fail`]).
     Failed = b'E',
     /// From the inside, before its `exec`: a step of [`crate::launch`] failed (its letter, the kernel's error).
     Early = b'e',
@@ -173,6 +173,15 @@ impl Channel {
         self.0.write_all(&frame[sent..]).context("cannot reach the process inside")
     }
 
+    /// Tells the other side why it failed, and whether that is the program's fault.
+    ///
+    /// # Errors
+    /// The other side has gone.
+    pub fn fail(&mut self, why: &Error) -> Result<()> {
+        let code = why.exit_code().unwrap_or(0);
+        self.send(Kind::Failed, &[&[code][..], why.to_string().as_bytes()].concat(), &[])
+    }
+
     /// Sends a frame by `write(2)` alone: a filter of system calls that has a listener is already up, and calls for it
     /// would wait for whoever is to learn of the listener by this frame.
     ///
@@ -235,7 +244,13 @@ impl Channel {
 
 /// What a frame that reports a failure says.
 pub fn failure(frame: &Frame) -> Error {
-    Error::Inside(String::from_utf8_lossy(&frame.bytes).into_owned())
+    let (code, text) = frame.bytes.split_first().unwrap_or((&0, &[]));
+    let text = String::from_utf8_lossy(text).into_owned();
+    match code {
+        127 => Error::NotFound(text),
+        126 => Error::NotExecutable(text),
+        _ => Error::Inside(text),
+    }
 }
 
 impl AsRawFd for Channel {
@@ -254,11 +269,15 @@ mod tests {
         let null = sys::open("/dev/null", libc::O_RDONLY).unwrap();
         let big = vec![7; 100_000];
         a.send(Kind::Plan, &big, &[null.as_raw_fd()]).unwrap();
-        a.send(Kind::Failed, b"because", &[]).unwrap();
+        a.fail(&Error::NotFound("no such program".into())).unwrap();
+        a.fail(&Error::refused("because")).unwrap();
         let frame = b.expect(Kind::Plan).unwrap();
         assert_eq!((frame.bytes, frame.fds.len()), (big, 1));
         assert_eq!(sys::stat(&frame.fds[0]).unwrap().st_rdev, sys::stat(&null).unwrap().st_rdev);
-        assert_eq!(b.expect(Kind::Ready).unwrap_err().to_string(), "because");
+        let missing = b.expect(Kind::Ready).unwrap_err();
+        assert_eq!((missing.to_string().as_str(), missing.exit_code()), ("no such program", Some(127)));
+        let other = b.expect(Kind::Ready).unwrap_err();
+        assert_eq!((other.to_string().as_str(), other.exit_code()), ("because", None));
         drop(a);
         assert!(b.receive().unwrap().is_none());
     }

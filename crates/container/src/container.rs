@@ -263,7 +263,7 @@ impl Container {
         self.directory.remove()?;
         if let Some(h) = config.as_ref().and_then(|c| c.hooks().as_ref()) {
             let state = State { pid: 0, ..self.record.state };
-            if let Err(error) = hooks::run("poststop", h.poststop(), &state, Status::Stopped) {
+            for error in hooks::run_all("poststop", h.poststop(), &state, Status::Stopped) {
                 eprintln!("trine: {error}");
             }
         }

@@ -26,6 +26,12 @@ pub enum Error {
         /// Why it failed.
         error: io::Error,
     },
+    /// The program is not there: a shell's exit code 127.
+    #[error("{0}")]
+    NotFound(String),
+    /// The program is there, and cannot be executed: a shell's exit code 126.
+    #[error("{0}")]
+    NotExecutable(String),
     /// The process inside said so, before the container's own program was there.
     #[error("{0}")]
     Inside(String),
@@ -44,6 +50,15 @@ impl Error {
     /// Something that cannot be.
     pub fn refused(what: impl Display) -> Error {
         Error::Refused(what.to_string())
+    }
+
+    /// The exit code of a shell whose command fails so, where it is the command that fails.
+    pub fn exit_code(&self) -> Option<u8> {
+        match self {
+            Error::NotFound(_) => Some(127),
+            Error::NotExecutable(_) => Some(126),
+            _ => None,
+        }
     }
 }
 

@@ -13,6 +13,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use trine_cgroup::Below;
 
+/// How often the container's control groups are looked for while it changes them.
+const TRIES: u32 = 5;
+
 /// What is to run, and how.
 pub struct Execution {
     /// The process.
@@ -106,20 +109,19 @@ impl Container {
             joins: vec![(first.try_clone().context("cannot make a descriptor")?, all)],
             stdio: [a?, b?, c?],
             preserve: what.preserve,
-            doors: groups.map(|g| g.doors()).transpose()?,
             ..Launch::default()
         };
-        match launch.go() {
-            // The container has made groups of its own in its group, which takes no process any more.
-            Err(Error::System { error, .. }) if error.raw_os_error() == Some(libc::EBUSY) => {}
-            other => return other,
+        for left in (0..TRIES).rev() {
+            launch.doors = groups.map(|g| g.doors()).transpose()?;
+            match launch.go() {
+                // The container has just made groups of its own in its group, which takes no process any more: what runs
+                // has moved to one of those.
+                Err(Error::System { error, .. }) if left > 0 && error.raw_os_error() == Some(libc::EBUSY) => {
+                }
+                done => return done,
+            }
         }
-        launch.doors = None;
-        let launched = launch.go()?;
-        if let Some(groups) = groups {
-            groups.add(launched.pid)?;
-        }
-        Ok(launched)
+        Err(Error::NotRunning)
     }
 }
 

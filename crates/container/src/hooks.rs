@@ -19,11 +19,25 @@ const SHOWN: u64 = 4096;
 /// # Errors
 /// The first that cannot be started, fails, or takes longer than it may; those after it do not run.
 pub fn run(kind: &str, hooks: &Option<Vec<Hook>>, state: &State, status: Status) -> Result<()> {
-    let Some(hooks) = hooks.as_ref().filter(|h| !h.is_empty()) else { return Ok(()) };
-    let text = serde_json::to_vec(&State { status, ..state.clone() }).map_err(Error::refused)?;
-    hooks.iter().try_for_each(|hook| {
-        let name = || format!("{kind} hook {}", hook.path().display());
-        one(hook, &text).map_err(|why| Error::refused(format!("{}: {why}", name())))
+    each(kind, hooks, state, status).find(Result::is_err).unwrap_or(Ok(()))
+}
+
+/// Runs all hooks in their order, whatever becomes of those before; gives what failed.
+pub fn run_all(kind: &str, hooks: &Option<Vec<Hook>>, state: &State, status: Status) -> Vec<Error> {
+    each(kind, hooks, state, status).filter_map(Result::err).collect()
+}
+
+/// What becomes of each hook, which runs when that is asked for.
+fn each(
+    kind: &str,
+    hooks: &Option<Vec<Hook>>,
+    state: &State,
+    status: Status,
+) -> impl Iterator<Item = Result<()>> {
+    let text = serde_json::to_vec(&State { status, ..state.clone() }).map_err(|e| e.to_string());
+    hooks.iter().flatten().map(move |hook| {
+        let done = text.as_ref().map_err(Error::refused).and_then(|text| one(hook, text));
+        done.map_err(|why| Error::refused(format!("{kind} hook {}: {why}", hook.path().display())))
     })
 }
 
@@ -101,6 +115,20 @@ mod tests {
             bundle: "/b".into(),
             annotations: Default::default(),
         }
+    }
+
+    #[test]
+    fn some_hooks_run_whatever_becomes_of_others() {
+        let file = std::env::temp_dir().join(format!("trine-hooks-{}", std::process::id()));
+        let says = |word: &str| shell(&format!("echo {word} >> {}", file.display()), 10).unwrap().remove(0);
+        let all = Some(vec![says("a"), shell("exit 1", 10).unwrap().remove(0), says("b")]);
+        assert!(run("test", &all, &state(), Status::Stopped).is_err());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a\n");
+        let failed = run_all("test", &all, &state(), Status::Stopped);
+        assert_eq!(failed.len(), 1);
+        assert!(failed[0].to_string().contains("test hook /bin/sh: exit status: 1"), "{}", failed[0]);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a\na\nb\n");
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]

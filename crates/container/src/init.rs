@@ -47,9 +47,8 @@ pub fn run(arguments: &[String]) -> i32 {
     let mut channel = Channel::from_fd(channel);
     begin();
     let Err(error) = steps(&mut channel, trine);
-    let text = error.to_string();
-    if channel.send(Kind::Failed, text.as_bytes(), &[]).is_err() {
-        eprintln!("trine: {text}");
+    if channel.fail(&error).is_err() {
+        eprintln!("trine: {error}");
     }
     1
 }
@@ -89,7 +88,7 @@ fn steps(channel: &mut Channel, trine: OwnedFd) -> Result<std::convert::Infallib
             match prepared.start(&mut starter) {
                 Ok(never) => match never {},
                 Err(error) => {
-                    drop(starter.send(Kind::Failed, error.to_string().as_bytes(), &[]));
+                    drop(starter.fail(&error));
                     Err(error)
                 }
             }
@@ -139,9 +138,7 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
         own_groups,
         hierarchies: &plan.hierarchies,
     };
-    if made {
-        furnish(&plan, &place, linux, trees)?;
-    }
+    let hosts_dev = made && furnish(&plan, &place, linux, trees)?;
     if plan.hooks {
         channel.send(Kind::Hooks, &[], &[])?;
         channel.expect(Kind::Go)?;
@@ -149,9 +146,12 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
     if let Some(h) = plan.spec.hooks() {
         hooks::run("createContainer", h.create_container(), &plan.state, Status::Creating)?;
     }
-    let terminal = terminal(&place, process, made)?;
-    let directory = place.root.make(process.cwd(), Make::Directory)?;
-    drop(directory);
+    let terminal = terminal(&place, process, made, hosts_dev)?;
+    match place.root.make(process.cwd(), Make::Directory) {
+        // One that only the user may look into is there.
+        Err(Error::System { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+        made => drop(made?),
+    }
     if made {
         masks::read_only(&place, linux.readonly_paths().as_deref().unwrap_or_default())?;
         masks::hide(&place, linux.masked_paths().as_deref().unwrap_or_default())?;
@@ -164,19 +164,28 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
     prepared(channel, terminal, process.clone(), plan, program, labels, trine)
 }
 
-/// Mounts and devices.
-fn furnish(plan: &Plan, place: &Place, linux: &Linux, trees: Vec<OwnedFd>) -> Result<()> {
+/// Mounts and devices; whether `/dev` is the host's.
+fn furnish(plan: &Plan, place: &Place, linux: &Linux, trees: Vec<OwnedFd>) -> Result<bool> {
     std::env::set_current_dir(&plan.state.bundle).context("cannot enter the bundle")?;
     let mut trees = plan.trees.iter().copied().zip(trees).peekable();
-    let mut bound_dev = false;
+    // Asked of the kernel after each mount: by links of an image, a mount with any name may come to lie there.
+    let dev = || mounts::mount_at(place, Path::new("/dev"));
+    let (mut before, mut hosts) = (dev(), false);
     for (i, mount) in plan.spec.mounts().iter().flatten().enumerate() {
         let tree = trees.next_if(|t| t.0 == i).map(|t| t.1);
+        let bind =
+            tree.is_some() || mounts::parse(mount)?.is_bind() || mount.typ().as_deref() == Some("bind");
         mounts::make(place, mount, tree)?;
-        let bind = mounts::parse(mount)?.is_bind() || mount.typ().as_deref() == Some("bind");
-        bound_dev |= bind && mount.destination() == Path::new("/dev");
+        let now = dev();
+        if now != before {
+            (before, hosts) = (now, bind);
+        }
     }
-    // The host's devices are the container's where its `/dev` is the host's.
-    if bound_dev { Ok(()) } else { devices::make(place, linux.devices().as_deref().unwrap_or_default()) }
+    // The host's devices are the container's where its `/dev` is the host's, and nothing is made in its directory.
+    if !hosts {
+        devices::make(place, linux.devices().as_deref().unwrap_or_default())?;
+    }
+    Ok(hosts)
 }
 
 /// Goes into a container whose namespaces this process has joined.
@@ -291,13 +300,13 @@ fn oom(adjust: i32, users: bool) -> Result<()> {
     }
 }
 
-fn terminal(place: &Place, process: &Process, made: bool) -> Result<Option<Terminal>> {
+fn terminal(place: &Place, process: &Process, made: bool, hosts_dev: bool) -> Result<Option<Terminal>> {
     if process.terminal() != Some(true) {
         return Ok(None);
     }
     let terminal = Terminal::open(&place.root, process)?;
     if made {
-        masks::console(place, &terminal.slave)?;
+        masks::console(place, &terminal.slave, hosts_dev)?;
     }
     Ok(Some(terminal))
 }
@@ -374,14 +383,15 @@ impl Prepared {
             hooks::run("startContainer", h.start_container(), &plan.state, Status::Created)?;
         }
         let personality = plan.spec.linux().as_ref().and_then(|l| l.personality().clone());
-        let own = process.env().iter().flatten().any(|e| e.starts_with("HOME="));
+        let own =
+            process.env().iter().flatten().any(|e| e.strip_prefix("HOME=").is_some_and(|h| !h.is_empty()));
         let home =
             if own { None } else { Some([b"HOME=", user::home(process.user().uid()).as_bytes()].concat()) };
         let home = home.and_then(|h| CString::new(h).ok());
         attributes::queues(&process, &personality)?;
         labels.apply()?;
         user::own_stdio(process.user().uid());
-        let directory = directory(&process)?;
+        let entered = enter_as_root(&process)?;
         // From here on little memory and no descriptor may be enough.
         attributes::limits(process.rlimits().as_deref().unwrap_or_default())?;
         let no_new = process.no_new_privileges() == Some(true);
@@ -393,15 +403,10 @@ impl Prepared {
         sets.before_ids(&held).context("process.capabilities.bounding")?;
         user::become_user(process.user(), plan.may_set_groups)?;
         sets.after_ids().context("process.capabilities")?;
-        let directory = match directory {
-            Some(fd) => fd,
-            // Root may not see what the user can, as on a network filesystem.
-            None => enter(process.cwd())?,
-        };
-        // SAFETY: changes this process's directory.
-        sys::check(unsafe { libc::fchdir(directory.as_raw_fd()) }.into())
-            .with(|| format!("process.cwd {}", process.cwd().display()))?;
-        drop(directory);
+        if !entered {
+            // Root may not go where the user can, as on a network filesystem.
+            enter(process.cwd())?;
+        }
         close_others(plan.preserve);
         if no_new {
             // SAFETY: changes this process.
@@ -414,18 +419,22 @@ impl Prepared {
     }
 }
 
-/// The directory that the program begins in, opened inside the root and nowhere else (CVE-2024-21626).
-fn enter(path: &Path) -> Result<OwnedFd> {
+/// Goes into the directory that the program begins in, opened inside the root and nowhere else (CVE-2024-21626).
+fn enter(path: &Path) -> Result<()> {
     let what = || format!("process.cwd {}", path.display());
     let root = sys::open("/", libc::O_PATH | libc::O_DIRECTORY).with(what)?;
     let name = sys::text(path).with(what)?;
-    sys::open_in_root(root.as_raw_fd(), &name, libc::O_PATH | libc::O_DIRECTORY).with(what)
+    let fd = sys::open_in_root(root.as_raw_fd(), &name, libc::O_PATH | libc::O_DIRECTORY).with(what)?;
+    // SAFETY: changes this process's directory.
+    sys::check(unsafe { libc::fchdir(fd.as_raw_fd()) }.into()).map(drop).with(what)
 }
 
-fn directory(process: &Process) -> Result<Option<OwnedFd>> {
+/// Goes into the directory with the rights of who puts the container together, who may enter one that the user may not;
+/// whether that worked. Where it did not, the user may, as with runc.
+fn enter_as_root(process: &Process) -> Result<bool> {
     match enter(process.cwd()) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(Error::System { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
+        Ok(()) => Ok(true),
+        Err(Error::System { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(false),
         Err(other) => Err(other),
     }
 }

@@ -336,6 +336,12 @@ impl Child<'_> {
 
     fn steps(&self, between: bool) -> Step<std::convert::Infallible> {
         let new = self.launch.new;
+        // Before it can be seen in a namespace of processes, so that nobody in there meets it outside the limits. Its child
+        // begins in the same groups.
+        let early = between && self.launch.joins.iter().any(|j| j.1 & libc::CLONE_NEWPID != 0);
+        if early {
+            self.enter_groups()?;
+        }
         for (fd, flags) in &self.launch.joins {
             // SAFETY: changes this process's namespaces.
             step(b'j', unsafe { libc::setns(fd.as_raw_fd(), *flags) })?;
@@ -359,11 +365,16 @@ impl Child<'_> {
         } else if new & libc::CLONE_NEWUSER != 0 {
             self.mapped()?;
         }
-        if let Some(doors) = &self.launch.doors {
-            let entered = doors.enter(self.launch.group.is_some());
-            entered.map_err(|e| (b'd', e.raw_os_error().unwrap_or(libc::EIO)))?;
+        if !early {
+            self.enter_groups()?;
         }
         self.execute(None)
+    }
+
+    fn enter_groups(&self) -> Step<()> {
+        let Some(doors) = &self.launch.doors else { return Ok(()) };
+        let entered = doors.enter(self.launch.group.is_some());
+        entered.map_err(|e| (b'd', e.raw_os_error().unwrap_or(libc::EIO)))
     }
 
     /// Waits until the ids of the new user namespace are mapped.

@@ -194,6 +194,16 @@ pub fn read_link(dir: RawFd, path: &CStr) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The number of the mount that a descriptor is in (`statx(2)`, `STATX_MNT_ID`).
+pub fn mount_number(fd: &impl AsRawFd) -> Result<u64> {
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    let (flags, mask) = (libc::AT_EMPTY_PATH, libc::STATX_MNT_ID);
+    // SAFETY: reads a literal, writes a structure of ours.
+    check(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, mask, stat.as_mut_ptr()) }.into())?;
+    // SAFETY: integers, all of which were zero or are filled.
+    Ok(unsafe { stat.assume_init() }.stx_mnt_id)
+}
+
 /// `statfs(2)`'s type of the filesystem that a descriptor is in.
 pub fn filesystem(fd: &impl AsRawFd) -> Result<i64> {
     let mut stat = MaybeUninit::uninit();

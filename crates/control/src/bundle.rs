@@ -11,16 +11,16 @@
 use crate::error::{ControlError, refused};
 use crate::record;
 use oci_spec::runtime::LinuxIdMappingBuilder;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use std::fs::{self, DirBuilder, File};
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use trine_container::Bundle;
 use trine_container::image::volume::Source;
 use trine_container::image::{self, Given, Maps};
 use trine_container::rootfs::layers::Layers;
 use trine_hostnet::files;
+use trine_oci::layer::{Found, merged};
 use trine_oci::userns::{Identity, Mapping, Range};
 use trine_oci::{Image, Progress, Store};
 
@@ -80,7 +80,7 @@ fn fill(
         Layers { lower: unpacked.lower, upper: at("upper"), work: at("work"), fuse: unpacked.fuse_only };
     let options =
         image::Options { volumes: volumes(dir, options)?, network: Some(at(NETWORK)), ..options.clone() };
-    let read = |path: &str| layers.lower.iter().rev().find_map(|layer| read(layer, path));
+    let read = |path: &str| read(&layers.lower, path);
     let given = Given { root: "rootfs".into(), read: &read, maps: maps() };
     let spec = image::configuration(image.config(), &options, &given).map_err(ControlError::Refused)?;
     write(&at("config.json"), &spec)?;
@@ -129,20 +129,18 @@ fn write(path: &Path, what: &impl serde::Serialize) -> Result<(), ControlError> 
     fs::write(path, text).map_err(|e| ControlError::at(path, e))
 }
 
-/// A file of a layer, whose links stay in the layer.
-pub(crate) fn read(layer: &Path, path: &str) -> Option<String> {
-    let root = openat(CWD, layer, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(openat2(root, path.trim_start_matches('/'), flags, Mode::empty(), resolve).ok()?);
-    // A whiteout is a device: the file is in no layer below, either, but then nobody is in it.
-    let kind = file.metadata().ok()?.file_type();
-    if kind.is_char_device() || !kind.is_file() {
-        return Some(String::new());
-    }
-    let mut text = String::new();
-    file.take(USERS).read_to_string(&mut text).ok()?;
-    Some(text)
+/// A file of an image that says who its users are, as its layers show it together: what an upper one has removed is gone.
+/// `layers` are directories with the lowest first.
+pub(crate) fn read(layers: &[PathBuf], path: &str) -> Result<Option<String>, String> {
+    let read = || {
+        let Some(found) = merged::find(layers, Path::new(path))?.filter(Found::is_file) else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        found.file()?.take(USERS).read_to_end(&mut bytes)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    read().map_err(|e: std::io::Error| format!("{path} of the image cannot be read: {e}"))
 }
 
 /// The user namespace that this user's containers need.
@@ -191,16 +189,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_a_layer_are_read_and_links_do_not_lead_out() {
+    fn users_are_read_through_the_layers_and_links_do_not_lead_out() {
         let dir = std::env::temp_dir().join(format!("trine-bundle-{}", std::process::id()));
-        fs::create_dir_all(dir.join("etc")).unwrap();
-        fs::write(dir.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", dir.join("link")).unwrap();
-        std::os::unix::fs::symlink("/../../../../proc/self/status", dir.join("out")).unwrap();
-        assert!(read(&dir, "/etc/passwd").unwrap().starts_with("root:"));
-        assert_eq!(read(&dir, "/link"), read(&dir, "/etc/passwd"));
-        assert_eq!(read(&dir, "/out"), None);
-        assert_eq!(read(&dir, "/etc"), Some(String::new()));
+        let layers = [dir.join("0"), dir.join("1")];
+        for layer in &layers {
+            fs::create_dir_all(layer.join("etc")).unwrap();
+        }
+        fs::write(layers[0].join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
+        fs::write(layers[0].join("etc/group"), b"odd:\xff:0:\n").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", layers[1].join("link")).unwrap();
+        std::os::unix::fs::symlink("/../../../../proc/self/status", layers[1].join("out")).unwrap();
+        let at = |path: &str| read(&layers, path).unwrap();
+        assert!(at("/etc/passwd").unwrap().starts_with("root:"));
+        assert_eq!(at("/link"), at("/etc/passwd"));
+        assert_eq!((at("/out"), at("/etc")), (None, None));
+        assert!(at("/etc/group").unwrap().starts_with("odd:"));
+        // The layer above says that it is gone.
+        fs::write(layers[1].join("etc/.wh.passwd"), "").unwrap();
+        assert_eq!((at("/etc/passwd"), at("/link")), (None, None));
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+/// The exit code of a container that was not made, or of a command that was not executed in one for a reason of ours.
+pub const OWN: u8 = 125;
+
 /// Why a verb ends early; each is one sentence that says what, where and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -19,6 +22,15 @@ pub enum ControlError {
         /// What the host said.
         source: std::io::Error,
     },
+    /// A command was not executed in a guest, or a container not made: the exit code says which, as a shell's and other
+    /// engines' do.
+    #[error("{why}")]
+    Command {
+        /// 127 where it is not there, 126 where it cannot be executed, [`OWN`] where that is not its fault.
+        code: u8,
+        /// Why.
+        why: String,
+    },
     /// Something else went wrong that was no mistake of the user's: exit code 1.
     #[error("{0}")]
     Failed(String),
@@ -28,6 +40,14 @@ impl ControlError {
     /// Whether the request was wrong, and not the host.
     pub fn is_refusal(&self) -> bool {
         matches!(self, ControlError::Refused(_) | ControlError::Unknown(_))
+    }
+
+    /// The same about a container: what is not the command's own fault has the exit code [`OWN`].
+    pub fn of_container(self) -> ControlError {
+        match self {
+            ControlError::Command { .. } => self,
+            other => ControlError::Command { code: OWN, why: other.to_string() },
+        }
     }
 
     /// An error of the host about a file.

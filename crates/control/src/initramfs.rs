@@ -104,7 +104,7 @@ impl Root {
     /// # Errors
     /// Where the image has no command and none is given, or no such user.
     pub fn process(&self, image: &Image, options: &image::Options) -> Result<Process, ControlError> {
-        let read = |path: &str| self.layers.lower.iter().rev().find_map(|layer| read(layer, path));
+        let read = |path: &str| read(&self.layers.lower, path);
         let given = Given { root: PathBuf::new(), read: &read, maps: None };
         let made = image::configuration(image.config(), options, &given).map_err(ControlError::Refused)?;
         let Some(process) = made.process() else { return refused("the image has no command") };

@@ -88,6 +88,8 @@ pub enum Frame {
     Request(Request),
     /// From the monitor: it is done, or why not.
     Reply(Result<(), String>),
+    /// From the monitor: it is not done because of the command that was to be executed: its exit code, and why.
+    NoCommand(u8, String),
     /// To the monitor: input.
     Input(Vec<u8>),
     /// To the monitor: no more input.
@@ -119,6 +121,7 @@ impl Frame {
             Frame::Err(bytes) => (7, bytes.clone()),
             Frame::Ended(e) => (8, json(e)),
             Frame::Away(why) => (9, why.as_bytes().to_vec()),
+            Frame::NoCommand(code, why) => (10, [&[*code][..], why.as_bytes()].concat()),
         }
     }
 
@@ -144,6 +147,7 @@ impl Frame {
             7 => Frame::Err(body.to_vec()),
             8 => Frame::Ended(serde_json::from_slice(body).ok()?),
             9 => Frame::Away(String::from_utf8_lossy(body).into_owned()),
+            10 => Frame::NoCommand(*body.first()?, String::from_utf8_lossy(&body[1..]).into_owned()),
             _ => return None,
         })
     }
@@ -192,6 +196,7 @@ mod tests {
             Frame::Err(Vec::new()),
             Frame::Ended(Ended { code: 137, signal: Some(9), error: None }),
             Frame::Away("slow".into()),
+            Frame::NoCommand(127, "no such file".into()),
         ];
         let mut waiting = Vec::new();
         let mut got = Vec::new();
@@ -205,9 +210,13 @@ mod tests {
 
     #[test]
     fn what_is_no_frame_is_refused() {
-        for bytes in
-            [&[99, 0, 0, 0, 0][..], &[0, 1, 0, 0, 0, b'{'], &[2, 255, 255, 255, 255], &[4, 1, 0, 0, 0, 9]]
-        {
+        for bytes in [
+            &[99, 0, 0, 0, 0][..],
+            &[0, 1, 0, 0, 0, b'{'],
+            &[2, 255, 255, 255, 255],
+            &[4, 1, 0, 0, 0, 9],
+            &[10, 0, 0, 0, 0],
+        ] {
             assert_eq!(Frame::take(&mut bytes.to_vec()), Err(NoFrame), "{bytes:?}");
         }
         assert_eq!(Frame::take(&mut vec![2, 9, 0, 0, 0, 1]), Ok(None));

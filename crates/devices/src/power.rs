@@ -2,9 +2,11 @@
 
 use trine_base::{Action, Actions, Device, StopReason, Width};
 
-const FAIL: u64 = 0x3333;
-const PASS: u64 = 0x5555;
-const RESET: u64 = 0x7777;
+const FAIL: u32 = 0x3333;
+/// Written to the finisher, it powers the machine off.
+pub const PASS: u32 = 0x5555;
+/// Written to the finisher, it resets the machine.
+pub const RESET: u32 = 0x7777;
 
 /// The finisher.
 pub struct Finisher;
@@ -22,10 +24,10 @@ impl Device for Finisher {
         if offset != 0 {
             return;
         }
-        match value & 0xffff {
+        match value as u32 & 0xffff {
             PASS => out.push(Action::Stop(StopReason::PowerOff)),
             RESET => out.push(Action::Stop(StopReason::Reset)),
-            FAIL => out.push(Action::Stop(StopReason::Failure((value >> 16) as u32 & 0xffff))),
+            FAIL => out.push(Action::Stop(StopReason::Failure(value as u32 >> 16))),
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
 use crate::space::{END, programs};
-use trine_isa_riscv::extensions;
+use trine_isa_riscv::extensions::{self, Told};
 
 /// Name of the CPU as `uname` has it.
 pub const MACHINE: &str = "riscv64";
@@ -72,7 +72,7 @@ pub fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> R
 
 /// The `/proc/cpuinfo` of such a machine with `cpus` CPUs.
 pub fn cpuinfo(cpus: usize) -> String {
-    let isa = extensions::isa_string(false);
+    let isa = extensions::isa_string(Told::Programs);
     let one = |n| {
         format!(
             "processor\t: {n}\nhart\t\t: {n}\nisa\t\t: {isa}\n\

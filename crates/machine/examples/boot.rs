@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use trine_engine::Tier;
-use trine_machine::virt::{Boot, Initrd, TimeSource};
+use trine_machine::virt::{Boot, Initrd, Payload, TimeSource};
 use trine_machine::{Board, Config, Console};
 
 fn main() {
@@ -14,11 +14,11 @@ fn main() {
     }));
     let config = Config {
         memory: 512 << 20,
-        boot: Boot::Kernel {
+        boot: Boot::Kernel(Payload {
             kernel: args[1].clone().into(),
             initrd: Some(Initrd::Named(args[2].clone().into())),
             append: args[3].clone(),
-        },
+        }),
         disks: Vec::new(),
         tier: if args[4] == "interp" { Tier::Interp } else { Tier::Baseline },
         time: TimeSource::Host,

@@ -2,7 +2,8 @@
 //! them).
 
 use crate::virt::map;
-use trine_isa_riscv::extensions;
+use trine_devices::power;
+use trine_isa_riscv::extensions::{self, Told};
 use vm_fdt::{Error, FdtWriter};
 
 /// What differs from machine to machine.
@@ -24,6 +25,7 @@ pub struct Facts<'a> {
 }
 
 const PHANDLE_PLIC: u32 = 1;
+const PHANDLE_FINISHER: u32 = 2;
 const PHANDLE_CPU: u32 = 16;
 
 fn reg(base: u64, size: u64) -> [u64; 2] {
@@ -45,9 +47,22 @@ pub fn build(facts: &Facts) -> Result<Vec<u8>, Error> {
     f.end_node(memory)?;
     cpus(&mut f, facts)?;
     soc(&mut f, facts)?;
+    for (name, compatible, value) in ENDS {
+        let node = f.begin_node(name)?;
+        f.property_string("compatible", compatible)?;
+        f.property_u32("regmap", PHANDLE_FINISHER)?;
+        f.property_u32("offset", 0)?;
+        f.property_u32("value", value)?;
+        f.end_node(node)?;
+    }
     f.end_node(root)?;
     f.finish()
 }
+
+/// How a guest without a firmware of ours below it ends the machine: what is written to the finisher, which is a
+/// `syscon` for that. Firmware, U-Boot and Linux have a driver for these names only.
+const ENDS: [(&str, &str, u32); 2] =
+    [("poweroff", "syscon-poweroff", power::PASS), ("reboot", "syscon-reboot", power::RESET)];
 
 fn chosen(f: &mut FdtWriter, facts: &Facts) -> Result<(), Error> {
     let node = f.begin_node("chosen")?;
@@ -72,9 +87,10 @@ fn cpus(f: &mut FdtWriter, facts: &Facts) -> Result<(), Error> {
         f.property_u32("reg", hart)?;
         f.property_string("status", "okay")?;
         f.property_string("compatible", "riscv")?;
-        f.property_string("riscv,isa", &extensions::isa_string(true))?;
+        let told = if facts.machine_mode { Told::Firmware } else { Told::Kernel };
+        f.property_string("riscv,isa", &extensions::isa_string(told))?;
         f.property_string("riscv,isa-base", "rv64i")?;
-        let names = extensions::EXTENSIONS.iter().map(|e| e.name.to_string()).collect();
+        let names = extensions::told(told).map(|e| e.name.to_string()).collect();
         f.property_string_list("riscv,isa-extensions", names)?;
         f.property_u32("riscv,cboz-block-size", extensions::CBOZ_BLOCK)?;
         f.property_string("mmu-type", "riscv,sv48")?;
@@ -95,7 +111,14 @@ fn soc(f: &mut FdtWriter, facts: &Facts) -> Result<(), Error> {
     f.property_u32("#size-cells", 2)?;
     f.property_string("compatible", "simple-bus")?;
     f.property_null("ranges")?;
-    device(f, "test", map::FINISHER, &["sifive,test1", "sifive,test0"], None)?;
+    let finisher = f.begin_node(&format!("test@{:x}", map::FINISHER.base))?;
+    f.property_string_list(
+        "compatible",
+        ["sifive,test1", "sifive,test0", "syscon"].map(String::from).into(),
+    )?;
+    f.property_array_u64("reg", &reg(map::FINISHER.base, map::FINISHER.size))?;
+    f.property_u32("phandle", PHANDLE_FINISHER)?;
+    f.end_node(finisher)?;
     device(f, "rtc", map::RTC, &["google,goldfish-rtc"], Some(map::RTC_IRQ))?;
     interrupts(f, facts)?;
     let uart = f.begin_node(&format!("serial@{:x}", map::UART.base))?;
@@ -152,4 +175,50 @@ fn interrupts(f: &mut FdtWriter, facts: &Facts) -> Result<(), Error> {
     f.property_array_u32("interrupts-extended", &wires([machine, 9]))?;
     f.property_u32("phandle", PHANDLE_PLIC)?;
     f.end_node(plic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tree's words of 4 bytes.
+    fn tree(machine_mode: bool) -> Vec<u8> {
+        let facts = Facts {
+            bootargs: "",
+            initrd: None,
+            memory: (map::RAM, 1 << 27),
+            harts: 1,
+            virtio: 1,
+            seed: [0; 32],
+            machine_mode,
+        };
+        build(&facts).unwrap()
+    }
+
+    fn has(tree: &[u8], bytes: &[u8]) -> bool {
+        tree.windows(bytes.len()).any(|w| w == bytes)
+    }
+
+    #[test]
+    fn guests_without_our_firmware_find_the_way_to_end() {
+        for machine_mode in [false, true] {
+            let tree = tree(machine_mode);
+            assert!(has(&tree, b"sifive,test1\0sifive,test0\0syscon\0"));
+            for (name, compatible, value) in
+                [("poweroff", "syscon-poweroff", 0x5555u32), ("reboot", "syscon-reboot", 0x7777)]
+            {
+                // FDT_BEGIN_NODE and the name; FDT_PROP, its length and the place of its name precede a value.
+                assert!(has(&tree, &[&[0, 0, 0, 1], name.as_bytes(), &[0]].concat()), "{name}");
+                assert!(has(&tree, &[compatible.as_bytes(), &[0]].concat()), "{compatible}");
+                assert!(has(&tree, &value.to_be_bytes()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_updates_page_tables_is_told_as_it_is_after_a_reset() {
+        // With `svadu` alone the hardware always does; with both, not before firmware asks for it.
+        assert!(has(&tree(false), b"\0svadu\0") && !has(&tree(false), b"svade"));
+        assert!(has(&tree(true), b"\0svade\0svadu\0"));
+    }
 }

@@ -1,10 +1,11 @@
 //! Boards: what a machine is made of, how it boots, how its vCPUs run.
 //!
 //! * [`virt`]: the RISC-V board `virt`; [`fdt`]: its device tree; [`sbi`]: its firmware.
-//! * [`load`]: kernels and ELF files into guest memory.
+//! * [`boot`]: what a machine starts with. [`load`]: kernels and ELF files into guest memory.
 //! * [`first`]: the first process of a machine whose root is an image.
 //! * [`htif`]: how bare-metal suites report; [`host`]: what a machine gets from its host: console, disks, clock.
 
+pub mod boot;
 pub mod error;
 pub mod fdt;
 pub mod first;

@@ -20,6 +20,10 @@ pub fn check_command_line(line: &str) -> Result<(), MachineError> {
     }
 }
 
+/// How an ELF file begins.
+const ELF: &[u8] = b"\x7fELF";
+/// ELF type of what runs at any address.
+const ET_DYN: u16 = 3;
 /// ELF machine number of RISC-V.
 const EM_RISCV: u16 = 243;
 /// Alignment of a RISC-V kernel on RV64 (Documentation/arch/riscv/boot.rst): 2 MiB.
@@ -28,6 +32,8 @@ const KERNEL_ALIGN: u64 = 2 << 20;
 /// What was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loaded {
+    /// First physical address of it.
+    pub start: u64,
     /// Physical address of the first instruction.
     pub entry: u64,
     /// First physical address behind it.
@@ -86,13 +92,50 @@ pub fn kernel(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
     kernel_bytes(ram, &read(path)?, path)
 }
 
+/// Loads what a firmware starts: a kernel, or a raw file where kernels are.
+pub fn payload(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
+    let bytes = read(path)?;
+    match is_image(&bytes) || bytes.starts_with(ELF) {
+        true => kernel_bytes(ram, &bytes, path),
+        false => raw(ram, &bytes, path, ram.base() + KERNEL_ALIGN),
+    }
+}
+
+/// Loads a firmware: an ELF file, or a raw one to the start of memory.
+pub fn firmware(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
+    let bytes = read(path)?;
+    match bytes.starts_with(ELF) {
+        true => elf_bytes(ram, &bytes, path),
+        false => raw(ram, &bytes, path, ram.base()),
+    }
+}
+
+/// Loads a file that says nothing of itself.
+fn raw(ram: &Ram, bytes: &[u8], path: &Path, start: u64) -> Result<Loaded, MachineError> {
+    let bad = |what: String| MachineError::Image { path: path.into(), what };
+    if bytes.is_empty() {
+        return Err(bad("the file is empty".into()));
+    }
+    if let Some(what) = stranger(bytes) {
+        return Err(bad(what));
+    }
+    let need = start - ram.base() + bytes.len() as u64;
+    ram.write(start, bytes).ok_or_else(|| does_not_fit(ram, &path.display().to_string(), need))?;
+    Ok(Loaded { start, entry: start, end: start + bytes.len() as u64, tohost: None, fromhost: None })
+}
+
+/// Whether this is an `Image` (Documentation/arch/riscv/boot-image-header.rst).
+fn is_image(bytes: &[u8]) -> bool {
+    bytes.get(0x38..0x3c) == Some(b"RSC\x05")
+}
+
 /// Loads a kernel that was read from `path`.
 pub fn kernel_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<Loaded, MachineError> {
     let bad = |what: String| MachineError::Image { path: path.into(), what };
-    if bytes.starts_with(b"\x7fELF") {
+    if bytes.starts_with(ELF) {
         return elf_bytes(ram, bytes, path);
     }
-    if bytes.get(0x38..0x3c) != Some(b"RSC\x05") {
+    if !is_image(bytes) {
         let what = stranger(bytes)
             .unwrap_or_else(|| "this is no riscv64 kernel: neither an Image nor an ELF file".into());
         return Err(bad(what));
@@ -119,7 +162,7 @@ pub fn kernel_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<Loaded, Mach
         return Err(does_not_fit(ram, "the kernel", offset + need));
     }
     ram.write(at, bytes).ok_or_else(|| does_not_fit(ram, "the kernel", need))?;
-    Ok(Loaded { entry: at, end: at + need, tohost: None, fromhost: None })
+    Ok(Loaded { start: at, entry: at, end: at + need, tohost: None, fromhost: None })
 }
 
 /// Size of the file as the sections of its PE header say.
@@ -150,11 +193,22 @@ pub fn elf(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
     elf_bytes(ram, &read(path)?, path)
 }
 
-/// Loads an ELF file that was read from `path`.
+/// A segment of an ELF file, as its header says.
+#[derive(Clone, Copy)]
+struct Segment {
+    offset: u64,
+    virt: u64,
+    phys: u64,
+    file_size: u64,
+    size: u64,
+}
+
+/// Loads an ELF file that was read from `path`. One that runs at any address and is linked below the memory goes to the
+/// memory's start; it relocates itself.
 pub fn elf_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<Loaded, MachineError> {
     let bad = |what: &str| MachineError::Image { path: path.into(), what: what.into() };
-    if !bytes.starts_with(b"\x7fELF") {
-        return Err(bad("this is no ELF file"));
+    if !bytes.starts_with(ELF) {
+        return Err(bad("this is no ELF file (a raw one goes with --firmware FILE)"));
     }
     let cut = || bad("the ELF file is cut off or damaged");
     let (class, order) = (*bytes.get(4).ok_or_else(cut)?, *bytes.get(5).ok_or_else(cut)?);
@@ -162,64 +216,80 @@ pub fn elf_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<Loaded, Machine
         return Err(bad("this ELF file is for another CPU; the machine wants riscv64"));
     }
     let entry = u64_at(bytes, 24).ok_or_else(cut)?;
-    let table = u64_at(bytes, 32).ok_or_else(cut)? as usize;
-    let (size, count) = (u16_at(bytes, 54).ok_or_else(cut)?, u16_at(bytes, 56).ok_or_else(cut)?);
-    let mut end = ram.base();
-    for i in 0..count as usize {
-        let at = table.checked_add(i * size as usize).ok_or_else(cut)?;
-        let header = bytes.get(at..).filter(|h| h.len() >= 56).ok_or_else(cut)?;
-        if let Some(segment_end) = segment(ram, bytes, header).map_err(|what| bad(&what))? {
-            end = end.max(segment_end);
-        }
+    let segments = segments(bytes).ok_or_else(cut)?;
+    let lowest = segments.iter().map(|s| s.phys).min();
+    let lowest = lowest.ok_or_else(|| bad("the ELF file has no segment to load"))?;
+    let anywhere = u16_at(bytes, 16) == Some(ET_DYN) && lowest < ram.base();
+    // Whole pages: what is linked at an odd place stays at one.
+    let shift = if anywhere { ram.base() - (lowest & !(HEADER_PAGE - 1)) } else { 0 };
+    let (mut start, mut end) = (u64::MAX, ram.base());
+    for segment in &segments {
+        let (first, last) = segment.load(ram, bytes, shift).map_err(|what| bad(&what))?;
+        (start, end) = (start.min(first), end.max(last));
     }
-    if end == ram.base() {
-        return Err(bad("the ELF file has no segment to load"));
-    }
-    let physical = physical_entry(bytes, table, size, count, entry).unwrap_or(entry);
+    let physical = segments.iter().find_map(|s| s.physical(entry)).unwrap_or(entry).wrapping_add(shift);
     if !ram.contains(physical, 2) {
         return Err(bad("its entry point lies outside of guest memory"));
     }
-    Ok(Loaded { entry: physical, end, tohost: symbol(bytes, "tohost"), fromhost: symbol(bytes, "fromhost") })
+    let symbol = |name| symbol(bytes, name).map(|at| at.wrapping_add(shift));
+    Ok(Loaded { start, entry: physical, end, tohost: symbol("tohost"), fromhost: symbol("fromhost") })
+}
+
+/// The segments to load; `None` where the file is cut off.
+fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
+    let table = u64_at(bytes, 32)? as usize;
+    let (size, count) = (u16_at(bytes, 54)? as usize, u16_at(bytes, 56)? as usize);
+    let mut found = Vec::new();
+    for i in 0..count {
+        let header = bytes.get(table.checked_add(i * size)?..).filter(|h| h.len() >= 56)?;
+        let field = |at: usize| u64_at(header, at);
+        let segment = Segment {
+            offset: field(8)?,
+            virt: field(16)?,
+            phys: field(24)?,
+            file_size: field(32)?,
+            size: field(40)?,
+        };
+        if u32_at(header, 0)? == 1 && segment.size > 0 {
+            found.push(segment);
+        }
+    }
+    Some(found)
 }
 
 /// Most bytes before the memory that a file's header may take.
 const HEADER_PAGE: u64 = 4096;
 
-/// Loads one segment; gives its end, or `None` where it is not to be loaded.
-fn segment(ram: &Ram, bytes: &[u8], header: &[u8]) -> Result<Option<u64>, String> {
-    let field = |at: usize| u64_at(header, at).unwrap_or(0);
-    if u32_at(header, 0) != Some(1) || field(40) == 0 {
-        return Ok(None);
+impl Segment {
+    /// The physical address of a virtual one in this segment.
+    fn physical(&self, address: u64) -> Option<u64> {
+        let offset = address.checked_sub(self.virt).filter(|offset| *offset < self.size)?;
+        self.phys.checked_add(offset)
     }
-    let (offset, address, file_size, size) = (field(8), field(24), field(32), field(40));
-    let data = usize::try_from(offset)
-        .ok()
-        .and_then(|o| bytes.get(o..o.checked_add(usize::try_from(file_size).ok()?)?))
-        .ok_or("a segment lies outside of the file: the ELF file is cut off or damaged")?;
-    // Linkers put the file's own header into the page before the code; nothing needs it there.
-    let header = ram.base().checked_sub(address).filter(|n| offset == 0 && (1..=HEADER_PAGE).contains(n));
-    let skip = header.filter(|n| *n <= file_size).unwrap_or(0);
-    let (address, size, file_size) = (address + skip, size - skip.min(size), file_size - skip);
-    let data = &data[skip as usize..];
-    if file_size > size || !ram.contains(address, size) {
-        return Err(format!(
-            "a segment of {size} bytes at {address:#x} lies outside of guest memory ({:#x} to {:#x})",
-            ram.base(),
-            ram.base() + ram.size()
-        ));
-    }
-    ram.write(address, data).ok_or("a segment does not fit")?;
-    Ok(Some(address + size))
-}
 
-/// The entry point's physical address, by the segment that holds its virtual one.
-fn physical_entry(bytes: &[u8], table: usize, size: u16, count: u16, entry: u64) -> Option<u64> {
-    (0..count as usize).find_map(|i| {
-        let header = bytes.get(table.checked_add(i * size as usize)?..)?;
-        let (v, p, n) = (u64_at(header, 16)?, u64_at(header, 24)?, u64_at(header, 40)?);
-        let offset = entry.checked_sub(v)?;
-        (u32_at(header, 0)? == 1 && offset < n).then(|| p.checked_add(offset))?
-    })
+    /// Loads it, moved up by `shift`; gives its first address and the one behind it.
+    fn load(&self, ram: &Ram, bytes: &[u8], shift: u64) -> Result<(u64, u64), String> {
+        let Segment { offset, file_size, size, .. } = *self;
+        let address = self.phys.wrapping_add(shift);
+        let data = usize::try_from(offset)
+            .ok()
+            .and_then(|o| bytes.get(o..o.checked_add(usize::try_from(file_size).ok()?)?))
+            .ok_or("a segment lies outside of the file: the ELF file is cut off or damaged")?;
+        // Linkers put the file's own header into the page before the code; nothing needs it there.
+        let header = ram.base().checked_sub(address).filter(|n| offset == 0 && (1..=HEADER_PAGE).contains(n));
+        let skip = header.filter(|n| *n <= file_size).unwrap_or(0);
+        let (address, size, file_size) = (address + skip, size - skip.min(size), file_size - skip);
+        let data = &data[skip as usize..];
+        if file_size > size || !ram.contains(address, size) {
+            return Err(format!(
+                "a segment of {size} bytes at {address:#x} lies outside of guest memory ({:#x} to {:#x})",
+                ram.base(),
+                ram.base() + ram.size()
+            ));
+        }
+        ram.write(address, data).ok_or("a segment does not fit")?;
+        Ok((address, address + size))
+    }
 }
 
 /// Value of a symbol in the ELF file's symbol table.
@@ -238,4 +308,67 @@ fn symbol(bytes: &[u8], name: &str) -> Option<u64> {
         let is_it = text.starts_with(name.as_bytes()) && text.get(name.len()) == Some(&0);
         is_it.then(|| u64_at(entry, 8)).flatten()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RAM: u64 = 0x8000_0000;
+
+    fn ram() -> Ram {
+        Ram::new(RAM, 4 << 20).unwrap()
+    }
+
+    /// An ELF file of one segment of 8 bytes.
+    fn file(kind: u16, address: u64, entry: u64) -> Vec<u8> {
+        let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+        [kind, EM_RISCV].iter().for_each(|n| file.extend(n.to_le_bytes()));
+        file.extend(1u32.to_le_bytes());
+        [entry, 64, 0].iter().for_each(|n| file.extend(n.to_le_bytes()));
+        file.extend(0u32.to_le_bytes());
+        [64u16, 56, 1, 0, 0, 0].iter().for_each(|n| file.extend(n.to_le_bytes()));
+        [1u32, 5].iter().for_each(|n| file.extend(n.to_le_bytes()));
+        [120, address, address, 8, 16, 4096].iter().for_each(|n: &u64| file.extend(n.to_le_bytes()));
+        file.extend(*b"firmware");
+        file
+    }
+
+    fn at(ram: &Ram, address: u64) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        ram.read(address, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn firmware_that_runs_anywhere_goes_to_the_start_of_memory() {
+        let ram = ram();
+        let loaded = elf_bytes(&ram, &file(ET_DYN, 0, 4), Path::new("fw.elf")).unwrap();
+        assert_eq!((loaded.start, loaded.entry, loaded.end), (RAM, RAM + 4, RAM + 16));
+        assert_eq!(&at(&ram, RAM), b"firmware");
+        // What is linked to where memory is stays there; what is not relocatable cannot be moved.
+        let loaded = elf_bytes(&ram, &file(ET_DYN, RAM + 0x1000, RAM + 0x1000), Path::new("x")).unwrap();
+        assert_eq!((loaded.start, loaded.entry), (RAM + 0x1000, RAM + 0x1000));
+        let error = elf_bytes(&ram, &file(2, 0x1_0000, 0x1_0000), Path::new("x")).unwrap_err().to_string();
+        assert!(error.contains("at 0x10000 lies outside of guest memory"), "{error}");
+    }
+
+    #[test]
+    fn raw_files_are_firmware_and_what_it_starts() {
+        let dir = std::env::temp_dir().join(format!("trine-load-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (path, ram) = (dir.join("x.bin"), ram());
+        std::fs::write(&path, b"raw code").unwrap();
+        let loaded = firmware(&ram, &path).unwrap();
+        assert_eq!((loaded.start, loaded.entry, loaded.end), (RAM, RAM, RAM + 8));
+        let loaded = payload(&ram, &path).unwrap();
+        assert_eq!((loaded.entry, &at(&ram, RAM + (2 << 20))), (RAM + (2 << 20), b"raw code"));
+        assert!(kernel(&ram, &path).is_err(), "on the board's own firmware, a kernel says what it is");
+        for (bytes, why) in [(&b""[..], "is empty"), (b"\x1f\x8bxxxxx", "gunzip")] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = firmware(&ram, &path).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

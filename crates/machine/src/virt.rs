@@ -1,13 +1,10 @@
 //! RISC-V board `virt`: the memory map and interrupt lines of QEMU's board of that name.
 
+use crate::MachineError;
+pub use crate::boot::{Boot, Initrd, Payload};
 use crate::host::Console;
 use crate::htif::Htif;
-use crate::load::{self, Loaded, does_not_fit};
 use crate::sbi::{self, Outcome};
-use crate::{MachineError, fdt};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -53,31 +50,6 @@ pub mod map {
     pub const UART_IRQ: u32 = 10;
     pub const RTC_IRQ: u32 = 11;
     pub const PLIC_SOURCES: u32 = 95;
-}
-
-/// An initial RAM disk.
-#[derive(Clone, Debug)]
-pub enum Initrd {
-    /// A file that the user named.
-    Named(PathBuf),
-    /// A file that was made for this machine and may have no name any more.
-    Made(Arc<File>),
-}
-
-/// What the harts start with.
-#[derive(Clone, Debug)]
-pub enum Boot {
-    /// A kernel in S mode; the board is its firmware.
-    Kernel {
-        /// Image or ELF.
-        kernel: PathBuf,
-        /// Initial RAM disk.
-        initrd: Option<Initrd>,
-        /// Command line.
-        append: String,
-    },
-    /// An ELF file in M mode; nothing is below it.
-    BareMetal(PathBuf),
 }
 
 /// Where guest time comes from.
@@ -242,15 +214,16 @@ impl Board {
         }
         bus.set_controller(plic);
         let bus = Arc::new(bus);
-        let firmware = matches!(config.boot, Boot::Kernel { .. });
+        let firmware = matches!(config.boot, Boot::Kernel(_));
         let start = if firmware { Start::Supervisor } else { Start::Machine };
         let hart = trine_isa_riscv::Config { hart: 0, start };
         let (mut vcpu, note) =
             Engine::new(hart, ram.clone(), bus.clone(), time, mailbox.clone(), config.tier);
-        let (loaded, tree) = load(&ram, &config.boot, slots, seed)?;
-        vcpu.set_pc(loaded.entry);
-        vcpu.set(X + 10, 0);
-        vcpu.set(X + 11, tree);
+        let placed = config.boot.place(&ram, slots, seed)?;
+        vcpu.set_pc(placed.first.entry);
+        for (register, value) in (10..).zip([0, placed.tree, placed.info]) {
+            vcpu.set(X + register, value);
+        }
         Ok(Board {
             vcpu,
             bus,
@@ -260,7 +233,7 @@ impl Board {
             mailbox,
             uart,
             count_mode: config.time != TimeSource::Host,
-            htif: Htif::of(&loaded).filter(|_| !firmware),
+            htif: Htif::of(&placed.first).filter(|_| !firmware),
             quit: Arc::new(AtomicBool::new(false)),
             note,
         })
@@ -396,84 +369,4 @@ fn timer_thread(bus: Arc<Bus>, done: Arc<AtomicBool>) -> std::thread::JoinHandle
             bus.wait_timer(Duration::from_secs(60));
         }
     })
-}
-
-/// Loads what the machine starts with: where the hart starts, and the device tree's address.
-fn load(ram: &Ram, boot: &Boot, virtio: u32, seed: [u8; 32]) -> Result<(Loaded, u64), MachineError> {
-    let (loaded, initrd, append) = match boot {
-        Boot::BareMetal(path) => (load::elf(ram, path)?, None, ""),
-        Boot::Kernel { kernel, initrd, append } => {
-            load::check_command_line(append)?;
-            let loaded = load::kernel(ram, kernel)?;
-            let initrd = initrd.as_ref().map(|initrd| load_initrd(ram, loaded.end, initrd)).transpose()?;
-            (loaded, initrd, append.as_str())
-        }
-    };
-    let facts = fdt::Facts {
-        bootargs: append,
-        initrd,
-        memory: (ram.base(), ram.size()),
-        harts: 1,
-        virtio,
-        seed,
-        machine_mode: matches!(boot, Boot::BareMetal(_)),
-    };
-    let tree = fdt::build(&facts).map_err(|e| MachineError::DeviceTree(e.to_string()))?;
-    if tree.len() as u64 > TREE_MOST {
-        return Err(MachineError::DeviceTree(format!(
-            "it has {} bytes, and a kernel takes at most {TREE_MOST}: shorten the command line",
-            tree.len()
-        )));
-    }
-    let first = initrd.map_or(loaded.end, |(_, end)| end).next_multiple_of(PLACE);
-    let at = (ram.base() + ram.size() - TREE_MOST) & !(PLACE - 1);
-    if at < first {
-        return Err(does_not_fit(ram, "the kernel with its device tree", first + TREE_MOST - ram.base()));
-    }
-    ram.write(at, &tree).ok_or_else(|| does_not_fit(ram, "the device tree", TREE_MOST))?;
-    Ok((loaded, at))
-}
-
-/// Alignment of what is put into memory beside the kernel.
-const PLACE: u64 = 4096;
-/// Most bytes of a device tree: a kernel maps as many while it starts.
-const TREE_MOST: u64 = 1 << 20;
-
-fn load_initrd(ram: &Ram, after: u64, initrd: &Initrd) -> Result<(u64, u64), MachineError> {
-    match initrd {
-        Initrd::Named(path) => {
-            let bytes = load::read(path)?;
-            if bytes.is_empty() {
-                let what = "the initial RAM disk is empty".into();
-                return Err(MachineError::Image { path: path.into(), what });
-            }
-            let (start, end) = initrd_place(ram, after, bytes.len() as u64)?;
-            ram.write(start, &bytes).ok_or_else(|| does_not_fit(ram, "the initial RAM disk", end - start))?;
-            Ok((start, end))
-        }
-        Initrd::Made(file) => {
-            let bad = |error| MachineError::Read { path: "the initial RAM disk".into(), error };
-            let (start, end) = initrd_place(ram, after, file.metadata().map_err(bad)?.len())?;
-            let mut piece = vec![0; PIECE];
-            for at in (start..end).step_by(PIECE) {
-                let piece = &mut piece[..PIECE.min((end - at) as usize)];
-                file.read_exact_at(piece, at - start).map_err(bad)?;
-                ram.write(at, piece).ok_or_else(|| does_not_fit(ram, "the initial RAM disk", end - start))?;
-            }
-            Ok((start, end))
-        }
-    }
-}
-
-/// Bytes of a large file that are copied at once.
-const PIECE: usize = 1 << 20;
-
-/// Where an initial RAM disk goes: some way behind the kernel, which may grow while it starts, but never past the end.
-fn initrd_place(ram: &Ram, after: u64, len: u64) -> Result<(u64, u64), MachineError> {
-    let last = (ram.base() + ram.size()).saturating_sub(TREE_MOST + PLACE + len) & !(PLACE - 1);
-    let start = (after + (64 << 20)).next_multiple_of(PLACE).min(last);
-    if start < after.next_multiple_of(PLACE) {
-        return Err(does_not_fit(ram, "the initial RAM disk beside the kernel", after - ram.base() + len));
-    }
-    Ok((start, start + len))
 }

@@ -12,8 +12,10 @@ use std::time::Duration;
 /// Largest manifest or index in bytes; registries take no larger ones (Distribution Specification 1.1, "Pushing
 /// Manifests").
 pub const MANIFEST_MOST: u64 = 4 << 20;
-/// Largest configuration in bytes.
-pub const CONFIG_MOST: u64 = 16 << 20;
+/// Largest configuration in bytes. The largest known have some 100 KiB; what is made of one takes many times its size.
+pub const CONFIG_MOST: u64 = 4 << 20;
+/// Most entries of a configuration's history: `{}` is one, and takes fifty times its size in memory.
+const HISTORY_MOST: usize = 10_000;
 /// Most layers of an image. The kernel stacks at most 500 (fs/overlayfs/params.h, `OVL_MAX_STACK`).
 pub const LAYERS_MOST: usize = 500;
 /// Largest layer as it is sent, in bytes.
@@ -49,6 +51,13 @@ struct Head {
     media_type: Option<String>,
     manifests: Option<serde::de::IgnoredAny>,
     layers: Option<serde::de::IgnoredAny>,
+}
+
+/// How much a configuration says: lists whose entries take memory only where they are read.
+#[derive(Deserialize)]
+struct Shape {
+    #[serde(default)]
+    history: Option<Vec<serde::de::IgnoredAny>>,
 }
 
 fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8], place: &str, what: &str) -> Result<T> {
@@ -123,12 +132,30 @@ impl Document {
     }
 }
 
+/// Reads a configuration.
+///
+/// # Errors
+/// A sentence where it is none, or says more than an image may.
+pub fn parse_config(bytes: &[u8], place: &str) -> Result<ImageConfiguration> {
+    if bytes.len() as u64 > CONFIG_MOST {
+        return Err(Error::damaged(place, format!("a configuration has at most {CONFIG_MOST} bytes")));
+    }
+    let shape: Shape = json(bytes, place, "configuration of an image")?;
+    if shape.history.is_some_and(|h| h.len() > HISTORY_MOST) {
+        return Err(Error::damaged(
+            place,
+            format!("a configuration's history has at most {HISTORY_MOST} entries"),
+        ));
+    }
+    json(bytes, place, "configuration of an image")
+}
+
 /// Reads a configuration and compares it with its manifest.
 ///
 /// # Errors
 /// A sentence where it is none, or does not fit.
 pub fn config(bytes: &[u8], manifest: &ImageManifest, place: &str) -> Result<ImageConfiguration> {
-    let config: ImageConfiguration = json(bytes, place, "configuration of an image")?;
+    let config = parse_config(bytes, place)?;
     let (ids, layers) = (config.rootfs().diff_ids().len(), manifest.layers().len());
     if ids != layers {
         return Err(Error::damaged(
@@ -172,7 +199,8 @@ pub fn choose<'a>(index: &'a ImageIndex, wanted: &Platform, place: &str) -> Resu
         _ => None,
     };
     best.map(|(_, d)| d).or_else(only).ok_or_else(|| {
-        let mut there: Vec<String> = images().filter_map(of).map(|p| p.to_string()).collect();
+        // Some images have thirty; an index of 4 MiB has as many as it likes.
+        let mut there: Vec<String> = images().filter_map(of).map(|p| p.to_string()).take(100).collect();
         there.dedup();
         Error::Refused(match there.is_empty() {
             true => format!("{place} is for no platform that it names"),
@@ -234,6 +262,7 @@ pub(crate) fn healthcheck(bytes: &[u8]) -> Option<Healthcheck> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounded::within;
 
     const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -310,6 +339,30 @@ mod tests {
         assert_eq!(platform_of(&good).to_string(), "linux/riscv64");
         assert!(config(text("").as_bytes(), &m, "x").unwrap_err().to_string().contains("lists 0 layers"));
         assert!(config(text("\"../x\"").as_bytes(), &m, "x").unwrap_err().to_string().contains("diff_ids"));
+    }
+
+    #[test]
+    fn lists_of_nothing_take_no_memory() {
+        within("document::tests::lists_of_nothing_take_no_memory", 256 << 20, || {
+            let Ok(Document::Manifest(m)) = Document::parse(manifest("").as_bytes(), "x") else {
+                panic!("one")
+            };
+            let text = |count: usize| {
+                let history = vec!["{}"; count].join(",");
+                let rootfs = format!(r#"{{"type":"layers","diff_ids":["sha256:{HEX}"]}}"#);
+                format!(
+                    r#"{{"architecture":"riscv64","os":"linux","history":[{history}],"rootfs":{rootfs}}}"#
+                )
+            };
+            let why = config(text(1_300_000).as_bytes(), &m, "x").unwrap_err().to_string();
+            assert!(why.contains("at most 10000 entries"), "{why}");
+            let why = config(text(5_000_000).as_bytes(), &m, "x").unwrap_err().to_string();
+            assert!(why.contains("at most 4194304 bytes"), "{why}");
+            assert_eq!(
+                config(text(9_000).as_bytes(), &m, "x").unwrap().history().as_ref().unwrap().len(),
+                9_000
+            );
+        });
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What can go wrong with images.
 
 use std::path::{Path, PathBuf};
+use trine_base::text::plain;
 
-/// One clear sentence each.
+/// One clear sentence each. What strangers wrote is in many of them: nothing of it acts on a terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The host's file system refused.
@@ -16,7 +17,7 @@ pub enum Error {
         error: std::io::Error,
     },
     /// Something is not what it should be: a layer, a manifest, an archive.
-    #[error("{place}: {what}")]
+    #[error("{}: {}", plain(place), plain(what))]
     Damaged {
         /// Where: a digest, a file, an entry of an archive.
         place: String,
@@ -24,10 +25,10 @@ pub enum Error {
         what: String,
     },
     /// The request cannot be: a wrong name, an image that is not here.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Refused(String),
     /// No such image is in the store; it can be pulled.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     NotHere(String),
     /// A guest uses the image.
     #[error(
@@ -40,7 +41,7 @@ pub enum Error {
         guest: String,
     },
     /// A registry failed or refused.
-    #[error("{place}: {what}")]
+    #[error("{}: {}", plain(place), plain(what))]
     Registry {
         /// The registry and what was asked of it.
         place: String,
@@ -48,7 +49,7 @@ pub enum Error {
         what: String,
     },
     /// The host cannot do what is needed.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Host(String),
 }
 

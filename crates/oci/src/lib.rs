@@ -15,6 +15,8 @@
 //! # }
 //! ```
 
+#[cfg(test)]
+mod bounded;
 pub mod digest;
 pub mod document;
 mod error;

@@ -11,6 +11,9 @@ use trine_linux::space::{END, Mapping, PAGE, Space};
 
 /// `e_machine` of RISC-V.
 pub const EM_RISCV: u16 = 243;
+/// Program header of a note, and of the storage of threads.
+const PT_NOTE: u32 = 4;
+const PT_TLS: u32 = 7;
 /// Most program headers that are looked at; Linux has such a limit, too (64 KiB of them).
 const MOST_HEADERS: u16 = 1024;
 /// Most addresses that an executable may take, so that interpreter, heap and stack have a place beside it.
@@ -54,6 +57,8 @@ pub struct Headers {
     relocatable: bool,
     segments: Vec<Segment>,
     interpreter: Option<PathBuf>,
+    /// There is a note, or storage of threads.
+    marked: bool,
 }
 
 /// A part of an executable to be mapped.
@@ -96,12 +101,21 @@ pub fn is_riscv(head: &[u8]) -> bool {
 }
 
 /// Whether a file is an executable of riscv64 Linux, and not a kernel or a bare-metal program: it is relocatable or
-/// has an interpreter, or begins below where machines have their RAM.
+/// has an interpreter, or lies below where machines have their RAM. (A bare-metal file's first segment may begin a page
+/// below that: linkers put the file's header there.)
 pub fn is_program(path: &Path) -> bool {
     const RAM: u64 = 0x8000_0000;
-    let program =
-        |h: &Headers| h.relocatable || h.interpreter.is_some() || h.segments.iter().all(|s| s.address < RAM);
+    let below = |s: &Segment| s.address.saturating_add(s.size) <= RAM;
+    let program = |h: &Headers| h.relocatable || h.interpreter.is_some() || h.segments.iter().all(below);
     Image::read(path).is_ok_and(|i| program(&i.headers))
+}
+
+/// Whether an executable has what only those for an operating system have: an interpreter, relocations, a note (such as
+/// the C library's about the kernel), storage of threads.
+pub fn is_marked_for_linux(path: &Path) -> bool {
+    let Ok(image) = Image::read(path) else { return false };
+    let h = &image.headers;
+    h.relocatable || h.interpreter.is_some() || h.marked
 }
 
 /// What is wrong with a file that begins as an executable for riscv64 Linux; `None` for other files and good ones.
@@ -147,6 +161,7 @@ impl Headers {
             relocatable: kind == 3,
             segments: Vec::new(),
             interpreter: None,
+            marked: false,
         };
         for h in part(table, 56 * count as u64)?.chunks_exact(56) {
             let segment = Segment {
@@ -172,6 +187,7 @@ impl Headers {
                     }
                     found.interpreter = Some(PathBuf::from(OsStr::from_bytes(name)));
                 }
+                PT_NOTE | PT_TLS => found.marked = true,
                 _ => {}
             }
         }

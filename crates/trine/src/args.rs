@@ -11,21 +11,26 @@ use trine_program::confine::{Deny, Limits};
 const EXAMPLES: &str = "Examples:
   trine run linux                                  Debian's riscv64 kernel and a shell
   trine run --kernel Image --initrd rootfs.cpio --append 'console=ttyS0'
-  trine run linux --disk data.img,snapshot         with a disk whose changes are forgotten
+  trine run --disk data.img,snapshot linux         with a disk whose changes are forgotten
   trine run ./prog-riscv64 --its --arguments       a Linux program of another CPU
   trine run --sysroot /riscv64-root /bin/ls -l     a dynamic one, with its libraries
   trine run alpine cat /etc/os-release             a container of an image
   trine run -d --name web -v ./site:/srv nginx     one in the background
   trine run --as machine debian bash               an image with a kernel of its own (riscv64)
   trine run --firmware none test.elf               an ELF file in machine mode
+  trine run --firmware fw_dynamic.bin linux        on a firmware of your own: OpenSBI, U-Boot
   trine run -d --name box linux                    in the background: see trine attach, logs, stop
   echo 'uname -a; poweroff' | trine run linux      works in pipes, too
 
 Keys while a machine runs: Ctrl-A x ends it, Ctrl-A h lists the others.
 
+Options stand before what is run; what stands behind a program, an image or a bundle is its own.
+A machine (`linux`, a kernel) has no arguments: options may stand behind it, too.
+
 Exit codes: 0 the guest powered off; 1 the host failed; 2 the request cannot be; 3 the guest
 failed or its kernel panicked; 4 the engine gave up; 5 the user ended it; 128+n signal n. Of
-programs, containers and images as machines: the command's.";
+programs, containers and images as machines: the command's. Of containers that do not start: 127
+there is no such command, 126 it cannot be executed, 125 another reason.";
 
 /// One monitor for machines, programs and containers.
 #[derive(Parser)]
@@ -46,10 +51,20 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads the words behind the verb; ends the process where they are wrong.
-    pub fn read(words: &[std::ffi::OsString]) -> Box<RunArgs> {
+    /// Reads the words behind the verb; ends the process where they are wrong, as other engines do where they are about a
+    /// container.
+    pub fn read(words: &[std::ffi::OsString], container: bool) -> Box<RunArgs> {
         let name = std::ffi::OsString::from("trine run");
-        Box::new(Run::parse_from([&name].into_iter().chain(words)).args)
+        let read = Run::try_parse_from([&name].into_iter().chain(words));
+        let run = read.unwrap_or_else(|error| {
+            // The help is no error.
+            if !container || !error.use_stderr() {
+                error.exit();
+            }
+            drop(error.print());
+            std::process::exit(trine_control::error::OWN.into())
+        });
+        Box::new(run.args)
     }
 }
 
@@ -179,21 +194,23 @@ pub enum AsArg {
 }
 
 /// What lies below the guest.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirmwareArg {
     /// The board itself (SBI 2.0).
     Sbi,
     /// Nothing: the ELF file starts in machine mode.
     None,
+    /// A firmware of the guest's own, which starts in machine mode.
+    File(PathBuf),
 }
 
 /// Options of `trine run`.
 #[derive(Args)]
 pub struct RunArgs {
     /// `linux`, a kernel, a riscv64 Linux program, an image, or a bundle
-    #[arg(required_unless_present = "kernel", conflicts_with = "kernel")]
+    #[arg(required_unless_present_any = ["kernel", "firmware"], conflicts_with = "kernel")]
     pub thing: Option<String>,
-    /// Arguments of the program
+    /// Arguments of the program or the container: what stands behind it is its own, options, too
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<std::ffi::OsString>,
     /// Root of the program's libraries: absolute paths are looked for there first. `debian` or `debian:SUITE` fetches
@@ -249,9 +266,10 @@ pub struct RunArgs {
     /// Engine
     #[arg(long, value_enum, default_value = "baseline")]
     pub engine: EngineArg,
-    /// Firmware
-    #[arg(long, value_enum, default_value = "sbi")]
-    pub firmware: FirmwareArg,
+    /// What lies below the guest: `sbi` the board itself (where nothing is said), `none` nothing, so that an ELF file
+    /// starts in machine mode, or a firmware such as OpenSBI's fw_dynamic or U-Boot, ELF or raw, which starts the kernel
+    #[arg(long, value_name = "sbi|none|FILE", value_parser = firmware)]
+    pub firmware: Option<FirmwareArg>,
     /// Run interpreter and compiler side by side and compare every block (slow)
     #[arg(long)]
     pub lockstep: bool,
@@ -304,6 +322,16 @@ pub struct UpdateArgs {
     /// The file
     #[arg(long, value_name = "FILE", default_value = "guests.lock")]
     pub lock: PathBuf,
+}
+
+/// A firmware: any word that is not one of two is a file's name.
+fn firmware(word: &str) -> Result<FirmwareArg, String> {
+    match word {
+        "" => Err("it needs a word".into()),
+        "sbi" => Ok(FirmwareArg::Sbi),
+        "none" => Ok(FirmwareArg::None),
+        file => Ok(FirmwareArg::File(file.into())),
+    }
 }
 
 /// A size with a unit.

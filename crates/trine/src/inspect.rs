@@ -4,7 +4,9 @@ use crate::guest::print;
 use crate::{Refusal, code, images};
 use clap::Args;
 use serde_json::Value;
+use std::io::IsTerminal;
 use std::str::FromStr;
+use trine_base::text::plain;
 use trine_control::ControlError;
 use trine_control::store::Store;
 use trine_control::verbs::show;
@@ -52,6 +54,9 @@ pub fn inspect(args: InspectArgs) -> Result<u8, Refusal> {
             }
         }
     }
-    print(&show::inspected(&found, args.format.as_deref())?)?;
+    let text = show::inspected(&found, args.format.as_deref())?;
+    // Another program gets by a template what there is; a terminal does not do what an image says.
+    let text = if std::io::stdout().is_terminal() { plain(&text) } else { text };
+    print(&text)?;
     Ok(worst)
 }

@@ -9,6 +9,7 @@ mod binfmt;
 mod guest;
 mod images;
 mod inspect;
+mod line;
 mod oci;
 mod output;
 mod program;
@@ -18,6 +19,7 @@ mod update;
 
 use args::{Cli, Run, Verb};
 use clap::{CommandFactory, Parser};
+use trine_base::text::plain;
 use trine_control::kinds::command::{EXEC_VERB, GUEST_VERB};
 
 /// Exit codes; the manual page and `docs/` list them.
@@ -58,12 +60,12 @@ fn run_all() -> u8 {
     let result = match binfmt::started() {
         Some(line) => program::by_kernel(line),
         None => {
-            let line = program::line(std::env::args_os().collect());
+            let line::Line { words: line, container } = line::read(std::env::args_os().collect());
             let words = line.get(2..).unwrap_or_default();
             match line.get(1).and_then(|verb| verb.to_str()) {
-                Some("run") => run::run(Run::read(words), words),
-                Some(GUEST_VERB) => run::foreground(Run::read(words)),
-                Some(EXEC_VERB) => program::beside(Run::read(words)),
+                Some("run") => run::run(Run::read(words, container), words),
+                Some(GUEST_VERB) => run::foreground(Run::read(words, false)),
+                Some(EXEC_VERB) => program::beside(Run::read(words, false)),
                 _ => run_verb(Cli::parse_from(&line).verb),
             }
         }
@@ -131,7 +133,7 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
     }
 }
 
-/// Why the command ends early.
+/// Why the command ends early. What strangers wrote may be in it: nothing of it acts on the terminal.
 pub struct Refusal {
     /// Exit code.
     pub code: u8,
@@ -142,12 +144,12 @@ pub struct Refusal {
 impl Refusal {
     /// Something that cannot be.
     pub fn refused(error: impl std::fmt::Display) -> Refusal {
-        Refusal { code: code::REFUSED, message: error.to_string() }
+        Refusal { code: code::REFUSED, message: plain(&error.to_string()) }
     }
 
     /// Something that failed on the host.
     pub fn host(error: impl std::fmt::Display) -> Refusal {
-        Refusal { code: code::HOST, message: error.to_string() }
+        Refusal { code: code::HOST, message: plain(&error.to_string()) }
     }
 }
 

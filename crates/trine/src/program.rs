@@ -1,9 +1,9 @@
 //! `trine run PROGRAM`: a Linux executable of another CPU.
 
-use crate::args::{FirmwareArg, ProgramArgs, Run, RunArgs};
+use crate::args::{ProgramArgs, RunArgs};
+use crate::guest::kind;
 use crate::run::Display;
 use crate::{Refusal, code, guest};
-use clap::CommandFactory;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,13 +14,10 @@ use trine_engine::Tier;
 use trine_engine::perf::Start;
 use trine_image::debian::root;
 use trine_program::confine::{Confinement, Deny, Limits};
-use trine_program::{Address, Options, ProgramError, elf};
+use trine_program::{Options, ProgramError, elf};
 
 /// Debian's suites where none is named, the preferred one first.
 const SUITES: &[&str] = &["trixie", "sid"];
-
-/// Where gdb is waited for when no address is given.
-const DEFAULT_GDB: &str = ":1234";
 
 /// The directory that `--sysroot` names: Debian's own is fetched where it is not there yet.
 fn root(option: PathBuf) -> Result<PathBuf, Refusal> {
@@ -55,22 +52,39 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
     if guest::machine::image(args)?.is_some() {
         return Ok(None);
     }
-    let named = args.thing.as_deref().filter(|t| *t != "linux" && args.firmware == FirmwareArg::Sbi);
+    let named = args.thing.as_deref().filter(|t| *t != "linux");
+    let machine = kind::machine_option(args);
     let path = named.map(|t| below(args.sysroot.as_ref(), PathBuf::from(t))).filter(|p| elf::is_program(p));
-    let only = !args.args.is_empty()
-        || args.sysroot.is_some()
-        || args.strace
-        || args.gdb.is_some()
-        || args.cwd.is_some()
-        || !args.limit.is_empty()
-        || !args.deny.is_empty();
+    let program = kind::program_option(args);
+    if let (Some(machine), Some(program)) = (machine, program) {
+        return Err(Refusal::refused(format!(
+            "{machine} goes with machines and {program} with programs: leave one of them out"
+        )));
+    }
+    match (machine, &path) {
+        // A bare-metal file may look as a program does.
+        (Some("--firmware"), _) if args.args.is_empty() => return Ok(None),
+        (Some("--firmware"), _) => return Err(Refusal::refused("a machine takes no arguments")),
+        (Some(machine), Some(path)) => {
+            return Err(Refusal::refused(format!(
+                "{machine} goes with machines, and {} is a riscv64 Linux program: leave it out",
+                path.display()
+            )));
+        }
+        _ => {}
+    }
     if let Some(thing) = named.filter(|_| path.is_none()) {
         refuse_other_cpus(Path::new(thing))?;
     }
-    if path.is_none() && (only || !args.env.is_empty()) {
+    if path.is_none() && (program.is_some() || !args.args.is_empty()) {
         let thing = args.thing.as_deref().unwrap_or("a kernel");
         if let Some(why) = elf::damage(Path::new(thing)) {
             return Err(Refusal::refused(why));
+        }
+        if program.is_none() && (thing == "linux" || Path::new(thing).is_file()) {
+            return Err(Refusal::refused(format!(
+                "'{thing}' is a machine, which takes no arguments: only options may stand behind it"
+            )));
         }
         return Err(Refusal::refused(format!(
             "'{thing}' is no riscv64 Linux program: arguments and the options of programs do not go with it"
@@ -90,48 +104,6 @@ fn refuse_other_cpus(file: &Path) -> Result<(), Refusal> {
             Err(Refusal::refused(format!("{} is for {cpu}{host}: Trine runs riscv64", file.display())))
         }
     }
-}
-
-/// Whether a word can only be an address: a program may be named like a socket's path, but a file that is there and no
-/// socket is a program.
-fn is_gdb_address(word: &OsString) -> bool {
-    let text = word.to_str().unwrap_or_default();
-    let is_file = Path::new(word).metadata().is_ok_and(|m| m.is_file());
-    text.parse::<Address>().is_ok() && (text.starts_with("unix:") || !is_file)
-}
-
-/// The command line, with a `--` behind the program of `trine run`: what follows is the program's, options, too.
-pub fn line(mut line: Vec<OsString>) -> Vec<OsString> {
-    if line.get(1).is_none_or(|verb| verb != "run") {
-        return line;
-    }
-    let run = Run::command();
-    let (mut at, mut sysroot) = (2, false);
-    while let Some(word) = line.get(at).and_then(|w| w.to_str()).filter(|w| w.starts_with('-') && *w != "--")
-    {
-        let (name, value) = word.split_once('=').map_or((word, None), |(n, v)| (n, Some(v)));
-        let is_it = |a: &&clap::Arg| {
-            name.strip_prefix("--").map_or(name.len() == 2, |n| a.get_long() == Some(n))
-                && (name.starts_with("--") || a.get_short() == name.chars().nth(1))
-        };
-        let takes = run.get_arguments().find(is_it).is_some_and(|a| a.get_action().takes_values());
-        let next = value.is_none() && takes;
-        sysroot |= name == "--sysroot";
-        if word == "--gdb" {
-            // The word behind it is an address, or what is to be run.
-            let is_address = line.get(at + 2).is_some() && line.get(at + 1).is_some_and(is_gdb_address);
-            let address = if is_address { line.remove(at + 1) } else { DEFAULT_GDB.into() };
-            line[at] = [OsString::from("--gdb="), address].into_iter().collect();
-            at += 1;
-            continue;
-        }
-        at += 1 + next as usize;
-    }
-    // With a root of its own it can only be a program.
-    if line.get(at).is_some_and(|t| t != "linux" && (sysroot || elf::is_program(Path::new(t)))) {
-        line.insert(at + 1, "--".into());
-    }
-    line
 }
 
 /// An absolute path below the program's root, where it is there.

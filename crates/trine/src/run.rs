@@ -1,25 +1,17 @@
 //! `trine run`: a machine on this terminal.
 
 use crate::args::{FirmwareArg, RunArgs};
+use crate::guest::boot;
 use crate::output::Writer;
 use crate::terminal::{self, Raw};
 use crate::{Refusal, code, guest, program};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use trine_base::{BlockBackend, Vcpu};
+use trine_base::Vcpu;
 use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
-use trine_image::debian::Lock;
-use trine_image::disk::{RawDisk, Snapshot};
-use trine_machine::virt::{Boot, Initrd, Remote, TimeSource, helper_rows};
+use trine_machine::virt::{Boot, Remote, TimeSource, helper_rows};
 use trine_machine::{Board, Config, Console, End};
-
-/// Pins of the guests, as they were when this program was built.
-const GUESTS: &str = include_str!("../../../guests.lock");
-/// What a Debian kernel is told by default: messages on the serial port, only the important ones
-/// once the userland is there.
-const APPEND: &str = "console=ttyS0 quiet loglevel=4";
 
 /// Progress of long work, on standard error where that is a terminal.
 pub struct Display(ProgressBar);
@@ -71,81 +63,11 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Refusal> {
     match guest::machine::image(args)? {
         Some(name) => guest::machine::prepare(args, name),
         None => Ok(Prepared {
-            boot: boot(args)?,
+            boot: boot::boot(args)?,
             memory: args.memory.unwrap_or(guest::machine::USUAL),
             image: None,
         }),
     }
-}
-
-/// What to boot.
-fn boot(args: &RunArgs) -> Result<Boot, Refusal> {
-    let append = args.append.clone().unwrap_or_default();
-    match (args.thing.as_deref(), &args.kernel) {
-        (Some("linux"), _) => linux(args, &append),
-        (thing, kernel) => {
-            let file: PathBuf = match (thing, kernel) {
-                (Some(thing), _) => thing.into(),
-                (None, Some(kernel)) => kernel.clone(),
-                (None, None) => return Err(Refusal::refused("nothing to run: name a file, or `linux`")),
-            };
-            if thing.is_some() && !file.exists() {
-                return Err(Refusal::refused(format!(
-                    "'{}' is neither a file nor the name of a guest (known: linux)",
-                    file.display()
-                )));
-            }
-            // Opening a pipe would wait for whoever writes it.
-            if file.metadata().is_ok_and(|m| !m.is_file()) {
-                return Err(Refusal::refused(format!("{} is no regular file", file.display())));
-            }
-            Ok(match args.firmware {
-                FirmwareArg::None => Boot::BareMetal(file),
-                FirmwareArg::Sbi => {
-                    Boot::Kernel { kernel: file, initrd: args.initrd.clone().map(Initrd::Named), append }
-                }
-            })
-        }
-    }
-}
-
-fn linux(args: &RunArgs, append: &str) -> Result<Boot, Refusal> {
-    if args.firmware == FirmwareArg::None {
-        return Err(Refusal::refused("`linux` needs a firmware below it: leave out --firmware none"));
-    }
-    let guest = debian()?;
-    Ok(Boot::Kernel {
-        kernel: guest.kernel,
-        initrd: Some(Initrd::Named(args.initrd.clone().unwrap_or(guest.initrd))),
-        append: usual_append(append),
-    })
-}
-
-/// The kernel's command line with what is added to the usual one.
-pub fn usual_append(append: &str) -> String {
-    format!("{APPEND} {append}").trim_end().to_string()
-}
-
-/// Debian's kernel, fetched where it is not here.
-pub fn debian() -> Result<trine_image::linux::Guest, Refusal> {
-    let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
-    let lock = Lock::parse(GUESTS, Path::new("guests.lock")).map_err(Refusal::host)?;
-    let mut display = Display::new();
-    let guest = trine_image::linux::prepare(&cache, &lock, &mut |t, n, of| display.show(t, n, of));
-    display.clear();
-    let guest = guest.map_err(Refusal::host)?;
-    guest.notes.iter().for_each(|note| eprintln!("trine: {note}"));
-    Ok(guest)
-}
-
-/// Opens a disk as its option says.
-fn disk(option: &str) -> Result<Box<dyn BlockBackend>, Refusal> {
-    let (path, how) = match option.rsplit_once(',') {
-        Some((path, how @ ("ro" | "snapshot"))) => (path, how),
-        _ => (option, ""),
-    };
-    let raw = RawDisk::open(Path::new(path), !how.is_empty()).map_err(Refusal::refused)?;
-    Ok(if how == "snapshot" { Box::new(Snapshot::over(Box::new(raw))) } else { Box::new(raw) })
 }
 
 fn config(
@@ -155,7 +77,7 @@ fn config(
     time: TimeSource,
     seed: Option<u64>,
 ) -> Result<Config, Refusal> {
-    let disks = args.disk.iter().map(|d| disk(d)).collect::<Result<_, _>>()?;
+    let disks = args.disk.iter().map(|d| boot::disk(d)).collect::<Result<_, _>>()?;
     Ok(Config { memory: start.memory, boot: start.boot.clone(), disks, tier, time, seed })
 }
 
@@ -191,9 +113,9 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
 pub fn check(args: &RunArgs) -> Result<(), Refusal> {
     match guest::machine::image(args)? {
         Some(name) => guest::machine::check(args, name)?,
-        None => drop(boot(args)?),
+        None => drop(boot::boot(args)?),
     }
-    args.disk.iter().try_for_each(|d| disk(d).map(drop))
+    args.disk.iter().try_for_each(|d| boot::disk(d).map(drop))
 }
 
 /// Runs the machine until it ends; a reset makes a new one.
@@ -237,7 +159,7 @@ pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
             Raw::enter()
         });
         let end = board.run();
-        if end == End::Reset && args.firmware == FirmwareArg::Sbi {
+        if end == End::Reset && args.firmware != Some(FirmwareArg::None) {
             continue;
         }
         writer.finish();

@@ -23,6 +23,22 @@ pub fn all(place: &Place) -> Checked {
     same("on the host", fs::read_to_string(shared.join("new")).map_err(text)?, "inside\n")?;
     let line = "echo x 2>/dev/null > /vol/new || echo no; mount -o remount,rw /vol 2>/dev/null || echo no";
     same("for reading", place.line(&["-v", &at(":ro")], line)?, "no\nno")?;
+    same(
+        "a label where there are none",
+        place.line(&["-v", &at(":ro,z")], "cat /vol/file")?,
+        "from the host",
+    )?;
+    // The image has a link to /dev there: nothing is made in what is put in its place.
+    let there = || -> Result<Vec<_>, String> {
+        let names = fs::read_dir(&shared).map_err(text)?.flatten().map(|e| e.file_name());
+        Ok(names.collect::<std::collections::BTreeSet<_>>().into_iter().collect())
+    };
+    let before = there()?;
+    for how in ["", ":ro"] {
+        let over = format!("{}:/to-dev{how}", shared.display());
+        same("at /dev by a link", place.line(&["-v", &over], "cat /dev/file")?, "from the host")?;
+    }
+    same("nothing is made there", there()?, before)?;
     same("a named volume", place.line(&["-v", "keep:/v"], "echo kept > /v/x")?, "")?;
     same("again", place.line(&["-v", "keep:/v"], "cat /v/x")?, "kept")?;
     same("one of its own", place.line(&["-v", "/v"], "ls /v; touch /v/x")?, "")?;
@@ -39,6 +55,11 @@ pub fn all(place: &Place) -> Checked {
         "ls /dev | grep -v core | tr '\\n' ' '; dd if=/dev/zero of=/dev/null count=1 2>/dev/null && echo ok";
     let devices = "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero ok";
     same("devices", place.line(&[], line)?, devices)?;
+    let other = place.line(
+        &["--device", "/dev/zero:/dev/z2:r"],
+        "head -c 3 /dev/z2 | wc -c; test -c /dev/zero && echo too",
+    );
+    same("a device by another name", other?, "3\ntoo")?;
     let own =
         place.line(&["-v", &format!("{}:/etc/hosts", shared.join("file").display())], "cat /etc/hosts")?;
     same("in place of a file of ours", own, "from the host")

@@ -29,12 +29,12 @@ pub fn first(place: &Place) -> Checked {
     )?;
     same("code of exec", place.say(&["exec", "web", "sh", "-c", "exit 9"])?.code, 9)?;
     same("user of exec", place.well(&["exec", "--user", "ann", "web", "id", "-un"])?, "ann")?;
-    let not_there = place.say(&["exec", "web", "not-there"])?;
-    check(
-        not_there.code != 0 && not_there.err.contains("not-there"),
-        "exec of what is not there",
-        &not_there,
-    )?;
+    let home = place.well(&["exec", "--user", "ann", "web", "sh", "-c", "echo $HOME"])?;
+    same("home of exec's user", home, "/home/ann")?;
+    place.fails(&["exec", "web", "not-there"], 127, "not-there")?;
+    place.fails(&["exec", "web", "/odd/text"], 126, "permission denied")?;
+    place.fails(&["exec", "--user", "4294967295", "web", "id"], 125, "4294967295")?;
+    place.fails(&["exec", "--user", "evil", "web", "id"], 125, "evil")?;
     same("image in use", place.say(&["rmi", image])?.code, 2)?;
     let listed = place.well(&["ps", "--format", "{{.Name}} {{.Kind}} {{.Status}}"])?;
     same("ps", listed, "web container running")?;
@@ -56,6 +56,29 @@ pub fn process(place: &Place) -> Checked {
     same("given", place.line(&options, line)?, "1 yes /home/ann\n/srv\nann\nbox\nfrom the image")?;
     let entry = ["run", "--rm", "--entrypoint", "/bin/echo", &place.image, "a", "b"];
     same("entry point", place.well(&entry)?, "a b")?;
+    // What stands behind the image is the command's.
+    let entry = ["run", "--rm", "--entrypoint", "/bin/ls", &place.image, "-d", "/etc"];
+    same("options behind the image", place.well(&entry)?, "/etc")?;
+    let none = ["run", "--rm", "--entrypoint", "", &place.image, "echo", "-n", "--rm", "--", "x"];
+    same("no entry point", place.well(&none)?, "--rm -- x")?;
+    place.refuses(&none[..5], "no command")?;
+    // Numbers are numbers, and those of nobody are refused.
+    same("a number", place.line(&["--user", "1000"], "id -u; echo $HOME")?, "1000\n/home/ann")?;
+    for user in ["4294967295", "0:4294967295", "2147483648", "evil", "+0"] {
+        place.refuses(&["run", "--rm", "--user", user, &place.image, "id"], user.trim_start_matches("0:"))?;
+    }
+    same("an empty home", place.line(&["-e", "HOME="], "echo $HOME; env | grep -c ^HOME")?, "/root\n1")?;
+    let closed = place.line(&["-w", "/odd/closed", "--user", "ann"], "pwd");
+    same("a directory that only root may enter", closed?, "/odd/closed")?;
+    for (word, code, part) in [
+        ("not-there", 127, "not-there"),
+        ("/not/there", 127, "no such file"),
+        ("/odd/text", 126, "permission denied"),
+        ("/odd", 126, "permission denied"),
+    ] {
+        place.fails(&["run", "--rm", &place.image, word], code, part)?;
+        place.fails(&["run", "--rm", "-d", &place.image, word], code, part)?;
+    }
     let status = |options: &[&str], key: &str| {
         place.line(options, &format!("grep {key}: /proc/self/status | cut -f2"))
     };
@@ -98,6 +121,17 @@ pub fn terminal(place: &Place) -> Checked {
     run.types(b"\x10\x11")?;
     same("after the keys", run.ends()?, 0)?;
     same("still there", place.field("tty", "State.Status")?, "running")?;
+    // The size is there at the first instruction, and so is TERM.
+    for _ in 0..5 {
+        let mut first =
+            OnTerminal::start(place.command(&["run", "-it", "--rm", &place.image, "stty", "size"]))?;
+        first.says("24 80\r\n")?;
+        same("size", first.ends()?, 0)?;
+        let line = ["exec", "-it", "tty", "sh", "-c", "stty size; echo $TERM"];
+        let mut second = OnTerminal::start(place.command(&line))?;
+        second.says("24 80\r\nxterm\r\n")?;
+        same("size in exec", second.ends()?, 0)?;
+    }
     let mut shell = OnTerminal::start(place.command(&["exec", "-it", "tty", "sh"]))?;
     shell.types(b"tty; exit 3\n")?;
     shell.says("/dev/pts/1\r\n")?;
@@ -175,7 +209,10 @@ pub fn refused(place: &Place) -> Checked {
     run(&["--strace"], "--strace")?;
     run(&["--engine", "interp"], "--engine")?;
     run(&["--device-read-bps", "/proc:1M"], "block device")?;
-    place.refuses(&["run", "--cap-add", "ALL", "linux"], "--cap-add goes with containers")?;
+    run(&["--no-such-option"], "--no-such-option")?;
+    run(&["-v", "/tmp:/to-proc"], "leads to /proc")?;
+    // Of a machine: the codes of machines.
+    place.fails(&["run", "--cap-add", "ALL", "linux"], 2, "--cap-add goes with containers")?;
     let bundle = place.dir.join("home/bundle");
     std::fs::create_dir_all(&bundle)
         .and_then(|()| std::fs::write(bundle.join("config.json"), "{}"))

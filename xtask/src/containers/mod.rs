@@ -137,8 +137,17 @@ fn tree(root: &Path, busybox: &Path, host: &Path) -> std::io::Result<()> {
     for name in String::from_utf8_lossy(&list).lines().filter(|n| *n != "busybox") {
         symlink("busybox", root.join("bin").join(name))?;
     }
-    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n")?;
+    // Two users that would be root: by a name that is a number, and by a number that is none.
+    let odd = "1000:x:0:0::/root:/bin/sh\nevil:x:4294967295:0::/:/bin/sh\n";
+    let users = format!("root:x:0:0::/root:/bin/sh\n{odd}ann:x:1000:1000::/home/ann:/bin/sh\n");
+    fs::write(root.join("etc/passwd"), users)?;
     fs::write(root.join("etc/group"), "root:x:0:\nann:x:1000:\n")?;
+    // What a hostile image has: links where volumes may come to lie.
+    symlink("/dev", root.join("to-dev"))?;
+    symlink("/proc", root.join("to-proc"))?;
+    fs::create_dir_all(root.join("odd/closed"))?;
+    fs::set_permissions(root.join("odd/closed"), PermissionsExt::from_mode(0o700))?;
+    fs::write(root.join("odd/text"), "no program\n")?;
     fs::write(root.join("srv/index.html"), "from the image\n")?;
     chown(root.join("home/ann"), Some(1000), Some(1000))?;
     fs::set_permissions(root.join("tmp"), PermissionsExt::from_mode(0o1777))
@@ -244,11 +253,16 @@ impl Place {
         self.well(&["inspect", "--format", &format!("{{{{.{path}}}}}"), name])
     }
 
-    /// Refused with code 2 and a sentence that contains this.
+    /// Not run, for a reason that is not the command's: the code of other engines, and a sentence that contains this.
     pub fn refuses(&self, args: &[&str], part: &str) -> Checked {
+        self.fails(args, 125, part)
+    }
+
+    /// Ends with this code and a sentence that contains this.
+    pub fn fails(&self, args: &[&str], code: i32, part: &str) -> Checked {
         let said = self.say(args)?;
-        let right = said.code == 2 && said.err.contains(part) && said.out.is_empty();
-        check(right, &format!("trine {} is to be refused with '{part}'", args.join(" ")), &said)
+        let right = said.code == code && said.err.contains(part) && said.out.is_empty();
+        check(right, &format!("trine {} is to fail with {code} and '{part}'", args.join(" ")), &said)
     }
 
     /// All that is left once all guests are removed: mounts, control groups, namespaces, files, processes.

@@ -24,6 +24,8 @@ const PARTS: &[Part] = &[
     ("terminal", terminal),
     ("hooks", hooks),
     ("failing hook", failing_hook),
+    ("last hooks", last_hooks),
+    ("links as mount places", rare::links),
     ("descriptors", descriptors),
     ("joined namespaces", joined),
     ("killed maker", killed_maker),
@@ -136,14 +138,16 @@ fn life(place: &Place) -> Result<(), String> {
 }
 
 fn exec(place: &Place) -> Result<(), String> {
-    background(place, "sleep 1000", &[])?;
+    // A user without subordinate groups has no others.
+    let groups = [("/process/user/additionalGids", "[7]")];
+    background(place, "sleep 1000", if place.user.is_none() { &groups } else { &[] })?;
     let run = |args: &[&str]| place.oci().arg("exec").args(args).output().map_err(text);
     expect(succeed(run(&["c", "sh", "-c", "echo $$"])?)?, "2")?;
     expect(run(&["c", "sh", "-c", "exit 9"])?.status.code().unwrap_or(-1).to_string(), "9")?;
     let out = succeed(run(&["--env", "A=b", "--cwd", "/tmp", "c", "sh", "-c", "echo $A; pwd"])?)?;
     expect(out, "b\n/tmp")?;
     if place.user.is_none() {
-        expect(succeed(run(&["--user", "3:4", "-g", "5", "c", "sh", "-c", "id -u; id -G"])?)?, "3\n4 5")?;
+        expect(succeed(run(&["--user", "3:4", "-g", "5", "c", "sh", "-c", "id -u; id -G"])?)?, "3\n4 5 7")?;
         let cap = "grep -E 'CapBnd' /proc/self/status | cut -f2";
         expect(succeed(run(&["--cap", "CAP_CHOWN", "c", "sh", "-c", cap])?)?, "0000000020000421")?;
     }
@@ -318,6 +322,21 @@ fn failing_hook(place: &Place) -> Result<(), String> {
     let value = value.replace("20", "1");
     place.script("true", &[("/hooks", "{}"), (&at, &value)])?;
     expect_refusal(place.trine(&["run", "c"])?, "longer than 1 s")
+}
+
+/// After a hook that failed the others run, when the container has gone.
+fn last_hooks(place: &Place) -> Result<(), String> {
+    let log = place.dir.join("shared/log");
+    fs::write(&log, "").map_err(text)?;
+    if let Some(user) = place.user {
+        std::os::unix::fs::chown(&log, Some(user), None).map_err(text)?;
+    }
+    let (at, fails) = hook(place, "poststop", "exit 1");
+    let (_, second) = hook(place, "poststop", "echo second >> LOG");
+    let list = format!("{},{}", fails.trim_end_matches(']'), second.trim_start_matches('['));
+    place.script("true", &[("/hooks", "{}"), (&at, &list)])?;
+    place.trine(&["run", "c"]).and_then(succeed)?;
+    expect(fs::read_to_string(&log).map_err(text)?, "second")
 }
 
 fn descriptors(place: &Place) -> Result<(), String> {

@@ -152,6 +152,9 @@ pub fn root(dir: &Path) -> Result<(), String> {
     fs::write(dir.join("etc/inside"), "inside\n").map_err(text)?;
     fs::write(dir.join("etc/deep/er"), "deeper\n").map_err(text)?;
     symlink("inside", dir.join("etc/link")).map_err(text)?;
+    for (to, at) in [("/dev", "to-dev"), ("../../proc", "to-proc"), ("/", "root-again")] {
+        symlink(to, dir.join(at)).map_err(text)?;
+    }
     symlink("../../../../../escaped", dir.join("out")).map_err(text)
 }
 

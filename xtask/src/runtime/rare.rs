@@ -91,7 +91,11 @@ pub fn group_below(place: &Place) -> Result<(), String> {
     }
     expect_refusal(exec(&word.replace("sub", "../other"))?, "not below")?;
     expect_refusal(exec(&word.replace("sub", "nothere"))?, "is not there")?;
-    expect_refusal(exec("nocontroller:sub")?, "no tree with 'nocontroller'")
+    expect_refusal(exec("nocontroller:sub")?, "no tree with 'nocontroller'")?;
+    // A process is in the groups before it is in the container: one that may have no more processes gets none.
+    place.trine(&["delete", "--force", "c"]).and_then(succeed)?;
+    background(place, "exec sleep 1000", &[("/linux/resources/pids", r#"{"limit":1}"#)])?;
+    expect_refusal(place.trine(&["exec", "c", "true"])?, "cannot make a process")
 }
 
 /// Bundles that were not made to be run.
@@ -139,4 +143,35 @@ pub fn nobody_reaps(place: &Place) -> Result<(), String> {
     expect_refusal(place.trine(&["state", "c"])?, "does not exist")?;
     let find = std::process::Command::new("find").args(["/sys/fs/cgroup", "-path", "*/trine/c"]).output();
     expect(String::from_utf8_lossy(&find.map_err(text)?.stdout), "")
+}
+
+/// Links of an image where mounts come to lie: by one to `/dev` nothing is made in what is put there, by one to `/proc` it is
+/// not covered.
+pub fn links(place: &Place) -> Result<(), String> {
+    let dir = place.dir.join("shared");
+    let names = || -> Result<String, String> {
+        let mut all: Vec<_> = fs::read_dir(&dir).map_err(text)?.flatten().map(|e| e.file_name()).collect();
+        all.sort();
+        Ok(format!("{all:?}"))
+    };
+    let mount = |to: &str, how: &str| {
+        serde_json::json!({"destination": to, "type": "bind", "source": "shared", "options": ["bind", how]})
+            .to_string()
+    };
+    let before = names()?;
+    for (to, how) in [("/to-dev", "rw"), ("/to-dev", "ro")] {
+        place.script("cat /dev/file", &[("/mounts/+", &mount(to, how))])?;
+        expect(place.trine(&["run", "c"]).and_then(succeed)?, "shared")?;
+        expect(names()?, &before)?;
+    }
+    for to in ["/to-proc", "/to-proc/self", "/root-again"] {
+        for how in ["ro", "rw"] {
+            place.script("true", &[("/mounts/+", &mount(to, how))])?;
+            expect_refusal(place.trine(&["run", "c"])?, "cannot be covered")?;
+        }
+        let memory = format!(r#"{{"destination":"{to}","type":"tmpfs","source":"tmpfs"}}"#);
+        place.script("true", &[("/mounts/+", &memory)])?;
+        expect_refusal(place.trine(&["run", "c"])?, "cannot be covered")?;
+    }
+    expect(names()?, &before)
 }

@@ -1,5 +1,6 @@
 //! What every container of an image gets: mounts, masked paths, namespaces, devices.
 
+use super::device::Device;
 use super::volume::Source;
 use super::{Limits, Maps, Options};
 use oci_spec::runtime as spec;
@@ -124,7 +125,8 @@ pub(super) fn read_only(options: &Options) -> Option<Vec<String>> {
 }
 
 /// What a device file of the host is.
-fn device(path: &Path) -> Result<spec::LinuxDevice, String> {
+fn device(wanted: &Device) -> Result<spec::LinuxDevice, String> {
+    let path = wanted.from.as_path();
     let found = path.metadata().map_err(|e| format!("device {} cannot be given: {e}", path.display()))?;
     let kind = match found.file_type() {
         t if t.is_char_device() => spec::LinuxDeviceType::C,
@@ -132,7 +134,7 @@ fn device(path: &Path) -> Result<spec::LinuxDevice, String> {
         _ => return Err(format!("{} is no device: give other files by --volume", path.display())),
     };
     let mut made = spec::LinuxDevice::default();
-    made.set_path(path.into())
+    made.set_path(wanted.to.clone())
         .set_typ(kind)
         .set_major(i64::from(libc::major(found.rdev())))
         .set_minor(i64::from(libc::minor(found.rdev())))
@@ -147,7 +149,7 @@ fn device(path: &Path) -> Result<spec::LinuxDevice, String> {
 /// # Errors
 /// Where one is no device.
 pub(super) fn devices(options: &Options) -> Result<Vec<spec::LinuxDevice>, String> {
-    options.devices.iter().map(|path| device(path)).collect()
+    options.devices.iter().map(device).collect()
 }
 
 fn rule(allow: bool, device: Option<&spec::LinuxDevice>, access: &str) -> spec::LinuxDeviceCgroup {
@@ -168,7 +170,8 @@ pub(super) fn resources(options: &Options) -> Result<spec::LinuxResources, Strin
     let limits = &options.limits;
     let mut made = spec::LinuxResources::default();
     let mut rules = vec![rule(options.privileged, None, "rwm")];
-    rules.extend(devices(options)?.iter().map(|d| rule(true, Some(d), "rwm")));
+    let given = devices(options)?;
+    rules.extend(given.iter().zip(&options.devices).map(|(d, wanted)| rule(true, Some(d), &wanted.access)));
     made.set_devices(Some(rules))
         .set_memory(memory(limits))
         .set_cpu(cpu(limits))

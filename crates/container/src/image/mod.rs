@@ -3,13 +3,16 @@
 //!
 //! * [`Options`]: what the user asks for. [`volume`]: the host's files in the container.
 //! * [`user`]: names of users and groups, which the image's own files define.
+//! * [`device`]: the host's devices in the container.
 //! * `defaults`: mounts, masked paths and devices of every container.
 
 mod defaults;
+pub mod device;
 pub mod user;
 pub mod volume;
 
 use crate::process::caps;
+use device::Device;
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime as spec;
 use oci_spec::runtime::{Capability, LinuxSeccomp, Spec};
@@ -106,7 +109,7 @@ pub struct Options {
     /// Limits of its processes (`RLIMIT_NOFILE` …): soft and hard.
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// Devices of the host.
-    pub devices: Vec<PathBuf>,
+    pub devices: Vec<Device>,
     /// Bytes of `/dev/shm`; 0: 64 MiB.
     pub shm_size: u64,
     /// The host's network in place of one of its own.
@@ -125,7 +128,7 @@ pub struct Given<'a> {
     /// The container's root file system.
     pub root: PathBuf,
     /// Reads a file of the image without leaving it; `None` where there is none.
-    pub read: &'a dyn Fn(&str) -> Option<String>,
+    pub read: &'a user::Read<'a>,
     /// Mappings of a user namespace: users, groups. `None`: no such namespace.
     pub maps: Option<Maps>,
 }
@@ -171,6 +174,9 @@ fn command(image: &ImageConfiguration, options: &Options) -> Result<Vec<String>,
         _ => line.extend_from_slice(&options.command),
     }
     match line.is_empty() {
+        true if options.entrypoint.is_some() => {
+            Err("without the image's entry point there is no command: name one behind the image".into())
+        }
         true => Err("the image has no command of its own: name one behind the image".into()),
         false => Ok(line),
     }
@@ -200,7 +206,9 @@ fn process(image: &ImageConfiguration, options: &Options, given: &Given) -> Resu
     let named = options.user.clone().or_else(|| config.and_then(|c| c.user().clone())).unwrap_or_default();
     let user = user::find(&named, given.read)?;
     let mut env = environment(image, options);
-    if !env.iter().any(|line| line.starts_with("HOME=")) {
+    // None, or an empty one, is the user's own, as it is with other engines.
+    if !env.iter().any(|line| line.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
+        env.retain(|line| line != "HOME=");
         env.push(format!("HOME={}", user.home));
     }
     let cwd = options.workdir.clone().or_else(|| config.and_then(|c| c.working_dir().clone()));

@@ -11,8 +11,8 @@ fn image(config: serde_json::Value) -> ImageConfiguration {
     .unwrap()
 }
 
-fn none(_: &str) -> Option<String> {
-    None
+fn none(_: &str) -> Result<Option<String>, String> {
+    Ok(None)
 }
 
 fn made(config: serde_json::Value, options: &Options) -> Result<serde_json::Value, String> {
@@ -35,6 +35,14 @@ fn commands() {
     assert_eq!(args(&Options { entrypoint: entrypoint.clone(), ..Options::default() }), json!(["/n"]));
     assert_eq!(args(&Options { command, entrypoint, ..Options::default() }), json!(["/n", "x"]));
     assert!(made(json!({}), &Options::default()).unwrap_err().contains("no command"));
+    // `--entrypoint ''`: neither the image's entry point nor its command.
+    let without = |command: &[&str]| {
+        let options =
+            Options { command: strings(command), entrypoint: Some(Vec::new()), ..Options::default() };
+        made(both.clone(), &options)
+    };
+    assert_eq!(without(&["x", "-y"]).unwrap()["process"]["args"], json!(["x", "-y"]));
+    assert!(without(&[]).unwrap_err().contains("no command"));
 }
 
 #[test]
@@ -49,6 +57,16 @@ fn environments() {
         spec["process"]["env"].as_array().unwrap().iter().filter_map(|e| e.as_str()).collect();
     let cargo = format!("CARGO_MANIFEST_DIR={}", env!("CARGO_MANIFEST_DIR"));
     assert_eq!(env, ["HOSTNAME=h", "PATH=/p", "A=2", &cargo, "B=x=y", "HOME=/"]);
+}
+
+#[test]
+fn an_empty_home_is_the_users() {
+    for env in [json!(["HOME="]), json!([])] {
+        let spec = made(json!({"Cmd": ["c"], "Env": env}), &Options::default()).unwrap();
+        let homes: Vec<_> =
+            spec["process"]["env"].as_array().unwrap().iter().filter_map(|e| e.as_str()).collect();
+        assert_eq!(homes.iter().filter(|e| e.starts_with("HOME")).collect::<Vec<_>>(), [&"HOME=/"]);
+    }
 }
 
 #[test]
@@ -98,7 +116,8 @@ fn limits_of_processes() {
 #[test]
 fn volumes_and_devices() {
     let volumes = vec!["/srv:/data:ro".parse::<Volume>().unwrap()];
-    let options = Options { volumes, devices: vec!["/dev/null".into()], ..Options::default() };
+    let options =
+        Options { volumes, devices: vec!["/dev/null:/dev/n2:r".parse().unwrap()], ..Options::default() };
     let spec = made(json!({"Cmd": ["c"]}), &options).unwrap();
     let last = spec["mounts"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(
@@ -106,9 +125,11 @@ fn volumes_and_devices() {
         json!({"destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind", "ro", "rprivate"]})
     );
     assert_eq!(spec["linux"]["devices"][0]["minor"], 3);
+    assert_eq!(spec["linux"]["devices"][0]["path"], "/dev/n2");
+    assert_eq!(spec["linux"]["resources"]["devices"][1]["access"], "r");
     let named = vec!["db:/data".parse::<Volume>().unwrap()];
     assert!(made(json!({"Cmd": ["c"]}), &Options { volumes: named, ..Options::default() }).is_err());
-    let file = Options { devices: vec!["/etc/passwd".into()], ..Options::default() };
+    let file = Options { devices: vec!["/etc/passwd".parse().unwrap()], ..Options::default() };
     assert!(made(json!({"Cmd": ["c"]}), &file).unwrap_err().contains("no device"));
 }
 

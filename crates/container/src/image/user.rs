@@ -29,27 +29,55 @@ fn lines(text: &str, fields: usize) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(move |f| f.len() >= fields)
 }
 
-/// Finds `USER[:GROUP]`, each a name or a number; nothing is root. `read` gives a file of the image.
+/// The largest number of a user or group. The kernel's calls take one more bit, but the largest of those, 4294967295,
+/// means "leave it as it is" to them: a process would stay root.
+const MOST: u32 = i32::MAX as u32;
+
+/// A number where the text is one: only digits, and none of a name.
+fn number(text: &str) -> Option<Result<u32, String>> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| {
+        let found = text.parse().ok().filter(|n| *n <= MOST);
+        found.ok_or_else(|| format!("'{text}' cannot be the number of a user or group: at most {MOST}"))
+    })
+}
+
+/// The number in a field of one of the image's files.
+fn field(text: &str, whose: &str) -> Result<u32, String> {
+    number(text)
+        .unwrap_or_else(|| Err("it is no number".into()))
+        .map_err(|why| format!("{whose} has '{text}' as its number: {why}"))
+}
+
+/// Reads a file of the image; `None` where there is none.
+pub type Read<'a> = dyn Fn(&str) -> Result<Option<String>, String> + 'a;
+
+/// Finds `USER[:GROUP]`, each a name or a number; nothing is root. What is written as a number is that number, whatever an
+/// image calls its users (CVE-2026-46680). `read` gives a file of the image.
 ///
 /// # Errors
-/// A sentence where the image defines no such user or group.
-pub fn find(named: &str, read: &dyn Fn(&str) -> Option<String>) -> Result<User, String> {
-    let passwd = read("/etc/passwd").unwrap_or_default();
-    let group = read("/etc/group").unwrap_or_default();
+/// A sentence where the image defines no such user or group, or a number cannot be one.
+pub fn find(named: &str, read: &Read) -> Result<User, String> {
+    let passwd = read("/etc/passwd")?.unwrap_or_default();
+    let group = read("/etc/group")?.unwrap_or_default();
     let (user, wanted) = named.split_once(':').unwrap_or((named, ""));
     let user = if user.is_empty() { "0" } else { user };
-    let entry = lines(&passwd, 6).find(|f| f[0] == user || f[2] == user);
-    let mut found = match (&entry, user.parse()) {
+    let uid = number(user).transpose()?;
+    // Compared as numbers: `007` is 7.
+    let is_it = |name: &str, id: &str, wanted: &str, number: Option<u32>| match number {
+        Some(n) => self::number(id).is_some_and(|id| id == Ok(n)),
+        None => name == wanted,
+    };
+    let entry = lines(&passwd, 6).find(|f| is_it(f[0], f[2], user, uid));
+    let mut found = match (&entry, uid) {
         (Some(fields), _) => {
-            let number = |i: usize| {
-                fields[i]
-                    .parse()
-                    .map_err(|_| format!("user '{user}' has no number in the image's /etc/passwd"))
-            };
-            User { uid: number(2)?, gid: number(3)?, groups: Vec::new(), home: fields[5].into() }
+            let whose = format!("user '{user}' of the image's /etc/passwd");
+            let (uid, gid) = (field(fields[2], &whose)?, field(fields[3], &format!("the group of {whose}"))?);
+            let home = if fields[5].is_empty() { "/" } else { fields[5] };
+            User { uid, gid, groups: Vec::new(), home: home.into() }
         }
-        (None, Ok(uid)) => User { uid, gid: 0, groups: Vec::new(), home: "/".into() },
-        (None, Err(_)) => {
+        (None, Some(uid)) => User { uid, gid: 0, groups: Vec::new(), home: "/".into() },
+        (None, None) => {
             return Err(format!(
                 "the image's /etc/passwd has no user '{user}': name a number, or one that it has"
             ));
@@ -58,29 +86,45 @@ pub fn find(named: &str, read: &dyn Fn(&str) -> Option<String>) -> Result<User, 
     if wanted.is_empty() {
         let name = entry.map_or(user, |f| f[0]);
         let member = |f: &Vec<&str>| f[3].split(',').any(|m| m == name);
-        found.groups = lines(&group, 4).filter(member).filter_map(|f| f[2].parse().ok()).collect();
+        found.groups = lines(&group, 4).filter(member).filter_map(|f| number(f[2])?.ok()).collect();
     } else {
-        let entry = lines(&group, 3).find(|f| f[0] == wanted || f[2] == wanted);
-        let number = entry.map_or(wanted, |f| f[2]);
-        found.gid = number.parse().map_err(|_| {
-            format!("the image's /etc/group has no group '{wanted}': name a number, or one that it has")
-        })?;
+        let gid = number(wanted).transpose()?;
+        let entry = lines(&group, 3).find(|f| is_it(f[0], f[2], wanted, gid));
+        found.gid = match (gid, entry) {
+            (Some(gid), _) => gid,
+            (None, Some(fields)) => field(fields[2], &format!("group '{wanted}' of the image's /etc/group"))?,
+            (None, None) => {
+                return Err(format!(
+                    "the image's /etc/group has no group '{wanted}': name a number, or one that it has"
+                ));
+            }
+        };
     }
     Ok(found)
+}
+
+/// The home directory of a user by the text of a list of users; `/` where it has none.
+pub fn home(passwd: &str, uid: u32) -> &str {
+    let entry = lines(passwd, 6).find(|f| number(f[2]).is_some_and(|id| id == Ok(uid)));
+    entry.map(|f| f[5]).filter(|home| !home.is_empty()).unwrap_or("/")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn files(name: &str) -> Option<String> {
-        match name {
-            "/etc/passwd" => {
-                Some("root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\nbad:x:y:1::/:\n".into())
-            }
-            "/etc/group" => Some("root:x:0:\nstaff:x:50:web,root\nbroken\nwww:x:34:\n".into()),
+    fn files(name: &str) -> Result<Option<String>, String> {
+        Ok(match name {
+            "/etc/passwd" => Some(
+                "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\nbad:x:y:1::/:\n7:x:0:0::/root:/bin/sh\n\
+                 all:x:4294967295:0::/:\nhigh:x:5:4294967295::/:\nplus:x:+0:0::/:\n"
+                    .into(),
+            ),
+            "/etc/group" => Some(
+                "root:x:0:\nstaff:x:50:web,root\nbroken\nwww:x:34:\n8:x:0:\nall:x:4294967295:web\n".into(),
+            ),
             _ => None,
-        }
+        })
     }
 
     fn user(uid: u32, gid: u32, groups: &[u32], home: &str) -> Result<User, String> {
@@ -95,7 +139,7 @@ mod tests {
         assert_eq!(find("web:staff", &files), user(33, 50, &[], "/srv"));
         assert_eq!(find("web:7", &files), user(33, 7, &[], "/srv"));
         assert_eq!(find("1000", &files), user(1000, 0, &[], "/"));
-        assert_eq!(find("5:6", &|_| None), user(5, 6, &[], "/"));
+        assert_eq!(find("5:6", &|_| Ok(None)), user(5, 6, &[], "/"));
     }
 
     #[test]
@@ -104,5 +148,27 @@ mod tests {
         assert!(find("web:none", &files).unwrap_err().contains("no group 'none'"));
         assert!(find("bad", &files).unwrap_err().contains("no number"));
         assert!(find("4294967296", &files).is_err());
+        assert_eq!(find("1", &|_| Err("no way in".into())), Err("no way in".into()));
+    }
+
+    #[test]
+    fn numbers_are_numbers() {
+        // A user or group that is called so is another one.
+        assert_eq!(find("7", &files), user(7, 0, &[], "/"));
+        assert_eq!(find("web:8", &files), user(33, 8, &[], "/srv"));
+        assert_eq!(find("033", &files), user(33, 34, &[50], "/srv"));
+        assert_eq!(find("2147483647:2147483647", &files), user(i32::MAX as u32, i32::MAX as u32, &[], "/"));
+        for too_much in ["4294967295", "2147483648", "1:4294967295", "99999999999999999999"] {
+            assert!(find(too_much, &files).unwrap_err().contains("2147483647"), "{too_much}");
+        }
+        for word in ["all", "high", "plus", "1:all", "+1", "-1", "1:-1", "1:+1"] {
+            assert!(find(word, &files).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn homes() {
+        let passwd = "broken\nann:x:1000:1::/home/ann:/bin/sh\nnone:x:5:5:::\n";
+        assert_eq!(["/home/ann", "/", "/"], [1000, 5, 7].map(|uid| home(passwd, uid)));
     }
 }

@@ -51,6 +51,11 @@ fn inside(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Whether this host's kernel labels files (SELinux): then its file system is mounted.
+fn labelled() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
+}
+
 /// Whether a text may name a volume: a file name of letters, digits, `_`, `.`, `-`.
 pub fn is_name(text: &str) -> bool {
     let mut chars = text.chars();
@@ -91,6 +96,14 @@ impl FromStr for Volume {
                 "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => {
                     made.propagation = option.into()
                 }
+                // Labels of SELinux, for hosts that have it: shared among containers, or one's own.
+                "z" | "Z" if !labelled() => {}
+                "z" | "Z" => {
+                    return Err(format!(
+                        "'{option}' asks for another SELinux label of the volume, which Trine does not give: leave it out, \
+                         and use chcon(1) where containers may not read it"
+                    ));
+                }
                 _ => {
                     return Err(format!(
                         "'{option}' is no option of a volume: use ro, rw, rprivate, rslave, rshared, private, slave or shared"
@@ -125,6 +138,10 @@ mod tests {
         assert!(v.from == Source::Named("db-1".into()) && !v.read_only && v.propagation == "rslave");
         assert_eq!("/cache".parse::<Volume>().unwrap().from, Source::Own);
         assert!(matches!("./x:/x".parse::<Volume>().unwrap().from, Source::Path(p) if p.is_absolute()));
+        for option in ["z", "Z", "ro,z"].iter().filter(|_| !labelled()) {
+            let v: Volume = format!("/srv:/data:{option}").parse().unwrap();
+            assert_eq!((v.read_only, v.propagation.as_str()), (option.contains("ro"), "rprivate"));
+        }
         let t: Tmpfs = "/run:size=1m,mode=700".parse().unwrap();
         assert_eq!(t.options, ["size=1m", "mode=700"]);
     }

@@ -37,14 +37,14 @@ fn executable(root: &Root, path: &Path) -> Result<()> {
     let name = path.display();
     // Podman and Docker look for these words (their exit codes 126 and 127).
     let Some(fd) = root.find(path)? else {
-        return Err(Error::refused(format!("exec: \"{name}\": stat {name}: no such file or directory")));
+        return Err(Error::NotFound(format!("exec: \"{name}\": stat {name}: no such file or directory")));
     };
     let mode = sys::stat(&fd).with(|| format!("exec: {name}"))?.st_mode;
     if mode & libc::S_IFMT == libc::S_IFDIR {
-        return Err(Error::refused(format!("exec: \"{name}\": is a directory: permission denied")));
+        return Err(Error::NotExecutable(format!("exec: \"{name}\": is a directory: permission denied")));
     }
     if mode & 0o111 == 0 {
-        return Err(Error::refused(format!("exec: \"{name}\": permission denied")));
+        return Err(Error::NotExecutable(format!("exec: \"{name}\": permission denied")));
     }
     Ok(())
 }
@@ -57,17 +57,21 @@ impl Program {
     pub fn find(root: &Root, process: &Process) -> Result<Program> {
         let args = process.args().clone().unwrap_or_default();
         let Some(name) = args.first().filter(|n| !n.is_empty()) else {
-            return Err(Error::refused("exec: \"\": executable file not found in $PATH"));
+            return Err(Error::NotFound("exec: \"\": executable file not found in $PATH".into()));
         };
         let path = if name.contains('/') {
             let path = process.cwd().join(name);
-            executable(root, &path)?;
+            match executable(root, &path) {
+                // Whether it is there, only the user may see: the kernel will say.
+                Err(Error::System { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+                checked => checked?,
+            }
             path
         } else {
             let list = environment(process, "PATH").unwrap_or(DEFAULT_PATH);
             let mut places = list.split(':').map(|dir| process.cwd().join(dir).join(name));
             let found = places.find(|path| executable(root, path).is_ok());
-            let missing = || Error::refused(format!("exec: \"{name}\": executable file not found in $PATH"));
+            let missing = || Error::NotFound(format!("exec: \"{name}\": executable file not found in $PATH"));
             found.ok_or_else(missing)?
         };
         let program = Program { path, args, foreign: false };
@@ -95,8 +99,9 @@ impl Program {
     pub fn execute(&self, process: &Process, trine: &OwnedFd, home: Option<CString>) -> Error {
         let run = || {
             let text = |s: &str| CString::new(s).map_err(|_| std::io::Error::from_raw_os_error(libc::EINVAL));
-            let mut env =
-                process.env().iter().flatten().map(|s| text(s)).collect::<std::io::Result<Vec<_>>>()?;
+            // The first of two counts, and an empty one is none.
+            let env = process.env().iter().flatten().filter(|line| home.is_none() || *line != "HOME=");
+            let mut env = env.map(|s| text(s)).collect::<std::io::Result<Vec<_>>>()?;
             env.extend(home);
             let mut args = self.args.iter().map(|s| text(s)).collect::<std::io::Result<Vec<_>>>()?;
             let path = sys::text(&self.path)?;
@@ -121,9 +126,13 @@ impl Program {
             sys::check(result).map(drop)
         };
         let error = run().err().unwrap_or_else(std::io::Error::last_os_error);
-        let what = format!("exec {}", self.path.display());
         // The kernel's sentence begins with a capital, Go's does not: Podman's and Docker's patterns know both.
-        Error::System { what, error }
+        let why = format!("exec {}: {error}", self.path.display());
+        // An interpreter that is missing, too.
+        match error.raw_os_error() {
+            Some(libc::ENOENT) => Error::NotFound(why),
+            _ => Error::NotExecutable(why),
+        }
     }
 }
 
@@ -194,15 +203,16 @@ mod tests {
         let (dir, root) = root("find", &files);
         assert_eq!(Program::find(&root, &process(&["a", "1"])).unwrap().path, Path::new("/bin/a"));
         assert_eq!(Program::find(&root, &process(&["d/c"])).unwrap().path, Path::new("/d/c"));
-        for (name, word) in [
-            ("b", "executable file not found in $PATH"),
-            ("/bin/b", "permission denied"),
-            ("/bin", "permission denied"),
-            ("/x", "no such file or directory"),
-            ("", "executable file not found in $PATH"),
+        for (name, word, code) in [
+            ("b", "executable file not found in $PATH", 127),
+            ("/bin/b", "permission denied", 126),
+            ("/bin", "permission denied", 126),
+            ("/x", "no such file or directory", 127),
+            ("", "executable file not found in $PATH", 127),
         ] {
-            let text = Program::find(&root, &process(&[name])).unwrap_err().to_string();
-            assert!(text.contains(word), "{name}: {text}");
+            let error = Program::find(&root, &process(&[name])).unwrap_err();
+            assert!(error.to_string().contains(word), "{name}: {error}");
+            assert_eq!(error.exit_code(), Some(code), "{name}");
         }
         fs::remove_dir_all(dir).unwrap();
     }

@@ -1,16 +1,36 @@
 //! Who a process is.
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys;
 use oci_spec::runtime::User;
 use std::ffi::CString;
 use std::io::Read;
 
+/// The number that is nobody's: the kernel's calls take it for "leave it as it is" (setresuid(2)), so that a process would
+/// stay what it is, which is root.
+const NOBODYS: u32 = u32::MAX;
+
+/// Refuses a user or group that is none.
+///
+/// # Errors
+/// A sentence that names the field.
+pub fn check(user: &User) -> Result<()> {
+    let fields = [("uid", user.uid()), ("gid", user.gid())].into_iter();
+    let more = user.additional_gids().iter().flatten().map(|gid| ("additionalGids", *gid));
+    match fields.chain(more).find(|(_, id)| *id == NOBODYS) {
+        None => Ok(()),
+        Some((field, id)) => {
+            Err(Error::refused(format!("process.user.{field} {id}: this is no user's or group's number")))
+        }
+    }
+}
+
 /// Becomes the user.
 ///
 /// # Errors
-/// The container's user namespace has no such id.
+/// The container's user namespace has no such id, or it is none.
 pub fn become_user(user: &User, may_set_groups: bool) -> Result<()> {
+    check(user)?;
     let groups = user.additional_gids().as_deref().unwrap_or_default();
     let (uid, gid) = (user.uid(), user.gid());
     // SAFETY: changes this process's mask and ids; reads an array of ours.
@@ -50,10 +70,8 @@ pub fn own_stdio(uid: u32) {
 /// The home directory of a user as the container's `/etc/passwd` has it.
 pub fn home(uid: u32) -> CString {
     let text = passwd().unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let mut rows = text.lines().map(|l| l.split(':').collect::<Vec<_>>());
-    let home = rows.find(|f| f.len() > 5 && f[2].parse() == Ok(uid)).map(|f| f[5].to_string());
-    CString::new(home.filter(|h| !h.is_empty()).unwrap_or("/".into())).unwrap_or_default()
+    let home = crate::image::user::home(&String::from_utf8_lossy(&text), uid).to_string();
+    CString::new(home).unwrap_or_default()
 }
 
 /// The list of users: an image may have anything there, so only a file, and only so much of it.

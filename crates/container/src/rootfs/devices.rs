@@ -96,13 +96,30 @@ impl Node {
                 other => return other.map(drop).with(what),
             }
         }
-        let host = sys::open(path, libc::O_PATH).with(|| format!("{}: the host has none to show", what()))?;
-        let stat = sys::stat(&host).with(what)?;
-        let same = |mask| stat.st_mode & mask == self.mode & mask;
-        if !same(libc::S_IFMT) || stat.st_rdev != self.number {
-            return Err(Error::refused(format!("{}: the host's {} is another one", what(), path.display())));
-        }
-        mounts::show(place, &host, path)
+        mounts::show(place, &self.of_host(path).with(what)?, path)
+    }
+
+    /// The host's own node, at the same path or, where that is another's or nobody's, where the kernel says it is: inside it
+    /// may have another name.
+    fn of_host(&self, path: &Path) -> io::Result<OwnedFd> {
+        let at = |path: &Path| {
+            let host = sys::open(path, libc::O_PATH)?;
+            let stat = sys::stat(&host)?;
+            let same = stat.st_mode & libc::S_IFMT == self.mode & libc::S_IFMT && stat.st_rdev == self.number;
+            if same {
+                Ok(host)
+            } else {
+                Err(io::Error::other(format!("the host's {} is another one", path.display())))
+            }
+        };
+        at(path).or_else(|error| {
+            let kind = if self.mode & libc::S_IFMT == libc::S_IFBLK { "block" } else { "char" };
+            let (major, minor) = (libc::major(self.number), libc::minor(self.number));
+            let told = std::fs::read_to_string(format!("/sys/dev/{kind}/{major}:{minor}/uevent"))
+                .unwrap_or_default();
+            let name = told.lines().find_map(|line| line.strip_prefix("DEVNAME="));
+            name.map_or(Err(error), |name| at(&Path::new("/dev").join(name)))
+        })
     }
 }
 

@@ -28,14 +28,14 @@ pub struct Hierarchy {
 pub fn mount(place: &Place, to: &Path, options: &Options) -> Result<()> {
     let what = || format!("cannot mount control groups at {}", to.display());
     if let [Hierarchy { name: None, group, .. }] = place.hierarchies {
-        let at = place.root.make(to, Make::Directory)?;
+        let at = mounts::target(place, to, Make::Directory, false, false)?;
         let flags = options.set & !libc::MS_REC;
         if place.own_groups && sys::mount(c"cgroup2", &sys::path_of(&at), c"cgroup2", flags, c"").is_ok() {
             return Ok(());
         }
         return show(place, group, to, options);
     }
-    let at = place.root.make(to, Make::Directory)?;
+    let at = mounts::target(place, to, Make::Directory, false, false)?;
     let flags = options.set & !libc::MS_RDONLY & !libc::MS_REC;
     sys::mount(c"tmpfs", &sys::path_of(&at), c"tmpfs", flags, c"mode=755").with(what)?;
     for hierarchy in place.hierarchies {
@@ -63,7 +63,7 @@ pub fn mount(place: &Place, to: &Path, options: &Options) -> Result<()> {
 
 /// Mounts a hierarchy; a namespace of its own makes the container's group its root.
 fn mount_one(place: &Place, hierarchy: &Hierarchy, path: &Path, options: &Options) -> Result<()> {
-    let at = place.root.make(path, Make::Directory)?;
+    let at = mounts::target(place, path, Make::Directory, false, false)?;
     let data = CString::new(hierarchy.options.as_str()).map_err(Error::refused)?;
     let flags = options.set & !libc::MS_REC;
     sys::mount(c"cgroup", &sys::path_of(&at), c"cgroup", flags, &data).context("cannot mount control groups")

@@ -91,7 +91,13 @@ pub fn root(place: &Place) -> Result<()> {
     sys::set_attributes(place.root.fd(), false, READ_ONLY, None).context("cannot make the root read-only")
 }
 
-/// The paths of the terminal's device.
-pub fn console(place: &Place, slave: &OwnedFd) -> Result<()> {
+/// Shows the terminal's device as the console. A `/dev` of the host's, which `hosts` says it is, is not written to for that.
+///
+/// # Errors
+/// As [`read_only`].
+pub fn console(place: &Place, slave: &OwnedFd, hosts: bool) -> Result<()> {
+    if hosts && place.root.find(Path::new("/dev/console"))?.is_none() {
+        return Ok(());
+    }
     mounts::show(place, slave, Path::new("/dev/console"))
 }

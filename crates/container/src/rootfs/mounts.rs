@@ -6,8 +6,9 @@ use crate::error::{Context, Error, Result};
 use crate::spec::options::{Options, attributes};
 use crate::sys::{self, Attributes};
 use oci_spec::runtime::Mount;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Files below `/proc` that may be covered: what tools show of the whole host is made to fit the container.
@@ -36,10 +37,11 @@ pub fn make(place: &Place, mount: &Mount, prepared: Option<OwnedFd>) -> Result<(
     let options = parse(mount)?;
     let to = clean(mount.destination());
     let kind = mount.typ().as_deref().unwrap_or(if options.is_bind() { "bind" } else { "none" });
-    covers(&to, kind, &options)?;
+    let bind = options.is_bind() || kind == "bind";
+    covers(&to, kind == "proc", bind)?;
     match kind {
         "cgroup" | "cgroup2" => super::groups::mount(place, &to, &options),
-        _ if options.is_bind() || kind == "bind" || prepared.is_some() => {
+        _ if bind || prepared.is_some() => {
             let tree = match prepared {
                 Some(tree) => tree,
                 None => tree(&source(place.bundle, mount)?, &options)?,
@@ -64,15 +66,27 @@ pub fn parse(mount: &Mount) -> Result<Options> {
     Ok(options)
 }
 
-/// Whether a mount may be there: covering `/proc` with anything else would take the kernel's checks and masks away.
-fn covers(to: &Path, kind: &str, options: &Options) -> Result<()> {
+/// Whether a mount may be there: covering `/proc` with anything else would take the kernel's checks and masks away. `proc`:
+/// whether it is a procfs, `bind`: whether it shows what is there already.
+fn covers(to: &Path, proc: bool, bind: bool) -> Result<()> {
     let Ok(below) = to.strip_prefix("/proc") else { return Ok(()) };
-    let file = options.is_bind() || kind == "bind";
-    let is_proc = below.as_os_str().is_empty() && (kind == "proc" || file);
-    if is_proc || (file && IN_PROC.iter().any(|p| below == Path::new(p))) {
+    let is_proc = below.as_os_str().is_empty() && (proc || bind);
+    if is_proc || (bind && IN_PROC.iter().any(|p| below == Path::new(p))) {
         return Ok(());
     }
     Err(Error::refused(format!("mount at {}: a place inside /proc cannot be covered", to.display())))
+}
+
+/// Where an open place is, as a path inside the root: what was asked for may lead elsewhere by links of the image.
+fn lead(place: &Place, at: &OwnedFd) -> Result<PathBuf> {
+    let path =
+        |fd: &OwnedFd| sys::read_link(libc::AT_FDCWD, &sys::path_of(fd)).context("cannot read /proc/self/fd");
+    let (root, at) = (path(place.root.fd())?, path(at)?);
+    let (root, at) = (Path::new(OsStr::from_bytes(&root)), Path::new(OsStr::from_bytes(&at)));
+    match at.strip_prefix(root) {
+        Ok(inside) => Ok(Path::new("/").join(inside)),
+        Err(_) => Err(Error::refused(format!("{} is not in the container's root", at.display()))),
+    }
 }
 
 /// What a bind mount shows.
@@ -138,19 +152,39 @@ fn propagate(mount: &OwnedFd, options: &Options) -> std::io::Result<()> {
 /// to where something else could be put meanwhile (CVE-2019-19921, CVE-2023-27561).
 const KERNELS: &[&str] = &["/proc", "/sys"];
 
-/// The place of a mount, made where nothing is.
-fn target(place: &Place, to: &Path, what: Make) -> Result<OwnedFd> {
-    match what {
-        Make::Directory if KERNELS.iter().any(|own| to == Path::new(own)) => place.root.own_directory(to),
-        _ => place.root.make(to, what),
+/// The place of a mount, made where nothing is. Whether it may be covered is decided by where it is, not by its name: an
+/// image may have a link there.
+///
+/// # Errors
+/// It cannot be made, or may not be covered by this.
+pub fn target(place: &Place, to: &Path, what: Make, proc: bool, bind: bool) -> Result<OwnedFd> {
+    if what == Make::Directory && KERNELS.iter().any(|own| to == Path::new(own)) {
+        return place.root.own_directory(to);
     }
+    let at = place.root.make(to, what)?;
+    let lead = lead(place, &at)?;
+    if lead == Path::new("/") || (lead != to && KERNELS.iter().any(|own| lead == Path::new(own))) {
+        return Err(Error::refused(format!(
+            "mount at {}: it leads to {}, which cannot be covered",
+            to.display(),
+            lead.display()
+        )));
+    }
+    covers(&lead, proc, bind)?;
+    Ok(at)
+}
+
+/// The number of the mount that a path of the root leads to; `None` where nothing is.
+pub fn mount_at(place: &Place, path: &Path) -> Option<u64> {
+    let fd = place.root.find(path).ok()??;
+    sys::mount_number(&fd).ok()
 }
 
 /// Attaches a tree; its place is made as what it is.
 pub fn attach(place: &Place, tree: &OwnedFd, to: &Path) -> Result<()> {
     let what = || format!("cannot mount at {}", to.display());
     let directory = sys::stat(tree).with(what)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
-    let at = target(place, to, if directory { Make::Directory } else { Make::File })?;
+    let at = target(place, to, if directory { Make::Directory } else { Make::File }, false, true)?;
     sys::move_mount(tree, &at).with(what)
 }
 
@@ -158,7 +192,7 @@ pub fn attach(place: &Place, tree: &OwnedFd, to: &Path) -> Result<()> {
 fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: Options) -> Result<()> {
     let what = || format!("cannot mount {kind} at {}", to.display());
     let there = place.root.find(to)?.is_some();
-    let at = target(place, to, Make::Directory)?;
+    let at = target(place, to, Make::Directory, kind == "proc", false)?;
     let name = |s: &str| CString::new(s).map_err(|_| Error::refused(format!("{}: a zero byte", what())));
     let mut data = options.data.clone();
     let mut more = |text: String| {
@@ -215,11 +249,46 @@ pub fn show(place: &Place, file: &OwnedFd, to: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::paths::Root;
     use super::*;
 
     fn allowed(to: &str, kind: &str, options: &[&str]) -> bool {
         let options = Options::parse(options.iter().copied()).unwrap();
-        covers(&clean(Path::new(to)), kind, &options).is_ok()
+        covers(&clean(Path::new(to)), kind == "proc", options.is_bind() || kind == "bind").is_ok()
+    }
+
+    #[test]
+    fn places_are_where_links_lead() {
+        let dir = std::env::temp_dir().join(format!("trine-mounts-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&dir));
+        for name in ["proc/self", "sys/fs", "dev", "data"] {
+            std::fs::create_dir_all(dir.join(name)).unwrap();
+        }
+        for (to, at) in
+            [("/proc", "p"), ("../../sys", "s"), ("/dev", "d"), ("/", "r"), ("/p/self", "data/deep")]
+        {
+            std::os::unix::fs::symlink(to, dir.join(at)).unwrap();
+        }
+        let root = Root::new(sys::open(&dir, libc::O_PATH | libc::O_DIRECTORY).unwrap());
+        let place = Place {
+            root,
+            bundle: &dir,
+            label: None,
+            new: 0,
+            users: false,
+            own_groups: false,
+            hierarchies: &[],
+        };
+        let at = |to: &str| target(&place, Path::new(to), Make::Directory, false, true);
+        for refused in ["/p", "/s", "/r", "/p/self", "/data/deep", "/r/r/proc/self"] {
+            assert!(at(refused).unwrap_err().to_string().contains("cannot be covered"), "{refused}");
+        }
+        for (to, where_it_is) in
+            [("/d", "/dev"), ("/s/fs", "/sys/fs"), ("/new/one", "/new/one"), ("/proc", "/proc")]
+        {
+            assert_eq!(lead(&place, &at(to).unwrap()).unwrap(), Path::new(where_it_is), "{to}");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

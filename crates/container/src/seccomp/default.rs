@@ -34,10 +34,11 @@ const ALWAYS: &[&str] = &[
      io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit pipe pipe2 poll ppoll ppoll_time64 pselect6 \
      pselect6_time64 select signalfd signalfd4 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime \
      timerfd_settime64",
-    // Sockets (`socket` itself: see `FAMILIES`). What `socketcall` and `ipc` are asked for is in memory, where no filter
-    // sees it; 32-bit programs need both.
+    // Sockets (`socket` itself: see `FAMILIES`). 32-bit programs also make these calls by `socketcall`, which is allowed for
+    // each of them but not for `socket`: its family is then in memory, where no filter sees it, so that every family would
+    // be open. 32-bit C libraries that make sockets in no other way need a filter of the user's own.
     "accept accept4 bind connect getpeername getsockname getsockopt ipc listen recv recvfrom recvmmsg recvmmsg_time64 \
-     recvmsg send sendmmsg sendmsg sendto setsockopt shutdown socketcall socketpair",
+     recvmsg send sendmmsg sendmsg sendto setsockopt shutdown socketpair",
     // Memory.
     "brk get_thread_area madvise map_shadow_stack membarrier mincore mlock mlock2 mlockall mmap mmap2 mprotect mremap \
      mseal msync munlock munlockall munmap pkey_alloc pkey_free pkey_mprotect process_mrelease remap_file_pages \

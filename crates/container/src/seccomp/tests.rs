@@ -337,6 +337,12 @@ fn default_profile_refuses_what_docker_refuses() {
         assert_eq!(all("personality", &[8]), (ALLOW, ALLOW));
         assert_eq!(all("personality", &[0x0040_0000]), (refused, refused));
     }
+    // Behind the second door of 32-bit programs the family is in memory; all other calls of sockets are open there.
+    for (code, want) in
+        [(1, refused), (2, ALLOW), (3, ALLOW), (8, ALLOW), (18, ALLOW), (20, ALLOW), (21, refused)]
+    {
+        assert_eq!(answer(&plain, Abi::X86, "socketcall", &[code]), want, "socketcall {code}");
+    }
     let newer = Call { number: 1000, ..Call::of(Abi::X86_64, "read", &[]) };
     assert_eq!(run(plain.program(), &newer).0, errno(libc::ENOSYS));
     // Upper halves are no way around: the kernel takes a family's lower half.

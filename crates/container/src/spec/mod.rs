@@ -224,6 +224,7 @@ pub fn process(process: &Process) -> Result<()> {
     if !process.cwd().is_absolute() {
         return refuse("process.cwd has to be an absolute path");
     }
+    crate::process::user::check(process.user())?;
     let strings = process.args().iter().flatten().chain(process.env().iter().flatten());
     if strings.clone().any(|s| s.contains('\0')) {
         return refuse("process.args or process.env has a zero byte in it");
@@ -272,6 +273,9 @@ mod tests {
             ("/process/args", r#"["a\u0000b"]"#, "zero byte"),
             ("/process/cwd", r#""tmp""#, "cwd"),
             ("/process/oomScoreAdj", "2000", "oomScoreAdj"),
+            ("/process/user/uid", "4294967295", "process.user.uid 4294967295"),
+            ("/process/user/gid", "4294967295", "process.user.gid 4294967295"),
+            ("/process/user/additionalGids", "[1,4294967295]", "additionalGids"),
             ("/process/rlimits", r#"[{"type":"RLIMIT_NOFILE","soft":2,"hard":1}]"#, "soft limit"),
             ("/hostname", r#""h""#, "hostname"),
             ("/linux", "null", "linux"),

@@ -111,6 +111,7 @@ impl Connection {
         match self.frame()? {
             Some(Frame::Reply(Ok(()))) => Ok(Some(())),
             Some(Frame::Reply(Err(why))) => Err(ControlError::Refused(why)),
+            Some(Frame::NoCommand(code, why)) => Err(ControlError::Command { code, why }),
             Some(_) | None => Ok(None),
         }
     }

@@ -54,7 +54,7 @@ fn spawn(child: &mut Child, stdio: Stdio) -> Result<Started, ControlError> {
             child.stdin(clone(&fd)?).stdout(clone(&fd)?).stderr(fd);
             true
         }
-        Stdio::Made => return refused("a terminal has to be there before the child"),
+        Stdio::Made(_) => return refused("a terminal has to be there before the child"),
         Stdio::Pipes { input, out, err } => {
             child.stdin(input.map_or(std::process::Stdio::null(), Into::into)).stdout(out).stderr(err);
             false

@@ -9,8 +9,11 @@ use crate::error::{ControlError, refused};
 use crate::process;
 use crate::record::{self, Record};
 use crate::wire::Exec;
-use oci_spec::runtime::{LinuxCapabilitiesBuilder, Process};
+use oci_spec::runtime::{
+    Box as ConsoleSize, BoxBuilder as ConsoleSizeBuilder, LinuxCapabilitiesBuilder, Process,
+};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -33,7 +36,10 @@ pub struct Container {
 
 impl From<trine_container::Error> for ControlError {
     fn from(e: trine_container::Error) -> ControlError {
-        ControlError::Failed(e.to_string())
+        match e.exit_code() {
+            Some(code) => ControlError::Command { code, why: e.to_string() },
+            None => ControlError::Failed(e.to_string()),
+        }
     }
 }
 
@@ -49,7 +55,7 @@ pub fn runtime() -> Result<Runtime, ControlError> {
 
 fn descriptors(stdio: Stdio) -> Result<[Option<OwnedFd>; 3], ControlError> {
     match stdio {
-        Stdio::Made => Ok([None, None, None]),
+        Stdio::Made(_) => Ok([None, None, None]),
         Stdio::Pipes { input, out, err } => {
             let null = || File::open("/dev/null").map(OwnedFd::from);
             let input = input.map_or_else(null, Ok).map_err(|e| ControlError::host("/dev/null", e))?;
@@ -60,6 +66,12 @@ fn descriptors(stdio: Stdio) -> Result<[Option<OwnedFd>; 3], ControlError> {
             Ok([clone()?, clone()?, Some(fd)])
         }
     }
+}
+
+/// The size that the process's terminal has before its first instruction: a program may ask but once.
+fn size_of(stdio: &Stdio) -> Option<ConsoleSize> {
+    let Stdio::Made(Some((rows, columns))) = stdio else { return None };
+    ConsoleSizeBuilder::default().height(u64::from(*rows)).width(u64::from(*columns)).build().ok()
 }
 
 impl Container {
@@ -86,7 +98,7 @@ impl Kind for Container {
         end(&self.runtime, &record.id)?;
         let mut bundle = bundle::load(&self.bundle)?;
         let mut process = bundle.spec.process().clone().unwrap_or_default();
-        process.set_terminal(Some(record.options.tty));
+        process.set_terminal(Some(record.options.tty)).set_console_size(size_of(&stdio));
         bundle.spec.set_process(Some(process));
         let options = Options { stdio: descriptors(stdio)?, ..Options::default() };
         let mut created = self.runtime.create(&record.id, &bundle, options)?;
@@ -110,7 +122,8 @@ impl Kind for Container {
 
     fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<Started, ControlError> {
         let inside = self.load(record)?;
-        let process = described(&inside, exec)?;
+        let mut process = described(&inside, exec)?;
+        process.set_console_size(size_of(&stdio));
         let what = Execution { stdio: descriptors(stdio)?, ..Execution::new(process) };
         let executed = inside.exec(what, |_, _| Ok(()))?;
         Ok(Started { pid: executed.pid, terminal: executed.terminal })
@@ -172,15 +185,30 @@ fn described(inside: &Inside, exec: &Exec) -> Result<Process, ControlError> {
         env.retain(|old| !old.starts_with(&name));
         env.push(new);
     }
-    process.set_env(Some(env));
+    let has = |env: &[String], name: &str| env.iter().any(|line| line.starts_with(name));
+    // As with other engines; the container's own process may have none, or one.
+    if exec.tty && !has(&env, "TERM=") {
+        env.push("TERM=xterm".into());
+    }
     if let Some(cwd) = &exec.cwd {
         process.set_cwd(Path::new(&cwd.0).to_path_buf());
     }
     if let Some(named) = &exec.user {
         let pid = inside.record().state.pid;
-        let user = user::find(named, &|path| read_inside(pid, path)).map_err(ControlError::Refused)?;
+        let read = |path: &str| read_inside(pid, path);
+        let user = user::find(named, &read).map_err(ControlError::Refused)?;
+        let passwd = read("/etc/passwd").map_err(ControlError::Refused)?.unwrap_or_default();
+        // A directory that the first process has only because of who it is goes with that.
+        let first = format!("HOME={}", user::home(&passwd, process.user().uid()));
+        if !exec.env.iter().any(|word| word.0.as_encoded_bytes().starts_with(b"HOME="))
+            && env.contains(&first)
+        {
+            env.retain(|line| !line.starts_with("HOME="));
+            env.push(format!("HOME={}", user.home));
+        }
         process.set_user(user.spec());
     }
+    process.set_env(Some(env));
     if exec.privileged {
         let all = caps::every();
         let sets = LinuxCapabilitiesBuilder::default()
@@ -199,13 +227,21 @@ fn described(inside: &Inside, exec: &Exec) -> Result<Process, ControlError> {
 }
 
 /// A file of a container, whose links lead nowhere else.
-fn read_inside(pid: i32, path: &str) -> Option<String> {
-    let root = File::open(format!("/proc/{pid}/root")).ok()?;
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = File::from(openat2(root, path, flags, Mode::empty(), how).ok()?);
-    let mut text = String::new();
-    file.metadata().ok().filter(|m| m.is_file())?;
-    file.take(USERS).read_to_string(&mut text).ok()?;
-    Some(text)
+fn read_inside(pid: i32, path: &str) -> Result<Option<String>, String> {
+    let read = || {
+        let root = File::open(format!("/proc/{pid}/root"))?;
+        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = match openat2(root, path, flags, Mode::empty(), how) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            opened => File::from(opened?),
+        };
+        if !file.metadata()?.is_file() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        file.take(USERS).read_to_end(&mut bytes)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    read().map_err(|e: std::io::Error| format!("{path} of the container cannot be read: {e}"))
 }

@@ -10,7 +10,7 @@ mod network;
 use crate::error::ControlError;
 use crate::process;
 use crate::record::{Record, Source};
-use crate::wire::Exec;
+use crate::wire::{Exec, Size};
 use std::os::fd::OwnedFd;
 
 /// Standard descriptors that a process starts with.
@@ -18,8 +18,8 @@ use std::os::fd::OwnedFd;
 pub enum Stdio {
     /// A terminal of its own, which becomes its controlling terminal.
     Terminal(OwnedFd),
-    /// A terminal that the kind makes.
-    Made,
+    /// A terminal that the kind makes, of this size where one is known.
+    Made(Option<Size>),
     /// Pipes; no input where there is none.
     Pipes {
         /// Standard input.

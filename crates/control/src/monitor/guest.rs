@@ -2,10 +2,10 @@
 
 use super::session::Session;
 use super::{DRAIN, Monitor, Phase};
-use crate::error::ControlError;
+use crate::error::{ControlError, OWN};
 use crate::monitor::client::Role;
 use crate::process::Process;
-use crate::record::{Health, Joined, Restart, Status};
+use crate::record::{Health, Joined, KindName, Restart, Status};
 use crate::time::Time;
 use crate::wire::{Ended, Frame};
 use rustix::process::{WaitOptions, WaitStatus, wait};
@@ -38,7 +38,7 @@ impl Monitor {
         let options = &self.record.options;
         let made = Session::new(options.tty, self.kind.makes_terminals(), options.stdin, self.size);
         let started = made.and_then(|(mut session, stdio)| {
-            session.started(self.kind.start(&mut self.record, stdio)?, self.size)?;
+            session.started(self.kind.start(&mut self.record, stdio)?)?;
             Ok(session)
         });
         let session = match started {
@@ -47,7 +47,12 @@ impl Monitor {
                 drop(self.kind.end(&self.record));
                 self.record.traces.open = false;
                 self.record.state.error = Some(e.to_string());
-                self.record.state.exit_code = Some(if e.is_refusal() { 126 } else { 127 });
+                self.record.state.exit_code = Some(match &e {
+                    ControlError::Command { code, .. } => (*code).into(),
+                    _ if self.record.kind == KindName::Container => OWN.into(),
+                    other if other.is_refusal() => 126,
+                    _ => 127,
+                });
                 self.over(false);
                 return Err(e);
             }

@@ -90,7 +90,10 @@ impl Monitor {
             }
             Err(e) => {
                 client.role = Role::Done;
-                client.send(&Frame::Reply(Err(e.to_string())));
+                client.send(&match e {
+                    ControlError::Command { code, why } => Frame::NoCommand(code, why),
+                    other => Frame::Reply(Err(other.to_string())),
+                });
             }
         }
     }
@@ -154,7 +157,7 @@ impl Monitor {
     pub(super) fn start_beside(&mut self, exec: &Exec) -> Result<u64, ControlError> {
         let (mut session, stdio) =
             Session::new(exec.tty, self.kind.makes_terminals(), exec.stdin, exec.size)?;
-        session.started(self.kind.exec(&self.record, exec, stdio)?, exec.size)?;
+        session.started(self.kind.exec(&self.record, exec, stdio)?)?;
         self.next += 1;
         self.sessions.insert(self.next, session);
         Ok(self.next)

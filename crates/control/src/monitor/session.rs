@@ -85,7 +85,7 @@ impl Session {
         };
         if tty {
             if made {
-                return Ok((session(None, None, None), Stdio::Made));
+                return Ok((session(None, None, None), Stdio::Made(size)));
             }
             let (own, guests) = terminal(size)?;
             return Ok((session(None, Some(unblocked(own)?), None), Stdio::Terminal(guests)));
@@ -101,11 +101,10 @@ impl Session {
     ///
     /// # Errors
     /// Where the terminal cannot be used.
-    pub fn started(&mut self, started: Started, size: Option<Size>) -> Result<(), ControlError> {
+    pub fn started(&mut self, started: Started) -> Result<(), ControlError> {
         self.pid = started.pid;
         if let Some(terminal) = started.terminal {
             self.out = Some(unblocked(terminal)?);
-            size.iter().for_each(|s| self.resize(*s));
         }
         Ok(())
     }

@@ -116,7 +116,7 @@ pub fn list(store: &Store, wanted: &List) -> Result<(String, Vec<String>), Contr
         records.iter().map(line).collect::<Result<String, _>>().map_err(ControlError::Refused)?
     } else if wanted.json || wanted.format.is_some() {
         let list: Vec<Value> = records.iter().map(summary).collect();
-        serde_json::to_string_pretty(&list).unwrap_or_default() + "\n"
+        trine_base::text::json(&serde_json::to_string_pretty(&list).unwrap_or_default()) + "\n"
     } else if wanted.quiet {
         records.iter().map(|r| id(r) + "\n").collect()
     } else {
@@ -157,7 +157,9 @@ pub fn inspect(store: &Store, which: &str) -> Result<Value, ControlError> {
 /// Where the template cannot be.
 pub fn inspected(values: &[Value], format: Option<&str>) -> Result<String, ControlError> {
     match format {
-        None | Some("json") => Ok(serde_json::to_string_pretty(values).unwrap_or_default() + "\n"),
+        None | Some("json") => {
+            Ok(trine_base::text::json(&serde_json::to_string_pretty(values).unwrap_or_default()) + "\n")
+        }
         Some(format) => {
             let line = |v| template(format, v).map(|line| line + "\n");
             match values.iter().map(line).collect::<Result<String, _>>() {

@@ -119,6 +119,11 @@ impl Found {
         self.kind() == FileType::Directory
     }
 
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind() == FileType::RegularFile
+    }
+
     /// Whether it is a symbolic link.
     pub fn is_symlink(&self) -> bool {
         self.kind() == FileType::Symlink

@@ -2,9 +2,13 @@
 
 use crate::error::{Error, Result};
 use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::errors::{FrameDecoderError, FrameHeaderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::io::{self, BufRead, BufReader, Read};
+
+/// Largest window of zstd: what its own tool takes unasked. Its frames may ask for 3.75 TiB, and all of it is kept in
+/// memory.
+const WINDOW_MOST: u64 = 128 << 20;
 
 /// How content is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +59,48 @@ pub fn plain<'a>(reader: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 
     Ok(match Compression::of(start)? {
         Compression::None => Box::new(reader),
         Compression::Gzip => Box::new(MultiGzDecoder::new(reader)),
-        Compression::Zstd => Box::new(Frames { reader, decoder: FrameDecoder::new(), inside: false }),
+        Compression::Zstd => {
+            let mut decoder = FrameDecoder::new();
+            decoder.set_max_window_size(WINDOW_MOST);
+            Box::new(Frames { reader, decoder, inside: false })
+        }
     })
+}
+
+/// As [`plain`]; content of more than `most` bytes is an error.
+///
+/// # Errors
+/// As there.
+pub fn bounded<'a>(reader: impl Read + Send + 'a, most: u64) -> Result<AtMost<Box<dyn Read + Send + 'a>>> {
+    Ok(AtMost::new(plain(reader)?, most))
+}
+
+/// Reads at most so many bytes; more are an error, not the end.
+pub struct AtMost<R> {
+    inner: R,
+    most: u64,
+    left: u64,
+}
+
+impl<R: Read> AtMost<R> {
+    /// Reads at most `most` bytes of `inner`.
+    pub fn new(inner: R, most: u64) -> AtMost<R> {
+        AtMost { inner, most, left: most }
+    }
+}
+
+impl<R: Read> Read for AtMost<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        match self.left.checked_sub(n as u64) {
+            Some(left) => self.left = left,
+            None => {
+                let what = format!("there are more than {} bytes in it", self.most);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+        }
+        Ok(n)
+    }
 }
 
 /// Frame after frame of zstd; those that are to be skipped are (zstd:chunked keeps its index in them).
@@ -87,6 +131,15 @@ impl<R: BufRead> Frames<R> {
                     if io::copy(&mut (&mut self.reader).take(length), &mut io::sink())? < length {
                         return Err(bad("it ends inside a frame"));
                     }
+                }
+                Err(
+                    FrameDecoderError::WindowSizeTooBig { requested: needed, .. }
+                    | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { got: needed }),
+                ) => {
+                    return Err(bad(format!(
+                        "a frame needs {needed} bytes of memory, at most {WINDOW_MOST} are given: compress it anew, \
+                         without --ultra and --long"
+                    )));
                 }
                 Err(e) => return Err(bad(e)),
             }
@@ -121,6 +174,7 @@ impl<R: BufRead> Read for Frames<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounded::within;
     use std::io::Write;
 
     /// `printf hello | zstd`, as RFC 8878 has it: a raw block of 5 bytes, no checksum.
@@ -145,6 +199,65 @@ mod tests {
         assert_eq!(text(&[&skip[..], FRAME, &skip[..], FRAME].concat()).unwrap(), "hellohello");
         assert!(text(b"BZh91AY").unwrap_err().to_string().contains("bzip2"));
         assert_eq!(text(b"").unwrap(), "");
+    }
+
+    /// A frame with this window descriptor whose blocks repeat a byte 128 KiB long; nothing ends it.
+    fn repeating(window: u8, blocks: usize) -> Vec<u8> {
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, window];
+        let header: u32 = (128 << 10) << 3 | 1 << 1;
+        for _ in 0..blocks {
+            frame.extend(&header.to_le_bytes()[..3]);
+            frame.push(b'x');
+        }
+        frame
+    }
+
+    #[test]
+    fn a_frame_takes_no_more_memory_than_a_window_may() {
+        within("layer::decompress::tests::a_frame_takes_no_more_memory_than_a_window_may", 400 << 20, || {
+            let all =
+                |bytes: &[u8]| io::copy(&mut plain(bytes).unwrap(), &mut io::sink()).unwrap_err().to_string();
+            // 2 GiB, then the largest that there is.
+            for window in [21 << 3, 0xff] {
+                let why = all(&repeating(window, 16_400));
+                assert!(why.contains("bytes of memory"), "{why}");
+                // Behind a frame that is fine, too.
+                let why = all(&[FRAME, &repeating(window, 16_400)].concat());
+                assert!(why.contains("bytes of memory"), "{why}");
+            }
+            // 8 MiB are fine, and it may be ever so long.
+            let mut fine = repeating(13 << 3, 16_400);
+            fine.extend([1, 0, 0]);
+            assert_eq!(io::copy(&mut plain(&fine[..]).unwrap(), &mut io::sink()).unwrap(), 16_400 << 17);
+        });
+    }
+
+    #[test]
+    fn a_block_takes_no_more_memory_than_a_block_may() {
+        within("layer::decompress::tests::a_block_takes_no_more_memory_than_a_block_may", 400 << 20, || {
+            // 40,000 matches of 65,539 bytes in a block of 90 kB: no literals; each code is said once for all.
+            let mut block = vec![0x00, 0xff];
+            block.extend((40_000u16 - 0x7f00).to_le_bytes());
+            block.extend([0b0101_0100, 0, 2, 52]);
+            // Of each match the offset has two bits and the length 16.
+            block.resize(block.len() + 40_000 * 18 / 8, 0);
+            block.push(1);
+            let mut frame = repeating(13 << 3, 1);
+            let header = (block.len() as u32) << 3 | 2 << 1;
+            frame.extend(&header.to_le_bytes()[..3]);
+            frame.extend(block);
+            assert!(text(&frame).is_err());
+        });
+    }
+
+    #[test]
+    fn more_than_is_allowed_is_an_error() {
+        let read = |most: u64| {
+            let mut content = String::new();
+            bounded(FRAME, most).unwrap().read_to_string(&mut content).map(|_| content)
+        };
+        assert_eq!(read(5).unwrap(), "hello");
+        assert!(read(4).unwrap_err().to_string().contains("more than 4 bytes"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! All that an image's layers show together, as overlayfs would: for what cannot mount them.
 
-use super::below::Found;
+use super::below::{Below, Found};
 use super::root::is_whiteout;
 use rustix::fs::{self, Dir, Mode, OFlags};
 use std::collections::BTreeSet;
@@ -8,7 +8,10 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+/// Most symbolic links of a path (`MAXSYMLINKS`).
+const LINKS_MOST: usize = 40;
 
 /// The prefix of files that say that a name is gone.
 const MARK: &[u8] = b".wh.";
@@ -39,6 +42,47 @@ pub fn walk(layers: &[PathBuf], visit: &mut Visit<'_>) -> io::Result<()> {
         }
     }
     go(Path::new(""), &roots, visit)
+}
+
+/// What is at a path of `layers`, which are directories with the lowest first; `None` where nothing is, or it is gone.
+/// Links are followed inside the layers, through each of them: one of an upper layer may lead to a file of a lower one.
+///
+/// # Errors
+/// Links that turn in a circle; the host refuses.
+pub fn find(layers: &[PathBuf], path: &Path) -> io::Result<Option<Found>> {
+    let topmost: Vec<PathBuf> = layers.iter().rev().cloned().collect();
+    let below = Below(&topmost);
+    let steps = |path: &Path| -> Vec<OsString> {
+        // `/` stands for the root.
+        let wanted = path.components().filter(|c| !matches!(c, Component::CurDir | Component::Prefix(_)));
+        wanted.map(|c| c.as_os_str().to_os_string()).rev().collect()
+    };
+    let (mut todo, mut here, mut links) = (steps(path), PathBuf::new(), 0);
+    let mut last = below.find(&here)?;
+    while let Some(name) = todo.pop() {
+        if name == "/" {
+            here.clear();
+        } else if name == ".." {
+            here.pop();
+        } else {
+            here.push(&name);
+        }
+        last = below.find(&here)?;
+        let Some(found) = &last else { return Ok(None) };
+        if found.is_symlink() {
+            links += 1;
+            if links > LINKS_MOST {
+                return Err(rustix::io::Errno::LOOP.into());
+            }
+            here.pop();
+            let target = OsString::from_vec(found.link()?.into_bytes());
+            todo.extend(steps(Path::new(&target)));
+            last = below.find(&here)?;
+        } else if !found.is_directory() && !todo.is_empty() {
+            return Ok(None);
+        }
+    }
+    Ok(last)
 }
 
 /// Visits a directory that these layers have, the topmost first, and all below it.
@@ -155,6 +199,38 @@ mod tests {
         let (dir, layers) =
             layers("gone", &[&["d/x", "d/y", "e/in", "o/old", "o/sub/old"], gone, &["e/again"]]);
         assert_eq!(seen(&layers), ["/", "d/", "d/y=0", "e/", "e/again=2", "o/", "o/new=1"]);
+        remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn paths_lead_through_all_layers() {
+        let gone = &["etc/.wh.passwd", "o/.wh..wh..opq", "d/new"];
+        let (dir, layers) = layers("find", &[&["etc/passwd", "etc/group", "o/old", "usr/lib/x", "f"], gone]);
+        let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, layers[1].join(at)).unwrap();
+        link("/usr/lib", "lib");
+        link("../../../etc/group", "d/up");
+        link("circle", "circle");
+        let at = |path: &str| match find(&layers, Path::new(path)) {
+            Ok(Some(found)) if found.is_directory() => "directory".into(),
+            Ok(Some(found)) => io::read_to_string(found.file().unwrap()).unwrap(),
+            Ok(None) => "none".into(),
+            Err(e) => e.raw_os_error().unwrap_or(0).to_string(),
+        };
+        for (path, want) in [
+            ("/etc/passwd", "none"),
+            ("/etc/group", "0"),
+            ("o/old", "none"),
+            ("/lib/x", "0"),
+            ("/lib/y", "none"),
+            ("/d/up", "0"),
+            ("/d/../../o/./../d/new", "1"),
+            ("/f/x", "none"),
+            ("/", "directory"),
+            ("", "directory"),
+            ("circle/x", "40"),
+        ] {
+            assert_eq!(at(path), want, "{path}");
+        }
         remove_dir_all(dir).unwrap();
     }
 

@@ -49,6 +49,10 @@ pub struct Root<'a> {
     late: BTreeMap<PathBuf, Late>,
     /// Directories of this layer under which nothing of those below is seen.
     opaque: BTreeSet<PathBuf>,
+    /// Directories of this layer that say that names are gone.
+    whited: BTreeSet<PathBuf>,
+    /// Bytes of memory that the names of directories may still take.
+    room: u64,
     /// Whether the layer says less than it needs, so that what it becomes depends on those below.
     pub leans: bool,
 }
@@ -65,6 +69,11 @@ pub struct Place {
 
 fn refuse(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+/// Bytes of memory that it takes to remember a directory.
+fn held(path: &Path) -> u64 {
+    (path.as_os_str().len() + size_of::<(PathBuf, Late)>()) as u64
 }
 
 /// A path's names.
@@ -84,15 +93,27 @@ pub fn components(path: &[u8]) -> io::Result<Vec<&OsStr>> {
 }
 
 impl<'a> Root<'a> {
-    /// Unpacks into the empty directory `path`, over the directories `below`, the topmost first.
+    /// Unpacks into the empty directory `path`, over the directories `below`, the topmost first. The names of the layer's
+    /// directories take at most `room` bytes of memory.
     ///
     /// # Errors
     /// Where it cannot be opened.
-    pub fn open(path: &Path, owners: bool, below: Below<'a>) -> io::Result<Root<'a>> {
+    pub fn open(path: &Path, owners: bool, below: Below<'a>, room: u64) -> io::Result<Root<'a>> {
         let fd = fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
         let marks = marks_of(fd.as_fd())?;
-        let (late, opaque) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Root { fd: Rc::new(fd), marks, owners, below, last: None, late, opaque, leans: false })
+        let (late, opaque, whited) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Ok(Root {
+            fd: Rc::new(fd),
+            marks,
+            owners,
+            below,
+            last: None,
+            late,
+            opaque,
+            whited,
+            room,
+            leans: false,
+        })
     }
 
     /// How whiteouts are marked here.
@@ -223,8 +244,7 @@ impl<'a> Root<'a> {
     pub fn make_directory(&mut self, place: &Place, late: Late) -> io::Result<()> {
         let gone = match self.stat(place)? {
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                self.late.insert(place.path.join(&place.name), late);
-                return Ok(());
+                return self.finish_later(place.path.join(&place.name), late);
             }
             Some(stat) => {
                 self.remove(place)?;
@@ -233,8 +253,23 @@ impl<'a> Root<'a> {
             None => self.marks == Marks::Files && self.unmark(place)?,
         };
         fs::mkdirat(&place.dir, &place.name, Mode::from_raw_mode(0o700))?;
-        self.late.insert(place.path.join(&place.name), late);
+        self.finish_later(place.path.join(&place.name), late)?;
         if gone { self.hide(place) } else { Ok(()) }
+    }
+
+    /// Remembers what a directory gets at the end.
+    fn finish_later(&mut self, path: PathBuf, late: Late) -> io::Result<()> {
+        if !self.late.contains_key(&path) {
+            self.take_room(&path)?;
+        }
+        self.late.insert(path, late);
+        Ok(())
+    }
+
+    fn take_room(&mut self, path: &Path) -> io::Result<()> {
+        let left = self.room.checked_sub(held(path));
+        self.room = left.ok_or_else(|| refuse("the layer has more directories than memory is given for"))?;
+        Ok(())
     }
 
     /// What is at a place, links not followed.
@@ -271,6 +306,7 @@ impl<'a> Root<'a> {
                     .cloned()
                     .collect();
                 for path in gone {
+                    self.room += held(&path);
                     self.late.remove(&path);
                 }
                 std::fs::remove_dir_all(self.proc(place))
@@ -324,6 +360,10 @@ impl<'a> Root<'a> {
             Some(_) => Ok(()),
             None if self.marks == Marks::Files => self.mark(&dir),
             None => {
+                if !self.whited.contains(&dir.path) {
+                    self.take_room(&dir.path)?;
+                    self.whited.insert(dir.path.clone());
+                }
                 let mode = Mode::from_raw_mode(0);
                 Ok(fs::mknodat(&dir.dir, &dir.name, FileType::CharacterDevice, mode, fs::makedev(0, 0))?)
             }
@@ -335,7 +375,11 @@ impl<'a> Root<'a> {
     /// # Errors
     /// Where the host refuses.
     pub fn hide(&mut self, place: &Place) -> io::Result<()> {
-        self.opaque.insert(place.path.join(&place.name));
+        let path = place.path.join(&place.name);
+        if !self.opaque.contains(&path) {
+            self.take_room(&path)?;
+            self.opaque.insert(path);
+        }
         let name = match self.marks {
             Marks::Trusted => "trusted.overlay.opaque",
             Marks::User => "user.overlay.opaque",
@@ -410,8 +454,7 @@ impl<'a> Root<'a> {
                 other => other?,
             }
         }
-        self.late.insert(PathBuf::new(), late);
-        Ok(())
+        self.finish_later(PathBuf::new(), late)
     }
 
     /// What of the layers below is at a path.
@@ -423,26 +466,66 @@ impl<'a> Root<'a> {
         self.below.find(&components(path)?.iter().collect::<PathBuf>())
     }
 
-    /// Gives every directory its permissions and times, the deepest first.
+    /// Takes the signs away that a name is gone where nothing of the layers below is seen anyway: of a directory that is
+    /// this layer's alone overlayfs lists all names, those of the signs, too.
+    fn unmark_needless(&mut self) -> io::Result<()> {
+        for path in std::mem::take(&mut self.whited) {
+            let alone = match path.ancestors().any(|p| self.opaque.contains(p)) {
+                true => true,
+                false => {
+                    self.leans = true;
+                    !self.below.find(&path)?.is_some_and(|found| found.is_directory())
+                }
+            };
+            if !alone {
+                continue;
+            }
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let Some(dir) = self.own_directory(&path, flags)? else { continue };
+            let mut signs = Vec::new();
+            for entry in fs::Dir::read_from(&dir)? {
+                let name = entry?.file_name().to_owned();
+                match fs::statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) if is_whiteout(&stat) => signs.push(name),
+                    Ok(_) | Err(Errno::NOENT) => (),
+                    Err(e) => return Err(e.into()),
+                }
+            }
+            signs.iter().try_for_each(|name| fs::unlinkat(&dir, name, AtFlags::empty()))?;
+        }
+        Ok(())
+    }
+
+    /// A directory of this layer by its real path; none where it is not there any more.
+    fn own_directory(&self, path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let opened = match fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
+            Err(Errno::NOSYS | Errno::PERM) => fs::openat(&self.fd, path, flags, Mode::empty()),
+            opened => opened,
+        };
+        match opened {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            opened => Ok(Some(opened?)),
+        }
+    }
+
+    /// Gives every directory its permissions and times, the deepest first; whether the layer leans on those below.
     ///
     /// # Errors
     /// Where the host refuses.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(mut self) -> io::Result<bool> {
+        self.unmark_needless()?;
         let late = std::mem::take(&mut self.late);
         for (path, late) in late.iter().rev() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-            let fd = match fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
-                Err(Errno::NOSYS | Errno::PERM) => fs::openat(&self.fd, path, flags, Mode::empty()),
-                opened => opened,
-            }?;
+            let fd = self.own_directory(path, flags)?.ok_or(io::ErrorKind::NotFound)?;
             fs::fchmod(&fd, Mode::from_raw_mode(late.mode))?;
             if let Some(mtime) = late.mtime {
                 fs::futimens(&fd, &times(mtime))?;
             }
         }
-        Ok(())
+        Ok(self.leans)
     }
 }
 

@@ -9,8 +9,9 @@ use tar::{EntryType, Header};
 const BLOCK: usize = 512;
 /// Longest path, as the kernel's `PATH_MAX`.
 const PATH_MOST: usize = 4096;
-/// Largest pax header: what the kernel allows of extended attributes (64 KiB each) fits several times.
-const PAX_MOST: u64 = 1 << 20;
+/// Most bytes of the headers before an entry, all together: what the kernel allows of extended attributes (64 KiB each)
+/// fits several times. Each alone would be no limit: any number may stand in a row.
+const HEADERS_MOST: u64 = 1 << 20;
 /// Most pieces of a sparse file.
 const PIECES_MOST: usize = 1 << 20;
 
@@ -93,6 +94,13 @@ fn wrong(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
+fn too_large(size: u64, most: u64) -> io::Error {
+    wrong(match most < HEADERS_MOST {
+        true => format!("a header of {size} bytes; at most {most} are taken here"),
+        false => format!("a header of {size} bytes; at most {most} are taken"),
+    })
+}
+
 /// A field of a header; an empty one is 0, as for everyone.
 fn number(parsed: io::Result<u64>, field: &[u8], what: &str) -> io::Result<u64> {
     match parsed {
@@ -112,7 +120,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// Where reading fails or the archive is no archive.
     pub fn entry(&mut self) -> io::Result<Option<Entry>> {
-        let mut extra = Extra::default();
+        let (mut extra, mut allowed) = (Extra::default(), HEADERS_MOST);
         loop {
             let rest = self.left + self.padding;
             let skipped = io::copy(&mut (&mut self.inner).take(rest), &mut io::sink())?;
@@ -123,17 +131,21 @@ impl<R: Read> Reader<R> {
             let Some(header) = self.header()? else { return Ok(None) };
             let size = number(header.entry_size(), &header.as_old().size, "size")?;
             self.open(size)?;
-            match header.entry_type() {
-                EntryType::GNULongName => extra.path = Some(self.text()?),
-                EntryType::GNULongLink => extra.link = Some(self.text()?),
+            let kind = header.entry_type();
+            match kind {
+                EntryType::GNULongName => extra.path = Some(self.text(allowed)?),
+                EntryType::GNULongLink => extra.link = Some(self.text(allowed)?),
                 EntryType::XHeader => {
-                    let bytes = self.small(PAX_MOST)?;
+                    let bytes = self.small(allowed)?;
                     extra.pax(&bytes)?;
                 }
-                EntryType::XGlobalHeader if size <= PAX_MOST => (),
-                EntryType::XGlobalHeader => return Err(wrong("a header of more than 1 MiB")),
+                EntryType::XGlobalHeader if size <= allowed => (),
+                EntryType::XGlobalHeader => return Err(too_large(size, allowed)),
                 _ => return self.described(&header, extra).map(Some),
             }
+            // One that says nothing takes our time.
+            let counted = size.max(BLOCK as u64);
+            allowed = allowed.checked_sub(counted).ok_or_else(|| too_large(counted, allowed))?;
         }
     }
 
@@ -200,7 +212,7 @@ impl<R: Read> Reader<R> {
     /// The content of a header that describes another.
     fn small(&mut self, most: u64) -> io::Result<Vec<u8>> {
         if self.left > most {
-            return Err(wrong(format!("a header of {} bytes; at most {most} are taken", self.left)));
+            return Err(too_large(self.left, most));
         }
         let length = self.left;
         let mut bytes = Vec::new();
@@ -211,8 +223,8 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    fn text(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = self.small(2 * PATH_MOST as u64)?;
+    fn text(&mut self, allowed: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = self.small(allowed.min(2 * PATH_MOST as u64))?;
         let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
         bytes.truncate(end);
         Ok(bytes)
@@ -567,6 +579,45 @@ mod tests {
         let mut link = pax(&[("linkpath", b"a\0b")]);
         link.extend(block(&header(EntryType::Symlink, 0), b""));
         assert!(refusal(&link).contains("zero byte"));
+    }
+
+    /// The same bytes over and over: an archive as long as one likes.
+    struct Again {
+        bytes: Vec<u8>,
+        at: usize,
+        left: u64,
+    }
+
+    impl Read for Again {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let n = buffer.len().min(self.bytes.len() - self.at).min(self.left as usize);
+            buffer[..n].copy_from_slice(&self.bytes[self.at..self.at + n]);
+            self.at = (self.at + n) % self.bytes.len();
+            self.left -= n as u64;
+            Ok(n)
+        }
+    }
+
+    #[test]
+    fn headers_in_a_row_have_one_bound_together() {
+        let xattrs = pax(&[("SCHILY.xattr.user.a", &[b'x'; 60_000])]);
+        let sparse = pax(&[("GNU.sparse.offset", &b"1"[..]); 2000]);
+        let mut name = block(&header(EntryType::GNULongName, 5000), &[b'n'; 4000]);
+        name.resize(BLOCK + 5120, 0);
+        let global = block(&header(EntryType::XGlobalHeader, 4000), &[b' '; 4000]);
+        let nothing = block(&header(EntryType::XHeader, 0), b"");
+        for bytes in [xattrs, sparse, name, global, nothing] {
+            let mut reader = Reader::new(Again { bytes, at: 0, left: 1 << 40 });
+            let why = reader.entry().unwrap_err().to_string();
+            assert!(why.contains("a header of"), "{why}");
+            let read = (1 << 40) - reader.inner().left;
+            assert!(read < 3 << 20, "{read} bytes were read");
+        }
+        // What others write fits: 15 attributes of 64 KiB and long names.
+        let mut bytes = block(&header(EntryType::GNULongName, 4000), &[b'n'; 4000]);
+        bytes.extend(pax(&[("SCHILY.xattr.user.a", &[b'x'; 65_536][..]); 15]));
+        bytes.extend(block(&header(EntryType::Regular, 3), b"abc"));
+        assert_eq!(first(&bytes).unwrap().0.xattrs.len(), 15);
     }
 
     #[test]

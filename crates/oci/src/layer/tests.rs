@@ -180,6 +180,43 @@ fn nothing_leads_out_of_a_layer() {
 }
 
 #[test]
+fn whiteouts_leave_no_names_where_nothing_is_below() {
+    let mut stack = Stack::new();
+    stack.push(
+        Archive::new().file("dir/old", "").file("deep/er/old", "").file("kept/old", "").file("file", ""),
+    );
+    stack.push(
+        Archive::new()
+            .dir("dir")
+            .file("dir/.wh.old", "")
+            .file("dir/.wh..wh..opq", "")
+            .file("dir/.wh.late", "")
+            .dir("dir/sub")
+            .file("dir/sub/.wh.x", "")
+            .dir("new")
+            .file("new/.wh.x", "")
+            .dir("kept")
+            .file("kept/.wh.old", "")
+            .file("deep/.wh..wh..opq", "")
+            .file("deep/er/.wh.old", "")
+            .dir("file")
+            .file("file/.wh.x", ""),
+    );
+    let names = |path: &str| {
+        let mut all: Vec<_> =
+            std::fs::read_dir(stack.at(path)).unwrap().map(|e| e.unwrap().file_name()).collect();
+        all.retain(|name| !name.as_encoded_bytes().starts_with(b".wh."));
+        all.sort();
+        all
+    };
+    for path in ["dir/sub", "new", "deep/er", "file"] {
+        assert!(names(path).is_empty(), "{path}: {:?}", names(path));
+    }
+    assert_eq!(names("dir"), ["sub"]);
+    assert!(stack.hides("dir") && stack.hides("deep") && stack.is_gone("kept/old"));
+}
+
+#[test]
 fn whiteouts_become_what_overlayfs_understands() {
     let mut stack = Stack::new();
     stack.push(
@@ -266,7 +303,7 @@ fn later_entries_replace_earlier_ones() {
 
 #[test]
 fn limits_hold() {
-    let few = Limits { entries: 2, bytes: 10 };
+    let few = Limits { entries: 2, bytes: 10, ..Limits::default() };
     let mut stack = Stack::new();
     let many = Archive::new().file("a", "").file("b", "").file("c", "").done();
     assert!(stack.try_push(&many, few).unwrap_err().to_string().contains("more than 2 entries"));
@@ -330,4 +367,27 @@ fn chains_are_those_of_the_specification() {
     let chain = chain_ids(&ids);
     assert_eq!(chain[0], ids[0]);
     assert_eq!(chain[1], digest::of(format!("{} {}", ids[0], ids[1]).as_bytes()));
+}
+
+#[test]
+fn names_of_directories_take_bounded_memory() {
+    // One entry implies forty directories.
+    let deep = |n: u32| {
+        let mut path = format!("{n}/{}", "a/".repeat(40));
+        path.push('x');
+        path
+    };
+    let mut archive = Archive::new();
+    for n in 0..50 {
+        archive = archive.file(&deep(n), "");
+    }
+    let limits = Limits { names: 100_000, ..Limits::default() };
+    let why = Stack::new().try_push(&archive.done(), limits).unwrap_err().to_string();
+    assert!(why.contains("more directories than memory"), "{why}");
+    // What is removed again gives its room back.
+    let mut archive = Archive::new();
+    for _ in 0..50 {
+        archive = archive.file(&deep(0), "").file("0", "").dir("0");
+    }
+    Stack::new().try_push(&archive.done(), limits).unwrap();
 }

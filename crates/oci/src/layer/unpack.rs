@@ -24,12 +24,14 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes of files, holes included, and of the archive.
     pub bytes: u64,
+    /// Bytes of memory for the names of its directories, which get their permissions and times at the end.
+    pub names: u64,
 }
 
 impl Default for Limits {
-    /// Two million entries, 256 GiB.
+    /// Two million entries, 256 GiB, 128 MiB of names (a million directories of usual names).
     fn default() -> Limits {
-        Limits { entries: 2 << 20, bytes: 256 << 30 }
+        Limits { entries: 2 << 20, bytes: 256 << 30, names: 128 << 20 }
     }
 }
 
@@ -64,7 +66,7 @@ pub fn unpack<R: Read>(
     owners: bool,
     limits: Limits,
 ) -> io::Result<Unpacked> {
-    let root = Root::open(path, owners, below)?;
+    let root = Root::open(path, owners, below, limits.names)?;
     let mut unpacker = Unpacker { root, limits, done: Unpacked::default(), buffer: vec![0; 1 << 17] };
     while let Some(entry) = archive.entry()? {
         unpacker.entry(&entry, archive).map_err(|e| {
@@ -76,15 +78,14 @@ pub fn unpack<R: Read>(
         })?;
     }
     let marks = unpacker.root.marks();
-    let done = Unpacked {
+    let leans = unpacker.root.finish()?;
+    Ok(Unpacked {
         owners,
         user_xattrs: marks == Marks::User,
         fuse_only: marks == Marks::Files,
-        leans: unpacker.root.leans,
+        leans,
         ..unpacker.done
-    };
-    unpacker.root.finish()?;
-    Ok(done)
+    })
 }
 
 struct Unpacker<'a> {

@@ -15,6 +15,10 @@ use std::path::{Path, PathBuf};
 
 /// Most members of an archive of images; of a root file system's no more are looked at.
 const MEMBERS_MOST: usize = 20_000;
+/// Most bytes of the members' names together, which are kept in memory.
+const NAMES_MOST: usize = 16 << 20;
+/// Most bytes of an archive without its compression.
+const ARCHIVE_MOST: u64 = crate::document::LAYER_MOST;
 /// Most links from one member to the next.
 const LINKS_MOST: usize = 8;
 
@@ -69,7 +73,8 @@ impl Archive {
         let mut spool = None;
         let mut file = if path == Path::new("-") {
             let mut taken = store.spool()?;
-            io::copy(&mut io::stdin().lock(), &mut taken).map_err(bad)?;
+            io::copy(&mut decompress::AtMost::new(io::stdin().lock(), ARCHIVE_MOST), &mut taken)
+                .map_err(bad)?;
             let file = taken.reopen()?;
             spool = Some(taken);
             file
@@ -90,7 +95,7 @@ impl Archive {
         let mut original = None;
         if Compression::of(&start[..n])? != Compression::None {
             let mut taken = store.spool()?;
-            io::copy(&mut decompress::plain(&file)?, &mut taken).map_err(bad)?;
+            io::copy(&mut decompress::bounded(&file, ARCHIVE_MOST)?, &mut taken).map_err(bad)?;
             original = Some(std::mem::replace(&mut file, taken.reopen()?));
             spool = Some(taken);
         }
@@ -201,7 +206,7 @@ fn members(file: &File) -> io::Result<HashMap<String, Member>> {
     let mut file = file;
     file.seek(SeekFrom::Start(0))?;
     let mut reader = Reader::new(Counting(io::BufReader::with_capacity(1 << 17, file), 0));
-    let mut members = HashMap::new();
+    let (mut members, mut names) = (HashMap::new(), 0);
     while let Some(entry) = reader.entry()? {
         let Ok(name) = std::str::from_utf8(&entry.path).map(normal) else { continue };
         let link = String::from_utf8_lossy(&entry.link);
@@ -213,8 +218,9 @@ fn members(file: &File) -> io::Result<HashMap<String, Member>> {
             Kind::Symbolic => Member::Link(normal(&format!("{name}/../{link}"))),
             _ => continue,
         };
+        names += name.len() + link.len();
         members.insert(name, member);
-        if members.len() >= MEMBERS_MOST {
+        if members.len() >= MEMBERS_MOST || names > NAMES_MOST {
             break;
         }
     }

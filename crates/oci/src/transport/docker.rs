@@ -3,12 +3,12 @@
 use super::archive::Archive;
 use super::{Importing, Source};
 use crate::digest::{self, Hasher, Hashing};
-use crate::document::{self, CONFIG_MOST, LAYERS_MOST, MANIFEST_MOST};
+use crate::document::{self, CONFIG_MOST, LAYER_MOST, LAYERS_MOST, MANIFEST_MOST};
 use crate::error::{Error, Result};
 use crate::layer::decompress::{self, Compression};
 use crate::name::Name;
 use crate::store::{Image, Working};
-use oci_spec::image::{Descriptor, Digest, ImageConfiguration, ImageManifestBuilder};
+use oci_spec::image::{Descriptor, Digest, ImageManifestBuilder};
 use serde::Deserialize;
 use std::io::{self, Read};
 
@@ -63,8 +63,7 @@ fn one(archive: &Archive, listed: &Listed, importing: &Importing<'_>) -> Result<
     }
     let working = importing.store.working()?;
     let bytes = archive.small(&listed.config, CONFIG_MOST)?;
-    let config: ImageConfiguration = serde_json::from_slice(&bytes)
-        .map_err(|e| Error::damaged(&place, format!("{} is no configuration: {e}", listed.config)))?;
+    let config = document::parse_config(&bytes, &format!("{place}: {}", listed.config))?;
     let diff_ids = document::diff_ids(&config)?;
     if diff_ids.len() != listed.layers.len() || diff_ids.len() > LAYERS_MOST {
         let what = format!("{} layers are listed, {} described", listed.layers.len(), diff_ids.len());
@@ -129,7 +128,8 @@ fn layer(
         importing.progress.done(path, "copied");
         return Ok(descriptor);
     }
-    let mut hashing = Hashing::new(decompress::plain(archive.member(path)?)?, Hasher::of(diff_id)?);
+    let content = decompress::bounded(archive.member(path)?, LAYER_MOST)?;
+    let mut hashing = Hashing::new(content, Hasher::of(diff_id)?);
     io::copy(&mut hashing, &mut io::sink()).map_err(bad)?;
     hashing.finish().0.check(diff_id)?;
     let mut spool = importing.store.spool()?;

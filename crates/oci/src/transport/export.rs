@@ -119,7 +119,10 @@ impl Exporting<'_> {
     /// Adds the image to a layout, in place of another of the same tag.
     fn directory(&self, dir: &Path, tag: Option<&str>) -> Result<()> {
         let path = dir.join("index.json");
-        let mut entries = match std::fs::read(&path) {
+        let mut bytes = Vec::new();
+        let most = document::MANIFEST_MOST + 1;
+        let read = File::open(&path).and_then(|f| f.take(most).read_to_end(&mut bytes));
+        let mut entries = match read {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let empty = dir.read_dir().map_or(true, |mut d| d.next().is_none());
                 if !empty {
@@ -131,7 +134,7 @@ impl Exporting<'_> {
                 Vec::new()
             }
             read => {
-                let bytes = read.map_err(Error::file("cannot read", &path))?;
+                read.map_err(Error::file("cannot read", &path))?;
                 match Document::parse(&bytes, &path.display().to_string())? {
                     Document::Index(index) => index.manifests().clone(),
                     Document::Manifest(_) => {
@@ -228,7 +231,8 @@ impl Exporting<'_> {
             return add(archive, path, blob.size(), self.store.blob(diff_id)?);
         }
         let mut spool = self.store.spool()?;
-        let read = io::copy(&mut decompress::plain(self.store.blob(blob.digest())?)?, &mut spool);
+        let mut content = decompress::bounded(self.store.blob(blob.digest())?, document::LAYER_MOST)?;
+        let read = io::copy(&mut content, &mut spool);
         let size = read.map_err(|e| Error::damaged(blob.digest().to_string(), e.to_string()))?;
         spool.check(diff_id)?;
         let mut file = spool.reopen()?;

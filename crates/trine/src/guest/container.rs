@@ -13,9 +13,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use trine_container::image::device::Device;
 use trine_container::image::volume::{Tmpfs, Volume};
 use trine_container::image::{self, Filter};
 use trine_control::bundle;
+use trine_control::error::OWN;
 use trine_control::record::{self, HealthCheck, KindName, Options, Source, Word};
 use trine_control::verbs::create::New;
 use trine_hostnet::Mode;
@@ -68,9 +70,9 @@ pub struct ContainerArgs {
     /// Memory as files in it
     #[arg(long, value_name = "PLACE[:OPTIONS]", value_parser = Tmpfs::from_str)]
     pub tmpfs: Vec<Tmpfs>,
-    /// A device of the host in it
-    #[arg(long, value_name = "FILE")]
-    pub device: Vec<PathBuf>,
+    /// A device of the host in it, and what it may be used for: reading, writing, making nodes of it
+    #[arg(long, value_name = "FILE[:PLACE][:rwm]", value_parser = Device::from_str)]
+    pub device: Vec<Device>,
     /// A capability beside the usual ones, or ALL
     #[arg(long, value_name = "CAPABILITY")]
     pub cap_add: Vec<String>,
@@ -123,17 +125,21 @@ pub enum Thing {
     Image(String),
 }
 
-/// The container that a word means: a directory with a configuration, or what is no file and may be an image's name.
+/// The container that is to be run, where it is one.
 pub fn thing(args: &RunArgs) -> Option<Thing> {
-    let named = args.thing.as_deref().filter(|_| args.sysroot.is_none() && args.kind.is_none())?;
-    let path = Path::new(named);
+    named(args.thing.as_deref().filter(|_| args.sysroot.is_none() && args.kind.is_none())?)
+}
+
+/// The container that a word means: a directory with a configuration, or what is no file and may be an image's name.
+pub fn named(word: &str) -> Option<Thing> {
+    let path = Path::new(word);
     if path.join("config.json").is_file() {
         return Some(Thing::Bundle(path.into()));
     }
     // A directory that is no bundle is nothing else that could run.
     let free = !path.exists() || path.is_dir();
-    let may = named != "linux" && free && !named.starts_with(['.', '/']) && named.parse::<Name>().is_ok();
-    may.then(|| Thing::Image(named.into()))
+    let may = word != "linux" && free && !word.starts_with(['.', '/']) && word.parse::<Name>().is_ok();
+    may.then(|| Thing::Image(word.into()))
 }
 
 fn utf8(text: &OsStr) -> Result<String, Refusal> {
@@ -217,7 +223,8 @@ pub(super) fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
     }
     Ok(image::Options {
         command: words(&args.args)?,
-        entrypoint: own.entrypoint.clone().map(|e| vec![e]),
+        // An empty one takes the image's away.
+        entrypoint: own.entrypoint.clone().map(|e| if e.is_empty() { Vec::new() } else { vec![e] }),
         env: words(&args.env)?,
         workdir: args.cwd.as_ref().map(|d| utf8(d.as_os_str())).transpose()?,
         user: own.user.clone(),
@@ -257,8 +264,16 @@ pub(super) fn image(name: &str, platform: Option<Platform>, own: &ContainerArgs)
     }
 }
 
-/// Runs a container.
+/// Runs a container. What fails before it runs has the exit codes that other engines have: 127 where there is no such
+/// command, 126 where it cannot be executed, 125 where that is not its fault.
 pub fn run(args: &RunArgs, thing: Thing, words: &[OsString]) -> Result<u8, Refusal> {
+    make(args, thing, words).map_err(|refusal| match refusal.code {
+        126 | 127 => refusal,
+        _ => Refusal { code: OWN, ..refusal },
+    })
+}
+
+fn make(args: &RunArgs, thing: Thing, words: &[OsString]) -> Result<u8, Refusal> {
     crate::be_a_command();
     refuse_others(words)?;
     let asked = asked(args)?;

@@ -1,10 +1,10 @@
 //! `trine run --as machine IMAGE`: an image with a kernel of its own.
 
-use super::container;
-use crate::args::{FirmwareArg, RunArgs};
+use super::{boot, container};
+use crate::args::RunArgs;
 use crate::images::Display;
 use crate::run::{OfImage, Prepared};
-use crate::{Refusal, run, terminal};
+use crate::{Refusal, terminal};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use trine_control::initramfs::Root;
 use trine_machine::first::{APPEND, Process};
-use trine_machine::virt::{Boot, Initrd};
+use trine_machine::virt::{Boot, Initrd, Payload};
 use trine_oci::{Image, Name, Platform, Store};
 use trine_program::elf;
 
@@ -47,7 +47,7 @@ const COMMON: [&str; 6] = ["platform", "pull", "insecure", "entrypoint", "user",
 pub fn refuse_others(args: &RunArgs, words: &[OsString]) -> Result<(), Refusal> {
     let others = [
         ("--initrd", args.initrd.is_some()),
-        ("--firmware none", args.firmware == FirmwareArg::None),
+        ("--firmware", args.firmware.is_some()),
         ("--sysroot", args.sysroot.is_some()),
         ("--strace", args.strace),
         ("--gdb", args.gdb.is_some()),
@@ -123,20 +123,20 @@ fn plan(args: &RunArgs, name: &str) -> Result<Plan, Refusal> {
 /// Whether such a machine can be made; fetches what is missing.
 pub fn check(args: &RunArgs, name: &str) -> Result<(), Refusal> {
     plan(args, name)?.process.executable().map_err(Refusal::refused)?;
-    run::debian().map(drop)
+    boot::debian().map(drop)
 }
 
 /// The machine.
 pub fn prepare(args: &RunArgs, name: &str) -> Result<Prepared, Refusal> {
     let plan = plan(args, name)?;
     let first = plan.process.executable().map_err(Refusal::refused)?;
-    let kernel = run::debian()?.kernel;
+    let kernel = boot::debian()?.kernel;
     let file = nameless()?;
     plan.root.write(&plan.image, &first, &file)?;
     let append = args.append.as_deref().unwrap_or_default();
-    let append = run::usual_append(&format!("{APPEND} {append}"));
+    let append = boot::usual_append(&format!("{APPEND} {append}"));
     Ok(Prepared {
-        boot: Boot::Kernel { kernel, initrd: Some(Initrd::Made(Arc::new(file))), append },
+        boot: Boot::Kernel(Payload { kernel, initrd: Some(Initrd::Made(Arc::new(file))), append }),
         memory: plan.memory,
         image: Some(OfImage { terminates: !plan.process.is_init() }),
     })

@@ -1,7 +1,9 @@
 //! The verbs for guests, which are the same for machines, programs and containers.
 
 pub mod args;
+pub mod boot;
 pub mod container;
+pub mod kind;
 pub mod machine;
 pub mod network;
 pub mod resources;
@@ -15,6 +17,7 @@ use args::{
 use std::io::Write;
 use trine_control::ControlError;
 use trine_control::client::terminal::is_terminal;
+use trine_control::record::KindName;
 use trine_control::store::Store;
 use trine_control::verbs::attach::Attached;
 use trine_control::verbs::{attach, change, create, events, logs, show, stats};
@@ -22,7 +25,11 @@ use trine_control::wire::Exec;
 
 impl From<ControlError> for Refusal {
     fn from(e: ControlError) -> Refusal {
-        let code = if e.is_refusal() { code::REFUSED } else { code::HOST };
+        let code = match &e {
+            ControlError::Command { code, .. } => *code,
+            other if other.is_refusal() => code::REFUSED,
+            _ => code::HOST,
+        };
         Refusal { code, message: e.to_string() }
     }
 }
@@ -90,7 +97,10 @@ pub fn exec(args: ExecArgs) -> Result<u8, Refusal> {
         detach: args.detach,
         size: None,
     };
-    Ok(attach::exec(&Store::open()?, &args.guest, exec, args.detach_keys)?)
+    let store = Store::open()?;
+    let container = store.find(&args.guest)?.read().is_ok_and(|record| record.kind == KindName::Container);
+    let done = attach::exec(&store, &args.guest, exec, args.detach_keys);
+    Ok(done.map_err(|e| if container { e.of_container() } else { e })?)
 }
 
 /// `trine logs`.

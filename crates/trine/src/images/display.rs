@@ -3,6 +3,7 @@
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use trine_base::text::{line, plain};
 use trine_oci::Progress;
 
 /// A bar an item.
@@ -30,7 +31,8 @@ impl Display {
 /// What an item is called on the screen.
 fn called(item: &str) -> String {
     let name = item.rsplit(['/', ':']).next().unwrap_or(item);
-    name.chars().take(12).collect()
+    // An archive says how its members are called.
+    line(name, usize::MAX).chars().take(12).collect()
 }
 
 impl Progress for Display {
@@ -68,6 +70,7 @@ impl Progress for Display {
     }
 
     fn note(&self, text: &str) {
+        let text = plain(text);
         match &self.bars {
             Some(bars) => drop(bars.println(format!("trine: {text}"))),
             None => eprintln!("trine: {text}"),

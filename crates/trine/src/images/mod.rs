@@ -15,6 +15,7 @@ pub use display::Display;
 use crate::Refusal;
 use clap::{Args, Subcommand};
 use std::str::FromStr;
+use trine_base::text::{line, plain};
 use trine_oci::{Image, Name, Platform, Store};
 
 /// The verbs of images.
@@ -24,7 +25,8 @@ pub enum ImageVerb {
     #[command(after_help = "Examples:
   trine pull alpine                                docker.io/library/alpine:latest
   trine pull --platform linux/riscv64 debian:trixie
-  trine pull --insecure localhost:5000/team/app:1  plain HTTP where there is no HTTPS
+  trine pull localhost:5000/team/app:1             this host's own may speak plain HTTP
+  trine pull --insecure registry.lan/app           plain HTTP where there is no HTTPS
   trine pull oci:DIR:TAG                           as `trine import` does
 
 Logins are those of `docker login` and `podman login`. Registries' mirrors are listed in
@@ -280,24 +282,25 @@ fn said(image: &Image, quiet: bool, json: bool) {
         (_, true) => print(&format!("{}\n", image.id())),
         _ => {
             let name = image.name().map_or_else(|| image.id().to_string(), Name::short);
-            print(&format!("{name} ({}): {}\n", image.platform(), image.digest()));
+            print(&plain(&format!("{name} ({}): {}\n", image.platform(), image.digest())));
         }
     }
 }
 
-/// A table whose columns fit what is in them.
+/// A table whose columns fit what is in them. Images say what stands there: nothing of it acts on the terminal.
 fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|r| r.iter().map(|c| line(c, 1000)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|c| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0))
         .collect();
     let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
+    for row in &rows {
+        let mut shown = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:<width$}   "));
+            shown.push_str(&format!("{cell:<width$}   "));
         }
-        text.push_str(line.trim_end());
+        text.push_str(shown.trim_end());
         text.push('\n');
     }
     text
@@ -348,5 +351,6 @@ mod tests {
     fn columns_are_aligned() {
         let row = |cells: &[&str]| cells.iter().map(|c| c.to_string()).collect();
         assert_eq!(table(&[row(&["A", "B"]), row(&["long", "x"])]), "A      B\nlong   x\n");
+        assert_eq!(table(&[row(&["a\x1b[2J", "b\nc"])]), "a?[2J   b c\n");
     }
 }

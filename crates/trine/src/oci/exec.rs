@@ -1,7 +1,7 @@
 //! `trine oci exec`.
 
 use super::args::Exec;
-use super::foreground::{Signals, Tty};
+use super::foreground::{self, Signals, Tty};
 use super::{console, log::Log, preserved, send_terminal, system, write_pid};
 use crate::code;
 use oci_spec::runtime::{Capability, Process};
@@ -13,11 +13,14 @@ type Result<T> = std::result::Result<T, Error>;
 
 /// Runs another process in a container.
 pub fn exec(container: &Container, args: Exec, log: &Log) -> Result<u8> {
-    let process = match &args.process {
+    let mut process = match &args.process {
         Some(path) => read(path)?,
         None => described(container, &args)?,
     };
     let terminal = process.terminal() == Some(true);
+    if !args.detach {
+        foreground::size(&mut process);
+    }
     let socket = console(args.console_socket.as_deref(), terminal, args.detach)?;
     let signals = if args.detach { None } else { Some(Signals::take()?) };
     let execution = Execution {
@@ -86,7 +89,9 @@ fn described(container: &Container, args: &Exec) -> Result<Process> {
     }
     if !args.additional_gids.is_empty() {
         let mut user = process.user().clone();
-        user.set_additional_gids(Some(args.additional_gids.clone()));
+        // As with runc: beside those that the container's own process has.
+        let all = user.additional_gids().iter().flatten().chain(&args.additional_gids).copied().collect();
+        user.set_additional_gids(Some(all));
         process.set_user(user);
     }
     if args.no_new_privs {

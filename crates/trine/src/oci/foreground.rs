@@ -3,6 +3,7 @@
 use super::args::Run;
 use super::{create, ended, log::Log, system};
 use crate::code;
+use oci_spec::runtime::{BoxBuilder, Process};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -37,6 +38,18 @@ pub fn run(runtime: &Runtime, args: &Run, log: &Log) -> Result<u8> {
         container.delete(force)?;
     }
     status.map(|s| sys::exit_code(s) as u8)
+}
+
+/// Gives a process's terminal the size of this one's before the process begins, where its configuration says none: it may
+/// ask but once.
+pub fn size(process: &mut Process) {
+    if process.terminal() == Some(true)
+        && process.console_size().is_none()
+        && let Some((rows, columns)) = crate::terminal::size()
+    {
+        let size = BoxBuilder::default().height(u64::from(rows)).width(u64::from(columns)).build();
+        process.set_console_size(size.ok());
+    }
 }
 
 /// All signals of this process, to be read from a descriptor.

@@ -16,7 +16,7 @@ pub struct Log {
 impl Log {
     /// Writes an error there and on standard error.
     pub fn error(&self, message: &str) {
-        eprintln!("trine: {message}");
+        eprintln!("trine: {}", trine_base::text::plain(message));
         self.write("error", message);
     }
 

@@ -90,6 +90,9 @@ fn create(runtime: &Runtime, args: &Create, detached: bool) -> Result<Created> {
     let mut bundle = Bundle::load(&args.bundle)?;
     if let Some(process) = bundle.spec.process_mut() {
         activate(process);
+        if !detached {
+            foreground::size(process);
+        }
     }
     let terminal = bundle.spec.process().as_ref().is_some_and(|p| p.terminal() == Some(true));
     let socket = console(args.console_socket.as_deref(), terminal, detached)?;

@@ -1,0 +1,183 @@
+//! The command line of `trine run`: options, then the thing, then its arguments, for all kinds of guests.
+//!
+//! What stands behind a program, an image or a bundle is the guest's, whatever it looks like. A machine has no arguments, so
+//! what stands behind one can only be options, and is read as such.
+
+use crate::args::Run;
+use crate::guest::{container, kind};
+use clap::CommandFactory;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use trine_oci::Name;
+use trine_program::{Address, elf};
+
+/// Where gdb is waited for when no address is given.
+const DEFAULT_GDB: &str = ":1234";
+
+/// A command line as the reader of options takes it.
+pub struct Line {
+    /// The words, with a `--` where the guest's own begin.
+    pub words: Vec<OsString>,
+    /// Whether it is about a container: then its failures have other engines' exit codes.
+    pub container: bool,
+}
+
+/// What options before the thing have said.
+#[derive(Default)]
+struct Said {
+    /// There is a root of its own.
+    sysroot: bool,
+    /// What only a machine has.
+    machine: bool,
+    /// What an image is to become.
+    kind: bool,
+}
+
+/// Reads a whole command line; one of another verb comes back as it is.
+pub fn read(mut line: Vec<OsString>) -> Line {
+    if line.get(1).is_none_or(|verb| verb != "run") {
+        return Line { words: line, container: false };
+    }
+    let run = Run::command();
+    let (mut at, mut said) = (2, Said::default());
+    while let Some(word) = line.get(at).and_then(|w| w.to_str()).filter(|w| w.starts_with('-') && w.len() > 1)
+    {
+        if word == "--" {
+            // Nothing behind it is an option.
+            let container = line.get(at + 1).is_some_and(|thing| is_container(thing, &said));
+            return Line { words: line, container };
+        }
+        let name = word.split_once('=').map_or(word, |(name, _)| name);
+        said.sysroot |= name == "--sysroot";
+        said.kind |= name == "--as";
+        said.machine |= kind::OF_MACHINES.contains(&name);
+        if word == "--gdb" {
+            // The word behind it is an address, or what is to be run.
+            let is_address = line.get(at + 2).is_some() && line.get(at + 1).is_some_and(is_gdb_address);
+            let address = if is_address { line.remove(at + 1) } else { DEFAULT_GDB.into() };
+            line[at] = [OsString::from("--gdb="), address].into_iter().collect();
+            at += 1;
+            continue;
+        }
+        at += 1 + usize::from(takes_next(&run, word));
+    }
+    let Some(thing) = line.get(at) else { return Line { words: line, container: false } };
+    let container = is_container(thing, &said);
+    if has_arguments(thing, &said, &line[at + 1..]) {
+        line.insert(at + 1, "--".into());
+    }
+    Line { words: line, container }
+}
+
+/// Whether the word behind an option is its value. `-itv` is three options, the last of which may have one.
+fn takes_next(run: &clap::Command, word: &str) -> bool {
+    let takes = |is_it: &dyn Fn(&clap::Arg) -> bool| {
+        run.get_arguments().find(|a| is_it(a)).is_some_and(|a| a.get_action().takes_values())
+    };
+    if let Some(name) = word.strip_prefix("--") {
+        let aliases = |a: &clap::Arg| a.get_all_aliases().is_some_and(|all| all.contains(&name));
+        return !name.contains('=') && takes(&|a| a.get_long() == Some(name) || aliases(a));
+    }
+    let letters = &word[1..];
+    let first = letters.char_indices().find(|(_, letter)| takes(&|a| a.get_short() == Some(*letter)));
+    first.is_some_and(|(at, letter)| at + letter.len_utf8() == letters.len())
+}
+
+/// Whether a thing is a container.
+fn is_container(thing: &OsStr, said: &Said) -> bool {
+    !said.sysroot && !said.kind && thing.to_str().is_some_and(|thing| container::named(thing).is_some())
+}
+
+/// Whether what stands behind a thing is its own.
+fn has_arguments(thing: &OsStr, said: &Said, behind: &[OsString]) -> bool {
+    let (path, name) = (Path::new(thing), thing.to_str().unwrap_or_default());
+    if name == "linux" {
+        return false;
+    }
+    let is_path = name.starts_with(['.', '/']);
+    if said.sysroot || (said.kind && !is_path && name.parse::<Name>().is_ok()) {
+        return true;
+    }
+    // A firmware, a kernel, a disk: what the user says makes a machine of it.
+    if said.machine {
+        return false;
+    }
+    match path.exists() {
+        true => path.is_dir() || (elf::is_program(path) && !kind::firmware_behind(path, behind)),
+        // An image that is fetched; of a file that is not there, that is said.
+        false => !is_path,
+    }
+}
+
+/// Whether a word can only be an address: a program may be named like a socket's path, but a file that is there and no
+/// socket is a program.
+fn is_gdb_address(word: &OsString) -> bool {
+    let text = word.to_str().unwrap_or_default();
+    let is_file = Path::new(word).metadata().is_ok_and(|m| m.is_file());
+    text.parse::<Address>().is_ok() && (text.starts_with("unix:") || !is_file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn line(words: &str) -> Line {
+        read(["trine", "run"].into_iter().chain(words.split(' ')).map(OsString::from).collect())
+    }
+
+    /// The thing and its arguments.
+    fn parts(words: &str) -> (String, String) {
+        let args =
+            Run::try_parse_from(&line(words).words[1..]).unwrap_or_else(|e| panic!("{words}: {e}")).args;
+        let rest: Vec<_> = args.args.iter().map(|a| a.to_string_lossy()).collect();
+        (args.thing.unwrap_or_default(), rest.join(" "))
+    }
+
+    #[test]
+    fn what_stands_behind_an_image_is_its_own() {
+        for (words, thing, rest) in [
+            ("--entrypoint /bin/ls img -l /etc", "img", "-l /etc"),
+            ("img --name x", "img", "--name x"),
+            ("-it --rm img sh -c -e", "img", "sh -c -e"),
+            ("-itv /a:/b img -v /c", "img", "-v /c"),
+            ("-v/a:/b img -v", "img", "-v"),
+            ("--workdir /x img --workdir", "img", "--workdir"),
+            ("-m 1G -e A=-1 --memory-swap=-1 img -- -x", "img", "-- -x"),
+            ("--as machine img sh --engine", "img", "sh --engine"),
+            ("--as machine --disk d img --help", "img", "--help"),
+            ("-- img --name x", "img", "--name x"),
+            ("--sysroot debian /bin/sh -c x", "/bin/sh", "-c x"),
+        ] {
+            assert_eq!(parts(words), (thing.into(), rest.into()), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_a_machine_are_options() {
+        let kernel = std::env::temp_dir().join(format!("trine-line-{}", std::process::id()));
+        std::fs::write(&kernel, "no ELF file").unwrap();
+        let file = kernel.to_str().unwrap();
+        for words in
+            ["linux --engine interp", &format!("{file} --engine interp"), "./not-there --engine interp"]
+        {
+            let args = Run::try_parse_from(&line(words).words[1..]).unwrap().args;
+            assert!(args.engine == crate::args::EngineArg::Interp && args.args.is_empty(), "{words}");
+        }
+        std::fs::remove_file(kernel).unwrap();
+    }
+
+    #[test]
+    fn containers_are_known_before_their_options_are_read() {
+        for (words, want) in [
+            ("--no-such-option img", true),
+            ("-- img", true),
+            ("--no-such-option linux", false),
+            ("--as machine img", false),
+            ("--sysroot / img", false),
+            ("--name", false),
+        ] {
+            assert_eq!(line(words).container, want, "{words}");
+        }
+    }
+}
