@@ -9,7 +9,7 @@ use crate::host;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use trine_engine::direct::Pages;
 use trine_memory::CodeOwner;
 
@@ -17,10 +17,15 @@ use trine_memory::CodeOwner;
 pub const PAGE: u64 = 4096;
 /// First address above the program's: half of Sv39, as on hardware.
 pub const END: u64 = 1 << 38;
-/// First address that may be mapped (the host's `vm.mmap_min_addr` by default).
+/// Lowest address that is chosen where the program names none. It may ask for lower ones; whether it gets them the
+/// host's `vm.mmap_min_addr` decides.
 pub const START: u64 = 0x1_0000;
-/// Below the stack, and what grows down from there.
-const GAP: u64 = 1 << 30;
+/// Least room that is left for the stack at the highest addresses.
+const LEAST_ROOM: u64 = 1 << 30;
+/// Most room that is left for it, whatever its limit: the rest is the program's for other mappings.
+const MOST_ROOM: u64 = END / 4;
+/// What stays free below a mapping that grows (`stack_guard_gap` of Linux, by default).
+const GUARD: u64 = 256 * PAGE;
 
 /// A mapping.
 #[derive(Clone, Debug)]
@@ -35,6 +40,10 @@ struct Region {
     offset: u64,
     /// What `/proc/self/maps` says at the end of the line, where there is no file.
     name: String,
+    /// It grows downwards when the page below it is touched (`MAP_GROWSDOWN`): the host does that.
+    grows: bool,
+    /// What its addresses are multiples of: [`PAGE`], or the size of its huge pages.
+    align: u64,
 }
 
 /// A mapped file.
@@ -70,9 +79,10 @@ struct Owner {
     code: Arc<dyn CodeOwner>,
 }
 
-#[derive(Default)]
 struct Inner {
     regions: BTreeMap<u64, Region>,
+    /// Where those begin that grow.
+    growing: BTreeSet<u64>,
     /// Pages that code was fetched from.
     code: BTreeSet<u64>,
     owners: Vec<Owner>,
@@ -80,6 +90,23 @@ struct Inner {
     brk: u64,
     /// Where a debugger stops the program.
     stops: BTreeSet<u64>,
+    /// Below this address mappings are placed; above it the stack grows.
+    top: u64,
+}
+
+impl Default for Inner {
+    fn default() -> Inner {
+        Inner {
+            regions: BTreeMap::new(),
+            growing: BTreeSet::new(),
+            code: BTreeSet::new(),
+            owners: Vec::new(),
+            brk_start: 0,
+            brk: 0,
+            stops: BTreeSet::new(),
+            top: END - LEAST_ROOM,
+        }
+    }
 }
 
 /// An address space.
@@ -102,7 +129,52 @@ fn host_protection(protection: u32) -> u64 {
 }
 
 fn round_up(size: u64) -> Option<u64> {
-    Some(size.checked_add(PAGE - 1)? & !(PAGE - 1))
+    round_up_to(size, PAGE)
+}
+
+/// The next multiple of `align`, which is a power of two.
+fn round_up_to(size: u64, align: u64) -> Option<u64> {
+    Some(size.checked_add(align - 1)? & !(align - 1))
+}
+
+/// Whether the host has anything mapped at a page.
+fn is_mapped(page: u64) -> bool {
+    let mut resident = 0u8;
+    host_call(libc::SYS_mincore, [page, PAGE, &raw mut resident as u64, 0, 0, 0]) != Err(Errno(libc::ENOMEM))
+}
+
+/// Bytes of a huge page where the program does not say (`/proc/meminfo`).
+fn usual_huge_page() -> u64 {
+    static USUAL: OnceLock<u64> = OnceLock::new();
+    *USUAL.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let kib = text
+            .lines()
+            .find_map(|l| l.strip_prefix("Hugepagesize:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.map(|kib| kib << 10).filter(|size| size.is_power_of_two()).unwrap_or(2 << 20)
+    })
+}
+
+/// What the addresses of a mapping must be multiples of, and whether its size is rounded up to that, too: that of a
+/// file of huge pages is not.
+fn alignment(m: &Mapping) -> (u64, bool) {
+    if m.flags & libc::MAP_ANONYMOUS as u32 == 0 {
+        // SAFETY: a structure of integers.
+        let mut about: libc::statfs = unsafe { std::mem::zeroed() };
+        // SAFETY: writes a structure of ours.
+        let known = unsafe { libc::fstatfs(m.fd, &mut about) } == 0;
+        let huge = known && about.f_type == libc::HUGETLBFS_MAGIC;
+        return (Some(about.f_bsize as u64).filter(|s| huge && s.is_power_of_two()).unwrap_or(PAGE), false);
+    }
+    if m.flags & libc::MAP_HUGETLB as u32 == 0 {
+        return (PAGE, true);
+    }
+    match m.flags >> libc::MAP_HUGE_SHIFT & libc::MAP_HUGE_MASK as u32 {
+        0 => (usual_huge_page(), true),
+        // Of a size that the host does not have it complains.
+        log if (12..=34).contains(&log) => (1 << log, true),
+        _ => (PAGE, true),
+    }
 }
 
 /// Whether all of a range may be a program's, and its end is an address.
@@ -148,7 +220,7 @@ impl Inner {
             let mut rest = region.clone();
             region.end = at;
             rest.offset += at - start;
-            self.regions.insert(at, rest);
+            self.put(at, rest);
         }
     }
 
@@ -157,7 +229,21 @@ impl Inner {
         self.split(start);
         self.split(end);
         let keys: Vec<u64> = self.regions.range(start..end).map(|(k, _)| *k).collect();
-        keys.into_iter().filter_map(|k| Some((k, self.regions.remove(&k)?))).collect()
+        keys.into_iter().filter_map(|k| Some((k, self.take(k)?))).collect()
+    }
+
+    /// Puts a region where none is.
+    fn put(&mut self, start: u64, region: Region) {
+        if region.grows {
+            self.growing.insert(start);
+        }
+        self.regions.insert(start, region);
+    }
+
+    /// Takes the region out that begins there.
+    fn take(&mut self, start: u64) -> Option<Region> {
+        self.growing.remove(&start);
+        self.regions.remove(&start)
     }
 
     /// Tells the vCPUs that pages they fetched code from have changed.
@@ -173,21 +259,75 @@ impl Inner {
         }
     }
 
-    /// Highest gap of `size` bytes below `top`.
-    fn gap(&self, size: u64, top: u64) -> Option<u64> {
+    /// Highest gap of `size` bytes below `top` that begins at a multiple of `align`. Below what grows there is room left.
+    fn gap(&self, size: u64, align: u64, top: u64) -> Option<u64> {
+        let place = |end: u64| Some(end.checked_sub(size)? & !(align - 1));
         let mut end = top;
         for (&start, region) in self.regions.range(..top).rev() {
-            if region.end <= end && end - region.end >= size {
+            if place(end).is_some_and(|at| at >= region.end) {
                 break;
             }
-            end = end.min(start);
+            end = end.min(if region.grows { start.saturating_sub(GUARD) } else { start });
         }
-        let start = end.checked_sub(size)?;
-        (start >= START).then_some(start)
+        place(end).filter(|&start| start >= START)
+    }
+
+    /// Where a mapping goes for which the program names no address.
+    fn place(&self, size: u64, align: u64) -> Result<u64, Errno> {
+        let found = self.gap(size, align, self.top).or_else(|| self.gap(size, align, END));
+        found.ok_or(Errno(libc::ENOMEM))
+    }
+
+    /// Notes how far the host has let mappings grow. Nothing else lies between one and the next lower mapping, so that
+    /// the pages which are there now are those that it grew by.
+    fn settle(&mut self) {
+        let mut grown = Vec::new();
+        for &start in &self.growing {
+            let below = self.regions.range(..start).next_back().map_or(0, |(_, r)| r.end);
+            if below == start || !is_mapped(start - PAGE) {
+                continue;
+            }
+            let (mut free, mut there) = (below, start - PAGE);
+            while free < there {
+                let middle = free.midpoint(there) & !(PAGE - 1);
+                if is_mapped(middle) { there = middle } else { free = middle + PAGE }
+            }
+            grown.push((start, there));
+        }
+        for (start, now) in grown {
+            if let Some(mut region) = self.take(start) {
+                region.offset = 0;
+                self.put(now, region);
+            }
+        }
+    }
+
+    /// The region that has this address.
+    fn region_at(&self, at: u64) -> Option<&Region> {
+        self.regions.range(..=at).next_back().map(|(_, r)| r).filter(|r| r.end > at)
     }
 
     fn is_free(&self, start: u64, end: u64) -> bool {
         self.regions.range(..end).next_back().is_none_or(|(_, r)| r.end <= start)
+    }
+
+    /// Where the growing mapping begins that `mprotect(start, …, PROT_GROWSDOWN)` is about: all of it is meant.
+    fn grown_from(&self, start: u64, end: u64) -> Result<u64, Errno> {
+        let at = self.regions.range(..end).rev().take_while(|(_, r)| r.end > start).last();
+        let (&(mut from), region) = at.ok_or(Errno(libc::ENOMEM))?;
+        if !region.grows {
+            return Err(Errno(libc::EINVAL));
+        }
+        // Parts with the same protection are one mapping for the host.
+        while let Some((&lower, _)) = self
+            .regions
+            .range(..from)
+            .next_back()
+            .filter(|(_, r)| r.end == from && r.grows && r.protection == region.protection)
+        {
+            from = lower;
+        }
+        Ok(from)
     }
 
     /// Where the mappings that begin at or before `start` and follow each other end.
@@ -202,7 +342,7 @@ impl Inner {
     fn insert(&mut self, start: u64, region: Region) {
         self.forget_code(start, region.end);
         self.remove(start, region.end);
-        self.regions.insert(start, region);
+        self.put(start, region);
     }
 }
 
@@ -226,8 +366,23 @@ const FIXED: u32 = libc::MAP_FIXED as u32;
 const NO_REPLACE: u32 = libc::MAP_FIXED_NOREPLACE as u32;
 
 impl Space {
+    /// For what has nothing to do with where mappings are.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// With mappings as far as they have grown.
+    fn settled(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        inner.settle();
+        inner
+    }
+
+    /// Leaves so much room for the stack at the highest addresses, within bounds, and gives how much that is.
+    pub fn leave_room(&self, wanted: u64) -> u64 {
+        let room = wanted.saturating_add(GUARD).clamp(LEAST_ROOM, MOST_ROOM) & !(PAGE - 1);
+        self.lock().top = END - room;
+        room - GUARD
     }
 
     /// Adds a vCPU, by its process (any number that no other one here has) and its thread's number there.
@@ -242,12 +397,12 @@ impl Space {
 
     /// All mappings, by address.
     pub fn views(&self) -> Vec<View> {
-        self.lock().regions.iter().map(view).collect()
+        self.settled().regions.iter().map(view).collect()
     }
 
     /// The mapping at an address.
     pub fn view_at(&self, at: u64) -> Option<View> {
-        let inner = self.lock();
+        let inner = self.settled();
         inner.regions.range(..=at).next_back().filter(|(_, r)| r.end > at).map(view)
     }
 
@@ -283,7 +438,7 @@ impl Space {
     /// Sets or removes a debugger's breakpoint: vCPUs stop before the instruction at `at`. The program's memory stays
     /// as it is. False where nothing is mapped.
     pub fn set_stop(&self, at: u64, wanted: bool) -> bool {
-        let mut inner = self.lock();
+        let mut inner = self.settled();
         let found = inner.regions.range(..=at).next_back();
         if wanted && found.is_none_or(|(_, r)| r.end <= at) {
             return false;
@@ -312,7 +467,7 @@ impl Space {
     /// could be written.
     pub fn poke(&self, at: u64, bytes: &[u8]) -> bool {
         let Some(end) = at.checked_add(bytes.len() as u64).filter(|&end| end <= END) else { return false };
-        let mut inner = self.lock();
+        let mut inner = self.settled();
         let (mut mapped, mut parts) = (at, Vec::new());
         for (&start, r) in inner.regions.range(..end).filter(|(_, r)| r.end > at) {
             if start > mapped {
@@ -343,34 +498,41 @@ impl Space {
         if m.size == 0 {
             return Err(Errno(libc::EINVAL));
         }
-        let size = round_up(m.size).ok_or(Errno(libc::ENOMEM))?;
+        let (align, rounds) = alignment(m);
+        let size = round_up_to(m.size, if rounds { align } else { PAGE }).ok_or(Errno(libc::ENOMEM))?;
         let fixed = m.flags & (FIXED | NO_REPLACE) != 0;
         if m.at & (PAGE - 1) != 0 && fixed {
             return Err(Errno(libc::EINVAL));
         }
-        let mut inner = self.lock();
-        let fits = |at: u64| (START..END).contains(&at) && size <= END - at;
+        let grows = m.flags & libc::MAP_GROWSDOWN as u32 != 0;
+        let mut inner = self.settled();
+        let fits = |at: u64| at < END && size <= END - at;
         let at = match fixed {
-            true if !fits(m.at) => return Err(Errno(if m.at < START { libc::EPERM } else { libc::ENOMEM })),
+            true if !fits(m.at) => return Err(Errno(libc::ENOMEM)),
             true => m.at,
             false => {
                 let hint = m.at & !(PAGE - 1);
-                let good = hint != 0 && fits(hint) && inner.is_free(hint, hint + size);
-                let gap = || inner.gap(size, END - GAP).or_else(|| inner.gap(size, END));
-                if good { hint } else { gap().ok_or(Errno(libc::ENOMEM))? }
+                let good =
+                    hint >= START && hint % align == 0 && fits(hint) && inner.is_free(hint, hint + size);
+                // What grows has room for it.
+                let room = if grows { GUARD } else { 0 };
+                let place =
+                    || Ok(inner.place(size.checked_add(room).ok_or(Errno(libc::ENOMEM))?, align)? + room);
+                if good { hint } else { place()? }
             }
         };
         if m.flags & NO_REPLACE != 0 && !inner.is_free(at, at + size) {
             return Err(Errno(libc::EEXIST));
         }
         let protection = m.protection & PROTECTIONS;
-        let flags = (m.flags & !NO_REPLACE & !(libc::MAP_GROWSDOWN as u32) | FIXED) as u64;
-        let args = [at, size, host_protection(protection), flags, m.fd as u64, m.offset];
+        let flags = (m.flags & !NO_REPLACE | FIXED) as u64;
+        let args = [at, m.size, host_protection(protection), flags, m.fd as u64, m.offset];
         host_call(libc::SYS_mmap, args)?;
         let kind = m.flags & libc::MAP_TYPE as u32;
         let (file, shared) = (file_of(m), kind != libc::MAP_PRIVATE as u32);
         let offset = if file.is_some() { m.offset } else { 0 };
-        inner.insert(at, Region { end: at + size, protection, shared, file, offset, name: String::new() });
+        let end = at + size;
+        inner.insert(at, Region { end, protection, shared, file, offset, name: String::new(), grows, align });
         Ok(at)
     }
 
@@ -387,7 +549,7 @@ impl Space {
         if start & (PAGE - 1) != 0 || start >= END || size > END - start {
             return Err(Errno(libc::EINVAL));
         }
-        let mut inner = self.lock();
+        let mut inner = self.settled();
         host_call(libc::SYS_munmap, [start, size, 0, 0, 0, 0])?;
         inner.forget_code(start, start + size);
         inner.remove(start, start + size);
@@ -407,10 +569,20 @@ impl Space {
             return Err(Errno(libc::ENOMEM));
         }
         let grows = protection & (libc::PROT_GROWSDOWN | libc::PROT_GROWSUP) as u32;
-        if protection & !(PROTECTIONS | grows) != 0 {
+        if protection & !(PROTECTIONS | grows) != 0 || grows.count_ones() == 2 {
             return Err(Errno(libc::EINVAL));
         }
-        let mut inner = self.lock();
+        let mut inner = self.settled();
+        let (start, size) = match grows as i32 {
+            0 => (start, size),
+            libc::PROT_GROWSDOWN => {
+                let from = inner.grown_from(start, start + size)?;
+                (from, start + size - from)
+            }
+            // No mapping of this CPU grows upwards.
+            _ if inner.mapped_end(start) == start => return Err(Errno(libc::ENOMEM)),
+            _ => return Err(Errno(libc::EINVAL)),
+        };
         let done = host_call(libc::SYS_mprotect, [start, size, host_protection(protection), 0, 0, 0]);
         // What lies before a hole is changed.
         let end = match done {
@@ -422,7 +594,7 @@ impl Space {
         let changed = inner.remove(start, end);
         for (at, mut region) in changed {
             region.protection = protection & PROTECTIONS;
-            inner.regions.insert(at, region);
+            inner.put(at, region);
         }
         done.map(drop)
     }
@@ -441,7 +613,7 @@ impl Space {
         if fixed && (wanted & (PAGE - 1) != 0 || !(START..END).contains(&wanted) || size > END - wanted) {
             return invalid;
         }
-        let mut inner = self.lock();
+        let mut inner = self.settled();
         let found = inner.regions.range(..=old).next_back().map(|(_, r)| r.clone());
         let region = found.filter(|r| r.end > old).ok_or(Errno(libc::EFAULT))?;
         let stays = flags & libc::MREMAP_DONTUNMAP as u64 != 0;
@@ -452,10 +624,7 @@ impl Space {
             (true, _) => (wanted, flags),
             (false, true) => (old, flags & !(libc::MREMAP_MAYMOVE as u64)),
             (false, false) if !move_it => return Err(Errno(libc::ENOMEM)),
-            (false, false) => {
-                let gap = inner.gap(size, END - GAP).ok_or(Errno(libc::ENOMEM))?;
-                (gap, flags | libc::MREMAP_FIXED as u64)
-            }
+            (false, false) => (inner.place(size, region.align)?, flags | libc::MREMAP_FIXED as u64),
         };
         let at = host_call(libc::SYS_mremap, [old, old_size, size, flags, target, 0])?;
         inner.forget_code(old, old + old_len);
@@ -474,11 +643,11 @@ impl Space {
 
     /// Moves the heap's end; gives where it is.
     pub fn brk(&self, wanted: u64) -> u64 {
-        let (start, now) = {
+        let (start, now, top) = {
             let inner = self.lock();
-            (inner.brk_start, inner.brk)
+            (inner.brk_start, inner.brk, inner.top)
         };
-        if wanted < start || wanted >= END - GAP {
+        if wanted < start || wanted >= top {
             return now;
         }
         let (Some(mapped), Some(end)) = (round_up(now), round_up(wanted)) else { return now };
@@ -501,7 +670,7 @@ impl Space {
     /// `/proc/self/maps`.
     pub fn maps(&self) -> String {
         let mut text = String::new();
-        for (start, r) in &self.lock().regions {
+        for (start, r) in &self.settled().regions {
             let flag = |bit, c| if r.protection & bit != 0 { c } else { '-' };
             let kind = if r.shared { 's' } else { 'p' };
             let (x, y, z) = (flag(READ, 'r'), flag(WRITE, 'w'), flag(EXEC, 'x'));
@@ -533,7 +702,7 @@ impl Space {
     /// Why an access to `address` fails: `SEGV_MAPERR` (1) where nothing is mapped, `SEGV_ACCERR` (2) where it is not
     /// allowed.
     pub fn fault_code(&self, address: u64) -> i32 {
-        let inner = self.lock();
+        let inner = self.settled();
         let mapped = inner.regions.range(..=address).next_back().is_some_and(|(_, r)| r.end > address);
         if mapped { 2 } else { 1 }
     }
@@ -558,8 +727,11 @@ fn file_of(m: &Mapping) -> Option<Arc<Mapped>> {
 impl Pages for Space {
     fn fetch(&self, page: u64) -> bool {
         let mut inner = self.lock();
-        let found = inner.regions.range(..=page).next_back();
-        let allowed = found.is_some_and(|(_, r)| r.end > page && r.protection & EXEC != 0);
+        // Seldom is code where something has grown.
+        if inner.region_at(page).is_none() {
+            inner.settle();
+        }
+        let allowed = inner.region_at(page).is_some_and(|r| r.protection & EXEC != 0);
         if allowed {
             inner.code.insert(page);
         }
@@ -568,8 +740,7 @@ impl Pages for Space {
 
     fn may_change(&self, page: u64) -> bool {
         let inner = self.lock();
-        let region = inner.regions.range(..=page).next_back().map(|(_, r)| r);
-        region.is_none_or(|r| r.end <= page || r.shared || r.protection & WRITE != 0)
+        inner.region_at(page).is_none_or(|r| r.shared || r.protection & WRITE != 0)
     }
 
     fn stops(&self, page: u64) -> Vec<u64> {
@@ -669,18 +840,28 @@ pub fn shmat(c: &Context, [id, wanted, flags, ..]: [u64; 6]) -> Result<u64, Errn
     // SAFETY: a structure of integers.
     let mut ds: libc::shmid_ds = unsafe { std::mem::zeroed() };
     c.host(libc::SYS_shmctl, [id, libc::IPC_STAT as u64, &raw mut ds as u64, 0, 0, 0])?;
-    let size = round_up(ds.shm_segsz as u64).ok_or(Errno(libc::EINVAL))?;
-    let mut inner = c.guest.space.lock();
-    let at = match wanted {
-        0 => inner.gap(size, END - GAP).ok_or(Errno(libc::ENOMEM))?,
-        at if flags & libc::SHM_RND as u64 != 0 => at & !(PAGE - 1),
-        at => at,
-    };
-    if !(START..END).contains(&at) || size > END - at {
-        return Err(Errno(libc::EINVAL));
-    }
+    let mut inner = c.guest.space.settled();
     let host_flags = flags & !(libc::SHM_EXEC as u64);
-    let at = c.host(libc::SYS_shmat, [id, at, host_flags, 0, 0, 0])?;
+    let attach = |inner: &Inner, align: u64| -> Result<(u64, u64), Errno> {
+        let size = round_up_to(ds.shm_segsz as u64, align).ok_or(Errno(libc::EINVAL))?;
+        let at = match wanted {
+            0 => inner.place(size, align)?,
+            at if flags & libc::SHM_RND as u64 != 0 => at & !(PAGE - 1),
+            at => at,
+        };
+        if at == 0 || at >= END || size > END - at {
+            return Err(Errno(libc::EINVAL));
+        }
+        Ok((c.host(libc::SYS_shmat, [id, at, host_flags, 0, 0, 0])?, size))
+    };
+    // Whether its pages are huge (`SHM_HUGETLB`) the host does not say.
+    let (at, size, align) = match attach(&inner, PAGE) {
+        Err(Errno(libc::EINVAL)) => {
+            let huge = usual_huge_page();
+            attach(&inner, huge).map(|(at, size)| (at, size, huge))?
+        }
+        done => done.map(|(at, size)| (at, size, PAGE))?,
+    };
     let read_only = flags & libc::SHM_RDONLY as u64 != 0;
     let exec = if flags & libc::SHM_EXEC as u64 != 0 { EXEC } else { 0 };
     let protection = READ | exec | if read_only { 0 } else { WRITE };
@@ -689,14 +870,23 @@ pub fn shmat(c: &Context, [id, wanted, flags, ..]: [u64; 6]) -> Result<u64, Errn
     let file = Some(Arc::new(Mapped { device: 0, inode, name }));
     inner.insert(
         at,
-        Region { end: at + size, protection, shared: true, file, offset: 0, name: String::new() },
+        Region {
+            end: at + size,
+            protection,
+            shared: true,
+            file,
+            offset: 0,
+            name: String::new(),
+            grows: false,
+            align,
+        },
     );
     Ok(at)
 }
 
 /// `shmdt(addr)`.
 pub fn shmdt(c: &Context, [at, ..]: [u64; 6]) -> Result<u64, Errno> {
-    let mut inner = c.guest.space.lock();
+    let mut inner = c.guest.space.settled();
     if at >= END {
         return Err(Errno(libc::EINVAL));
     }
@@ -759,6 +949,62 @@ pub(crate) mod tests {
         assert!(!space.poke(text.min(data) - 1, &[1, 2]) && !space.poke(u64::MAX, &[1, 2]));
         [text, data].iter().for_each(|&at| space.unmap(at, PAGE).expect("unmapped"));
         assert!(!space.poke(text, &[1]));
+    }
+
+    #[test]
+    fn what_grows_is_known_and_has_room() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let space = Space::default();
+        let (protection, flags) = (READ | WRITE, (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32);
+        let grows = flags | libc::MAP_GROWSDOWN as u32;
+        let map = |at, size, flags| space.map(&Mapping { at, size, protection, flags, fd: -1, offset: 0 });
+        let stack = map(0, 4 * PAGE, grows).expect("mapped");
+        let other = map(0, PAGE, flags).expect("mapped");
+        assert!(other + PAGE + GUARD <= stack, "{other:#x} is too close below {stack:#x}");
+        // The host keeps the same distance.
+        space.unmap(other, PAGE).expect("unmapped");
+        trine_engine::direct::write(stack - 5 * PAGE, &[1]).expect("the host lets it grow");
+        let view = space.view_at(stack - 5 * PAGE).expect("a mapping");
+        assert_eq!((view.start, view.end), (stack - 5 * PAGE, stack + 4 * PAGE));
+        assert_eq!((space.fault_code(stack - PAGE), space.fault_code(stack - 6 * PAGE)), (2, 1));
+        let taken = map(stack - 2 * PAGE, PAGE, flags | NO_REPLACE);
+        assert_eq!(taken, Err(Errno(libc::EEXIST)));
+        let other = map(0, PAGE, flags).expect("mapped");
+        // From anywhere in it, all that lies below is meant.
+        let down = READ | libc::PROT_GROWSDOWN as u32;
+        space.protect(stack, PAGE, down).expect("protected");
+        assert_eq!(
+            space.view_at(stack - 5 * PAGE).map(|v| (v.end, v.protection)),
+            Some((stack + PAGE, READ))
+        );
+        assert_eq!(space.protect(other, PAGE, down), Err(Errno(libc::EINVAL)));
+        space.unmap(stack - 5 * PAGE, 9 * PAGE).expect("unmapped");
+        space.unmap(other, PAGE).expect("unmapped");
+        assert!(space.views().is_empty());
+    }
+
+    #[test]
+    fn gaps_are_aligned() {
+        let mut inner = Inner::default();
+        let region = |end| Region {
+            end,
+            protection: READ,
+            shared: false,
+            file: None,
+            offset: 0,
+            name: String::new(),
+            grows: false,
+            align: PAGE,
+        };
+        let huge = 2 << 20;
+        inner.put(inner.top - 5 * PAGE, region(inner.top));
+        assert_eq!(inner.place(PAGE, PAGE), Ok(inner.top - 6 * PAGE));
+        let below = inner.top - 5 * PAGE - 1 & !(huge - 1);
+        assert_eq!(inner.place(huge, huge), Ok(below - huge));
+        let flags = |more: i32| (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | more) as u32;
+        let of = |flags| alignment(&Mapping { at: 0, size: 1, protection: 0, flags, fd: -1, offset: 0 });
+        assert_eq!(of(flags(0)), (PAGE, true));
+        assert_eq!(of(flags(libc::MAP_HUGETLB | libc::MAP_HUGE_1GB)), (1 << 30, true));
     }
 
     #[test]

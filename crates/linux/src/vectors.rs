@@ -233,9 +233,9 @@ fn waits(at: u64, count: u64) -> Copied<Wait> {
 
 /// `futex_waitv(futexes, count, flags, time, clock)`.
 pub fn futex_waitv(c: &Context, [at, count, flags, time, clock, _]: [u64; 6]) -> Result<u64, Errno> {
-    // `FUTEX_WAITV_MAX`; of more the kernel complains.
-    let list = waits(at, (count as u32 as u64).min(128));
-    let at = if count as u32 == 0 { programs(at) } else { list.at };
+    // `FUTEX_WAITV_MAX`; of more, and of no list at all, the kernel complains.
+    let list = waits(at, if at == 0 { 0 } else { (count as u32 as u64).min(128) });
+    let at = if at == 0 || count as u32 == 0 { programs(at) } else { list.at };
     c.host(libc::SYS_futex_waitv, [at, count, flags, programs(time), clock, 0])
 }
 

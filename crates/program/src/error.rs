@@ -23,7 +23,7 @@ pub enum ProgramError {
         what: String,
     },
     /// The host refused memory.
-    #[error("{path}: the host refused memory at {at:#x}: {}", std::io::Error::from_raw_os_error(error.0))]
+    #[error("{path}: the host refused memory at {at:#x}: {}{}", std::io::Error::from_raw_os_error(error.0), low(*at, *error))]
     Map {
         /// The file to be mapped.
         path: PathBuf,
@@ -54,4 +54,10 @@ pub enum ProgramError {
     /// Something else.
     #[error("{0}")]
     Other(String),
+}
+
+/// What to do where only the host's setting is in the way.
+fn low(at: u64, error: Errno) -> &'static str {
+    let is_low = at < trine_linux::space::START && error == Errno(libc::EPERM);
+    if is_low { "; the lowest address that programs may use is the host's vm.mmap_min_addr" } else { "" }
 }

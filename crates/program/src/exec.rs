@@ -170,7 +170,11 @@ impl Thread {
         Err(Errno(libc::ELOOP))
     }
 
-    fn exec(&mut self, path: CString, args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
+    fn exec(&mut self, path: CString, mut args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
+        // No program sees an empty list (Linux 5.18): what it takes for arguments would be its environment.
+        if args.is_empty() {
+            args.push(CString::default());
+        }
         let target = self.target(path, args)?;
         let env = Pointers::to(&env);
         signal::engine_signals(Some(&self.process.actions()));

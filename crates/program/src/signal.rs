@@ -97,7 +97,7 @@ pub(crate) fn send(tid: i32, signal: i32) -> bool {
 
 /// A set with one signal.
 pub fn bit(signal: i32) -> u64 {
-    1u64.checked_shl(signal as u32 - 1).unwrap_or(0)
+    1u64.checked_shl((signal as u32).wrapping_sub(1)).unwrap_or(0)
 }
 
 /// Signals that the engine needs on the host, whatever the program does with them.

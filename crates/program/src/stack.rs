@@ -7,9 +7,11 @@ use trine_engine::direct;
 use trine_linux::info;
 use trine_linux::space::{END, Mapping, PAGE, Space};
 
-/// Bytes of stack where the host sets no limit, and the most.
-const MOST: u64 = 64 << 20;
-const USUAL: u64 = 8 << 20;
+/// Least bytes of stack at the start: arguments and environment, and the frames of a small program. More is there when
+/// it is touched, up to the limit.
+const BEGINNING: u64 = 128 << 10;
+/// Most bytes of arguments, environment and all else that is written to the stack at the start.
+const MOST_WRITTEN: u64 = 14 << 20;
 
 /// The stack pointer, and the auxiliary vector as bytes.
 pub struct Stack {
@@ -19,12 +21,12 @@ pub struct Stack {
     pub auxv: Vec<u8>,
 }
 
+/// How far the stack may grow, where the host says so.
 fn limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes a structure of ours.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &mut limit) } == 0;
-    let bytes = if known && limit.rlim_cur <= MOST { limit.rlim_cur } else { USUAL };
-    bytes.max(128 << 10).next_multiple_of(PAGE)
+    if known { limit.rlim_cur } else { u64::MAX }
 }
 
 /// Writes downwards from an address.
@@ -48,10 +50,17 @@ pub fn build(
     args: &[CString],
     env: &[CString],
 ) -> Result<Stack, ProgramError> {
-    let size = limit();
+    space.leave_room(limit());
+    let strings = args.iter().chain(env).chain([name]);
+    let written: u64 = strings.map(|s| (s.as_bytes_with_nul().len() + size_of::<u64>()) as u64).sum();
+    if written > MOST_WRITTEN {
+        return Err(ProgramError::Other("arguments and environment do not fit the stack".into()));
+    }
+    let size = (written + BEGINNING).next_multiple_of(PAGE);
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as u32;
-    let flags =
-        (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE | libc::MAP_NORESERVE) as u32;
+    // The host lets it grow, up to the limit that it has when it does, as its own stacks.
+    let grows = libc::MAP_GROWSDOWN | libc::MAP_NORESERVE;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE | grows) as u32;
     let at = END - PAGE - size;
     space.map(&Mapping { at, size, protection, flags, fd: -1, offset: 0 }).map_err(|e| {
         ProgramError::Other(format!(
@@ -93,7 +102,10 @@ pub fn build(
         (libc::AT_EUID, euid),
         (libc::AT_GID, gid),
         (libc::AT_EGID, egid),
-        (libc::AT_SECURE, 0),
+        // The host's kernel knows whether this process got rights by its executable: a set-user-ID file (binfmt's flag
+        // C), or one started by such a program.
+        // SAFETY: only returns a number.
+        (libc::AT_SECURE, unsafe { libc::getauxval(libc::AT_SECURE) }),
         (AT_RANDOM, random),
         (libc::AT_EXECFN, name),
         (libc::AT_NULL, 0),

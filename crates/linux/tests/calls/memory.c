@@ -232,6 +232,65 @@ static void advice(void) {
     WORKS("membarrier global", syscall(SYS_membarrier, 1, 0, 0));
 }
 
+static void growing(void) {
+    // A hole in which nothing keeps it from growing.
+    char *hole = map(2048 * PAGE, PROT_NONE, 0), *top = hole + 2048 * PAGE;
+    munmap(hole, 2048 * PAGE);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN;
+    char *a = base = (char *)syscall(SYS_mmap, top - 16 * PAGE, 16 * PAGE, PROT_READ | PROT_WRITE, flags, -1, 0L);
+    SHOW("mmap grows", "%d", a == top - 16 * PAGE);
+    FAULT("mmap grows below", a[-1] = 2);
+    FAULT("mmap grows far below", a[-100 * PAGE] = 3);
+    SHOW("mmap grows between", "%d %d", a[-1], a[-50 * PAGE]);
+    // A call of the kernel touches it first.
+    CALL("mmap grows in a call", SYS_read, open("/dev/zero", O_RDONLY), a - 120 * PAGE, 8L);
+    CALL("mmap grows no replace", SYS_mmap, a - 60 * PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0L);
+    CALL("mprotect grows", SYS_mprotect, a + PAGE, PAGE, PROT_READ | PROT_GROWSDOWN);
+    FAULT("mprotect grows below", a[-110 * PAGE] = 3);
+    FAULT("mprotect grows above", a[2 * PAGE] = 3);
+    CALL("mprotect grows not", SYS_mprotect, map(PAGE, PROT_READ, 0), PAGE, PROT_READ | PROT_GROWSDOWN);
+    CALL("mprotect grows up", SYS_mprotect, a, PAGE, PROT_READ | PROT_GROWSUP);
+    CALL("munmap grows", SYS_munmap, a - 130 * PAGE, 146 * PAGE);
+    FAULT("munmap grows below", a[-1] = 2);
+    CALL("mmap grows shared", SYS_mmap, NULL, PAGE, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0L);
+    CALL("mmap low", SYS_mmap, 4096L, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0L);
+    munmap((void *)4096, PAGE);
+}
+
+static void huge(void) {
+    for (int shared = 0; shared < 2; shared++) {
+        int flags = MAP_ANONYMOUS | MAP_HUGETLB | (shared ? MAP_SHARED : MAP_PRIVATE);
+        char *a = (char *)syscall(SYS_mmap, NULL, PAGE, PROT_READ | PROT_WRITE, flags, -1, 0L);
+        WORKS("mmap huge pages", (long)a);
+        if (a == MAP_FAILED) continue;
+        a[(2 << 20) - 1] = 1;
+        CALL("munmap huge pages in part", SYS_munmap, a, PAGE);
+        CALL("munmap huge pages", SYS_munmap, a, 2L << 20);
+    }
+}
+
+// Uses `size` bytes of the stack.
+static int deep(long size) {
+    volatile char frame[1 << 16];
+    frame[0] = size;
+    return size > (long)sizeof frame ? deep(size - sizeof frame) + (frame[0] != (char)size) : 0;
+}
+static void stack_grows(void) {
+    struct rlimit l;
+    getrlimit(RLIMIT_STACK, &l);
+    l.rlim_cur = 200L << 20;
+    setrlimit(RLIMIT_STACK, &l);
+    SHOW("setrlimit stack grows", "%d", deep(180L << 20));
+}
+static void stack_ends(void) {
+    struct rlimit l;
+    getrlimit(RLIMIT_STACK, &l);
+    l.rlim_cur = 4L << 20;
+    setrlimit(RLIMIT_STACK, &l);
+    SHOW("setrlimit stack ends not yet", "%d", deep(3L << 20));
+    deep(5L << 20);
+}
+
 void run(void) {
     struct sigaction s = {.sa_sigaction = fault, .sa_flags = SA_SIGINFO};
     sigaction(SIGSEGV, &s, NULL);
@@ -241,4 +300,9 @@ void run(void) {
     moving();
     heap();
     advice();
+    growing();
+    huge();
+    signal(SIGSEGV, SIG_DFL);
+    ended("setrlimit stack grows end", stack_grows);
+    ended("setrlimit stack ends end", stack_ends);
 }

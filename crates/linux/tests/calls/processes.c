@@ -102,6 +102,29 @@ static void exec_at(void) {
     syscall(SYS_execveat, open(self, O_RDONLY | O_PATH), "", args, env, AT_EMPTY_PATH);
     _exit(98);
 }
+static void exec_no_arguments(void) {
+    char *args[] = {NULL}, *env[] = {"NONE=1", NULL};
+    execve(self, args, env);
+    _exit(95);
+}
+static void exec_no_list(void) {
+    char *env[] = {"NONE=1", NULL};
+    execve(self, NULL, env);
+    _exit(94);
+}
+static void exec_deep(void) {
+    struct rlimit l;
+    getrlimit(RLIMIT_STACK, &l);
+    l.rlim_cur = 300L << 20;
+    setrlimit(RLIMIT_STACK, &l);
+    exec_self("deep");
+}
+// Uses `size` bytes of the stack.
+static int deep(long size) {
+    volatile char frame[1 << 16];
+    frame[0] = size;
+    return size > (long)sizeof frame ? deep(size - sizeof frame) + (frame[0] != (char)size) : 0;
+}
 static void exec_script(void) {
     char text[PATH_MAX + 20];
     snprintf(text, sizeof text, "#!%s  script arg \n", self);
@@ -174,6 +197,9 @@ static void execs(void) {
     ended("execve own link end", exec_link);
     ended("execveat descriptor end", exec_at);
     ended("execve script end", exec_script);
+    ended("execve no arguments end", exec_no_arguments);
+    ended("execve no list end", exec_no_list);
+    ended("execve large stack end", exec_deep);
     ended("execve native end", exec_native);
     ended("execve state end", exec_state);
     ended("execve other threads end", exec_threads);
@@ -276,11 +302,20 @@ static int executed(int argc, char **argv, char **envp) {
         SHOW("execve by a thread keeps the number", "%d %d", atoi(text) == getpid(), gettid() == getpid());
         return 36;
     }
+    if (!strcmp(argv[1], "deep")) {
+        SHOW("execve large stack", "%d", deep(280L << 20));
+        return 37;
+    }
     return 1;
 }
 
 __attribute__((constructor)) static void early(int argc, char **argv, char **envp) {
     if (argc > 1) exit(executed(argc, argv, envp));
+    if (getenv("NONE")) {
+        setvbuf(stdout, NULL, _IOLBF, 0);
+        SHOW("execve no arguments", "%d [%s]", argc, argc ? argv[0] : "");
+        exit(38);
+    }
     self = realpath("/proc/self/exe", NULL);
 }
 

@@ -114,6 +114,7 @@ static void plain(void) {
     v[1].val = 8;
     CALL("futex_waitv value", SYS_futex_waitv, v, 2u, 0, NULL, CLOCK_MONOTONIC);
     CALL("futex_waitv none", SYS_futex_waitv, v, 0u, 0, NULL, CLOCK_MONOTONIC);
+    CALL("futex_waitv no list", SYS_futex_waitv, NULL, 1u, 0, &now, CLOCK_MONOTONIC);
     CALL("futex_waitv bad pointer", SYS_futex_waitv, BAD, 2u, 0, NULL, CLOCK_MONOTONIC);
     CALL("futex_wake", 454, &word, 0xffffffffL, 1, 2);
     CALL("futex_wake flags", 454, &word, 0xffffffffL, 1, 0x100);
