@@ -8,6 +8,7 @@
 //!   [`page`]: all of it for readers.
 //! * [`space`]: the address space. [`files`]: names of files. [`structs`]: structures that differ.
 //!   [`vectors`]: structures that hold further addresses.
+//! * [`others`]: limits and priorities of processes by their numbers.
 //! * [`own`]: Trine's own executable. [`host`]: the host's kernel. [`info`]: what the program is told of its machine.
 
 pub mod call;
@@ -16,6 +17,7 @@ pub mod files;
 pub mod host;
 pub mod info;
 pub mod ioctl;
+pub mod others;
 pub mod own;
 pub mod page;
 pub mod space;
