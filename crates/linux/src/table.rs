@@ -308,12 +308,12 @@ calls! {
     53 fchmodat(At, Path, Mode) => same(SYS_fchmodat) reaches Changes tested "names/fchmodat";
     54 fchownat(At, Path, Int, Int, Hex) => same(SYS_fchownat) reaches Changes tested "names/fchownat";
     55 fchown(Fd, Int, Int) => same(SYS_fchown) reaches Changes tested "names/fchown";
-    56 openat(At, Path, Open, Mode) => own(files::openat) reaches Files tested "files/openat creates" partial "files of /proc that are the program's own are found by absolute paths only";
-    57 close(Fd) => same(SYS_close) reaches Own tested "files/close";
+    56 openat(At, Path, Open, Mode) => own(files::openat) reaches Files tested "files/openat creates" partial "of other programs, maps and smaps of /proc have the host\'s protections, and auxv is the monitor\'s; mem is not opened for writing (EACCES)";
+    57 close(Fd) => own(files::close) reaches Own tested "files/close";
     58 vhangup() => same(SYS_vhangup) reaches Kernel tested "processes/vhangup";
     59 pipe2(Ptr, Open) => same(SYS_pipe2) reaches Own tested "polling/pipe2";
     60 quotactl(Hex, Path, Int, Ptr) => same(SYS_quotactl) reaches Kernel tested "files/quotactl command" partial "only its errors are tested";
-    61 getdents64(Fd, Ptr, Size) => same(SYS_getdents64) reaches Open tested "names/getdents64";
+    61 getdents64(Fd, Ptr, Size) => own(files::getdents64) reaches Open tested "names/getdents64";
     62 lseek(Fd, Long, Int) => same(SYS_lseek) reaches Open tested "files/lseek set";
     63 read(Fd, Ptr, Size) => same(SYS_read) reaches Open tested "polling/read eventfd";
     64 write(Fd, Ptr, Size) => same(SYS_write) reaches Open tested "files/write";
@@ -544,8 +544,8 @@ calls! {
     433 fspick(At, Path, Hex) => same(SYS_fspick) reaches Kernel tested "mounts/fspick";
     434 pidfd_open(Int, Hex) => same(SYS_pidfd_open) reaches Tells tested "processes/pidfd_open";
     435 clone3(Ptr, Size) => thread(Clone3) reaches Hidden tested "threads/clone3 child" partial "set_tid and cgroup are refused (EINVAL)";
-    436 close_range(Fd, Fd, Hex) => same(SYS_close_range) reaches Own tested "files/close_range";
-    437 openat2(At, Path, Ptr, Size) => same(SYS_openat2) reaches Files tested "files/openat2 opens" partial "files of /proc are the host's";
+    436 close_range(Fd, Fd, Hex) => own(files::close_range) reaches Own tested "files/close_range";
+    437 openat2(At, Path, Ptr, Size) => own(files::openat2) reaches Files tested "files/openat2 opens" partial "as openat";
     438 pidfd_getfd(Fd, Fd, Hex) => same(SYS_pidfd_getfd) reaches Traced tested "processes/pidfd_getfd";
     439 faccessat2(At, Path, Mode, Hex) => same(SYS_faccessat2) reaches Tells tested "names/faccessat2";
     440 process_madvise(Fd, Ptr, Size, Int, Hex) => own(space::process_madvise) reaches Traced tested "memory/process_madvise bad descriptor" partial "only its errors are tested";
