@@ -6,6 +6,7 @@
 use crate::tools;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -24,25 +25,62 @@ const CRAFTED: usize = 400;
 
 /// What `reach` can try.
 const WRITE: &str = "f_create f_write f_rdwr f_trunc f_truncate f_link_write f_dirfd f_reopen f_tmpfile f_mkdir f_fifo \
-    f_symlink f_hardlink f_rename f_chmod f_fchmod f_utimes f_xattr f_flags f_unixfile f_shm f_native_write f_ownmem f_kmsg";
-const NET: &str = "n_tcp n_udp n_tcp6 n_netlink n_packet n_unix n_abstract n_datagrams n_native f_unixfile";
+    f_symlink f_hardlink f_rename f_chmod f_fchmod f_utimes f_xattr f_flags f_unixfile f_shm f_native_write f_ownmem f_kmsg \
+    f_freeze f_trim f_subvolume f_defragment f_lease s_shmat s_shmctl s_semop s_semctl s_msgsnd s_msgrcv s_msgctl s_queue \
+    o_comm";
+const NET: &str = "n_tcp n_udp n_tcp6 n_netlink n_packet n_unix n_abstract n_datagrams n_native f_unixfile \
+    n_sendto n_sendmsg n_sendmmsg n_fastopen n_tunnel";
 const EXEC: &str = "e_native e_memfd o_native o_again f_native_write n_native";
 const FORK: &str = "k_fork k_vfork k_clone3 o_child";
-const READ: &str = "r_passwd r_link r_dir o_native";
+const READ: &str =
+    "r_passwd r_link r_dir o_native r_xattr r_listxattr r_inotify s_shmat s_shmctl s_semctl s_msgrcv s_queue";
+/// `--deny all` leaves these out of the host's reach, too: natively nothing can be tried, for nothing is executed.
+const ALL: [&str; 5] = [WRITE, NET, READ, AROUND, "k_fork"];
 /// Refused whatever confines the program.
-const AROUND: &str =
-    "a_mem a_memread a_signal a_pidfd a_userns a_usernsclone a_native_userns a_setns a_mount a_vmread";
+const AROUND: &str = "a_mem a_memread a_signal a_pidfd a_userns a_usernsclone a_native_userns a_setns a_mount a_vmread \
+    a_log a_hostname p_rlimit p_affinity p_policy p_param p_attributes p_nice p_nicegroup p_ioprio p_oom p_filter";
 /// More of that, for native programs; Trine's own table refuses it.
 const NATIVE: &str = "b_ptrace b_uring b_keys";
 /// Ways out of control groups and limits, for root.
-const OUT: &str = "c_procs c_proc1 c_make c_rlimit";
+const OUT: &str = "c_procs c_proc1 c_make c_rlimit c_core c_sysrq c_sys c_capability";
 /// Goes on under any refusal but its own.
-const ORDINARY: &str = "o_null o_memfd o_pair o_thread o_child o_read o_native o_again";
+const ORDINARY: &str = "o_null o_memfd o_pair o_thread o_child o_read o_native o_again o_settings o_comm";
 
 /// Where it happens, and who does it.
 struct Place {
     dir: PathBuf,
     user: Option<u32>,
+}
+
+/// A process of the same user outside, with objects of its own, which go when it is dropped.
+struct Victim {
+    process: Child,
+    /// Variables that name it and its objects.
+    variables: Vec<(String, String)>,
+}
+
+impl Victim {
+    fn start(place: &Place) -> Result<Victim, String> {
+        let mut hold = place.command(place.dir.join("native"));
+        hold.arg("hold").process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = hold.spawn().map_err(text)?;
+        let mut line = String::new();
+        if let Some(out) = process.stdout.take() {
+            BufReader::new(out).read_line(&mut line).map_err(text)?;
+        }
+        let pair = |word: &str| word.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let mut variables: Vec<_> = line.split_ascii_whitespace().filter_map(pair).collect();
+        variables.push(("VICTIM".into(), process.id().to_string()));
+        Ok(Victim { process, variables })
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // Its input ends, and it removes its objects.
+        drop(self.process.stdin.take());
+        drop(self.process.wait());
+    }
 }
 
 /// How a run ended.
@@ -114,21 +152,25 @@ impl Place {
         command
     }
 
-    /// A process of the same user outside.
-    fn victim(&self) -> Result<Child, String> {
-        self.command("sleep").arg("600").spawn().map_err(text)
+    /// `trine run OPTIONS PROGRAM ARGUMENTS`, the words separated by blanks.
+    fn run(&self, options: &str, program: &str) -> Result<Ended, String> {
+        self.run_beside(options, program, None)
     }
 
-    /// `trine run OPTIONS PROGRAM ARGUMENTS`, the words separated by blanks.
-    fn run(&self, options: &str, program: &str, victim: u32) -> Result<Ended, String> {
+    /// As [`Place::run`], with a process outside that is to be reached.
+    fn run_beside(&self, options: &str, program: &str, victim: Option<&Victim>) -> Result<Ended, String> {
         let work = self.work()?;
         let mut words = program.split_ascii_whitespace();
         let name = words.next().unwrap_or_default();
         let script = "exec 7<. 8<file; exec timeout -s KILL 300 \"$@\"";
         let mut command = self.command("/bin/sh");
-        command.args(["-c", script, "sh"]).arg(self.dir.join("trine")).arg("run");
+        command.args(["-c", script, "sh"]);
+        if program.contains("n_sendto") {
+            command.arg(self.dir.join("native")).arg("inherit");
+        }
+        command.arg(self.dir.join("trine")).arg("run");
         command.args(options.split_ascii_whitespace()).arg(self.dir.join(name)).args(words);
-        command.current_dir(work).env("VICTIM", victim.to_string());
+        command.current_dir(work).envs(victim.into_iter().flat_map(|v| v.variables.iter().cloned()));
         let out = command.output().map_err(text)?;
         let code = out.status.code().unwrap_or_else(|| 128 + out.status.signal().unwrap_or(0));
         let [stdout, stderr] = [out.stdout, out.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
@@ -140,7 +182,7 @@ impl Place {
 
     /// What `use` could get of something.
     fn used(&self, options: &str, what: &str) -> Result<(u64, Ended), String> {
-        let ended = self.run(options, &format!("use {what}"), 0)?;
+        let ended = self.run(options, &format!("use {what}"))?;
         let got = ended.out.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok());
         Ok((got.unwrap_or(u64::MAX), ended))
     }
@@ -197,15 +239,18 @@ fn limits(place: &Place) -> Result<(), String> {
     check(got == 100, "files without a limit", &ended)?;
     let (got, ended) = place.used("--limit files=32", "files 100")?;
     check((20..32).contains(&got), "files=32", &ended)?;
-    let ended = place.run("--limit files=32", "use native", 0)?;
+    let ended = place.run("--limit files=32", "use native")?;
     check(ended.out.trim() == "32", "files=32 for a native child", &ended)?;
-    let ended = place.run("--limit cpu=1s", "use cpu", 0)?;
+    let ended = place.run("--limit cpu=1s", "use cpu")?;
     check([128 + 24, 137].contains(&ended.code), "cpu=1s", &ended)?;
-    let ended = place.run("--limit cpu=0.5", "use files 1", 0)?;
+    let ended = place.run("--limit cpu=1s", "use keeper")?;
+    let out_of_reach = ended.out.lines().all(|l| REFUSALS.iter().any(|r| l.ends_with(r)));
+    check(out_of_reach && [128 + 24, 137].contains(&ended.code), "cpu=1s, and its keeper", &ended)?;
+    let ended = place.run("--limit cpu=0.5", "use files 1")?;
     let refused = ended.code == 2 && ended.err.contains("control group");
     check(refused || ended.code == 0, "cpu=0.5", &ended)?;
     for wrong in ["--limit memory=1", "--limit disk=1G", "--deny everything", "--limit pids=1,"] {
-        let ended = place.run(wrong, "use files 1", 0)?;
+        let ended = place.run(wrong, "use files 1")?;
         check(ended.code == 2 && ended.out.is_empty(), wrong, &ended)?;
     }
     killed(place)?;
@@ -226,7 +271,7 @@ fn killed(place: &Place) -> Result<(), String> {
 struct Attacker<'a> {
     place: &'a Place,
     program: String,
-    victim: u32,
+    victim: &'a Victim,
     /// What cannot be done on this host by this user, confined or not.
     impossible: RefCell<BTreeSet<String>>,
 }
@@ -234,7 +279,7 @@ struct Attacker<'a> {
 impl Attacker<'_> {
     /// Of the attempts, those that succeed, and those that fail, each with the reason.
     fn attempts(&self, options: &str, list: &str) -> Result<(Vec<String>, Vec<String>), String> {
-        let ended = self.place.run(options, &format!("{} {list}", self.program), self.victim)?;
+        let ended = self.place.run_beside(options, &format!("{} {list}", self.program), Some(self.victim))?;
         let named = |l: &&str| list.split_ascii_whitespace().any(|n| l.starts_with(&format!("{n} ")));
         let (well, ill): (Vec<&str>, Vec<&str>) =
             ended.out.lines().filter(named).partition(|l| l.ends_with(" ok"));
@@ -242,6 +287,16 @@ impl Attacker<'_> {
         check(well.len() + ill.len() == count, &format!("{options} {}: all attempts", self.program), &ended)?;
         let name = |l: &&str| l.trim_end_matches(" ok").to_owned();
         Ok((well.iter().map(name).collect(), ill.iter().map(|l| l.to_string()).collect()))
+    }
+
+    /// Under `--deny all`, everything of `list` that goes without it is refused.
+    fn refused_all(&self, list: &str) -> Result<usize, String> {
+        let possible = self.attempts("", list)?.0;
+        let (well, _) = self.attempts("--deny all", &possible.join(" "))?;
+        match well.is_empty() {
+            true => Ok(possible.len()),
+            false => Err(format!("--deny all {} lets through: {}", self.program, well.join(", "))),
+        }
     }
 
     /// Under `options`, everything of `list` that goes without them is refused, and what is ordinary goes on.
@@ -259,6 +314,7 @@ impl Attacker<'_> {
             return Err(format!("{options} {}: not refused, but failed: {other}", self.program));
         }
         let ordinary = without(ORDINARY, list);
+        let ordinary = if options.contains("write") { without(&ordinary, WRITE) } else { ordinary };
         let ordinary = if options.contains("fork") { without(&ordinary, EXEC) } else { ordinary };
         let ill = self.attempts(options, &ordinary)?.1;
         match ill.is_empty() {
@@ -276,7 +332,7 @@ fn without(list: &str, out: &str) -> String {
     keep.join(" ")
 }
 
-fn denials(place: &Place, victim: u32) -> Result<(), String> {
+fn denials(place: &Place, victim: &Victim) -> Result<(), String> {
     let attacker = |program| Attacker { place, program, victim, impossible: RefCell::default() };
     let guest = attacker("reach".into());
     // A native child of a program: no table of ours is between it and the kernel.
@@ -293,6 +349,9 @@ fn denials(place: &Place, victim: u32) -> Result<(), String> {
     {
         count += guest.refused(options, list)?;
     }
+    count += guest.refused_all(&ALL.join(" "))?;
+    let ended = place.run("--deny net", "reach o_sendmsg")?;
+    check(ended.code == 0, "messages between ends of a pair, without a socket from outside", &ended)?;
     if place.user.is_none() && is_root() {
         count += guest.refused("--limit pids=200", OUT)? + native.refused("--limit pids=200", OUT)?;
     }
@@ -306,7 +365,7 @@ fn denials(place: &Place, victim: u32) -> Result<(), String> {
 /// Wild addresses and arguments.
 fn wild(place: &Place) -> Result<(), String> {
     for options in ["", "--engine interp", "--deny net,write"] {
-        let ended = place.run(options, "over", 0)?;
+        let ended = place.run(options, "over")?;
         check(ended.code == 0 && ended.out.ends_with("over passed\n"), &format!("{options} over"), &ended)?;
     }
     // Never as root: some of the calls would reach the host's other processes.
@@ -316,7 +375,7 @@ fn wild(place: &Place) -> Result<(), String> {
     for (options, rounds) in
         [("--deny net,write", "20 40"), ("", "20 40"), ("--engine interp --deny net", "5 40")]
     {
-        let ended = place.run(options, &format!("wild {rounds}"), 0)?;
+        let ended = place.run(options, &format!("wild {rounds}"))?;
         let at = ended.out.rfind("wild: ").unwrap_or(0);
         let line = ended.out[at..].lines().next().unwrap_or_default();
         println!("    {options} {line}");
@@ -355,7 +414,7 @@ fn crafted(place: &Place) -> Result<(), String> {
         std::fs::write(&path, &bytes).map_err(text)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).map_err(text)?;
         let engine = if round % 2 == 0 { "baseline" } else { "interp" };
-        let ended = place.run(&format!("--engine {engine} --deny all"), "crafted files 5", 0)?;
+        let ended = place.run(&format!("--engine {engine} --deny all"), "crafted files 5")?;
         let said = ended.err.starts_with("trine: ") && ended.err.lines().count() == 1;
         match ended.code {
             2 if said => refused += 1,
@@ -379,11 +438,7 @@ pub fn run() -> Result<(), String> {
         let place = Place::new(user)?;
         println!("  as {}", if is_root() && user.is_none() { "root" } else { "an ordinary user" });
         limits(&place)?;
-        let mut victim = place.victim()?;
-        let done = denials(&place, victim.id());
-        victim.kill().map_err(text)?;
-        victim.wait().map_err(text)?;
-        done?;
+        denials(&place, &Victim::start(&place)?)?;
         wild(&place)?;
         crafted(&place)?;
     }

@@ -2,10 +2,11 @@
 
 use crate::errno::Errno;
 use crate::files::Names;
-use crate::host;
 use crate::space::{self, Space};
 use crate::table::{self, Arg, Call, How, ThreadCall};
+use crate::{host, proc};
 use std::ffi::CString;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use trine_base::Width;
@@ -96,16 +97,20 @@ impl Context<'_> {
 
     /// The host's call, with the program's paths in their place.
     fn same(&self, call: &Call, host: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
-        let mut paths = Vec::new();
+        let (mut paths, mut dir, given) = (Vec::new(), libc::AT_FDCWD, args);
         for (arg, value) in call.args.iter().zip(&mut args) {
             *value = match arg {
                 Arg::Ptr | Arg::Path | Arg::Text => space::programs(*value),
                 Arg::Either => space::programs_or_number(*value),
                 _ => *value,
             };
-            // Only absolute paths may be others; what cannot be read the host's kernel complains of.
-            if *arg == Arg::Path && direct::load(*value, Width::B1) == Some(b'/' as u64) {
-                let path = self.guest.names.host_path(string(*value)?);
+            if *arg == Arg::At {
+                dir = *value as RawFd;
+            }
+            // What cannot be read the host's kernel complains of.
+            if *arg == Arg::Path && direct::load(*value, Width::B1).is_some() {
+                let follow = proc::follows(call, &given);
+                let path = self.guest.names.host_path_at(dir, string(*value)?, follow);
                 *value = path.as_ptr() as u64;
                 paths.push(path);
             }

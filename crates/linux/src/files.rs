@@ -1,11 +1,12 @@
-//! The program's view of files: a root for its libraries, and the files of `/proc` that tell of itself.
+//! The program's view of files: a root for its libraries, and of `/proc` what tells of programs (`proc`).
 
-use crate::call::{Context, string};
+use crate::call::{Context, get, string};
 use crate::errno::Errno;
+use crate::own;
+use crate::proc::{self, Executable};
 use crate::space::{END, programs};
-use crate::{info, own};
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::ffi::CString;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -14,10 +15,14 @@ use std::path::{Path, PathBuf};
 pub struct Names {
     /// Where absolute paths are looked for first; files that are not there are the host's.
     pub sysroot: Option<PathBuf>,
-    /// The program's own file, as `/proc/self/exe` says.
+    /// The program's own file, by the name it had when it was started.
     pub exe: PathBuf,
-    /// Its arguments, as `/proc/self/cmdline` says.
+    /// The same, kept open.
+    pub kept: Option<Executable>,
+    /// Its arguments.
     pub args: Vec<CString>,
+    /// The host's kernel shows the program's arguments as this process's.
+    pub shown: bool,
     /// Its auxiliary vector, as `/proc/self/auxv` says.
     pub auxv: Vec<u8>,
 }
@@ -25,9 +30,6 @@ pub struct Names {
 impl Names {
     /// The host's path for one of the program's.
     pub fn host_path(&self, path: CString) -> CString {
-        if path.as_bytes().starts_with(b"/proc/") && own_proc(&path) == Some("exe") {
-            return CString::new(self.exe.as_os_str().as_bytes()).unwrap_or(path);
-        }
         let Some(root) = self.sysroot.as_ref().filter(|_| path.as_bytes().first() == Some(&b'/')) else {
             return path;
         };
@@ -38,6 +40,25 @@ impl Names {
             Err(_) => path,
         }
     }
+
+    /// The same of a path from a directory's descriptor, and of the `exe` of a process that Trine runs the program's.
+    pub fn host_path_at(&self, dir: RawFd, path: CString, follow: bool) -> CString {
+        proc::executable(self, dir, &path, follow, false).unwrap_or_else(|| self.host_path(path))
+    }
+
+    /// A path that names the program's own executable: the name, or the descriptor where the name is another file's by now
+    /// or nobody's.
+    pub fn executable(&self) -> PathBuf {
+        let file = self.kept.filter(|kept| !kept.is_at(&self.exe)).and_then(|kept| kept.descriptor());
+        file.map_or_else(|| self.exe.clone(), |fd| format!("/proc/self/fd/{fd}").into())
+    }
+
+    /// What `/proc/self/exe` says.
+    pub fn link(&self) -> Vec<u8> {
+        let fd = self.kept.and_then(|kept| kept.descriptor());
+        let link = fd.and_then(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
+        link.unwrap_or_else(|| self.exe.clone()).into_os_string().into_vec()
+    }
 }
 
 /// A path argument, as the host has it.
@@ -46,88 +67,138 @@ fn path(c: &Context, at: u64) -> Result<CString, Errno> {
 }
 
 /// The path argument of a call about a file's attributes: with `AT_EMPTY_PATH` there may be none at all (Linux 6.11).
-pub fn path_or_null(c: &Context, at: u64, flags: u64) -> Result<Option<CString>, Errno> {
+pub fn path_or_null(c: &Context, dir: u64, at: u64, flags: u64) -> Result<Option<CString>, Errno> {
     if at == 0 && flags & libc::AT_EMPTY_PATH as u64 != 0 {
         return Ok(None);
     }
-    let path = string(at)?;
-    // What is asked about is the link itself.
-    let link = flags & libc::AT_SYMLINK_NOFOLLOW as u64 != 0 && own_proc(&path) == Some("exe");
-    Ok(Some(if link { path } else { c.guest.names.host_path(path) }))
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW as u64 == 0;
+    Ok(Some(c.guest.names.host_path_at(dir as RawFd, string(at)?, follow)))
+}
+
+/// The program's executable, where a call about a file's attributes came to Trine's: by a symbolic link of any name.
+pub fn instead(c: &Context, dir: u64, path: Option<&CString>, flags: u64) -> Option<CString> {
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW as u64 == 0;
+    proc::executable(&c.guest.names, dir as RawFd, path?, follow, true)
 }
 
 /// `statx(dirfd, path, flags, mask, buf)`.
 pub fn statx(c: &Context, [dir, path, flags, mask, buf, _]: [u64; 6]) -> Result<u64, Errno> {
+    // `stx_ino`, and where the device's number begins (include/uapi/linux/stat.h).
+    const INODE: u64 = 32;
+    const DEVICE: u64 = 136;
     if buf >= END {
         return Err(Errno(libc::EFAULT));
     }
-    let path = path_or_null(c, path, flags)?;
-    let at = path.as_ref().map_or(0, |p| p.as_ptr() as u64);
-    c.host(libc::SYS_statx, [dir, at, flags, mask, buf, 0])
-}
-
-/// The part of a path behind `/proc/self/`, `/proc/thread-self/` or `/proc/` and our own number.
-fn own_proc(path: &CStr) -> Option<&str> {
-    let rest = path.to_str().ok()?.strip_prefix("/proc/")?;
-    let (who, what) = rest.split_once('/')?;
-    let own = who == "self" || who == "thread-self" || who.parse() == Ok(std::process::id());
-    own.then_some(what)
-}
-
-/// What a file that tells of the program or its machine holds; `None` for other files.
-fn contents(c: &Context, path: &CStr) -> Option<Vec<u8>> {
-    if path == c"/proc/cpuinfo" {
-        let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
-        return Some(info::cpuinfo(cpus).into_bytes());
+    let path = path_or_null(c, dir, path, flags)?;
+    let call = |path: Option<&CString>| {
+        let at = path.map_or(0, |p| p.as_ptr() as u64);
+        c.host(libc::SYS_statx, [dir, at, flags, mask, buf, 0])
+    };
+    let done = call(path.as_ref())?;
+    let [major, minor]: [u32; 2] = get(buf + DEVICE)?;
+    if proc::is_monitor(libc::makedev(major, minor), get(buf + INODE)?)
+        && let Some(own) = instead(c, dir, path.as_ref(), flags)
+    {
+        return call(Some(&own));
     }
-    let names = &c.guest.names;
-    match own_proc(path)? {
-        "maps" => Some(c.guest.space.maps().into_bytes()),
-        "auxv" => Some(names.auxv.clone()),
-        "cmdline" => Some(names.args.iter().flat_map(|a| a.as_bytes_with_nul()).copied().collect()),
-        _ => None,
-    }
-}
-
-/// A descriptor of a file in memory with these contents, at its start.
-fn memory_file(contents: &[u8], flags: u64) -> Result<u64, Errno> {
-    let close = if flags & libc::O_CLOEXEC as u64 != 0 { libc::MFD_CLOEXEC } else { 0 };
-    // SAFETY: a literal name; the result is checked.
-    let fd = unsafe { libc::memfd_create(c"proc".as_ptr(), close) };
-    if fd < 0 {
-        return Err(Errno::last());
-    }
-    // SAFETY: `fd` was just made and nobody else owns it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: writes a slice of ours.
-    let written = unsafe { libc::pwrite(fd.as_raw_fd(), contents.as_ptr().cast(), contents.len(), 0) };
-    if written != contents.len() as isize {
-        return Err(Errno(libc::EIO));
-    }
-    Ok(fd.into_raw_fd() as u64)
+    Ok(done)
 }
 
 /// `openat(dirfd, path, flags, mode)`.
 pub fn openat(c: &Context, [dir, at, flags, mode, ..]: [u64; 6]) -> Result<u64, Errno> {
-    let path = string(at)?;
-    if path.as_bytes().starts_with(b"/proc/")
-        && let Some(contents) = contents(c, &path)
-    {
-        return memory_file(&contents, flags);
+    let path = c.guest.names.host_path(string(at)?);
+    match c.host(libc::SYS_openat, [dir, path.as_ptr() as u64, flags, mode, 0, 0]) {
+        Ok(fd) => proc::opened(c, fd, dir as RawFd, &path, flags),
+        Err(Errno(libc::EACCES)) => {
+            proc::refused(c, dir as RawFd, &path, flags).unwrap_or(Err(Errno(libc::EACCES)))
+        }
+        failed => failed,
     }
-    let path = c.guest.names.host_path(path);
-    c.host(libc::SYS_openat, [dir, path.as_ptr() as u64, flags, mode, 0, 0])
+}
+
+/// `openat2(dirfd, path, how, size)`.
+pub fn openat2(c: &Context, [dir, at, how, size, ..]: [u64; 6]) -> Result<u64, Errno> {
+    // `RESOLVE_BENEATH` and `RESOLVE_IN_ROOT`: absolute paths are not what they are.
+    const APART: u64 = 0x08 | 0x10;
+    // Flags, mode, way to resolve; the kernel complains of a structure that cannot be read.
+    let given = get::<[u64; 3]>(how).ok();
+    let path = string(at)?;
+    let path = match given {
+        Some([_, _, resolve]) if resolve & APART != 0 => path,
+        _ => c.guest.names.host_path(path),
+    };
+    let fd = c.host(libc::SYS_openat2, [dir, path.as_ptr() as u64, programs(how), size, 0, 0])?;
+    proc::opened(c, fd, dir as RawFd, &path, given.map_or(0, |[flags, ..]| flags))
+}
+
+/// `close(fd)`: what the program does not know of it cannot close.
+pub fn close(c: &Context, [fd, ..]: [u64; 6]) -> Result<u64, Errno> {
+    match c.guest.names.kept.is_some_and(|kept| kept.is_kept(fd)) {
+        true => Err(Errno(libc::EBADF)),
+        false => c.host(libc::SYS_close, [fd, 0, 0, 0, 0, 0]),
+    }
+}
+
+/// `close_range(first, last, flags)`.
+pub fn close_range(c: &Context, [first, last, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
+    let (first, last) = (first as u32, last as u32);
+    let call =
+        |first: u32, last: u32| c.host(libc::SYS_close_range, [first.into(), last.into(), flags, 0, 0, 0]);
+    match c.guest.names.kept.map(|kept| kept.number() as u32) {
+        Some(own)
+            if (first..=last).contains(&own) && c.guest.names.kept.is_some_and(|k| k.is_kept(own.into())) =>
+        {
+            // With the flags first, which may make the table of descriptors the thread's own.
+            if first < own {
+                call(first, own - 1)?;
+            }
+            if own < last { call(own + 1, last) } else { Ok(0) }
+        }
+        _ => call(first, last),
+    }
+}
+
+/// `getdents64(fd, buffer, size)`: of the process's own descriptors those that the program does not know of are left out.
+pub fn getdents64(c: &Context, [fd, buffer, size, ..]: [u64; 6]) -> Result<u64, Errno> {
+    // `struct linux_dirent64`: where its size stands, and its name.
+    const LENGTH: usize = 16;
+    const NAME: usize = 19;
+    let got = c.host(libc::SYS_getdents64, [fd, programs(buffer), size, 0, 0, 0])?;
+    let Some(kept) = c.guest.names.kept.filter(|_| got != 0 && proc::is_own_descriptors(fd as RawFd)) else {
+        return Ok(got);
+    };
+    let mut entries = vec![0; got as usize];
+    trine_engine::direct::read(buffer, &mut entries).ok_or(Errno(libc::EFAULT))?;
+    let (hidden, mut at) = (format!("{}\0", kept.number()), 0);
+    while let Some(&[low, high]) = entries.get(at + LENGTH..at + LENGTH + 2) {
+        let end = at + usize::from(u16::from_le_bytes([low, high]));
+        if end <= at + NAME || end > entries.len() {
+            break;
+        }
+        if !entries[at + NAME..end].starts_with(hidden.as_bytes()) {
+            at = end;
+            continue;
+        }
+        entries.drain(at..end);
+        trine_engine::direct::write(buffer, &entries).ok_or(Errno(libc::EFAULT))?;
+        // Nothing would mean that there is no more.
+        return if entries.is_empty() {
+            getdents64(c, [fd, buffer, size, 0, 0, 0])
+        } else {
+            Ok(entries.len() as u64)
+        };
+    }
+    Ok(got)
 }
 
 /// `readlinkat(dirfd, path, buf, size)`.
 pub fn readlinkat(c: &Context, [dir, at, buf, size, ..]: [u64; 6]) -> Result<u64, Errno> {
     let path = string(at)?;
-    if own_proc(&path) == Some("exe") {
-        let exe = c.guest.names.exe.as_os_str().as_bytes();
+    if let Some(link) = proc::link(&c.guest.names, dir as RawFd, &path) {
         if size as i32 <= 0 {
             return Err(Errno(libc::EINVAL));
         }
-        let part = &exe[..exe.len().min(size as usize)];
+        let part = &link[..link.len().min(size as usize)];
         trine_engine::direct::write(buf, part).ok_or(Errno(libc::EFAULT))?;
         return Ok(part.len() as u64);
     }

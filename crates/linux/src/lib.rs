@@ -6,8 +6,10 @@
 //!
 //! * [`table`]: the calls. [`call`]: how one is made. [`strace`]: how one is shown. [`ioctl`]: requests to devices.
 //!   [`page`]: all of it for readers.
-//! * [`space`]: the address space. [`files`]: names of files. [`structs`]: structures that differ.
+//! * [`space`]: the address space. [`files`]: names of files. [`proc`]: files of `/proc`. [`structs`]: structures
+//!   that differ.
 //!   [`vectors`]: structures that hold further addresses.
+//! * [`others`]: limits and priorities of processes by their numbers.
 //! * [`own`]: Trine's own executable. [`host`]: the host's kernel. [`info`]: what the program is told of its machine.
 
 pub mod call;
@@ -16,8 +18,10 @@ pub mod files;
 pub mod host;
 pub mod info;
 pub mod ioctl;
+pub mod others;
 pub mod own;
 pub mod page;
+pub mod proc;
 pub mod space;
 pub mod strace;
 pub mod structs;

@@ -1,7 +1,7 @@
 //! docs/system-calls.md, made from the tables (`cargo xtask docs`).
 
 use crate::ioctl::{REQUESTS, Way};
-use crate::table::{CALLS, Call, State};
+use crate::table::{CALLS, Call, Reach, State};
 use std::fmt::Write;
 
 const HEAD: &str = "\
@@ -26,8 +26,10 @@ fn word(state: State) -> &'static str {
 
 fn row(call: &Call) -> String {
     let args: Vec<String> = call.args.iter().map(|a| format!("{a:?}").to_lowercase()).collect();
-    let (state, note) = (word(call.state), call.note);
-    format!("| {} | `{}` | {} | {state} | {note} | {} |", call.number, call.name, args.join(", "), call.test)
+    let (state, note, args) = (word(call.state), call.note, args.join(", "));
+    let reach: Vec<String> = call.reach.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
+    let reach = reach.join(", ");
+    format!("| {} | `{}` | {args} | {state} | {reach} | {note} | {} |", call.number, call.name, call.test)
 }
 
 /// The page.
@@ -38,10 +40,15 @@ pub fn system_calls() -> String {
         "{HEAD}\n{} calls: {complete} complete, {partial} partial, {refused} refused.\n\n",
         CALLS.len()
     );
-    text +=
-        "| number | call | arguments | how far | note | check |\n| ---: | --- | --- | --- | --- | --- |\n";
+    text += "| number | call | arguments | how far | reaches | note | check |\n| ---: | --- | --- | --- | --- | --- | --- |\n";
     for call in CALLS {
         let _ = writeln!(text, "{}", row(call));
+    }
+    text += "\n## What a call reaches\n\nOutside the process that makes it; and by what `--limit` and `--deny` keep a program from there (confinement.md).\n\n";
+    text += "| reaches | |\n| --- | --- |\n";
+    for (reach, meaning) in Reach::ALL {
+        let name = format!("{reach:?}").to_lowercase();
+        let _ = writeln!(text, "| {name} | {meaning} |");
     }
     text += "\n## Requests of `ioctl`\n\nThe host's kernel takes them as they are; `--strace` shows their names.\n\n";
     text += "| number | request | bytes | way | meaning |\n| ---: | --- | ---: | --- | --- |\n";

@@ -2,8 +2,8 @@
 
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
-use crate::files;
 use crate::space::{programs, programs_or_number};
+use crate::{files, proc};
 
 /// `struct stat` of the generic ABI (include/uapi/asm-generic/stat.h).
 #[derive(Clone, Copy, Default)]
@@ -58,9 +58,14 @@ impl From<&libc::stat> for Stat {
 pub fn newfstatat(c: &Context, [dir, path, buf, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
     // SAFETY: a structure of integers.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    let path = files::path_or_null(c, path, flags)?;
+    let path = files::path_or_null(c, dir, path, flags)?;
     let at = path.as_ref().map_or(0, |p| p.as_ptr() as u64);
     c.host(libc::SYS_newfstatat, [dir, at, &raw mut stat as u64, flags, 0, 0])?;
+    if proc::is_monitor(stat.st_dev, stat.st_ino)
+        && let Some(own) = files::instead(c, dir, path.as_ref(), flags)
+    {
+        c.host(libc::SYS_newfstatat, [dir, own.as_ptr() as u64, &raw mut stat as u64, flags, 0, 0])?;
+    }
     put(buf, &Stat::from(&stat))?;
     Ok(0)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use trine_linux::page;
-use trine_linux::table::{CALLS, State};
+use trine_linux::table::{CALLS, Reach, State};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -23,6 +23,16 @@ fn every_row_names_a_check_that_exists() {
         assert!(source.contains(&format!("(\"{check}\"")), "{}: no check '{check}' in {file}.c", call.name);
         // The check is about this call.
         assert_eq!(check.split(' ').next(), Some(call.name), "{check}");
+    }
+}
+
+#[test]
+fn every_row_says_once_what_it_reaches() {
+    for call in CALLS {
+        assert!(call.reach.windows(2).all(|w| w[0] < w[1]), "{}: {:?}", call.name, call.reach);
+        assert!(call.reach.iter().all(|r| Reach::ALL.iter().any(|(known, _)| known == r)), "{}", call.name);
+        let alone = [Reach::Own, Reach::Tells].iter().any(|r| call.reach.contains(r));
+        assert!(!alone || call.reach.len() == 1, "{}: nothing and something", call.name);
     }
 }
 

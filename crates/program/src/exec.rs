@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use trine_engine::Tier;
 use trine_linux::call::{get, string, string_within};
-use trine_linux::{Errno, own};
+use trine_linux::{Errno, own, proc};
 
 /// Name of the hidden verb that runs a program in place of another.
 pub const VERB: &str = "__program";
@@ -93,8 +93,14 @@ impl Pointers {
 impl Thread {
     /// `execve(path, argv, envp)`.
     pub fn execve(&mut self, [path, args, env, ..]: [u64; 6]) -> Result<u64, Errno> {
-        let path = self.process.guest.names.host_path(string(path)?);
+        let path = self.program_at(libc::AT_FDCWD, string(path)?);
         self.exec(path, strings(args)?, strings(env)?)
+    }
+
+    /// The host's path of what is to be executed: of the `exe` of a process that Trine runs the program's.
+    fn program_at(&self, dir: i32, path: CString) -> CString {
+        let names = &self.process.guest.names;
+        proc::executable(names, dir, &path, true, true).unwrap_or_else(|| names.host_path(path))
     }
 
     /// `execveat(dirfd, path, argv, envp, flags)`.
@@ -118,14 +124,17 @@ impl Thread {
     /// The path of what a directory's descriptor and a path name.
     fn path_at(&self, dir: i32, path: CString) -> Result<CString, Errno> {
         match path.as_bytes().first() {
-            Some(b'/') => return Ok(self.process.guest.names.host_path(path)),
+            Some(b'/') => return Ok(self.program_at(dir, path)),
             None => return Err(Errno(libc::ENOENT)),
-            _ if dir == libc::AT_FDCWD => return Ok(path),
+            _ if dir == libc::AT_FDCWD => return Ok(self.program_at(dir, path)),
             _ => {}
         }
         // SAFETY: only asks for a descriptor's flags.
         if unsafe { libc::fcntl(dir, libc::F_GETFD) } < 0 {
             return Err(Errno::last());
+        }
+        if let Some(path) = proc::executable(&self.process.guest.names, dir, &path, true, true) {
+            return Ok(path);
         }
         let text = [format!("/proc/self/fd/{dir}/").as_bytes(), path.as_bytes()].concat();
         CString::new(text).map_err(|_| Errno(libc::EINVAL))
@@ -165,7 +174,7 @@ impl Thread {
             };
             let rest = args.into_iter().skip(1);
             args = [interpreter.clone()].into_iter().chain(argument).chain([path]).chain(rest).collect();
-            path = self.process.guest.names.host_path(interpreter);
+            path = self.program_at(libc::AT_FDCWD, interpreter);
         }
         Err(Errno(libc::ELOOP))
     }
@@ -174,6 +183,11 @@ impl Thread {
         // No program sees an empty list (Linux 5.18): what it takes for arguments would be its environment.
         if args.is_empty() {
             args.push(CString::default());
+        }
+        // The program's own executable, without a name: its descriptor closes itself on the way.
+        let kept = self.process.guest.names.kept.and_then(|kept| kept.descriptor());
+        if let Some(fd) = kept.filter(|fd| path.as_bytes() == format!("/proc/self/fd/{fd}").as_bytes()) {
+            return self.exec_file(fd, args, env);
         }
         let target = self.target(path, args)?;
         let env = Pointers::to(&env);

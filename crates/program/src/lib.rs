@@ -19,6 +19,7 @@ mod fork;
 pub mod pending;
 pub mod process;
 mod share;
+mod shown;
 pub mod signal;
 pub mod stack;
 pub mod symbols;

@@ -5,6 +5,7 @@ use crate::debug::Debug;
 use crate::elf;
 use crate::error::ProgramError;
 use crate::pending::Pending;
+use crate::shown;
 use crate::signal::{self, Actions};
 use crate::stack;
 use crate::symbols::Symbols;
@@ -20,6 +21,7 @@ use trine_engine::{PerfMap, Tier, perf};
 use trine_gdb::{Address, Door, Layout};
 use trine_isa_riscv::state::REGISTERS;
 use trine_linux::files::Names;
+use trine_linux::proc::Executable;
 use trine_linux::space::{Mapping, PAGE, Space};
 use trine_linux::{Guest, own};
 
@@ -106,6 +108,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     let actions = signal::install();
     let mut names =
         Names { sysroot: options.sysroot.clone(), args: options.args.clone(), ..Names::default() };
+    names.kept = Executable::keep(&options.path);
     // The kernel's link shows the file itself, whatever links led to it.
     names.exe = std::fs::canonicalize(&options.path).unwrap_or(options.path.clone());
     let space = Arc::new(Space::default());
@@ -121,6 +124,7 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     let name = CString::new(options.path.as_os_str().as_bytes()).unwrap_or_default();
     let first = stack::build(&space, &loaded, vdso, &name, &options.args, &options.env)?;
     names.auxv = first.auxv;
+    names.shown = shown::arguments(first.pointer, &options.args, &options.env);
     name_process(&options.path);
     let process = Arc::new(Process {
         guest: Guest { space, names },

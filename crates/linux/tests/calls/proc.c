@@ -118,8 +118,166 @@ static void machine(void) {
     SHOW("openat missing below /proc", "%ld", slurp("/proc/self/nothing"));
 }
 
+static ino_t own_inode;
+static char own[PATH_MAX];
+
+// Whether what a path names is this program, by its link and as it opens.
+static int is_own(int dir, const char *path) {
+    char link[PATH_MAX] = {0};
+    struct stat at, st;
+    int fd = openat(dir, path, O_RDONLY), named = openat(dir, path, O_PATH);
+    int same = readlinkat(dir, path, link, sizeof link - 1) > 0 && !strcmp(link, own);
+    same &= fd >= 0 && !fstat(fd, &st) && st.st_ino == own_inode;
+    same &= named >= 0 && !fstat(named, &st) && st.st_ino == own_inode;
+    same &= !fstatat(dir, path, &at, 0) && at.st_ino == own_inode;
+    close(fd), close(named);
+    return same;
+}
+
+struct how {
+    uint64_t flags, mode, resolve;
+};
+
+// The same file by every way that leads to it.
+static void forms(void) {
+    struct stat st;
+    char path[PATH_MAX];
+    int here = open(".", O_RDONLY), dir = open("/proc/self", O_RDONLY), tasks = open("/proc/thread-self", O_PATH);
+    SHOW("readlinkat slashes and dots", "%d", is_own(AT_FDCWD, "//proc//self/./exe"));
+    SHOW("readlinkat back and forth", "%d", is_own(AT_FDCWD, "/proc/self/../self/task/../exe"));
+    SHOW("readlinkat through the root", "%d", is_own(AT_FDCWD, "/proc/self/root/proc/self/exe"));
+    snprintf(path, sizeof path, "/proc/self/task/%d/exe", gettid());
+    SHOW("readlinkat of a task", "%d", is_own(AT_FDCWD, path));
+    SHOW("readlinkat of the thread", "%d", is_own(AT_FDCWD, "/proc/thread-self/exe"));
+    SHOW("readlinkat from a descriptor", "%d %d", is_own(dir, "exe"), is_own(tasks, "exe"));
+    int at_link = open("/proc/self/exe", O_PATH | O_NOFOLLOW);
+    memset(path, 0, sizeof path);
+    readlinkat(at_link, "", path, sizeof path - 1);
+    SHOW("readlinkat of the open link", "%d %d", !fstat(at_link, &st) && S_ISLNK(st.st_mode), !strcmp(path, own));
+    symlink("/proc/self/exe", "to-exe"), symlink("to-exe", "to-link");
+    int fd = open("to-link", O_RDONLY);
+    SHOW("openat of links to it", "%d %d", !fstat(fd, &st) && st.st_ino == own_inode,
+         !stat("to-exe", &st) && st.st_ino == own_inode);
+    SHOW("newfstatat of a link to it", "%d", !lstat("to-exe", &st) && S_ISLNK(st.st_mode));
+    chdir("/proc/self");
+    SHOW("readlinkat from the working directory", "%d", is_own(AT_FDCWD, "exe"));
+    CALL("faccessat from the working directory", SYS_faccessat, AT_FDCWD, "exe", X_OK);
+    int maps = open("maps", O_RDONLY);
+    long n = read(maps, text, sizeof text - 1);
+    text[n < 0 ? 0 : n] = 0;
+    SHOW("openat maps from the working directory", "%d", strstr(text, own) != NULL && strstr(text, "/trine\n") == NULL);
+    fchdir(here);
+    // QEMU removes the program.
+    link(own, "spare");
+    CALL("unlinkat of the program's link", SYS_unlinkat, AT_FDCWD, "/proc/self/exe", 0);
+    SHOW("unlinkat leaves the program", "%d", !stat(own, &st) && st.st_ino == own_inode);
+    link("spare", own);
+    for (int i = 0; i < 4; i++) {
+        struct how how = {i == 3 ? O_PATH | O_NOFOLLOW : O_RDONLY, 0, (int[]){0, 2, 4, 2}[i]};
+        fd = syscall(SYS_openat2, AT_FDCWD, "/proc/self/exe", &how, sizeof how);
+        printf("openat2 of the program %d: %s\n", i, fd < 0 ? strerrorname_np(errno) : "open");
+    }
+    close(here), close(dir), close(tasks), close(at_link), close(maps);
+}
+
+// Another program is what its files say, too.
+static void child(void) {
+    char path[64], line[PATH_MAX];
+    int ends[2];
+    pipe(ends);
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(ends[1]);
+        read(ends[0], path, 1);
+        _exit(0);
+    }
+    snprintf(path, sizeof path, "/proc/%d/exe", pid);
+    SHOW("readlinkat of a child", "%d", is_own(AT_FDCWD, path));
+    snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+    SHOW("openat cmdline of a child", "%d", slurp(path) == (long)strlen(text) + 1 && strstr(text, "proc") != NULL);
+    snprintf(path, sizeof path, "/proc/%d/maps", pid);
+    slurp(path);
+    SHOW("openat maps of a child", "%d %d", strstr(text, own) != NULL, strstr(text, "/trine\n") != NULL);
+    snprintf(path, sizeof path, "/proc/%d/environ", pid);
+    SHOW("openat environ of a child", "%d", slurp(path) > 0 && strchr(text, '=') != NULL);
+    snprintf(path, sizeof path, "/proc/%d/mem", pid);
+    int fd = open(path, O_RDONLY);
+    int value = 0;
+    pread(fd, &value, sizeof value, (off_t)&own_inode);
+    SHOW("openat mem of a child", "%d", value == (int)own_inode);
+    WORKS("openat mem of a child for writing", open(path, O_RDWR));
+    WORKS("openat mem for writing", open("/proc/self/mem", O_WRONLY));
+    close(ends[1]), close(fd);
+    waitpid(pid, NULL, 0);
+}
+
+// A title that a program gives itself is what others see.
+static void title(void) {
+    char *first = program_invocation_name;
+    memset(first, 'x', strlen(first));
+    slurp("/proc/self/cmdline");
+    SHOW("openat changed /proc/self/cmdline", "%d", text[0] == 'x');
+}
+
+// A program whose file has no name any more: this one again.
+static void without_name(void) {
+    char link[PATH_MAX] = {0};
+    const char *kind = getenv("NAMELESS");
+    readlink("/proc/self/exe", link, sizeof link - 1);
+    printf("readlinkat %s: %d %d\n", kind, !strcmp(strrchr(link, ' ') ?: "", " (deleted)"), strstr(link, kind) != NULL);
+    Elf64_Ehdr h = {0};
+    int fd = open("/proc/self/exe", O_RDONLY);
+    read(fd, &h, sizeof h);
+    printf("openat %s: %d\n", kind, !memcmp(h.e_ident, ELFMAG, 4));
+    struct stat a, b;
+    printf("newfstatat %s: %d\n", kind, !stat("/proc/self/exe", &a) && !fstat(fd, &b) && a.st_ino == b.st_ino && a.st_nlink == 0);
+    closefrom(3);
+    fd = open("/proc/self/exe", O_RDONLY);
+    memset(&h, 0, sizeof h), read(fd, &h, sizeof h);
+    printf("openat %s after close_range: %d %d\n", kind, !memcmp(h.e_ident, ELFMAG, 4), fd);
+    char *args[] = {"again", 0}, again[64], *env[] = {again, 0};
+    snprintf(again, sizeof again, "AGAIN=%s", kind);
+    fflush(stdout);
+    CALL("execve without a name", SYS_execve, "/proc/self/exe", args, env);
+    exit(0);
+}
+static void copy_to(int to) {
+    int from = open(own, O_RDONLY);
+    for (long n; (n = read(from, text, sizeof text)) > 0;) write(to, text, n);
+    close(from);
+}
+static void exec_deleted(void) {
+    char *args[] = {"deleted", 0}, *env[] = {"NAMELESS=copy", 0};
+    int to = open("copy", O_CREAT | O_WRONLY, 0755);
+    copy_to(to), close(to);
+    int fd = open("copy", O_PATH | O_CLOEXEC);
+    unlink("copy");
+    syscall(SYS_execveat, fd, "", args, env, AT_EMPTY_PATH);
+    _exit(99);
+}
+static void exec_memory(void) {
+    char *args[] = {"memory", 0}, *env[] = {"NAMELESS=memfd:copy", 0};
+    int fd = memfd_create("copy", MFD_CLOEXEC);
+    copy_to(fd);
+    syscall(SYS_execveat, fd, "", args, env, AT_EMPTY_PATH);
+    _exit(99);
+}
+
 void run(void) {
+    if (getenv("AGAIN")) {
+        printf("execve again %s: %s\n", getenv("AGAIN"), program_invocation_name);
+        return;
+    }
+    if (getenv("NAMELESS")) without_name();
+    struct stat st;
+    readlink("/proc/self/exe", own, sizeof own - 1), stat(own, &st), own_inode = st.st_ino;
     own_files();
+    forms();
+    child();
+    ended("execveat deleted end", exec_deleted);
+    ended("execveat in memory end", exec_memory);
     maps();
     machine();
+    title();
 }

@@ -77,42 +77,85 @@ fn ends_within(main: i32, time: Option<Duration>) -> bool {
 fn keep(groups: &Groups, limits: &Limits, main: i32) -> ! {
     detach(main);
     let mut watch = limits.cpu_time.filter(|_| groups.cpu_time().is_ok());
-    while !ends_within(main, watch.map(|seconds| look(groups, seconds))) {
-        if watch.is_some_and(|seconds| end_late(groups, seconds)) {
-            watch = None;
-        }
+    let mut time = watch.map(|seconds| left(groups.cpu_time(), seconds));
+    while !ends_within(main, time.as_ref().map(Left::look)) {
+        (watch, time) = check(groups, watch);
     }
     if groups.out_of_memory() > 0 {
         say("a process was ended: more memory was used than --limit memory allows");
     }
-    // SAFETY: nothing is said any more; who reads the program's output waits for no longer.
+    // Who reads the program's output waits for no longer. What is said from here on nobody reads.
+    // SAFETY: a descriptor of ours.
     unsafe { libc::close(2) };
     let mut pause = SOON;
     while !groups.remove() {
         std::thread::sleep(pause);
         pause = (pause * 2).min(LATE);
-        if watch.is_some_and(|seconds| end_late(groups, seconds)) {
-            watch = None;
-        }
+        watch = check(groups, watch).0;
     }
     // SAFETY: ends this process.
     unsafe { libc::_exit(0) }
 }
 
-/// Time until the CPU time can be used up at the earliest.
-fn look(groups: &Groups, seconds: u64) -> Duration {
-    let given = seconds.saturating_mul(1_000_000_000);
-    let left = given.saturating_sub(groups.cpu_time().unwrap_or(0));
-    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    Duration::from_nanos(left / cpus).max(SOON)
+/// CPU time that is left.
+#[derive(Debug, PartialEq)]
+enum Left {
+    /// So much.
+    Some(Duration),
+    /// None.
+    None,
+    /// Nobody can tell, with the reason: it counts as none, or whoever makes the keeper fail would have as much as he
+    /// wants.
+    Unknown(String),
 }
 
-/// Ends the program where it used its CPU time up.
-fn end_late(groups: &Groups, seconds: u64) -> bool {
-    let late = groups.cpu_time().is_ok_and(|used| used >= seconds.saturating_mul(1_000_000_000));
-    if late {
-        say(&format!("the program was ended: it used the CPU time that --limit cpu={seconds}s allows"));
-        groups.kill();
+/// What is left of `seconds`, by the nanoseconds that were used.
+fn left(used: Result<u64, String>, seconds: u64) -> Left {
+    match used {
+        Err(why) => Left::Unknown(why),
+        Ok(used) => match seconds.saturating_mul(1_000_000_000).saturating_sub(used) {
+            0 => Left::None,
+            left => Left::Some(Duration::from_nanos(left)),
+        },
     }
-    late
+}
+
+impl Left {
+    /// Time until all of it can be used up at the earliest.
+    fn look(&self) -> Duration {
+        let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        if let Left::Some(time) = self { (*time / cpus).max(SOON) } else { SOON }
+    }
+}
+
+/// Looks at the time that is left, and ends the program where there is none: then nothing is watched any more.
+fn check(groups: &Groups, watch: Option<u64>) -> (Option<u64>, Option<Left>) {
+    let Some(seconds) = watch else { return (None, None) };
+    let left = left(groups.cpu_time(), seconds);
+    match &left {
+        Left::Some(_) => return (watch, Some(left)),
+        Left::None => {
+            say(&format!("the program was ended: it used the CPU time that --limit cpu={seconds}s allows"));
+        }
+        Left::Unknown(why) => {
+            say(&format!("the program was ended: --limit cpu={seconds}s cannot be kept, for {why}"));
+        }
+    }
+    groups.kill();
+    (None, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_nobody_can_tell_is_used_up() {
+        assert_eq!(left(Ok(0), 1), Left::Some(Duration::from_secs(1)));
+        assert_eq!(left(Ok(1_000_000_000), 1), Left::None);
+        assert_eq!(left(Ok(u64::MAX), 1), Left::None);
+        assert_eq!(left(Err("no file".into()), 1), Left::Unknown("no file".into()));
+        assert_eq!(Left::Unknown(String::new()).look(), SOON);
+        assert!(Left::Some(Duration::from_secs(9)).look() <= Duration::from_secs(9));
+    }
 }

@@ -1,11 +1,12 @@
 //! Landlock: which files may be changed, read and executed, and that processes outside are out of reach. A domain of
 //! Landlock also keeps its processes from tracing others and from changing what is mounted.
 
-use super::Confinement;
+use super::{Confinement, privilege};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// Files that may be written under `--deny write`: nothing comes of it.
@@ -57,7 +58,11 @@ fn domain(confinement: &Confinement, guarded: &[PathBuf]) -> Result<RulesetStatu
     let mut rules = rules.create()?;
     rules = match deny.write {
         true => rules.add_rules(path_beneath_rules(SINKS, writing()))?,
-        false => grant_except(rules, Path::new("/"), guarded)?,
+        false => {
+            let guarded: Vec<PathBuf> = guarded.iter().cloned().chain(kernel_mounts()).collect();
+            let rules = grant_except(rules, Path::new("/"), &guarded)?;
+            rules.add_rules(path_beneath_rules(own_settings(), writing()))?
+        }
     };
     if deny.read {
         let own = own_files();
@@ -65,6 +70,59 @@ fn domain(confinement: &Confinement, guarded: &[PathBuf]) -> Result<RulesetStatu
         rules = rules.add_rules(path_beneath_rules(paths.chain(SOURCES.map(Path::new)), reading()))?;
     }
     Ok(rules.restrict_self()?.ruleset)
+}
+
+/// Kinds of file systems whose files are the kernel, and processes outside: a write there ends, stops or weighs other
+/// processes, moves one between control groups, or names what the kernel executes with all rights (`core_pattern`,
+/// `uevent_helper`). The superuser needs no capability for it, who owns the files.
+const KERNEL: [&str; 14] = [
+    "proc",
+    "sysfs",
+    "cgroup",
+    "cgroup2",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "selinuxfs",
+    "smackfs",
+    "configfs",
+    "bpf",
+    "efivarfs",
+    "pstore",
+    "binfmt_misc",
+];
+
+/// Where such file systems are mounted.
+fn kernel_mounts() -> Vec<PathBuf> {
+    let always = ["/proc", "/sys"].map(PathBuf::from);
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    always.into_iter().chain(mounts.lines().filter_map(kernel_mount)).collect()
+}
+
+/// The place of a line of `mountinfo` (proc_pid_mountinfo(5)), where the kind is one of [`KERNEL`].
+fn kernel_mount(line: &str) -> Option<PathBuf> {
+    let (place, kind) = line.split_once(" - ")?;
+    KERNEL.contains(&kind.split(' ').next()?).then(|| unescaped(place.split(' ').nth(4).unwrap_or_default()))
+}
+
+/// A path with blanks and the like as `\` and three octal digits.
+fn unescaped(text: &str) -> PathBuf {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, behind @ ..] = rest {
+        let digits = behind.get(..3).filter(|_| *first == b'\\').and_then(|d| std::str::from_utf8(d).ok());
+        let code = digits.and_then(|d| u8::from_str_radix(d, 8).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &behind[3..] } else { behind };
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+/// What a process may set of itself below `/proc`. Of its threads an ordinary user only: the superuser would reach the
+/// network's settings there.
+fn own_settings() -> Vec<PathBuf> {
+    let threads = if privilege::is_root() { None } else { Some("task") };
+    let names = ["comm", "coredump_filter", "oom_score_adj", "mem"].into_iter().chain(threads);
+    names.map(|name| Path::new("/proc").join(std::process::id().to_string()).join(name)).collect()
 }
 
 /// Grants writing below `dir`, but not below any of `except`.
@@ -93,4 +151,19 @@ fn own_files() -> Vec<PathBuf> {
     files.dedup();
     files.retain(|f| f.is_file());
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_of_the_kernel() {
+        let line = "25 1 0:21 / /a\\040b/proc rw,nosuid shared:5 master:1 - proc proc rw";
+        assert_eq!(kernel_mount(line), Some("/a b/proc".into()));
+        assert_eq!(kernel_mount("30 1 8:1 / /home rw - ext4 /dev/sda1 rw"), None);
+        assert_eq!(kernel_mount("30 1 0:30 / /x\\9 rw - sysfs - rw"), Some("/x\\9".into()));
+        assert_eq!(kernel_mount(""), None);
+        assert!(kernel_mounts().contains(&"/proc".into()));
+    }
 }

@@ -1,6 +1,6 @@
 //! Limits, and by what this host keeps each of them.
 
-use super::{keeper, privilege};
+use super::{Deny, keeper, privilege};
 use std::str::FromStr;
 use trine_cgroup::{CPU, CPU_TIME, Groups, MEMORY, PIDS};
 
@@ -159,7 +159,7 @@ impl Limits {
 
 impl Plan {
     /// From here on the limits hold for this process.
-    pub(super) fn enter(self) -> Result<(), String> {
+    pub(super) fn enter(self, deny: Deny) -> Result<(), String> {
         let limits = &self.limits;
         if !self.groups.is_empty() {
             keeper::start(&self.groups, limits)?;
@@ -169,7 +169,7 @@ impl Plan {
             privilege::own_user_namespace()
                 .map_err(|e| format!("--limit pids needs a control group or a user namespace: {e}"))?;
         }
-        privilege::drop_for_good(self.pids_by_user)?;
+        privilege::drop_for_good(deny, self.pids_by_user)?;
         if let (true, Some(most)) = (self.pids_by_user, limits.pids) {
             set(libc::RLIMIT_NPROC, "pids", most, most)?;
         }

@@ -105,7 +105,7 @@ impl Confinement {
         let plan = self.limits.plan()?;
         let notes = plan.notes.clone();
         let guarded = plan.groups.guarded();
-        plan.enter()?;
+        plan.enter(self.deny)?;
         if self.deny.write {
             // The kernel would write it by itself.
             limits::no_core_files()?;

@@ -1,5 +1,6 @@
 //! What root could undo, and a place where processes of an ordinary user are counted.
 
+use super::Deny;
 use std::fs;
 use std::io::Error;
 
@@ -9,16 +10,38 @@ pub(super) fn is_root() -> bool {
     unsafe { libc::getuid() == 0 || libc::geteuid() == 0 }
 }
 
-/// Capabilities with which a process could lift limits, reach other processes or get around the file system's paths
-/// (include/uapi/linux/capability.h): `DAC_READ_SEARCH`, `SYS_MODULE`, `SYS_RAWIO`, `SYS_PTRACE`, `SYS_ADMIN`,
-/// `SYS_BOOT`, `SYS_RESOURCE`, `MKNOD`, `MAC_OVERRIDE`, `MAC_ADMIN`, `PERFMON`, `BPF`, `CHECKPOINT_RESTORE`.
-const DROPPED: [u32; 13] = [2, 16, 17, 19, 21, 22, 24, 27, 32, 33, 38, 39, 40];
+/// Whether a capability is of no use to a program with these refusals.
+type Useless = fn(Deny) -> bool;
+
+/// Capabilities (include/uapi/linux/capability.h) that are of use inside, each with what makes it useless: the others
+/// reach outside, lift limits or get around the paths of the file system, and so does what a newer kernel has.
+const OF_USE: &[(u32, Useless)] = &[
+    (0, |d| d.write),           // CHOWN
+    (1, |d| d.write && d.read), // DAC_OVERRIDE
+    (3, |d| d.write),           // FOWNER
+    (4, |d| d.write),           // FSETID
+    (5, |d| d.fork),            // KILL
+    (6, |_| false),             // SETGID
+    (7, |_| false),             // SETUID
+    (8, |_| false),             // SETPCAP
+    (10, |d| d.net),            // NET_BIND_SERVICE
+    (18, |_| false),            // SYS_CHROOT
+    (31, |d| d.write),          // SETFCAP
+];
+
+/// Most capabilities that the sets have room for.
+const MOST: u32 = 64;
+
+/// Those that are kept, as bits.
+fn kept(deny: Deny) -> u64 {
+    OF_USE.iter().filter(|(_, useless)| !useless(deny)).fold(0, |bits, (bit, _)| bits | 1 << bit)
+}
 
 /// `_LINUX_CAPABILITY_VERSION_3`.
 const VERSION: u32 = 0x2008_0522;
 
-/// Gives capabilities up, those of [`DROPPED`] or `all`, for this process and what it starts.
-pub(super) fn drop_for_good(all: bool) -> Result<(), String> {
+/// Gives capabilities up, those that are of no use inside or `all`, for this process and what it starts.
+pub(super) fn drop_for_good(deny: Deny, all: bool) -> Result<(), String> {
     let failed = || format!("capabilities cannot be given up: {}", Error::last_os_error());
     let header = [VERSION, 0];
     // Low words of effective, permitted, inheritable; then the high ones.
@@ -27,15 +50,14 @@ pub(super) fn drop_for_good(all: bool) -> Result<(), String> {
     if unsafe { libc::syscall(libc::SYS_capget, &header, &mut sets) } != 0 {
         return Err(failed());
     }
-    for bit in DROPPED {
-        let mask = !(1 << (bit % 32));
-        sets[bit as usize / 32].iter_mut().for_each(|set| *set &= mask);
-        // Fails where the process has no right to: then it cannot gain it again, either.
+    let kept = if all { 0 } else { kept(deny) };
+    for (word, set) in sets.iter_mut().enumerate() {
+        set.iter_mut().for_each(|set| *set &= (kept >> (32 * word)) as u32);
+    }
+    for bit in (0..MOST).filter(|bit| kept >> bit & 1 == 0) {
+        // Fails where the process has no right to: then it cannot gain it again, either; or where there is no such one.
         // SAFETY: changes the bounding set only.
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, bit, 0, 0, 0) };
-    }
-    if all {
-        sets = [[0; 3]; 2];
     }
     // SAFETY: structures of ours; changes the effective, permitted and inheritable sets.
     if unsafe { libc::syscall(libc::SYS_capset, &header, &sets) } != 0 {
@@ -66,4 +88,27 @@ pub(super) fn own_user_namespace() -> Result<(), String> {
     write("setgroups", "deny".into())?;
     write("uid_map", format!("{user} {user} 1"))?;
     write("gid_map", format!("{group} {group} 1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trine_linux::table::{CALLS, Reach};
+
+    #[test]
+    fn nothing_that_reaches_outside_is_kept() {
+        let names = ["NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_NICE", "SYS_TIME", "SYSLOG", "BLOCK_SUSPEND"];
+        for (name, bit) in names.into_iter().zip([12, 13, 21, 23, 25, 34, 36]) {
+            assert_eq!(kept(Deny::default()) >> bit & 1, 0, "{name}");
+        }
+        // SETGID, SETUID, SETPCAP, SYS_CHROOT.
+        assert_eq!(kept("all".parse().unwrap()), 1 << 6 | 1 << 7 | 1 << 8 | 1 << 18);
+    }
+
+    /// All calls of the table that only a capability keeps are those that SYS_TIME is for.
+    #[test]
+    fn privileged_calls_set_the_clock() {
+        let calls = CALLS.iter().filter(|c| c.reach.contains(&Reach::Privileged)).map(|c| c.name);
+        assert_eq!(calls.collect::<Vec<_>>(), ["adjtimex", "clock_adjtime"]);
+    }
 }

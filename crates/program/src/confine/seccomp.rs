@@ -14,16 +14,19 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 /// Newer than the C library's list (arch/x86/entry/syscalls/syscall_64.tbl).
 const SYS_FCHMODAT2: i64 = 452;
 const SYS_SETXATTRAT: i64 = 463;
+const SYS_GETXATTRAT: i64 = 464;
+const SYS_LISTXATTRAT: i64 = 465;
 const SYS_REMOVEXATTRAT: i64 = 466;
 const SYS_OPEN_TREE_ATTR: i64 = 467;
 const SYS_FILE_SETATTR: i64 = 469;
 
 /// Refused to every confined program: other processes' memory and descriptors, doors around this filter, mounts and
-/// namespaces, the kernel itself.
+/// namespaces, the kernel itself, its log and its clock.
 const NEVER: &[i64] = &[
     SYS_ptrace,
     SYS_process_vm_readv,
     SYS_process_vm_writev,
+    SYS_process_mrelease,
     SYS_pidfd_getfd,
     SYS_kcmp,
     SYS_userfaultfd,
@@ -59,7 +62,28 @@ const NEVER: &[i64] = &[
     SYS_iopl,
     SYS_ioperm,
     SYS_vhangup,
+    SYS_syslog,
+    SYS_sethostname,
+    SYS_setdomainname,
+    SYS_settimeofday,
+    SYS_clock_settime,
+    SYS_lookup_dcookie,
 ];
+
+/// Calls whose first argument is the number of the process or thread that they are about: 0 is the caller. A filter
+/// knows no other number that is the program's own, and that of a process outside kills it (`RLIMIT_CPU`) or stops it
+/// (a policy that never gets a CPU).
+const BY_NUMBER: &[i64] = &[
+    SYS_sched_setparam,
+    SYS_sched_setscheduler,
+    SYS_sched_setaffinity,
+    SYS_sched_setattr,
+    SYS_migrate_pages,
+    SYS_move_pages,
+];
+
+/// `IOPRIO_WHO_PROCESS` (include/uapi/linux/ioprio.h).
+const IOPRIO_WHO_PROCESS: u64 = 1;
 
 /// Answered as by a kernel that does not have them: arguments that a filter cannot see (flags of `clone3`), and calls
 /// that no filter sees (`io_uring`).
@@ -83,7 +107,40 @@ const TERMINAL: &[u64] = &[0x5412, 0x541c];
 /// No socket that reaches anybody: see `net` for pairs.
 const SOCKETS: &[i64] = &[SYS_socket, SYS_connect, SYS_bind, SYS_listen, SYS_accept, SYS_accept4];
 
-/// Changes of files that Landlock does not know, and objects that outlive the process without being files.
+/// Objects that are no files and outlive the process: those that are there already, too, can be read, changed and removed
+/// by their numbers.
+const OBJECTS: &[i64] = &[
+    SYS_mq_open,
+    SYS_mq_unlink,
+    SYS_msgget,
+    SYS_msgctl,
+    SYS_msgrcv,
+    SYS_msgsnd,
+    SYS_semget,
+    SYS_semctl,
+    SYS_semop,
+    SYS_semtimedop,
+    SYS_shmget,
+    SYS_shmctl,
+    SYS_shmat,
+];
+
+/// Contents of files and directories that Landlock does not guard: extended attributes, and what changes where.
+const CONTENTS: &[i64] = &[
+    SYS_getxattr,
+    SYS_lgetxattr,
+    SYS_fgetxattr,
+    SYS_GETXATTRAT,
+    SYS_listxattr,
+    SYS_llistxattr,
+    SYS_flistxattr,
+    SYS_LISTXATTRAT,
+    SYS_inotify_add_watch,
+    SYS_fanotify_init,
+    SYS_fanotify_mark,
+];
+
+/// Changes of files that Landlock does not know.
 const CHANGES: &[i64] = &[
     SYS_chmod,
     SYS_fchmod,
@@ -106,22 +163,52 @@ const CHANGES: &[i64] = &[
     SYS_fremovexattr,
     SYS_REMOVEXATTRAT,
     SYS_FILE_SETATTR,
-    SYS_mq_open,
-    SYS_mq_unlink,
-    SYS_msgget,
-    SYS_semget,
-    SYS_shmget,
 ];
 
-/// `ioctl`s that change files through descriptors for reading: flags, their 32-bit form, extended flags, version,
-/// verity, encryption (include/uapi/linux/fs.h, fsverity.h, fscrypt.h).
-const FILE_IOCTLS: &[u64] =
-    &[0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4008_7602, 0x4004_7602, 0x4080_6685, 0x800c_6613];
+/// `ioctl`s that change files or a whole file system through descriptors for reading, by their type (bits 8 to 15), with
+/// those of the type that only read: new requests of a file system are refused as they come.
+const FILE_IOCTLS: &[(u8, &[u64])] = &[
+    // Attributes, encryption, verity, ext4's own (include/uapi/linux/fs.h, fscrypt.h, fsverity.h); FS_IOC_GETFLAGS, its
+    // 32-bit form, FS_IOC_FIEMAP.
+    (b'f', &[0x8008_6601, 0x8004_6601, 0xc020_660b]),
+    // Versions (FS_IOC_GETVERSION and its 32-bit form).
+    (b'v', &[0x8008_7601, 0x8004_7601]),
+    // FIFREEZE, FITHAW, FITRIM, extended attributes, XFS's own; FS_IOC_FSGETXATTR.
+    (b'X', &[0x801c_581f]),
+    // Btrfs's own, and what others have from there: clones, labels; FS_IOC_GETFSLABEL.
+    (0x94, &[0x8100_9431]),
+    // FAT's; both that read directories, the attributes and the volume's number.
+    (b'r', &[0x8230_7201, 0x8230_7202, 0x8004_7210, 0x8004_7213]),
+    // NILFS2, OCFS2, CIFS, F2FS.
+    (b'n', &[]),
+    (b'o', &[]),
+    (0xcf, &[]),
+    (0xf5, &[]),
+];
+
+/// `fcntl`'s `F_SETLEASE`: who opens the file outside waits for the program.
+const SETLEASE: u64 = 1024;
+/// `ioctl`'s `TUNSETIFF`: a network interface that the user may have.
+const TUNSETIFF: u64 = 0x4004_54ca;
+/// Options of SCTP connect and bind (include/uapi/linux/sctp.h).
+const SCTP: u64 = 132;
+
+type Condition = Result<SeccompCondition, seccompiler::BackendError>;
 
 /// A condition on the low 32 bits of an argument.
-fn low(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, String> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value);
-    condition.and_then(|c| SeccompRule::new(vec![c])).map_err(|e| e.to_string())
+fn low(argument: u8, operator: SeccompCmpOp, value: u64) -> Condition {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+}
+
+/// The argument is an address, not null.
+fn pointer(argument: u8) -> Condition {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)
+}
+
+/// The argument has these bits.
+fn bits(argument: u8, bits: i32) -> Condition {
+    let bits = bits as u32 as u64;
+    low(argument, SeccompCmpOp::MaskedEq(bits), bits)
 }
 
 /// The whole call is refused.
@@ -129,33 +216,47 @@ fn always(rules: &mut Rules, calls: &[i64]) {
     rules.extend(calls.iter().map(|&call| (call, Vec::new())));
 }
 
-/// The call is refused where `rule` holds, or another one.
-fn when(rules: &mut Rules, call: i64, rule: SeccompRule) {
-    let list = rules.entry(call).or_default();
-    list.push(rule);
+/// The call is refused where all conditions hold, or those of another rule.
+fn when(rules: &mut Rules, call: i64, conditions: impl IntoIterator<Item = Condition>) -> Result<(), String> {
+    let all: Result<_, _> = conditions.into_iter().collect();
+    let rule = all.and_then(SeccompRule::new).map_err(|e| e.to_string())?;
+    rules.entry(call).or_default().push(rule);
+    Ok(())
 }
 
 /// What is refused with `EPERM`.
-fn refused(deny: Deny) -> Result<Rules, String> {
+fn refused(deny: Deny, sockets: Sockets) -> Result<Rules, String> {
+    use SeccompCmpOp::{Eq, MaskedEq, Ne};
     let mut rules = Rules::new();
     for &flag in NAMESPACES {
-        let flag = flag as u32 as u64;
-        when(&mut rules, SYS_unshare, low(0, SeccompCmpOp::MaskedEq(flag), flag)?);
-        when(&mut rules, SYS_clone, low(0, SeccompCmpOp::MaskedEq(flag), flag)?);
+        when(&mut rules, SYS_unshare, [bits(0, flag)])?;
+        when(&mut rules, SYS_clone, [bits(0, flag)])?;
     }
-    let ioctls = TERMINAL.iter().chain(FILE_IOCTLS.iter().filter(|_| deny.write));
-    for &request in ioctls {
-        when(&mut rules, SYS_ioctl, low(1, SeccompCmpOp::Eq, request)?);
+    for &request in TERMINAL {
+        when(&mut rules, SYS_ioctl, [low(1, Eq, request)])?;
     }
+    others(&mut rules)?;
     if deny.fork {
-        when(&mut rules, SYS_clone, low(0, SeccompCmpOp::MaskedEq(CLONE_THREAD as u64), 0)?);
+        when(&mut rules, SYS_clone, [low(0, MaskedEq(CLONE_THREAD as u64), 0)])?;
         always(&mut rules, &[SYS_fork, SYS_vfork]);
     }
     if deny.net {
-        net(&mut rules)?;
+        net(&mut rules, sockets)?;
+    }
+    if deny.read {
+        always(&mut rules, CONTENTS);
+    }
+    if deny.read || deny.write {
+        always(&mut rules, OBJECTS);
     }
     if deny.write {
         always(&mut rules, CHANGES);
+        when(&mut rules, SYS_fcntl, [low(1, Eq, SETLEASE)])?;
+        for &(kind, reading) in FILE_IOCTLS {
+            let other = reading.iter().map(|&request| low(1, Ne, request));
+            let kind = [low(1, MaskedEq(0xff00), (kind as u64) << 8)];
+            when(&mut rules, SYS_ioctl, kind.into_iter().chain(other))?;
+        }
     }
     if deny.exec {
         always(&mut rules, &[SYS_execve, SYS_execveat]);
@@ -164,14 +265,83 @@ fn refused(deny: Deny) -> Result<Rules, String> {
     Ok(rules)
 }
 
-/// No sockets, but pairs of one process, of kinds that cannot send to a name: a datagram socket could.
-fn net(rules: &mut Rules) -> Result<(), String> {
-    always(rules, SOCKETS);
-    when(rules, SYS_socketpair, low(0, SeccompCmpOp::Ne, AF_UNIX as u64)?);
-    for kind in [SOCK_DGRAM, SOCK_RAW] {
-        when(rules, SYS_socketpair, low(1, SeccompCmpOp::MaskedEq(0xf), kind as u64)?);
+/// Limits and priorities: of the caller, not of another process, a group or a user.
+fn others(rules: &mut Rules) -> Result<(), String> {
+    use SeccompCmpOp::Ne;
+    for &call in BY_NUMBER {
+        when(rules, call, [low(0, Ne, 0)])?;
+    }
+    // Who only asks may.
+    when(rules, SYS_prlimit64, [low(0, Ne, 0), pointer(2)])?;
+    for (call, process) in [(SYS_setpriority, PRIO_PROCESS as u64), (SYS_ioprio_set, IOPRIO_WHO_PROCESS)] {
+        when(rules, call, [low(0, Ne, process)])?;
+        when(rules, call, [low(1, Ne, 0)])?;
     }
     Ok(())
+}
+
+/// No sockets, but pairs of one process, of kinds that cannot send to a name: a datagram socket could. Sockets that came
+/// from outside send to where they are connected.
+fn net(rules: &mut Rules, sockets: Sockets) -> Result<(), String> {
+    use SeccompCmpOp::{Eq, MaskedEq, Ne};
+    always(rules, SOCKETS);
+    when(rules, SYS_socketpair, [low(0, Ne, AF_UNIX as u64)])?;
+    for kind in [SOCK_DGRAM, SOCK_RAW] {
+        when(rules, SYS_socketpair, [low(1, MaskedEq(0xf), kind as u64)])?;
+    }
+    when(rules, SYS_sendto, [pointer(4)])?;
+    // Connects, and sends in one.
+    for (call, flags) in [(SYS_sendto, 3), (SYS_sendmsg, 2), (SYS_sendmmsg, 3)] {
+        when(rules, call, [bits(flags, MSG_FASTOPEN)])?;
+    }
+    if sockets == Sockets::SendToNames {
+        // The name stands in a structure, which no filter sees.
+        always(rules, &[SYS_sendmsg, SYS_sendmmsg]);
+    }
+    for call in [SYS_setsockopt, SYS_getsockopt] {
+        when(rules, call, [low(1, Eq, SCTP)])?;
+    }
+    when(rules, SYS_ioctl, [low(1, Eq, TUNSETIFF)])
+}
+
+/// Sockets that the program has from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sockets {
+    /// None, or such as send to where they are connected.
+    Connected,
+    /// One that sends to whatever name it is given.
+    SendToNames,
+}
+
+impl Sockets {
+    /// Those of this process.
+    fn of_this_process() -> Sockets {
+        let list: Vec<_> = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten().collect();
+        let numbers = list.iter().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        match numbers.into_iter().any(sends_to_names) {
+            true => Sockets::SendToNames,
+            // Without the list there may be any.
+            false if list.is_empty() => Sockets::SendToNames,
+            false => Sockets::Connected,
+        }
+    }
+}
+
+/// Whether a descriptor is a socket that sends to a name given with the message.
+fn sends_to_names(fd: i32) -> bool {
+    let ask = |name| {
+        let (mut value, mut size) = (0i32, size_of::<i32>() as socklen_t);
+        // SAFETY: writes a number of ours.
+        let result = unsafe { getsockopt(fd, SOL_SOCKET, name, (&raw mut value).cast(), &mut size) };
+        (result == 0).then_some(value)
+    };
+    let (Some(domain), Some(kind)) = (ask(SO_DOMAIN), ask(SO_TYPE)) else { return false };
+    match domain {
+        AF_UNIX => kind == SOCK_DGRAM,
+        // TCP does it with a flag only, which the filter sees.
+        AF_INET | AF_INET6 => !matches!(ask(SO_PROTOCOL), Some(IPPROTO_TCP | IPPROTO_MPTCP)),
+        _ => true,
+    }
 }
 
 /// A filter that answers these calls with an error; calls of 32-bit programs end the process that makes them.
@@ -195,27 +365,20 @@ fn no_x32() -> BpfProgram {
     ]
 }
 
+/// The filters, one behind the other.
+fn filters(deny: Deny, sockets: Sockets) -> Result<[BpfProgram; 3], String> {
+    let absent = ABSENT.iter().map(|&call| (call, Vec::new())).collect();
+    Ok([no_x32(), filter(absent, ENOSYS)?, filter(refused(deny, sockets)?, EPERM)?])
+}
+
 /// Restricts this thread and all that it will start.
 pub(super) fn restrict(deny: Deny) -> Result<(), String> {
-    let absent = ABSENT.iter().map(|&call| (call, Vec::new())).collect();
-    for program in [no_x32(), filter(absent, ENOSYS)?, filter(refused(deny)?, EPERM)?] {
+    let sockets = if deny.net { Sockets::of_this_process() } else { Sockets::Connected };
+    for program in filters(deny, sockets)? {
         apply_filter(&program).map_err(|e| format!("--limit and --deny need seccomp filters: {e}"))?;
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_list_becomes_a_filter() {
-        let all: Deny = "all".parse().unwrap();
-        let (some, every) = (refused(Deny::default()).unwrap(), refused(all).unwrap());
-        assert!(some[&SYS_ptrace].is_empty() && !some.contains_key(&SYS_socket));
-        assert!(every[&SYS_socket].is_empty() && !every[&SYS_socketpair].is_empty());
-        assert_eq!(every[&SYS_clone].len(), some[&SYS_clone].len() + 1);
-        // BPF_MAXINSNS.
-        assert!((100..4096).contains(&filter(every, EPERM).unwrap().len()));
-    }
-}
+mod tests;

@@ -1,5 +1,8 @@
 // Uses up one thing until it has so many, it is refused or the program is ended: what (memory and shared in MiB, threads,
-// forks, files), how many. `exec` executes the rest of its arguments. `cpu` spins, `wait` waits, `native` asks a native shell for its limit of open files.
+// forks, files), how many. `exec` executes the rest of its arguments. `cpu` spins, `wait` waits, `native` asks a native
+// shell for its limit of open files. `keeper` takes the limits of the process that keeps ours away from it, then spins.
+#define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -7,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,12 +75,30 @@ static void cpu(void) {
   }
 }
 
+// The keeper, by its name: without CPU time it dies, without descriptors it cannot look.
+static void keeper(void) {
+  DIR *all = opendir("/proc");
+  for (struct dirent *one; (one = readdir(all));) {
+    char path[300], name[32] = {0};
+    snprintf(path, sizeof path, "/proc/%s/comm", one->d_name);
+    int fd = open(path, O_RDONLY);
+    if (fd < 0) continue;
+    read(fd, name, sizeof name - 1);
+    close(fd);
+    struct rlimit none = {0, 0};
+    if (!strcmp(name, "trine-keeper\n"))
+      printf("keeper %s\n", prlimit(atoi(one->d_name), RLIMIT_NOFILE, &none, 0) ? strerror(errno) : "ok");
+  }
+  fflush(stdout);
+}
+
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   most = argc > 2 ? atoi(argv[2]) : 0;
   int got = -1;
   if (!strcmp(what, "memory")) got = memory(MAP_PRIVATE);
   if (!strcmp(what, "shared")) got = memory(MAP_SHARED);
+  if (!strcmp(what, "keeper")) keeper(), cpu();
   if (!strcmp(what, "threads")) got = threads();
   if (!strcmp(what, "forks")) got = forks();
   if (!strcmp(what, "files")) got = files();
