@@ -250,18 +250,23 @@ static uint64_t bits(double d) {
     return u;
 }
 
-static uint64_t nbody(void) {
+/* A root and a maximum that are calls of the C library, which compares numbers quietly. */
+static double (*volatile root)(double) = sqrt;
+static double (*volatile larger)(double, double) = fmax;
+
+static inline uint64_t bodies(int steps, int by_libm) {
     double p[5][3], v[5][3], m[5], e = 0;
     for (int i = 0; i < 5; i++) {
         m[i] = 1.0 / (i + 1);
         for (int k = 0; k < 3; k++) p[i][k] = (double)((i * 7 + k * 3) % 11) + 0.1, v[i][k] = 0.01 * (k - 1) * i;
     }
-    for (int step = 0; step < 200000; step++) {
+    for (int step = 0; step < steps; step++) {
         for (int i = 0; i < 5; i++)
             for (int j = i + 1; j < 5; j++) {
                 double d[3], r = 0.01;
                 for (int k = 0; k < 3; k++) d[k] = p[i][k] - p[j][k], r += d[k] * d[k];
-                double f = 0.001 / (r * __builtin_sqrt(r));
+                if (by_libm) r = larger(r, 0.02);
+                double f = 0.001 / (r * (by_libm ? root(r) : __builtin_sqrt(r)));
                 for (int k = 0; k < 3; k++) v[i][k] -= d[k] * m[j] * f, v[j][k] += d[k] * m[i] * f;
             }
         for (int i = 0; i < 5; i++)
@@ -271,31 +276,8 @@ static uint64_t nbody(void) {
     return bits(e);
 }
 
-/* The same with a root and a maximum that are calls of the C library, which compares numbers quietly. */
-static double (*volatile root)(double) = sqrt;
-static double (*volatile larger)(double, double) = fmax;
-
-static uint64_t libm(void) {
-    double p[5][3], v[5][3], m[5], e = 0;
-    for (int i = 0; i < 5; i++) {
-        m[i] = 1.0 / (i + 1);
-        for (int k = 0; k < 3; k++) p[i][k] = (double)((i * 7 + k * 3) % 11) + 0.1, v[i][k] = 0.01 * (k - 1) * i;
-    }
-    for (int step = 0; step < 50000; step++) {
-        for (int i = 0; i < 5; i++)
-            for (int j = i + 1; j < 5; j++) {
-                double d[3], r = 0;
-                for (int k = 0; k < 3; k++) d[k] = p[i][k] - p[j][k], r += d[k] * d[k];
-                r = larger(r, 0.01);
-                double f = 0.001 / (r * root(r));
-                for (int k = 0; k < 3; k++) v[i][k] -= d[k] * m[j] * f, v[j][k] += d[k] * m[i] * f;
-            }
-        for (int i = 0; i < 5; i++)
-            for (int k = 0; k < 3; k++) p[i][k] += 0.001 * v[i][k];
-    }
-    for (int i = 0; i < 5; i++) e += p[i][0] * v[i][1];
-    return bits(e);
-}
+static uint64_t nbody(void) { return bodies(200000, 0); }
+static uint64_t libm(void) { return bodies(50000, 1); }
 
 static uint64_t mandelbrot(void) {
     uint64_t sum = 0;
