@@ -241,8 +241,9 @@ impl Board {
                 map::VIRTIO_SLOTS - 1
             )));
         }
+        let slots = map::VIRTIO_SLOTS;
         let mut virtio = virtio.into_iter();
-        for n in 0..map::VIRTIO_SLOTS {
+        for n in 0..slots {
             let slot: Box<dyn Device> = match virtio.next() {
                 Some(device) => Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)),
                 None => Box::new(EmptySlot),
@@ -256,7 +257,7 @@ impl Board {
         let hart = trine_isa_riscv::Config { hart: 0, start };
         let (mut vcpu, note) =
             Engine::new(hart, ram.clone(), bus.clone(), time, mailbox.clone(), config.tier);
-        let (loaded, tree) = load(&ram, &config.boot, map::VIRTIO_SLOTS, seed)?;
+        let (loaded, tree) = load(&ram, &config.boot, slots, seed)?;
         vcpu.set_pc(loaded.entry);
         vcpu.set(X + 10, 0);
         vcpu.set(X + 11, tree);
