@@ -1,7 +1,9 @@
 //! Whole machines of board `virt` with small programs: timers, interrupts and devices as a guest sees them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use trine_base::Vcpu;
+use trine_base::{BlockBackend, BlockError, Vcpu};
 use trine_conformance::bare::ProgramFile;
 use trine_engine::Tier;
 use trine_isa_riscv::state::X;
@@ -22,7 +24,11 @@ fn bare(program: &ProgramFile) -> Boot {
 }
 
 fn board(boot: Boot, tier: Tier, time: TimeSource) -> Board {
-    let config = Config { memory: 64 << 20, boot, disks: Vec::new(), tier, time, seed: Some(1) };
+    with_disks(boot, tier, time, Vec::new())
+}
+
+fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Box<dyn BlockBackend>>) -> Board {
+    let config = Config { memory: 64 << 20, boot, disks, tier, time, seed: Some(1) };
     Board::new(config, Console::new(Box::new(|_| {}))).unwrap()
 }
 
@@ -42,6 +48,8 @@ fn run(board: &mut Board, most: Duration) -> End {
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A machine ends within a second of being told; the rest is for a busy host.
+const SOON: Duration = Duration::from_secs(3);
 
 /// Powers off by the test finisher.
 const POWER_OFF: &str = "lui t5, 1048576
@@ -212,7 +220,100 @@ fn a_machine_that_only_traps_ends_when_told() {
         let mut board = board(bare(&program), Tier::Baseline, TimeSource::Host);
         let start = Instant::now();
         assert_eq!(run(&mut board, Duration::from_millis(200)), End::Quit);
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    }
+}
+
+/// A disk on which every read finds a number one higher than the one before.
+struct Counter(Arc<AtomicU32>);
+
+impl BlockBackend for Counter {
+    fn size(&self) -> u64 {
+        1 << 50
+    }
+    fn read_only(&self) -> bool {
+        true
+    }
+    fn read_at(&mut self, _: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+        let count = self.0.fetch_add(1, Ordering::SeqCst) as u16;
+        buf.fill(0);
+        buf[..2].copy_from_slice(&count.wrapping_add(2).to_le_bytes());
+        Ok(())
+    }
+    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<(), BlockError> {
+        Err(BlockError::ReadOnly)
+    }
+    fn flush(&mut self) -> Result<(), BlockError> {
+        Ok(())
+    }
+}
+
+/// Where the disk's queue lies.
+const RINGS: u64 = map::RAM + (16 << 20);
+const AVAILABLE: u64 = RINGS + 0x1000;
+
+/// A machine whose guest sets up the first disk's queue and makes one request of `buffers`, then spins.
+fn disk_machine(time: TimeSource, buffers: &[(u64, u32)]) -> (Board, Arc<AtomicU32>, ProgramFile) {
+    // Writes 32-bit values to registers, from a list of offsets and values that ends with offset 2047.
+    let program = ProgramFile::new(
+        AT,
+        &format!(
+            "lui s0, {slot}
+             lui s1, {half}
+             slli s1, s1, 1
+             addi s2, zero, 2047
+             next:
+             lw t0, 1024(s1)
+             beq t0, s2, @spin
+             lw t1, 1028(s1)
+             add t0, t0, s0
+             sw t1, 0(t0)
+             addi s1, s1, 8
+             jal zero, @next
+             spin:
+             addi s3, s3, 1
+             jal zero, @spin",
+            slot = map::virtio(0).base,
+            half = RINGS / 2,
+        ),
+    );
+    let reads = Arc::new(AtomicU32::new(0));
+    let board = with_disks(bare(&program), Tier::Baseline, time, vec![Box::new(Counter(reads.clone()))]);
+    let mut list = vec![(0x70, 3), (0x24, 1), (0x20, 1), (0x70, 11), (0x38, 8)];
+    for (register, at) in [(0x80, RINGS), (0x90, AVAILABLE), (0xa0, RINGS + 0x2000)] {
+        list.push((register, at as u32));
+    }
+    list.extend([(0x44, 1), (0x70, 15), (0x50, 0), (2047, 0)]);
+    let list: Vec<u8> = list.iter().flat_map(|(o, v)| [*o, *v]).flat_map(u32::to_le_bytes).collect();
+    board.ram().write(RINGS + 0x400, &list).unwrap();
+    // The header, which asks for sector 0, then the buffers, then the status.
+    let chain = [&[(RINGS + 0x3000, 16)], buffers, &[(RINGS + 0x3800, 1)]].concat();
+    for (i, (address, len)) in (0u64..).zip(&chain) {
+        let last = i + 1 == chain.len() as u64;
+        let flags = !last as u64 | if i > 0 { 2 } else { 0 };
+        let rest = *len as u64 | flags << 32 | (i + 1) << 48;
+        let words = [*address, rest].map(u64::to_le_bytes).concat();
+        board.ram().write(RINGS + 16 * i, &words).unwrap();
+    }
+    board.ram().write(AVAILABLE + 2, &[1]).unwrap();
+    (board, reads, program)
+}
+
+#[test]
+fn requests_without_end_leave_the_machine_to_its_user() {
+    // A sector over the available ring: the index is always one more. And buffers of most of the
+    // memory, again and again, from a disk that is large enough.
+    let over_the_ring = vec![(AVAILABLE + 2, 512)];
+    let huge = vec![(RINGS + 0x1_0000, 47 << 20); 6];
+    for (what, buffers) in [("a chain over its own ring", over_the_ring), ("a huge request", huge)] {
+        for time in [TimeSource::Host, TimeSource::Count(1)] {
+            let (mut board, reads, _program) = disk_machine(time, &buffers);
+            let start = Instant::now();
+            assert_eq!(run(&mut board, Duration::from_millis(300)), End::Quit, "{what}");
+            assert!(start.elapsed() < SOON, "{what}: {:?}", start.elapsed());
+            let (reads, rounds) = (reads.load(Ordering::SeqCst), board.vcpu().get(X + 19));
+            assert!(reads > 8 && rounds > 100, "{what}: {reads} reads, {rounds} rounds of the guest");
+        }
     }
 }
 

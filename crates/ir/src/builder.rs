@@ -5,6 +5,7 @@ use crate::inst::{Block, Inst, Label, Val};
 use crate::isa::{Helper, Isa};
 use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
 use crate::sem::{Res, Sem};
+use crate::verify::reads_low_bits;
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use trine_base::Width;
@@ -148,9 +149,9 @@ impl<I: Isa> Sem for &Builder<I> {
             }
             _ => {}
         }
-        let (a, b) = match op {
-            Bin::MulhS | Bin::MulhU | Bin::MulhSU | Bin::DivS | Bin::DivU | Bin::RemS | Bin::RemU => (a, b),
-            _ => (self.low_bits(bits, a), self.low_bits(bits, b)),
+        let (a, b) = match reads_low_bits(op) {
+            true => (self.low_bits(bits, a), self.low_bits(bits, b)),
+            false => (a, b),
         };
         self.emit(Inst::Bin(op, bits as u8, a, b))
     }

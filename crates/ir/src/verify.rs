@@ -1,7 +1,7 @@
 //! The IR's rules, checked.
 
 use crate::inst::{Block, Class, Inst, Val};
-use crate::op::{Fmt, Fp, IntTy, Un};
+use crate::op::{Bin, Fmt, Fp, IntTy, Un};
 
 /// An arm that has not ended.
 struct Arm {
@@ -137,6 +137,12 @@ fn width(inst: &Inst) -> u32 {
     }
 }
 
+/// Whether an operation of 32 bits may be given values of 64, of which it reads the low half.
+pub fn reads_low_bits(op: Bin) -> bool {
+    let high_product = matches!(op, Bin::MulhS | Bin::MulhU | Bin::MulhSU);
+    !high_product && !matches!(op, Bin::DivS | Bin::DivU | Bin::RemS | Bin::RemU)
+}
+
 fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
     let exists = |n: u8| match n {
         1 | 8 | 16 | 32 | 64 => None,
@@ -147,6 +153,9 @@ fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
         (n > bits).then(|| format!("%{} has {n} bits, {bits} are taken", v.0))
     };
     match *inst {
+        // Operations of 32 bits read the low ones of their operands, but for those whose result depends on more.
+        Inst::Bin(op, 32, ..) if reads_low_bits(op) => None,
+        Inst::Cmp(_, 32, ..) => None,
         Inst::Bin(_, n, a, b) | Inst::Cmp(_, n, a, b) => {
             exists(n).or_else(|| at_most(a, n.into())).or_else(|| at_most(b, n.into()))
         }
@@ -160,7 +169,9 @@ fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
         Inst::Zext(from, to, a) => exists(from).or_else(|| exists(to)).or_else(|| at_most(a, from.into())),
         // What lies above the bits that count is not looked at.
         Inst::Sext(from, to, _) => exists(from).or_else(|| exists(to)),
-        Inst::Store(w, _, v) | Inst::Rmw(_, w, _, v) => at_most(v, w.bits()),
+        // A store takes the low bytes.
+        Inst::Store(..) => None,
+        Inst::Rmw(_, w, _, v) => at_most(v, w.bits()),
         Inst::Exchange(w, _, expect, new) => at_most(expect, w.bits()).or_else(|| at_most(new, w.bits())),
         Inst::Fp(Fp::FromInt(ty, _), _, [a, ..]) => at_most(a, bits_of_int(ty)),
         Inst::Fp(Fp::FromBits(fmt), _, [a, ..]) => at_most(a, bits_of(fmt)),

@@ -213,8 +213,9 @@ impl Board {
                 map::VIRTIO_SLOTS - 1
             )));
         }
+        let slots = map::VIRTIO_SLOTS;
         let mut virtio = virtio.into_iter();
-        for n in 0..map::VIRTIO_SLOTS {
+        for n in 0..slots {
             let slot: Box<dyn Device> = match virtio.next() {
                 Some(device) => Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)),
                 None => Box::new(EmptySlot),
@@ -228,7 +229,7 @@ impl Board {
         let hart = trine_isa_riscv::Config { hart: 0, start };
         let (mut vcpu, note) =
             Engine::new(hart, ram.clone(), bus.clone(), time, mailbox.clone(), config.tier);
-        let placed = config.boot.place(&ram, map::VIRTIO_SLOTS, seed)?;
+        let placed = config.boot.place(&ram, slots, seed)?;
         vcpu.set_pc(placed.first.entry);
         for (register, value) in (10..).zip([0, placed.tree, placed.info]) {
             vcpu.set(X + register, value);

@@ -89,13 +89,12 @@ fn operands_are_not_wider_than_the_operation() {
     fine(0, &[&narrow[..], &[Inst::Bin(Bin::Add, 32, Val(2), Val(2))]].concat());
     let wide = "%1 has 64 bits, ";
     for inst in [
-        Inst::Bin(Bin::Add, 32, Val(2), Val(1)),
-        Inst::Bin(Bin::Add, 32, Val(1), Val(2)),
-        Inst::Cmp(Cmp::LtU, 32, Val(1), Val(2)),
-        Inst::Cmp(Cmp::LtU, 32, Val(2), Val(1)),
+        Inst::Bin(Bin::DivU, 32, Val(2), Val(1)),
+        Inst::Bin(Bin::MulhS, 32, Val(1), Val(2)),
+        Inst::Bin(Bin::Add, 16, Val(1), Val(2)),
+        Inst::Cmp(Cmp::LtU, 16, Val(1), Val(2)),
         Inst::Un(Un::Ctz, 32, Val(1)),
         Inst::Zext(32, 8, Val(1)),
-        Inst::Store(Width::B4, Val(1), Val(1)),
         Inst::Rmw(Rmw::Add, Width::B4, Val(1), Val(1)),
         Inst::Exchange(Width::B4, Val(1), Val(1), Val(2)),
         Inst::Exchange(Width::B4, Val(1), Val(2), Val(1)),
@@ -104,6 +103,10 @@ fn operands_are_not_wider_than_the_operation() {
     ] {
         assert!(why(0, &[&narrow[..], &[inst]].concat()).contains(wide), "{inst:?}");
     }
+    // These read the low half.
+    fine(0, &[&narrow[..], &[Inst::Bin(Bin::Add, 32, Val(1), Val(2))]].concat());
+    fine(0, &[&narrow[..], &[Inst::Cmp(Cmp::LtS, 32, Val(1), Val(2))]].concat());
+    fine(0, &[&narrow[..], &[Inst::Store(Width::B4, Val(1), Val(1))]].concat());
     let condition = [Inst::Get(1), Inst::Cmp(Cmp::Eq, 64, Val(1), Val(1))];
     let select = |c, n, a, b| [&condition[..], &[Inst::Select(n, Val(c), Val(a), Val(b))]].concat();
     fine(0, &select(2, 64, 1, 2));
@@ -114,7 +117,7 @@ fn operands_are_not_wider_than_the_operation() {
         why(1, &[Inst::Get(1), arm(1, 0, false), Inst::Label(Label(0))]).contains("64 bits, 1 are taken")
     );
     fine(0, &[Inst::Const(0xffff_ffff), Inst::Bin(Bin::Add, 32, Val(1), Val(1))]);
-    let constant = [Inst::Const(0x1_0000_0000), Inst::Bin(Bin::Add, 32, Val(1), Val(1))];
+    let constant = [Inst::Const(0x1_0000_0000), Inst::Bin(Bin::RemU, 32, Val(1), Val(1))];
     assert!(why(0, &constant).contains("%1 has 33 bits, 32 are taken"));
 }
 
