@@ -7,7 +7,7 @@ use trine_base::{BlockBackend, BlockError, Vcpu};
 use trine_conformance::bare::ProgramFile;
 use trine_engine::Tier;
 use trine_isa_riscv::state::X;
-use trine_machine::virt::{Boot, TimeSource, map};
+use trine_machine::virt::{Boot, Payload, TimeSource, map};
 use trine_machine::{Board, Config, Console, End};
 
 /// Where a program starts: a kernel's place, 2 MiB into RAM.
@@ -15,7 +15,7 @@ const AT: u64 = map::RAM + (2 << 20);
 
 /// What starts in S mode, the board being its firmware.
 fn kernel(program: &ProgramFile) -> Boot {
-    Boot::Kernel { kernel: program.path().into(), initrd: None, append: String::new() }
+    Boot::Kernel(Payload { kernel: program.path().into(), initrd: None, append: String::new() })
 }
 
 /// What starts in M mode.
