@@ -1,9 +1,9 @@
 //! Debian's own riscv64 programs, from packages, without a guest kernel: each must write what it writes under QEMU's
-//! user mode. And `trine binfmt`, in a user namespace of the test's own.
+//! user mode.
 
 use crate::bench::PACKAGES;
 use crate::tools;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// A file of the root, and its arguments.
@@ -99,55 +99,4 @@ fn compare(program: &Program, engine: &str, got: &Output, want: &Output) -> Resu
         format!("{}\n{}\n{}", o.status, out.chars().take(500).collect::<String>(), err)
     };
     Err(format!("{program:?} ({engine}):\n{}\nunder QEMU:\n{}", text(got), text(want)))
-}
-
-/// What runs in the namespace: a registration, a riscv64 program started by the kernel, in this root and in one that has
-/// nothing else, and the end of the registration. Exit code 99: there is no such namespace here.
-const SCRIPT: &str = "\
-mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc 2>/dev/null || exit 99
-set -e
-\"$0\" binfmt status
-\"$0\" binfmt install
-\"$0\" binfmt status
-\"$1/one\" a 'b c'
-chroot \"$1\" /one a 'b c'
-\"$0\" binfmt remove
-! \"$1/one\" 2>/dev/null
-";
-
-/// A program that prints its arguments and starts itself again, once.
-const ONE: &str = r#"
-#include <stdio.h>
-#include <unistd.h>
-int main(int n, char **v) {
-    for (int i = 0; i < n; i++) printf("[%s]", i ? v[i] : "0");
-    printf("\n");
-    fflush(stdout);
-    if (n == 3) execl(v[0], v[0], "again", (char *)0);
-    return n == 2 ? 0 : 1;
-}
-"#;
-
-/// Registers with the kernel in a user namespace of its own (Linux 6.7).
-pub fn binfmt() -> Result<(), String> {
-    let dir: PathBuf = tools::root().join("target/tools/binfmt");
-    std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
-    let source = dir.join("one.c");
-    std::fs::write(&source, ONE).map_err(|e| e.to_string())?;
-    let gcc = tools::cross_gcc()?;
-    crate::bench::check(tools::gcc(&gcc).args(["-static", "-o"]).arg(dir.join("one")).arg(&source))?;
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT]).arg(tools::trine()?).arg(&dir);
-    let out = command.output().map_err(|e| format!("unshare: {e}"))?;
-    if out.status.code() == Some(99) || !out.status.success() && out.stdout.is_empty() {
-        println!("skipped: a binfmt_misc of one's own in a user namespace is not here (Linux 6.7)");
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&out.stdout);
-    let runs = text.matches("[0][a][b c]\n[0][again]\n").count();
-    let said = ["trine-riscv64: not registered", "trine-riscv64: run by", "trine-riscv64: removed"];
-    match out.status.success() && runs == 2 && said.iter().all(|s| text.contains(s)) {
-        true => Ok(()),
-        false => Err(format!("{}\n{text}\n{}", out.status, String::from_utf8_lossy(&out.stderr))),
-    }
 }

@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask TASK`.
 
 mod bench;
+mod binfmt;
 mod calls;
 mod check;
 mod containers;

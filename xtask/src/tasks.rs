@@ -24,7 +24,7 @@ const QUICK: &[Part] = &[
     ),
     ("perf-map", "perf finds names for generated code", crate::perfmap::run),
     ("calls", "system calls of programs, each as under QEMU's user mode", crate::calls::run),
-    ("binfmt", "the kernel starts riscv64 programs under trine", crate::debian::binfmt),
+    ("binfmt", "the kernel starts riscv64 programs under trine", crate::binfmt::run),
     (
         "images",
         "images from and to a real registry, killed, in parallel, as skopeo and umoci see them",

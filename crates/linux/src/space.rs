@@ -512,8 +512,10 @@ impl Space {
             true => m.at,
             false => {
                 let hint = m.at & !(PAGE - 1);
-                let good =
-                    hint >= START && hint % align == 0 && fits(hint) && inner.is_free(hint, hint + size);
+                let good = hint >= START
+                    && hint.is_multiple_of(align)
+                    && fits(hint)
+                    && inner.is_free(hint, hint + size);
                 // What grows has room for it.
                 let room = if grows { GUARD } else { 0 };
                 let place =

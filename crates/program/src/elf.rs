@@ -3,7 +3,7 @@
 use crate::ProgramError;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -268,9 +268,15 @@ impl Image {
         let read = |error| ProgramError::Read { path: path.into(), error };
         // A pipe or a device is not even opened: that may wait, or do something.
         if !std::fs::metadata(path).map_err(read)?.is_file() {
-            return Err(bad("this is no regular file"));
+            return Err(bad("this is not a regular file"));
         }
-        let file = File::open(path).map_err(read)?;
+        Image::of(path, File::open(path).map_err(read)?)
+    }
+
+    /// The executable in an open file, which `path` names in errors.
+    fn of(path: &Path, file: File) -> Result<Image, ProgramError> {
+        let bad = |what: &str| ProgramError::Image { path: path.into(), what: what.into() };
+        let read = |error| ProgramError::Read { path: path.into(), error };
         let length = file.metadata().map_err(read)?.len();
         let read_at = |at, size| {
             let mut bytes = vec![0; size];
@@ -333,9 +339,21 @@ impl Image {
 /// Where position-independent executables go: two thirds up, as on riscv64 Linux (`ELF_ET_DYN_BASE`).
 const PIE_BASE: u64 = (END / 3 * 2) & !(PAGE - 1);
 
-/// Loads the executable at `path` and its interpreter, which `find` looks up on the host.
-pub fn load(space: &Space, path: &Path, find: impl Fn(&Path) -> PathBuf) -> Result<Loaded, ProgramError> {
-    let image = Image::read(path)?;
+/// Loads the executable at `path`, or the one that is open already, and its interpreter, which `find` looks up on the
+/// host.
+pub fn load(
+    space: &Space,
+    path: &Path,
+    opened: Option<&OwnedFd>,
+    find: impl Fn(&Path) -> PathBuf,
+) -> Result<Loaded, ProgramError> {
+    let image = match opened {
+        None => Image::read(path)?,
+        Some(fd) => {
+            let file = fd.try_clone().map_err(|error| ProgramError::Read { path: path.into(), error })?;
+            Image::of(path, file.into())?
+        }
+    };
     let interpreter = match &image.headers.interpreter {
         Some(name) => {
             let host = find(name);

@@ -30,6 +30,27 @@ struct Target {
     path: CString,
     args: Vec<CString>,
     guest: bool,
+    /// The executable's descriptor, where it has no name.
+    opened: Option<i32>,
+}
+
+/// Whether a file gives rights to who executes it: set-user-ID, set-group-ID, or capabilities.
+fn gives_rights(path: &CString) -> bool {
+    let mode = std::fs::metadata(OsStr::from_bytes(path.as_bytes())).map_or(0, |m| m.mode());
+    // SAFETY: reads strings of ours, and only asks for a size.
+    let capabilities = unsafe {
+        libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) > 0
+    };
+    capabilities || mode & (libc::S_ISUID | libc::S_ISGID) != 0
+}
+
+/// What a regular file begins with that is open for reading.
+fn head_of(fd: i32) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; LINE];
+    // SAFETY: writes bytes of ours.
+    let got = unsafe { libc::pread(fd, bytes.as_mut_ptr().cast(), LINE, 0) };
+    bytes.truncate(usize::try_from(got).ok()?);
+    Some(bytes)
 }
 
 fn strings(mut at: u64) -> Result<Vec<CString>, Errno> {
@@ -65,6 +86,14 @@ fn head(path: &CString) -> Result<Vec<u8>, Errno> {
     let mut bytes = Vec::new();
     drop(file.take(LINE as u64).read_to_end(&mut bytes));
     Ok(bytes)
+}
+
+/// No program sees an empty list (Linux 5.18): what it takes for arguments would be its environment.
+fn at_least_one(mut args: Vec<CString>) -> Vec<CString> {
+    if args.is_empty() {
+        args.push(CString::default());
+    }
+    args
 }
 
 /// Interpreter and its argument in a script's first line.
@@ -143,7 +172,12 @@ impl Thread {
     /// `fexecve`: an open file. By its name where it has one: the descriptor may close itself on the way.
     fn exec_file(&mut self, fd: i32, args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
         let link = |fd| format!("/proc/self/fd/{fd}");
-        let name = std::fs::read_link(link(fd)).map_err(|_| Errno(libc::EBADF))?;
+        // SAFETY: only asks for a descriptor's flags.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+            return Err(Errno::last());
+        }
+        // Where no `/proc` is, nothing has a name.
+        let name = std::fs::read_link(link(fd)).unwrap_or_default();
         let same = |name: &Path| {
             let (a, b) = (std::fs::metadata(name).ok()?, std::fs::metadata(link(fd)).ok()?);
             Some((a.dev(), a.ino()) == (b.dev(), b.ino()))
@@ -157,8 +191,17 @@ impl Thread {
         if copy < 0 {
             return Err(Errno::last());
         }
-        let path = CString::new(link(copy)).map_err(|_| Errno(libc::EINVAL))?;
-        let result = self.exec(path, args, env);
+        let result = match head_of(copy).filter(|head| elf::is_riscv(head)) {
+            Some(_) => {
+                let path = CString::new(format!("/dev/fd/{fd}")).map_err(|_| Errno(libc::EINVAL))?;
+                let args = at_least_one(args);
+                self.exec_target(Target { path, args, guest: true, opened: Some(copy) }, &env)
+            }
+            None => {
+                let path = CString::new(link(copy)).map_err(|_| Errno(libc::EINVAL))?;
+                self.exec(path, args, env)
+            }
+        };
         // SAFETY: made above.
         unsafe { libc::close(copy) };
         result
@@ -170,7 +213,7 @@ impl Thread {
         for _ in 0..MOST_SCRIPTS {
             let head = head(&path)?;
             let Some((interpreter, argument)) = script(&head) else {
-                return Ok(Target { guest: elf::is_riscv(&head), path, args });
+                return Ok(Target { guest: elf::is_riscv(&head), path, args, opened: None });
             };
             let rest = args.into_iter().skip(1);
             args = [interpreter.clone()].into_iter().chain(argument).chain([path]).chain(rest).collect();
@@ -179,18 +222,18 @@ impl Thread {
         Err(Errno(libc::ELOOP))
     }
 
-    fn exec(&mut self, path: CString, mut args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
-        // No program sees an empty list (Linux 5.18): what it takes for arguments would be its environment.
-        if args.is_empty() {
-            args.push(CString::default());
-        }
+    fn exec(&mut self, path: CString, args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
         // The program's own executable, without a name: its descriptor closes itself on the way.
         let kept = self.process.guest.names.kept.and_then(|kept| kept.descriptor());
         if let Some(fd) = kept.filter(|fd| path.as_bytes() == format!("/proc/self/fd/{fd}").as_bytes()) {
             return self.exec_file(fd, args, env);
         }
-        let target = self.target(path, args)?;
-        let env = Pointers::to(&env);
+        let target = self.target(path, at_least_one(args))?;
+        self.exec_target(target, &env)
+    }
+
+    fn exec_target(&mut self, target: Target, env: &[CString]) -> Result<u64, Errno> {
+        let env = Pointers::to(env);
         signal::engine_signals(Some(&self.process.actions()));
         self.at_rest.store(true, Ordering::SeqCst);
         let blocked = self.mask & signal::ours();
@@ -204,6 +247,13 @@ impl Thread {
     /// waits the others are blocked, and would stay so.
     fn host_exec(&self, target: &Target, env: &Pointers) -> Result<u64, Errno> {
         let stop = &self.inbox.signal;
+        // Only the host's kernel gives the rights, and to what it starts for the file itself.
+        if self.process.options.by_kernel && target.opened.is_none() && gives_rights(&target.path) {
+            match self.host_starts(target, env) {
+                Err(Errno(libc::ENOEXEC)) => {}
+                failed => return failed,
+            }
+        }
         if let Some(own) = target.guest.then(own::descriptor).flatten() {
             let args = self.under_trine(target)?;
             let (fd, flags) = (own.as_raw_fd() as u64, libc::AT_EMPTY_PATH as u64);
@@ -216,10 +266,23 @@ impl Thread {
             }
         }
         // Where our executable cannot be reached, the host's kernel may know what runs it (`trine binfmt`).
+        self.host_starts(target, env)
+    }
+
+    /// The host's kernel starts the file itself.
+    fn host_starts(&self, target: &Target, env: &Pointers) -> Result<u64, Errno> {
+        let stop = &self.inbox.signal;
         let list = Pointers::to(&target.args);
-        let args = [target.path.as_ptr() as u64, list.at() as u64, env.at() as u64, 0, 0, 0];
-        // SAFETY: as above.
-        unsafe { trine_linux::host::interruptible(libc::SYS_execve, args, stop) }
+        let (path, list, env) = (target.path.as_ptr() as u64, list.at() as u64, env.at() as u64);
+        let (call, args) = match target.opened {
+            None => (libc::SYS_execve, [path, list, env, 0, 0, 0]),
+            Some(fd) => {
+                let empty = c"".as_ptr() as u64;
+                (libc::SYS_execveat, [fd as u64, empty, list, env, libc::AT_EMPTY_PATH as u64, 0])
+            }
+        };
+        // SAFETY: strings and arrays of ours; on success nothing of this process is left.
+        unsafe { trine_linux::host::interruptible(call, args, stop) }
     }
 
     /// The arguments that make Trine run a program as this one is run.
@@ -246,6 +309,12 @@ impl Thread {
         }
         if let Some(debug) = self.process.debug.as_ref().filter(|d| d.is_active()) {
             args.extend(["--gdb", &debug.address().to_string()].map(text));
+        }
+        if options.by_kernel {
+            args.push(text("--by-kernel"));
+        }
+        if let Some(fd) = target.opened {
+            args.extend(["--opened", &fd.to_string()].map(text));
         }
         args.push(text("--"));
         args.push(target.path.clone());

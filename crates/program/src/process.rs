@@ -12,6 +12,8 @@ use crate::symbols::Symbols;
 use crate::thread::Thread;
 use crate::vdso;
 use std::ffi::CString;
+use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -30,6 +32,11 @@ use trine_linux::{Guest, own};
 pub struct Options {
     /// The executable, as the host has it.
     pub path: PathBuf,
+    /// The executable's descriptor, where the kernel or a program opened it: it may have no name here, or one that
+    /// this process may execute but not read.
+    pub opened: Option<Arc<OwnedFd>>,
+    /// The host's kernel started it (`trine binfmt`), and would start others.
+    pub by_kernel: bool,
     /// Its arguments, with its name as it was called in front.
     pub args: Vec<CString>,
     /// Its environment.
@@ -101,23 +108,28 @@ fn perf_map(start: perf::Start, space: &Arc<Space>) -> Result<PerfMap, ProgramEr
 }
 
 /// Runs a program to its end, which is this process's.
-pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
+pub fn run(mut options: Options) -> Result<std::convert::Infallible, ProgramError> {
     let door = options.gdb.as_ref().map(open).transpose()?;
     let debug = door.as_ref().map(|d| Debug::new(Layout::riscv64(REGISTERS), d)).transpose();
     let debug = debug.map_err(|e| ProgramError::Other(format!("no debugger: {e}")))?;
     let actions = signal::install();
     let mut names =
         Names { sysroot: options.sysroot.clone(), args: options.args.clone(), ..Names::default() };
-    names.kept = Executable::keep(&options.path);
-    // The kernel's link shows the file itself, whatever links led to it.
-    names.exe = std::fs::canonicalize(&options.path).unwrap_or(options.path.clone());
+    // The kernel's link shows the file itself, whatever links led to it, and whether its name may be opened or not.
+    let opened = options.opened.take();
+    let by_link = opened.as_ref().map(|fd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())));
+    names.kept = Executable::keep(by_link.as_deref().unwrap_or(&options.path));
+    let link = by_link.and_then(|link| fs::read_link(link).ok());
+    names.exe = link.or_else(|| fs::canonicalize(&options.path).ok()).unwrap_or(options.path.clone());
     let space = Arc::new(Space::default());
     let perf = options.perf_map.map(|start| perf_map(start, &space).map(Arc::new)).transpose()?;
     let find = |name: &Path| {
         let text = CString::new(name.as_os_str().as_bytes()).unwrap_or_default();
         PathBuf::from(std::ffi::OsStr::from_bytes(names.host_path(text).as_bytes()))
     };
-    let loaded = elf::load(&space, &options.path, find)?;
+    let loaded = elf::load(&space, &options.path, opened.as_deref(), find)?;
+    // The program finds the numbers free that it expects.
+    drop(opened);
     close_own(&options.path);
     space.set_brk(loaded.end);
     let (vdso, trampoline) = map_vdso(&space)?;
@@ -152,9 +164,22 @@ pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
     unreachable!("the first thread does not come back")
 }
 
+/// Takes a descriptor that was opened for this process and that the program is not to see.
+pub fn take_opened(fd: RawFd) -> Option<Arc<OwnedFd>> {
+    // SAFETY: makes a copy of a descriptor, which fails where it is not open.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, own::LOWEST) };
+    // SAFETY: who started this process opened it for this, and nobody else here uses it.
+    unsafe { libc::close(fd) };
+    // SAFETY: just made; nobody else owns it.
+    (copy >= 0).then(|| Arc::new(unsafe { OwnedFd::from_raw_fd(copy) }))
+}
+
 /// Closes the descriptor that `execve` kept open for an executable without a name.
 fn close_own(path: &Path) {
-    let fd = path.strip_prefix("/proc/self/fd").ok().and_then(|n| n.to_str()?.parse::<i32>().ok());
+    let fd = ["/proc/self/fd", "/dev/fd"]
+        .iter()
+        .find_map(|dir| path.strip_prefix(dir).ok())
+        .and_then(|n| n.to_str()?.parse::<i32>().ok());
     if let Some(fd) = fd.filter(|&fd| fd >= own::LOWEST) {
         // SAFETY: a descriptor that was made for this process to read its executable, which it has.
         unsafe { libc::close(fd) };

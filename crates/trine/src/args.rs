@@ -14,6 +14,7 @@ const EXAMPLES: &str = "Examples:
   trine run --disk data.img,snapshot linux         with a disk whose changes are forgotten
   trine run ./prog-riscv64 --its --arguments       a Linux program of another CPU
   trine run --sysroot /riscv64-root /bin/ls -l     a dynamic one, with its libraries
+  trine run --sysroot debian --packages python3,git python3 script.py
   trine run alpine cat /etc/os-release             a container of an image
   trine run -d --name web -v ./site:/srv nginx     one in the background
   trine run --as machine debian bash               an image with a kernel of its own (riscv64)
@@ -146,13 +147,20 @@ pub enum Verb {
 }
 
 /// What `trine binfmt` does.
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 pub enum BinfmtVerb {
     /// Register this executable with the kernel
     Install {
         /// Also at every boot, by a file in /etc/binfmt.d
         #[arg(long)]
         persist: bool,
+        /// Root of the programs' libraries, as with `trine run`: a directory, or `debian` to fetch one. Without this
+        /// option what was set stays
+        #[arg(long, value_name = "DIR|debian[:SUITE]")]
+        sysroot: Option<PathBuf>,
+        /// With --sysroot debian: packages beside the usual ones, with all they need
+        #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = package, requires = "sysroot")]
+        packages: Vec<String>,
     },
     /// Undo that
     Remove,
@@ -213,10 +221,14 @@ pub struct RunArgs {
     /// Arguments of the program or the container: what stands behind it is its own, options, too
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<std::ffi::OsString>,
-    /// Root of the program's libraries: absolute paths are looked for there first. `debian` or `debian:SUITE` fetches
-    /// one
+    /// Root of the program's libraries: absolute paths, and commands without a path, are looked for there first. `debian`
+    /// or `debian:SUITE` fetches one
     #[arg(long, value_name = "DIR|debian[:SUITE]", help_heading = "Programs")]
     pub sysroot: Option<PathBuf>,
+    /// With --sysroot debian: packages beside the usual ones, with all they need
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = package, requires = "sysroot",
+          help_heading = "Programs")]
+    pub packages: Vec<String>,
     /// Set a variable of the program's environment, or with only a name remove it
     #[arg(long, short, value_name = "NAME[=VALUE]", help_heading = "Programs")]
     pub env: Vec<std::ffi::OsString>,
@@ -311,6 +323,12 @@ pub struct ProgramArgs {
     /// As in `trine run`.
     #[arg(long)]
     pub gdb: Option<Address>,
+    /// The host's kernel started the first of these programs.
+    #[arg(long)]
+    pub by_kernel: bool,
+    /// The executable's descriptor, where it has no name.
+    #[arg(long)]
+    pub opened: Option<i32>,
     /// The executable, then its arguments with its name in front.
     #[arg(last = true, required = true)]
     pub line: Vec<std::ffi::OsString>,
@@ -345,4 +363,13 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let n: u64 = digits.parse().map_err(|_| format!("'{digits}' is no number"))?;
     n.checked_mul(1 << shift).filter(|n| *n > 0).ok_or_else(|| format!("'{text}' cannot be a size of memory"))
+}
+
+/// A package's name (Debian Policy, 5.6.1).
+fn package(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    match text.starts_with(fits) && text.chars().all(|c| fits(c) || "+-.".contains(c)) {
+        true => Ok(text.into()),
+        false => Err(format!("'{text}' is not the name of a package of Debian")),
+    }
 }

@@ -2,13 +2,19 @@
 //! (Documentation/admin-guide/binfmt-misc.rst).
 
 use crate::args::BinfmtVerb;
-use crate::{Refusal, code};
+use crate::{Refusal, code, program};
 use std::ffi::OsString;
 use std::fs;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 /// Where the kernel shows its registrations.
 const MOUNT: &str = "/proc/sys/fs/binfmt_misc";
+/// Leads to the root of the libraries of programs that the kernel starts. It is looked for in the program's own root: in
+/// another one, which has its libraries, there is none.
+const SYSROOT: &str = "/etc/trine/sysroot";
+/// Where a root for all users is fetched to.
+const ROOTS: &str = "/var/lib/trine";
 /// Read at boot by systemd and by Debian's binfmt-support.
 const AT_BOOT: &str = "/etc/binfmt.d";
 
@@ -33,10 +39,11 @@ fn escaped(bytes: &[u8]) -> String {
 
 impl Format {
     /// The line that registers `interpreter`. Flags: the program is told its name as it was called (P), the set-user-ID
-    /// bits are the program's (C), and the interpreter is opened now, so that it serves in every root (F).
+    /// bits are the program's (C), its executable comes opened (O, which C implies), and the interpreter is opened now, so
+    /// that it serves in every root (F).
     fn line(&self, interpreter: &Path) -> String {
         let (name, magic, mask) = (self.name, escaped(&self.magic), escaped(&self.mask));
-        format!(":{name}:M::{magic}:{mask}:{}:PCF", interpreter.display())
+        format!(":{name}:M::{magic}:{mask}:{}:POCF", interpreter.display())
     }
 
     fn entry(&self) -> PathBuf {
@@ -68,6 +75,37 @@ pub fn started() -> Option<Vec<OsString>> {
     (flags & PRESERVE_ARGV0 != 0).then(|| std::env::args_os().skip(1).collect())
 }
 
+/// The descriptor of the program's executable, which the kernel opened (flag O).
+pub fn opened() -> Option<RawFd> {
+    const AT_EXECFD: u64 = 2;
+    // SAFETY: the C library's own; 0 is a descriptor where there is no error.
+    let fd = unsafe {
+        *libc::__errno_location() = 0;
+        libc::getauxval(AT_EXECFD)
+    };
+    let found = std::io::Error::last_os_error().raw_os_error() == Some(0);
+    RawFd::try_from(fd).ok().filter(|_| found)
+}
+
+/// The root that was set for programs which the kernel starts.
+pub fn sysroot() -> Option<PathBuf> {
+    fs::canonicalize(SYSROOT).ok().filter(|dir| dir.is_dir())
+}
+
+/// Sets that root.
+fn set_sysroot(dir: &Path) -> Result<(), Refusal> {
+    let place = Path::new(SYSROOT);
+    let parent = place.parent().unwrap_or(place);
+    fs::create_dir_all(parent).map_err(|e| denied(parent, e))?;
+    let new = place.with_extension("new");
+    drop(fs::remove_file(&new));
+    std::os::unix::fs::symlink(dir, &new)
+        .and_then(|()| fs::rename(&new, place))
+        .map_err(|e| denied(place, e))?;
+    println!("{SYSROOT}: libraries are in {}", dir.display());
+    Ok(())
+}
+
 /// `trine binfmt`.
 pub fn binfmt(verb: BinfmtVerb) -> Result<u8, Refusal> {
     if !Path::new(MOUNT).join("register").exists() {
@@ -76,9 +114,22 @@ pub fn binfmt(verb: BinfmtVerb) -> Result<u8, Refusal> {
         )));
     }
     match verb {
-        BinfmtVerb::Install { persist } => FORMATS.iter().try_for_each(|f| install(f, persist))?,
-        BinfmtVerb::Remove => FORMATS.iter().try_for_each(remove)?,
-        BinfmtVerb::Status => FORMATS.iter().for_each(status),
+        BinfmtVerb::Install { persist, sysroot, packages } => {
+            if let Some(option) = sysroot {
+                set_sysroot(&program::root(option, &packages, Some(Path::new(ROOTS)))?)?;
+            }
+            FORMATS.iter().try_for_each(|f| install(f, persist))?;
+        }
+        BinfmtVerb::Remove => {
+            FORMATS.iter().try_for_each(remove)?;
+            remove_file(Path::new(SYSROOT))?;
+        }
+        BinfmtVerb::Status => {
+            FORMATS.iter().for_each(status);
+            if let Some(dir) = sysroot() {
+                println!("  libraries: {}", dir.display());
+            }
+        }
     }
     Ok(code::OK)
 }
@@ -123,8 +174,13 @@ fn remove(format: &Format) -> Result<(), Refusal> {
     } else {
         println!("{}: was not registered", format.name);
     }
-    match fs::remove_file(format.at_boot()) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(denied(&format.at_boot(), e)),
+    remove_file(&format.at_boot())
+}
+
+/// Removes a file that need not be there.
+fn remove_file(path: &Path) -> Result<(), Refusal> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(denied(path, e)),
         _ => Ok(()),
     }
 }
@@ -151,7 +207,7 @@ mod tests {
     fn a_line_is_what_the_kernel_takes() {
         let line = FORMATS[0].line(Path::new("/usr/bin/trine"));
         assert!(line.starts_with(r":trine-riscv64:M::\x7f\x45\x4c\x46\x02\x01\x01\x00"), "{line}");
-        assert!(line.ends_with(r"\xff\xfe\xff\xff\xff:/usr/bin/trine:PCF"), "{line}");
+        assert!(line.ends_with(r"\xff\xfe\xff\xff\xff:/usr/bin/trine:POCF"), "{line}");
         assert!(line.len() < 1920, "the kernel's limit");
     }
 }

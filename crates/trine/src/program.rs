@@ -3,7 +3,8 @@
 use crate::args::{ProgramArgs, RunArgs};
 use crate::guest::kind;
 use crate::run::Display;
-use crate::{Refusal, code, guest};
+use crate::{Refusal, binfmt, code, guest};
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -19,19 +20,31 @@ use trine_program::{Options, ProgramError, elf};
 /// Debian's suites where none is named, the preferred one first.
 const SUITES: &[&str] = &["trixie", "sid"];
 
-/// The directory that `--sysroot` names: Debian's own is fetched where it is not there yet.
-fn root(option: PathBuf) -> Result<PathBuf, Refusal> {
+/// Where commands are looked for in a root (Debian's `/etc/profile`).
+const COMMANDS: &[&str] = &["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
+
+/// The directory that `--sysroot` names: Debian's own is fetched into the cache where it is not there yet, with these
+/// packages beside the usual ones.
+pub fn root(option: PathBuf, packages: &[String], cache: Option<&Path>) -> Result<PathBuf, Refusal> {
     let name = option.to_str().unwrap_or_default();
     let suites = match name.split_once(':') {
         _ if name == "debian" => SUITES,
         Some(("debian", suite)) => &[suite],
+        _ if !packages.is_empty() => {
+            return Err(Refusal::refused(format!(
+                "--packages goes with a root that is fetched: --sysroot debian, not {name}"
+            )));
+        }
         _ if option.is_dir() => return std::path::absolute(&option).map_err(Refusal::host),
         _ => return Err(Refusal::refused(format!("--sysroot {name}: there is no such directory"))),
     };
-    let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
+    let cache = cache.map_or_else(trine_base::xdg::cache, |dir| Ok(dir.into())).map_err(Refusal::host)?;
+    let more: BTreeSet<&str> =
+        packages.iter().map(String::as_str).filter(|p| !root::USUAL.contains(p)).collect();
+    let all: Vec<&str> = root::USUAL.iter().copied().chain(more).collect();
     let mut display = Display::new();
     let show = &mut |text: &str, n, of| display.show(text, n, of);
-    let made = root::root(&cache, suites, "riscv64", root::USUAL, show);
+    let made = root::root(&cache, suites, "riscv64", &all, show);
     display.clear();
     let made =
         made.map_err(|e| Refusal::host(format!("{e}; another suite may serve: --sysroot debian:forky")))?;
@@ -43,7 +56,8 @@ fn root(option: PathBuf) -> Result<PathBuf, Refusal> {
 
 /// The options with `--sysroot` as a directory.
 pub fn resolve(mut args: Box<RunArgs>) -> Result<Box<RunArgs>, Refusal> {
-    args.sysroot = args.sysroot.take().map(root).transpose()?;
+    let packages = std::mem::take(&mut args.packages);
+    args.sysroot = args.sysroot.take().map(|option| root(option, &packages, None)).transpose()?;
     Ok(args)
 }
 
@@ -54,7 +68,11 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
     }
     let named = args.thing.as_deref().filter(|t| *t != "linux");
     let machine = kind::machine_option(args);
-    let path = named.map(|t| below(args.sysroot.as_ref(), PathBuf::from(t))).filter(|p| elf::is_program(p));
+    let found = match (named, args.sysroot.as_deref()) {
+        (Some(thing), Some(root)) if machine.is_none() => Some(in_root(root, thing)?),
+        (thing, _) => thing.map(PathBuf::from),
+    };
+    let path = found.clone().filter(|p| elf::is_program(p));
     let program = kind::program_option(args);
     if let (Some(machine), Some(program)) = (machine, program) {
         return Err(Refusal::refused(format!(
@@ -73,8 +91,11 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
         }
         _ => {}
     }
-    if let Some(thing) = named.filter(|_| path.is_none()) {
-        refuse_other_cpus(Path::new(thing))?;
+    if let Some(file) = found.filter(|_| path.is_none()) {
+        refuse_other_cpus(&file)?;
+    }
+    if path.is_some() {
+        kind::refuse_for_programs(args)?;
     }
     if path.is_none() && (program.is_some() || !args.args.is_empty()) {
         let thing = args.thing.as_deref().unwrap_or("a kernel");
@@ -104,6 +125,34 @@ fn refuse_other_cpus(file: &Path) -> Result<(), Refusal> {
             Err(Refusal::refused(format!("{} is for {cpu}{host}: Trine runs riscv64", file.display())))
         }
     }
+}
+
+/// The file that is meant with a root: a path below it, or a command in its directories. Outside of it only a program
+/// of the guest's CPU is meant: other files that are there are the host's own.
+fn in_root(root: &Path, thing: &str) -> Result<PathBuf, Refusal> {
+    let path = Path::new(thing);
+    let is_file = |p: &PathBuf| p.is_file();
+    let missing = |what: String| {
+        Err(Refusal::refused(format!(
+            "the sysroot has no {what} ({}); with --sysroot debian, --packages NAME,… adds to it",
+            root.display()
+        )))
+    };
+    if !thing.contains('/') {
+        let commands = COMMANDS.iter().map(|dir| root.join(dir).join(thing));
+        let own = Some(path.to_path_buf()).filter(|p| elf::is_program(p));
+        return match own.into_iter().chain(commands).find(is_file) {
+            Some(file) => Ok(file),
+            None => missing(format!("command '{thing}'")),
+        };
+    }
+    if path.is_relative()
+        || elf::is_program(path) && !below(Some(&root.into()), path.into()).starts_with(root)
+    {
+        return Ok(path.into());
+    }
+    let inside = root.join(path.strip_prefix("/").unwrap_or(path));
+    if is_file(&inside) { Ok(inside) } else { missing(thing.into()) }
 }
 
 /// An absolute path below the program's root, where it is there.
@@ -150,7 +199,9 @@ pub fn run(args: &RunArgs, path: PathBuf) -> Result<u8, Refusal> {
     let (env, tier, strace) = (environment(&args.env)?, args.engine.tier(), args.strace);
     confine(args, &path)?;
     let (perf_map, gdb) = (args.perf_map.then_some(Start::New), args.gdb.clone());
-    start(Options { path, args: list, env, sysroot, tier, strace, stats: args.stats, perf_map, gdb })
+    let (opened, by_kernel) = (None, false);
+    let stats = args.stats;
+    start(Options { path, opened, by_kernel, args: list, env, sysroot, tier, strace, stats, perf_map, gdb })
 }
 
 /// A command beside a program, with its options: another program, or an executable of the host's own as a program
@@ -209,7 +260,9 @@ pub fn again(args: ProgramArgs) -> Result<u8, Refusal> {
     let list = line.map(text).collect::<Result<_, _>>()?;
     let (env, tier, strace) = (environment(&[])?, args.engine.tier(), args.strace);
     let (sysroot, perf_map, gdb) = (args.sysroot, args.perf_map.then_some(Start::Append), args.gdb);
-    start(Options { path, args: list, env, sysroot, tier, strace, stats: args.stats, perf_map, gdb })
+    let (opened, by_kernel, stats) =
+        (args.opened.and_then(trine_program::process::take_opened), args.by_kernel, args.stats);
+    start(Options { path, opened, by_kernel, args: list, env, sysroot, tier, strace, stats, perf_map, gdb })
 }
 
 /// The kernel started this executable for a program of another CPU: its path, its name as it was called, arguments.
@@ -221,9 +274,11 @@ pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
     let tier = Tier::Baseline;
     start(Options {
         path,
+        opened: binfmt::opened().and_then(trine_program::process::take_opened),
+        by_kernel: true,
         args,
         env,
-        sysroot: None,
+        sysroot: binfmt::sysroot(),
         tier,
         strace: false,
         stats: false,

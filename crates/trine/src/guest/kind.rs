@@ -28,6 +28,7 @@ pub fn machine_option(args: &RunArgs) -> Option<&'static str> {
 pub fn program_option(args: &RunArgs) -> Option<&'static str> {
     let given = [
         ("--sysroot", args.sysroot.is_some()),
+        ("--packages", !args.packages.is_empty()),
         ("--strace", args.strace),
         ("--gdb", args.gdb.is_some()),
         ("--cwd", args.cwd.is_some()),
@@ -64,6 +65,32 @@ pub fn refuse_without_effect(args: &RunArgs) -> Result<(), Refusal> {
     }
     match without(&of_one_engine).filter(|_| args.lockstep) {
         Some(name) => Err(Refusal::refused(format!("{name} is about one engine, and --lockstep runs both"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what would change nothing for a program.
+pub fn refuse_for_programs(args: &RunArgs) -> Result<(), Refusal> {
+    if args.memory.is_some() {
+        return Err(Refusal::refused(
+            "--memory goes with machines and containers: what a program may use is --limit memory=SIZE",
+        ));
+    }
+    refuse_without_checks(args)
+}
+
+/// Refuses what changes checks of health, where there are none: only an image brings them along.
+pub fn refuse_without_checks(args: &RunArgs) -> Result<(), Refusal> {
+    let guest = &args.guest;
+    let given = [
+        ("--no-healthcheck", guest.no_healthcheck),
+        ("--health-interval", guest.health_interval.is_some()),
+        ("--health-timeout", guest.health_timeout.is_some()),
+        ("--health-retries", guest.health_retries.is_some()),
+        ("--health-start-period", guest.health_start_period.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given && guest.health_cmd.is_none()) {
+        Some((name, _)) => Err(Refusal::refused(format!("{name} would have no effect without --health-cmd"))),
         None => Ok(()),
     }
 }
@@ -123,6 +150,12 @@ mod tests {
         }
         for (words, why) in [
             (&["--disk", "x", program][..], "--disk goes with machines"),
+            (&["-m", "1G", program], "--limit memory=SIZE"),
+            (&["--health-interval", "3s", program], "without --health-cmd"),
+            (&["--no-healthcheck", program], "without --health-cmd"),
+            (&["--sysroot", "/", "/no/such/file"], "the sysroot has no /no/such/file"),
+            (&["--sysroot", "/", "no-such-command"], "the sysroot has no command 'no-such-command'"),
+            (&["--sysroot", "/", "/bin/sh"], "is for"),
             (&["--append", "x", program], "--append goes with machines"),
             (&["--lockstep", program], "--lockstep goes with machines"),
             (&["--firmware", "none", "--strace", program], "leave one of them out"),

@@ -47,6 +47,7 @@ pub fn refuse_others(args: &RunArgs, words: &[OsString]) -> Result<(), Refusal> 
         ("--initrd", args.initrd.is_some()),
         ("--firmware", args.firmware.is_some()),
         ("--sysroot", args.sysroot.is_some()),
+        ("--packages", !args.packages.is_empty()),
         ("--strace", args.strace),
         ("--gdb", args.gdb.is_some()),
         ("--limit", !args.limit.is_empty()),
