@@ -13,7 +13,7 @@ pub const SUITE: &str = "trixie";
 /// It holds kernel and installer, and fits every architecture: any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
 /// Changes when what is put into the initramfs changes.
-const EDITION: u32 = 2;
+const EDITION: u32 = 3;
 
 /// The files to boot.
 #[derive(Clone, Debug)]
@@ -33,12 +33,16 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null
 mkdir -p /dev/pts /run
 mount -t devpts devpts /dev/pts 2>/dev/null
+[ -x /.trine/load ] && /.trine/load
 hostname trine
 for word in $(cat /proc/cmdline); do
     case "$word" in
     trine.exec=*)
         "${word#trine.exec=}"
         poweroff -f
+        ;;
+    trine.once)
+        cp /etc/inittab.once /etc/inittab
         ;;
     esac
 done
@@ -47,6 +51,13 @@ exec /bin/busybox init
 
 const INITTAB: &str =
     "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
+
+/// The same where the shell's end is the machine's: its input is no terminal's.
+const INITTAB_ONCE: &str =
+    "::sysinit:/etc/welcome\n::wait:-/bin/sh\n::once:/bin/busybox poweroff\n::shutdown:/bin/sync\n";
+
+/// Tells the first process that the shell's end is the machine's.
+pub const ONCE: &str = "trine.once";
 
 const WELCOME: &str = r#"#!/bin/sh
 echo
@@ -93,6 +104,7 @@ fn initramfs(installer: &[Entry], path: &Path) -> Result<Vec<u8>, ImageError> {
     entries.push(Entry::character("dev/null", 1, 3));
     entries.push(Entry::file("init", 0o755, INIT.as_bytes()));
     entries.push(Entry::file("etc/inittab", 0o644, INITTAB.as_bytes()));
+    entries.push(Entry::file("etc/inittab.once", 0o644, INITTAB_ONCE.as_bytes()));
     entries.push(Entry::file("etc/welcome", 0o755, WELCOME.as_bytes()));
     entries.push(Entry::file("etc/profile", 0o644, PROFILE.as_bytes()));
     entries.push(Entry::file("etc/passwd", 0o644, b"root::0:0:root:/root:/bin/sh\n"));

@@ -1,0 +1,312 @@
+//! Drivers of Debian's riscv64 kernel that are modules: they come from the kernel's own package, and are brought into
+//! an order in which they load.
+
+use crate::ImageError;
+use crate::debian::{Apt, Package, apt::Progress, deb};
+use crate::linux::{Guest, SUITE};
+use lzma_rust2::XzReader;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What a machine with disks needs: the transport, the disk, checksums (by which ext4 and jbd2 ask the kernel's crypto
+/// layer, so nothing in them names it), file systems.
+const FOR_DISKS: [&str; 8] =
+    ["virtio_mmio", "virtio_blk", "crc32c_generic", "ext4", "vfat", "nls_cp437", "nls_ascii", "nls_utf8"];
+/// Where these and what they need lie in the package, below `kernel/`.
+const PLACES: [&str; 9] = [
+    "drivers/virtio/",
+    "drivers/block/virtio_blk",
+    "crypto/",
+    "lib/",
+    "fs/ext4/",
+    "fs/jbd2/",
+    "fs/mbcache",
+    "fs/fat/",
+    "fs/nls/",
+];
+/// Depends on the newest kernel of the suite.
+const NEWEST: &str = "linux-image-riscv64";
+/// How the kernel's packages are named: followed by its version.
+const PACKAGE: &str = "linux-image-";
+/// Changes when what is kept of the package changes.
+const EDITION: u32 = 1;
+/// Most bytes of a module.
+const MOST: u64 = 64 << 20;
+/// Most memory that the decoder may take, in KiB.
+const DECODER: u32 = 64 << 10;
+
+/// The guest's kernel and its modules.
+#[derive(Clone, Debug)]
+pub struct WithModules {
+    /// The kernel: the guest's, or the newest one where the mirror has no modules for that any more.
+    pub kernel: PathBuf,
+    /// The modules, each behind those that it needs.
+    pub modules: Vec<PathBuf>,
+    /// What the user should be told.
+    pub note: Option<String>,
+}
+
+/// The version that a kernel's modules must have been made for, as the kernel says it of itself.
+fn version(kernel: &[u8]) -> Option<String> {
+    const SAYS: &[u8] = b"Linux version ";
+    // The same words stand elsewhere as a format, with a `%s`.
+    let starts =
+        kernel.windows(SAYS.len()).enumerate().filter(|(_, w)| *w == SAYS).map(|(at, _)| at + SAYS.len());
+    let word = |at: usize| {
+        let text = kernel.get(at..)?.iter().take(100).take_while(|&&b| b > b' ' && b < 127);
+        String::from_utf8(text.copied().collect()).ok()
+    };
+    let is_version = |v: &String| v.starts_with(|c: char| c.is_ascii_digit()) && is_plain(v);
+    starts.filter_map(word).find(is_version)
+}
+
+/// Whether it can be part of a package's and of a file's name.
+fn is_plain(version: &str) -> bool {
+    version.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-~_".contains(&b))
+}
+
+/// What a module says of itself under a key (`NAME=VALUE` strings in its section `.modinfo`).
+fn said(module: &[u8], key: &str) -> Option<String> {
+    let number = |at: usize, size: usize| {
+        let bytes = module.get(at..at.checked_add(size)?)?;
+        Some(bytes.iter().rev().fold(0usize, |n, &b| n << 8 | usize::from(b)))
+    };
+    let (table, size, count) = (number(40, 8)?, number(58, 2)?, number(60, 2)?);
+    // Offset and size of a section.
+    let section = |i: usize| {
+        let at = table.checked_add(size.checked_mul(i)?)?;
+        Some((number(at, 4)?, number(at + 24, 8)?, number(at + 32, 8)?))
+    };
+    let (_, names, _) = section(number(62, 2)?)?;
+    let is_it = |name: usize| {
+        let wanted = b".modinfo\0";
+        let at = names.checked_add(name)?;
+        Some(module.get(at..at.checked_add(wanted.len())?)? == wanted)
+    };
+    let found = (0..count).filter_map(section).find(|(name, ..)| is_it(*name) == Some(true));
+    let (_, at, len) = found?;
+    let text = module.get(at..at.checked_add(len)?)?;
+    let line =
+        |line: &[u8]| Some(std::str::from_utf8(line).ok()?.strip_prefix(key)?.strip_prefix('=')?.to_string());
+    text.split(|&b| b == 0).find_map(line)
+}
+
+/// A module's name, as others name it: files may have `-` for `_`.
+fn name(file: &str) -> Option<String> {
+    let file = file.rsplit('/').next()?.strip_suffix(".ko.xz")?;
+    Some(file.replace('-', "_"))
+}
+
+/// These modules and those that they need, each behind what it needs.
+fn in_order(wanted: &[&str], all: &BTreeMap<String, Vec<u8>>) -> Result<Vec<String>, String> {
+    fn visit(
+        name: &str,
+        all: &BTreeMap<String, Vec<u8>>,
+        found: &mut Vec<String>,
+        path: &mut Vec<String>,
+    ) -> Result<(), String> {
+        if found.iter().any(|f| f == name) {
+            return Ok(());
+        }
+        if path.iter().any(|p| p == name) {
+            return Err(format!("the modules {} need each other", path.join(", ")));
+        }
+        let module = all.get(name).ok_or_else(|| match path.last() {
+            Some(by) => format!("there is no module {name} inside, which {by} needs"),
+            None => format!("there is no module {name} inside"),
+        })?;
+        path.push(name.into());
+        let needs = said(module, "depends").unwrap_or_default();
+        needs
+            .split(',')
+            .filter(|n| !n.is_empty())
+            .try_for_each(|n| visit(&n.replace('-', "_"), all, found, path))?;
+        path.pop();
+        found.push(name.into());
+        Ok(())
+    }
+    let mut found = Vec::new();
+    wanted.iter().try_for_each(|name| visit(name, all, &mut found, &mut Vec::new()))?;
+    Ok(found)
+}
+
+fn unpacked(data: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    XzReader::new_mem_limit(data, false, DECODER).take(MOST).read_to_end(&mut plain)?;
+    Ok(plain)
+}
+
+/// Where a kernel's modules are kept.
+fn place(cache: &Path, version: &str) -> PathBuf {
+    cache.join("linux").join(format!("modules-{version}-{EDITION}"))
+}
+
+/// The modules that are there, in their order.
+fn ready(dir: &Path) -> Option<Vec<PathBuf>> {
+    let order = fs::read_to_string(dir.join("order")).ok()?;
+    let files: Vec<PathBuf> = order.lines().map(|name| dir.join(format!("{name}.ko"))).collect();
+    (!files.is_empty() && files.iter().all(|f| f.is_file())).then_some(files)
+}
+
+/// The kernel that the modules of a directory are for, where it is not the guest's.
+const KERNEL: &str = "Image";
+/// Names the directory with modules that a guest without modules of its own was given in their place.
+fn other(cache: &Path, version: &str) -> PathBuf {
+    place(cache, version).with_extension("other")
+}
+
+/// Makes sure that the modules for disks are in the cache.
+///
+/// # Errors
+/// Where the kernel says no version, the mirror has no such package, or a module in it is missing or damaged.
+pub fn for_disks(cache: &Path, guest: &Guest, progress: Progress) -> Result<WithModules, ImageError> {
+    let kernel = fs::read(&guest.kernel).map_err(ImageError::file("cannot read", &guest.kernel))?;
+    let version = version(&kernel)
+        .ok_or_else(|| ImageError::damaged(&guest.kernel, "the kernel does not say which version it is"))?;
+    if let Some(modules) = ready(&place(cache, &version)) {
+        return Ok(WithModules { kernel: guest.kernel.clone(), modules, note: None });
+    }
+    let of_other = |other: &str| {
+        let dir = place(cache, other);
+        let kernel = dir.join(KERNEL);
+        let modules = ready(&dir).filter(|_| kernel.is_file())?;
+        let note =
+            Some(format!("the mirror has no modules of Linux {version} any more: this is Linux {other}"));
+        Some(WithModules { kernel, modules, note })
+    };
+    let known = fs::read_to_string(other(cache, &version)).ok();
+    if let Some(found) = known.filter(|v| is_plain(v)).and_then(|v| of_other(&v)) {
+        return Ok(found);
+    }
+    let apt = Apt::foreign(cache, SUITE, "riscv64", "the modules of Debian's riscv64 kernel")?;
+    apt.update(progress)?;
+    if let Ok(package) = apt.candidate(&format!("{PACKAGE}{version}")) {
+        let modules = fetch(&apt, &package, &version, false, cache, progress)?;
+        return Ok(WithModules { kernel: guest.kernel.clone(), modules, note: None });
+    }
+    let all = apt.closure(&[NEWEST])?;
+    let mut names = all.iter().filter_map(|p| p.split('=').next()?.strip_prefix(PACKAGE));
+    let newest = names.rfind(|v| v.starts_with(|c: char| c.is_ascii_digit()) && is_plain(v));
+    let newest =
+        newest.ok_or_else(|| ImageError::Other(format!("{NEWEST} of Debian {SUITE} names no kernel")))?;
+    fetch(&apt, &apt.candidate(&format!("{PACKAGE}{newest}"))?, newest, true, cache, progress)?;
+    let path = other(cache, &version);
+    fs::write(&path, newest).map_err(ImageError::file("cannot write", &path))?;
+    of_other(newest).ok_or_else(|| ImageError::damaged(&path, "unpacking left no kernel and modules"))
+}
+
+/// Fetches the package and keeps the modules of it, and the kernel where that is wanted.
+fn fetch(
+    apt: &Apt,
+    package: &Package,
+    version: &str,
+    kernel: bool,
+    cache: &Path,
+    progress: Progress,
+) -> Result<Vec<PathBuf>, ImageError> {
+    let deb = apt.download(package, progress)?;
+    progress("unpacking the kernel's modules", 0, 0);
+    let files = deb::extract(&deb, |path| {
+        if path.starts_with("boot/vmlinu") {
+            return kernel.then(|| KERNEL.to_string());
+        }
+        let inside = path.split_once("/kernel/")?.1;
+        PLACES.iter().any(|place| inside.starts_with(place)).then(|| name(inside)).flatten()
+    })?;
+    let mut all = BTreeMap::new();
+    let mut image = None;
+    for (name, data) in files {
+        if name == KERNEL {
+            image = Some(data);
+            continue;
+        }
+        let bad = |e| ImageError::damaged(&deb, format!("the module {name} inside is damaged: {e}"));
+        let module = unpacked(&data).map_err(bad)?;
+        all.insert(name, module);
+    }
+    let order = in_order(&FOR_DISKS, &all).map_err(|why| ImageError::damaged(&deb, why))?;
+    let dir = place(cache, version);
+    let new = dir.with_extension(format!("new{}", std::process::id()));
+    fs::create_dir_all(&new).map_err(ImageError::file("cannot make directory", &new))?;
+    let put = |name: &str, data: &[u8]| {
+        let path = new.join(name);
+        fs::write(&path, data).map_err(ImageError::file("cannot write", &path))
+    };
+    for name in &order {
+        put(&format!("{name}.ko"), all.get(name).map_or(&[][..], |module| module))?;
+    }
+    if let Some(image) = image {
+        put(KERNEL, &image)?;
+    }
+    put("order", order.join("\n").as_bytes())?;
+    // Somebody else may have been faster: then theirs is as good. One of an earlier version without a kernel is not.
+    if kernel && !dir.join(KERNEL).is_file() {
+        drop(fs::remove_dir_all(&dir));
+    }
+    if fs::rename(&new, &dir).is_err() {
+        drop(fs::remove_dir_all(&new));
+    }
+    // 100 MB of which nothing else is needed.
+    drop(fs::remove_file(&deb));
+    ready(&dir).ok_or_else(|| ImageError::damaged(&dir, "unpacking left no modules"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An ELF file with a section `.modinfo`.
+    fn module(info: &str) -> Vec<u8> {
+        let names = b"\0.modinfo\0.shstrtab\0";
+        let mut file = vec![0; 64];
+        file[40..48].copy_from_slice(&((64 + names.len() + info.len()) as u64).to_le_bytes());
+        for (at, value) in [(58, 64u16), (60, 3), (62, 2)] {
+            file[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        }
+        file.extend(names);
+        file.extend(info.as_bytes());
+        for (name, at, size) in [(0, 0, 0), (1, 64 + names.len(), info.len()), (10, 64, names.len())] {
+            let mut header = [0; 64];
+            header[..4].copy_from_slice(&(name as u32).to_le_bytes());
+            header[24..32].copy_from_slice(&(at as u64).to_le_bytes());
+            header[32..40].copy_from_slice(&(size as u64).to_le_bytes());
+            file.extend(header);
+        }
+        file
+    }
+
+    #[test]
+    fn modules_come_behind_what_they_need() {
+        let file = module("license=GPL\0depends=jbd2,crc-16\0vermagic=6\0");
+        assert_eq!(said(&file, "depends").as_deref(), Some("jbd2,crc-16"));
+        assert_eq!(said(&file, "vermagic").as_deref(), Some("6"));
+        for cut in 0..file.len() {
+            drop(said(&file[..cut], "depends"));
+        }
+        let with = |list: &[(&str, &str)]| -> BTreeMap<String, Vec<u8>> {
+            list.iter().map(|(n, d)| (n.to_string(), module(&format!("depends={d}\0")))).collect()
+        };
+        let all = with(&[
+            ("ext4", "jbd2,mbcache,crc-16"),
+            ("jbd2", ""),
+            ("crc_16", ""),
+            ("mbcache", ""),
+            ("x", "jbd2"),
+        ]);
+        assert_eq!(in_order(&["x", "ext4"], &all).unwrap(), ["jbd2", "x", "mbcache", "crc_16", "ext4"]);
+        assert!(in_order(&["y"], &all).unwrap_err().contains("no module y"));
+        let all = with(&[("a", "b"), ("b", "a"), ("c", "d")]);
+        assert!(in_order(&["a"], &all).unwrap_err().contains("need each other"));
+        assert!(in_order(&["c"], &all).unwrap_err().contains("which c needs"));
+    }
+
+    #[test]
+    fn kernels_say_their_version() {
+        let kernel = b"..Linux version %s (%s)\0..Linux version 6.12.117+deb13-riscv64 (debian)\0";
+        assert_eq!(version(kernel).as_deref(), Some("6.12.117+deb13-riscv64"));
+        assert_eq!(version(b"Linux version ../../x "), None);
+        assert_eq!(name("fs/nls/nls-x.ko.xz").as_deref(), Some("nls_x"));
+    }
+}
