@@ -1,7 +1,10 @@
-//! Disks.
+//! Disks: raw ones, snapshots over them, and who uses them.
 
+mod lock;
 pub mod raw;
+pub mod shared;
 pub mod snapshot;
 
 pub use raw::RawDisk;
+pub use shared::Shared;
 pub use snapshot::Snapshot;

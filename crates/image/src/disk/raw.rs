@@ -1,8 +1,9 @@
 //! A raw disk: a file, byte for byte.
 
+use super::lock;
 use crate::ImageError;
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use trine_base::{BlockBackend, BlockError};
 
@@ -15,8 +16,19 @@ pub struct RawDisk {
 }
 
 impl RawDisk {
-    /// Opens a disk image. Its size must be a multiple of 512 bytes, and not zero.
+    /// Opens a disk image, as long as nobody writes to it who does not know of us. Its size must be a multiple of 512
+    /// bytes, and not zero.
+    ///
+    /// # Errors
+    /// Where it cannot be opened, is no raw disk, or is in use: one that writes wants it alone, one that reads beside
+    /// others that read.
     pub fn open(path: &Path, read_only: bool) -> Result<RawDisk, ImageError> {
+        let kind =
+            std::fs::metadata(path).map_err(ImageError::file("cannot open the disk", path))?.file_type();
+        // Opening a pipe would wait for whoever writes it.
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(ImageError::damaged(path, "a disk is a regular file or a block device"));
+        }
         let file = OpenOptions::new().read(true).write(!read_only).open(path);
         let mut file = file.map_err(ImageError::file("cannot open the disk", path))?;
         let size = std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))
@@ -30,6 +42,15 @@ impl RawDisk {
         if size == 0 || size % 512 != 0 {
             let what =
                 format!("a disk has a multiple of 512 bytes, this file has {size}: it is cut off or no disk");
+            return Err(ImageError::damaged(path, what));
+        }
+        if !lock::take(&file, !read_only).map_err(ImageError::file("cannot lock the disk", path))? {
+            let what = match read_only {
+                true => "this disk is in use by another machine, which may write to it: end that first",
+                false => {
+                    "this disk is in use by another machine: end that first, or run both with `,ro` or `,snapshot`"
+                }
+            };
             return Err(ImageError::damaged(path, what));
         }
         Ok(RawDisk { file, size, read_only })

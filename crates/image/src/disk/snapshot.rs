@@ -90,7 +90,7 @@ impl BlockBackend for Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::RawDisk;
+    use crate::disk::{RawDisk, Shared};
     use std::path::PathBuf;
 
     fn scratch(name: &str, bytes: &[u8]) -> PathBuf {
@@ -110,6 +110,29 @@ mod tests {
         assert_eq!((buf[0], buf[1], buf[300], buf[301]), (7, 1, 1, 7));
         assert!(disk.write_at(8192 + 511, &[0; 2]).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), vec![7; 8192 + 512]);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn one_image_is_not_written_by_two() {
+        let path = scratch("locked", &[0; 512]);
+        let open = |read_only| RawDisk::open(&path, read_only);
+        let writer = open(false).unwrap();
+        for read_only in [false, true] {
+            let error = open(read_only).unwrap_err().to_string();
+            assert!(error.contains("in use by another machine"), "{error}");
+        }
+        drop(writer);
+        let readers = [open(true).unwrap(), open(true).unwrap()];
+        assert!(open(false).is_err());
+        drop(readers);
+        let mut one = Shared::new(Box::new(open(false).unwrap()));
+        let mut two = one.clone();
+        one.write_at(0, &[5]).unwrap();
+        drop(one);
+        let mut byte = [0];
+        two.read_at(0, &mut byte).unwrap();
+        assert_eq!(byte, [5]);
         std::fs::remove_file(path).unwrap();
     }
 
