@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use trine_container::image::{self, Given};
 use trine_image::newc::{FILE_MOST, Head, Writer};
-use trine_machine::first::{PLACE, Process};
+use trine_machine::first::{LOADER, PLACE, Process, loader, module_place};
 use trine_oci::layer::{Found, merged};
 use trine_oci::userns::Identity;
 use trine_oci::{Image, Layers, Progress, Store, Working};
@@ -43,6 +43,12 @@ impl Size {
         self.pages += bytes.next_multiple_of(4096);
     }
 
+    /// With modules beside the root.
+    pub fn and(mut self, modules: &[Module]) -> Size {
+        modules.iter().for_each(|m| self.add(m.head().name.len(), m.data.len() as u64));
+        self
+    }
+
     /// Memory in which a machine can unpack it. The archive is there until all is unpacked; before that, the kernel
     /// gives its root at most half of what is left, of bytes and (one a page) of files.
     pub fn needs(self) -> u64 {
@@ -54,6 +60,54 @@ impl Size {
     pub fn usual(self) -> u64 {
         (self.needs() + BESIDE).next_multiple_of(64 * MIB).max(USUAL)
     }
+}
+
+/// A module of the kernel.
+#[derive(Clone, Debug)]
+pub struct Module {
+    /// Its name.
+    pub name: String,
+    /// Its content.
+    pub data: Vec<u8>,
+}
+
+impl Module {
+    /// Modules from files, which are named as they are.
+    ///
+    /// # Errors
+    /// Where one cannot be read.
+    pub fn read(files: &[PathBuf]) -> Result<Vec<Module>, ControlError> {
+        let one = |file: &PathBuf| {
+            let data = std::fs::read(file).map_err(|e| ControlError::at(file, e))?;
+            Ok(Module { name: file.file_stem().unwrap_or_default().to_string_lossy().into_owned(), data })
+        };
+        files.iter().map(one).collect()
+    }
+
+    fn head(&self) -> Head {
+        let name = module_place(&self.name).into_bytes();
+        Head { name, mode: 0o100600, size: self.data.len() as u32, ..Head::default() }
+    }
+}
+
+/// An archive that is laid over a guest's own: modules, and the program that loads them.
+///
+/// # Errors
+/// Where writing fails.
+pub fn modules(modules: &[Module], to: impl Write) -> Result<(), ControlError> {
+    let names: Vec<String> = modules.iter().map(|m| m.name.clone()).collect();
+    let program = loader(&names).map_err(|e| ControlError::Failed(e.to_string()))?;
+    let mut archive = Archive { writer: Writer::new(to), inodes: HashMap::new() };
+    let mut write = || {
+        let own = Head { name: ".trine".into(), mode: 0o040755, ..Head::default() };
+        archive.writer.add(&own, &mut io::empty())?;
+        modules.iter().try_for_each(|module| archive.module(module))?;
+        let size = program.len() as u32;
+        let head = Head { name: LOADER.into(), mode: 0o100700, size, ..Head::default() };
+        archive.writer.add(&head, &mut &program[..])
+    };
+    let written = write().and_then(|()| archive.writer.finish());
+    written.map(drop).map_err(|e| ControlError::host("the archive of modules", e))
 }
 
 /// An image's files.
@@ -126,14 +180,21 @@ impl Root {
             groups: user.additional_gids().clone().unwrap_or_default(),
             hostname: options.hostname.clone().into_bytes(),
             size: None,
+            modules: Vec::new(),
         })
     }
 
-    /// Writes the initial RAM disk, with `first` as its first process.
+    /// Writes the initial RAM disk, with `first` as its first process and `modules` of the kernel for that.
     ///
     /// # Errors
     /// Where a file cannot be read, is too large for such an archive, or `to` cannot be written.
-    pub fn write(&self, image: &Image, first: &[u8], to: &File) -> Result<(), ControlError> {
+    pub fn write(
+        &self,
+        image: &Image,
+        first: &[u8],
+        modules: &[Module],
+        to: &File,
+    ) -> Result<(), ControlError> {
         let work = || {
             let mut archive = Archive { writer: Writer::new(BufWriter::new(to)), inodes: HashMap::new() };
             let own = Path::new(PLACE).parent().unwrap_or(Path::new(PLACE));
@@ -142,6 +203,7 @@ impl Root {
                 false => archive.add(path, found),
             })
             .and_then(|()| archive.own(first))
+            .and_then(|()| modules.iter().try_for_each(|module| archive.module(module)))
             .map_err(failed(image))?;
             archive.writer.finish().map_err(failed(image)).map(drop)
         };
@@ -208,6 +270,10 @@ impl<W: Write> Archive<W> {
         self.writer.add(&head, &mut found.file()?)
     }
 
+    fn module(&mut self, module: &Module) -> io::Result<()> {
+        self.writer.add(&module.head(), &mut &module.data[..])
+    }
+
     /// What the kernel needs beside the image: a console, and the first process.
     fn own(&mut self, first: &[u8]) -> io::Result<()> {
         let directory = |name: &str| Head { name: name.into(), mode: 0o040755, ..Head::default() };
@@ -271,6 +337,18 @@ mod tests {
             assert_eq!(field(&bytes, "bin/two", number), want);
         }
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn modules_lie_where_their_loader_looks() {
+        let list = [Module { name: "a".into(), data: b"first".to_vec() }];
+        let mut bytes = Vec::new();
+        modules(&list, &mut bytes).unwrap();
+        let found = archive::read(&bytes, Path::new("archive")).unwrap();
+        let names: Vec<&str> = found.iter().map(|e| e.name.as_str()).collect();
+        assert_eq!(names, [".trine", ".trine/a.ko", ".trine/load"]);
+        assert_eq!((&found[1].data[..], found[2].mode), (&b"first"[..], 0o100700));
+        assert!(Size::default().and(&list).needs() > Size::default().needs());
     }
 
     #[test]

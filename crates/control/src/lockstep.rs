@@ -1,6 +1,8 @@
 //! Two machines that should do the same, compared: all registers at every block's end, all memory
 //! at intervals. Both run in count mode, so the same instructions see the same time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use trine_base::Vcpu;
 use trine_machine::{Board, End};
 
@@ -18,10 +20,62 @@ pub struct Done {
     pub end: End,
 }
 
-/// Runs both until they end. The error says where they first differ.
-pub fn run(a: &mut Board, b: &mut Board) -> Result<Done, String> {
+/// What a user does to both machines. It reaches them between two blocks, at the same instruction of each.
+#[derive(Clone, Default)]
+pub struct User {
+    does: Arc<Mutex<Vec<Action>>>,
+    quits: Arc<AtomicBool>,
+}
+
+enum Action {
+    Input(Vec<u8>),
+    SysRq(u8),
+}
+
+impl User {
+    /// Types.
+    pub fn input(&self, bytes: &[u8]) {
+        self.add(Action::Input(bytes.into()));
+    }
+
+    /// Sends a SysRq command.
+    pub fn sysrq(&self, command: u8) {
+        self.add(Action::SysRq(command));
+    }
+
+    /// Ends both.
+    pub fn quit(&self) {
+        self.quits.store(true, Ordering::SeqCst);
+    }
+
+    fn add(&self, action: Action) {
+        self.does.lock().unwrap_or_else(PoisonError::into_inner).push(action);
+    }
+
+    fn reaches(&self, machines: [&Board; 2]) {
+        let does = std::mem::take(&mut *self.does.lock().unwrap_or_else(PoisonError::into_inner));
+        if does.is_empty() {
+            return;
+        }
+        for remote in machines.map(Board::remote) {
+            for action in &does {
+                match action {
+                    Action::Input(bytes) => remote.input(bytes),
+                    Action::SysRq(command) => remote.sysrq(*command),
+                }
+            }
+        }
+    }
+}
+
+/// Runs both until they or the user end it. The error says where they first differ.
+pub fn run(a: &mut Board, b: &mut Board, user: &User) -> Result<Done, String> {
     let (mut comparisons, mut next_memory) = (0, MEMORY_EVERY);
     loop {
+        if user.quits.load(Ordering::SeqCst) {
+            return Ok(Done { instructions: a.vcpu().count(), comparisons, end: End::Quit });
+        }
+        user.reaches([a, b]);
         let before = (a.vcpu().pc(), a.vcpu().count());
         let budget = a.vcpu().block_length();
         let (end_a, end_b) = (a.step(budget), b.step(budget));

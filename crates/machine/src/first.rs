@@ -16,6 +16,14 @@ pub const PLACE: &str = ".trine/init";
 /// What the kernel has to be told: where it is, and that the console may ask for an end at any time.
 pub const APPEND: &str = "rdinit=/.trine/init sysrq_always_enabled";
 
+/// Where the program lies that brings modules into the kernel, for a guest with a first process of its own.
+pub const LOADER: &str = ".trine/load";
+
+/// Where the module of this name lies in the root. It is removed once it is in the kernel.
+pub fn module_place(name: &str) -> String {
+    format!(".trine/{name}.ko")
+}
+
 /// The console's terminal.
 const TERMINAL: &str = "/dev/ttyS0";
 /// Where its code and its data lie in its memory.
@@ -27,6 +35,8 @@ const PAGE: usize = 4096;
 
 /// `AT_FDCWD`: paths are absolute.
 const HERE: Arg = Arg::Value(-100);
+/// The path is a directory.
+const AT_REMOVEDIR: i64 = 0x200;
 /// No change of an id.
 const KEEP: Arg = Arg::Value(-1);
 
@@ -83,6 +93,7 @@ mod call {
     pub const EXECVE: i64 = 221;
     pub const MMAP: i64 = 222;
     pub const WAIT4: i64 = 260;
+    pub const FINIT_MODULE: i64 = 273;
 }
 
 /// What runs in the machine.
@@ -104,6 +115,8 @@ pub struct Process {
     pub hostname: Vec<u8>,
     /// The terminal's rows and columns, where they are known.
     pub size: Option<(u16, u16)>,
+    /// Modules that the kernel needs first, in their order: see [`module_place`].
+    pub modules: Vec<String>,
 }
 
 /// An argument of a system call.
@@ -181,6 +194,28 @@ impl Code {
     fn directory(&mut self, path: impl AsRef<[u8]>, mode: i64) {
         let path = self.text(path);
         self.call(call::MKDIRAT, &[HERE, path, Arg::Value(mode)]);
+    }
+
+    fn remove(&mut self, path: &str, flags: i64) {
+        let path = self.text(path);
+        self.call(call::UNLINKAT, &[HERE, path, Arg::Value(flags)]);
+    }
+
+    /// Brings modules into the kernel, in this order, and removes their files: they take memory.
+    fn load_modules(&mut self, modules: &[String]) {
+        for name in modules {
+            let path = format!("/{}", module_place(name));
+            // O_CLOEXEC.
+            self.open(&path, 0x8_0000);
+            self.line("addi s5, a0, 0");
+            let options = self.text("");
+            self.call(call::FINIT_MODULE, &[Arg::Register("s5"), options, Arg::Value(0)]);
+            self.line(&format!("bge a0, zero, @loaded_{name}"));
+            self.say(&format!("trine: the kernel does not take its module {name}\n"));
+            self.line(&format!("loaded_{name}:"));
+            self.call(call::CLOSE, &[Arg::Register("s5")]);
+            self.remove(&path, 0);
+        }
     }
 
     fn say(&mut self, text: &str) {
@@ -275,10 +310,9 @@ impl Process {
         let name = code.place(&self.hostname);
         code.call(call::SETHOSTNAME, &[name, Arg::Value(self.hostname.len() as i64)]);
         loopback(code);
-        for (path, flags) in [("/.trine/init", 0), ("/.trine", 0x200)] {
-            let path = code.text(path);
-            code.call(call::UNLINKAT, &[HERE, path, Arg::Value(flags)]);
-        }
+        code.load_modules(&self.modules);
+        code.remove("/.trine/init", 0);
+        code.remove("/.trine", AT_REMOVEDIR);
         // O_RDWR, O_SYNC, O_CLOEXEC.
         code.open("/dev/mem", 0x18_1002);
         code.line("addi s5, a0, 0");
@@ -372,6 +406,21 @@ impl Process {
         let file = |dir: &[u8]| [if dir.is_empty() { b"." } else { dir }, b"/", name].concat();
         directories.split(|&b| b == b':').map(file).collect()
     }
+}
+
+/// A program that brings modules into the kernel, in this order, and removes itself: [`LOADER`].
+///
+/// # Errors
+/// Where they are too many for a program.
+pub fn loader(modules: &[String]) -> Result<Vec<u8>, MachineError> {
+    let mut code = Code::default();
+    code.load_modules(modules);
+    code.remove("/.trine/load", 0);
+    code.remove("/.trine", AT_REMOVEDIR);
+    code.call(call::EXIT_GROUP, &[Arg::Value(0)]);
+    let machine = code.assemble().map_err(|e| MachineError::Config(format!("the loader of modules: {e}")))?;
+    elf(&machine, &code.data)
+        .ok_or_else(|| MachineError::Config("there are too many modules for a machine".into()))
 }
 
 /// The command's group of processes is the terminal's foreground, and no signal is blocked any more.
@@ -502,6 +551,17 @@ mod tests {
             }
         }
         assert!(process(&[]).executable().is_err());
+    }
+
+    #[test]
+    fn modules_are_loaded_in_their_order() {
+        let names = ["virtio_mmio", "ext4"].map(String::from);
+        let file = loader(&names).unwrap();
+        let place = |text: &str| file.windows(text.len()).position(|w| w == text.as_bytes());
+        let places = names.each_ref().map(|name| place(&format!("/{}\0", module_place(name))));
+        assert!(places[0].is_some() && places[0] < places[1]);
+        let process = Process { modules: names.to_vec(), ..process(&["sh"]) }.executable().unwrap();
+        assert!(process.windows(10).any(|w| w == b"/ext4.ko\0\0" || w.starts_with(b"/ext4.ko\0")));
     }
 
     #[test]

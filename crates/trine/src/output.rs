@@ -2,13 +2,17 @@
 //! own, so that a slow terminal does not slow the guest's every byte.
 
 use std::io::Write;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Takes the guest's output.
 pub type Output = Box<dyn FnMut(&[u8]) + Send>;
 
 /// Output waiting beyond this makes the guest wait.
 const MOST: usize = 1 << 20;
+
+/// Time that output gets to be read once the machine was told to end.
+const LAST: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct Shared {
@@ -17,9 +21,14 @@ struct Shared {
     /// Nobody reads what is written.
     broken: bool,
     busy: bool,
+    /// The machine is to end: it waits for no reader.
+    hurried: bool,
+    /// When the guest wrote last, and whether it ever did.
+    last: Option<Instant>,
 }
 
 /// The writing thread.
+#[derive(Clone)]
 pub struct Writer {
     shared: Arc<(Mutex<Shared>, Condvar)>,
 }
@@ -33,30 +42,59 @@ impl Writer {
         Writer { shared }
     }
 
+    fn state(&self) -> MutexGuard<'_, Shared> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A sink for the guest's console; `watch` sees everything that goes through.
     pub fn sink(&self, mut watch: impl FnMut(&[u8]) + Send + 'static) -> Output {
-        let shared = self.shared.clone();
+        let writer = self.clone();
         Box::new(move |bytes| {
             watch(bytes);
-            let (lock, changed) = &*shared;
-            let mut s = lock.lock().unwrap_or_else(PoisonError::into_inner);
-            while s.waiting.len() > MOST && !s.broken {
-                s = changed.wait(s).unwrap_or_else(PoisonError::into_inner);
+            let mut s = writer.state();
+            s.last = Some(Instant::now());
+            while s.waiting.len() > MOST && !s.broken && !s.hurried {
+                s = writer.shared.1.wait(s).unwrap_or_else(PoisonError::into_inner);
             }
-            s.waiting.extend_from_slice(bytes);
-            changed.notify_all();
+            if !s.broken && s.waiting.len() <= MOST {
+                s.waiting.extend_from_slice(bytes);
+            }
+            writer.shared.1.notify_all();
         })
     }
 
-    /// Waits until everything is written.
+    /// Time since the guest wrote something; `None` where it has not yet.
+    pub fn silent(&self) -> Option<Duration> {
+        self.state().last.map(|last| last.elapsed())
+    }
+
+    /// The machine is to end, also where nobody reads what it wrote.
+    pub fn hurry(&self) {
+        self.state().hurried = true;
+        self.shared.1.notify_all();
+    }
+
+    /// Waits until everything is written, but not for long where the machine was told to end.
     pub fn finish(&self) {
-        let (lock, changed) = &*self.shared;
-        let mut s = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut s = self.state();
         s.closed = true;
-        changed.notify_all();
-        while (!s.waiting.is_empty() || s.busy) && !s.broken {
-            s = changed.wait(s).unwrap_or_else(PoisonError::into_inner);
+        self.shared.1.notify_all();
+        let began = Instant::now();
+        while (!s.waiting.is_empty() || s.busy) && !s.broken && !(s.hurried && began.elapsed() >= LAST) {
+            let waited = self.shared.1.wait_timeout(s, LAST).unwrap_or_else(PoisonError::into_inner);
+            s = waited.0;
         }
+    }
+}
+
+/// Waits until nobody reads standard output any more: the reading end of a pipe is closed, or the terminal is gone.
+/// Writing finds that out, too, but a guest that waits for input does not write.
+pub fn until_unread() {
+    let mut fd = libc::pollfd { fd: 1, events: 0, revents: 0 };
+    // SAFETY: the kernel fills the one structure that it is given.
+    while unsafe { libc::poll(&mut fd, 1, -1) } <= 0 {
+        // Interrupted: again; anything else does not come about, and must not spin.
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -3,14 +3,16 @@
 use crate::args::{FirmwareArg, RunArgs};
 use crate::guest::boot;
 use crate::output::Writer;
-use crate::terminal::{self, Raw};
+use crate::terminal::{self, AtEnd, Front, Raw};
 use crate::{Refusal, code, guest, program};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use trine_base::Vcpu;
+use std::sync::Arc;
+use trine_base::{BlockBackend, Vcpu};
+use trine_control::lockstep::User;
 use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
-use trine_machine::virt::{Boot, Remote, TimeSource, helper_rows};
+use trine_image::disk::Shared;
+use trine_machine::virt::{Boot, TimeSource, helper_rows};
 use trine_machine::{Board, Config, Console, End};
 
 /// Progress of long work, on standard error where that is a terminal.
@@ -62,23 +64,21 @@ pub struct OfImage {
 fn prepare(args: &RunArgs) -> Result<Prepared, Refusal> {
     match guest::machine::image(args)? {
         Some(name) => guest::machine::prepare(args, name),
-        None => Ok(Prepared {
-            boot: boot::boot(args)?,
-            memory: args.memory.unwrap_or(guest::machine::USUAL),
-            image: None,
-        }),
+        None => {
+            let memory = boot::memory(args)?;
+            Ok(Prepared { boot: boot::boot(args)?, memory, image: None })
+        }
     }
 }
 
-fn config(
-    args: &RunArgs,
-    start: &Prepared,
-    tier: Tier,
-    time: TimeSource,
-    seed: Option<u64>,
-) -> Result<Config, Refusal> {
-    let disks = args.disk.iter().map(|d| boot::disk(d)).collect::<Result<_, _>>()?;
-    Ok(Config { memory: start.memory, boot: start.boot.clone(), disks, tier, time, seed })
+/// The disks, opened once: a reset makes another machine with the same.
+fn disks(args: &RunArgs) -> Result<Vec<Shared>, Refusal> {
+    args.disk.iter().map(|d| boot::disk(d).map(Shared::new)).collect()
+}
+
+fn config(start: &Prepared, disks: &[Shared], tier: Tier, time: TimeSource, seed: Option<u64>) -> Config {
+    let disks = disks.iter().map(|d| Box::new(d.clone()) as Box<dyn BlockBackend>).collect();
+    Config { memory: start.memory, boot: start.boot.clone(), disks, tier, time, seed }
 }
 
 /// The map file of a machine, of whose code only the addresses are known.
@@ -113,9 +113,9 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
 pub fn check(args: &RunArgs) -> Result<(), Refusal> {
     match guest::machine::image(args)? {
         Some(name) => guest::machine::check(args, name)?,
-        None => drop(boot::boot(args)?),
+        None => boot::memory(args).and_then(|_| boot::boot(args)).map(drop)?,
     }
-    args.disk.iter().try_for_each(|d| boot::disk(d).map(drop))
+    disks(args).map(drop)
 }
 
 /// Runs the machine until it ends; a reset makes a new one.
@@ -126,50 +126,61 @@ pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
     }
     crate::be_a_command();
     let start = prepare(&args)?;
-    let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
-    let seed = args.count_time.map(|_| 1);
     if args.lockstep {
         return lockstep(&args, &start);
     }
+    let disks = disks(&args)?;
+    let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
+    let seed = args.count_time.map(|_| 1);
     let perf = args.perf_map.then(perf_map).transpose()?;
     let writer = Writer::start();
-    let current: Arc<Mutex<Option<Remote>>> = Arc::default();
-    let get = |current: &Arc<Mutex<Option<Remote>>>| {
-        let current = current.clone();
-        move || current.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    };
-    let mut started = None;
-    let terminates = start.image.is_some_and(|i| i.terminates);
+    let front = Front::new(writer.clone());
+    let mut raw = None;
     loop {
-        let slot = Arc::new(OnceLock::new());
-        let console = Console::new(writer.sink(terminal::watch_for_panic(slot.clone())));
-        let made = Board::new(config(&args, &start, args.engine.tier(), time, seed)?, console);
+        let console = Console::new(writer.sink(terminal::watch_for_panic(front.clone())));
+        let made = Board::new(config(&start, &disks, args.engine.tier(), time, seed), console);
         let mut board = made.map_err(Refusal::refused)?;
         perf.iter().for_each(|map| board.vcpu().set_perf_map(map.clone()));
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
         }
-        *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(board.remote());
-        drop(slot.set(board.remote()));
-        let raw = started.get_or_insert_with(|| {
-            terminal::serve_input(get(&current));
-            if let Err(e) = terminal::serve_signals(get(&current), terminates) {
-                eprintln!("trine: signals cannot be caught: {e}");
-            }
-            Raw::enter()
-        });
+        front.set(Some(Arc::new(board.remote())));
+        raw.get_or_insert_with(|| serve(&args, &start, &front));
         let end = board.run();
-        if end == End::Reset && args.firmware != Some(FirmwareArg::None) {
+        // The handle knows the console, and the console's sink knows the handle: the machine's memory and descriptors
+        // would stay with them.
+        front.set(None);
+        if end == End::Reset && args.firmware != Some(FirmwareArg::None) && terminal::goes_on() {
             continue;
         }
         writer.finish();
-        let _ = raw;
-        drop(started.take());
+        drop(raw.take());
         if args.stats {
             stats(&mut board);
         }
         return Ok(exit_code(&end, start.image.is_some()));
     }
+}
+
+/// Starts what serves the machine in front: input, signals, who reads its output. The terminal is raw until the result
+/// is dropped.
+fn serve(args: &RunArgs, start: &Prepared, front: &Front) -> Raw {
+    let ours = args.thing.as_deref() == Some("linux") && args.initrd.is_none();
+    terminal::serve_input(
+        front.clone(),
+        if ours || start.image.is_some() { AtEnd::Said } else { AtEnd::Nothing },
+    );
+    if let Err(e) = terminal::serve_signals(front.clone(), start.image.is_some_and(|i| i.terminates)) {
+        eprintln!("trine: signals cannot be caught: {e}");
+    }
+    terminal::serve_output(front.clone(), !args.disk.is_empty());
+    if let Boot::Kernel(payload) = &start.boot
+        && !payload.append.contains("earlycon")
+    {
+        let advice = "a Linux kernel shows what it does before it has its console with --append 'earlycon …'";
+        terminal::serve_silence(front.clone(), advice);
+    }
+    Raw::enter()
 }
 
 fn exit_code(end: &End, of_image: bool) -> u8 {
@@ -200,15 +211,27 @@ fn stats(board: &mut Board) {
 }
 
 fn lockstep(args: &RunArgs, start: &Prepared) -> Result<u8, Refusal> {
+    // Each of the two machines would write what the other one reads.
+    if let Some(disk) = args.disk.iter().find(|d| !d.ends_with(",ro") && !d.ends_with(",snapshot")) {
+        return Err(Refusal::refused(format!(
+            "--lockstep runs two machines with the same disks: give --disk {disk},snapshot or {disk},ro"
+        )));
+    }
     let writer = Writer::start();
     let time = TimeSource::Count(args.count_time.unwrap_or(1));
     let make = |tier, out| {
-        Board::new(config(args, start, tier, time, Some(1))?, Console::new(out)).map_err(Refusal::refused)
+        Board::new(config(start, &disks(args)?, tier, time, Some(1)), Console::new(out))
+            .map_err(Refusal::refused)
     };
-    let mut compiled = make(Tier::Baseline, writer.sink(|_| {}))?;
+    let front = Front::new(writer.clone());
+    let mut compiled = make(Tier::Baseline, writer.sink(terminal::watch_for_panic(front.clone())))?;
     let mut interpreted = make(Tier::Interp, Box::new(|_: &[u8]| {}))?;
-    let result = trine_control::lockstep::run(&mut compiled, &mut interpreted);
+    let user = User::default();
+    front.set(Some(Arc::new(user.clone())));
+    let raw = serve(args, start, &front);
+    let result = trine_control::lockstep::run(&mut compiled, &mut interpreted, &user);
     writer.finish();
+    drop(raw);
     match result {
         Ok(done) => {
             eprintln!("{} instructions, {} comparisons, no difference", done.instructions, done.comparisons);

@@ -1,19 +1,106 @@
 //! The user's terminal as the guest's console: raw while the machine runs, as it was afterwards,
 //! however that comes about.
 
+use crate::output::{self, Writer};
 use std::io::Read;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use trine_control::lockstep::User;
 use trine_machine::virt::Remote;
+
+/// A machine as its user reaches it.
+pub trait Machine: Send + Sync + 'static {
+    /// Types into its console.
+    fn input(&self, bytes: &[u8]);
+    /// Sends a break and a SysRq command.
+    fn sysrq(&self, command: u8);
+    /// Ends it at once.
+    fn quit(&self);
+}
+
+impl Machine for Remote {
+    fn input(&self, bytes: &[u8]) {
+        Remote::input(self, bytes);
+    }
+
+    fn sysrq(&self, command: u8) {
+        Remote::sysrq(self, command);
+    }
+
+    fn quit(&self) {
+        Remote::quit(self);
+    }
+}
+
+impl Machine for User {
+    fn input(&self, bytes: &[u8]) {
+        User::input(self, bytes);
+    }
+
+    fn sysrq(&self, command: u8) {
+        User::sysrq(self, command);
+    }
+
+    fn quit(&self) {
+        User::quit(self);
+    }
+}
+
+/// The machine in front: the one that runs now; after a reset it is another one.
+#[derive(Clone)]
+pub struct Front {
+    now: Arc<Mutex<Option<Arc<dyn Machine>>>>,
+    writer: Writer,
+}
+
+impl Front {
+    /// None yet, with this console.
+    pub fn new(writer: Writer) -> Front {
+        Front { now: Arc::default(), writer }
+    }
+
+    /// From now on it is this one. `None` lets go of what it holds, its memory and disks.
+    pub fn set(&self, machine: Option<Arc<dyn Machine>>) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = machine;
+    }
+
+    fn get(&self) -> Option<Arc<dyn Machine>> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends it, and lets none come after it.
+    fn quit(&self) {
+        QUITS.store(true, Ordering::SeqCst);
+        self.writer.hurry();
+        if let Some(machine) = self.get() {
+            machine.quit();
+        }
+    }
+}
+
+/// The user ends the machine, whichever it is.
+static QUITS: AtomicBool = AtomicBool::new(false);
+
+/// Whether a reset makes another machine: nobody asked this one to end.
+pub fn goes_on() -> bool {
+    !QUITS.load(Ordering::SeqCst) && signal().is_none()
+}
 
 const STDIN: i32 = 0;
 /// Ctrl-A.
 const ESCAPE: u8 = 1;
+/// Ctrl-D: to who reads a terminal, the end of the input.
+const END: u8 = 4;
 /// Time that a command gets to end after it was asked, before the machine is.
 const TERM_GRACE: Duration = Duration::from_secs(4);
 /// Time that a guest gets to power off after it was asked.
 const GRACE: Duration = Duration::from_secs(10);
+/// Time after which a machine that says nothing may need help.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How long a guest is silent before it is told again that the input has ended.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
 
 static SAVED: Mutex<Option<libc::termios>> = Mutex::new(None);
 /// The signal that ended the machine, if one did.
@@ -69,14 +156,18 @@ pub fn size() -> Option<(u16, u16)> {
 }
 
 /// Watches the guest's output for the end of a Linux kernel panic.
-pub fn watch_for_panic(remote: std::sync::Arc<std::sync::OnceLock<Remote>>) -> impl FnMut(&[u8]) + Send {
+pub fn watch_for_panic(front: Front) -> impl FnMut(&[u8]) + Send {
     let mut finder = crate::output::Finder::new(b"---[ end Kernel panic");
+    let mut seen = false;
     move |bytes| {
-        if finder.see(bytes)
-            && let Some(remote) = remote.get()
+        seen |= finder.see(bytes);
+        // The line is still to end; an early console writes byte by byte.
+        if seen
+            && bytes.ends_with(b"\n")
+            && let Some(machine) = front.get()
         {
             PANICKED.store(true, Ordering::SeqCst);
-            remote.quit();
+            machine.quit();
         }
     }
 }
@@ -93,18 +184,15 @@ pub fn signal() -> Option<i32> {
 
 /// Asks the guest to power off on SIGTERM, SIGHUP and (where input is no terminal) SIGINT; ends the
 /// machine when it does not, or when a second signal comes. Where `terminates`, its processes are asked first.
-pub fn serve_signals(
-    remote: impl Fn() -> Option<Remote> + Send + 'static,
-    terminates: bool,
-) -> std::io::Result<()> {
+pub fn serve_signals(front: Front, terminates: bool) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP, SIGINT])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
             let second = SIGNAL.swap(signal, Ordering::SeqCst) != 0;
-            match remote() {
-                Some(r) if !second && signal != SIGINT => ask(r, terminates),
-                Some(r) => r.quit(),
+            match front.get() {
+                Some(_) if !second && signal != SIGINT => ask(front.clone(), terminates),
+                Some(_) => front.quit(),
                 None => {
                     restore();
                     std::process::exit(128 + signal);
@@ -117,38 +205,69 @@ pub fn serve_signals(
 
 /// SysRq on the serial console: SIGTERM to all but the first process, where that ends the machine; write file systems
 /// back, then power off. After a while, the plug.
-fn ask(remote: Remote, terminates: bool) {
+fn ask(front: Front, terminates: bool) {
     std::thread::spawn(move || {
+        let sysrq = |command| front.get().iter().for_each(|machine| machine.sysrq(command));
         if terminates {
-            remote.sysrq(b'e');
+            sysrq(b'e');
             std::thread::sleep(TERM_GRACE);
         }
-        remote.sysrq(b's');
+        sysrq(b's');
         std::thread::sleep(Duration::from_millis(500));
-        remote.sysrq(b'o');
+        sysrq(b'o');
         std::thread::sleep(GRACE);
-        remote.quit();
+        front.quit();
     });
 }
 
+/// Ends the machine when nobody reads its output any more, as `SIGPIPE` ends a command; one that may have written to
+/// disks is asked to power off.
+pub fn serve_output(front: Front, has_disks: bool) {
+    std::thread::spawn(move || {
+        output::until_unread();
+        let _ = SIGNAL.compare_exchange(0, libc::SIGPIPE, Ordering::SeqCst, Ordering::SeqCst);
+        if has_disks { ask(front, false) } else { front.quit() }
+    });
+}
+
+/// Says what can be done where a machine has said nothing for long after its start.
+pub fn serve_silence(front: Front, advice: &'static str) {
+    std::thread::spawn(move || {
+        std::thread::sleep(SILENCE);
+        if front.writer.silent().is_none() && goes_on() {
+            eprint!("trine: the machine has said nothing yet; {advice}\r\n");
+        }
+    });
+}
+
+/// What the end of an input that is no terminal's means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum AtEnd {
+    /// The same as to a command: who reads the console is told by Ctrl-D.
+    Said,
+    /// Nothing to what reads the console, of which nothing is known.
+    Nothing,
+}
+
 /// Brings what is typed to the guest; serves the Ctrl-A keys.
-pub fn serve_input(remote: impl Fn() -> Option<Remote> + Send + 'static) {
+pub fn serve_input(front: Front, at_end: AtEnd) {
     std::thread::spawn(move || {
         // SAFETY: asks about a descriptor.
         let keys = unsafe { libc::isatty(STDIN) } == 1;
         let mut buf = [0; 4096];
-        let mut escaped = false;
+        let (mut escaped, mut last) = (false, b'\n');
         let mut stdin = std::io::stdin().lock();
         loop {
             match stdin.read(&mut buf) {
-                // End of file: the guest goes on without input.
-                Ok(0) => return,
+                Ok(0) if keys => return,
+                Ok(0) => return ended(&front, at_end, last),
                 Ok(n) => {
-                    let Some(remote) = remote() else { continue };
+                    let Some(machine) = front.get() else { continue };
                     if keys {
-                        typed(&buf[..n], &mut escaped, &remote);
+                        typed(&buf[..n], &mut escaped, &*machine, &front);
                     } else {
-                        remote.input(&buf[..n]);
+                        last = buf[n - 1];
+                        machine.input(&buf[..n]);
                     }
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
@@ -158,7 +277,37 @@ pub fn serve_input(remote: impl Fn() -> Option<Remote> + Send + 'static) {
     });
 }
 
-fn typed(bytes: &[u8], escaped: &mut bool, remote: &Remote) {
+/// The input has ended. A Ctrl-D is lost on a shell that is not there yet, and one that waits behind a command needs one
+/// of its own: so it is said when the guest is silent, and again as long as it stays so, less and less often.
+fn ended(front: &Front, at_end: AtEnd, last: u8) {
+    if at_end == AtEnd::Nothing {
+        std::thread::sleep(SILENCE);
+        if goes_on() {
+            eprint!("trine: the input has ended, and the machine goes on: Ctrl-C or SIGTERM ends it\r\n");
+        }
+        return;
+    }
+    let say = |bytes: &[u8]| front.get().iter().for_each(|machine| machine.input(bytes));
+    // An unfinished line is a line, as a shell reads it from a pipe.
+    if last != b'\n' {
+        say(b"\n");
+    }
+    let (mut pause, mut said) = (FIRST_PAUSE, Instant::now());
+    loop {
+        std::thread::sleep(FIRST_PAUSE / 2);
+        let Some(silent) = front.writer.silent() else { continue };
+        // What the guest does since then is something else.
+        if silent < said.elapsed() {
+            pause = FIRST_PAUSE;
+        }
+        if silent.min(said.elapsed()) >= pause {
+            say(&[END]);
+            (pause, said) = ((pause * 2).min(LAST_PAUSE), Instant::now());
+        }
+    }
+}
+
+fn typed(bytes: &[u8], escaped: &mut bool, machine: &dyn Machine, front: &Front) {
     let mut plain = Vec::new();
     for &b in bytes {
         match (std::mem::take(escaped), b) {
@@ -166,11 +315,11 @@ fn typed(bytes: &[u8], escaped: &mut bool, remote: &Remote) {
             (false, b) => plain.push(b),
             (true, b'x' | b'X') => {
                 eprint!("\r\n");
-                remote.quit();
+                front.quit();
             }
             (true, b'b') => {
-                remote.input(&std::mem::take(&mut plain));
-                remote.sysrq(0);
+                machine.input(&std::mem::take(&mut plain));
+                machine.sysrq(0);
             }
             (true, b'h' | b'?') => eprint!(
                 "\r\nCtrl-A x  end the machine\r\nCtrl-A b  send a break\r\nCtrl-A a  send Ctrl-A\r\n\
@@ -181,6 +330,6 @@ fn typed(bytes: &[u8], escaped: &mut bool, remote: &Remote) {
         }
     }
     if !plain.is_empty() {
-        remote.input(&plain);
+        machine.input(&plain);
     }
 }

@@ -4,17 +4,44 @@ use super::kind;
 use crate::Refusal;
 use crate::args::{FirmwareArg, RunArgs};
 use crate::run::Display;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use trine_base::BlockBackend;
+use trine_control::client::terminal::is_terminal;
+use trine_control::initramfs::{self, Module};
 use trine_image::debian::Lock;
 use trine_image::disk::{RawDisk, Snapshot};
+use trine_image::modules;
 use trine_machine::virt::{Boot, Initrd, Payload};
 
 /// Pins of the guests, as they were when this program was built.
 const GUESTS: &str = include_str!("../../../../guests.lock");
-/// What a Debian kernel is told by default: messages on the serial port, only the important ones
-/// once the userland is there.
-const APPEND: &str = "console=ttyS0 quiet loglevel=4";
+/// What a Debian kernel is told by default: messages on the serial port, only the important ones. By `earlycon` it has
+/// its words also when it ends before its driver for that port is there.
+const APPEND: &str = "earlycon console=ttyS0 quiet loglevel=4";
+
+/// Memory below which Debian's kernel panics before its userland is there (seen with 6.12: 80 MiB are too little), and
+/// what it needs more where it loads modules.
+const LEAST: u64 = 96 << 20;
+const FOR_MODULES: u64 = 32 << 20;
+
+/// Bytes of a machine's memory that is of no image.
+pub fn memory(args: &RunArgs) -> Result<u64, Refusal> {
+    let memory = args.memory.unwrap_or(super::machine::USUAL);
+    let least = if args.disk.is_empty() { LEAST } else { LEAST + FOR_MODULES };
+    let ours = args.thing.as_deref() == Some("linux") && args.initrd.is_none();
+    match ours && memory < least {
+        false => Ok(memory),
+        true => Err(Refusal::refused(format!(
+            "Debian's kernel does not start with {} MiB of memory: give it at least {}M, or leave -m out",
+            memory >> 20,
+            least >> 20
+        ))),
+    }
+}
 
 /// What to boot.
 pub fn boot(args: &RunArgs) -> Result<Boot, Refusal> {
@@ -72,12 +99,43 @@ fn regular(file: &Path) -> Result<(), Refusal> {
 }
 
 fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
-    let guest = debian()?;
-    Ok(Payload {
-        kernel: guest.kernel,
-        initrd: Some(Initrd::Named(args.initrd.clone().unwrap_or(guest.initrd))),
-        append: usual_append(args.append.as_deref().unwrap_or_default()),
-    })
+    let Guest { kernel, initrd, modules } = debian(args)?;
+    let initrd = match &args.initrd {
+        Some(own) => Initrd::Named(own.clone()),
+        None if modules.is_empty() => Initrd::Named(initrd),
+        None => Initrd::Made(Arc::new(with_modules(&initrd, &modules)?)),
+    };
+    let mut append = args.append.clone().unwrap_or_default();
+    // Where nobody can type more, the shell is the last one.
+    if args.initrd.is_none() && !is_terminal(std::io::stdin()) {
+        append = format!("{} {append}", trine_image::linux::ONCE);
+    }
+    let append = usual_append(&append);
+    Ok(Payload { kernel, initrd: Some(initrd), append })
+}
+
+/// The guest's archive with the modules behind it: the kernel unpacks one after the other.
+fn with_modules(initrd: &Path, modules: &[Module]) -> Result<File, Refusal> {
+    let host = |e: std::io::Error| Refusal::host(format!("{}: {e}", initrd.display()));
+    let mut all = std::fs::read(initrd).map_err(host)?;
+    all.resize(all.len().next_multiple_of(4), 0);
+    initramfs::modules(modules, &mut all)?;
+    let mut file = nameless()?;
+    file.write_all(&all).map_err(host)?;
+    Ok(file)
+}
+
+/// A file in the cache that is gone when nobody has it open any more.
+pub fn nameless() -> Result<File, Refusal> {
+    let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
+    let path = cache.join(format!("initramfs-{}", std::process::id()));
+    let host = |e: std::io::Error| Refusal::host(format!("{}: {e}", path.display()));
+    // One that is there is of a process that was killed in between, before this one had its number.
+    drop(std::fs::remove_file(&path));
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(host)?;
+    std::fs::remove_file(&path).map_err(host)?;
+    Ok(file)
 }
 
 /// The kernel's command line with what is added to the usual one.
@@ -85,16 +143,35 @@ pub fn usual_append(append: &str) -> String {
     format!("{APPEND} {append}").trim_end().to_string()
 }
 
-/// Debian's kernel, fetched where it is not here.
-pub fn debian() -> Result<trine_image::linux::Guest, Refusal> {
+/// Debian's kernel, its userland, and its modules where the machine needs some.
+pub struct Guest {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// BusyBox and what it needs.
+    pub initrd: PathBuf,
+    /// The drivers of disks, in the order in which they load.
+    pub modules: Vec<Module>,
+}
+
+/// Debian's kernel, fetched where it is not here; with its modules, where there are disks.
+pub fn debian(args: &RunArgs) -> Result<Guest, Refusal> {
     let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let lock = Lock::parse(GUESTS, Path::new("guests.lock")).map_err(Refusal::host)?;
     let mut display = Display::new();
-    let guest = trine_image::linux::prepare(&cache, &lock, &mut |t, n, of| display.show(t, n, of));
+    let mut show = |text: &str, n, of| display.show(text, n, of);
+    let found = trine_image::linux::prepare(&cache, &lock, &mut show).and_then(|guest| {
+        let with =
+            (!args.disk.is_empty()).then(|| modules::for_disks(&cache, &guest, &mut show)).transpose()?;
+        Ok((guest, with))
+    });
     display.clear();
-    let guest = guest.map_err(Refusal::host)?;
+    let (guest, with) = found.map_err(Refusal::host)?;
     guest.notes.iter().for_each(|note| eprintln!("trine: {note}"));
-    Ok(guest)
+    let Some(with) = with else {
+        return Ok(Guest { kernel: guest.kernel, initrd: guest.initrd, modules: Vec::new() });
+    };
+    with.note.iter().for_each(|note| eprintln!("trine: {note}"));
+    Ok(Guest { kernel: with.kernel, initrd: guest.initrd, modules: Module::read(&with.modules)? })
 }
 
 /// Opens a disk as its option says.

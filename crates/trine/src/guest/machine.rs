@@ -6,11 +6,9 @@ use crate::images::Display;
 use crate::run::{OfImage, Prepared};
 use crate::{Refusal, terminal};
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use trine_control::initramfs::Root;
+use trine_control::initramfs::{Root, Size};
 use trine_machine::first::{APPEND, Process};
 use trine_machine::virt::{Boot, Initrd, Payload};
 use trine_oci::{Image, Name, Platform, Store};
@@ -109,48 +107,49 @@ fn plan(args: &RunArgs, name: &str) -> Result<Plan, Refusal> {
         )));
     }
     let process = Process { size: terminal::size(), ..root.process(&image, &asked)? };
-    let size = root.size();
-    let memory = args.memory.unwrap_or_else(|| size.usual());
-    if memory < size.needs() {
-        return Err(Refusal::refused(format!(
+    let memory = memory(args, name, root.size())?;
+    process.executable().map_err(Refusal::refused)?;
+    Ok(Plan { image, root, process, memory })
+}
+
+/// The machine's memory, which must hold that much.
+fn memory(args: &RunArgs, name: &str, size: Size) -> Result<u64, Refusal> {
+    match args.memory {
+        None => Ok(size.usual()),
+        Some(memory) if memory >= size.needs() => Ok(memory),
+        Some(_) => Err(Refusal::refused(format!(
             "the files of {name} are the machine's memory, of which it needs at least {0} MiB: -m {0}M, or leave -m out",
             size.needs() >> 20
-        )));
+        ))),
     }
-    Ok(Plan { image, root, process, memory })
+}
+
+/// With the kernel, fetched where it is not here, once nothing else stands in the way.
+fn with_kernel(args: &RunArgs, name: &str) -> Result<(Plan, boot::Guest), Refusal> {
+    let mut plan = plan(args, name)?;
+    let kernel = boot::debian(args)?;
+    plan.memory = memory(args, name, plan.root.size().and(&kernel.modules))?;
+    plan.process.modules = kernel.modules.iter().map(|m| m.name.clone()).collect();
+    Ok((plan, kernel))
 }
 
 /// Whether such a machine can be made; fetches what is missing.
 pub fn check(args: &RunArgs, name: &str) -> Result<(), Refusal> {
-    plan(args, name)?.process.executable().map_err(Refusal::refused)?;
-    boot::debian().map(drop)
+    with_kernel(args, name).map(drop)
 }
 
 /// The machine.
 pub fn prepare(args: &RunArgs, name: &str) -> Result<Prepared, Refusal> {
-    let plan = plan(args, name)?;
-    let first = plan.process.executable().map_err(Refusal::refused)?;
-    let kernel = boot::debian()?.kernel;
-    let file = nameless()?;
-    plan.root.write(&plan.image, &first, &file)?;
+    let (Plan { image, root, process, memory }, guest) = with_kernel(args, name)?;
+    let first = process.executable().map_err(Refusal::refused)?;
+    let boot::Guest { kernel, modules, .. } = guest;
+    let file = boot::nameless()?;
+    root.write(&image, &first, &modules, &file)?;
     let append = args.append.as_deref().unwrap_or_default();
     let append = boot::usual_append(&format!("{APPEND} {append}"));
     Ok(Prepared {
         boot: Boot::Kernel(Payload { kernel, initrd: Some(Initrd::Made(Arc::new(file))), append }),
-        memory: plan.memory,
-        image: Some(OfImage { terminates: !plan.process.is_init() }),
+        memory,
+        image: Some(OfImage { terminates: !process.is_init() }),
     })
-}
-
-/// A file in the cache that is gone when nobody has it open any more.
-fn nameless() -> Result<File, Refusal> {
-    let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
-    let path = cache.join(format!("initramfs-{}", std::process::id()));
-    let host = |e: std::io::Error| Refusal::host(format!("{}: {e}", path.display()));
-    // One that is there is of a process that was killed in between, before this one had its number.
-    drop(std::fs::remove_file(&path));
-    let file =
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(host)?;
-    std::fs::remove_file(&path).map_err(host)?;
-    Ok(file)
 }
