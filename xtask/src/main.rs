@@ -10,6 +10,7 @@ mod debian;
 mod debugger;
 mod drivers;
 mod escapes;
+mod firmware;
 mod floors;
 mod hostile;
 mod images;

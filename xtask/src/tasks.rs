@@ -16,6 +16,8 @@ const QUICK: &[Part] = &[
     ("floors", "crates import downwards only", floors::check),
     ("unit", "unit and integration tests", || tools::cargo(&["test", "--workspace", "--quiet"])),
     ("boot", "Debian's kernel boots to a userland, in both engines", boot),
+    ("firmware", "OpenSBI and U-Boot below and in machines", crate::firmware::firmware),
+    ("ends", "machines end, begin again, and have disks", crate::firmware::ends),
     ("as-machine", "an image boots as a machine's root under Debian's kernel", crate::of_image::run),
     (
         "gdb",

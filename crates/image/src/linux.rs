@@ -13,7 +13,7 @@ pub const SUITE: &str = "trixie";
 /// It holds kernel and installer, and fits every architecture: any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
 /// Changes when what is put into the initramfs changes.
-const EDITION: u32 = 3;
+const EDITION: u32 = 4;
 
 /// The files to boot.
 #[derive(Clone, Debug)]
@@ -52,9 +52,11 @@ exec /bin/busybox init
 const INITTAB: &str =
     "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
 
-/// The same where the shell's end is the machine's: its input is no terminal's.
+/// The same where the shell's end is the machine's: its input is no terminal's. (BusyBox's init looks at no signal, such
+/// as that of `poweroff`, while it runs what is marked `wait`.)
 const INITTAB_ONCE: &str =
-    "::sysinit:/etc/welcome\n::wait:-/bin/sh\n::once:/bin/busybox poweroff\n::shutdown:/bin/sync\n";
+    "::sysinit:/etc/welcome\n::respawn:-/etc/once\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
+const ONE_SHELL: &str = "#!/bin/sh\n/bin/sh -l\n/bin/busybox poweroff\nsleep 60\n";
 
 /// Tells the first process that the shell's end is the machine's.
 pub const ONCE: &str = "trine.once";
@@ -105,6 +107,7 @@ fn initramfs(installer: &[Entry], path: &Path) -> Result<Vec<u8>, ImageError> {
     entries.push(Entry::file("init", 0o755, INIT.as_bytes()));
     entries.push(Entry::file("etc/inittab", 0o644, INITTAB.as_bytes()));
     entries.push(Entry::file("etc/inittab.once", 0o644, INITTAB_ONCE.as_bytes()));
+    entries.push(Entry::file("etc/once", 0o755, ONE_SHELL.as_bytes()));
     entries.push(Entry::file("etc/welcome", 0o755, WELCOME.as_bytes()));
     entries.push(Entry::file("etc/profile", 0o644, PROFILE.as_bytes()));
     entries.push(Entry::file("etc/passwd", 0o644, b"root::0:0:root:/root:/bin/sh\n"));

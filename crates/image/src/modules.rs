@@ -187,8 +187,8 @@ pub fn for_disks(cache: &Path, guest: &Guest, progress: Progress) -> Result<With
         return Ok(WithModules { kernel: guest.kernel.clone(), modules, note: None });
     }
     let all = apt.closure(&[NEWEST])?;
-    let names = all.iter().filter_map(|p| p.split('=').next()?.strip_prefix(PACKAGE));
-    let newest = names.filter(|v| v.starts_with(|c: char| c.is_ascii_digit()) && is_plain(v)).next_back();
+    let mut names = all.iter().filter_map(|p| p.split('=').next()?.strip_prefix(PACKAGE));
+    let newest = names.rfind(|v| v.starts_with(|c: char| c.is_ascii_digit()) && is_plain(v));
     let newest =
         newest.ok_or_else(|| ImageError::Other(format!("{NEWEST} of Debian {SUITE} names no kernel")))?;
     fetch(&apt, &apt.candidate(&format!("{PACKAGE}{newest}"))?, newest, true, cache, progress)?;
