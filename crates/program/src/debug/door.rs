@@ -29,7 +29,7 @@ impl Program {
     /// The host's path of a file that gdb names.
     fn path(&self, name: &[u8]) -> Result<PathBuf> {
         let name = CString::new(name).map_err(|_| Error::from(ErrorKind::InvalidInput))?;
-        let host = self.0.guest.names.host_path(name);
+        let host = self.0.guest.names.host_path_at(libc::AT_FDCWD, name, true);
         Ok(PathBuf::from(std::ffi::OsString::from_vec(host.into_bytes())))
     }
 }
