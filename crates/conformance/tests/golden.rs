@@ -21,6 +21,8 @@ const BLOCKS: &[(&str, &str)] = &[
     ("divide", "div a0, a1, a2\njal zero, 64"),
     ("fadd", "fadd.s fa0, fa1, fa2, rne\njal zero, 64"),
     ("csr", "csrrs a0, time, zero"),
+    ("quiet-compare", "csrrs a1, fflags, zero\nflt.d a2, fa0, fa1\ncsrrw zero, fflags, a1\njal zero, 64"),
+    ("fclass", "fclass.d a0, fa0\njal zero, 64"),
     ("ecall", "ecall"),
 ];
 

@@ -45,6 +45,11 @@ fn plain<S: Rv>(s: S, rd: X, slot: u16, mask: u64, op: Op, operand: V<S, S::W>) 
 #[inline(always)]
 fn float<S: Rv>(s: S, rd: X, fp: csr::FpCsr, op: Op, operand: V<S, S::W>) -> Res<S> {
     s.need_fp()?;
+    if op == Op::Write {
+        s.set_fp_flags((operand.zext::<u64>() & 31).raw);
+        s.touch_fp();
+        return Ok(());
+    }
     let flags = V::<S, u64>::new(s, s.fp_flags());
     let old = match fp {
         csr::FpCsr::Flags => flags,
@@ -53,8 +58,8 @@ fn float<S: Rv>(s: S, rd: X, fp: csr::FpCsr, op: Op, operand: V<S, S::W>) -> Res
     };
     let operand = operand.zext::<u64>() & 31;
     let new = match op {
-        Op::Read => None,
-        Op::Write | Op::Swap => Some(operand),
+        Op::Read | Op::Write => None,
+        Op::Swap => Some(operand),
         Op::Set => Some(old | operand),
         Op::Clear => Some(old.andn(operand)),
     };
