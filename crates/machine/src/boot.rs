@@ -185,4 +185,35 @@ mod tests {
         assert!(error.contains("must not overlap"), "{error}");
         std::fs::remove_dir_all(dir).unwrap();
     }
+
+    #[test]
+    fn the_hart_starts_as_the_tree_says() {
+        use crate::virt::{Config, TimeSource};
+        use crate::{Board, Console};
+        use trine_base::Vcpu;
+        use trine_isa_riscv::state::{MENVCFG, X};
+        const ADUE: u64 = 1 << 61;
+        let dir = std::env::temp_dir().join(format!("trine-start-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("Image");
+        // An Image's header: offset and size of what it takes, and the magic.
+        let mut image = vec![0; 64];
+        image[8..16].copy_from_slice(&(2u64 << 20).to_le_bytes());
+        image[16..24].copy_from_slice(&64u64.to_le_bytes());
+        image[0x38..0x3c].copy_from_slice(b"RSC\x05");
+        std::fs::write(&path, image).unwrap();
+        let board = |boot| {
+            let (tier, time) = (trine_engine::Tier::Interp, TimeSource::Count(1));
+            let config = Config { memory: 16 << 20, boot, disks: Vec::new(), tier, time, seed: Some(1) };
+            Board::new(config, Console::new(Box::new(|_: &[u8]| {}))).unwrap()
+        };
+        let payload = Payload { kernel: path.clone(), initrd: None, append: String::new() };
+        let mut kernel = board(Boot::Kernel(payload));
+        assert_eq!((kernel.vcpu().pc(), kernel.vcpu().get(MENVCFG) & ADUE), (0x8020_0000, ADUE));
+        let mut firmware = board(Boot::Firmware(path, None));
+        assert_eq!((firmware.vcpu().pc(), firmware.vcpu().get(MENVCFG) & ADUE), (0x8000_0000, 0));
+        let [tree, info] = [11, 12].map(|n| firmware.vcpu().get(X + n));
+        assert_eq!(info, tree - PLACE);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -80,7 +80,11 @@ impl Writer {
         s.closed = true;
         self.shared.1.notify_all();
         let began = Instant::now();
-        while (!s.waiting.is_empty() || s.busy) && !s.broken && !(s.hurried && began.elapsed() >= LAST) {
+        loop {
+            let written = s.waiting.is_empty() && !s.busy;
+            if written || s.broken || (s.hurried && began.elapsed() >= LAST) {
+                return;
+            }
             let waited = self.shared.1.wait_timeout(s, LAST).unwrap_or_else(PoisonError::into_inner);
             s = waited.0;
         }
