@@ -52,6 +52,9 @@ const QUICK: &[Part] = &[
         crate::stress::run(5)
     }),
     ("differential", "random programs against QEMU, 200,000 instructions and more", || differential(20, 1)),
+    ("privileged", "random programs for M, S and U mode against QEMU's machine, 6,000 steps", || {
+        privileged(40, 1)
+    }),
     ("containerd", "real containerd drives our runtime: 50 containers", crate::drivers::containerd),
     ("podman", "real Podman drives our runtime: 50 containers", crate::drivers::podman),
     ("docker", "real Docker drives our runtime: 20 containers at once", crate::drivers::docker::run),
@@ -88,6 +91,9 @@ const SLOW: &[Part] = &[
     ("fuzz-saved", "10 minutes of fuzzing", || fuzz("saved")),
     ("differential-long", "random programs against QEMU, 10 million instructions", || {
         differential(900, 1000)
+    }),
+    ("privileged-long", "random programs for M, S and U mode against QEMU's machine, 450,000 steps", || {
+        privileged(3000, 1000)
     }),
 ];
 
@@ -181,5 +187,12 @@ fn differential(programs: usize, seed: u64) -> Result<(), String> {
         let qemu = tools::qemu_user(name)?;
         println!("{}", trine_conformance::differential::run(xlen, &qemu, programs, seed)?);
     }
+    Ok(())
+}
+
+fn privileged(programs: u64, seed: u64) -> Result<(), String> {
+    let (program, arguments) = tools::qemu_system()?;
+    let qemu = trine_conformance::privileged::Qemu { program, arguments };
+    println!("{}", trine_conformance::privileged::run(&qemu, programs, seed)?);
     Ok(())
 }

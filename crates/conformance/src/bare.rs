@@ -7,7 +7,7 @@ use trine_base::{Bus, CountClock, Mailbox, Vcpu, Width};
 use trine_engine::{Engine, Tier, Time};
 use trine_ir::Isa;
 use trine_isa_riscv::{Config, Rv32, Rv64, Start, asm};
-use trine_memory::Ram;
+use trine_memory::{MemoryError, Ram};
 
 /// Start of RAM, and of the program.
 pub const BASE: u64 = 0x8000_0000;
@@ -125,8 +125,17 @@ impl<I: Cpu> Bare<I> {
     /// # Panics
     /// As [`assemble`].
     pub fn new(tier: Tier, program: &str) -> Self {
-        let ram = Arc::new(Ram::new(BASE, SIZE).unwrap_or_else(|e| panic!("{e}")));
-        ram.write(BASE, &assemble_for::<I>(program));
+        let bare = Bare::with_memory(tier, SIZE).unwrap_or_else(|e| panic!("{e}"));
+        bare.ram.write(BASE, &assemble_for::<I>(program));
+        bare
+    }
+
+    /// A hart about to run what lies at [`BASE`], with so many bytes of memory, all zero.
+    ///
+    /// # Errors
+    /// Where the host has not that much.
+    pub fn with_memory(tier: Tier, size: u64) -> Result<Self, MemoryError> {
+        let ram = Arc::new(Ram::new(BASE, size)?);
         let mailbox = Arc::new(Mailbox::new());
         let clock = Arc::new(CountClock::new(1, 0));
         let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
@@ -134,7 +143,7 @@ impl<I: Cpu> Bare<I> {
         let (mut vcpu, _) = Engine::new(config, ram.clone(), bus, Time::Count(clock), mailbox, tier);
         vcpu.set_warm(1);
         vcpu.set_pc(BASE);
-        Bare { vcpu, ram }
+        Ok(Bare { vcpu, ram })
     }
 
     /// Reads a register by its name.

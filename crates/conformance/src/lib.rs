@@ -6,11 +6,14 @@
 //! * [`program`]: random programs as static executables for Linux.
 //! * [`user`]: the least of a Linux that they need, over either engine.
 //! * [`differential`]: the same program under QEMU and under both engines, compared.
+//! * [`privileged`]: random programs for bare machines: modes, traps, page tables, fences, CSRs; under QEMU's machine and
+//!   both engines.
 //! * [`lines`]: one instruction a line, state before and after.
 
 pub mod bare;
 pub mod differential;
 pub mod lines;
+pub mod privileged;
 pub mod program;
 pub mod random;
 pub mod user;
