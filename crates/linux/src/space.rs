@@ -1001,7 +1001,7 @@ pub(crate) mod tests {
         let huge = 2 << 20;
         inner.put(inner.top - 5 * PAGE, region(inner.top));
         assert_eq!(inner.place(PAGE, PAGE), Ok(inner.top - 6 * PAGE));
-        let below = inner.top - 5 * PAGE - 1 & !(huge - 1);
+        let below = (inner.top - 5 * PAGE - 1) & !(huge - 1);
         assert_eq!(inner.place(huge, huge), Ok(below - huge));
         let flags = |more: i32| (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | more) as u32;
         let of = |flags| alignment(&Mapping { at: 0, size: 1, protection: 0, flags, fd: -1, offset: 0 });
