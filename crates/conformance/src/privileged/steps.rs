@@ -332,9 +332,9 @@ impl Step<'_> {
             piece.li("t1", self.random.below(1 << 30));
             piece.li("t2", status::MPRV);
             piece.lines("addi a0, zero, -1\ncsrrs zero, mstatus, t2");
-            let kind =
-                self.random.pick(&["ld a0, 0(t0)", "lw a0, 0(t0)", "sd t1, 0(t0)", "amoadd.d a0, t1, (t0)"]);
-            self.say(format_args!(" {kind} {address:#x}"));
+            let add = atomic("amoadd.d", "a0");
+            let kind = self.random.pick(&["ld a0, 0(t0)", "lw a0, 0(t0)", "sd t1, 0(t0)", &add]);
+            self.say(format_args!(" {} {address:#x}", kind.lines().last().unwrap_or_default()));
             piece.lines(kind);
             // Without it M's own accesses are M's again.
             piece.lines("csrrc zero, mstatus, t2");
