@@ -150,8 +150,7 @@ fn core_file(dir: &Path) -> Result<Option<PathBuf>, String> {
 fn crash(case: &Case, trine: &Path, program: &Path, dir: &Path, engine: &str) -> Result<String, String> {
     let out = dir.with_extension("txt");
     let mut command = Command::new("sh");
-    // A shell's background jobs start with SIGQUIT ignored, which the program would inherit.
-    let script = format!("ulimit -S -c {} && exec env --default-signal=QUIT \"$@\"", case.limit);
+    let script = format!("ulimit -S -c {} && exec \"$@\"", case.limit);
     command.args(["-c", &script, "sh"]).arg(trine).args(["run", "--engine", engine]).arg(program);
     let mut guest: Process = start(command.arg(case.argument).current_dir(dir), &out)?;
     if case.argument == "wait" {

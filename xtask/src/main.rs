@@ -82,7 +82,17 @@ fn docs() -> Result<(), String> {
     std::fs::write(&page, trine_linux::page::system_calls()).map_err(|e| format!("{}: {e}", page.display()))
 }
 
+/// Signals of the terminal do what they do by default, also where this is a shell's background job, which ignores them:
+/// tests type Ctrl-C into terminals of their own, and send SIGQUIT.
+fn heed_the_terminal() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: no thread of this process handles either.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 fn main() -> ExitCode {
+    heed_the_terminal();
     let result = match Cli::parse().task {
         Task::CheckFloors => floors::check(),
         Task::Test { list: true, .. } => {

@@ -63,7 +63,11 @@ fn begin() {
     // SAFETY: changes this process; the set is ours.
     unsafe {
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        // Nor are signals that the caller ignored (a shell's background jobs ignore Ctrl-C's, Trine itself SIGPIPE). Where a
+        // signal cannot be changed, that fails, and nothing was to be done.
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
