@@ -22,6 +22,9 @@ fn is_signed(op: Cmp) -> bool {
     matches!(op, Cmp::LtS | Cmp::GeS)
 }
 
+/// Operations that are looked through for what is known of a value's bits.
+const DEPTH: u32 = 3;
+
 impl<I: Isa> Emit<'_, I> {
     /// `op bits x y`.
     pub fn binary(&mut self, op: Bin, bits: u8, x: Val, y: Val) {
@@ -313,10 +316,32 @@ impl<I: Isa> Emit<'_, I> {
         if self.s.values[x.0 as usize].signed {
             return self.define_alias(x.0);
         }
+        if (from, to) == (32, 64) && self.is_sign_extended(x, DEPTH) {
+            let v = self.resolve(x);
+            return self.define_alias(v);
+        }
         let s = self.gpr(x);
         let d = self.def_over(&[x]);
         self.a.movsx(from as u64 / 8, to == 64, d, s);
         self.trim(d, to);
+    }
+
+    /// Whether all bits of a value above the lowest 31 are copies of its sign: compilers for RISC-V extend such values once more,
+    /// and a loop may wait for that.
+    fn is_sign_extended(&self, v: Val, depth: u32) -> bool {
+        let v = self.resolve(v);
+        match self.insts[v as usize] {
+            Inst::Sext(from, 64, _) => from <= 32,
+            Inst::Load(width, _) => width.bits() < 32 || self.s.values[v as usize].signed,
+            Inst::Const(k) => k as i64 == k as i32 as i64,
+            // A 0 comes in at the top.
+            Inst::Bin(Bin::Shr, 32, _, k) => self.constant(k).is_some_and(|k| k & 31 != 0),
+            Inst::Bin(Bin::And, 64, _, k) if self.constant(k).is_some_and(|k| k <= i32::MAX as u64) => true,
+            Inst::Bin(Bin::And | Bin::Or | Bin::Xor, 64, a, b) if depth > 0 => {
+                self.is_sign_extended(a, depth - 1) && self.is_sign_extended(b, depth - 1)
+            }
+            _ => false,
+        }
     }
 
     /// `x` where `c`, else `y`.
