@@ -13,7 +13,7 @@ use trine_ir::inst::{Class, Inst};
 use trine_ir::{Flow, Isa};
 
 /// General registers that may hold values across rounds; the others are for what a round computes.
-const CARRIED: usize = POOL.len() - 2;
+const CARRIED: usize = POOL.len() - 1;
 /// The same for vector registers.
 const CARRIED_FP: usize = 11;
 
