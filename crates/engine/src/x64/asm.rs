@@ -365,8 +365,7 @@ impl Asm {
     }
     /// `test eax, imm32`: carries a number behind a call.
     pub fn mark(&mut self, v: u32) {
-        self.byte(0xa9);
-        self.imm32(v as i32);
+        self.test_eax_imm(v as i32);
     }
     /// `lea d, [m]` of 64 or 32 bits.
     pub fn lea(&mut self, w: bool, d: Reg, m: Mem) {

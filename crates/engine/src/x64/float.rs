@@ -341,8 +341,7 @@ impl<I: Isa> Emit<'_, I> {
             ways.push(self.a.jcc(Cc::Equal));
         }
         self.soft_aside_int(&ways, op, rounding, args, d);
-        self.s.gpr[d as usize] = self.at;
-        self.s.values[self.at as usize].reg = d as u32;
+        self.own(d);
     }
 
     fn truncates(&self, rounding: Rounding) -> bool {
@@ -376,8 +375,7 @@ impl<I: Isa> Emit<'_, I> {
         if !double {
             self.a.mov(false, d, d);
         }
-        self.s.gpr[d as usize] = self.at;
-        self.s.values[self.at as usize].reg = d as u32;
+        self.own(d);
     }
 
     fn bits_number(&mut self, double: bool, v: Val) {
@@ -434,8 +432,7 @@ impl<I: Isa> Emit<'_, I> {
             e.a.mov(true, d, RAX);
             e.a.fix_here(done);
         });
-        self.s.gpr[d as usize] = self.at;
-        self.s.values[self.at as usize].reg = d as u32;
+        self.own(d);
     }
 
     /// One of two bits into `d`: the second where `rdx`, 0 or 1, says that the sign is set.

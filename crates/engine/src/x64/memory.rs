@@ -136,7 +136,7 @@ impl<I: Isa> Emit<'_, I> {
         if self.direct {
             self.may_be_refused();
             self.load_to(width, d, mem(at.base, at.disp));
-            return self.own_result(d);
+            return self.own(d);
         }
         let miss = self.probe_pair(n, at, width, false);
         self.load_to(width, d, mem2(at.base, RCX, at.disp));
@@ -145,7 +145,7 @@ impl<I: Isa> Emit<'_, I> {
             e.call_access(at, &[], Kind::Load(width));
             if signed { e.a.movsx(width.bytes(), true, d, RAX) } else { e.a.mov(true, d, RAX) }
         });
-        self.own_result(d);
+        self.own(d);
     }
 
     fn load_to(&mut self, width: Width, d: Reg, m: Mem) {
@@ -207,7 +207,7 @@ impl<I: Isa> Emit<'_, I> {
         if let Some(miss) = miss {
             self.out_of_line(miss, at, &[s], Kind::Rmw(op, width), Some(d));
         }
-        self.own_result(d);
+        self.own(d);
     }
 
     /// Compare-and-exchange until nobody else came between; the old value is left in `rax`.
@@ -252,17 +252,12 @@ impl<I: Isa> Emit<'_, I> {
         if let Some(miss) = miss {
             self.out_of_line(miss, at, &[expect, new], Kind::Exchange(width), Some(d));
         }
-        self.own_result(d);
+        self.own(d);
     }
 
     /// A register for a result that must not show up as anyone's before the access is over: a
     /// fault restores slots from registers as they were before.
     fn def_apart(&mut self) -> Reg {
         self.take_gpr()
-    }
-
-    fn own_result(&mut self, r: Reg) {
-        self.s.gpr[r as usize] = self.at;
-        self.s.values[self.at as usize].reg = r as u32;
     }
 }

@@ -370,7 +370,8 @@ impl<I: Isa> Emit<'_, I> {
         self.def()
     }
 
-    fn own(&mut self, r: Reg) {
+    /// The current instruction's result is in this register, which was taken before.
+    pub fn own(&mut self, r: Reg) {
         self.s.gpr[r as usize] = self.at;
         self.s.values[self.at as usize].reg = r as u32;
     }
