@@ -1,9 +1,11 @@
 //! Blocks: runs of guest instructions inside one page, decoded once.
 
+use crate::copies::Copies;
 use crate::core::Core;
 use crate::interp::{Interp, Run};
 use crate::links::Linked;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::table::Chained;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use trine_base::Width;
 use trine_ir::{Decoded, Isa, Operands, Row, Trap};
@@ -49,6 +51,26 @@ pub struct Block<I: Isa> {
     never: AtomicBool,
     retired: AtomicBool,
     linked: Mutex<Linked>,
+    /// The block behind it in the table.
+    next: AtomicPtr<Block<I>>,
+}
+
+/// log2 of the chains of the table that one page's blocks are in. They lie together: a small program touches little of
+/// the table's memory.
+const CHAINS_OF_PAGE: u32 = 7;
+/// log2 of the chains of the table.
+const CHAIN_BITS: u32 = 16;
+/// Chains of the table.
+pub(crate) const CHAINS: usize = 1 << CHAIN_BITS;
+
+impl<I: Isa> Chained for Block<I> {
+    fn next(&self) -> &AtomicPtr<Self> {
+        &self.next
+    }
+
+    fn chain(&self) -> usize {
+        Self::chain_of(self.start, self.mode)
+    }
 }
 
 impl<I: Isa> Block<I> {
@@ -65,6 +87,7 @@ impl<I: Isa> Block<I> {
             never: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             linked: Mutex::default(),
+            next: AtomicPtr::new(std::ptr::null_mut()),
         }
     }
 
@@ -96,11 +119,17 @@ impl<I: Isa> Block<I> {
         self.never.store(true, Ordering::Relaxed);
     }
 
-    /// Forgets its code and starts counting runs again.
-    pub fn cool_down(&self) {
-        self.code.store(0, Ordering::Release);
-        self.runs.store(0, Ordering::Relaxed);
-        *self.linked() = Linked::default();
+    /// The chain of the table that blocks at a physical address in a mode are in.
+    pub(crate) fn chain_of(start: u64, mode: u32) -> usize {
+        let page = ((start / PAGE) ^ ((mode as u64) << 52)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let first = (page >> (64 - CHAIN_BITS + CHAINS_OF_PAGE)) as usize;
+        let among = ((start >> 1) ^ (start >> 8)) as usize & ((1 << CHAINS_OF_PAGE) - 1);
+        first << CHAINS_OF_PAGE | among
+    }
+
+    /// Numbers of the pages that it has bytes of.
+    pub fn pages(&self) -> impl Iterator<Item = u64> + use<I> {
+        [Some(self.start), self.second].into_iter().flatten().map(|at| at / PAGE)
     }
 
     /// Whether it was taken out of the table: nothing new may lead to it.
@@ -143,8 +172,8 @@ fn op<I: Isa>(decoded: &Decoded, offset: u64, index: usize, encoding: u64) -> Op
 }
 
 /// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the
-/// exception of a fetch (of the second half of an instruction).
-pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, Trap> {
+/// exception of a fetch (of the second half of an instruction). Bytes that are in `copies` are read there.
+pub(crate) fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u64) -> Result<Block<I>, Trap> {
     let mut block = Block::new(start, core.mode.get());
     let mut ops: Vec<Op<I>> = Vec::new();
     let stops = core.direct.as_ref().map_or(Vec::new(), |pages| pages.stops(pc & !(PAGE - 1)));
@@ -157,7 +186,7 @@ pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, T
             break;
         }
         let have = (PAGE - offset).min(I::MAX_BYTES);
-        let mut bytes = fetch(core, page | offset, have).ok_or_else(|| core.fetch_error(pc))?;
+        let mut bytes = fetch(core, copies, page | offset, have).ok_or_else(|| core.fetch_error(pc))?;
         let length = I::length(bytes, have).unwrap_or(I::MAX_BYTES);
         if length > have {
             if !ops.is_empty() {
@@ -166,7 +195,7 @@ pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, T
             let next = (pc & !(PAGE - 1)).wrapping_add(PAGE);
             let second = core.fetch_address(next)?;
             core.ram.mark_code(second);
-            let rest = fetch(core, second, length - have).ok_or_else(|| core.fetch_error(next))?;
+            let rest = fetch(core, copies, second, length - have).ok_or_else(|| core.fetch_error(next))?;
             bytes |= rest << (8 * have);
             block.second = Some(second & !(PAGE - 1));
         }
@@ -188,9 +217,9 @@ pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, T
 }
 
 /// Up to 8 bytes of code.
-fn fetch<I: Isa>(core: &Core<I>, at: u64, bytes: u64) -> Option<u64> {
+fn fetch<I: Isa>(core: &Core<I>, copies: &Copies, at: u64, bytes: u64) -> Option<u64> {
     (0..bytes / I::ALIGN).try_fold(0, |value, i| {
         let width = Width::from_bytes(I::ALIGN as u32)?;
-        Some(value | core.fetch(at + i * I::ALIGN, width)? << (8 * i * I::ALIGN))
+        Some(value | core.fetch(copies, at + i * I::ALIGN, width)? << (8 * i * I::ALIGN))
     })
 }

@@ -7,7 +7,7 @@ use crate::signal::{self, Action, Actions, AltStack, Inbox};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use trine_base::{Exit, Mailbox, Vcpu};
-use trine_engine::{Engine, direct};
+use trine_engine::{Engine, Memory, Translations, direct};
 use trine_gdb::Stop;
 use trine_isa_riscv::state::X;
 use trine_isa_riscv::{Config, Rv64, Start};
@@ -92,9 +92,9 @@ impl Thread {
         let mailbox = Arc::new(Mailbox::new());
         let config = Config { hart: 0, start: Start::User };
         let (clock, tier) = (process.clock.clone(), process.options.tier);
-        let (mut vcpu, note) =
-            Engine::program(config, process.guest.space.clone(), clock, mailbox.clone(), tier);
-        process.perf.iter().for_each(|map| vcpu.set_perf_map(map.clone()));
+        let (translations, note) = Translations::new(Memory::Direct, tier);
+        process.perf.iter().for_each(|map| translations.set_perf_map(map.clone()));
+        let vcpu = Engine::program(config, process.guest.space.clone(), clock, mailbox.clone(), translations);
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
         let (watched, lets_in, at_rest) = (None, 0, AtomicBool::new(false));
