@@ -181,7 +181,7 @@ impl Thread {
     }
 
     fn new_thread(&mut self, r: Request) -> Result<u64, Errno> {
-        let (mut child, _) = Thread::new(self.process.clone());
+        let mut child = Thread::new(self.process.clone());
         self.child_registers(&mut child);
         child.begin_child(&r);
         child.mask = self.mask;
@@ -215,7 +215,7 @@ impl Thread {
     /// A child process: the host's, with a copy of this one.
     fn fork(&mut self, r: Request) -> Result<u64, Errno> {
         let process = self.process.clone();
-        let translations = self.vcpu.translations().clone();
+        let translations = process.translations.clone();
         signal::set_mask(u64::MAX);
         // Who changes the address space notes that for the translations while it holds the space's lock.
         let host_fork = || translations.written().quiet(|| host_fork(&r));
