@@ -34,11 +34,9 @@ impl<I: Isa> Engine<I> {
     }
 
     fn translate(&mut self, pc: u64) -> Result<*mut Block<I>, Trap> {
-        let block = self.translations.translate(&self.core, pc, &self.member);
-        self.stats.decoded += block.is_ok() as u64;
-        // Copies of the page may have differed from what other blocks were decoded from.
-        self.forget_stale();
-        block
+        let block = self.translations.translate(&self.core, pc)?;
+        self.stats.decoded += 1;
+        Ok(block)
     }
 
     /// What the jump cache names as a block's code.
@@ -49,7 +47,8 @@ impl<I: Isa> Engine<I> {
         }
     }
 
-    /// Makes entries of the jump cache stale whose blocks were retired.
+    /// Makes entries of the jump cache stale whose blocks were retired. Only where the vCPU holds no block: one that it has
+    /// found may be retired before it is entered into the jump cache, and the note must not be taken before that.
     pub(crate) fn forget_stale(&self) {
         match self.member.take_stale() {
             None => {}
@@ -61,7 +60,7 @@ impl<I: Isa> Engine<I> {
     /// Compiles a block that has run often enough.
     pub(crate) fn compile(&mut self, block: &Block<I>) {
         let pc = self.core.frame.pc.get();
-        if let Some(size) = self.translations.compile(block, pc, &self.member) {
+        if let Some(size) = self.translations.compile(block, pc) {
             self.stats.compiled += 1;
             self.stats.compiled_insns += block.ops.len() as u64;
             self.stats.code_bytes += size as u64;

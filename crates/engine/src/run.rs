@@ -153,7 +153,7 @@ impl<I: Isa> Engine<I> {
     fn requests(&mut self) -> Option<Exit> {
         let bits = self.core.mailbox.take_requests();
         if bits & Mailbox::CODE_WRITTEN != 0 {
-            self.stats.ranges_written += self.translations.update(&self.member) as u64;
+            self.stats.ranges_written += self.translations.update() as u64;
         }
         self.forget_stale();
         if bits & Mailbox::PAUSE != 0 {

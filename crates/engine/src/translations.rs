@@ -188,7 +188,7 @@ impl<I: Isa> Translations<I> {
     }
 
     /// Decodes the block at `pc`, whose physical address is `start`, unless another vCPU has done so meanwhile.
-    pub(crate) fn translate(&self, core: &Core<I>, pc: u64, by: &Member) -> Result<*mut Block<I>, Trap> {
+    pub(crate) fn translate(&self, core: &Core<I>, pc: u64) -> Result<*mut Block<I>, Trap> {
         let mut inner = self.lock();
         // Once more, under the lock: where this still is code now, whoever makes it something else notes that, and the
         // note is served after the lock is released.
@@ -198,7 +198,7 @@ impl<I: Isa> Translations<I> {
         }
         // First the protection, then the bytes: a write in between is noted.
         core.ram.mark_code(start);
-        self.keep_copies(&mut inner, core, start, by);
+        self.keep_copies(&mut inner, core, start);
         let block = block::decode(core, &inner.copies, pc, start)?;
         for page in block.pages().filter(|&page| !inner.pages.has(page)) {
             if let Some(host) = core.ram.host_address(page * PAGE) {
@@ -216,19 +216,19 @@ impl<I: Isa> Translations<I> {
     }
 
     /// Copies what a program may change of the pages that a block at this address may be decoded from.
-    fn keep_copies(&self, inner: &mut Inner<I>, core: &Core<I>, start: u64, by: &Member) {
+    fn keep_copies(&self, inner: &mut Inner<I>, core: &Core<I>, start: u64) {
         let Some(pages) = &core.direct else { return };
         let (first, last) = (start & !(PAGE - 1), (start + I::MAX_BYTES - 1) & !(PAGE - 1));
         let mut changed = Vec::new();
         for page in (first..=last).step_by(PAGE as usize).filter(|&p| pages.may_change(p)) {
             inner.copies.keep(page, |start, end| changed.push((start, end)));
         }
-        self.forget_ranges(inner, changed, by);
+        self.forget_ranges(inner, changed);
     }
 
     /// Serves what was noted. Whoever noted something has kicked every vCPU: all come here, and those that find nothing
     /// have waited until what was noted is retired.
-    pub(crate) fn update(&self, by: &Member) -> usize {
+    pub(crate) fn update(&self) -> usize {
         let mut inner = self.lock();
         let (changed, compare) = self.written.take();
         let mut ranges = Vec::new();
@@ -236,38 +236,38 @@ impl<I: Isa> Translations<I> {
             inner.copies.changes(|start, end| ranges.push((start, end)));
         }
         let Changed::Ranges(noted) = changed else {
-            self.forget_all(&mut inner, by);
+            self.forget_all(&mut inner);
             return 1;
         };
         ranges.extend(noted);
         let count = ranges.len();
         match self.memory {
-            Memory::Direct => self.forget_ranges(&mut inner, ranges, by),
-            Memory::Paged => self.forget_pages(&mut inner, &ranges, by),
+            Memory::Direct => self.forget_ranges(&mut inner, ranges),
+            Memory::Paged => self.forget_pages(&mut inner, &ranges),
         }
         self.reclaim(&mut inner);
         count
     }
 
-    fn forget_all(&self, inner: &mut Inner<I>, by: &Member) {
+    fn forget_all(&self, inner: &mut Inner<I>) {
         // SAFETY: under the lock.
         let blocks: Vec<_> = unsafe { self.table.all() }.collect();
-        self.retire(inner, &blocks, by);
+        self.retire(inner, &blocks);
         inner.copies.clear();
     }
 
-    fn forget_pages(&self, inner: &mut Inner<I>, ranges: &[(u64, u64)], by: &Member) {
+    fn forget_pages(&self, inner: &mut Inner<I>, ranges: &[(u64, u64)]) {
         for &(start, end) in ranges {
             let blocks = inner.pages.of_pages(start / PAGE, end.div_ceil(PAGE).saturating_sub(1));
-            self.retire(inner, &blocks, by);
+            self.retire(inner, &blocks);
         }
     }
 
     /// Forgets a program's blocks that have bytes in these ranges.
-    fn forget_ranges(&self, inner: &mut Inner<I>, mut ranges: Vec<(u64, u64)>, by: &Member) {
+    fn forget_ranges(&self, inner: &mut Inner<I>, mut ranges: Vec<(u64, u64)>) {
         while let Some((start, end)) = ranges.pop() {
             let blocks = inner.pages.of_bytes(start, end);
-            self.retire(inner, &blocks, by);
+            self.retire(inner, &blocks);
             for page in (start & !(PAGE - 1)..end).step_by(PAGE as usize) {
                 if !inner.pages.has(page / PAGE) {
                     inner.copies.forget(page);
@@ -280,7 +280,7 @@ impl<I: Isa> Translations<I> {
     }
 
     /// Takes blocks out: nothing leads to them any more but what vCPUs hold, which are told. Gives the epoch.
-    fn retire(&self, inner: &mut Inner<I>, blocks: &[*mut Block<I>], by: &Member) -> u64 {
+    fn retire(&self, inner: &mut Inner<I>, blocks: &[*mut Block<I>]) -> u64 {
         if blocks.is_empty() {
             return self.epochs.now();
         }
@@ -299,7 +299,7 @@ impl<I: Isa> Translations<I> {
             }
         }
         // A machine's code is found by virtual addresses, which are not known here.
-        self.written.tell((self.memory == Memory::Direct).then_some(&starts), by);
+        self.written.tell((self.memory == Memory::Direct).then_some(&starts));
         // Behind the notes: who reports the next epoch has taken them.
         let epoch = self.epochs.advance();
         inner.limbo.extend(blocks.iter().map(|&block| (epoch, block)));
@@ -326,7 +326,7 @@ impl<I: Isa> Translations<I> {
     }
 
     /// Compiles a block, unless another vCPU has the lock or has done so. Gives the bytes of the code made.
-    pub(crate) fn compile(&self, block: &Block<I>, pc: u64, by: &Member) -> Option<usize> {
+    pub(crate) fn compile(&self, block: &Block<I>, pc: u64) -> Option<usize> {
         let code = self.code.as_ref()?;
         let mut inner = self.try_lock()?;
         if block.code() != 0 || block.is_retired() {
@@ -346,7 +346,7 @@ impl<I: Isa> Translations<I> {
                     block.set_not_compilable();
                     return None;
                 }
-                Compiled::Full if self.next_part(&mut inner, code, by) => {}
+                Compiled::Full if self.next_part(&mut inner, code) => {}
                 Compiled::Full => return None,
             }
         }
@@ -354,7 +354,7 @@ impl<I: Isa> Translations<I> {
 
     /// Goes on with the next part of code memory, and begins to empty the one behind it, so that it will be empty when
     /// this one is full. False where the next one is not empty yet.
-    fn next_part(&self, inner: &mut Inner<I>, code: &Code, by: &Member) -> bool {
+    fn next_part(&self, inner: &mut Inner<I>, code: &Code) -> bool {
         if let Some((part, epoch)) = inner.emptying {
             if self.written.is_held(epoch) {
                 return false;
@@ -374,7 +374,7 @@ impl<I: Isa> Translations<I> {
             // SAFETY: what is in the table is not freed.
             let inside = |&b: &*mut Block<I>| code.is_in_part(part, unsafe { &*b }.code());
             let blocks: Vec<_> = blocks.filter(inside).collect();
-            let epoch = self.retire(inner, &blocks, by);
+            let epoch = self.retire(inner, &blocks);
             inner.emptying = Some((part, epoch));
         }
         true

@@ -119,13 +119,12 @@ impl Written {
         self.lock().members = vec![member.clone()];
     }
 
-    /// Tells every vCPU which entries of its jump cache are stale (`None`: all), and makes all but `by` look soon.
-    pub fn tell(&self, starts: Option<&[u64]>, by: &Member) {
+    /// Tells every vCPU which entries of its jump cache are stale (`None`: all), and makes it look soon. Also the one that
+    /// calls this: it may be about to enter a block there that is retired by now, so it must look afterwards.
+    pub fn tell(&self, starts: Option<&[u64]>) {
         for member in &self.lock().members {
             member.note(starts);
-            if !std::ptr::eq(&**member, by) {
-                member.mailbox.request(Mailbox::CODE_WRITTEN);
-            }
+            member.mailbox.request(Mailbox::CODE_WRITTEN);
         }
     }
 
