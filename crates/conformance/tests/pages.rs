@@ -264,6 +264,30 @@ fn an_instruction_may_lie_in_two_pages() {
     assert_eq!((bare.get("a1"), bare.get("a2")), (20, 20));
 }
 
+#[test]
+fn only_an_instruction_that_needs_the_next_page_faults_there() {
+    let end = VIRTUAL + 0x1000;
+    // The bytes behind `c.addi a2, 1` at the end of the last page that is mapped; cause, value, PC.
+    for (bytes, want) in [
+        // `c.addi a2, 1`: the next fetch faults, and not this one.
+        (0x0605_u16, (12, end, end)),
+        // The first half of `addi a1, a1, 1`.
+        (0x8593, (12, end, end - 2)),
+        // Not an instruction, whatever follows.
+        (0x0000, (2, 0, end - 2)),
+    ] {
+        let bare = both(200, "jalr zero, 0(a4)", |bare| {
+            paged(bare);
+            bare.poke(LAST + 24, entry(FRAME, V | R | X | A));
+            bare.ram.write(FRAME + 0xffc, &[0x05, 0x06]);
+            bare.ram.write(FRAME + 0xffe, &bytes.to_le_bytes());
+            bare.vcpu.set(state::X + 14, end - 4);
+        });
+        assert_eq!((bare.get("scause"), bare.get("stval"), bare.get("sepc")), want, "{bytes:#06x}");
+        assert_eq!(bare.get("a2"), 1 + (bytes == 0x0605) as u64, "{bytes:#06x}");
+    }
+}
+
 /// Registers and tables of a program in S mode that changes `leaf` (at `a3`) to `new` (`a4`), fences `a5`, and looks at
 /// `a0` before and after. Virtual 2 GiB is RAM, where the program runs.
 fn remap(leaf_at: u64, old: u64, new: u64, look_at: u64, fence_at: u64) -> impl Fn(&mut Bare) {

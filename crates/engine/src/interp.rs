@@ -22,7 +22,7 @@ impl<I: Isa> Clone for Interp<I> {
 impl<I: Isa> Copy for Interp<I> {}
 
 /// A body bound to the interpreter.
-pub type Run<I> = fn(Interp<I>, &trine_ir::Operands) -> Result<(), Leave>;
+pub type Run<I> = fn(Interp<I>, &<I as Isa>::Operands) -> Result<(), Leave>;
 
 impl<I: Isa> Interp<I> {
     /// Executes `op` on `core`. Both outlive the call, and bodies keep no copy of the handle, so
@@ -73,8 +73,8 @@ impl<I: Isa> Sem for Interp<I> {
         self.core().mode.get()
     }
     #[inline(always)]
-    fn encoding(self) -> u32 {
-        self.op().encoding
+    fn operands(self) -> I::Operands {
+        self.op().operands
     }
     #[inline(always)]
     fn constant(self, _bits: u32, value: u64) -> u64 {

@@ -7,7 +7,6 @@ use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
 use crate::sem::{Res, Sem};
 use crate::verify::reads_low_bits;
 use std::cell::{Cell, RefCell};
-use std::marker::PhantomData;
 use trine_base::Width;
 
 /// Collects the IR of one block.
@@ -17,9 +16,8 @@ pub struct Builder<I: Isa> {
     guest: Cell<u32>,
     offset: Cell<i64>,
     bytes: Cell<u8>,
-    encoding: Cell<u32>,
+    operands: Cell<I::Operands>,
     mode: u32,
-    isa: PhantomData<I>,
 }
 
 /// The rest of a body is not reached.
@@ -35,16 +33,15 @@ impl<I: Isa> Builder<I> {
             guest: Cell::new(0),
             offset: Cell::new(0),
             bytes: Cell::new(0),
-            encoding: Cell::new(0),
+            operands: Cell::default(),
             mode,
-            isa: PhantomData,
         }
     }
 
     /// Starts the guest instruction at `offset` in its page.
-    pub fn begin(&self, offset: i64, bytes: u8, encoding: u32) {
+    pub fn begin(&self, offset: i64, bytes: u8, operands: I::Operands) {
         self.offset.set(offset);
-        self.encoding.set(encoding);
+        self.operands.set(operands);
         self.bytes.set(bytes);
         self.guest.set(self.guest.get() + 1);
         self.emit(Inst::Begin(offset, bytes));
@@ -130,8 +127,8 @@ impl<I: Isa> Sem for &Builder<I> {
         self.mode
     }
 
-    fn encoding(self) -> u32 {
-        self.encoding.get()
+    fn operands(self) -> I::Operands {
+        self.operands.get()
     }
 
     fn constant(self, _bits: u32, value: u64) -> Val {

@@ -1,6 +1,6 @@
 //! What an engine knows of a CPU ([`Isa`]), and what a CPU's helpers know of their engine ([`Hart`]).
 
-use crate::{Operands, Res, Row, Sem};
+use crate::{Res, Row, Sem};
 use std::cell::Cell;
 use trine_base::{RegisterInfo, Width};
 
@@ -166,15 +166,27 @@ pub trait Hart {
     fn mode_changed(&self);
 }
 
+/// The bytes of code that an instruction is decoded from, in the order of their addresses. Those that are not known are
+/// zero.
+pub type Bytes = [u8; 16];
+
 /// One decoded instruction.
-#[derive(Clone, Copy, Debug)]
-pub struct Decoded {
+pub struct Decoded<I: Isa> {
     /// Its row.
     pub row: Row,
     /// Its operands.
-    pub operands: Operands,
+    pub operands: I::Operands,
     /// Its length in bytes.
     pub bytes: u8,
+}
+
+/// Why there is no decoded instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DecodeError {
+    /// The instruction is longer than the bytes that are known. Not said where [`Isa::MAX_BYTES`] are known.
+    More,
+    /// The bytes are not an instruction.
+    Illegal,
 }
 
 /// A guest CPU.
@@ -183,6 +195,8 @@ pub trait Isa: Sized + Send + 'static {
     type Slots: AsRef<[Cell<u64>]> + Send;
     /// Configuration that decoding depends on (extensions present).
     type Config: Clone + Send + 'static;
+    /// What decoding finds out about one instruction besides its row and its length.
+    type Operands: Copy + Default + Send + Sync + 'static;
 
     /// Number of translation regimes whose software TLBs are kept apart.
     const REGIMES: usize;
@@ -192,10 +206,8 @@ pub trait Isa: Sized + Send + 'static {
     const FP_FLAGS: u16;
     /// Slot with the rounding direction as numbered by [`crate::Round`].
     const FP_ROUND: u16;
-    /// Longest instruction in bytes.
+    /// Longest instruction in bytes; at most as many as [`Bytes`] holds.
     const MAX_BYTES: u64;
-    /// Instructions start at multiples of this many bytes.
-    const ALIGN: u64;
 
     /// The state after reset.
     fn slots(config: &Self::Config) -> Self::Slots;
@@ -212,22 +224,24 @@ pub trait Isa: Sized + Send + 'static {
     /// The regime for instruction fetches in `mode`.
     fn fetch_regime(mode: u32) -> usize;
 
-    /// Decodes the instruction whose bytes are the low ones of `bytes`; `None`: not an instruction.
-    fn decode(config: &Self::Config, bytes: u64) -> Option<Decoded>;
-
-    /// Length of the instruction that starts with these bytes (`have` of them valid), or `None`
-    /// when that takes more bytes to tell.
-    fn length(bytes: u64, have: u64) -> Option<u64>;
+    /// Decodes the instruction that starts with the first `have` of `bytes` in `mode`. The engine fetches from the next
+    /// page only after [`DecodeError::More`]: an instruction that ends in this page never faults for what follows it.
+    fn decode(
+        config: &Self::Config,
+        mode: u32,
+        bytes: &Bytes,
+        have: usize,
+    ) -> Result<Decoded<Self>, DecodeError>;
 
     /// The row's semantics for engine `S`.
-    fn body<S: Sem<Isa = Self>>(row: Row) -> fn(S, &Operands) -> Res<S>;
+    fn body<S: Sem<Isa = Self>>(row: Row) -> fn(S, &Self::Operands) -> Res<S>;
 
     /// Whether a translation ends after this instruction: it may change the mode, or control never
     /// goes on to the next one.
-    fn ends_block(decoded: &Decoded) -> bool;
+    fn ends_block(decoded: &Decoded<Self>) -> bool;
 
-    /// The exception for an instruction that is not one.
-    fn illegal(bytes: u64) -> Trap;
+    /// The exception for bytes that are not an instruction.
+    fn illegal(bytes: &Bytes) -> Trap;
 
     /// The exception of a breakpoint at this address.
     fn breakpoint(address: u64) -> Trap;

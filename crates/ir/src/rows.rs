@@ -8,6 +8,9 @@ pub struct Operands {
     pub r: [u8; 8],
     /// The immediate (or CSR number), sign-extended where the field is signed.
     pub imm: i64,
+    /// The instruction's bytes as a little-endian number, where the operands were decoded from one: handlers of illegal
+    /// instructions are told.
+    pub word: u32,
 }
 
 /// Index of a row in its table.

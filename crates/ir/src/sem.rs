@@ -60,8 +60,8 @@ pub trait Sem: Copy {
 
     /// The mode that the instruction is translated for ([`Isa::mode`]): a fact like its encoding.
     fn mode(self) -> u32;
-    /// The instruction's bytes as a little-endian number.
-    fn encoding(self) -> u32;
+    /// The operands of the instruction, where its body does not get what it needs of them as arguments.
+    fn operands(self) -> <Self::Isa as Isa>::Operands;
 
     /// A constant; only bits inside the type's width are set.
     fn constant(self, bits: u32, value: u64) -> Self::Raw;

@@ -6,7 +6,9 @@ use crate::sys::{mmu, trap};
 use crate::table;
 use std::cell::Cell;
 use trine_base::RegisterInfo;
-use trine_ir::{Access, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round, Row, Sem, Trap};
+use trine_ir::{
+    Access, Bytes, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round, Row, Sem, Trap,
+};
 
 /// What a hart is made with.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +32,7 @@ pub enum Start {
 }
 
 /// Width of the integer registers.
-pub trait Xlen {
+pub trait Xlen: Isa<Operands = Operands> {
     /// The unsigned integer of that width.
     type W: Int;
     /// Decodes an instruction word.
@@ -83,17 +85,28 @@ fn power_on(config: &Config, misa: u64) -> Slots {
     slots
 }
 
+/// The instruction that starts with these bytes: 16 bits of them, or 32 where it is long.
+fn word(bytes: &Bytes) -> u32 {
+    let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    if is_long(word) { word } else { word & 0xffff }
+}
+
+/// Whether an instruction has 32 bits (unpriv 1.5).
+fn is_long(word: u32) -> bool {
+    word & 3 == 3
+}
+
 macro_rules! isa {
     ($name:ident) => {
         impl Isa for $name {
             type Slots = Slots;
             type Config = Config;
+            type Operands = Operands;
             const REGIMES: usize = 4;
             const REGISTERS: &'static [RegisterInfo] = state::REGISTERS;
             const FP_FLAGS: u16 = state::FFLAGS;
             const FP_ROUND: u16 = state::FRM;
             const MAX_BYTES: u64 = 4;
-            const ALIGN: u64 = 2;
 
             fn slots(config: &Config) -> Slots {
                 power_on(config, <$name as Xlen>::MISA)
@@ -110,24 +123,23 @@ macro_rules! isa {
             fn fetch_regime(m: u32) -> usize {
                 mode::fetch_regime(m) as usize
             }
-            fn decode(_: &Config, bytes: u64) -> Option<Decoded> {
-                let word = bytes as u32;
-                let (row, operands) = <$name as Xlen>::decode(word)?;
-                Some(Decoded { row, operands, bytes: if word & 3 == 3 { 4 } else { 2 } })
-            }
-            fn length(bytes: u64, have: u64) -> Option<u64> {
-                let length = if bytes & 3 == 3 { 4 } else { 2 };
-                (have >= 2).then_some(length)
+            fn decode(_: &Config, _: u32, bytes: &Bytes, have: usize) -> Result<Decoded<Self>, DecodeError> {
+                let word = word(bytes);
+                let length = if is_long(word) { 4 } else { 2 };
+                if have < length {
+                    return Err(DecodeError::More);
+                }
+                let (row, operands) = <$name as Xlen>::decode(word).ok_or(DecodeError::Illegal)?;
+                Ok(Decoded { row, operands, bytes: length as u8 })
             }
             fn body<S: Sem<Isa = Self>>(row: Row) -> fn(S, &Operands) -> Res<S> {
                 table::body::<S>(row)
             }
-            fn ends_block(decoded: &Decoded) -> bool {
-                table::ends_block(decoded)
+            fn ends_block(decoded: &Decoded<Self>) -> bool {
+                table::ends_block(decoded.row, &decoded.operands)
             }
-            fn illegal(bytes: u64) -> Trap {
-                let value = if bytes & 3 == 3 { bytes & 0xffff_ffff } else { bytes & 0xffff };
-                Trap { cause: trap::ILLEGAL_INSTRUCTION, value }
+            fn illegal(bytes: &Bytes) -> Trap {
+                Trap { cause: trap::ILLEGAL_INSTRUCTION, value: word(bytes) as u64 }
             }
             fn breakpoint(address: u64) -> Trap {
                 Trap { cause: trap::BREAKPOINT, value: address }

@@ -6,7 +6,7 @@
 
 use crate::insn::{Rv, a, fp, i, m, system, zb};
 use crate::sys::csr;
-use trine_ir::Decoded;
+use trine_ir::{Operands, Row};
 
 trine_rows::rows! {
     // RV32I, RV64I (unpriv 2, 4)
@@ -549,10 +549,10 @@ trine_rows::rows! {
 }
 
 /// What a CSR instruction does; whether a write also reads makes no difference to translations.
-fn csr_op(decoded: &Decoded) -> csr::Op {
+fn csr_op(row: Row, operands: &Operands) -> csr::Op {
     // `rs1` or `zimm`, the first field of the pattern.
-    let no_operand = decoded.operands.r[0] == 0;
-    match decoded.row {
+    let no_operand = operands.r[0] == 0;
+    match row {
         row::CSRRS | row::CSRRSI | row::CSRRC | row::CSRRCI if no_operand => csr::Op::Read,
         row::CSRRS | row::CSRRSI => csr::Op::Set,
         row::CSRRC | row::CSRRCI => csr::Op::Clear,
@@ -562,15 +562,15 @@ fn csr_op(decoded: &Decoded) -> csr::Op {
 
 /// Whether a translation ends after this instruction: it may change the mode, or control never
 /// goes on to the next one.
-pub fn ends_block(decoded: &Decoded) -> bool {
-    match decoded.row {
+pub fn ends_block(row: Row, operands: &Operands) -> bool {
+    match row {
         row::SRET | row::MRET | row::WFI | row::SFENCE_VMA | row::FENCE_I => true,
         row::JAL | row::JALR | row::C_J | row::C_JAL | row::C_JR | row::C_JALR => true,
         row::ECALL | row::EBREAK | row::C_EBREAK => true,
         row::CSRRW | row::CSRRS | row::CSRRC | row::CSRRWI | row::CSRRSI | row::CSRRCI => {
-            let number = decoded.operands.imm as u16;
+            let number = operands.imm as u16;
             let plain = csr::find(number).map(|c| c.kind);
-            let float = csr::FpCsr::of(number, csr_op(decoded)).is_some();
+            let float = csr::FpCsr::of(number, csr_op(row, operands)).is_some();
             !float && !matches!(plain, Some(csr::Kind::Plain(..) | csr::Kind::Fixed(_)))
         }
         _ => false,

@@ -130,7 +130,7 @@ fn attempt(row: &Row, index: usize, out: &mut String) {
         }
     }
     let found = format!(
-        "return Some(({PATH}::Row({index}), {PATH}::Operands {{ r: [{}], imm: {imm} }}));",
+        "return Some(({PATH}::Row({index}), {PATH}::Operands {{ r: [{}], imm: {imm}, word }}));",
         r.join(",")
     );
     if conditions.is_empty() {

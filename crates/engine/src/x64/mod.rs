@@ -254,7 +254,7 @@ pub fn build<I: Isa>(block: &Block<I>) -> trine_ir::Block {
     let builder = Builder::<I>::new(block.mode);
     let mut ended = false;
     for op in &block.ops {
-        builder.begin(op.offset as i64, op.bytes, op.encoding);
+        builder.begin(op.offset as i64, op.bytes, op.operands);
         if I::body::<&Builder<I>>(op.row)(&builder, &op.operands).is_err() {
             ended = true;
             break;
