@@ -3,12 +3,13 @@
 use crate::copies::Copies;
 use crate::direct::Pages;
 use crate::jumps::Jumps;
-use crate::tlb::{Flushed, REGIMES, Tlb};
+use crate::stamps::Stamps;
+use crate::tlb::{Flushed, Tlb};
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_base::{Bus, Clock, CountClock, Mailbox, Width};
-use trine_ir::{Access, Flush, Hart, Isa, Leave, Trap};
+use trine_ir::{Access, Flush, Hart, Isa, Leave, Regimes, Trap};
 use trine_memory::{CodeOwner, Ram};
 
 /// Words besides the slots that generated code reads and writes.
@@ -20,7 +21,7 @@ pub struct Frame {
     pub pc: Cell<u64>,
     /// Virtual address of the page that holds the running block.
     pub page: Cell<u64>,
-    /// What entries of the jump cache must bear to be valid.
+    /// The stamp that an entry of the jump cache must carry to be valid.
     pub stamp: Cell<u64>,
     /// Instructions executed when a helper was called, its own not included.
     pub retired: Cell<u64>,
@@ -153,7 +154,7 @@ pub struct Core<I: Isa> {
     /// What generated code uses.
     pub frame: Frame,
     /// Address translations.
-    pub tlb: Tlb,
+    pub tlb: Tlb<I>,
     /// Virtual PC to code.
     pub jumps: Jumps,
     /// Pages of a program that may change unseen.
@@ -178,7 +179,7 @@ pub struct Core<I: Isa> {
     pub mailbox: Arc<Mailbox>,
     /// Pages whose translations are stale.
     pub written: Arc<Written>,
-    /// Stamps of address spaces: [`Stamps`].
+    /// Numbers that tell valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
     /// A breakpoint that does not count: see [`crate::Engine::step_past`].
     pub past: Cell<Option<u64>>,
@@ -199,71 +200,6 @@ pub struct Touched {
     pub bytes: u64,
 }
 
-/// Numbers that tell old entries of the jump cache from valid ones. A new generation starts when
-/// translations of addresses may have changed. Regimes whose code all lies in global pages (a
-/// kernel's) keep theirs across changes of the address space.
-pub struct Stamps {
-    /// The generation of global pages.
-    global: u64,
-    /// The generation of the current address space's own pages.
-    local: u64,
-    /// Whether a regime runs code from pages that are not global.
-    is_local: [bool; REGIMES],
-    /// The latest generation given.
-    last: u64,
-    /// Address spaces left lately, with their generations.
-    known: [(u64, u64); SPACES],
-    /// Where the next one is noted.
-    next: usize,
-    /// The current address space.
-    space: u64,
-}
-
-/// Address spaces whose generations are remembered.
-const SPACES: usize = 16;
-
-impl Stamps {
-    fn new() -> Stamps {
-        Stamps {
-            global: 1,
-            local: 2,
-            is_local: [false; REGIMES],
-            last: 2,
-            known: [(0, 0); SPACES],
-            next: 0,
-            space: 0,
-        }
-    }
-
-    fn fresh(&mut self) -> u64 {
-        self.last += 1;
-        self.last
-    }
-
-    /// Nothing of any address space's own pages is valid any more.
-    fn renew_local(&mut self) {
-        self.local = self.fresh();
-        self.known = [(0, 0); SPACES];
-    }
-
-    /// Another address space becomes the current one: with its own generation, where it is known.
-    fn enter(&mut self, space: u64) {
-        self.known[self.next] = (self.space, self.local);
-        self.next = (self.next + 1) % SPACES;
-        let found = self.known.iter().position(|&(s, g)| s == space && g != 0);
-        self.local = match found {
-            Some(i) => std::mem::take(&mut self.known[i].1),
-            None => self.fresh(),
-        };
-        self.space = space;
-    }
-
-    fn of(&self, mode: u32, regime: usize) -> u64 {
-        let generation = if self.is_local[regime & (REGIMES - 1)] { self.local } else { self.global };
-        generation << 16 | (mode & 0xffff) as u64
-    }
-}
-
 impl<I: Isa> Core<I> {
     /// A vCPU after reset.
     pub fn new(
@@ -274,6 +210,7 @@ impl<I: Isa> Core<I> {
         time: Time,
         mailbox: Arc<Mailbox>,
     ) -> Box<Self> {
+        const { assert!(I::Regimes::COUNT > 0 && I::Regimes::COUNT <= 64, "stamps have a bit for each regime") };
         let written =
             Arc::new(Written { changed: Mutex::new(Changed::Ranges(Vec::new())), mailbox: mailbox.clone() });
         ram.add_code_owner(written.clone());
@@ -319,14 +256,19 @@ impl<I: Isa> Core<I> {
     /// Makes every entry of the jump cache stale.
     pub fn new_generation(&self) {
         self.jumps.all_stale();
-        self.change_stamps(|s| {
-            s.global = s.fresh();
-            s.renew_local();
-        });
+        self.change_stamps(Stamps::renew);
     }
 
     fn change_stamps(&self, change: impl FnOnce(&mut Stamps)) {
-        change(&mut self.stamps.borrow_mut());
+        let mut stamps = self.stamps.borrow_mut();
+        if stamps.run_out() {
+            self.jumps.clear();
+            stamps.restart();
+            // What is called may be returned to only under the stamp of the call.
+            self.frame.calls_stale.set(1);
+        }
+        change(&mut stamps);
+        drop(stamps);
         self.set_stamp();
     }
 
@@ -361,8 +303,8 @@ impl<I: Isa> Core<I> {
             return Err(I::bus_error(Access::Execute, address));
         }
         self.tlb.insert_fetch(regime, address, &mapping);
-        if !mapping.global && !self.stamps.borrow().is_local[regime & (REGIMES - 1)] {
-            self.change_stamps(|s| s.is_local[regime & (REGIMES - 1)] = true);
+        if !mapping.global && self.stamps.borrow_mut().runs_local(regime) {
+            self.set_stamp();
         }
         Ok(mapping.page | address & 0xfff)
     }

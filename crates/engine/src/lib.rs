@@ -1,7 +1,8 @@
 //! The engines: what runs guest code.
 //!
 //! * [`run`]: the dispatcher ([`run::Engine`] is a [`trine_base::Vcpu`]).
-//! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; [`access`]: what misses them.
+//! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; `stamps`: which of their
+//!   entries are valid; [`access`]: what misses them.
 //! * [`block`], [`store`]: decoded blocks and where they are kept.
 //! * [`interp`]: the interpreter; [`fp`]: floating point in software.
 //! * [`direct`]: programs, whose memory is the host's own.
@@ -18,6 +19,7 @@ pub mod interp;
 pub mod jumps;
 pub mod perf;
 pub mod run;
+mod stamps;
 pub mod store;
 pub mod tlb;
 pub mod x64;

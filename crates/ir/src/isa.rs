@@ -189,6 +189,28 @@ pub enum DecodeError {
     Illegal,
 }
 
+/// A number of regimes, and arrays with one element for each.
+pub trait Regimes: sealed::Sealed + 'static {
+    /// How many there are.
+    const COUNT: usize;
+    /// An array with one element for each.
+    type Each<T>: AsRef<[T]>;
+}
+
+/// `N` regimes.
+pub struct Count<const N: usize>;
+
+mod sealed {
+    /// Nobody else implements [`super::Regimes`]: the engine relies on its arrays being arrays.
+    pub trait Sealed {}
+    impl<const N: usize> Sealed for super::Count<N> {}
+}
+
+impl<const N: usize> Regimes for Count<N> {
+    const COUNT: usize = N;
+    type Each<T> = [T; N];
+}
+
 /// A guest CPU.
 pub trait Isa: Sized + Send + 'static {
     /// The state: an array of slots.
@@ -198,8 +220,8 @@ pub trait Isa: Sized + Send + 'static {
     /// What decoding finds out about one instruction besides its row and its length.
     type Operands: Copy + Default + Send + Sync + 'static;
 
-    /// Number of translation regimes whose software TLBs are kept apart.
-    const REGIMES: usize;
+    /// The translation regimes, whose software TLBs are kept apart: [`Count`] of their number.
+    type Regimes: Regimes;
     /// All architectural registers.
     const REGISTERS: &'static [RegisterInfo];
     /// Slot with the accrued floating-point flags: NX 1, UF 2, OF 4, DZ 8, NV 16.

@@ -18,7 +18,10 @@ pub mod verify;
 
 pub use builder::Builder;
 pub use inst::{Block, Inst, Val};
-pub use isa::{Access, Bytes, DecodeError, Decoded, Flush, Hart, Helper, Isa, Leave, Mapping, Touch, Trap};
+pub use isa::{
+    Access, Bytes, Count, DecodeError, Decoded, Flush, Hart, Helper, Isa, Leave, Mapping, Regimes, Touch,
+    Trap,
+};
 pub use op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
 pub use rows::{Operands, Row, RowInfo};
 pub use sem::{Float, Int, Res, Sem, V};

@@ -7,7 +7,7 @@ use crate::table;
 use std::cell::Cell;
 use trine_base::RegisterInfo;
 use trine_ir::{
-    Access, Bytes, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round, Row, Sem, Trap,
+    Access, Bytes, Count, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round, Row, Sem, Trap,
 };
 
 /// What a hart is made with.
@@ -102,7 +102,7 @@ macro_rules! isa {
             type Slots = Slots;
             type Config = Config;
             type Operands = Operands;
-            const REGIMES: usize = 4;
+            type Regimes = Count<{ mode::REGIMES }>;
             const REGISTERS: &'static [RegisterInfo] = state::REGISTERS;
             const FP_FLAGS: u16 = state::FFLAGS;
             const FP_ROUND: u16 = state::FRM;

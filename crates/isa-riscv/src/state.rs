@@ -144,6 +144,8 @@ pub mod mode {
     pub const REGIME_SUM: u32 = 2;
     /// Regime of machine accesses.
     pub const REGIME_M: u32 = 3;
+    /// Number of regimes.
+    pub const REGIMES: usize = 4;
 
     const REGIME: u32 = 2;
     const FS: u32 = 4;

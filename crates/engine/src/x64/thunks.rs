@@ -69,7 +69,7 @@ impl Layout {
         Layout {
             core: at(core as *const Core<I> as usize),
             frame: at(&core.frame as *const Frame as usize),
-            tlb: at(&core.tlb as *const Tlb as usize),
+            tlb: at(&core.tlb as *const Tlb<I> as usize),
             jumps: at(&core.jumps as *const Jumps as usize),
         }
     }
