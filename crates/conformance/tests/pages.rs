@@ -49,7 +49,9 @@ fn mapped(at_level: u32, leaf: u64, mode: u64) -> Bare {
 /// Physical page or cause.
 fn walk(bare: &Bare, address: u64, access: Access) -> Result<u64, u64> {
     let core = bare.vcpu.core();
-    Rv64::walk(core, core.mode.get(), address, access).map(|m| m.page).map_err(|t| {
+    let mode = core.mode.get();
+    let regime = if access == EXECUTE { Rv64::fetch_regime(mode) } else { Rv64::data_regime(mode) };
+    Rv64::walk(core, regime, address, access).map(|m| m.page).map_err(|t| {
         assert_eq!(t.value, address);
         t.cause
     })

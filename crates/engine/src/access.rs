@@ -52,42 +52,42 @@ unsafe fn host_store(host: usize, width: Width, value: u64) {
 }
 
 impl<I: Isa> Core<I> {
-    /// Loads from a virtual address.
+    /// Loads from a virtual address in `regime`.
     #[inline(always)]
-    pub fn load(&self, width: Width, address: u64) -> Result<u64, Leave> {
+    pub fn load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
         if self.direct.is_some() {
             return self.direct_load(width, address);
         }
-        match self.tlb.probe(self.data_regime(), address, width.bytes(), false) {
+        match self.tlb.probe(regime, address, width.bytes(), false) {
             // SAFETY: a TLB entry maps a page of RAM, and the probe checked that the access stays
             // inside it.
             Some(host) => Ok(unsafe { host_load(host, width) }),
-            None => self.slow_load(width, address),
+            None => self.slow_load(regime, width, address),
         }
     }
 
-    /// Stores to a virtual address.
+    /// Stores to a virtual address in `regime`.
     #[inline(always)]
-    pub fn store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+    pub fn store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave> {
         if self.direct.is_some() {
             return self.direct_store(width, address, value);
         }
-        match self.tlb.probe(self.data_regime(), address, width.bytes(), true) {
+        match self.tlb.probe(regime, address, width.bytes(), true) {
             Some(host) => {
                 // SAFETY: as in `load`; a write entry is never of a page that holds translated code.
                 unsafe { host_store(host, width, value) };
                 Ok(())
             }
-            None => self.slow_store(width, address, value),
+            None => self.slow_store(regime, width, address, value),
         }
     }
 
     /// The physical address behind a virtual one; enters the page into the TLB where it is RAM.
-    pub fn translate(&self, address: u64, access: Access) -> Result<u64, Leave> {
-        let mapping = I::walk(self, self.mode.get(), address, access).map_err(|t| self.raise(t))?;
+    pub fn translate(&self, regime: usize, address: u64, access: Access) -> Result<u64, Leave> {
+        let mapping = I::walk(self, regime, address, access).map_err(|t| self.raise(t))?;
         if let Some(host) = self.ram.host_address(mapping.page) {
             let writable = !self.ram.is_code(mapping.page);
-            self.tlb.insert(self.data_regime(), address, host, &mapping, writable);
+            self.tlb.insert(regime, address, host, &mapping, writable);
         }
         Ok(mapping.page | address & 0xfff)
     }
@@ -99,15 +99,15 @@ impl<I: Isa> Core<I> {
     /// A load that missed.
     #[cold]
     #[inline(never)]
-    pub fn slow_load(&self, width: Width, address: u64) -> Result<u64, Leave> {
+    pub fn slow_load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
         let n = width.bytes();
-        let first = self.translate(address, Access::Read)?;
+        let first = self.translate(regime, address, Access::Read)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
             return self.phys_read(first, width, address);
         }
         let next = address.wrapping_add(here);
-        let second = self.translate(next, Access::Read)?;
+        let second = self.translate(regime, next, Access::Read)?;
         (0..n).try_fold(0u64, |value, i| {
             let at = if i < here { first + i } else { second + (i - here) };
             Ok(value | self.phys_read(at, Width::B1, address.wrapping_add(i))? << (8 * i))
@@ -130,14 +130,14 @@ impl<I: Isa> Core<I> {
     /// A store that missed.
     #[cold]
     #[inline(never)]
-    pub fn slow_store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+    pub fn slow_store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave> {
         let n = width.bytes();
-        let first = self.translate(address, Access::Write)?;
+        let first = self.translate(regime, address, Access::Write)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
             return self.phys_write(first, width, value, address);
         }
-        let second = self.translate(address.wrapping_add(here), Access::Write)?;
+        let second = self.translate(regime, address.wrapping_add(here), Access::Write)?;
         for at in [first, second] {
             if !self.ram.contains(at, 1) && here < n {
                 // A device register cannot be written in pieces.
@@ -160,11 +160,17 @@ impl<I: Isa> Core<I> {
     }
 
     /// Atomic update: `f` makes the new value from the old, or `None` to leave it. Gives the old.
-    fn update(&self, width: Width, address: u64, f: impl Fn(u64) -> Option<u64>) -> Result<u64, Leave> {
+    fn update(
+        &self,
+        regime: usize,
+        width: Width,
+        address: u64,
+        f: impl Fn(u64) -> Option<u64>,
+    ) -> Result<u64, Leave> {
         if self.direct.is_some() {
             return self.direct_update(width, address, f);
         }
-        let at = self.translate(address, Access::Write)?;
+        let at = self.translate(regime, address, Access::Write)?;
         loop {
             let old = self.ram.load(at, width).ok_or_else(|| self.bus_error(Access::Write, address))?;
             let Some(new) = f(old) else { return Ok(old) };
@@ -177,13 +183,27 @@ impl<I: Isa> Core<I> {
     }
 
     /// Atomic read-modify-write of an aligned address.
-    pub fn rmw(&self, op: Rmw, width: Width, address: u64, operand: u64) -> Result<u64, Leave> {
-        self.update(width, address, |old| Some(eval::rmw(op, width.bits(), old, operand)))
+    pub fn rmw(
+        &self,
+        regime: usize,
+        op: Rmw,
+        width: Width,
+        address: u64,
+        operand: u64,
+    ) -> Result<u64, Leave> {
+        self.update(regime, width, address, |old| Some(eval::rmw(op, width.bits(), old, operand)))
     }
 
     /// Atomic compare-and-exchange of an aligned address.
-    pub fn exchange(&self, width: Width, address: u64, expect: u64, new: u64) -> Result<u64, Leave> {
-        self.update(width, address, |old| (old == expect).then_some(new))
+    pub fn exchange(
+        &self,
+        regime: usize,
+        width: Width,
+        address: u64,
+        expect: u64,
+        new: u64,
+    ) -> Result<u64, Leave> {
+        self.update(regime, width, address, |old| (old == expect).then_some(new))
     }
 
     /// Reads code bytes at a physical address.

@@ -298,7 +298,7 @@ impl<I: Isa> Core<I> {
         if let Some(physical) = self.tlb.fetch(regime, address) {
             return Ok(physical);
         }
-        let mapping = I::walk(self, self.mode.get(), address, Access::Execute)?;
+        let mapping = I::walk(self, regime, address, Access::Execute)?;
         if !self.ram.contains(mapping.page, 1) {
             return Err(I::bus_error(Access::Execute, address));
         }
@@ -417,7 +417,7 @@ impl<I: Isa> Hart for Core<I> {
         if self.direct.is_some() {
             return self.direct_zero(address, len);
         }
-        let physical = self.translate(address, Access::Write)?;
+        let physical = self.translate(self.data_regime(), address, Access::Write)?;
         if !self.ram.contains(physical, len) {
             return Err(self.raise(I::bus_error(Access::Write, address)));
         }

@@ -123,18 +123,22 @@ impl<I: Isa> Sem for Interp<I> {
     #[inline(always)]
     fn load_raw(self, width: Width, address: u64) -> Res<Self, u64> {
         self.note_retired();
-        self.core().load(width, address)
+        let core = self.core();
+        core.load(core.data_regime(), width, address)
     }
     #[inline(always)]
     fn store_raw(self, width: Width, address: u64, value: u64) -> Res<Self> {
         self.note_retired();
-        self.core().store(width, address, value)
+        let core = self.core();
+        core.store(core.data_regime(), width, address, value)
     }
     fn rmw_raw(self, op: Rmw, width: Width, address: u64, v: u64) -> Res<Self, u64> {
-        self.core().rmw(op, width, address, v)
+        let core = self.core();
+        core.rmw(core.data_regime(), op, width, address, v)
     }
     fn exchange_raw(self, width: Width, address: u64, expect: u64, new: u64) -> Res<Self, u64> {
-        self.core().exchange(width, address, expect, new)
+        let core = self.core();
+        core.exchange(core.data_regime(), width, address, expect, new)
     }
     #[inline(always)]
     fn fence(self) {

@@ -271,8 +271,8 @@ pub trait Isa: Sized + Send + 'static {
     /// The exception for an access that reaches no memory and no device.
     fn bus_error(access: Access, address: u64) -> Trap;
 
-    /// Translates a virtual address in `mode`, with all side effects of the walk.
-    fn walk(hart: &dyn Hart, mode: u32, address: u64, access: Access) -> Result<Mapping, Trap>;
+    /// Translates a virtual address in `regime`, with all side effects of the walk.
+    fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap>;
 
     /// The interrupt to take now, if any is pending and enabled.
     fn interrupt(hart: &dyn Hart) -> Option<Trap>;

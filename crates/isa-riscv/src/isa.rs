@@ -118,10 +118,10 @@ macro_rules! isa {
                 Round::from_number(mode::frm(m))
             }
             fn data_regime(m: u32) -> usize {
-                mode::data_regime(m) as usize
+                mode::data_regime(m)
             }
             fn fetch_regime(m: u32) -> usize {
-                mode::fetch_regime(m) as usize
+                mode::fetch_regime(m)
             }
             fn decode(_: &Config, _: u32, bytes: &Bytes, have: usize) -> Result<Decoded<Self>, DecodeError> {
                 let word = word(bytes);
@@ -147,8 +147,8 @@ macro_rules! isa {
             fn bus_error(access: Access, address: u64) -> Trap {
                 Trap { cause: trap::access_fault(access), value: address }
             }
-            fn walk(hart: &dyn Hart, m: u32, address: u64, access: Access) -> Result<Mapping, Trap> {
-                mmu::walk(hart, m, address, access)
+            fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap> {
+                mmu::walk(hart, regime, address, access)
             }
             fn interrupt(hart: &dyn Hart) -> Option<Trap> {
                 trap::interrupt(hart)

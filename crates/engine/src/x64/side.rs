@@ -115,11 +115,13 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
     let frame = &core.frame;
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
     let [a, b, c, _] = [0, 1, 2, 3].map(|i: usize| frame.args[i].get());
+    // Generated code runs only in the mode that it was made for.
+    let regime = core.data_regime();
     let done = match row.kind {
-        Kind::Load(width) => core.slow_load(width, a),
-        Kind::Store(width) => core.slow_store(width, a, b).map(|()| 0),
-        Kind::Rmw(op, width) => core.rmw(op, width, a, b),
-        Kind::Exchange(width) => core.exchange(width, a, b, c),
+        Kind::Load(width) => core.slow_load(regime, width, a),
+        Kind::Store(width) => core.slow_store(regime, width, a, b).map(|()| 0),
+        Kind::Rmw(op, width) => core.rmw(regime, op, width, a, b),
+        Kind::Exchange(width) => core.exchange(regime, width, a, b, c),
         Kind::Direct => Ok(0),
         Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
     };

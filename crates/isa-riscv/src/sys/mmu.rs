@@ -47,9 +47,8 @@ pub fn satp_valid(value: u64, rv32: bool) -> bool {
     rv32 || matches!(value >> 60, 0 | 8 | 9)
 }
 
-/// Translates `address` in mode `m`.
-pub fn walk(hart: &dyn Hart, m: u32, address: u64, access: Access) -> Result<Mapping, Trap> {
-    let regime = if access == Access::Execute { mode::fetch_regime(m) } else { mode::data_regime(m) };
+/// Translates `address` in `regime`.
+pub fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap> {
     let at = match regime {
         mode::REGIME_U => level::U,
         mode::REGIME_M => level::M,
