@@ -58,7 +58,7 @@ pub trait Vcpu: Send {
     /// Writes a register by [`RegisterInfo::slot`].
     fn set(&mut self, slot: u16, value: u64);
 
-    /// The program counter (a virtual address).
+    /// The program counter, as the guest sees it.
     fn pc(&self) -> u64;
 
     /// Moves the program counter.

@@ -17,7 +17,7 @@ use trine_memory::{CodeOwner, Ram};
 pub struct Frame {
     /// Instructions executed; valid while generated code is not running.
     pub count: Cell<u64>,
-    /// Virtual address: of the next instruction, or inside one, of that.
+    /// Linear address of the next instruction; during a helper, of the current one.
     pub pc: Cell<u64>,
     /// Virtual address of the page that holds the running block.
     pub page: Cell<u64>,
@@ -282,6 +282,18 @@ impl<I: Isa> Core<I> {
         }
     }
 
+    /// The guest's program counter at a linear address.
+    #[inline(always)]
+    pub fn guest_pc(&self, address: u64) -> u64 {
+        I::code_space(self.mode.get()).guest(self.slots.as_ref(), address)
+    }
+
+    /// Lets control run on to a linear address, which wraps as the guest's program counter does.
+    #[inline(always)]
+    pub fn run_on(&self, address: u64) {
+        self.set_pc(self.guest_pc(address));
+    }
+
     /// Regime of loads and stores.
     #[inline(always)]
     pub fn data_regime(&self) -> usize {
@@ -332,12 +344,15 @@ impl<I: Isa> Hart for Core<I> {
         self.slots.as_ref()
     }
 
+    #[inline(always)]
     fn pc(&self) -> u64 {
-        self.frame.pc.get()
+        self.guest_pc(self.frame.pc.get())
     }
 
+    #[inline(always)]
     fn set_pc(&self, pc: u64) {
-        self.frame.pc.set(pc);
+        let space = I::code_space(self.mode.get());
+        self.frame.pc.set(space.linear(self.slots.as_ref(), pc));
     }
 
     fn raise(&self, trap: Trap) -> Leave {

@@ -44,6 +44,12 @@ impl<I: Isa> Interp<I> {
         unsafe { &*self.op }
     }
 
+    /// Linear address of the instruction.
+    #[inline(always)]
+    fn linear_pc(self) -> u64 {
+        self.core().frame.page.get().wrapping_add(self.op().offset as u64)
+    }
+
     /// Notes the count that whoever is called sees: a device's clock in count mode, a helper.
     #[inline(always)]
     fn note_retired(self) {
@@ -150,15 +156,15 @@ impl<I: Isa> Sem for Interp<I> {
     }
     #[inline(always)]
     fn pc_raw(self) -> u64 {
-        self.core().frame.page.get().wrapping_add(self.op().offset as u64)
+        self.core().guest_pc(self.linear_pc())
     }
     #[inline(always)]
     fn next_pc_raw(self) -> u64 {
-        self.pc_raw().wrapping_add(self.op().bytes as u64)
+        self.core().guest_pc(self.linear_pc().wrapping_add(self.op().bytes as u64))
     }
     #[inline(always)]
     fn jump_raw(self, _flow: Flow, target: u64) -> Res<Self> {
-        self.core().frame.pc.set(target);
+        self.core().set_pc(target);
         Err(Leave::Jump)
     }
     #[inline(always)]
@@ -167,7 +173,7 @@ impl<I: Isa> Sem for Interp<I> {
     }
     fn call_raw(self, helper: &'static Helper, args: [u64; 3]) -> Res<Self, u64> {
         let core = self.core();
-        core.frame.pc.set(self.pc_raw());
+        core.frame.pc.set(self.linear_pc());
         self.note_retired();
         (helper.run)(core, args)
     }

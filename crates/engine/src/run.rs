@@ -336,10 +336,9 @@ impl<I: Isa> Engine<I> {
 
     /// Enters the handler of a trap at the current PC.
     fn take(&mut self, trap: Trap) -> Option<Exit> {
-        let pc = self.core.frame.pc.get();
-        match I::trap(&*self.core, trap, pc) {
+        match I::trap(&*self.core, trap, self.core.pc()) {
             Ok(handler) => {
-                self.core.frame.pc.set(handler);
+                self.core.set_pc(handler);
                 None
             }
             Err(Trap { cause, value }) => Some(Exit::Firmware { cause, value }),
@@ -442,7 +441,7 @@ impl<I: Isa> Engine<I> {
         let done = ops.len() as u64;
         let end = ops.last().map_or(pc & (PAGE - 1), |op| op.offset as u64 + op.bytes as u64);
         core.frame.count.set(core.frame.count.get() + done);
-        core.frame.pc.set((pc & !(PAGE - 1)).wrapping_add(end));
+        core.run_on((pc & !(PAGE - 1)).wrapping_add(end));
         self.stats.interpreted += done;
         match block.illegal {
             Some(trap) if ops.len() == block.ops.len() && most > done => self.fault(trap),
@@ -472,15 +471,15 @@ impl<I: Isa> Engine<I> {
                 self.fault(self.core.trap.get())
             }
             Leave::EndBlock => {
-                frame.pc.set(next);
+                self.core.run_on(next);
                 Step::Go
             }
             Leave::Idle => {
-                frame.pc.set(next);
+                self.core.run_on(next);
                 self.wait().map_or(Step::Go, Step::Out)
             }
             Leave::Stop => {
-                frame.pc.set(next);
+                self.core.run_on(next);
                 self.core.recheck();
                 Step::Go
             }
@@ -653,11 +652,11 @@ impl<I: Isa> Vcpu for Engine<I> {
     }
 
     fn pc(&self) -> u64 {
-        self.core.frame.pc.get()
+        self.core.pc()
     }
 
     fn set_pc(&mut self, pc: u64) {
-        self.core.frame.pc.set(pc);
+        self.core.set_pc(pc);
     }
 
     fn fence(&mut self) {

@@ -117,10 +117,10 @@ pub trait Hart {
         }
     }
 
-    /// Virtual address of the instruction being executed.
+    /// The guest's program counter at the instruction being executed.
     fn pc(&self) -> u64;
 
-    /// Sends control to `pc`.
+    /// Sends control to the guest's program counter `pc`, in the mode and with the code base that are current.
     fn set_pc(&self, pc: u64);
 
     /// Records an exception; gives back [`Leave::Trap`].
@@ -189,6 +189,39 @@ pub enum DecodeError {
     Illegal,
 }
 
+/// How the program counter that the guest sees becomes the linear one that the engine works with: code is fetched,
+/// translated and looked up by linear addresses. Jumps wrap, and so does control that runs on into another page; inside a
+/// page it goes straight on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodeSpace {
+    /// The bits that the program counter has: ones below, zeros above; at least those of an offset in a page.
+    pub mask: u64,
+    /// The slot whose value is added to it.
+    pub base: Option<u16>,
+}
+
+impl CodeSpace {
+    /// Both program counters are the same, in 64 bits.
+    pub const FLAT: CodeSpace = CodeSpace { mask: u64::MAX, base: None };
+
+    #[inline(always)]
+    fn base(self, slots: &[Cell<u64>]) -> u64 {
+        self.base.and_then(|slot| slots.get(slot as usize)).map_or(0, Cell::get)
+    }
+
+    /// The linear address of the guest's program counter `pc`.
+    #[inline(always)]
+    pub fn linear(self, slots: &[Cell<u64>], pc: u64) -> u64 {
+        self.base(slots).wrapping_add(pc & self.mask)
+    }
+
+    /// The guest's program counter at the linear address `address`.
+    #[inline(always)]
+    pub fn guest(self, slots: &[Cell<u64>], address: u64) -> u64 {
+        address.wrapping_sub(self.base(slots)) & self.mask
+    }
+}
+
 /// A number of regimes, and arrays with one element for each.
 pub trait Regimes: sealed::Sealed + 'static {
     /// How many there are.
@@ -246,6 +279,12 @@ pub trait Isa: Sized + Send + 'static {
     /// The regime for instruction fetches in `mode`.
     fn fetch_regime(mode: u32) -> usize;
 
+    /// Where the program counter points in `mode`. A CPU whose code base changes leaves the block then.
+    #[inline(always)]
+    fn code_space(_mode: u32) -> CodeSpace {
+        CodeSpace::FLAT
+    }
+
     /// Decodes the instruction that starts with the first `have` of `bytes` in `mode`. The engine fetches from the next
     /// page only after [`DecodeError::More`]: an instruction that ends in this page never faults for what follows it.
     fn decode(
@@ -283,7 +322,8 @@ pub trait Isa: Sized + Send + 'static {
     /// Time at which the CPU's own timer raises an interrupt.
     fn deadline(hart: &dyn Hart) -> Option<u64>;
 
-    /// Takes a trap: sets the state for its handler and gives back the handler's address.
+    /// Takes a trap raised at the guest's program counter `pc`: sets the state for its handler, and gives back the
+    /// handler's program counter.
     /// `Err` gives the trap back where the board is the firmware that would handle it.
     fn trap(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap>;
 }

@@ -103,11 +103,12 @@ pub trait Sem: Copy {
     fn fence(self);
     /// Runs `f` only where `c`. An early exit in `f` ends the instruction there only.
     fn when_raw(self, c: Self::Raw, f: impl FnOnce() -> Res<Self>) -> Res<Self>;
-    /// Virtual address of this instruction.
+    /// The guest's program counter at this instruction.
     fn pc_raw(self) -> Self::Raw;
-    /// Virtual address of the next instruction.
+    /// The guest's program counter at the next instruction.
     fn next_pc_raw(self) -> Self::Raw;
-    /// Ends the instruction; control goes to `target`.
+    /// Ends the instruction; control goes to `target`, of which the bits count that a program counter has
+    /// ([`Isa::code_space`]).
     fn jump_raw(self, flow: Flow, target: Self::Raw) -> Res<Self>;
     /// Ends the instruction with an exception.
     fn raise_raw(self, cause: u64, value: Self::Raw) -> Res<Self>;
@@ -171,12 +172,12 @@ pub trait Sem: Copy {
     fn when(self, c: V<Self, bool>, f: impl FnOnce() -> Res<Self>) -> Res<Self> {
         self.when_raw(c.raw, f)
     }
-    /// Virtual address of this instruction.
+    /// The guest's program counter at this instruction.
     #[inline(always)]
     fn pc(self) -> V<Self, u64> {
         V::new(self, self.pc_raw())
     }
-    /// Virtual address of the next instruction.
+    /// The guest's program counter at the next instruction.
     #[inline(always)]
     fn next_pc(self) -> V<Self, u64> {
         V::new(self, self.next_pc_raw())

@@ -7,7 +7,8 @@ use crate::table;
 use std::cell::Cell;
 use trine_base::RegisterInfo;
 use trine_ir::{
-    Access, Bytes, Count, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round, Row, Sem, Trap,
+    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round,
+    Row, Sem, Trap,
 };
 
 /// What a hart is made with.
@@ -39,6 +40,8 @@ pub trait Xlen: Isa<Operands = Operands> {
     fn decode(word: u32) -> Option<(Row, Operands)>;
     /// `misa`.
     const MISA: u64;
+    /// The bits that a program counter has.
+    const PC_MASK: u64;
 }
 
 /// S and U modes, and B, which is short for Zba, Zbb and Zbs, besides what programs are told of.
@@ -55,6 +58,7 @@ impl Xlen for Rv64 {
         table::decode64(word)
     }
     const MISA: u64 = 2 << 62 | EXTENSIONS;
+    const PC_MASK: u64 = u64::MAX;
 }
 
 impl Xlen for Rv32 {
@@ -63,6 +67,7 @@ impl Xlen for Rv32 {
         table::decode32(word)
     }
     const MISA: u64 = 1 << 30 | EXTENSIONS;
+    const PC_MASK: u64 = 0xffff_ffff;
 }
 
 /// Power-on state (priv 3.4).
@@ -122,6 +127,10 @@ macro_rules! isa {
             }
             fn fetch_regime(m: u32) -> usize {
                 mode::fetch_regime(m)
+            }
+            #[inline(always)]
+            fn code_space(_: u32) -> CodeSpace {
+                CodeSpace { mask: <$name as Xlen>::PC_MASK, base: None }
             }
             fn decode(_: &Config, _: u32, bytes: &Bytes, have: usize) -> Result<Decoded<Self>, DecodeError> {
                 let word = word(bytes);
