@@ -75,10 +75,8 @@ pub struct RowInfo {
     pub value: u32,
     /// Length in bytes.
     pub bytes: u8,
-    /// Valid where registers have 32 bits.
-    pub rv32: bool,
-    /// Valid where registers have 64 bits.
-    pub rv64: bool,
+    /// The variants of the CPU that have the instruction, one bit each.
+    pub variants: u8,
     /// The fields.
     pub fields: &'static [Field],
     /// Name of the body.
@@ -121,6 +119,11 @@ impl Field {
 }
 
 impl RowInfo {
+    /// Whether a variant of the CPU, by its number in the table, has the instruction.
+    pub fn valid_in(&self, variant: u32) -> bool {
+        self.variants.checked_shr(variant).is_some_and(|bits| bits & 1 != 0)
+    }
+
     /// Assembles the instruction from its operands; `None` where a value does not fit its field.
     pub fn encode(&self, operands: &Operands) -> Option<u32> {
         self.fields.iter().try_fold(self.value, |word, f| Some(word | f.encode(f.of(operands))?))

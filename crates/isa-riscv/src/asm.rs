@@ -2,7 +2,7 @@
 
 use crate::state::{F_NAMES, X_NAMES};
 use crate::sys::csr;
-use crate::table::{ROWS, decode32, decode64};
+use crate::table::{ROWS, decode32, decode64, variant};
 use trine_ir::rows::{Field, Place};
 use trine_ir::{Operands, RowInfo};
 
@@ -29,6 +29,11 @@ fn kind(field: &Field) -> Kind {
 }
 
 const ROUNDINGS: [&str; 8] = ["rne", "rtz", "rdn", "rup", "rmm", "rm5", "rm6", "dyn"];
+
+/// The table's variant.
+fn variant_of(rv32: bool) -> u32 {
+    if rv32 { variant::RV32 } else { variant::RV64 }
+}
 
 /// The instruction as text: ABI register names, decimal immediates.
 pub fn disassemble(word: u32, rv32: bool) -> Option<String> {
@@ -115,7 +120,7 @@ pub fn assemble(text: &str, rv32: bool) -> Result<(u32, u8), String> {
     let words = words(text);
     let mnemonic = *words.first().ok_or("no instruction")?;
     let mut known = false;
-    for row in ROWS.iter().filter(|r| r.mnemonic == mnemonic && if rv32 { r.rv32 } else { r.rv64 }) {
+    for row in ROWS.iter().filter(|r| r.mnemonic == mnemonic && r.valid_in(variant_of(rv32))) {
         known = true;
         if let Some(word) = operands(row, &words).and_then(|o| row.encode(&o)) {
             return Ok((word, row.bytes));
@@ -133,9 +138,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_long_instructions_end_in_11() {
+        for row in ROWS {
+            assert_eq!(row.mask & row.value & 3 == 3, row.bytes == 4, "{}", row.name);
+        }
+    }
+
+    #[test]
     fn every_row_goes_there_and_back() {
         for (i, row) in ROWS.iter().enumerate() {
-            let rv32 = !row.rv64;
+            let rv32 = !row.valid_in(variant::RV64);
             let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ i as u64;
             for _ in 0..50 {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

@@ -3,7 +3,7 @@
 use crate::extensions;
 use crate::state::{self, Slots, level, mode, mstatus};
 use crate::sys::{mmu, trap};
-use crate::table;
+use crate::table::{self, is_long};
 use std::cell::Cell;
 use trine_base::RegisterInfo;
 use trine_ir::{
@@ -94,11 +94,6 @@ fn power_on(config: &Config, misa: u64) -> Slots {
 fn word(bytes: &Bytes) -> u32 {
     let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     if is_long(word) { word } else { word & 0xffff }
-}
-
-/// Whether an instruction has 32 bits (unpriv 1.5).
-fn is_long(word: u32) -> bool {
-    word & 3 == 3
 }
 
 macro_rules! isa {
