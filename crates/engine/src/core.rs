@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_base::{Bus, Clock, CountClock, Mailbox, Width};
-use trine_ir::{Access, Flush, Hart, Isa, Leave, Regimes, Trap};
+use trine_ir::{Access, Flush, Hart, Helper, Isa, Leave, Regimes, Trap};
 use trine_memory::{CodeOwner, Ram};
 
 /// Words besides the slots that generated code reads and writes.
@@ -181,6 +181,8 @@ pub struct Core<I: Isa> {
     pub written: Arc<Written>,
     /// Numbers that tell valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
+    /// The helper that runs, where debug builds check it.
+    pub(crate) helping: Cell<Option<&'static Helper>>,
     /// A breakpoint that does not count: see [`crate::Engine::step_past`].
     pub past: Cell<Option<u64>>,
     /// Whether the interpreter notes which memory it accesses; programs only.
@@ -239,6 +241,7 @@ impl<I: Isa> Core<I> {
             mailbox: mailbox,
             written: written,
             stamps: RefCell::new(Stamps::new()),
+            helping: Cell::new(None),
             past: Cell::new(None),
             noting: Cell::new(false),
             noted: RefCell::new(Vec::new()),
@@ -344,6 +347,11 @@ impl<I: Isa> Hart for Core<I> {
         self.slots.as_ref()
     }
 
+    fn get(&self, slot: u16) -> u64 {
+        self.check_read(slot);
+        self.slots.as_ref().get(slot as usize).map_or(0, Cell::get)
+    }
+
     #[inline(always)]
     fn pc(&self) -> u64 {
         self.guest_pc(self.frame.pc.get())
@@ -443,6 +451,7 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn harvest_fp(&self) {
+        self.check_fp();
         let mxcsr = self.frame.guest_mxcsr.get();
         let flags = self.get(I::FP_FLAGS) | flags_of_mxcsr(mxcsr);
         self.set(I::FP_FLAGS, flags);
@@ -450,6 +459,7 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn load_fp(&self) {
+        self.check_fp();
         self.frame.guest_mxcsr.set(self.rounding_mxcsr());
     }
 

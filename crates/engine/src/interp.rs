@@ -175,7 +175,7 @@ impl<I: Isa> Sem for Interp<I> {
         let core = self.core();
         core.frame.pc.set(self.linear_pc());
         self.note_retired();
-        (helper.run)(core, args)
+        core.call(helper, args)
     }
     fn fp_flags(self) -> u64 {
         self.core().harvest_fp();

@@ -75,23 +75,45 @@ pub enum Flush {
     AddressSpace(u64),
 }
 
-/// What a helper may do to the guest's registers.
+/// A set of slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Touch {
-    /// Neither reads nor writes any slot, and cannot leave.
-    Nothing,
-    /// May read and write any slot, and may leave.
+pub enum SlotSet {
+    /// Every slot.
     All,
+    /// These.
+    Only(&'static [u16]),
 }
 
-/// A Rust function that semantics call where they are really a small program.
+impl SlotSet {
+    /// No slot.
+    pub const NONE: SlotSet = SlotSet::Only(&[]);
+
+    /// Whether the slot is one of them.
+    pub fn has(self, slot: u16) -> bool {
+        match self {
+            SlotSet::All => true,
+            SlotSet::Only(slots) => slots.contains(&slot),
+        }
+    }
+}
+
+/// A Rust function that semantics call where they are really a small program. What it says of itself lets generated code
+/// keep registers over a call; debug builds check it.
 pub struct Helper {
     /// Name for listings and statistics.
     pub name: &'static str,
     /// The function.
     pub run: fn(&dyn Hart, [u64; 3]) -> Result<u64, Leave>,
-    /// What it does to slots.
-    pub touch: Touch,
+    /// The slots that it may read, those among them that [`Isa::mode`], [`Isa::walk`] and the like read for it.
+    pub reads: SlotSet,
+    /// The slots that it may write.
+    pub writes: SlotSet,
+    /// It may leave the instruction ([`Leave`]).
+    pub leaves: bool,
+    /// It may change what translations depend on: the mode, or where addresses lie.
+    pub flushes: bool,
+    /// It reads or changes the floating-point environment ([`Hart::harvest_fp`], [`Hart::load_fp`]).
+    pub fp: bool,
 }
 
 impl std::fmt::Debug for Helper {
