@@ -1,10 +1,10 @@
 //! `trine binfmt`, in a user namespace of the test's own (Linux 6.7).
 
-use crate::tools;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use trine_test_support::tools;
 
 /// What runs in the namespace: a registration; riscv64 programs started by the kernel, in this root and in one that has
 /// nothing else, also such as have no name there; libraries of a root that is set; and the end of the registration. Exit

@@ -2,12 +2,12 @@
 //! same under QEMU's user mode and in both engines. Where QEMU itself is wrong or lacks a call, `exempt.txt` beside the
 //! programs says so, with what is expected instead.
 
-use crate::tools;
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use trine_test_support::tools;
 
 /// Longest run of a program.
 const LONGEST: Duration = Duration::from_secs(60);

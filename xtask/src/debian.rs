@@ -2,9 +2,9 @@
 //! user mode.
 
 use crate::bench::PACKAGES;
-use crate::tools;
 use std::path::Path;
 use std::process::{Command, Output};
+use trine_test_support::tools;
 
 /// A file of the root, and its arguments.
 type Program = (&'static str, &'static [&'static str]);

@@ -1,12 +1,13 @@
 //! `cargo xtask test gdb`: gdb-multiarch debugs a program, over a Unix socket, and reads core dumps, in both
 //! engines.
 
-use crate::{coredump, tools};
+use crate::coredump;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+use trine_test_support::tools;
 
 const SOURCE: &str = include_str!("debugger.c");
 

@@ -1,14 +1,14 @@
 //! Machines as they start and end: on a firmware of their own (OpenSBI, U-Boot from Debian's packages), with disks, with
 //! an input that ends, with an output that nobody reads, again and again.
 
-use crate::images::{Said, check, text};
-use crate::tools;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use trine_test_support::command::{Said, check, tool};
+use trine_test_support::{text, tools};
 
 /// Time that a machine gets to say something.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -301,7 +301,7 @@ fn disks(place: &Place) -> Result<(), String> {
     if !tools::has(&["mkfs.ext4"]) {
         return Ok(());
     }
-    crate::images::tool(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk).env("PATH", path()))?;
+    tool(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk).env("PATH", path()))?;
     let name = disk.display().to_string();
     let mut talk = Talk::start(place.run(&["linux", "--disk", &name]))?;
     talk.hear("# ")?;
@@ -322,8 +322,7 @@ fn disks(place: &Place) -> Result<(), String> {
     talk.say(&format!("{mount}; cat /mnt/file; umount /mnt; poweroff\n"))?;
     talk.hear("kept").and_then(|()| talk.hear("more"))?;
     talk.end()?;
-    let listed =
-        crate::images::tool(Command::new("debugfs").args(["-R", "cat file"]).arg(&disk).env("PATH", path()))?;
+    let listed = tool(Command::new("debugfs").args(["-R", "cat file"]).arg(&disk).env("PATH", path()))?;
     match listed.trim() {
         "kept" => Ok(()),
         other => Err(format!("the disk should have 'kept': {other:?}")),

@@ -3,7 +3,6 @@
 //! Each thing that is to be refused is first shown to go where it is not. Under root, all is done twice: as root, where
 //! control groups can be made, and as an ordinary user, where mostly they cannot.
 
-use crate::tools;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -12,9 +11,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use trine_test_support::{NOBODY, is_root, text, tools};
 
-/// An ordinary user: `nobody`.
-const NOBODY: u32 = 65534;
 /// What a monitor that failed says.
 const FAILURES: [&str; 3] = ["panicked at", "memory allocation of", "fatal runtime error"];
 /// What the kernel says when it refuses.
@@ -97,10 +95,6 @@ impl Drop for Place {
         let _ = Command::new("chmod").args(["-R", "u+rwX"]).arg(&self.dir).stderr(Stdio::null()).status();
         drop(std::fs::remove_dir_all(&self.dir));
     }
-}
-
-fn text(e: impl std::fmt::Display) -> String {
-    e.to_string()
 }
 
 impl Place {
@@ -424,11 +418,6 @@ fn crafted(place: &Place) -> Result<(), String> {
     }
     println!("    {CRAFTED} crafted executables: {refused} refused, {ran} ran or were ended by a signal");
     Ok(())
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
 /// All of it.

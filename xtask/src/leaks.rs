@@ -4,7 +4,6 @@
 //! This process adopts what its descendants leave behind, so whatever runs afterwards and descends from it is a leak. With
 //! no process and no mount, no namespace is left either: nothing else holds one.
 
-use crate::runtime::{Place, succeed, text};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +11,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use trine_control::process::{self, Stat};
+use trine_test_support::bundle::Bundle;
+use trine_test_support::command::succeed;
+use trine_test_support::text;
 
 /// Kills of commands of `trine oci`, and of what they make.
 const BUNDLES: usize = 104;
@@ -150,11 +152,11 @@ fn kill(mut child: Child, whom: Option<i32>) {
 }
 
 /// How long each command takes here, about.
-fn usual(place: &Place) -> Result<Duration, String> {
+fn usual(bundle: &Bundle) -> Result<Duration, String> {
     let begin = Instant::now();
     for _ in 0..3 {
-        plain(place, &["run", "--detach"], "usual")?;
-        place.trine(&["delete", "--force", "usual"]).and_then(succeed)?;
+        plain(bundle, &["run", "--detach"], "usual")?;
+        bundle.trine(&["delete", "--force", "usual"]).and_then(succeed)?;
     }
     Ok(begin.elapsed() / 3)
 }
@@ -172,21 +174,21 @@ const COMMANDS: &[(&[&str], &[&str])] = &[
 ];
 
 /// Runs one that is not killed; its output would be kept open by the container.
-fn plain(place: &Place, line: &[&str], id: &str) -> Result<(), String> {
-    let mut command = place.oci();
+fn plain(bundle: &Bundle, line: &[&str], id: &str) -> Result<(), String> {
+    let mut command = bundle.oci();
     command.args(line).arg(id);
     let status = start(command)?.wait().map_err(text)?;
     if status.success() { Ok(()) } else { Err(format!("trine oci {}: {status}", line.join(" "))) }
 }
 
-fn bundle(place: &Place, round: usize, random: &mut Random, most: Duration) -> Result<(), String> {
+fn killed(bundle: &Bundle, round: usize, random: &mut Random, most: Duration) -> Result<(), String> {
     let word = format!("trineleak{}", std::process::id());
     let id = format!("{word}-{round}");
     let (before, (first, second)) = (mounts()?, COMMANDS[round % COMMANDS.len()]);
     if !first.is_empty() {
-        plain(place, first, &id)?;
+        plain(bundle, first, &id)?;
     }
-    let mut command = place.oci();
+    let mut command = bundle.oci();
     command.args(second).arg(&id);
     match second[0] {
         "exec" => drop(command.args(["sleep", "1000"])),
@@ -198,21 +200,21 @@ fn bundle(place: &Place, round: usize, random: &mut Random, most: Duration) -> R
     // Every third time one of the processes that it has made.
     let whom = if round % 3 == 2 { random.one_of(&descendants()) } else { None };
     kill(child, whom);
-    let mut delete = place.oci();
+    let mut delete = bundle.oci();
     delete.args(["delete", "--force", &id]);
     good(delete).map_err(|e| format!("{}, then delete --force: {e}", second.join(" ")))?;
-    nothing_left(&before, &[&word], &[&place.dir.join("state")])
+    nothing_left(&before, &[&word], &[&bundle.dir.join("state")])
         .map_err(|e| format!("{} was killed: {e}", second.join(" ")))
 }
 
 fn bundles() -> Result<(), String> {
-    let place = Place::new(None)?;
-    place.script("sleep 1000 & exec sleep 1000", &[("/linux/resources/pids", r#"{"limit":50}"#)])?;
-    let most = usual(&place)?;
+    let bundle = Bundle::new(None)?;
+    bundle.script("sleep 1000 & exec sleep 1000", &[("/linux/resources/pids", r#"{"limit":50}"#)])?;
+    let most = usual(&bundle)?;
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let failed: Vec<String> = (0..BUNDLES)
         .filter_map(|round| {
-            bundle(&place, round, &mut random, most)
+            killed(&bundle, round, &mut random, most)
                 .err()
                 .map(|e| format!("round {round}: {e}"))
                 .inspect(|e| eprintln!("{e}"))
@@ -249,21 +251,21 @@ fn program() -> Vec<u8> {
 }
 
 /// `trine` with directories of its own.
-fn trine(place: &Place, args: &[&str]) -> Command {
-    let mut command = place.command(&place.dir.join("trine"));
+fn trine(bundle: &Bundle, args: &[&str]) -> Command {
+    let mut command = bundle.command(&bundle.dir.join("trine"));
     command
-        .env("XDG_DATA_HOME", place.dir.join("data"))
-        .env("XDG_RUNTIME_DIR", place.dir.join("run"))
+        .env("XDG_DATA_HOME", bundle.dir.join("data"))
+        .env("XDG_RUNTIME_DIR", bundle.dir.join("run"))
         .args(args);
     command
 }
 
-fn guest(place: &Place, round: usize, random: &mut Random) -> Result<(), String> {
+fn guest(bundle: &Bundle, round: usize, random: &mut Random) -> Result<(), String> {
     let (before, word) = (mounts()?, format!("trineleakguest{}", std::process::id()));
-    let bundle = place.dir.display().to_string();
-    let thing = if round.is_multiple_of(2) { bundle.as_str() } else { "./program" };
+    let dir = bundle.dir.display().to_string();
+    let thing = if round.is_multiple_of(2) { dir.as_str() } else { "./program" };
     let name = format!("leak{round}");
-    let mut child = start(trine(place, &["run", "-d", "--name", &name, thing]))?;
+    let mut child = start(trine(bundle, &["run", "-d", "--name", &name, thing]))?;
     match round % 5 {
         // The command itself, or what it has made by then.
         0 | 1 => {
@@ -280,41 +282,41 @@ fn guest(place: &Place, round: usize, random: &mut Random) -> Result<(), String>
         // A command beside it, while its first process may just have ended.
         _ => {
             drop(child.wait());
-            let beside = start(trine(place, &["exec", &name, "sleep", "1000"]))?;
+            let beside = start(trine(bundle, &["exec", &name, "sleep", "1000"]))?;
             random.wait(Duration::from_millis(40));
             let whom = random.one_of(&descendants());
             kill(beside, whom);
         }
     }
-    let list = || good(trine(place, &["ps", "-aq", "--no-trunc"]));
+    let list = || good(trine(bundle, &["ps", "-aq", "--no-trunc"]));
     let all = list()?;
     let words: Vec<&str> = all.split_whitespace().chain([word.as_str()]).collect();
     for id in all.split_whitespace() {
-        good(trine(place, &["rm", "-f", id])).map_err(|e| format!("rm -f: {e}"))?;
+        good(trine(bundle, &["rm", "-f", id])).map_err(|e| format!("rm -f: {e}"))?;
     }
     if !list()?.trim().is_empty() {
         return Err("a guest is still there".into());
     }
     // A name whose guest was never made goes with the next `run`.
-    let running = place.dir.join("run/trine/guests");
-    let result = nothing_left(&before, &words, &[&running, &place.dir.join("run/trine/oci")]);
+    let running = bundle.dir.join("run/trine/guests");
+    let result = nothing_left(&before, &words, &[&running, &bundle.dir.join("run/trine/oci")]);
     result.map_err(|e| format!("{thing}, kind {}: {e}", round % 5))
 }
 
 fn guests() -> Result<(), String> {
-    let place = Place::new(None)?;
-    place.script("sleep 1000 & exec sleep 1000", &[])?;
-    fs::create_dir(place.dir.join("run")).map_err(text)?;
+    let bundle = Bundle::new(None)?;
+    bundle.script("sleep 1000 & exec sleep 1000", &[])?;
+    fs::create_dir(bundle.dir.join("run")).map_err(text)?;
     let x = || std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    fs::set_permissions(place.dir.join("run"), x()).map_err(text)?;
-    fs::write(place.dir.join("program"), program()).map_err(text)?;
-    fs::set_permissions(place.dir.join("program"), x()).map_err(text)?;
+    fs::set_permissions(bundle.dir.join("run"), x()).map_err(text)?;
+    fs::write(bundle.dir.join("program"), program()).map_err(text)?;
+    fs::set_permissions(bundle.dir.join("program"), x()).map_err(text)?;
     let path = json!(format!("/trineleakguest{}", std::process::id())).to_string();
-    place.script("sleep 1000 & exec sleep 1000", &[("/linux/cgroupsPath", &path)])?;
+    bundle.script("sleep 1000 & exec sleep 1000", &[("/linux/cgroupsPath", &path)])?;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let failed: Vec<String> = (0..GUESTS)
         .filter_map(|round| {
-            guest(&place, round, &mut random)
+            guest(&bundle, round, &mut random)
                 .err()
                 .map(|e| format!("round {round}: {e}"))
                 .inspect(|e| eprintln!("{e}"))

@@ -21,7 +21,6 @@ mod perfmap;
 mod runtime;
 mod stress;
 mod tasks;
-mod tools;
 mod torture;
 mod verbs;
 
@@ -78,7 +77,7 @@ enum Task {
 }
 
 fn docs() -> Result<(), String> {
-    let page = tools::root().join("docs/system-calls.md");
+    let page = trine_test_support::tools::root().join("docs/system-calls.md");
     std::fs::write(&page, trine_linux::page::system_calls()).map_err(|e| format!("{}: {e}", page.display()))
 }
 
@@ -103,7 +102,8 @@ fn main() -> ExitCode {
         Task::Bench { what, runs, json } => bench::run(what, runs, json),
         Task::Docs => docs(),
         Task::Unpack { store, image } => images::unpack(&store, &image),
-        Task::Guests => tools::guest().map(|g| println!("{}\n{}", g.kernel.display(), g.initrd.display())),
+        Task::Guests => trine_test_support::tools::guest()
+            .map(|g| println!("{}\n{}", g.kernel.display(), g.initrd.display())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

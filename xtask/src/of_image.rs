@@ -1,13 +1,13 @@
 //! `trine run --as machine`, with an image of Debian's static riscv64 BusyBox that `trine import` makes: what the
 //! command finds and says, its exit code, its end by `trine stop`, an init in place of ours, and what is refused.
 
-use crate::images::{Said, check, text};
-use crate::tools;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use trine_test_support::command::{Said, check, tool};
+use trine_test_support::{text, tools};
 
 /// The image's own init: says who it is, and powers off without ours.
 const INIT: &str = "#!/bin/sh\necho init is $$\necho o > /proc/sysrq-trigger\nsleep 60\n";
@@ -40,7 +40,7 @@ impl Place {
         let archive = place.dir.join("root.tar");
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(&root).args(["--owner=0", "--group=0", "-cf"]).arg(&archive).arg(".");
-        crate::images::tool(&mut tar)?;
+        tool(&mut tar)?;
         for (name, platform) in [("tiny", "linux/riscv64"), ("other", "linux/amd64")] {
             let from = archive.display().to_string();
             let said = place.say(&[

@@ -1,9 +1,10 @@
 //! `cargo xtask test perf-map`: map files of programs, and that `perf` finds its names there.
 
+use crate::coredump;
 use crate::debugger::{PATIENCE, Scratch, compile, is_here, start, text};
-use crate::{coredump, tools};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use trine_test_support::tools;
 
 fn map_of(pid: &str) -> PathBuf {
     PathBuf::from(format!("/tmp/perf-{pid}.map"))

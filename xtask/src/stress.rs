@@ -1,9 +1,9 @@
 //! Signals, futexes, mappings, faults, code and children all at once (`crates/program/tests/stress.c`): no wrong result
 //! and no hang.
 
-use crate::tools;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use trine_test_support::tools;
 
 /// Seconds that a program gets to end after its time.
 const PATIENCE: u64 = 60;

@@ -1,9 +1,10 @@
 //! `cargo xtask test`: everything that CI runs, and the slow parts.
 
-use crate::{floors, tools};
+use crate::floors;
 use std::process::Command;
 use std::time::Instant;
 use trine_conformance::program::Xlen;
+use trine_test_support::tools;
 
 type Part = (&'static str, &'static str, fn() -> Result<(), String>);
 

@@ -1,7 +1,6 @@
 //! GCC's c-torture/execute, cross-compiled and run inside the machine in batches; every program must
 //! end as it does under QEMU's user mode.
 
-use crate::tools;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use trine_image::archive::{self, Entry};
+use trine_test_support::tools;
 
 /// Programs in one machine.
 const BATCH: usize = 120;

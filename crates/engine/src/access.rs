@@ -209,7 +209,7 @@ impl<I: Isa> Core<I> {
     /// Reads code bytes at a physical address.
     pub fn fetch(&self, at: u64, width: Width) -> Option<u64> {
         match self.direct {
-            Some(_) => crate::direct::load(at, width),
+            Some(_) => self.copies.load(at, width).or_else(|| crate::direct::load(at, width)),
             None => self.ram.load(at, width),
         }
     }

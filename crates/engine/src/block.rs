@@ -2,7 +2,9 @@
 
 use crate::core::Core;
 use crate::interp::{Interp, Run};
-use std::cell::Cell;
+use crate::links::Linked;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use trine_base::Width;
 use trine_ir::{Bytes, DecodeError, Decoded, Isa, Row, Trap};
 
@@ -39,17 +41,81 @@ pub struct Block<I: Isa> {
     pub mode: u32,
     /// Physical page that its only instruction reaches into, where it crosses a page.
     pub second: Option<u64>,
-    /// Host address of its code; 0 while it has none.
-    pub code: Cell<usize>,
-    /// Host address of the branch at its start that leaves where the limit is reached.
-    pub guard: Cell<usize>,
-    /// Times it was interpreted.
-    pub runs: Cell<u32>,
-    /// The compiler gave up on it.
-    pub never: Cell<bool>,
+    code: AtomicUsize,
+    runs: AtomicU32,
+    /// The compiler cannot compile it.
+    never: AtomicBool,
+    retired: AtomicBool,
+    linked: Mutex<Linked>,
 }
 
 impl<I: Isa> Block<I> {
+    /// A block without instructions that was never run.
+    fn new(start: u64, mode: u32) -> Block<I> {
+        Block {
+            ops: Box::new([]),
+            illegal: None,
+            start,
+            mode,
+            second: None,
+            code: AtomicUsize::new(0),
+            runs: AtomicU32::new(0),
+            never: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            linked: Mutex::default(),
+        }
+    }
+
+    /// Host address of its code; 0 while it has none.
+    pub fn code(&self) -> usize {
+        self.code.load(Ordering::Acquire)
+    }
+
+    /// Publishes its code, which is complete.
+    pub fn set_code(&self, at: usize) {
+        self.code.store(at, Ordering::Release);
+    }
+
+    /// Counts one more run in the interpreter; gives how many there were. A run of another thread at the same time may
+    /// be lost: it only delays the compiler.
+    pub fn count_run(&self) -> u32 {
+        let runs = self.runs.load(Ordering::Relaxed).saturating_add(1);
+        self.runs.store(runs, Ordering::Relaxed);
+        runs
+    }
+
+    /// Whether the compiler may try it.
+    pub fn is_compilable(&self) -> bool {
+        !self.ops.is_empty() && !self.never.load(Ordering::Relaxed)
+    }
+
+    /// The compiler cannot compile it.
+    pub fn set_not_compilable(&self) {
+        self.never.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets its code and starts counting runs again.
+    pub fn cool_down(&self) {
+        self.code.store(0, Ordering::Release);
+        self.runs.store(0, Ordering::Relaxed);
+        *self.linked() = Linked::default();
+    }
+
+    /// Whether it was taken out of the table: nothing new may lead to it.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it was taken out of the table.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Its direct jumps, and those that lead to it.
+    pub(crate) fn linked(&self) -> MutexGuard<'_, Linked> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Offset in its page of what follows the last instruction.
     pub fn end(&self) -> u64 {
         self.ops.last().map_or(self.start & (PAGE - 1), |op| op.offset as u64 + op.bytes as u64)
@@ -86,17 +152,7 @@ enum Found<I: Isa> {
 /// exception of a fetch (of the second half of an instruction).
 pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, Trap> {
     const { assert!(I::MAX_BYTES as usize <= size_of::<Bytes>() && I::MAX_BYTES < PAGE) };
-    let mut block = Block {
-        ops: Box::new([]),
-        illegal: None,
-        start,
-        mode: core.mode.get(),
-        second: None,
-        code: Cell::new(0),
-        guard: Cell::new(0),
-        runs: Cell::new(0),
-        never: Cell::new(false),
-    };
+    let mut block = Block::new(start, core.mode.get());
     let mut ops: Vec<Op<I>> = Vec::new();
     let stops = core.direct.as_ref().map_or(Vec::new(), |pages| pages.stops(pc & !(PAGE - 1)));
     let mut offset = start & (PAGE - 1);

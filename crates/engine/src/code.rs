@@ -4,6 +4,8 @@
 //! It has no file: a program's limit on the size of files (`RLIMIT_FSIZE`) would count for a memfd, and `perf` looks for
 //! names in map files only where there is none.
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
 /// Code starts at multiples of this many bytes, a line of the host's cache: the same loop took up to a fifth longer at
 /// other places.
 const ALIGN: usize = 64;
@@ -57,14 +59,20 @@ impl CodeMemory {
             .to_vec()
     }
 
-    /// Overwrites bytes of code at the executable address `at`.
-    pub fn patch<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
-        let offset = at.wrapping_sub(self.execute);
-        if offset <= self.size - N {
-            // SAFETY: inside the writable mapping; only this vCPU's thread runs this code, and it
-            // is not inside it now.
-            unsafe { ((self.write + offset) as *mut [u8; N]).write(bytes) };
+    /// The displacement at the executable address `at`, a multiple of 4. A thread that executes it at this moment sees
+    /// the old or the new one.
+    pub fn patch(&self, at: usize, displacement: i32) {
+        if let Some(place) = self.displacement(at) {
+            place.store(displacement, Ordering::Release);
         }
+    }
+
+    fn displacement(&self, at: usize) -> Option<&AtomicI32> {
+        let offset = at.wrapping_sub(self.execute);
+        let inside = offset.is_multiple_of(4) && offset <= self.size - 4;
+        debug_assert!(inside, "{at:#x} is not the place of a displacement");
+        // SAFETY: inside the writable mapping, which lives as long as this, and aligned; displacements are only changed here.
+        inside.then(|| unsafe { AtomicI32::from_ptr((self.write + offset) as *mut i32) })
     }
 
     /// Start and end of the executable mapping.

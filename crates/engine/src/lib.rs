@@ -3,7 +3,7 @@
 //! * [`run`]: the dispatcher ([`run::Engine`] is a [`trine_base::Vcpu`]).
 //! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; `stamps`: which of their
 //!   entries are valid; [`access`]: what misses them.
-//! * [`block`], [`store`]: decoded blocks and where they are kept.
+//! * [`block`], [`store`]: decoded blocks and where they are kept; `links`: direct jumps between their codes.
 //! * [`interp`]: the interpreter; [`fp`]: floating point in software; `helper`: calls of the CPU's own
 //!   Rust functions.
 //! * [`direct`]: programs, whose memory is the host's own.
@@ -19,6 +19,7 @@ pub mod fp;
 mod helper;
 pub mod interp;
 pub mod jumps;
+mod links;
 pub mod perf;
 pub mod run;
 mod stamps;

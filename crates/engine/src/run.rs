@@ -242,7 +242,7 @@ impl<I: Isa> Engine<I> {
     /// The code of the block at a physical address, in the current mode, for listings.
     pub fn code_at(&self, start: u64) -> Vec<u8> {
         let block = self.store.find(start, self.core.mode.get());
-        let code = block.map_or(0, |b| b.code.get());
+        let code = block.map_or(0, |b| b.code());
         self.compiler.as_ref().filter(|_| code != 0).map_or(Vec::new(), |c| c.bytes(code))
     }
 
@@ -278,7 +278,9 @@ impl<I: Isa> Engine<I> {
             return self.forget_ranges(ranges);
         }
         let pages = ranges.into_iter().flat_map(|(start, end)| start / PAGE..end.div_ceil(PAGE));
-        let dropped = pages.filter(|&page| self.store.forget_page(page)).count();
+        let (store, compiler) = (&mut self.store, &mut self.compiler);
+        let mut unlink = |block: &Block<I>| compiler.iter_mut().for_each(|c| c.unlink(block));
+        let dropped = pages.filter(|&page| store.forget_page(page, &mut unlink)).count();
         if dropped != 0 {
             self.core.new_generation();
         }
@@ -289,7 +291,7 @@ impl<I: Isa> Engine<I> {
         while let Some((start, end)) = ranges.pop() {
             self.store.forget_range(start, end, |block| {
                 self.core.jumps.forget(block.start);
-                self.compiler.iter_mut().for_each(|c| c.shut(block));
+                self.compiler.iter_mut().for_each(|c| c.unlink(block));
             });
             for page in (start & !(PAGE - 1)..end).step_by(PAGE as usize) {
                 if !self.store.has_page(page / PAGE) {
@@ -364,7 +366,7 @@ impl<I: Isa> Engine<I> {
         entry.stamp.set(self.core.frame.stamp.get());
         entry.block.set(block as usize);
         // SAFETY: the block was just found in or added to the store.
-        let code = unsafe { (*block).code.get() };
+        let code = unsafe { (*block).code() };
         entry.code.set(self.entry_code(code));
         Ok(block)
     }
@@ -404,7 +406,8 @@ impl<I: Isa> Engine<I> {
         self.stats.decoded += 1;
         let (block, old) = self.store.insert(block);
         let block: *const Block<I> = block;
-        if old.is_some() {
+        if let Some(old) = old {
+            self.compiler.iter_mut().for_each(|c| c.unlink(&old));
             self.core.new_generation();
         }
         Ok(block)
@@ -519,13 +522,12 @@ impl<I: Isa> Engine<I> {
         if left < block.ops.len() as u64 || self.compiler.is_none() {
             return self.interpret(block, left);
         }
-        if block.code.get() == 0 {
-            block.runs.set(block.runs.get().saturating_add(1));
-            if block.runs.get() < self.warm || block.ops.is_empty() || block.never.get() {
+        if block.code() == 0 {
+            if block.count_run() < self.warm || !block.is_compilable() {
                 return self.interpret(block, left);
             }
             self.compile(block);
-            if block.code.get() == 0 {
+            if block.code() == 0 {
                 return self.interpret(block, left);
             }
         }
@@ -540,12 +542,12 @@ impl<I: Isa> Engine<I> {
                 self.stats.compiled_insns += block.ops.len() as u64;
                 self.stats.code_bytes += size as u64;
                 let entry = self.core.jumps.entry(self.core.frame.pc.get());
-                entry.code.set(block.code.get());
+                entry.code.set(block.code());
                 if let Some(map) = &self.perf {
-                    map.add(block.code.get(), size, Some(self.core.frame.pc.get()));
+                    map.add(block.code(), size, Some(self.core.frame.pc.get()));
                 }
             }
-            Compiled::TooComplex => block.never.set(true),
+            Compiled::TooComplex => block.set_not_compilable(),
             // Start over.
             Compiled::Full => self.drop_code(),
         }
@@ -555,10 +557,7 @@ impl<I: Isa> Engine<I> {
     fn drop_code(&mut self) {
         self.stats.dropped += 1;
         self.compiler.iter_mut().for_each(Compiler::clear);
-        self.store.each(|b| {
-            b.code.set(0);
-            b.runs.set(0);
-        });
+        self.store.each(Block::cool_down);
         self.core.new_generation();
     }
 
@@ -567,7 +566,7 @@ impl<I: Isa> Engine<I> {
         let Some(compiler) = &mut self.compiler else { return Step::Go };
         self.stats.entered += 1;
         self.core.frame.page.set(self.core.frame.pc.get() & !(PAGE - 1));
-        match compiler.enter(&self.core, block.code.get()) {
+        match compiler.enter(&self.core, block.code()) {
             Left::Go => Step::Go,
             Left::Again => self.again(),
             Left::Link(site) => self.link(site),
@@ -589,17 +588,14 @@ impl<I: Isa> Engine<I> {
 
     /// A direct jump that leads to a block for the first time: compiled code goes there by itself
     /// from now on.
-    fn link(&mut self, site: usize) -> Step {
+    fn link(&mut self, site: u32) -> Step {
         let block = match self.lookup() {
             Ok(block) => block,
             Err(trap) => return self.fault(trap),
         };
-        // SAFETY: as in `step`.
-        let code = unsafe { (*block).code.get() };
-        if code != 0
-            && let Some(compiler) = &mut self.compiler
-        {
-            compiler.link(site, code);
+        if let Some(compiler) = &mut self.compiler {
+            // SAFETY: as in `step`.
+            compiler.link(site, unsafe { &*block });
         }
         Step::Go
     }

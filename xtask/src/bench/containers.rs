@@ -1,11 +1,11 @@
 //! Containers of an OCI bundle under us, `crun` and `runc` in turn, and what system calls each makes for it.
 
 use super::{Measured, check, mean, print};
-use crate::tools;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use trine_test_support::{is_root, text, tools};
 
 /// Starts in each run: a single one says little about so short a time.
 const STARTS: usize = 20;
@@ -28,10 +28,6 @@ impl Drop for Place {
         self.clear();
         drop(std::fs::remove_dir_all(&self.dir));
     }
-}
-
-fn text(e: impl std::fmt::Display) -> String {
-    e.to_string()
 }
 
 impl Place {
@@ -198,7 +194,7 @@ fn inside(runs: usize, json: bool) -> Result<(), String> {
 
 /// All of it; only root's containers, as crun and runc have no others without more set-up.
 pub fn run(runs: usize, json: bool) -> Result<(), String> {
-    if !crate::images::is_root() {
+    if !is_root() {
         return Err("this benchmark needs root: its peers' containers do".into());
     }
     std::thread::spawn(move || inside(runs, json))

@@ -1,9 +1,9 @@
 //! Our own loads (`xtask/loads/cpu.c`), which time themselves.
 
 use super::{Measured, check, mean};
-use crate::tools;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use trine_test_support::tools;
 
 const FLAGS: [&str; 5] = ["-O2", "-fno-tree-vectorize", "-fno-math-errno", "-static", "-o"];
 

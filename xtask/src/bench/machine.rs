@@ -1,12 +1,12 @@
 //! Boots, and loads inside the machine.
 
 use super::{Measured, USUAL, loads, print};
-use crate::tools;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use trine_image::archive::{self, Entry};
+use trine_test_support::tools;
 
 /// Kernel command line of the boots.
 const APPEND: &str = "console=ttyS0 quiet loglevel=4";

@@ -1,12 +1,12 @@
 //! Programs: our loads, start-up, and real programs of Debian's, by `trine run`, `qemu-riscv64` and the host itself.
 
 use super::{Measured, USUAL, check, loads, mean, print};
-use crate::tools;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use trine_test_support::tools;
 
 /// What the real programs are in.
 pub const PACKAGES: &[&str] = &[

@@ -2,9 +2,10 @@
 
 use super::Place;
 use crate::check::{Checked, finish, same, until};
-use crate::images::{Said, check, text, tool, words};
 use std::fs;
 use std::os::unix::fs::chown;
+use trine_test_support::command::{Said, check, tool, words};
+use trine_test_support::text;
 
 /// Volumes of all kinds, memory as files, a root that cannot be written, devices.
 pub fn all(place: &Place) -> Checked {
@@ -67,7 +68,7 @@ pub fn all(place: &Place) -> Checked {
 
 /// Where the kernel cannot lay the layers over each other, as it has the container's own on an overlay already.
 pub fn fuse(place: &Place) -> Checked {
-    if !crate::tools::has(&["fuse-overlayfs"]) || !std::path::Path::new("/dev/fuse").exists() {
+    if !trine_test_support::tools::has(&["fuse-overlayfs"]) || !std::path::Path::new("/dev/fuse").exists() {
         return Ok(());
     }
     let over = place.dir.join("over");

@@ -1,10 +1,9 @@
 //! Control groups that root gives to the ordinary user, as systemd's `Delegate=yes` does.
 
-use super::NOBODY;
-use crate::images::text;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
+use trine_test_support::{NOBODY, text};
 
 /// Where hosts have them.
 const TOP: &str = "/sys/fs/cgroup";

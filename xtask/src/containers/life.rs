@@ -2,7 +2,8 @@
 
 use super::Place;
 use crate::check::{Checked, OnTerminal, same, until};
-use crate::images::{check, text};
+use trine_test_support::command::check;
+use trine_test_support::text;
 
 /// From the registry to a process, and beside it.
 pub fn first(place: &Place) -> Checked {

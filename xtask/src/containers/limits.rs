@@ -2,8 +2,8 @@
 
 use super::Place;
 use crate::check::{Checked, same};
-use crate::images::check;
 use std::time::{Duration, Instant};
+use trine_test_support::command::check;
 
 /// Starts processes until none can be had, and says how many there were.
 const BOMB: &str =

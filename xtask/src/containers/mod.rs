@@ -8,17 +8,16 @@ mod limits;
 mod network;
 
 use crate::check::{Checked, finish, same, until};
-use crate::images::{Registry, Said, check, text, tool, words};
-use crate::tools;
 use rustix::thread::UnshareFlags;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use trine_test_support::command::{Said, check, tool, words};
+use trine_test_support::registry::{self, Registry};
+use trine_test_support::{NOBODY, is_root, text, tools};
 
-/// The ordinary user: `nobody`.
-const NOBODY: u32 = 65534;
 /// Users and groups that he may give to his containers.
 const IDS: &str = "nobody:200000:65536\n";
 
@@ -65,7 +64,7 @@ pub fn run() -> Checked {
     if !tools::has(&["docker-registry", "skopeo", "umoci", "newuidmap", "nft"]) {
         return Ok(());
     }
-    if !crate::images::is_root() {
+    if !is_root() {
         println!("  skipped: only root makes a network namespace for the test and becomes another user");
         return Ok(());
     }
@@ -155,10 +154,9 @@ fn tree(root: &Path, busybox: &Path, host: &Path) -> std::io::Result<()> {
 
 /// An image by umoci for the host's CPU and for riscv64, under one name of the registry.
 fn images(dir: &Path, registry: &Registry, parts: &Parts) -> Result<String, String> {
-    for (tag, binary, arch) in [
-        ("own", &parts.busybox, trine_oci::Platform::host().architecture),
-        ("rv", &parts.foreign, "riscv64".into()),
-    ] {
+    for (tag, binary, arch) in
+        [("own", &parts.busybox, registry::host_architecture()), ("rv", &parts.foreign, "riscv64")]
+    {
         let (layout, bundle) = (dir.join(format!("layout-{tag}")), dir.join(format!("bundle-{tag}")));
         let (layout, bundle) = (layout.display(), bundle.display());
         let umoci = |line: &str| tool(&mut words(&format!("umoci {line}"))).map(drop);

@@ -2,9 +2,9 @@
 
 use super::Place;
 use crate::check::{Checked, same, until};
-use crate::images::text;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use trine_test_support::text;
 
 const SERVE: &str = "exec httpd -f -h /srv -p 80";
 
@@ -77,7 +77,11 @@ pub fn ports(place: &Place) -> Checked {
     open("member", "53/udp")?;
     let port = open("alone", "80/tcp")?;
     let said = place.say(&["run", "--rm", "-p", &format!("127.0.0.1:{port}:80"), &place.image, "true"])?;
-    crate::images::check(said.code != 0 && said.err.contains("is in use"), "a port that is taken", &said)?;
+    trine_test_support::command::check(
+        said.code != 0 && said.err.contains("is in use"),
+        "a port that is taken",
+        &said,
+    )?;
     place.well(&["stop", "-t", "0", "alone"])?;
     same("closed", get(&port).is_err(), true)?;
     place.well(&["start", "alone"])?;

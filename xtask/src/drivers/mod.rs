@@ -5,19 +5,15 @@
 
 pub mod docker;
 
-use crate::tools;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use trine_test_support::{is_root, text, tools};
 
 /// How many containers run at once.
 const MANY: usize = 50;
 /// Limits as they are: an engine that raises them needs a right that root of a guest may lack.
 const ULIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
-
-fn text(e: impl std::fmt::Display) -> String {
-    e.to_string()
-}
 
 /// A directory with a root file system and the runtime, and what must end with it.
 struct Place {
@@ -122,11 +118,11 @@ fn until(what: &str, ready: impl Fn() -> bool) -> Result<(), String> {
 
 /// Whether a part can run here; says why where it cannot.
 fn possible(programs: &[&str]) -> bool {
-    let root = crate::images::is_root();
+    let root = is_root();
     if !root {
         println!("  skipped: needs root");
     }
-    root && crate::tools::has(programs)
+    root && tools::has(programs)
 }
 
 /// Control groups that name one of our containers.

@@ -40,14 +40,14 @@ fn watch(
     changes: &[Change],
     into: &mut dyn FnMut(i32) -> Result<(), String>,
 ) -> Result<String, String> {
-    let found = host.place.dir.join("rootfs/found");
+    let found = host.bundle.dir.join("rootfs/found");
     fs::write(&found, "").map_err(text)?;
     // For whoever is root inside.
     fs::set_permissions(&found, fs::Permissions::from_mode(0o666)).map_err(text)?;
     let line = format!("exec attack watch {SECONDS} {} > /found", host.secret.display());
     host.script(&line, host.configured(changes))?;
     start(host)?;
-    let state = succeed(host.place.trine(&["state", "c"])?)?;
+    let state = succeed(host.bundle.trine(&["state", "c"])?)?;
     let state: serde_json::Value = serde_json::from_str(&state).map_err(text)?;
     let pid = state["pid"].as_i64().ok_or("no pid")? as i32;
     let begin = Instant::now();
@@ -61,15 +61,15 @@ fn watch(
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    drop(host.place.trine(&["delete", "--force", "c"]));
+    drop(host.bundle.trine(&["delete", "--force", "c"]));
     Ok(read())
 }
 
 /// Starts the configured container in the background.
 fn start(host: &Host) -> Result<(), String> {
-    let path = host.place.dir.join("said");
+    let path = host.bundle.dir.join("said");
     let file = fs::File::create(&path).map_err(text)?;
-    let mut run = host.place.oci();
+    let mut run = host.bundle.oci();
     let status =
         run.args(["run", "--detach", "c"]).stdout(Stdio::null()).stderr(file).status().map_err(text)?;
     match status.success() {
@@ -80,7 +80,7 @@ fn start(host: &Host) -> Result<(), String> {
 
 /// A script whose interpreter is whoever executes it.
 fn evil(host: &Host) -> Result<(), String> {
-    let path = host.place.dir.join("rootfs/bin/evil");
+    let path = host.bundle.dir.join("rootfs/bin/evil");
     fs::write(&path, "#!/proc/self/exe\n").map_err(text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(text)
 }
@@ -96,24 +96,24 @@ fn silent(out: std::io::Result<Output>) -> Result<(), String> {
 /// Processes are put into a container that lies in wait (CVE-2019-5736, CVE-2016-9962).
 fn executable(host: &Host, changes: &[Change]) -> Result<usize, String> {
     evil(host)?;
-    let naive = host.place.dir.join("naive");
+    let naive = host.bundle.dir.join("naive");
     fs::copy(&host.attack, &naive).map_err(text)?;
-    let off = match host.place.user {
+    let off = match host.bundle.user {
         // Nobody but root can join what it has not made.
         Some(_) => "GOT by a careless runtime of root\n".to_string(),
         None => watch(host, &[capable, unfiltered], &mut |pid| {
-            silent(host.place.command(&naive).args(["naive-exec", &pid.to_string(), "/bin/true"]).output())
+            silent(host.bundle.command(&naive).args(["naive-exec", &pid.to_string(), "/bin/true"]).output())
         })?,
     };
-    if host.place.user.is_none() && !fs::read(&naive).map_err(text)?.starts_with(b"overwritten") {
+    if host.bundle.user.is_none() && !fs::read(&naive).map_err(text)?.starts_with(b"overwritten") {
         return Err(format!("the careless runtime was not overwritten: {off}"));
     }
-    let trine = host.place.dir.join("trine");
+    let trine = host.bundle.dir.join("trine");
     let before = fs::read(&trine).map_err(text)?;
     let mut programs = ["/bin/evil", "/bin/true"].iter().cycle();
     let on = watch(host, changes, &mut |_| {
         let program = programs.next().unwrap_or(&"/bin/evil");
-        silent(host.place.oci().args(["exec", "c", program]).output())
+        silent(host.bundle.oci().args(["exec", "c", program]).output())
     })?;
     if fs::read(&trine).map_err(text)? != before {
         fs::write(&trine, &before).map_err(text)?;
@@ -138,7 +138,7 @@ fn own_executable(host: &Host) -> Result<usize, String> {
     let mut config = host.configured(&[]);
     config["process"]["args"] = json!(["/bin/evil"]);
     host.write(&config)?;
-    let out = host.place.trine(&["run", "c"])?;
+    let out = host.bundle.trine(&["run", "c"])?;
     match out.status.code() {
         Some(0) => Err(said(&out)),
         _ => Ok(1),
@@ -148,22 +148,22 @@ fn own_executable(host: &Host) -> Result<usize, String> {
 /// A runtime that was deleted while it runs cannot be reached by its name: it is copied into memory.
 fn gone(host: &Host) -> Result<usize, String> {
     evil(host)?;
-    let copy = host.place.dir.join("gone");
+    let copy = host.bundle.dir.join("gone");
     let mut programs = ["/bin/evil", "/bin/true"].iter().cycle();
     let on = watch(host, &[capable], &mut |_| {
-        fs::copy(host.place.dir.join("trine"), &copy).map_err(text)?;
+        fs::copy(host.bundle.dir.join("trine"), &copy).map_err(text)?;
         let line = "exec 9<gone; rm gone; exec /proc/self/fd/9 oci --root state exec c $0";
         let program = programs.next().unwrap_or(&"/bin/evil");
-        silent(host.place.command(Path::new("sh")).args(["-c", line, program]).output())
+        silent(host.bundle.command(Path::new("sh")).args(["-c", line, program]).output())
     })?;
     seen(&on)?;
     if !on.contains("memfd:trine") {
         return Err(format!("it was not copied into memory: {on}"));
     }
     let line = "exec 9<gone; rm gone; exec /proc/self/fd/9 oci --root state run c";
-    fs::copy(host.place.dir.join("trine"), &copy).map_err(text)?;
+    fs::copy(host.bundle.dir.join("trine"), &copy).map_err(text)?;
     host.script("readlink /proc/1/exe", host.configured(&[]))?;
-    let out = host.place.command(Path::new("sh")).args(["-c", line]).output().map_err(text)?;
+    let out = host.bundle.command(Path::new("sh")).args(["-c", line]).output().map_err(text)?;
     if !succeed(out)?.contains("/bin/busybox") {
         return Err("it does not run".into());
     }
@@ -172,7 +172,7 @@ fn gone(host: &Host) -> Result<usize, String> {
 
 /// The caller has directories of the host open (CVE-2024-21626).
 fn descriptors(host: &Host) -> Result<usize, String> {
-    let shell = |line: &str| host.place.command(Path::new("sh")).args(["-c", line]).output().map_err(text);
+    let shell = |line: &str| host.bundle.command(Path::new("sh")).args(["-c", line]).output().map_err(text);
     let open = "exec 5</ 7<secret 9<rootfs;";
     let off = succeed(shell(&format!("{open} exec chroot rootfs /bin/attack fds"))?)?;
     host.script("attack fds; ls -l /proc/1/fd", host.configured(&[]))?;
@@ -186,8 +186,11 @@ fn descriptors(host: &Host) -> Result<usize, String> {
 /// The program's directory is one of the runtime's descriptors (CVE-2024-21626).
 fn directory(host: &Host) -> Result<usize, String> {
     let secret = host.secret.display().to_string();
-    let off =
-        succeed(host.host(&["naive-cwd", &host.place.dir.join("rootfs").display().to_string(), &secret])?)?;
+    let off = succeed(host.host(&[
+        "naive-cwd",
+        &host.bundle.dir.join("rootfs").display().to_string(),
+        &secret,
+    ])?)?;
     let place =
         |n: i32| [format!("/proc/self/fd/{n}"), format!("/proc/1/fd/{n}"), format!("/proc/self/fd/{n}/..")];
     let mut config = host.configured(&[]);
@@ -196,13 +199,13 @@ fn directory(host: &Host) -> Result<usize, String> {
         config["process"]["cwd"] = json!(cwd);
         config["process"]["args"] = json!(["sh", "-c", "pwd; echo GOT into it"]);
         host.write(&config)?;
-        let out = host.place.trine(&["run", "c"])?;
+        let out = host.bundle.trine(&["run", "c"])?;
         on += &String::from_utf8_lossy(&out.stdout);
     }
     host.script("sleep 100", host.configured(&[]))?;
     start(host)?;
     for cwd in (3..24).flat_map(place) {
-        let out = host.place.trine(&["exec", "--cwd", &cwd, "c", "sh", "-c", "pwd; echo GOT into it"])?;
+        let out = host.bundle.trine(&["exec", "--cwd", &cwd, "c", "sh", "-c", "pwd; echo GOT into it"])?;
         on += &String::from_utf8_lossy(&out.stdout);
     }
     judge("directories", &off, &on)
@@ -213,8 +216,8 @@ fn keys(host: &Host) -> Result<usize, String> {
     let name = format!("trine-escape-{}", super::id());
     let run = |options: &[&str], changes: &[Change]| {
         host.script(&format!("attack key {name}"), host.configured(changes))?;
-        let mut command = host.place.command(&host.attack);
-        command.args(["with-key", &name]).arg(host.place.dir.join("trine"));
+        let mut command = host.bundle.command(&host.attack);
+        command.args(["with-key", &name]).arg(host.bundle.dir.join("trine"));
         command.args(["oci", "--root", "state", "run"]).args(options).arg("c");
         succeed(command.output().map_err(text)?)
     };
@@ -229,7 +232,7 @@ fn terminal(host: &Host) -> Result<usize, String> {
     let off = succeed(host.host(&["with-terminal", &attack, "type"])?)?;
     let on = |changes: &[Change]| {
         host.script("attack type", host.configured(changes))?;
-        let trine = host.place.dir.join("trine").display().to_string();
+        let trine = host.bundle.dir.join("trine").display().to_string();
         succeed(host.host(&["with-terminal", &trine, "oci", "--root", "state", "run", "c"])?)
     };
     let on = [on(&[])?, on(&[unfiltered])?].concat();

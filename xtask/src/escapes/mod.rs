@@ -8,8 +8,6 @@ mod given;
 mod places;
 mod rows;
 
-use crate::runtime::{NOBODY, Place, said, succeed, text};
-use crate::tools;
 use rows::{Change, ROWS, Row};
 use serde_json::{Value, json};
 use std::fs;
@@ -19,13 +17,16 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use trine_container::image;
+use trine_test_support::bundle::Bundle;
+use trine_test_support::command::{said, succeed};
+use trine_test_support::{NOBODY, is_root, text, tools};
 
 /// What an attack that went out says.
 const GOT: &str = "GOT";
 
 /// Containers, and things of the host that nobody inside may reach.
 struct Host {
-    place: Place,
+    bundle: Bundle,
     /// The program that attacks.
     attack: PathBuf,
     /// A file outside.
@@ -67,21 +68,21 @@ fn id() -> String {
 
 impl Host {
     fn new(user: Option<u32>) -> Result<Option<Host>, String> {
-        let mut place = Place::new(user)?;
-        let attack = place.dir.join("rootfs/bin/attack");
+        let mut bundle = Bundle::new(user)?;
+        let attack = bundle.dir.join("rootfs/bin/attack");
         if !compile(&attack)? {
             return Ok(None);
         }
-        let secret = place.dir.join("secret");
+        let secret = bundle.dir.join("secret");
         fs::write(&secret, "outside\n").map_err(text)?;
         if user.is_none() {
-            place.config = usual(&place.dir.join("rootfs"))?;
+            bundle.config = usual(&bundle.dir.join("rootfs"))?;
         }
-        place.config["root"]["readonly"] = json!(false);
-        let victim = place.command(Path::new("sleep")).arg("600").spawn().map_err(text)?;
+        bundle.config["root"]["readonly"] = json!(false);
+        let victim = bundle.command(Path::new("sleep")).arg("600").spawn().map_err(text)?;
         let name = SocketAddr::from_abstract_name(format!("trine-escape-{}", id())).map_err(text)?;
         let socket = UnixListener::bind_addr(&name).map_err(text)?;
-        let mut host = Host { place, attack, secret, victim, _socket: socket };
+        let mut host = Host { bundle, attack, secret, victim, _socket: socket };
         if user.is_none() {
             host.furnish()?;
         }
@@ -90,7 +91,7 @@ impl Host {
 
     /// What scripts need to know, and files that a hostile image has.
     fn furnish(&mut self) -> Result<(), String> {
-        let rootfs = self.place.dir.join("rootfs");
+        let rootfs = self.bundle.dir.join("rootfs");
         let raised = rootfs.join("bin/raised");
         fs::copy(&self.attack, &raised).map_err(text)?;
         fs::set_permissions(&raised, fs::Permissions::from_mode(0o4755)).map_err(text)?;
@@ -108,23 +109,23 @@ impl Host {
                 Command::new("mknod").arg(node).args(["b", &major.to_string(), &minor.to_string()]).status();
             made.map_err(text)?;
         }
-        self.place.config["process"]["env"] = json!(env);
+        self.bundle.config["process"]["env"] = json!(env);
         Ok(())
     }
 
     /// An attack, or a careless runtime, on the host itself.
     fn host(&self, args: &[&str]) -> Result<Output, String> {
-        self.place.command(&self.attack).args(args).output().map_err(text)
+        self.bundle.command(&self.attack).args(args).output().map_err(text)
     }
 
     fn configured(&self, changes: &[Change]) -> Value {
-        let mut config = self.place.config.clone();
+        let mut config = self.bundle.config.clone();
         changes.iter().for_each(|change| change(&mut config));
         config
     }
 
     fn write(&self, config: &Value) -> Result<(), String> {
-        fs::write(self.place.dir.join("config.json"), config.to_string()).map_err(text)
+        fs::write(self.bundle.dir.join("config.json"), config.to_string()).map_err(text)
     }
 
     /// Writes a configuration that runs a script.
@@ -136,7 +137,7 @@ impl Host {
     /// Runs a script in a container; gives what it said.
     fn inside(&self, script: &str, changes: &[Change]) -> Result<String, String> {
         self.script(script, self.configured(changes))?;
-        let out = self.place.trine(&["run", "c"])?;
+        let out = self.bundle.trine(&["run", "c"])?;
         let lines = succeed(out)?;
         if lines.contains("tried") { Ok(lines) } else { Err(format!("it did not come to its end: {lines}")) }
     }
@@ -192,7 +193,7 @@ fn root() -> Result<(), String> {
     let mut results: Vec<Result<usize, String>> = ROWS.iter().map(|r| row(&host, r)).collect();
     results.extend(given::PARTS.iter().chain(places::PARTS).map(|(name, part)| {
         let result = part(&host).map_err(|e| format!("{name}: {e}"));
-        drop(host.place.trine(&["delete", "--force", "c"]));
+        drop(host.bundle.trine(&["delete", "--force", "c"]));
         result
     }));
     report("root", results)
@@ -202,7 +203,7 @@ fn user() -> Result<(), String> {
     let Some(host) = Host::new(Some(NOBODY))? else { return Ok(()) };
     let results = given::USERS.iter().map(|(name, part)| {
         let result = part(&host).map_err(|e| format!("{name}: {e}"));
-        drop(host.place.trine(&["delete", "--force", "c"]));
+        drop(host.bundle.trine(&["delete", "--force", "c"]));
         result
     });
     report("an ordinary user", results.collect())
@@ -221,8 +222,7 @@ fn report(who: &str, results: Vec<Result<usize, String>>) -> Result<(), String> 
 
 /// Runs the tests.
 pub fn run() -> Result<(), String> {
-    let id = Command::new("id").arg("-u").output().map_err(text)?;
-    if id.stdout != b"0\n" {
+    if !is_root() {
         eprintln!("skipped: containers of root, and those of a user are run from root (setpriv)");
         return Ok(());
     }

@@ -23,7 +23,7 @@ const RACE: Duration = Duration::from_secs(4);
 
 /// A directory of the host that links lead to.
 fn outside(host: &Host) -> Result<PathBuf, String> {
-    let dir = host.place.dir.join("outside");
+    let dir = host.bundle.dir.join("outside");
     drop(fs::remove_dir_all(&dir));
     fs::create_dir(&dir).map_err(text)?;
     Ok(dir)
@@ -47,8 +47,8 @@ fn with_link(
     to: &str,
     run: &dyn Fn() -> Result<String, String>,
 ) -> Result<String, String> {
-    let link = host.place.dir.join("rootfs").join(name);
-    let kept = host.place.dir.join("kept");
+    let link = host.bundle.dir.join("rootfs").join(name);
+    let kept = host.bundle.dir.join("kept");
     let moved = fs::rename(&link, &kept).is_ok();
     symlink(to, &link).map_err(text)?;
     let result = run();
@@ -65,7 +65,7 @@ fn links(host: &Host) -> Result<usize, String> {
     let far = format!("../../../../../../../..{}", outside.display());
     let naive = || {
         let line = "mkdir -p rootfs/data/a && mount -t tmpfs t rootfs/data/a && echo GOT out";
-        let run = host.place.command(Path::new("unshare")).args(["-m", "sh", "-c", line]).output();
+        let run = host.bundle.command(Path::new("unshare")).args(["-m", "sh", "-c", line]).output();
         succeed(run.map_err(text)?)
     };
     let off = with_link(host, "data", &outside.display().to_string(), &naive)?;
@@ -92,7 +92,7 @@ fn links(host: &Host) -> Result<usize, String> {
                     json!([{ "path": "/data/null", "type": "c", "major": 1, "minor": 3 }]);
                 config["process"]["cwd"] = json!("/data/made");
                 host.script("echo inside", config)?;
-                let out = host.place.trine(&["run", "c"])?;
+                let out = host.bundle.trine(&["run", "c"])?;
                 Ok(said(&out))
             };
             with_link(host, "data", to, &run)?;
@@ -106,7 +106,7 @@ fn links(host: &Host) -> Result<usize, String> {
     for (name, to) in [("dev", far.as_str()), ("sys", &far), ("tmp", &far)] {
         let run = || {
             host.script("echo inside", host.configured(&[]))?;
-            Ok(said(&host.place.trine(&["run", "c"])?))
+            Ok(said(&host.bundle.trine(&["run", "c"])?))
         };
         with_link(host, name, to, &run)?;
         let new = entries(&outside)?;
@@ -116,10 +116,10 @@ fn links(host: &Host) -> Result<usize, String> {
         count += 1;
     }
     // What was made inside, at the same path.
-    let first = outside.components().nth(1).map(|c| host.place.dir.join("rootfs").join(c));
+    let first = outside.components().nth(1).map(|c| host.bundle.dir.join("rootfs").join(c));
     if first.is_some_and(|dir| !dir.ends_with("tmp")) {
         drop(fs::remove_dir_all(
-            host.place.dir.join("rootfs").join(outside.strip_prefix("/").unwrap_or(&outside)),
+            host.bundle.dir.join("rootfs").join(outside.strip_prefix("/").unwrap_or(&outside)),
         ));
     }
     judge("links", &off, "").map(|_| count)
@@ -131,7 +131,7 @@ fn proc_link(host: &Host) -> Result<usize, String> {
     let off = host.inside(script, &[writable])?;
     let run = || {
         host.script(script, host.configured(&[]))?;
-        let out = host.place.trine(&["run", "c"])?;
+        let out = host.bundle.trine(&["run", "c"])?;
         match out.status.success() {
             true => {
                 Ok(format!("{}GOT a container whose /proc is a link\n", String::from_utf8_lossy(&out.stdout)))
@@ -139,7 +139,7 @@ fn proc_link(host: &Host) -> Result<usize, String> {
             false => Ok(said(&out)),
         }
     };
-    fs::create_dir_all(host.place.dir.join("rootfs/fake")).map_err(text)?;
+    fs::create_dir_all(host.bundle.dir.join("rootfs/fake")).map_err(text)?;
     let on =
         [with_link(host, "proc", "/fake", &run)?, with_link(host, "proc", "fake/../fake", &run)?].concat();
     judge("proc", &off, &on)
@@ -158,11 +158,11 @@ impl Drop for Swapper {
 /// A directory and a link that leads out take turns under one name, as the owner of a shared volume can have it
 /// (CVE-2021-30465).
 fn exchanged(host: &Host) -> Result<usize, String> {
-    let (outside, rootfs) = (outside(host)?, host.place.dir.join("rootfs"));
+    let (outside, rootfs) = (outside(host)?, host.bundle.dir.join("rootfs"));
     let turns = rootfs.join("turns");
     fs::create_dir_all(turns.join("d")).map_err(text)?;
     symlink(format!("../../../../../../../../..{}", outside.display()), turns.join("l")).map_err(text)?;
-    let mut swap = host.place.command(&host.attack);
+    let mut swap = host.bundle.command(&host.attack);
     swap.arg("swap").arg(turns.join("d")).arg(turns.join("l")).stdout(Stdio::null());
     let swapper = Swapper(swap.spawn().map_err(text)?);
     let [root, place] = [&rootfs, &turns.join("d")].map(|p| p.display().to_string());
@@ -180,7 +180,7 @@ fn exchanged(host: &Host) -> Result<usize, String> {
     let (begin, mut runs) = (Instant::now(), 0);
     let mut started = 0;
     while begin.elapsed() < RACE {
-        let out = host.place.trine(&["run", "c"])?;
+        let out = host.bundle.trine(&["run", "c"])?;
         runs += 1;
         if out.status.success() {
             started += 1;
@@ -206,21 +206,21 @@ fn exchanged(host: &Host) -> Result<usize, String> {
 /// All rows' attacks in a container that `trine run` makes of an image with its usual options.
 fn image(host: &Host) -> Result<usize, String> {
     let trine = |line: &str| {
-        let mut shell = host.place.command(Path::new("sh"));
-        shell.args(["-c", line]).env("XDG_DATA_HOME", host.place.dir.join("data"));
-        shell.env("XDG_RUNTIME_DIR", host.place.dir.join("run"));
+        let mut shell = host.bundle.command(Path::new("sh"));
+        shell.args(["-c", line]).env("XDG_DATA_HOME", host.bundle.dir.join("data"));
+        shell.env("XDG_RUNTIME_DIR", host.bundle.dir.join("run"));
         shell.output().map_err(text)
     };
-    fs::create_dir_all(host.place.dir.join("run")).map_err(text)?;
+    fs::create_dir_all(host.bundle.dir.join("run")).map_err(text)?;
     let x = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    fs::set_permissions(host.place.dir.join("run"), x).map_err(text)?;
+    fs::set_permissions(host.bundle.dir.join("run"), x).map_err(text)?;
     trine("tar -C rootfs -c . | ./trine import --quiet --cmd /bin/sh - attacked").and_then(succeed)?;
     let env: Vec<String> =
-        serde_json::from_value(host.place.config["process"]["env"].clone()).map_err(text)?;
+        serde_json::from_value(host.bundle.config["process"]["env"].clone()).map_err(text)?;
     let env: String = env.iter().map(|line| format!("export '{line}'\n")).collect();
     let scripts = || ROWS.iter().filter(|r| r.both.is_empty()).map(|r| r.script);
     let scripts = scripts().chain(["attack fds"]).map(|s| format!("{{ {s}; }} 2>&1\n")).collect::<String>();
-    fs::write(host.place.dir.join("all"), format!("{env}{scripts}echo tried\n")).map_err(text)?;
+    fs::write(host.bundle.dir.join("all"), format!("{env}{scripts}echo tried\n")).map_err(text)?;
     let out = trine("exec 9</; exec ./trine run --rm -i attacked sh < all")?;
     let lines = succeed(out)?;
     match got(&lines).as_slice() {

@@ -2,10 +2,13 @@
 
 use super::proxy::Proxy;
 use super::rootless::rootless;
-use super::{Place, Said, check, text, tool, tree, words};
+use super::{Place, tree};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use trine_oci::{Platform, Silent, Store};
+use trine_test_support::command::{Said, check, tool, words};
+use trine_test_support::registry::Registry;
+use trine_test_support::{is_root, text};
 
 type Check = fn(&Place) -> Result<(), String>;
 
@@ -94,7 +97,7 @@ fn fetched(place: &Place) -> Result<(), String> {
 }
 
 fn unpacked(place: &Place) -> Result<(), String> {
-    if !tree::is_root() {
+    if !is_root() {
         println!("  skipped: only root mounts overlayfs here");
         return Ok(());
     }
@@ -313,7 +316,7 @@ fn sent(place: &Place) -> Result<(), String> {
         &Said { code: 0, out: digest.clone(), err: String::new() },
     )?;
     // To an empty registry, everything is sent; skopeo fetches it from there.
-    let fresh = super::Registry::start(&place.dir.join("fresh"), false)?;
+    let fresh = Registry::start(&place.dir.join("fresh"), false)?;
     place.well("one", &format!("push --insecure {host}/team/app:1 {}/a/b:c", fresh.host))?;
     let to = place.dir.join("fetched");
     let copy =

@@ -7,109 +7,16 @@ mod rootless;
 mod tree;
 
 pub use rootless::unpack;
-pub use tree::is_root;
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use trine_test_support::command::{Said, check, tool, words};
+use trine_test_support::registry::Registry;
+use trine_test_support::{is_root, text, tools};
 
-/// `ann` with the password `secret`, by bcrypt.
-const HTPASSWD: &str = "ann:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
 /// Bytes of the layer whose transfer is interrupted.
 const LARGE: usize = 24 << 20;
-
-/// Errors as text.
-pub fn text(e: impl std::fmt::Display) -> String {
-    e.to_string()
-}
-
-/// A registry of the test's own.
-pub struct Registry {
-    child: Child,
-    /// `127.0.0.1:PORT`.
-    pub host: String,
-}
-
-impl Registry {
-    /// Starts one whose files are below `dir`, with a login or without.
-    pub fn start(dir: &Path, login: bool) -> Result<Registry, String> {
-        std::fs::create_dir_all(dir).map_err(text)?;
-        // Freed again: nobody else takes a port of this range within moments.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(text)?.port();
-        let host = format!("127.0.0.1:{port}");
-        let passwords = dir.join("htpasswd");
-        std::fs::write(&passwords, HTPASSWD).map_err(text)?;
-        let auth = match login {
-            true => format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", passwords.display()),
-            false => String::new(),
-        };
-        let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n{auth}",
-            dir.join("data").display()
-        );
-        std::fs::write(dir.join("config.yml"), config).map_err(text)?;
-        let log = std::fs::File::create(dir.join("log")).map_err(text)?;
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(dir.join("config.yml"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().map_err(text)?)
-            .stderr(log)
-            .spawn()
-            .map_err(|e| format!("docker-registry: {e}"))?;
-        let registry = Registry { child, host };
-        let end = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(&registry.host).is_err() {
-            if Instant::now() > end {
-                return Err(format!("docker-registry does not listen: see {}", dir.join("log").display()));
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(registry)
-    }
-
-    /// A request by hand, for what no tool does: gives the answer's head.
-    pub fn put(&self, path: &str, kind: &str, body: &[u8]) -> Result<String, String> {
-        let mut stream = TcpStream::connect(&self.host).map_err(text)?;
-        let head = format!(
-            "PUT {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            self.host,
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).map_err(text)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map_err(text)?;
-        match answer.starts_with("HTTP/1.1 201") {
-            true => Ok(answer),
-            false => Err(format!("PUT {path}: {answer}")),
-        }
-    }
-
-    /// Makes one name for the images of the host's CPU and of riscv64 that have these tags.
-    pub fn join_platforms(&self, repository: &str, tags: [&str; 2], name: &str) -> Result<(), String> {
-        let entry = |tag: &str, arch: &str| {
-            let url = format!("docker://{}/{repository}:{tag}", self.host);
-            let raw = tool(&mut words(&format!("skopeo inspect --tls-verify=false --raw {url}")))?;
-            let digest = trine_oci::digest::of(raw.as_bytes()).to_string();
-            Ok::<_, String>(serde_json::json!({"mediaType": trine_oci::document::MANIFEST, "size": raw.len(),
-                "digest": digest, "platform": {"os": "linux", "architecture": arch}}))
-        };
-        let host = trine_oci::Platform::host().architecture;
-        let list = vec![entry(tags[0], &host)?, entry(tags[1], "riscv64")?];
-        let index = serde_json::json!({"schemaVersion": 2, "mediaType": trine_oci::document::INDEX, "manifests": list});
-        let path = format!("/v2/{repository}/manifests/{name}");
-        self.put(&path, trine_oci::document::INDEX, index.to_string().as_bytes()).map(drop)
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 /// Where a run of the test has its files.
 pub struct Place {
@@ -128,51 +35,9 @@ impl Drop for Place {
     }
 }
 
-/// What a command said.
-pub struct Said {
-    /// Its exit code.
-    pub code: i32,
-    /// Standard output.
-    pub out: String,
-    /// Standard error.
-    pub err: String,
-}
-
-impl From<Output> for Said {
-    fn from(o: Output) -> Said {
-        let [out, err] = [o.stdout, o.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
-        Said { code: o.status.code().unwrap_or(-1), out, err }
-    }
-}
-
-/// A tool's output, where it succeeds.
-pub fn tool(command: &mut Command) -> Result<String, String> {
-    let said = Said::from(command.output().map_err(|e| format!("{command:?}: {e}"))?);
-    match said.code {
-        0 => Ok(said.out),
-        code => Err(format!("{command:?}: code {code}: {}{}", said.out, said.err)),
-    }
-}
-
-/// `words` separated by blanks as a command.
-pub fn words(line: &str) -> Command {
-    let mut words = line.split_ascii_whitespace();
-    let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words).stdin(Stdio::null());
-    command
-}
-
-/// Fails with a sentence.
-pub fn check(right: bool, what: &str, said: &Said) -> Result<(), String> {
-    match right {
-        true => Ok(()),
-        false => Err(format!("{what}: code {}, output {:?}, errors {:?}", said.code, said.out, said.err)),
-    }
-}
-
 impl Place {
     fn new() -> Result<Place, String> {
-        let trine = crate::tools::trine()?;
+        let trine = tools::trine()?;
         let dir = std::env::temp_dir().join(format!("trine-images-{}", std::process::id()));
         std::fs::create_dir_all(dir.join("home")).map_err(text)?;
         let open = Registry::start(&dir.join("open"), false)?;
@@ -219,7 +84,7 @@ impl Place {
 
     /// An image of three layers (a base, a large file, a deletion) for the host and for riscv64, in both registries.
     fn make_images(&self) -> Result<(), String> {
-        let busybox = crate::tools::busybox()?;
+        let busybox = tools::busybox()?;
         let layout = self.dir.join("layout").display().to_string();
         let bundle = self.dir.join("bundle");
         let umoci = |line: &str| tool(&mut words(&format!("umoci {line}"))).map(drop);
@@ -227,7 +92,7 @@ impl Place {
         umoci(&format!("new --image {layout}:1"))?;
         let root = bundle.join("rootfs");
         let layer = |change: &dyn Fn() -> std::io::Result<()>| {
-            let flags = if tree::is_root() { "" } else { "--rootless" };
+            let flags = if is_root() { "" } else { "--rootless" };
             umoci(&format!("unpack {flags} --image {layout}:1 {}", bundle.display()))?;
             change().map_err(|e| format!("a layer's files: {e}"))?;
             umoci(&format!("repack --image {layout}:1 {}", bundle.display()))?;
@@ -263,7 +128,7 @@ impl Place {
 
 /// All of it.
 pub fn run() -> Result<(), String> {
-    if !crate::tools::has(&["docker-registry", "skopeo", "umoci"]) {
+    if !tools::has(&["docker-registry", "skopeo", "umoci"]) {
         return Ok(());
     }
     let place = Place::new()?;

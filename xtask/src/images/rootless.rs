@@ -1,12 +1,11 @@
 //! Unpacking as an ordinary user, with and without ids of `/etc/subuid`.
 
-use super::{Place, Said, check, text, tree};
+use super::Place;
 use std::path::Path;
 use std::process::Command;
 use trine_oci::{Platform, Silent, Store};
-
-/// An ordinary user: `nobody`.
-const NOBODY: u32 = 65534;
+use trine_test_support::command::{Said, check};
+use trine_test_support::{NOBODY, is_root, text};
 
 /// `cargo xtask unpack STORE IMAGE`: what [`rootless`] runs as that user. Prints the directories and what was mapped.
 pub fn unpack(store: &Path, image: &str) -> Result<(), String> {
@@ -33,7 +32,7 @@ fn as_nobody(place: &Place, subuid: Option<&str>, line: &str) -> Result<Said, St
 
 /// An ordinary user's images: owners where ids are given, a working tree where not; all of it can be removed again.
 pub fn rootless(place: &Place) -> Result<(), String> {
-    if !tree::is_root() {
+    if !is_root() {
         println!("  skipped: only root becomes another user");
         return Ok(());
     }

@@ -5,11 +5,7 @@ use std::fs;
 use std::io::Result;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-
-/// Whether this is root.
-pub fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
-}
+use trine_test_support::is_root;
 
 /// The lowest layer: a small system with everything that is hard to keep.
 pub fn base(root: &Path, busybox: &Path) -> Result<()> {

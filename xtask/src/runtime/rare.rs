@@ -1,7 +1,6 @@
 //! What engines ask for seldom: listeners of system calls, keyrings, groups below a container's, hostile bundles.
 
 use super::life::{background, expect, expect_refusal, quiet, state};
-use super::{NOBODY, Place, said, succeed, text};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -9,14 +8,17 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use trine_container::channel::receive_fds;
+use trine_test_support::bundle::Bundle;
+use trine_test_support::command::{said, succeed};
+use trine_test_support::{NOBODY, text};
 
 /// Who listens is told of the first process and of those that `exec` adds; where it closes what it was given, the calls
 /// fail as if the kernel had none of their name.
-pub fn listener(place: &Place) -> Result<(), String> {
-    let path = place.dir.join("listener");
+pub fn listener(bundle: &Bundle) -> Result<(), String> {
+    let path = bundle.dir.join("listener");
     drop(fs::remove_file(&path));
     let socket = UnixListener::bind(&path).map_err(text)?;
-    if place.user.is_some() {
+    if bundle.user.is_some() {
         std::os::unix::fs::chown(&path, Some(NOBODY), None).map_err(text)?;
     }
     let profile = serde_json::json!({
@@ -34,12 +36,12 @@ pub fn listener(place: &Place) -> Result<(), String> {
         expect(told["state"]["id"].as_str().unwrap_or_default(), "c")?;
         Ok::<_, String>(told)
     };
-    background(place, "hostname x; sleep 1000", &[("/linux/seccomp", &profile.to_string())])?;
-    let first = state(place)?["pid"].to_string();
+    background(bundle, "hostname x; sleep 1000", &[("/linux/seccomp", &profile.to_string())])?;
+    let first = state(bundle)?["pid"].to_string();
     let of_first = told()?;
     expect(of_first["pid"].to_string(), &first)?;
     expect(of_first["state"]["status"].as_str().unwrap_or_default(), "creating")?;
-    let mut exec = place.oci();
+    let mut exec = bundle.oci();
     exec.args(["exec", "c", "sh", "-c", "hostname x 2>&1"]).stdout(Stdio::piped());
     let child = exec.spawn().map_err(text)?;
     let of_second = told()?;
@@ -57,13 +59,13 @@ pub fn listener(place: &Place) -> Result<(), String> {
 }
 
 /// A process that `exec` makes has the first one's session keyring, and not another of the same name.
-pub fn keys(place: &Place) -> Result<(), String> {
-    background(place, "sleep 1000", &[("/linux/maskedPaths", "[]")])?;
+pub fn keys(bundle: &Bundle) -> Result<(), String> {
+    background(bundle, "sleep 1000", &[("/linux/maskedPaths", "[]")])?;
     let mut count = String::new();
     // Those of containers before this one go a little later than they do.
     for _ in 0..50 {
         let line = ["exec", "c", "sh", "-c", "grep -c ' _ses.c:' /proc/keys"];
-        count = String::from_utf8_lossy(&place.trine(&line)?.stdout).trim().to_owned();
+        count = String::from_utf8_lossy(&bundle.trine(&line)?.stdout).trim().to_owned();
         if count == "1" {
             return Ok(());
         }
@@ -73,18 +75,18 @@ pub fn keys(place: &Place) -> Result<(), String> {
 }
 
 /// `exec --cgroup`.
-pub fn group_below(place: &Place) -> Result<(), String> {
-    if place.user.is_some() {
+pub fn group_below(bundle: &Bundle) -> Result<(), String> {
+    if bundle.user.is_some() {
         return Ok(());
     }
-    background(place, "sleep 1000", &[])?;
+    background(bundle, "sleep 1000", &[])?;
     let first = Path::new("/sys/fs/cgroup/pids/trine/c");
     let (dir, word) = match first.is_dir() {
         true => (first, "pids:sub"),
         false => (Path::new("/sys/fs/cgroup/trine/c"), "sub"),
     };
     fs::create_dir(dir.join("sub")).map_err(text)?;
-    let exec = |group: &str| place.trine(&["exec", "--cgroup", group, "c", "cat", "/proc/self/cgroup"]);
+    let exec = |group: &str| bundle.trine(&["exec", "--cgroup", group, "c", "cat", "/proc/self/cgroup"]);
     let groups = exec(word).and_then(succeed)?;
     if !groups.lines().any(|line| line.ends_with(":/sub")) {
         return Err(format!("it is not in the group below: {groups}"));
@@ -93,14 +95,14 @@ pub fn group_below(place: &Place) -> Result<(), String> {
     expect_refusal(exec(&word.replace("sub", "nothere"))?, "is not there")?;
     expect_refusal(exec("nocontroller:sub")?, "no tree with 'nocontroller'")?;
     // A process is in the groups before it is in the container: one that may have no more processes gets none.
-    place.trine(&["delete", "--force", "c"]).and_then(succeed)?;
-    background(place, "exec sleep 1000", &[("/linux/resources/pids", r#"{"limit":1}"#)])?;
-    expect_refusal(place.trine(&["exec", "c", "true"])?, "cannot make a process")
+    bundle.trine(&["delete", "--force", "c"]).and_then(succeed)?;
+    background(bundle, "exec sleep 1000", &[("/linux/resources/pids", r#"{"limit":1}"#)])?;
+    expect_refusal(bundle.trine(&["exec", "c", "true"])?, "cannot make a process")
 }
 
 /// Bundles that were not made to be run.
-pub fn hostile(place: &Place) -> Result<(), String> {
-    let config = place.dir.join("config.json");
+pub fn hostile(bundle: &Bundle) -> Result<(), String> {
+    let config = bundle.dir.join("config.json");
     let deep = "[".repeat(200_000);
     let nested = format!(r#"{{"ociVersion":"1.0.2","annotations":{deep}"#);
     let large = format!(r#"{{"ociVersion":"1.0.2","x":"{}"}}"#, "x".repeat(17 << 20));
@@ -113,42 +115,42 @@ pub fn hostile(place: &Place) -> Result<(), String> {
     ];
     for (bytes, word) in all {
         fs::write(&config, bytes).map_err(text)?;
-        expect_refusal(place.trine(&["run", "c"])?, word)?;
+        expect_refusal(bundle.trine(&["run", "c"])?, word)?;
     }
     fs::remove_file(&config).map_err(text)?;
-    succeed(place.command(Path::new("mkfifo")).arg(&config).output().map_err(text)?)?;
-    let refused = place.trine(&["run", "c"]).and_then(|out| expect_refusal(out, "it is no file"));
+    succeed(bundle.command(Path::new("mkfifo")).arg(&config).output().map_err(text)?)?;
+    let refused = bundle.trine(&["run", "c"]).and_then(|out| expect_refusal(out, "it is no file"));
     fs::remove_file(&config).map_err(text)?;
     refused
 }
 
 /// A root that is moved to instead of `pivot_root(2)`.
-pub fn no_pivot(place: &Place) -> Result<(), String> {
-    place.script("ls -d /bin /etc/inside", &[])?;
-    expect(place.trine(&["run", "--no-pivot", "c"]).and_then(succeed)?, "/bin\n/etc/inside")
+pub fn no_pivot(bundle: &Bundle) -> Result<(), String> {
+    bundle.script("ls -d /bin /etc/inside", &[])?;
+    expect(bundle.trine(&["run", "--no-pivot", "c"]).and_then(succeed)?, "/bin\n/etc/inside")
 }
 
 /// A process that `exec` made has ended and nobody asks for it, so the kernel does not let the first one go.
-pub fn nobody_reaps(place: &Place) -> Result<(), String> {
+pub fn nobody_reaps(bundle: &Bundle) -> Result<(), String> {
     use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
-    background(place, "sleep 1000", &[])?;
+    background(bundle, "sleep 1000", &[])?;
     set_child_subreaper(Some(getpid())).map_err(text)?;
-    let begun = quiet(place, &["exec", "--detach", "--pid-file", "second", "c", "sleep", "1000"]);
-    let second = fs::read_to_string(place.dir.join("second")).map_err(text)?;
-    let deleted = begun.and_then(|()| place.trine(&["delete", "--force", "c"]).and_then(succeed));
+    let begun = quiet(bundle, &["exec", "--detach", "--pid-file", "second", "c", "sleep", "1000"]);
+    let second = fs::read_to_string(bundle.dir.join("second")).map_err(text)?;
+    let deleted = begun.and_then(|()| bundle.trine(&["delete", "--force", "c"]).and_then(succeed));
     let second = second.trim().parse().ok().and_then(Pid::from_raw);
     let _ = waitpid(second, WaitOptions::empty());
     set_child_subreaper(None).map_err(text)?;
     deleted?;
-    expect_refusal(place.trine(&["state", "c"])?, "does not exist")?;
+    expect_refusal(bundle.trine(&["state", "c"])?, "does not exist")?;
     let find = std::process::Command::new("find").args(["/sys/fs/cgroup", "-path", "*/trine/c"]).output();
     expect(String::from_utf8_lossy(&find.map_err(text)?.stdout), "")
 }
 
 /// Links of an image where mounts come to lie: by one to `/dev` nothing is made in what is put there, by one to `/proc` it is
 /// not covered.
-pub fn links(place: &Place) -> Result<(), String> {
-    let dir = place.dir.join("shared");
+pub fn links(bundle: &Bundle) -> Result<(), String> {
+    let dir = bundle.dir.join("shared");
     let names = || -> Result<String, String> {
         let mut all: Vec<_> = fs::read_dir(&dir).map_err(text)?.flatten().map(|e| e.file_name()).collect();
         all.sort();
@@ -160,18 +162,18 @@ pub fn links(place: &Place) -> Result<(), String> {
     };
     let before = names()?;
     for (to, how) in [("/to-dev", "rw"), ("/to-dev", "ro")] {
-        place.script("cat /dev/file", &[("/mounts/+", &mount(to, how))])?;
-        expect(place.trine(&["run", "c"]).and_then(succeed)?, "shared")?;
+        bundle.script("cat /dev/file", &[("/mounts/+", &mount(to, how))])?;
+        expect(bundle.trine(&["run", "c"]).and_then(succeed)?, "shared")?;
         expect(names()?, &before)?;
     }
     for to in ["/to-proc", "/to-proc/self", "/root-again"] {
         for how in ["ro", "rw"] {
-            place.script("true", &[("/mounts/+", &mount(to, how))])?;
-            expect_refusal(place.trine(&["run", "c"])?, "cannot be covered")?;
+            bundle.script("true", &[("/mounts/+", &mount(to, how))])?;
+            expect_refusal(bundle.trine(&["run", "c"])?, "cannot be covered")?;
         }
         let memory = format!(r#"{{"destination":"{to}","type":"tmpfs","source":"tmpfs"}}"#);
-        place.script("true", &[("/mounts/+", &memory)])?;
-        expect_refusal(place.trine(&["run", "c"])?, "cannot be covered")?;
+        bundle.script("true", &[("/mounts/+", &memory)])?;
+        expect_refusal(bundle.trine(&["run", "c"])?, "cannot be covered")?;
     }
     expect(names()?, &before)
 }

@@ -4,12 +4,12 @@ mod life;
 mod storm;
 
 use crate::check::{Checked, finish, same, until};
-use crate::tools;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 use trine_control::process;
+use trine_test_support::tools;
 
 type Check = (&'static str, fn(&Place) -> Checked);
 

@@ -8,8 +8,8 @@ use trine_ir::inst::{Inst, Val};
 use trine_ir::{Flow, Helper, Isa};
 
 impl<I: Isa> Emit<'_, I> {
-    /// Counts the block's instructions and leaves where that goes past the limit; gives the branch that does.
-    pub fn entry(&mut self) -> Hole {
+    /// Counts the block's instructions and leaves where that goes past the limit.
+    pub fn entry(&mut self) {
         let n = self.guest as i32;
         self.a.alu_imm(Alu::Add, true, R15, n);
         self.a.load(8, RAX, self.l.limit());
@@ -21,7 +21,6 @@ impl<I: Isa> Emit<'_, I> {
             e.set_pc(e.start);
             e.leave(code::GO);
         });
-        over
     }
 
     /// Instructions of the block not yet done; the current one counts as done where `this`.
@@ -116,9 +115,9 @@ impl<I: Isa> Emit<'_, I> {
 
     /// A direct jump or call: leaves for the dispatcher the first time, which then links it.
     fn direct(&mut self, offset: i64, go: fn(&mut Asm) -> Hole) {
+        self.a.align_displacement();
         let jump = go(self.a);
-        let number = self.side.sites.len() as u64;
-        self.side.sites.push(0);
+        let number = self.first_site as u64 + self.holes.len() as u64;
         self.holes.push(jump);
         self.cold(&[jump], |e| {
             e.set_pc(offset);

@@ -15,11 +15,10 @@ pub mod thunks;
 use crate::block::Block;
 use crate::code::CodeMemory;
 use crate::core::Core;
+use crate::links::Links;
 use asm::{Asm, Place};
 use emit::{Emit, Emitted, Scratch};
 use side::{Side, code};
-use std::collections::HashMap;
-use std::marker::PhantomData;
 use thunks::{Enter, Layout, Thunk};
 use trine_ir::{Builder, Hart, Isa, Leave, Trap};
 
@@ -33,8 +32,8 @@ pub enum Left {
     Go,
     /// The interpreter is to execute the instruction at the PC.
     Again,
-    /// The direct jump whose displacement lies here was taken for the first time.
-    Link(usize),
+    /// The direct jump with this number was taken while it was cold.
+    Link(u32),
     /// The instruction at the PC left; the one after it is at `next`.
     Instruction {
         /// How.
@@ -64,11 +63,9 @@ pub struct Compiler<I: Isa> {
     layout: Layout,
     enter: Enter,
     miss: usize,
-    /// Code of blocks that were dropped, by start and mode, to which jumps may still lead.
-    shut: HashMap<(u64, u32), Vec<usize>>,
+    links: Links<I>,
     /// Bytes of code memory that hold the thunks.
     fixed: usize,
-    isa: PhantomData<I>,
 }
 
 /// What the host's CPU lacks, if anything.
@@ -82,9 +79,6 @@ fn missing() -> Option<&'static str> {
     ];
     have.into_iter().find(|f| !f.1).map(|f| f.0)
 }
-
-/// Most pieces of shut code that are remembered for one start.
-const MOST_SHUT: usize = 16;
 
 impl<I: Isa> Compiler<I> {
     /// A compiler for `core`. The error says why the host cannot run compiled code.
@@ -110,8 +104,7 @@ impl<I: Isa> Compiler<I> {
             layout: Layout::of(core),
             enter,
             miss: core.frame.thunks[Thunk::Miss as usize].get(),
-            shut: HashMap::new(),
-            isa: PhantomData,
+            links: Links::default(),
         })
     }
 
@@ -130,9 +123,8 @@ impl<I: Isa> Compiler<I> {
         self.memory.truncate(self.fixed);
         self.side.rows.clear();
         self.side.locs.clear();
-        self.side.sites.clear();
         self.side.accesses.clear();
-        self.shut.clear();
+        self.links.clear();
     }
 
     /// Compiles a block and tells it where its code is.
@@ -140,25 +132,16 @@ impl<I: Isa> Compiler<I> {
         let ir = build(block);
         debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
         self.asm.clear();
-        let first_site = self.side.sites.len();
         let (asm, side, scratch) = (&mut self.asm, &mut *self.side, &mut self.scratch);
-        let emit = Emit::<I>::new(asm, side, scratch, self.layout, block, &ir, direct);
-        let Some(Emitted { guard, holes, accesses }) = emit.run() else {
-            self.side.sites.truncate(first_site);
-            return Compiled::TooComplex;
-        };
-        let size = {
-            let code = self.asm.finish();
-            let Some(at) = self.memory.add(code) else { return Compiled::Full };
-            block.code.set(at);
-            code.len()
-        };
-        block.guard.set(block.code.get() + self.asm.hole_offset(guard) - 2);
-        for (number, hole) in holes.into_iter().enumerate() {
-            self.side.sites[first_site + number] = block.code.get() + self.asm.hole_offset(hole);
-        }
-        self.note_accesses(block.code.get(), accesses);
-        self.replace(block);
+        let emit = Emit::<I>::new(asm, side, scratch, self.layout, block, &ir, direct, self.links.next());
+        let Some(Emitted { holes, accesses }) = emit.run() else { return Compiled::TooComplex };
+        let code = self.asm.finish();
+        let Some(at) = self.memory.add(code) else { return Compiled::Full };
+        let (size, cold) = (code.len(), holes.iter().map(|&hole| self.asm.displacement(hole)));
+        let places = holes.iter().map(|&hole| at + self.asm.hole_offset(hole));
+        self.links.add(block, places.zip(cold));
+        self.note_accesses(at, accesses);
+        block.set_code(at);
         Compiled::Done(size)
     }
 
@@ -195,7 +178,7 @@ impl<I: Isa> Compiler<I> {
         match out & 0xff {
             code::GO => Left::Go,
             code::AGAIN => Left::Again,
-            code::LINK => Left::Link(self.side.sites[number as usize]),
+            code::LINK => Left::Link(number as u32),
             code::RAISE => {
                 let [cause, value] = [0, 1].map(|i: usize| core.frame.args[i].get());
                 core.raise(Trap { cause, value });
@@ -208,34 +191,15 @@ impl<I: Isa> Compiler<I> {
         }
     }
 
-    /// Makes the direct jump whose displacement lies at `site` lead to `to`.
-    pub fn link(&mut self, site: usize, to: usize) {
-        self.memory.patch(site, ((to as i64 - (site as i64 + 4)) as i32).to_le_bytes());
+    /// Makes the direct jump with this number lead to a block.
+    pub fn link(&mut self, number: u32, to: &Block<I>) {
+        self.links.link(number, to, &self.memory);
     }
 
-    /// Makes a block's code leave for the dispatcher at once, as if the limit were reached: direct jumps may still lead
-    /// to it.
-    pub fn shut(&mut self, block: &Block<I>) {
-        /// `nop; jmp rel32` in place of `ja rel32`.
-        const ALWAYS: [u8; 2] = [0x90, 0xe9];
-        if block.code.get() != 0 {
-            self.memory.patch(block.guard.get(), ALWAYS);
-            let shut = self.shut.entry((block.start, block.mode)).or_default();
-            if shut.len() == MOST_SHUT {
-                // It leads to the next one.
-                shut.remove(0);
-            }
-            shut.push(block.code.get());
-        }
-    }
-
-    /// Makes the shut code in whose place this block is lead here.
-    fn replace(&mut self, block: &Block<I>) {
-        let Some(shut) = self.shut.get(&(block.start, block.mode)) else { return };
-        for &at in shut {
-            let [a, b, c, d] = ((block.code.get() as i64 - (at as i64 + 5)) as i32).to_le_bytes();
-            self.memory.patch(at, [0xe9, a, b, c, d]);
-        }
+    /// Nothing leads to the block's code any more but what runs already.
+    pub fn unlink(&mut self, block: &Block<I>) {
+        block.retire();
+        self.links.unlink(block, &self.memory);
     }
 }
 

@@ -73,8 +73,6 @@ pub struct Side {
     pub locs: Vec<(u16, Loc)>,
     /// Helpers, by number.
     pub helpers: Vec<&'static Helper>,
-    /// Displacements of direct jumps that have not been linked, by number.
-    pub sites: Vec<usize>,
 }
 
 impl Side {
