@@ -232,7 +232,7 @@ impl<I: Isa> Core<I> {
             copies: Copies::default(),
             config: config,
             mode: Cell::new(0),
-            trap: Cell::new(Trap { cause: 0, value: 0 }),
+            trap: Cell::new(Trap::fault(0, 0)),
             timer: Cell::new(None),
             ram: ram,
             direct: direct,
@@ -307,7 +307,7 @@ impl<I: Isa> Core<I> {
     pub fn fetch_address(&self, address: u64) -> Result<u64, Trap> {
         if let Some(pages) = &self.direct {
             let allowed = pages.fetch(address & !0xfff);
-            return allowed.then_some(address).ok_or(I::bus_error(Access::Execute, address));
+            return allowed.then_some(address).ok_or(I::refused(Access::Execute, address));
         }
         let regime = I::fetch_regime(self.mode.get());
         if let Some(physical) = self.tlb.fetch(regime, address) {
@@ -315,7 +315,7 @@ impl<I: Isa> Core<I> {
         }
         let mapping = I::walk(self, regime, address, Access::Execute)?;
         if !self.ram.contains(mapping.page, 1) {
-            return Err(I::bus_error(Access::Execute, address));
+            return Err(self.fetch_error(address));
         }
         self.tlb.insert_fetch(regime, address, &mapping);
         if !mapping.global && self.stamps.borrow_mut().runs_local(regime) {
@@ -442,7 +442,7 @@ impl<I: Isa> Hart for Core<I> {
         }
         let physical = self.translate(self.data_regime(), address, Access::Write)?;
         if !self.ram.contains(physical, len) {
-            return Err(self.raise(I::bus_error(Access::Write, address)));
+            return self.bus_error(Access::Write, address);
         }
         for offset in (0..len).step_by(8) {
             self.ram.store(physical + offset, Width::B8, 0);

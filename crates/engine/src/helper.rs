@@ -12,6 +12,11 @@ impl<I: Isa> Core<I> {
         if cfg!(debug_assertions) { self.call_checked(helper, args) } else { (helper.run)(self, args) }
     }
 
+    /// Whether an instruction that left with `leave` is done, and counts.
+    pub(crate) fn is_done(&self, leave: Leave) -> bool {
+        leave != Leave::Trap || self.trap.get().after
+    }
+
     fn call_checked(&self, helper: &'static Helper, args: [u64; 3]) -> Result<u64, Leave> {
         let name = helper.name;
         let slots = || self.slots.as_ref().iter().map(Cell::get);

@@ -11,7 +11,7 @@ use trine_base::{RegisterInfo, Width};
 pub enum Leave {
     /// Control went elsewhere: the PC is set.
     Jump = 1,
-    /// The instruction raised an exception ([`Hart::raise`]); nothing of it was done.
+    /// The instruction raised an exception ([`Hart::raise`]), which says whether it was done.
     Trap = 2,
     /// The instruction is done and what translations depend on may have changed.
     EndBlock = 3,
@@ -24,10 +24,27 @@ pub enum Leave {
 /// An exception or interrupt about to be taken, in the CPU's own numbering.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trap {
-    /// On RISC-V, what `mcause` gets.
+    /// Which one: on RISC-V, what `mcause` gets; elsewhere a vector.
     pub cause: u64,
-    /// On RISC-V, what `mtval` gets.
+    /// What the handler gets besides, where the CPU has that: an error code, a syndrome.
+    pub code: u32,
+    /// What it is about, mostly an address: on RISC-V, what `mtval` gets.
     pub value: u64,
+    /// The instruction is done, and the handler gets the program counter of the next one. Otherwise nothing of it was done,
+    /// and the handler gets its own.
+    pub after: bool,
+}
+
+impl Trap {
+    /// One that is reported at the instruction which it keeps from being done; interrupts, too.
+    pub const fn fault(cause: u64, value: u64) -> Trap {
+        Trap { cause, code: 0, value, after: false }
+    }
+
+    /// One that is reported behind the instruction which raised it.
+    pub const fn after(cause: u64, value: u64) -> Trap {
+        Trap { after: true, ..Trap::fault(cause, value) }
+    }
 }
 
 /// What kind of access a translation of an address is for.
@@ -121,6 +138,17 @@ impl std::fmt::Debug for Helper {
         f.write_str(self.name)
     }
 }
+
+/// Raises an exception that is reported behind its instruction: the arguments are cause and value.
+pub static RAISE_AFTER: Helper = Helper {
+    name: "raise_after",
+    run: |hart, [cause, value, _]| Err(hart.raise(Trap::after(cause, value))),
+    reads: SlotSet::NONE,
+    writes: SlotSet::NONE,
+    leaves: true,
+    flushes: false,
+    fp: false,
+};
 
 /// A hart as the CPU's own Rust code (helpers, page walks, traps) sees it.
 pub trait Hart {
@@ -329,8 +357,12 @@ pub trait Isa: Sized + Send + 'static {
     /// The exception of a breakpoint at this address.
     fn breakpoint(address: u64) -> Trap;
 
-    /// The exception for an access that reaches no memory and no device.
-    fn bus_error(access: Access, address: u64) -> Trap;
+    /// The exception for an access that reaches no memory and no device; `None`: loads give ones, stores vanish, and what
+    /// is fetched is not an instruction.
+    fn bus_error(access: Access, address: u64) -> Option<Trap>;
+
+    /// The exception for an access that a program's address space refuses.
+    fn refused(access: Access, address: u64) -> Trap;
 
     /// Translates a virtual address in `regime`, with all side effects of the walk.
     fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap>;

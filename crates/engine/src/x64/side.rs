@@ -199,6 +199,6 @@ pub extern "sysv64" fn helper<I: Isa>(core: &Core<I>, what: u64) -> Ret {
 /// A helper left an instruction of `bytes` bytes, where the state is up to date.
 fn helper_left<I: Isa>(core: &Core<I>, leave: Leave, bytes: u64) -> Ret {
     let frame = &core.frame;
-    frame.count.set(frame.retired.get() + (leave != Leave::Trap) as u64);
+    frame.count.set(frame.retired.get() + core.is_done(leave) as u64);
     left(leave, bytes)
 }

@@ -8,7 +8,7 @@ use trine_ir::{Flush, Hart, Helper, Leave, SlotSet, Trap};
 pub const BLOCK: u64 = 64;
 
 fn illegal(hart: &dyn Hart, encoding: u64) -> Leave {
-    hart.raise(Trap { cause: trap::ILLEGAL_INSTRUCTION, value: encoding })
+    hart.raise(Trap::fault(trap::ILLEGAL_INSTRUCTION, encoding))
 }
 
 /// `sfence.vma` (priv 12.2.1): arguments are the address, bit 0 set where there is one (bit 1: an

@@ -190,7 +190,7 @@ pub static ACCESS: Helper = Helper {
 
 fn access(hart: &dyn Hart, [what, operand, bytes]: [u64; 3]) -> Result<u64, Leave> {
     let (number, op) = ((what & 0xfff) as u16, Op::from_number(what >> 12));
-    let illegal = || hart.raise(Trap { cause: trap::ILLEGAL_INSTRUCTION, value: bytes });
+    let illegal = || hart.raise(Trap::fault(trap::ILLEGAL_INSTRUCTION, bytes));
     if !allowed(hart, number, op != Op::Read) {
         return Err(illegal());
     }

@@ -135,7 +135,7 @@ pub fn interrupt(hart: &dyn Hart) -> Option<Trap> {
     }
     const ORDER: [u64; 6] = [11, 3, 7, 9, 1, 5];
     let bit = ORDER.into_iter().find(|bit| take >> bit & 1 != 0)?;
-    Some(Trap { cause: INTERRUPT | bit, value: 0 })
+    Some(Trap::fault(INTERRUPT | bit, 0))
 }
 
 /// Enters the handler of `trap`, raised by the instruction at `pc`.
@@ -204,7 +204,7 @@ returns! {
 }
 
 fn illegal(hart: &dyn Hart, encoding: u64) -> Leave {
-    hart.raise(Trap { cause: ILLEGAL_INSTRUCTION, value: encoding })
+    hart.raise(Trap::fault(ILLEGAL_INSTRUCTION, encoding))
 }
 
 fn sret(hart: &dyn Hart, [encoding, ..]: [u64; 3]) -> Result<u64, Leave> {
