@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_base::{Bus, Clock, CountClock, Mailbox, Width};
-use trine_ir::{Access, Flush, Hart, Isa, Leave, Regimes, Trap};
+use trine_ir::{Access, Flush, Hart, Helper, Isa, Leave, Regimes, Trap};
 use trine_memory::{CodeOwner, Ram};
 
 /// Words besides the slots that generated code reads and writes.
@@ -181,6 +181,8 @@ pub struct Core<I: Isa> {
     pub written: Arc<Written>,
     /// Numbers that tell valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
+    /// The helper that runs, where debug builds check it.
+    pub(crate) helping: Cell<Option<&'static Helper>>,
     /// A breakpoint that does not count: see [`crate::Engine::step_past`].
     pub past: Cell<Option<u64>>,
     /// Whether the interpreter notes which memory it accesses; programs only.
@@ -230,7 +232,7 @@ impl<I: Isa> Core<I> {
             copies: Copies::default(),
             config: config,
             mode: Cell::new(0),
-            trap: Cell::new(Trap { cause: 0, value: 0 }),
+            trap: Cell::new(Trap::fault(0, 0)),
             timer: Cell::new(None),
             ram: ram,
             direct: direct,
@@ -239,6 +241,7 @@ impl<I: Isa> Core<I> {
             mailbox: mailbox,
             written: written,
             stamps: RefCell::new(Stamps::new()),
+            helping: Cell::new(None),
             past: Cell::new(None),
             noting: Cell::new(false),
             noted: RefCell::new(Vec::new()),
@@ -304,7 +307,7 @@ impl<I: Isa> Core<I> {
     pub fn fetch_address(&self, address: u64) -> Result<u64, Trap> {
         if let Some(pages) = &self.direct {
             let allowed = pages.fetch(address & !0xfff);
-            return allowed.then_some(address).ok_or(I::bus_error(Access::Execute, address));
+            return allowed.then_some(address).ok_or(I::refused(Access::Execute, address));
         }
         let regime = I::fetch_regime(self.mode.get());
         if let Some(physical) = self.tlb.fetch(regime, address) {
@@ -312,7 +315,7 @@ impl<I: Isa> Core<I> {
         }
         let mapping = I::walk(self, regime, address, Access::Execute)?;
         if !self.ram.contains(mapping.page, 1) {
-            return Err(I::bus_error(Access::Execute, address));
+            return Err(self.fetch_error(address));
         }
         self.tlb.insert_fetch(regime, address, &mapping);
         if !mapping.global && self.stamps.borrow_mut().runs_local(regime) {
@@ -342,6 +345,11 @@ fn flags_of_mxcsr(mxcsr: u32) -> u64 {
 impl<I: Isa> Hart for Core<I> {
     fn slots(&self) -> &[Cell<u64>] {
         self.slots.as_ref()
+    }
+
+    fn get(&self, slot: u16) -> u64 {
+        self.check_read(slot);
+        self.slots.as_ref().get(slot as usize).map_or(0, Cell::get)
     }
 
     #[inline(always)]
@@ -434,7 +442,7 @@ impl<I: Isa> Hart for Core<I> {
         }
         let physical = self.translate(self.data_regime(), address, Access::Write)?;
         if !self.ram.contains(physical, len) {
-            return Err(self.raise(I::bus_error(Access::Write, address)));
+            return self.bus_error(Access::Write, address);
         }
         for offset in (0..len).step_by(8) {
             self.ram.store(physical + offset, Width::B8, 0);
@@ -443,6 +451,7 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn harvest_fp(&self) {
+        self.check_fp();
         let mxcsr = self.frame.guest_mxcsr.get();
         let flags = self.get(I::FP_FLAGS) | flags_of_mxcsr(mxcsr);
         self.set(I::FP_FLAGS, flags);
@@ -450,6 +459,7 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn load_fp(&self) {
+        self.check_fp();
         self.frame.guest_mxcsr.set(self.rounding_mxcsr());
     }
 

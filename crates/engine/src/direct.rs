@@ -256,7 +256,7 @@ pub(crate) fn enter(memory: &CodeMemory, side: &Side, frame: &Frame) {
 impl<I: Isa> Core<I> {
     fn refused(&self, access: Access, address: u64) -> Leave {
         let refused = REFUSED.get().address;
-        self.raise(I::bus_error(access, if refused == 0 { address } else { refused }))
+        self.raise(I::refused(access, if refused == 0 { address } else { refused }))
     }
 
     /// A load of a program.

@@ -4,7 +4,8 @@
 //! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; `stamps`: which of their
 //!   entries are valid; [`access`]: what misses them.
 //! * [`block`], [`store`]: decoded blocks and where they are kept; `links`: direct jumps between their codes.
-//! * [`interp`]: the interpreter; [`fp`]: floating point in software.
+//! * [`interp`]: the interpreter; [`fp`]: floating point in software; `helper`: calls of the CPU's own
+//!   Rust functions.
 //! * [`direct`]: programs, whose memory is the host's own.
 //! * [`x64`], [`code`]: the baseline compiler and the memory for its code. [`perf`]: names for it.
 
@@ -15,6 +16,7 @@ mod copies;
 pub mod core;
 pub mod direct;
 pub mod fp;
+mod helper;
 pub mod interp;
 pub mod jumps;
 mod links;

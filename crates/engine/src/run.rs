@@ -343,7 +343,7 @@ impl<I: Isa> Engine<I> {
                 self.core.set_pc(handler);
                 None
             }
-            Err(Trap { cause, value }) => Some(Exit::Firmware { cause, value }),
+            Err(Trap { cause, value, .. }) => Some(Exit::Firmware { cause, value }),
         }
     }
 
@@ -458,7 +458,7 @@ impl<I: Isa> Engine<I> {
         let before = frame.count.get() + op.index as u64;
         let here = frame.page.get().wrapping_add(op.offset as u64);
         let next = here.wrapping_add(op.bytes as u64);
-        let done = if leave == Leave::Trap { 0 } else { 1 };
+        let done = self.core.is_done(leave) as u64;
         frame.count.set(before + done);
         self.stats.interpreted += op.index as u64 + done;
         self.finish(leave, here, next)
@@ -470,8 +470,13 @@ impl<I: Isa> Engine<I> {
         match leave {
             Leave::Jump => Step::Go,
             Leave::Trap => {
-                frame.pc.set(here);
-                self.fault(self.core.trap.get())
+                let trap = self.core.trap.get();
+                if trap.after {
+                    self.core.run_on(next)
+                } else {
+                    frame.pc.set(here)
+                }
+                self.fault(trap)
             }
             Leave::EndBlock => {
                 self.core.run_on(next);

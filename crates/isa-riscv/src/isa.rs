@@ -143,13 +143,16 @@ macro_rules! isa {
                 table::ends_block(decoded.row, &decoded.operands)
             }
             fn illegal(bytes: &Bytes) -> Trap {
-                Trap { cause: trap::ILLEGAL_INSTRUCTION, value: word(bytes) as u64 }
+                Trap::fault(trap::ILLEGAL_INSTRUCTION, word(bytes) as u64)
             }
             fn breakpoint(address: u64) -> Trap {
-                Trap { cause: trap::BREAKPOINT, value: address }
+                Trap::fault(trap::BREAKPOINT, address)
             }
-            fn bus_error(access: Access, address: u64) -> Trap {
-                Trap { cause: trap::access_fault(access), value: address }
+            fn bus_error(access: Access, address: u64) -> Option<Trap> {
+                Some(Trap::fault(trap::access_fault(access), address))
+            }
+            fn refused(access: Access, address: u64) -> Trap {
+                Trap::fault(trap::access_fault(access), address)
             }
             fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap> {
                 mmu::walk(hart, regime, address, access)

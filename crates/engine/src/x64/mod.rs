@@ -181,7 +181,7 @@ impl<I: Isa> Compiler<I> {
             code::LINK => Left::Link(number as u32),
             code::RAISE => {
                 let [cause, value] = [0, 1].map(|i: usize| core.frame.args[i].get());
-                core.raise(Trap { cause, value });
+                core.raise(Trap::fault(cause, value));
                 Left::Instruction { leave: Leave::Trap, next: core.frame.pc.get() }
             }
             kind => {

@@ -38,6 +38,13 @@ pub enum Kind {
     Direct,
     /// A floating-point operation that the host does differently.
     Soft(Fp, Rounding),
+    /// A helper that keeps registers: its number in [`Side::helpers`], the instruction's length.
+    Helper {
+        /// The number.
+        number: u16,
+        /// The length.
+        bytes: u8,
+    },
 }
 
 /// One call out of generated code.
@@ -122,6 +129,16 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
         Kind::Exchange(width) => core.exchange(regime, width, a, b, c),
         Kind::Direct => Ok(0),
         Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
+        Kind::Helper { number, bytes } => {
+            frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
+            return match core.call(side.helpers[number as usize], [a, b, c]) {
+                Ok(value) => Ret { value, leave: 0 },
+                Err(leave) => {
+                    restore_slots(core, side, row);
+                    helper_left(core, leave, bytes as u64)
+                }
+            };
+        }
     };
     match done {
         Ok(value) => Ret { value, leave: 0 },
@@ -148,6 +165,12 @@ fn restore<I: Isa>(core: &Core<I>, side: &Side, row: &Row) {
     let frame = &core.frame;
     frame.count.set(frame.retired.get());
     frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
+    restore_slots(core, side, row);
+}
+
+/// Brings the memory of the slots up to date, as they were at the start of the instruction.
+fn restore_slots<I: Isa>(core: &Core<I>, side: &Side, row: &Row) {
+    let frame = &core.frame;
     let first = row.first as usize;
     for &(slot, loc) in &side.locs[first..first + row.dirty as usize] {
         let value = match loc {
@@ -166,13 +189,16 @@ fn restore<I: Isa>(core: &Core<I>, side: &Side, row: &Row) {
 pub extern "sysv64" fn helper<I: Isa>(core: &Core<I>, what: u64) -> Ret {
     // SAFETY: as in `slow`.
     let side = unsafe { &*(core.frame.side.get() as *const Side) };
-    let run = side.helpers[(what & 0xffff) as usize].run;
-    let frame = &core.frame;
-    match run(core, [0, 1, 2].map(|i: usize| frame.args[i].get())) {
+    let args = [0, 1, 2].map(|i: usize| core.frame.args[i].get());
+    match core.call(side.helpers[(what & 0xffff) as usize], args) {
         Ok(value) => Ret { value, leave: 0 },
-        Err(leave) => {
-            frame.count.set(frame.retired.get() + (leave != Leave::Trap) as u64);
-            left(leave, what >> 16)
-        }
+        Err(leave) => helper_left(core, leave, what >> 16),
     }
+}
+
+/// A helper left an instruction of `bytes` bytes, where the state is up to date.
+fn helper_left<I: Isa>(core: &Core<I>, leave: Leave, bytes: u64) -> Ret {
+    let frame = &core.frame;
+    frame.count.set(frame.retired.get() + core.is_done(leave) as u64);
+    left(leave, bytes)
 }
