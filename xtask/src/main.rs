@@ -70,11 +70,6 @@ enum Task {
     },
 }
 
-fn docs() -> Result<(), String> {
-    let page = trine_test_support::tools::root().join("docs/system-calls.md");
-    std::fs::write(&page, trine_linux::page::system_calls()).map_err(|e| format!("{}: {e}", page.display()))
-}
-
 /// Signals of the terminal do what they do by default, also where this is a shell's background job, which ignores them:
 /// tests type Ctrl-C into terminals of their own, and send SIGQUIT.
 fn heed_the_terminal() {
@@ -96,7 +91,7 @@ fn main() -> ExitCode {
         Task::Bench { arguments } => {
             trine_test_support::tools::run_package("trine-tests-performance", &arguments)
         }
-        Task::Docs => docs(),
+        Task::Docs => tasks::docs(),
         Task::Unpack { store, image } => images::unpack(&store, &image),
         Task::Guests => trine_test_support::tools::guest()
             .map(|g| println!("{}\n{}", g.kernel.display(), g.initrd.display())),
