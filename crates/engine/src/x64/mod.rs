@@ -129,11 +129,15 @@ impl<I: Isa> Compiler<I> {
 
     /// Compiles a block and tells it where its code is.
     pub fn compile(&mut self, block: &Block<I>, direct: bool) -> Compiled {
-        let ir = build(block);
-        debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
+        self.compile_ir(block, &build(block), direct)
+    }
+
+    /// Compiles a block that is described by `ir`.
+    pub fn compile_ir(&mut self, block: &Block<I>, ir: &trine_ir::Block, direct: bool) -> Compiled {
+        debug_assert_eq!(trine_ir::verify::verify(ir), Ok(()));
         self.asm.clear();
         let (asm, side, scratch) = (&mut self.asm, &mut *self.side, &mut self.scratch);
-        let emit = Emit::<I>::new(asm, side, scratch, self.layout, block, &ir, direct, self.links.next());
+        let emit = Emit::<I>::new(asm, side, scratch, self.layout, block, ir, direct, self.links.next());
         let Some(Emitted { holes, accesses }) = emit.run() else { return Compiled::TooComplex };
         let code = self.asm.finish();
         let Some(at) = self.memory.add(code) else { return Compiled::Full };
