@@ -10,7 +10,7 @@ use trine_engine::block::{self, Op};
 use trine_engine::core::{Core, Frame, Time};
 use trine_engine::direct::{self, Pages};
 use trine_engine::interp::Interp;
-use trine_engine::x64::{Compiled, Compiler, Left};
+use trine_engine::x64::{Code, Compiled, Compiler, Left};
 use trine_ir::replay::replay;
 use trine_ir::{Builder, Decoded, Hart, Isa, Leave, Trap, verify};
 use trine_isa_riscv::{Config, Rv64, Start};
@@ -232,15 +232,17 @@ pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Out
     let core = &machine.core;
     let entry = BASE + first(ir).0 as u64;
     let block = block::decode(core, entry, entry).map_err(|t| format!("not decoded: {t:?}"))?;
-    let mut compiler = Compiler::new(core)?;
-    let Compiled::Done(size) = compiler.compile_ir(&block, ir, model == Model::Direct) else {
+    let code_memory = Code::new::<Rv64>()?;
+    code_memory.adopt(core);
+    let mut compiler = Compiler::default();
+    let Compiled::Done(size) = compiler.compile_ir(&code_memory, &block, ir, model == Model::Direct) else {
         return Err("it is too complex".into());
     };
-    let mut code = compiler.bytes(block.code());
+    let mut code = compiler.bytes(&code_memory, block.code());
     code.truncate(size);
     let limit = given.rounds.max(1) * ir.guest as u64;
     core.mailbox.limit.store(limit, std::sync::atomic::Ordering::SeqCst);
-    let leave = match compiler.enter(core, block.code()) {
+    let leave = match code_memory.enter(core, block.code()) {
         Left::Go | Left::Link(_) => None,
         Left::Again => Some(interpret_once(core, ir)),
         Left::Instruction { leave, .. } => Some(leave),
@@ -357,5 +359,5 @@ macro_rules! fields {
 /// The frame's fields that generated code uses, in their order.
 const FIELDS: &[(&str, usize)] = fields! {
     count pc page stamp retired args guest_mxcsr host_mxcsr nan_box fp_live flag_numbers functions thunks limit stack
-    stack_end calls_stale side save save_fp spill
+    stack_end calls_stale tables save save_fp spill
 };

@@ -1,10 +1,18 @@
 //! Text that is IR, and text that is not.
 
 use super::*;
-use crate::isa::{Leave, Touch};
+use crate::isa::{Leave, SlotSet};
 use crate::op::{Bin, Cmp, Fp, Rmw, Rounding, Un};
 
-static HELPER: Helper = Helper { name: "look-up", run: |_, _| Err(Leave::Stop), touch: Touch::All };
+static HELPER: Helper = Helper {
+    name: "look-up",
+    run: |_, _| Err(Leave::Stop),
+    reads: SlotSet::All,
+    writes: SlotSet::All,
+    leaves: true,
+    flushes: true,
+    fp: true,
+};
 
 /// Every instruction in every form, in the order of [`Inst`].
 fn all() -> Vec<Inst> {
