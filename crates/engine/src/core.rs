@@ -2,6 +2,7 @@
 
 use crate::copies::Copies;
 use crate::direct::Pages;
+use crate::host;
 use crate::jumps::Jumps;
 use crate::stamps::Stamps;
 use crate::tlb::{Flushed, Tlb};
@@ -39,8 +40,8 @@ pub struct Frame {
     pub flag_numbers: [u8; 64],
     /// Rust functions that the thunks call: slow path, helper, refused access.
     pub functions: [Cell<usize>; 3],
-    /// The thunks that generated code calls, by [`crate::x64::thunks::Thunk`].
-    pub thunks: [Cell<usize>; 6],
+    /// The thunks that generated code calls, by [`host::Thunk`].
+    pub thunks: [Cell<usize>; host::THUNKS],
     /// Address of the mailbox's limit. A register of its own for it would be one less for the guest's values.
     pub limit: Cell<usize>,
     /// The host's stack pointer while no guest call is open.
@@ -49,8 +50,8 @@ pub struct Frame {
     pub stack_end: Cell<usize>,
     /// 1 where the stamp changed since generated code was entered: the guest calls that are open must be forgotten.
     pub calls_stale: Cell<u32>,
-    /// Address of the side tables ([`crate::x64::side::Side`]).
-    pub side: Cell<usize>,
+    /// Address of the code's tables ([`host::Tables`]).
+    pub tables: Cell<usize>,
     /// General registers while a slow path runs.
     pub save: [Cell<u64>; 16],
     /// Floating-point registers while a slow path runs (low halves).
@@ -74,12 +75,12 @@ impl Default for Frame {
             fp_live: Cell::new(0),
             flag_numbers: std::array::from_fn(|mxcsr| flags_of_mxcsr(mxcsr as u32) as u8),
             functions: [const { Cell::new(0) }; 3],
-            thunks: [const { Cell::new(0) }; 6],
+            thunks: [const { Cell::new(0) }; host::THUNKS],
             limit: Cell::new(0),
             stack: Cell::new(0),
             stack_end: Cell::new(0),
             calls_stale: Cell::new(0),
-            side: Cell::new(0),
+            tables: Cell::new(0),
             save: [const { Cell::new(0) }; 16],
             save_fp: [const { Cell::new(0) }; 16],
             spill: [const { Cell::new(0) }; 64],

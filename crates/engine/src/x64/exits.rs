@@ -203,6 +203,6 @@ impl<I: Isa> Emit<'_, I> {
         let (first, dirty) = self.dirty_locs();
         let row = Row { kind, offset: self.offset as u16, undone: self.undone(false) as u16, first, dirty };
         self.side.rows.push(row);
-        self.side.rows.len() as u32 - 1
+        self.side.first_row + self.side.rows.len() as u32 - 1
     }
 }
