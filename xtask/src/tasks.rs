@@ -31,8 +31,6 @@ const TASKS: &[(&str, Run)] = &[
     ("torture-O0", || crate::torture::run("-O0")),
     ("torture-O2", || crate::torture::run("-O2")),
     ("debian", crate::debian::run),
-    ("escapes", crate::escapes::run),
-    ("hostile", crate::hostile::run),
     ("fuzz-decode", || fuzz("decode")),
     ("fuzz-walk", || fuzz("walk")),
     ("fuzz-virtio", || fuzz("virtio")),
