@@ -1,16 +1,7 @@
 //! Development tasks: `cargo xtask TASK`.
 
-mod calls;
-mod coredump;
-mod debian;
-mod debugger;
-mod drivers;
-mod firmware;
 mod floors;
-mod images;
-mod perfmap;
 mod tasks;
-mod torture;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -50,14 +41,6 @@ enum Task {
     Docs,
     /// Fetch the guests that tests boot.
     Guests,
-    /// Unpack an image of a store (the images test does so as another user).
-    #[command(hide = true)]
-    Unpack {
-        /// The store's directory.
-        store: std::path::PathBuf,
-        /// The image.
-        image: String,
-    },
 }
 
 fn main() -> ExitCode {
@@ -70,7 +53,6 @@ fn main() -> ExitCode {
         }
         Task::Test { all, parts, .. } => tasks::test(all, &parts),
         Task::Bench { arguments } => tools::run_package("trine-tests-performance", &arguments),
-        Task::Unpack { store, image } => images::unpack(&store, &image),
         Task::Docs => tasks::docs(),
         Task::Guests => tools::guest().map(|g| println!("{}\n{}", g.kernel.display(), g.initrd.display())),
     };

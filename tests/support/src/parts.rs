@@ -15,6 +15,8 @@ pub enum Home {
     System,
     /// `tests/security`.
     Security,
+    /// `tests/interop`.
+    Interop,
 }
 
 impl Home {
@@ -24,6 +26,7 @@ impl Home {
             Home::Task => None,
             Home::System => Some("trine-tests-system"),
             Home::Security => Some("trine-tests-security"),
+            Home::Interop => Some("trine-tests-interop"),
         }
     }
 }
@@ -55,19 +58,19 @@ pub const PARTS: &[Part] = &[
     quick(Home::Task, "floors", "crates import downwards only"),
     quick(Home::Task, "unit", "unit and integration tests"),
     quick(Home::System, "boot", "Debian's kernel boots to a userland, in both engines"),
-    quick(Home::Task, "firmware", "OpenSBI and U-Boot below and in machines"),
+    quick(Home::Interop, "firmware", "OpenSBI and U-Boot below and in machines"),
     quick(Home::System, "ends", "machines end, begin again, and have disks"),
     quick(Home::System, "as-machine", "an image boots as a machine's root under Debian's kernel"),
     quick(
-        Home::Task,
+        Home::Interop,
         "gdb",
         "gdb-multiarch debugs a program with threads and reads core dumps, in both engines",
     ),
-    quick(Home::Task, "perf-map", "perf finds names for generated code"),
-    quick(Home::Task, "calls", "system calls of programs, each as under QEMU's user mode"),
+    quick(Home::Interop, "perf-map", "perf finds names for generated code"),
+    quick(Home::Interop, "calls", "system calls of programs, each as under QEMU's user mode"),
     quick(Home::System, "binfmt", "the kernel starts riscv64 programs under trine"),
     quick(
-        Home::Task,
+        Home::Interop,
         "images",
         "images from and to a real registry, killed, in parallel, as skopeo and umoci see them",
     ),
@@ -98,14 +101,14 @@ pub const PARTS: &[Part] = &[
         "privileged",
         "random programs for M, S and U mode against QEMU's machine, 6,000 steps",
     ),
-    quick(Home::Task, "containerd", "real containerd drives our runtime: 50 containers"),
-    quick(Home::Task, "podman", "real Podman drives our runtime: 50 containers"),
-    quick(Home::Task, "docker", "real Docker drives our runtime: 20 containers at once"),
+    quick(Home::Interop, "containerd", "real containerd drives our runtime: 50 containers"),
+    quick(Home::Interop, "podman", "real Podman drives our runtime: 50 containers"),
+    quick(Home::Interop, "docker", "real Docker drives our runtime: 20 containers at once"),
     slow(Home::System, "lockstep", "interpreter and compiler side by side over a whole boot"),
     slow(Home::System, "boots", "20 boots in a row"),
-    slow(Home::Task, "torture-O0", "GCC's c-torture/execute inside the machine, -O0"),
-    slow(Home::Task, "torture-O2", "GCC's c-torture/execute inside the machine, -O2"),
-    slow(Home::Task, "debian", "Debian's riscv64 programs write what they write under QEMU"),
+    slow(Home::Interop, "torture-O0", "GCC's c-torture/execute inside the machine, -O0"),
+    slow(Home::Interop, "torture-O2", "GCC's c-torture/execute inside the machine, -O2"),
+    slow(Home::Interop, "debian", "Debian's riscv64 programs write what they write under QEMU"),
     slow(
         Home::System,
         "stress",
