@@ -131,7 +131,7 @@ impl<I: Isa> Core<I> {
     }
 
     /// In count mode devices see the count of the instruction that reaches them.
-    fn sync_clock(&self) {
+    pub(crate) fn sync_clock(&self) {
         let _ = self.now();
     }
 

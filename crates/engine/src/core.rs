@@ -408,6 +408,17 @@ impl<I: Isa> Hart for Core<I> {
         self.ram.store(address, width, value)
     }
 
+    fn port_in(&self, port: u16, width: Width) -> u64 {
+        self.sync_clock();
+        self.bus.read_port(port, width).unwrap_or(width.mask())
+    }
+
+    fn port_out(&self, port: u16, width: Width, value: u64) {
+        self.sync_clock();
+        // What no device takes is lost, as on a real bus.
+        let _ = self.bus.write_port(port, width, value);
+    }
+
     fn phys_load(&self, address: u64, width: Width) -> Option<u64> {
         self.ram.load(address, width)
     }
