@@ -73,11 +73,12 @@ pub fn run(a: &mut Board, b: &mut Board, user: &User) -> Result<Done, String> {
     let (mut comparisons, mut next_memory) = (0, MEMORY_EVERY);
     loop {
         if user.quits.load(Ordering::SeqCst) {
-            return Ok(Done { instructions: a.vcpu().count(), comparisons, end: End::Quit });
+            return Ok(Done { instructions: count(a), comparisons, end: End::Quit });
         }
         user.reaches([a, b]);
-        let before = (a.vcpu().pc(), a.vcpu().count());
-        let budget = a.vcpu().block_length();
+        let next = a.next_vcpu();
+        let vcpu = &mut a.vcpus()[next];
+        let (before, budget) = ((vcpu.pc(), vcpu.count()), vcpu.block_length());
         let (end_a, end_b) = (a.step(budget), b.step(budget));
         comparisons += 1;
         registers(a, b)
@@ -85,7 +86,7 @@ pub fn run(a: &mut Board, b: &mut Board, user: &User) -> Result<Done, String> {
         if end_a != end_b {
             return Err(format!("one machine ends with {end_a:?}, the other with {end_b:?}"));
         }
-        let count = a.vcpu().count();
+        let count = count(a);
         if count >= next_memory || end_a.is_some() {
             memory(a, b).map_err(|at| format!("memory differs at {at:#x} before instruction {count}"))?;
             next_memory = count + MEMORY_EVERY;
@@ -96,8 +97,17 @@ pub fn run(a: &mut Board, b: &mut Board, user: &User) -> Result<Done, String> {
     }
 }
 
+/// Instructions that the vCPU executed which is furthest on; all have the same clock.
+fn count(board: &mut Board) -> u64 {
+    board.vcpus().iter().map(|vcpu| vcpu.count()).max().unwrap_or(0)
+}
+
+/// Compares the vCPUs one by one.
 fn registers(a: &mut Board, b: &mut Board) -> Result<(), String> {
-    let (a, b) = (a.vcpu(), b.vcpu());
+    a.vcpus().iter().zip(b.vcpus().iter()).try_for_each(|(a, b)| same_state(&**a, &**b))
+}
+
+fn same_state(a: &dyn Vcpu, b: &dyn Vcpu) -> Result<(), String> {
     if (a.pc(), a.count()) != (b.pc(), b.count()) {
         return Err(format!("pc {:#x} and {:#x}, count {} and {}", a.pc(), b.pc(), a.count(), b.count()));
     }

@@ -27,4 +27,5 @@ pub mod x64;
 
 pub use crate::core::Time;
 pub use perf::PerfMap;
-pub use run::{Engine, Stats, Tier};
+pub use run::{Engine, Tier};
+pub use trine_base::Stats;

@@ -1,7 +1,7 @@
 //! The dispatcher: finds blocks, interprets or enters them, serves requests, takes interrupts.
 
 use crate::block::{self, Block, Op, PAGE};
-use crate::core::{Changed, Core, Time, Touched};
+use crate::core::{Changed, Core, DEFAULT_MXCSR, Time, Touched};
 use crate::direct::Pages;
 use crate::interp::Interp;
 use crate::perf::PerfMap;
@@ -9,7 +9,7 @@ use crate::store::Store;
 use crate::x64::{Compiled, Compiler, Left};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Vcpu};
+use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
 use trine_ir::{Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
@@ -30,46 +30,6 @@ const SLICE: u64 = 20_000;
 /// Steps without an instruction done (a trap whose handler cannot be fetched) after which
 /// [`Vcpu::run`] comes back, so that others can look at the machine.
 const STUCK: u32 = 10_000;
-
-/// Counts of what happened.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Stats {
-    /// Instructions interpreted.
-    pub interpreted: u64,
-    /// Blocks decoded.
-    pub decoded: u64,
-    /// Blocks compiled.
-    pub compiled: u64,
-    /// Guest instructions compiled.
-    pub compiled_insns: u64,
-    /// Bytes of code made.
-    pub code_bytes: u64,
-    /// Times that generated code was entered.
-    pub entered: u64,
-    /// Ranges of code forgotten because they were written.
-    pub ranges_written: u64,
-    /// Times that all code was dropped because the memory for it was full.
-    pub dropped: u64,
-}
-
-impl Stats {
-    /// The counts as text, for a vCPU that executed `count` instructions.
-    pub fn describe(&self, count: u64) -> String {
-        let generated = 100.0 * (1.0 - self.interpreted as f64 / count.max(1) as f64);
-        format!(
-            "instructions {count}, {generated:.2} % of them in generated code\n\
-             blocks decoded {}, compiled {} ({} instructions, {} bytes of code)\n\
-             entered {} times; code written {} times; all code dropped {} times",
-            self.decoded,
-            self.compiled,
-            self.compiled_insns,
-            self.code_bytes,
-            self.entered,
-            self.ranges_written,
-            self.dropped
-        )
-    }
-}
 
 /// One vCPU with its translations.
 pub struct Engine<I: Isa> {
@@ -184,15 +144,6 @@ impl<I: Isa> Engine<I> {
         &self.core
     }
 
-    /// Instructions in the block at the PC; 1 where there is none.
-    pub fn block_length(&mut self) -> u64 {
-        match self.lookup() {
-            // SAFETY: as in `step`.
-            Ok(block) => (unsafe { &*block }.ops.len() as u64).max(1),
-            Err(_) => 1,
-        }
-    }
-
     /// Interprets one instruction of a program, as a debugger's step. `None` where it was done; an exit otherwise,
     /// after which it was done only where the exit says so ([`Exit::Firmware`]: it raised that). What it accessed is
     /// added to `touched`.
@@ -226,16 +177,6 @@ impl<I: Isa> Engine<I> {
         match step {
             Step::Go => None,
             Step::Out(exit) => Some(exit),
-        }
-    }
-
-    /// Count mode: lets clock time pass up to `at` nanoseconds, as if the CPU had waited so long.
-    pub fn skip_to(&mut self, at: u64) {
-        if let Time::Count(clock) = &self.core.time {
-            let count = clock.count_at(at).max(self.core.frame.count.get());
-            self.core.frame.count.set(count);
-            self.core.frame.retired.set(count);
-            clock.set_count(count);
         }
     }
 
@@ -489,19 +430,6 @@ impl<I: Isa> Engine<I> {
         }
     }
 
-    /// Lets the CPU wait for an interrupt, as its own instruction for that does: [`Exit::Idle`], or `None` where one
-    /// that ends the wait is pending already.
-    pub fn wait(&mut self) -> Option<Exit> {
-        self.core.frame.retired.set(self.core.frame.count.get());
-        // Read before what pends is looked at: a time up to this one is no deadline, for it did not end the wait.
-        let now = self.core.now();
-        if I::wakes(&*self.core) {
-            self.core.recheck();
-            return None;
-        }
-        Some(Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) })
-    }
-
     /// One block, or what the limit leaves of it.
     fn step(&mut self) -> Step {
         if self.core.mailbox.limit.load(Ordering::SeqCst) <= self.core.frame.count.get()
@@ -653,6 +581,52 @@ impl<I: Isa> Vcpu for Engine<I> {
 
     fn set_pc(&mut self, pc: u64) {
         self.core.set_pc(pc);
+    }
+
+    fn reset(&mut self) {
+        let power_on = I::slots(&self.core.config);
+        for (slot, value) in self.core.slots.as_ref().iter().zip(power_on.as_ref()) {
+            slot.set(value.get());
+        }
+        // What is not in the slots follows from them: rounding and flags of the host's FPU, the timer, the mode.
+        self.core.frame.guest_mxcsr.set(DEFAULT_MXCSR);
+        self.core.load_fp();
+        self.core.mode_changed();
+        self.core.timer.set(I::deadline(&*self.core));
+        self.core.set_pc(0);
+        self.fence();
+    }
+
+    fn skip_to(&mut self, at: u64) {
+        if let Time::Count(clock) = &self.core.time {
+            let count = clock.count_at(at).max(self.core.frame.count.get());
+            self.core.frame.count.set(count);
+            self.core.frame.retired.set(count);
+            clock.set_count(count);
+        }
+    }
+
+    fn wait(&mut self) -> Option<Exit> {
+        self.core.frame.retired.set(self.core.frame.count.get());
+        // Read before what pends is looked at: a time up to this one is no deadline, for it did not end the wait.
+        let now = self.core.now();
+        if I::wakes(&*self.core) {
+            self.core.recheck();
+            return None;
+        }
+        Some(Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) })
+    }
+
+    fn block_length(&mut self) -> u64 {
+        match self.lookup() {
+            // SAFETY: as in `step`.
+            Ok(block) => (unsafe { &*block }.ops.len() as u64).max(1),
+            Err(_) => 1,
+        }
+    }
+
+    fn stats(&self) -> Option<Stats> {
+        Some(self.stats)
     }
 
     fn fence(&mut self) {

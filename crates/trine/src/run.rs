@@ -7,13 +7,14 @@ use crate::terminal::{self, AtEnd, Front, Raw};
 use crate::{Refusal, code, guest, program};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
-use trine_base::{BlockBackend, Vcpu};
+use trine_base::BlockBackend;
 use trine_control::lockstep::User;
 use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
 use trine_image::disk::Shared;
-use trine_machine::virt::{Boot, TimeSource, helper_rows};
-use trine_machine::{Board, Config, Console, End};
+use trine_machine::boot::Boot;
+use trine_machine::virt::{self, helper_rows};
+use trine_machine::{Board, Config, Console, End, TimeSource};
 
 /// Progress of long work, on standard error where that is a terminal.
 pub struct Display(ProgressBar);
@@ -78,7 +79,8 @@ fn disks(args: &RunArgs) -> Result<Vec<Shared>, Refusal> {
 
 fn config(start: &Prepared, disks: &[Shared], tier: Tier, time: TimeSource, seed: Option<u64>) -> Config {
     let disks = disks.iter().map(|d| Box::new(d.clone()) as Box<dyn BlockBackend>).collect();
-    Config { memory: start.memory, boot: start.boot.clone(), disks, tier, time, seed }
+    let (memory, boot) = (start.memory, start.boot.clone());
+    Config { memory, cpus: 1, boot, disks, tier, time, seed, perf: None }
 }
 
 /// The map file of a machine, of whose code only the addresses are known.
@@ -138,9 +140,8 @@ pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
     let mut raw = None;
     loop {
         let console = Console::new(writer.sink(terminal::watch_for_panic(front.clone())));
-        let made = Board::new(config(&start, &disks, args.engine.tier(), time, seed), console);
-        let mut board = made.map_err(Refusal::refused)?;
-        perf.iter().for_each(|map| board.vcpu().set_perf_map(map.clone()));
+        let config = Config { perf: perf.clone(), ..config(&start, &disks, args.engine.tier(), time, seed) };
+        let mut board = virt::assemble(config, console).map_err(Refusal::refused)?;
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
         }
@@ -205,8 +206,8 @@ fn exit_code(end: &End, of_image: bool) -> u8 {
 }
 
 fn stats(board: &mut Board) {
-    let count = board.vcpu().count();
-    eprintln!("{}", board.stats().describe(count));
+    let count = board.vcpus().iter().map(|vcpu| vcpu.count()).sum();
+    board.stats().iter().for_each(|stats| eprintln!("{}", stats.describe(count)));
     eprintln!("instructions that are helpers: {}", helper_rows().join(", "));
 }
 
@@ -220,7 +221,7 @@ fn lockstep(args: &RunArgs, start: &Prepared) -> Result<u8, Refusal> {
     let writer = Writer::start();
     let time = TimeSource::Count(args.count_time.unwrap_or(1));
     let make = |tier, out| {
-        Board::new(config(start, &disks(args)?, tier, time, Some(1)), Console::new(out))
+        virt::assemble(config(start, &disks(args)?, tier, time, Some(1)), Console::new(out))
             .map_err(Refusal::refused)
     };
     let front = Front::new(writer.clone());

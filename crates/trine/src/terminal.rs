@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use trine_control::lockstep::User;
-use trine_machine::virt::Remote;
+use trine_machine::Remote;
 
 /// A machine as its user reaches it.
 pub trait Machine: Send + Sync + 'static {

@@ -7,8 +7,8 @@
 //! Sources: the Linux system call table of riscv64 (include/uapi/asm-generic/unistd.h), `ioctl_tty(2)`, `mem(4)`,
 //! `reboot(2)`, and the ELF specification.
 
+use super::map;
 use crate::MachineError;
-use crate::virt::map;
 use trine_isa_riscv::asm;
 
 /// Where it lies in the root. It removes itself once it runs.
