@@ -2,7 +2,7 @@
 //!
 //! * [`board`]: vCPUs, memory, devices and firmware, and what makes them run; [`firmware`]: what serves the guest's calls.
 //! * [`virt`]: the RISC-V board `virt`, and the first process of a machine of it whose root is an image.
-//! * [`config`]: what a machine is made of; [`boot`]: what it starts with; [`load`]: kernels and ELF files into its memory.
+//! * [`config`]: what a machine is made of; [`boot`]: what it starts with; [`load`]: ELF files into its memory.
 //! * [`host`]: what a machine gets from its host; `random`: where its randomness comes from.
 
 pub mod board;

@@ -1,6 +1,6 @@
 //! RISC-V board `virt`: the memory map and interrupt lines of QEMU's board of that name.
 //!
-//! * [`fdt`]: how the guest is told of it; `place`: what goes where in memory; [`sbi`], `harts`: its firmware; [`htif`]:
+//! * [`fdt`]: how the guest is told of it; [`kernel`], `place`: what goes where in memory; [`sbi`], `harts`: its firmware; [`htif`]:
 //!   how bare-metal suites report.
 //! * [`guest_init`]: the first process of a machine whose root is an image.
 
@@ -8,6 +8,7 @@ pub mod fdt;
 pub mod guest_init;
 mod harts;
 pub mod htif;
+pub mod kernel;
 mod place;
 pub mod sbi;
 

@@ -1,6 +1,6 @@
 //! Where in the memory of board `virt` goes what it starts with.
 
-use super::fdt;
+use super::{fdt, kernel};
 use crate::MachineError;
 use crate::boot::{Boot, Initrd};
 use crate::load::{self, Loaded, does_not_fit};
@@ -31,11 +31,12 @@ impl Boot {
         seed: [u8; 32],
     ) -> Result<Placed, MachineError> {
         let (first, next) = match self {
-            Boot::BareMetal(path) => (load::elf(ram, path)?, None),
-            Boot::Kernel(payload) => (load::kernel(ram, &payload.kernel)?, None),
+            Boot::BareMetal(path) => (kernel::elf(ram, path)?, None),
+            Boot::Kernel(payload) => (kernel::kernel(ram, &payload.kernel)?, None),
             Boot::Firmware(path, payload) => {
-                let first = load::firmware(ram, path)?;
-                let next = payload.as_ref().map(|payload| load::payload(ram, &payload.kernel)).transpose()?;
+                let first = kernel::firmware(ram, path)?;
+                let next =
+                    payload.as_ref().map(|payload| kernel::payload(ram, &payload.kernel)).transpose()?;
                 if let Some(next) = next.filter(|next| next.start < first.end && first.start < next.end) {
                     return Err(MachineError::Config(format!(
                         "the firmware takes memory from {:#x} to {:#x}, and the kernel from {:#x} to {:#x}: they \
@@ -50,7 +51,7 @@ impl Boot {
         let (initrd, append) = match self {
             Boot::BareMetal(_) | Boot::Firmware(_, None) => (None, ""),
             Boot::Kernel(payload) | Boot::Firmware(_, Some(payload)) => {
-                load::check_command_line(&payload.append)?;
+                kernel::check_command_line(&payload.append)?;
                 let initrd = payload.initrd.as_ref();
                 (initrd.map(|initrd| load_initrd(ram, end, initrd)).transpose()?, payload.append.as_str())
             }
