@@ -101,7 +101,7 @@ const SET_TIMER: &str = "lui a7, 1414090752
 fn a_timer_ends_every_kind_of_wait() {
     let legacy = "addi a7, zero, 0\necall";
     // Retentive suspension of the hart (HSM, function 3, type 0).
-    let suspend = "lui a7, 4734976
+    let suspend = "lui a7, 4739072
          addi a7, a7, 845
          addi a6, zero, 3
          addi a0, zero, 0

@@ -3,6 +3,7 @@
 use crate::End;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use trine_base::{Bus, Mailbox};
 
 /// The state that all threads of a board share.
@@ -105,15 +106,15 @@ impl Control {
         self.tell(state);
     }
 
-    /// Pauses it; comes back when nothing of it runs any more.
-    pub fn pause(&self) {
+    /// Pauses it. Comes back when nothing of it runs any more, or, with false, after `most`: a device may wait for the
+    /// host, and the vCPU that needs it stands still when that is over.
+    pub fn pause(&self, most: Duration) -> bool {
         let mut state = self.lock();
         state.paused = true;
         self.tell(state);
-        let mut state = self.lock();
-        while state.paused && state.end.is_none() && state.standing < state.running {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        let moves = |state: &mut State| state.paused && state.end.is_none() && state.standing < state.running;
+        let waited = self.changed.wait_timeout_while(self.lock(), most, moves);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Lets it go on.

@@ -3,6 +3,7 @@
 use super::Parts;
 use crate::End;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A handle for other threads.
 #[derive(Clone)]
@@ -34,10 +35,10 @@ impl Remote {
         self.parts.control.finish(End::Quit);
     }
 
-    /// Lets the machine use no CPU; comes back when none of its threads runs any more. One that does not run yet will
-    /// begin paused.
-    pub fn pause(&self) {
-        self.parts.control.pause();
+    /// Lets the machine use no CPU. Comes back when none of its threads runs any more, or, with false, after `most`: where
+    /// a device waits for the host, the pause begins when that is over. A machine that does not run yet begins paused.
+    pub fn pause(&self, most: Duration) -> bool {
+        self.parts.control.pause(most)
     }
 
     /// Lets a paused machine go on.
