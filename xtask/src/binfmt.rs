@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use trine_test_support::command::tool;
 use trine_test_support::tools;
 
 /// What runs in the namespace: a registration; riscv64 programs started by the kernel, in this root and in one that has
@@ -68,7 +69,7 @@ fn programs() -> Result<(PathBuf, PathBuf), String> {
     let source = tools::root().join("xtask/src/binfmt.c");
     let gcc = tools::cross_gcc()?;
     let compile = |mut compiler: Command, options: &[&str], name: &str| {
-        crate::bench::check(compiler.args(["-w", "-o"]).arg(dir.join(name)).args(options).arg(&source))
+        tool(compiler.args(["-w", "-o"]).arg(dir.join(name)).args(options).arg(&source))
     };
     compile(tools::gcc(&gcc), &["-static"], "one")?;
     // The linker's own script names the libraries from the root of where they were unpacked.

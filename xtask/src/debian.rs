@@ -1,7 +1,6 @@
 //! Debian's own riscv64 programs, from packages, without a guest kernel: each must write what it writes under QEMU's
 //! user mode.
 
-use crate::bench::PACKAGES;
 use std::path::Path;
 use std::process::{Command, Output};
 use trine_test_support::tools;
@@ -61,7 +60,7 @@ const PROGRAMS: &[Program] = &[
 
 /// Runs every program under both engines and QEMU.
 pub fn run() -> Result<(), String> {
-    let root = tools::debian_root("riscv64", PACKAGES)?;
+    let root = tools::debian_root("riscv64", tools::PROGRAMS)?;
     let (trine, qemu) = (tools::trine()?, tools::qemu_user("riscv64")?);
     let words = tools::root().join("target/tools/words");
     let text: String = (0..20_000u32).map(|i| format!("{}\n", i.wrapping_mul(2_654_435_761) >> 12)).collect();

@@ -1,6 +1,5 @@
 //! Development tasks: `cargo xtask TASK`.
 
-mod bench;
 mod binfmt;
 mod calls;
 mod check;
@@ -50,17 +49,12 @@ enum Task {
         #[arg(long)]
         list: bool,
     },
-    /// Measure against QEMU.
+    /// Measure against QEMU (see bench --help).
+    #[command(disable_help_flag = true)]
     Bench {
-        /// What.
-        #[arg(value_enum)]
-        what: bench::What,
-        /// Runs of each.
-        #[arg(long, default_value_t = 5)]
-        runs: usize,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
+        /// What to measure, and options.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Write the pages of docs/ that are made from tables.
     Docs,
@@ -74,11 +68,6 @@ enum Task {
         /// The image.
         image: String,
     },
-}
-
-fn docs() -> Result<(), String> {
-    let page = trine_test_support::tools::root().join("docs/system-calls.md");
-    std::fs::write(&page, trine_linux::page::system_calls()).map_err(|e| format!("{}: {e}", page.display()))
 }
 
 /// Signals of the terminal do what they do by default, also where this is a shell's background job, which ignores them:
@@ -99,8 +88,10 @@ fn main() -> ExitCode {
             Ok(())
         }
         Task::Test { all, part, .. } => tasks::test(all, part.as_deref()),
-        Task::Bench { what, runs, json } => bench::run(what, runs, json),
-        Task::Docs => docs(),
+        Task::Bench { arguments } => {
+            trine_test_support::tools::run_package("trine-tests-performance", &arguments)
+        }
+        Task::Docs => tasks::docs(),
         Task::Unpack { store, image } => images::unpack(&store, &image),
         Task::Guests => trine_test_support::tools::guest()
             .map(|g| println!("{}\n{}", g.kernel.display(), g.initrd.display())),

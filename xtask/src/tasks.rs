@@ -3,8 +3,8 @@
 use crate::floors;
 use std::process::Command;
 use std::time::Instant;
-use trine_conformance::program::Xlen;
-use trine_test_support::tools;
+use trine_test_support::command::tool;
+use trine_test_support::{Checked, tools};
 
 type Part = (&'static str, &'static str, fn() -> Result<(), String>);
 
@@ -128,6 +128,14 @@ pub fn test(all: bool, part: Option<&str>) -> Result<(), String> {
     Ok(())
 }
 
+/// Writes the pages that are made from tables.
+pub fn docs() -> Checked {
+    let page = tools::root().join("docs/system-calls.md");
+    let words = ["run", "--quiet", "--package", "trine-linux", "--example", "page"];
+    let text = tool(Command::new(env!("CARGO")).args(words).current_dir(tools::root()))?;
+    std::fs::write(&page, text).map_err(|e| format!("{}: {e}", page.display()))
+}
+
 /// Runs `trine run linux`; gives standard output.
 fn machine(args: &[&str], input: &str) -> Result<String, String> {
     let mut child = Command::new(tools::trine()?)
@@ -183,17 +191,23 @@ fn fuzz(target: &str) -> Result<(), String> {
     }
 }
 
-fn differential(programs: usize, seed: u64) -> Result<(), String> {
-    for (xlen, name) in [(Xlen::Rv64, "riscv64"), (Xlen::Rv32, "riscv32")] {
-        let qemu = tools::qemu_user(name)?;
-        println!("{}", trine_conformance::differential::run(xlen, &qemu, programs, seed)?);
+/// Runs an example of the crate `conformance`.
+fn conformance(example: &str, arguments: &[String]) -> Checked {
+    let first = ["run", "--quiet", "--package", "trine-conformance", "--example", example, "--"];
+    let all: Vec<&str> = first.into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    tools::cargo(&all)
+}
+
+fn differential(programs: usize, seed: u64) -> Checked {
+    for (xlen, name) in [("64", "riscv64"), ("32", "riscv32")] {
+        let qemu = tools::qemu_user(name)?.display().to_string();
+        conformance("differential", &[programs.to_string(), seed.to_string(), xlen.into(), qemu])?;
     }
     Ok(())
 }
 
-fn privileged(programs: u64, seed: u64) -> Result<(), String> {
+fn privileged(programs: u64, seed: u64) -> Checked {
     let (program, arguments) = tools::qemu_system()?;
-    let qemu = trine_conformance::privileged::Qemu { program, arguments };
-    println!("{}", trine_conformance::privileged::run(&qemu, programs, seed)?);
-    Ok(())
+    let own = [programs.to_string(), seed.to_string(), program.display().to_string()];
+    conformance("privileged", &[&own[..], &arguments].concat())
 }

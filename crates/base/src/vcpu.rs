@@ -14,8 +14,8 @@ pub enum Exit {
         /// Clock time in nanoseconds of the CPU's own timer, if armed.
         deadline: Option<u64>,
     },
-    /// The guest called the firmware and the board itself is the firmware. The PC still points at
-    /// the calling instruction.
+    /// The guest called the firmware and the board itself is the firmware. The PC is where the CPU
+    /// reports this exception: on RISC-V at the instruction that raised it.
     Firmware {
         /// The CPU's own cause number; on RISC-V the value that `mcause` would get.
         cause: u64,

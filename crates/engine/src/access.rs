@@ -92,8 +92,15 @@ impl<I: Isa> Core<I> {
         Ok(mapping.page | address & 0xfff)
     }
 
-    fn bus_error(&self, access: Access, address: u64) -> Leave {
-        self.raise(I::bus_error(access, address))
+    /// An access reaches no memory and no device: raises the CPU's exception for that, if it has one.
+    pub(crate) fn bus_error(&self, access: Access, address: u64) -> Result<(), Leave> {
+        I::bus_error(access, address).map_or(Ok(()), |trap| Err(self.raise(trap)))
+    }
+
+    /// A load reaches nothing: ones, where that is no exception.
+    fn read_nothing(&self, width: Width, access: Access, address: u64) -> Result<u64, Leave> {
+        self.bus_error(access, address)?;
+        Ok(width.mask())
     }
 
     /// A load that missed.
@@ -119,7 +126,7 @@ impl<I: Isa> Core<I> {
             return Ok(value);
         }
         self.sync_clock();
-        self.bus.read(at, width).ok_or_else(|| self.bus_error(Access::Read, address))
+        self.bus.read(at, width).map_or_else(|| self.read_nothing(width, Access::Read, address), Ok)
     }
 
     /// In count mode devices see the count of the instruction that reaches them.
@@ -140,8 +147,8 @@ impl<I: Isa> Core<I> {
         let second = self.translate(regime, address.wrapping_add(here), Access::Write)?;
         for at in [first, second] {
             if !self.ram.contains(at, 1) && here < n {
-                // A device register cannot be written in pieces.
-                return Err(self.bus_error(Access::Write, address));
+                // A device register cannot be written in pieces, but on CPUs that know no bus errors.
+                self.bus_error(Access::Write, address)?;
             }
         }
         for i in 0..n {
@@ -156,7 +163,7 @@ impl<I: Isa> Core<I> {
             return Ok(());
         }
         self.sync_clock();
-        self.bus.write(at, width, value).ok_or_else(|| self.bus_error(Access::Write, address))
+        self.bus.write(at, width, value).map_or_else(|| self.bus_error(Access::Write, address), Ok)
     }
 
     /// Atomic update: `f` makes the new value from the old, or `None` to leave it. Gives the old.
@@ -172,12 +179,14 @@ impl<I: Isa> Core<I> {
         }
         let at = self.translate(regime, address, Access::Write)?;
         loop {
-            let old = self.ram.load(at, width).ok_or_else(|| self.bus_error(Access::Write, address))?;
+            let Some(old) = self.ram.load(at, width) else {
+                return self.read_nothing(width, Access::Write, address);
+            };
             let Some(new) = f(old) else { return Ok(old) };
             match self.ram.compare_exchange(at, width, old, new) {
                 Some(found) if found == old => return Ok(old),
                 Some(_) => {}
-                None => return Err(self.bus_error(Access::Write, address)),
+                None => return self.read_nothing(width, Access::Write, address),
             }
         }
     }
@@ -216,6 +225,9 @@ impl<I: Isa> Core<I> {
 
     /// The exception for a fetch that reaches no memory.
     pub fn fetch_error(&self, address: u64) -> Trap {
-        I::bus_error(Access::Execute, address)
+        match self.direct {
+            Some(_) => I::refused(Access::Execute, address),
+            None => I::bus_error(Access::Execute, address).unwrap_or_else(|| I::illegal(&[0xff; 16])),
+        }
     }
 }

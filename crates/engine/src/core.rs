@@ -2,6 +2,7 @@
 
 use crate::copies::Copies;
 use crate::direct::Pages;
+use crate::host;
 use crate::jumps::Jumps;
 use crate::stamps::Stamps;
 use crate::tlb::{Flushed, Tlb};
@@ -9,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_base::{Bus, Clock, CountClock, Mailbox, Width};
-use trine_ir::{Access, Flush, Hart, Isa, Leave, Regimes, Trap};
+use trine_ir::{Access, Flush, Hart, Helper, Isa, Leave, Regimes, Trap};
 use trine_memory::{CodeOwner, Ram};
 
 /// Words besides the slots that generated code reads and writes.
@@ -39,8 +40,8 @@ pub struct Frame {
     pub flag_numbers: [u8; 64],
     /// Rust functions that the thunks call: slow path, helper, refused access.
     pub functions: [Cell<usize>; 3],
-    /// The thunks that generated code calls, by [`crate::x64::thunks::Thunk`].
-    pub thunks: [Cell<usize>; 6],
+    /// The thunks that generated code calls, by [`host::Thunk`].
+    pub thunks: [Cell<usize>; host::THUNKS],
     /// Address of the mailbox's limit. A register of its own for it would be one less for the guest's values.
     pub limit: Cell<usize>,
     /// The host's stack pointer while no guest call is open.
@@ -49,8 +50,8 @@ pub struct Frame {
     pub stack_end: Cell<usize>,
     /// 1 where the stamp changed since generated code was entered: the guest calls that are open must be forgotten.
     pub calls_stale: Cell<u32>,
-    /// Address of the side tables ([`crate::x64::side::Side`]).
-    pub side: Cell<usize>,
+    /// Address of the code's tables ([`host::Tables`]).
+    pub tables: Cell<usize>,
     /// General registers while a slow path runs.
     pub save: [Cell<u64>; 16],
     /// Floating-point registers while a slow path runs (low halves).
@@ -74,12 +75,12 @@ impl Default for Frame {
             fp_live: Cell::new(0),
             flag_numbers: std::array::from_fn(|mxcsr| flags_of_mxcsr(mxcsr as u32) as u8),
             functions: [const { Cell::new(0) }; 3],
-            thunks: [const { Cell::new(0) }; 6],
+            thunks: [const { Cell::new(0) }; host::THUNKS],
             limit: Cell::new(0),
             stack: Cell::new(0),
             stack_end: Cell::new(0),
             calls_stale: Cell::new(0),
-            side: Cell::new(0),
+            tables: Cell::new(0),
             save: [const { Cell::new(0) }; 16],
             save_fp: [const { Cell::new(0) }; 16],
             spill: [const { Cell::new(0) }; 64],
@@ -181,6 +182,8 @@ pub struct Core<I: Isa> {
     pub written: Arc<Written>,
     /// Numbers that tell valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
+    /// The helper that runs, where debug builds check it.
+    pub(crate) helping: Cell<Option<&'static Helper>>,
     /// A breakpoint that does not count: see [`crate::Engine::step_past`].
     pub past: Cell<Option<u64>>,
     /// Whether the interpreter notes which memory it accesses; programs only.
@@ -230,7 +233,7 @@ impl<I: Isa> Core<I> {
             copies: Copies::default(),
             config: config,
             mode: Cell::new(0),
-            trap: Cell::new(Trap { cause: 0, value: 0 }),
+            trap: Cell::new(Trap::fault(0, 0)),
             timer: Cell::new(None),
             ram: ram,
             direct: direct,
@@ -239,6 +242,7 @@ impl<I: Isa> Core<I> {
             mailbox: mailbox,
             written: written,
             stamps: RefCell::new(Stamps::new()),
+            helping: Cell::new(None),
             past: Cell::new(None),
             noting: Cell::new(false),
             noted: RefCell::new(Vec::new()),
@@ -304,7 +308,7 @@ impl<I: Isa> Core<I> {
     pub fn fetch_address(&self, address: u64) -> Result<u64, Trap> {
         if let Some(pages) = &self.direct {
             let allowed = pages.fetch(address & !0xfff);
-            return allowed.then_some(address).ok_or(I::bus_error(Access::Execute, address));
+            return allowed.then_some(address).ok_or(I::refused(Access::Execute, address));
         }
         let regime = I::fetch_regime(self.mode.get());
         if let Some(physical) = self.tlb.fetch(regime, address) {
@@ -312,7 +316,7 @@ impl<I: Isa> Core<I> {
         }
         let mapping = I::walk(self, regime, address, Access::Execute)?;
         if !self.ram.contains(mapping.page, 1) {
-            return Err(I::bus_error(Access::Execute, address));
+            return Err(self.fetch_error(address));
         }
         self.tlb.insert_fetch(regime, address, &mapping);
         if !mapping.global && self.stamps.borrow_mut().runs_local(regime) {
@@ -342,6 +346,11 @@ fn flags_of_mxcsr(mxcsr: u32) -> u64 {
 impl<I: Isa> Hart for Core<I> {
     fn slots(&self) -> &[Cell<u64>] {
         self.slots.as_ref()
+    }
+
+    fn get(&self, slot: u16) -> u64 {
+        self.check_read(slot);
+        self.slots.as_ref().get(slot as usize).map_or(0, Cell::get)
     }
 
     #[inline(always)]
@@ -434,7 +443,7 @@ impl<I: Isa> Hart for Core<I> {
         }
         let physical = self.translate(self.data_regime(), address, Access::Write)?;
         if !self.ram.contains(physical, len) {
-            return Err(self.raise(I::bus_error(Access::Write, address)));
+            return self.bus_error(Access::Write, address);
         }
         for offset in (0..len).step_by(8) {
             self.ram.store(physical + offset, Width::B8, 0);
@@ -443,6 +452,7 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn harvest_fp(&self) {
+        self.check_fp();
         let mxcsr = self.frame.guest_mxcsr.get();
         let flags = self.get(I::FP_FLAGS) | flags_of_mxcsr(mxcsr);
         self.set(I::FP_FLAGS, flags);
@@ -450,6 +460,7 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn load_fp(&self) {
+        self.check_fp();
         self.frame.guest_mxcsr.set(self.rounding_mxcsr());
     }
 

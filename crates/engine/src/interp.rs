@@ -169,13 +169,13 @@ impl<I: Isa> Sem for Interp<I> {
     }
     #[inline(always)]
     fn raise_raw(self, cause: u64, value: u64) -> Res<Self> {
-        Err(self.core().raise(Trap { cause, value }))
+        Err(self.core().raise(Trap::fault(cause, value)))
     }
     fn call_raw(self, helper: &'static Helper, args: [u64; 3]) -> Res<Self, u64> {
         let core = self.core();
         core.frame.pc.set(self.linear_pc());
         self.note_retired();
-        (helper.run)(core, args)
+        core.call(helper, args)
     }
     fn fp_flags(self) -> u64 {
         self.core().harvest_fp();

@@ -10,7 +10,7 @@
 //! jumps in the same way; AMD's manual, volume 2, 7.6.1, allows it for aligned operands of up to 8 bytes).
 
 use crate::block::Block;
-use crate::code::CodeMemory;
+use crate::code::{CodeMemory, PART, PARTS};
 use std::ptr::null;
 use trine_ir::Isa;
 
@@ -37,36 +37,48 @@ struct Site<I: Isa> {
     target: *const Block<I>,
 }
 
-/// All direct jumps of some code memory.
-pub struct Links<I: Isa>(Vec<Site<I>>);
+/// All direct jumps, by the part of code memory that they are in.
+pub struct Links<I: Isa>([Vec<Site<I>>; PARTS]);
+
+/// Low bits of a site's number, which count the sites of one part. With those for the part they are 24, so that the code
+/// with which a cold jump leaves fits into 32.
+const NUMBER: u32 = 20;
+const _: () = assert!(PARTS << NUMBER == 1 << 24);
+/// Most sites of a part. One takes more than 16 bytes of code, so that the part is full before.
+const MOST: usize = 1 << NUMBER;
+const _: () = assert!(PART / 16 <= MOST);
 
 // SAFETY: the pointers are only followed by who has `&mut Links`, to blocks that are `Sync`.
 unsafe impl<I: Isa> Send for Links<I> {}
 
 impl<I: Isa> Default for Links<I> {
     fn default() -> Self {
-        Links(Vec::new())
+        Links(std::array::from_fn(|_| Vec::new()))
     }
 }
 
 impl<I: Isa> Links<I> {
-    /// The number that the next site gets.
-    pub fn next(&self) -> u32 {
-        self.0.len() as u32
+    /// The number that the next site of a part gets.
+    pub fn next(&self, part: usize) -> u32 {
+        (part << NUMBER) as u32 | self.0[part].len() as u32
     }
 
-    /// Adds the sites of a block that has just got its code: addresses, and displacements as they are now.
-    pub fn add(&mut self, owner: &Block<I>, sites: impl Iterator<Item = (usize, i32)>) {
-        let first = self.next();
-        self.0.extend(sites.map(|(at, cold)| Site { at, cold, owner, target: null() }));
+    fn site(&mut self, number: u32) -> Option<&mut Site<I>> {
+        self.0.get_mut(number as usize >> NUMBER)?.get_mut(number as usize & (MOST - 1))
+    }
+
+    /// Adds the sites of a block that has just got its code in `part`: addresses, and displacements as they are now.
+    pub fn add(&mut self, part: usize, owner: &Block<I>, sites: impl Iterator<Item = (usize, i32)>) {
+        let first = self.next(part);
+        self.0[part].extend(sites.map(|(at, cold)| Site { at, cold, owner, target: null() }));
         let mut linked = owner.linked();
-        (linked.first, linked.count) = (first, self.next() - first);
+        (linked.first, linked.count) = (first, self.next(part) - first);
     }
 
     /// Makes the site with this number lead to `target`, unless its block or the target was retired meanwhile. True where
     /// it does now.
     pub fn link(&mut self, number: u32, target: &Block<I>, memory: &CodeMemory) -> bool {
-        let Some(site) = self.0.get_mut(number as usize) else { return false };
+        let Some(site) = self.site(number) else { return false };
         let code = target.code();
         if site.owner.is_null() || !site.target.is_null() || target.is_retired() || code == 0 {
             return false;
@@ -87,7 +99,7 @@ impl<I: Isa> Links<I> {
             self.cool(number, memory);
         }
         for number in first..first + count {
-            let Some(site) = self.0.get_mut(number as usize) else { return };
+            let Some(site) = self.site(number) else { return };
             site.owner = null();
             // SAFETY: a target is a block that is not retired: retiring it would have made the site cold.
             if let Some(target) = unsafe { site.target.as_ref() } {
@@ -98,7 +110,7 @@ impl<I: Isa> Links<I> {
     }
 
     fn cool(&mut self, number: u32, memory: &CodeMemory) {
-        if let Some(site) = self.0.get_mut(number as usize) {
+        if let Some(site) = self.site(number) {
             site.target = null();
             memory.patch(site.at, site.cold);
         }
@@ -106,6 +118,6 @@ impl<I: Isa> Links<I> {
 
     /// Forgets all sites; no block has code any more.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.0.iter_mut().for_each(Vec::clear);
     }
 }

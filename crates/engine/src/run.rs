@@ -3,10 +3,10 @@
 use crate::block::{self, Block, Op, PAGE};
 use crate::core::{Changed, Core, DEFAULT_MXCSR, Time, Touched};
 use crate::direct::Pages;
+use crate::host::{Code, Compiled, Compiler, Left};
 use crate::interp::Interp;
 use crate::perf::PerfMap;
 use crate::store::Store;
-use crate::x64::{Compiled, Compiler, Left};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
@@ -35,7 +35,7 @@ const STUCK: u32 = 10_000;
 pub struct Engine<I: Isa> {
     core: Box<Core<I>>,
     store: Store<I>,
-    compiler: Option<Compiler<I>>,
+    compiler: Option<(Box<Code>, Compiler<I>)>,
     stats: Stats,
     warm: u32,
     /// Instruction count at which [`Vcpu::run`] ends.
@@ -83,7 +83,11 @@ impl<I: Isa> Engine<I> {
     fn on(core: Box<Core<I>>, tier: Tier) -> (Engine<I>, Option<String>) {
         let made = match tier {
             Tier::Interp => Ok(None),
-            Tier::Baseline => Compiler::new(&core).map(Some),
+            Tier::Baseline => Code::new::<I>().map(|code| {
+                let code = Box::new(code);
+                code.adopt(&core);
+                Some((code, Compiler::default()))
+            }),
         };
         let (compiler, why) = match made {
             Ok(compiler) => (compiler, None),
@@ -109,21 +113,21 @@ impl<I: Isa> Engine<I> {
     }
 
     /// Before a fork: what the child is to have instead of what it would share with its parent.
-    pub fn before_fork(&self) -> Option<Vec<u8>> {
-        self.compiler.as_ref().map(Compiler::before_fork)
+    pub fn before_fork(&self) -> Option<Vec<(usize, Vec<u8>)>> {
+        self.compiler.as_ref().map(|(code, compiler)| compiler.copy(code))
     }
 
     /// In the process just forked: takes it.
-    pub fn after_fork(&mut self, copy: Option<&[u8]>) -> std::io::Result<()> {
-        match (&mut self.compiler, copy) {
-            (Some(compiler), Some(copy)) => compiler.after_fork(copy),
+    pub fn after_fork(&mut self, copy: Option<&[(usize, Vec<u8>)]>) -> std::io::Result<()> {
+        match (&self.compiler, copy) {
+            (Some((code, _)), Some(copy)) => code.after_fork(copy),
             _ => Ok(()),
         }
     }
 
     /// Notes code that is made from now on in a map file of `perf`.
     pub fn set_perf_map(&mut self, map: Arc<PerfMap>) {
-        if let Some((code, size)) = self.compiler.as_ref().map(Compiler::thunks) {
+        if let Some((code, size)) = self.compiler.as_ref().map(|(code, _)| code.thunks()) {
             map.add(code, size, None);
             self.perf = Some(map);
         }
@@ -184,7 +188,10 @@ impl<I: Isa> Engine<I> {
     pub fn code_at(&self, start: u64) -> Vec<u8> {
         let block = self.store.find(start, self.core.mode.get());
         let code = block.map_or(0, |b| b.code());
-        self.compiler.as_ref().filter(|_| code != 0).map_or(Vec::new(), |c| c.bytes(code))
+        self.compiler
+            .as_ref()
+            .filter(|_| code != 0)
+            .map_or(Vec::new(), |(c, compiler)| compiler.bytes(c, code))
     }
 
     /// Every block, for listings.
@@ -220,7 +227,9 @@ impl<I: Isa> Engine<I> {
         }
         let pages = ranges.into_iter().flat_map(|(start, end)| start / PAGE..end.div_ceil(PAGE));
         let (store, compiler) = (&mut self.store, &mut self.compiler);
-        let mut unlink = |block: &Block<I>| compiler.iter_mut().for_each(|c| c.unlink(block));
+        let mut unlink = |block: &Block<I>| {
+            compiler.iter_mut().for_each(|(code, compiler)| compiler.unlink(code, block));
+        };
         let dropped = pages.filter(|&page| store.forget_page(page, &mut unlink)).count();
         if dropped != 0 {
             self.core.new_generation();
@@ -232,7 +241,7 @@ impl<I: Isa> Engine<I> {
         while let Some((start, end)) = ranges.pop() {
             self.store.forget_range(start, end, |block| {
                 self.core.jumps.forget(block.start);
-                self.compiler.iter_mut().for_each(|c| c.unlink(block));
+                self.compiler.iter_mut().for_each(|(code, c)| c.unlink(code, block));
             });
             for page in (start & !(PAGE - 1)..end).step_by(PAGE as usize) {
                 if !self.store.has_page(page / PAGE) {
@@ -284,7 +293,7 @@ impl<I: Isa> Engine<I> {
                 self.core.set_pc(handler);
                 None
             }
-            Err(Trap { cause, value }) => Some(Exit::Firmware { cause, value }),
+            Err(Trap { cause, value, .. }) => Some(Exit::Firmware { cause, value }),
         }
     }
 
@@ -315,7 +324,7 @@ impl<I: Isa> Engine<I> {
     /// What the jump cache names as a block's code.
     fn entry_code(&self, code: usize) -> usize {
         match &self.compiler {
-            Some(compiler) if code == 0 => compiler.miss(),
+            Some((host, _)) if code == 0 => host.miss(),
             _ => code,
         }
     }
@@ -348,7 +357,7 @@ impl<I: Isa> Engine<I> {
         let (block, old) = self.store.insert(block);
         let block: *const Block<I> = block;
         if let Some(old) = old {
-            self.compiler.iter_mut().for_each(|c| c.unlink(&old));
+            self.compiler.iter_mut().for_each(|(code, c)| c.unlink(code, &old));
             self.core.new_generation();
         }
         Ok(block)
@@ -399,7 +408,7 @@ impl<I: Isa> Engine<I> {
         let before = frame.count.get() + op.index as u64;
         let here = frame.page.get().wrapping_add(op.offset as u64);
         let next = here.wrapping_add(op.bytes as u64);
-        let done = if leave == Leave::Trap { 0 } else { 1 };
+        let done = self.core.is_done(leave) as u64;
         frame.count.set(before + done);
         self.stats.interpreted += op.index as u64 + done;
         self.finish(leave, here, next)
@@ -411,8 +420,13 @@ impl<I: Isa> Engine<I> {
         match leave {
             Leave::Jump => Step::Go,
             Leave::Trap => {
-                frame.pc.set(here);
-                self.fault(self.core.trap.get())
+                let trap = self.core.trap.get();
+                if trap.after {
+                    self.core.run_on(next)
+                } else {
+                    frame.pc.set(here)
+                }
+                self.fault(trap)
             }
             Leave::EndBlock => {
                 self.core.run_on(next);
@@ -463,8 +477,8 @@ impl<I: Isa> Engine<I> {
     }
 
     fn compile(&mut self, block: &Block<I>) {
-        let Some(compiler) = &mut self.compiler else { return };
-        match compiler.compile(block, self.core.direct.is_some()) {
+        let Some((code, compiler)) = &mut self.compiler else { return };
+        match compiler.compile(code, block, self.core.direct.is_some()) {
             Compiled::Done(size) => {
                 self.stats.compiled += 1;
                 self.stats.compiled_insns += block.ops.len() as u64;
@@ -484,17 +498,17 @@ impl<I: Isa> Engine<I> {
     /// Forgets all compiled code.
     fn drop_code(&mut self) {
         self.stats.dropped += 1;
-        self.compiler.iter_mut().for_each(Compiler::clear);
+        self.compiler.iter_mut().for_each(|(code, compiler)| compiler.clear(code));
         self.store.each(Block::cool_down);
         self.core.new_generation();
     }
 
     /// Runs generated code until it leaves.
     fn enter(&mut self, block: &Block<I>) -> Step {
-        let Some(compiler) = &mut self.compiler else { return Step::Go };
+        let Some((code, _)) = &self.compiler else { return Step::Go };
         self.stats.entered += 1;
         self.core.frame.page.set(self.core.frame.pc.get() & !(PAGE - 1));
-        match compiler.enter(&self.core, block.code()) {
+        match code.enter(&self.core, block.code()) {
             Left::Go => Step::Go,
             Left::Again => self.again(),
             Left::Link(site) => self.link(site),
@@ -521,9 +535,9 @@ impl<I: Isa> Engine<I> {
             Ok(block) => block,
             Err(trap) => return self.fault(trap),
         };
-        if let Some(compiler) = &mut self.compiler {
+        if let Some((code, compiler)) = &mut self.compiler {
             // SAFETY: as in `step`.
-            compiler.link(site, unsafe { &*block });
+            compiler.link(code, site, unsafe { &*block });
         }
         Step::Go
     }

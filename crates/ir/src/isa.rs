@@ -11,7 +11,7 @@ use trine_base::{RegisterInfo, Width};
 pub enum Leave {
     /// Control went elsewhere: the PC is set.
     Jump = 1,
-    /// The instruction raised an exception ([`Hart::raise`]); nothing of it was done.
+    /// The instruction raised an exception ([`Hart::raise`]), which says whether it was done.
     Trap = 2,
     /// The instruction is done and what translations depend on may have changed.
     EndBlock = 3,
@@ -24,10 +24,27 @@ pub enum Leave {
 /// An exception or interrupt about to be taken, in the CPU's own numbering.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trap {
-    /// On RISC-V, what `mcause` gets.
+    /// Which one: on RISC-V, what `mcause` gets; elsewhere a vector.
     pub cause: u64,
-    /// On RISC-V, what `mtval` gets.
+    /// What the handler gets besides, where the CPU has that: an error code, a syndrome.
+    pub code: u32,
+    /// What it is about, mostly an address: on RISC-V, what `mtval` gets.
     pub value: u64,
+    /// The instruction is done, and the handler gets the program counter of the next one. Otherwise nothing of it was done,
+    /// and the handler gets its own.
+    pub after: bool,
+}
+
+impl Trap {
+    /// One that is reported at the instruction which it keeps from being done; interrupts, too.
+    pub const fn fault(cause: u64, value: u64) -> Trap {
+        Trap { cause, code: 0, value, after: false }
+    }
+
+    /// One that is reported behind the instruction which raised it.
+    pub const fn after(cause: u64, value: u64) -> Trap {
+        Trap { after: true, ..Trap::fault(cause, value) }
+    }
 }
 
 /// What kind of access a translation of an address is for.
@@ -75,23 +92,45 @@ pub enum Flush {
     AddressSpace(u64),
 }
 
-/// What a helper may do to the guest's registers.
+/// A set of slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Touch {
-    /// Neither reads nor writes any slot, and cannot leave.
-    Nothing,
-    /// May read and write any slot, and may leave.
+pub enum SlotSet {
+    /// Every slot.
     All,
+    /// These.
+    Only(&'static [u16]),
 }
 
-/// A Rust function that semantics call where they are really a small program.
+impl SlotSet {
+    /// No slot.
+    pub const NONE: SlotSet = SlotSet::Only(&[]);
+
+    /// Whether the slot is one of them.
+    pub fn has(self, slot: u16) -> bool {
+        match self {
+            SlotSet::All => true,
+            SlotSet::Only(slots) => slots.contains(&slot),
+        }
+    }
+}
+
+/// A Rust function that semantics call where they are really a small program. What it says of itself lets generated code
+/// keep registers over a call; debug builds check it.
 pub struct Helper {
     /// Name for listings and statistics.
     pub name: &'static str,
     /// The function.
     pub run: fn(&dyn Hart, [u64; 3]) -> Result<u64, Leave>,
-    /// What it does to slots.
-    pub touch: Touch,
+    /// The slots that it may read, those among them that [`Isa::mode`], [`Isa::walk`] and the like read for it.
+    pub reads: SlotSet,
+    /// The slots that it may write.
+    pub writes: SlotSet,
+    /// It may leave the instruction ([`Leave`]).
+    pub leaves: bool,
+    /// It may change what translations depend on: the mode, or where addresses lie.
+    pub flushes: bool,
+    /// It reads or changes the floating-point environment ([`Hart::harvest_fp`], [`Hart::load_fp`]).
+    pub fp: bool,
 }
 
 impl std::fmt::Debug for Helper {
@@ -99,6 +138,17 @@ impl std::fmt::Debug for Helper {
         f.write_str(self.name)
     }
 }
+
+/// Raises an exception that is reported behind its instruction: the arguments are cause and value.
+pub static RAISE_AFTER: Helper = Helper {
+    name: "raise_after",
+    run: |hart, [cause, value, _]| Err(hart.raise(Trap::after(cause, value))),
+    reads: SlotSet::NONE,
+    writes: SlotSet::NONE,
+    leaves: true,
+    flushes: false,
+    fp: false,
+};
 
 /// A hart as the CPU's own Rust code (helpers, page walks, traps) sees it.
 pub trait Hart {
@@ -307,8 +357,12 @@ pub trait Isa: Sized + Send + 'static {
     /// The exception of a breakpoint at this address.
     fn breakpoint(address: u64) -> Trap;
 
-    /// The exception for an access that reaches no memory and no device.
-    fn bus_error(access: Access, address: u64) -> Trap;
+    /// The exception for an access that reaches no memory and no device; `None`: loads give ones, stores vanish, and what
+    /// is fetched is not an instruction.
+    fn bus_error(access: Access, address: u64) -> Option<Trap>;
+
+    /// The exception for an access that a program's address space refuses.
+    fn refused(access: Access, address: u64) -> Trap;
 
     /// Translates a virtual address in `regime`, with all side effects of the walk.
     fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap>;

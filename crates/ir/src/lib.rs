@@ -20,7 +20,7 @@ pub use builder::Builder;
 pub use inst::{Block, Inst, Val};
 pub use isa::{
     Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Flush, Hart, Helper, Isa, Leave, Mapping, Regimes,
-    Touch, Trap,
+    SlotSet, Trap,
 };
 pub use op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
 pub use rows::{Operands, Row, RowInfo};

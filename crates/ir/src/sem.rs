@@ -5,7 +5,7 @@
 //! through `select` or `when`; only facts of the encoding may steer a Rust `if`. An instruction
 //! performs everything that may raise before its first write.
 
-use crate::isa::{Helper, Isa};
+use crate::isa::{Helper, Isa, RAISE_AFTER};
 use crate::op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Rounding, Sign, Un};
 use std::marker::PhantomData;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Mul, Not, Shl, Shr, Sub};
@@ -196,6 +196,13 @@ pub trait Sem: Copy {
     #[inline(always)]
     fn raise(self, cause: u64, value: V<Self, u64>) -> Res<Self> {
         self.raise_raw(cause, value.raw)
+    }
+    /// Ends the instruction, which is done, with an exception that is reported at the next one: system calls, mostly.
+    #[inline(always)]
+    fn raise_after(self, cause: u64, value: V<Self, u64>) -> Res<Self> {
+        let cause = self.k(cause as i64);
+        self.call(&RAISE_AFTER, [cause, value, value])?;
+        Ok(())
     }
     /// Calls a helper with up to three arguments.
     #[inline(always)]

@@ -3,7 +3,7 @@
 use crate::extensions;
 use crate::state::{self, Slots, level, mode, mstatus};
 use crate::sys::{mmu, trap};
-use crate::table;
+use crate::table::{self, is_long};
 use std::cell::Cell;
 use trine_base::RegisterInfo;
 use trine_ir::{
@@ -96,11 +96,6 @@ fn word(bytes: &Bytes) -> u32 {
     if is_long(word) { word } else { word & 0xffff }
 }
 
-/// Whether an instruction has 32 bits (unpriv 1.5).
-fn is_long(word: u32) -> bool {
-    word & 3 == 3
-}
-
 macro_rules! isa {
     ($name:ident) => {
         impl Isa for $name {
@@ -148,13 +143,16 @@ macro_rules! isa {
                 table::ends_block(decoded.row, &decoded.operands)
             }
             fn illegal(bytes: &Bytes) -> Trap {
-                Trap { cause: trap::ILLEGAL_INSTRUCTION, value: word(bytes) as u64 }
+                Trap::fault(trap::ILLEGAL_INSTRUCTION, word(bytes) as u64)
             }
             fn breakpoint(address: u64) -> Trap {
-                Trap { cause: trap::BREAKPOINT, value: address }
+                Trap::fault(trap::BREAKPOINT, address)
             }
-            fn bus_error(access: Access, address: u64) -> Trap {
-                Trap { cause: trap::access_fault(access), value: address }
+            fn bus_error(access: Access, address: u64) -> Option<Trap> {
+                Some(Trap::fault(trap::access_fault(access), address))
+            }
+            fn refused(access: Access, address: u64) -> Trap {
+                Trap::fault(trap::access_fault(access), address)
             }
             fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap> {
                 mmu::walk(hart, regime, address, access)

@@ -1,5 +1,6 @@
 //! Guests, peers and compilers from Debian's packages, unpacked under `target/`, not installed.
 
+use crate::Checked;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use trine_image::debian::{Apt, Lock};
@@ -48,6 +49,22 @@ pub fn unpacked(name: &str, suite: &str, packages: &[&str], closure: bool) -> Re
 
 /// Debian's suites that may serve, the preferred one first: not every one verifies at every time.
 const SUITES: &[&str] = &["trixie", "sid"];
+
+/// Packages with the real programs that tests compare and benchmarks measure.
+pub const PROGRAMS: &[&str] = &[
+    "bc",
+    "coreutils",
+    "dash",
+    "gcc",
+    "gzip",
+    "lua5.4",
+    "openssl",
+    "perl-base",
+    "python3",
+    "sqlite3",
+    "xz-utils",
+    "zstd",
+];
 
 /// A directory with packages of an architecture and all they need.
 pub fn debian_root(architecture: &str, packages: &[&str]) -> Result<PathBuf, String> {
@@ -122,11 +139,23 @@ pub fn has(programs: &[&str]) -> bool {
 }
 
 /// Runs cargo in the project's root.
-pub fn cargo(args: &[&str]) -> Result<(), String> {
-    let status = std::process::Command::new(env!("CARGO")).args(args).current_dir(root()).status();
+///
+/// # Errors
+/// Where it fails.
+pub fn cargo(args: &[&str]) -> Checked {
+    let status = Command::new(env!("CARGO")).args(args).current_dir(root()).status();
     match status {
         Ok(s) if s.success() => Ok(()),
         Ok(s) => Err(format!("cargo {}: {s}", args.join(" "))),
         Err(e) => Err(format!("cargo {}: {e}", args.join(" "))),
     }
+}
+
+/// Builds and runs the executable of a package of this workspace.
+///
+/// # Errors
+/// Where it fails.
+pub fn run_package(package: &str, args: &[impl AsRef<str>]) -> Checked {
+    let first = ["run", "--quiet", "--package", package, "--"];
+    cargo(&first.into_iter().chain(args.iter().map(AsRef::as_ref)).collect::<Vec<_>>())
 }

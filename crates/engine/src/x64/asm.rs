@@ -198,6 +198,11 @@ impl Asm {
         self.offset(hole.0)
     }
 
+    /// What [`Asm::finish`] made.
+    pub fn code(&self) -> &[u8] {
+        &self.parts[0]
+    }
+
     /// The displacement in a hole of the finished code.
     pub fn displacement(&self, hole: Hole) -> i32 {
         let at = self.hole_offset(hole);

@@ -20,7 +20,9 @@ use htif::Htif;
 use place::Placed;
 use sbi::Sbi;
 use std::sync::Arc;
-use trine_base::{BlockBackend, Bus, Clock, CountClock, Device, DeviceId, HostClock, Mailbox, Vcpu};
+use trine_base::{
+    BlockBackend, Bus, Clock, CountClock, Device, DeviceId, HostClock, Mailbox, Vcpu, WindowError,
+};
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::power::Finisher;
 use trine_devices::rtc::GoldfishRtc;
@@ -92,8 +94,8 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     random(&mut seed);
     let mailboxes: Vec<Arc<Mailbox>> = (0..config.cpus).map(|_| Arc::default()).collect();
     let mut bus = Bus::new(clock.clone(), mailboxes.clone());
-    let console_device = add_devices(&mut bus, config.cpus, &clock, &console);
-    add_virtio(&mut bus, &ram, virtio(config.disks, random)?);
+    let console_device = add_devices(&mut bus, config.cpus, &clock, &console)?;
+    add_virtio(&mut bus, &ram, virtio(config.disks, random)?)?;
     let bus = Arc::new(bus);
 
     let placed = config.boot.place(&ram, config.cpus, map::VIRTIO_SLOTS, seed)?;
@@ -130,19 +132,24 @@ fn clock(source: TimeSource) -> (Arc<dyn Clock>, Time) {
 }
 
 /// The board's own devices; gives the one that brings what is typed.
-fn add_devices(bus: &mut Bus, harts: u32, clock: &Arc<dyn Clock>, console: &Console) -> DeviceId {
+fn add_devices(
+    bus: &mut Bus,
+    harts: u32,
+    clock: &Arc<dyn Clock>,
+    console: &Console,
+) -> Result<DeviceId, WindowError> {
     let mut add = |w: map::Window, d: Box<dyn Device>| bus.add(w.base, w.size, d);
-    add(map::FINISHER, Box::new(Finisher));
-    add(map::RTC, Box::new(GoldfishRtc::new(map::RTC_IRQ, clock.clone())));
-    add(map::CLINT, Box::new(Aclint::new(harts as usize)));
+    add(map::FINISHER, Box::new(Finisher))?;
+    add(map::RTC, Box::new(GoldfishRtc::new(map::RTC_IRQ, clock.clone())))?;
+    add(map::CLINT, Box::new(Aclint::new(harts as usize)))?;
     // Context 2n is hart n's M mode, 2n + 1 its S mode.
     let targets: Vec<Target> =
         (0..harts).flat_map(|vcpu| [MEI, SEI].map(|line| Target { vcpu, line })).collect();
-    let plic = add(map::PLIC, Box::new(Plic::new(map::PLIC_SOURCES, &targets)));
+    let plic = add(map::PLIC, Box::new(Plic::new(map::PLIC_SOURCES, &targets)))?;
     let uart = Ns16550a::new(map::UART_IRQ, console.output(), console.input.clone());
-    let uart = add(map::UART, Box::new(uart));
+    let uart = add(map::UART, Box::new(uart))?;
     bus.set_controller(plic);
-    uart
+    Ok(uart)
 }
 
 /// The devices of the first virtio slots.
@@ -161,7 +168,7 @@ fn virtio(disks: Vec<Box<dyn BlockBackend>>, random: Source) -> Result<Vec<Box<d
     Ok(virtio)
 }
 
-fn add_virtio(bus: &mut Bus, ram: &Arc<Ram>, devices: Vec<Box<dyn Virtio>>) {
+fn add_virtio(bus: &mut Bus, ram: &Arc<Ram>, devices: Vec<Box<dyn Virtio>>) -> Result<(), WindowError> {
     let mut devices = devices.into_iter();
     for n in 0..map::VIRTIO_SLOTS {
         let slot: Box<dyn Device> = match devices.next() {
@@ -169,8 +176,9 @@ fn add_virtio(bus: &mut Bus, ram: &Arc<Ram>, devices: Vec<Box<dyn Virtio>>) {
             None => Box::new(EmptySlot),
         };
         let window = map::virtio(n);
-        bus.add(window.base, window.size, slot);
+        bus.add(window.base, window.size, slot)?;
     }
+    Ok(())
 }
 
 /// What a hart finds in its registers when it begins, as Linux and OpenSBI expect it: its number and the addresses of

@@ -1,37 +1,6 @@
-//! `cargo xtask bench`: us, QEMU and the host itself in turn, on the same work, in the same run.
+//! Times of loads, and tables of them.
 
-mod containers;
-mod loads;
-mod machine;
-mod programs;
-
-pub use programs::PACKAGES;
-
-use clap::ValueEnum;
 use std::process::Command;
-
-/// What to measure.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum What {
-    /// Start to the first output of the userland.
-    Boot,
-    /// Integer and floating-point loads inside the machine.
-    Cpu,
-    /// The same loads as programs, and real programs.
-    Programs,
-    /// Containers of a bundle, beside crun and runc.
-    Containers,
-}
-
-/// Runs a benchmark and prints its table.
-pub fn run(what: What, runs: usize, json: bool) -> Result<(), String> {
-    match what {
-        What::Boot => machine::boot(runs, json),
-        What::Cpu => machine::cpu(runs, json),
-        What::Programs => programs::run(runs, json),
-        What::Containers => containers::run(runs, json),
-    }
-}
 
 /// Names of the columns of most tables.
 pub const USUAL: [&str; 3] = ["trine", "QEMU", "native"];

@@ -1,28 +1,13 @@
 //! Programs: our loads, start-up, and real programs of Debian's, by `trine run`, `qemu-riscv64` and the host itself.
 
-use super::{Measured, USUAL, check, loads, mean, print};
+use crate::loads;
+use crate::measured::{Measured, USUAL, check, mean, print};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use trine_test_support::tools;
-
-/// What the real programs are in.
-pub const PACKAGES: &[&str] = &[
-    "bc",
-    "coreutils",
-    "dash",
-    "gcc",
-    "gzip",
-    "lua5.4",
-    "openssl",
-    "perl-base",
-    "python3",
-    "sqlite3",
-    "xz-utils",
-    "zstd",
-];
 
 /// Starts that are timed together.
 const STARTS: usize = 20;
@@ -72,8 +57,8 @@ impl Places {
         Ok(Places {
             trine: tools::trine()?,
             qemu: tools::qemu_user("riscv64")?,
-            guest: tools::debian_root("riscv64", PACKAGES)?,
-            host: tools::debian_root("amd64", PACKAGES)?,
+            guest: tools::debian_root("riscv64", tools::PROGRAMS)?,
+            host: tools::debian_root("amd64", tools::PROGRAMS)?,
             inputs,
         })
     }

@@ -1,6 +1,6 @@
-//! Our own loads (`xtask/loads/cpu.c`), which time themselves.
+//! Our own loads (`tests/performance/loads/cpu.c`), which time themselves.
 
-use super::{Measured, check, mean};
+use crate::measured::{Measured, check, mean};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use trine_test_support::tools;
@@ -8,7 +8,7 @@ use trine_test_support::tools;
 const FLAGS: [&str; 5] = ["-O2", "-fno-tree-vectorize", "-fno-math-errno", "-static", "-o"];
 
 fn source() -> PathBuf {
-    tools::root().join("xtask/loads/cpu.c")
+    tools::root().join("tests/performance/loads/cpu.c")
 }
 
 /// The loads, compiled for riscv64.

@@ -1,6 +1,6 @@
 //! Containers of an OCI bundle under us, `crun` and `runc` in turn, and what system calls each makes for it.
 
-use super::{Measured, check, mean, print};
+use crate::measured::{Measured, check, mean, print};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,6 +1,7 @@
 //! Boots, and loads inside the machine.
 
-use super::{Measured, USUAL, loads, print};
+use crate::loads;
+use crate::measured::{Measured, USUAL, print};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
