@@ -7,6 +7,7 @@
 mod args;
 mod binfmt;
 mod ending;
+mod front;
 mod guest;
 mod images;
 mod inspect;
