@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use trine_engine::Tier;
+use trine_linux::abi::GuestAbi;
 use trine_linux::call::{get, string, string_within};
 use trine_linux::{Errno, own, proc};
 
@@ -119,7 +120,7 @@ impl Pointers {
     }
 }
 
-impl Thread {
+impl<A: GuestAbi> Thread<A> {
     /// `execve(path, argv, envp)`.
     pub fn execve(&mut self, [path, args, env, ..]: [u64; 6]) -> Result<u64, Errno> {
         let path = self.program_at(libc::AT_FDCWD, string(path)?);

@@ -21,8 +21,9 @@ use std::sync::{Arc, Mutex};
 use trine_base::{Clock, HostClock};
 use trine_engine::{PerfMap, Tier, perf};
 use trine_gdb::{Address, Door, Layout};
+use trine_isa_riscv::Rv64;
 use trine_isa_riscv::state::REGISTERS;
-use trine_linux::abi::riscv64;
+use trine_linux::abi::GuestAbi;
 use trine_linux::files::Names;
 use trine_linux::proc::Executable;
 use trine_linux::space::{Mapping, PAGE, Space};
@@ -109,7 +110,12 @@ fn perf_map(start: perf::Start, space: &Arc<Space>) -> Result<PerfMap, ProgramEr
 }
 
 /// Runs a program to its end, which is this process's.
-pub fn run(mut options: Options) -> Result<std::convert::Infallible, ProgramError> {
+pub fn run(options: Options) -> Result<std::convert::Infallible, ProgramError> {
+    run_for::<Rv64>(options)
+}
+
+/// Runs a program for the CPU `A`.
+fn run_for<A: GuestAbi>(mut options: Options) -> Result<std::convert::Infallible, ProgramError> {
     let door = options.gdb.as_ref().map(open).transpose()?;
     let debug = door.as_ref().map(|d| Debug::new(Layout::riscv64(REGISTERS), d)).transpose();
     let debug = debug.map_err(|e| ProgramError::Other(format!("no debugger: {e}")))?;
@@ -140,7 +146,7 @@ pub fn run(mut options: Options) -> Result<std::convert::Infallible, ProgramErro
     names.shown = shown::arguments(first.pointer, &options.args, &options.env);
     name_process(&options.path);
     let process = Arc::new(Process {
-        guest: Guest { machine: &riscv64::MACHINE, space, names },
+        guest: Guest { machine: A::machine(), space, names },
         actions: Arc::new(Mutex::new(actions)),
         pending: Pending::default(),
         threads: AtomicUsize::new(1),
@@ -155,7 +161,7 @@ pub fn run(mut options: Options) -> Result<std::convert::Infallible, ProgramErro
     if let Some(door) = door {
         Debug::serve(&process, door).map_err(|e| ProgramError::Other(format!("no thread for gdb: {e}")))?;
     }
-    let (mut thread, note) = Thread::first(process);
+    let (mut thread, note) = Thread::<A>::first(process);
     thread.process.actions().catch_dumps();
     if let Some(note) = note {
         trine_linux::host::say(&format!("trine: {note}; the interpreter runs everything"));

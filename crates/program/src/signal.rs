@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use trine_base::{Mailbox, Vcpu};
 use trine_engine::direct;
 use trine_gdb::Stop;
-use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_linux::Errno;
+use trine_linux::abi::{AUTODISARM, AltStack, GuestAbi, Handler, Info, Interrupted};
 use trine_linux::call::{get, put};
 use trine_linux::errno::RESTART;
 use trine_linux::strace;
@@ -116,9 +116,6 @@ std::arch::global_asm!("trine_restore_signal: mov eax, 15", "syscall");
 unsafe extern "C" {
     fn trine_restore_signal();
 }
-
-/// A `siginfo_t`, which is the same on the host.
-pub type Info = [u64; 16];
 
 /// What came for a thread and is not delivered yet.
 pub struct Inbox {
@@ -399,58 +396,7 @@ impl Actions {
     }
 }
 
-/// `stack_t`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct AltStack {
-    /// Lowest address.
-    pub sp: u64,
-    /// `SS_*`.
-    pub flags: i32,
-    /// Not used.
-    pub pad: i32,
-    /// Bytes.
-    pub size: u64,
-}
-
-impl AltStack {
-    /// No alternate stack.
-    pub const NONE: AltStack = AltStack { sp: 0, flags: libc::SS_DISABLE, pad: 0, size: 0 };
-
-    /// Whether the stack pointer lies on it (`on_sig_stack`: the top counts, the lowest address does not).
-    fn holds(&self, sp: u64) -> bool {
-        let usable = self.flags & (libc::SS_DISABLE | AUTODISARM) == 0;
-        usable && sp > self.sp && sp - self.sp <= self.size
-    }
-}
-
-/// Smallest alternate stack (`MINSIGSTKSZ`).
-const MIN_STACK: u64 = 2048;
-/// `SS_AUTODISARM`.
-const AUTODISARM: i32 = 1 << 31;
-
-/// `struct rt_sigframe` (arch/riscv/kernel/signal.c): `siginfo_t`, then `struct ucontext`.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Frame {
-    info: Info,
-    flags: u64,
-    link: u64,
-    stack: AltStack,
-    mask: u64,
-    /// Room for larger signal sets, and up to a multiple of 16 bytes.
-    unused: [u64; 16],
-    /// `pc`, then `x1` to `x31`.
-    integer: [u64; 32],
-    float: [u64; 32],
-    fcsr: u64,
-    /// The rest of the room for quad-precision registers.
-    quad: [u64; 33],
-}
-
-const _: () = assert!(size_of::<Frame>() == 128 + 960);
-
-impl Thread {
+impl<A: GuestAbi> Thread<A> {
     /// The signal that is to be delivered next.
     fn next_signal(&mut self) -> Option<(i32, Info)> {
         let lets_in = std::mem::take(&mut self.lets_in);
@@ -592,30 +538,28 @@ impl Thread {
 
     /// Builds the frame of a handler and sends control there.
     fn enter_handler(&mut self, signal: i32, info: Info, action: Action) {
-        let sp = self.vcpu.get(X + 2);
+        let sp = self.vcpu.get(A::STACK);
         let on_alternate = action.flags & libc::SA_ONSTACK as u64 != 0
             && self.alternate.flags & libc::SS_DISABLE == 0
             && !self.alternate.holds(sp);
         // A frame that would run over the alternate stack's end is not written.
         let over = self.alternate.holds(sp)
             && !on_alternate
-            && !self.alternate.holds(sp.wrapping_sub(size_of::<Frame>() as u64));
-        let top = if on_alternate { self.alternate.sp.wrapping_add(self.alternate.size) } else { sp };
-        let at = top.wrapping_sub(size_of::<Frame>() as u64) & !15;
-        let frame = self.frame(info);
-        if over || put(at, &frame).is_err() {
+            && !self.alternate.holds(sp.wrapping_sub(A::RED_ZONE + A::FRAME));
+        let top = match on_alternate {
+            true => self.alternate.sp.wrapping_add(self.alternate.size),
+            false => sp.wrapping_sub(A::RED_ZONE),
+        };
+        let frame = A::frame_at(top);
+        let was = Interrupted { info, mask: self.mask, stack: self.alternate };
+        if over || A::write_frame(&self.vcpu, frame, &was).is_err() {
             self.die(libc::SIGSEGV);
         }
         if self.alternate.flags & AUTODISARM != 0 {
             self.alternate = AltStack::NONE;
         }
-        let context = at + 128;
-        for (register, value) in
-            [(1, self.process.trampoline), (2, at), (10, signal as u64), (11, at), (12, context)]
-        {
-            self.vcpu.set(X + register, value);
-        }
-        self.vcpu.set_pc(action.handler);
+        let returns_to = self.process.trampoline;
+        A::enter_handler(&mut self.vcpu, frame, &Handler { signal, address: action.handler, returns_to });
         self.mask |= action.mask;
         if action.flags & libc::SA_NODEFER as u64 == 0 {
             self.mask |= bit(signal);
@@ -625,41 +569,18 @@ impl Thread {
         }
     }
 
-    fn frame(&mut self, info: Info) -> Frame {
-        let mut frame = Frame {
-            info,
-            flags: 0,
-            link: 0,
-            stack: self.alternate,
-            mask: self.mask,
-            unused: [0; 16],
-            integer: [0; 32],
-            float: [0; 32],
-            fcsr: self.vcpu.get(FFLAGS) | self.vcpu.get(FRM) << 5,
-            quad: [0; 33],
-        };
-        frame.integer[0] = self.vcpu.pc();
-        (1..32).for_each(|i| frame.integer[i as usize] = self.vcpu.get(X + i));
-        (0..32).for_each(|i| frame.float[i as usize] = self.vcpu.get(F + i));
-        frame
-    }
-
     /// `rt_sigreturn()`: back to where the handler came from. A signal that already came is delivered first, and the call
     /// made again.
     pub fn sigreturn(&mut self) {
         if !self.no_signal_waits() {
             return;
         }
-        let Ok(frame) = get::<Frame>(self.vcpu.get(X + 2)) else { return self.force(libc::SIGSEGV, 1, 0) };
-        (1..32).for_each(|i| self.vcpu.set(X + i, frame.integer[i as usize]));
-        (0..32).for_each(|i| self.vcpu.set(F + i, frame.float[i as usize]));
-        self.vcpu.set(FFLAGS, frame.fcsr & 31);
-        self.vcpu.set(FRM, frame.fcsr >> 5 & 7);
-        self.vcpu.set_pc(frame.integer[0]);
-        self.mask = frame.mask & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
+        let Ok(was) = A::leave_handler(&mut self.vcpu) else { return self.force(libc::SIGSEGV, 1, 0) };
+        self.mask = was.mask & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
         // As `sigaltstack` would, without a word about what cannot be.
-        let stack = frame.stack;
-        if !self.alternate.holds(self.vcpu.get(X + 2)) && stack.flags & !(AUTODISARM | libc::SS_DISABLE) == 0
+        let stack = was.stack;
+        if !self.alternate.holds(self.vcpu.get(A::STACK))
+            && stack.flags & !(AUTODISARM | libc::SS_DISABLE) == 0
         {
             self.alternate = stack;
         }
@@ -669,7 +590,7 @@ impl Thread {
     /// The alternate stack as the program sees it now.
     fn alternate_now(&self) -> AltStack {
         let mut stack = self.alternate;
-        if stack.holds(self.vcpu.get(X + 2)) {
+        if stack.holds(self.vcpu.get(A::STACK)) {
             stack.flags |= libc::SS_ONSTACK;
         }
         stack
@@ -687,7 +608,7 @@ impl Thread {
                 return Err(Errno(libc::EINVAL));
             }
             let disabled = stack.flags & libc::SS_DISABLE != 0;
-            if !disabled && stack.size < MIN_STACK {
+            if !disabled && stack.size < A::LEAST_STACK {
                 return Err(Errno(libc::ENOMEM));
             }
             self.alternate = if disabled {

@@ -1,10 +1,243 @@
 //! riscv64 (RISC-V ELF psABI; Linux, arch/riscv).
 
 use super::numbering::numbers;
-use super::{Machine, Numbering, generic};
+use super::{
+    AltStack, CloneArgs, CoreNote, GuestAbi, Handler, Info, Interrupted, Machine, Numbering, Raised,
+    Registers, generic,
+};
+use crate::call::{get, put};
+use crate::errno::Errno;
+use trine_base::Vcpu;
+use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
+use trine_isa_riscv::{Config, Rv64, Start};
 
 static CALLS: Numbering =
     Numbering::new(&[generic::NUMBERS, numbers! { 258 => riscv_hwprobe riscv_flush_icache; }]);
 
 /// As system calls and files of `/proc` show it.
 pub static MACHINE: Machine = Machine { name: "riscv64", calls: &CALLS };
+
+/// Integer registers by their names in the psABI.
+const RA: u16 = X + 1;
+const SP: u16 = X + 2;
+const TP: u16 = X + 4;
+const A0: u16 = X + 10;
+const A7: u16 = X + 17;
+
+/// Bytes of `ecall`.
+const ECALL: u64 = 4;
+
+/// Exceptions (priv 3.1.15).
+mod cause {
+    pub const FETCH_MISALIGNED: u64 = 0;
+    pub const FETCH_ACCESS: u64 = 1;
+    pub const ILLEGAL: u64 = 2;
+    pub const BREAKPOINT: u64 = 3;
+    pub const LOAD_MISALIGNED: u64 = 4;
+    pub const STORE_MISALIGNED: u64 = 6;
+    pub const CALL: u64 = 8;
+}
+
+/// `si_code` of an instruction that is none.
+const ILL_ILLOPC: i32 = 1;
+
+/// `NT_FPREGSET` (include/uapi/linux/elf.h).
+const NT_FPREGSET: u32 = 2;
+
+/// `x1` to `x31`, `f0` to `f31`, and the parts of `fcsr`.
+const STATE: [u16; 65] = {
+    let mut slots = [FFLAGS; 65];
+    let mut i = 0;
+    while i < 63 {
+        slots[i] = if i < 31 { X + 1 + i as u16 } else { F + i as u16 - 31 };
+        i += 1;
+    }
+    slots[64] = FRM;
+    slots
+};
+
+/// `struct rt_sigframe` (arch/riscv/kernel/signal.c): `siginfo_t`, then `struct ucontext`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Frame {
+    info: Info,
+    flags: u64,
+    link: u64,
+    stack: AltStack,
+    mask: u64,
+    /// Room for larger signal sets, and up to a multiple of 16 bytes.
+    unused: [u64; 16],
+    /// `pc`, then `x1` to `x31`.
+    integer: [u64; 32],
+    float: [u64; 32],
+    fcsr: u64,
+    /// The rest of the room for quad-precision registers.
+    quad: [u64; 33],
+}
+
+/// Bytes of `siginfo_t`, behind which `struct ucontext` begins.
+const INFO: u64 = size_of::<Info>() as u64;
+
+const _: () = assert!(size_of::<Frame>() == INFO as usize + 960);
+
+/// `pc`, then `x1` to `x31` (`struct user_regs_struct`).
+fn integer(pc: u64, get: impl Fn(u16) -> u64) -> [u64; 32] {
+    std::array::from_fn(|i| if i == 0 { pc } else { get(X + i as u16) })
+}
+
+/// `f0` to `f31`, and `fcsr` (`struct __riscv_d_ext_state`).
+fn float(get: impl Fn(u16) -> u64) -> ([u64; 32], u64) {
+    (std::array::from_fn(|i| get(F + i as u16)), get(FFLAGS) | get(FRM) << 5)
+}
+
+impl GuestAbi for Rv64 {
+    const STACK: u16 = SP;
+    const STATE: &'static [u16] = &STATE;
+    const RED_ZONE: u64 = 0;
+    const FRAME: u64 = size_of::<Frame>() as u64;
+    const LEAST_STACK: u64 = 2048;
+
+    fn machine() -> &'static Machine {
+        &MACHINE
+    }
+
+    fn config() -> Config {
+        Config { hart: 0, start: Start::User }
+    }
+
+    fn raised(cause: u64, value: u64, pc: u64) -> Raised {
+        match cause {
+            cause::CALL => Raised::Call,
+            cause::BREAKPOINT => Raised::Breakpoint,
+            cause::FETCH_ACCESS => Raised::Fetch(value),
+            cause::ILLEGAL => Raised::Signal { signal: libc::SIGILL, code: ILL_ILLOPC, address: pc },
+            cause::FETCH_MISALIGNED | cause::LOAD_MISALIGNED | cause::STORE_MISALIGNED => {
+                Raised::Signal { signal: libc::SIGBUS, code: libc::BUS_ADRALN, address: value }
+            }
+            _ => Raised::Access(value),
+        }
+    }
+
+    fn call(vcpu: &impl Vcpu) -> (u64, [u64; 6]) {
+        (vcpu.get(A7), [0, 1, 2, 3, 4, 5].map(|i| vcpu.get(A0 + i)))
+    }
+
+    fn end_call(vcpu: &mut impl Vcpu, result: u64) {
+        vcpu.set(A0, result);
+        vcpu.set_pc(vcpu.pc() + ECALL);
+    }
+
+    // CONFIG_CLONE_BACKWARDS.
+    fn clone_args([flags, stack, parent_tid, tls, child_tid, _]: [u64; 6]) -> CloneArgs {
+        CloneArgs { flags, stack, parent_tid, child_tid, tls }
+    }
+
+    fn set_thread_pointer(vcpu: &mut impl Vcpu, to: u64) {
+        vcpu.set(TP, to);
+    }
+
+    fn frame_at(top: u64) -> u64 {
+        top.wrapping_sub(Self::FRAME) & !15
+    }
+
+    fn write_frame(vcpu: &impl Vcpu, at: u64, was: &Interrupted) -> Result<(), Errno> {
+        let &Interrupted { info, mask, stack } = was;
+        let integer = integer(vcpu.pc(), |slot| vcpu.get(slot));
+        let (float, fcsr) = float(|slot| vcpu.get(slot));
+        let (flags, link, unused, quad) = (0, 0, [0; 16], [0; 33]);
+        put(at, &Frame { info, flags, link, stack, mask, unused, integer, float, fcsr, quad })
+    }
+
+    fn enter_handler(vcpu: &mut impl Vcpu, frame: u64, handler: &Handler) {
+        let context = frame.wrapping_add(INFO);
+        let arguments = [(A0, handler.signal as u64), (A0 + 1, frame), (A0 + 2, context)];
+        [(RA, handler.returns_to), (SP, frame)]
+            .into_iter()
+            .chain(arguments)
+            .for_each(|(slot, value)| vcpu.set(slot, value));
+        vcpu.set_pc(handler.address);
+    }
+
+    fn leave_handler(vcpu: &mut impl Vcpu) -> Result<Interrupted, Errno> {
+        let Frame { info, stack, mask, integer, float, fcsr, .. } = get(vcpu.get(SP))?;
+        (1..32).for_each(|i| vcpu.set(X + i, integer[i as usize]));
+        (0..32).for_each(|i| vcpu.set(F + i, float[i as usize]));
+        vcpu.set(FFLAGS, fcsr & 31);
+        vcpu.set(FRM, fcsr >> 5 & 7);
+        vcpu.set_pc(integer[0]);
+        Ok(Interrupted { info, mask, stack })
+    }
+
+    fn core_registers(state: &Registers) -> Vec<u64> {
+        integer(state.pc, |slot| state.get(slot)).to_vec()
+    }
+
+    /// `struct __riscv_d_ext_state`, up to a multiple of 8 bytes.
+    fn core_notes(state: &Registers) -> Vec<CoreNote> {
+        let (float, fcsr) = float(|slot| state.get(slot));
+        let bytes = float.iter().chain([&fcsr]).flat_map(|n| n.to_le_bytes()).collect();
+        vec![CoreNote { kind: NT_FPREGSET, owner: "CORE", bytes }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::tests::{ALONE, page};
+    use crate::space::{PAGE, Space};
+    use std::sync::{Arc, PoisonError};
+    use trine_base::{HostClock, Mailbox};
+    use trine_engine::{Engine, Tier};
+
+    fn vcpu(space: Arc<Space>) -> Engine<Rv64> {
+        let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
+        Engine::program(Rv64::config(), space, clock, mailbox, Tier::Interp).0
+    }
+
+    #[test]
+    fn a_handler_gives_back_every_register() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let space = Arc::new(Space::default());
+        let stack = page(&space, libc::PROT_READ | libc::PROT_WRITE) + PAGE;
+        let mut vcpu = vcpu(space.clone());
+        for (i, &slot) in STATE.iter().enumerate() {
+            vcpu.set(slot, if slot == FRM { 3 } else { 17 + i as u64 % 15 });
+        }
+        vcpu.set_pc(0x1_2344);
+        let before = Registers::of::<Rv64>(&vcpu);
+        let was = Interrupted { info: [7; 16], mask: 0xaa, stack: AltStack { size: 9, ..AltStack::NONE } };
+        let frame = Rv64::frame_at(stack - 8);
+        assert_eq!((frame % 16, frame + Rv64::FRAME <= stack - 8), (0, true));
+        Rv64::write_frame(&vcpu, frame, &was).expect("mapped");
+        let handler = Handler { signal: 11, address: 0x2000, returns_to: 0x3000 };
+        Rv64::enter_handler(&mut vcpu, frame, &handler);
+        let arguments = [RA, SP, A0, A0 + 1, A0 + 2].map(|slot| vcpu.get(slot));
+        assert_eq!((vcpu.pc(), arguments), (0x2000, [0x3000, frame, 11, frame, frame + 128]));
+        STATE.iter().filter(|&&slot| slot != SP).for_each(|&slot| vcpu.set(slot, 0));
+        assert_eq!(Rv64::leave_handler(&mut vcpu), Ok(was));
+        assert_eq!(Registers::of::<Rv64>(&vcpu), before);
+        space.unmap(stack - PAGE, PAGE).expect("unmapped");
+    }
+
+    #[test]
+    fn calls_have_their_registers() {
+        let mut vcpu = vcpu(Arc::default());
+        (0..8).for_each(|i| vcpu.set(A0 + i, u64::from(i)));
+        vcpu.set_pc(0x1000);
+        assert_eq!(Rv64::call(&vcpu), (7, [0, 1, 2, 3, 4, 5]));
+        Rv64::end_call(&mut vcpu, 99);
+        assert_eq!((vcpu.pc(), Rv64::call(&vcpu).1[0]), (0x1004, 99));
+        Rv64::set_thread_pointer(&mut vcpu, 5);
+        assert_eq!(vcpu.get(TP), 5);
+        let asked = CloneArgs { flags: 1, stack: 2, parent_tid: 3, tls: 4, child_tid: 5 };
+        assert_eq!(Rv64::clone_args([1, 2, 3, 4, 5, 6]), asked);
+    }
+
+    #[test]
+    fn every_slot_of_the_state_is_there_once() {
+        let mut slots = STATE;
+        slots.sort_unstable();
+        let expected: Vec<u16> = (X + 1..X + 32).chain(F..F + 32).chain([FFLAGS, FRM]).collect();
+        assert_eq!(slots.to_vec(), expected);
+    }
+}

@@ -10,10 +10,9 @@ mod notes;
 mod parts;
 
 pub use muster::Muster;
-pub use notes::{Registers, Stopped};
+pub use notes::Stopped;
 
 use crate::elf::EM_RISCV;
-use crate::signal::Info;
 use crate::thread::Thread;
 use name::Facts;
 use notes::{About, Notes};
@@ -22,6 +21,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
+use trine_linux::abi::{GuestAbi, Info};
 use trine_linux::space::PAGE;
 
 /// `ET_CORE`, `PT_LOAD`, `PT_NOTE`.
@@ -177,7 +177,7 @@ fn thread_name() -> Vec<u8> {
     name.split(|&b| b == 0).next().unwrap_or_default().to_vec()
 }
 
-fn about(thread: &Thread) -> About {
+fn about<A: GuestAbi>(thread: &Thread<A>) -> About {
     // SAFETY: these only return numbers.
     let (ids, owner, nice) = unsafe {
         (
@@ -201,7 +201,7 @@ fn host_name() -> Vec<u8> {
 
 /// Writes the core dump of a program that `signal` ends in `thread`, where one is wanted. Nothing is said of what
 /// cannot be written, as on Linux.
-pub fn dump(thread: &Thread, signal: i32, info: &Info) {
+pub fn dump<A: GuestAbi>(thread: &Thread<A>, signal: i32, info: &Info) {
     let limit = limit().rlim_cur;
     // SAFETY: only returns a number.
     let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } == 1;
@@ -223,7 +223,7 @@ pub fn dump(thread: &Thread, signal: i32, info: &Info) {
     };
     let memory = Memory::open();
     let parts = memory.parts(&thread.process.guest.space);
-    let notes = Notes::of(&about, &threads, (signal, info), &thread.process.guest.names.auxv, &parts);
+    let notes = Notes::of::<A>(&about, &threads, (signal, info), &thread.process.guest.names.auxv, &parts);
     if let Some(file) = name::by_host(&facts).and_then(|path| name::open(&path)) {
         write(&mut Sparse { file, at: 0, left: limit }, &memory, &parts, &notes.0);
     }
