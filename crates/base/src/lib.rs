@@ -12,6 +12,7 @@ pub mod size;
 pub mod text;
 pub mod vcpu;
 pub mod width;
+pub mod words;
 pub mod xdg;
 
 pub use block::{BlockBackend, BlockError};
@@ -21,3 +22,4 @@ pub use device::{Action, Actions, Device, StopReason};
 pub use mailbox::Mailbox;
 pub use vcpu::{Exit, RegisterInfo, Vcpu};
 pub use width::Width;
+pub use words::{ByteOrder, Words};
