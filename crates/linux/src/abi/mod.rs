@@ -12,7 +12,9 @@ pub use registers::Registers;
 pub use signals::{AUTODISARM, AltStack, Handler, Info, Interrupted};
 
 use crate::errno::Errno;
-use trine_base::Vcpu;
+use trine_base::elf::Cpu;
+use trine_base::{Vcpu, Words};
+use trine_engine::direct;
 use trine_ir::Isa;
 
 /// A program's CPU as system calls and files of `/proc` show it. A value, and no type parameter, so that the table of
@@ -20,8 +22,66 @@ use trine_ir::Isa;
 pub struct Machine {
     /// What `uname` calls it.
     pub name: &'static str,
+    /// What its executables say that they are for.
+    pub elf: Cpu,
     /// Its numbers of system calls.
     pub calls: &'static Numbering,
+    /// `AT_HWCAP`.
+    pub hwcap: u64,
+    /// `AT_PLATFORM`, where Linux gives one.
+    pub platform: Option<&'static str>,
+    /// What `/proc/cpuinfo` says of so many CPUs.
+    pub cpuinfo: fn(usize) -> String,
+    /// What the kernel adds to every program.
+    pub vdso: Vdso,
+    /// Structures that CPUs have in different ways.
+    pub structs: Structs,
+}
+
+impl Machine {
+    /// Its order of bytes and size of addresses.
+    pub fn words(&self) -> Words {
+        self.elf.words
+    }
+
+    /// Reads an address, or a number as large as one, that a program has at `at`.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub fn address(&self, at: u64) -> Result<u64, Errno> {
+        let (words, mut bytes) = (self.words(), [0; 8]);
+        let bytes = &mut bytes[..words.address];
+        direct::read(at, bytes).ok_or(Errno(libc::EFAULT))?;
+        Ok(words.get(bytes))
+    }
+
+    /// Whether programs for it can be served: system calls whose rows say `same` give the host's kernel the program's
+    /// structures as they are, so these must have the host's words.
+    pub fn is_served(&self) -> bool {
+        self.words() == Words::LITTLE_64
+    }
+}
+
+/// The functions of the vDSO (vdso(7)).
+pub struct Vdso {
+    /// Version of all symbols.
+    pub version: &'static str,
+    /// Name of each function, and the system call that it makes.
+    pub functions: &'static [(&'static str, &'static str)],
+    /// Code that makes the call with this number, and returns where the call does.
+    pub stub: fn(u32, bool) -> Vec<u8>,
+}
+
+/// How a CPU has the structures that differ.
+pub struct Structs {
+    /// Writes the `struct stat` of a file at an address; `EFAULT`.
+    pub put_stat: fn(u64, &libc::stat) -> Result<(), Errno>,
+    /// `struct epoll_event` has nothing between its members, as on x86-64.
+    pub epoll_packed: bool,
+    /// `struct semid64_ds` has a word behind each of its times, as on x86-64.
+    pub sem_padded: bool,
+    /// `struct sigaction` says where a handler returns to.
+    pub restorer: bool,
 }
 
 /// Why a CPU left a program's code, in its exceptions' place.

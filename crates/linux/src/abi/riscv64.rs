@@ -3,19 +3,72 @@
 use super::numbering::numbers;
 use super::{
     AltStack, CloneArgs, CoreNote, GuestAbi, Handler, Info, Interrupted, Machine, Numbering, Raised,
-    Registers, generic,
+    Registers, Structs, Vdso, generic,
 };
-use crate::call::{get, put};
+use crate::call::{Context, get, put};
 use crate::errno::Errno;
+use crate::structs;
 use trine_base::Vcpu;
+use trine_base::elf::Cpu;
+use trine_isa_riscv::extensions::{self, Told};
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_isa_riscv::{Config, Rv64, Start};
 
 static CALLS: Numbering =
     Numbering::new(&[generic::NUMBERS, numbers! { 258 => riscv_hwprobe riscv_flush_icache; }]);
 
-/// As system calls and files of `/proc` show it.
-pub static MACHINE: Machine = Machine { name: "riscv64", calls: &CALLS };
+/// As system calls, executables and files of `/proc` show it.
+pub static MACHINE: Machine = machine();
+
+/// A value of its own, from which tests make other machines.
+pub const fn machine() -> Machine {
+    Machine {
+        name: "riscv64",
+        elf: Cpu::RISCV64,
+        calls: &CALLS,
+        // The extensions of a single letter (arch/riscv/include/uapi/asm/hwcap.h).
+        hwcap: extensions::letters(),
+        platform: None,
+        cpuinfo,
+        vdso: Vdso {
+            version: "LINUX_4.15",
+            functions: &[
+                ("__vdso_rt_sigreturn", "rt_sigreturn"),
+                ("__vdso_gettimeofday", "gettimeofday"),
+                ("__vdso_clock_gettime", "clock_gettime"),
+                ("__vdso_clock_getres", "clock_getres"),
+                ("__vdso_getcpu", "getcpu"),
+                ("__vdso_flush_icache", "riscv_flush_icache"),
+                ("__vdso_riscv_hwprobe", "riscv_hwprobe"),
+            ],
+            stub,
+        },
+        structs: Structs {
+            put_stat: structs::put_generic_stat,
+            epoll_packed: false,
+            sem_padded: false,
+            restorer: false,
+        },
+    }
+}
+
+/// `li a7, number; ecall`, and `ret` where the call returns.
+fn stub(number: u32, returns: bool) -> Vec<u8> {
+    let code = [number << 20 | 0x893, 0x73].into_iter().chain(returns.then_some(0x8067));
+    code.flat_map(u32::to_le_bytes).collect()
+}
+
+/// `/proc/cpuinfo` with `cpus` CPUs.
+fn cpuinfo(cpus: usize) -> String {
+    let isa = extensions::isa_string(Told::Programs);
+    let one = |n| {
+        format!(
+            "processor\t: {n}\nhart\t\t: {n}\nisa\t\t: {isa}\n\
+             mmu\t\t: sv39\nmvendorid\t: 0x0\nmarchid\t\t: 0x0\nmimpid\t\t: 0x0\n\n"
+        )
+    };
+    (0..cpus).map(one).collect()
+}
 
 /// Integer registers by their names in the psABI.
 const RA: u16 = X + 1;
@@ -88,6 +141,63 @@ fn integer(pc: u64, get: impl Fn(u16) -> u64) -> [u64; 32] {
 /// `f0` to `f31`, and `fcsr` (`struct __riscv_d_ext_state`).
 fn float(get: impl Fn(u16) -> u64) -> ([u64; 32], u64) {
     (std::array::from_fn(|i| get(F + i as u16)), get(FFLAGS) | get(FRM) << 5)
+}
+
+/// One question of `riscv_hwprobe` (Documentation/arch/riscv/hwprobe.rst).
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Pair {
+    key: i64,
+    value: u64,
+}
+
+/// What `riscv_hwprobe` says for a key.
+fn probe(key: i64) -> Option<u64> {
+    Some(match key {
+        // Vendor, architecture and implementation: none.
+        0..=2 => 0,
+        // Base: I, M, A.
+        3 => 1,
+        4 => extensions::EXTENSIONS.iter().fold(0, |bits, e| bits | e.probe),
+        // Misaligned accesses are fast.
+        5 => 3,
+        6 => extensions::CBOZ_BLOCK.into(),
+        _ => return None,
+    })
+}
+
+/// `riscv_hwprobe(pairs, count, cpu count, cpus, flags)`.
+pub fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> Result<u64, Errno> {
+    // Most bytes of a set of CPUs.
+    const SET: u64 = 128;
+    if flags != 0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    if size != 0 || cpus != 0 {
+        let set = (0..size.min(SET)).try_fold(0, |all, i| Ok(all | get::<u8>(cpus.wrapping_add(i))?))?;
+        if set == 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+    }
+    for i in 0..count {
+        let at = pairs.wrapping_add(16 * i);
+        let key = get::<Pair>(at)?.key;
+        let answer = match probe(key) {
+            Some(value) => Pair { key, value },
+            None => Pair { key: -1, value: 0 },
+        };
+        put(at, &answer)?;
+    }
+    Ok(0)
+}
+
+/// `riscv_flush_icache(start, end, flags)`.
+pub fn flush_icache(c: &Context, [start, end, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
+    if flags & !1 != 0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    c.guest.space.code_changed(start, end);
+    Ok(0)
 }
 
 impl GuestAbi for Rv64 {
