@@ -9,6 +9,7 @@ pub mod device;
 pub mod elf;
 pub mod mailbox;
 pub mod size;
+pub mod target;
 pub mod text;
 pub mod vcpu;
 pub mod width;

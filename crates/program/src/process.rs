@@ -23,7 +23,6 @@ use std::sync::{Arc, Mutex};
 use trine_base::{Clock, HostClock};
 use trine_engine::{PerfMap, Tier, perf};
 use trine_gdb::{Address, Door, Layout};
-use trine_isa_riscv::state::REGISTERS;
 use trine_linux::abi::{GuestAbi, Machine};
 use trine_linux::files::Names;
 use trine_linux::proc::Executable;
@@ -123,7 +122,7 @@ pub fn run(options: Options) -> Result<Infallible, ProgramError> {
 /// Runs a program for the CPU `A`.
 pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result<Infallible, ProgramError> {
     let door = options.gdb.as_ref().map(open).transpose()?;
-    let debug = door.as_ref().map(|d| Debug::new(Layout::riscv64(REGISTERS), d)).transpose();
+    let debug = door.as_ref().map(|d| Debug::new(Layout::new(A::target()), d)).transpose();
     let debug = debug.map_err(|e| ProgramError::Other(format!("no debugger: {e}")))?;
     let (actions, machine) = (signal::install(), A::machine());
     let mut names =

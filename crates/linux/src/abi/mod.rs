@@ -13,6 +13,7 @@ pub use signals::{AUTODISARM, AltStack, Handler, Info, Interrupted};
 
 use crate::errno::Errno;
 use trine_base::elf::Cpu;
+use trine_base::target::Target;
 use trine_base::{Vcpu, Words};
 use trine_engine::direct;
 use trine_ir::Isa;
@@ -190,4 +191,7 @@ pub trait GuestAbi: Isa {
 
     /// The other registers, in notes of their own.
     fn core_notes(state: &Registers) -> Vec<CoreNote>;
+
+    /// Its registers for debuggers.
+    fn target() -> Target;
 }

@@ -10,6 +10,7 @@ use crate::errno::Errno;
 use crate::structs;
 use trine_base::Vcpu;
 use trine_base::elf::Cpu;
+use trine_base::target::{Feature, Place, Register, Target};
 use trine_isa_riscv::extensions::{self, Told};
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_isa_riscv::{Config, Rv64, Start};
@@ -200,6 +201,44 @@ pub fn flush_icache(c: &Context, [start, end, flags, ..]: [u64; 6]) -> Result<u6
     Ok(0)
 }
 
+/// A register of 64 bits for debuggers.
+fn register(name: impl Into<String>, kind: &'static str, place: Place) -> Register {
+    Register { name: name.into(), bits: 64, kind, place }
+}
+
+fn integer_feature() -> Feature {
+    const NAMES: [&str; 31] = [
+        "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7",
+        "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
+    ];
+    let kind = |name: &str| match name {
+        "ra" => "code_ptr",
+        "sp" | "gp" | "tp" => "data_ptr",
+        _ => "int",
+    };
+    let named = NAMES.iter().zip(X + 1..).map(|(&name, slot)| register(name, kind(name), Place::Slot(slot)));
+    let registers = [register("zero", "int", Place::Fixed(0))]
+        .into_iter()
+        .chain(named)
+        .chain([register("pc", "code_ptr", Place::Pc)])
+        .collect();
+    Feature { name: "org.gnu.gdb.riscv.cpu", registers }
+}
+
+fn float_feature() -> Feature {
+    let groups = [("ft", 0..8), ("fs", 0..2), ("fa", 0..8), ("fs", 2..12), ("ft", 8..12)];
+    let names =
+        groups.into_iter().flat_map(|(letters, numbers)| numbers.map(move |n| format!("{letters}{n}")));
+    let named = names.zip(F..).map(|(name, slot)| register(name, "ieee_double", Place::Slot(slot)));
+    let fcsr = Place::Parts(vec![(FFLAGS, 0, 5), (FRM, 5, 3)]);
+    let parts = [
+        register("fflags", "int", Place::Slot(FFLAGS)),
+        register("frm", "int", Place::Slot(FRM)),
+        register("fcsr", "int", fcsr),
+    ];
+    Feature { name: "org.gnu.gdb.riscv.fpu", registers: named.chain(parts).collect() }
+}
+
 impl GuestAbi for Rv64 {
     const STACK: u16 = SP;
     const STATE: &'static [u16] = &STATE;
@@ -288,6 +327,12 @@ impl GuestAbi for Rv64 {
         let bytes = float.iter().chain([&fcsr]).flat_map(|n| n.to_le_bytes()).collect();
         vec![CoreNote { kind: NT_FPREGSET, owner: "CORE", bytes }]
     }
+
+    /// The integer registers and the PC, then the floating-point registers with `fflags`, `frm` and `fcsr`.
+    fn target() -> Target {
+        let features = vec![integer_feature(), float_feature()];
+        Target { architecture: "riscv:rv64", features }
+    }
 }
 
 #[cfg(test)]
@@ -298,6 +343,7 @@ mod tests {
     use std::sync::{Arc, PoisonError};
     use trine_base::{HostClock, Mailbox};
     use trine_engine::{Engine, Tier};
+    use trine_ir::Isa;
 
     fn vcpu(space: Arc<Space>) -> Engine<Rv64> {
         let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
@@ -341,6 +387,34 @@ mod tests {
         assert_eq!(vcpu.get(TP), 5);
         let asked = CloneArgs { flags: 1, stack: 2, parent_tid: 3, tls: 4, child_tid: 5 };
         assert_eq!(Rv64::clone_args([1, 2, 3, 4, 5, 6]), asked);
+    }
+
+    #[test]
+    fn debuggers_have_the_cpus_own_names() {
+        let names: Vec<(String, u16)> = Rv64::target()
+            .features
+            .into_iter()
+            .flat_map(|feature| feature.registers)
+            .filter_map(|r| if let Place::Slot(slot) = r.place { Some((r.name, slot)) } else { None })
+            .collect();
+        assert_eq!(names.len(), STATE.len());
+        for (name, slot) in names {
+            let own = Rv64::REGISTERS.iter().find(|r| r.slot == slot).map(|r| r.name);
+            assert_eq!(own, Some(name.as_str()));
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_gdb() {
+        // riscv-tdep.h: x0 to x31, pc 32, f0 to f31 from 33; then by the description.
+        let registers = Rv64::target().features.into_iter().flat_map(|feature| feature.registers);
+        let names: Vec<String> = registers.map(|register| register.name).collect();
+        let integer = [("zero", 0), ("sp", 2), ("a0", 10), ("t6", 31), ("pc", 32)];
+        let float = [("ft0", 33), ("fa0", 43), ("ft11", 64), ("fflags", 65), ("fcsr", 67)];
+        for (name, number) in integer.into_iter().chain(float) {
+            assert_eq!(names.iter().position(|known| known == name), Some(number), "{name}");
+        }
+        assert_eq!(names.len(), 68);
     }
 
     #[test]
