@@ -67,9 +67,9 @@ impl Actions {
         self.push(Action::Irq { line, level });
     }
 
-    /// Takes all actions out, in order.
-    pub fn take(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.list)
+    /// Takes all actions out, in order; keeps the memory for those to come.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Action> {
+        self.list.drain(..)
     }
 
     /// True when nothing was asked for.

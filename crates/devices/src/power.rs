@@ -42,7 +42,7 @@ mod tests {
     fn write(offset: u64, value: u64) -> Vec<Action> {
         let mut out = Actions::new();
         Finisher.write(offset, Width::B4, value, 0, &mut out);
-        out.take()
+        out.drain().collect()
     }
 
     #[test]

@@ -133,7 +133,7 @@ mod tests {
         }
 
         fn note(&mut self, mut out: Actions) {
-            for action in out.take() {
+            for action in out.drain() {
                 match action {
                     Action::Irq { line: IRQ, level } => self.line = level,
                     Action::Timer { at } => self.timer = at,

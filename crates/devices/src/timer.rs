@@ -123,7 +123,7 @@ mod tests {
         fn call<R>(&mut self, f: impl FnOnce(&mut Aclint, u64, &mut Actions) -> R) -> R {
             let mut out = Actions::new();
             let result = f(&mut self.aclint, self.now, &mut out);
-            for action in out.take() {
+            for action in out.drain() {
                 match action {
                     Action::Cpu { vcpu, line, level } => {
                         let lines = &mut self.lines[vcpu as usize];

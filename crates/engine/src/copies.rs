@@ -6,6 +6,7 @@ use crate::direct;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use trine_base::Width;
 
 const BYTES: usize = PAGE as usize;
 /// Bytes that are compared together.
@@ -13,8 +14,9 @@ const CHUNK: usize = 64;
 
 type Page = Box<[u8; BYTES]>;
 
-/// Pages as they were before blocks were decoded from them. A copy must not get older than any block: what a program
-/// changes and changes back would not be seen.
+/// Pages as they were before blocks were decoded from them. Blocks are decoded from the copy, not from memory: where a
+/// program changes code, which is decoded, and changes it back, the block would be of bytes that no copy ever had, and
+/// nothing would be seen to differ.
 #[derive(Default)]
 pub struct Copies(RefCell<HashMap<u64, Page>>);
 
@@ -43,7 +45,7 @@ fn renew(page: u64, copy: &mut Page, mut f: impl FnMut(u64, u64)) -> bool {
 
 impl Copies {
     /// Keeps a copy of the page at this address, and calls `f` with what differs from an earlier one. To be called before
-    /// bytes of it are decoded: what is written meanwhile will differ.
+    /// bytes of it are decoded.
     pub fn keep(&self, page: u64, f: impl FnMut(u64, u64)) {
         match self.0.borrow_mut().entry(page) {
             Entry::Occupied(mut kept) => {
@@ -55,6 +57,16 @@ impl Copies {
                 read(page).map(|bytes| place.insert(bytes));
             }
         }
+    }
+
+    /// Reads code from a kept copy; `None` where the page at this address has none. `at` is a multiple of the width.
+    pub fn load(&self, at: u64, width: Width) -> Option<u64> {
+        let copies = self.0.borrow();
+        let offset = (at & (PAGE - 1)) as usize;
+        let bytes = copies.get(&(at & !(PAGE - 1)))?.get(offset..offset + width.bytes() as usize)?;
+        let mut value = [0; 8];
+        value[..bytes.len()].copy_from_slice(bytes);
+        Some(u64::from_le_bytes(value))
     }
 
     /// Blocks with bytes in this range are gone: takes its pages as they are now; what differs elsewhere, too, `f` is

@@ -3,13 +3,13 @@
 use crate::block::{self, Block, Op, PAGE};
 use crate::core::{Changed, Core, Time, Touched};
 use crate::direct::Pages;
+use crate::host::{Code, Compiled, Compiler, Left};
 use crate::interp::Interp;
 use crate::perf::PerfMap;
 use crate::store::Store;
-use crate::x64::{Compiled, Compiler, Left};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Vcpu};
+use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, Vcpu};
 use trine_ir::{Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
@@ -75,7 +75,7 @@ impl Stats {
 pub struct Engine<I: Isa> {
     core: Box<Core<I>>,
     store: Store<I>,
-    compiler: Option<Compiler<I>>,
+    compiler: Option<(Box<Code>, Compiler<I>)>,
     stats: Stats,
     warm: u32,
     /// Instruction count at which [`Vcpu::run`] ends.
@@ -123,7 +123,11 @@ impl<I: Isa> Engine<I> {
     fn on(core: Box<Core<I>>, tier: Tier) -> (Engine<I>, Option<String>) {
         let made = match tier {
             Tier::Interp => Ok(None),
-            Tier::Baseline => Compiler::new(&core).map(Some),
+            Tier::Baseline => Code::new::<I>().map(|code| {
+                let code = Box::new(code);
+                code.adopt(&core);
+                Some((code, Compiler::default()))
+            }),
         };
         let (compiler, why) = match made {
             Ok(compiler) => (compiler, None),
@@ -149,21 +153,21 @@ impl<I: Isa> Engine<I> {
     }
 
     /// Before a fork: what the child is to have instead of what it would share with its parent.
-    pub fn before_fork(&self) -> Option<Vec<u8>> {
-        self.compiler.as_ref().map(Compiler::before_fork)
+    pub fn before_fork(&self) -> Option<Vec<(usize, Vec<u8>)>> {
+        self.compiler.as_ref().map(|(code, compiler)| compiler.copy(code))
     }
 
     /// In the process just forked: takes it.
-    pub fn after_fork(&mut self, copy: Option<&[u8]>) -> std::io::Result<()> {
-        match (&mut self.compiler, copy) {
-            (Some(compiler), Some(copy)) => compiler.after_fork(copy),
+    pub fn after_fork(&mut self, copy: Option<&[(usize, Vec<u8>)]>) -> std::io::Result<()> {
+        match (&self.compiler, copy) {
+            (Some((code, _)), Some(copy)) => code.after_fork(copy),
             _ => Ok(()),
         }
     }
 
     /// Notes code that is made from now on in a map file of `perf`.
     pub fn set_perf_map(&mut self, map: Arc<PerfMap>) {
-        if let Some((code, size)) = self.compiler.as_ref().map(Compiler::thunks) {
+        if let Some((code, size)) = self.compiler.as_ref().map(|(code, _)| code.thunks()) {
             map.add(code, size, None);
             self.perf = Some(map);
         }
@@ -172,6 +176,11 @@ impl<I: Isa> Engine<I> {
     /// Counts so far.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// Gives the CPU an interrupt controller that it asks which interrupt to take.
+    pub fn set_controller(&mut self, controller: Arc<dyn Acknowledge>) {
+        self.core.controller = Some(controller);
     }
 
     /// Compiles a block at its `runs`-th run.
@@ -242,8 +251,11 @@ impl<I: Isa> Engine<I> {
     /// The code of the block at a physical address, in the current mode, for listings.
     pub fn code_at(&self, start: u64) -> Vec<u8> {
         let block = self.store.find(start, self.core.mode.get());
-        let code = block.map_or(0, |b| b.code.get());
-        self.compiler.as_ref().filter(|_| code != 0).map_or(Vec::new(), |c| c.bytes(code))
+        let code = block.map_or(0, |b| b.code());
+        self.compiler
+            .as_ref()
+            .filter(|_| code != 0)
+            .map_or(Vec::new(), |(c, compiler)| compiler.bytes(c, code))
     }
 
     /// Every block, for listings.
@@ -278,7 +290,11 @@ impl<I: Isa> Engine<I> {
             return self.forget_ranges(ranges);
         }
         let pages = ranges.into_iter().flat_map(|(start, end)| start / PAGE..end.div_ceil(PAGE));
-        let dropped = pages.filter(|&page| self.store.forget_page(page)).count();
+        let (store, compiler) = (&mut self.store, &mut self.compiler);
+        let mut unlink = |block: &Block<I>| {
+            compiler.iter_mut().for_each(|(code, compiler)| compiler.unlink(code, block));
+        };
+        let dropped = pages.filter(|&page| store.forget_page(page, &mut unlink)).count();
         if dropped != 0 {
             self.core.new_generation();
         }
@@ -289,7 +305,7 @@ impl<I: Isa> Engine<I> {
         while let Some((start, end)) = ranges.pop() {
             self.store.forget_range(start, end, |block| {
                 self.core.jumps.forget(block.start);
-                self.compiler.iter_mut().for_each(|c| c.shut(block));
+                self.compiler.iter_mut().for_each(|(code, c)| c.unlink(code, block));
             });
             for page in (start & !(PAGE - 1)..end).step_by(PAGE as usize) {
                 if !self.store.has_page(page / PAGE) {
@@ -336,13 +352,12 @@ impl<I: Isa> Engine<I> {
 
     /// Enters the handler of a trap at the current PC.
     fn take(&mut self, trap: Trap) -> Option<Exit> {
-        let pc = self.core.frame.pc.get();
-        match I::trap(&*self.core, trap, pc) {
+        match I::trap(&*self.core, trap, self.core.pc()) {
             Ok(handler) => {
-                self.core.frame.pc.set(handler);
+                self.core.set_pc(handler);
                 None
             }
-            Err(Trap { cause, value }) => Some(Exit::Firmware { cause, value }),
+            Err(Trap { cause, value, .. }) => Some(Exit::Firmware { cause, value }),
         }
     }
 
@@ -365,7 +380,7 @@ impl<I: Isa> Engine<I> {
         entry.stamp.set(self.core.frame.stamp.get());
         entry.block.set(block as usize);
         // SAFETY: the block was just found in or added to the store.
-        let code = unsafe { (*block).code.get() };
+        let code = unsafe { (*block).code() };
         entry.code.set(self.entry_code(code));
         Ok(block)
     }
@@ -373,7 +388,7 @@ impl<I: Isa> Engine<I> {
     /// What the jump cache names as a block's code.
     fn entry_code(&self, code: usize) -> usize {
         match &self.compiler {
-            Some(compiler) if code == 0 => compiler.miss(),
+            Some((host, _)) if code == 0 => host.miss(),
             _ => code,
         }
     }
@@ -405,7 +420,8 @@ impl<I: Isa> Engine<I> {
         self.stats.decoded += 1;
         let (block, old) = self.store.insert(block);
         let block: *const Block<I> = block;
-        if old.is_some() {
+        if let Some(old) = old {
+            self.compiler.iter_mut().for_each(|(code, c)| c.unlink(code, &old));
             self.core.new_generation();
         }
         Ok(block)
@@ -442,7 +458,7 @@ impl<I: Isa> Engine<I> {
         let done = ops.len() as u64;
         let end = ops.last().map_or(pc & (PAGE - 1), |op| op.offset as u64 + op.bytes as u64);
         core.frame.count.set(core.frame.count.get() + done);
-        core.frame.pc.set((pc & !(PAGE - 1)).wrapping_add(end));
+        core.run_on((pc & !(PAGE - 1)).wrapping_add(end));
         self.stats.interpreted += done;
         match block.illegal {
             Some(trap) if ops.len() == block.ops.len() && most > done => self.fault(trap),
@@ -456,7 +472,7 @@ impl<I: Isa> Engine<I> {
         let before = frame.count.get() + op.index as u64;
         let here = frame.page.get().wrapping_add(op.offset as u64);
         let next = here.wrapping_add(op.bytes as u64);
-        let done = if leave == Leave::Trap { 0 } else { 1 };
+        let done = self.core.is_done(leave) as u64;
         frame.count.set(before + done);
         self.stats.interpreted += op.index as u64 + done;
         self.finish(leave, here, next)
@@ -468,19 +484,24 @@ impl<I: Isa> Engine<I> {
         match leave {
             Leave::Jump => Step::Go,
             Leave::Trap => {
-                frame.pc.set(here);
-                self.fault(self.core.trap.get())
+                let trap = self.core.trap.get();
+                if trap.after {
+                    self.core.run_on(next)
+                } else {
+                    frame.pc.set(here)
+                }
+                self.fault(trap)
             }
             Leave::EndBlock => {
-                frame.pc.set(next);
+                self.core.run_on(next);
                 Step::Go
             }
             Leave::Idle => {
-                frame.pc.set(next);
+                self.core.run_on(next);
                 self.wait().map_or(Step::Go, Step::Out)
             }
             Leave::Stop => {
-                frame.pc.set(next);
+                self.core.run_on(next);
                 self.core.recheck();
                 Step::Go
             }
@@ -520,13 +541,12 @@ impl<I: Isa> Engine<I> {
         if left < block.ops.len() as u64 || self.compiler.is_none() {
             return self.interpret(block, left);
         }
-        if block.code.get() == 0 {
-            block.runs.set(block.runs.get().saturating_add(1));
-            if block.runs.get() < self.warm || block.ops.is_empty() || block.never.get() {
+        if block.code() == 0 {
+            if block.count_run() < self.warm || !block.is_compilable() {
                 return self.interpret(block, left);
             }
             self.compile(block);
-            if block.code.get() == 0 {
+            if block.code() == 0 {
                 return self.interpret(block, left);
             }
         }
@@ -534,19 +554,19 @@ impl<I: Isa> Engine<I> {
     }
 
     fn compile(&mut self, block: &Block<I>) {
-        let Some(compiler) = &mut self.compiler else { return };
-        match compiler.compile(block, self.core.direct.is_some()) {
+        let Some((code, compiler)) = &mut self.compiler else { return };
+        match compiler.compile(code, block, self.core.direct.is_some()) {
             Compiled::Done(size) => {
                 self.stats.compiled += 1;
                 self.stats.compiled_insns += block.ops.len() as u64;
                 self.stats.code_bytes += size as u64;
                 let entry = self.core.jumps.entry(self.core.frame.pc.get());
-                entry.code.set(block.code.get());
+                entry.code.set(block.code());
                 if let Some(map) = &self.perf {
-                    map.add(block.code.get(), size, Some(self.core.frame.pc.get()));
+                    map.add(block.code(), size, Some(self.core.frame.pc.get()));
                 }
             }
-            Compiled::TooComplex => block.never.set(true),
+            Compiled::TooComplex => block.set_not_compilable(),
             // Start over.
             Compiled::Full => self.drop_code(),
         }
@@ -555,20 +575,17 @@ impl<I: Isa> Engine<I> {
     /// Forgets all compiled code.
     fn drop_code(&mut self) {
         self.stats.dropped += 1;
-        self.compiler.iter_mut().for_each(Compiler::clear);
-        self.store.each(|b| {
-            b.code.set(0);
-            b.runs.set(0);
-        });
+        self.compiler.iter_mut().for_each(|(code, compiler)| compiler.clear(code));
+        self.store.each(Block::cool_down);
         self.core.new_generation();
     }
 
     /// Runs generated code until it leaves.
     fn enter(&mut self, block: &Block<I>) -> Step {
-        let Some(compiler) = &mut self.compiler else { return Step::Go };
+        let Some((code, _)) = &self.compiler else { return Step::Go };
         self.stats.entered += 1;
         self.core.frame.page.set(self.core.frame.pc.get() & !(PAGE - 1));
-        match compiler.enter(&self.core, block.code.get()) {
+        match code.enter(&self.core, block.code()) {
             Left::Go => Step::Go,
             Left::Again => self.again(),
             Left::Link(site) => self.link(site),
@@ -590,17 +607,14 @@ impl<I: Isa> Engine<I> {
 
     /// A direct jump that leads to a block for the first time: compiled code goes there by itself
     /// from now on.
-    fn link(&mut self, site: usize) -> Step {
+    fn link(&mut self, site: u32) -> Step {
         let block = match self.lookup() {
             Ok(block) => block,
             Err(trap) => return self.fault(trap),
         };
-        // SAFETY: as in `step`.
-        let code = unsafe { (*block).code.get() };
-        if code != 0
-            && let Some(compiler) = &mut self.compiler
-        {
-            compiler.link(site, code);
+        if let Some((code, compiler)) = &mut self.compiler {
+            // SAFETY: as in `step`.
+            compiler.link(code, site, unsafe { &*block });
         }
         Step::Go
     }
@@ -653,11 +667,11 @@ impl<I: Isa> Vcpu for Engine<I> {
     }
 
     fn pc(&self) -> u64 {
-        self.core.frame.pc.get()
+        self.core.pc()
     }
 
     fn set_pc(&mut self, pc: u64) {
-        self.core.frame.pc.set(pc);
+        self.core.set_pc(pc);
     }
 
     fn fence(&mut self) {

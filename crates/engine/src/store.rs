@@ -60,10 +60,12 @@ impl<I: Isa> Store<I> {
         self.pages.contains_key(&page)
     }
 
-    /// Drops the blocks of a page (physical address / 4096). True where there were any.
-    pub fn forget_page(&mut self, page: u64) -> bool {
+    /// Drops the blocks of a page (physical address / 4096), and calls `f` with each before. True where there were any.
+    pub fn forget_page(&mut self, page: u64, mut f: impl FnMut(&Block<I>)) -> bool {
         let Some(keys) = self.pages.remove(&page) else { return false };
-        keys.iter().for_each(|key| drop(self.blocks.remove(key)));
+        for block in keys.iter().filter_map(|key| self.blocks.remove(key)) {
+            f(&block);
+        }
         true
     }
 

@@ -1,12 +1,9 @@
-//! What the program is told of its machine: a riscv64 one.
+//! What the program is told of its machine.
 
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
 use crate::space::{END, programs};
 use trine_isa_riscv::extensions::{self, Told};
-
-/// Name of the CPU as `uname` has it.
-pub const MACHINE: &str = "riscv64";
 
 /// `uname(buf)`: the host's, but for the CPU.
 pub fn uname(c: &Context, [buf, ..]: [u64; 6]) -> Result<u64, Errno> {
@@ -14,7 +11,10 @@ pub fn uname(c: &Context, [buf, ..]: [u64; 6]) -> Result<u64, Errno> {
     let mut name: libc::utsname = unsafe { std::mem::zeroed() };
     c.host(libc::SYS_uname, [&raw mut name as u64, 0, 0, 0, 0, 0])?;
     name.machine = [0; 65];
-    name.machine.iter_mut().zip(MACHINE.bytes()).for_each(|(to, from)| *to = from as libc::c_char);
+    name.machine
+        .iter_mut()
+        .zip(c.guest.machine.name.bytes())
+        .for_each(|(to, from)| *to = from as libc::c_char);
     put(buf, &name)?;
     Ok(0)
 }

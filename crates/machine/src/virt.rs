@@ -195,13 +195,13 @@ impl Board {
         random(&mut seed);
         let mut bus = Bus::new(clock.clone(), vec![mailbox.clone()]);
         let mut add = |w: map::Window, d: Box<dyn Device>| bus.add(w.base, w.size, d);
-        add(map::FINISHER, Box::new(Finisher));
-        add(map::RTC, Box::new(GoldfishRtc::new(map::RTC_IRQ, clock.clone())));
-        add(map::CLINT, Box::new(Aclint::new(1)));
+        add(map::FINISHER, Box::new(Finisher))?;
+        add(map::RTC, Box::new(GoldfishRtc::new(map::RTC_IRQ, clock.clone())))?;
+        add(map::CLINT, Box::new(Aclint::new(1)))?;
         let targets = [Target { vcpu: 0, line: 11 }, Target { vcpu: 0, line: 9 }];
-        let plic = add(map::PLIC, Box::new(Plic::new(map::PLIC_SOURCES, &targets)));
+        let plic = add(map::PLIC, Box::new(Plic::new(map::PLIC_SOURCES, &targets)))?;
         let uart =
-            add(map::UART, Box::new(Ns16550a::new(map::UART_IRQ, console.output(), console.input.clone())));
+            add(map::UART, Box::new(Ns16550a::new(map::UART_IRQ, console.output(), console.input.clone())))?;
         let mut virtio: Vec<Box<dyn Virtio>> = Vec::new();
         for (n, disk) in config.disks.into_iter().enumerate() {
             virtio.push(Box::new(Block::new(disk, &format!("trine-disk{n}"))));
@@ -220,7 +220,7 @@ impl Board {
                 Some(device) => Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)),
                 None => Box::new(EmptySlot),
             };
-            add(map::virtio(n), slot);
+            add(map::virtio(n), slot)?;
         }
         bus.set_controller(plic);
         let bus = Arc::new(bus);

@@ -247,7 +247,7 @@ impl Thread {
         child
     }
 
-    fn become_child(&mut self, r: &Request, copy: Option<Vec<u8>>) {
+    fn become_child(&mut self, r: &Request, copy: Option<Vec<(usize, Vec<u8>)>>) {
         self.tid = gettid();
         if let Some(debug) = &self.process.debug {
             debug.abandon();

@@ -22,6 +22,7 @@ use trine_base::{Clock, HostClock};
 use trine_engine::{PerfMap, Tier, perf};
 use trine_gdb::{Address, Door, Layout};
 use trine_isa_riscv::state::REGISTERS;
+use trine_linux::abi::riscv64;
 use trine_linux::files::Names;
 use trine_linux::proc::Executable;
 use trine_linux::space::{Mapping, PAGE, Space};
@@ -139,7 +140,7 @@ pub fn run(mut options: Options) -> Result<std::convert::Infallible, ProgramErro
     names.shown = shown::arguments(first.pointer, &options.args, &options.env);
     name_process(&options.path);
     let process = Arc::new(Process {
-        guest: Guest { space, names },
+        guest: Guest { machine: &riscv64::MACHINE, space, names },
         actions: Arc::new(Mutex::new(actions)),
         pending: Pending::default(),
         threads: AtomicUsize::new(1),

@@ -186,8 +186,9 @@ impl Thread {
     fn system_call(&mut self) -> bool {
         let number = self.vcpu.get(X + 17);
         let args = [0, 1, 2, 3, 4, 5].map(|i| self.vcpu.get(X + 10 + i));
-        let shown = self.process.options.strace.then(|| strace::call(number, args));
-        let look = Look::of(number, &args, &self.process.pending);
+        let call = self.process.guest.machine.calls.find(number);
+        let shown = self.process.options.strace.then(|| strace::call(number, call, args));
+        let look = Look::of(call, &args, &self.process.pending);
         if look.looks {
             self.watch(look);
             self.lets_in = look.lets_in;
@@ -195,7 +196,7 @@ impl Thread {
         let lending = |call: &mut dyn FnMut() -> Result<u64, Errno>| self.lending(0, call);
         let around: Option<&Around> = if look.looks { Some(&lending) } else { None };
         let context = Context { guest: &self.process.guest, stop: &self.inbox.signal, around };
-        let result = match context.call(number, args) {
+        let result = match context.call(call, args) {
             Done::Result(result) => result,
             Done::Thread(ThreadCall::Exit) => {
                 self.show(shown, None);

@@ -87,7 +87,8 @@ impl Thread {
         let shared = request.flags & SIGHAND != 0;
         let actions =
             if shared { parent.actions.clone() } else { Arc::new(Mutex::new(parent.actions().clone())) };
-        let guest = Guest { space: parent.guest.space.clone(), names: parent.guest.names.clone() };
+        let Guest { machine, space, names } = &parent.guest;
+        let guest = Guest { machine, space: space.clone(), names: names.clone() };
         Arc::new(Process {
             guest,
             actions,

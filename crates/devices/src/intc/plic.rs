@@ -216,7 +216,7 @@ mod tests {
         fn line(&mut self, line: u32, level: bool) -> Vec<Action> {
             let mut out = Actions::new();
             self.0.input(line, level, &mut out);
-            out.take()
+            out.drain().collect()
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!((t.read(PENDING), t.read(M + CLAIM)), (1 << 10, 0));
         let mut out = Actions::new();
         t.0.write(M + CLAIM, Width::B4, 10, 0, &mut out);
-        assert_eq!(out.take(), output(11, true));
+        assert_eq!(out.drain().collect::<Vec<_>>(), output(11, true));
         assert_eq!(t.read(M + CLAIM), 10);
     }
 

@@ -286,7 +286,7 @@ mod tests {
         }
 
         fn note(&mut self, mut out: Actions) {
-            for action in out.take() {
+            for action in out.drain() {
                 match action {
                     Action::Irq { line: IRQ, level } => self.line.push(level),
                     Action::Timer { .. } => {}

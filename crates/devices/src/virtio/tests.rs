@@ -67,7 +67,7 @@ impl Driver {
     }
 
     fn note(&mut self, mut out: Actions) {
-        for action in out.take() {
+        for action in out.drain() {
             match action {
                 Action::Irq { line: IRQ, level } => self.line.push(level),
                 Action::Timer { at } => self.timer = at,
