@@ -3,11 +3,11 @@
 use crate::eval;
 use crate::inst::{Block, Inst, Label, Val};
 use crate::isa::{CodeSpace, Helper, Isa};
+use crate::memop::MemOp;
 use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
 use crate::sem::{Res, Sem};
 use crate::verify::reads_low_bits;
 use std::cell::{Cell, RefCell};
-use trine_base::Width;
 
 /// Collects the IR of one block.
 pub struct Builder<I: Isa> {
@@ -273,26 +273,26 @@ impl<I: Isa> Sem for &Builder<I> {
         self.emit(Inst::SetF(slot, value));
     }
 
-    fn load_raw(self, width: Width, address: Val) -> Res<Self, Val> {
-        Ok(self.emit(Inst::Load(width, address)))
+    fn load_raw(self, how: MemOp, address: Val) -> Res<Self, Val> {
+        Ok(self.emit(Inst::Load(how, address)))
     }
 
-    fn store_raw(self, width: Width, address: Val, value: Val) -> Res<Self> {
+    fn store_raw(self, how: MemOp, address: Val, value: Val) -> Res<Self> {
         // A store takes the low bytes of a register.
         let value = match self.inst(value) {
-            Inst::Zext(64, to, x) if to as u32 == width.bits() => x,
+            Inst::Zext(64, to, x) if to as u32 == how.width.bits() => x,
             _ => value,
         };
-        self.emit(Inst::Store(width, address, value));
+        self.emit(Inst::Store(how, address, value));
         Ok(())
     }
 
-    fn rmw_raw(self, op: Rmw, width: Width, address: Val, v: Val) -> Res<Self, Val> {
-        Ok(self.emit(Inst::Rmw(op, width, address, v)))
+    fn rmw_raw(self, op: Rmw, how: MemOp, address: Val, v: Val) -> Res<Self, Val> {
+        Ok(self.emit(Inst::Rmw(op, how, address, v)))
     }
 
-    fn exchange_raw(self, width: Width, address: Val, expect: Val, new: Val) -> Res<Self, Val> {
-        Ok(self.emit(Inst::Exchange(width, address, expect, new)))
+    fn exchange_raw(self, how: MemOp, address: Val, expect: Val, new: Val) -> Res<Self, Val> {
+        Ok(self.emit(Inst::Exchange(how, address, expect, new)))
     }
 
     fn fence(self) {

@@ -125,7 +125,7 @@ fn width(inst: &Inst) -> u32 {
         Inst::Bin(_, n, ..) | Inst::Un(_, n, _) | Inst::Select(n, ..) => n.into(),
         Inst::Zext(_, to, _) | Inst::Sext(_, to, _) => to.into(),
         Inst::Cmp(..) => 1,
-        Inst::Load(w, _) | Inst::Rmw(_, w, ..) | Inst::Exchange(w, ..) => w.bits(),
+        Inst::Load(m, _) | Inst::Rmw(_, m, ..) | Inst::Exchange(m, ..) => m.width.bits(),
         Inst::Fp(op, ..) => match op {
             Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) => 1,
             Fp::Class(_) => 10,
@@ -171,8 +171,10 @@ fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
         Inst::Sext(from, to, _) => exists(from).or_else(|| exists(to)),
         // A store takes the low bytes.
         Inst::Store(..) => None,
-        Inst::Rmw(_, w, _, v) => at_most(v, w.bits()),
-        Inst::Exchange(w, _, expect, new) => at_most(expect, w.bits()).or_else(|| at_most(new, w.bits())),
+        Inst::Rmw(_, m, _, v) => at_most(v, m.width.bits()),
+        Inst::Exchange(m, _, expect, new) => {
+            at_most(expect, m.width.bits()).or_else(|| at_most(new, m.width.bits()))
+        }
         Inst::Fp(Fp::FromInt(ty, _), _, [a, ..]) => at_most(a, bits_of_int(ty)),
         Inst::Fp(Fp::FromBits(fmt), _, [a, ..]) => at_most(a, bits_of(fmt)),
         _ => None,

@@ -157,8 +157,8 @@ impl<'a, I: Isa> Emit<'a, I> {
 
     /// A load of which nothing but the sign-extension is used extends by itself.
     fn sign_load(&mut self, from: u8, x: Val) {
-        if let Inst::Load(width, _) = self.insts[x.0 as usize]
-            && width.bits() == from as u32
+        if let Inst::Load(how, _) = self.insts[x.0 as usize]
+            && how.width.bits() == from as u32
             && self.s.values[x.0 as usize].uses == 1
         {
             self.s.values[x.0 as usize].signed = true;
@@ -208,10 +208,10 @@ impl<'a, I: Isa> Emit<'a, I> {
             Inst::Zext(from, to, x) => self.zero_extend(from.min(to), x),
             Inst::Sext(from, to, x) => self.sign_extend(from, to, x),
             Inst::Select(_, c, x, y) => self.select(c, x, y),
-            Inst::Load(width, a) => self.load(width, a),
-            Inst::Store(width, a, v) => self.store(width, a, v),
-            Inst::Rmw(op, width, a, v) => self.rmw(op, width, a, v),
-            Inst::Exchange(width, a, old, new) => self.exchange(width, a, old, new),
+            Inst::Load(how, a) => self.load(how, a),
+            Inst::Store(how, a, v) => self.store(how, a, v),
+            Inst::Rmw(op, how, a, v) => self.rmw(op, how, a, v),
+            Inst::Exchange(how, a, old, new) => self.exchange(how, a, old, new),
             Inst::Fence => self.a.barrier(),
             Inst::Fp(op, rounding, args) => self.float(op, rounding, args),
             Inst::Flags => self.flags_value(),
