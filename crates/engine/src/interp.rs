@@ -84,6 +84,10 @@ impl<I: Isa> Sem for Interp<I> {
         self.op().operands
     }
     #[inline(always)]
+    fn known(self, value: u64) -> Option<u64> {
+        Some(value)
+    }
+    #[inline(always)]
     fn constant(self, _bits: u32, value: u64) -> u64 {
         value
     }

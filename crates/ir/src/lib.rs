@@ -10,6 +10,7 @@
 
 pub mod builder;
 pub mod eval;
+mod forward;
 pub mod inst;
 pub mod isa;
 pub mod memop;

@@ -64,6 +64,11 @@ pub trait Sem: Copy {
     /// The operands of the instruction, where its body does not get what it needs of them as arguments.
     fn operands(self) -> <Self::Isa as Isa>::Operands;
 
+    /// The number that a value is, where the engine knows it: always while it executes; while it emits code, where the
+    /// value is the same each time. Bodies may steer by it: what a body does for a known value must be what it does for
+    /// one that is not known.
+    fn known(self, value: Self::Raw) -> Option<u64>;
+
     /// A constant; only bits inside the type's width are set.
     fn constant(self, bits: u32, value: u64) -> Self::Raw;
     /// An operation of two values.

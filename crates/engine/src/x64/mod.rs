@@ -7,6 +7,7 @@ mod emit;
 mod exits;
 mod float;
 mod integer;
+mod liveness;
 mod loops;
 mod memory;
 mod regs;
