@@ -19,5 +19,5 @@ pub use bus::{Bus, DeviceId, WindowError};
 pub use clock::{Clock, CountClock, HostClock};
 pub use device::{Action, Actions, Device, StopReason};
 pub use mailbox::Mailbox;
-pub use vcpu::{Exit, RegisterInfo, Vcpu};
+pub use vcpu::{Acknowledge, Exit, RegisterInfo, Vcpu};
 pub use width::Width;

@@ -14,6 +14,8 @@ pub struct Mailbox {
     pub limit: AtomicU64,
     /// Interrupt inputs from devices, one bit a line in the CPU's own numbering.
     pub lines: AtomicU32,
+    /// Events for the CPU, one bit each in its own numbering, until it takes them.
+    pub edges: AtomicU32,
     /// Requests from other threads: a set of `Mailbox::*` request bits.
     pub requests: AtomicU32,
     parked: Mutex<bool>,
@@ -31,6 +33,7 @@ impl Mailbox {
         Mailbox {
             limit: AtomicU64::new(0),
             lines: AtomicU32::new(0),
+            edges: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             parked: Mutex::new(false),
             wake: Condvar::new(),
@@ -70,6 +73,18 @@ impl Mailbox {
         } else {
             self.lines.fetch_and(!bit, Ordering::SeqCst);
         }
+    }
+
+    /// Posts event `number` (0 to 31) and kicks.
+    pub fn post_edge(&self, number: u32) {
+        self.edges.fetch_or(1 << (number & 31), Ordering::SeqCst);
+        self.kick();
+    }
+
+    /// Takes event `number` (0 to 31); whether it was posted.
+    pub fn take_edge(&self, number: u32) -> bool {
+        let bit = 1 << (number & 31);
+        self.edges.fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
     /// Sleeps until a kick or for at most `timeout`, unless `ready` already says there is work.
@@ -116,6 +131,16 @@ mod tests {
         assert_eq!(set(3, true), (8, 7), "it was high already");
         assert_eq!(set(31, true), (0x8000_0008, 0));
         assert_eq!(set(3, false), (0x8000_0000, 7));
+    }
+
+    #[test]
+    fn an_edge_stays_until_it_is_taken() {
+        let mailbox = Mailbox::new();
+        mailbox.limit.store(7, Ordering::SeqCst);
+        mailbox.post_edge(5);
+        mailbox.post_edge(5);
+        assert_eq!(mailbox.limit.load(Ordering::SeqCst), 0, "the vCPU is told");
+        assert_eq!([4, 5, 5].map(|n| mailbox.take_edge(n)), [false, true, false]);
     }
 
     #[test]
