@@ -3,7 +3,7 @@
 //! * [`board`]: vCPUs, memory, devices and firmware, and what makes them run; [`firmware`]: what serves the guest's calls.
 //! * [`virt`]: the RISC-V board `virt`, and the first process of a machine of it whose root is an image.
 //! * [`config`]: what a machine is made of; [`boot`]: what it starts with; [`load`]: ELF files into its memory.
-//! * [`host`]: what a machine gets from its host; `random`: where its randomness comes from.
+//! * [`host`]: what a machine gets from its host.
 
 pub mod board;
 pub mod boot;
@@ -12,7 +12,6 @@ pub mod error;
 pub mod firmware;
 pub mod host;
 pub mod load;
-mod random;
 pub mod virt;
 
 pub use board::{Board, Remote};

@@ -1,7 +1,7 @@
 //! What a bus does with its devices and their actions.
 
 use super::*;
-use crate::{CountClock, HostClock};
+use crate::{CountClock, HostClock, StateError};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What a test's device does in each call.
@@ -46,6 +46,12 @@ impl Device for Probe {
     }
     fn reset(&mut self, out: &mut Actions) {
         self.call(Call::Reset, out);
+    }
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
+        Ok(())
     }
 }
 

@@ -15,13 +15,14 @@ pub mod sbi;
 use crate::board::{Assembly, Board};
 use crate::boot::Boot;
 use crate::firmware::{Firmware, NoFirmware};
-use crate::{Config, Console, MachineError, TimeSource, random};
+use crate::{Config, Console, MachineError, TimeSource};
 use htif::Htif;
 use place::Placed;
 use sbi::Sbi;
 use std::sync::Arc;
 use trine_base::{
-    BlockBackend, Bus, Clock, CountClock, Device, DeviceId, HostClock, Mailbox, Vcpu, WindowError,
+    BlockBackend, Bus, Clock, CountClock, Device, DeviceId, HostClock, HostRandom, Mailbox, Random,
+    SeededRandom, Vcpu, WindowError,
 };
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::power::Finisher;
@@ -29,7 +30,7 @@ use trine_devices::rtc::GoldfishRtc;
 use trine_devices::serial::Ns16550a;
 use trine_devices::timer::Aclint;
 use trine_devices::virtio::block::Block;
-use trine_devices::virtio::rng::{Rng, Source};
+use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::{EmptySlot, Mmio, Virtio};
 use trine_engine::{Engine, Time};
 use trine_isa_riscv::{Rv64, Start, state::X};
@@ -89,9 +90,12 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     }
     let ram = Arc::new(Ram::new(map::RAM, config.memory)?);
     let (clock, time) = clock(config.time);
-    let mut random = random::source(config.seed);
+    let mut random: Box<dyn Random> = match config.seed {
+        Some(seed) => Box::new(SeededRandom::new(seed)),
+        None => Box::new(HostRandom),
+    };
     let mut seed = [0; 32];
-    random(&mut seed);
+    random.fill(&mut seed);
     let mailboxes: Vec<Arc<Mailbox>> = (0..config.cpus).map(|_| Arc::default()).collect();
     let mut bus = Bus::new(clock.clone(), mailboxes.clone());
     let console_device = add_devices(&mut bus, config.cpus, &clock, &console)?;
@@ -153,7 +157,10 @@ fn add_devices(
 }
 
 /// The devices of the first virtio slots.
-fn virtio(disks: Vec<Box<dyn BlockBackend>>, random: Source) -> Result<Vec<Box<dyn Virtio>>, MachineError> {
+fn virtio(
+    disks: Vec<Box<dyn BlockBackend>>,
+    random: Box<dyn Random>,
+) -> Result<Vec<Box<dyn Virtio>>, MachineError> {
     let mut virtio: Vec<Box<dyn Virtio>> = Vec::new();
     for (n, disk) in disks.into_iter().enumerate() {
         virtio.push(Box::new(Block::new(disk, &format!("trine-disk{n}"))));
