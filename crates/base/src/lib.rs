@@ -14,6 +14,7 @@ pub mod state;
 pub mod stats;
 pub mod text;
 pub mod vcpu;
+pub mod vcpu_state;
 pub mod width;
 pub mod xdg;
 
