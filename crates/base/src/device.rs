@@ -5,9 +5,10 @@
 //! which the device asked for them.
 
 use crate::{StateError, Width};
+use serde::{Deserialize, Serialize};
 
 /// Why a machine stops.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopReason {
     /// The guest asked for power-off.
     PowerOff,

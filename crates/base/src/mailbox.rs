@@ -1,8 +1,12 @@
 //! What other threads may touch of a vCPU: atomics on a cache line of their own.
 
+use crate::state::{self, StateError};
+use crate::versions;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+versions!(Saved of "a vCPU's interrupt inputs" { V1(u32) });
 
 /// The shared line of one vCPU.
 ///
@@ -72,6 +76,19 @@ impl Mailbox {
         }
     }
 
+    /// The levels of the interrupt inputs. Requests are no state: who made one makes it again.
+    pub fn save(&self) -> Vec<u8> {
+        state::save(&Saved::V1(self.lines.load(Ordering::SeqCst)))
+    }
+
+    /// Takes over saved levels, and has the vCPU look at them.
+    pub fn load(&self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(lines) = state::load(state)?;
+        self.lines.store(lines, Ordering::SeqCst);
+        self.kick();
+        Ok(())
+    }
+
     /// Sleeps until a kick or for at most `timeout`, unless `ready` already says there is work.
     /// A kick that comes between the check and the sleep is not lost.
     pub fn park(&self, timeout: Option<Duration>, ready: impl Fn(&Mailbox) -> bool) {
@@ -116,6 +133,17 @@ mod tests {
         assert_eq!(set(3, true), (8, 7), "it was high already");
         assert_eq!(set(31, true), (0x8000_0008, 0));
         assert_eq!(set(3, false), (0x8000_0000, 7));
+    }
+
+    #[test]
+    fn saved_lines_come_back_with_a_kick() {
+        let (old, new) = (Mailbox::new(), Mailbox::new());
+        old.set_line(3, true);
+        new.set_line(4, true);
+        new.limit.store(7, Ordering::SeqCst);
+        new.load(&old.save()).unwrap();
+        assert_eq!((new.lines.load(Ordering::SeqCst), new.limit.load(Ordering::SeqCst)), (8, 0));
+        assert!(new.load(&[]).is_err());
     }
 
     #[test]
