@@ -26,5 +26,5 @@ pub use mailbox::Mailbox;
 pub use random::{HostRandom, Random, SeededRandom};
 pub use state::StateError;
 pub use stats::Stats;
-pub use vcpu::{Exit, RegisterInfo, Vcpu};
+pub use vcpu::{Acknowledge, Exit, RegisterInfo, Vcpu};
 pub use width::Width;

@@ -41,6 +41,12 @@ pub struct RegisterInfo {
     pub bits: u8,
 }
 
+/// An interrupt controller that a CPU asks which interrupt to take.
+pub trait Acknowledge: Send + Sync {
+    /// The number of the interrupt to take now, which is in service from now on; `None` where none is pending.
+    fn acknowledge(&self) -> Option<u32>;
+}
+
 /// One virtual CPU, whoever runs its instructions.
 pub trait Vcpu: Send {
     /// Runs until something in [`Exit`] happens, executing at most `budget` instructions.

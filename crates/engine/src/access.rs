@@ -215,6 +215,27 @@ impl<I: Isa> Core<I> {
         self.update(regime, width, address, |old| (old == expect).then_some(new))
     }
 
+    /// Raises what an access to `len` bytes would raise: see [`Hart::probe`].
+    pub(crate) fn probe_pages(
+        &self,
+        regime: usize,
+        access: Access,
+        address: u64,
+        len: u64,
+    ) -> Result<(), Leave> {
+        let last = address.wrapping_add(len.max(1) - 1);
+        let pages = (last & !0xfff).wrapping_sub(address & !0xfff) >> 12;
+        for page in 0..=pages {
+            // The first byte that would be accessed there is what the exception names.
+            let at = if page == 0 { address } else { (address & !0xfff).wrapping_add(page << 12) };
+            match self.direct {
+                Some(_) => self.direct_probe(access, at)?,
+                None => self.translate(regime, at, access).map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Reads code bytes at a physical address.
     pub fn fetch(&self, at: u64, width: Width) -> Option<u64> {
         match self.direct {

@@ -9,7 +9,7 @@ use crate::tlb::{Flushed, Tlb};
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use trine_base::{Bus, Clock, CountClock, Mailbox, Width};
+use trine_base::{Acknowledge, Bus, Clock, CountClock, Mailbox, Width};
 use trine_ir::{Access, Flush, Hart, Helper, Isa, Leave, Regimes, Trap};
 use trine_memory::{CodeOwner, Ram};
 
@@ -174,6 +174,8 @@ pub struct Core<I: Isa> {
     pub direct: Option<Arc<dyn Pages>>,
     /// Devices.
     pub bus: Arc<Bus>,
+    /// The interrupt controller that the CPU asks, where its kind is one that is asked.
+    pub controller: Option<Arc<dyn Acknowledge>>,
     /// Time.
     pub time: Time,
     /// What others touch.
@@ -238,6 +240,7 @@ impl<I: Isa> Core<I> {
             ram: ram,
             direct: direct,
             bus: bus,
+            controller: None,
             time: time,
             mailbox: mailbox,
             written: written,
@@ -387,6 +390,18 @@ impl<I: Isa> Hart for Core<I> {
         self.mailbox.lines.load(Ordering::SeqCst)
     }
 
+    fn edges(&self) -> u32 {
+        self.mailbox.edges.load(Ordering::SeqCst)
+    }
+
+    fn take_edge(&self, number: u32) -> bool {
+        self.mailbox.take_edge(number)
+    }
+
+    fn acknowledge(&self) -> Option<u32> {
+        self.controller.as_ref().and_then(|controller| controller.acknowledge())
+    }
+
     fn set_timer(&self, at: Option<u64>) {
         self.timer.set(at);
         self.recheck();
@@ -427,6 +442,22 @@ impl<I: Isa> Hart for Core<I> {
         if self.mailbox.requests.load(Ordering::SeqCst) & Mailbox::CODE_WRITTEN != 0 {
             self.recheck();
         }
+    }
+
+    fn load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
+        Core::load(self, regime, width, address)
+    }
+
+    fn store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+        Core::store(self, regime, width, address, value)
+    }
+
+    fn probe(&self, regime: usize, access: Access, address: u64, len: u64) -> Result<(), Leave> {
+        self.probe_pages(regime, access, address, len)
+    }
+
+    fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()> {
+        self.ram.store(address, width, value)
     }
 
     fn phys_load(&self, address: u64, width: Width) -> Option<u64> {

@@ -302,6 +302,17 @@ impl<I: Isa> Core<I> {
         }
     }
 
+    /// Raises what an access to the byte at `address` would raise.
+    pub(crate) fn direct_probe(&self, access: Access, address: u64) -> Result<(), Leave> {
+        let allowed = match access {
+            Access::Read => load(address, Width::B1).is_some(),
+            // A compare-and-exchange needs the right to write also where it leaves the value as it is.
+            Access::Write => exchange(address & !3, Width::B4, 0, 0).is_some(),
+            Access::Execute => self.direct.as_ref().is_some_and(|pages| pages.fetch(address & !0xfff)),
+        };
+        if allowed { Ok(()) } else { Err(self.raise(I::refused(access, address))) }
+    }
+
     /// Stores zeros.
     pub(crate) fn direct_zero(&self, address: u64, len: u64) -> Result<(), Leave> {
         (0..len).step_by(8).try_for_each(|offset| self.direct_store(Width::B8, address + offset, 0))

@@ -9,7 +9,7 @@ use crate::perf::PerfMap;
 use crate::store::Store;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
+use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
 use trine_ir::{Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
@@ -136,6 +136,11 @@ impl<I: Isa> Engine<I> {
     /// Counts so far.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// Gives the CPU an interrupt controller that it asks which interrupt to take.
+    pub fn set_controller(&mut self, controller: Arc<dyn Acknowledge>) {
+        self.core.controller = Some(controller);
     }
 
     /// Compiles a block at its `runs`-th run.

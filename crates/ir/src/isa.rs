@@ -182,8 +182,19 @@ pub trait Hart {
     /// Instructions executed, the current one not included.
     fn count(&self) -> u64;
 
-    /// Interrupt inputs, one bit a line.
+    /// Interrupt inputs, one bit a line: levels.
     fn lines(&self) -> u32;
+
+    /// Events that were posted and not taken yet, one bit each in the CPU's own numbering: what is an edge and not a level,
+    /// such as a non-maskable interrupt or a start-up request.
+    fn edges(&self) -> u32;
+
+    /// Takes an event; whether it was posted.
+    fn take_edge(&self, number: u32) -> bool;
+
+    /// Asks the interrupt controller which interrupt is to be taken now, and acknowledges it; `None` where none is pending
+    /// or the controller is not one that is asked.
+    fn acknowledge(&self) -> Option<u32>;
 
     /// (Re)arms the CPU's own timer: an interrupt check happens once the clock reaches `at`.
     fn set_timer(&self, at: Option<u64>);
@@ -197,8 +208,21 @@ pub trait Hart {
     /// Waits for other writers of code: called by `fence.i` and the like.
     fn sync_code(&self);
 
+    /// Loads from a virtual address in a regime, as an instruction does.
+    fn load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave>;
+
+    /// Stores to a virtual address in a regime, as an instruction does.
+    fn store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave>;
+
+    /// Raises what an access to `len` bytes at a virtual address would raise, and accesses nothing. For helpers that access
+    /// more than once: they probe first, so that an exception leaves nothing half done.
+    fn probe(&self, regime: usize, access: Access, address: u64, len: u64) -> Result<(), Leave>;
+
     /// Loads from physical memory (page tables); `None` outside RAM.
     fn phys_load(&self, address: u64, width: Width) -> Option<u64>;
+
+    /// Stores to physical memory; `None` outside RAM.
+    fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()>;
 
     /// Compare-and-exchange in physical memory: the value found; `None` outside RAM.
     fn phys_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64>;

@@ -183,10 +183,20 @@ impl<I: Isa> Default for Compiler<I> {
 impl<I: Isa> Compiler<I> {
     /// Compiles a block and tells it where its code is. `code` is always the same.
     pub fn compile(&mut self, code: &Code, block: &Block<I>, direct: bool) -> Compiled {
-        let ir = build(block);
-        debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
+        self.compile_ir(code, block, &build(block), direct)
+    }
+
+    /// The same, where the block is described by `ir`.
+    pub fn compile_ir(
+        &mut self,
+        code: &Code,
+        block: &Block<I>,
+        ir: &trine_ir::Block,
+        direct: bool,
+    ) -> Compiled {
+        debug_assert_eq!(trine_ir::verify::verify(ir), Ok(()));
         loop {
-            match self.compile_here(code, block, &ir, direct) {
+            match self.compile_here(code, block, ir, direct) {
                 Compiled::Full if self.advance(code) => {}
                 done => return done,
             }
