@@ -1,5 +1,6 @@
 //! Machines that are saved, loaded into fresh ones, and go on as if nothing had been.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use trine_base::Width;
@@ -143,12 +144,32 @@ fn a_loaded_machine_goes_on_to_the_same_end() {
     }
 }
 
+/// A state that an earlier version of Trine saved. With `BLESS` set, a file that is not there is written: a new version of
+/// the state has a new name, and a file that is there never changes.
+#[test]
+fn golden_states_are_loaded() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/saved/machine.v1");
+    // The program keeps nothing in memory, so a fresh machine has all of it that the state belongs to.
+    let program = ticking_program();
+    if !path.exists() && std::env::var_os("BLESS").is_some() {
+        let mut machine = Machine::counted(&program, 2, Tier::Baseline);
+        while machine.written.lock().unwrap().len() < 7 {
+            assert_eq!(machine.board.step(1_234), None);
+        }
+        std::fs::write(&path, machine.board.save()).unwrap();
+    }
+    let mut machine = Machine::counted(&program, 2, Tier::Baseline);
+    machine.board.load(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(machine.ends(), End::PowerOff);
+    assert_eq!(*machine.written.lock().unwrap(), b"HIJKLMNOPQRST");
+}
+
 #[test]
 fn states_of_other_machines_and_damaged_ones_are_refused() {
     let program = ticking_program();
     let first = Machine::counted(&program, 1, Tier::Interp);
     let state = first.board.save();
-    let mut refuses = |mut machine: Machine, why: &str| {
+    let refuses = |mut machine: Machine, why: &str| {
         let error = machine.board.load(&state).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     };
