@@ -2,18 +2,19 @@
 
 use crate::state::{self, StateError};
 use crate::versions;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-versions!(Saved of "a vCPU's interrupt inputs" { V1(Inputs) });
-
-/// The levels of the interrupt inputs, and the events that are not taken yet.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Inputs {
+/// The first version of the saved state.
+#[derive(Serialize, Deserialize)]
+struct V1 {
     lines: u32,
     edges: u32,
 }
+
+versions!(Saved of "a vCPU's interrupt inputs" { V1(V1) });
 
 /// The shared line of one vCPU.
 ///
@@ -86,21 +87,6 @@ impl Mailbox {
         }
     }
 
-    /// The levels of the interrupt inputs, and events. Requests are no state: who made one makes it again.
-    pub fn save(&self) -> Vec<u8> {
-        let [lines, edges] = [&self.lines, &self.edges].map(|bits| bits.load(Ordering::SeqCst));
-        state::save(&Saved::V1(Inputs { lines, edges }))
-    }
-
-    /// Takes over saved levels and events, and has the vCPU look at them.
-    pub fn load(&self, state: &[u8]) -> Result<(), StateError> {
-        let Saved::V1(Inputs { lines, edges }) = state::load(state)?;
-        self.lines.store(lines, Ordering::SeqCst);
-        self.edges.store(edges, Ordering::SeqCst);
-        self.kick();
-        Ok(())
-    }
-
     /// Posts event `number` (0 to 31) and kicks.
     pub fn post_edge(&self, number: u32) {
         self.edges.fetch_or(1 << (number & 31), Ordering::SeqCst);
@@ -111,6 +97,21 @@ impl Mailbox {
     pub fn take_edge(&self, number: u32) -> bool {
         let bit = 1 << (number & 31);
         self.edges.fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    /// The interrupt inputs and the events not taken yet. Requests are not state: who made one makes it again.
+    pub fn save(&self) -> Vec<u8> {
+        let [lines, edges] = [&self.lines, &self.edges].map(|inputs| inputs.load(Ordering::SeqCst));
+        state::save(&Saved::V1(V1 { lines, edges }))
+    }
+
+    /// Takes over saved inputs and events, and has the vCPU look at them.
+    pub fn load(&self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(V1 { lines, edges }) = state::load(state)?;
+        self.lines.store(lines, Ordering::SeqCst);
+        self.edges.store(edges, Ordering::SeqCst);
+        self.kick();
+        Ok(())
     }
 
     /// Sleeps until a kick or for at most `timeout`, unless `ready` already says there is work.
@@ -160,16 +161,15 @@ mod tests {
     }
 
     #[test]
-    fn saved_lines_come_back_with_a_kick() {
+    fn saved_inputs_come_back_with_a_kick() {
         let (old, new) = (Mailbox::new(), Mailbox::new());
         old.set_line(3, true);
-        old.post_edge(2);
+        old.post_edge(9);
         new.set_line(4, true);
         new.limit.store(7, Ordering::SeqCst);
         new.load(&old.save()).unwrap();
         assert_eq!((new.lines.load(Ordering::SeqCst), new.limit.load(Ordering::SeqCst)), (8, 0));
-        assert!(new.take_edge(2));
-        assert!(new.load(&[]).is_err());
+        assert!(new.take_edge(9) && new.load(&[]).is_err());
     }
 
     #[test]
