@@ -184,6 +184,13 @@ mod tests {
         fn set_pc(&mut self, pc: u64) {
             self.pc = pc;
         }
+        fn reset(&mut self) {
+            *self = Fake::default();
+        }
+        fn wait(&mut self) -> Option<Exit> {
+            Some(Exit::Idle { deadline: None })
+        }
+        fn skip_to(&mut self, _: u64) {}
         fn fence(&mut self) {}
         fn mailbox(&self) -> Arc<Mailbox> {
             Arc::new(Mailbox::new())

@@ -111,7 +111,7 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
         let hart = trine_isa_riscv::Config { hart, start };
         let (mut engine, why) =
             Engine::<Rv64>::new(hart, ram.clone(), bus.clone(), time.clone(), mailbox.clone(), config.tier);
-        config.perf.iter().for_each(|map| engine.set_perf_map(map.clone()));
+        config.perf.iter().for_each(|map| engine.translations().set_perf_map(map.clone()));
         begin(&mut engine, hart.hart, &placed);
         vcpus.push(Box::new(engine));
         note = note.or(why);
