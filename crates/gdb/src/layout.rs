@@ -169,6 +169,7 @@ mod tests {
         fn count(&self) -> u64 {
             0
         }
+        fn set_count(&mut self, _: u64) {}
         fn registers(&self) -> &'static [RegisterInfo] {
             REGISTERS
         }
