@@ -12,10 +12,12 @@ pub mod random;
 pub mod size;
 pub mod state;
 pub mod stats;
+pub mod target;
 pub mod text;
 pub mod vcpu;
 pub mod vcpu_state;
 pub mod width;
+pub mod words;
 pub mod xdg;
 
 pub use block::{BlockBackend, BlockError};
@@ -28,3 +30,4 @@ pub use state::StateError;
 pub use stats::Stats;
 pub use vcpu::{Acknowledge, Exit, RegisterInfo, Vcpu};
 pub use width::Width;
+pub use words::{ByteOrder, Words};
