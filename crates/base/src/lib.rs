@@ -15,6 +15,7 @@ pub mod stats;
 pub mod target;
 pub mod text;
 pub mod vcpu;
+pub mod vcpu_state;
 pub mod width;
 pub mod words;
 pub mod xdg;

@@ -55,6 +55,9 @@ pub trait Vcpu: Send {
     /// Instructions executed since power-on.
     fn count(&self) -> u64;
 
+    /// Sets the count of executed instructions, as a saved state has it.
+    fn set_count(&mut self, count: u64);
+
     /// All architectural registers.
     fn registers(&self) -> &'static [RegisterInfo];
 

@@ -380,6 +380,11 @@ impl<I: Isa> Vcpu for Engine<I> {
         self.core.frame.count.get()
     }
 
+    fn set_count(&mut self, count: u64) {
+        self.core.frame.count.set(count);
+        self.core.frame.retired.set(count);
+    }
+
     fn registers(&self) -> &'static [RegisterInfo] {
         I::REGISTERS
     }
@@ -426,9 +431,9 @@ impl<I: Isa> Vcpu for Engine<I> {
 
     fn skip_to(&mut self, at: u64) {
         if let Time::Count(clock) = &self.core.time {
+            let clock = clock.clone();
             let count = clock.count_at(at).max(self.core.frame.count.get());
-            self.core.frame.count.set(count);
-            self.core.frame.retired.set(count);
+            self.set_count(count);
             clock.set_count(count);
         }
     }

@@ -100,6 +100,7 @@ mod tests {
         fn count(&self) -> u64 {
             0
         }
+        fn set_count(&mut self, _: u64) {}
         fn registers(&self) -> &'static [RegisterInfo] {
             &[]
         }

@@ -1,7 +1,7 @@
 //! What a board does for its guest where real boards have firmware.
 
 use crate::End;
-use trine_base::Vcpu;
+use trine_base::{StateError, Vcpu};
 
 /// Instructions after which [`Firmware::poll`] looks, where a firmware has nothing to look at.
 const BUDGET: u64 = 10_000_000;
@@ -44,6 +44,22 @@ pub trait Firmware: Send + Sync {
     /// Looks for what a guest asks for without a call; the machine's end, if that is it.
     fn poll(&self) -> Option<End> {
         None
+    }
+
+    /// What it holds while no vCPU runs; empty where that is nothing. See [`trine_base::state`].
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes over a state saved by the firmware of a board with as many vCPUs.
+    ///
+    /// # Errors
+    /// The state is damaged or that of another firmware.
+    fn load(&self, state: &[u8]) -> Result<(), StateError> {
+        match state {
+            [] => Ok(()),
+            _ => Err(StateError::Mismatch { what: "the firmware", why: "this board has none".into() }),
+        }
     }
 }
 

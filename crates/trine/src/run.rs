@@ -108,7 +108,7 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
         guest::container::refuse_without(words)?;
     }
     if !args.guest.is_wanted() {
-        return foreground(args);
+        return foreground(args, false);
     }
     guest::run::run(&*program::resolve(args)?, words)
 }
@@ -122,15 +122,17 @@ pub fn check(args: &RunArgs) -> Result<(), Refusal> {
     disks(args).map(drop)
 }
 
-/// Runs the machine until it ends; a reset makes a new one.
-pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
+/// Runs the machine until it ends; a reset makes a new one. `monitored`: a monitor has started this process.
+pub fn foreground(args: Box<RunArgs>, monitored: bool) -> Result<u8, Refusal> {
     let args = program::resolve(args)?;
     if let Some(path) = program::wanted(&args)? {
         return program::run(&args, path);
     }
     crate::be_a_command();
     let front = Front::new(Writer::start());
-    machine_link::inherited().into_iter().for_each(|link| front.serve_monitor(link));
+    if let Some(link) = monitored.then(machine_link::inherited).flatten() {
+        front.serve_monitor(link);
+    }
     let start = prepare(&args)?;
     if args.lockstep {
         return lockstep(&args, &start, &front);

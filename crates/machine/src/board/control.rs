@@ -1,4 +1,4 @@
-//! What reaches the threads of a board from outside: pause, resume, end.
+//! What reaches the threads of a board from outside: pause, resume, interruption, end.
 
 use crate::End;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,11 +22,27 @@ pub(super) struct Control {
 #[derive(Default)]
 struct State {
     paused: bool,
+    /// Whether who runs the board wants it back.
+    interrupted: bool,
     end: Option<End>,
     /// Threads that run vCPUs or timers.
     running: usize,
     /// Those of them that stand still because the machine is paused.
     standing: usize,
+    /// Whether clock and devices stand still with them.
+    still: bool,
+}
+
+impl State {
+    /// Whether threads of the machine are to stand still.
+    fn stands(&self) -> bool {
+        self.paused && !self.interrupted && self.end.is_none()
+    }
+
+    /// Whether they are to go on.
+    fn goes_on(&self) -> bool {
+        !self.paused && !self.interrupted && self.end.is_none()
+    }
 }
 
 /// A thread that runs a part of the machine, from [`Control::enter`] on.
@@ -59,21 +75,36 @@ impl Control {
         Running(self)
     }
 
-    /// For threads that have entered: stands still while the machine is paused; false once it has ended.
+    /// For threads that have entered: stands still while the machine is paused; false once it has ended or is interrupted.
     pub fn goes_on(&self) -> bool {
         if !self.attention.load(Ordering::SeqCst) {
             return true;
         }
         let mut state = self.lock();
-        if state.paused && state.end.is_none() {
+        while state.stands() {
             state.standing += 1;
+            self.settle(&mut state);
             self.changed.notify_all();
-            while state.paused && state.end.is_none() {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
+            state = self
+                .changed
+                .wait_while(state, |state| state.stands())
+                .unwrap_or_else(PoisonError::into_inner);
             state.standing -= 1;
         }
-        state.end.is_none()
+        state.goes_on()
+    }
+
+    /// Lets clock and devices stand still where all threads do: then nobody reads the one or is served by the others.
+    fn settle(&self, state: &mut State) {
+        if state.stands() && state.standing == state.running && !state.still {
+            self.bus.pause();
+            state.still = true;
+        }
+    }
+
+    /// Whether clock and devices stand still.
+    pub fn is_still(&self) -> bool {
+        self.lock().still
     }
 
     /// What the thread that runs timers waits for besides them.
@@ -92,7 +123,7 @@ impl Control {
     }
 
     fn tell(&self, state: MutexGuard<State>) {
-        self.attention.store(state.paused || state.end.is_some(), Ordering::SeqCst);
+        self.attention.store(!state.goes_on(), Ordering::SeqCst);
         drop(state);
         self.changed.notify_all();
         self.vcpus.iter().for_each(|mailbox| mailbox.request(Mailbox::PAUSE));
@@ -112,15 +143,38 @@ impl Control {
         let mut state = self.lock();
         state.paused = true;
         self.tell(state);
-        let moves = |state: &mut State| state.paused && state.end.is_none() && state.standing < state.running;
+        let moves = |state: &mut State| state.stands() && state.standing < state.running;
         let waited = self.changed.wait_timeout_while(self.lock(), most, moves);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        self.settle(&mut state);
+        !waited.timed_out()
     }
 
     /// Lets it go on.
     pub fn resume(&self) {
         let mut state = self.lock();
         state.paused = false;
+        if std::mem::take(&mut state.still) {
+            self.bus.resume();
+        }
         self.tell(state);
+    }
+
+    /// Has whoever runs the board get it back. Does not wait.
+    pub fn interrupt(&self) {
+        let mut state = self.lock();
+        state.interrupted = true;
+        self.tell(state);
+    }
+
+    /// For whoever runs the board: takes back an interruption; whether there was one.
+    pub fn take_interruption(&self) -> bool {
+        if !self.attention.load(Ordering::SeqCst) {
+            return false;
+        }
+        let mut state = self.lock();
+        let was = std::mem::take(&mut state.interrupted);
+        self.tell(state);
+        was
     }
 }

@@ -4,9 +4,11 @@
 //!
 //! * `threads`: each vCPU on a thread of its own, by the host's time; `turns`: all on one thread, by the count of
 //!   instructions. `control`: how a pause or the end reaches them; `remote`: the handle that asks for those.
+//! * `saved`: what a machine holds, as bytes.
 
 mod control;
 mod remote;
+mod saved;
 mod threads;
 mod turns;
 
@@ -24,6 +26,8 @@ use turns::Turns;
 
 /// What a board is put together from.
 pub struct Assembly {
+    /// The board's name.
+    pub name: &'static str,
     /// vCPUs, by their number on the board; at least one.
     pub vcpus: Vec<Box<dyn Vcpu>>,
     /// Devices.
@@ -57,6 +61,7 @@ struct Parts {
 
 /// A machine.
 pub struct Board {
+    name: &'static str,
     vcpus: Vec<Box<dyn Vcpu>>,
     parts: Arc<Parts>,
     turns: Turns,
@@ -113,12 +118,12 @@ fn is_wanted(mailbox: &Mailbox) -> bool {
 impl Board {
     /// A machine of these parts, which starts with its vCPUs' next instructions.
     pub fn new(assembly: Assembly) -> Board {
-        let Assembly { vcpus, bus, ram, clock, console, console_device, firmware, note } = assembly;
+        let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note } = assembly;
         let mailboxes: Vec<Arc<Mailbox>> = vcpus.iter().map(|vcpu| vcpu.mailbox()).collect();
         let control = Control::new(bus.clone(), mailboxes.clone());
         let turns = Turns::new(vcpus.len());
         let parts = Parts { bus, ram, clock, console, console_device, firmware, mailboxes, control };
-        Board { vcpus, parts: Arc::new(parts), turns, note }
+        Board { name, vcpus, parts: Arc::new(parts), turns, note }
     }
 
     /// A handle for other threads.
@@ -146,13 +151,25 @@ impl Board {
 
     /// Runs until the machine ends.
     pub fn run(&mut self) -> End {
+        loop {
+            if let Some(end) = self.run_until_interrupted() {
+                return end;
+            }
+        }
+    }
+
+    /// Runs until the machine ends, or, with `None`, until [`Remote::interrupt`].
+    pub fn run_until_interrupted(&mut self) -> Option<End> {
         if !self.parts.clock.is_counted() {
-            return threads::run(&self.parts, &mut self.vcpus);
+            threads::run(&self.parts, &mut self.vcpus);
+            self.parts.control.take_interruption();
+            return self.parts.control.end();
         }
         let parts = self.parts.clone();
         let _running = parts.control.enter();
         loop {
-            if let Some(end) = self.step(parts.firmware.budget()) {
+            let end = self.step(parts.firmware.budget());
+            if end.is_some() || parts.control.take_interruption() {
                 return end;
             }
         }

@@ -35,7 +35,12 @@ impl Remote {
         self.parts.control.finish(End::Quit);
     }
 
-    /// Lets the machine use no CPU. Comes back when none of its threads runs any more, or, with false, after `most`: where
+    /// Has [`super::Board::run_until_interrupted`] come back with each vCPU between two instructions; does not wait for that.
+    pub fn interrupt(&self) {
+        self.parts.control.interrupt();
+    }
+
+    /// Lets the machine use no CPU, and its clock stand still. Comes back when none of its threads runs any more, or, with false, after `most`: where
     /// a device waits for the host, the pause begins when that is over. A machine that does not run yet begins paused.
     pub fn pause(&self, most: Duration) -> bool {
         self.parts.control.pause(most)

@@ -9,15 +9,14 @@ use trine_base::Vcpu;
 /// The longest sleep of the thread that runs timers.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Runs all vCPUs until the machine ends.
-pub(super) fn run(parts: &Parts, vcpus: &mut [Box<dyn Vcpu>]) -> End {
+/// Runs all vCPUs until the machine ends or is interrupted.
+pub(super) fn run(parts: &Parts, vcpus: &mut [Box<dyn Vcpu>]) {
     std::thread::scope(|scope| {
         start(scope, parts, "timers".into(), || run_timers(parts));
         for (index, vcpu) in vcpus.iter_mut().enumerate() {
             start(scope, parts, format!("vcpu{index}"), move || run_vcpu(parts, index, &mut **vcpu));
         }
     });
-    parts.control.end().unwrap_or(End::Quit)
 }
 
 /// Starts a thread of the machine; where the host has none left, the machine ends.

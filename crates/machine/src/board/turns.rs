@@ -6,7 +6,9 @@
 
 use super::{Board, Stretch, is_wanted};
 use crate::End;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use trine_base::StateError;
 
 /// Instructions of a turn, where there are several vCPUs.
 const TURN: u64 = 10_000;
@@ -23,12 +25,39 @@ pub(super) struct Turns {
     resting: Vec<Option<Rest>>,
 }
 
+/// What is saved of [`Turns`].
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedTurns {
+    now: u64,
+    left: u64,
+    resting: Vec<Option<Rest>>,
+}
+
 /// How long a vCPU waits: until a clock time in nanoseconds, or until something is posted to it.
 type Rest = Option<u64>;
 
 impl Turns {
     pub(super) fn new(vcpus: usize) -> Turns {
         Turns { now: 0, left: TURN, resting: vec![None; vcpus] }
+    }
+
+    pub(super) fn save(&self) -> SavedTurns {
+        SavedTurns { now: self.now as u64, left: self.left, resting: self.resting.clone() }
+    }
+
+    /// Takes over the turns of as many vCPUs.
+    pub(super) fn load(&mut self, saved: SavedTurns) -> Result<(), StateError> {
+        let now = usize::try_from(saved.now).ok().filter(|now| *now < self.resting.len());
+        match now.filter(|_| saved.resting.len() == self.resting.len()) {
+            Some(now) => {
+                *self = Turns { now, left: saved.left.min(TURN), resting: saved.resting };
+                Ok(())
+            }
+            None => {
+                let why = "it is the turn of a vCPU that is not there".into();
+                Err(StateError::Damaged { what: "the machine", why })
+            }
+        }
     }
 
     fn pass(&mut self) {

@@ -1,7 +1,9 @@
 //! What harts ask of each other through the firmware: to start, to be interrupted, to forget translations.
 
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use trine_base::state::{self, StateError, Versioned};
 use trine_base::{Mailbox, Vcpu};
 use trine_isa_riscv::state::{MIP, X};
 
@@ -16,6 +18,8 @@ pub mod status {
     pub const STOPPED: u8 = 1;
     /// It was asked to start.
     pub const START_PENDING: u8 = 2;
+    /// It waits for an interrupt and keeps its state.
+    pub const SUSPENDED: u8 = 4;
 }
 
 /// One hart as the others see it.
@@ -32,6 +36,18 @@ struct Hart {
     /// Whether it executes instructions right now. One that does not serves everything before it does.
     online: AtomicBool,
 }
+
+/// What is saved of a hart.
+#[derive(Serialize, Deserialize)]
+struct SavedHart {
+    status: u8,
+    start: [u64; 2],
+    interrupt: bool,
+    /// Whether it is still to do a fence.
+    fence: bool,
+}
+
+trine_base::versions!(Saved of "the firmware" { V1(Vec<SavedHart>) });
 
 /// All harts of a board.
 pub struct Harts {
@@ -104,6 +120,11 @@ impl Harts {
         others
     }
 
+    /// Suspends the calling hart until it runs again.
+    pub fn suspend(&self, own: usize) {
+        self.harts[own].status.store(status::SUSPENDED, Ordering::SeqCst);
+    }
+
     /// Sends a software interrupt to `targets`; `vcpu` is the calling hart `own`.
     pub fn interrupt(&self, own: usize, vcpu: &mut dyn Vcpu, targets: &[usize]) {
         for &target in targets {
@@ -154,13 +175,18 @@ impl Harts {
         let hart = &self.harts[own];
         // Before it looks: who asks after this look waits until it has looked again.
         hart.online.store(true, Ordering::SeqCst);
-        if hart.status.load(Ordering::SeqCst) == status::START_PENDING {
-            vcpu.reset();
-            let [address, argument] = [0, 1].map(|n| hart.start[n].load(Ordering::SeqCst));
-            vcpu.set_pc(address);
-            vcpu.set(X + 10, own as u64);
-            vcpu.set(X + 11, argument);
-            hart.status.store(status::STARTED, Ordering::SeqCst);
+        // Read once: who starts it right after this look has it enter once more.
+        match hart.status.load(Ordering::SeqCst) {
+            status::START_PENDING => {
+                vcpu.reset();
+                let [address, argument] = [0, 1].map(|n| hart.start[n].load(Ordering::SeqCst));
+                vcpu.set_pc(address);
+                vcpu.set(X + 10, own as u64);
+                vcpu.set(X + 11, argument);
+                hart.status.store(status::STARTED, Ordering::SeqCst);
+            }
+            status::SUSPENDED => hart.status.store(status::STARTED, Ordering::SeqCst),
+            _ => {}
         }
         if hart.interrupt.swap(false, Ordering::SeqCst) {
             vcpu.set(MIP, vcpu.get(MIP) | SSIP);
@@ -171,6 +197,41 @@ impl Harts {
             hart.done.store(asked, Ordering::SeqCst);
         }
         hart.status.load(Ordering::SeqCst) == status::STARTED
+    }
+
+    /// What is asked of each and not done yet; no hart runs.
+    pub fn save(&self) -> Vec<u8> {
+        let saved = self.harts.iter().map(|hart| SavedHart {
+            status: hart.status.load(Ordering::SeqCst),
+            start: [0, 1].map(|n| hart.start[n].load(Ordering::SeqCst)),
+            interrupt: hart.interrupt.load(Ordering::SeqCst),
+            fence: hart.asked.load(Ordering::SeqCst) != hart.done.load(Ordering::SeqCst),
+        });
+        state::save(&Saved::V1(saved.collect()))
+    }
+
+    /// Takes over what was saved of as many harts; none runs.
+    ///
+    /// # Errors
+    /// The state is damaged or of another number of harts.
+    pub fn load(&self, bytes: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(saved) = state::load(bytes)?;
+        if saved.len() != self.harts.len() {
+            let (there, here) = (saved.len(), self.harts.len());
+            return Err(Saved::mismatch(format!("it has {there} harts, and this one {here}")));
+        }
+        let known = [status::STARTED, status::STOPPED, status::START_PENDING, status::SUSPENDED];
+        if let Some(hart) = saved.iter().find(|hart| !known.contains(&hart.status)) {
+            return Err(Saved::damaged(format!("a hart has the status {}", hart.status)));
+        }
+        for (hart, saved) in self.harts.iter().zip(saved) {
+            hart.status.store(saved.status, Ordering::SeqCst);
+            hart.start.iter().zip(saved.start).for_each(|(to, value)| to.store(value, Ordering::SeqCst));
+            hart.interrupt.store(saved.interrupt, Ordering::SeqCst);
+            let done = hart.done.load(Ordering::SeqCst);
+            hart.asked.store(done + u64::from(saved.fence), Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     /// Hart `own` does not run any more.

@@ -67,6 +67,8 @@ pub mod map {
     pub const PLIC_SOURCES: u32 = 95;
 }
 
+/// The board's name.
+const NAME: &str = "virt";
 /// Machine and supervisor external interrupts in `mip`.
 const MEI: u32 = 11;
 const SEI: u32 = 9;
@@ -119,7 +121,7 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
         (_, Some(words)) => Box::new(htif::Polled::new(words, ram.clone(), console.clone())),
         (_, None) => Box::new(NoFirmware),
     };
-    Ok(Board::new(Assembly { vcpus, bus, ram, clock, console, console_device, firmware, note }))
+    Ok(Board::new(Assembly { name: NAME, vcpus, bus, ram, clock, console, console_device, firmware, note }))
 }
 
 fn clock(source: TimeSource) -> (Arc<dyn Clock>, Time) {

@@ -5,7 +5,7 @@ use crate::End;
 use crate::firmware::{self, Firmware, Outcome};
 use crate::host::Console;
 use std::sync::Arc;
-use trine_base::{Mailbox, Vcpu};
+use trine_base::{Mailbox, StateError, Vcpu};
 use trine_isa_riscv::state::{STIMECMP, X};
 use trine_memory::Ram;
 
@@ -99,6 +99,7 @@ impl Sbi {
             2 => self.harts.status(a0).map(u64::from).ok_or(INVALID_PARAMETER),
             // Retentive suspension, until an interrupt.
             3 if a0 == 0 => {
+                self.harts.suspend(own);
                 *outcome = Outcome::Wait;
                 Ok(0)
             }
@@ -114,6 +115,14 @@ impl Firmware for Sbi {
 
     fn leave(&self, index: usize) {
         self.harts.leave(index);
+    }
+
+    fn save(&self) -> Vec<u8> {
+        self.harts.save()
+    }
+
+    fn load(&self, state: &[u8]) -> Result<(), StateError> {
+        self.harts.load(state)
     }
 
     fn call(&self, index: usize, vcpu: &mut dyn Vcpu, cause: u64, value: u64) -> Outcome {
