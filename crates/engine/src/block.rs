@@ -8,7 +8,7 @@ use crate::table::Chained;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use trine_base::Width;
-use trine_ir::{Decoded, Isa, Operands, Row, Trap};
+use trine_ir::{Bytes, DecodeError, Decoded, Isa, Row, Trap};
 
 /// Most instructions in a block.
 pub const MAX_OPS: usize = 64;
@@ -20,15 +20,13 @@ pub struct Op<I: Isa> {
     /// Its body, bound to the interpreter.
     pub run: Run<I>,
     /// Its operands.
-    pub operands: Operands,
+    pub operands: I::Operands,
     /// Its offset in the page.
     pub offset: u16,
     /// Its number in the block.
     pub index: u8,
     /// Its length in bytes.
     pub bytes: u8,
-    /// Its bytes.
-    pub encoding: u32,
     /// Its row.
     pub row: Row,
 }
@@ -159,25 +157,33 @@ impl<I: Isa> Block<I> {
     }
 }
 
-fn op<I: Isa>(decoded: &Decoded, offset: u64, index: usize, encoding: u64) -> Op<I> {
+fn op<I: Isa>(decoded: &Decoded<I>, offset: u64, index: usize) -> Op<I> {
     Op {
         run: I::body::<Interp<I>>(decoded.row),
         operands: decoded.operands,
         offset: offset as u16,
         index: index as u8,
         bytes: decoded.bytes,
-        encoding: encoding as u32,
         row: decoded.row,
     }
 }
 
+/// What stands at one place in code.
+enum Found<I: Isa> {
+    Instruction(Decoded<I>),
+    /// Bytes that are not an instruction, and the exception that they raise.
+    Illegal(Trap),
+    /// Only the start of a block may look further: the block ends before this place.
+    Later,
+}
+
 /// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the
 /// exception of a fetch (of the second half of an instruction). Bytes that are in `copies` are read there.
-pub(crate) fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u64) -> Result<Block<I>, Trap> {
+pub fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u64) -> Result<Block<I>, Trap> {
+    const { assert!(I::MAX_BYTES as usize <= size_of::<Bytes>() && I::MAX_BYTES < PAGE) };
     let mut block = Block::new(start, core.mode.get());
     let mut ops: Vec<Op<I>> = Vec::new();
     let stops = core.direct.as_ref().map_or(Vec::new(), |pages| pages.stops(pc & !(PAGE - 1)));
-    let page = start & !(PAGE - 1);
     let mut offset = start & (PAGE - 1);
     while ops.len() < MAX_OPS && offset < PAGE {
         let here = pc & !(PAGE - 1) | offset;
@@ -185,29 +191,16 @@ pub(crate) fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u6
             block.illegal = Some(I::breakpoint(here));
             break;
         }
-        let have = (PAGE - offset).min(I::MAX_BYTES);
-        let mut bytes = fetch(core, copies, page | offset, have).ok_or_else(|| core.fetch_error(pc))?;
-        let length = I::length(bytes, have).unwrap_or(I::MAX_BYTES);
-        if length > have {
-            if !ops.is_empty() {
+        let decoded = match instruction(core, copies, &mut block, here, ops.is_empty())? {
+            Found::Instruction(decoded) => decoded,
+            Found::Illegal(trap) => {
+                block.illegal = Some(trap);
                 break;
             }
-            let next = (pc & !(PAGE - 1)).wrapping_add(PAGE);
-            let second = core.fetch_address(next)?;
-            core.ram.mark_code(second);
-            let rest = fetch(core, copies, second, length - have).ok_or_else(|| core.fetch_error(next))?;
-            bytes |= rest << (8 * have);
-            block.second = Some(second & !(PAGE - 1));
-        }
-        if length < 8 {
-            bytes &= (1 << (8 * length)) - 1;
-        }
-        let Some(decoded) = I::decode(&core.config, bytes) else {
-            block.illegal = Some(I::illegal(bytes));
-            break;
+            Found::Later => break,
         };
-        ops.push(op(&decoded, offset, ops.len(), bytes));
-        offset += length;
+        ops.push(op(&decoded, offset, ops.len()));
+        offset += decoded.bytes as u64;
         if I::ends_block(&decoded) || block.second.is_some() {
             break;
         }
@@ -216,10 +209,51 @@ pub(crate) fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u6
     Ok(block)
 }
 
-/// Up to 8 bytes of code.
-fn fetch<I: Isa>(core: &Core<I>, copies: &Copies, at: u64, bytes: u64) -> Option<u64> {
-    (0..bytes / I::ALIGN).try_fold(0, |value, i| {
-        let width = Width::from_bytes(I::ALIGN as u32)?;
-        Some(value | core.fetch(copies, at + i * I::ALIGN, width)? << (8 * i * I::ALIGN))
+/// Decodes the instruction at virtual address `here`, which lies in the block's page. Only the first one of a block may go
+/// on in the next page: `block.second` then becomes that.
+fn instruction<I: Isa>(
+    core: &Core<I>,
+    copies: &Copies,
+    block: &mut Block<I>,
+    here: u64,
+    first: bool,
+) -> Result<Found<I>, Trap> {
+    let offset = here & (PAGE - 1);
+    let mut bytes = Bytes::default();
+    let have = (PAGE - offset).min(I::MAX_BYTES) as usize;
+    if fetch(core, copies, block.start & !(PAGE - 1) | offset, &mut bytes[..have]).is_none() {
+        return if first { Err(core.fetch_error(here)) } else { Ok(Found::Later) };
+    }
+    let mut decoded = I::decode(&core.config, block.mode, &bytes, have);
+    if matches!(decoded, Err(DecodeError::More)) && have < I::MAX_BYTES as usize {
+        if !first {
+            return Ok(Found::Later);
+        }
+        let next = (here & !(PAGE - 1)).wrapping_add(PAGE);
+        let second = core.fetch_address(next)?;
+        core.ram.mark_code(second);
+        fetch(core, copies, second, &mut bytes[have..I::MAX_BYTES as usize])
+            .ok_or_else(|| core.fetch_error(next))?;
+        block.second = Some(second & !(PAGE - 1));
+        decoded = I::decode(&core.config, block.mode, &bytes, I::MAX_BYTES as usize);
+    }
+    Ok(match decoded {
+        Ok(decoded) => Found::Instruction(decoded),
+        Err(_) => Found::Illegal(I::illegal(&bytes)),
     })
+}
+
+/// Reads code bytes at a physical address, inside one page. Each load is as wide as the address allows: another hart that
+/// writes an aligned piece of an instruction is seen before or after, not in between.
+fn fetch<I: Isa>(core: &Core<I>, copies: &Copies, at: u64, bytes: &mut [u8]) -> Option<()> {
+    let (mut at, mut rest) = (at, bytes);
+    while !rest.is_empty() {
+        let most = 1 << rest.len().min(8).ilog2().min(at.trailing_zeros());
+        let width = Width::from_bytes(most)?;
+        let (head, tail) = rest.split_at_mut(width.bytes() as usize);
+        head.copy_from_slice(&core.fetch(copies, at, width)?.to_le_bytes()[..head.len()]);
+        at += width.bytes();
+        rest = tail;
+    }
+    Some(())
 }

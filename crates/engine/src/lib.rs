@@ -1,11 +1,13 @@
 //! The engines: what runs guest code.
 //!
 //! * [`run`]: the dispatcher ([`run::Engine`] is a [`trine_base::Vcpu`]); `find`, `step`: its other parts.
-//! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; [`access`]: what misses them.
+//! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; `stamps`: which of their
+//!   entries are valid; [`access`]: what misses them.
 //! * [`translations`]: decoded blocks ([`block`]) and their code, shared by vCPUs; `table`, `page_index`: where blocks are
 //!   found; `links`: direct jumps between their codes; [`written`]: notes of changed code; [`epochs`]: when what was dropped
 //!   is freed.
-//! * [`interp`]: the interpreter; [`fp`]: floating point in software.
+//! * [`interp`]: the interpreter; [`fp`]: floating point in software; `helper`: calls of the CPU's own
+//!   Rust functions.
 //! * [`direct`]: programs, whose memory is the host's own.
 //! * [`host`]: what compiles for the host and runs the result, under names that belong to no host; all but it is the same on
 //!   every host. [`x64`] is what stands behind it. [`code`], `grow`: the memory for code and its tables. [`perf`]: names for it.
@@ -14,13 +16,14 @@ pub mod access;
 mod arena;
 pub mod block;
 pub mod code;
-mod copies;
+pub mod copies;
 pub mod core;
 pub mod direct;
 pub mod epochs;
 mod find;
 pub mod fp;
 mod grow;
+mod helper;
 pub mod host;
 pub mod interp;
 pub mod jumps;
@@ -28,7 +31,7 @@ mod links;
 mod page_index;
 pub mod perf;
 pub mod run;
-pub mod stats;
+mod stamps;
 mod step;
 mod sync;
 mod table;
@@ -40,5 +43,5 @@ pub mod x64;
 pub use crate::core::Time;
 pub use perf::PerfMap;
 pub use run::Engine;
-pub use stats::Stats;
 pub use translations::{Memory, Tier, Translations};
+pub use trine_base::Stats;

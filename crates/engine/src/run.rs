@@ -1,16 +1,15 @@
 //! The dispatcher: finds blocks, interprets or enters them, serves requests, takes interrupts.
 
 use crate::block::{Block, Op, PAGE};
-use crate::core::{Core, Time};
+use crate::core::{Core, DEFAULT_MXCSR, Time};
 use crate::direct::Pages;
 use crate::host::Left;
 use crate::interp::Interp;
-use crate::stats::Stats;
 use crate::translations::{CodeCopy, Memory, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Vcpu};
+use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
 use trine_ir::{Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
@@ -124,6 +123,11 @@ impl<I: Isa> Engine<I> {
         self.stats
     }
 
+    /// Gives the CPU an interrupt controller that it asks which interrupt to take.
+    pub fn set_controller(&mut self, controller: Arc<dyn Acknowledge>) {
+        self.core.controller = Some(controller);
+    }
+
     /// [`Vcpu::run`] is to end after so many more instructions.
     pub(crate) fn set_target(&mut self, budget: u64) {
         self.target = self.core.frame.count.get().saturating_add(budget);
@@ -137,16 +141,6 @@ impl<I: Isa> Engine<I> {
     /// The core, for tests and debuggers.
     pub fn core(&self) -> &Core<I> {
         &self.core
-    }
-
-    /// Count mode: lets clock time pass up to `at` nanoseconds, as if the CPU had waited so long.
-    pub fn skip_to(&mut self, at: u64) {
-        if let Time::Count(clock) = &self.core.time {
-            let count = clock.count_at(at).max(self.core.frame.count.get());
-            self.core.frame.count.set(count);
-            self.core.frame.retired.set(count);
-            clock.set_count(count);
-        }
     }
 
     /// Serves what was posted to the mailbox.
@@ -209,13 +203,12 @@ impl<I: Isa> Engine<I> {
 
     /// Enters the handler of a trap at the current PC.
     fn take(&mut self, trap: Trap) -> Option<Exit> {
-        let pc = self.core.frame.pc.get();
-        match I::trap(&*self.core, trap, pc) {
+        match I::trap(&*self.core, trap, self.core.pc()) {
             Ok(handler) => {
-                self.core.frame.pc.set(handler);
+                self.core.set_pc(handler);
                 None
             }
-            Err(Trap { cause, value }) => Some(Exit::Firmware { cause, value }),
+            Err(Trap { cause, value, .. }) => Some(Exit::Firmware { cause, value }),
         }
     }
 
@@ -269,7 +262,7 @@ impl<I: Isa> Engine<I> {
         let done = ops.len() as u64;
         let end = ops.last().map_or(pc & (PAGE - 1), |op| op.offset as u64 + op.bytes as u64);
         core.frame.count.set(core.frame.count.get() + done);
-        core.frame.pc.set((pc & !(PAGE - 1)).wrapping_add(end));
+        core.run_on((pc & !(PAGE - 1)).wrapping_add(end));
         self.stats.interpreted += done;
         match block.illegal {
             Some(trap) if ops.len() == block.ops.len() && most > done => self.fault(trap),
@@ -283,7 +276,7 @@ impl<I: Isa> Engine<I> {
         let before = frame.count.get() + op.index as u64;
         let here = frame.page.get().wrapping_add(op.offset as u64);
         let next = here.wrapping_add(op.bytes as u64);
-        let done = if leave == Leave::Trap { 0 } else { 1 };
+        let done = self.core.is_done(leave) as u64;
         frame.count.set(before + done);
         self.stats.interpreted += op.index as u64 + done;
         self.finish(leave, here, next)
@@ -295,36 +288,28 @@ impl<I: Isa> Engine<I> {
         match leave {
             Leave::Jump => Step::Go,
             Leave::Trap => {
-                frame.pc.set(here);
-                self.fault(self.core.trap.get())
+                let trap = self.core.trap.get();
+                if trap.after {
+                    self.core.run_on(next)
+                } else {
+                    frame.pc.set(here)
+                }
+                self.fault(trap)
             }
             Leave::EndBlock => {
-                frame.pc.set(next);
+                self.core.run_on(next);
                 Step::Go
             }
             Leave::Idle => {
-                frame.pc.set(next);
+                self.core.run_on(next);
                 self.wait().map_or(Step::Go, Step::Out)
             }
             Leave::Stop => {
-                frame.pc.set(next);
+                self.core.run_on(next);
                 self.core.recheck();
                 Step::Go
             }
         }
-    }
-
-    /// Lets the CPU wait for an interrupt, as its own instruction for that does: [`Exit::Idle`], or `None` where one
-    /// that ends the wait is pending already.
-    pub fn wait(&mut self) -> Option<Exit> {
-        self.core.frame.retired.set(self.core.frame.count.get());
-        // Read before what pends is looked at: a time up to this one is no deadline, for it did not end the wait.
-        let now = self.core.now();
-        if I::wakes(&*self.core) {
-            self.core.recheck();
-            return None;
-        }
-        Some(Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) })
     }
 
     /// One block, or what the limit leaves of it.
@@ -395,6 +380,11 @@ impl<I: Isa> Vcpu for Engine<I> {
         self.core.frame.count.get()
     }
 
+    fn set_count(&mut self, count: u64) {
+        self.core.frame.count.set(count);
+        self.core.frame.retired.set(count);
+    }
+
     fn registers(&self) -> &'static [RegisterInfo] {
         I::REGISTERS
     }
@@ -418,11 +408,57 @@ impl<I: Isa> Vcpu for Engine<I> {
     }
 
     fn pc(&self) -> u64 {
-        self.core.frame.pc.get()
+        self.core.pc()
     }
 
     fn set_pc(&mut self, pc: u64) {
-        self.core.frame.pc.set(pc);
+        self.core.set_pc(pc);
+    }
+
+    fn reset(&mut self) {
+        let power_on = I::slots(&self.core.config);
+        for (slot, value) in self.core.slots.as_ref().iter().zip(power_on.as_ref()) {
+            slot.set(value.get());
+        }
+        // What is not in the slots follows from them: rounding and flags of the host's FPU, the timer, the mode.
+        self.core.frame.guest_mxcsr.set(DEFAULT_MXCSR);
+        self.core.load_fp();
+        self.core.mode_changed();
+        self.core.timer.set(I::deadline(&*self.core));
+        self.core.set_pc(0);
+        self.fence();
+    }
+
+    fn skip_to(&mut self, at: u64) {
+        if let Time::Count(clock) = &self.core.time {
+            let clock = clock.clone();
+            let count = clock.count_at(at).max(self.core.frame.count.get());
+            self.set_count(count);
+            clock.set_count(count);
+        }
+    }
+
+    fn wait(&mut self) -> Option<Exit> {
+        self.core.frame.retired.set(self.core.frame.count.get());
+        // Read before what pends is looked at: a time up to this one is no deadline, for it did not end the wait.
+        let now = self.core.now();
+        if I::wakes(&*self.core) {
+            self.core.recheck();
+            return None;
+        }
+        Some(Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) })
+    }
+
+    fn block_length(&mut self) -> u64 {
+        self.online(|engine| match engine.lookup() {
+            // SAFETY: there was no safepoint since it was found.
+            Ok(block) => (unsafe { &*block }.ops.len() as u64).max(1),
+            Err(_) => 1,
+        })
+    }
+
+    fn stats(&self) -> Option<Stats> {
+        Some(self.stats)
     }
 
     fn fence(&mut self) {

@@ -131,3 +131,21 @@ fn code_changed_and_changed_back_while_it_is_decoded_is_what_it_was() {
         assert_eq!(vcpu.get(10), 1);
     }
 }
+
+#[test]
+fn a_probe_of_a_program_asks_the_host() {
+    let (vcpu, pages, at) = vcpu(Tier::Interp, &LOOP);
+    let hart: &dyn trine_ir::Hart = vcpu.core();
+    for access in [Access::Read, Access::Write, Access::Execute] {
+        assert_eq!(hart.probe(0, access, at + 3, 9), Ok(()), "{access:?}");
+    }
+    assert_eq!(pages.fetched.lock().expect("no panic").last(), Some(&at));
+    let mut code = [0; 12];
+    direct::read(at, &mut code).expect("read");
+    assert_eq!(code[..4], LOOP[0].to_le_bytes(), "nothing was written");
+    // No program has the addresses above.
+    for (access, cause) in [(Access::Read, 5), (Access::Write, 7)] {
+        assert!(hart.probe(0, access, 1 << 40, 1).is_err());
+        assert_eq!((vcpu.core().trap.get().cause, vcpu.core().trap.get().value), (cause, 1 << 40));
+    }
+}

@@ -1,14 +1,14 @@
 //! The engine that *emits IR*: bodies bound to `&Builder` describe themselves.
 
 use crate::eval;
-use crate::inst::{Block, Inst, Label, Val};
-use crate::isa::{Helper, Isa};
+use crate::forward::Known;
+use crate::inst::{Block, Class, Inst, Label, Val};
+use crate::isa::{CodeSpace, Helper, Isa};
+use crate::memop::MemOp;
 use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
 use crate::sem::{Res, Sem};
-use crate::verify::reads_low_bits;
+use crate::verify::{bits_of, reads_low_bits};
 use std::cell::{Cell, RefCell};
-use std::marker::PhantomData;
-use trine_base::Width;
 
 /// Collects the IR of one block.
 pub struct Builder<I: Isa> {
@@ -17,9 +17,11 @@ pub struct Builder<I: Isa> {
     guest: Cell<u32>,
     offset: Cell<i64>,
     bytes: Cell<u8>,
-    encoding: Cell<u32>,
+    operands: Cell<I::Operands>,
     mode: u32,
-    isa: PhantomData<I>,
+    space: CodeSpace,
+    /// Values of slots, and what was computed before.
+    known: RefCell<Known>,
 }
 
 /// The rest of a body is not reached.
@@ -35,16 +37,17 @@ impl<I: Isa> Builder<I> {
             guest: Cell::new(0),
             offset: Cell::new(0),
             bytes: Cell::new(0),
-            encoding: Cell::new(0),
+            operands: Cell::default(),
             mode,
-            isa: PhantomData,
+            space: I::code_space(mode),
+            known: RefCell::default(),
         }
     }
 
     /// Starts the guest instruction at `offset` in its page.
-    pub fn begin(&self, offset: i64, bytes: u8, encoding: u32) {
+    pub fn begin(&self, offset: i64, bytes: u8, operands: I::Operands) {
         self.offset.set(offset);
-        self.encoding.set(encoding);
+        self.operands.set(operands);
         self.bytes.set(bytes);
         self.guest.set(self.guest.get() + 1);
         self.emit(Inst::Begin(offset, bytes));
@@ -52,7 +55,7 @@ impl<I: Isa> Builder<I> {
 
     /// Ends the block by going to the instruction after the last one.
     pub fn fall_through(&self) {
-        let next = self.next_pc_raw();
+        let next = self.linear_of(self.next_pc_raw());
         self.emit(Inst::Jump(Flow::Plain, next));
     }
 
@@ -77,15 +80,28 @@ impl<I: Isa> Builder<I> {
         Val(insts.len() as u32 - 1)
     }
 
-    fn inst(&self, v: Val) -> Inst {
-        self.insts.borrow()[v.0 as usize]
+    /// Emits an instruction that only computes, unless its value was made before.
+    fn pure(&self, inst: Inst) -> Val {
+        let made_before = self.known.borrow().number(&inst, |v| self.inst(v));
+        made_before.unwrap_or_else(|| {
+            let value = self.emit(inst);
+            self.known.borrow_mut().made(&inst, value);
+            value
+        })
     }
 
-    fn known(&self, v: Val) -> Option<u64> {
-        match self.inst(v) {
-            Inst::Const(k) => Some(k),
-            _ => None,
-        }
+    /// The value of a slot: that which is known, or else the one that is read.
+    fn slot(&self, slot: u16, class: Class, read: fn(u16) -> Inst) -> Val {
+        let known = self.known.borrow().slot(slot, class);
+        known.unwrap_or_else(|| {
+            let value = self.emit(read(slot));
+            self.known.borrow_mut().read(slot, class, value);
+            value
+        })
+    }
+
+    fn inst(&self, v: Val) -> Inst {
+        self.insts.borrow()[v.0 as usize]
     }
 
     /// The value whose low `bits` bits are those of `v`, where only they are read: an operation of 32 bits takes a register of
@@ -97,24 +113,69 @@ impl<I: Isa> Builder<I> {
         }
     }
 
+    /// The guest's program counter at an offset from the page.
+    fn guest_pc(&self, offset: i64) -> Val {
+        let pc = self.pure(Inst::Pc(offset));
+        let pc = match self.space.base {
+            Some(slot) => self.pure(Inst::Bin(Bin::Sub, 64, pc, self.get_raw(slot))),
+            None => pc,
+        };
+        if (0..PAGE).contains(&offset) { pc } else { self.masked(pc) }
+    }
+
+    fn masked(&self, pc: Val) -> Val {
+        match self.space.mask {
+            u64::MAX => pc,
+            mask => self.binary(Bin::And, 64, pc, self.constant(64, mask)),
+        }
+    }
+
+    /// The linear address of the guest's program counter `pc`: a plain offset from the page wherever it is known to be one.
+    fn linear_of(&self, pc: Val) -> Val {
+        let Some(slot) = self.space.base else {
+            return match self.inst(pc) {
+                // The page's own addresses have no bits above those of a program counter.
+                Inst::Pc(0..PAGE) => pc,
+                _ => self.masked(pc),
+            };
+        };
+        let base = self.get_raw(slot);
+        match self.inst(pc) {
+            Inst::Bin(Bin::Sub, 64, pc, b) if self.space.mask == u64::MAX && b == base => pc,
+            _ => self.binary(Bin::Add, 64, self.masked(pc), base),
+        }
+    }
+
     /// What an operation with a constant second operand simplifies to.
     fn simplify(&self, op: Bin, bits: u32, a: Val, k: u64) -> Option<Val> {
         match op {
             Bin::Add | Bin::Sub if bits == 64 => match self.inst(a) {
-                Inst::Pc(offset) => {
-                    let k = if op == Bin::Add { k as i64 } else { (k as i64).wrapping_neg() };
-                    Some(self.emit(Inst::Pc(offset.wrapping_add(k))))
-                }
+                Inst::Pc(offset) => Some(self.pure(Inst::Pc(moved(op, offset, k)))),
+                Inst::Bin(Bin::Sub, 64, pc, base) => match self.inst(pc) {
+                    Inst::Pc(offset) => {
+                        let pc = self.pure(Inst::Pc(moved(op, offset, k)));
+                        Some(self.pure(Inst::Bin(Bin::Sub, 64, pc, base)))
+                    }
+                    _ => (k == 0).then_some(a),
+                },
                 _ => (k == 0).then_some(a),
             },
             Bin::Add | Bin::Sub | Bin::Or | Bin::Xor | Bin::Andn => (k == 0).then_some(a),
             Bin::Shl | Bin::Shr | Bin::Sar | Bin::Rol | Bin::Ror => (k & (bits as u64 - 1) == 0).then_some(a),
-            Bin::And if k == 0 => Some(self.emit(Inst::Const(0))),
+            Bin::And if k == 0 => Some(self.pure(Inst::Const(0))),
             Bin::And => (k == eval::zext(bits, u64::MAX)).then_some(a),
             _ => None,
         }
     }
 }
+
+/// An offset plus or minus a constant.
+fn moved(op: Bin, offset: i64, k: u64) -> i64 {
+    if op == Bin::Add { offset.wrapping_add(k as i64) } else { offset.wrapping_sub(k as i64) }
+}
+
+/// Bytes of a page.
+const PAGE: i64 = 0x1000;
 
 fn commutes(op: Bin) -> bool {
     matches!(op, Bin::Add | Bin::Mul | Bin::And | Bin::Or | Bin::Xor | Bin::MulhS | Bin::MulhU)
@@ -130,18 +191,22 @@ impl<I: Isa> Sem for &Builder<I> {
         self.mode
     }
 
-    fn encoding(self) -> u32 {
-        self.encoding.get()
+    fn operands(self) -> I::Operands {
+        self.operands.get()
+    }
+
+    fn known(self, v: Val) -> Option<u64> {
+        self.inst(v).constant()
     }
 
     fn constant(self, _bits: u32, value: u64) -> Val {
-        self.emit(Inst::Const(value))
+        self.pure(Inst::Const(value))
     }
 
     fn binary(self, op: Bin, bits: u32, a: Val, b: Val) -> Val {
         let (a, b) = if commutes(op) && self.known(a).is_some() { (b, a) } else { (a, b) };
         match (self.known(a), self.known(b)) {
-            (Some(x), Some(y)) => return self.emit(Inst::Const(eval::binary(op, bits, x, y))),
+            (Some(x), Some(y)) => return self.pure(Inst::Const(eval::binary(op, bits, x, y))),
             (None, Some(k)) => {
                 if let Some(v) = self.simplify(op, bits, a, k) {
                     return v;
@@ -153,87 +218,98 @@ impl<I: Isa> Sem for &Builder<I> {
             true => (self.low_bits(bits, a), self.low_bits(bits, b)),
             false => (a, b),
         };
-        self.emit(Inst::Bin(op, bits as u8, a, b))
+        if let (Bin::Xor, 1, Some(1), Inst::Cmp(op, n, x, y)) = (op, bits, self.known(b), self.inst(a)) {
+            return self.pure(Inst::Cmp(op.opposite(), n, x, y));
+        }
+        self.pure(Inst::Bin(op, bits as u8, a, b))
     }
 
     fn compare(self, op: Cmp, bits: u32, a: Val, b: Val) -> Val {
         if let (Some(x), Some(y)) = (self.known(a), self.known(b)) {
-            return self.emit(Inst::Const(eval::compare(op, bits, x, y) as u64));
+            return self.pure(Inst::Const(eval::compare(op, bits, x, y) as u64));
         }
         let (a, b) = (self.low_bits(bits, a), self.low_bits(bits, b));
-        self.emit(Inst::Cmp(op, bits as u8, a, b))
+        self.pure(Inst::Cmp(op, bits as u8, a, b))
     }
 
     fn unary(self, op: Un, bits: u32, a: Val) -> Val {
         match self.known(a) {
-            Some(x) => self.emit(Inst::Const(eval::unary(op, bits, x))),
-            None => self.emit(Inst::Un(op, bits as u8, a)),
+            Some(x) => self.pure(Inst::Const(eval::unary(op, bits, x))),
+            None => self.pure(Inst::Un(op, bits as u8, a)),
         }
     }
 
     fn zero_extend(self, from: u32, to: u32, a: Val) -> Val {
         match self.known(a) {
-            Some(x) => self.emit(Inst::Const(eval::zext(from.min(to), x))),
-            None if to > from => a,
-            None => self.emit(Inst::Zext(from as u8, to as u8, a)),
+            Some(x) => self.pure(Inst::Const(eval::zext(from.min(to), x))),
+            None if to > from || bits_of(&self.inst(a)) <= to => a,
+            None => self.pure(Inst::Zext(from as u8, to as u8, a)),
         }
     }
 
     fn sign_extend(self, from: u32, to: u32, a: Val) -> Val {
         if let Some(x) = self.known(a) {
-            return self.emit(Inst::Const(eval::zext(to, eval::sext(from, x) as u64)));
+            return self.pure(Inst::Const(eval::zext(to, eval::sext(from, x) as u64)));
         }
         let a = match self.inst(a) {
             Inst::Zext(_, n, x) if n as u32 == from => x,
             _ => a,
         };
-        self.emit(Inst::Sext(from as u8, to as u8, a))
+        if let Inst::Sext(n, 64, _) = self.inst(a)
+            && n as u32 <= from
+            && to == 64
+        {
+            return a;
+        }
+        self.pure(Inst::Sext(from as u8, to as u8, a))
     }
 
     fn select_raw(self, bits: u32, c: Val, a: Val, b: Val) -> Val {
         match self.known(c) {
             Some(0) => b,
             Some(_) => a,
-            None => self.emit(Inst::Select(bits as u8, c, a, b)),
+            None => self.pure(Inst::Select(bits as u8, c, a, b)),
         }
     }
 
     fn get_raw(self, slot: u16) -> Val {
-        self.emit(Inst::Get(slot))
+        self.slot(slot, Class::Int, Inst::Get)
     }
 
     fn set_raw(self, slot: u16, value: Val) {
+        self.known.borrow_mut().write(slot, Class::Int, value);
         self.emit(Inst::Set(slot, value));
     }
 
     fn get_fp(self, slot: u16) -> Val {
-        self.emit(Inst::GetF(slot))
+        self.slot(slot, Class::Float, Inst::GetF)
     }
 
     fn set_fp(self, slot: u16, value: Val) {
+        self.known.borrow_mut().write(slot, Class::Float, value);
         self.emit(Inst::SetF(slot, value));
     }
 
-    fn load_raw(self, width: Width, address: Val) -> Res<Self, Val> {
-        Ok(self.emit(Inst::Load(width, address)))
+    fn load_raw(self, how: MemOp, address: Val) -> Res<Self, Val> {
+        Ok(self.emit(Inst::Load(how, address)))
     }
 
-    fn store_raw(self, width: Width, address: Val, value: Val) -> Res<Self> {
+    fn store_raw(self, how: MemOp, address: Val, value: Val) -> Res<Self> {
         // A store takes the low bytes of a register.
         let value = match self.inst(value) {
-            Inst::Zext(64, to, x) if to as u32 == width.bits() => x,
+            Inst::Zext(64, to, x) if to as u32 == how.width.bits() => x,
             _ => value,
         };
-        self.emit(Inst::Store(width, address, value));
+        self.emit(Inst::Store(how, address, value));
         Ok(())
     }
 
-    fn rmw_raw(self, op: Rmw, width: Width, address: Val, v: Val) -> Res<Self, Val> {
-        Ok(self.emit(Inst::Rmw(op, width, address, v)))
+    fn rmw_raw(self, op: Rmw, how: MemOp, address: Val, v: Val) -> Res<Self, Val> {
+        Ok(self.emit(Inst::Rmw(op, how, address, v)))
     }
 
-    fn exchange_raw(self, width: Width, address: Val, expect: Val, new: Val) -> Res<Self, Val> {
-        Ok(self.emit(Inst::Exchange(width, address, expect, new)))
+    fn exchange_raw(self, how: MemOp, address: Val, expect: Val, new: Val) -> Res<Self, Val> {
+        Ok(self.emit(Inst::Exchange(how, address, expect, new)))
     }
 
     fn fence(self) {
@@ -249,21 +325,24 @@ impl<I: Isa> Sem for &Builder<I> {
         let to = Label(self.labels.get());
         self.labels.set(to.0 + 1);
         let at = self.emit(Inst::IfNot { c, to, exits: false });
+        let before = self.known.borrow().enter();
         let exits = f().is_err();
+        self.known.borrow_mut().leave(before, exits);
         self.insts.borrow_mut()[at.0 as usize] = Inst::IfNot { c, to, exits };
         self.emit(Inst::Label(to));
         Ok(())
     }
 
     fn pc_raw(self) -> Val {
-        self.emit(Inst::Pc(self.offset.get()))
+        self.guest_pc(self.offset.get())
     }
 
     fn next_pc_raw(self) -> Val {
-        self.emit(Inst::Pc(self.offset.get() + self.bytes.get() as i64))
+        self.guest_pc(self.offset.get() + self.bytes.get() as i64)
     }
 
     fn jump_raw(self, flow: Flow, target: Val) -> Res<Self> {
+        let target = self.linear_of(target);
         self.emit(Inst::Jump(flow, target));
         Err(Ended)
     }
@@ -274,6 +353,7 @@ impl<I: Isa> Sem for &Builder<I> {
     }
 
     fn call_raw(self, helper: &'static Helper, args: [Val; 3]) -> Res<Self, Val> {
+        self.known.borrow_mut().forget(helper.writes);
         Ok(self.emit(Inst::Call(helper, args)))
     }
 

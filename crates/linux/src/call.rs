@@ -1,9 +1,10 @@
 //! How a system call is made.
 
+use crate::abi::Machine;
 use crate::errno::Errno;
 use crate::files::Names;
 use crate::space::{self, Space};
-use crate::table::{self, Arg, Call, How, ThreadCall};
+use crate::table::{Arg, Call, How, ThreadCall};
 use crate::{host, proc};
 use std::ffi::CString;
 use std::os::fd::RawFd;
@@ -14,6 +15,8 @@ use trine_engine::direct;
 
 /// What all threads of a program share, as far as system calls go.
 pub struct Guest {
+    /// Its CPU.
+    pub machine: &'static Machine,
     /// Its address space.
     pub space: Arc<Space>,
     /// How it sees files.
@@ -69,9 +72,9 @@ pub fn string_within(at: u64, most: usize, longer: Errno) -> Result<CString, Err
 }
 
 impl Context<'_> {
-    /// Makes the call with this number.
-    pub fn call(&self, number: u64, args: [u64; 6]) -> Done {
-        let Some(call) = table::find(number) else { return Done::Result(Err(Errno(libc::ENOSYS))) };
+    /// Makes the call of this row; `ENOSYS` where the number has none.
+    pub fn call(&self, call: Option<&Call>, args: [u64; 6]) -> Done {
+        let Some(call) = call else { return Done::Result(Err(Errno(libc::ENOSYS))) };
         match call.how {
             How::Same(host) => Done::Result(self.same(call, host, args)),
             How::Range(host, drops) => Done::Result(self.range(call, host, drops(&args), args)),

@@ -4,7 +4,7 @@
 //! The programs are 64-bit and little-endian, and their addresses are the host's. So a row says `same` where
 //! the host's call takes the same arguments and structures; the others convert, or keep the program's own state.
 //!
-//! * [`table`]: the calls. [`call`]: how one is made. [`strace`]: how one is shown. [`ioctl`]: requests to devices.
+//! * [`abi`]: what differs between CPUs. [`table`]: the calls. [`call`]: how one is made. [`strace`]: how one is shown. [`ioctl`]: requests to devices.
 //!   [`page`]: all of it for readers.
 //! * [`space`]: the address space. [`files`]: names of files. [`proc`]: files of `/proc`. [`structs`]: structures
 //!   that differ.
@@ -12,6 +12,7 @@
 //! * [`others`]: limits and priorities of processes by their numbers.
 //! * [`own`]: Trine's own executable. [`host`]: the host's kernel. [`info`]: what the program is told of its machine.
 
+pub mod abi;
 pub mod call;
 pub mod errno;
 pub mod files;

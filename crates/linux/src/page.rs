@@ -1,5 +1,6 @@
 //! docs/system-calls.md, made from the tables (`cargo xtask docs`).
 
+use crate::abi::riscv64;
 use crate::ioctl::{REQUESTS, Way};
 use crate::table::{CALLS, Call, Reach, State};
 use std::fmt::Write;
@@ -29,7 +30,8 @@ fn row(call: &Call) -> String {
     let (state, note, args) = (word(call.state), call.note, args.join(", "));
     let reach: Vec<String> = call.reach.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
     let reach = reach.join(", ");
-    format!("| {} | `{}` | {args} | {state} | {reach} | {note} | {} |", call.number, call.name, call.test)
+    let number = riscv64::MACHINE.calls.number(call.name).map_or_else(String::new, |n| n.to_string());
+    format!("| {number} | `{}` | {args} | {state} | {reach} | {note} | {} |", call.name, call.test)
 }
 
 /// The page.

@@ -1,6 +1,7 @@
 //! The table of calls against the checks it names, and the page that is made from it.
 
 use std::path::{Path, PathBuf};
+use trine_linux::abi::riscv64::MACHINE;
 use trine_linux::page;
 use trine_linux::table::{CALLS, Reach, State};
 
@@ -10,8 +11,24 @@ fn here(path: &str) -> PathBuf {
 
 #[test]
 fn rows_are_in_order() {
-    assert!(CALLS.windows(2).all(|w| w[0].number < w[1].number));
+    let numbers: Vec<_> = CALLS.iter().map(|call| MACHINE.calls.number(call.name)).collect();
+    assert!(numbers.windows(2).all(|w| w[0].is_some() && w[0] < w[1]));
     assert!(CALLS.len() >= 300, "{} calls", CALLS.len());
+}
+
+#[test]
+fn every_number_has_a_row() {
+    for (number, name) in MACHINE.calls.names() {
+        assert_eq!(MACHINE.calls.find(number).map(|call| call.name), Some(name), "{number}");
+    }
+    assert_eq!(MACHINE.calls.names().count(), CALLS.len());
+}
+
+#[test]
+fn functions_of_the_vdso_make_calls_that_there_are() {
+    for (function, call) in MACHINE.vdso.functions {
+        assert!(MACHINE.calls.number(call).is_some(), "{function}: no call {call}");
+    }
 }
 
 #[test]

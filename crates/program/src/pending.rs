@@ -2,14 +2,16 @@
 //! needs them; so they pend here. For a call that looks at what pends they are given to the host's kernel, and what the
 //! call leaves is taken back.
 
-use crate::signal::{self, Info, bit, ours};
+use crate::signal::{self, bit, ours};
 use crate::thread::Thread;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use trine_linux::Errno;
+use trine_linux::abi::{GuestAbi, Info};
 use trine_linux::call::{get, put};
 use trine_linux::host;
+use trine_linux::table::Call;
 
 /// A signal that pends.
 #[derive(Clone, Copy)]
@@ -197,18 +199,8 @@ pub struct Look {
 }
 
 impl Look {
-    /// Of the call with this number (include/uapi/asm-generic/unistd.h).
-    pub fn of(number: u64, args: &[u64; 6], pending: &Pending) -> Look {
-        const READ: u64 = 63;
-        const READV: u64 = 65;
-        const EPOLL_PWAIT: u64 = 22;
-        const PSELECT6: u64 = 72;
-        const PPOLL: u64 = 73;
-        const SIGNALFD4: u64 = 74;
-        const SIGSUSPEND: u64 = 133;
-        const SIGPENDING: u64 = 136;
-        const SIGTIMEDWAIT: u64 = 137;
-        const EPOLL_PWAIT2: u64 = 441;
+    /// Of a call by its row.
+    pub fn of(call: Option<&Call>, args: &[u64; 6], pending: &Pending) -> Look {
         let set = |at: u64| if at == 0 { None } else { get::<u64>(at).ok() };
         let polls = pending.described.load(Ordering::Relaxed);
         // With a mask for the time of the call.
@@ -216,18 +208,18 @@ impl Look {
             let lets_in = mask.map_or(0, |m| !m & ours());
             Look { looks: polls || lets_in != 0, lets_in, polls, ..Look::default() }
         };
-        match number {
-            SIGPENDING => Look { looks: true, ..Look::default() },
-            SIGTIMEDWAIT => {
+        match call.map_or("", |call| call.name) {
+            "rt_sigpending" => Look { looks: true, ..Look::default() },
+            "rt_sigtimedwait" => {
                 let waits = set(args[0]).unwrap_or(0) & ours();
                 Look { looks: true, waits, tells: args[1], ..Look::default() }
             }
-            READ | READV if polls => masked(None),
-            EPOLL_PWAIT | EPOLL_PWAIT2 => masked(set(args[4])),
-            PPOLL => masked(set(args[3])),
-            PSELECT6 => masked(set(args[5]).and_then(set)),
-            SIGSUSPEND => masked(set(args[0])),
-            SIGNALFD4 => {
+            "read" | "readv" if polls => masked(None),
+            "epoll_pwait" | "epoll_pwait2" => masked(set(args[4])),
+            "ppoll" => masked(set(args[3])),
+            "pselect6" => masked(set(args[5]).and_then(set)),
+            "rt_sigsuspend" => masked(set(args[0])),
+            "signalfd4" => {
                 if set(args[1]).unwrap_or(0) & ours() != 0 {
                     pending.described.store(true, Ordering::Relaxed);
                 }
@@ -238,7 +230,7 @@ impl Look {
     }
 }
 
-impl Thread {
+impl<A: GuestAbi> Thread<A> {
     /// Says which signals this thread takes, where that has changed.
     pub(crate) fn watch(&mut self, look: Look) {
         let now = Watch { takes: !self.mask & ours() | look.waits, polls: look.polls };

@@ -2,10 +2,12 @@
 //! block.
 
 pub mod asm;
+mod atomic;
 mod emit;
 mod exits;
 mod float;
 mod integer;
+mod liveness;
 mod loops;
 mod memory;
 mod regs;
@@ -83,6 +85,7 @@ fn missing() -> Option<&'static str> {
         ("bmi2", std::arch::is_x86_feature_detected!("bmi2")),
         ("fma", std::arch::is_x86_feature_detected!("fma")),
         ("lzcnt", std::arch::is_x86_feature_detected!("lzcnt")),
+        ("movbe", std::arch::is_x86_feature_detected!("movbe")),
     ];
     have.into_iter().find(|f| !f.1).map(|f| f.0)
 }
@@ -155,7 +158,7 @@ impl Code {
             code::LINK => Left::Link(number as u32),
             code::RAISE => {
                 let [cause, value] = [0, 1].map(|i: usize| core.frame.args[i].get());
-                core.raise(Trap { cause, value });
+                core.raise(Trap::fault(cause, value));
                 Left::Instruction { leave: Leave::Trap, next: core.frame.pc.get() }
             }
             kind => {
@@ -189,9 +192,7 @@ impl<I: Isa> Default for Compiler<I> {
 impl<I: Isa> Compiler<I> {
     /// Compiles a block into the part that is being filled, and tells it where its code is. `code` is always the same.
     pub fn compile(&mut self, code: &Code, block: &Block<I>, direct: bool) -> Compiled {
-        let ir = build(block);
-        debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
-        self.compile_ir(code, block, &ir, direct)
+        self.compile_ir(code, block, &build(block), direct)
     }
 
     /// Goes on with the next part of code memory. False where it is not empty, or there is no memory for its tables.
@@ -209,7 +210,15 @@ impl<I: Isa> Compiler<I> {
         Some(self.arena.next()).filter(|&part| !self.arena.is_empty(part))
     }
 
-    fn compile_ir(&mut self, code: &Code, block: &Block<I>, ir: &trine_ir::Block, direct: bool) -> Compiled {
+    /// The same, where the block is described by `ir`.
+    pub fn compile_ir(
+        &mut self,
+        code: &Code,
+        block: &Block<I>,
+        ir: &trine_ir::Block,
+        direct: bool,
+    ) -> Compiled {
+        debug_assert_eq!(trine_ir::verify::verify(ir), Ok(()));
         let part = self.arena.part();
         self.asm.clear();
         self.side.begin(code.tables.next_row(part));
@@ -292,7 +301,7 @@ pub fn build<I: Isa>(block: &Block<I>) -> trine_ir::Block {
     let builder = Builder::<I>::new(block.mode);
     let mut ended = false;
     for op in &block.ops {
-        builder.begin(op.offset as i64, op.bytes, op.encoding);
+        builder.begin(op.offset as i64, op.bytes, op.operands);
         if I::body::<&Builder<I>>(op.row)(&builder, &op.operands).is_err() {
             ended = true;
             break;

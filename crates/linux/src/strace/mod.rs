@@ -3,7 +3,7 @@
 use crate::call::string;
 use crate::errno::Errno;
 use crate::ioctl;
-use crate::table::{self, Arg};
+use crate::table::{Arg, Call};
 
 mod names;
 mod rows;
@@ -121,9 +121,9 @@ fn show(arg: Arg, value: u64) -> String {
     }
 }
 
-/// The call with its arguments.
-pub fn call(number: u64, args: [u64; 6]) -> String {
-    let Some(call) = table::find(number) else { return format!("syscall_{number}({args:#x?})") };
+/// The call of this row, or with this number where it has none, with its arguments.
+pub fn call(number: u64, call: Option<&Call>, args: [u64; 6]) -> String {
+    let Some(call) = call else { return format!("syscall_{number}({args:#x?})") };
     let text = |(at, &arg): (usize, &Arg)| {
         let by_name = rows::find(call.name, at).and_then(|how| named(how, args[at], &args));
         by_name.unwrap_or_else(|| show(arg, args[at]))
@@ -148,7 +148,9 @@ pub fn result(result: Result<u64, Errno>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::riscv64;
     use crate::space::{Mapping, Space};
+    use crate::table;
 
     /// Bytes where a program's are.
     fn in_memory(bytes: &[u8]) -> u64 {
@@ -165,8 +167,7 @@ mod tests {
     fn rows_are_about_calls_that_there_are() {
         for (calls, at, _) in rows::ROWS {
             for name in *calls {
-                let call =
-                    table::CALLS.iter().find(|c| c.name == *name).unwrap_or_else(|| panic!("no call {name}"));
+                let call = table::named(name).unwrap_or_else(|| panic!("no call {name}"));
                 let number = !matches!(call.args.get(*at), None | Some(Arg::Path | Arg::Text | Arg::Ptr));
                 assert!(number, "{name}: argument {at} is none that has names");
             }
@@ -248,8 +249,9 @@ mod tests {
             (129, [1, 99, 0, 0, 0, 0], "kill(1, 99)"),
         ];
         for (number, args, want) in lines {
-            assert_eq!(call(number, args), want);
+            assert_eq!(call(number, riscv64::MACHINE.calls.find(number), args), want);
         }
+        assert_eq!(call(1000, None, [0; 6]), format!("syscall_1000({:#x?})", [0; 6]));
         assert_eq!(result(Err(Errno(libc::ENOENT))), "-1 ENOENT");
         assert_eq!(result(Err(Errno(4000))), "-1 (4000)");
         assert_eq!(result(Ok(7)), "7");

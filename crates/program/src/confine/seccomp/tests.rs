@@ -1,4 +1,5 @@
 use super::*;
+use trine_linux::abi::riscv64::MACHINE;
 use trine_linux::table::{CALLS, Call, How, Reach};
 
 const ONLY_LIMITS: Deny = Deny { net: false, write: false, read: false, exec: false, fork: false };
@@ -42,11 +43,18 @@ fn refuses(deny: &str, call: i64, args: [u64; 6]) -> bool {
     error(deny, Sockets::SendToNames, call, args) == Some(EPERM)
 }
 
+/// The number of a call that is the same on all CPUs.
+fn common(call: &Call) -> Option<i64> {
+    MACHINE.calls.number(call.name).filter(|&number| number >= 424).map(|number| number as i64)
+}
+
 /// The host's number of a call whose row does not have it.
 fn host(call: &Call) -> i64 {
+    if let Some(number) = common(call) {
+        return number;
+    }
     match call.how {
         How::Same(number) | How::Range(number, _) => number,
-        _ if call.number >= 424 => call.number as i64,
         _ => match call.name {
             "clone" => SYS_clone,
             "execve" => SYS_execve,
