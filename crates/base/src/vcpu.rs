@@ -14,8 +14,8 @@ pub enum Exit {
         /// Clock time in nanoseconds of the CPU's own timer, if armed.
         deadline: Option<u64>,
     },
-    /// The guest called the firmware and the board itself is the firmware. The PC still points at
-    /// the calling instruction.
+    /// The guest called the firmware and the board itself is the firmware. The PC is where the CPU
+    /// reports this exception: on RISC-V at the instruction that raised it.
     Firmware {
         /// The CPU's own cause number; on RISC-V the value that `mcause` would get.
         cause: u64,
@@ -41,6 +41,12 @@ pub struct RegisterInfo {
     pub bits: u8,
 }
 
+/// An interrupt controller that a CPU asks which interrupt to take.
+pub trait Acknowledge: Send + Sync {
+    /// The number of the interrupt to take now, which is in service from now on; `None` where none is pending.
+    fn acknowledge(&self) -> Option<u32>;
+}
+
 /// One virtual CPU, whoever runs its instructions.
 pub trait Vcpu: Send {
     /// Runs until something in [`Exit`] happens, executing at most `budget` instructions.
@@ -58,7 +64,7 @@ pub trait Vcpu: Send {
     /// Writes a register by [`RegisterInfo::slot`].
     fn set(&mut self, slot: u16, value: u64);
 
-    /// The program counter (a virtual address).
+    /// The program counter, as the guest sees it.
     fn pc(&self) -> u64;
 
     /// Moves the program counter.

@@ -49,7 +49,9 @@ fn mapped(at_level: u32, leaf: u64, mode: u64) -> Bare {
 /// Physical page or cause.
 fn walk(bare: &Bare, address: u64, access: Access) -> Result<u64, u64> {
     let core = bare.vcpu.core();
-    Rv64::walk(core, core.mode.get(), address, access).map(|m| m.page).map_err(|t| {
+    let mode = core.mode.get();
+    let regime = if access == EXECUTE { Rv64::fetch_regime(mode) } else { Rv64::data_regime(mode) };
+    Rv64::walk(core, regime, address, access).map(|m| m.page).map_err(|t| {
         assert_eq!(t.value, address);
         t.cause
     })
@@ -230,6 +232,34 @@ fn an_access_that_crosses_into_a_missing_page_changes_nothing() {
 }
 
 #[test]
+fn registers_stay_in_registers_over_a_helper() {
+    // `cbo.zero` reads nothing of what the loop keeps in registers; its last round goes into a missing page.
+    let bare = both(
+        200,
+        "fmv.d.x fa0, a2
+         loop:
+         addi a1, a1, 3
+         fadd.d fa0, fa0, fa0, dyn
+         cbo.zero (a0)
+         addi a0, a0, 64
+         fadd.d fa0, fa0, fa0, dyn
+         addi a1, a1, 4
+         bne a0, zero, @loop",
+        |bare| {
+            paged(bare);
+            bare.vcpu.set(state::MENVCFG, 0xf0);
+            bare.vcpu.set(state::MSTATUS, bare.vcpu.get(state::MSTATUS) | mstatus::FS);
+            bare.vcpu.set(state::X + 10, VIRTUAL + 0xf00);
+            bare.vcpu.set(state::X + 12, 1.0f64.to_bits());
+        },
+    );
+    assert_eq!((bare.get("scause"), bare.get("stval")), (15, VIRTUAL + 0x1000));
+    assert_eq!((bare.get("a1"), bare.get("a0")), (4 * 7 + 3, VIRTUAL + 0x1000));
+    assert_eq!(f64::from_bits(bare.get("fa0")), 512.0);
+    assert_eq!(bare.ram.load(FRAME + 0xff8, trine_base::Width::B8), Some(0));
+}
+
+#[test]
 fn stale_translations_go_with_sfence_vma() {
     // Reads, unmaps the page through its entry, fences, reads again.
     let bare = both(
@@ -262,6 +292,30 @@ fn an_instruction_may_lie_in_two_pages() {
         bare.vcpu.set(state::X + 13, 20);
     });
     assert_eq!((bare.get("a1"), bare.get("a2")), (20, 20));
+}
+
+#[test]
+fn only_an_instruction_that_needs_the_next_page_faults_there() {
+    let end = VIRTUAL + 0x1000;
+    // The bytes behind `c.addi a2, 1` at the end of the last page that is mapped; cause, value, PC.
+    for (bytes, want) in [
+        // `c.addi a2, 1`: the next fetch faults, and not this one.
+        (0x0605_u16, (12, end, end)),
+        // The first half of `addi a1, a1, 1`.
+        (0x8593, (12, end, end - 2)),
+        // Not an instruction, whatever follows.
+        (0x0000, (2, 0, end - 2)),
+    ] {
+        let bare = both(200, "jalr zero, 0(a4)", |bare| {
+            paged(bare);
+            bare.poke(LAST + 24, entry(FRAME, V | R | X | A));
+            bare.ram.write(FRAME + 0xffc, &[0x05, 0x06]);
+            bare.ram.write(FRAME + 0xffe, &bytes.to_le_bytes());
+            bare.vcpu.set(state::X + 14, end - 4);
+        });
+        assert_eq!((bare.get("scause"), bare.get("stval"), bare.get("sepc")), want, "{bytes:#06x}");
+        assert_eq!(bare.get("a2"), 1 + (bytes == 0x0605) as u64, "{bytes:#06x}");
+    }
 }
 
 /// Registers and tables of a program in S mode that changes `leaf` (at `a3`) to `new` (`a4`), fences `a5`, and looks at

@@ -1,9 +1,9 @@
 //! RV32's view of registers that are wider than it is: halves, and bits that move.
 
 use trine_base::Vcpu;
-use trine_conformance::bare::{BASE, Bare, both_on};
+use trine_conformance::bare::{BASE, Bare, assemble_for, both_on};
 use trine_isa_riscv::Rv32;
-use trine_isa_riscv::state::{MENVCFG, MTVEC, PMPCFG0, PMPCFG2, STIMECMP};
+use trine_isa_riscv::state::{MENVCFG, MTVEC, PMPADDR, PMPCFG0, PMPCFG2, PRIV, SATP, STIMECMP, level};
 
 fn both(program: &str) -> Bare<Rv32> {
     both_on(200, &format!("{program}\njal zero, 0"), |bare| {
@@ -64,4 +64,41 @@ fn status_and_cause_mark_their_highest_bit() {
         "addi a0, zero, 2\ncsrrw zero, mie, a0\ncsrrw zero, mip, a0\ncsrrsi zero, mstatus, 8\naddi zero, zero, 0",
     );
     assert_eq!(bare.get("mcause"), 1 << 31 | 1);
+}
+
+/// Sv32 (priv 12.3): RAM where it is, and the last page of the address space, which holds `last`.
+fn with_a_last_page(bare: &mut Bare<Rv32>, last: &[u8]) {
+    const ROOT: u64 = BASE + 0x10_0000;
+    const TABLE: u64 = BASE + 0x10_1000;
+    const FRAME: u64 = BASE + 0x20_0000;
+    // V, R, W, X, A and D.
+    const LEAF: u64 = 0xcf;
+    let entry = |at: u64, to: u64, flags: u64| {
+        bare.ram.write(at, &((to >> 12 << 10 | flags) as u32).to_le_bytes());
+    };
+    entry(ROOT + 4 * (BASE >> 22), BASE, LEAF);
+    entry(ROOT + 4 * 1023, TABLE, 1);
+    entry(TABLE + 4 * 1023, FRAME, LEAF);
+    bare.ram.write(FRAME + 0x1000 - last.len() as u64, last);
+    bare.vcpu.set(PMPADDR, (1 << 54) - 1);
+    bare.vcpu.set(PMPCFG0, 0x1f);
+    bare.vcpu.set(SATP, 1 << 31 | ROOT >> 12);
+    bare.vcpu.set(MTVEC, BASE + 0x400);
+    bare.ram.write(BASE + 0x400, &0x6fu32.to_le_bytes());
+    bare.vcpu.set(PRIV, level::S);
+}
+
+#[test]
+fn control_wraps_at_the_end_of_the_address_space() {
+    // Each ends at the last address: it runs on into page 0, or jumps there.
+    for (last, program) in [
+        ("c.addi a2, 1", "jalr zero, -2(zero)"),
+        ("addi a2, a2, 1", "jalr zero, -4(zero)"),
+        ("c.addi a2, 1\nbeq zero, zero, 4", "jalr zero, -6(zero)"),
+        ("c.addi a2, 1\njal a4, 4", "jalr zero, -6(zero)"),
+    ] {
+        let bare = both_on::<Rv32>(50, program, |bare| with_a_last_page(bare, &assemble_for::<Rv32>(last)));
+        let trap = ["mcause", "mepc", "mtval", "a2", "a4"].map(|name| bare.get(name));
+        assert_eq!(trap, [12, 0, 0, 1, 0], "{last}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Guest memory accesses that miss the software TLB: page walks, devices, page crossings.
 
+use crate::copies::Copies;
 use crate::core::Core;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use trine_base::Width;
@@ -52,62 +53,69 @@ unsafe fn host_store(host: usize, width: Width, value: u64) {
 }
 
 impl<I: Isa> Core<I> {
-    /// Loads from a virtual address.
+    /// Loads from a virtual address in `regime`.
     #[inline(always)]
-    pub fn load(&self, width: Width, address: u64) -> Result<u64, Leave> {
+    pub fn load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
         if self.direct.is_some() {
             return self.direct_load(width, address);
         }
-        match self.tlb.probe(self.data_regime(), address, width.bytes(), false) {
+        match self.tlb.probe(regime, address, width.bytes(), false) {
             // SAFETY: a TLB entry maps a page of RAM, and the probe checked that the access stays
             // inside it.
             Some(host) => Ok(unsafe { host_load(host, width) }),
-            None => self.slow_load(width, address),
+            None => self.slow_load(regime, width, address),
         }
     }
 
-    /// Stores to a virtual address.
+    /// Stores to a virtual address in `regime`.
     #[inline(always)]
-    pub fn store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+    pub fn store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave> {
         if self.direct.is_some() {
             return self.direct_store(width, address, value);
         }
-        match self.tlb.probe(self.data_regime(), address, width.bytes(), true) {
+        match self.tlb.probe(regime, address, width.bytes(), true) {
             Some(host) => {
                 // SAFETY: as in `load`; a write entry is never of a page that holds translated code.
                 unsafe { host_store(host, width, value) };
                 Ok(())
             }
-            None => self.slow_store(width, address, value),
+            None => self.slow_store(regime, width, address, value),
         }
     }
 
     /// The physical address behind a virtual one; enters the page into the TLB where it is RAM.
-    pub fn translate(&self, address: u64, access: Access) -> Result<u64, Leave> {
-        let mapping = I::walk(self, self.mode.get(), address, access).map_err(|t| self.raise(t))?;
+    pub fn translate(&self, regime: usize, address: u64, access: Access) -> Result<u64, Leave> {
+        let mapping = I::walk(self, regime, address, access).map_err(|t| self.raise(t))?;
         if let Some(host) = self.ram.host_address(mapping.page) {
             let writable = !self.ram.is_code(mapping.page);
-            self.tlb.insert(self.data_regime(), address, host, &mapping, writable);
+            self.tlb.insert(regime, address, host, &mapping, writable);
         }
         Ok(mapping.page | address & 0xfff)
     }
 
-    fn bus_error(&self, access: Access, address: u64) -> Leave {
-        self.raise(I::bus_error(access, address))
+    /// An access reaches no memory and no device: raises the CPU's exception for that, if it has one.
+    pub(crate) fn bus_error(&self, access: Access, address: u64) -> Result<(), Leave> {
+        I::bus_error(access, address).map_or(Ok(()), |trap| Err(self.raise(trap)))
+    }
+
+    /// A load reaches nothing: ones, where that is no exception.
+    fn read_nothing(&self, width: Width, access: Access, address: u64) -> Result<u64, Leave> {
+        self.bus_error(access, address)?;
+        Ok(width.mask())
     }
 
     /// A load that missed.
     #[cold]
     #[inline(never)]
-    pub fn slow_load(&self, width: Width, address: u64) -> Result<u64, Leave> {
+    pub fn slow_load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
         let n = width.bytes();
-        let first = self.translate(address, Access::Read)?;
+        let first = self.translate(regime, address, Access::Read)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
             return self.phys_read(first, width, address);
         }
         let next = address.wrapping_add(here);
-        let second = self.translate(next, Access::Read)?;
+        let second = self.translate(regime, next, Access::Read)?;
         (0..n).try_fold(0u64, |value, i| {
             let at = if i < here { first + i } else { second + (i - here) };
             Ok(value | self.phys_read(at, Width::B1, address.wrapping_add(i))? << (8 * i))
@@ -119,29 +127,29 @@ impl<I: Isa> Core<I> {
             return Ok(value);
         }
         self.sync_clock();
-        self.bus.read(at, width).ok_or_else(|| self.bus_error(Access::Read, address))
+        self.bus.read(at, width).map_or_else(|| self.read_nothing(width, Access::Read, address), Ok)
     }
 
     /// In count mode devices see the count of the instruction that reaches them.
-    fn sync_clock(&self) {
+    pub(crate) fn sync_clock(&self) {
         let _ = self.now();
     }
 
     /// A store that missed.
     #[cold]
     #[inline(never)]
-    pub fn slow_store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+    pub fn slow_store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave> {
         let n = width.bytes();
-        let first = self.translate(address, Access::Write)?;
+        let first = self.translate(regime, address, Access::Write)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
             return self.phys_write(first, width, value, address);
         }
-        let second = self.translate(address.wrapping_add(here), Access::Write)?;
+        let second = self.translate(regime, address.wrapping_add(here), Access::Write)?;
         for at in [first, second] {
             if !self.ram.contains(at, 1) && here < n {
-                // A device register cannot be written in pieces.
-                return Err(self.bus_error(Access::Write, address));
+                // A device register cannot be written in pieces, but on CPUs that know no bus errors.
+                self.bus_error(Access::Write, address)?;
             }
         }
         for i in 0..n {
@@ -156,46 +164,92 @@ impl<I: Isa> Core<I> {
             return Ok(());
         }
         self.sync_clock();
-        self.bus.write(at, width, value).ok_or_else(|| self.bus_error(Access::Write, address))
+        self.bus.write(at, width, value).map_or_else(|| self.bus_error(Access::Write, address), Ok)
     }
 
     /// Atomic update: `f` makes the new value from the old, or `None` to leave it. Gives the old.
-    fn update(&self, width: Width, address: u64, f: impl Fn(u64) -> Option<u64>) -> Result<u64, Leave> {
+    fn update(
+        &self,
+        regime: usize,
+        width: Width,
+        address: u64,
+        f: impl Fn(u64) -> Option<u64>,
+    ) -> Result<u64, Leave> {
         if self.direct.is_some() {
             return self.direct_update(width, address, f);
         }
-        let at = self.translate(address, Access::Write)?;
+        let at = self.translate(regime, address, Access::Write)?;
         loop {
-            let old = self.ram.load(at, width).ok_or_else(|| self.bus_error(Access::Write, address))?;
+            let Some(old) = self.ram.load(at, width) else {
+                return self.read_nothing(width, Access::Write, address);
+            };
             let Some(new) = f(old) else { return Ok(old) };
             match self.ram.compare_exchange(at, width, old, new) {
                 Some(found) if found == old => return Ok(old),
                 Some(_) => {}
-                None => return Err(self.bus_error(Access::Write, address)),
+                None => return self.read_nothing(width, Access::Write, address),
             }
         }
     }
 
     /// Atomic read-modify-write of an aligned address.
-    pub fn rmw(&self, op: Rmw, width: Width, address: u64, operand: u64) -> Result<u64, Leave> {
-        self.update(width, address, |old| Some(eval::rmw(op, width.bits(), old, operand)))
+    pub fn rmw(
+        &self,
+        regime: usize,
+        op: Rmw,
+        width: Width,
+        address: u64,
+        operand: u64,
+    ) -> Result<u64, Leave> {
+        self.update(regime, width, address, |old| Some(eval::rmw(op, width.bits(), old, operand)))
     }
 
     /// Atomic compare-and-exchange of an aligned address.
-    pub fn exchange(&self, width: Width, address: u64, expect: u64, new: u64) -> Result<u64, Leave> {
-        self.update(width, address, |old| (old == expect).then_some(new))
+    pub fn exchange(
+        &self,
+        regime: usize,
+        width: Width,
+        address: u64,
+        expect: u64,
+        new: u64,
+    ) -> Result<u64, Leave> {
+        self.update(regime, width, address, |old| (old == expect).then_some(new))
     }
 
-    /// Reads code bytes at a physical address.
-    pub fn fetch(&self, at: u64, width: Width) -> Option<u64> {
+    /// Raises what an access to `len` bytes would raise: see [`Hart::probe`].
+    pub(crate) fn probe_pages(
+        &self,
+        regime: usize,
+        access: Access,
+        address: u64,
+        len: u64,
+    ) -> Result<(), Leave> {
+        let last = address.wrapping_add(len.max(1) - 1);
+        let pages = (last & !0xfff).wrapping_sub(address & !0xfff) >> 12;
+        for page in 0..=pages {
+            // The first byte that would be accessed there is what the exception names.
+            let at = if page == 0 { address } else { (address & !0xfff).wrapping_add(page << 12) };
+            match self.direct {
+                Some(_) => self.direct_probe(access, at)?,
+                None => self.translate(regime, at, access).map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads code bytes at a physical address, of a program from the copies where they have them.
+    pub(crate) fn fetch(&self, copies: &Copies, at: u64, width: Width) -> Option<u64> {
         match self.direct {
-            Some(_) => crate::direct::load(at, width),
+            Some(_) => copies.load(at, width).or_else(|| crate::direct::load(at, width)),
             None => self.ram.load(at, width),
         }
     }
 
     /// The exception for a fetch that reaches no memory.
     pub fn fetch_error(&self, address: u64) -> Trap {
-        I::bus_error(Access::Execute, address)
+        match self.direct {
+            Some(_) => I::refused(Access::Execute, address),
+            None => I::bus_error(Access::Execute, address).unwrap_or_else(|| I::illegal(&[0xff; 16])),
+        }
     }
 }

@@ -1,10 +1,14 @@
 //! Blocks: runs of guest instructions inside one page, decoded once.
 
+use crate::copies::Copies;
 use crate::core::Core;
 use crate::interp::{Interp, Run};
-use std::cell::Cell;
+use crate::links::Linked;
+use crate::table::Chained;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use trine_base::Width;
-use trine_ir::{Decoded, Isa, Operands, Row, Trap};
+use trine_ir::{Bytes, DecodeError, Decoded, Isa, Row, Trap};
 
 /// Most instructions in a block.
 pub const MAX_OPS: usize = 64;
@@ -16,15 +20,13 @@ pub struct Op<I: Isa> {
     /// Its body, bound to the interpreter.
     pub run: Run<I>,
     /// Its operands.
-    pub operands: Operands,
+    pub operands: I::Operands,
     /// Its offset in the page.
     pub offset: u16,
     /// Its number in the block.
     pub index: u8,
     /// Its length in bytes.
     pub bytes: u8,
-    /// Its bytes.
-    pub encoding: u32,
     /// Its row.
     pub row: Row,
 }
@@ -41,17 +43,108 @@ pub struct Block<I: Isa> {
     pub mode: u32,
     /// Physical page that its only instruction reaches into, where it crosses a page.
     pub second: Option<u64>,
-    /// Host address of its code; 0 while it has none.
-    pub code: Cell<usize>,
-    /// Host address of the branch at its start that leaves where the limit is reached.
-    pub guard: Cell<usize>,
-    /// Times it was interpreted.
-    pub runs: Cell<u32>,
-    /// The compiler gave up on it.
-    pub never: Cell<bool>,
+    code: AtomicUsize,
+    runs: AtomicU32,
+    /// The compiler cannot compile it.
+    never: AtomicBool,
+    retired: AtomicBool,
+    linked: Mutex<Linked>,
+    /// The block behind it in the table.
+    next: AtomicPtr<Block<I>>,
+}
+
+/// log2 of the chains of the table that one page's blocks are in. They lie together: a small program touches little of
+/// the table's memory.
+const CHAINS_OF_PAGE: u32 = 7;
+/// log2 of the chains of the table.
+const CHAIN_BITS: u32 = 16;
+/// Chains of the table.
+pub(crate) const CHAINS: usize = 1 << CHAIN_BITS;
+
+impl<I: Isa> Chained for Block<I> {
+    fn next(&self) -> &AtomicPtr<Self> {
+        &self.next
+    }
+
+    fn chain(&self) -> usize {
+        Self::chain_of(self.start, self.mode)
+    }
 }
 
 impl<I: Isa> Block<I> {
+    /// A block without instructions that was never run.
+    fn new(start: u64, mode: u32) -> Block<I> {
+        Block {
+            ops: Box::new([]),
+            illegal: None,
+            start,
+            mode,
+            second: None,
+            code: AtomicUsize::new(0),
+            runs: AtomicU32::new(0),
+            never: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            linked: Mutex::default(),
+            next: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    /// Host address of its code; 0 while it has none.
+    pub fn code(&self) -> usize {
+        self.code.load(Ordering::Acquire)
+    }
+
+    /// Publishes its code, which is complete.
+    pub fn set_code(&self, at: usize) {
+        self.code.store(at, Ordering::Release);
+    }
+
+    /// Counts one more run in the interpreter; gives how many there were. A run of another thread at the same time may
+    /// be lost: it only delays the compiler.
+    pub fn count_run(&self) -> u32 {
+        let runs = self.runs.load(Ordering::Relaxed).saturating_add(1);
+        self.runs.store(runs, Ordering::Relaxed);
+        runs
+    }
+
+    /// Whether the compiler may try it.
+    pub fn is_compilable(&self) -> bool {
+        !self.ops.is_empty() && !self.never.load(Ordering::Relaxed)
+    }
+
+    /// The compiler cannot compile it.
+    pub fn set_not_compilable(&self) {
+        self.never.store(true, Ordering::Relaxed);
+    }
+
+    /// The chain of the table that blocks at a physical address in a mode are in.
+    pub(crate) fn chain_of(start: u64, mode: u32) -> usize {
+        let page = ((start / PAGE) ^ ((mode as u64) << 52)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let first = (page >> (64 - CHAIN_BITS + CHAINS_OF_PAGE)) as usize;
+        let among = ((start >> 1) ^ (start >> 8)) as usize & ((1 << CHAINS_OF_PAGE) - 1);
+        first << CHAINS_OF_PAGE | among
+    }
+
+    /// Numbers of the pages that it has bytes of.
+    pub fn pages(&self) -> impl Iterator<Item = u64> + use<I> {
+        [Some(self.start), self.second].into_iter().flatten().map(|at| at / PAGE)
+    }
+
+    /// Whether it was taken out of the table: nothing new may lead to it.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it was taken out of the table.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Its direct jumps, and those that lead to it.
+    pub(crate) fn linked(&self) -> MutexGuard<'_, Linked> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Offset in its page of what follows the last instruction.
     pub fn end(&self) -> u64 {
         self.ops.last().map_or(self.start & (PAGE - 1), |op| op.offset as u64 + op.bytes as u64)
@@ -64,35 +157,33 @@ impl<I: Isa> Block<I> {
     }
 }
 
-fn op<I: Isa>(decoded: &Decoded, offset: u64, index: usize, encoding: u64) -> Op<I> {
+fn op<I: Isa>(decoded: &Decoded<I>, offset: u64, index: usize) -> Op<I> {
     Op {
         run: I::body::<Interp<I>>(decoded.row),
         operands: decoded.operands,
         offset: offset as u16,
         index: index as u8,
         bytes: decoded.bytes,
-        encoding: encoding as u32,
         row: decoded.row,
     }
 }
 
+/// What stands at one place in code.
+enum Found<I: Isa> {
+    Instruction(Decoded<I>),
+    /// Bytes that are not an instruction, and the exception that they raise.
+    Illegal(Trap),
+    /// Only the start of a block may look further: the block ends before this place.
+    Later,
+}
+
 /// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the
-/// exception of a fetch (of the second half of an instruction).
-pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, Trap> {
-    let mut block = Block {
-        ops: Box::new([]),
-        illegal: None,
-        start,
-        mode: core.mode.get(),
-        second: None,
-        code: Cell::new(0),
-        guard: Cell::new(0),
-        runs: Cell::new(0),
-        never: Cell::new(false),
-    };
+/// exception of a fetch (of the second half of an instruction). Bytes that are in `copies` are read there.
+pub fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u64) -> Result<Block<I>, Trap> {
+    const { assert!(I::MAX_BYTES as usize <= size_of::<Bytes>() && I::MAX_BYTES < PAGE) };
+    let mut block = Block::new(start, core.mode.get());
     let mut ops: Vec<Op<I>> = Vec::new();
     let stops = core.direct.as_ref().map_or(Vec::new(), |pages| pages.stops(pc & !(PAGE - 1)));
-    let page = start & !(PAGE - 1);
     let mut offset = start & (PAGE - 1);
     while ops.len() < MAX_OPS && offset < PAGE {
         let here = pc & !(PAGE - 1) | offset;
@@ -100,29 +191,16 @@ pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, T
             block.illegal = Some(I::breakpoint(here));
             break;
         }
-        let have = (PAGE - offset).min(I::MAX_BYTES);
-        let mut bytes = fetch(core, page | offset, have).ok_or_else(|| core.fetch_error(pc))?;
-        let length = I::length(bytes, have).unwrap_or(I::MAX_BYTES);
-        if length > have {
-            if !ops.is_empty() {
+        let decoded = match instruction(core, copies, &mut block, here, ops.is_empty())? {
+            Found::Instruction(decoded) => decoded,
+            Found::Illegal(trap) => {
+                block.illegal = Some(trap);
                 break;
             }
-            let next = (pc & !(PAGE - 1)).wrapping_add(PAGE);
-            let second = core.fetch_address(next)?;
-            core.ram.mark_code(second);
-            let rest = fetch(core, second, length - have).ok_or_else(|| core.fetch_error(next))?;
-            bytes |= rest << (8 * have);
-            block.second = Some(second & !(PAGE - 1));
-        }
-        if length < 8 {
-            bytes &= (1 << (8 * length)) - 1;
-        }
-        let Some(decoded) = I::decode(&core.config, bytes) else {
-            block.illegal = Some(I::illegal(bytes));
-            break;
+            Found::Later => break,
         };
-        ops.push(op(&decoded, offset, ops.len(), bytes));
-        offset += length;
+        ops.push(op(&decoded, offset, ops.len()));
+        offset += decoded.bytes as u64;
         if I::ends_block(&decoded) || block.second.is_some() {
             break;
         }
@@ -131,10 +209,51 @@ pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, T
     Ok(block)
 }
 
-/// Up to 8 bytes of code.
-fn fetch<I: Isa>(core: &Core<I>, at: u64, bytes: u64) -> Option<u64> {
-    (0..bytes / I::ALIGN).try_fold(0, |value, i| {
-        let width = Width::from_bytes(I::ALIGN as u32)?;
-        Some(value | core.fetch(at + i * I::ALIGN, width)? << (8 * i * I::ALIGN))
+/// Decodes the instruction at virtual address `here`, which lies in the block's page. Only the first one of a block may go
+/// on in the next page: `block.second` then becomes that.
+fn instruction<I: Isa>(
+    core: &Core<I>,
+    copies: &Copies,
+    block: &mut Block<I>,
+    here: u64,
+    first: bool,
+) -> Result<Found<I>, Trap> {
+    let offset = here & (PAGE - 1);
+    let mut bytes = Bytes::default();
+    let have = (PAGE - offset).min(I::MAX_BYTES) as usize;
+    if fetch(core, copies, block.start & !(PAGE - 1) | offset, &mut bytes[..have]).is_none() {
+        return if first { Err(core.fetch_error(here)) } else { Ok(Found::Later) };
+    }
+    let mut decoded = I::decode(&core.config, block.mode, &bytes, have);
+    if matches!(decoded, Err(DecodeError::More)) && have < I::MAX_BYTES as usize {
+        if !first {
+            return Ok(Found::Later);
+        }
+        let next = (here & !(PAGE - 1)).wrapping_add(PAGE);
+        let second = core.fetch_address(next)?;
+        core.ram.mark_code(second);
+        fetch(core, copies, second, &mut bytes[have..I::MAX_BYTES as usize])
+            .ok_or_else(|| core.fetch_error(next))?;
+        block.second = Some(second & !(PAGE - 1));
+        decoded = I::decode(&core.config, block.mode, &bytes, I::MAX_BYTES as usize);
+    }
+    Ok(match decoded {
+        Ok(decoded) => Found::Instruction(decoded),
+        Err(_) => Found::Illegal(I::illegal(&bytes)),
     })
+}
+
+/// Reads code bytes at a physical address, inside one page. Each load is as wide as the address allows: another hart that
+/// writes an aligned piece of an instruction is seen before or after, not in between.
+fn fetch<I: Isa>(core: &Core<I>, copies: &Copies, at: u64, bytes: &mut [u8]) -> Option<()> {
+    let (mut at, mut rest) = (at, bytes);
+    while !rest.is_empty() {
+        let most = 1 << rest.len().min(8).ilog2().min(at.trailing_zeros());
+        let width = Width::from_bytes(most)?;
+        let (head, tail) = rest.split_at_mut(width.bytes() as usize);
+        head.copy_from_slice(&core.fetch(copies, at, width)?.to_le_bytes()[..head.len()]);
+        at += width.bytes();
+        rest = tail;
+    }
+    Some(())
 }

@@ -4,67 +4,114 @@
 //! It has no file: a program's limit on the size of files (`RLIMIT_FSIZE`) would count for a memfd, and `perf` looks for
 //! names in map files only where there is none.
 
+use std::sync::Once;
+use std::sync::atomic::{AtomicI32, Ordering};
+
 /// Code starts at multiples of this many bytes, a line of the host's cache: the same loop took up to a fifth longer at
 /// other places.
-const ALIGN: usize = 64;
+pub const ALIGN: usize = 64;
 
-/// Code memory of one vCPU.
+/// Bytes of a part of code memory. It is filled part by part, so that one can be emptied while the others are in use.
+pub const PART: usize = 8 << 20;
+/// Parts of code memory.
+pub const PARTS: usize = 16;
+/// Bytes in front of the parts for what is there from the start.
+pub const FIXED: usize = 4096;
+
+/// Memory for code, of all vCPUs that share translations.
 pub struct CodeMemory {
     execute: usize,
     write: usize,
     size: usize,
-    used: usize,
+    part: usize,
 }
 
 impl CodeMemory {
-    /// `size` bytes; pages are taken from the host when they are first used.
-    pub fn new(size: usize) -> std::io::Result<CodeMemory> {
+    /// Memory for all parts of `part` bytes; pages are taken from the host when they are first used.
+    ///
+    /// # Errors
+    /// The host's, where it has no memory or address space.
+    pub fn new(part: usize) -> std::io::Result<CodeMemory> {
+        let size = FIXED + PARTS * part;
         let write = writable(size, None)?;
         let execute = executable(write, size, None).inspect_err(|_| {
             // SAFETY: mapped just now, and nothing points into it yet.
             unsafe { libc::munmap(write as *mut libc::c_void, size) };
         })?;
-        Ok(CodeMemory { execute, write, size, used: 0 })
+        Ok(CodeMemory { execute, write, size, part })
     }
 
-    /// Host address at which the next code will run.
-    pub fn next(&self) -> usize {
-        self.execute + self.used
+    /// Executable address of the first byte of a part.
+    pub fn part(&self, part: usize) -> usize {
+        self.execute + FIXED + part * self.part
     }
 
-    /// Bytes used.
-    pub fn used(&self) -> usize {
-        self.used
+    /// Bytes of a part.
+    pub fn part_size(&self) -> usize {
+        self.part
     }
 
-    /// Adds code; gives the address at which it runs, or `None` where the memory is full.
-    pub fn add(&mut self, code: &[u8]) -> Option<usize> {
-        let at = self.used;
-        if code.len() > self.size - at {
-            return None;
-        }
-        // SAFETY: `at .. at + len` lies inside the writable mapping, and no reference to it exists.
-        unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), (self.write + at) as *mut u8, code.len()) };
-        self.used = (at + code.len()).next_multiple_of(ALIGN).min(self.size);
-        Some(self.execute + at)
+    /// Number of the part that holds an executable address; more than any part's where none does.
+    pub fn part_of(&self, at: usize) -> usize {
+        at.wrapping_sub(self.part(0)) / self.part
     }
 
-    /// The code from the executable address `at` to the end.
-    pub fn read(&self, at: usize) -> Vec<u8> {
-        let offset = at.wrapping_sub(self.execute).min(self.used);
-        // SAFETY: inside the readable mapping; nobody writes it meanwhile.
-        unsafe { std::slice::from_raw_parts((self.execute + offset) as *const u8, self.used - offset) }
-            .to_vec()
-    }
-
-    /// Overwrites bytes of code at the executable address `at`.
-    pub fn patch<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
+    /// Writes code that will run at the address `at`. False, and nothing is written, where that is not inside.
+    ///
+    /// # Safety
+    /// No thread executes or writes these bytes at the same time.
+    pub unsafe fn put(&self, at: usize, code: &[u8]) -> bool {
         let offset = at.wrapping_sub(self.execute);
-        if offset <= self.size - N {
-            // SAFETY: inside the writable mapping; only this vCPU's thread runs this code, and it
-            // is not inside it now.
-            unsafe { ((self.write + offset) as *mut [u8; N]).write(bytes) };
+        if offset > self.size || code.len() > self.size - offset {
+            return false;
         }
+        // SAFETY: inside the writable mapping, of which no reference exists; nobody else uses these bytes, by the caller.
+        unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), (self.write + offset) as *mut u8, code.len()) };
+        true
+    }
+
+    /// The code from the executable address `at` to the address `end`.
+    ///
+    /// # Safety
+    /// No thread puts code there or patches it at the same time.
+    pub unsafe fn read(&self, at: usize, end: usize) -> Vec<u8> {
+        let offset = at.wrapping_sub(self.execute).min(self.size);
+        let size = end.saturating_sub(at).min(self.size - offset);
+        // SAFETY: inside the readable mapping, and nobody writes it, by the caller.
+        unsafe { std::slice::from_raw_parts((self.execute + offset) as *const u8, size) }.to_vec()
+    }
+
+    /// The displacement at the executable address `at`, a multiple of 4. A thread that executes it at this moment sees
+    /// the old or the new one.
+    pub fn patch(&self, at: usize, displacement: i32) {
+        if let Some(place) = self.displacement(at) {
+            place.store(displacement, Ordering::Release);
+        }
+    }
+
+    fn displacement(&self, at: usize) -> Option<&AtomicI32> {
+        let offset = at.wrapping_sub(self.execute);
+        let inside = offset.is_multiple_of(4) && offset <= self.size - 4;
+        debug_assert!(inside, "{at:#x} is not the place of a displacement");
+        // SAFETY: inside the writable mapping, which lives as long as this, and aligned; displacements are only changed here.
+        inside.then(|| unsafe { AtomicI32::from_ptr((self.write + offset) as *mut i32) })
+    }
+
+    /// Every thread of this process that executes code from here on sees what was put into memory before, also where it
+    /// executed something else at the same address earlier (Intel SDM volume 3, 10.1.3: cross-modifying code needs a
+    /// serializing instruction on the thread that executes it).
+    pub fn synchronize(&self) {
+        static REGISTERED: Once = Once::new();
+        let barrier = |command: i32| {
+            // SAFETY: changes no memory.
+            unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }
+        };
+        REGISTERED.call_once(|| {
+            barrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE);
+        });
+        // Where the host refuses: every thread has passed a safepoint since it ran the old code, millions of instructions
+        // ago, and no processor is known to keep what it fetched for so long.
+        barrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
     }
 
     /// Start and end of the executable mapping.
@@ -72,24 +119,18 @@ impl CodeMemory {
         (self.execute, self.execute + self.size)
     }
 
-    /// Before a fork: a copy for the child, whose mappings would otherwise be shared with the parent, which goes on
-    /// changing its code.
-    pub fn before_fork(&self) -> Vec<u8> {
-        self.read(self.execute)
-    }
-
-    /// In the process just forked: takes the copy, at the same addresses.
-    pub fn after_fork(&mut self, copy: &[u8]) -> std::io::Result<()> {
+    /// In the process just forked, whose mappings are shared with the parent, which goes on changing its code: maps other
+    /// memory at the same addresses and puts the code there that was copied, each piece with its address.
+    ///
+    /// # Errors
+    /// The host's. The code must not be run then.
+    pub fn after_fork(&self, copies: &[(usize, Vec<u8>)]) -> std::io::Result<()> {
         writable(self.size, Some(self.write))?;
-        let used = copy.len().min(self.size);
-        // SAFETY: the writable mapping made just now, which only this thread knows.
-        unsafe { std::ptr::copy_nonoverlapping(copy.as_ptr(), self.write as *mut u8, used) };
+        for (at, code) in copies {
+            // SAFETY: the process has only this thread, which is here.
+            unsafe { self.put(*at, code) };
+        }
         executable(self.write, self.size, Some(self.execute)).map(drop)
-    }
-
-    /// Forgets all code behind the first `keep` bytes.
-    pub fn truncate(&mut self, keep: usize) {
-        self.used = keep.min(self.used);
     }
 }
 
@@ -131,7 +172,7 @@ fn executable(write: usize, size: usize, at: Option<usize>) -> std::io::Result<u
 impl Drop for CodeMemory {
     fn drop(&mut self) {
         for address in [self.execute, self.write] {
-            // SAFETY: mapped in `new` with this size; the vCPU that ran the code is gone.
+            // SAFETY: mapped in `new` with this size; the vCPUs that ran the code are gone.
             unsafe { libc::munmap(address as *mut libc::c_void, self.size) };
         }
     }

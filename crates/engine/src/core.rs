@@ -1,26 +1,28 @@
 //! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
 
-use crate::copies::Copies;
 use crate::direct::Pages;
+use crate::host;
 use crate::jumps::Jumps;
-use crate::tlb::{Flushed, REGIMES, Tlb};
+use crate::stamps::Stamps;
+use crate::tlb::{Flushed, Tlb};
+use crate::written::Written;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use trine_base::{Bus, Clock, CountClock, Mailbox, Width};
-use trine_ir::{Access, Flush, Hart, Isa, Leave, Trap};
-use trine_memory::{CodeOwner, Ram};
+use trine_base::{Acknowledge, Bus, Clock, CountClock, Mailbox, Width};
+use trine_ir::{Access, Flush, Hart, Helper, Isa, Leave, Regimes, Trap};
+use trine_memory::Ram;
 
 /// Words besides the slots that generated code reads and writes.
 #[repr(C)]
 pub struct Frame {
     /// Instructions executed; valid while generated code is not running.
     pub count: Cell<u64>,
-    /// Virtual address: of the next instruction, or inside one, of that.
+    /// Linear address of the next instruction; during a helper, of the current one.
     pub pc: Cell<u64>,
     /// Virtual address of the page that holds the running block.
     pub page: Cell<u64>,
-    /// What entries of the jump cache must bear to be valid.
+    /// The stamp that an entry of the jump cache must carry to be valid.
     pub stamp: Cell<u64>,
     /// Instructions executed when a helper was called, its own not included.
     pub retired: Cell<u64>,
@@ -38,8 +40,8 @@ pub struct Frame {
     pub flag_numbers: [u8; 64],
     /// Rust functions that the thunks call: slow path, helper, refused access.
     pub functions: [Cell<usize>; 3],
-    /// The thunks that generated code calls, by [`crate::x64::thunks::Thunk`].
-    pub thunks: [Cell<usize>; 6],
+    /// The thunks that generated code calls, by [`host::Thunk`].
+    pub thunks: [Cell<usize>; host::THUNKS],
     /// Address of the mailbox's limit. A register of its own for it would be one less for the guest's values.
     pub limit: Cell<usize>,
     /// The host's stack pointer while no guest call is open.
@@ -48,8 +50,8 @@ pub struct Frame {
     pub stack_end: Cell<usize>,
     /// 1 where the stamp changed since generated code was entered: the guest calls that are open must be forgotten.
     pub calls_stale: Cell<u32>,
-    /// Address of the side tables ([`crate::x64::side::Side`]).
-    pub side: Cell<usize>,
+    /// Address of the code's tables ([`host::Tables`]).
+    pub tables: Cell<usize>,
     /// General registers while a slow path runs.
     pub save: [Cell<u64>; 16],
     /// Floating-point registers while a slow path runs (low halves).
@@ -73,12 +75,12 @@ impl Default for Frame {
             fp_live: Cell::new(0),
             flag_numbers: std::array::from_fn(|mxcsr| flags_of_mxcsr(mxcsr as u32) as u8),
             functions: [const { Cell::new(0) }; 3],
-            thunks: [const { Cell::new(0) }; 6],
+            thunks: [const { Cell::new(0) }; host::THUNKS],
             limit: Cell::new(0),
             stack: Cell::new(0),
             stack_end: Cell::new(0),
             calls_stale: Cell::new(0),
-            side: Cell::new(0),
+            tables: Cell::new(0),
             save: [const { Cell::new(0) }; 16],
             save_fp: [const { Cell::new(0) }; 16],
             spill: [const { Cell::new(0) }; 64],
@@ -98,53 +100,6 @@ pub enum Time {
     Count(Arc<CountClock>),
 }
 
-/// Code that changed, waiting for the vCPU to forget its translations.
-#[derive(Debug)]
-pub enum Changed {
-    /// Bytes from the first up to the second address (physical).
-    Ranges(Vec<(u64, u64)>),
-    /// More ranges than are worth a list.
-    All,
-}
-
-/// Most ranges that wait.
-const MOST_CHANGED: usize = 4096;
-/// Most bytes of one range.
-const MOST_BYTES: u64 = 16 << 20;
-
-/// Where others note changed code.
-pub struct Written {
-    changed: Mutex<Changed>,
-    mailbox: Arc<Mailbox>,
-}
-
-impl Written {
-    fn lock(&self) -> MutexGuard<'_, Changed> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes what was noted.
-    pub fn take(&self) -> Changed {
-        std::mem::replace(&mut *self.lock(), Changed::Ranges(Vec::new()))
-    }
-}
-
-impl CodeOwner for Written {
-    fn code_written(&self, page: u64) {
-        self.code_changed(page << 12, (page + 1) << 12);
-    }
-
-    fn code_changed(&self, start: u64, end: u64) {
-        let changed = &mut *self.lock();
-        let few = |ranges: &[_]| ranges.len() < MOST_CHANGED && end.saturating_sub(start) <= MOST_BYTES;
-        match changed {
-            Changed::Ranges(ranges) if few(ranges) => ranges.push((start, end)),
-            _ => *changed = Changed::All,
-        }
-        self.mailbox.request(Mailbox::CODE_WRITTEN);
-    }
-}
-
 /// One vCPU.
 #[repr(C)]
 pub struct Core<I: Isa> {
@@ -153,11 +108,9 @@ pub struct Core<I: Isa> {
     /// What generated code uses.
     pub frame: Frame,
     /// Address translations.
-    pub tlb: Tlb,
+    pub tlb: Tlb<I>,
     /// Virtual PC to code.
     pub jumps: Jumps,
-    /// Pages of a program that may change unseen.
-    pub(crate) copies: Copies,
     /// What decoding depends on.
     pub config: I::Config,
     /// Current mode.
@@ -172,14 +125,18 @@ pub struct Core<I: Isa> {
     pub direct: Option<Arc<dyn Pages>>,
     /// Devices.
     pub bus: Arc<Bus>,
+    /// The interrupt controller that the CPU asks, where its kind is one that is asked.
+    pub controller: Option<Arc<dyn Acknowledge>>,
     /// Time.
     pub time: Time,
     /// What others touch.
     pub mailbox: Arc<Mailbox>,
-    /// Pages whose translations are stale.
+    /// Where changes of code are noted, for all vCPUs with the same translations.
     pub written: Arc<Written>,
-    /// Stamps of address spaces: [`Stamps`].
+    /// Numbers that tell valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
+    /// The helper that runs, where debug builds check it.
+    pub(crate) helping: Cell<Option<&'static Helper>>,
     /// A breakpoint that does not count: see [`crate::Engine::step_past`].
     pub past: Cell<Option<u64>>,
     /// Whether the interpreter notes which memory it accesses; programs only.
@@ -199,71 +156,6 @@ pub struct Touched {
     pub bytes: u64,
 }
 
-/// Numbers that tell old entries of the jump cache from valid ones. A new generation starts when
-/// translations of addresses may have changed. Regimes whose code all lies in global pages (a
-/// kernel's) keep theirs across changes of the address space.
-pub struct Stamps {
-    /// The generation of global pages.
-    global: u64,
-    /// The generation of the current address space's own pages.
-    local: u64,
-    /// Whether a regime runs code from pages that are not global.
-    is_local: [bool; REGIMES],
-    /// The latest generation given.
-    last: u64,
-    /// Address spaces left lately, with their generations.
-    known: [(u64, u64); SPACES],
-    /// Where the next one is noted.
-    next: usize,
-    /// The current address space.
-    space: u64,
-}
-
-/// Address spaces whose generations are remembered.
-const SPACES: usize = 16;
-
-impl Stamps {
-    fn new() -> Stamps {
-        Stamps {
-            global: 1,
-            local: 2,
-            is_local: [false; REGIMES],
-            last: 2,
-            known: [(0, 0); SPACES],
-            next: 0,
-            space: 0,
-        }
-    }
-
-    fn fresh(&mut self) -> u64 {
-        self.last += 1;
-        self.last
-    }
-
-    /// Nothing of any address space's own pages is valid any more.
-    fn renew_local(&mut self) {
-        self.local = self.fresh();
-        self.known = [(0, 0); SPACES];
-    }
-
-    /// Another address space becomes the current one: with its own generation, where it is known.
-    fn enter(&mut self, space: u64) {
-        self.known[self.next] = (self.space, self.local);
-        self.next = (self.next + 1) % SPACES;
-        let found = self.known.iter().position(|&(s, g)| s == space && g != 0);
-        self.local = match found {
-            Some(i) => std::mem::take(&mut self.known[i].1),
-            None => self.fresh(),
-        };
-        self.space = space;
-    }
-
-    fn of(&self, mode: u32, regime: usize) -> u64 {
-        let generation = if self.is_local[regime & (REGIMES - 1)] { self.local } else { self.global };
-        generation << 16 | (mode & 0xffff) as u64
-    }
-}
-
 impl<I: Isa> Core<I> {
     /// A vCPU after reset.
     pub fn new(
@@ -273,10 +165,9 @@ impl<I: Isa> Core<I> {
         bus: Arc<Bus>,
         time: Time,
         mailbox: Arc<Mailbox>,
+        written: Arc<Written>,
     ) -> Box<Self> {
-        let written =
-            Arc::new(Written { changed: Mutex::new(Changed::Ranges(Vec::new())), mailbox: mailbox.clone() });
-        ram.add_code_owner(written.clone());
+        const { assert!(I::Regimes::COUNT > 0 && I::Regimes::COUNT <= 64, "stamps have a bit for each regime") };
         // Half of a core is caches that start as zeros: such memory comes from the host when it is first used, and a
         // program's vCPU never uses most of it.
         let mut core = Box::<Core<I>>::new_zeroed();
@@ -290,18 +181,19 @@ impl<I: Isa> Core<I> {
         put! {
             slots: I::slots(&config),
             frame: Frame::default(),
-            copies: Copies::default(),
             config: config,
             mode: Cell::new(0),
-            trap: Cell::new(Trap { cause: 0, value: 0 }),
+            trap: Cell::new(Trap::fault(0, 0)),
             timer: Cell::new(None),
             ram: ram,
             direct: direct,
             bus: bus,
+            controller: None,
             time: time,
             mailbox: mailbox,
             written: written,
             stamps: RefCell::new(Stamps::new()),
+            helping: Cell::new(None),
             past: Cell::new(None),
             noting: Cell::new(false),
             noted: RefCell::new(Vec::new()),
@@ -319,14 +211,19 @@ impl<I: Isa> Core<I> {
     /// Makes every entry of the jump cache stale.
     pub fn new_generation(&self) {
         self.jumps.all_stale();
-        self.change_stamps(|s| {
-            s.global = s.fresh();
-            s.renew_local();
-        });
+        self.change_stamps(Stamps::renew);
     }
 
     fn change_stamps(&self, change: impl FnOnce(&mut Stamps)) {
-        change(&mut self.stamps.borrow_mut());
+        let mut stamps = self.stamps.borrow_mut();
+        if stamps.run_out() {
+            self.jumps.clear();
+            stamps.restart();
+            // What is called may be returned to only under the stamp of the call.
+            self.frame.calls_stale.set(1);
+        }
+        change(&mut stamps);
+        drop(stamps);
         self.set_stamp();
     }
 
@@ -340,6 +237,18 @@ impl<I: Isa> Core<I> {
         }
     }
 
+    /// The guest's program counter at a linear address.
+    #[inline(always)]
+    pub fn guest_pc(&self, address: u64) -> u64 {
+        I::code_space(self.mode.get()).guest(self.slots.as_ref(), address)
+    }
+
+    /// Lets control run on to a linear address, which wraps as the guest's program counter does.
+    #[inline(always)]
+    pub fn run_on(&self, address: u64) {
+        self.set_pc(self.guest_pc(address));
+    }
+
     /// Regime of loads and stores.
     #[inline(always)]
     pub fn data_regime(&self) -> usize {
@@ -350,19 +259,19 @@ impl<I: Isa> Core<I> {
     pub fn fetch_address(&self, address: u64) -> Result<u64, Trap> {
         if let Some(pages) = &self.direct {
             let allowed = pages.fetch(address & !0xfff);
-            return allowed.then_some(address).ok_or(I::bus_error(Access::Execute, address));
+            return allowed.then_some(address).ok_or(I::refused(Access::Execute, address));
         }
         let regime = I::fetch_regime(self.mode.get());
         if let Some(physical) = self.tlb.fetch(regime, address) {
             return Ok(physical);
         }
-        let mapping = I::walk(self, self.mode.get(), address, Access::Execute)?;
+        let mapping = I::walk(self, regime, address, Access::Execute)?;
         if !self.ram.contains(mapping.page, 1) {
-            return Err(I::bus_error(Access::Execute, address));
+            return Err(self.fetch_error(address));
         }
         self.tlb.insert_fetch(regime, address, &mapping);
-        if !mapping.global && !self.stamps.borrow().is_local[regime & (REGIMES - 1)] {
-            self.change_stamps(|s| s.is_local[regime & (REGIMES - 1)] = true);
+        if !mapping.global && self.stamps.borrow_mut().runs_local(regime) {
+            self.set_stamp();
         }
         Ok(mapping.page | address & 0xfff)
     }
@@ -390,12 +299,20 @@ impl<I: Isa> Hart for Core<I> {
         self.slots.as_ref()
     }
 
-    fn pc(&self) -> u64 {
-        self.frame.pc.get()
+    fn get(&self, slot: u16) -> u64 {
+        self.check_read(slot);
+        self.slots.as_ref().get(slot as usize).map_or(0, Cell::get)
     }
 
+    #[inline(always)]
+    fn pc(&self) -> u64 {
+        self.guest_pc(self.frame.pc.get())
+    }
+
+    #[inline(always)]
     fn set_pc(&self, pc: u64) {
-        self.frame.pc.set(pc);
+        let space = I::code_space(self.mode.get());
+        self.frame.pc.set(space.linear(self.slots.as_ref(), pc));
     }
 
     fn raise(&self, trap: Trap) -> Leave {
@@ -419,6 +336,18 @@ impl<I: Isa> Hart for Core<I> {
 
     fn lines(&self) -> u32 {
         self.mailbox.lines.load(Ordering::SeqCst)
+    }
+
+    fn edges(&self) -> u32 {
+        self.mailbox.edges.load(Ordering::SeqCst)
+    }
+
+    fn take_edge(&self, number: u32) -> bool {
+        self.mailbox.take_edge(number)
+    }
+
+    fn acknowledge(&self) -> Option<u32> {
+        self.controller.as_ref().and_then(|controller| controller.acknowledge())
     }
 
     fn set_timer(&self, at: Option<u64>) {
@@ -454,13 +383,40 @@ impl<I: Isa> Hart for Core<I> {
 
     fn sync_code(&self) {
         if self.direct.is_some() {
-            self.copies.changes(|start, end| self.written.code_changed(start, end));
+            self.written.compare(&self.mailbox);
         }
         // Pages written were noted when they were written; the vCPU drops them before its next
         // block because the note stored 0 in the limit.
         if self.mailbox.requests.load(Ordering::SeqCst) & Mailbox::CODE_WRITTEN != 0 {
             self.recheck();
         }
+    }
+
+    fn load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
+        Core::load(self, regime, width, address)
+    }
+
+    fn store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+        Core::store(self, regime, width, address, value)
+    }
+
+    fn probe(&self, regime: usize, access: Access, address: u64, len: u64) -> Result<(), Leave> {
+        self.probe_pages(regime, access, address, len)
+    }
+
+    fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()> {
+        self.ram.store(address, width, value)
+    }
+
+    fn port_in(&self, port: u16, width: Width) -> u64 {
+        self.sync_clock();
+        self.bus.read_port(port, width).unwrap_or(width.mask())
+    }
+
+    fn port_out(&self, port: u16, width: Width, value: u64) {
+        self.sync_clock();
+        // What no device takes is lost, as on a real bus.
+        let _ = self.bus.write_port(port, width, value);
     }
 
     fn phys_load(&self, address: u64, width: Width) -> Option<u64> {
@@ -475,9 +431,9 @@ impl<I: Isa> Hart for Core<I> {
         if self.direct.is_some() {
             return self.direct_zero(address, len);
         }
-        let physical = self.translate(address, Access::Write)?;
+        let physical = self.translate(self.data_regime(), address, Access::Write)?;
         if !self.ram.contains(physical, len) {
-            return Err(self.raise(I::bus_error(Access::Write, address)));
+            return self.bus_error(Access::Write, address);
         }
         for offset in (0..len).step_by(8) {
             self.ram.store(physical + offset, Width::B8, 0);
@@ -486,6 +442,7 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn harvest_fp(&self) {
+        self.check_fp();
         let mxcsr = self.frame.guest_mxcsr.get();
         let flags = self.get(I::FP_FLAGS) | flags_of_mxcsr(mxcsr);
         self.set(I::FP_FLAGS, flags);
@@ -493,6 +450,7 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn load_fp(&self) {
+        self.check_fp();
         self.frame.guest_mxcsr.set(self.rounding_mxcsr());
     }
 

@@ -5,10 +5,8 @@
 //! that restores the instruction's start; the interpreter then does it again and raises the exception. The
 //! interpreter touches guest memory only through the few routines here, which report a fault as a result.
 
-use crate::code::CodeMemory;
 use crate::core::{Core, Frame, Touched};
-use crate::x64::side::Side;
-use crate::x64::thunks::Thunk;
+use crate::host::{Tables, Thunk};
 use std::cell::Cell;
 use trine_base::Width;
 use trine_ir::{Access, Hart, Isa, Leave};
@@ -45,7 +43,7 @@ pub struct Refused {
 struct Running {
     code: usize,
     end: usize,
-    side: *const Side,
+    tables: *const Tables,
     frame: *const Frame,
 }
 
@@ -238,25 +236,24 @@ pub unsafe fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
         return true;
     }
     let Some(running) = RUNNING.get().filter(|r| (r.code..r.end).contains(&at)) else { return false };
-    // SAFETY: `enter` noted tables and frame of the vCPU that this thread runs, and generated code, which
-    // was interrupted, changes neither.
-    let (side, frame) = unsafe { (&*running.side, &*running.frame) };
-    let Some(row) = side.access_at((at - running.code) as u32) else { return false };
-    frame.args[3].set(row as u64);
+    // SAFETY: `enter` noted tables and frame of the vCPU that this thread runs. Generated code, which was interrupted,
+    // changes neither; other threads only add to the tables.
+    let (tables, frame) = unsafe { (&*running.tables, &*running.frame) };
+    let Some(row) = tables.access_at(at) else { return false };
+    frame.args[3].set(row);
     *rip = frame.thunks[Thunk::Refused as usize].get() as i64;
     true
 }
 
-/// Notes whose generated code this thread is about to run.
-pub(crate) fn enter(memory: &CodeMemory, side: &Side, frame: &Frame) {
-    let (code, end) = memory.range();
-    RUNNING.set(Some(Running { code, end, side, frame }));
+/// Notes which generated code this thread is about to run, and for which vCPU.
+pub(crate) fn enter((code, end): (usize, usize), tables: &Tables, frame: &Frame) {
+    RUNNING.set(Some(Running { code, end, tables, frame }));
 }
 
 impl<I: Isa> Core<I> {
     fn refused(&self, access: Access, address: u64) -> Leave {
         let refused = REFUSED.get().address;
-        self.raise(I::bus_error(access, if refused == 0 { address } else { refused }))
+        self.raise(I::refused(access, if refused == 0 { address } else { refused }))
     }
 
     /// A load of a program.
@@ -303,6 +300,17 @@ impl<I: Isa> Core<I> {
                 found => old = found,
             }
         }
+    }
+
+    /// Raises what an access to the byte at `address` would raise.
+    pub(crate) fn direct_probe(&self, access: Access, address: u64) -> Result<(), Leave> {
+        let allowed = match access {
+            Access::Read => load(address, Width::B1).is_some(),
+            // A compare-and-exchange needs the right to write also where it leaves the value as it is.
+            Access::Write => exchange(address & !3, Width::B4, 0, 0).is_some(),
+            Access::Execute => self.direct.as_ref().is_some_and(|pages| pages.fetch(address & !0xfff)),
+        };
+        if allowed { Ok(()) } else { Err(self.raise(I::refused(access, address))) }
     }
 
     /// Stores zeros.

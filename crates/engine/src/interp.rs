@@ -22,7 +22,7 @@ impl<I: Isa> Clone for Interp<I> {
 impl<I: Isa> Copy for Interp<I> {}
 
 /// A body bound to the interpreter.
-pub type Run<I> = fn(Interp<I>, &trine_ir::Operands) -> Result<(), Leave>;
+pub type Run<I> = fn(Interp<I>, &<I as Isa>::Operands) -> Result<(), Leave>;
 
 impl<I: Isa> Interp<I> {
     /// Executes `op` on `core`. Both outlive the call, and bodies keep no copy of the handle, so
@@ -42,6 +42,12 @@ impl<I: Isa> Interp<I> {
     fn op<'a>(self) -> &'a Op<I> {
         // SAFETY: as for `core`.
         unsafe { &*self.op }
+    }
+
+    /// Linear address of the instruction.
+    #[inline(always)]
+    fn linear_pc(self) -> u64 {
+        self.core().frame.page.get().wrapping_add(self.op().offset as u64)
     }
 
     /// Notes the count that whoever is called sees: a device's clock in count mode, a helper.
@@ -73,8 +79,8 @@ impl<I: Isa> Sem for Interp<I> {
         self.core().mode.get()
     }
     #[inline(always)]
-    fn encoding(self) -> u32 {
-        self.op().encoding
+    fn operands(self) -> I::Operands {
+        self.op().operands
     }
     #[inline(always)]
     fn constant(self, _bits: u32, value: u64) -> u64 {
@@ -123,18 +129,22 @@ impl<I: Isa> Sem for Interp<I> {
     #[inline(always)]
     fn load_raw(self, width: Width, address: u64) -> Res<Self, u64> {
         self.note_retired();
-        self.core().load(width, address)
+        let core = self.core();
+        core.load(core.data_regime(), width, address)
     }
     #[inline(always)]
     fn store_raw(self, width: Width, address: u64, value: u64) -> Res<Self> {
         self.note_retired();
-        self.core().store(width, address, value)
+        let core = self.core();
+        core.store(core.data_regime(), width, address, value)
     }
     fn rmw_raw(self, op: Rmw, width: Width, address: u64, v: u64) -> Res<Self, u64> {
-        self.core().rmw(op, width, address, v)
+        let core = self.core();
+        core.rmw(core.data_regime(), op, width, address, v)
     }
     fn exchange_raw(self, width: Width, address: u64, expect: u64, new: u64) -> Res<Self, u64> {
-        self.core().exchange(width, address, expect, new)
+        let core = self.core();
+        core.exchange(core.data_regime(), width, address, expect, new)
     }
     #[inline(always)]
     fn fence(self) {
@@ -146,26 +156,26 @@ impl<I: Isa> Sem for Interp<I> {
     }
     #[inline(always)]
     fn pc_raw(self) -> u64 {
-        self.core().frame.page.get().wrapping_add(self.op().offset as u64)
+        self.core().guest_pc(self.linear_pc())
     }
     #[inline(always)]
     fn next_pc_raw(self) -> u64 {
-        self.pc_raw().wrapping_add(self.op().bytes as u64)
+        self.core().guest_pc(self.linear_pc().wrapping_add(self.op().bytes as u64))
     }
     #[inline(always)]
     fn jump_raw(self, _flow: Flow, target: u64) -> Res<Self> {
-        self.core().frame.pc.set(target);
+        self.core().set_pc(target);
         Err(Leave::Jump)
     }
     #[inline(always)]
     fn raise_raw(self, cause: u64, value: u64) -> Res<Self> {
-        Err(self.core().raise(Trap { cause, value }))
+        Err(self.core().raise(Trap::fault(cause, value)))
     }
     fn call_raw(self, helper: &'static Helper, args: [u64; 3]) -> Res<Self, u64> {
         let core = self.core();
-        core.frame.pc.set(self.pc_raw());
+        core.frame.pc.set(self.linear_pc());
         self.note_retired();
-        (helper.run)(core, args)
+        core.call(helper, args)
     }
     fn fp_flags(self) -> u64 {
         self.core().harvest_fp();

@@ -75,6 +75,12 @@ impl Jumps {
         self.pages.iter().for_each(|p| p.set(0));
     }
 
+    /// Forgets every entry.
+    pub fn clear(&self) {
+        self.entries.iter().for_each(|e| e.stamp.set(0));
+        self.all_stale();
+    }
+
     /// Forgets the entry for `pc`.
     pub fn forget(&self, pc: u64) {
         let entry = self.entry(pc);

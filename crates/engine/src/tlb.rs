@@ -2,14 +2,12 @@
 //! code.
 
 use std::cell::Cell;
-use trine_ir::Mapping;
+use trine_ir::{Isa, Mapping, Regimes};
 
 /// log2 of the entries of one regime: 16 MiB are reached at once. With 512 entries a sieve of 2 MB took twice the time.
 pub const BITS: u32 = 12;
 /// Entries of one regime.
 pub const ENTRIES: usize = 1 << BITS;
-/// Regimes kept apart at most.
-pub const REGIMES: usize = 4;
 /// A tag that no page has.
 const NONE: u64 = 1;
 
@@ -114,19 +112,22 @@ pub enum Flushed {
     Large,
 }
 
+/// One element for each regime of a CPU.
+type Each<I, T> = <<I as Isa>::Regimes as Regimes>::Each<T>;
+
 /// The TLB of one vCPU.
 #[repr(C)]
-pub struct Tlb {
-    entries: [[Entry; ENTRIES]; REGIMES],
-    fetches: [[Fetch; FETCHES]; REGIMES],
+pub struct Tlb<I: Isa> {
+    entries: Each<I, [Entry; ENTRIES]>,
+    fetches: Each<I, [Fetch; FETCHES]>,
     /// What generated code looks at before the entries; valid while the entries that they were taken from would be.
-    pub pairs: [Pair; REGIMES * PAIRS * 2],
+    pub pairs: Each<I, [Pair; PAIRS * 2]>,
     /// 1 where a pair was filled since all were forgotten.
     pub pairs_used: Cell<u32>,
     /// Whether a regime holds entries that are not in every address space.
-    local: [Cell<bool>; REGIMES],
+    local: Each<I, Cell<bool>>,
     /// For each regime, which groups of entries may hold any: most flushes come when few do.
-    used: [Cell<u64>; REGIMES],
+    used: Each<I, Cell<u64>>,
     /// The large pages behind the entries of all regimes.
     large: Large,
 }
@@ -134,11 +135,14 @@ pub struct Tlb {
 /// Entries of one group.
 const GROUP: usize = ENTRIES / 64;
 
-impl Tlb {
+impl<I: Isa> Tlb<I> {
+    /// Number of regimes; callers name one below it.
+    const REGIMES: usize = I::Regimes::COUNT;
+
     /// Makes a TLB of memory that is all zeros, which says that page 0 is mapped: nothing may be looked up before.
     pub fn start(&self) {
-        for regime in 0..REGIMES {
-            self.used[regime].set(u64::MAX);
+        for regime in 0..Self::REGIMES {
+            self.used.as_ref()[regime].set(u64::MAX);
             self.clear(regime);
         }
         self.pairs_used.set(1);
@@ -147,23 +151,25 @@ impl Tlb {
 
     /// Index of a pair.
     pub const fn pair(regime: usize, n: usize, write: bool) -> usize {
-        ((regime & (REGIMES - 1)) * PAIRS + n % PAIRS) * 2 + write as usize
+        assert!(regime < Self::REGIMES);
+        (regime * PAIRS + n % PAIRS) * 2 + write as usize
     }
 
     fn forget_pairs(&self) {
         if self.pairs_used.replace(0) != 0 {
-            self.pairs.iter().for_each(|pair| pair.page.set(NONE));
+            self.pairs.as_ref().as_flattened().iter().for_each(|pair| pair.page.set(NONE));
         }
     }
 
     #[inline(always)]
     fn entry(&self, regime: usize, address: u64) -> &Entry {
-        &self.entries[regime & (REGIMES - 1)][(address >> 12) as usize & (ENTRIES - 1)]
+        &self.entries.as_ref()[regime][(address >> 12) as usize & (ENTRIES - 1)]
     }
 
     /// Offset of a regime's first entry from the start of the TLB, in bytes.
     pub const fn regime_offset(regime: usize) -> usize {
-        (regime & (REGIMES - 1)) * ENTRIES * size_of::<Entry>()
+        assert!(regime < Self::REGIMES);
+        regime * ENTRIES * size_of::<Entry>()
     }
 
     /// Host address of `address` where an access of `bytes` hits and stays inside its page.
@@ -177,7 +183,7 @@ impl Tlb {
     }
 
     fn fetch_entry(&self, regime: usize, address: u64) -> &Fetch {
-        &self.fetches[regime & (REGIMES - 1)][(address >> 12) as usize & (FETCHES - 1)]
+        &self.fetches.as_ref()[regime][(address >> 12) as usize & (FETCHES - 1)]
     }
 
     /// Physical address that code at `address` is fetched from, if it is known.
@@ -196,12 +202,12 @@ impl Tlb {
 
     /// Notes what flushes need to know of a new entry.
     fn note(&self, regime: usize, address: u64, mapping: &Mapping) {
-        let regime = regime & (REGIMES - 1);
         let group = ((address >> 12) as usize & (ENTRIES - 1)) / GROUP;
-        self.used[regime].set(self.used[regime].get() | 1 << group);
+        let used = &self.used.as_ref()[regime];
+        used.set(used.get() | 1 << group);
         self.large.note(address, mapping.size);
         if !mapping.global {
-            self.local[regime].set(true);
+            self.local.as_ref()[regime].set(true);
         }
     }
 
@@ -219,24 +225,24 @@ impl Tlb {
     /// Forgets all translations.
     pub fn flush_all(&self) {
         self.forget_pairs();
-        (0..REGIMES).for_each(|regime| self.clear(regime));
+        (0..Self::REGIMES).for_each(|regime| self.clear(regime));
         self.large.clear();
     }
 
     /// Forgets translations that are not the same in every address space.
     pub fn flush_local(&self) {
         self.forget_pairs();
-        (0..REGIMES).filter(|&r| self.local[r].get()).for_each(|regime| self.clear(regime));
+        (0..Self::REGIMES).filter(|&r| self.local.as_ref()[r].get()).for_each(|regime| self.clear(regime));
     }
 
     /// Forgets the translations of the page around `address`, and of the large page around that.
     pub fn flush_page(&self, address: u64) -> Flushed {
         self.forget_pairs();
         if let Some(size) = self.large.around(address) {
-            (0..REGIMES).for_each(|regime| self.clear_range(regime, address, size));
+            (0..Self::REGIMES).for_each(|regime| self.clear_range(regime, address, size));
             return Flushed::Large;
         }
-        for regime in 0..REGIMES {
+        for regime in 0..Self::REGIMES {
             self.entry(regime, address).clear();
             self.fetch_entry(regime, address).page.set(NONE);
         }
@@ -254,24 +260,24 @@ impl Tlb {
                 entry.clear();
             }
         }
-        self.fetches[regime].iter().filter(|f| inside(&f.page)).for_each(|f| f.page.set(NONE));
+        self.fetches.as_ref()[regime].iter().filter(|f| inside(&f.page)).for_each(|f| f.page.set(NONE));
     }
 
     fn clear(&self, regime: usize) {
-        let mut used = self.used[regime].replace(0);
+        let mut used = self.used.as_ref()[regime].replace(0);
         while used != 0 {
             let first = used.trailing_zeros() as usize * GROUP;
-            self.entries[regime][first..first + GROUP].iter().for_each(Entry::clear);
+            self.entries.as_ref()[regime][first..first + GROUP].iter().for_each(Entry::clear);
             used &= used - 1;
         }
-        self.fetches[regime].iter().for_each(|f| f.page.set(NONE));
-        self.local[regime].set(false);
+        self.fetches.as_ref()[regime].iter().for_each(|f| f.page.set(NONE));
+        self.local.as_ref()[regime].set(false);
     }
 
     /// Takes the right to write away from every entry of the page at host address `host`.
     pub fn protect(&self, host: usize) {
         self.forget_pairs();
-        for (entries, used) in self.entries.iter().zip(&self.used) {
+        for (entries, used) in self.entries.as_ref().iter().zip(self.used.as_ref()) {
             for (group, entries) in entries.chunks(GROUP).enumerate() {
                 if used.get() >> group & 1 == 0 {
                     continue;
@@ -290,6 +296,7 @@ impl Tlb {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trine_isa_riscv::Rv64;
 
     const HOST: usize = 0x7000_0000_0000;
 
@@ -297,20 +304,20 @@ mod tests {
         Mapping { page, read: true, write: true, execute: true, global, size }
     }
 
-    fn tlb() -> Box<Tlb> {
+    fn tlb() -> Box<Tlb<Rv64>> {
         // SAFETY: all fields are cells of numbers and truth values, for which zeros are values.
-        let tlb = unsafe { Box::<Tlb>::new_zeroed().assume_init() };
+        let tlb = unsafe { Box::<Tlb<Rv64>>::new_zeroed().assume_init() };
         tlb.start();
         tlb
     }
 
     /// Enters a page of data and of code whose physical address is its virtual one.
-    fn enter(tlb: &Tlb, address: u64, size: u8, global: bool) {
+    fn enter(tlb: &Tlb<Rv64>, address: u64, size: u8, global: bool) {
         tlb.insert(1, address, HOST, &mapping(address, size, global), true);
         tlb.insert_fetch(1, address, &mapping(address, size, global));
     }
 
-    fn has(tlb: &Tlb, address: u64) -> (bool, bool) {
+    fn has(tlb: &Tlb<Rv64>, address: u64) -> (bool, bool) {
         (tlb.probe(1, address, 8, false).is_some(), tlb.fetch(1, address).is_some())
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use trine_base::{Exit, HostClock, Mailbox, Vcpu};
 use trine_engine::core::Touched;
 use trine_engine::direct::{self, Pages};
-use trine_engine::{Engine, Tier};
+use trine_engine::{Engine, Memory, Tier, Translations};
 use trine_ir::Access;
 use trine_isa_riscv::{Config, Rv64, Start};
 
@@ -16,6 +16,8 @@ const BREAKPOINT: u64 = 3;
 struct Page {
     stop: AtomicU64,
     fetched: Mutex<Vec<u64>>,
+    /// What is written over code while it is decoded, once: address and instruction.
+    meanwhile: Mutex<Option<(u64, u32)>>,
 }
 
 impl Pages for Page {
@@ -27,6 +29,10 @@ impl Pages for Page {
         true
     }
     fn stops(&self, page: u64) -> Vec<u64> {
+        // This is asked when the decoder has begun, and has not read any instruction.
+        if let Some((at, word)) = self.meanwhile.lock().expect("no panic").take() {
+            direct::write(at, &word.to_le_bytes()).expect("written");
+        }
         let stop = self.stop.load(Ordering::SeqCst);
         if stop & !0xfff == page { vec![stop] } else { Vec::new() }
     }
@@ -50,13 +56,9 @@ fn vcpu(tier: Tier, code: &[u32]) -> (Engine<Rv64>, Arc<Page>, u64) {
     direct::write(at, &bytes).expect("written");
     let pages = Arc::new(Page::default());
     let config = Config { hart: 0, start: Start::User };
-    let (mut vcpu, _) = Engine::<Rv64>::program(
-        config,
-        pages.clone(),
-        Arc::new(HostClock::new()),
-        Arc::new(Mailbox::new()),
-        tier,
-    );
+    let (translations, _) = Translations::new(Memory::Direct, tier);
+    let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
+    let mut vcpu = Engine::<Rv64>::program(config, pages.clone(), clock, mailbox, translations);
     vcpu.set_pc(at);
     vcpu.set(11, at + 2048);
     (vcpu, pages, at)
@@ -118,4 +120,42 @@ fn a_pause_comes_before_a_step() {
     assert_eq!(vcpu.pc(), at);
     assert_eq!(vcpu.step_one(&mut Vec::new()), None);
     assert_eq!(vcpu.pc(), at + 4);
+}
+
+#[test]
+fn code_changed_and_changed_back_while_it_is_decoded_is_what_it_was() {
+    const ADD_2: u32 = 0x0025_0513;
+    // `fence.i`, `addi a0, a0, 1`, `ecall`.
+    let code = [0x0000_100f, 0x0015_0513, 0x0000_0073];
+    for tier in [Tier::Interp, Tier::Baseline] {
+        let (mut vcpu, pages, at) = vcpu(tier, &code);
+        *pages.meanwhile.lock().expect("no panic") = Some((at + 4, ADD_2));
+        vcpu.set_pc(at + 4);
+        assert_eq!(vcpu.run(100), Exit::Firmware { cause: 8, value: 0 });
+        assert!(pages.meanwhile.lock().expect("no panic").is_none(), "nothing was decoded");
+        // What was written is gone again: after the fence no trace of it may be left.
+        direct::write(at + 4, &code[1].to_le_bytes()).expect("written");
+        vcpu.set_pc(at);
+        vcpu.set(10, 0);
+        assert_eq!(vcpu.run(100), Exit::Firmware { cause: 8, value: 0 });
+        assert_eq!(vcpu.get(10), 1);
+    }
+}
+
+#[test]
+fn a_probe_of_a_program_asks_the_host() {
+    let (vcpu, pages, at) = vcpu(Tier::Interp, &LOOP);
+    let hart: &dyn trine_ir::Hart = vcpu.core();
+    for access in [Access::Read, Access::Write, Access::Execute] {
+        assert_eq!(hart.probe(0, access, at + 3, 9), Ok(()), "{access:?}");
+    }
+    assert_eq!(pages.fetched.lock().expect("no panic").last(), Some(&at));
+    let mut code = [0; 12];
+    direct::read(at, &mut code).expect("read");
+    assert_eq!(code[..4], LOOP[0].to_le_bytes(), "nothing was written");
+    // No program has the addresses above.
+    for (access, cause) in [(Access::Read, 5), (Access::Write, 7)] {
+        assert!(hart.probe(0, access, 1 << 40, 1).is_err());
+        assert_eq!((vcpu.core().trap.get().cause, vcpu.core().trap.get().value), (cause, 1 << 40));
+    }
 }

@@ -2,12 +2,11 @@
 
 use crate::eval;
 use crate::inst::{Block, Inst, Label, Val};
-use crate::isa::{Helper, Isa};
+use crate::isa::{CodeSpace, Helper, Isa};
 use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
 use crate::sem::{Res, Sem};
 use crate::verify::reads_low_bits;
 use std::cell::{Cell, RefCell};
-use std::marker::PhantomData;
 use trine_base::Width;
 
 /// Collects the IR of one block.
@@ -17,9 +16,11 @@ pub struct Builder<I: Isa> {
     guest: Cell<u32>,
     offset: Cell<i64>,
     bytes: Cell<u8>,
-    encoding: Cell<u32>,
+    operands: Cell<I::Operands>,
     mode: u32,
-    isa: PhantomData<I>,
+    space: CodeSpace,
+    /// What was read of the slot with the code base, while that is its value.
+    base: Cell<Option<Val>>,
 }
 
 /// The rest of a body is not reached.
@@ -35,16 +36,17 @@ impl<I: Isa> Builder<I> {
             guest: Cell::new(0),
             offset: Cell::new(0),
             bytes: Cell::new(0),
-            encoding: Cell::new(0),
+            operands: Cell::default(),
             mode,
-            isa: PhantomData,
+            space: I::code_space(mode),
+            base: Cell::new(None),
         }
     }
 
     /// Starts the guest instruction at `offset` in its page.
-    pub fn begin(&self, offset: i64, bytes: u8, encoding: u32) {
+    pub fn begin(&self, offset: i64, bytes: u8, operands: I::Operands) {
         self.offset.set(offset);
-        self.encoding.set(encoding);
+        self.operands.set(operands);
         self.bytes.set(bytes);
         self.guest.set(self.guest.get() + 1);
         self.emit(Inst::Begin(offset, bytes));
@@ -52,7 +54,7 @@ impl<I: Isa> Builder<I> {
 
     /// Ends the block by going to the instruction after the last one.
     pub fn fall_through(&self) {
-        let next = self.next_pc_raw();
+        let next = self.linear_of(self.next_pc_raw());
         self.emit(Inst::Jump(Flow::Plain, next));
     }
 
@@ -97,14 +99,60 @@ impl<I: Isa> Builder<I> {
         }
     }
 
+    /// The value of the slot with the code base.
+    fn code_base(&self, slot: u16) -> Val {
+        self.base.get().unwrap_or_else(|| {
+            let base = self.get_raw(slot);
+            self.base.set(Some(base));
+            base
+        })
+    }
+
+    /// The guest's program counter at an offset from the page.
+    fn guest_pc(&self, offset: i64) -> Val {
+        let pc = self.emit(Inst::Pc(offset));
+        let pc = match self.space.base {
+            Some(slot) => self.emit(Inst::Bin(Bin::Sub, 64, pc, self.code_base(slot))),
+            None => pc,
+        };
+        if (0..PAGE).contains(&offset) { pc } else { self.masked(pc) }
+    }
+
+    fn masked(&self, pc: Val) -> Val {
+        match self.space.mask {
+            u64::MAX => pc,
+            mask => self.binary(Bin::And, 64, pc, self.constant(64, mask)),
+        }
+    }
+
+    /// The linear address of the guest's program counter `pc`: a plain offset from the page wherever it is known to be one.
+    fn linear_of(&self, pc: Val) -> Val {
+        let Some(slot) = self.space.base else {
+            return match self.inst(pc) {
+                // The page's own addresses have no bits above those of a program counter.
+                Inst::Pc(0..PAGE) => pc,
+                _ => self.masked(pc),
+            };
+        };
+        let base = self.code_base(slot);
+        match self.inst(pc) {
+            Inst::Bin(Bin::Sub, 64, pc, b) if self.space.mask == u64::MAX && b == base => pc,
+            _ => self.binary(Bin::Add, 64, self.masked(pc), base),
+        }
+    }
+
     /// What an operation with a constant second operand simplifies to.
     fn simplify(&self, op: Bin, bits: u32, a: Val, k: u64) -> Option<Val> {
         match op {
             Bin::Add | Bin::Sub if bits == 64 => match self.inst(a) {
-                Inst::Pc(offset) => {
-                    let k = if op == Bin::Add { k as i64 } else { (k as i64).wrapping_neg() };
-                    Some(self.emit(Inst::Pc(offset.wrapping_add(k))))
-                }
+                Inst::Pc(offset) => Some(self.emit(Inst::Pc(moved(op, offset, k)))),
+                Inst::Bin(Bin::Sub, 64, pc, base) => match self.inst(pc) {
+                    Inst::Pc(offset) => {
+                        let pc = self.emit(Inst::Pc(moved(op, offset, k)));
+                        Some(self.emit(Inst::Bin(Bin::Sub, 64, pc, base)))
+                    }
+                    _ => (k == 0).then_some(a),
+                },
                 _ => (k == 0).then_some(a),
             },
             Bin::Add | Bin::Sub | Bin::Or | Bin::Xor | Bin::Andn => (k == 0).then_some(a),
@@ -115,6 +163,14 @@ impl<I: Isa> Builder<I> {
         }
     }
 }
+
+/// An offset plus or minus a constant.
+fn moved(op: Bin, offset: i64, k: u64) -> i64 {
+    if op == Bin::Add { offset.wrapping_add(k as i64) } else { offset.wrapping_sub(k as i64) }
+}
+
+/// Bytes of a page.
+const PAGE: i64 = 0x1000;
 
 fn commutes(op: Bin) -> bool {
     matches!(op, Bin::Add | Bin::Mul | Bin::And | Bin::Or | Bin::Xor | Bin::MulhS | Bin::MulhU)
@@ -130,8 +186,8 @@ impl<I: Isa> Sem for &Builder<I> {
         self.mode
     }
 
-    fn encoding(self) -> u32 {
-        self.encoding.get()
+    fn operands(self) -> I::Operands {
+        self.operands.get()
     }
 
     fn constant(self, _bits: u32, value: u64) -> Val {
@@ -203,6 +259,9 @@ impl<I: Isa> Sem for &Builder<I> {
     }
 
     fn set_raw(self, slot: u16, value: Val) {
+        if self.space.base == Some(slot) {
+            self.base.set(None);
+        }
         self.emit(Inst::Set(slot, value));
     }
 
@@ -249,21 +308,25 @@ impl<I: Isa> Sem for &Builder<I> {
         let to = Label(self.labels.get());
         self.labels.set(to.0 + 1);
         let at = self.emit(Inst::IfNot { c, to, exits: false });
+        let base = self.base.get();
         let exits = f().is_err();
+        // What the arm read is not known behind it, nor what it wrote.
+        self.base.set(if exits || self.base.get() == base { base } else { None });
         self.insts.borrow_mut()[at.0 as usize] = Inst::IfNot { c, to, exits };
         self.emit(Inst::Label(to));
         Ok(())
     }
 
     fn pc_raw(self) -> Val {
-        self.emit(Inst::Pc(self.offset.get()))
+        self.guest_pc(self.offset.get())
     }
 
     fn next_pc_raw(self) -> Val {
-        self.emit(Inst::Pc(self.offset.get() + self.bytes.get() as i64))
+        self.guest_pc(self.offset.get() + self.bytes.get() as i64)
     }
 
     fn jump_raw(self, flow: Flow, target: Val) -> Res<Self> {
+        let target = self.linear_of(target);
         self.emit(Inst::Jump(flow, target));
         Err(Ended)
     }
@@ -274,6 +337,7 @@ impl<I: Isa> Sem for &Builder<I> {
     }
 
     fn call_raw(self, helper: &'static Helper, args: [Val; 3]) -> Res<Self, Val> {
+        self.base.set(None);
         Ok(self.emit(Inst::Call(helper, args)))
     }
 

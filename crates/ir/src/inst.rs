@@ -179,6 +179,11 @@ impl Inst {
         }
     }
 
+    /// Whether the instruction accesses guest memory.
+    pub fn is_access(&self) -> bool {
+        matches!(self, Inst::Load(..) | Inst::Store(..) | Inst::Rmw(..) | Inst::Exchange(..))
+    }
+
     /// Whether the instruction may be dropped when nobody uses its value.
     pub fn is_pure(&self) -> bool {
         matches!(

@@ -1,6 +1,6 @@
 //! What an engine knows of a CPU ([`Isa`]), and what a CPU's helpers know of their engine ([`Hart`]).
 
-use crate::{Operands, Res, Row, Sem};
+use crate::{Res, Row, Sem};
 use std::cell::Cell;
 use trine_base::{RegisterInfo, Width};
 
@@ -11,7 +11,7 @@ use trine_base::{RegisterInfo, Width};
 pub enum Leave {
     /// Control went elsewhere: the PC is set.
     Jump = 1,
-    /// The instruction raised an exception ([`Hart::raise`]); nothing of it was done.
+    /// The instruction raised an exception ([`Hart::raise`]), which says whether it was done.
     Trap = 2,
     /// The instruction is done and what translations depend on may have changed.
     EndBlock = 3,
@@ -24,10 +24,27 @@ pub enum Leave {
 /// An exception or interrupt about to be taken, in the CPU's own numbering.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trap {
-    /// On RISC-V, what `mcause` gets.
+    /// Which one: on RISC-V, what `mcause` gets; elsewhere a vector.
     pub cause: u64,
-    /// On RISC-V, what `mtval` gets.
+    /// What the handler gets besides, where the CPU has that: an error code, a syndrome.
+    pub code: u32,
+    /// What it is about, mostly an address: on RISC-V, what `mtval` gets.
     pub value: u64,
+    /// The instruction is done, and the handler gets the program counter of the next one. Otherwise nothing of it was done,
+    /// and the handler gets its own.
+    pub after: bool,
+}
+
+impl Trap {
+    /// One that is reported at the instruction which it keeps from being done; interrupts, too.
+    pub const fn fault(cause: u64, value: u64) -> Trap {
+        Trap { cause, code: 0, value, after: false }
+    }
+
+    /// One that is reported behind the instruction which raised it.
+    pub const fn after(cause: u64, value: u64) -> Trap {
+        Trap { after: true, ..Trap::fault(cause, value) }
+    }
 }
 
 /// What kind of access a translation of an address is for.
@@ -75,23 +92,45 @@ pub enum Flush {
     AddressSpace(u64),
 }
 
-/// What a helper may do to the guest's registers.
+/// A set of slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Touch {
-    /// Neither reads nor writes any slot, and cannot leave.
-    Nothing,
-    /// May read and write any slot, and may leave.
+pub enum SlotSet {
+    /// Every slot.
     All,
+    /// These.
+    Only(&'static [u16]),
 }
 
-/// A Rust function that semantics call where they are really a small program.
+impl SlotSet {
+    /// No slot.
+    pub const NONE: SlotSet = SlotSet::Only(&[]);
+
+    /// Whether the slot is one of them.
+    pub fn has(self, slot: u16) -> bool {
+        match self {
+            SlotSet::All => true,
+            SlotSet::Only(slots) => slots.contains(&slot),
+        }
+    }
+}
+
+/// A Rust function that semantics call where they are really a small program. What it says of itself lets generated code
+/// keep registers over a call; debug builds check it.
 pub struct Helper {
     /// Name for listings and statistics.
     pub name: &'static str,
     /// The function.
     pub run: fn(&dyn Hart, [u64; 3]) -> Result<u64, Leave>,
-    /// What it does to slots.
-    pub touch: Touch,
+    /// The slots that it may read, those among them that [`Isa::mode`], [`Isa::walk`] and the like read for it.
+    pub reads: SlotSet,
+    /// The slots that it may write.
+    pub writes: SlotSet,
+    /// It may leave the instruction ([`Leave`]).
+    pub leaves: bool,
+    /// It may change what translations depend on: the mode, or where addresses lie.
+    pub flushes: bool,
+    /// It reads or changes the floating-point environment ([`Hart::harvest_fp`], [`Hart::load_fp`]).
+    pub fp: bool,
 }
 
 impl std::fmt::Debug for Helper {
@@ -99,6 +138,17 @@ impl std::fmt::Debug for Helper {
         f.write_str(self.name)
     }
 }
+
+/// Raises an exception that is reported behind its instruction: the arguments are cause and value.
+pub static RAISE_AFTER: Helper = Helper {
+    name: "raise_after",
+    run: |hart, [cause, value, _]| Err(hart.raise(Trap::after(cause, value))),
+    reads: SlotSet::NONE,
+    writes: SlotSet::NONE,
+    leaves: true,
+    flushes: false,
+    fp: false,
+};
 
 /// A hart as the CPU's own Rust code (helpers, page walks, traps) sees it.
 pub trait Hart {
@@ -117,10 +167,10 @@ pub trait Hart {
         }
     }
 
-    /// Virtual address of the instruction being executed.
+    /// The guest's program counter at the instruction being executed.
     fn pc(&self) -> u64;
 
-    /// Sends control to `pc`.
+    /// Sends control to the guest's program counter `pc`, in the mode and with the code base that are current.
     fn set_pc(&self, pc: u64);
 
     /// Records an exception; gives back [`Leave::Trap`].
@@ -132,8 +182,19 @@ pub trait Hart {
     /// Instructions executed, the current one not included.
     fn count(&self) -> u64;
 
-    /// Interrupt inputs, one bit a line.
+    /// Interrupt inputs, one bit a line: levels.
     fn lines(&self) -> u32;
+
+    /// Events that were posted and not taken yet, one bit each in the CPU's own numbering: what is an edge and not a level,
+    /// such as a non-maskable interrupt or a start-up request.
+    fn edges(&self) -> u32;
+
+    /// Takes an event; whether it was posted.
+    fn take_edge(&self, number: u32) -> bool;
+
+    /// Asks the interrupt controller which interrupt is to be taken now, and acknowledges it; `None` where none is pending
+    /// or the controller is not one that is asked.
+    fn acknowledge(&self) -> Option<u32>;
 
     /// (Re)arms the CPU's own timer: an interrupt check happens once the clock reaches `at`.
     fn set_timer(&self, at: Option<u64>);
@@ -147,8 +208,27 @@ pub trait Hart {
     /// Waits for other writers of code: called by `fence.i` and the like.
     fn sync_code(&self);
 
+    /// Loads from a virtual address in a regime, as an instruction does.
+    fn load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave>;
+
+    /// Stores to a virtual address in a regime, as an instruction does.
+    fn store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave>;
+
+    /// Raises what an access to `len` bytes at a virtual address would raise, and accesses nothing. For helpers that access
+    /// more than once: they probe first, so that an exception leaves nothing half done.
+    fn probe(&self, regime: usize, access: Access, address: u64, len: u64) -> Result<(), Leave>;
+
     /// Loads from physical memory (page tables); `None` outside RAM.
     fn phys_load(&self, address: u64, width: Width) -> Option<u64>;
+
+    /// Stores to physical memory; `None` outside RAM.
+    fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()>;
+
+    /// Reads an I/O port, for CPUs that have a space of them. Where no device answers, and on boards without ports, all ones.
+    fn port_in(&self, port: u16, width: Width) -> u64;
+
+    /// Writes an I/O port; vanishes where no device answers.
+    fn port_out(&self, port: u16, width: Width, value: u64);
 
     /// Compare-and-exchange in physical memory: the value found; `None` outside RAM.
     fn phys_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64>;
@@ -166,15 +246,82 @@ pub trait Hart {
     fn mode_changed(&self);
 }
 
+/// The bytes of code that an instruction is decoded from, in the order of their addresses. Those that are not known are
+/// zero.
+pub type Bytes = [u8; 16];
+
 /// One decoded instruction.
-#[derive(Clone, Copy, Debug)]
-pub struct Decoded {
+pub struct Decoded<I: Isa> {
     /// Its row.
     pub row: Row,
     /// Its operands.
-    pub operands: Operands,
+    pub operands: I::Operands,
     /// Its length in bytes.
     pub bytes: u8,
+}
+
+/// Why there is no decoded instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DecodeError {
+    /// The instruction is longer than the bytes that are known. Not said where [`Isa::MAX_BYTES`] are known.
+    More,
+    /// The bytes are not an instruction.
+    Illegal,
+}
+
+/// How the program counter that the guest sees becomes the linear one that the engine works with: code is fetched,
+/// translated and looked up by linear addresses. Jumps wrap, and so does control that runs on into another page; inside a
+/// page it goes straight on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodeSpace {
+    /// The bits that the program counter has: ones below, zeros above; at least those of an offset in a page.
+    pub mask: u64,
+    /// The slot whose value is added to it.
+    pub base: Option<u16>,
+}
+
+impl CodeSpace {
+    /// Both program counters are the same, in 64 bits.
+    pub const FLAT: CodeSpace = CodeSpace { mask: u64::MAX, base: None };
+
+    #[inline(always)]
+    fn base(self, slots: &[Cell<u64>]) -> u64 {
+        self.base.and_then(|slot| slots.get(slot as usize)).map_or(0, Cell::get)
+    }
+
+    /// The linear address of the guest's program counter `pc`.
+    #[inline(always)]
+    pub fn linear(self, slots: &[Cell<u64>], pc: u64) -> u64 {
+        self.base(slots).wrapping_add(pc & self.mask)
+    }
+
+    /// The guest's program counter at the linear address `address`.
+    #[inline(always)]
+    pub fn guest(self, slots: &[Cell<u64>], address: u64) -> u64 {
+        address.wrapping_sub(self.base(slots)) & self.mask
+    }
+}
+
+/// A number of regimes, and arrays with one element for each.
+pub trait Regimes: sealed::Sealed + 'static {
+    /// How many there are.
+    const COUNT: usize;
+    /// An array with one element for each.
+    type Each<T>: AsRef<[T]>;
+}
+
+/// `N` regimes.
+pub struct Count<const N: usize>;
+
+mod sealed {
+    /// Nobody else implements [`super::Regimes`]: the engine relies on its arrays being arrays.
+    pub trait Sealed {}
+    impl<const N: usize> Sealed for super::Count<N> {}
+}
+
+impl<const N: usize> Regimes for Count<N> {
+    const COUNT: usize = N;
+    type Each<T> = [T; N];
 }
 
 /// A guest CPU.
@@ -183,19 +330,19 @@ pub trait Isa: Sized + Send + 'static {
     type Slots: AsRef<[Cell<u64>]> + Send;
     /// Configuration that decoding depends on (extensions present).
     type Config: Clone + Send + 'static;
+    /// What decoding finds out about one instruction besides its row and its length.
+    type Operands: Copy + Default + Send + Sync + 'static;
 
-    /// Number of translation regimes whose software TLBs are kept apart.
-    const REGIMES: usize;
+    /// The translation regimes, whose software TLBs are kept apart: [`Count`] of their number.
+    type Regimes: Regimes;
     /// All architectural registers.
     const REGISTERS: &'static [RegisterInfo];
     /// Slot with the accrued floating-point flags: NX 1, UF 2, OF 4, DZ 8, NV 16.
     const FP_FLAGS: u16;
     /// Slot with the rounding direction as numbered by [`crate::Round`].
     const FP_ROUND: u16;
-    /// Longest instruction in bytes.
+    /// Longest instruction in bytes; at most as many as [`Bytes`] holds.
     const MAX_BYTES: u64;
-    /// Instructions start at multiples of this many bytes.
-    const ALIGN: u64;
 
     /// The state after reset.
     fn slots(config: &Self::Config) -> Self::Slots;
@@ -212,31 +359,43 @@ pub trait Isa: Sized + Send + 'static {
     /// The regime for instruction fetches in `mode`.
     fn fetch_regime(mode: u32) -> usize;
 
-    /// Decodes the instruction whose bytes are the low ones of `bytes`; `None`: not an instruction.
-    fn decode(config: &Self::Config, bytes: u64) -> Option<Decoded>;
+    /// Where the program counter points in `mode`. A CPU whose code base changes leaves the block then.
+    #[inline(always)]
+    fn code_space(_mode: u32) -> CodeSpace {
+        CodeSpace::FLAT
+    }
 
-    /// Length of the instruction that starts with these bytes (`have` of them valid), or `None`
-    /// when that takes more bytes to tell.
-    fn length(bytes: u64, have: u64) -> Option<u64>;
+    /// Decodes the instruction that starts with the first `have` of `bytes` in `mode`. The engine fetches from the next
+    /// page only after [`DecodeError::More`]: an instruction that ends in this page never faults for what follows it.
+    fn decode(
+        config: &Self::Config,
+        mode: u32,
+        bytes: &Bytes,
+        have: usize,
+    ) -> Result<Decoded<Self>, DecodeError>;
 
     /// The row's semantics for engine `S`.
-    fn body<S: Sem<Isa = Self>>(row: Row) -> fn(S, &Operands) -> Res<S>;
+    fn body<S: Sem<Isa = Self>>(row: Row) -> fn(S, &Self::Operands) -> Res<S>;
 
     /// Whether a translation ends after this instruction: it may change the mode, or control never
     /// goes on to the next one.
-    fn ends_block(decoded: &Decoded) -> bool;
+    fn ends_block(decoded: &Decoded<Self>) -> bool;
 
-    /// The exception for an instruction that is not one.
-    fn illegal(bytes: u64) -> Trap;
+    /// The exception for bytes that are not an instruction.
+    fn illegal(bytes: &Bytes) -> Trap;
 
     /// The exception of a breakpoint at this address.
     fn breakpoint(address: u64) -> Trap;
 
-    /// The exception for an access that reaches no memory and no device.
-    fn bus_error(access: Access, address: u64) -> Trap;
+    /// The exception for an access that reaches no memory and no device; `None`: loads give ones, stores vanish, and what
+    /// is fetched is not an instruction.
+    fn bus_error(access: Access, address: u64) -> Option<Trap>;
 
-    /// Translates a virtual address in `mode`, with all side effects of the walk.
-    fn walk(hart: &dyn Hart, mode: u32, address: u64, access: Access) -> Result<Mapping, Trap>;
+    /// The exception for an access that a program's address space refuses.
+    fn refused(access: Access, address: u64) -> Trap;
+
+    /// Translates a virtual address in `regime`, with all side effects of the walk.
+    fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap>;
 
     /// The interrupt to take now, if any is pending and enabled.
     fn interrupt(hart: &dyn Hart) -> Option<Trap>;
@@ -247,7 +406,8 @@ pub trait Isa: Sized + Send + 'static {
     /// Time at which the CPU's own timer raises an interrupt.
     fn deadline(hart: &dyn Hart) -> Option<u64>;
 
-    /// Takes a trap: sets the state for its handler and gives back the handler's address.
+    /// Takes a trap raised at the guest's program counter `pc`: sets the state for its handler, and gives back the
+    /// handler's program counter.
     /// `Err` gives the trap back where the board is the firmware that would handle it.
     fn trap(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap>;
 }

@@ -4,13 +4,17 @@
 //! * [`isa`]: what an engine knows of a CPU ([`Isa`]) and a CPU of its engine ([`Hart`]).
 //! * [`rows`]: what the `rows!` macro's tables are made of; disassembler and assembler over them.
 //! * [`op`]: the operations, and [`eval`]: their meaning on plain numbers.
-//! * [`inst`], [`builder`], [`verify`], [`text`]: the IR, what emits it, checks it, prints it.
+//! * [`inst`], [`builder`], [`verify`], [`text`]: the IR, what emits it, checks it, prints it; [`parse`] reads it again.
+//! * [`replay`]: a block of IR performed by an engine, for tests.
 
 pub mod builder;
 pub mod eval;
 pub mod inst;
 pub mod isa;
+mod names;
 pub mod op;
+pub mod parse;
+pub mod replay;
 pub mod rows;
 pub mod sem;
 pub mod text;
@@ -18,7 +22,10 @@ pub mod verify;
 
 pub use builder::Builder;
 pub use inst::{Block, Inst, Val};
-pub use isa::{Access, Decoded, Flush, Hart, Helper, Isa, Leave, Mapping, Touch, Trap};
+pub use isa::{
+    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Flush, Hart, Helper, Isa, Leave, Mapping, Regimes,
+    SlotSet, Trap,
+};
 pub use op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
 pub use rows::{Operands, Row, RowInfo};
 pub use sem::{Float, Int, Res, Sem, V};

@@ -5,7 +5,7 @@
 //! through `select` or `when`; only facts of the encoding may steer a Rust `if`. An instruction
 //! performs everything that may raise before its first write.
 
-use crate::isa::{Helper, Isa};
+use crate::isa::{Helper, Isa, RAISE_AFTER};
 use crate::op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Rounding, Sign, Un};
 use std::marker::PhantomData;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Mul, Not, Shl, Shr, Sub};
@@ -60,8 +60,8 @@ pub trait Sem: Copy {
 
     /// The mode that the instruction is translated for ([`Isa::mode`]): a fact like its encoding.
     fn mode(self) -> u32;
-    /// The instruction's bytes as a little-endian number.
-    fn encoding(self) -> u32;
+    /// The operands of the instruction, where its body does not get what it needs of them as arguments.
+    fn operands(self) -> <Self::Isa as Isa>::Operands;
 
     /// A constant; only bits inside the type's width are set.
     fn constant(self, bits: u32, value: u64) -> Self::Raw;
@@ -103,11 +103,12 @@ pub trait Sem: Copy {
     fn fence(self);
     /// Runs `f` only where `c`. An early exit in `f` ends the instruction there only.
     fn when_raw(self, c: Self::Raw, f: impl FnOnce() -> Res<Self>) -> Res<Self>;
-    /// Virtual address of this instruction.
+    /// The guest's program counter at this instruction.
     fn pc_raw(self) -> Self::Raw;
-    /// Virtual address of the next instruction.
+    /// The guest's program counter at the next instruction.
     fn next_pc_raw(self) -> Self::Raw;
-    /// Ends the instruction; control goes to `target`.
+    /// Ends the instruction; control goes to `target`, of which the bits count that a program counter has
+    /// ([`Isa::code_space`]).
     fn jump_raw(self, flow: Flow, target: Self::Raw) -> Res<Self>;
     /// Ends the instruction with an exception.
     fn raise_raw(self, cause: u64, value: Self::Raw) -> Res<Self>;
@@ -171,12 +172,12 @@ pub trait Sem: Copy {
     fn when(self, c: V<Self, bool>, f: impl FnOnce() -> Res<Self>) -> Res<Self> {
         self.when_raw(c.raw, f)
     }
-    /// Virtual address of this instruction.
+    /// The guest's program counter at this instruction.
     #[inline(always)]
     fn pc(self) -> V<Self, u64> {
         V::new(self, self.pc_raw())
     }
-    /// Virtual address of the next instruction.
+    /// The guest's program counter at the next instruction.
     #[inline(always)]
     fn next_pc(self) -> V<Self, u64> {
         V::new(self, self.next_pc_raw())
@@ -195,6 +196,13 @@ pub trait Sem: Copy {
     #[inline(always)]
     fn raise(self, cause: u64, value: V<Self, u64>) -> Res<Self> {
         self.raise_raw(cause, value.raw)
+    }
+    /// Ends the instruction, which is done, with an exception that is reported at the next one: system calls, mostly.
+    #[inline(always)]
+    fn raise_after(self, cause: u64, value: V<Self, u64>) -> Res<Self> {
+        let cause = self.k(cause as i64);
+        self.call(&RAISE_AFTER, [cause, value, value])?;
+        Ok(())
     }
     /// Calls a helper with up to three arguments.
     #[inline(always)]

@@ -3,10 +3,13 @@
 use crate::extensions;
 use crate::state::{self, Slots, level, mode, mstatus};
 use crate::sys::{mmu, trap};
-use crate::table;
+use crate::table::{self, is_long};
 use std::cell::Cell;
 use trine_base::RegisterInfo;
-use trine_ir::{Access, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round, Row, Sem, Trap};
+use trine_ir::{
+    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round,
+    Row, Sem, Trap,
+};
 
 /// What a hart is made with.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +33,15 @@ pub enum Start {
 }
 
 /// Width of the integer registers.
-pub trait Xlen {
+pub trait Xlen: Isa<Operands = Operands> {
     /// The unsigned integer of that width.
     type W: Int;
     /// Decodes an instruction word.
     fn decode(word: u32) -> Option<(Row, Operands)>;
     /// `misa`.
     const MISA: u64;
+    /// The bits that a program counter has.
+    const PC_MASK: u64;
 }
 
 /// S and U modes, and B, which is short for Zba, Zbb and Zbs, besides what programs are told of.
@@ -53,6 +58,7 @@ impl Xlen for Rv64 {
         table::decode64(word)
     }
     const MISA: u64 = 2 << 62 | EXTENSIONS;
+    const PC_MASK: u64 = u64::MAX;
 }
 
 impl Xlen for Rv32 {
@@ -61,6 +67,7 @@ impl Xlen for Rv32 {
         table::decode32(word)
     }
     const MISA: u64 = 1 << 30 | EXTENSIONS;
+    const PC_MASK: u64 = 0xffff_ffff;
 }
 
 /// Power-on state (priv 3.4).
@@ -83,17 +90,23 @@ fn power_on(config: &Config, misa: u64) -> Slots {
     slots
 }
 
+/// The instruction that starts with these bytes: 16 bits of them, or 32 where it is long.
+fn word(bytes: &Bytes) -> u32 {
+    let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    if is_long(word) { word } else { word & 0xffff }
+}
+
 macro_rules! isa {
     ($name:ident) => {
         impl Isa for $name {
             type Slots = Slots;
             type Config = Config;
-            const REGIMES: usize = 4;
+            type Operands = Operands;
+            type Regimes = Count<{ mode::REGIMES }>;
             const REGISTERS: &'static [RegisterInfo] = state::REGISTERS;
             const FP_FLAGS: u16 = state::FFLAGS;
             const FP_ROUND: u16 = state::FRM;
             const MAX_BYTES: u64 = 4;
-            const ALIGN: u64 = 2;
 
             fn slots(config: &Config) -> Slots {
                 power_on(config, <$name as Xlen>::MISA)
@@ -105,38 +118,44 @@ macro_rules! isa {
                 Round::from_number(mode::frm(m))
             }
             fn data_regime(m: u32) -> usize {
-                mode::data_regime(m) as usize
+                mode::data_regime(m)
             }
             fn fetch_regime(m: u32) -> usize {
-                mode::fetch_regime(m) as usize
+                mode::fetch_regime(m)
             }
-            fn decode(_: &Config, bytes: u64) -> Option<Decoded> {
-                let word = bytes as u32;
-                let (row, operands) = <$name as Xlen>::decode(word)?;
-                Some(Decoded { row, operands, bytes: if word & 3 == 3 { 4 } else { 2 } })
+            #[inline(always)]
+            fn code_space(_: u32) -> CodeSpace {
+                CodeSpace { mask: <$name as Xlen>::PC_MASK, base: None }
             }
-            fn length(bytes: u64, have: u64) -> Option<u64> {
-                let length = if bytes & 3 == 3 { 4 } else { 2 };
-                (have >= 2).then_some(length)
+            fn decode(_: &Config, _: u32, bytes: &Bytes, have: usize) -> Result<Decoded<Self>, DecodeError> {
+                let word = word(bytes);
+                let length = if is_long(word) { 4 } else { 2 };
+                if have < length {
+                    return Err(DecodeError::More);
+                }
+                let (row, operands) = <$name as Xlen>::decode(word).ok_or(DecodeError::Illegal)?;
+                Ok(Decoded { row, operands, bytes: length as u8 })
             }
             fn body<S: Sem<Isa = Self>>(row: Row) -> fn(S, &Operands) -> Res<S> {
                 table::body::<S>(row)
             }
-            fn ends_block(decoded: &Decoded) -> bool {
-                table::ends_block(decoded)
+            fn ends_block(decoded: &Decoded<Self>) -> bool {
+                table::ends_block(decoded.row, &decoded.operands)
             }
-            fn illegal(bytes: u64) -> Trap {
-                let value = if bytes & 3 == 3 { bytes & 0xffff_ffff } else { bytes & 0xffff };
-                Trap { cause: trap::ILLEGAL_INSTRUCTION, value }
+            fn illegal(bytes: &Bytes) -> Trap {
+                Trap::fault(trap::ILLEGAL_INSTRUCTION, word(bytes) as u64)
             }
             fn breakpoint(address: u64) -> Trap {
-                Trap { cause: trap::BREAKPOINT, value: address }
+                Trap::fault(trap::BREAKPOINT, address)
             }
-            fn bus_error(access: Access, address: u64) -> Trap {
-                Trap { cause: trap::access_fault(access), value: address }
+            fn bus_error(access: Access, address: u64) -> Option<Trap> {
+                Some(Trap::fault(trap::access_fault(access), address))
             }
-            fn walk(hart: &dyn Hart, m: u32, address: u64, access: Access) -> Result<Mapping, Trap> {
-                mmu::walk(hart, m, address, access)
+            fn refused(access: Access, address: u64) -> Trap {
+                Trap::fault(trap::access_fault(access), address)
+            }
+            fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap> {
+                mmu::walk(hart, regime, address, access)
             }
             fn interrupt(hart: &dyn Hart) -> Option<Trap> {
                 trap::interrupt(hart)

@@ -92,6 +92,17 @@ slots! {
     PMPCFG2 97 "pmpcfg2";
 }
 
+/// The slots of everything but the integer and floating-point registers.
+pub const SYSTEM_SLOTS: &[u16] = &{
+    let mut slots = [0; (PMPADDR + PMP_ENTRIES - FFLAGS) as usize];
+    let mut i = 0;
+    while i < slots.len() {
+        slots[i] = FFLAGS + i as u16;
+        i += 1;
+    }
+    slots
+};
+
 /// Slot of `pmpaddr0`; the other 15 follow.
 pub const PMPADDR: u16 = 104;
 /// PMP entries implemented.
@@ -137,13 +148,15 @@ pub mod mode {
     use std::cell::Cell;
 
     /// Regime of user accesses.
-    pub const REGIME_U: u32 = 0;
+    pub const REGIME_U: usize = 0;
     /// Regime of supervisor accesses.
-    pub const REGIME_S: u32 = 1;
+    pub const REGIME_S: usize = 1;
     /// Regime of supervisor accesses with `SUM` set.
-    pub const REGIME_SUM: u32 = 2;
+    pub const REGIME_SUM: usize = 2;
     /// Regime of machine accesses.
-    pub const REGIME_M: u32 = 3;
+    pub const REGIME_M: usize = 3;
+    /// Number of regimes.
+    pub const REGIMES: usize = 4;
 
     const REGIME: u32 = 2;
     const FS: u32 = 4;
@@ -167,7 +180,7 @@ pub mod mode {
             _ => 1,
         };
         let frm = (slots[FRM as usize].get() & 7) as u32;
-        now as u32 | regime << REGIME | fs << FS | frm << FRM_AT
+        now as u32 | (regime as u32) << REGIME | fs << FS | frm << FRM_AT
     }
 
     /// Privilege level.
@@ -177,12 +190,12 @@ pub mod mode {
     }
     /// Regime of loads and stores.
     #[inline(always)]
-    pub fn data_regime(mode: u32) -> u32 {
-        mode >> REGIME & 3
+    pub fn data_regime(mode: u32) -> usize {
+        (mode >> REGIME & 3) as usize
     }
     /// Regime of instruction fetches.
     #[inline(always)]
-    pub fn fetch_regime(mode: u32) -> u32 {
+    pub fn fetch_regime(mode: u32) -> usize {
         match level(mode) {
             level::U => REGIME_U,
             level::S => REGIME_S,

@@ -6,9 +6,17 @@
 
 use crate::insn::{Rv, a, fp, i, m, system, zb};
 use crate::sys::csr;
-use trine_ir::Decoded;
+use trine_ir::{Operands, Row};
 
 trine_rows::rows! {
+    cpu Rv {
+        variants rv32, rv64;
+        fields
+            rd: 5, rs1: 5, rs2: 5, rs3: 5, frd: 5, frs1: 5, frs2: 5, frs3: 5,
+            rdp: 3 + 8, rs1p: 3 + 8, rs2p: 3 + 8, frdp: 3 + 8, frs2p: 3 + 8,
+            rm: 3, csr: 12, zimm: 5, shamt: 6, shamtw: 5, aq: 1, rl: 1, fm: 4, pred: 4, succ: 4;
+    }
+
     // RV32I, RV64I (unpriv 2, 4)
     /// Load upper immediate.
     lui = i::lui(rd, imm) "imm[31:12] rd 0110111" "lui rd, imm" I;
@@ -548,11 +556,26 @@ trine_rows::rows! {
     c_fswsp = fp::fstore::<_, f32>(frs2, 2, uimm) "111 uimm[5:2|7:6] frs2 10" "c.fswsp frs2, uimm(sp)" C rv32;
 }
 
+/// Whether an instruction has 32 bits (unpriv 1.5).
+pub fn is_long(word: u32) -> bool {
+    word & 3 == 3
+}
+
+/// Decodes an instruction of RV32; of a short one, the low 16 bits.
+pub fn decode32(word: u32) -> Option<(Row, Operands)> {
+    if is_long(word) { decode32_rv32(word) } else { decode16_rv32(word & 0xffff) }
+}
+
+/// Decodes an instruction of RV64; of a short one, the low 16 bits.
+pub fn decode64(word: u32) -> Option<(Row, Operands)> {
+    if is_long(word) { decode32_rv64(word) } else { decode16_rv64(word & 0xffff) }
+}
+
 /// What a CSR instruction does; whether a write also reads makes no difference to translations.
-fn csr_op(decoded: &Decoded) -> csr::Op {
+fn csr_op(row: Row, operands: &Operands) -> csr::Op {
     // `rs1` or `zimm`, the first field of the pattern.
-    let no_operand = decoded.operands.r[0] == 0;
-    match decoded.row {
+    let no_operand = operands.r[0] == 0;
+    match row {
         row::CSRRS | row::CSRRSI | row::CSRRC | row::CSRRCI if no_operand => csr::Op::Read,
         row::CSRRS | row::CSRRSI => csr::Op::Set,
         row::CSRRC | row::CSRRCI => csr::Op::Clear,
@@ -562,15 +585,15 @@ fn csr_op(decoded: &Decoded) -> csr::Op {
 
 /// Whether a translation ends after this instruction: it may change the mode, or control never
 /// goes on to the next one.
-pub fn ends_block(decoded: &Decoded) -> bool {
-    match decoded.row {
+pub fn ends_block(row: Row, operands: &Operands) -> bool {
+    match row {
         row::SRET | row::MRET | row::WFI | row::SFENCE_VMA | row::FENCE_I => true,
         row::JAL | row::JALR | row::C_J | row::C_JAL | row::C_JR | row::C_JALR => true,
         row::ECALL | row::EBREAK | row::C_EBREAK => true,
         row::CSRRW | row::CSRRS | row::CSRRC | row::CSRRWI | row::CSRRSI | row::CSRRCI => {
-            let number = decoded.operands.imm as u16;
+            let number = operands.imm as u16;
             let plain = csr::find(number).map(|c| c.kind);
-            let float = csr::FpCsr::of(number, csr_op(decoded)).is_some();
+            let float = csr::FpCsr::of(number, csr_op(row, operands)).is_some();
             !float && !matches!(plain, Some(csr::Kind::Plain(..) | csr::Kind::Fixed(_)))
         }
         _ => false,

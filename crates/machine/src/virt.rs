@@ -8,14 +8,17 @@ use crate::sbi::{self, Outcome};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use trine_base::{BlockBackend, Bus, Clock, CountClock, Device, Exit, HostClock, Mailbox, StopReason, Vcpu};
+use trine_base::{
+    BlockBackend, Bus, Clock, CountClock, Device, Exit, HostClock, HostRandom, Mailbox, Random, SeededRandom,
+    StopReason, Vcpu,
+};
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::power::Finisher;
 use trine_devices::rtc::GoldfishRtc;
 use trine_devices::serial::Ns16550a;
 use trine_devices::timer::Aclint;
 use trine_devices::virtio::block::Block;
-use trine_devices::virtio::rng::{Rng, Source};
+use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::{EmptySlot, Mmio, Virtio};
 use trine_engine::{Engine, Stats, Tier, Time};
 use trine_isa_riscv::{Rv64, Start, state::X};
@@ -149,29 +152,6 @@ impl Remote {
     }
 }
 
-fn host_random(buf: &mut [u8]) {
-    let mut done = 0;
-    while done < buf.len() {
-        // SAFETY: the pointer and length describe the rest of `buf`.
-        let n = unsafe { libc::getrandom(buf[done..].as_mut_ptr().cast(), buf.len() - done, 0) };
-        done += usize::try_from(n).unwrap_or(0);
-    }
-}
-
-/// A generator for repeatable runs (SplitMix64).
-fn seeded(seed: u64) -> impl FnMut(&mut [u8]) + Send + 'static {
-    let mut state = seed;
-    move |buf: &mut [u8]| {
-        for chunk in buf.chunks_mut(8) {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            let bytes = (z ^ z >> 31).to_le_bytes();
-            chunk.iter_mut().zip(bytes).for_each(|(to, b)| *to = b);
-        }
-    }
-}
-
 impl Board {
     /// Makes the machine and loads what it starts with.
     pub fn new(config: Config, console: Console) -> Result<Board, MachineError> {
@@ -187,21 +167,21 @@ impl Board {
                 (clock.clone(), Time::Count(clock))
             }
         };
-        let mut random: Source = match config.seed {
-            Some(seed) => Box::new(seeded(seed)),
-            None => Box::new(host_random),
+        let mut random: Box<dyn Random> = match config.seed {
+            Some(seed) => Box::new(SeededRandom::new(seed)),
+            None => Box::new(HostRandom),
         };
         let mut seed = [0; 32];
-        random(&mut seed);
+        random.fill(&mut seed);
         let mut bus = Bus::new(clock.clone(), vec![mailbox.clone()]);
         let mut add = |w: map::Window, d: Box<dyn Device>| bus.add(w.base, w.size, d);
-        add(map::FINISHER, Box::new(Finisher));
-        add(map::RTC, Box::new(GoldfishRtc::new(map::RTC_IRQ, clock.clone())));
-        add(map::CLINT, Box::new(Aclint::new(1)));
+        add(map::FINISHER, Box::new(Finisher))?;
+        add(map::RTC, Box::new(GoldfishRtc::new(map::RTC_IRQ, clock.clone())))?;
+        add(map::CLINT, Box::new(Aclint::new(1)))?;
         let targets = [Target { vcpu: 0, line: 11 }, Target { vcpu: 0, line: 9 }];
-        let plic = add(map::PLIC, Box::new(Plic::new(map::PLIC_SOURCES, &targets)));
+        let plic = add(map::PLIC, Box::new(Plic::new(map::PLIC_SOURCES, &targets)))?;
         let uart =
-            add(map::UART, Box::new(Ns16550a::new(map::UART_IRQ, console.output(), console.input.clone())));
+            add(map::UART, Box::new(Ns16550a::new(map::UART_IRQ, console.output(), console.input.clone())))?;
         let mut virtio: Vec<Box<dyn Virtio>> = Vec::new();
         for (n, disk) in config.disks.into_iter().enumerate() {
             virtio.push(Box::new(Block::new(disk, &format!("trine-disk{n}"))));
@@ -220,7 +200,7 @@ impl Board {
                 Some(device) => Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)),
                 None => Box::new(EmptySlot),
             };
-            add(map::virtio(n), slot);
+            add(map::virtio(n), slot)?;
         }
         bus.set_controller(plic);
         let bus = Arc::new(bus);

@@ -2,12 +2,14 @@
 //!
 //! RAM is a memfd mapped once. Other vCPUs and devices write it at any time, so it is touched only
 //! through relaxed atomics (here), or by generated code; never as `&[u8]`. Every write made here
-//! passes the *write guard* first: where a page holds translated code, its owner is told.
+//! passes the *write guard*: where a page holds translated code, its owner is told. The guard looks before the bytes
+//! change and once more behind them, since between the first look and the change another thread may have marked the
+//! page and read its old bytes.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use trine_base::Width;
 
@@ -46,7 +48,7 @@ pub enum MemoryError {
 /// Someone who keeps translations of guest pages.
 pub trait CodeOwner: Send + Sync {
     /// Page `page` (physical address >> 12), marked by [`Ram::mark_code`], is about to be written.
-    /// Called before the bytes change, with no lock held.
+    /// Called before the bytes change, and again where it was marked meanwhile; with no lock held.
     fn code_written(&self, page: u64);
 
     /// Some bytes from `start` up to `end` (physical addresses) are others, in pages that stay marked. By default that is
@@ -182,27 +184,31 @@ impl Ram {
         if !width.aligned(p as u64) {
             return self.write(address, &value.to_le_bytes()[..width.bytes() as usize]);
         }
-        self.guard(address, width.bytes());
-        // SAFETY: `p` is inside the mapping, aligned, and RAM is only accessed atomically.
-        unsafe {
-            match width {
-                Width::B1 => AtomicU8::from_ptr(p).store(value as u8, Ordering::Relaxed),
-                Width::B2 => AtomicU16::from_ptr(p.cast()).store(value as u16, Ordering::Relaxed),
-                Width::B4 => AtomicU32::from_ptr(p.cast()).store(value as u32, Ordering::Relaxed),
-                Width::B8 => AtomicU64::from_ptr(p.cast()).store(value, Ordering::Relaxed),
-            }
-        }
+        self.guarded(address, width.bytes(), || {
+            // SAFETY: `p` is inside the mapping and aligned.
+            unsafe { put(p, width, value) };
+        });
         Some(())
+    }
+
+    /// Calls `change`, which writes to these bytes, between the two looks of the write guard.
+    #[inline(always)]
+    fn guarded<T>(&self, address: u64, len: u64, change: impl FnOnce() -> T) -> T {
+        self.guard(address, len);
+        let result = change();
+        // Pairs with the fence in `mark_code`: either this thread sees the mark, or who marked sees the bytes.
+        fence(Ordering::SeqCst);
+        self.guard(address, len);
+        result
     }
 
     /// Sequentially consistent compare-and-exchange of an aligned value of 4 or 8 bytes: the value
     /// found there (equal to `expect` when it was replaced), or `None` outside RAM or unaligned.
     pub fn compare_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
         let p = self.pointer(address, width).filter(|p| width.aligned(*p as u64))?;
-        self.guard(address, width.bytes());
         let order = Ordering::SeqCst;
         // SAFETY: `p` is inside the mapping, aligned, and RAM is only accessed atomically.
-        unsafe {
+        self.guarded(address, width.bytes(), || unsafe {
             match width {
                 Width::B4 => Some(
                     AtomicU32::from_ptr(p.cast())
@@ -216,7 +222,7 @@ impl Ram {
                 ),
                 Width::B1 | Width::B2 => None,
             }
-        }
+        })
     }
 
     /// Fills `buf` from `address`; `None` (and nothing read) unless all of it is RAM.
@@ -242,6 +248,12 @@ impl Ram {
         if !self.contains(address, buf.len() as u64) {
             return None;
         }
+        // Once for all of it: the second look waits for the stores, which is too slow for every 8 bytes of a device's.
+        self.guarded(address, buf.len() as u64, || self.put_all(address, buf))
+    }
+
+    /// [`Ram::write`] without the guard.
+    fn put_all(&self, address: u64, buf: &[u8]) -> Option<()> {
         let mut at = address;
         let mut rest = buf;
         while !rest.is_empty() {
@@ -249,7 +261,9 @@ impl Ram {
             let (head, tail) = rest.split_at(width.bytes() as usize);
             let mut value = [0; 8];
             value[..head.len()].copy_from_slice(head);
-            self.store(at, width, u64::from_le_bytes(value))?;
+            let p = self.pointer(at, width).filter(|p| width.aligned(*p as u64))?;
+            // SAFETY: `p` is inside the mapping and aligned.
+            unsafe { put(p, width, u64::from_le_bytes(value)) };
             rest = tail;
             at += width.bytes();
         }
@@ -265,6 +279,8 @@ impl Ram {
     pub fn mark_code(&self, address: u64) {
         if self.contains(address, 1) {
             self.code[((address - self.base) >> PAGE_BITS) as usize].store(1, Ordering::SeqCst);
+            // What is read from here on comes behind the mark: see `guarded`.
+            fence(Ordering::SeqCst);
         }
     }
 
@@ -276,7 +292,7 @@ impl Ram {
     }
 
     /// The write guard: must be passed before `len` bytes at `address` change by other means than
-    /// the methods here.
+    /// the methods here, and once more behind that and a fence.
     #[inline(always)]
     pub fn guard(&self, address: u64, len: u64) {
         // What of the range is RAM: it may begin below, end behind, or wrap.
@@ -298,6 +314,23 @@ impl Ram {
         let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for owner in owners {
             owner.code_written((self.base >> PAGE_BITS) + index);
+        }
+    }
+}
+
+/// Stores a value's low bytes.
+///
+/// # Safety
+/// `p` is inside the mapping of a live [`Ram`] and a multiple of the width.
+#[inline(always)]
+unsafe fn put(p: *mut u8, width: Width, value: u64) {
+    // SAFETY: by the caller; RAM is only accessed atomically.
+    unsafe {
+        match width {
+            Width::B1 => AtomicU8::from_ptr(p).store(value as u8, Ordering::Relaxed),
+            Width::B2 => AtomicU16::from_ptr(p.cast()).store(value as u16, Ordering::Relaxed),
+            Width::B4 => AtomicU32::from_ptr(p.cast()).store(value as u32, Ordering::Relaxed),
+            Width::B8 => AtomicU64::from_ptr(p.cast()).store(value, Ordering::Relaxed),
         }
     }
 }

@@ -163,6 +163,50 @@ fn every_way_to_write_passes_the_guard() {
     assert!(!ram.is_code(BASE) && ram.is_code(BASE + PAGE));
 }
 
+/// Translates again as soon as it is told of a write: before the writer's bytes are there.
+struct Eager {
+    ram: std::sync::Weak<Ram>,
+    /// What it read last.
+    translated: AtomicU64,
+    times: AtomicU64,
+}
+
+impl Eager {
+    fn translate(&self, ram: &Ram) {
+        ram.mark_code(BASE);
+        self.translated.store(ram.load(BASE, Width::B8).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl CodeOwner for Eager {
+    fn code_written(&self, _: u64) {
+        let n = self.times.fetch_add(1, Ordering::SeqCst);
+        if n == 0 {
+            self.translate(&self.ram.upgrade().unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_page_translated_between_guard_and_write_is_told_of_again() {
+    let writes: [fn(&Ram); 3] = [
+        |ram| ram.store(BASE, Width::B8, 1).unwrap(),
+        |ram| ram.write(BASE, &[1, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap(),
+        |ram| assert_eq!(ram.compare_exchange(BASE, Width::B8, 0, 1), Some(0)),
+    ];
+    for write in writes {
+        let ram = Arc::new(ram());
+        let (translated, times) = (AtomicU64::new(9), AtomicU64::new(0));
+        let owner = Arc::new(Eager { ram: Arc::downgrade(&ram), translated, times });
+        ram.add_code_owner(owner.clone());
+        owner.translate(&ram);
+        write(&ram);
+        let seen = (owner.translated.load(Ordering::SeqCst), owner.times.load(Ordering::SeqCst));
+        assert_eq!(seen, (0, 2), "old bytes were translated, and nobody was told of the new ones");
+        assert!(!ram.is_code(BASE));
+    }
+}
+
 #[test]
 fn the_guard_takes_any_range() {
     assert_eq!(told(|ram| ram.guard(BASE, SIZE)), [0, 1, 2, 3]);

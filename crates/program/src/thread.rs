@@ -18,7 +18,7 @@ use trine_linux::table::ThreadCall;
 /// One thread of a program for the CPU `A`.
 pub struct Thread<A: GuestAbi> {
     /// Its program.
-    pub process: Arc<Process>,
+    pub process: Arc<Process<A>>,
     /// Its CPU.
     pub vcpu: Engine<A>,
     /// Its number, which is the host thread's.
@@ -53,7 +53,7 @@ const ROBUST_LIST: u64 = 24;
 /// `SI_KERNEL`: the host does not say which address was refused.
 const SI_KERNEL: i32 = 128;
 
-impl Process {
+impl<A: GuestAbi> Process<A> {
     /// A number that no other process in this memory has.
     pub fn key(&self) -> usize {
         std::ptr::from_ref(self) as usize
@@ -71,41 +71,35 @@ impl Process {
 }
 
 impl<A: GuestAbi> Thread<A> {
-    /// A thread of `process`, for the host thread that will call [`Thread::run`]. Also says where the host cannot run
-    /// compiled code.
-    pub fn new(process: Arc<Process>) -> (Thread<A>, Option<String>) {
+    /// A thread of `process`, for the host thread that will call [`Thread::run`].
+    pub fn new(process: Arc<Process<A>>) -> Thread<A> {
         let mailbox = Arc::new(Mailbox::new());
-        let (clock, tier) = (process.clock.clone(), process.options.tier);
-        let (mut vcpu, note) =
-            Engine::program(A::config(), process.guest.space.clone(), clock, mailbox.clone(), tier);
-        process.perf.iter().for_each(|map| vcpu.set_perf_map(map.clone()));
+        let (space, clock) = (process.guest.space.clone(), process.clock.clone());
+        let vcpu = Engine::program(A::config(), space, clock, mailbox.clone(), process.translations.clone());
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
         let (watched, lets_in, at_rest) = (None, 0, AtomicBool::new(false));
-        (
-            Thread {
-                process,
-                vcpu,
-                tid,
-                clear_tid: 0,
-                mask,
-                alternate,
-                inbox,
-                step: Step::No,
-                watched,
-                lets_in,
-                at_rest,
-            },
-            note,
-        )
+        Thread {
+            process,
+            vcpu,
+            tid,
+            clear_tid: 0,
+            mask,
+            alternate,
+            inbox,
+            step: Step::No,
+            watched,
+            lets_in,
+            at_rest,
+        }
     }
 
     /// The first thread, on the current host thread.
-    pub fn first(process: Arc<Process>) -> (Thread<A>, Option<String>) {
-        let (mut thread, note) = Thread::new(process);
+    pub fn first(process: Arc<Process<A>>) -> Thread<A> {
+        let mut thread = Thread::new(process);
         thread.attach();
         thread.inherit();
-        (thread, note)
+        thread
     }
 
     /// The current host thread is this thread's.

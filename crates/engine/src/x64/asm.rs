@@ -105,6 +105,11 @@ impl Cc {
     }
 }
 
+/// Bytes of a displacement, and what the place of one that changes is a multiple of.
+const DISPLACEMENT: usize = 4;
+/// What fills space that is never executed.
+const INT3: u8 = 0xcc;
+
 /// One of the two parts of a block's code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -193,8 +198,24 @@ impl Asm {
         self.offset(hole.0)
     }
 
+    /// What [`Asm::finish`] made.
+    pub fn code(&self) -> &[u8] {
+        &self.parts[0]
+    }
+
+    /// The displacement in a hole of the finished code.
+    pub fn displacement(&self, hole: Hole) -> i32 {
+        let at = self.hole_offset(hole);
+        let bytes = self.parts[0].get(at..at + DISPLACEMENT).and_then(|b| b.try_into().ok());
+        bytes.map_or(0, i32::from_le_bytes)
+    }
+
     /// The finished code: the hot part, then the cold one.
     pub fn finish(&mut self) -> &[u8] {
+        // What is aligned in the cold part stays so behind the hot one.
+        while !self.parts[0].len().is_multiple_of(DISPLACEMENT) {
+            self.parts[0].push(INT3);
+        }
         self.split = self.parts[0].len();
         let fixes = std::mem::take(&mut self.fixes);
         for (hole, to) in fixes {
@@ -479,6 +500,18 @@ impl Asm {
     /// A full barrier: `lock or dword [rsp], 0`.
     pub fn barrier(&mut self) {
         self.bytes(&[0xf0, 0x83, 0x0c, 0x24, 0x00]);
+    }
+
+    /// Makes the displacement of the `jmp` or `call` that comes next lie at a multiple of 4, for it to be changed by one
+    /// store while other threads execute it. Code starts at a multiple of 64.
+    pub fn align_displacement(&mut self) {
+        // The opcode is one byte. The instructions are the manual's recommended nops (SDM volume 2, NOP).
+        match (self.parts[self.now].len() + 1) % DISPLACEMENT {
+            1 => self.bytes(&[0x0f, 0x1f, 0x00]),
+            2 => self.bytes(&[0x66, 0x90]),
+            3 => self.byte(0x90),
+            _ => {}
+        }
     }
 
     /// `jcc` to a place still unknown.

@@ -18,8 +18,6 @@ pub struct Scratch {
 
 /// What the code of a block says of itself.
 pub struct Emitted {
-    /// Displacement of the branch at the start that leaves where the limit is reached.
-    pub guard: Hole,
     /// Displacements of the direct jumps, in the order of their numbers.
     pub holes: Vec<Hole>,
     /// Accesses that the host may refuse, and their rows.
@@ -61,6 +59,8 @@ pub struct Emit<'a, I: Isa> {
     pub(super) holes: Vec<Hole>,
     /// Accesses that the host may refuse, and their rows.
     pub(super) accesses: Vec<(Place, u32)>,
+    /// Number of the block's first direct jump.
+    pub(super) first_site: u32,
     /// Guest addresses are host addresses.
     pub(super) direct: bool,
     /// Where the block's rounds meet, if it is a loop.
@@ -70,6 +70,7 @@ pub struct Emit<'a, I: Isa> {
 
 impl<'a, I: Isa> Emit<'a, I> {
     /// Prepares for a block.
+    #[expect(clippy::too_many_arguments, reason = "what a block's code depends on")]
     pub fn new(
         a: &'a mut Asm,
         side: &'a mut Side,
@@ -78,6 +79,7 @@ impl<'a, I: Isa> Emit<'a, I> {
         block: &Block<I>,
         ir: &'a trine_ir::Block,
         direct: bool,
+        first_site: u32,
     ) -> Self {
         scratch.state.reset(ir.insts.len());
         Emit {
@@ -100,6 +102,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             too_complex: false,
             holes: Vec::new(),
             accesses: Vec::new(),
+            first_site,
             direct,
             round: Loop::default(),
             isa: PhantomData,
@@ -110,12 +113,12 @@ impl<'a, I: Isa> Emit<'a, I> {
     pub fn run(mut self) -> Option<Emitted> {
         self.count_uses();
         self.begin_loop();
-        let guard = self.entry();
+        self.entry();
         while (self.at as usize) < self.insts.len() {
             self.one();
             self.at += 1;
         }
-        (!self.too_complex).then_some(Emitted { guard, holes: self.holes, accesses: self.accesses })
+        (!self.too_complex).then_some(Emitted { holes: self.holes, accesses: self.accesses })
     }
 
     /// Finds each value's last use, and what is better emitted at its only use.

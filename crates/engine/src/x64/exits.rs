@@ -5,11 +5,11 @@ use super::emit::Emit;
 use super::side::{Kind, Row, code};
 use super::thunks::{self, Thunk};
 use trine_ir::inst::{Inst, Val};
-use trine_ir::{Flow, Helper, Isa, Touch};
+use trine_ir::{Flow, Helper, Isa};
 
 impl<I: Isa> Emit<'_, I> {
-    /// Counts the block's instructions and leaves where that goes past the limit; gives the branch that does.
-    pub fn entry(&mut self) -> Hole {
+    /// Counts the block's instructions and leaves where that goes past the limit.
+    pub fn entry(&mut self) {
         let n = self.guest as i32;
         self.a.alu_imm(Alu::Add, true, R15, n);
         self.a.load(8, RAX, self.l.limit());
@@ -21,7 +21,6 @@ impl<I: Isa> Emit<'_, I> {
             e.set_pc(e.start);
             e.leave(code::GO);
         });
-        over
     }
 
     /// Instructions of the block not yet done; the current one counts as done where `this`.
@@ -116,9 +115,9 @@ impl<I: Isa> Emit<'_, I> {
 
     /// A direct jump or call: leaves for the dispatcher the first time, which then links it.
     fn direct(&mut self, offset: i64, go: fn(&mut Asm) -> Hole) {
+        self.a.align_displacement();
         let jump = go(self.a);
-        let number = self.side.sites.len() as u64;
-        self.side.sites.push(0);
+        let number = self.first_site as u64 + self.holes.len() as u64;
         self.holes.push(jump);
         self.cold(&[jump], |e| {
             e.set_pc(offset);
@@ -145,25 +144,42 @@ impl<I: Isa> Emit<'_, I> {
         self.leave(code::RAISE);
     }
 
-    /// Calls a helper that may do anything to the state.
+    /// Calls a helper.
     pub fn call(&mut self, helper: &'static Helper, args: [Val; 3]) {
         for (n, v) in args.into_iter().enumerate() {
             let v = self.resolve(v);
             self.store_value(self.l.arg(n), v);
         }
+        if helper.flushes {
+            self.call_flushing(helper)
+        } else {
+            self.call_keeping(helper)
+        }
+        if self.s.values[self.at as usize].uses != 0 {
+            let r = self.def();
+            self.a.mov(true, r, RAX);
+        }
+    }
+
+    /// Calls a helper behind which the block is as good as over: everything goes to memory.
+    fn call_flushing(&mut self, helper: &'static Helper) {
         self.leave_registers();
         self.s.fp_ready = false;
-        self.called |= helper.touch == Touch::All;
+        self.called = true;
         self.set_pc(self.offset);
         self.a.lea(true, RAX, mem(R15, -(self.undone(false) as i32)));
         self.a.store(8, self.l.retired(), RAX);
         let number = self.helper_number(helper);
         self.a.mov_imm(RSI, number as u64 | (self.bytes as u64) << 16);
         self.a.call_mem(self.l.thunk(Thunk::Helper));
-        if self.s.values[self.at as usize].uses != 0 {
-            let r = self.def();
-            self.a.mov(true, r, RAX);
-        }
+    }
+
+    /// Calls a helper as a slow path: values stay in registers, and so do the slots that it does not use.
+    fn call_keeping(&mut self, helper: &'static Helper) {
+        self.write_back_but(|_, slot| !helper.reads.has(slot) && !helper.writes.has(slot));
+        self.forget_slots(|slot| helper.writes.has(slot));
+        let number = self.helper_number(helper) as u16;
+        self.call_slow(Kind::Helper { number, bytes: self.bytes });
     }
 
     fn helper_number(&mut self, helper: &'static Helper) -> usize {
@@ -187,6 +203,6 @@ impl<I: Isa> Emit<'_, I> {
         let (first, dirty) = self.dirty_locs();
         let row = Row { kind, offset: self.offset as u16, undone: self.undone(false) as u16, first, dirty };
         self.side.rows.push(row);
-        self.side.rows.len() as u32 - 1
+        self.side.first_row + self.side.rows.len() as u32 - 1
     }
 }

@@ -43,14 +43,14 @@ impl<I: Isa> Emit<'_, I> {
             Inst::Get(slot) if (slot as usize) < PAIRS / 2 => slot as usize,
             _ => PAIRS / 2 + (self.offset as usize >> 1) % (PAIRS / 2),
         };
-        Tlb::pair(I::data_regime(self.mode), by, write)
+        Tlb::<I>::pair(I::data_regime(self.mode), by, write)
     }
 
     /// Looks at the pair, then at the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is the
     /// way out on a miss. Unlike the table's, the pair's addend is loaded from a place that does not depend on the
     /// address: nothing waits for it.
     fn probe_pair(&mut self, n: usize, at: Address, width: Width, write: bool) -> Hole {
-        let pair = self.l.tlb + (offset_of!(Tlb, pairs) + n * size_of::<Pair>()) as i32;
+        let pair = self.l.tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
         let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
         let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
         self.last_page(at, width);
@@ -62,7 +62,7 @@ impl<I: Isa> Emit<'_, I> {
             let miss = e.probe(at, width, write);
             e.a.store(8, page, RAX);
             e.a.store(8, addend, RCX);
-            e.a.store_imm(false, mem(RBP, e.l.tlb + offset_of!(Tlb, pairs_used) as i32), 1);
+            e.a.store_imm(false, mem(RBP, e.l.tlb + offset_of!(Tlb<I>, pairs_used) as i32), 1);
             let jump = e.a.jmp();
             e.a.fix(jump, back);
             miss
@@ -83,7 +83,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Probes the TLB. On a hit `rcx` holds what has to be added to the guest address, and `rax` the page; the hole is
     /// the way out on a miss.
     fn probe(&mut self, at: Address, width: Width, write: bool) -> Hole {
-        let tlb = self.l.tlb + Tlb::regime_offset(I::data_regime(self.mode)) as i32;
+        let tlb = self.l.tlb + Tlb::<I>::regime_offset(I::data_regime(self.mode)) as i32;
         let tag = if write { offset_of!(Entry, write) } else { offset_of!(Entry, read) } as i32;
         if at.disp == 0 {
             self.a.mov(false, RCX, at.base);

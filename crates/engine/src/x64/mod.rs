@@ -10,21 +10,20 @@ mod loops;
 mod memory;
 mod regs;
 pub mod side;
+pub mod tables;
 pub mod thunks;
 
+use crate::arena::Arena;
 use crate::block::Block;
-use crate::code::CodeMemory;
+use crate::code::{CodeMemory, FIXED};
 use crate::core::Core;
-use asm::{Asm, Place};
+use crate::links::Links;
+use asm::{Asm, Hole, Place};
 use emit::{Emit, Emitted, Scratch};
 use side::{Side, code};
-use std::collections::HashMap;
-use std::marker::PhantomData;
-use thunks::{Enter, Layout, Thunk};
+use tables::Tables;
+use thunks::{Enter, Layout, THUNKS, Thunk, Thunks};
 use trine_ir::{Builder, Hart, Isa, Leave, Trap};
-
-/// Bytes of code memory of a vCPU.
-const CODE_SIZE: usize = 128 << 20;
 
 /// Why generated code came back.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +32,8 @@ pub enum Left {
     Go,
     /// The interpreter is to execute the instruction at the PC.
     Again,
-    /// The direct jump whose displacement lies here was taken for the first time.
-    Link(usize),
+    /// The direct jump with this number was taken while it was cold.
+    Link(u32),
     /// The instruction at the PC left; the one after it is at `next`.
     Instruction {
         /// How.
@@ -55,20 +54,25 @@ pub enum Compiled {
     Full,
 }
 
-/// The compiler of one vCPU, and its code.
-pub struct Compiler<I: Isa> {
+/// Generated code, its tables and the way into it. Any number of threads run it.
+pub struct Code {
     memory: CodeMemory,
-    side: Box<Side>,
-    asm: Asm,
-    scratch: Scratch,
+    tables: Tables,
     layout: Layout,
     enter: Enter,
-    miss: usize,
-    /// Code of blocks that were dropped, by start and mode, to which jumps may still lead.
-    shut: HashMap<(u64, u32), Vec<usize>>,
+    /// Addresses by [`Thunk`].
+    thunks: [usize; THUNKS],
     /// Bytes of code memory that hold the thunks.
     fixed: usize,
-    isa: PhantomData<I>,
+}
+
+/// What adds to the code: one thread at a time has it.
+pub struct Compiler<I: Isa> {
+    asm: Asm,
+    scratch: Scratch,
+    side: Side,
+    links: Links<I>,
+    arena: Arena,
 }
 
 /// What the host's CPU lacks, if anything.
@@ -83,41 +87,49 @@ fn missing() -> Option<&'static str> {
     have.into_iter().find(|f| !f.1).map(|f| f.0)
 }
 
-/// Most pieces of shut code that are remembered for one start.
-const MOST_SHUT: usize = 16;
-
-impl<I: Isa> Compiler<I> {
-    /// A compiler for `core`. The error says why the host cannot run compiled code.
-    pub fn new(core: &Core<I>) -> Result<Compiler<I>, String> {
+impl Code {
+    /// Memory for code of the CPU `I` in parts of `part` bytes, with the way into it. The error says why the host cannot
+    /// run compiled code.
+    pub fn new<I: Isa>(part: usize) -> Result<Code, String> {
         if let Some(feature) = missing() {
             return Err(format!(
                 "the compiler needs a host CPU of level x86-64-v3; this one lacks {feature}"
             ));
         }
-        let mut memory =
-            CodeMemory::new(CODE_SIZE).map_err(|e| format!("no memory for generated code: {e}"))?;
-        let enter = thunks::install(core, &mut memory).ok_or("no memory for generated code")?;
-        let side = Box::<Side>::default();
-        core.frame.side.set(&*side as *const Side as usize);
-        // SAFETY: `install` put a function of this type there.
-        let enter = unsafe { std::mem::transmute::<usize, Enter>(enter) };
-        Ok(Compiler {
-            fixed: memory.used(),
-            memory,
-            side,
-            asm: Asm::new(),
-            scratch: Scratch::default(),
-            layout: Layout::of(core),
-            enter,
-            miss: core.frame.thunks[Thunk::Miss as usize].get(),
-            shut: HashMap::new(),
-            isa: PhantomData,
-        })
+        let no_memory = |e| format!("no memory for generated code: {e}");
+        let memory = CodeMemory::new(part).map_err(no_memory)?;
+        let tables = Tables::new(memory.part(0), part).map_err(no_memory)?;
+        tables.open(0).map_err(no_memory)?;
+        let layout = Layout::of::<I>();
+        let Thunks { bytes, enter, offsets } = Thunks::new(&layout);
+        let start = memory.range().0;
+        // SAFETY: nobody else has the memory.
+        if bytes.len() > FIXED || !unsafe { memory.put(start, &bytes) } {
+            return Err("no room for the code around generated code".into());
+        }
+        // SAFETY: a function of this type was put there.
+        let enter = unsafe { std::mem::transmute::<usize, Enter>(start + enter) };
+        let thunks = offsets.map(|offset| start + offset);
+        Ok(Code { memory, tables, layout, enter, thunks, fixed: bytes.len() })
+    }
+
+    /// Tells a vCPU where thunks and tables are. It must not run code of another `Code` afterwards, and this one must
+    /// outlive it.
+    pub fn adopt<I: Isa>(&self, core: &Core<I>) {
+        let frame = &core.frame;
+        self.thunks.iter().zip(&frame.thunks).for_each(|(at, cell)| cell.set(*at));
+        let functions = [
+            side::slow::<I> as *const () as usize,
+            side::helper::<I> as *const () as usize,
+            side::refused::<I> as *const () as usize,
+        ];
+        functions.iter().zip(&frame.functions).for_each(|(at, cell)| cell.set(*at));
+        frame.tables.set(&raw const self.tables as usize);
     }
 
     /// Host address for entries of the jump cache whose block has no code.
     pub fn miss(&self) -> usize {
-        self.miss
+        self.thunks[Thunk::Miss as usize]
     }
 
     /// Address and bytes of the code that is there from the start.
@@ -125,80 +137,25 @@ impl<I: Isa> Compiler<I> {
         (self.memory.range().0, self.fixed)
     }
 
-    /// Forgets all code.
-    pub fn clear(&mut self) {
-        self.memory.truncate(self.fixed);
-        self.side.rows.clear();
-        self.side.locs.clear();
-        self.side.sites.clear();
-        self.side.accesses.clear();
-        self.shut.clear();
+    /// Whether code at this address is in a part.
+    pub fn is_in_part(&self, part: usize, at: usize) -> bool {
+        self.memory.part_of(at) == part
     }
 
-    /// Compiles a block and tells it where its code is.
-    pub fn compile(&mut self, block: &Block<I>, direct: bool) -> Compiled {
-        let ir = build(block);
-        debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
-        self.asm.clear();
-        let first_site = self.side.sites.len();
-        let (asm, side, scratch) = (&mut self.asm, &mut *self.side, &mut self.scratch);
-        let emit = Emit::<I>::new(asm, side, scratch, self.layout, block, &ir, direct);
-        let Some(Emitted { guard, holes, accesses }) = emit.run() else {
-            self.side.sites.truncate(first_site);
-            return Compiled::TooComplex;
-        };
-        let size = {
-            let code = self.asm.finish();
-            let Some(at) = self.memory.add(code) else { return Compiled::Full };
-            block.code.set(at);
-            code.len()
-        };
-        block.guard.set(block.code.get() + self.asm.hole_offset(guard) - 2);
-        for (number, hole) in holes.into_iter().enumerate() {
-            self.side.sites[first_site + number] = block.code.get() + self.asm.hole_offset(hole);
-        }
-        self.note_accesses(block.code.get(), accesses);
-        self.replace(block);
-        Compiled::Done(size)
-    }
-
-    fn note_accesses(&mut self, code: usize, accesses: Vec<(Place, u32)>) {
-        let base = (code - self.memory.range().0) as u32;
-        let first = self.side.accesses.len();
-        let at = |(place, row)| (base + self.asm.place_offset(place) as u32, row);
-        self.side.accesses.extend(accesses.into_iter().map(at));
-        self.side.accesses[first..].sort_unstable();
-    }
-
-    /// See [`CodeMemory::before_fork`].
-    pub fn before_fork(&self) -> Vec<u8> {
-        self.memory.before_fork()
-    }
-
-    /// See [`CodeMemory::after_fork`].
-    pub fn after_fork(&mut self, copy: &[u8]) -> std::io::Result<()> {
-        self.memory.after_fork(copy)
-    }
-
-    /// The bytes of code from `at` to the end of what was made last.
-    pub fn bytes(&self, at: usize) -> Vec<u8> {
-        self.memory.read(at)
-    }
-
-    /// Runs generated code until it leaves.
-    pub fn enter(&mut self, core: &Core<I>, at: usize) -> Left {
+    /// Runs generated code at `at` until it leaves.
+    pub fn enter<I: Isa>(&self, core: &Core<I>, at: usize) -> Left {
         if core.direct.is_some() {
-            crate::direct::enter(&self.memory, &self.side, &core.frame);
+            crate::direct::enter(self.memory.range(), &self.tables, &core.frame);
         }
         let out = (self.enter)(thunks::state_of(core), at, &core.mailbox.limit);
         let number = out >> 8;
         match out & 0xff {
             code::GO => Left::Go,
             code::AGAIN => Left::Again,
-            code::LINK => Left::Link(self.side.sites[number as usize]),
+            code::LINK => Left::Link(number as u32),
             code::RAISE => {
                 let [cause, value] = [0, 1].map(|i: usize| core.frame.args[i].get());
-                core.raise(Trap { cause, value });
+                core.raise(Trap::fault(cause, value));
                 Left::Instruction { leave: Leave::Trap, next: core.frame.pc.get() }
             }
             kind => {
@@ -208,34 +165,121 @@ impl<I: Isa> Compiler<I> {
         }
     }
 
-    /// Makes the direct jump whose displacement lies at `site` lead to `to`.
-    pub fn link(&mut self, site: usize, to: usize) {
-        self.memory.patch(site, ((to as i64 - (site as i64 + 4)) as i32).to_le_bytes());
+    /// In the process just forked: takes what [`Compiler::copy`] copied.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn after_fork(&self, copies: &[(usize, Vec<u8>)]) -> std::io::Result<()> {
+        self.memory.after_fork(copies)
     }
+}
 
-    /// Makes a block's code leave for the dispatcher at once, as if the limit were reached: direct jumps may still lead
-    /// to it.
-    pub fn shut(&mut self, block: &Block<I>) {
-        /// `nop; jmp rel32` in place of `ja rel32`.
-        const ALWAYS: [u8; 2] = [0x90, 0xe9];
-        if block.code.get() != 0 {
-            self.memory.patch(block.guard.get(), ALWAYS);
-            let shut = self.shut.entry((block.start, block.mode)).or_default();
-            if shut.len() == MOST_SHUT {
-                // It leads to the next one.
-                shut.remove(0);
-            }
-            shut.push(block.code.get());
+impl<I: Isa> Default for Compiler<I> {
+    fn default() -> Self {
+        Compiler {
+            asm: Asm::new(),
+            scratch: Scratch::default(),
+            side: Side::default(),
+            links: Links::default(),
+            arena: Arena::default(),
         }
     }
+}
 
-    /// Makes the shut code in whose place this block is lead here.
-    fn replace(&mut self, block: &Block<I>) {
-        let Some(shut) = self.shut.get(&(block.start, block.mode)) else { return };
-        for &at in shut {
-            let [a, b, c, d] = ((block.code.get() as i64 - (at as i64 + 5)) as i32).to_le_bytes();
-            self.memory.patch(at, [0xe9, a, b, c, d]);
+impl<I: Isa> Compiler<I> {
+    /// Compiles a block into the part that is being filled, and tells it where its code is. `code` is always the same.
+    pub fn compile(&mut self, code: &Code, block: &Block<I>, direct: bool) -> Compiled {
+        self.compile_ir(code, block, &build(block), direct)
+    }
+
+    /// Goes on with the next part of code memory. False where it is not empty, or there is no memory for its tables.
+    pub fn advance(&mut self, code: &Code) -> bool {
+        let next = self.arena.next();
+        let ready = self.arena.is_empty(next) && code.tables.open(next).is_ok();
+        if ready {
+            self.arena.advance();
         }
+        ready
+    }
+
+    /// The part that must be emptied next, if it is not empty.
+    pub fn to_empty(&self) -> Option<usize> {
+        Some(self.arena.next()).filter(|&part| !self.arena.is_empty(part))
+    }
+
+    /// The same, where the block is described by `ir`.
+    pub fn compile_ir(
+        &mut self,
+        code: &Code,
+        block: &Block<I>,
+        ir: &trine_ir::Block,
+        direct: bool,
+    ) -> Compiled {
+        debug_assert_eq!(trine_ir::verify::verify(ir), Ok(()));
+        let part = self.arena.part();
+        self.asm.clear();
+        self.side.begin(code.tables.next_row(part));
+        let (asm, side, scratch) = (&mut self.asm, &mut self.side, &mut self.scratch);
+        let emit = Emit::<I>::new(asm, side, scratch, code.layout, block, ir, direct, self.links.next(part));
+        let Some(Emitted { holes, accesses }) = emit.run() else { return Compiled::TooComplex };
+        let size = self.asm.finish().len();
+        let Some(at) = self.arena.place(size, &code.memory) else { return Compiled::Full };
+        let accesses = self.addresses(at, accesses);
+        // SAFETY: only who has `&mut self` adds to the tables and to code memory, and nobody runs code behind the place.
+        let done = unsafe {
+            code.tables.publish(part, &mut self.side, &accesses) && code.memory.put(at, self.asm.code())
+        };
+        if !done {
+            return Compiled::Full;
+        }
+        if self.arena.is_reused() {
+            code.memory.synchronize();
+        }
+        self.arena.take(size, &code.memory);
+        let site = |&hole: &Hole| (at + self.asm.hole_offset(hole), self.asm.displacement(hole));
+        self.links.add(part, block, holes.iter().map(site));
+        block.set_code(at);
+        Compiled::Done(size)
+    }
+
+    /// Accesses by their addresses, in code at `at`.
+    fn addresses(&self, at: usize, accesses: Vec<(Place, u32)>) -> Vec<(usize, u32)> {
+        accesses.into_iter().map(|(place, row)| (at + self.asm.place_offset(place), row)).collect()
+    }
+
+    /// Makes the direct jump with this number lead to a block.
+    pub fn link(&mut self, code: &Code, number: u32, to: &Block<I>) {
+        self.links.link(number, to, &code.memory);
+    }
+
+    /// Nothing leads to the retired block's code any more but what runs already.
+    pub fn unlink(&mut self, code: &Code, block: &Block<I>) {
+        self.links.unlink(block, &code.memory);
+    }
+
+    /// Empties a part.
+    ///
+    /// # Safety
+    /// No block has code in it, and nobody runs any.
+    pub unsafe fn clear(&mut self, code: &Code, part: usize) {
+        // SAFETY: only who has `&mut self` writes the tables; the rest by the caller.
+        unsafe { code.tables.clear(part) };
+        self.links.clear(part);
+        self.arena.clear(part);
+    }
+
+    /// Before a fork: all code, by pieces with their addresses. The child's mappings would be shared with its parent.
+    pub fn copy(&self, code: &Code) -> Vec<(usize, Vec<u8>)> {
+        let fixed = (code.memory.range().0, code.memory.part(0));
+        let pieces = std::iter::once(fixed).chain(self.arena.used(&code.memory));
+        // SAFETY: only who has `&mut self` changes code.
+        pieces.map(|(at, end)| (at, unsafe { code.memory.read(at, end) })).collect()
+    }
+
+    /// The bytes of code from `at` to the end of what was made last in its part.
+    pub fn bytes(&self, code: &Code, at: usize) -> Vec<u8> {
+        // SAFETY: as in `copy`.
+        unsafe { code.memory.read(at, self.arena.end_of(at, &code.memory)) }
     }
 }
 
@@ -254,7 +298,7 @@ pub fn build<I: Isa>(block: &Block<I>) -> trine_ir::Block {
     let builder = Builder::<I>::new(block.mode);
     let mut ended = false;
     for op in &block.ops {
-        builder.begin(op.offset as i64, op.bytes, op.encoding);
+        builder.begin(op.offset as i64, op.bytes, op.operands);
         if I::body::<&Builder<I>>(op.row)(&builder, &op.operands).is_err() {
             ended = true;
             break;

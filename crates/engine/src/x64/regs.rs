@@ -501,6 +501,21 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
+    /// Before something that may change the memory of these slots, which is up to date.
+    pub fn forget_slots(&mut self, changes: impl Fn(u16) -> bool) {
+        let mut i = 0;
+        while i < self.s.cache.len() {
+            let Cached { slot, val, .. } = self.s.cache[i];
+            if changes(slot) {
+                self.keep(val, slot);
+                self.s.values[val as usize].cached -= 1;
+                self.s.cache.swap_remove(i);
+            } else {
+                i += 1;
+            }
+        }
+    }
+
     /// Before something that may change any slot and any register: slots go to memory, values that
     /// are still needed to spill words.
     pub fn leave_registers(&mut self) {

@@ -1,6 +1,7 @@
 //! What generated code does not say itself: the side table, and the Rust functions behind its slow
 //! paths.
 
+use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
 use trine_base::Width;
@@ -38,6 +39,13 @@ pub enum Kind {
     Direct,
     /// A floating-point operation that the host does differently.
     Soft(Fp, Rounding),
+    /// A helper that keeps registers: its number in [`Side::helpers`], the instruction's length.
+    Helper {
+        /// The number.
+        number: u16,
+        /// The length.
+        bytes: u8,
+    },
 }
 
 /// One call out of generated code.
@@ -49,32 +57,31 @@ pub struct Row {
     pub offset: u16,
     /// Instructions of the block that are not done yet, this one included.
     pub undone: u16,
-    /// First of the dirty slots in [`Side::locs`].
+    /// First of its dirty slots in the table of places.
     pub first: u32,
     /// Number of dirty slots.
     pub dirty: u16,
 }
 
-/// The tables of one vCPU's code.
+/// What the code of the block that is being compiled adds to the tables.
 #[derive(Default)]
 pub struct Side {
-    /// Slow paths, by the number behind their calls.
+    /// Number of its first row.
+    pub first_row: u32,
+    /// Its slow paths.
     pub rows: Vec<Row>,
-    /// Accesses that the host may refuse: offset in code memory, row; in the order of the offsets.
-    pub accesses: Vec<(u32, u32)>,
     /// Slots whose value is not in memory.
     pub locs: Vec<(u16, Loc)>,
-    /// Helpers, by number.
+    /// All helpers that were ever called, by number.
     pub helpers: Vec<&'static Helper>,
-    /// Displacements of direct jumps that have not been linked, by number.
-    pub sites: Vec<usize>,
 }
 
 impl Side {
-    /// The row of the access at an offset in code memory.
-    pub fn access_at(&self, offset: u32) -> Option<u32> {
-        let found = self.accesses.binary_search_by_key(&offset, |a| a.0).ok()?;
-        Some(self.accesses[found].1)
+    /// Begins a block.
+    pub fn begin(&mut self, first_row: u32) {
+        self.first_row = first_row;
+        self.rows.clear();
+        self.locs.clear();
     }
 }
 
@@ -104,52 +111,73 @@ fn left(leave: Leave, bytes: u64) -> Ret {
     Ret { value: 0, leave: (code::LEAVE + leave as u64) | (bytes << 8) }
 }
 
+/// The tables of the code that `core` runs.
+fn tables<I: Isa>(core: &Core<I>) -> &Tables {
+    // SAFETY: `adopt` put the tables' address there; they live as long as their code.
+    unsafe { &*(core.frame.tables.get() as *const Tables) }
+}
+
 /// Runs the slow path whose call returns to `back`.
 pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
-    // SAFETY: the frame holds the address of the compiler's tables, which live as long as its code.
-    let side = unsafe { &*(core.frame.side.get() as *const Side) };
     // SAFETY: `back` is the return address of a call in generated code; the compiler puts `test
     // eax, imm32` there, one byte of opcode and the row's number.
     let number = unsafe { ((back + 1) as *const u32).read_unaligned() };
-    let row = &side.rows[number as usize];
+    let Some(row) = tables(core).row(back, number) else { std::process::abort() };
     let frame = &core.frame;
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
     let [a, b, c, _] = [0, 1, 2, 3].map(|i: usize| frame.args[i].get());
+    // Generated code runs only in the mode that it was made for.
+    let regime = core.data_regime();
     let done = match row.kind {
-        Kind::Load(width) => core.slow_load(width, a),
-        Kind::Store(width) => core.slow_store(width, a, b).map(|()| 0),
-        Kind::Rmw(op, width) => core.rmw(op, width, a, b),
-        Kind::Exchange(width) => core.exchange(width, a, b, c),
+        Kind::Load(width) => core.slow_load(regime, width, a),
+        Kind::Store(width) => core.slow_store(regime, width, a, b).map(|()| 0),
+        Kind::Rmw(op, width) => core.rmw(regime, op, width, a, b),
+        Kind::Exchange(width) => core.exchange(regime, width, a, b, c),
         Kind::Direct => Ok(0),
         Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
+        Kind::Helper { number, bytes } => {
+            frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
+            let Some(helper) = tables(core).helper(number as usize) else { std::process::abort() };
+            return match core.call(helper, [a, b, c]) {
+                Ok(value) => Ret { value, leave: 0 },
+                Err(leave) => {
+                    restore_slots(core, tables(core).locs(back, row));
+                    helper_left(core, leave, bytes as u64)
+                }
+            };
+        }
     };
     match done {
         Ok(value) => Ret { value, leave: 0 },
         Err(leave) => {
-            restore(core, side, row);
+            restore(core, row, tables(core).locs(back, row));
             left(leave, 0)
         }
     }
 }
 
-/// Behind an access that the host refused: back to the start of its instruction.
-pub extern "sysv64" fn refused<I: Isa>(core: &Core<I>, row: u64) -> Ret {
-    // SAFETY: as in `slow`.
-    let side = unsafe { &*(core.frame.side.get() as *const Side) };
-    let row = &side.rows[row as usize];
+/// Behind an access that the host refused: back to the start of its instruction. `number` is what
+/// [`Tables::access_at`] gave.
+pub extern "sysv64" fn refused<I: Isa>(core: &Core<I>, number: u64) -> Ret {
+    let Some((at, row)) = tables(core).refused(number) else { std::process::abort() };
     let frame = &core.frame;
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
-    restore(core, side, row);
+    restore(core, row, tables(core).locs(at, row));
     Ret { value: 0, leave: code::AGAIN }
 }
 
-/// Brings the state to the start of the instruction that `row` belongs to.
-fn restore<I: Isa>(core: &Core<I>, side: &Side, row: &Row) {
+/// Brings the state to the start of the instruction that `row` belongs to; `locs` are its slots' places.
+fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     frame.count.set(frame.retired.get());
     frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
-    let first = row.first as usize;
-    for &(slot, loc) in &side.locs[first..first + row.dirty as usize] {
+    restore_slots(core, locs);
+}
+
+/// Brings the memory of the slots up to date, as they were at the start of the instruction.
+fn restore_slots<I: Isa>(core: &Core<I>, locs: &[(u16, Loc)]) {
+    let frame = &core.frame;
+    for &(slot, loc) in locs {
         let value = match loc {
             Loc::Gpr(r) => frame.save[r as usize].get(),
             Loc::Xmm(r) => frame.save_fp[r as usize].get(),
@@ -164,15 +192,17 @@ fn restore<I: Isa>(core: &Core<I>, side: &Side, row: &Row) {
 
 /// Calls the helper with number `what & 0xffff`; the instruction's length is above.
 pub extern "sysv64" fn helper<I: Isa>(core: &Core<I>, what: u64) -> Ret {
-    // SAFETY: as in `slow`.
-    let side = unsafe { &*(core.frame.side.get() as *const Side) };
-    let run = side.helpers[(what & 0xffff) as usize].run;
-    let frame = &core.frame;
-    match run(core, [0, 1, 2].map(|i: usize| frame.args[i].get())) {
+    let Some(helper) = tables(core).helper((what & 0xffff) as usize) else { std::process::abort() };
+    let args = [0, 1, 2].map(|i: usize| core.frame.args[i].get());
+    match core.call(helper, args) {
         Ok(value) => Ret { value, leave: 0 },
-        Err(leave) => {
-            frame.count.set(frame.retired.get() + (leave != Leave::Trap) as u64);
-            left(leave, what >> 16)
-        }
+        Err(leave) => helper_left(core, leave, what >> 16),
     }
+}
+
+/// A helper left an instruction of `bytes` bytes, where the state is up to date.
+fn helper_left<I: Isa>(core: &Core<I>, leave: Leave, bytes: u64) -> Ret {
+    let frame = &core.frame;
+    frame.count.set(frame.retired.get() + core.is_done(leave) as u64);
+    left(leave, bytes)
 }

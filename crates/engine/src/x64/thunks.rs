@@ -5,10 +5,9 @@
 //! `rcx`, `rdx` and the last two vector registers are scratch; the others hold guest values.
 
 use super::asm::{Alu, Asm, Cc, Hole, Mem, Shift, mem, mem2, reg::*};
-use crate::code::CodeMemory;
+use crate::code::ALIGN;
 use crate::core::{Core, Frame};
-use crate::jumps::{self, Jumps};
-use crate::tlb::Tlb;
+use crate::jumps;
 use std::mem::offset_of;
 use trine_ir::Isa;
 
@@ -52,6 +51,9 @@ pub enum Thunk {
     Refused = 5,
 }
 
+/// How many thunks there are.
+pub const THUNKS: usize = 6;
+
 macro_rules! fields {
     ($($(#[$doc:meta])* $name:ident $field:ident;)*) => {$(
         $(#[$doc])*
@@ -62,21 +64,20 @@ macro_rules! fields {
 }
 
 impl Layout {
-    /// The layout of a CPU's core.
-    pub fn of<I: Isa>(core: &Core<I>) -> Layout {
-        let state = state_of(core);
-        let at = |p: usize| (p as i64 - state as i64) as i32;
+    /// The layout of a CPU's core, which is the same for all of them: they run the same code.
+    pub fn of<I: Isa>() -> Layout {
+        let at = |field: usize| (field as i64 - offset_of!(Core<I>, slots) as i64 - BIAS as i64) as i32;
         Layout {
-            core: at(core as *const Core<I> as usize),
-            frame: at(&core.frame as *const Frame as usize),
-            tlb: at(&core.tlb as *const Tlb as usize),
-            jumps: at(&core.jumps as *const Jumps as usize),
+            core: at(0),
+            frame: at(offset_of!(Core<I>, frame)),
+            tlb: at(offset_of!(Core<I>, tlb)),
+            jumps: at(offset_of!(Core<I>, jumps)),
         }
     }
 
     /// A state slot.
     pub fn slot(&self, slot: u16) -> Mem {
-        mem(RBP, slot as i32 * 8 - 128)
+        mem(RBP, slot as i32 * 8 - BIAS)
     }
     fields! {
         /// The count while Rust runs.
@@ -136,9 +137,13 @@ impl Layout {
     }
 }
 
+/// How far `rbp` points into the slots.
+const BIAS: i32 = 128;
+
 /// What `rbp` holds.
 pub fn state_of<I: Isa>(core: &Core<I>) -> usize {
-    core.slots.as_ref().as_ptr() as usize + 128
+    debug_assert_eq!(core.slots.as_ref().as_ptr() as usize, &raw const core.slots as usize);
+    &raw const core.slots as usize + BIAS as usize
 }
 
 /// `enter(state, code, limit)`: runs generated code until it leaves; gives the code it left with.
@@ -153,37 +158,47 @@ const FRAME: i32 = OPEN_CALL + 8;
 
 const CALLEE_SAVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
 
-/// Puts the thunks into code memory and their addresses into the frame. Gives the address of
-/// [`Enter`].
-pub fn install<I: Isa>(core: &Core<I>, memory: &mut CodeMemory) -> Option<usize> {
-    let l = Layout::of(core);
-    let mut add = |build: &dyn Fn(&mut Asm)| {
-        let mut asm = Asm::new();
-        build(&mut asm);
-        memory.add(asm.finish())
-    };
-    let enter_at = add(&|a| enter(a, &l))?;
-    let thunks = [
-        add(&|a| exit(a, &l, true))?,
-        add(&|a| slow(a, &l))?,
-        add(&|a| helper(a, &l))?,
-        add(&|a| {
-            a.alu(Alu::Xor, false, RAX, RAX);
-            a.jmp_mem(l.thunk(Thunk::Exit));
-        })?,
-        add(&|a| {
-            let missed = indirect(a, &l, Asm::jmp_mem);
-            missed.into_iter().for_each(|hole| a.fix_here(hole));
-            a.mov_imm(RAX, super::side::code::GO);
-            a.jmp_mem(l.thunk(Thunk::Exit));
-        })?,
-        add(&|a| refused(a, &l))?,
-    ];
-    thunks.iter().zip(&core.frame.thunks).for_each(|(at, cell)| cell.set(*at));
-    core.frame.functions[0].set(super::side::slow::<I> as *const () as usize);
-    core.frame.functions[1].set(super::side::helper::<I> as *const () as usize);
-    core.frame.functions[2].set(super::side::refused::<I> as *const () as usize);
-    Some(enter_at)
+/// The thunks of a CPU as bytes: offset of [`Enter`], offsets of the others.
+pub struct Thunks {
+    /// The code.
+    pub bytes: Vec<u8>,
+    /// Offset of [`Enter`].
+    pub enter: usize,
+    /// Offsets by [`Thunk`].
+    pub offsets: [usize; THUNKS],
+}
+
+impl Thunks {
+    /// Makes them. They refer to each other through the frame, so they run anywhere.
+    pub fn new(l: &Layout) -> Thunks {
+        let mut bytes = Vec::new();
+        let mut add = |build: &dyn Fn(&mut Asm)| {
+            let mut asm = Asm::new();
+            build(&mut asm);
+            bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
+            let at = bytes.len();
+            bytes.extend_from_slice(asm.finish());
+            at
+        };
+        let enter = add(&|a| enter(a, l));
+        let offsets = [
+            add(&|a| exit(a, l, true)),
+            add(&|a| slow(a, l)),
+            add(&|a| helper(a, l)),
+            add(&|a| {
+                a.alu(Alu::Xor, false, RAX, RAX);
+                a.jmp_mem(l.thunk(Thunk::Exit));
+            }),
+            add(&|a| {
+                let missed = indirect(a, l, Asm::jmp_mem);
+                missed.into_iter().for_each(|hole| a.fix_here(hole));
+                a.mov_imm(RAX, super::side::code::GO);
+                a.jmp_mem(l.thunk(Thunk::Exit));
+            }),
+            add(&|a| refused(a, l)),
+        ];
+        Thunks { bytes, enter, offsets }
+    }
 }
 
 fn enter(a: &mut Asm, l: &Layout) {

@@ -1,7 +1,7 @@
 //! RV32I and RV64I: integer computation, loads and stores, jumps and branches (unpriv 2, 4).
 
 use super::{Rv, X};
-use trine_ir::{Flow, Int, Res, Sem, V};
+use trine_ir::{Flow, Res, Sem};
 
 /// Register-register and register-immediate forms of one operation.
 macro_rules! alu {
@@ -143,12 +143,6 @@ pub fn auipc<S: Rv>(s: S, rd: X, imm: i64) -> Res<S> {
     Ok(())
 }
 
-/// Control to a virtual address computed in 64 bits, cut to XLEN.
-#[inline(always)]
-fn goto<S: Rv>(s: S, flow: Flow, target: V<S, u64>) -> Res<S> {
-    s.jump_as(flow, if S::W::BITS == 64 { target } else { target.low::<u32>().zext() })
-}
-
 /// Whether a register holds return addresses by convention: `ra` and `t0`.
 fn is_link(x: X) -> bool {
     matches!(x.0, 1 | 5)
@@ -170,7 +164,7 @@ fn flow(rd: X, rs1: Option<X>) -> Flow {
 #[inline(always)]
 pub fn jal<S: Rv>(s: S, rd: X, imm: i64) -> Res<S> {
     s.set_x(rd, s.next_pc().low());
-    goto(s, flow(rd, None), s.pc() + imm)
+    s.jump_as(flow(rd, None), s.pc() + imm)
 }
 
 /// Jump and link to a register.
@@ -186,7 +180,7 @@ macro_rules! branch {
         $(#[$doc])*
         #[inline(always)]
         pub fn $name<S: Rv>(s: S, rs1: X, rs2: X, imm: i64) -> Res<S> {
-            s.when(s.x(rs1).$cmp(s.x(rs2)), || goto(s, Flow::Plain, s.pc() + imm))
+            s.when(s.x(rs1).$cmp(s.x(rs2)), || s.jump(s.pc() + imm))
         }
     )*};
 }

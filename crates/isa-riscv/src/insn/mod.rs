@@ -64,6 +64,11 @@ pub trait Rv: Sem<Isa: Xlen> {
     fn address(self, base: X, displacement: i64) -> V<Self, u64> {
         (self.x(base) + displacement).zext()
     }
+    /// The instruction's bytes as a little-endian number: what a handler of illegal instructions is told.
+    #[inline(always)]
+    fn encoding(self) -> u32 {
+        self.operands().word
+    }
     /// Ends with an illegal-instruction exception.
     #[inline(always)]
     fn illegal(self) -> Res<Self> {

@@ -47,9 +47,8 @@ pub fn satp_valid(value: u64, rv32: bool) -> bool {
     rv32 || matches!(value >> 60, 0 | 8 | 9)
 }
 
-/// Translates `address` in mode `m`.
-pub fn walk(hart: &dyn Hart, m: u32, address: u64, access: Access) -> Result<Mapping, Trap> {
-    let regime = if access == Access::Execute { mode::fetch_regime(m) } else { mode::data_regime(m) };
+/// Translates `address` in `regime`.
+pub fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap> {
     let at = match regime {
         mode::REGIME_U => level::U,
         mode::REGIME_M => level::M,
@@ -71,7 +70,7 @@ pub fn walk(hart: &dyn Hart, m: u32, address: u64, access: Access) -> Result<Map
         Access::Execute => x,
     };
     if !allowed || found.page >> 56 != 0 {
-        return Err(Trap { cause: trap::access_fault(access), value: address });
+        return Err(Trap::fault(trap::access_fault(access), address));
     }
     Ok(Mapping { read: found.read && r, write: found.write && w, execute: found.execute && x, ..found })
 }
@@ -87,11 +86,11 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn page_fault(&self) -> Trap {
-        Trap { cause: trap::page_fault(self.access), value: self.address }
+        Trap::fault(trap::page_fault(self.access), self.address)
     }
 
     fn access_fault(&self) -> Trap {
-        Trap { cause: trap::access_fault(self.access), value: self.address }
+        Trap::fault(trap::access_fault(self.access), self.address)
     }
 
     /// The algorithm of priv 12.3.2.

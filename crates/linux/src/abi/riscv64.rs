@@ -342,12 +342,13 @@ mod tests {
     use crate::space::{PAGE, Space};
     use std::sync::{Arc, PoisonError};
     use trine_base::{HostClock, Mailbox};
-    use trine_engine::{Engine, Tier};
+    use trine_engine::{Engine, Memory, Tier, Translations};
     use trine_ir::Isa;
 
     fn vcpu(space: Arc<Space>) -> Engine<Rv64> {
         let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
-        Engine::program(Rv64::config(), space, clock, mailbox, Tier::Interp).0
+        let (translations, _) = Translations::new(Memory::Direct, Tier::Interp);
+        Engine::program(Rv64::config(), space, clock, mailbox, translations)
     }
 
     #[test]

@@ -1,0 +1,13 @@
+//! What compiles blocks for the host's CPU and runs the result, under names that belong to no host.
+//!
+//! Everything outside of a back end uses these names only. A back end for another host has a module like [`crate::x64`]
+//! with the same items:
+//!
+//! * [`Code`]: generated code, its tables and the way into it; shared by vCPUs and read without a lock.
+//! * [`Compiler`]: what is needed to add to it; one thread at a time.
+//! * [`Compiled`], [`Left`]: what compiling and running came to.
+//! * [`Tables`], [`Thunk`]: for the handler of refused accesses ([`crate::direct`]).
+
+pub use crate::x64::tables::Tables;
+pub use crate::x64::thunks::{THUNKS, Thunk};
+pub use crate::x64::{Code, Compiled, Compiler, Left};

@@ -1,0 +1,154 @@
+//! Stamps: numbers that tell old entries of the jump cache from valid ones.
+//!
+//! A stamp is the mode in its low half and a generation above. A new generation starts when translations of addresses may
+//! have changed. Regimes whose code all lies in global pages (a kernel's) keep theirs across changes of the address space.
+
+/// Address spaces whose generations are remembered.
+const SPACES: usize = 16;
+/// The last generation that fits into a stamp beside the mode.
+const LAST: u32 = u32::MAX;
+
+/// The generations of one vCPU.
+pub struct Stamps {
+    /// The generation of global pages.
+    global: u32,
+    /// The generation of the current address space's own pages.
+    local: u32,
+    /// The regimes that run code from pages that are not global, one bit each.
+    is_local: u64,
+    /// The latest generation given.
+    last: u32,
+    /// Address spaces left lately, with their generations.
+    known: [(u64, u32); SPACES],
+    /// Where the next one is noted.
+    next: usize,
+    /// The current address space.
+    space: u64,
+}
+
+impl Stamps {
+    /// The first generations.
+    pub fn new() -> Self {
+        Stamps { global: 1, local: 2, is_local: 0, last: 2, known: [(0, 0); SPACES], next: 0, space: 0 }
+    }
+
+    /// Whether the numbers run out before two more changes: all stamps must be forgotten and [`Stamps::restart`] called.
+    pub fn run_out(&self) -> bool {
+        self.last > LAST - 4
+    }
+
+    /// Starts with the first generations again, when nothing holds a stamp any more.
+    pub fn restart(&mut self) {
+        (self.global, self.local, self.last) = (1, 2, 2);
+        self.known = [(0, 0); SPACES];
+    }
+
+    fn fresh(&mut self) -> u32 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Nothing is valid any more.
+    pub fn renew(&mut self) {
+        self.global = self.fresh();
+        self.renew_local();
+    }
+
+    /// Nothing of any address space's own pages is valid any more.
+    pub fn renew_local(&mut self) {
+        self.local = self.fresh();
+        self.known = [(0, 0); SPACES];
+    }
+
+    /// Another address space becomes the current one: with its own generation, where it is known.
+    pub fn enter(&mut self, space: u64) {
+        self.known[self.next] = (self.space, self.local);
+        self.next = (self.next + 1) % SPACES;
+        let found = self.known.iter().position(|&(s, g)| s == space && g != 0);
+        self.local = match found {
+            Some(i) => std::mem::take(&mut self.known[i].1),
+            None => self.fresh(),
+        };
+        self.space = space;
+    }
+
+    /// Notes that a regime runs code from a page that is not global. True where that is new.
+    pub fn runs_local(&mut self, regime: usize) -> bool {
+        let before = self.is_local;
+        self.is_local |= 1 << regime;
+        self.is_local != before
+    }
+
+    /// The stamp of code in `mode`, fetched in `regime`.
+    pub fn of(&self, mode: u32, regime: usize) -> u64 {
+        let generation = if self.is_local >> regime & 1 != 0 { self.local } else { self.global };
+        (generation as u64) << 32 | mode as u64
+    }
+}
+
+impl Default for Stamps {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Time;
+    use crate::core::Core;
+    use std::sync::Arc;
+    use trine_base::{Bus, CountClock, Mailbox};
+    use trine_ir::{Flush, Hart};
+    use trine_isa_riscv::{Config, Rv64, Start};
+    use trine_memory::Ram;
+
+    #[test]
+    fn every_bit_of_the_mode_counts() {
+        let stamps = Stamps::new();
+        let all = (0..32).map(|bit| stamps.of(1 << bit, 0)).chain([stamps.of(0, 0)]);
+        assert_eq!(all.collect::<std::collections::HashSet<_>>().len(), 33);
+    }
+
+    #[test]
+    fn an_address_space_finds_its_generation_again() {
+        let mut stamps = Stamps::new();
+        assert!(stamps.runs_local(1) && !stamps.runs_local(1));
+        let (kernel, first) = (stamps.of(0, 0), stamps.of(0, 1));
+        stamps.enter(7);
+        assert_ne!(stamps.of(0, 1), first);
+        stamps.enter(0);
+        assert_eq!((stamps.of(0, 0), stamps.of(0, 1)), (kernel, first));
+        stamps.renew_local();
+        assert_ne!(stamps.of(0, 1), first);
+        assert_eq!(stamps.of(0, 0), kernel, "global pages stay");
+    }
+
+    #[test]
+    fn old_entries_do_not_come_back_when_the_numbers_run_out() {
+        let (clock, mailbox) = (Arc::new(CountClock::new(1, 0)), Arc::new(Mailbox::new()));
+        let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
+        let config = Config { hart: 0, start: Start::Machine };
+        let core = Core::<Rv64>::new(
+            config,
+            Arc::new(Ram::none()),
+            None,
+            bus,
+            Time::Count(clock),
+            mailbox,
+            Arc::default(),
+        );
+        let entry = core.jumps.fill(0x1000);
+        entry.pc.set(0x1000);
+        entry.stamp.set(core.frame.stamp.get());
+        core.stamps.borrow_mut().last = LAST - 3;
+        core.frame.calls_stale.set(0);
+        core.flush(Flush::All);
+        assert!(core.stamps.borrow().last < 16);
+        assert_eq!((entry.stamp.get(), core.frame.calls_stale.get()), (0, 1));
+        for _ in 0..4 {
+            assert_ne!(entry.stamp.get(), core.frame.stamp.get());
+            core.flush(Flush::Local);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Commands, and what they said.
+
+use crate::{Checked, text};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a command said.
+pub struct Said {
+    /// Its exit code; −1 where a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl From<Output> for Said {
+    fn from(o: Output) -> Said {
+        let [out, err] = [o.stdout, o.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+        Said { code: o.status.code().unwrap_or(-1), out, err }
+    }
+}
+
+/// Runs a tool that must succeed; gives its standard output.
+///
+/// # Errors
+/// With everything that it said, where it fails or cannot be started.
+pub fn tool(command: &mut Command) -> Result<String, String> {
+    let said = Said::from(command.output().map_err(|e| format!("{command:?}: {e}"))?);
+    match said.code {
+        0 => Ok(said.out),
+        code => Err(format!("{command:?}: code {code}: {}{}", said.out, said.err)),
+    }
+}
+
+/// The words of a line, separated by blanks, as a command without input.
+pub fn words(line: &str) -> Command {
+    let mut words = line.split_ascii_whitespace();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).stdin(Stdio::null());
+    command
+}
+
+/// Fails with a sentence and what a command said, unless something is right.
+///
+/// # Errors
+/// That sentence.
+pub fn check(right: bool, what: &str, said: &Said) -> Checked {
+    match right {
+        true => Ok(()),
+        false => Err(format!("{what}: code {}, output {:?}, errors {:?}", said.code, said.out, said.err)),
+    }
+}
+
+/// Standard output of a command that succeeded.
+///
+/// # Errors
+/// How it ended and its standard error, where it failed.
+pub fn succeed(out: Output) -> Result<String, String> {
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    if out.status.success() {
+        Ok(said)
+    } else {
+        Err(format!("{}: {}", out.status, String::from_utf8_lossy(&out.stderr)))
+    }
+}
+
+/// How a command ended, and what it wrote.
+pub fn said(out: &Output) -> String {
+    format!(
+        "{}; it said:\n{}{}",
+        out.status,
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    )
+}
+
+/// Waits for a process, but not for longer than `most`; `None` where it still runs then.
+///
+/// # Errors
+/// The host's.
+pub fn end_of(child: &mut Child, most: Duration) -> Result<Option<ExitStatus>, String> {
+    let end = Instant::now() + most;
+    loop {
+        if let Some(status) = child.try_wait().map_err(text)? {
+            return Ok(Some(status));
+        }
+        if Instant::now() > end {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,27 @@
+//! What the tests of the whole (`tests/*`) and the development tasks share. It drives the `trine` executable and depends on
+//! none of the crates that are tested, except for the one that fetches Debian's packages.
+
+pub mod bundle;
+pub mod command;
+pub mod machine;
+pub mod parts;
+pub mod registry;
+pub mod scratch;
+pub mod tools;
+
+/// Nothing, or a sentence that says what is wrong.
+pub type Checked = Result<(), String>;
+
+/// User and group ID of the ordinary user that tests run things as: `nobody`.
+pub const NOBODY: u32 = 65534;
+
+/// An error as text.
+pub fn text(e: impl std::fmt::Display) -> String {
+    e.to_string()
+}
+
+/// Whether this process runs as root.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}

@@ -1,0 +1,148 @@
+//! `trine run --as machine`, with an image of Debian's static riscv64 BusyBox that `trine import` makes: what the
+//! command finds and says, its exit code, its end by `trine stop`, an init in place of ours, and what is refused.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use trine_test_support::command::{Said, check, tool};
+use trine_test_support::{text, tools};
+
+/// The image's own init: says who it is, and powers off without ours.
+const INIT: &str = "#!/bin/sh\necho init is $$\necho o > /proc/sysrq-trigger\nsleep 60\n";
+/// BusyBox's names, each a hard link.
+const NAMES: [&str; 7] = ["sh", "id", "cat", "sleep", "stat", "tty", "wc"];
+/// Time that a machine gets to say something.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where the test has its store and its guests' records; removed at the end.
+struct Place {
+    dir: PathBuf,
+    trine: PathBuf,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A machine that a failed test left.
+        drop(self.say(&["rm", "-f", "m"]));
+        drop(fs::remove_dir_all(&self.dir));
+    }
+}
+
+impl Place {
+    fn new() -> Result<Place, String> {
+        let dir = std::env::temp_dir().join(format!("trine-of-image-{}", std::process::id()));
+        fs::create_dir_all(dir.join("run")).map_err(text)?;
+        let place = Place { dir, trine: tools::trine()? };
+        let root = place.dir.join("root");
+        files(&root).map_err(text)?;
+        let archive = place.dir.join("root.tar");
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&root).args(["--owner=0", "--group=0", "-cf"]).arg(&archive).arg(".");
+        tool(&mut tar)?;
+        for (name, platform) in [("tiny", "linux/riscv64"), ("other", "linux/amd64")] {
+            let from = archive.display().to_string();
+            let said = place.say(&[
+                "import",
+                &from,
+                name,
+                "--platform",
+                platform,
+                "--cmd",
+                r#"["/bin/sh", "-c", "echo its own $COLOR"]"#,
+                "--env",
+                "COLOR=blue",
+                "--workdir",
+                "/srv/made here",
+            ])?;
+            check(said.code == 0, "trine import", &said)?;
+        }
+        Ok(place)
+    }
+
+    fn say(&self, words: &[&str]) -> Result<Said, String> {
+        let mut command = Command::new(&self.trine);
+        command.args(words).stdin(Stdio::null());
+        command.env("XDG_DATA_HOME", self.dir.join("data")).env("XDG_RUNTIME_DIR", self.dir.join("run"));
+        command.output().map(Said::from).map_err(text)
+    }
+
+    /// Runs a machine, and looks for what it says and its exit code.
+    fn run(&self, words: &[&str], code: i32, wanted: &[&str]) -> Result<(), String> {
+        let said = self.say(&[&["run", "--as", "machine"], words].concat())?;
+        let right = said.code == code && wanted.iter().all(|w| said.out.contains(w));
+        check(right, &format!("{words:?} should give code {code} and say {wanted:?}"), &said)
+    }
+
+    /// What is refused, and with which words; nothing is booted.
+    fn refused(&self, words: &[&str], wanted: &str) -> Result<(), String> {
+        let said = self.say(&[&["run", "--as", "machine"], words].concat())?;
+        check(said.code == 2 && said.err.contains(wanted), &format!("{words:?} should be refused"), &said)
+    }
+
+    fn wait_for(&self, wanted: &str) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let said = self.say(&["logs", "m"])?;
+            if said.out.contains(wanted) {
+                return Ok(());
+            }
+            check(Instant::now() < end, &format!("the machine should say '{wanted}'"), &said)?;
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// The image's files.
+fn files(root: &Path) -> std::io::Result<()> {
+    let debian = tools::debian_root("riscv64", &["busybox-static"]).map_err(std::io::Error::other)?;
+    for dir in ["bin", "sbin", "etc"] {
+        fs::create_dir_all(root.join(dir))?;
+    }
+    let busybox = root.join("bin/busybox");
+    fs::copy(debian.join("usr/bin/busybox"), &busybox)?;
+    NAMES.iter().try_for_each(|name| fs::hard_link(&busybox, root.join("bin").join(name)))?;
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n")?;
+    fs::write(root.join("etc/group"), "root:x:0:\nstaff:x:50:web\n")?;
+    symlink("passwd", root.join("etc/link"))?;
+    fs::write(root.join("sbin/init"), INIT)?;
+    fs::set_permissions(root.join("sbin/init"), fs::Permissions::from_mode(0o4755))
+}
+
+/// All of it.
+pub fn run() -> Result<(), String> {
+    let place = Place::new()?;
+    place.run(&["tiny"], 0, &["its own blue"])?;
+    let script = "id; pwd; stat -c '%a %h' /sbin/init /bin/sh; tty; cat /proc/sys/kernel/hostname; echo $COLOR $HOME; \
+                  cat /proc/mounts | wc -l; ls -d /.trine; exit 42";
+    let wanted = [
+        "uid=33(web) gid=34 ",
+        "50(staff)",
+        "/srv/made here",
+        "4755 1",
+        "755 8",
+        "/dev/ttyS0",
+        "box",
+        "red /srv",
+    ];
+    let options = ["--user", "web", "--hostname", "box", "--env", "COLOR=red"];
+    place.run(&[&options[..], &["tiny", "sh", "-c", script]].concat(), 42, &wanted)?;
+    place.run(&["tiny", "sh", "-c", "kill -9 $$"], 137, &[])?;
+    place.run(&["tiny", "nothing-of-this-name"], 127, &["no command 'nothing-of-this-name'"])?;
+    place.run(&["--entrypoint", "/sbin/init", "tiny"], 0, &["init is 1"])?;
+    place.refused(&["--platform", "linux/amd64", "other"], "machines are linux/riscv64")?;
+    place.refused(&["--pull", "never", "other"], "other")?;
+    place.refused(&["-m", "64M", "tiny"], "leave -m out")?;
+    place.refused(&["--volume", "/tmp:/x", "tiny"], "--volume does not go with a machine of an image")?;
+    let script = "trap 'echo is asked; exit 7' TERM; echo is there; while :; do sleep 0.1; done";
+    place.run(&["-d", "--name", "m", "tiny", "sh", "-c", script], 0, &[])?;
+    place.wait_for("is there")?;
+    let said = place.say(&["stop", "m"])?;
+    check(said.code == 0, "trine stop", &said)?;
+    place.wait_for("is asked")?;
+    let said = place.say(&["inspect", "--format", "{{.State.ExitCode}}", "m"])?;
+    check(said.out == "7\n", "the command's exit code is the machine's", &said)?;
+    println!("an image as a machine: 6 boots");
+    Ok(())
+}
