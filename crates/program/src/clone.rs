@@ -184,7 +184,7 @@ impl<A: GuestAbi> Thread<A> {
     }
 
     fn new_thread(&mut self, r: Request) -> Result<u64, Errno> {
-        let mut child = Thread::new(self.process.clone(), self.vcpu.translations().clone());
+        let mut child = Thread::new(self.process.clone());
         self.child_registers(&mut child);
         child.begin_child(&r);
         child.mask = self.mask;
@@ -218,7 +218,7 @@ impl<A: GuestAbi> Thread<A> {
     /// A child process: the host's, with a copy of this one.
     fn fork(&mut self, r: Request) -> Result<u64, Errno> {
         let process = self.process.clone();
-        let translations = self.vcpu.translations().clone();
+        let translations = process.translations.clone();
         signal::set_mask(u64::MAX);
         // Who changes the address space notes that for the translations while it holds the space's lock.
         let host_fork = || translations.written().quiet(|| host_fork(&r));

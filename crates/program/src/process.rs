@@ -57,8 +57,8 @@ pub struct Options {
     pub gdb: Option<Address>,
 }
 
-/// One program.
-pub struct Process {
+/// One program for the CPU `A`.
+pub struct Process<A: GuestAbi> {
     /// What system calls work on.
     pub guest: Guest,
     /// What signals do; a child may share it (`CLONE_SIGHAND`).
@@ -67,6 +67,8 @@ pub struct Process {
     pub pending: Pending,
     /// Threads that have not ended.
     pub threads: AtomicUsize,
+    /// The translations of its code, which all threads run, and the processes that share its memory.
+    pub translations: Arc<Translations<A>>,
     /// Its memory is another process's, too.
     pub borrows: bool,
     /// Address of the code that ends a signal handler.
@@ -150,13 +152,14 @@ pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result
     names.auxv = first.auxv;
     names.shown = shown::arguments(machine, first.pointer, &options.args, &options.env);
     name_process(&options.path);
-    let (translations, note) = Translations::<A>::new(Memory::Direct, options.tier);
+    let (translations, note) = Translations::new(Memory::Direct, options.tier);
     perf.iter().for_each(|map| translations.set_perf_map(map.clone()));
     let process = Arc::new(Process {
         guest: Guest { machine, space, names },
         actions: Arc::new(Mutex::new(actions)),
         pending: Pending::default(),
         threads: AtomicUsize::new(1),
+        translations,
         borrows: false,
         trampoline,
         clock: Arc::new(HostClock::new()),
@@ -168,7 +171,7 @@ pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result
     if let Some(door) = door {
         Debug::serve(&process, door).map_err(|e| ProgramError::Other(format!("no thread for gdb: {e}")))?;
     }
-    let mut thread = Thread::<A>::first(process, translations);
+    let mut thread = Thread::<A>::first(process);
     thread.process.actions().catch_dumps();
     if let Some(note) = note {
         trine_linux::host::say(&format!("trine: {note}; the interpreter runs everything"));

@@ -107,7 +107,7 @@ impl<A: GuestAbi> Thread<A> {
             // Where the descriptor cannot be written there is to be no child.
             put(r.pidfd, &get::<i32>(r.pidfd)?)?;
         }
-        let mut thread = Thread::new(self.childs_process(&r), self.vcpu.translations().clone());
+        let mut thread = Thread::new(self.childs_process(&r));
         self.child_registers(&mut thread);
         thread.mask = self.mask;
         let (tell, told) = mpsc::channel();

@@ -7,7 +7,7 @@ use crate::signal::{self, Action, Actions, Inbox};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use trine_base::{Exit, Mailbox, Vcpu};
-use trine_engine::{Engine, Translations, direct};
+use trine_engine::{Engine, direct};
 use trine_gdb::Stop;
 use trine_linux::abi::{AltStack, GuestAbi, Raised};
 use trine_linux::call::{Around, Context, Done};
@@ -18,7 +18,7 @@ use trine_linux::table::ThreadCall;
 /// One thread of a program for the CPU `A`.
 pub struct Thread<A: GuestAbi> {
     /// Its program.
-    pub process: Arc<Process>,
+    pub process: Arc<Process<A>>,
     /// Its CPU.
     pub vcpu: Engine<A>,
     /// Its number, which is the host thread's.
@@ -53,7 +53,7 @@ const ROBUST_LIST: u64 = 24;
 /// `SI_KERNEL`: the host does not say which address was refused.
 const SI_KERNEL: i32 = 128;
 
-impl Process {
+impl<A: GuestAbi> Process<A> {
     /// A number that no other process in this memory has.
     pub fn key(&self) -> usize {
         std::ptr::from_ref(self) as usize
@@ -71,12 +71,11 @@ impl Process {
 }
 
 impl<A: GuestAbi> Thread<A> {
-    /// A thread of `process`, for the host thread that will call [`Thread::run`]. All threads of a process have the same
-    /// translations, and so do processes that share their memory.
-    pub fn new(process: Arc<Process>, translations: Arc<Translations<A>>) -> Thread<A> {
+    /// A thread of `process`, for the host thread that will call [`Thread::run`].
+    pub fn new(process: Arc<Process<A>>) -> Thread<A> {
         let mailbox = Arc::new(Mailbox::new());
         let (space, clock) = (process.guest.space.clone(), process.clock.clone());
-        let vcpu = Engine::program(A::config(), space, clock, mailbox.clone(), translations);
+        let vcpu = Engine::program(A::config(), space, clock, mailbox.clone(), process.translations.clone());
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
         let (watched, lets_in, at_rest) = (None, 0, AtomicBool::new(false));
@@ -96,8 +95,8 @@ impl<A: GuestAbi> Thread<A> {
     }
 
     /// The first thread, on the current host thread.
-    pub fn first(process: Arc<Process>, translations: Arc<Translations<A>>) -> Thread<A> {
-        let mut thread = Thread::new(process, translations);
+    pub fn first(process: Arc<Process<A>>) -> Thread<A> {
+        let mut thread = Thread::new(process);
         thread.attach();
         thread.inherit();
         thread

@@ -20,8 +20,8 @@ use trine_linux::{Errno, Guest};
 const STACK: usize = 1 << 20;
 
 /// What the parent has again when the child is gone.
-struct Saved {
-    process: Arc<Process>,
+struct Saved<A: GuestAbi> {
+    process: Arc<Process<A>>,
     registers: Registers,
     tid: i32,
     clear_tid: u64,
@@ -52,7 +52,7 @@ extern "C" fn child<A: GuestAbi>(start: *mut libc::c_void) -> i32 {
 }
 
 impl<A: GuestAbi> Thread<A> {
-    fn save(&self) -> Saved {
+    fn save(&self) -> Saved<A> {
         Saved {
             process: self.process.clone(),
             registers: Registers::of::<A>(&self.vcpu),
@@ -63,7 +63,7 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    fn restore(&mut self, saved: Saved) {
+    fn restore(&mut self, saved: Saved<A>) {
         saved.registers.put(&mut self.vcpu);
         self.process = saved.process;
         self.tid = saved.tid;
@@ -77,7 +77,7 @@ impl<A: GuestAbi> Thread<A> {
     }
 
     /// The process as the child has it.
-    pub(crate) fn childs_process(&self, request: &Request) -> Arc<Process> {
+    pub(crate) fn childs_process(&self, request: &Request) -> Arc<Process<A>> {
         let parent = &*self.process;
         let shared = request.flags & SIGHAND != 0;
         let actions =
@@ -89,6 +89,7 @@ impl<A: GuestAbi> Thread<A> {
             actions,
             pending: Pending::default(),
             threads: AtomicUsize::new(1),
+            translations: parent.translations.clone(),
             borrows: true,
             trampoline: parent.trampoline,
             clock: parent.clock.clone(),
