@@ -103,6 +103,8 @@ pub mod cause {
     pub const PRIVILEGE: u64 = 3;
     /// A quotient that does not exist.
     pub const DIVIDE: u64 = 4;
+    /// An atomic access at an odd address.
+    pub const ALIGNMENT: u64 = 6;
     /// A debugger's breakpoint.
     pub const BREAKPOINT: u64 = 5;
     /// The input of interrupts.
