@@ -10,7 +10,8 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_base::{Acknowledge, Bus, Clock, CountClock, Mailbox, Width};
-use trine_ir::{Access, Flush, Hart, Helper, Isa, Leave, Regimes, Trap};
+use trine_ir::fp::{MXCSR, MXCSR_FLAGS};
+use trine_ir::{Access, Flush, FpRules, Hart, Helper, Isa, Leave, Regimes, Trap};
 use trine_memory::{CodeOwner, Ram};
 
 /// Words besides the slots that generated code reads and writes.
@@ -69,11 +70,11 @@ impl Default for Frame {
             stamp: Cell::new(0),
             retired: Cell::new(0),
             args: [const { Cell::new(0) }; 4],
-            guest_mxcsr: Cell::new(DEFAULT_MXCSR),
-            host_mxcsr: Cell::new(DEFAULT_MXCSR),
+            guest_mxcsr: Cell::new(MXCSR),
+            host_mxcsr: Cell::new(MXCSR),
             nan_box: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
-            flag_numbers: std::array::from_fn(|mxcsr| flags_of_mxcsr(mxcsr as u32) as u8),
+            flag_numbers: [0; 64],
             functions: [const { Cell::new(0) }; 3],
             thunks: [const { Cell::new(0) }; host::THUNKS],
             limit: Cell::new(0),
@@ -87,9 +88,6 @@ impl Default for Frame {
         }
     }
 }
-
-/// MXCSR after reset: all exceptions masked, to nearest.
-pub const DEFAULT_MXCSR: u32 = 0x1f80;
 
 /// Where a vCPU's time comes from.
 #[derive(Clone)]
@@ -231,7 +229,10 @@ impl<I: Isa> Core<I> {
         }
         put! {
             slots: I::slots(&config),
-            frame: Frame::default(),
+            frame: Frame {
+                flag_numbers: std::array::from_fn(|mxcsr| I::Fp::flags(mxcsr as u32) as u8),
+                ..Frame::default()
+            },
             copies: Copies::default(),
             config: config,
             mode: Cell::new(0),
@@ -327,23 +328,6 @@ impl<I: Isa> Core<I> {
         }
         Ok(mapping.page | address & 0xfff)
     }
-
-    /// The MXCSR that stands for the rounding direction in the slots.
-    fn rounding_mxcsr(&self) -> u32 {
-        let rc = match self.get(I::FP_ROUND) {
-            1 => 3,
-            2 => 1,
-            3 => 2,
-            _ => 0,
-        };
-        DEFAULT_MXCSR | rc << 13
-    }
-}
-
-/// MXCSR flags as the slots number them: NX 1, UF 2, OF 4, DZ 8, NV 16.
-fn flags_of_mxcsr(mxcsr: u32) -> u64 {
-    let bit = |from: u32, to: u32| ((mxcsr >> from & 1) << to) as u64;
-    bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4)
 }
 
 impl<I: Isa> Hart for Core<I> {
@@ -496,14 +480,13 @@ impl<I: Isa> Hart for Core<I> {
     fn harvest_fp(&self) {
         self.check_fp();
         let mxcsr = self.frame.guest_mxcsr.get();
-        let flags = self.get(I::FP_FLAGS) | flags_of_mxcsr(mxcsr);
-        self.set(I::FP_FLAGS, flags);
-        self.frame.guest_mxcsr.set(mxcsr & !0x3f);
+        I::Fp::harvest(self.slots.as_ref(), mxcsr);
+        self.frame.guest_mxcsr.set(mxcsr & !MXCSR_FLAGS);
     }
 
     fn load_fp(&self) {
         self.check_fp();
-        self.frame.guest_mxcsr.set(self.rounding_mxcsr());
+        self.frame.guest_mxcsr.set(I::Fp::mxcsr(self.slots.as_ref()));
     }
 
     fn mode_changed(&self) {

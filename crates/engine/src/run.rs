@@ -10,7 +10,7 @@ use crate::store::Store;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, Vcpu};
-use trine_ir::{Hart, Isa, Leave, Trap};
+use trine_ir::{FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
 /// Which engine runs blocks.
@@ -649,14 +649,14 @@ impl<I: Isa> Vcpu for Engine<I> {
     }
 
     fn get(&self, slot: u16) -> u64 {
-        if slot == I::FP_FLAGS {
+        if slot == I::Fp::FLAGS {
             self.core.harvest_fp();
         }
         Hart::get(&*self.core, slot)
     }
 
     fn set(&mut self, slot: u16, value: u64) {
-        if slot == I::FP_FLAGS {
+        if slot == I::Fp::FLAGS {
             self.core.harvest_fp();
         }
         Hart::set(&*self.core, slot, value);

@@ -1,6 +1,6 @@
 //! What an engine knows of a CPU ([`Isa`]), and what a CPU's helpers know of their engine ([`Hart`]).
 
-use crate::{Res, Row, Sem};
+use crate::{FpRules, Res, Row, Sem};
 use std::cell::Cell;
 use trine_base::{RegisterInfo, Width};
 
@@ -335,12 +335,10 @@ pub trait Isa: Sized + Send + 'static {
 
     /// The translation regimes, whose software TLBs are kept apart: [`Count`] of their number.
     type Regimes: Regimes;
+    /// The floating-point environment: [`crate::NoFp`] where there is none.
+    type Fp: FpRules;
     /// All architectural registers.
     const REGISTERS: &'static [RegisterInfo];
-    /// Slot with the accrued floating-point flags: NX 1, UF 2, OF 4, DZ 8, NV 16.
-    const FP_FLAGS: u16;
-    /// Slot with the rounding direction as numbered by [`crate::Round`].
-    const FP_ROUND: u16;
     /// Longest instruction in bytes; at most as many as [`Bytes`] holds.
     const MAX_BYTES: u64;
 
@@ -349,9 +347,6 @@ pub trait Isa: Sized + Send + 'static {
 
     /// What translations depend on besides their bytes. The low byte is the regime for fetches.
     fn mode(slots: &[Cell<u64>]) -> u32;
-
-    /// The rounding direction of [`crate::Rounding::Dynamic`] in `mode`.
-    fn rounding(mode: u32) -> Option<crate::Round>;
 
     /// The regime for loads and stores in `mode`.
     fn data_regime(mode: u32) -> usize;

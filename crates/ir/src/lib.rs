@@ -3,12 +3,14 @@
 //! * [`sem`]: what an instruction's body is written against; an engine implements [`Sem`].
 //! * [`isa`]: what an engine knows of a CPU ([`Isa`]) and a CPU of its engine ([`Hart`]).
 //! * [`rows`]: what the `rows!` macro's tables are made of; disassembler and assembler over them.
+//! * [`fp`]: a CPU's floating-point environment.
 //! * [`op`]: the operations, and [`eval`]: their meaning on plain numbers.
 //! * [`inst`], [`builder`], [`verify`], [`text`]: the IR, what emits it, checks it, prints it; [`parse`] reads it again.
 //! * [`replay`]: a block of IR performed by an engine, for tests.
 
 pub mod builder;
 pub mod eval;
+pub mod fp;
 pub mod inst;
 pub mod isa;
 mod names;
@@ -21,6 +23,7 @@ pub mod text;
 pub mod verify;
 
 pub use builder::Builder;
+pub use fp::{FpRules, NoFp};
 pub use inst::{Block, Inst, Val};
 pub use isa::{
     Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Flush, Hart, Helper, Isa, Leave, Mapping, Regimes,

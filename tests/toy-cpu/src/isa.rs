@@ -5,8 +5,8 @@ use crate::table;
 use std::cell::Cell;
 use trine_base::{RegisterInfo, Width};
 use trine_ir::{
-    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Isa, Mapping, Operands, Res, Round, Row,
-    Sem, Trap,
+    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Isa, Mapping, NoFp, Operands, Res, Row, Sem,
+    Trap,
 };
 
 /// The CPU.
@@ -36,9 +36,8 @@ impl Isa for T16 {
     type Config = Config;
     type Operands = Operands;
     type Regimes = Count<2>;
+    type Fp = NoFp;
     const REGISTERS: &'static [RegisterInfo] = REGISTERS;
-    const FP_FLAGS: u16 = state::BAD;
-    const FP_ROUND: u16 = state::BAD;
     const MAX_BYTES: u64 = 4;
 
     fn slots(config: &Config) -> Slots {
@@ -50,10 +49,6 @@ impl Isa for T16 {
 
     fn mode(slots: &[Cell<u64>]) -> u32 {
         slots[state::USER as usize].get() as u32 & mode::USER
-    }
-
-    fn rounding(_: u32) -> Option<Round> {
-        Some(Round::Rne)
     }
 
     fn data_regime(m: u32) -> usize {
