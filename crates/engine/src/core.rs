@@ -182,6 +182,8 @@ pub struct Core<I: Isa> {
     pub written: Arc<Written>,
     /// Numbers that tell valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
+    /// The next instruction is executed alone and may change code: see [`Leave::Alone`].
+    pub(crate) alone: Cell<bool>,
     /// The helper that runs, where debug builds check it.
     pub(crate) helping: Cell<Option<&'static Helper>>,
     /// A breakpoint that does not count: see [`crate::Engine::step_past`].
@@ -246,6 +248,7 @@ impl<I: Isa> Core<I> {
             mailbox: mailbox,
             written: written,
             stamps: RefCell::new(Stamps::new()),
+            alone: Cell::new(false),
             helping: Cell::new(None),
             past: Cell::new(None),
             noting: Cell::new(false),
@@ -471,6 +474,7 @@ impl<I: Isa> Hart for Core<I> {
         if !self.ram.contains(physical, len) {
             return self.bus_error(Access::Write, address);
         }
+        self.leave_code_alone(physical)?;
         for offset in (0..len).step_by(8) {
             self.ram.store(physical + offset, Width::B8, 0);
         }

@@ -211,7 +211,7 @@ impl<I: Isa> Engine<I> {
             return Some(exit);
         }
         self.core.noting.set(true);
-        let step = self.again();
+        let step = self.single();
         self.core.noting.set(false);
         touched.append(&mut self.core.noted.borrow_mut());
         match step {
@@ -344,7 +344,10 @@ impl<I: Isa> Engine<I> {
         if let Some(exit) = self.requests() {
             return Some(exit);
         }
-        if let Some(trap) = I::interrupt(&*self.core) {
+        // Between an instruction that is executed alone and the one before it, no interrupt is taken.
+        if !I::stepping(self.core.slots())
+            && let Some(trap) = I::interrupt(&*self.core)
+        {
             return self.take(trap);
         }
         None
@@ -505,6 +508,11 @@ impl<I: Isa> Engine<I> {
                 self.core.recheck();
                 Step::Go
             }
+            Leave::Alone => {
+                frame.pc.set(here);
+                self.core.alone.set(true);
+                Step::Go
+            }
         }
     }
 
@@ -527,6 +535,9 @@ impl<I: Isa> Engine<I> {
             && let Some(exit) = self.attend()
         {
             return Step::Out(exit);
+        }
+        if I::CODE_COHERENT && self.core.alone.get() || I::stepping(self.core.slots()) {
+            return self.single();
         }
         let block = match self.lookup() {
             Ok(block) => block,
@@ -593,6 +604,24 @@ impl<I: Isa> Engine<I> {
                 let here = self.core.frame.pc.get();
                 self.finish(leave, here, next)
             }
+        }
+    }
+
+    /// Interprets the instruction at the PC alone, and what follows from that: a single step's exception, interrupts that
+    /// were held off. Code that it changed is forgotten before the next one: the note of that set the limit to 0.
+    fn single(&mut self) -> Step {
+        let stepping = I::stepping(self.core.slots());
+        let before = self.core.frame.count.get();
+        let step = self.again();
+        self.core.alone.set(false);
+        if !stepping || matches!(step, Step::Out(ref exit) if !matches!(exit, Exit::Idle { .. })) {
+            return step;
+        }
+        let count = self.core.frame.count.get();
+        self.core.frame.retired.set(count);
+        match I::after(&*self.core, count != before).or_else(|| I::interrupt(&*self.core)) {
+            Some(trap) => self.fault(trap),
+            None => step,
         }
     }
 

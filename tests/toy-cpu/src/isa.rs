@@ -39,6 +39,7 @@ impl Isa for T16 {
     type Fp = NoFp;
     const REGISTERS: &'static [RegisterInfo] = REGISTERS;
     const MAX_BYTES: u64 = 4;
+    const CODE_COHERENT: bool = true;
 
     fn slots(config: &Config) -> Slots {
         let slots = Slots([const { Cell::new(0) }; SLOTS]);
@@ -132,6 +133,15 @@ impl Isa for T16 {
         taken.then_some(Trap::fault(cause::INTERRUPT, 0))
     }
 
+    fn stepping(slots: &[Cell<u64>]) -> bool {
+        slots[state::STEP as usize].get() != 0
+    }
+
+    /// An instruction that trapped has cleared the step already.
+    fn after(hart: &dyn Hart, done: bool) -> Option<Trap> {
+        (done && hart.get(state::STEP) != 0).then_some(Trap::after(cause::STEP, 0))
+    }
+
     fn wakes(hart: &dyn Hart) -> bool {
         hart.lines() & 1 != 0
     }
@@ -146,12 +156,14 @@ impl Isa for T16 {
         }
         hart.set(state::EPC, pc);
         hart.set(state::ECB, hart.get(state::CB));
-        hart.set(state::ESTATUS, hart.get(state::USER) | hart.get(state::IE) << 1);
+        let status = hart.get(state::USER) | hart.get(state::IE) << 1 | hart.get(state::STEP) << 2;
+        hart.set(state::ESTATUS, status);
         hart.set(state::CAUSE, trap.cause);
         hart.set(state::BAD, trap.value);
         hart.set(state::CB, 0);
         hart.set(state::USER, 0);
         hart.set(state::IE, 0);
+        hart.set(state::STEP, 0);
         hart.mode_changed();
         Ok(hart.get(state::VEC))
     }
