@@ -47,8 +47,8 @@ fn nothing_changes_code_unless_it_is_alone() {
     assert_eq!(hart.store(REGIME_SYSTEM, Width::B8, code, 1), alone);
     assert_eq!(Hart::probe(hart, REGIME_SYSTEM, Access::Write, code & !0xfff, 1), alone);
     assert_eq!(hart.zero(code & !63, 64), alone);
-    assert_eq!(hart.rmw(REGIME_SYSTEM, Rmw::Add, Width::B4, code & !3, 1), Err(Leave::Alone));
-    assert_eq!(hart.exchange(REGIME_SYSTEM, Width::B4, code & !3, 0, 1), Err(Leave::Alone));
+    assert_eq!(hart.rmw(REGIME_SYSTEM, Rmw::Add, Width::B4.into(), code & !3, 1), Err(Leave::Alone));
+    assert_eq!(hart.exchange(REGIME_SYSTEM, Width::B4.into(), code & !3, 0, 1), Err(Leave::Alone));
     // One that begins in the page before, where no code is.
     assert_eq!(hart.store(REGIME_SYSTEM, Width::B8, (code & !0xfff) - 4, 1), alone);
     assert_eq!(toy.read(code - 4, 12), before);
