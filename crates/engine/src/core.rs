@@ -10,7 +10,8 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use trine_base::{Acknowledge, Bus, Clock, CountClock, Mailbox, Width};
-use trine_ir::{Access, Flush, Hart, Helper, Isa, Leave, Regimes, Trap};
+use trine_ir::fp::{MXCSR, MXCSR_FLAGS};
+use trine_ir::{Access, Flush, FpRules, Hart, Helper, Isa, Leave, Regimes, Trap};
 use trine_memory::Ram;
 
 /// Words besides the slots that generated code reads and writes.
@@ -69,11 +70,11 @@ impl Default for Frame {
             stamp: Cell::new(0),
             retired: Cell::new(0),
             args: [const { Cell::new(0) }; 4],
-            guest_mxcsr: Cell::new(DEFAULT_MXCSR),
-            host_mxcsr: Cell::new(DEFAULT_MXCSR),
+            guest_mxcsr: Cell::new(MXCSR),
+            host_mxcsr: Cell::new(MXCSR),
             nan_box: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
-            flag_numbers: std::array::from_fn(|mxcsr| flags_of_mxcsr(mxcsr as u32) as u8),
+            flag_numbers: [0; 64],
             functions: [const { Cell::new(0) }; 3],
             thunks: [const { Cell::new(0) }; host::THUNKS],
             limit: Cell::new(0),
@@ -87,9 +88,6 @@ impl Default for Frame {
         }
     }
 }
-
-/// MXCSR after reset: all exceptions masked, to nearest.
-pub const DEFAULT_MXCSR: u32 = 0x1f80;
 
 /// Where a vCPU's time comes from.
 #[derive(Clone)]
@@ -135,6 +133,8 @@ pub struct Core<I: Isa> {
     pub written: Arc<Written>,
     /// Numbers that tell valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
+    /// The next instruction is executed alone and may change code: see [`Leave::Alone`].
+    pub(crate) alone: Cell<bool>,
     /// The helper that runs, where debug builds check it.
     pub(crate) helping: Cell<Option<&'static Helper>>,
     /// A breakpoint that does not count: see [`crate::Engine::step_past`].
@@ -180,7 +180,10 @@ impl<I: Isa> Core<I> {
         }
         put! {
             slots: I::slots(&config),
-            frame: Frame::default(),
+            frame: Frame {
+                flag_numbers: std::array::from_fn(|mxcsr| I::Fp::flags(mxcsr as u32) as u8),
+                ..Frame::default()
+            },
             config: config,
             mode: Cell::new(0),
             trap: Cell::new(Trap::fault(0, 0)),
@@ -193,6 +196,7 @@ impl<I: Isa> Core<I> {
             mailbox: mailbox,
             written: written,
             stamps: RefCell::new(Stamps::new()),
+            alone: Cell::new(false),
             helping: Cell::new(None),
             past: Cell::new(None),
             noting: Cell::new(false),
@@ -275,23 +279,6 @@ impl<I: Isa> Core<I> {
         }
         Ok(mapping.page | address & 0xfff)
     }
-
-    /// The MXCSR that stands for the rounding direction in the slots.
-    fn rounding_mxcsr(&self) -> u32 {
-        let rc = match self.get(I::FP_ROUND) {
-            1 => 3,
-            2 => 1,
-            3 => 2,
-            _ => 0,
-        };
-        DEFAULT_MXCSR | rc << 13
-    }
-}
-
-/// MXCSR flags as the slots number them: NX 1, UF 2, OF 4, DZ 8, NV 16.
-fn flags_of_mxcsr(mxcsr: u32) -> u64 {
-    let bit = |from: u32, to: u32| ((mxcsr >> from & 1) << to) as u64;
-    bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4)
 }
 
 impl<I: Isa> Hart for Core<I> {
@@ -435,6 +422,7 @@ impl<I: Isa> Hart for Core<I> {
         if !self.ram.contains(physical, len) {
             return self.bus_error(Access::Write, address);
         }
+        self.leave_code_alone(physical)?;
         for offset in (0..len).step_by(8) {
             self.ram.store(physical + offset, Width::B8, 0);
         }
@@ -444,14 +432,13 @@ impl<I: Isa> Hart for Core<I> {
     fn harvest_fp(&self) {
         self.check_fp();
         let mxcsr = self.frame.guest_mxcsr.get();
-        let flags = self.get(I::FP_FLAGS) | flags_of_mxcsr(mxcsr);
-        self.set(I::FP_FLAGS, flags);
-        self.frame.guest_mxcsr.set(mxcsr & !0x3f);
+        I::Fp::harvest(self.slots.as_ref(), mxcsr);
+        self.frame.guest_mxcsr.set(mxcsr & !MXCSR_FLAGS);
     }
 
     fn load_fp(&self) {
         self.check_fp();
-        self.frame.guest_mxcsr.set(self.rounding_mxcsr());
+        self.frame.guest_mxcsr.set(I::Fp::mxcsr(self.slots.as_ref()));
     }
 
     fn mode_changed(&self) {

@@ -14,7 +14,11 @@ impl<I: Isa> Core<I> {
 
     /// Whether an instruction that left with `leave` is done, and counts.
     pub(crate) fn is_done(&self, leave: Leave) -> bool {
-        leave != Leave::Trap || self.trap.get().after
+        match leave {
+            Leave::Trap => self.trap.get().after,
+            Leave::Alone => false,
+            _ => true,
+        }
     }
 
     fn call_checked(&self, helper: &'static Helper, args: [u64; 3]) -> Result<u64, Leave> {

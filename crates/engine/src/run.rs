@@ -1,7 +1,7 @@
 //! The dispatcher: finds blocks, interprets or enters them, serves requests, takes interrupts.
 
 use crate::block::{Block, Op, PAGE};
-use crate::core::{Core, DEFAULT_MXCSR, Time};
+use crate::core::{Core, Time};
 use crate::direct::Pages;
 use crate::host::Left;
 use crate::interp::Interp;
@@ -10,7 +10,8 @@ use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
-use trine_ir::{Hart, Isa, Leave, Trap};
+use trine_ir::fp::MXCSR;
+use trine_ir::{FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
 /// Runs of a block before it is compiled, unless set otherwise.
@@ -195,7 +196,10 @@ impl<I: Isa> Engine<I> {
         if let Some(exit) = self.requests() {
             return Some(exit);
         }
-        if let Some(trap) = I::interrupt(&*self.core) {
+        // Between an instruction that is executed alone and the one before it, no interrupt is taken.
+        if !I::stepping(self.core.slots())
+            && let Some(trap) = I::interrupt(&*self.core)
+        {
             return self.take(trap);
         }
         None
@@ -309,6 +313,11 @@ impl<I: Isa> Engine<I> {
                 self.core.recheck();
                 Step::Go
             }
+            Leave::Alone => {
+                frame.pc.set(here);
+                self.core.alone.set(true);
+                Step::Go
+            }
         }
     }
 
@@ -318,6 +327,9 @@ impl<I: Isa> Engine<I> {
             && let Some(exit) = self.attend()
         {
             return Step::Out(exit);
+        }
+        if I::CODE_COHERENT && self.core.alone.get() || I::stepping(self.core.slots()) {
+            return self.single();
         }
         let block = match self.lookup() {
             Ok(block) => block,
@@ -360,8 +372,26 @@ impl<I: Isa> Engine<I> {
         }
     }
 
+    /// Interprets the instruction at the PC alone, and what follows from that: a single step's exception, interrupts that
+    /// were held off. Code that it changed is forgotten before the next one: the note of that set the limit to 0.
+    pub(crate) fn single(&mut self) -> Step {
+        let stepping = I::stepping(self.core.slots());
+        let before = self.core.frame.count.get();
+        let step = self.again();
+        self.core.alone.set(false);
+        if !stepping || matches!(step, Step::Out(ref exit) if !matches!(exit, Exit::Idle { .. })) {
+            return step;
+        }
+        let count = self.core.frame.count.get();
+        self.core.frame.retired.set(count);
+        match I::after(&*self.core, count != before).or_else(|| I::interrupt(&*self.core)) {
+            Some(trap) => self.fault(trap),
+            None => step,
+        }
+    }
+
     /// Interprets the instruction at the PC.
-    pub(crate) fn again(&mut self) -> Step {
+    fn again(&mut self) -> Step {
         match self.lookup() {
             // SAFETY: as in `step`.
             Ok(block) => self.interpret(unsafe { &*block }, 1),
@@ -390,14 +420,14 @@ impl<I: Isa> Vcpu for Engine<I> {
     }
 
     fn get(&self, slot: u16) -> u64 {
-        if slot == I::FP_FLAGS {
+        if slot == I::Fp::FLAGS {
             self.core.harvest_fp();
         }
         Hart::get(&*self.core, slot)
     }
 
     fn set(&mut self, slot: u16, value: u64) {
-        if slot == I::FP_FLAGS {
+        if slot == I::Fp::FLAGS {
             self.core.harvest_fp();
         }
         Hart::set(&*self.core, slot, value);
@@ -420,8 +450,10 @@ impl<I: Isa> Vcpu for Engine<I> {
         for (slot, value) in self.core.slots.as_ref().iter().zip(power_on.as_ref()) {
             slot.set(value.get());
         }
+        self.core.alone.set(false);
+        self.core.mailbox.edges.store(0, Ordering::SeqCst);
         // What is not in the slots follows from them: rounding and flags of the host's FPU, the timer, the mode.
-        self.core.frame.guest_mxcsr.set(DEFAULT_MXCSR);
+        self.core.frame.guest_mxcsr.set(MXCSR);
         self.core.load_fp();
         self.core.mode_changed();
         self.core.timer.set(I::deadline(&*self.core));

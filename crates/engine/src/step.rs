@@ -17,7 +17,7 @@ impl<I: Isa> Engine<I> {
             Some(exit) => Step::Out(exit),
             None => {
                 engine.core.noting.set(true);
-                let step = engine.again();
+                let step = engine.single();
                 engine.core.noting.set(false);
                 step
             }

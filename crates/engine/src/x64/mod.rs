@@ -292,7 +292,8 @@ fn leave(n: u64) -> Leave {
         2 => Leave::Trap,
         3 => Leave::EndBlock,
         4 => Leave::Idle,
-        _ => Leave::Stop,
+        5 => Leave::Stop,
+        _ => Leave::Alone,
     }
 }
 
