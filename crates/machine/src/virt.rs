@@ -127,17 +127,18 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Types into the guest's console.
-    pub fn input(&self, bytes: &[u8]) {
-        self.console.input.push(bytes);
+    /// Types into the guest's console; gives how many of the bytes there was room for.
+    pub fn input(&self, bytes: &[u8]) -> usize {
+        let taken = self.console.input.push(bytes);
         // Not called from here: the device may be waiting for who reads its output.
         self.bus.request_timer(self.uart);
+        taken
     }
 
     /// Sends a break condition followed by a byte: on a Linux guest's console, a SysRq command.
     pub fn sysrq(&self, command: u8) {
-        self.console.input.push_break();
-        self.input(&[command]);
+        self.console.input.push_break(&[command]);
+        self.bus.request_timer(self.uart);
     }
 
     /// Whether a driver in the guest takes what comes over the console's line, as far as it was sent.
