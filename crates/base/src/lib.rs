@@ -23,5 +23,5 @@ pub use device::{Action, Actions, Device, StopReason};
 pub use mailbox::Mailbox;
 pub use random::{HostRandom, Random, SeededRandom};
 pub use state::StateError;
-pub use vcpu::{Acknowledge, Exit, RegisterInfo, Vcpu};
+pub use vcpu::{Acknowledge, Exit, RegisterInfo, Vcpu, VcpuState};
 pub use width::Width;

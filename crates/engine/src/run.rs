@@ -9,7 +9,7 @@ use crate::perf::PerfMap;
 use crate::store::Store;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, Vcpu};
+use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, StateError, Vcpu, VcpuState};
 use trine_ir::{Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
@@ -278,12 +278,16 @@ impl<I: Isa> Engine<I> {
         None
     }
 
+    /// Forgets every block.
+    fn forget_all(&mut self) {
+        self.drop_code();
+        self.store.clear();
+        self.core.copies.clear();
+    }
+
     fn forget_written(&mut self) {
         let Changed::Ranges(ranges) = self.core.written.take() else {
-            self.drop_code();
-            self.store.clear();
-            self.core.copies.clear();
-            return;
+            return self.forget_all();
         };
         self.stats.ranges_written += ranges.len() as u64;
         if self.core.direct.is_some() {
@@ -656,9 +660,8 @@ impl<I: Isa> Vcpu for Engine<I> {
     }
 
     fn set(&mut self, slot: u16, value: u64) {
-        if slot == I::FP_FLAGS {
-            self.core.harvest_fp();
-        }
+        // What the host's FPU gathered would be lost when it is told the rounding direction.
+        self.core.harvest_fp();
         Hart::set(&*self.core, slot, value);
         self.core.load_fp();
         self.core.mode_changed();
@@ -681,5 +684,28 @@ impl<I: Isa> Vcpu for Engine<I> {
 
     fn mailbox(&self) -> Arc<Mailbox> {
         self.core.mailbox.clone()
+    }
+
+    fn save(&self) -> Vec<u8> {
+        self.core.harvest_fp();
+        let core = &*self.core;
+        VcpuState::new(I::REGISTERS, |slot| Hart::get(core, slot), self.pc(), self.count(), core.timer.get())
+            .save()
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let core = &*self.core;
+        core.harvest_fp();
+        let state = VcpuState::load(state, I::REGISTERS, |slot, value| Hart::set(core, slot, value))?;
+        core.frame.count.set(state.count);
+        core.frame.retired.set(state.count);
+        core.load_fp();
+        core.mode_changed();
+        core.set_pc(state.pc);
+        core.set_timer(state.timer);
+        core.flush(trine_ir::Flush::All);
+        // Memory is that of the other machine, however it came here.
+        self.forget_all();
+        Ok(())
     }
 }

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
     use std::sync::Arc;
-    use trine_base::{Exit, Mailbox};
+    use trine_base::{Exit, Mailbox, StateError};
     use trine_isa_riscv::state::{F, FFLAGS, FRM, REGISTERS};
 
     #[derive(Default)]
@@ -187,6 +187,12 @@ mod tests {
         fn fence(&mut self) {}
         fn mailbox(&self) -> Arc<Mailbox> {
             Arc::new(Mailbox::new())
+        }
+        fn save(&self) -> Vec<u8> {
+            Vec::new()
+        }
+        fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
+            Ok(())
         }
     }
 
