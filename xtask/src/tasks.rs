@@ -74,6 +74,7 @@ const SLOW: &[Part] = &[
     ("fuzz-decode", "10 minutes of fuzzing", || fuzz("decode")),
     ("fuzz-walk", "10 minutes of fuzzing", || fuzz("walk")),
     ("fuzz-virtio", "10 minutes of fuzzing", || fuzz("virtio")),
+    ("fuzz-state", "10 minutes of fuzzing", || fuzz("state")),
     ("fuzz-load", "10 minutes of fuzzing", || fuzz("load")),
     ("fuzz-archive", "10 minutes of fuzzing", || fuzz("archive")),
     ("fuzz-ports", "10 minutes of fuzzing", || fuzz("ports")),
