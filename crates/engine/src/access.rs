@@ -1,5 +1,6 @@
 //! Guest memory accesses that miss the software TLB: page walks, devices, page crossings.
 
+use crate::copies::Copies;
 use crate::core::Core;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use trine_base::Width;
@@ -130,7 +131,7 @@ impl<I: Isa> Core<I> {
     }
 
     /// In count mode devices see the count of the instruction that reaches them.
-    fn sync_clock(&self) {
+    pub(crate) fn sync_clock(&self) {
         let _ = self.now();
     }
 
@@ -236,10 +237,10 @@ impl<I: Isa> Core<I> {
         Ok(())
     }
 
-    /// Reads code bytes at a physical address.
-    pub fn fetch(&self, at: u64, width: Width) -> Option<u64> {
+    /// Reads code bytes at a physical address, of a program from the copies where they have them.
+    pub(crate) fn fetch(&self, copies: &Copies, at: u64, width: Width) -> Option<u64> {
         match self.direct {
-            Some(_) => self.copies.load(at, width).or_else(|| crate::direct::load(at, width)),
+            Some(_) => copies.load(at, width).or_else(|| crate::direct::load(at, width)),
             None => self.ram.load(at, width),
         }
     }

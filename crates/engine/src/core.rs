@@ -1,17 +1,17 @@
 //! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
 
-use crate::copies::Copies;
 use crate::direct::Pages;
 use crate::host;
 use crate::jumps::Jumps;
 use crate::stamps::Stamps;
 use crate::tlb::{Flushed, Tlb};
+use crate::written::Written;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_base::{Acknowledge, Bus, Clock, CountClock, Mailbox, Width};
 use trine_ir::{Access, Flush, Hart, Helper, Isa, Leave, Regimes, Trap};
-use trine_memory::{CodeOwner, Ram};
+use trine_memory::Ram;
 
 /// Words besides the slots that generated code reads and writes.
 #[repr(C)]
@@ -100,53 +100,6 @@ pub enum Time {
     Count(Arc<CountClock>),
 }
 
-/// Code that changed, waiting for the vCPU to forget its translations.
-#[derive(Debug)]
-pub enum Changed {
-    /// Bytes from the first up to the second address (physical).
-    Ranges(Vec<(u64, u64)>),
-    /// More ranges than are worth a list.
-    All,
-}
-
-/// Most ranges that wait.
-const MOST_CHANGED: usize = 4096;
-/// Most bytes of one range.
-const MOST_BYTES: u64 = 16 << 20;
-
-/// Where others note changed code.
-pub struct Written {
-    changed: Mutex<Changed>,
-    mailbox: Arc<Mailbox>,
-}
-
-impl Written {
-    fn lock(&self) -> MutexGuard<'_, Changed> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes what was noted.
-    pub fn take(&self) -> Changed {
-        std::mem::replace(&mut *self.lock(), Changed::Ranges(Vec::new()))
-    }
-}
-
-impl CodeOwner for Written {
-    fn code_written(&self, page: u64) {
-        self.code_changed(page << 12, (page + 1) << 12);
-    }
-
-    fn code_changed(&self, start: u64, end: u64) {
-        let changed = &mut *self.lock();
-        let few = |ranges: &[_]| ranges.len() < MOST_CHANGED && end.saturating_sub(start) <= MOST_BYTES;
-        match changed {
-            Changed::Ranges(ranges) if few(ranges) => ranges.push((start, end)),
-            _ => *changed = Changed::All,
-        }
-        self.mailbox.request(Mailbox::CODE_WRITTEN);
-    }
-}
-
 /// One vCPU.
 #[repr(C)]
 pub struct Core<I: Isa> {
@@ -158,8 +111,6 @@ pub struct Core<I: Isa> {
     pub tlb: Tlb<I>,
     /// Virtual PC to code.
     pub jumps: Jumps,
-    /// Pages of a program that may change unseen.
-    pub(crate) copies: Copies,
     /// What decoding depends on.
     pub config: I::Config,
     /// Current mode.
@@ -180,7 +131,7 @@ pub struct Core<I: Isa> {
     pub time: Time,
     /// What others touch.
     pub mailbox: Arc<Mailbox>,
-    /// Pages whose translations are stale.
+    /// Where changes of code are noted, for all vCPUs with the same translations.
     pub written: Arc<Written>,
     /// Numbers that tell valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
@@ -214,11 +165,9 @@ impl<I: Isa> Core<I> {
         bus: Arc<Bus>,
         time: Time,
         mailbox: Arc<Mailbox>,
+        written: Arc<Written>,
     ) -> Box<Self> {
         const { assert!(I::Regimes::COUNT > 0 && I::Regimes::COUNT <= 64, "stamps have a bit for each regime") };
-        let written =
-            Arc::new(Written { changed: Mutex::new(Changed::Ranges(Vec::new())), mailbox: mailbox.clone() });
-        ram.add_code_owner(written.clone());
         // Half of a core is caches that start as zeros: such memory comes from the host when it is first used, and a
         // program's vCPU never uses most of it.
         let mut core = Box::<Core<I>>::new_zeroed();
@@ -232,7 +181,6 @@ impl<I: Isa> Core<I> {
         put! {
             slots: I::slots(&config),
             frame: Frame::default(),
-            copies: Copies::default(),
             config: config,
             mode: Cell::new(0),
             trap: Cell::new(Trap::fault(0, 0)),
@@ -435,7 +383,7 @@ impl<I: Isa> Hart for Core<I> {
 
     fn sync_code(&self) {
         if self.direct.is_some() {
-            self.copies.changes(|start, end| self.written.code_changed(start, end));
+            self.written.compare(&self.mailbox);
         }
         // Pages written were noted when they were written; the vCPU drops them before its next
         // block because the note stored 0 in the limit.
@@ -458,6 +406,17 @@ impl<I: Isa> Hart for Core<I> {
 
     fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()> {
         self.ram.store(address, width, value)
+    }
+
+    fn port_in(&self, port: u16, width: Width) -> u64 {
+        self.sync_clock();
+        self.bus.read_port(port, width).unwrap_or(width.mask())
+    }
+
+    fn port_out(&self, port: u16, width: Width, value: u64) {
+        self.sync_clock();
+        // What no device takes is lost, as on a real bus.
+        let _ = self.bus.write_port(port, width, value);
     }
 
     fn phys_load(&self, address: u64, width: Width) -> Option<u64> {

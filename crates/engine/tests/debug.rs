@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use trine_base::{Exit, HostClock, Mailbox, Vcpu};
 use trine_engine::core::Touched;
 use trine_engine::direct::{self, Pages};
-use trine_engine::{Engine, Tier};
+use trine_engine::{Engine, Memory, Tier, Translations};
 use trine_ir::Access;
 use trine_isa_riscv::{Config, Rv64, Start};
 
@@ -56,13 +56,9 @@ fn vcpu(tier: Tier, code: &[u32]) -> (Engine<Rv64>, Arc<Page>, u64) {
     direct::write(at, &bytes).expect("written");
     let pages = Arc::new(Page::default());
     let config = Config { hart: 0, start: Start::User };
-    let (mut vcpu, _) = Engine::<Rv64>::program(
-        config,
-        pages.clone(),
-        Arc::new(HostClock::new()),
-        Arc::new(Mailbox::new()),
-        tier,
-    );
+    let (translations, _) = Translations::new(Memory::Direct, tier);
+    let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
+    let mut vcpu = Engine::<Rv64>::program(config, pages.clone(), clock, mailbox, translations);
     vcpu.set_pc(at);
     vcpu.set(11, at + 2048);
     (vcpu, pages, at)

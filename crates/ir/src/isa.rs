@@ -224,6 +224,12 @@ pub trait Hart {
     /// Stores to physical memory; `None` outside RAM.
     fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()>;
 
+    /// Reads an I/O port, for CPUs that have a space of them. Where no device answers, and on boards without ports, all ones.
+    fn port_in(&self, port: u16, width: Width) -> u64;
+
+    /// Writes an I/O port; vanishes where no device answers.
+    fn port_out(&self, port: u16, width: Width, value: u64);
+
     /// Compare-and-exchange in physical memory: the value found; `None` outside RAM.
     fn phys_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64>;
 

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use trine_base::{Vcpu, Width};
 use trine_engine::direct;
+use trine_engine::translations::CodeCopy;
 use trine_gdb::Stop;
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_linux::Errno;
@@ -180,7 +181,7 @@ impl Thread {
     }
 
     fn new_thread(&mut self, r: Request) -> Result<u64, Errno> {
-        let (mut child, _) = Thread::new(self.process.clone());
+        let mut child = Thread::new(self.process.clone());
         self.child_registers(&mut child);
         child.begin_child(&r);
         child.mask = self.mask;
@@ -214,23 +215,27 @@ impl Thread {
     /// A child process: the host's, with a copy of this one.
     fn fork(&mut self, r: Request) -> Result<u64, Errno> {
         let process = self.process.clone();
-        let copy = self.vcpu.before_fork();
+        let translations = process.translations.clone();
         signal::set_mask(u64::MAX);
+        // Who changes the address space notes that for the translations while it holds the space's lock.
+        let host_fork = || translations.written().quiet(|| host_fork(&r));
         let fork = || {
             process.guest.space.quiet(|| {
                 let _actions = process.actions();
                 process.pending.quiet(|| match &process.debug {
-                    Some(debug) => debug.quiet(|| host_fork(&r)),
-                    None => host_fork(&r),
+                    Some(debug) => debug.quiet(host_fork),
+                    None => host_fork(),
                 })
             })
         };
-        let child = process.muster.quiet(|| match &process.perf {
-            Some(map) => map.quiet(fork),
-            None => fork(),
+        let (child, code) = translations.fork(|| {
+            process.muster.quiet(|| match &process.perf {
+                Some(map) => map.quiet(fork),
+                None => fork(),
+            })
         });
         if child == Ok(0) {
-            self.become_child(&r, copy);
+            self.become_child(&r, &code);
             return Ok(0);
         }
         self.forked(child, &r)
@@ -247,7 +252,7 @@ impl Thread {
         child
     }
 
-    fn become_child(&mut self, r: &Request, copy: Option<Vec<(usize, Vec<u8>)>>) {
+    fn become_child(&mut self, r: &Request, code: &CodeCopy) {
         self.tid = gettid();
         if let Some(debug) = &self.process.debug {
             debug.abandon();
@@ -264,7 +269,7 @@ impl Thread {
         self.inbox.clear();
         self.process.pending.clear();
         self.watched = None;
-        if self.vcpu.after_fork(copy.as_deref()).is_err() {
+        if self.vcpu.after_fork(code).is_err() {
             self.die(libc::SIGKILL);
         }
         if r.flags & CHILD_SETTID != 0 {

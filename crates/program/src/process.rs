@@ -19,8 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use trine_base::{Clock, HostClock};
-use trine_engine::{PerfMap, Tier, perf};
+use trine_engine::{Memory, PerfMap, Tier, Translations, perf};
 use trine_gdb::{Address, Door, Layout};
+use trine_isa_riscv::Rv64;
 use trine_isa_riscv::state::REGISTERS;
 use trine_linux::abi::riscv64;
 use trine_linux::files::Names;
@@ -66,6 +67,8 @@ pub struct Process {
     pub pending: Pending,
     /// Threads that have not ended.
     pub threads: AtomicUsize,
+    /// The translations of its code, which all threads run, and the processes that share its memory.
+    pub translations: Arc<Translations<Rv64>>,
     /// Its memory is another process's, too.
     pub borrows: bool,
     /// Address of the code that ends a signal handler.
@@ -139,11 +142,14 @@ pub fn run(mut options: Options) -> Result<std::convert::Infallible, ProgramErro
     names.auxv = first.auxv;
     names.shown = shown::arguments(first.pointer, &options.args, &options.env);
     name_process(&options.path);
+    let (translations, note) = Translations::new(Memory::Direct, options.tier);
+    perf.iter().for_each(|map| translations.set_perf_map(map.clone()));
     let process = Arc::new(Process {
         guest: Guest { machine: &riscv64::MACHINE, space, names },
         actions: Arc::new(Mutex::new(actions)),
         pending: Pending::default(),
         threads: AtomicUsize::new(1),
+        translations,
         borrows: false,
         trampoline,
         clock: Arc::new(HostClock::new()),
@@ -155,7 +161,7 @@ pub fn run(mut options: Options) -> Result<std::convert::Infallible, ProgramErro
     if let Some(door) = door {
         Debug::serve(&process, door).map_err(|e| ProgramError::Other(format!("no thread for gdb: {e}")))?;
     }
-    let (mut thread, note) = Thread::first(process);
+    let mut thread = Thread::first(process);
     thread.process.actions().catch_dumps();
     if let Some(note) = note {
         trine_linux::host::say(&format!("trine: {note}; the interpreter runs everything"));

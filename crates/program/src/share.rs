@@ -88,6 +88,8 @@ fn keep(mut start: Start) {
     signal::detach();
     let process = start.thread.process.clone();
     process.guest.space.remove_owners(process.key());
+    // Where it was killed while it ran guest code, nothing would ever be freed for its sake.
+    start.thread.vcpu.abandon();
     if !start.thread.at_rest.load(Ordering::SeqCst) {
         // The child was killed in the middle of anything: what it had is left alone, this thread's variables as well.
         let _ = start.tell.send(Ok(made));
@@ -104,7 +106,7 @@ impl Thread {
             // Where the descriptor cannot be written there is to be no child.
             put(r.pidfd, &get::<i32>(r.pidfd)?)?;
         }
-        let (mut thread, _) = Thread::new(self.childs_process(&r));
+        let mut thread = Thread::new(self.childs_process(&r));
         self.child_registers(&mut thread);
         thread.mask = self.mask;
         let (tell, told) = mpsc::channel();

@@ -86,42 +86,36 @@ impl Process {
 }
 
 impl Thread {
-    /// A thread of `process`, for the host thread that will call [`Thread::run`]. Also says where the host cannot run
-    /// compiled code.
-    pub fn new(process: Arc<Process>) -> (Thread, Option<String>) {
+    /// A thread of `process`, for the host thread that will call [`Thread::run`].
+    pub fn new(process: Arc<Process>) -> Thread {
         let mailbox = Arc::new(Mailbox::new());
         let config = Config { hart: 0, start: Start::User };
-        let (clock, tier) = (process.clock.clone(), process.options.tier);
-        let (mut vcpu, note) =
-            Engine::program(config, process.guest.space.clone(), clock, mailbox.clone(), tier);
-        process.perf.iter().for_each(|map| vcpu.set_perf_map(map.clone()));
+        let (space, clock) = (process.guest.space.clone(), process.clock.clone());
+        let vcpu = Engine::program(config, space, clock, mailbox.clone(), process.translations.clone());
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
         let (watched, lets_in, at_rest) = (None, 0, AtomicBool::new(false));
-        (
-            Thread {
-                process,
-                vcpu,
-                tid,
-                clear_tid: 0,
-                mask,
-                alternate,
-                inbox,
-                step: Step::No,
-                watched,
-                lets_in,
-                at_rest,
-            },
-            note,
-        )
+        Thread {
+            process,
+            vcpu,
+            tid,
+            clear_tid: 0,
+            mask,
+            alternate,
+            inbox,
+            step: Step::No,
+            watched,
+            lets_in,
+            at_rest,
+        }
     }
 
     /// The first thread, on the current host thread.
-    pub fn first(process: Arc<Process>) -> (Thread, Option<String>) {
-        let (mut thread, note) = Thread::new(process);
+    pub fn first(process: Arc<Process>) -> Thread {
+        let mut thread = Thread::new(process);
         thread.attach();
         thread.inherit();
-        (thread, note)
+        thread
     }
 
     /// The current host thread is this thread's.

@@ -94,6 +94,7 @@ impl Thread {
             actions,
             pending: Pending::default(),
             threads: AtomicUsize::new(1),
+            translations: parent.translations.clone(),
             borrows: true,
             trampoline: parent.trampoline,
             clock: parent.clock.clone(),

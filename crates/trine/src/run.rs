@@ -140,7 +140,7 @@ pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
         let console = Console::new(writer.sink(terminal::watch_for_panic(front.clone())));
         let made = Board::new(config(&start, &disks, args.engine.tier(), time, seed), console);
         let mut board = made.map_err(Refusal::refused)?;
-        perf.iter().for_each(|map| board.vcpu().set_perf_map(map.clone()));
+        perf.iter().for_each(|map| board.vcpu().translations().set_perf_map(map.clone()));
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
         }

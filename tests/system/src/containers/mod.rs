@@ -7,7 +7,7 @@ mod life;
 mod limits;
 mod network;
 
-use crate::check::{Checked, finish, same, until};
+use crate::check::{finish, same, until};
 use rustix::thread::UnshareFlags;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 use trine_test_support::command::{Said, check, tool, words};
 use trine_test_support::registry::{self, Registry};
-use trine_test_support::{NOBODY, is_root, text, tools};
+use trine_test_support::{Checked, NOBODY, is_root, text, tools};
 
 /// Users and groups that he may give to his containers.
 const IDS: &str = "nobody:200000:65536\n";

@@ -66,7 +66,7 @@ started: secure 0, variable 1, user 1000, free 3
 fn programs() -> Result<(PathBuf, PathBuf), String> {
     let dir = tools::root().join("target/tools/binfmt");
     std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
-    let source = tools::root().join("xtask/src/binfmt.c");
+    let source = tools::root().join("tests/system/src/binfmt.c");
     let gcc = tools::cross_gcc()?;
     let compile = |mut compiler: Command, options: &[&str], name: &str| {
         tool(compiler.args(["-w", "-o"]).arg(dir.join(name)).args(options).arg(&source))

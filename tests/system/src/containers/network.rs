@@ -1,10 +1,10 @@
 //! Networks of containers, and ports of the host that lead into them.
 
 use super::Place;
-use crate::check::{Checked, same, until};
+use crate::check::{same, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use trine_test_support::text;
+use trine_test_support::{Checked, text};
 
 const SERVE: &str = "exec httpd -f -h /srv -p 80";
 

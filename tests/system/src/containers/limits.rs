@@ -1,8 +1,9 @@
 //! A container gets what it was given: a fork bomb, a memory hog, a CPU spinner and a disk filler against their limits.
 
 use super::Place;
-use crate::check::{Checked, same};
+use crate::check::same;
 use std::time::{Duration, Instant};
+use trine_test_support::Checked;
 use trine_test_support::command::check;
 
 /// Starts processes until none can be had, and says how many there were.

@@ -50,7 +50,7 @@ impl Place {
         let own = self.dir.display().to_string();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mounts = mounts.lines().filter(|l| l.contains(&own)).map(str::to_owned);
-        let processes = processes().filter(|(_, line)| line.contains(&own) && !line.contains("xtask"));
+        let processes = processes().filter(|(_, line)| line.contains(&own));
         mounts.chain(processes.map(|(pid, line)| format!("{pid} {line}"))).collect()
     }
 }
@@ -62,7 +62,7 @@ impl Drop for Place {
             drop(daemon.wait());
         }
         let own = self.dir.display().to_string();
-        for (pid, line) in processes().filter(|(_, line)| line.contains(&own) && !line.contains("xtask")) {
+        for (pid, line) in processes().filter(|(_, line)| line.contains(&own)) {
             eprintln!("ending {pid} {line}");
             drop(Command::new("kill").args(["-9", &pid.to_string()]).status());
         }

@@ -4,12 +4,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 use trine_control::process;
+use trine_test_support::Checked;
 
 /// How long anything may take.
 const LONGEST: Duration = Duration::from_secs(60);
-
-/// Right, or a sentence.
-pub type Checked = Result<(), String>;
 
 /// Waits for a command, but not for ever.
 pub fn finish(mut child: Child, args: &[&str]) -> Result<Output, String> {

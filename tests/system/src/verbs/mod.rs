@@ -3,13 +3,13 @@
 mod life;
 mod storm;
 
-use crate::check::{Checked, finish, same, until};
+use crate::check::{finish, same, until};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 use trine_control::process;
-use trine_test_support::tools;
+use trine_test_support::{Checked, tools};
 
 type Check = (&'static str, fn(&Place) -> Checked);
 

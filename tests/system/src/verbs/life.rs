@@ -1,11 +1,12 @@
 //! The verbs one by one.
 
 use super::Place;
-use crate::check::{Checked, OnTerminal, finish, same, until};
+use crate::check::{OnTerminal, finish, same, until};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use trine_control::process::Stat;
+use trine_test_support::Checked;
 
 /// Background and foreground: what was written is in the log, exit codes are the guest's.
 pub fn output(place: &Place) -> Checked {

@@ -6,7 +6,7 @@ mod proxy;
 mod rootless;
 mod tree;
 
-pub use rootless::unpack;
+pub use rootless::unpacking;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

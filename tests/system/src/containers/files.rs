@@ -1,11 +1,11 @@
 //! A container's files.
 
 use super::Place;
-use crate::check::{Checked, finish, same, until};
+use crate::check::{finish, same, until};
 use std::fs;
 use std::os::unix::fs::chown;
 use trine_test_support::command::{Said, check, tool, words};
-use trine_test_support::text;
+use trine_test_support::{Checked, text};
 
 /// Volumes of all kinds, memory as files, a root that cannot be written, devices.
 pub fn all(place: &Place) -> Checked {

@@ -2,13 +2,26 @@
 
 use super::Place;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use trine_oci::{Platform, Silent, Store};
 use trine_test_support::command::{Said, check};
 use trine_test_support::{NOBODY, is_root, text};
 
-/// `cargo xtask unpack STORE IMAGE`: what [`rootless`] runs as that user. Prints the directories and what was mapped.
-pub fn unpack(store: &Path, image: &str) -> Result<(), String> {
+/// Unpacks where the arguments are `unpack STORE IMAGE`: what [`rootless`] runs as that user, with this very executable.
+pub fn unpacking() -> Option<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [word, store, image] = arguments.as_slice() else { return None };
+    (word == "unpack").then(|| match unpack(Path::new(store), image) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("unpack: {why}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Prints the directories and whether owners were mapped.
+fn unpack(store: &Path, image: &str) -> Result<(), String> {
     let store = Store::at(store).map_err(text)?;
     let image = store.resolve(image, &Platform::host()).map_err(text)?;
     let layers = store.layers(&image, &Silent).map_err(text)?;
@@ -37,7 +50,7 @@ pub fn rootless(place: &Place) -> Result<(), String> {
         return Ok(());
     }
     let home = place.dir.join("nobody");
-    let own = place.dir.join("xtask");
+    let own = place.dir.join("unpack");
     std::fs::create_dir_all(&home).map_err(text)?;
     std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).map_err(text)?;
     std::fs::copy(std::env::current_exe().map_err(text)?, &own).map_err(text)?;

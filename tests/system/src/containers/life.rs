@@ -1,9 +1,9 @@
 //! A container's life.
 
 use super::Place;
-use crate::check::{Checked, OnTerminal, same, until};
+use crate::check::{OnTerminal, same, until};
 use trine_test_support::command::check;
-use trine_test_support::text;
+use trine_test_support::{Checked, text};
 
 /// From the registry to a process, and beside it.
 pub fn first(place: &Place) -> Checked {

@@ -55,7 +55,7 @@ fn usual(root: &Path) -> Result<Value, String> {
 
 /// Compiles a program that needs no libraries.
 fn compile(to: &Path) -> Result<bool, String> {
-    let source = tools::root().join("xtask/src/escapes/attack.c");
+    let source = tools::root().join("tests/security/src/escapes/attack.c");
     let mut gcc = Command::new("gcc");
     gcc.args(["-O1", "-static", "-o"]).arg(to).arg(source).stderr(Stdio::null());
     Ok(gcc.status().is_ok_and(|s| s.success()))

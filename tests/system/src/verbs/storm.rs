@@ -1,10 +1,11 @@
 //! SIGKILL for anything at any moment, and many commands at once.
 
 use super::Place;
-use crate::check::{Checked, finish, same, until};
+use crate::check::{finish, same, until};
 use std::process::Child;
 use std::time::{Duration, Instant};
 use trine_control::process::{self, Mark};
+use trine_test_support::Checked;
 
 /// The command in the foreground is killed: the guest goes on in the background.
 pub fn command_killed(place: &Place) -> Checked {
