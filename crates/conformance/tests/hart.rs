@@ -1,7 +1,7 @@
 //! What a CPU's own Rust code may ask of its hart: memory as a privilege sees it, events, an interrupt controller.
 
 use std::sync::Arc;
-use trine_base::{Acknowledge, Actions, Bus, CountClock, Device, Mailbox, Vcpu, Width};
+use trine_base::{Acknowledge, Actions, Bus, CountClock, Device, Mailbox, StateError, Vcpu, Width};
 use trine_conformance::bare::{BASE, Bare};
 use trine_engine::core::Core;
 use trine_engine::{Tier, Time};
@@ -115,6 +115,17 @@ fn ports_without_a_device_read_as_ones() {
             self.0 = value << 8 | offset << 4;
         }
         fn reset(&mut self, _: &mut Actions) {}
+        fn save(&self) -> Vec<u8> {
+            self.0.to_le_bytes().to_vec()
+        }
+        fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+            self.0 = u64::from_le_bytes(
+                state
+                    .try_into()
+                    .map_err(|_| StateError::Damaged { what: "latch", why: "it has 8 bytes".into() })?,
+            );
+            Ok(())
+        }
     }
     let clock = Arc::new(CountClock::new(1, 0));
     let mailbox = Arc::new(Mailbox::new());
@@ -122,7 +133,8 @@ fn ports_without_a_device_read_as_ones() {
     bus.add_ports(0x3f8, 8, Box::new(Latch(0))).unwrap();
     let config = Config { hart: 0, start: Start::Machine };
     let ram = Arc::new(Ram::new(BASE, 0x1000).unwrap());
-    let core = Core::<Rv64>::new(config, ram, None, Arc::new(bus), Time::Count(clock), mailbox);
+    let core =
+        Core::<Rv64>::new(config, ram, None, Arc::new(bus), Time::Count(clock), mailbox, Arc::default());
     core.port_out(0x3f9, Width::B2, 0x1_2345);
     assert_eq!(core.port_in(0x3fa, Width::B4), 0x23_4512, "cut to the width");
     core.port_out(0x80, Width::B1, 5);

@@ -4,7 +4,7 @@ use crate::copies::Copies;
 use crate::core::Core;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use trine_base::Width;
-use trine_ir::{Access, Hart, Isa, Leave, Rmw, Trap, eval};
+use trine_ir::{Access, Hart, Isa, Leave, MemOp, Rmw, Trap, eval};
 
 /// Loads from a host address inside guest RAM.
 ///
@@ -140,6 +140,8 @@ impl<I: Isa> Core<I> {
     #[inline(never)]
     pub fn slow_store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave> {
         let n = width.bytes();
+        // Registers may hold more than is stored, and devices would see it.
+        let value = value & width.mask();
         let first = self.translate(regime, address, Access::Write)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
@@ -171,21 +173,23 @@ impl<I: Isa> Core<I> {
     fn update(
         &self,
         regime: usize,
-        width: Width,
+        how: MemOp,
         address: u64,
         f: impl Fn(u64) -> Option<u64>,
     ) -> Result<u64, Leave> {
+        let width = how.width;
+        let f = |old| f(how.ordered(old)).map(|new| how.ordered(new));
         if self.direct.is_some() {
-            return self.direct_update(width, address, f);
+            return self.direct_update(width, address, f).map(|old| how.ordered(old));
         }
         let at = self.translate(regime, address, Access::Write)?;
         loop {
             let Some(old) = self.ram.load(at, width) else {
                 return self.read_nothing(width, Access::Write, address);
             };
-            let Some(new) = f(old) else { return Ok(old) };
+            let Some(new) = f(old) else { return Ok(how.ordered(old)) };
             match self.ram.compare_exchange(at, width, old, new) {
-                Some(found) if found == old => return Ok(old),
+                Some(found) if found == old => return Ok(how.ordered(old)),
                 Some(_) => {}
                 None => return self.read_nothing(width, Access::Write, address),
             }
@@ -193,27 +197,20 @@ impl<I: Isa> Core<I> {
     }
 
     /// Atomic read-modify-write of an aligned address.
-    pub fn rmw(
-        &self,
-        regime: usize,
-        op: Rmw,
-        width: Width,
-        address: u64,
-        operand: u64,
-    ) -> Result<u64, Leave> {
-        self.update(regime, width, address, |old| Some(eval::rmw(op, width.bits(), old, operand)))
+    pub fn rmw(&self, regime: usize, op: Rmw, how: MemOp, address: u64, operand: u64) -> Result<u64, Leave> {
+        self.update(regime, how, address, |old| Some(eval::rmw(op, how.width.bits(), old, operand)))
     }
 
     /// Atomic compare-and-exchange of an aligned address.
     pub fn exchange(
         &self,
         regime: usize,
-        width: Width,
+        how: MemOp,
         address: u64,
         expect: u64,
         new: u64,
     ) -> Result<u64, Leave> {
-        self.update(regime, width, address, |old| (old == expect).then_some(new))
+        self.update(regime, how, address, |old| (old == expect).then_some(new))
     }
 
     /// Raises what an access to `len` bytes would raise: see [`Hart::probe`].

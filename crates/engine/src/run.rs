@@ -1,16 +1,15 @@
 //! The dispatcher: finds blocks, interprets or enters them, serves requests, takes interrupts.
 
 use crate::block::{Block, Op, PAGE};
-use crate::core::{Core, Time};
+use crate::core::{Core, DEFAULT_MXCSR, Time};
 use crate::direct::Pages;
 use crate::host::Left;
 use crate::interp::Interp;
-use crate::stats::Stats;
 use crate::translations::{CodeCopy, Memory, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, StateError, Vcpu, VcpuState};
+use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
 use trine_ir::{Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
@@ -142,16 +141,6 @@ impl<I: Isa> Engine<I> {
     /// The core, for tests and debuggers.
     pub fn core(&self) -> &Core<I> {
         &self.core
-    }
-
-    /// Count mode: lets clock time pass up to `at` nanoseconds, as if the CPU had waited so long.
-    pub fn skip_to(&mut self, at: u64) {
-        if let Time::Count(clock) = &self.core.time {
-            let count = clock.count_at(at).max(self.core.frame.count.get());
-            self.core.frame.count.set(count);
-            self.core.frame.retired.set(count);
-            clock.set_count(count);
-        }
     }
 
     /// Serves what was posted to the mailbox.
@@ -323,19 +312,6 @@ impl<I: Isa> Engine<I> {
         }
     }
 
-    /// Lets the CPU wait for an interrupt, as its own instruction for that does: [`Exit::Idle`], or `None` where one
-    /// that ends the wait is pending already.
-    pub fn wait(&mut self) -> Option<Exit> {
-        self.core.frame.retired.set(self.core.frame.count.get());
-        // Read before what pends is looked at: a time up to this one is no deadline, for it did not end the wait.
-        let now = self.core.now();
-        if I::wakes(&*self.core) {
-            self.core.recheck();
-            return None;
-        }
-        Some(Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) })
-    }
-
     /// One block, or what the limit leaves of it.
     fn step(&mut self) -> Step {
         if self.core.mailbox.limit.load(Ordering::SeqCst) <= self.core.frame.count.get()
@@ -404,6 +380,11 @@ impl<I: Isa> Vcpu for Engine<I> {
         self.core.frame.count.get()
     }
 
+    fn set_count(&mut self, count: u64) {
+        self.core.frame.count.set(count);
+        self.core.frame.retired.set(count);
+    }
+
     fn registers(&self) -> &'static [RegisterInfo] {
         I::REGISTERS
     }
@@ -433,6 +414,52 @@ impl<I: Isa> Vcpu for Engine<I> {
         self.core.set_pc(pc);
     }
 
+    fn reset(&mut self) {
+        let power_on = I::slots(&self.core.config);
+        for (slot, value) in self.core.slots.as_ref().iter().zip(power_on.as_ref()) {
+            slot.set(value.get());
+        }
+        // What is not in the slots follows from them: rounding and flags of the host's FPU, the timer, the mode.
+        self.core.frame.guest_mxcsr.set(DEFAULT_MXCSR);
+        self.core.load_fp();
+        self.core.mode_changed();
+        self.core.timer.set(I::deadline(&*self.core));
+        self.core.set_pc(0);
+        self.fence();
+    }
+
+    fn skip_to(&mut self, at: u64) {
+        if let Time::Count(clock) = &self.core.time {
+            let clock = clock.clone();
+            let count = clock.count_at(at).max(self.core.frame.count.get());
+            self.set_count(count);
+            clock.set_count(count);
+        }
+    }
+
+    fn wait(&mut self) -> Option<Exit> {
+        self.core.frame.retired.set(self.core.frame.count.get());
+        // Read before what pends is looked at: a time up to this one is no deadline, for it did not end the wait.
+        let now = self.core.now();
+        if I::wakes(&*self.core) {
+            self.core.recheck();
+            return None;
+        }
+        Some(Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) })
+    }
+
+    fn block_length(&mut self) -> u64 {
+        self.online(|engine| match engine.lookup() {
+            // SAFETY: there was no safepoint since it was found.
+            Ok(block) => (unsafe { &*block }.ops.len() as u64).max(1),
+            Err(_) => 1,
+        })
+    }
+
+    fn stats(&self) -> Option<Stats> {
+        Some(self.stats)
+    }
+
     fn fence(&mut self) {
         self.core.flush(trine_ir::Flush::All);
         self.core.sync_code();
@@ -440,29 +467,6 @@ impl<I: Isa> Vcpu for Engine<I> {
 
     fn mailbox(&self) -> Arc<Mailbox> {
         self.core.mailbox.clone()
-    }
-
-    fn save(&self) -> Vec<u8> {
-        self.core.harvest_fp();
-        let core = &*self.core;
-        VcpuState::new(I::REGISTERS, |slot| Hart::get(core, slot), self.pc(), self.count(), core.timer.get())
-            .save()
-    }
-
-    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
-        let core = &*self.core;
-        core.harvest_fp();
-        let state = VcpuState::load(state, I::REGISTERS, |slot, value| Hart::set(core, slot, value))?;
-        core.frame.count.set(state.count);
-        core.frame.retired.set(state.count);
-        core.load_fp();
-        core.mode_changed();
-        core.set_pc(state.pc);
-        core.set_timer(state.timer);
-        core.flush(trine_ir::Flush::All);
-        // Memory is that of the other machine, however it came here.
-        self.translations.written().code_changed(0, u64::MAX);
-        Ok(())
     }
 }
 

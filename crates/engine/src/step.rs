@@ -8,15 +8,6 @@ use trine_base::Exit;
 use trine_ir::Isa;
 
 impl<I: Isa> Engine<I> {
-    /// Instructions in the block at the PC; 1 where there is none.
-    pub fn block_length(&mut self) -> u64 {
-        self.online(|engine| match engine.lookup() {
-            // SAFETY: there was no safepoint since it was found.
-            Ok(block) => (unsafe { &*block }.ops.len() as u64).max(1),
-            Err(_) => 1,
-        })
-    }
-
     /// Interprets one instruction of a program, as a debugger's step. `None` where it was done; an exit otherwise,
     /// after which it was done only where the exit says so ([`Exit::Firmware`]: it raised that). What it accessed is
     /// added to `touched`.

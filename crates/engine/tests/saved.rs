@@ -2,7 +2,7 @@
 //! either engine, with the CPU's timer armed and floating-point flags that only the host's FPU has yet.
 
 use std::sync::Arc;
-use trine_base::{Bus, CountClock, Exit, Mailbox, StateError, Vcpu};
+use trine_base::{Bus, CountClock, Exit, Mailbox, StateError, Vcpu, vcpu_state};
 use trine_engine::{Engine, Tier, Time};
 use trine_isa_riscv::{Config, Rv64, Start, asm, state};
 use trine_memory::Ram;
@@ -90,12 +90,12 @@ impl Rig {
     fn load(&mut self, memory: &[u8], bus: &[u8], vcpu: &[u8]) -> Result<(), StateError> {
         self.ram.write(BASE, memory).unwrap();
         self.bus.load(bus)?;
-        self.vcpu.load(vcpu)
+        vcpu_state::load(&mut self.vcpu, vcpu)
     }
 
     fn copy(&self, tier: Tier) -> Rig {
         let mut new = Rig::new(tier);
-        new.load(&self.memory(), &self.bus.save(), &self.vcpu.save()).unwrap();
+        new.load(&self.memory(), &self.bus.save(), &vcpu_state::save(&self.vcpu)).unwrap();
         new
     }
 
@@ -137,7 +137,7 @@ fn a_used_vcpu_forgets_what_it_ran() {
         other.vcpu.run(1000);
         let mut old = Rig::started(tier);
         old.vcpu.run(1000);
-        other.load(&old.memory(), &old.bus.save(), &old.vcpu.save()).unwrap();
+        other.load(&old.memory(), &old.bus.save(), &vcpu_state::save(&old.vcpu)).unwrap();
         for rig in [&mut old, &mut other] {
             rig.vcpu.run(1000);
         }
@@ -158,9 +158,9 @@ fn setting_a_register_loses_no_floating_point_flags() {
 fn damaged_states_are_refused_or_run() {
     let mut old = Rig::started(Tier::Baseline);
     old.vcpu.run(3001);
-    let (memory, bus, vcpu) = (old.memory(), old.bus.save(), old.vcpu.save());
+    let (memory, bus, vcpu) = (old.memory(), old.bus.save(), vcpu_state::save(&old.vcpu));
     for end in 0..vcpu.len() {
-        assert!(Rig::new(Tier::Interp).vcpu.load(&vcpu[..end]).is_err(), "{end}");
+        assert!(vcpu_state::load(&mut Rig::new(Tier::Interp).vcpu, &vcpu[..end]).is_err(), "{end}");
     }
     for at in (0..vcpu.len()).step_by(3) {
         for bit in [0, 3, 6, 7] {
@@ -174,5 +174,8 @@ fn damaged_states_are_refused_or_run() {
     }
     let mut later = vcpu.clone();
     later[0] = 1;
-    assert!(matches!(old.vcpu.load(&later), Err(StateError::Version { found: 2, newest: 1, .. })));
+    assert!(matches!(
+        vcpu_state::load(&mut old.vcpu, &later),
+        Err(StateError::Version { found: 2, newest: 1, .. })
+    ));
 }

@@ -6,8 +6,8 @@
 //! after its label.
 
 use crate::isa::Helper;
+use crate::memop::MemOp;
 use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
-use trine_base::Width;
 
 /// The value made by the instruction with this index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -45,14 +45,14 @@ pub enum Inst {
     Sext(u8, u8, Val),
     /// `bits c a b`.
     Select(u8, Val, Val, Val),
-    /// Little-endian load of any alignment, zero-extended.
-    Load(Width, Val),
-    /// Little-endian store of any alignment: address, value.
-    Store(Width, Val, Val),
+    /// Load of any alignment, zero-extended.
+    Load(MemOp, Val),
+    /// Store of any alignment: address, value.
+    Store(MemOp, Val, Val),
     /// Atomic read-modify-write: address, operand; gives the old value.
-    Rmw(Rmw, Width, Val, Val),
+    Rmw(Rmw, MemOp, Val, Val),
     /// Atomic compare-and-exchange: address, expected, new; gives the old value.
-    Exchange(Width, Val, Val, Val),
+    Exchange(MemOp, Val, Val, Val),
     /// Full memory barrier.
     Fence,
     /// Floating-point operation; operands beyond the operation's number repeat the last one.

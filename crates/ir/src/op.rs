@@ -61,6 +61,21 @@ pub enum Cmp {
     GeU,
 }
 
+impl Cmp {
+    /// The comparison that holds where this one does not.
+    #[must_use]
+    pub const fn opposite(self) -> Cmp {
+        match self {
+            Cmp::Eq => Cmp::Ne,
+            Cmp::Ne => Cmp::Eq,
+            Cmp::LtS => Cmp::GeS,
+            Cmp::GeS => Cmp::LtS,
+            Cmp::LtU => Cmp::GeU,
+            Cmp::GeU => Cmp::LtU,
+        }
+    }
+}
+
 /// Integer operations of one value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Un {

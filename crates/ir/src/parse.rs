@@ -4,6 +4,7 @@
 
 use crate::inst::{Block, Inst, Label, Val};
 use crate::isa::Helper;
+use crate::memop::{MemOp, Order};
 use crate::names::Named;
 use crate::op::Flow;
 use std::collections::HashMap;
@@ -288,7 +289,7 @@ impl<'a> Line<'a> {
 
     /// Accesses to memory.
     fn access(&mut self, name: &str, how: &str) -> Part<Option<Inst>> {
-        let how = || memory_width(how);
+        let how = || memory_op(how);
         Ok(Some(match name {
             "load" => Inst::Load(how()?, self.address()?),
             "store" => Inst::Store(how()?, self.address()?, self.next_value()?),
@@ -317,10 +318,19 @@ fn width(text: &str) -> Part<u8> {
     text.parse().map_err(|_| format!("`{text}` is not a width in bits"))
 }
 
-fn memory_width(text: &str) -> Part<Width> {
-    let bits = width(text)?;
+/// The width of an access in bits, and `.be` where it is big-endian.
+fn memory_op(text: &str) -> Part<MemOp> {
+    let mut words = text.split('.');
+    let bits = width(words.next().unwrap_or_default())?;
     let width = Width::from_bytes(bits as u32 / 8).filter(|w| w.bits() == bits as u32);
-    width.ok_or_else(|| format!("no access has {bits} bits"))
+    let mut op = MemOp::from(width.ok_or_else(|| format!("no access has {bits} bits"))?);
+    for word in words {
+        match word {
+            "be" => op.order = Order::Big,
+            _ => return Err(format!("no access is `{word}`")),
+        }
+    }
+    Ok(op)
 }
 
 #[cfg(test)]

@@ -98,11 +98,11 @@ impl<S: Sem> Replay<'_, S> {
         let s = self.now.get().0;
         let v = |v| self.value(v);
         match inst {
-            Inst::Load(width, a) => return s.load_raw(width, v(a)).map(Some),
-            Inst::Store(width, a, value) => s.store_raw(width, v(a), v(value))?,
-            Inst::Rmw(op, width, a, value) => return s.rmw_raw(op, width, v(a), v(value)).map(Some),
-            Inst::Exchange(width, a, expect, new) => {
-                return s.exchange_raw(width, v(a), v(expect), v(new)).map(Some);
+            Inst::Load(how, a) => return s.load_raw(how, v(a)).map(Some),
+            Inst::Store(how, a, value) => s.store_raw(how, v(a), v(value))?,
+            Inst::Rmw(op, how, a, value) => return s.rmw_raw(op, how, v(a), v(value)).map(Some),
+            Inst::Exchange(how, a, expect, new) => {
+                return s.exchange_raw(how, v(a), v(expect), v(new)).map(Some);
             }
             Inst::Call(helper, args) => return s.call_raw(helper, args.map(v)).map(Some),
             Inst::Set(slot, value) => s.set_raw(slot, v(value)),

@@ -1,6 +1,7 @@
 //! The IR as text, one line an instruction, for tests and `--dump`.
 
 use crate::inst::{Block, Inst, Val};
+use crate::memop::{MemOp, Order};
 use crate::names::Named;
 use crate::op::Flow;
 use std::fmt;
@@ -8,6 +9,13 @@ use std::fmt;
 impl fmt::Display for Val {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "%{}", self.0)
+    }
+}
+
+impl fmt::Display for MemOp {
+    /// The bits, and `.be` for the big-endian order.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.width.bits(), if self.order == Order::Big { ".be" } else { "" })
     }
 }
 
@@ -40,10 +48,10 @@ impl fmt::Display for Inst {
             Inst::Zext(from, to, a) => write!(f, "zext.{from}.{to} {a}"),
             Inst::Sext(from, to, a) => write!(f, "sext.{from}.{to} {a}"),
             Inst::Select(n, c, a, b) => write!(f, "select.{n} {c}, {a}, {b}"),
-            Inst::Load(w, a) => write!(f, "load.{} [{a}]", w.bits()),
-            Inst::Store(w, a, v) => write!(f, "store.{} [{a}], {v}", w.bits()),
-            Inst::Rmw(op, w, a, v) => write!(f, "rmw_{}.{} [{a}], {v}", op.name(), w.bits()),
-            Inst::Exchange(w, a, e, n) => write!(f, "exchange.{} [{a}], {e}, {n}", w.bits()),
+            Inst::Load(w, a) => write!(f, "load.{w} [{a}]"),
+            Inst::Store(w, a, v) => write!(f, "store.{w} [{a}], {v}"),
+            Inst::Rmw(op, w, a, v) => write!(f, "rmw_{}.{w} [{a}], {v}", op.name()),
+            Inst::Exchange(w, a, e, n) => write!(f, "exchange.{w} [{a}], {e}, {n}"),
             Inst::Fence => write!(f, "fence"),
             Inst::Fp(op, r, args) => {
                 write!(f, "{} {}", op.name(), r.name())?;

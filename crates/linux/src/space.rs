@@ -931,7 +931,7 @@ pub(crate) mod tests {
         assert!(dropped.into_iter().all(drops));
     }
 
-    fn page(space: &Space, protection: i32) -> u64 {
+    pub(crate) fn page(space: &Space, protection: i32) -> u64 {
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32;
         let m = Mapping { at: 0, size: PAGE, protection: protection as u32, flags, fd: -1, offset: 0 };
         space.map(&m).expect("mapped")

@@ -10,8 +10,8 @@ use trine_base::{Vcpu, Width};
 use trine_engine::direct;
 use trine_engine::translations::CodeCopy;
 use trine_gdb::Stop;
-use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_linux::Errno;
+use trine_linux::abi::{CloneArgs, GuestAbi, Registers};
 use trine_linux::call::{get, put};
 use trine_linux::space::END;
 
@@ -76,9 +76,10 @@ impl Request {
     }
 }
 
-impl Thread {
-    /// `clone(flags, stack, parent tid, tls, child tid)`.
-    pub fn clone(&mut self, [flags, stack, parent_tid, tls, child_tid, _]: [u64; 6]) -> Result<u64, Errno> {
+impl<A: GuestAbi> Thread<A> {
+    /// `clone`, whose arguments have an order of their own on each CPU.
+    pub fn clone(&mut self, args: [u64; 6]) -> Result<u64, Errno> {
+        let CloneArgs { flags, stack, parent_tid, child_tid, tls } = A::clone_args(args);
         let exit_signal = flags & 0xff;
         let flags = flags & !0xff;
         self.fork_or_thread(Request {
@@ -146,21 +147,23 @@ impl Thread {
     }
 
     /// What a new thread or child begins with.
-    pub(crate) fn child_registers(&self, to: &mut Thread) {
-        for slot in (1..32).map(|i| X + i).chain((0..32).map(|i| F + i)).chain([FFLAGS, FRM]) {
-            to.vcpu.set(slot, self.vcpu.get(slot));
-        }
-        to.vcpu.set_pc(self.vcpu.pc());
+    pub(crate) fn child_registers(&self, to: &mut Thread<A>) {
+        Registers::of::<A>(&self.vcpu).put(&mut to.vcpu);
     }
 
+    /// In a new thread or child: what was asked for it, behind the call that made it.
     pub(crate) fn begin_child(&mut self, r: &Request) {
-        self.vcpu.set_pc(self.vcpu.pc() + 4);
-        self.vcpu.set(X + 10, 0);
+        self.take_over(r);
+        A::end_call(&mut self.vcpu, 0);
+    }
+
+    /// In a new thread or child: what was asked for it.
+    fn take_over(&mut self, r: &Request) {
         if r.stack != 0 {
-            self.vcpu.set(X + 2, r.stack);
+            self.vcpu.set(A::STACK, r.stack);
         }
         if r.flags & SETTLS != 0 {
-            self.vcpu.set(X + 4, r.tls);
+            A::set_thread_pointer(&mut self.vcpu, r.tls);
         }
         if r.flags & CLEAR_SIGHAND != 0 {
             self.process.actions().clear();
@@ -181,7 +184,7 @@ impl Thread {
     }
 
     fn new_thread(&mut self, r: Request) -> Result<u64, Errno> {
-        let mut child = Thread::new(self.process.clone());
+        let mut child = Thread::new(self.process.clone(), self.vcpu.translations().clone());
         self.child_registers(&mut child);
         child.begin_child(&r);
         child.mask = self.mask;
@@ -215,7 +218,7 @@ impl Thread {
     /// A child process: the host's, with a copy of this one.
     fn fork(&mut self, r: Request) -> Result<u64, Errno> {
         let process = self.process.clone();
-        let translations = process.translations.clone();
+        let translations = self.vcpu.translations().clone();
         signal::set_mask(u64::MAX);
         // Who changes the address space notes that for the translations while it holds the space's lock.
         let host_fork = || translations.written().quiet(|| host_fork(&r));
@@ -275,9 +278,8 @@ impl Thread {
         if r.flags & CHILD_SETTID != 0 {
             let _ = put(r.child_tid, &self.tid);
         }
-        self.begin_child(r);
         // The caller goes on behind the call by itself.
-        self.vcpu.set_pc(self.vcpu.pc() - 4);
+        self.take_over(r);
         signal::set_mask(self.mask);
     }
 

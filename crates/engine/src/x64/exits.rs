@@ -47,6 +47,8 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Leaves for a virtual address.
     pub fn exit_jump(&mut self, flow: Flow, target: Val) {
+        // Behind a call control comes back, and an arm's code has no room for that: `flow` is only a hint.
+        let flow = if self.in_arm && flow == Flow::Call { Flow::Plain } else { flow };
         let v = self.resolve(target);
         let direct = match self.insts[v as usize] {
             Inst::Pc(offset) if self.links(offset) => Some(offset),

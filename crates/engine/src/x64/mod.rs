@@ -2,10 +2,12 @@
 //! block.
 
 pub mod asm;
+mod atomic;
 mod emit;
 mod exits;
 mod float;
 mod integer;
+mod liveness;
 mod loops;
 mod memory;
 mod regs;
@@ -83,6 +85,7 @@ fn missing() -> Option<&'static str> {
         ("bmi2", std::arch::is_x86_feature_detected!("bmi2")),
         ("fma", std::arch::is_x86_feature_detected!("fma")),
         ("lzcnt", std::arch::is_x86_feature_detected!("lzcnt")),
+        ("movbe", std::arch::is_x86_feature_detected!("movbe")),
     ];
     have.into_iter().find(|f| !f.1).map(|f| f.0)
 }

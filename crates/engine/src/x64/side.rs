@@ -4,8 +4,7 @@
 use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
-use trine_base::Width;
-use trine_ir::{Fp, Hart, Helper, Isa, Leave, Rmw, Rounding};
+use trine_ir::{Fp, Hart, Helper, Isa, Leave, MemOp, Rmw, Rounding};
 
 /// Where the value of a slot lies while generated code runs.
 #[derive(Clone, Copy, Debug)]
@@ -28,13 +27,13 @@ pub enum Loc {
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A load that missed the TLB.
-    Load(Width),
+    Load(MemOp),
     /// A store that missed the TLB.
-    Store(Width),
+    Store(MemOp),
     /// A read-modify-write that missed.
-    Rmw(Rmw, Width),
+    Rmw(Rmw, MemOp),
     /// A compare-and-exchange that missed.
-    Exchange(Width),
+    Exchange(MemOp),
     /// An access to a program's memory, done in place.
     Direct,
     /// A floating-point operation that the host does differently.
@@ -129,10 +128,10 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
     // Generated code runs only in the mode that it was made for.
     let regime = core.data_regime();
     let done = match row.kind {
-        Kind::Load(width) => core.slow_load(regime, width, a),
-        Kind::Store(width) => core.slow_store(regime, width, a, b).map(|()| 0),
-        Kind::Rmw(op, width) => core.rmw(regime, op, width, a, b),
-        Kind::Exchange(width) => core.exchange(regime, width, a, b, c),
+        Kind::Load(how) => core.slow_load(regime, how.width, a).map(|value| how.ordered(value)),
+        Kind::Store(how) => core.slow_store(regime, how.width, a, how.ordered(b)).map(|()| 0),
+        Kind::Rmw(op, how) => core.rmw(regime, op, how, a, b),
+        Kind::Exchange(how) => core.exchange(regime, how, a, b, c),
         Kind::Direct => Ok(0),
         Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
         Kind::Helper { number, bytes } => {

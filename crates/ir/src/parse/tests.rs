@@ -45,11 +45,11 @@ fn all() -> Vec<Inst> {
         Cmp::each(&mut |op| all.push(Inst::Cmp(op, bits, a, b)));
         Un::each(&mut |op| all.push(Inst::Un(op, bits, a)));
     }
-    for width in widths {
-        all.push(Inst::Load(width, a));
-        all.push(Inst::Store(width, a, b));
-        all.push(Inst::Exchange(width, a, b, c));
-        Rmw::each(&mut |op| all.push(Inst::Rmw(op, width, a, b)));
+    for op in widths.into_iter().flat_map(|w| [MemOp::from(w), MemOp::from(w).big()]) {
+        all.push(Inst::Load(op, a));
+        all.push(Inst::Store(op, a, b));
+        all.push(Inst::Exchange(op, a, b, c));
+        Rmw::each(&mut |rmw| all.push(Inst::Rmw(rmw, op, a, b)));
     }
     Fp::each(&mut |op| {
         let args = match Inst::fp_operands(op) {
@@ -99,6 +99,7 @@ fn errors_say_where_and_what() {
     assert_eq!(error("%1 = fence"), "2:5: this makes no value");
     assert_eq!(error("fence\n%x = const 1\n%x = const 2"), "4:1: this name has a value already");
     assert!(error("%1 = load.24 [%0]").contains("no access has 24 bits"));
+    assert!(error("%1 = load.32.le [%0]").contains("no access is `le`"));
     assert!(error("%1 = sext.8 %0").contains("it needs two widths"));
     assert!(error("%1 = call nothing %1, %1, %1").contains("there is no helper `nothing`"));
     assert!(error("%1 = fadd.d up, %1, %1").contains("there is no rounding direction `up`"));

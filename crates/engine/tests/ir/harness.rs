@@ -158,7 +158,7 @@ impl Machine {
         assert!(done, "{at:#x} is not in memory");
     }
 
-    fn outcome(self, leave: Option<Leave>) -> Outcome {
+    fn outcome(&self, leave: Option<Leave>) -> Outcome {
         self.core.harvest_fp();
         let mut data = vec![0; 0x2000];
         match self.model {
@@ -253,12 +253,18 @@ pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Out
     code.truncate(size);
     let limit = given.rounds.max(1) * ir.guest as u64;
     core.mailbox.limit.store(limit, std::sync::atomic::Ordering::SeqCst);
-    let leave = match code_memory.enter(core, block.code()) {
-        Left::Go | Left::Link(_) => None,
-        Left::Again => Some(interpret_once(core, ir)),
-        Left::Instruction { leave, .. } => Some(leave),
+    let outcome = match code_memory.enter(core, block.code()) {
+        Left::Go | Left::Link(_) => machine.outcome(None),
+        Left::Again => {
+            // The interpreter only says why the access was refused: what it does again before that may find other values,
+            // as a block here may write before it faults.
+            let stopped = machine.outcome(None);
+            let leave = interpret_once(core, ir);
+            Outcome { way: machine.outcome(Some(leave)).way, ..stopped }
+        }
+        Left::Instruction { leave, .. } => machine.outcome(Some(leave)),
     };
-    Ok((machine.outcome(leave), code))
+    Ok((outcome, code))
 }
 
 /// The block as the builder makes it of the same instructions.

@@ -1,7 +1,9 @@
-//! What one vCPU did, in numbers.
+//! What a vCPU that translates guest code counts.
 
-/// Counts of what happened.
-#[derive(Clone, Copy, Default, Debug)]
+use std::ops::AddAssign;
+
+/// What a translating vCPU did since power-on.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Stats {
     /// Instructions interpreted.
     pub interpreted: u64,
@@ -37,5 +39,18 @@ impl Stats {
             self.ranges_written,
             self.dropped
         )
+    }
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Stats) {
+        self.interpreted += other.interpreted;
+        self.decoded += other.decoded;
+        self.compiled += other.compiled;
+        self.compiled_insns += other.compiled_insns;
+        self.code_bytes += other.code_bytes;
+        self.entered += other.entered;
+        self.ranges_written += other.ranges_written;
+        self.dropped += other.dropped;
     }
 }

@@ -2,11 +2,9 @@
 //! interpreter and compiled code agree in both memory models, and the host's code.
 //!
 //! A case says what it starts from (`== given`) and what runs (`== ir` or `== guest`); the rest is what came out when it was
-//! last accepted. `BLESS=1 cargo test -p trine-engine --test files` accepts what comes out now: look at the difference.
+//! last accepted. `BLESS=1 cargo test -p trine-engine --test ir files` accepts what comes out now: look at the difference.
 
-mod harness;
-
-use harness::{Given, before, difference, everywhere, rebuild};
+use crate::harness::{Given, before, difference, everywhere, rebuild};
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, OpKind, Register};
 use iced_x86::{SymbolResolver, SymbolResult};
 use std::path::{Path, PathBuf};
@@ -93,7 +91,7 @@ impl SymbolResolver for Names {
         _: u32,
     ) -> Option<SymbolResult<'_>> {
         let is_state = inst.op_kind(operand) == OpKind::Memory && inst.memory_base() == Register::RBP;
-        let name = harness::place_name(address as i64).filter(|_| is_state)?;
+        let name = crate::harness::place_name(address as i64).filter(|_| is_state)?;
         Some(SymbolResult::with_string(address, name))
     }
 }
