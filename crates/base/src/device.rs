@@ -4,10 +4,11 @@
 //! happen next as [`Action`]s; the bus performs them after it has unlocked the device, in the order in
 //! which the device asked for them.
 
-use crate::Width;
+use crate::{StateError, Width};
+use serde::{Deserialize, Serialize};
 
 /// Why a machine stops.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopReason {
     /// The guest asked for power-off.
     PowerOff,
@@ -102,4 +103,12 @@ pub trait Device: Send {
 
     /// Back to the state after power-on.
     fn reset(&mut self, out: &mut Actions);
+
+    /// All that the device holds and a guest could notice, as bytes: see [`crate::state`]. How it is wired (interrupt
+    /// line, memory, backends) is the board's to know.
+    fn save(&self) -> Vec<u8>;
+
+    /// Takes over a state saved by a device made with the same arguments. Nothing is to be done for it: the levels of
+    /// lines are in the controller's state, timers in the bus's.
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError>;
 }

@@ -1,6 +1,6 @@
 //! What a vCPU is to a board.
 
-use crate::{Mailbox, StopReason};
+use crate::{Mailbox, Stats, StopReason};
 use std::sync::Arc;
 
 /// Why [`Vcpu::run`] came back.
@@ -55,6 +55,9 @@ pub trait Vcpu: Send {
     /// Instructions executed since power-on.
     fn count(&self) -> u64;
 
+    /// Sets the count of executed instructions, as a saved state has it.
+    fn set_count(&mut self, count: u64);
+
     /// All architectural registers.
     fn registers(&self) -> &'static [RegisterInfo];
 
@@ -69,6 +72,28 @@ pub trait Vcpu: Send {
 
     /// Moves the program counter.
     fn set_pc(&mut self, pc: u64);
+
+    /// Back to the state after power-on. The count of instructions goes on.
+    fn reset(&mut self);
+
+    /// Lets the CPU wait for an interrupt, as its own instruction for that does: [`Exit::Idle`], or `None` where one that
+    /// ends the wait is pending already.
+    fn wait(&mut self) -> Option<Exit>;
+
+    /// Where guest time is the number of executed instructions: lets time pass up to `at` nanoseconds, as if the CPU had
+    /// waited so long. A time that has passed already, or another kind of clock, changes nothing.
+    fn skip_to(&mut self, at: u64);
+
+    /// Instructions after which a vCPU that is stepped should be looked at: those of the block at the PC, or 1 where
+    /// there is none.
+    fn block_length(&mut self) -> u64 {
+        1
+    }
+
+    /// What it counted; `None` where the host's own CPU runs the guest's instructions.
+    fn stats(&self) -> Option<Stats> {
+        None
+    }
 
     /// Forgets cached address translations and translations of code that was written, as after the
     /// architecture's broadest fences.

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
-use trine_base::{Action, Actions, Bus, CountClock, Device, Mailbox, Width};
+use trine_base::{Action, Actions, Bus, CountClock, Device, Mailbox, StateError, Width};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -45,6 +45,12 @@ impl Device for Busy {
         out.irq(3, false);
     }
     fn reset(&mut self, _: &mut Actions) {}
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
+        Ok(())
+    }
 }
 
 /// Passes each level on to a CPU.
@@ -62,6 +68,12 @@ impl Device for Controller {
         out.push(Action::Cpu { vcpu: 0, line, level });
     }
     fn reset(&mut self, _: &mut Actions) {}
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
+        Ok(())
+    }
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! What a CPU's own Rust code may ask of its hart: memory as a privilege sees it, events, an interrupt controller.
 
 use std::sync::Arc;
-use trine_base::{Acknowledge, Vcpu, Width};
+use trine_base::{Acknowledge, Actions, Bus, CountClock, Device, Mailbox, StateError, Vcpu, Width};
 use trine_conformance::bare::{BASE, Bare};
-use trine_engine::Tier;
+use trine_engine::core::Core;
+use trine_engine::{Tier, Time};
 use trine_ir::{Access, Hart, Leave};
 use trine_isa_riscv::state::mode::{REGIME_M, REGIME_S, REGIME_U};
 use trine_isa_riscv::state::{self, level};
+use trine_isa_riscv::{Config, Rv64, Start};
+use trine_memory::Ram;
 
 const ROOT: u64 = BASE + 0x10_0000;
 const FRAME: u64 = BASE + 0x20_0000;
@@ -95,4 +98,45 @@ fn the_controller_is_asked_which_interrupt_it_is() {
     assert_eq!(bare.vcpu.core().acknowledge(), None);
     bare.vcpu.set_controller(Arc::new(Controller));
     assert_eq!(bare.vcpu.core().acknowledge(), Some(0x31));
+}
+
+#[test]
+fn ports_without_a_device_read_as_ones() {
+    /// Gives the offset and the value that were written last.
+    struct Latch(u64);
+    impl Device for Latch {
+        fn name(&self) -> &str {
+            "latch"
+        }
+        fn read(&mut self, offset: u64, _: Width, _: u64, _: &mut Actions) -> u64 {
+            self.0 | offset
+        }
+        fn write(&mut self, offset: u64, _: Width, value: u64, _: u64, _: &mut Actions) {
+            self.0 = value << 8 | offset << 4;
+        }
+        fn reset(&mut self, _: &mut Actions) {}
+        fn save(&self) -> Vec<u8> {
+            self.0.to_le_bytes().to_vec()
+        }
+        fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+            self.0 = u64::from_le_bytes(
+                state
+                    .try_into()
+                    .map_err(|_| StateError::Damaged { what: "latch", why: "it has 8 bytes".into() })?,
+            );
+            Ok(())
+        }
+    }
+    let clock = Arc::new(CountClock::new(1, 0));
+    let mailbox = Arc::new(Mailbox::new());
+    let mut bus = Bus::new(clock.clone(), vec![mailbox.clone()]);
+    bus.add_ports(0x3f8, 8, Box::new(Latch(0))).unwrap();
+    let config = Config { hart: 0, start: Start::Machine };
+    let ram = Arc::new(Ram::new(BASE, 0x1000).unwrap());
+    let core =
+        Core::<Rv64>::new(config, ram, None, Arc::new(bus), Time::Count(clock), mailbox, Arc::default());
+    core.port_out(0x3f9, Width::B2, 0x1_2345);
+    assert_eq!(core.port_in(0x3fa, Width::B4), 0x23_4512, "cut to the width");
+    core.port_out(0x80, Width::B1, 5);
+    assert_eq!([Width::B1, Width::B2, Width::B4].map(|w| core.port_in(0x80, w)), [0xff, 0xffff, 0xffff_ffff]);
 }

@@ -1,5 +1,6 @@
 //! Guest memory accesses that miss the software TLB: page walks, devices, page crossings.
 
+use crate::copies::Copies;
 use crate::core::Core;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use trine_base::Width;
@@ -92,6 +93,12 @@ impl<I: Isa> Core<I> {
         Ok(mapping.page | address & 0xfff)
     }
 
+    /// Before a store: leaves where it would change code that a CPU must see at once, and is not executed alone yet.
+    pub(crate) fn leave_code_alone(&self, physical: u64) -> Result<(), Leave> {
+        let waits = I::CODE_COHERENT && !self.alone.get() && self.ram.is_code(physical);
+        if waits { Err(Leave::Alone) } else { Ok(()) }
+    }
+
     /// An access reaches no memory and no device: raises the CPU's exception for that, if it has one.
     pub(crate) fn bus_error(&self, access: Access, address: u64) -> Result<(), Leave> {
         I::bus_error(access, address).map_or(Ok(()), |trap| Err(self.raise(trap)))
@@ -130,7 +137,7 @@ impl<I: Isa> Core<I> {
     }
 
     /// In count mode devices see the count of the instruction that reaches them.
-    fn sync_clock(&self) {
+    pub(crate) fn sync_clock(&self) {
         let _ = self.now();
     }
 
@@ -144,9 +151,12 @@ impl<I: Isa> Core<I> {
         let first = self.translate(regime, address, Access::Write)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
+            self.leave_code_alone(first)?;
             return self.phys_write(first, width, value, address);
         }
         let second = self.translate(regime, address.wrapping_add(here), Access::Write)?;
+        self.leave_code_alone(first)?;
+        self.leave_code_alone(second)?;
         for at in [first, second] {
             if !self.ram.contains(at, 1) && here < n {
                 // A device register cannot be written in pieces, but on CPUs that know no bus errors.
@@ -182,6 +192,7 @@ impl<I: Isa> Core<I> {
             return self.direct_update(width, address, f).map(|old| how.ordered(old));
         }
         let at = self.translate(regime, address, Access::Write)?;
+        self.leave_code_alone(at)?;
         loop {
             let Some(old) = self.ram.load(at, width) else {
                 return self.read_nothing(width, Access::Write, address);
@@ -227,16 +238,20 @@ impl<I: Isa> Core<I> {
             let at = if page == 0 { address } else { (address & !0xfff).wrapping_add(page << 12) };
             match self.direct {
                 Some(_) => self.direct_probe(access, at)?,
+                None if access == Access::Write => {
+                    let physical = self.translate(regime, at, access)?;
+                    self.leave_code_alone(physical)?;
+                }
                 None => self.translate(regime, at, access).map(drop)?,
             }
         }
         Ok(())
     }
 
-    /// Reads code bytes at a physical address.
-    pub fn fetch(&self, at: u64, width: Width) -> Option<u64> {
+    /// Reads code bytes at a physical address, of a program from the copies where they have them.
+    pub(crate) fn fetch(&self, copies: &Copies, at: u64, width: Width) -> Option<u64> {
         match self.direct {
-            Some(_) => self.copies.load(at, width).or_else(|| crate::direct::load(at, width)),
+            Some(_) => copies.load(at, width).or_else(|| crate::direct::load(at, width)),
             None => self.ram.load(at, width),
         }
     }

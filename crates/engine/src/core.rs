@@ -1,17 +1,18 @@
 //! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
 
-use crate::copies::Copies;
 use crate::direct::Pages;
 use crate::host;
 use crate::jumps::Jumps;
 use crate::stamps::Stamps;
 use crate::tlb::{Flushed, Tlb};
+use crate::written::Written;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_base::{Acknowledge, Bus, Clock, CountClock, Mailbox, Width};
-use trine_ir::{Access, Flush, Hart, Helper, Isa, Leave, Regimes, Trap};
-use trine_memory::{CodeOwner, Ram};
+use trine_ir::fp::{MXCSR, MXCSR_FLAGS};
+use trine_ir::{Access, Flush, FpRules, Hart, Helper, Isa, Leave, Regimes, Trap};
+use trine_memory::Ram;
 
 /// Words besides the slots that generated code reads and writes.
 #[repr(C)]
@@ -69,11 +70,11 @@ impl Default for Frame {
             stamp: Cell::new(0),
             retired: Cell::new(0),
             args: [const { Cell::new(0) }; 4],
-            guest_mxcsr: Cell::new(DEFAULT_MXCSR),
-            host_mxcsr: Cell::new(DEFAULT_MXCSR),
+            guest_mxcsr: Cell::new(MXCSR),
+            host_mxcsr: Cell::new(MXCSR),
             nan_box: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
-            flag_numbers: std::array::from_fn(|mxcsr| flags_of_mxcsr(mxcsr as u32) as u8),
+            flag_numbers: [0; 64],
             functions: [const { Cell::new(0) }; 3],
             thunks: [const { Cell::new(0) }; host::THUNKS],
             limit: Cell::new(0),
@@ -88,9 +89,6 @@ impl Default for Frame {
     }
 }
 
-/// MXCSR after reset: all exceptions masked, to nearest.
-pub const DEFAULT_MXCSR: u32 = 0x1f80;
-
 /// Where a vCPU's time comes from.
 #[derive(Clone)]
 pub enum Time {
@@ -98,53 +96,6 @@ pub enum Time {
     Host(Arc<dyn Clock>),
     /// The number of instructions executed.
     Count(Arc<CountClock>),
-}
-
-/// Code that changed, waiting for the vCPU to forget its translations.
-#[derive(Debug)]
-pub enum Changed {
-    /// Bytes from the first up to the second address (physical).
-    Ranges(Vec<(u64, u64)>),
-    /// More ranges than are worth a list.
-    All,
-}
-
-/// Most ranges that wait.
-const MOST_CHANGED: usize = 4096;
-/// Most bytes of one range.
-const MOST_BYTES: u64 = 16 << 20;
-
-/// Where others note changed code.
-pub struct Written {
-    changed: Mutex<Changed>,
-    mailbox: Arc<Mailbox>,
-}
-
-impl Written {
-    fn lock(&self) -> MutexGuard<'_, Changed> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes what was noted.
-    pub fn take(&self) -> Changed {
-        std::mem::replace(&mut *self.lock(), Changed::Ranges(Vec::new()))
-    }
-}
-
-impl CodeOwner for Written {
-    fn code_written(&self, page: u64) {
-        self.code_changed(page << 12, (page + 1) << 12);
-    }
-
-    fn code_changed(&self, start: u64, end: u64) {
-        let changed = &mut *self.lock();
-        let few = |ranges: &[_]| ranges.len() < MOST_CHANGED && end.saturating_sub(start) <= MOST_BYTES;
-        match changed {
-            Changed::Ranges(ranges) if few(ranges) => ranges.push((start, end)),
-            _ => *changed = Changed::All,
-        }
-        self.mailbox.request(Mailbox::CODE_WRITTEN);
-    }
 }
 
 /// One vCPU.
@@ -158,8 +109,6 @@ pub struct Core<I: Isa> {
     pub tlb: Tlb<I>,
     /// Virtual PC to code.
     pub jumps: Jumps,
-    /// Pages of a program that may change unseen.
-    pub(crate) copies: Copies,
     /// What decoding depends on.
     pub config: I::Config,
     /// Current mode.
@@ -180,10 +129,12 @@ pub struct Core<I: Isa> {
     pub time: Time,
     /// What others touch.
     pub mailbox: Arc<Mailbox>,
-    /// Pages whose translations are stale.
+    /// Where changes of code are noted, for all vCPUs with the same translations.
     pub written: Arc<Written>,
     /// Numbers that tell valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
+    /// The next instruction is executed alone and may change code: see [`Leave::Alone`].
+    pub(crate) alone: Cell<bool>,
     /// The helper that runs, where debug builds check it.
     pub(crate) helping: Cell<Option<&'static Helper>>,
     /// A breakpoint that does not count: see [`crate::Engine::step_past`].
@@ -214,11 +165,9 @@ impl<I: Isa> Core<I> {
         bus: Arc<Bus>,
         time: Time,
         mailbox: Arc<Mailbox>,
+        written: Arc<Written>,
     ) -> Box<Self> {
         const { assert!(I::Regimes::COUNT > 0 && I::Regimes::COUNT <= 64, "stamps have a bit for each regime") };
-        let written =
-            Arc::new(Written { changed: Mutex::new(Changed::Ranges(Vec::new())), mailbox: mailbox.clone() });
-        ram.add_code_owner(written.clone());
         // Half of a core is caches that start as zeros: such memory comes from the host when it is first used, and a
         // program's vCPU never uses most of it.
         let mut core = Box::<Core<I>>::new_zeroed();
@@ -231,8 +180,10 @@ impl<I: Isa> Core<I> {
         }
         put! {
             slots: I::slots(&config),
-            frame: Frame::default(),
-            copies: Copies::default(),
+            frame: Frame {
+                flag_numbers: std::array::from_fn(|mxcsr| I::Fp::flags(mxcsr as u32) as u8),
+                ..Frame::default()
+            },
             config: config,
             mode: Cell::new(0),
             trap: Cell::new(Trap::fault(0, 0)),
@@ -245,6 +196,7 @@ impl<I: Isa> Core<I> {
             mailbox: mailbox,
             written: written,
             stamps: RefCell::new(Stamps::new()),
+            alone: Cell::new(false),
             helping: Cell::new(None),
             past: Cell::new(None),
             noting: Cell::new(false),
@@ -327,23 +279,6 @@ impl<I: Isa> Core<I> {
         }
         Ok(mapping.page | address & 0xfff)
     }
-
-    /// The MXCSR that stands for the rounding direction in the slots.
-    fn rounding_mxcsr(&self) -> u32 {
-        let rc = match self.get(I::FP_ROUND) {
-            1 => 3,
-            2 => 1,
-            3 => 2,
-            _ => 0,
-        };
-        DEFAULT_MXCSR | rc << 13
-    }
-}
-
-/// MXCSR flags as the slots number them: NX 1, UF 2, OF 4, DZ 8, NV 16.
-fn flags_of_mxcsr(mxcsr: u32) -> u64 {
-    let bit = |from: u32, to: u32| ((mxcsr >> from & 1) << to) as u64;
-    bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4)
 }
 
 impl<I: Isa> Hart for Core<I> {
@@ -435,7 +370,7 @@ impl<I: Isa> Hart for Core<I> {
 
     fn sync_code(&self) {
         if self.direct.is_some() {
-            self.copies.changes(|start, end| self.written.code_changed(start, end));
+            self.written.compare(&self.mailbox);
         }
         // Pages written were noted when they were written; the vCPU drops them before its next
         // block because the note stored 0 in the limit.
@@ -460,6 +395,17 @@ impl<I: Isa> Hart for Core<I> {
         self.ram.store(address, width, value)
     }
 
+    fn port_in(&self, port: u16, width: Width) -> u64 {
+        self.sync_clock();
+        self.bus.read_port(port, width).unwrap_or(width.mask())
+    }
+
+    fn port_out(&self, port: u16, width: Width, value: u64) {
+        self.sync_clock();
+        // What no device takes is lost, as on a real bus.
+        let _ = self.bus.write_port(port, width, value);
+    }
+
     fn phys_load(&self, address: u64, width: Width) -> Option<u64> {
         self.ram.load(address, width)
     }
@@ -476,6 +422,7 @@ impl<I: Isa> Hart for Core<I> {
         if !self.ram.contains(physical, len) {
             return self.bus_error(Access::Write, address);
         }
+        self.leave_code_alone(physical)?;
         for offset in (0..len).step_by(8) {
             self.ram.store(physical + offset, Width::B8, 0);
         }
@@ -485,14 +432,13 @@ impl<I: Isa> Hart for Core<I> {
     fn harvest_fp(&self) {
         self.check_fp();
         let mxcsr = self.frame.guest_mxcsr.get();
-        let flags = self.get(I::FP_FLAGS) | flags_of_mxcsr(mxcsr);
-        self.set(I::FP_FLAGS, flags);
-        self.frame.guest_mxcsr.set(mxcsr & !0x3f);
+        I::Fp::harvest(self.slots.as_ref(), mxcsr);
+        self.frame.guest_mxcsr.set(mxcsr & !MXCSR_FLAGS);
     }
 
     fn load_fp(&self) {
         self.check_fp();
-        self.frame.guest_mxcsr.set(self.rounding_mxcsr());
+        self.frame.guest_mxcsr.set(I::Fp::mxcsr(self.slots.as_ref()));
     }
 
     fn mode_changed(&self) {

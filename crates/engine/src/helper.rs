@@ -14,7 +14,11 @@ impl<I: Isa> Core<I> {
 
     /// Whether an instruction that left with `leave` is done, and counts.
     pub(crate) fn is_done(&self, leave: Leave) -> bool {
-        leave != Leave::Trap || self.trap.get().after
+        match leave {
+            Leave::Trap => self.trap.get().after,
+            Leave::Alone => false,
+            _ => true,
+        }
     }
 
     fn call_checked(&self, helper: &'static Helper, args: [u64; 3]) -> Result<u64, Leave> {
@@ -76,7 +80,15 @@ mod tests {
         let (clock, mailbox) = (Arc::new(CountClock::new(1, 0)), Arc::new(Mailbox::new()));
         let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
         let config = Config { hart: 0, start: Start::Machine };
-        let core = Core::<Rv64>::new(config, Arc::new(Ram::none()), None, bus, Time::Count(clock), mailbox);
+        let core = Core::<Rv64>::new(
+            config,
+            Arc::new(Ram::none()),
+            None,
+            bus,
+            Time::Count(clock),
+            mailbox,
+            Arc::default(),
+        );
         let helper = Helper {
             name: "test",
             run,

@@ -4,8 +4,8 @@ use crate::block::Op;
 use crate::core::Core;
 use crate::fp;
 use trine_ir::{
-    Bin, Carry, Cmp, Flow, Fp, Hart, Helper, Isa, Leave, MemOp, Res, Rmw, Rounding, Sem, Signed, Trap, Un,
-    eval,
+    Bin, Carry, Cmp, Flow, Fp, FpRules, Hart, Helper, Isa, Leave, MemOp, Res, Rmw, Rounding, Sem, Signed,
+    Trap, Un, eval,
 };
 
 /// One instruction being executed. The pointers are valid while its body runs: see
@@ -199,11 +199,11 @@ impl<I: Isa> Sem for Interp<I> {
     }
     fn fp_flags(self) -> u64 {
         self.core().harvest_fp();
-        self.slot(I::FP_FLAGS).get()
+        self.core().get(I::Fp::FLAGS)
     }
     fn set_fp_flags(self, flags: u64) {
         self.core().harvest_fp();
-        self.slot(I::FP_FLAGS).set(flags);
+        self.core().set(I::Fp::FLAGS, flags);
     }
     fn fp(self, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
         fp::soft(self.core(), op, rounding, args)

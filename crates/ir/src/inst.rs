@@ -66,7 +66,7 @@ pub enum Inst {
     Fence,
     /// Floating-point operation; operands beyond the operation's number repeat the last one.
     Fp(Fp, Rounding, [Val; 3]),
-    /// The accrued floating-point flags, as the CPU's slot numbers them ([`crate::Isa::FP_FLAGS`]).
+    /// The accrued floating-point flags, as the CPU's slot numbers them ([`crate::FpRules::FLAGS`]).
     Flags,
     /// Makes the accrued floating-point flags these.
     SetFlags(Val),

@@ -1,6 +1,6 @@
 //! What an engine knows of a CPU ([`Isa`]), and what a CPU's helpers know of their engine ([`Hart`]).
 
-use crate::{Res, Row, Sem};
+use crate::{FpRules, Res, Row, Sem};
 use std::cell::Cell;
 use trine_base::{RegisterInfo, Width};
 
@@ -19,6 +19,9 @@ pub enum Leave {
     Idle = 4,
     /// The instruction is done; a device stopped the machine, or another thread wants the vCPU.
     Stop = 5,
+    /// Nothing of the instruction was done: it would change code, and is to be executed alone, so that the next one is
+    /// decoded behind it ([`Isa::CODE_COHERENT`]).
+    Alone = 6,
 }
 
 /// An exception or interrupt about to be taken, in the CPU's own numbering.
@@ -224,6 +227,12 @@ pub trait Hart {
     /// Stores to physical memory; `None` outside RAM.
     fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()>;
 
+    /// Reads an I/O port, for CPUs that have a space of them. Where no device answers, and on boards without ports, all ones.
+    fn port_in(&self, port: u16, width: Width) -> u64;
+
+    /// Writes an I/O port; vanishes where no device answers.
+    fn port_out(&self, port: u16, width: Width, value: u64);
+
     /// Compare-and-exchange in physical memory: the value found; `None` outside RAM.
     fn phys_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64>;
 
@@ -329,12 +338,13 @@ pub trait Isa: Sized + Send + 'static {
 
     /// The translation regimes, whose software TLBs are kept apart: [`Count`] of their number.
     type Regimes: Regimes;
+    /// The floating-point environment: [`crate::NoFp`] where there is none.
+    type Fp: FpRules;
     /// All architectural registers.
     const REGISTERS: &'static [RegisterInfo];
-    /// Slot with the accrued floating-point flags: NX 1, UF 2, OF 4, DZ 8, NV 16.
-    const FP_FLAGS: u16;
-    /// Slot with the rounding direction as numbered by [`crate::Round`].
-    const FP_ROUND: u16;
+    /// Whether an instruction sees all stores of those before it, with no barrier in between: a store to a page that holds
+    /// translated code then leaves with [`Leave::Alone`] first. Programs' memory is not watched.
+    const CODE_COHERENT: bool = false;
     /// Longest instruction in bytes; at most as many as [`Bytes`] holds.
     const MAX_BYTES: u64;
 
@@ -343,9 +353,6 @@ pub trait Isa: Sized + Send + 'static {
 
     /// What translations depend on besides their bytes. The low byte is the regime for fetches.
     fn mode(slots: &[Cell<u64>]) -> u32;
-
-    /// The rounding direction of [`crate::Rounding::Dynamic`] in `mode`.
-    fn rounding(mode: u32) -> Option<crate::Round>;
 
     /// The regime for loads and stores in `mode`.
     fn data_regime(mode: u32) -> usize;
@@ -393,6 +400,20 @@ pub trait Isa: Sized + Send + 'static {
 
     /// The interrupt to take now, if any is pending and enabled.
     fn interrupt(hart: &dyn Hart) -> Option<Trap>;
+
+    /// Whether the next instruction is to be executed alone: a single step, or the shadow of an instruction that holds
+    /// interrupts off. One that sets such a state leaves generated code (by [`Leave::EndBlock`] or [`Leave::Jump`]).
+    #[inline(always)]
+    fn stepping(_slots: &[Cell<u64>]) -> bool {
+        false
+    }
+
+    /// Called behind an instruction that was executed alone, before interrupts are asked for: ends the state and gives the
+    /// exception that it causes. `done` says that the instruction did not fault.
+    #[inline(always)]
+    fn after(_hart: &dyn Hart, _done: bool) -> Option<Trap> {
+        None
+    }
 
     /// Whether a waiting CPU wakes up: an interrupt is pending, enabled or not.
     fn wakes(hart: &dyn Hart) -> bool;

@@ -220,7 +220,8 @@ pub enum Fp {
     Le(Fmt),
     /// Conversion to the other format; the format named is the source.
     Convert(Fmt),
-    /// Conversion to an integer; out of range saturates and NaN gives the largest, with NV only.
+    /// Conversion to an integer; what is out of range and NaN are invalid, and give what the CPU's
+    /// [`crate::FpRules::RULES`] say.
     ToInt(Fmt, IntTy),
     /// Conversion from an integer.
     FromInt(IntTy, Fmt),

@@ -1,14 +1,15 @@
 //! The two CPUs of this crate, RV64 and RV32, as [`Isa`]s. They share every row and body.
 
 use crate::extensions;
+use crate::insn::fp::Fcsr;
 use crate::state::{self, Slots, level, mode, mstatus};
 use crate::sys::{mmu, trap};
 use crate::table::{self, is_long};
 use std::cell::Cell;
 use trine_base::RegisterInfo;
 use trine_ir::{
-    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round,
-    Row, Sem, Trap,
+    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Row, Sem,
+    Trap,
 };
 
 /// What a hart is made with.
@@ -103,9 +104,8 @@ macro_rules! isa {
             type Config = Config;
             type Operands = Operands;
             type Regimes = Count<{ mode::REGIMES }>;
+            type Fp = Fcsr;
             const REGISTERS: &'static [RegisterInfo] = state::REGISTERS;
-            const FP_FLAGS: u16 = state::FFLAGS;
-            const FP_ROUND: u16 = state::FRM;
             const MAX_BYTES: u64 = 4;
 
             fn slots(config: &Config) -> Slots {
@@ -113,9 +113,6 @@ macro_rules! isa {
             }
             fn mode(slots: &[Cell<u64>]) -> u32 {
                 mode::pack(slots)
-            }
-            fn rounding(m: u32) -> Option<Round> {
-                Round::from_number(mode::frm(m))
             }
             fn data_regime(m: u32) -> usize {
                 mode::data_regime(m)

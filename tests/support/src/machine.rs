@@ -68,12 +68,13 @@ impl Machines {
     pub fn program(&self, name: &str, lines: &str, form: Form) -> Result<String, String> {
         let (source, program) = (self.dir.join(name).with_extension("s"), self.dir.join(name));
         std::fs::write(&source, format!(".globl _start\n_start:\n{lines}\n")).map_err(text)?;
-        let mut gcc = tools::gcc(&tools::cross_gcc()?);
+        let cross = tools::cross_gcc()?;
+        let mut gcc = tools::gcc(&cross);
         gcc.args(["-nostdlib", "-static", "-Wl,--build-id=none"]).arg(format!("-Wl,-Ttext={RAM}"));
-        if form == Form::Raw {
-            gcc.arg("-Wl,--oformat=binary");
-        }
         tool(gcc.arg("-o").arg(&program).arg(&source))?;
+        if form == Form::Raw {
+            tool(tools::cross_tool(&cross, "objcopy").args(["-O", "binary"]).arg(&program))?;
+        }
         Ok(program.display().to_string())
     }
 }

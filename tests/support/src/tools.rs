@@ -94,15 +94,21 @@ pub fn cross_gcc() -> Result<PathBuf, String> {
     unpacked("cross-gcc", "bookworm", &["gcc-12-riscv64-linux-gnu", "libc6-dev-riscv64-cross"], true)
 }
 
+/// A program beside the cross compiler, such as `objcopy`, which finds its libraries where they were unpacked.
+pub fn cross_tool(dir: &Path, name: &str) -> Command {
+    let usr = dir.join("usr");
+    let mut c = Command::new(usr.join("bin").join(format!("riscv64-linux-gnu-{name}")));
+    let path = format!("{}:{}", usr.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+    c.env("LD_LIBRARY_PATH", usr.join("lib/x86_64-linux-gnu")).env("PATH", path);
+    c
+}
+
 /// The cross compiler as a command: it finds its own libraries and its sysroot where they were
 /// unpacked.
 pub fn gcc(dir: &Path) -> Command {
     let usr = dir.join("usr");
-    let mut c = Command::new(usr.join("bin/riscv64-linux-gnu-gcc-12"));
-    let lib = usr.join("lib/x86_64-linux-gnu");
-    let path = format!("{}:{}", usr.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let mut c = cross_tool(dir, "gcc-12");
     let sysroot = usr.join("riscv64-linux-gnu");
-    c.env("LD_LIBRARY_PATH", lib).env("PATH", path);
     c.arg("-B").arg(usr.join("riscv64-linux-gnu/bin")).arg("-B").arg(sysroot.join("lib"));
     c.arg("-isystem").arg(sysroot.join("include")).arg("-L").arg(sysroot.join("lib"));
     c

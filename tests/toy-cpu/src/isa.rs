@@ -5,8 +5,8 @@ use crate::table;
 use std::cell::Cell;
 use trine_base::{RegisterInfo, Width};
 use trine_ir::{
-    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Isa, Mapping, Operands, Res, Round, Row,
-    Sem, Trap,
+    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Isa, Mapping, NoFp, Operands, Res, Row, Sem,
+    Trap,
 };
 
 /// The CPU.
@@ -36,10 +36,10 @@ impl Isa for T16 {
     type Config = Config;
     type Operands = Operands;
     type Regimes = Count<2>;
+    type Fp = NoFp;
     const REGISTERS: &'static [RegisterInfo] = REGISTERS;
-    const FP_FLAGS: u16 = state::BAD;
-    const FP_ROUND: u16 = state::BAD;
     const MAX_BYTES: u64 = 4;
+    const CODE_COHERENT: bool = true;
 
     fn slots(config: &Config) -> Slots {
         let slots = Slots([const { Cell::new(0) }; SLOTS]);
@@ -50,10 +50,6 @@ impl Isa for T16 {
 
     fn mode(slots: &[Cell<u64>]) -> u32 {
         slots[state::USER as usize].get() as u32 & mode::USER
-    }
-
-    fn rounding(_: u32) -> Option<Round> {
-        Some(Round::Rne)
     }
 
     fn data_regime(m: u32) -> usize {
@@ -137,6 +133,15 @@ impl Isa for T16 {
         taken.then_some(Trap::fault(cause::INTERRUPT, 0))
     }
 
+    fn stepping(slots: &[Cell<u64>]) -> bool {
+        slots[state::STEP as usize].get() != 0
+    }
+
+    /// An instruction that trapped has cleared the step already.
+    fn after(hart: &dyn Hart, done: bool) -> Option<Trap> {
+        (done && hart.get(state::STEP) != 0).then_some(Trap::after(cause::STEP, 0))
+    }
+
     fn wakes(hart: &dyn Hart) -> bool {
         hart.lines() & 1 != 0
     }
@@ -151,12 +156,14 @@ impl Isa for T16 {
         }
         hart.set(state::EPC, pc);
         hart.set(state::ECB, hart.get(state::CB));
-        hart.set(state::ESTATUS, hart.get(state::USER) | hart.get(state::IE) << 1);
+        let status = hart.get(state::USER) | hart.get(state::IE) << 1 | hart.get(state::STEP) << 2;
+        hart.set(state::ESTATUS, status);
         hart.set(state::CAUSE, trap.cause);
         hart.set(state::BAD, trap.value);
         hart.set(state::CB, 0);
         hart.set(state::USER, 0);
         hart.set(state::IE, 0);
+        hart.set(state::STEP, 0);
         hart.mode_changed();
         Ok(hart.get(state::VEC))
     }

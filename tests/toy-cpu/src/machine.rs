@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use trine_base::{Bus, CountClock, HostClock, Mailbox, Vcpu};
 use trine_engine::direct::{self, Pages};
+use trine_engine::translations::{self, Translations};
 use trine_engine::{Engine, Tier, Time};
 use trine_memory::Ram;
 
@@ -149,6 +150,7 @@ fn hosted(tier: Tier, mailbox: &Arc<Mailbox>) -> (Engine<T16>, Place) {
     assert_ne!(at, libc::MAP_FAILED, "memory");
     let clock = Arc::new(HostClock::new());
     let config = Config { hosted: true };
-    let (vcpu, _) = Engine::program(config, Arc::new(Anything), clock, mailbox.clone(), tier);
+    let (translations, _) = Translations::new(translations::Memory::Direct, tier);
+    let vcpu = Engine::program(config, Arc::new(Anything), clock, mailbox.clone(), translations);
     (vcpu, Place::Host(at as u64))
 }

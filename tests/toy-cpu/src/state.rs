@@ -63,14 +63,16 @@ registers! {
     BAD 18 "bad" 64;
     /// 1 in user mode.
     USER 19 "user" 1;
-    /// Before the trap: bit 0 [`USER`], bit 1 [`IE`].
-    ESTATUS 20 "estatus" 2;
+    /// Before the trap: bit 0 [`USER`], bit 1 [`IE`], bit 2 [`STEP`].
+    ESTATUS 20 "estatus" 3;
     /// Physical address of the table of user pages.
     PT 21 "pt" 32;
     /// 1 where interrupts are taken.
     IE 22 "ie" 1;
     /// 1 where nothing is below the program: traps end the run.
     HOSTED 23 "hosted" 1;
+    /// 1 where every instruction is followed by a trap.
+    STEP 24 "step" 1;
 }
 
 /// The slots of one CPU.
@@ -103,10 +105,14 @@ pub mod cause {
     pub const PRIVILEGE: u64 = 3;
     /// A quotient that does not exist.
     pub const DIVIDE: u64 = 4;
+    /// An atomic access at an odd address.
+    pub const ALIGNMENT: u64 = 6;
     /// A debugger's breakpoint.
     pub const BREAKPOINT: u64 = 5;
     /// The input of interrupts.
     pub const INTERRUPT: u64 = 8;
+    /// An instruction was executed while [`super::STEP`] was set.
+    pub const STEP: u64 = 9;
     /// `trap 0`; the others follow.
     pub const TRAP: u64 = 16;
 }

@@ -65,6 +65,10 @@ trine_rows::rows! {
     stw = memory::stw(rd, rs, 0) "0010 000011 rs rd" "stw (rs), rd" BASE;
 
 
+    /// Add a register to a word of memory, atomically; the old word to the register.
+    xadd = memory::xadd(rd, rs) "0010 000100 rs rd" "xadd (rs), rd" BASE;
+    /// Store a register where memory holds `r0`, atomically: Z says whether it did, and `r0` gets what memory held.
+    cas = memory::cas(rd, rs) "0010 000101 rs rd" "cas (rs), rd" BASE;
     /// Load a word at a displacement.
     ldwd = memory::ldw(rd, rs, imm) "1000 000001 rs rd imm[15:0]" "ldwd rd, imm(rs)" BASE;
     /// Store a word at a displacement.

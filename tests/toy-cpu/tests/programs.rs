@@ -195,6 +195,49 @@ fn user_mode_goes_through_pages_and_traps_come_back() {
 }
 
 #[test]
+fn atomic_operations_know_the_order_of_bytes() {
+    let toy = everywhere(
+        "ldiw r5, 300
+         ldiw r1, 64
+         loop:
+         ldi r2, 1
+         xadd (r1), r2
+         mov r0, r4
+         ldiw r3, 0x0102
+         cas (r1), r3
+         bne @failed
+         addi r7, 1
+         failed:
+         mov r4, r0
+         addi r5, -1
+         bne @loop
+         trap 0",
+    );
+    // What the exchange expects is always the word before this round's addition.
+    let word = u16::from_be_bytes(toy.read(DATA + 64, 2).try_into().unwrap());
+    assert_eq!((word, toy.get("r7"), toy.get("r4")), (300, 0, 300));
+}
+
+#[test]
+fn an_exchange_stores_where_memory_holds_what_is_expected() {
+    let toy = everywhere(
+        "ldiw r5, 300
+         ldiw r1, 64
+         loop:
+         ldw r0, (r1)
+         mov r3, r0
+         addi r3, 3
+         cas (r1), r3
+         bne @end
+         addi r5, -1
+         bne @loop
+         end:
+         trap 0",
+    );
+    assert_eq!((toy.read(DATA + 64, 2), toy.get("r5")), (900u16.to_be_bytes().to_vec(), 0));
+}
+
+#[test]
 fn faults_change_nothing() {
     for tier in [Tier::Interp, Tier::Baseline] {
         // The quotient does not exist the 51st time: by then the code is compiled.

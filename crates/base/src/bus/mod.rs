@@ -1,5 +1,6 @@
 //! A board's devices in its address spaces: physical memory and, where the CPU has them, I/O ports.
 
+mod saved;
 mod timers;
 mod windows;
 
@@ -50,6 +51,10 @@ pub struct Bus {
     clock: Arc<dyn Clock>,
     timers: Mutex<Timers>,
     timer_changed: Condvar,
+    /// No timer is served. Changes while `timers` is locked.
+    paused: AtomicBool,
+    /// Held while a device is called because of its timer.
+    serving: Mutex<()>,
     stop: Mutex<Option<StopReason>>,
 }
 
@@ -69,6 +74,8 @@ impl Bus {
             clock,
             timers: Mutex::default(),
             timer_changed: Condvar::new(),
+            paused: AtomicBool::new(false),
+            serving: Mutex::new(()),
             stop: Mutex::new(None),
         }
     }
@@ -264,11 +271,14 @@ impl Bus {
         lock(&self.timers).next()
     }
 
-    /// Calls every device whose time has come, each once.
+    /// Calls every device whose time has come, each once; none while the bus is paused.
     pub fn run_timers(&self) {
         let now = self.clock.now();
         loop {
-            let due = lock(&self.timers).take_due(now);
+            let _serving = lock(&self.serving);
+            let mut timers = lock(&self.timers);
+            let due = if self.paused.load(Ordering::SeqCst) { None } else { timers.take_due(now) };
+            drop(timers);
             let Some(index) = due else { return };
             self.run(index, |device, out| device.timer(now, out));
         }
@@ -288,7 +298,9 @@ impl Bus {
         if done.load(Ordering::SeqCst) {
             return;
         }
-        let next = timers.next().map(|at| Duration::from_nanos(at.saturating_sub(self.clock.now())));
+        // No time passes while the bus is paused; the end of that is a change.
+        let next = if self.paused.load(Ordering::SeqCst) { None } else { timers.next() };
+        let next = next.map(|at| Duration::from_nanos(at.saturating_sub(self.clock.now())));
         let wait = next.unwrap_or(most).min(most);
         drop(self.timer_changed.wait_timeout(timers, wait).unwrap_or_else(PoisonError::into_inner));
     }

@@ -1,7 +1,7 @@
 //! What a bus does with its devices and their actions.
 
 use super::*;
-use crate::{CountClock, HostClock};
+use crate::{CountClock, HostClock, StateError, state, versions};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What a test's device does in each call.
@@ -46,6 +46,12 @@ impl Device for Probe {
     }
     fn reset(&mut self, out: &mut Actions) {
         self.call(Call::Reset, out);
+    }
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
+        Ok(())
     }
 }
 
@@ -270,4 +276,125 @@ fn the_first_reason_to_stop_counts() {
     assert_eq!(bus.stopped(), Some(StopReason::Failure(3)));
     assert_eq!(bus.clear_stop(), Some(StopReason::Failure(3)));
     assert_eq!(bus.stopped(), None);
+}
+
+#[test]
+fn no_timer_is_served_while_the_bus_is_paused() {
+    let mailbox = Arc::new(Mailbox::new());
+    let mut bus = Bus::new(Arc::new(HostClock::new()), vec![mailbox]);
+    let (device, seen) = probe(|call, out| {
+        if call == Call::Reset {
+            out.push(Action::Timer { at: Some(1) });
+        }
+    });
+    let id = bus.add(0, 8, device).unwrap();
+    bus.reset();
+    bus.pause();
+    bus.request_timer(id);
+    let at = bus.clock().now();
+    bus.run_timers();
+    assert_eq!((seen.try_iter().collect::<Vec<_>>(), bus.clock().now()), (vec![Call::Reset], at));
+    // Who sleeps until the next timer does not wake again and again meanwhile.
+    let start = std::time::Instant::now();
+    bus.wait_timer(Duration::from_millis(20), &AtomicBool::new(false));
+    assert!(start.elapsed() >= Duration::from_millis(20));
+    bus.resume();
+    bus.run_timers();
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [Call::Timer]);
+}
+
+#[test]
+fn a_pause_waits_for_the_timer_that_is_served() {
+    let mut bus = Bus::new(Arc::new(HostClock::new()), Vec::new());
+    let served = Arc::new(AtomicBool::new(false));
+    let theirs = served.clone();
+    let (device, seen) = probe(move |_, _| {
+        std::thread::sleep(Duration::from_millis(50));
+        theirs.store(true, Ordering::SeqCst);
+    });
+    let id = bus.add(0, 8, device).unwrap();
+    bus.request_timer(id);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bus.run_timers());
+        assert_eq!(seen.recv(), Ok(Call::Timer));
+        bus.pause();
+        assert!(served.load(Ordering::SeqCst));
+    });
+}
+
+/// A device that counts its writes, and asks for its timer and an interrupt at each.
+struct Counter(&'static str, u64);
+
+versions!(Saved of "the counter" { V1(u64) });
+
+impl Device for Counter {
+    fn name(&self) -> &str {
+        self.0
+    }
+    fn read(&mut self, _: u64, _: Width, _: u64, _: &mut Actions) -> u64 {
+        self.1
+    }
+    fn write(&mut self, _: u64, _: Width, value: u64, now: u64, out: &mut Actions) {
+        self.1 += value;
+        out.push(Action::Timer { at: Some(now + self.1) });
+        out.push(Action::Cpu { vcpu: 0, line: CPU_LINE, level: true });
+    }
+    fn reset(&mut self, _: &mut Actions) {}
+    fn save(&self) -> Vec<u8> {
+        state::save(&Saved::V1(self.1))
+    }
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(count) = state::load(state)?;
+        self.1 = count;
+        Ok(())
+    }
+}
+
+fn counters(names: &[&'static str]) -> (Bus, Arc<CountClock>, Arc<Mailbox>) {
+    let (mut bus, clock, mailbox) = counted();
+    for (i, name) in names.iter().enumerate() {
+        bus.add(8 * i as u64, 8, Box::new(Counter(name, 0))).unwrap();
+    }
+    (bus, clock, mailbox)
+}
+
+#[test]
+fn a_saved_bus_comes_back_with_clock_devices_timers_and_lines() {
+    let (old, clock, _) = counters(&["a", "b"]);
+    clock.set_count(1000);
+    for (address, value) in [(0, 5), (8, 7), (8, 8)] {
+        old.write(address, Width::B1, value);
+    }
+    old.stop(StopReason::Failure(9));
+    old.pause();
+    let (new, clock, mailbox) = counters(&["a", "b"]);
+    new.load(&old.save()).unwrap();
+    assert_eq!([0, 8].map(|address| new.read(address, Width::B1)), [Some(5), Some(15)]);
+    assert_eq!((clock.now(), new.next_timer(), line(&mailbox)), (1000, Some(1005), true));
+    assert_eq!(new.stopped(), Some(StopReason::Failure(9)));
+    assert_eq!(new.save(), old.save());
+}
+
+#[test]
+fn a_bus_that_does_not_fit_or_is_damaged_is_refused() {
+    let state = counters(&["a", "b"]).0.save();
+    let error = |names: &[&'static str]| counters(names).0.load(&state).unwrap_err().to_string();
+    let fits = "the saved state of the board's devices does not fit this machine: ";
+    assert_eq!(error(&["a", "c"]), format!("{fits}it has the device 'b' where this one has 'c'"));
+    assert_eq!(error(&["a"]), format!("{fits}it has 2 devices, and this one 1"));
+    for end in 0..state.len() {
+        assert!(counters(&["a", "b"]).0.load(&state[..end]).is_err(), "{end}");
+    }
+    for at in 0..state.len() {
+        for bit in 0..8 {
+            let mut state = state.clone();
+            state[at] ^= 1 << bit;
+            let (bus, clock, _) = counters(&["a", "b"]);
+            if bus.load(&state).is_ok() {
+                clock.set_count(u64::MAX);
+                bus.run_timers();
+                bus.read(8, Width::B1);
+            }
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! When the devices of a bus want to be called.
 
+use serde::{Deserialize, Serialize};
+
 /// When devices want [`crate::Device::timer`], by the number of the device.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Timers {
     /// Clock time in nanoseconds; `None` where the timer is not armed.
     armed: Vec<Option<u64>>,
@@ -10,6 +12,11 @@ pub(super) struct Timers {
 }
 
 impl Timers {
+    /// Number of devices, where both lists agree on it.
+    pub fn devices(&self) -> Option<usize> {
+        (self.armed.len() == self.requested.len()).then_some(self.armed.len())
+    }
+
     /// One more device.
     pub fn add(&mut self) {
         self.armed.push(None);

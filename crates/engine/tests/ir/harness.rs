@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use trine_base::{Bus, CountClock, HostClock, Mailbox};
 use trine_engine::block::{self, Op};
+use trine_engine::code::PART;
+use trine_engine::copies::Copies;
 use trine_engine::core::{Core, Frame, Time};
 use trine_engine::direct::{self, Pages};
 use trine_engine::interp::Interp;
@@ -118,7 +120,7 @@ impl Machine {
                 let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
                 let ram = Arc::new(Ram::new(BASE, SIZE).expect("memory"));
                 let config = Config { hart: 0, start: Start::Machine };
-                let core = Core::new(config, ram, None, bus, Time::Count(clock), mailbox);
+                let core = Core::new(config, ram, None, bus, Time::Count(clock), mailbox, Arc::default());
                 Machine { core, model, _place: None }
             }
             Model::Direct => {
@@ -128,7 +130,15 @@ impl Machine {
                 let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
                 let config = Config { hart: 0, start: Start::User };
                 let ram = Arc::new(Ram::none());
-                let core = Core::new(config, ram, Some(Arc::new(AllPages)), bus, Time::Host(clock), mailbox);
+                let core = Core::new(
+                    config,
+                    ram,
+                    Some(Arc::new(AllPages)),
+                    bus,
+                    Time::Host(clock),
+                    mailbox,
+                    Arc::default(),
+                );
                 Machine { core, model, _place: Some(place) }
             }
         };
@@ -231,8 +241,9 @@ pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Out
     let machine = Machine::new(model, given);
     let core = &machine.core;
     let entry = BASE + first(ir).0 as u64;
-    let block = block::decode(core, entry, entry).map_err(|t| format!("not decoded: {t:?}"))?;
-    let code_memory = Code::new::<Rv64>()?;
+    let block =
+        block::decode(core, &Copies::default(), entry, entry).map_err(|t| format!("not decoded: {t:?}"))?;
+    let code_memory = Code::new::<Rv64>(PART)?;
     code_memory.adopt(core);
     let mut compiler = Compiler::default();
     let Compiled::Done(size) = compiler.compile_ir(&code_memory, &block, ir, model == Model::Direct) else {

@@ -57,7 +57,7 @@ impl From<u8> for Special {
 }
 
 /// Every slot that taking a trap or an interrupt looks at.
-const LOOKED_AT: &[u16] = &[CB, VEC, EPC, ECB, USER, ESTATUS, IE, HOSTED];
+const LOOKED_AT: &[u16] = &[CB, VEC, EPC, ECB, USER, ESTATUS, IE, HOSTED, STEP];
 
 /// Interrupts are on, or off: one may be waiting.
 static SET_INTERRUPTS: Helper = Helper {
@@ -79,7 +79,7 @@ static RTI: Helper = Helper {
     name: "rti",
     run: return_from_trap,
     reads: SlotSet::Only(LOOKED_AT),
-    writes: SlotSet::Only(&[USER, IE, CB]),
+    writes: SlotSet::Only(&[USER, IE, STEP, CB]),
     leaves: true,
     flushes: true,
     fp: false,
@@ -89,6 +89,7 @@ fn return_from_trap(hart: &dyn Hart, _: [u64; 3]) -> Result<u64, Leave> {
     let status = hart.get(ESTATUS);
     hart.set(USER, status & 1);
     hart.set(IE, status >> 1 & 1);
+    hart.set(STEP, status >> 2 & 1);
     hart.set(CB, hart.get(ECB));
     hart.mode_changed();
     hart.recheck();

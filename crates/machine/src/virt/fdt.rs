@@ -1,7 +1,7 @@
 //! The device tree of board `virt` (Devicetree specification 0.4; bindings as Linux 6.12 reads
 //! them).
 
-use crate::virt::map;
+use super::map;
 use trine_devices::power;
 use trine_isa_riscv::extensions::{self, Told};
 use vm_fdt::{Error, FdtWriter};

@@ -2,9 +2,11 @@
 //! (riscv-isa-sim, "HTIF"). An odd value ends the machine; an even one is the address of a system
 //! call's number and arguments.
 
+use crate::End;
+use crate::firmware::Firmware;
 use crate::host::Console;
 use crate::load::Loaded;
-use crate::virt::End;
+use std::sync::Arc;
 use trine_base::Width;
 use trine_memory::Ram;
 
@@ -72,6 +74,33 @@ impl Htif {
                 None
             }
         }
+    }
+}
+
+/// Instructions between two looks: the guest waits for answers in memory, which announce nothing.
+const BUDGET: u64 = 50_000;
+
+/// The interface of a machine whose firmware, if any, is the guest's own.
+pub struct Polled {
+    words: Htif,
+    ram: Arc<Ram>,
+    console: Console,
+}
+
+impl Polled {
+    /// Looks at these words.
+    pub fn new(words: Htif, ram: Arc<Ram>, console: Console) -> Polled {
+        Polled { words, ram, console }
+    }
+}
+
+impl Firmware for Polled {
+    fn budget(&self) -> u64 {
+        BUDGET
+    }
+
+    fn poll(&self) -> Option<End> {
+        self.words.poll(&self.ram, &self.console)
     }
 }
 
