@@ -4,7 +4,8 @@ use crate::block::Op;
 use crate::core::Core;
 use crate::fp;
 use trine_ir::{
-    Bin, Cmp, Flow, Fp, FpRules, Hart, Helper, Isa, Leave, MemOp, Res, Rmw, Rounding, Sem, Trap, Un, eval,
+    Bin, Carry, Cmp, Flow, Fp, FpRules, Hart, Helper, Isa, Leave, MemOp, Res, Rmw, Rounding, Sem, Signed,
+    Trap, Un, eval,
 };
 
 /// One instruction being executed. The pointers are valid while its body runs: see
@@ -110,6 +111,19 @@ impl<I: Isa> Sem for Interp<I> {
     #[inline(always)]
     fn sign_extend(self, from: u32, to: u32, a: u64) -> u64 {
         eval::zext(to, eval::sext(from, a) as u64)
+    }
+    #[inline(always)]
+    fn carry_raw(self, op: Carry, bits: u32, [a, b, c]: [u64; 3]) -> [u64; 3] {
+        let (value, carry, overflow) = eval::carry(op, bits, a, b, c);
+        [value, carry as u64, overflow as u64]
+    }
+    #[inline(always)]
+    fn divide_wide_raw(self, signed: Signed, [high, low, divisor]: [u64; 3]) -> [u64; 2] {
+        eval::divide_wide(signed, high, low, divisor).into()
+    }
+    #[inline(always)]
+    fn insert_raw(self, at: u32, len: u32, old: u64, value: u64) -> u64 {
+        eval::insert(at, len, old, value)
     }
     #[inline(always)]
     fn select_raw(self, _bits: u32, c: u64, a: u64, b: u64) -> u64 {

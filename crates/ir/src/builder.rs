@@ -5,7 +5,7 @@ use crate::forward::Known;
 use crate::inst::{Block, Class, Inst, Label, Val};
 use crate::isa::{CodeSpace, Helper, Isa};
 use crate::memop::MemOp;
-use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
+use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fp, Rmw, Rounding, Signed, Un};
 use crate::sem::{Res, Sem};
 use crate::verify::{bits_of, reads_low_bits};
 use std::cell::{Cell, RefCell};
@@ -262,6 +262,36 @@ impl<I: Isa> Sem for &Builder<I> {
             return a;
         }
         self.pure(Inst::Sext(from as u8, to as u8, a))
+    }
+
+    fn carry_raw(self, op: Carry, bits: u32, args: [Val; 3]) -> [Val; 3] {
+        if let [Some(a), Some(b), Some(c)] = args.map(|v| self.known(v)) {
+            let (value, carry, overflow) = eval::carry(op, bits, a, b, c);
+            return [value, carry as u64, overflow as u64].map(|k| self.pure(Inst::Const(k)));
+        }
+        let value = self.emit(Inst::Carry(op, bits as u8, args));
+        let [carry, overflow] = [Extra::Carry, Extra::Overflow].map(|e| self.emit(Inst::Extra(e, value)));
+        [value, carry, overflow]
+    }
+
+    fn divide_wide_raw(self, signed: Signed, args: [Val; 3]) -> [Val; 2] {
+        if let [Some(high), Some(low), Some(divisor)] = args.map(|v| self.known(v)) {
+            let (quotient, remainder) = eval::divide_wide(signed, high, low, divisor);
+            return [quotient, remainder].map(|k| self.pure(Inst::Const(k)));
+        }
+        let quotient = self.emit(Inst::DivWide(signed, args));
+        [quotient, self.emit(Inst::Extra(Extra::Remainder, quotient))]
+    }
+
+    fn insert_raw(self, at: u32, len: u32, old: Val, value: Val) -> Val {
+        match (self.known(old), self.known(value)) {
+            (Some(old), Some(value)) => self.pure(Inst::Const(eval::insert(at, len, old, value))),
+            _ if len == 64 => value,
+            _ => {
+                let value = self.low_bits(len, value);
+                self.pure(Inst::Insert(at as u8, len as u8, old, value))
+            }
+        }
     }
 
     fn select_raw(self, bits: u32, c: Val, a: Val, b: Val) -> Val {

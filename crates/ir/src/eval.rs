@@ -1,6 +1,6 @@
 //! What the integer operations mean on plain numbers: used by the interpreter and to fold constants.
 
-use crate::op::{Bin, Cmp, Rmw, Un};
+use crate::op::{Bin, Carry, Cmp, Rmw, Signed, Un};
 
 /// The low `bits` bits of `a`.
 #[inline(always)]
@@ -66,6 +66,47 @@ pub fn unary(op: Un, bits: u32, a: u64) -> u64 {
         Un::Popcount => a.count_ones() as u64,
         Un::Bswap => a.swap_bytes() >> (64 - bits),
     }
+}
+
+/// A [`Carry`] operation of clean operands, with a carry-in of 0 or 1: value, carry, overflow.
+#[inline(always)]
+pub fn carry(op: Carry, bits: u32, a: u64, b: u64, c: u64) -> (u64, bool, bool) {
+    let sign = |x: u64| x >> (bits - 1) & 1 != 0;
+    let (wa, wb, wc) = (a as u128, b as u128, c as u128);
+    match op {
+        Carry::Add => {
+            let sum = zext(bits, a.wrapping_add(b).wrapping_add(c));
+            (sum, (wa + wb + wc) >> bits != 0, sign((a ^ sum) & (b ^ sum)))
+        }
+        Carry::Sub => {
+            let difference = zext(bits, a.wrapping_sub(b).wrapping_sub(c));
+            (difference, wa < wb + wc, sign((a ^ b) & (a ^ difference)))
+        }
+    }
+}
+
+/// Quotient and remainder of `high:low` by `divisor`, cut to 64 bits. Division by zero gives zeros, as bodies keep it away.
+pub fn divide_wide(signed: Signed, high: u64, low: u64, divisor: u64) -> (u64, u64) {
+    let dividend = (high as u128) << 64 | low as u128;
+    match signed {
+        Signed::No => {
+            let divisor = divisor as u128;
+            let quotient = dividend.checked_div(divisor).unwrap_or(0);
+            (quotient as u64, dividend.checked_rem(divisor).unwrap_or(0) as u64)
+        }
+        Signed::Yes => {
+            let (dividend, divisor) = (dividend as i128, divisor as i64 as i128);
+            let quotient = dividend.checked_div(divisor).unwrap_or(0);
+            (quotient as u64, dividend.checked_rem(divisor).unwrap_or(0) as u64)
+        }
+    }
+}
+
+/// `old` with its `len` bits from bit `at` on replaced by the low ones of `value`. The field lies inside 64 bits.
+#[inline(always)]
+pub fn insert(at: u32, len: u32, old: u64, value: u64) -> u64 {
+    let mask = (u64::MAX >> (64 - len)) << at;
+    old & !mask | value << at & mask
 }
 
 /// The value that a [`Rmw`] operation stores.

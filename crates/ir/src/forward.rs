@@ -106,6 +106,7 @@ fn key(inst: &Inst) -> Option<u128> {
         Inst::Zext(from, to, a) => pack(5, from, to, [a.0, 0, 0]),
         Inst::Sext(from, to, a) => pack(6, from, to, [a.0, 0, 0]),
         Inst::Select(bits, c, a, b) => pack(7, 0, bits, [c.0, a.0, b.0]),
+        Inst::Insert(at, len, a, b) => pack(8, at, len, [a.0, b.0, 0]),
         _ => return None,
     })
 }

@@ -7,7 +7,7 @@
 
 use crate::isa::Helper;
 use crate::memop::MemOp;
-use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
+use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fp, Rmw, Rounding, Signed, Un};
 
 /// The value made by the instruction with this index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -45,6 +45,15 @@ pub enum Inst {
     Sext(u8, u8, Val),
     /// `bits c a b`.
     Select(u8, Val, Val, Val),
+    /// `op bits a b c`, with a carry-in of one bit.
+    Carry(Carry, u8, [Val; 3]),
+    /// Quotient of high and low half of the dividend by the divisor, 64 bits each. Bodies keep zero, and quotients that do
+    /// not fit, away.
+    DivWide(Signed, [Val; 3]),
+    /// What the operation named gives besides its value; only further ones stand between the two.
+    Extra(Extra, Val),
+    /// First bit and length of a field, the value that it lies in, what it becomes (its low bits).
+    Insert(u8, u8, Val, Val),
     /// Load of any alignment, zero-extended.
     Load(MemOp, Val),
     /// Store of any alignment: address, value.
@@ -164,8 +173,13 @@ impl Inst {
             | Inst::Load(_, a)
             | Inst::IfNot { c: a, .. }
             | Inst::Jump(_, a)
+            | Inst::Extra(_, a)
             | Inst::Raise(_, a) => f(a),
-            Inst::Bin(_, _, a, b) | Inst::Cmp(_, _, a, b) | Inst::Store(_, a, b) | Inst::Rmw(_, _, a, b) => {
+            Inst::Insert(_, _, a, b)
+            | Inst::Bin(_, _, a, b)
+            | Inst::Cmp(_, _, a, b)
+            | Inst::Store(_, a, b)
+            | Inst::Rmw(_, _, a, b) => {
                 f(a);
                 f(b);
             }
@@ -175,7 +189,9 @@ impl Inst {
                 f(c);
             }
             Inst::Fp(op, _, args) => args[..Inst::fp_operands(op)].iter().for_each(|&a| f(a)),
-            Inst::Call(_, args) => args.iter().for_each(|&a| f(a)),
+            Inst::Carry(_, _, args) | Inst::DivWide(_, args) | Inst::Call(_, args) => {
+                args.iter().for_each(|&a| f(a))
+            }
         }
     }
 
@@ -195,6 +211,10 @@ impl Inst {
                 | Inst::Bin(..)
                 | Inst::Cmp(..)
                 | Inst::Un(..)
+                | Inst::Carry(..)
+                | Inst::DivWide(..)
+                | Inst::Extra(..)
+                | Inst::Insert(..)
                 | Inst::Zext(..)
                 | Inst::Sext(..)
                 | Inst::Select(..)

@@ -33,6 +33,6 @@ pub use isa::{
     SlotSet, Trap,
 };
 pub use memop::{MemOp, Order};
-pub use op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
+pub use op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Signed, Un};
 pub use rows::{Operands, Row, RowInfo};
 pub use sem::{Float, Int, Res, Sem, V};

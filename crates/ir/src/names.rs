@@ -1,6 +1,6 @@
 //! The names of the operations in the IR's text form, shared by what prints and what parses it.
 
-use crate::op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
+use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Signed, Un};
 use std::fmt::Debug;
 
 /// An operation with a name.
@@ -45,6 +45,9 @@ variants! {
     Bin: Add Sub Mul MulhS MulhU MulhSU DivS DivU RemS RemU And Or Xor Shl Shr Sar Rol Ror Andn;
     Cmp: Eq Ne LtS LtU GeS GeU;
     Un: Clz Ctz Popcount Bswap;
+    Carry: Add Sub;
+    Extra: Carry Overflow Remainder;
+    Signed: No Yes;
     Rmw: Swap Add And Or Xor MinS MaxS MinU MaxU;
     Flow: Plain Call Return;
     Round: Rne Rtz Rdn Rup Rmm;

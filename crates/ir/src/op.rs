@@ -89,6 +89,35 @@ pub enum Un {
     Bswap,
 }
 
+/// Sums and differences that also give carry and overflow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Carry {
+    /// `a + b + c`.
+    Add,
+    /// `a - b - c`; the carry is the borrow.
+    Sub,
+}
+
+/// What an operation gives besides its value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Extra {
+    /// Of a [`Carry`]: the unsigned result did not fit; one bit.
+    Carry,
+    /// Of a [`Carry`]: the signed result did not fit; one bit.
+    Overflow,
+    /// Of a wide division: the remainder, 64 bits.
+    Remainder,
+}
+
+/// Whether a division is of signed numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Signed {
+    /// Unsigned.
+    No,
+    /// Signed; the quotient is truncated.
+    Yes,
+}
+
 /// What a jump is for. A hint: engines predict with it, and results never depend on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Flow {

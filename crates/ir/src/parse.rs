@@ -6,7 +6,7 @@ use crate::inst::{Block, Inst, Label, Val};
 use crate::isa::Helper;
 use crate::memop::{MemOp, Order};
 use crate::names::Named;
-use crate::op::Flow;
+use crate::op::{Flow, Signed};
 use std::collections::HashMap;
 use std::fmt;
 use trine_base::Width;
@@ -242,6 +242,8 @@ impl<'a> Line<'a> {
                 Inst::Call(helper.ok_or_else(|| format!("there is no helper `{name}`"))?, self.list()?)
             }
             "ifnot" => Inst::IfNot { c: self.value()?, to: self.label()?, exits: self.takes("exits") },
+            "divwide_u" => Inst::DivWide(Signed::No, self.list()?),
+            "divwide_s" => Inst::DivWide(Signed::Yes, self.list()?),
             "jump" => Inst::Jump(Flow::Plain, self.value()?),
             _ => return Ok(None),
         }))
@@ -252,12 +254,20 @@ impl<'a> Line<'a> {
         if let Some(flow) = word.strip_prefix("jump_").and_then(Flow::from_name) {
             return Ok(Some(Inst::Jump(flow, self.value()?)));
         }
+        if let Some(extra) = word.strip_suffix("_of").and_then(crate::op::Extra::from_name) {
+            return Ok(Some(Inst::Extra(extra, self.value()?)));
+        }
         if let Some(op) = crate::op::Fp::from_name(word) {
             return self.fp(op).map(Some);
         }
         let (name, bits) = word.split_once('.').unwrap_or((word, ""));
         if let Some(inst) = self.access(name, bits)? {
             return Ok(Some(inst));
+        }
+        if name == "insert" {
+            let (at, len) = bits.split_once('.').ok_or("it needs a first bit and a length")?;
+            let (at, len, [old, value]) = (width(at)?, width(len)?, self.list()?);
+            return Ok(Some(Inst::Insert(at, len, old, value)));
         }
         if matches!(name, "zext" | "sext") {
             let (from, to) = bits.split_once('.').ok_or("it needs two widths")?;
@@ -270,7 +280,7 @@ impl<'a> Line<'a> {
 
     /// Operations of integers of one width.
     fn sized(&mut self, name: &str, bits: &str) -> Part<Option<Inst>> {
-        use crate::op::{Bin, Cmp, Un};
+        use crate::op::{Bin, Carry, Cmp, Un};
         Ok(Some(if name == "select" {
             let (bits, [c, a, b]) = (width(bits)?, self.list()?);
             Inst::Select(bits, c, a, b)
@@ -280,6 +290,8 @@ impl<'a> Line<'a> {
         } else if let Some(op) = Cmp::from_name(name) {
             let (bits, [a, b]) = (width(bits)?, self.list()?);
             Inst::Cmp(op, bits, a, b)
+        } else if let Some(op) = name.strip_prefix("carry_").and_then(Carry::from_name) {
+            Inst::Carry(op, width(bits)?, self.list()?)
         } else if let Some(op) = Un::from_name(name) {
             Inst::Un(op, width(bits)?, self.value()?)
         } else {

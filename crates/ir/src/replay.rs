@@ -1,7 +1,7 @@
 //! IR performed by an engine, for tests: an interpreter executes it, the builder emits it again in its simplest form.
 
 use crate::inst::{Block, Inst, Label, Val};
-use crate::op::Bin;
+use crate::op::{Bin, Extra};
 use crate::sem::{Res, Sem};
 use crate::verify::reads_low_bits;
 use std::cell::{Cell, RefCell};
@@ -53,6 +53,9 @@ impl<S: Sem> Replay<'_, S> {
             self.now.get().0.when_raw(self.value(c), || self.arm(at + 1, end))?;
             return Ok(end);
         }
+        if let Some(end) = self.several(at) {
+            return Ok(end);
+        }
         let made = match self.integer(inst) {
             Some(made) => Some(made),
             None => self.effect(inst)?,
@@ -67,6 +70,29 @@ impl<S: Sem> Replay<'_, S> {
             at = self.one(at)? + 1;
         }
         Ok(())
+    }
+
+    /// What gives more than one value, with those that follow it; the place of the last of them.
+    fn several(&self, at: usize) -> Option<usize> {
+        let s = self.now.get().0;
+        let (made, extras): (Vec<S::Raw>, &[Extra]) = match self.block.insts[at] {
+            Inst::Carry(op, bits, args) => {
+                let made = s.carry_raw(op, bits.into(), args.map(|v| self.value(v)));
+                (made.into(), &[Extra::Carry, Extra::Overflow])
+            }
+            Inst::DivWide(signed, args) => {
+                (s.divide_wide_raw(signed, args.map(|v| self.value(v))).into(), &[Extra::Remainder])
+            }
+            _ => return None,
+        };
+        let values = &mut self.values.borrow_mut();
+        values[at] = Some(made[0]);
+        let mut end = at;
+        while let Some(&Inst::Extra(extra, _)) = self.block.insts.get(end + 1) {
+            end += 1;
+            values[end] = extras.iter().position(|e| *e == extra).map(|n| made[n + 1]);
+        }
+        Some(end)
     }
 
     /// What only computes.
@@ -86,6 +112,7 @@ impl<S: Sem> Replay<'_, S> {
             Inst::Un(op, bits, a) => s.unary(op, bits.into(), v(a)),
             Inst::Zext(from, to, a) => s.zero_extend(from.into(), to.into(), v(a)),
             Inst::Sext(from, to, a) => s.sign_extend(from.into(), to.into(), v(a)),
+            Inst::Insert(at, len, old, value) => s.insert_raw(at.into(), len.into(), v(old), v(value)),
             Inst::Select(bits, c, a, b) => s.select_raw(bits.into(), v(c), v(a), v(b)),
             Inst::Fp(op, rounding, args) => s.fp(op, rounding, args.map(v)),
             Inst::Flags => s.fp_flags(),

@@ -7,7 +7,7 @@
 
 use crate::isa::{Helper, Isa, RAISE_AFTER};
 use crate::memop::MemOp;
-use crate::op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Rounding, Sign, Un};
+use crate::op::{Bin, Carry, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Rounding, Sign, Signed, Un};
 use std::marker::PhantomData;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Mul, Not, Shl, Shr, Sub};
 use trine_base::Width;
@@ -81,6 +81,13 @@ pub trait Sem: Copy {
     fn zero_extend(self, from: u32, to: u32, a: Self::Raw) -> Self::Raw;
     /// Sign-extension to a wider type.
     fn sign_extend(self, from: u32, to: u32, a: Self::Raw) -> Self::Raw;
+    /// A sum or difference with a carry-in of one bit: value, carry, overflow.
+    fn carry_raw(self, op: Carry, bits: u32, args: [Self::Raw; 3]) -> [Self::Raw; 3];
+    /// Quotient and remainder of high and low half of the dividend by the divisor, 64 bits each; the divisor is not zero
+    /// and the quotient fits.
+    fn divide_wide_raw(self, signed: Signed, args: [Self::Raw; 3]) -> [Self::Raw; 2];
+    /// `old` with its `len` bits from bit `at` on replaced by the low ones of `value`; `at + len` is at most 64.
+    fn insert_raw(self, at: u32, len: u32, old: Self::Raw, value: Self::Raw) -> Self::Raw;
     /// `a` where `c`, else `b`; both are computed.
     fn select_raw(self, bits: u32, c: Self::Raw, a: Self::Raw, b: Self::Raw) -> Self::Raw;
     /// Reads a state slot (64 bits).
@@ -402,6 +409,27 @@ impl<S: Sem, T: Int> V<S, T> {
             V::new(self.sem, self.sem.sign_extend(T::BITS, U::BITS, self.raw))
         }
     }
+    /// `self + b + c`: sum, carry, overflow.
+    #[inline(always)]
+    pub fn add_carry(self, b: impl To<S, T>, c: V<S, bool>) -> (Self, V<S, bool>, V<S, bool>) {
+        self.with_carry(Carry::Add, b.to(self.sem), c)
+    }
+    /// `self - b - c`: difference, borrow, overflow.
+    #[inline(always)]
+    pub fn sub_borrow(self, b: impl To<S, T>, c: V<S, bool>) -> (Self, V<S, bool>, V<S, bool>) {
+        self.with_carry(Carry::Sub, b.to(self.sem), c)
+    }
+    #[inline(always)]
+    fn with_carry(self, op: Carry, b: Self, c: V<S, bool>) -> (Self, V<S, bool>, V<S, bool>) {
+        let [value, carry, overflow] = self.sem.carry_raw(op, T::BITS, [self.raw, b.raw, c.raw]);
+        (V::new(self.sem, value), V::new(self.sem, carry), V::new(self.sem, overflow))
+    }
+    /// The value with its bits from `at` on replaced by `field`, which lies inside it.
+    #[inline(always)]
+    pub fn insert<F: Int>(self, at: u32, field: V<S, F>) -> Self {
+        debug_assert!(at + F::BITS <= T::BITS);
+        V::new(self.sem, self.sem.insert_raw(at, F::BITS, self.raw, field.raw))
+    }
     /// The smaller, signed.
     #[inline(always)]
     pub fn min_s(self, o: Self) -> Self {
@@ -436,6 +464,15 @@ impl<S: Sem, T: Int> V<S, T> {
 
 /// The rounding of operations that do not round.
 const EXACT: Rounding = Rounding::Static(crate::op::Round::Rne);
+
+impl<S: Sem> V<S, u64> {
+    /// Quotient and remainder of `self:low` by `divisor`, which is not zero; the quotient fits 64 bits.
+    #[inline(always)]
+    pub fn divide_wide(self, signed: Signed, low: Self, divisor: Self) -> (Self, Self) {
+        let [quotient, remainder] = self.sem.divide_wide_raw(signed, [self.raw, low.raw, divisor.raw]);
+        (V::new(self.sem, quotient), V::new(self.sem, remainder))
+    }
+}
 
 impl<S: Sem, F: Float> V<S, F> {
     #[inline(always)]

@@ -3,7 +3,7 @@
 use crate::inst::{Block, Inst, Val};
 use crate::memop::{MemOp, Order};
 use crate::names::Named;
-use crate::op::Flow;
+use crate::op::{Flow, Signed};
 use std::fmt;
 
 impl fmt::Display for Val {
@@ -48,6 +48,11 @@ impl fmt::Display for Inst {
             Inst::Zext(from, to, a) => write!(f, "zext.{from}.{to} {a}"),
             Inst::Sext(from, to, a) => write!(f, "sext.{from}.{to} {a}"),
             Inst::Select(n, c, a, b) => write!(f, "select.{n} {c}, {a}, {b}"),
+            Inst::Carry(op, n, [a, b, c]) => write!(f, "carry_{}.{n} {a}, {b}, {c}", op.name()),
+            Inst::DivWide(Signed::No, [a, b, c]) => write!(f, "divwide_u {a}, {b}, {c}"),
+            Inst::DivWide(Signed::Yes, [a, b, c]) => write!(f, "divwide_s {a}, {b}, {c}"),
+            Inst::Extra(extra, a) => write!(f, "{}_of {a}", extra.name()),
+            Inst::Insert(at, len, a, b) => write!(f, "insert.{at}.{len} {a}, {b}"),
             Inst::Load(w, a) => write!(f, "load.{w} [{a}]"),
             Inst::Store(w, a, v) => write!(f, "store.{w} [{a}], {v}"),
             Inst::Rmw(op, w, a, v) => write!(f, "rmw_{}.{w} [{a}], {v}", op.name()),

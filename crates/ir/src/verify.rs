@@ -1,7 +1,7 @@
 //! The IR's rules, checked.
 
 use crate::inst::{Block, Class, Inst, Val};
-use crate::op::{Bin, Fmt, Fp, IntTy, Un};
+use crate::op::{Bin, Extra, Fmt, Fp, IntTy, Un};
 
 /// An arm that has not ended.
 struct Arm {
@@ -13,7 +13,7 @@ struct Arm {
 
 /// Checks a block: operands are defined before use, of the right class and not wider than the operation; widths are
 /// those that there are; arms nest, end once and exit where they say so; nothing stands behind an exit; no value made in
-/// an arm is used after it; guest instructions begin outside of arms and are as many as the block says; the block ends in
+/// an arm is used after it; what an operation gives besides its value stands right behind it; guest instructions begin outside of arms and are as many as the block says; the block ends in
 /// an exit. The error names the instruction and the rule.
 pub fn verify(block: &Block) -> Result<(), String> {
     let mut arms: Vec<Arm> = Vec::new();
@@ -33,6 +33,7 @@ pub fn verify(block: &Block) -> Result<(), String> {
                 unknown = Some(format!("%{v} has no value"));
             }
         });
+        let unknown = unknown.or_else(|| stray_extra(block, i));
         if let Some(what) = unknown.or_else(|| wrong_class(block, inst)).or_else(|| wrong_width(block, inst))
         {
             return fault(what);
@@ -83,6 +84,21 @@ pub fn verify(block: &Block) -> Result<(), String> {
     }
 }
 
+/// Whether the instruction at `i` gives what belongs to another one that stands elsewhere, or has nothing like it.
+fn stray_extra(block: &Block, i: usize) -> Option<String> {
+    let Inst::Extra(extra, Val(of)) = block.insts[i] else { return None };
+    let fits = match block.insts[of as usize] {
+        Inst::Carry(..) => matches!(extra, Extra::Carry | Extra::Overflow),
+        Inst::DivWide(..) => extra == Extra::Remainder,
+        _ => false,
+    };
+    if !fits {
+        return Some(format!("%{of} has no {extra:?}"));
+    }
+    let follows = block.insts[of as usize + 1..i].iter().all(|inst| matches!(inst, Inst::Extra(..)));
+    (!follows).then(|| format!("it does not follow %{of}"))
+}
+
 fn is_exit(inst: &Inst) -> bool {
     matches!(inst, Inst::Jump(..) | Inst::Raise(..))
 }
@@ -124,7 +140,8 @@ pub fn bits_of(inst: &Inst) -> u32 {
         Inst::Const(k) => 64 - k.leading_zeros(),
         Inst::Bin(_, n, ..) | Inst::Un(_, n, _) | Inst::Select(n, ..) => n.into(),
         Inst::Zext(_, to, _) | Inst::Sext(_, to, _) => to.into(),
-        Inst::Cmp(..) => 1,
+        Inst::Carry(_, n, _) => n.into(),
+        Inst::Cmp(..) | Inst::Extra(Extra::Carry | Extra::Overflow, _) => 1,
         Inst::Load(m, _) | Inst::Rmw(_, m, ..) | Inst::Exchange(m, ..) => m.width.bits(),
         Inst::Fp(op, ..) => match op {
             Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) => 1,
@@ -165,6 +182,16 @@ fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
             .or_else(|| at_most(c, 1))
             .or_else(|| at_most(a, n.into()))
             .or_else(|| at_most(b, n.into())),
+        Inst::Carry(_, n, [a, b, c]) => exists(n)
+            .or_else(|| (n == 1).then(|| "there is no carry of one bit".into()))
+            .or_else(|| at_most(a, n.into()))
+            .or_else(|| at_most(b, n.into()))
+            .or_else(|| at_most(c, 1)),
+        // The field takes the low bits.
+        Inst::Insert(at, len, ..) => {
+            let inside = len > 0 && at as u32 + len as u32 <= 64;
+            (!inside).then(|| "the field does not lie inside 64 bits".into())
+        }
         Inst::IfNot { c, .. } => at_most(c, 1),
         Inst::Zext(from, to, a) => exists(from).or_else(|| exists(to)).or_else(|| at_most(a, from.into())),
         // What lies above the bits that count is not looked at.

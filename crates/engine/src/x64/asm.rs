@@ -73,6 +73,8 @@ pub enum Shift {
 #[repr(u8)]
 #[allow(missing_docs)]
 pub enum Cc {
+    Overflow = 0,
+    NoOverflow = 1,
     Below = 2,
     AboveEqual = 3,
     Equal = 4,
@@ -90,6 +92,8 @@ impl Cc {
     /// The opposite condition.
     pub fn opposite(self) -> Cc {
         match self {
+            Cc::Overflow => Cc::NoOverflow,
+            Cc::NoOverflow => Cc::Overflow,
             Cc::Below => Cc::AboveEqual,
             Cc::AboveEqual => Cc::Below,
             Cc::Equal => Cc::NotEqual,
@@ -450,6 +454,25 @@ impl Asm {
     pub fn cqo(&mut self, w: bool) {
         self.rex(w, 0, 0, 0, false);
         self.byte(0x99);
+    }
+    /// `adc` (`Alu::Add`) or `sbb` (`Alu::Sub`) of two registers.
+    pub fn alu_carry(&mut self, op: Alu, w: bool, d: Reg, s: Reg) {
+        let opcode = if op == Alu::Add { 0x13 } else { 0x1b };
+        self.op_rr(0, w, &[opcode], d, s, false);
+    }
+    /// Bit 0 of a register into the carry flag: `bt r, 0`.
+    pub fn low_bit_to_carry(&mut self, r: Reg) {
+        self.rex(false, 0, 0, r, false);
+        self.bytes(&[0x0f, 0xba]);
+        self.modrm_reg(4, r);
+        self.byte(0);
+    }
+    /// The low 1 or 2 bytes of `s` in place of those of `d`; the rest of `d` stays.
+    pub fn mov_low(&mut self, bytes: u64, d: Reg, s: Reg) {
+        match bytes {
+            1 => self.op_rr(0, false, &[0x8a], d, s, true),
+            _ => self.op_rr(0x66, false, &[0x8b], d, s, false),
+        }
     }
     /// `setcc` of a byte register.
     pub fn setcc(&mut self, cc: Cc, d: Reg) {

@@ -204,6 +204,11 @@ impl<'a, I: Isa> Emit<'a, I> {
             Inst::Zext(from, to, x) => self.zero_extend(from.min(to), x),
             Inst::Sext(from, to, x) => self.sign_extend(from, to, x),
             Inst::Select(_, c, x, y) => self.select(c, x, y),
+            Inst::Carry(op, bits, args) => self.carry(op, bits, args),
+            Inst::DivWide(signed, args) => self.divide_wide(signed, args),
+            // Made with what it belongs to.
+            Inst::Extra(..) => {}
+            Inst::Insert(at, len, old, v) => self.insert(at, len, old, v),
             Inst::Load(how, a) => self.load(how, a),
             Inst::Store(how, a, v) => self.store(how, a, v),
             Inst::Rmw(op, how, a, v) => self.rmw(op, how, a, v),

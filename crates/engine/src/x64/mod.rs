@@ -3,6 +3,7 @@
 
 pub mod asm;
 mod atomic;
+mod carry;
 mod emit;
 mod exits;
 mod float;

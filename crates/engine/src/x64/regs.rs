@@ -378,8 +378,14 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The current instruction's result is in this register, which was taken before.
     pub fn own(&mut self, r: Reg) {
-        self.s.gpr[r as usize] = self.at;
-        self.s.values[self.at as usize].reg = r as u32;
+        self.own_as(self.at, r);
+    }
+
+    /// The result of the instruction at `at`, this one or one that belongs to it, is in this register, which was taken
+    /// before.
+    pub fn own_as(&mut self, at: u32, r: Reg) {
+        self.s.gpr[r as usize] = at;
+        self.s.values[at as usize].reg = r as u32;
     }
 
     /// A register for the result that holds `v` already: `v`'s own where it is not needed any more.

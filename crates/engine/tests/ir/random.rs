@@ -4,7 +4,7 @@ use crate::harness::{DATA, Given, everywhere};
 use trine_base::Width;
 use trine_ir::inst::{Block, Class, Inst, Label, Val};
 use trine_ir::verify::bits_of;
-use trine_ir::{Bin, Cmp, Flow, MemOp, Rmw, Un};
+use trine_ir::{Bin, Carry, Cmp, Extra, Flow, MemOp, Rmw, Signed, Un};
 
 /// Slots that blocks read and write.
 const SLOTS: std::ops::Range<u16> = 8..28;
@@ -134,6 +134,30 @@ impl Maker {
         self.emit(Inst::Bin(op, bits, a, b));
     }
 
+    fn carry(&mut self) {
+        let (op, bits) = (self.random.pick(&[Carry::Add, Carry::Sub]), self.random.pick(&BITS));
+        let args = [self.value(bits), self.value(bits), self.value(1)];
+        let made = self.emit(Inst::Carry(op, bits, args));
+        for extra in [Extra::Carry, Extra::Overflow] {
+            if self.random.below(3) > 0 {
+                self.emit(Inst::Extra(extra, made));
+            }
+        }
+        if self.random.below(4) == 0 {
+            let (high, low, divisor) = (self.value(64), self.value(64), self.value(64));
+            // The quotient fits: the high half is smaller than the divisor, which is at least 2^32.
+            let (mask, bit) =
+                (self.emit(Inst::Const(u64::from(u32::MAX) >> 1)), self.emit(Inst::Const(1 << 32)));
+            let high = self.emit(Inst::Bin(Bin::And, 64, high, mask));
+            let positive = self.emit(Inst::Const(u64::MAX >> 1));
+            let divisor = self.emit(Inst::Bin(Bin::And, 64, divisor, positive));
+            let divisor = self.emit(Inst::Bin(Bin::Or, 64, divisor, bit));
+            let signed = self.random.pick(&[Signed::No, Signed::Yes]);
+            let made = self.emit(Inst::DivWide(signed, [high, low, divisor]));
+            self.emit(Inst::Extra(Extra::Remainder, made));
+        }
+    }
+
     /// An address in the data, for an access of `bytes` that is aligned where `aligned`; sometimes one whose end lies
     /// behind the end of memory.
     fn address(&mut self, bytes: u64, aligned: bool) -> Val {
@@ -209,6 +233,15 @@ impl Maker {
             }
             12 | 13 => self.access(),
             14 if arms => self.arm(),
+            15 => self.carry(),
+            16 => {
+                let at = self.random.below(57) as u8;
+                let len = 1 + self.random.below(64 - at as u64) as u8;
+                let len = self.random.pick(&[len, 8, 8.min(64 - at)]);
+                let at = if len == 8 { self.random.pick(&[0, 8, at]) } else { at };
+                let (old, v) = (self.value(64), self.value(64));
+                self.emit(Inst::Insert(at, len, old, v));
+            }
             _ => {
                 let slot = SLOTS.start + self.random.below(SLOTS.len() as u64) as u16;
                 let v = self.value(64);

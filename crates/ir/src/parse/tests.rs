@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::isa::{Leave, SlotSet};
-use crate::op::{Bin, Cmp, Fp, Rmw, Rounding, Un};
+use crate::op::{Bin, Carry, Cmp, Extra, Fp, Rmw, Rounding, Un};
 
 static HELPER: Helper = Helper {
     name: "look-up",
@@ -30,6 +30,9 @@ fn all() -> Vec<Inst> {
         Inst::Zext(64, 8, a),
         Inst::Sext(8, 64, a),
         Inst::Select(32, a, b, c),
+        Inst::DivWide(Signed::No, [a, b, c]),
+        Inst::DivWide(Signed::Yes, [a, b, c]),
+        Inst::Insert(8, 8, a, b),
         Inst::Fence,
         Inst::Flags,
         Inst::SetFlags(c),
@@ -40,7 +43,9 @@ fn all() -> Vec<Inst> {
         Inst::Raise(13, a),
         Inst::Label(Label(1)),
     ];
+    Extra::each(&mut |extra| all.push(Inst::Extra(extra, a)));
     for bits in [1, 8, 16, 32, 64] {
+        Carry::each(&mut |op| all.push(Inst::Carry(op, bits, [a, b, c])));
         Bin::each(&mut |op| all.push(Inst::Bin(op, bits, a, b)));
         Cmp::each(&mut |op| all.push(Inst::Cmp(op, bits, a, b)));
         Un::each(&mut |op| all.push(Inst::Un(op, bits, a)));
