@@ -17,6 +17,10 @@ struct V1 {
 
 crate::versions!(Saved of "a vCPU" { V1(V1) });
 
+/// The largest count that is believed: what counts on from there does not overflow for days. A guest that waits for a time
+/// centuries away can come close to it where time is the count.
+const MOST_COUNT: u64 = u64::MAX - (1 << 48);
+
 /// The state of a vCPU that does not run.
 pub fn save(vcpu: &dyn Vcpu) -> Vec<u8> {
     let registers = vcpu.registers().iter().map(|r| (r.name.to_owned(), vcpu.get(r.slot)));
@@ -44,6 +48,9 @@ pub fn load(vcpu: &mut dyn Vcpu, bytes: &[u8]) -> Result<(), StateError> {
         if value.checked_shr(here.bits.into()).unwrap_or(0) != 0 {
             return Err(Saved::damaged(format!("'{name}' has {} bits, and its value more", here.bits)));
         }
+    }
+    if saved.count > MOST_COUNT {
+        return Err(Saved::damaged(format!("it has executed {} instructions", saved.count)));
     }
     for (here, (_, value)) in registers.iter().zip(&saved.registers) {
         vcpu.set(here.slot, *value);
