@@ -15,6 +15,9 @@ const TURN: u64 = 10_000;
 /// How long a machine without any timer sleeps before it is looked at.
 const LONGEST: Duration = Duration::from_millis(100);
 
+/// The latest time in nanoseconds that a loaded vCPU waits for: counting on from there does not overflow for days.
+const LATEST: u64 = u64::MAX - (1 << 48);
+
 /// Whose turn it is, and who waits.
 pub(super) struct Turns {
     /// The vCPU whose turn it is.
@@ -48,16 +51,14 @@ impl Turns {
     /// Takes over the turns of as many vCPUs.
     pub(super) fn load(&mut self, saved: SavedTurns) -> Result<(), StateError> {
         let now = usize::try_from(saved.now).ok().filter(|now| *now < self.resting.len());
-        match now.filter(|_| saved.resting.len() == self.resting.len()) {
-            Some(now) => {
-                *self = Turns { now, left: saved.left.min(TURN), resting: saved.resting };
-                Ok(())
-            }
-            None => {
-                let why = "it is the turn of a vCPU that is not there".into();
-                Err(StateError::Damaged { what: "the machine", why })
-            }
-        }
+        let Some(now) = now.filter(|_| saved.resting.len() == self.resting.len()) else {
+            let why = "it is the turn of a vCPU that is not there".into();
+            return Err(StateError::Damaged { what: "the machine", why });
+        };
+        let soon_enough = |rest: Option<Rest>| rest.map(|until| until.map(|at| at.min(LATEST)));
+        let resting = saved.resting.into_iter().map(soon_enough).collect();
+        *self = Turns { now, left: saved.left.min(TURN), resting };
+        Ok(())
     }
 
     fn pass(&mut self) {
