@@ -5,8 +5,26 @@
 /// # Errors
 /// A sentence that says what is wrong with it.
 pub fn parse(text: &str) -> Result<u64, String> {
+    parse_in(text, Unit::Byte)
+}
+
+/// What a number without a unit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Byte,
+    /// 1024² bytes.
+    MiB,
+}
+
+/// As [`parse`], where a number without a unit may count something else than bytes.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_in(text: &str, unit: Unit) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match &text[digits.len()..].to_ascii_lowercase()[..] {
+        "" if unit == Unit::MiB => 20,
         "" | "b" => 0,
         "k" | "kb" | "kib" => 10,
         "m" | "mb" | "mib" => 20,
@@ -24,6 +42,8 @@ mod tests {
         for (text, size) in [("3", 3), ("2K", 2048), ("2kb", 2048), ("5MiB", 5 << 20), ("1gib", 1 << 30)] {
             assert_eq!(super::parse(text), Ok(size), "{text}");
         }
+        assert_eq!(super::parse_in("3", super::Unit::MiB), Ok(3 << 20));
+        assert_eq!(super::parse_in("3K", super::Unit::MiB), Ok(3 << 10));
         for bad in ["", "0", "x", "-1", "1T", "K", "99999999999999999999", "99999999999G"] {
             assert!(super::parse(bad).is_err(), "{bad}");
         }

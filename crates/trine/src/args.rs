@@ -2,8 +2,11 @@
 
 use crate::guest::args as guest;
 use crate::guest::args::examples;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::guest::options::{self, Given};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
+use trine_base::size::Unit;
 use trine_engine::Tier;
 use trine_program::Address;
 use trine_program::confine::{Deny, Limits};
@@ -54,18 +57,25 @@ pub struct Run {
 impl Run {
     /// Reads the words behind the verb; ends the process where they are wrong, as other engines do where they are about a
     /// container.
-    pub fn read(words: &[std::ffi::OsString], container: bool) -> Box<RunArgs> {
-        let name = std::ffi::OsString::from("trine run");
-        let read = Run::try_parse_from([&name].into_iter().chain(words));
-        let run = read.unwrap_or_else(|error| {
+    pub fn read(words: &[OsString], container: bool) -> Box<RunArgs> {
+        Run::parse_words(words).unwrap_or_else(|error| {
             // The help is no error.
             if !container || !error.use_stderr() {
                 error.exit();
             }
             drop(error.print());
             std::process::exit(trine_control::error::OWN.into())
-        });
-        Box::new(run.args)
+        })
+    }
+
+    /// Reads the words behind the verb, and which options are among them.
+    pub fn parse_words(words: &[OsString]) -> Result<Box<RunArgs>, clap::Error> {
+        let mut command = options::grouped(Run::command());
+        let name = OsString::from("trine run");
+        let mut matches = command.try_get_matches_from_mut([&name].into_iter().chain(words))?;
+        let given = Given::of(&command, &matches);
+        let run = Run::from_arg_matches_mut(&mut matches)?;
+        Ok(Box::new(RunArgs { given, ..run.args }))
     }
 }
 
@@ -220,38 +230,36 @@ pub struct RunArgs {
     pub thing: Option<String>,
     /// Arguments of the program or the container: what stands behind it is its own, options, too
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<std::ffi::OsString>,
+    pub args: Vec<OsString>,
     /// Root of the program's libraries: absolute paths, and commands without a path, are looked for there first. `debian`
     /// or `debian:SUITE` fetches one
-    #[arg(long, value_name = "DIR|debian[:SUITE]", help_heading = "Programs")]
+    #[arg(long, value_name = "DIR|debian[:SUITE]")]
     pub sysroot: Option<PathBuf>,
     /// With --sysroot debian: packages beside the usual ones, with all they need
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = package, requires = "sysroot",
-          help_heading = "Programs")]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = package, requires = "sysroot")]
     pub packages: Vec<String>,
     /// Set a variable of the program's environment, or with only a name remove it
-    #[arg(long, short, value_name = "NAME[=VALUE]", help_heading = "Programs")]
-    pub env: Vec<std::ffi::OsString>,
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    pub env: Vec<OsString>,
     /// Directory in which the program starts
-    #[arg(long, short = 'w', visible_alias = "workdir", value_name = "DIR", help_heading = "Programs")]
+    #[arg(long, short = 'w', visible_alias = "workdir", value_name = "DIR")]
     pub cwd: Option<PathBuf>,
     /// Show the program's system calls on standard error
-    #[arg(long, help_heading = "Programs")]
+    #[arg(long)]
     pub strace: bool,
     /// Wait for gdb here before the first instruction: a port (of this machine, where no address is named) or a Unix socket;
     /// `:1234` where none is given
-    #[arg(long, value_name = "[IP:]PORT|unix:PATH", num_args = 0..=1, require_equals = true, default_missing_value = ":1234",
-          help_heading = "Programs")]
+    #[arg(long, value_name = "[IP:]PORT|unix:PATH", num_args = 0..=1, require_equals = true, default_missing_value = ":1234")]
     pub gdb: Option<Address>,
     /// What the program and all that it starts may use: `memory=SIZE` together, `cpu=TIME` of CPU time together
     /// (`30s`, `5m`, `1h`), `cpu=N` CPUs' worth, `pids=N` processes and threads, `files=N` open files of each process.
     /// Without a control group `memory` and `cpu=TIME` hold for each process by itself, and Trine says so
-    #[arg(long, value_name = "WHAT=N,…", help_heading = "Programs")]
+    #[arg(long, value_name = "WHAT=N,…")]
     pub limit: Vec<Limits>,
     /// What the program and all that it starts may not do: `net` no sockets but pairs, `write` no changes to files but
     /// through what is open, `read` no files outside its root and its directory, `exec` no other executables, `fork`
     /// no other processes, `all` none of these
-    #[arg(long, value_name = "net|write|read|exec|fork|all,…", help_heading = "Programs")]
+    #[arg(long, value_name = "net|write|read|exec|fork|all,…")]
     pub deny: Vec<Deny>,
     /// Kernel to boot: an Image or ELF file
     #[arg(long, value_name = "FILE")]
@@ -300,6 +308,9 @@ pub struct RunArgs {
     /// As a container.
     #[command(flatten)]
     pub container: crate::guest::container::ContainerArgs,
+    /// Which of all these stand on the command line.
+    #[arg(skip)]
+    pub given: Given,
 }
 
 /// Arguments of the hidden verb that `execve` uses.
@@ -331,7 +342,7 @@ pub struct ProgramArgs {
     pub opened: Option<i32>,
     /// The executable, then its arguments with its name in front.
     #[arg(last = true, required = true)]
-    pub line: Vec<std::ffi::OsString>,
+    pub line: Vec<OsString>,
 }
 
 /// Options of `trine update`.
@@ -352,17 +363,9 @@ fn firmware(word: &str) -> Result<FirmwareArg, String> {
     }
 }
 
-/// A size with a unit.
+/// A size of memory: MiB where there is no unit.
 fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match &text[digits.len()..].to_ascii_uppercase()[..] {
-        "K" | "KIB" => 10,
-        "M" | "MIB" | "" => 20,
-        "G" | "GIB" => 30,
-        unit => return Err(format!("'{unit}' is no unit of memory: use K, M or G")),
-    };
-    let n: u64 = digits.parse().map_err(|_| format!("'{digits}' is no number"))?;
-    n.checked_mul(1 << shift).filter(|n| *n > 0).ok_or_else(|| format!("'{text}' cannot be a size of memory"))
+    trine_base::size::parse_in(text, Unit::MiB)
 }
 
 /// A package's name (Debian Policy, 5.6.1).

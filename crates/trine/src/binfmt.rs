@@ -2,7 +2,8 @@
 //! (Documentation/admin-guide/binfmt-misc.rst).
 
 use crate::args::BinfmtVerb;
-use crate::{Refusal, code, program};
+use crate::guest::sysroot;
+use crate::{Refusal, code};
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::RawFd;
@@ -116,7 +117,7 @@ pub fn binfmt(verb: BinfmtVerb) -> Result<u8, Refusal> {
     match verb {
         BinfmtVerb::Install { persist, sysroot, packages } => {
             if let Some(option) = sysroot {
-                set_sysroot(&program::root(option, &packages, Some(Path::new(ROOTS)))?)?;
+                set_sysroot(&sysroot::root(option, &packages, Some(Path::new(ROOTS)))?)?;
             }
             FORMATS.iter().try_for_each(|f| install(f, persist))?;
         }

@@ -4,12 +4,11 @@
 //! what stands behind one can only be options, and is read as such.
 
 use crate::args::Run;
-use crate::guest::{container, kind};
+use crate::guest::target::Before;
 use clap::CommandFactory;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::Path;
-use trine_oci::Name;
-use trine_program::{Address, elf};
+use trine_program::Address;
 
 /// Where gdb is waited for when no address is given.
 const DEFAULT_GDB: &str = ":1234";
@@ -22,35 +21,22 @@ pub struct Line {
     pub container: bool,
 }
 
-/// What options before the thing have said.
-#[derive(Default)]
-struct Said {
-    /// There is a root of its own.
-    sysroot: bool,
-    /// What only a machine has.
-    machine: bool,
-    /// What an image is to become.
-    kind: bool,
-}
-
 /// Reads a whole command line; one of another verb comes back as it is.
 pub fn read(mut line: Vec<OsString>) -> Line {
     if line.get(1).is_none_or(|verb| verb != "run") {
         return Line { words: line, container: false };
     }
     let run = Run::command();
-    let (mut at, mut said) = (2, Said::default());
+    let (mut at, mut said) = (2, Before::default());
     while let Some(word) = line.get(at).and_then(|w| w.to_str()).filter(|w| w.starts_with('-') && w.len() > 1)
     {
         if word == "--" {
             // Nothing behind it is an option.
-            let container = line.get(at + 1).is_some_and(|thing| is_container(thing, &said));
+            let container = line.get(at + 1).is_some_and(|thing| said.is_container(thing));
             return Line { words: line, container };
         }
         let name = word.split_once('=').map_or(word, |(name, _)| name);
-        said.sysroot |= name == "--sysroot";
-        said.kind |= name == "--as";
-        said.machine |= kind::OF_MACHINES.contains(&name);
+        said.add(name);
         if word == "--gdb" {
             // The word behind it is an address, or what is to be run.
             let is_address = line.get(at + 2).is_some() && line.get(at + 1).is_some_and(is_gdb_address);
@@ -62,8 +48,8 @@ pub fn read(mut line: Vec<OsString>) -> Line {
         at += 1 + usize::from(takes_next(&run, word));
     }
     let Some(thing) = line.get(at) else { return Line { words: line, container: false } };
-    let container = is_container(thing, &said);
-    if has_arguments(thing, &said, &line[at + 1..]) {
+    let container = said.is_container(thing);
+    if said.has_arguments(thing, &line[at + 1..]) {
         line.insert(at + 1, "--".into());
     }
     Line { words: line, container }
@@ -81,32 +67,6 @@ fn takes_next(run: &clap::Command, word: &str) -> bool {
     let letters = &word[1..];
     let first = letters.char_indices().find(|(_, letter)| takes(&|a| a.get_short() == Some(*letter)));
     first.is_some_and(|(at, letter)| at + letter.len_utf8() == letters.len())
-}
-
-/// Whether a thing is a container.
-fn is_container(thing: &OsStr, said: &Said) -> bool {
-    !said.sysroot && !said.kind && thing.to_str().is_some_and(|thing| container::named(thing).is_some())
-}
-
-/// Whether what stands behind a thing is its own.
-fn has_arguments(thing: &OsStr, said: &Said, behind: &[OsString]) -> bool {
-    let (path, name) = (Path::new(thing), thing.to_str().unwrap_or_default());
-    if name == "linux" {
-        return false;
-    }
-    let is_path = name.starts_with(['.', '/']);
-    if said.sysroot || (said.kind && !is_path && name.parse::<Name>().is_ok()) {
-        return true;
-    }
-    // A firmware, a kernel, a disk: what the user says makes a machine of it.
-    if said.machine {
-        return false;
-    }
-    match path.exists() {
-        true => path.is_dir() || (elf::is_program(path) && !kind::firmware_behind(path, behind)),
-        // An image that is fetched; of a file that is not there, that is said.
-        false => !is_path,
-    }
 }
 
 /// Whether a word can only be an address: a program may be named like a socket's path, but a file that is there and no

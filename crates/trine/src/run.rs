@@ -3,6 +3,8 @@
 use crate::args::{FirmwareArg, RunArgs};
 use crate::front::Front;
 use crate::guest::boot;
+use crate::guest::container::What;
+use crate::guest::target::{self, Target};
 use crate::output::Writer;
 use crate::terminal::{self, AtEnd, Raw};
 use crate::{Refusal, code, guest, program};
@@ -64,12 +66,12 @@ pub struct OfImage {
     pub terminates: bool,
 }
 
-fn prepare(args: &RunArgs) -> Result<Prepared, Refusal> {
-    match guest::machine::image(args)? {
-        Some(name) => guest::machine::prepare(args, name),
-        None => {
-            let memory = boot::memory(args)?;
-            Ok(Prepared { boot: boot::boot(args)?, memory, image: None })
+fn prepare(args: &RunArgs, target: &Target) -> Result<Prepared, Refusal> {
+    match target {
+        Target::ImageMachine(name) => guest::machine::prepare(args, name),
+        _ => {
+            let memory = boot::memory(args, target)?;
+            Ok(Prepared { boot: boot::boot(args, target)?, memory, image: None })
         }
     }
 }
@@ -97,47 +99,51 @@ fn perf_map() -> Result<Arc<PerfMap>, Refusal> {
 
 /// `trine run`: by itself, or as a guest that has a record. `words` is the command line behind the verb.
 pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refusal> {
-    let of_image = guest::machine::image(&args)?.is_some();
-    if of_image {
-        guest::machine::refuse_others(&args, words)?;
+    match Target::resolve(&args)? {
+        Target::Image(name) => guest::container::run(&args, What::Image(name)),
+        Target::Bundle(path) => guest::container::run(&args, What::Bundle(path)),
+        target if args.guest.is_wanted() => guest::run::run(&args, &target, words),
+        target => foreground(&args, target, false),
     }
-    if let Some(thing) = guest::container::thing(&args) {
-        return guest::container::run(&args, thing, words);
-    }
-    if !of_image {
-        guest::container::refuse_without(words)?;
-    }
-    if !args.guest.is_wanted() {
-        return foreground(args, false);
-    }
-    guest::run::run(&*program::resolve(args)?, words)
 }
 
 /// Whether a machine can be made of what is there; fetches what is missing.
-pub fn check(args: &RunArgs) -> Result<(), Refusal> {
-    match guest::machine::image(args)? {
-        Some(name) => guest::machine::check(args, name)?,
-        None => boot::memory(args).and_then(|_| boot::boot(args)).map(drop)?,
+pub fn check(args: &RunArgs, target: &Target) -> Result<(), Refusal> {
+    match target {
+        Target::ImageMachine(name) => guest::machine::check(args, name)?,
+        _ => boot::memory(args, target).and_then(|_| boot::boot(args, target)).map(drop)?,
     }
     disks(args).map(drop)
 }
 
-/// Runs the machine until it ends; a reset makes a new one. `monitored`: a monitor has started this process.
-pub fn foreground(args: Box<RunArgs>, monitored: bool) -> Result<u8, Refusal> {
-    let args = program::resolve(args)?;
-    if let Some(path) = program::wanted(&args)? {
-        return program::run(&args, path);
+/// The guest of a record: a program or a machine. `monitored`: a monitor has started this process.
+pub fn of_record(args: Box<RunArgs>, monitored: bool) -> Result<u8, Refusal> {
+    let target = Target::resolve(&args)?;
+    foreground(&args, target, monitored)
+}
+
+/// Runs a program, or a machine, by this very process.
+fn foreground(args: &RunArgs, target: Target, monitored: bool) -> Result<u8, Refusal> {
+    match target {
+        Target::Program { path, root } => program::run(args, path, root),
+        // Where a program's file has gone, its name may be an image's.
+        Target::Image(_) | Target::Bundle(_) => Err(target::unknown(args)),
+        machine => run_machine(args, &machine, monitored),
     }
+}
+
+/// Runs the machine until it ends; a reset makes a new one.
+fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, Refusal> {
     crate::be_a_command();
     let front = Front::new(Writer::start());
     if let Some(link) = monitored.then(machine_link::inherited).flatten() {
         front.serve_monitor(link);
     }
-    let start = prepare(&args)?;
+    let start = prepare(args, target)?;
     if args.lockstep {
-        return lockstep(&args, &start, &front);
+        return lockstep(args, target, &start, &front);
     }
-    let disks = disks(&args)?;
+    let disks = disks(args)?;
     let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
     let seed = args.count_time.map(|_| 1);
     let perf = args.perf_map.then(perf_map).transpose()?;
@@ -150,7 +156,7 @@ pub fn foreground(args: Box<RunArgs>, monitored: bool) -> Result<u8, Refusal> {
             eprintln!("trine: {note}; the interpreter runs everything");
         }
         front.set(Some(Arc::new(board.remote())));
-        raw.get_or_insert_with(|| serve(&args, &start, &front));
+        raw.get_or_insert_with(|| serve(args, target, &start, &front));
         let end = board.run();
         // The handle knows the console, and the console's sink knows the handle: the machine's memory and descriptors
         // would stay with them.
@@ -169,8 +175,8 @@ pub fn foreground(args: Box<RunArgs>, monitored: bool) -> Result<u8, Refusal> {
 
 /// Starts what serves the machine in front: input, signals, who reads its output. The terminal is raw until the result
 /// is dropped.
-fn serve(args: &RunArgs, start: &Prepared, front: &Front) -> Raw {
-    let ours = args.thing.as_deref() == Some("linux") && args.initrd.is_none();
+fn serve(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> Raw {
+    let ours = *target == Target::Linux && args.initrd.is_none();
     terminal::serve_input(
         front.clone(),
         if ours || start.image.is_some() { AtEnd::Said } else { AtEnd::Nothing },
@@ -218,7 +224,7 @@ fn stats(board: &mut Board) {
     eprintln!("instructions that are helpers: {}", helper_rows().join(", "));
 }
 
-fn lockstep(args: &RunArgs, start: &Prepared, front: &Front) -> Result<u8, Refusal> {
+fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> Result<u8, Refusal> {
     // Each of the two machines would write what the other one reads.
     if let Some(disk) = args.disk.iter().find(|d| !d.ends_with(",ro") && !d.ends_with(",snapshot")) {
         return Err(Refusal::refused(format!(
@@ -234,7 +240,7 @@ fn lockstep(args: &RunArgs, start: &Prepared, front: &Front) -> Result<u8, Refus
     let mut interpreted = make(Tier::Interp, Box::new(|_: &[u8]| {}))?;
     let user = User::default();
     front.set(Some(Arc::new(user.clone())));
-    let raw = serve(args, start, front);
+    let raw = serve(args, target, start, front);
     let result = trine_control::lockstep::run(&mut compiled, &mut interpreted, &user);
     front.writer().finish();
     drop(raw);

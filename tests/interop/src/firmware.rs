@@ -64,7 +64,7 @@ fn kinds(machines: &Machines) -> Checked {
         (&["--firmware", "none", &echoes, "--append", "x"][..], "--append would have no effect"),
         (&["--firmware", "none", "--initrd", "x", &echoes], "--initrd would have no effect"),
         (&["--firmware", &echoes, "--append", "x"], "--append would have no effect"),
-        (&["--firmware", "none", "--strace", &echoes], "leave one of them out"),
+        (&["--firmware", "none", "--strace", &echoes], "--strace is for programs"),
         (&["--firmware", &machines.dir.display().to_string()], "is not a regular file"),
         (&["--firmware", &echoes, "--kernel", &echoes, "-m", "1M"], "does not fit"),
     ] {

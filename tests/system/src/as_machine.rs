@@ -134,7 +134,7 @@ pub fn run() -> Result<(), String> {
     place.refused(&["--platform", "linux/amd64", "other"], "machines are linux/riscv64")?;
     place.refused(&["--pull", "never", "other"], "other")?;
     place.refused(&["-m", "64M", "tiny"], "leave -m out")?;
-    place.refused(&["--volume", "/tmp:/x", "tiny"], "--volume does not go with a machine of an image")?;
+    place.refused(&["--volume", "/tmp:/x", "tiny"], "--volume is for containers")?;
     let script = "trap 'echo is asked; exit 7' TERM; echo is there; while :; do sleep 0.1; done";
     place.run(&["-d", "--name", "m", "tiny", "sh", "-c", script], 0, &[])?;
     place.wait_for("is there")?;

@@ -71,12 +71,8 @@ fn label(text: &str) -> Result<(String, String), String> {
     if key.is_empty() { Err(format!("'{text}' is no KEY=VALUE")) } else { Ok((key.into(), value.into())) }
 }
 
-/// Heading of options that all kinds of guests have.
-pub const GUESTS: &str = "Guests (with any of these, `trine ps` and the other verbs know it)";
-
 /// Options of `run` for guests. With any of them the guest has a record, which `ps` shows.
 #[derive(Args)]
-#[command(next_help_heading = GUESTS)]
 pub struct GuestArgs {
     /// A name for it; else it gets one
     #[arg(long, value_name = "NAME")]

@@ -1,6 +1,7 @@
 //! What a machine starts with: a kernel, a firmware, an ELF file; and its disks.
 
-use super::kind;
+use super::effects;
+use super::target::Target;
 use crate::Refusal;
 use crate::args::{FirmwareArg, RunArgs};
 use crate::run::Display;
@@ -29,10 +30,10 @@ const LEAST: u64 = 96 << 20;
 const FOR_MODULES: u64 = 32 << 20;
 
 /// Bytes of a machine's memory that is of no image.
-pub fn memory(args: &RunArgs) -> Result<u64, Refusal> {
+pub fn memory(args: &RunArgs, target: &Target) -> Result<u64, Refusal> {
     let memory = args.memory.unwrap_or(super::machine::USUAL);
     let least = if args.disk.is_empty() { LEAST } else { LEAST + FOR_MODULES };
-    let ours = args.thing.as_deref() == Some("linux") && args.initrd.is_none();
+    let ours = *target == Target::Linux && args.initrd.is_none();
     match ours && memory < least {
         false => Ok(memory),
         true => Err(Refusal::refused(format!(
@@ -44,24 +45,29 @@ pub fn memory(args: &RunArgs) -> Result<u64, Refusal> {
 }
 
 /// What to boot.
-pub fn boot(args: &RunArgs) -> Result<Boot, Refusal> {
-    kind::refuse_without_effect(args)?;
+pub fn boot(args: &RunArgs, target: &Target) -> Result<Boot, Refusal> {
+    effects::refuse_without_effect(args)?;
     let firmware = args.firmware.as_ref().unwrap_or(&FirmwareArg::Sbi);
+    if let Target::File(path) = target {
+        regular(path)?;
+    }
     if let FirmwareArg::None = firmware {
-        return match args.thing.as_deref() {
-            Some("linux") => {
+        return match target {
+            Target::Linux => {
                 Err(Refusal::refused("`linux` needs a firmware below it: leave out --firmware none"))
             }
-            _ => file(args)?.map(Boot::BareMetal).ok_or_else(nothing),
+            Target::File(path) => Ok(Boot::BareMetal(path.clone())),
+            _ => Err(nothing()),
         };
     }
-    let payload = match args.thing.as_deref() {
-        Some("linux") => Some(linux(args)?),
-        _ => file(args)?.map(|kernel| Payload {
-            kernel,
+    let payload = match target {
+        Target::Linux => Some(linux(args)?),
+        Target::File(kernel) => Some(Payload {
+            kernel: kernel.clone(),
             initrd: args.initrd.clone().map(Initrd::Named),
             append: args.append.clone().unwrap_or_default(),
         }),
+        _ => None,
     };
     match firmware {
         FirmwareArg::File(path) => {
@@ -74,18 +80,6 @@ pub fn boot(args: &RunArgs) -> Result<Boot, Refusal> {
 
 fn nothing() -> Refusal {
     Refusal::refused("nothing to run: name a file, or `linux`")
-}
-
-/// The kernel or program that is named.
-fn file(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
-    if let Some(thing) = args.thing.as_ref().filter(|thing| !Path::new(thing).exists()) {
-        return Err(Refusal::refused(format!(
-            "'{thing}' is neither a file nor the name of a guest (known: linux)"
-        )));
-    }
-    let named = args.thing.as_ref().map(PathBuf::from).or_else(|| args.kernel.clone());
-    named.iter().try_for_each(|file| regular(file))?;
-    Ok(named)
 }
 
 /// Opening a pipe would wait for whoever writes it. A file that is not there is said by who reads it.

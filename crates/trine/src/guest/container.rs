@@ -1,15 +1,13 @@
 //! `trine run IMAGE` and `trine run BUNDLE`: containers.
 
-use super::args::GUESTS;
 use super::network::NetworkArgs;
 use super::resources::ResourceArgs;
 use super::run::{begin_with, options};
 use crate::Refusal;
-use crate::args::{Run, RunArgs};
+use crate::args::RunArgs;
 use crate::images::{Display, or_host};
-use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, ValueEnum};
-use std::ffi::{OsStr, OsString};
+use clap::{Args, ValueEnum};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,11 +19,8 @@ use trine_control::error::OWN;
 use trine_control::record::{self, HealthCheck, KindName, Options, Source, Word};
 use trine_control::verbs::create::New;
 use trine_hostnet::Mode;
-use trine_oci::{Healthcheck, Image, Name, Platform, Store};
+use trine_oci::{Healthcheck, Image, Platform, Store};
 use trine_program::confine::Limits;
-
-/// Headings of options that only containers have.
-pub const HEADINGS: [&str; 2] = ["Containers", "Networks of containers"];
 
 /// When an image is fetched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -41,7 +36,6 @@ pub enum Pull {
 
 /// Options of containers.
 #[derive(Args)]
-#[command(next_help_heading = HEADINGS[0])]
 pub struct ContainerArgs {
     /// The image's variant for another CPU
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
@@ -117,31 +111,6 @@ fn rlimit(text: &str) -> Result<(String, (u64, u64)), String> {
     Ok((name, (number(soft)?, number(hard)?)))
 }
 
-/// What a container is made of.
-pub enum Thing {
-    /// A bundle's directory.
-    Bundle(PathBuf),
-    /// An image's name.
-    Image(String),
-}
-
-/// The container that is to be run, where it is one.
-pub fn thing(args: &RunArgs) -> Option<Thing> {
-    named(args.thing.as_deref().filter(|_| args.sysroot.is_none() && args.kind.is_none())?)
-}
-
-/// The container that a word means: a directory with a configuration, or what is no file and may be an image's name.
-pub fn named(word: &str) -> Option<Thing> {
-    let path = Path::new(word);
-    if path.join("config.json").is_file() {
-        return Some(Thing::Bundle(path.into()));
-    }
-    // A directory that is no bundle is nothing else that could run.
-    let free = !path.exists() || path.is_dir();
-    let may = word != "linux" && free && !word.starts_with(['.', '/']) && word.parse::<Name>().is_ok();
-    may.then(|| Thing::Image(word.into()))
-}
-
 fn utf8(text: &OsStr) -> Result<String, Refusal> {
     text.to_str().map(str::to_string).ok_or_else(|| {
         Refusal::refused(format!(
@@ -149,38 +118,6 @@ fn utf8(text: &OsStr) -> Result<String, Refusal> {
             text.display()
         ))
     })
-}
-
-/// Options that containers have beside those under [`HEADINGS`] and those of all guests.
-const SHARED: [&str; 4] = ["env", "cwd", "limit", "memory"];
-
-/// What only other kinds of guests have.
-fn refuse_others(words: &[OsString]) -> Result<(), Refusal> {
-    let others = |arg: &clap::Arg| {
-        let heading = arg.get_help_heading().unwrap_or_default();
-        !HEADINGS.contains(&heading) && heading != GUESTS && !SHARED.contains(&arg.get_id().as_str())
-    };
-    match given(words, others) {
-        Some(name) => Err(Refusal::refused(format!("{name} does not go with a container"))),
-        None => Ok(()),
-    }
-}
-
-/// What the configuration of a bundle says by itself.
-fn refuse_for_bundle(args: &RunArgs, words: &[OsString]) -> Result<(), Refusal> {
-    let joins = ["network", "publish", "network_alias"];
-    let of_images = |arg: &clap::Arg| {
-        let heading = arg.get_help_heading().unwrap_or_default();
-        let id = arg.get_id().as_str();
-        (HEADINGS.contains(&heading) && !joins.contains(&id)) || SHARED.contains(&id)
-    };
-    let arguments = (!args.args.is_empty()).then(|| "a command".to_string());
-    match given(words, of_images).or(arguments) {
-        Some(what) => {
-            Err(Refusal::refused(format!("{what} does not go with a bundle: its config.json says that")))
-        }
-        None => Ok(()),
-    }
 }
 
 fn limits(args: &RunArgs) -> Result<image::Limits, Refusal> {
@@ -264,18 +201,25 @@ pub(super) fn image(name: &str, platform: Option<Platform>, own: &ContainerArgs)
     }
 }
 
+/// What a container is made of.
+pub enum What {
+    /// A bundle's directory.
+    Bundle(PathBuf),
+    /// An image's name.
+    Image(String),
+}
+
 /// Runs a container. What fails before it runs has the exit codes that other engines have: 127 where there is no such
 /// command, 126 where it cannot be executed, 125 where that is not its fault.
-pub fn run(args: &RunArgs, thing: Thing, words: &[OsString]) -> Result<u8, Refusal> {
-    make(args, thing, words).map_err(|refusal| match refusal.code {
+pub fn run(args: &RunArgs, source: What) -> Result<u8, Refusal> {
+    make(args, source).map_err(|refusal| match refusal.code {
         126 | 127 => refusal,
         _ => Refusal { code: OWN, ..refusal },
     })
 }
 
-fn make(args: &RunArgs, thing: Thing, words: &[OsString]) -> Result<u8, Refusal> {
+fn make(args: &RunArgs, source: What) -> Result<u8, Refusal> {
     crate::be_a_command();
-    refuse_others(words)?;
     let asked = asked(args)?;
     let mut options = options(args, KindName::Container)?;
     options.network = args.container.network.wanted()?;
@@ -289,14 +233,13 @@ fn make(args: &RunArgs, thing: Thing, words: &[OsString]) -> Result<u8, Refusal>
         source,
         options,
     };
-    match thing {
-        Thing::Bundle(path) => {
-            refuse_for_bundle(args, words)?;
+    match source {
+        What::Bundle(path) => {
             let path = path.canonicalize().map_err(Refusal::refused)?;
             let source = Source::Bundle(record::Bundle { path, image: None, owned: false });
             begin_with(args, new(source, options), |_, _| Ok(()))
         }
-        Thing::Image(name) => {
+        What::Image(name) => {
             let image = image(&name, args.container.platform.clone(), &args.container)?;
             of_image(&image, args, &mut options);
             let none = record::Bundle { path: PathBuf::new(), image: Some(name), owned: true };
@@ -349,35 +292,10 @@ fn health(own: &Healthcheck, args: &RunArgs) -> Option<HealthCheck> {
     })
 }
 
-/// The first option of these that is given. `words` is the command line behind `trine run`.
-fn given(words: &[OsString], which: impl Fn(&clap::Arg) -> bool) -> Option<String> {
-    let command = Run::command();
-    let line = [OsString::from("trine run")].into_iter().chain(words.iter().cloned());
-    let matches = command.clone().try_get_matches_from(line).ok()?;
-    let given = |a: &&clap::Arg| matches.value_source(a.get_id().as_str()) == Some(ValueSource::CommandLine);
-    let mut names = command.get_arguments().filter(|a| which(a)).filter(given).filter_map(|a| a.get_long());
-    names.next().map(|name| format!("--{name}"))
-}
-
-/// The first option that only containers have and that is given, but for those of `except`.
-pub(super) fn given_of_containers(words: &[OsString], except: &[&str]) -> Option<String> {
-    let of_containers = |a: &clap::Arg| a.get_help_heading().is_some_and(|h| HEADINGS.contains(&h));
-    given(words, |a| of_containers(a) && a.get_long().is_some_and(|name| !except.contains(&name)))
-}
-
-/// Refuses what only containers have, for guests of another kind. `words` is the command line behind `trine run`.
-pub fn refuse_without(words: &[OsString]) -> Result<(), Refusal> {
-    match given_of_containers(words, &[]) {
-        None => Ok(()),
-        Some(name) => Err(Refusal::refused(format!(
-            "{name} goes with containers: name an image that is here or in a registry, or a bundle's directory"
-        ))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Run;
     use clap::Parser;
 
     fn args(words: &[&str]) -> RunArgs {
@@ -402,20 +320,5 @@ mod tests {
         for none in [&["NONE"][..], &[], &["CMD"], &["CMD-SHELL"], &["WHAT", "x"]] {
             assert_eq!(health(&check(none), &args(&[])), None, "{none:?}");
         }
-    }
-
-    #[test]
-    fn options_are_known_by_their_headings() {
-        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(given_of_containers(&words("--volume /a:/b image"), &[]).as_deref(), Some("--volume"));
-        assert_eq!(
-            given_of_containers(&words("-p 80 --user x image"), &["user"]).as_deref(),
-            Some("--publish")
-        );
-        assert_eq!(given_of_containers(&words("--name x -m 1G image"), &[]), None);
-        assert!(refuse_others(&words("--name x -m 1G -e A=1 image -v")).is_ok());
-        assert!(refuse_others(&words("--strace image")).is_err());
-        let bundle = |line: &str| refuse_for_bundle(&args(&[]), &words(line));
-        assert!(bundle("--network n -p 80 --rm x").is_ok() && bundle("--user x x").is_err());
     }
 }

@@ -5,62 +5,16 @@ use crate::args::RunArgs;
 use crate::images::Display;
 use crate::run::{OfImage, Prepared};
 use crate::{Refusal, terminal};
-use std::ffi::OsString;
-use std::path::Path;
 use std::sync::Arc;
 use trine_control::initramfs::{Root, Size};
 use trine_machine::boot::{Boot, Initrd, Payload};
 use trine_machine::virt::guest_init::{APPEND, Process};
-use trine_oci::{Image, Name, Platform, Store};
-use trine_program::elf;
+use trine_oci::{Image, Platform, Store};
 
 /// Memory of a machine that is of no image.
 pub const USUAL: u64 = 512 << 20;
 /// Longest name that the kernel takes for a machine.
 const HOSTNAME_MOST: usize = 64;
-
-/// The image's name, where one is to become a machine.
-pub fn image(args: &RunArgs) -> Result<Option<&str>, Refusal> {
-    let Some(thing) = args.thing.as_deref().filter(|_| args.kind.is_some()) else { return Ok(None) };
-    let path = Path::new(thing);
-    // What is a machine anyway.
-    if thing == "linux" {
-        return Ok(None);
-    }
-    if !thing.starts_with(['.', '/']) && thing.parse::<Name>().is_ok() {
-        return Ok(Some(thing));
-    }
-    match path.is_file() && !elf::is_program(path) {
-        true => Ok(None),
-        false => Err(Refusal::refused(format!(
-            "--as machine makes one of an image: '{thing}' is no image's name (`trine images` lists those here)"
-        ))),
-    }
-}
-
-/// Options of containers that mean something for a machine of an image, too.
-const COMMON: [&str; 6] = ["platform", "pull", "insecure", "entrypoint", "user", "hostname"];
-
-/// Refuses options that mean nothing for a machine of an image. `words` is the command line behind `trine run`.
-pub fn refuse_others(args: &RunArgs, words: &[OsString]) -> Result<(), Refusal> {
-    let others = [
-        ("--initrd", args.initrd.is_some()),
-        ("--firmware", args.firmware.is_some()),
-        ("--sysroot", args.sysroot.is_some()),
-        ("--packages", !args.packages.is_empty()),
-        ("--strace", args.strace),
-        ("--gdb", args.gdb.is_some()),
-        ("--limit", !args.limit.is_empty()),
-        ("--deny", !args.deny.is_empty()),
-    ];
-    let other = others.iter().find(|(_, given)| *given).map(|(name, _)| name.to_string());
-    match other.or_else(|| container::given_of_containers(words, &COMMON)) {
-        None => platform(args).map(drop),
-        Some(name) => Err(Refusal::refused(format!(
-            "{name} does not go with a machine of an image, which has a kernel of its own"
-        ))),
-    }
-}
 
 /// The image's variant that a machine can run.
 fn platform(args: &RunArgs) -> Result<Platform, Refusal> {

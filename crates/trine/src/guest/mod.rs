@@ -3,11 +3,14 @@
 pub mod args;
 pub mod boot;
 pub mod container;
-pub mod kind;
+pub mod effects;
 pub mod machine;
 pub mod network;
+pub mod options;
 pub mod resources;
 pub mod run;
+pub mod sysroot;
+pub mod target;
 
 use crate::{Refusal, code};
 use args::{

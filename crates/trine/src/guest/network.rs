@@ -1,6 +1,5 @@
 //! Options of `trine run` for a container's network.
 
-use super::container::HEADINGS;
 use crate::Refusal;
 use clap::Args;
 use std::net::IpAddr;
@@ -34,7 +33,6 @@ fn mode(text: &str) -> Result<Mode, String> {
 
 /// Options of networks.
 #[derive(Args)]
-#[command(next_help_heading = HEADINGS[1])]
 pub struct NetworkArgs {
     /// `none`: only its own loopback interface; `host`: the host's; any other name: the private network of that name,
     /// which its first member makes, with the other members and a way out

@@ -1,6 +1,5 @@
 //! Options of `trine run` for how much a container may use, beyond `--limit`.
 
-use super::container::HEADINGS;
 use clap::Args;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -39,7 +38,6 @@ fn rate(text: &str) -> Result<Rate, String> {
 
 /// Limits of containers.
 #[derive(Args)]
-#[command(next_help_heading = HEADINGS[0])]
 pub struct ResourceArgs {
     /// Memory and swap together, where they are not to be as much as memory alone; -1: all swap that there is
     #[arg(long, value_name = "SIZE", value_parser = swap, allow_hyphen_values = true)]

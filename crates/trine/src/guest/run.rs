@@ -1,7 +1,8 @@
 //! `trine run` with a record: what `ps` and the other verbs know.
 
+use super::target::Target;
 use crate::args::RunArgs;
-use crate::{Refusal, code, program, run};
+use crate::{Refusal, code, run};
 use std::ffi::OsString;
 use trine_control::ControlError;
 use trine_control::client::terminal::is_terminal;
@@ -21,16 +22,10 @@ fn line(words: &[OsString], args: &RunArgs, kind: KindName) -> Line {
     Line { words: words.iter().cloned().map(Word).collect(), options }
 }
 
-fn health(args: &RunArgs, kind: KindName) -> Result<Option<HealthCheck>, Refusal> {
-    let guest = &args.guest;
-    let Some(command) = &guest.health_cmd else { return Ok(None) };
-    if kind == KindName::Machine {
-        return Err(Refusal::refused(
-            "--health-cmd goes with programs and containers: nothing can be executed in a machine",
-        ));
-    }
+fn health(args: &RunArgs) -> Option<HealthCheck> {
+    let command = args.guest.health_cmd.as_ref()?;
     let command = ["/bin/sh", "-c", command].map(Word::from).to_vec();
-    Ok(Some(HealthCheck { command, ..guest.health_times() }))
+    Some(HealthCheck { command, ..args.guest.health_times() })
 }
 
 /// What was asked for. A machine has its console, and a program in the foreground the command's own input, as without a
@@ -54,7 +49,7 @@ pub fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
         stdin_once: front,
         remove: guest.rm,
         restart: guest.restart.unwrap_or_default(),
-        health: health(args, kind)?,
+        health: health(args),
         stop_signal: guest.stop_signal,
         stop_seconds: guest.stop_timeout,
         log_bytes: guest.log_bytes(),
@@ -64,13 +59,12 @@ pub fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
 }
 
 /// Makes the guest and runs it; what cannot run is refused before anything is made.
-pub fn run(args: &RunArgs, words: &[OsString]) -> Result<u8, Refusal> {
-    let program = program::wanted(args)?;
+pub fn run(args: &RunArgs, target: &Target, words: &[OsString]) -> Result<u8, Refusal> {
     crate::be_a_command();
-    let kind = match program {
-        Some(_) => KindName::Program,
-        None => {
-            run::check(args)?;
+    let kind = match target {
+        Target::Program { .. } => KindName::Program,
+        _ => {
+            run::check(args, target)?;
             KindName::Machine
         }
     };

@@ -213,15 +213,15 @@ pub fn refused(place: &Place) -> Checked {
     run(&["--no-such-option"], "--no-such-option")?;
     run(&["--rm", "-v", "/tmp:/to-proc"], "leads to /proc")?;
     // Of a machine: the codes of machines.
-    place.fails(&["run", "--cap-add", "ALL", "linux"], 2, "--cap-add goes with containers")?;
+    place.fails(&["run", "--cap-add", "ALL", "linux"], 2, "--cap-add is for containers")?;
     let bundle = place.dir.join("home/bundle");
     std::fs::create_dir_all(&bundle)
         .and_then(|()| std::fs::write(bundle.join("config.json"), "{}"))
         .map_err(text)?;
     let bundle = bundle.display().to_string();
-    place.refuses(&["run", "-v", "/tmp:/x", &bundle], "--volume does not go with a bundle")?;
-    place.refuses(&["run", "-e", "A=1", &bundle], "--env does not go with a bundle")?;
-    place.refuses(&["run", &bundle, "true"], "a command does not go with a bundle")?;
+    place.refuses(&["run", "-v", "/tmp:/x", &bundle], "--volume is for containers of images")?;
+    place.refuses(&["run", "-e", "A=1", &bundle], "containers of images")?;
+    place.refuses(&["run", &bundle, "true"], "takes no arguments")?;
     // What failed as late as at its start goes by --rm.
     until("nothing is left", || Ok(place.well(&["ps", "-aq"])?.is_empty()))
 }

@@ -1,0 +1,62 @@
+//! Options that would change nothing beside the others that are given.
+
+use crate::Refusal;
+use crate::args::{FirmwareArg, RunArgs};
+
+/// Refuses what would change nothing.
+pub fn refuse_without_effect(args: &RunArgs) -> Result<(), Refusal> {
+    let named = args.thing.is_some() || args.kernel.is_some();
+    let why = match args.firmware {
+        Some(FirmwareArg::None) => "it is for a kernel, and --firmware none starts an ELF file without one",
+        Some(FirmwareArg::File(_)) if !named => {
+            "it is for a kernel: name one, which the firmware then starts"
+        }
+        _ => "",
+    };
+    let of_kernels = [("--initrd", args.initrd.is_some()), ("--append", args.append.is_some())];
+    let of_one_engine = [("--stats", args.stats), ("--perf-map", args.perf_map)];
+    let without = |of: &[(&'static str, bool)]| of.iter().find_map(|(name, given)| given.then_some(*name));
+    if let Some(name) = without(&of_kernels).filter(|_| !why.is_empty()) {
+        return Err(Refusal::refused(format!("{name} would have no effect: {why}")));
+    }
+    match without(&of_one_engine).filter(|_| args.lockstep) {
+        Some(name) => Err(Refusal::refused(format!("{name} is about one engine, and --lockstep runs both"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what changes checks of health, where there are none: only an image brings them along.
+pub fn refuse_without_checks(args: &RunArgs) -> Result<(), Refusal> {
+    let guest = &args.guest;
+    let given = [
+        ("--health-interval", guest.health_interval.is_some()),
+        ("--health-timeout", guest.health_timeout.is_some()),
+        ("--health-retries", guest.health_retries.is_some()),
+        ("--health-start-period", guest.health_start_period.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given && guest.health_cmd.is_none()) {
+        Some((name, _)) => Err(Refusal::refused(format!("{name} would have no effect without --health-cmd"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Run;
+    use clap::Parser;
+
+    #[test]
+    fn what_would_have_no_effect_is_refused() {
+        let refused = |words: &[&str]| {
+            let args = Run::try_parse_from(["trine run"].iter().chain(words)).unwrap().args;
+            refuse_without_effect(&args).is_err()
+        };
+        assert!(refused(&["--firmware", "none", "--append", "x", "file"]));
+        assert!(refused(&["--firmware", "none", "--initrd", "x", "file"]));
+        assert!(refused(&["--firmware", "fw.bin", "--append", "x"]));
+        assert!(refused(&["--lockstep", "--stats", "linux"]));
+        assert!(!refused(&["--firmware", "fw.bin", "--append", "x", "--kernel", "k"]));
+        assert!(!refused(&["--initrd", "i", "--append", "x", "linux"]));
+    }
+}
