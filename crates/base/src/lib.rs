@@ -8,6 +8,7 @@ pub mod clock;
 pub mod device;
 pub mod elf;
 pub mod mailbox;
+pub mod process_stat;
 pub mod random;
 pub mod size;
 pub mod state;

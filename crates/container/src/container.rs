@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use trine_base::process_stat;
 use trine_cgroup::{Manager, OomEvents, Stats};
 
 /// How long a process that was killed may take to end.
@@ -41,7 +42,7 @@ impl Container {
     /// Whether its first process is there.
     pub fn is_alive(&self) -> bool {
         let Record { state, started, .. } = &self.record;
-        state::began(state.pid) == Some(*started)
+        process_stat::began(state.pid) == Some(*started)
     }
 
     /// Its first process, which no other can take the place of.

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use trine_base::process_stat::ProcessStat;
 use trine_cgroup::Manager;
 
 /// Version of the specification that is followed.
@@ -105,30 +106,11 @@ pub fn valid(id: &str) -> Result<()> {
     Ok(())
 }
 
-/// When a process began, and whether it still runs; `None` where there is none with this number.
-pub fn began(pid: i32) -> Option<u64> {
-    if pid <= 0 {
-        return None;
-    }
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the command in parentheses and may hold anything.
-    let rest = &text[text.iter().rposition(|&b| b == b')')? + 1..];
-    let mut fields = rest.split(|b| b.is_ascii_whitespace()).filter(|f| !f.is_empty());
-    if matches!(fields.next()?, b"Z" | b"X") {
-        return None;
-    }
-    std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()
-}
-
 /// Whether a process is on its way out and runs nothing any more.
 pub fn is_exiting(pid: i32) -> bool {
     /// `PF_EXITING` (linux/sched.h).
     const EXITING: u64 = 4;
-    let text = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let rest = text.iter().rposition(|&b| b == b')').map_or(&[][..], |at| &text[at + 1..]);
-    let rest = String::from_utf8_lossy(rest);
-    // proc_pid_stat(5), field 9; the text begins before the third.
-    let flags = rest.split_ascii_whitespace().nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    let flags = ProcessStat::of(pid).and_then(|stat| stat.number::<u64>(9));
     flags.is_some_and(|flags| flags & EXITING != 0)
 }
 
@@ -291,13 +273,6 @@ mod tests {
         for bad in ["", ".", "..", ".a", "a/b", "a b", "a\0", "ä", &"a".repeat(256)] {
             assert!(valid(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_process_began_once() {
-        let own = std::process::id() as i32;
-        assert!(began(own).is_some_and(|t| t > 0) && began(own) == began(own));
-        assert!(began(0).is_none() && began(i32::MAX).is_none());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use trine_base::process_stat::ProcessStat;
 
 /// A process: its number alone may mean another one later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,32 +40,26 @@ pub struct Stat {
 }
 
 impl Stat {
-    fn parse(text: &str) -> Option<Stat> {
-        // The name may hold anything, also ')'.
-        let (pid, rest) = text.split_once(" (")?;
-        let (name, rest) = rest.rsplit_once(") ")?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        // `fields[0]` is the third of the manual page.
-        let number = |n: usize| fields.get(n - 3)?.parse::<u64>().ok();
-        let signed = |n: usize| fields.get(n - 3)?.parse::<i32>().ok();
+    fn from(stat: &ProcessStat) -> Option<Stat> {
+        let number = |field| stat.number::<u64>(field);
         let own_ticks = number(14)? + number(15)?;
         Some(Stat {
-            pid: pid.parse().ok()?,
-            name: name.to_string(),
-            state: fields.first()?.chars().next()?,
-            parent: signed(4)?,
-            session: signed(6)?,
+            pid: stat.pid()?,
+            name: stat.name().to_string(),
+            state: stat.state()?,
+            parent: stat.number(4)?,
+            session: stat.number(6)?,
             ticks: own_ticks + number(16)? + number(17)?,
             own_ticks,
             threads: number(20)?,
-            start: number(22)?,
+            start: stat.start()?,
             pages: number(24)?,
         })
     }
 
     /// Of this process, if it is there.
     pub fn of(pid: i32) -> Option<Stat> {
-        Stat::parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+        Stat::from(&ProcessStat::of(pid)?)
     }
 
     /// Whether it has ended and is only waited for.
@@ -199,12 +194,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_may_hold_anything() {
+    fn what_is_known_of_a_process() {
         let text = "7 (a) S (b) R 3 7 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 5 0 999 1000 77 18446744073709551615 1";
-        let stat = Stat::parse(text).unwrap();
+        let stat = ProcessStat::parse(text.into()).and_then(|stat| Stat::from(&stat)).unwrap();
         assert_eq!((stat.pid, stat.name.as_str(), stat.state, stat.parent), (7, "a) S (b", 'R', 3));
         assert_eq!((stat.own_ticks, stat.ticks, stat.threads, stat.start, stat.pages), (30, 100, 5, 999, 77));
-        assert!(Stat::parse("7 (a) R 3").is_none());
+        let short = ProcessStat::parse("7 (a) R 3".into()).unwrap();
+        assert!(Stat::from(&short).is_none());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use trine_base::process_stat::began;
 
 /// What a group has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,12 +56,7 @@ pub(crate) struct Process {
 impl Process {
     /// The process that has this number now.
     pub fn now(pid: i32) -> Option<Process> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name may contain anything; field 3 follows its closing parenthesis.
-        let mut rest = text.rsplit_once(") ")?.1.split(' ');
-        let zombie = matches!(rest.next()?, "Z" | "X");
-        let start = rest.nth(18)?.parse().ok()?;
-        (!zombie).then_some(Process { pid, start })
+        began(pid).map(|start| Process { pid, start })
     }
 
     /// Whether it still runs.

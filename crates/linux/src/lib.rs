@@ -9,7 +9,7 @@
 //! * [`space`]: the address space. [`files`]: names of files. [`proc`]: files of `/proc`. [`structs`]: structures
 //!   that differ.
 //!   [`vectors`]: structures that hold further addresses.
-//! * [`others`]: limits and priorities of processes by their numbers.
+//! * [`process_limits`]: limits and priorities of processes by their numbers.
 //! * [`own`]: Trine's own executable. [`host`]: the host's kernel. [`info`]: what the program is told of its machine.
 
 pub mod abi;
@@ -19,10 +19,10 @@ pub mod files;
 pub mod host;
 pub mod info;
 pub mod ioctl;
-pub mod others;
 pub mod own;
 pub mod page;
 pub mod proc;
+pub mod process_limits;
 pub mod space;
 pub mod strace;
 pub mod structs;

@@ -4,7 +4,7 @@
 use crate::abi::riscv64;
 use crate::call::Context;
 use crate::errno::Errno;
-use crate::{files, info, ioctl, others, space, structs, vectors};
+use crate::{files, info, ioctl, process_limits, space, structs, vectors};
 
 /// What an argument is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -280,7 +280,7 @@ calls! {
     inotify_add_watch(Fd, Path, Hex) => same(SYS_inotify_add_watch) reaches Contents tested "polling/inotify_add_watch";
     inotify_rm_watch(Fd, Int) => same(SYS_inotify_rm_watch) reaches Own tested "polling/inotify_rm_watch";
     ioctl(Fd, Request, Either) => own(ioctl::ioctl) reaches Open|Changes|Network tested "terminals/ioctl terminal" note "the host's structures are the same; requests that are not in the table go to the host as well, and nobody looks at addresses inside their structures";
-    ioprio_set(Int, Int, Int) => own(others::ioprio_set) reaches Processes tested "ids/ioprio_set";
+    ioprio_set(Int, Int, Int) => own(process_limits::ioprio_set) reaches Processes tested "ids/ioprio_set";
     ioprio_get(Int, Int) => same(SYS_ioprio_get) reaches Tells tested "ids/ioprio_get";
     flock(Fd, Int) => same(SYS_flock) reaches Open tested "files/flock";
     mknodat(At, Path, Mode, Hex) => same(SYS_mknodat) reaches Files tested "names/mknodat fifo";
@@ -366,11 +366,11 @@ calls! {
     clock_nanosleep(Int, Hex, Ptr, Ptr) => same(SYS_clock_nanosleep) reaches Own tested "time/clock_nanosleep";
     syslog(Int, Ptr, Size) => same(SYS_syslog) reaches Kernel tested "ids/syslog size";
     ptrace(Int, Int, Ptr, Ptr) => refused(ENOSYS) reaches Traced tested "refused/ptrace" note "the registers would be the monitor's";
-    sched_setparam(Int, Ptr) => own(others::sched_setparam) reaches Processes tested "ids/sched_setparam";
-    sched_setscheduler(Int, Int, Ptr) => own(others::sched_setscheduler) reaches Processes tested "ids/sched_setscheduler";
+    sched_setparam(Int, Ptr) => own(process_limits::sched_setparam) reaches Processes tested "ids/sched_setparam";
+    sched_setscheduler(Int, Int, Ptr) => own(process_limits::sched_setscheduler) reaches Processes tested "ids/sched_setscheduler";
     sched_getscheduler(Int) => same(SYS_sched_getscheduler) reaches Tells tested "ids/sched_getscheduler";
     sched_getparam(Int, Ptr) => same(SYS_sched_getparam) reaches Tells tested "ids/sched_getparam";
-    sched_setaffinity(Int, Size, Ptr) => own(others::sched_setaffinity) reaches Processes tested "ids/sched_setaffinity";
+    sched_setaffinity(Int, Size, Ptr) => own(process_limits::sched_setaffinity) reaches Processes tested "ids/sched_setaffinity";
     sched_getaffinity(Int, Size, Ptr) => same(SYS_sched_getaffinity) reaches Tells tested "ids/sched_getaffinity";
     sched_yield() => same(SYS_sched_yield) reaches Own tested "ids/sched_yield";
     sched_get_priority_max(Int) => same(SYS_sched_get_priority_max) reaches Own tested "ids/sched_get_priority_max";
@@ -388,7 +388,7 @@ calls! {
     rt_sigtimedwait(Ptr, Ptr, Ptr, Size) => same(SYS_rt_sigtimedwait) reaches Own tested "signals/rt_sigtimedwait three came";
     rt_sigqueueinfo(Int, Signal, Ptr) => same(SYS_rt_sigqueueinfo) reaches Signals tested "signals/rt_sigqueueinfo";
     rt_sigreturn() => thread(Sigreturn) reaches Own tested "signals/rt_sigreturn to a loop";
-    setpriority(Int, Int, Int) => own(others::setpriority) reaches Processes tested "ids/setpriority";
+    setpriority(Int, Int, Int) => own(process_limits::setpriority) reaches Processes tested "ids/setpriority";
     getpriority(Int, Int) => same(SYS_getpriority) reaches Tells tested "ids/getpriority";
     reboot(Hex, Hex, Hex, Ptr) => refused(EPERM) reaches Kernel tested "refused/reboot" note "the host's";
     setregid(Int, Int) => same(SYS_setregid) reaches Own tested "ids/setregid nothing";
@@ -495,7 +495,7 @@ calls! {
     riscv_hwprobe(Ptr, Size, Size, Ptr, Hex) => own(riscv64::hwprobe) reaches Own tested "ids/riscv_hwprobe" partial "says the same of every CPU; not which CPUs have something (flags)";
     riscv_flush_icache(Ptr, Ptr, Hex) => own(riscv64::flush_icache) reaches Own tested "memory/riscv_flush_icache";
     wait4(Int, Ptr, Hex, Ptr) => same(SYS_wait4) reaches Own tested "processes/wait4";
-    prlimit64(Int, Int, Ptr, Ptr) => own(others::prlimit64) reaches Processes tested "ids/prlimit64" partial "limits hold for the monitor, too";
+    prlimit64(Int, Int, Ptr, Ptr) => own(process_limits::prlimit64) reaches Processes tested "ids/prlimit64" partial "limits hold for the monitor, too";
     fanotify_init(Hex, Hex) => same(SYS_fanotify_init) reaches Contents tested "polling/fanotify_init";
     fanotify_mark(Fd, Hex, Hex, At, Path) => same(SYS_fanotify_mark) reaches Contents tested "polling/fanotify_mark bad descriptor" partial "only its errors are tested";
     name_to_handle_at(At, Path, Ptr, Ptr, Hex) => same(SYS_name_to_handle_at) reaches Tells tested "names/name_to_handle_at size given";
@@ -508,7 +508,7 @@ calls! {
     process_vm_writev(Int, Ptr, Size, Ptr, Size, Hex) => own(vectors::process_vm_writev) reaches Traced tested "memory/process_vm_writev";
     kcmp(Int, Int, Int, Either, Either) => same(SYS_kcmp) reaches Traced tested "processes/kcmp";
     finit_module(Fd, Text, Hex) => refused(ENOSYS) reaches Kernel tested "refused/finit_module" note "modules are the host's";
-    sched_setattr(Int, Ptr, Hex) => own(others::sched_setattr) reaches Processes tested "ids/sched_setattr";
+    sched_setattr(Int, Ptr, Hex) => own(process_limits::sched_setattr) reaches Processes tested "ids/sched_setattr";
     sched_getattr(Int, Ptr, Size, Hex) => same(SYS_sched_getattr) reaches Tells tested "ids/sched_getattr";
     renameat2(At, Path, At, Path, Hex) => same(SYS_renameat2) reaches Files tested "names/renameat2";
     seccomp(Int, Hex, Ptr) => refused(ENOSYS) reaches Own tested "refused/seccomp filter" note "filters would see the monitor's calls";

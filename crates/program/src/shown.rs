@@ -2,6 +2,7 @@
 //! what it writes there, as titles of servers do.
 
 use std::ffi::CString;
+use trine_base::process_stat::ProcessStat;
 use trine_linux::abi::Machine;
 
 /// `struct prctl_mm_map` (include/uapi/linux/prctl.h).
@@ -43,10 +44,8 @@ fn show(machine: &Machine, pointer: u64, args: &[CString], env: &[CString]) -> O
     let (arg_start, arg_end) = range(machine, pointer + size, args)?;
     let behind = pointer + size * (args.len() as u64 + 2);
     let (env_start, env_end) = range(machine, behind, env).unwrap_or((arg_end, arg_end));
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Behind the name, which may hold anything, the third field is the first one (proc_pid_stat(5)).
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse().ok();
+    let stat = ProcessStat::own()?;
+    let field = |number| stat.number(number);
     let map = Map {
         start_code: field(26)?,
         end_code: field(27)?,

@@ -4,13 +4,13 @@
 //! registers and stays; a system call that it waits in ends, and it counts as standing at its `ecall`. Then the file is
 //! written as Linux would ([`notes`], [`parts`], [`name`]), and the host ends the process without one of the monitor.
 
-mod muster;
 mod name;
 mod notes;
 mod parts;
+mod thread_rendezvous;
 
-pub use muster::Muster;
 pub use notes::Stopped;
+pub use thread_rendezvous::Muster;
 
 use crate::thread::Thread;
 use name::Facts;

@@ -4,9 +4,9 @@
 //! program. A thread inside a system call counts as stopped, since it runs no guest code; it finds the gate shut when
 //! the call returns. gdb is served by a host thread of its own, which sees of a thread what it left at the gate.
 //!
-//! * this file: what gdb's thread and the program's share. [`thread`]: the gate. [`door`]: what gdb asks.
+//! * this file: what gdb's thread and the program's share. [`thread`]: the gate. [`gdb_session`]: what gdb asks.
 
-mod door;
+mod gdb_session;
 mod thread;
 
 pub(crate) use thread::made;
@@ -211,7 +211,7 @@ impl Debug {
     }
 
     fn listen<A: GuestAbi>(&self, process: &Arc<Process<A>>, door: Door) {
-        let program = door::Program(process.clone());
+        let program = gdb_session::Program(process.clone());
         let served = door.wait().map_err(|e| e.to_string()).and_then(|stream| {
             self.stream.store(stream.as_raw_fd(), Ordering::SeqCst);
             // A program without threads would look as if it had ended.

@@ -1,0 +1,107 @@
+//! What Linux says of a process in `/proc/PID/stat` (proc_pid_stat(5)).
+
+use std::fs;
+use std::ops::Range;
+
+/// The line about one process.
+#[derive(Clone, Debug)]
+pub struct ProcessStat {
+    text: String,
+    /// Where the name lies, between its parentheses.
+    name: Range<usize>,
+}
+
+impl ProcessStat {
+    /// Of the process with this number; `None` where there is none.
+    pub fn of(pid: i32) -> Option<ProcessStat> {
+        ProcessStat::read(&format!("/proc/{pid}/stat"))
+    }
+
+    /// Of the calling process.
+    pub fn own() -> Option<ProcessStat> {
+        ProcessStat::read("/proc/self/stat")
+    }
+
+    fn read(path: &str) -> Option<ProcessStat> {
+        ProcessStat::parse(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
+    }
+
+    /// Takes a line; `None` where it has no name.
+    pub fn parse(text: String) -> Option<ProcessStat> {
+        // The name may hold anything, also parentheses and spaces; nothing else does.
+        let name = text.find('(')? + 1..text.rfind(')')?;
+        (name.start <= name.end).then_some(ProcessStat { text, name })
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> Option<i32> {
+        self.text[..self.name.start - 1].trim().parse().ok()
+    }
+
+    /// The name of what it executes.
+    pub fn name(&self) -> &str {
+        &self.text[self.name.clone()]
+    }
+
+    /// A field behind the name, by its number in the manual page, which is 3 or more.
+    fn field(&self, number: usize) -> Option<&str> {
+        self.text[self.name.end + 1..].split_ascii_whitespace().nth(number.checked_sub(3)?)
+    }
+
+    /// The number in a field behind the name, by the field's number in the manual page.
+    pub fn number<T: std::str::FromStr>(&self, field: usize) -> Option<T> {
+        self.field(field)?.parse().ok()
+    }
+
+    /// `R`, `S`, `D`, `T`, `Z` and others.
+    pub fn state(&self) -> Option<char> {
+        self.field(3)?.chars().next()
+    }
+
+    /// Whether it has ended and is only waited for.
+    pub fn is_zombie(&self) -> bool {
+        matches!(self.state(), Some('Z' | 'X'))
+    }
+
+    /// When it began, in clock ticks after the host did. A number that is used again has another time.
+    pub fn start(&self) -> Option<u64> {
+        self.number(22)
+    }
+}
+
+/// When the process with this number began, in clock ticks after the host did; `None` where it is not there, or has
+/// ended and is only waited for.
+pub fn began(pid: i32) -> Option<u64> {
+    ProcessStat::of(pid).filter(|stat| pid > 0 && !stat.is_zombie())?.start()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let line = "7 (a) S (b) R 3 7 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 5 0 999 1000 77";
+        let stat = ProcessStat::parse(line.into()).unwrap();
+        assert_eq!((stat.pid(), stat.name(), stat.state()), (Some(7), "a) S (b", Some('R')));
+        assert_eq!((stat.start(), stat.number::<i32>(8), stat.number::<u64>(8)), (Some(999), Some(-1), None));
+        assert_eq!([2, 24, 25].map(|field| stat.number::<u64>(field)), [None, Some(77), None]);
+        assert!(!stat.is_zombie() && ProcessStat::parse("1 (x) Z 1".into()).unwrap().is_zombie());
+        assert!(ProcessStat::parse("7 R 3".into()).is_none() && ProcessStat::parse(") (".into()).is_none());
+    }
+
+    #[test]
+    fn processes_have_a_start() {
+        let me = std::process::id() as i32;
+        assert_eq!(began(me), ProcessStat::own().unwrap().start());
+        assert!(began(me).is_some() && [0, -1, i32::MAX].map(began) == [None; 3]);
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id() as i32;
+        while !ProcessStat::of(pid).unwrap().is_zombie() {
+            std::thread::yield_now();
+        }
+        assert_eq!(began(pid), None);
+        child.wait().unwrap();
+        assert!(ProcessStat::of(pid).is_none());
+    }
+}
