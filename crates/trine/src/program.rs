@@ -8,7 +8,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use trine_base::elf::Cpu;
 use trine_engine::Tier;
 use trine_engine::perf::Start;
 use trine_program::confine::{Confinement, Deny, Limits};

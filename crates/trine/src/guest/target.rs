@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use trine_base::elf::Cpu;
 use trine_control::error::OWN;
 use trine_oci::Name;
 use trine_program::elf;
@@ -201,7 +202,7 @@ fn program_of_root(root: PathBuf, thing: &str) -> Result<Target, Refusal> {
 fn refuse_other_cpus(file: &Path) -> Result<(), Refusal> {
     let mut head = [0; 20];
     let whole = file.is_file() && File::open(file).is_ok_and(|f| f.read_exact_at(&mut head, 0).is_ok());
-    match trine_base::elf::cpu(&head).filter(|cpu| whole && cpu != "riscv64") {
+    match Cpu::of(&head).filter(|cpu| whole && *cpu != Cpu::RISCV64).map(Cpu::name) {
         None => Ok(()),
         Some(cpu) => {
             let host = if cpu == "x86-64" { ", as this host does by itself" } else { "" };
