@@ -87,7 +87,7 @@ impl<I: Isa> Core<I> {
     pub fn translate(&self, regime: usize, address: u64, access: Access) -> Result<u64, Leave> {
         let mapping = I::walk(self, regime, address, access).map_err(|t| self.raise(t))?;
         if let Some(host) = self.ram.host_address(mapping.page) {
-            let writable = !self.ram.is_code(mapping.page);
+            let writable = mapping.write && self.ram.may_write(mapping.page, self.writer.get());
             self.tlb.insert(regime, address, host, &mapping, writable);
         }
         Ok(mapping.page | address & 0xfff)

@@ -43,6 +43,8 @@ pub struct Block<I: Isa> {
     pub mode: u32,
     /// Physical page that its only instruction reaches into, where it crosses a page.
     pub second: Option<u64>,
+    /// Physical page that must become code before the block can be decoded: its first instruction goes on there.
+    pub unsettled: Option<u64>,
     code: AtomicUsize,
     runs: AtomicU32,
     /// The compiler cannot compile it.
@@ -80,6 +82,7 @@ impl<I: Isa> Block<I> {
             start,
             mode,
             second: None,
+            unsettled: None,
             code: AtomicUsize::new(0),
             runs: AtomicU32::new(0),
             never: AtomicBool::new(false),
@@ -231,7 +234,10 @@ fn instruction<I: Isa>(
         }
         let next = (here & !(PAGE - 1)).wrapping_add(PAGE);
         let second = core.fetch_address(next)?;
-        core.ram.mark_code(second);
+        if !core.ram.is_settled(second) {
+            block.unsettled = Some(second);
+            return Ok(Found::Later);
+        }
         fetch(core, copies, second, &mut bytes[have..I::MAX_BYTES as usize])
             .ok_or_else(|| core.fetch_error(next))?;
         block.second = Some(second & !(PAGE - 1));

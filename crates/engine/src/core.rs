@@ -111,6 +111,8 @@ pub struct Core<I: Isa> {
     pub jumps: Jumps,
     /// What decoding depends on.
     pub config: I::Config,
+    /// The vCPU's bit for [`Ram::may_write`].
+    pub writer: Cell<u8>,
     /// Current mode.
     pub mode: Cell<u32>,
     /// The exception being raised.
@@ -185,6 +187,7 @@ impl<I: Isa> Core<I> {
                 ..Frame::default()
             },
             config: config,
+            writer: Cell::new(1),
             mode: Cell::new(0),
             trap: Cell::new(Trap::fault(0, 0)),
             timer: Cell::new(None),

@@ -2,6 +2,7 @@
 
 use crate::block::Block;
 use crate::run::{Engine, Step};
+use crate::translations::Translated;
 use crate::written::Stale;
 use trine_ir::{Isa, Trap};
 
@@ -34,9 +35,18 @@ impl<I: Isa> Engine<I> {
     }
 
     fn translate(&mut self, pc: u64) -> Result<*mut Block<I>, Trap> {
-        let block = self.translations.translate(&self.core, pc)?;
-        self.stats.decoded += 1;
-        Ok(block)
+        loop {
+            let start = self.core.fetch_address(pc)?;
+            self.settle(start);
+            match self.translations.translate(&self.core, pc)? {
+                Translated::Block(block) => {
+                    self.stats.decoded += 1;
+                    return Ok(block);
+                }
+                // Behind the first page where an instruction goes on there; or either was written meanwhile.
+                Translated::Unsettled(page) => self.settle(page),
+            }
+        }
     }
 
     /// What the jump cache names as a block's code.

@@ -5,7 +5,7 @@
 //!   entries are valid; [`access`]: what misses them.
 //! * [`translations`]: decoded blocks ([`block`]) and their code, shared by vCPUs; `table`, `page_index`: where blocks are
 //!   found; `links`: direct jumps between their codes; [`written`]: notes of changed code; [`epochs`]: when what was dropped
-//!   is freed.
+//!   is freed; `handshake`: how a page becomes code.
 //! * [`interp`]: the interpreter; [`fp`]: floating point in software; `helper`: calls of the CPU's own
 //!   Rust functions.
 //! * [`direct`]: programs, whose memory is the host's own.
@@ -23,6 +23,7 @@ pub mod epochs;
 mod find;
 pub mod fp;
 mod grow;
+mod handshake;
 mod helper;
 pub mod host;
 pub mod interp;

@@ -67,9 +67,22 @@ impl<I: Isa> Engine<I> {
     ) -> (Engine<I>, Option<String>) {
         let (translations, why) = Translations::new(Memory::Paged, tier);
         ram.add_code_owner(translations.written().clone());
+        (Self::of_machine(config, ram, bus, time, mailbox, translations), why)
+    }
+
+    /// One of several vCPUs of a machine, after reset. All have the same RAM and translations, of whose notes
+    /// ([`Translations::written`]) the RAM knows; their configuration is the same but for the number of the hart.
+    pub fn of_machine(
+        config: I::Config,
+        ram: Arc<Ram>,
+        bus: Arc<Bus>,
+        time: Time,
+        mailbox: Arc<Mailbox>,
+        translations: Arc<Translations<I>>,
+    ) -> Engine<I> {
         let written = translations.written().clone();
         let core = Core::new(config, ram, None, bus, time, mailbox, written);
-        (Self::on(core, translations), why)
+        Self::on(core, translations)
     }
 
     /// A vCPU of a program, whose addresses are the host's. All that share an address space share translations; their
@@ -91,8 +104,8 @@ impl<I: Isa> Engine<I> {
         if let Some(code) = translations.code() {
             code.adopt(&core);
         }
-        let member = Member::new(core.mailbox.clone());
-        translations.written().join(member.clone());
+        let member = translations.written().join(core.mailbox.clone());
+        core.writer.set(member.writer);
         Engine { core, translations, member, stats: Stats::default(), warm: WARM, target: 0 }
     }
 
@@ -167,6 +180,7 @@ impl<I: Isa> Engine<I> {
         // Read before what is stale is looked at.
         let epoch = self.translations.epochs().now();
         let exit = self.look();
+        self.give_up_writes(epoch);
         self.member.seen.pass(epoch);
         exit
     }
@@ -218,11 +232,15 @@ impl<I: Isa> Engine<I> {
 
     /// Calls `f` while the vCPU may hold blocks.
     pub(crate) fn online<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
-        self.member.seen.online(self.translations.epochs());
-        // What was freed while it was offline.
+        let epochs = self.translations.epochs();
+        self.member.seen.online(epochs);
+        self.member.writes.online(epochs);
+        // What was freed, or became code, while it was offline.
         self.forget_stale();
+        self.give_up_writes(epochs.now());
         let result = f(self);
         self.member.seen.offline();
+        self.member.writes.offline();
         result
     }
 

@@ -83,6 +83,14 @@ pub struct Translations<I: Isa> {
     counts: Counts,
 }
 
+/// What came of an attempt to decode a block.
+pub(crate) enum Translated<I: Isa> {
+    /// It is in the table.
+    Block(*mut Block<I>),
+    /// This physical page must become code before.
+    Unsettled(u64),
+}
+
 /// What a child process gets of its parent's translations: see [`Translations::fork`].
 pub struct CodeCopy(Vec<(usize, Vec<u8>)>);
 
@@ -187,23 +195,23 @@ impl<I: Isa> Translations<I> {
         Ok(find(Some(core.fetch_address(next)? & !(PAGE - 1))))
     }
 
-    /// Decodes the block at `pc`, whose physical address is `start`, unless another vCPU has done so meanwhile.
-    pub(crate) fn translate(&self, core: &Core<I>, pc: u64) -> Result<*mut Block<I>, Trap> {
+    /// Decodes the block at `pc`, unless another vCPU has done so meanwhile.
+    pub(crate) fn translate(&self, core: &Core<I>, pc: u64) -> Result<Translated<I>, Trap> {
         let mut inner = self.lock();
         // Once more, under the lock: where this still is code now, whoever makes it something else notes that, and the
         // note is served after the lock is released.
         let start = core.fetch_address(pc)?;
         if let Some(block) = self.known(core, pc, start)? {
-            return Ok(block);
+            return Ok(Translated::Block(block));
         }
         // First the protection, then the bytes: a write in between is noted.
-        core.ram.mark_code(start);
+        if !core.ram.is_settled(start) {
+            return Ok(Translated::Unsettled(start));
+        }
         self.keep_copies(&mut inner, core, start);
         let block = block::decode(core, &inner.copies, pc, start)?;
-        for page in block.pages().filter(|&page| !inner.pages.has(page)) {
-            if let Some(host) = core.ram.host_address(page * PAGE) {
-                core.tlb.protect(host);
-            }
+        if let Some(page) = block.unsettled {
+            return Ok(Translated::Unsettled(page));
         }
         let block = Box::into_raw(Box::new(block));
         // SAFETY: made just now; it is freed after it was removed from both. Changes are under the lock.
@@ -212,7 +220,7 @@ impl<I: Isa> Translations<I> {
             self.table.insert(block);
         }
         Counts::add(&self.counts.decoded, 1);
-        Ok(block)
+        Ok(Translated::Block(block))
     }
 
     /// Copies what a program may change of the pages that a block at this address may be decoded from.

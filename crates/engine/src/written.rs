@@ -32,8 +32,13 @@ const MOST_BYTES: u64 = 16 << 20;
 
 /// What the translations know of a vCPU that uses them.
 pub struct Member {
-    /// The epoch that it has seen.
+    /// The epoch up to which it holds no retired block.
     pub seen: Seen,
+    /// The epoch up to which it has given up the right to write to pages that become code.
+    pub writes: Seen,
+    /// Its bit for [`trine_memory::Ram::may_write`].
+    pub writer: u8,
+    protect: Mutex<Vec<usize>>,
     mailbox: Arc<Mailbox>,
     stale: Mutex<Stale>,
     /// Whether anything is stale.
@@ -41,10 +46,21 @@ pub struct Member {
 }
 
 impl Member {
-    /// A vCPU with this mailbox, offline.
-    pub fn new(mailbox: Arc<Mailbox>) -> Arc<Member> {
-        let stale = Mutex::new(Stale::Starts(Vec::new()));
-        Arc::new(Member { seen: Seen::default(), mailbox, stale, any_stale: AtomicBool::new(false) })
+    fn new(mailbox: Arc<Mailbox>, writer: u8) -> Arc<Member> {
+        Arc::new(Member {
+            seen: Seen::default(),
+            writes: Seen::default(),
+            writer,
+            protect: Mutex::default(),
+            mailbox,
+            stale: Mutex::new(Stale::Starts(Vec::new())),
+            any_stale: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes the pages, by their host addresses, that become code.
+    pub fn take_protect(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.protect.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes what is stale, at a safepoint of the vCPU itself. `None` where nothing is.
@@ -104,9 +120,25 @@ impl Written {
         mailbox.request(Mailbox::CODE_WRITTEN);
     }
 
-    /// Adds a vCPU.
-    pub fn join(&self, member: Arc<Member>) {
-        self.lock().members.push(member);
+    /// Adds a vCPU with this mailbox, offline.
+    pub fn join(&self, mailbox: Arc<Mailbox>) -> Arc<Member> {
+        let mut notes = self.lock();
+        let member = Member::new(mailbox, 1 << (notes.members.len() % 8));
+        notes.members.push(member.clone());
+        member
+    }
+
+    /// Asks the vCPUs that `writers` names, but `by`, to give up their right to write to the page at a host address.
+    /// Gives those that are asked.
+    pub fn protect(&self, host: usize, writers: u8, by: &Member) -> Vec<Arc<Member>> {
+        let notes = self.lock();
+        let asked = |m: &&Arc<Member>| m.writer & writers != 0 && !std::ptr::eq(&***m, by);
+        let members: Vec<_> = notes.members.iter().filter(asked).cloned().collect();
+        for member in &members {
+            member.protect.lock().unwrap_or_else(PoisonError::into_inner).push(host);
+            member.mailbox.request(Mailbox::CODE_WRITTEN);
+        }
+        members
     }
 
     /// A vCPU is gone.

@@ -6,6 +6,11 @@
 //! change and once more behind them, since between the first look and the change another thread may have marked the
 //! page and read its old bytes.
 
+mod pages;
+mod sync;
+
+pub use pages::Becoming;
+use pages::Pages;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::NonNull;
@@ -64,8 +69,7 @@ pub struct Ram {
     size: u64,
     host: NonNull<u8>,
     _file: Option<File>,
-    /// One byte a page: non-zero while translated code was made from it.
-    code: Box<[AtomicU8]>,
+    pages: Pages,
     owners: Mutex<Vec<Arc<dyn CodeOwner>>>,
 }
 
@@ -114,14 +118,14 @@ impl Ram {
             return Err(fail());
         }
         let host = NonNull::new(host.cast()).ok_or_else(fail)?;
-        let code = (0..size >> PAGE_BITS).map(|_| AtomicU8::new(0)).collect();
-        Ok(Ram { base, size, host, _file: Some(file), code, owners: Mutex::new(Vec::new()) })
+        let pages = Pages::new((size >> PAGE_BITS) as usize);
+        Ok(Ram { base, size, host, _file: Some(file), pages, owners: Mutex::new(Vec::new()) })
     }
 
     /// No RAM at all, for a vCPU whose addresses are the host's.
     pub fn none() -> Ram {
-        let (code, owners) = (Box::default(), Mutex::default());
-        Ram { base: 0, size: 0, host: NonNull::dangling(), _file: None, code, owners }
+        let (pages, owners) = (Pages::new(0), Mutex::default());
+        Ram { base: 0, size: 0, host: NonNull::dangling(), _file: None, pages, owners }
     }
 
     /// First guest-physical address.
@@ -196,7 +200,7 @@ impl Ram {
     fn guarded<T>(&self, address: u64, len: u64, change: impl FnOnce() -> T) -> T {
         self.guard(address, len);
         let result = change();
-        // Pairs with the fence in `mark_code`: either this thread sees the mark, or who marked sees the bytes.
+        // Pairs with the fence in `become_code`: either this thread sees the mark, or who marked sees the bytes.
         fence(Ordering::SeqCst);
         self.guard(address, len);
         result
@@ -284,20 +288,38 @@ impl Ram {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner).push(owner);
     }
 
-    /// Marks the page that holds `address` as translated, before its bytes are read.
-    pub fn mark_code(&self, address: u64) {
-        if self.contains(address, 1) {
-            self.code[((address - self.base) >> PAGE_BITS) as usize].store(1, Ordering::SeqCst);
-            // What is read from here on comes behind the mark: see `guarded`.
-            fence(Ordering::SeqCst);
-        }
+    /// Number of the page that holds `address`; more than any page's where that is no RAM.
+    #[inline(always)]
+    fn page(&self, address: u64) -> usize {
+        (address.wrapping_sub(self.base) >> PAGE_BITS) as usize
     }
 
-    /// Whether the page that holds `address` is marked as translated.
+    /// Whether a vCPU may write to the page that holds `address` without passing the guard, as it does by an entry of its
+    /// TLB. `vcpu` is a bit, which other vCPUs may have, too.
+    pub fn may_write(&self, address: u64, vcpu: u8) -> bool {
+        self.pages.may_write(self.page(address), vcpu)
+    }
+
+    /// Begins to make the page that holds `address` code, whose bytes are to be translated.
+    pub fn become_code(&self, address: u64) -> Becoming {
+        self.pages.become_code(self.page(address))
+    }
+
+    /// Ends what [`Ram::become_code`] began, when no vCPU can write to the page unnoticed. False where it was written
+    /// meanwhile: then it must begin again.
+    pub fn end_becoming(&self, address: u64) -> bool {
+        self.pages.end_becoming(self.page(address))
+    }
+
+    /// Whether code may be made from the page that holds `address`: every write there passes the guard, or it is no RAM.
+    pub fn is_settled(&self, address: u64) -> bool {
+        self.pages.is_settled(self.page(address))
+    }
+
+    /// Whether the page that holds `address` holds translated code, or is about to.
     #[inline(always)]
     pub fn is_code(&self, address: u64) -> bool {
-        let index = (address.wrapping_sub(self.base) >> PAGE_BITS) as usize;
-        self.code.get(index).is_some_and(|c| c.load(Ordering::Relaxed) != 0)
+        self.pages.is_code(self.page(address))
     }
 
     /// The write guard: must be passed before `len` bytes at `address` change by other means than
@@ -311,7 +333,7 @@ impl Ram {
             return;
         }
         for index in (start - self.base) >> PAGE_BITS..=(end - 1 - self.base) >> PAGE_BITS {
-            if self.code.get(index as usize).is_some_and(|c| c.load(Ordering::Relaxed) != 0) {
+            if self.pages.is_code(index as usize) {
                 self.code_written(index);
             }
         }
@@ -319,7 +341,7 @@ impl Ram {
 
     #[cold]
     fn code_written(&self, index: u64) {
-        self.code[index as usize].store(0, Ordering::SeqCst);
+        self.pages.make_data(index as usize);
         let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for owner in owners {
             owner.code_written((self.base >> PAGE_BITS) + index);

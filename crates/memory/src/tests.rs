@@ -20,11 +20,17 @@ fn ram() -> Ram {
     Ram::new(BASE, SIZE).unwrap()
 }
 
+/// Makes a page code.
+fn mark(ram: &Ram, address: u64) {
+    assert_eq!(ram.become_code(address), Becoming::Mine(0));
+    assert!(ram.end_becoming(address));
+}
+
 /// RAM whose pages are all code, and who is told of writes.
 fn guarded() -> (Ram, Arc<Owner>) {
     let (ram, owner) = (ram(), Arc::new(Owner::default()));
     ram.add_code_owner(owner.clone());
-    (BASE..END).step_by(PAGE as usize).for_each(|a| ram.mark_code(a));
+    (BASE..END).step_by(PAGE as usize).for_each(|a| mark(&ram, a));
     (ram, owner)
 }
 
@@ -79,7 +85,6 @@ fn no_ram_is_nowhere() {
     assert_eq!((none.load(0, Width::B1), none.store(0, Width::B8, 1)), (None, None));
     assert_eq!((none.read(0, &mut []), none.write(0, &[])), (None, None));
     assert!(!none.is_code(0));
-    none.mark_code(0);
     none.guard(0, u64::MAX);
 }
 
@@ -173,7 +178,7 @@ struct Eager {
 
 impl Eager {
     fn translate(&self, ram: &Ram) {
-        ram.mark_code(BASE);
+        mark(ram, BASE);
         self.translated.store(ram.load(BASE, Width::B8).unwrap(), Ordering::SeqCst);
     }
 }
@@ -221,4 +226,23 @@ fn the_guard_takes_any_range() {
     assert_eq!(told(|ram| ram.guard(BASE - 1, 1)), []);
     assert_eq!(told(|ram| ram.guard(END, u64::MAX)), []);
     assert_eq!(told(|ram| ram.guard(u64::MAX, u64::MAX)), []);
+}
+
+#[test]
+fn a_page_becomes_code_once_and_those_that_may_write_there_are_named() {
+    let ram = ram();
+    assert!(ram.may_write(BASE + 8, 1) && ram.may_write(BASE + PAGE - 1, 4) && ram.may_write(BASE + PAGE, 2));
+    assert_eq!(ram.become_code(BASE + 100), Becoming::Mine(5));
+    assert!(!ram.is_settled(BASE) && !ram.may_write(BASE, 8), "not while it becomes code");
+    assert_eq!(ram.become_code(BASE), Becoming::Theirs);
+    assert!(ram.end_becoming(BASE) && ram.is_settled(BASE) && !ram.may_write(BASE, 1));
+    assert_eq!(ram.become_code(BASE), Becoming::Done);
+    // Written, it is data again; who asked to write there meanwhile was noted.
+    ram.store(BASE, Width::B1, 1).unwrap();
+    assert!(ram.may_write(BASE, 2));
+    assert_eq!(ram.become_code(BASE), Becoming::Mine(1 | 2 | 8));
+    ram.write(BASE, &[1]).unwrap();
+    assert!(!ram.end_becoming(BASE) && !ram.is_settled(BASE), "written meanwhile");
+    assert_eq!((ram.become_code(END), Ram::none().become_code(0)), (Becoming::Done, Becoming::Done));
+    assert!(ram.is_settled(END) && !ram.may_write(END, 1));
 }

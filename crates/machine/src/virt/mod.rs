@@ -32,7 +32,7 @@ use trine_devices::timer::Aclint;
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::{EmptySlot, Mmio, Virtio};
-use trine_engine::{Engine, Time};
+use trine_engine::{Engine, Memory, Time, Translations};
 use trine_isa_riscv::{Rv64, Start, state::X};
 use trine_memory::Ram;
 
@@ -106,15 +106,17 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
 
     let placed = config.boot.place(&ram, config.cpus, map::VIRTIO_SLOTS, seed)?;
     let start = if matches!(config.boot, Boot::Kernel(_)) { Start::Supervisor } else { Start::Machine };
-    let (mut vcpus, mut note): (Vec<Box<dyn Vcpu>>, _) = (Vec::new(), None);
+    let (translations, note) = Translations::new(Memory::Paged, config.tier);
+    ram.add_code_owner(translations.written().clone());
+    config.perf.iter().for_each(|map| translations.set_perf_map(map.clone()));
+    let mut vcpus: Vec<Box<dyn Vcpu>> = Vec::new();
     for (hart, mailbox) in (0..).zip(&mailboxes) {
         let hart = trine_isa_riscv::Config { hart, start };
-        let (mut engine, why) =
-            Engine::<Rv64>::new(hart, ram.clone(), bus.clone(), time.clone(), mailbox.clone(), config.tier);
-        config.perf.iter().for_each(|map| engine.translations().set_perf_map(map.clone()));
+        let (ram, bus, time) = (ram.clone(), bus.clone(), time.clone());
+        let mut engine =
+            Engine::<Rv64>::of_machine(hart, ram, bus, time, mailbox.clone(), translations.clone());
         begin(&mut engine, hart.hart, &placed);
         vcpus.push(Box::new(engine));
-        note = note.or(why);
     }
     let firmware: Box<dyn Firmware> = match (start, Htif::of(&placed.first)) {
         (Start::Supervisor, _) => Box::new(Sbi::new(ram.clone(), console.clone(), mailboxes)),

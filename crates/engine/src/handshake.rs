@@ -1,0 +1,66 @@
+//! How a page becomes code while other vCPUs may be writing to it.
+//!
+//! A vCPU writes to a page by an entry of its TLB, which no look at the page precedes. So before a page's bytes are read
+//! to be translated, every vCPU that may have such an entry is asked to drop it, and has to pass a safepoint or be
+//! offline: what it wrote before is read then, and what it writes afterwards passes the write guard. Whoever waits serves
+//! what others ask of it meanwhile, and holds no lock.
+
+use crate::run::Engine;
+use std::time::Duration;
+use trine_ir::Isa;
+use trine_memory::Becoming;
+
+/// Looks at a peer before the thread sleeps between them: usually it is in generated code and comes at once. Where its
+/// host thread does not run, spinning would only keep it from doing so.
+const LOOKS: u32 = 64;
+/// The sleep.
+const SLEEP: Duration = Duration::from_micros(20);
+
+impl<I: Isa> Engine<I> {
+    /// Makes the page at a physical address code.
+    pub(crate) fn settle(&self, address: u64) {
+        let page = address & !0xfff;
+        let ram = &self.core.ram;
+        loop {
+            match ram.become_code(page) {
+                Becoming::Done => return,
+                Becoming::Theirs => self.wait_while(|| !ram.is_settled(page) && ram.is_code(page)),
+                Becoming::Mine(writers) => {
+                    self.take_writers(page, writers);
+                    if ram.end_becoming(page) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until none of these vCPUs can write to a page unnoticed.
+    fn take_writers(&self, page: u64, writers: u8) {
+        let Some(host) = self.core.ram.host_address(page) else { return };
+        if writers & self.member.writer != 0 {
+            self.core.tlb.protect(host);
+        }
+        let asked = self.translations.written().protect(host, writers, &self.member);
+        if asked.is_empty() {
+            return;
+        }
+        let epoch = self.translations.epochs().advance();
+        self.wait_while(|| asked.iter().any(|m| m.writes.holds(epoch)));
+    }
+
+    fn wait_while(&self, wait: impl Fn() -> bool) {
+        let mut looks = 0;
+        while wait() {
+            self.give_up_writes(self.translations.epochs().now());
+            looks += 1;
+            if looks < LOOKS { std::hint::spin_loop() } else { std::thread::sleep(SLEEP) }
+        }
+    }
+
+    /// Drops write entries of pages that become code; `epoch` was read before.
+    pub(crate) fn give_up_writes(&self, epoch: u64) {
+        self.member.take_protect().into_iter().for_each(|host| self.core.tlb.protect(host));
+        self.member.writes.pass(epoch);
+    }
+}
