@@ -4,8 +4,8 @@ use crate::block::Op;
 use crate::core::Core;
 use crate::fp;
 use trine_ir::{
-    Bin, Carry, Cmp, Flow, Fp, FpRules, Hart, Helper, Isa, Leave, MemOp, Res, Rmw, Rounding, Sem, Signed,
-    Trap, Un, eval,
+    Access, Bin, Carry, Cmp, Flow, Fp, FpRules, Hart, Helper, Isa, Leave, MemOp, Res, Rmw, Rounding, Sem,
+    Signed, Trap, Un, eval,
 };
 
 /// One instruction being executed. The pointers are valid while its body runs: see
@@ -149,22 +149,27 @@ impl<I: Isa> Sem for Interp<I> {
     fn load_raw(self, how: MemOp, address: u64) -> Res<Self, u64> {
         self.note_retired();
         let core = self.core();
-        let value = core.load(core.data_regime(), how.width, address)?;
-        Ok(how.ordered(value))
+        core.check_aligned(how, Access::Read, address)?;
+        let value = core.load(core.access_regime(how.hints), how.width, address);
+        Ok(how.ordered(core.hinted(how.hints, value)?))
     }
     #[inline(always)]
     fn store_raw(self, how: MemOp, address: u64, value: u64) -> Res<Self> {
         self.note_retired();
         let core = self.core();
-        core.store(core.data_regime(), how.width, address, how.ordered(value))
+        core.check_aligned(how, Access::Write, address)?;
+        let done = core.store(core.access_regime(how.hints), how.width, address, how.ordered(value));
+        core.hinted(how.hints, done)
     }
     fn rmw_raw(self, op: Rmw, how: MemOp, address: u64, v: u64) -> Res<Self, u64> {
         let core = self.core();
-        core.rmw(core.data_regime(), op, how, address, v)
+        core.check_aligned(how, Access::Write, address)?;
+        core.hinted(how.hints, core.rmw(core.access_regime(how.hints), op, how, address, v))
     }
     fn exchange_raw(self, how: MemOp, address: u64, expect: u64, new: u64) -> Res<Self, u64> {
         let core = self.core();
-        core.exchange(core.data_regime(), how, address, expect, new)
+        core.check_aligned(how, Access::Write, address)?;
+        core.hinted(how.hints, core.exchange(core.access_regime(how.hints), how, address, expect, new))
     }
     #[inline(always)]
     fn fence(self) {

@@ -32,7 +32,7 @@ pub use isa::{
     Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Flush, Hart, Helper, Isa, Leave, Mapping, Regimes,
     SlotSet, Trap,
 };
-pub use memop::{MemOp, Order};
+pub use memop::{Hints, MemOp, Order};
 pub use op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Signed, Un};
 pub use rows::{Operands, Row, RowInfo};
 pub use sem::{Float, Int, Res, Sem, V};

@@ -1,6 +1,6 @@
 //! The names of the operations in the IR's text form, shared by what prints and what parses it.
 
-use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Signed, Un};
+use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
 use std::fmt::Debug;
 
 /// An operation with a name.
@@ -47,7 +47,6 @@ variants! {
     Un: Clz Ctz Popcount Bswap;
     Carry: Add Sub;
     Extra: Carry Overflow Remainder;
-    Signed: No Yes;
     Rmw: Swap Add And Or Xor MinS MaxS MinU MaxU;
     Flow: Plain Call Return;
     Round: Rne Rtz Rdn Rup Rmm;

@@ -330,7 +330,7 @@ fn width(text: &str) -> Part<u8> {
     text.parse().map_err(|_| format!("`{text}` is not a width in bits"))
 }
 
-/// The width of an access in bits, and `.be` where it is big-endian.
+/// The width of an access in bits, `.be` where it is big-endian, and its hints.
 fn memory_op(text: &str) -> Part<MemOp> {
     let mut words = text.split('.');
     let bits = width(words.next().unwrap_or_default())?;
@@ -339,6 +339,9 @@ fn memory_op(text: &str) -> Part<MemOp> {
     for word in words {
         match word {
             "be" => op.order = Order::Big,
+            "aligned" => op.hints.aligned = true,
+            "stack" => op.hints.stack = true,
+            "supervisor" => op.hints.supervisor = true,
             _ => return Err(format!("no access is `{word}`")),
         }
     }

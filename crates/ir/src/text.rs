@@ -1,7 +1,7 @@
 //! The IR as text, one line an instruction, for tests and `--dump`.
 
 use crate::inst::{Block, Inst, Val};
-use crate::memop::{MemOp, Order};
+use crate::memop::{Hints, MemOp, Order};
 use crate::names::Named;
 use crate::op::{Flow, Signed};
 use std::fmt;
@@ -12,10 +12,19 @@ impl fmt::Display for Val {
     }
 }
 
-impl fmt::Display for MemOp {
-    /// The bits, and `.be` for the big-endian order.
+impl fmt::Display for Hints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.width.bits(), if self.order == Order::Big { ".be" } else { "" })
+        let Hints { aligned, stack, supervisor } = *self;
+        let all = [(aligned, ".aligned"), (stack, ".stack"), (supervisor, ".supervisor")];
+        all.into_iter().filter(|hint| hint.0).try_for_each(|hint| f.write_str(hint.1))
+    }
+}
+
+impl fmt::Display for MemOp {
+    /// The bits, `.be` for the big-endian order, and the hints.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.width.bits(), if self.order == Order::Big { ".be" } else { "" })?;
+        self.hints.fmt(f)
     }
 }
 

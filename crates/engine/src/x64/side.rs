@@ -4,7 +4,7 @@
 use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
-use trine_ir::{Fp, Hart, Helper, Isa, Leave, MemOp, Rmw, Rounding};
+use trine_ir::{Access, Fp, Hart, Helper, Isa, Leave, MemOp, Rmw, Rounding};
 
 /// Where the value of a slot lies while generated code runs.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ pub enum Kind {
     Rmw(Rmw, MemOp),
     /// A compare-and-exchange that missed.
     Exchange(MemOp),
+    /// An access that must be aligned and is not.
+    Misaligned(Access),
     /// An access to a program's memory, done in place.
     Direct,
     /// A floating-point operation that the host does differently.
@@ -126,12 +128,19 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
     let [a, b, c, _] = [0, 1, 2, 3].map(|i: usize| frame.args[i].get());
     // Generated code runs only in the mode that it was made for.
-    let regime = core.data_regime();
+    let regime = |how: MemOp| core.access_regime(how.hints);
     let done = match row.kind {
-        Kind::Load(how) => core.slow_load(regime, how.width, a).map(|value| how.ordered(value)),
-        Kind::Store(how) => core.slow_store(regime, how.width, a, how.ordered(b)).map(|()| 0),
-        Kind::Rmw(op, how) => core.rmw(regime, op, how, a, b),
-        Kind::Exchange(how) => core.exchange(regime, how, a, b, c),
+        Kind::Load(how) => {
+            let value = core.slow_load(regime(how), how.width, a);
+            core.hinted(how.hints, value).map(|value| how.ordered(value))
+        }
+        Kind::Store(how) => {
+            let done = core.slow_store(regime(how), how.width, a, how.ordered(b));
+            core.hinted(how.hints, done).map(|()| 0)
+        }
+        Kind::Rmw(op, how) => core.hinted(how.hints, core.rmw(regime(how), op, how, a, b)),
+        Kind::Exchange(how) => core.hinted(how.hints, core.exchange(regime(how), how, a, b, c)),
+        Kind::Misaligned(access) => Err(core.raise(I::misaligned(access, a))),
         Kind::Direct => Ok(0),
         Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
         Kind::Helper { number, bytes } => {

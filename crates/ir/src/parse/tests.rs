@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::isa::{Leave, SlotSet};
+use crate::memop::Hints;
 use crate::op::{Bin, Carry, Cmp, Extra, Fp, Rmw, Rounding, Un};
 
 static HELPER: Helper = Helper {
@@ -13,6 +14,8 @@ static HELPER: Helper = Helper {
     flushes: true,
     fp: true,
 };
+
+const HINTS: Hints = Hints { aligned: true, stack: true, supervisor: true };
 
 /// Every instruction in every form, in the order of [`Inst`].
 fn all() -> Vec<Inst> {
@@ -50,7 +53,9 @@ fn all() -> Vec<Inst> {
         Cmp::each(&mut |op| all.push(Inst::Cmp(op, bits, a, b)));
         Un::each(&mut |op| all.push(Inst::Un(op, bits, a)));
     }
-    for op in widths.into_iter().flat_map(|w| [MemOp::from(w), MemOp::from(w).big()]) {
+    for op in
+        widths.into_iter().flat_map(|w| [MemOp::from(w), MemOp::from(w).big(), MemOp::from(w).hinted(HINTS)])
+    {
         all.push(Inst::Load(op, a));
         all.push(Inst::Store(op, a, b));
         all.push(Inst::Exchange(op, a, b, c));
