@@ -57,6 +57,19 @@ impl fmt::Display for Inst {
             Inst::Zext(from, to, a) => write!(f, "zext.{from}.{to} {a}"),
             Inst::Sext(from, to, a) => write!(f, "sext.{from}.{to} {a}"),
             Inst::Select(n, c, a, b) => write!(f, "select.{n} {c}, {a}, {b}"),
+            Inst::GetV(s) => write!(f, "getv s{s}"),
+            Inst::SetV(s, v) => write!(f, "setv s{s}, {v}"),
+            Inst::Vec(op, args) => {
+                let [first, rest @ ..] = &args[..op.operands()] else { return Err(fmt::Error) };
+                write!(f, "{} {first}", op.name())?;
+                rest.iter().try_for_each(|a| write!(f, ", {a}"))
+            }
+            Inst::ToVec(a) => write!(f, "tovec {a}"),
+            Inst::VInsert(lane, n, v, x) => write!(f, "vinsert.{}.{n} {v}, {x}", lane.name()),
+            Inst::VExtract(lane, n, v) => write!(f, "vextract.{}.{n} {v}", lane.name()),
+            Inst::VMask(lane, v) => write!(f, "vmask.{} {v}", lane.name()),
+            Inst::LoadV(hints, a) => write!(f, "loadv{hints} [{a}]"),
+            Inst::StoreV(hints, a, v) => write!(f, "storev{hints} [{a}], {v}"),
             Inst::Carry(op, n, [a, b, c]) => write!(f, "carry_{}.{n} {a}, {b}, {c}", op.name()),
             Inst::DivWide(Signed::No, [a, b, c]) => write!(f, "divwide_u {a}, {b}, {c}"),
             Inst::DivWide(Signed::Yes, [a, b, c]) => write!(f, "divwide_s {a}, {b}, {c}"),

@@ -11,8 +11,8 @@ use trine_ir::{Access, Bin, Hints, Isa, MemOp};
 /// A guest address: register plus displacement.
 #[derive(Clone, Copy)]
 pub(super) struct Address {
-    base: Reg,
-    disp: i32,
+    pub(super) base: Reg,
+    pub(super) disp: i32,
 }
 
 impl<I: Isa> Emit<'_, I> {

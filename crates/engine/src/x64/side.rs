@@ -4,7 +4,8 @@
 use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
-use trine_ir::{Access, Fp, Hart, Helper, Isa, Leave, MemOp, Rmw, Rounding};
+use std::cell::Cell;
+use trine_ir::{Access, Fp, Hart, Helper, Hints, Isa, Leave, MemOp, Rmw, Rounding};
 
 /// Where the value of a slot lies while generated code runs.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,12 @@ pub enum Loc {
     Xmm(u8),
     /// In a spill word.
     Spill(u8),
+    /// In a vector register, of which this slot and the next one get all 128 bits.
+    Vector(u8),
+    /// In a spill word of 128 bits.
+    VectorSpill(u8),
+    /// In the memory of two other slots, which are up to date.
+    VectorSlot(u16),
     /// In the memory of another slot, which is up to date.
     Slot(u16),
     /// Nowhere: it is this constant.
@@ -34,6 +41,10 @@ pub enum Kind {
     Rmw(Rmw, MemOp),
     /// A compare-and-exchange that missed.
     Exchange(MemOp),
+    /// A load of a vector that missed the TLB; the result goes to the second and third argument.
+    LoadVector(Hints),
+    /// A store of a vector that missed the TLB; the value is the second and third argument.
+    StoreVector(Hints),
     /// An access that must be aligned and is not.
     Misaligned(Access),
     /// An access to a program's memory, done in place.
@@ -140,6 +151,14 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
         }
         Kind::Rmw(op, how) => core.hinted(how.hints, core.rmw(regime(how), op, how, a, b)),
         Kind::Exchange(how) => core.hinted(how.hints, core.exchange(regime(how), how, a, b, c)),
+        Kind::LoadVector(hints) => core.slow_load_vector(hints, a).map(|value| {
+            frame.args[1].set(value as u64);
+            frame.args[2].set((value >> 64) as u64);
+            0
+        }),
+        Kind::StoreVector(hints) => {
+            core.slow_store_vector(hints, a, b as u128 | (c as u128) << 64).map(|()| 0)
+        }
         Kind::Misaligned(access) => Err(core.raise(I::misaligned(access, a))),
         Kind::Direct => Ok(0),
         Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
@@ -186,9 +205,19 @@ fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
 fn restore_slots<I: Isa>(core: &Core<I>, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     for &(slot, loc) in locs {
+        let upper = |halves: &[Cell<u64>; 2]| {
+            core.set(slot + 1, halves[1].get());
+            halves[0].get()
+        };
         let value = match loc {
             Loc::Gpr(r) => frame.save[r as usize].get(),
-            Loc::Xmm(r) => frame.save_fp[r as usize].get(),
+            Loc::Xmm(r) => frame.save_fp[r as usize][0].get(),
+            Loc::Vector(r) => upper(&frame.save_fp[r as usize]),
+            Loc::VectorSpill(n) => upper(&frame.spill_vector[n as usize]),
+            Loc::VectorSlot(other) => {
+                core.set(slot + 1, core.get(other + 1));
+                core.get(other)
+            }
             Loc::Spill(n) => frame.spill[n as usize].get(),
             Loc::Slot(other) => core.get(other),
             Loc::Const(k) => k,
