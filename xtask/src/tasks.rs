@@ -23,6 +23,7 @@ const TASKS: &[(&str, Run)] = &[
     ("fuzz-decode", || fuzz("decode")),
     ("fuzz-walk", || fuzz("walk")),
     ("fuzz-virtio", || fuzz("virtio")),
+    ("fuzz-state", || fuzz("state")),
     ("fuzz-load", || fuzz("load")),
     ("fuzz-archive", || fuzz("archive")),
     ("fuzz-ports", || fuzz("ports")),

@@ -4,7 +4,7 @@ use crate::state::{self, StateError, Versioned};
 use crate::versions;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of guest time.
@@ -48,18 +48,13 @@ versions!(Saved of "the clock" { V1(Time) });
 /// Guest time is host time, less the time for which the machine was paused.
 pub struct HostClock {
     start: Instant,
-    /// Odd while the next two change; see [`HostClock::now`].
+    /// Odd while the clock stands still or is being set.
     sequence: AtomicU64,
     /// Added to the nanoseconds since the start, modulo 2⁶⁴.
     offset: AtomicU64,
-    /// The time at which the clock stands still, or [`RUNNING`].
-    stopped: AtomicU64,
-    /// Held by who changes the clock.
-    changing: Mutex<()>,
+    /// The time at which the clock stands still. Held by whoever changes the clock.
+    stopped: Mutex<Option<u64>>,
 }
-
-/// No time at which a clock can stand still: 584 years.
-const RUNNING: u64 = u64::MAX;
 
 impl HostClock {
     /// A clock that reads zero now.
@@ -68,36 +63,37 @@ impl HostClock {
             start: Instant::now(),
             sequence: AtomicU64::new(0),
             offset: AtomicU64::new(0),
-            stopped: AtomicU64::new(RUNNING),
-            changing: Mutex::new(()),
+            stopped: Mutex::new(None),
         }
     }
 
-    fn elapsed(&self) -> u64 {
-        self.start.elapsed().as_nanos() as u64
+    fn stopped(&self) -> MutexGuard<'_, Option<u64>> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets `f` change the clock, given its time now.
-    fn change(&self, f: impl FnOnce(u64)) {
-        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+    fn running(&self) -> u64 {
+        let elapsed = self.start.elapsed().as_nanos() as u64;
+        elapsed.wrapping_add(self.offset.load(Ordering::Relaxed))
+    }
+
+    /// Begins or ends a time in which nobody reads without the lock, which the caller holds.
+    fn next_sequence(&self) {
         let next = self.sequence.load(Ordering::Relaxed).wrapping_add(1);
         self.sequence.store(next, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        f(self.read());
-        self.sequence.store(next.wrapping_add(1), Ordering::SeqCst);
     }
 
-    fn read(&self) -> u64 {
-        match self.stopped.load(Ordering::Relaxed) {
-            RUNNING => self.elapsed().wrapping_add(self.offset.load(Ordering::Relaxed)),
-            stopped => stopped,
-        }
+    /// Lets a clock that is being set run from `now` on.
+    fn run_from(&self, now: u64) {
+        self.offset.store(0, Ordering::Relaxed);
+        self.offset.store(now.wrapping_sub(self.running()), Ordering::Relaxed);
+        self.next_sequence();
     }
 
-    /// Goes on from `now`.
-    fn go_on(&self, now: u64) {
-        self.offset.store(now.wrapping_sub(self.elapsed()), Ordering::Relaxed);
-        self.stopped.store(RUNNING, Ordering::Relaxed);
+    #[cold]
+    fn now_locked(&self) -> u64 {
+        let stopped = self.stopped();
+        stopped.unwrap_or_else(|| self.running())
     }
 }
 
@@ -108,18 +104,16 @@ impl Default for HostClock {
 }
 
 impl Clock for HostClock {
-    /// Reads without a lock, for guests read the time very often: a reading during which the clock was changed is made
-    /// again. So no reading comes after the clock's stop and is later than the time at which it stopped.
+    /// Reads without a lock while the clock runs, for guests read the time very often. A reading that a change fell into is
+    /// made again with the lock, so no reading comes after the clock's stop and is later than the time at which it stopped.
     fn now(&self) -> u64 {
-        loop {
-            let before = self.sequence.load(Ordering::Acquire);
-            let now = self.read();
-            fence(Ordering::Acquire);
-            if before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before {
-                return now;
-            }
-            std::hint::spin_loop();
+        let before = self.sequence.load(Ordering::Acquire);
+        let now = self.running();
+        fence(Ordering::Acquire);
+        if before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before {
+            return now;
         }
+        self.now_locked()
     }
 
     fn wall(&self) -> u64 {
@@ -127,11 +121,18 @@ impl Clock for HostClock {
     }
 
     fn pause(&self) {
-        self.change(|now| self.stopped.store(now, Ordering::Relaxed));
+        let mut stopped = self.stopped();
+        if stopped.is_none() {
+            self.next_sequence();
+            *stopped = Some(self.running());
+        }
     }
 
     fn resume(&self) {
-        self.change(|now| self.go_on(now));
+        let mut stopped = self.stopped();
+        if let Some(now) = stopped.take() {
+            self.run_from(now);
+        }
     }
 
     fn save(&self) -> Vec<u8> {
@@ -145,10 +146,13 @@ impl Clock for HostClock {
         if now > MOST {
             return Err(Saved::damaged(format!("it reads {now} nanoseconds")));
         }
-        self.change(|_| match self.stopped.load(Ordering::Relaxed) {
-            RUNNING => self.go_on(now),
-            _ => self.stopped.store(now, Ordering::Relaxed),
-        });
+        match &mut *self.stopped() {
+            Some(stopped) => *stopped = now,
+            None => {
+                self.next_sequence();
+                self.run_from(now);
+            }
+        }
         Ok(())
     }
 }

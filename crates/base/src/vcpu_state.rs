@@ -17,6 +17,9 @@ struct V1 {
 
 crate::versions!(Saved of "a vCPU" { V1(V1) });
 
+/// The highest count that is loaded, so that no vCPU lives to see the end of the numbers.
+const MOST: u64 = u64::MAX / 2;
+
 /// The state of a vCPU that does not run.
 pub fn save(vcpu: &dyn Vcpu) -> Vec<u8> {
     let registers = vcpu.registers().iter().map(|r| (r.name.to_owned(), vcpu.get(r.slot)));
@@ -29,6 +32,9 @@ pub fn save(vcpu: &dyn Vcpu) -> Vec<u8> {
 /// The state is damaged, or that of another kind of vCPU; the vCPU is as it was then.
 pub fn load(vcpu: &mut dyn Vcpu, bytes: &[u8]) -> Result<(), StateError> {
     let Saved::V1(saved) = state::load(bytes)?;
+    if saved.count > MOST {
+        return Err(Saved::damaged(format!("it executed {} instructions", saved.count)));
+    }
     let registers = vcpu.registers();
     if registers.len() != saved.registers.len() {
         let (there, here) = (saved.registers.len(), registers.len());

@@ -100,7 +100,9 @@ impl User {
         for remote in machines.map(Board::remote) {
             for action in &does {
                 match action {
-                    Action::Input(bytes) => remote.input(bytes),
+                    Action::Input(bytes) => {
+                        remote.input(bytes);
+                    }
                     Action::SysRq(command) => remote.sysrq(*command),
                 }
             }

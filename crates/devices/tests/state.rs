@@ -287,7 +287,7 @@ kinds! {
         |_| {
             let input = Arc::new(ConsoleInput::new());
             input.push(b"typed ahead, and more than fits into the FIFO");
-            input.push_break();
+            input.push_break(b"");
             Box::new(Ns16550a::new(10, Box::new(|_| {}), input))
         },
         |rig| {

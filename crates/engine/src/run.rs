@@ -427,9 +427,8 @@ impl<I: Isa> Vcpu for Engine<I> {
     }
 
     fn set(&mut self, slot: u16, value: u64) {
-        if slot == I::Fp::FLAGS {
-            self.core.harvest_fp();
-        }
+        // What the host's FPU gathered would be lost when it is told the rounding direction.
+        self.core.harvest_fp();
         Hart::set(&*self.core, slot, value);
         self.core.load_fp();
         self.core.mode_changed();

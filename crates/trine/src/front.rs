@@ -14,8 +14,8 @@ use trine_machine::Remote;
 
 /// A machine as its user reaches it.
 pub trait Machine: Send + Sync + 'static {
-    /// Types into its console.
-    fn input(&self, bytes: &[u8]);
+    /// Types into its console; gives how many of the bytes there was room for.
+    fn input(&self, bytes: &[u8]) -> usize;
     /// Sends a break and a SysRq command.
     fn sysrq(&self, command: u8);
     /// Whether something in it takes what its console gets.
@@ -29,8 +29,8 @@ pub trait Machine: Send + Sync + 'static {
 }
 
 impl Machine for Remote {
-    fn input(&self, bytes: &[u8]) {
-        Remote::input(self, bytes);
+    fn input(&self, bytes: &[u8]) -> usize {
+        Remote::input(self, bytes)
     }
 
     fn sysrq(&self, command: u8) {
@@ -55,8 +55,9 @@ impl Machine for Remote {
 }
 
 impl Machine for User {
-    fn input(&self, bytes: &[u8]) {
+    fn input(&self, bytes: &[u8]) -> usize {
         User::input(self, bytes);
+        bytes.len()
     }
 
     fn sysrq(&self, command: u8) {

@@ -101,12 +101,11 @@ pub fn serve_input(front: Front, at_end: AtEnd) {
                 Ok(0) if keys => return,
                 Ok(0) => return ended(&front, at_end, last),
                 Ok(n) => {
-                    let Some(machine) = front.get() else { continue };
-                    if keys {
-                        typed(&buf[..n], &mut escaped, &*machine, &front);
-                    } else {
+                    if !keys {
                         last = buf[n - 1];
-                        machine.input(&buf[..n]);
+                        pour(&buf[..n], &front);
+                    } else if let Some(machine) = front.get() {
+                        typed(&buf[..n], &mut escaped, &*machine, &front);
                     }
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
@@ -114,6 +113,22 @@ pub fn serve_input(front: Front, at_end: AtEnd) {
             }
         }
     });
+}
+
+/// Time between two attempts to give a machine input for which it has no room.
+const FULL: Duration = Duration::from_millis(20);
+
+/// Gives the machine in front all of `bytes`, however long it takes to read them: nothing more is read meanwhile, so whoever
+/// writes them waits. Without a machine they are dropped.
+fn pour(bytes: &[u8], front: &Front) {
+    let mut rest = bytes;
+    while let (false, Some(machine)) = (rest.is_empty(), front.get()) {
+        let taken = machine.input(rest);
+        rest = &rest[taken.min(rest.len())..];
+        if !rest.is_empty() {
+            std::thread::sleep(FULL);
+        }
+    }
 }
 
 /// The input has ended. A Ctrl-D is lost on a shell that is not there yet, and one that waits behind a command needs one
@@ -126,7 +141,11 @@ fn ended(front: &Front, at_end: AtEnd, last: u8) {
         }
         return;
     }
-    let say = |bytes: &[u8]| front.get().iter().for_each(|machine| machine.input(bytes));
+    let say = |bytes: &[u8]| {
+        if let Some(machine) = front.get() {
+            machine.input(bytes);
+        }
+    };
     // An unfinished line is a line, as a shell reads it from a pipe.
     if last != b'\n' {
         say(b"\n");
@@ -169,7 +188,8 @@ fn typed(bytes: &[u8], escaped: &mut bool, machine: &dyn Machine, front: &Front)
             (true, b) => plain.push(b),
         }
     }
-    if !plain.is_empty() {
-        machine.input(&plain);
+    // Not waited for: the keys that end the machine come this way, too. A terminal rings where it drops what is typed.
+    if !plain.is_empty() && machine.input(&plain) < plain.len() {
+        eprint!("\x07");
     }
 }

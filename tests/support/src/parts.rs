@@ -117,6 +117,7 @@ pub const PARTS: &[Part] = &[
     slow(Home::Task, "fuzz-decode", FUZZ),
     slow(Home::Task, "fuzz-walk", FUZZ),
     slow(Home::Task, "fuzz-virtio", FUZZ),
+    slow(Home::Task, "fuzz-state", FUZZ),
     slow(Home::Task, "fuzz-load", FUZZ),
     slow(Home::Task, "fuzz-archive", FUZZ),
     slow(Home::Task, "fuzz-ports", FUZZ),

@@ -4,7 +4,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A queue of bytes. After [`ConsoleInput::push`] the device wants to be told: call its
+/// Bytes that wait at most: more than anybody pastes.
+pub const MOST: usize = 1 << 20;
+/// Items that breaks may add to them.
+const FOR_BREAKS: usize = 256;
+
+/// A bounded queue of bytes. After [`ConsoleInput::push`] the device wants to be told: call its
 /// [`trine_base::Device::timer`].
 #[derive(Default)]
 pub struct ConsoleInput(Mutex<VecDeque<Item>>);
@@ -28,14 +33,23 @@ impl ConsoleInput {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds bytes at the end.
-    pub fn push(&self, bytes: &[u8]) {
-        self.queue().extend(bytes.iter().map(|b| Item::Byte(*b)));
+    /// Adds bytes at the end, as many as there is room for; gives how many. A caller that must not lose any tries again
+    /// with the rest when the guest has had time to read.
+    pub fn push(&self, bytes: &[u8]) -> usize {
+        let mut queue = self.queue();
+        let taken = bytes.len().min(MOST.saturating_sub(queue.len()));
+        queue.extend(bytes[..taken].iter().map(|b| Item::Byte(*b)));
+        taken
     }
 
-    /// Adds a break condition at the end.
-    pub fn push_break(&self) {
-        self.queue().push_back(Item::Break);
+    /// Adds a break condition and the bytes that it is about at the end. It has room of its own: a guest must be reached
+    /// behind input that it did not read.
+    pub fn push_break(&self, bytes: &[u8]) {
+        let mut queue = self.queue();
+        if queue.len() + bytes.len() < MOST + FOR_BREAKS {
+            queue.push_back(Item::Break);
+            queue.extend(bytes.iter().map(|b| Item::Byte(*b)));
+        }
     }
 
     /// Takes the first item.
@@ -59,9 +73,13 @@ impl ConsoleInput {
         self.queue().iter().copied().collect()
     }
 
-    /// Lets `items` wait in place of what does.
-    pub fn replace(&self, items: Vec<Item>) {
+    /// Lets saved `items` wait in place of what does; an error in words where they are too many.
+    pub fn replace(&self, items: Vec<Item>) -> Result<(), String> {
+        if items.len() > MOST + FOR_BREAKS {
+            return Err(format!("{} bytes of input wait", items.len()));
+        }
         *self.queue() = items.into();
+        Ok(())
     }
 
     /// Bytes waiting.
@@ -84,13 +102,29 @@ mod tests {
         let input = ConsoleInput::new();
         assert!(input.is_empty() && input.pop().is_none());
         input.push(b"a");
-        input.push_break();
+        input.push_break(b"");
         input.push(b"bc");
         assert_eq!(input.len(), 4);
         assert_eq!(input.pop_item(), Some(Item::Byte(b'a')));
         assert_eq!(input.pop_item(), Some(Item::Break));
-        input.push_break();
+        input.push_break(b"");
         assert_eq!((input.pop(), input.pop(), input.pop()), (Some(b'b'), Some(b'c'), None));
         assert!(input.is_empty(), "breaks were skipped");
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_taken() {
+        let input = ConsoleInput::new();
+        assert_eq!(input.push(&[b'a'; MOST - 2]), MOST - 2);
+        assert_eq!((input.push(b"xyz"), input.push(b"z")), (2, 0));
+        (0..1000).for_each(|_| input.push_break(b"h"));
+        assert_eq!(input.len(), MOST + FOR_BREAKS, "breaks have a bound, too");
+        let items = input.items();
+        assert_eq!(items[MOST - 1..][..3], [Item::Byte(b'y'), Item::Break, Item::Byte(b'h')]);
+        (0..3).for_each(|_| assert!(input.pop_item().is_some()));
+        assert_eq!(input.push(b"z"), 0, "the room of the breaks is not for bytes");
+        let again = ConsoleInput::new();
+        assert_eq!((again.replace(items.clone()), again.items() == items), (Ok(()), true));
+        assert!(again.replace([items, vec![Item::Break]].concat()).is_err());
     }
 }

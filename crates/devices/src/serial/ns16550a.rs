@@ -287,8 +287,8 @@ impl Device for Ns16550a {
         if registers.fifo.len() > FIFO {
             return Err(Saved::damaged(format!("its FIFO holds {} bytes", registers.fifo.len())));
         }
+        self.input.replace(input).map_err(Saved::damaged)?;
         self.registers = registers;
-        self.input.replace(input);
         Ok(())
     }
 }
@@ -443,7 +443,7 @@ mod tests {
     fn a_break_is_said_with_its_byte() {
         let mut t = Test::new();
         t.write(1, ier::RECEIVED);
-        t.input.push_break();
+        t.input.push_break(b"");
         assert_eq!(t.typed(b"h"), [true]);
         assert_eq!(t.read(5) & 0x1f, lsr::BREAK | lsr::DATA_READY);
         assert_eq!((t.read(0), t.read(5) & 0x1f, t.read(0)), (0, lsr::DATA_READY, b'h'));

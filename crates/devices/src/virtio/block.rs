@@ -1,12 +1,14 @@
 //! Block device (virtio 1.2, 5.2).
 
-use super::queue::{Chain, Progress, Queue, Served, gather, scatter, total};
+use super::queue::{Chain, MAX_SIZE, Progress, Queue, Served, gather, scatter, total};
 use super::{Broken, Virtio};
 use serde::{Deserialize, Serialize};
 use trine_base::state::Versioned;
 use trine_base::{BlockBackend, BlockError, StateError, state, versions};
 use trine_memory::Ram;
 
+/// Feature: `seg_max` is valid.
+const F_SEG_MAX: u64 = 1 << 2;
 /// Feature: the disk is read-only.
 const F_RO: u64 = 1 << 5;
 /// Feature: `blk_size` is valid.
@@ -25,8 +27,20 @@ const S_UNSUPP: u8 = 2;
 
 /// Bytes of a sector.
 const SECTOR: u64 = 512;
+/// Bytes of a request before its data.
+const HEADER: u64 = 16;
+/// Buffers of a request's data at most: a chain in a queue of the largest size has two more, for header and status. A driver
+/// that is not told makes requests of one buffer.
+const SEG_MAX: u32 = MAX_SIZE as u32 - 2;
 /// Bytes moved at a time.
 const PIECE: usize = 64 << 10;
+
+/// Which way a request moves bytes.
+#[derive(Clone, Copy)]
+enum Way {
+    FromDisk,
+    ToDisk,
+}
 
 /// The first version of the saved state: what a driver read about the disk, which must still be true. A request that is
 /// unfinished is in the queue.
@@ -58,8 +72,8 @@ impl Block {
     /// is checked again.
     fn request(&mut self, ram: &Ram, chain: &Chain, done: u64, most: u64) -> (u8, Progress) {
         let finished = |status, written| (status, Progress::Finished { moved: 0, written });
-        let mut header = [0; 16];
-        if gather(ram, &chain.readable, 0, &mut header) < 16 {
+        let mut header = [0; HEADER as usize];
+        if gather(ram, &chain.readable, 0, &mut header) < header.len() {
             return finished(S_IOERR, 0);
         }
         let kind = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
@@ -67,10 +81,14 @@ impl Block {
         // The last writable byte is the status.
         let room = total(&chain.writable).saturating_sub(1);
         let moved = match kind {
-            T_IN => self.read(ram, chain, (sector, room), done, most).map(|moved| (moved, room, room)),
+            T_IN => {
+                let moved = self.transfer(ram, chain, Way::FromDisk, (sector, room), (done, most));
+                moved.map(|moved| (moved, room, room))
+            }
             T_OUT => {
-                let len = total(&chain.readable) - 16;
-                self.write(ram, chain, (sector, len), done, most).map(|moved| (moved, len, 0))
+                let len = total(&chain.readable) - HEADER;
+                let moved = self.transfer(ram, chain, Way::ToDisk, (sector, len), (done, most));
+                moved.map(|moved| (moved, len, 0))
             }
             T_FLUSH => self.disk.flush().map(|()| (0, 0, 0)),
             T_GET_ID => {
@@ -99,46 +117,34 @@ impl Block {
         }
     }
 
-    /// Reads on behind `done` bytes until `most` bytes were moved or the end; gives how many were moved.
-    fn read(
+    /// Moves bytes of a request whose first `done` were moved before, until `most` more were moved or it is done; gives how
+    /// many were moved.
+    fn transfer(
         &mut self,
         ram: &Ram,
         chain: &Chain,
+        way: Way,
         (sector, len): (u64, u64),
-        done: u64,
-        most: u64,
+        (done, most): (u64, u64),
     ) -> Result<u64, BlockError> {
         let offset = self.range(sector, len)?;
         let mut buf = vec![0; PIECE.min(len as usize)];
-        let (start, mut done) = (done, done);
-        while done < len && done - start < most {
-            let n = (len - done).min(PIECE as u64) as usize;
-            self.disk.read_at(offset + done, &mut buf[..n])?;
-            scatter(ram, &chain.writable, done, &buf[..n]);
-            done += n as u64;
+        let mut at = done;
+        while at < len && at - done < most {
+            let piece = &mut buf[..(len - at).min(PIECE as u64) as usize];
+            match way {
+                Way::FromDisk => {
+                    self.disk.read_at(offset + at, piece)?;
+                    scatter(ram, &chain.writable, at, piece);
+                }
+                Way::ToDisk => {
+                    gather(ram, &chain.readable, HEADER + at, piece);
+                    self.disk.write_at(offset + at, piece)?;
+                }
+            }
+            at += piece.len() as u64;
         }
-        Ok(done - start)
-    }
-
-    /// Writes on, as [`Block::read`] reads.
-    fn write(
-        &mut self,
-        ram: &Ram,
-        chain: &Chain,
-        (sector, len): (u64, u64),
-        done: u64,
-        most: u64,
-    ) -> Result<u64, BlockError> {
-        let offset = self.range(sector, len)?;
-        let mut buf = vec![0; PIECE.min(len as usize)];
-        let (start, mut done) = (done, done);
-        while done < len && done - start < most {
-            let n = (len - done).min(PIECE as u64) as usize;
-            gather(ram, &chain.readable, 16 + done, &mut buf[..n]);
-            self.disk.write_at(offset + done, &buf[..n])?;
-            done += n as u64;
-        }
-        Ok(done - start)
+        Ok(at - done)
     }
 }
 
@@ -152,7 +158,7 @@ impl Virtio for Block {
     }
 
     fn features(&self) -> u64 {
-        F_BLK_SIZE | F_FLUSH | if self.disk.read_only() { F_RO } else { 0 }
+        F_SEG_MAX | F_BLK_SIZE | F_FLUSH | if self.disk.read_only() { F_RO } else { 0 }
     }
 
     fn queues(&self) -> usize {
@@ -162,6 +168,7 @@ impl Virtio for Block {
     fn config(&self) -> Vec<u8> {
         let mut config = vec![0; 60];
         config[..8].copy_from_slice(&(self.disk.size() / SECTOR).to_le_bytes());
+        config[12..16].copy_from_slice(&SEG_MAX.to_le_bytes());
         config[20..24].copy_from_slice(&(SECTOR as u32).to_le_bytes());
         config
     }
@@ -204,7 +211,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     const SECTORS: u64 = 16;
-    const HEADER: u64 = DATA;
+    const AT: u64 = DATA;
     const BODY: u64 = DATA + 0x1000;
     const STATUS: u64 = DATA + 0x800;
 
@@ -276,14 +283,14 @@ mod tests {
         let mut header = [0; 16];
         header[..4].copy_from_slice(&kind.to_le_bytes());
         header[8..].copy_from_slice(&sector.to_le_bytes());
-        d.ram.write(HEADER, &header).unwrap();
+        d.ram.write(AT, &header).unwrap();
         d.ram.write(STATUS, &[0xee]).unwrap();
     }
 
     /// A request; its status.
     fn request(d: &mut Driver, kind: u32, sector: u64, out: &[(u64, u32)], into: &[(u64, u32)]) -> u8 {
         header(d, kind, sector);
-        let readable = [&[(HEADER, 16)], out].concat();
+        let readable = [&[(AT, 16)], out].concat();
         let writable = [into, &[(STATUS, 1)]].concat();
         d.request(0, &readable, &writable);
         d.bytes(STATUS, 1)[0]
@@ -303,6 +310,27 @@ mod tests {
         assert_eq!(request(&mut d, T_GET_ID, 0, &[], &[(BODY, 20)]), S_OK);
         assert_eq!(d.bytes(BODY, 20), b"serial-number-that-i");
         assert_eq!(request(&mut d, 11, 0, &[], &[]), S_UNSUPP);
+    }
+
+    #[test]
+    fn a_request_may_have_as_many_buffers_as_a_queue_has_room_for() {
+        let mut d = test(Disk::new(1 << 20));
+        d.write(0x14, 0);
+        assert_eq!(d.read(0x10) & F_SEG_MAX, F_SEG_MAX);
+        assert_eq!(d.read(0x100 + 12), 254);
+        // As the largest queue has them; this driver's queue is smaller, so they lie in an indirect table.
+        header(&d, T_IN, 0);
+        let (table, count) = (BASE + 0x8000, MAX_SIZE);
+        d.describe(table, 0, (AT, 16), 1, 1);
+        for i in 1..count - 1 {
+            d.describe(table, i, (BODY + 512 * i as u64, 512), 3, i + 1);
+        }
+        d.describe(table, count - 1, (STATUS, 1), 2, 0);
+        d.describe(Driver::rings(0)[0], 0, (table, count as u32 * 16), 4, 0);
+        d.offer(0, 0, 1);
+        d.notify(0);
+        assert_eq!((d.bytes(STATUS, 1)[0], d.last_used(0)), (S_OK, (0, 254 * 512 + 1)));
+        assert_eq!(d.bytes(BODY + 512 * 4, 1), [3], "the fourth buffer has the fourth sector");
     }
 
     #[test]
@@ -332,9 +360,9 @@ mod tests {
         let disk = Disk::new(SECTORS * SECTOR);
         let mut d = test(disk.clone());
         header(&d, T_IN, 0);
-        d.request(0, &[(HEADER, 15)], &[(BODY, 512), (STATUS, 1)]);
+        d.request(0, &[(AT, 15)], &[(BODY, 512), (STATUS, 1)]);
         assert_eq!(d.bytes(STATUS, 1), [S_IOERR]);
-        d.request(0, &[(HEADER, 16), (BODY, 512)], &[]);
+        d.request(0, &[(AT, 16), (BODY, 512)], &[]);
         assert!(d.needs_reset(), "nowhere to say how it went");
         assert_eq!(disk.log(), [""; 0]);
     }
@@ -386,7 +414,7 @@ mod tests {
         header(&d, T_IN, 0);
         let table = BASE + 0x8000;
         let count = 600u16;
-        d.describe(table, 0, (HEADER, 16), 1, 1);
+        d.describe(table, 0, (AT, 16), 1, 1);
         for i in 1..count {
             d.describe(table, i, (DATA + 0x2000, (8 << 20) as u32), 3, i + 1);
         }

@@ -5,7 +5,8 @@ use super::{Broken, Virtio};
 use crate::serial::input::Item;
 use crate::serial::{ConsoleInput, Output};
 use std::sync::Arc;
-use trine_base::{StateError, state, versions};
+use trine_base::state::{self, Versioned};
+use trine_base::{StateError, versions};
 use trine_memory::Ram;
 
 const RECEIVE: usize = 0;
@@ -92,8 +93,7 @@ impl Virtio for Console {
 
     fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
         let Saved::V1(input) = state::load(state)?;
-        self.input.replace(input);
-        Ok(())
+        self.input.replace(input).map_err(Saved::damaged)
     }
 }
 

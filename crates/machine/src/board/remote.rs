@@ -12,17 +12,22 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Types into the guest's console.
-    pub fn input(&self, bytes: &[u8]) {
-        self.parts.console.input.push(bytes);
-        // Not called from here: the device may be waiting for who reads its output.
+    /// Types into the guest's console; gives how many of the bytes there was room for.
+    pub fn input(&self, bytes: &[u8]) -> usize {
+        let taken = self.parts.console.input.push(bytes);
+        self.arrived();
+        taken
+    }
+
+    /// The device is not called from here: it may be waiting for who reads its output.
+    fn arrived(&self) {
         self.parts.bus.request_timer(self.parts.console_device);
     }
 
     /// Sends a break condition followed by a byte: on a Linux guest's console, a SysRq command.
     pub fn sysrq(&self, command: u8) {
-        self.parts.console.input.push_break();
-        self.input(&[command]);
+        self.parts.console.input.push_break(&[command]);
+        self.arrived();
     }
 
     /// Whether a driver in the guest takes what comes over the console's line, as far as it was sent.

@@ -1,0 +1,98 @@
+//! Any bytes as the saved state of a device: it refuses them, or works on with them without a panic.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use std::sync::Arc;
+use trine_base::{Actions, BlockBackend, BlockError, Bus, CountClock, Device, HostClock, Mailbox, SeededRandom, Width};
+use trine_devices::intc::{Plic, plic::Target};
+use trine_devices::rtc::GoldfishRtc;
+use trine_devices::serial::{ConsoleInput, Ns16550a};
+use trine_devices::timer::Aclint;
+use trine_devices::virtio::block::Block;
+use trine_devices::virtio::console::Console;
+use trine_devices::virtio::rng::Rng;
+use trine_devices::virtio::{Mmio, Virtio};
+use trine_memory::Ram;
+
+const BASE: u64 = 0x8000_0000;
+const SIZE: u64 = 1 << 14;
+
+struct Disk;
+
+impl BlockBackend for Disk {
+    fn size(&self) -> u64 {
+        8 << 20
+    }
+    fn read_only(&self) -> bool {
+        false
+    }
+    fn read_at(&mut self, _: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+        buf.fill(7);
+        Ok(())
+    }
+    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<(), BlockError> {
+        Ok(())
+    }
+    fn flush(&mut self) -> Result<(), BlockError> {
+        Ok(())
+    }
+}
+
+fn device(kind: u8, ram: &Arc<Ram>) -> Box<dyn Device> {
+    let input = Arc::new(ConsoleInput::new());
+    let mmio = |device: Box<dyn Virtio>| Box::new(Mmio::new(1, ram.clone(), device));
+    match kind % 7 {
+        0 => Box::new(Aclint::new(2)),
+        1 => Box::new(Plic::new(40, &[Target { vcpu: 0, line: 11 }, Target { vcpu: 0, line: 9 }])),
+        2 => Box::new(GoldfishRtc::new(11, Arc::new(CountClock::new(1, 0)))),
+        3 => Box::new(Ns16550a::new(10, Box::new(|_| {}), input)),
+        4 => mmio(Box::new(Block::new(Box::new(Disk), "disk"))),
+        5 => mmio(Box::new(Console::new(Box::new(|_| {}), input))),
+        _ => mmio(Box::new(Rng::new(Box::new(SeededRandom::new(4))))),
+    }
+}
+
+/// The state of a whole bus.
+fn bus(state: &[u8], counted: bool) {
+    let ram = Arc::new(Ram::new(BASE, SIZE).unwrap());
+    let mailbox = Arc::new(Mailbox::new());
+    let mut bus = match counted {
+        true => Bus::new(Arc::new(CountClock::new(1, 0)), vec![mailbox]),
+        false => Bus::new(Arc::new(HostClock::new()), vec![mailbox]),
+    };
+    for kind in 0..7 {
+        bus.add(0x100_0000 * u64::from(kind), 0x100_0000, device(kind, &ram)).unwrap();
+    }
+    bus.pause();
+    if bus.load(state).is_ok() {
+        assert_eq!(bus.save().len(), state.len());
+        bus.resume();
+        bus.run_timers();
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let [kind, memory, state @ ..] = data else { return };
+    if *kind >= 0xfe {
+        return bus(state, kind & 1 != 0);
+    }
+    let ram = Arc::new(Ram::new(BASE, SIZE).unwrap());
+    // Rings that are not all zeros.
+    for i in 0..SIZE / 16 {
+        ram.write(BASE + 16 * i, &[*memory, (i as u8).wrapping_mul(*memory)]).unwrap();
+    }
+    let mut device = device(*kind, &ram);
+    if device.load(state).is_err() {
+        return;
+    }
+    let saved = device.save();
+    device.load(&saved).unwrap();
+    let mut out = Actions::new();
+    for offset in (0..0x200).chain([0x4000, 0x4008, 0xbff8, 0x20_0004, 0x20_1004]) {
+        device.read(offset, Width::B4, 1000, &mut out);
+        device.write(offset, Width::B4, u64::from(*memory), 1000, &mut out);
+    }
+    device.timer(2000, &mut out);
+    device.input(3, true, &mut out);
+    device.reset(&mut out);
+});
