@@ -4,7 +4,7 @@ use crate::copies::Copies;
 use crate::core::Core;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use trine_base::Width;
-use trine_ir::{Access, Hart, Isa, Leave, MemOp, Rmw, Trap, eval};
+use trine_ir::{Access, Hart, Hints, Isa, Leave, MemOp, Rmw, Trap, eval};
 
 /// Loads from a host address inside guest RAM.
 ///
@@ -81,6 +81,27 @@ impl<I: Isa> Core<I> {
             }
             None => self.slow_store(regime, width, address, value),
         }
+    }
+
+    /// The regime of an access with these hints.
+    #[inline(always)]
+    pub(crate) fn access_regime(&self, hints: Hints) -> usize {
+        I::access_regime(self.mode.get(), hints)
+    }
+
+    /// Raises what an access that must be aligned and is not raises.
+    #[inline(always)]
+    pub(crate) fn check_aligned(&self, how: MemOp, access: Access, address: u64) -> Result<(), Leave> {
+        if how.is_misaligned(address) { Err(self.raise(I::misaligned(access, address))) } else { Ok(()) }
+    }
+
+    /// What an access with these hints came to: its exception is reported as the CPU does with them.
+    #[inline(always)]
+    pub(crate) fn hinted<T>(&self, hints: Hints, done: Result<T, Leave>) -> Result<T, Leave> {
+        if hints != Hints::NONE && matches!(done, Err(Leave::Trap)) {
+            self.trap.set(I::hinted(self.trap.get(), hints));
+        }
+        done
     }
 
     /// The physical address behind a virtual one; enters the page into the TLB where it is RAM.

@@ -55,10 +55,12 @@ pub struct Frame {
     pub tables: Cell<usize>,
     /// General registers while a slow path runs.
     pub save: [Cell<u64>; 16],
-    /// Floating-point registers while a slow path runs (low halves).
-    pub save_fp: [Cell<u64>; 16],
+    /// Vector registers while a slow path runs.
+    pub save_fp: [[Cell<u64>; 2]; 16],
     /// Where values live that found no register.
     pub spill: [Cell<u64>; 64],
+    /// Where vectors live that found no register.
+    pub spill_vector: [[Cell<u64>; 2]; 16],
 }
 
 impl Default for Frame {
@@ -83,8 +85,9 @@ impl Default for Frame {
             calls_stale: Cell::new(0),
             tables: Cell::new(0),
             save: [const { Cell::new(0) }; 16],
-            save_fp: [const { Cell::new(0) }; 16],
+            save_fp: [const { [const { Cell::new(0) }; 2] }; 16],
             spill: [const { Cell::new(0) }; 64],
+            spill_vector: [const { [const { Cell::new(0) }; 2] }; 16],
         }
     }
 }
@@ -98,8 +101,8 @@ pub enum Time {
     Count(Arc<CountClock>),
 }
 
-/// One vCPU.
-#[repr(C)]
+/// One vCPU. Slots begin at a line of the host's caches, so that a vector in an even one and the next lies in one line.
+#[repr(C, align(64))]
 pub struct Core<I: Isa> {
     /// Registers.
     pub slots: I::Slots,

@@ -114,6 +114,14 @@ std::arch::global_asm!(
     "lock cmpxchg [rdi], rdx",
     "xor edx, edx",
     "ret",
+    "trine_direct_load16: movups xmm0, [rdi]",
+    "movups [rsi], xmm0",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_store16: movups xmm0, [rsi]",
+    "movups [rdi], xmm0",
+    "xor edx, edx",
+    "ret",
     "trine_direct_copy: mov rcx, rdx",
     "rep movsb",
     "xor edx, edx",
@@ -140,6 +148,8 @@ unsafe extern "sysv64" {
     fn trine_direct_exchange2(at: u64, expect: u64, new: u64) -> Outcome;
     fn trine_direct_exchange4(at: u64, expect: u64, new: u64) -> Outcome;
     fn trine_direct_exchange8(at: u64, expect: u64, new: u64) -> Outcome;
+    fn trine_direct_load16(at: u64, to: *mut u128) -> Outcome;
+    fn trine_direct_store16(at: u64, from: *const u128) -> Outcome;
     fn trine_direct_copy(to: u64, from: u64, bytes: u64) -> Outcome;
 }
 
@@ -191,6 +201,28 @@ pub fn store(at: u64, width: Width, value: u64) -> Option<()> {
     }
     .value()
     .map(drop)
+}
+
+/// Bytes of a vector.
+const VECTOR: u64 = 16;
+
+/// Loads a vector from a program's memory; `None` where the host refuses.
+fn load_vector(at: u64) -> Option<u128> {
+    let mut value = 0;
+    if !reachable(at, VECTOR) {
+        return None;
+    }
+    // SAFETY: as in `load`; `value` is as large as what is written to it.
+    unsafe { trine_direct_load16(at, &mut value) }.value().map(|_| value)
+}
+
+/// Stores a vector to a program's memory, all of it or nothing; `None` where the host refuses.
+fn store_vector(at: u64, value: u128) -> Option<()> {
+    if !reachable(at, VECTOR) {
+        return None;
+    }
+    // SAFETY: as in `store`.
+    unsafe { trine_direct_store16(at, &value) }.value().map(drop)
 }
 
 /// Compare-and-exchange of an aligned value: the value found.
@@ -274,6 +306,20 @@ impl<I: Isa> Core<I> {
         let value = load(address, width).ok_or_else(|| self.refused(Access::Read, address))?;
         self.note(Access::Read, address, width.bytes());
         Ok(value)
+    }
+
+    /// A load of a program's vector.
+    pub(crate) fn direct_load_vector(&self, address: u64) -> Result<u128, Leave> {
+        let value = load_vector(address).ok_or_else(|| self.refused(Access::Read, address))?;
+        self.note(Access::Read, address, VECTOR);
+        Ok(value)
+    }
+
+    /// A store of a program's vector.
+    pub(crate) fn direct_store_vector(&self, address: u64, value: u128) -> Result<(), Leave> {
+        store_vector(address, value).ok_or_else(|| self.refused(Access::Write, address))?;
+        self.note(Access::Write, address, VECTOR);
+        Ok(())
     }
 
     /// Notes an access that was made, where that is wanted.

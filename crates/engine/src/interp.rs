@@ -4,8 +4,8 @@ use crate::block::Op;
 use crate::core::Core;
 use crate::fp;
 use trine_ir::{
-    Bin, Carry, Cmp, Flow, Fp, FpRules, Hart, Helper, Isa, Leave, MemOp, Res, Rmw, Rounding, Sem, Signed,
-    Trap, Un, eval,
+    Access, Bin, Carry, Cmp, Flow, Fp, FpRules, Hart, Helper, Hints, Isa, Lane, Leave, MemOp, Res, Rmw,
+    Rounding, Sem, Signed, Trap, Un, Vop, eval, vector,
 };
 
 /// One instruction being executed. The pointers are valid while its body runs: see
@@ -71,6 +71,7 @@ impl<I: Isa> Sem for Interp<I> {
     type Isa = I;
     type Exit = Leave;
     type Raw = u64;
+    type Vec = u128;
     const EMITS: bool = false;
 
     #[inline(always)]
@@ -142,26 +143,61 @@ impl<I: Isa> Sem for Interp<I> {
     fn set_fp(self, slot: u16, value: u64) {
         self.slot(slot).set(value);
     }
+    fn get_vec(self, slot: u16) -> u128 {
+        self.slot(slot).get() as u128 | (self.slot(slot + 1).get() as u128) << 64
+    }
+    fn set_vec(self, slot: u16, value: u128) {
+        self.slot(slot).set(value as u64);
+        self.slot(slot + 1).set((value >> 64) as u64);
+    }
+    fn vector(self, op: Vop, args: [u128; 3]) -> u128 {
+        vector::eval(op, args)
+    }
+    fn to_vec(self, value: u64) -> u128 {
+        value.into()
+    }
+    fn insert_lane(self, lane: Lane, n: u8, v: u128, x: u64) -> u128 {
+        vector::insert(lane, n.into(), v, x)
+    }
+    fn extract_lane(self, lane: Lane, n: u8, v: u128) -> u64 {
+        vector::extract(lane, n.into(), v)
+    }
+    fn mask_of(self, lane: Lane, v: u128) -> u64 {
+        vector::mask(lane, v)
+    }
+    fn load_vec(self, hints: Hints, address: u64) -> Res<Self, u128> {
+        self.note_retired();
+        self.core().load_vector(hints, address)
+    }
+    fn store_vec(self, hints: Hints, address: u64, value: u128) -> Res<Self> {
+        self.note_retired();
+        self.core().store_vector(hints, address, value)
+    }
     #[inline(always)]
     fn load_raw(self, how: MemOp, address: u64) -> Res<Self, u64> {
         self.note_retired();
         let core = self.core();
-        let value = core.load(core.data_regime(), how.width, address)?;
-        Ok(how.ordered(value))
+        core.check_aligned(how, Access::Read, address)?;
+        let value = core.load(core.access_regime(how.hints), how.width, address);
+        Ok(how.ordered(core.hinted(how.hints, value)?))
     }
     #[inline(always)]
     fn store_raw(self, how: MemOp, address: u64, value: u64) -> Res<Self> {
         self.note_retired();
         let core = self.core();
-        core.store(core.data_regime(), how.width, address, how.ordered(value))
+        core.check_aligned(how, Access::Write, address)?;
+        let done = core.store(core.access_regime(how.hints), how.width, address, how.ordered(value));
+        core.hinted(how.hints, done)
     }
     fn rmw_raw(self, op: Rmw, how: MemOp, address: u64, v: u64) -> Res<Self, u64> {
         let core = self.core();
-        core.rmw(core.data_regime(), op, how, address, v)
+        core.check_aligned(how, Access::Write, address)?;
+        core.hinted(how.hints, core.rmw(core.access_regime(how.hints), op, how, address, v))
     }
     fn exchange_raw(self, how: MemOp, address: u64, expect: u64, new: u64) -> Res<Self, u64> {
         let core = self.core();
-        core.exchange(core.data_regime(), how, address, expect, new)
+        core.check_aligned(how, Access::Write, address)?;
+        core.hinted(how.hints, core.exchange(core.access_regime(how.hints), how, address, expect, new))
     }
     #[inline(always)]
     fn fence(self) {

@@ -8,6 +8,7 @@
 //!   is freed; `handshake`: how a page becomes code.
 //! * [`interp`]: the interpreter; [`fp`]: floating point in software; `helper`: calls of the CPU's own
 //!   Rust functions.
+//! * `wide`: accesses of 16 bytes.
 //! * [`direct`]: programs, whose memory is the host's own.
 //! * [`host`]: what compiles for the host and runs the result, under names that belong to no host; all but it is the same on
 //!   every host. [`x64`] is what stands behind it. [`code`], `grow`: the memory for code and its tables. [`perf`]: names for it.
@@ -38,6 +39,7 @@ mod sync;
 mod table;
 pub mod tlb;
 pub mod translations;
+mod wide;
 pub mod written;
 pub mod x64;
 

@@ -4,9 +4,10 @@ use crate::eval;
 use crate::forward::Known;
 use crate::inst::{Block, Class, Inst, Label, Val};
 use crate::isa::{CodeSpace, Helper, Isa};
-use crate::memop::MemOp;
+use crate::memop::{Hints, MemOp};
 use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fp, Rmw, Rounding, Signed, Un};
 use crate::sem::{Res, Sem};
+use crate::vector::{Lane, Vop};
 use crate::verify::{bits_of, reads_low_bits};
 use std::cell::{Cell, RefCell};
 
@@ -185,6 +186,7 @@ impl<I: Isa> Sem for &Builder<I> {
     type Isa = I;
     type Exit = Ended;
     type Raw = Val;
+    type Vec = Val;
     const EMITS: bool = true;
 
     fn mode(self) -> u32 {
@@ -318,6 +320,45 @@ impl<I: Isa> Sem for &Builder<I> {
     fn set_fp(self, slot: u16, value: Val) {
         self.known.borrow_mut().write(slot, Class::Float, value);
         self.emit(Inst::SetF(slot, value));
+    }
+
+    fn get_vec(self, slot: u16) -> Val {
+        self.slot(slot, Class::Vec, Inst::GetV)
+    }
+
+    fn set_vec(self, slot: u16, value: Val) {
+        self.known.borrow_mut().write(slot, Class::Vec, value);
+        self.emit(Inst::SetV(slot, value));
+    }
+
+    fn vector(self, op: Vop, args: [Val; 3]) -> Val {
+        let last = args[op.operands() - 1];
+        self.emit(Inst::Vec(op, std::array::from_fn(|n| if n < op.operands() { args[n] } else { last })))
+    }
+
+    fn to_vec(self, value: Val) -> Val {
+        self.emit(Inst::ToVec(value))
+    }
+
+    fn insert_lane(self, lane: Lane, n: u8, v: Val, x: Val) -> Val {
+        self.emit(Inst::VInsert(lane, n, v, self.low_bits(lane.bits(), x)))
+    }
+
+    fn extract_lane(self, lane: Lane, n: u8, v: Val) -> Val {
+        self.emit(Inst::VExtract(lane, n, v))
+    }
+
+    fn mask_of(self, lane: Lane, v: Val) -> Val {
+        self.emit(Inst::VMask(lane, v))
+    }
+
+    fn load_vec(self, hints: Hints, address: Val) -> Res<Self, Val> {
+        Ok(self.emit(Inst::LoadV(hints, address)))
+    }
+
+    fn store_vec(self, hints: Hints, address: Val, value: Val) -> Res<Self> {
+        self.emit(Inst::StoreV(hints, address, value));
+        Ok(())
     }
 
     fn load_raw(self, how: MemOp, address: Val) -> Res<Self, Val> {

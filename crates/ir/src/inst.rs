@@ -6,8 +6,9 @@
 //! after its label.
 
 use crate::isa::Helper;
-use crate::memop::MemOp;
+use crate::memop::{Hints, MemOp};
 use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fp, Rmw, Rounding, Signed, Un};
+use crate::vector::{Lane, Vop};
 
 /// The value made by the instruction with this index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -33,6 +34,25 @@ pub enum Inst {
     Set(u16, Val),
     /// Writes a slot from a floating-point value.
     SetF(u16, Val),
+    /// Reads a vector: its lower half from this slot, its upper half from the next one. A block that reads or writes slots so
+    /// does not use them otherwise.
+    GetV(u16),
+    /// Writes a vector.
+    SetV(u16, Val),
+    /// An operation of vectors; operands beyond the operation's number repeat the last one.
+    Vec(Vop, [Val; 3]),
+    /// An integer in the lower half of a vector, zeros above.
+    ToVec(Val),
+    /// A lane's number, the vector, and the integer whose low bits the lane becomes.
+    VInsert(Lane, u8, Val, Val),
+    /// A lane's number and the vector; the lane as an integer.
+    VExtract(Lane, u8, Val),
+    /// The top bits of all lanes as an integer.
+    VMask(Lane, Val),
+    /// Load of 16 bytes, the lowest address first; any alignment but for the hint.
+    LoadV(Hints, Val),
+    /// Store of 16 bytes: address, value. One access: it is done or it faults.
+    StoreV(Hints, Val, Val),
     /// `op bits a b`.
     Bin(Bin, u8, Val, Val),
     /// `op bits a b`; one bit.
@@ -99,6 +119,8 @@ pub enum Class {
     Int,
     /// A floating-point register.
     Float,
+    /// A vector register, all 128 bits of it.
+    Vec,
 }
 
 impl Inst {
@@ -107,7 +129,9 @@ impl Inst {
         match self {
             Inst::Set(..)
             | Inst::SetF(..)
+            | Inst::SetV(..)
             | Inst::Store(..)
+            | Inst::StoreV(..)
             | Inst::Fence
             | Inst::SetFlags(_)
             | Inst::Begin(..)
@@ -116,6 +140,9 @@ impl Inst {
             | Inst::Jump(..)
             | Inst::Raise(..) => None,
             Inst::GetF(_) => Some(Class::Float),
+            Inst::GetV(_) | Inst::Vec(..) | Inst::ToVec(_) | Inst::VInsert(..) | Inst::LoadV(..) => {
+                Some(Class::Vec)
+            }
             Inst::Fp(op, ..) => Some(match op {
                 Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) | Fp::ToInt(..) | Fp::Class(_) | Fp::ToBits(_) => {
                     Class::Int
@@ -160,12 +187,18 @@ impl Inst {
             | Inst::Pc(_)
             | Inst::Get(_)
             | Inst::GetF(_)
+            | Inst::GetV(_)
             | Inst::Fence
             | Inst::Flags
             | Inst::Begin(..)
             | Inst::Label(_) => {}
             Inst::Set(_, a)
             | Inst::SetF(_, a)
+            | Inst::SetV(_, a)
+            | Inst::ToVec(a)
+            | Inst::VExtract(_, _, a)
+            | Inst::VMask(_, a)
+            | Inst::LoadV(_, a)
             | Inst::SetFlags(a)
             | Inst::Un(_, _, a)
             | Inst::Zext(_, _, a)
@@ -188,6 +221,11 @@ impl Inst {
                 f(b);
                 f(c);
             }
+            Inst::VInsert(_, _, a, b) | Inst::StoreV(_, a, b) => {
+                f(a);
+                f(b);
+            }
+            Inst::Vec(op, args) => args[..op.operands()].iter().for_each(|&a| f(a)),
             Inst::Fp(op, _, args) => args[..Inst::fp_operands(op)].iter().for_each(|&a| f(a)),
             Inst::Carry(_, _, args) | Inst::DivWide(_, args) | Inst::Call(_, args) => {
                 args.iter().for_each(|&a| f(a))
@@ -197,7 +235,15 @@ impl Inst {
 
     /// Whether the instruction accesses guest memory.
     pub fn is_access(&self) -> bool {
-        matches!(self, Inst::Load(..) | Inst::Store(..) | Inst::Rmw(..) | Inst::Exchange(..))
+        matches!(
+            self,
+            Inst::Load(..)
+                | Inst::Store(..)
+                | Inst::Rmw(..)
+                | Inst::Exchange(..)
+                | Inst::LoadV(..)
+                | Inst::StoreV(..)
+        )
     }
 
     /// Whether the instruction may be dropped when nobody uses its value.
@@ -208,6 +254,12 @@ impl Inst {
                 | Inst::Pc(_)
                 | Inst::Get(_)
                 | Inst::GetF(_)
+                | Inst::GetV(_)
+                | Inst::Vec(..)
+                | Inst::ToVec(_)
+                | Inst::VInsert(..)
+                | Inst::VExtract(..)
+                | Inst::VMask(..)
                 | Inst::Bin(..)
                 | Inst::Cmp(..)
                 | Inst::Un(..)

@@ -1,6 +1,6 @@
 //! What an engine knows of a CPU ([`Isa`]), and what a CPU's helpers know of their engine ([`Hart`]).
 
-use crate::{FpRules, Res, Row, Sem};
+use crate::{FpRules, Hints, Res, Row, Sem};
 use std::cell::Cell;
 use trine_base::{RegisterInfo, Width};
 
@@ -356,6 +356,24 @@ pub trait Isa: Sized + Send + 'static {
 
     /// The regime for loads and stores in `mode`.
     fn data_regime(mode: u32) -> usize;
+
+    /// The regime for loads and stores with `hints` in `mode`.
+    #[inline(always)]
+    fn access_regime(mode: u32, _hints: Hints) -> usize {
+        Self::data_regime(mode)
+    }
+
+    /// The exception for an access that its hints want aligned, and that is not. A CPU without such accesses need not say.
+    fn misaligned(access: Access, address: u64) -> Trap {
+        Self::refused(access, address)
+    }
+
+    /// The exception in place of `trap`, which an access with `hints` raised: a CPU may report faults of its stack another
+    /// way.
+    #[inline(always)]
+    fn hinted(trap: Trap, _hints: Hints) -> Trap {
+        trap
+    }
 
     /// The regime for instruction fetches in `mode`.
     fn fetch_regime(mode: u32) -> usize;

@@ -6,6 +6,7 @@
 //! * [`fp`]: a CPU's floating-point environment.
 //! * [`memop`]: what an access to memory is besides its address.
 //! * [`op`]: the operations, and [`eval`]: their meaning on plain numbers.
+//! * [`vector`]: operations of vectors, and their meaning.
 //! * [`inst`], [`builder`], [`verify`], [`text`]: the IR, what emits it, checks it, prints it; [`parse`] reads it again.
 //! * [`replay`]: a block of IR performed by an engine, for tests.
 
@@ -23,6 +24,7 @@ pub mod replay;
 pub mod rows;
 pub mod sem;
 pub mod text;
+pub mod vector;
 pub mod verify;
 
 pub use builder::Builder;
@@ -32,7 +34,8 @@ pub use isa::{
     Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Flush, Hart, Helper, Isa, Leave, Mapping, Regimes,
     SlotSet, Trap,
 };
-pub use memop::{MemOp, Order};
+pub use memop::{Hints, MemOp, Order};
 pub use op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Signed, Un};
 pub use rows::{Operands, Row, RowInfo};
 pub use sem::{Float, Int, Res, Sem, V};
+pub use vector::{Lane, VBin, VShift, Vop};

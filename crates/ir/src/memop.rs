@@ -11,20 +11,39 @@ pub enum Order {
     Big,
 }
 
-/// Width and byte order of an access.
+/// What a CPU says of an access besides. The value that is accessed never depends on it, but whether the access is allowed,
+/// and how its fault is reported.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Hash)]
+pub struct Hints {
+    /// An address that is not a multiple of the width raises [`crate::Isa::misaligned`].
+    pub aligned: bool,
+    /// The access is to the stack.
+    pub stack: bool,
+    /// The CPU makes the access for itself, with the supervisor's rights: to a descriptor table and the like.
+    pub supervisor: bool,
+}
+
+impl Hints {
+    /// Nothing is said.
+    pub const NONE: Hints = Hints { aligned: false, stack: false, supervisor: false };
+}
+
+/// Width, byte order and hints of an access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct MemOp {
     /// How many bytes are accessed.
     pub width: Width,
     /// Their order.
     pub order: Order,
+    /// What the CPU says of it besides.
+    pub hints: Hints,
 }
 
 impl From<Width> for MemOp {
-    /// A little-endian access.
+    /// A little-endian access without hints.
     #[inline(always)]
     fn from(width: Width) -> MemOp {
-        MemOp { width, order: Order::Little }
+        MemOp { width, order: Order::Little, hints: Hints::NONE }
     }
 }
 
@@ -33,6 +52,18 @@ impl MemOp {
     #[must_use]
     pub const fn big(self) -> MemOp {
         MemOp { order: Order::Big, ..self }
+    }
+
+    /// The same access with these hints.
+    #[must_use]
+    pub const fn hinted(self, hints: Hints) -> MemOp {
+        MemOp { hints, ..self }
+    }
+
+    /// Whether an access to this address must not be, as it is not aligned.
+    #[inline(always)]
+    pub const fn is_misaligned(self, address: u64) -> bool {
+        self.hints.aligned && !self.width.aligned(address)
     }
 
     /// Whether the value's bytes lie in memory in the reverse order of the host's registers.

@@ -1,6 +1,7 @@
 //! The names of the operations in the IR's text form, shared by what prints and what parses it.
 
-use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Signed, Un};
+use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
+use crate::vector::{Lane, VBin, VShift, Vop};
 use std::fmt::Debug;
 
 /// An operation with a name.
@@ -47,7 +48,8 @@ variants! {
     Un: Clz Ctz Popcount Bswap;
     Carry: Add Sub;
     Extra: Carry Overflow Remainder;
-    Signed: No Yes;
+    VBin: Add Sub AddS AddU SubS SubU Mul MulhS MulhU MinS MinU MaxS MaxU Avg Eq GtS And Or Xor Andn Low High;
+    VShift: Shl Shr Sar;
     Rmw: Swap Add And Or Xor MinS MaxS MinU MaxU;
     Flow: Plain Call Return;
     Round: Rne Rtz Rdn Rup Rmm;
@@ -65,6 +67,46 @@ impl Named for Rounding {
         match self {
             Rounding::Dynamic => "dynamic".into(),
             Rounding::Static(round) => round.name(),
+        }
+    }
+}
+
+impl Named for Lane {
+    fn each(f: &mut dyn FnMut(Self)) {
+        [Lane::L8, Lane::L16, Lane::L32, Lane::L64].into_iter().for_each(f);
+    }
+    fn name(self) -> String {
+        self.bits().to_string()
+    }
+}
+
+impl Named for Vop {
+    fn each(f: &mut dyn FnMut(Self)) {
+        let mut yields = |op: Vop| {
+            if op.exists() {
+                f(op);
+            }
+        };
+        [Vop::Permute, Vop::Blend].into_iter().for_each(&mut yields);
+        Lane::each(&mut |lane| {
+            VBin::each(&mut |op| yields(Vop::Bin(op, lane)));
+            yields(Vop::Abs(lane));
+            VShift::each(&mut |op| (0..64).for_each(|by| yields(Vop::Shift(op, lane, by))));
+        });
+        (0..=16).for_each(|n| yields(Vop::Align(n)));
+        (0..=255).for_each(|order| yields(Vop::Shuffle(order)));
+    }
+
+    /// `v`, the operation, and after dots its lanes' bits and its constant: `vadd.32`, `vshl.16.3`.
+    fn name(self) -> String {
+        match self {
+            Vop::Bin(op, lane) => format!("v{}.{}", op.name(), lane.name()),
+            Vop::Abs(lane) => format!("vabs.{}", lane.name()),
+            Vop::Shift(op, lane, by) => format!("v{}.{}.{by}", op.name(), lane.name()),
+            Vop::Shuffle(order) => format!("vshuffle.{order}"),
+            Vop::Permute => "vpermute".into(),
+            Vop::Align(n) => format!("valign.{n}"),
+            Vop::Blend => "vblend".into(),
         }
     }
 }

@@ -4,9 +4,10 @@
 
 use crate::inst::{Block, Inst, Label, Val};
 use crate::isa::Helper;
-use crate::memop::{MemOp, Order};
+use crate::memop::{Hints, MemOp, Order};
 use crate::names::Named;
 use crate::op::{Flow, Signed};
+use crate::vector::{Lane, Vop};
 use std::collections::HashMap;
 use std::fmt;
 use trine_base::Width;
@@ -230,6 +231,9 @@ impl<'a> Line<'a> {
             "pc" => Inst::Pc(self.offset()?),
             "get" => Inst::Get(self.slot()?),
             "getf" => Inst::GetF(self.slot()?),
+            "getv" => Inst::GetV(self.slot()?),
+            "setv" => Inst::SetV(self.slot()?, self.next_value()?),
+            "tovec" => Inst::ToVec(self.value()?),
             "set" => Inst::Set(self.slot()?, self.next_value()?),
             "setf" => Inst::SetF(self.slot()?, self.next_value()?),
             "fence" => Inst::Fence,
@@ -260,7 +264,15 @@ impl<'a> Line<'a> {
         if let Some(op) = crate::op::Fp::from_name(word) {
             return self.fp(op).map(Some);
         }
+        if word.starts_with('v')
+            && let Some(op) = Vop::from_name(word)
+        {
+            return self.vector(op).map(Some);
+        }
         let (name, bits) = word.split_once('.').unwrap_or((word, ""));
+        if let Some(inst) = self.lane(name, bits)? {
+            return Ok(Some(inst));
+        }
         if let Some(inst) = self.access(name, bits)? {
             return Ok(Some(inst));
         }
@@ -299,10 +311,38 @@ impl<'a> Line<'a> {
         }))
     }
 
-    /// Accesses to memory.
-    fn access(&mut self, name: &str, how: &str) -> Part<Option<Inst>> {
-        let how = || memory_op(how);
+    fn vector(&mut self, op: Vop) -> Part<Inst> {
+        let first = self.value()?;
+        let mut args = [first; 3];
+        for i in 1..3 {
+            args[i] = if i < op.operands() { self.next_value()? } else { args[i - 1] };
+        }
+        Ok(Inst::Vec(op, args))
+    }
+
+    /// Between vectors and integers.
+    fn lane(&mut self, name: &str, how: &str) -> Part<Option<Inst>> {
+        if !matches!(name, "vinsert" | "vextract" | "vmask") {
+            return Ok(None);
+        }
+        let (bits, n) = how.split_once('.').unwrap_or((how, ""));
+        let lane = Lane::from_name(bits).ok_or_else(|| format!("no lane has `{bits}` bits"))?;
         Ok(Some(match name {
+            "vmask" => Inst::VMask(lane, self.value()?),
+            "vextract" => Inst::VExtract(lane, width(n)?, self.value()?),
+            _ => {
+                let (n, [v, x]) = (width(n)?, self.list()?);
+                Inst::VInsert(lane, n, v, x)
+            }
+        }))
+    }
+
+    /// Accesses to memory.
+    fn access(&mut self, name: &str, text: &str) -> Part<Option<Inst>> {
+        let how = || memory_op(text);
+        Ok(Some(match name {
+            "loadv" => Inst::LoadV(hints(text)?, self.address()?),
+            "storev" => Inst::StoreV(hints(text)?, self.address()?, self.next_value()?),
             "load" => Inst::Load(how()?, self.address()?),
             "store" => Inst::Store(how()?, self.address()?, self.next_value()?),
             "exchange" => Inst::Exchange(how()?, self.address()?, self.next_value()?, self.next_value()?),
@@ -330,7 +370,7 @@ fn width(text: &str) -> Part<u8> {
     text.parse().map_err(|_| format!("`{text}` is not a width in bits"))
 }
 
-/// The width of an access in bits, and `.be` where it is big-endian.
+/// The width of an access in bits, `.be` where it is big-endian, and its hints.
 fn memory_op(text: &str) -> Part<MemOp> {
     let mut words = text.split('.');
     let bits = width(words.next().unwrap_or_default())?;
@@ -339,10 +379,27 @@ fn memory_op(text: &str) -> Part<MemOp> {
     for word in words {
         match word {
             "be" => op.order = Order::Big,
-            _ => return Err(format!("no access is `{word}`")),
+            hint => add_hint(&mut op.hints, hint)?,
         }
     }
     Ok(op)
+}
+
+/// Hints with dots between.
+fn hints(text: &str) -> Part<Hints> {
+    let mut hints = Hints::NONE;
+    text.split('.').filter(|word| !word.is_empty()).try_for_each(|word| add_hint(&mut hints, word))?;
+    Ok(hints)
+}
+
+fn add_hint(hints: &mut Hints, word: &str) -> Part<()> {
+    match word {
+        "aligned" => hints.aligned = true,
+        "stack" => hints.stack = true,
+        "supervisor" => hints.supervisor = true,
+        _ => return Err(format!("no access is `{word}`")),
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ pub fn replay<S: Sem>(block: &Block, begin: &mut dyn FnMut(i64, u8) -> (S, i64))
     let Some(&Inst::Begin(offset, bytes)) = block.insts.first() else { return Ok(()) };
     let now = Cell::new(begin(offset, bytes));
     let values = RefCell::new(vec![None; block.insts.len()]);
-    let replay = Replay { block, now: &now, values: &values };
+    let vectors = RefCell::new(vec![None; block.insts.len()]);
+    let replay = Replay { block, now: &now, values: &values, vectors: &vectors };
     let mut at = 1;
     while let Some(inst) = block.insts.get(at) {
         match *inst {
@@ -30,6 +31,8 @@ struct Replay<'a, S: Sem> {
     /// The engine's handle, and the offset of what it takes for the current instruction.
     now: &'a Cell<(S, i64)>,
     values: &'a RefCell<Vec<Option<S::Raw>>>,
+    /// The values that are vectors.
+    vectors: &'a RefCell<Vec<Option<S::Vec>>>,
 }
 
 impl<S: Sem> Replay<'_, S> {
@@ -53,6 +56,9 @@ impl<S: Sem> Replay<'_, S> {
             self.now.get().0.when_raw(self.value(c), || self.arm(at + 1, end))?;
             return Ok(end);
         }
+        if self.vector(at)? {
+            return Ok(at);
+        }
         if let Some(end) = self.several(at) {
             return Ok(end);
         }
@@ -70,6 +76,44 @@ impl<S: Sem> Replay<'_, S> {
             at = self.one(at)? + 1;
         }
         Ok(())
+    }
+
+    /// A vector made before.
+    fn vec(&self, v: Val) -> S::Vec {
+        self.vectors.borrow()[v.0 as usize].expect("a vector is made before it is used")
+    }
+
+    /// Performs the instruction at `at`, if vectors have to do with it.
+    fn vector(&self, at: usize) -> Res<S, bool> {
+        let s = self.now.get().0;
+        let inst = self.block.insts[at];
+        let integer = match inst {
+            Inst::VExtract(lane, n, v) => Some(s.extract_lane(lane, n, self.vec(v))),
+            Inst::VMask(lane, v) => Some(s.mask_of(lane, self.vec(v))),
+            _ => None,
+        };
+        if integer.is_some() {
+            self.values.borrow_mut()[at] = integer;
+            return Ok(true);
+        }
+        let made = match inst {
+            Inst::GetV(slot) => Some(s.get_vec(slot)),
+            Inst::Vec(op, args) => Some(s.vector(op, args.map(|v| self.vec(v)))),
+            Inst::ToVec(x) => Some(s.to_vec(self.value(x))),
+            Inst::VInsert(lane, n, v, x) => Some(s.insert_lane(lane, n, self.vec(v), self.value(x))),
+            Inst::LoadV(hints, a) => Some(s.load_vec(hints, self.value(a))?),
+            Inst::SetV(slot, v) => {
+                s.set_vec(slot, self.vec(v));
+                None
+            }
+            Inst::StoreV(hints, a, v) => {
+                s.store_vec(hints, self.value(a), self.vec(v))?;
+                None
+            }
+            _ => return Ok(false),
+        };
+        self.vectors.borrow_mut()[at] = made;
+        Ok(true)
     }
 
     /// What gives more than one value, with those that follow it; the place of the last of them.

@@ -6,8 +6,9 @@
 //! performs everything that may raise before its first write.
 
 use crate::isa::{Helper, Isa, RAISE_AFTER};
-use crate::memop::MemOp;
+use crate::memop::{Hints, MemOp};
 use crate::op::{Bin, Carry, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Rounding, Sign, Signed, Un};
+use crate::vector::{Lane, Vop};
 use std::marker::PhantomData;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Mul, Not, Shl, Shr, Sub};
 use trine_base::Width;
@@ -56,6 +57,8 @@ pub trait Sem: Copy {
     type Exit;
     /// A value.
     type Raw: Copy;
+    /// A vector of 128 bits.
+    type Vec: Copy;
     /// Whether the engine emits code: operands are then looked at once, not at every execution.
     const EMITS: bool;
 
@@ -98,6 +101,24 @@ pub trait Sem: Copy {
     fn get_fp(self, slot: u16) -> Self::Raw;
     /// Writes a state slot as binary64 bits.
     fn set_fp(self, slot: u16, value: Self::Raw);
+    /// Reads a vector from this slot and the next one. An instruction's slots of vectors are not used otherwise in a block.
+    fn get_vec(self, slot: u16) -> Self::Vec;
+    /// Writes a vector.
+    fn set_vec(self, slot: u16, value: Self::Vec);
+    /// An operation of vectors that [exists](Vop::exists); operands beyond its number are not looked at.
+    fn vector(self, op: Vop, args: [Self::Vec; 3]) -> Self::Vec;
+    /// An integer of 64 bits in the lower half of a vector, zeros above.
+    fn to_vec(self, value: Self::Raw) -> Self::Vec;
+    /// `v` with lane `n` replaced by the low bits of `x`.
+    fn insert_lane(self, lane: Lane, n: u8, v: Self::Vec, x: Self::Raw) -> Self::Vec;
+    /// Lane `n` as an integer.
+    fn extract_lane(self, lane: Lane, n: u8, v: Self::Vec) -> Self::Raw;
+    /// The top bits of all lanes, that of the lowest one lowest.
+    fn mask_of(self, lane: Lane, v: Self::Vec) -> Self::Raw;
+    /// Loads 16 bytes, the lowest address first.
+    fn load_vec(self, hints: Hints, address: Self::Raw) -> Res<Self, Self::Vec>;
+    /// Stores 16 bytes in one access.
+    fn store_vec(self, hints: Hints, address: Self::Raw, value: Self::Vec) -> Res<Self>;
     /// Loads from guest memory, any alignment.
     fn load_raw(self, how: MemOp, address: Self::Raw) -> Res<Self, Self::Raw>;
     /// Stores to guest memory, any alignment.

@@ -1,7 +1,7 @@
 //! The IR as text, one line an instruction, for tests and `--dump`.
 
 use crate::inst::{Block, Inst, Val};
-use crate::memop::{MemOp, Order};
+use crate::memop::{Hints, MemOp, Order};
 use crate::names::Named;
 use crate::op::{Flow, Signed};
 use std::fmt;
@@ -12,10 +12,19 @@ impl fmt::Display for Val {
     }
 }
 
-impl fmt::Display for MemOp {
-    /// The bits, and `.be` for the big-endian order.
+impl fmt::Display for Hints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.width.bits(), if self.order == Order::Big { ".be" } else { "" })
+        let Hints { aligned, stack, supervisor } = *self;
+        let all = [(aligned, ".aligned"), (stack, ".stack"), (supervisor, ".supervisor")];
+        all.into_iter().filter(|hint| hint.0).try_for_each(|hint| f.write_str(hint.1))
+    }
+}
+
+impl fmt::Display for MemOp {
+    /// The bits, `.be` for the big-endian order, and the hints.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.width.bits(), if self.order == Order::Big { ".be" } else { "" })?;
+        self.hints.fmt(f)
     }
 }
 
@@ -48,6 +57,19 @@ impl fmt::Display for Inst {
             Inst::Zext(from, to, a) => write!(f, "zext.{from}.{to} {a}"),
             Inst::Sext(from, to, a) => write!(f, "sext.{from}.{to} {a}"),
             Inst::Select(n, c, a, b) => write!(f, "select.{n} {c}, {a}, {b}"),
+            Inst::GetV(s) => write!(f, "getv s{s}"),
+            Inst::SetV(s, v) => write!(f, "setv s{s}, {v}"),
+            Inst::Vec(op, args) => {
+                let [first, rest @ ..] = &args[..op.operands()] else { return Err(fmt::Error) };
+                write!(f, "{} {first}", op.name())?;
+                rest.iter().try_for_each(|a| write!(f, ", {a}"))
+            }
+            Inst::ToVec(a) => write!(f, "tovec {a}"),
+            Inst::VInsert(lane, n, v, x) => write!(f, "vinsert.{}.{n} {v}, {x}", lane.name()),
+            Inst::VExtract(lane, n, v) => write!(f, "vextract.{}.{n} {v}", lane.name()),
+            Inst::VMask(lane, v) => write!(f, "vmask.{} {v}", lane.name()),
+            Inst::LoadV(hints, a) => write!(f, "loadv{hints} [{a}]"),
+            Inst::StoreV(hints, a, v) => write!(f, "storev{hints} [{a}], {v}"),
             Inst::Carry(op, n, [a, b, c]) => write!(f, "carry_{}.{n} {a}, {b}, {c}", op.name()),
             Inst::DivWide(Signed::No, [a, b, c]) => write!(f, "divwide_u {a}, {b}, {c}"),
             Inst::DivWide(Signed::Yes, [a, b, c]) => write!(f, "divwide_s {a}, {b}, {c}"),

@@ -13,13 +13,14 @@ struct Arm {
 
 /// Checks a block: operands are defined before use, of the right class and not wider than the operation; widths are
 /// those that there are; arms nest, end once and exit where they say so; nothing stands behind an exit; no value made in
-/// an arm is used after it; what an operation gives besides its value stands right behind it; guest instructions begin outside of arms and are as many as the block says; the block ends in
+/// an arm is used after it; what an operation gives besides its value stands right behind it; slots of vectors are nothing else; guest instructions begin outside of arms and are as many as the block says; the block ends in
 /// an exit. The error names the instruction and the rule.
 pub fn verify(block: &Block) -> Result<(), String> {
     let mut arms: Vec<Arm> = Vec::new();
     let mut hidden = vec![false; block.insts.len()];
     let mut ended = vec![false; block.labels as usize];
     let mut guest = 0;
+    let vectors: Vec<u16> = block.insts.iter().filter_map(vector_slot).collect();
     for (i, inst) in block.insts.iter().enumerate() {
         let fault = |what: String| Err(format!("%{i} ({inst:?}): {what}"));
         let mut unknown = None;
@@ -33,7 +34,7 @@ pub fn verify(block: &Block) -> Result<(), String> {
                 unknown = Some(format!("%{v} has no value"));
             }
         });
-        let unknown = unknown.or_else(|| stray_extra(block, i));
+        let unknown = unknown.or_else(|| stray_extra(block, i)).or_else(|| shared_slot(inst, &vectors));
         if let Some(what) = unknown.or_else(|| wrong_class(block, inst)).or_else(|| wrong_width(block, inst))
         {
             return fault(what);
@@ -84,6 +85,25 @@ pub fn verify(block: &Block) -> Result<(), String> {
     }
 }
 
+fn vector_slot(inst: &Inst) -> Option<u16> {
+    match *inst {
+        Inst::GetV(slot) | Inst::SetV(slot, _) => Some(slot),
+        _ => None,
+    }
+}
+
+/// Whether the instruction uses a slot of a vector otherwise.
+fn shared_slot(inst: &Inst, vectors: &[u16]) -> Option<String> {
+    let shared = match *inst {
+        Inst::Get(slot) | Inst::GetF(slot) | Inst::Set(slot, _) | Inst::SetF(slot, _) => {
+            vectors.contains(&slot) || slot > 0 && vectors.contains(&(slot - 1))
+        }
+        Inst::GetV(slot) | Inst::SetV(slot, _) => vectors.iter().any(|&other| other.abs_diff(slot) == 1),
+        _ => false,
+    };
+    shared.then(|| "the slot is half of another vector".into())
+}
+
 /// Whether the instruction at `i` gives what belongs to another one that stands elsewhere, or has nothing like it.
 fn stray_extra(block: &Block, i: usize) -> Option<String> {
     let Inst::Extra(extra, Val(of)) = block.insts[i] else { return None };
@@ -103,16 +123,24 @@ fn is_exit(inst: &Inst) -> bool {
     matches!(inst, Inst::Jump(..) | Inst::Raise(..))
 }
 
+/// The class of an instruction's operand `n`.
+fn operand_class(inst: &Inst, n: usize) -> Class {
+    match inst {
+        Inst::SetF(..) => Class::Float,
+        Inst::Fp(Fp::FromInt(..) | Fp::FromBits(_), ..) => Class::Int,
+        Inst::Fp(..) => Class::Float,
+        Inst::SetV(..) | Inst::Vec(..) | Inst::VExtract(..) | Inst::VMask(..) => Class::Vec,
+        Inst::VInsert(..) if n == 0 => Class::Vec,
+        Inst::StoreV(..) if n == 1 => Class::Vec,
+        _ => Class::Int,
+    }
+}
+
 fn wrong_class(block: &Block, inst: &Inst) -> Option<String> {
-    let float = match inst {
-        Inst::SetF(..) => true,
-        Inst::Fp(Fp::FromInt(..) | Fp::FromBits(_), ..) => false,
-        Inst::Fp(..) => true,
-        _ => false,
-    };
-    let want = if float { Class::Float } else { Class::Int };
-    let mut fault = None;
+    let (mut fault, mut n) = (None, 0);
     inst.operands(|v| {
+        let want = operand_class(inst, n);
+        n += 1;
         if block.insts[v.0 as usize].result() != Some(want) {
             fault = Some(format!("%{} is not {want:?}", v.0));
         }
@@ -141,6 +169,8 @@ pub fn bits_of(inst: &Inst) -> u32 {
         Inst::Bin(_, n, ..) | Inst::Un(_, n, _) | Inst::Select(n, ..) => n.into(),
         Inst::Zext(_, to, _) | Inst::Sext(_, to, _) => to.into(),
         Inst::Carry(_, n, _) => n.into(),
+        Inst::VExtract(lane, ..) => lane.bits(),
+        Inst::VMask(lane, _) => lane.count(),
         Inst::Cmp(..) | Inst::Extra(Extra::Carry | Extra::Overflow, _) => 1,
         Inst::Load(m, _) | Inst::Rmw(_, m, ..) | Inst::Exchange(m, ..) => m.width.bits(),
         Inst::Fp(op, ..) => match op {
@@ -187,6 +217,10 @@ fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
             .or_else(|| at_most(a, n.into()))
             .or_else(|| at_most(b, n.into()))
             .or_else(|| at_most(c, 1)),
+        Inst::Vec(op, _) => (!op.exists()).then(|| "there is no such operation of vectors".into()),
+        Inst::VInsert(lane, n, ..) | Inst::VExtract(lane, n, _) => {
+            (n as u32 >= lane.count()).then(|| format!("there is no lane {n}"))
+        }
         // The field takes the low bits.
         Inst::Insert(at, len, ..) => {
             let inside = len > 0 && at as u32 + len as u32 <= 64;

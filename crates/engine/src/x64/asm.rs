@@ -616,6 +616,22 @@ impl Asm {
     pub fn movq_load(&mut self, d: Xmm, m: Mem) {
         self.op_rm(0xf3, false, &[0x0f, 0x7e], d, m, false);
     }
+    /// Loads 16 bytes of any alignment.
+    pub fn movups_load(&mut self, d: Xmm, m: Mem) {
+        self.op_rm(0, false, &[0x0f, 0x10], d, m, false);
+    }
+    /// Stores 16 bytes of any alignment.
+    pub fn movups_store(&mut self, m: Mem, s: Xmm) {
+        self.op_rm(0, false, &[0x0f, 0x11], s, m, false);
+    }
+    /// A VEX instruction of 128 bits with registers only; `form` is opcode map, prefix (0 none, 1 for 66) and W. `r` and `s` are
+    /// the fields reg and rm of ModRM, `v` is the register in the prefix, 0 where the instruction has none.
+    pub fn vop(&mut self, form: (u8, u8, bool), opcode: u8, r: u8, v: u8, s: u8) {
+        let (map, prefix, w) = form;
+        self.vex(map, prefix, w, r, 0, s, v);
+        self.byte(opcode);
+        self.modrm_reg(r, s);
+    }
     /// Stores 8 bytes.
     pub fn movq_store(&mut self, m: Mem, s: Xmm) {
         self.op_rm(0x66, false, &[0x0f, 0xd6], s, m, false);

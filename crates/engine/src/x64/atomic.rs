@@ -20,7 +20,7 @@ impl<I: Isa> Emit<'_, I> {
         let s = self.gpr(v);
         let d = self.def_apart();
         let operand = if bytes < 4 && is_signed(op) { self.take_gpr() } else { s };
-        let miss = self.probe_atomic(at, how.width);
+        let miss = self.probe_atomic(at, how);
         let m = mem(RCX, 0);
         match op {
             Rmw::Swap => {
@@ -88,7 +88,7 @@ impl<I: Isa> Emit<'_, I> {
         let at = self.address(a);
         let (expect, new) = (self.gpr(old), self.gpr(new));
         let d = self.def_apart();
-        let miss = self.probe_atomic(at, how.width);
+        let miss = self.probe_atomic(at, how);
         self.a.mov(true, RAX, expect);
         let store = if how.swaps() {
             self.swap_bytes(how, RAX);

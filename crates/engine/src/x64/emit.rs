@@ -132,7 +132,9 @@ impl<'a, I: Isa> Emit<'a, I> {
                 Inst::Load(_, a)
                 | Inst::Store(_, a, _)
                 | Inst::Rmw(_, _, a, _)
-                | Inst::Exchange(_, a, ..) => {
+                | Inst::Exchange(_, a, ..)
+                | Inst::LoadV(_, a)
+                | Inst::StoreV(_, a, _) => {
                     self.defer_address(a, i as u32);
                 }
                 Inst::Sext(from, 64, x) => self.sign_load(from, x),
@@ -204,6 +206,15 @@ impl<'a, I: Isa> Emit<'a, I> {
             Inst::Zext(from, to, x) => self.zero_extend(from.min(to), x),
             Inst::Sext(from, to, x) => self.sign_extend(from, to, x),
             Inst::Select(_, c, x, y) => self.select(c, x, y),
+            Inst::GetV(slot) => self.read_slot(slot, Class::Vec),
+            Inst::SetV(slot, v) => self.write_slot(slot, v),
+            Inst::Vec(op, args) => self.vector(op, args),
+            Inst::ToVec(x) => self.vector_of(x),
+            Inst::VInsert(lane, n, v, x) => self.vector_insert(lane, n, v, x),
+            Inst::VExtract(lane, n, v) => self.vector_extract(lane, n, v),
+            Inst::VMask(lane, v) => self.vector_mask(lane, v),
+            Inst::LoadV(hints, a) => self.load_vector(hints, a),
+            Inst::StoreV(hints, a, v) => self.store_vector(hints, a, v),
             Inst::Carry(op, bits, args) => self.carry(op, bits, args),
             Inst::DivWide(signed, args) => self.divide_wide(signed, args),
             // Made with what it belongs to.

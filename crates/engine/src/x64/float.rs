@@ -14,7 +14,7 @@ use trine_ir::{Bin, Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
 use trine_softfloat::{NanRule, OutOfRange, Tininess};
 
 /// Vector scratch register.
-const X0: Xmm = 14;
+pub(super) const X0: Xmm = 14;
 
 /// The canonical NaN.
 fn nan(double: bool) -> u64 {
@@ -289,11 +289,6 @@ impl<I: Isa> Emit<'_, I> {
         let is_nan = self.a.jcc(Cc::Parity);
         self.soft_aside(&[is_nan], op, rounding, args, d);
         self.own_fp(d);
-    }
-
-    fn own_fp(&mut self, x: Xmm) {
-        self.s.xmm[x as usize] = self.at;
-        self.s.values[self.at as usize].reg = x as u32;
     }
 
     fn extreme(&mut self, op: Fp, rounding: Rounding, opcode: u8, double: bool, args: [Val; 3]) {

@@ -10,11 +10,13 @@ impl<I: Isa> Emit<'_, I> {
         let mut overwritten = Vec::new();
         for (i, inst) in self.insts.iter().enumerate().rev() {
             match *inst {
-                Inst::Set(slot, _) | Inst::SetF(slot, _) if overwritten.contains(&slot) => {
+                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _)
+                    if overwritten.contains(&slot) =>
+                {
                     self.s.values[i].overwritten = true;
                 }
-                Inst::Set(slot, _) | Inst::SetF(slot, _) => overwritten.push(slot),
-                Inst::Get(slot) | Inst::GetF(slot) => overwritten.retain(|s| *s != slot),
+                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) => overwritten.push(slot),
+                Inst::Get(slot) | Inst::GetF(slot) | Inst::GetV(slot) => overwritten.retain(|s| *s != slot),
                 _ if sees_slots(inst) => overwritten.clear(),
                 _ => {}
             }
@@ -29,7 +31,9 @@ impl<I: Isa> Emit<'_, I> {
             if let Inst::Load(_, a)
             | Inst::Store(_, a, _)
             | Inst::Rmw(_, _, a, _)
-            | Inst::Exchange(_, a, ..) = *inst
+            | Inst::Exchange(_, a, ..)
+            | Inst::LoadV(_, a)
+            | Inst::StoreV(_, a, _) = *inst
             {
                 self.s.values[a.0 as usize].addresses += 1;
             }

@@ -91,14 +91,14 @@ impl<I: Isa> Emit<'_, I> {
         for (v, slot, class, written) in self.read_first() {
             let free = match class {
                 Class::Int => general.next(),
-                Class::Float => vector.next(),
+                Class::Float | Class::Vec => vector.next(),
             };
             let Some(reg) = free else { continue };
             let carried = Carried { slot, class, reg, written };
             self.load_carried(carried);
             match class {
                 Class::Int => self.s.gpr[reg as usize] = v,
-                Class::Float => self.s.xmm[reg as usize] = v,
+                Class::Float | Class::Vec => self.s.xmm[reg as usize] = v,
             }
             let value = &mut self.s.values[v as usize];
             (value.reg, value.cached) = (reg as u32, 1);
@@ -113,6 +113,7 @@ impl<I: Isa> Emit<'_, I> {
         match c.class {
             Class::Int => self.a.load(8, c.reg, self.l.slot(c.slot)),
             Class::Float => self.a.movq_load(c.reg, self.l.slot(c.slot)),
+            Class::Vec => self.a.movups_load(c.reg, self.l.slot(c.slot)),
         }
     }
 
@@ -132,6 +133,7 @@ impl<I: Isa> Emit<'_, I> {
         match c.class {
             Class::Int => self.a.store(8, self.l.slot(c.slot), from),
             Class::Float => self.a.movq_store(self.l.slot(c.slot), from),
+            Class::Vec => self.a.movups_store(self.l.slot(c.slot), from),
         }
     }
 

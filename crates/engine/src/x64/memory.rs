@@ -5,15 +5,14 @@ use super::emit::Emit;
 use super::side::Kind;
 use crate::tlb::{self, Entry, PAIRS, Pair, Tlb};
 use std::mem::offset_of;
-use trine_base::Width;
 use trine_ir::inst::{Inst, Val};
-use trine_ir::{Bin, Isa, MemOp};
+use trine_ir::{Access, Bin, Hints, Isa, MemOp};
 
 /// A guest address: register plus displacement.
 #[derive(Clone, Copy)]
 pub(super) struct Address {
-    base: Reg,
-    disp: i32,
+    pub(super) base: Reg,
+    pub(super) disp: i32,
 }
 
 impl<I: Isa> Emit<'_, I> {
@@ -28,13 +27,13 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// The next instruction accesses a program's memory, and the host may refuse it.
-    fn may_be_refused(&mut self) {
+    pub(super) fn may_be_refused(&mut self) {
         let row = self.add_row(Kind::Direct);
         self.accesses.push((self.a.here(), row));
     }
 
     /// Which pair an access looks at first: that of the slot that its base is, or one by its place in the code.
-    fn pair_of(&self, a: Val, write: bool) -> usize {
+    pub(super) fn pair_of(&self, a: Val, hints: Hints, write: bool) -> usize {
         let base = match self.insts[a.0 as usize] {
             Inst::Bin(Bin::Add, 64, base, _) if self.s.values[a.0 as usize].deferred => base,
             _ => a,
@@ -43,23 +42,30 @@ impl<I: Isa> Emit<'_, I> {
             Inst::Get(slot) if (slot as usize) < PAIRS / 2 => slot as usize,
             _ => PAIRS / 2 + (self.offset as usize >> 1) % (PAIRS / 2),
         };
-        Tlb::<I>::pair(I::data_regime(self.mode), by, write)
+        Tlb::<I>::pair(I::access_regime(self.mode, hints), by, write)
     }
 
     /// Looks at the pair, then at the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is the
     /// way out on a miss. Unlike the table's, the pair's addend is loaded from a place that does not depend on the
     /// address: nothing waits for it.
-    fn probe_pair(&mut self, n: usize, at: Address, width: Width, write: bool) -> Hole {
+    pub(super) fn probe_pair(
+        &mut self,
+        n: usize,
+        at: Address,
+        hints: Hints,
+        bytes: u64,
+        write: bool,
+    ) -> Hole {
         let pair = self.l.tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
         let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
         let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
-        self.last_page(at, width);
+        self.last_page(at, bytes);
         self.a.alu_mem(Alu::Cmp, true, RAX, page);
         let other = self.a.jcc(Cc::NotEqual);
         self.a.load(8, RCX, addend);
         let back = self.a.here();
         self.cold_with(&[other], |e| {
-            let miss = e.probe(at, width, write);
+            let miss = e.probe(at, hints, bytes, write);
             e.a.store(8, page, RAX);
             e.a.store(8, addend, RCX);
             e.a.store_imm(false, mem(RBP, e.l.tlb + offset_of!(Tlb<I>, pairs_used) as i32), 1);
@@ -70,8 +76,8 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// The page of the access's last byte into `rax`: no tag is that page where the access crosses into it.
-    fn last_page(&mut self, at: Address, width: Width) {
-        let disp = at.disp + width.bytes() as i32 - 1;
+    fn last_page(&mut self, at: Address, bytes: u64) {
+        let disp = at.disp + bytes as i32 - 1;
         if disp == 0 {
             self.a.mov(true, RAX, at.base);
         } else {
@@ -82,8 +88,8 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Probes the TLB. On a hit `rcx` holds what has to be added to the guest address, and `rax` the page; the hole is
     /// the way out on a miss.
-    fn probe(&mut self, at: Address, width: Width, write: bool) -> Hole {
-        let tlb = self.l.tlb + Tlb::<I>::regime_offset(I::data_regime(self.mode)) as i32;
+    fn probe(&mut self, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
+        let tlb = self.l.tlb + Tlb::<I>::regime_offset(I::access_regime(self.mode, hints)) as i32;
         let tag = if write { offset_of!(Entry, write) } else { offset_of!(Entry, read) } as i32;
         if at.disp == 0 {
             self.a.mov(false, RCX, at.base);
@@ -92,7 +98,7 @@ impl<I: Isa> Emit<'_, I> {
         }
         self.a.shift_imm(Shift::Shr, false, RCX, (12 - tlb::ENTRY_BITS) as u8);
         self.a.alu_imm(Alu::And, false, RCX, ((tlb::ENTRIES - 1) << tlb::ENTRY_BITS) as i32);
-        self.last_page(at, width);
+        self.last_page(at, bytes);
         self.a.alu_mem(Alu::Cmp, true, RAX, mem2(RBP, RCX, tlb + tag));
         let miss = self.a.jcc(Cc::NotEqual);
         self.a.load(8, RCX, mem2(RBP, RCX, tlb + offset_of!(Entry, addend) as i32));
@@ -120,7 +126,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// Calls the slow path of an access; the result is in `rax`.
-    fn call_access(&mut self, at: Address, args: &[Reg], kind: Kind) {
+    pub(super) fn call_access(&mut self, at: Address, args: &[Reg], kind: Kind) {
         self.pass_address(at);
         for (n, &r) in args.iter().enumerate() {
             self.a.store(8, self.l.arg(n + 1), r);
@@ -130,15 +136,16 @@ impl<I: Isa> Emit<'_, I> {
 
     /// A load.
     pub fn load(&mut self, how: MemOp, a: Val) {
-        let n = self.pair_of(a, false);
+        let n = self.pair_of(a, how.hints, false);
         let at = self.address(a);
+        self.check_aligned(at, how.hints, how.width.bytes(), Access::Read);
         let d = self.def_apart();
         if self.direct {
             self.may_be_refused();
             self.load_to(how, d, mem(at.base, at.disp));
             return self.own(d);
         }
-        let miss = self.probe_pair(n, at, how.width, false);
+        let miss = self.probe_pair(n, at, how.hints, how.width.bytes(), false);
         self.load_to(how, d, mem2(at.base, RCX, at.disp));
         let signed = self.s.values[self.at as usize].signed;
         self.aside(&[miss], |e| {
@@ -171,25 +178,38 @@ impl<I: Isa> Emit<'_, I> {
 
     /// A store.
     pub fn store(&mut self, how: MemOp, a: Val, v: Val) {
-        let n = self.pair_of(a, true);
+        let n = self.pair_of(a, how.hints, true);
         let at = self.address(a);
         let s = self.gpr(v);
+        self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
         if self.direct {
             self.may_be_refused();
             return self.store_from(how, mem(at.base, at.disp), s);
         }
-        let miss = self.probe_pair(n, at, how.width, true);
+        let miss = self.probe_pair(n, at, how.hints, how.width.bytes(), true);
         self.store_from(how, mem2(at.base, RCX, at.disp), s);
         self.out_of_line(miss, at, &[s], Kind::Store(how), None);
     }
 
+    /// Raises where an access must be aligned and is not.
+    pub(super) fn check_aligned(&mut self, at: Address, hints: Hints, bytes: u64, access: Access) {
+        if !hints.aligned || bytes == 1 {
+            return;
+        }
+        self.a.lea(false, RAX, mem(at.base, at.disp));
+        self.a.test_eax_imm(bytes as i32 - 1);
+        let misaligned = self.a.jcc(Cc::NotEqual);
+        self.cold_with(&[misaligned], |e| e.call_access(at, &[], Kind::Misaligned(access)));
+    }
+
     /// Probes for an atomic access and leaves the host address in `rcx`.
-    pub(super) fn probe_atomic(&mut self, at: Address, width: Width) -> Option<Hole> {
+    pub(super) fn probe_atomic(&mut self, at: Address, how: MemOp) -> Option<Hole> {
+        self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
         if self.direct {
             self.a.lea(true, RCX, mem(at.base, at.disp));
             return None;
         }
-        let miss = self.probe(at, width, true);
+        let miss = self.probe(at, how.hints, how.width.bytes(), true);
         self.a.lea(true, RCX, mem2(at.base, RCX, at.disp));
         Some(miss)
     }

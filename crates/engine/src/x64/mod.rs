@@ -15,6 +15,7 @@ mod regs;
 pub mod side;
 pub mod tables;
 pub mod thunks;
+mod vector;
 
 use crate::arena::Arena;
 use crate::block::Block;

@@ -81,6 +81,8 @@ pub struct State {
     pub cache: Vec<Cached>,
     /// Owner of each spill word.
     pub spills: Vec<u32>,
+    /// Owner of each spill word of 128 bits.
+    pub vector_spills: Vec<u32>,
     /// The host's MXCSR is the guest's.
     pub fp_ready: bool,
 }
@@ -94,12 +96,17 @@ impl State {
         self.xmm = [NONE; 16];
         self.cache.clear();
         self.spills.clear();
+        self.vector_spills.clear();
         self.fp_ready = false;
     }
 }
 
 /// Spill words in the frame.
 const SPILLS: usize = 64;
+/// Spill words of 128 bits in the frame.
+const VECTOR_SPILLS: usize = 16;
+/// A vector register that holds no guest value.
+const SCRATCH_FP: Xmm = POOL_FP;
 /// IR instructions that are looked ahead for the next use of a value when a register is needed: some 15 of the guest's.
 const WINDOW: u32 = 96;
 
@@ -174,14 +181,14 @@ impl<I: Isa> Emit<'_, I> {
         let rest = self.insts[self.at as usize + 1..].iter().take(WINDOW as usize - 1);
         for (inst, distance) in rest.zip(1..) {
             match *inst {
-                Inst::Get(slot) | Inst::GetF(slot) if !written.contains(&slot) => {
+                Inst::Get(slot) | Inst::GetF(slot) | Inst::GetV(slot) if !written.contains(&slot) => {
                     if let Some(c) = self.s.cache.iter().find(|c| c.slot == slot)
                         && found(c.val, distance)
                     {
                         break;
                     }
                 }
-                Inst::Set(slot, _) | Inst::SetF(slot, _) => written.push(slot),
+                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) => written.push(slot),
                 _ => {}
             }
             let mut all = false;
@@ -246,6 +253,9 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     fn spill(&mut self, v: u32) {
+        if self.class(v) == Class::Vec {
+            return self.spill_vector(v);
+        }
         let free = self.s.spills.iter().position(|&o| o == NONE || self.dead(o));
         let n = free.unwrap_or_else(|| {
             self.s.spills.push(NONE);
@@ -260,13 +270,50 @@ impl<I: Isa> Emit<'_, I> {
         self.s.values[v as usize].spill = n as u32;
     }
 
-    /// Stores a value's 64 bits. Uses `rax` where it has no register.
+    fn spill_vector(&mut self, v: u32) {
+        let free = self.s.vector_spills.iter().position(|&o| o == NONE || self.dead(o));
+        let n = free.unwrap_or_else(|| {
+            self.s.vector_spills.push(NONE);
+            self.s.vector_spills.len() - 1
+        });
+        if n >= VECTOR_SPILLS {
+            self.too_complex = true;
+            return;
+        }
+        self.s.vector_spills[n] = v;
+        self.store_value(self.l.spill_vector(n), v);
+        self.s.values[v as usize].spill = n as u32;
+    }
+
+    /// Where a vector lies that has no register.
+    fn vector_place(&self, v: u32) -> Mem {
+        let value = self.s.values[v as usize];
+        match value.home {
+            NONE => self.l.spill_vector(value.spill as usize & (VECTOR_SPILLS - 1)),
+            slot => self.l.slot(slot as u16),
+        }
+    }
+
+    /// Stores a vector. Uses a scratch register where it has none.
+    fn store_whole(&mut self, m: Mem, v: u32) {
+        let reg = self.s.values[v as usize].reg;
+        if reg != NONE {
+            return self.a.movups_store(m, reg as Xmm);
+        }
+        self.a.movups_load(SCRATCH_FP, self.vector_place(v));
+        self.a.movups_store(m, SCRATCH_FP);
+    }
+
+    /// Stores a value's 64 or 128 bits. Uses a scratch register where it has none.
     pub fn store_value(&mut self, m: Mem, v: u32) {
         let value = self.s.values[v as usize];
+        if self.class(v) == Class::Vec {
+            return self.store_whole(m, v);
+        }
         if value.reg != NONE {
             match self.class(v) {
                 Class::Int => self.a.store(8, m, value.reg as u8),
-                Class::Float => self.a.movq_store(m, value.reg as u8),
+                Class::Float | Class::Vec => self.a.movq_store(m, value.reg as u8),
             }
             return;
         }
@@ -286,7 +333,7 @@ impl<I: Isa> Emit<'_, I> {
         match self.insts[v as usize] {
             _ if value.reg != NONE => match self.class(v) {
                 Class::Int => self.a.mov(true, r, value.reg as u8),
-                Class::Float => self.a.movq_from(true, r, value.reg as u8),
+                Class::Float | Class::Vec => self.a.movq_from(true, r, value.reg as u8),
             },
             Inst::Const(k) => self.a.mov_imm(r, k),
             Inst::Pc(offset) => self.page_plus(r, offset),
@@ -333,6 +380,12 @@ impl<I: Isa> Emit<'_, I> {
             return have as Xmm;
         }
         let x = self.take_xmm();
+        if self.class(v) == Class::Vec {
+            self.a.movups_load(x, self.vector_place(v));
+            self.s.xmm[x as usize] = v;
+            self.s.values[v as usize].reg = x as u32;
+            return x;
+        }
         let value = self.s.values[v as usize];
         let m = if value.home != NONE {
             self.l.slot(value.home as u16)
@@ -355,9 +408,14 @@ impl<I: Isa> Emit<'_, I> {
     /// A vector register for the result of the current instruction.
     pub fn def_fp(&mut self) -> Xmm {
         let x = self.take_xmm();
+        self.own_fp(x);
+        x
+    }
+
+    /// The current instruction's result is in this vector register, which was taken before.
+    pub fn own_fp(&mut self, x: Xmm) {
         self.s.xmm[x as usize] = self.at;
         self.s.values[self.at as usize].reg = x as u32;
-        x
     }
 
     /// A register for the result, which is written by one host instruction that reads all operands at once, or after all were
@@ -470,7 +528,7 @@ impl<I: Isa> Emit<'_, I> {
         if needed && value.reg == NONE && value.spill == NONE {
             match self.class(v) {
                 Class::Int => drop(self.gpr(Val(v))),
-                Class::Float => drop(self.xmm(Val(v))),
+                Class::Float | Class::Vec => drop(self.xmm(Val(v))),
             }
         }
         self.s.values[v as usize].home = NONE;
@@ -570,6 +628,11 @@ impl<I: Isa> Emit<'_, I> {
             _ if value.reg != NONE => match self.class(v) {
                 Class::Int => Loc::Gpr(value.reg as u8),
                 Class::Float => Loc::Xmm(value.reg as u8),
+                Class::Vec => Loc::Vector(value.reg as u8),
+            },
+            _ if self.class(v) == Class::Vec => match value.home {
+                NONE => Loc::VectorSpill(value.spill as u8),
+                slot => Loc::VectorSlot(slot as u16),
             },
             Inst::Const(k) => Loc::Const(k),
             Inst::Pc(offset) => Loc::Pc(offset),

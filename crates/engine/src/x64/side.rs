@@ -4,7 +4,8 @@
 use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
-use trine_ir::{Fp, Hart, Helper, Isa, Leave, MemOp, Rmw, Rounding};
+use std::cell::Cell;
+use trine_ir::{Access, Fp, Hart, Helper, Hints, Isa, Leave, MemOp, Rmw, Rounding};
 
 /// Where the value of a slot lies while generated code runs.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,12 @@ pub enum Loc {
     Xmm(u8),
     /// In a spill word.
     Spill(u8),
+    /// In a vector register, of which this slot and the next one get all 128 bits.
+    Vector(u8),
+    /// In a spill word of 128 bits.
+    VectorSpill(u8),
+    /// In the memory of two other slots, which are up to date.
+    VectorSlot(u16),
     /// In the memory of another slot, which is up to date.
     Slot(u16),
     /// Nowhere: it is this constant.
@@ -34,6 +41,12 @@ pub enum Kind {
     Rmw(Rmw, MemOp),
     /// A compare-and-exchange that missed.
     Exchange(MemOp),
+    /// A load of a vector that missed the TLB; the result goes to the second and third argument.
+    LoadVector(Hints),
+    /// A store of a vector that missed the TLB; the value is the second and third argument.
+    StoreVector(Hints),
+    /// An access that must be aligned and is not.
+    Misaligned(Access),
     /// An access to a program's memory, done in place.
     Direct,
     /// A floating-point operation that the host does differently.
@@ -126,12 +139,27 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
     let [a, b, c, _] = [0, 1, 2, 3].map(|i: usize| frame.args[i].get());
     // Generated code runs only in the mode that it was made for.
-    let regime = core.data_regime();
+    let regime = |how: MemOp| core.access_regime(how.hints);
     let done = match row.kind {
-        Kind::Load(how) => core.slow_load(regime, how.width, a).map(|value| how.ordered(value)),
-        Kind::Store(how) => core.slow_store(regime, how.width, a, how.ordered(b)).map(|()| 0),
-        Kind::Rmw(op, how) => core.rmw(regime, op, how, a, b),
-        Kind::Exchange(how) => core.exchange(regime, how, a, b, c),
+        Kind::Load(how) => {
+            let value = core.slow_load(regime(how), how.width, a);
+            core.hinted(how.hints, value).map(|value| how.ordered(value))
+        }
+        Kind::Store(how) => {
+            let done = core.slow_store(regime(how), how.width, a, how.ordered(b));
+            core.hinted(how.hints, done).map(|()| 0)
+        }
+        Kind::Rmw(op, how) => core.hinted(how.hints, core.rmw(regime(how), op, how, a, b)),
+        Kind::Exchange(how) => core.hinted(how.hints, core.exchange(regime(how), how, a, b, c)),
+        Kind::LoadVector(hints) => core.slow_load_vector(hints, a).map(|value| {
+            frame.args[1].set(value as u64);
+            frame.args[2].set((value >> 64) as u64);
+            0
+        }),
+        Kind::StoreVector(hints) => {
+            core.slow_store_vector(hints, a, b as u128 | (c as u128) << 64).map(|()| 0)
+        }
+        Kind::Misaligned(access) => Err(core.raise(I::misaligned(access, a))),
         Kind::Direct => Ok(0),
         Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
         Kind::Helper { number, bytes } => {
@@ -177,9 +205,19 @@ fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
 fn restore_slots<I: Isa>(core: &Core<I>, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     for &(slot, loc) in locs {
+        let upper = |halves: &[Cell<u64>; 2]| {
+            core.set(slot + 1, halves[1].get());
+            halves[0].get()
+        };
         let value = match loc {
             Loc::Gpr(r) => frame.save[r as usize].get(),
-            Loc::Xmm(r) => frame.save_fp[r as usize].get(),
+            Loc::Xmm(r) => frame.save_fp[r as usize][0].get(),
+            Loc::Vector(r) => upper(&frame.save_fp[r as usize]),
+            Loc::VectorSpill(n) => upper(&frame.spill_vector[n as usize]),
+            Loc::VectorSlot(other) => {
+                core.set(slot + 1, core.get(other + 1));
+                core.get(other)
+            }
             Loc::Spill(n) => frame.spill[n as usize].get(),
             Loc::Slot(other) => core.get(other),
             Loc::Const(k) => k,

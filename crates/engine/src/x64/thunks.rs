@@ -119,6 +119,10 @@ impl Layout {
     pub fn spill(&self, n: usize) -> Mem {
         self.word(offset_of!(Frame, spill), n)
     }
+    /// A spill word of 128 bits.
+    pub fn spill_vector(&self, n: usize) -> Mem {
+        self.word(offset_of!(Frame, spill_vector), 2 * n)
+    }
     /// Address of a thunk.
     pub fn thunk(&self, t: Thunk) -> Mem {
         self.word(offset_of!(Frame, thunks), t as usize)
@@ -127,7 +131,7 @@ impl Layout {
         self.word(offset_of!(Frame, save), r as usize)
     }
     fn save_fp(&self, r: u8) -> Mem {
-        self.word(offset_of!(Frame, save_fp), r as usize)
+        self.word(offset_of!(Frame, save_fp), 2 * r as usize)
     }
     fn function(&self, n: usize) -> Mem {
         self.word(offset_of!(Frame, functions), n)
@@ -281,7 +285,7 @@ fn call_rust(a: &mut Asm, l: &Layout, n: usize) {
 fn slow(a: &mut Asm, l: &Layout) {
     a.store(8, l.count(), R15);
     POOL.iter().for_each(|&r| a.store(8, l.save(r), r));
-    (0..POOL_FP).for_each(|x| a.movq_store(l.save_fp(x), x));
+    (0..POOL_FP).for_each(|x| a.movups_store(l.save_fp(x), x));
     fp_out(a, l, false);
     a.load(8, RSI, mem(RSP, 0));
     call_rust(a, l, 0);
@@ -289,7 +293,7 @@ fn slow(a: &mut Asm, l: &Layout) {
     let leave = a.jcc(Cc::NotEqual);
     fp_in(a, l);
     POOL.iter().for_each(|&r| a.load(8, r, l.save(r)));
-    (0..POOL_FP).for_each(|x| a.movq_load(x, l.save_fp(x)));
+    (0..POOL_FP).for_each(|x| a.movups_load(x, l.save_fp(x)));
     a.ret();
     a.fix_here(leave);
     give_up(a, l);
@@ -298,7 +302,7 @@ fn slow(a: &mut Asm, l: &Layout) {
 fn refused(a: &mut Asm, l: &Layout) {
     a.store(8, l.count(), R15);
     POOL.iter().for_each(|&r| a.store(8, l.save(r), r));
-    (0..POOL_FP).for_each(|x| a.movq_store(l.save_fp(x), x));
+    (0..POOL_FP).for_each(|x| a.movups_store(l.save_fp(x), x));
     fp_out(a, l, false);
     a.load(8, RSI, l.arg(3));
     // In place of a return address, so that the stack is as in a call of `slow`.

@@ -256,11 +256,15 @@ pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Out
     let outcome = match code_memory.enter(core, block.code()) {
         Left::Go | Left::Link(_) => machine.outcome(None),
         Left::Again => {
-            // The interpreter only says why the access was refused: what it does again before that may find other values,
-            // as a block here may write before it faults.
+            // The dispatcher would have the interpreter do the instruction again, to learn why the access was refused. A block
+            // here may have written before it, and would find other values: the interpreter does all of it afresh.
             let stopped = machine.outcome(None);
-            let leave = interpret_once(core, ir);
-            Outcome { way: machine.outcome(Some(leave)).way, ..stopped }
+            drop(machine);
+            let way = interpret(model, ir, given).way;
+            match way {
+                Way::Raised(..) => Outcome { way, ..stopped },
+                Way::Jump(_) => return Err("compiled code was refused an access".into()),
+            }
         }
         Left::Instruction { leave, .. } => machine.outcome(Some(leave)),
     };

@@ -4,10 +4,13 @@ use crate::harness::{DATA, Given, everywhere};
 use trine_base::Width;
 use trine_ir::inst::{Block, Class, Inst, Label, Val};
 use trine_ir::verify::bits_of;
-use trine_ir::{Bin, Carry, Cmp, Extra, Flow, MemOp, Rmw, Signed, Un};
+use trine_ir::{Bin, Carry, Cmp, Extra, Flow, Hints, Lane, MemOp, Rmw, Signed, Un, VBin, VShift, Vop};
 
 /// Slots that blocks read and write.
 const SLOTS: std::ops::Range<u16> = 8..28;
+
+/// Pairs of slots that hold vectors.
+const VECTORS: std::ops::Range<u16> = 32..64;
 
 /// Marsaglia's xorshift of 64 bits.
 struct Random(u64);
@@ -63,6 +66,30 @@ const BINS: [Bin; 19] = [
     Bin::Ror,
     Bin::Andn,
 ];
+const VBINS: [VBin; 22] = [
+    VBin::Add,
+    VBin::Sub,
+    VBin::AddS,
+    VBin::AddU,
+    VBin::SubS,
+    VBin::SubU,
+    VBin::Mul,
+    VBin::MulhS,
+    VBin::MulhU,
+    VBin::MinS,
+    VBin::MinU,
+    VBin::MaxS,
+    VBin::MaxU,
+    VBin::Avg,
+    VBin::Eq,
+    VBin::GtS,
+    VBin::And,
+    VBin::Or,
+    VBin::Xor,
+    VBin::Andn,
+    VBin::Low,
+    VBin::High,
+];
 const CMPS: [Cmp; 6] = [Cmp::Eq, Cmp::Ne, Cmp::LtS, Cmp::LtU, Cmp::GeS, Cmp::GeU];
 const UNS: [Un; 4] = [Un::Clz, Un::Ctz, Un::Popcount, Un::Bswap];
 const RMWS: [Rmw; 9] =
@@ -74,14 +101,18 @@ struct Maker {
     block: Block,
     /// Values that may be used here.
     usable: Vec<Val>,
+    /// Vectors that may be used here.
+    vectors: Vec<Val>,
 }
 
 impl Maker {
     fn emit(&mut self, inst: Inst) -> Val {
         let made = Val(self.block.insts.len() as u32);
         self.block.insts.push(inst);
-        if inst.result() == Some(Class::Int) {
-            self.usable.push(made);
+        match inst.result() {
+            Some(Class::Int) => self.usable.push(made),
+            Some(Class::Vec) => self.vectors.push(made),
+            _ => {}
         }
         made
     }
@@ -132,6 +163,78 @@ impl Maker {
             b = self.emit(Inst::Bin(Bin::Or, bits, b, one));
         }
         self.emit(Inst::Bin(op, bits, a, b));
+    }
+
+    fn vector(&mut self) -> Val {
+        if self.vectors.is_empty() || self.random.below(4) == 0 {
+            let slot = VECTORS.start + 2 * self.random.below(VECTORS.len() as u64 / 2) as u16;
+            return self.emit(Inst::GetV(slot));
+        }
+        self.random.pick(&self.vectors.clone())
+    }
+
+    fn vector_op(&mut self) {
+        let lane = self.random.pick(&[Lane::L8, Lane::L16, Lane::L32, Lane::L64]);
+        let n = self.random.below(lane.count().into()) as u8;
+        match self.random.below(12) {
+            0 => {
+                let x = self.value(64);
+                self.emit(Inst::ToVec(x));
+            }
+            1 => {
+                let (v, x) = (self.vector(), self.value(64));
+                self.emit(Inst::VInsert(lane, n, v, x));
+            }
+            2 => {
+                let v = self.vector();
+                self.emit(Inst::VExtract(lane, n, v));
+            }
+            3 => {
+                let v = self.vector();
+                self.emit(Inst::VMask(lane, v));
+            }
+            4 | 5 => {
+                let (a, hints) = (self.address(16, false), Hints::NONE);
+                if self.random.below(2) == 0 {
+                    self.emit(Inst::LoadV(hints, a));
+                } else {
+                    let v = self.vector();
+                    self.emit(Inst::StoreV(hints, a, v));
+                }
+            }
+            6 | 7 => {
+                let slot = VECTORS.start + 2 * self.random.below(VECTORS.len() as u64 / 2) as u16;
+                let v = self.vector();
+                self.emit(Inst::SetV(slot, v));
+            }
+            _ => {
+                let op = self.vector_operation(lane);
+                let args = [self.vector(), self.vector(), self.vector()];
+                let last = args[op.operands() - 1];
+                let args = std::array::from_fn(|i| if i < op.operands() { args[i] } else { last });
+                self.emit(Inst::Vec(op, args));
+            }
+        }
+    }
+
+    /// One that exists.
+    fn vector_operation(&mut self, lane: Lane) -> Vop {
+        loop {
+            let op = match self.random.below(10) {
+                0 => Vop::Abs(lane),
+                1 => {
+                    let by = self.random.below(lane.bits().into()) as u8;
+                    Vop::Shift(self.random.pick(&[VShift::Shl, VShift::Shr, VShift::Sar]), lane, by)
+                }
+                2 => Vop::Shuffle(self.random.next() as u8),
+                3 => self.random.pick(&[Vop::Permute, Vop::Blend]),
+                4 => Vop::Align(self.random.below(17) as u8),
+                _ => Vop::Bin(self.random.pick(&VBINS), lane),
+            };
+            if op.exists() {
+                return op;
+            }
+        }
     }
 
     fn carry(&mut self) {
@@ -234,6 +337,7 @@ impl Maker {
             12 | 13 => self.access(),
             14 if arms => self.arm(),
             15 => self.carry(),
+            17 | 18 => (0..1 + self.random.below(6)).for_each(|_| self.vector_op()),
             16 => {
                 let at = self.random.below(57) as u8;
                 let len = 1 + self.random.below(64 - at as u64) as u8;
@@ -255,13 +359,13 @@ impl Maker {
         let label = Label(self.block.labels);
         self.block.labels += 1;
         let start = self.emit(Inst::IfNot { c, to: label, exits: false });
-        let usable = self.usable.clone();
+        let (usable, vectors) = (self.usable.clone(), self.vectors.clone());
         (0..1 + self.random.below(4)).for_each(|_| self.one(false));
         let exits = self.random.below(2) == 0;
         if exits {
             self.leave(0x40);
         }
-        self.usable = usable;
+        (self.usable, self.vectors) = (usable, vectors);
         self.block.insts[start.0 as usize] = Inst::IfNot { c, to: label, exits };
         self.emit(Inst::Label(label));
     }
@@ -275,14 +379,19 @@ impl Maker {
 /// A random block, and what it starts from.
 fn case(seed: u64) -> (Block, Given) {
     let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut maker = Maker { random, block: Block { guest: 1, ..Block::default() }, usable: Vec::new() };
+    let mut maker = Maker {
+        random,
+        block: Block { guest: 1, ..Block::default() },
+        usable: Vec::new(),
+        vectors: Vec::new(),
+    };
     maker.emit(Inst::Begin(0, 4));
     let first = maker.emit(Inst::Get(SLOTS.start));
     maker.usable.push(first);
     (0..10 + maker.random.below(60)).for_each(|_| maker.one(true));
     maker.leave(4);
     let random = &mut maker.random;
-    let slots = SLOTS.map(|slot| (slot, random.number())).collect();
+    let slots = SLOTS.chain(VECTORS).map(|slot| (slot, random.number())).collect();
     let mut bytes = || (0..0x60).map(|_| random.next() as u8).collect();
     let memory = vec![(DATA, bytes()), (DATA + 0xfa0, bytes()), (DATA + 0x1fa0, bytes())];
     (maker.block, Given { slots, memory, rounds: 1 })

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::isa::{Leave, SlotSet};
+use crate::memop::Hints;
 use crate::op::{Bin, Carry, Cmp, Extra, Fp, Rmw, Rounding, Un};
 
 static HELPER: Helper = Helper {
@@ -13,6 +14,8 @@ static HELPER: Helper = Helper {
     flushes: true,
     fp: true,
 };
+
+const HINTS: Hints = Hints { aligned: true, stack: true, supervisor: true };
 
 /// Every instruction in every form, in the order of [`Inst`].
 fn all() -> Vec<Inst> {
@@ -30,6 +33,13 @@ fn all() -> Vec<Inst> {
         Inst::Zext(64, 8, a),
         Inst::Sext(8, 64, a),
         Inst::Select(32, a, b, c),
+        Inst::GetV(32),
+        Inst::SetV(34, a),
+        Inst::ToVec(a),
+        Inst::LoadV(Hints::NONE, a),
+        Inst::LoadV(HINTS, a),
+        Inst::StoreV(Hints::NONE, a, b),
+        Inst::StoreV(HINTS, a, b),
         Inst::DivWide(Signed::No, [a, b, c]),
         Inst::DivWide(Signed::Yes, [a, b, c]),
         Inst::Insert(8, 8, a, b),
@@ -50,7 +60,9 @@ fn all() -> Vec<Inst> {
         Cmp::each(&mut |op| all.push(Inst::Cmp(op, bits, a, b)));
         Un::each(&mut |op| all.push(Inst::Un(op, bits, a)));
     }
-    for op in widths.into_iter().flat_map(|w| [MemOp::from(w), MemOp::from(w).big()]) {
+    for op in
+        widths.into_iter().flat_map(|w| [MemOp::from(w), MemOp::from(w).big(), MemOp::from(w).hinted(HINTS)])
+    {
         all.push(Inst::Load(op, a));
         all.push(Inst::Store(op, a, b));
         all.push(Inst::Exchange(op, a, b, c));
@@ -63,6 +75,14 @@ fn all() -> Vec<Inst> {
             _ => [a, b, c],
         };
         Rounding::each(&mut |rounding| all.push(Inst::Fp(op, rounding, args)));
+    });
+    Vop::each(&mut |op| {
+        all.push(Inst::Vec(op, [[a, a, a], [a, b, b], [a, b, c]][op.operands() - 1]));
+    });
+    Lane::each(&mut |lane| {
+        all.push(Inst::VMask(lane, a));
+        all.push(Inst::VExtract(lane, lane.count() as u8 - 1, a));
+        all.push(Inst::VInsert(lane, 0, a, b));
     });
     Flow::each(&mut |flow| all.push(Inst::Jump(flow, a)));
     all

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::inst::Label;
-use crate::op::{Bin, Cmp, Flow, Rmw, Round, Rounding};
+use crate::memop::Hints;
+use crate::op::{Bin, Carry, Cmp, Extra, Flow, Rmw, Round, Rounding, Signed};
+use crate::vector::{Lane, VBin, Vop};
 use trine_base::Width;
 
 const RNE: Rounding = Rounding::Static(Round::Rne);
@@ -198,4 +200,55 @@ fn a_block_ends_in_an_exit() {
     let arm = block(1, &[Inst::Const(1), arm(1, 0, true), Inst::Raise(2, Val(1)), Inst::Label(Label(0))]);
     assert_eq!(verify(&arm).unwrap_err(), unended);
     assert_eq!(verify(&block(0, &[Inst::Const(0), Inst::Raise(2, Val(1))])), Ok(()));
+}
+
+#[test]
+fn what_an_operation_gives_besides_stands_behind_it() {
+    let sum = Inst::Carry(Carry::Add, 64, [Val(1), Val(1), Val(2)]);
+    let (one, carry, overflow) =
+        (Inst::Const(1), Inst::Extra(Extra::Carry, Val(3)), Inst::Extra(Extra::Overflow, Val(3)));
+    fine(0, &[Inst::Get(1), one, sum, carry, overflow]);
+    fine(0, &[Inst::Get(1), one, sum, overflow]);
+    assert!(why(0, &[Inst::Get(1), one, sum, one, carry]).contains("it does not follow %3"));
+    let of_another = Inst::Extra(Extra::Carry, Val(1));
+    assert!(why(0, &[Inst::Get(1), of_another]).contains("%1 has no Carry"));
+    assert!(
+        why(0, &[Inst::Get(1), one, sum, Inst::Extra(Extra::Remainder, Val(3))]).contains("no Remainder")
+    );
+    let wide = Inst::DivWide(Signed::No, [Val(1); 3]);
+    fine(0, &[Inst::Get(1), wide, Inst::Extra(Extra::Remainder, Val(2))]);
+    assert!(why(0, &[Inst::Get(1), wide, Inst::Extra(Extra::Carry, Val(2))]).contains("%2 has no Carry"));
+    let carry_in = Inst::Carry(Carry::Add, 64, [Val(1); 3]);
+    assert!(why(0, &[Inst::Get(1), carry_in]).contains("%1 has 64 bits, 1 are taken"));
+    let narrow = Inst::Carry(Carry::Sub, 8, [Val(1), Val(2), Val(2)]);
+    assert!(why(0, &[Inst::Get(1), one, narrow]).contains("%1 has 64 bits, 8 are taken"));
+}
+
+#[test]
+fn a_field_lies_inside_its_value() {
+    fine(0, &[Inst::Get(1), Inst::Insert(56, 8, Val(1), Val(1))]);
+    for (at, len) in [(57, 8), (0, 0), (64, 1), (0, 65)] {
+        assert!(why(0, &[Inst::Get(1), Inst::Insert(at, len, Val(1), Val(1))]).contains("inside 64 bits"));
+    }
+}
+
+#[test]
+fn vectors_are_a_class_with_lanes_and_slots_of_their_own() {
+    let add = Vop::Bin(VBin::Add, Lane::L8);
+    fine(0, &[Inst::GetV(32), Inst::Vec(add, [Val(1); 3]), Inst::SetV(34, Val(2))]);
+    assert!(why(0, &[Inst::Get(1), Inst::Vec(add, [Val(1); 3])]).contains("%1 is not Vec"));
+    assert!(why(0, &[Inst::GetV(32), Inst::Set(1, Val(1))]).contains("%1 is not Int"));
+    let insert = |v, x| Inst::VInsert(Lane::L16, 7, Val(v), Val(x));
+    fine(0, &[Inst::GetV(32), Inst::Get(1), insert(1, 2)]);
+    assert!(why(0, &[Inst::GetV(32), Inst::Get(1), insert(2, 1)]).contains("%1 is not Int"));
+    let store = |a, v| Inst::StoreV(Hints::NONE, Val(a), Val(v));
+    fine(0, &[Inst::GetV(32), Inst::Get(1), store(2, 1)]);
+    assert!(why(0, &[Inst::GetV(32), Inst::Get(1), store(1, 2)]).contains("%2 is not Vec"));
+    assert!(why(0, &[Inst::GetV(32), Inst::VExtract(Lane::L16, 8, Val(1))]).contains("there is no lane 8"));
+    let none = Vop::Bin(VBin::Mul, Lane::L8);
+    assert!(why(0, &[Inst::GetV(32), Inst::Vec(none, [Val(1); 3])]).contains("no such operation"));
+    for half in [Inst::Get(32), Inst::Get(33), Inst::GetF(33), Inst::GetV(31), Inst::GetV(33)] {
+        assert!(why(0, &[Inst::GetV(32), half]).contains("half of another vector"), "{half:?}");
+    }
+    fine(0, &[Inst::GetV(32), Inst::Get(31), Inst::Get(34), Inst::GetV(36)]);
 }

@@ -3,10 +3,10 @@
 use super::{R, Toy};
 use crate::state::{self, cause};
 use trine_base::Width;
-use trine_ir::{MemOp, Order, Res, Rmw, V};
+use trine_ir::{Hints, MemOp, Order, Res, Rmw, V};
 
 /// A word in memory.
-const WORD: MemOp = MemOp { width: Width::B2, order: Order::Big };
+const WORD: MemOp = MemOp { width: Width::B2, order: Order::Big, hints: Hints::NONE };
 
 /// Load a byte.
 pub fn ldb<S: Toy>(s: S, rd: R, rs: R) -> Res<S> {

@@ -1,0 +1,192 @@
+//! Vectors of 128 bits, in three-operand forms of AVX.
+
+use super::asm::{Xmm, mem, mem2, reg::*};
+use super::emit::Emit;
+use super::side::Kind;
+use trine_ir::inst::Val;
+use trine_ir::vector::{Lane, VBin, VShift, Vop};
+use trine_ir::{Access, Hints, Isa};
+
+/// Opcode map and opcode of an operation of two vectors; all have the prefix 66. Only those that exist are asked for.
+fn opcode(op: VBin, lane: Lane) -> (u8, u8) {
+    let by_lane = |first: u8| (1, first + lane as u8);
+    let pick = |of: [(u8, u8); 3]| of[(lane as usize).min(2)];
+    match op {
+        VBin::Add if lane == Lane::L64 => (1, 0xd4),
+        VBin::Add => by_lane(0xfc),
+        VBin::Sub => by_lane(0xf8),
+        VBin::AddS => by_lane(0xec),
+        VBin::AddU => by_lane(0xdc),
+        VBin::SubS => by_lane(0xe8),
+        VBin::SubU => by_lane(0xd8),
+        VBin::Mul if lane == Lane::L32 => (2, 0x40),
+        VBin::Mul => (1, 0xd5),
+        VBin::MulhS => (1, 0xe5),
+        VBin::MulhU => (1, 0xe4),
+        VBin::MinS => pick([(2, 0x38), (1, 0xea), (2, 0x39)]),
+        VBin::MinU => pick([(1, 0xda), (2, 0x3a), (2, 0x3b)]),
+        VBin::MaxS => pick([(2, 0x3c), (1, 0xee), (2, 0x3d)]),
+        VBin::MaxU => pick([(1, 0xde), (2, 0x3e), (2, 0x3f)]),
+        VBin::Avg if lane == Lane::L8 => (1, 0xe0),
+        VBin::Avg => (1, 0xe3),
+        VBin::Eq if lane == Lane::L64 => (2, 0x29),
+        VBin::Eq => by_lane(0x74),
+        VBin::GtS if lane == Lane::L64 => (2, 0x37),
+        VBin::GtS => by_lane(0x64),
+        VBin::And => (1, 0xdb),
+        VBin::Or => (1, 0xeb),
+        VBin::Xor => (1, 0xef),
+        VBin::Andn => (1, 0xdf),
+        VBin::Low if lane == Lane::L64 => (1, 0x6c),
+        VBin::Low => by_lane(0x60),
+        VBin::High if lane == Lane::L64 => (1, 0x6d),
+        VBin::High => by_lane(0x68),
+    }
+}
+
+/// The prefix 66, as VEX has it.
+const P66: u8 = 1;
+
+impl<I: Isa> Emit<'_, I> {
+    /// An operation that makes a vector of vectors.
+    pub fn vector(&mut self, op: Vop, [x, y, z]: [Val; 3]) {
+        let (a, b) = (self.xmm(x), self.xmm(y));
+        match op {
+            // The host's form negates the first operand.
+            Vop::Bin(op @ VBin::Andn, lane) => self.vector_binary(op, lane, b, a),
+            Vop::Bin(op, lane) => self.vector_binary(op, lane, a, b),
+            Vop::Abs(lane) => {
+                let d = self.def_fp();
+                self.a.vop((2, P66, false), 0x1c + lane as u8, d, 0, a);
+            }
+            Vop::Shift(op, lane, by) => {
+                let extension = match op {
+                    VShift::Shr => 2,
+                    VShift::Sar => 4,
+                    VShift::Shl => 6,
+                };
+                let d = self.def_fp();
+                self.a.vop((1, P66, false), 0x70 + lane as u8, extension, d, a);
+                self.a.byte(by);
+            }
+            Vop::Shuffle(order) => {
+                let d = self.def_fp();
+                self.a.vop((1, P66, false), 0x70, d, 0, a);
+                self.a.byte(order);
+            }
+            Vop::Permute => {
+                let d = self.def_fp();
+                self.a.vop((2, P66, false), 0x00, d, a, b);
+            }
+            Vop::Align(n) => {
+                let d = self.def_fp();
+                self.a.vop((3, P66, false), 0x0f, d, a, b);
+                self.a.byte(n);
+            }
+            Vop::Blend => {
+                let chosen = self.xmm(z);
+                let d = self.def_fp();
+                self.a.vop((3, P66, false), 0x4c, d, a, b);
+                self.a.byte(chosen << 4);
+            }
+        }
+    }
+
+    fn vector_binary(&mut self, op: VBin, lane: Lane, a: Xmm, b: Xmm) {
+        let (map, code) = opcode(op, lane);
+        let d = self.def_fp();
+        self.a.vop((map, P66, false), code, d, a, b);
+    }
+
+    /// The vector with a lane replaced by an integer's low bits.
+    pub fn vector_insert(&mut self, lane: Lane, n: u8, v: Val, x: Val) {
+        let (map, code) = match lane {
+            Lane::L8 => (3, 0x20),
+            Lane::L16 => (1, 0xc4),
+            Lane::L32 | Lane::L64 => (3, 0x22),
+        };
+        let (v, x) = (self.xmm(v), self.gpr(x));
+        let d = self.def_fp();
+        self.a.vop((map, P66, lane == Lane::L64), code, d, v, x);
+        self.a.byte(n);
+    }
+
+    /// A lane as an integer.
+    pub fn vector_extract(&mut self, lane: Lane, n: u8, v: Val) {
+        let v = self.xmm(v);
+        let d = self.def();
+        if lane == Lane::L64 && n == 0 {
+            return self.a.movq_from(true, d, v);
+        }
+        let code = 0x14 + (lane as u8).min(2);
+        self.a.vop((3, P66, lane == Lane::L64), code, v, 0, d);
+        self.a.byte(n);
+    }
+
+    /// The top bits of all lanes.
+    pub fn vector_mask(&mut self, lane: Lane, v: Val) {
+        let x = self.xmm(v);
+        let d = self.def();
+        match lane {
+            Lane::L8 => self.a.vop((1, P66, false), 0xd7, d, 0, x),
+            Lane::L16 => {
+                // Words with their signs become bytes; the upper eight are those of zeros.
+                let zero = super::float::X0;
+                self.a.vop((1, P66, false), 0xef, zero, zero, zero);
+                self.a.vop((1, P66, false), 0x63, zero, x, zero);
+                self.a.vop((1, P66, false), 0xd7, d, 0, zero);
+            }
+            Lane::L32 => self.a.vop((1, 0, false), 0x50, d, 0, x),
+            Lane::L64 => self.a.vop((1, P66, false), 0x50, d, 0, x),
+        }
+    }
+
+    /// An integer in the lower half, zeros above.
+    pub fn vector_of(&mut self, x: Val) {
+        if self.constant(x) == Some(0) {
+            let d = self.def_fp();
+            return self.a.vop((1, P66, false), 0xef, d, d, d);
+        }
+        let r = self.gpr(x);
+        let d = self.def_fp();
+        self.a.movq_to(true, d, r);
+    }
+
+    /// A load of 16 bytes.
+    pub fn load_vector(&mut self, hints: Hints, a: Val) {
+        let n = self.pair_of(a, hints, false);
+        let at = self.address(a);
+        self.check_aligned(at, hints, 16, Access::Read);
+        let d = self.take_xmm();
+        if self.direct {
+            self.may_be_refused();
+            self.a.movups_load(d, mem(at.base, at.disp));
+            return self.own_fp(d);
+        }
+        let miss = self.probe_pair(n, at, hints, 16, false);
+        self.a.movups_load(d, mem2(at.base, RCX, at.disp));
+        self.aside(&[miss], |e| {
+            e.call_access(at, &[], Kind::LoadVector(hints));
+            e.a.movups_load(d, e.l.arg(1));
+        });
+        self.own_fp(d);
+    }
+
+    /// A store of 16 bytes: one access.
+    pub fn store_vector(&mut self, hints: Hints, a: Val, v: Val) {
+        let n = self.pair_of(a, hints, true);
+        let at = self.address(a);
+        let s = self.xmm(v);
+        self.check_aligned(at, hints, 16, Access::Write);
+        if self.direct {
+            self.may_be_refused();
+            return self.a.movups_store(mem(at.base, at.disp), s);
+        }
+        let miss = self.probe_pair(n, at, hints, 16, true);
+        self.a.movups_store(mem2(at.base, RCX, at.disp), s);
+        self.aside(&[miss], |e| {
+            e.a.movups_store(e.l.arg(1), s);
+            e.call_access(at, &[], Kind::StoreVector(hints));
+        });
+    }
+}

@@ -1,0 +1,256 @@
+//! Operations of vectors of 128 bits, and what they mean. A vector is one value; its lanes are numbered from the lowest.
+//!
+//! An operation exists in the lanes in which hosts have it ([`Vop::exists`]); bodies make the others of these.
+
+/// Bits of a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Lane {
+    /// 16 lanes of 8 bits.
+    L8,
+    /// 8 lanes of 16 bits.
+    L16,
+    /// 4 lanes of 32 bits.
+    L32,
+    /// 2 lanes of 64 bits.
+    L64,
+}
+
+impl Lane {
+    /// Bits of one lane.
+    pub const fn bits(self) -> u32 {
+        8 << self as u32
+    }
+
+    /// Number of lanes.
+    pub const fn count(self) -> u32 {
+        16 >> self as u32
+    }
+}
+
+/// Operations of two vectors, lane by lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum VBin {
+    /// Sum, modulo the lane.
+    Add,
+    /// Difference, modulo the lane.
+    Sub,
+    /// Signed sum that saturates.
+    AddS,
+    /// Unsigned sum that saturates.
+    AddU,
+    /// Signed difference that saturates.
+    SubS,
+    /// Unsigned difference that saturates.
+    SubU,
+    /// Low half of the product.
+    Mul,
+    /// High half of the signed product.
+    MulhS,
+    /// High half of the unsigned product.
+    MulhU,
+    /// Smaller, signed.
+    MinS,
+    /// Smaller, unsigned.
+    MinU,
+    /// Larger, signed.
+    MaxS,
+    /// Larger, unsigned.
+    MaxU,
+    /// Average of unsigned numbers, rounded up.
+    Avg,
+    /// All ones where equal, else zero.
+    Eq,
+    /// All ones where the first is larger, signed, else zero.
+    GtS,
+    /// Bitwise and; the lane does not matter and is 64 bits.
+    And,
+    /// Bitwise or; as `And`.
+    Or,
+    /// Bitwise exclusive or; as `And`.
+    Xor,
+    /// `a & !b`; as `And`.
+    Andn,
+    /// The lanes of the lower halves by turns, the first vector's first.
+    Low,
+    /// The lanes of the upper halves by turns, the first vector's first.
+    High,
+}
+
+/// Shifts of every lane by the same number of bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum VShift {
+    /// Left.
+    Shl,
+    /// Right, zeros come in.
+    Shr,
+    /// Right, copies of the sign come in.
+    Sar,
+}
+
+/// An operation that makes a vector of vectors. Pure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Vop {
+    /// Of two vectors, lane by lane.
+    Bin(VBin, Lane),
+    /// Absolute value of every lane, modulo the lane.
+    Abs(Lane),
+    /// Shift by a constant less than the lane's bits.
+    Shift(VShift, Lane, u8),
+    /// Lanes of 32 bits in another order: lane `n` is that whose number is in bits `2n` and `2n + 1`.
+    Shuffle(u8),
+    /// Bytes of the first vector by the numbers in the second one's bytes: its low four bits choose, its top bit makes the byte
+    /// zero.
+    Permute,
+    /// The 16 bytes from byte `n` on of the second vector with the first one above it; `n` is at most 16.
+    Align(u8),
+    /// Bytes of the second vector where the top bit of the third one's is set, else of the first.
+    Blend,
+}
+
+impl Vop {
+    /// Number of operands.
+    pub const fn operands(self) -> usize {
+        match self {
+            Vop::Abs(_) | Vop::Shift(..) | Vop::Shuffle(_) => 1,
+            Vop::Bin(..) | Vop::Permute | Vop::Align(_) => 2,
+            Vop::Blend => 3,
+        }
+    }
+
+    /// Whether there is such an operation.
+    pub const fn exists(self) -> bool {
+        match self {
+            Vop::Bin(op, lane) => match op {
+                VBin::Add | VBin::Sub | VBin::Eq | VBin::GtS | VBin::Low | VBin::High => true,
+                VBin::AddS | VBin::AddU | VBin::SubS | VBin::SubU | VBin::Avg => {
+                    matches!(lane, Lane::L8 | Lane::L16)
+                }
+                VBin::Mul => matches!(lane, Lane::L16 | Lane::L32),
+                VBin::MulhS | VBin::MulhU => matches!(lane, Lane::L16),
+                VBin::MinS | VBin::MinU | VBin::MaxS | VBin::MaxU => !matches!(lane, Lane::L64),
+                VBin::And | VBin::Or | VBin::Xor | VBin::Andn => matches!(lane, Lane::L64),
+            },
+            Vop::Abs(lane) => !matches!(lane, Lane::L64),
+            Vop::Shift(op, lane, n) => {
+                let lanes = match op {
+                    VShift::Shl | VShift::Shr => !matches!(lane, Lane::L8),
+                    VShift::Sar => matches!(lane, Lane::L16 | Lane::L32),
+                };
+                lanes && (n as u32) < lane.bits()
+            }
+            Vop::Align(n) => n <= 16,
+            Vop::Shuffle(_) | Vop::Permute | Vop::Blend => true,
+        }
+    }
+}
+
+/// Lane `n` of a vector.
+#[inline(always)]
+pub fn extract(lane: Lane, n: u32, v: u128) -> u64 {
+    (v >> (lane.bits() * n)) as u64 & (u64::MAX >> (64 - lane.bits()))
+}
+
+/// The vector with lane `n` replaced by the low bits of `x`.
+#[inline(always)]
+pub fn insert(lane: Lane, n: u32, v: u128, x: u64) -> u128 {
+    let mask = (u64::MAX >> (64 - lane.bits())) as u128;
+    v & !(mask << (lane.bits() * n)) | (x as u128 & mask) << (lane.bits() * n)
+}
+
+/// The top bits of all lanes, that of the lowest one lowest.
+pub fn mask(lane: Lane, v: u128) -> u64 {
+    (0..lane.count()).fold(0, |mask, n| mask | (extract(lane, n, v) >> (lane.bits() - 1)) << n)
+}
+
+/// A vector made lane by lane.
+fn lanes(lane: Lane, f: impl Fn(u32) -> u64) -> u128 {
+    (0..lane.count()).fold(0, |v, n| insert(lane, n, v, f(n)))
+}
+
+/// What a [`Vop`] makes; operands beyond its number are not looked at.
+pub fn eval(op: Vop, [a, b, c]: [u128; 3]) -> u128 {
+    match op {
+        Vop::Bin(op, lane) => binary(op, lane, a, b),
+        Vop::Abs(lane) => lanes(lane, |n| signed(lane, extract(lane, n, a)).unsigned_abs()),
+        Vop::Shift(op, lane, by) => lanes(lane, |n| {
+            let x = extract(lane, n, a);
+            match op {
+                VShift::Shl => x << by,
+                VShift::Shr => x >> by,
+                VShift::Sar => (signed(lane, x) >> by) as u64,
+            }
+        }),
+        Vop::Shuffle(order) => lanes(Lane::L32, |n| extract(Lane::L32, (order >> (2 * n) & 3) as u32, a)),
+        Vop::Permute => lanes(Lane::L8, |n| {
+            let from = extract(Lane::L8, n, b) as u32;
+            if from & 0x80 != 0 { 0 } else { extract(Lane::L8, from & 15, a) }
+        }),
+        Vop::Align(0) => b,
+        Vop::Align(16) => a,
+        Vop::Align(n) => b >> (8 * n) | a << (128 - 8 * n as u32),
+        Vop::Blend => lanes(Lane::L8, |n| {
+            let second = extract(Lane::L8, n, c) & 0x80 != 0;
+            extract(Lane::L8, n, if second { b } else { a })
+        }),
+    }
+}
+
+/// A lane as a signed number.
+fn signed(lane: Lane, x: u64) -> i64 {
+    crate::eval::sext(lane.bits(), x)
+}
+
+fn binary(op: VBin, lane: Lane, a: u128, b: u128) -> u128 {
+    match op {
+        VBin::And => return a & b,
+        VBin::Or => return a | b,
+        VBin::Xor => return a ^ b,
+        VBin::Andn => return a & !b,
+        VBin::Low | VBin::High => {
+            let from = if op == VBin::High { lane.count() / 2 } else { 0 };
+            return lanes(lane, |n| extract(lane, from + n / 2, if n % 2 == 0 { a } else { b }));
+        }
+        _ => {}
+    }
+    lanes(lane, |n| one_lane(op, lane, extract(lane, n, a), extract(lane, n, b)))
+}
+
+fn one_lane(op: VBin, lane: Lane, x: u64, y: u64) -> u64 {
+    let bits = lane.bits();
+    let (sx, sy) = (signed(lane, x), signed(lane, y));
+    let (most, top) = (u64::MAX >> (64 - bits), i64::MAX >> (64 - bits));
+    // Only lanes of 8 and 16 bits saturate: nothing here overflows 64.
+    let clamp = |wide: i64| wide.clamp(-top - 1, top) as u64;
+    let all = |yes: bool| if yes { u64::MAX } else { 0 };
+    match op {
+        VBin::Add => x.wrapping_add(y),
+        VBin::Sub => x.wrapping_sub(y),
+        VBin::AddS => clamp(sx.saturating_add(sy)),
+        VBin::SubS => clamp(sx.saturating_sub(sy)),
+        VBin::AddU => x.saturating_add(y).min(most),
+        VBin::SubU => x.saturating_sub(y),
+        VBin::Mul => x.wrapping_mul(y),
+        VBin::MulhS => (sx.wrapping_mul(sy) >> bits) as u64,
+        VBin::MulhU => x.wrapping_mul(y) >> bits,
+        VBin::MinS => {
+            if sx < sy {
+                x
+            } else {
+                y
+            }
+        }
+        VBin::MaxS => {
+            if sx > sy {
+                x
+            } else {
+                y
+            }
+        }
+        VBin::MinU => x.min(y),
+        VBin::MaxU => x.max(y),
+        VBin::Avg => (x + y + 1) >> 1,
+        VBin::Eq => all(x == y),
+        VBin::GtS => all(sx > sy),
+        VBin::And | VBin::Or | VBin::Xor | VBin::Andn | VBin::Low | VBin::High => 0,
+    }
+}
