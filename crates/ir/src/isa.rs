@@ -257,6 +257,9 @@ pub trait Isa: Sized + Send + 'static {
     type Regimes: Regimes;
     /// All architectural registers.
     const REGISTERS: &'static [RegisterInfo];
+    /// Slots that compiled code keeps in host registers from block to block: the general registers that most code uses most,
+    /// the most used first. At most 7; slots that are read and written as integers.
+    const PINNED: &'static [u16] = &[];
     /// Slot with the accrued floating-point flags: NX 1, UF 2, OF 4, DZ 8, NV 16.
     const FP_FLAGS: u16;
     /// Slot with the rounding direction as numbered by [`crate::Round`].

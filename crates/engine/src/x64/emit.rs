@@ -35,9 +35,9 @@ pub struct Emit<'a, I: Isa> {
     /// Index of the current IR instruction.
     pub(super) at: u32,
     /// General registers that the current instruction uses.
-    pub(super) pins: u32,
+    pub(super) in_use: u32,
     /// Vector registers that the current instruction uses.
-    pub(super) pins_fp: u32,
+    pub(super) in_use_fp: u32,
     /// Guest instructions in the block.
     pub(super) guest: u32,
     /// Guest instructions begun.
@@ -89,8 +89,8 @@ impl<'a, I: Isa> Emit<'a, I> {
             insts: &ir.insts,
             s: &mut scratch.state,
             at: 0,
-            pins: 0,
-            pins_fp: 0,
+            in_use: 0,
+            in_use_fp: 0,
             guest: ir.guest,
             begun: 0,
             offset: 0,
@@ -112,9 +112,10 @@ impl<'a, I: Isa> Emit<'a, I> {
     /// Emits everything; `None` where the block needs more room than there is.
     pub fn run(mut self) -> Option<Emitted> {
         self.count_uses();
+        self.begin_pinned();
         self.begin_loop();
         self.entry();
-        while (self.at as usize) < self.insts.len() {
+        while self.at < self.end() {
             self.one();
             self.at += 1;
         }
@@ -192,8 +193,8 @@ impl<'a, I: Isa> Emit<'a, I> {
     fn one(&mut self) {
         let inst = self.insts[self.at as usize];
         let value = self.s.values[self.at as usize];
-        self.pins = 0;
-        self.pins_fp = 0;
+        self.in_use = 0;
+        self.in_use_fp = 0;
         if value.deferred || (value.uses == 0 && inst.is_pure()) {
             return;
         }

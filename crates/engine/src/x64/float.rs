@@ -13,7 +13,7 @@ use trine_ir::inst::{Class, Inst, Val};
 use trine_ir::{Bin, Fmt, Fp, IntTy, Isa, Round, Rounding, Sign};
 
 /// Vector scratch register.
-const X0: Xmm = 14;
+pub const X0: Xmm = 14;
 
 /// The canonical NaN.
 fn nan(double: bool) -> u64 {

@@ -8,6 +8,7 @@ mod float;
 mod integer;
 mod loops;
 mod memory;
+mod pinned;
 mod regs;
 pub mod side;
 pub mod tables;
@@ -100,7 +101,7 @@ impl Code {
         let tables = Tables::new(memory.part(0)).map_err(no_memory)?;
         tables.open(0).map_err(no_memory)?;
         let layout = Layout::of::<I>();
-        let Thunks { bytes, enter, offsets } = Thunks::new(&layout);
+        let Thunks { bytes, enter, offsets } = Thunks::new::<I>(&layout);
         let start = memory.range().0;
         // SAFETY: nobody else has the memory.
         if bytes.len() > FIXED || !unsafe { memory.put(start, &bytes) } {
@@ -183,8 +184,9 @@ impl<I: Isa> Default for Compiler<I> {
 impl<I: Isa> Compiler<I> {
     /// Compiles a block and tells it where its code is. `code` is always the same.
     pub fn compile(&mut self, code: &Code, block: &Block<I>, direct: bool) -> Compiled {
-        let ir = build(block);
+        let mut ir = build(block);
         debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
+        pinned::append_entry_values::<I>(&mut ir.insts);
         loop {
             match self.compile_here(code, block, &ir, direct) {
                 Compiled::Full if self.advance(code) => {}

@@ -129,12 +129,12 @@ impl<I: Isa> Emit<'_, I> {
         matches!(self.insts[v as usize], Inst::Const(_) | Inst::Pc(_))
     }
 
-    fn class(&self, v: u32) -> Class {
+    pub fn class(&self, v: u32) -> Class {
         self.insts[v as usize].result().unwrap_or(Class::Int)
     }
 
     /// Nobody needs the value any more.
-    fn dead(&self, v: u32) -> bool {
+    pub fn dead(&self, v: u32) -> bool {
         let value = &self.s.values[v as usize];
         value.cached == 0 && value.last < self.at
     }
@@ -164,22 +164,28 @@ impl<I: Isa> Emit<'_, I> {
             }
             missing == 0
         };
-        let mut written = Vec::new();
+        let (mut written, mut arm) = (Vec::new(), None);
         let rest = self.insts[self.at as usize + 1..].iter().take(WINDOW as usize - 1);
         for (inst, distance) in rest.zip(1..) {
+            let mut all = false;
             match *inst {
                 Inst::Get(slot) | Inst::GetF(slot) if !written.contains(&slot) => {
-                    if let Some(c) = self.s.cache.iter().find(|c| c.slot == slot)
-                        && found(c.val, distance)
-                    {
-                        break;
-                    }
+                    let current = self.s.cache.iter().find(|c| c.slot == slot);
+                    all = current.is_some_and(|c| found(c.val, distance));
                 }
-                Inst::Set(slot, _) | Inst::SetF(slot, _) => written.push(slot),
+                Inst::IfNot { to, exits: true, .. } if arm.is_none() => arm = Some(to),
+                Inst::Label(to) if arm == Some(to) => arm = None,
+                Inst::Set(slot, _) | Inst::SetF(slot, _) if arm.is_none() => written.push(slot),
                 _ => {}
             }
-            let mut all = false;
             inst.operands(|v| all |= v.0 <= self.at && found(self.resolve(v), distance));
+            if matches!(inst, Inst::Jump(..) | Inst::Raise(..)) && arm.is_none() {
+                let wanted = |c: &&Cached| !written.contains(&c.slot) && self.is_wanted_at_end(c.slot);
+                for c in self.s.cache.iter().filter(wanted) {
+                    found(c.val, distance);
+                }
+                break;
+            }
             if all {
                 break;
             }
@@ -187,38 +193,38 @@ impl<I: Isa> Emit<'_, I> {
         next
     }
 
-    fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8> + Clone, pinned: u32) -> u8 {
-        let mut free = pool.clone().filter(|r| pinned >> r & 1 == 0);
+    fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8> + Clone, in_use: u32) -> u8 {
+        let mut free = pool.clone().filter(|r| in_use >> r & 1 == 0);
         let unowned = |r: &u8| owners[*r as usize] == NONE || self.dead(owners[*r as usize]);
         if let Some(r) = free.find(unowned) {
             return r;
         }
         let next = self.next_uses(owners);
-        let usable = pool.filter(|r| pinned >> r & 1 == 0);
+        let usable = pool.filter(|r| in_use >> r & 1 == 0);
         usable.min_by_key(|&r| self.cost(owners[r as usize], next[r as usize])).unwrap_or(0)
     }
 
     /// A free general register, pinned until the end of the instruction.
     pub fn take_gpr(&mut self) -> Reg {
-        let r = self.victim(&self.s.gpr, POOL.into_iter(), self.pins);
+        let r = self.victim(&self.s.gpr, POOL.into_iter(), self.in_use);
         let owner = self.s.gpr[r as usize];
         if owner != NONE {
             self.evict(owner);
         }
         self.s.gpr[r as usize] = NONE;
-        self.pins |= 1 << r;
+        self.in_use |= 1 << r;
         r
     }
 
     /// A free vector register, pinned until the end of the instruction.
     pub fn take_xmm(&mut self) -> Xmm {
-        let r = self.victim(&self.s.xmm, 0..POOL_FP, self.pins_fp);
+        let r = self.victim(&self.s.xmm, 0..POOL_FP, self.in_use_fp);
         let owner = self.s.xmm[r as usize];
         if owner != NONE {
             self.evict(owner);
         }
         self.s.xmm[r as usize] = NONE;
-        self.pins_fp |= 1 << r;
+        self.in_use_fp |= 1 << r;
         r
     }
 
@@ -308,10 +314,10 @@ impl<I: Isa> Emit<'_, I> {
         let v = self.resolve(v);
         let have = self.s.values[v as usize].reg;
         if have != NONE && self.class(v) == Class::Int {
-            self.pins |= 1 << have;
+            self.in_use |= 1 << have;
             return have as Reg;
         }
-        let r = self.take_gpr();
+        let r = self.take_place_of(v).unwrap_or_else(|| self.take_gpr());
         self.fetch(r, v);
         self.s.gpr[r as usize] = v;
         self.s.values[v as usize].reg = r as u32;
@@ -323,7 +329,7 @@ impl<I: Isa> Emit<'_, I> {
         let v = self.resolve(v);
         let have = self.s.values[v as usize].reg;
         if have != NONE {
-            self.pins_fp |= 1 << have;
+            self.in_use_fp |= 1 << have;
             return have as Xmm;
         }
         let x = self.take_xmm();
@@ -341,7 +347,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// A register for the result of the current instruction.
     pub fn def(&mut self) -> Reg {
-        let r = self.take_gpr();
+        let r = self.take_destination(false).unwrap_or_else(|| self.take_gpr());
         self.own(r);
         r
     }
@@ -357,6 +363,10 @@ impl<I: Isa> Emit<'_, I> {
     /// A register for the result, which is written by one host instruction that reads all operands at once, or after all were
     /// read: that of an operand that ends here, where there is one.
     pub fn def_over(&mut self, operands: &[Val]) -> Reg {
+        if let Some(r) = self.take_destination(true) {
+            self.own(r);
+            return r;
+        }
         for &v in operands {
             let a = self.resolve(v);
             let value = self.s.values[a as usize];
@@ -380,11 +390,20 @@ impl<I: Isa> Emit<'_, I> {
     pub fn def_from(&mut self, w: bool, v: Val) -> Reg {
         let a = self.resolve(v);
         let value = self.s.values[a as usize];
+        if let Some(r) = self.take_destination(self.goes_to(value.reg, Class::Int)) {
+            if value.reg == NONE {
+                self.fetch(r, a);
+            } else if value.reg != r as u32 {
+                self.a.mov(w, r, value.reg as Reg);
+            }
+            self.own(r);
+            return r;
+        }
         let mine =
             value.reg != NONE && value.last <= self.at && value.cached == 0 && self.class(a) == Class::Int;
         if mine {
             self.s.values[a as usize].reg = NONE;
-            self.pins |= 1 << value.reg;
+            self.in_use |= 1 << value.reg;
             self.own(value.reg as Reg);
             return value.reg as Reg;
         }
@@ -405,7 +424,7 @@ impl<I: Isa> Emit<'_, I> {
         let a = self.resolve(v);
         let s = self.xmm(v);
         let value = self.s.values[a as usize];
-        if value.last <= self.at && value.cached == 0 {
+        if value.last <= self.at && value.cached == 0 || self.passes_on(a) {
             self.s.values[a as usize].reg = NONE;
             self.s.xmm[s as usize] = self.at;
             self.s.values[self.at as usize].reg = s as u32;
@@ -509,7 +528,7 @@ impl<I: Isa> Emit<'_, I> {
             let value = &mut self.s.values[cached.val as usize];
             value.cached -= 1;
         }
-        for v in 0..self.at {
+        for v in (0..self.at).chain(self.end()..self.insts.len() as u32) {
             let value = self.s.values[v as usize];
             let somewhere = value.reg != NONE || value.home != NONE;
             if somewhere && value.last > self.at && value.alias == NONE {
@@ -524,12 +543,12 @@ impl<I: Isa> Emit<'_, I> {
         self.s.xmm = [NONE; 16];
     }
 
-    /// Where the slots that are not in memory are.
+    /// Where the slots are that are neither in memory nor, being pinned, in their register.
     pub fn dirty_locs(&mut self) -> (u32, u16) {
         let first = self.side.locs.len();
         for i in 0..self.s.cache.len() {
             let Cached { slot, val, dirty } = self.s.cache[i];
-            if dirty {
+            if dirty && !self.is_home(slot) {
                 let loc = self.loc(val);
                 self.side.locs.push((slot, loc));
             }

@@ -1,6 +1,7 @@
 //! What generated code does not say itself: the side table, and the Rust functions behind its slow
 //! paths.
 
+use super::pinned::pinned;
 use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
@@ -50,9 +51,12 @@ pub struct Row {
     pub offset: u16,
     /// Instructions of the block that are not done yet, this one included.
     pub undone: u16,
+    /// Which pinned slots are not in their registers ([`super::pinned`]), a bit for each: their values are in memory, unless
+    /// they are listed among the dirty slots.
+    pub displaced: u16,
     /// First of its dirty slots in the table of places.
     pub first: u32,
-    /// Number of dirty slots.
+    /// Number of dirty slots; pinned ones that are in their registers are not counted.
     pub dirty: u16,
 }
 
@@ -153,6 +157,11 @@ fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     frame.count.set(frame.retired.get());
     frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
+    for (n, (slot, reg)) in pinned::<I>().enumerate() {
+        if row.displaced >> n & 1 == 0 {
+            core.set(slot, frame.save[reg as usize].get());
+        }
+    }
     for &(slot, loc) in locs {
         let value = match loc {
             Loc::Gpr(r) => frame.save[r as usize].get(),
