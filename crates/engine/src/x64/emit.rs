@@ -32,6 +32,8 @@ pub struct Emit<'a, I: Isa> {
     pub(super) insts: &'a [Inst],
     /// Where values are.
     pub(super) s: &'a mut State,
+    /// Index of the last read of each of the first slots.
+    pub(super) last_read: [u32; 64],
     /// Index of the current IR instruction.
     pub(super) at: u32,
     /// General registers that the current instruction uses.
@@ -88,6 +90,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             l,
             insts: &ir.insts,
             s: &mut scratch.state,
+            last_read: [0; 64],
             at: 0,
             in_use: 0,
             in_use_fp: 0,
@@ -125,7 +128,12 @@ impl<'a, I: Isa> Emit<'a, I> {
     /// Finds each value's last use, and what is better emitted at its only use.
     fn count_uses(&mut self) {
         let insts = self.insts;
-        for (i, inst) in insts.iter().enumerate() {
+        for (i, inst) in insts[..self.end() as usize].iter().enumerate() {
+            if let Inst::Get(slot) | Inst::GetF(slot) = *inst
+                && let Some(last) = self.last_read.get_mut(slot as usize)
+            {
+                *last = i as u32;
+            }
             inst.operands(|v| {
                 let value = &mut self.s.values[v.0 as usize];
                 value.uses += 1;

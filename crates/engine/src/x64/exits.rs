@@ -185,9 +185,10 @@ impl<I: Isa> Emit<'_, I> {
 
     /// A row of the side table for the current instruction as it is now; gives its number.
     pub fn add_row(&mut self, kind: Kind) -> u32 {
-        let (first, dirty) = self.dirty_locs();
+        let home = self.home();
+        let (first, dirty) = self.dirty_locs(home);
         let (offset, undone) = (self.offset as u16, self.undone(false) as u16);
-        let row = Row { kind, offset, undone, displaced: self.displaced(), first, dirty };
+        let row = Row { kind, offset, undone, displaced: self.away(home), first, dirty };
         self.side.rows.push(row);
         self.side.first_row + self.side.rows.len() as u32 - 1
     }

@@ -3,6 +3,7 @@
 
 pub mod asm;
 mod emit;
+mod evict;
 mod exits;
 mod float;
 mod integer;

@@ -9,6 +9,7 @@ use super::asm::{Reg, Xmm, reg::*};
 use super::emit::Emit;
 use super::float::X0;
 use super::regs::{Cached, NONE};
+use std::marker::PhantomData;
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
 
@@ -32,9 +33,36 @@ pub fn pinned<I: Isa>() -> impl Iterator<Item = (u16, Reg)> + Clone {
     I::PINNED.iter().copied().zip(PINS)
 }
 
+/// The pinned slots as tables.
+struct Table<I>(PhantomData<I>);
+
+/// A slot that is not pinned.
+const NO_PIN: Reg = Reg::MAX;
+
+impl<I: Isa> Table<I> {
+    /// Registers by slot. Pinned slots must be among the first ones.
+    const PLACES: [Reg; 64] = {
+        let (mut places, mut n) = ([NO_PIN; 64], 0);
+        while n < I::PINNED.len() {
+            places[I::PINNED[n] as usize] = PINS[n];
+            n += 1;
+        }
+        places
+    };
+    /// A bit for each register that has a slot.
+    const REGISTERS: u16 = {
+        let (mut bits, mut n) = (0, 0);
+        while n < I::PINNED.len() {
+            bits |= 1 << PINS[n];
+            n += 1;
+        }
+        bits
+    };
+}
+
 /// The register of a slot, if it is pinned.
 pub fn pin_of<I: Isa>(slot: u16) -> Option<Reg> {
-    pinned::<I>().find(|p| p.0 == slot).map(|p| p.1)
+    Table::<I>::PLACES.get(slot as usize).copied().filter(|&r| r != NO_PIN)
 }
 
 /// Adds the values that the pinned slots have where a block begins, as reads behind its end, which no code is made of.
@@ -65,7 +93,9 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Brings the pinned slots into their registers; uses `rcx`.
     pub fn bring_home(&mut self) {
-        self.settle(&self.pinned_held());
+        if self.away(self.home()) != 0 {
+            self.settle(&self.pinned_held());
+        }
     }
 
     /// The pinned slots, in their registers.
@@ -136,10 +166,18 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// Which pinned slots are not in their registers, a bit for each by its place in [`Isa::PINNED`].
-    pub fn displaced(&self) -> u16 {
-        let bits = (0..).zip(pinned::<I>()).map(|(n, (slot, _))| (!self.is_home(slot) as u16) << n);
-        bits.fold(0, |all, bit| all | bit)
+    /// The registers that hold their pinned slots, a bit for each.
+    pub fn home(&self) -> u16 {
+        let holds = |c: &Cached| {
+            let reg = pin_of::<I>(c.slot).filter(|&r| self.s.values[c.val as usize].reg == r as u32)?;
+            (self.class(c.val) == Class::Int).then_some(1 << reg)
+        };
+        self.s.cache.iter().filter_map(holds).fold(0, |all, bit: u16| all | bit)
+    }
+
+    /// The registers of pinned slots without those that hold them.
+    pub fn away(&self, home: u16) -> u16 {
+        Table::<I>::REGISTERS & !home
     }
 
     /// The register that a slot has to be in at the end: of a round in a loop, else of the block.
@@ -178,12 +216,6 @@ impl<I: Isa> Emit<'_, I> {
         self.destination(class).is_some_and(|(_, r)| r as u32 == reg)
     }
 
-    /// Whether a slot is pinned and in its register.
-    pub fn is_home(&self, slot: u16) -> bool {
-        let pin = pin_of::<I>(slot);
-        pin.is_some() && pin == self.register_of(slot, Class::Int)
-    }
-
     /// The register that the current result is to be in at once, where the slot's old value ends here. `over`: the register may
     /// be that of an operand. Until the result is there ([`Emit::own`]), the old value's place is known as before.
     pub fn take_destination(&mut self, over: bool) -> Option<Reg> {
@@ -212,6 +244,9 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The register in which a value has to be at the end, where nobody is in it.
     pub fn take_place_of(&mut self, v: u32) -> Option<Reg> {
+        if self.s.values[v as usize].cached == 0 {
+            return None;
+        }
         let slots = self.s.cache.iter().filter(|c| c.val == v);
         let mut regs = slots.filter_map(|c| self.place_of(c.slot, Class::Int));
         let free = |r: &Reg| {

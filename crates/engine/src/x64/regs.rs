@@ -2,8 +2,8 @@
 
 use super::asm::{Mem, Reg, Xmm, reg::*};
 use super::emit::Emit;
+use super::pinned::pin_of;
 use super::side::Loc;
-use super::thunks::{POOL, POOL_FP};
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
 
@@ -94,8 +94,6 @@ impl State {
 
 /// Spill words in the frame.
 const SPILLS: usize = 64;
-/// IR instructions that are looked ahead for the next use of a value when a register is needed: some 15 of the guest's.
-const WINDOW: u32 = 96;
 
 impl<I: Isa> Emit<'_, I> {
     /// The value that `v` stands for.
@@ -125,7 +123,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// Whether the value can be made again at no cost.
-    fn rebuilds(&self, v: u32) -> bool {
+    pub fn rebuilds(&self, v: u32) -> bool {
         matches!(self.insts[v as usize], Inst::Const(_) | Inst::Pc(_))
     }
 
@@ -139,113 +137,7 @@ impl<I: Isa> Emit<'_, I> {
         value.cached == 0 && value.last < self.at
     }
 
-    /// How much it costs to take the register from this value, which is not dead and is used next after so many IR
-    /// instructions: what is not needed soon is cheapest, then what is needed last.
-    fn cost(&self, v: u32, next: u32) -> u32 {
-        let value = &self.s.values[v as usize];
-        let saved = value.home != NONE || value.spill != NONE || self.rebuilds(v);
-        if next == WINDOW {
-            return !saved as u32;
-        }
-        // A store more is worth it for a value that is needed some instructions later.
-        2 + 2 * (WINDOW - next) + 8 * !saved as u32
-    }
-
-    /// How many IR instructions from here each owner of a register is used next: [`WINDOW`] where that is far or never.
-    fn next_uses(&self, owners: &[u32; 16]) -> [u32; 16] {
-        let mut next = [WINDOW; 16];
-        let mut missing = owners.iter().filter(|&&v| v != NONE).count();
-        let mut found = |v: u32, distance: u32| {
-            for (r, _) in owners.iter().enumerate().filter(|(_, owner)| **owner == v) {
-                if next[r] == WINDOW {
-                    next[r] = distance;
-                    missing -= 1;
-                }
-            }
-            missing == 0
-        };
-        let (mut written, mut arm) = (Vec::new(), None);
-        let rest = self.insts[self.at as usize + 1..].iter().take(WINDOW as usize - 1);
-        for (inst, distance) in rest.zip(1..) {
-            let mut all = false;
-            match *inst {
-                Inst::Get(slot) | Inst::GetF(slot) if !written.contains(&slot) => {
-                    let current = self.s.cache.iter().find(|c| c.slot == slot);
-                    all = current.is_some_and(|c| found(c.val, distance));
-                }
-                Inst::IfNot { to, exits: true, .. } if arm.is_none() => arm = Some(to),
-                Inst::Label(to) if arm == Some(to) => arm = None,
-                Inst::Set(slot, _) | Inst::SetF(slot, _) if arm.is_none() => written.push(slot),
-                _ => {}
-            }
-            inst.operands(|v| all |= v.0 <= self.at && found(self.resolve(v), distance));
-            if matches!(inst, Inst::Jump(..) | Inst::Raise(..)) && arm.is_none() {
-                let wanted = |c: &&Cached| !written.contains(&c.slot) && self.is_wanted_at_end(c.slot);
-                for c in self.s.cache.iter().filter(wanted) {
-                    found(c.val, distance);
-                }
-                break;
-            }
-            if all {
-                break;
-            }
-        }
-        next
-    }
-
-    fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8> + Clone, in_use: u32) -> u8 {
-        let mut free = pool.clone().filter(|r| in_use >> r & 1 == 0);
-        let unowned = |r: &u8| owners[*r as usize] == NONE || self.dead(owners[*r as usize]);
-        if let Some(r) = free.find(unowned) {
-            return r;
-        }
-        let next = self.next_uses(owners);
-        let usable = pool.filter(|r| in_use >> r & 1 == 0);
-        usable.min_by_key(|&r| self.cost(owners[r as usize], next[r as usize])).unwrap_or(0)
-    }
-
-    /// A free general register, pinned until the end of the instruction.
-    pub fn take_gpr(&mut self) -> Reg {
-        let r = self.victim(&self.s.gpr, POOL.into_iter(), self.in_use);
-        let owner = self.s.gpr[r as usize];
-        if owner != NONE {
-            self.evict(owner);
-        }
-        self.s.gpr[r as usize] = NONE;
-        self.in_use |= 1 << r;
-        r
-    }
-
-    /// A free vector register, pinned until the end of the instruction.
-    pub fn take_xmm(&mut self) -> Xmm {
-        let r = self.victim(&self.s.xmm, 0..POOL_FP, self.in_use_fp);
-        let owner = self.s.xmm[r as usize];
-        if owner != NONE {
-            self.evict(owner);
-        }
-        self.s.xmm[r as usize] = NONE;
-        self.in_use_fp |= 1 << r;
-        r
-    }
-
-    /// Takes the register from a value, saving it where it is still needed.
-    fn evict(&mut self, v: u32) {
-        let value = self.s.values[v as usize];
-        if !self.dead(v) && !self.rebuilds(v) && value.home == NONE && value.spill == NONE {
-            match self.s.cache.iter().position(|c| c.val == v && c.dirty) {
-                Some(i) => {
-                    let slot = self.s.cache[i].slot;
-                    self.store_value(self.l.slot(slot), v);
-                    self.s.cache[i].dirty = false;
-                    self.s.values[v as usize].home = slot as u32;
-                }
-                None => self.spill(v),
-            }
-        }
-        self.s.values[v as usize].reg = NONE;
-    }
-
-    fn spill(&mut self, v: u32) {
+    pub fn spill(&mut self, v: u32) {
         let free = self.s.spills.iter().position(|&o| o == NONE || self.dead(o));
         let n = free.unwrap_or_else(|| {
             self.s.spills.push(NONE);
@@ -543,12 +435,12 @@ impl<I: Isa> Emit<'_, I> {
         self.s.xmm = [NONE; 16];
     }
 
-    /// Where the slots are that are neither in memory nor, being pinned, in their register.
-    pub fn dirty_locs(&mut self) -> (u32, u16) {
+    /// Where the slots are that are neither in memory nor, being pinned, in their register: `home` are those.
+    pub fn dirty_locs(&mut self, home: u16) -> (u32, u16) {
         let first = self.side.locs.len();
         for i in 0..self.s.cache.len() {
             let Cached { slot, val, dirty } = self.s.cache[i];
-            if dirty && !self.is_home(slot) {
+            if dirty && pin_of::<I>(slot).is_none_or(|r| home >> r & 1 == 0) {
                 let loc = self.loc(val);
                 self.side.locs.push((slot, loc));
             }

@@ -51,8 +51,8 @@ pub struct Row {
     pub offset: u16,
     /// Instructions of the block that are not done yet, this one included.
     pub undone: u16,
-    /// Which pinned slots are not in their registers ([`super::pinned`]), a bit for each: their values are in memory, unless
-    /// they are listed among the dirty slots.
+    /// Registers that do not hold their pinned slots ([`super::pinned`]), a bit for each: such slots are in memory, unless they
+    /// are listed among the dirty ones.
     pub displaced: u16,
     /// First of its dirty slots in the table of places.
     pub first: u32,
@@ -157,8 +157,8 @@ fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     frame.count.set(frame.retired.get());
     frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
-    for (n, (slot, reg)) in pinned::<I>().enumerate() {
-        if row.displaced >> n & 1 == 0 {
+    for (slot, reg) in pinned::<I>() {
+        if row.displaced >> reg & 1 == 0 {
             core.set(slot, frame.save[reg as usize].get());
         }
     }
