@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use trine_machine::fdt;
+use trine_machine::virt::fdt;
 
 fuzz_target!(|data: &[u8]| {
     let Some((head, text)) = data.split_at_checked(24) else { return };

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
-use trine_base::{Actions, BlockBackend, BlockError, Device, Width};
+use trine_base::{Actions, BlockBackend, BlockError, Device, SeededRandom, Width};
 use trine_devices::serial::ConsoleInput;
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::console::Console;
@@ -43,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
     let device: Box<dyn Virtio> = match kind % 3 {
         0 => Box::new(Block::new(Box::new(Disk(vec![0; 8192])), "disk")),
         1 => Box::new(Console::new(Box::new(|_| {}), input)),
-        _ => Box::new(Rng::new(Box::new(|b| b.fill(4)))),
+        _ => Box::new(Rng::new(Box::new(SeededRandom::new(4)))),
     };
     let mut mmio = Mmio::new(1, ram.clone(), device);
     let mut out = Actions::new();

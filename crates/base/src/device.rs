@@ -4,10 +4,11 @@
 //! happen next as [`Action`]s; the bus performs them after it has unlocked the device, in the order in
 //! which the device asked for them.
 
-use crate::Width;
+use crate::{StateError, Width};
+use serde::{Deserialize, Serialize};
 
 /// Why a machine stops.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopReason {
     /// The guest asked for power-off.
     PowerOff,
@@ -67,9 +68,9 @@ impl Actions {
         self.push(Action::Irq { line, level });
     }
 
-    /// Takes all actions out, in order.
-    pub fn take(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.list)
+    /// Takes all actions out, in order; keeps the memory for those to come.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Action> {
+        self.list.drain(..)
     }
 
     /// True when nothing was asked for.
@@ -102,4 +103,12 @@ pub trait Device: Send {
 
     /// Back to the state after power-on.
     fn reset(&mut self, out: &mut Actions);
+
+    /// All that the device holds and a guest could notice, as bytes: see [`crate::state`]. How it is wired (interrupt
+    /// line, memory, backends) is the board's to know.
+    fn save(&self) -> Vec<u8>;
+
+    /// Takes over a state saved by a device made with the same arguments. Nothing is to be done for it: the levels of
+    /// lines are in the controller's state, timers in the bus's.
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError>;
 }

@@ -1,4 +1,6 @@
-//! What ELF files say of their CPU.
+//! Headers of ELF files (System V ABI, chapters 4 and 5): the CPU that a file is for, and its segments.
+
+use crate::words::{ByteOrder, Words};
 
 /// `e_machine` and name, of the CPUs that Linux runs on (System V ABI, chapter 4; include/uapi/linux/elf-em.h).
 const CPUS: &[(u16, &str)] = &[
@@ -23,22 +25,164 @@ const CPUS: &[(u16, &str)] = &[
     (0x9026, "Alpha"),
 ];
 
-/// The CPU that a file is for, by its first 20 bytes or more; `None` where it is no ELF file.
-pub fn cpu(head: &[u8]) -> Option<String> {
-    let [b'\x7f', b'E', b'L', b'F', class, order, ..] = head else { return None };
-    let machine: [u8; 2] = head.get(18..20)?.try_into().ok()?;
-    let machine = if *order == 2 { u16::from_be_bytes(machine) } else { u16::from_le_bytes(machine) };
-    let name = CPUS.iter().find(|c| c.0 == machine).map_or("an unknown CPU", |c| c.1);
-    Some(match (machine, class) {
-        (243, 1) => "32-bit RISC-V".into(),
-        (243, _) => "riscv64".into(),
-        _ => name.into(),
-    })
+/// The CPU that an ELF file is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cpu {
+    /// `e_machine`.
+    pub machine: u16,
+    /// Its class and order of bytes.
+    pub words: Words,
+}
+
+impl Cpu {
+    /// riscv64.
+    pub const RISCV64: Cpu = Cpu { machine: 243, words: Words::LITTLE_64 };
+
+    /// Of a file by its first 20 bytes or more; `None` where it is not an ELF file or says what no ELF file may.
+    pub fn of(head: &[u8]) -> Option<Cpu> {
+        let [b'\x7f', b'E', b'L', b'F', class, order, ..] = *head else { return None };
+        let address = usize::from(class).checked_mul(4).filter(|size| matches!(size, 4 | 8))?;
+        let order = match order {
+            1 => ByteOrder::Little,
+            2 => ByteOrder::Big,
+            _ => return None,
+        };
+        let words = Words { order, address };
+        Some(Cpu { machine: words.get(head.get(18..20)?) as u16, words })
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match (self.machine, self.words.address) {
+            (243, 4) => "32-bit RISC-V",
+            (243, _) => "riscv64",
+            (machine, _) => CPUS.iter().find(|c| c.0 == machine).map_or("an unknown CPU", |c| c.1),
+        }
+    }
+}
+
+/// Kinds of files (`e_type`).
+pub mod kind {
+    /// An executable at fixed addresses.
+    pub const EXECUTABLE: u16 = 2;
+    /// A shared object, or an executable that runs at any address.
+    pub const SHARED: u16 = 3;
+    /// A core dump.
+    pub const CORE: u16 = 4;
+}
+
+/// Kinds of segments (`p_type`).
+pub mod segment {
+    /// It is loaded.
+    pub const LOAD: u32 = 1;
+    /// It tells the dynamic linker what to do.
+    pub const DYNAMIC: u32 = 2;
+    /// The name of the program's interpreter.
+    pub const INTERPRETER: u32 = 3;
+    /// Notes.
+    pub const NOTE: u32 = 4;
+    /// Storage of threads.
+    pub const TLS: u32 = 7;
+}
+
+/// Bytes of the header of a file with 64-bit addresses.
+pub const HEADER: usize = 64;
+/// Bytes of a program header in such a file.
+pub const PROGRAM_HEADER: usize = 56;
+
+/// The header of a file with 64-bit addresses, as far as programs are concerned (`Elf64_Ehdr`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// The CPU.
+    pub cpu: Cpu,
+    /// A [`kind`] of file.
+    pub kind: u16,
+    /// Address of the first instruction.
+    pub entry: u64,
+    /// Where the program headers begin in the file.
+    pub table: u64,
+    /// Bytes of a program header.
+    pub size: u16,
+    /// Number of program headers.
+    pub count: u16,
+}
+
+impl Header {
+    /// Of a file that has `count` program headers behind its header.
+    pub fn new(cpu: Cpu, kind: u16, entry: u64, count: u16) -> Header {
+        Header { cpu, kind, entry, table: HEADER as u64, size: PROGRAM_HEADER as u16, count }
+    }
+
+    /// Reads a header; `None` where it is cut off, or not one of a file with 64-bit addresses.
+    pub fn parse(bytes: &[u8]) -> Option<Header> {
+        let cpu = Cpu::of(bytes).filter(|cpu| cpu.words.address == 8 && bytes.len() >= HEADER)?;
+        let field = |at, size| cpu.words.at(bytes, at, size);
+        let [kind, size, count] = [16, 54, 56].map(|at| field(at, 2) as u16);
+        Some(Header { cpu, kind, entry: field(24, 8), table: field(32, 8), size, count })
+    }
+
+    /// The header's bytes: without flags, and without sections.
+    pub fn bytes(&self) -> Vec<u8> {
+        let words = self.cpu.words;
+        let order = if words.order == ByteOrder::Little { 1 } else { 2 };
+        let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, order, 1];
+        bytes.resize(16, 0);
+        let mut put = |size, value| words.put(&mut bytes, size, value);
+        // Type, machine, version; entry, program headers, section headers; flags; sizes and numbers.
+        [self.kind, self.cpu.machine].iter().for_each(|&value| put(2, value.into()));
+        put(4, 1);
+        [self.entry, self.table, 0].iter().for_each(|&value| put(8, value));
+        put(4, 0);
+        [HEADER as u16, self.size, self.count, 0, 0, 0].iter().for_each(|&value| put(2, value.into()));
+        bytes
+    }
+}
+
+/// A program header of a file with 64-bit addresses (`Elf64_Phdr`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Segment {
+    /// Which kind of [`segment`].
+    pub kind: u32,
+    /// `PF_*`: 4 it may be read, 2 written, 1 executed.
+    pub flags: u32,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// Its address.
+    pub address: u64,
+    /// Its physical address, for what is no program.
+    pub physical: u64,
+    /// Bytes in the file.
+    pub file_size: u64,
+    /// Bytes in memory.
+    pub size: u64,
+    /// What address and place in the file are multiples of, together.
+    pub align: u64,
+}
+
+impl Segment {
+    /// Reads a program header; `None` where it is cut off.
+    pub fn parse(words: Words, bytes: &[u8]) -> Option<Segment> {
+        let bytes = bytes.get(..PROGRAM_HEADER)?;
+        let [kind, flags] = [0, 4].map(|at| words.at(bytes, at, 4) as u32);
+        let [offset, address, physical, file_size, size, align] =
+            [8, 16, 24, 32, 40, 48].map(|at| words.at(bytes, at, 8));
+        Some(Segment { kind, flags, offset, address, physical, file_size, size, align })
+    }
+
+    /// The header's bytes.
+    pub fn bytes(&self, words: Words) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(PROGRAM_HEADER);
+        [self.kind, self.flags].iter().for_each(|&value| words.put(&mut bytes, 4, value.into()));
+        [self.offset, self.address, self.physical, self.file_size, self.size, self.align]
+            .iter()
+            .for_each(|&value| words.put(&mut bytes, 8, value));
+        bytes
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::cpu;
+    use super::*;
 
     #[test]
     fn names_of_cpus() {
@@ -48,10 +192,46 @@ mod tests {
             head[18..].copy_from_slice(&machine);
             head
         };
-        assert_eq!(cpu(&head(2, 1, [62, 0])).as_deref(), Some("x86-64"));
-        assert_eq!(cpu(&head(2, 2, [0, 22])).as_deref(), Some("z/Architecture"));
-        assert_eq!(cpu(&head(1, 1, [243, 0])).as_deref(), Some("32-bit RISC-V"));
+        let cpu = |head: &[u8]| Cpu::of(head).map(Cpu::name);
+        assert_eq!(cpu(&head(2, 1, [62, 0])), Some("x86-64"));
+        assert_eq!(cpu(&head(2, 2, [0, 22])), Some("z/Architecture"));
+        assert_eq!(cpu(&head(1, 1, [243, 0])), Some("32-bit RISC-V"));
+        assert_eq!(Cpu::of(&head(2, 1, [243, 0])), Some(Cpu::RISCV64));
+        assert_eq!(cpu(&head(2, 1, [0x34, 0x12])), Some("an unknown CPU"));
+        for wrong in [head(3, 1, [243, 0]), head(0, 1, [243, 0]), head(2, 3, [243, 0])] {
+            assert_eq!(cpu(&wrong), None);
+        }
         assert_eq!(cpu(b"\x7fELF\x02\x01"), None);
         assert_eq!(cpu(b"#!/bin/sh and more than 20"), None);
+    }
+
+    #[test]
+    fn headers_are_read_as_they_are_written() {
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let words = Words { order, address: 8 };
+            let header = Header::new(Cpu { machine: 0x1234, words }, kind::CORE, 0x1_0078, 2);
+            let bytes = header.bytes();
+            assert_eq!((bytes.len(), Header::parse(&bytes)), (HEADER, Some(header)));
+            assert_eq!(Header::parse(&bytes[..HEADER - 1]), None);
+            let segment = Segment {
+                kind: segment::NOTE,
+                flags: 5,
+                offset: 0x1000,
+                address: 2,
+                physical: 3,
+                file_size: 4,
+                size: 5,
+                align: 6,
+            };
+            let bytes = segment.bytes(words);
+            assert_eq!((bytes.len(), Segment::parse(words, &bytes)), (PROGRAM_HEADER, Some(segment)));
+            assert_eq!(Segment::parse(words, &bytes[..PROGRAM_HEADER - 1]), None);
+        }
+        // As the System V ABI has it.
+        let bytes = Header::new(Cpu::RISCV64, kind::SHARED, 0x11, 7).bytes();
+        assert_eq!(bytes[..20], *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\xf3\0");
+        assert_eq!((bytes[24], bytes[32], bytes[52], bytes[54], bytes[56]), (0x11, 64, 64, 56, 7));
+        let narrow = [&b"\x7fELF\x01\x01\x01"[..], &[0; 57]].concat();
+        assert_eq!(Header::parse(&narrow), None);
     }
 }

@@ -1,8 +1,20 @@
 //! What other threads may touch of a vCPU: atomics on a cache line of their own.
 
+use crate::state::{self, StateError};
+use crate::versions;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// The first version of the saved state.
+#[derive(Serialize, Deserialize)]
+struct V1 {
+    lines: u32,
+    edges: u32,
+}
+
+versions!(Saved of "a vCPU's interrupt inputs" { V1(V1) });
 
 /// The shared line of one vCPU.
 ///
@@ -14,6 +26,8 @@ pub struct Mailbox {
     pub limit: AtomicU64,
     /// Interrupt inputs from devices, one bit a line in the CPU's own numbering.
     pub lines: AtomicU32,
+    /// Events for the CPU, one bit each in its own numbering, until it takes them.
+    pub edges: AtomicU32,
     /// Requests from other threads: a set of `Mailbox::*` request bits.
     pub requests: AtomicU32,
     parked: Mutex<bool>,
@@ -31,6 +45,7 @@ impl Mailbox {
         Mailbox {
             limit: AtomicU64::new(0),
             lines: AtomicU32::new(0),
+            edges: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             parked: Mutex::new(false),
             wake: Condvar::new(),
@@ -70,6 +85,33 @@ impl Mailbox {
         } else {
             self.lines.fetch_and(!bit, Ordering::SeqCst);
         }
+    }
+
+    /// Posts event `number` (0 to 31) and kicks.
+    pub fn post_edge(&self, number: u32) {
+        self.edges.fetch_or(1 << (number & 31), Ordering::SeqCst);
+        self.kick();
+    }
+
+    /// Takes event `number` (0 to 31); whether it was posted.
+    pub fn take_edge(&self, number: u32) -> bool {
+        let bit = 1 << (number & 31);
+        self.edges.fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    /// The interrupt inputs and the events not taken yet. Requests are not state: who made one makes it again.
+    pub fn save(&self) -> Vec<u8> {
+        let [lines, edges] = [&self.lines, &self.edges].map(|inputs| inputs.load(Ordering::SeqCst));
+        state::save(&Saved::V1(V1 { lines, edges }))
+    }
+
+    /// Takes over saved inputs and events, and has the vCPU look at them.
+    pub fn load(&self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(V1 { lines, edges }) = state::load(state)?;
+        self.lines.store(lines, Ordering::SeqCst);
+        self.edges.store(edges, Ordering::SeqCst);
+        self.kick();
+        Ok(())
     }
 
     /// Sleeps until a kick or for at most `timeout`, unless `ready` already says there is work.
@@ -116,6 +158,28 @@ mod tests {
         assert_eq!(set(3, true), (8, 7), "it was high already");
         assert_eq!(set(31, true), (0x8000_0008, 0));
         assert_eq!(set(3, false), (0x8000_0000, 7));
+    }
+
+    #[test]
+    fn saved_inputs_come_back_with_a_kick() {
+        let (old, new) = (Mailbox::new(), Mailbox::new());
+        old.set_line(3, true);
+        old.post_edge(9);
+        new.set_line(4, true);
+        new.limit.store(7, Ordering::SeqCst);
+        new.load(&old.save()).unwrap();
+        assert_eq!((new.lines.load(Ordering::SeqCst), new.limit.load(Ordering::SeqCst)), (8, 0));
+        assert!(new.take_edge(9) && new.load(&[]).is_err());
+    }
+
+    #[test]
+    fn an_edge_stays_until_it_is_taken() {
+        let mailbox = Mailbox::new();
+        mailbox.limit.store(7, Ordering::SeqCst);
+        mailbox.post_edge(5);
+        mailbox.post_edge(5);
+        assert_eq!(mailbox.limit.load(Ordering::SeqCst), 0, "the vCPU is told");
+        assert_eq!([4, 5, 5].map(|n| mailbox.take_edge(n)), [false, true, false]);
     }
 
     #[test]

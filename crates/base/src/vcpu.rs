@@ -1,6 +1,6 @@
 //! What a vCPU is to a board.
 
-use crate::{Mailbox, StopReason};
+use crate::{Mailbox, Stats, StopReason};
 use std::sync::Arc;
 
 /// Why [`Vcpu::run`] came back.
@@ -14,8 +14,8 @@ pub enum Exit {
         /// Clock time in nanoseconds of the CPU's own timer, if armed.
         deadline: Option<u64>,
     },
-    /// The guest called the firmware and the board itself is the firmware. The PC still points at
-    /// the calling instruction.
+    /// The guest called the firmware and the board itself is the firmware. The PC is where the CPU
+    /// reports this exception: on RISC-V at the instruction that raised it.
     Firmware {
         /// The CPU's own cause number; on RISC-V the value that `mcause` would get.
         cause: u64,
@@ -41,6 +41,12 @@ pub struct RegisterInfo {
     pub bits: u8,
 }
 
+/// An interrupt controller that a CPU asks which interrupt to take.
+pub trait Acknowledge: Send + Sync {
+    /// The number of the interrupt to take now, which is in service from now on; `None` where none is pending.
+    fn acknowledge(&self) -> Option<u32>;
+}
+
 /// One virtual CPU, whoever runs its instructions.
 pub trait Vcpu: Send {
     /// Runs until something in [`Exit`] happens, executing at most `budget` instructions.
@@ -48,6 +54,9 @@ pub trait Vcpu: Send {
 
     /// Instructions executed since power-on.
     fn count(&self) -> u64;
+
+    /// Sets the count of executed instructions, as a saved state has it.
+    fn set_count(&mut self, count: u64);
 
     /// All architectural registers.
     fn registers(&self) -> &'static [RegisterInfo];
@@ -63,6 +72,28 @@ pub trait Vcpu: Send {
 
     /// Moves the program counter.
     fn set_pc(&mut self, pc: u64);
+
+    /// Back to the state after power-on. The count of instructions goes on.
+    fn reset(&mut self);
+
+    /// Lets the CPU wait for an interrupt, as its own instruction for that does: [`Exit::Idle`], or `None` where one that
+    /// ends the wait is pending already.
+    fn wait(&mut self) -> Option<Exit>;
+
+    /// Where guest time is the number of executed instructions: lets time pass up to `at` nanoseconds, as if the CPU had
+    /// waited so long. A time that has passed already, or another kind of clock, changes nothing.
+    fn skip_to(&mut self, at: u64);
+
+    /// Instructions after which a vCPU that is stepped should be looked at: those of the block at the PC, or 1 where
+    /// there is none.
+    fn block_length(&mut self) -> u64 {
+        1
+    }
+
+    /// What it counted; `None` where the host's own CPU runs the guest's instructions.
+    fn stats(&self) -> Option<Stats> {
+        None
+    }
 
     /// Forgets cached address translations and translations of code that was written, as after the
     /// architecture's broadest fences.

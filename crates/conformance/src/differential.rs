@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use trine_engine::Tier;
 use trine_isa_riscv::asm::disassemble;
-use trine_isa_riscv::table::ROWS;
+use trine_isa_riscv::table::{ROWS, is_long};
 
 /// Instructions in a program.
 const LENGTH: usize = 1000;
@@ -59,7 +59,7 @@ fn all(xlen: Xlen, qemu_path: &Path, dir: &Path, programs: usize, seed: u64) -> 
     Ok(format!(
         "{xlen:?}: {programs} programs, {executed} instructions executed ({generated:.1} % in generated code), {} of {} rows, no difference",
         rows.len(),
-        ROWS.iter().filter(|r| if xlen == Xlen::Rv32 { r.rv32 } else { r.rv64 }).count()
+        ROWS.iter().filter(|r| r.valid_in(xlen.variant())).count()
     ))
 }
 
@@ -117,7 +117,7 @@ pub fn listing(xlen: Xlen, seed: u64, length: usize) -> String {
         if word == 0 {
             break;
         }
-        let len = if word & 3 == 3 { 4 } else { 2 };
+        let len = if is_long(word) { 4 } else { 2 };
         let line = disassemble(word, xlen == Xlen::Rv32).unwrap_or_else(|| "?".into());
         text += &format!("{:#x}: {line}\n", program::BASE + at as u64);
         at += len;

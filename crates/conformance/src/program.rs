@@ -5,7 +5,7 @@ use crate::random::Random;
 use trine_ir::rows::Place;
 use trine_ir::{Operands, Row, RowInfo};
 use trine_isa_riscv::asm::assemble;
-use trine_isa_riscv::table::{ROWS, decode32, decode64};
+use trine_isa_riscv::table::{ROWS, decode32, decode64, variant};
 
 /// Where the executable lies; everything is inside one readable, writable and executable segment.
 pub const BASE: u64 = 0x1000_0000;
@@ -51,6 +51,11 @@ pub enum Xlen {
 impl Xlen {
     fn is32(self) -> bool {
         self == Xlen::Rv32
+    }
+
+    /// The number of the table's variant.
+    pub fn variant(self) -> u32 {
+        if self.is32() { variant::RV32 } else { variant::RV64 }
     }
 
     /// The row that a word decodes to.
@@ -194,8 +199,7 @@ pub fn data_byte(i: u64) -> u8 {
 /// Whether user mode may execute the row with a result that does not depend on time or on the
 /// system.
 pub fn usable(xlen: Xlen, row: &RowInfo) -> bool {
-    (if xlen.is32() { row.rv32 } else { row.rv64 })
-        && !matches!(row.name, "ecall" | "sret" | "mret" | "wfi" | "sfence_vma")
+    row.valid_in(xlen.variant()) && !matches!(row.name, "ecall" | "sret" | "mret" | "wfi" | "sfence_vma")
 }
 
 fn le(words: &[u64]) -> Vec<u8> {

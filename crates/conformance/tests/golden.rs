@@ -34,11 +34,10 @@ fn listing(program: &str) -> String {
     h.vcpu.set(X + 12, BASE + 0x1000);
     h.vcpu.run(program.lines().count() as u64);
     let mut text = String::new();
-    let mode = h.vcpu.core().mode.get();
-    let Some(block) = h.vcpu.blocks().find(BASE, mode) else { return "no block".into() };
+    let listed = h.vcpu.listing(BASE, |block, code| (x64::build(block), code));
+    let Some((ir, code)) = listed else { return "no block".into() };
     program.lines().for_each(|l| writeln!(text, "{l}").unwrap());
-    write!(text, "\n{}\n", x64::build(block)).unwrap();
-    let code = h.vcpu.code_at(BASE);
+    write!(text, "\n{ir}\n").unwrap();
     let mut decoder = Decoder::with_ip(64, &code, 0, DecoderOptions::NONE);
     let mut format = IntelFormatter::new();
     let mut lines = Vec::new();

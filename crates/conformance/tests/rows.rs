@@ -58,7 +58,7 @@ fn every_row_has_a_line() {
             let decoded = if xlen == Xlen::Rv32 { decode32(word) } else { decode64(word) };
             have.extend(decoded.map(|(row, _)| row.0 as usize));
         }
-        let valid = |i: &usize| if xlen == Xlen::Rv32 { ROWS[*i].rv32 } else { ROWS[*i].rv64 };
+        let valid = |i: &usize| ROWS[*i].valid_in(xlen.variant());
         let missing: Vec<&str> =
             (0..ROWS.len()).filter(valid).filter(|i| !have.contains(i)).map(|i| ROWS[i].name).collect();
         assert!(missing.is_empty(), "{xlen:?}: rows without a line: {missing:?}");

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use trine_container::image::{self, Given};
 use trine_image::newc::{FILE_MOST, Head, Writer};
-use trine_machine::first::{LOADER, PLACE, Process, loader, module_place};
+use trine_machine::virt::guest_init::{LOADER, PLACE, Process, loader, module_place};
 use trine_oci::layer::{Found, merged};
 use trine_oci::userns::Identity;
 use trine_oci::{Image, Layers, Progress, Store, Working};

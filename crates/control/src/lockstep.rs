@@ -1,8 +1,8 @@
 //! Two machines that should do the same, compared: all registers at every block's end, all memory
 //! at intervals. Both run in count mode, so the same instructions see the same time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use trine_base::Vcpu;
 use trine_machine::{Board, End};
 
@@ -23,8 +23,17 @@ pub struct Done {
 /// What a user does to both machines. It reaches them between two blocks, at the same instruction of each.
 #[derive(Clone, Default)]
 pub struct User {
-    does: Arc<Mutex<Vec<Action>>>,
-    quits: Arc<AtomicBool>,
+    shared: Arc<(Mutex<Wishes>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Wishes {
+    does: Vec<Action>,
+    quits: bool,
+    paused: bool,
+    /// Whether the machines run, and whether they stand still because of a pause.
+    runs: bool,
+    stands: bool,
 }
 
 enum Action {
@@ -35,25 +44,56 @@ enum Action {
 impl User {
     /// Types.
     pub fn input(&self, bytes: &[u8]) {
-        self.add(Action::Input(bytes.into()));
+        self.wish(|wishes| wishes.does.push(Action::Input(bytes.into())));
     }
 
     /// Sends a SysRq command.
     pub fn sysrq(&self, command: u8) {
-        self.add(Action::SysRq(command));
+        self.wish(|wishes| wishes.does.push(Action::SysRq(command)));
     }
 
     /// Ends both.
     pub fn quit(&self) {
-        self.quits.store(true, Ordering::SeqCst);
+        self.wish(|wishes| wishes.quits = true);
     }
 
-    fn add(&self, action: Action) {
-        self.does.lock().unwrap_or_else(PoisonError::into_inner).push(action);
+    /// Lets both use no CPU; false where they still do after `most`.
+    pub fn pause(&self, most: Duration) -> bool {
+        self.wish(|wishes| wishes.paused = true);
+        let moves = |wishes: &mut Wishes| wishes.paused && wishes.runs && !wishes.stands;
+        let waited = self.shared.1.wait_timeout_while(self.lock(), most, moves);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self) {
+        self.wish(|wishes| wishes.paused = false);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wishes> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wish(&self, wish: impl FnOnce(&mut Wishes)) {
+        wish(&mut self.lock());
+        self.shared.1.notify_all();
+    }
+
+    /// Whether the machines go on to the next block; stands still while they are paused.
+    fn goes_on(&self) -> bool {
+        let mut wishes = self.lock();
+        if wishes.paused && !wishes.quits {
+            wishes.stands = true;
+            self.shared.1.notify_all();
+            let paused = |wishes: &mut Wishes| wishes.paused && !wishes.quits;
+            wishes = self.shared.1.wait_while(wishes, paused).unwrap_or_else(PoisonError::into_inner);
+            wishes.stands = false;
+        }
+        !wishes.quits
     }
 
     fn reaches(&self, machines: [&Board; 2]) {
-        let does = std::mem::take(&mut *self.does.lock().unwrap_or_else(PoisonError::into_inner));
+        let does = std::mem::take(&mut self.lock().does);
         if does.is_empty() {
             return;
         }
@@ -70,14 +110,22 @@ impl User {
 
 /// Runs both until they or the user end it. The error says where they first differ.
 pub fn run(a: &mut Board, b: &mut Board, user: &User) -> Result<Done, String> {
+    user.wish(|wishes| wishes.runs = true);
+    let result = compare(a, b, user);
+    user.wish(|wishes| wishes.runs = false);
+    result
+}
+
+fn compare(a: &mut Board, b: &mut Board, user: &User) -> Result<Done, String> {
     let (mut comparisons, mut next_memory) = (0, MEMORY_EVERY);
     loop {
-        if user.quits.load(Ordering::SeqCst) {
-            return Ok(Done { instructions: a.vcpu().count(), comparisons, end: End::Quit });
+        if !user.goes_on() {
+            return Ok(Done { instructions: count(a), comparisons, end: End::Quit });
         }
         user.reaches([a, b]);
-        let before = (a.vcpu().pc(), a.vcpu().count());
-        let budget = a.vcpu().block_length();
+        let next = a.next_vcpu();
+        let vcpu = &mut a.vcpus()[next];
+        let (before, budget) = ((vcpu.pc(), vcpu.count()), vcpu.block_length());
         let (end_a, end_b) = (a.step(budget), b.step(budget));
         comparisons += 1;
         registers(a, b)
@@ -85,7 +133,7 @@ pub fn run(a: &mut Board, b: &mut Board, user: &User) -> Result<Done, String> {
         if end_a != end_b {
             return Err(format!("one machine ends with {end_a:?}, the other with {end_b:?}"));
         }
-        let count = a.vcpu().count();
+        let count = count(a);
         if count >= next_memory || end_a.is_some() {
             memory(a, b).map_err(|at| format!("memory differs at {at:#x} before instruction {count}"))?;
             next_memory = count + MEMORY_EVERY;
@@ -96,8 +144,17 @@ pub fn run(a: &mut Board, b: &mut Board, user: &User) -> Result<Done, String> {
     }
 }
 
+/// Instructions that the vCPU executed which is furthest on; all have the same clock.
+fn count(board: &mut Board) -> u64 {
+    board.vcpus().iter().map(|vcpu| vcpu.count()).max().unwrap_or(0)
+}
+
+/// Compares the vCPUs one by one.
 fn registers(a: &mut Board, b: &mut Board) -> Result<(), String> {
-    let (a, b) = (a.vcpu(), b.vcpu());
+    a.vcpus().iter().zip(b.vcpus().iter()).try_for_each(|(a, b)| same_state(&**a, &**b))
+}
+
+fn same_state(a: &dyn Vcpu, b: &dyn Vcpu) -> Result<(), String> {
     if (a.pc(), a.count()) != (b.pc(), b.count()) {
         return Err(format!("pc {:#x} and {:#x}, count {} and {}", a.pc(), b.pc(), a.count(), b.count()));
     }

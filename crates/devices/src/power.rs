@@ -1,6 +1,6 @@
 //! SiFive test finisher, as QEMU's `virt` has it: a guest's way to end the machine.
 
-use trine_base::{Action, Actions, Device, StopReason, Width};
+use trine_base::{Action, Actions, Device, StateError, StopReason, Width, state, versions};
 
 const FAIL: u32 = 0x3333;
 /// Written to the finisher, it powers the machine off.
@@ -10,6 +10,8 @@ pub const RESET: u32 = 0x7777;
 
 /// The finisher.
 pub struct Finisher;
+
+versions!(Saved of "the test finisher" { V1(()) });
 
 impl Device for Finisher {
     fn name(&self) -> &str {
@@ -33,6 +35,15 @@ impl Device for Finisher {
     }
 
     fn reset(&mut self, _out: &mut Actions) {}
+
+    fn save(&self) -> Vec<u8> {
+        state::save(&Saved::V1(()))
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(()) = state::load(state)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -42,7 +53,7 @@ mod tests {
     fn write(offset: u64, value: u64) -> Vec<Action> {
         let mut out = Actions::new();
         Finisher.write(offset, Width::B4, value, 0, &mut out);
-        out.take()
+        out.drain().collect()
     }
 
     #[test]

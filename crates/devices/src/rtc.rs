@@ -1,7 +1,8 @@
 //! Goldfish real-time clock (Android's goldfish virtual hardware guide): wall-clock nanoseconds.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trine_base::{Action, Actions, Clock, Device, Width};
+use trine_base::{Action, Actions, Clock, Device, StateError, Width, state, versions};
 
 const TIME_LOW: u64 = 0x00;
 const TIME_HIGH: u64 = 0x04;
@@ -12,10 +13,18 @@ const CLEAR_ALARM: u64 = 0x14;
 const ALARM_STATUS: u64 = 0x18;
 const CLEAR_INTERRUPT: u64 = 0x1c;
 
+versions!(Saved of "the real-time clock" { V1(Registers) });
+
 /// The clock.
 pub struct GoldfishRtc {
     irq: u32,
     clock: Arc<dyn Clock>,
+    registers: Registers,
+}
+
+/// What a guest can change.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Registers {
     /// Added to the host's time: the guest may set the clock.
     offset: u64,
     latched: u32,
@@ -30,32 +39,28 @@ pub struct GoldfishRtc {
 impl GoldfishRtc {
     /// A clock on interrupt line `irq`.
     pub fn new(irq: u32, clock: Arc<dyn Clock>) -> GoldfishRtc {
-        GoldfishRtc {
-            irq,
-            clock,
-            offset: 0,
-            latched: 0,
-            time_high: 0,
-            alarm: 0,
-            alarm_high: 0,
-            armed: false,
-            enabled: false,
-            pending: false,
-        }
+        GoldfishRtc { irq, clock, registers: Registers::default() }
     }
 
     fn time(&self) -> u64 {
-        self.clock.wall().wrapping_add(self.offset)
+        self.clock.wall().wrapping_add(self.registers.offset)
     }
 
-    fn update(&mut self, now: u64, out: &mut Actions) {
-        if self.armed && self.time() >= self.alarm {
-            self.armed = false;
-            self.pending = true;
+    /// Lets the alarm come if it is time, and arms the timer for it; gives whether it came.
+    fn alarm(&mut self, now: u64, out: &mut Actions) -> bool {
+        let time = self.time();
+        let r = &mut self.registers;
+        let comes = r.armed && time >= r.alarm;
+        if comes {
+            (r.armed, r.pending) = (false, true);
         }
-        let wait = self.alarm.saturating_sub(self.time());
-        out.push(Action::Timer { at: self.armed.then(|| now.saturating_add(wait)) });
-        out.irq(self.irq, self.pending && self.enabled);
+        let wait = r.alarm.saturating_sub(time);
+        out.push(Action::Timer { at: r.armed.then(|| now.saturating_add(wait)) });
+        comes
+    }
+
+    fn drive(&self, out: &mut Actions) {
+        out.irq(self.irq, self.registers.pending && self.registers.enabled);
     }
 }
 
@@ -68,46 +73,62 @@ impl Device for GoldfishRtc {
         match offset {
             TIME_LOW => {
                 let time = self.time();
-                self.latched = (time >> 32) as u32;
+                self.registers.latched = (time >> 32) as u32;
                 time & 0xffff_ffff
             }
-            TIME_HIGH => self.latched as u64,
-            ALARM_LOW => self.alarm & 0xffff_ffff,
-            ALARM_HIGH => self.alarm >> 32,
-            IRQ_ENABLED => self.enabled as u64,
-            ALARM_STATUS => self.armed as u64,
+            TIME_HIGH => self.registers.latched as u64,
+            ALARM_LOW => self.registers.alarm & 0xffff_ffff,
+            ALARM_HIGH => self.registers.alarm >> 32,
+            IRQ_ENABLED => self.registers.enabled as u64,
+            ALARM_STATUS => self.registers.armed as u64,
             _ => 0,
         }
     }
 
     fn write(&mut self, offset: u64, _width: Width, value: u64, now: u64, out: &mut Actions) {
         match offset {
-            TIME_HIGH => self.time_high = value as u32,
+            TIME_HIGH => self.registers.time_high = value as u32,
             TIME_LOW => {
-                let wanted = (self.time_high as u64) << 32 | value & 0xffff_ffff;
-                self.offset = wanted.wrapping_sub(self.clock.wall());
+                let wanted = (self.registers.time_high as u64) << 32 | value & 0xffff_ffff;
+                self.registers.offset = wanted.wrapping_sub(self.clock.wall());
             }
-            ALARM_HIGH => self.alarm_high = value as u32,
+            ALARM_HIGH => self.registers.alarm_high = value as u32,
             ALARM_LOW => {
-                self.alarm = (self.alarm_high as u64) << 32 | value & 0xffff_ffff;
-                self.armed = true;
+                self.registers.alarm = (self.registers.alarm_high as u64) << 32 | value & 0xffff_ffff;
+                self.registers.armed = true;
             }
-            IRQ_ENABLED => self.enabled = value & 1 != 0,
-            CLEAR_ALARM => self.armed = false,
-            CLEAR_INTERRUPT => self.pending = false,
+            IRQ_ENABLED => self.registers.enabled = value & 1 != 0,
+            CLEAR_ALARM => self.registers.armed = false,
+            CLEAR_INTERRUPT => self.registers.pending = false,
             _ => {}
         }
-        self.update(now, out);
+        self.alarm(now, out);
+        self.drive(out);
     }
 
+    /// It may come though the alarm was set anew meanwhile, or because the host's time jumped: that is no event, and
+    /// driving the line then would be an interrupt of its own to the controller.
     fn timer(&mut self, now: u64, out: &mut Actions) {
-        self.update(now, out);
+        if self.alarm(now, out) {
+            self.drive(out);
+        }
     }
 
     fn reset(&mut self, out: &mut Actions) {
-        (self.armed, self.enabled, self.pending, self.alarm) = (false, false, false, 0);
+        let r = &mut self.registers;
+        (r.armed, r.enabled, r.pending, r.alarm) = (false, false, false, 0);
         out.push(Action::Timer { at: None });
         out.irq(self.irq, false);
+    }
+
+    fn save(&self) -> Vec<u8> {
+        state::save(&Saved::V1(self.registers.clone()))
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(registers) = state::load(state)?;
+        self.registers = registers;
+        Ok(())
     }
 }
 
@@ -133,7 +154,7 @@ mod tests {
         }
 
         fn note(&mut self, mut out: Actions) {
-            for action in out.take() {
+            for action in out.drain() {
                 match action {
                     Action::Irq { line: IRQ, level } => self.line = level,
                     Action::Timer { at } => self.timer = at,

@@ -1,7 +1,9 @@
 //! RISC-V ACLINT: machine software interrupts and the machine timer at the addresses of SiFive's
 //! CLINT (RISC-V ACLINT specification 1.0-rc4).
 
-use trine_base::{Action, Actions, Device, Width};
+use serde::{Deserialize, Serialize};
+use trine_base::state::Versioned;
+use trine_base::{Action, Actions, Device, StateError, Width, state, versions};
 
 const MTIMECMP: u64 = 0x4000;
 const MTIME: u64 = 0xbff8;
@@ -12,8 +14,16 @@ const MTI: u32 = 7;
 /// Nanoseconds a tick.
 const TICK: u64 = 100;
 
+versions!(Saved of "the ACLINT" { V1(Registers) });
+
 /// The timer and the software interrupts of all harts.
 pub struct Aclint {
+    registers: Registers,
+}
+
+/// What a guest can change; the lists have one entry a hart.
+#[derive(Clone, Serialize, Deserialize)]
+struct Registers {
     msip: Vec<bool>,
     compare: Vec<u64>,
     /// Added to the clock's ticks: the guest may set `mtime`.
@@ -23,19 +33,21 @@ pub struct Aclint {
 impl Aclint {
     /// For harts 0 to `harts - 1`.
     pub fn new(harts: usize) -> Aclint {
-        Aclint { msip: vec![false; harts], compare: vec![u64::MAX; harts], offset: 0 }
+        Aclint {
+            registers: Registers { msip: vec![false; harts], compare: vec![u64::MAX; harts], offset: 0 },
+        }
     }
 
     fn time(&self, now: u64) -> u64 {
-        (now / TICK).wrapping_add(self.offset)
+        (now / TICK).wrapping_add(self.registers.offset)
     }
 
     fn update(&self, now: u64, out: &mut Actions) {
         let time = self.time(now);
-        for (hart, &compare) in self.compare.iter().enumerate() {
+        for (hart, &compare) in self.registers.compare.iter().enumerate() {
             out.push(Action::Cpu { vcpu: hart as u32, line: MTI, level: time >= compare });
         }
-        let next = self.compare.iter().filter(|&&c| c > time).min();
+        let next = self.registers.compare.iter().filter(|&&c| c > time).min();
         let at = next.and_then(|c| (c - time).checked_mul(TICK)?.checked_add(now / TICK * TICK));
         out.push(Action::Timer { at });
     }
@@ -44,7 +56,7 @@ impl Aclint {
     fn wide(&self, offset: u64, now: u64) -> Option<u64> {
         match offset & !7 {
             MTIME => Some(self.time(now)),
-            o => self.compare.get(o.checked_sub(MTIMECMP)? as usize / 8).copied(),
+            o => self.registers.compare.get(o.checked_sub(MTIMECMP)? as usize / 8).copied(),
         }
     }
 }
@@ -56,7 +68,7 @@ impl Device for Aclint {
 
     fn read(&mut self, offset: u64, _width: Width, now: u64, _out: &mut Actions) -> u64 {
         if offset < MTIMECMP {
-            return self.msip.get(offset as usize / 4).map_or(0, |&m| m as u64);
+            return self.registers.msip.get(offset as usize / 4).map_or(0, |&m| m as u64);
         }
         self.wide(offset, now).map_or(0, |v| v >> (8 * (offset & 7)))
     }
@@ -64,7 +76,7 @@ impl Device for Aclint {
     fn write(&mut self, offset: u64, width: Width, value: u64, now: u64, out: &mut Actions) {
         if offset < MTIMECMP {
             let hart = offset as usize / 4;
-            if let Some(m) = self.msip.get_mut(hart) {
+            if let Some(m) = self.registers.msip.get_mut(hart) {
                 *m = value & 1 != 0;
                 out.push(Action::Cpu { vcpu: hart as u32, line: MSI, level: *m });
             }
@@ -75,9 +87,9 @@ impl Device for Aclint {
         let mask = width.mask() << shift;
         let new = old & !mask | value << shift & mask;
         match offset & !7 {
-            MTIME => self.offset = new.wrapping_sub(now / TICK),
+            MTIME => self.registers.offset = new.wrapping_sub(now / TICK),
             o => {
-                if let Some(c) = self.compare.get_mut((o - MTIMECMP) as usize / 8) {
+                if let Some(c) = self.registers.compare.get_mut((o - MTIMECMP) as usize / 8) {
                     *c = new;
                 }
             }
@@ -90,14 +102,28 @@ impl Device for Aclint {
     }
 
     fn reset(&mut self, out: &mut Actions) {
-        self.offset = 0;
-        self.compare.fill(u64::MAX);
-        for hart in 0..self.msip.len() {
-            self.msip[hart] = false;
+        self.registers.offset = 0;
+        self.registers.compare.fill(u64::MAX);
+        for hart in 0..self.registers.msip.len() {
+            self.registers.msip[hart] = false;
             out.push(Action::Cpu { vcpu: hart as u32, line: MSI, level: false });
             out.push(Action::Cpu { vcpu: hart as u32, line: MTI, level: false });
         }
         out.push(Action::Timer { at: None });
+    }
+
+    fn save(&self) -> Vec<u8> {
+        state::save(&Saved::V1(self.registers.clone()))
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(registers) = state::load(state)?;
+        let harts = self.registers.msip.len();
+        if (registers.msip.len(), registers.compare.len()) != (harts, harts) {
+            return Err(Saved::mismatch(format!("it is for {} harts, not {harts}", registers.msip.len())));
+        }
+        self.registers = registers;
+        Ok(())
     }
 }
 
@@ -123,7 +149,7 @@ mod tests {
         fn call<R>(&mut self, f: impl FnOnce(&mut Aclint, u64, &mut Actions) -> R) -> R {
             let mut out = Actions::new();
             let result = f(&mut self.aclint, self.now, &mut out);
-            for action in out.take() {
+            for action in out.drain() {
                 match action {
                     Action::Cpu { vcpu, line, level } => {
                         let lines = &mut self.lines[vcpu as usize];

@@ -30,5 +30,5 @@ fn main() {
     vcpu.set_warm(1);
     vcpu.set_pc(BASE);
     vcpu.run(text.split(';').count() as u64 + 1);
-    drop(std::io::stdout().write_all(&vcpu.code_at(BASE)));
+    drop(std::io::stdout().write_all(&vcpu.listing(BASE, |_, code| code).unwrap_or_default()));
 }

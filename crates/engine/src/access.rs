@@ -1,9 +1,10 @@
 //! Guest memory accesses that miss the software TLB: page walks, devices, page crossings.
 
+use crate::copies::Copies;
 use crate::core::Core;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use trine_base::Width;
-use trine_ir::{Access, Hart, Isa, Leave, Rmw, Trap, eval};
+use trine_ir::{Access, Hart, Isa, Leave, MemOp, Rmw, Trap, eval};
 
 /// Loads from a host address inside guest RAM.
 ///
@@ -92,8 +93,21 @@ impl<I: Isa> Core<I> {
         Ok(mapping.page | address & 0xfff)
     }
 
-    fn bus_error(&self, access: Access, address: u64) -> Leave {
-        self.raise(I::bus_error(access, address))
+    /// Before a store: leaves where it would change code that a CPU must see at once, and is not executed alone yet.
+    pub(crate) fn leave_code_alone(&self, physical: u64) -> Result<(), Leave> {
+        let waits = I::CODE_COHERENT && !self.alone.get() && self.ram.is_code(physical);
+        if waits { Err(Leave::Alone) } else { Ok(()) }
+    }
+
+    /// An access reaches no memory and no device: raises the CPU's exception for that, if it has one.
+    pub(crate) fn bus_error(&self, access: Access, address: u64) -> Result<(), Leave> {
+        I::bus_error(access, address).map_or(Ok(()), |trap| Err(self.raise(trap)))
+    }
+
+    /// A load reaches nothing: ones, where that is no exception.
+    fn read_nothing(&self, width: Width, access: Access, address: u64) -> Result<u64, Leave> {
+        self.bus_error(access, address)?;
+        Ok(width.mask())
     }
 
     /// A load that missed.
@@ -119,11 +133,11 @@ impl<I: Isa> Core<I> {
             return Ok(value);
         }
         self.sync_clock();
-        self.bus.read(at, width).ok_or_else(|| self.bus_error(Access::Read, address))
+        self.bus.read(at, width).map_or_else(|| self.read_nothing(width, Access::Read, address), Ok)
     }
 
     /// In count mode devices see the count of the instruction that reaches them.
-    fn sync_clock(&self) {
+    pub(crate) fn sync_clock(&self) {
         let _ = self.now();
     }
 
@@ -132,16 +146,21 @@ impl<I: Isa> Core<I> {
     #[inline(never)]
     pub fn slow_store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave> {
         let n = width.bytes();
+        // Registers may hold more than is stored, and devices would see it.
+        let value = value & width.mask();
         let first = self.translate(regime, address, Access::Write)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
+            self.leave_code_alone(first)?;
             return self.phys_write(first, width, value, address);
         }
         let second = self.translate(regime, address.wrapping_add(here), Access::Write)?;
+        self.leave_code_alone(first)?;
+        self.leave_code_alone(second)?;
         for at in [first, second] {
             if !self.ram.contains(at, 1) && here < n {
-                // A device register cannot be written in pieces.
-                return Err(self.bus_error(Access::Write, address));
+                // A device register cannot be written in pieces, but on CPUs that know no bus errors.
+                self.bus_error(Access::Write, address)?;
             }
         }
         for i in 0..n {
@@ -156,66 +175,92 @@ impl<I: Isa> Core<I> {
             return Ok(());
         }
         self.sync_clock();
-        self.bus.write(at, width, value).ok_or_else(|| self.bus_error(Access::Write, address))
+        self.bus.write(at, width, value).map_or_else(|| self.bus_error(Access::Write, address), Ok)
     }
 
     /// Atomic update: `f` makes the new value from the old, or `None` to leave it. Gives the old.
     fn update(
         &self,
         regime: usize,
-        width: Width,
+        how: MemOp,
         address: u64,
         f: impl Fn(u64) -> Option<u64>,
     ) -> Result<u64, Leave> {
+        let width = how.width;
+        let f = |old| f(how.ordered(old)).map(|new| how.ordered(new));
         if self.direct.is_some() {
-            return self.direct_update(width, address, f);
+            return self.direct_update(width, address, f).map(|old| how.ordered(old));
         }
         let at = self.translate(regime, address, Access::Write)?;
+        self.leave_code_alone(at)?;
         loop {
-            let old = self.ram.load(at, width).ok_or_else(|| self.bus_error(Access::Write, address))?;
-            let Some(new) = f(old) else { return Ok(old) };
+            let Some(old) = self.ram.load(at, width) else {
+                return self.read_nothing(width, Access::Write, address);
+            };
+            let Some(new) = f(old) else { return Ok(how.ordered(old)) };
             match self.ram.compare_exchange(at, width, old, new) {
-                Some(found) if found == old => return Ok(old),
+                Some(found) if found == old => return Ok(how.ordered(old)),
                 Some(_) => {}
-                None => return Err(self.bus_error(Access::Write, address)),
+                None => return self.read_nothing(width, Access::Write, address),
             }
         }
     }
 
     /// Atomic read-modify-write of an aligned address.
-    pub fn rmw(
-        &self,
-        regime: usize,
-        op: Rmw,
-        width: Width,
-        address: u64,
-        operand: u64,
-    ) -> Result<u64, Leave> {
-        self.update(regime, width, address, |old| Some(eval::rmw(op, width.bits(), old, operand)))
+    pub fn rmw(&self, regime: usize, op: Rmw, how: MemOp, address: u64, operand: u64) -> Result<u64, Leave> {
+        self.update(regime, how, address, |old| Some(eval::rmw(op, how.width.bits(), old, operand)))
     }
 
     /// Atomic compare-and-exchange of an aligned address.
     pub fn exchange(
         &self,
         regime: usize,
-        width: Width,
+        how: MemOp,
         address: u64,
         expect: u64,
         new: u64,
     ) -> Result<u64, Leave> {
-        self.update(regime, width, address, |old| (old == expect).then_some(new))
+        self.update(regime, how, address, |old| (old == expect).then_some(new))
     }
 
-    /// Reads code bytes at a physical address.
-    pub fn fetch(&self, at: u64, width: Width) -> Option<u64> {
+    /// Raises what an access to `len` bytes would raise: see [`Hart::probe`].
+    pub(crate) fn probe_pages(
+        &self,
+        regime: usize,
+        access: Access,
+        address: u64,
+        len: u64,
+    ) -> Result<(), Leave> {
+        let last = address.wrapping_add(len.max(1) - 1);
+        let pages = (last & !0xfff).wrapping_sub(address & !0xfff) >> 12;
+        for page in 0..=pages {
+            // The first byte that would be accessed there is what the exception names.
+            let at = if page == 0 { address } else { (address & !0xfff).wrapping_add(page << 12) };
+            match self.direct {
+                Some(_) => self.direct_probe(access, at)?,
+                None if access == Access::Write => {
+                    let physical = self.translate(regime, at, access)?;
+                    self.leave_code_alone(physical)?;
+                }
+                None => self.translate(regime, at, access).map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads code bytes at a physical address, of a program from the copies where they have them.
+    pub(crate) fn fetch(&self, copies: &Copies, at: u64, width: Width) -> Option<u64> {
         match self.direct {
-            Some(_) => self.copies.load(at, width).or_else(|| crate::direct::load(at, width)),
+            Some(_) => copies.load(at, width).or_else(|| crate::direct::load(at, width)),
             None => self.ram.load(at, width),
         }
     }
 
     /// The exception for a fetch that reaches no memory.
     pub fn fetch_error(&self, address: u64) -> Trap {
-        I::bus_error(Access::Execute, address)
+        match self.direct {
+            Some(_) => I::refused(Access::Execute, address),
+            None => I::bus_error(Access::Execute, address).unwrap_or_else(|| I::illegal(&[0xff; 16])),
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Which part of code memory is being filled, and how full the parts are.
+//!
+//! The parts are filled in turn. When the last one is full the first is filled again, which must be emptied before: its
+//! blocks are retired, and every vCPU must have passed a safepoint.
 
-use crate::code::{ALIGN, CodeMemory, PART, PARTS};
+use crate::code::{ALIGN, CodeMemory, PARTS};
 
 /// Where the next code goes.
 #[derive(Default)]
@@ -9,6 +12,8 @@ pub struct Arena {
     now: usize,
     /// Bytes used of each.
     used: [usize; PARTS],
+    /// Whether a part held other code before.
+    reused: [bool; PARTS],
 }
 
 impl Arena {
@@ -17,25 +22,41 @@ impl Arena {
         self.now
     }
 
+    /// Whether it held other code before.
+    pub fn is_reused(&self) -> bool {
+        self.reused[self.now]
+    }
+
     /// Executable address of the next code, where so many bytes fit into the part.
     pub fn place(&self, size: usize, memory: &CodeMemory) -> Option<usize> {
         let used = self.used[self.now];
-        (size <= PART - used).then(|| memory.part(self.now) + used)
+        (size <= memory.part_size() - used).then(|| memory.part(self.now) + used)
     }
 
     /// Code of so many bytes was put at the next place.
-    pub fn take(&mut self, size: usize) {
+    pub fn take(&mut self, size: usize, memory: &CodeMemory) {
         let used = &mut self.used[self.now];
-        *used = (*used + size).next_multiple_of(ALIGN).min(PART);
+        *used = (*used + size).next_multiple_of(ALIGN).min(memory.part_size());
     }
 
-    /// Goes on with the next part. False where there is no other.
-    pub fn advance(&mut self) -> bool {
-        let next = self.now + 1;
-        if next < PARTS {
-            self.now = next;
-        }
-        next < PARTS
+    /// The part behind the one that is being filled.
+    pub fn next(&self) -> usize {
+        (self.now + 1) % PARTS
+    }
+
+    /// Whether a part is empty.
+    pub fn is_empty(&self, part: usize) -> bool {
+        self.used[part] == 0
+    }
+
+    /// Goes on with the next part, which is empty.
+    pub fn advance(&mut self) {
+        self.now = self.next();
+    }
+
+    /// Empties a part.
+    pub fn clear(&mut self, part: usize) {
+        (self.used[part], self.reused[part]) = (0, true);
     }
 
     /// What is used: addresses of the first byte of each part and of the first behind its code.
@@ -46,12 +67,7 @@ impl Arena {
 
     /// Executable address of the end of the code in the part that holds `at`.
     pub fn end_of(&self, at: usize, memory: &CodeMemory) -> usize {
-        let n = (at.wrapping_sub(memory.part(0)) / PART).min(PARTS - 1);
-        memory.part(n) + self.used[n]
-    }
-
-    /// Starts over.
-    pub fn clear(&mut self) {
-        *self = Arena::default();
+        let n = memory.part_of(at);
+        self.used.get(n).map_or(at, |used| memory.part(n) + used)
     }
 }

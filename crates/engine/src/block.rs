@@ -1,9 +1,11 @@
 //! Blocks: runs of guest instructions inside one page, decoded once.
 
+use crate::copies::Copies;
 use crate::core::Core;
 use crate::interp::{Interp, Run};
 use crate::links::Linked;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::table::Chained;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use trine_base::Width;
 use trine_ir::{Bytes, DecodeError, Decoded, Isa, Row, Trap};
@@ -47,6 +49,26 @@ pub struct Block<I: Isa> {
     never: AtomicBool,
     retired: AtomicBool,
     linked: Mutex<Linked>,
+    /// The block behind it in the table.
+    next: AtomicPtr<Block<I>>,
+}
+
+/// log2 of the chains of the table that one page's blocks are in. They lie together: a small program touches little of
+/// the table's memory.
+const CHAINS_OF_PAGE: u32 = 7;
+/// log2 of the chains of the table.
+const CHAIN_BITS: u32 = 16;
+/// Chains of the table.
+pub(crate) const CHAINS: usize = 1 << CHAIN_BITS;
+
+impl<I: Isa> Chained for Block<I> {
+    fn next(&self) -> &AtomicPtr<Self> {
+        &self.next
+    }
+
+    fn chain(&self) -> usize {
+        Self::chain_of(self.start, self.mode)
+    }
 }
 
 impl<I: Isa> Block<I> {
@@ -63,6 +85,7 @@ impl<I: Isa> Block<I> {
             never: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             linked: Mutex::default(),
+            next: AtomicPtr::new(std::ptr::null_mut()),
         }
     }
 
@@ -94,11 +117,17 @@ impl<I: Isa> Block<I> {
         self.never.store(true, Ordering::Relaxed);
     }
 
-    /// Forgets its code and starts counting runs again.
-    pub fn cool_down(&self) {
-        self.code.store(0, Ordering::Release);
-        self.runs.store(0, Ordering::Relaxed);
-        *self.linked() = Linked::default();
+    /// The chain of the table that blocks at a physical address in a mode are in.
+    pub(crate) fn chain_of(start: u64, mode: u32) -> usize {
+        let page = ((start / PAGE) ^ ((mode as u64) << 52)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let first = (page >> (64 - CHAIN_BITS + CHAINS_OF_PAGE)) as usize;
+        let among = ((start >> 1) ^ (start >> 8)) as usize & ((1 << CHAINS_OF_PAGE) - 1);
+        first << CHAINS_OF_PAGE | among
+    }
+
+    /// Numbers of the pages that it has bytes of.
+    pub fn pages(&self) -> impl Iterator<Item = u64> + use<I> {
+        [Some(self.start), self.second].into_iter().flatten().map(|at| at / PAGE)
     }
 
     /// Whether it was taken out of the table: nothing new may lead to it.
@@ -149,8 +178,8 @@ enum Found<I: Isa> {
 }
 
 /// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the
-/// exception of a fetch (of the second half of an instruction).
-pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, Trap> {
+/// exception of a fetch (of the second half of an instruction). Bytes that are in `copies` are read there.
+pub fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u64) -> Result<Block<I>, Trap> {
     const { assert!(I::MAX_BYTES as usize <= size_of::<Bytes>() && I::MAX_BYTES < PAGE) };
     let mut block = Block::new(start, core.mode.get());
     let mut ops: Vec<Op<I>> = Vec::new();
@@ -162,7 +191,7 @@ pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, T
             block.illegal = Some(I::breakpoint(here));
             break;
         }
-        let decoded = match instruction(core, &mut block, here, ops.is_empty())? {
+        let decoded = match instruction(core, copies, &mut block, here, ops.is_empty())? {
             Found::Instruction(decoded) => decoded,
             Found::Illegal(trap) => {
                 block.illegal = Some(trap);
@@ -184,6 +213,7 @@ pub fn decode<I: Isa>(core: &Core<I>, pc: u64, start: u64) -> Result<Block<I>, T
 /// on in the next page: `block.second` then becomes that.
 fn instruction<I: Isa>(
     core: &Core<I>,
+    copies: &Copies,
     block: &mut Block<I>,
     here: u64,
     first: bool,
@@ -191,7 +221,7 @@ fn instruction<I: Isa>(
     let offset = here & (PAGE - 1);
     let mut bytes = Bytes::default();
     let have = (PAGE - offset).min(I::MAX_BYTES) as usize;
-    if fetch(core, block.start & !(PAGE - 1) | offset, &mut bytes[..have]).is_none() {
+    if fetch(core, copies, block.start & !(PAGE - 1) | offset, &mut bytes[..have]).is_none() {
         return if first { Err(core.fetch_error(here)) } else { Ok(Found::Later) };
     }
     let mut decoded = I::decode(&core.config, block.mode, &bytes, have);
@@ -202,7 +232,8 @@ fn instruction<I: Isa>(
         let next = (here & !(PAGE - 1)).wrapping_add(PAGE);
         let second = core.fetch_address(next)?;
         core.ram.mark_code(second);
-        fetch(core, second, &mut bytes[have..I::MAX_BYTES as usize]).ok_or_else(|| core.fetch_error(next))?;
+        fetch(core, copies, second, &mut bytes[have..I::MAX_BYTES as usize])
+            .ok_or_else(|| core.fetch_error(next))?;
         block.second = Some(second & !(PAGE - 1));
         decoded = I::decode(&core.config, block.mode, &bytes, I::MAX_BYTES as usize);
     }
@@ -214,13 +245,13 @@ fn instruction<I: Isa>(
 
 /// Reads code bytes at a physical address, inside one page. Each load is as wide as the address allows: another hart that
 /// writes an aligned piece of an instruction is seen before or after, not in between.
-fn fetch<I: Isa>(core: &Core<I>, at: u64, bytes: &mut [u8]) -> Option<()> {
+fn fetch<I: Isa>(core: &Core<I>, copies: &Copies, at: u64, bytes: &mut [u8]) -> Option<()> {
     let (mut at, mut rest) = (at, bytes);
     while !rest.is_empty() {
         let most = 1 << rest.len().min(8).ilog2().min(at.trailing_zeros());
         let width = Width::from_bytes(most)?;
         let (head, tail) = rest.split_at_mut(width.bytes() as usize);
-        head.copy_from_slice(&core.fetch(at, width)?.to_le_bytes()[..head.len()]);
+        head.copy_from_slice(&core.fetch(copies, at, width)?.to_le_bytes()[..head.len()]);
         at += width.bytes();
         rest = tail;
     }

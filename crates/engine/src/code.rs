@@ -4,13 +4,14 @@
 //! It has no file: a program's limit on the size of files (`RLIMIT_FSIZE`) would count for a memfd, and `perf` looks for
 //! names in map files only where there is none.
 
+use std::sync::Once;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Code starts at multiples of this many bytes, a line of the host's cache: the same loop took up to a fifth longer at
 /// other places.
 pub const ALIGN: usize = 64;
 
-/// Code memory is filled part by part, so that one can be emptied while the others are in use.
+/// Bytes of a part of code memory. It is filled part by part, so that one can be emptied while the others are in use.
 pub const PART: usize = 8 << 20;
 /// Parts of code memory.
 pub const PARTS: usize = 16;
@@ -22,26 +23,37 @@ pub struct CodeMemory {
     execute: usize,
     write: usize,
     size: usize,
+    part: usize,
 }
 
 impl CodeMemory {
-    /// Memory for all parts; pages are taken from the host when they are first used.
+    /// Memory for all parts of `part` bytes; pages are taken from the host when they are first used.
     ///
     /// # Errors
     /// The host's, where it has no memory or address space.
-    pub fn new() -> std::io::Result<CodeMemory> {
-        let size = FIXED + PARTS * PART;
+    pub fn new(part: usize) -> std::io::Result<CodeMemory> {
+        let size = FIXED + PARTS * part;
         let write = writable(size, None)?;
         let execute = executable(write, size, None).inspect_err(|_| {
             // SAFETY: mapped just now, and nothing points into it yet.
             unsafe { libc::munmap(write as *mut libc::c_void, size) };
         })?;
-        Ok(CodeMemory { execute, write, size })
+        Ok(CodeMemory { execute, write, size, part })
     }
 
     /// Executable address of the first byte of a part.
     pub fn part(&self, part: usize) -> usize {
-        self.execute + FIXED + part * PART
+        self.execute + FIXED + part * self.part
+    }
+
+    /// Bytes of a part.
+    pub fn part_size(&self) -> usize {
+        self.part
+    }
+
+    /// Number of the part that holds an executable address; more than any part's where none does.
+    pub fn part_of(&self, at: usize) -> usize {
+        at.wrapping_sub(self.part(0)) / self.part
     }
 
     /// Writes code that will run at the address `at`. False, and nothing is written, where that is not inside.
@@ -83,6 +95,23 @@ impl CodeMemory {
         debug_assert!(inside, "{at:#x} is not the place of a displacement");
         // SAFETY: inside the writable mapping, which lives as long as this, and aligned; displacements are only changed here.
         inside.then(|| unsafe { AtomicI32::from_ptr((self.write + offset) as *mut i32) })
+    }
+
+    /// Every thread of this process that executes code from here on sees what was put into memory before, also where it
+    /// executed something else at the same address earlier (Intel SDM volume 3, 10.1.3: cross-modifying code needs a
+    /// serializing instruction on the thread that executes it).
+    pub fn synchronize(&self) {
+        static REGISTERED: Once = Once::new();
+        let barrier = |command: i32| {
+            // SAFETY: changes no memory.
+            unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }
+        };
+        REGISTERED.call_once(|| {
+            barrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE);
+        });
+        // Where the host refuses: every thread has passed a safepoint since it ran the old code, millions of instructions
+        // ago, and no processor is known to keep what it fetched for so long.
+        barrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
     }
 
     /// Start and end of the executable mapping.

@@ -3,7 +3,6 @@
 
 use crate::block::PAGE;
 use crate::direct;
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use trine_base::Width;
@@ -18,7 +17,7 @@ type Page = Box<[u8; BYTES]>;
 /// program changes code, which is decoded, and changes it back, the block would be of bytes that no copy ever had, and
 /// nothing would be seen to differ.
 #[derive(Default)]
-pub struct Copies(RefCell<HashMap<u64, Page>>);
+pub struct Copies(HashMap<u64, Page>);
 
 fn read(page: u64) -> Option<Page> {
     let mut bytes = Box::new([0; BYTES]);
@@ -46,8 +45,8 @@ fn renew(page: u64, copy: &mut Page, mut f: impl FnMut(u64, u64)) -> bool {
 impl Copies {
     /// Keeps a copy of the page at this address, and calls `f` with what differs from an earlier one. To be called before
     /// bytes of it are decoded.
-    pub fn keep(&self, page: u64, f: impl FnMut(u64, u64)) {
-        match self.0.borrow_mut().entry(page) {
+    pub fn keep(&mut self, page: u64, f: impl FnMut(u64, u64)) {
+        match self.0.entry(page) {
             Entry::Occupied(mut kept) => {
                 if !renew(page, kept.get_mut(), f) {
                     kept.remove();
@@ -61,7 +60,7 @@ impl Copies {
 
     /// Reads code from a kept copy; `None` where the page at this address has none. `at` is a multiple of the width.
     pub fn load(&self, at: u64, width: Width) -> Option<u64> {
-        let copies = self.0.borrow();
+        let copies = &self.0;
         let offset = (at & (PAGE - 1)) as usize;
         let bytes = copies.get(&(at & !(PAGE - 1)))?.get(offset..offset + width.bytes() as usize)?;
         let mut value = [0; 8];
@@ -71,8 +70,8 @@ impl Copies {
 
     /// Blocks with bytes in this range are gone: takes its pages as they are now; what differs elsewhere, too, `f` is
     /// called with.
-    pub fn renew(&self, start: u64, end: u64, mut f: impl FnMut(u64, u64)) {
-        let mut copies = self.0.borrow_mut();
+    pub fn renew(&mut self, start: u64, end: u64, mut f: impl FnMut(u64, u64)) {
+        let copies = &mut self.0;
         for page in (start & !(PAGE - 1)..end).step_by(BYTES) {
             if copies.get_mut(&page).is_some_and(|copy| !renew(page, copy, &mut f)) {
                 copies.remove(&page);
@@ -81,17 +80,17 @@ impl Copies {
     }
 
     /// No block is left of the page at this address.
-    pub fn forget(&self, page: u64) {
-        self.0.borrow_mut().remove(&page);
+    pub fn forget(&mut self, page: u64) {
+        self.0.remove(&page);
     }
 
     /// No block is left.
-    pub fn clear(&self) {
-        self.0.borrow_mut().clear();
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// Calls `f` with each range that differs now.
-    pub fn changes(&self, mut f: impl FnMut(u64, u64)) {
-        self.0.borrow_mut().retain(|&page, copy| renew(page, copy, &mut f));
+    pub fn changes(&mut self, mut f: impl FnMut(u64, u64)) {
+        self.0.retain(|&page, copy| renew(page, copy, &mut f));
     }
 }

@@ -1,17 +1,18 @@
 //! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
 
-use crate::copies::Copies;
 use crate::direct::Pages;
 use crate::host;
 use crate::jumps::Jumps;
 use crate::stamps::Stamps;
 use crate::tlb::{Flushed, Tlb};
+use crate::written::Written;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use trine_base::{Bus, Clock, CountClock, Mailbox, Width};
-use trine_ir::{Access, Flush, Hart, Isa, Leave, Regimes, Trap};
-use trine_memory::{CodeOwner, Ram};
+use trine_base::{Acknowledge, Bus, Clock, CountClock, Mailbox, Width};
+use trine_ir::fp::{MXCSR, MXCSR_FLAGS};
+use trine_ir::{Access, Flush, FpRules, Hart, Helper, Isa, Leave, Regimes, Trap};
+use trine_memory::Ram;
 
 /// Words besides the slots that generated code reads and writes.
 #[repr(C)]
@@ -69,11 +70,11 @@ impl Default for Frame {
             stamp: Cell::new(0),
             retired: Cell::new(0),
             args: [const { Cell::new(0) }; 4],
-            guest_mxcsr: Cell::new(DEFAULT_MXCSR),
-            host_mxcsr: Cell::new(DEFAULT_MXCSR),
+            guest_mxcsr: Cell::new(MXCSR),
+            host_mxcsr: Cell::new(MXCSR),
             nan_box: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
-            flag_numbers: std::array::from_fn(|mxcsr| flags_of_mxcsr(mxcsr as u32) as u8),
+            flag_numbers: [0; 64],
             functions: [const { Cell::new(0) }; 3],
             thunks: [const { Cell::new(0) }; host::THUNKS],
             limit: Cell::new(0),
@@ -88,9 +89,6 @@ impl Default for Frame {
     }
 }
 
-/// MXCSR after reset: all exceptions masked, to nearest.
-pub const DEFAULT_MXCSR: u32 = 0x1f80;
-
 /// Where a vCPU's time comes from.
 #[derive(Clone)]
 pub enum Time {
@@ -98,53 +96,6 @@ pub enum Time {
     Host(Arc<dyn Clock>),
     /// The number of instructions executed.
     Count(Arc<CountClock>),
-}
-
-/// Code that changed, waiting for the vCPU to forget its translations.
-#[derive(Debug)]
-pub enum Changed {
-    /// Bytes from the first up to the second address (physical).
-    Ranges(Vec<(u64, u64)>),
-    /// More ranges than are worth a list.
-    All,
-}
-
-/// Most ranges that wait.
-const MOST_CHANGED: usize = 4096;
-/// Most bytes of one range.
-const MOST_BYTES: u64 = 16 << 20;
-
-/// Where others note changed code.
-pub struct Written {
-    changed: Mutex<Changed>,
-    mailbox: Arc<Mailbox>,
-}
-
-impl Written {
-    fn lock(&self) -> MutexGuard<'_, Changed> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes what was noted.
-    pub fn take(&self) -> Changed {
-        std::mem::replace(&mut *self.lock(), Changed::Ranges(Vec::new()))
-    }
-}
-
-impl CodeOwner for Written {
-    fn code_written(&self, page: u64) {
-        self.code_changed(page << 12, (page + 1) << 12);
-    }
-
-    fn code_changed(&self, start: u64, end: u64) {
-        let changed = &mut *self.lock();
-        let few = |ranges: &[_]| ranges.len() < MOST_CHANGED && end.saturating_sub(start) <= MOST_BYTES;
-        match changed {
-            Changed::Ranges(ranges) if few(ranges) => ranges.push((start, end)),
-            _ => *changed = Changed::All,
-        }
-        self.mailbox.request(Mailbox::CODE_WRITTEN);
-    }
 }
 
 /// One vCPU.
@@ -158,8 +109,6 @@ pub struct Core<I: Isa> {
     pub tlb: Tlb<I>,
     /// Virtual PC to code.
     pub jumps: Jumps,
-    /// Pages of a program that may change unseen.
-    pub(crate) copies: Copies,
     /// What decoding depends on.
     pub config: I::Config,
     /// Current mode.
@@ -174,14 +123,20 @@ pub struct Core<I: Isa> {
     pub direct: Option<Arc<dyn Pages>>,
     /// Devices.
     pub bus: Arc<Bus>,
+    /// The interrupt controller that the CPU asks, where its kind is one that is asked.
+    pub controller: Option<Arc<dyn Acknowledge>>,
     /// Time.
     pub time: Time,
     /// What others touch.
     pub mailbox: Arc<Mailbox>,
-    /// Pages whose translations are stale.
+    /// Where changes of code are noted, for all vCPUs with the same translations.
     pub written: Arc<Written>,
     /// Numbers that tell valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
+    /// The next instruction is executed alone and may change code: see [`Leave::Alone`].
+    pub(crate) alone: Cell<bool>,
+    /// The helper that runs, where debug builds check it.
+    pub(crate) helping: Cell<Option<&'static Helper>>,
     /// A breakpoint that does not count: see [`crate::Engine::step_past`].
     pub past: Cell<Option<u64>>,
     /// Whether the interpreter notes which memory it accesses; programs only.
@@ -210,11 +165,9 @@ impl<I: Isa> Core<I> {
         bus: Arc<Bus>,
         time: Time,
         mailbox: Arc<Mailbox>,
+        written: Arc<Written>,
     ) -> Box<Self> {
         const { assert!(I::Regimes::COUNT > 0 && I::Regimes::COUNT <= 64, "stamps have a bit for each regime") };
-        let written =
-            Arc::new(Written { changed: Mutex::new(Changed::Ranges(Vec::new())), mailbox: mailbox.clone() });
-        ram.add_code_owner(written.clone());
         // Half of a core is caches that start as zeros: such memory comes from the host when it is first used, and a
         // program's vCPU never uses most of it.
         let mut core = Box::<Core<I>>::new_zeroed();
@@ -227,19 +180,24 @@ impl<I: Isa> Core<I> {
         }
         put! {
             slots: I::slots(&config),
-            frame: Frame::default(),
-            copies: Copies::default(),
+            frame: Frame {
+                flag_numbers: std::array::from_fn(|mxcsr| I::Fp::flags(mxcsr as u32) as u8),
+                ..Frame::default()
+            },
             config: config,
             mode: Cell::new(0),
-            trap: Cell::new(Trap { cause: 0, value: 0 }),
+            trap: Cell::new(Trap::fault(0, 0)),
             timer: Cell::new(None),
             ram: ram,
             direct: direct,
             bus: bus,
+            controller: None,
             time: time,
             mailbox: mailbox,
             written: written,
             stamps: RefCell::new(Stamps::new()),
+            alone: Cell::new(false),
+            helping: Cell::new(None),
             past: Cell::new(None),
             noting: Cell::new(false),
             noted: RefCell::new(Vec::new()),
@@ -305,7 +263,7 @@ impl<I: Isa> Core<I> {
     pub fn fetch_address(&self, address: u64) -> Result<u64, Trap> {
         if let Some(pages) = &self.direct {
             let allowed = pages.fetch(address & !0xfff);
-            return allowed.then_some(address).ok_or(I::bus_error(Access::Execute, address));
+            return allowed.then_some(address).ok_or(I::refused(Access::Execute, address));
         }
         let regime = I::fetch_regime(self.mode.get());
         if let Some(physical) = self.tlb.fetch(regime, address) {
@@ -313,7 +271,7 @@ impl<I: Isa> Core<I> {
         }
         let mapping = I::walk(self, regime, address, Access::Execute)?;
         if !self.ram.contains(mapping.page, 1) {
-            return Err(I::bus_error(Access::Execute, address));
+            return Err(self.fetch_error(address));
         }
         self.tlb.insert_fetch(regime, address, &mapping);
         if !mapping.global && self.stamps.borrow_mut().runs_local(regime) {
@@ -321,28 +279,16 @@ impl<I: Isa> Core<I> {
         }
         Ok(mapping.page | address & 0xfff)
     }
-
-    /// The MXCSR that stands for the rounding direction in the slots.
-    fn rounding_mxcsr(&self) -> u32 {
-        let rc = match self.get(I::FP_ROUND) {
-            1 => 3,
-            2 => 1,
-            3 => 2,
-            _ => 0,
-        };
-        DEFAULT_MXCSR | rc << 13
-    }
-}
-
-/// MXCSR flags as the slots number them: NX 1, UF 2, OF 4, DZ 8, NV 16.
-fn flags_of_mxcsr(mxcsr: u32) -> u64 {
-    let bit = |from: u32, to: u32| ((mxcsr >> from & 1) << to) as u64;
-    bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4)
 }
 
 impl<I: Isa> Hart for Core<I> {
     fn slots(&self) -> &[Cell<u64>] {
         self.slots.as_ref()
+    }
+
+    fn get(&self, slot: u16) -> u64 {
+        self.check_read(slot);
+        self.slots.as_ref().get(slot as usize).map_or(0, Cell::get)
     }
 
     #[inline(always)]
@@ -379,6 +325,18 @@ impl<I: Isa> Hart for Core<I> {
         self.mailbox.lines.load(Ordering::SeqCst)
     }
 
+    fn edges(&self) -> u32 {
+        self.mailbox.edges.load(Ordering::SeqCst)
+    }
+
+    fn take_edge(&self, number: u32) -> bool {
+        self.mailbox.take_edge(number)
+    }
+
+    fn acknowledge(&self) -> Option<u32> {
+        self.controller.as_ref().and_then(|controller| controller.acknowledge())
+    }
+
     fn set_timer(&self, at: Option<u64>) {
         self.timer.set(at);
         self.recheck();
@@ -412,13 +370,40 @@ impl<I: Isa> Hart for Core<I> {
 
     fn sync_code(&self) {
         if self.direct.is_some() {
-            self.copies.changes(|start, end| self.written.code_changed(start, end));
+            self.written.compare(&self.mailbox);
         }
         // Pages written were noted when they were written; the vCPU drops them before its next
         // block because the note stored 0 in the limit.
         if self.mailbox.requests.load(Ordering::SeqCst) & Mailbox::CODE_WRITTEN != 0 {
             self.recheck();
         }
+    }
+
+    fn load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
+        Core::load(self, regime, width, address)
+    }
+
+    fn store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave> {
+        Core::store(self, regime, width, address, value)
+    }
+
+    fn probe(&self, regime: usize, access: Access, address: u64, len: u64) -> Result<(), Leave> {
+        self.probe_pages(regime, access, address, len)
+    }
+
+    fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()> {
+        self.ram.store(address, width, value)
+    }
+
+    fn port_in(&self, port: u16, width: Width) -> u64 {
+        self.sync_clock();
+        self.bus.read_port(port, width).unwrap_or(width.mask())
+    }
+
+    fn port_out(&self, port: u16, width: Width, value: u64) {
+        self.sync_clock();
+        // What no device takes is lost, as on a real bus.
+        let _ = self.bus.write_port(port, width, value);
     }
 
     fn phys_load(&self, address: u64, width: Width) -> Option<u64> {
@@ -435,8 +420,9 @@ impl<I: Isa> Hart for Core<I> {
         }
         let physical = self.translate(self.data_regime(), address, Access::Write)?;
         if !self.ram.contains(physical, len) {
-            return Err(self.raise(I::bus_error(Access::Write, address)));
+            return self.bus_error(Access::Write, address);
         }
+        self.leave_code_alone(physical)?;
         for offset in (0..len).step_by(8) {
             self.ram.store(physical + offset, Width::B8, 0);
         }
@@ -444,14 +430,15 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn harvest_fp(&self) {
+        self.check_fp();
         let mxcsr = self.frame.guest_mxcsr.get();
-        let flags = self.get(I::FP_FLAGS) | flags_of_mxcsr(mxcsr);
-        self.set(I::FP_FLAGS, flags);
-        self.frame.guest_mxcsr.set(mxcsr & !0x3f);
+        I::Fp::harvest(self.slots.as_ref(), mxcsr);
+        self.frame.guest_mxcsr.set(mxcsr & !MXCSR_FLAGS);
     }
 
     fn load_fp(&self) {
-        self.frame.guest_mxcsr.set(self.rounding_mxcsr());
+        self.check_fp();
+        self.frame.guest_mxcsr.set(I::Fp::mxcsr(self.slots.as_ref()));
     }
 
     fn mode_changed(&self) {

@@ -98,6 +98,14 @@ std::arch::global_asm!(
     "trine_direct_store8: mov [rdi], rsi",
     "xor edx, edx",
     "ret",
+    "trine_direct_exchange1: mov eax, esi",
+    "lock cmpxchg [rdi], dl",
+    "xor edx, edx",
+    "ret",
+    "trine_direct_exchange2: mov eax, esi",
+    "lock cmpxchg [rdi], dx",
+    "xor edx, edx",
+    "ret",
     "trine_direct_exchange4: mov eax, esi",
     "lock cmpxchg [rdi], edx",
     "xor edx, edx",
@@ -128,6 +136,8 @@ unsafe extern "sysv64" {
     fn trine_direct_store2(at: u64, value: u64) -> Outcome;
     fn trine_direct_store4(at: u64, value: u64) -> Outcome;
     fn trine_direct_store8(at: u64, value: u64) -> Outcome;
+    fn trine_direct_exchange1(at: u64, expect: u64, new: u64) -> Outcome;
+    fn trine_direct_exchange2(at: u64, expect: u64, new: u64) -> Outcome;
     fn trine_direct_exchange4(at: u64, expect: u64, new: u64) -> Outcome;
     fn trine_direct_exchange8(at: u64, expect: u64, new: u64) -> Outcome;
     fn trine_direct_copy(to: u64, from: u64, bytes: u64) -> Outcome;
@@ -183,7 +193,7 @@ pub fn store(at: u64, width: Width, value: u64) -> Option<()> {
     .map(drop)
 }
 
-/// Compare-and-exchange of an aligned value of 4 or 8 bytes: the value found.
+/// Compare-and-exchange of an aligned value: the value found.
 fn exchange(at: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
     if !reachable(at, width.bytes()) {
         return None;
@@ -191,8 +201,10 @@ fn exchange(at: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
     // SAFETY: as in `store`.
     unsafe {
         match width {
+            Width::B1 => trine_direct_exchange1(at, expect, new),
+            Width::B2 => trine_direct_exchange2(at, expect, new),
+            Width::B4 => trine_direct_exchange4(at, expect, new),
             Width::B8 => trine_direct_exchange8(at, expect, new),
-            _ => trine_direct_exchange4(at, expect, new),
         }
     }
     .value()
@@ -253,7 +265,7 @@ pub(crate) fn enter((code, end): (usize, usize), tables: &Tables, frame: &Frame)
 impl<I: Isa> Core<I> {
     fn refused(&self, access: Access, address: u64) -> Leave {
         let refused = REFUSED.get().address;
-        self.raise(I::bus_error(access, if refused == 0 { address } else { refused }))
+        self.raise(I::refused(access, if refused == 0 { address } else { refused }))
     }
 
     /// A load of a program.
@@ -300,6 +312,17 @@ impl<I: Isa> Core<I> {
                 found => old = found,
             }
         }
+    }
+
+    /// Raises what an access to the byte at `address` would raise.
+    pub(crate) fn direct_probe(&self, access: Access, address: u64) -> Result<(), Leave> {
+        let allowed = match access {
+            Access::Read => load(address, Width::B1).is_some(),
+            // A compare-and-exchange needs the right to write also where it leaves the value as it is.
+            Access::Write => exchange(address & !3, Width::B4, 0, 0).is_some(),
+            Access::Execute => self.direct.as_ref().is_some_and(|pages| pages.fetch(address & !0xfff)),
+        };
+        if allowed { Ok(()) } else { Err(self.raise(I::refused(access, address))) }
     }
 
     /// Stores zeros.

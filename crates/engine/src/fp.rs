@@ -2,21 +2,27 @@
 //! host's FPU does something else.
 
 use crate::core::Core;
-use trine_ir::{Fmt, Fp, Hart, IntTy, Isa, Round, Rounding, Sign};
+use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
 use trine_softfloat::{self as sf, Env, F32, F64, Format, IntKind};
 
 /// Performs `op`; the flags go to the CPU's slot.
 pub fn soft<I: Isa>(core: &Core<I>, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
     let round = match rounding {
         Rounding::Static(r) => r,
-        Rounding::Dynamic => Round::from_number(core.get(I::FP_ROUND) as u8).unwrap_or(Round::Rne),
+        Rounding::Dynamic => I::Fp::round(core.slots.as_ref()),
     };
-    let mut env = Env { round: direction(round), flags: 0 };
+    let mut env = Env { round: direction(round), rules: I::Fp::RULES, flags: 0 };
     let result = perform(&mut env, op, args);
     if env.flags != 0 {
-        core.set(I::FP_FLAGS, core.get(I::FP_FLAGS) | env.flags as u64);
+        I::Fp::harvest(core.slots.as_ref(), mxcsr_flags(env.flags));
     }
     result
+}
+
+/// Flags as MXCSR has them.
+fn mxcsr_flags(flags: u8) -> u32 {
+    let bit = |flag: u8, to: u32| ((flags & flag != 0) as u32) << to;
+    bit(sf::NV, 0) | bit(sf::DZ, 2) | bit(sf::OF, 3) | bit(sf::UF, 4) | bit(sf::NX, 5)
 }
 
 fn direction(round: Round) -> sf::Round {

@@ -3,8 +3,9 @@
 use crate::block::Op;
 use crate::core::Core;
 use crate::fp;
-use trine_base::Width;
-use trine_ir::{Bin, Cmp, Flow, Fp, Hart, Helper, Isa, Leave, Res, Rmw, Rounding, Sem, Trap, Un, eval};
+use trine_ir::{
+    Bin, Cmp, Flow, Fp, FpRules, Hart, Helper, Isa, Leave, MemOp, Res, Rmw, Rounding, Sem, Trap, Un, eval,
+};
 
 /// One instruction being executed. The pointers are valid while its body runs: see
 /// [`Interp::new`].
@@ -83,6 +84,10 @@ impl<I: Isa> Sem for Interp<I> {
         self.op().operands
     }
     #[inline(always)]
+    fn known(self, value: u64) -> Option<u64> {
+        Some(value)
+    }
+    #[inline(always)]
     fn constant(self, _bits: u32, value: u64) -> u64 {
         value
     }
@@ -127,24 +132,25 @@ impl<I: Isa> Sem for Interp<I> {
         self.slot(slot).set(value);
     }
     #[inline(always)]
-    fn load_raw(self, width: Width, address: u64) -> Res<Self, u64> {
+    fn load_raw(self, how: MemOp, address: u64) -> Res<Self, u64> {
         self.note_retired();
         let core = self.core();
-        core.load(core.data_regime(), width, address)
+        let value = core.load(core.data_regime(), how.width, address)?;
+        Ok(how.ordered(value))
     }
     #[inline(always)]
-    fn store_raw(self, width: Width, address: u64, value: u64) -> Res<Self> {
+    fn store_raw(self, how: MemOp, address: u64, value: u64) -> Res<Self> {
         self.note_retired();
         let core = self.core();
-        core.store(core.data_regime(), width, address, value)
+        core.store(core.data_regime(), how.width, address, how.ordered(value))
     }
-    fn rmw_raw(self, op: Rmw, width: Width, address: u64, v: u64) -> Res<Self, u64> {
+    fn rmw_raw(self, op: Rmw, how: MemOp, address: u64, v: u64) -> Res<Self, u64> {
         let core = self.core();
-        core.rmw(core.data_regime(), op, width, address, v)
+        core.rmw(core.data_regime(), op, how, address, v)
     }
-    fn exchange_raw(self, width: Width, address: u64, expect: u64, new: u64) -> Res<Self, u64> {
+    fn exchange_raw(self, how: MemOp, address: u64, expect: u64, new: u64) -> Res<Self, u64> {
         let core = self.core();
-        core.exchange(core.data_regime(), width, address, expect, new)
+        core.exchange(core.data_regime(), how, address, expect, new)
     }
     #[inline(always)]
     fn fence(self) {
@@ -169,21 +175,21 @@ impl<I: Isa> Sem for Interp<I> {
     }
     #[inline(always)]
     fn raise_raw(self, cause: u64, value: u64) -> Res<Self> {
-        Err(self.core().raise(Trap { cause, value }))
+        Err(self.core().raise(Trap::fault(cause, value)))
     }
     fn call_raw(self, helper: &'static Helper, args: [u64; 3]) -> Res<Self, u64> {
         let core = self.core();
         core.frame.pc.set(self.linear_pc());
         self.note_retired();
-        (helper.run)(core, args)
+        core.call(helper, args)
     }
     fn fp_flags(self) -> u64 {
         self.core().harvest_fp();
-        self.slot(I::FP_FLAGS).get()
+        self.core().get(I::Fp::FLAGS)
     }
     fn set_fp_flags(self, flags: u64) {
         self.core().harvest_fp();
-        self.slot(I::FP_FLAGS).set(flags);
+        self.core().set(I::Fp::FLAGS, flags);
     }
     fn fp(self, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
         fp::soft(self.core(), op, rounding, args)

@@ -1,10 +1,13 @@
 //! The engines: what runs guest code.
 //!
-//! * [`run`]: the dispatcher ([`run::Engine`] is a [`trine_base::Vcpu`]).
+//! * [`run`]: the dispatcher ([`run::Engine`] is a [`trine_base::Vcpu`]); `find`, `step`: its other parts.
 //! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; `stamps`: which of their
 //!   entries are valid; [`access`]: what misses them.
-//! * [`block`], [`store`]: decoded blocks and where they are kept; `links`: direct jumps between their codes.
-//! * [`interp`]: the interpreter; [`fp`]: floating point in software.
+//! * [`translations`]: decoded blocks ([`block`]) and their code, shared by vCPUs; `table`, `page_index`: where blocks are
+//!   found; `links`: direct jumps between their codes; [`written`]: notes of changed code; [`epochs`]: when what was dropped
+//!   is freed.
+//! * [`interp`]: the interpreter; [`fp`]: floating point in software; `helper`: calls of the CPU's own
+//!   Rust functions.
 //! * [`direct`]: programs, whose memory is the host's own.
 //! * [`host`]: what compiles for the host and runs the result, under names that belong to no host; all but it is the same on
 //!   every host. [`x64`] is what stands behind it. [`code`], `grow`: the memory for code and its tables. [`perf`]: names for it.
@@ -13,22 +16,32 @@ pub mod access;
 mod arena;
 pub mod block;
 pub mod code;
-mod copies;
+pub mod copies;
 pub mod core;
 pub mod direct;
+pub mod epochs;
+mod find;
 pub mod fp;
 mod grow;
+mod helper;
 pub mod host;
 pub mod interp;
 pub mod jumps;
 mod links;
+mod page_index;
 pub mod perf;
 pub mod run;
 mod stamps;
-pub mod store;
+mod step;
+mod sync;
+mod table;
 pub mod tlb;
+pub mod translations;
+pub mod written;
 pub mod x64;
 
 pub use crate::core::Time;
 pub use perf::PerfMap;
-pub use run::{Engine, Stats, Tier};
+pub use run::Engine;
+pub use translations::{Memory, Tier, Translations};
+pub use trine_base::Stats;

@@ -116,8 +116,8 @@ impl<I: Isa> Links<I> {
         }
     }
 
-    /// Forgets all sites; no block has code any more.
-    pub fn clear(&mut self) {
-        self.0.iter_mut().for_each(Vec::clear);
+    /// Forgets the sites of a part, in which no block has code any more.
+    pub fn clear(&mut self, part: usize) {
+        self.0[part].clear();
     }
 }

@@ -1,26 +1,18 @@
 //! The dispatcher: finds blocks, interprets or enters them, serves requests, takes interrupts.
 
-use crate::block::{self, Block, Op, PAGE};
-use crate::core::{Changed, Core, Time, Touched};
+use crate::block::{Block, Op, PAGE};
+use crate::core::{Core, Time};
 use crate::direct::Pages;
-use crate::host::{Code, Compiled, Compiler, Left};
+use crate::host::Left;
 use crate::interp::Interp;
-use crate::perf::PerfMap;
-use crate::store::Store;
+use crate::translations::{CodeCopy, Memory, Tier, Translations};
+use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Vcpu};
-use trine_ir::{Hart, Isa, Leave, Trap};
+use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
+use trine_ir::fp::MXCSR;
+use trine_ir::{FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
-
-/// Which engine runs blocks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tier {
-    /// Only the interpreter.
-    Interp,
-    /// Interpreter for cold code, compiled code for the rest.
-    Baseline,
-}
 
 /// Runs of a block before it is compiled, unless set otherwise.
 const WARM: u32 = 8;
@@ -31,56 +23,16 @@ const SLICE: u64 = 20_000;
 /// [`Vcpu::run`] comes back, so that others can look at the machine.
 const STUCK: u32 = 10_000;
 
-/// Counts of what happened.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Stats {
-    /// Instructions interpreted.
-    pub interpreted: u64,
-    /// Blocks decoded.
-    pub decoded: u64,
-    /// Blocks compiled.
-    pub compiled: u64,
-    /// Guest instructions compiled.
-    pub compiled_insns: u64,
-    /// Bytes of code made.
-    pub code_bytes: u64,
-    /// Times that generated code was entered.
-    pub entered: u64,
-    /// Ranges of code forgotten because they were written.
-    pub ranges_written: u64,
-    /// Times that all code was dropped because the memory for it was full.
-    pub dropped: u64,
-}
-
-impl Stats {
-    /// The counts as text, for a vCPU that executed `count` instructions.
-    pub fn describe(&self, count: u64) -> String {
-        let generated = 100.0 * (1.0 - self.interpreted as f64 / count.max(1) as f64);
-        format!(
-            "instructions {count}, {generated:.2} % of them in generated code\n\
-             blocks decoded {}, compiled {} ({} instructions, {} bytes of code)\n\
-             entered {} times; code written {} times; all code dropped {} times",
-            self.decoded,
-            self.compiled,
-            self.compiled_insns,
-            self.code_bytes,
-            self.entered,
-            self.ranges_written,
-            self.dropped
-        )
-    }
-}
-
-/// One vCPU with its translations.
+/// One vCPU.
 pub struct Engine<I: Isa> {
-    core: Box<Core<I>>,
-    store: Store<I>,
-    compiler: Option<(Box<Code>, Compiler<I>)>,
-    stats: Stats,
+    pub(crate) core: Box<Core<I>>,
+    pub(crate) translations: Arc<Translations<I>>,
+    /// What the translations know of this vCPU.
+    pub(crate) member: Arc<Member>,
+    pub(crate) stats: Stats,
     warm: u32,
     /// Instruction count at which [`Vcpu::run`] ends.
     target: u64,
-    perf: Option<Arc<PerfMap>>,
 }
 
 // SAFETY: `Core` holds `Cell`s and raw addresses that only the thread that owns the engine uses;
@@ -88,14 +40,23 @@ pub struct Engine<I: Isa> {
 unsafe impl<I: Isa> Send for Engine<I> {}
 
 /// What an execution step led to.
-enum Step {
+pub(crate) enum Step {
     Go,
     Out(Exit),
 }
 
+impl Step {
+    pub(crate) fn exit(self) -> Option<Exit> {
+        match self {
+            Step::Go => None,
+            Step::Out(exit) => Some(exit),
+        }
+    }
+}
+
 impl<I: Isa> Engine<I> {
-    /// A vCPU after reset. Where the host cannot run compiled code, `tier` is taken down to the
-    /// interpreter and the reason is given.
+    /// The only vCPU of a machine, after reset. Where the host cannot run compiled code, the interpreter runs everything
+    /// and the reason is given.
     pub fn new(
         config: I::Config,
         ram: Arc<Ram>,
@@ -104,47 +65,35 @@ impl<I: Isa> Engine<I> {
         mailbox: Arc<Mailbox>,
         tier: Tier,
     ) -> (Engine<I>, Option<String>) {
-        Self::on(Core::new(config, ram, None, bus, time, mailbox), tier)
+        let (translations, why) = Translations::new(Memory::Paged, tier);
+        ram.add_code_owner(translations.written().clone());
+        let written = translations.written().clone();
+        let core = Core::new(config, ram, None, bus, time, mailbox, written);
+        (Self::on(core, translations), why)
     }
 
-    /// A vCPU of a program, whose addresses are the host's.
+    /// A vCPU of a program, whose addresses are the host's. All that share an address space share translations; their
+    /// configuration is the same but for the number of the hart.
     pub fn program(
         config: I::Config,
         pages: Arc<dyn Pages>,
         clock: Arc<dyn Clock>,
         mailbox: Arc<Mailbox>,
-        tier: Tier,
-    ) -> (Engine<I>, Option<String>) {
+        translations: Arc<Translations<I>>,
+    ) -> Engine<I> {
         let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-        let core = Core::new(config, Arc::new(Ram::none()), Some(pages), bus, Time::Host(clock), mailbox);
-        Self::on(core, tier)
+        let (ram, written) = (Arc::new(Ram::none()), translations.written().clone());
+        let core = Core::new(config, ram, Some(pages), bus, Time::Host(clock), mailbox, written);
+        Self::on(core, translations)
     }
 
-    fn on(core: Box<Core<I>>, tier: Tier) -> (Engine<I>, Option<String>) {
-        let made = match tier {
-            Tier::Interp => Ok(None),
-            Tier::Baseline => Code::new::<I>().map(|code| {
-                let code = Box::new(code);
-                code.adopt(&core);
-                Some((code, Compiler::default()))
-            }),
-        };
-        let (compiler, why) = match made {
-            Ok(compiler) => (compiler, None),
-            Err(why) => (None, Some(why)),
-        };
-        (
-            Engine {
-                core,
-                store: Store::default(),
-                compiler,
-                stats: Stats::default(),
-                warm: WARM,
-                target: 0,
-                perf: None,
-            },
-            why,
-        )
+    fn on(core: Box<Core<I>>, translations: Arc<Translations<I>>) -> Engine<I> {
+        if let Some(code) = translations.code() {
+            code.adopt(&core);
+        }
+        let member = Member::new(core.mailbox.clone());
+        translations.written().join(member.clone());
+        Engine { core, translations, member, stats: Stats::default(), warm: WARM, target: 0 }
     }
 
     /// Who is to be told of changes to pages that hold code.
@@ -152,30 +101,37 @@ impl<I: Isa> Engine<I> {
         self.core.written.clone()
     }
 
-    /// Before a fork: what the child is to have instead of what it would share with its parent.
-    pub fn before_fork(&self) -> Option<Vec<(usize, Vec<u8>)>> {
-        self.compiler.as_ref().map(|(code, compiler)| compiler.copy(code))
+    /// The translations that it runs.
+    pub fn translations(&self) -> &Arc<Translations<I>> {
+        &self.translations
     }
 
-    /// In the process just forked: takes it.
-    pub fn after_fork(&mut self, copy: Option<&[(usize, Vec<u8>)]>) -> std::io::Result<()> {
-        match (&self.compiler, copy) {
-            (Some((code, _)), Some(copy)) => code.after_fork(copy),
-            _ => Ok(()),
-        }
+    /// In the process just forked, whose only vCPU this is: takes the copy of code that [`Translations::fork`] gave.
+    ///
+    /// # Errors
+    /// The host's. The vCPU must not run then.
+    pub fn after_fork(&mut self, copy: &CodeCopy) -> std::io::Result<()> {
+        self.translations.after_fork(copy, &self.member)
     }
 
-    /// Notes code that is made from now on in a map file of `perf`.
-    pub fn set_perf_map(&mut self, map: Arc<PerfMap>) {
-        if let Some((code, size)) = self.compiler.as_ref().map(|(code, _)| code.thunks()) {
-            map.add(code, size, None);
-            self.perf = Some(map);
-        }
+    /// The vCPU will not run any more, though it is not dropped: its thread was killed.
+    pub fn abandon(&self) {
+        self.translations.written().leave(&self.member);
     }
 
     /// Counts so far.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// Gives the CPU an interrupt controller that it asks which interrupt to take.
+    pub fn set_controller(&mut self, controller: Arc<dyn Acknowledge>) {
+        self.core.controller = Some(controller);
+    }
+
+    /// [`Vcpu::run`] is to end after so many more instructions.
+    pub(crate) fn set_target(&mut self, budget: u64) {
+        self.target = self.core.frame.count.get().saturating_add(budget);
     }
 
     /// Compiles a block at its `runs`-th run.
@@ -188,82 +144,13 @@ impl<I: Isa> Engine<I> {
         &self.core
     }
 
-    /// Instructions in the block at the PC; 1 where there is none.
-    pub fn block_length(&mut self) -> u64 {
-        match self.lookup() {
-            // SAFETY: as in `step`.
-            Ok(block) => (unsafe { &*block }.ops.len() as u64).max(1),
-            Err(_) => 1,
-        }
-    }
-
-    /// Interprets one instruction of a program, as a debugger's step. `None` where it was done; an exit otherwise,
-    /// after which it was done only where the exit says so ([`Exit::Firmware`]: it raised that). What it accessed is
-    /// added to `touched`.
-    pub fn step_one(&mut self, touched: &mut Vec<Touched>) -> Option<Exit> {
-        self.target = self.core.frame.count.get().saturating_add(1);
-        if let Some(exit) = self.attend() {
-            return Some(exit);
-        }
-        self.core.noting.set(true);
-        let step = self.again();
-        self.core.noting.set(false);
-        touched.append(&mut self.core.noted.borrow_mut());
-        match step {
-            Step::Go => None,
-            Step::Out(exit) => Some(exit),
-        }
-    }
-
-    /// Interprets the instruction at the PC of a program though a debugger wants to stop before it
-    /// ([`Pages::stops`]); for threads that the debugger does not debug.
-    pub fn step_past(&mut self) -> Option<Exit> {
-        let pc = self.core.frame.pc.get();
-        self.target = self.core.frame.count.get().saturating_add(1);
-        self.core.past.set(Some(pc));
-        let block = self.core.fetch_address(pc).and_then(|start| block::decode(&self.core, pc, start));
-        self.core.past.set(None);
-        let step = match block {
-            Ok(block) => self.interpret(&block, 1),
-            Err(trap) => self.fault(trap),
-        };
-        match step {
-            Step::Go => None,
-            Step::Out(exit) => Some(exit),
-        }
-    }
-
-    /// Count mode: lets clock time pass up to `at` nanoseconds, as if the CPU had waited so long.
-    pub fn skip_to(&mut self, at: u64) {
-        if let Time::Count(clock) = &self.core.time {
-            let count = clock.count_at(at).max(self.core.frame.count.get());
-            self.core.frame.count.set(count);
-            self.core.frame.retired.set(count);
-            clock.set_count(count);
-        }
-    }
-
-    /// The code of the block at a physical address, in the current mode, for listings.
-    pub fn code_at(&self, start: u64) -> Vec<u8> {
-        let block = self.store.find(start, self.core.mode.get());
-        let code = block.map_or(0, |b| b.code());
-        self.compiler
-            .as_ref()
-            .filter(|_| code != 0)
-            .map_or(Vec::new(), |(c, compiler)| compiler.bytes(c, code))
-    }
-
-    /// Every block, for listings.
-    pub fn blocks(&self) -> &Store<I> {
-        &self.store
-    }
-
     /// Serves what was posted to the mailbox.
     fn requests(&mut self) -> Option<Exit> {
         let bits = self.core.mailbox.take_requests();
         if bits & Mailbox::CODE_WRITTEN != 0 {
-            self.forget_written();
+            self.stats.ranges_written += self.translations.update() as u64;
         }
+        self.forget_stale();
         if bits & Mailbox::PAUSE != 0 {
             return Some(match self.core.bus.stopped() {
                 Some(reason) => Exit::Stopped(reason),
@@ -273,48 +160,18 @@ impl<I: Isa> Engine<I> {
         None
     }
 
-    fn forget_written(&mut self) {
-        let Changed::Ranges(ranges) = self.core.written.take() else {
-            self.drop_code();
-            self.store.clear();
-            self.core.copies.clear();
-            return;
-        };
-        self.stats.ranges_written += ranges.len() as u64;
-        if self.core.direct.is_some() {
-            return self.forget_ranges(ranges);
-        }
-        let pages = ranges.into_iter().flat_map(|(start, end)| start / PAGE..end.div_ceil(PAGE));
-        let (store, compiler) = (&mut self.store, &mut self.compiler);
-        let mut unlink = |block: &Block<I>| {
-            compiler.iter_mut().for_each(|(code, compiler)| compiler.unlink(code, block));
-        };
-        let dropped = pages.filter(|&page| store.forget_page(page, &mut unlink)).count();
-        if dropped != 0 {
-            self.core.new_generation();
-        }
-    }
-
-    /// Forgets a program's blocks: its code is where its addresses say, so all that leads to them is known.
-    fn forget_ranges(&mut self, mut ranges: Vec<(u64, u64)>) {
-        while let Some((start, end)) = ranges.pop() {
-            self.store.forget_range(start, end, |block| {
-                self.core.jumps.forget(block.start);
-                self.compiler.iter_mut().for_each(|(code, c)| c.unlink(code, block));
-            });
-            for page in (start & !(PAGE - 1)..end).step_by(PAGE as usize) {
-                if !self.store.has_page(page / PAGE) {
-                    self.core.copies.forget(page);
-                }
-            }
-            // The copies become as new as the blocks that will be made; more may be found changed by that.
-            let outside = |&(a, b): &(u64, u64)| a < start || b > end;
-            self.core.copies.renew(start, end, |a, b| ranges.extend([(a, b)].into_iter().filter(outside)));
-        }
-    }
-
     /// Sets the limit for the next stretch, then looks at everything that may want attention.
-    fn attend(&mut self) -> Option<Exit> {
+    ///
+    /// This is the vCPU's safepoint: it holds no block.
+    pub(crate) fn attend(&mut self) -> Option<Exit> {
+        // Read before what is stale is looked at.
+        let epoch = self.translations.epochs().now();
+        let exit = self.look();
+        self.member.seen.pass(epoch);
+        exit
+    }
+
+    fn look(&mut self) -> Option<Exit> {
         let count = self.core.frame.count.get();
         self.core.frame.retired.set(count);
         let limit = match (&self.core.time, self.core.timer.get()) {
@@ -339,7 +196,10 @@ impl<I: Isa> Engine<I> {
         if let Some(exit) = self.requests() {
             return Some(exit);
         }
-        if let Some(trap) = I::interrupt(&*self.core) {
+        // Between an instruction that is executed alone and the one before it, no interrupt is taken.
+        if !I::stepping(self.core.slots())
+            && let Some(trap) = I::interrupt(&*self.core)
+        {
             return self.take(trap);
         }
         None
@@ -352,87 +212,40 @@ impl<I: Isa> Engine<I> {
                 self.core.set_pc(handler);
                 None
             }
-            Err(Trap { cause, value }) => Some(Exit::Firmware { cause, value }),
+            Err(Trap { cause, value, .. }) => Some(Exit::Firmware { cause, value }),
         }
     }
 
-    /// The block at the current PC.
-    fn lookup(&mut self) -> Result<*const Block<I>, Trap> {
-        let pc = self.core.frame.pc.get();
-        let stamp = self.core.frame.stamp.get();
-        let entry = self.core.jumps.entry(pc);
-        if entry.pc.get() == pc && entry.stamp.get() == stamp {
-            return Ok(entry.block.get() as *const Block<I>);
-        }
-        let start = self.core.fetch_address(pc)?;
-        let block = match self.known(pc, start)? {
-            Some(block) => block,
-            None => self.translate(pc, start)?,
-        };
-        let entry = self.core.jumps.fill(pc);
-        entry.pc.set(pc);
-        // Looking up may have started a new generation.
-        entry.stamp.set(self.core.frame.stamp.get());
-        entry.block.set(block as usize);
-        // SAFETY: the block was just found in or added to the store.
-        let code = unsafe { (*block).code() };
-        entry.code.set(self.entry_code(code));
-        Ok(block)
+    /// Calls `f` while the vCPU may hold blocks.
+    pub(crate) fn online<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        self.member.seen.online(self.translations.epochs());
+        // What was freed while it was offline.
+        self.forget_stale();
+        let result = f(self);
+        self.member.seen.offline();
+        result
     }
 
-    /// What the jump cache names as a block's code.
-    fn entry_code(&self, code: usize) -> usize {
-        match &self.compiler {
-            Some((host, _)) if code == 0 => host.miss(),
-            _ => code,
+    fn run_online(&mut self) -> Exit {
+        if let Some(exit) = self.attend() {
+            return exit;
         }
-    }
-
-    /// A block that exists and whose second page is still where it was.
-    fn known(&self, pc: u64, start: u64) -> Result<Option<*const Block<I>>, Trap> {
-        let Some(block) = self.store.find(start, self.core.mode.get()) else { return Ok(None) };
-        if let Some(second) = block.second {
-            let next = (pc & !(PAGE - 1)).wrapping_add(PAGE);
-            if self.core.fetch_address(next)? & !(PAGE - 1) != second {
-                return Ok(None);
+        let (mut last, mut idle) = (u64::MAX, 0);
+        loop {
+            let count = self.core.frame.count.get();
+            idle = if count == last { idle + 1 } else { 0 };
+            last = count;
+            if count >= self.target || idle > STUCK {
+                return Exit::Budget;
             }
-        }
-        Ok(Some(block))
-    }
-
-    fn translate(&mut self, pc: u64, start: u64) -> Result<*const Block<I>, Trap> {
-        // First the protection, then the bytes: a write in between is noted.
-        self.core.ram.mark_code(start);
-        self.keep_copies(start);
-        let block = block::decode(&self.core, pc, start)?;
-        for page in [Some(start & !(PAGE - 1)), block.second].into_iter().flatten() {
-            if !self.store.has_page(page / PAGE)
-                && let Some(host) = self.core.ram.host_address(page)
-            {
-                self.core.tlb.protect(host);
+            if let Step::Out(exit) = self.step() {
+                return exit;
             }
-        }
-        self.stats.decoded += 1;
-        let (block, old) = self.store.insert(block);
-        let block: *const Block<I> = block;
-        if let Some(old) = old {
-            self.compiler.iter_mut().for_each(|(code, c)| c.unlink(code, &old));
-            self.core.new_generation();
-        }
-        Ok(block)
-    }
-
-    /// Copies what a program may change of the pages that a block at this address may be decoded from.
-    fn keep_copies(&self, start: u64) {
-        let Some(pages) = &self.core.direct else { return };
-        let (first, last) = (start & !(PAGE - 1), (start + I::MAX_BYTES - 1) & !(PAGE - 1));
-        for page in (first..=last).step_by(PAGE as usize).filter(|&p| pages.may_change(p)) {
-            self.core.copies.keep(page, |start, end| self.core.written.code_changed(start, end));
         }
     }
 
     /// Raises `trap` at the current PC.
-    fn fault(&mut self, trap: Trap) -> Step {
+    pub(crate) fn fault(&mut self, trap: Trap) -> Step {
         match self.take(trap) {
             Some(exit) => Step::Out(exit),
             None => Step::Go,
@@ -440,7 +253,7 @@ impl<I: Isa> Engine<I> {
     }
 
     /// Runs at most `most` instructions of `block` with the interpreter.
-    fn interpret(&mut self, block: &Block<I>, most: u64) -> Step {
+    pub(crate) fn interpret(&mut self, block: &Block<I>, most: u64) -> Step {
         let core = &*self.core;
         let pc = core.frame.pc.get();
         core.frame.page.set(pc & !(PAGE - 1));
@@ -467,7 +280,7 @@ impl<I: Isa> Engine<I> {
         let before = frame.count.get() + op.index as u64;
         let here = frame.page.get().wrapping_add(op.offset as u64);
         let next = here.wrapping_add(op.bytes as u64);
-        let done = if leave == Leave::Trap { 0 } else { 1 };
+        let done = self.core.is_done(leave) as u64;
         frame.count.set(before + done);
         self.stats.interpreted += op.index as u64 + done;
         self.finish(leave, here, next)
@@ -479,8 +292,13 @@ impl<I: Isa> Engine<I> {
         match leave {
             Leave::Jump => Step::Go,
             Leave::Trap => {
-                frame.pc.set(here);
-                self.fault(self.core.trap.get())
+                let trap = self.core.trap.get();
+                if trap.after {
+                    self.core.run_on(next)
+                } else {
+                    frame.pc.set(here)
+                }
+                self.fault(trap)
             }
             Leave::EndBlock => {
                 self.core.run_on(next);
@@ -495,20 +313,12 @@ impl<I: Isa> Engine<I> {
                 self.core.recheck();
                 Step::Go
             }
+            Leave::Alone => {
+                frame.pc.set(here);
+                self.core.alone.set(true);
+                Step::Go
+            }
         }
-    }
-
-    /// Lets the CPU wait for an interrupt, as its own instruction for that does: [`Exit::Idle`], or `None` where one
-    /// that ends the wait is pending already.
-    pub fn wait(&mut self) -> Option<Exit> {
-        self.core.frame.retired.set(self.core.frame.count.get());
-        // Read before what pends is looked at: a time up to this one is no deadline, for it did not end the wait.
-        let now = self.core.now();
-        if I::wakes(&*self.core) {
-            self.core.recheck();
-            return None;
-        }
-        Some(Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) })
     }
 
     /// One block, or what the limit leaves of it.
@@ -518,17 +328,20 @@ impl<I: Isa> Engine<I> {
         {
             return Step::Out(exit);
         }
+        if I::CODE_COHERENT && self.core.alone.get() || I::stepping(self.core.slots()) {
+            return self.single();
+        }
         let block = match self.lookup() {
             Ok(block) => block,
             Err(trap) => return self.fault(trap),
         };
-        // SAFETY: blocks leave the store only in `requests` and `translate`, not while one runs.
+        // SAFETY: a block that was found is not freed before this vCPU's next safepoint.
         let block = unsafe { &*block };
         let left = self.core.mailbox.limit.load(Ordering::SeqCst).saturating_sub(self.core.frame.count.get());
         if left == 0 {
             return Step::Go;
         }
-        if left < block.ops.len() as u64 || self.compiler.is_none() {
+        if left < block.ops.len() as u64 || self.translations.code().is_none() {
             return self.interpret(block, left);
         }
         if block.code() == 0 {
@@ -543,36 +356,9 @@ impl<I: Isa> Engine<I> {
         self.enter(block)
     }
 
-    fn compile(&mut self, block: &Block<I>) {
-        let Some((code, compiler)) = &mut self.compiler else { return };
-        match compiler.compile(code, block, self.core.direct.is_some()) {
-            Compiled::Done(size) => {
-                self.stats.compiled += 1;
-                self.stats.compiled_insns += block.ops.len() as u64;
-                self.stats.code_bytes += size as u64;
-                let entry = self.core.jumps.entry(self.core.frame.pc.get());
-                entry.code.set(block.code());
-                if let Some(map) = &self.perf {
-                    map.add(block.code(), size, Some(self.core.frame.pc.get()));
-                }
-            }
-            Compiled::TooComplex => block.set_not_compilable(),
-            // Start over.
-            Compiled::Full => self.drop_code(),
-        }
-    }
-
-    /// Forgets all compiled code.
-    fn drop_code(&mut self) {
-        self.stats.dropped += 1;
-        self.compiler.iter_mut().for_each(|(code, compiler)| compiler.clear(code));
-        self.store.each(Block::cool_down);
-        self.core.new_generation();
-    }
-
     /// Runs generated code until it leaves.
     fn enter(&mut self, block: &Block<I>) -> Step {
-        let Some((code, _)) = &self.compiler else { return Step::Go };
+        let Some(code) = self.translations.code() else { return Step::Go };
         self.stats.entered += 1;
         self.core.frame.page.set(self.core.frame.pc.get() & !(PAGE - 1));
         match code.enter(&self.core, block.code()) {
@@ -586,6 +372,24 @@ impl<I: Isa> Engine<I> {
         }
     }
 
+    /// Interprets the instruction at the PC alone, and what follows from that: a single step's exception, interrupts that
+    /// were held off. Code that it changed is forgotten before the next one: the note of that set the limit to 0.
+    pub(crate) fn single(&mut self) -> Step {
+        let stepping = I::stepping(self.core.slots());
+        let before = self.core.frame.count.get();
+        let step = self.again();
+        self.core.alone.set(false);
+        if !stepping || matches!(step, Step::Out(ref exit) if !matches!(exit, Exit::Idle { .. })) {
+            return step;
+        }
+        let count = self.core.frame.count.get();
+        self.core.frame.retired.set(count);
+        match I::after(&*self.core, count != before).or_else(|| I::interrupt(&*self.core)) {
+            Some(trap) => self.fault(trap),
+            None => step,
+        }
+    }
+
     /// Interprets the instruction at the PC.
     fn again(&mut self) -> Step {
         match self.lookup() {
@@ -594,44 +398,21 @@ impl<I: Isa> Engine<I> {
             Err(trap) => self.fault(trap),
         }
     }
-
-    /// A direct jump that leads to a block for the first time: compiled code goes there by itself
-    /// from now on.
-    fn link(&mut self, site: u32) -> Step {
-        let block = match self.lookup() {
-            Ok(block) => block,
-            Err(trap) => return self.fault(trap),
-        };
-        if let Some((code, compiler)) = &mut self.compiler {
-            // SAFETY: as in `step`.
-            compiler.link(code, site, unsafe { &*block });
-        }
-        Step::Go
-    }
 }
 
 impl<I: Isa> Vcpu for Engine<I> {
     fn run(&mut self, budget: u64) -> Exit {
-        self.target = self.core.frame.count.get().saturating_add(budget);
-        if let Some(exit) = self.attend() {
-            return exit;
-        }
-        let (mut last, mut idle) = (u64::MAX, 0);
-        loop {
-            let count = self.core.frame.count.get();
-            idle = if count == last { idle + 1 } else { 0 };
-            last = count;
-            if count >= self.target || idle > STUCK {
-                return Exit::Budget;
-            }
-            if let Step::Out(exit) = self.step() {
-                return exit;
-            }
-        }
+        self.set_target(budget);
+        self.online(Self::run_online)
     }
 
     fn count(&self) -> u64 {
         self.core.frame.count.get()
+    }
+
+    fn set_count(&mut self, count: u64) {
+        self.core.frame.count.set(count);
+        self.core.frame.retired.set(count);
     }
 
     fn registers(&self) -> &'static [RegisterInfo] {
@@ -639,14 +420,14 @@ impl<I: Isa> Vcpu for Engine<I> {
     }
 
     fn get(&self, slot: u16) -> u64 {
-        if slot == I::FP_FLAGS {
+        if slot == I::Fp::FLAGS {
             self.core.harvest_fp();
         }
         Hart::get(&*self.core, slot)
     }
 
     fn set(&mut self, slot: u16, value: u64) {
-        if slot == I::FP_FLAGS {
+        if slot == I::Fp::FLAGS {
             self.core.harvest_fp();
         }
         Hart::set(&*self.core, slot, value);
@@ -664,6 +445,54 @@ impl<I: Isa> Vcpu for Engine<I> {
         self.core.set_pc(pc);
     }
 
+    fn reset(&mut self) {
+        let power_on = I::slots(&self.core.config);
+        for (slot, value) in self.core.slots.as_ref().iter().zip(power_on.as_ref()) {
+            slot.set(value.get());
+        }
+        self.core.alone.set(false);
+        self.core.mailbox.edges.store(0, Ordering::SeqCst);
+        // What is not in the slots follows from them: rounding and flags of the host's FPU, the timer, the mode.
+        self.core.frame.guest_mxcsr.set(MXCSR);
+        self.core.load_fp();
+        self.core.mode_changed();
+        self.core.timer.set(I::deadline(&*self.core));
+        self.core.set_pc(0);
+        self.fence();
+    }
+
+    fn skip_to(&mut self, at: u64) {
+        if let Time::Count(clock) = &self.core.time {
+            let clock = clock.clone();
+            let count = clock.count_at(at).max(self.core.frame.count.get());
+            self.set_count(count);
+            clock.set_count(count);
+        }
+    }
+
+    fn wait(&mut self) -> Option<Exit> {
+        self.core.frame.retired.set(self.core.frame.count.get());
+        // Read before what pends is looked at: a time up to this one is no deadline, for it did not end the wait.
+        let now = self.core.now();
+        if I::wakes(&*self.core) {
+            self.core.recheck();
+            return None;
+        }
+        Some(Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) })
+    }
+
+    fn block_length(&mut self) -> u64 {
+        self.online(|engine| match engine.lookup() {
+            // SAFETY: there was no safepoint since it was found.
+            Ok(block) => (unsafe { &*block }.ops.len() as u64).max(1),
+            Err(_) => 1,
+        })
+    }
+
+    fn stats(&self) -> Option<Stats> {
+        Some(self.stats)
+    }
+
     fn fence(&mut self) {
         self.core.flush(trine_ir::Flush::All);
         self.core.sync_code();
@@ -671,5 +500,11 @@ impl<I: Isa> Vcpu for Engine<I> {
 
     fn mailbox(&self) -> Arc<Mailbox> {
         self.core.mailbox.clone()
+    }
+}
+
+impl<I: Isa> Drop for Engine<I> {
+    fn drop(&mut self) {
+        self.translations.written().leave(&self.member);
     }
 }

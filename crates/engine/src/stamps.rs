@@ -129,7 +129,15 @@ mod tests {
         let (clock, mailbox) = (Arc::new(CountClock::new(1, 0)), Arc::new(Mailbox::new()));
         let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
         let config = Config { hart: 0, start: Start::Machine };
-        let core = Core::<Rv64>::new(config, Arc::new(Ram::none()), None, bus, Time::Count(clock), mailbox);
+        let core = Core::<Rv64>::new(
+            config,
+            Arc::new(Ram::none()),
+            None,
+            bus,
+            Time::Count(clock),
+            mailbox,
+            Arc::default(),
+        );
         let entry = core.jumps.fill(0x1000);
         entry.pc.set(0x1000);
         entry.stamp.set(core.frame.stamp.get());

@@ -1,11 +1,13 @@
 //! What a debugger needs of a program's vCPU: stops, steps, and what a step accessed. In both engines.
 
+mod common;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use trine_base::{Exit, HostClock, Mailbox, Vcpu};
 use trine_engine::core::Touched;
 use trine_engine::direct::{self, Pages};
-use trine_engine::{Engine, Tier};
+use trine_engine::{Engine, Memory, Tier, Translations};
 use trine_ir::Access;
 use trine_isa_riscv::{Config, Rv64, Start};
 
@@ -38,31 +40,15 @@ impl Pages for Page {
     }
 }
 
-fn page() -> u64 {
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // Programs live in the lower 256 GiB; where the place is taken the kernel chooses the next one that it can.
-    static NEXT: AtomicU64 = AtomicU64::new(0x20_0000_0000);
-    let hint = NEXT.fetch_add(0x10_0000, Ordering::SeqCst) as *mut libc::c_void;
-    // SAFETY: a new mapping at an address where nothing is.
-    let at = unsafe { libc::mmap(hint, 4096, protection, flags, -1, 0) };
-    assert_ne!(at, libc::MAP_FAILED);
-    at as u64
-}
-
 /// A vCPU at the start of `code`, with `a1` at the code page's second half.
 fn vcpu(tier: Tier, code: &[u32]) -> (Engine<Rv64>, Arc<Page>, u64) {
-    let at = page();
-    let bytes: Vec<u8> = code.iter().flat_map(|w| w.to_le_bytes()).collect();
-    direct::write(at, &bytes).expect("written");
+    let at = common::pages(1);
+    common::put(at, code);
     let pages = Arc::new(Page::default());
     let config = Config { hart: 0, start: Start::User };
-    let (mut vcpu, _) = Engine::<Rv64>::program(
-        config,
-        pages.clone(),
-        Arc::new(HostClock::new()),
-        Arc::new(Mailbox::new()),
-        tier,
-    );
+    let (translations, _) = Translations::new(Memory::Direct, tier);
+    let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
+    let mut vcpu = Engine::<Rv64>::program(config, pages.clone(), clock, mailbox, translations);
     vcpu.set_pc(at);
     vcpu.set(11, at + 2048);
     (vcpu, pages, at)
@@ -138,10 +124,28 @@ fn code_changed_and_changed_back_while_it_is_decoded_is_what_it_was() {
         assert_eq!(vcpu.run(100), Exit::Firmware { cause: 8, value: 0 });
         assert!(pages.meanwhile.lock().expect("no panic").is_none(), "nothing was decoded");
         // What was written is gone again: after the fence no trace of it may be left.
-        direct::write(at + 4, &code[1].to_le_bytes()).expect("written");
+        common::put(at + 4, &code[1..2]);
         vcpu.set_pc(at);
         vcpu.set(10, 0);
         assert_eq!(vcpu.run(100), Exit::Firmware { cause: 8, value: 0 });
         assert_eq!(vcpu.get(10), 1);
+    }
+}
+
+#[test]
+fn a_probe_of_a_program_asks_the_host() {
+    let (vcpu, pages, at) = vcpu(Tier::Interp, &LOOP);
+    let hart: &dyn trine_ir::Hart = vcpu.core();
+    for access in [Access::Read, Access::Write, Access::Execute] {
+        assert_eq!(hart.probe(0, access, at + 3, 9), Ok(()), "{access:?}");
+    }
+    assert_eq!(pages.fetched.lock().expect("no panic").last(), Some(&at));
+    let mut code = [0; 12];
+    direct::read(at, &mut code).expect("read");
+    assert_eq!(code[..4], LOOP[0].to_le_bytes(), "nothing was written");
+    // No program has the addresses above.
+    for (access, cause) in [(Access::Read, 5), (Access::Write, 7)] {
+        assert!(hart.probe(0, access, 1 << 40, 1).is_err());
+        assert_eq!((vcpu.core().trap.get().cause, vcpu.core().trap.get().value), (cause, 1 << 40));
     }
 }

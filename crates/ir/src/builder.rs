@@ -1,13 +1,14 @@
 //! The engine that *emits IR*: bodies bound to `&Builder` describe themselves.
 
 use crate::eval;
-use crate::inst::{Block, Inst, Label, Val};
+use crate::forward::Known;
+use crate::inst::{Block, Class, Inst, Label, Val};
 use crate::isa::{CodeSpace, Helper, Isa};
+use crate::memop::MemOp;
 use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
 use crate::sem::{Res, Sem};
-use crate::verify::reads_low_bits;
+use crate::verify::{bits_of, reads_low_bits};
 use std::cell::{Cell, RefCell};
-use trine_base::Width;
 
 /// Collects the IR of one block.
 pub struct Builder<I: Isa> {
@@ -19,8 +20,8 @@ pub struct Builder<I: Isa> {
     operands: Cell<I::Operands>,
     mode: u32,
     space: CodeSpace,
-    /// What was read of the slot with the code base, while that is its value.
-    base: Cell<Option<Val>>,
+    /// Values of slots, and what was computed before.
+    known: RefCell<Known>,
 }
 
 /// The rest of a body is not reached.
@@ -39,7 +40,7 @@ impl<I: Isa> Builder<I> {
             operands: Cell::default(),
             mode,
             space: I::code_space(mode),
-            base: Cell::new(None),
+            known: RefCell::default(),
         }
     }
 
@@ -79,15 +80,28 @@ impl<I: Isa> Builder<I> {
         Val(insts.len() as u32 - 1)
     }
 
-    fn inst(&self, v: Val) -> Inst {
-        self.insts.borrow()[v.0 as usize]
+    /// Emits an instruction that only computes, unless its value was made before.
+    fn pure(&self, inst: Inst) -> Val {
+        let made_before = self.known.borrow().number(&inst, |v| self.inst(v));
+        made_before.unwrap_or_else(|| {
+            let value = self.emit(inst);
+            self.known.borrow_mut().made(&inst, value);
+            value
+        })
     }
 
-    fn known(&self, v: Val) -> Option<u64> {
-        match self.inst(v) {
-            Inst::Const(k) => Some(k),
-            _ => None,
-        }
+    /// The value of a slot: that which is known, or else the one that is read.
+    fn slot(&self, slot: u16, class: Class, read: fn(u16) -> Inst) -> Val {
+        let known = self.known.borrow().slot(slot, class);
+        known.unwrap_or_else(|| {
+            let value = self.emit(read(slot));
+            self.known.borrow_mut().read(slot, class, value);
+            value
+        })
+    }
+
+    fn inst(&self, v: Val) -> Inst {
+        self.insts.borrow()[v.0 as usize]
     }
 
     /// The value whose low `bits` bits are those of `v`, where only they are read: an operation of 32 bits takes a register of
@@ -99,20 +113,11 @@ impl<I: Isa> Builder<I> {
         }
     }
 
-    /// The value of the slot with the code base.
-    fn code_base(&self, slot: u16) -> Val {
-        self.base.get().unwrap_or_else(|| {
-            let base = self.get_raw(slot);
-            self.base.set(Some(base));
-            base
-        })
-    }
-
     /// The guest's program counter at an offset from the page.
     fn guest_pc(&self, offset: i64) -> Val {
-        let pc = self.emit(Inst::Pc(offset));
+        let pc = self.pure(Inst::Pc(offset));
         let pc = match self.space.base {
-            Some(slot) => self.emit(Inst::Bin(Bin::Sub, 64, pc, self.code_base(slot))),
+            Some(slot) => self.pure(Inst::Bin(Bin::Sub, 64, pc, self.get_raw(slot))),
             None => pc,
         };
         if (0..PAGE).contains(&offset) { pc } else { self.masked(pc) }
@@ -134,7 +139,7 @@ impl<I: Isa> Builder<I> {
                 _ => self.masked(pc),
             };
         };
-        let base = self.code_base(slot);
+        let base = self.get_raw(slot);
         match self.inst(pc) {
             Inst::Bin(Bin::Sub, 64, pc, b) if self.space.mask == u64::MAX && b == base => pc,
             _ => self.binary(Bin::Add, 64, self.masked(pc), base),
@@ -145,11 +150,11 @@ impl<I: Isa> Builder<I> {
     fn simplify(&self, op: Bin, bits: u32, a: Val, k: u64) -> Option<Val> {
         match op {
             Bin::Add | Bin::Sub if bits == 64 => match self.inst(a) {
-                Inst::Pc(offset) => Some(self.emit(Inst::Pc(moved(op, offset, k)))),
+                Inst::Pc(offset) => Some(self.pure(Inst::Pc(moved(op, offset, k)))),
                 Inst::Bin(Bin::Sub, 64, pc, base) => match self.inst(pc) {
                     Inst::Pc(offset) => {
-                        let pc = self.emit(Inst::Pc(moved(op, offset, k)));
-                        Some(self.emit(Inst::Bin(Bin::Sub, 64, pc, base)))
+                        let pc = self.pure(Inst::Pc(moved(op, offset, k)));
+                        Some(self.pure(Inst::Bin(Bin::Sub, 64, pc, base)))
                     }
                     _ => (k == 0).then_some(a),
                 },
@@ -157,7 +162,7 @@ impl<I: Isa> Builder<I> {
             },
             Bin::Add | Bin::Sub | Bin::Or | Bin::Xor | Bin::Andn => (k == 0).then_some(a),
             Bin::Shl | Bin::Shr | Bin::Sar | Bin::Rol | Bin::Ror => (k & (bits as u64 - 1) == 0).then_some(a),
-            Bin::And if k == 0 => Some(self.emit(Inst::Const(0))),
+            Bin::And if k == 0 => Some(self.pure(Inst::Const(0))),
             Bin::And => (k == eval::zext(bits, u64::MAX)).then_some(a),
             _ => None,
         }
@@ -190,14 +195,18 @@ impl<I: Isa> Sem for &Builder<I> {
         self.operands.get()
     }
 
+    fn known(self, v: Val) -> Option<u64> {
+        self.inst(v).constant()
+    }
+
     fn constant(self, _bits: u32, value: u64) -> Val {
-        self.emit(Inst::Const(value))
+        self.pure(Inst::Const(value))
     }
 
     fn binary(self, op: Bin, bits: u32, a: Val, b: Val) -> Val {
         let (a, b) = if commutes(op) && self.known(a).is_some() { (b, a) } else { (a, b) };
         match (self.known(a), self.known(b)) {
-            (Some(x), Some(y)) => return self.emit(Inst::Const(eval::binary(op, bits, x, y))),
+            (Some(x), Some(y)) => return self.pure(Inst::Const(eval::binary(op, bits, x, y))),
             (None, Some(k)) => {
                 if let Some(v) = self.simplify(op, bits, a, k) {
                     return v;
@@ -209,90 +218,98 @@ impl<I: Isa> Sem for &Builder<I> {
             true => (self.low_bits(bits, a), self.low_bits(bits, b)),
             false => (a, b),
         };
-        self.emit(Inst::Bin(op, bits as u8, a, b))
+        if let (Bin::Xor, 1, Some(1), Inst::Cmp(op, n, x, y)) = (op, bits, self.known(b), self.inst(a)) {
+            return self.pure(Inst::Cmp(op.opposite(), n, x, y));
+        }
+        self.pure(Inst::Bin(op, bits as u8, a, b))
     }
 
     fn compare(self, op: Cmp, bits: u32, a: Val, b: Val) -> Val {
         if let (Some(x), Some(y)) = (self.known(a), self.known(b)) {
-            return self.emit(Inst::Const(eval::compare(op, bits, x, y) as u64));
+            return self.pure(Inst::Const(eval::compare(op, bits, x, y) as u64));
         }
         let (a, b) = (self.low_bits(bits, a), self.low_bits(bits, b));
-        self.emit(Inst::Cmp(op, bits as u8, a, b))
+        self.pure(Inst::Cmp(op, bits as u8, a, b))
     }
 
     fn unary(self, op: Un, bits: u32, a: Val) -> Val {
         match self.known(a) {
-            Some(x) => self.emit(Inst::Const(eval::unary(op, bits, x))),
-            None => self.emit(Inst::Un(op, bits as u8, a)),
+            Some(x) => self.pure(Inst::Const(eval::unary(op, bits, x))),
+            None => self.pure(Inst::Un(op, bits as u8, a)),
         }
     }
 
     fn zero_extend(self, from: u32, to: u32, a: Val) -> Val {
         match self.known(a) {
-            Some(x) => self.emit(Inst::Const(eval::zext(from.min(to), x))),
-            None if to > from => a,
-            None => self.emit(Inst::Zext(from as u8, to as u8, a)),
+            Some(x) => self.pure(Inst::Const(eval::zext(from.min(to), x))),
+            None if to > from || bits_of(&self.inst(a)) <= to => a,
+            None => self.pure(Inst::Zext(from as u8, to as u8, a)),
         }
     }
 
     fn sign_extend(self, from: u32, to: u32, a: Val) -> Val {
         if let Some(x) = self.known(a) {
-            return self.emit(Inst::Const(eval::zext(to, eval::sext(from, x) as u64)));
+            return self.pure(Inst::Const(eval::zext(to, eval::sext(from, x) as u64)));
         }
         let a = match self.inst(a) {
             Inst::Zext(_, n, x) if n as u32 == from => x,
             _ => a,
         };
-        self.emit(Inst::Sext(from as u8, to as u8, a))
+        if let Inst::Sext(n, 64, _) = self.inst(a)
+            && n as u32 <= from
+            && to == 64
+        {
+            return a;
+        }
+        self.pure(Inst::Sext(from as u8, to as u8, a))
     }
 
     fn select_raw(self, bits: u32, c: Val, a: Val, b: Val) -> Val {
         match self.known(c) {
             Some(0) => b,
             Some(_) => a,
-            None => self.emit(Inst::Select(bits as u8, c, a, b)),
+            None => self.pure(Inst::Select(bits as u8, c, a, b)),
         }
     }
 
     fn get_raw(self, slot: u16) -> Val {
-        self.emit(Inst::Get(slot))
+        self.slot(slot, Class::Int, Inst::Get)
     }
 
     fn set_raw(self, slot: u16, value: Val) {
-        if self.space.base == Some(slot) {
-            self.base.set(None);
-        }
+        self.known.borrow_mut().write(slot, Class::Int, value);
         self.emit(Inst::Set(slot, value));
     }
 
     fn get_fp(self, slot: u16) -> Val {
-        self.emit(Inst::GetF(slot))
+        self.slot(slot, Class::Float, Inst::GetF)
     }
 
     fn set_fp(self, slot: u16, value: Val) {
+        self.known.borrow_mut().write(slot, Class::Float, value);
         self.emit(Inst::SetF(slot, value));
     }
 
-    fn load_raw(self, width: Width, address: Val) -> Res<Self, Val> {
-        Ok(self.emit(Inst::Load(width, address)))
+    fn load_raw(self, how: MemOp, address: Val) -> Res<Self, Val> {
+        Ok(self.emit(Inst::Load(how, address)))
     }
 
-    fn store_raw(self, width: Width, address: Val, value: Val) -> Res<Self> {
+    fn store_raw(self, how: MemOp, address: Val, value: Val) -> Res<Self> {
         // A store takes the low bytes of a register.
         let value = match self.inst(value) {
-            Inst::Zext(64, to, x) if to as u32 == width.bits() => x,
+            Inst::Zext(64, to, x) if to as u32 == how.width.bits() => x,
             _ => value,
         };
-        self.emit(Inst::Store(width, address, value));
+        self.emit(Inst::Store(how, address, value));
         Ok(())
     }
 
-    fn rmw_raw(self, op: Rmw, width: Width, address: Val, v: Val) -> Res<Self, Val> {
-        Ok(self.emit(Inst::Rmw(op, width, address, v)))
+    fn rmw_raw(self, op: Rmw, how: MemOp, address: Val, v: Val) -> Res<Self, Val> {
+        Ok(self.emit(Inst::Rmw(op, how, address, v)))
     }
 
-    fn exchange_raw(self, width: Width, address: Val, expect: Val, new: Val) -> Res<Self, Val> {
-        Ok(self.emit(Inst::Exchange(width, address, expect, new)))
+    fn exchange_raw(self, how: MemOp, address: Val, expect: Val, new: Val) -> Res<Self, Val> {
+        Ok(self.emit(Inst::Exchange(how, address, expect, new)))
     }
 
     fn fence(self) {
@@ -308,10 +325,9 @@ impl<I: Isa> Sem for &Builder<I> {
         let to = Label(self.labels.get());
         self.labels.set(to.0 + 1);
         let at = self.emit(Inst::IfNot { c, to, exits: false });
-        let base = self.base.get();
+        let before = self.known.borrow().enter();
         let exits = f().is_err();
-        // What the arm read is not known behind it, nor what it wrote.
-        self.base.set(if exits || self.base.get() == base { base } else { None });
+        self.known.borrow_mut().leave(before, exits);
         self.insts.borrow_mut()[at.0 as usize] = Inst::IfNot { c, to, exits };
         self.emit(Inst::Label(to));
         Ok(())
@@ -337,7 +353,7 @@ impl<I: Isa> Sem for &Builder<I> {
     }
 
     fn call_raw(self, helper: &'static Helper, args: [Val; 3]) -> Res<Self, Val> {
-        self.base.set(None);
+        self.known.borrow_mut().forget(helper.writes);
         Ok(self.emit(Inst::Call(helper, args)))
     }
 

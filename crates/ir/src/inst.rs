@@ -6,8 +6,8 @@
 //! after its label.
 
 use crate::isa::Helper;
+use crate::memop::MemOp;
 use crate::op::{Bin, Cmp, Flow, Fp, Rmw, Rounding, Un};
-use trine_base::Width;
 
 /// The value made by the instruction with this index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -45,19 +45,19 @@ pub enum Inst {
     Sext(u8, u8, Val),
     /// `bits c a b`.
     Select(u8, Val, Val, Val),
-    /// Little-endian load of any alignment, zero-extended.
-    Load(Width, Val),
-    /// Little-endian store of any alignment: address, value.
-    Store(Width, Val, Val),
+    /// Load of any alignment, zero-extended.
+    Load(MemOp, Val),
+    /// Store of any alignment: address, value.
+    Store(MemOp, Val, Val),
     /// Atomic read-modify-write: address, operand; gives the old value.
-    Rmw(Rmw, Width, Val, Val),
+    Rmw(Rmw, MemOp, Val, Val),
     /// Atomic compare-and-exchange: address, expected, new; gives the old value.
-    Exchange(Width, Val, Val, Val),
+    Exchange(MemOp, Val, Val, Val),
     /// Full memory barrier.
     Fence,
     /// Floating-point operation; operands beyond the operation's number repeat the last one.
     Fp(Fp, Rounding, [Val; 3]),
-    /// The accrued floating-point flags, as the CPU's slot numbers them ([`crate::Isa::FP_FLAGS`]).
+    /// The accrued floating-point flags, as the CPU's slot numbers them ([`crate::FpRules::FLAGS`]).
     Flags,
     /// Makes the accrued floating-point flags these.
     SetFlags(Val),
@@ -177,6 +177,11 @@ impl Inst {
             Inst::Fp(op, _, args) => args[..Inst::fp_operands(op)].iter().for_each(|&a| f(a)),
             Inst::Call(_, args) => args.iter().for_each(|&a| f(a)),
         }
+    }
+
+    /// Whether the instruction accesses guest memory.
+    pub fn is_access(&self) -> bool {
+        matches!(self, Inst::Load(..) | Inst::Store(..) | Inst::Rmw(..) | Inst::Exchange(..))
     }
 
     /// Whether the instruction may be dropped when nobody uses its value.

@@ -1,6 +1,6 @@
 //! What an engine knows of a CPU ([`Isa`]), and what a CPU's helpers know of their engine ([`Hart`]).
 
-use crate::{Res, Row, Sem};
+use crate::{FpRules, Res, Row, Sem};
 use std::cell::Cell;
 use trine_base::{RegisterInfo, Width};
 
@@ -11,7 +11,7 @@ use trine_base::{RegisterInfo, Width};
 pub enum Leave {
     /// Control went elsewhere: the PC is set.
     Jump = 1,
-    /// The instruction raised an exception ([`Hart::raise`]); nothing of it was done.
+    /// The instruction raised an exception ([`Hart::raise`]), which says whether it was done.
     Trap = 2,
     /// The instruction is done and what translations depend on may have changed.
     EndBlock = 3,
@@ -19,15 +19,35 @@ pub enum Leave {
     Idle = 4,
     /// The instruction is done; a device stopped the machine, or another thread wants the vCPU.
     Stop = 5,
+    /// Nothing of the instruction was done: it would change code, and is to be executed alone, so that the next one is
+    /// decoded behind it ([`Isa::CODE_COHERENT`]).
+    Alone = 6,
 }
 
 /// An exception or interrupt about to be taken, in the CPU's own numbering.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trap {
-    /// On RISC-V, what `mcause` gets.
+    /// Which one: on RISC-V, what `mcause` gets; elsewhere a vector.
     pub cause: u64,
-    /// On RISC-V, what `mtval` gets.
+    /// What the handler gets besides, where the CPU has that: an error code, a syndrome.
+    pub code: u32,
+    /// What it is about, mostly an address: on RISC-V, what `mtval` gets.
     pub value: u64,
+    /// The instruction is done, and the handler gets the program counter of the next one. Otherwise nothing of it was done,
+    /// and the handler gets its own.
+    pub after: bool,
+}
+
+impl Trap {
+    /// One that is reported at the instruction which it keeps from being done; interrupts, too.
+    pub const fn fault(cause: u64, value: u64) -> Trap {
+        Trap { cause, code: 0, value, after: false }
+    }
+
+    /// One that is reported behind the instruction which raised it.
+    pub const fn after(cause: u64, value: u64) -> Trap {
+        Trap { after: true, ..Trap::fault(cause, value) }
+    }
 }
 
 /// What kind of access a translation of an address is for.
@@ -75,23 +95,45 @@ pub enum Flush {
     AddressSpace(u64),
 }
 
-/// What a helper may do to the guest's registers.
+/// A set of slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Touch {
-    /// Neither reads nor writes any slot, and cannot leave.
-    Nothing,
-    /// May read and write any slot, and may leave.
+pub enum SlotSet {
+    /// Every slot.
     All,
+    /// These.
+    Only(&'static [u16]),
 }
 
-/// A Rust function that semantics call where they are really a small program.
+impl SlotSet {
+    /// No slot.
+    pub const NONE: SlotSet = SlotSet::Only(&[]);
+
+    /// Whether the slot is one of them.
+    pub fn has(self, slot: u16) -> bool {
+        match self {
+            SlotSet::All => true,
+            SlotSet::Only(slots) => slots.contains(&slot),
+        }
+    }
+}
+
+/// A Rust function that semantics call where they are really a small program. What it says of itself lets generated code
+/// keep registers over a call; debug builds check it.
 pub struct Helper {
     /// Name for listings and statistics.
     pub name: &'static str,
     /// The function.
     pub run: fn(&dyn Hart, [u64; 3]) -> Result<u64, Leave>,
-    /// What it does to slots.
-    pub touch: Touch,
+    /// The slots that it may read, those among them that [`Isa::mode`], [`Isa::walk`] and the like read for it.
+    pub reads: SlotSet,
+    /// The slots that it may write.
+    pub writes: SlotSet,
+    /// It may leave the instruction ([`Leave`]).
+    pub leaves: bool,
+    /// It may change what translations depend on: the mode, or where addresses lie.
+    pub flushes: bool,
+    /// It reads or changes the floating-point environment ([`Hart::harvest_fp`], [`Hart::load_fp`]).
+    pub fp: bool,
 }
 
 impl std::fmt::Debug for Helper {
@@ -99,6 +141,17 @@ impl std::fmt::Debug for Helper {
         f.write_str(self.name)
     }
 }
+
+/// Raises an exception that is reported behind its instruction: the arguments are cause and value.
+pub static RAISE_AFTER: Helper = Helper {
+    name: "raise_after",
+    run: |hart, [cause, value, _]| Err(hart.raise(Trap::after(cause, value))),
+    reads: SlotSet::NONE,
+    writes: SlotSet::NONE,
+    leaves: true,
+    flushes: false,
+    fp: false,
+};
 
 /// A hart as the CPU's own Rust code (helpers, page walks, traps) sees it.
 pub trait Hart {
@@ -132,8 +185,19 @@ pub trait Hart {
     /// Instructions executed, the current one not included.
     fn count(&self) -> u64;
 
-    /// Interrupt inputs, one bit a line.
+    /// Interrupt inputs, one bit a line: levels.
     fn lines(&self) -> u32;
+
+    /// Events that were posted and not taken yet, one bit each in the CPU's own numbering: what is an edge and not a level,
+    /// such as a non-maskable interrupt or a start-up request.
+    fn edges(&self) -> u32;
+
+    /// Takes an event; whether it was posted.
+    fn take_edge(&self, number: u32) -> bool;
+
+    /// Asks the interrupt controller which interrupt is to be taken now, and acknowledges it; `None` where none is pending
+    /// or the controller is not one that is asked.
+    fn acknowledge(&self) -> Option<u32>;
 
     /// (Re)arms the CPU's own timer: an interrupt check happens once the clock reaches `at`.
     fn set_timer(&self, at: Option<u64>);
@@ -147,8 +211,27 @@ pub trait Hart {
     /// Waits for other writers of code: called by `fence.i` and the like.
     fn sync_code(&self);
 
+    /// Loads from a virtual address in a regime, as an instruction does.
+    fn load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave>;
+
+    /// Stores to a virtual address in a regime, as an instruction does.
+    fn store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave>;
+
+    /// Raises what an access to `len` bytes at a virtual address would raise, and accesses nothing. For helpers that access
+    /// more than once: they probe first, so that an exception leaves nothing half done.
+    fn probe(&self, regime: usize, access: Access, address: u64, len: u64) -> Result<(), Leave>;
+
     /// Loads from physical memory (page tables); `None` outside RAM.
     fn phys_load(&self, address: u64, width: Width) -> Option<u64>;
+
+    /// Stores to physical memory; `None` outside RAM.
+    fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()>;
+
+    /// Reads an I/O port, for CPUs that have a space of them. Where no device answers, and on boards without ports, all ones.
+    fn port_in(&self, port: u16, width: Width) -> u64;
+
+    /// Writes an I/O port; vanishes where no device answers.
+    fn port_out(&self, port: u16, width: Width, value: u64);
 
     /// Compare-and-exchange in physical memory: the value found; `None` outside RAM.
     fn phys_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64>;
@@ -255,15 +338,16 @@ pub trait Isa: Sized + Send + 'static {
 
     /// The translation regimes, whose software TLBs are kept apart: [`Count`] of their number.
     type Regimes: Regimes;
+    /// The floating-point environment: [`crate::NoFp`] where there is none.
+    type Fp: FpRules;
     /// All architectural registers.
     const REGISTERS: &'static [RegisterInfo];
     /// Slots that compiled code keeps in host registers from block to block: the general registers that most code uses most,
     /// the most used first. At most 7; slots that are read and written as integers.
     const PINNED: &'static [u16] = &[];
-    /// Slot with the accrued floating-point flags: NX 1, UF 2, OF 4, DZ 8, NV 16.
-    const FP_FLAGS: u16;
-    /// Slot with the rounding direction as numbered by [`crate::Round`].
-    const FP_ROUND: u16;
+    /// Whether an instruction sees all stores of those before it, with no barrier in between: a store to a page that holds
+    /// translated code then leaves with [`Leave::Alone`] first. Programs' memory is not watched.
+    const CODE_COHERENT: bool = false;
     /// Longest instruction in bytes; at most as many as [`Bytes`] holds.
     const MAX_BYTES: u64;
 
@@ -272,9 +356,6 @@ pub trait Isa: Sized + Send + 'static {
 
     /// What translations depend on besides their bytes. The low byte is the regime for fetches.
     fn mode(slots: &[Cell<u64>]) -> u32;
-
-    /// The rounding direction of [`crate::Rounding::Dynamic`] in `mode`.
-    fn rounding(mode: u32) -> Option<crate::Round>;
 
     /// The regime for loads and stores in `mode`.
     fn data_regime(mode: u32) -> usize;
@@ -310,14 +391,32 @@ pub trait Isa: Sized + Send + 'static {
     /// The exception of a breakpoint at this address.
     fn breakpoint(address: u64) -> Trap;
 
-    /// The exception for an access that reaches no memory and no device.
-    fn bus_error(access: Access, address: u64) -> Trap;
+    /// The exception for an access that reaches no memory and no device; `None`: loads give ones, stores vanish, and what
+    /// is fetched is not an instruction.
+    fn bus_error(access: Access, address: u64) -> Option<Trap>;
+
+    /// The exception for an access that a program's address space refuses.
+    fn refused(access: Access, address: u64) -> Trap;
 
     /// Translates a virtual address in `regime`, with all side effects of the walk.
     fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap>;
 
     /// The interrupt to take now, if any is pending and enabled.
     fn interrupt(hart: &dyn Hart) -> Option<Trap>;
+
+    /// Whether the next instruction is to be executed alone: a single step, or the shadow of an instruction that holds
+    /// interrupts off. One that sets such a state leaves generated code (by [`Leave::EndBlock`] or [`Leave::Jump`]).
+    #[inline(always)]
+    fn stepping(_slots: &[Cell<u64>]) -> bool {
+        false
+    }
+
+    /// Called behind an instruction that was executed alone, before interrupts are asked for: ends the state and gives the
+    /// exception that it causes. `done` says that the instruction did not fault.
+    #[inline(always)]
+    fn after(_hart: &dyn Hart, _done: bool) -> Option<Trap> {
+        None
+    }
 
     /// Whether a waiting CPU wakes up: an interrupt is pending, enabled or not.
     fn wakes(hart: &dyn Hart) -> bool;

@@ -3,25 +3,36 @@
 //! * [`sem`]: what an instruction's body is written against; an engine implements [`Sem`].
 //! * [`isa`]: what an engine knows of a CPU ([`Isa`]) and a CPU of its engine ([`Hart`]).
 //! * [`rows`]: what the `rows!` macro's tables are made of; disassembler and assembler over them.
+//! * [`fp`]: a CPU's floating-point environment.
+//! * [`memop`]: what an access to memory is besides its address.
 //! * [`op`]: the operations, and [`eval`]: their meaning on plain numbers.
-//! * [`inst`], [`builder`], [`verify`], [`text`]: the IR, what emits it, checks it, prints it.
+//! * [`inst`], [`builder`], [`verify`], [`text`]: the IR, what emits it, checks it, prints it; [`parse`] reads it again.
+//! * [`replay`]: a block of IR performed by an engine, for tests.
 
 pub mod builder;
 pub mod eval;
+mod forward;
+pub mod fp;
 pub mod inst;
 pub mod isa;
+pub mod memop;
+mod names;
 pub mod op;
+pub mod parse;
+pub mod replay;
 pub mod rows;
 pub mod sem;
 pub mod text;
 pub mod verify;
 
 pub use builder::Builder;
+pub use fp::{FpRules, NoFp};
 pub use inst::{Block, Inst, Val};
 pub use isa::{
     Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Flush, Hart, Helper, Isa, Leave, Mapping, Regimes,
-    Touch, Trap,
+    SlotSet, Trap,
 };
+pub use memop::{MemOp, Order};
 pub use op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
 pub use rows::{Operands, Row, RowInfo};
 pub use sem::{Float, Int, Res, Sem, V};

@@ -61,6 +61,21 @@ pub enum Cmp {
     GeU,
 }
 
+impl Cmp {
+    /// The comparison that holds where this one does not.
+    #[must_use]
+    pub const fn opposite(self) -> Cmp {
+        match self {
+            Cmp::Eq => Cmp::Ne,
+            Cmp::Ne => Cmp::Eq,
+            Cmp::LtS => Cmp::GeS,
+            Cmp::GeS => Cmp::LtS,
+            Cmp::LtU => Cmp::GeU,
+            Cmp::GeU => Cmp::LtU,
+        }
+    }
+}
+
 /// Integer operations of one value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Un {
@@ -176,7 +191,8 @@ pub enum Fp {
     Le(Fmt),
     /// Conversion to the other format; the format named is the source.
     Convert(Fmt),
-    /// Conversion to an integer; out of range saturates and NaN gives the largest, with NV only.
+    /// Conversion to an integer; what is out of range and NaN are invalid, and give what the CPU's
+    /// [`crate::FpRules::RULES`] say.
     ToInt(Fmt, IntTy),
     /// Conversion from an integer.
     FromInt(IntTy, Fmt),

@@ -75,10 +75,8 @@ pub struct RowInfo {
     pub value: u32,
     /// Length in bytes.
     pub bytes: u8,
-    /// Valid where registers have 32 bits.
-    pub rv32: bool,
-    /// Valid where registers have 64 bits.
-    pub rv64: bool,
+    /// The variants of the CPU that have the instruction, one bit each.
+    pub variants: u8,
     /// The fields.
     pub fields: &'static [Field],
     /// Name of the body.
@@ -121,6 +119,11 @@ impl Field {
 }
 
 impl RowInfo {
+    /// Whether a variant of the CPU, by its number in the table, has the instruction.
+    pub fn valid_in(&self, variant: u32) -> bool {
+        self.variants.checked_shr(variant).is_some_and(|bits| bits & 1 != 0)
+    }
+
     /// Assembles the instruction from its operands; `None` where a value does not fit its field.
     pub fn encode(&self, operands: &Operands) -> Option<u32> {
         self.fields.iter().try_fold(self.value, |word, f| Some(word | f.encode(f.of(operands))?))
@@ -152,4 +155,74 @@ impl RowInfo {
         }
         text
     }
+}
+
+/// A number in assembly: decimal, or hexadecimal behind `0x`, with an optional minus sign.
+pub fn number(text: &str) -> Option<i64> {
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |d| (true, d));
+    let value = match digits.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok()? as i64,
+        None => digits.parse().ok()?,
+    };
+    Some(if negative { value.wrapping_neg() } else { value })
+}
+
+/// Splits at everything that is not part of a word; punctuation comes as words of its own.
+fn words(text: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    let mut rest = text.trim();
+    while let Some(first) = rest.chars().next() {
+        let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
+        let len =
+            if is_word(first) { rest.find(|c| !is_word(c)).unwrap_or(rest.len()) } else { first.len_utf8() };
+        out.push(&rest[..len]);
+        rest = rest[len..].trim_start();
+    }
+    out
+}
+
+/// Matches operands against a row's syntax; `read` turns a field's text into its value.
+fn operands(row: &RowInfo, text: &[&str], read: &impl Fn(&Field, &str) -> Option<i64>) -> Option<Operands> {
+    let syntax = words(row.syntax);
+    let mut found = Operands::default();
+    if syntax.len() != text.len() {
+        return None;
+    }
+    for (want, have) in syntax.iter().zip(text) {
+        match row.fields.iter().find(|f| f.name == *want) {
+            Some(f) => match f.place {
+                Place::R(i) => found.r[i as usize & 7] = read(f, have)? as u8,
+                Place::Imm => found.imm = read(f, have)?,
+            },
+            None if want == have => {}
+            None => return None,
+        }
+    }
+    Some(found)
+}
+
+/// Assembles one instruction of these rows in their own syntax; `read` turns a field's text into its value. Fields that
+/// the syntax does not name are 0. Gives the instruction as a number, and its length in bytes.
+///
+/// # Errors
+/// What does not fit, in a sentence.
+pub fn assemble<'a>(
+    rows: impl Iterator<Item = &'a RowInfo>,
+    text: &str,
+    read: impl Fn(&Field, &str) -> Option<i64>,
+) -> Result<(u32, u8), String> {
+    let words = words(text);
+    let mnemonic = *words.first().ok_or("the line has no instruction")?;
+    let mut known = false;
+    for row in rows.filter(|r| r.mnemonic == mnemonic) {
+        known = true;
+        if let Some(word) = operands(row, &words, &read).and_then(|o| row.encode(&o)) {
+            return Ok((word, row.bytes));
+        }
+    }
+    Err(if known {
+        format!("'{text}': these operands do not fit")
+    } else {
+        format!("'{mnemonic}' is not an instruction")
+    })
 }

@@ -5,7 +5,8 @@
 //! through `select` or `when`; only facts of the encoding may steer a Rust `if`. An instruction
 //! performs everything that may raise before its first write.
 
-use crate::isa::{Helper, Isa};
+use crate::isa::{Helper, Isa, RAISE_AFTER};
+use crate::memop::MemOp;
 use crate::op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Rounding, Sign, Un};
 use std::marker::PhantomData;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Mul, Not, Shl, Shr, Sub};
@@ -63,6 +64,11 @@ pub trait Sem: Copy {
     /// The operands of the instruction, where its body does not get what it needs of them as arguments.
     fn operands(self) -> <Self::Isa as Isa>::Operands;
 
+    /// The number that a value is, where the engine knows it: always while it executes; while it emits code, where the
+    /// value is the same each time. Bodies may steer by it: what a body does for a known value must be what it does for
+    /// one that is not known.
+    fn known(self, value: Self::Raw) -> Option<u64>;
+
     /// A constant; only bits inside the type's width are set.
     fn constant(self, bits: u32, value: u64) -> Self::Raw;
     /// An operation of two values.
@@ -85,16 +91,16 @@ pub trait Sem: Copy {
     fn get_fp(self, slot: u16) -> Self::Raw;
     /// Writes a state slot as binary64 bits.
     fn set_fp(self, slot: u16, value: Self::Raw);
-    /// Loads from guest memory, little-endian, any alignment.
-    fn load_raw(self, width: Width, address: Self::Raw) -> Res<Self, Self::Raw>;
-    /// Stores to guest memory, little-endian, any alignment.
-    fn store_raw(self, width: Width, address: Self::Raw, value: Self::Raw) -> Res<Self>;
+    /// Loads from guest memory, any alignment.
+    fn load_raw(self, how: MemOp, address: Self::Raw) -> Res<Self, Self::Raw>;
+    /// Stores to guest memory, any alignment.
+    fn store_raw(self, how: MemOp, address: Self::Raw, value: Self::Raw) -> Res<Self>;
     /// Atomic read-modify-write of an aligned address; gives the old value.
-    fn rmw_raw(self, op: Rmw, width: Width, address: Self::Raw, v: Self::Raw) -> Res<Self, Self::Raw>;
+    fn rmw_raw(self, op: Rmw, how: MemOp, address: Self::Raw, v: Self::Raw) -> Res<Self, Self::Raw>;
     /// Atomic compare-and-exchange of an aligned address; gives the old value.
     fn exchange_raw(
         self,
-        width: Width,
+        how: MemOp,
         address: Self::Raw,
         expect: Self::Raw,
         new: Self::Raw,
@@ -137,20 +143,30 @@ pub trait Sem: Copy {
     fn set<T: Int>(self, slot: u16, value: V<Self, T>) {
         self.set_raw(slot, value.zext::<u64>().raw);
     }
-    /// Loads a value.
+    /// Loads a value in either order of bytes; `how` has the width of `T`.
+    #[inline(always)]
+    fn load_as<T: Int>(self, how: MemOp, address: V<Self, u64>) -> Res<Self, V<Self, T>> {
+        Ok(V::new(self, self.load_raw(how, address.raw)?))
+    }
+    /// Stores a value as [`Sem::load_as`] loads one.
+    #[inline(always)]
+    fn store_as<T: Int>(self, how: MemOp, address: V<Self, u64>, value: V<Self, T>) -> Res<Self> {
+        self.store_raw(how, address.raw, value.raw)
+    }
+    /// Loads a little-endian value.
     #[inline(always)]
     fn load<T: Int>(self, address: V<Self, u64>) -> Res<Self, V<Self, T>> {
-        Ok(V::new(self, self.load_raw(T::WIDTH, address.raw)?))
+        Ok(V::new(self, self.load_raw(T::WIDTH.into(), address.raw)?))
     }
-    /// Stores a value.
+    /// Stores a little-endian value.
     #[inline(always)]
     fn store<T: Int>(self, address: V<Self, u64>, value: V<Self, T>) -> Res<Self> {
-        self.store_raw(T::WIDTH, address.raw, value.raw)
+        self.store_raw(T::WIDTH.into(), address.raw, value.raw)
     }
     /// Atomic read-modify-write; the address is aligned. Gives the old value.
     #[inline(always)]
     fn rmw<T: Int>(self, op: Rmw, address: V<Self, u64>, value: V<Self, T>) -> Res<Self, V<Self, T>> {
-        Ok(V::new(self, self.rmw_raw(op, T::WIDTH, address.raw, value.raw)?))
+        Ok(V::new(self, self.rmw_raw(op, T::WIDTH.into(), address.raw, value.raw)?))
     }
     /// Atomic compare-and-exchange; the address is aligned. Gives the old value.
     #[inline(always)]
@@ -160,7 +176,7 @@ pub trait Sem: Copy {
         expect: V<Self, T>,
         new: V<Self, T>,
     ) -> Res<Self, V<Self, T>> {
-        Ok(V::new(self, self.exchange_raw(T::WIDTH, address.raw, expect.raw, new.raw)?))
+        Ok(V::new(self, self.exchange_raw(T::WIDTH.into(), address.raw, expect.raw, new.raw)?))
     }
     /// `a` where `c`, else `b`.
     #[inline(always)]
@@ -196,6 +212,13 @@ pub trait Sem: Copy {
     #[inline(always)]
     fn raise(self, cause: u64, value: V<Self, u64>) -> Res<Self> {
         self.raise_raw(cause, value.raw)
+    }
+    /// Ends the instruction, which is done, with an exception that is reported at the next one: system calls, mostly.
+    #[inline(always)]
+    fn raise_after(self, cause: u64, value: V<Self, u64>) -> Res<Self> {
+        let cause = self.k(cause as i64);
+        self.call(&RAISE_AFTER, [cause, value, value])?;
+        Ok(())
     }
     /// Calls a helper with up to three arguments.
     #[inline(always)]

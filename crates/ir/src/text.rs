@@ -1,12 +1,21 @@
 //! The IR as text, one line an instruction, for tests and `--dump`.
 
 use crate::inst::{Block, Inst, Val};
+use crate::memop::{MemOp, Order};
+use crate::names::Named;
 use crate::op::Flow;
 use std::fmt;
 
 impl fmt::Display for Val {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "%{}", self.0)
+    }
+}
+
+impl fmt::Display for MemOp {
+    /// The bits, and `.be` for the big-endian order.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.width.bits(), if self.order == Order::Big { ".be" } else { "" })
     }
 }
 
@@ -33,19 +42,19 @@ impl fmt::Display for Inst {
             Inst::GetF(s) => write!(f, "getf s{s}"),
             Inst::Set(s, v) => write!(f, "set s{s}, {v}"),
             Inst::SetF(s, v) => write!(f, "setf s{s}, {v}"),
-            Inst::Bin(op, n, a, b) => write!(f, "{}.{n} {a}, {b}", lower(op)),
-            Inst::Cmp(op, n, a, b) => write!(f, "{}.{n} {a}, {b}", lower(op)),
-            Inst::Un(op, n, a) => write!(f, "{}.{n} {a}", lower(op)),
+            Inst::Bin(op, n, a, b) => write!(f, "{}.{n} {a}, {b}", op.name()),
+            Inst::Cmp(op, n, a, b) => write!(f, "{}.{n} {a}, {b}", op.name()),
+            Inst::Un(op, n, a) => write!(f, "{}.{n} {a}", op.name()),
             Inst::Zext(from, to, a) => write!(f, "zext.{from}.{to} {a}"),
             Inst::Sext(from, to, a) => write!(f, "sext.{from}.{to} {a}"),
             Inst::Select(n, c, a, b) => write!(f, "select.{n} {c}, {a}, {b}"),
-            Inst::Load(w, a) => write!(f, "load.{} [{a}]", w.bits()),
-            Inst::Store(w, a, v) => write!(f, "store.{} [{a}], {v}", w.bits()),
-            Inst::Rmw(op, w, a, v) => write!(f, "rmw_{}.{} [{a}], {v}", lower(op), w.bits()),
-            Inst::Exchange(w, a, e, n) => write!(f, "exchange.{} [{a}], {e}, {n}", w.bits()),
+            Inst::Load(w, a) => write!(f, "load.{w} [{a}]"),
+            Inst::Store(w, a, v) => write!(f, "store.{w} [{a}], {v}"),
+            Inst::Rmw(op, w, a, v) => write!(f, "rmw_{}.{w} [{a}], {v}", op.name()),
+            Inst::Exchange(w, a, e, n) => write!(f, "exchange.{w} [{a}], {e}, {n}"),
             Inst::Fence => write!(f, "fence"),
             Inst::Fp(op, r, args) => {
-                write!(f, "{} {}", lower(op), lower(r))?;
+                write!(f, "{} {}", op.name(), r.name())?;
                 args[..Inst::fp_operands(op)].iter().try_for_each(|a| write!(f, ", {a}"))
             }
             Inst::Flags => write!(f, "flags"),
@@ -57,12 +66,8 @@ impl fmt::Display for Inst {
             }
             Inst::Label(l) => write!(f, "L{}:", l.0),
             Inst::Jump(Flow::Plain, v) => write!(f, "jump {v}"),
-            Inst::Jump(flow, v) => write!(f, "jump_{} {v}", lower(flow)),
+            Inst::Jump(flow, v) => write!(f, "jump_{} {v}", flow.name()),
             Inst::Raise(cause, v) => write!(f, "raise {cause}, {v}"),
         }
     }
-}
-
-fn lower(x: impl fmt::Debug) -> String {
-    format!("{x:?}").to_lowercase()
 }

@@ -104,7 +104,7 @@ fn wrong_class(block: &Block, inst: &Inst) -> Option<String> {
     fault
 }
 
-fn bits_of(fmt: Fmt) -> u32 {
+fn bits_of_fmt(fmt: Fmt) -> u32 {
     match fmt {
         Fmt::S => 32,
         Fmt::D => 64,
@@ -118,19 +118,19 @@ fn bits_of_int(ty: IntTy) -> u32 {
     }
 }
 
-/// How many low bits of an integer may be other than zero.
-fn width(inst: &Inst) -> u32 {
+/// How many low bits of the integer that `inst` makes may be other than zero.
+pub fn bits_of(inst: &Inst) -> u32 {
     match *inst {
         Inst::Const(k) => 64 - k.leading_zeros(),
         Inst::Bin(_, n, ..) | Inst::Un(_, n, _) | Inst::Select(n, ..) => n.into(),
         Inst::Zext(_, to, _) | Inst::Sext(_, to, _) => to.into(),
         Inst::Cmp(..) => 1,
-        Inst::Load(w, _) | Inst::Rmw(_, w, ..) | Inst::Exchange(w, ..) => w.bits(),
+        Inst::Load(m, _) | Inst::Rmw(_, m, ..) | Inst::Exchange(m, ..) => m.width.bits(),
         Inst::Fp(op, ..) => match op {
             Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) => 1,
             Fp::Class(_) => 10,
             Fp::ToInt(_, ty) => bits_of_int(ty),
-            Fp::ToBits(fmt) => bits_of(fmt),
+            Fp::ToBits(fmt) => bits_of_fmt(fmt),
             _ => 64,
         },
         _ => 64,
@@ -149,7 +149,7 @@ fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
         n => Some(format!("there is no width of {n} bits")),
     };
     let at_most = |v: Val, bits: u32| {
-        let n = width(&block.insts[v.0 as usize]);
+        let n = bits_of(&block.insts[v.0 as usize]);
         (n > bits).then(|| format!("%{} has {n} bits, {bits} are taken", v.0))
     };
     match *inst {
@@ -171,10 +171,12 @@ fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
         Inst::Sext(from, to, _) => exists(from).or_else(|| exists(to)),
         // A store takes the low bytes.
         Inst::Store(..) => None,
-        Inst::Rmw(_, w, _, v) => at_most(v, w.bits()),
-        Inst::Exchange(w, _, expect, new) => at_most(expect, w.bits()).or_else(|| at_most(new, w.bits())),
+        Inst::Rmw(_, m, _, v) => at_most(v, m.width.bits()),
+        Inst::Exchange(m, _, expect, new) => {
+            at_most(expect, m.width.bits()).or_else(|| at_most(new, m.width.bits()))
+        }
         Inst::Fp(Fp::FromInt(ty, _), _, [a, ..]) => at_most(a, bits_of_int(ty)),
-        Inst::Fp(Fp::FromBits(fmt), _, [a, ..]) => at_most(a, bits_of(fmt)),
+        Inst::Fp(Fp::FromBits(fmt), _, [a, ..]) => at_most(a, bits_of_fmt(fmt)),
         _ => None,
     }
 }

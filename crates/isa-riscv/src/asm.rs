@@ -2,9 +2,8 @@
 
 use crate::state::{F_NAMES, X_NAMES};
 use crate::sys::csr;
-use crate::table::{ROWS, decode32, decode64};
-use trine_ir::rows::{Field, Place};
-use trine_ir::{Operands, RowInfo};
+use crate::table::{ROWS, decode32, decode64, variant};
+use trine_ir::rows::{Field, number};
 
 /// Registers and other things that fields stand for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +28,11 @@ fn kind(field: &Field) -> Kind {
 }
 
 const ROUNDINGS: [&str; 8] = ["rne", "rtz", "rdn", "rup", "rmm", "rm5", "rm6", "dyn"];
+
+/// The table's variant.
+fn variant_of(rv32: bool) -> u32 {
+    if rv32 { variant::RV32 } else { variant::RV64 }
+}
 
 /// The instruction as text: ABI register names, decimal immediates.
 pub fn disassemble(word: u32, rv32: bool) -> Option<String> {
@@ -66,66 +70,14 @@ fn read(field: &Field, text: &str) -> Option<i64> {
     }
 }
 
-fn number(text: &str) -> Option<i64> {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |d| (true, d));
-    let value = match digits.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok()? as i64,
-        None => digits.parse().ok()?,
-    };
-    Some(if negative { value.wrapping_neg() } else { value })
-}
-
-/// Splits at everything that is not part of a word; punctuation comes as words of its own.
-fn words(text: &str) -> Vec<&str> {
-    let mut out = Vec::new();
-    let mut rest = text.trim();
-    while let Some(first) = rest.chars().next() {
-        let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
-        let len =
-            if is_word(first) { rest.find(|c| !is_word(c)).unwrap_or(rest.len()) } else { first.len_utf8() };
-        out.push(&rest[..len]);
-        rest = rest[len..].trim_start();
-    }
-    out
-}
-
-/// Matches operands against a row's syntax.
-fn operands(row: &RowInfo, text: &[&str]) -> Option<Operands> {
-    let syntax = words(row.syntax);
-    let mut found = Operands::default();
-    if syntax.len() != text.len() {
-        return None;
-    }
-    for (want, have) in syntax.iter().zip(text) {
-        match row.fields.iter().find(|f| f.name == *want) {
-            Some(f) => match f.place {
-                Place::R(i) => found.r[i as usize & 7] = read(f, have)? as u8,
-                Place::Imm => found.imm = read(f, have)?,
-            },
-            None if want == have => {}
-            None => return None,
-        }
-    }
-    Some(found)
-}
-
 /// Assembles one instruction in the table's own syntax (`addi a0, a1, -1`; rounding modes are
 /// written out; fields that the syntax does not name are 0). Gives the word and its length in bytes.
+///
+/// # Errors
+/// What does not fit, in a sentence.
 pub fn assemble(text: &str, rv32: bool) -> Result<(u32, u8), String> {
-    let words = words(text);
-    let mnemonic = *words.first().ok_or("no instruction")?;
-    let mut known = false;
-    for row in ROWS.iter().filter(|r| r.mnemonic == mnemonic && if rv32 { r.rv32 } else { r.rv64 }) {
-        known = true;
-        if let Some(word) = operands(row, &words).and_then(|o| row.encode(&o)) {
-            return Ok((word, row.bytes));
-        }
-    }
-    Err(if known {
-        format!("'{text}': these operands do not fit")
-    } else {
-        format!("'{mnemonic}' is no instruction")
-    })
+    let rows = ROWS.iter().filter(|row| row.valid_in(variant_of(rv32)));
+    trine_ir::rows::assemble(rows, text, read)
 }
 
 #[cfg(test)]
@@ -133,9 +85,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_long_instructions_end_in_11() {
+        for row in ROWS {
+            assert_eq!(row.mask & row.value & 3 == 3, row.bytes == 4, "{}", row.name);
+        }
+    }
+
+    #[test]
     fn every_row_goes_there_and_back() {
         for (i, row) in ROWS.iter().enumerate() {
-            let rv32 = !row.rv64;
+            let rv32 = !row.valid_in(variant::RV64);
             let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ i as u64;
             for _ in 0..50 {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -180,7 +139,7 @@ mod tests {
             assemble("addi a0, a1, 4096", false),
             Err("'addi a0, a1, 4096': these operands do not fit".into())
         );
-        assert_eq!(assemble("frob a0", false), Err("'frob' is no instruction".into()));
+        assert_eq!(assemble("frob a0", false), Err("'frob' is not an instruction".into()));
         assert!(disassemble(0, false).is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Rv64;
 use crate::state::level;
-use crate::table::{ROWS, body};
+use crate::table::{ROWS, body, variant};
 use trine_ir::inst::Inst;
 use trine_ir::{Builder, Fp, Operands, Row};
 
@@ -14,7 +14,7 @@ const MODE: u32 = level::M as u32 | 3 << 2 | 2 << 4;
 pub fn rows() -> Vec<&'static str> {
     let calls = |inst: &Inst| matches!(inst, Inst::Call(..) | Inst::Fp(Fp::Class(_), ..));
     let mut names = Vec::new();
-    for (i, row) in ROWS.iter().enumerate().filter(|(_, r)| r.rv64) {
+    for (i, row) in ROWS.iter().enumerate().filter(|(_, r)| r.valid_in(variant::RV64)) {
         let builder = Builder::<Rv64>::new(MODE);
         let operands = Operands { word: row.value, ..Operands::default() };
         builder.begin(0, row.bytes, operands);

@@ -1,14 +1,15 @@
 //! The two CPUs of this crate, RV64 and RV32, as [`Isa`]s. They share every row and body.
 
 use crate::extensions;
+use crate::insn::fp::Fcsr;
 use crate::state::{self, Slots, level, mode, mstatus};
 use crate::sys::{mmu, trap};
-use crate::table;
+use crate::table::{self, is_long};
 use std::cell::Cell;
 use trine_base::RegisterInfo;
 use trine_ir::{
-    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Round,
-    Row, Sem, Trap,
+    Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Row, Sem,
+    Trap,
 };
 
 /// What a hart is made with.
@@ -99,11 +100,6 @@ fn word(bytes: &Bytes) -> u32 {
     if is_long(word) { word } else { word & 0xffff }
 }
 
-/// Whether an instruction has 32 bits (unpriv 1.5).
-fn is_long(word: u32) -> bool {
-    word & 3 == 3
-}
-
 macro_rules! isa {
     ($name:ident) => {
         impl Isa for $name {
@@ -111,10 +107,9 @@ macro_rules! isa {
             type Config = Config;
             type Operands = Operands;
             type Regimes = Count<{ mode::REGIMES }>;
+            type Fp = Fcsr;
             const REGISTERS: &'static [RegisterInfo] = state::REGISTERS;
             const PINNED: &'static [u16] = PINNED;
-            const FP_FLAGS: u16 = state::FFLAGS;
-            const FP_ROUND: u16 = state::FRM;
             const MAX_BYTES: u64 = 4;
 
             fn slots(config: &Config) -> Slots {
@@ -122,9 +117,6 @@ macro_rules! isa {
             }
             fn mode(slots: &[Cell<u64>]) -> u32 {
                 mode::pack(slots)
-            }
-            fn rounding(m: u32) -> Option<Round> {
-                Round::from_number(mode::frm(m))
             }
             fn data_regime(m: u32) -> usize {
                 mode::data_regime(m)
@@ -152,13 +144,16 @@ macro_rules! isa {
                 table::ends_block(decoded.row, &decoded.operands)
             }
             fn illegal(bytes: &Bytes) -> Trap {
-                Trap { cause: trap::ILLEGAL_INSTRUCTION, value: word(bytes) as u64 }
+                Trap::fault(trap::ILLEGAL_INSTRUCTION, word(bytes) as u64)
             }
             fn breakpoint(address: u64) -> Trap {
-                Trap { cause: trap::BREAKPOINT, value: address }
+                Trap::fault(trap::BREAKPOINT, address)
             }
-            fn bus_error(access: Access, address: u64) -> Trap {
-                Trap { cause: trap::access_fault(access), value: address }
+            fn bus_error(access: Access, address: u64) -> Option<Trap> {
+                Some(Trap::fault(trap::access_fault(access), address))
+            }
+            fn refused(access: Access, address: u64) -> Trap {
+                Trap::fault(trap::access_fault(access), address)
             }
             fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap> {
                 mmu::walk(hart, regime, address, access)

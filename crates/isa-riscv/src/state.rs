@@ -92,6 +92,17 @@ slots! {
     PMPCFG2 97 "pmpcfg2";
 }
 
+/// The slots of everything but the integer and floating-point registers.
+pub const SYSTEM_SLOTS: &[u16] = &{
+    let mut slots = [0; (PMPADDR + PMP_ENTRIES - FFLAGS) as usize];
+    let mut i = 0;
+    while i < slots.len() {
+        slots[i] = FFLAGS + i as u16;
+        i += 1;
+    }
+    slots
+};
+
 /// Slot of `pmpaddr0`; the other 15 follow.
 pub const PMPADDR: u16 = 104;
 /// PMP entries implemented.

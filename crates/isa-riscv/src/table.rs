@@ -9,6 +9,14 @@ use crate::sys::csr;
 use trine_ir::{Operands, Row};
 
 trine_rows::rows! {
+    cpu Rv {
+        variants rv32, rv64;
+        fields
+            rd: 5, rs1: 5, rs2: 5, rs3: 5, frd: 5, frs1: 5, frs2: 5, frs3: 5,
+            rdp: 3 + 8, rs1p: 3 + 8, rs2p: 3 + 8, frdp: 3 + 8, frs2p: 3 + 8,
+            rm: 3, csr: 12, zimm: 5, shamt: 6, shamtw: 5, aq: 1, rl: 1, fm: 4, pred: 4, succ: 4;
+    }
+
     // RV32I, RV64I (unpriv 2, 4)
     /// Load upper immediate.
     lui = i::lui(rd, imm) "imm[31:12] rd 0110111" "lui rd, imm" I;
@@ -546,6 +554,21 @@ trine_rows::rows! {
     c_sdsp = i::sd(rs2, 2, uimm) "111 uimm[5:3|8:6] rs2 10" "c.sdsp rs2, uimm(sp)" C rv64;
     /// Store single on the stack.
     c_fswsp = fp::fstore::<_, f32>(frs2, 2, uimm) "111 uimm[5:2|7:6] frs2 10" "c.fswsp frs2, uimm(sp)" C rv32;
+}
+
+/// Whether an instruction has 32 bits (unpriv 1.5).
+pub fn is_long(word: u32) -> bool {
+    word & 3 == 3
+}
+
+/// Decodes an instruction of RV32; of a short one, the low 16 bits.
+pub fn decode32(word: u32) -> Option<(Row, Operands)> {
+    if is_long(word) { decode32_rv32(word) } else { decode16_rv32(word & 0xffff) }
+}
+
+/// Decodes an instruction of RV64; of a short one, the low 16 bits.
+pub fn decode64(word: u32) -> Option<(Row, Operands)> {
+    if is_long(word) { decode32_rv64(word) } else { decode16_rv64(word & 0xffff) }
 }
 
 /// What a CSR instruction does; whether a write also reads makes no difference to translations.

@@ -7,7 +7,6 @@
 use crate::call::Context;
 use crate::errno::Errno;
 use crate::files::Names;
-use crate::info;
 use crate::own::LOWEST;
 use crate::space::END;
 use crate::table::Call;
@@ -286,7 +285,7 @@ pub fn link(names: &Names, dir: RawFd, path: &CStr) -> Option<Vec<u8>> {
 fn contents(c: &Context, path: &Path) -> Option<Vec<u8>> {
     if path == Path::new("/proc/cpuinfo") {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
-        return Some(info::cpuinfo(cpus).into_bytes());
+        return Some((c.guest.machine.cpuinfo)(cpus).into_bytes());
     }
     let of = Of::directory(path.parent()?)?;
     let names = &c.guest.names;

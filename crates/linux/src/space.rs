@@ -255,7 +255,7 @@ impl Inner {
         let pages: Vec<u64> = self.code.range(start & !(PAGE - 1)..end).copied().collect();
         for page in pages {
             self.code.remove(&page);
-            self.owners.iter().for_each(|owner| owner.code.code_written(page / PAGE));
+            self.tell(|code| code.code_written(page / PAGE));
         }
     }
 
@@ -337,6 +337,16 @@ impl Inner {
             end = region.end;
         }
         end
+    }
+
+    /// Tells those who keep translations. All threads of a program share theirs, and are told at once.
+    fn tell(&self, what: impl Fn(&dyn CodeOwner)) {
+        let same = |a: &Owner, b: &Owner| Arc::as_ptr(&a.code).addr() == Arc::as_ptr(&b.code).addr();
+        for (i, owner) in self.owners.iter().enumerate() {
+            if !self.owners[..i].iter().any(|before| same(before, owner)) {
+                what(&*owner.code);
+            }
+        }
     }
 
     fn insert(&mut self, start: u64, region: Region) {
@@ -431,7 +441,7 @@ impl Space {
     pub fn code_changed(&self, start: u64, end: u64) {
         let inner = self.lock();
         if start < end && inner.code.range(start & !(PAGE - 1)..end).next().is_some() {
-            inner.owners.iter().for_each(|owner| owner.code.code_changed(start, end));
+            inner.tell(|code| code.code_changed(start, end));
         }
     }
 
@@ -921,7 +931,7 @@ pub(crate) mod tests {
         assert!(dropped.into_iter().all(drops));
     }
 
-    fn page(space: &Space, protection: i32) -> u64 {
+    pub(crate) fn page(space: &Space, protection: i32) -> u64 {
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32;
         let m = Mapping { at: 0, size: PAGE, protection: protection as u32, flags, fd: -1, offset: 0 };
         space.map(&m).expect("mapped")

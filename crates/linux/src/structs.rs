@@ -4,11 +4,12 @@ use crate::call::{Context, get, put};
 use crate::errno::Errno;
 use crate::space::{programs, programs_or_number};
 use crate::{files, proc};
+use trine_engine::direct;
 
 /// `struct stat` of the generic ABI (include/uapi/asm-generic/stat.h).
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-pub struct Stat {
+struct Stat {
     dev: u64,
     ino: u64,
     mode: u32,
@@ -54,6 +55,14 @@ impl From<&libc::stat> for Stat {
     }
 }
 
+/// Writes a `struct stat` of the generic ABI.
+///
+/// # Errors
+/// `EFAULT`.
+pub fn put_generic_stat(at: u64, stat: &libc::stat) -> Result<(), Errno> {
+    put(at, &Stat::from(stat))
+}
+
 /// `newfstatat(dirfd, path, buf, flags)`.
 pub fn newfstatat(c: &Context, [dir, path, buf, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
     // SAFETY: a structure of integers.
@@ -66,7 +75,7 @@ pub fn newfstatat(c: &Context, [dir, path, buf, flags, ..]: [u64; 6]) -> Result<
     {
         c.host(libc::SYS_newfstatat, [dir, own.as_ptr() as u64, &raw mut stat as u64, flags, 0, 0])?;
     }
-    put(buf, &Stat::from(&stat))?;
+    (c.guest.machine.structs.put_stat)(buf, &stat)?;
     Ok(0)
 }
 
@@ -75,25 +84,44 @@ pub fn fstat(c: &Context, [fd, buf, ..]: [u64; 6]) -> Result<u64, Errno> {
     // SAFETY: a structure of integers.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     c.host(libc::SYS_fstat, [fd, &raw mut stat as u64, 0, 0, 0, 0])?;
-    put(buf, &Stat::from(&stat))?;
+    (c.guest.machine.structs.put_stat)(buf, &stat)?;
     Ok(0)
 }
 
-/// `struct epoll_event`: packed on the host only.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct EpollEvent {
-    events: u32,
-    pad: u32,
-    data: u64,
+/// `struct epoll_event` as a CPU has it: 32 bits of events, and 64 bits of the program's behind them.
+#[derive(Clone, Copy)]
+struct EpollLayout {
+    /// Where those of the program are.
+    data: usize,
+}
+
+impl EpollLayout {
+    fn of(c: &Context) -> EpollLayout {
+        EpollLayout { data: if c.guest.machine.structs.epoll_packed { 4 } else { 8 } }
+    }
+
+    fn size(self) -> usize {
+        self.data + 8
+    }
+
+    fn get(self, at: u64) -> Result<libc::epoll_event, Errno> {
+        Ok(libc::epoll_event { events: get(at)?, u64: get(at.wrapping_add(self.data as u64))? })
+    }
+
+    fn put(self, at: u64, event: libc::epoll_event) -> Result<(), Errno> {
+        let mut bytes = [0; 16];
+        let (events, data) = (event.events, event.u64);
+        bytes[..4].copy_from_slice(&events.to_le_bytes());
+        bytes[self.data..self.size()].copy_from_slice(&data.to_le_bytes());
+        direct::write(at, &bytes[..self.size()]).ok_or(Errno(libc::EFAULT))
+    }
 }
 
 /// `epoll_ctl(epfd, op, fd, event)`.
 pub fn epoll_ctl(c: &Context, [epoll, op, fd, event, ..]: [u64; 6]) -> Result<u64, Errno> {
     let mut packed = libc::epoll_event { events: 0, u64: 0 };
     if event != 0 {
-        let e: EpollEvent = get(event)?;
-        packed = libc::epoll_event { events: e.events, u64: e.data };
+        packed = EpollLayout::of(c).get(event)?;
     }
     let at = if event == 0 { 0 } else { &raw mut packed as u64 };
     c.host(libc::SYS_epoll_ctl, [epoll, op, fd, at, 0, 0])
@@ -103,9 +131,9 @@ pub fn epoll_ctl(c: &Context, [epoll, op, fd, event, ..]: [u64; 6]) -> Result<u6
 const MOST_EVENTS: u64 = 4096;
 
 fn epoll_wait(c: &Context, number: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
-    let (at, most) = (args[1], args[2] as i32);
+    let (at, most, layout) = (args[1], args[2] as i32, EpollLayout::of(c));
     // `EP_MAX_EVENTS`, which counts with the size of the program's structure.
-    if most <= 0 || most as usize > i32::MAX as usize / size_of::<EpollEvent>() {
+    if most <= 0 || most as usize > i32::MAX as usize / layout.size() {
         return Err(Errno(libc::EINVAL));
     }
     args[2] = (most as u64).min(MOST_EVENTS);
@@ -113,9 +141,8 @@ fn epoll_wait(c: &Context, number: i64, mut args: [u64; 6]) -> Result<u64, Errno
     let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; args[2] as usize];
     args[1] = events.as_mut_ptr() as u64;
     let n = c.host(number, args)?;
-    for (i, e) in events[..n as usize].iter().enumerate() {
-        let e = EpollEvent { events: e.events, pad: 0, data: e.u64 };
-        put(at.wrapping_add(16 * i as u64), &e)?;
+    for (i, &event) in events[..n as usize].iter().enumerate() {
+        layout.put(at.wrapping_add((layout.size() * i) as u64), event)?;
     }
     Ok(n)
 }
@@ -167,6 +194,7 @@ pub fn semctl(c: &Context, [id, number, command, argument, ..]: [u64; 6]) -> Res
     let kind = command as i32 & !0x100;
     let call = |argument| c.host(libc::SYS_semctl, [id, number, command, argument, 0, 0]);
     match kind {
+        _ if c.guest.machine.structs.sem_padded => call(programs_or_number(argument)),
         libc::IPC_STAT | SEM_STAT | SEM_STAT_ANY => {
             // SAFETY: a structure of integers.
             let mut host: HostSemDs = unsafe { std::mem::zeroed() };
@@ -181,5 +209,33 @@ pub fn semctl(c: &Context, [id, number, command, argument, ..]: [u64; 6]) -> Res
             call(&raw mut host as u64)
         }
         _ => call(programs_or_number(argument)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::Space;
+    use crate::space::tests::{ALONE, page};
+    use std::sync::PoisonError;
+
+    #[test]
+    fn events_lie_as_the_cpu_has_them() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let space = Space::default();
+        let at = page(&space, libc::PROT_READ | libc::PROT_WRITE);
+        let event = libc::epoll_event { events: 0x0403_0201, u64: 0x0c0b_0a09_0807_0605 };
+        for (data, bytes) in [
+            (4, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0xff, 0xff, 0xff, 0xff]),
+            (8, [1, 2, 3, 4, 0, 0, 0, 0, 5, 6, 7, 8, 9, 10, 11, 12]),
+        ] {
+            let layout = EpollLayout { data };
+            put(at, &[0xffu8; 16]).expect("mapped");
+            layout.put(at, event).expect("mapped");
+            assert_eq!((layout.size(), get(at)), (data + 8, Ok::<[u8; 16], Errno>(bytes)));
+            let back = layout.get(at).map(|e| (e.events, e.u64));
+            assert_eq!(back, Ok((0x0403_0201, 0x0c0b_0a09_0807_0605)));
+        }
+        space.unmap(at, crate::space::PAGE).expect("unmapped");
     }
 }

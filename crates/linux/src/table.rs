@@ -1,6 +1,7 @@
 //! The system calls of Linux 6.12: a row a call, with its name, arguments, how it is served, what it reaches outside, the
 //! check that shows it, and where it falls short. Which number a call has is the CPU's ([`crate::abi`]). `--strace` and docs/system-calls.md come from here, and confinement is checked against it.
 
+use crate::abi::riscv64;
 use crate::call::Context;
 use crate::errno::Errno;
 use crate::{files, info, ioctl, others, space, structs, vectors};
@@ -491,8 +492,8 @@ calls! {
     perf_event_open(Ptr, Int, Int, Fd, Hex) => refused(ENOSYS) reaches Kernel tested "refused/perf_event_open" note "it would count the monitor's instructions";
     accept4(Fd, Ptr, Ptr, Hex) => same(SYS_accept4) reaches Network tested "sockets/accept4";
     recvmmsg(Fd, Ptr, Size, Hex, Ptr) => own(vectors::recvmmsg) reaches Open tested "sockets/recvmmsg";
-    riscv_hwprobe(Ptr, Size, Size, Ptr, Hex) => own(info::hwprobe) reaches Own tested "ids/riscv_hwprobe" partial "says the same of every CPU; not which CPUs have something (flags)";
-    riscv_flush_icache(Ptr, Ptr, Hex) => own(info::flush_icache) reaches Own tested "memory/riscv_flush_icache";
+    riscv_hwprobe(Ptr, Size, Size, Ptr, Hex) => own(riscv64::hwprobe) reaches Own tested "ids/riscv_hwprobe" partial "says the same of every CPU; not which CPUs have something (flags)";
+    riscv_flush_icache(Ptr, Ptr, Hex) => own(riscv64::flush_icache) reaches Own tested "memory/riscv_flush_icache";
     wait4(Int, Ptr, Hex, Ptr) => same(SYS_wait4) reaches Own tested "processes/wait4";
     prlimit64(Int, Int, Ptr, Ptr) => own(others::prlimit64) reaches Processes tested "ids/prlimit64" partial "limits hold for the monitor, too";
     fanotify_init(Hex, Hex) => same(SYS_fanotify_init) reaches Contents tested "polling/fanotify_init";

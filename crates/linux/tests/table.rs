@@ -25,6 +25,13 @@ fn every_number_has_a_row() {
 }
 
 #[test]
+fn functions_of_the_vdso_make_calls_that_there_are() {
+    for (function, call) in MACHINE.vdso.functions {
+        assert!(MACHINE.calls.number(call).is_some(), "{function}: no call {call}");
+    }
+}
+
+#[test]
 fn every_row_names_a_check_that_exists() {
     for call in CALLS {
         let (file, check) = call.test.split_once('/').unwrap_or_default();

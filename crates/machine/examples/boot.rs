@@ -2,8 +2,8 @@
 
 use std::io::Write;
 use trine_engine::Tier;
-use trine_machine::virt::{Boot, Initrd, Payload, TimeSource};
-use trine_machine::{Board, Config, Console};
+use trine_machine::boot::{Boot, Initrd, Payload};
+use trine_machine::{Config, Console, TimeSource, virt};
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -14,6 +14,7 @@ fn main() {
     }));
     let config = Config {
         memory: 512 << 20,
+        cpus: 1,
         boot: Boot::Kernel(Payload {
             kernel: args[1].clone().into(),
             initrd: Some(Initrd::Named(args[2].clone().into())),
@@ -23,14 +24,10 @@ fn main() {
         tier: if args[4] == "interp" { Tier::Interp } else { Tier::Baseline },
         time: TimeSource::Host,
         seed: None,
+        perf: None,
     };
     let start = std::time::Instant::now();
-    let mut board = Board::new(config, console).unwrap_or_else(|e| panic!("{e}"));
+    let mut board = virt::assemble(config, console).unwrap_or_else(|e| panic!("{e}"));
     let end = board.run();
-    eprintln!(
-        "{end:?} after {:?}: {:?}, count {}",
-        start.elapsed(),
-        board.stats(),
-        trine_base::Vcpu::count(board.vcpu())
-    );
+    eprintln!("{end:?} after {:?}: {:?}, count {}", start.elapsed(), board.stats(), board.vcpus()[0].count());
 }

@@ -1,6 +1,7 @@
 //! Why a machine could not be made or run.
 
 use std::path::PathBuf;
+use trine_base::WindowError;
 use trine_memory::MemoryError;
 
 /// One clear sentence each: what, where, what to do.
@@ -9,6 +10,9 @@ pub enum MachineError {
     /// Guest memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// The board's memory map.
+    #[error(transparent)]
+    Window(#[from] WindowError),
     /// A file could not be read.
     #[error("cannot read {path}: {error}")]
     Read {

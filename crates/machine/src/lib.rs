@@ -1,20 +1,20 @@
 //! Boards: what a machine is made of, how it boots, how its vCPUs run.
 //!
-//! * [`virt`]: the RISC-V board `virt`; [`fdt`]: its device tree; [`sbi`]: its firmware.
-//! * [`boot`]: what a machine starts with. [`load`]: kernels and ELF files into guest memory.
-//! * [`first`]: the first process of a machine whose root is an image.
-//! * [`htif`]: how bare-metal suites report; [`host`]: what a machine gets from its host: console, disks, clock.
+//! * [`board`]: vCPUs, memory, devices and firmware, and what makes them run; [`firmware`]: what serves the guest's calls.
+//! * [`virt`]: the RISC-V board `virt`, and the first process of a machine of it whose root is an image.
+//! * [`config`]: what a machine is made of; [`boot`]: what it starts with; [`load`]: ELF files into its memory.
+//! * [`host`]: what a machine gets from its host.
 
+pub mod board;
 pub mod boot;
+pub mod config;
 pub mod error;
-pub mod fdt;
-pub mod first;
+pub mod firmware;
 pub mod host;
-pub mod htif;
 pub mod load;
-pub mod sbi;
 pub mod virt;
 
+pub use board::{Board, Remote};
+pub use config::{Config, End, TimeSource};
 pub use error::MachineError;
 pub use host::Console;
-pub use virt::{Board, Config, End};

@@ -210,6 +210,16 @@ impl Ram {
         // SAFETY: `p` is inside the mapping, aligned, and RAM is only accessed atomically.
         self.guarded(address, width.bytes(), || unsafe {
             match width {
+                Width::B1 => Some(
+                    AtomicU8::from_ptr(p)
+                        .compare_exchange(expect as u8, new as u8, order, order)
+                        .unwrap_or_else(|found| found) as u64,
+                ),
+                Width::B2 => Some(
+                    AtomicU16::from_ptr(p.cast())
+                        .compare_exchange(expect as u16, new as u16, order, order)
+                        .unwrap_or_else(|found| found) as u64,
+                ),
                 Width::B4 => Some(
                     AtomicU32::from_ptr(p.cast())
                         .compare_exchange(expect as u32, new as u32, order, order)
@@ -220,7 +230,6 @@ impl Ram {
                         .compare_exchange(expect, new, order, order)
                         .unwrap_or_else(|found| found),
                 ),
-                Width::B1 | Width::B2 => None,
             }
         })
     }

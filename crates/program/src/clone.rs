@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use trine_base::{Vcpu, Width};
 use trine_engine::direct;
+use trine_engine::translations::CodeCopy;
 use trine_gdb::Stop;
-use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_linux::Errno;
+use trine_linux::abi::{CloneArgs, GuestAbi, Registers};
 use trine_linux::call::{get, put};
 use trine_linux::space::END;
 
@@ -75,9 +76,10 @@ impl Request {
     }
 }
 
-impl Thread {
-    /// `clone(flags, stack, parent tid, tls, child tid)`.
-    pub fn clone(&mut self, [flags, stack, parent_tid, tls, child_tid, _]: [u64; 6]) -> Result<u64, Errno> {
+impl<A: GuestAbi> Thread<A> {
+    /// `clone`, whose arguments have an order of their own on each CPU.
+    pub fn clone(&mut self, args: [u64; 6]) -> Result<u64, Errno> {
+        let CloneArgs { flags, stack, parent_tid, child_tid, tls } = A::clone_args(args);
         let exit_signal = flags & 0xff;
         let flags = flags & !0xff;
         self.fork_or_thread(Request {
@@ -145,21 +147,23 @@ impl Thread {
     }
 
     /// What a new thread or child begins with.
-    pub(crate) fn child_registers(&self, to: &mut Thread) {
-        for slot in (1..32).map(|i| X + i).chain((0..32).map(|i| F + i)).chain([FFLAGS, FRM]) {
-            to.vcpu.set(slot, self.vcpu.get(slot));
-        }
-        to.vcpu.set_pc(self.vcpu.pc());
+    pub(crate) fn child_registers(&self, to: &mut Thread<A>) {
+        Registers::of::<A>(&self.vcpu).put(&mut to.vcpu);
     }
 
+    /// In a new thread or child: what was asked for it, behind the call that made it.
     pub(crate) fn begin_child(&mut self, r: &Request) {
-        self.vcpu.set_pc(self.vcpu.pc() + 4);
-        self.vcpu.set(X + 10, 0);
+        self.take_over(r);
+        A::end_call(&mut self.vcpu, 0);
+    }
+
+    /// In a new thread or child: what was asked for it.
+    fn take_over(&mut self, r: &Request) {
         if r.stack != 0 {
-            self.vcpu.set(X + 2, r.stack);
+            self.vcpu.set(A::STACK, r.stack);
         }
         if r.flags & SETTLS != 0 {
-            self.vcpu.set(X + 4, r.tls);
+            A::set_thread_pointer(&mut self.vcpu, r.tls);
         }
         if r.flags & CLEAR_SIGHAND != 0 {
             self.process.actions().clear();
@@ -180,7 +184,7 @@ impl Thread {
     }
 
     fn new_thread(&mut self, r: Request) -> Result<u64, Errno> {
-        let (mut child, _) = Thread::new(self.process.clone());
+        let mut child = Thread::new(self.process.clone());
         self.child_registers(&mut child);
         child.begin_child(&r);
         child.mask = self.mask;
@@ -214,23 +218,27 @@ impl Thread {
     /// A child process: the host's, with a copy of this one.
     fn fork(&mut self, r: Request) -> Result<u64, Errno> {
         let process = self.process.clone();
-        let copy = self.vcpu.before_fork();
+        let translations = process.translations.clone();
         signal::set_mask(u64::MAX);
+        // Who changes the address space notes that for the translations while it holds the space's lock.
+        let host_fork = || translations.written().quiet(|| host_fork(&r));
         let fork = || {
             process.guest.space.quiet(|| {
                 let _actions = process.actions();
                 process.pending.quiet(|| match &process.debug {
-                    Some(debug) => debug.quiet(|| host_fork(&r)),
-                    None => host_fork(&r),
+                    Some(debug) => debug.quiet(host_fork),
+                    None => host_fork(),
                 })
             })
         };
-        let child = process.muster.quiet(|| match &process.perf {
-            Some(map) => map.quiet(fork),
-            None => fork(),
+        let (child, code) = translations.fork(|| {
+            process.muster.quiet(|| match &process.perf {
+                Some(map) => map.quiet(fork),
+                None => fork(),
+            })
         });
         if child == Ok(0) {
-            self.become_child(&r, copy);
+            self.become_child(&r, &code);
             return Ok(0);
         }
         self.forked(child, &r)
@@ -247,7 +255,7 @@ impl Thread {
         child
     }
 
-    fn become_child(&mut self, r: &Request, copy: Option<Vec<(usize, Vec<u8>)>>) {
+    fn become_child(&mut self, r: &Request, code: &CodeCopy) {
         self.tid = gettid();
         if let Some(debug) = &self.process.debug {
             debug.abandon();
@@ -264,15 +272,14 @@ impl Thread {
         self.inbox.clear();
         self.process.pending.clear();
         self.watched = None;
-        if self.vcpu.after_fork(copy.as_deref()).is_err() {
+        if self.vcpu.after_fork(code).is_err() {
             self.die(libc::SIGKILL);
         }
         if r.flags & CHILD_SETTID != 0 {
             let _ = put(r.child_tid, &self.tid);
         }
-        self.begin_child(r);
         // The caller goes on behind the call by itself.
-        self.vcpu.set_pc(self.vcpu.pc() - 4);
+        self.take_over(r);
         signal::set_mask(self.mask);
     }
 

@@ -1,19 +1,16 @@
-//! ELF executables for riscv64 Linux: where their parts go (System V ABI, chapters 4 and 5; RISC-V psABI).
+//! ELF executables of Linux: where their parts go (System V ABI, chapters 4 and 5).
 
-use crate::ProgramError;
+use crate::{ProgramError, guests};
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use trine_base::elf::{self, Cpu, Header};
 use trine_linux::space::{END, Mapping, PAGE, Space};
 
-/// `e_machine` of RISC-V.
-pub const EM_RISCV: u16 = 243;
-/// Program header of a note, and of the storage of threads.
-const PT_NOTE: u32 = 4;
-const PT_TLS: u32 = 7;
 /// Most program headers that are looked at; Linux has such a limit, too (64 KiB of them).
 const MOST_HEADERS: u16 = 1024;
 /// Most addresses that an executable may take, so that interpreter, heap and stack have a place beside it.
@@ -51,6 +48,7 @@ struct Segment {
 /// What an executable's headers say, checked: all of it lies in the file and among a program's addresses.
 #[derive(Debug)]
 pub struct Headers {
+    cpu: Cpu,
     entry: u64,
     headers: u64,
     count: u64,
@@ -77,30 +75,13 @@ pub struct Part {
 }
 
 /// An executable.
-struct Image {
+pub(crate) struct Image {
     path: PathBuf,
     file: File,
     headers: Headers,
 }
 
-fn u16_at(b: &[u8], at: usize) -> u16 {
-    b.get(at..at + 2).map_or(0, |s| u16::from_le_bytes([s[0], s[1]]))
-}
-
-fn u32_at(b: &[u8], at: usize) -> u32 {
-    u16_at(b, at) as u32 | (u16_at(b, at + 2) as u32) << 16
-}
-
-fn u64_at(b: &[u8], at: usize) -> u64 {
-    u32_at(b, at) as u64 | (u32_at(b, at + 4) as u64) << 32
-}
-
-/// Whether a file begins as an ELF executable for riscv64 Linux.
-pub fn is_riscv(head: &[u8]) -> bool {
-    head.len() >= 20 && head.starts_with(b"\x7fELF\x02\x01") && u16_at(head, 18) == EM_RISCV
-}
-
-/// Whether a file is an executable of riscv64 Linux, and not a kernel or a bare-metal program: it is relocatable or
+/// Whether a file is a Linux executable for a CPU of ours, and not a kernel or a bare-metal program: it is relocatable or
 /// has an interpreter, or lies below where machines have their RAM. (A bare-metal file's first segment may begin a page
 /// below that: linkers put the file's header there.)
 pub fn is_program(path: &Path) -> bool {
@@ -118,12 +99,15 @@ pub fn is_marked_for_linux(path: &Path) -> bool {
     h.relocatable || h.interpreter.is_some() || h.marked
 }
 
-/// What is wrong with a file that begins as an executable for riscv64 Linux; `None` for other files and good ones.
+/// What is wrong with a file that begins as an executable for a CPU of ours; `None` for other files and good ones.
 pub fn damage(path: &Path) -> Option<ProgramError> {
     let mut head = [0; 64];
     let whole = path.is_file() && File::open(path).is_ok_and(|f| f.read_exact_at(&mut head, 0).is_ok());
-    if whole && is_riscv(&head) { Image::read(path).err() } else { None }
+    if whole && guests::is_guest(&head) { Image::read(path).err() } else { None }
 }
+
+/// What is wrong with a file, as a sentence without its name.
+type Damage = Cow<'static, str>;
 
 /// Reads so many bytes at a place in the file; `None` where they cannot be read.
 type ReadAt<'a> = &'a dyn Fn(u64, usize) -> Option<Vec<u8>>;
@@ -133,61 +117,59 @@ impl Headers {
     ///
     /// # Errors
     /// What is wrong with the file, as a sentence without its name.
-    pub fn parse(length: u64, read: ReadAt) -> Result<Headers, &'static str> {
-        let part = |at: u64, size: u64| -> Result<Vec<u8>, &'static str> {
+    pub fn parse(length: u64, read: ReadAt) -> Result<Headers, Damage> {
+        let part = |at: u64, size: u64| -> Result<Vec<u8>, Damage> {
             let inside = at.checked_add(size).is_some_and(|end| end <= length);
             let bytes = if inside { read(at, size as usize) } else { None };
-            bytes.filter(|b| b.len() as u64 == size).ok_or("the ELF file is cut off or damaged")
+            bytes.filter(|b| b.len() as u64 == size).ok_or("the ELF file is cut off or damaged".into())
         };
-        let head = part(0, 64.min(length))?;
+        let head = part(0, length.min(elf::HEADER as u64))?;
         if !head.starts_with(b"\x7fELF") {
-            return Err("this is no ELF executable");
+            return Err("this is no ELF executable".into());
         }
-        if head.len() < 64 || !is_riscv(&head) {
-            return Err("this executable is for another CPU; programs run for riscv64");
+        let header = Header::parse(&head).filter(|header| guests::find(header.cpu).is_some());
+        let Some(Header { cpu, kind, entry, table, size, count }) = header else {
+            let names = guests::names();
+            return Err(format!("this executable is for another CPU; programs run for {names}").into());
+        };
+        if !matches!(kind, elf::kind::EXECUTABLE | elf::kind::SHARED) {
+            return Err("this ELF file is no executable (neither ET_EXEC nor ET_DYN)".into());
         }
-        let (kind, size, count) = (u16_at(&head, 16), u16_at(&head, 54), u16_at(&head, 56));
-        if !matches!(kind, 2 | 3) {
-            return Err("this ELF file is no executable (neither ET_EXEC nor ET_DYN)");
+        if usize::from(size) != elf::PROGRAM_HEADER || count == 0 || count > MOST_HEADERS {
+            return Err("the ELF file's program headers are damaged".into());
         }
-        if size != 56 || count == 0 || count > MOST_HEADERS {
-            return Err("the ELF file's program headers are damaged");
-        }
-        let table = u64_at(&head, 32);
         let mut found = Headers {
-            entry: u64_at(&head, 24),
+            cpu,
+            entry,
             headers: 0,
-            count: count as u64,
-            relocatable: kind == 3,
+            count: count.into(),
+            relocatable: kind == elf::kind::SHARED,
             segments: Vec::new(),
             interpreter: None,
             marked: false,
         };
-        for h in part(table, 56 * count as u64)?.chunks_exact(56) {
-            let segment = Segment {
-                flags: u32_at(h, 4),
-                offset: u64_at(h, 8),
-                address: u64_at(h, 16),
-                file_size: u64_at(h, 32),
-                size: u64_at(h, 40),
-            };
-            match u32_at(h, 0) {
-                1 if segment.size != 0 => {
+        let all = part(table, (elf::PROGRAM_HEADER * usize::from(count)) as u64)?;
+        let entries = all.chunks_exact(elf::PROGRAM_HEADER);
+        for h in entries.filter_map(|h| elf::Segment::parse(cpu.words, h)) {
+            let elf::Segment { flags, offset, address, file_size, size, .. } = h;
+            let segment = Segment { flags, offset, address, file_size, size };
+            match h.kind {
+                elf::segment::LOAD if segment.size != 0 => {
                     segment.check(length)?;
                     if (segment.offset..segment.offset + segment.file_size).contains(&table) {
                         found.headers = segment.address + (table - segment.offset);
                     }
                     found.segments.push(segment);
                 }
-                3 => {
+                elf::segment::INTERPRETER => {
                     let name = part(segment.offset, segment.file_size.min(4096))?;
                     let name = name.split(|&b| b == 0).next().unwrap_or_default();
                     if name.is_empty() {
-                        return Err("the name of its interpreter is empty: the ELF file is damaged");
+                        return Err("the name of its interpreter is empty: the ELF file is damaged".into());
                     }
                     found.interpreter = Some(PathBuf::from(OsStr::from_bytes(name)));
                 }
-                PT_NOTE | PT_TLS => found.marked = true,
+                elf::segment::NOTE | elf::segment::TLS => found.marked = true,
                 _ => {}
             }
         }
@@ -214,6 +196,11 @@ impl Headers {
         let first = self.segments.first().map_or(0, |s| s.address & !(PAGE - 1));
         let end = self.segments.iter().map(|s| s.address + s.size).max().unwrap_or(0);
         (first, end.next_multiple_of(PAGE))
+    }
+
+    /// The CPU that it is for.
+    pub fn cpu(&self) -> Cpu {
+        self.cpu
     }
 
     /// Whether it runs at any address.
@@ -263,6 +250,22 @@ impl Segment {
 }
 
 impl Image {
+    /// The executable at `path`, or the one that is open already.
+    pub(crate) fn open(path: &Path, opened: Option<&OwnedFd>) -> Result<Image, ProgramError> {
+        match opened {
+            None => Image::read(path),
+            Some(fd) => {
+                let file = fd.try_clone().map_err(|error| ProgramError::Read { path: path.into(), error })?;
+                Image::of(path, file.into())
+            }
+        }
+    }
+
+    /// The CPU that it is for.
+    pub(crate) fn cpu(&self) -> Cpu {
+        self.headers.cpu
+    }
+
     fn read(path: &Path) -> Result<Image, ProgramError> {
         let bad = |what: &str| ProgramError::Image { path: path.into(), what: what.into() };
         let read = |error| ProgramError::Read { path: path.into(), error };
@@ -282,7 +285,7 @@ impl Image {
             let mut bytes = vec![0; size];
             file.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
         };
-        let headers = Headers::parse(length, &read_at).map_err(bad)?;
+        let headers = Headers::parse(length, &read_at).map_err(|what| bad(&what))?;
         Ok(Image { path: path.into(), file, headers })
     }
 
@@ -339,29 +342,21 @@ impl Image {
 /// Where position-independent executables go: two thirds up, as on riscv64 Linux (`ELF_ET_DYN_BASE`).
 const PIE_BASE: u64 = (END / 3 * 2) & !(PAGE - 1);
 
-/// Loads the executable at `path`, or the one that is open already, and its interpreter, which `find` looks up on the
-/// host.
-pub fn load(
+/// Loads an executable and its interpreter, which `find` looks up on the host.
+pub(crate) fn load(
     space: &Space,
-    path: &Path,
-    opened: Option<&OwnedFd>,
+    image: &Image,
     find: impl Fn(&Path) -> PathBuf,
 ) -> Result<Loaded, ProgramError> {
-    let image = match opened {
-        None => Image::read(path)?,
-        Some(fd) => {
-            let file = fd.try_clone().map_err(|error| ProgramError::Read { path: path.into(), error })?;
-            Image::of(path, file.into())?
-        }
-    };
+    let cpu = image.cpu().name();
     let interpreter = match &image.headers.interpreter {
         Some(name) => {
             let host = find(name);
             let read = Image::read(&host).map_err(|e| match e {
                 ProgramError::Read { error, .. } => ProgramError::Image {
-                    path: path.into(),
+                    path: image.path.clone(),
                     what: format!(
-                        "it needs the interpreter {}, which is not there ({error}): give a riscv64 root with --sysroot",
+                        "it needs the interpreter {}, which is not there ({error}): give a {cpu} root with --sysroot",
                         name.display()
                     ),
                 },
@@ -391,24 +386,17 @@ mod tests {
 
     /// A file with these program headers: type, flags, offset, address, file size, size.
     fn file(kind: u16, entry: u64, list: &[[u64; 6]], length: usize) -> Vec<u8> {
-        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
-        bytes.resize(16, 0);
-        bytes.extend([kind.to_le_bytes(), EM_RISCV.to_le_bytes()].concat());
-        bytes.extend(1u32.to_le_bytes());
-        [entry, 64, 0].iter().for_each(|x| bytes.extend(x.to_le_bytes()));
-        bytes.extend([0; 4]);
-        [64u16, 56, list.len() as u16, 0, 0, 0].iter().for_each(|x| bytes.extend(x.to_le_bytes()));
-        for [kind, flags, offset, address, file_size, size] in list {
-            bytes.extend([*kind as u32, *flags as u32].map(u32::to_le_bytes).concat());
-            [offset, address, address, file_size, size, &PAGE]
-                .iter()
-                .for_each(|x| bytes.extend(x.to_le_bytes()));
+        let mut bytes = Header::new(Cpu::RISCV64, kind, entry, list.len() as u16).bytes();
+        for &[kind, flags, offset, address, file_size, size] in list {
+            let (kind, flags, physical, align) = (kind as u32, flags as u32, address, PAGE);
+            let segment = elf::Segment { kind, flags, offset, address, physical, file_size, size, align };
+            bytes.extend(segment.bytes(Cpu::RISCV64.words));
         }
         bytes.resize(length.max(bytes.len()), 0);
         bytes
     }
 
-    fn parse(bytes: &[u8]) -> Result<Headers, &'static str> {
+    fn parse(bytes: &[u8]) -> Result<Headers, Damage> {
         let read = |at: u64, size| bytes.get(at as usize..at as usize + size).map(<[u8]>::to_vec);
         Headers::parse(bytes.len() as u64, &read)
     }

@@ -1,7 +1,7 @@
 //! `execve`: an executable of the guest's CPU stays under Trine, one of the host's runs by itself.
 
 use crate::thread::Thread;
-use crate::{elf, signal};
+use crate::{guests, signal};
 use std::ffi::{CString, OsStr};
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -10,7 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use trine_engine::Tier;
-use trine_linux::call::{get, string, string_within};
+use trine_linux::abi::{GuestAbi, Machine};
+use trine_linux::call::{string, string_within};
 use trine_linux::{Errno, own, proc};
 
 /// Name of the hidden verb that runs a program in place of another.
@@ -53,11 +54,12 @@ fn head_of(fd: i32) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn strings(mut at: u64) -> Result<Vec<CString>, Errno> {
+/// A list of strings whose addresses are at `at`, up to a 0.
+fn strings(machine: &Machine, mut at: u64) -> Result<Vec<CString>, Errno> {
     let too_much = Errno(libc::E2BIG);
     let (mut list, mut bytes) = (Vec::new(), 0);
     while at != 0 {
-        let text = match get::<u64>(at)? {
+        let text = match machine.address(at)? {
             0 => break,
             text => string_within(text, MOST_OF_ONE, too_much)?,
         };
@@ -66,7 +68,7 @@ fn strings(mut at: u64) -> Result<Vec<CString>, Errno> {
             return Err(too_much);
         }
         list.push(text);
-        at = at.wrapping_add(8);
+        at = at.wrapping_add(machine.words().address as u64);
     }
     Ok(list)
 }
@@ -119,11 +121,12 @@ impl Pointers {
     }
 }
 
-impl Thread {
+impl<A: GuestAbi> Thread<A> {
     /// `execve(path, argv, envp)`.
     pub fn execve(&mut self, [path, args, env, ..]: [u64; 6]) -> Result<u64, Errno> {
+        let machine = self.process.guest.machine;
         let path = self.program_at(libc::AT_FDCWD, string(path)?);
-        self.exec(path, strings(args)?, strings(env)?)
+        self.exec(path, strings(machine, args)?, strings(machine, env)?)
     }
 
     /// The host's path of what is to be executed: of the `exe` of a process that Trine runs the program's.
@@ -138,16 +141,16 @@ impl Thread {
         if flags & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW) != 0 {
             return Err(Errno(libc::EINVAL));
         }
-        let path = string(path)?;
+        let (path, machine) = (string(path)?, self.process.guest.machine);
         if path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
-            return self.exec_file(dir, strings(args)?, strings(env)?);
+            return self.exec_file(dir, strings(machine, args)?, strings(machine, env)?);
         }
         let path = self.path_at(dir, path)?;
         let link = || Path::new(OsStr::from_bytes(path.as_bytes())).is_symlink();
         if flags & libc::AT_SYMLINK_NOFOLLOW != 0 && link() {
             return Err(Errno(libc::ELOOP));
         }
-        self.exec(path, strings(args)?, strings(env)?)
+        self.exec(path, strings(machine, args)?, strings(machine, env)?)
     }
 
     /// The path of what a directory's descriptor and a path name.
@@ -191,7 +194,7 @@ impl Thread {
         if copy < 0 {
             return Err(Errno::last());
         }
-        let result = match head_of(copy).filter(|head| elf::is_riscv(head)) {
+        let result = match head_of(copy).filter(|head| guests::is_guest(head)) {
             Some(_) => {
                 let path = CString::new(format!("/dev/fd/{fd}")).map_err(|_| Errno(libc::EINVAL))?;
                 let args = at_least_one(args);
@@ -213,7 +216,7 @@ impl Thread {
         for _ in 0..MOST_SCRIPTS {
             let head = head(&path)?;
             let Some((interpreter, argument)) = script(&head) else {
-                return Ok(Target { guest: elf::is_riscv(&head), path, args, opened: None });
+                return Ok(Target { guest: guests::is_guest(&head), path, args, opened: None });
             };
             let rest = args.into_iter().skip(1);
             args = [interpreter.clone()].into_iter().chain(argument).chain([path]).chain(rest).collect();

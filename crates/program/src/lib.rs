@@ -5,6 +5,7 @@
 //! * [`process`]: what threads share. [`thread`]: one thread, and the loop that runs it.
 //! * [`signal`]: signals, from the host to the program's handlers. [`pending`]: those that wait where the host cannot
 //!   keep them. [`clone`]: threads and children.
+//! * [`guests`]: the CPUs.
 //! * [`exec`]: other programs in this one's place. [`debug`]: gdb. [`confine`]: limits and refusals.
 //! * [`core`]: core dumps. [`symbols`]: names of code for `perf`.
 
@@ -16,6 +17,7 @@ pub mod elf;
 pub mod error;
 pub mod exec;
 mod fork;
+pub mod guests;
 pub mod pending;
 pub mod process;
 mod share;

@@ -2,12 +2,13 @@
 //! needs them; so they pend here. For a call that looks at what pends they are given to the host's kernel, and what the
 //! call leaves is taken back.
 
-use crate::signal::{self, Info, bit, ours};
+use crate::signal::{self, bit, ours};
 use crate::thread::Thread;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use trine_linux::Errno;
+use trine_linux::abi::{GuestAbi, Info};
 use trine_linux::call::{get, put};
 use trine_linux::host;
 use trine_linux::table::Call;
@@ -229,7 +230,7 @@ impl Look {
     }
 }
 
-impl Thread {
+impl<A: GuestAbi> Thread<A> {
     /// Says which signals this thread takes, where that has changed.
     pub(crate) fn watch(&mut self, look: Look) {
         let now = Watch { takes: !self.mask & ours() | look.waits, polls: look.polls };

@@ -2,8 +2,9 @@
 
 use crate::core::Muster;
 use crate::debug::Debug;
-use crate::elf;
+use crate::elf::{self, Image};
 use crate::error::ProgramError;
+use crate::guests;
 use crate::pending::Pending;
 use crate::shown;
 use crate::signal::{self, Actions};
@@ -11,6 +12,7 @@ use crate::stack;
 use crate::symbols::Symbols;
 use crate::thread::Thread;
 use crate::vdso;
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -19,10 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use trine_base::{Clock, HostClock};
-use trine_engine::{PerfMap, Tier, perf};
+use trine_engine::{Memory, PerfMap, Tier, Translations, perf};
 use trine_gdb::{Address, Door, Layout};
-use trine_isa_riscv::state::REGISTERS;
-use trine_linux::abi::riscv64;
+use trine_linux::abi::{GuestAbi, Machine};
 use trine_linux::files::Names;
 use trine_linux::proc::Executable;
 use trine_linux::space::{Mapping, PAGE, Space};
@@ -56,8 +57,8 @@ pub struct Options {
     pub gdb: Option<Address>,
 }
 
-/// One program.
-pub struct Process {
+/// One program for the CPU `A`.
+pub struct Process<A: GuestAbi> {
     /// What system calls work on.
     pub guest: Guest,
     /// What signals do; a child may share it (`CLONE_SIGHAND`).
@@ -66,6 +67,8 @@ pub struct Process {
     pub pending: Pending,
     /// Threads that have not ended.
     pub threads: AtomicUsize,
+    /// The translations of its code, which all threads run, and the processes that share its memory.
+    pub translations: Arc<Translations<A>>,
     /// Its memory is another process's, too.
     pub borrows: bool,
     /// Address of the code that ends a signal handler.
@@ -82,9 +85,9 @@ pub struct Process {
     pub options: Options,
 }
 
-/// Maps the vDSO; gives where it is and where the code that ends signal handlers is.
-fn map_vdso(space: &Space) -> Result<(u64, u64), ProgramError> {
-    let vdso = vdso::build();
+/// Maps the vDSO; gives where it is and where the code that ends signal handlers is: 0 where that is not there.
+fn map_vdso(machine: &Machine, space: &Space) -> Result<(u64, u64), ProgramError> {
+    let vdso = vdso::build(machine);
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32;
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as u32;
     let page = Mapping { at: 0, size: PAGE, protection, flags, fd: -1, offset: 0 };
@@ -94,7 +97,7 @@ fn map_vdso(space: &Space) -> Result<(u64, u64), ProgramError> {
     let _ = trine_engine::direct::write(at, &vdso.bytes);
     space.protect(at, PAGE, (libc::PROT_READ | libc::PROT_EXEC) as u32).map_err(refused)?;
     space.name(at, "[vdso]");
-    Ok((at, at + vdso.sigreturn))
+    Ok((at, vdso.sigreturn.map_or(0, |offset| at + offset)))
 }
 
 fn open(address: &Address) -> Result<Door, ProgramError> {
@@ -109,11 +112,21 @@ fn perf_map(start: perf::Start, space: &Arc<Space>) -> Result<PerfMap, ProgramEr
 }
 
 /// Runs a program to its end, which is this process's.
-pub fn run(mut options: Options) -> Result<std::convert::Infallible, ProgramError> {
+pub fn run(options: Options) -> Result<Infallible, ProgramError> {
+    let image = Image::open(&options.path, options.opened.as_deref())?;
+    match guests::find(image.cpu()) {
+        Some(guest) => (guest.run)(options, image),
+        // Its headers say that there is one.
+        None => Err(ProgramError::Other(format!("{}: for another CPU", options.path.display()))),
+    }
+}
+
+/// Runs a program for the CPU `A`.
+pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result<Infallible, ProgramError> {
     let door = options.gdb.as_ref().map(open).transpose()?;
-    let debug = door.as_ref().map(|d| Debug::new(Layout::riscv64(REGISTERS), d)).transpose();
+    let debug = door.as_ref().map(|d| Debug::new(Layout::new(A::target()), d)).transpose();
     let debug = debug.map_err(|e| ProgramError::Other(format!("no debugger: {e}")))?;
-    let actions = signal::install();
+    let (actions, machine) = (signal::install(), A::machine());
     let mut names =
         Names { sysroot: options.sysroot.clone(), args: options.args.clone(), ..Names::default() };
     // The kernel's link shows the file itself, whatever links led to it, and whether its name may be opened or not.
@@ -128,22 +141,25 @@ pub fn run(mut options: Options) -> Result<std::convert::Infallible, ProgramErro
         let text = CString::new(name.as_os_str().as_bytes()).unwrap_or_default();
         PathBuf::from(std::ffi::OsStr::from_bytes(names.host_path(text).as_bytes()))
     };
-    let loaded = elf::load(&space, &options.path, opened.as_deref(), find)?;
+    let loaded = elf::load(&space, &image, find)?;
     // The program finds the numbers free that it expects.
-    drop(opened);
+    drop((opened, image));
     close_own(&options.path);
     space.set_brk(loaded.end);
-    let (vdso, trampoline) = map_vdso(&space)?;
+    let (vdso, trampoline) = map_vdso(machine, &space)?;
     let name = CString::new(options.path.as_os_str().as_bytes()).unwrap_or_default();
-    let first = stack::build(&space, &loaded, vdso, &name, &options.args, &options.env)?;
+    let first = stack::build(machine, &space, &loaded, vdso, &name, &options.args, &options.env)?;
     names.auxv = first.auxv;
-    names.shown = shown::arguments(first.pointer, &options.args, &options.env);
+    names.shown = shown::arguments(machine, first.pointer, &options.args, &options.env);
     name_process(&options.path);
+    let (translations, note) = Translations::new(Memory::Direct, options.tier);
+    perf.iter().for_each(|map| translations.set_perf_map(map.clone()));
     let process = Arc::new(Process {
-        guest: Guest { machine: &riscv64::MACHINE, space, names },
+        guest: Guest { machine, space, names },
         actions: Arc::new(Mutex::new(actions)),
         pending: Pending::default(),
         threads: AtomicUsize::new(1),
+        translations,
         borrows: false,
         trampoline,
         clock: Arc::new(HostClock::new()),
@@ -155,7 +171,7 @@ pub fn run(mut options: Options) -> Result<std::convert::Infallible, ProgramErro
     if let Some(door) = door {
         Debug::serve(&process, door).map_err(|e| ProgramError::Other(format!("no thread for gdb: {e}")))?;
     }
-    let (mut thread, note) = Thread::first(process);
+    let mut thread = Thread::<A>::first(process);
     thread.process.actions().catch_dumps();
     if let Some(note) = note {
         trine_linux::host::say(&format!("trine: {note}; the interpreter runs everything"));

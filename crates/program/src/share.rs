@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 use trine_linux::Errno;
+use trine_linux::abi::GuestAbi;
 use trine_linux::call::{get, put};
 use trine_linux::host;
 
@@ -25,8 +26,8 @@ const STACK: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What keeper and child know.
-struct Start {
-    thread: Thread,
+struct Start<A: GuestAbi> {
+    thread: Thread<A>,
     request: Request,
     /// The child's number, as its parent has it.
     tid: i32,
@@ -36,9 +37,9 @@ struct Start {
     noted: Receiver<()>,
 }
 
-extern "C" fn child(start: *mut libc::c_void) -> i32 {
+extern "C" fn child<A: GuestAbi>(start: *mut libc::c_void) -> i32 {
     // SAFETY: `keep` passes a `Start` that lives while the child runs on its memory, and does not touch it meanwhile.
-    let start = unsafe { &mut *start.cast::<Start>() };
+    let start = unsafe { &mut *start.cast::<Start<A>>() };
     let thread = &mut start.thread;
     let _ = start.tell.send(Ok(start.tid));
     let _ = start.noted.recv_timeout(PATIENCE);
@@ -67,7 +68,7 @@ fn wait(tid: i32) {
 }
 
 /// What the keeper does.
-fn keep(mut start: Start) {
+fn keep<A: GuestAbi>(mut start: Start<A>) {
     signal::block_all();
     let Ok(mut stack) = Stack::new() else {
         let _ = start.tell.send(Err(Errno(libc::ENOMEM)));
@@ -79,7 +80,7 @@ fn keep(mut start: Start) {
     let none = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: the child runs `child` on a stack of its own, with thread-local variables that nobody else uses while this
     // thread waits for it; `start` lives as long. What the kernel writes to `cleared` is the program's.
-    let made = unsafe { libc::clone(child, stack.top(), flags, argument, tid, none, cleared) };
+    let made = unsafe { libc::clone(child::<A>, stack.top(), flags, argument, tid, none, cleared) };
     if made < 0 {
         let _ = start.tell.send(Err(Errno::last()));
         return;
@@ -88,6 +89,8 @@ fn keep(mut start: Start) {
     signal::detach();
     let process = start.thread.process.clone();
     process.guest.space.remove_owners(process.key());
+    // Where it was killed while it ran guest code, nothing would ever be freed for its sake.
+    start.thread.vcpu.abandon();
     if !start.thread.at_rest.load(Ordering::SeqCst) {
         // The child was killed in the middle of anything: what it had is left alone, this thread's variables as well.
         let _ = start.tell.send(Ok(made));
@@ -97,14 +100,14 @@ fn keep(mut start: Start) {
     }
 }
 
-impl Thread {
+impl<A: GuestAbi> Thread<A> {
     /// A child that shares memory and runs beside this process.
     pub(crate) fn share(&mut self, r: Request) -> Result<u64, Errno> {
         if r.flags & PIDFD != 0 {
             // Where the descriptor cannot be written there is to be no child.
             put(r.pidfd, &get::<i32>(r.pidfd)?)?;
         }
-        let (mut thread, _) = Thread::new(self.childs_process(&r));
+        let mut thread = Thread::new(self.childs_process(&r));
         self.child_registers(&mut thread);
         thread.mask = self.mask;
         let (tell, told) = mpsc::channel();

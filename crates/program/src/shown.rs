@@ -2,7 +2,7 @@
 //! what it writes there, as titles of servers do.
 
 use std::ffi::CString;
-use trine_linux::call::get;
+use trine_linux::abi::Machine;
 
 /// `struct prctl_mm_map` (include/uapi/linux/prctl.h).
 #[repr(C)]
@@ -24,23 +24,25 @@ struct Map {
 }
 
 /// First address of the strings that a list at `at` points to, and the end of the last one.
-fn range(at: u64, list: &[CString]) -> Option<(u64, u64)> {
+fn range(machine: &Machine, at: u64, list: &[CString]) -> Option<(u64, u64)> {
     let last = list.len().checked_sub(1)?;
-    let start = get::<u64>(at).ok()?;
-    let end = get::<u64>(at + 8 * last as u64).ok()? + list[last].as_bytes_with_nul().len() as u64;
+    let start = machine.address(at).ok()?;
+    let end = machine.address(at + (machine.words().address * last) as u64).ok()?
+        + list[last].as_bytes_with_nul().len() as u64;
     (start < end).then_some((start, end))
 }
 
 /// Shows the arguments and the environment on the first stack, at `pointer`; gives whether they are shown. The kernel
 /// does it for everybody, where it was built with `CHECKPOINT_RESTORE`.
-pub(crate) fn arguments(pointer: u64, args: &[CString], env: &[CString]) -> bool {
-    show(pointer, args, env).is_some()
+pub(crate) fn arguments(machine: &Machine, pointer: u64, args: &[CString], env: &[CString]) -> bool {
+    show(machine, pointer, args, env).is_some()
 }
 
-fn show(pointer: u64, args: &[CString], env: &[CString]) -> Option<()> {
-    let (arg_start, arg_end) = range(pointer + 8, args)?;
-    let behind = pointer + 8 * (args.len() as u64 + 2);
-    let (env_start, env_end) = range(behind, env).unwrap_or((arg_end, arg_end));
+fn show(machine: &Machine, pointer: u64, args: &[CString], env: &[CString]) -> Option<()> {
+    let size = machine.words().address as u64;
+    let (arg_start, arg_end) = range(machine, pointer + size, args)?;
+    let behind = pointer + size * (args.len() as u64 + 2);
+    let (env_start, env_end) = range(machine, behind, env).unwrap_or((arg_end, arg_end));
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // Behind the name, which may hold anything, the third field is the first one (proc_pid_stat(5)).
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();

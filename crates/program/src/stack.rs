@@ -3,8 +3,9 @@
 use crate::ProgramError;
 use crate::elf::Loaded;
 use std::ffi::CString;
+use trine_base::elf::PROGRAM_HEADER;
 use trine_engine::direct;
-use trine_linux::info;
+use trine_linux::abi::Machine;
 use trine_linux::space::{END, Mapping, PAGE, Space};
 
 /// Least bytes of stack at the start: arguments and environment, and the frames of a small program. More is there when
@@ -43,6 +44,7 @@ impl Writer {
 
 /// Maps the stack and fills it.
 pub fn build(
+    machine: &Machine,
     space: &Space,
     loaded: &Loaded,
     vdso: u64,
@@ -50,9 +52,10 @@ pub fn build(
     args: &[CString],
     env: &[CString],
 ) -> Result<Stack, ProgramError> {
+    let words = machine.words();
     space.leave_room(limit());
     let strings = args.iter().chain(env).chain([name]);
-    let written: u64 = strings.map(|s| (s.as_bytes_with_nul().len() + size_of::<u64>()) as u64).sum();
+    let written: u64 = strings.map(|s| (s.as_bytes_with_nul().len() + words.address) as u64).sum();
     if written > MOST_WRITTEN {
         return Err(ProgramError::Other("arguments and environment do not fit the stack".into()));
     }
@@ -85,15 +88,17 @@ pub fn build(
     // SAFETY: these only return numbers.
     let [uid, euid, gid, egid] =
         unsafe { [libc::getuid(), libc::geteuid(), libc::getgid(), libc::getegid()] }.map(u64::from);
+    // Linux has none where it gives none.
+    let platform = machine.platform.map(|name| w.push(&[name.as_bytes(), &[0]].concat())).transpose()?;
     const AT_RANDOM: u64 = 25;
     const AT_SYSINFO_EHDR: u64 = 33;
     let auxv = [
         (AT_SYSINFO_EHDR, vdso),
-        (libc::AT_HWCAP, info::HWCAP),
+        (libc::AT_HWCAP, machine.hwcap),
         (libc::AT_PAGESZ, PAGE),
         (libc::AT_CLKTCK, 100),
         (libc::AT_PHDR, loaded.headers),
-        (libc::AT_PHENT, 56),
+        (libc::AT_PHENT, PROGRAM_HEADER as u64),
         (libc::AT_PHNUM, loaded.count),
         (libc::AT_BASE, loaded.interpreter),
         (libc::AT_FLAGS, 0),
@@ -108,15 +113,47 @@ pub fn build(
         (libc::AT_SECURE, unsafe { libc::getauxval(libc::AT_SECURE) }),
         (AT_RANDOM, random),
         (libc::AT_EXECFN, name),
-        (libc::AT_NULL, 0),
     ];
-    let mut words = vec![args.len() as u64];
-    words.extend(args.iter().chain([&0]).chain(&env).chain([&0]));
-    let vectors = words.len();
-    words.extend(auxv.iter().flat_map(|&(key, value)| [key, value]));
-    w.0 = (w.0 - 8 * words.len() as u64) & !15;
-    w.0 += 8 * words.len() as u64;
-    let bytes: Vec<u8> = words.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let platform = platform.map(|at| (libc::AT_PLATFORM, at));
+    let auxv = auxv.into_iter().chain(platform).chain([(libc::AT_NULL, 0)]);
+    let mut values = vec![args.len() as u64];
+    values.extend(args.iter().chain([&0]).chain(&env).chain([&0]));
+    let vectors = words.addresses(&values).len();
+    values.extend(auxv.flat_map(|(key, value)| [key, value]));
+    let bytes = words.addresses(&values);
+    w.0 = (w.0 - bytes.len() as u64) & !15;
+    w.0 += bytes.len() as u64;
     let pointer = w.push(&bytes)?;
-    Ok(Stack { pointer, auxv: bytes[8 * vectors..].to_vec() })
+    Ok(Stack { pointer, auxv: bytes[vectors..].to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trine_linux::abi::riscv64;
+    use trine_linux::call::string;
+
+    #[test]
+    fn what_main_finds() {
+        let machine = Machine { platform: Some("cpu"), hwcap: 0x77, ..riscv64::machine() };
+        let loaded = Loaded { start: 1, entry: 2, headers: 3, count: 4, interpreter: 5, end: 6 };
+        let text = |s: &str| CString::new(s).expect("no 0 in it");
+        let (args, env) = ([text("a"), text("b")], [text("X=1")]);
+        let stack = build(&machine, &Space::default(), &loaded, 7, &text("/p"), &args, &env).expect("built");
+        let word = |at: usize| machine.address(stack.pointer + 8 * at as u64).expect("mapped");
+        assert_eq!((stack.pointer % 16, word(0), word(3), word(5)), (0, 2, 0, 0));
+        assert_eq!(
+            [1, 2, 4].map(|at| string(word(at)).expect("mapped")),
+            [text("a"), text("b"), text("X=1")]
+        );
+        let auxv: Vec<(u64, u64)> = stack
+            .auxv
+            .chunks(16)
+            .map(|e| (machine.words().get(&e[..8]), machine.words().get(&e[8..])))
+            .collect();
+        let find = |key| auxv.iter().find(|entry| entry.0 == key).map(|entry| entry.1);
+        assert_eq!([libc::AT_HWCAP, libc::AT_ENTRY, libc::AT_BASE].map(find), [Some(0x77), Some(2), Some(5)]);
+        assert_eq!(find(libc::AT_PLATFORM).map(string), Some(Ok(text("cpu"))));
+        assert_eq!((auxv.last(), word(6)), (Some(&(0, 0)), auxv[0].0));
+    }
 }

@@ -3,25 +3,24 @@
 use crate::debug::Step;
 use crate::pending::{Look, Watch};
 use crate::process::Process;
-use crate::signal::{self, Action, Actions, AltStack, Inbox};
+use crate::signal::{self, Action, Actions, Inbox};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use trine_base::{Exit, Mailbox, Vcpu};
 use trine_engine::{Engine, direct};
 use trine_gdb::Stop;
-use trine_isa_riscv::state::X;
-use trine_isa_riscv::{Config, Rv64, Start};
+use trine_linux::abi::{AltStack, GuestAbi, Raised};
 use trine_linux::call::{Around, Context, Done};
 use trine_linux::errno::{Errno, RESTART};
 use trine_linux::strace;
 use trine_linux::table::ThreadCall;
 
-/// One thread.
-pub struct Thread {
+/// One thread of a program for the CPU `A`.
+pub struct Thread<A: GuestAbi> {
     /// Its program.
-    pub process: Arc<Process>,
+    pub process: Arc<Process<A>>,
     /// Its CPU.
-    pub vcpu: Engine<Rv64>,
+    pub vcpu: Engine<A>,
     /// Its number, which is the host thread's.
     pub tid: i32,
     /// Where a 0 is to be written when it ends; 0 for nowhere.
@@ -48,27 +47,13 @@ pub fn gettid() -> i32 {
     unsafe { libc::gettid() }
 }
 
-/// Exceptions in the CPU's numbering (priv 3.1.15).
-pub(crate) mod cause {
-    pub const FETCH_MISALIGNED: u64 = 0;
-    pub const FETCH_ACCESS: u64 = 1;
-    pub const ILLEGAL: u64 = 2;
-    pub const BREAKPOINT: u64 = 3;
-    pub const LOAD_MISALIGNED: u64 = 4;
-    pub const STORE_MISALIGNED: u64 = 6;
-    pub const ECALL: u64 = 8;
-}
-
 /// Bytes of `struct robust_list_head`.
 const ROBUST_LIST: u64 = 24;
-
-/// `si_code` of an instruction that is none.
-const ILL_ILLOPC: i32 = 1;
 
 /// `SI_KERNEL`: the host does not say which address was refused.
 const SI_KERNEL: i32 = 128;
 
-impl Process {
+impl<A: GuestAbi> Process<A> {
     /// A number that no other process in this memory has.
     pub fn key(&self) -> usize {
         std::ptr::from_ref(self) as usize
@@ -85,43 +70,36 @@ impl Process {
     }
 }
 
-impl Thread {
-    /// A thread of `process`, for the host thread that will call [`Thread::run`]. Also says where the host cannot run
-    /// compiled code.
-    pub fn new(process: Arc<Process>) -> (Thread, Option<String>) {
+impl<A: GuestAbi> Thread<A> {
+    /// A thread of `process`, for the host thread that will call [`Thread::run`].
+    pub fn new(process: Arc<Process<A>>) -> Thread<A> {
         let mailbox = Arc::new(Mailbox::new());
-        let config = Config { hart: 0, start: Start::User };
-        let (clock, tier) = (process.clock.clone(), process.options.tier);
-        let (mut vcpu, note) =
-            Engine::program(config, process.guest.space.clone(), clock, mailbox.clone(), tier);
-        process.perf.iter().for_each(|map| vcpu.set_perf_map(map.clone()));
+        let (space, clock) = (process.guest.space.clone(), process.clock.clone());
+        let vcpu = Engine::program(A::config(), space, clock, mailbox.clone(), process.translations.clone());
         let inbox = Inbox::new(mailbox);
         let (tid, mask, alternate) = (0, signal::mask(), AltStack::NONE);
         let (watched, lets_in, at_rest) = (None, 0, AtomicBool::new(false));
-        (
-            Thread {
-                process,
-                vcpu,
-                tid,
-                clear_tid: 0,
-                mask,
-                alternate,
-                inbox,
-                step: Step::No,
-                watched,
-                lets_in,
-                at_rest,
-            },
-            note,
-        )
+        Thread {
+            process,
+            vcpu,
+            tid,
+            clear_tid: 0,
+            mask,
+            alternate,
+            inbox,
+            step: Step::No,
+            watched,
+            lets_in,
+            at_rest,
+        }
     }
 
     /// The first thread, on the current host thread.
-    pub fn first(process: Arc<Process>) -> (Thread, Option<String>) {
-        let (mut thread, note) = Thread::new(process);
+    pub fn first(process: Arc<Process<A>>) -> Thread<A> {
+        let mut thread = Thread::new(process);
         thread.attach();
         thread.inherit();
-        (thread, note)
+        thread
     }
 
     /// The current host thread is this thread's.
@@ -137,7 +115,7 @@ impl Thread {
     /// Sets the registers of a program's start.
     pub fn start(&mut self, pc: u64, sp: u64) {
         self.vcpu.set_pc(pc);
-        self.vcpu.set(X + 2, sp);
+        self.vcpu.set(A::STACK, sp);
     }
 
     /// Runs until the thread ends. Does not come back where the process ends with it, or where this is the process's
@@ -148,12 +126,14 @@ impl Thread {
             self.muster();
             self.deliver();
             match self.go() {
-                Exit::Firmware { cause: cause::ECALL, .. } => {
-                    if self.call_begins() && self.system_call() {
-                        return;
+                Exit::Firmware { cause, value } => match A::raised(cause, value, self.vcpu.pc()) {
+                    Raised::Call => {
+                        if self.call_begins() && self.system_call() {
+                            return;
+                        }
                     }
-                }
-                Exit::Firmware { cause, value } => self.exception(cause, value),
+                    raised => self.exception(raised),
+                },
                 Exit::Paused | Exit::Budget => {}
                 Exit::Idle { .. } | Exit::Stopped(_) | Exit::Dead(_) => self.die(libc::SIGILL),
             }
@@ -161,21 +141,19 @@ impl Thread {
     }
 
     /// An instruction raised an exception.
-    fn exception(&mut self, cause: u64, value: u64) {
+    fn exception(&mut self, raised: Raised) {
         // gdb sets breakpoints where nothing can be executed, too: its own calls return to the stack.
-        if matches!(cause, cause::BREAKPOINT | cause::FETCH_ACCESS) && self.at_breakpoint() {
+        if matches!(raised, Raised::Breakpoint | Raised::Fetch(_)) && self.at_breakpoint() {
             return;
         }
-        let pc = self.vcpu.pc();
-        let (signal, code, address) = match cause {
-            cause::ILLEGAL => (libc::SIGILL, ILL_ILLOPC, pc),
-            cause::BREAKPOINT => (libc::SIGTRAP, libc::TRAP_BRKPT, pc),
-            cause::FETCH_MISALIGNED | cause::LOAD_MISALIGNED | cause::STORE_MISALIGNED => {
-                (libc::SIGBUS, libc::BUS_ADRALN, value)
-            }
-            cause::FETCH_ACCESS => (libc::SIGSEGV, self.process.guest.space.fault_code(value), value),
-            _ => match direct::refused() {
-                r if r.code == SI_KERNEL || r.address == 0 => (libc::SIGSEGV, 1, value),
+        let (signal, code, address) = match raised {
+            // Dealt with by the caller.
+            Raised::Call => return,
+            Raised::Breakpoint => (libc::SIGTRAP, libc::TRAP_BRKPT, self.vcpu.pc()),
+            Raised::Fetch(at) => (libc::SIGSEGV, self.process.guest.space.fault_code(at), at),
+            Raised::Signal { signal, code, address } => (signal, code, address),
+            Raised::Access(at) => match direct::refused() {
+                r if r.code == SI_KERNEL || r.address == 0 => (libc::SIGSEGV, 1, at),
                 r => (r.signal, r.code, r.address),
             },
         };
@@ -184,8 +162,7 @@ impl Thread {
 
     /// The program calls the kernel. True where the thread has ended.
     fn system_call(&mut self) -> bool {
-        let number = self.vcpu.get(X + 17);
-        let args = [0, 1, 2, 3, 4, 5].map(|i| self.vcpu.get(X + 10 + i));
+        let (number, args) = A::call(&self.vcpu);
         let call = self.process.guest.machine.calls.find(number);
         let shown = self.process.options.strace.then(|| strace::call(number, call, args));
         let look = Look::of(call, &args, &self.process.pending);
@@ -220,8 +197,7 @@ impl Thread {
             _ => false,
         };
         if !again {
-            self.vcpu.set(X + 10, Errno::value(result));
-            self.vcpu.set_pc(self.vcpu.pc() + 4);
+            A::end_call(&mut self.vcpu, Errno::value(result));
         }
         false
     }

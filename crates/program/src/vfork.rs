@@ -13,33 +13,31 @@ use crate::signal;
 use crate::thread::{Thread, gettid};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use trine_base::Vcpu;
-use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
+use trine_linux::abi::{AltStack, GuestAbi, Registers};
 use trine_linux::{Errno, Guest};
 
 /// Bytes of the child's host stack.
 const STACK: usize = 1 << 20;
 
 /// What the parent has again when the child is gone.
-struct Saved {
-    process: Arc<Process>,
-    registers: Vec<(u16, u64)>,
-    pc: u64,
+struct Saved<A: GuestAbi> {
+    process: Arc<Process<A>>,
+    registers: Registers,
     tid: i32,
     clear_tid: u64,
     mask: u64,
-    alternate: signal::AltStack,
+    alternate: AltStack,
 }
 
 /// What the child's host thread starts with.
-struct Start<'a> {
-    thread: &'a mut Thread,
+struct Start<'a, A: GuestAbi> {
+    thread: &'a mut Thread<A>,
     request: Request,
 }
 
-extern "C" fn child(start: *mut libc::c_void) -> i32 {
+extern "C" fn child<A: GuestAbi>(start: *mut libc::c_void) -> i32 {
     // SAFETY: `vfork` passes a `Start` that lives while the child runs on its memory.
-    let start = unsafe { &mut *start.cast::<Start>() };
+    let start = unsafe { &mut *start.cast::<Start<A>>() };
     let thread = &mut *start.thread;
     thread.tid = gettid();
     if start.request.flags & SIGHAND == 0 {
@@ -53,13 +51,11 @@ extern "C" fn child(start: *mut libc::c_void) -> i32 {
     unsafe { libc::_exit(127) }
 }
 
-impl Thread {
-    fn save(&self) -> Saved {
-        let slots = (1..32).map(|i| X + i).chain((0..32).map(|i| F + i)).chain([FFLAGS, FRM]);
+impl<A: GuestAbi> Thread<A> {
+    fn save(&self) -> Saved<A> {
         Saved {
             process: self.process.clone(),
-            registers: slots.map(|slot| (slot, self.vcpu.get(slot))).collect(),
-            pc: self.vcpu.pc(),
+            registers: Registers::of::<A>(&self.vcpu),
             tid: self.tid,
             clear_tid: self.clear_tid,
             mask: self.mask,
@@ -67,9 +63,8 @@ impl Thread {
         }
     }
 
-    fn restore(&mut self, saved: Saved) {
-        saved.registers.iter().for_each(|&(slot, value)| self.vcpu.set(slot, value));
-        self.vcpu.set_pc(saved.pc);
+    fn restore(&mut self, saved: Saved<A>) {
+        saved.registers.put(&mut self.vcpu);
         self.process = saved.process;
         self.tid = saved.tid;
         self.clear_tid = saved.clear_tid;
@@ -82,7 +77,7 @@ impl Thread {
     }
 
     /// The process as the child has it.
-    pub(crate) fn childs_process(&self, request: &Request) -> Arc<Process> {
+    pub(crate) fn childs_process(&self, request: &Request) -> Arc<Process<A>> {
         let parent = &*self.process;
         let shared = request.flags & SIGHAND != 0;
         let actions =
@@ -94,6 +89,7 @@ impl Thread {
             actions,
             pending: Pending::default(),
             threads: AtomicUsize::new(1),
+            translations: parent.translations.clone(),
             borrows: true,
             trampoline: parent.trampoline,
             clock: parent.clock.clone(),
@@ -122,8 +118,9 @@ impl Thread {
         let none = std::ptr::null_mut::<libc::c_void>();
         // SAFETY: the child runs `child` on a stack of its own, and this thread waits until it is gone; `start` lives
         // as long. What the kernel writes to `pidfd` and `cleared` is the program's.
-        let tid =
-            unsafe { libc::clone(child, stack.top(), flags, (&raw mut start).cast(), pidfd, none, cleared) };
+        let tid = unsafe {
+            libc::clone(child::<A>, stack.top(), flags, (&raw mut start).cast(), pidfd, none, cleared)
+        };
         let tid = if tid < 0 { Err(Errno::last()) } else { Ok(tid as u64) };
         self.restore(saved);
         self.process.muster.take_back(self);

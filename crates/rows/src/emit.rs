@@ -1,6 +1,6 @@
 //! Rows to Rust.
 
-use crate::parse::{Arg, Row};
+use crate::parse::{Arg, Row, Table};
 use crate::pattern::Field;
 use crate::tree::{Node, build};
 use std::fmt::Write;
@@ -8,13 +8,19 @@ use std::fmt::Write;
 const PATH: &str = "::trine_ir::rows";
 
 /// All items that `rows!` stands for.
-pub fn items(rows: &[Row]) -> String {
+pub fn items(table: &Table) -> String {
+    let Table { cpu, rows } = table;
     let mut out = String::new();
-    table(rows, &mut out);
+    infos(rows, &mut out);
     constants(rows, &mut out);
-    decoder(rows, 32, &mut out);
-    decoder(rows, 64, &mut out);
-    bodies(rows, &mut out);
+    variants(&cpu.variants, &mut out);
+    for bits in [16, 32] {
+        match &cpu.variants[..] {
+            [] => decoder(rows, bits, None, &mut out),
+            names => names.iter().enumerate().for_each(|v| decoder(rows, bits, Some(v), &mut out)),
+        }
+    }
+    bodies(rows, &cpu.bodies, &mut out);
     out
 }
 
@@ -23,7 +29,7 @@ fn place(row: &Row, index: usize) -> usize {
     row.pattern.fields[..index].iter().filter(|f| !f.wide()).count()
 }
 
-fn table(rows: &[Row], out: &mut String) {
+fn infos(rows: &[Row], out: &mut String) {
     let _ = write!(out, "/// The table.\npub static ROWS: &[{PATH}::RowInfo] = &[");
     for row in rows {
         let mnemonic = row.syntax.split(' ').next().unwrap_or("");
@@ -31,7 +37,7 @@ fn table(rows: &[Row], out: &mut String) {
         let _ = write!(
             out,
             "{PATH}::RowInfo {{ name: {:?}, mnemonic: {mnemonic:?}, syntax: {:?}, extension: {:?}, \
-             doc: {:?}, mask: {}, value: {}, bytes: {}, rv32: {}, rv64: {}, body: {:?}, fields: &[",
+             doc: {:?}, mask: {}, value: {}, bytes: {}, variants: {}, body: {:?}, fields: &[",
             row.name,
             row.syntax,
             row.extension,
@@ -39,8 +45,7 @@ fn table(rows: &[Row], out: &mut String) {
             p.mask,
             p.value,
             p.bits / 8,
-            row.rv32,
-            row.rv64,
+            row.variants,
             row.body
         );
         for (i, f) in p.fields.iter().enumerate() {
@@ -60,7 +65,7 @@ fn field(row: &Row, index: usize, f: &Field, out: &mut String) {
         f.name,
         f.bits(),
         f.signed(),
-        f.plus(),
+        f.plus,
         f.not
     );
     for p in &f.pieces {
@@ -78,24 +83,31 @@ fn constants(rows: &[Row], out: &mut String) {
     out.push_str("}\n");
 }
 
-fn decoder(rows: &[Row], xlen: u32, out: &mut String) {
-    let of = |bits: u32| -> Vec<usize> {
-        (0..rows.len())
-            .filter(|&i| {
-                let r = &rows[i];
-                r.pattern.bits == bits && if xlen == 32 { r.rv32 } else { r.rv64 }
-            })
-            .collect()
-    };
+/// `variant::NAME`: the number of each variant in [`RowInfo::variants`].
+fn variants(names: &[String], out: &mut String) {
+    if names.is_empty() {
+        return;
+    }
+    out.push_str("/// The variants that decode differently, by their numbers.\npub mod variant {");
+    for (i, name) in names.iter().enumerate() {
+        let _ = write!(out, "#[doc = {name:?}] pub const {}: u32 = {i};", name.to_uppercase());
+    }
+    out.push_str("}\n");
+}
+
+/// `decode16` and `decode32`, or `decode16_NAME` and `decode32_NAME` where there are variants.
+fn decoder(rows: &[Row], bits: u32, variant: Option<(usize, &String)>, out: &mut String) {
+    let bit = variant.map_or(0, |(i, _)| i);
+    let has = |r: &Row| r.pattern.bits == bits && r.variants >> bit & 1 != 0;
+    let among: Vec<usize> = (0..rows.len()).filter(|&i| has(&rows[i])).collect();
+    let suffix = variant.map_or(String::new(), |(_, name)| format!("_{name}"));
     let _ = write!(
         out,
-        "/// Decodes an instruction of RV{xlen}.\n#[allow(clippy::all)]\n\
-         pub fn decode{xlen}(word: u32) -> Option<({PATH}::Row, {PATH}::Operands)> {{ if word & 3 == 3 {{"
+        "/// Decodes an instruction of {bits} bits.\n#[allow(clippy::all)]\n\
+         pub fn decode{bits}{suffix}(word: u32) -> Option<({PATH}::Row, {PATH}::Operands)> {{"
     );
-    node(rows, &build(rows, &of(32), 0), out);
-    out.push_str("} else { let word = word & 0xffff;");
-    node(rows, &build(rows, &of(16), 0), out);
-    out.push_str("} None }\n");
+    node(rows, &build(rows, &among, 0), out);
+    out.push_str("None }\n");
 }
 
 /// Statements that return the row found, or fall through.
@@ -150,18 +162,18 @@ fn extract(f: &Field) -> String {
         .collect();
     let raw = format!("({}) as i32", pieces.join(" | "));
     let bits = f.bits();
-    match (f.signed() && bits < 32, f.plus()) {
+    match (f.signed() && bits < 32, f.plus) {
         (true, _) => format!("({raw}) << {0} >> {0}", 32 - bits),
         (false, 0) => raw,
         (false, plus) => format!("{raw} + {plus}"),
     }
 }
 
-fn bodies(rows: &[Row], out: &mut String) {
+fn bodies(rows: &[Row], bound: &str, out: &mut String) {
     let _ = write!(
         out,
         "/// The row's body for an engine.\n\
-         pub fn body<S: Rv>(row: {PATH}::Row) -> fn(S, &{PATH}::Operands) -> ::trine_ir::Res<S> {{ match row.0 {{"
+         pub fn body<S: {bound}>(row: {PATH}::Row) -> fn(S, &{PATH}::Operands) -> ::trine_ir::Res<S> {{ match row.0 {{"
     );
     for (i, row) in rows.iter().enumerate() {
         let args: Vec<String> = row.args.iter().map(|a| argument(row, a)).collect();

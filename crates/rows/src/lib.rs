@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! rows! {
+//!     cpu Rv { variants rv32, rv64; fields rd: 5, rs1: 5, rs2: 5, rdp: 3 + 8; }
 //!     /// Branch if equal.
 //!     beq = i::beq(rs1, rs2, imm) "imm[12|10:5] rs2 rs1 000 imm[4:1|11] 1100011" "beq rs1, rs2, imm" I;
 //!     /// Load word, stack pointer relative.
@@ -10,12 +11,16 @@
 //! }
 //! ```
 //!
-//! A row is `name = body(arguments) "pattern" "syntax" [where field!=n, …] EXTENSION [rv32|rv64];`.
+//! The head names the trait of the CPU that bodies are generic over, the variants of the CPU that decode differently (none:
+//! there is one), and the widths of fields that patterns name without a list of bits, with what is added to their value.
+//! A row is `name = body(arguments) "pattern" "syntax" [where field!=n, …] EXTENSION [variant];`.
 //! See [`pattern`] for patterns and fields. Two rows may overlap only where one is more specific
 //! (its fixed bits include the other's) or a `!=` tells them apart.
 //!
-//! The call emits `ROWS`, `mod row` (a constant a row), `decode32`, `decode64` and `body`, in terms
-//! of `::trine_ir::rows` and of a trait `Rv` in scope.
+//! Instructions have 16 or 32 bits; the number that a pattern describes has the bits in the manual's order, and which
+//! bytes it is made of, and how long it is, the CPU says. The call emits `ROWS`, `mod row` (a constant a row), `mod variant`
+//! (a constant a variant), `decode16` and `decode32` (`decode16_rv32` … with variants) and `body`, in terms of
+//! `::trine_ir::rows`.
 
 mod emit;
 mod parse;
@@ -31,8 +36,8 @@ pub fn rows(input: TokenStream) -> TokenStream {
     let mut spans = Vec::new();
     let mut tokens = Vec::new();
     flatten(input, &mut tokens, &mut spans);
-    match parse::rows(&tokens).and_then(|rows| tree::check(&rows).map(|()| rows)) {
-        Ok(rows) => emit::items(&rows).parse().unwrap_or_else(|_| {
+    match parse::table(&tokens).and_then(|table| tree::check(&table.rows).map(|()| table)) {
+        Ok(table) => emit::items(&table).parse().unwrap_or_else(|_| {
             error("rows!: the emitted code does not parse (a body that is not a path?)", Span::call_site())
         }),
         Err(Fault { at, message }) => error(&message, spans.get(at).copied().unwrap_or_else(Span::call_site)),

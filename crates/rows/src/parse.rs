@@ -1,6 +1,7 @@
 //! Tokens to rows.
 
-use crate::pattern::{self, Pattern};
+use crate::pattern::{self, FieldKind, Pattern};
+use std::collections::BTreeMap;
 
 /// A token; groups are flattened to their delimiters.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +37,35 @@ pub struct Row {
     pub pattern: Pattern,
     pub syntax: String,
     pub extension: String,
-    pub rv32: bool,
-    pub rv64: bool,
+    /// The variants of the CPU that have it, one bit each, in the order of [`Cpu::variants`].
+    pub variants: u32,
     /// Token to blame.
     pub at: usize,
+}
+
+/// What the head of a table says of the CPU.
+#[derive(Clone, Debug, Default)]
+pub struct Cpu {
+    /// The trait that bodies are written against.
+    pub bodies: String,
+    /// Names of the variants that decode differently; none where there is only one CPU.
+    pub variants: Vec<String>,
+    /// Fields that need no list of bits.
+    pub fields: BTreeMap<String, FieldKind>,
+}
+
+impl Cpu {
+    /// [`Row::variants`] of a row that all of them have.
+    fn all(&self) -> u32 {
+        (1 << self.variants.len().max(1)) - 1
+    }
+}
+
+/// A whole table.
+#[derive(Debug)]
+pub struct Table {
+    pub cpu: Cpu,
+    pub rows: Vec<Row>,
 }
 
 struct Parser<'a> {
@@ -47,14 +73,15 @@ struct Parser<'a> {
     at: usize,
 }
 
-/// Reads all rows.
-pub fn rows(tokens: &[Token]) -> Result<Vec<Row>, Fault> {
+/// Reads a table: its head and all rows.
+pub fn table(tokens: &[Token]) -> Result<Table, Fault> {
     let mut p = Parser { tokens, at: 0 };
+    let cpu = p.cpu()?;
     let mut rows = Vec::new();
     while p.at < tokens.len() {
-        rows.push(p.row()?);
+        rows.push(p.row(&cpu)?);
     }
-    Ok(rows)
+    Ok(Table { cpu, rows })
 }
 
 type Constraint = (String, Vec<i64>, usize);
@@ -124,7 +151,53 @@ impl Parser<'_> {
         Ok(lines.join(" "))
     }
 
-    fn row(&mut self) -> Result<Row, Fault> {
+    /// `cpu Trait { variants a, b; fields rd: 5, rdp: 3 + 8; }`
+    fn cpu(&mut self) -> Result<Cpu, Fault> {
+        if self.ident("'cpu'")? != "cpu" {
+            self.at -= 1;
+            return self.fault("'cpu' belongs here: a table begins with its head");
+        }
+        let mut cpu = Cpu { bodies: self.ident("the trait of the bodies")?, ..Cpu::default() };
+        self.expect('{')?;
+        while !self.eat('}') {
+            match &*self.ident("'variants' or 'fields'")? {
+                "variants" => cpu.variants = self.list(|p| p.ident("a variant's name"))?,
+                "fields" => cpu.fields = self.list(Self::field)?.into_iter().collect(),
+                _ => {
+                    self.at -= 1;
+                    return self.fault("'variants' or 'fields' belongs here");
+                }
+            }
+        }
+        if cpu.variants.len() > 8 {
+            return self.fault("there is room for eight variants");
+        }
+        Ok(cpu)
+    }
+
+    /// Items with commas between them, and a semicolon behind.
+    fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
+        let mut items = vec![item(self)?];
+        while self.eat(',') {
+            items.push(item(self)?);
+        }
+        self.expect(';')?;
+        Ok(items)
+    }
+
+    /// `name: width`, or `name: width + added`.
+    fn field(&mut self) -> Result<(String, FieldKind), Fault> {
+        let name = self.ident("a field's name")?;
+        self.expect(':')?;
+        let width = self.number()?;
+        let plus = if self.eat('+') { self.number()? } else { 0 };
+        if !(1..=31).contains(&width) || !(0..256).contains(&plus) {
+            return self.fault("a field has 1 to 31 bits, and less than 256 is added to it");
+        }
+        Ok((name, FieldKind { width: width as u32, plus: plus as u32 }))
+    }
+
+    fn row(&mut self, cpu: &Cpu) -> Result<Row, Fault> {
         let doc = self.doc()?;
         let at = self.at;
         let name = self.ident("a row's name")?;
@@ -136,7 +209,7 @@ impl Parser<'_> {
         let (args, mut constraints) = self.args()?;
         let pattern_at = self.at;
         let text = self.text("the pattern")?;
-        let mut pattern = pattern::parse(&text)
+        let mut pattern = pattern::parse(&text, &cpu.fields)
             .map_err(|e| Fault { at: pattern_at, message: format!("row '{name}': {e}") })?;
         let syntax = self.text("the syntax")?;
         if self.peek() == Some(&Token::Ident("where".into())) {
@@ -144,19 +217,21 @@ impl Parser<'_> {
             constraints.extend(self.constraints()?);
         }
         let extension = self.ident("the extension")?;
-        let (mut rv32, mut rv64) = (true, true);
-        if let Some(Token::Ident(width)) = self.peek() {
-            match &**width {
-                "rv32" => rv64 = false,
-                "rv64" => rv32 = false,
-                _ => return self.fault("rv32, rv64 or ';' belongs here"),
-            }
-            self.at += 1;
-        }
+        let variants = self.variants(cpu)?;
         self.expect(';')?;
         constrain(&mut pattern, constraints)?;
         let args = args.into_iter().map(|a| a.resolve(&pattern)).collect::<Result<_, _>>()?;
-        Ok(Row { name, doc, body, args, pattern, syntax, extension, rv32, rv64, at })
+        Ok(Row { name, doc, body, args, pattern, syntax, extension, variants, at })
+    }
+
+    /// The only variant that has the row, or none where all have it.
+    fn variants(&mut self, cpu: &Cpu) -> Result<u32, Fault> {
+        let Some(Token::Ident(name)) = self.peek() else { return Ok(cpu.all()) };
+        let Some(i) = cpu.variants.iter().position(|v| v == name) else {
+            return self.fault(format!("{} or ';' belongs here", cpu.variants.join(", ")));
+        };
+        self.at += 1;
+        Ok(1 << i)
     }
 
     fn path(&mut self) -> Result<String, Fault> {
@@ -240,7 +315,7 @@ impl Named {
             Named::Literal(n) => Ok(Arg::Literal(n)),
             Named::Field(name, at) => match pattern.fields.iter().position(|f| f.name == name) {
                 Some(i) => Ok(Arg::Field(i)),
-                None => Err(Fault { at, message: format!("'{name}' is no field of the pattern") }),
+                None => Err(Fault { at, message: format!("'{name}' is not a field of the pattern") }),
             },
         }
     }
@@ -250,7 +325,7 @@ fn constrain(pattern: &mut Pattern, constraints: Vec<Constraint>) -> Result<(), 
     for (name, not, at) in constraints {
         match pattern.fields.iter_mut().find(|f| f.name == name) {
             Some(f) => f.not.extend(not),
-            None => return Err(Fault { at, message: format!("'{name}' is no field of the pattern") }),
+            None => return Err(Fault { at, message: format!("'{name}' is not a field of the pattern") }),
         }
     }
     Ok(())

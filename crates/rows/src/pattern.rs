@@ -4,6 +4,8 @@
 //! name with a natural width (`rd`), or a name with the list of value bits that its encoding bits
 //! hold (`imm[12|10:5]`). It may come in several pieces.
 
+use std::collections::BTreeMap;
+
 /// A piece of a field: encoding bits `at..` hold value bits `bit..`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
@@ -20,6 +22,8 @@ pub struct Field {
     pub pieces: Vec<Piece>,
     /// Values that make it another instruction.
     pub not: Vec<i64>,
+    /// What is added to the encoded value.
+    pub plus: u32,
 }
 
 impl Field {
@@ -28,20 +32,24 @@ impl Field {
         self.pieces.iter().map(|p| p.bit + p.len).max().unwrap_or(0)
     }
 
-    /// Whether the value goes to `Operands::imm`.
+    /// Whether the value goes to `Operands::imm`: what does not fit a byte does, and whatever is called an immediate.
     pub fn wide(&self) -> bool {
-        matches!(&*self.name, "imm" | "nzimm" | "uimm" | "nzuimm" | "csr")
+        self.bits() > 8 || matches!(&*self.name, "imm" | "nzimm" | "uimm" | "nzuimm")
     }
 
     /// Whether the value is sign-extended.
     pub fn signed(&self) -> bool {
         matches!(&*self.name, "imm" | "nzimm")
     }
+}
 
+/// A field that patterns name without listing its bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FieldKind {
+    /// Its number of bits.
+    pub width: u32,
     /// What is added to the encoded value.
-    pub fn plus(&self) -> u32 {
-        if natural(&self.name) == Some(3) && self.name.ends_with('p') { 8 } else { 0 }
-    }
+    pub plus: u32,
 }
 
 /// A pattern understood.
@@ -54,22 +62,9 @@ pub struct Pattern {
     pub fields: Vec<Field>,
 }
 
-/// Width of a field that needs no list of bits.
-fn natural(name: &str) -> Option<u32> {
-    Some(match name {
-        "rd" | "rs1" | "rs2" | "rs3" | "frd" | "frs1" | "frs2" | "frs3" | "zimm" | "shamtw" => 5,
-        "rdp" | "rs1p" | "rs2p" | "frdp" | "frs2p" | "rm" => 3,
-        "csr" => 12,
-        "shamt" => 6,
-        "aq" | "rl" => 1,
-        "fm" | "pred" | "succ" => 4,
-        _ => return None,
-    })
-}
-
 /// Reads a pattern; the error says what is wrong with it.
-pub fn parse(text: &str) -> Result<Pattern, String> {
-    let tokens: Vec<Token> = text.split_whitespace().map(token).collect::<Result<_, _>>()?;
+pub fn parse(text: &str, kinds: &BTreeMap<String, FieldKind>) -> Result<Pattern, String> {
+    let tokens: Vec<Token> = text.split_whitespace().map(|t| token(t, kinds)).collect::<Result<_, _>>()?;
     let bits: u32 = tokens.iter().map(|t| t.2).sum();
     if bits != 16 && bits != 32 {
         return Err(format!("the pattern has {bits} bits, not 16 or 32"));
@@ -85,7 +80,8 @@ pub fn parse(text: &str) -> Result<Pattern, String> {
         }
         let index = p.fields.iter().position(|f| f.name == name).unwrap_or_else(|| {
             let not = if name.starts_with("nz") { vec![0] } else { vec![] };
-            p.fields.push(Field { name: name.to_string(), pieces: vec![], not });
+            let plus = kinds.get(name).map_or(0, |k| k.plus);
+            p.fields.push(Field { name: name.to_string(), pieces: vec![], not, plus });
             p.fields.len() - 1
         });
         for (bit, len) in ranges {
@@ -101,18 +97,23 @@ pub fn parse(text: &str) -> Result<Pattern, String> {
 type Token<'a> = (&'a str, Vec<(u32, u32)>, u32);
 
 /// One token: its name or bits, its value-bit ranges (lowest bit, length), its width.
-fn token(text: &str) -> Result<Token<'_>, String> {
+fn token<'a>(text: &'a str, kinds: &BTreeMap<String, FieldKind>) -> Result<Token<'a>, String> {
     if text.bytes().all(|b| b == b'0' || b == b'1') {
         return Ok((text, vec![], text.len() as u32));
     }
     let Some((name, list)) = text.split_once('[') else {
-        let width =
-            natural(text).ok_or_else(|| format!("field '{text}' has no natural width: list its bits"))?;
+        let kind = kinds
+            .get(text)
+            .ok_or_else(|| format!("field '{text}' is not among the table's fields: list its bits"))?;
+        let width = kind.width;
         return Ok((text, vec![(0, width)], width));
     };
     let list = list.strip_suffix(']').ok_or_else(|| format!("'{text}' lacks its ']'"))?;
     let number = |t: &str| {
-        t.parse::<u32>().ok().filter(|n| *n < 64).ok_or_else(|| format!("'{text}': '{t}' is no bit number"))
+        t.parse::<u32>()
+            .ok()
+            .filter(|n| *n < 64)
+            .ok_or_else(|| format!("'{text}': '{t}' is not a bit number"))
     };
     let mut ranges = Vec::new();
     for part in list.split('|') {
@@ -128,10 +129,6 @@ fn token(text: &str) -> Result<Token<'_>, String> {
 }
 
 fn check(p: &Pattern) -> Result<(), String> {
-    let long = p.value & 3 == 3 && p.mask & 3 == 3;
-    if long != (p.bits == 32) {
-        return Err("only 32-bit instructions end in 11".into());
-    }
     for f in &p.fields {
         let mut seen = 0u64;
         for piece in &f.pieces {
@@ -159,6 +156,12 @@ fn check(p: &Pattern) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Pattern, String> {
+        let kind = FieldKind { width: 5, plus: 0 };
+        let kinds = ["rd", "rs1", "rs2"].map(|name| (name.to_string(), kind));
+        super::parse(text, &kinds.into())
+    }
+
     #[test]
     fn branch_offsets_come_in_four_pieces() {
         let p = parse("imm[12|10:5] rs2 rs1 000 imm[4:1|11] 1100011").unwrap();
@@ -172,10 +175,9 @@ mod tests {
     fn faults_are_named() {
         for (text, want) in [
             ("000 rd", "the pattern has 8 bits, not 16 or 32"),
-            ("what 0000000000", "field 'what' has no natural width: list its bits"),
+            ("what 0000000000", "field 'what' is not among the table's fields: list its bits"),
             ("imm[1|1] 000000000000 01", "field 'imm' names a bit twice"),
             ("imm[5|3:2] 00000000000 01", "field 'imm' leaves out a bit in the middle"),
-            ("0000000000000011", "only 32-bit instructions end in 11"),
         ] {
             assert_eq!(parse(text).unwrap_err(), want, "{text}");
         }

@@ -18,8 +18,7 @@ pub fn check(rows: &[Row]) -> Result<(), Fault> {
             if a.name == b.name {
                 return Err(Fault { at: b.at, message: format!("row '{}' is there twice", b.name) });
             }
-            let together = (a.rv32 && b.rv32) || (a.rv64 && b.rv64);
-            if together && a.pattern.bits == b.pattern.bits && overlap(a, b) {
+            if a.variants & b.variants != 0 && a.pattern.bits == b.pattern.bits && overlap(a, b) {
                 let message =
                     format!("row '{}' overlaps row '{}' and neither is more specific", b.name, a.name);
                 return Err(Fault { at: b.at, message });
@@ -54,7 +53,7 @@ fn excludes(a: &Row, b: &Row) -> bool {
 pub fn value(f: &crate::pattern::Field, word: u32) -> i64 {
     let raw = f.pieces.iter().fold(0i64, |v, p| v | ((word >> p.at) as i64 & ((1i64 << p.len) - 1)) << p.bit);
     let signed = if f.signed() { raw << (64 - f.bits()) >> (64 - f.bits()) } else { raw };
-    signed + f.plus() as i64
+    signed + f.plus as i64
 }
 
 /// Builds the tree over the rows with these indices.
@@ -79,7 +78,7 @@ pub fn build(rows: &[Row], among: &[usize], tested: u32) -> Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::{Token, rows};
+    use crate::parse::{self, Token};
 
     fn tokens(text: &str) -> Vec<Token> {
         let mut out = Vec::new();
@@ -105,8 +104,10 @@ mod tests {
     }
 
     fn table(lines: &[&str]) -> Result<Vec<Row>, Fault> {
+        let head = "cpu Rv { variants rv32, rv64; fields rd: 5, rs1: 5, rs2: 5; }";
         let text: String = lines.iter().map(|l| format!("#[doc=\"d\"]{l}")).collect();
-        rows(&tokens(&text)).and_then(|r| check(&r).map(|()| r))
+        let table = parse::table(&tokens(&format!("{head}{text}")))?;
+        check(&table.rows).map(|()| table.rows)
     }
 
     const JR: &str = r#"c_jr = jalr(0, rs1!=0, 0) "1000 rs1 00000 10" "c.jr rs1" C;"#;
@@ -134,7 +135,16 @@ mod tests {
     #[test]
     fn arguments_must_be_fields() {
         let fault = table(&[&MV.replace("add(rd", "add(rq")]).unwrap_err();
-        assert_eq!(fault.message, "'rq' is no field of the pattern");
+        assert_eq!(fault.message, "'rq' is not a field of the pattern");
+    }
+
+    #[test]
+    fn rows_of_different_variants_may_overlap() {
+        let [one, other] =
+            ["rv32", "rv64"].map(|v| format!(r#"{v} = f(rd, rs2) "1000 rd rs2 10" "x" C {v};"#));
+        assert_eq!(table(&[&one, &other]).unwrap().iter().map(|r| r.variants).collect::<Vec<_>>(), [1, 2]);
+        let wrong = table(&[&one.replace("C rv32", "C rv16")]).unwrap_err();
+        assert_eq!(wrong.message, "rv32, rv64 or ';' belongs here");
     }
 
     #[test]

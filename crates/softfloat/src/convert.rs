@@ -1,7 +1,7 @@
 //! Conversions between the formats and to and from integers (IEEE 754-2019 5.4.1, 5.4.2, 5.8;
 //! RISC-V manual 20.7, 21.5).
 
-use crate::env::{Env, NV, NX};
+use crate::env::{Env, NV, NX, OutOfRange};
 use crate::format::{Format, Kind, Parts, propagate, signed, unpack};
 use crate::round::{round_pack, shift_right_sticky_wide};
 
@@ -59,7 +59,7 @@ pub fn convert<F: Format, G: Format>(env: &mut Env, a: u64) -> u64 {
 }
 
 /// `a` as an integer, its bits zero-extended. What is out of range after rounding is invalid (and not
-/// inexact) and gives the nearest integer of the type; a NaN gives the largest.
+/// inexact), and so is a NaN: see [`OutOfRange`].
 #[inline]
 pub fn to_int<F: Format>(env: &mut Env, a: u64, kind: IntKind) -> u64 {
     let a = unpack::<F>(a);
@@ -73,7 +73,10 @@ pub fn to_int<F: Format>(env: &mut Env, a: u64, kind: IntKind) -> u64 {
         }
     }
     env.raise(NV);
-    kind.bits(negative, limit)
+    match env.rules.out_of_range {
+        OutOfRange::Saturate => kind.bits(negative, limit),
+        OutOfRange::Indefinite => kind.bits(kind.signed(), kind.limit(kind.signed())),
+    }
 }
 
 /// The rounded magnitude of a finite number below 2^64, and whether that is inexact.

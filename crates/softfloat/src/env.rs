@@ -26,19 +26,69 @@ pub enum Round {
     Rmm = 4,
 }
 
+/// What NaN results are (IEEE 754-2019 6.2.3 only recommends that they come from an operand).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NanRule {
+    /// Always the positive quiet NaN without payload: RISC-V (manual 20.3). Infinity times zero plus a quiet NaN is invalid.
+    Canonical,
+    /// The first operand that is a NaN, made quiet; where none is, the negative quiet NaN without payload: x86's SSE
+    /// (Intel SDM volume 1, 4.8.3.5). Infinity times zero plus a quiet NaN is that NaN (14.5.2).
+    FirstOperand,
+}
+
+/// What a conversion to an integer gives that is out of range, or of a NaN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OutOfRange {
+    /// The nearest integer; the largest of a NaN: RISC-V (manual 20.7).
+    Saturate,
+    /// The smallest signed integer, the largest unsigned one: x86.
+    Indefinite,
+}
+
+/// When a result counts as tiny (IEEE 754-2019 7.5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tininess {
+    /// Where it still is after rounding: RISC-V, x86's SSE.
+    AfterRounding,
+    /// Where it is before: Arm.
+    BeforeRounding,
+}
+
+/// What a CPU decides where IEEE 754 leaves it open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// NaN results.
+    pub nan: NanRule,
+    /// Conversions to integers.
+    pub out_of_range: OutOfRange,
+    /// Underflow.
+    pub tininess: Tininess,
+}
+
+impl Rules {
+    /// RISC-V's.
+    pub const CANONICAL: Rules = Rules {
+        nan: NanRule::Canonical,
+        out_of_range: OutOfRange::Saturate,
+        tininess: Tininess::AfterRounding,
+    };
+}
+
 /// What an operation depends on besides its operands, and what it reports besides its result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Env {
     /// The rounding direction.
     pub round: Round,
+    /// What the CPU decides.
+    pub rules: Rules,
     /// Flags raised so far: [`NX`], [`UF`], [`OF`], [`DZ`], [`NV`]. Operations only set bits.
     pub flags: u8,
 }
 
 impl Env {
-    /// This rounding direction, no flags.
+    /// This rounding direction, RISC-V's rules, no flags.
     pub const fn new(round: Round) -> Env {
-        Env { round, flags: 0 }
+        Env { round, rules: Rules::CANONICAL, flags: 0 }
     }
 
     /// Raises these flags.

@@ -1,17 +1,18 @@
 //! Fused multiply-add (IEEE 754-2019 5.4.1; RISC-V manual 20.6: FMADD, FMSUB, FNMSUB, FNMADD).
 
 use crate::arith::{Wide, add_infinite, add_wide, product};
-use crate::env::Env;
+use crate::env::{Env, NanRule};
 use crate::format::{Format, Kind, Parts, invalid, propagate, signed, unpack};
 
-/// `±(a * b) ± c`, rounded once; `neg_product` and `neg_addend` choose the minus signs. Infinity
-/// times zero is invalid even where the addend is a quiet NaN.
+/// `±(a * b) ± c`, rounded once; `neg_product` and `neg_addend` choose the minus signs. Whether infinity
+/// times zero is invalid where the addend is a quiet NaN: see [`NanRule`].
 #[inline]
 pub fn fma<F: Format>(env: &mut Env, a: u64, b: u64, c: u64, neg_product: bool, neg_addend: bool) -> u64 {
     let a = unpack::<F>(a).negated_if(neg_product);
     let b = unpack::<F>(b);
     let c = unpack::<F>(c).negated_if(neg_addend);
-    if a.is_infinite() && b.is_zero() || a.is_zero() && b.is_infinite() {
+    let nan_counts = env.rules.nan == NanRule::FirstOperand && c.is_nan();
+    if (a.is_infinite() && b.is_zero() || a.is_zero() && b.is_infinite()) && !nan_counts {
         invalid::<F>(env)
     } else if a.is_nan() || b.is_nan() || c.is_nan() {
         propagate::<F>(env, &[a, b, c])

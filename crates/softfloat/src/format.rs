@@ -1,6 +1,6 @@
 //! The interchange formats and their parts (IEEE 754-2019 3.4).
 
-use crate::env::{Env, NV};
+use crate::env::{Env, NV, NanRule};
 
 mod sealed {
     pub trait Sealed {}
@@ -89,10 +89,10 @@ impl Parts {
         self.kind == Kind::Zero
     }
 
-    /// With the sign flipped where `flip`.
+    /// With the sign flipped where `flip`; a NaN stays as it is.
     #[inline]
     pub fn negated_if(self, flip: bool) -> Parts {
-        Parts { negative: self.negative ^ flip, ..self }
+        Parts { negative: self.negative ^ (flip && !self.is_nan()), ..self }
     }
 }
 
@@ -135,7 +135,15 @@ pub(crate) fn signed<F: Format>(negative: bool, magnitude: u64) -> u64 {
 #[inline]
 pub(crate) fn invalid<F: Format>(env: &mut Env) -> u64 {
     env.raise(NV);
-    F::NAN
+    default_nan::<F>(env)
+}
+
+/// The NaN that no operand gives.
+fn default_nan<F: Format>(env: &Env) -> u64 {
+    match env.rules.nan {
+        NanRule::Canonical => F::NAN,
+        NanRule::FirstOperand => F::SIGN | F::NAN,
+    }
 }
 
 /// The result of an operation on these operands, one of them a NaN (IEEE 754-2019 6.2).
@@ -144,5 +152,10 @@ pub(crate) fn propagate<F: Format>(env: &mut Env, operands: &[Parts]) -> u64 {
     if operands.iter().any(|p| p.kind == Kind::Signaling) {
         env.raise(NV);
     }
-    F::NAN
+    match operands.iter().find(|p| p.is_nan()) {
+        Some(nan) if env.rules.nan == NanRule::FirstOperand => {
+            signed::<F>(nan.negative, F::NAN | nan.significand >> (63 - F::FRACTION_BITS))
+        }
+        _ => default_nan::<F>(env),
+    }
 }

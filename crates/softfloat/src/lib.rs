@@ -1,4 +1,4 @@
-//! IEEE 754 binary32 and binary64 in integers, with RISC-V's choices: bit-exact results and flags.
+//! IEEE 754 binary32 and binary64 in integers, with a CPU's choices: bit-exact results and flags.
 //!
 //! * [`mod@env`]: rounding directions and exception flags.
 //! * [`mod@format`]: the two formats, taken apart; [`mod@round`]: rounded and put together again.
@@ -6,13 +6,9 @@
 //! * [`mod@compare`]: comparisons, minimum, maximum, classes; [`mod@convert`]: between formats and integers.
 //!
 //! A value is carried as a `u64`; binary32 uses the low half, and the upper half is ignored in
-//! operands and zero in results. Where IEEE 754-2019 leaves a choice, this is what the RISC-V
-//! unprivileged manual (chapters 20 "F" and 21 "D") says:
-//!
-//! * every NaN result is the canonical quiet NaN ([`Format::NAN`]);
-//! * tininess is detected after rounding, and [`UF`] is raised only for inexact results;
-//! * `fma(inf, 0, qNaN)` raises [`NV`];
-//! * conversions to integers saturate, a NaN as if it were positive.
+//! operands and zero in results. Where IEEE 754-2019 leaves a choice, [`Rules`] say what is done;
+//! [`Rules::CANONICAL`] are those of the RISC-V unprivileged manual (chapters 20 "F" and 21 "D").
+//! [`UF`] is raised only for inexact results.
 //!
 //! No function panics, whatever its operands.
 
@@ -29,6 +25,6 @@ pub use arith::{add, mul, sub};
 pub use compare::{class, eq, le, lt, max, min};
 pub use convert::{IntKind, convert, from_int, to_int};
 pub use div::{div, sqrt};
-pub use env::{DZ, Env, NV, NX, OF, Round, UF};
+pub use env::{DZ, Env, NV, NX, NanRule, OF, OutOfRange, Round, Rules, Tininess, UF};
 pub use fma::fma;
 pub use format::{F32, F64, Format};

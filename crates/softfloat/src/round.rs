@@ -3,7 +3,7 @@
 //! An intermediate significand is "sticky" when its lowest bit is set for anything that was cut off
 //! below it. That is enough to round correctly as long as a bit lies between it and the last kept.
 
-use crate::env::{Env, NX, OF, UF};
+use crate::env::{Env, NX, OF, Tininess, UF};
 use crate::format::{Format, signed};
 
 /// Shifts right; the lowest bit stays sticky.
@@ -57,7 +57,9 @@ pub(crate) fn round_pack<F: Format>(env: &mut Env, negative: bool, exponent: i32
 #[cold]
 fn round_subnormal<F: Format>(env: &mut Env, negative: bool, field: i32, significand: u64) -> u64 {
     // With unbounded exponents, would it still be below the normal numbers? Only a carry leads out.
-    let tiny = field < 0 || cut::<F>(env, negative, significand).0 < 2 << F::FRACTION_BITS;
+    let tiny = env.rules.tininess == Tininess::BeforeRounding
+        || field < 0
+        || cut::<F>(env, negative, significand).0 < 2 << F::FRACTION_BITS;
     let shifted = shift_right_sticky(significand, (1 - field) as u32);
     let (kept, inexact) = cut::<F>(env, negative, shifted);
     if inexact {

@@ -192,7 +192,7 @@ fn classes() {
 
 #[test]
 fn flags_accumulate() {
-    let mut env = Env { round: Rne, flags: DZ };
+    let mut env = Env { flags: DZ, ..Env::new(Rne) };
     add::<F32>(&mut env, ONE, 1);
     assert_eq!(env.flags, DZ | NX);
 }

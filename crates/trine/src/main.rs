@@ -7,6 +7,7 @@
 mod args;
 mod binfmt;
 mod ending;
+mod front;
 mod guest;
 mod images;
 mod inspect;
@@ -65,7 +66,7 @@ fn run_all() -> u8 {
             let words = line.get(2..).unwrap_or_default();
             match line.get(1).and_then(|verb| verb.to_str()) {
                 Some("run") => run::run(Run::read(words, container), words),
-                Some(GUEST_VERB) => run::foreground(Run::read(words, false)),
+                Some(GUEST_VERB) => run::foreground(Run::read(words, false), true),
                 Some(EXEC_VERB) => program::beside(Run::read(words, false)),
                 _ => run_verb(Cli::parse_from(&line).verb),
             }
@@ -103,7 +104,7 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
     }
     match verb {
         // Read by itself: this is for the help.
-        Verb::Run(args) => run::foreground(args),
+        Verb::Run(args) => run::foreground(args, false),
         Verb::Monitor { id } => Ok(trine_control::monitor::launch::main(&id)),
         Verb::Ps(args) => guest::ps(args),
         Verb::Attach(args) => guest::attach(args),

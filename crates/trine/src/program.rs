@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use trine_base::elf::Cpu;
 use trine_engine::Tier;
 use trine_engine::perf::Start;
 use trine_image::debian::root;
@@ -118,7 +119,7 @@ pub fn wanted(args: &RunArgs) -> Result<Option<PathBuf>, Refusal> {
 fn refuse_other_cpus(file: &Path) -> Result<(), Refusal> {
     let mut head = [0; 20];
     let whole = file.is_file() && File::open(file).is_ok_and(|f| f.read_exact_at(&mut head, 0).is_ok());
-    match trine_base::elf::cpu(&head).filter(|cpu| whole && cpu != "riscv64") {
+    match Cpu::of(&head).filter(|cpu| whole && *cpu != Cpu::RISCV64).map(Cpu::name) {
         None => Ok(()),
         Some(cpu) => {
             let host = if cpu == "x86-64" { ", as this host does by itself" } else { "" };

@@ -1,19 +1,22 @@
 //! `trine run`: a machine on this terminal.
 
 use crate::args::{FirmwareArg, RunArgs};
+use crate::front::Front;
 use crate::guest::boot;
 use crate::output::Writer;
-use crate::terminal::{self, AtEnd, Front, Raw};
+use crate::terminal::{self, AtEnd, Raw};
 use crate::{Refusal, code, guest, program};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
-use trine_base::{BlockBackend, Vcpu};
+use trine_base::BlockBackend;
 use trine_control::lockstep::User;
+use trine_control::machine_link;
 use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
 use trine_image::disk::Shared;
-use trine_machine::virt::{Boot, TimeSource, helper_rows};
-use trine_machine::{Board, Config, Console, End};
+use trine_machine::boot::Boot;
+use trine_machine::virt::{self, helper_rows};
+use trine_machine::{Board, Config, Console, End, TimeSource};
 
 /// Progress of long work, on standard error where that is a terminal.
 pub struct Display(ProgressBar);
@@ -78,7 +81,8 @@ fn disks(args: &RunArgs) -> Result<Vec<Shared>, Refusal> {
 
 fn config(start: &Prepared, disks: &[Shared], tier: Tier, time: TimeSource, seed: Option<u64>) -> Config {
     let disks = disks.iter().map(|d| Box::new(d.clone()) as Box<dyn BlockBackend>).collect();
-    Config { memory: start.memory, boot: start.boot.clone(), disks, tier, time, seed }
+    let (memory, boot) = (start.memory, start.boot.clone());
+    Config { memory, cpus: 1, boot, disks, tier, time, seed, perf: None }
 }
 
 /// The map file of a machine, of whose code only the addresses are known.
@@ -104,7 +108,7 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
         guest::container::refuse_without(words)?;
     }
     if !args.guest.is_wanted() {
-        return foreground(args);
+        return foreground(args, false);
     }
     guest::run::run(&*program::resolve(args)?, words)
 }
@@ -118,29 +122,30 @@ pub fn check(args: &RunArgs) -> Result<(), Refusal> {
     disks(args).map(drop)
 }
 
-/// Runs the machine until it ends; a reset makes a new one.
-pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
+/// Runs the machine until it ends; a reset makes a new one. `monitored`: a monitor has started this process.
+pub fn foreground(args: Box<RunArgs>, monitored: bool) -> Result<u8, Refusal> {
     let args = program::resolve(args)?;
     if let Some(path) = program::wanted(&args)? {
         return program::run(&args, path);
     }
     crate::be_a_command();
+    let front = Front::new(Writer::start());
+    if let Some(link) = monitored.then(machine_link::inherited).flatten() {
+        front.serve_monitor(link);
+    }
     let start = prepare(&args)?;
     if args.lockstep {
-        return lockstep(&args, &start);
+        return lockstep(&args, &start, &front);
     }
     let disks = disks(&args)?;
     let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
     let seed = args.count_time.map(|_| 1);
     let perf = args.perf_map.then(perf_map).transpose()?;
-    let writer = Writer::start();
-    let front = Front::new(writer.clone());
     let mut raw = None;
     loop {
-        let console = Console::new(writer.sink(terminal::watch_for_panic(front.clone())));
-        let made = Board::new(config(&start, &disks, args.engine.tier(), time, seed), console);
-        let mut board = made.map_err(Refusal::refused)?;
-        perf.iter().for_each(|map| board.vcpu().set_perf_map(map.clone()));
+        let console = Console::new(front.writer().sink(front.watch_for_panic()));
+        let config = Config { perf: perf.clone(), ..config(&start, &disks, args.engine.tier(), time, seed) };
+        let mut board = virt::assemble(config, console).map_err(Refusal::refused)?;
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
         }
@@ -150,15 +155,15 @@ pub fn foreground(args: Box<RunArgs>) -> Result<u8, Refusal> {
         // The handle knows the console, and the console's sink knows the handle: the machine's memory and descriptors
         // would stay with them.
         front.set(None);
-        if end == End::Reset && args.firmware != Some(FirmwareArg::None) && terminal::goes_on() {
+        if end == End::Reset && args.firmware != Some(FirmwareArg::None) && front.goes_on() {
             continue;
         }
-        writer.finish();
+        front.writer().finish();
         drop(raw.take());
         if args.stats {
             stats(&mut board);
         }
-        return Ok(exit_code(&end, start.image.is_some()));
+        return Ok(exit_code(&front, &end, start.image.is_some()));
     }
 }
 
@@ -170,10 +175,13 @@ fn serve(args: &RunArgs, start: &Prepared, front: &Front) -> Raw {
         front.clone(),
         if ours || start.image.is_some() { AtEnd::Said } else { AtEnd::Nothing },
     );
-    if let Err(e) = terminal::serve_signals(front.clone(), start.image.is_some_and(|i| i.terminates)) {
+    if start.image.is_some_and(|image| image.terminates) {
+        front.set_terminates();
+    }
+    if let Err(e) = front.serve_signals() {
         eprintln!("trine: signals cannot be caught: {e}");
     }
-    terminal::serve_output(front.clone(), !args.disk.is_empty());
+    front.serve_output(!args.disk.is_empty());
     if let Boot::Kernel(payload) = &start.boot
         && !payload.append.contains("earlycon")
     {
@@ -183,12 +191,12 @@ fn serve(args: &RunArgs, start: &Prepared, front: &Front) -> Raw {
     Raw::enter()
 }
 
-fn exit_code(end: &End, of_image: bool) -> u8 {
-    if terminal::panicked() {
+fn exit_code(front: &Front, end: &End, of_image: bool) -> u8 {
+    if front.panicked() {
         eprintln!("trine: the guest's kernel panicked");
         return code::GUEST;
     }
-    match (end, terminal::signal()) {
+    match (end, front.signal()) {
         (End::PowerOff | End::Reset, _) => code::OK,
         (End::Failure(n), _) if of_image => u8::try_from(*n).unwrap_or(code::GUEST),
         (End::Failure(n), _) => {
@@ -205,37 +213,35 @@ fn exit_code(end: &End, of_image: bool) -> u8 {
 }
 
 fn stats(board: &mut Board) {
-    let count = board.vcpu().count();
-    eprintln!("{}", board.stats().describe(count));
+    let count = board.vcpus().iter().map(|vcpu| vcpu.count()).sum();
+    board.stats().iter().for_each(|stats| eprintln!("{}", stats.describe(count)));
     eprintln!("instructions that are helpers: {}", helper_rows().join(", "));
 }
 
-fn lockstep(args: &RunArgs, start: &Prepared) -> Result<u8, Refusal> {
+fn lockstep(args: &RunArgs, start: &Prepared, front: &Front) -> Result<u8, Refusal> {
     // Each of the two machines would write what the other one reads.
     if let Some(disk) = args.disk.iter().find(|d| !d.ends_with(",ro") && !d.ends_with(",snapshot")) {
         return Err(Refusal::refused(format!(
             "--lockstep runs two machines with the same disks: give --disk {disk},snapshot or {disk},ro"
         )));
     }
-    let writer = Writer::start();
     let time = TimeSource::Count(args.count_time.unwrap_or(1));
     let make = |tier, out| {
-        Board::new(config(start, &disks(args)?, tier, time, Some(1)), Console::new(out))
+        virt::assemble(config(start, &disks(args)?, tier, time, Some(1)), Console::new(out))
             .map_err(Refusal::refused)
     };
-    let front = Front::new(writer.clone());
-    let mut compiled = make(Tier::Baseline, writer.sink(terminal::watch_for_panic(front.clone())))?;
+    let mut compiled = make(Tier::Baseline, front.writer().sink(front.watch_for_panic()))?;
     let mut interpreted = make(Tier::Interp, Box::new(|_: &[u8]| {}))?;
     let user = User::default();
     front.set(Some(Arc::new(user.clone())));
-    let raw = serve(args, start, &front);
+    let raw = serve(args, start, front);
     let result = trine_control::lockstep::run(&mut compiled, &mut interpreted, &user);
-    writer.finish();
+    front.writer().finish();
     drop(raw);
     match result {
         Ok(done) => {
             eprintln!("{} instructions, {} comparisons, no difference", done.instructions, done.comparisons);
-            Ok(exit_code(&done.end, start.image.is_some()))
+            Ok(exit_code(front, &done.end, start.image.is_some()))
         }
         Err(difference) => Err(Refusal { code: code::ENGINE, message: difference }),
     }

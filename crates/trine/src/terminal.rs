@@ -1,127 +1,24 @@
 //! The user's terminal as the guest's console: raw while the machine runs, as it was afterwards,
 //! however that comes about.
 
-use crate::output::{self, Writer};
+use crate::front::{Front, Machine};
 use std::io::Read;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use trine_control::lockstep::User;
-use trine_machine::virt::Remote;
-
-/// A machine as its user reaches it.
-pub trait Machine: Send + Sync + 'static {
-    /// Types into its console.
-    fn input(&self, bytes: &[u8]);
-    /// Sends a break and a SysRq command.
-    fn sysrq(&self, command: u8);
-    /// Whether something in it takes what its console gets.
-    fn listens(&self) -> bool;
-    /// Ends it at once.
-    fn quit(&self);
-}
-
-impl Machine for Remote {
-    fn input(&self, bytes: &[u8]) {
-        Remote::input(self, bytes);
-    }
-
-    fn sysrq(&self, command: u8) {
-        Remote::sysrq(self, command);
-    }
-
-    fn listens(&self) -> bool {
-        Remote::listens(self)
-    }
-
-    fn quit(&self) {
-        Remote::quit(self);
-    }
-}
-
-impl Machine for User {
-    fn input(&self, bytes: &[u8]) {
-        User::input(self, bytes);
-    }
-
-    fn sysrq(&self, command: u8) {
-        User::sysrq(self, command);
-    }
-
-    fn listens(&self) -> bool {
-        true
-    }
-
-    fn quit(&self) {
-        User::quit(self);
-    }
-}
-
-/// The machine in front: the one that runs now; after a reset it is another one.
-#[derive(Clone)]
-pub struct Front {
-    now: Arc<Mutex<Option<Arc<dyn Machine>>>>,
-    writer: Writer,
-}
-
-impl Front {
-    /// None yet, with this console.
-    pub fn new(writer: Writer) -> Front {
-        Front { now: Arc::default(), writer }
-    }
-
-    /// From now on it is this one. `None` lets go of what it holds, its memory and disks.
-    pub fn set(&self, machine: Option<Arc<dyn Machine>>) {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = machine;
-    }
-
-    fn get(&self) -> Option<Arc<dyn Machine>> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Ends it, and lets none come after it; and the process, where that takes long.
-    fn quit(&self) {
-        QUITS.store(true, Ordering::SeqCst);
-        self.writer.hurry();
-        if let Some(machine) = self.get() {
-            machine.quit();
-        }
-        crate::ending::soon(restore, || signal().map_or(crate::code::QUIT.into(), |signal| 128 + signal));
-    }
-}
-
-/// The user ends the machine, whichever it is.
-static QUITS: AtomicBool = AtomicBool::new(false);
-
-/// Whether a reset makes another machine: nobody asked this one to end.
-pub fn goes_on() -> bool {
-    !QUITS.load(Ordering::SeqCst) && signal().is_none()
-}
+use trine_control::machine_link::Ask;
 
 const STDIN: i32 = 0;
 /// Ctrl-A.
 const ESCAPE: u8 = 1;
 /// Ctrl-D: to who reads a terminal, the end of the input.
 const END: u8 = 4;
-/// Time that a command gets to end after it was asked, before the machine is.
-const TERM_GRACE: Duration = Duration::from_secs(4);
-/// Time that file systems get to be written back before the guest is asked to power off.
-const SYNC_GRACE: Duration = Duration::from_millis(500);
-/// Time that a guest gets to power off after it was asked.
-const GRACE: Duration = Duration::from_secs(10);
 /// Time after which a machine that says nothing may need help.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long a guest is silent before it is told again that the input has ended.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Time after which a guest that listens to its console has taken what was sent.
-const HEARING: Duration = Duration::from_millis(250);
-
 static SAVED: Mutex<Option<libc::termios>> = Mutex::new(None);
-/// The signal that ended the machine, if one did.
-static SIGNAL: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
-static PANICKED: AtomicBool = AtomicBool::new(false);
 
 /// Puts the terminal back when it is dropped.
 pub struct Raw(());
@@ -156,7 +53,8 @@ impl Drop for Raw {
     }
 }
 
-fn restore() {
+/// Gives the terminal back as it was.
+pub fn restore() {
     if let Some(saved) = SAVED.lock().unwrap_or_else(|e| e.into_inner()).take() {
         // SAFETY: a valid pointer to what `tcgetattr` gave.
         unsafe { libc::tcsetattr(STDIN, libc::TCSANOW, &saved) };
@@ -171,86 +69,11 @@ pub fn size() -> Option<(u16, u16)> {
     (known && size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
-/// Watches the guest's output for the end of a Linux kernel panic.
-pub fn watch_for_panic(front: Front) -> impl FnMut(&[u8]) + Send {
-    let mut finder = crate::output::Finder::new(b"---[ end Kernel panic");
-    let mut seen = false;
-    move |bytes| {
-        seen |= finder.see(bytes);
-        // The line is still to end; an early console writes byte by byte.
-        if seen
-            && bytes.ends_with(b"\n")
-            && let Some(machine) = front.get()
-        {
-            PANICKED.store(true, Ordering::SeqCst);
-            machine.quit();
-        }
-    }
-}
-
-/// Whether the guest's kernel panicked.
-pub fn panicked() -> bool {
-    PANICKED.load(Ordering::SeqCst)
-}
-
-/// The signal that ended the machine, if one did.
-pub fn signal() -> Option<i32> {
-    Some(SIGNAL.load(Ordering::SeqCst)).filter(|s| *s != 0)
-}
-
-/// Asks the guest to power off on SIGTERM, SIGHUP and (where input is no terminal) SIGINT; ends the
-/// machine when it does not, or when a second signal comes. Where `terminates`, its processes are asked first.
-pub fn serve_signals(front: Front, terminates: bool) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP, SIGINT])?;
-    std::thread::spawn(move || {
-        for signal in signals.forever() {
-            let second = SIGNAL.swap(signal, Ordering::SeqCst) != 0;
-            match front.get() {
-                Some(_) if !second && signal != SIGINT => ask(front.clone(), terminates),
-                Some(_) => front.quit(),
-                None => {
-                    restore();
-                    std::process::exit(128 + signal);
-                }
-            }
-        }
-    });
-    Ok(())
-}
-
-/// SysRq on the serial console: SIGTERM to all but the first process, where that ends the machine; write file systems
-/// back, then power off. After a while, the plug; at once where nothing in the machine takes what comes over the line.
-fn ask(front: Front, terminates: bool) {
-    std::thread::spawn(move || {
-        let steps = [(b'e', TERM_GRACE), (b's', SYNC_GRACE), (b'o', GRACE)];
-        for (command, grace) in steps.into_iter().skip(!terminates as usize) {
-            front.get().iter().for_each(|machine| machine.sysrq(command));
-            std::thread::sleep(HEARING);
-            if !front.get().is_none_or(|machine| machine.listens()) {
-                break;
-            }
-            std::thread::sleep(grace - HEARING);
-        }
-        front.quit();
-    });
-}
-
-/// Ends the machine when nobody reads its output any more, as `SIGPIPE` ends a command; one that may have written to
-/// disks is asked to power off.
-pub fn serve_output(front: Front, has_disks: bool) {
-    std::thread::spawn(move || {
-        output::until_unread();
-        let _ = SIGNAL.compare_exchange(0, libc::SIGPIPE, Ordering::SeqCst, Ordering::SeqCst);
-        if has_disks { ask(front, false) } else { front.quit() }
-    });
-}
-
 /// Says what can be done where a machine has said nothing for long after its start.
 pub fn serve_silence(front: Front, advice: &'static str) {
     std::thread::spawn(move || {
         std::thread::sleep(SILENCE);
-        if front.writer.silent().is_none() && goes_on() {
+        if front.writer().silent().is_none() && front.goes_on() {
             eprint!("trine: the machine has said nothing yet; {advice}\r\n");
         }
     });
@@ -298,7 +121,7 @@ pub fn serve_input(front: Front, at_end: AtEnd) {
 fn ended(front: &Front, at_end: AtEnd, last: u8) {
     if at_end == AtEnd::Nothing {
         std::thread::sleep(SILENCE);
-        if goes_on() {
+        if front.goes_on() {
             eprint!("trine: the input has ended, and the machine goes on: Ctrl-C or SIGTERM ends it\r\n");
         }
         return;
@@ -311,7 +134,7 @@ fn ended(front: &Front, at_end: AtEnd, last: u8) {
     let (mut pause, mut said) = (FIRST_PAUSE, Instant::now());
     loop {
         std::thread::sleep(FIRST_PAUSE / 2);
-        let Some(silent) = front.writer.silent() else { continue };
+        let Some(silent) = front.writer().silent() else { continue };
         // What the guest does since then is something else.
         if silent < said.elapsed() {
             pause = FIRST_PAUSE;
@@ -331,7 +154,7 @@ fn typed(bytes: &[u8], escaped: &mut bool, machine: &dyn Machine, front: &Front)
             (false, b) => plain.push(b),
             (true, b'x' | b'X') => {
                 // First of all: standard error may be what nobody reads.
-                front.quit();
+                front.perform(Ask::Quit);
                 eprint!("\r\n");
             }
             (true, b'b') => {

@@ -1,7 +1,8 @@
 //! Commands, and what they said.
 
-use crate::Checked;
-use std::process::{Command, Output, Stdio};
+use crate::{Checked, text};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// What a command said.
 pub struct Said {
@@ -72,4 +73,21 @@ pub fn said(out: &Output) -> String {
         String::from_utf8_lossy(&out.stdout),
         String::from_utf8_lossy(&out.stderr)
     )
+}
+
+/// Waits for a process, but not for longer than `most`; `None` where it still runs then.
+///
+/// # Errors
+/// The host's.
+pub fn end_of(child: &mut Child, most: Duration) -> Result<Option<ExitStatus>, String> {
+    let end = Instant::now() + most;
+    loop {
+        if let Some(status) = child.try_wait().map_err(text)? {
+            return Ok(Some(status));
+        }
+        if Instant::now() > end {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -3,6 +3,8 @@
 
 pub mod bundle;
 pub mod command;
+pub mod machine;
+pub mod parts;
 pub mod registry;
 pub mod scratch;
 pub mod tools;

@@ -1,5 +1,6 @@
 //! Guests, peers and compilers from Debian's packages, unpacked under `target/`, not installed.
 
+use crate::Checked;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use trine_image::debian::{Apt, Lock};
@@ -49,6 +50,22 @@ pub fn unpacked(name: &str, suite: &str, packages: &[&str], closure: bool) -> Re
 /// Debian's suites that may serve, the preferred one first: not every one verifies at every time.
 const SUITES: &[&str] = &["trixie", "sid"];
 
+/// Packages with the real programs that tests compare and benchmarks measure.
+pub const PROGRAMS: &[&str] = &[
+    "bc",
+    "coreutils",
+    "dash",
+    "gcc",
+    "gzip",
+    "lua5.4",
+    "openssl",
+    "perl-base",
+    "python3",
+    "sqlite3",
+    "xz-utils",
+    "zstd",
+];
+
 /// A directory with packages of an architecture and all they need.
 pub fn debian_root(architecture: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let cache = root().join("target/tools");
@@ -77,15 +94,21 @@ pub fn cross_gcc() -> Result<PathBuf, String> {
     unpacked("cross-gcc", "bookworm", &["gcc-12-riscv64-linux-gnu", "libc6-dev-riscv64-cross"], true)
 }
 
+/// A program beside the cross compiler, such as `objcopy`, which finds its libraries where they were unpacked.
+pub fn cross_tool(dir: &Path, name: &str) -> Command {
+    let usr = dir.join("usr");
+    let mut c = Command::new(usr.join("bin").join(format!("riscv64-linux-gnu-{name}")));
+    let path = format!("{}:{}", usr.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+    c.env("LD_LIBRARY_PATH", usr.join("lib/x86_64-linux-gnu")).env("PATH", path);
+    c
+}
+
 /// The cross compiler as a command: it finds its own libraries and its sysroot where they were
 /// unpacked.
 pub fn gcc(dir: &Path) -> Command {
     let usr = dir.join("usr");
-    let mut c = Command::new(usr.join("bin/riscv64-linux-gnu-gcc-12"));
-    let lib = usr.join("lib/x86_64-linux-gnu");
-    let path = format!("{}:{}", usr.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let mut c = cross_tool(dir, "gcc-12");
     let sysroot = usr.join("riscv64-linux-gnu");
-    c.env("LD_LIBRARY_PATH", lib).env("PATH", path);
     c.arg("-B").arg(usr.join("riscv64-linux-gnu/bin")).arg("-B").arg(sysroot.join("lib"));
     c.arg("-isystem").arg(sysroot.join("include")).arg("-L").arg(sysroot.join("lib"));
     c
@@ -122,11 +145,23 @@ pub fn has(programs: &[&str]) -> bool {
 }
 
 /// Runs cargo in the project's root.
-pub fn cargo(args: &[&str]) -> Result<(), String> {
-    let status = std::process::Command::new(env!("CARGO")).args(args).current_dir(root()).status();
+///
+/// # Errors
+/// Where it fails.
+pub fn cargo(args: &[&str]) -> Checked {
+    let status = Command::new(env!("CARGO")).args(args).current_dir(root()).status();
     match status {
         Ok(s) if s.success() => Ok(()),
         Ok(s) => Err(format!("cargo {}: {s}", args.join(" "))),
         Err(e) => Err(format!("cargo {}: {e}", args.join(" "))),
     }
+}
+
+/// Builds and runs the executable of a package of this workspace.
+///
+/// # Errors
+/// Where it fails.
+pub fn run_package(package: &str, args: &[impl AsRef<str>]) -> Checked {
+    let first = ["run", "--quiet", "--package", package, "--"];
+    cargo(&first.into_iter().chain(args.iter().map(AsRef::as_ref)).collect::<Vec<_>>())
 }

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use trine_base::elf::Cpu;
 
 /// Where programs are looked for without a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -150,7 +151,7 @@ fn head(root: &Root, path: &Path) -> Vec<u8> {
 
 /// Whether a file's first bytes are those of a program that Trine translates and this host's CPU does not run.
 fn foreign(head: &[u8]) -> bool {
-    cfg!(not(target_arch = "riscv64")) && trine_base::elf::cpu(head).as_deref() == Some("riscv64")
+    cfg!(not(target_arch = "riscv64")) && Cpu::of(head) == Some(Cpu::RISCV64)
 }
 
 /// Interpreter and its argument in a script's first line.

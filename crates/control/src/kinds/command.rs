@@ -2,12 +2,13 @@
 
 use super::{Kind, Started, Stdio};
 use crate::error::{ControlError, refused};
+use crate::machine_link::{self, Ask, Link};
 use crate::process;
 use crate::record::{KindName, Line, Record, Word};
-use crate::wire::Exec;
+use crate::wire::{Exec, Size};
 use rustix::process as host;
 use std::ffi::OsStr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -25,12 +26,14 @@ pub const EXEC_VERB: &str = "__exec";
 pub struct Command {
     kind: KindName,
     line: Line,
+    /// How a machine is asked for what a signal cannot say, while it runs.
+    link: Option<Link>,
 }
 
 impl Command {
     /// Of this kind, with this command line.
     pub fn new(kind: KindName, line: Line) -> Command {
-        Command { kind, line }
+        Command { kind, line, link: None }
     }
 }
 
@@ -45,10 +48,10 @@ fn set_environment(child: &mut Child, env: &[Word]) {
     }
 }
 
-/// Starts a child in a session of its own, which ends when this process does.
-fn spawn(child: &mut Child, stdio: Stdio) -> Result<Started, ControlError> {
-    let clone =
-        |fd: &std::os::fd::OwnedFd| fd.try_clone().map_err(|e| ControlError::host("no descriptor", e));
+/// Starts a child in a session of its own, which ends when this process does. It inherits `passed` besides its standard
+/// descriptors.
+fn spawn(child: &mut Child, stdio: Stdio, passed: Option<OwnedFd>) -> Result<Started, ControlError> {
+    let clone = |fd: &OwnedFd| fd.try_clone().map_err(|e| ControlError::host("no descriptor", e));
     let terminal = match stdio {
         Stdio::Terminal(fd) => {
             child.stdin(clone(&fd)?).stdout(clone(&fd)?).stderr(fd);
@@ -68,6 +71,7 @@ fn spawn(child: &mut Child, stdio: Stdio) -> Result<Started, ControlError> {
             host::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
         host::set_parent_process_death_signal(Some(host::Signal::KILL))?;
+        passed.as_ref().map_or(Ok(()), machine_link::let_inherit)?;
         // It may have ended before it was said so.
         if host::getppid() != Some(monitor) {
             Err(std::io::Error::other("the monitor has ended"))
@@ -100,7 +104,15 @@ impl Command {
 
 impl Kind for Command {
     fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<Started, ControlError> {
-        spawn(&mut self.child(record, GUEST_VERB, &self.line.words, &record.cwd)?, stdio)
+        let mut child = self.child(record, GUEST_VERB, &self.line.words, &record.cwd)?;
+        if self.kind != KindName::Machine {
+            return spawn(&mut child, stdio, None);
+        }
+        let (link, theirs) = Link::new()?;
+        let (name, value) = machine_link::variable(&theirs);
+        child.env(name, value);
+        self.link = Some(link);
+        spawn(&mut child, stdio, Some(theirs))
     }
 
     fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<Started, ControlError> {
@@ -124,20 +136,37 @@ impl Kind for Command {
         };
         words.extend([name.clone(), "--".into()]);
         words.extend(args.iter().cloned());
-        spawn(&mut self.child(record, EXEC_VERB, &words, &record.cwd)?, stdio)
+        spawn(&mut self.child(record, EXEC_VERB, &words, &record.cwd)?, stdio, None)
     }
 
     fn pause(&mut self, _: &Record) -> Result<(), ControlError> {
+        if let Some(link) = &mut self.link {
+            return link.ask(Ask::Pause).map(drop);
+        }
         process::until_no_new(descendants, |pid| _ = process::send(pid, libc::SIGSTOP));
         Ok(())
     }
 
     fn resume(&mut self, _: &Record) -> Result<(), ControlError> {
+        if let Some(link) = &mut self.link {
+            return link.ask(Ask::Resume).map(drop);
+        }
         descendants().into_iter().for_each(|pid| _ = process::send(pid, libc::SIGCONT));
         Ok(())
     }
 
+    fn ask_to_end(&mut self, record: &Record, signal: i32) -> bool {
+        let power_off = self.link.as_mut().filter(|_| signal == libc::SIGTERM);
+        power_off.is_some_and(|link| link.tell(Ask::PowerOff).is_ok()) || self.signal(record, signal)
+    }
+
+    fn resized(&mut self, size: Size) {
+        // One that has just ended has no use for it.
+        self.link.iter_mut().for_each(|link| drop(link.tell(Ask::TerminalSize(size))));
+    }
+
     fn end(&mut self, _: &Record) -> Result<(), ControlError> {
+        self.link = None;
         process::until_no_new(descendants, process::kill);
         Ok(())
     }
@@ -153,9 +182,7 @@ fn descendants() -> Vec<i32> {
 ///
 /// # Errors
 /// Where the host has none left.
-pub fn terminal(
-    size: Option<crate::wire::Size>,
-) -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd), ControlError> {
+pub fn terminal(size: Option<Size>) -> Result<(OwnedFd, OwnedFd), ControlError> {
     use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let go = || -> rustix::io::Result<_> {
@@ -172,7 +199,7 @@ pub fn terminal(
 }
 
 /// Gives a terminal its size.
-pub fn resize(terminal: &impl AsRawFd, (rows, columns): crate::wire::Size) {
+pub fn resize(terminal: &impl AsRawFd, (rows, columns): Size) {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: reads a structure of ours; the descriptor is open.
     unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) };

@@ -76,6 +76,14 @@ pub trait Kind {
         record.state.pid.is_some_and(|pid| process::send(pid, signal))
     }
 
+    /// Asks it to end, as this signal does; false where there is nothing to ask.
+    fn ask_to_end(&mut self, record: &Record, signal: i32) -> bool {
+        self.signal(record, signal)
+    }
+
+    /// The terminal of whoever is attached to it has this size now.
+    fn resized(&mut self, _: Size) {}
+
     /// Whether the kernel ended a process of it because its memory was used up; asked before [`Kind::end`].
     fn out_of_memory(&mut self, _: &Record) -> bool {
         false

@@ -3,9 +3,10 @@
 use super::session::Session;
 use super::{DRAIN, Monitor, Phase};
 use crate::error::{ControlError, OWN};
+use crate::kinds::Kind;
 use crate::monitor::client::Role;
 use crate::process::Process;
-use crate::record::{Health, Joined, KindName, Restart, Status};
+use crate::record::{Health, Joined, KindName, Record, Restart, Status};
 use crate::time::Time;
 use crate::wire::{Ended, Frame};
 use rustix::process::{WaitOptions, WaitStatus, wait};
@@ -125,7 +126,7 @@ impl Monitor {
                     let at = Instant::now() + seconds;
                     self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
                 }
-                self.signal(signal);
+                self.reaches_guest(signal, |kind, record| kind.ask_to_end(record, signal));
                 // What is paused could not hear it.
                 let _ = self.resume();
             }
@@ -137,8 +138,13 @@ impl Monitor {
 
     /// Sends the first process a signal; false where there is none.
     pub(super) fn signal(&mut self, signal: i32) -> bool {
+        self.reaches_guest(signal, |kind, record| kind.signal(record, signal))
+    }
+
+    /// Sends the guest what stands for a signal; false where there is none to send it to.
+    fn reaches_guest(&mut self, signal: i32, send: impl FnOnce(&mut dyn Kind, &Record) -> bool) -> bool {
         let up = self.phase == Phase::Up && self.sessions.get(&self.main).is_some_and(|s| s.ended.is_none());
-        let sent = up && self.kind.signal(&self.record, signal);
+        let sent = up && send(&mut *self.kind, &self.record);
         if sent {
             self.tell(self.event("kill").with("signal", signal));
         }

@@ -27,8 +27,11 @@ impl Monitor {
                 }
             }
             (Frame::Resize(size), Role::Attached { session, .. }) => {
-                if let Some(session) = self.sessions.get_mut(&session) {
-                    session.resize(size);
+                if let Some(target) = self.sessions.get(&session) {
+                    target.resize(size);
+                }
+                if session == self.main {
+                    self.kind.resized(size);
                 }
                 self.size = Some(size);
             }
@@ -121,6 +124,7 @@ impl Monitor {
         }
         if let (Some(session), Some(size)) = (self.sessions.get(&self.main), size) {
             session.resize(size);
+            self.kind.resized(size);
         }
         self.clients[n].role = Role::New;
         self.tell(self.event("attach"));
@@ -168,7 +172,8 @@ impl Monitor {
             return self.does_not_run();
         }
         if signal == libc::SIGKILL {
-            self.resume()?;
+            // One that has ended already cannot go on.
+            let _ = self.resume();
         }
         Ok(())
     }

@@ -6,7 +6,9 @@
 //! lines high (xv6's never reads the UART's interrupt identification) and would be interrupted without end.
 //! A device therefore drives its line at each event that is worth an interrupt, not only where the level changes.
 
-use trine_base::{Action, Actions, Device, Width};
+use serde::{Deserialize, Serialize};
+use trine_base::state::Versioned;
+use trine_base::{Action, Actions, Device, StateError, Width, state, versions};
 
 const PRIORITY: u64 = 0;
 const PENDING: u64 = 0x1000;
@@ -26,20 +28,33 @@ pub struct Target {
     pub line: u32,
 }
 
+versions!(Saved of "the PLIC" { V1(Registers) });
+
+/// What a guest and the devices can change.
+#[derive(Clone, Serialize, Deserialize)]
+struct Registers {
+    /// By source, as the next two; source 0 does not exist.
+    priority: Vec<u32>,
+    pending: Vec<bool>,
+    claimed: Vec<bool>,
+    contexts: Vec<Context>,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Context {
-    target: Target,
+    /// One bit a source.
     enable: Vec<u32>,
     threshold: u32,
+    /// The level that its vCPU's interrupt input was driven to.
     output: bool,
 }
 
 /// The controller.
 pub struct Plic {
     sources: u32,
-    priority: Vec<u32>,
-    pending: Vec<bool>,
-    claimed: Vec<bool>,
-    contexts: Vec<Context>,
+    /// By context.
+    targets: Vec<Target>,
+    registers: Registers,
 }
 
 impl Plic {
@@ -47,55 +62,50 @@ impl Plic {
     pub fn new(sources: u32, targets: &[Target]) -> Plic {
         let sources = sources.min(1023);
         let n = sources as usize + 1;
-        let context = |&target: &Target| Context {
-            target,
-            enable: vec![0; n.div_ceil(32)],
-            threshold: 0,
-            output: false,
-        };
-        Plic {
-            sources,
+        let context = Context { enable: vec![0; n.div_ceil(32)], ..Context::default() };
+        let registers = Registers {
             priority: vec![0; n],
             pending: vec![false; n],
             claimed: vec![false; n],
-            contexts: targets.iter().map(context).collect(),
-        }
+            contexts: vec![context; targets.len()],
+        };
+        Plic { sources, targets: targets.to_vec(), registers }
     }
 
     /// The source that a context would claim.
     fn best(&self, context: &Context) -> Option<usize> {
         let candidates = (1..=self.sources as usize).filter(|&i| {
-            self.pending[i]
-                && !self.claimed[i]
-                && self.priority[i] > context.threshold
+            self.registers.pending[i]
+                && !self.registers.claimed[i]
+                && self.registers.priority[i] > context.threshold
                 && context.enable[i / 32] >> (i % 32) & 1 != 0
         });
         // The lowest number wins among equals.
-        candidates.min_by_key(|&i| (TOP - self.priority[i], i))
+        candidates.min_by_key(|&i| (TOP - self.registers.priority[i], i))
     }
 
     fn update(&mut self, out: &mut Actions) {
-        for i in 0..self.contexts.len() {
-            let level = self.best(&self.contexts[i]).is_some();
-            let context = &mut self.contexts[i];
+        for i in 0..self.targets.len() {
+            let level = self.best(&self.registers.contexts[i]).is_some();
+            let context = &mut self.registers.contexts[i];
             if std::mem::replace(&mut context.output, level) != level {
-                let Target { vcpu, line } = context.target;
+                let Target { vcpu, line } = self.targets[i];
                 out.push(Action::Cpu { vcpu, line, level });
             }
         }
     }
 
     fn claim(&mut self, context: usize) -> u32 {
-        let Some(i) = self.contexts.get(context).and_then(|c| self.best(c)) else { return 0 };
-        self.pending[i] = false;
-        self.claimed[i] = true;
+        let Some(i) = self.registers.contexts.get(context).and_then(|c| self.best(c)) else { return 0 };
+        self.registers.pending[i] = false;
+        self.registers.claimed[i] = true;
         i as u32
     }
 
     /// A source is completed by whichever context says so, enabled there or not, as on QEMU's board: a driver may
     /// have disabled it meanwhile.
     fn complete(&mut self, source: u32) {
-        if let Some(claimed) = self.claimed.get_mut(source as usize) {
+        if let Some(claimed) = self.registers.claimed.get_mut(source as usize) {
             *claimed = false;
         }
     }
@@ -113,17 +123,17 @@ impl Device for Plic {
 
     fn read(&mut self, offset: u64, _width: Width, _now: u64, out: &mut Actions) -> u64 {
         let value = match offset & !3 {
-            o @ PRIORITY..PENDING => self.priority.get(o as usize / 4).copied().unwrap_or(0),
-            o @ PENDING..ENABLE => Self::bits(&self.pending, (o - PENDING) as usize / 4),
+            o @ PRIORITY..PENDING => self.registers.priority.get(o as usize / 4).copied().unwrap_or(0),
+            o @ PENDING..ENABLE => Self::bits(&self.registers.pending, (o - PENDING) as usize / 4),
             o @ ENABLE..CONTEXT => {
                 let (context, word) = ((o - ENABLE) / ENABLE_STRIDE, (o - ENABLE) % ENABLE_STRIDE / 4);
-                let context = self.contexts.get(context as usize);
+                let context = self.registers.contexts.get(context as usize);
                 context.and_then(|c| c.enable.get(word as usize)).copied().unwrap_or(0)
             }
             o => {
                 let (context, register) = ((o - CONTEXT) / CONTEXT_STRIDE, (o - CONTEXT) % CONTEXT_STRIDE);
                 match register {
-                    0 => self.contexts.get(context as usize).map_or(0, |c| c.threshold),
+                    0 => self.registers.contexts.get(context as usize).map_or(0, |c| c.threshold),
                     4 => self.claim(context as usize),
                     _ => 0,
                 }
@@ -137,20 +147,20 @@ impl Device for Plic {
         let value = value as u32;
         match offset & !3 {
             o @ 4..PENDING => {
-                if let Some(p) = self.priority.get_mut(o as usize / 4) {
+                if let Some(p) = self.registers.priority.get_mut(o as usize / 4) {
                     *p = value & TOP;
                 }
             }
             o @ ENABLE..CONTEXT => {
                 let (context, word) = ((o - ENABLE) / ENABLE_STRIDE, (o - ENABLE) % ENABLE_STRIDE / 4);
-                let context = self.contexts.get_mut(context as usize);
+                let context = self.registers.contexts.get_mut(context as usize);
                 if let Some(e) = context.and_then(|c| c.enable.get_mut(word as usize)) {
                     *e = if word == 0 { value & !1 } else { value };
                 }
             }
             o if o >= CONTEXT => {
                 let (context, register) = ((o - CONTEXT) / CONTEXT_STRIDE, (o - CONTEXT) % CONTEXT_STRIDE);
-                match (register, self.contexts.get_mut(context as usize)) {
+                match (register, self.registers.contexts.get_mut(context as usize)) {
                     (0, Some(c)) => c.threshold = value & TOP,
                     (4, Some(_)) => self.complete(value),
                     _ => {}
@@ -166,19 +176,41 @@ impl Device for Plic {
         if i == 0 || line > self.sources {
             return;
         }
-        self.pending[i] |= level;
+        self.registers.pending[i] |= level;
         self.update(out);
     }
 
     fn reset(&mut self, out: &mut Actions) {
-        self.priority.fill(0);
-        self.claimed.fill(false);
-        self.pending.fill(false);
-        for c in &mut self.contexts {
+        let r = &mut self.registers;
+        r.priority.fill(0);
+        r.claimed.fill(false);
+        r.pending.fill(false);
+        for c in &mut r.contexts {
             c.enable.fill(0);
             c.threshold = 0;
         }
         self.update(out);
+    }
+
+    fn save(&self) -> Vec<u8> {
+        state::save(&Saved::V1(self.registers.clone()))
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(registers) = state::load(state)?;
+        let shape = |r: &Registers| {
+            let enables: Vec<_> = r.contexts.iter().map(|c| c.enable.len()).collect();
+            ([r.priority.len(), r.pending.len(), r.claimed.len()], enables)
+        };
+        if shape(&registers) != shape(&self.registers) {
+            return Err(Saved::mismatch("it has another number of sources or contexts"));
+        }
+        let thresholds = registers.contexts.iter().map(|c| c.threshold);
+        if registers.priority.iter().copied().chain(thresholds).any(|level| level > TOP) {
+            return Err(Saved::damaged(format!("a priority or threshold is above {TOP}")));
+        }
+        self.registers = registers;
+        Ok(())
     }
 }
 
@@ -216,7 +248,7 @@ mod tests {
         fn line(&mut self, line: u32, level: bool) -> Vec<Action> {
             let mut out = Actions::new();
             self.0.input(line, level, &mut out);
-            out.take()
+            out.drain().collect()
         }
     }
 
@@ -244,7 +276,7 @@ mod tests {
         assert_eq!((t.read(PENDING), t.read(M + CLAIM)), (1 << 10, 0));
         let mut out = Actions::new();
         t.0.write(M + CLAIM, Width::B4, 10, 0, &mut out);
-        assert_eq!(out.take(), output(11, true));
+        assert_eq!(out.drain().collect::<Vec<_>>(), output(11, true));
         assert_eq!(t.read(M + CLAIM), 10);
     }
 

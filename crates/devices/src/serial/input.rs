@@ -1,5 +1,6 @@
 //! What the user typed, on its way to a console.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct ConsoleInput(Mutex<VecDeque<Item>>);
 
 /// One thing that came over the line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Item {
     /// A byte.
     Byte(u8),
@@ -51,6 +52,16 @@ impl ConsoleInput {
                 Item::Break => {}
             }
         }
+    }
+
+    /// A copy of everything that waits, for a saved state.
+    pub fn items(&self) -> Vec<Item> {
+        self.queue().iter().copied().collect()
+    }
+
+    /// Lets `items` wait in place of what does.
+    pub fn replace(&self, items: Vec<Item>) {
+        *self.queue() = items.into();
     }
 
     /// Bytes waiting.

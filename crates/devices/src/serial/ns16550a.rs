@@ -3,9 +3,11 @@
 
 use super::Output;
 use super::input::{ConsoleInput, Item};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use trine_base::{Action, Actions, Device, Width};
+use trine_base::state::Versioned;
+use trine_base::{Action, Actions, Device, StateError, Width, state, versions};
 
 /// Bytes of the receive FIFO.
 const FIFO: usize = 16;
@@ -35,6 +37,12 @@ pub struct Ns16550a {
     irq: u32,
     out: Output,
     input: Arc<ConsoleInput>,
+    registers: Registers,
+}
+
+/// What a guest and its input can change.
+#[derive(Clone, Serialize, Deserialize)]
+struct Registers {
     fifo: VecDeque<Item>,
     ier: u8,
     fcr: u8,
@@ -53,20 +61,10 @@ pub struct Ns16550a {
     settled: u64,
 }
 
-/// Nanoseconds after a driver starts to listen in which nothing arrives: drivers read the receive
-/// register once more "for luck" then, and what is typed ahead should not be lost to that.
-const SETTLE: u64 = 20_000_000;
-
-/// Reads of the line status in a row that make a program one that waits for input by polling.
-const POLLING: u32 = 16;
-
-impl Ns16550a {
-    /// A UART on interrupt line `irq`.
-    pub fn new(irq: u32, out: Output, input: Arc<ConsoleInput>) -> Ns16550a {
-        Ns16550a {
-            irq,
-            out,
-            input,
+impl Default for Registers {
+    /// After power-on.
+    fn default() -> Registers {
+        Registers {
             fifo: VecDeque::new(),
             ier: 0,
             fcr: 0,
@@ -81,56 +79,80 @@ impl Ns16550a {
             settled: 0,
         }
     }
+}
+
+/// The first version of the saved state.
+#[derive(Serialize, Deserialize)]
+struct V1 {
+    registers: Registers,
+    /// Input that waits outside.
+    input: Vec<Item>,
+}
+
+versions!(Saved of "the serial port" { V1(V1) });
+
+/// Nanoseconds after a driver starts to listen in which nothing arrives: drivers read the receive
+/// register once more "for luck" then, and what is typed ahead should not be lost to that.
+const SETTLE: u64 = 20_000_000;
+
+/// Reads of the line status in a row that make a program one that waits for input by polling.
+const POLLING: u32 = 16;
+
+impl Ns16550a {
+    /// A UART on interrupt line `irq`.
+    pub fn new(irq: u32, out: Output, input: Arc<ConsoleInput>) -> Ns16550a {
+        Ns16550a { irq, out, input, registers: Registers::default() }
+    }
 
     fn capacity(&self) -> usize {
-        if self.fcr & 1 != 0 { FIFO } else { 1 }
+        if self.registers.fcr & 1 != 0 { FIFO } else { 1 }
     }
 
     /// Takes input as the guest is ready for it: what is typed before a driver opens the port is
     /// not lost when the driver clears the FIFO. Gives whether something came.
     fn fill(&mut self, now: u64) -> bool {
-        let before = self.fifo.len();
-        let driven = self.ier & ier::RECEIVED != 0 && now >= self.settled;
-        let listening = driven || self.polls > POLLING;
-        while listening && self.mcr & LOOP == 0 && self.fifo.len() < self.capacity() {
+        let before = self.registers.fifo.len();
+        let driven = self.registers.ier & ier::RECEIVED != 0 && now >= self.registers.settled;
+        let listening = driven || self.registers.polls > POLLING;
+        while listening && self.registers.mcr & LOOP == 0 && self.registers.fifo.len() < self.capacity() {
             match self.input.pop_item() {
-                Some(item) => self.fifo.push_back(item),
+                Some(item) => self.registers.fifo.push_back(item),
                 None => break,
             }
         }
-        self.fifo.len() > before
+        self.registers.fifo.len() > before
     }
 
     fn receive(&mut self) -> u8 {
-        match self.fifo.pop_front() {
+        match self.registers.fifo.pop_front() {
             Some(Item::Byte(b)) => b,
             Some(Item::Break) | None => 0,
         }
     }
 
     fn line_status(&mut self) -> u8 {
-        let head = match self.fifo.front() {
+        let head = match self.registers.fifo.front() {
             None => 0,
             Some(Item::Byte(_)) => lsr::DATA_READY,
             Some(Item::Break) => lsr::DATA_READY | lsr::BREAK,
         };
-        lsr::EMPTY | head | if std::mem::take(&mut self.overrun) { lsr::OVERRUN } else { 0 }
+        lsr::EMPTY | head | if std::mem::take(&mut self.registers.overrun) { lsr::OVERRUN } else { 0 }
     }
 
     /// Received bytes at which "data available" is said; below, it is a time-out.
     fn trigger(&self) -> usize {
-        if self.fcr & 1 == 0 { 1 } else { [1, 4, 8, 14][(self.fcr >> 6) as usize] }
+        if self.registers.fcr & 1 == 0 { 1 } else { [1, 4, 8, 14][(self.registers.fcr >> 6) as usize] }
     }
 
     /// Interrupt identification: the most urgent pending source.
     fn iir(&self) -> u8 {
-        let fifos = if self.fcr & 1 != 0 { 0xc0 } else { 0 };
+        let fifos = if self.registers.fcr & 1 != 0 { 0xc0 } else { 0 };
         fifos
-            | if self.ier & ier::LINE_STATUS != 0 && self.overrun {
+            | if self.registers.ier & ier::LINE_STATUS != 0 && self.registers.overrun {
                 6
-            } else if self.ier & ier::RECEIVED != 0 && !self.fifo.is_empty() {
-                if self.fifo.len() >= self.trigger() { 4 } else { 12 }
-            } else if self.ier & ier::TRANSMITTER_EMPTY != 0 && self.thre {
+            } else if self.registers.ier & ier::RECEIVED != 0 && !self.registers.fifo.is_empty() {
+                if self.registers.fifo.len() >= self.trigger() { 4 } else { 12 }
+            } else if self.registers.ier & ier::TRANSMITTER_EMPTY != 0 && self.registers.thre {
                 2
             } else {
                 NO_INTERRUPT
@@ -144,36 +166,39 @@ impl Ns16550a {
     fn update(&mut self, event: bool, now: u64, out: &mut Actions) {
         let event = self.fill(now) || event;
         let iir = self.iir();
-        if event || iir != self.told {
-            self.told = iir;
+        if event || iir != self.registers.told {
+            self.registers.told = iir;
             out.irq(self.irq, iir & NO_INTERRUPT == 0);
         }
     }
 
     fn transmit(&mut self, byte: u8) {
-        if self.mcr & LOOP == 0 {
+        if self.registers.mcr & LOOP == 0 {
             (self.out)(&[byte]);
-        } else if self.fifo.len() < self.capacity() {
-            self.fifo.push_back(Item::Byte(byte));
+        } else if self.registers.fifo.len() < self.capacity() {
+            self.registers.fifo.push_back(Item::Byte(byte));
         } else {
-            self.overrun = true;
+            self.registers.overrun = true;
         }
-        self.thre = true;
+        self.registers.thre = true;
     }
 
     fn write_fcr(&mut self, value: u8) {
-        if (value ^ self.fcr) & 1 != 0 || value & 2 != 0 {
-            self.fifo.clear();
+        if (value ^ self.registers.fcr) & 1 != 0 || value & 2 != 0 {
+            self.registers.fifo.clear();
         }
-        self.fcr = if value & 1 != 0 { value & 0xc9 } else { 0 };
+        self.registers.fcr = if value & 1 != 0 { value & 0xc9 } else { 0 };
     }
 
     /// Modem status: connected and ready; in loopback the outputs come back.
     fn msr(&self) -> u8 {
-        if self.mcr & LOOP == 0 {
+        if self.registers.mcr & LOOP == 0 {
             return 0xb0;
         }
-        (self.mcr & 1) << 5 | (self.mcr & 2) << 3 | (self.mcr & 4) << 4 | (self.mcr & 8) << 4
+        (self.registers.mcr & 1) << 5
+            | (self.registers.mcr & 2) << 3
+            | (self.registers.mcr & 4) << 4
+            | (self.registers.mcr & 8) << 4
     }
 }
 
@@ -183,26 +208,26 @@ impl Device for Ns16550a {
     }
 
     fn read(&mut self, offset: u64, _width: Width, now: u64, out: &mut Actions) -> u64 {
-        let latch = self.lcr & DLAB != 0;
-        self.polls = if offset == 5 { self.polls.saturating_add(1) } else { 0 };
+        let latch = self.registers.lcr & DLAB != 0;
+        self.registers.polls = if offset == 5 { self.registers.polls.saturating_add(1) } else { 0 };
         let came = self.fill(now);
         let value = match offset {
-            0 if latch => self.divisor[0],
-            1 if latch => self.divisor[1],
+            0 if latch => self.registers.divisor[0],
+            1 if latch => self.registers.divisor[1],
             0 => self.receive(),
-            1 => self.ier,
+            1 => self.registers.ier,
             2 => {
                 let iir = self.iir();
                 if iir & 15 == 2 {
-                    self.thre = false;
+                    self.registers.thre = false;
                 }
                 iir
             }
-            3 => self.lcr,
-            4 => self.mcr,
+            3 => self.registers.lcr,
+            4 => self.registers.mcr,
             5 => self.line_status(),
             6 => self.msr(),
-            7 => self.scr,
+            7 => self.registers.scr,
             _ => 0,
         };
         self.update(came || offset == 0 && !latch, now, out);
@@ -211,33 +236,33 @@ impl Device for Ns16550a {
 
     fn write(&mut self, offset: u64, _width: Width, value: u64, now: u64, out: &mut Actions) {
         let value = value as u8;
-        self.polls = 0;
-        let latch = self.lcr & DLAB != 0;
+        self.registers.polls = 0;
+        let latch = self.registers.lcr & DLAB != 0;
         let mut event = false;
         match offset {
-            0 if latch => self.divisor[0] = value,
-            1 if latch => self.divisor[1] = value,
+            0 if latch => self.registers.divisor[0] = value,
+            1 if latch => self.registers.divisor[1] = value,
             0 => {
                 self.transmit(value);
                 event = true;
             }
             1 => {
                 // Enabling the transmitter's interrupt raises it: the transmitter is always empty.
-                self.thre |= value & !self.ier & ier::TRANSMITTER_EMPTY != 0;
-                if value & !self.ier & ier::RECEIVED != 0 {
-                    self.settled = now.saturating_add(SETTLE);
-                    out.push(Action::Timer { at: Some(self.settled) });
+                self.registers.thre |= value & !self.registers.ier & ier::TRANSMITTER_EMPTY != 0;
+                if value & !self.registers.ier & ier::RECEIVED != 0 {
+                    self.registers.settled = now.saturating_add(SETTLE);
+                    out.push(Action::Timer { at: Some(self.registers.settled) });
                 }
-                event = value & 15 != self.ier;
-                self.ier = value & 15;
+                event = value & 15 != self.registers.ier;
+                self.registers.ier = value & 15;
             }
             2 => {
                 self.write_fcr(value);
                 event = true;
             }
-            3 => self.lcr = value,
-            4 => self.mcr = value & 0x1f,
-            7 => self.scr = value,
+            3 => self.registers.lcr = value,
+            4 => self.registers.mcr = value & 0x1f,
+            7 => self.registers.scr = value,
             _ => {}
         }
         self.update(event, now, out);
@@ -248,15 +273,23 @@ impl Device for Ns16550a {
     }
 
     fn reset(&mut self, out: &mut Actions) {
-        self.fifo.clear();
-        (self.ier, self.fcr, self.lcr, self.mcr, self.scr) = (0, 0, 0, 0, 0);
-        self.divisor = [12, 0];
-        self.overrun = false;
-        self.thre = false;
-        self.told = NO_INTERRUPT;
-        (self.polls, self.settled) = (0, 0);
+        self.registers = Registers::default();
         out.push(Action::Timer { at: None });
         out.irq(self.irq, false);
+    }
+
+    fn save(&self) -> Vec<u8> {
+        state::save(&Saved::V1(V1 { registers: self.registers.clone(), input: self.input.items() }))
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(V1 { registers, input }) = state::load(state)?;
+        if registers.fifo.len() > FIFO {
+            return Err(Saved::damaged(format!("its FIFO holds {} bytes", registers.fifo.len())));
+        }
+        self.registers = registers;
+        self.input.replace(input);
+        Ok(())
     }
 }
 
@@ -286,7 +319,7 @@ mod tests {
         }
 
         fn note(&mut self, mut out: Actions) {
-            for action in out.take() {
+            for action in out.drain() {
                 match action {
                     Action::Irq { line: IRQ, level } => self.line.push(level),
                     Action::Timer { .. } => {}
@@ -379,7 +412,7 @@ mod tests {
         assert_eq!(t.read(2), 0xcc, "below the trigger it is a time-out");
         assert_eq!(t.typed(&[b'.'; 40]), [true]);
         assert_eq!(t.read(2), 0xc4);
-        assert_eq!((t.uart.fifo.len(), t.input.len()), (FIFO, 53 - FIFO));
+        assert_eq!((t.uart.registers.fifo.len(), t.input.len()), (FIFO, 53 - FIFO));
         let received = (0..100).take_while(|_| t.read(5) & lsr::DATA_READY != 0 && t.read(0) == b'.').count();
         assert_eq!(received, 53, "nothing is lost");
         assert_eq!(t.read(5) & lsr::OVERRUN, 0);

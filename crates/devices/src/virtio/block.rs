@@ -2,7 +2,9 @@
 
 use super::queue::{Chain, Progress, Queue, Served, gather, scatter, total};
 use super::{Broken, Virtio};
-use trine_base::{BlockBackend, BlockError};
+use serde::{Deserialize, Serialize};
+use trine_base::state::Versioned;
+use trine_base::{BlockBackend, BlockError, StateError, state, versions};
 use trine_memory::Ram;
 
 /// Feature: the disk is read-only.
@@ -25,6 +27,17 @@ const S_UNSUPP: u8 = 2;
 const SECTOR: u64 = 512;
 /// Bytes moved at a time.
 const PIECE: usize = 64 << 10;
+
+/// The first version of the saved state: what a driver read about the disk, which must still be true. A request that is
+/// unfinished is in the queue.
+#[derive(Serialize, Deserialize)]
+struct V1 {
+    /// Bytes of the disk.
+    size: u64,
+    read_only: bool,
+}
+
+versions!(Saved of "the block device" { V1(V1) });
 
 /// The device.
 pub struct Block {
@@ -164,6 +177,24 @@ impl Virtio for Block {
     }
 
     fn reset(&mut self) {}
+
+    fn save(&self) -> Vec<u8> {
+        state::save(&Saved::V1(V1 { size: self.disk.size(), read_only: self.disk.read_only() }))
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(V1 { size, read_only }) = state::load(state)?;
+        let (here, fixed) = (self.disk.size(), self.disk.read_only());
+        if size != here {
+            return Err(Saved::mismatch(format!("the disk had {size} bytes, and this one has {here}")));
+        }
+        if read_only != fixed {
+            let what = |fixed| if fixed { "read-only" } else { "writable" };
+            let (was, is) = (what(read_only), what(fixed));
+            return Err(Saved::mismatch(format!("the disk was {was}, and this one is {is}")));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

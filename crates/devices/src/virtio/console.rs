@@ -2,13 +2,17 @@
 
 use super::queue::{Progress, Queue, Served, gather, scatter, total};
 use super::{Broken, Virtio};
+use crate::serial::input::Item;
 use crate::serial::{ConsoleInput, Output};
 use std::sync::Arc;
+use trine_base::{StateError, state, versions};
 use trine_memory::Ram;
 
 const RECEIVE: usize = 0;
 /// Bytes moved at a time.
 const PIECE: usize = 4096;
+
+versions!(Saved of "the console" { V1(Vec<Item>) });
 
 /// The device.
 pub struct Console {
@@ -81,6 +85,16 @@ impl Virtio for Console {
     }
 
     fn reset(&mut self) {}
+
+    fn save(&self) -> Vec<u8> {
+        state::save(&Saved::V1(self.input.items()))
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(input) = state::load(state)?;
+        self.input.replace(input);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 
 use super::queue::{MAX_SIZE, Queue};
 use super::{Broken, Served, Virtio};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use trine_base::{Action, Actions, Device, Width};
+use trine_base::state::Versioned;
+use trine_base::{Action, Actions, Device, StateError, Width, state, versions};
 use trine_memory::Ram;
 
 const MAGIC: u64 = 0x7472_6976;
@@ -31,29 +33,38 @@ pub struct Mmio {
     irq: u32,
     ram: Arc<Ram>,
     device: Box<dyn Virtio>,
+    registers: Registers,
+}
+
+/// What a guest can change.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Registers {
     queues: Vec<Queue>,
-    select: usize,
+    select: u64,
     status: u32,
     interrupt: u32,
     driver_features: u64,
     feature_word: [u32; 2],
 }
 
+/// The first version of the saved state.
+#[derive(Serialize, Deserialize)]
+struct V1 {
+    /// The kind of device.
+    id: u32,
+    registers: Registers,
+    /// What the kind of device adds.
+    device: Vec<u8>,
+}
+
+versions!(Saved of "a virtio device" { V1(V1) });
+versions!(SavedSlot of "an empty virtio slot" { V1(()) });
+
 impl Mmio {
     /// `device` on interrupt line `irq`, its rings in `ram`.
     pub fn new(irq: u32, ram: Arc<Ram>, device: Box<dyn Virtio>) -> Mmio {
-        let queues = vec![Queue::default(); device.queues()];
-        Mmio {
-            irq,
-            ram,
-            device,
-            queues,
-            select: 0,
-            status: 0,
-            interrupt: 0,
-            driver_features: 0,
-            feature_word: [0; 2],
-        }
+        let registers = Registers { queues: vec![Queue::default(); device.queues()], ..Registers::default() };
+        Mmio { irq, ram, device, registers }
     }
 
     fn offered(&self) -> u64 {
@@ -61,15 +72,16 @@ impl Mmio {
     }
 
     fn queue(&mut self) -> Option<&mut Queue> {
-        self.queues.get_mut(self.select)
+        self.registers.queues.get_mut(self.registers.select as usize)
     }
 
     /// One turn with a queue; the next one, where there is more to do, comes by the device's timer.
     fn serve(&mut self, index: usize, now: u64, out: &mut Actions) {
-        if self.status & status::DRIVER_OK == 0 || self.status & status::NEEDS_RESET != 0 {
+        if self.registers.status & status::DRIVER_OK == 0 || self.registers.status & status::NEEDS_RESET != 0
+        {
             return;
         }
-        let Some(queue) = self.queues.get_mut(index) else { return };
+        let Some(queue) = self.registers.queues.get_mut(index) else { return };
         match self.device.serve(index, queue, &self.ram) {
             Ok(Served { used, more }) => {
                 if more {
@@ -78,11 +90,11 @@ impl Mmio {
                 if !used || !queue.wants_interrupt(&self.ram) {
                     return;
                 }
-                self.interrupt |= USED;
+                self.registers.interrupt |= USED;
             }
             Err(Broken) => {
-                self.status |= status::NEEDS_RESET;
-                self.interrupt |= CONFIG;
+                self.registers.status |= status::NEEDS_RESET;
+                self.registers.interrupt |= CONFIG;
             }
         }
         out.irq(self.irq, true);
@@ -92,12 +104,13 @@ impl Mmio {
         if value == 0 {
             return self.reset(out);
         }
-        let mut new = value & 0xff | self.status & status::NEEDS_RESET;
-        let understood = self.driver_features & !self.offered() == 0 && self.driver_features & VERSION_1 != 0;
-        if new & status::FEATURES_OK != 0 && self.status & status::FEATURES_OK == 0 && !understood {
+        let mut new = value & 0xff | self.registers.status & status::NEEDS_RESET;
+        let understood = self.registers.driver_features & !self.offered() == 0
+            && self.registers.driver_features & VERSION_1 != 0;
+        if new & status::FEATURES_OK != 0 && self.registers.status & status::FEATURES_OK == 0 && !understood {
             new &= !status::FEATURES_OK;
         }
-        self.status = new;
+        self.registers.status = new;
     }
 
     fn config(&self, offset: u64, width: Width) -> u64 {
@@ -127,11 +140,13 @@ impl Device for Mmio {
             0x004 => VERSION,
             0x008 => self.device.id() as u64,
             0x00c => VENDOR,
-            0x010 if self.feature_word[0] < 2 => self.offered() >> (32 * self.feature_word[0]) & 0xffff_ffff,
-            0x034 if self.select < self.queues.len() => MAX_SIZE as u64,
+            0x010 if self.registers.feature_word[0] < 2 => {
+                self.offered() >> (32 * self.registers.feature_word[0]) & 0xffff_ffff
+            }
+            0x034 if self.registers.select < self.registers.queues.len() as u64 => MAX_SIZE as u64,
             0x044 => self.queue().map_or(0, |q| q.ready as u64),
-            0x060 => self.interrupt as u64,
-            0x070 => self.status as u64,
+            0x060 => self.registers.interrupt as u64,
+            0x070 => self.registers.status as u64,
             // No shared memory regions: length and base are all ones (4.2.2).
             0x0b0..=0x0bc => 0xffff_ffff,
             _ => 0,
@@ -139,14 +154,14 @@ impl Device for Mmio {
     }
 
     fn write(&mut self, offset: u64, _width: Width, value: u64, now: u64, out: &mut Actions) {
-        let locked = self.status & status::FEATURES_OK != 0;
+        let locked = self.registers.status & status::FEATURES_OK != 0;
         match offset {
-            0x014 => self.feature_word[0] = value as u32,
-            0x024 => self.feature_word[1] = value as u32,
-            0x020 if !locked && self.feature_word[1] < 2 => {
-                set_half(&mut self.driver_features, self.feature_word[1] == 1, value);
+            0x014 => self.registers.feature_word[0] = value as u32,
+            0x024 => self.registers.feature_word[1] = value as u32,
+            0x020 if !locked && self.registers.feature_word[1] < 2 => {
+                set_half(&mut self.registers.driver_features, self.registers.feature_word[1] == 1, value);
             }
-            0x030 => self.select = value as usize,
+            0x030 => self.registers.select = value,
             0x038 => {
                 let size = if (1..=MAX_SIZE as u64).contains(&value) { value as u16 } else { 0 };
                 if let Some(q) = self.queue().filter(|q| !q.ready) {
@@ -163,8 +178,8 @@ impl Device for Mmio {
             }
             0x050 => self.serve(value as usize, now, out),
             0x064 => {
-                self.interrupt &= !(value as u32);
-                out.irq(self.irq, self.interrupt != 0);
+                self.registers.interrupt &= !(value as u32);
+                out.irq(self.irq, self.registers.interrupt != 0);
             }
             0x070 => self.set_status(value as u32, out),
             0x080..=0x0a4 => {
@@ -182,16 +197,38 @@ impl Device for Mmio {
 
     /// Input came from outside, or a queue is to be served on.
     fn timer(&mut self, now: u64, out: &mut Actions) {
-        (0..self.queues.len()).for_each(|i| self.serve(i, now, out));
+        (0..self.registers.queues.len()).for_each(|i| self.serve(i, now, out));
     }
 
     fn reset(&mut self, out: &mut Actions) {
         self.device.reset();
-        self.queues.fill(Queue::default());
-        (self.status, self.interrupt, self.driver_features, self.select) = (0, 0, 0, 0);
-        self.feature_word = [0; 2];
+        let queues = vec![Queue::default(); self.device.queues()];
+        self.registers = Registers { queues, ..Registers::default() };
         out.push(Action::Timer { at: None });
         out.irq(self.irq, false);
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let (id, device) = (self.device.id(), self.device.save());
+        state::save(&Saved::V1(V1 { id, registers: self.registers.clone(), device }))
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(V1 { id, registers, device }) = state::load(state)?;
+        let queues = self.registers.queues.len();
+        if id != self.device.id() {
+            return Err(Saved::mismatch(format!("it is of kind {id}, not {}", self.device.id())));
+        }
+        if registers.queues.len() != queues {
+            return Err(Saved::damaged(format!("it has {} queues, not {queues}", registers.queues.len())));
+        }
+        registers.queues.iter().try_for_each(Queue::check).map_err(Saved::damaged)?;
+        if registers.status & status::FEATURES_OK != 0 && registers.driver_features & !self.offered() != 0 {
+            return Err(Saved::mismatch("its driver uses features that this device has not"));
+        }
+        self.device.load(&device)?;
+        self.registers = registers;
+        Ok(())
     }
 }
 
@@ -215,16 +252,25 @@ impl Device for EmptySlot {
     fn write(&mut self, _offset: u64, _width: Width, _value: u64, _now: u64, _out: &mut Actions) {}
 
     fn reset(&mut self, _out: &mut Actions) {}
+
+    fn save(&self) -> Vec<u8> {
+        state::save(&SavedSlot::V1(()))
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let SavedSlot::V1(()) = state::load(state)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::virtio::rng::Rng;
-    use crate::virtio::tests::{DATA, Driver};
+    use crate::virtio::tests::{DATA, Driver, source};
 
     fn rng() -> Rng {
-        Rng::new(Box::new(|bytes| bytes.fill(7)))
+        Rng::new(source(|bytes| bytes.fill(7)))
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod rng;
 pub use mmio::{EmptySlot, Mmio};
 pub use queue::{Chain, Queue, Served};
 
+use trine_base::StateError;
 use trine_memory::Ram;
 
 /// The rings are not what the specification says: the device stops until the next reset.
@@ -33,6 +34,12 @@ pub trait Virtio: Send {
     fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken>;
     /// Forgets what was in progress.
     fn reset(&mut self);
+
+    /// What the device holds besides its queues, which the transport saves; see [`trine_base::Device::save`].
+    fn save(&self) -> Vec<u8>;
+
+    /// Takes over a state saved by a device made with the same arguments.
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError>;
 }
 
 #[cfg(test)]

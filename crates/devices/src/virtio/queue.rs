@@ -2,6 +2,7 @@
 //! indices are checked, loops are cut.
 
 use super::Broken;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{Ordering, fence};
 use trine_base::Width;
 use trine_memory::Ram;
@@ -41,7 +42,7 @@ pub enum Progress {
 }
 
 /// One queue.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
 pub struct Queue {
     /// Number of descriptors.
     pub size: u16,
@@ -55,8 +56,8 @@ pub struct Queue {
     pub used: u64,
     next_available: u16,
     next_used: u16,
-    /// A chain that is being served, and how many bytes of it are done.
-    unfinished: Option<(Chain, u64)>,
+    /// The head of the chain that is being served, and how many bytes of it are done.
+    unfinished: Option<(u16, u64)>,
 }
 
 /// A part of guest memory.
@@ -135,7 +136,8 @@ impl Queue {
         let (mut used, mut left) = (false, TURN);
         for _ in 0..self.size {
             let (chain, done) = match self.unfinished.take() {
-                Some(unfinished) => unfinished,
+                // Walked again: the descriptors are the guest's, which may have changed them meanwhile.
+                Some((head, done)) => (self.chain(ram, head).ok_or(Broken)?, done),
                 None => match self.pop(ram)? {
                     Some(chain) => (chain, 0),
                     None => break,
@@ -148,7 +150,7 @@ impl Queue {
                     left = left.saturating_sub(moved);
                 }
                 Progress::Moved(moved) => {
-                    self.unfinished = Some((chain, done.saturating_add(moved)));
+                    self.unfinished = Some((chain.head, done.saturating_add(moved)));
                     left = left.saturating_sub(moved);
                 }
             }
@@ -165,6 +167,20 @@ impl Queue {
         self.ready = false;
         (self.next_available, self.next_used) = (0, 0);
         self.unfinished = None;
+    }
+
+    /// Whether a queue that was loaded can have come about. Ring addresses and indices are the guest's to choose, and are
+    /// checked whenever they are used: a queue that has impossible ones is broken as soon as it is served.
+    pub fn check(&self) -> Result<(), String> {
+        if self.size > MAX_SIZE {
+            return Err(format!("a queue has {} descriptors", self.size));
+        }
+        match self.unfinished {
+            Some((head, _)) if !self.ready || head >= self.size => {
+                Err(format!("chain {head} is served of a queue of {} descriptors", self.size))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn available_word(&self, ram: &Ram, offset: u64) -> Result<u16, Broken> {

@@ -2,22 +2,22 @@
 
 use super::queue::{Progress, Queue, Served, scatter, total};
 use super::{Broken, Virtio};
+use trine_base::{Random, StateError, state, versions};
 use trine_memory::Ram;
 
 /// Most bytes given for one request.
 const MOST: u64 = 4096;
 
-/// Where randomness comes from: fills the whole slice.
-pub type Source = Box<dyn FnMut(&mut [u8]) + Send>;
+versions!(Saved of "the entropy device" { V1(Vec<u8>) });
 
 /// The device.
 pub struct Rng {
-    source: Source,
+    source: Box<dyn Random>,
 }
 
 impl Rng {
     /// A device over `source`.
-    pub fn new(source: Source) -> Rng {
+    pub fn new(source: Box<dyn Random>) -> Rng {
         Rng { source }
     }
 }
@@ -46,25 +46,34 @@ impl Virtio for Rng {
     fn serve(&mut self, _index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken> {
         queue.serve(ram, |chain, _, _| {
             let mut bytes = vec![0; total(&chain.writable).min(MOST) as usize];
-            (self.source)(&mut bytes);
+            self.source.fill(&mut bytes);
             let n = scatter(ram, &chain.writable, 0, &bytes);
             Ok(Progress::Finished { moved: n as u64, written: n as u32 })
         })
     }
 
     fn reset(&mut self) {}
+
+    fn save(&self) -> Vec<u8> {
+        state::save(&Saved::V1(self.source.save()))
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(source) = state::load(state)?;
+        self.source.load(&source)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::virtio::tests::{BASE, DATA, Driver, QUEUE, SIZE};
+    use crate::virtio::tests::{BASE, DATA, Driver, QUEUE, SIZE, source};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
     fn fills_what_the_driver_gives() {
-        let mut d = Driver::new(Rng::new(Box::new(|b| b.fill(0xa5))));
+        let mut d = Driver::new(Rng::new(source(|b| b.fill(0xa5))));
         d.request(0, &[], &[(DATA, 3), (DATA + 8, 5)]);
         assert_eq!(d.bytes(DATA, 14), [0xa5, 0xa5, 0xa5, 0, 0, 0, 0, 0, 0xa5, 0xa5, 0xa5, 0xa5, 0xa5, 0]);
         assert_eq!((d.used(0), d.last_used(0), d.line.as_slice()), (1, (0, 8), [true].as_slice()));
@@ -79,7 +88,7 @@ mod tests {
         // What is written is the index of the available ring, always one more.
         let calls = Arc::new(AtomicU32::new(0));
         let theirs = calls.clone();
-        let source: Source = Box::new(move |bytes| {
+        let source = source(move |bytes| {
             let n = theirs.fetch_add(1, Ordering::SeqCst);
             assert!(n < 10_000, "without end");
             bytes.copy_from_slice(&(n as u16 + 2).to_le_bytes());
@@ -97,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_is_served_in_one_turn() {
-        let mut d = Driver::new(Rng::new(Box::new(|b| b.fill(1))));
+        let mut d = Driver::new(Rng::new(source(|b| b.fill(1))));
         let [table, ..] = Driver::rings(0);
         d.describe(table, 3, (DATA, 4), crate::virtio::tests::WRITE, 0);
         d.offer(0, 3, QUEUE);
@@ -108,7 +117,7 @@ mod tests {
     #[test]
     fn buffers_outside_memory_break_the_queue() {
         for (at, len) in [(BASE + SIZE - 2, 4), (0, 4), (u64::MAX, 1), (BASE, u32::MAX)] {
-            let mut d = Driver::new(Rng::new(Box::new(|_| panic!("nothing is to be written"))));
+            let mut d = Driver::new(Rng::new(source(|_| panic!("nothing is to be written"))));
             d.request(0, &[], &[(at, len)]);
             assert!(d.needs_reset(), "{at:#x}, {len}");
             assert_eq!((d.used(0), d.read(0x60)), (0, 2));

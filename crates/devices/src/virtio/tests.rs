@@ -2,7 +2,7 @@
 
 use super::{Mmio, Virtio};
 use std::sync::Arc;
-use trine_base::{Action, Actions, Device, Width};
+use trine_base::{Action, Actions, Device, Random, StateError, Width};
 use trine_memory::Ram;
 
 /// Start of RAM.
@@ -20,6 +20,25 @@ pub const WRITE: u16 = 2;
 pub const INDIRECT: u16 = 4;
 
 const IRQ: u32 = 1;
+
+/// A source of bytes that are not random; it has no state.
+struct Source<F>(F);
+
+impl<F: FnMut(&mut [u8]) + Send> Random for Source<F> {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        (self.0)(bytes);
+    }
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
+        Ok(())
+    }
+}
+
+pub fn source(fill: impl FnMut(&mut [u8]) + Send + 'static) -> Box<dyn Random> {
+    Box::new(Source(fill))
+}
 
 /// A device with its driver.
 pub struct Driver {
@@ -67,7 +86,7 @@ impl Driver {
     }
 
     fn note(&mut self, mut out: Actions) {
-        for action in out.take() {
+        for action in out.drain() {
             match action {
                 Action::Irq { line: IRQ, level } => self.line.push(level),
                 Action::Timer { at } => self.timer = at,

@@ -485,19 +485,37 @@ impl Asm {
         self.rex(w, 0, 0, d, false);
         self.bytes(&[0x0f, 0xc8 | d & 7]);
     }
-    /// `lock cmpxchg [m], s`.
-    pub fn lock_cmpxchg(&mut self, w: bool, m: Mem, s: Reg) {
-        self.byte(0xf0);
-        self.op_rm(0, w, &[0x0f, 0xb1], s, m, false);
+    /// An instruction with a register and a memory operand of 1, 2, 4 or 8 bytes; the opcode for one byte is one less.
+    fn op_sized(&mut self, bytes: u64, opcode: &[u8], r: Reg, m: Mem) {
+        let mut code = [0; 2];
+        let code = &mut code[..opcode.len()];
+        code.copy_from_slice(opcode);
+        if let (1, Some(last)) = (bytes, code.last_mut()) {
+            *last -= 1;
+        }
+        self.op_rm(if bytes == 2 { 0x66 } else { 0 }, bytes == 8, code, r, m, bytes == 1);
     }
-    /// `lock xadd [m], s`.
-    pub fn lock_xadd(&mut self, w: bool, m: Mem, s: Reg) {
+    /// `lock cmpxchg [m], s` of so many bytes.
+    pub fn lock_cmpxchg(&mut self, bytes: u64, m: Mem, s: Reg) {
         self.byte(0xf0);
-        self.op_rm(0, w, &[0x0f, 0xc1], s, m, false);
+        self.op_sized(bytes, &[0x0f, 0xb1], s, m);
     }
-    /// `xchg [m], s` (locks by itself).
-    pub fn xchg(&mut self, w: bool, m: Mem, s: Reg) {
-        self.op_rm(0, w, &[0x87], s, m, false);
+    /// `lock xadd [m], s` of so many bytes.
+    pub fn lock_xadd(&mut self, bytes: u64, m: Mem, s: Reg) {
+        self.byte(0xf0);
+        self.op_sized(bytes, &[0x0f, 0xc1], s, m);
+    }
+    /// `xchg [m], s` of so many bytes (locks by itself).
+    pub fn xchg(&mut self, bytes: u64, m: Mem, s: Reg) {
+        self.op_sized(bytes, &[0x87], s, m);
+    }
+    /// Load of 2, 4 or 8 bytes in reverse order; what lies above 2 stays.
+    pub fn movbe_load(&mut self, bytes: u64, d: Reg, m: Mem) {
+        self.op_rm(if bytes == 2 { 0x66 } else { 0 }, bytes == 8, &[0x0f, 0x38, 0xf0], d, m, false);
+    }
+    /// Store of 2, 4 or 8 bytes in reverse order.
+    pub fn movbe_store(&mut self, bytes: u64, m: Mem, s: Reg) {
+        self.op_rm(if bytes == 2 { 0x66 } else { 0 }, bytes == 8, &[0x0f, 0x38, 0xf1], s, m, false);
     }
     /// A full barrier: `lock or dword [rsp], 0`.
     pub fn barrier(&mut self) {

@@ -127,20 +127,16 @@ impl<'a, I: Isa> Emit<'a, I> {
 
     /// Finds each value's last use, and what is better emitted at its only use.
     fn count_uses(&mut self) {
-        let insts = self.insts;
-        for (i, inst) in insts[..self.end() as usize].iter().enumerate() {
+        self.count_live_uses();
+        for (i, inst) in self.insts[..self.end() as usize].iter().enumerate() {
+            if self.is_dead(i) {
+                continue;
+            }
             if let Inst::Get(slot) | Inst::GetF(slot) = *inst
                 && let Some(last) = self.last_read.get_mut(slot as usize)
             {
                 *last = i as u32;
             }
-            inst.operands(|v| {
-                let value = &mut self.s.values[v.0 as usize];
-                value.uses += 1;
-                value.last = i as u32;
-            });
-        }
-        for (i, inst) in insts.iter().enumerate() {
             match *inst {
                 Inst::Load(_, a)
                 | Inst::Store(_, a, _)
@@ -166,8 +162,8 @@ impl<'a, I: Isa> Emit<'a, I> {
 
     /// A load of which nothing but the sign-extension is used extends by itself.
     fn sign_load(&mut self, from: u8, x: Val) {
-        if let Inst::Load(width, _) = self.insts[x.0 as usize]
-            && width.bits() == from as u32
+        if let Inst::Load(how, _) = self.insts[x.0 as usize]
+            && how.width.bits() == from as u32
             && self.s.values[x.0 as usize].uses == 1
         {
             self.s.values[x.0 as usize].signed = true;
@@ -176,7 +172,7 @@ impl<'a, I: Isa> Emit<'a, I> {
 
     /// Base plus constant becomes part of the access.
     fn defer_address(&mut self, a: Val, user: u32) {
-        if self.s.values[a.0 as usize].uses != 1 {
+        if self.s.values[a.0 as usize].uses != self.s.values[a.0 as usize].addresses {
             return;
         }
         if let Inst::Bin(Bin::Add, 64, base, k) = self.insts[a.0 as usize]
@@ -192,7 +188,7 @@ impl<'a, I: Isa> Emit<'a, I> {
         if self.s.values[c.0 as usize].uses != 1 {
             return;
         }
-        if let Inst::Cmp(_, 32 | 64, x, y) = self.insts[c.0 as usize] {
+        if let Inst::Cmp(_, 8 | 16 | 32 | 64, x, y) = self.insts[c.0 as usize] {
             self.defer(c, user, &[x, y]);
         }
     }
@@ -203,7 +199,7 @@ impl<'a, I: Isa> Emit<'a, I> {
         let value = self.s.values[self.at as usize];
         self.in_use = 0;
         self.in_use_fp = 0;
-        if value.deferred || (value.uses == 0 && inst.is_pure()) {
+        if value.deferred || self.is_dead(self.at as usize) {
             return;
         }
         match inst {
@@ -217,10 +213,10 @@ impl<'a, I: Isa> Emit<'a, I> {
             Inst::Zext(from, to, x) => self.zero_extend(from.min(to), x),
             Inst::Sext(from, to, x) => self.sign_extend(from, to, x),
             Inst::Select(_, c, x, y) => self.select(c, x, y),
-            Inst::Load(width, a) => self.load(width, a),
-            Inst::Store(width, a, v) => self.store(width, a, v),
-            Inst::Rmw(op, width, a, v) => self.rmw(op, width, a, v),
-            Inst::Exchange(width, a, old, new) => self.exchange(width, a, old, new),
+            Inst::Load(how, a) => self.load(how, a),
+            Inst::Store(how, a, v) => self.store(how, a, v),
+            Inst::Rmw(op, how, a, v) => self.rmw(op, how, a, v),
+            Inst::Exchange(how, a, old, new) => self.exchange(how, a, old, new),
             Inst::Fence => self.a.barrier(),
             Inst::Fp(op, rounding, args) => self.float(op, rounding, args),
             Inst::Flags => self.flags_value(),
@@ -238,16 +234,23 @@ impl<'a, I: Isa> Emit<'a, I> {
         }
     }
 
-    /// What follows `from` out of line, and does not come back.
+    /// What follows `from` out of line. Control does not go on behind what was emitted last.
     pub(super) fn cold(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
-        self.cold_with(from, emit);
-    }
-
-    /// The same, with a result.
-    pub(super) fn cold_with<T>(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self) -> T) -> T {
         let part = self.a.switch(Part::Cold);
         from.iter().for_each(|hole| self.a.fix_here(*hole));
+        emit(self);
+        self.a.switch(part);
+    }
+
+    /// The same where control goes on: what is out of line already, as an arm that exits, jumps over it.
+    pub(super) fn cold_with<T>(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self) -> T) -> T {
+        let part = self.a.switch(Part::Cold);
+        let over = (part == Part::Cold).then(|| self.a.jmp());
+        from.iter().for_each(|hole| self.a.fix_here(*hole));
         let result = emit(self);
+        if let Some(over) = over {
+            self.a.fix_here(over);
+        }
         self.a.switch(part);
         result
     }
@@ -255,7 +258,7 @@ impl<'a, I: Isa> Emit<'a, I> {
     /// What follows `from` out of line, and then goes on here.
     pub(super) fn aside(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
         let back = self.a.here();
-        self.cold(from, |e| {
+        self.cold_with(from, |e| {
             emit(e);
             let jump = e.a.jmp();
             e.a.fix(jump, back);
@@ -268,7 +271,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             let cc = self.condition(c);
             let taken = self.a.jcc(cc);
             let saved = self.s.clone();
-            self.cold(&[taken], |e| {
+            self.cold_with(&[taken], |e| {
                 let was = std::mem::replace(&mut e.in_arm, true);
                 e.until(to);
                 e.in_arm = was;

@@ -5,7 +5,7 @@ use super::emit::Emit;
 use super::side::{Kind, Row, code};
 use super::thunks::{self, Thunk};
 use trine_ir::inst::{Inst, Val};
-use trine_ir::{Flow, Helper, Isa, Touch};
+use trine_ir::{Flow, Helper, Isa};
 
 impl<I: Isa> Emit<'_, I> {
     /// Counts the block's instructions and leaves where that goes past the limit.
@@ -47,6 +47,8 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Leaves for a virtual address.
     pub fn exit_jump(&mut self, flow: Flow, target: Val) {
+        // Behind a call control comes back, and an arm's code has no room for that: `flow` is only a hint.
+        let flow = if self.in_arm && flow == Flow::Call { Flow::Plain } else { flow };
         let v = self.resolve(target);
         let direct = match self.insts[v as usize] {
             Inst::Pc(offset) if self.links(offset) => Some(offset),
@@ -146,25 +148,42 @@ impl<I: Isa> Emit<'_, I> {
         self.leave(code::RAISE);
     }
 
-    /// Calls a helper that may do anything to the state.
+    /// Calls a helper.
     pub fn call(&mut self, helper: &'static Helper, args: [Val; 3]) {
         for (n, v) in args.into_iter().enumerate() {
             let v = self.resolve(v);
             self.store_value(self.l.arg(n), v);
         }
+        if helper.flushes {
+            self.call_flushing(helper)
+        } else {
+            self.call_keeping(helper)
+        }
+        if self.s.values[self.at as usize].uses != 0 {
+            let r = self.def();
+            self.a.mov(true, r, RAX);
+        }
+    }
+
+    /// Calls a helper behind which the block is as good as over: everything goes to memory.
+    fn call_flushing(&mut self, helper: &'static Helper) {
         self.leave_registers();
         self.s.fp_ready = false;
-        self.called |= helper.touch == Touch::All;
+        self.called = true;
         self.set_pc(self.offset);
         self.a.lea(true, RAX, mem(R15, -(self.undone(false) as i32)));
         self.a.store(8, self.l.retired(), RAX);
         let number = self.helper_number(helper);
         self.a.mov_imm(RSI, number as u64 | (self.bytes as u64) << 16);
         self.a.call_mem(self.l.thunk(Thunk::Helper));
-        if self.s.values[self.at as usize].uses != 0 {
-            let r = self.def();
-            self.a.mov(true, r, RAX);
-        }
+    }
+
+    /// Calls a helper as a slow path: values stay in registers, and so do the slots that it does not use.
+    fn call_keeping(&mut self, helper: &'static Helper) {
+        self.write_back_but(|_, slot| !helper.reads.has(slot) && !helper.writes.has(slot));
+        self.forget_slots(|slot| helper.writes.has(slot));
+        let number = self.helper_number(helper) as u16;
+        self.call_slow(Kind::Helper { number, bytes: self.bytes });
     }
 
     fn helper_number(&mut self, helper: &'static Helper) -> usize {

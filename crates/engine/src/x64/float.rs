@@ -10,7 +10,8 @@ use super::emit::Emit;
 use super::regs::NONE;
 use super::side::Kind;
 use trine_ir::inst::{Class, Inst, Val};
-use trine_ir::{Bin, Fmt, Fp, IntTy, Isa, Round, Rounding, Sign};
+use trine_ir::{Bin, Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
+use trine_softfloat::{NanRule, OutOfRange, Tininess};
 
 /// Vector scratch register.
 pub const X0: Xmm = 14;
@@ -37,7 +38,7 @@ impl<I: Isa> Emit<'_, I> {
             Fp::Class(_) => return self.class_of(op, rounding, double, args),
             _ => {}
         }
-        if !self.host_rounds(op, rounding) {
+        if !self.host_rounds(op, rounding) || Self::host_underflows_otherwise(op) {
             return self.soft(op, rounding, args);
         }
         self.need_fp();
@@ -121,7 +122,7 @@ impl<I: Isa> Emit<'_, I> {
         self.a.load(4, RAX, self.l.guest_mxcsr());
         self.a.alu_imm(Alu::And, false, RAX, 0x3f);
         self.a.load(1, d, self.l.flag_numbers(RAX));
-        self.a.alu_mem(Alu::Or, true, d, self.l.slot(I::FP_FLAGS));
+        self.a.alu_mem(Alu::Or, true, d, self.l.slot(I::Fp::FLAGS));
     }
 
     /// Makes the flags those in `v`: all of them in the slot, none in the host's FPU.
@@ -130,7 +131,7 @@ impl<I: Isa> Emit<'_, I> {
             return;
         }
         let r = self.gpr(v);
-        self.a.store(8, self.l.slot(I::FP_FLAGS), r);
+        self.a.store(8, self.l.slot(I::Fp::FLAGS), r);
         self.need_fp();
         self.a.mxcsr(3, self.l.guest_mxcsr());
         self.a.load(4, RAX, self.l.guest_mxcsr());
@@ -157,9 +158,16 @@ impl<I: Isa> Emit<'_, I> {
         });
     }
 
+    /// Whether the host would see an underflow where the CPU sees none, or the other way round.
+    fn host_underflows_otherwise(op: Fp) -> bool {
+        let exact = matches!(op, Fp::Min(_) | Fp::Max(_) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_));
+        let in_range = matches!(op, Fp::ToInt(..) | Fp::FromInt(..) | Fp::Sqrt(_) | Fp::Convert(Fmt::S));
+        I::Fp::RULES.tininess == Tininess::BeforeRounding && !exact && !in_range
+    }
+
     /// Whether the host's current rounding direction is the one wanted, or does not matter.
     fn host_rounds(&self, op: Fp, rounding: Rounding) -> bool {
-        let current = I::rounding(self.mode);
+        let current = I::Fp::rounding(self.mode);
         let wanted = match rounding {
             Rounding::Dynamic => current,
             Rounding::Static(r) => Some(r),
@@ -224,6 +232,10 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Where the result is a NaN, makes it the canonical one.
     fn canonical(&mut self, double: bool, x: Xmm) {
+        if I::Fp::RULES.nan == NanRule::FirstOperand {
+            // The host's own.
+            return;
+        }
         self.a.comis(0x2e, double, x, x);
         let is_nan = self.a.jcc(Cc::Parity);
         self.nan_aside(is_nan, double, x);
@@ -336,9 +348,11 @@ impl<I: Isa> Emit<'_, I> {
         } else {
             // Out of range and NaN give the smallest number.
             self.a.cvts2si(double, truncate, w, d, s);
-            self.a.mov_imm(RAX, if w { 1 << 63 } else { 1 << 31 });
-            self.a.alu(Alu::Cmp, w, d, RAX);
-            ways.push(self.a.jcc(Cc::Equal));
+            if I::Fp::RULES.out_of_range == OutOfRange::Saturate {
+                self.a.mov_imm(RAX, if w { 1 << 63 } else { 1 << 31 });
+                self.a.alu(Alu::Cmp, w, d, RAX);
+                ways.push(self.a.jcc(Cc::Equal));
+            }
         }
         self.soft_aside_int(&ways, op, rounding, args, d);
         self.own(d);
@@ -346,7 +360,7 @@ impl<I: Isa> Emit<'_, I> {
 
     fn truncates(&self, rounding: Rounding) -> bool {
         match rounding {
-            Rounding::Dynamic => I::rounding(self.mode) == Some(Round::Rtz),
+            Rounding::Dynamic => I::Fp::rounding(self.mode) == Some(Round::Rtz),
             Rounding::Static(r) => r == Round::Rtz,
         }
     }

@@ -336,7 +336,7 @@ impl<I: Isa> Emit<'_, I> {
         let v = self.resolve(v);
         match self.insts[v as usize] {
             Inst::Sext(from, 64, _) => from <= 32,
-            Inst::Load(width, _) => width.bits() < 32 || self.s.values[v as usize].signed,
+            Inst::Load(how, _) => how.width.bits() < 32 || self.s.values[v as usize].signed,
             Inst::Const(k) => k as i64 == k as i32 as i64,
             // A 0 comes in at the top.
             Inst::Bin(Bin::Shr, 32, _, k) => self.constant(k).is_some_and(|k| k & 31 != 0),

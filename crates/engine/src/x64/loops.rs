@@ -45,7 +45,8 @@ impl<I: Isa> Emit<'_, I> {
         let mut found = false;
         for inst in self.insts {
             match *inst {
-                Inst::Call(..) | Inst::IfNot { exits: false, .. } => return false,
+                Inst::Call(helper, _) if helper.flushes => return false,
+                Inst::IfNot { exits: false, .. } => return false,
                 Inst::Jump(flow, v) => found |= flow != Flow::Call && self.is_start(v.0),
                 _ => {}
             }

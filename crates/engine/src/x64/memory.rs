@@ -7,17 +7,17 @@ use crate::tlb::{self, Entry, PAIRS, Pair, Tlb};
 use std::mem::offset_of;
 use trine_base::Width;
 use trine_ir::inst::{Inst, Val};
-use trine_ir::{Bin, Isa, Rmw};
+use trine_ir::{Bin, Isa, MemOp};
 
 /// A guest address: register plus displacement.
 #[derive(Clone, Copy)]
-struct Address {
+pub(super) struct Address {
     base: Reg,
     disp: i32,
 }
 
 impl<I: Isa> Emit<'_, I> {
-    fn address(&mut self, a: Val) -> Address {
+    pub(super) fn address(&mut self, a: Val) -> Address {
         if let Inst::Bin(Bin::Add, 64, base, k) = self.insts[a.0 as usize]
             && self.s.values[a.0 as usize].deferred
             && let Inst::Const(k) = self.insts[k.0 as usize]
@@ -110,7 +110,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// The out-of-line part of an access: `args` are further arguments, the result goes to `to`.
-    fn out_of_line(&mut self, miss: Hole, at: Address, args: &[Reg], kind: Kind, to: Option<Reg>) {
+    pub(super) fn out_of_line(&mut self, miss: Hole, at: Address, args: &[Reg], kind: Kind, to: Option<Reg>) {
         self.aside(&[miss], |e| {
             e.call_access(at, args, kind);
             if let Some(r) = to {
@@ -129,48 +129,62 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// A load.
-    pub fn load(&mut self, width: Width, a: Val) {
+    pub fn load(&mut self, how: MemOp, a: Val) {
         let n = self.pair_of(a, false);
         let at = self.address(a);
         let d = self.def_apart();
         if self.direct {
             self.may_be_refused();
-            self.load_to(width, d, mem(at.base, at.disp));
+            self.load_to(how, d, mem(at.base, at.disp));
             return self.own(d);
         }
-        let miss = self.probe_pair(n, at, width, false);
-        self.load_to(width, d, mem2(at.base, RCX, at.disp));
+        let miss = self.probe_pair(n, at, how.width, false);
+        self.load_to(how, d, mem2(at.base, RCX, at.disp));
         let signed = self.s.values[self.at as usize].signed;
         self.aside(&[miss], |e| {
-            e.call_access(at, &[], Kind::Load(width));
-            if signed { e.a.movsx(width.bytes(), true, d, RAX) } else { e.a.mov(true, d, RAX) }
+            e.call_access(at, &[], Kind::Load(how));
+            if signed { e.a.movsx(how.width.bytes(), true, d, RAX) } else { e.a.mov(true, d, RAX) }
         });
         self.own(d);
     }
 
-    fn load_to(&mut self, width: Width, d: Reg, m: Mem) {
-        match self.s.values[self.at as usize].signed {
-            true => self.a.load_signed(width.bytes(), d, m),
-            false => self.a.load(width.bytes(), d, m),
+    fn load_to(&mut self, how: MemOp, d: Reg, m: Mem) {
+        let bytes = how.width.bytes();
+        match (how.swaps(), self.s.values[self.at as usize].signed) {
+            (false, false) => self.a.load(bytes, d, m),
+            (false, true) => self.a.load_signed(bytes, d, m),
+            (true, signed) => {
+                self.a.movbe_load(bytes, d, m);
+                match bytes {
+                    _ if signed => self.a.movsx(bytes, true, d, d),
+                    2 => self.a.movzx(2, d, d),
+                    _ => {}
+                }
+            }
         }
     }
 
+    fn store_from(&mut self, how: MemOp, m: Mem, s: Reg) {
+        let bytes = how.width.bytes();
+        if how.swaps() { self.a.movbe_store(bytes, m, s) } else { self.a.store(bytes, m, s) }
+    }
+
     /// A store.
-    pub fn store(&mut self, width: Width, a: Val, v: Val) {
+    pub fn store(&mut self, how: MemOp, a: Val, v: Val) {
         let n = self.pair_of(a, true);
         let at = self.address(a);
         let s = self.gpr(v);
         if self.direct {
             self.may_be_refused();
-            return self.a.store(width.bytes(), mem(at.base, at.disp), s);
+            return self.store_from(how, mem(at.base, at.disp), s);
         }
-        let miss = self.probe_pair(n, at, width, true);
-        self.a.store(width.bytes(), mem2(at.base, RCX, at.disp), s);
-        self.out_of_line(miss, at, &[s], Kind::Store(width), None);
+        let miss = self.probe_pair(n, at, how.width, true);
+        self.store_from(how, mem2(at.base, RCX, at.disp), s);
+        self.out_of_line(miss, at, &[s], Kind::Store(how), None);
     }
 
     /// Probes for an atomic access and leaves the host address in `rcx`.
-    fn probe_atomic(&mut self, at: Address, width: Width) -> Option<Hole> {
+    pub(super) fn probe_atomic(&mut self, at: Address, width: Width) -> Option<Hole> {
         if self.direct {
             self.a.lea(true, RCX, mem(at.base, at.disp));
             return None;
@@ -181,83 +195,15 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// The next instruction accesses memory by an address that [`Emit::probe_atomic`] left.
-    fn atomic(&mut self) {
+    pub(super) fn atomic(&mut self) {
         if self.direct {
             self.may_be_refused();
         }
     }
 
-    /// Atomic read-modify-write.
-    pub fn rmw(&mut self, op: Rmw, width: Width, a: Val, v: Val) {
-        let at = self.address(a);
-        let s = self.gpr(v);
-        let d = self.def_apart();
-        let w = width == Width::B8;
-        let miss = self.probe_atomic(at, width);
-        let m = mem(RCX, 0);
-        match op {
-            Rmw::Swap | Rmw::Add => {
-                self.a.mov(true, RAX, s);
-                self.atomic();
-                if op == Rmw::Swap { self.a.xchg(w, m, RAX) } else { self.a.lock_xadd(w, m, RAX) }
-            }
-            _ => self.rmw_loop(op, width, s),
-        }
-        self.a.mov(w, d, RAX);
-        if let Some(miss) = miss {
-            self.out_of_line(miss, at, &[s], Kind::Rmw(op, width), Some(d));
-        }
-        self.own(d);
-    }
-
-    /// Compare-and-exchange until nobody else came between; the old value is left in `rax`.
-    fn rmw_loop(&mut self, op: Rmw, width: Width, s: Reg) {
-        let w = width == Width::B8;
-        self.atomic();
-        self.a.load(width.bytes(), RAX, mem(RCX, 0));
-        let again = self.a.here();
-        self.a.mov(w, RDX, s);
-        match op {
-            Rmw::And => self.a.alu(Alu::And, w, RDX, RAX),
-            Rmw::Or => self.a.alu(Alu::Or, w, RDX, RAX),
-            Rmw::Xor => self.a.alu(Alu::Xor, w, RDX, RAX),
-            _ => {
-                let keep = match op {
-                    Rmw::MinS => Cc::Less,
-                    Rmw::MaxS => Cc::Greater,
-                    Rmw::MinU => Cc::Below,
-                    _ => Cc::Above,
-                };
-                self.a.alu(Alu::Cmp, w, RAX, RDX);
-                self.a.cmov(keep, w, RDX, RAX);
-            }
-        }
-        self.atomic();
-        self.a.lock_cmpxchg(w, mem(RCX, 0), RDX);
-        let retry = self.a.jcc(Cc::NotEqual);
-        self.a.fix(retry, again);
-    }
-
-    /// Atomic compare-and-exchange.
-    pub fn exchange(&mut self, width: Width, a: Val, old: Val, new: Val) {
-        let at = self.address(a);
-        let (expect, new) = (self.gpr(old), self.gpr(new));
-        let d = self.def_apart();
-        let w = width == Width::B8;
-        let miss = self.probe_atomic(at, width);
-        self.a.mov(true, RAX, expect);
-        self.atomic();
-        self.a.lock_cmpxchg(w, mem(RCX, 0), new);
-        self.a.mov(w, d, RAX);
-        if let Some(miss) = miss {
-            self.out_of_line(miss, at, &[expect, new], Kind::Exchange(width), Some(d));
-        }
-        self.own(d);
-    }
-
     /// A register for a result that must not show up as anyone's before the access is over: a
     /// fault restores slots from registers as they were before.
-    fn def_apart(&mut self) -> Reg {
+    pub(super) fn def_apart(&mut self) -> Reg {
         self.take_destination(true).unwrap_or_else(|| self.take_gpr())
     }
 }

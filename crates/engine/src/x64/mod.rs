@@ -2,11 +2,13 @@
 //! block.
 
 pub mod asm;
+mod atomic;
 mod emit;
 mod evict;
 mod exits;
 mod float;
 mod integer;
+mod liveness;
 mod loops;
 mod memory;
 mod pinned;
@@ -17,7 +19,7 @@ pub mod thunks;
 
 use crate::arena::Arena;
 use crate::block::Block;
-use crate::code::{CodeMemory, FIXED, PARTS};
+use crate::code::{CodeMemory, FIXED};
 use crate::core::Core;
 use crate::links::Links;
 use asm::{Asm, Hole, Place};
@@ -85,21 +87,23 @@ fn missing() -> Option<&'static str> {
         ("bmi2", std::arch::is_x86_feature_detected!("bmi2")),
         ("fma", std::arch::is_x86_feature_detected!("fma")),
         ("lzcnt", std::arch::is_x86_feature_detected!("lzcnt")),
+        ("movbe", std::arch::is_x86_feature_detected!("movbe")),
     ];
     have.into_iter().find(|f| !f.1).map(|f| f.0)
 }
 
 impl Code {
-    /// Memory for code of the CPU `I`, with the way into it. The error says why the host cannot run compiled code.
-    pub fn new<I: Isa>() -> Result<Code, String> {
+    /// Memory for code of the CPU `I` in parts of `part` bytes, with the way into it. The error says why the host cannot
+    /// run compiled code.
+    pub fn new<I: Isa>(part: usize) -> Result<Code, String> {
         if let Some(feature) = missing() {
             return Err(format!(
                 "the compiler needs a host CPU of level x86-64-v3; this one lacks {feature}"
             ));
         }
         let no_memory = |e| format!("no memory for generated code: {e}");
-        let memory = CodeMemory::new().map_err(no_memory)?;
-        let tables = Tables::new(memory.part(0)).map_err(no_memory)?;
+        let memory = CodeMemory::new(part).map_err(no_memory)?;
+        let tables = Tables::new(memory.part(0), part).map_err(no_memory)?;
         tables.open(0).map_err(no_memory)?;
         let layout = Layout::of::<I>();
         let Thunks { bytes, enter, offsets } = Thunks::new::<I>(&layout);
@@ -138,6 +142,11 @@ impl Code {
         (self.memory.range().0, self.fixed)
     }
 
+    /// Whether code at this address is in a part.
+    pub fn is_in_part(&self, part: usize, at: usize) -> bool {
+        self.memory.part_of(at) == part
+    }
+
     /// Runs generated code at `at` until it leaves.
     pub fn enter<I: Isa>(&self, core: &Core<I>, at: usize) -> Left {
         if core.direct.is_some() {
@@ -151,7 +160,7 @@ impl Code {
             code::LINK => Left::Link(number as u32),
             code::RAISE => {
                 let [cause, value] = [0, 1].map(|i: usize| core.frame.args[i].get());
-                core.raise(Trap { cause, value });
+                core.raise(Trap::fault(cause, value));
                 Left::Instruction { leave: Leave::Trap, next: core.frame.pc.get() }
             }
             kind => {
@@ -183,37 +192,41 @@ impl<I: Isa> Default for Compiler<I> {
 }
 
 impl<I: Isa> Compiler<I> {
-    /// Compiles a block and tells it where its code is. `code` is always the same.
+    /// Compiles a block into the part that is being filled, and tells it where its code is. `code` is always the same.
     pub fn compile(&mut self, code: &Code, block: &Block<I>, direct: bool) -> Compiled {
-        let mut ir = build(block);
-        debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
-        pinned::append_entry_values::<I>(&mut ir.insts);
-        loop {
-            match self.compile_here(code, block, &ir, direct) {
-                Compiled::Full if self.advance(code) => {}
-                done => return done,
-            }
+        self.compile_ir(code, block, build(block), direct)
+    }
+
+    /// Goes on with the next part of code memory. False where it is not empty, or there is no memory for its tables.
+    pub fn advance(&mut self, code: &Code) -> bool {
+        let next = self.arena.next();
+        let ready = self.arena.is_empty(next) && code.tables.open(next).is_ok();
+        if ready {
+            self.arena.advance();
         }
+        ready
     }
 
-    /// Goes on with the next part of code memory.
-    fn advance(&mut self, code: &Code) -> bool {
-        self.arena.advance() && code.tables.open(self.arena.part()).is_ok()
+    /// The part that must be emptied next, if it is not empty.
+    pub fn to_empty(&self) -> Option<usize> {
+        Some(self.arena.next()).filter(|&part| !self.arena.is_empty(part))
     }
 
-    /// Compiles a block into the part that is being filled.
-    fn compile_here(
+    /// The same, where the block is described by `ir`.
+    pub fn compile_ir(
         &mut self,
         code: &Code,
         block: &Block<I>,
-        ir: &trine_ir::Block,
+        mut ir: trine_ir::Block,
         direct: bool,
     ) -> Compiled {
+        debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
+        pinned::append_entry_values::<I>(&mut ir.insts);
         let part = self.arena.part();
         self.asm.clear();
         self.side.begin(code.tables.next_row(part));
         let (asm, side, scratch) = (&mut self.asm, &mut self.side, &mut self.scratch);
-        let emit = Emit::<I>::new(asm, side, scratch, code.layout, block, ir, direct, self.links.next(part));
+        let emit = Emit::<I>::new(asm, side, scratch, code.layout, block, &ir, direct, self.links.next(part));
         let Some(Emitted { holes, accesses }) = emit.run() else { return Compiled::TooComplex };
         let size = self.asm.finish().len();
         let Some(at) = self.arena.place(size, &code.memory) else { return Compiled::Full };
@@ -225,7 +238,10 @@ impl<I: Isa> Compiler<I> {
         if !done {
             return Compiled::Full;
         }
-        self.arena.take(size);
+        if self.arena.is_reused() {
+            code.memory.synchronize();
+        }
+        self.arena.take(size, &code.memory);
         let site = |&hole: &Hole| (at + self.asm.hole_offset(hole), self.asm.displacement(hole));
         self.links.add(part, block, holes.iter().map(site));
         block.set_code(at);
@@ -242,18 +258,20 @@ impl<I: Isa> Compiler<I> {
         self.links.link(number, to, &code.memory);
     }
 
-    /// Nothing leads to the block's code any more but what runs already.
+    /// Nothing leads to the retired block's code any more but what runs already.
     pub fn unlink(&mut self, code: &Code, block: &Block<I>) {
-        block.retire();
         self.links.unlink(block, &code.memory);
     }
 
-    /// Forgets all code, which nobody runs and no block has any more.
-    pub fn clear(&mut self, code: &Code) {
-        // SAFETY: only who has `&mut self` writes the tables; nobody runs code, by the caller.
-        (0..PARTS).for_each(|part| unsafe { code.tables.clear(part) });
-        self.links.clear();
-        self.arena.clear();
+    /// Empties a part.
+    ///
+    /// # Safety
+    /// No block has code in it, and nobody runs any.
+    pub unsafe fn clear(&mut self, code: &Code, part: usize) {
+        // SAFETY: only who has `&mut self` writes the tables; the rest by the caller.
+        unsafe { code.tables.clear(part) };
+        self.links.clear(part);
+        self.arena.clear(part);
     }
 
     /// Before a fork: all code, by pieces with their addresses. The child's mappings would be shared with its parent.
@@ -277,7 +295,8 @@ fn leave(n: u64) -> Leave {
         2 => Leave::Trap,
         3 => Leave::EndBlock,
         4 => Leave::Idle,
-        _ => Leave::Stop,
+        5 => Leave::Stop,
+        _ => Leave::Alone,
     }
 }
 

@@ -204,7 +204,9 @@ impl<I: Isa> Emit<'_, I> {
             v += 1;
         }
         match after(v) {
-            Some(&(Inst::Set(slot, Val(set)) | Inst::SetF(slot, Val(set)))) if set == v => {
+            Some(&(Inst::Set(slot, Val(set)) | Inst::SetF(slot, Val(set))))
+                if set == v && !self.is_dead(v as usize + 1) =>
+            {
                 Some((slot, self.place_of(slot, class)?))
             }
             _ => None,

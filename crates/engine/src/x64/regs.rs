@@ -19,6 +19,8 @@ pub struct Value {
     pub last: u32,
     /// Number of uses.
     pub uses: u32,
+    /// Number of uses as the address of an access.
+    pub addresses: u32,
     /// Its register.
     pub reg: u32,
     /// Its spill word.
@@ -29,6 +31,8 @@ pub struct Value {
     pub cached: u32,
     /// Its code is emitted where it is used.
     pub deferred: bool,
+    /// It is a write of a slot that another write follows before anybody looks.
+    pub overwritten: bool,
     /// It is a load that is sign-extended to 64 bits.
     pub signed: bool,
     /// It is a comparison, or a write of the flags behind one, that leaves the flags as they were.
@@ -41,11 +45,13 @@ impl Value {
         alias: NONE,
         last: 0,
         uses: 0,
+        addresses: 0,
         reg: NONE,
         spill: NONE,
         home: NONE,
         cached: 0,
         deferred: false,
+        overwritten: false,
         signed: false,
         quiet: false,
     };
@@ -408,6 +414,21 @@ impl<I: Isa> Emit<'_, I> {
                 if self.s.values[val as usize].home == NONE {
                     self.s.values[val as usize].home = slot as u32;
                 }
+            }
+        }
+    }
+
+    /// Before something that may change the memory of these slots, which is up to date.
+    pub fn forget_slots(&mut self, changes: impl Fn(u16) -> bool) {
+        let mut i = 0;
+        while i < self.s.cache.len() {
+            let Cached { slot, val, .. } = self.s.cache[i];
+            if changes(slot) {
+                self.keep(val, slot);
+                self.s.values[val as usize].cached -= 1;
+                self.s.cache.swap_remove(i);
+            } else {
+                i += 1;
             }
         }
     }

@@ -5,8 +5,7 @@ use super::pinned::pinned;
 use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
-use trine_base::Width;
-use trine_ir::{Fp, Hart, Helper, Isa, Leave, Rmw, Rounding};
+use trine_ir::{Fp, Hart, Helper, Isa, Leave, MemOp, Rmw, Rounding};
 
 /// Where the value of a slot lies while generated code runs.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +28,24 @@ pub enum Loc {
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A load that missed the TLB.
-    Load(Width),
+    Load(MemOp),
     /// A store that missed the TLB.
-    Store(Width),
+    Store(MemOp),
     /// A read-modify-write that missed.
-    Rmw(Rmw, Width),
+    Rmw(Rmw, MemOp),
     /// A compare-and-exchange that missed.
-    Exchange(Width),
+    Exchange(MemOp),
     /// An access to a program's memory, done in place.
     Direct,
     /// A floating-point operation that the host does differently.
     Soft(Fp, Rounding),
+    /// A helper that keeps registers: its number in [`Side::helpers`], the instruction's length.
+    Helper {
+        /// The number.
+        number: u16,
+        /// The length.
+        bytes: u8,
+    },
 }
 
 /// One call out of generated code.
@@ -126,12 +132,23 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
     // Generated code runs only in the mode that it was made for.
     let regime = core.data_regime();
     let done = match row.kind {
-        Kind::Load(width) => core.slow_load(regime, width, a),
-        Kind::Store(width) => core.slow_store(regime, width, a, b).map(|()| 0),
-        Kind::Rmw(op, width) => core.rmw(regime, op, width, a, b),
-        Kind::Exchange(width) => core.exchange(regime, width, a, b, c),
+        Kind::Load(how) => core.slow_load(regime, how.width, a).map(|value| how.ordered(value)),
+        Kind::Store(how) => core.slow_store(regime, how.width, a, how.ordered(b)).map(|()| 0),
+        Kind::Rmw(op, how) => core.rmw(regime, op, how, a, b),
+        Kind::Exchange(how) => core.exchange(regime, how, a, b, c),
         Kind::Direct => Ok(0),
         Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
+        Kind::Helper { number, bytes } => {
+            frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
+            let Some(helper) = tables(core).helper(number as usize) else { std::process::abort() };
+            return match core.call(helper, [a, b, c]) {
+                Ok(value) => Ret { value, leave: 0 },
+                Err(leave) => {
+                    restore_slots(core, row, tables(core).locs(back, row));
+                    helper_left(core, leave, bytes as u64)
+                }
+            };
+        }
     };
     match done {
         Ok(value) => Ret { value, leave: 0 },
@@ -157,6 +174,12 @@ fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     frame.count.set(frame.retired.get());
     frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
+    restore_slots(core, row, locs);
+}
+
+/// Brings the memory of the slots up to date, as they were at the start of the instruction.
+fn restore_slots<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
+    let frame = &core.frame;
     for (slot, reg) in pinned::<I>() {
         if row.displaced >> reg & 1 == 0 {
             core.set(slot, frame.save[reg as usize].get());
@@ -178,12 +201,16 @@ fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
 /// Calls the helper with number `what & 0xffff`; the instruction's length is above.
 pub extern "sysv64" fn helper<I: Isa>(core: &Core<I>, what: u64) -> Ret {
     let Some(helper) = tables(core).helper((what & 0xffff) as usize) else { std::process::abort() };
-    let frame = &core.frame;
-    match (helper.run)(core, [0, 1, 2].map(|i: usize| frame.args[i].get())) {
+    let args = [0, 1, 2].map(|i: usize| core.frame.args[i].get());
+    match core.call(helper, args) {
         Ok(value) => Ret { value, leave: 0 },
-        Err(leave) => {
-            frame.count.set(frame.retired.get() + (leave != Leave::Trap) as u64);
-            left(leave, what >> 16)
-        }
+        Err(leave) => helper_left(core, leave, what >> 16),
     }
+}
+
+/// A helper left an instruction of `bytes` bytes, where the state is up to date.
+fn helper_left<I: Isa>(core: &Core<I>, leave: Leave, bytes: u64) -> Ret {
+    let frame = &core.frame;
+    frame.count.set(frame.retired.get() + core.is_done(leave) as u64);
+    left(leave, bytes)
 }

@@ -29,18 +29,20 @@ struct Part {
 pub struct Tables {
     /// Executable address of the first part.
     start: usize,
+    /// Bytes of a part.
+    part: usize,
     parts: [OnceLock<Part>; PARTS],
     helpers: Grow<&'static Helper>,
 }
 
 impl Tables {
-    /// Empty tables of code whose first part runs at `start`.
+    /// Empty tables of code whose first part runs at `start`; each has `part` bytes.
     ///
     /// # Errors
     /// The host's, where it has no address space.
-    pub fn new(start: usize) -> io::Result<Tables> {
+    pub fn new(start: usize, part: usize) -> io::Result<Tables> {
         let parts = [const { OnceLock::new() }; PARTS];
-        Ok(Tables { start, parts, helpers: Grow::new(MOST_HELPERS)? })
+        Ok(Tables { start, part, parts, helpers: Grow::new(MOST_HELPERS)? })
     }
 
     /// Makes room for the tables of a part that is about to be filled.
@@ -56,7 +58,7 @@ impl Tables {
     }
 
     fn part_at(&self, at: usize) -> Option<(usize, &Part)> {
-        let part = at.wrapping_sub(self.start) / PART;
+        let part = at.wrapping_sub(self.start) / self.part;
         Some((part, self.parts.get(part)?.get()?))
     }
 
@@ -73,7 +75,7 @@ impl Tables {
     /// The row of the access at an executable address, by a number that [`Tables::refused`] takes.
     pub fn access_at(&self, at: usize) -> Option<u64> {
         let (n, part) = self.part_at(at)?;
-        let offset = (at - self.start - n * PART) as u32;
+        let offset = (at - self.start - n * self.part) as u32;
         let accesses = part.accesses.all();
         let found = accesses.binary_search_by_key(&offset, |a| a.0).ok()?;
         Some((n as u64) << 32 | accesses[found].1 as u64)
@@ -81,7 +83,7 @@ impl Tables {
 
     /// The row that [`Tables::access_at`] found, and an address in its part.
     pub fn refused(&self, number: u64) -> Option<(usize, &Row)> {
-        let at = self.start + (number >> 32) as usize * PART;
+        let at = self.start + (number >> 32) as usize * self.part;
         Some((at, self.row(at, number as u32)?))
     }
 
@@ -112,7 +114,7 @@ impl Tables {
         if !room || !unsafe { self.helpers.extend(new) } {
             return false;
         }
-        let start = self.start + part * PART;
+        let start = self.start + part * self.part;
         let mut accesses: Vec<_> = accesses.iter().map(|&(at, row)| ((at - start) as u32, row)).collect();
         accesses.sort_unstable();
         let first = tables.locs.all().len() as u32;

@@ -57,7 +57,7 @@ fn classes_are_kept_apart() {
     assert!(why(0, &[Inst::GetF(1), from(1)]).contains("%1 is not Int"));
     let to = Inst::Fp(Fp::ToInt(Fmt::D, IntTy::I64), RNE, [Val(1); 3]);
     assert!(why(0, &[Inst::GetF(1), to, Inst::SetF(1, Val(2))]).contains("%2 is not Float"));
-    assert!(why(0, &[Inst::GetF(1), Inst::Load(Width::B8, Val(1))]).contains("%1 is not Int"));
+    assert!(why(0, &[Inst::GetF(1), Inst::Load(Width::B8.into(), Val(1))]).contains("%1 is not Int"));
     let jump = block(0, &[Inst::GetF(1), Inst::Jump(Flow::Plain, Val(1))]);
     assert!(verify(&jump).unwrap_err().contains("%1 is not Int"));
 }
@@ -95,9 +95,9 @@ fn operands_are_not_wider_than_the_operation() {
         Inst::Cmp(Cmp::LtU, 16, Val(1), Val(2)),
         Inst::Un(Un::Ctz, 32, Val(1)),
         Inst::Zext(32, 8, Val(1)),
-        Inst::Rmw(Rmw::Add, Width::B4, Val(1), Val(1)),
-        Inst::Exchange(Width::B4, Val(1), Val(1), Val(2)),
-        Inst::Exchange(Width::B4, Val(1), Val(2), Val(1)),
+        Inst::Rmw(Rmw::Add, Width::B4.into(), Val(1), Val(1)),
+        Inst::Exchange(Width::B4.into(), Val(1), Val(1), Val(2)),
+        Inst::Exchange(Width::B4.into(), Val(1), Val(2), Val(1)),
         Inst::Fp(Fp::FromInt(IntTy::U32, Fmt::D), RNE, [Val(1); 3]),
         Inst::Fp(Fp::FromBits(Fmt::S), RNE, [Val(1); 3]),
     ] {
@@ -106,7 +106,7 @@ fn operands_are_not_wider_than_the_operation() {
     // These read the low half.
     fine(0, &[&narrow[..], &[Inst::Bin(Bin::Add, 32, Val(1), Val(2))]].concat());
     fine(0, &[&narrow[..], &[Inst::Cmp(Cmp::LtS, 32, Val(1), Val(2))]].concat());
-    fine(0, &[&narrow[..], &[Inst::Store(Width::B4, Val(1), Val(1))]].concat());
+    fine(0, &[&narrow[..], &[Inst::Store(Width::B4.into(), Val(1), Val(1))]].concat());
     let condition = [Inst::Get(1), Inst::Cmp(Cmp::Eq, 64, Val(1), Val(1))];
     let select = |c, n, a, b| [&condition[..], &[Inst::Select(n, Val(c), Val(a), Val(b))]].concat();
     fine(0, &select(2, 64, 1, 2));

@@ -2,8 +2,33 @@
 //! body is the format; the table names it.
 
 use super::{Boxed, F, Rv, X};
-use crate::state;
-use trine_ir::{Float, Fmt, Fp, Int, IntTy, Res, Round, Rounding, Sign, V};
+use crate::state::{self, mode};
+use std::cell::Cell;
+use trine_ir::{Float, Fmt, Fp, FpRules, Int, IntTy, Res, Round, Rounding, Sign, V};
+use trine_softfloat::Rules;
+
+/// The floating-point environment: `fcsr` (unpriv 20.2).
+pub struct Fcsr;
+
+impl FpRules for Fcsr {
+    const FLAGS: u16 = state::FFLAGS;
+    const RULES: Rules = Rules::CANONICAL;
+
+    fn flags(mxcsr: u32) -> u64 {
+        let bit = |from: u32, to: u32| ((mxcsr >> from & 1) << to) as u64;
+        // NX 1, UF 2, OF 4, DZ 8, NV 16.
+        bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4)
+    }
+
+    fn round(slots: &[Cell<u64>]) -> Round {
+        // A reserved direction makes instructions illegal that would use it.
+        Round::from_number(slots[state::FRM as usize].get() as u8).unwrap_or(Round::Rne)
+    }
+
+    fn rounding(mode: u32) -> Option<Round> {
+        Round::from_number(mode::frm(mode))
+    }
+}
 
 /// The rounding of operations that do not round.
 const EXACT: Rounding = Rounding::Static(Round::Rne);

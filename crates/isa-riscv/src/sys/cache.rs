@@ -2,18 +2,26 @@
 
 use super::trap;
 use crate::state::*;
-use trine_ir::{Flush, Hart, Helper, Leave, Touch, Trap};
+use trine_ir::{Flush, Hart, Helper, Leave, SlotSet, Trap};
 
 /// Bytes of a cache block, as the device tree tells the guest (`riscv,cboz-block-size`).
 pub const BLOCK: u64 = 64;
 
 fn illegal(hart: &dyn Hart, encoding: u64) -> Leave {
-    hart.raise(Trap { cause: trap::ILLEGAL_INSTRUCTION, value: encoding })
+    hart.raise(Trap::fault(trap::ILLEGAL_INSTRUCTION, encoding))
 }
 
 /// `sfence.vma` (priv 12.2.1): arguments are the address, bit 0 set where there is one (bit 1: an
 /// ASID), the instruction's bytes.
-pub static SFENCE_VMA: Helper = Helper { name: "sfence.vma", run: sfence_vma, touch: Touch::All };
+pub static SFENCE_VMA: Helper = Helper {
+    name: "sfence.vma",
+    run: sfence_vma,
+    reads: SlotSet::Only(&[PRIV, MSTATUS]),
+    writes: SlotSet::NONE,
+    leaves: true,
+    flushes: true,
+    fp: false,
+};
 
 fn sfence_vma(hart: &dyn Hart, [address, which, encoding]: [u64; 3]) -> Result<u64, Leave> {
     if hart.get(PRIV) == level::S && hart.get(MSTATUS) & mstatus::TVM != 0 {
@@ -29,7 +37,15 @@ fn sfence_vma(hart: &dyn Hart, [address, which, encoding]: [u64; 3]) -> Result<u
 }
 
 /// `fence.i` (unpriv 7).
-pub static FENCE_I: Helper = Helper { name: "fence.i", run: fence_i, touch: Touch::All };
+pub static FENCE_I: Helper = Helper {
+    name: "fence.i",
+    run: fence_i,
+    reads: SlotSet::NONE,
+    writes: SlotSet::NONE,
+    leaves: false,
+    flushes: true,
+    fp: false,
+};
 
 fn fence_i(hart: &dyn Hart, _: [u64; 3]) -> Result<u64, Leave> {
     hart.sync_code();
@@ -40,7 +56,15 @@ fn fence_i(hart: &dyn Hart, _: [u64; 3]) -> Result<u64, Leave> {
 const CBZE: u64 = 1 << 7;
 
 /// `cbo.zero` (unpriv 24.5.5): arguments are the address and the instruction's bytes.
-pub static CBO_ZERO: Helper = Helper { name: "cbo.zero", run: cbo_zero, touch: Touch::All };
+pub static CBO_ZERO: Helper = Helper {
+    name: "cbo.zero",
+    run: cbo_zero,
+    reads: SlotSet::Only(SYSTEM_SLOTS),
+    writes: SlotSet::NONE,
+    leaves: true,
+    flushes: false,
+    fp: false,
+};
 
 fn cbo_zero(hart: &dyn Hart, [address, encoding, _]: [u64; 3]) -> Result<u64, Leave> {
     let now = hart.get(PRIV);

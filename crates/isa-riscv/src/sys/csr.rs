@@ -4,7 +4,7 @@
 use super::{mmu, pmp, trap};
 use crate::isa::dirty_fs;
 use crate::state::*;
-use trine_ir::{Flush, Hart, Helper, Leave, Touch, Trap};
+use trine_ir::{Flush, Hart, Helper, Leave, SlotSet, Trap};
 
 /// What a CSR is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,11 +178,19 @@ impl Op {
 }
 
 /// Accesses a CSR: arguments are number | op << 12, the operand, the instruction's bytes.
-pub static ACCESS: Helper = Helper { name: "csr", run: access, touch: Touch::All };
+pub static ACCESS: Helper = Helper {
+    name: "csr",
+    run: access,
+    reads: SlotSet::Only(SYSTEM_SLOTS),
+    writes: SlotSet::Only(SYSTEM_SLOTS),
+    leaves: true,
+    flushes: true,
+    fp: true,
+};
 
 fn access(hart: &dyn Hart, [what, operand, bytes]: [u64; 3]) -> Result<u64, Leave> {
     let (number, op) = ((what & 0xfff) as u16, Op::from_number(what >> 12));
-    let illegal = || hart.raise(Trap { cause: trap::ILLEGAL_INSTRUCTION, value: bytes });
+    let illegal = || hart.raise(Trap::fault(trap::ILLEGAL_INSTRUCTION, bytes));
     if !allowed(hart, number, op != Op::Read) {
         return Err(illegal());
     }

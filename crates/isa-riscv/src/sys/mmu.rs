@@ -70,7 +70,7 @@ pub fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Res
         Access::Execute => x,
     };
     if !allowed || found.page >> 56 != 0 {
-        return Err(Trap { cause: trap::access_fault(access), value: address });
+        return Err(Trap::fault(trap::access_fault(access), address));
     }
     Ok(Mapping { read: found.read && r, write: found.write && w, execute: found.execute && x, ..found })
 }
@@ -86,11 +86,11 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn page_fault(&self) -> Trap {
-        Trap { cause: trap::page_fault(self.access), value: self.address }
+        Trap::fault(trap::page_fault(self.access), self.address)
     }
 
     fn access_fault(&self) -> Trap {
-        Trap { cause: trap::access_fault(self.access), value: self.address }
+        Trap::fault(trap::access_fault(self.access), self.address)
     }
 
     /// The algorithm of priv 12.3.2.

@@ -2,7 +2,7 @@
 
 use crate::state::*;
 use std::cell::Cell;
-use trine_ir::{Access, Hart, Helper, Leave, Touch, Trap};
+use trine_ir::{Access, Hart, Helper, Leave, SlotSet, Trap};
 
 /// Instruction address misaligned.
 pub const FETCH_MISALIGNED: u64 = 0;
@@ -135,7 +135,7 @@ pub fn interrupt(hart: &dyn Hart) -> Option<Trap> {
     }
     const ORDER: [u64; 6] = [11, 3, 7, 9, 1, 5];
     let bit = ORDER.into_iter().find(|bit| take >> bit & 1 != 0)?;
-    Some(Trap { cause: INTERRUPT | bit, value: 0 })
+    Some(Trap::fault(INTERRUPT | bit, 0))
 }
 
 /// Enters the handler of `trap`, raised by the instruction at `pc`.
@@ -181,21 +181,30 @@ pub fn take(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap> {
 
 /// Privileged instructions: the argument is the instruction's bytes.
 macro_rules! returns {
-    ($($(#[$doc:meta])* $name:ident $text:literal $run:ident;)*) => {
-        $($(#[$doc])* pub static $name: Helper = Helper { name: $text, run: $run, touch: Touch::All };)*
-    };
+    ($($(#[$doc:meta])* $name:ident $text:literal $run:ident $writes:expr, $flushes:literal;)*) => {$(
+        $(#[$doc])*
+        pub static $name: Helper = Helper {
+            name: $text,
+            run: $run,
+            reads: SlotSet::Only(SYSTEM_SLOTS),
+            writes: $writes,
+            leaves: true,
+            flushes: $flushes,
+            fp: false,
+        };
+    )*};
 }
 returns! {
     /// Return from a trap taken in S (priv 3.3.2).
-    SRET "sret" sret;
+    SRET "sret" sret SlotSet::Only(&[MSTATUS, PRIV, RES_ADDR]), true;
     /// Return from a trap taken in M (priv 3.3.2).
-    MRET "mret" mret;
+    MRET "mret" mret SlotSet::Only(&[MSTATUS, PRIV, RES_ADDR]), true;
     /// Wait for interrupt (priv 3.3.3).
-    WFI "wfi" wfi;
+    WFI "wfi" wfi SlotSet::NONE, false;
 }
 
 fn illegal(hart: &dyn Hart, encoding: u64) -> Leave {
-    hart.raise(Trap { cause: ILLEGAL_INSTRUCTION, value: encoding })
+    hart.raise(Trap::fault(ILLEGAL_INSTRUCTION, encoding))
 }
 
 fn sret(hart: &dyn Hart, [encoding, ..]: [u64; 3]) -> Result<u64, Leave> {

@@ -10,10 +10,8 @@ mod notes;
 mod parts;
 
 pub use muster::Muster;
-pub use notes::{Registers, Stopped};
+pub use notes::Stopped;
 
-use crate::elf::EM_RISCV;
-use crate::signal::Info;
 use crate::thread::Thread;
 use name::Facts;
 use notes::{About, Notes};
@@ -22,15 +20,9 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
+use trine_base::elf::{self, Header, Segment};
+use trine_linux::abi::{GuestAbi, Info, Machine};
 use trine_linux::space::PAGE;
-
-/// `ET_CORE`, `PT_LOAD`, `PT_NOTE`.
-const CORE: u16 = 4;
-const LOAD: u32 = 1;
-const NOTE: u32 = 4;
-/// Bytes of an ELF header and of a program header.
-const HEADER: u64 = 64;
-const ENTRY: u64 = 56;
 
 /// Whether a signal leaves a core dump by default (signal(7)).
 pub fn leaves_one(signal: i32) -> bool {
@@ -91,25 +83,6 @@ impl Sparse {
     }
 }
 
-fn header(count: u16) -> Vec<u8> {
-    let mut b = b"\x7fELF\x02\x01\x01".to_vec();
-    b.resize(16, 0);
-    b.extend([CORE, EM_RISCV].iter().flat_map(|n| n.to_le_bytes()));
-    b.extend(1u32.to_le_bytes());
-    // e_entry, e_phoff, e_shoff; e_flags, as Linux leaves it.
-    b.extend([0, HEADER, 0].iter().flat_map(|n| n.to_le_bytes()));
-    b.extend(0u32.to_le_bytes());
-    b.extend([HEADER as u16, ENTRY as u16, count, 0, 0, 0].iter().flat_map(|n| n.to_le_bytes()));
-    b
-}
-
-/// A program header: type, flags; then offset, address, bytes in the file, bytes in memory, alignment.
-fn entry(kind: u32, flags: u32, [offset, address, kept, size, align]: [u64; 5]) -> Vec<u8> {
-    let mut b: Vec<u8> = [kind, flags].iter().flat_map(|n| n.to_le_bytes()).collect();
-    b.extend([offset, address, 0, kept, size, align].iter().flat_map(|n| n.to_le_bytes()));
-    b
-}
-
 /// `PF_*` of `PROT_*`: the same bits the other way round.
 fn segment_flags(protection: u32) -> u32 {
     [(libc::PROT_READ, 4), (libc::PROT_WRITE, 2), (libc::PROT_EXEC, 1)]
@@ -119,15 +92,28 @@ fn segment_flags(protection: u32) -> u32 {
 }
 
 /// Headers and notes, up to where memory begins.
-fn head(parts: &[Part], notes: &[u8]) -> Vec<u8> {
-    let count = parts.len() as u64 + 1;
-    let notes_at = HEADER + count * ENTRY;
+fn head(machine: &Machine, parts: &[Part], notes: &[u8]) -> Vec<u8> {
+    let count = parts.len() + 1;
+    let notes_at = (elf::HEADER + count * elf::PROGRAM_HEADER) as u64;
     let mut at = (notes_at + notes.len() as u64).next_multiple_of(PAGE);
-    let mut b = header(count as u16);
-    b.extend(entry(NOTE, 0, [notes_at, 0, notes.len() as u64, 0, 4]));
+    // Without flags, as Linux leaves them.
+    let mut b = Header::new(machine.elf, elf::kind::CORE, 0, count as u16).bytes();
+    let file_size = notes.len() as u64;
+    let of_notes =
+        Segment { kind: elf::segment::NOTE, offset: notes_at, file_size, align: 4, ..Segment::default() };
+    b.extend(of_notes.bytes(machine.words()));
     for p in parts {
-        let place = [at, p.view.start, p.kept, p.view.end - p.view.start, PAGE];
-        b.extend(entry(LOAD, segment_flags(p.view.protection), place));
+        let segment = Segment {
+            kind: elf::segment::LOAD,
+            flags: segment_flags(p.view.protection),
+            offset: at,
+            address: p.view.start,
+            physical: 0,
+            file_size: p.kept,
+            size: p.view.end - p.view.start,
+            align: PAGE,
+        };
+        b.extend(segment.bytes(machine.words()));
         at += p.kept;
     }
     b.extend(notes);
@@ -136,8 +122,8 @@ fn head(parts: &[Part], notes: &[u8]) -> Vec<u8> {
 }
 
 /// Writes all; false where it was cut off.
-fn write(out: &mut Sparse, memory: &Memory, parts: &[Part], notes: &[u8]) -> bool {
-    if !out.put(&head(parts, notes)) {
+fn write(out: &mut Sparse, machine: &Machine, memory: &Memory, parts: &[Part], notes: &[u8]) -> bool {
+    if !out.put(&head(machine, parts, notes)) {
         return false;
     }
     let mut page = [0; PAGE as usize];
@@ -177,7 +163,7 @@ fn thread_name() -> Vec<u8> {
     name.split(|&b| b == 0).next().unwrap_or_default().to_vec()
 }
 
-fn about(thread: &Thread) -> About {
+fn about<A: GuestAbi>(thread: &Thread<A>) -> About {
     // SAFETY: these only return numbers.
     let (ids, owner, nice) = unsafe {
         (
@@ -201,7 +187,7 @@ fn host_name() -> Vec<u8> {
 
 /// Writes the core dump of a program that `signal` ends in `thread`, where one is wanted. Nothing is said of what
 /// cannot be written, as on Linux.
-pub fn dump(thread: &Thread, signal: i32, info: &Info) {
+pub fn dump<A: GuestAbi>(thread: &Thread<A>, signal: i32, info: &Info) {
     let limit = limit().rlim_cur;
     // SAFETY: only returns a number.
     let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } == 1;
@@ -223,8 +209,8 @@ pub fn dump(thread: &Thread, signal: i32, info: &Info) {
     };
     let memory = Memory::open();
     let parts = memory.parts(&thread.process.guest.space);
-    let notes = Notes::of(&about, &threads, (signal, info), &thread.process.guest.names.auxv, &parts);
+    let notes = Notes::of::<A>(&about, &threads, (signal, info), &thread.process.guest.names.auxv, &parts);
     if let Some(file) = name::by_host(&facts).and_then(|path| name::open(&path)) {
-        write(&mut Sparse { file, at: 0, left: limit }, &memory, &parts, &notes.0);
+        write(&mut Sparse { file, at: 0, left: limit }, A::machine(), &memory, &parts, &notes.bytes);
     }
 }

@@ -1,12 +1,13 @@
 //! Where all threads of a program gather when it dies, and tell their registers.
 
-use super::notes::{Registers, Stopped};
+use super::notes::Stopped;
 use crate::signal;
 use crate::thread::Thread;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use trine_linux::abi::{GuestAbi, Registers};
 
 /// Longest wait for threads. Who has not come then is in a system call that does not end.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -22,8 +23,8 @@ pub struct Muster {
     came: Condvar,
 }
 
-fn stopped(thread: &Thread) -> Stopped {
-    Stopped { tid: thread.tid, mask: thread.mask, registers: Registers::of(&thread.vcpu) }
+fn stopped<A: GuestAbi>(thread: &Thread<A>) -> Stopped {
+    Stopped { tid: thread.tid, mask: thread.mask, registers: Registers::of::<A>(&thread.vcpu) }
 }
 
 impl Muster {
@@ -44,18 +45,18 @@ impl Muster {
     }
 
     /// Before a call that nothing interrupts: how the thread stands meanwhile.
-    pub fn leave(&self, thread: &Thread) {
+    pub fn leave<A: GuestAbi>(&self, thread: &Thread<A>) {
         self.lock().insert(thread.tid, stopped(thread));
     }
 
     /// After such a call.
-    pub fn take_back(&self, thread: &Thread) {
+    pub fn take_back<A: GuestAbi>(&self, thread: &Thread<A>) {
         self.lock().remove(&thread.tid);
     }
 
     /// Calls all threads: they do nothing any more. Gives them by number, after the one that calls; where another one called
     /// already, this one goes there, too, and does not come back.
-    pub fn call(&self, thread: &Thread) -> Vec<Stopped> {
+    pub fn call<A: GuestAbi>(&self, thread: &Thread<A>) -> Vec<Stopped> {
         // What comes now is too late to change anything.
         signal::set_mask(u64::MAX);
         if self.called.swap(true, Ordering::SeqCst) {
@@ -83,7 +84,7 @@ impl Muster {
         [stopped(thread)].into_iter().chain(others).collect()
     }
 
-    fn stay(&self, thread: &Thread) -> ! {
+    fn stay<A: GuestAbi>(&self, thread: &Thread<A>) -> ! {
         self.leave(thread);
         self.came.notify_all();
         loop {
@@ -92,7 +93,7 @@ impl Muster {
     }
 }
 
-impl Thread {
+impl<A: GuestAbi> Thread<A> {
     /// Stays here for good where the threads were called.
     #[inline]
     pub(crate) fn muster(&self) {

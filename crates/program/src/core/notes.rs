@@ -1,14 +1,11 @@
-//! The notes of a core file (Linux, fs/binfmt_elf.c and include/uapi/linux/elfcore.h; RISC-V's registers:
-//! arch/riscv/include/uapi/asm/ptrace.h).
+//! The notes of a core file (Linux, fs/binfmt_elf.c and include/uapi/linux/elfcore.h).
 
 use super::parts::Part;
-use crate::signal::Info;
-use trine_base::Vcpu;
-use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
+use trine_base::Words;
+use trine_linux::abi::{GuestAbi, Info, Registers};
 use trine_linux::space::PAGE;
 
 const NT_PRSTATUS: u32 = 1;
-const NT_FPREGSET: u32 = 2;
 const NT_PRPSINFO: u32 = 3;
 const NT_AUXV: u32 = 6;
 const NT_SIGINFO: u32 = 0x5349_4749;
@@ -17,27 +14,6 @@ const NT_FILE: u32 = 0x4649_4c45;
 /// Bytes of `pr_fname` and `pr_psargs`.
 const NAME: usize = 16;
 const ARGS: usize = 80;
-
-/// The registers of a thread.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Registers {
-    /// The PC, then `x1` to `x31` (`elf_gregset_t`).
-    pub integer: [u64; 32],
-    /// `f0` to `f31`.
-    pub float: [u64; 32],
-    /// `fcsr`.
-    pub fcsr: u64,
-}
-
-impl Registers {
-    /// Of a vCPU that stands between two instructions.
-    pub fn of(vcpu: &dyn Vcpu) -> Registers {
-        let mut integer = std::array::from_fn(|i| vcpu.get(X + i as u16));
-        integer[0] = vcpu.pc();
-        let float = std::array::from_fn(|i| vcpu.get(F + i as u16));
-        Registers { integer, float, fcsr: vcpu.get(FFLAGS) | vcpu.get(FRM) << 5 }
-    }
-}
 
 /// A thread as it stands.
 #[derive(Clone, Debug)]
@@ -68,40 +44,48 @@ pub struct About {
 }
 
 /// Notes, one after the other.
-#[derive(Default)]
-pub struct Notes(pub Vec<u8>);
+pub struct Notes {
+    /// Their bytes.
+    pub bytes: Vec<u8>,
+    words: Words,
+}
 
 impl Notes {
+    /// A note of a kind that Linux has on all CPUs.
     fn add(&mut self, kind: u32, bytes: &[u8]) {
-        const OWNER: &[u8; 8] = b"CORE\0\0\0\0";
-        for word in [5, bytes.len() as u32, kind] {
-            self.0.extend(word.to_le_bytes());
+        self.add_of("CORE", kind, bytes);
+    }
+
+    fn add_of(&mut self, owner: &str, kind: u32, bytes: &[u8]) {
+        for word in [owner.len() as u32 + 1, bytes.len() as u32, kind] {
+            self.words.put(&mut self.bytes, 4, word.into());
         }
-        self.0.extend(OWNER);
-        self.0.extend(bytes);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self.bytes.extend(owner.bytes().chain([0]));
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        self.bytes.extend(bytes);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    /// Numbers of 32 bits, one after the other.
+    fn ints(&self, values: &[i32]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        values.iter().for_each(|&value| self.words.put(&mut bytes, 4, value as u32 as u64));
+        bytes
     }
 
     /// `struct elf_prstatus`.
-    fn status(&mut self, about: &About, thread: &Stopped, signal: i32) {
-        let mut b = Vec::with_capacity(376);
+    fn status<A: GuestAbi>(&mut self, about: &About, thread: &Stopped, signal: i32) {
+        let words = self.words;
         // pr_info: signal, code, errno; pr_cursig; pr_sigpend.
-        b.extend([signal, 0, 0, signal].iter().flat_map(|n| n.to_le_bytes()));
-        b.extend(0u64.to_le_bytes());
-        b.extend(thread.mask.to_le_bytes());
+        let mut b = self.ints(&[signal, 0, 0, signal]);
+        b.extend(words.addresses(&[0, thread.mask]));
         let [_, parent, group, session] = about.ids;
-        b.extend([thread.tid, parent, group, session].iter().flat_map(|n| n.to_le_bytes()));
-        b.extend(about.times.as_flattened().iter().flat_map(|n| n.to_le_bytes()));
-        b.extend(thread.registers.integer.iter().flat_map(|n| n.to_le_bytes()));
+        b.extend(self.ints(&[thread.tid, parent, group, session]));
+        b.extend(words.addresses(about.times.as_flattened()));
+        b.extend(words.addresses(&A::core_registers(&thread.registers)));
         // pr_fpvalid, and up to the alignment.
-        b.extend(1u64.to_le_bytes());
+        b.extend(self.ints(&[1, 0]));
         self.add(NT_PRSTATUS, &b);
-    }
-
-    /// `struct __riscv_d_ext_state`, up to a multiple of 8 bytes.
-    fn float(&mut self, registers: &Registers) {
-        let all = registers.float.iter().chain([&registers.fcsr]);
-        self.add(NT_FPREGSET, &all.flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>());
     }
 
     /// `struct elf_prpsinfo`.
@@ -109,8 +93,8 @@ impl Notes {
         // pr_state, pr_sname, pr_zomb, pr_nice; pr_flag.
         let mut b = vec![0, b'R', 0, about.nice as u8, 0, 0, 0, 0];
         b.extend([0; 8]);
-        b.extend(about.owner.iter().flat_map(|n| n.to_le_bytes()));
-        b.extend(about.ids.iter().flat_map(|n| n.to_le_bytes()));
+        b.extend(self.ints(&about.owner.map(|id| id as i32)));
+        b.extend(self.ints(&about.ids));
         for (text, bytes) in [(&about.name, NAME), (&about.args, ARGS)] {
             let end = b.len() + bytes;
             b.extend(text.iter().take(bytes - 1));
@@ -122,9 +106,9 @@ impl Notes {
     /// The mapped files: their number and the unit of offsets; where each is; their names.
     fn files(&mut self, parts: &[Part]) {
         let files: Vec<_> = parts.iter().filter_map(|p| Some((&p.view, p.view.file.as_ref()?))).collect();
-        let mut b: Vec<u8> = [files.len() as u64, PAGE].iter().flat_map(|n| n.to_le_bytes()).collect();
+        let mut b = self.words.addresses(&[files.len() as u64, PAGE]);
         for (view, _) in &files {
-            b.extend([view.start, view.end, view.offset / PAGE].iter().flat_map(|n| n.to_le_bytes()));
+            b.extend(self.words.addresses(&[view.start, view.end, view.offset / PAGE]));
         }
         for (_, file) in &files {
             b.extend(file.bytes());
@@ -134,23 +118,25 @@ impl Notes {
     }
 
     /// All of a process that `signal` ends, with the thread that died of it first.
-    pub fn of(
+    pub fn of<A: GuestAbi>(
         about: &About,
         threads: &[Stopped],
         (signal, info): (i32, &Info),
         auxv: &[u8],
         parts: &[Part],
     ) -> Notes {
-        let mut notes = Notes::default();
+        let mut notes = Notes { bytes: Vec::new(), words: A::machine().words() };
         for (i, thread) in threads.iter().enumerate() {
-            notes.status(about, thread, signal);
+            notes.status::<A>(about, thread, signal);
             if i == 0 {
                 notes.process(about);
-                notes.add(NT_SIGINFO, &info.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>());
+                notes.add(NT_SIGINFO, &notes.words.addresses(info));
                 notes.add(NT_AUXV, auxv);
                 notes.files(parts);
             }
-            notes.float(&thread.registers);
+            for note in A::core_notes(&thread.registers) {
+                notes.add_of(note.owner, note.kind, &note.bytes);
+            }
         }
         notes
     }
@@ -159,14 +145,15 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trine_isa_riscv::Rv64;
+    use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
     use trine_linux::space::View;
 
     fn stopped(tid: i32) -> Stopped {
-        let registers = Registers {
-            integer: std::array::from_fn(|i| 0x1000 * tid as u64 + i as u64),
-            float: std::array::from_fn(|i| 0x2000 * tid as u64 + i as u64),
-            fcsr: 0x61,
-        };
+        let integer = (1..32).map(|i| (X + i, 0x1000 * tid as u64 + i as u64));
+        let float = (0..32).map(|i| (F + i, 0x2000 * tid as u64 + i as u64));
+        let slots = integer.chain(float).chain([(FFLAGS, 1), (FRM, 3)]).collect();
+        let registers = Registers { pc: 0x1000 * tid as u64, slots };
         Stopped { tid, mask: 0xaa, registers }
     }
 
@@ -205,8 +192,8 @@ mod tests {
         let parts = [part(0x10000, Some("/lib/a".into())), part(0x20000, None)];
         let mut info = [0; 16];
         info[0] = 11;
-        let made = Notes::of(&about, &[stopped(71), stopped(70)], (11, &info), &[9; 32], &parts);
-        let notes = parsed(&made.0);
+        let made = Notes::of::<Rv64>(&about, &[stopped(71), stopped(70)], (11, &info), &[9; 32], &parts);
+        let notes = parsed(&made.bytes);
         let kinds: Vec<u32> = notes.iter().map(|n| n.0).collect();
         assert_eq!(kinds, [1, 3, 0x5349_4749, 6, 0x4649_4c45, 2, 1, 2]);
         // Offsets as in binutils' bfd/elfnn-riscv.c.

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use trine_engine::direct;
 use trine_gdb::{Debuggee, Go, Layout, Stop, Watch};
+use trine_linux::abi::GuestAbi;
 use trine_linux::space::PAGE;
 
 /// The program, as gdb's thread has it. It has a debugger.
-pub struct Program(pub Arc<Process>);
+pub struct Program<A: GuestAbi>(pub Arc<Process<A>>);
 
-impl Program {
+impl<A: GuestAbi> Program<A> {
     fn debug(&self) -> &Debug {
         match &self.0.debug {
             Some(debug) => debug,
@@ -34,7 +35,7 @@ impl Program {
     }
 }
 
-impl Debuggee for Program {
+impl<A: GuestAbi> Debuggee for Program<A> {
     fn layout(&self) -> &Layout {
         &self.debug().layout
     }

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use trine_base::Mailbox;
 use trine_gdb::{Address, Bell, Door, Go, Layout, Stop, Watch};
+use trine_linux::abi::GuestAbi;
 
 /// A step that gdb wants of a thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -192,7 +193,7 @@ impl Debug {
     }
 
     /// Starts the thread that serves gdb, and says what to type.
-    pub fn serve(process: &Arc<Process>, door: Door) -> std::io::Result<()> {
+    pub fn serve<A: GuestAbi>(process: &Arc<Process<A>>, door: Door) -> std::io::Result<()> {
         let Some(debug) = process.debug.clone() else { return Ok(()) };
         let path = process.options.path.display();
         trine_linux::host::say(&format!(
@@ -209,7 +210,7 @@ impl Debug {
         spawned.map(drop)
     }
 
-    fn listen(&self, process: &Arc<Process>, door: Door) {
+    fn listen<A: GuestAbi>(&self, process: &Arc<Process<A>>, door: Door) {
         let program = door::Program(process.clone());
         let served = door.wait().map_err(|e| e.to_string()).and_then(|stream| {
             self.stream.store(stream.as_raw_fd(), Ordering::SeqCst);

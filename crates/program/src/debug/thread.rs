@@ -1,13 +1,14 @@
 //! The gate, as the program's threads see it.
 
 use super::{Debug, Doing, Seen, State, Step, WAKE, Watchpoint};
-use crate::thread::{Thread, cause};
+use crate::thread::Thread;
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 use trine_base::{Exit, Vcpu};
 use trine_engine::core::Touched;
 use trine_gdb::{Go, Stop, Watch};
 use trine_ir::Access;
+use trine_linux::abi::{GuestAbi, Raised};
 
 /// Instructions of a run without an end.
 const ENDLESS: u64 = 1 << 62;
@@ -31,7 +32,7 @@ fn hit(watches: &[Watchpoint], touched: &[Touched]) -> Option<(Watch, u64)> {
 
 impl State {
     /// What gdb sees of a thread, which is new to it where it comes for the first time.
-    fn seen(&mut self, thread: &Thread) -> &mut Seen {
+    fn seen<A: GuestAbi>(&mut self, thread: &Thread<A>) -> &mut Seen {
         if self.threads.is_empty() {
             self.current = thread.tid;
         }
@@ -50,7 +51,7 @@ impl State {
     }
 }
 
-impl Thread {
+impl<A: GuestAbi> Thread<A> {
     /// The debugger, where there is one.
     fn debug(&self) -> Option<Arc<Debug>> {
         self.process.debug.as_ref().filter(|d| d.is_active()).cloned()
@@ -133,6 +134,11 @@ impl Thread {
         }
     }
 
+    /// What an exception means that the vCPU stands at.
+    fn raised(&self, cause: u64, value: u64) -> Raised {
+        A::raised(cause, value, self.vcpu.pc())
+    }
+
     /// Runs guest code.
     pub(crate) fn go(&mut self) -> Exit {
         if let Some(debug) = self.debug() {
@@ -140,8 +146,9 @@ impl Thread {
         }
         match self.vcpu.run(ENDLESS) {
             // gdb's, but not for this thread: a child's that borrows its parent's memory.
-            Exit::Firmware { cause: cause::BREAKPOINT, .. }
-                if self.process.guest.space.is_stop(self.vcpu.pc()) =>
+            Exit::Firmware { cause, value }
+                if self.raised(cause, value) == Raised::Breakpoint
+                    && self.process.guest.space.is_stop(self.vcpu.pc()) =>
             {
                 self.vcpu.step_past().unwrap_or(Exit::Paused)
             }
@@ -163,7 +170,11 @@ impl Thread {
                 self.act_on_gdbs(signal);
                 return exit.unwrap_or(Exit::Paused);
             }
-            let done = matches!(exit, None | Some(Exit::Firmware { cause: cause::ECALL, .. }));
+            let done = match exit {
+                None => true,
+                Some(Exit::Firmware { cause, value }) => self.raised(cause, value) == Raised::Call,
+                _ => false,
+            };
             if self.step == Step::Wanted && done {
                 self.step = Step::Done;
                 return exit.unwrap_or(Exit::Paused);

@@ -15,7 +15,7 @@ use trine_control::initramfs::{self, Module};
 use trine_image::debian::Lock;
 use trine_image::disk::{RawDisk, Snapshot};
 use trine_image::modules;
-use trine_machine::virt::{Boot, Initrd, Payload};
+use trine_machine::boot::{Boot, Initrd, Payload};
 
 /// Pins of the guests, as they were when this program was built.
 const GUESTS: &str = include_str!("../../../../guests.lock");

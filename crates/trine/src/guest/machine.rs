@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use trine_control::initramfs::{Root, Size};
-use trine_machine::first::{APPEND, Process};
-use trine_machine::virt::{Boot, Initrd, Payload};
+use trine_machine::boot::{Boot, Initrd, Payload};
+use trine_machine::virt::guest_init::{APPEND, Process};
 use trine_oci::{Image, Name, Platform, Store};
 use trine_program::elf;
 

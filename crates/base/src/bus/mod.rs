@@ -1,0 +1,310 @@
+//! A board's devices in its address spaces: physical memory and, where the CPU has them, I/O ports.
+
+mod saved;
+mod timers;
+mod windows;
+
+use crate::{Action, Actions, Clock, Device, Mailbox, StopReason, Width};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use timers::Timers;
+pub use windows::{Range, Space, WindowError};
+use windows::{Refused, Windows};
+
+/// Handle of a device on a [`Bus`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceId(usize);
+
+/// One device, and what is to be done for it.
+struct Slot {
+    device: Mutex<Locked>,
+    /// Actions that the device asked for and that are not performed yet, in the device's order.
+    asked: Mutex<VecDeque<Action>>,
+    /// Held while actions of `asked` are performed, so that one thread at a time does so.
+    performing: Mutex<()>,
+}
+
+/// What is locked while a device is called.
+struct Locked {
+    device: Box<dyn Device>,
+    /// Empty between calls; kept for its memory, so that a call allocates none.
+    out: Actions,
+}
+
+/// The device windows of a board, its interrupt wiring and its timers.
+///
+/// What a device asks for is performed after it is unlocked, but in the order in which it was asked
+/// for: the last level that a device drove is the one that its line has. Actions are queued while the
+/// device is locked, and one thread at a time performs them; a call comes back only after its own
+/// actions were performed, by whichever thread.
+///
+/// Lock order: the turn to perform a device's actions, then the interrupt controller, then the turn to
+/// perform the controller's, then mailboxes and timers. Nothing waits for a turn with a device locked.
+pub struct Bus {
+    devices: Vec<Slot>,
+    memory: Windows,
+    ports: Windows,
+    controller: Option<DeviceId>,
+    vcpus: Vec<Arc<Mailbox>>,
+    clock: Arc<dyn Clock>,
+    timers: Mutex<Timers>,
+    timer_changed: Condvar,
+    /// No timer is served. Changes while `timers` is locked.
+    paused: AtomicBool,
+    /// Held while a device is called because of its timer.
+    serving: Mutex<()>,
+    stop: Mutex<Option<StopReason>>,
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Bus {
+    /// An empty bus whose devices see the time of `clock` and reach `vcpus`.
+    pub fn new(clock: Arc<dyn Clock>, vcpus: Vec<Arc<Mailbox>>) -> Bus {
+        Bus {
+            devices: Vec::new(),
+            memory: Windows::new(Space::Memory),
+            ports: Windows::new(Space::Ports),
+            controller: None,
+            vcpus,
+            clock,
+            timers: Mutex::default(),
+            timer_changed: Condvar::new(),
+            paused: AtomicBool::new(false),
+            serving: Mutex::new(()),
+            stop: Mutex::new(None),
+        }
+    }
+
+    /// Puts `device` at physical addresses `base .. base + size`.
+    pub fn add(&mut self, base: u64, size: u64, device: Box<dyn Device>) -> Result<DeviceId, WindowError> {
+        self.add_to(Space::Memory, base, size, device)
+    }
+
+    /// Puts `device` at `count` I/O ports from `first` on.
+    pub fn add_ports(
+        &mut self,
+        first: u16,
+        count: u32,
+        device: Box<dyn Device>,
+    ) -> Result<DeviceId, WindowError> {
+        self.add_to(Space::Ports, first.into(), count.into(), device)
+    }
+
+    fn add_to(
+        &mut self,
+        space: Space,
+        base: u64,
+        size: u64,
+        device: Box<dyn Device>,
+    ) -> Result<DeviceId, WindowError> {
+        let index = self.devices.len();
+        let windows = match space {
+            Space::Memory => &mut self.memory,
+            Space::Ports => &mut self.ports,
+        };
+        windows.insert(base, size, index).map_err(|refused| {
+            let name = device.name().to_owned();
+            match refused {
+                Refused::Outside => WindowError::Outside { name, space, base, size },
+                Refused::Overlap(range, taken, other) => {
+                    let other = lock(&self.devices[other].device).device.name().to_owned();
+                    WindowError::Overlap { name, space, range, other, taken }
+                }
+            }
+        })?;
+        self.devices.push(Slot {
+            device: Mutex::new(Locked { device, out: Actions::new() }),
+            asked: Mutex::default(),
+            performing: Mutex::default(),
+        });
+        lock(&self.timers).add();
+        Ok(DeviceId(index))
+    }
+
+    /// Names the device that [`Action::Irq`] goes to.
+    pub fn set_controller(&mut self, id: DeviceId) {
+        self.controller = Some(id);
+    }
+
+    /// The clock that devices see.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Reads a device register in memory; `None` where no device answers.
+    pub fn read(&self, address: u64, width: Width) -> Option<u64> {
+        self.read_from(&self.memory, address, width)
+    }
+
+    /// Writes a device register in memory; `None` where no device answers.
+    pub fn write(&self, address: u64, width: Width, value: u64) -> Option<()> {
+        self.write_to(&self.memory, address, width, value)
+    }
+
+    /// Reads an I/O port; `None` where no device answers.
+    pub fn read_port(&self, port: u16, width: Width) -> Option<u64> {
+        self.read_from(&self.ports, port.into(), width)
+    }
+
+    /// Writes an I/O port; `None` where no device answers.
+    pub fn write_port(&self, port: u16, width: Width, value: u64) -> Option<()> {
+        self.write_to(&self.ports, port.into(), width, value)
+    }
+
+    fn read_from(&self, windows: &Windows, address: u64, width: Width) -> Option<u64> {
+        let (index, offset) = windows.find(address, width)?;
+        let now = self.clock.now();
+        Some(self.run(index, |device, out| device.read(offset, width, now, out)) & width.mask())
+    }
+
+    fn write_to(&self, windows: &Windows, address: u64, width: Width, value: u64) -> Option<()> {
+        let (index, offset) = windows.find(address, width)?;
+        let now = self.clock.now();
+        self.run(index, |device, out| device.write(offset, width, value & width.mask(), now, out));
+        Some(())
+    }
+
+    /// Calls `f` with the device locked, then performs what it asked for.
+    pub fn with<R>(&self, id: DeviceId, f: impl FnOnce(&mut dyn Device, &mut Actions) -> R) -> R {
+        self.run(id.0, f)
+    }
+
+    fn run<R>(&self, index: usize, f: impl FnOnce(&mut dyn Device, &mut Actions) -> R) -> R {
+        let slot = &self.devices[index];
+        let mut locked = lock(&slot.device);
+        let Locked { device, out } = &mut *locked;
+        let result = f(&mut **device, out);
+        if out.is_empty() {
+            return result;
+        }
+        // Queued before the device is unlocked: the queue has the order of the device's changes.
+        lock(&slot.asked).extend(out.drain());
+        drop(locked);
+        self.perform_asked(index);
+        result
+    }
+
+    fn perform_asked(&self, index: usize) {
+        let slot = &self.devices[index];
+        let _turn = lock(&slot.performing);
+        // Not in the head of the loop, where the queue would stay locked during the action.
+        let next = || lock(&slot.asked).pop_front();
+        while let Some(action) = next() {
+            self.perform(index, action);
+        }
+    }
+
+    fn perform(&self, index: usize, action: Action) {
+        match action {
+            Action::Irq { line, level } => {
+                // An input of the controller that the controller drives itself would wait for its own turn.
+                if let Some(DeviceId(controller)) = self.controller.filter(|c| c.0 != index) {
+                    self.run(controller, |device, out| device.input(line, level, out));
+                }
+            }
+            Action::Cpu { vcpu, line, level } => {
+                if let Some(mailbox) = self.vcpus.get(vcpu as usize) {
+                    mailbox.set_line(line, level);
+                }
+            }
+            Action::Timer { at } => self.arm(index, at),
+            Action::Stop(reason) => self.stop(reason),
+        }
+    }
+
+    fn arm(&self, index: usize, at: Option<u64>) {
+        let mut timers = lock(&self.timers);
+        // Never now: a device that asks for the past again and again must not keep busy who runs the timers.
+        timers.arm(index, at.map(|at| at.max(self.clock.now().saturating_add(1))));
+        self.timers_changed(timers);
+    }
+
+    /// Has [`Device::timer`] of a device called soon, by the thread that runs the timers: for a caller that must not
+    /// wait until the device is free.
+    pub fn request_timer(&self, id: DeviceId) {
+        let mut timers = lock(&self.timers);
+        timers.request(id.0);
+        self.timers_changed(timers);
+    }
+
+    fn timers_changed(&self, timers: MutexGuard<'_, Timers>) {
+        drop(timers);
+        self.timer_changed.notify_all();
+        if self.clock.is_counted() {
+            // A vCPU runs the timers, and decided before this change how far it goes.
+            self.vcpus.iter().for_each(|mailbox| mailbox.kick());
+        }
+    }
+
+    /// Stops the machine: the first reason counts; every vCPU is told to pause.
+    pub fn stop(&self, reason: StopReason) {
+        lock(&self.stop).get_or_insert(reason);
+        for mailbox in &self.vcpus {
+            mailbox.request(Mailbox::PAUSE);
+        }
+    }
+
+    /// Why the machine was stopped, if it was.
+    pub fn stopped(&self) -> Option<StopReason> {
+        lock(&self.stop).clone()
+    }
+
+    /// Forgets that the machine was stopped (for a reset).
+    pub fn clear_stop(&self) -> Option<StopReason> {
+        lock(&self.stop).take()
+    }
+
+    /// Resets every device.
+    pub fn reset(&self) {
+        for index in 0..self.devices.len() {
+            self.run(index, |device, out| device.reset(out));
+        }
+    }
+
+    /// The earliest time at which a device wants [`Device::timer`]; 0 where it wants it at once.
+    pub fn next_timer(&self) -> Option<u64> {
+        lock(&self.timers).next()
+    }
+
+    /// Calls every device whose time has come, each once; none while the bus is paused.
+    pub fn run_timers(&self) {
+        let now = self.clock.now();
+        loop {
+            let _serving = lock(&self.serving);
+            let mut timers = lock(&self.timers);
+            let due = if self.paused.load(Ordering::SeqCst) { None } else { timers.take_due(now) };
+            drop(timers);
+            let Some(index) = due else { return };
+            self.run(index, |device, out| device.timer(now, out));
+        }
+    }
+
+    /// Wakes who sleeps in [`Bus::wait_timer`], which looks at its `done` again.
+    pub fn wake_timers(&self) {
+        // Locked, so that this does not fall between the other thread's look at `done` and its sleep.
+        drop(lock(&self.timers));
+        self.timer_changed.notify_all();
+    }
+
+    /// Sleeps until the next device timer is due, the set of timers changes, `most` has passed or `done` is true.
+    /// Whoever sets `done` calls [`Bus::wake_timers`] afterwards.
+    pub fn wait_timer(&self, most: Duration, done: &AtomicBool) {
+        let timers = lock(&self.timers);
+        if done.load(Ordering::SeqCst) {
+            return;
+        }
+        // No time passes while the bus is paused; the end of that is a change.
+        let next = if self.paused.load(Ordering::SeqCst) { None } else { timers.next() };
+        let next = next.map(|at| Duration::from_nanos(at.saturating_sub(self.clock.now())));
+        let wait = next.unwrap_or(most).min(most);
+        drop(self.timer_changed.wait_timeout(timers, wait).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! A bus that stands still, and its saved state.
+
+use super::{Bus, Locked, lock, timers::Timers};
+use crate::state::{self, StateError, Versioned};
+use crate::{StopReason, versions};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::Ordering;
+
+/// The first version of the saved state.
+#[derive(Serialize, Deserialize)]
+struct V1 {
+    clock: Vec<u8>,
+    devices: Vec<SavedDevice>,
+    timers: Timers,
+    /// Interrupt inputs of the vCPUs.
+    vcpus: Vec<Vec<u8>>,
+    stop: Option<StopReason>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedDevice {
+    name: String,
+    state: Vec<u8>,
+}
+
+versions!(Saved of "the board's devices" { V1(V1) });
+
+impl Bus {
+    /// Lets the clock and the devices' timers stand still, and comes back once no timer is being served. vCPUs that run
+    /// on see a clock that does not: pause them first.
+    pub fn pause(&self) {
+        self.clock.pause();
+        let timers = lock(&self.timers);
+        self.paused.store(true, Ordering::SeqCst);
+        drop(timers);
+        self.timer_changed.notify_all();
+        // Who serves timers holds this while a device is called.
+        drop(lock(&self.serving));
+    }
+
+    /// Lets clock and timers go on. Where time is the host's, every device is called once: its wall clock went on, and
+    /// input may have come.
+    pub fn resume(&self) {
+        let mut timers = lock(&self.timers);
+        self.paused.store(false, Ordering::SeqCst);
+        if !self.clock.is_counted() {
+            (0..self.devices.len()).for_each(|index| timers.request(index));
+        }
+        self.clock.resume();
+        self.timers_changed(timers);
+    }
+
+    /// All that clock, devices, timers and interrupt inputs hold. The bus is paused and no vCPU runs: otherwise the
+    /// parts are of different times.
+    pub fn save(&self) -> Vec<u8> {
+        // What a device asked for is done or is in its state, never between: only lines and timers are saved.
+        (0..self.devices.len()).for_each(|index| self.perform_asked(index));
+        let devices = self.devices.iter().map(|slot| {
+            let Locked { device, .. } = &*lock(&slot.device);
+            SavedDevice { name: device.name().to_owned(), state: device.save() }
+        });
+        state::save(&Saved::V1(V1 {
+            clock: self.clock.save(),
+            devices: devices.collect(),
+            timers: lock(&self.timers).clone(),
+            vcpus: self.vcpus.iter().map(|mailbox| mailbox.save()).collect(),
+            stop: self.stopped(),
+        }))
+    }
+
+    /// Takes over the state of a bus with the same devices, clock and number of vCPUs. The bus is paused and no vCPU
+    /// runs; guest memory is loaded by whoever saved it.
+    pub fn load(&self, state: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(saved) = state::load(state)?;
+        self.check(&saved)?;
+        self.clock.load(&saved.clock)?;
+        for (slot, SavedDevice { state, .. }) in self.devices.iter().zip(&saved.devices) {
+            lock(&slot.device).device.load(state)?;
+        }
+        for (mailbox, state) in self.vcpus.iter().zip(&saved.vcpus) {
+            mailbox.load(state)?;
+        }
+        *lock(&self.stop) = saved.stop;
+        let mut timers = lock(&self.timers);
+        *timers = saved.timers;
+        self.timers_changed(timers);
+        Ok(())
+    }
+
+    fn check(&self, saved: &V1) -> Result<(), StateError> {
+        let here: Vec<_> =
+            self.devices.iter().map(|slot| lock(&slot.device).device.name().to_owned()).collect();
+        let there: Vec<_> = saved.devices.iter().map(|device| device.name.clone()).collect();
+        if there != here {
+            let differ = there.iter().zip(&here).find(|(there, here)| there != here);
+            return Err(Saved::mismatch(match differ {
+                Some((there, here)) => format!("it has the device '{there}' where this one has '{here}'"),
+                None => format!("it has {} devices, and this one {}", there.len(), here.len()),
+            }));
+        }
+        if saved.vcpus.len() != self.vcpus.len() {
+            let (there, here) = (saved.vcpus.len(), self.vcpus.len());
+            return Err(Saved::mismatch(format!("it has {there} vCPUs, and this one {here}")));
+        }
+        if saved.timers.devices() != Some(here.len()) {
+            return Err(Saved::damaged("it has not one timer a device"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,282 @@
+//! What a monitor and the machine that it started say to each other.
+//!
+//! They have a pair of connected sockets. The monitor asks, in lines of JSON; the machine answers every question, in their
+//! order, also in lines of JSON. A question says which version of this protocol it is in; a machine that speaks another one
+//! answers that it does not understand.
+
+use crate::error::ControlError;
+use crate::wire::Size;
+use rustix::io::{FdFlags, fcntl_setfd};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// Version of the protocol.
+const VERSION: u32 = 1;
+/// The environment variable that names the machine's descriptor.
+pub const VARIABLE: &str = "TRINE_MACHINE_LINK";
+/// Longest line.
+const LONGEST: usize = 1 << 12;
+/// How long the monitor waits for an answer. The machine answers from a thread that does nothing else.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a machine is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// Ask the guest to power off, and end the machine where it does not; a second time: end it at once.
+    PowerOff,
+    /// End at once.
+    Quit,
+    /// Use no CPU; the guest's clock stands still.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Say what is.
+    Status,
+    /// The terminal that shows the guest's console has this size.
+    TerminalSize(Size),
+}
+
+/// What a machine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// It is put together.
+    Starting,
+    /// The guest runs.
+    Running,
+    /// It is paused as soon as a device has done what the host keeps it waiting for.
+    Pausing,
+    /// Nothing of it runs.
+    Paused,
+}
+
+/// The answer to every question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Whether it was asked to end.
+    pub ending: bool,
+    /// The size of the terminal that shows its console, where one was said.
+    pub terminal_size: Option<Size>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Question {
+    version: u32,
+    id: u64,
+    ask: Ask,
+}
+
+/// What every version of a question has.
+#[derive(Deserialize)]
+struct AnyQuestion {
+    version: u32,
+    id: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    id: u64,
+    answer: Result<Status, String>,
+}
+
+/// A socket that is read line by line.
+#[derive(Debug)]
+struct Lines {
+    stream: UnixStream,
+    read: Vec<u8>,
+}
+
+impl Lines {
+    fn new(stream: UnixStream) -> Lines {
+        Lines { stream, read: Vec::new() }
+    }
+
+    /// The next line; `None` at the end. What was read of a line stays where reading fails, for the next call.
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(at) = self.read.iter().position(|&b| b == b'\n') {
+                let line = self.read.drain(..=at).take(at).collect();
+                return Ok(Some(line));
+            }
+            if self.read.len() > LONGEST {
+                return Err(io::Error::other("a line is too long"));
+            }
+            let mut piece = [0; 1024];
+            match self.stream.read(&mut piece) {
+                Ok(0) => return Ok(None),
+                Ok(n) => self.read.extend_from_slice(&piece[..n]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        self.stream.write_all(&line)
+    }
+}
+
+/// The monitor's side.
+#[derive(Debug)]
+pub struct Link {
+    lines: Lines,
+    last: u64,
+}
+
+impl Link {
+    /// A link, and the descriptor that its machine is to inherit.
+    ///
+    /// # Errors
+    /// Where the host has no sockets left.
+    pub fn new() -> Result<(Link, OwnedFd), ControlError> {
+        let host = |e| ControlError::host("there is no socket for the machine", e);
+        let (own, theirs) = UnixStream::pair().map_err(host)?;
+        own.set_write_timeout(Some(PATIENCE)).map_err(host)?;
+        Ok((Link { lines: Lines::new(own), last: 0 }, theirs.into()))
+    }
+
+    /// Asks, and does not wait for the answer.
+    ///
+    /// # Errors
+    /// Where the machine has ended or takes no more questions.
+    pub fn tell(&mut self, ask: Ask) -> Result<(), ControlError> {
+        self.forget_answers();
+        self.last += 1;
+        let question = Question { version: VERSION, id: self.last, ask };
+        self.lines.send(&question).map_err(|e| ControlError::host("the machine cannot be asked", e))
+    }
+
+    /// Takes what was answered and nobody waited for: a machine whose answers are never read would stop answering.
+    fn forget_answers(&mut self) {
+        if self.lines.stream.set_nonblocking(true).is_ok() {
+            while let Ok(Some(_)) = self.lines.next() {}
+            let _ = self.lines.stream.set_nonblocking(false);
+        }
+    }
+
+    /// Asks, and gives the answer.
+    ///
+    /// # Errors
+    /// Where the machine has ended, does not answer in time, or refuses.
+    pub fn ask(&mut self, ask: Ask) -> Result<Status, ControlError> {
+        self.tell(ask)?;
+        let host = |e| ControlError::host("the machine does not answer", e);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            // Zero would be no limit.
+            let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            self.lines.stream.set_read_timeout(Some(left)).map_err(host)?;
+            let Some(line) = self.lines.next().map_err(host)? else {
+                return Err(ControlError::Failed("the machine has ended".into()));
+            };
+            let answer: Answer = serde_json::from_slice(&line).map_err(|e| host(e.into()))?;
+            // An earlier one is of a question that nobody waited for.
+            if answer.id == self.last {
+                return answer.answer.map_err(ControlError::Failed);
+            }
+        }
+    }
+}
+
+/// What a child finds in its environment, where it inherits this descriptor.
+pub fn variable(inherited: &OwnedFd) -> (&'static str, OsString) {
+    (VARIABLE, inherited.as_raw_fd().to_string().into())
+}
+
+/// Between fork and exec: lets the program that is executed have the descriptor.
+///
+/// # Errors
+/// Where it is not open.
+pub fn let_inherit(descriptor: &OwnedFd) -> io::Result<()> {
+    Ok(fcntl_setfd(descriptor, FdFlags::empty())?)
+}
+
+/// The machine's side, where this process has been started by a monitor. To be called once, before there are threads.
+pub fn inherited() -> Option<UnixStream> {
+    let number: i32 = std::env::var(VARIABLE).ok()?.parse().ok().filter(|fd| *fd > 2)?;
+    // SAFETY: asks about a number; the result says whether it is an open descriptor.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return None;
+    }
+    // SAFETY: the monitor left it open for this process, which has opened nothing yet that could have that number.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    // Nothing that this process executes is to have it.
+    fcntl_setfd(&descriptor, FdFlags::CLOEXEC).ok()?;
+    Some(UnixStream::from(descriptor))
+}
+
+/// Serves the machine's side until the monitor has gone; `answer` does what is asked.
+///
+/// # Errors
+/// Where the other side keeps to no protocol, or the host fails.
+pub fn serve(stream: UnixStream, mut answer: impl FnMut(Ask) -> Result<Status, String>) -> io::Result<()> {
+    let mut lines = Lines::new(stream);
+    while let Some(line) = lines.next()? {
+        let AnyQuestion { version, id } = serde_json::from_slice(&line)?;
+        let answer = match serde_json::from_slice::<Question>(&line) {
+            Ok(question) if version == VERSION => answer(question.ask),
+            _ => Err(format!("the machine does not understand that: it speaks version {VERSION}")),
+        };
+        lines.send(&Answer { id, answer })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    const RUNNING: Status = Status { phase: Phase::Running, ending: false, terminal_size: None };
+
+    #[test]
+    fn every_question_has_its_answer() {
+        let (mut link, theirs) = Link::new().unwrap();
+        let (heard, asked) = channel();
+        let machine = std::thread::spawn(move || {
+            serve(theirs.into(), |ask| {
+                heard.send(ask).unwrap();
+                match ask {
+                    Ask::Resume => Err("it is not paused".into()),
+                    Ask::TerminalSize(size) => Ok(Status { terminal_size: Some(size), ..RUNNING }),
+                    _ => Ok(RUNNING),
+                }
+            })
+        });
+        assert_eq!(link.ask(Ask::Status).unwrap(), RUNNING);
+        // The answer to what is only told is not taken for the next one.
+        link.tell(Ask::Pause).unwrap();
+        let size = Ask::TerminalSize((24, 80));
+        assert_eq!(link.ask(size).unwrap().terminal_size, Some((24, 80)));
+        assert_eq!(link.ask(Ask::Resume).unwrap_err().to_string(), "it is not paused");
+        let all: Vec<Ask> = asked.try_iter().collect();
+        assert_eq!(all, [Ask::Status, Ask::Pause, size, Ask::Resume]);
+        drop(link);
+        machine.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn other_versions_are_refused_and_the_link_stays() {
+        let (mut link, theirs) = Link::new().unwrap();
+        let machine = std::thread::spawn(move || serve(theirs.into(), |_| Ok(RUNNING)));
+        for line in [r#"{"version":2,"id":0,"ask":"status"}"#, r#"{"version":1,"id":0,"ask":"dance"}"#] {
+            link.lines.stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+            let answer: Answer = serde_json::from_slice(&link.lines.next().unwrap().unwrap()).unwrap();
+            assert!(answer.answer.unwrap_err().contains("speaks version 1"), "{line}");
+        }
+        assert_eq!(link.ask(Ask::Status).unwrap(), RUNNING);
+        link.lines.stream.write_all(b"no JSON\n").unwrap();
+        assert!(machine.join().unwrap().is_err());
+        assert!(link.ask(Ask::Status).is_err());
+    }
+}

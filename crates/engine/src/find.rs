@@ -1,0 +1,82 @@
+//! How the dispatcher finds, makes and links blocks.
+
+use crate::block::Block;
+use crate::run::{Engine, Step};
+use crate::written::Stale;
+use trine_ir::{Isa, Trap};
+
+impl<I: Isa> Engine<I> {
+    /// The block at the current PC. It lives until the vCPU's next safepoint.
+    pub(crate) fn lookup(&mut self) -> Result<*const Block<I>, Trap> {
+        let pc = self.core.frame.pc.get();
+        let stamp = self.core.frame.stamp.get();
+        let entry = self.core.jumps.entry(pc);
+        if entry.pc.get() == pc && entry.stamp.get() == stamp {
+            let block = entry.block.get() as *const Block<I>;
+            // Another vCPU may have compiled it meanwhile.
+            // SAFETY: entries of blocks that were retired were made stale at this vCPU's last safepoint.
+            entry.code.set(self.entry_code(unsafe { &*block }));
+            return Ok(block);
+        }
+        let start = self.core.fetch_address(pc)?;
+        let block = match self.translations.known(&self.core, pc, start)? {
+            Some(block) => block,
+            None => self.translate(pc)?,
+        };
+        let entry = self.core.jumps.fill(pc);
+        entry.pc.set(pc);
+        // Looking up may have started a new generation.
+        entry.stamp.set(self.core.frame.stamp.get());
+        entry.block.set(block as usize);
+        // SAFETY: the block was just found in or added to the table.
+        entry.code.set(self.entry_code(unsafe { &*block }));
+        Ok(block)
+    }
+
+    fn translate(&mut self, pc: u64) -> Result<*mut Block<I>, Trap> {
+        let block = self.translations.translate(&self.core, pc)?;
+        self.stats.decoded += 1;
+        Ok(block)
+    }
+
+    /// What the jump cache names as a block's code.
+    fn entry_code(&self, block: &Block<I>) -> usize {
+        match (block.code(), self.translations.code()) {
+            (0, Some(code)) => code.miss(),
+            (code, _) => code,
+        }
+    }
+
+    /// Makes entries of the jump cache stale whose blocks were retired. Only where the vCPU holds no block: one that it has
+    /// found may be retired before it is entered into the jump cache, and the note must not be taken before that.
+    pub(crate) fn forget_stale(&self) {
+        match self.member.take_stale() {
+            None => {}
+            Some(Stale::Starts(starts)) => starts.into_iter().for_each(|at| self.core.jumps.forget(at)),
+            Some(Stale::All) => self.core.new_generation(),
+        }
+    }
+
+    /// Compiles a block that has run often enough.
+    pub(crate) fn compile(&mut self, block: &Block<I>) {
+        let pc = self.core.frame.pc.get();
+        if let Some(size) = self.translations.compile(block, pc) {
+            self.stats.compiled += 1;
+            self.stats.compiled_insns += block.ops.len() as u64;
+            self.stats.code_bytes += size as u64;
+            self.core.jumps.entry(pc).code.set(block.code());
+        }
+    }
+
+    /// A direct jump that leads to a block for the first time: compiled code goes there by itself
+    /// from now on.
+    pub(crate) fn link(&mut self, site: u32) -> Step {
+        let block = match self.lookup() {
+            Ok(block) => block,
+            Err(trap) => return self.fault(trap),
+        };
+        // SAFETY: there was no safepoint since it was found.
+        self.translations.link(site, unsafe { &*block });
+        Step::Go
+    }
+}

@@ -1,0 +1,86 @@
+//! Which blocks have bytes of a page.
+
+use crate::block::{Block, PAGE};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use trine_ir::Isa;
+
+/// A multiplying hash of page numbers, which guests do not choose to collide: each lists at most one page's blocks.
+#[derive(Default)]
+pub struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_u64(b as u64));
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+/// The blocks of each page (physical address / 4096). None of them is freed while it is listed.
+pub struct PageIndex<I: Isa>(HashMap<u64, Vec<*mut Block<I>>, BuildHasherDefault<Mix>>);
+
+// SAFETY: the pointers are only followed by who has the index, to blocks that are `Sync`.
+unsafe impl<I: Isa> Send for PageIndex<I> {}
+
+impl<I: Isa> Default for PageIndex<I> {
+    fn default() -> Self {
+        PageIndex(HashMap::default())
+    }
+}
+
+impl<I: Isa> PageIndex<I> {
+    /// Adds a block.
+    ///
+    /// # Safety
+    /// It is not freed before it is removed.
+    pub unsafe fn add(&mut self, block: *mut Block<I>) {
+        // SAFETY: by the caller.
+        for page in unsafe { &*block }.pages() {
+            self.0.entry(page).or_default().push(block);
+        }
+    }
+
+    /// Removes a block, which is listed.
+    pub fn remove(&mut self, block: *mut Block<I>) {
+        // SAFETY: what is listed is not freed.
+        for page in unsafe { &*block }.pages() {
+            if let Some(list) = self.0.get_mut(&page) {
+                list.retain(|b| *b != block);
+                if list.is_empty() {
+                    self.0.remove(&page);
+                }
+            }
+        }
+    }
+
+    /// Whether a page has blocks.
+    pub fn has(&self, page: u64) -> bool {
+        self.0.contains_key(&page)
+    }
+
+    /// The blocks of the pages from `first` up to `last`.
+    pub fn of_pages(&self, first: u64, last: u64) -> Vec<*mut Block<I>> {
+        self.chosen(first, last, |_| true)
+    }
+
+    /// The blocks that have bytes from `start` up to `end`.
+    pub fn of_bytes(&self, start: u64, end: u64) -> Vec<*mut Block<I>> {
+        let touches = |b: &Block<I>| b.start < end && b.reach() > start;
+        self.chosen(start / PAGE, end.saturating_sub(1) / PAGE, touches)
+    }
+
+    fn chosen(&self, first: u64, last: u64, wanted: impl Fn(&Block<I>) -> bool) -> Vec<*mut Block<I>> {
+        let listed = (first..=last).filter_map(|page| self.0.get(&page)).flatten();
+        // SAFETY: what is listed is not freed.
+        let mut found: Vec<_> = listed.copied().filter(|&b| wanted(unsafe { &*b })).collect();
+        // A block may have bytes of two pages.
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}

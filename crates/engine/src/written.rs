@@ -1,0 +1,157 @@
+//! Notes of changed code: from whoever changes it to the translations, and from these to their vCPUs.
+
+use crate::epochs::Seen;
+use crate::sync::Ordering;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use trine_base::Mailbox;
+use trine_memory::CodeOwner;
+
+/// Code that changed, waiting for the translations of it to be retired.
+#[derive(Debug)]
+pub enum Changed {
+    /// Bytes from the first up to the second address (physical).
+    Ranges(Vec<(u64, u64)>),
+    /// More ranges than are worth a list.
+    All,
+}
+
+/// Which entries of a vCPU's jump cache are stale.
+#[derive(Debug)]
+pub enum Stale {
+    /// Those of blocks that start at these addresses, which are virtual and physical at once (a program's).
+    Starts(Vec<u64>),
+    /// All.
+    All,
+}
+
+/// Most ranges, or starts, that wait.
+const MOST: usize = 4096;
+/// Most bytes of one range.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// What the translations know of a vCPU that uses them.
+pub struct Member {
+    /// The epoch that it has seen.
+    pub seen: Seen,
+    mailbox: Arc<Mailbox>,
+    stale: Mutex<Stale>,
+    /// Whether anything is stale.
+    any_stale: AtomicBool,
+}
+
+impl Member {
+    /// A vCPU with this mailbox, offline.
+    pub fn new(mailbox: Arc<Mailbox>) -> Arc<Member> {
+        let stale = Mutex::new(Stale::Starts(Vec::new()));
+        Arc::new(Member { seen: Seen::default(), mailbox, stale, any_stale: AtomicBool::new(false) })
+    }
+
+    /// Takes what is stale, at a safepoint of the vCPU itself. `None` where nothing is.
+    pub fn take_stale(&self) -> Option<Stale> {
+        if !self.any_stale.swap(false, Ordering::SeqCst) {
+            return None;
+        }
+        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(std::mem::replace(&mut *stale, Stale::Starts(Vec::new())))
+    }
+
+    /// Notes stale entries; `None` for all.
+    fn note(&self, starts: Option<&[u64]>) {
+        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&mut *stale, starts) {
+            (Stale::Starts(list), Some(starts)) if list.len() + starts.len() <= MOST => list.extend(starts),
+            (stale, _) => *stale = Stale::All,
+        }
+        drop(stale);
+        self.any_stale.store(true, Ordering::SeqCst);
+    }
+}
+
+struct Notes {
+    changed: Changed,
+    /// A program asks for its code to be compared with the copies.
+    compare: bool,
+    members: Vec<Arc<Member>>,
+}
+
+/// Where changes of code are noted. Every vCPU of the translations leaves generated code soon after, and the first one
+/// to come retires what is stale, while the others wait for it.
+pub struct Written(Mutex<Notes>);
+
+impl Default for Written {
+    fn default() -> Self {
+        let changed = Changed::Ranges(Vec::new());
+        Written(Mutex::new(Notes { changed, compare: false, members: Vec::new() }))
+    }
+}
+
+impl Written {
+    fn lock(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what was noted: changes, and whether copies are to be compared.
+    pub fn take(&self) -> (Changed, bool) {
+        let mut notes = self.lock();
+        let changed = std::mem::replace(&mut notes.changed, Changed::Ranges(Vec::new()));
+        (changed, std::mem::take(&mut notes.compare))
+    }
+
+    /// A program says that changes of its code are to be seen: the vCPU that says it compares before its next block.
+    pub fn compare(&self, mailbox: &Mailbox) {
+        self.lock().compare = true;
+        mailbox.request(Mailbox::CODE_WRITTEN);
+    }
+
+    /// Adds a vCPU.
+    pub fn join(&self, member: Arc<Member>) {
+        self.lock().members.push(member);
+    }
+
+    /// A vCPU is gone.
+    pub fn leave(&self, member: &Arc<Member>) {
+        self.lock().members.retain(|m| !Arc::ptr_eq(m, member));
+    }
+
+    /// In a process just forked: all vCPUs but this one are gone.
+    pub fn only(&self, member: &Arc<Member>) {
+        self.lock().members = vec![member.clone()];
+    }
+
+    /// Tells every vCPU which entries of its jump cache are stale (`None`: all), and makes it look soon. Also the one that
+    /// calls this: it may be about to enter a block there that is retired by now, so it must look afterwards.
+    pub fn tell(&self, starts: Option<&[u64]>) {
+        for member in &self.lock().members {
+            member.note(starts);
+            member.mailbox.request(Mailbox::CODE_WRITTEN);
+        }
+    }
+
+    /// Whether a vCPU may have a reference to what was retired in an epoch.
+    pub fn is_held(&self, retired: u64) -> bool {
+        self.lock().members.iter().any(|m| m.seen.holds(retired))
+    }
+
+    /// Calls `f` while nobody notes anything; for `fork`.
+    pub fn quiet<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _notes = self.lock();
+        f()
+    }
+}
+
+impl CodeOwner for Written {
+    fn code_written(&self, page: u64) {
+        self.code_changed(page << 12, (page + 1) << 12);
+    }
+
+    fn code_changed(&self, start: u64, end: u64) {
+        let mut notes = self.lock();
+        let few = |ranges: &[_]| ranges.len() < MOST && end.saturating_sub(start) <= MOST_BYTES;
+        match &mut notes.changed {
+            Changed::Ranges(ranges) if few(ranges) => ranges.push((start, end)),
+            changed => *changed = Changed::All,
+        }
+        notes.members.iter().for_each(|m| m.mailbox.request(Mailbox::CODE_WRITTEN));
+    }
+}

@@ -1,0 +1,5 @@
+//! Blocks of IR through interpreter and compiler.
+
+mod files;
+mod harness;
+mod random;

@@ -1,0 +1,67 @@
+//! What a CPU decides in floating point where IEEE 754 leaves it open, and how its environment is laid out.
+
+use crate::op::Round;
+use std::cell::Cell;
+use trine_softfloat::Rules;
+
+/// MXCSR after a reset: to nearest, all exceptions masked, no flags (Intel SDM volume 1, 10.2.3).
+pub const MXCSR: u32 = 0x1f80;
+/// The flags of MXCSR: invalid 1, denormal 2, division by zero 4, overflow 8, underflow 16, inexact 32.
+pub const MXCSR_FLAGS: u32 = 0x3f;
+
+/// MXCSR's number for a rounding direction; `None` for the one that it does not have.
+pub const fn mxcsr_rounding(round: Round) -> Option<u32> {
+    match round {
+        Round::Rne => Some(0),
+        Round::Rdn => Some(1 << 13),
+        Round::Rup => Some(2 << 13),
+        Round::Rtz => Some(3 << 13),
+        Round::Rmm => None,
+    }
+}
+
+/// A CPU's floating-point environment. Engines work with flags and rounding as MXCSR has them.
+pub trait FpRules {
+    /// The slot with the accrued flags, in the CPU's own numbering; there may be other bits in it.
+    const FLAGS: u16;
+    /// What results are where IEEE 754 leaves it open.
+    const RULES: Rules;
+
+    /// The flags of MXCSR as the slot has them, in its low byte.
+    fn flags(mxcsr: u32) -> u64;
+
+    /// The direction of [`crate::Rounding::Dynamic`].
+    fn round(slots: &[Cell<u64>]) -> Round;
+
+    /// The same, as far as a translation for `mode` may rely on it; `None` where it is not valid.
+    fn rounding(mode: u32) -> Option<Round>;
+
+    /// The MXCSR that generated code runs under, with no flags.
+    fn mxcsr(slots: &[Cell<u64>]) -> u32 {
+        MXCSR | mxcsr_rounding(Self::round(slots)).unwrap_or(0)
+    }
+
+    /// Adds the flags that were gathered in `mxcsr`.
+    fn harvest(slots: &[Cell<u64>], mxcsr: u32) {
+        if let Some(flags) = slots.get(Self::FLAGS as usize) {
+            flags.set(flags.get() | Self::flags(mxcsr));
+        }
+    }
+}
+
+/// The environment of a CPU without floating point.
+pub struct NoFp;
+
+impl FpRules for NoFp {
+    const FLAGS: u16 = u16::MAX;
+    const RULES: Rules = Rules::CANONICAL;
+    fn flags(_: u32) -> u64 {
+        0
+    }
+    fn round(_: &[Cell<u64>]) -> Round {
+        Round::Rne
+    }
+    fn rounding(_: u32) -> Option<Round> {
+        Some(Round::Rne)
+    }
+}

@@ -1,0 +1,96 @@
+//! The names of the operations in the IR's text form, shared by what prints and what parses it.
+
+use crate::op::{Bin, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
+use std::fmt::Debug;
+
+/// An operation with a name.
+pub(crate) trait Named: Copy {
+    /// Calls `f` with every operation there is.
+    fn each(f: &mut dyn FnMut(Self));
+    /// The name in the text form.
+    fn name(self) -> String;
+
+    /// The operation that has this name.
+    fn from_name(name: &str) -> Option<Self> {
+        let mut found = None;
+        Self::each(&mut |op| {
+            if op.name() == name {
+                found = Some(op);
+            }
+        });
+        found
+    }
+}
+
+fn lower(x: impl Debug) -> String {
+    format!("{x:?}").to_lowercase()
+}
+
+/// Names that are the variants' own; the match makes the compiler notice a variant that is missing here.
+macro_rules! variants {
+    ($($ty:ident: $($variant:ident)*;)*) => {$(
+        impl Named for $ty {
+            fn each(f: &mut dyn FnMut(Self)) {
+                const _: fn($ty) = |op| match op { $($ty::$variant => {})* };
+                [$($ty::$variant),*].into_iter().for_each(f);
+            }
+            fn name(self) -> String {
+                lower(self)
+            }
+        }
+    )*};
+}
+
+variants! {
+    Bin: Add Sub Mul MulhS MulhU MulhSU DivS DivU RemS RemU And Or Xor Shl Shr Sar Rol Ror Andn;
+    Cmp: Eq Ne LtS LtU GeS GeU;
+    Un: Clz Ctz Popcount Bswap;
+    Rmw: Swap Add And Or Xor MinS MaxS MinU MaxU;
+    Flow: Plain Call Return;
+    Round: Rne Rtz Rdn Rup Rmm;
+    Fmt: S D;
+    IntTy: I32 U32 I64 U64;
+    Sign: Copy Negate Xor;
+}
+
+impl Named for Rounding {
+    fn each(f: &mut dyn FnMut(Self)) {
+        f(Rounding::Dynamic);
+        Round::each(&mut |round| f(Rounding::Static(round)));
+    }
+    fn name(self) -> String {
+        match self {
+            Rounding::Dynamic => "dynamic".into(),
+            Rounding::Static(round) => round.name(),
+        }
+    }
+}
+
+impl Named for Fp {
+    fn each(f: &mut dyn FnMut(Self)) {
+        [Fp::Box, Fp::Unbox].into_iter().for_each(&mut *f);
+        Fmt::each(&mut |fmt| {
+            let plain =
+                [Fp::Add, Fp::Sub, Fp::Mul, Fp::Div, Fp::Sqrt, Fp::Min, Fp::Max, Fp::Eq, Fp::Lt, Fp::Le];
+            plain.into_iter().for_each(|op| f(op(fmt)));
+            [Fp::Convert, Fp::Class, Fp::ToBits, Fp::FromBits].into_iter().for_each(|op| f(op(fmt)));
+            for (neg_product, neg_addend) in [(false, false), (false, true), (true, false), (true, true)] {
+                f(Fp::Fma { fmt, neg_product, neg_addend });
+            }
+            Sign::each(&mut |sign| f(Fp::Sgnj(fmt, sign)));
+            IntTy::each(&mut |ty| {
+                f(Fp::ToInt(fmt, ty));
+                f(Fp::FromInt(ty, fmt));
+            });
+        });
+    }
+
+    /// `f`, the operation, and after dots what it works on: `fadd.d`, `ftoint.d.i32`, `ffma.s.product.-addend`.
+    fn name(self) -> String {
+        if let Fp::Fma { fmt, neg_product, neg_addend } = self {
+            let sign = |negative| if negative { "-" } else { "" };
+            return format!("ffma.{}.{}product.{}addend", fmt.name(), sign(neg_product), sign(neg_addend));
+        }
+        format!("f{}", lower(self)).replace('(', ".").replace(", ", ".").replace(')', "")
+    }
+}

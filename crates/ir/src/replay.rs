@@ -1,0 +1,118 @@
+//! IR performed by an engine, for tests: an interpreter executes it, the builder emits it again in its simplest form.
+
+use crate::inst::{Block, Inst, Label, Val};
+use crate::op::Bin;
+use crate::sem::{Res, Sem};
+use crate::verify::reads_low_bits;
+use std::cell::{Cell, RefCell};
+
+/// Performs `block`, which keeps the IR's rules, where the program counter is the linear one. `begin` is called at the start
+/// of each guest instruction, with its offset and its length; it gives the engine's handle and the offset of the
+/// instruction that this takes for the current one.
+pub fn replay<S: Sem>(block: &Block, begin: &mut dyn FnMut(i64, u8) -> (S, i64)) -> Res<S> {
+    let Some(&Inst::Begin(offset, bytes)) = block.insts.first() else { return Ok(()) };
+    let now = Cell::new(begin(offset, bytes));
+    let values = RefCell::new(vec![None; block.insts.len()]);
+    let replay = Replay { block, now: &now, values: &values };
+    let mut at = 1;
+    while let Some(inst) = block.insts.get(at) {
+        match *inst {
+            Inst::Begin(offset, bytes) => now.set(begin(offset, bytes)),
+            _ => at = replay.one(at)?,
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+struct Replay<'a, S: Sem> {
+    block: &'a Block,
+    /// The engine's handle, and the offset of what it takes for the current instruction.
+    now: &'a Cell<(S, i64)>,
+    values: &'a RefCell<Vec<Option<S::Raw>>>,
+}
+
+impl<S: Sem> Replay<'_, S> {
+    /// A value made before. A block that keeps the rules uses no other.
+    fn value(&self, v: Val) -> S::Raw {
+        self.values.borrow()[v.0 as usize].expect("a value is made before it is used")
+    }
+
+    /// A value of which an operation of `bits` bits reads the low ones only; engines get it without the others.
+    fn low(&self, bits: u8, v: Val) -> S::Raw {
+        let raw = self.value(v);
+        if bits == 32 { self.now.get().0.zero_extend(64, 32, raw) } else { raw }
+    }
+
+    /// Performs the instruction at `at`, with the arm that it starts; gives the place of the last one performed.
+    fn one(&self, at: usize) -> Res<S, usize> {
+        let inst = self.block.insts[at];
+        if let Inst::IfNot { c, to, .. } = inst {
+            let is_end = |i: &Inst| matches!(i, Inst::Label(Label(n)) if *n == to.0);
+            let end = self.block.insts.iter().position(is_end).unwrap_or(self.block.insts.len());
+            self.now.get().0.when_raw(self.value(c), || self.arm(at + 1, end))?;
+            return Ok(end);
+        }
+        let made = match self.integer(inst) {
+            Some(made) => Some(made),
+            None => self.effect(inst)?,
+        };
+        self.values.borrow_mut()[at] = made;
+        Ok(at)
+    }
+
+    fn arm(&self, from: usize, to: usize) -> Res<S> {
+        let mut at = from;
+        while at < to {
+            at = self.one(at)? + 1;
+        }
+        Ok(())
+    }
+
+    /// What only computes.
+    fn integer(&self, inst: Inst) -> Option<S::Raw> {
+        let (s, offset) = self.now.get();
+        let v = |v| self.value(v);
+        Some(match inst {
+            Inst::Const(k) => s.constant(64, k),
+            Inst::Pc(o) => s.binary(Bin::Add, 64, s.pc_raw(), s.constant(64, o.wrapping_sub(offset) as u64)),
+            Inst::Get(slot) => s.get_raw(slot),
+            Inst::GetF(slot) => s.get_fp(slot),
+            Inst::Bin(op, bits, a, b) if reads_low_bits(op) => {
+                s.binary(op, bits.into(), self.low(bits, a), self.low(bits, b))
+            }
+            Inst::Bin(op, bits, a, b) => s.binary(op, bits.into(), v(a), v(b)),
+            Inst::Cmp(op, bits, a, b) => s.compare(op, bits.into(), self.low(bits, a), self.low(bits, b)),
+            Inst::Un(op, bits, a) => s.unary(op, bits.into(), v(a)),
+            Inst::Zext(from, to, a) => s.zero_extend(from.into(), to.into(), v(a)),
+            Inst::Sext(from, to, a) => s.sign_extend(from.into(), to.into(), v(a)),
+            Inst::Select(bits, c, a, b) => s.select_raw(bits.into(), v(c), v(a), v(b)),
+            Inst::Fp(op, rounding, args) => s.fp(op, rounding, args.map(v)),
+            Inst::Flags => s.fp_flags(),
+            _ => return None,
+        })
+    }
+
+    /// What does something else besides, or only that.
+    fn effect(&self, inst: Inst) -> Res<S, Option<S::Raw>> {
+        let s = self.now.get().0;
+        let v = |v| self.value(v);
+        match inst {
+            Inst::Load(how, a) => return s.load_raw(how, v(a)).map(Some),
+            Inst::Store(how, a, value) => s.store_raw(how, v(a), v(value))?,
+            Inst::Rmw(op, how, a, value) => return s.rmw_raw(op, how, v(a), v(value)).map(Some),
+            Inst::Exchange(how, a, expect, new) => {
+                return s.exchange_raw(how, v(a), v(expect), v(new)).map(Some);
+            }
+            Inst::Call(helper, args) => return s.call_raw(helper, args.map(v)).map(Some),
+            Inst::Set(slot, value) => s.set_raw(slot, v(value)),
+            Inst::SetF(slot, value) => s.set_fp(slot, v(value)),
+            Inst::SetFlags(value) => s.set_fp_flags(v(value)),
+            Inst::Fence => s.fence(),
+            Inst::Jump(flow, target) => s.jump_raw(flow, v(target))?,
+            Inst::Raise(cause, value) => s.raise_raw(cause, v(value))?,
+            _ => {}
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,177 @@
+//! A board: vCPUs, memory, devices and firmware, and what makes them run.
+//!
+//! It knows no CPU. What is on it, where, and what it starts with is each board's own file ([`crate::virt`]).
+//!
+//! * `threads`: each vCPU on a thread of its own, by the host's time; `turns`: all on one thread, by the count of
+//!   instructions. `control`: how a pause or the end reaches them; `remote`: the handle that asks for those.
+//! * `saved`: what a machine holds, as bytes.
+
+mod control;
+mod remote;
+mod saved;
+mod threads;
+mod turns;
+
+pub use remote::Remote;
+
+use crate::firmware::{Firmware, Outcome};
+use crate::{Console, End};
+use control::Control;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use trine_base::{Bus, Clock, DeviceId, Exit, Mailbox, Stats, Vcpu};
+use trine_memory::Ram;
+use turns::Turns;
+
+/// What a board is put together from.
+pub struct Assembly {
+    /// The board's name.
+    pub name: &'static str,
+    /// vCPUs, by their number on the board; at least one.
+    pub vcpus: Vec<Box<dyn Vcpu>>,
+    /// Devices.
+    pub bus: Arc<Bus>,
+    /// Memory.
+    pub ram: Arc<Ram>,
+    /// Time, for all of it.
+    pub clock: Arc<dyn Clock>,
+    /// The guest's console.
+    pub console: Console,
+    /// The device that brings what is typed to the guest.
+    pub console_device: DeviceId,
+    /// What serves the guest's calls.
+    pub firmware: Box<dyn Firmware>,
+    /// Why compiled code is not used although it was asked for.
+    pub note: Option<String>,
+}
+
+/// What the threads of a machine share.
+struct Parts {
+    bus: Arc<Bus>,
+    ram: Arc<Ram>,
+    clock: Arc<dyn Clock>,
+    console: Console,
+    console_device: DeviceId,
+    firmware: Box<dyn Firmware>,
+    /// The vCPUs' mailboxes, by their numbers.
+    mailboxes: Vec<Arc<Mailbox>>,
+    control: Control,
+}
+
+/// A machine.
+pub struct Board {
+    name: &'static str,
+    vcpus: Vec<Box<dyn Vcpu>>,
+    parts: Arc<Parts>,
+    turns: Turns,
+    /// Why compiled code is not used although it was asked for.
+    pub note: Option<String>,
+}
+
+/// What a stretch of a vCPU's instructions led to.
+enum Stretch {
+    /// It goes on.
+    Go,
+    /// It waits for an interrupt or for what others do. Its own timer ends that at this clock time in nanoseconds.
+    Rest(Option<u64>),
+    /// The machine ends.
+    End(End),
+}
+
+impl Parts {
+    /// Runs vCPU `index` for at most `budget` instructions and serves what it came back with.
+    fn stretch(&self, index: usize, vcpu: &mut dyn Vcpu, budget: u64) -> Stretch {
+        let runs = self.firmware.enter(index, vcpu);
+        // One that is stopped executes nothing, but serves what is asked of it.
+        let exit = vcpu.run(if runs { budget } else { 0 });
+        self.firmware.leave(index);
+        match exit {
+            Exit::Budget if !runs => Stretch::Rest(None),
+            Exit::Budget => self.firmware.poll().map_or(Stretch::Go, Stretch::End),
+            Exit::Idle { deadline } => Stretch::Rest(deadline),
+            Exit::Firmware { cause, value } => match self.firmware.call(index, vcpu, cause, value) {
+                Outcome::Go => Stretch::Go,
+                Outcome::Wait => match vcpu.wait() {
+                    Some(Exit::Idle { deadline }) => Stretch::Rest(deadline),
+                    _ => Stretch::Go,
+                },
+                Outcome::End(end) => Stretch::End(end),
+            },
+            Exit::Paused => Stretch::Go,
+            Exit::Stopped(reason) => Stretch::End(reason.into()),
+            Exit::Dead(why) => Stretch::End(End::Dead(why)),
+        }
+    }
+
+    /// Sleeps until something may have happened to vCPU `index`, at most for `most`.
+    fn sleep(&self, index: usize, most: Option<Duration>) {
+        self.mailboxes[index].park(most, is_wanted);
+    }
+}
+
+/// Whether something was posted to a vCPU that it has not looked at.
+fn is_wanted(mailbox: &Mailbox) -> bool {
+    mailbox.requests.load(Ordering::SeqCst) != 0 || mailbox.limit.load(Ordering::SeqCst) == 0
+}
+
+impl Board {
+    /// A machine of these parts, which starts with its vCPUs' next instructions.
+    pub fn new(assembly: Assembly) -> Board {
+        let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note } = assembly;
+        let mailboxes: Vec<Arc<Mailbox>> = vcpus.iter().map(|vcpu| vcpu.mailbox()).collect();
+        let control = Control::new(bus.clone(), mailboxes.clone());
+        let turns = Turns::new(vcpus.len());
+        let parts = Parts { bus, ram, clock, console, console_device, firmware, mailboxes, control };
+        Board { name, vcpus, parts: Arc::new(parts), turns, note }
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote { parts: self.parts.clone() }
+    }
+
+    /// What all vCPUs counted that translate; `None` where none does.
+    pub fn stats(&self) -> Option<Stats> {
+        self.vcpus.iter().filter_map(|vcpu| vcpu.stats()).reduce(|mut all, one| {
+            all += one;
+            all
+        })
+    }
+
+    /// The vCPUs, by their number.
+    pub fn vcpus(&mut self) -> &mut [Box<dyn Vcpu>] {
+        &mut self.vcpus
+    }
+
+    /// The memory.
+    pub fn ram(&self) -> &Arc<Ram> {
+        &self.parts.ram
+    }
+
+    /// Runs until the machine ends.
+    pub fn run(&mut self) -> End {
+        loop {
+            if let Some(end) = self.run_until_interrupted() {
+                return end;
+            }
+        }
+    }
+
+    /// Runs until the machine ends, or, with `None`, until [`Remote::interrupt`].
+    pub fn run_until_interrupted(&mut self) -> Option<End> {
+        if !self.parts.clock.is_counted() {
+            threads::run(&self.parts, &mut self.vcpus);
+            self.parts.control.take_interruption();
+            return self.parts.control.end();
+        }
+        let parts = self.parts.clone();
+        let _running = parts.control.enter();
+        loop {
+            let end = self.step(parts.firmware.budget());
+            if end.is_some() || parts.control.take_interruption() {
+                return end;
+            }
+        }
+    }
+}

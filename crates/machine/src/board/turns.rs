@@ -1,0 +1,131 @@
+//! A machine by the count of instructions: its vCPUs take turns on one thread, so that the same run gives the same
+//! result.
+//!
+//! There is one clock: it counts the instructions of all vCPUs, and the time that all of them waited. A vCPU whose turn
+//! comes first lets the time pass that the others took, as if it had waited so long.
+
+use super::{Board, Stretch, is_wanted};
+use crate::End;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use trine_base::StateError;
+
+/// Instructions of a turn, where there are several vCPUs.
+const TURN: u64 = 10_000;
+/// How long a machine without any timer sleeps before it is looked at.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// Whose turn it is, and who waits.
+pub(super) struct Turns {
+    /// The vCPU whose turn it is.
+    now: usize,
+    /// Instructions that are left of its turn.
+    left: u64,
+    /// For each vCPU that waits, the clock time in nanoseconds at which its own timer ends that.
+    resting: Vec<Option<Rest>>,
+}
+
+/// What is saved of [`Turns`].
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedTurns {
+    now: u64,
+    left: u64,
+    resting: Vec<Option<Rest>>,
+}
+
+/// How long a vCPU waits: until a clock time in nanoseconds, or until something is posted to it.
+type Rest = Option<u64>;
+
+impl Turns {
+    pub(super) fn new(vcpus: usize) -> Turns {
+        Turns { now: 0, left: TURN, resting: vec![None; vcpus] }
+    }
+
+    pub(super) fn save(&self) -> SavedTurns {
+        SavedTurns { now: self.now as u64, left: self.left, resting: self.resting.clone() }
+    }
+
+    /// Takes over the turns of as many vCPUs.
+    pub(super) fn load(&mut self, saved: SavedTurns) -> Result<(), StateError> {
+        let now = usize::try_from(saved.now).ok().filter(|now| *now < self.resting.len());
+        match now.filter(|_| saved.resting.len() == self.resting.len()) {
+            Some(now) => {
+                *self = Turns { now, left: saved.left.min(TURN), resting: saved.resting };
+                Ok(())
+            }
+            None => {
+                let why = "it is the turn of a vCPU that is not there".into();
+                Err(StateError::Damaged { what: "the machine", why })
+            }
+        }
+    }
+
+    fn pass(&mut self) {
+        self.now = (self.now + 1) % self.resting.len();
+        self.left = TURN;
+    }
+}
+
+impl Board {
+    /// The vCPU that [`Board::step`] runs next.
+    pub fn next_vcpu(&mut self) -> usize {
+        let waits = |board: &Board| {
+            let Some(rest) = board.turns.resting[board.turns.now] else { return false };
+            let is_over = rest.is_some_and(|at| at <= board.parts.clock.now());
+            !is_over && !is_wanted(&board.parts.mailboxes[board.turns.now])
+        };
+        for _ in 0..self.vcpus.len() {
+            if !waits(self) {
+                break;
+            }
+            self.turns.pass();
+        }
+        self.turns.now
+    }
+
+    /// Where guest time is the count of instructions: runs one vCPU for at most `budget` instructions, and lets time pass
+    /// where all wait. The machine's end, if it came.
+    pub fn step(&mut self, budget: u64) -> Option<End> {
+        if !self.parts.control.goes_on() {
+            return self.parts.control.end();
+        }
+        let (index, several) = (self.next_vcpu(), self.vcpus.len() > 1);
+        self.turns.resting[index] = None;
+        let vcpu = &mut self.vcpus[index];
+        let budget = if several { budget.min(self.turns.left) } else { budget };
+        if several {
+            vcpu.skip_to(self.parts.clock.now());
+        }
+        let before = vcpu.count();
+        let end = match self.parts.stretch(index, &mut **vcpu, budget) {
+            Stretch::Go => None,
+            Stretch::Rest(until) => {
+                self.turns.resting[index] = Some(until);
+                None
+            }
+            Stretch::End(end) => Some(end),
+        };
+        self.turns.left = self.turns.left.saturating_sub(vcpu.count() - before);
+        if self.turns.resting.iter().all(Option::is_some) {
+            self.let_time_pass();
+        } else if several && (self.turns.left == 0 || self.turns.resting[index].is_some()) {
+            self.turns.pass();
+        }
+        if let Some(end) = &end {
+            self.parts.control.finish(end.clone());
+        }
+        end
+    }
+
+    /// All vCPUs wait: time stands still, so it goes to the next event at once.
+    fn let_time_pass(&mut self) {
+        let own = self.turns.resting.iter().filter_map(|rest| rest.flatten());
+        let next = own.chain(self.parts.bus.next_timer()).min();
+        match next {
+            Some(at) => self.vcpus[self.turns.now].skip_to(at),
+            None => self.parts.sleep(self.turns.now, Some(LONGEST)),
+        }
+        // Whoever has nothing to do then waits again; the one that runs first runs the devices' timers.
+        self.turns.resting.fill(None);
+    }
+}

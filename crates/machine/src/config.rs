@@ -1,0 +1,60 @@
+//! What a machine is made of, and how it ends.
+
+use crate::boot::Boot;
+use std::sync::Arc;
+use trine_base::{BlockBackend, StopReason};
+use trine_engine::{PerfMap, Tier};
+
+/// Where guest time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeSource {
+    /// The host's clock.
+    Host,
+    /// The number of instructions, so many nanoseconds each: the same run gives the same result.
+    Count(u64),
+}
+
+/// A machine to be made.
+pub struct Config {
+    /// Bytes of RAM.
+    pub memory: u64,
+    /// Number of vCPUs, at least 1.
+    pub cpus: u32,
+    /// What it starts with.
+    pub boot: Boot,
+    /// Disks, in the order of the guest's names for them.
+    pub disks: Vec<Box<dyn BlockBackend>>,
+    /// Engine.
+    pub tier: Tier,
+    /// Time.
+    pub time: TimeSource,
+    /// Seed of the guest's randomness: `None` takes the host's.
+    pub seed: Option<u64>,
+    /// Where code that is made is noted for `perf`.
+    pub perf: Option<Arc<PerfMap>>,
+}
+
+/// How a machine ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The guest powered off.
+    PowerOff,
+    /// The guest asked for a reset.
+    Reset,
+    /// The guest reported a failure with this code.
+    Failure(u32),
+    /// The user ended it ([`crate::Remote::quit`]).
+    Quit,
+    /// The engine gave up, for this reason.
+    Dead(String),
+}
+
+impl From<StopReason> for End {
+    fn from(reason: StopReason) -> End {
+        match reason {
+            StopReason::PowerOff => End::PowerOff,
+            StopReason::Reset => End::Reset,
+            StopReason::Failure(code) => End::Failure(code),
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The first process of a machine whose root is an image: machine code, made for this one image and command.
+//!
+//! It needs no file of the image, whatever that has or has not: it mounts what every userland expects, starts the
+//! command with its environment, user and terminal, and ends the machine with the command's exit code, by the board's
+//! test finisher. A command that is an init itself takes its place.
+//!
+//! Sources: the Linux system call table of riscv64 (include/uapi/asm-generic/unistd.h), `ioctl_tty(2)`, `mem(4)`,
+//! `reboot(2)`, and the ELF specification.
+
+mod code;
+
+use super::map;
+use crate::MachineError;
+use code::{Arg, Code, HERE, PAGE, call, elf};
+
+/// Where it lies in the root. It removes itself once it runs.
+pub const PLACE: &str = ".trine/init";
+/// What the kernel has to be told: where it is, and that the console may ask for an end at any time.
+pub const APPEND: &str = "rdinit=/.trine/init sysrq_always_enabled";
+
+/// Where the program lies that brings modules into the kernel, for a guest with a first process of its own.
+pub const LOADER: &str = ".trine/load";
+
+/// Where the module of this name lies in the root. It is removed once it is in the kernel.
+pub fn module_place(name: &str) -> String {
+    format!(".trine/{name}.ko")
+}
+
+/// The console's terminal.
+const TERMINAL: &str = "/dev/ttyS0";
+/// The path is a directory.
+const AT_REMOVEDIR: i64 = 0x200;
+/// No change of an id.
+const KEEP: Arg = Arg::Value(-1);
+
+/// The signal that stops who changes a terminal from the background, as a mask: the first process, as long as the
+/// command is in front.
+const SIGTTOU: u64 = 1 << (22 - 1);
+
+/// What is mounted: source, place, type, flags (`MS_NOSUID`, `MS_NODEV`, `MS_NOEXEC`), options.
+const MOUNTS: [(&str, &str, &str, i64, &str); 6] = [
+    ("proc", "/proc", "proc", 14, ""),
+    ("sysfs", "/sys", "sysfs", 14, ""),
+    ("devtmpfs", "/dev", "devtmpfs", 2, ""),
+    ("devpts", "/dev/pts", "devpts", 10, "mode=620,gid=5,ptmxmode=666"),
+    ("tmpfs", "/dev/shm", "tmpfs", 6, "mode=1777"),
+    ("cgroup2", "/sys/fs/cgroup", "cgroup2", 14, ""),
+];
+
+/// Names that programs expect beside the devices.
+const LINKS: [(&str, &str); 4] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+];
+
+/// What runs in the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// The command line; the first word is looked for in the environment's `PATH`.
+    pub args: Vec<Vec<u8>>,
+    /// `NAME=VALUE`.
+    pub env: Vec<Vec<u8>>,
+    /// Directory, made where it is not there.
+    pub cwd: Vec<u8>,
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Other groups.
+    pub groups: Vec<u32>,
+    /// What the machine calls itself.
+    pub hostname: Vec<u8>,
+    /// The terminal's rows and columns, where they are known.
+    pub size: Option<(u16, u16)>,
+    /// Modules that the kernel needs first, in their order: see [`module_place`].
+    pub modules: Vec<String>,
+}
+
+impl Process {
+    /// Whether the command is an init, which wants to be process 1 itself.
+    pub fn is_init(&self) -> bool {
+        let name = self.args.first().and_then(|a| a.rsplit(|&b| b == b'/').next());
+        matches!(name, Some(b"init" | b"systemd"))
+    }
+
+    /// The first process, as an ELF file.
+    ///
+    /// # Errors
+    /// Where there is no command, or it is too large for a program.
+    pub fn executable(&self) -> Result<Vec<u8>, MachineError> {
+        if self.args.is_empty() {
+            return Err(MachineError::Config("a machine of an image needs a command".into()));
+        }
+        let mut code = Code::default();
+        self.prepare(&mut code);
+        if self.is_init() {
+            self.become_command(&mut code);
+            code.line("addi s0, s4, 0");
+            finish(&mut code);
+        } else {
+            self.terminal(&mut code);
+            code.call(call::CLONE, &[17, 0, 0, 0, 0].map(Arg::Value));
+            code.line("beq a0, zero, @child");
+            code.line("addi s2, a0, 0");
+            wait(&mut code);
+            finish(&mut code);
+            code.line("child:");
+            come_to_front(&mut code);
+            self.become_command(&mut code);
+            code.call(call::EXIT_GROUP, &[Arg::Register("s4")]);
+        }
+        let machine = code.assemble().map_err(|e| MachineError::Config(format!("the first process: {e}")))?;
+        elf(&machine, &code.data)
+            .ok_or_else(|| MachineError::Config("the command has too many words for a machine".into()))
+    }
+
+    /// File systems, devices, names; the finisher's registers in `s1`, or 0.
+    fn prepare(&self, code: &mut Code) {
+        code.call(call::UMASK, &[Arg::Value(0)]);
+        for (from, to, kind, flags, options) in MOUNTS {
+            code.directory(to, 0o755);
+            let texts = [from, to, kind].map(|t| code.text(t));
+            let options = code.text(options);
+            code.call(call::MOUNT, &[texts[0], texts[1], texts[2], Arg::Value(flags), options]);
+        }
+        for (directory, mode) in [("/run", 0o755), ("/tmp", 0o1777)] {
+            code.directory(directory, mode);
+        }
+        for (target, name) in LINKS {
+            let (target, name) = (code.text(target), code.text(name));
+            code.call(call::SYMLINKAT, &[target, HERE, name]);
+        }
+        code.call(call::UMASK, &[Arg::Value(0o022)]);
+        // The root may grow beyond the half of the memory that it is given at first (`MS_REMOUNT`).
+        let (root, size) = (code.text("/"), code.text("size=90%"));
+        code.call(call::MOUNT, &[root, root, Arg::Value(0), Arg::Value(32), size]);
+        let name = code.place(&self.hostname);
+        code.call(call::SETHOSTNAME, &[name, Arg::Value(self.hostname.len() as i64)]);
+        loopback(code);
+        code.load_modules(&self.modules);
+        code.remove("/.trine/init", 0);
+        code.remove("/.trine", AT_REMOVEDIR);
+        // O_RDWR, O_SYNC, O_CLOEXEC.
+        code.open("/dev/mem", 0x18_1002);
+        code.line("addi s5, a0, 0");
+        let finisher = Arg::Value(map::FINISHER.base as i64);
+        let rest = [0, PAGE as i64, 3, 1].map(Arg::Value);
+        code.call(call::MMAP, &[&rest[..], &[Arg::Register("s5"), finisher]].concat());
+        code.line("addi s1, a0, 0");
+        code.line("bge s1, zero, @mapped");
+        code.line("addi s1, zero, 0");
+        code.line("mapped:");
+        code.call(call::CLOSE, &[Arg::Register("s5")]);
+    }
+
+    /// A session on the console, which is the command's user's. It is the first process's: at a session's end the kernel
+    /// throws away what the terminal has not sent yet.
+    fn terminal(&self, code: &mut Code) {
+        let stops = code.place(&SIGTTOU.to_le_bytes());
+        code.call(call::SIGPROCMASK, &[Arg::Value(0), stops, Arg::Value(0), Arg::Value(8)]);
+        code.call(call::SETSID, &[]);
+        code.open(TERMINAL, 2);
+        code.line("addi s5, a0, 0");
+        code.line("blt s5, zero, @terminal");
+        // TIOCSCTTY.
+        code.call(call::IOCTL, &[Arg::Register("s5"), Arg::Value(0x540e), Arg::Value(0)]);
+        for fd in 0..3 {
+            code.call(call::DUP3, &[Arg::Register("s5"), Arg::Value(fd), Arg::Value(0)]);
+        }
+        code.call(call::CLOSE, &[Arg::Register("s5")]);
+        if let Some((rows, columns)) = self.size {
+            let size: Vec<u8> = [rows, columns, 0, 0].iter().flat_map(|n| n.to_le_bytes()).collect();
+            let size = code.place(&size);
+            // TIOCSWINSZ.
+            code.call(call::IOCTL, &[Arg::Value(0), Arg::Value(0x5414), size]);
+        }
+        code.call(call::FCHOWN, &[Arg::Value(0), Arg::Value(self.uid.into()), KEEP]);
+        code.line("terminal:");
+    }
+
+    /// Directory, user and command. Where it goes on behind, the command did not start: a code is in `s4`.
+    fn become_command(&self, code: &mut Code) {
+        for (end, _) in self.cwd.iter().enumerate().filter(|(i, b)| **b == b'/' && *i > 0) {
+            code.directory(&self.cwd[..end], 0o755);
+        }
+        code.directory(&self.cwd, 0o755);
+        let cwd = code.text(&self.cwd);
+        code.call(call::CHDIR, &[cwd]);
+        code.line("blt a0, zero, @nowhere");
+        let groups: Vec<u8> = self.groups.iter().flat_map(|g| g.to_le_bytes()).collect();
+        let groups = code.place(&groups);
+        code.call(call::SETGROUPS, &[Arg::Value(self.groups.len() as i64), groups]);
+        code.call(call::SETRESGID, &[Arg::Value(self.gid.into()); 3]);
+        code.call(call::SETRESUID, &[Arg::Value(self.uid.into()); 3]);
+        code.line("blt a0, zero, @nobody");
+        code.load("s4", 127);
+        let (args, env) = (code.list(&self.args), code.list(&self.env));
+        for (n, path) in self.candidates().iter().enumerate() {
+            let path = code.text(path);
+            code.call(call::EXECVE, &[path, args, env]);
+            // ENOENT.
+            code.line("addi t0, zero, -2");
+            code.line(&format!("beq a0, t0, @next{n}"));
+            code.load("s4", 126);
+            code.line(&format!("next{n}:"));
+        }
+        let name = String::from_utf8_lossy(self.args.first().map_or(&[][..], |a| a)).into_owned();
+        code.load("t0", 126);
+        code.line("beq s4, t0, @refused");
+        code.say(&format!("trine: the image has no command '{name}'\n"));
+        code.line("jal zero, @failed");
+        code.line("refused:");
+        code.say(&format!("trine: '{name}' cannot be executed in the machine\n"));
+        code.line("jal zero, @failed");
+        code.line("nowhere:");
+        code.say(&format!("trine: '{}' is no directory of the image\n", String::from_utf8_lossy(&self.cwd)));
+        code.load("s4", 126);
+        code.line("jal zero, @failed");
+        code.line("nobody:");
+        code.say("trine: the kernel gives the command no such user\n");
+        code.load("s4", 126);
+        code.line("failed:");
+    }
+
+    /// The files that the command may be.
+    fn candidates(&self) -> Vec<Vec<u8>> {
+        let Some(name) = self.args.first() else { return Vec::new() };
+        if name.contains(&b'/') {
+            return vec![name.clone()];
+        }
+        let path = self.env.iter().rev().find_map(|line| line.strip_prefix(b"PATH="));
+        let directories = path.unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        let file = |dir: &[u8]| [if dir.is_empty() { b"." } else { dir }, b"/", name].concat();
+        directories.split(|&b| b == b':').map(file).collect()
+    }
+}
+
+/// A program that brings modules into the kernel, in this order, and removes itself: [`LOADER`].
+///
+/// # Errors
+/// Where they are too many for a program.
+pub fn loader(modules: &[String]) -> Result<Vec<u8>, MachineError> {
+    let mut code = Code::default();
+    code.load_modules(modules);
+    code.remove("/.trine/load", 0);
+    code.remove("/.trine", AT_REMOVEDIR);
+    code.call(call::EXIT_GROUP, &[Arg::Value(0)]);
+    let machine = code.assemble().map_err(|e| MachineError::Config(format!("the loader of modules: {e}")))?;
+    elf(&machine, &code.data)
+        .ok_or_else(|| MachineError::Config("there are too many modules for a machine".into()))
+}
+
+/// The command's group of processes is the terminal's foreground, and no signal is blocked any more.
+fn come_to_front(code: &mut Code) {
+    code.call(call::SETPGID, &[Arg::Value(0), Arg::Value(0)]);
+    code.call(call::GETPID, &[]);
+    let group = code.place(&[0; 8]);
+    if let Arg::Value(at) = group {
+        code.load("t0", at);
+    }
+    code.line("sw a0, 0(t0)");
+    // TIOCSPGRP.
+    code.call(call::IOCTL, &[Arg::Value(0), Arg::Value(0x5410), group]);
+    let none = code.place(&[0; 8]);
+    // SIG_SETMASK.
+    code.call(call::SIGPROCMASK, &[Arg::Value(2), none, Arg::Value(0), Arg::Value(8)]);
+}
+
+/// The loopback interface is up.
+fn loopback(code: &mut Code) {
+    let mut request = [0; 40];
+    request[..2].copy_from_slice(b"lo");
+    // IFF_UP, IFF_RUNNING.
+    request[16] = 0x41;
+    let request = code.place(&request);
+    // A datagram socket of the Internet; SIOCSIFFLAGS.
+    code.call(call::SOCKET, &[2, 0x8_0002, 0].map(Arg::Value));
+    code.line("addi s5, a0, 0");
+    code.call(call::IOCTL, &[Arg::Register("s5"), Arg::Value(0x8914), request]);
+    code.call(call::CLOSE, &[Arg::Register("s5")]);
+}
+
+/// Waits for all children until process `s2` has ended; its exit code is in `s0`, as a shell counts.
+fn wait(code: &mut Code) {
+    let status = code.place(&[0; 8]);
+    code.line("wait:");
+    code.call(call::WAIT4, &[Arg::Value(-1), status, Arg::Value(0), Arg::Value(0)]);
+    code.line("beq a0, s2, @ended");
+    // ECHILD: there is none, since none could be made.
+    code.line("addi t0, zero, -10");
+    code.line("bne a0, t0, @wait");
+    code.load("s0", 126);
+    code.line("jal zero, @finish");
+    code.line("ended:");
+    if let Arg::Value(at) = status {
+        code.load("t0", at);
+    }
+    code.line("lw s0, 0(t0)");
+    code.line("andi t1, s0, 127");
+    code.line("srli s0, s0, 8");
+    code.line("andi s0, s0, 255");
+    code.line("beq t1, zero, @finish");
+    code.line("addi s0, t1, 128");
+}
+
+/// Ends the machine with the code in `s0`, when all that was written has left the console.
+fn finish(code: &mut Code) {
+    code.line("finish:");
+    // SIGKILL for whatever is left, so that nobody writes to disks behind `sync`.
+    code.call(call::KILL, &[Arg::Value(-1), Arg::Value(9)]);
+    code.call(call::SYNC, &[]);
+    // O_RDWR, O_NOCTTY, O_NONBLOCK; TCSBRK with 1 waits until the output is out.
+    code.open(TERMINAL, 0x902);
+    code.line("addi s5, a0, 0");
+    code.call(call::IOCTL, &[Arg::Register("s5"), Arg::Value(0x5409), Arg::Value(1)]);
+    code.line("beq s1, zero, @plain");
+    code.load("t0", 0x5555);
+    code.line("beq s0, zero, @tell");
+    code.load("t0", 0x3333);
+    code.line("slli s0, s0, 16");
+    code.line("or t0, t0, s0");
+    code.line("tell:");
+    code.line("sw t0, 0(s1)");
+    code.line("plain:");
+    // Power off, where the finisher could not be reached: the code is lost.
+    code.call(call::REBOOT, &[0xfee1_dead, 672_274_793, 0x4321_fedc, 0].map(Arg::Value));
+    code.line("jal zero, @plain");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(words: &[&str]) -> Process {
+        Process {
+            args: words.iter().map(|w| w.as_bytes().to_vec()).collect(),
+            env: vec![b"PATH=/a:/b".to_vec(), b"X=1".to_vec()],
+            cwd: b"/srv/app".to_vec(),
+            groups: vec![5, 6],
+            ..Process::default()
+        }
+    }
+
+    #[test]
+    fn it_is_an_executable_that_holds_its_command() {
+        for words in [&["sh", "-c", "exit 3"][..], &["/sbin/init"]] {
+            let file = process(words).executable().unwrap();
+            assert!(trine_base::elf::Cpu::of(&file) == Some(trine_base::elf::Cpu::RISCV64));
+            for text in [b"/srv/app\0".as_slice(), b"X=1\0", b"/dev/ttyS0\0"] {
+                assert!(file.windows(text.len()).any(|w| w == text), "{}", String::from_utf8_lossy(text));
+            }
+        }
+        assert!(process(&[]).executable().is_err());
+    }
+
+    #[test]
+    fn modules_are_loaded_in_their_order() {
+        let names = ["virtio_mmio", "ext4"].map(String::from);
+        let file = loader(&names).unwrap();
+        let place = |text: &str| file.windows(text.len()).position(|w| w == text.as_bytes());
+        let places = names.each_ref().map(|name| place(&format!("/{}\0", module_place(name))));
+        assert!(places[0].is_some() && places[0] < places[1]);
+        let process = Process { modules: names.to_vec(), ..process(&["sh"]) }.executable().unwrap();
+        assert!(process.windows(10).any(|w| w == b"/ext4.ko\0\0" || w.starts_with(b"/ext4.ko\0")));
+    }
+
+    #[test]
+    fn numbers_come_into_registers_as_they_are() {
+        for (value, lines) in [
+            (5, &["addi a0, zero, 5"][..]),
+            (-100, &["addi a0, zero, -100"]),
+            (0x40_0008, &["lui a0, 4194304", "addiw a0, a0, 8"]),
+            (0xfee1_dead, &["lui a0, -18751488", "addiw a0, a0, -339"]),
+        ] {
+            let mut code = Code::default();
+            code.load("a0", value);
+            assert_eq!(code.lines, lines);
+            let machine = code.assemble().unwrap();
+            assert_eq!(machine.len(), 4 * lines.len());
+        }
+    }
+
+    #[test]
+    fn commands_are_looked_for_where_path_says() {
+        let names = |words: &[&str]| {
+            process(words).candidates().into_iter().map(|c| String::from_utf8(c).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&["ls"]), ["/a/ls", "/b/ls"]);
+        assert_eq!(names(&["bin/ls"]), ["bin/ls"]);
+        assert!(process(&["/lib/systemd/systemd"]).is_init() && !process(&["sh", "init"]).is_init());
+    }
+
+    #[test]
+    fn labels_that_are_missing_are_said() {
+        let mut code = Code::default();
+        code.line("jal zero, @nowhere");
+        assert_eq!(code.assemble(), Err("there is no label 'nowhere'".into()));
+    }
+}

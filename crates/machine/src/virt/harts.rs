@@ -1,0 +1,246 @@
+//! What harts ask of each other through the firmware: to start, to be interrupted, to forget translations.
+
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use trine_base::state::{self, StateError, Versioned};
+use trine_base::{Mailbox, Vcpu};
+use trine_isa_riscv::state::{MIP, X};
+
+/// Supervisor software interrupt in `mip`.
+const SSIP: u64 = 2;
+
+/// What a hart is doing (SBI 2.0, section 9: the numbers of `sbi_hart_get_status`).
+pub mod status {
+    /// It executes instructions.
+    pub const STARTED: u8 = 0;
+    /// It waits to be started.
+    pub const STOPPED: u8 = 1;
+    /// It was asked to start.
+    pub const START_PENDING: u8 = 2;
+    /// It waits for an interrupt and keeps its state.
+    pub const SUSPENDED: u8 = 4;
+}
+
+/// One hart as the others see it.
+struct Hart {
+    mailbox: Arc<Mailbox>,
+    status: AtomicU8,
+    /// Where it starts, and what it gets in `a1`; written by who asks it to start.
+    start: [AtomicU64; 2],
+    /// Whether another one sent it an interrupt.
+    interrupt: AtomicBool,
+    /// Fences asked of it, and how many of those it has done.
+    asked: AtomicU64,
+    done: AtomicU64,
+    /// Whether it executes instructions right now. One that does not serves everything before it does.
+    online: AtomicBool,
+}
+
+/// What is saved of a hart.
+#[derive(Serialize, Deserialize)]
+struct SavedHart {
+    status: u8,
+    start: [u64; 2],
+    interrupt: bool,
+    /// Whether it is still to do a fence.
+    fence: bool,
+}
+
+trine_base::versions!(Saved of "the firmware" { V1(Vec<SavedHart>) });
+
+/// All harts of a board.
+pub struct Harts {
+    harts: Vec<Hart>,
+    /// Harts that wait for another one's fence.
+    waiting: AtomicUsize,
+    turn: Mutex<()>,
+    passed: Condvar,
+}
+
+impl Harts {
+    /// Hart 0 runs, the others are stopped.
+    pub fn new(mailboxes: Vec<Arc<Mailbox>>) -> Harts {
+        let hart = |(index, mailbox)| Hart {
+            mailbox,
+            status: AtomicU8::new(if index == 0 { status::STARTED } else { status::STOPPED }),
+            start: [const { AtomicU64::new(0) }; 2],
+            interrupt: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            online: AtomicBool::new(false),
+        };
+        let harts = mailboxes.into_iter().enumerate().map(hart).collect();
+        Harts { harts, waiting: AtomicUsize::new(0), turn: Mutex::new(()), passed: Condvar::new() }
+    }
+
+    /// The harts that a mask names whose lowest bit is hart `first`; all where that is -1. `None` where it names one that
+    /// is not there.
+    pub fn named(&self, mask: u64, first: u64) -> Option<Vec<usize>> {
+        if first == u64::MAX {
+            return Some((0..self.harts.len()).collect());
+        }
+        let bits = (0..64).filter(|bit| mask >> bit & 1 != 0);
+        let index =
+            |bit: u64| usize::try_from(first.checked_add(bit)?).ok().filter(|i| *i < self.harts.len());
+        bits.map(index).collect()
+    }
+
+    /// What a hart is doing.
+    pub fn status(&self, hart: u64) -> Option<u8> {
+        let hart = self.harts.get(usize::try_from(hart).ok()?)?;
+        Some(hart.status.load(Ordering::SeqCst))
+    }
+
+    /// Asks a stopped hart to start at `address` with `argument` in `a1`; false where it is not stopped.
+    pub fn start(&self, hart: usize, address: u64, argument: u64) -> bool {
+        let hart = &self.harts[hart];
+        // Held while the two values are written, so that of several that ask, one asks.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if hart.status.load(Ordering::SeqCst) != status::STOPPED {
+            return false;
+        }
+        hart.start[0].store(address, Ordering::SeqCst);
+        hart.start[1].store(argument, Ordering::SeqCst);
+        hart.status.store(status::START_PENDING, Ordering::SeqCst);
+        hart.mailbox.request(Mailbox::PAUSE);
+        true
+    }
+
+    /// Stops the calling hart; false where it is the last one, with which the machine would stop for ever.
+    pub fn stop(&self, own: usize) -> bool {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = |(index, hart): (usize, &Hart)| {
+            index != own && hart.status.load(Ordering::SeqCst) != status::STOPPED
+        };
+        let others = self.harts.iter().enumerate().any(runs);
+        if others {
+            self.harts[own].status.store(status::STOPPED, Ordering::SeqCst);
+        }
+        others
+    }
+
+    /// Suspends the calling hart until it runs again.
+    pub fn suspend(&self, own: usize) {
+        self.harts[own].status.store(status::SUSPENDED, Ordering::SeqCst);
+    }
+
+    /// Sends a software interrupt to `targets`; `vcpu` is the calling hart `own`.
+    pub fn interrupt(&self, own: usize, vcpu: &mut dyn Vcpu, targets: &[usize]) {
+        for &target in targets {
+            if target == own {
+                vcpu.set(MIP, vcpu.get(MIP) | SSIP);
+            } else {
+                let hart = &self.harts[target];
+                hart.interrupt.store(true, Ordering::SeqCst);
+                hart.mailbox.request(Mailbox::PAUSE);
+            }
+        }
+    }
+
+    /// Makes `targets` forget their translations and comes back when they have; `vcpu` is the calling hart `own`, which
+    /// does not run meanwhile: so two that wait for each other both go on.
+    pub fn fence(&self, own: usize, vcpu: &mut dyn Vcpu, targets: &[usize]) {
+        let mut asked = Vec::new();
+        for &target in targets {
+            if target == own {
+                vcpu.fence();
+                continue;
+            }
+            let hart = &self.harts[target];
+            let ticket = hart.asked.fetch_add(1, Ordering::SeqCst) + 1;
+            // One that comes online after this look sees what was asked.
+            if hart.online.load(Ordering::SeqCst) {
+                hart.mailbox.request(Mailbox::PAUSE);
+                asked.push((hart, ticket));
+            }
+        }
+        for (hart, ticket) in asked {
+            self.wait_for(hart, ticket);
+        }
+    }
+
+    fn wait_for(&self, hart: &Hart, ticket: u64) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        while hart.online.load(Ordering::SeqCst) && hart.done.load(Ordering::SeqCst) < ticket {
+            turn = self.passed.wait(turn).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(turn);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Hart `own` is about to run: serves what was asked of it. False while it is stopped.
+    pub fn enter(&self, own: usize, vcpu: &mut dyn Vcpu) -> bool {
+        let hart = &self.harts[own];
+        // Before it looks: who asks after this look waits until it has looked again.
+        hart.online.store(true, Ordering::SeqCst);
+        // Read once: who starts it right after this look has it enter once more.
+        match hart.status.load(Ordering::SeqCst) {
+            status::START_PENDING => {
+                vcpu.reset();
+                let [address, argument] = [0, 1].map(|n| hart.start[n].load(Ordering::SeqCst));
+                vcpu.set_pc(address);
+                vcpu.set(X + 10, own as u64);
+                vcpu.set(X + 11, argument);
+                hart.status.store(status::STARTED, Ordering::SeqCst);
+            }
+            status::SUSPENDED => hart.status.store(status::STARTED, Ordering::SeqCst),
+            _ => {}
+        }
+        if hart.interrupt.swap(false, Ordering::SeqCst) {
+            vcpu.set(MIP, vcpu.get(MIP) | SSIP);
+        }
+        let asked = hart.asked.load(Ordering::SeqCst);
+        if asked != hart.done.load(Ordering::Relaxed) {
+            vcpu.fence();
+            hart.done.store(asked, Ordering::SeqCst);
+        }
+        hart.status.load(Ordering::SeqCst) == status::STARTED
+    }
+
+    /// What is asked of each and not done yet; no hart runs.
+    pub fn save(&self) -> Vec<u8> {
+        let saved = self.harts.iter().map(|hart| SavedHart {
+            status: hart.status.load(Ordering::SeqCst),
+            start: [0, 1].map(|n| hart.start[n].load(Ordering::SeqCst)),
+            interrupt: hart.interrupt.load(Ordering::SeqCst),
+            fence: hart.asked.load(Ordering::SeqCst) != hart.done.load(Ordering::SeqCst),
+        });
+        state::save(&Saved::V1(saved.collect()))
+    }
+
+    /// Takes over what was saved of as many harts; none runs.
+    ///
+    /// # Errors
+    /// The state is damaged or of another number of harts.
+    pub fn load(&self, bytes: &[u8]) -> Result<(), StateError> {
+        let Saved::V1(saved) = state::load(bytes)?;
+        if saved.len() != self.harts.len() {
+            let (there, here) = (saved.len(), self.harts.len());
+            return Err(Saved::mismatch(format!("it has {there} harts, and this one {here}")));
+        }
+        let known = [status::STARTED, status::STOPPED, status::START_PENDING, status::SUSPENDED];
+        if let Some(hart) = saved.iter().find(|hart| !known.contains(&hart.status)) {
+            return Err(Saved::damaged(format!("a hart has the status {}", hart.status)));
+        }
+        for (hart, saved) in self.harts.iter().zip(saved) {
+            hart.status.store(saved.status, Ordering::SeqCst);
+            hart.start.iter().zip(saved.start).for_each(|(to, value)| to.store(value, Ordering::SeqCst));
+            hart.interrupt.store(saved.interrupt, Ordering::SeqCst);
+            let done = hart.done.load(Ordering::SeqCst);
+            hart.asked.store(done + u64::from(saved.fence), Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Hart `own` does not run any more.
+    pub fn leave(&self, own: usize) {
+        self.harts[own].online.store(false, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            // Locked, so that this does not fall between a waiting hart's look and its sleep.
+            drop(self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+            self.passed.notify_all();
+        }
+    }
+}

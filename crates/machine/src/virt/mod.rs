@@ -1,0 +1,200 @@
+//! RISC-V board `virt`: the memory map and interrupt lines of QEMU's board of that name.
+//!
+//! * [`fdt`]: how the guest is told of it; [`kernel`], `place`: what goes where in memory; [`sbi`], `harts`: its firmware; [`htif`]:
+//!   how bare-metal suites report.
+//! * [`guest_init`]: the first process of a machine whose root is an image.
+
+pub mod fdt;
+pub mod guest_init;
+mod harts;
+pub mod htif;
+pub mod kernel;
+mod place;
+pub mod sbi;
+
+use crate::board::{Assembly, Board};
+use crate::boot::Boot;
+use crate::firmware::{Firmware, NoFirmware};
+use crate::{Config, Console, MachineError, TimeSource};
+use htif::Htif;
+use place::Placed;
+use sbi::Sbi;
+use std::sync::Arc;
+use trine_base::{
+    BlockBackend, Bus, Clock, CountClock, Device, DeviceId, HostClock, HostRandom, Mailbox, Random,
+    SeededRandom, Vcpu, WindowError,
+};
+use trine_devices::intc::{Plic, plic::Target};
+use trine_devices::power::Finisher;
+use trine_devices::rtc::GoldfishRtc;
+use trine_devices::serial::Ns16550a;
+use trine_devices::timer::Aclint;
+use trine_devices::virtio::block::Block;
+use trine_devices::virtio::rng::Rng;
+use trine_devices::virtio::{EmptySlot, Mmio, Virtio};
+use trine_engine::{Engine, Time};
+use trine_isa_riscv::{Rv64, Start, state::X};
+use trine_memory::Ram;
+
+/// Addresses and lines.
+#[allow(missing_docs)]
+pub mod map {
+    /// A device's registers.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Window {
+        /// First physical address.
+        pub base: u64,
+        /// Bytes.
+        pub size: u64,
+    }
+    const fn window(base: u64, size: u64) -> Window {
+        Window { base, size }
+    }
+    pub const FINISHER: Window = window(0x10_0000, 0x1000);
+    pub const RTC: Window = window(0x10_1000, 0x1000);
+    pub const CLINT: Window = window(0x200_0000, 0x1_0000);
+    pub const PLIC: Window = window(0xc00_0000, 0x60_0000);
+    pub const UART: Window = window(0x1000_0000, 0x100);
+    pub const RAM: u64 = 0x8000_0000;
+    /// Virtio slot `n`.
+    pub const fn virtio(n: u32) -> Window {
+        window(0x1000_1000 + 0x1000 * n as u64, 0x1000)
+    }
+    pub const VIRTIO_SLOTS: u32 = 8;
+    pub const VIRTIO_IRQ: u32 = 1;
+    pub const UART_IRQ: u32 = 10;
+    pub const RTC_IRQ: u32 = 11;
+    pub const PLIC_SOURCES: u32 = 95;
+}
+
+/// The board's name.
+const NAME: &str = "virt";
+/// Machine and supervisor external interrupts in `mip`.
+const MEI: u32 = 11;
+const SEI: u32 = 9;
+/// The wall clock's time at which a machine starts that counts instructions: 2023-11-14T22:13:20Z, in nanoseconds.
+const COUNTED_EPOCH: u64 = 1_700_000_000_000_000_000;
+/// The most harts, as on QEMU's board.
+const MOST_HARTS: u32 = 512;
+
+/// Mnemonics of the instructions that are helpers, for statistics.
+pub fn helper_rows() -> Vec<&'static str> {
+    trine_isa_riscv::helpers::rows()
+}
+
+/// Puts the machine together and loads what it starts with.
+///
+/// # Errors
+/// The configuration cannot be, the host has too little memory, or a file is not what it should be.
+pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError> {
+    if !(1..=MOST_HARTS).contains(&config.cpus) {
+        return Err(MachineError::Config(format!("this board has from 1 to {MOST_HARTS} CPUs")));
+    }
+    let ram = Arc::new(Ram::new(map::RAM, config.memory)?);
+    let (clock, time) = clock(config.time);
+    let mut random: Box<dyn Random> = match config.seed {
+        Some(seed) => Box::new(SeededRandom::new(seed)),
+        None => Box::new(HostRandom),
+    };
+    let mut seed = [0; 32];
+    random.fill(&mut seed);
+    let mailboxes: Vec<Arc<Mailbox>> = (0..config.cpus).map(|_| Arc::default()).collect();
+    let mut bus = Bus::new(clock.clone(), mailboxes.clone());
+    let console_device = add_devices(&mut bus, config.cpus, &clock, &console)?;
+    add_virtio(&mut bus, &ram, virtio(config.disks, random)?)?;
+    let bus = Arc::new(bus);
+
+    let placed = config.boot.place(&ram, config.cpus, map::VIRTIO_SLOTS, seed)?;
+    let start = if matches!(config.boot, Boot::Kernel(_)) { Start::Supervisor } else { Start::Machine };
+    let (mut vcpus, mut note): (Vec<Box<dyn Vcpu>>, _) = (Vec::new(), None);
+    for (hart, mailbox) in (0..).zip(&mailboxes) {
+        let hart = trine_isa_riscv::Config { hart, start };
+        let (mut engine, why) =
+            Engine::<Rv64>::new(hart, ram.clone(), bus.clone(), time.clone(), mailbox.clone(), config.tier);
+        config.perf.iter().for_each(|map| engine.translations().set_perf_map(map.clone()));
+        begin(&mut engine, hart.hart, &placed);
+        vcpus.push(Box::new(engine));
+        note = note.or(why);
+    }
+    let firmware: Box<dyn Firmware> = match (start, Htif::of(&placed.first)) {
+        (Start::Supervisor, _) => Box::new(Sbi::new(ram.clone(), console.clone(), mailboxes)),
+        (_, Some(words)) => Box::new(htif::Polled::new(words, ram.clone(), console.clone())),
+        (_, None) => Box::new(NoFirmware),
+    };
+    Ok(Board::new(Assembly { name: NAME, vcpus, bus, ram, clock, console, console_device, firmware, note }))
+}
+
+fn clock(source: TimeSource) -> (Arc<dyn Clock>, Time) {
+    match source {
+        TimeSource::Host => {
+            let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
+            (clock.clone(), Time::Host(clock))
+        }
+        TimeSource::Count(nanos) => {
+            let clock = Arc::new(CountClock::new(nanos.max(1), COUNTED_EPOCH));
+            (clock.clone(), Time::Count(clock))
+        }
+    }
+}
+
+/// The board's own devices; gives the one that brings what is typed.
+fn add_devices(
+    bus: &mut Bus,
+    harts: u32,
+    clock: &Arc<dyn Clock>,
+    console: &Console,
+) -> Result<DeviceId, WindowError> {
+    let mut add = |w: map::Window, d: Box<dyn Device>| bus.add(w.base, w.size, d);
+    add(map::FINISHER, Box::new(Finisher))?;
+    add(map::RTC, Box::new(GoldfishRtc::new(map::RTC_IRQ, clock.clone())))?;
+    add(map::CLINT, Box::new(Aclint::new(harts as usize)))?;
+    // Context 2n is hart n's M mode, 2n + 1 its S mode.
+    let targets: Vec<Target> =
+        (0..harts).flat_map(|vcpu| [MEI, SEI].map(|line| Target { vcpu, line })).collect();
+    let plic = add(map::PLIC, Box::new(Plic::new(map::PLIC_SOURCES, &targets)))?;
+    let uart = Ns16550a::new(map::UART_IRQ, console.output(), console.input.clone());
+    let uart = add(map::UART, Box::new(uart))?;
+    bus.set_controller(plic);
+    Ok(uart)
+}
+
+/// The devices of the first virtio slots.
+fn virtio(
+    disks: Vec<Box<dyn BlockBackend>>,
+    random: Box<dyn Random>,
+) -> Result<Vec<Box<dyn Virtio>>, MachineError> {
+    let mut virtio: Vec<Box<dyn Virtio>> = Vec::new();
+    for (n, disk) in disks.into_iter().enumerate() {
+        virtio.push(Box::new(Block::new(disk, &format!("trine-disk{n}"))));
+    }
+    virtio.push(Box::new(Rng::new(random)));
+    if virtio.len() > map::VIRTIO_SLOTS as usize {
+        return Err(MachineError::Config(format!(
+            "at most {} disks fit on this board",
+            map::VIRTIO_SLOTS - 1
+        )));
+    }
+    Ok(virtio)
+}
+
+fn add_virtio(bus: &mut Bus, ram: &Arc<Ram>, devices: Vec<Box<dyn Virtio>>) -> Result<(), WindowError> {
+    let mut devices = devices.into_iter();
+    for n in 0..map::VIRTIO_SLOTS {
+        let slot: Box<dyn Device> = match devices.next() {
+            Some(device) => Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)),
+            None => Box::new(EmptySlot),
+        };
+        let window = map::virtio(n);
+        bus.add(window.base, window.size, slot)?;
+    }
+    Ok(())
+}
+
+/// What a hart finds in its registers when it begins, as Linux and OpenSBI expect it: its number and the addresses of
+/// the device tree and of what a firmware is told.
+fn begin(vcpu: &mut dyn Vcpu, hart: u64, placed: &Placed) {
+    vcpu.set_pc(placed.first.entry);
+    for (register, value) in (10..).zip([hart, placed.tree, placed.info]) {
+        vcpu.set(X + register, value);
+    }
+}

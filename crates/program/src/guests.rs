@@ -1,0 +1,64 @@
+//! The CPUs that programs are run for.
+
+use crate::ProgramError;
+use crate::elf::Image;
+use crate::process::{self, Options};
+use std::convert::Infallible;
+use trine_base::elf::Cpu;
+use trine_isa_riscv::Rv64;
+use trine_linux::abi::{GuestAbi, Machine};
+
+/// Runs a program to its end, which is this process's.
+type Run = fn(Options, Image) -> Result<Infallible, ProgramError>;
+
+/// A CPU that programs are run for.
+pub(crate) struct Guest {
+    machine: fn() -> &'static Machine,
+    /// Runs one.
+    pub(crate) run: Run,
+}
+
+/// All of them: the only place that knows which there are.
+const GUESTS: &[Guest] = &[guest::<Rv64>()];
+
+const fn guest<A: GuestAbi>() -> Guest {
+    Guest { machine: A::machine, run: process::run_for::<A> }
+}
+
+/// The CPU that executables for `cpu` run on here; `None` where there is none.
+pub(crate) fn find(cpu: Cpu) -> Option<&'static Guest> {
+    GUESTS.iter().find(|guest| is_served((guest.machine)(), cpu))
+}
+
+fn is_served(machine: &Machine, cpu: Cpu) -> bool {
+    machine.elf == cpu && machine.is_served()
+}
+
+/// Whether a file begins as an ELF executable that can be a program here.
+pub fn is_guest(head: &[u8]) -> bool {
+    Cpu::of(head).and_then(find).is_some()
+}
+
+/// The names of all of them, for messages.
+pub(crate) fn names() -> String {
+    GUESTS.iter().map(|guest| (guest.machine)().name).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trine_base::{ByteOrder, Words};
+    use trine_linux::abi::riscv64;
+
+    #[test]
+    fn only_programs_with_the_hosts_words_are_served() {
+        let served = |elf: Cpu| is_served(&Machine { elf, ..riscv64::machine() }, elf);
+        assert!(served(Cpu::RISCV64));
+        let with = |order, address| Cpu { words: Words { order, address }, ..Cpu::RISCV64 };
+        for cpu in [with(ByteOrder::Little, 4), with(ByteOrder::Big, 8)] {
+            assert!(!served(cpu) && find(cpu).is_none(), "{cpu:?}");
+        }
+        assert!(find(Cpu { machine: 62, ..Cpu::RISCV64 }).is_none());
+        assert_eq!(names(), "riscv64");
+    }
+}

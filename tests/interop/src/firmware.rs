@@ -1,0 +1,94 @@
+//! Machines on a firmware of their own: OpenSBI and U-Boot from Debian's packages, and programs in its place.
+
+use trine_test_support::Checked;
+use trine_test_support::command::check;
+use trine_test_support::machine::{Form, Machines, Talk};
+use trine_test_support::tools;
+
+/// Sends back what the serial port brings, up to a `q`, with which it powers off by the board's finisher.
+const ECHOES: &str = "lui s0, 0x10000
+again:
+    lbu t0, 5(s0)
+    andi t0, t0, 1
+    beqz t0, again
+    lbu t1, 0(s0)
+    sb t1, 0(s0)
+    li t2, 'q'
+    bne t1, t2, again
+    lui t0, 0x100
+    li t1, 0x5555
+    sw t1, 0(t0)
+stop:
+    j stop
+";
+
+/// OpenSBI and U-Boot.
+pub fn firmware() -> Checked {
+    let machines = Machines::new("firmware")?;
+    let dir = tools::unpacked("firmware", "trixie", &["opensbi", "u-boot-qemu"], false)?;
+    let opensbi =
+        |name: &str| dir.join("usr/lib/riscv64-linux-gnu/opensbi/generic").join(name).display().to_string();
+    let u_boot = |name: &str| dir.join("usr/lib/u-boot").join(name).display().to_string();
+    for form in ["fw_dynamic.bin", "fw_jump.elf"] {
+        let said = machines.whole(&["linux", "--firmware", &opensbi(form)], "uname -m; poweroff\n")?;
+        let right = ["OpenSBI v", "riscv64", "reboot: Power down"].iter().all(|w| said.out.contains(w));
+        check(right && said.code == 0, &format!("OpenSBI's {form} should start Linux"), &said)?;
+    }
+    let below = opensbi("fw_dynamic.elf");
+    let over = u_boot("qemu-riscv64_smode/u-boot.bin");
+    for words in
+        [&["--firmware", &u_boot("qemu-riscv64/u-boot.bin")][..], &["--firmware", &below, "--kernel", &over]]
+    {
+        let mut talk = Talk::start(machines.run(words))?;
+        for order in ["reset\n", "poweroff\n"] {
+            talk.hear("U-Boot 20")
+                .and_then(|()| talk.hear("stop autoboot"))
+                .map_err(|e| format!("{words:?}: {e}"))?;
+            talk.say("\n").and_then(|()| talk.hear("=> ")).and_then(|()| talk.say(order))?;
+        }
+        let code = talk.end().map_err(|e| format!("{words:?}: {e}"))?;
+        if code != 0 {
+            return Err(format!("{words:?}: U-Boot's poweroff gives {code}"));
+        }
+    }
+    kinds(&machines)?;
+    println!("OpenSBI and U-Boot start, reset and power off");
+    Ok(())
+}
+
+/// What is said decides what a file is; what would have no effect is refused.
+fn kinds(machines: &Machines) -> Checked {
+    let echoes = machines.program("echoes.bin", ECHOES, Form::Raw)?;
+    let elf = machines.program("echoes.elf", ECHOES, Form::Elf)?;
+    for (words, why) in [
+        (&["--firmware", "none", &echoes, "--append", "x"][..], "--append would have no effect"),
+        (&["--firmware", "none", "--initrd", "x", &echoes], "--initrd would have no effect"),
+        (&["--firmware", &echoes, "--append", "x"], "--append would have no effect"),
+        (&["--firmware", "none", "--strace", &echoes], "leave one of them out"),
+        (&["--firmware", &machines.dir.display().to_string()], "is not a regular file"),
+        (&["--firmware", &echoes, "--kernel", &echoes, "-m", "1M"], "does not fit"),
+    ] {
+        let said = machines.whole(words, "")?;
+        check(said.code == 2 && said.err.contains(why), &format!("{words:?} should be refused"), &said)?;
+    }
+    // A raw file is a firmware, an ELF file a program without one; in lock-step both machines get what is typed.
+    for words in
+        [&["--firmware", &echoes][..], &["--lockstep", "--firmware", &echoes], &["--firmware", "none", &elf]]
+    {
+        let mut talk = Talk::start(machines.run(words))?;
+        talk.say("hello")?;
+        talk.hear("hello").map_err(|e| format!("{words:?}: {e}"))?;
+        talk.say("q")?;
+        let code = talk.end().map_err(|e| format!("{words:?}: {e}"))?;
+        if code != 0 {
+            return Err(format!("{words:?}: {code}"));
+        }
+    }
+    let mut talk = Talk::start(machines.run(&["--lockstep", "--firmware", &echoes]))?;
+    talk.say("x").and_then(|()| talk.hear("x"))?;
+    talk.signal(rustix::process::Signal::INT)?;
+    match talk.end()? {
+        130 => Ok(()),
+        code => Err(format!("SIGINT to --lockstep gives {code}")),
+    }
+}

@@ -1,0 +1,176 @@
+//! Machines that tests run and talk with, and small programs for them.
+
+use crate::command::{Said, end_of, tool};
+use crate::scratch::Scratch;
+use crate::{Checked, text, tools};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Time that a machine gets to say something, or to end.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Start of RAM of the board `virt`: programs are linked to this address.
+const RAM: &str = "0x80000000";
+
+/// How a program of [`Machines::program`] is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// An ELF file.
+    Elf,
+    /// Its bytes as they lie in memory.
+    Raw,
+}
+
+/// `trine run` for machines, and a directory for their files.
+pub struct Machines {
+    /// The directory.
+    pub dir: Scratch,
+    trine: PathBuf,
+}
+
+impl Machines {
+    /// Builds `trine` and makes a directory of this name.
+    ///
+    /// # Errors
+    /// Those of the build, and the host's.
+    pub fn new(name: &str) -> Result<Machines, String> {
+        Ok(Machines { dir: Scratch::new(name)?, trine: tools::trine()? })
+    }
+
+    /// `trine run WORD…`.
+    pub fn run(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.trine);
+        command.arg("run").args(words);
+        command
+    }
+
+    /// Runs a machine with this input to its end.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn whole(&self, words: &[&str], input: &str) -> Result<Said, String> {
+        let mut command = self.run(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(text)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes()).map_err(text)?;
+        }
+        child.wait_with_output().map(Said::from).map_err(text)
+    }
+
+    /// Assembles and links lines for the start of RAM, where machine mode begins; gives the file's name.
+    ///
+    /// # Errors
+    /// Those of the cross compiler, and the host's.
+    pub fn program(&self, name: &str, lines: &str, form: Form) -> Result<String, String> {
+        let (source, program) = (self.dir.join(name).with_extension("s"), self.dir.join(name));
+        std::fs::write(&source, format!(".globl _start\n_start:\n{lines}\n")).map_err(text)?;
+        let cross = tools::cross_gcc()?;
+        let mut gcc = tools::gcc(&cross);
+        gcc.args(["-nostdlib", "-static", "-Wl,--build-id=none"]).arg(format!("-Wl,-Ttext={RAM}"));
+        tool(gcc.arg("-o").arg(&program).arg(&source))?;
+        if form == Form::Raw {
+            tool(tools::cross_tool(&cross, "objcopy").args(["-O", "binary"]).arg(&program))?;
+        }
+        Ok(program.display().to_string())
+    }
+}
+
+/// A machine that is talked with; killed when this is dropped.
+pub struct Talk {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    said: Arc<Mutex<Vec<u8>>>,
+    seen: usize,
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Talk {
+    /// Starts a machine.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn start(mut command: Command) -> Result<Talk, String> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
+        let (stdin, said) = (child.stdin.take(), Arc::new(Mutex::new(Vec::new())));
+        let (mut out, to) = (child.stdout.take().ok_or("no output")?, said.clone());
+        std::thread::spawn(move || {
+            let mut buf = [0; 4096];
+            while let Ok(n @ 1..) = out.read(&mut buf) {
+                to.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buf[..n]);
+            }
+        });
+        Ok(Talk { child, stdin, said, seen: 0 })
+    }
+
+    /// A machine that was started otherwise, and whose output is read elsewhere.
+    pub fn unheard(mut child: Child) -> Talk {
+        Talk { stdin: child.stdin.take(), child, said: Arc::default(), seen: 0 }
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Child {
+        &self.child
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn signal(&self, signal: rustix::process::Signal) -> Checked {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).map_err(text)
+    }
+
+    /// Waits for a text behind the last one.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub fn hear(&mut self, wanted: &str) -> Checked {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let rest = &said[self.seen..];
+            if let Some(at) = rest.windows(wanted.len()).position(|w| w == wanted.as_bytes()) {
+                self.seen += at + wanted.len();
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!("it does not say '{wanted}': {}", String::from_utf8_lossy(rest)));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Types words.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn say(&mut self, words: &str) -> Checked {
+        let stdin = self.stdin.as_mut().ok_or("its input is closed")?;
+        stdin.write_all(words.as_bytes()).and_then(|()| stdin.flush()).map_err(text)
+    }
+
+    /// Waits for the end; gives the exit code, or −1 where a signal ended it.
+    ///
+    /// # Errors
+    /// What it said, where it does not end.
+    pub fn end(&mut self) -> Result<i32, String> {
+        match end_of(&mut self.child, PATIENCE)? {
+            Some(status) => Ok(status.code().unwrap_or(-1)),
+            None => {
+                let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                Err(format!("it does not end: {}", String::from_utf8_lossy(&said)))
+            }
+        }
+    }
+}

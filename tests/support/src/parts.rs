@@ -1,0 +1,198 @@
+//! The parts of the tests by name, and in which crate each of them is.
+
+use crate::Checked;
+use std::process::ExitCode;
+
+/// What runs a part.
+pub type Run = fn() -> Checked;
+
+/// Where parts are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Home {
+    /// A task of `xtask`: it runs cargo, or a crate's own tests.
+    Task,
+    /// `tests/system`.
+    System,
+    /// `tests/security`.
+    Security,
+    /// `tests/interop`.
+    Interop,
+}
+
+impl Home {
+    /// The package whose executable runs the parts; `None` for tasks.
+    pub fn package(self) -> Option<&'static str> {
+        match self {
+            Home::Task => None,
+            Home::System => Some("trine-tests-system"),
+            Home::Security => Some("trine-tests-security"),
+            Home::Interop => Some("trine-tests-interop"),
+        }
+    }
+}
+
+/// A part of the tests.
+pub struct Part {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it tests.
+    pub what: &'static str,
+    /// Where it is.
+    pub home: Home,
+    /// Whether it runs only with `--all` or by its name.
+    pub slow: bool,
+}
+
+const fn quick(home: Home, name: &'static str, what: &'static str) -> Part {
+    Part { name, what, home, slow: false }
+}
+
+const fn slow(home: Home, name: &'static str, what: &'static str) -> Part {
+    Part { name, what, home, slow: true }
+}
+
+/// All parts in the order in which they run: what CI runs, and then the slow ones.
+pub const PARTS: &[Part] = &[
+    quick(Home::Task, "fmt", "formatting"),
+    quick(Home::Task, "clippy", "lints, warnings as errors"),
+    quick(Home::Task, "floors", "crates import downwards only"),
+    quick(Home::Task, "unit", "unit and integration tests"),
+    quick(Home::System, "boot", "Debian's kernel boots to a userland, in both engines"),
+    quick(Home::Interop, "firmware", "OpenSBI and U-Boot below and in machines"),
+    quick(Home::System, "ends", "machines end, begin again, and have disks"),
+    quick(Home::System, "as-machine", "an image boots as a machine's root under Debian's kernel"),
+    quick(
+        Home::Interop,
+        "gdb",
+        "gdb-multiarch debugs a program with threads and reads core dumps, in both engines",
+    ),
+    quick(Home::Interop, "perf-map", "perf finds names for generated code"),
+    quick(Home::Interop, "calls", "system calls of programs, each as under QEMU's user mode"),
+    quick(Home::System, "binfmt", "the kernel starts riscv64 programs under trine"),
+    quick(
+        Home::Interop,
+        "images",
+        "images from and to a real registry, killed, in parallel, as skopeo and umoci see them",
+    ),
+    quick(Home::System, "runtime", "containers from OCI bundles, as root and as an ordinary user"),
+    quick(
+        Home::System,
+        "containers",
+        "images as containers, from a registry: limits, networks, volumes, as root and as an ordinary user",
+    ),
+    quick(
+        Home::System,
+        "verbs",
+        "run -d, ps, attach, logs, stop… and SIGKILL for anything, at machines and programs",
+    ),
+    quick(
+        Home::Security,
+        "escapes",
+        "ways out of containers: each goes where its protection is off, and is refused where it is on",
+    ),
+    quick(
+        Home::System,
+        "stress-short",
+        "signals, futexes, mappings, code and children at once, a few seconds",
+    ),
+    quick(Home::Task, "differential", "random programs against QEMU, 200,000 instructions and more"),
+    quick(
+        Home::Task,
+        "privileged",
+        "random programs for M, S and U mode against QEMU's machine, 6,000 steps",
+    ),
+    quick(Home::Interop, "containerd", "real containerd drives our runtime: 50 containers"),
+    quick(Home::Interop, "podman", "real Podman drives our runtime: 50 containers"),
+    quick(Home::Interop, "docker", "real Docker drives our runtime: 20 containers at once"),
+    slow(Home::System, "lockstep", "interpreter and compiler side by side over a whole boot"),
+    slow(Home::System, "boots", "20 boots in a row"),
+    slow(Home::Interop, "torture-O0", "GCC's c-torture/execute inside the machine, -O0"),
+    slow(Home::Interop, "torture-O2", "GCC's c-torture/execute inside the machine, -O2"),
+    slow(Home::Interop, "debian", "Debian's riscv64 programs write what they write under QEMU"),
+    slow(
+        Home::System,
+        "stress",
+        "signals, futexes, mappings, code and children at once, 10 minutes in each engine",
+    ),
+    slow(Home::Task, "fuzz-decode", FUZZ),
+    slow(Home::Task, "fuzz-walk", FUZZ),
+    slow(Home::Task, "fuzz-virtio", FUZZ),
+    slow(Home::Task, "fuzz-load", FUZZ),
+    slow(Home::Task, "fuzz-archive", FUZZ),
+    slow(Home::Task, "fuzz-ports", FUZZ),
+    slow(Home::Task, "fuzz-elf", FUZZ),
+    slow(
+        Home::Task,
+        "network",
+        "private networks and ports of containers, in network namespaces of the tests' own",
+    ),
+    slow(Home::System, "leaks", "SIGKILL for any process of containers at any moment leaves nothing"),
+    slow(Home::Task, "fuzz-bundle", FUZZ),
+    slow(Home::Security, "hostile", "programs that try to get out and to use everything up"),
+    slow(Home::Task, "fuzz-tree", FUZZ),
+    slow(Home::Task, "fuzz-image", FUZZ),
+    slow(Home::Task, "fuzz-layer", FUZZ),
+    slow(Home::Task, "fuzz-saved", FUZZ),
+    slow(Home::Task, "differential-long", "random programs against QEMU, 10 million instructions"),
+    slow(
+        Home::Task,
+        "privileged-long",
+        "random programs for M, S and U mode against QEMU's machine, 450,000 steps",
+    ),
+];
+
+const FUZZ: &str = "10 minutes of fuzzing";
+
+/// Signals of the terminal do what they do by default, also where this is a shell's background job, which ignores them:
+/// tests type Ctrl-C into terminals of their own, and send SIGQUIT.
+pub fn heed_the_terminal() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: no thread of this process handles either.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// The `main` of a crate of tests: runs the part that the first argument names.
+pub fn main(parts: &[(&str, Run)]) -> ExitCode {
+    heed_the_terminal();
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let Some((_, run)) = parts.iter().find(|p| p.0 == name) else {
+        let names: Vec<&str> = parts.iter().map(|p| p.0).collect();
+        eprintln!("there is no part '{name}' here, but {}", names.join(", "));
+        return ExitCode::from(2);
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{name}: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What differs between the parts that [`PARTS`] has in a home and those that are there; `None` where they are the same.
+pub fn difference(home: Home, parts: &[(&str, Run)]) -> Option<String> {
+    let there: Vec<&str> = parts.iter().map(|p| p.0).collect();
+    let wanted: Vec<&str> = PARTS.iter().filter(|p| p.home == home).map(|p| p.name).collect();
+    let missing: Vec<_> = wanted.iter().filter(|n| !there.contains(n)).collect();
+    let unknown: Vec<_> = there.iter().filter(|n| !wanted.contains(n)).collect();
+    let same = missing.is_empty() && unknown.is_empty();
+    (!same).then(|| format!("{home:?}: {missing:?} are missing, and {unknown:?} are not in the table"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_is_there_once() {
+        let names: std::collections::BTreeSet<&str> = PARTS.iter().map(|p| p.name).collect();
+        assert_eq!(names.len(), PARTS.len());
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_is_told() {
+        let told = difference(Home::Security, &[("escapes", || Ok(())), ("other", || Ok(()))]).unwrap();
+        assert!(told.contains("hostile") && told.contains("other") && !told.contains("escapes"), "{told}");
+    }
+}

@@ -1,0 +1,132 @@
+//! How machines end and begin again: with disks, with an input that ends, with an output that nobody reads.
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use trine_test_support::command::{check, tool};
+use trine_test_support::machine::{Form, Machines, Talk};
+use trine_test_support::{Checked, text, tools};
+
+/// The board's finisher is told to reset.
+const RESETS: &str = "lui t0, 0x100
+    li t1, 0x7777
+    sw t1, 0(t0)
+";
+
+/// What a process holds between two machines: the least of many looks.
+fn least_held(child: &Child) -> Result<(usize, u64), String> {
+    let mut least = held(child)?;
+    for _ in 0..50 {
+        std::thread::sleep(Duration::from_millis(7));
+        let now = held(child)?;
+        least = (least.0.min(now.0), least.1.min(now.1));
+    }
+    Ok(least)
+}
+
+/// Descriptors of a process, and KiB of its addresses.
+fn held(child: &Child) -> Result<(usize, u64), String> {
+    let proc = PathBuf::from(format!("/proc/{}", child.id()));
+    let fds = fs::read_dir(proc.join("fd")).map_err(text)?.count();
+    let status = fs::read_to_string(proc.join("status")).map_err(text)?;
+    let size =
+        status.lines().find_map(|l| l.strip_prefix("VmSize:")?.split_whitespace().next()?.parse().ok());
+    Ok((fds, size.ok_or("no VmSize")?))
+}
+
+/// How machines end and begin again, and what they keep.
+pub fn ends() -> Checked {
+    let machines = Machines::new("ends")?;
+    let resets = machines.program("resets.bin", RESETS, Form::Raw)?;
+    let mut talk = Talk::start(machines.run(&["--firmware", &resets, "-m", "64M"]))?;
+    std::thread::sleep(Duration::from_millis(500));
+    let before = least_held(talk.process())?;
+    std::thread::sleep(Duration::from_secs(2));
+    let after = least_held(talk.process())?;
+    if after.0 > before.0 + 8 || after.1 > before.1 + (256 << 10) {
+        return Err(format!("resets leave descriptors or memory: {before:?} became {after:?}"));
+    }
+    talk.signal(rustix::process::Signal::TERM)?;
+    talk.end().map_err(|e| format!("a machine that resets for ever, after SIGTERM: {e}"))?;
+    for (input, wanted) in [("", "'poweroff' ends it"), ("echo $((6 * 7))", "\r\n42\r\n")] {
+        let said = machines.whole(&["linux", "-m", "96M"], input)?;
+        check(said.code == 0 && said.out.contains(wanted), "the input's end is the machine's", &said)?;
+    }
+    unread(&machines)?;
+    let said = machines.whole(&["linux", "-m", "64M"], "")?;
+    check(said.code == 2 && said.err.contains("at least 96M"), "64 MiB are too little", &said)?;
+    let guest = tools::guest()?;
+    let (kernel, initrd) = (guest.kernel.display().to_string(), guest.initrd.display().to_string());
+    let words = ["--kernel", &kernel, "--initrd", &initrd, "-m", "64M", "--append", "earlycon quiet"];
+    let said = machines.whole(&words, "")?;
+    let right = said.code == 3 && said.out.contains("Kernel panic");
+    check(right, "a panic before the console is shown", &said)?;
+    disks(&machines)?;
+    println!("machines end and begin again, and leave nothing");
+    Ok(())
+}
+
+/// A machine whose output nobody reads ends, also while it waits for input.
+fn unread(machines: &Machines) -> Checked {
+    let mut command = machines.run(&["linux"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(text)?;
+    let mut out = child.stdout.take().ok_or("no output")?;
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"# ") {
+        let mut byte = [0];
+        match out.read(&mut byte) {
+            Ok(1) => seen.push(byte[0]),
+            _ => return Err("the machine ended before its prompt".into()),
+        }
+    }
+    drop(out);
+    let mut talk = Talk::unheard(child);
+    match talk.end().map_err(|e| format!("nobody reads what it says: {e}"))? {
+        141 => Ok(()),
+        code => Err(format!("a machine that nobody reads gives {code}")),
+    }
+}
+
+/// Disks are seen, keep what is written, and are used by one machine that writes.
+fn disks(machines: &Machines) -> Checked {
+    let disk = machines.dir.join("disk.img");
+    let file = fs::File::create(&disk).and_then(|f| f.set_len(32 << 20));
+    file.map_err(text)?;
+    if !tools::has(&["mkfs.ext4"]) {
+        return Ok(());
+    }
+    tool(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk).env("PATH", path()))?;
+    let name = disk.display().to_string();
+    let mut talk = Talk::start(machines.run(&["linux", "--disk", &name]))?;
+    talk.hear("# ")?;
+    for how in ["", ",ro", ",snapshot"] {
+        let said = machines.whole(&["linux", "--disk", &format!("{name}{how}")], "")?;
+        let right = said.code == 2 && said.err.contains("in use by another machine");
+        check(right, &format!("{how}: a disk that is written is used alone"), &said)?;
+    }
+    talk.say("mkdir -p /mnt; mount -t ext4 /dev/vda /mnt && echo kept > /mnt/file; umount /mnt; poweroff\n")?;
+    talk.end()?;
+    // What is forgotten at the end is not forgotten at a reset.
+    let snapshot = format!("{name},snapshot");
+    let mut talk = Talk::start(machines.run(&["linux", "--disk", &snapshot]))?;
+    let mount = "mkdir -p /mnt; mount -t ext4 /dev/vda /mnt";
+    talk.hear("# ")?;
+    talk.say(&format!("{mount}; cat /mnt/file; echo mo''re >> /mnt/file; umount /mnt; reboot\n"))?;
+    talk.hear("kept").and_then(|()| talk.hear("# ")).and_then(|()| talk.hear("# "))?;
+    talk.say(&format!("{mount}; cat /mnt/file; umount /mnt; poweroff\n"))?;
+    talk.hear("kept").and_then(|()| talk.hear("more"))?;
+    talk.end()?;
+    let listed = tool(Command::new("debugfs").args(["-R", "cat file"]).arg(&disk).env("PATH", path()))?;
+    match listed.trim() {
+        "kept" => Ok(()),
+        other => Err(format!("the disk should have 'kept': {other:?}")),
+    }
+}
+
+/// Where programs are, those for file systems, too.
+fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}

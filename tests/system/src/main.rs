@@ -1,0 +1,45 @@
+//! Tests of the whole: machines, programs, containers and their lifecycle, by the commands as users give them.
+//! `cargo xtask test PART` runs them.
+
+mod as_machine;
+mod binfmt;
+mod boot;
+mod check;
+mod containers;
+mod ends;
+mod leaks;
+mod runtime;
+mod stress;
+mod verbs;
+
+use std::process::ExitCode;
+use trine_test_support::parts::{self, Run};
+
+const PARTS: &[(&str, Run)] = &[
+    ("boot", boot::boot),
+    ("boots", boot::boots),
+    ("lockstep", boot::lockstep),
+    ("ends", ends::ends),
+    ("as-machine", as_machine::run),
+    ("binfmt", binfmt::run),
+    ("runtime", runtime::run),
+    ("containers", containers::run),
+    ("verbs", verbs::run),
+    ("leaks", leaks::run),
+    ("stress-short", || stress::run(5)),
+    ("stress", || stress::run(600)),
+];
+
+fn main() -> ExitCode {
+    parts::main(PARTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_are_those_of_the_table() {
+        assert_eq!(parts::difference(parts::Home::System, PARTS), None);
+    }
+}
