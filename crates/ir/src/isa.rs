@@ -342,6 +342,9 @@ pub trait Isa: Sized + Send + 'static {
     type Fp: FpRules;
     /// All architectural registers.
     const REGISTERS: &'static [RegisterInfo];
+    /// Slots that compiled code keeps in host registers from block to block: the general registers that most code uses most,
+    /// the most used first. At most 7; slots that are read and written as integers.
+    const PINNED: &'static [u16] = &[];
     /// Whether an instruction sees all stores of those before it, with no barrier in between: a store to a page that holds
     /// translated code then leaves with [`Leave::Alone`] first. Programs' memory is not watched.
     const CODE_COHERENT: bool = false;

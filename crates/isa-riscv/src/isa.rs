@@ -71,6 +71,9 @@ impl Xlen for Rv32 {
     const PC_MASK: u64 = 0xffff_ffff;
 }
 
+/// sp and a0 to a5.
+const PINNED: &[u16] = &[2, 10, 11, 12, 13, 14, 15];
+
 /// Power-on state (priv 3.4).
 fn power_on(config: &Config, misa: u64) -> Slots {
     let slots = Slots([const { Cell::new(0) }; state::SLOTS]);
@@ -106,6 +109,7 @@ macro_rules! isa {
             type Regimes = Count<{ mode::REGIMES }>;
             type Fp = Fcsr;
             const REGISTERS: &'static [RegisterInfo] = state::REGISTERS;
+            const PINNED: &'static [u16] = PINNED;
             const MAX_BYTES: u64 = 4;
 
             fn slots(config: &Config) -> Slots {

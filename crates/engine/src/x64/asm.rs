@@ -40,6 +40,8 @@ pub fn mem(base: Reg, disp: i32) -> Mem {
 
 /// `[base + index + disp]`.
 pub fn mem2(base: Reg, index: Reg, disp: i32) -> Mem {
+    // With `rbp` or `r13` as its base an address always has a displacement, and `lea` of three parts takes longer.
+    let (base, index) = if disp == 0 && base & 7 == 5 { (index, base) } else { (base, index) };
     Mem { base, index: Some(index), disp }
 }
 

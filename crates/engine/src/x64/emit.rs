@@ -32,12 +32,14 @@ pub struct Emit<'a, I: Isa> {
     pub(super) insts: &'a [Inst],
     /// Where values are.
     pub(super) s: &'a mut State,
+    /// Index of the last read of each of the first slots.
+    pub(super) last_read: [u32; 64],
     /// Index of the current IR instruction.
     pub(super) at: u32,
     /// General registers that the current instruction uses.
-    pub(super) pins: u32,
+    pub(super) in_use: u32,
     /// Vector registers that the current instruction uses.
-    pub(super) pins_fp: u32,
+    pub(super) in_use_fp: u32,
     /// Guest instructions in the block.
     pub(super) guest: u32,
     /// Guest instructions begun.
@@ -88,9 +90,10 @@ impl<'a, I: Isa> Emit<'a, I> {
             l,
             insts: &ir.insts,
             s: &mut scratch.state,
+            last_read: [0; 64],
             at: 0,
-            pins: 0,
-            pins_fp: 0,
+            in_use: 0,
+            in_use_fp: 0,
             guest: ir.guest,
             begun: 0,
             offset: 0,
@@ -112,9 +115,10 @@ impl<'a, I: Isa> Emit<'a, I> {
     /// Emits everything; `None` where the block needs more room than there is.
     pub fn run(mut self) -> Option<Emitted> {
         self.count_uses();
+        self.begin_pinned();
         self.begin_loop();
         self.entry();
-        while (self.at as usize) < self.insts.len() {
+        while self.at < self.end() {
             self.one();
             self.at += 1;
         }
@@ -124,9 +128,14 @@ impl<'a, I: Isa> Emit<'a, I> {
     /// Finds each value's last use, and what is better emitted at its only use.
     fn count_uses(&mut self) {
         self.count_live_uses();
-        for (i, inst) in self.insts.iter().enumerate() {
+        for (i, inst) in self.insts[..self.end() as usize].iter().enumerate() {
             if self.is_dead(i) {
                 continue;
+            }
+            if let Inst::Get(slot) | Inst::GetF(slot) | Inst::GetV(slot) = *inst
+                && let Some(last) = self.last_read.get_mut(slot as usize)
+            {
+                *last = i as u32;
             }
             match *inst {
                 Inst::Load(_, a)
@@ -190,8 +199,8 @@ impl<'a, I: Isa> Emit<'a, I> {
     fn one(&mut self) {
         let inst = self.insts[self.at as usize];
         let value = self.s.values[self.at as usize];
-        self.pins = 0;
-        self.pins_fp = 0;
+        self.in_use = 0;
+        self.in_use_fp = 0;
         if value.deferred || self.is_dead(self.at as usize) {
             return;
         }

@@ -17,7 +17,7 @@ impl<I: Isa> Emit<'_, I> {
         let over = self.a.jcc(Cc::Above);
         self.cold(&[over], |e| {
             e.a.alu_imm(Alu::Sub, true, R15, n);
-            e.store_carried();
+            e.leave_header();
             e.set_pc(e.start);
             e.leave(code::GO);
         });
@@ -54,19 +54,20 @@ impl<I: Isa> Emit<'_, I> {
             Inst::Pc(offset) if self.links(offset) => Some(offset),
             _ => None,
         };
-        match (flow, direct) {
-            (Flow::Plain | Flow::Return, Some(offset)) if self.is_round(offset) => {
-                self.write_back_but(|e, slot| e.stays_in_register(slot));
-            }
-            _ => self.write_back(),
+        if flow != Flow::Call && direct.is_some_and(|offset| self.is_round(offset)) {
+            self.store_uncarried();
+            self.uncount(true);
+            return self.next_round();
         }
+        self.store_unpinned();
         if direct.is_none() {
+            // Now, for its register may be a pinned slot's.
             self.fetch(RAX, v);
         }
+        self.bring_home();
         self.uncount(true);
         match (flow, direct) {
             (Flow::Call, _) => self.call_guest(direct),
-            (_, Some(offset)) if self.is_round(offset) => self.next_round(),
             (_, Some(offset)) => self.direct(offset, Asm::jmp),
             (Flow::Return, None) => self.return_guest(),
             (Flow::Plain, None) => self.indirect(Asm::jmp_mem),
@@ -135,12 +136,13 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Leaves with an exception; the current instruction is not done.
     pub fn exit_raise(&mut self, cause: u64, value: Val) {
-        self.write_back();
+        self.store_unpinned();
         let v = self.resolve(value);
         self.fetch(RAX, v);
         self.a.store(8, self.l.arg(1), RAX);
         self.a.mov_imm(RAX, cause);
         self.a.store(8, self.l.arg(0), RAX);
+        self.bring_home();
         self.uncount(false);
         self.set_pc(self.offset);
         self.leave(code::RAISE);
@@ -202,8 +204,10 @@ impl<I: Isa> Emit<'_, I> {
 
     /// A row of the side table for the current instruction as it is now; gives its number.
     pub fn add_row(&mut self, kind: Kind) -> u32 {
-        let (first, dirty) = self.dirty_locs();
-        let row = Row { kind, offset: self.offset as u16, undone: self.undone(false) as u16, first, dirty };
+        let home = self.home();
+        let (first, dirty) = self.dirty_locs(home);
+        let (offset, undone) = (self.offset as u16, self.undone(false) as u16);
+        let row = Row { kind, offset, undone, displaced: self.away(home), first, dirty };
         self.side.rows.push(row);
         self.side.first_row + self.side.rows.len() as u32 - 1
     }

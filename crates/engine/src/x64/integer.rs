@@ -72,12 +72,16 @@ impl<I: Isa> Emit<'_, I> {
             Some(k) if bits >= 32 => {
                 let s = self.gpr(x);
                 let d = self.def_over(&[x]);
-                self.a.lea(w, d, mem(s, k));
+                if d == s { self.a.alu_imm(Alu::Add, w, d, k) } else { self.a.lea(w, d, mem(s, k)) }
             }
             None if bits >= 32 => {
                 let (s, t) = (self.gpr(x), self.gpr(y));
                 let d = self.def_over(&[x, y]);
-                self.a.lea(w, d, mem2(s, t, 0));
+                match d {
+                    _ if d == s => self.a.alu(Alu::Add, w, d, t),
+                    _ if d == t => self.a.alu(Alu::Add, w, d, s),
+                    _ => self.a.lea(w, d, mem2(s, t, 0)),
+                }
             }
             _ => self.alu(Alu::Add, bits, x, y),
         }

@@ -1,37 +1,42 @@
-//! Blocks that jump to their own start keep guest registers in host registers from round to round.
+//! Blocks that jump to their own start keep more guest registers in host registers, from round to round, than the pinned ones.
 //!
 //! Such a block first loads what it will read, then comes the *header*, where the rounds meet. From there on the registers
 //! hold the carried slots and their memory is out of date; whoever leaves stores them, at the header, too. The other
-//! slots are stored at the end of each round.
+//! slots are stored at the end of each round. Pinned slots are carried in their own registers, unless the loop
+//! does not need them and runs short of registers.
 
 use super::asm::{Place, Reg};
 use super::emit::Emit;
+use super::pinned::{Held, PINS, pin_of, pinned};
 use super::regs::{Cached, NONE};
 use super::thunks::POOL;
 use std::collections::HashSet;
 use trine_ir::inst::{Class, Inst};
 use trine_ir::{Flow, Isa};
 
-/// General registers that may hold values across rounds; the others are for what a round computes.
-const CARRIED: usize = POOL.len() - 1;
-/// The same for vector registers.
-const CARRIED_FP: usize = 11;
-
-/// A slot whose value is in a register at the header.
-#[derive(Clone, Copy, Debug)]
-struct Carried {
-    slot: u16,
-    class: Class,
-    reg: Reg,
-    /// Some round writes it.
-    written: bool,
-}
+/// General registers that must be left for what a round computes.
+const FREE: usize = 1;
+/// Vector registers that may hold values across rounds; the others are for what a round computes.
+const CARRIED_FP: u8 = 11;
 
 /// The header of a loop.
 #[derive(Default)]
 pub struct Loop {
     header: Option<Place>,
-    carried: Vec<Carried>,
+    /// What is in registers there.
+    held: Vec<Held>,
+    /// Those of them whose memory is out of date there, but pinned ones.
+    written: Vec<Held>,
+}
+
+/// What a round reads before it writes it, and what it writes.
+#[derive(Default)]
+struct Round {
+    /// Reads: where, and which.
+    reads: Vec<(u32, u16, Class)>,
+    /// Slots read first.
+    read: HashSet<u16>,
+    written: HashSet<u16>,
 }
 
 impl<I: Isa> Emit<'_, I> {
@@ -53,33 +58,38 @@ impl<I: Isa> Emit<'_, I> {
         matches!(self.insts[v as usize], Inst::Pc(offset) if offset == self.start)
     }
 
-    /// Slots that a round reads before it writes them: where, and which. Those that it also writes
-    /// come first.
-    fn read_first(&self) -> Vec<(u32, u16, Class, bool)> {
+    /// What a round does to slots. Reads of slots that it also writes come first.
+    fn round_of(&self) -> Round {
+        let mut round = Round::default();
         let mut touched = HashSet::new();
-        let mut written = HashSet::new();
-        let mut reads = Vec::new();
         let mut arm = None;
-        for (i, inst) in self.insts.iter().enumerate() {
+        for (i, inst) in self.insts[..self.end() as usize].iter().enumerate() {
+            let mut read = |slot, class| {
+                if touched.insert(slot) {
+                    round.reads.push((i as u32, slot, class));
+                    round.read.insert(slot);
+                }
+            };
             match *inst {
                 Inst::IfNot { to, .. } if arm.is_none() => arm = Some(to),
                 Inst::Label(to) if arm == Some(to) => arm = None,
                 // An arm may lead to the next round, too.
-                Inst::Set(slot, _) | Inst::SetF(slot, _) if arm.is_some() => drop(written.insert(slot)),
+                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) if arm.is_some() => {
+                    round.written.insert(slot);
+                }
                 _ if arm.is_some() => {}
-                Inst::Get(slot) if touched.insert(slot) => reads.push((i as u32, slot, Class::Int)),
-                Inst::GetF(slot) if touched.insert(slot) => reads.push((i as u32, slot, Class::Float)),
-                Inst::Set(slot, _) | Inst::SetF(slot, _) => {
+                Inst::Get(slot) => read(slot, Class::Int),
+                Inst::GetF(slot) => read(slot, Class::Float),
+                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) => {
                     touched.insert(slot);
-                    written.insert(slot);
+                    round.written.insert(slot);
                 }
                 _ => {}
             }
         }
-        let mut reads: Vec<_> =
-            reads.into_iter().map(|(i, s, class)| (i, s, class, written.contains(&s))).collect();
-        reads.sort_by_key(|&(.., written)| !written);
-        reads
+        let written = &round.written;
+        round.reads.sort_by_key(|(_, slot, _)| !written.contains(slot));
+        round
     }
 
     /// Loads what a loop carries, and starts its header. Other blocks start as they are.
@@ -87,33 +97,68 @@ impl<I: Isa> Emit<'_, I> {
         if !self.is_loop() {
             return;
         }
-        let (mut general, mut vector) = (POOL.into_iter().take(CARRIED), 0..CARRIED_FP as u8);
-        for (v, slot, class, written) in self.read_first() {
+        let round = self.round_of();
+        let unpinned = |r: &Reg| !PINS[..I::PINNED.len()].contains(r);
+        let mut general: Vec<Reg> = POOL.into_iter().filter(unpinned).skip(FREE).collect();
+        let mut vector: Vec<Reg> = (0..CARRIED_FP).rev().collect();
+        let mut yielding = self.yielding(&round);
+        self.round.held = self.pinned_held();
+        for &(v, slot, class) in round.reads.iter().filter(|r| pin_of::<I>(r.1).is_none()) {
             let free = match class {
-                Class::Int => general.next(),
-                Class::Float | Class::Vec => vector.next(),
+                Class::Int => general.pop().or_else(|| yielding.pop().map(|y| self.yield_register(y))),
+                Class::Float | Class::Vec => vector.pop(),
             };
             let Some(reg) = free else { continue };
-            let carried = Carried { slot, class, reg, written };
-            self.load_carried(carried);
-            match class {
-                Class::Int => self.s.gpr[reg as usize] = v,
-                Class::Float | Class::Vec => self.s.xmm[reg as usize] = v,
-            }
-            let value = &mut self.s.values[v as usize];
-            (value.reg, value.cached) = (reg as u32, 1);
-            value.home = if written { NONE } else { slot as u32 };
-            self.s.cache.push(Cached { slot, val: v, dirty: written });
-            self.round.carried.push(carried);
+            self.carry_slot(v, Held { slot, class, reg }, round.written.contains(&slot));
         }
         self.round.header = Some(self.a.here());
     }
 
-    fn load_carried(&mut self, c: Carried) {
-        match c.class {
-            Class::Int => self.a.load(8, c.reg, self.l.slot(c.slot)),
-            Class::Float => self.a.movq_load(c.reg, self.l.slot(c.slot)),
-            Class::Vec => self.a.movups_load(c.reg, self.l.slot(c.slot)),
+    /// Pinned slots whose registers a loop may use for others, the best last: those that it does not touch, and before them
+    /// those that each round writes before it reads them.
+    fn yielding(&self, round: &Round) -> Vec<Held> {
+        let mut slots = self.pinned_held();
+        slots.retain(|h| !round.read.contains(&h.slot));
+        slots.sort_by_key(|h| !round.written.contains(&h.slot));
+        slots
+    }
+
+    /// A pinned slot goes to memory for the time of the loop.
+    fn yield_register(&mut self, h: Held) -> Reg {
+        self.a.store(8, self.l.slot(h.slot), h.reg);
+        self.round.held.retain(|other| other.slot != h.slot);
+        self.s.gpr[h.reg as usize] = NONE;
+        if let Some(c) = self.s.cache.iter_mut().find(|c| c.slot == h.slot) {
+            c.dirty = false;
+            let value = &mut self.s.values[c.val as usize];
+            (value.reg, value.home) = (NONE, h.slot as u32);
+        }
+        h.reg
+    }
+
+    /// Loads a slot, which the instruction `v` is the first to read, for all rounds.
+    fn carry_slot(&mut self, v: u32, h: Held, written: bool) {
+        match h.class {
+            Class::Int => {
+                self.a.load(8, h.reg, self.l.slot(h.slot));
+                self.s.gpr[h.reg as usize] = v;
+            }
+            Class::Float => {
+                self.a.movq_load(h.reg, self.l.slot(h.slot));
+                self.s.xmm[h.reg as usize] = v;
+            }
+            Class::Vec => {
+                self.a.movups_load(h.reg, self.l.slot(h.slot));
+                self.s.xmm[h.reg as usize] = v;
+            }
+        }
+        let value = &mut self.s.values[v as usize];
+        (value.reg, value.cached) = (h.reg as u32, 1);
+        value.home = if written { NONE } else { h.slot as u32 };
+        self.s.cache.push(Cached { slot: h.slot, val: v, dirty: written });
+        self.round.held.push(h);
+        if written {
+            self.round.written.push(h);
         }
     }
 
@@ -122,66 +167,45 @@ impl<I: Isa> Emit<'_, I> {
         self.round.header.is_some() && offset == self.start
     }
 
-    /// Brings the memory of the carried slots up to date at the header.
-    pub fn store_carried(&mut self) {
-        for c in self.round.carried.clone().into_iter().filter(|c| c.written) {
-            self.spill_carried(c, c.reg);
+    /// The register that holds a slot at the header.
+    pub fn round_place(&self, slot: u16, class: Class) -> Option<Reg> {
+        self.round.held.iter().find(|h| h.slot == slot && h.class == class).map(|h| h.reg)
+    }
+
+    /// From what is in registers at the header to what is where a block begins.
+    pub fn leave_header(&mut self) {
+        if self.round.header.is_none() {
+            return;
+        }
+        for h in self.round.written.clone() {
+            match h.class {
+                Class::Int => self.a.store(8, self.l.slot(h.slot), h.reg),
+                Class::Float => self.a.movq_store(self.l.slot(h.slot), h.reg),
+                Class::Vec => self.a.movups_store(self.l.slot(h.slot), h.reg),
+            }
+        }
+        for (slot, reg) in pinned::<I>() {
+            if !self.round.held.iter().any(|h| h.slot == slot) {
+                self.a.load(8, reg, self.l.slot(slot));
+            }
         }
     }
 
-    fn spill_carried(&mut self, c: Carried, from: Reg) {
-        match c.class {
-            Class::Int => self.a.store(8, self.l.slot(c.slot), from),
-            Class::Float => self.a.movq_store(self.l.slot(c.slot), from),
-            Class::Vec => self.a.movups_store(self.l.slot(c.slot), from),
-        }
+    /// Brings the memory of the slots up to date that the next round does not find in a register.
+    pub fn store_uncarried(&mut self) {
+        self.write_back_but(|e, slot| {
+            let held = e.round.held.iter().find(|h| h.slot == slot);
+            held.is_some_and(|h| h.class == Class::Int || e.register_of(slot, h.class).is_some())
+        });
     }
 
-    /// Whether the next round finds the slot's value in a register: its memory need not be up to date.
-    pub fn stays_in_register(&self, slot: u16) -> bool {
-        let carried = self.round.carried.iter().find(|c| c.slot == slot);
-        carried.is_some_and(|c| self.register_of(*c).is_some())
-    }
-
-    /// Goes to the header; every slot that does not stay in a register is in memory.
+    /// Goes to the header; what does not stay in registers is in memory.
     pub fn next_round(&mut self) {
         let Some(header) = self.round.header else { return };
-        let mut moves = Vec::new();
-        for c in self.round.carried.clone() {
-            match self.register_of(c) {
-                Some(from) if from == c.reg => {}
-                Some(from) => moves.push((c, from)),
-                None => moves.push((c, NONE as Reg)),
-            }
-        }
-        // A register is written when nothing reads it any more; where two wait for each other, one
-        // takes its value by memory.
-        while !moves.is_empty() {
-            let is_read = |c: Carried, i: usize| {
-                let others = moves.iter().enumerate().filter(|&(j, _)| j != i);
-                others.into_iter().any(|(_, &(o, from))| o.class == c.class && from == c.reg)
-            };
-            let free = (0..moves.len()).find(|&i| !is_read(moves[i].0, i));
-            match free.map(|i| moves.swap_remove(i)) {
-                Some((c, from)) if from == NONE as Reg => self.load_carried(c),
-                Some((c, from)) if c.class == Class::Int => self.a.mov(true, c.reg, from),
-                Some((c, from)) => self.a.movaps(c.reg, from),
-                None => {
-                    let (c, from) = moves[0];
-                    self.spill_carried(c, from);
-                    moves[0].1 = NONE as Reg;
-                }
-            }
-        }
+        let held = std::mem::take(&mut self.round.held);
+        self.settle(&held);
+        self.round.held = held;
         let jump = self.a.jmp();
         self.a.fix(jump, header);
-    }
-
-    /// The register that holds a slot's current value.
-    fn register_of(&self, c: Carried) -> Option<Reg> {
-        let cached = self.s.cache.iter().find(|cached| cached.slot == c.slot)?;
-        let value = &self.s.values[cached.val as usize];
-        let fits = value.reg != NONE && self.insts[cached.val as usize].result() == Some(c.class);
-        fits.then_some(value.reg as Reg)
     }
 }

@@ -224,6 +224,6 @@ impl<I: Isa> Emit<'_, I> {
     /// A register for a result that must not show up as anyone's before the access is over: a
     /// fault restores slots from registers as they were before.
     pub(super) fn def_apart(&mut self) -> Reg {
-        self.take_gpr()
+        self.take_destination(true).unwrap_or_else(|| self.take_gpr())
     }
 }

@@ -5,12 +5,14 @@ pub mod asm;
 mod atomic;
 mod carry;
 mod emit;
+mod evict;
 mod exits;
 mod float;
 mod integer;
 mod liveness;
 mod loops;
 mod memory;
+mod pinned;
 mod regs;
 pub mod side;
 pub mod tables;
@@ -106,7 +108,7 @@ impl Code {
         let tables = Tables::new(memory.part(0), part).map_err(no_memory)?;
         tables.open(0).map_err(no_memory)?;
         let layout = Layout::of::<I>();
-        let Thunks { bytes, enter, offsets } = Thunks::new(&layout);
+        let Thunks { bytes, enter, offsets } = Thunks::new::<I>(&layout);
         let start = memory.range().0;
         // SAFETY: nobody else has the memory.
         if bytes.len() > FIXED || !unsafe { memory.put(start, &bytes) } {
@@ -194,7 +196,7 @@ impl<I: Isa> Default for Compiler<I> {
 impl<I: Isa> Compiler<I> {
     /// Compiles a block into the part that is being filled, and tells it where its code is. `code` is always the same.
     pub fn compile(&mut self, code: &Code, block: &Block<I>, direct: bool) -> Compiled {
-        self.compile_ir(code, block, &build(block), direct)
+        self.compile_ir(code, block, build(block), direct)
     }
 
     /// Goes on with the next part of code memory. False where it is not empty, or there is no memory for its tables.
@@ -217,15 +219,16 @@ impl<I: Isa> Compiler<I> {
         &mut self,
         code: &Code,
         block: &Block<I>,
-        ir: &trine_ir::Block,
+        mut ir: trine_ir::Block,
         direct: bool,
     ) -> Compiled {
-        debug_assert_eq!(trine_ir::verify::verify(ir), Ok(()));
+        debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
+        pinned::append_entry_values::<I>(&mut ir.insts);
         let part = self.arena.part();
         self.asm.clear();
         self.side.begin(code.tables.next_row(part));
         let (asm, side, scratch) = (&mut self.asm, &mut self.side, &mut self.scratch);
-        let emit = Emit::<I>::new(asm, side, scratch, code.layout, block, ir, direct, self.links.next(part));
+        let emit = Emit::<I>::new(asm, side, scratch, code.layout, block, &ir, direct, self.links.next(part));
         let Some(Emitted { holes, accesses }) = emit.run() else { return Compiled::TooComplex };
         let size = self.asm.finish().len();
         let Some(at) = self.arena.place(size, &code.memory) else { return Compiled::Full };

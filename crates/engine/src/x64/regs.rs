@@ -2,8 +2,8 @@
 
 use super::asm::{Mem, Reg, Xmm, reg::*};
 use super::emit::Emit;
+use super::pinned::pin_of;
 use super::side::Loc;
-use super::thunks::{POOL, POOL_FP};
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
 
@@ -106,9 +106,7 @@ const SPILLS: usize = 64;
 /// Spill words of 128 bits in the frame.
 const VECTOR_SPILLS: usize = 16;
 /// A vector register that holds no guest value.
-const SCRATCH_FP: Xmm = POOL_FP;
-/// IR instructions that are looked ahead for the next use of a value when a register is needed: some 15 of the guest's.
-const WINDOW: u32 = 96;
+const SCRATCH_FP: Xmm = super::thunks::POOL_FP;
 
 impl<I: Isa> Emit<'_, I> {
     /// The value that `v` stands for.
@@ -138,121 +136,21 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// Whether the value can be made again at no cost.
-    fn rebuilds(&self, v: u32) -> bool {
+    pub fn rebuilds(&self, v: u32) -> bool {
         matches!(self.insts[v as usize], Inst::Const(_) | Inst::Pc(_))
     }
 
-    fn class(&self, v: u32) -> Class {
+    pub fn class(&self, v: u32) -> Class {
         self.insts[v as usize].result().unwrap_or(Class::Int)
     }
 
     /// Nobody needs the value any more.
-    fn dead(&self, v: u32) -> bool {
+    pub fn dead(&self, v: u32) -> bool {
         let value = &self.s.values[v as usize];
         value.cached == 0 && value.last < self.at
     }
 
-    /// How much it costs to take the register from this value, which is not dead and is used next after so many IR
-    /// instructions: what is not needed soon is cheapest, then what is needed last.
-    fn cost(&self, v: u32, next: u32) -> u32 {
-        let value = &self.s.values[v as usize];
-        let saved = value.home != NONE || value.spill != NONE || self.rebuilds(v);
-        if next == WINDOW {
-            return !saved as u32;
-        }
-        // A store more is worth it for a value that is needed some instructions later.
-        2 + 2 * (WINDOW - next) + 8 * !saved as u32
-    }
-
-    /// How many IR instructions from here each owner of a register is used next: [`WINDOW`] where that is far or never.
-    fn next_uses(&self, owners: &[u32; 16]) -> [u32; 16] {
-        let mut next = [WINDOW; 16];
-        let mut missing = owners.iter().filter(|&&v| v != NONE).count();
-        let mut found = |v: u32, distance: u32| {
-            for (r, _) in owners.iter().enumerate().filter(|(_, owner)| **owner == v) {
-                if next[r] == WINDOW {
-                    next[r] = distance;
-                    missing -= 1;
-                }
-            }
-            missing == 0
-        };
-        let mut written = Vec::new();
-        let rest = self.insts[self.at as usize + 1..].iter().take(WINDOW as usize - 1);
-        for (inst, distance) in rest.zip(1..) {
-            match *inst {
-                Inst::Get(slot) | Inst::GetF(slot) | Inst::GetV(slot) if !written.contains(&slot) => {
-                    if let Some(c) = self.s.cache.iter().find(|c| c.slot == slot)
-                        && found(c.val, distance)
-                    {
-                        break;
-                    }
-                }
-                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) => written.push(slot),
-                _ => {}
-            }
-            let mut all = false;
-            inst.operands(|v| all |= v.0 <= self.at && found(self.resolve(v), distance));
-            if all {
-                break;
-            }
-        }
-        next
-    }
-
-    fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8> + Clone, pinned: u32) -> u8 {
-        let mut free = pool.clone().filter(|r| pinned >> r & 1 == 0);
-        let unowned = |r: &u8| owners[*r as usize] == NONE || self.dead(owners[*r as usize]);
-        if let Some(r) = free.find(unowned) {
-            return r;
-        }
-        let next = self.next_uses(owners);
-        let usable = pool.filter(|r| pinned >> r & 1 == 0);
-        usable.min_by_key(|&r| self.cost(owners[r as usize], next[r as usize])).unwrap_or(0)
-    }
-
-    /// A free general register, pinned until the end of the instruction.
-    pub fn take_gpr(&mut self) -> Reg {
-        let r = self.victim(&self.s.gpr, POOL.into_iter(), self.pins);
-        let owner = self.s.gpr[r as usize];
-        if owner != NONE {
-            self.evict(owner);
-        }
-        self.s.gpr[r as usize] = NONE;
-        self.pins |= 1 << r;
-        r
-    }
-
-    /// A free vector register, pinned until the end of the instruction.
-    pub fn take_xmm(&mut self) -> Xmm {
-        let r = self.victim(&self.s.xmm, 0..POOL_FP, self.pins_fp);
-        let owner = self.s.xmm[r as usize];
-        if owner != NONE {
-            self.evict(owner);
-        }
-        self.s.xmm[r as usize] = NONE;
-        self.pins_fp |= 1 << r;
-        r
-    }
-
-    /// Takes the register from a value, saving it where it is still needed.
-    fn evict(&mut self, v: u32) {
-        let value = self.s.values[v as usize];
-        if !self.dead(v) && !self.rebuilds(v) && value.home == NONE && value.spill == NONE {
-            match self.s.cache.iter().position(|c| c.val == v && c.dirty) {
-                Some(i) => {
-                    let slot = self.s.cache[i].slot;
-                    self.store_value(self.l.slot(slot), v);
-                    self.s.cache[i].dirty = false;
-                    self.s.values[v as usize].home = slot as u32;
-                }
-                None => self.spill(v),
-            }
-        }
-        self.s.values[v as usize].reg = NONE;
-    }
-
-    fn spill(&mut self, v: u32) {
+    pub fn spill(&mut self, v: u32) {
         if self.class(v) == Class::Vec {
             return self.spill_vector(v);
         }
@@ -361,10 +259,10 @@ impl<I: Isa> Emit<'_, I> {
         let v = self.resolve(v);
         let have = self.s.values[v as usize].reg;
         if have != NONE && self.class(v) == Class::Int {
-            self.pins |= 1 << have;
+            self.in_use |= 1 << have;
             return have as Reg;
         }
-        let r = self.take_gpr();
+        let r = self.take_place_of(v).unwrap_or_else(|| self.take_gpr());
         self.fetch(r, v);
         self.s.gpr[r as usize] = v;
         self.s.values[v as usize].reg = r as u32;
@@ -376,7 +274,7 @@ impl<I: Isa> Emit<'_, I> {
         let v = self.resolve(v);
         let have = self.s.values[v as usize].reg;
         if have != NONE {
-            self.pins_fp |= 1 << have;
+            self.in_use_fp |= 1 << have;
             return have as Xmm;
         }
         let x = self.take_xmm();
@@ -400,7 +298,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// A register for the result of the current instruction.
     pub fn def(&mut self) -> Reg {
-        let r = self.take_gpr();
+        let r = self.take_destination(false).unwrap_or_else(|| self.take_gpr());
         self.own(r);
         r
     }
@@ -421,6 +319,10 @@ impl<I: Isa> Emit<'_, I> {
     /// A register for the result, which is written by one host instruction that reads all operands at once, or after all were
     /// read: that of an operand that ends here, where there is one.
     pub fn def_over(&mut self, operands: &[Val]) -> Reg {
+        if let Some(r) = self.take_destination(true) {
+            self.own(r);
+            return r;
+        }
         for &v in operands {
             let a = self.resolve(v);
             let value = self.s.values[a as usize];
@@ -450,11 +352,20 @@ impl<I: Isa> Emit<'_, I> {
     pub fn def_from(&mut self, w: bool, v: Val) -> Reg {
         let a = self.resolve(v);
         let value = self.s.values[a as usize];
+        if let Some(r) = self.take_destination(self.goes_to(value.reg, Class::Int)) {
+            if value.reg == NONE {
+                self.fetch(r, a);
+            } else if value.reg != r as u32 {
+                self.a.mov(w, r, value.reg as Reg);
+            }
+            self.own(r);
+            return r;
+        }
         let mine =
             value.reg != NONE && value.last <= self.at && value.cached == 0 && self.class(a) == Class::Int;
         if mine {
             self.s.values[a as usize].reg = NONE;
-            self.pins |= 1 << value.reg;
+            self.in_use |= 1 << value.reg;
             self.own(value.reg as Reg);
             return value.reg as Reg;
         }
@@ -475,7 +386,7 @@ impl<I: Isa> Emit<'_, I> {
         let a = self.resolve(v);
         let s = self.xmm(v);
         let value = self.s.values[a as usize];
-        if value.last <= self.at && value.cached == 0 {
+        if value.last <= self.at && value.cached == 0 || self.passes_on(a) {
             self.s.values[a as usize].reg = NONE;
             self.s.xmm[s as usize] = self.at;
             self.s.values[self.at as usize].reg = s as u32;
@@ -594,7 +505,7 @@ impl<I: Isa> Emit<'_, I> {
             let value = &mut self.s.values[cached.val as usize];
             value.cached -= 1;
         }
-        for v in 0..self.at {
+        for v in (0..self.at).chain(self.end()..self.insts.len() as u32) {
             let value = self.s.values[v as usize];
             let somewhere = value.reg != NONE || value.home != NONE;
             if somewhere && value.last > self.at && value.alias == NONE {
@@ -609,12 +520,12 @@ impl<I: Isa> Emit<'_, I> {
         self.s.xmm = [NONE; 16];
     }
 
-    /// Where the slots that are not in memory are.
-    pub fn dirty_locs(&mut self) -> (u32, u16) {
+    /// Where the slots are that are neither in memory nor, being pinned, in their register: `home` are those.
+    pub fn dirty_locs(&mut self, home: u16) -> (u32, u16) {
         let first = self.side.locs.len();
         for i in 0..self.s.cache.len() {
             let Cached { slot, val, dirty } = self.s.cache[i];
-            if dirty {
+            if dirty && pin_of::<I>(slot).is_none_or(|r| home >> r & 1 == 0) {
                 let loc = self.loc(val);
                 self.side.locs.push((slot, loc));
             }

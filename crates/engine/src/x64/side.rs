@@ -1,6 +1,7 @@
 //! What generated code does not say itself: the side table, and the Rust functions behind its slow
 //! paths.
 
+use super::pinned::pinned;
 use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
@@ -69,9 +70,12 @@ pub struct Row {
     pub offset: u16,
     /// Instructions of the block that are not done yet, this one included.
     pub undone: u16,
+    /// Registers that do not hold their pinned slots ([`super::pinned`]), a bit for each: such slots are in memory, unless they
+    /// are listed among the dirty ones.
+    pub displaced: u16,
     /// First of its dirty slots in the table of places.
     pub first: u32,
-    /// Number of dirty slots.
+    /// Number of dirty slots; pinned ones that are in their registers are not counted.
     pub dirty: u16,
 }
 
@@ -168,7 +172,7 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
             return match core.call(helper, [a, b, c]) {
                 Ok(value) => Ret { value, leave: 0 },
                 Err(leave) => {
-                    restore_slots(core, tables(core).locs(back, row));
+                    restore_slots(core, row, tables(core).locs(back, row));
                     helper_left(core, leave, bytes as u64)
                 }
             };
@@ -198,12 +202,17 @@ fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     frame.count.set(frame.retired.get());
     frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
-    restore_slots(core, locs);
+    restore_slots(core, row, locs);
 }
 
 /// Brings the memory of the slots up to date, as they were at the start of the instruction.
-fn restore_slots<I: Isa>(core: &Core<I>, locs: &[(u16, Loc)]) {
+fn restore_slots<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
+    for (slot, reg) in pinned::<I>() {
+        if row.displaced >> reg & 1 == 0 {
+            core.set(slot, frame.save[reg as usize].get());
+        }
+    }
     for &(slot, loc) in locs {
         let upper = |halves: &[Cell<u64>; 2]| {
             core.set(slot + 1, halves[1].get());

@@ -2,17 +2,19 @@
 //!
 //! Registers: `rbp` points 128 bytes into the state, so that the first 32 slots lie within a signed
 //! byte's reach; `rsp` points to the guest calls that are still open ([`OPEN_CALL`]); `r15` counts instructions. `rax`,
-//! `rcx`, `rdx` and the last two vector registers are scratch; the others hold guest values.
+//! `rcx`, `rdx` and the last two vector registers are scratch; the others hold guest values, and where a block begins, the
+//! pinned slots ([`super::pinned`]).
 
 use super::asm::{Alu, Asm, Cc, Hole, Mem, Shift, mem, mem2, reg::*};
+use super::pinned::pinned;
 use crate::code::ALIGN;
 use crate::core::{Core, Frame};
 use crate::jumps;
 use std::mem::offset_of;
 use trine_ir::Isa;
 
-/// General registers that hold guest values.
-pub const POOL: [u8; 10] = [RBX, RSI, RDI, 8, 9, 10, 11, R12, R13, R14];
+/// General registers that hold guest values; first those of no pinned slot ([`super::pinned::PINS`]), the most wanted slots' last.
+pub const POOL: [u8; 10] = [RSI, R12, R13, RDI, R14, 11, 10, 9, 8, RBX];
 /// Vector registers that hold guest values.
 pub const POOL_FP: u8 = 14;
 
@@ -37,7 +39,7 @@ pub struct Layout {
 #[derive(Clone, Copy)]
 #[repr(usize)]
 pub enum Thunk {
-    /// Jump: leaves with the code in `rax`; the count is in `r15`.
+    /// Jump: leaves with the code in `rax`; the count is in `r15`, and pinned slots are in their registers.
     Exit = 0,
     /// Call: a slow path; keeps every register but the scratch ones; the result is in `rax`.
     Slow = 1,
@@ -174,7 +176,7 @@ pub struct Thunks {
 
 impl Thunks {
     /// Makes them. They refer to each other through the frame, so they run anywhere.
-    pub fn new(l: &Layout) -> Thunks {
+    pub fn new<I: Isa>(l: &Layout) -> Thunks {
         let mut bytes = Vec::new();
         let mut add = |build: &dyn Fn(&mut Asm)| {
             let mut asm = Asm::new();
@@ -184,9 +186,13 @@ impl Thunks {
             bytes.extend_from_slice(asm.finish());
             at
         };
-        let enter = add(&|a| enter(a, l));
+        let enter = add(&|a| enter::<I>(a, l));
         let offsets = [
-            add(&|a| exit(a, l, true)),
+            add(&|a| {
+                a.store(8, l.count(), R15);
+                pinned::<I>().for_each(|(slot, r)| a.store(8, l.slot(slot), r));
+                exit(a, l);
+            }),
             add(&|a| slow(a, l)),
             add(&|a| helper(a, l)),
             add(&|a| {
@@ -205,7 +211,7 @@ impl Thunks {
     }
 }
 
-fn enter(a: &mut Asm, l: &Layout) {
+fn enter<I: Isa>(a: &mut Asm, l: &Layout) {
     CALLEE_SAVED.iter().for_each(|&r| a.push(r));
     a.alu_imm(Alu::Sub, true, RSP, FRAME);
     a.mov_imm(RAX, NO_PC);
@@ -217,14 +223,13 @@ fn enter(a: &mut Asm, l: &Layout) {
     a.store(8, l.stack_end(), RAX);
     a.store(8, l.limit(), RDX);
     a.load(8, R15, l.count());
-    a.jmp_reg(RSI);
+    a.mov(true, RAX, RSI);
+    pinned::<I>().for_each(|(slot, r)| a.load(8, r, l.slot(slot)));
+    a.jmp_reg(RAX);
 }
 
-/// `counted`: the count in `r15` is the right one.
-fn exit(a: &mut Asm, l: &Layout, counted: bool) {
-    if counted {
-        a.store(8, l.count(), R15);
-    }
+/// Leaves; the count and all slots are in memory.
+fn exit(a: &mut Asm, l: &Layout) {
     fp_out(a, l, true);
     a.load(8, RSP, l.stack());
     a.alu_imm(Alu::Add, true, RSP, FRAME);
@@ -316,7 +321,7 @@ fn give_up(a: &mut Asm, l: &Layout) {
     a.mov(true, RAX, RDX);
     // Only the host's MXCSR may be loaded already: `fp_out` would store it as the guest's.
     a.store_imm(false, l.fp_live(), 0);
-    exit(a, l, false);
+    exit(a, l);
 }
 
 fn helper(a: &mut Asm, l: &Layout) {

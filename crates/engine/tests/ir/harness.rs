@@ -246,7 +246,8 @@ pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Out
     let code_memory = Code::new::<Rv64>(PART)?;
     code_memory.adopt(core);
     let mut compiler = Compiler::default();
-    let Compiled::Done(size) = compiler.compile_ir(&code_memory, &block, ir, model == Model::Direct) else {
+    let Compiled::Done(size) = compiler.compile_ir(&code_memory, &block, ir.clone(), model == Model::Direct)
+    else {
         return Err("it is too complex".into());
     };
     let mut code = compiler.bytes(&code_memory, block.code());

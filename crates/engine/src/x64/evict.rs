@@ -1,0 +1,140 @@
+//! Which register is taken when none is free.
+
+use super::asm::{Reg, Xmm};
+use super::emit::Emit;
+use super::regs::{Cached, NONE};
+use super::thunks::{POOL, POOL_FP};
+use trine_ir::Isa;
+use trine_ir::inst::Inst;
+
+/// IR instructions that are looked ahead for the next use of a value when a register is needed: some 15 of the guest's.
+const WINDOW: u32 = 96;
+
+impl<I: Isa> Emit<'_, I> {
+    /// How much it costs to take the register from this value, which is not dead and is used next after so many IR
+    /// instructions: what is not needed soon is cheapest, then what is needed last.
+    fn cost(&self, v: u32, next: u32) -> u32 {
+        let saved = self.is_saved(v);
+        if next == WINDOW {
+            return !saved as u32;
+        }
+        // A store more is worth it for a value that is needed some instructions later.
+        2 + 2 * (WINDOW - next) + 8 * !saved as u32
+    }
+
+    /// How many IR instructions from here each owner of a register is used next: [`WINDOW`] where that is far or never.
+    fn next_uses(&self, owners: &[u32; 16]) -> [u32; 16] {
+        let register = |v: u32| {
+            let reg = self.s.values[v as usize].reg as usize;
+            owners.get(reg).is_some_and(|&owner| owner == v).then_some(reg)
+        };
+        // Slots that have the value of a register, until they are written.
+        let held = |c: &Cached| Some((c.slot, register(c.val)?));
+        let mut slots: Vec<(u16, usize)> = self.s.cache.iter().filter_map(held).collect();
+        let (mut next, mut arm) = ([WINDOW; 16], None);
+        let mut missing = owners.iter().filter(|&&v| v != NONE).count();
+        let rest = self.insts[self.at as usize + 1..].iter().take(WINDOW as usize - 1);
+        for (inst, distance) in rest.zip(1..) {
+            let mut found = |reg: usize| {
+                missing -= (next[reg] == WINDOW) as usize;
+                next[reg] = next[reg].min(distance);
+            };
+            match *inst {
+                Inst::Get(slot) | Inst::GetF(slot) | Inst::GetV(slot) => {
+                    slots.iter().filter(|s| s.0 == slot).for_each(|s| found(s.1));
+                }
+                Inst::IfNot { to, exits: true, .. } if arm.is_none() => arm = Some(to),
+                Inst::Label(to) if arm == Some(to) => arm = None,
+                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) if arm.is_none() => {
+                    slots.retain(|s| s.0 != slot)
+                }
+                _ => {}
+            }
+            inst.operands(|v| {
+                if v.0 <= self.at
+                    && let Some(reg) = register(self.resolve(v))
+                {
+                    found(reg);
+                }
+            });
+            let ends = arm.is_none() && matches!(inst, Inst::Jump(..) | Inst::Raise(..));
+            if ends {
+                slots.iter().filter(|s| self.is_wanted_at_end(s.0)).for_each(|s| found(s.1));
+            }
+            if ends || missing == 0 {
+                break;
+            }
+        }
+        next
+    }
+
+    /// Whether the memory of the value's slot, or a spill word, has it, or it can be made again.
+    fn is_saved(&self, v: u32) -> bool {
+        let value = &self.s.values[v as usize];
+        value.home != NONE || value.spill != NONE || self.rebuilds(v)
+    }
+
+    /// Whether surely nobody uses a value from here to the end; cheaper than [`Emit::next_uses`].
+    fn is_idle(&self, v: u32) -> bool {
+        let read = |slot: u16| self.last_read.get(slot as usize).is_none_or(|&last| last > self.at);
+        self.s.values[v as usize].last <= self.at
+            && (self.s.cache.iter().filter(|c| c.val == v))
+                .all(|c| !read(c.slot) && !self.is_wanted_at_end(c.slot))
+    }
+
+    /// The register that costs least, with what is not needed soon before what is needed last.
+    fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8> + Clone, in_use: u32) -> u8 {
+        let usable = || pool.clone().filter(|r| in_use >> r & 1 == 0);
+        let unowned = |r: &u8| owners[*r as usize] == NONE || self.dead(owners[*r as usize]);
+        if let Some(r) = usable().find(unowned) {
+            return r;
+        }
+        let idle = usable().filter(|&r| self.is_idle(owners[r as usize]));
+        if let Some(r) = idle.min_by_key(|&r| !self.is_saved(owners[r as usize])) {
+            return r;
+        }
+        let next = self.next_uses(owners);
+        usable().min_by_key(|&r| self.cost(owners[r as usize], next[r as usize])).unwrap_or(0)
+    }
+
+    /// A free general register, pinned until the end of the instruction.
+    pub fn take_gpr(&mut self) -> Reg {
+        let r = self.victim(&self.s.gpr, POOL.into_iter(), self.in_use);
+        let owner = self.s.gpr[r as usize];
+        if owner != NONE {
+            self.evict(owner);
+        }
+        self.s.gpr[r as usize] = NONE;
+        self.in_use |= 1 << r;
+        r
+    }
+
+    /// A free vector register, pinned until the end of the instruction.
+    pub fn take_xmm(&mut self) -> Xmm {
+        let r = self.victim(&self.s.xmm, 0..POOL_FP, self.in_use_fp);
+        let owner = self.s.xmm[r as usize];
+        if owner != NONE {
+            self.evict(owner);
+        }
+        self.s.xmm[r as usize] = NONE;
+        self.in_use_fp |= 1 << r;
+        r
+    }
+
+    /// Takes the register from a value, saving it where it is still needed.
+    fn evict(&mut self, v: u32) {
+        let value = self.s.values[v as usize];
+        if !self.dead(v) && !self.rebuilds(v) && value.home == NONE && value.spill == NONE {
+            match self.s.cache.iter().position(|c| c.val == v && c.dirty) {
+                Some(i) => {
+                    let slot = self.s.cache[i].slot;
+                    self.store_value(self.l.slot(slot), v);
+                    self.s.cache[i].dirty = false;
+                    self.s.values[v as usize].home = slot as u32;
+                }
+                None => self.spill(v),
+            }
+        }
+        self.s.values[v as usize].reg = NONE;
+    }
+}

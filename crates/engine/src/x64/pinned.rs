@@ -1,0 +1,262 @@
+//! Guest registers that stay in host registers from block to block.
+//!
+//! Wherever a block begins, the slots that the CPU names ([`Isa::PINNED`]) are in the host registers [`PINS`] and their
+//! memory is out of date; all other slots are in memory. The way into generated code loads them, the way out stores
+//! them, and each jump to another block first brings them home. Inside a block they are values like others: they may
+//! be stored, moved, or give their register away.
+
+use super::asm::{Reg, Xmm, reg::*};
+use super::emit::Emit;
+use super::float::X0;
+use super::regs::{Cached, NONE};
+use std::marker::PhantomData;
+use trine_ir::Isa;
+use trine_ir::inst::{Class, Inst, Val};
+
+/// Host registers of pinned slots, in the order of [`Isa::PINNED`].
+pub const PINS: [Reg; 7] = [RBX, 8, 9, 10, 11, R14, RDI];
+
+/// A slot, and the register that holds it at a place where ways meet.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// The slot.
+    pub slot: u16,
+    /// Class of its register.
+    pub class: Class,
+    /// Its register.
+    pub reg: Reg,
+}
+
+/// The pinned slots of a CPU and their registers.
+pub fn pinned<I: Isa>() -> impl Iterator<Item = (u16, Reg)> + Clone {
+    const { assert!(I::PINNED.len() <= PINS.len(), "there is a host register for each pinned slot") };
+    I::PINNED.iter().copied().zip(PINS)
+}
+
+/// The pinned slots as tables.
+struct Table<I>(PhantomData<I>);
+
+/// A slot that is not pinned.
+const NO_PIN: Reg = Reg::MAX;
+
+impl<I: Isa> Table<I> {
+    /// Registers by slot. Pinned slots must be among the first ones.
+    const PLACES: [Reg; 64] = {
+        let (mut places, mut n) = ([NO_PIN; 64], 0);
+        while n < I::PINNED.len() {
+            places[I::PINNED[n] as usize] = PINS[n];
+            n += 1;
+        }
+        places
+    };
+    /// A bit for each register that has a slot.
+    const REGISTERS: u16 = {
+        let (mut bits, mut n) = (0, 0);
+        while n < I::PINNED.len() {
+            bits |= 1 << PINS[n];
+            n += 1;
+        }
+        bits
+    };
+}
+
+/// The register of a slot, if it is pinned.
+pub fn pin_of<I: Isa>(slot: u16) -> Option<Reg> {
+    Table::<I>::PLACES.get(slot as usize).copied().filter(|&r| r != NO_PIN)
+}
+
+/// Adds the values that the pinned slots have where a block begins, as reads behind its end, which no code is made of.
+pub fn append_entry_values<I: Isa>(insts: &mut Vec<Inst>) {
+    insts.extend(I::PINNED.iter().map(|&slot| Inst::Get(slot)));
+}
+
+impl<I: Isa> Emit<'_, I> {
+    /// Index of the first entry value: the end of the block's own instructions.
+    pub fn end(&self) -> u32 {
+        (self.insts.len() - I::PINNED.len()) as u32
+    }
+
+    /// What a block finds in registers.
+    pub fn begin_pinned(&mut self) {
+        for (v, (slot, reg)) in (self.end()..).zip(pinned::<I>()) {
+            let value = &mut self.s.values[v as usize];
+            (value.reg, value.cached) = (reg as u32, 1);
+            self.s.gpr[reg as usize] = v;
+            self.s.cache.push(Cached { slot, val: v, dirty: true });
+        }
+    }
+
+    /// Brings the memory of the slots up to date that are not pinned.
+    pub fn store_unpinned(&mut self) {
+        self.write_back_but(|_, slot| pin_of::<I>(slot).is_some());
+    }
+
+    /// Brings the pinned slots into their registers; uses `rcx`.
+    pub fn bring_home(&mut self) {
+        if self.away(self.home()) != 0 {
+            self.settle(&self.pinned_held());
+        }
+    }
+
+    /// The pinned slots, in their registers.
+    pub fn pinned_held(&self) -> Vec<Held> {
+        pinned::<I>().map(|(slot, reg)| Held { slot, class: Class::Int, reg }).collect()
+    }
+
+    /// The value that a slot has.
+    fn current(&self, slot: u16) -> Option<u32> {
+        self.s.cache.iter().find(|c| c.slot == slot).map(|c| c.val)
+    }
+
+    /// The register that holds a slot's current value, if it is of this class.
+    pub fn register_of(&self, slot: u16, class: Class) -> Option<Reg> {
+        let v = self.current(slot)? as usize;
+        let reg = self.s.values[v].reg;
+        (reg != NONE && self.insts[v].result() == Some(class)).then_some(reg as Reg)
+    }
+
+    /// Brings slots into registers. A slot whose value is not in a register of the right class, and not an integer that is made
+    /// again, is in memory. Uses `rcx` and the vector scratch register.
+    pub fn settle(&mut self, held: &[Held]) {
+        self.settle_moves(held, Class::Int);
+        for h in held.iter().filter(|h| h.class == Class::Int) {
+            match self.current(h.slot) {
+                Some(_) if self.register_of(h.slot, Class::Int).is_some() => {}
+                Some(v) => self.fetch(h.reg, v),
+                None => self.a.load(8, h.reg, self.l.slot(h.slot)),
+            }
+        }
+        self.settle_moves(held, Class::Float);
+        for h in held.iter().filter(|h| h.class == Class::Float) {
+            if self.register_of(h.slot, Class::Float).is_none() {
+                self.a.movq_load(h.reg, self.l.slot(h.slot));
+            }
+        }
+    }
+
+    /// Moves from register to register, as if all at once: a register is written when nothing reads it any more, and where
+    /// registers wait for each other in a circle, one of them waits in the scratch register.
+    fn settle_moves(&mut self, held: &[Held], class: Class) {
+        let scratch = match class {
+            Class::Int => RCX,
+            Class::Float | Class::Vec => X0,
+        };
+        let held = held.iter().filter(|h| h.class == class);
+        let from = |h: &Held| Some((h.reg, self.register_of(h.slot, class)?));
+        let mut moves: Vec<(Reg, Reg)> = held.filter_map(from).filter(|(to, from)| to != from).collect();
+        while let Some(&(first, _)) = moves.first() {
+            let ready = moves.iter().position(|&(to, _)| moves.iter().all(|&(_, from)| from != to));
+            match ready {
+                Some(i) => {
+                    let (to, from) = moves.swap_remove(i);
+                    self.move_register(class, to, from);
+                }
+                None => {
+                    self.move_register(class, scratch, first);
+                    moves.iter_mut().filter(|m| m.1 == first).for_each(|m| m.1 = scratch);
+                }
+            }
+        }
+    }
+
+    fn move_register(&mut self, class: Class, to: Reg, from: Reg) {
+        match class {
+            Class::Int => self.a.mov(true, to, from),
+            Class::Float | Class::Vec => self.a.movaps(to as Xmm, from as Xmm),
+        }
+    }
+
+    /// The registers that hold their pinned slots, a bit for each.
+    pub fn home(&self) -> u16 {
+        let holds = |c: &Cached| {
+            let reg = pin_of::<I>(c.slot).filter(|&r| self.s.values[c.val as usize].reg == r as u32)?;
+            (self.class(c.val) == Class::Int).then_some(1 << reg)
+        };
+        self.s.cache.iter().filter_map(holds).fold(0, |all, bit: u16| all | bit)
+    }
+
+    /// The registers of pinned slots without those that hold them.
+    pub fn away(&self, home: u16) -> u16 {
+        Table::<I>::REGISTERS & !home
+    }
+
+    /// The register that a slot has to be in at the end: of a round in a loop, else of the block.
+    fn place_of(&self, slot: u16, class: Class) -> Option<Reg> {
+        match self.is_round(self.start) {
+            true => self.round_place(slot, class),
+            false => pin_of::<I>(slot).filter(|_| class == Class::Int),
+        }
+    }
+
+    /// Whether a slot has to be in a register at the end.
+    pub fn is_wanted_at_end(&self, slot: u16) -> bool {
+        [Class::Int, Class::Float].into_iter().any(|class| self.place_of(slot, class).is_some())
+    }
+
+    /// The slot that the current result is written to at once, perhaps after it was sign-extended, where that slot has a
+    /// place to be in. Nothing between here and there may fault.
+    fn destination(&self, class: Class) -> Option<(u16, Reg)> {
+        let after = |v: u32| self.insts.get(v as usize + 1);
+        let mut v = self.at;
+        if matches!(after(v), Some(&Inst::Sext(_, 64, Val(x))) if x == v)
+            && self.s.values[v as usize].uses == 1
+        {
+            v += 1;
+        }
+        match after(v) {
+            Some(&(Inst::Set(slot, Val(set)) | Inst::SetF(slot, Val(set))))
+                if set == v && !self.is_dead(v as usize + 1) =>
+            {
+                Some((slot, self.place_of(slot, class)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the current result is to be in this register at once.
+    pub fn goes_to(&self, reg: u32, class: Class) -> bool {
+        self.destination(class).is_some_and(|(_, r)| r as u32 == reg)
+    }
+
+    /// The register that the current result is to be in at once, where the slot's old value ends here. `over`: the register may
+    /// be that of an operand. Until the result is there ([`Emit::own`]), the old value's place is known as before.
+    pub fn take_destination(&mut self, over: bool) -> Option<Reg> {
+        let (slot, reg) = self.destination(Class::Int)?;
+        if !self.gives_way(slot, self.s.gpr[reg as usize]) || !over && self.in_use >> reg & 1 != 0 {
+            return None;
+        }
+        self.in_use |= 1 << reg;
+        Some(reg)
+    }
+
+    /// Whether a value is needed neither after the current instruction nor by another slot than this one, which is written now.
+    pub fn gives_way(&self, slot: u16, owner: u32) -> bool {
+        if owner == NONE {
+            return true;
+        }
+        let value = self.s.values[owner as usize];
+        value.last <= self.at && value.cached == (self.current(slot) == Some(owner)) as u32
+    }
+
+    /// Whether the vector register of a value becomes that of the current result, which its slot gets.
+    pub fn passes_on(&self, v: u32) -> bool {
+        let reg = self.s.values[v as usize].reg;
+        self.destination(Class::Float).is_some_and(|(slot, r)| r as u32 == reg && self.gives_way(slot, v))
+    }
+
+    /// The register in which a value has to be at the end, where nobody is in it.
+    pub fn take_place_of(&mut self, v: u32) -> Option<Reg> {
+        if self.s.values[v as usize].cached == 0 {
+            return None;
+        }
+        let slots = self.s.cache.iter().filter(|c| c.val == v);
+        let mut regs = slots.filter_map(|c| self.place_of(c.slot, Class::Int));
+        let free = |r: &Reg| {
+            let owner = self.s.gpr[*r as usize];
+            self.in_use >> *r & 1 == 0 && (owner == NONE || self.dead(owner))
+        };
+        let reg = regs.find(free)?;
+        self.in_use |= 1 << reg;
+        Some(reg)
+    }
+}
