@@ -124,6 +124,11 @@ impl Written {
     pub fn join(&self, mailbox: Arc<Mailbox>) -> Arc<Member> {
         let mut notes = self.lock();
         let member = Member::new(mailbox, 1 << (notes.members.len() % 8));
+        let waits = |changed: &Changed| !matches!(changed, Changed::Ranges(ranges) if ranges.is_empty());
+        if notes.compare || waits(&notes.changed) {
+            // The others were told when that was noted; it must not run what is stale before one of them has come.
+            member.mailbox.request(Mailbox::CODE_WRITTEN);
+        }
         notes.members.push(member.clone());
         member
     }
