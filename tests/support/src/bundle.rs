@@ -50,7 +50,7 @@ impl Bundle {
             }
         }
         let rootless: &[&str] = if user.is_some() { &["spec", "--rootless"] } else { &["spec"] };
-        bundle.trine(rootless).and_then(succeed)?;
+        bundle.good(rootless)?;
         let config = fs::read(bundle.dir.join("config.json")).map_err(text)?;
         bundle.config = serde_json::from_slice(&config).map_err(text)?;
         bundle.config["process"]["terminal"] = false.into();
@@ -90,6 +90,14 @@ impl Bundle {
     /// Where it cannot be started.
     pub fn trine(&self, args: &[&str]) -> Result<Output, String> {
         self.oci().args(args).output().map_err(text)
+    }
+
+    /// Standard output of `trine oci` where it succeeds.
+    ///
+    /// # Errors
+    /// Where it fails or cannot be started.
+    pub fn good(&self, args: &[&str]) -> Result<String, String> {
+        self.trine(args).and_then(succeed)
     }
 
     /// Writes the configuration with changes: JSON pointers and values; `+` at the end of a pointer adds to a list, `null`

@@ -156,7 +156,7 @@ fn usual(bundle: &Bundle) -> Result<Duration, String> {
     let begin = Instant::now();
     for _ in 0..3 {
         plain(bundle, &["run", "--detach"], "usual")?;
-        bundle.trine(&["delete", "--force", "usual"]).and_then(succeed)?;
+        bundle.good(&["delete", "--force", "usual"])?;
     }
     Ok(begin.elapsed() / 3)
 }

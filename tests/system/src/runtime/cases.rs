@@ -23,6 +23,13 @@ pub struct Case {
 const PLAIN: Case =
     Case { name: "", changes: &[], script: "", wants: &[], lacks: &[], code: 0, root: false, same: true };
 
+/// How mounts of the root spread; crun says it otherwise.
+const PROPAGATION: Case = Case {
+    script: "awk '$5 == \"/\" { print $7 }' /proc/self/mountinfo | cut -d: -f1",
+    same: false,
+    ..PLAIN
+};
+
 const CAPABILITIES: &str = r#"{"bounding":["CAP_CHOWN","CAP_KILL"],"effective":["CAP_KILL"],"permitted":["CAP_CHOWN","CAP_KILL"],"inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]}"#;
 
 /// The rows.
@@ -245,18 +252,14 @@ pub const CASES: &[Case] = &[
     Case {
         name: "a root that cannot be bound",
         changes: &[("/linux/rootfsPropagation", r#""unbindable""#)],
-        script: "awk '$5 == \"/\" { print $7 }' /proc/self/mountinfo",
         wants: &["unbindable"],
-        same: false,
-        ..PLAIN
+        ..PROPAGATION
     },
     Case {
         name: "a shared root",
         changes: &[("/linux/rootfsPropagation", r#""shared""#)],
-        script: "awk '$5 == \"/\" { print $7 }' /proc/self/mountinfo | cut -d: -f1",
         wants: &["shared"],
-        same: false,
-        ..PLAIN
+        ..PROPAGATION
     },
     Case {
         name: "clocks of its own",

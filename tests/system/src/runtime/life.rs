@@ -53,7 +53,7 @@ pub fn all(bundle: &Bundle) -> Vec<String> {
 }
 
 pub fn state(bundle: &Bundle) -> Result<Value, String> {
-    serde_json::from_str(&bundle.trine(&["state", "c"]).and_then(succeed)?).map_err(text)
+    serde_json::from_str(&bundle.good(&["state", "c"])?).map_err(text)
 }
 
 fn expect_status(bundle: &Bundle, want: &str) -> Result<(), String> {
@@ -122,21 +122,21 @@ fn life(bundle: &Bundle) -> Result<(), String> {
     expect(made["annotations"]["a.b"].as_str().unwrap_or_default(), "c")?;
     expect(made["bundle"].as_str().unwrap_or_default(), &bundle.dir.display().to_string())?;
     expect_refusal(bundle.trine(&["create", "c"])?, "already exists")?;
-    bundle.trine(&["start", "c"]).and_then(succeed)?;
+    bundle.good(&["start", "c"])?;
     expect_status(bundle, "running")?;
     expect_refusal(bundle.trine(&["start", "c"])?, "running")?;
     expect_refusal(bundle.trine(&["delete", "c"])?, "not stopped")?;
-    let list = bundle.trine(&["list", "--format", "json"]).and_then(succeed)?;
+    let list = bundle.good(&["list", "--format", "json"])?;
     expect(serde_json::from_str::<Value>(&list).map_err(text)?[0]["id"].as_str().unwrap_or_default(), "c")?;
-    bundle.trine(&["kill", "c"]).and_then(succeed)?;
+    bundle.good(&["kill", "c"])?;
     expect_status(bundle, "stopped")?;
     expect_refusal(bundle.trine(&["kill", "c", "KILL"])?, "container not running")?;
-    bundle.trine(&["delete", "c"]).and_then(succeed)?;
+    bundle.good(&["delete", "c"])?;
     expect_refusal(bundle.trine(&["state", "c"])?, "does not exist")?;
-    bundle.trine(&["delete", "--force", "c"]).and_then(succeed)?;
+    bundle.good(&["delete", "--force", "c"])?;
     // One that never started.
     create(bundle)?;
-    bundle.trine(&["delete", "c"]).and_then(succeed)?;
+    bundle.good(&["delete", "c"])?;
     expect_refusal(bundle.trine(&["state", "../c"])?, "ID format").map(drop)
 }
 
@@ -162,13 +162,13 @@ fn exec(bundle: &Bundle) -> Result<(), String> {
     quiet(bundle, &["exec", "--detach", "--pid-file", "second", "c", "sleep", "1000"])?;
     let second = fs::read_to_string(bundle.dir.join("second")).map_err(text)?;
     if bundle.user.is_none() {
-        let listed = bundle.trine(&["ps", "--format", "json", "c"]).and_then(succeed)?;
+        let listed = bundle.good(&["ps", "--format", "json", "c"])?;
         if !listed.contains(second.trim()) {
             return Err(format!("ps does not show {second}: {listed}"));
         }
-        bundle.trine(&["kill", "--all", "c", "KILL"]).and_then(succeed)?;
+        bundle.good(&["kill", "--all", "c", "KILL"])?;
     } else {
-        bundle.trine(&["kill", "c", "KILL"]).and_then(succeed)?;
+        bundle.good(&["kill", "c", "KILL"])?;
     }
     expect_status(bundle, "stopped")?;
     if std::path::Path::new("/proc").join(second.trim()).join("exe").exists() {
@@ -193,15 +193,15 @@ fn pause(bundle: &Bundle) -> Result<(), String> {
         return Ok(());
     }
     background(bundle, "while :; do sleep 0.01; done", &[])?;
-    bundle.trine(&["pause", "c"]).and_then(succeed)?;
+    bundle.good(&["pause", "c"])?;
     expect_status(bundle, "paused")?;
     expect_refusal(bundle.trine(&["pause", "c"])?, "cannot be paused")?;
     expect_refusal(bundle.trine(&["exec", "c", "true"])?, "paused")?;
-    bundle.trine(&["resume", "c"]).and_then(succeed)?;
+    bundle.good(&["resume", "c"])?;
     expect_status(bundle, "running")?;
     expect_refusal(bundle.trine(&["resume", "c"])?, "not paused")?;
-    bundle.trine(&["pause", "c"]).and_then(succeed)?;
-    bundle.trine(&["delete", "--force", "c"]).and_then(succeed).map(drop)
+    bundle.good(&["pause", "c"])?;
+    bundle.good(&["delete", "--force", "c"]).map(drop)
 }
 
 fn limits(bundle: &Bundle) -> Result<(), String> {
@@ -209,10 +209,10 @@ fn limits(bundle: &Bundle) -> Result<(), String> {
         return Ok(());
     }
     background(bundle, "sleep 1000", &[])?;
-    bundle.trine(&["update", "--memory", "64M", "--pids-limit", "7", "c"]).and_then(succeed)?;
+    bundle.good(&["update", "--memory", "64M", "--pids-limit", "7", "c"])?;
     let read = "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null";
     expect(String::from_utf8_lossy(&bundle.trine(&["exec", "c", "sh", "-c", read])?.stdout), "7")?;
-    let line = bundle.trine(&["events", "--stats", "c"]).and_then(succeed)?;
+    let line = bundle.good(&["events", "--stats", "c"])?;
     let stats: Value = serde_json::from_str(&line).map_err(text)?;
     expect(stats["data"]["memory"]["usage"]["limit"].to_string(), &(64u64 << 20).to_string())?;
     expect(stats["data"]["pids"]["limit"].to_string(), "7")?;
@@ -258,12 +258,12 @@ fn terminal(bundle: &Bundle) -> Result<(), String> {
     bundle.script("stty size; tty; stat -c %t /dev/console; read line; echo got $line", &tty)?;
     expect_refusal(bundle.trine(&["create", "c"])?, "--console-socket")?;
     let mut terminal = fs::File::from(receive(bundle, &["create", "--console-socket", "console", "c"])?);
-    bundle.trine(&["start", "c"]).and_then(succeed)?;
+    bundle.good(&["start", "c"])?;
     until(&mut terminal, "33 99\r\n/dev/pts/0\r\n88\r\n")?;
     terminal.write_all(b"typed\n").map_err(text)?;
     until(&mut terminal, "got typed")?;
     expect_status(bundle, "stopped")?;
-    bundle.trine(&["delete", "c"]).and_then(succeed)?;
+    bundle.good(&["delete", "c"])?;
     // In front of this process, whose input is no terminal.
     let mut run =
         bundle.oci().args(["run", "c"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(text)?;
@@ -310,7 +310,7 @@ fn hooks(bundle: &Bundle) -> Result<(), String> {
     ));
     let all: Vec<(&str, &str)> = all.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
     bundle.script("while ! grep -q poststart /b/log; do sleep 0.01; done; echo program >> /b/log", &all)?;
-    bundle.trine(&["run", "c"]).and_then(succeed)?;
+    bundle.good(&["run", "c"])?;
     let got = fs::read_to_string(&log).map_err(text)?;
     let want = "prestart creating\ncreateRuntime creating\ncreateContainer creating\nstartContainer created\n\
                 poststart running\nprogram\npoststop stopped";
@@ -338,7 +338,7 @@ fn last_hooks(bundle: &Bundle) -> Result<(), String> {
     let (_, second) = hook(bundle, "poststop", "echo second >> LOG");
     let list = format!("{},{}", fails.trim_end_matches(']'), second.trim_start_matches('['));
     bundle.script("true", &[("/hooks", "{}"), (&at, &list)])?;
-    bundle.trine(&["run", "c"]).and_then(succeed)?;
+    bundle.good(&["run", "c"])?;
     expect(fs::read_to_string(&log).map_err(text)?, "second")
 }
 
@@ -413,7 +413,7 @@ fn killed_maker(bundle: &Bundle) -> Result<(), String> {
     if !gone() {
         return Err(format!("process {pid} waits for ever"));
     }
-    bundle.trine(&["delete", "--force", "c"]).and_then(succeed)?;
+    bundle.good(&["delete", "--force", "c"])?;
     expect_refusal(bundle.trine(&["state", "c"])?, "does not exist")
 }
 

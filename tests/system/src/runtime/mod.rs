@@ -9,7 +9,7 @@ use cases::{CASES, Case, REFUSED};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use trine_test_support::bundle::Bundle;
-use trine_test_support::command::{said, succeed};
+use trine_test_support::command::said;
 use trine_test_support::{NOBODY, is_root};
 
 fn check(case: &Case, out: &Output) -> Result<(), String> {
@@ -66,7 +66,7 @@ fn all(user: Option<u32>) -> Result<(), String> {
     failures.extend(REFUSED.iter().filter_map(|case| refuses(&bundle, *case).err()));
     failures.extend(life::all(&bundle));
     // Nothing may be left of what has ended or was refused.
-    let left = bundle.trine(&["list", "--quiet"]).and_then(succeed)?;
+    let left = bundle.good(&["list", "--quiet"])?;
     if !left.trim().is_empty() {
         failures.push(format!("left behind: {left}"));
     }

@@ -95,7 +95,7 @@ pub fn group_below(bundle: &Bundle) -> Result<(), String> {
     expect_refusal(exec(&word.replace("sub", "nothere"))?, "is not there")?;
     expect_refusal(exec("nocontroller:sub")?, "no tree with 'nocontroller'")?;
     // A process is in the groups before it is in the container: one that may have no more processes gets none.
-    bundle.trine(&["delete", "--force", "c"]).and_then(succeed)?;
+    bundle.good(&["delete", "--force", "c"])?;
     background(bundle, "exec sleep 1000", &[("/linux/resources/pids", r#"{"limit":1}"#)])?;
     expect_refusal(bundle.trine(&["exec", "c", "true"])?, "cannot make a process")
 }
@@ -127,7 +127,7 @@ pub fn hostile(bundle: &Bundle) -> Result<(), String> {
 /// A root that is moved to instead of `pivot_root(2)`.
 pub fn no_pivot(bundle: &Bundle) -> Result<(), String> {
     bundle.script("ls -d /bin /etc/inside", &[])?;
-    expect(bundle.trine(&["run", "--no-pivot", "c"]).and_then(succeed)?, "/bin\n/etc/inside")
+    expect(bundle.good(&["run", "--no-pivot", "c"])?, "/bin\n/etc/inside")
 }
 
 /// A process that `exec` made has ended and nobody asks for it, so the kernel does not let the first one go.
@@ -137,7 +137,7 @@ pub fn nobody_reaps(bundle: &Bundle) -> Result<(), String> {
     set_child_subreaper(Some(getpid())).map_err(text)?;
     let begun = quiet(bundle, &["exec", "--detach", "--pid-file", "second", "c", "sleep", "1000"]);
     let second = fs::read_to_string(bundle.dir.join("second")).map_err(text)?;
-    let deleted = begun.and_then(|()| bundle.trine(&["delete", "--force", "c"]).and_then(succeed));
+    let deleted = begun.and_then(|()| bundle.good(&["delete", "--force", "c"]));
     let second = second.trim().parse().ok().and_then(Pid::from_raw);
     let _ = waitpid(second, WaitOptions::empty());
     set_child_subreaper(None).map_err(text)?;
@@ -163,7 +163,7 @@ pub fn links(bundle: &Bundle) -> Result<(), String> {
     let before = names()?;
     for (to, how) in [("/to-dev", "rw"), ("/to-dev", "ro")] {
         bundle.script("cat /dev/file", &[("/mounts/+", &mount(to, how))])?;
-        expect(bundle.trine(&["run", "c"]).and_then(succeed)?, "shared")?;
+        expect(bundle.good(&["run", "c"])?, "shared")?;
         expect(names()?, &before)?;
     }
     for to in ["/to-proc", "/to-proc/self", "/root-again"] {
