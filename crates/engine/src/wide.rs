@@ -65,12 +65,14 @@ impl<I: Isa> Core<I> {
 
     /// Stores both halves, once it is known that neither faults.
     fn store_halves(&self, regime: usize, address: u64, value: u128) -> Result<(), Leave> {
-        let last = address.wrapping_add(BYTES - 1);
-        for end in [address, last] {
-            let at = self.translate(regime, end, Access::Write)?;
-            // A device takes one access or none: both ends of one that crosses a page must be memory.
-            if (address ^ last) & !0xfff != 0 && !self.ram.contains(at, 1) {
-                self.bus_error(Access::Write, end)?;
+        let crosses = address & 0xfff > 0x1000 - BYTES;
+        // A fault in the second page is reported at its start, as that of any other access.
+        let second = (address | 0xfff).wrapping_add(1);
+        for part in std::iter::once(address).chain(crosses.then_some(second)) {
+            let at = self.translate(regime, part, Access::Write)?;
+            // A device takes one access or none: both parts of one that crosses a page must be memory.
+            if crosses && !self.ram.contains(at, 1) {
+                self.bus_error(Access::Write, part)?;
             }
         }
         let upper = address.wrapping_add(BYTES / 2);

@@ -1,10 +1,10 @@
 //! Every instruction, one row each. Those of 32 bits have their first bit set.
 
-use crate::insn::{Toy, control, integer, memory, system};
+use crate::insn::{Toy, control, integer, memory, system, vector};
 use trine_ir::{Operands, Row};
 
 trine_rows::rows! {
-    cpu Toy { fields rd: 3, rs: 3, sr: 3; }
+    cpu Toy { fields rd: 3, rs: 3, sr: 3, vd: 2, va: 2, vb: 2; }
 
     // Integers
     /// Move; condition codes N and Z.
@@ -73,6 +73,24 @@ trine_rows::rows! {
     ldwd = memory::ldw(rd, rs, imm) "1000 000001 rs rd imm[15:0]" "ldwd rd, imm(rs)" BASE;
     /// Store a word at a displacement.
     stwd = memory::stw(rd, rs, imm) "1000 000010 rs rd imm[15:0]" "stwd imm(rs), rd" BASE;
+
+    // Vectors: eight lanes of 16 bits, the first at the lowest address
+    /// Load a vector.
+    ldv = vector::ldv(vd, rs) "1010 000000 rs 0 vd 0000000000000000" "ldv vd, (rs)" VECTOR;
+    /// Store a vector.
+    stv = vector::stv(vd, rs) "1010 000001 rs 0 vd 0000000000000000" "stv (rs), vd" VECTOR;
+    /// Add lanes.
+    vadd = vector::vadd(vd, va, vb) "1010 000010 000 0 vd 000000000000 va vb" "vadd vd, va, vb" VECTOR;
+    /// Multiply lanes: the low halves of the products.
+    vmul = vector::vmul(vd, va, vb) "1010 000011 000 0 vd 000000000000 va vb" "vmul vd, va, vb" VECTOR;
+    /// Bitwise exclusive or.
+    vxor = vector::vxor(vd, va, vb) "1010 000100 000 0 vd 000000000000 va vb" "vxor vd, va, vb" VECTOR;
+    /// All ones in the lanes where the first is greater, signed; zeros elsewhere.
+    vgt = vector::vgt(vd, va, vb) "1010 000101 000 0 vd 000000000000 va vb" "vgt vd, va, vb" VECTOR;
+    /// A register in every lane.
+    vdup = vector::vdup(vd, rs) "1010 000110 rs 0 vd 0000000000000000" "vdup vd, rs" VECTOR;
+    /// A lane to a register.
+    vext = vector::vext(rd, va, lane) "1010 000111 000 rd 0000000000 lane[2:0] 0 va" "vext rd, va, lane" VECTOR;
 
     // Control
     /// Branch always.

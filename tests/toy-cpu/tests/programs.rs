@@ -238,6 +238,64 @@ fn an_exchange_stores_where_memory_holds_what_is_expected() {
 }
 
 #[test]
+fn vectors_are_loaded_computed_and_stored() {
+    // Eight numbers a round: memory[i] = (memory[i] + i) * 3, as long as that is positive.
+    let toy = everywhere(
+        "ldiw r5, 200
+         ldi r1, 0
+         ldi r3, 3
+         vdup v1, r3
+         ldi r4, 1
+         vdup v2, r4
+         loop:
+         ldv v0, (r1)
+         vadd v0, v0, v2
+         vmul v0, v0, v1
+         stv (r1), v0
+         vadd v2, v2, v2
+         vext r4, v2, 5
+         addi r1, 16
+         addi r5, -1
+         bne @loop
+         ldi r1, 0
+         vdup v3, r1
+         vgt v3, v0, v3
+         vxor v2, v2, v0
+         trap 0",
+    );
+    let expected: Vec<u8> = (0..200u32)
+        .flat_map(|round| [1u16.checked_shl(round).unwrap_or(0).wrapping_mul(3).to_be_bytes(); 8].concat())
+        .collect();
+    assert_eq!(toy.read(DATA, 3200), expected);
+}
+
+#[test]
+fn a_vector_that_crosses_into_a_page_that_is_not_there_is_not_stored() {
+    let program = "ldi r0, 48\nmts pt, r0\nldiw r1, 0x200\nmts vec, r1\nldiw r1, 256\nmts ecb, r1
+        ldi r1, 1\nmts estatus, r1\nldiw r1, =user\nmts epc, r1\nldiw r1, 4032\nldi r2, -1\nvdup v0, r2\nrti
+        user:
+        # The fifth vector crosses the end of the page.
+        stv (r1), v0
+        addi r1, 15
+        bra @user";
+    for tier in [Tier::Interp, Tier::Baseline] {
+        let mut toy = Toy::new(Memory::Paged, tier, program);
+        toy.write(0x200, &assemble(0x200, "wait").unwrap());
+        for (page, entry) in [(0x10, 0x10 << 4 | 5), (0x20, 0x20u16 << 4 | 3)] {
+            toy.write(0x3000 + 2 * page, &entry.to_be_bytes());
+        }
+        assert_eq!(toy.vcpu.run(1_000_000), IDLE);
+        assert_eq!(
+            (toy.get("cause"), toy.get("bad"), toy.get("r1")),
+            (cause::PAGE, DATA + 4096, 4092),
+            "{tier:?}"
+        );
+        let written = [vec![0; 4032], vec![0xff; 61], vec![0; 3]].concat();
+        assert!(toy.read(DATA, 4096) == written, "{tier:?}: no byte of a store that faults is written");
+    }
+}
+
+#[test]
 fn faults_change_nothing() {
     for tier in [Tier::Interp, Tier::Baseline] {
         // The quotient does not exist the 51st time: by then the code is compiled.

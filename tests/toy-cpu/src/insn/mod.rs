@@ -4,6 +4,7 @@ pub mod control;
 pub mod integer;
 pub mod memory;
 pub mod system;
+pub mod vector;
 
 use crate::isa::T16;
 use crate::state::{self, cause, mode};
@@ -19,6 +20,16 @@ impl From<u8> for R {
     }
 }
 
+/// A vector register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VR(pub u8);
+
+impl From<u8> for VR {
+    fn from(n: u8) -> VR {
+        VR(n & 3)
+    }
+}
+
 /// What the CPU's bodies say on top of [`Sem`].
 pub trait Toy: Sem<Isa = T16> {
     /// Reads a register.
@@ -30,6 +41,16 @@ pub trait Toy: Sem<Isa = T16> {
     #[inline(always)]
     fn set_r(self, r: R, v: V<Self, u16>) {
         self.set(state::R + r.0 as u16, v);
+    }
+    /// Reads a vector register.
+    #[inline(always)]
+    fn v(self, r: VR) -> Self::Vec {
+        self.get_vec(state::VR + 2 * r.0 as u16)
+    }
+    /// Writes a vector register.
+    #[inline(always)]
+    fn set_v(self, r: VR, v: Self::Vec) {
+        self.set_vec(state::VR + 2 * r.0 as u16, v);
     }
     /// Reads a condition code.
     #[inline(always)]
