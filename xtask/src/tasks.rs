@@ -16,6 +16,7 @@ const TASKS: &[(&str, Run)] = &[
     ("floors", floors::check),
     ("unit", || tools::cargo(&["test", "--workspace", "--quiet"])),
     ("network", || tools::cargo(&["test", "-p", "trine-hostnet", "--quiet"])),
+    ("code-races", code_races),
     ("differential", || differential(20, 1)),
     ("differential-long", || differential(900, 1000)),
     ("privileged", || privileged(40, 1)),
@@ -72,6 +73,15 @@ pub fn test(all: bool, names: &[String]) -> Checked {
         let start = Instant::now();
         run(part).map_err(|e| format!("{name}: {e}"))?;
         eprintln!("== {name} passed in {:.1} s", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Code that changes while several vCPUs run it: the long tests of two crates.
+fn code_races() -> Checked {
+    for (package, test) in [("trine-engine", "shared"), ("trine-conformance", "code_races")] {
+        let only = ["--", "--ignored", "--nocapture", "five_minutes"];
+        tools::cargo(&[&["test", "--release", "-p", package, "--test", test][..], &only].concat())?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use trine_base::{Bus, Clock, Exit, HostClock, Mailbox, Vcpu, Width};
 use trine_conformance::bare::assemble;
 use trine_engine::{Engine, Memory, Tier, Time, Translations};
@@ -112,6 +113,19 @@ fn code_that_another_hart_rewrites_is_seen_after_fence_i() {
     for tier in [Tier::Interp, Tier::Baseline] {
         let retired: u64 = (0..40).map(|_| round(tier)).sum();
         assert!(retired > 0, "no function was translated while it was rewritten");
+    }
+}
+
+#[test]
+#[ignore = "takes five minutes: cargo xtask test code-races"]
+fn code_that_another_hart_rewrites_is_seen_for_five_minutes() {
+    for tier in [Tier::Interp, Tier::Baseline] {
+        let start = Instant::now();
+        let mut called = 0;
+        while start.elapsed() < Duration::from_secs(150) {
+            called += round(tier);
+        }
+        println!("{tier:?}: {called} times a hundred calls while another hart rewrote the function");
     }
 }
 

@@ -5,6 +5,7 @@ mod common;
 use common::{pages, put};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 use trine_base::{Exit, HostClock, Mailbox, Vcpu, Width};
 use trine_engine::direct::{self, Pages};
 use trine_engine::{Engine, Memory, Tier, Translations};
@@ -163,6 +164,19 @@ fn threads_see_code_that_was_flushed_and_what_was_dropped_is_freed() {
         translations.written().code_changed(at, at + 4);
         call(&mut last, at);
         assert!(count(&counts.retired) - count(&counts.freed) <= 1, "{counts:?}");
+    }
+}
+
+#[test]
+#[ignore = "takes five minutes: cargo xtask test code-races"]
+fn threads_see_code_that_is_flushed_for_five_minutes() {
+    for tier in [Tier::Interp, Tier::Baseline] {
+        let (translations, _) = Translations::new(Memory::Direct, tier);
+        let start = Instant::now();
+        let time = Duration::from_secs(150);
+        let done = rewritten(&translations, 3, |_, _| start.elapsed() >= time);
+        assert!(start.elapsed() >= time, "a thread ended early");
+        println!("{tier:?}: {done} versions, {:?}", translations.counts());
     }
 }
 
