@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(info.encode(&operands), Some(word & mask), "{}", info.name);
             assert!(asm::disassemble(word, rv32).is_some());
             if !rv32 {
-                builder.begin(0, info.bytes, word & mask);
+                builder.begin(0, info.bytes, operands);
                 if Rv64::body::<&Builder<Rv64>>(row)(&builder, &operands).is_err() {
                     let done = std::mem::replace(&mut builder, Builder::new(0b10_10_01)).finish();
                     assert_eq!(trine_ir::verify::verify(&done), Ok(()));

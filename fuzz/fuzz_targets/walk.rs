@@ -39,7 +39,11 @@ fuzz_target!(|data: &[u8]| {
         hart.set(state::PMPADDR + 1, word(6) & ((1 << 54) - 1));
         let core = hart.core();
         for access in [Access::Read, Access::Write, Access::Execute] {
-            if let Ok(m) = Rv64::walk(core, core.mode.get(), word(7), access) {
+            let regime = match access {
+                Access::Execute => Rv64::fetch_regime(core.mode.get()),
+                _ => Rv64::data_regime(core.mode.get()),
+            };
+            if let Ok(m) = Rv64::walk(core, regime, word(7), access) {
                 let allowed = match access {
                     Access::Read => m.read,
                     Access::Write => m.write,
