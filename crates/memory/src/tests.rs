@@ -138,14 +138,18 @@ fn exchanges_are_of_aligned_words() {
     assert_eq!(ram.compare_exchange(END - 8, Width::B8, 5, u64::MAX), Some(5));
     assert_eq!(ram.compare_exchange(END - 4, Width::B4, 0xffff_ffff, 1), Some(0xffff_ffff));
     assert_eq!(ram.load(END - 8, Width::B8), Some(0x1_ffff_ffff));
+    assert_eq!(ram.compare_exchange(END - 6, Width::B2, 0xffff, 0x1234), Some(0xffff));
+    assert_eq!(ram.compare_exchange(END - 5, Width::B1, 0x12, 0xab), Some(0x12));
+    assert_eq!(ram.compare_exchange(END - 5, Width::B1, 0x12, 0), Some(0xab), "it is another one");
+    assert_eq!(ram.load(END - 8, Width::B8), Some(0x1_ab34_ffff));
     for (address, width) in [
         (END - 7, Width::B8),
         (END - 4, Width::B8),
         (BASE + 2, Width::B4),
         (END, Width::B4),
         (BASE - 4, Width::B4),
-        (BASE, Width::B1),
-        (BASE, Width::B2),
+        (BASE + 1, Width::B2),
+        (END, Width::B1),
     ] {
         assert_eq!(ram.compare_exchange(address, width, 0, 1), None, "{address:#x}");
     }
