@@ -1,6 +1,6 @@
 //! Guest memory accesses that miss the software TLB: page walks, devices, page crossings.
 
-use crate::copies::Copies;
+use crate::code_copies::Copies;
 use crate::core::Core;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use trine_base::Width;

@@ -1,6 +1,6 @@
 //! Blocks: runs of guest instructions inside one page, decoded once.
 
-use crate::copies::Copies;
+use crate::code_copies::Copies;
 use crate::core::Core;
 use crate::interp::{Interp, Run};
 use crate::links::Linked;

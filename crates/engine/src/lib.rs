@@ -17,7 +17,7 @@ pub mod access;
 mod arena;
 pub mod block;
 pub mod code;
-pub mod copies;
+pub mod code_copies;
 pub mod core;
 pub mod direct;
 pub mod epochs;

@@ -1,7 +1,7 @@
 //! One instruction at a time, and what is in a block: for debuggers and listings.
 
 use crate::block::{self, Block};
-use crate::copies::Copies;
+use crate::code_copies::Copies;
 use crate::core::Touched;
 use crate::run::{Engine, Step};
 use trine_base::Exit;

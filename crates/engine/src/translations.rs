@@ -6,7 +6,7 @@
 //! Order of locks: this one, then what [`Pages`](crate::direct::Pages) locks, then [`Written`]'s.
 
 use crate::block::{self, Block, CHAINS, PAGE};
-use crate::copies::Copies;
+use crate::code_copies::Copies;
 use crate::core::Core;
 use crate::epochs::Epochs;
 use crate::host::{Code, Compiled, Compiler};

@@ -21,7 +21,7 @@ pub mod ports;
 mod records;
 mod rules;
 mod sys;
-mod wayout;
+mod uplink;
 
 pub use error::Error;
 pub use names::is_host;

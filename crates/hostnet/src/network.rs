@@ -6,7 +6,7 @@ use crate::files::{self, rewrite};
 use crate::inside::{Inside, Kind, Place};
 use crate::netlink::{End, Netlink};
 use crate::records::{Group, Member, Records};
-use crate::{Result, addresses, holder, names, rules, sys, wayout};
+use crate::{Result, addresses, holder, names, rules, sys, uplink};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
@@ -496,7 +496,7 @@ fn make(records: &Records, name: &str) -> Result<(Group, Ground)> {
 /// Makes a group in a namespace of its own. Its holder ends with this process, as long as nobody else has joined.
 fn make_held(records: &Records, name: &str) -> Result<(Group, Ground)> {
     let (mut group, hash) = plan(records, name, &mut Netlink::here()?)?;
-    group.mtu = Some(wayout::MTU);
+    group.mtu = Some(uplink::MTU);
     records.set_group(&group)?;
     let lost = || Error::Bad(format!("the process that held the network {name} was ended"));
     let share = holder::share(&records.held(name))?.ok_or_else(lost)?;
@@ -509,13 +509,13 @@ fn make_held(records: &Records, name: &str) -> Result<(Group, Ground)> {
     netlink.up("lo", false)?;
     netlink.bridge(&group.bridge, addresses::ether(hash))?;
     group.raise(&mut netlink)?;
-    let out = wayout::open(process, &line, &mut netlink, &records.group_dir(name).join("way-out.log"))?;
+    let out = uplink::open(process, &line, &mut netlink, &records.group_dir(name).join("way-out.log"))?;
     let out = out.and_then(|processes| {
         group.holders.extend(processes);
         rules::put(&group, Some(&place))
     });
     match out {
-        Ok(()) => group.resolver = Some(wayout::RESOLVER),
+        Ok(()) => group.resolver = Some(uplink::RESOLVER),
         Err(why) => group.no_way_out(&why),
     }
     records.set_group(&group)?;

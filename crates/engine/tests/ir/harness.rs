@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use trine_base::{Bus, CountClock, HostClock, Mailbox};
 use trine_engine::block::{self, Op};
 use trine_engine::code::PART;
-use trine_engine::copies::Copies;
+use trine_engine::code_copies::Copies;
 use trine_engine::core::{Core, Frame, Time};
 use trine_engine::direct::{self, Pages};
 use trine_engine::interp::Interp;

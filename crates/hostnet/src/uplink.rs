@@ -111,7 +111,7 @@ fn watch(command: &[*const libc::c_char], fds: &Descriptors) -> i32 {
     // SAFETY: changes only this process and its child, which have one thread; the command was made before, and ends
     // with a null pointer; its first string is a path.
     unsafe {
-        libc::prctl(libc::PR_SET_NAME, c"trine-wayout".as_ptr());
+        libc::prctl(libc::PR_SET_NAME, c"trine-uplink".as_ptr());
         libc::chdir(c"/".as_ptr());
         libc::dup2(fds.null, 0);
         libc::dup2(fds.log, 1);
