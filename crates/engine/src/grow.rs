@@ -1,18 +1,23 @@
 //! Tables that grow while others read them.
 //!
-//! Address space is reserved for as many elements as there can ever be, so that an element never moves; the host gives
-//! pages when they are first written. There is one writer at a time and any number of readers, a signal handler among
+//! Address space is reserved for as many elements as there can ever be, so that an element never moves. It becomes
+//! writable piece by piece: a limit on a process's data (`RLIMIT_DATA`) counts all that is writable, used or not. There is one writer at a time and any number of readers, a signal handler among
 //! them. The memory is private: a forked child has its own copy.
 
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Bytes that become writable at a time; a multiple of the host's pages.
+const PIECE: usize = 256 << 10;
+
 /// At most a fixed number of elements, none of which ever moves.
 pub struct Grow<T> {
     at: NonNull<T>,
     most: usize,
     len: AtomicUsize,
+    /// Bytes from the start that are writable.
+    writable: AtomicUsize,
 }
 
 // SAFETY: elements below `len` are only read; those above belong to the one writer.
@@ -28,15 +33,14 @@ impl<T: Copy> Grow<T> {
     pub fn new(most: usize) -> io::Result<Grow<T>> {
         let bytes =
             most.checked_mul(size_of::<T>()).filter(|&n| n != 0).ok_or(io::ErrorKind::InvalidInput)?;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
         if at == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
         let at = NonNull::new(at.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Grow { at, most, len: AtomicUsize::new(0) })
+        Ok(Grow { at, most, len: AtomicUsize::new(0), writable: AtomicUsize::new(0) })
     }
 
     /// All elements.
@@ -50,7 +54,24 @@ impl<T: Copy> Grow<T> {
         more <= self.most - self.len.load(Ordering::Relaxed)
     }
 
-    /// Adds elements; false, and nothing is added, where there is no room for them.
+    /// Makes so many bytes from the start writable, if the host lets us.
+    fn make_writable(&self, bytes: usize) -> bool {
+        let done = self.writable.load(Ordering::Relaxed);
+        if bytes <= done {
+            return true;
+        }
+        let end = bytes.next_multiple_of(PIECE).min(self.most * size_of::<T>());
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a part of the mapping that nobody has looked at yet; both ends but the mapping's own are of whole pages.
+        let refused =
+            unsafe { libc::mprotect(self.at.as_ptr().byte_add(done).cast(), end - done, protection) };
+        if refused == 0 {
+            self.writable.store(end, Ordering::Relaxed);
+        }
+        refused == 0
+    }
+
+    /// Adds elements; false, and nothing is added, where there is no room for them, or no memory.
     ///
     /// # Safety
     /// No other thread writes at the same time.
@@ -59,6 +80,9 @@ impl<T: Copy> Grow<T> {
             return false;
         }
         let len = self.len.load(Ordering::Relaxed);
+        if !self.make_writable((len + elements.len()) * size_of::<T>()) {
+            return false;
+        }
         // SAFETY: inside the mapping; nobody reads there before `len` is stored, and this is the only writer.
         unsafe {
             self.at.as_ptr().add(len).copy_from_nonoverlapping(elements.as_ptr(), elements.len());
