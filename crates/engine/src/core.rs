@@ -453,3 +453,13 @@ impl<I: Isa> Hart for Core<I> {
         self.set_stamp();
     }
 }
+
+/// A RISC-V vCPU after reset that has no memory and counts its time, for tests of a core's parts.
+#[cfg(test)]
+pub(crate) fn without_memory() -> Box<Core<trine_isa_riscv::Rv64>> {
+    let (clock, mailbox) = (Arc::new(CountClock::new(1, 0)), Arc::new(Mailbox::new()));
+    let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
+    let config = trine_isa_riscv::Config { hart: 0, start: trine_isa_riscv::Start::Machine };
+    let ram = Arc::new(Ram::none());
+    Core::new(config, ram, None, bus, Time::Count(clock), mailbox, Arc::default())
+}

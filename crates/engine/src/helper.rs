@@ -65,30 +65,14 @@ impl<I: Isa> Core<I> {
 #[cfg(all(test, debug_assertions))]
 mod tests {
     use super::*;
-    use crate::Time;
-    use std::sync::Arc;
-    use trine_base::{Bus, CountClock, Mailbox};
     use trine_ir::{Flush, Hart, SlotSet};
     use trine_isa_riscv::state::{FRM, MSTATUS, SATP};
-    use trine_isa_riscv::{Config, Rv64, Start};
-    use trine_memory::Ram;
 
     type Run = fn(&dyn Hart, [u64; 3]) -> Result<u64, Leave>;
 
     /// Calls a helper that says that it reads `mstatus`, writes `satp`, and nothing else.
     fn call(run: Run) -> Result<u64, Leave> {
-        let (clock, mailbox) = (Arc::new(CountClock::new(1, 0)), Arc::new(Mailbox::new()));
-        let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-        let config = Config { hart: 0, start: Start::Machine };
-        let core = Core::<Rv64>::new(
-            config,
-            Arc::new(Ram::none()),
-            None,
-            bus,
-            Time::Count(clock),
-            mailbox,
-            Arc::default(),
-        );
+        let core = crate::core::without_memory();
         let helper = Helper {
             name: "test",
             run,

@@ -95,13 +95,7 @@ impl Default for Stamps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Time;
-    use crate::core::Core;
-    use std::sync::Arc;
-    use trine_base::{Bus, CountClock, Mailbox};
     use trine_ir::{Flush, Hart};
-    use trine_isa_riscv::{Config, Rv64, Start};
-    use trine_memory::Ram;
 
     #[test]
     fn every_bit_of_the_mode_counts() {
@@ -126,18 +120,7 @@ mod tests {
 
     #[test]
     fn old_entries_do_not_come_back_when_the_numbers_run_out() {
-        let (clock, mailbox) = (Arc::new(CountClock::new(1, 0)), Arc::new(Mailbox::new()));
-        let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-        let config = Config { hart: 0, start: Start::Machine };
-        let core = Core::<Rv64>::new(
-            config,
-            Arc::new(Ram::none()),
-            None,
-            bus,
-            Time::Count(clock),
-            mailbox,
-            Arc::default(),
-        );
+        let core = crate::core::without_memory();
         let entry = core.jumps.fill(0x1000);
         entry.pc.set(0x1000);
         entry.stamp.set(core.frame.stamp.get());
