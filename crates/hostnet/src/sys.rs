@@ -1,4 +1,4 @@
-//! Thin calls of the kernel that the standard library has not.
+//! Thin wrappers of system calls that the standard library does not have.
 
 use crate::Result;
 use crate::error::{Doing, Error};
@@ -7,12 +7,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
-/// Turns what a call returned into its error.
+/// Turns the result of a call into an error if it is negative.
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Takes a descriptor that a call just returned.
+/// Takes ownership of a descriptor that a call has just returned.
 pub(crate) fn owned(result: libc::c_int) -> io::Result<OwnedFd> {
     let fd = check(result)?;
     // SAFETY: a descriptor that the kernel has just made for this call; nobody else has it.
@@ -37,7 +37,7 @@ pub(crate) fn network_of(socket: BorrowedFd) -> io::Result<OwnedFd> {
     owned(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _) })
 }
 
-/// Whether two descriptors are the same file (namespaces: the same namespace).
+/// Whether two descriptors refer to the same file (for namespaces: the same namespace).
 pub(crate) fn same(a: BorrowedFd, b: BorrowedFd) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let look = |fd: BorrowedFd| File::from(fd.try_clone_to_owned()?).metadata();
@@ -45,13 +45,13 @@ pub(crate) fn same(a: BorrowedFd, b: BorrowedFd) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
-/// Opens one of this process's namespaces (`net`, `user`), as the calling thread has it.
+/// Opens a namespace (`net`, `user`) of the calling thread.
 pub(crate) fn namespace(kind: &str) -> Result<OwnedFd> {
     let path = format!("/proc/thread-self/ns/{kind}");
     Ok(File::open(&path).file(Path::new(&path))?.into())
 }
 
-/// Whether this process may change the network namespace that it is in.
+/// Whether this process may change its network namespace.
 pub(crate) fn privileged() -> Result<bool> {
     let status = Path::new("/proc/thread-self/status");
     let text = std::fs::read_to_string(status).file(status)?;
@@ -62,15 +62,16 @@ pub(crate) fn privileged() -> Result<bool> {
     if effective & wanted != wanted {
         return Ok(false);
     }
-    // A namespace that belongs to a user namespace above is none of ours, and its owner cannot be asked for.
+    // A namespace that belongs to a parent user namespace is not ours, and its owner cannot be queried.
     match owner(namespace("net")?.as_fd()) {
-        Ok(owner) => same(owner.as_fd(), namespace("user")?.as_fd()).doing(|| "the user namespace".into()),
+        Ok(owner) => same(owner.as_fd(), namespace("user")?.as_fd())
+            .doing(|| "cannot examine the user namespace".into()),
         Err(e) if e.raw_os_error() == Some(libc::EPERM) => Ok(false),
-        Err(why) => Err(Error::System { what: "the owner of the network namespace".into(), why }),
+        Err(why) => Err(Error::System { what: "cannot find the owner of the network namespace".into(), why }),
     }
 }
 
-/// Sends one byte and perhaps a descriptor over a socket.
+/// Sends one byte and optionally a descriptor over a socket.
 pub(crate) fn send_fd(socket: BorrowedFd, byte: u8, fd: Option<BorrowedFd>) -> io::Result<()> {
     match raw_send(socket.as_raw_fd(), byte, fd.map_or(-1, |f| f.as_raw_fd())) {
         1 => Ok(()),
@@ -78,11 +79,12 @@ pub(crate) fn send_fd(socket: BorrowedFd, byte: u8, fd: Option<BorrowedFd>) -> i
     }
 }
 
-/// Space for one descriptor beside a message, aligned as the kernel wants it.
+/// Space for one descriptor in control data, aligned as the kernel needs it.
 #[repr(C, align(8))]
 struct Control([u8; 24]);
 
-/// As [`send_fd`], without allocation or locks: for copies of a process that has threads. Returns what `sendmsg` does.
+/// As [`send_fd`], without allocation or locks: for forked children of a process with threads. Returns the
+/// result of `sendmsg`.
 pub(crate) fn raw_send(socket: i32, byte: u8, fd: i32) -> isize {
     let mut byte = byte;
     let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
@@ -107,7 +109,7 @@ pub(crate) fn raw_send(socket: i32, byte: u8, fd: i32) -> isize {
     unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL) }
 }
 
-/// Receives one byte, and the descriptor that came with it; `None` where the other side has closed.
+/// Receives one byte, and a descriptor if one came with it; `None` where the other side has closed.
 pub(crate) fn receive_fd(socket: BorrowedFd) -> io::Result<Option<(u8, Option<OwnedFd>)>> {
     let mut byte = 0u8;
     let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
@@ -141,7 +143,7 @@ pub(crate) fn receive_fd(socket: BorrowedFd) -> io::Result<Option<(u8, Option<Ow
     Ok((count > 0).then_some((byte, fd)))
 }
 
-/// A pair of connected sockets that keep messages apart.
+/// Creates a pair of connected sockets that preserve message boundaries.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [0; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
@@ -152,7 +154,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     }
 }
 
-/// Sets an option of a socket that is an integer.
+/// Sets an integer option of a socket.
 pub(crate) fn option(socket: BorrowedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     let size = size_of::<i32>() as libc::socklen_t;
     // SAFETY: points at an integer of the size given.
