@@ -1,4 +1,4 @@
-//! A plain root file system becomes an image of one layer.
+//! Importing a plain root file system as an image of one layer.
 
 use super::archive::Archive;
 use super::docker::put_manifest;
@@ -15,18 +15,18 @@ use oci_spec::image::{
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What an image says beyond its files.
+/// Settings of an image besides its files.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// What runs always.
+    /// The entry point, which is always executed.
     pub entrypoint: Vec<String>,
-    /// What runs, or the arguments of what runs always.
+    /// The default command, or the default arguments of the entry point.
     pub cmd: Vec<String>,
-    /// `NAME=VALUE`.
+    /// Environment variables, as `NAME=VALUE`.
     pub env: Vec<String>,
-    /// Where it starts.
+    /// The working directory.
     pub workdir: Option<String>,
-    /// As whom.
+    /// The user.
     pub user: Option<String>,
 }
 
@@ -35,11 +35,13 @@ impl Settings {
         let wrong = |what: String| Err(Error::Refused(what));
         for e in &self.env {
             if e.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
-                return wrong(format!("'{e}' is no variable: it should look like NAME=VALUE"));
+                return wrong(format!("'{e}' is not a variable: it should look like NAME=VALUE"));
             }
         }
         match &self.workdir {
-            Some(dir) if !dir.starts_with('/') => wrong(format!("'{dir}' is no absolute path to start in")),
+            Some(dir) if !dir.starts_with('/') => {
+                wrong(format!("the working directory '{dir}' is not an absolute path"))
+            }
             _ => Ok(()),
         }
     }
@@ -49,7 +51,7 @@ pub fn import(archive: &Archive, importing: &Importing<'_>) -> Result<Image> {
     importing.settings.check()?;
     let Some(name) = &importing.name else {
         return Err(Error::Refused(format!(
-            "{} does not say the image's name: give one, as the last argument",
+            "{} contains no name of the image: give one as the last argument",
             archive.place()
         )));
     };
@@ -109,8 +111,8 @@ fn now() -> String {
     rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
-/// Seconds since 1970 as RFC 3339 has it, in UTC. The calendar repeats every 400 years of 146,097 days; years are
-/// counted from March, so that the leap day is the last.
+/// Formats seconds since 1970 as RFC 3339, in UTC. The calendar repeats every 400 years of 146,097 days;
+/// years are counted from March, so that the leap day is the last one.
 pub fn rfc3339(seconds: u64) -> String {
     let (days, rest) = (seconds / 86400 + 719_468, seconds % 86400);
     let (era, day) = (days / 146_097, days % 146_097);
