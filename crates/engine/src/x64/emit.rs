@@ -5,7 +5,7 @@ use super::loops::Loop;
 use super::regs::{NONE, State};
 use super::side::Side;
 use super::thunks::Layout;
-use crate::block::Block;
+use crate::block::BlockPlace;
 use std::marker::PhantomData;
 use trine_ir::inst::{Class, Inst, Val};
 use trine_ir::{Bin, Isa};
@@ -63,8 +63,6 @@ pub struct Emit<'a, I: Isa> {
     pub(super) accesses: Vec<(Place, u32)>,
     /// Number of the block's first direct jump.
     pub(super) first_site: u32,
-    /// Guest addresses are host addresses.
-    pub(super) direct: bool,
     /// Where the block's rounds meet, if it is a loop.
     pub(super) round: Loop,
     isa: PhantomData<I>,
@@ -72,15 +70,13 @@ pub struct Emit<'a, I: Isa> {
 
 impl<'a, I: Isa> Emit<'a, I> {
     /// Prepares for a block.
-    #[expect(clippy::too_many_arguments, reason = "what a block's code depends on")]
     pub fn new(
         a: &'a mut Asm,
         side: &'a mut Side,
         scratch: &'a mut Scratch,
         l: Layout,
-        block: &Block<I>,
+        place: BlockPlace,
         ir: &'a trine_ir::Block,
-        direct: bool,
         first_site: u32,
     ) -> Self {
         scratch.state.reset(ir.insts.len());
@@ -98,15 +94,14 @@ impl<'a, I: Isa> Emit<'a, I> {
             begun: 0,
             offset: 0,
             bytes: 0,
-            mode: block.mode,
+            mode: place.mode,
             called: false,
-            start: (block.start & (crate::block::PAGE - 1)) as i64,
+            start: place.offset,
             in_arm: false,
             too_complex: false,
             holes: Vec::new(),
             accesses: Vec::new(),
             first_site,
-            direct,
             round: Loop::default(),
             isa: PhantomData,
         }
