@@ -1,18 +1,20 @@
 //! One block from IR to code: the walk over its instructions.
 
 use super::asm::{Asm, Hole, Part, Place};
+use super::facts::Facts;
 use super::loops::Loop;
 use super::regs::{NONE, State};
 use super::side::Side;
 use super::thunks::Layout;
 use crate::block::Block;
 use std::marker::PhantomData;
+use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
-use trine_ir::{Bin, Isa};
 
 /// Memory that is used again from block to block.
 #[derive(Default)]
 pub struct Scratch {
+    facts: Facts,
     state: State,
 }
 
@@ -30,10 +32,10 @@ pub struct Emit<'a, I: Isa> {
     pub(super) side: &'a mut Side,
     pub(super) l: Layout,
     pub(super) insts: &'a [Inst],
+    /// What is known of the instructions' values.
+    pub(super) facts: &'a Facts,
     /// Where values are.
     pub(super) s: &'a mut State,
-    /// Index of the last read of each of the first slots.
-    pub(super) last_read: [u32; 64],
     /// Index of the current IR instruction.
     pub(super) at: u32,
     /// General registers that the current instruction uses.
@@ -83,14 +85,15 @@ impl<'a, I: Isa> Emit<'a, I> {
         direct: bool,
         first_site: u32,
     ) -> Self {
-        scratch.state.reset(ir.insts.len());
+        scratch.facts.find(&ir.insts, ir.insts.len() - I::PINNED.len());
+        scratch.state.reset(scratch.facts.all());
         Emit {
             a,
             side,
             l,
             insts: &ir.insts,
+            facts: &scratch.facts,
             s: &mut scratch.state,
-            last_read: [0; 64],
             at: 0,
             in_use: 0,
             in_use_fp: 0,
@@ -114,7 +117,6 @@ impl<'a, I: Isa> Emit<'a, I> {
 
     /// Emits everything; `None` where the block needs more room than there is.
     pub fn run(mut self) -> Option<Emitted> {
-        self.count_uses();
         self.begin_pinned();
         self.begin_loop();
         self.entry();
@@ -125,83 +127,12 @@ impl<'a, I: Isa> Emit<'a, I> {
         (!self.too_complex).then_some(Emitted { holes: self.holes, accesses: self.accesses })
     }
 
-    /// Finds each value's last use, and what is better emitted at its only use.
-    fn count_uses(&mut self) {
-        self.count_live_uses();
-        for (i, inst) in self.insts[..self.end() as usize].iter().enumerate() {
-            if self.is_dead(i) {
-                continue;
-            }
-            if let Inst::Get(slot) | Inst::GetF(slot) | Inst::GetV(slot) = *inst
-                && let Some(last) = self.last_read.get_mut(slot as usize)
-            {
-                *last = i as u32;
-            }
-            match *inst {
-                Inst::Load(_, a)
-                | Inst::Store(_, a, _)
-                | Inst::Rmw(_, _, a, _)
-                | Inst::Exchange(_, a, ..)
-                | Inst::LoadV(_, a)
-                | Inst::StoreV(_, a, _) => {
-                    self.defer_address(a, i as u32);
-                }
-                Inst::Sext(from, 64, x) => self.sign_load(from, x),
-                Inst::IfNot { c, .. } | Inst::Select(_, c, ..) => self.defer_compare(c, i as u32),
-                Inst::Flags => self.quiet_compare(i),
-                _ => {}
-            }
-        }
-    }
-
-    fn defer(&mut self, v: Val, user: u32, operands: &[Val]) {
-        self.s.values[v.0 as usize].deferred = true;
-        for o in operands {
-            let value = &mut self.s.values[o.0 as usize];
-            value.last = value.last.max(user);
-        }
-    }
-
-    /// A load of which nothing but the sign-extension is used extends by itself.
-    fn sign_load(&mut self, from: u8, x: Val) {
-        if let Inst::Load(how, _) = self.insts[x.0 as usize]
-            && how.width.bits() == from as u32
-            && self.s.values[x.0 as usize].uses == 1
-        {
-            self.s.values[x.0 as usize].signed = true;
-        }
-    }
-
-    /// Base plus constant becomes part of the access.
-    fn defer_address(&mut self, a: Val, user: u32) {
-        if self.s.values[a.0 as usize].uses != self.s.values[a.0 as usize].addresses {
-            return;
-        }
-        if let Inst::Bin(Bin::Add, 64, base, k) = self.insts[a.0 as usize]
-            && let Inst::Const(k) = self.insts[k.0 as usize]
-            && (k as i64).unsigned_abs() < 1 << 30
-        {
-            self.defer(a, user, &[base]);
-        }
-    }
-
-    /// A comparison used once becomes part of its user.
-    fn defer_compare(&mut self, c: Val, user: u32) {
-        if self.s.values[c.0 as usize].uses != 1 {
-            return;
-        }
-        if let Inst::Cmp(_, 8 | 16 | 32 | 64, x, y) = self.insts[c.0 as usize] {
-            self.defer(c, user, &[x, y]);
-        }
-    }
-
     /// One IR instruction.
     fn one(&mut self) {
         let inst = self.insts[self.at as usize];
-        let value = self.s.values[self.at as usize];
         self.in_use = 0;
         self.in_use_fp = 0;
-        if value.deferred || self.is_dead(self.at as usize) {
+        if self.facts.of(self.at).deferred || self.is_dead(self.at as usize) {
             return;
         }
         match inst {
@@ -248,6 +179,11 @@ impl<'a, I: Isa> Emit<'a, I> {
             Inst::Jump(flow, v) => self.exit_jump(flow, v),
             Inst::Raise(cause, v) => self.exit_raise(cause, v),
         }
+    }
+
+    /// Whether the instruction at `i` needs no code.
+    pub(super) fn is_dead(&self, i: usize) -> bool {
+        self.facts.is_dead(i, &self.insts[i])
     }
 
     /// What follows `from` out of line. Control does not go on behind what was emitted last.

@@ -76,7 +76,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Whether surely nobody uses a value from here to the end; cheaper than [`Emit::next_uses`].
     fn is_idle(&self, v: u32) -> bool {
-        let read = |slot: u16| self.last_read.get(slot as usize).is_none_or(|&last| last > self.at);
+        let read = |slot: u16| self.facts.may_be_read(slot, self.at);
         self.s.values[v as usize].last <= self.at
             && (self.s.cache.iter().filter(|c| c.val == v))
                 .all(|c| !read(c.slot) && !self.is_wanted_at_end(c.slot))

@@ -159,7 +159,7 @@ impl<I: Isa> Emit<'_, I> {
         } else {
             self.call_keeping(helper)
         }
-        if self.s.values[self.at as usize].uses != 0 {
+        if self.facts.of(self.at).uses != 0 {
             let r = self.def();
             self.a.mov(true, r, RAX);
         }

@@ -7,10 +7,9 @@
 
 use super::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
 use super::emit::Emit;
-use super::regs::NONE;
 use super::side::Kind;
 use trine_ir::inst::{Class, Inst, Val};
-use trine_ir::{Bin, Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
+use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
 use trine_softfloat::{NanRule, OutOfRange, Tininess};
 
 /// Vector scratch register.
@@ -55,63 +54,14 @@ impl<I: Isa> Emit<'_, I> {
             Fp::Min(_) => self.extreme(op, rounding, 0x5d, double, args),
             Fp::Max(_) => self.extreme(op, rounding, 0x5f, double, args),
             Fp::Eq(_) => self.equal(double, args),
-            Fp::Lt(_) if self.s.values[self.at as usize].quiet => self.less_quiet(Cc::Above, double, args),
-            Fp::Le(_) if self.s.values[self.at as usize].quiet => {
-                self.less_quiet(Cc::AboveEqual, double, args)
-            }
+            Fp::Lt(_) if self.facts.of(self.at).quiet => self.less_quiet(Cc::Above, double, args),
+            Fp::Le(_) if self.facts.of(self.at).quiet => self.less_quiet(Cc::AboveEqual, double, args),
             Fp::Lt(_) => self.less(Cc::Above, double, args),
             Fp::Le(_) => self.less(Cc::AboveEqual, double, args),
             Fp::ToInt(_, ty) => self.number_to_int(op, ty, rounding, double, args),
             Fp::FromInt(ty, _) => self.int_to_number(op, ty, rounding, double, args),
             _ => self.soft(op, rounding, args),
         }
-    }
-
-    /// Finds `frflags`, one signaling comparison, `fsflags` of the same value (C's `isless` and its like), beginning at IR
-    /// instruction `first`: the comparison may raise what it likes, as long as nobody sees it.
-    pub fn quiet_compare(&mut self, first: usize) {
-        let mut holders = Vec::new();
-        let mut compare = None;
-        for (i, inst) in self.insts.iter().enumerate().skip(first + 1) {
-            let is_flags = |v: Val, holders: &[(u16, Val)]| {
-                v.0 as usize == first
-                    || matches!(self.insts[v.0 as usize], Inst::Get(slot) if holders.contains(&(slot, v)))
-            };
-            match *inst {
-                Inst::Set(slot, v) => {
-                    let holds = is_flags(v, &holders);
-                    holders.retain(|(s, _)| *s != slot);
-                    if holds {
-                        holders.push((slot, Val(NONE)));
-                    }
-                }
-                // The values of a slot that holds the flags, as they are read.
-                Inst::Get(slot) if holders.contains(&(slot, Val(NONE))) => {
-                    holders.push((slot, Val(i as u32)))
-                }
-                Inst::Fp(Fp::Lt(_) | Fp::Le(_), ..) if compare.is_none() => compare = Some(i),
-                Inst::SetFlags(v) => {
-                    if let Some(compare) = compare.filter(|_| self.masked_flags(v, |v| is_flags(v, &holders)))
-                    {
-                        self.s.values[compare].quiet = true;
-                        self.s.values[i].quiet = true;
-                    }
-                    return;
-                }
-                Inst::Begin(..) | Inst::SetF(..) => {}
-                _ if inst.is_pure() => {}
-                _ => return,
-            }
-        }
-    }
-
-    /// Whether `v` is the flags, perhaps cut to their five bits.
-    fn masked_flags(&self, v: Val, is_flags: impl Fn(Val) -> bool) -> bool {
-        let inner = match self.insts[v.0 as usize] {
-            Inst::Bin(Bin::And, 64, x, k) if self.insts[k.0 as usize].constant() == Some(31) => x,
-            _ => v,
-        };
-        is_flags(inner)
     }
 
     /// The accrued flags: those in the slot and those that the host's FPU gathered since.
@@ -127,7 +77,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Makes the flags those in `v`: all of them in the slot, none in the host's FPU.
     pub fn set_flags(&mut self, v: Val) {
-        if self.s.values[self.at as usize].quiet {
+        if self.facts.of(self.at).quiet {
             return;
         }
         let r = self.gpr(v);

@@ -234,7 +234,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Emits what decides `c`; gives the condition that holds where it is 1.
     pub fn condition(&mut self, c: Val) -> Cc {
         match self.insts[c.0 as usize] {
-            Inst::Cmp(op, bits, x, y) if self.s.values[c.0 as usize].deferred => self.flags(op, bits, x, y),
+            Inst::Cmp(op, bits, x, y) if self.facts.of(c.0).deferred => self.flags(op, bits, x, y),
             _ => {
                 let r = self.gpr(c);
                 self.a.test(false, r, r);
@@ -317,7 +317,7 @@ impl<I: Isa> Emit<'_, I> {
             self.trim(d, to);
             return;
         }
-        if self.s.values[x.0 as usize].signed {
+        if self.facts.of(x.0).signed {
             return self.define_alias(x.0);
         }
         if (from, to) == (32, 64) && self.is_sign_extended(x, DEPTH) {
@@ -336,7 +336,7 @@ impl<I: Isa> Emit<'_, I> {
         let v = self.resolve(v);
         match self.insts[v as usize] {
             Inst::Sext(from, 64, _) => from <= 32,
-            Inst::Load(how, _) => how.width.bits() < 32 || self.s.values[v as usize].signed,
+            Inst::Load(how, _) => how.width.bits() < 32 || self.facts.of(v).signed,
             Inst::Const(k) => k as i64 == k as i32 as i64,
             // A 0 comes in at the top.
             Inst::Bin(Bin::Shr, 32, _, k) => self.constant(k).is_some_and(|k| k & 31 != 0),

@@ -18,7 +18,7 @@ pub(super) struct Address {
 impl<I: Isa> Emit<'_, I> {
     pub(super) fn address(&mut self, a: Val) -> Address {
         if let Inst::Bin(Bin::Add, 64, base, k) = self.insts[a.0 as usize]
-            && self.s.values[a.0 as usize].deferred
+            && self.facts.of(a.0).deferred
             && let Inst::Const(k) = self.insts[k.0 as usize]
         {
             return Address { base: self.gpr(base), disp: k as i32 };
@@ -35,7 +35,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Which pair an access looks at first: that of the slot that its base is, or one by its place in the code.
     pub(super) fn pair_of(&self, a: Val, hints: Hints, write: bool) -> usize {
         let base = match self.insts[a.0 as usize] {
-            Inst::Bin(Bin::Add, 64, base, _) if self.s.values[a.0 as usize].deferred => base,
+            Inst::Bin(Bin::Add, 64, base, _) if self.facts.of(a.0).deferred => base,
             _ => a,
         };
         let by = match self.insts[self.resolve(base) as usize] {
@@ -147,7 +147,7 @@ impl<I: Isa> Emit<'_, I> {
         }
         let miss = self.probe_pair(n, at, how.hints, how.width.bytes(), false);
         self.load_to(how, d, mem2(at.base, RCX, at.disp));
-        let signed = self.s.values[self.at as usize].signed;
+        let signed = self.facts.of(self.at).signed;
         self.aside(&[miss], |e| {
             e.call_access(at, &[], Kind::Load(how));
             if signed { e.a.movsx(how.width.bytes(), true, d, RAX) } else { e.a.mov(true, d, RAX) }
@@ -157,7 +157,7 @@ impl<I: Isa> Emit<'_, I> {
 
     fn load_to(&mut self, how: MemOp, d: Reg, m: Mem) {
         let bytes = how.width.bytes();
-        match (how.swaps(), self.s.values[self.at as usize].signed) {
+        match (how.swaps(), self.facts.of(self.at).signed) {
             (false, false) => self.a.load(bytes, d, m),
             (false, true) => self.a.load_signed(bytes, d, m),
             (true, signed) => {

@@ -198,9 +198,7 @@ impl<I: Isa> Emit<'_, I> {
     fn destination(&self, class: Class) -> Option<(u16, Reg)> {
         let after = |v: u32| self.insts.get(v as usize + 1);
         let mut v = self.at;
-        if matches!(after(v), Some(&Inst::Sext(_, 64, Val(x))) if x == v)
-            && self.s.values[v as usize].uses == 1
-        {
+        if matches!(after(v), Some(&Inst::Sext(_, 64, Val(x))) if x == v) && self.facts.of(v).uses == 1 {
             v += 1;
         }
         match after(v) {

@@ -2,6 +2,7 @@
 
 use super::asm::{Mem, Reg, Xmm, reg::*};
 use super::emit::Emit;
+use super::facts::Fact;
 use super::pinned::pin_of;
 use super::side::Loc;
 use trine_ir::Isa;
@@ -15,12 +16,8 @@ pub const NONE: u32 = u32::MAX;
 pub struct Value {
     /// The value that this one is another name of.
     pub alias: u32,
-    /// Index of the last instruction that uses it.
+    /// Index of the last instruction that uses it, or an alias of it.
     pub last: u32,
-    /// Number of uses.
-    pub uses: u32,
-    /// Number of uses as the address of an access.
-    pub addresses: u32,
     /// Its register.
     pub reg: u32,
     /// Its spill word.
@@ -29,32 +26,11 @@ pub struct Value {
     pub home: u32,
     /// Number of slots whose current value it is.
     pub cached: u32,
-    /// Its code is emitted where it is used.
-    pub deferred: bool,
-    /// It is a write of a slot that another write follows before anybody looks.
-    pub overwritten: bool,
-    /// It is a load that is sign-extended to 64 bits.
-    pub signed: bool,
-    /// It is a comparison, or a write of the flags behind one, that leaves the flags as they were.
-    pub quiet: bool,
 }
 
 impl Value {
     /// A value nobody uses.
-    pub const NEW: Value = Value {
-        alias: NONE,
-        last: 0,
-        uses: 0,
-        addresses: 0,
-        reg: NONE,
-        spill: NONE,
-        home: NONE,
-        cached: 0,
-        deferred: false,
-        overwritten: false,
-        signed: false,
-        quiet: false,
-    };
+    pub const NEW: Value = Value { alias: NONE, last: 0, reg: NONE, spill: NONE, home: NONE, cached: 0 };
 }
 
 /// The current value of a slot.
@@ -88,10 +64,10 @@ pub struct State {
 }
 
 impl State {
-    /// For a block with `n` values.
-    pub fn reset(&mut self, n: usize) {
+    /// For a block of whose values this is known.
+    pub fn reset(&mut self, facts: &[Fact]) {
         self.values.clear();
-        self.values.resize(n, Value::NEW);
+        self.values.extend(facts.iter().map(|f| Value { last: f.last, ..Value::NEW }));
         self.gpr = [NONE; 16];
         self.xmm = [NONE; 16];
         self.cache.clear();
