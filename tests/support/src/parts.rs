@@ -57,6 +57,7 @@ pub const PARTS: &[Part] = &[
     quick(Home::Task, "clippy", "lints, warnings as errors"),
     quick(Home::Task, "floors", "crates import downwards only"),
     quick(Home::Task, "unit", "unit and integration tests"),
+    quick(Home::Task, "fuzz-check", "the fuzz targets compile"),
     quick(Home::System, "boot", "Debian's kernel boots to a userland, in both engines"),
     quick(Home::Interop, "firmware", "OpenSBI and U-Boot below and in machines"),
     quick(Home::System, "ends", "machines end, begin again, and have disks"),
