@@ -1,9 +1,9 @@
 //! Which register is taken when none is free.
 
-use super::asm::{Reg, Xmm};
 use super::emit::Emit;
 use super::regs::{Cached, NONE};
-use super::thunks::{POOL, POOL_FP};
+use crate::x64::asm::{Reg, Xmm};
+use crate::x64::thunks::{POOL, POOL_FP};
 use trine_ir::Isa;
 use trine_ir::inst::Inst;
 

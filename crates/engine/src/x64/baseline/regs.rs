@@ -1,10 +1,11 @@
 //! Which value lives where: the register allocator of one block.
 
-use super::asm::{Mem, Reg, Xmm, reg::*};
 use super::emit::Emit;
-use super::facts::Fact;
-use super::pinned::pin_of;
-use super::side::Loc;
+use crate::x64::asm::{Alu, Mem, Reg, Xmm, mem, reg::*};
+use crate::x64::lower::facts::Fact;
+use crate::x64::pins::pin_of;
+use crate::x64::side::Loc;
+use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
 
@@ -81,8 +82,6 @@ impl State {
 const SPILLS: usize = 64;
 /// Spill words of 128 bits in the frame.
 const VECTOR_SPILLS: usize = 16;
-/// A vector register that holds no guest value.
-const SCRATCH_FP: Xmm = super::thunks::POOL_FP;
 
 impl<I: Isa> Emit<'_, I> {
     /// The value that `v` stands for.
@@ -221,11 +220,11 @@ impl<I: Isa> Emit<'_, I> {
         self.a.load(8, r, self.l.page());
         match i32::try_from(offset) {
             Ok(0) => {}
-            Ok(offset) => self.a.lea(true, r, super::asm::mem(r, offset)),
+            Ok(offset) => self.a.lea(true, r, mem(r, offset)),
             Err(_) => {
                 let other = if r == RCX { RDX } else { RCX };
                 self.a.mov_imm(other, offset as u64);
-                self.a.alu(super::asm::Alu::Add, true, r, other);
+                self.a.alu(Alu::Add, true, r, other);
             }
         }
     }

@@ -5,15 +5,13 @@
 //! A binary32 in a register has anything above it: what is known to be in a NaN box needs not be taken
 //! out of it.
 
-use super::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
-use super::emit::Emit;
-use super::side::Kind;
+use crate::x64::asm::{Alu, Cc, Hole, Reg, Shift, Xmm, reg::*};
+use crate::x64::baseline::emit::Emit;
+use crate::x64::side::Kind;
+use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::{Class, Inst, Val};
 use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
 use trine_softfloat::{NanRule, OutOfRange, Tininess};
-
-/// Vector scratch register.
-pub(super) const X0: Xmm = 14;
 
 /// The canonical NaN.
 fn nan(double: bool) -> u64 {
@@ -245,11 +243,11 @@ impl<I: Isa> Emit<'_, I> {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.take_xmm();
         self.a.movaps(d, a);
-        self.a.movaps(X0, b);
+        self.a.movaps(SCRATCH_FP, b);
         self.a.comis(0x2e, double, a, b);
         // Unordered and equal (zeros of either sign) set ZF.
         let special = self.a.jcc(Cc::Equal);
-        self.a.sse(opcode, double, d, X0);
+        self.a.sse(opcode, double, d, SCRATCH_FP);
         self.soft_aside(&[special], op, rounding, args, d);
         self.own_fp(d);
     }
@@ -357,7 +355,7 @@ impl<I: Isa> Emit<'_, I> {
         let d = self.def_fp();
         self.a.movq_from(true, RAX, s);
         self.a.movaps(d, s);
-        self.a.shift_imm(super::asm::Shift::Sar, true, RAX, 32);
+        self.a.shift_imm(Shift::Sar, true, RAX, 32);
         self.a.alu_imm(Alu::Cmp, true, RAX, -1);
         let invalid = self.a.jcc(Cc::NotEqual);
         self.nan_aside(invalid, false, d);

@@ -1,7 +1,7 @@
 //! Operations that give more than one value, and fields: carries, wide divisions.
 
-use super::asm::{Alu, Cc, Reg, Shift, mem2, reg::*};
-use super::emit::Emit;
+use crate::x64::asm::{Alu, Cc, Reg, Shift, mem2, reg::*};
+use crate::x64::baseline::emit::Emit;
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Carry, Extra, Isa, Signed};
 

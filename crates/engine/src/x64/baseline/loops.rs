@@ -5,11 +5,12 @@
 //! slots are stored at the end of each round. Pinned slots are carried in their own registers, unless the loop
 //! does not need them and runs short of registers.
 
-use super::asm::{Place, Reg};
 use super::emit::Emit;
-use super::pinned::{Held, PINS, pin_of, pinned};
+use super::pinned::Held;
 use super::regs::{Cached, NONE};
-use super::thunks::POOL;
+use crate::x64::asm::{Place, Reg};
+use crate::x64::pins::{PINS, pin_of, pinned};
+use crate::x64::thunks::POOL;
 use std::collections::HashSet;
 use trine_ir::inst::{Class, Inst};
 use trine_ir::{Flow, Isa};

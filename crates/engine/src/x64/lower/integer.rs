@@ -1,8 +1,8 @@
 //! Integer operations.
 
-use super::asm::{Alu, Cc, Reg, Shift, mem, mem2, reg::*};
-use super::emit::Emit;
-use super::regs::NONE;
+use crate::x64::asm::{Alu, Cc, Reg, Shift, mem, mem2, reg::*};
+use crate::x64::baseline::emit::Emit;
+use crate::x64::baseline::regs::NONE;
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Bin, Cmp, Isa, Un};
 

@@ -1,9 +1,9 @@
 //! How a block is entered and left.
 
-use super::asm::{Alu, Asm, Cc, Hole, Mem, mem, reg::*};
 use super::emit::Emit;
-use super::side::{Kind, Row, code};
-use super::thunks::{self, Thunk};
+use crate::x64::asm::{Alu, Asm, Cc, Hole, Mem, mem, reg::*};
+use crate::x64::side::{Kind, Row, code};
+use crate::x64::thunks::{self, Thunk};
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Flow, Helper, Isa};
 

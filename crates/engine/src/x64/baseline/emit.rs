@@ -1,12 +1,12 @@
 //! One block from IR to code: the walk over its instructions.
 
-use super::asm::{Asm, Hole, Part, Place};
-use super::facts::Facts;
 use super::loops::Loop;
 use super::regs::{NONE, State};
-use super::side::Side;
-use super::thunks::Layout;
 use crate::block::Block;
+use crate::x64::asm::{Asm, Hole, Part, Place};
+use crate::x64::lower::facts::Facts;
+use crate::x64::side::Side;
+use crate::x64::thunks::Layout;
 use std::marker::PhantomData;
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
@@ -28,47 +28,47 @@ pub struct Emitted {
 
 /// The compilation of one block.
 pub struct Emit<'a, I: Isa> {
-    pub(super) a: &'a mut Asm,
-    pub(super) side: &'a mut Side,
-    pub(super) l: Layout,
-    pub(super) insts: &'a [Inst],
+    pub a: &'a mut Asm,
+    pub side: &'a mut Side,
+    pub l: Layout,
+    pub insts: &'a [Inst],
     /// What is known of the instructions' values.
-    pub(super) facts: &'a Facts,
+    pub facts: &'a Facts,
     /// Where values are.
-    pub(super) s: &'a mut State,
+    pub s: &'a mut State,
     /// Index of the current IR instruction.
-    pub(super) at: u32,
+    pub at: u32,
     /// General registers that the current instruction uses.
-    pub(super) in_use: u32,
+    pub in_use: u32,
     /// Vector registers that the current instruction uses.
-    pub(super) in_use_fp: u32,
+    pub in_use_fp: u32,
     /// Guest instructions in the block.
-    pub(super) guest: u32,
+    pub guest: u32,
     /// Guest instructions begun.
-    pub(super) begun: u32,
+    pub begun: u32,
     /// Offset in the page and length of the current guest instruction.
-    pub(super) offset: i64,
-    pub(super) bytes: u8,
+    pub offset: i64,
+    pub bytes: u8,
     /// Mode of the block.
-    pub(super) mode: u32,
+    pub mode: u32,
     /// A helper was called, which may have changed the mode: where control goes is looked up.
-    pub(super) called: bool,
+    pub called: bool,
     /// Offset of the first guest instruction.
-    pub(super) start: i64,
+    pub start: i64,
     /// Inside an arm that does not come back.
-    pub(super) in_arm: bool,
+    pub in_arm: bool,
     /// More values than spill words.
-    pub(super) too_complex: bool,
+    pub too_complex: bool,
     /// Displacements of direct jumps, in the order of their numbers.
-    pub(super) holes: Vec<Hole>,
+    pub holes: Vec<Hole>,
     /// Accesses that the host may refuse, and their rows.
-    pub(super) accesses: Vec<(Place, u32)>,
+    pub accesses: Vec<(Place, u32)>,
     /// Number of the block's first direct jump.
-    pub(super) first_site: u32,
+    pub first_site: u32,
     /// Guest addresses are host addresses.
-    pub(super) direct: bool,
+    pub direct: bool,
     /// Where the block's rounds meet, if it is a loop.
-    pub(super) round: Loop,
+    pub round: Loop,
     isa: PhantomData<I>,
 }
 
@@ -182,12 +182,12 @@ impl<'a, I: Isa> Emit<'a, I> {
     }
 
     /// Whether the instruction at `i` needs no code.
-    pub(super) fn is_dead(&self, i: usize) -> bool {
+    pub fn is_dead(&self, i: usize) -> bool {
         self.facts.is_dead(i, &self.insts[i])
     }
 
     /// What follows `from` out of line. Control does not go on behind what was emitted last.
-    pub(super) fn cold(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
+    pub fn cold(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
         let part = self.a.switch(Part::Cold);
         from.iter().for_each(|hole| self.a.fix_here(*hole));
         emit(self);
@@ -195,7 +195,7 @@ impl<'a, I: Isa> Emit<'a, I> {
     }
 
     /// The same where control goes on: what is out of line already, as an arm that exits, jumps over it.
-    pub(super) fn cold_with<T>(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self) -> T) -> T {
+    pub fn cold_with<T>(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self) -> T) -> T {
         let part = self.a.switch(Part::Cold);
         let over = (part == Part::Cold).then(|| self.a.jmp());
         from.iter().for_each(|hole| self.a.fix_here(*hole));
@@ -208,7 +208,7 @@ impl<'a, I: Isa> Emit<'a, I> {
     }
 
     /// What follows `from` out of line, and then goes on here.
-    pub(super) fn aside(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
+    pub fn aside(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
         let back = self.a.here();
         self.cold_with(from, |e| {
             emit(e);
