@@ -93,12 +93,6 @@ impl ProcessIdentity {
     }
 }
 
-/// The start time of process `pid`, in clock ticks since the host booted; `None` where it does not exist or
-/// is a zombie.
-pub fn began(pid: i32) -> Option<u64> {
-    ProcessIdentity::of(pid).map(|process| process.start)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
