@@ -12,10 +12,11 @@ use crate::record::{Record, VERSION};
 use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use trine_base::replace_file::{self, Durability};
 
 /// The largest record that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -44,24 +45,6 @@ pub struct Place {
 
 fn make_dir(path: &Path) -> Result<(), ControlError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| ControlError::at(path, e))
-}
-
-/// Writes a file under another name and renames it, so that readers find either the old or the new contents;
-/// with `sync` it also survives a crash of the host.
-pub fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> Result<(), ControlError> {
-    let other = path.with_extension(format!("new-{}", std::process::id()));
-    let go = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&other)?;
-        file.write_all(bytes)?;
-        if sync {
-            file.sync_data()?;
-        }
-        fs::rename(&other, path)
-    };
-    go().map_err(|e| {
-        let _ = fs::remove_file(&other);
-        ControlError::Host { what: format!("cannot write {}", path.display()), source: e }
-    })
 }
 
 /// Takes a file's lock within this time; `None` where another process holds it.
@@ -154,7 +137,7 @@ impl Store {
         }
         // The record makes the guest: if this fails before it is written, the next command sweeps up the
         // rest.
-        place.write(record, true).inspect_err(|_| drop(self.forget(&place, &record.name)))?;
+        place.write(record, Durability::Whole).inspect_err(|_| drop(self.forget(&place, &record.name)))?;
         Ok(place)
     }
 
@@ -295,9 +278,11 @@ impl Place {
     ///
     /// # Errors
     /// Fails where the host cannot write.
-    pub fn write(&self, record: &Record, sync: bool) -> Result<(), ControlError> {
+    pub fn write(&self, record: &Record, durability: Durability) -> Result<(), ControlError> {
         let text = serde_json::to_vec_pretty(record).map_err(|e| ControlError::host("a record", e))?;
-        write_whole(&self.dir.join("record.json"), &text, sync)
+        let path = self.dir.join("record.json");
+        let written = replace_file::replace(&path, &text, 0o600, durability);
+        written.map_err(|e| ControlError::host(&format!("cannot write {}", path.display()), e))
     }
 
     /// Takes the guest's lock within this time; `None` where its monitor lives.
