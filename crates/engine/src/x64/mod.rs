@@ -2,22 +2,12 @@
 //! block.
 
 pub mod asm;
-mod atomic;
-mod carry;
-mod emit;
-mod evict;
-mod exits;
-mod float;
-mod integer;
-mod liveness;
-mod loops;
-mod memory;
-mod pinned;
-mod regs;
+mod baseline;
+mod lower;
+mod pins;
 pub mod side;
 pub mod tables;
 pub mod thunks;
-mod vector;
 
 use crate::arena::Arena;
 use crate::block::Block;
@@ -26,7 +16,8 @@ use crate::core::Core;
 use crate::links::Links;
 use crate::memory::GuestMemory;
 use asm::{Asm, Hole, Place};
-use emit::{Emit, Emitted, Scratch};
+use baseline::emit::{Emit, Emitted, Scratch};
+use baseline::pinned;
 use side::{Side, code};
 use tables::Tables;
 use thunks::{Enter, Layout, THUNKS, Thunk, Thunks};
