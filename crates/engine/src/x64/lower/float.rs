@@ -5,8 +5,9 @@
 //! A binary32 in a register has anything above it: what is known to be in a NaN box needs not be taken
 //! out of it.
 
+use super::Lower;
+use super::allocator::Allocator;
 use crate::x64::asm::{Alu, Cc, Hole, Reg, Shift, Xmm, reg::*};
-use crate::x64::baseline::emit::Emit;
 use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::{Class, Inst, Val};
@@ -22,7 +23,10 @@ fn sign_bit(double: bool) -> u64 {
     if double { 1 << 63 } else { 1 << 31 }
 }
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// A floating-point operation.
     pub fn float(&mut self, op: Fp, rounding: Rounding, args: [Val; 3]) {
         let double = crate::fp::format(op) == Fmt::D;
@@ -92,7 +96,7 @@ impl<I: Isa> Emit<'_, I> {
         });
     }
 
-    /// `a < b` or `a <= b` where the flags are to stay as they were, which [`Emit::flags_value`] left in memory.
+    /// `a < b` or `a <= b` where the flags are to stay as they were, which [`Lower::flags_value`] left in memory.
     fn less_quiet(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
@@ -130,7 +134,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Makes sure that the guest's MXCSR is loaded.
     fn need_fp(&mut self) {
-        if std::mem::replace(&mut self.s.fp_ready, true) {
+        if self.fp_ready() {
             return;
         }
         self.a.cmp_mem_imm8(self.l.fp_live(), 0);
@@ -144,8 +148,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Passes operands to software; `rax` gets the result.
     fn call_soft(&mut self, op: Fp, rounding: Rounding, args: [Val; 3]) {
         for (n, v) in args[..Inst::fp_operands(op)].iter().enumerate() {
-            let v = self.resolve(*v);
-            self.store_value(self.l.arg(n), v);
+            self.store_to(self.l.arg(n), *v);
         }
         self.call_slow(Kind::Soft(op, rounding));
     }
@@ -326,9 +329,8 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     fn number_bits(&mut self, double: bool, v: Val) {
-        let from = self.resolve(v);
         let d = self.take_gpr();
-        self.fetch(d, from);
+        self.copy_to(d, v);
         if !double {
             self.a.mov(false, d, d);
         }
@@ -349,7 +351,7 @@ impl<I: Isa> Emit<'_, I> {
     fn nan_unbox(&mut self, v: Val) {
         let from = self.resolve(v);
         if matches!(self.insts[from as usize], Inst::Fp(Fp::Box, ..)) {
-            return self.define_alias(from);
+            return self.alias(v);
         }
         let s = self.xmm(v);
         let d = self.def_fp();
@@ -363,11 +365,10 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The class as one of ten bits: normal numbers and zeros in line (the C library's `fmax` asks), the rest in software.
     fn class_of(&mut self, op: Fp, rounding: Rounding, double: bool, args: [Val; 3]) {
-        let v = self.resolve(args[0]);
         let d = self.take_gpr();
         // The exponent of 1 and the one behind the largest, where the sign is shifted out.
         let (first, past) = if double { (1 << 53, 0x7ff << 53) } else { (1 << 24, 0xff << 24) };
-        self.fetch(RAX, v);
+        self.copy_to(RAX, args[0]);
         self.a.alu(Alu::Xor, false, RDX, RDX);
         self.a.test(double, RAX, RAX);
         self.a.setcc(Cc::Less, RDX);
@@ -402,10 +403,9 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     fn sign_inject(&mut self, double: bool, sign: Sign, x: Val, y: Val) {
-        let (a, b) = (self.resolve(x), self.resolve(y));
         let d = self.take_xmm();
-        self.fetch(RAX, a);
-        self.fetch(RCX, b);
+        self.copy_to(RAX, x);
+        self.copy_to(RCX, y);
         self.a.mov_imm(RDX, sign_bit(double));
         match sign {
             Sign::Copy | Sign::Negate => {
