@@ -1,5 +1,7 @@
 //! Groups for the limits of one program, below the groups that this process is in.
 
+use crate::kill::end;
+use crate::manager::processes;
 use crate::{Host, file, v1, v2};
 use oci_spec::runtime::{LinuxCpu, LinuxMemory};
 use std::collections::BTreeMap;
@@ -163,11 +165,10 @@ impl Groups {
             if group.second && write(&group.at.join("cgroup.kill"), "1").is_ok() {
                 continue;
             }
-            let procs = file::read(&group.at.join("cgroup.procs")).unwrap_or_default();
-            for pid in procs.lines().filter_map(|l| l.parse::<i32>().ok()).filter(|p| *p > 0) {
-                // SAFETY: sends a signal to a process of the program.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-            }
+            let mut all = Vec::new();
+            // Those that were found before reading failed are ended, too.
+            drop(processes(&group.at, &mut all));
+            all.into_iter().for_each(end);
         }
     }
 

@@ -76,16 +76,7 @@ pub fn assemble_for<I: Cpu>(text: &str) -> Vec<u8> {
 pub fn executable(at: u64, code: &[u8]) -> Vec<u8> {
     let size = code.len() as u64;
     // One segment, readable, writable and executable, behind the headers.
-    let segment = Segment {
-        kind: elf::segment::LOAD,
-        flags: 7,
-        offset: (elf::HEADER + elf::PROGRAM_HEADER) as u64,
-        address: at,
-        physical: at,
-        file_size: size,
-        size,
-        align: 8,
-    };
+    let segment = Segment::loaded(7, (elf::HEADER + elf::PROGRAM_HEADER) as u64, at, size, 8);
     let mut file = elf::headers(elf::Cpu::RISCV64, elf::kind::EXECUTABLE, at, &[segment]);
     file.extend_from_slice(code);
     file

@@ -441,16 +441,7 @@ fn le32(words: &[u64]) -> Vec<u8> {
 }
 
 fn header64(len: u64) -> Vec<u8> {
-    let segment = Segment {
-        kind: elf::segment::LOAD,
-        flags: 7,
-        offset: 0,
-        address: BASE,
-        physical: BASE,
-        file_size: len,
-        size: SIZE,
-        align: 0x1000,
-    };
+    let segment = Segment { size: SIZE, ..Segment::loaded(7, 0, BASE, len, 0x1000) };
     let mut header = elf::headers(Cpu::RISCV64, elf::kind::EXECUTABLE, CODE, &[segment]);
     // EF_RISCV_RVC and EF_RISCV_FLOAT_ABI_DOUBLE.
     header[48] = 5;

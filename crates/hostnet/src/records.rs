@@ -12,14 +12,15 @@
 //!
 //! A lock of flock(2) ends with its process, however that ends, and no number of a process is used again by mistake.
 
+use crate::Result;
 use crate::error::{Doing, Error};
-use crate::{Result, sys};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use trine_base::file_lock;
 use trine_base::process_stat::ProcessIdentity;
 use trine_base::replace_file::{self, Durability};
 
@@ -74,18 +75,7 @@ fn create(path: &Path) -> Result<()> {
 
 /// Locks a file; `None` where another process has it and `wait` is false.
 fn lock(path: &Path, wait: bool) -> Result<Option<File>> {
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).file(path)?;
-    let how = libc::LOCK_EX | if wait { 0 } else { libc::LOCK_NB };
-    loop {
-        // SAFETY: takes no pointers.
-        match sys::check(unsafe { libc::flock(file.as_raw_fd(), how) }) {
-            Ok(_) => return Ok(Some(file)),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock && !wait => return Ok(None),
-            Err(why) => return Err(Error::File { path: path.into(), why }),
-        }
-    }
+    file_lock::take(path, if wait { Duration::MAX } else { Duration::ZERO }).file(path)
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {

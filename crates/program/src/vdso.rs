@@ -76,12 +76,11 @@ const SIGRETURN: &str = "rt_sigreturn";
 fn head(machine: &Machine, code: u64, size: u64, dynamic: u64) -> Vec<u8> {
     const READ_EXECUTE: u32 = 5;
     const READ: u32 = 4;
-    let segment = |kind, flags, at, size, align| {
-        let (offset, address, physical, file_size) = (at, at, at, size);
-        Segment { kind, flags, offset, address, physical, file_size, size, align }
+    let whole = Segment::loaded(READ_EXECUTE, 0, 0, size, PAGE);
+    let of_dynamic = Segment {
+        kind: elf::segment::DYNAMIC,
+        ..Segment::loaded(READ, dynamic, dynamic, 16 * DYNAMIC_ENTRIES as u64, 8)
     };
-    let whole = segment(elf::segment::LOAD, READ_EXECUTE, 0, size, PAGE);
-    let of_dynamic = segment(elf::segment::DYNAMIC, READ, dynamic, 16 * DYNAMIC_ENTRIES as u64, 8);
     elf::headers(machine.elf, elf::kind::SHARED, code, &[whole, of_dynamic])
 }
 
