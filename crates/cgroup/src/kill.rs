@@ -90,7 +90,7 @@ impl Manager {
 }
 
 /// Sends SIGKILL. A process ID that the group has just listed belongs to the group, or to no process.
-fn end(pid: i32) {
+pub(crate) fn end(pid: i32) {
     // SAFETY: sends a signal to a process of the group.
     unsafe { libc::kill(pid, libc::SIGKILL) };
 }

@@ -3,20 +3,23 @@
 //! Registers: `rbp` points 128 bytes into the state, so that the first 32 slots lie within a signed
 //! byte's reach; `rsp` points to the guest calls that are still open ([`OPEN_CALL`]); `r15` counts instructions. `rax`,
 //! `rcx`, `rdx` and the last two vector registers are scratch; the others hold guest values, and where a block begins, the
-//! pinned slots ([`super::pinned`]).
+//! pinned slots ([`super::pins`]).
 
 use super::asm::{Alu, Asm, Cc, Hole, Mem, Shift, mem, mem2, reg::*};
-use super::pinned::pinned;
+use super::pins::pinned;
 use crate::code::ALIGN;
 use crate::core::{Core, Frame};
 use crate::jumps;
+use crate::memory::GuestMemory;
 use std::mem::offset_of;
 use trine_ir::Isa;
 
-/// General registers that hold guest values; first those of no pinned slot ([`super::pinned::PINS`]), the most wanted slots' last.
+/// General registers that hold guest values; first those of no pinned slot ([`super::pins::PINS`]), the most wanted slots' last.
 pub const POOL: [u8; 10] = [RSI, R12, R13, RDI, R14, 11, 10, 9, 8, RBX];
 /// Vector registers that hold guest values.
 pub const POOL_FP: u8 = 14;
+/// A vector register that holds no guest value.
+pub const SCRATCH_FP: u8 = POOL_FP;
 
 /// Bytes of the host's stack that one open guest call takes: return address, into the code that goes on
 /// behind the call; virtual address there. All were made under the current stamp: [`helper`] forgets them where it changes.
@@ -29,8 +32,8 @@ const OPEN_CALLS: i32 = 1024;
 pub struct Layout {
     core: i32,
     frame: i32,
-    /// The TLB.
-    pub tlb: i32,
+    /// The TLB; `None` where guest addresses are host addresses.
+    pub tlb: Option<i32>,
     /// The jump cache.
     pub jumps: i32,
 }
@@ -67,13 +70,13 @@ macro_rules! fields {
 
 impl Layout {
     /// The layout of a CPU's core, which is the same for all of them: they run the same code.
-    pub fn of<I: Isa>() -> Layout {
-        let at = |field: usize| (field as i64 - offset_of!(Core<I>, slots) as i64 - BIAS as i64) as i32;
+    pub fn of<I: Isa, M: GuestMemory<I>>() -> Layout {
+        let at = |field: usize| (field as i64 - offset_of!(Core<I, M>, slots) as i64 - BIAS as i64) as i32;
         Layout {
             core: at(0),
-            frame: at(offset_of!(Core<I>, frame)),
-            tlb: at(offset_of!(Core<I>, tlb)),
-            jumps: at(offset_of!(Core<I>, jumps)),
+            frame: at(offset_of!(Core<I, M>, frame)),
+            tlb: M::TLB.map(|offset| at(offset_of!(Core<I, M>, memory) + offset)),
+            jumps: at(offset_of!(Core<I, M>, jumps)),
         }
     }
 
@@ -147,7 +150,7 @@ impl Layout {
 const BIAS: i32 = 128;
 
 /// What `rbp` holds.
-pub fn state_of<I: Isa>(core: &Core<I>) -> usize {
+pub fn state_of<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>) -> usize {
     debug_assert_eq!(core.slots.as_ref().as_ptr() as usize, &raw const core.slots as usize);
     &raw const core.slots as usize + BIAS as usize
 }

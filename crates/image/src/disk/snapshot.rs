@@ -28,14 +28,6 @@ impl Snapshot {
         }
         self.written.get_mut(&n).ok_or(BlockError::ReadOnly)
     }
-
-    fn check(&self, offset: u64, len: usize) -> Result<(), BlockError> {
-        let (len, size) = (len as u64, self.base.size());
-        match offset.checked_add(len) {
-            Some(end) if end <= size => Ok(()),
-            _ => Err(BlockError::OutOfRange { offset, len, size }),
-        }
-    }
 }
 
 /// Splits `offset .. offset + len`: chunk, offset in the chunk, range in the buffer.
@@ -61,7 +53,7 @@ impl BlockBackend for Snapshot {
     }
 
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
-        self.check(offset, buf.len())?;
+        BlockError::check_range(self.size(), offset, buf.len())?;
         for (n, inside, range) in pieces(offset, buf.len()) {
             let len = range.len();
             match self.written.get(&n) {
@@ -73,7 +65,7 @@ impl BlockBackend for Snapshot {
     }
 
     fn write_at(&mut self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
-        self.check(offset, buf.len())?;
+        BlockError::check_range(self.size(), offset, buf.len())?;
         for (n, inside, range) in pieces(offset, buf.len()) {
             let len = range.len();
             self.chunk(n)?[inside..inside + len].copy_from_slice(&buf[range]);

@@ -1,8 +1,8 @@
 //! Integer operations.
 
-use super::asm::{Alu, Cc, Reg, Shift, mem, mem2, reg::*};
-use super::emit::Emit;
-use super::regs::NONE;
+use super::Lower;
+use super::allocator::{Allocator, Operand};
+use crate::x64::asm::{Alu, Cc, Reg, Shift, mem, mem2, reg::*};
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Bin, Cmp, Isa, Un};
 
@@ -25,7 +25,10 @@ fn is_signed(op: Cmp) -> bool {
 /// Operations that are looked through for what is known of a value's bits.
 const DEPTH: u32 = 3;
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// `op bits x y`.
     pub fn binary(&mut self, op: Bin, bits: u8, x: Val, y: Val) {
         let w = bits == 64;
@@ -95,18 +98,12 @@ impl<I: Isa> Emit<'_, I> {
             self.trim(d, bits);
             return;
         }
-        let b = self.resolve(y);
-        let value = self.s.values[b as usize];
-        if value.reg == NONE && value.home != NONE && value.last <= self.at && bits >= 32 {
-            // Used once, and in memory: no register for it.
-            let m = self.l.slot(value.home as u16);
-            let d = self.def_from(w, x);
-            self.a.alu_mem(op, w, d, m);
-            return;
-        }
-        let b = self.gpr(y);
+        let operand = if bits >= 32 { self.gpr_or_mem(y) } else { Operand::Reg(self.gpr(y)) };
         let d = self.def_from(w, x);
-        self.a.alu(op, w, d, b);
+        match operand {
+            Operand::Reg(b) => self.a.alu(op, w, d, b),
+            Operand::Mem(m) => self.a.alu_mem(op, w, d, m),
+        }
         self.trim(d, bits);
     }
 
@@ -234,7 +231,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Emits what decides `c`; gives the condition that holds where it is 1.
     pub fn condition(&mut self, c: Val) -> Cc {
         match self.insts[c.0 as usize] {
-            Inst::Cmp(op, bits, x, y) if self.s.values[c.0 as usize].deferred => self.flags(op, bits, x, y),
+            Inst::Cmp(op, bits, x, y) if self.facts.of(c.0).deferred => self.flags(op, bits, x, y),
             _ => {
                 let r = self.gpr(c);
                 self.a.test(false, r, r);
@@ -317,12 +314,11 @@ impl<I: Isa> Emit<'_, I> {
             self.trim(d, to);
             return;
         }
-        if self.s.values[x.0 as usize].signed {
-            return self.define_alias(x.0);
+        if self.facts.of(x.0).signed {
+            return self.alias(x);
         }
         if (from, to) == (32, 64) && self.is_sign_extended(x, DEPTH) {
-            let v = self.resolve(x);
-            return self.define_alias(v);
+            return self.alias(x);
         }
         let s = self.gpr(x);
         let d = self.def_over(&[x]);
@@ -336,7 +332,7 @@ impl<I: Isa> Emit<'_, I> {
         let v = self.resolve(v);
         match self.insts[v as usize] {
             Inst::Sext(from, 64, _) => from <= 32,
-            Inst::Load(how, _) => how.width.bits() < 32 || self.s.values[v as usize].signed,
+            Inst::Load(how, _) => how.width.bits() < 32 || self.facts.of(v).signed,
             Inst::Const(k) => k as i64 == k as i32 as i64,
             // A 0 comes in at the top.
             Inst::Bin(Bin::Shr, 32, _, k) => self.constant(k).is_some_and(|k| k & 31 != 0),

@@ -5,16 +5,14 @@
 //! A binary32 in a register has anything above it: what is known to be in a NaN box needs not be taken
 //! out of it.
 
-use super::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
-use super::emit::Emit;
-use super::regs::NONE;
-use super::side::Kind;
+use super::Lower;
+use super::allocator::Allocator;
+use crate::x64::asm::{Alu, Cc, Hole, Reg, Shift, Xmm, reg::*};
+use crate::x64::side::Kind;
+use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::{Class, Inst, Val};
-use trine_ir::{Bin, Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
+use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
 use trine_softfloat::{NanRule, OutOfRange, Tininess};
-
-/// Vector scratch register.
-pub(super) const X0: Xmm = 14;
 
 /// The canonical NaN.
 fn nan(double: bool) -> u64 {
@@ -25,7 +23,10 @@ fn sign_bit(double: bool) -> u64 {
     if double { 1 << 63 } else { 1 << 31 }
 }
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// A floating-point operation.
     pub fn float(&mut self, op: Fp, rounding: Rounding, args: [Val; 3]) {
         let double = crate::fp::format(op) == Fmt::D;
@@ -55,63 +56,14 @@ impl<I: Isa> Emit<'_, I> {
             Fp::Min(_) => self.extreme(op, rounding, 0x5d, double, args),
             Fp::Max(_) => self.extreme(op, rounding, 0x5f, double, args),
             Fp::Eq(_) => self.equal(double, args),
-            Fp::Lt(_) if self.s.values[self.at as usize].quiet => self.less_quiet(Cc::Above, double, args),
-            Fp::Le(_) if self.s.values[self.at as usize].quiet => {
-                self.less_quiet(Cc::AboveEqual, double, args)
-            }
+            Fp::Lt(_) if self.facts.of(self.at).quiet => self.less_quiet(Cc::Above, double, args),
+            Fp::Le(_) if self.facts.of(self.at).quiet => self.less_quiet(Cc::AboveEqual, double, args),
             Fp::Lt(_) => self.less(Cc::Above, double, args),
             Fp::Le(_) => self.less(Cc::AboveEqual, double, args),
             Fp::ToInt(_, ty) => self.number_to_int(op, ty, rounding, double, args),
             Fp::FromInt(ty, _) => self.int_to_number(op, ty, rounding, double, args),
             _ => self.soft(op, rounding, args),
         }
-    }
-
-    /// Finds `frflags`, one signaling comparison, `fsflags` of the same value (C's `isless` and its like), beginning at IR
-    /// instruction `first`: the comparison may raise what it likes, as long as nobody sees it.
-    pub fn quiet_compare(&mut self, first: usize) {
-        let mut holders = Vec::new();
-        let mut compare = None;
-        for (i, inst) in self.insts.iter().enumerate().skip(first + 1) {
-            let is_flags = |v: Val, holders: &[(u16, Val)]| {
-                v.0 as usize == first
-                    || matches!(self.insts[v.0 as usize], Inst::Get(slot) if holders.contains(&(slot, v)))
-            };
-            match *inst {
-                Inst::Set(slot, v) => {
-                    let holds = is_flags(v, &holders);
-                    holders.retain(|(s, _)| *s != slot);
-                    if holds {
-                        holders.push((slot, Val(NONE)));
-                    }
-                }
-                // The values of a slot that holds the flags, as they are read.
-                Inst::Get(slot) if holders.contains(&(slot, Val(NONE))) => {
-                    holders.push((slot, Val(i as u32)))
-                }
-                Inst::Fp(Fp::Lt(_) | Fp::Le(_), ..) if compare.is_none() => compare = Some(i),
-                Inst::SetFlags(v) => {
-                    if let Some(compare) = compare.filter(|_| self.masked_flags(v, |v| is_flags(v, &holders)))
-                    {
-                        self.s.values[compare].quiet = true;
-                        self.s.values[i].quiet = true;
-                    }
-                    return;
-                }
-                Inst::Begin(..) | Inst::SetF(..) => {}
-                _ if inst.is_pure() => {}
-                _ => return,
-            }
-        }
-    }
-
-    /// Whether `v` is the flags, perhaps cut to their five bits.
-    fn masked_flags(&self, v: Val, is_flags: impl Fn(Val) -> bool) -> bool {
-        let inner = match self.insts[v.0 as usize] {
-            Inst::Bin(Bin::And, 64, x, k) if self.insts[k.0 as usize].constant() == Some(31) => x,
-            _ => v,
-        };
-        is_flags(inner)
     }
 
     /// The accrued flags: those in the slot and those that the host's FPU gathered since.
@@ -127,7 +79,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Makes the flags those in `v`: all of them in the slot, none in the host's FPU.
     pub fn set_flags(&mut self, v: Val) {
-        if self.s.values[self.at as usize].quiet {
+        if self.facts.of(self.at).quiet {
             return;
         }
         let r = self.gpr(v);
@@ -144,7 +96,7 @@ impl<I: Isa> Emit<'_, I> {
         });
     }
 
-    /// `a < b` or `a <= b` where the flags are to stay as they were, which [`Emit::flags_value`] left in memory.
+    /// `a < b` or `a <= b` where the flags are to stay as they were, which [`Lower::flags_value`] left in memory.
     fn less_quiet(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
@@ -182,7 +134,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Makes sure that the guest's MXCSR is loaded.
     fn need_fp(&mut self) {
-        if std::mem::replace(&mut self.s.fp_ready, true) {
+        if self.fp_ready() {
             return;
         }
         self.a.cmp_mem_imm8(self.l.fp_live(), 0);
@@ -196,8 +148,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Passes operands to software; `rax` gets the result.
     fn call_soft(&mut self, op: Fp, rounding: Rounding, args: [Val; 3]) {
         for (n, v) in args[..Inst::fp_operands(op)].iter().enumerate() {
-            let v = self.resolve(*v);
-            self.store_value(self.l.arg(n), v);
+            self.store_to(self.l.arg(n), *v);
         }
         self.call_slow(Kind::Soft(op, rounding));
     }
@@ -295,11 +246,11 @@ impl<I: Isa> Emit<'_, I> {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.take_xmm();
         self.a.movaps(d, a);
-        self.a.movaps(X0, b);
+        self.a.movaps(SCRATCH_FP, b);
         self.a.comis(0x2e, double, a, b);
         // Unordered and equal (zeros of either sign) set ZF.
         let special = self.a.jcc(Cc::Equal);
-        self.a.sse(opcode, double, d, X0);
+        self.a.sse(opcode, double, d, SCRATCH_FP);
         self.soft_aside(&[special], op, rounding, args, d);
         self.own_fp(d);
     }
@@ -378,9 +329,8 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     fn number_bits(&mut self, double: bool, v: Val) {
-        let from = self.resolve(v);
         let d = self.take_gpr();
-        self.fetch(d, from);
+        self.copy_to(d, v);
         if !double {
             self.a.mov(false, d, d);
         }
@@ -401,13 +351,13 @@ impl<I: Isa> Emit<'_, I> {
     fn nan_unbox(&mut self, v: Val) {
         let from = self.resolve(v);
         if matches!(self.insts[from as usize], Inst::Fp(Fp::Box, ..)) {
-            return self.define_alias(from);
+            return self.alias(v);
         }
         let s = self.xmm(v);
         let d = self.def_fp();
         self.a.movq_from(true, RAX, s);
         self.a.movaps(d, s);
-        self.a.shift_imm(super::asm::Shift::Sar, true, RAX, 32);
+        self.a.shift_imm(Shift::Sar, true, RAX, 32);
         self.a.alu_imm(Alu::Cmp, true, RAX, -1);
         let invalid = self.a.jcc(Cc::NotEqual);
         self.nan_aside(invalid, false, d);
@@ -415,11 +365,10 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The class as one of ten bits: normal numbers and zeros in line (the C library's `fmax` asks), the rest in software.
     fn class_of(&mut self, op: Fp, rounding: Rounding, double: bool, args: [Val; 3]) {
-        let v = self.resolve(args[0]);
         let d = self.take_gpr();
         // The exponent of 1 and the one behind the largest, where the sign is shifted out.
         let (first, past) = if double { (1 << 53, 0x7ff << 53) } else { (1 << 24, 0xff << 24) };
-        self.fetch(RAX, v);
+        self.copy_to(RAX, args[0]);
         self.a.alu(Alu::Xor, false, RDX, RDX);
         self.a.test(double, RAX, RAX);
         self.a.setcc(Cc::Less, RDX);
@@ -454,10 +403,9 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     fn sign_inject(&mut self, double: bool, sign: Sign, x: Val, y: Val) {
-        let (a, b) = (self.resolve(x), self.resolve(y));
         let d = self.take_xmm();
-        self.fetch(RAX, a);
-        self.fetch(RCX, b);
+        self.copy_to(RAX, x);
+        self.copy_to(RCX, y);
         self.a.mov_imm(RDX, sign_bit(double));
         match sign {
             Sign::Copy | Sign::Negate => {

@@ -1,8 +1,10 @@
 //! Vectors of 128 bits, in three-operand forms of AVX.
 
-use super::asm::{Xmm, mem, mem2, reg::*};
-use super::emit::Emit;
-use super::side::Kind;
+use super::Lower;
+use super::allocator::Allocator;
+use crate::x64::asm::Xmm;
+use crate::x64::side::Kind;
+use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::Val;
 use trine_ir::vector::{Lane, VBin, VShift, Vop};
 use trine_ir::{Access, Hints, Isa};
@@ -47,7 +49,10 @@ fn opcode(op: VBin, lane: Lane) -> (u8, u8) {
 /// The prefix 66, as VEX has it.
 const P66: u8 = 1;
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// An operation that makes a vector of vectors.
     pub fn vector(&mut self, op: Vop, [x, y, z]: [Val; 3]) {
         let (a, b) = (self.xmm(x), self.xmm(y));
@@ -131,7 +136,7 @@ impl<I: Isa> Emit<'_, I> {
             Lane::L8 => self.a.vop((1, P66, false), 0xd7, d, 0, x),
             Lane::L16 => {
                 // Words with their signs become bytes; the upper eight are those of zeros.
-                let zero = super::float::X0;
+                let zero = SCRATCH_FP;
                 self.a.vop((1, P66, false), 0xef, zero, zero, zero);
                 self.a.vop((1, P66, false), 0x63, zero, x, zero);
                 self.a.vop((1, P66, false), 0xd7, d, 0, zero);
@@ -158,14 +163,9 @@ impl<I: Isa> Emit<'_, I> {
         let at = self.address(a);
         self.check_aligned(at, hints, 16, Access::Read);
         let d = self.take_xmm();
-        if self.direct {
-            self.may_be_refused();
-            self.a.movups_load(d, mem(at.base, at.disp));
-            return self.own_fp(d);
-        }
-        let miss = self.probe_pair(n, at, hints, 16, false);
-        self.a.movups_load(d, mem2(at.base, RCX, at.disp));
-        self.aside(&[miss], |e| {
+        let (m, miss) = self.reach(n, at, hints, 16, false);
+        self.a.movups_load(d, m);
+        self.on_miss(miss, |e| {
             e.call_access(at, &[], Kind::LoadVector(hints));
             e.a.movups_load(d, e.l.arg(1));
         });
@@ -178,13 +178,9 @@ impl<I: Isa> Emit<'_, I> {
         let at = self.address(a);
         let s = self.xmm(v);
         self.check_aligned(at, hints, 16, Access::Write);
-        if self.direct {
-            self.may_be_refused();
-            return self.a.movups_store(mem(at.base, at.disp), s);
-        }
-        let miss = self.probe_pair(n, at, hints, 16, true);
-        self.a.movups_store(mem2(at.base, RCX, at.disp), s);
-        self.aside(&[miss], |e| {
+        let (m, miss) = self.reach(n, at, hints, 16, true);
+        self.a.movups_store(m, s);
+        self.on_miss(miss, |e| {
             e.a.movups_store(e.l.arg(1), s);
             e.call_access(at, &[], Kind::StoreVector(hints));
         });

@@ -1,20 +1,17 @@
 //! Guest registers that stay in host registers from block to block.
 //!
-//! Wherever a block begins, the slots that the CPU names ([`Isa::PINNED`]) are in the host registers [`PINS`] and their
+//! Wherever a block begins, the slots that the CPU names ([`Isa::PINNED`]) are in the host registers [`PINS`](crate::x64::pins::PINS) and their
 //! memory is out of date; all other slots are in memory. The way into generated code loads them, the way out stores
 //! them, and each jump to another block first brings them home. Inside a block they are values like others: they may
 //! be stored, moved, or give their register away.
 
-use super::asm::{Reg, Xmm, reg::*};
 use super::emit::Emit;
-use super::float::X0;
 use super::regs::{Cached, NONE};
-use std::marker::PhantomData;
+use crate::x64::asm::{Reg, Xmm, reg::*};
+use crate::x64::pins::{pin_of, pin_registers, pinned};
+use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
-
-/// Host registers of pinned slots, in the order of [`Isa::PINNED`].
-pub const PINS: [Reg; 7] = [RBX, 8, 9, 10, 11, R14, RDI];
 
 /// A slot, and the register that holds it at a place where ways meet.
 #[derive(Clone, Copy, Debug)]
@@ -25,44 +22,6 @@ pub struct Held {
     pub class: Class,
     /// Its register.
     pub reg: Reg,
-}
-
-/// The pinned slots of a CPU and their registers.
-pub fn pinned<I: Isa>() -> impl Iterator<Item = (u16, Reg)> + Clone {
-    const { assert!(I::PINNED.len() <= PINS.len(), "there is a host register for each pinned slot") };
-    I::PINNED.iter().copied().zip(PINS)
-}
-
-/// The pinned slots as tables.
-struct Table<I>(PhantomData<I>);
-
-/// A slot that is not pinned.
-const NO_PIN: Reg = Reg::MAX;
-
-impl<I: Isa> Table<I> {
-    /// Registers by slot. Pinned slots must be among the first ones.
-    const PLACES: [Reg; 64] = {
-        let (mut places, mut n) = ([NO_PIN; 64], 0);
-        while n < I::PINNED.len() {
-            places[I::PINNED[n] as usize] = PINS[n];
-            n += 1;
-        }
-        places
-    };
-    /// A bit for each register that has a slot.
-    const REGISTERS: u16 = {
-        let (mut bits, mut n) = (0, 0);
-        while n < I::PINNED.len() {
-            bits |= 1 << PINS[n];
-            n += 1;
-        }
-        bits
-    };
-}
-
-/// The register of a slot, if it is pinned.
-pub fn pin_of<I: Isa>(slot: u16) -> Option<Reg> {
-    Table::<I>::PLACES.get(slot as usize).copied().filter(|&r| r != NO_PIN)
 }
 
 /// Adds the values that the pinned slots have where a block begins, as reads behind its end, which no code is made of.
@@ -79,10 +38,10 @@ impl<I: Isa> Emit<'_, I> {
     /// What a block finds in registers.
     pub fn begin_pinned(&mut self) {
         for (v, (slot, reg)) in (self.end()..).zip(pinned::<I>()) {
-            let value = &mut self.s.values[v as usize];
+            let value = &mut self.alloc.state.values[v as usize];
             (value.reg, value.cached) = (reg as u32, 1);
-            self.s.gpr[reg as usize] = v;
-            self.s.cache.push(Cached { slot, val: v, dirty: true });
+            self.alloc.state.gpr[reg as usize] = v;
+            self.alloc.state.cache.push(Cached { slot, val: v, dirty: true });
         }
     }
 
@@ -105,13 +64,13 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The value that a slot has.
     fn current(&self, slot: u16) -> Option<u32> {
-        self.s.cache.iter().find(|c| c.slot == slot).map(|c| c.val)
+        self.alloc.state.cache.iter().find(|c| c.slot == slot).map(|c| c.val)
     }
 
     /// The register that holds a slot's current value, if it is of this class.
     pub fn register_of(&self, slot: u16, class: Class) -> Option<Reg> {
         let v = self.current(slot)? as usize;
-        let reg = self.s.values[v].reg;
+        let reg = self.alloc.state.values[v].reg;
         (reg != NONE && self.insts[v].result() == Some(class)).then_some(reg as Reg)
     }
 
@@ -139,7 +98,7 @@ impl<I: Isa> Emit<'_, I> {
     fn settle_moves(&mut self, held: &[Held], class: Class) {
         let scratch = match class {
             Class::Int => RCX,
-            Class::Float | Class::Vec => X0,
+            Class::Float | Class::Vec => SCRATCH_FP,
         };
         let held = held.iter().filter(|h| h.class == class);
         let from = |h: &Held| Some((h.reg, self.register_of(h.slot, class)?));
@@ -169,20 +128,21 @@ impl<I: Isa> Emit<'_, I> {
     /// The registers that hold their pinned slots, a bit for each.
     pub fn home(&self) -> u16 {
         let holds = |c: &Cached| {
-            let reg = pin_of::<I>(c.slot).filter(|&r| self.s.values[c.val as usize].reg == r as u32)?;
+            let reg =
+                pin_of::<I>(c.slot).filter(|&r| self.alloc.state.values[c.val as usize].reg == r as u32)?;
             (self.class(c.val) == Class::Int).then_some(1 << reg)
         };
-        self.s.cache.iter().filter_map(holds).fold(0, |all, bit: u16| all | bit)
+        self.alloc.state.cache.iter().filter_map(holds).fold(0, |all, bit: u16| all | bit)
     }
 
     /// The registers of pinned slots without those that hold them.
     pub fn away(&self, home: u16) -> u16 {
-        Table::<I>::REGISTERS & !home
+        pin_registers::<I>() & !home
     }
 
     /// The register that a slot has to be in at the end: of a round in a loop, else of the block.
     fn place_of(&self, slot: u16, class: Class) -> Option<Reg> {
-        match self.is_round(self.start) {
+        match self.is_round(self.alloc.start) {
             true => self.round_place(slot, class),
             false => pin_of::<I>(slot).filter(|_| class == Class::Int),
         }
@@ -198,9 +158,7 @@ impl<I: Isa> Emit<'_, I> {
     fn destination(&self, class: Class) -> Option<(u16, Reg)> {
         let after = |v: u32| self.insts.get(v as usize + 1);
         let mut v = self.at;
-        if matches!(after(v), Some(&Inst::Sext(_, 64, Val(x))) if x == v)
-            && self.s.values[v as usize].uses == 1
-        {
+        if matches!(after(v), Some(&Inst::Sext(_, 64, Val(x))) if x == v) && self.facts.of(v).uses == 1 {
             v += 1;
         }
         match after(v) {
@@ -222,10 +180,12 @@ impl<I: Isa> Emit<'_, I> {
     /// be that of an operand. Until the result is there ([`Emit::own`]), the old value's place is known as before.
     pub fn take_destination(&mut self, over: bool) -> Option<Reg> {
         let (slot, reg) = self.destination(Class::Int)?;
-        if !self.gives_way(slot, self.s.gpr[reg as usize]) || !over && self.in_use >> reg & 1 != 0 {
+        if !self.gives_way(slot, self.alloc.state.gpr[reg as usize])
+            || !over && self.alloc.in_use >> reg & 1 != 0
+        {
             return None;
         }
-        self.in_use |= 1 << reg;
+        self.alloc.in_use |= 1 << reg;
         Some(reg)
     }
 
@@ -234,29 +194,29 @@ impl<I: Isa> Emit<'_, I> {
         if owner == NONE {
             return true;
         }
-        let value = self.s.values[owner as usize];
+        let value = self.alloc.state.values[owner as usize];
         value.last <= self.at && value.cached == (self.current(slot) == Some(owner)) as u32
     }
 
     /// Whether the vector register of a value becomes that of the current result, which its slot gets.
     pub fn passes_on(&self, v: u32) -> bool {
-        let reg = self.s.values[v as usize].reg;
+        let reg = self.alloc.state.values[v as usize].reg;
         self.destination(Class::Float).is_some_and(|(slot, r)| r as u32 == reg && self.gives_way(slot, v))
     }
 
     /// The register in which a value has to be at the end, where nobody is in it.
     pub fn take_place_of(&mut self, v: u32) -> Option<Reg> {
-        if self.s.values[v as usize].cached == 0 {
+        if self.alloc.state.values[v as usize].cached == 0 {
             return None;
         }
-        let slots = self.s.cache.iter().filter(|c| c.val == v);
+        let slots = self.alloc.state.cache.iter().filter(|c| c.val == v);
         let mut regs = slots.filter_map(|c| self.place_of(c.slot, Class::Int));
         let free = |r: &Reg| {
-            let owner = self.s.gpr[*r as usize];
-            self.in_use >> *r & 1 == 0 && (owner == NONE || self.dead(owner))
+            let owner = self.alloc.state.gpr[*r as usize];
+            self.alloc.in_use >> *r & 1 == 0 && (owner == NONE || self.dead(owner))
         };
         let reg = regs.find(free)?;
-        self.in_use |= 1 << reg;
+        self.alloc.in_use |= 1 << reg;
         Some(reg)
     }
 }

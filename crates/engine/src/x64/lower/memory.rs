@@ -1,24 +1,28 @@
 //! Guest memory accesses: the TLB probed inline, the rest out of line.
 
-use super::asm::{Alu, Cc, Hole, Mem, Reg, Shift, mem, mem2, reg::*};
-use super::emit::Emit;
-use super::side::Kind;
+use super::Lower;
+use super::allocator::Allocator;
 use crate::tlb::{self, Entry, PAIRS, Pair, Tlb};
+use crate::x64::asm::{Alu, Cc, Hole, Mem, Reg, Shift, mem, mem2, reg::*};
+use crate::x64::side::Kind;
 use std::mem::offset_of;
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Access, Bin, Hints, Isa, MemOp};
 
 /// A guest address: register plus displacement.
 #[derive(Clone, Copy)]
-pub(super) struct Address {
-    pub(super) base: Reg,
-    pub(super) disp: i32,
+pub struct Address {
+    pub base: Reg,
+    pub disp: i32,
 }
 
-impl<I: Isa> Emit<'_, I> {
-    pub(super) fn address(&mut self, a: Val) -> Address {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
+    pub fn address(&mut self, a: Val) -> Address {
         if let Inst::Bin(Bin::Add, 64, base, k) = self.insts[a.0 as usize]
-            && self.s.values[a.0 as usize].deferred
+            && self.facts.of(a.0).deferred
             && let Inst::Const(k) = self.insts[k.0 as usize]
         {
             return Address { base: self.gpr(base), disp: k as i32 };
@@ -27,15 +31,15 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// The next instruction accesses a program's memory, and the host may refuse it.
-    pub(super) fn may_be_refused(&mut self) {
+    pub fn may_be_refused(&mut self) {
         let row = self.add_row(Kind::Direct);
         self.accesses.push((self.a.here(), row));
     }
 
     /// Which pair an access looks at first: that of the slot that its base is, or one by its place in the code.
-    pub(super) fn pair_of(&self, a: Val, hints: Hints, write: bool) -> usize {
+    pub fn pair_of(&self, a: Val, hints: Hints, write: bool) -> usize {
         let base = match self.insts[a.0 as usize] {
-            Inst::Bin(Bin::Add, 64, base, _) if self.s.values[a.0 as usize].deferred => base,
+            Inst::Bin(Bin::Add, 64, base, _) if self.facts.of(a.0).deferred => base,
             _ => a,
         };
         let by = match self.insts[self.resolve(base) as usize] {
@@ -45,18 +49,36 @@ impl<I: Isa> Emit<'_, I> {
         Tlb::<I>::pair(I::access_regime(self.mode, hints), by, write)
     }
 
-    /// Looks at the pair, then at the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is the
-    /// way out on a miss. Unlike the table's, the pair's addend is loaded from a place that does not depend on the
-    /// address: nothing waits for it.
-    pub(super) fn probe_pair(
+    /// Where an access finds its bytes, for the instruction that comes next, and the way out where the TLB does not know
+    /// that.
+    pub fn reach(
         &mut self,
         n: usize,
         at: Address,
         hints: Hints,
         bytes: u64,
         write: bool,
-    ) -> Hole {
-        let pair = self.l.tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
+    ) -> (Mem, Option<Hole>) {
+        let Some(tlb) = self.l.tlb else {
+            self.may_be_refused();
+            return (mem(at.base, at.disp), None);
+        };
+        let miss = self.probe_pair(tlb, n, at, hints, bytes, write);
+        (mem2(at.base, RCX, at.disp), Some(miss))
+    }
+
+    /// Out of line, what is done where an access was not found by [`Lower::reach`].
+    pub fn on_miss(&mut self, miss: Option<Hole>, emit: impl FnOnce(&mut Self)) {
+        if let Some(miss) = miss {
+            self.aside(&[miss], emit);
+        }
+    }
+
+    /// Looks at the pair, then at the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is the
+    /// way out on a miss. Unlike the table's, the pair's addend is loaded from a place that does not depend on the
+    /// address: nothing waits for it.
+    fn probe_pair(&mut self, tlb: i32, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
+        let pair = tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
         let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
         let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
         self.last_page(at, bytes);
@@ -65,10 +87,10 @@ impl<I: Isa> Emit<'_, I> {
         self.a.load(8, RCX, addend);
         let back = self.a.here();
         self.cold_with(&[other], |e| {
-            let miss = e.probe(at, hints, bytes, write);
+            let miss = e.probe(tlb, at, hints, bytes, write);
             e.a.store(8, page, RAX);
             e.a.store(8, addend, RCX);
-            e.a.store_imm(false, mem(RBP, e.l.tlb + offset_of!(Tlb<I>, pairs_used) as i32), 1);
+            e.a.store_imm(false, mem(RBP, tlb + offset_of!(Tlb<I>, pairs_used) as i32), 1);
             let jump = e.a.jmp();
             e.a.fix(jump, back);
             miss
@@ -88,8 +110,8 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Probes the TLB. On a hit `rcx` holds what has to be added to the guest address, and `rax` the page; the hole is
     /// the way out on a miss.
-    fn probe(&mut self, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
-        let tlb = self.l.tlb + Tlb::<I>::regime_offset(I::access_regime(self.mode, hints)) as i32;
+    fn probe(&mut self, tlb: i32, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
+        let entries = tlb + Tlb::<I>::regime_offset(I::access_regime(self.mode, hints)) as i32;
         let tag = if write { offset_of!(Entry, write) } else { offset_of!(Entry, read) } as i32;
         if at.disp == 0 {
             self.a.mov(false, RCX, at.base);
@@ -99,9 +121,9 @@ impl<I: Isa> Emit<'_, I> {
         self.a.shift_imm(Shift::Shr, false, RCX, (12 - tlb::ENTRY_BITS) as u8);
         self.a.alu_imm(Alu::And, false, RCX, ((tlb::ENTRIES - 1) << tlb::ENTRY_BITS) as i32);
         self.last_page(at, bytes);
-        self.a.alu_mem(Alu::Cmp, true, RAX, mem2(RBP, RCX, tlb + tag));
+        self.a.alu_mem(Alu::Cmp, true, RAX, mem2(RBP, RCX, entries + tag));
         let miss = self.a.jcc(Cc::NotEqual);
-        self.a.load(8, RCX, mem2(RBP, RCX, tlb + offset_of!(Entry, addend) as i32));
+        self.a.load(8, RCX, mem2(RBP, RCX, entries + offset_of!(Entry, addend) as i32));
         miss
     }
 
@@ -116,8 +138,15 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// The out-of-line part of an access: `args` are further arguments, the result goes to `to`.
-    pub(super) fn out_of_line(&mut self, miss: Hole, at: Address, args: &[Reg], kind: Kind, to: Option<Reg>) {
-        self.aside(&[miss], |e| {
+    pub fn out_of_line(
+        &mut self,
+        miss: Option<Hole>,
+        at: Address,
+        args: &[Reg],
+        kind: Kind,
+        to: Option<Reg>,
+    ) {
+        self.on_miss(miss, |e| {
             e.call_access(at, args, kind);
             if let Some(r) = to {
                 e.a.mov(true, r, RAX);
@@ -126,7 +155,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// Calls the slow path of an access; the result is in `rax`.
-    pub(super) fn call_access(&mut self, at: Address, args: &[Reg], kind: Kind) {
+    pub fn call_access(&mut self, at: Address, args: &[Reg], kind: Kind) {
         self.pass_address(at);
         for (n, &r) in args.iter().enumerate() {
             self.a.store(8, self.l.arg(n + 1), r);
@@ -140,15 +169,10 @@ impl<I: Isa> Emit<'_, I> {
         let at = self.address(a);
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Read);
         let d = self.def_apart();
-        if self.direct {
-            self.may_be_refused();
-            self.load_to(how, d, mem(at.base, at.disp));
-            return self.own(d);
-        }
-        let miss = self.probe_pair(n, at, how.hints, how.width.bytes(), false);
-        self.load_to(how, d, mem2(at.base, RCX, at.disp));
-        let signed = self.s.values[self.at as usize].signed;
-        self.aside(&[miss], |e| {
+        let (m, miss) = self.reach(n, at, how.hints, how.width.bytes(), false);
+        self.load_to(how, d, m);
+        let signed = self.facts.of(self.at).signed;
+        self.on_miss(miss, |e| {
             e.call_access(at, &[], Kind::Load(how));
             if signed { e.a.movsx(how.width.bytes(), true, d, RAX) } else { e.a.mov(true, d, RAX) }
         });
@@ -157,7 +181,7 @@ impl<I: Isa> Emit<'_, I> {
 
     fn load_to(&mut self, how: MemOp, d: Reg, m: Mem) {
         let bytes = how.width.bytes();
-        match (how.swaps(), self.s.values[self.at as usize].signed) {
+        match (how.swaps(), self.facts.of(self.at).signed) {
             (false, false) => self.a.load(bytes, d, m),
             (false, true) => self.a.load_signed(bytes, d, m),
             (true, signed) => {
@@ -182,17 +206,13 @@ impl<I: Isa> Emit<'_, I> {
         let at = self.address(a);
         let s = self.gpr(v);
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
-        if self.direct {
-            self.may_be_refused();
-            return self.store_from(how, mem(at.base, at.disp), s);
-        }
-        let miss = self.probe_pair(n, at, how.hints, how.width.bytes(), true);
-        self.store_from(how, mem2(at.base, RCX, at.disp), s);
+        let (m, miss) = self.reach(n, at, how.hints, how.width.bytes(), true);
+        self.store_from(how, m, s);
         self.out_of_line(miss, at, &[s], Kind::Store(how), None);
     }
 
     /// Raises where an access must be aligned and is not.
-    pub(super) fn check_aligned(&mut self, at: Address, hints: Hints, bytes: u64, access: Access) {
+    pub fn check_aligned(&mut self, at: Address, hints: Hints, bytes: u64, access: Access) {
         if !hints.aligned || bytes == 1 {
             return;
         }
@@ -203,27 +223,21 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// Probes for an atomic access and leaves the host address in `rcx`.
-    pub(super) fn probe_atomic(&mut self, at: Address, how: MemOp) -> Option<Hole> {
+    pub fn probe_atomic(&mut self, at: Address, how: MemOp) -> Option<Hole> {
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
-        if self.direct {
+        let Some(tlb) = self.l.tlb else {
             self.a.lea(true, RCX, mem(at.base, at.disp));
             return None;
-        }
-        let miss = self.probe(at, how.hints, how.width.bytes(), true);
+        };
+        let miss = self.probe(tlb, at, how.hints, how.width.bytes(), true);
         self.a.lea(true, RCX, mem2(at.base, RCX, at.disp));
         Some(miss)
     }
 
-    /// The next instruction accesses memory by an address that [`Emit::probe_atomic`] left.
-    pub(super) fn atomic(&mut self) {
-        if self.direct {
+    /// The next instruction accesses memory by an address that [`Lower::probe_atomic`] left.
+    pub fn atomic(&mut self) {
+        if self.l.tlb.is_none() {
             self.may_be_refused();
         }
-    }
-
-    /// A register for a result that must not show up as anyone's before the access is over: a
-    /// fault restores slots from registers as they were before.
-    pub(super) fn def_apart(&mut self) -> Reg {
-        self.take_destination(true).unwrap_or_else(|| self.take_gpr())
     }
 }

@@ -1,9 +1,10 @@
 //! Atomic accesses: one locked instruction of the host where there is one, else compare-and-exchange until nobody else came
 //! between.
 
-use super::asm::{Alu, Cc, Reg, Shift, mem, reg::*};
-use super::emit::Emit;
-use super::side::Kind;
+use super::Lower;
+use super::allocator::Allocator;
+use crate::x64::asm::{Alu, Cc, Reg, Shift, mem, reg::*};
+use crate::x64::side::Kind;
 use trine_base::Width;
 use trine_ir::inst::Val;
 use trine_ir::{Isa, MemOp, Rmw};
@@ -12,7 +13,10 @@ fn is_signed(op: Rmw) -> bool {
     matches!(op, Rmw::MinS | Rmw::MaxS)
 }
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// Atomic read-modify-write.
     pub fn rmw(&mut self, op: Rmw, how: MemOp, a: Val, v: Val) {
         let bytes = how.width.bytes();
@@ -42,9 +46,7 @@ impl<I: Isa> Emit<'_, I> {
             }
         }
         self.old_value(how, d);
-        if let Some(miss) = miss {
-            self.out_of_line(miss, at, &[s], Kind::Rmw(op, how), Some(d));
-        }
+        self.out_of_line(miss, at, &[s], Kind::Rmw(op, how), Some(d));
         self.own(d);
     }
 
@@ -101,9 +103,7 @@ impl<I: Isa> Emit<'_, I> {
         self.atomic();
         self.a.lock_cmpxchg(how.width.bytes(), mem(RCX, 0), store);
         self.old_value(how, d);
-        if let Some(miss) = miss {
-            self.out_of_line(miss, at, &[expect, new], Kind::Exchange(how), Some(d));
-        }
+        self.out_of_line(miss, at, &[expect, new], Kind::Exchange(how), Some(d));
         self.own(d);
     }
 

@@ -1,17 +1,21 @@
 //! Operations that give more than one value, and fields: carries, wide divisions.
 
-use super::asm::{Alu, Cc, Reg, Shift, mem2, reg::*};
-use super::emit::Emit;
+use super::Lower;
+use super::allocator::Allocator;
+use crate::x64::asm::{Alu, Cc, Reg, Shift, mem2, reg::*};
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Carry, Extra, Isa, Signed};
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// The instruction that takes `extra` of the current one, where somebody needs it.
     fn wanted(&self, extra: Extra) -> Option<u32> {
         let behind = self.insts.iter().enumerate().skip(self.at as usize + 1);
         let mut extras = behind.take_while(|(_, inst)| matches!(inst, Inst::Extra(..)));
         let found = extras.find(|(_, inst)| matches!(inst, Inst::Extra(e, _) if *e == extra));
-        found.map(|(i, _)| i as u32).filter(|&i| self.s.values[i as usize].uses != 0)
+        found.map(|(i, _)| i as u32).filter(|&i| self.facts.of(i).uses != 0)
     }
 
     /// A sum or difference with carry-in, and what somebody needs of its carry and overflow.

@@ -1,0 +1,203 @@
+//! One block from IR to code: the walk over its instructions.
+
+use super::loops::Loop;
+use super::regs::{NONE, State};
+use crate::block::BlockPlace;
+use crate::x64::asm::{Asm, Hole, Place};
+use crate::x64::lower::Lower;
+use crate::x64::lower::allocator::Allocator;
+use crate::x64::lower::facts::Facts;
+use crate::x64::side::Side;
+use crate::x64::thunks::Layout;
+use std::marker::PhantomData;
+use trine_ir::Isa;
+use trine_ir::inst::{Class, Inst, Val};
+
+/// Memory that is used again from block to block.
+#[derive(Default)]
+pub struct Scratch {
+    facts: Facts,
+    state: State,
+}
+
+/// What the code of a block says of itself.
+pub struct Emitted {
+    /// Displacements of the direct jumps, in the order of their numbers.
+    pub holes: Vec<Hole>,
+    /// Accesses that the host may refuse, and their rows.
+    pub accesses: Vec<(Place, u32)>,
+}
+
+/// The baseline's register allocator, and what else it knows of the block that is being compiled.
+pub struct Baseline<'a> {
+    /// Where values are.
+    pub state: &'a mut State,
+    /// General registers that the current instruction uses.
+    pub in_use: u32,
+    /// Vector registers that the current instruction uses.
+    pub in_use_fp: u32,
+    /// A helper was called, which may have changed the mode: where control goes is looked up.
+    pub called: bool,
+    /// Offset of the first guest instruction.
+    pub start: i64,
+    /// Inside an arm that does not come back.
+    pub in_arm: bool,
+    /// More values than spill words.
+    pub too_complex: bool,
+    /// Displacements of direct jumps, in the order of their numbers.
+    pub holes: Vec<Hole>,
+    /// Number of the block's first direct jump.
+    pub first_site: u32,
+    /// Where the block's rounds meet, if it is a loop.
+    pub round: Loop,
+}
+
+/// The compilation of one block.
+pub type Emit<'a, I> = Lower<'a, I, Baseline<'a>>;
+
+impl<'a, I: Isa> Emit<'a, I> {
+    /// Prepares for a block.
+    pub fn new(
+        a: &'a mut Asm,
+        side: &'a mut Side,
+        scratch: &'a mut Scratch,
+        l: Layout,
+        place: BlockPlace,
+        ir: &'a trine_ir::Block,
+        first_site: u32,
+    ) -> Self {
+        scratch.facts.find(&ir.insts, ir.insts.len() - I::PINNED.len());
+        scratch.state.reset(scratch.facts.all());
+        let alloc = Baseline {
+            state: &mut scratch.state,
+            in_use: 0,
+            in_use_fp: 0,
+            called: false,
+            start: place.offset,
+            in_arm: false,
+            too_complex: false,
+            holes: Vec::new(),
+            first_site,
+            round: Loop::default(),
+        };
+        Lower {
+            a,
+            side,
+            l,
+            insts: &ir.insts,
+            facts: &scratch.facts,
+            at: 0,
+            guest: ir.guest,
+            begun: 0,
+            offset: 0,
+            bytes: 0,
+            mode: place.mode,
+            accesses: Vec::new(),
+            alloc,
+            isa: PhantomData,
+        }
+    }
+
+    /// Emits everything; `None` where the block needs more room than there is.
+    pub fn run(mut self) -> Option<Emitted> {
+        self.begin_pinned();
+        self.begin_loop();
+        self.entry();
+        while self.at < self.end() {
+            self.one();
+            self.at += 1;
+        }
+        (!self.alloc.too_complex).then_some(Emitted { holes: self.alloc.holes, accesses: self.accesses })
+    }
+
+    /// One IR instruction.
+    fn one(&mut self) {
+        let inst = self.insts[self.at as usize];
+        self.alloc.in_use = 0;
+        self.alloc.in_use_fp = 0;
+        if self.facts.of(self.at).deferred || self.is_dead(self.at as usize) {
+            return;
+        }
+        match inst {
+            Inst::Get(slot) => self.read_slot(slot, Class::Int),
+            Inst::GetF(slot) => self.read_slot(slot, Class::Float),
+            Inst::GetV(slot) => self.read_slot(slot, Class::Vec),
+            Inst::Set(slot, v) | Inst::SetF(slot, v) | Inst::SetV(slot, v) => self.write_slot(slot, v),
+            Inst::Call(helper, args) => self.call(helper, args),
+            Inst::IfNot { c, to, exits } => self.arm(c, to, exits),
+            Inst::Jump(flow, v) => self.exit_jump(flow, v),
+            Inst::Raise(cause, v) => self.exit_raise(cause, v),
+            _ => self.lower(inst),
+        }
+    }
+
+    /// `IfNot … Label`.
+    fn arm(&mut self, c: Val, to: trine_ir::inst::Label, exits: bool) {
+        if exits {
+            let cc = self.condition(c);
+            let saved = self.alloc.state.clone();
+            if self.goes_round(to) {
+                // The way that is taken most often: it stays here, and one jump leads to the header.
+                let over = self.a.jcc(cc.opposite());
+                self.leaving_arm(to);
+                self.a.fix_here(over);
+            } else {
+                let taken = self.a.jcc(cc);
+                self.cold_with(&[taken], |e| e.leaving_arm(to));
+            }
+            *self.alloc.state = saved;
+        } else {
+            // Both ways meet with everything in memory.
+            self.leave_registers_but(c);
+            let cc = self.condition(c);
+            let skip = self.a.jcc(cc.opposite());
+            self.forget_registers();
+            self.until(to);
+            self.leave_registers();
+            self.a.fix_here(skip);
+            self.alloc.state.fp_ready = false;
+        }
+    }
+
+    /// An arm that does not come back.
+    fn leaving_arm(&mut self, to: trine_ir::inst::Label) {
+        let was = std::mem::replace(&mut self.alloc.in_arm, true);
+        self.until(to);
+        self.alloc.in_arm = was;
+    }
+
+    /// Emits what comes before the label.
+    fn until(&mut self, to: trine_ir::inst::Label) {
+        loop {
+            self.at += 1;
+            if matches!(self.insts[self.at as usize], Inst::Label(l) if l == to) {
+                return;
+            }
+            self.one();
+        }
+    }
+
+    /// [`Emit::leave_registers`], but the condition's operands may be looked at afterwards.
+    fn leave_registers_but(&mut self, c: Val) {
+        let mut operands = vec![c];
+        self.insts[c.0 as usize].operands(|v| operands.push(v));
+        let mut kept = Vec::new();
+        for v in operands {
+            let v = self.resolve(v);
+            kept.push((v, std::mem::replace(&mut self.alloc.state.values[v as usize].last, NONE - 1)));
+        }
+        self.leave_registers();
+        for (v, last) in kept.into_iter().rev() {
+            self.alloc.state.values[v as usize].last = last;
+        }
+    }
+
+    /// Values are in their spill words: registers hold nothing that the other way does not know.
+    fn forget_registers(&mut self) {
+        for v in self.alloc.state.gpr.into_iter().chain(self.alloc.state.xmm).filter(|v| *v != NONE) {
+            self.alloc.state.values[v as usize].reg = NONE;
+        }
+        self.alloc.state.gpr = [NONE; 16];
+        self.alloc.state.xmm = [NONE; 16];
+    }
+}
