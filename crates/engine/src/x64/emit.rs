@@ -8,7 +8,7 @@ use super::thunks::Layout;
 use crate::block::Block;
 use std::marker::PhantomData;
 use trine_ir::inst::{Class, Inst, Val};
-use trine_ir::{Bin, Isa};
+use trine_ir::{Bin, Fmt, Fp, Isa};
 
 /// Memory that is used again from block to block.
 #[derive(Default)]
@@ -147,7 +147,9 @@ impl<'a, I: Isa> Emit<'a, I> {
                     self.defer_address(a, i as u32);
                 }
                 Inst::Sext(from, 64, x) => self.sign_load(from, x),
-                Inst::IfNot { c, .. } | Inst::Select(_, c, ..) => self.defer_compare(c, i as u32),
+                Inst::IfNot { c, .. } | Inst::Select(_, c, ..) | Inst::SelectF(c, ..) => {
+                    self.defer_compare(c, i as u32)
+                }
                 Inst::Flags => self.quiet_compare(i),
                 _ => {}
             }
@@ -190,8 +192,33 @@ impl<'a, I: Isa> Emit<'a, I> {
         if self.s.values[c.0 as usize].uses != 1 {
             return;
         }
-        if let Inst::Cmp(_, 8 | 16 | 32 | 64, x, y) = self.insts[c.0 as usize] {
+        if let Inst::Cmp(_, bits @ (8 | 16 | 32 | 64), x, y) = self.insts[c.0 as usize] {
             self.defer(c, user, &[x, y]);
+            if bits == 64 && matches!(self.insts[y.0 as usize], Inst::Const(k) if k as i64 == k as i32 as i64)
+            {
+                self.defer_upper_half(x, user);
+            }
+        }
+    }
+
+    /// The upper half of a number's bits that is only compared needs no register of its own.
+    fn defer_upper_half(&mut self, x: Val, user: u32) {
+        if let Some((_, bits, number)) = self.upper_half(x)
+            && [x, bits].iter().all(|v| self.s.values[v.0 as usize].uses == 1)
+        {
+            self.defer(x, user, &[]);
+            self.defer(bits, user, &[number]);
+        }
+    }
+
+    /// Shift, bits and number, where `x` is the upper half of a binary64.
+    pub(super) fn upper_half(&self, x: Val) -> Option<(Bin, Val, Val)> {
+        let Inst::Bin(op @ (Bin::Shr | Bin::Sar), 64, bits, by) = self.insts[x.0 as usize] else {
+            return None;
+        };
+        match (self.insts[bits.0 as usize], self.insts[by.0 as usize]) {
+            (Inst::Fp(Fp::ToBits(Fmt::D), _, [number, ..]), Inst::Const(32)) => Some((op, bits, number)),
+            _ => None,
         }
     }
 
@@ -215,6 +242,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             Inst::Zext(from, to, x) => self.zero_extend(from.min(to), x),
             Inst::Sext(from, to, x) => self.sign_extend(from, to, x),
             Inst::Select(_, c, x, y) => self.select(c, x, y),
+            Inst::SelectF(c, x, y) => self.select_float(c, x, y),
             Inst::GetV(slot) => self.read_slot(slot, Class::Vec),
             Inst::SetV(slot, v) => self.write_slot(slot, v),
             Inst::Vec(op, args) => self.vector(op, args),

@@ -216,11 +216,11 @@ impl<I: Isa> Emit<'_, I> {
         }
         match self.imm32(y, bits) {
             Some(0) if matches!(op, Cmp::Eq | Cmp::Ne | Cmp::LtS | Cmp::GeS) => {
-                let a = self.gpr(x);
+                let a = self.compared(x);
                 self.a.test(w, a, a);
             }
             Some(k) => {
-                let a = self.gpr(x);
+                let a = self.compared(x);
                 self.a.alu_imm(Alu::Cmp, w, a, k);
             }
             None => {
@@ -229,6 +229,20 @@ impl<I: Isa> Emit<'_, I> {
             }
         }
         cc(op)
+    }
+
+    /// The register with what is compared with a constant.
+    fn compared(&mut self, x: Val) -> Reg {
+        match self.upper_half(x) {
+            Some((op, _, number)) if self.s.values[x.0 as usize].deferred => {
+                let number = self.resolve(number);
+                self.fetch(RAX, number);
+                let op = if op == Bin::Sar { Shift::Sar } else { Shift::Shr };
+                self.a.shift_imm(op, true, RAX, 32);
+                RAX
+            }
+            _ => self.gpr(x),
+        }
     }
 
     /// Emits what decides `c`; gives the condition that holds where it is 1.

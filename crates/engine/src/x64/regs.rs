@@ -4,8 +4,8 @@ use super::asm::{Mem, Reg, Xmm, reg::*};
 use super::emit::Emit;
 use super::pinned::pin_of;
 use super::side::Loc;
-use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
+use trine_ir::{Fp, Isa};
 
 /// No register, no slot, no spill word, no value.
 pub const NONE: u32 = u32::MAX;
@@ -135,9 +135,17 @@ impl<I: Isa> Emit<'_, I> {
         i32::try_from(k as i64).ok()
     }
 
+    /// The bits of a number that is a constant. Like other constants, it is made where it is used.
+    pub fn number_constant(&self, v: u32) -> Option<u64> {
+        match self.insts[v as usize] {
+            Inst::Fp(Fp::FromBits(_), _, [bits, ..]) => self.insts[bits.0 as usize].constant(),
+            _ => None,
+        }
+    }
+
     /// Whether the value can be made again at no cost.
     pub fn rebuilds(&self, v: u32) -> bool {
-        matches!(self.insts[v as usize], Inst::Const(_) | Inst::Pc(_))
+        matches!(self.insts[v as usize], Inst::Const(_) | Inst::Pc(_)) || self.number_constant(v).is_some()
     }
 
     pub fn class(&self, v: u32) -> Class {
@@ -235,6 +243,7 @@ impl<I: Isa> Emit<'_, I> {
             },
             Inst::Const(k) => self.a.mov_imm(r, k),
             Inst::Pc(offset) => self.page_plus(r, offset),
+            _ if let Some(k) = self.number_constant(v) => self.a.mov_imm(r, k),
             _ if value.home != NONE => self.a.load(8, r, self.l.slot(value.home as u16)),
             _ => self.a.load(8, r, self.l.spill(value.spill as usize & (SPILLS - 1))),
         }
@@ -269,7 +278,7 @@ impl<I: Isa> Emit<'_, I> {
         r
     }
 
-    /// The vector register that holds a value, pinned.
+    /// The vector register that holds a value, pinned. Uses `rax` for a number that is a constant.
     pub fn xmm(&mut self, v: Val) -> Xmm {
         let v = self.resolve(v);
         let have = self.s.values[v as usize].reg;
@@ -285,15 +294,22 @@ impl<I: Isa> Emit<'_, I> {
             return x;
         }
         let value = self.s.values[v as usize];
-        let m = if value.home != NONE {
-            self.l.slot(value.home as u16)
+        if let Some(k) = self.number_constant(v) {
+            self.number_to(x, k);
+        } else if value.home != NONE {
+            self.a.movq_load(x, self.l.slot(value.home as u16));
         } else {
-            self.l.spill(value.spill as usize & (SPILLS - 1))
-        };
-        self.a.movq_load(x, m);
+            self.a.movq_load(x, self.l.spill(value.spill as usize & (SPILLS - 1)));
+        }
         self.s.xmm[x as usize] = v;
         self.s.values[v as usize].reg = x as u32;
         x
+    }
+
+    /// A number with these bits into a vector register. Leaves the flags alone, and uses `rax`.
+    pub fn number_to(&mut self, x: Xmm, bits: u64) {
+        self.a.mov_imm(RAX, bits);
+        self.a.movq_to(true, x, RAX);
     }
 
     /// A register for the result of the current instruction.
@@ -383,18 +399,24 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The same for vector registers.
     pub fn def_fp_from(&mut self, v: Val) -> Xmm {
+        let (d, s) = self.def_fp_over(v);
+        if d != s {
+            self.a.movaps(d, s);
+        }
+        d
+    }
+
+    /// A vector register for the result, and that of `v`: the same where `v` ends here.
+    pub fn def_fp_over(&mut self, v: Val) -> (Xmm, Xmm) {
         let a = self.resolve(v);
         let s = self.xmm(v);
         let value = self.s.values[a as usize];
         if value.last <= self.at && value.cached == 0 || self.passes_on(a) {
             self.s.values[a as usize].reg = NONE;
-            self.s.xmm[s as usize] = self.at;
-            self.s.values[self.at as usize].reg = s as u32;
-            return s;
+            self.own_fp(s);
+            return (s, s);
         }
-        let x = self.def_fp();
-        self.a.movaps(x, s);
-        x
+        (self.def_fp(), s)
     }
 
     /// The current instruction's result is `v`.
@@ -412,7 +434,8 @@ impl<I: Isa> Emit<'_, I> {
             if val == self.at {
                 return;
             }
-            if self.class(val) == class || self.rebuilds(val) && class == Class::Int {
+            let integer = matches!(self.insts[val as usize], Inst::Const(_) | Inst::Pc(_));
+            if self.class(val) == class || integer && class == Class::Int {
                 self.define_alias(val);
                 return;
             }
@@ -547,6 +570,7 @@ impl<I: Isa> Emit<'_, I> {
             },
             Inst::Const(k) => Loc::Const(k),
             Inst::Pc(offset) => Loc::Pc(offset),
+            _ if let Some(k) = self.number_constant(v) => Loc::Const(k),
             _ if value.home != NONE => Loc::Slot(value.home as u16),
             _ => Loc::Spill(value.spill as u8),
         }
