@@ -1,4 +1,5 @@
-//! The traits everyone meets at: vCPU, bus and devices, block backends, clock; and where files lie.
+//! The interfaces that all crates share: vCPU, bus and devices, block backends, clock; and the directories
+//! for files.
 //!
 //! Nothing here knows a guest CPU, an engine or a board; every other crate may import it.
 
@@ -8,12 +9,15 @@ pub mod clock;
 pub mod device;
 pub mod elf;
 pub mod mailbox;
+pub mod passed_fds;
 pub mod process_stat;
 pub mod random;
+pub mod replace_file;
 pub mod size;
 pub mod state;
 pub mod stats;
 pub mod target;
+pub mod terminal;
 pub mod text;
 pub mod vcpu;
 pub mod vcpu_state;

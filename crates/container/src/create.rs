@@ -16,7 +16,7 @@ use crate::{hooks, sys};
 use oci_spec::runtime::{Linux, Spec};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use trine_base::process_stat;
+use trine_base::process_stat::ProcessIdentity;
 use trine_cgroup::{GroupPath, Manager};
 
 /// The containers whose state is below one directory.
@@ -253,7 +253,7 @@ impl<'a> Making<'a> {
         let trees = self.trees(pid)?;
         let Some(launched) = self.launched.as_mut() else { return Err(Error::NotRunning) };
         self.record.state.pid = pid;
-        self.record.started = process_stat::began(pid).unwrap_or(0);
+        self.record.started = ProcessIdentity::of(pid).map_or(0, |process| process.start);
         let listener = match self.options.detached {
             true => Some(container::listen(self.directory.path())?),
             false => None,

@@ -4,10 +4,11 @@ use crate::error::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use trine_base::process_stat::ProcessStat;
+use trine_base::replace_file::{self, Durability};
 use trine_cgroup::Manager;
 
 /// Version of the specification that is followed.
@@ -169,7 +170,7 @@ impl Directory {
     /// # Errors
     /// It cannot be written.
     pub fn keep(&self, config: &[u8]) -> Result<()> {
-        self.write(CONFIG, config, false)
+        self.write(CONFIG, config)
     }
 
     /// Writes the record; whoever reads sees the old one or the new one.
@@ -178,17 +179,13 @@ impl Directory {
     /// It cannot be written.
     pub fn save(&self, record: &Record) -> Result<()> {
         let text = serde_json::to_vec(record).map_err(Error::refused)?;
-        self.write(RECORD, &text, true)
+        self.write(RECORD, &text)
     }
 
-    fn write(&self, name: &str, bytes: &[u8], replace: bool) -> Result<()> {
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path.join(name);
-        let what = || format!("cannot write {}", path.display());
-        let new = if replace { self.path.join(format!("{name}.new")) } else { path.clone() };
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new).with(what)?;
-        file.write_all(bytes).with(what)?;
-        if replace { fs::rename(&new, &path).with(what) } else { Ok(()) }
+        let written = replace_file::replace(&path, bytes, 0o600, Durability::Volatile);
+        written.with(|| format!("cannot write {}", path.display()))
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {

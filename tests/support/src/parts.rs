@@ -57,6 +57,7 @@ pub const PARTS: &[Part] = &[
     quick(Home::Task, "clippy", "lints, warnings as errors"),
     quick(Home::Task, "floors", "crates import downwards only"),
     quick(Home::Task, "unit", "unit and integration tests"),
+    quick(Home::Task, "fuzz-check", "the fuzz targets compile"),
     quick(Home::System, "boot", "Debian's kernel boots to a userland, in both engines"),
     quick(Home::Interop, "firmware", "OpenSBI and U-Boot below and in machines"),
     quick(Home::System, "ends", "machines end, begin again, and have disks"),
@@ -180,6 +181,24 @@ pub fn difference(home: Home, parts: &[(&str, Run)]) -> Option<String> {
     let unknown: Vec<_> = there.iter().filter(|n| !wanted.contains(n)).collect();
     let same = missing.is_empty() && unknown.is_empty();
     (!same).then(|| format!("{home:?}: {missing:?} are missing, and {unknown:?} are not in the table"))
+}
+
+/// Makes the table `PARTS` of a crate of tests, from the crate's home and pairs of a name and what runs it; and the test
+/// that these are the parts which the table of all parts has there.
+#[macro_export]
+macro_rules! parts {
+    ($home:ident: $($name:literal => $run:expr,)*) => {
+        const PARTS: &[(&str, $crate::parts::Run)] = &[$(($name, $run)),*];
+
+        #[cfg(test)]
+        mod parts_of_the_table {
+            #[test]
+            fn are_here() {
+                let difference = $crate::parts::difference($crate::parts::Home::$home, super::PARTS);
+                assert_eq!(difference, None);
+            }
+        }
+    };
 }
 
 #[cfg(test)]

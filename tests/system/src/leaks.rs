@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use trine_base::elf::{self, Cpu, Segment};
 use trine_control::process::{self, Stat};
 use trine_test_support::bundle::Bundle;
 use trine_test_support::command::succeed;
@@ -236,16 +237,20 @@ fn program() -> Vec<u8> {
     let mut code: Vec<u32> = (10..15).map(|register| load(register, 0)).collect();
     // ecall; then back to the beginning.
     code.extend([load(17, 73), 0x73, 0xfe5f_f06f]);
-    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    let (base, size) = (0x10000u64, 64 + 56 + code.len() as u64 * 4);
-    elf.extend([2u16, 243].iter().flat_map(|n| n.to_le_bytes()));
-    elf.extend(1u32.to_le_bytes());
-    elf.extend([base + 120, 64, 0].iter().flat_map(|n| n.to_le_bytes()));
-    elf.extend(0u32.to_le_bytes());
-    elf.extend([64u16, 56, 1, 64, 0, 0].iter().flat_map(|n| n.to_le_bytes()));
+    let (base, headers) = (0x10000, (elf::HEADER + elf::PROGRAM_HEADER) as u64);
+    let size = headers + code.len() as u64 * 4;
     // One segment: read, execute.
-    elf.extend([1u32, 5].iter().flat_map(|n| n.to_le_bytes()));
-    elf.extend([0, base, base, size, size, 4096].iter().flat_map(|n| n.to_le_bytes()));
+    let segment = Segment {
+        kind: elf::segment::LOAD,
+        flags: 5,
+        offset: 0,
+        address: base,
+        physical: base,
+        file_size: size,
+        size,
+        align: 4096,
+    };
+    let mut elf = elf::headers(Cpu::RISCV64, elf::kind::EXECUTABLE, base + headers, &[segment]);
     elf.extend(code.iter().flat_map(|n| n.to_le_bytes()));
     elf
 }

@@ -2,22 +2,12 @@
 //! block.
 
 pub mod asm;
-mod atomic;
-mod carry;
-mod emit;
-mod evict;
-mod exits;
-mod float;
-mod integer;
-mod liveness;
-mod loops;
-mod memory;
-mod pinned;
-mod regs;
+mod baseline;
+mod lower;
+mod pins;
 pub mod side;
 pub mod tables;
 pub mod thunks;
-mod vector;
 
 use crate::arena::Arena;
 use crate::block::Block;
@@ -25,7 +15,8 @@ use crate::code::{CodeMemory, FIXED};
 use crate::core::Core;
 use crate::links::Links;
 use asm::{Asm, Hole, Place};
-use emit::{Emit, Emitted, Scratch};
+use baseline::emit::{Emit, Emitted, Scratch};
+use baseline::pinned;
 use side::{Side, code};
 use tables::Tables;
 use thunks::{Enter, Layout, THUNKS, Thunk, Thunks};

@@ -1,7 +1,7 @@
 //! What generated code does not say itself: the side table, and the Rust functions behind its slow
 //! paths.
 
-use super::pinned::pinned;
+use super::pins::pinned;
 use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
@@ -70,7 +70,7 @@ pub struct Row {
     pub offset: u16,
     /// Instructions of the block that are not done yet, this one included.
     pub undone: u16,
-    /// Registers that do not hold their pinned slots ([`super::pinned`]), a bit for each: such slots are in memory, unless they
+    /// Registers that do not hold their pinned slots ([`super::pins`]), a bit for each: such slots are in memory, unless they
     /// are listed among the dirty ones.
     pub displaced: u16,
     /// First of its dirty slots in the table of places.

@@ -3,20 +3,22 @@
 //! Registers: `rbp` points 128 bytes into the state, so that the first 32 slots lie within a signed
 //! byte's reach; `rsp` points to the guest calls that are still open ([`OPEN_CALL`]); `r15` counts instructions. `rax`,
 //! `rcx`, `rdx` and the last two vector registers are scratch; the others hold guest values, and where a block begins, the
-//! pinned slots ([`super::pinned`]).
+//! pinned slots ([`super::pins`]).
 
 use super::asm::{Alu, Asm, Cc, Hole, Mem, Shift, mem, mem2, reg::*};
-use super::pinned::pinned;
+use super::pins::pinned;
 use crate::code::ALIGN;
 use crate::core::{Core, Frame};
 use crate::jumps;
 use std::mem::offset_of;
 use trine_ir::Isa;
 
-/// General registers that hold guest values; first those of no pinned slot ([`super::pinned::PINS`]), the most wanted slots' last.
+/// General registers that hold guest values; first those of no pinned slot ([`super::pins::PINS`]), the most wanted slots' last.
 pub const POOL: [u8; 10] = [RSI, R12, R13, RDI, R14, 11, 10, 9, 8, RBX];
 /// Vector registers that hold guest values.
 pub const POOL_FP: u8 = 14;
+/// A vector register that holds no guest value.
+pub const SCRATCH_FP: u8 = POOL_FP;
 
 /// Bytes of the host's stack that one open guest call takes: return address, into the code that goes on
 /// behind the call; virtual address there. All were made under the current stamp: [`helper`] forgets them where it changes.

@@ -7,6 +7,7 @@ use oci_spec::runtime::{BoxBuilder, Process};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use trine_base::terminal::{self, RawTerminal};
 use trine_container::{Created, Error, Runtime, sys};
 
 type Result<T> = std::result::Result<T, Error>;
@@ -137,37 +138,21 @@ fn pass(signal: i32, process: &OwnedFd, tty: Option<&Tty>) {
 /// The terminal of a process, connected to this process's.
 pub struct Tty {
     master: File,
-    /// How this process's terminal was before.
-    before: Option<libc::termios>,
+    /// What makes this process's terminal raw.
+    _raw: RawTerminal,
 }
 
 impl Tty {
     /// Connects it: this process's terminal, where it is one, hands every key on.
     pub fn enter(master: OwnedFd) -> Tty {
-        // SAFETY: a structure of integers; the calls fill it and read it.
-        let before = unsafe {
-            let mut now: libc::termios = std::mem::zeroed();
-            (libc::tcgetattr(0, &mut now) == 0).then(|| {
-                let mut raw = now;
-                libc::cfmakeraw(&mut raw);
-                libc::tcsetattr(0, libc::TCSANOW, &raw);
-                now
-            })
-        };
-        let tty = Tty { master: master.into(), before };
+        let tty = Tty { master: master.into(), _raw: RawTerminal::enter() };
         tty.resize();
         tty
     }
 
     /// Gives it this process's terminal's size.
     fn resize(&self) {
-        // SAFETY: a structure of integers; the calls fill it and read it.
-        unsafe {
-            let mut size: libc::winsize = std::mem::zeroed();
-            if libc::ioctl(0, libc::TIOCGWINSZ, &mut size) == 0 {
-                libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &size);
-            }
-        }
+        terminal::copy_size(&0, &self.master);
     }
 
     /// Hands on what was typed; whether there may be more.
@@ -198,14 +183,5 @@ impl Tty {
     /// Prints what is left.
     fn rest(&self) {
         while sys::ready(&self.master, libc::POLLIN, 0).unwrap_or(false) && self.output() {}
-    }
-}
-
-impl Drop for Tty {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // SAFETY: reads a structure of ours.
-            unsafe { libc::tcsetattr(0, libc::TCSANOW, before) };
-        }
     }
 }

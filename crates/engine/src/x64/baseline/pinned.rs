@@ -1,20 +1,17 @@
 //! Guest registers that stay in host registers from block to block.
 //!
-//! Wherever a block begins, the slots that the CPU names ([`Isa::PINNED`]) are in the host registers [`PINS`] and their
+//! Wherever a block begins, the slots that the CPU names ([`Isa::PINNED`]) are in the host registers [`PINS`](crate::x64::pins::PINS) and their
 //! memory is out of date; all other slots are in memory. The way into generated code loads them, the way out stores
 //! them, and each jump to another block first brings them home. Inside a block they are values like others: they may
 //! be stored, moved, or give their register away.
 
-use super::asm::{Reg, Xmm, reg::*};
 use super::emit::Emit;
-use super::float::X0;
 use super::regs::{Cached, NONE};
-use std::marker::PhantomData;
+use crate::x64::asm::{Reg, Xmm, reg::*};
+use crate::x64::pins::{pin_of, pin_registers, pinned};
+use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
-
-/// Host registers of pinned slots, in the order of [`Isa::PINNED`].
-pub const PINS: [Reg; 7] = [RBX, 8, 9, 10, 11, R14, RDI];
 
 /// A slot, and the register that holds it at a place where ways meet.
 #[derive(Clone, Copy, Debug)]
@@ -25,44 +22,6 @@ pub struct Held {
     pub class: Class,
     /// Its register.
     pub reg: Reg,
-}
-
-/// The pinned slots of a CPU and their registers.
-pub fn pinned<I: Isa>() -> impl Iterator<Item = (u16, Reg)> + Clone {
-    const { assert!(I::PINNED.len() <= PINS.len(), "there is a host register for each pinned slot") };
-    I::PINNED.iter().copied().zip(PINS)
-}
-
-/// The pinned slots as tables.
-struct Table<I>(PhantomData<I>);
-
-/// A slot that is not pinned.
-const NO_PIN: Reg = Reg::MAX;
-
-impl<I: Isa> Table<I> {
-    /// Registers by slot. Pinned slots must be among the first ones.
-    const PLACES: [Reg; 64] = {
-        let (mut places, mut n) = ([NO_PIN; 64], 0);
-        while n < I::PINNED.len() {
-            places[I::PINNED[n] as usize] = PINS[n];
-            n += 1;
-        }
-        places
-    };
-    /// A bit for each register that has a slot.
-    const REGISTERS: u16 = {
-        let (mut bits, mut n) = (0, 0);
-        while n < I::PINNED.len() {
-            bits |= 1 << PINS[n];
-            n += 1;
-        }
-        bits
-    };
-}
-
-/// The register of a slot, if it is pinned.
-pub fn pin_of<I: Isa>(slot: u16) -> Option<Reg> {
-    Table::<I>::PLACES.get(slot as usize).copied().filter(|&r| r != NO_PIN)
 }
 
 /// Adds the values that the pinned slots have where a block begins, as reads behind its end, which no code is made of.
@@ -139,7 +98,7 @@ impl<I: Isa> Emit<'_, I> {
     fn settle_moves(&mut self, held: &[Held], class: Class) {
         let scratch = match class {
             Class::Int => RCX,
-            Class::Float | Class::Vec => X0,
+            Class::Float | Class::Vec => SCRATCH_FP,
         };
         let held = held.iter().filter(|h| h.class == class);
         let from = |h: &Held| Some((h.reg, self.register_of(h.slot, class)?));
@@ -177,7 +136,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The registers of pinned slots without those that hold them.
     pub fn away(&self, home: u16) -> u16 {
-        Table::<I>::REGISTERS & !home
+        pin_registers::<I>() & !home
     }
 
     /// The register that a slot has to be in at the end: of a round in a loop, else of the block.
@@ -198,9 +157,7 @@ impl<I: Isa> Emit<'_, I> {
     fn destination(&self, class: Class) -> Option<(u16, Reg)> {
         let after = |v: u32| self.insts.get(v as usize + 1);
         let mut v = self.at;
-        if matches!(after(v), Some(&Inst::Sext(_, 64, Val(x))) if x == v)
-            && self.s.values[v as usize].uses == 1
-        {
+        if matches!(after(v), Some(&Inst::Sext(_, 64, Val(x))) if x == v) && self.facts.of(v).uses == 1 {
             v += 1;
         }
         match after(v) {

@@ -1,9 +1,9 @@
 //! How a block is entered and left.
 
-use super::asm::{Alu, Asm, Cc, Hole, Mem, mem, reg::*};
 use super::emit::Emit;
-use super::side::{Kind, Row, code};
-use super::thunks::{self, Thunk};
+use crate::x64::asm::{Alu, Asm, Cc, Hole, Mem, mem, reg::*};
+use crate::x64::side::{Kind, Row, code};
+use crate::x64::thunks::{self, Thunk};
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Flow, Helper, Isa};
 
@@ -12,6 +12,7 @@ impl<I: Isa> Emit<'_, I> {
     pub fn entry(&mut self) {
         let n = self.guest as i32;
         self.a.alu_imm(Alu::Add, true, R15, n);
+        self.mark_header();
         self.a.load(8, RAX, self.l.limit());
         self.a.alu_mem(Alu::Cmp, true, R15, mem(RAX, 0));
         let over = self.a.jcc(Cc::Above);
@@ -56,7 +57,8 @@ impl<I: Isa> Emit<'_, I> {
         };
         if flow != Flow::Call && direct.is_some_and(|offset| self.is_round(offset)) {
             self.store_uncarried();
-            self.uncount(true);
+            // What was done of this round, and the whole of the next one, less the whole of this one.
+            self.a.alu_imm(Alu::Add, true, R15, self.begun as i32);
             return self.next_round();
         }
         self.store_unpinned();
@@ -159,7 +161,7 @@ impl<I: Isa> Emit<'_, I> {
         } else {
             self.call_keeping(helper)
         }
-        if self.s.values[self.at as usize].uses != 0 {
+        if self.facts.of(self.at).uses != 0 {
             let r = self.def();
             self.a.mov(true, r, RAX);
         }

@@ -5,13 +5,14 @@
 //! slots are stored at the end of each round. Pinned slots are carried in their own registers, unless the loop
 //! does not need them and runs short of registers.
 
-use super::asm::{Place, Reg};
 use super::emit::Emit;
-use super::pinned::{Held, PINS, pin_of, pinned};
+use super::pinned::Held;
 use super::regs::{Cached, NONE};
-use super::thunks::POOL;
+use crate::x64::asm::{Place, Reg};
+use crate::x64::pins::{PINS, pin_of, pinned};
+use crate::x64::thunks::POOL;
 use std::collections::HashSet;
-use trine_ir::inst::{Class, Inst};
+use trine_ir::inst::{Class, Inst, Label};
 use trine_ir::{Flow, Isa};
 
 /// General registers that must be left for what a round computes.
@@ -160,6 +161,22 @@ impl<I: Isa> Emit<'_, I> {
         if written {
             self.round.written.push(h);
         }
+    }
+
+    /// The header is here: behind the count of the first round's instructions, as each jump to it counts the next round's.
+    pub fn mark_header(&mut self) {
+        if self.round.header.is_some() {
+            self.round.header = Some(self.a.here());
+        }
+    }
+
+    /// Whether the arm that ends at a label begins the next round.
+    pub fn goes_round(&self, end: Label) -> bool {
+        let arm = &self.insts[self.at as usize..];
+        let end = arm.iter().position(|i| matches!(i, Inst::Label(l) if *l == end));
+        let last = end.and_then(|n| arm.get(n.checked_sub(1)?));
+        matches!(last, Some(&Inst::Jump(flow, v)) if flow != Flow::Call && self.is_start(v.0))
+            && self.round.header.is_some()
     }
 
     /// Whether a jump to this offset begins the next round.

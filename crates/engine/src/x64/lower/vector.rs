@@ -1,8 +1,9 @@
 //! Vectors of 128 bits, in three-operand forms of AVX.
 
-use super::asm::{Xmm, mem, mem2, reg::*};
-use super::emit::Emit;
-use super::side::Kind;
+use crate::x64::asm::{Xmm, mem, mem2, reg::*};
+use crate::x64::baseline::emit::Emit;
+use crate::x64::side::Kind;
+use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::Val;
 use trine_ir::vector::{Lane, VBin, VShift, Vop};
 use trine_ir::{Access, Hints, Isa};
@@ -131,7 +132,7 @@ impl<I: Isa> Emit<'_, I> {
             Lane::L8 => self.a.vop((1, P66, false), 0xd7, d, 0, x),
             Lane::L16 => {
                 // Words with their signs become bytes; the upper eight are those of zeros.
-                let zero = super::float::X0;
+                let zero = SCRATCH_FP;
                 self.a.vop((1, P66, false), 0xef, zero, zero, zero);
                 self.a.vop((1, P66, false), 0x63, zero, x, zero);
                 self.a.vop((1, P66, false), 0xd7, d, 0, zero);

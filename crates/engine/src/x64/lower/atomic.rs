@@ -1,9 +1,9 @@
 //! Atomic accesses: one locked instruction of the host where there is one, else compare-and-exchange until nobody else came
 //! between.
 
-use super::asm::{Alu, Cc, Reg, Shift, mem, reg::*};
-use super::emit::Emit;
-use super::side::Kind;
+use crate::x64::asm::{Alu, Cc, Reg, Shift, mem, reg::*};
+use crate::x64::baseline::emit::Emit;
+use crate::x64::side::Kind;
 use trine_base::Width;
 use trine_ir::inst::Val;
 use trine_ir::{Isa, MemOp, Rmw};

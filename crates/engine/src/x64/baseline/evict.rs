@@ -1,9 +1,9 @@
 //! Which register is taken when none is free.
 
-use super::asm::{Reg, Xmm};
 use super::emit::Emit;
 use super::regs::{Cached, NONE};
-use super::thunks::{POOL, POOL_FP};
+use crate::x64::asm::{Reg, Xmm};
+use crate::x64::thunks::{POOL, POOL_FP};
 use trine_ir::Isa;
 use trine_ir::inst::Inst;
 
@@ -76,7 +76,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Whether surely nobody uses a value from here to the end; cheaper than [`Emit::next_uses`].
     fn is_idle(&self, v: u32) -> bool {
-        let read = |slot: u16| self.last_read.get(slot as usize).is_none_or(|&last| last > self.at);
+        let read = |slot: u16| self.facts.may_be_read(slot, self.at);
         self.s.values[v as usize].last <= self.at
             && (self.s.cache.iter().filter(|c| c.val == v))
                 .all(|c| !read(c.slot) && !self.is_wanted_at_end(c.slot))

@@ -1,7 +1,7 @@
 //! Operations that give more than one value, and fields: carries, wide divisions.
 
-use super::asm::{Alu, Cc, Reg, Shift, mem2, reg::*};
-use super::emit::Emit;
+use crate::x64::asm::{Alu, Cc, Reg, Shift, mem2, reg::*};
+use crate::x64::baseline::emit::Emit;
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Carry, Extra, Isa, Signed};
 
@@ -11,7 +11,7 @@ impl<I: Isa> Emit<'_, I> {
         let behind = self.insts.iter().enumerate().skip(self.at as usize + 1);
         let mut extras = behind.take_while(|(_, inst)| matches!(inst, Inst::Extra(..)));
         let found = extras.find(|(_, inst)| matches!(inst, Inst::Extra(e, _) if *e == extra));
-        found.map(|(i, _)| i as u32).filter(|&i| self.s.values[i as usize].uses != 0)
+        found.map(|(i, _)| i as u32).filter(|&i| self.facts.of(i).uses != 0)
     }
 
     /// A sum or difference with carry-in, and what somebody needs of its carry and overflow.

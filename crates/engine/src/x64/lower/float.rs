@@ -4,16 +4,13 @@
 //!
 //! A binary32 in a register has anything above it: the lower half of a number is that number's register.
 
-use super::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
-use super::emit::Emit;
-use super::regs::NONE;
-use super::side::Kind;
+use crate::x64::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
+use crate::x64::baseline::emit::Emit;
+use crate::x64::side::Kind;
+use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::{Class, Inst, Val};
-use trine_ir::{Bin, Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
+use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
 use trine_softfloat::{NanRule, OutOfRange, Tininess};
-
-/// Vector scratch register.
-pub(super) const X0: Xmm = 14;
 
 /// The canonical NaN.
 fn nan(double: bool) -> u64 {
@@ -53,63 +50,14 @@ impl<I: Isa> Emit<'_, I> {
             Fp::Min(_) => self.extreme(op, rounding, 0x5d, double, args),
             Fp::Max(_) => self.extreme(op, rounding, 0x5f, double, args),
             Fp::Eq(_) => self.equal(double, args),
-            Fp::Lt(_) if self.s.values[self.at as usize].quiet => self.less_quiet(Cc::Above, double, args),
-            Fp::Le(_) if self.s.values[self.at as usize].quiet => {
-                self.less_quiet(Cc::AboveEqual, double, args)
-            }
+            Fp::Lt(_) if self.facts.of(self.at).quiet => self.less_quiet(Cc::Above, double, args),
+            Fp::Le(_) if self.facts.of(self.at).quiet => self.less_quiet(Cc::AboveEqual, double, args),
             Fp::Lt(_) => self.less(Cc::Above, double, args),
             Fp::Le(_) => self.less(Cc::AboveEqual, double, args),
             Fp::ToInt(_, ty) => self.number_to_int(op, ty, rounding, double, args),
             Fp::FromInt(ty, _) => self.int_to_number(op, ty, rounding, double, args),
             _ => self.soft(op, rounding, args),
         }
-    }
-
-    /// Finds `frflags`, one signaling comparison, `fsflags` of the same value (C's `isless` and its like), beginning at IR
-    /// instruction `first`: the comparison may raise what it likes, as long as nobody sees it.
-    pub fn quiet_compare(&mut self, first: usize) {
-        let mut holders = Vec::new();
-        let mut compare = None;
-        for (i, inst) in self.insts.iter().enumerate().skip(first + 1) {
-            let is_flags = |v: Val, holders: &[(u16, Val)]| {
-                v.0 as usize == first
-                    || matches!(self.insts[v.0 as usize], Inst::Get(slot) if holders.contains(&(slot, v)))
-            };
-            match *inst {
-                Inst::Set(slot, v) => {
-                    let holds = is_flags(v, &holders);
-                    holders.retain(|(s, _)| *s != slot);
-                    if holds {
-                        holders.push((slot, Val(NONE)));
-                    }
-                }
-                // The values of a slot that holds the flags, as they are read.
-                Inst::Get(slot) if holders.contains(&(slot, Val(NONE))) => {
-                    holders.push((slot, Val(i as u32)))
-                }
-                Inst::Fp(Fp::Lt(_) | Fp::Le(_), ..) if compare.is_none() => compare = Some(i),
-                Inst::SetFlags(v) => {
-                    if let Some(compare) = compare.filter(|_| self.masked_flags(v, |v| is_flags(v, &holders)))
-                    {
-                        self.s.values[compare].quiet = true;
-                        self.s.values[i].quiet = true;
-                    }
-                    return;
-                }
-                Inst::Begin(..) | Inst::SetF(..) => {}
-                _ if inst.is_pure() => {}
-                _ => return,
-            }
-        }
-    }
-
-    /// Whether `v` is the flags, perhaps cut to their five bits.
-    fn masked_flags(&self, v: Val, is_flags: impl Fn(Val) -> bool) -> bool {
-        let inner = match self.insts[v.0 as usize] {
-            Inst::Bin(Bin::And, 64, x, k) if self.insts[k.0 as usize].constant() == Some(31) => x,
-            _ => v,
-        };
-        is_flags(inner)
     }
 
     /// The accrued flags: those in the slot and those that the host's FPU gathered since.
@@ -125,7 +73,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Makes the flags those in `v`: all of them in the slot, none in the host's FPU.
     pub fn set_flags(&mut self, v: Val) {
-        if self.s.values[self.at as usize].quiet {
+        if self.facts.of(self.at).quiet {
             return;
         }
         let r = self.gpr(v);
@@ -290,11 +238,11 @@ impl<I: Isa> Emit<'_, I> {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.take_xmm();
         self.a.movaps(d, a);
-        self.a.movaps(X0, b);
+        self.a.movaps(SCRATCH_FP, b);
         self.a.comis(0x2e, double, a, b);
         // Unordered and equal (zeros of either sign) set ZF.
         let special = self.a.jcc(Cc::Equal);
-        self.a.sse(opcode, double, d, X0);
+        self.a.sse(opcode, double, d, SCRATCH_FP);
         self.soft_aside(&[special], op, rounding, args, d);
         self.own_fp(d);
     }
@@ -375,8 +323,8 @@ impl<I: Isa> Emit<'_, I> {
     fn number_bits(&mut self, double: bool, v: Val) {
         let from = self.resolve(v);
         let d = self.take_gpr();
-        match self.s.values[from as usize].reg {
-            reg if reg != NONE && !double => self.a.movq_from(false, d, reg as Xmm),
+        match self.register(from) {
+            Some(x) if !double => self.a.movq_from(false, d, x),
             _ => {
                 self.fetch(d, from);
                 if !double {
@@ -419,8 +367,8 @@ impl<I: Isa> Emit<'_, I> {
     /// `x` where `c`, else `y`; the branch expects `x`.
     pub fn select_float(&mut self, c: Val, x: Val, y: Val) {
         let other = self.resolve(y);
-        let bits = self.number_constant(other).filter(|_| self.s.values[other as usize].reg == NONE);
-        let b = if bits.is_none() { self.xmm(y) } else { X0 };
+        let bits = self.number_constant(other).filter(|_| self.register(other).is_none());
+        let b = if bits.is_none() { self.xmm(y) } else { SCRATCH_FP };
         let d = self.def_fp_from(x);
         let cc = self.condition(c);
         let not = self.a.jcc(cc.opposite());

@@ -1,18 +1,20 @@
 //! One block from IR to code: the walk over its instructions.
 
-use super::asm::{Asm, Hole, Part, Place};
 use super::loops::Loop;
 use super::regs::{NONE, State};
-use super::side::Side;
-use super::thunks::Layout;
 use crate::block::Block;
+use crate::x64::asm::{Asm, Hole, Part, Place};
+use crate::x64::lower::facts::Facts;
+use crate::x64::side::Side;
+use crate::x64::thunks::Layout;
 use std::marker::PhantomData;
+use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
-use trine_ir::{Bin, Fmt, Fp, Isa};
 
 /// Memory that is used again from block to block.
 #[derive(Default)]
 pub struct Scratch {
+    facts: Facts,
     state: State,
 }
 
@@ -26,47 +28,47 @@ pub struct Emitted {
 
 /// The compilation of one block.
 pub struct Emit<'a, I: Isa> {
-    pub(super) a: &'a mut Asm,
-    pub(super) side: &'a mut Side,
-    pub(super) l: Layout,
-    pub(super) insts: &'a [Inst],
+    pub a: &'a mut Asm,
+    pub side: &'a mut Side,
+    pub l: Layout,
+    pub insts: &'a [Inst],
+    /// What is known of the instructions' values.
+    pub facts: &'a Facts,
     /// Where values are.
-    pub(super) s: &'a mut State,
-    /// Index of the last read of each of the first slots.
-    pub(super) last_read: [u32; 64],
+    pub s: &'a mut State,
     /// Index of the current IR instruction.
-    pub(super) at: u32,
+    pub at: u32,
     /// General registers that the current instruction uses.
-    pub(super) in_use: u32,
+    pub in_use: u32,
     /// Vector registers that the current instruction uses.
-    pub(super) in_use_fp: u32,
+    pub in_use_fp: u32,
     /// Guest instructions in the block.
-    pub(super) guest: u32,
+    pub guest: u32,
     /// Guest instructions begun.
-    pub(super) begun: u32,
+    pub begun: u32,
     /// Offset in the page and length of the current guest instruction.
-    pub(super) offset: i64,
-    pub(super) bytes: u8,
+    pub offset: i64,
+    pub bytes: u8,
     /// Mode of the block.
-    pub(super) mode: u32,
+    pub mode: u32,
     /// A helper was called, which may have changed the mode: where control goes is looked up.
-    pub(super) called: bool,
+    pub called: bool,
     /// Offset of the first guest instruction.
-    pub(super) start: i64,
+    pub start: i64,
     /// Inside an arm that does not come back.
-    pub(super) in_arm: bool,
+    pub in_arm: bool,
     /// More values than spill words.
-    pub(super) too_complex: bool,
+    pub too_complex: bool,
     /// Displacements of direct jumps, in the order of their numbers.
-    pub(super) holes: Vec<Hole>,
+    pub holes: Vec<Hole>,
     /// Accesses that the host may refuse, and their rows.
-    pub(super) accesses: Vec<(Place, u32)>,
+    pub accesses: Vec<(Place, u32)>,
     /// Number of the block's first direct jump.
-    pub(super) first_site: u32,
+    pub first_site: u32,
     /// Guest addresses are host addresses.
-    pub(super) direct: bool,
+    pub direct: bool,
     /// Where the block's rounds meet, if it is a loop.
-    pub(super) round: Loop,
+    pub round: Loop,
     isa: PhantomData<I>,
 }
 
@@ -83,14 +85,15 @@ impl<'a, I: Isa> Emit<'a, I> {
         direct: bool,
         first_site: u32,
     ) -> Self {
-        scratch.state.reset(ir.insts.len());
+        scratch.facts.find(&ir.insts, ir.insts.len() - I::PINNED.len());
+        scratch.state.reset(scratch.facts.all());
         Emit {
             a,
             side,
             l,
             insts: &ir.insts,
+            facts: &scratch.facts,
             s: &mut scratch.state,
-            last_read: [0; 64],
             at: 0,
             in_use: 0,
             in_use_fp: 0,
@@ -114,7 +117,6 @@ impl<'a, I: Isa> Emit<'a, I> {
 
     /// Emits everything; `None` where the block needs more room than there is.
     pub fn run(mut self) -> Option<Emitted> {
-        self.count_uses();
         self.begin_pinned();
         self.begin_loop();
         self.entry();
@@ -125,110 +127,12 @@ impl<'a, I: Isa> Emit<'a, I> {
         (!self.too_complex).then_some(Emitted { holes: self.holes, accesses: self.accesses })
     }
 
-    /// Finds each value's last use, and what is better emitted at its only use.
-    fn count_uses(&mut self) {
-        self.count_live_uses();
-        for (i, inst) in self.insts[..self.end() as usize].iter().enumerate() {
-            if self.is_dead(i) {
-                continue;
-            }
-            if let Inst::Get(slot) | Inst::GetF(slot) | Inst::GetV(slot) = *inst
-                && let Some(last) = self.last_read.get_mut(slot as usize)
-            {
-                *last = i as u32;
-            }
-            match *inst {
-                Inst::Load(_, a)
-                | Inst::Store(_, a, _)
-                | Inst::Rmw(_, _, a, _)
-                | Inst::Exchange(_, a, ..)
-                | Inst::LoadV(_, a)
-                | Inst::StoreV(_, a, _) => {
-                    self.defer_address(a, i as u32);
-                }
-                Inst::Sext(from, 64, x) => self.sign_load(from, x),
-                Inst::IfNot { c, .. } | Inst::Select(_, c, ..) | Inst::SelectF(c, ..) => {
-                    self.defer_compare(c, i as u32)
-                }
-                Inst::Flags => self.quiet_compare(i),
-                _ => {}
-            }
-        }
-    }
-
-    fn defer(&mut self, v: Val, user: u32, operands: &[Val]) {
-        self.s.values[v.0 as usize].deferred = true;
-        for o in operands {
-            let value = &mut self.s.values[o.0 as usize];
-            value.last = value.last.max(user);
-        }
-    }
-
-    /// A load of which nothing but the sign-extension is used extends by itself.
-    fn sign_load(&mut self, from: u8, x: Val) {
-        if let Inst::Load(how, _) = self.insts[x.0 as usize]
-            && how.width.bits() == from as u32
-            && self.s.values[x.0 as usize].uses == 1
-        {
-            self.s.values[x.0 as usize].signed = true;
-        }
-    }
-
-    /// Base plus constant becomes part of the access.
-    fn defer_address(&mut self, a: Val, user: u32) {
-        if self.s.values[a.0 as usize].uses != self.s.values[a.0 as usize].addresses {
-            return;
-        }
-        if let Inst::Bin(Bin::Add, 64, base, k) = self.insts[a.0 as usize]
-            && let Inst::Const(k) = self.insts[k.0 as usize]
-            && (k as i64).unsigned_abs() < 1 << 30
-        {
-            self.defer(a, user, &[base]);
-        }
-    }
-
-    /// A comparison used once becomes part of its user.
-    fn defer_compare(&mut self, c: Val, user: u32) {
-        if self.s.values[c.0 as usize].uses != 1 {
-            return;
-        }
-        if let Inst::Cmp(_, bits @ (8 | 16 | 32 | 64), x, y) = self.insts[c.0 as usize] {
-            self.defer(c, user, &[x, y]);
-            if bits == 64 && matches!(self.insts[y.0 as usize], Inst::Const(k) if k as i64 == k as i32 as i64)
-            {
-                self.defer_upper_half(x, user);
-            }
-        }
-    }
-
-    /// The upper half of a number's bits that is only compared needs no register of its own.
-    fn defer_upper_half(&mut self, x: Val, user: u32) {
-        if let Some((_, bits, number)) = self.upper_half(x)
-            && [x, bits].iter().all(|v| self.s.values[v.0 as usize].uses == 1)
-        {
-            self.defer(x, user, &[]);
-            self.defer(bits, user, &[number]);
-        }
-    }
-
-    /// Shift, bits and number, where `x` is the upper half of a binary64.
-    pub(super) fn upper_half(&self, x: Val) -> Option<(Bin, Val, Val)> {
-        let Inst::Bin(op @ (Bin::Shr | Bin::Sar), 64, bits, by) = self.insts[x.0 as usize] else {
-            return None;
-        };
-        match (self.insts[bits.0 as usize], self.insts[by.0 as usize]) {
-            (Inst::Fp(Fp::ToBits(Fmt::D), _, [number, ..]), Inst::Const(32)) => Some((op, bits, number)),
-            _ => None,
-        }
-    }
-
     /// One IR instruction.
     fn one(&mut self) {
         let inst = self.insts[self.at as usize];
-        let value = self.s.values[self.at as usize];
         self.in_use = 0;
         self.in_use_fp = 0;
-        if value.deferred || self.is_dead(self.at as usize) {
+        if self.facts.of(self.at).deferred || self.is_dead(self.at as usize) {
             return;
         }
         match inst {
@@ -278,8 +182,13 @@ impl<'a, I: Isa> Emit<'a, I> {
         }
     }
 
+    /// Whether the instruction at `i` needs no code.
+    pub fn is_dead(&self, i: usize) -> bool {
+        self.facts.is_dead(i, &self.insts[i])
+    }
+
     /// What follows `from` out of line. Control does not go on behind what was emitted last.
-    pub(super) fn cold(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
+    pub fn cold(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
         let part = self.a.switch(Part::Cold);
         from.iter().for_each(|hole| self.a.fix_here(*hole));
         emit(self);
@@ -287,7 +196,7 @@ impl<'a, I: Isa> Emit<'a, I> {
     }
 
     /// The same where control goes on: what is out of line already, as an arm that exits, jumps over it.
-    pub(super) fn cold_with<T>(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self) -> T) -> T {
+    pub fn cold_with<T>(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self) -> T) -> T {
         let part = self.a.switch(Part::Cold);
         let over = (part == Part::Cold).then(|| self.a.jmp());
         from.iter().for_each(|hole| self.a.fix_here(*hole));
@@ -300,7 +209,7 @@ impl<'a, I: Isa> Emit<'a, I> {
     }
 
     /// What follows `from` out of line, and then goes on here.
-    pub(super) fn aside(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
+    pub fn aside(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
         let back = self.a.here();
         self.cold_with(from, |e| {
             emit(e);
@@ -313,13 +222,16 @@ impl<'a, I: Isa> Emit<'a, I> {
     fn arm(&mut self, c: Val, to: trine_ir::inst::Label, exits: bool) {
         if exits {
             let cc = self.condition(c);
-            let taken = self.a.jcc(cc);
             let saved = self.s.clone();
-            self.cold_with(&[taken], |e| {
-                let was = std::mem::replace(&mut e.in_arm, true);
-                e.until(to);
-                e.in_arm = was;
-            });
+            if self.goes_round(to) {
+                // The way that is taken most often: it stays here, and one jump leads to the header.
+                let over = self.a.jcc(cc.opposite());
+                self.leaving_arm(to);
+                self.a.fix_here(over);
+            } else {
+                let taken = self.a.jcc(cc);
+                self.cold_with(&[taken], |e| e.leaving_arm(to));
+            }
             *self.s = saved;
         } else {
             // Both ways meet with everything in memory.
@@ -332,6 +244,13 @@ impl<'a, I: Isa> Emit<'a, I> {
             self.a.fix_here(skip);
             self.s.fp_ready = false;
         }
+    }
+
+    /// An arm that does not come back.
+    fn leaving_arm(&mut self, to: trine_ir::inst::Label) {
+        let was = std::mem::replace(&mut self.in_arm, true);
+        self.until(to);
+        self.in_arm = was;
     }
 
     /// Emits what comes before the label.

@@ -1,24 +1,24 @@
 //! Guest memory accesses: the TLB probed inline, the rest out of line.
 
-use super::asm::{Alu, Cc, Hole, Mem, Reg, Shift, mem, mem2, reg::*};
-use super::emit::Emit;
-use super::side::Kind;
 use crate::tlb::{self, Entry, PAIRS, Pair, Tlb};
+use crate::x64::asm::{Alu, Cc, Hole, Mem, Reg, Shift, mem, mem2, reg::*};
+use crate::x64::baseline::emit::Emit;
+use crate::x64::side::Kind;
 use std::mem::offset_of;
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Access, Bin, Hints, Isa, MemOp};
 
 /// A guest address: register plus displacement.
 #[derive(Clone, Copy)]
-pub(super) struct Address {
-    pub(super) base: Reg,
-    pub(super) disp: i32,
+pub struct Address {
+    pub base: Reg,
+    pub disp: i32,
 }
 
 impl<I: Isa> Emit<'_, I> {
-    pub(super) fn address(&mut self, a: Val) -> Address {
+    pub fn address(&mut self, a: Val) -> Address {
         if let Inst::Bin(Bin::Add, 64, base, k) = self.insts[a.0 as usize]
-            && self.s.values[a.0 as usize].deferred
+            && self.facts.of(a.0).deferred
             && let Inst::Const(k) = self.insts[k.0 as usize]
         {
             return Address { base: self.gpr(base), disp: k as i32 };
@@ -27,15 +27,15 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// The next instruction accesses a program's memory, and the host may refuse it.
-    pub(super) fn may_be_refused(&mut self) {
+    pub fn may_be_refused(&mut self) {
         let row = self.add_row(Kind::Direct);
         self.accesses.push((self.a.here(), row));
     }
 
     /// Which pair an access looks at first: that of the slot that its base is, or one by its place in the code.
-    pub(super) fn pair_of(&self, a: Val, hints: Hints, write: bool) -> usize {
+    pub fn pair_of(&self, a: Val, hints: Hints, write: bool) -> usize {
         let base = match self.insts[a.0 as usize] {
-            Inst::Bin(Bin::Add, 64, base, _) if self.s.values[a.0 as usize].deferred => base,
+            Inst::Bin(Bin::Add, 64, base, _) if self.facts.of(a.0).deferred => base,
             _ => a,
         };
         let by = match self.insts[self.resolve(base) as usize] {
@@ -48,14 +48,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Looks at the pair, then at the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is the
     /// way out on a miss. Unlike the table's, the pair's addend is loaded from a place that does not depend on the
     /// address: nothing waits for it.
-    pub(super) fn probe_pair(
-        &mut self,
-        n: usize,
-        at: Address,
-        hints: Hints,
-        bytes: u64,
-        write: bool,
-    ) -> Hole {
+    pub fn probe_pair(&mut self, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
         let pair = self.l.tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
         let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
         let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
@@ -116,7 +109,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// The out-of-line part of an access: `args` are further arguments, the result goes to `to`.
-    pub(super) fn out_of_line(&mut self, miss: Hole, at: Address, args: &[Reg], kind: Kind, to: Option<Reg>) {
+    pub fn out_of_line(&mut self, miss: Hole, at: Address, args: &[Reg], kind: Kind, to: Option<Reg>) {
         self.aside(&[miss], |e| {
             e.call_access(at, args, kind);
             if let Some(r) = to {
@@ -126,7 +119,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// Calls the slow path of an access; the result is in `rax`.
-    pub(super) fn call_access(&mut self, at: Address, args: &[Reg], kind: Kind) {
+    pub fn call_access(&mut self, at: Address, args: &[Reg], kind: Kind) {
         self.pass_address(at);
         for (n, &r) in args.iter().enumerate() {
             self.a.store(8, self.l.arg(n + 1), r);
@@ -147,7 +140,7 @@ impl<I: Isa> Emit<'_, I> {
         }
         let miss = self.probe_pair(n, at, how.hints, how.width.bytes(), false);
         self.load_to(how, d, mem2(at.base, RCX, at.disp));
-        let signed = self.s.values[self.at as usize].signed;
+        let signed = self.facts.of(self.at).signed;
         self.aside(&[miss], |e| {
             e.call_access(at, &[], Kind::Load(how));
             if signed { e.a.movsx(how.width.bytes(), true, d, RAX) } else { e.a.mov(true, d, RAX) }
@@ -157,7 +150,7 @@ impl<I: Isa> Emit<'_, I> {
 
     fn load_to(&mut self, how: MemOp, d: Reg, m: Mem) {
         let bytes = how.width.bytes();
-        match (how.swaps(), self.s.values[self.at as usize].signed) {
+        match (how.swaps(), self.facts.of(self.at).signed) {
             (false, false) => self.a.load(bytes, d, m),
             (false, true) => self.a.load_signed(bytes, d, m),
             (true, signed) => {
@@ -192,7 +185,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// Raises where an access must be aligned and is not.
-    pub(super) fn check_aligned(&mut self, at: Address, hints: Hints, bytes: u64, access: Access) {
+    pub fn check_aligned(&mut self, at: Address, hints: Hints, bytes: u64, access: Access) {
         if !hints.aligned || bytes == 1 {
             return;
         }
@@ -203,7 +196,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// Probes for an atomic access and leaves the host address in `rcx`.
-    pub(super) fn probe_atomic(&mut self, at: Address, how: MemOp) -> Option<Hole> {
+    pub fn probe_atomic(&mut self, at: Address, how: MemOp) -> Option<Hole> {
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
         if self.direct {
             self.a.lea(true, RCX, mem(at.base, at.disp));
@@ -215,7 +208,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// The next instruction accesses memory by an address that [`Emit::probe_atomic`] left.
-    pub(super) fn atomic(&mut self) {
+    pub fn atomic(&mut self) {
         if self.direct {
             self.may_be_refused();
         }
@@ -223,7 +216,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// A register for a result that must not show up as anyone's before the access is over: a
     /// fault restores slots from registers as they were before.
-    pub(super) fn def_apart(&mut self) -> Reg {
+    pub fn def_apart(&mut self) -> Reg {
         self.take_destination(true).unwrap_or_else(|| self.take_gpr())
     }
 }

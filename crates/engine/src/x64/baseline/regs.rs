@@ -1,11 +1,13 @@
 //! Which value lives where: the register allocator of one block.
 
-use super::asm::{Mem, Reg, Xmm, reg::*};
 use super::emit::Emit;
-use super::pinned::pin_of;
-use super::side::Loc;
+use crate::x64::asm::{Alu, Mem, Reg, Xmm, mem, reg::*};
+use crate::x64::lower::facts::{Fact, number_constant};
+use crate::x64::pins::pin_of;
+use crate::x64::side::Loc;
+use crate::x64::thunks::SCRATCH_FP;
+use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
-use trine_ir::{Fp, Isa};
 
 /// No register, no slot, no spill word, no value.
 pub const NONE: u32 = u32::MAX;
@@ -15,12 +17,8 @@ pub const NONE: u32 = u32::MAX;
 pub struct Value {
     /// The value that this one is another name of.
     pub alias: u32,
-    /// Index of the last instruction that uses it.
+    /// Index of the last instruction that uses it, or an alias of it.
     pub last: u32,
-    /// Number of uses.
-    pub uses: u32,
-    /// Number of uses as the address of an access.
-    pub addresses: u32,
     /// Its register.
     pub reg: u32,
     /// Its spill word.
@@ -29,32 +27,11 @@ pub struct Value {
     pub home: u32,
     /// Number of slots whose current value it is.
     pub cached: u32,
-    /// Its code is emitted where it is used.
-    pub deferred: bool,
-    /// It is a write of a slot that another write follows before anybody looks.
-    pub overwritten: bool,
-    /// It is a load that is sign-extended to 64 bits.
-    pub signed: bool,
-    /// It is a comparison, or a write of the flags behind one, that leaves the flags as they were.
-    pub quiet: bool,
 }
 
 impl Value {
     /// A value nobody uses.
-    pub const NEW: Value = Value {
-        alias: NONE,
-        last: 0,
-        uses: 0,
-        addresses: 0,
-        reg: NONE,
-        spill: NONE,
-        home: NONE,
-        cached: 0,
-        deferred: false,
-        overwritten: false,
-        signed: false,
-        quiet: false,
-    };
+    pub const NEW: Value = Value { alias: NONE, last: 0, reg: NONE, spill: NONE, home: NONE, cached: 0 };
 }
 
 /// The current value of a slot.
@@ -88,10 +65,10 @@ pub struct State {
 }
 
 impl State {
-    /// For a block with `n` values.
-    pub fn reset(&mut self, n: usize) {
+    /// For a block of whose values this is known.
+    pub fn reset(&mut self, facts: &[Fact]) {
         self.values.clear();
-        self.values.resize(n, Value::NEW);
+        self.values.extend(facts.iter().map(|f| Value { last: f.last, ..Value::NEW }));
         self.gpr = [NONE; 16];
         self.xmm = [NONE; 16];
         self.cache.clear();
@@ -105,8 +82,6 @@ impl State {
 const SPILLS: usize = 64;
 /// Spill words of 128 bits in the frame.
 const VECTOR_SPILLS: usize = 16;
-/// A vector register that holds no guest value.
-const SCRATCH_FP: Xmm = super::thunks::POOL_FP;
 
 impl<I: Isa> Emit<'_, I> {
     /// The value that `v` stands for.
@@ -135,12 +110,15 @@ impl<I: Isa> Emit<'_, I> {
         i32::try_from(k as i64).ok()
     }
 
-    /// The bits of a number that is a constant. Like other constants, it is made where it is used.
+    /// The bits of a number that is a constant.
     pub fn number_constant(&self, v: u32) -> Option<u64> {
-        match self.insts[v as usize] {
-            Inst::Fp(Fp::FromBits(_), _, [bits, ..]) => self.insts[bits.0 as usize].constant(),
-            _ => None,
-        }
+        number_constant(self.insts, v)
+    }
+
+    /// The register that holds a value now.
+    pub fn register(&self, v: u32) -> Option<Reg> {
+        let reg = self.s.values[v as usize].reg;
+        (reg != NONE).then_some(reg as Reg)
     }
 
     /// Whether the value can be made again at no cost.
@@ -254,11 +232,11 @@ impl<I: Isa> Emit<'_, I> {
         self.a.load(8, r, self.l.page());
         match i32::try_from(offset) {
             Ok(0) => {}
-            Ok(offset) => self.a.lea(true, r, super::asm::mem(r, offset)),
+            Ok(offset) => self.a.lea(true, r, mem(r, offset)),
             Err(_) => {
                 let other = if r == RCX { RDX } else { RCX };
                 self.a.mov_imm(other, offset as u64);
-                self.a.alu(super::asm::Alu::Add, true, r, other);
+                self.a.alu(Alu::Add, true, r, other);
             }
         }
     }

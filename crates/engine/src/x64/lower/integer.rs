@@ -1,8 +1,9 @@
 //! Integer operations.
 
-use super::asm::{Alu, Cc, Reg, Shift, mem, mem2, reg::*};
-use super::emit::Emit;
-use super::regs::NONE;
+use crate::x64::asm::{Alu, Cc, Reg, Shift, mem, mem2, reg::*};
+use crate::x64::baseline::emit::Emit;
+use crate::x64::baseline::regs::NONE;
+use crate::x64::lower::facts::upper_half;
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Bin, Cmp, Isa, Un};
 
@@ -233,8 +234,8 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The register with what is compared with a constant.
     fn compared(&mut self, x: Val) -> Reg {
-        match self.upper_half(x) {
-            Some((op, _, number)) if self.s.values[x.0 as usize].deferred => {
+        match upper_half(self.insts, x) {
+            Some((op, _, number)) if self.facts.of(x.0).deferred => {
                 let number = self.resolve(number);
                 self.fetch(RAX, number);
                 let op = if op == Bin::Sar { Shift::Sar } else { Shift::Shr };
@@ -248,7 +249,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Emits what decides `c`; gives the condition that holds where it is 1.
     pub fn condition(&mut self, c: Val) -> Cc {
         match self.insts[c.0 as usize] {
-            Inst::Cmp(op, bits, x, y) if self.s.values[c.0 as usize].deferred => self.flags(op, bits, x, y),
+            Inst::Cmp(op, bits, x, y) if self.facts.of(c.0).deferred => self.flags(op, bits, x, y),
             _ => {
                 let r = self.gpr(c);
                 self.a.test(false, r, r);
@@ -331,7 +332,7 @@ impl<I: Isa> Emit<'_, I> {
             self.trim(d, to);
             return;
         }
-        if self.s.values[x.0 as usize].signed {
+        if self.facts.of(x.0).signed {
             return self.define_alias(x.0);
         }
         if (from, to) == (32, 64) && self.is_sign_extended(x, DEPTH) {
@@ -350,7 +351,7 @@ impl<I: Isa> Emit<'_, I> {
         let v = self.resolve(v);
         match self.insts[v as usize] {
             Inst::Sext(from, 64, _) => from <= 32,
-            Inst::Load(how, _) => how.width.bits() < 32 || self.s.values[v as usize].signed,
+            Inst::Load(how, _) => how.width.bits() < 32 || self.facts.of(v).signed,
             Inst::Const(k) => k as i64 == k as i32 as i64,
             // A 0 comes in at the top.
             Inst::Bin(Bin::Shr, 32, _, k) => self.constant(k).is_some_and(|k| k & 31 != 0),
