@@ -2,8 +2,7 @@
 
 use super::emit::Emit;
 use super::regs::{Cached, NONE};
-use crate::x64::asm::{Reg, Xmm};
-use crate::x64::thunks::{POOL, POOL_FP};
+use crate::x64::lower::allocator::Allocator;
 use trine_ir::Isa;
 use trine_ir::inst::Inst;
 
@@ -25,12 +24,12 @@ impl<I: Isa> Emit<'_, I> {
     /// How many IR instructions from here each owner of a register is used next: [`WINDOW`] where that is far or never.
     fn next_uses(&self, owners: &[u32; 16]) -> [u32; 16] {
         let register = |v: u32| {
-            let reg = self.s.values[v as usize].reg as usize;
+            let reg = self.alloc.state.values[v as usize].reg as usize;
             owners.get(reg).is_some_and(|&owner| owner == v).then_some(reg)
         };
         // Slots that have the value of a register, until they are written.
         let held = |c: &Cached| Some((c.slot, register(c.val)?));
-        let mut slots: Vec<(u16, usize)> = self.s.cache.iter().filter_map(held).collect();
+        let mut slots: Vec<(u16, usize)> = self.alloc.state.cache.iter().filter_map(held).collect();
         let (mut next, mut arm) = ([WINDOW; 16], None);
         let mut missing = owners.iter().filter(|&&v| v != NONE).count();
         let rest = self.insts[self.at as usize + 1..].iter().take(WINDOW as usize - 1);
@@ -70,20 +69,20 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Whether the memory of the value's slot, or a spill word, has it, or it can be made again.
     fn is_saved(&self, v: u32) -> bool {
-        let value = &self.s.values[v as usize];
+        let value = &self.alloc.state.values[v as usize];
         value.home != NONE || value.spill != NONE || self.rebuilds(v)
     }
 
     /// Whether surely nobody uses a value from here to the end; cheaper than [`Emit::next_uses`].
     fn is_idle(&self, v: u32) -> bool {
         let read = |slot: u16| self.facts.may_be_read(slot, self.at);
-        self.s.values[v as usize].last <= self.at
-            && (self.s.cache.iter().filter(|c| c.val == v))
+        self.alloc.state.values[v as usize].last <= self.at
+            && (self.alloc.state.cache.iter().filter(|c| c.val == v))
                 .all(|c| !read(c.slot) && !self.is_wanted_at_end(c.slot))
     }
 
     /// The register that costs least, with what is not needed soon before what is needed last.
-    fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8> + Clone, in_use: u32) -> u8 {
+    pub fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8> + Clone, in_use: u32) -> u8 {
         let usable = || pool.clone().filter(|r| in_use >> r & 1 == 0);
         let unowned = |r: &u8| owners[*r as usize] == NONE || self.dead(owners[*r as usize]);
         if let Some(r) = usable().find(unowned) {
@@ -97,44 +96,20 @@ impl<I: Isa> Emit<'_, I> {
         usable().min_by_key(|&r| self.cost(owners[r as usize], next[r as usize])).unwrap_or(0)
     }
 
-    /// A free general register, pinned until the end of the instruction.
-    pub fn take_gpr(&mut self) -> Reg {
-        let r = self.victim(&self.s.gpr, POOL.into_iter(), self.in_use);
-        let owner = self.s.gpr[r as usize];
-        if owner != NONE {
-            self.evict(owner);
-        }
-        self.s.gpr[r as usize] = NONE;
-        self.in_use |= 1 << r;
-        r
-    }
-
-    /// A free vector register, pinned until the end of the instruction.
-    pub fn take_xmm(&mut self) -> Xmm {
-        let r = self.victim(&self.s.xmm, 0..POOL_FP, self.in_use_fp);
-        let owner = self.s.xmm[r as usize];
-        if owner != NONE {
-            self.evict(owner);
-        }
-        self.s.xmm[r as usize] = NONE;
-        self.in_use_fp |= 1 << r;
-        r
-    }
-
     /// Takes the register from a value, saving it where it is still needed.
-    fn evict(&mut self, v: u32) {
-        let value = self.s.values[v as usize];
+    pub fn evict(&mut self, v: u32) {
+        let value = self.alloc.state.values[v as usize];
         if !self.dead(v) && !self.rebuilds(v) && value.home == NONE && value.spill == NONE {
-            match self.s.cache.iter().position(|c| c.val == v && c.dirty) {
+            match self.alloc.state.cache.iter().position(|c| c.val == v && c.dirty) {
                 Some(i) => {
-                    let slot = self.s.cache[i].slot;
+                    let slot = self.alloc.state.cache[i].slot;
                     self.store_value(self.l.slot(slot), v);
-                    self.s.cache[i].dirty = false;
-                    self.s.values[v as usize].home = slot as u32;
+                    self.alloc.state.cache[i].dirty = false;
+                    self.alloc.state.values[v as usize].home = slot as u32;
                 }
                 None => self.spill(v),
             }
         }
-        self.s.values[v as usize].reg = NONE;
+        self.alloc.state.values[v as usize].reg = NONE;
     }
 }

@@ -2,7 +2,8 @@
 
 use super::emit::Emit;
 use crate::x64::asm::{Alu, Asm, Cc, Hole, Mem, mem, reg::*};
-use crate::x64::side::{Kind, Row, code};
+use crate::x64::lower::allocator::Allocator;
+use crate::x64::side::{Kind, code};
 use crate::x64::thunks::{self, Thunk};
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Flow, Helper, Isa};
@@ -19,14 +20,9 @@ impl<I: Isa> Emit<'_, I> {
         self.cold(&[over], |e| {
             e.a.alu_imm(Alu::Sub, true, R15, n);
             e.leave_header();
-            e.set_pc(e.start);
+            e.set_pc(e.alloc.start);
             e.leave(code::GO);
         });
-    }
-
-    /// Instructions of the block not yet done; the current one counts as done where `this`.
-    fn undone(&self, this: bool) -> u32 {
-        self.guest - self.begun + !this as u32
     }
 
     fn uncount(&mut self, this: bool) {
@@ -49,7 +45,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Leaves for a virtual address.
     pub fn exit_jump(&mut self, flow: Flow, target: Val) {
         // Behind a call control comes back, and an arm's code has no room for that: `flow` is only a hint.
-        let flow = if self.in_arm && flow == Flow::Call { Flow::Plain } else { flow };
+        let flow = if self.alloc.in_arm && flow == Flow::Call { Flow::Plain } else { flow };
         let v = self.resolve(target);
         let direct = match self.insts[v as usize] {
             Inst::Pc(offset) if self.links(offset) => Some(offset),
@@ -115,15 +111,15 @@ impl<I: Isa> Emit<'_, I> {
     /// Whether a jump to this offset may go straight to the block there: it lies in the same page,
     /// and its first instruction does, too.
     fn links(&self, offset: i64) -> bool {
-        !self.called && (0..=0x1000 - I::MAX_BYTES as i64).contains(&offset)
+        !self.alloc.called && (0..=0x1000 - I::MAX_BYTES as i64).contains(&offset)
     }
 
     /// A direct jump or call: leaves for the dispatcher the first time, which then links it.
     fn direct(&mut self, offset: i64, go: fn(&mut Asm) -> Hole) {
         self.a.align_displacement();
         let jump = go(self.a);
-        let number = self.first_site as u64 + self.holes.len() as u64;
-        self.holes.push(jump);
+        let number = self.alloc.first_site as u64 + self.alloc.holes.len() as u64;
+        self.alloc.holes.push(jump);
         self.cold(&[jump], |e| {
             e.set_pc(offset);
             e.leave(code::LINK | number << 8);
@@ -139,8 +135,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Leaves with an exception; the current instruction is not done.
     pub fn exit_raise(&mut self, cause: u64, value: Val) {
         self.store_unpinned();
-        let v = self.resolve(value);
-        self.fetch(RAX, v);
+        self.copy_to(RAX, value);
         self.a.store(8, self.l.arg(1), RAX);
         self.a.mov_imm(RAX, cause);
         self.a.store(8, self.l.arg(0), RAX);
@@ -153,8 +148,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Calls a helper.
     pub fn call(&mut self, helper: &'static Helper, args: [Val; 3]) {
         for (n, v) in args.into_iter().enumerate() {
-            let v = self.resolve(v);
-            self.store_value(self.l.arg(n), v);
+            self.store_to(self.l.arg(n), v);
         }
         if helper.flushes {
             self.call_flushing(helper)
@@ -170,8 +164,8 @@ impl<I: Isa> Emit<'_, I> {
     /// Calls a helper behind which the block is as good as over: everything goes to memory.
     fn call_flushing(&mut self, helper: &'static Helper) {
         self.leave_registers();
-        self.s.fp_ready = false;
-        self.called = true;
+        self.alloc.state.fp_ready = false;
+        self.alloc.called = true;
         self.set_pc(self.offset);
         self.a.lea(true, RAX, mem(R15, -(self.undone(false) as i32)));
         self.a.store(8, self.l.retired(), RAX);
@@ -194,23 +188,5 @@ impl<I: Isa> Emit<'_, I> {
             self.side.helpers.push(helper);
             self.side.helpers.len() - 1
         })
-    }
-
-    /// Calls the slow path of the current instruction, whose arguments are stored. The result is in
-    /// `rax`.
-    pub fn call_slow(&mut self, kind: Kind) {
-        let row = self.add_row(kind);
-        self.a.call_mem(self.l.thunk(Thunk::Slow));
-        self.a.mark(row);
-    }
-
-    /// A row of the side table for the current instruction as it is now; gives its number.
-    pub fn add_row(&mut self, kind: Kind) -> u32 {
-        let home = self.home();
-        let (first, dirty) = self.dirty_locs(home);
-        let (offset, undone) = (self.offset as u16, self.undone(false) as u16);
-        let row = Row { kind, offset, undone, displaced: self.away(home), first, dirty };
-        self.side.rows.push(row);
-        self.side.first_row + self.side.rows.len() as u32 - 1
     }
 }

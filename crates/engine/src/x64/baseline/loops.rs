@@ -56,7 +56,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     fn is_start(&self, v: u32) -> bool {
-        matches!(self.insts[v as usize], Inst::Pc(offset) if offset == self.start)
+        matches!(self.insts[v as usize], Inst::Pc(offset) if offset == self.alloc.start)
     }
 
     /// What a round does to slots. Reads of slots that it also writes come first.
@@ -103,7 +103,7 @@ impl<I: Isa> Emit<'_, I> {
         let mut general: Vec<Reg> = POOL.into_iter().filter(unpinned).skip(FREE).collect();
         let mut vector: Vec<Reg> = (0..CARRIED_FP).rev().collect();
         let mut yielding = self.yielding(&round);
-        self.round.held = self.pinned_held();
+        self.alloc.round.held = self.pinned_held();
         for &(v, slot, class) in round.reads.iter().filter(|r| pin_of::<I>(r.1).is_none()) {
             let free = match class {
                 Class::Int => general.pop().or_else(|| yielding.pop().map(|y| self.yield_register(y))),
@@ -112,7 +112,7 @@ impl<I: Isa> Emit<'_, I> {
             let Some(reg) = free else { continue };
             self.carry_slot(v, Held { slot, class, reg }, round.written.contains(&slot));
         }
-        self.round.header = Some(self.a.here());
+        self.alloc.round.header = Some(self.a.here());
     }
 
     /// Pinned slots whose registers a loop may use for others, the best last: those that it does not touch, and before them
@@ -127,11 +127,11 @@ impl<I: Isa> Emit<'_, I> {
     /// A pinned slot goes to memory for the time of the loop.
     fn yield_register(&mut self, h: Held) -> Reg {
         self.a.store(8, self.l.slot(h.slot), h.reg);
-        self.round.held.retain(|other| other.slot != h.slot);
-        self.s.gpr[h.reg as usize] = NONE;
-        if let Some(c) = self.s.cache.iter_mut().find(|c| c.slot == h.slot) {
+        self.alloc.round.held.retain(|other| other.slot != h.slot);
+        self.alloc.state.gpr[h.reg as usize] = NONE;
+        if let Some(c) = self.alloc.state.cache.iter_mut().find(|c| c.slot == h.slot) {
             c.dirty = false;
-            let value = &mut self.s.values[c.val as usize];
+            let value = &mut self.alloc.state.values[c.val as usize];
             (value.reg, value.home) = (NONE, h.slot as u32);
         }
         h.reg
@@ -142,31 +142,31 @@ impl<I: Isa> Emit<'_, I> {
         match h.class {
             Class::Int => {
                 self.a.load(8, h.reg, self.l.slot(h.slot));
-                self.s.gpr[h.reg as usize] = v;
+                self.alloc.state.gpr[h.reg as usize] = v;
             }
             Class::Float => {
                 self.a.movq_load(h.reg, self.l.slot(h.slot));
-                self.s.xmm[h.reg as usize] = v;
+                self.alloc.state.xmm[h.reg as usize] = v;
             }
             Class::Vec => {
                 self.a.movups_load(h.reg, self.l.slot(h.slot));
-                self.s.xmm[h.reg as usize] = v;
+                self.alloc.state.xmm[h.reg as usize] = v;
             }
         }
-        let value = &mut self.s.values[v as usize];
+        let value = &mut self.alloc.state.values[v as usize];
         (value.reg, value.cached) = (h.reg as u32, 1);
         value.home = if written { NONE } else { h.slot as u32 };
-        self.s.cache.push(Cached { slot: h.slot, val: v, dirty: written });
-        self.round.held.push(h);
+        self.alloc.state.cache.push(Cached { slot: h.slot, val: v, dirty: written });
+        self.alloc.round.held.push(h);
         if written {
-            self.round.written.push(h);
+            self.alloc.round.written.push(h);
         }
     }
 
     /// The header is here: behind the count of the first round's instructions, as each jump to it counts the next round's.
     pub fn mark_header(&mut self) {
-        if self.round.header.is_some() {
-            self.round.header = Some(self.a.here());
+        if self.alloc.round.header.is_some() {
+            self.alloc.round.header = Some(self.a.here());
         }
     }
 
@@ -176,25 +176,25 @@ impl<I: Isa> Emit<'_, I> {
         let end = arm.iter().position(|i| matches!(i, Inst::Label(l) if *l == end));
         let last = end.and_then(|n| arm.get(n.checked_sub(1)?));
         matches!(last, Some(&Inst::Jump(flow, v)) if flow != Flow::Call && self.is_start(v.0))
-            && self.round.header.is_some()
+            && self.alloc.round.header.is_some()
     }
 
     /// Whether a jump to this offset begins the next round.
     pub fn is_round(&self, offset: i64) -> bool {
-        self.round.header.is_some() && offset == self.start
+        self.alloc.round.header.is_some() && offset == self.alloc.start
     }
 
     /// The register that holds a slot at the header.
     pub fn round_place(&self, slot: u16, class: Class) -> Option<Reg> {
-        self.round.held.iter().find(|h| h.slot == slot && h.class == class).map(|h| h.reg)
+        self.alloc.round.held.iter().find(|h| h.slot == slot && h.class == class).map(|h| h.reg)
     }
 
     /// From what is in registers at the header to what is where a block begins.
     pub fn leave_header(&mut self) {
-        if self.round.header.is_none() {
+        if self.alloc.round.header.is_none() {
             return;
         }
-        for h in self.round.written.clone() {
+        for h in self.alloc.round.written.clone() {
             match h.class {
                 Class::Int => self.a.store(8, self.l.slot(h.slot), h.reg),
                 Class::Float => self.a.movq_store(self.l.slot(h.slot), h.reg),
@@ -202,7 +202,7 @@ impl<I: Isa> Emit<'_, I> {
             }
         }
         for (slot, reg) in pinned::<I>() {
-            if !self.round.held.iter().any(|h| h.slot == slot) {
+            if !self.alloc.round.held.iter().any(|h| h.slot == slot) {
                 self.a.load(8, reg, self.l.slot(slot));
             }
         }
@@ -211,17 +211,17 @@ impl<I: Isa> Emit<'_, I> {
     /// Brings the memory of the slots up to date that the next round does not find in a register.
     pub fn store_uncarried(&mut self) {
         self.write_back_but(|e, slot| {
-            let held = e.round.held.iter().find(|h| h.slot == slot);
+            let held = e.alloc.round.held.iter().find(|h| h.slot == slot);
             held.is_some_and(|h| h.class == Class::Int || e.register_of(slot, h.class).is_some())
         });
     }
 
     /// Goes to the header; what does not stay in registers is in memory.
     pub fn next_round(&mut self) {
-        let Some(header) = self.round.header else { return };
-        let held = std::mem::take(&mut self.round.held);
+        let Some(header) = self.alloc.round.header else { return };
+        let held = std::mem::take(&mut self.alloc.round.held);
         self.settle(&held);
-        self.round.held = held;
+        self.alloc.round.held = held;
         let jump = self.a.jmp();
         self.a.fix(jump, header);
     }

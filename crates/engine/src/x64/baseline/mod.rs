@@ -1,5 +1,6 @@
 //! The baseline compiler: blocks from IR to code in one pass, guest registers in host registers inside a block.
 
+mod answers;
 pub mod emit;
 mod evict;
 mod exits;

@@ -38,10 +38,10 @@ impl<I: Isa> Emit<'_, I> {
     /// What a block finds in registers.
     pub fn begin_pinned(&mut self) {
         for (v, (slot, reg)) in (self.end()..).zip(pinned::<I>()) {
-            let value = &mut self.s.values[v as usize];
+            let value = &mut self.alloc.state.values[v as usize];
             (value.reg, value.cached) = (reg as u32, 1);
-            self.s.gpr[reg as usize] = v;
-            self.s.cache.push(Cached { slot, val: v, dirty: true });
+            self.alloc.state.gpr[reg as usize] = v;
+            self.alloc.state.cache.push(Cached { slot, val: v, dirty: true });
         }
     }
 
@@ -64,13 +64,13 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The value that a slot has.
     fn current(&self, slot: u16) -> Option<u32> {
-        self.s.cache.iter().find(|c| c.slot == slot).map(|c| c.val)
+        self.alloc.state.cache.iter().find(|c| c.slot == slot).map(|c| c.val)
     }
 
     /// The register that holds a slot's current value, if it is of this class.
     pub fn register_of(&self, slot: u16, class: Class) -> Option<Reg> {
         let v = self.current(slot)? as usize;
-        let reg = self.s.values[v].reg;
+        let reg = self.alloc.state.values[v].reg;
         (reg != NONE && self.insts[v].result() == Some(class)).then_some(reg as Reg)
     }
 
@@ -128,10 +128,11 @@ impl<I: Isa> Emit<'_, I> {
     /// The registers that hold their pinned slots, a bit for each.
     pub fn home(&self) -> u16 {
         let holds = |c: &Cached| {
-            let reg = pin_of::<I>(c.slot).filter(|&r| self.s.values[c.val as usize].reg == r as u32)?;
+            let reg =
+                pin_of::<I>(c.slot).filter(|&r| self.alloc.state.values[c.val as usize].reg == r as u32)?;
             (self.class(c.val) == Class::Int).then_some(1 << reg)
         };
-        self.s.cache.iter().filter_map(holds).fold(0, |all, bit: u16| all | bit)
+        self.alloc.state.cache.iter().filter_map(holds).fold(0, |all, bit: u16| all | bit)
     }
 
     /// The registers of pinned slots without those that hold them.
@@ -141,7 +142,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// The register that a slot has to be in at the end: of a round in a loop, else of the block.
     fn place_of(&self, slot: u16, class: Class) -> Option<Reg> {
-        match self.is_round(self.start) {
+        match self.is_round(self.alloc.start) {
             true => self.round_place(slot, class),
             false => pin_of::<I>(slot).filter(|_| class == Class::Int),
         }
@@ -179,10 +180,12 @@ impl<I: Isa> Emit<'_, I> {
     /// be that of an operand. Until the result is there ([`Emit::own`]), the old value's place is known as before.
     pub fn take_destination(&mut self, over: bool) -> Option<Reg> {
         let (slot, reg) = self.destination(Class::Int)?;
-        if !self.gives_way(slot, self.s.gpr[reg as usize]) || !over && self.in_use >> reg & 1 != 0 {
+        if !self.gives_way(slot, self.alloc.state.gpr[reg as usize])
+            || !over && self.alloc.in_use >> reg & 1 != 0
+        {
             return None;
         }
-        self.in_use |= 1 << reg;
+        self.alloc.in_use |= 1 << reg;
         Some(reg)
     }
 
@@ -191,29 +194,29 @@ impl<I: Isa> Emit<'_, I> {
         if owner == NONE {
             return true;
         }
-        let value = self.s.values[owner as usize];
+        let value = self.alloc.state.values[owner as usize];
         value.last <= self.at && value.cached == (self.current(slot) == Some(owner)) as u32
     }
 
     /// Whether the vector register of a value becomes that of the current result, which its slot gets.
     pub fn passes_on(&self, v: u32) -> bool {
-        let reg = self.s.values[v as usize].reg;
+        let reg = self.alloc.state.values[v as usize].reg;
         self.destination(Class::Float).is_some_and(|(slot, r)| r as u32 == reg && self.gives_way(slot, v))
     }
 
     /// The register in which a value has to be at the end, where nobody is in it.
     pub fn take_place_of(&mut self, v: u32) -> Option<Reg> {
-        if self.s.values[v as usize].cached == 0 {
+        if self.alloc.state.values[v as usize].cached == 0 {
             return None;
         }
-        let slots = self.s.cache.iter().filter(|c| c.val == v);
+        let slots = self.alloc.state.cache.iter().filter(|c| c.val == v);
         let mut regs = slots.filter_map(|c| self.place_of(c.slot, Class::Int));
         let free = |r: &Reg| {
-            let owner = self.s.gpr[*r as usize];
-            self.in_use >> *r & 1 == 0 && (owner == NONE || self.dead(owner))
+            let owner = self.alloc.state.gpr[*r as usize];
+            self.alloc.in_use >> *r & 1 == 0 && (owner == NONE || self.dead(owner))
         };
         let reg = regs.find(free)?;
-        self.in_use |= 1 << reg;
+        self.alloc.in_use |= 1 << reg;
         Some(reg)
     }
 }

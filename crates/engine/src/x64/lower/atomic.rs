@@ -1,8 +1,9 @@
 //! Atomic accesses: one locked instruction of the host where there is one, else compare-and-exchange until nobody else came
 //! between.
 
+use super::Lower;
+use super::allocator::Allocator;
 use crate::x64::asm::{Alu, Cc, Reg, Shift, mem, reg::*};
-use crate::x64::baseline::emit::Emit;
 use crate::x64::side::Kind;
 use trine_base::Width;
 use trine_ir::inst::Val;
@@ -12,7 +13,10 @@ fn is_signed(op: Rmw) -> bool {
     matches!(op, Rmw::MinS | Rmw::MaxS)
 }
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// Atomic read-modify-write.
     pub fn rmw(&mut self, op: Rmw, how: MemOp, a: Val, v: Val) {
         let bytes = how.width.bytes();

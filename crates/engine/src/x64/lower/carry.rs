@@ -1,11 +1,15 @@
 //! Operations that give more than one value, and fields: carries, wide divisions.
 
+use super::Lower;
+use super::allocator::Allocator;
 use crate::x64::asm::{Alu, Cc, Reg, Shift, mem2, reg::*};
-use crate::x64::baseline::emit::Emit;
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Carry, Extra, Isa, Signed};
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// The instruction that takes `extra` of the current one, where somebody needs it.
     fn wanted(&self, extra: Extra) -> Option<u32> {
         let behind = self.insts.iter().enumerate().skip(self.at as usize + 1);

@@ -4,8 +4,9 @@
 //!
 //! A binary32 in a register has anything above it: the lower half of a number is that number's register.
 
+use super::Lower;
+use super::allocator::Allocator;
 use crate::x64::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
-use crate::x64::baseline::emit::Emit;
 use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::{Class, Inst, Val};
@@ -21,14 +22,18 @@ fn sign_bit(double: bool) -> u64 {
     if double { 1 << 63 } else { 1 << 31 }
 }
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// A floating-point operation.
     pub fn float(&mut self, op: Fp, rounding: Rounding, args: [Val; 3]) {
         let double = crate::fp::format(op) == Fmt::D;
         match op {
             Fp::ToBits(_) => return self.number_bits(double, args[0]),
             Fp::FromBits(_) => return self.bits_number(double, args[0]),
-            Fp::Low => return self.low_half(args[0]),
+            // A binary32 in a register has anything above it.
+            Fp::Low => return self.alias(args[0]),
             Fp::WithLow => return self.with_low_half(args[0], args[1]),
             Fp::Sgnj(_, sign) => return self.sign_inject(double, sign, args[0], args[1]),
             _ => {}
@@ -90,7 +95,7 @@ impl<I: Isa> Emit<'_, I> {
         });
     }
 
-    /// `a < b` or `a <= b` where the flags are to stay as they were, which [`Emit::flags_value`] left in memory.
+    /// `a < b` or `a <= b` where the flags are to stay as they were, which [`Lower::flags_value`] left in memory.
     fn less_quiet(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
@@ -128,7 +133,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Makes sure that the guest's MXCSR is loaded.
     fn need_fp(&mut self) {
-        if std::mem::replace(&mut self.s.fp_ready, true) {
+        if self.fp_ready() {
             return;
         }
         self.a.cmp_mem_imm8(self.l.fp_live(), 0);
@@ -142,8 +147,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Passes operands to software; `rax` gets the result.
     fn call_soft(&mut self, op: Fp, rounding: Rounding, args: [Val; 3]) {
         for (n, v) in args[..Inst::fp_operands(op)].iter().enumerate() {
-            let v = self.resolve(*v);
-            self.store_value(self.l.arg(n), v);
+            self.store_to(self.l.arg(n), *v);
         }
         self.call_slow(Kind::Soft(op, rounding));
     }
@@ -321,16 +325,11 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     fn number_bits(&mut self, double: bool, v: Val) {
-        let from = self.resolve(v);
         let d = self.take_gpr();
-        match self.register(from) {
-            Some(x) if !double => self.a.movq_from(false, d, x),
-            _ => {
-                self.fetch(d, from);
-                if !double {
-                    self.a.mov(false, d, d);
-                }
-            }
+        if double {
+            self.copy_to(d, v)
+        } else {
+            self.copy_low_to(d, v)
         }
         self.own(d);
     }
@@ -345,16 +344,9 @@ impl<I: Isa> Emit<'_, I> {
         self.a.movq_to(double, d, s);
     }
 
-    fn low_half(&mut self, v: Val) {
-        // A binary32 in a register has anything above it.
-        let v = self.resolve(v);
-        self.define_alias(v);
-    }
-
     /// A binary32 below the upper half of another number.
     fn with_low_half(&mut self, high: Val, low: Val) {
-        let high_number = self.resolve(high);
-        if self.number_constant(high_number).is_some_and(|k| k >> 32 == u32::MAX as u64) {
+        if self.number_constant(high).is_some_and(|k| k >> 32 == u32::MAX as u64) {
             let (d, low) = self.def_fp_over(low);
             return self.a.vorps_mem(d, low, self.l.upper_ones());
         }
@@ -366,23 +358,21 @@ impl<I: Isa> Emit<'_, I> {
 
     /// `x` where `c`, else `y`; the branch expects `x`.
     pub fn select_float(&mut self, c: Val, x: Val, y: Val) {
-        let other = self.resolve(y);
-        let bits = self.number_constant(other).filter(|_| self.register(other).is_none());
-        let b = if bits.is_none() { self.xmm(y) } else { SCRATCH_FP };
+        let constant = self.number_constant(y);
+        let other = if constant.is_none() { self.xmm(y) } else { SCRATCH_FP };
         let d = self.def_fp_from(x);
         let cc = self.condition(c);
         let not = self.a.jcc(cc.opposite());
-        self.aside(&[not], |e| match bits {
+        self.aside(&[not], |e| match constant {
             Some(k) => e.number_to(d, k),
-            None => e.a.movaps(d, b),
+            None => e.a.movaps(d, other),
         });
     }
 
     fn sign_inject(&mut self, double: bool, sign: Sign, x: Val, y: Val) {
-        let (a, b) = (self.resolve(x), self.resolve(y));
         let d = self.take_xmm();
-        self.fetch(RAX, a);
-        self.fetch(RCX, b);
+        self.copy_to(RAX, x);
+        self.copy_to(RCX, y);
         self.a.mov_imm(RDX, sign_bit(double));
         match sign {
             Sign::Copy | Sign::Negate => {

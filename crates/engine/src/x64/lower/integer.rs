@@ -1,9 +1,9 @@
 //! Integer operations.
 
+use super::Lower;
+use super::allocator::{Allocator, Operand};
+use super::facts::upper_half;
 use crate::x64::asm::{Alu, Cc, Reg, Shift, mem, mem2, reg::*};
-use crate::x64::baseline::emit::Emit;
-use crate::x64::baseline::regs::NONE;
-use crate::x64::lower::facts::upper_half;
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Bin, Cmp, Isa, Un};
 
@@ -26,7 +26,10 @@ fn is_signed(op: Cmp) -> bool {
 /// Operations that are looked through for what is known of a value's bits.
 const DEPTH: u32 = 3;
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// `op bits x y`.
     pub fn binary(&mut self, op: Bin, bits: u8, x: Val, y: Val) {
         let w = bits == 64;
@@ -96,18 +99,12 @@ impl<I: Isa> Emit<'_, I> {
             self.trim(d, bits);
             return;
         }
-        let b = self.resolve(y);
-        let value = self.s.values[b as usize];
-        if value.reg == NONE && value.home != NONE && value.last <= self.at && bits >= 32 {
-            // Used once, and in memory: no register for it.
-            let m = self.l.slot(value.home as u16);
-            let d = self.def_from(w, x);
-            self.a.alu_mem(op, w, d, m);
-            return;
-        }
-        let b = self.gpr(y);
+        let operand = if bits >= 32 { self.gpr_or_mem(y) } else { Operand::Reg(self.gpr(y)) };
         let d = self.def_from(w, x);
-        self.a.alu(op, w, d, b);
+        match operand {
+            Operand::Reg(b) => self.a.alu(op, w, d, b),
+            Operand::Mem(m) => self.a.alu_mem(op, w, d, m),
+        }
         self.trim(d, bits);
     }
 
@@ -236,8 +233,7 @@ impl<I: Isa> Emit<'_, I> {
     fn compared(&mut self, x: Val) -> Reg {
         match upper_half(self.insts, x) {
             Some((op, _, number)) if self.facts.of(x.0).deferred => {
-                let number = self.resolve(number);
-                self.fetch(RAX, number);
+                self.copy_to(RAX, number);
                 let op = if op == Bin::Sar { Shift::Sar } else { Shift::Shr };
                 self.a.shift_imm(op, true, RAX, 32);
                 RAX
@@ -333,11 +329,10 @@ impl<I: Isa> Emit<'_, I> {
             return;
         }
         if self.facts.of(x.0).signed {
-            return self.define_alias(x.0);
+            return self.alias(x);
         }
         if (from, to) == (32, 64) && self.is_sign_extended(x, DEPTH) {
-            let v = self.resolve(x);
-            return self.define_alias(v);
+            return self.alias(x);
         }
         let s = self.gpr(x);
         let d = self.def_over(&[x]);

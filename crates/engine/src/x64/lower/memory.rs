@@ -1,8 +1,9 @@
 //! Guest memory accesses: the TLB probed inline, the rest out of line.
 
+use super::Lower;
+use super::allocator::Allocator;
 use crate::tlb::{self, Entry, PAIRS, Pair, Tlb};
 use crate::x64::asm::{Alu, Cc, Hole, Mem, Reg, Shift, mem, mem2, reg::*};
-use crate::x64::baseline::emit::Emit;
 use crate::x64::side::Kind;
 use std::mem::offset_of;
 use trine_ir::inst::{Inst, Val};
@@ -15,7 +16,10 @@ pub struct Address {
     pub disp: i32,
 }
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     pub fn address(&mut self, a: Val) -> Address {
         if let Inst::Bin(Bin::Add, 64, base, k) = self.insts[a.0 as usize]
             && self.facts.of(a.0).deferred
@@ -207,16 +211,10 @@ impl<I: Isa> Emit<'_, I> {
         Some(miss)
     }
 
-    /// The next instruction accesses memory by an address that [`Emit::probe_atomic`] left.
+    /// The next instruction accesses memory by an address that [`Lower::probe_atomic`] left.
     pub fn atomic(&mut self) {
         if self.direct {
             self.may_be_refused();
         }
-    }
-
-    /// A register for a result that must not show up as anyone's before the access is over: a
-    /// fault restores slots from registers as they were before.
-    pub fn def_apart(&mut self) -> Reg {
-        self.take_destination(true).unwrap_or_else(|| self.take_gpr())
     }
 }

@@ -1,7 +1,8 @@
 //! Vectors of 128 bits, in three-operand forms of AVX.
 
+use super::Lower;
+use super::allocator::Allocator;
 use crate::x64::asm::{Xmm, mem, mem2, reg::*};
-use crate::x64::baseline::emit::Emit;
 use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::Val;
@@ -48,7 +49,10 @@ fn opcode(op: VBin, lane: Lane) -> (u8, u8) {
 /// The prefix 66, as VEX has it.
 const P66: u8 = 1;
 
-impl<I: Isa> Emit<'_, I> {
+impl<I: Isa, A> Lower<'_, I, A>
+where
+    Self: Allocator,
+{
     /// An operation that makes a vector of vectors.
     pub fn vector(&mut self, op: Vop, [x, y, z]: [Val; 3]) {
         let (a, b) = (self.xmm(x), self.xmm(y));
