@@ -342,7 +342,8 @@ pub fn difference(of: &Outcome, from: &Outcome) -> String {
 /// The state before anything ran, in the form of an outcome.
 pub fn before(given: &Given) -> Outcome {
     let mut before = Outcome { slots: vec![0; GENERAL], data: vec![0; 0x2000], way: Way::Jump(0) };
-    given.slots.iter().for_each(|&(slot, value)| before.slots[slot as usize] = value);
+    let general = given.slots.iter().filter(|given| (given.0 as usize) < GENERAL);
+    general.for_each(|&(slot, value)| before.slots[slot as usize] = value);
     for (at, bytes) in &given.memory {
         let at = (at - DATA) as usize;
         before.data[at..at + bytes.len()].copy_from_slice(bytes);
