@@ -3,6 +3,7 @@
 
 pub mod asm;
 mod baseline;
+pub mod guest_access;
 mod lower;
 mod pins;
 pub mod side;
