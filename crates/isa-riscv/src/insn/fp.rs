@@ -21,7 +21,7 @@ impl FpRules for Fcsr {
     }
 
     fn round(slots: &[Cell<u64>]) -> Round {
-        // A reserved direction makes instructions illegal that would use it.
+        // A reserved direction makes the instructions that would use it illegal.
         Round::from_number(slots[state::FRM as usize].get() as u8).unwrap_or(Round::Rne)
     }
 
@@ -30,7 +30,7 @@ impl FpRules for Fcsr {
     }
 }
 
-/// The rounding of operations that do not round.
+/// The rounding direction for operations that do not round.
 const EXACT: Rounding = Rounding::Static(Round::Rne);
 
 /// An operation of two numbers that rounds.
@@ -204,7 +204,7 @@ pub fn fcvt_from<S: Rv, T: Boxed, K: Kind>(s: S, frd: F, rs1: X, rm: u8) -> Res<
     Ok(())
 }
 
-/// The bits of a register, whatever is in it.
+/// The bits of a register, whatever they mean.
 #[inline(always)]
 fn raw_bits<S: Rv, T: Boxed>(s: S, r: F) -> V<S, T::Bits> {
     let whole: V<S, f64> = V::new(s, s.get_fp(state::F + r.0 as u16));

@@ -1,9 +1,9 @@
-//! Floating point on the host's FPU, under the guest's MXCSR. What x86 does differently from the
-//! IR's operations (NaN results, conversions out of range, rounding directions that are not the
-//! current one) goes out of line to software.
+//! Floating point on the host's FPU, under the guest's MXCSR. Where x86 differs from the IR's operations (NaN
+//! results, conversions out of range, rounding directions other than the current one), software does it out
+//! of line.
 //!
-//! A binary32 in a register has anything above it: what is known to be in a NaN box needs not be taken
-//! out of it.
+//! A binary32 in a register has undefined bits above it: a value that is known to be in a NaN box need not be
+//! taken out of it.
 
 use super::Lower;
 use super::allocator::Allocator;
@@ -77,7 +77,7 @@ where
         self.a.alu_mem(Alu::Or, true, d, self.l.slot(I::Fp::FLAGS));
     }
 
-    /// Makes the flags those in `v`: all of them in the slot, none in the host's FPU.
+    /// Sets the flags to `v`: all of them in the slot, none in the host's FPU.
     pub fn set_flags(&mut self, v: Val) {
         if self.facts.of(self.at).quiet {
             return;
@@ -96,7 +96,7 @@ where
         });
     }
 
-    /// `a < b` or `a <= b` where the flags are to stay as they were, which [`Lower::flags_value`] left in memory.
+    /// `a < b` or `a <= b` without a change of the flags, which [`Lower::flags_value`] left in memory.
     fn less_quiet(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
@@ -104,20 +104,20 @@ where
         let unordered = self.a.jcc(Cc::Parity);
         self.flag_to(cc, d);
         self.aside(&[unordered], |e| {
-            // A signaling NaN was noted.
+            // A signaling NaN raised a flag.
             e.a.mxcsr(2, e.l.guest_mxcsr());
             e.a.mov_imm(d, 0);
         });
     }
 
-    /// Whether the host would see an underflow where the CPU sees none, or the other way round.
+    /// Whether the host and the CPU may disagree about an underflow.
     fn host_underflows_otherwise(op: Fp) -> bool {
         let exact = matches!(op, Fp::Min(_) | Fp::Max(_) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_));
         let in_range = matches!(op, Fp::ToInt(..) | Fp::FromInt(..) | Fp::Sqrt(_) | Fp::Convert(Fmt::S));
         I::Fp::RULES.tininess == Tininess::BeforeRounding && !exact && !in_range
     }
 
-    /// Whether the host's current rounding direction is the one wanted, or does not matter.
+    /// Whether the host's current rounding direction is the required one, or does not matter.
     fn host_rounds(&self, op: Fp, rounding: Rounding) -> bool {
         let current = I::Fp::rounding(self.mode);
         let wanted = match rounding {
@@ -132,7 +132,7 @@ where
         }
     }
 
-    /// Makes sure that the guest's MXCSR is loaded.
+    /// Loads the guest's MXCSR, if it is not loaded.
     fn need_fp(&mut self) {
         if self.fp_ready() {
             return;
@@ -165,7 +165,7 @@ where
         }
     }
 
-    /// Out of line from `ways`: the operation in software, its result into a vector register.
+    /// Out of line from `ways`: the operation in software, with its result in a vector register.
     fn soft_aside(&mut self, ways: &[Hole], op: Fp, rounding: Rounding, args: [Val; 3], to: Xmm) {
         self.aside(ways, |e| {
             e.call_soft(op, rounding, args);
@@ -173,7 +173,7 @@ where
         });
     }
 
-    /// The same into a general register.
+    /// The same with a general register.
     fn soft_aside_int(&mut self, ways: &[Hole], op: Fp, rounding: Rounding, args: [Val; 3], to: Reg) {
         self.aside(ways, |e| {
             e.call_soft(op, rounding, args);
@@ -181,10 +181,10 @@ where
         });
     }
 
-    /// Where the result is a NaN, makes it the canonical one.
+    /// Replaces a NaN result by the canonical one.
     fn canonical(&mut self, double: bool, x: Xmm) {
         if I::Fp::RULES.nan == NanRule::FirstOperand {
-            // The host's own.
+            // The host's own NaN.
             return;
         }
         self.a.comis(0x2e, double, x, x);
@@ -210,7 +210,7 @@ where
     fn unary_fp(&mut self, opcode: u8, double: bool, result_double: bool, v: Val) {
         let s = self.xmm(v);
         let d = self.def_fp();
-        // The scalar forms keep the destination's upper half: no old dependency.
+        // The scalar forms keep the destination's upper half; this avoids a dependency on it.
         self.a.xorps(d, d);
         self.a.sse(opcode, double, d, s);
         self.canonical(result_double, d);
@@ -264,7 +264,7 @@ where
         self.a.alu(Alu::And, false, d, RCX);
     }
 
-    /// `a < b` as `b > a`: unordered then gives 0.
+    /// `a < b` as `b > a`: then 0 if unordered.
     fn less(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
@@ -279,7 +279,7 @@ where
         let truncate = self.truncates(rounding);
         let mut ways = Vec::new();
         if matches!(ty, IntTy::U32 | IntTy::U64) {
-            // Not negative and below half of the range: as signed. Bits compare like numbers there.
+            // Not negative and below half of the range: as signed. The bits order like numbers there.
             let bound = match (double, w) {
                 (true, true) => 0x43e0_0000_0000_0000,
                 (true, false) => 0x41e0_0000_0000_0000,
@@ -363,10 +363,11 @@ where
         self.nan_aside(invalid, false, d);
     }
 
-    /// The class as one of ten bits: normal numbers and zeros in line (the C library's `fmax` asks), the rest in software.
+    /// The class as one of ten bits: normal numbers and zeros in line (the C library's `fmax` uses it), the
+    /// rest in software.
     fn class_of(&mut self, op: Fp, rounding: Rounding, double: bool, args: [Val; 3]) {
         let d = self.take_gpr();
-        // The exponent of 1 and the one behind the largest, where the sign is shifted out.
+        // The exponent of 1 and the one after the largest, with the sign shifted out.
         let (first, past) = if double { (1 << 53, 0x7ff << 53) } else { (1 << 24, 0xff << 24) };
         self.copy_to(RAX, args[0]);
         self.a.alu(Alu::Xor, false, RDX, RDX);
@@ -393,7 +394,7 @@ where
         self.own(d);
     }
 
-    /// One of two bits into `d`: the second where `rdx`, 0 or 1, says that the sign is set.
+    /// One of two bits into `d`: the second if `rdx`, 0 or 1, says that the sign is set.
     fn bit_by_sign(&mut self, d: Reg, positive: u32, negative: u32) {
         let (positive, negative) = (1 << positive, 1 << negative);
         self.a.mov(false, d, RDX);
