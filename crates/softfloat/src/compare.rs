@@ -1,8 +1,7 @@
-//! Comparisons, minimum and maximum, classes (IEEE 754-2019 5.11, 9.6, 5.7.2; RISC-V manual 20.6,
-//! 20.8, 20.9).
+//! Comparisons, minimum and maximum (IEEE 754-2019 5.11, 9.6; RISC-V manual 20.6, 20.8).
 
 use crate::env::{Env, NV};
-use crate::format::{Format, Kind, propagate, unpack};
+use crate::format::{Format, propagate, unpack};
 
 /// `minimumNumber`: a number is preferred to a NaN, and -0 is less than +0.
 #[inline]
@@ -78,20 +77,4 @@ fn value<F: Format>(bits: u64) -> i64 {
 fn order<F: Format>(bits: u64) -> i64 {
     let magnitude = (bits & (F::SIGN - 1)) as i64;
     if bits & F::SIGN != 0 { !magnitude } else { magnitude }
-}
-
-/// The class of `a`, as one of RISC-V's ten FCLASS bits: 0 -inf, 1 negative normal, 2 negative subnormal, 3
-/// -0, 4 +0, 5 positive subnormal, 6 positive normal, 7 +inf, 8 signaling NaN, 9 quiet NaN.
-#[inline]
-pub fn class<F: Format>(a: u64) -> u64 {
-    let parts = unpack::<F>(a);
-    let rank = match parts.kind {
-        Kind::Signaling => return 1 << 8,
-        Kind::Quiet => return 1 << 9,
-        Kind::Zero => 0,
-        Kind::Finite if parts.exponent < 1 - F::BIAS => 1,
-        Kind::Finite => 2,
-        Kind::Infinite => 3,
-    };
-    if parts.negative { 1 << (3 - rank) } else { 1 << (4 + rank) }
 }

@@ -4,7 +4,7 @@
 //! * [`mod@env`]: rounding directions and exception flags.
 //! * [`mod@format`]: the two formats and their parts; [`mod@round`]: rounding and packing.
 //! * [`mod@arith`]: add, subtract, multiply; [`mod@div`]: divide and square root; [`mod@fma`]: fused.
-//! * [`mod@compare`]: comparisons, minimum, maximum, classes; [`mod@convert`]: between formats and integers.
+//! * [`mod@compare`]: comparisons, minimum, maximum; [`mod@convert`]: between formats and integers.
 //!
 //! A value is passed as a `u64`; binary32 uses the low half, and the upper half is ignored in operands and
 //! zero in results. Where IEEE 754-2019 allows several behaviours, [`Rules`] select one; [`Rules::CANONICAL`]
@@ -23,7 +23,7 @@ pub mod format;
 pub mod round;
 
 pub use arith::{add, mul, sub};
-pub use compare::{class, eq, le, lt, max, min};
+pub use compare::{eq, le, lt, max, min};
 pub use convert::{IntKind, convert, from_int, to_int};
 pub use div::{div, sqrt};
 pub use env::{DZ, Env, NV, NX, NanRule, OF, OutOfRange, Round, Rules, Tininess, UF};

@@ -100,8 +100,8 @@ impl Layout {
         guest_mxcsr guest_mxcsr;
         /// Rust's MXCSR.
         host_mxcsr host_mxcsr;
-        /// ORed with a binary32 to make a NaN box.
-        nan_box nan_box;
+        /// All ones above a binary32.
+        upper_ones upper_ones;
         /// Whether the guest's MXCSR is loaded.
         fp_live fp_live;
         /// Address of the mailbox's limit.
