@@ -1,9 +1,10 @@
 //! Programs: guest addresses are host addresses. There is no TLB; an access that the host's MMU refuses
 //! arrives as a signal.
 //!
-//! In generated code the signal's handler finds the access in the side table and sends control to a thunk
-//! that restores the instruction's start; the interpreter then does it again and raises the exception. The
-//! interpreter touches guest memory only through the few routines here, which report a fault as a result.
+//! In generated code the signal's handler finds the access in the side table and continues at a thunk that
+//! restores the instruction's start; the interpreter then repeats the instruction and raises the exception.
+//! The interpreter accesses guest memory only through the few routines here, which report a fault as a
+//! result.
 
 use crate::block::{Block, PAGE};
 use crate::code_copies::Copies;
@@ -18,23 +19,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use trine_base::Width;
 use trine_ir::{Access, Hart, Hints, Isa, Leave, Trap};
 
-/// What a vCPU of a program asks about its address space.
+/// What a program's vCPU asks about its address space.
 pub trait Pages: Send + Sync {
-    /// Whether code may be fetched from the page at this address. From then on whoever changes the page
-    /// or its mapping tells the vCPUs ([`trine_memory::CodeOwner`]).
+    /// Whether code may be fetched from the page at this address. From then on, changes of the page or its
+    /// mapping are reported to the vCPUs ([`trine_memory::CodeOwner`]).
     fn fetch(&self, page: u64) -> bool;
 
-    /// Whether the program may write to the page at this address without telling anyone.
+    /// Whether the program may write to the page at this address without a report.
     fn may_change(&self, page: u64) -> bool;
 
-    /// Where a debugger wants the vCPUs to stop in the page at this address, before the instruction there. Who
-    /// changes it tells the vCPUs as of a change of the page.
+    /// Where a debugger wants the vCPUs to stop in the page at this address, before the instruction there.
+    /// Changes are reported to the vCPUs like changes of the page.
     fn stops(&self, _page: u64) -> Vec<u64> {
         Vec::new()
     }
 }
 
-/// What the host said of the latest refused access of this thread.
+/// The latest refused access of this thread, as reported by the host.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused {
     /// `SIGSEGV` or `SIGBUS`.
@@ -59,12 +60,13 @@ thread_local! {
     static RUNNING: Cell<Option<Running>> = const { Cell::new(None) };
 }
 
-/// What the host said of the latest refused access of this thread.
+/// The latest refused access of this thread, as reported by the host.
 pub fn refused() -> Refused {
     REFUSED.get()
 }
 
-/// First address that no program can have: above lies the monitor, whatever of it the host lets one touch.
+/// First address that no program can have: the monitor lies above, and the host may allow access to parts of
+/// it.
 pub const END: u64 = 1 << 38;
 
 /// The same, or 0 while nobody has said that below it lies nothing of this process.
@@ -82,7 +84,7 @@ pub unsafe fn claim_addresses() {
 /// `si_code` of an address that is not mapped.
 const SEGV_MAPERR: i32 = 1;
 
-/// Whether `bytes` at `at` may be a program's; the address is noted where not.
+/// Whether `bytes` at `at` may belong to a program; if not, the address is noted.
 fn reachable(at: u64, bytes: u64) -> bool {
     let end = REACHABLE.load(Ordering::Relaxed);
     let ok = at < end && bytes <= end - at;
@@ -109,13 +111,13 @@ pub fn store(at: u64, width: Width, value: u64) -> Option<()> {
 /// Bytes of a vector.
 const VECTOR: u64 = 16;
 
-/// Loads a vector from a program's memory; `None` where the host refuses.
+/// Loads a vector from a program's memory; `None` if the host refuses.
 fn load_vector(at: u64) -> Option<u128> {
     // SAFETY: as in `load`.
     if reachable(at, VECTOR) { unsafe { host::load_vector(at) } } else { None }
 }
 
-/// Stores a vector to a program's memory, all of it or nothing; `None` where the host refuses.
+/// Stores a vector to a program's memory, completely or not at all; `None` if the host refuses.
 fn store_vector(at: u64, value: u128) -> Option<()> {
     // SAFETY: as in `load`.
     if reachable(at, VECTOR) { unsafe { host::store_vector(at, value) } } else { None }
@@ -127,7 +129,7 @@ fn exchange(at: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
     if reachable(at, width.bytes()) { unsafe { host::exchange(at, width, expect, new) } } else { None }
 }
 
-/// Copies from a program's memory; `None` where the host refuses some of it.
+/// Copies from a program's memory; `None` if the host refuses some of it.
 pub fn read(from: u64, to: &mut [u8]) -> Option<()> {
     if !reachable(from, to.len() as u64) {
         return None;
@@ -136,7 +138,7 @@ pub fn read(from: u64, to: &mut [u8]) -> Option<()> {
     unsafe { host::copy(to.as_mut_ptr() as u64, from, to.len() as u64) }
 }
 
-/// Copies to a program's memory; `None` where the host refuses some of it (what comes before may have been
+/// Copies to a program's memory; `None` if the host refuses some of it (bytes before it may have been
 /// written).
 pub fn write(to: u64, from: &[u8]) -> Option<()> {
     if !reachable(to, from.len() as u64) {
@@ -146,8 +148,8 @@ pub fn write(to: u64, from: &[u8]) -> Option<()> {
     unsafe { host::copy(to, from.as_ptr() as u64, from.len() as u64) }
 }
 
-/// For the handler of `SIGSEGV` and `SIGBUS`: whether the fault was an access to a program's memory; then the
-/// context is changed so that it is dealt with.
+/// For the handler of `SIGSEGV` and `SIGBUS`: returns whether the fault was an access to a program's memory;
+/// if so, the context was changed to handle it.
 ///
 /// # Safety
 /// `info` and `context` are what the kernel gave to the handler of this signal, in this thread.
@@ -173,7 +175,7 @@ pub unsafe fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     true
 }
 
-/// An access to a program's memory, as a debugger's watchpoints see it.
+/// An access to a program's memory, for a debugger's watchpoints.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Touched {
     /// [`Access::Read`] or [`Access::Write`].
@@ -188,16 +190,16 @@ pub struct Touched {
 pub struct Direct {
     /// The address space.
     pages: Arc<dyn Pages>,
-    /// A breakpoint that does not count: see [`crate::Engine::step_past`].
+    /// A breakpoint to ignore: see [`crate::Engine::step_past`].
     pub(crate) past: Cell<Option<u64>>,
     /// Whether the interpreter notes which memory it accesses.
     pub(crate) noting: Cell<bool>,
-    /// What it noted.
+    /// The accesses that it noted.
     pub(crate) noted: RefCell<Vec<Touched>>,
 }
 
 impl Direct {
-    /// Notes an access that was made, where that is wanted.
+    /// Notes an access that was made, if asked to.
     #[inline(always)]
     fn note(&self, access: Access, address: u64, bytes: u64) {
         if self.noting.get() {
@@ -284,7 +286,7 @@ impl<I: Isa> GuestMemory<I> for Direct {
     fn probe(core: &Core<I, Self>, _regime: usize, access: Access, address: u64) -> Result<(), Leave> {
         let allowed = match access {
             Access::Read => load(address, Width::B1).is_some(),
-            // A compare-and-exchange needs the right to write also where it leaves the value as it is.
+            // A compare-and-exchange needs write permission even if it leaves the value unchanged.
             Access::Write => exchange(address & !3, Width::B4, 0, 0).is_some(),
             Access::Execute => core.memory.pages.fetch(address & !(PAGE - 1)),
         };

@@ -1,4 +1,4 @@
-//! What compiles blocks for the host's CPU and runs the result, under names that belong to no host.
+//! Compiles blocks for the host's CPU and runs the result, under names that are the same for every host.
 //!
 //! Everything outside of a back end uses these names only. A back end for another host has a module like [`crate::x64`]
 //! with the same items:
