@@ -9,7 +9,7 @@ use crate::table::Chained;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use trine_base::Width;
-use trine_ir::{Bytes, DecodeError, Decoded, Isa, Row, Trap};
+use trine_ir::{Builder, Bytes, DecodeError, Decoded, Isa, Row, Trap};
 
 /// Most instructions in a block.
 pub const MAX_OPS: usize = 64;
@@ -141,6 +141,23 @@ impl<I: Isa, M: GuestMemory<I>> Block<I, M> {
     /// What its code depends on besides its instructions.
     pub fn place(&self) -> BlockPlace {
         BlockPlace { mode: self.mode, offset: (self.start & (PAGE - 1)) as i64 }
+    }
+
+    /// Its IR, of which code is made.
+    pub fn ir(&self) -> trine_ir::Block {
+        let builder = Builder::<I>::new(self.mode);
+        let mut ended = false;
+        for op in &self.ops {
+            builder.begin(op.offset as i64, op.bytes, op.operands);
+            if I::body::<&Builder<I>>(op.row)(&builder, &op.operands).is_err() {
+                ended = true;
+                break;
+            }
+        }
+        if !ended {
+            builder.fall_through();
+        }
+        builder.finish()
     }
 
     /// Numbers of the pages that it has bytes of.

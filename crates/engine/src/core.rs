@@ -1,6 +1,6 @@
 //! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
 
-use crate::host;
+use crate::host::{BackEnd, Host};
 use crate::jumps::Jumps;
 use crate::memory::GuestMemory;
 use crate::paged::Paged;
@@ -41,8 +41,8 @@ pub struct Frame {
     pub flag_numbers: [u8; 64],
     /// Rust functions that the thunks call: slow path, helper, refused access.
     pub functions: [Cell<usize>; 3],
-    /// The thunks that generated code calls, by [`host::Thunk`].
-    pub thunks: [Cell<usize>; host::THUNKS],
+    /// The thunks that generated code calls, by the back end's numbers.
+    pub thunks: [Cell<usize>; Host::THUNKS],
     /// Address of the mailbox's limit. A register of its own for it would be one less for the guest's values.
     pub limit: Cell<usize>,
     /// The host's stack pointer while no guest call is open.
@@ -51,12 +51,12 @@ pub struct Frame {
     pub stack_end: Cell<usize>,
     /// 1 where the stamp changed since generated code was entered: the guest calls that are open must be forgotten.
     pub calls_stale: Cell<u32>,
-    /// Address of the code's tables ([`host::Tables`]).
+    /// Address of the code's tables ([`BackEnd::Tables`]).
     pub tables: Cell<usize>,
     /// General registers while a slow path runs.
-    pub save: [Cell<u64>; 16],
+    pub save: [Cell<u64>; Host::REGISTERS],
     /// Vector registers while a slow path runs.
-    pub save_fp: [[Cell<u64>; 2]; 16],
+    pub save_fp: [[Cell<u64>; 2]; Host::REGISTERS],
     /// Where values live that found no register.
     pub spill: [Cell<u64>; 64],
     /// Where vectors live that found no register.
@@ -78,14 +78,14 @@ impl Default for Frame {
             fp_live: Cell::new(0),
             flag_numbers: [0; 64],
             functions: [const { Cell::new(0) }; 3],
-            thunks: [const { Cell::new(0) }; host::THUNKS],
+            thunks: [const { Cell::new(0) }; Host::THUNKS],
             limit: Cell::new(0),
             stack: Cell::new(0),
             stack_end: Cell::new(0),
             calls_stale: Cell::new(0),
             tables: Cell::new(0),
-            save: [const { Cell::new(0) }; 16],
-            save_fp: [const { [const { Cell::new(0) }; 2] }; 16],
+            save: [const { Cell::new(0) }; Host::REGISTERS],
+            save_fp: [const { [const { Cell::new(0) }; 2] }; Host::REGISTERS],
             spill: [const { Cell::new(0) }; 64],
             spill_vector: [const { [const { Cell::new(0) }; 2] }; 16],
         }

@@ -3,7 +3,7 @@
 use crate::block::{Block, Op, PAGE};
 use crate::core::{Core, Time};
 use crate::direct::{Direct, Pages};
-use crate::host::Left;
+use crate::host::{GeneratedCode, Left};
 use crate::interp::Interp;
 use crate::memory::GuestMemory;
 use crate::paged::Paged;

@@ -9,7 +9,7 @@ use crate::block::{self, Block, CHAINS, PAGE};
 use crate::code_copies::CodeCopies;
 use crate::core::Core;
 use crate::epochs::Epochs;
-use crate::host::{Code, Compiled, Compiler};
+use crate::host::{Code, Compile, Compiled, Compiler, GeneratedCode};
 use crate::memory::GuestMemory;
 use crate::page_index::PageIndex;
 use crate::paged::Paged;
