@@ -33,8 +33,8 @@ pub struct Frame {
     pub guest_mxcsr: Cell<u32>,
     /// MXCSR that Rust code runs under.
     pub host_mxcsr: Cell<u32>,
-    /// What a binary32 is ored with to become a NaN box in a 64-bit register.
-    pub nan_box: [u64; 2],
+    /// What a binary32 is ored with to get an upper half of ones.
+    pub upper_ones: [u64; 2],
     /// 1 while the host's MXCSR is the guest's.
     pub fp_live: Cell<u32>,
     /// Flags as the slots number them, by the low six bits of MXCSR.
@@ -74,7 +74,7 @@ impl Default for Frame {
             args: [const { Cell::new(0) }; 4],
             guest_mxcsr: Cell::new(MXCSR),
             host_mxcsr: Cell::new(MXCSR),
-            nan_box: [0xffff_ffff_0000_0000, 0],
+            upper_ones: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
             flag_numbers: [0; 64],
             functions: [const { Cell::new(0) }; 3],

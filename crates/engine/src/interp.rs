@@ -130,6 +130,10 @@ impl<I: Isa, M: GuestMemory<I>> Sem for Interp<I, M> {
         if c != 0 { a } else { b }
     }
     #[inline(always)]
+    fn select_fp(self, c: u64, a: u64, b: u64) -> u64 {
+        if c != 0 { a } else { b }
+    }
+    #[inline(always)]
     fn get_raw(self, slot: u16) -> u64 {
         self.slot(slot).get()
     }
@@ -240,7 +244,9 @@ impl<I: Isa, M: GuestMemory<I>> Sem for Interp<I, M> {
         self.core().harvest_fp();
         self.core().set(I::Fp::FLAGS, flags);
     }
+    #[inline(always)]
     fn fp(self, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
-        fp::soft(self.core(), op, rounding, args)
+        // Bodies name the operation: one of the two is left.
+        fp::moved(op, args).unwrap_or_else(|| fp::soft(self.core(), op, rounding, args))
     }
 }

@@ -5,7 +5,7 @@ use crate::forward::Known;
 use crate::inst::{Block, Class, Inst, Label, Val};
 use crate::isa::{CodeSpace, Helper, Isa};
 use crate::memop::{Hints, MemOp};
-use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fp, Rmw, Rounding, Signed, Un};
+use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, Rmw, Round, Rounding, Signed, Un};
 use crate::sem::{Res, Sem};
 use crate::vector::{Lane, Vop};
 use crate::verify::{bits_of, reads_low_bits};
@@ -147,6 +147,33 @@ impl<I: Isa> Builder<I> {
         }
     }
 
+    /// The value whose bits an operation that only moves them takes from another such operation.
+    fn moved_bits(&self, op: Fp, a: Val) -> Option<Val> {
+        match (op, self.inst(a)) {
+            (Fp::ToBits(to), Inst::Fp(Fp::FromBits(from), _, [bits, ..])) if to == from => Some(bits),
+            (Fp::FromBits(to), Inst::Fp(Fp::ToBits(from), _, [number, ..])) if to == from => Some(number),
+            (Fp::Low, Inst::Fp(Fp::WithLow, _, [_, low, _])) => Some(low),
+            _ => None,
+        }
+    }
+
+    /// The operands of a [`Fp::WithLow`] whose bits are `v`.
+    fn joined(&self, v: Val) -> Option<(Val, Val)> {
+        let Inst::Fp(Fp::ToBits(Fmt::D), _, [number, ..]) = self.inst(v) else { return None };
+        match self.inst(number) {
+            Inst::Fp(Fp::WithLow, _, [high, low, _]) => Some((high, low)),
+            _ => None,
+        }
+    }
+
+    /// The bits of a number, where they are known.
+    fn known_bits(&self, number: Val) -> Option<u64> {
+        match self.inst(number) {
+            Inst::Fp(Fp::FromBits(_), _, [bits, ..]) => self.inst(bits).constant(),
+            _ => None,
+        }
+    }
+
     /// What an operation with a constant second operand simplifies to.
     fn simplify(&self, op: Bin, bits: u32, a: Val, k: u64) -> Option<Val> {
         match op {
@@ -162,6 +189,12 @@ impl<I: Isa> Builder<I> {
                 _ => (k == 0).then_some(a),
             },
             Bin::Add | Bin::Sub | Bin::Or | Bin::Xor | Bin::Andn => (k == 0).then_some(a),
+            Bin::Shr | Bin::Sar if bits == 64 && k & 63 >= 32 => {
+                // Nothing is left of the lower half.
+                let (high, _) = self.joined(a)?;
+                let high = self.known_bits(high)?;
+                Some(self.pure(Inst::Const(eval::binary(op, bits, high, k))))
+            }
             Bin::Shl | Bin::Shr | Bin::Sar | Bin::Rol | Bin::Ror => (k & (bits as u64 - 1) == 0).then_some(a),
             Bin::And if k == 0 => Some(self.pure(Inst::Const(0))),
             Bin::And => (k == eval::zext(bits, u64::MAX)).then_some(a),
@@ -245,6 +278,11 @@ impl<I: Isa> Sem for &Builder<I> {
         match self.known(a) {
             Some(x) => self.pure(Inst::Const(eval::zext(from.min(to), x))),
             None if to > from || bits_of(&self.inst(a)) <= to => a,
+            None if to == 32
+                && let Some((_, low)) = self.joined(a) =>
+            {
+                self.fp(Fp::ToBits(Fmt::S), Rounding::Static(Round::Rne), [low; 3])
+            }
             None => self.pure(Inst::Zext(from as u8, to as u8, a)),
         }
     }
@@ -301,6 +339,14 @@ impl<I: Isa> Sem for &Builder<I> {
             Some(0) => b,
             Some(_) => a,
             None => self.pure(Inst::Select(bits as u8, c, a, b)),
+        }
+    }
+
+    fn select_fp(self, c: Val, a: Val, b: Val) -> Val {
+        match self.known(c) {
+            Some(0) => b,
+            Some(_) => a,
+            None => self.pure(Inst::SelectF(c, a, b)),
         }
     }
 
@@ -437,6 +483,12 @@ impl<I: Isa> Sem for &Builder<I> {
     }
 
     fn fp(self, op: Fp, rounding: Rounding, args: [Val; 3]) -> Val {
-        self.emit(Inst::Fp(op, rounding, args))
+        let inst = Inst::Fp(op, rounding, args);
+        match op {
+            Fp::ToBits(_) | Fp::FromBits(_) | Fp::Low | Fp::WithLow => {
+                self.moved_bits(op, args[0]).unwrap_or_else(|| self.pure(inst))
+            }
+            _ => self.emit(inst),
+        }
     }
 }

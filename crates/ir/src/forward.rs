@@ -2,6 +2,7 @@
 
 use crate::inst::{Class, Inst, Val};
 use crate::isa::SlotSet;
+use crate::op::Fp;
 
 /// Values remembered by what computes them; a newer one may take an older one's place.
 const NUMBERS: usize = 256;
@@ -107,6 +108,11 @@ fn key(inst: &Inst) -> Option<u128> {
         Inst::Sext(from, to, a) => pack(6, from, to, [a.0, 0, 0]),
         Inst::Select(bits, c, a, b) => pack(7, 0, bits, [c.0, a.0, b.0]),
         Inst::Insert(at, len, a, b) => pack(8, at, len, [a.0, b.0, 0]),
+        Inst::SelectF(c, a, b) => pack(9, 0, 0, [c.0, a.0, b.0]),
+        Inst::Fp(Fp::ToBits(fmt), _, [a, ..]) => pack(10, fmt as u8, 0, [a.0, 0, 0]),
+        Inst::Fp(Fp::FromBits(fmt), _, [a, ..]) => pack(11, fmt as u8, 0, [a.0, 0, 0]),
+        Inst::Fp(Fp::Low, _, [a, ..]) => pack(12, 0, 0, [a.0, 0, 0]),
+        Inst::Fp(Fp::WithLow, _, [a, b, _]) => pack(13, 0, 0, [a.0, b.0, 0]),
         _ => return None,
     })
 }

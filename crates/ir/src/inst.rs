@@ -65,6 +65,8 @@ pub enum Inst {
     Sext(u8, u8, Val),
     /// `bits c a b`.
     Select(u8, Val, Val, Val),
+    /// `c a b`, of numbers in one format.
+    SelectF(Val, Val, Val),
     /// `op bits a b c`, with a carry-in of one bit.
     Carry(Carry, u8, [Val; 3]),
     /// Quotient of high and low half of the dividend by the divisor, 64 bits each. Bodies keep zero, and quotients that do
@@ -139,14 +141,12 @@ impl Inst {
             | Inst::Label(_)
             | Inst::Jump(..)
             | Inst::Raise(..) => None,
-            Inst::GetF(_) => Some(Class::Float),
+            Inst::GetF(_) | Inst::SelectF(..) => Some(Class::Float),
             Inst::GetV(_) | Inst::Vec(..) | Inst::ToVec(_) | Inst::VInsert(..) | Inst::LoadV(..) => {
                 Some(Class::Vec)
             }
             Inst::Fp(op, ..) => Some(match op {
-                Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) | Fp::ToInt(..) | Fp::Class(_) | Fp::ToBits(_) => {
-                    Class::Int
-                }
+                Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) | Fp::ToInt(..) | Fp::ToBits(_) => Class::Int,
                 _ => Class::Float,
             }),
             _ => Some(Class::Int),
@@ -174,6 +174,7 @@ impl Inst {
             | Fp::Eq(_)
             | Fp::Lt(_)
             | Fp::Le(_)
+            | Fp::WithLow
             | Fp::Sgnj(..) => 2,
             _ => 1,
         }
@@ -216,7 +217,7 @@ impl Inst {
                 f(a);
                 f(b);
             }
-            Inst::Select(_, a, b, c) | Inst::Exchange(_, a, b, c) => {
+            Inst::Select(_, a, b, c) | Inst::SelectF(a, b, c) | Inst::Exchange(_, a, b, c) => {
                 f(a);
                 f(b);
                 f(c);
@@ -270,7 +271,8 @@ impl Inst {
                 | Inst::Zext(..)
                 | Inst::Sext(..)
                 | Inst::Select(..)
-                | Inst::Fp(Fp::ToBits(_) | Fp::FromBits(_) | Fp::Box | Fp::Unbox | Fp::Sgnj(..), ..)
+                | Inst::SelectF(..)
+                | Inst::Fp(Fp::ToBits(_) | Fp::FromBits(_) | Fp::Low | Fp::WithLow | Fp::Sgnj(..), ..)
         )
     }
 }

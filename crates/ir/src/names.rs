@@ -113,12 +113,12 @@ impl Named for Vop {
 
 impl Named for Fp {
     fn each(f: &mut dyn FnMut(Self)) {
-        [Fp::Box, Fp::Unbox].into_iter().for_each(&mut *f);
+        [Fp::Low, Fp::WithLow].into_iter().for_each(&mut *f);
         Fmt::each(&mut |fmt| {
             let plain =
                 [Fp::Add, Fp::Sub, Fp::Mul, Fp::Div, Fp::Sqrt, Fp::Min, Fp::Max, Fp::Eq, Fp::Lt, Fp::Le];
             plain.into_iter().for_each(|op| f(op(fmt)));
-            [Fp::Convert, Fp::Class, Fp::ToBits, Fp::FromBits].into_iter().for_each(|op| f(op(fmt)));
+            [Fp::Convert, Fp::ToBits, Fp::FromBits].into_iter().for_each(|op| f(op(fmt)));
             for (neg_product, neg_addend) in [(false, false), (false, true), (true, false), (true, true)] {
                 f(Fp::Fma { fmt, neg_product, neg_addend });
             }

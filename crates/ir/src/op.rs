@@ -227,16 +227,14 @@ pub enum Fp {
     FromInt(IntTy, Fmt),
     /// The first operand with a sign made from both; raises nothing.
     Sgnj(Fmt, Sign),
-    /// The class as one of ten bits, as RISC-V's `fclass` numbers them; raises nothing.
-    Class(Fmt),
     /// The bits as an integer of the same size; raises nothing.
     ToBits(Fmt),
     /// An integer's bits as a number; raises nothing.
     FromBits(Fmt),
-    /// A binary32 inside 64 bits whose upper half is all ones (RISC-V NaN boxing).
-    Box,
-    /// The binary32 inside a NaN box; the canonical NaN where the box is not valid.
-    Unbox,
+    /// The binary32 in the lower half of a binary64's bits; raises nothing.
+    Low,
+    /// The first operand, a binary64, with the lower half of its bits replaced by the second, a binary32; raises nothing.
+    WithLow,
 }
 
 /// Rounding directions. The numbers are RISC-V's `frm`.

@@ -246,6 +246,10 @@ impl<'a> Line<'a> {
                 Inst::Call(helper.ok_or_else(|| format!("there is no helper `{name}`"))?, self.list()?)
             }
             "ifnot" => Inst::IfNot { c: self.value()?, to: self.label()?, exits: self.takes("exits") },
+            "selectf" => {
+                let [c, a, b] = self.list()?;
+                Inst::SelectF(c, a, b)
+            }
             "divwide_u" => Inst::DivWide(Signed::No, self.list()?),
             "divwide_s" => Inst::DivWide(Signed::Yes, self.list()?),
             "jump" => Inst::Jump(Flow::Plain, self.value()?),

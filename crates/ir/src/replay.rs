@@ -158,6 +158,7 @@ impl<S: Sem> Replay<'_, S> {
             Inst::Sext(from, to, a) => s.sign_extend(from.into(), to.into(), v(a)),
             Inst::Insert(at, len, old, value) => s.insert_raw(at.into(), len.into(), v(old), v(value)),
             Inst::Select(bits, c, a, b) => s.select_raw(bits.into(), v(c), v(a), v(b)),
+            Inst::SelectF(c, a, b) => s.select_fp(v(c), v(a), v(b)),
             Inst::Fp(op, rounding, args) => s.fp(op, rounding, args.map(v)),
             Inst::Flags => s.fp_flags(),
             _ => return None,

@@ -93,6 +93,8 @@ pub trait Sem: Copy {
     fn insert_raw(self, at: u32, len: u32, old: Self::Raw, value: Self::Raw) -> Self::Raw;
     /// `a` where `c`, else `b`; both are computed.
     fn select_raw(self, bits: u32, c: Self::Raw, a: Self::Raw, b: Self::Raw) -> Self::Raw;
+    /// `a` where `c`, else `b`, of numbers in one format.
+    fn select_fp(self, c: Self::Raw, a: Self::Raw, b: Self::Raw) -> Self::Raw;
     /// Reads a state slot (64 bits).
     fn get_raw(self, slot: u16) -> Self::Raw;
     /// Writes a state slot (64 bits).
@@ -210,6 +212,11 @@ pub trait Sem: Copy {
     #[inline(always)]
     fn select<T: Int>(self, c: V<Self, bool>, a: impl To<Self, T>, b: impl To<Self, T>) -> V<Self, T> {
         V::new(self, self.select_raw(T::BITS, c.raw, a.to(self).raw, b.to(self).raw))
+    }
+    /// `a` where `c`, else `b`.
+    #[inline(always)]
+    fn select_float<F: Float>(self, c: V<Self, bool>, a: V<Self, F>, b: V<Self, F>) -> V<Self, F> {
+        V::new(self, self.select_fp(c.raw, a.raw, b.raw))
     }
     /// Runs `f` only where `c`.
     #[inline(always)]
@@ -540,11 +547,6 @@ impl<S: Sem, F: Float> V<S, F> {
     pub fn to_int<T: Int>(self, ty: IntTy, rounding: Rounding) -> V<S, T> {
         self.fp1(Fp::ToInt(F::FMT, ty), rounding)
     }
-    /// The class.
-    #[inline(always)]
-    pub fn class(self) -> V<S, u64> {
-        self.fp1(Fp::Class(F::FMT), EXACT)
-    }
     /// The bits.
     #[inline(always)]
     pub fn bits(self) -> V<S, F::Bits> {
@@ -552,18 +554,15 @@ impl<S: Sem, F: Float> V<S, F> {
     }
 }
 
-impl<S: Sem> V<S, f32> {
-    /// The number in a NaN box.
-    #[inline(always)]
-    pub fn nan_box(self) -> V<S, f64> {
-        self.fp1(Fp::Box, EXACT)
-    }
-}
-
 impl<S: Sem> V<S, f64> {
-    /// The binary32 in a NaN box, or the canonical NaN.
+    /// The binary32 in the lower half of the bits.
     #[inline(always)]
-    pub fn nan_unbox(self) -> V<S, f32> {
-        self.fp1(Fp::Unbox, EXACT)
+    pub fn low_half(self) -> V<S, f32> {
+        self.fp1(Fp::Low, EXACT)
+    }
+    /// The number with the lower half of its bits replaced.
+    #[inline(always)]
+    pub fn with_low_half(self, low: V<S, f32>) -> Self {
+        V::new(self.sem, self.sem.fp(Fp::WithLow, EXACT, [self.raw, low.raw, low.raw]))
     }
 }

@@ -129,6 +129,7 @@ fn operand_class(inst: &Inst, n: usize) -> Class {
         Inst::SetF(..) => Class::Float,
         Inst::Fp(Fp::FromInt(..) | Fp::FromBits(_), ..) => Class::Int,
         Inst::Fp(..) => Class::Float,
+        Inst::SelectF(..) if n > 0 => Class::Float,
         Inst::SetV(..) | Inst::Vec(..) | Inst::VExtract(..) | Inst::VMask(..) => Class::Vec,
         Inst::VInsert(..) if n == 0 => Class::Vec,
         Inst::StoreV(..) if n == 1 => Class::Vec,
@@ -175,7 +176,6 @@ pub fn bits_of(inst: &Inst) -> u32 {
         Inst::Load(m, _) | Inst::Rmw(_, m, ..) | Inst::Exchange(m, ..) => m.width.bits(),
         Inst::Fp(op, ..) => match op {
             Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) => 1,
-            Fp::Class(_) => 10,
             Fp::ToInt(_, ty) => bits_of_int(ty),
             Fp::ToBits(fmt) => bits_of_fmt(fmt),
             _ => 64,
@@ -212,6 +212,7 @@ fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
             .or_else(|| at_most(c, 1))
             .or_else(|| at_most(a, n.into()))
             .or_else(|| at_most(b, n.into())),
+        Inst::SelectF(c, ..) => at_most(c, 1),
         Inst::Carry(_, n, [a, b, c]) => exists(n)
             .or_else(|| (n == 1).then(|| "there is no carry of one bit".into()))
             .or_else(|| at_most(a, n.into()))

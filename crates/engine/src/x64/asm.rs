@@ -668,9 +668,9 @@ impl Asm {
     pub fn xorps(&mut self, d: Xmm, s: Xmm) {
         self.op_rr(0, false, &[0x0f, 0x57], d, s, false);
     }
-    /// `vorps d, d, [m]` of any alignment.
-    pub fn vorps_mem(&mut self, d: Xmm, m: Mem) {
-        self.vex(1, 0, false, d, m.index.unwrap_or(0), m.base, d);
+    /// `vorps d, v, [m]` of any alignment.
+    pub fn vorps_mem(&mut self, d: Xmm, v: Xmm, m: Mem) {
+        self.vex(1, 0, false, d, m.index.unwrap_or(0), m.base, v);
         self.byte(0x56);
         self.modrm_mem(d, m);
     }

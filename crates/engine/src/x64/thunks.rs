@@ -99,8 +99,8 @@ impl Layout {
         guest_mxcsr guest_mxcsr;
         /// Rust's MXCSR.
         host_mxcsr host_mxcsr;
-        /// What makes a NaN box.
-        nan_box nan_box;
+        /// All ones above a binary32.
+        upper_ones upper_ones;
         /// Which of them is loaded.
         fp_live fp_live;
         /// Address of the mailbox's limit.

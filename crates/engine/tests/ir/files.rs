@@ -58,10 +58,12 @@ fn given(text: &str) -> Result<Given, String> {
     Ok(given)
 }
 
-/// The IR of guest instructions, of which the last one leaves the block.
-fn of_guest(text: &str) -> Result<trine_ir::Block, String> {
+/// The IR of guest instructions, of which the last one leaves the block, in the mode of the slots that are given.
+fn of_guest(text: &str, given: &Given) -> Result<trine_ir::Block, String> {
     let config = Config { hart: 0, start: Start::Machine };
-    let builder = Builder::<Rv64>::new(Rv64::mode(Rv64::slots(&config).as_ref()));
+    let slots = Rv64::slots(&config);
+    given.slots.iter().for_each(|&(slot, value)| slots.as_ref()[slot as usize].set(value));
+    let builder = Builder::<Rv64>::new(Rv64::mode(slots.as_ref()));
     let mut offset = 0;
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
         let (word, _) = asm::assemble(line, false)?;
@@ -116,7 +118,7 @@ fn now(text: &str) -> Result<String, String> {
     let given = given(given_text)?;
     let (title, source, ir) = match (find("ir"), find("guest")) {
         (Some(text), None) => ("ir", text, parse::parse(text, &[]).map_err(|e| e.to_string())?),
-        (None, Some(text)) => ("guest", text, of_guest(text)?),
+        (None, Some(text)) => ("guest", text, of_guest(text, &given)?),
         _ => return Err("a case has either `== ir` or `== guest`".into()),
     };
     let (outcome, [paged, direct]) = everywhere(&ir, &given)?;

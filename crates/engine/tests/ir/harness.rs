@@ -370,7 +370,8 @@ pub fn difference(of: &Outcome, from: &Outcome) -> String {
 /// The state before anything ran, in the form of an outcome.
 pub fn before(given: &Given) -> Outcome {
     let mut before = Outcome { slots: vec![0; GENERAL], data: vec![0; 0x2000], way: Way::Jump(0) };
-    given.slots.iter().for_each(|&(slot, value)| before.slots[slot as usize] = value);
+    let general = given.slots.iter().filter(|given| (given.0 as usize) < GENERAL);
+    general.for_each(|&(slot, value)| before.slots[slot as usize] = value);
     for (at, bytes) in &given.memory {
         let at = (at - DATA) as usize;
         before.data[at..at + bytes.len()].copy_from_slice(bytes);
@@ -408,6 +409,6 @@ macro_rules! fields {
 
 /// The frame's fields that generated code uses, in their order.
 const FIELDS: &[(&str, usize)] = fields! {
-    count pc page stamp retired args guest_mxcsr host_mxcsr nan_box fp_live flag_numbers functions thunks limit stack
+    count pc page stamp retired args guest_mxcsr host_mxcsr upper_ones fp_live flag_numbers functions thunks limit stack
     stack_end calls_stale tables save save_fp spill
 };

@@ -4,13 +4,19 @@ use crate::harness::{DATA, Given, everywhere};
 use trine_base::Width;
 use trine_ir::inst::{Block, Class, Inst, Label, Val};
 use trine_ir::verify::bits_of;
-use trine_ir::{Bin, Carry, Cmp, Extra, Flow, Hints, Lane, MemOp, Rmw, Signed, Un, VBin, VShift, Vop};
+use trine_ir::{
+    Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, Hints, IntTy, Lane, MemOp, Rmw, Round, Rounding, Sign, Signed, Un,
+    VBin, VShift, Vop,
+};
 
 /// Slots that blocks read and write.
 const SLOTS: std::ops::Range<u16> = 8..28;
 
 /// Pairs of slots that hold vectors.
-const VECTORS: std::ops::Range<u16> = 32..64;
+const VECTORS: std::ops::Range<u16> = 32..56;
+
+/// Slots that hold numbers.
+const NUMBERS: std::ops::Range<u16> = 56..64;
 
 /// Marsaglia's xorshift of 64 bits.
 struct Random(u64);
@@ -42,7 +48,24 @@ impl Random {
             _ => self.next(),
         }
     }
+
+    /// A binary64, or a binary32 in a NaN box, that is often a special one.
+    fn float(&mut self) -> u64 {
+        let doubles =
+            [0, 1.0f64.to_bits(), 1.5f64.to_bits(), 1e300f64.to_bits(), 0x7ff0 << 48, 0x7ff8 << 48, 1];
+        let singles = [0, 1.0f32.to_bits(), 2.5f32.to_bits(), 1e38f32.to_bits(), 0x7f80_0000, 0x7fa0_0000, 1];
+        let sign = self.below(2);
+        match self.below(4) {
+            0 => self.pick(&doubles) | sign << 63,
+            1 => u64::from(self.pick(&singles)) | sign << 31 | 0xffff_ffff << 32,
+            2 => self.next() | 0xffff_ffff << 32,
+            _ => self.next(),
+        }
+    }
 }
+
+/// The rounding of operations that do not round, and of some that do.
+const EXACT: Rounding = Rounding::Static(Round::Rne);
 
 const BITS: [u8; 4] = [8, 16, 32, 64];
 const BINS: [Bin; 19] = [
@@ -103,6 +126,8 @@ struct Maker {
     usable: Vec<Val>,
     /// Vectors that may be used here.
     vectors: Vec<Val>,
+    /// Numbers that may be used here. All are binary64: one that was made as a binary32 is put into one at once.
+    numbers: Vec<Val>,
 }
 
 impl Maker {
@@ -112,7 +137,7 @@ impl Maker {
         match inst.result() {
             Some(Class::Int) => self.usable.push(made),
             Some(Class::Vec) => self.vectors.push(made),
-            _ => {}
+            Some(Class::Float) | None => {}
         }
         made
     }
@@ -217,6 +242,111 @@ impl Maker {
         }
     }
 
+    fn number(&mut self) -> Val {
+        let v = match self.random.below(6) {
+            0 => {
+                let k = self.random.float();
+                let k = self.emit(Inst::Const(k));
+                self.emit(Inst::Fp(Fp::FromBits(Fmt::D), EXACT, [k; 3]))
+            }
+            1 => {
+                let x = self.value(64);
+                self.emit(Inst::Fp(Fp::FromBits(Fmt::D), EXACT, [x; 3]))
+            }
+            2.. if !self.numbers.is_empty() => self.random.pick(&self.numbers.clone()),
+            _ => {
+                let slot = NUMBERS.start + self.random.below(NUMBERS.len() as u64) as u16;
+                self.emit(Inst::GetF(slot))
+            }
+        };
+        self.numbers.push(v);
+        v
+    }
+
+    /// A number of this format.
+    fn number_of(&mut self, fmt: Fmt) -> Val {
+        let v = self.number();
+        if fmt == Fmt::D { v } else { self.emit(Inst::Fp(Fp::Low, EXACT, [v; 3])) }
+    }
+
+    fn number_op(&mut self) {
+        let fmt = self.random.pick(&[Fmt::S, Fmt::D]);
+        let (a, b, c) = (self.number_of(fmt), self.number_of(fmt), self.number_of(fmt));
+        let rounding = self.random.pick(&[Rounding::Dynamic, EXACT, Rounding::Static(Round::Rtz)]);
+        let (mut made, mut result) = (None, fmt);
+        match self.random.below(12) {
+            0 => {
+                let slot = NUMBERS.start + self.random.below(NUMBERS.len() as u64) as u16;
+                let v = self.number();
+                self.emit(Inst::SetF(slot, v));
+            }
+            1 => {
+                let (x, bits) = (self.number(), Inst::Const(32));
+                let x = self.emit(Inst::Fp(Fp::ToBits(Fmt::D), EXACT, [x; 3]));
+                let by = self.emit(bits);
+                let (shift, op) = (self.random.pick(&[Bin::Sar, Bin::Shr]), self.random.pick(&CMPS));
+                let upper = self.emit(Inst::Bin(shift, 64, x, by));
+                let k = Inst::Const(self.random.pick(&[0, u64::MAX, 0x3ff0_0000]));
+                let k = self.emit(k);
+                let c = self.emit(Inst::Cmp(op, 64, upper, k));
+                made = Some(self.emit(Inst::SelectF(c, a, b)));
+            }
+            2 => {
+                let c = self.value(1);
+                made = Some(self.emit(Inst::SelectF(c, a, b)));
+            }
+            3 => {
+                self.emit(Inst::Fp(Fp::ToBits(fmt), EXACT, [a; 3]));
+            }
+            4 => {
+                let op = self.random.pick(&[Fp::Eq, Fp::Lt, Fp::Le])(fmt);
+                self.emit(Inst::Fp(op, EXACT, [a, b, b]));
+            }
+            5 => {
+                let ty = self.random.pick(&[IntTy::I32, IntTy::U32, IntTy::I64, IntTy::U64]);
+                self.emit(Inst::Fp(Fp::ToInt(fmt, ty), rounding, [a; 3]));
+            }
+            6 => {
+                let ty = self.random.pick(&[IntTy::I32, IntTy::U32, IntTy::I64, IntTy::U64]);
+                let x = self.value(if matches!(ty, IntTy::I32 | IntTy::U32) { 32 } else { 64 });
+                made = Some(self.emit(Inst::Fp(Fp::FromInt(ty, fmt), rounding, [x; 3])));
+            }
+            7 => {
+                result = if fmt == Fmt::S { Fmt::D } else { Fmt::S };
+                made = Some(self.emit(Inst::Fp(Fp::Convert(fmt), rounding, [a; 3])));
+            }
+            8 => {
+                let fma = Fp::Fma {
+                    fmt,
+                    neg_product: self.random.below(2) == 0,
+                    neg_addend: self.random.below(2) == 0,
+                };
+                made = Some(self.emit(Inst::Fp(fma, rounding, [a, b, c])));
+            }
+            9 => {
+                let sign = self.random.pick(&[Sign::Copy, Sign::Negate, Sign::Xor]);
+                made = Some(self.emit(Inst::Fp(Fp::Sgnj(fmt, sign), EXACT, [a, b, b])));
+            }
+            _ => {
+                let op = self.random.pick(&[Fp::Add, Fp::Sub, Fp::Mul, Fp::Div, Fp::Min, Fp::Max])(fmt);
+                made = Some(self.emit(Inst::Fp(op, rounding, [a, b, b])));
+            }
+        }
+        let Some(made) = made else { return };
+        let whole = match result {
+            Fmt::D => made,
+            Fmt::S => {
+                let high = self.number();
+                self.emit(Inst::Fp(Fp::WithLow, EXACT, [high, made, made]))
+            }
+        };
+        self.numbers.push(whole);
+        if self.random.below(3) == 0 {
+            let slot = NUMBERS.start + self.random.below(NUMBERS.len() as u64) as u16;
+            self.emit(Inst::SetF(slot, whole));
+        }
+    }
+
     /// One that exists.
     fn vector_operation(&mut self, lane: Lane) -> Vop {
         loop {
@@ -312,7 +442,8 @@ impl Maker {
     }
 
     fn one(&mut self, arms: bool) {
-        match self.random.below(20) {
+        match self.random.below(22) {
+            20 | 21 => (0..1 + self.random.below(4)).for_each(|_| self.number_op()),
             0..7 => self.binary(),
             7 | 8 => {
                 let (op, bits) = (self.random.pick(&CMPS), self.random.pick(&BITS));
@@ -359,13 +490,13 @@ impl Maker {
         let label = Label(self.block.labels);
         self.block.labels += 1;
         let start = self.emit(Inst::IfNot { c, to: label, exits: false });
-        let (usable, vectors) = (self.usable.clone(), self.vectors.clone());
+        let (usable, vectors, numbers) = (self.usable.clone(), self.vectors.clone(), self.numbers.clone());
         (0..1 + self.random.below(4)).for_each(|_| self.one(false));
         let exits = self.random.below(2) == 0;
         if exits {
             self.leave(0x40);
         }
-        (self.usable, self.vectors) = (usable, vectors);
+        (self.usable, self.vectors, self.numbers) = (usable, vectors, numbers);
         self.block.insts[start.0 as usize] = Inst::IfNot { c, to: label, exits };
         self.emit(Inst::Label(label));
     }
@@ -384,6 +515,7 @@ fn case(seed: u64) -> (Block, Given) {
         block: Block { guest: 1, ..Block::default() },
         usable: Vec::new(),
         vectors: Vec::new(),
+        numbers: Vec::new(),
     };
     maker.emit(Inst::Begin(0, 4));
     let first = maker.emit(Inst::Get(SLOTS.start));
@@ -391,7 +523,8 @@ fn case(seed: u64) -> (Block, Given) {
     (0..10 + maker.random.below(60)).for_each(|_| maker.one(true));
     maker.leave(4);
     let random = &mut maker.random;
-    let slots = SLOTS.chain(VECTORS).map(|slot| (slot, random.number())).collect();
+    let mut slots: Vec<(u16, u64)> = SLOTS.chain(VECTORS).map(|slot| (slot, random.number())).collect();
+    slots.extend(NUMBERS.map(|slot| (slot, random.float())));
     let mut bytes = || (0..0x60).map(|_| random.next() as u8).collect();
     let memory = vec![(DATA, bytes()), (DATA + 0xfa0, bytes()), (DATA + 0x1fa0, bytes())];
     (maker.block, Given { slots, memory, rounds: 1 })

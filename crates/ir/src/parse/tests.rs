@@ -33,6 +33,7 @@ fn all() -> Vec<Inst> {
         Inst::Zext(64, 8, a),
         Inst::Sext(8, 64, a),
         Inst::Select(32, a, b, c),
+        Inst::SelectF(a, b, c),
         Inst::GetV(32),
         Inst::SetV(34, a),
         Inst::ToVec(a),

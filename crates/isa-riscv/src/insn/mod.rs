@@ -119,7 +119,7 @@ impl<S: Sem<Isa: Xlen>> Rv for S {
 
 /// A floating-point type as it lies in a 64-bit register (unpriv 21.2).
 pub trait Boxed: Float {
-    /// Out of the register.
+    /// Out of the register: the canonical NaN where the box is not valid.
     fn unboxed<S: Sem>(v: V<S, f64>) -> V<S, Self>;
     /// Into the register.
     fn boxed<S: Sem>(v: V<S, Self>) -> V<S, f64>;
@@ -137,11 +137,14 @@ impl Boxed for f64 {
 impl Boxed for f32 {
     #[inline(always)]
     fn unboxed<S: Sem>(v: V<S, f64>) -> V<S, f32> {
-        v.nan_unbox()
+        let boxed = v.bits().sar(32).eq(-1);
+        let nan: V<S, u32> = v.sem.k(0x7fc0_0000);
+        v.sem.select_float(boxed, v.low_half(), nan.as_float())
     }
     #[inline(always)]
     fn boxed<S: Sem>(v: V<S, f32>) -> V<S, f64> {
-        v.nan_box()
+        let ones: V<S, u64> = v.sem.k(-1 << 32);
+        ones.as_float::<f64>().with_low_half(v)
     }
 }
 

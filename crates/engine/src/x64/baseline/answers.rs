@@ -59,6 +59,17 @@ impl<I: Isa> Allocator for Emit<'_, I> {
         self.fetch(r, v);
     }
 
+    fn copy_low_to(&mut self, r: Reg, v: Val) {
+        let v = self.resolve(v);
+        match self.alloc.state.values[v as usize].reg {
+            reg if reg != NONE && self.class(v) == Class::Float => self.a.movq_from(false, r, reg as Xmm),
+            _ => {
+                self.fetch(r, v);
+                self.a.mov(false, r, r);
+            }
+        }
+    }
+
     fn store_to(&mut self, m: Mem, v: Val) {
         let v = self.resolve(v);
         self.store_value(m, v);
@@ -142,19 +153,16 @@ impl<I: Isa> Allocator for Emit<'_, I> {
         r
     }
 
-    fn def_fp_from(&mut self, v: Val) -> Xmm {
+    fn def_fp_over(&mut self, v: Val) -> (Xmm, Xmm) {
         let a = self.resolve(v);
         let s = self.xmm(v);
         let value = self.alloc.state.values[a as usize];
         if value.last <= self.at && value.cached == 0 || self.passes_on(a) {
             self.alloc.state.values[a as usize].reg = NONE;
-            self.alloc.state.xmm[s as usize] = self.at;
-            self.alloc.state.values[self.at as usize].reg = s as u32;
-            return s;
+            self.own_fp(s);
+            return (s, s);
         }
-        let x = self.def_fp();
-        self.a.movaps(x, s);
-        x
+        (self.def_fp(), s)
     }
 
     fn own_as(&mut self, at: u32, r: Reg) {

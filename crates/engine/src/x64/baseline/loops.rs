@@ -81,6 +81,7 @@ impl<I: Isa> Emit<'_, I> {
                 _ if arm.is_some() => {}
                 Inst::Get(slot) => read(slot, Class::Int),
                 Inst::GetF(slot) => read(slot, Class::Float),
+                Inst::GetV(slot) => read(slot, Class::Vec),
                 Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) => {
                     touched.insert(slot);
                     round.written.insert(slot);

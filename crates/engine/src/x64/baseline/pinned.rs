@@ -77,7 +77,7 @@ impl<I: Isa> Emit<'_, I> {
     /// Brings slots into registers. A slot whose value is not in a register of the right class, and not an integer that is made
     /// again, is in memory. Uses `rcx` and the vector scratch register.
     pub fn settle(&mut self, held: &[Held]) {
-        self.settle_moves(held, Class::Int);
+        self.settle_moves(held, true);
         for h in held.iter().filter(|h| h.class == Class::Int) {
             match self.current(h.slot) {
                 Some(_) if self.register_of(h.slot, Class::Int).is_some() => {}
@@ -85,44 +85,42 @@ impl<I: Isa> Emit<'_, I> {
                 None => self.a.load(8, h.reg, self.l.slot(h.slot)),
             }
         }
-        self.settle_moves(held, Class::Float);
-        for h in held.iter().filter(|h| h.class == Class::Float) {
-            if self.register_of(h.slot, Class::Float).is_none() {
-                self.a.movq_load(h.reg, self.l.slot(h.slot));
+        self.settle_moves(held, false);
+        for h in held {
+            match h.class {
+                _ if self.register_of(h.slot, h.class).is_some() => {}
+                // Done above.
+                Class::Int => {}
+                Class::Float => self.a.movq_load(h.reg, self.l.slot(h.slot)),
+                Class::Vec => self.a.movups_load(h.reg, self.l.slot(h.slot)),
             }
         }
     }
 
-    /// Moves from register to register, as if all at once: a register is written when nothing reads it any more, and where
+    /// Moves from general register to general register, or between vector registers, as if all at once: a register is written when nothing reads it any more, and where
     /// registers wait for each other in a circle, one of them waits in the scratch register.
-    fn settle_moves(&mut self, held: &[Held], class: Class) {
-        let scratch = match class {
-            Class::Int => RCX,
-            Class::Float | Class::Vec => SCRATCH_FP,
-        };
-        let held = held.iter().filter(|h| h.class == class);
-        let from = |h: &Held| Some((h.reg, self.register_of(h.slot, class)?));
+    fn settle_moves(&mut self, held: &[Held], general: bool) {
+        let scratch = if general { RCX } else { SCRATCH_FP };
+        let held = held.iter().filter(|h| (h.class == Class::Int) == general);
+        let from = |h: &Held| Some((h.reg, self.register_of(h.slot, h.class)?));
         let mut moves: Vec<(Reg, Reg)> = held.filter_map(from).filter(|(to, from)| to != from).collect();
         while let Some(&(first, _)) = moves.first() {
             let ready = moves.iter().position(|&(to, _)| moves.iter().all(|&(_, from)| from != to));
             match ready {
                 Some(i) => {
                     let (to, from) = moves.swap_remove(i);
-                    self.move_register(class, to, from);
+                    self.move_register(general, to, from);
                 }
                 None => {
-                    self.move_register(class, scratch, first);
+                    self.move_register(general, scratch, first);
                     moves.iter_mut().filter(|m| m.1 == first).for_each(|m| m.1 = scratch);
                 }
             }
         }
     }
 
-    fn move_register(&mut self, class: Class, to: Reg, from: Reg) {
-        match class {
-            Class::Int => self.a.mov(true, to, from),
-            Class::Float | Class::Vec => self.a.movaps(to as Xmm, from as Xmm),
-        }
+    fn move_register(&mut self, general: bool, to: Reg, from: Reg) {
+        if general { self.a.mov(true, to, from) } else { self.a.movaps(to as Xmm, from as Xmm) }
     }
 
     /// The registers that hold their pinned slots, a bit for each.
@@ -150,7 +148,7 @@ impl<I: Isa> Emit<'_, I> {
 
     /// Whether a slot has to be in a register at the end.
     pub fn is_wanted_at_end(&self, slot: u16) -> bool {
-        [Class::Int, Class::Float].into_iter().any(|class| self.place_of(slot, class).is_some())
+        [Class::Int, Class::Float, Class::Vec].into_iter().any(|class| self.place_of(slot, class).is_some())
     }
 
     /// The slot that the current result is written to at once, perhaps after it was sign-extended, where that slot has a
@@ -162,7 +160,7 @@ impl<I: Isa> Emit<'_, I> {
             v += 1;
         }
         match after(v) {
-            Some(&(Inst::Set(slot, Val(set)) | Inst::SetF(slot, Val(set))))
+            Some(&(Inst::Set(slot, Val(set)) | Inst::SetF(slot, Val(set)) | Inst::SetV(slot, Val(set))))
                 if set == v && !self.is_dead(v as usize + 1) =>
             {
                 Some((slot, self.place_of(slot, class)?))
@@ -201,7 +199,8 @@ impl<I: Isa> Emit<'_, I> {
     /// Whether the vector register of a value becomes that of the current result, which its slot gets.
     pub fn passes_on(&self, v: u32) -> bool {
         let reg = self.alloc.state.values[v as usize].reg;
-        self.destination(Class::Float).is_some_and(|(slot, r)| r as u32 == reg && self.gives_way(slot, v))
+        self.destination(self.class(self.at))
+            .is_some_and(|(slot, r)| r as u32 == reg && self.gives_way(slot, v))
     }
 
     /// The register in which a value has to be at the end, where nobody is in it.

@@ -3,7 +3,7 @@
 use super::emit::Emit;
 use crate::x64::asm::{Alu, Mem, Reg, Xmm, mem, reg::*};
 use crate::x64::lower::allocator::Allocator;
-use crate::x64::lower::facts::Fact;
+use crate::x64::lower::facts::{Fact, number_constant};
 use crate::x64::pins::pin_of;
 use crate::x64::side::Loc;
 use crate::x64::thunks::SCRATCH_FP;
@@ -87,7 +87,8 @@ const VECTOR_SPILLS: usize = 16;
 impl<I: Isa> Emit<'_, I> {
     /// Whether the value can be made again at no cost.
     pub fn rebuilds(&self, v: u32) -> bool {
-        matches!(self.insts[v as usize], Inst::Const(_) | Inst::Pc(_))
+        let integer = matches!(self.insts[v as usize], Inst::Const(_) | Inst::Pc(_));
+        integer || number_constant(self.insts, v).is_some()
     }
 
     pub fn class(&self, v: u32) -> Class {
@@ -185,6 +186,7 @@ impl<I: Isa> Emit<'_, I> {
             },
             Inst::Const(k) => self.a.mov_imm(r, k),
             Inst::Pc(offset) => self.page_plus(r, offset),
+            _ if let Some(k) = number_constant(self.insts, v) => self.a.mov_imm(r, k),
             _ if value.home != NONE => self.a.load(8, r, self.l.slot(value.home as u16)),
             _ => self.a.load(8, r, self.l.spill(value.spill as usize & (SPILLS - 1))),
         }
@@ -195,6 +197,9 @@ impl<I: Isa> Emit<'_, I> {
         let value = self.alloc.state.values[v as usize];
         if self.class(v) == Class::Vec {
             return self.a.movups_load(x, self.vector_place(v));
+        }
+        if let Some(k) = number_constant(self.insts, v) {
+            return self.number_to(x, k);
         }
         let m = match value.home {
             NONE => self.l.spill(value.spill as usize & (SPILLS - 1)),
@@ -232,7 +237,8 @@ impl<I: Isa> Emit<'_, I> {
             if val == self.at {
                 return;
             }
-            if self.class(val) == class || self.rebuilds(val) && class == Class::Int {
+            let integer = matches!(self.insts[val as usize], Inst::Const(_) | Inst::Pc(_));
+            if self.class(val) == class || integer && class == Class::Int {
                 self.define_alias(val);
                 return;
             }
@@ -367,6 +373,7 @@ impl<I: Isa> Emit<'_, I> {
             },
             Inst::Const(k) => Loc::Const(k),
             Inst::Pc(offset) => Loc::Pc(offset),
+            _ if let Some(k) = number_constant(self.insts, v) => Loc::Const(k),
             _ if value.home != NONE => Loc::Slot(value.home as u16),
             _ => Loc::Spill(value.spill as u8),
         }

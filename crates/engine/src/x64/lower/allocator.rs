@@ -34,7 +34,7 @@ pub trait Allocator {
     /// The general register that holds an integer.
     fn gpr(&mut self, v: Val) -> Reg;
 
-    /// The vector register that holds a floating-point number or a vector.
+    /// The vector register that holds a floating-point number or a vector. Changes `rax` where the number is a constant.
     fn xmm(&mut self, v: Val) -> Xmm;
 
     /// An integer where it is, for an instruction that can read it from memory. Asked before the result.
@@ -42,6 +42,9 @@ pub trait Allocator {
 
     /// Copies a value's 64 bits, whatever its class, into a general register that is the rule's.
     fn copy_to(&mut self, r: Reg, v: Val);
+
+    /// The same for the lower 32 bits; those above them become zero.
+    fn copy_low_to(&mut self, r: Reg, v: Val);
 
     /// Stores a value's 64 or 128 bits; changes `rax` and the vector scratch register.
     fn store_to(&mut self, m: Mem, v: Val);
@@ -63,8 +66,9 @@ pub trait Allocator {
     /// A register for the result that holds `v` already, all 64 bits or (`w` is false) the lower 32.
     fn def_from(&mut self, w: bool, v: Val) -> Reg;
 
-    /// The same for vector registers, which hold all of `v`.
-    fn def_fp_from(&mut self, v: Val) -> Xmm;
+    /// A vector register for the result, which is written by one host instruction that reads all operands at once, and that
+    /// of the operand `v`: the same, where `v` ends here.
+    fn def_fp_over(&mut self, v: Val) -> (Xmm, Xmm);
 
     /// The result of the instruction at `at`, the current one or one that belongs to it, is in this register, which the rule
     /// was given.

@@ -2,8 +2,8 @@
 //! and what is better emitted as a part of its only user.
 
 use super::quiet;
-use trine_ir::Bin;
 use trine_ir::inst::{Inst, Val};
+use trine_ir::{Bin, Fmt, Fp};
 
 /// What is known of a value, or of an instruction without one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,7 +122,9 @@ impl Facts {
                 | Inst::LoadV(_, a)
                 | Inst::StoreV(_, a, _) => self.defer_address(insts, a, i as u32),
                 Inst::Sext(from, 64, x) => self.sign_load(insts, from, x),
-                Inst::IfNot { c, .. } | Inst::Select(_, c, ..) => self.defer_compare(insts, c, i as u32),
+                Inst::IfNot { c, .. } | Inst::Select(_, c, ..) | Inst::SelectF(c, ..) => {
+                    self.defer_compare(insts, c, i as u32)
+                }
                 Inst::Flags => {
                     for quiet in quiet::compare(insts, i).into_iter().flatten() {
                         self.values[quiet].quiet = true;
@@ -170,9 +172,39 @@ impl Facts {
         if self.values[c.0 as usize].uses != 1 {
             return;
         }
-        if let Inst::Cmp(_, 8 | 16 | 32 | 64, x, y) = insts[c.0 as usize] {
+        if let Inst::Cmp(_, bits @ (8 | 16 | 32 | 64), x, y) = insts[c.0 as usize] {
             self.defer(c, user, &[x, y]);
+            if bits == 64 && matches!(insts[y.0 as usize], Inst::Const(k) if k as i64 == k as i32 as i64) {
+                self.defer_upper_half(insts, x, user);
+            }
         }
+    }
+
+    /// The upper half of a number's bits that is only compared needs no register of its own.
+    fn defer_upper_half(&mut self, insts: &[Inst], x: Val, user: u32) {
+        if let Some((_, bits, number)) = upper_half(insts, x)
+            && [x, bits].iter().all(|v| self.values[v.0 as usize].uses == 1)
+        {
+            self.defer(x, user, &[]);
+            self.defer(bits, user, &[number]);
+        }
+    }
+}
+
+/// Shift, bits and number, where `x` is the upper half of a binary64.
+pub fn upper_half(insts: &[Inst], x: Val) -> Option<(Bin, Val, Val)> {
+    let Inst::Bin(op @ (Bin::Shr | Bin::Sar), 64, bits, by) = insts[x.0 as usize] else { return None };
+    match (insts[bits.0 as usize], insts[by.0 as usize]) {
+        (Inst::Fp(Fp::ToBits(Fmt::D), _, [number, ..]), Inst::Const(32)) => Some((op, bits, number)),
+        _ => None,
+    }
+}
+
+/// The bits of a number that is a constant. Like other constants, it is made where it is used.
+pub fn number_constant(insts: &[Inst], v: u32) -> Option<u64> {
+    match insts[v as usize] {
+        Inst::Fp(Fp::FromBits(_), _, [bits, ..]) => insts[bits.0 as usize].constant(),
+        _ => None,
     }
 }
 

@@ -2,12 +2,11 @@
 //! IR's operations (NaN results, conversions out of range, rounding directions that are not the
 //! current one) goes out of line to software.
 //!
-//! A binary32 in a register has anything above it: what is known to be in a NaN box needs not be taken
-//! out of it.
+//! A binary32 in a register has anything above it: the lower half of a number is that number's register.
 
 use super::Lower;
 use super::allocator::Allocator;
-use crate::x64::asm::{Alu, Cc, Hole, Reg, Shift, Xmm, reg::*};
+use crate::x64::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
 use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::{Class, Inst, Val};
@@ -33,10 +32,10 @@ where
         match op {
             Fp::ToBits(_) => return self.number_bits(double, args[0]),
             Fp::FromBits(_) => return self.bits_number(double, args[0]),
-            Fp::Box => return self.nan_box(args[0]),
-            Fp::Unbox => return self.nan_unbox(args[0]),
+            // A binary32 in a register has anything above it.
+            Fp::Low => return self.alias(args[0]),
+            Fp::WithLow => return self.with_low_half(args[0], args[1]),
             Fp::Sgnj(_, sign) => return self.sign_inject(double, sign, args[0], args[1]),
-            Fp::Class(_) => return self.class_of(op, rounding, double, args),
             _ => {}
         }
         if !self.host_rounds(op, rounding) || Self::host_underflows_otherwise(op) {
@@ -194,10 +193,7 @@ where
 
     /// Out of line from `way`: the canonical NaN into `x`.
     fn nan_aside(&mut self, way: Hole, double: bool, x: Xmm) {
-        self.aside(&[way], |e| {
-            e.a.mov_imm(RAX, nan(double));
-            e.a.movq_to(true, x, RAX);
-        });
+        self.aside(&[way], |e| e.number_to(x, nan(double)));
     }
 
     fn arithmetic(&mut self, opcode: u8, double: bool, args: [Val; 3]) {
@@ -330,76 +326,47 @@ where
 
     fn number_bits(&mut self, double: bool, v: Val) {
         let d = self.take_gpr();
-        self.copy_to(d, v);
-        if !double {
-            self.a.mov(false, d, d);
+        if double {
+            self.copy_to(d, v)
+        } else {
+            self.copy_low_to(d, v)
         }
         self.own(d);
     }
 
     fn bits_number(&mut self, double: bool, v: Val) {
+        if self.constant(v).is_some() {
+            // Made where it is used.
+            return;
+        }
         let s = self.gpr(v);
         let d = self.def_fp();
         self.a.movq_to(double, d, s);
     }
 
-    fn nan_box(&mut self, v: Val) {
-        let d = self.def_fp_from(v);
-        self.a.vorps_mem(d, self.l.nan_box());
-    }
-
-    fn nan_unbox(&mut self, v: Val) {
-        let from = self.resolve(v);
-        if matches!(self.insts[from as usize], Inst::Fp(Fp::Box, ..)) {
-            return self.alias(v);
+    /// A binary32 below the upper half of another number.
+    fn with_low_half(&mut self, high: Val, low: Val) {
+        if self.number_constant(high).is_some_and(|k| k >> 32 == u32::MAX as u64) {
+            let (d, low) = self.def_fp_over(low);
+            return self.a.vorps_mem(d, low, self.l.upper_ones());
         }
-        let s = self.xmm(v);
+        let (high, low) = (self.xmm(high), self.xmm(low));
         let d = self.def_fp();
-        self.a.movq_from(true, RAX, s);
-        self.a.movaps(d, s);
-        self.a.shift_imm(Shift::Sar, true, RAX, 32);
-        self.a.alu_imm(Alu::Cmp, true, RAX, -1);
-        let invalid = self.a.jcc(Cc::NotEqual);
-        self.nan_aside(invalid, false, d);
+        // vmovss
+        self.a.vop((1, 2, false), 0x10, d, high, low);
     }
 
-    /// The class as one of ten bits: normal numbers and zeros in line (the C library's `fmax` asks), the rest in software.
-    fn class_of(&mut self, op: Fp, rounding: Rounding, double: bool, args: [Val; 3]) {
-        let d = self.take_gpr();
-        // The exponent of 1 and the one behind the largest, where the sign is shifted out.
-        let (first, past) = if double { (1 << 53, 0x7ff << 53) } else { (1 << 24, 0xff << 24) };
-        self.copy_to(RAX, args[0]);
-        self.a.alu(Alu::Xor, false, RDX, RDX);
-        self.a.test(double, RAX, RAX);
-        self.a.setcc(Cc::Less, RDX);
-        self.a.alu(Alu::Add, double, RAX, RAX);
-        self.a.mov_imm(d, first);
-        self.a.mov(double, RCX, RAX);
-        self.a.alu(Alu::Sub, double, RCX, d);
-        self.a.mov_imm(d, past - first);
-        self.a.alu(Alu::Cmp, double, RCX, d);
-        let odd = self.a.jcc(Cc::AboveEqual);
-        self.bit_by_sign(d, 6, 1);
-        self.aside(&[odd], |e| {
-            e.a.test(double, RAX, RAX);
-            let other = e.a.jcc(Cc::NotEqual);
-            e.bit_by_sign(d, 4, 3);
-            let done = e.a.jmp();
-            e.a.fix_here(other);
-            e.call_soft(op, rounding, args);
-            e.a.mov(true, d, RAX);
-            e.a.fix_here(done);
+    /// `x` where `c`, else `y`; the branch expects `x`.
+    pub fn select_float(&mut self, c: Val, x: Val, y: Val) {
+        let constant = self.number_constant(y);
+        let other = if constant.is_none() { self.xmm(y) } else { SCRATCH_FP };
+        let d = self.def_fp_from(x);
+        let cc = self.condition(c);
+        let not = self.a.jcc(cc.opposite());
+        self.aside(&[not], |e| match constant {
+            Some(k) => e.number_to(d, k),
+            None => e.a.movaps(d, other),
         });
-        self.own(d);
-    }
-
-    /// One of two bits into `d`: the second where `rdx`, 0 or 1, says that the sign is set.
-    fn bit_by_sign(&mut self, d: Reg, positive: u32, negative: u32) {
-        let (positive, negative) = (1 << positive, 1 << negative);
-        self.a.mov(false, d, RDX);
-        self.a.group3(3, false, d); // neg
-        self.a.alu_imm(Alu::And, false, d, positive ^ negative);
-        self.a.alu_imm(Alu::Xor, false, d, positive);
     }
 
     fn sign_inject(&mut self, double: bool, sign: Sign, x: Val, y: Val) {

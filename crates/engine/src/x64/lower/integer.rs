@@ -2,6 +2,7 @@
 
 use super::Lower;
 use super::allocator::{Allocator, Operand};
+use super::facts::upper_half;
 use crate::x64::asm::{Alu, Cc, Reg, Shift, mem, mem2, reg::*};
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Bin, Cmp, Isa, Un};
@@ -213,11 +214,11 @@ where
         }
         match self.imm32(y, bits) {
             Some(0) if matches!(op, Cmp::Eq | Cmp::Ne | Cmp::LtS | Cmp::GeS) => {
-                let a = self.gpr(x);
+                let a = self.compared(x);
                 self.a.test(w, a, a);
             }
             Some(k) => {
-                let a = self.gpr(x);
+                let a = self.compared(x);
                 self.a.alu_imm(Alu::Cmp, w, a, k);
             }
             None => {
@@ -226,6 +227,19 @@ where
             }
         }
         cc(op)
+    }
+
+    /// The register with what is compared with a constant.
+    fn compared(&mut self, x: Val) -> Reg {
+        match upper_half(self.insts, x) {
+            Some((op, _, number)) if self.facts.of(x.0).deferred => {
+                self.copy_to(RAX, number);
+                let op = if op == Bin::Sar { Shift::Sar } else { Shift::Shr };
+                self.a.shift_imm(op, true, RAX, 32);
+                RAX
+            }
+            _ => self.gpr(x),
+        }
     }
 
     /// Emits what decides `c`; gives the condition that holds where it is 1.

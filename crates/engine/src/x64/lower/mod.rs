@@ -10,7 +10,7 @@ mod memory;
 mod quiet;
 mod vector;
 
-use super::asm::{Asm, Hole, Part, Place, Reg, Xmm};
+use super::asm::{Asm, Hole, Part, Place, Reg, Xmm, reg::RAX};
 use super::side::{Kind, Row, Side};
 use super::thunks::{Layout, Thunk};
 use allocator::{Allocator, RowSlots};
@@ -102,6 +102,7 @@ where
             Inst::Zext(from, to, x) => self.zero_extend(from.min(to), x),
             Inst::Sext(from, to, x) => self.sign_extend(from, to, x),
             Inst::Select(_, c, x, y) => self.select(c, x, y),
+            Inst::SelectF(c, x, y) => self.select_float(c, x, y),
             Inst::Vec(op, args) => self.vector(op, args),
             Inst::ToVec(x) => self.vector_of(x),
             Inst::VInsert(lane, n, v, x) => self.vector_insert(lane, n, v, x),
@@ -156,6 +157,26 @@ where
     /// The current instruction's result is in this register, which was taken before.
     pub fn own(&mut self, r: Reg) {
         self.own_as(self.at, r);
+    }
+
+    /// A vector register for the result that holds all of `v` already.
+    pub fn def_fp_from(&mut self, v: Val) -> Xmm {
+        let (d, s) = self.def_fp_over(v);
+        if d != s {
+            self.a.movaps(d, s);
+        }
+        d
+    }
+
+    /// A number with these bits into a vector register. Leaves the flags alone, and uses `rax`.
+    pub fn number_to(&mut self, x: Xmm, bits: u64) {
+        self.a.mov_imm(RAX, bits);
+        self.a.movq_to(true, x, RAX);
+    }
+
+    /// The bits of a number that is a constant.
+    pub fn number_constant(&self, v: Val) -> Option<u64> {
+        facts::number_constant(self.insts, self.resolve(v))
     }
 
     /// The constant behind a value.
