@@ -15,6 +15,11 @@ struct Outcome {
 // Each routine touches guest memory in one instruction and uses no stack: wherever it is
 // interrupted, `trine_guest_refused` can take its place.
 std::arch::global_asm!(
+    // What calls them may be compiled into another object.
+    ".irp name, begin, load1, load2, load4, load8, store1, store2, store4, store8, exchange1, exchange2, exchange4, exchange8, load16, store16, copy, end, refused",
+    ".globl trine_guest_\\name",
+    ".hidden trine_guest_\\name",
+    ".endr",
     "trine_guest_begin:",
     "trine_guest_load1: movzx eax, byte ptr [rdi]",
     "xor edx, edx",
