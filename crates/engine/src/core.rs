@@ -29,16 +29,16 @@ pub struct Frame {
     pub retired: Cell<u64>,
     /// Arguments of a slow path or helper, and its result.
     pub args: [Cell<u64>; 4],
-    /// Guest's MXCSR: rounding, and the flags gathered so far.
-    pub guest_mxcsr: Cell<u32>,
-    /// MXCSR that Rust code runs under.
-    pub host_mxcsr: Cell<u32>,
+    /// Rounding of the guest, and the flags gathered so far, in the layout that [`FpRules`] and engines agree on.
+    pub guest_fp_control: Cell<u32>,
+    /// The same of Rust code.
+    pub host_fp_control: Cell<u32>,
     /// What a binary32 is ored with to get an upper half of ones.
     pub upper_ones: [u64; 2],
-    /// 1 while the host's MXCSR is the guest's.
+    /// 1 while the host's floating-point control register holds the guest's.
     pub fp_live: Cell<u32>,
-    /// Flags as the slots number them, by the low six bits of MXCSR.
-    pub flag_numbers: [u8; 64],
+    /// Flags as the slots number them, by the six flags of that layout.
+    pub fp_flag_numbers: [u8; 64],
     /// Rust functions that the thunks call: slow path, helper, refused access.
     pub functions: [Cell<usize>; 3],
     /// The thunks that generated code calls, by the back end's numbers.
@@ -72,11 +72,11 @@ impl Default for Frame {
             stamp: Cell::new(0),
             retired: Cell::new(0),
             args: [const { Cell::new(0) }; 4],
-            guest_mxcsr: Cell::new(MXCSR),
-            host_mxcsr: Cell::new(MXCSR),
+            guest_fp_control: Cell::new(MXCSR),
+            host_fp_control: Cell::new(MXCSR),
             upper_ones: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
-            flag_numbers: [0; 64],
+            fp_flag_numbers: [0; 64],
             functions: [const { Cell::new(0) }; 3],
             thunks: [const { Cell::new(0) }; Host::THUNKS],
             limit: Cell::new(0),
@@ -161,7 +161,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         put! {
             slots: I::slots(&config),
             frame: Frame {
-                flag_numbers: std::array::from_fn(|mxcsr| I::Fp::flags(mxcsr as u32) as u8),
+                fp_flag_numbers: std::array::from_fn(|mxcsr| I::Fp::flags(mxcsr as u32) as u8),
                 ..Frame::default()
             },
             config: config,
@@ -385,14 +385,14 @@ impl<I: Isa, M: GuestMemory<I>> Hart for Core<I, M> {
 
     fn harvest_fp(&self) {
         self.check_fp();
-        let mxcsr = self.frame.guest_mxcsr.get();
+        let mxcsr = self.frame.guest_fp_control.get();
         I::Fp::harvest(self.slots.as_ref(), mxcsr);
-        self.frame.guest_mxcsr.set(mxcsr & !MXCSR_FLAGS);
+        self.frame.guest_fp_control.set(mxcsr & !MXCSR_FLAGS);
     }
 
     fn load_fp(&self) {
         self.check_fp();
-        self.frame.guest_mxcsr.set(I::Fp::mxcsr(self.slots.as_ref()));
+        self.frame.guest_fp_control.set(I::Fp::mxcsr(self.slots.as_ref()));
     }
 
     fn mode_changed(&self) {

@@ -476,7 +476,7 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
         self.core.alone.set(false);
         self.core.mailbox.edges.store(0, Ordering::SeqCst);
         // What is not in the slots follows from them: rounding and flags of the host's FPU, the timer, the mode.
-        self.core.frame.guest_mxcsr.set(MXCSR);
+        self.core.frame.guest_fp_control.set(MXCSR);
         self.core.load_fp();
         self.core.mode_changed();
         self.core.timer.set(I::deadline(&*self.core));

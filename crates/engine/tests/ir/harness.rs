@@ -409,6 +409,6 @@ macro_rules! fields {
 
 /// The frame's fields that generated code uses, in their order.
 const FIELDS: &[(&str, usize)] = fields! {
-    count pc page stamp retired args guest_mxcsr host_mxcsr upper_ones fp_live flag_numbers functions thunks limit stack
+    count pc page stamp retired args guest_fp_control host_fp_control upper_ones fp_live fp_flag_numbers functions thunks limit stack
     stack_end calls_stale tables save save_fp spill
 };
