@@ -1,6 +1,7 @@
 //! How the dispatcher finds, makes and links blocks.
 
 use crate::block::{self, Block};
+use crate::host::GeneratedCode;
 use crate::memory::GuestMemory;
 use crate::run::{Engine, Step};
 use crate::translations::Translated;

@@ -3,7 +3,7 @@
 use crate::block::{Block, Op, PAGE};
 use crate::core::{Core, Time};
 use crate::direct::{Direct, Pages};
-use crate::host::Left;
+use crate::host::{GeneratedCode, Left};
 use crate::interp::Interp;
 use crate::memory::GuestMemory;
 use crate::paged::Paged;
@@ -479,9 +479,8 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
         }
         self.core.alone.set(false);
         self.core.mailbox.edges.store(0, Ordering::SeqCst);
-        // State outside the slots is derived from them: rounding and flags of the host's FPU, the timer, the
-        // mode.
-        self.core.frame.guest_mxcsr.set(MXCSR);
+        // What is not in the slots follows from them: rounding and flags of the host's FPU, the timer, the mode.
+        self.core.frame.guest_fp_control.set(MXCSR);
         self.core.load_fp();
         self.core.mode_changed();
         self.core.timer.set(I::deadline(&*self.core));
