@@ -2,7 +2,7 @@
 //! host's FPU does something else.
 
 use crate::core::Core;
-use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
+use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign, VFp};
 use trine_softfloat::{self as sf, Env, F32, F64, Format, IntKind};
 
 /// Performs `op`; the flags go to the CPU's slot.
@@ -17,6 +17,11 @@ pub fn soft<I: Isa>(core: &Core<I>, op: Fp, rounding: Rounding, args: [u64; 3]) 
         I::Fp::harvest(core.slots.as_ref(), mxcsr_flags(env.flags));
     }
     result
+}
+
+/// Performs `op` lane by lane, as [`soft`] does one.
+pub fn soft_vector<I: Isa>(core: &Core<I>, op: VFp, rounding: Rounding, args: [u128; 2]) -> u128 {
+    op.perform(args, |lanes| soft(core, op.op, rounding, lanes))
 }
 
 /// Flags as MXCSR has them.
