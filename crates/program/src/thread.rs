@@ -127,7 +127,7 @@ impl<A: GuestAbi> Thread<A> {
             self.muster();
             self.deliver();
             match self.go() {
-                Exit::Firmware { cause, value } => match A::raised(cause, value, self.vcpu.pc()) {
+                Exit::Firmware(exception) => match A::raised(exception, self.vcpu.pc()) {
                     Raised::Call => {
                         if self.call_begins() && self.system_call() {
                             return;
