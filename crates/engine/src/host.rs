@@ -4,10 +4,12 @@
 //! with the same items:
 //!
 //! * [`Code`]: generated code, its tables and the way into it; shared by vCPUs and read without a lock.
-//! * [`Compiler`]: the state for adding to it; one thread at a time.
-//! * [`Compiled`], [`Left`]: results of compiling and running.
-//! * [`Tables`], [`Thunk`]: for the handler of refused accesses ([`crate::direct`]).
+//! * [`Compiler`]: what is needed to add to it; one thread at a time.
+//! * [`Compiled`], [`Left`]: what compiling and running came to.
+//! * [`guest_access`], [`Tables`], [`Thunk`]: for accesses to programs' memory and the handler of refused ones
+//!   ([`crate::direct`]).
 
+pub use crate::x64::guest_access;
 pub use crate::x64::tables::Tables;
 pub use crate::x64::thunks::{THUNKS, Thunk};
 pub use crate::x64::{Code, Compiled, Compiler, Left};

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use trine_engine::direct::Pages;
+use trine_engine::direct::{self, Pages};
 use trine_memory::CodeOwner;
 
 pub use calls::*;
@@ -22,7 +22,7 @@ use regions::{Inner, Mapped, Owner, Region};
 /// Size of a page in bytes, on the host and in the guest.
 pub const PAGE: u64 = 4096;
 /// The first address above the program's: half of Sv39, as on hardware.
-pub const END: u64 = 1 << 38;
+pub const END: u64 = direct::END;
 /// The lowest address that is chosen for mappings. The program may ask for lower ones; the host's
 /// `vm.mmap_min_addr` decides whether they are possible.
 pub const START: u64 = 0x1_0000;
@@ -51,11 +51,21 @@ pub struct View {
 }
 
 /// An address space.
-#[derive(Default)]
 pub struct Space {
     inner: Mutex<Inner>,
     /// Number of breakpoints of the debugger.
     stops: AtomicUsize,
+}
+
+impl Default for Space {
+    /// An empty one, to which this process gives the addresses below [`END`].
+    fn default() -> Space {
+        // SAFETY: this executable is position-independent, so the host's kernel places it, its heap and its stack in the upper
+        // third of 2^47 bytes, and what it maps without a wish below them. Only an address space wishes for addresses
+        // below `END`, for its program.
+        unsafe { direct::claim_addresses() };
+        Space { inner: Mutex::default(), stops: AtomicUsize::default() }
+    }
 }
 
 const EXEC: u32 = libc::PROT_EXEC as u32;
@@ -292,7 +302,7 @@ impl Space {
         let opened = |&(from, size, _): &(u64, u64, u64)| {
             host_call(libc::SYS_mprotect, [from, size, (READ | WRITE) as u64, 0, 0, 0]).is_ok()
         };
-        let done = parts.iter().all(opened) && trine_engine::direct::write(at, bytes).is_some();
+        let done = parts.iter().all(opened) && direct::write(at, bytes).is_some();
         for (from, size, protection) in parts {
             let _ = host_call(libc::SYS_mprotect, [from, size, protection, 0, 0, 0]);
         }

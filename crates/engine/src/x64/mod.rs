@@ -2,6 +2,7 @@
 
 pub mod asm;
 mod baseline;
+pub mod guest_access;
 mod lower;
 mod pins;
 pub mod side;

@@ -12,6 +12,8 @@ pub fn pages(count: u64) -> u64 {
     // SAFETY: a new mapping at an address where nothing is.
     let at = unsafe { libc::mmap(hint, count as usize * 4096, protection, flags, -1, 0) };
     assert_ne!(at, libc::MAP_FAILED);
+    // SAFETY: the kernel places a test's executable and what it maps without a wish far above these addresses.
+    unsafe { direct::claim_addresses() };
     at as u64
 }
 

@@ -150,6 +150,8 @@ fn prepare_direct() {
         // SAFETY: a new mapping at an address where nothing is, or none.
         let at = unsafe { libc::mmap(BASE as *mut _, SIZE as usize, protection, flags, -1, 0) };
         assert_eq!(at as u64, BASE, "the place of the guest's memory is free");
+        // SAFETY: the kernel places a test's executable and what it maps without a wish far above these addresses.
+        unsafe { direct::claim_addresses() };
         let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
         // SAFETY: all zeros are a valid value.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
