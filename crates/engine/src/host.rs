@@ -3,9 +3,9 @@
 //! Everything outside of a back end uses these names only. A back end for another host has a module like [`crate::x64`]
 //! with the same items:
 //!
-//! * [`Code`]: generated code, its tables and the way into it; shared by vCPUs and read without a lock.
-//! * [`Compiler`]: what is needed to add to it; one thread at a time.
-//! * [`Compiled`], [`Left`]: what compiling and running came to.
+//! * [`Code`]: generated code, its tables and the entry to it; shared by vCPUs and read without a lock.
+//! * [`Compiler`]: the state for adding to it; one thread at a time.
+//! * [`Compiled`], [`Left`]: results of compiling and running.
 //! * [`guest_access`], [`Tables`], [`Thunk`]: for accesses to programs' memory and the handler of refused ones
 //!   ([`crate::direct`]).
 

@@ -217,7 +217,7 @@ fn limits(place: &Place) -> Result<(), String> {
     let (got, ended) = place.used("--limit memory=64M", "memory 60")?;
     check(got == 60, "a program gets the memory it was given", &ended)?;
     let (got, ended) = place.used("--limit memory=64M", "memory 200")?;
-    let each = ended.err.contains("by itself");
+    let each = ended.err.contains("each process separately");
     let kept = if each { got < 200 } else { ended.code == 137 && ended.err.contains("--limit memory") };
     check(kept, "memory=64M", &ended)?;
     if !each {

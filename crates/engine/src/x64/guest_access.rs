@@ -1,5 +1,5 @@
-//! Accesses to a program's memory, outside of generated code, and what the handler of refused ones does to the context of
-//! the interrupted thread.
+//! Accesses to a program's memory, outside of generated code, and changes to the interrupted thread's context
+//! by the handler of refused accesses.
 
 use trine_base::Width;
 
@@ -10,8 +10,8 @@ struct Outcome {
     refused: u64,
 }
 
-// Each routine touches guest memory in one instruction and uses no stack: wherever it is
-// interrupted, `trine_guest_refused` can take its place.
+// Each routine accesses guest memory in one instruction and uses no stack: wherever it is interrupted,
+// `trine_guest_refused` can take its place.
 std::arch::global_asm!(
     "trine_guest_begin:",
     "trine_guest_load1: movzx eax, byte ptr [rdi]",
@@ -99,10 +99,10 @@ impl Outcome {
     }
 }
 
-/// Loads; `None` where the host refuses.
+/// Loads; `None` if the host refuses.
 ///
 /// # Safety
-/// What lies there may be read at any time, and the process's handler of faults asks [`refused_at`].
+/// The memory there may be read at any time, and the process's handler of faults asks [`refused_at`].
 pub unsafe fn load(at: u64, width: Width) -> Option<u64> {
     // SAFETY: by the caller; a refused access ends the routine.
     unsafe {
@@ -116,10 +116,10 @@ pub unsafe fn load(at: u64, width: Width) -> Option<u64> {
     .value()
 }
 
-/// Stores; `None` where the host refuses.
+/// Stores; `None` if the host refuses.
 ///
 /// # Safety
-/// What lies there may be written at any time; else as for [`load`].
+/// The memory there may be written at any time; otherwise as for [`load`].
 pub unsafe fn store(at: u64, width: Width, value: u64) -> Option<()> {
     // SAFETY: by the caller.
     unsafe {
@@ -170,7 +170,7 @@ pub unsafe fn store_vector(at: u64, value: u128) -> Option<()> {
     unsafe { trine_guest_store16(at, &value) }.value().map(drop)
 }
 
-/// Copies; `None` where the host refuses some of it. What comes before may have been copied.
+/// Copies; `None` if the host refuses some of it. Bytes before it may have been copied.
 ///
 /// # Safety
 /// As for [`load`] and [`store`] of these bytes.
@@ -179,7 +179,7 @@ pub unsafe fn copy(to: u64, from: u64, bytes: u64) -> Option<()> {
     unsafe { trine_guest_copy(to, from, bytes) }.value().map(drop)
 }
 
-/// Where control is to go from a refused access at this address of code, if it is one of the routines here.
+/// Where to continue after a refused access at this address of code, if it is in one of the routines here.
 pub fn refused_at(at: usize) -> Option<usize> {
     let [begin, end, refused] =
         [&raw const trine_guest_begin, &raw const trine_guest_end, &raw const trine_guest_refused];
@@ -195,10 +195,10 @@ pub unsafe fn interrupted_at(context: *const libc::ucontext_t) -> usize {
     unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] as usize }
 }
 
-/// Makes the interrupted thread go on at another address.
+/// Makes the interrupted thread continue at another address.
 ///
 /// # Safety
-/// As for [`interrupted_at`]; what is there expects the registers as they are.
+/// As for [`interrupted_at`]; the code there expects the current registers.
 pub unsafe fn go_on_at(context: *mut libc::ucontext_t, at: usize) {
     // SAFETY: by the caller.
     unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] = at as i64 };
