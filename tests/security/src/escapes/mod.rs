@@ -47,7 +47,7 @@ impl Drop for Host {
 /// The configuration of an image's container.
 fn usual(root: &Path) -> Result<Value, String> {
     let options =
-        image::Options { command: vec!["true".into()], hostname: "inside".into(), ..Default::default() };
+        image::ImageOptions { command: vec!["true".into()], hostname: "inside".into(), ..Default::default() };
     let given = image::Given { root: root.into(), read: &|_| Ok(None), maps: None };
     let made = image::configuration(&Default::default(), &options, &given)?;
     serde_json::to_value(made).map_err(text)
