@@ -113,13 +113,13 @@ fn operands_are_not_wider_than_the_operation() {
     let condition = [Inst::Get(1), Inst::Cmp(Cmp::Eq, 64, Val(1), Val(1))];
     let select = |c, n, a, b| [&condition[..], &[Inst::Select(n, Val(c), Val(a), Val(b))]].concat();
     fine(0, &select(2, 64, 1, 2));
-    assert!(why(0, &select(1, 64, 1, 1)).contains("64 bits, 1 are taken"));
-    assert!(why(0, &select(2, 32, 1, 2)).contains("64 bits, 32 are taken"));
-    assert!(why(0, &select(2, 32, 2, 1)).contains("64 bits, 32 are taken"));
+    assert!(why(0, &select(1, 64, 1, 1)).contains("64 bits, only 1 are accepted"));
+    assert!(why(0, &select(2, 32, 1, 2)).contains("64 bits, only 32 are accepted"));
+    assert!(why(0, &select(2, 32, 2, 1)).contains("64 bits, only 32 are accepted"));
     let numbers = [Inst::Get(1), Inst::Cmp(Cmp::Eq, 64, Val(1), Val(1)), Inst::GetF(40)];
     let select = |c, a, b| [&numbers[..], &[Inst::SelectF(Val(c), Val(a), Val(b))]].concat();
     fine(0, &select(2, 3, 3));
-    assert!(why(0, &select(1, 3, 3)).contains("64 bits, 1 are taken"));
+    assert!(why(0, &select(1, 3, 3)).contains("64 bits, only 1 are accepted"));
     assert!(why(0, &select(2, 3, 1)).contains("%1 is not Float"));
     assert!(why(0, &select(3, 3, 3)).contains("%3 is not Int"));
     assert!(
