@@ -76,14 +76,14 @@ pub trait GeneratedCode: Sized + Send + Sync {
     /// The reason why the host cannot run compiled code.
     fn new<I: Isa, M: GuestMemory<I>>(part: usize) -> Result<Self, String>;
 
-    /// Tells a vCPU the addresses of thunks and tables. The vCPU must not run code of another `Code`
-    /// afterwards, and this one must outlive it.
+    /// Tells a vCPU the addresses of thunks and tables. The vCPU must not run code of another value afterwards, and this
+    /// one must outlive it.
     fn adopt<I: Isa, M: GuestMemory<I>>(&self, core: &Core<I, M>);
 
     /// Host address for entries of the jump cache whose block has no code.
     fn miss(&self) -> usize;
 
-    /// Address and bytes of the code that is there from the start.
+    /// Address and bytes of the thunks.
     fn thunks(&self) -> (usize, usize);
 
     /// Whether code at this address is in a part.
@@ -104,10 +104,10 @@ pub trait Compile<I: Isa, M: GuestMemory<I>>: Default + Send {
     /// The code.
     type Code;
 
-    /// Compiles a block into the part that is being filled, and tells it where its code is.
+    /// Compiles a block into the part that is being filled, and sets the block's code address.
     fn compile(&mut self, code: &Self::Code, block: &Block<I, M>) -> Compiled;
 
-    /// Goes on with the next part of code memory. False where it is not empty, or there is no memory for its tables.
+    /// Continues with the next part of code memory. False if it is not empty, or there is no memory for its tables.
     fn advance(&mut self, code: &Self::Code) -> bool;
 
     /// The part that must be emptied next, if it is not empty.
@@ -116,7 +116,7 @@ pub trait Compile<I: Isa, M: GuestMemory<I>>: Default + Send {
     /// Makes the direct jump with this number lead to a block.
     fn link(&mut self, code: &Self::Code, number: u32, to: &Block<I, M>);
 
-    /// Nothing leads to the retired block's code any more but what runs already.
+    /// Unlinks a retired block's code: only threads that run it already continue in it.
     fn unlink(&mut self, code: &Self::Code, block: &Block<I, M>);
 
     /// Empties a part.
@@ -125,10 +125,10 @@ pub trait Compile<I: Isa, M: GuestMemory<I>>: Default + Send {
     /// No block has code in it, and nobody runs any.
     unsafe fn clear(&mut self, code: &Self::Code, part: usize);
 
-    /// Before a fork: all code, by pieces with their addresses. The child's mappings would be shared with its parent.
+    /// Before a fork: copies all code, in pieces with their addresses. The child would share its parent's mappings.
     fn copy(&self, code: &Self::Code) -> Vec<(usize, Vec<u8>)>;
 
-    /// The bytes of code from `at` to the end of what was made last in its part.
+    /// The bytes of code from `at` to the end of the code in its part.
     fn bytes(&self, code: &Self::Code, at: usize) -> Vec<u8>;
 }
 
