@@ -162,6 +162,20 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// A segment that is loaded as it is in the file, at the same physical address.
+    pub fn loaded(flags: u32, offset: u64, address: u64, size: u64, align: u64) -> Segment {
+        Segment {
+            kind: segment::LOAD,
+            flags,
+            offset,
+            address,
+            physical: address,
+            file_size: size,
+            size,
+            align,
+        }
+    }
+
     /// Reads a program header; `None` where it is cut off.
     pub fn parse(words: Words, bytes: &[u8]) -> Option<Segment> {
         let bytes = bytes.get(..PROGRAM_HEADER)?;

@@ -9,13 +9,13 @@
 use crate::error::{ControlError, refused};
 use crate::names;
 use crate::record::{Record, VERSION};
-use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use trine_base::file_lock;
 use trine_base::replace_file::{self, Durability};
 
 /// The largest record that is read, in bytes.
@@ -49,20 +49,8 @@ fn make_dir(path: &Path) -> Result<(), ControlError> {
 
 /// Takes a file's lock within this time; `None` where another process holds it.
 fn lock_within(path: &Path, time: Duration) -> Result<Option<Lock>, ControlError> {
-    let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = open().map_err(|e| ControlError::at(path, e))?;
-    let end = Instant::now() + time;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(Lock(file))),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(ControlError::at(path, e)),
-        }
-        if Instant::now() >= end {
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let taken = file_lock::take(path, time).map_err(|e| ControlError::at(path, e))?;
+    Ok(taken.map(Lock))
 }
 
 impl Store {

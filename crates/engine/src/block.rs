@@ -1,9 +1,10 @@
 //! Blocks: runs of guest instructions inside one page, decoded once.
 
-use crate::code_copies::Copies;
 use crate::core::Core;
 use crate::interp::{Interp, Run};
 use crate::links::Linked;
+use crate::memory::GuestMemory;
+use crate::paged::Paged;
 use crate::table::Chained;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,10 +16,19 @@ pub const MAX_OPS: usize = 64;
 /// Bytes of a page.
 pub const PAGE: u64 = 0x1000;
 
+/// What a block's code depends on besides its instructions.
+#[derive(Clone, Copy)]
+pub struct BlockPlace {
+    /// Mode that it was decoded in.
+    pub mode: u32,
+    /// Offset of the first instruction in its page.
+    pub offset: i64,
+}
+
 /// One decoded instruction.
-pub struct Op<I: Isa> {
+pub struct Op<I: Isa, M: GuestMemory<I> = Paged<I>> {
     /// Its body, bound to the interpreter.
-    pub run: Run<I>,
+    pub run: Run<I, M>,
     /// Its operands.
     pub operands: I::Operands,
     /// Its offset in the page.
@@ -32,18 +42,20 @@ pub struct Op<I: Isa> {
 }
 
 /// A decoded block.
-pub struct Block<I: Isa> {
-    /// The instructions; empty where the first bytes are no instruction.
-    pub ops: Box<[Op<I>]>,
-    /// The exception that the instruction after the last one raises, if it is none or a debugger stops there.
+pub struct Block<I: Isa, M: GuestMemory<I> = Paged<I>> {
+    /// The instructions; empty if the first bytes are not an instruction.
+    pub ops: Box<[Op<I, M>]>,
+    /// The exception that follows the last instruction, if the next bytes are not an instruction or a
+    /// debugger stops there.
     pub illegal: Option<Trap>,
     /// Physical address of the first instruction.
     pub start: u64,
     /// Mode that it was decoded in.
     pub mode: u32,
-    /// Physical page that its only instruction reaches into, where it crosses a page.
+    /// Second physical page of its only instruction, if that crosses a page.
     pub second: Option<u64>,
-    /// Physical page that must become code before the block can be decoded: its first instruction goes on there.
+    /// Physical page that must become code before the block can be decoded: its first instruction continues
+    /// there.
     pub unsettled: Option<u64>,
     code: AtomicUsize,
     runs: AtomicU32,
@@ -51,19 +63,19 @@ pub struct Block<I: Isa> {
     never: AtomicBool,
     retired: AtomicBool,
     linked: Mutex<Linked>,
-    /// The block behind it in the table.
-    next: AtomicPtr<Block<I>>,
+    /// The next block in the table's chain.
+    next: AtomicPtr<Block<I, M>>,
 }
 
-/// log2 of the chains of the table that one page's blocks are in. They lie together: a small program touches little of
-/// the table's memory.
+/// log2 of the chains of the table that one page's blocks are in. They are adjacent: a small program touches
+/// little of the table's memory.
 const CHAINS_OF_PAGE: u32 = 7;
 /// log2 of the chains of the table.
 const CHAIN_BITS: u32 = 16;
 /// Chains of the table.
 pub(crate) const CHAINS: usize = 1 << CHAIN_BITS;
 
-impl<I: Isa> Chained for Block<I> {
+impl<I: Isa, M: GuestMemory<I>> Chained for Block<I, M> {
     fn next(&self) -> &AtomicPtr<Self> {
         &self.next
     }
@@ -73,9 +85,9 @@ impl<I: Isa> Chained for Block<I> {
     }
 }
 
-impl<I: Isa> Block<I> {
+impl<I: Isa, M: GuestMemory<I>> Block<I, M> {
     /// A block without instructions that was never run.
-    fn new(start: u64, mode: u32) -> Block<I> {
+    fn new(start: u64, mode: u32) -> Block<I, M> {
         Block {
             ops: Box::new([]),
             illegal: None,
@@ -92,7 +104,7 @@ impl<I: Isa> Block<I> {
         }
     }
 
-    /// Host address of its code; 0 while it has none.
+    /// Host address of its code; 0 if it has none yet.
     pub fn code(&self) -> usize {
         self.code.load(Ordering::Acquire)
     }
@@ -102,25 +114,25 @@ impl<I: Isa> Block<I> {
         self.code.store(at, Ordering::Release);
     }
 
-    /// Counts one more run in the interpreter; gives how many there were. A run of another thread at the same time may
-    /// be lost: it only delays the compiler.
+    /// Counts one more run in the interpreter; returns how many there were. A simultaneous run of another
+    /// thread may be lost: that only delays the compiler.
     pub fn count_run(&self) -> u32 {
         let runs = self.runs.load(Ordering::Relaxed).saturating_add(1);
         self.runs.store(runs, Ordering::Relaxed);
         runs
     }
 
-    /// Whether the compiler may try it.
+    /// Whether the compiler may still try it.
     pub fn is_compilable(&self) -> bool {
         !self.ops.is_empty() && !self.never.load(Ordering::Relaxed)
     }
 
-    /// The compiler cannot compile it.
+    /// Records that the compiler cannot compile it.
     pub fn set_not_compilable(&self) {
         self.never.store(true, Ordering::Relaxed);
     }
 
-    /// The chain of the table that blocks at a physical address in a mode are in.
+    /// The table's chain for blocks at a physical address in a mode.
     pub(crate) fn chain_of(start: u64, mode: u32) -> usize {
         let page = ((start / PAGE) ^ ((mode as u64) << 52)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let first = (page >> (64 - CHAIN_BITS + CHAINS_OF_PAGE)) as usize;
@@ -128,41 +140,46 @@ impl<I: Isa> Block<I> {
         first << CHAINS_OF_PAGE | among
     }
 
-    /// Numbers of the pages that it has bytes of.
-    pub fn pages(&self) -> impl Iterator<Item = u64> + use<I> {
+    /// What its code depends on besides its instructions.
+    pub fn place(&self) -> BlockPlace {
+        BlockPlace { mode: self.mode, offset: (self.start & (PAGE - 1)) as i64 }
+    }
+
+    /// Numbers of the pages that contain its bytes.
+    pub fn pages(&self) -> impl Iterator<Item = u64> + use<I, M> {
         [Some(self.start), self.second].into_iter().flatten().map(|at| at / PAGE)
     }
 
-    /// Whether it was taken out of the table: nothing new may lead to it.
+    /// Whether it was taken out of the table: no new reference to it may be made.
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// Notes that it was taken out of the table.
+    /// Records that it was taken out of the table.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Its direct jumps, and those that lead to it.
+    /// Its direct jumps, and those to it.
     pub(crate) fn linked(&self) -> MutexGuard<'_, Linked> {
         self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Offset in its page of what follows the last instruction.
+    /// Offset in its page of the end of the last instruction.
     pub fn end(&self) -> u64 {
         self.ops.last().map_or(self.start & (PAGE - 1), |op| op.offset as u64 + op.bytes as u64)
     }
 
-    /// First address behind the bytes that were looked at to decode it, where its pages follow each other.
+    /// End of the bytes that were read to decode it, if its pages are adjacent.
     pub fn reach(&self) -> u64 {
         let beyond = if self.illegal.is_some() { I::MAX_BYTES } else { 0 };
         (self.start & !(PAGE - 1)) + self.end() + beyond
     }
 }
 
-fn op<I: Isa>(decoded: &Decoded<I>, offset: u64, index: usize) -> Op<I> {
+fn op<I: Isa, M: GuestMemory<I>>(decoded: &Decoded<I>, offset: u64, index: usize) -> Op<I, M> {
     Op {
-        run: I::body::<Interp<I>>(decoded.row),
+        run: I::body::<Interp<I, M>>(decoded.row),
         operands: decoded.operands,
         offset: offset as u16,
         index: index as u8,
@@ -171,26 +188,31 @@ fn op<I: Isa>(decoded: &Decoded<I>, offset: u64, index: usize) -> Op<I> {
     }
 }
 
-/// What stands at one place in code.
+/// What decoding found at one place.
 enum Found<I: Isa> {
     Instruction(Decoded<I>),
     /// Bytes that are not an instruction, and the exception that they raise.
     Illegal(Trap),
-    /// Only the start of a block may look further: the block ends before this place.
+    /// Only the start of a block may read further: the block ends before this place.
     Later,
 }
 
-/// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the
-/// exception of a fetch (of the second half of an instruction). Bytes that are in `copies` are read there.
-pub fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u64) -> Result<Block<I>, Trap> {
+/// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the exception of a
+/// fetch (of the second half of an instruction). Bytes that are in `copies` are read from there.
+pub fn decode<I: Isa, M: GuestMemory<I>>(
+    core: &Core<I, M>,
+    copies: &M::Copies,
+    pc: u64,
+    start: u64,
+) -> Result<Block<I, M>, Trap> {
     const { assert!(I::MAX_BYTES as usize <= size_of::<Bytes>() && I::MAX_BYTES < PAGE) };
     let mut block = Block::new(start, core.mode.get());
-    let mut ops: Vec<Op<I>> = Vec::new();
-    let stops = core.direct.as_ref().map_or(Vec::new(), |pages| pages.stops(pc & !(PAGE - 1)));
+    let mut ops: Vec<Op<I, M>> = Vec::new();
+    let stops = core.memory.stops(pc & !(PAGE - 1));
     let mut offset = start & (PAGE - 1);
     while ops.len() < MAX_OPS && offset < PAGE {
         let here = pc & !(PAGE - 1) | offset;
-        if stops.contains(&here) && core.past.get() != Some(here) {
+        if stops.contains(&here) {
             block.illegal = Some(I::breakpoint(here));
             break;
         }
@@ -212,12 +234,12 @@ pub fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u64) -> R
     Ok(block)
 }
 
-/// Decodes the instruction at virtual address `here`, which lies in the block's page. Only the first one of a block may go
-/// on in the next page: `block.second` then becomes that.
-fn instruction<I: Isa>(
-    core: &Core<I>,
-    copies: &Copies,
-    block: &mut Block<I>,
+/// Decodes the instruction at virtual address `here`, which lies in the block's page. Only the first one of a
+/// block may continue in the next page, which is then recorded in `block.second`.
+fn instruction<I: Isa, M: GuestMemory<I>>(
+    core: &Core<I, M>,
+    copies: &M::Copies,
+    block: &mut Block<I, M>,
     here: u64,
     first: bool,
 ) -> Result<Found<I>, Trap> {
@@ -225,7 +247,7 @@ fn instruction<I: Isa>(
     let mut bytes = Bytes::default();
     let have = (PAGE - offset).min(I::MAX_BYTES) as usize;
     if fetch(core, copies, block.start & !(PAGE - 1) | offset, &mut bytes[..have]).is_none() {
-        return if first { Err(core.fetch_error(here)) } else { Ok(Found::Later) };
+        return if first { Err(M::fetch_error(here)) } else { Ok(Found::Later) };
     }
     let mut decoded = I::decode(&core.config, block.mode, &bytes, have);
     if matches!(decoded, Err(DecodeError::More)) && have < I::MAX_BYTES as usize {
@@ -233,13 +255,13 @@ fn instruction<I: Isa>(
             return Ok(Found::Later);
         }
         let next = (here & !(PAGE - 1)).wrapping_add(PAGE);
-        let second = core.fetch_address(next)?;
-        if !core.ram.is_settled(second) {
+        let second = M::fetch_address(core, next)?;
+        if !core.memory.is_settled(second) {
             block.unsettled = Some(second);
             return Ok(Found::Later);
         }
         fetch(core, copies, second, &mut bytes[have..I::MAX_BYTES as usize])
-            .ok_or_else(|| core.fetch_error(next))?;
+            .ok_or_else(|| M::fetch_error(next))?;
         block.second = Some(second & !(PAGE - 1));
         decoded = I::decode(&core.config, block.mode, &bytes, I::MAX_BYTES as usize);
     }
@@ -249,15 +271,20 @@ fn instruction<I: Isa>(
     })
 }
 
-/// Reads code bytes at a physical address, inside one page. Each load is as wide as the address allows: another hart that
-/// writes an aligned piece of an instruction is seen before or after, not in between.
-fn fetch<I: Isa>(core: &Core<I>, copies: &Copies, at: u64, bytes: &mut [u8]) -> Option<()> {
+/// Reads code bytes at a physical address, inside one page. Each load is as wide as the address allows: if
+/// another hart writes an aligned piece of an instruction, the old or the new piece is read, never a mixture.
+fn fetch<I: Isa, M: GuestMemory<I>>(
+    core: &Core<I, M>,
+    copies: &M::Copies,
+    at: u64,
+    bytes: &mut [u8],
+) -> Option<()> {
     let (mut at, mut rest) = (at, bytes);
     while !rest.is_empty() {
         let most = 1 << rest.len().min(8).ilog2().min(at.trailing_zeros());
         let width = Width::from_bytes(most)?;
         let (head, tail) = rest.split_at_mut(width.bytes() as usize);
-        head.copy_from_slice(&core.fetch(copies, at, width)?.to_le_bytes()[..head.len()]);
+        head.copy_from_slice(&core.memory.fetch(copies, at, width)?.to_le_bytes()[..head.len()]);
         at += width.bytes();
         rest = tail;
     }

@@ -1,32 +1,33 @@
 //! How the dispatcher finds, makes and links blocks.
 
 use crate::block::Block;
+use crate::memory::GuestMemory;
 use crate::run::{Engine, Step};
 use crate::translations::Translated;
 use crate::written::Stale;
 use trine_ir::{Isa, Trap};
 
-impl<I: Isa> Engine<I> {
+impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
     /// The block at the current PC. It lives until the vCPU's next safepoint.
-    pub(crate) fn lookup(&mut self) -> Result<*const Block<I>, Trap> {
+    pub(crate) fn lookup(&mut self) -> Result<*const Block<I, M>, Trap> {
         let pc = self.core.frame.pc.get();
         let stamp = self.core.frame.stamp.get();
         let entry = self.core.jumps.entry(pc);
         if entry.pc.get() == pc && entry.stamp.get() == stamp {
-            let block = entry.block.get() as *const Block<I>;
+            let block = entry.block.get() as *const Block<I, M>;
             // Another vCPU may have compiled it meanwhile.
             // SAFETY: entries of blocks that were retired were made stale at this vCPU's last safepoint.
             entry.code.set(self.entry_code(unsafe { &*block }));
             return Ok(block);
         }
-        let start = self.core.fetch_address(pc)?;
+        let start = M::fetch_address(&self.core, pc)?;
         let block = match self.translations.known(&self.core, pc, start)? {
             Some(block) => block,
             None => self.translate(pc)?,
         };
         let entry = self.core.jumps.fill(pc);
         entry.pc.set(pc);
-        // Looking up may have started a new generation.
+        // The look-up may have started a new generation.
         entry.stamp.set(self.core.frame.stamp.get());
         entry.block.set(block as usize);
         // SAFETY: the block was just found in or added to the table.
@@ -34,31 +35,32 @@ impl<I: Isa> Engine<I> {
         Ok(block)
     }
 
-    fn translate(&mut self, pc: u64) -> Result<*mut Block<I>, Trap> {
+    fn translate(&mut self, pc: u64) -> Result<*mut Block<I, M>, Trap> {
         loop {
-            let start = self.core.fetch_address(pc)?;
-            self.settle(start);
+            let start = M::fetch_address(&self.core, pc)?;
+            M::settle(self, start);
             match self.translations.translate(&self.core, pc)? {
                 Translated::Block(block) => {
                     self.stats.decoded += 1;
                     return Ok(block);
                 }
-                // Behind the first page where an instruction goes on there; or either was written meanwhile.
-                Translated::Unsettled(page) => self.settle(page),
+                // After the first page if an instruction continues there; or either was written meanwhile.
+                Translated::Unsettled(page) => M::settle(self, page),
             }
         }
     }
 
-    /// What the jump cache names as a block's code.
-    fn entry_code(&self, block: &Block<I>) -> usize {
+    /// The address that the jump cache stores as a block's code.
+    fn entry_code(&self, block: &Block<I, M>) -> usize {
         match (block.code(), self.translations.code()) {
             (0, Some(code)) => code.miss(),
             (code, _) => code,
         }
     }
 
-    /// Makes entries of the jump cache stale whose blocks were retired. Only where the vCPU holds no block: one that it has
-    /// found may be retired before it is entered into the jump cache, and the note must not be taken before that.
+    /// Makes entries of the jump cache stale whose blocks were retired. Only while the vCPU holds no block:
+    /// one that it has found may be retired before it is entered into the jump cache, and the note must not
+    /// be taken before that.
     pub(crate) fn forget_stale(&self) {
         match self.member.take_stale() {
             None => {}
@@ -68,7 +70,7 @@ impl<I: Isa> Engine<I> {
     }
 
     /// Compiles a block that has run often enough.
-    pub(crate) fn compile(&mut self, block: &Block<I>) {
+    pub(crate) fn compile(&mut self, block: &Block<I, M>) {
         let pc = self.core.frame.pc.get();
         if let Some(size) = self.translations.compile(block, pc) {
             self.stats.compiled += 1;
@@ -78,8 +80,8 @@ impl<I: Isa> Engine<I> {
         }
     }
 
-    /// A direct jump that leads to a block for the first time: compiled code goes there by itself
-    /// from now on.
+    /// Handles the first use of a direct jump: links it to its target, so that compiled code goes there
+    /// directly from now on.
     pub(crate) fn link(&mut self, site: u32) -> Step {
         let block = match self.lookup() {
             Ok(block) => block,

@@ -1,12 +1,13 @@
-//! Floating point in software: what the interpreter always uses, and generated code where the
-//! host's FPU does something else.
+//! Floating point in software: used by the interpreter always, and by generated code if the host's FPU gives
+//! other results.
 
 use crate::core::Core;
+use crate::memory::GuestMemory;
 use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign, VFp};
 use trine_softfloat::{self as sf, Env, F32, F64, Format, IntKind};
 
-/// Performs `op`; the flags go to the CPU's slot.
-pub fn soft<I: Isa>(core: &Core<I>, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
+/// Executes `op`; the flags go to the CPU's slot.
+pub fn soft<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
     let round = match rounding {
         Rounding::Static(r) => r,
         Rounding::Dynamic => I::Fp::round(core.slots.as_ref()),
@@ -19,12 +20,17 @@ pub fn soft<I: Isa>(core: &Core<I>, op: Fp, rounding: Rounding, args: [u64; 3]) 
     result
 }
 
-/// Performs `op` lane by lane, as [`soft`] does one.
-pub fn soft_vector<I: Isa>(core: &Core<I>, op: VFp, rounding: Rounding, args: [u128; 2]) -> u128 {
+/// Executes `op` lane by lane, as [`soft`] does one.
+pub fn soft_vector<I: Isa, M: GuestMemory<I>>(
+    core: &Core<I, M>,
+    op: VFp,
+    rounding: Rounding,
+    args: [u128; 2],
+) -> u128 {
     op.perform(args, |lanes| soft(core, op.op, rounding, lanes))
 }
 
-/// Flags as MXCSR has them.
+/// Flags in MXCSR's format.
 fn mxcsr_flags(flags: u8) -> u32 {
     let bit = |flag: u8, to: u32| ((flags & flag != 0) as u32) << to;
     bit(sf::NV, 0) | bit(sf::DZ, 2) | bit(sf::OF, 3) | bit(sf::UF, 4) | bit(sf::NX, 5)
@@ -49,7 +55,7 @@ fn kind(ty: IntTy) -> IntKind {
     }
 }
 
-/// The lower half of 64 bits, where a binary32 lies.
+/// Mask of the lower half of 64 bits, which holds a binary32.
 const LOW: u64 = 0xffff_ffff;
 
 /// The result of an operation that only moves bits; `None` for others.
@@ -57,7 +63,7 @@ const LOW: u64 = 0xffff_ffff;
 pub fn moved(op: Fp, [a, b, _]: [u64; 3]) -> Option<u64> {
     match op {
         Fp::ToBits(Fmt::D) | Fp::FromBits(_) => Some(a),
-        // Anything may lie above a binary32.
+        // The bits above a binary32 are undefined.
         Fp::ToBits(Fmt::S) | Fp::Low => Some(a & LOW),
         Fp::WithLow => Some(a & !LOW | b & LOW),
         _ => None,
@@ -65,7 +71,7 @@ pub fn moved(op: Fp, [a, b, _]: [u64; 3]) -> Option<u64> {
 }
 
 fn perform(env: &mut Env, op: Fp, args: [u64; 3]) -> u64 {
-    // Generated code leaves anything above a binary32.
+    // Generated code ignores the bits above a binary32.
     let [a, b, c] = match op {
         Fp::FromInt(..) => args,
         _ if format(op) == Fmt::S => args.map(|x| x & LOW),

@@ -1,26 +1,28 @@
 //! How a page becomes code while other vCPUs may be writing to it.
 //!
-//! A vCPU writes to a page by an entry of its TLB, which no look at the page precedes. So before a page's bytes are read
-//! to be translated, every vCPU that may have such an entry is asked to drop it, and has to pass a safepoint or be
-//! offline: what it wrote before is read then, and what it writes afterwards passes the write guard. Whoever waits serves
-//! what others ask of it meanwhile, and holds no lock.
+//! A vCPU writes to a page through an entry of its TLB, without any check before. So before a page's bytes
+//! are read to be translated, every vCPU that may have such an entry is asked to drop it, and must pass a
+//! safepoint or be offline: its earlier writes are read then, and its later writes pass the write guard. A
+//! thread that waits serves others' requests meanwhile, and holds no lock.
 
+use crate::memory::GuestMemory;
+use crate::paged::Paged;
 use crate::run::Engine;
 use std::time::Duration;
 use trine_ir::Isa;
 use trine_memory::Becoming;
 
-/// Looks at a peer before the thread sleeps between them: usually it is in generated code and comes at once. Where its
-/// host thread does not run, spinning would only keep it from doing so.
+/// Number of checks of a peer before the thread sleeps between checks: usually the peer is in generated code
+/// and answers at once. If its host thread does not run, spinning would only keep it from running.
 const LOOKS: u32 = 64;
-/// The sleep.
+/// Duration of a sleep.
 const SLEEP: Duration = Duration::from_micros(20);
 
-impl<I: Isa> Engine<I> {
-    /// Makes the page at a physical address code.
-    pub(crate) fn settle(&self, address: u64) {
+impl<I: Isa> Engine<I, Paged<I>> {
+    /// Makes the page at a physical address a code page.
+    pub(crate) fn make_code(&self, address: u64) {
         let page = address & !0xfff;
-        let ram = &self.core.ram;
+        let ram = &self.core.memory.ram;
         loop {
             match ram.become_code(page) {
                 Becoming::Done => return,
@@ -37,9 +39,9 @@ impl<I: Isa> Engine<I> {
 
     /// Waits until none of these vCPUs can write to a page unnoticed.
     fn take_writers(&self, page: u64, writers: u8) {
-        let Some(host) = self.core.ram.host_address(page) else { return };
+        let Some(host) = self.core.memory.ram.host_address(page) else { return };
         if writers & self.member.writer != 0 {
-            self.core.tlb.protect(host);
+            self.core.memory.tlb.protect(host);
         }
         let asked = self.translations.written().protect(host, writers, &self.member);
         if asked.is_empty() {
@@ -57,10 +59,12 @@ impl<I: Isa> Engine<I> {
             if looks < LOOKS { std::hint::spin_loop() } else { std::thread::sleep(SLEEP) }
         }
     }
+}
 
-    /// Drops write entries of pages that become code; `epoch` was read before.
+impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
+    /// Drops write entries for pages that become code; `epoch` was read before.
     pub(crate) fn give_up_writes(&self, epoch: u64) {
-        self.member.take_protect().into_iter().for_each(|host| self.core.tlb.protect(host));
+        self.member.take_protect().into_iter().for_each(|host| self.core.memory.protect(host));
         self.member.writes.pass(epoch);
     }
 }

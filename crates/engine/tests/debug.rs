@@ -5,9 +5,8 @@ mod common;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use trine_base::{Exception, Exit, HostClock, Mailbox, Vcpu};
-use trine_engine::core::Touched;
-use trine_engine::direct::{self, Pages};
-use trine_engine::{Engine, Memory, Tier, Translations};
+use trine_engine::direct::{self, Pages, Touched};
+use trine_engine::{Direct, Engine, Tier, Translations};
 use trine_ir::Access;
 use trine_isa_riscv::{Config, Rv64, Start};
 
@@ -18,7 +17,7 @@ const BREAKPOINT: u64 = 3;
 struct Page {
     stop: AtomicU64,
     fetched: Mutex<Vec<u64>>,
-    /// What is written over code while it is decoded, once: address and instruction.
+    /// Written over code once, while it is decoded: address and instruction.
     meanwhile: Mutex<Option<(u64, u32)>>,
 }
 
@@ -31,7 +30,7 @@ impl Pages for Page {
         true
     }
     fn stops(&self, page: u64) -> Vec<u64> {
-        // This is asked when the decoder has begun, and has not read any instruction.
+        // Called when the decoder has begun, and has not read any instruction.
         if let Some((at, word)) = self.meanwhile.lock().expect("no panic").take() {
             direct::write(at, &word.to_le_bytes()).expect("written");
         }
@@ -41,14 +40,14 @@ impl Pages for Page {
 }
 
 /// A vCPU at the start of `code`, with `a1` at the code page's second half.
-fn vcpu(tier: Tier, code: &[u32]) -> (Engine<Rv64>, Arc<Page>, u64) {
+fn vcpu(tier: Tier, code: &[u32]) -> (Engine<Rv64, Direct>, Arc<Page>, u64) {
     let at = common::pages(1);
     common::put(at, code);
     let pages = Arc::new(Page::default());
     let config = Config { hart: 0, start: Start::User };
-    let (translations, _) = Translations::new(Memory::Direct, tier);
+    let (translations, _) = Translations::new(tier);
     let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
-    let mut vcpu = Engine::<Rv64>::program(config, pages.clone(), clock, mailbox, translations);
+    let mut vcpu = Engine::<Rv64, Direct>::program(config, pages.clone(), clock, mailbox, translations);
     vcpu.set_pc(at);
     vcpu.set(11, at + 2048);
     (vcpu, pages, at)
@@ -126,7 +125,7 @@ fn code_changed_and_changed_back_while_it_is_decoded_is_what_it_was() {
         vcpu.set_pc(at + 4);
         assert_eq!(vcpu.run(100), Exit::Firmware(Exception { cause: 8, code: 0, value: 0 }));
         assert!(pages.meanwhile.lock().expect("no panic").is_none(), "nothing was decoded");
-        // What was written is gone again: after the fence no trace of it may be left.
+        // The written bytes are replaced again: after the fence no trace of them may be left.
         common::put(at + 4, &code[1..2]);
         vcpu.set_pc(at);
         vcpu.set(10, 0);
@@ -146,7 +145,7 @@ fn a_probe_of_a_program_asks_the_host() {
     let mut code = [0; 12];
     direct::read(at, &mut code).expect("read");
     assert_eq!(code[..4], LOOP[0].to_le_bytes(), "nothing was written");
-    // No program has the addresses above.
+    // No program has addresses above.
     for (access, cause) in [(Access::Read, 5), (Access::Write, 7)] {
         assert!(hart.probe(0, access, 1 << 40, 1).is_err());
         assert_eq!((vcpu.core().trap.get().cause, vcpu.core().trap.get().value), (cause, 1 << 40));

@@ -82,7 +82,7 @@ impl<I: Isa> Builder<I> {
         Val(insts.len() as u32 - 1)
     }
 
-    /// Emits an instruction that only computes, unless its value was made before.
+    /// Emits a pure instruction, unless its value exists already.
     fn pure(&self, inst: Inst) -> Val {
         let made_before = self.known.borrow().number(&inst, |v| self.inst(v));
         made_before.unwrap_or_else(|| {
@@ -92,7 +92,7 @@ impl<I: Isa> Builder<I> {
         })
     }
 
-    /// The value of a slot: that which is known, or else the one that is read.
+    /// The current value of a slot if it is known; else reads the slot.
     fn slot(&self, slot: u16, class: Class, read: fn(u16) -> Inst) -> Val {
         let known = self.known.borrow().slot(slot, class);
         known.unwrap_or_else(|| {
@@ -106,8 +106,8 @@ impl<I: Isa> Builder<I> {
         self.insts.borrow()[v.0 as usize]
     }
 
-    /// The value whose low `bits` bits are those of `v`, where only they are read: an operation of 32 bits takes a register of
-    /// 64 as it is.
+    /// A value whose low `bits` bits equal those of `v`, for a user that reads only those: an operation of 32
+    /// bits takes a 64-bit value unchanged.
     fn low_bits(&self, bits: u32, v: Val) -> Val {
         match self.inst(v) {
             Inst::Zext(64, to, x) if to as u32 == bits && bits >= 32 => x,
@@ -132,7 +132,8 @@ impl<I: Isa> Builder<I> {
         }
     }
 
-    /// The linear address of the guest's program counter `pc`: a plain offset from the page wherever it is known to be one.
+    /// The linear address of the guest's program counter `pc`: a plain offset from the page if it is known to
+    /// be one.
     fn linear_of(&self, pc: Val) -> Val {
         let Some(slot) = self.space.base else {
             return match self.inst(pc) {
@@ -148,7 +149,8 @@ impl<I: Isa> Builder<I> {
         }
     }
 
-    /// The value whose bits an operation that only moves them takes from another such operation.
+    /// The value that an operation which only moves bits gives, if its operand comes from another such
+    /// operation.
     fn moved_bits(&self, op: Fp, a: Val) -> Option<Val> {
         match (op, self.inst(a)) {
             (Fp::ToBits(to), Inst::Fp(Fp::FromBits(from), _, [bits, ..])) if to == from => Some(bits),
@@ -167,7 +169,7 @@ impl<I: Isa> Builder<I> {
         }
     }
 
-    /// The bits of a number, where they are known.
+    /// The bits of a number, if they are known.
     fn known_bits(&self, number: Val) -> Option<u64> {
         match self.inst(number) {
             Inst::Fp(Fp::FromBits(_), _, [bits, ..]) => self.inst(bits).constant(),

@@ -15,12 +15,13 @@ use crate::vector_fp::VFp;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Val(pub u32);
 
-/// The end of an arm.
+/// A label: where an arm ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Label(pub u32);
 
-/// One IR instruction. Integers are zero-extended; `bits` is a width of 1, 8, 16, 32 or 64. [`Inst::Bin`] (but for high
-/// products and divisions) and [`Inst::Cmp`] of 32 bits and [`Inst::Store`] read the low bits of their operands only.
+/// One IR instruction. Integers are zero-extended; `bits` is a width of 1, 8, 16, 32 or 64. [`Inst::Bin`]
+/// (except high products and divisions) and [`Inst::Cmp`] of 32 bits and [`Inst::Store`] read only the low
+/// bits of their operands.
 #[derive(Clone, Copy, Debug)]
 pub enum Inst {
     /// A constant.
@@ -35,12 +36,12 @@ pub enum Inst {
     Set(u16, Val),
     /// Writes a slot from a floating-point value.
     SetF(u16, Val),
-    /// Reads a vector: its lower half from this slot, its upper half from the next one. A block that reads or writes slots so
-    /// does not use them otherwise.
+    /// Reads a vector: its lower half from this slot, its upper half from the next one. A block that accesses
+    /// slots as vectors accesses them in no other way.
     GetV(u16),
     /// Writes a vector.
     SetV(u16, Val),
-    /// An operation of vectors; operands beyond the operation's number repeat the last one.
+    /// An operation of vectors; if it has fewer than three operands, the last one is repeated.
     Vec(Vop, [Val; 3]),
     /// Floating point in lanes; an operation of one vector has it twice.
     VFp(VFp, Rounding, [Val; 2]),
@@ -52,9 +53,9 @@ pub enum Inst {
     VExtract(Lane, u8, Val),
     /// The top bits of all lanes as an integer.
     VMask(Lane, Val),
-    /// Load of 16 bytes, the lowest address first; any alignment but for the hint.
+    /// Load of 16 bytes, the lowest address first; any alignment unless the hints ask for it.
     LoadV(Hints, Val),
-    /// Store of 16 bytes: address, value. One access: it is done or it faults.
+    /// Store of 16 bytes: address, value. One access: it happens whole or faults.
     StoreV(Hints, Val, Val),
     /// `op bits a b`.
     Bin(Bin, u8, Val, Val),
@@ -72,12 +73,13 @@ pub enum Inst {
     SelectF(Val, Val, Val),
     /// `op bits a b c`, with a carry-in of one bit.
     Carry(Carry, u8, [Val; 3]),
-    /// Quotient of high and low half of the dividend by the divisor, 64 bits each. Bodies keep zero, and quotients that do
-    /// not fit, away.
+    /// Quotient of high and low half of the dividend by the divisor, 64 bits each. Bodies exclude zero
+    /// divisors and quotients that do not fit.
     DivWide(Signed, [Val; 3]),
-    /// What the operation named gives besides its value; only further ones stand between the two.
+    /// A further result of the named operation; between the two there may only be others of the same
+    /// operation.
     Extra(Extra, Val),
-    /// First bit and length of a field, the value that it lies in, what it becomes (its low bits).
+    /// First bit and length of a field, the value that contains it, and the field's new value (its low bits).
     Insert(u8, u8, Val, Val),
     /// Load of any alignment, zero-extended.
     Load(MemOp, Val),
@@ -89,18 +91,17 @@ pub enum Inst {
     Exchange(MemOp, Val, Val, Val),
     /// Full memory barrier.
     Fence,
-    /// Floating-point operation; operands beyond the operation's number repeat the last one.
+    /// Floating-point operation; if it has fewer than three operands, the last one is repeated.
     Fp(Fp, Rounding, [Val; 3]),
     /// The accrued floating-point flags, as the CPU's slot numbers them ([`crate::FpRules::FLAGS`]).
     Flags,
-    /// Makes the accrued floating-point flags these.
+    /// Sets the accrued floating-point flags.
     SetFlags(Val),
     /// Calls a helper.
     Call(&'static Helper, [Val; 3]),
     /// A guest instruction starts here: its offset in the page and its length in bytes.
     Begin(i64, u8),
-    /// The arm up to the label runs only where the value is 1; `exits` says that it does not come
-    /// back.
+    /// The arm up to the label runs only if the value is 1; with `exits` it ends the block.
     IfNot {
         /// The condition.
         c: Val,
@@ -111,13 +112,13 @@ pub enum Inst {
     },
     /// End of an arm.
     Label(Label),
-    /// Leaves the block for a virtual address.
+    /// Leaves the block to a virtual address.
     Jump(Flow, Val),
     /// Leaves the block with an exception.
     Raise(u64, Val),
 }
 
-/// What kind of register a value lives in.
+/// The kind of register that holds a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
     /// A general register.
@@ -129,7 +130,7 @@ pub enum Class {
 }
 
 impl Inst {
-    /// The class of the value that the instruction makes; `None` where it makes none.
+    /// The class of the value that the instruction makes; `None` if it makes none.
     pub fn result(&self) -> Option<Class> {
         match self {
             Inst::Set(..)
@@ -159,7 +160,7 @@ impl Inst {
         }
     }
 
-    /// The constant that it is.
+    /// The instruction's value, if it is a constant.
     pub fn constant(&self) -> Option<u64> {
         match self {
             Inst::Const(k) => Some(*k),
@@ -254,7 +255,7 @@ impl Inst {
         )
     }
 
-    /// Whether the instruction may be dropped when nobody uses its value.
+    /// Whether the instruction may be dropped if its value is unused.
     pub fn is_pure(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! The names of the operations in the IR's text form, shared by what prints and what parses it.
+//! The names of the operations in the IR's text form, shared by printer and parser.
 
 use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
 use crate::vector::{Lane, VBin, VShift, Vop};
@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 /// An operation with a name.
 pub(crate) trait Named: Copy {
-    /// Calls `f` with every operation there is.
+    /// Calls `f` with every operation.
     fn each(f: &mut dyn FnMut(Self));
     /// The name in the text form.
     fn name(self) -> String;
@@ -28,7 +28,7 @@ fn lower(x: impl Debug) -> String {
     format!("{x:?}").to_lowercase()
 }
 
-/// Names that are the variants' own; the match makes the compiler notice a variant that is missing here.
+/// Defines names by variants; the match makes the compiler report a missing variant.
 macro_rules! variants {
     ($($ty:ident: $($variant:ident)*;)*) => {$(
         impl Named for $ty {

@@ -1,4 +1,4 @@
-//! Which rows are helpers: small programs in Rust that generated code calls.
+//! Lists the rows that are helpers: Rust functions that generated code calls.
 
 use crate::Rv64;
 use crate::state::level;
@@ -6,7 +6,7 @@ use crate::table::{ROWS, body, variant};
 use trine_ir::inst::Inst;
 use trine_ir::{Builder, Operands, Row};
 
-/// Floating point dirty, machine level and regime: nothing is refused for the mode.
+/// Floating point dirty, machine level and regime: the mode makes no instruction illegal.
 const MODE: u32 = level::M as u32 | 3 << 2 | 2 << 4;
 
 /// The mnemonics of rows whose IR calls a helper.
@@ -17,7 +17,7 @@ pub fn rows() -> Vec<&'static str> {
         let builder = Builder::<Rv64>::new(MODE);
         let operands = Operands { word: row.value, ..Operands::default() };
         builder.begin(0, row.bytes, operands);
-        // Where it ends early there is nothing more to see.
+        // If the body ends early, its IR is complete already.
         drop(body::<&Builder<Rv64>>(Row(i as u16))(&builder, &operands));
         if builder.finish().insts.iter().any(calls) {
             names.push(row.mnemonic);

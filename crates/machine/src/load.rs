@@ -164,16 +164,7 @@ mod tests {
 
     /// An ELF file of one segment of 8 bytes.
     fn file(kind: u16, address: u64, entry: u64) -> Vec<u8> {
-        let segment = Segment {
-            kind: elf::segment::LOAD,
-            flags: 5,
-            offset: 120,
-            address,
-            physical: address,
-            file_size: 8,
-            size: 16,
-            align: 4096,
-        };
+        let segment = Segment { size: 16, ..Segment::loaded(5, 120, address, 8, 4096) };
         let mut file = elf::headers(CPU, kind, entry, &[segment]);
         file.extend(*b"firmware");
         file

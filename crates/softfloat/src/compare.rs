@@ -3,19 +3,19 @@
 use crate::env::{Env, NV};
 use crate::format::{Format, propagate, unpack};
 
-/// `minimumNumber`: a NaN loses against a number, -0 is less than +0.
+/// `minimumNumber`: a number is preferred to a NaN, and -0 is less than +0.
 #[inline]
 pub fn min<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
     choose::<F>(env, a, b, order::<F>(a) <= order::<F>(b))
 }
 
-/// `maximumNumber`: a NaN loses against a number, +0 is greater than -0.
+/// `maximumNumber`: a number is preferred to a NaN, and +0 is greater than -0.
 #[inline]
 pub fn max<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
     choose::<F>(env, a, b, order::<F>(a) >= order::<F>(b))
 }
 
-/// `a` where `first`, else `b`; the number where only one is a NaN.
+/// `a` if `first`, else `b`; the number if only one is a NaN.
 fn choose<F: Format>(env: &mut Env, a: u64, b: u64, first: bool) -> u64 {
     let (pa, pb) = (unpack::<F>(a), unpack::<F>(b));
     let nan = propagate::<F>(env, &[pa, pb]);
@@ -65,14 +65,14 @@ fn ordered<F: Format>(env: &mut Env, a: u64, b: u64) -> bool {
     ordered
 }
 
-/// An integer ordered as the numbers are, both zeros 0.
+/// An integer in the order of the numbers, 0 for both zeros.
 #[inline]
 fn value<F: Format>(bits: u64) -> i64 {
     let magnitude = (bits & (F::SIGN - 1)) as i64;
     if bits & F::SIGN != 0 { -magnitude } else { magnitude }
 }
 
-/// An integer ordered as the numbers are, -0 below +0.
+/// An integer in the order of the numbers, -0 below +0.
 #[inline]
 fn order<F: Format>(bits: u64) -> i64 {
     let magnitude = (bits & (F::SIGN - 1)) as i64;

@@ -1,4 +1,5 @@
-//! Hand-written cases: what the oracles do not have, and what RISC-V's manual says in words.
+//! Hand-written cases: those that the other implementations lack, and those that RISC-V's manual describes in
+//! words.
 
 mod common;
 

@@ -1,14 +1,14 @@
-//! What generated code does not say itself: the side table, and the Rust functions behind its slow
-//! paths.
+//! The side table of generated code, and the Rust functions behind its slow paths.
 
 use super::pins::pinned;
 use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
+use crate::memory::GuestMemory;
 use std::cell::Cell;
 use trine_ir::{Access, Fp, Hart, Helper, Hints, Isa, Leave, MemOp, Rmw, Rounding, VFp};
 
-/// Where the value of a slot lies while generated code runs.
+/// The place of a slot's value while generated code runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Loc {
     /// In a general register.
@@ -17,7 +17,7 @@ pub enum Loc {
     Xmm(u8),
     /// In a spill word.
     Spill(u8),
-    /// In a vector register, of which this slot and the next one get all 128 bits.
+    /// In a vector register, whose 128 bits are this slot's and the next one's.
     Vector(u8),
     /// In a spill word of 128 bits.
     VectorSpill(u8),
@@ -31,7 +31,7 @@ pub enum Loc {
     Pc(i64),
 }
 
-/// What a slow path does.
+/// The kind of a slow path.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A load that missed the TLB.
@@ -46,11 +46,11 @@ pub enum Kind {
     LoadVector(Hints),
     /// A store of a vector that missed the TLB; the value is the second and third argument.
     StoreVector(Hints),
-    /// An access that must be aligned and is not.
+    /// A misaligned access that must be aligned.
     Misaligned(Access),
-    /// An access to a program's memory, done in place.
+    /// An access to a program's memory, made directly.
     Direct,
-    /// A floating-point operation that the host does differently.
+    /// A floating-point operation for which the host gives other results.
     Soft(Fp, Rounding),
     /// The same in lanes: two vectors as arguments, the result in place of the first.
     SoftVector(VFp, Rounding),
@@ -66,11 +66,11 @@ pub enum Kind {
 /// One call out of generated code.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// What it does.
+    /// Its kind.
     pub kind: Kind,
     /// Offset of the guest instruction in its page.
     pub offset: u16,
-    /// Instructions of the block that are not done yet, this one included.
+    /// Instructions of the block that are not completed yet, this one included.
     pub undone: u16,
     /// Registers that do not hold their pinned slots ([`super::pins`]), a bit for each: such slots are in memory, unless they
     /// are listed among the dirty ones.
@@ -81,7 +81,7 @@ pub struct Row {
     pub dirty: u16,
 }
 
-/// What the code of the block that is being compiled adds to the tables.
+/// What the block that is being compiled adds to the tables.
 #[derive(Default)]
 pub struct Side {
     /// Number of its first row.
@@ -105,13 +105,13 @@ impl Side {
 
 /// What generated code returns to the dispatcher: a kind in the low byte, a number above.
 pub mod code {
-    /// Go on at the PC.
+    /// Continue at the PC.
     pub const GO: u64 = 0;
     /// The direct jump with this number was taken for the first time.
     pub const LINK: u64 = 1;
     /// An exception: cause and value are the first two arguments.
     pub const RAISE: u64 = 2;
-    /// The instruction at the PC was refused an access: the interpreter is to do it.
+    /// The host refused an access of the instruction at the PC: the interpreter must execute it.
     pub const AGAIN: u64 = 3;
     /// An instruction left; the kind is this plus [`trine_ir::Leave`], the number its length.
     pub const LEAVE: u64 = 16;
@@ -130,40 +130,41 @@ fn left(leave: Leave, bytes: u64) -> Ret {
 }
 
 /// The tables of the code that `core` runs.
-fn tables<I: Isa>(core: &Core<I>) -> &Tables {
+fn tables<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>) -> &Tables {
     // SAFETY: `adopt` put the tables' address there; they live as long as their code.
     unsafe { &*(core.frame.tables.get() as *const Tables) }
 }
 
 /// Runs the slow path whose call returns to `back`.
-pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
-    // SAFETY: `back` is the return address of a call in generated code; the compiler puts `test
-    // eax, imm32` there, one byte of opcode and the row's number.
+pub extern "sysv64" fn slow<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, back: usize) -> Ret {
+    // SAFETY: `back` is the return address of a call in generated code; the compiler puts `test eax, imm32`
+    // there, one byte of opcode and the row's number.
     let number = unsafe { ((back + 1) as *const u32).read_unaligned() };
     let Some(row) = tables(core).row(back, number) else { std::process::abort() };
     let frame = &core.frame;
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
     let [a, b, c, d] = [0, 1, 2, 3].map(|i: usize| frame.args[i].get());
-    // Generated code runs only in the mode that it was made for.
+    // Generated code runs only in the mode for which it was made.
     let regime = |how: MemOp| core.access_regime(how.hints);
     let done = match row.kind {
         Kind::Load(how) => {
-            let value = core.slow_load(regime(how), how.width, a);
+            let value = M::slow_load(core, regime(how), how.width, a);
             core.hinted(how.hints, value).map(|value| how.ordered(value))
         }
         Kind::Store(how) => {
-            let done = core.slow_store(regime(how), how.width, a, how.ordered(b));
+            let done = M::slow_store(core, regime(how), how.width, a, how.ordered(b));
             core.hinted(how.hints, done).map(|()| 0)
         }
         Kind::Rmw(op, how) => core.hinted(how.hints, core.rmw(regime(how), op, how, a, b)),
         Kind::Exchange(how) => core.hinted(how.hints, core.exchange(regime(how), how, a, b, c)),
-        Kind::LoadVector(hints) => core.slow_load_vector(hints, a).map(|value| {
+        Kind::LoadVector(hints) => core.hinted(hints, M::slow_load_vector(core, hints, a)).map(|value| {
             frame.args[1].set(value as u64);
             frame.args[2].set((value >> 64) as u64);
             0
         }),
         Kind::StoreVector(hints) => {
-            core.slow_store_vector(hints, a, b as u128 | (c as u128) << 64).map(|()| 0)
+            let value = b as u128 | (c as u128) << 64;
+            core.hinted(hints, M::slow_store_vector(core, hints, a, value)).map(|()| 0)
         }
         Kind::Misaligned(access) => Err(core.raise(I::misaligned(access, a))),
         Kind::Direct => Ok(0),
@@ -196,9 +197,9 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
     }
 }
 
-/// Behind an access that the host refused: back to the start of its instruction. `number` is what
-/// [`Tables::access_at`] gave.
-pub extern "sysv64" fn refused<I: Isa>(core: &Core<I>, number: u64) -> Ret {
+/// After an access that the host refused: goes back to the start of its instruction. `number` comes from
+/// [`Tables::access_at`].
+pub extern "sysv64" fn refused<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, number: u64) -> Ret {
     let Some((at, row)) = tables(core).refused(number) else { std::process::abort() };
     let frame = &core.frame;
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
@@ -206,16 +207,16 @@ pub extern "sysv64" fn refused<I: Isa>(core: &Core<I>, number: u64) -> Ret {
     Ret { value: 0, leave: code::AGAIN }
 }
 
-/// Brings the state to the start of the instruction that `row` belongs to; `locs` are its slots' places.
-fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
+/// Restores the state at the start of the instruction that `row` belongs to; `locs` are its slots' places.
+fn restore<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     frame.count.set(frame.retired.get());
     frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
     restore_slots(core, row, locs);
 }
 
-/// Brings the memory of the slots up to date, as they were at the start of the instruction.
-fn restore_slots<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
+/// Updates the memory of the slots to their values at the start of the instruction.
+fn restore_slots<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     for (slot, reg) in pinned::<I>() {
         if row.displaced >> reg & 1 == 0 {
@@ -246,7 +247,7 @@ fn restore_slots<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
 }
 
 /// Calls the helper with number `what & 0xffff`; the instruction's length is above.
-pub extern "sysv64" fn helper<I: Isa>(core: &Core<I>, what: u64) -> Ret {
+pub extern "sysv64" fn helper<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, what: u64) -> Ret {
     let Some(helper) = tables(core).helper((what & 0xffff) as usize) else { std::process::abort() };
     let args = [0, 1, 2].map(|i: usize| core.frame.args[i].get());
     match core.call(helper, args) {
@@ -255,8 +256,8 @@ pub extern "sysv64" fn helper<I: Isa>(core: &Core<I>, what: u64) -> Ret {
     }
 }
 
-/// A helper left an instruction of `bytes` bytes, where the state is up to date.
-fn helper_left<I: Isa>(core: &Core<I>, leave: Leave, bytes: u64) -> Ret {
+/// A helper left an instruction of `bytes` bytes; the state is up to date.
+fn helper_left<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, leave: Leave, bytes: u64) -> Ret {
     let frame = &core.frame;
     frame.count.set(frame.retired.get() + core.is_done(leave) as u64);
     left(leave, bytes)

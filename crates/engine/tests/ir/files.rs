@@ -1,8 +1,9 @@
-//! Cases in files: IR or guest instructions, and what comes of them: the block as the builder makes it, its outcome, in which
-//! interpreter and compiled code agree in both memory models, and the host's code.
+//! Cases in files: IR or guest instructions, and their results: the block as the builder makes it, its
+//! outcome, in which interpreter and compiled code agree in both memory models, and the host's code.
 //!
-//! A case says what it starts from (`== given`) and what runs (`== ir` or `== guest`); the rest is what came out when it was
-//! last accepted. `BLESS=1 cargo test -p trine-engine --test ir files` accepts what comes out now: look at the difference.
+//! A case has a start state (`== given`) and code (`== ir` or `== guest`); the rest is the result when it was
+//! last accepted. `BLESS=1 cargo test -p trine-engine --test ir files` accepts the current results: look at
+//! the difference.
 
 use crate::harness::{Given, before, difference, everywhere, rebuild};
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, OpKind, Register};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use trine_ir::{Builder, Isa, parse};
 use trine_isa_riscv::{Config, Rv64, Start, asm};
 
-/// The sections of a case: title, and lines behind it. Text before the first says what the case is about.
+/// The sections of a case: title, and lines after it. Text before the first one describes the case.
 fn sections(text: &str) -> (String, Vec<(&str, String)>) {
     let (mut about, mut sections) = (String::new(), Vec::<(&str, String)>::new());
     for line in text.lines() {
@@ -43,7 +44,7 @@ fn bytes(text: &str) -> Result<Vec<u8>, String> {
 fn given(text: &str) -> Result<Given, String> {
     let mut given = Given::default();
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
-        let (name, value) = line.split_once('=').ok_or_else(|| format!("{line}: `=` is missing"))?;
+        let (name, value) = line.split_once('=').ok_or_else(|| format!("{line}: expected `=`"))?;
         let name = name.trim();
         if let Some(at) = name.strip_prefix("memory ") {
             given.memory.push((number(at)?, bytes(value)?));
@@ -52,13 +53,13 @@ fn given(text: &str) -> Result<Given, String> {
         } else if name == "rounds" {
             given.rounds = number(value)?;
         } else {
-            return Err(format!("{line}: only slots, memory and rounds are given"));
+            return Err(format!("{line}: expected a slot, memory or rounds"));
         }
     }
     Ok(given)
 }
 
-/// The IR of guest instructions, of which the last one leaves the block, in the mode of the slots that are given.
+/// The IR of guest instructions, the last of which leaves the block, in the mode of the given slots.
 fn of_guest(text: &str, given: &Given) -> Result<trine_ir::Block, String> {
     let config = Config { hart: 0, start: Start::Machine };
     let slots = Rv64::slots(&config);
@@ -80,7 +81,7 @@ fn of_guest(text: &str, given: &Given) -> Result<trine_ir::Block, String> {
     Ok(builder.finish())
 }
 
-/// Names for what lies in a vCPU's state.
+/// Names of the parts of a vCPU's state.
 struct Names;
 
 impl SymbolResolver for Names {
@@ -110,7 +111,7 @@ fn listing(code: &[u8]) -> String {
     text
 }
 
-/// The case with what comes out of it now.
+/// The case with its current results.
 fn now(text: &str) -> Result<String, String> {
     let (about, sections) = sections(text);
     let find = |title: &str| sections.iter().find(|s| s.0 == title).map(|s| s.1.as_str());
@@ -119,7 +120,7 @@ fn now(text: &str) -> Result<String, String> {
     let (title, source, ir) = match (find("ir"), find("guest")) {
         (Some(text), None) => ("ir", text, parse::parse(text, &[]).map_err(|e| e.to_string())?),
         (None, Some(text)) => ("guest", text, of_guest(text, &given)?),
-        _ => return Err("a case has either `== ir` or `== guest`".into()),
+        _ => return Err("expected either `== ir` or `== guest`".into()),
     };
     let (outcome, [paged, direct]) = everywhere(&ir, &given)?;
     let mut now = about;

@@ -1,18 +1,19 @@
-//! Blocks of IR in both engines and both memory models, for tests: the interpreter performs them instruction by instruction,
-//! the compiler makes code of them.
+//! Blocks of IR in both engines and both memory models, for tests: the interpreter runs them instruction by
+//! instruction, the compiler compiles them.
 //!
-//! Code lies at [`BASE`], data in the last two pages of memory, behind which there is nothing.
+//! Code is at [`BASE`], data in the last two pages of memory, after which there is none.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use trine_base::{Bus, CountClock, HostClock, Mailbox};
 use trine_engine::block::{self, Op};
 use trine_engine::code::PART;
-use trine_engine::code_copies::Copies;
 use trine_engine::core::{Core, Frame, Time};
 use trine_engine::direct::{self, Pages};
 use trine_engine::interp::Interp;
+use trine_engine::memory::GuestMemory;
 use trine_engine::x64::{Code, Compiled, Compiler, Left};
+use trine_engine::{Direct, Paged};
 use trine_ir::replay::replay;
 use trine_ir::{Builder, Decoded, Hart, Isa, Leave, Trap, verify};
 use trine_isa_riscv::{Config, Rv64, Start};
@@ -24,7 +25,7 @@ pub const BASE: u64 = 0x8000_0000;
 const SIZE: u64 = 0x1_0000;
 /// Where data begins.
 pub const DATA: u64 = BASE + SIZE - 0x2000;
-/// How the guest's memory is reached.
+/// How guest memory is accessed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Model {
     /// Through the software TLB.
@@ -33,7 +34,7 @@ pub enum Model {
     Direct,
 }
 
-/// What a block starts from.
+/// The start state of a block.
 #[derive(Clone, Default, Debug)]
 pub struct Given {
     /// Slots that are not zero.
@@ -47,13 +48,13 @@ pub struct Given {
 /// How a block was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// Control goes to this address.
+    /// Continues at this address.
     Jump(u64),
     /// The instruction at this address raised an exception.
     Raised(Trap, u64),
 }
 
-/// What a block led to.
+/// The result of a block.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
     /// The first [`GENERAL`] slots.
@@ -67,11 +68,59 @@ pub struct Outcome {
 /// The same place in every process for programs' memory; one test at a time uses it.
 static DIRECT: Mutex<()> = Mutex::new(());
 
-/// A vCPU in one model, with its memory.
-struct Machine {
-    core: Box<Core<Rv64>>,
-    model: Model,
+/// A vCPU with its memory.
+struct Machine<M: InModel> {
+    core: Box<Core<Rv64, M>>,
     _place: Option<MutexGuard<'static, ()>>,
+}
+
+/// A memory model, with what tests need from it.
+trait InModel: GuestMemory<Rv64> {
+    fn machine() -> Machine<Self>;
+    fn write(&self, at: u64, bytes: &[u8]) -> Option<()>;
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Option<()>;
+}
+
+impl InModel for Paged<Rv64> {
+    fn machine() -> Machine<Self> {
+        let mailbox = Arc::new(Mailbox::new());
+        let clock = Arc::new(CountClock::new(1, 0));
+        let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
+        let ram = Arc::new(Ram::new(BASE, SIZE).expect("memory"));
+        let config = Config { hart: 0, start: Start::Machine };
+        let core = Core::new(config, ram, bus, Time::Count(clock), mailbox, Arc::default());
+        Machine { core, _place: None }
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> Option<()> {
+        self.ram.write(at, bytes)
+    }
+
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Option<()> {
+        self.ram.read(at, bytes)
+    }
+}
+
+impl InModel for Direct {
+    fn machine() -> Machine<Self> {
+        let place = DIRECT.lock().unwrap_or_else(PoisonError::into_inner);
+        prepare_direct();
+        let mailbox = Arc::new(Mailbox::new());
+        let clock = Arc::new(HostClock::new());
+        let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
+        let config = Config { hart: 0, start: Start::User };
+        let pages: Arc<dyn Pages> = Arc::new(AllPages);
+        let core = Core::new(config, pages, bus, Time::Host(clock), mailbox, Arc::default());
+        Machine { core, _place: Some(place) }
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> Option<()> {
+        direct::write(at, bytes)
+    }
+
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Option<()> {
+        direct::read(at, bytes)
+    }
 }
 
 struct AllPages;
@@ -101,6 +150,8 @@ fn prepare_direct() {
         // SAFETY: a new mapping at an address where nothing is, or none.
         let at = unsafe { libc::mmap(BASE as *mut _, SIZE as usize, protection, flags, -1, 0) };
         assert_eq!(at as u64, BASE, "the place of the guest's memory is free");
+        // SAFETY: the kernel places a test's executable and what it maps without a wish far above these addresses.
+        unsafe { direct::claim_addresses() };
         let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
         // SAFETY: all zeros are a valid value.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -111,37 +162,9 @@ fn prepare_direct() {
     });
 }
 
-impl Machine {
-    fn new(model: Model, given: &Given) -> Machine {
-        let mailbox = Arc::new(Mailbox::new());
-        let machine = match model {
-            Model::Paged => {
-                let clock = Arc::new(CountClock::new(1, 0));
-                let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-                let ram = Arc::new(Ram::new(BASE, SIZE).expect("memory"));
-                let config = Config { hart: 0, start: Start::Machine };
-                let core = Core::new(config, ram, None, bus, Time::Count(clock), mailbox, Arc::default());
-                Machine { core, model, _place: None }
-            }
-            Model::Direct => {
-                let place = DIRECT.lock().unwrap_or_else(PoisonError::into_inner);
-                prepare_direct();
-                let clock = Arc::new(HostClock::new());
-                let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-                let config = Config { hart: 0, start: Start::User };
-                let ram = Arc::new(Ram::none());
-                let core = Core::new(
-                    config,
-                    ram,
-                    Some(Arc::new(AllPages)),
-                    bus,
-                    Time::Host(clock),
-                    mailbox,
-                    Arc::default(),
-                );
-                Machine { core, model, _place: Some(place) }
-            }
-        };
+impl<M: InModel> Machine<M> {
+    fn new(given: &Given) -> Machine<M> {
+        let machine = M::machine();
         machine.write(DATA, &[0; 0x2000]);
         given.memory.iter().for_each(|(at, bytes)| machine.write(*at, bytes));
         given.slots.iter().for_each(|&(slot, value)| machine.core.set(slot, value));
@@ -151,21 +174,13 @@ impl Machine {
     }
 
     fn write(&self, at: u64, bytes: &[u8]) {
-        let done = match self.model {
-            Model::Paged => self.core.ram.write(at, bytes).is_some(),
-            Model::Direct => direct::write(at, bytes).is_some(),
-        };
-        assert!(done, "{at:#x} is not in memory");
+        assert!(self.core.memory.write(at, bytes).is_some(), "{at:#x} is not in memory");
     }
 
     fn outcome(&self, leave: Option<Leave>) -> Outcome {
         self.core.harvest_fp();
         let mut data = vec![0; 0x2000];
-        match self.model {
-            Model::Paged => self.core.ram.read(DATA, &mut data),
-            Model::Direct => direct::read(DATA, &mut data),
-        }
-        .expect("data");
+        self.core.memory.read(DATA, &mut data).expect("data");
         let pc = self.core.frame.pc.get();
         let way = match leave {
             None | Some(Leave::Jump) => Way::Jump(pc),
@@ -179,12 +194,12 @@ impl Machine {
 }
 
 thread_local! {
-    /// What the instruction that is interpreted does.
+    /// The block that the interpreted instruction runs.
     static PERFORMED: RefCell<trine_ir::Block> = RefCell::default();
 }
 
-/// A body that does what [`PERFORMED`] says.
-fn perform(s: Interp<Rv64>, _: &<Rv64 as Isa>::Operands) -> Result<(), Leave> {
+/// A body that runs [`PERFORMED`].
+fn perform<M: InModel>(s: Interp<Rv64, M>, _: &<Rv64 as Isa>::Operands) -> Result<(), Leave> {
     PERFORMED.with_borrow(|ir| replay(ir, &mut |_, _| (s, first(ir).0)))
 }
 
@@ -203,8 +218,8 @@ fn nop() -> Decoded<Rv64> {
     Rv64::decode(&config, 0, &bytes, 4).unwrap_or_else(|e| panic!("no instruction: {e:?}"))
 }
 
-/// Performs the block once in the interpreter.
-fn interpret_once(core: &Core<Rv64>, ir: &trine_ir::Block) -> Leave {
+/// Runs the block once in the interpreter.
+fn interpret_once<M: InModel>(core: &Core<Rv64, M>, ir: &trine_ir::Block) -> Leave {
     let (decoded, (offset, bytes)) = (nop(), first(ir));
     let op = Op {
         run: perform,
@@ -221,9 +236,16 @@ fn interpret_once(core: &Core<Rv64>, ir: &trine_ir::Block) -> Leave {
     }
 }
 
-/// What the interpreter does of the block.
+/// The outcome of the block in the interpreter.
 pub fn interpret(model: Model, ir: &trine_ir::Block, given: &Given) -> Outcome {
-    let machine = Machine::new(model, given);
+    match model {
+        Model::Paged => interpret_in::<Paged<Rv64>>(ir, given),
+        Model::Direct => interpret_in::<Direct>(ir, given),
+    }
+}
+
+fn interpret_in<M: InModel>(ir: &trine_ir::Block, given: &Given) -> Outcome {
+    let machine = Machine::<M>::new(given);
     let entry = BASE + first(ir).0 as u64;
     let mut leave = Leave::Jump;
     for _ in 0..given.rounds.max(1) {
@@ -235,19 +257,25 @@ pub fn interpret(model: Model, ir: &trine_ir::Block, given: &Given) -> Outcome {
     machine.outcome(Some(leave))
 }
 
-/// The block's code, and what it does; the error says why there is none.
+/// The block's outcome when compiled, and its code; the error says why it was not compiled.
 pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, Vec<u8>), String> {
     verify::verify(ir)?;
-    let machine = Machine::new(model, given);
+    match model {
+        Model::Paged => compile_in::<Paged<Rv64>>(ir, given),
+        Model::Direct => compile_in::<Direct>(ir, given),
+    }
+}
+
+fn compile_in<M: InModel>(ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, Vec<u8>), String> {
+    let machine = Machine::<M>::new(given);
     let core = &machine.core;
     let entry = BASE + first(ir).0 as u64;
-    let block =
-        block::decode(core, &Copies::default(), entry, entry).map_err(|t| format!("not decoded: {t:?}"))?;
-    let code_memory = Code::new::<Rv64>(PART)?;
+    let block = block::decode(core, &M::Copies::default(), entry, entry)
+        .map_err(|t| format!("not decoded: {t:?}"))?;
+    let code_memory = Code::new::<Rv64, M>(PART)?;
     code_memory.adopt(core);
     let mut compiler = Compiler::default();
-    let Compiled::Done(size) = compiler.compile_ir(&code_memory, &block, ir.clone(), model == Model::Direct)
-    else {
+    let Compiled::Done(size) = compiler.compile_ir(&code_memory, &block, ir.clone()) else {
         return Err("it is too complex".into());
     };
     let mut code = compiler.bytes(&code_memory, block.code());
@@ -257,11 +285,12 @@ pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Out
     let outcome = match code_memory.enter(core, block.code()) {
         Left::Go | Left::Link(_) => machine.outcome(None),
         Left::Again => {
-            // The dispatcher would have the interpreter do the instruction again, to learn why the access was refused. A block
-            // here may have written before it, and would find other values: the interpreter does all of it afresh.
+            // The dispatcher would have the interpreter repeat the instruction, to learn why the access was
+            // refused. A block here may have written before it, and would find other values: the interpreter
+            // runs all of it anew.
             let stopped = machine.outcome(None);
             drop(machine);
-            let way = interpret(model, ir, given).way;
+            let way = interpret_in::<M>(ir, given).way;
             match way {
                 Way::Raised(..) => Outcome { way, ..stopped },
                 Way::Jump(_) => return Err("compiled code was refused an access".into()),
@@ -272,7 +301,7 @@ pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Out
     Ok((outcome, code))
 }
 
-/// The block as the builder makes it of the same instructions.
+/// The block that the builder makes from the same instructions.
 pub fn rebuild(ir: &trine_ir::Block) -> trine_ir::Block {
     let builder = Builder::<Rv64>::new(0);
     let done = replay(ir, &mut |offset, bytes| {
@@ -283,8 +312,8 @@ pub fn rebuild(ir: &trine_ir::Block) -> trine_ir::Block {
     builder.finish()
 }
 
-/// Runs the block every way there is: as it is and rebuilt, in both engines and both models. Gives the outcome, in which all
-/// agree, and the code in both models.
+/// Runs the block in every way: as it is and rebuilt, in both engines and both models. Returns the outcome,
+/// in which all agree, and the code in both models.
 pub fn everywhere(ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, [Vec<u8>; 2]), String> {
     verify::verify(ir)?;
     let rebuilt = rebuild(ir);
@@ -294,7 +323,7 @@ pub fn everywhere(ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, [Vec<
             return Ok(());
         }
         let (a, b) = (difference(wanted, got), difference(got, wanted));
-        Err(format!("{how} gives\n{b}in place of\n{a}of\n{rebuilt}"))
+        Err(format!("{how} gives\n{b}instead of\n{a}for\n{rebuilt}"))
     };
     let in_model = |model| {
         let wanted = interpret(model, ir, given);
@@ -307,7 +336,7 @@ pub fn everywhere(ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, [Vec<
     let (paged, code) = in_model(Model::Paged)?;
     let (mut direct, direct_code) = in_model(Model::Direct).map_err(|e| format!("direct memory: {e}"))?;
     if let (Way::Raised(a, _), Way::Raised(b, _)) = (paged.way, &mut direct.way) {
-        // The host says which page it refused, the TLB's slow path the address of the access.
+        // The host reports the page that it refused, the TLB's slow path the address of the access.
         b.value = a.value;
     }
     check("direct memory", &paged, &direct)?;
@@ -317,7 +346,7 @@ pub fn everywhere(ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, [Vec<
 /// Slots that blocks of tests use.
 pub const GENERAL: usize = 64;
 
-/// What of `of` is not as in `from`, as text.
+/// The differences of `of` from `from`, as text.
 pub fn difference(of: &Outcome, from: &Outcome) -> String {
     let mut text = String::new();
     for (slot, value) in of.slots.iter().enumerate() {
@@ -351,9 +380,9 @@ pub fn before(given: &Given) -> Outcome {
     before
 }
 
-/// What generated code finds at this displacement from its base register, as a name.
+/// The name of what generated code finds at this displacement from its base register.
 pub fn place_name(displacement: i64) -> Option<String> {
-    thread_local!(static MACHINE: Machine = Machine::new(Model::Paged, &Given::default()));
+    thread_local!(static MACHINE: Machine<Paged<Rv64>> = Machine::new(&Given::default()));
     MACHINE.with(|machine| {
         let core = &machine.core;
         let at = trine_engine::x64::thunks::state_of(core) as i64 + displacement;
@@ -370,7 +399,7 @@ pub fn place_name(displacement: i64) -> Option<String> {
                 n => format!("{name}+{n}"),
             });
         }
-        let tlb = inside(&raw const core.tlb as usize, size_of_val(&core.tlb));
+        let tlb = inside(&raw const core.memory.tlb as usize, size_of_val(&core.memory.tlb));
         tlb.map(|offset| format!("tlb+{offset}"))
     })
 }

@@ -37,7 +37,7 @@ impl Random {
         from[self.below(from.len() as u64) as usize]
     }
 
-    /// A number that is often one where something changes.
+    /// A number, often one at a boundary.
     fn number(&mut self) -> u64 {
         let edges =
             [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 1 << 63];
@@ -126,7 +126,7 @@ struct Maker {
     usable: Vec<Val>,
     /// Vectors that may be used here.
     vectors: Vec<Val>,
-    /// Numbers that may be used here. All are binary64: one that was made as a binary32 is put into one at once.
+    /// Numbers that may be used here. All are binary64: a binary32 is put into one immediately.
     numbers: Vec<Val>,
 }
 
@@ -181,7 +181,7 @@ impl Maker {
         let bits = if narrow { self.random.pick(&[32, 64]) } else { self.random.pick(&BITS) };
         let (mut a, mut b) = (self.value(bits), self.value(bits));
         if matches!(op, Bin::DivS | Bin::DivU | Bin::RemS | Bin::RemU) {
-            // Neither zero nor what overflows.
+            // Neither zero nor an overflow.
             let (positive, one) = (Inst::Const(u64::MAX >> (65 - bits)), Inst::Const(1));
             let (positive, one) = (self.emit(positive), self.emit(one));
             a = self.emit(Inst::Bin(Bin::And, bits, a, positive));
@@ -374,7 +374,7 @@ impl Maker {
         self.emit(Inst::VFp(op, rounding, args));
     }
 
-    /// One that exists.
+    /// An operation that exists.
     fn vector_operation(&mut self, lane: Lane) -> Vop {
         loop {
             let op = match self.random.below(10) {
@@ -418,8 +418,8 @@ impl Maker {
         }
     }
 
-    /// An address in the data, for an access of `bytes` that is aligned where `aligned`; sometimes one whose end lies
-    /// behind the end of memory.
+    /// An address in the data, for an access of `bytes` that is aligned if `aligned`; sometimes one whose end
+    /// is beyond the end of memory.
     fn address(&mut self, bytes: u64, aligned: bool) -> Val {
         let mut offset = match self.random.below(16) {
             0 => 0x2000 - self.random.below(8),
@@ -430,7 +430,7 @@ impl Maker {
             offset &= !(bytes - 1);
         }
         let base = self.emit(Inst::Const(DATA));
-        // What is added is not a constant for the compiler.
+        // The compiler does not know the added value.
         let mask = self.emit(Inst::Const(0));
         let some = self.value(64);
         let zero = self.emit(Inst::Bin(Bin::And, 64, some, mask));
@@ -534,7 +534,7 @@ impl Maker {
     }
 }
 
-/// A random block, and what it starts from.
+/// A random block, and its start state.
 fn case(seed: u64) -> (Block, Given) {
     let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut maker = Maker {

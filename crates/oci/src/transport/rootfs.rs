@@ -1,4 +1,4 @@
-//! A plain root file system becomes an image of one layer.
+//! Importing a plain root file system as an image of one layer.
 
 use super::archive::Archive;
 use super::docker::put_manifest;
@@ -13,20 +13,21 @@ use oci_spec::image::{
     Arch, ConfigBuilder, Descriptor, HistoryBuilder, ImageConfigurationBuilder, Os, RootFsBuilder,
 };
 use std::io::{self, Read, Seek, SeekFrom};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
+use trine_base::rfc3339;
 
-/// What an image says beyond its files.
+/// Settings of an image besides its files.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// What runs always.
+    /// The entry point, which is always executed.
     pub entrypoint: Vec<String>,
-    /// What runs, or the arguments of what runs always.
+    /// The default command, or the default arguments of the entry point.
     pub cmd: Vec<String>,
-    /// `NAME=VALUE`.
+    /// Environment variables, as `NAME=VALUE`.
     pub env: Vec<String>,
-    /// Where it starts.
+    /// The working directory.
     pub workdir: Option<String>,
-    /// As whom.
+    /// The user.
     pub user: Option<String>,
 }
 
@@ -35,11 +36,13 @@ impl Settings {
         let wrong = |what: String| Err(Error::Refused(what));
         for e in &self.env {
             if e.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
-                return wrong(format!("'{e}' is no variable: it should look like NAME=VALUE"));
+                return wrong(format!("'{e}' is not a variable: it should look like NAME=VALUE"));
             }
         }
         match &self.workdir {
-            Some(dir) if !dir.starts_with('/') => wrong(format!("'{dir}' is no absolute path to start in")),
+            Some(dir) if !dir.starts_with('/') => {
+                wrong(format!("the working directory '{dir}' is not an absolute path"))
+            }
             _ => Ok(()),
         }
     }
@@ -49,7 +52,7 @@ pub fn import(archive: &Archive, importing: &Importing<'_>) -> Result<Image> {
     importing.settings.check()?;
     let Some(name) = &importing.name else {
         return Err(Error::Refused(format!(
-            "{} does not say the image's name: give one, as the last argument",
+            "{} contains no name of the image: give one as the last argument",
             archive.place()
         )));
     };
@@ -89,7 +92,7 @@ fn config(importing: &Importing<'_>, diff_id: &str) -> Result<Vec<u8>> {
     if let Some(user) = &settings.user {
         run = run.user(user.clone());
     }
-    let created = now();
+    let created = rfc3339::seconds(SystemTime::now());
     let history = HistoryBuilder::default().created(created.clone()).created_by("trine import").build();
     let rootfs = RootFsBuilder::default().typ("layers").diff_ids(vec![diff_id.to_string()]).build();
     let mut config = ImageConfigurationBuilder::default()
@@ -105,35 +108,9 @@ fn config(importing: &Importing<'_>, diff_id: &str) -> Result<Vec<u8>> {
     serde_json::to_vec(&config.build().map_err(error)?).map_err(|e| Error::Host(e.to_string()))
 }
 
-fn now() -> String {
-    rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
-}
-
-/// Seconds since 1970 as RFC 3339 has it, in UTC. The calendar repeats every 400 years of 146,097 days; years are
-/// counted from March, so that the leap day is the last.
-pub fn rfc3339(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86400 + 719_468, seconds % 86400);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let (year, month) =
-        (era * 400 + year + u64::from(month > 9), if month > 9 { month - 9 } else { month + 3 });
-    format!("{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_everyone_does() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
-        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(rfc3339(1_000_000_000), "2001-09-09T01:46:40Z");
-        assert_eq!(rfc3339(4_102_444_799), "2099-12-31T23:59:59Z");
-    }
 
     #[test]
     fn settings_are_checked() {

@@ -1,4 +1,5 @@
-//! A process of a container in front of this terminal: signals go on to it, and its exit code is this command's.
+//! A container's process in the foreground: signals are forwarded to it, and its exit code becomes this
+//! command's.
 
 use super::args::Run;
 use super::{create, ended, log::Log, system};
@@ -6,22 +7,23 @@ use crate::code;
 use oci_spec::runtime::{BoxBuilder, Process};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use trine_base::terminal::{self, RawTerminal};
 use trine_container::{Created, Error, Runtime, sys};
+use trine_control::signals::Signals;
 
 type Result<T> = std::result::Result<T, Error>;
 
 /// `run`.
 pub fn run(runtime: &Runtime, args: &Run, log: &Log) -> Result<u8> {
-    let signals = if args.detach { None } else { Some(Signals::take()?) };
+    let signals = if args.detach { None } else { Some(take_signals()?) };
     if !args.no_subreaper && !args.detach {
         // SAFETY: changes this process.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     }
     let mut created = create(runtime, &args.create, args.detach)?;
     log.notes(&created.notes);
-    let Some(signals) = signals else {
+    let Some(mut signals) = signals else {
         let started = created.container.start();
         if started.is_err() && !args.keep {
             drop(created.container.delete(true));
@@ -30,7 +32,7 @@ pub fn run(runtime: &Runtime, args: &Run, log: &Log) -> Result<u8> {
     };
     let tty = created.terminal.take().map(Tty::enter);
     let status = created.start().and_then(|()| {
-        signals.accompany(&created.process, created.container.record().state.pid, tty.as_ref())
+        accompany(&mut signals, &created.process, created.container.record().state.pid, tty.as_ref())
     });
     drop(tty);
     if !args.keep {
@@ -41,8 +43,8 @@ pub fn run(runtime: &Runtime, args: &Run, log: &Log) -> Result<u8> {
     status.map(|s| sys::exit_code(s) as u8)
 }
 
-/// Gives a process's terminal the size of this one's before the process begins, where its configuration says none: it may
-/// ask but once.
+/// Sets the size of a process's terminal to this one's before the process starts, unless its configuration
+/// has one: the process may ask for it only once.
 pub fn size(process: &mut Process) {
     if process.terminal() == Some(true)
         && process.console_size().is_none()
@@ -53,74 +55,44 @@ pub fn size(process: &mut Process) {
     }
 }
 
-/// All signals of this process, to be read from a descriptor.
-pub struct Signals(OwnedFd);
+/// Takes all signals of this process: nothing ends it but what cannot be taken.
+///
+/// # Errors
+/// The kernel refused.
+pub fn take_signals() -> Result<Signals> {
+    Signals::take_all().map_err(|e| system("cannot take signals", e))
+}
 
-impl Signals {
-    /// Takes them: nothing ends this process but what cannot be taken.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn take() -> Result<Signals> {
-        // SAFETY: the set is ours; changes this process's mask and makes a descriptor.
-        unsafe {
-            let mut all = std::mem::zeroed();
-            libc::sigfillset(&mut all);
-            // Errors of this process's own stay errors.
-            for signal in
-                [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP]
-            {
-                libc::sigdelset(&mut all, signal);
-            }
-            libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
-            let fd = libc::signalfd(-1, &all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-            let fd = sys::check(fd.into()).map_err(|e| system("cannot take signals", e))?;
-            Ok(Signals(OwnedFd::from_raw_fd(fd as RawFd)))
+/// Forwards signals until the process has ended; returns its status as `waitpid(2)` does.
+///
+/// # Errors
+/// The kernel refused.
+pub fn accompany(signals: &mut Signals, process: &OwnedFd, pid: i32, tty: Option<&Tty>) -> Result<i32> {
+    let failed = |e| system("cannot wait for the container", e);
+    let input = if tty.is_some() { 0 } else { -1 };
+    let mut all =
+        [signals.as_fd().as_raw_fd(), process.as_raw_fd(), tty.map_or(-1, |t| t.master.as_raw_fd()), input]
+            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    loop {
+        // SAFETY: writes an array of ours, of this length.
+        let polled = sys::check(unsafe { libc::poll(all.as_mut_ptr(), 4, -1) }.into());
+        polled.map_err(failed)?;
+        while let Some(signal) = signals.take_next() {
+            pass(signal, process, tty);
         }
-    }
-
-    /// Passes on what comes until the process has ended; gives its status as `waitpid(2)` does.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn accompany(&self, process: &OwnedFd, pid: i32, tty: Option<&Tty>) -> Result<i32> {
-        let failed = |e| system("cannot wait for the container", e);
-        let input = if tty.is_some() { 0 } else { -1 };
-        let mut all =
-            [self.0.as_raw_fd(), process.as_raw_fd(), tty.map_or(-1, |t| t.master.as_raw_fd()), input]
-                .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-        loop {
-            // SAFETY: writes an array of ours, of this length.
-            let polled = sys::check(unsafe { libc::poll(all.as_mut_ptr(), 4, -1) }.into());
-            polled.map_err(failed)?;
-            while let Some(signal) = self.next() {
-                pass(signal, process, tty);
+        if let Some(tty) = tty {
+            if all[3].revents != 0 && !tty.input() {
+                all[3].fd = -1;
             }
+            if all[2].revents != 0 && !tty.output() {
+                all[2].fd = -1;
+            }
+        }
+        if all[1].revents != 0 {
             if let Some(tty) = tty {
-                if all[3].revents != 0 && !tty.input() {
-                    all[3].fd = -1;
-                }
-                if all[2].revents != 0 && !tty.output() {
-                    all[2].fd = -1;
-                }
+                tty.rest();
             }
-            if all[1].revents != 0 {
-                if let Some(tty) = tty {
-                    tty.rest();
-                }
-                return sys::wait(pid).map_err(failed);
-            }
-        }
-    }
-
-    /// The next signal that has come.
-    fn next(&self) -> Option<i32> {
-        // SAFETY: a structure of integers, which the call fills.
-        unsafe {
-            let mut info: libc::signalfd_siginfo = std::mem::zeroed();
-            let size = size_of_val(&info);
-            let got = libc::read(self.0.as_raw_fd(), (&raw mut info).cast(), size);
-            (got == size as isize).then_some(info.ssi_signo as i32)
+            return sys::wait(pid).map_err(failed);
         }
     }
 }
@@ -128,14 +100,14 @@ impl Signals {
 fn pass(signal: i32, process: &OwnedFd, tty: Option<&Tty>) {
     match (signal, tty) {
         (libc::SIGWINCH, Some(tty)) => tty.resize(),
-        // Those that tell about this process itself.
+        // These are about this process itself.
         (libc::SIGWINCH | libc::SIGCHLD | libc::SIGPIPE | libc::SIGURG, _) => {}
         // The process may have ended meanwhile.
         _ => drop(sys::signal(process, signal)),
     }
 }
 
-/// The terminal of a process, connected to this process's.
+/// The terminal of a process, connected with this process's.
 pub struct Tty {
     master: File,
     /// What makes this process's terminal raw.
@@ -143,26 +115,26 @@ pub struct Tty {
 }
 
 impl Tty {
-    /// Connects it: this process's terminal, where it is one, hands every key on.
+    /// Connects it: this process's terminal, if it has one, becomes raw.
     pub fn enter(master: OwnedFd) -> Tty {
         let tty = Tty { master: master.into(), _raw: RawTerminal::enter() };
         tty.resize();
         tty
     }
 
-    /// Gives it this process's terminal's size.
+    /// Sets its size to that of this process's terminal.
     fn resize(&self) {
         terminal::copy_size(&0, &self.master);
     }
 
-    /// Hands on what was typed; whether there may be more.
+    /// Forwards typed input; returns whether there may be more.
     fn input(&self) -> bool {
         let mut bytes = [0u8; 4096];
-        // SAFETY: writes into a buffer of ours, of this length. Not by `Stdin`, which keeps what it does not give.
+        // SAFETY: writes into a buffer of ours, of this length. `Stdin` is not used because it buffers.
         let got = unsafe { libc::read(0, bytes.as_mut_ptr().cast(), bytes.len()) };
         match usize::try_from(got) {
             Ok(0) => {
-                // The end of a pipe is one for a program that reads lines.
+                // The end of a pipe is sent as an end of file for programs that read lines.
                 drop((&self.master).write_all(&[4]));
                 false
             }
@@ -171,16 +143,16 @@ impl Tty {
         }
     }
 
-    /// Prints what was written; whether there may be more.
+    /// Prints output; returns whether there may be more.
     fn output(&self) -> bool {
         let mut bytes = [0u8; 16384];
-        // Where nothing has it open any more, reading fails.
+        // Reading fails once no process has it open any more.
         let Ok(n) = (&self.master).read(&mut bytes) else { return false };
         let mut out = io::stdout().lock();
         n > 0 && out.write_all(&bytes[..n]).and_then(|()| out.flush()).is_ok()
     }
 
-    /// Prints what is left.
+    /// Prints the remaining output.
     fn rest(&self) {
         while sys::ready(&self.master, libc::POLLIN, 0).unwrap_or(false) && self.output() {}
     }

@@ -1,4 +1,4 @@
-//! What the baseline answers to lowering rules.
+//! The baseline's implementation of [`Allocator`].
 
 use super::emit::Emit;
 use super::regs::NONE;
@@ -48,7 +48,7 @@ impl<I: Isa> Allocator for Emit<'_, I> {
     fn gpr_or_mem(&mut self, v: Val) -> Operand {
         let value = self.alloc.state.values[self.resolve(v) as usize];
         if value.reg == NONE && value.home != NONE && value.last <= self.at {
-            // Used once, and in memory: no register for it.
+            // Used once, and in memory: needs no register.
             return Operand::Mem(self.l.slot(value.home as u16));
         }
         Operand::Reg(self.gpr(v))
@@ -143,7 +143,7 @@ impl<I: Isa> Allocator for Emit<'_, I> {
         }
         if value.reg == NONE {
             let r = self.def();
-            // The operand stays where it is: it is used here only once.
+            // The operand stays in its place: it is used here only once.
             self.fetch(r, a);
             return r;
         }

@@ -1,5 +1,5 @@
-//! Atomic accesses: one locked instruction of the host where there is one, else compare-and-exchange until nobody else came
-//! between.
+//! Atomic accesses: one locked instruction of the host if there is one, else compare-and-exchange until no
+//! other write came between.
 
 use super::Lower;
 use super::allocator::Allocator;
@@ -46,13 +46,11 @@ where
             }
         }
         self.old_value(how, d);
-        if let Some(miss) = miss {
-            self.out_of_line(miss, at, &[s], Kind::Rmw(op, how), Some(d));
-        }
+        self.out_of_line(miss, at, &[s], Kind::Rmw(op, how), Some(d));
         self.own(d);
     }
 
-    /// Compare-and-exchange until nobody else came between; the bytes that were there are left in `rax`.
+    /// Compare-and-exchange until no other write came between; the old bytes are left in `rax`.
     fn rmw_loop(&mut self, op: Rmw, how: MemOp, s: Reg) {
         let (w, bytes) = (how.width == Width::B8, how.width.bytes());
         self.atomic();
@@ -105,9 +103,7 @@ where
         self.atomic();
         self.a.lock_cmpxchg(how.width.bytes(), mem(RCX, 0), store);
         self.old_value(how, d);
-        if let Some(miss) = miss {
-            self.out_of_line(miss, at, &[expect, new], Kind::Exchange(how), Some(d));
-        }
+        self.out_of_line(miss, at, &[expect, new], Kind::Exchange(how), Some(d));
         self.own(d);
     }
 
@@ -120,7 +116,7 @@ where
         self.swap_bytes(how, d);
     }
 
-    /// Between the value in a register and its bytes as memory has them; what lies above becomes zero.
+    /// Converts between the value in a register and its bytes as in memory; bits above become zero.
     fn swap_bytes(&mut self, how: MemOp, r: Reg) {
         if !how.swaps() {
             return;

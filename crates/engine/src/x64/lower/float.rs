@@ -1,8 +1,9 @@
-//! Floating point on the host's FPU, under the guest's MXCSR. What x86 does differently from the
-//! IR's operations (NaN results, conversions out of range, rounding directions that are not the
-//! current one) goes out of line to software.
+//! Floating point on the host's FPU, under the guest's MXCSR. Where x86 differs from the IR's operations (NaN
+//! results, conversions out of range, rounding directions other than the current one), software does it out
+//! of line.
 //!
-//! A binary32 in a register has anything above it: the lower half of a number is that number's register.
+//! A binary32 in a register has undefined bits above it: the lower half of a number needs no other register
+//! than the number.
 
 use super::Lower;
 use super::allocator::Allocator;
@@ -33,7 +34,7 @@ where
         match op {
             Fp::ToBits(_) => return self.number_bits(double, args[0]),
             Fp::FromBits(_) => return self.bits_number(double, args[0]),
-            // A binary32 in a register has anything above it.
+            // A binary32 in a register has undefined bits above it.
             Fp::Low => return self.alias(args[0]),
             Fp::WithLow => return self.with_low_half(args[0], args[1]),
             Fp::Sgnj(_, sign) => return self.sign_inject(double, sign, args[0], args[1]),
@@ -77,7 +78,7 @@ where
         self.a.alu_mem(Alu::Or, true, d, self.l.slot(I::Fp::FLAGS));
     }
 
-    /// Makes the flags those in `v`: all of them in the slot, none in the host's FPU.
+    /// Sets the flags to `v`: all of them in the slot, none in the host's FPU.
     pub fn set_flags(&mut self, v: Val) {
         if self.facts.of(self.at).quiet {
             return;
@@ -96,7 +97,7 @@ where
         });
     }
 
-    /// `a < b` or `a <= b` where the flags are to stay as they were, which [`Lower::flags_value`] left in memory.
+    /// `a < b` or `a <= b` without a change of the flags, which [`Lower::flags_value`] left in memory.
     fn less_quiet(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
@@ -104,20 +105,20 @@ where
         let unordered = self.a.jcc(Cc::Parity);
         self.flag_to(cc, d);
         self.aside(&[unordered], |e| {
-            // A signaling NaN was noted.
+            // A signaling NaN raised a flag.
             e.a.mxcsr(2, e.l.guest_mxcsr());
             e.a.mov_imm(d, 0);
         });
     }
 
-    /// Whether the host would see an underflow where the CPU sees none, or the other way round.
+    /// Whether the host and the CPU may disagree about an underflow.
     pub(super) fn host_underflows_otherwise(op: Fp) -> bool {
         let exact = matches!(op, Fp::Min(_) | Fp::Max(_) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_));
         let in_range = matches!(op, Fp::ToInt(..) | Fp::FromInt(..) | Fp::Sqrt(_) | Fp::Convert(Fmt::S));
         I::Fp::RULES.tininess == Tininess::BeforeRounding && !exact && !in_range
     }
 
-    /// Whether the host's current rounding direction is the one wanted, or does not matter.
+    /// Whether the host's current rounding direction is the required one, or does not matter.
     pub(super) fn host_rounds(&self, op: Fp, rounding: Rounding) -> bool {
         let current = I::Fp::rounding(self.mode);
         let wanted = match rounding {
@@ -132,7 +133,7 @@ where
         }
     }
 
-    /// Makes sure that the guest's MXCSR is loaded.
+    /// Loads the guest's MXCSR, if it is not loaded.
     pub(super) fn need_fp(&mut self) {
         if self.fp_ready() {
             return;
@@ -165,7 +166,7 @@ where
         }
     }
 
-    /// Out of line from `ways`: the operation in software, its result into a vector register.
+    /// Out of line from `ways`: the operation in software, with its result in a vector register.
     fn soft_aside(&mut self, ways: &[Hole], op: Fp, rounding: Rounding, args: [Val; 3], to: Xmm) {
         self.aside(ways, |e| {
             e.call_soft(op, rounding, args);
@@ -173,7 +174,7 @@ where
         });
     }
 
-    /// The same into a general register.
+    /// The same with a general register.
     fn soft_aside_int(&mut self, ways: &[Hole], op: Fp, rounding: Rounding, args: [Val; 3], to: Reg) {
         self.aside(ways, |e| {
             e.call_soft(op, rounding, args);
@@ -181,10 +182,10 @@ where
         });
     }
 
-    /// Where the result is a NaN, makes it the canonical one.
+    /// Replaces a NaN result by the canonical one.
     fn canonical(&mut self, double: bool, x: Xmm) {
         if I::Fp::RULES.nan == NanRule::FirstOperand {
-            // The host's own.
+            // The host's own NaN.
             return;
         }
         self.a.comis(0x2e, double, x, x);
@@ -207,7 +208,7 @@ where
     fn unary_fp(&mut self, opcode: u8, double: bool, result_double: bool, v: Val) {
         let s = self.xmm(v);
         let d = self.def_fp();
-        // The scalar forms keep the destination's upper half: no old dependency.
+        // The scalar forms keep the destination's upper half; this avoids a dependency on it.
         self.a.xorps(d, d);
         self.a.sse(opcode, double, d, s);
         self.canonical(result_double, d);
@@ -261,7 +262,7 @@ where
         self.a.alu(Alu::And, false, d, RCX);
     }
 
-    /// `a < b` as `b > a`: unordered then gives 0.
+    /// `a < b` as `b > a`: then 0 if unordered.
     fn less(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
@@ -276,7 +277,7 @@ where
         let truncate = self.truncates(rounding);
         let mut ways = Vec::new();
         if matches!(ty, IntTy::U32 | IntTy::U64) {
-            // Not negative and below half of the range: as signed. Bits compare like numbers there.
+            // Not negative and below half of the range: as signed. The bits order like numbers there.
             let bound = match (double, w) {
                 (true, true) => 0x43e0_0000_0000_0000,
                 (true, false) => 0x41e0_0000_0000_0000,
@@ -338,7 +339,7 @@ where
     fn bits_number(&mut self, double: bool, v: Val) {
         // As every user sees it: a slot that is known to hold a constant is not one.
         if number_constant(self.insts, self.at).is_some() {
-            // Made where it is used.
+            // Made at its use.
             return;
         }
         let s = self.gpr(v);
@@ -358,7 +359,7 @@ where
         self.a.vop((1, 2, false), 0x10, d, high, low);
     }
 
-    /// `x` where `c`, else `y`; the branch expects `x`.
+    /// `x` if `c`, else `y`; `x` is the fast path.
     pub fn select_float(&mut self, c: Val, x: Val, y: Val) {
         let constant = self.number_constant(y);
         let other = if constant.is_none() { self.xmm(y) } else { SCRATCH_FP };

@@ -1,4 +1,4 @@
-//! Guest memory accesses: the TLB probed inline, the rest out of line.
+//! Guest memory accesses: the TLB is probed inline, the rest is out of line.
 
 use super::Lower;
 use super::allocator::Allocator;
@@ -30,13 +30,13 @@ where
         Address { base: self.gpr(a), disp: 0 }
     }
 
-    /// The next instruction accesses a program's memory, and the host may refuse it.
+    /// Records that the next instruction accesses a program's memory, which the host may refuse.
     pub fn may_be_refused(&mut self) {
         let row = self.add_row(Kind::Direct);
         self.accesses.push((self.a.here(), row));
     }
 
-    /// Which pair an access looks at first: that of the slot that its base is, or one by its place in the code.
+    /// The pair that an access checks first: that of its base's slot, or one by its place in the code.
     pub fn pair_of(&self, a: Val, hints: Hints, write: bool) -> usize {
         let base = match self.insts[a.0 as usize] {
             Inst::Bin(Bin::Add, 64, base, _) if self.facts.of(a.0).deferred => base,
@@ -49,11 +49,35 @@ where
         Tlb::<I>::pair(I::access_regime(self.mode, hints), by, write)
     }
 
-    /// Looks at the pair, then at the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is the
-    /// way out on a miss. Unlike the table's, the pair's addend is loaded from a place that does not depend on the
-    /// address: nothing waits for it.
-    pub fn probe_pair(&mut self, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
-        let pair = self.l.tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
+    /// The host operand of an access, for the next instruction, and the jump that is taken if the TLB misses.
+    pub fn reach(
+        &mut self,
+        n: usize,
+        at: Address,
+        hints: Hints,
+        bytes: u64,
+        write: bool,
+    ) -> (Mem, Option<Hole>) {
+        let Some(tlb) = self.l.tlb else {
+            self.may_be_refused();
+            return (mem(at.base, at.disp), None);
+        };
+        let miss = self.probe_pair(tlb, n, at, hints, bytes, write);
+        (mem2(at.base, RCX, at.disp), Some(miss))
+    }
+
+    /// Emits out of line what is done if [`Lower::reach`] missed.
+    pub fn on_miss(&mut self, miss: Option<Hole>, emit: impl FnOnce(&mut Self)) {
+        if let Some(miss) = miss {
+            self.aside(&[miss], emit);
+        }
+    }
+
+    /// Checks the pair, then the TLB. On a hit `rcx` holds the difference between host and guest address; the
+    /// hole is the jump taken on a miss. Unlike the table's, the pair's addend is loaded from a place that
+    /// does not depend on the address: nothing waits for it.
+    fn probe_pair(&mut self, tlb: i32, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
+        let pair = tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
         let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
         let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
         self.last_page(at, bytes);
@@ -62,17 +86,18 @@ where
         self.a.load(8, RCX, addend);
         let back = self.a.here();
         self.cold_with(&[other], |e| {
-            let miss = e.probe(at, hints, bytes, write);
+            let miss = e.probe(tlb, at, hints, bytes, write);
             e.a.store(8, page, RAX);
             e.a.store(8, addend, RCX);
-            e.a.store_imm(false, mem(RBP, e.l.tlb + offset_of!(Tlb<I>, pairs_used) as i32), 1);
+            e.a.store_imm(false, mem(RBP, tlb + offset_of!(Tlb<I>, pairs_used) as i32), 1);
             let jump = e.a.jmp();
             e.a.fix(jump, back);
             miss
         })
     }
 
-    /// The page of the access's last byte into `rax`: no tag is that page where the access crosses into it.
+    /// Puts the page of the access's last byte into `rax`: no tag equals it if the access crosses into that
+    /// page.
     fn last_page(&mut self, at: Address, bytes: u64) {
         let disp = at.disp + bytes as i32 - 1;
         if disp == 0 {
@@ -83,10 +108,10 @@ where
         self.a.alu_imm(Alu::And, true, RAX, -0x1000);
     }
 
-    /// Probes the TLB. On a hit `rcx` holds what has to be added to the guest address, and `rax` the page; the hole is
-    /// the way out on a miss.
-    fn probe(&mut self, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
-        let tlb = self.l.tlb + Tlb::<I>::regime_offset(I::access_regime(self.mode, hints)) as i32;
+    /// Probes the TLB. On a hit `rcx` holds the difference between host and guest address, and `rax` the
+    /// page; the hole is the jump taken on a miss.
+    fn probe(&mut self, tlb: i32, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
+        let entries = tlb + Tlb::<I>::regime_offset(I::access_regime(self.mode, hints)) as i32;
         let tag = if write { offset_of!(Entry, write) } else { offset_of!(Entry, read) } as i32;
         if at.disp == 0 {
             self.a.mov(false, RCX, at.base);
@@ -96,13 +121,13 @@ where
         self.a.shift_imm(Shift::Shr, false, RCX, (12 - tlb::ENTRY_BITS) as u8);
         self.a.alu_imm(Alu::And, false, RCX, ((tlb::ENTRIES - 1) << tlb::ENTRY_BITS) as i32);
         self.last_page(at, bytes);
-        self.a.alu_mem(Alu::Cmp, true, RAX, mem2(RBP, RCX, tlb + tag));
+        self.a.alu_mem(Alu::Cmp, true, RAX, mem2(RBP, RCX, entries + tag));
         let miss = self.a.jcc(Cc::NotEqual);
-        self.a.load(8, RCX, mem2(RBP, RCX, tlb + offset_of!(Entry, addend) as i32));
+        self.a.load(8, RCX, mem2(RBP, RCX, entries + offset_of!(Entry, addend) as i32));
         miss
     }
 
-    /// The guest address as the slow path's first argument.
+    /// Passes the guest address as the slow path's first argument.
     fn pass_address(&mut self, at: Address) {
         if at.disp == 0 {
             self.a.store(8, self.l.arg(0), at.base);
@@ -113,8 +138,15 @@ where
     }
 
     /// The out-of-line part of an access: `args` are further arguments, the result goes to `to`.
-    pub fn out_of_line(&mut self, miss: Hole, at: Address, args: &[Reg], kind: Kind, to: Option<Reg>) {
-        self.aside(&[miss], |e| {
+    pub fn out_of_line(
+        &mut self,
+        miss: Option<Hole>,
+        at: Address,
+        args: &[Reg],
+        kind: Kind,
+        to: Option<Reg>,
+    ) {
+        self.on_miss(miss, |e| {
             e.call_access(at, args, kind);
             if let Some(r) = to {
                 e.a.mov(true, r, RAX);
@@ -137,15 +169,10 @@ where
         let at = self.address(a);
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Read);
         let d = self.def_apart();
-        if self.direct {
-            self.may_be_refused();
-            self.load_to(how, d, mem(at.base, at.disp));
-            return self.own(d);
-        }
-        let miss = self.probe_pair(n, at, how.hints, how.width.bytes(), false);
-        self.load_to(how, d, mem2(at.base, RCX, at.disp));
+        let (m, miss) = self.reach(n, at, how.hints, how.width.bytes(), false);
+        self.load_to(how, d, m);
         let signed = self.facts.of(self.at).signed;
-        self.aside(&[miss], |e| {
+        self.on_miss(miss, |e| {
             e.call_access(at, &[], Kind::Load(how));
             if signed { e.a.movsx(how.width.bytes(), true, d, RAX) } else { e.a.mov(true, d, RAX) }
         });
@@ -179,16 +206,12 @@ where
         let at = self.address(a);
         let s = self.gpr(v);
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
-        if self.direct {
-            self.may_be_refused();
-            return self.store_from(how, mem(at.base, at.disp), s);
-        }
-        let miss = self.probe_pair(n, at, how.hints, how.width.bytes(), true);
-        self.store_from(how, mem2(at.base, RCX, at.disp), s);
+        let (m, miss) = self.reach(n, at, how.hints, how.width.bytes(), true);
+        self.store_from(how, m, s);
         self.out_of_line(miss, at, &[s], Kind::Store(how), None);
     }
 
-    /// Raises where an access must be aligned and is not.
+    /// Raises the exception for a misaligned access, if the access must be aligned.
     pub fn check_aligned(&mut self, at: Address, hints: Hints, bytes: u64, access: Access) {
         if !hints.aligned || bytes == 1 {
             return;
@@ -202,18 +225,18 @@ where
     /// Probes for an atomic access and leaves the host address in `rcx`.
     pub fn probe_atomic(&mut self, at: Address, how: MemOp) -> Option<Hole> {
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
-        if self.direct {
+        let Some(tlb) = self.l.tlb else {
             self.a.lea(true, RCX, mem(at.base, at.disp));
             return None;
-        }
-        let miss = self.probe(at, how.hints, how.width.bytes(), true);
+        };
+        let miss = self.probe(tlb, at, how.hints, how.width.bytes(), true);
         self.a.lea(true, RCX, mem2(at.base, RCX, at.disp));
         Some(miss)
     }
 
-    /// The next instruction accesses memory by an address that [`Lower::probe_atomic`] left.
+    /// Records that the next instruction accesses memory at an address from [`Lower::probe_atomic`].
     pub fn atomic(&mut self) {
-        if self.direct {
+        if self.l.tlb.is_none() {
             self.may_be_refused();
         }
     }

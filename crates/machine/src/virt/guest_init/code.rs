@@ -185,17 +185,10 @@ pub fn executable(code: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     if CODE + at as u64 > DATA || data.len() > 1 << 24 {
         return None;
     }
-    let segment = |(flags, offset, address, size)| Segment {
-        kind: elf::segment::LOAD,
-        flags,
-        offset: offset as u64,
-        address,
-        physical: address,
-        file_size: size as u64,
-        size: size as u64,
-        align: PAGE as u64,
-    };
-    let segments = [(5, 0, CODE, text), (6, at, DATA, data.len())].map(segment);
+    let segments = [
+        Segment::loaded(5, 0, CODE, text as u64, PAGE as u64),
+        Segment::loaded(6, at as u64, DATA, data.len() as u64, PAGE as u64),
+    ];
     let mut file = elf::headers(Cpu::RISCV64, elf::kind::EXECUTABLE, CODE + HEADERS as u64, &segments);
     file.extend_from_slice(code);
     file.resize(at, 0);
