@@ -20,7 +20,7 @@ pub fn soft<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, op: Fp, rounding: Roun
     result
 }
 
-/// Performs `op` lane by lane, as [`soft`] does one.
+/// Executes `op` lane by lane, as [`soft`] does one.
 pub fn soft_vector<I: Isa, M: GuestMemory<I>>(
     core: &Core<I, M>,
     op: VFp,
@@ -30,7 +30,7 @@ pub fn soft_vector<I: Isa, M: GuestMemory<I>>(
     op.perform(args, |lanes| soft(core, op.op, rounding, lanes))
 }
 
-/// Flags as MXCSR has them.
+/// Flags in MXCSR's format.
 fn mxcsr_flags(flags: u8) -> u32 {
     let bit = |flag: u8, to: u32| ((flags & flag != 0) as u32) << to;
     bit(sf::NV, 0) | bit(sf::DZ, 2) | bit(sf::OF, 3) | bit(sf::UF, 4) | bit(sf::NX, 5)

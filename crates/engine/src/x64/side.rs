@@ -144,7 +144,7 @@ pub extern "sysv64" fn slow<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, back: 
     let frame = &core.frame;
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
     let [a, b, c, d] = [0, 1, 2, 3].map(|i: usize| frame.args[i].get());
-    // Generated code runs only in the mode that it was made for.
+    // Generated code runs only in the mode for which it was made.
     let regime = |how: MemOp| core.access_regime(how.hints);
     let done = match row.kind {
         Kind::Load(how) => {

@@ -374,7 +374,7 @@ impl Maker {
         self.emit(Inst::VFp(op, rounding, args));
     }
 
-    /// One that exists.
+    /// An operation that exists.
     fn vector_operation(&mut self, lane: Lane) -> Vop {
         loop {
             let op = match self.random.below(10) {

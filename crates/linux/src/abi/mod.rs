@@ -152,7 +152,7 @@ pub trait GuestAbi: Isa {
     /// The configuration of a program's vCPU.
     fn config() -> Self::Config;
 
-    /// What an exception in a program means, by the CPU's own numbers and with the address of its instruction.
+    /// Interprets an exception in a program: the CPU's own numbers, and the address of the instruction.
     fn raised(exception: Exception, pc: u64) -> Raised;
 
     /// Number and arguments of the system call at which the vCPU stands.

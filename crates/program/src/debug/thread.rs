@@ -135,7 +135,7 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// What an exception means that the vCPU stands at.
+    /// What the exception at which the vCPU stands means.
     fn raised(&self, exception: Exception) -> Raised {
         A::raised(exception, self.vcpu.pc())
     }
@@ -146,7 +146,7 @@ impl<A: GuestAbi> Thread<A> {
             return self.go_debugged(&debug);
         }
         match self.vcpu.run(ENDLESS) {
-            // gdb's, but not for this thread: a child's that borrows its parent's memory.
+            // A breakpoint of gdb's, but not for this thread: a child's that borrows its parent's memory.
             Exit::Firmware(exception)
                 if self.raised(exception) == Raised::Breakpoint
                     && self.process.guest.space.is_stop(self.vcpu.pc()) =>

@@ -111,14 +111,14 @@ where
         });
     }
 
-    /// Whether the host would see an underflow where the CPU sees none, or the other way round.
+    /// Whether the host and the CPU may disagree about an underflow.
     pub(super) fn host_underflows_otherwise(op: Fp) -> bool {
         let exact = matches!(op, Fp::Min(_) | Fp::Max(_) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_));
         let in_range = matches!(op, Fp::ToInt(..) | Fp::FromInt(..) | Fp::Sqrt(_) | Fp::Convert(Fmt::S));
         I::Fp::RULES.tininess == Tininess::BeforeRounding && !exact && !in_range
     }
 
-    /// Whether the host's current rounding direction is the one wanted, or does not matter.
+    /// Whether the host's current rounding direction is the required one, or does not matter.
     pub(super) fn host_rounds(&self, op: Fp, rounding: Rounding) -> bool {
         let current = I::Fp::rounding(self.mode);
         let wanted = match rounding {
@@ -133,7 +133,7 @@ where
         }
     }
 
-    /// Makes sure that the guest's MXCSR is loaded.
+    /// Loads the guest's MXCSR, if it is not loaded.
     pub(super) fn need_fp(&mut self) {
         if self.fp_ready() {
             return;
@@ -339,7 +339,7 @@ where
     fn bits_number(&mut self, double: bool, v: Val) {
         // As every user sees it: a slot that is known to hold a constant is not one.
         if number_constant(self.insts, self.at).is_some() {
-            // Made where it is used.
+            // Made at its use.
             return;
         }
         let s = self.gpr(v);
