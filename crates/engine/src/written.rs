@@ -125,12 +125,9 @@ impl Written {
     pub fn join(&self, mailbox: Arc<Mailbox>) -> Arc<Member> {
         let mut notes = self.lock();
         let member = Member::new(mailbox, 1 << (notes.members.len() % 8));
-        let waits = |changed: &Changed| !matches!(changed, Changed::Ranges(ranges) if ranges.is_empty());
-        if notes.compare || waits(&notes.changed) {
-            // The others were told when that was noted; this one must not run stale code before one of them
-            // has come.
-            member.mailbox.request(Mailbox::CODE_WRITTEN);
-        }
+        // The others were told of changes when these were noted. One of them may have taken the notes and be about to
+        // retire what they name: this one waits for that before it runs its first block.
+        member.mailbox.request(Mailbox::CODE_WRITTEN);
         notes.members.push(member.clone());
         member
     }
