@@ -1,4 +1,4 @@
-//! What a disk is to a block device.
+//! The disk behind a block device.
 
 use std::io;
 
@@ -18,12 +18,12 @@ pub enum BlockError {
     /// The disk was opened read-only.
     #[error("the disk is read-only")]
     ReadOnly,
-    /// The host's file system refused.
+    /// The host's file system reported an error.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// A disk: a row of bytes. Requests are whole; a short transfer is an error.
+/// A disk: a sequence of bytes. A transfer is complete or an error; there are no short transfers.
 pub trait BlockBackend: Send {
     /// Size in bytes.
     fn size(&self) -> u64;

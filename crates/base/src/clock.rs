@@ -1,4 +1,4 @@
-//! Time is a device: every clock that a guest can read comes through [`Clock`].
+//! Time as a device: every clock that a guest can read comes through [`Clock`].
 
 use crate::state::{self, StateError, Versioned};
 use crate::versions;
@@ -9,32 +9,35 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of guest time.
 pub trait Clock: Send + Sync {
-    /// Nanoseconds for which the machine has run; never goes backwards, and stands still while the machine is paused.
+    /// Nanoseconds for which the machine has run. Never goes backwards; stands still while the machine is
+    /// paused.
     fn now(&self) -> u64;
 
-    /// Wall-clock time in nanoseconds since 1970-01-01T00:00Z, for real-time clocks. Such a clock has a battery: the
-    /// host's goes on while the machine is paused.
+    /// Wall-clock time in nanoseconds since 1970-01-01T00:00Z, for real-time clocks. Like a clock with a
+    /// battery, the host's wall clock goes on while the machine is paused.
     fn wall(&self) -> u64;
 
-    /// Whether time passes only as a vCPU executes instructions. The vCPU's thread then runs the devices' timers.
+    /// Whether time passes only as a vCPU executes instructions. The vCPU's thread then runs the devices'
+    /// timers.
     fn is_counted(&self) -> bool {
         false
     }
 
-    /// Lets [`Clock::now`] stand still until [`Clock::resume`].
+    /// Stops [`Clock::now`] until [`Clock::resume`].
     fn pause(&self);
 
-    /// Lets [`Clock::now`] go on from where it stood still.
+    /// Lets [`Clock::now`] go on from where it stopped.
     fn resume(&self);
 
-    /// The time, from which a clock goes on.
+    /// Saves the time.
     fn save(&self) -> Vec<u8>;
 
-    /// Takes over a time saved by a clock of the same kind; goes on or stands still as before.
+    /// Loads a time that a clock of the same kind saved. A paused clock stays paused, a running clock runs on
+    /// from the loaded time.
     fn load(&self, state: &[u8]) -> Result<(), StateError>;
 }
 
-/// What is saved of a clock.
+/// The saved state of a clock.
 #[derive(Serialize, Deserialize)]
 enum Time {
     /// Guest time is host time.
@@ -52,12 +55,12 @@ pub struct HostClock {
     sequence: AtomicU64,
     /// Added to the nanoseconds since the start, modulo 2⁶⁴.
     offset: AtomicU64,
-    /// The time at which the clock stands still. Held by whoever changes the clock.
+    /// The time at which the clock stopped. Locked by every thread that changes the clock.
     stopped: Mutex<Option<u64>>,
 }
 
 impl HostClock {
-    /// A clock that reads zero now.
+    /// Creates a clock that reads zero now.
     pub fn new() -> HostClock {
         HostClock {
             start: Instant::now(),
@@ -76,14 +79,14 @@ impl HostClock {
         elapsed.wrapping_add(self.offset.load(Ordering::Relaxed))
     }
 
-    /// Begins or ends a time in which nobody reads without the lock, which the caller holds.
+    /// Begins or ends a change, during which readers must take the lock. The caller holds the lock.
     fn next_sequence(&self) {
         let next = self.sequence.load(Ordering::Relaxed).wrapping_add(1);
         self.sequence.store(next, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// Lets a clock that is being set run from `now` on.
+    /// Lets a clock that is being changed run from `now` on.
     fn run_from(&self, now: u64) {
         self.offset.store(0, Ordering::Relaxed);
         self.offset.store(now.wrapping_sub(self.running()), Ordering::Relaxed);
@@ -104,8 +107,9 @@ impl Default for HostClock {
 }
 
 impl Clock for HostClock {
-    /// Reads without a lock while the clock runs, for guests read the time very often. A reading that a change fell into is
-    /// made again with the lock, so no reading comes after the clock's stop and is later than the time at which it stopped.
+    /// Reads without a lock while the clock runs, because guests read the time very often. A reading that
+    /// overlaps a change is repeated with the lock, so no reading made after the clock has stopped is later
+    /// than the time at which it stopped.
     fn now(&self) -> u64 {
         let before = self.sequence.load(Ordering::Acquire);
         let now = self.running();
@@ -141,7 +145,7 @@ impl Clock for HostClock {
 
     fn load(&self, state: &[u8]) -> Result<(), StateError> {
         let Saved::V1(Time::Host { now }) = state::load(state)? else {
-            return Err(Saved::mismatch("it counts instructions, and this one goes by the host's time"));
+            return Err(Saved::mismatch("it counts instructions, but this clock follows the host's time"));
         };
         if now > MOST {
             return Err(Saved::damaged(format!("it reads {now} nanoseconds")));
@@ -157,10 +161,10 @@ impl Clock for HostClock {
     }
 }
 
-/// The highest time that is loaded, so that no machine lives to see the end of the numbers.
+/// The highest time that is accepted when loading, so that the clock of a loaded machine cannot overflow.
 const MOST: u64 = u64::MAX / 2;
 
-/// Guest time is a number of executed instructions: the same run gives the same times.
+/// Guest time is the number of executed instructions: the same run gives the same times.
 pub struct CountClock {
     count: AtomicU64,
     nanos_per_insn: u64,
@@ -168,7 +172,7 @@ pub struct CountClock {
 }
 
 impl CountClock {
-    /// A clock that advances `nanos_per_insn` nanoseconds an instruction and whose wall clock
+    /// Creates a clock that advances by `nanos_per_insn` nanoseconds per instruction and whose wall clock
     /// starts at `epoch` nanoseconds since 1970.
     pub fn new(nanos_per_insn: u64, epoch: u64) -> CountClock {
         CountClock { count: AtomicU64::new(0), nanos_per_insn, epoch }
@@ -198,7 +202,7 @@ impl Clock for CountClock {
         true
     }
 
-    /// Nothing to do: no time passes while no vCPU runs.
+    /// Does nothing: no time passes while no vCPU runs.
     fn pause(&self) {}
 
     fn resume(&self) {}
@@ -210,12 +214,12 @@ impl Clock for CountClock {
 
     fn load(&self, state: &[u8]) -> Result<(), StateError> {
         let Saved::V1(Time::Count { count, nanos_per_insn, epoch }) = state::load(state)? else {
-            return Err(Saved::mismatch("it goes by the host's time, and this one counts instructions"));
+            return Err(Saved::mismatch("it follows the host's time, but this clock counts instructions"));
         };
         let (rate, start) = (self.nanos_per_insn, self.epoch);
         if (nanos_per_insn, epoch) != (rate, start) {
             return Err(Saved::mismatch(format!(
-                "it counts {nanos_per_insn} ns an instruction from {epoch} on, and this one {rate} ns from {start} on"
+                "it counts {nanos_per_insn} ns per instruction from {epoch} on, but this clock {rate} ns from {start} on"
             )));
         }
         self.count.store(count, Ordering::Relaxed);

@@ -1,8 +1,8 @@
-//! What a device is to a board.
+//! The interface between a device and a board.
 //!
-//! A device never calls a vCPU or another device. It answers an access and *returns* what should
-//! happen next as [`Action`]s; the bus performs them after it has unlocked the device, in the order in
-//! which the device asked for them.
+//! A device never calls a vCPU or another device. It answers an access and *returns* what should happen next
+//! as [`Action`]s; the bus performs them after it has unlocked the device, in the order in which the device
+//! asked for them.
 
 use crate::{StateError, Width};
 use serde::{Deserialize, Serialize};
@@ -68,22 +68,22 @@ impl Actions {
         self.push(Action::Irq { line, level });
     }
 
-    /// Takes all actions out, in order; keeps the memory for those to come.
+    /// Takes all actions out, in order; keeps the allocated memory for the next ones.
     pub fn drain(&mut self) -> std::vec::Drain<'_, Action> {
         self.list.drain(..)
     }
 
-    /// True when nothing was asked for.
+    /// Whether no action was asked for.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 }
 
-/// One device with one window of registers.
+/// A device with one window of registers.
 ///
-/// Offsets are relative to the window and always inside it. `now` is the board's clock in
-/// nanoseconds. A guest can make any access at any time: an implementation never panics, and what
-/// the data sheet leaves undefined reads as zero and ignores writes.
+/// Offsets are relative to the window and always inside it. `now` is the board's clock in nanoseconds. A
+/// guest can make any access at any time: an implementation must not panic; registers that the data sheet
+/// leaves undefined read as zero and ignore writes.
 pub trait Device: Send {
     /// Short lower-case name, as in `info devices` ("plic", "uart0").
     fn name(&self) -> &str;
@@ -94,21 +94,21 @@ pub trait Device: Send {
     /// Writes the low `width` bytes of `value` at `offset`.
     fn write(&mut self, offset: u64, width: Width, value: u64, now: u64, out: &mut Actions);
 
-    /// The time asked for by [`Action::Timer`] has come, or something came from outside
+    /// Called when the time asked for by [`Action::Timer`] has come, or when something came from outside
     /// ([`crate::Bus::request_timer`]).
     fn timer(&mut self, _now: u64, _out: &mut Actions) {}
 
-    /// Input `line` is driven to `level` (interrupt controllers only); it may have had that level before.
+    /// Drives input `line` to `level` (interrupt controllers only). The line may have had that level before.
     fn input(&mut self, _line: u32, _level: bool, _out: &mut Actions) {}
 
-    /// Back to the state after power-on.
+    /// Returns to the state after power-on.
     fn reset(&mut self, out: &mut Actions);
 
-    /// All that the device holds and a guest could notice, as bytes: see [`crate::state`]. How it is wired (interrupt
-    /// line, memory, backends) is the board's to know.
+    /// Saves everything that the device holds and a guest could notice: see [`crate::state`]. The wiring
+    /// (interrupt line, memory, backends) belongs to the board and is not saved.
     fn save(&self) -> Vec<u8>;
 
-    /// Takes over a state saved by a device made with the same arguments. Nothing is to be done for it: the levels of
-    /// lines are in the controller's state, timers in the bus's.
+    /// Loads a state that a device made with the same arguments saved. The device asks for no actions: the
+    /// levels of lines are in the controller's state, timers are in the bus's.
     fn load(&mut self, state: &[u8]) -> Result<(), StateError>;
 }

@@ -1,8 +1,9 @@
-//! Headers of ELF files (System V ABI, chapters 4 and 5): the CPU that a file is for, and its segments.
+//! ELF headers (System V ABI, chapters 4 and 5): the CPU that a file is for, and its segments.
 
 use crate::words::{ByteOrder, Words};
 
-/// `e_machine` and name, of the CPUs that Linux runs on (System V ABI, chapter 4; include/uapi/linux/elf-em.h).
+/// `e_machine` and name of the CPUs that Linux runs on (System V ABI, chapter 4;
+/// include/uapi/linux/elf-em.h).
 const CPUS: &[(u16, &str)] = &[
     (2, "SPARC"),
     (3, "x86 (32 bits)"),
@@ -30,15 +31,16 @@ const CPUS: &[(u16, &str)] = &[
 pub struct Cpu {
     /// `e_machine`.
     pub machine: u16,
-    /// Its class and order of bytes.
+    /// Its byte order and address size.
     pub words: Words,
 }
 
 impl Cpu {
-    /// riscv64.
+    /// The CPU of riscv64 files.
     pub const RISCV64: Cpu = Cpu { machine: 243, words: Words::LITTLE_64 };
 
-    /// Of a file by its first 20 bytes or more; `None` where it is not an ELF file or says what no ELF file may.
+    /// Reads the CPU from the first 20 bytes (or more) of a file; `None` where it is not an ELF file or its
+    /// header is invalid.
     pub fn of(head: &[u8]) -> Option<Cpu> {
         let [b'\x7f', b'E', b'L', b'F', class, order, ..] = *head else { return None };
         let address = usize::from(class).checked_mul(4).filter(|size| matches!(size, 4 | 8))?;
@@ -51,7 +53,7 @@ impl Cpu {
         Some(Cpu { machine: words.get(head.get(18..20)?) as u16, words })
     }
 
-    /// Its name.
+    /// The CPU's name, for messages.
     pub fn name(self) -> &'static str {
         match (self.machine, self.words.address) {
             (243, 4) => "32-bit RISC-V",
@@ -61,7 +63,7 @@ impl Cpu {
     }
 }
 
-/// Kinds of files (`e_type`).
+/// File types (`e_type`).
 pub mod kind {
     /// An executable at fixed addresses.
     pub const EXECUTABLE: u16 = 2;
@@ -71,49 +73,49 @@ pub mod kind {
     pub const CORE: u16 = 4;
 }
 
-/// Kinds of segments (`p_type`).
+/// Segment types (`p_type`).
 pub mod segment {
-    /// It is loaded.
+    /// A segment to be loaded into memory.
     pub const LOAD: u32 = 1;
-    /// It tells the dynamic linker what to do.
+    /// Information for the dynamic linker.
     pub const DYNAMIC: u32 = 2;
-    /// The name of the program's interpreter.
+    /// The path of the program interpreter.
     pub const INTERPRETER: u32 = 3;
     /// Notes.
     pub const NOTE: u32 = 4;
-    /// Storage of threads.
+    /// The template of thread-local storage.
     pub const TLS: u32 = 7;
 }
 
-/// Bytes of the header of a file with 64-bit addresses.
+/// Size in bytes of the header of a file with 64-bit addresses.
 pub const HEADER: usize = 64;
-/// Bytes of a program header in such a file.
+/// Size in bytes of a program header in such a file.
 pub const PROGRAM_HEADER: usize = 56;
 
-/// The header of a file with 64-bit addresses, as far as programs are concerned (`Elf64_Ehdr`).
+/// The header of a file with 64-bit addresses (`Elf64_Ehdr`), without the fields about sections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
     /// The CPU.
     pub cpu: Cpu,
-    /// A [`kind`] of file.
+    /// File type: one of [`kind`].
     pub kind: u16,
     /// Address of the first instruction.
     pub entry: u64,
-    /// Where the program headers begin in the file.
+    /// File offset of the program headers.
     pub table: u64,
-    /// Bytes of a program header.
+    /// Size in bytes of a program header.
     pub size: u16,
     /// Number of program headers.
     pub count: u16,
 }
 
 impl Header {
-    /// Of a file that has `count` program headers behind its header.
+    /// Creates the header of a file whose `count` program headers follow it.
     pub fn new(cpu: Cpu, kind: u16, entry: u64, count: u16) -> Header {
         Header { cpu, kind, entry, table: HEADER as u64, size: PROGRAM_HEADER as u16, count }
     }
 
-    /// Reads a header; `None` where it is cut off, or not one of a file with 64-bit addresses.
+    /// Reads a header; `None` where it is cut off, or the file does not have 64-bit addresses.
     pub fn parse(bytes: &[u8]) -> Option<Header> {
         let cpu = Cpu::of(bytes).filter(|cpu| cpu.words.address == 8 && bytes.len() >= HEADER)?;
         let field = |at, size| cpu.words.at(bytes, at, size);
@@ -121,7 +123,7 @@ impl Header {
         Some(Header { cpu, kind, entry: field(24, 8), table: field(32, 8), size, count })
     }
 
-    /// The header's bytes: without flags, and without sections.
+    /// The header's bytes, with no flags and no sections.
     pub fn bytes(&self) -> Vec<u8> {
         let words = self.cpu.words;
         let order = if words.order == ByteOrder::Little { 1 } else { 2 };
@@ -141,21 +143,21 @@ impl Header {
 /// A program header of a file with 64-bit addresses (`Elf64_Phdr`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Segment {
-    /// Which kind of [`segment`].
+    /// Segment type: one of [`segment`].
     pub kind: u32,
-    /// `PF_*`: 4 it may be read, 2 written, 1 executed.
+    /// Permissions (`PF_*`): 4 read, 2 write, 1 execute.
     pub flags: u32,
-    /// Where it begins in the file.
+    /// File offset of the segment's contents.
     pub offset: u64,
-    /// Its address.
+    /// Virtual address.
     pub address: u64,
-    /// Its physical address, for what is no program.
+    /// Physical address; used by kernels and firmware, not by programs.
     pub physical: u64,
-    /// Bytes in the file.
+    /// Size in bytes in the file.
     pub file_size: u64,
-    /// Bytes in memory.
+    /// Size in bytes in memory.
     pub size: u64,
-    /// What address and place in the file are multiples of, together.
+    /// Alignment: address and file offset are equal modulo this.
     pub align: u64,
 }
 

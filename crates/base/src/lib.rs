@@ -1,4 +1,5 @@
-//! The traits everyone meets at: vCPU, bus and devices, block backends, clock; and where files lie.
+//! The interfaces that all crates share: vCPU, bus and devices, block backends, clock; and the directories
+//! for files.
 //!
 //! Nothing here knows a guest CPU, an engine or a board; every other crate may import it.
 

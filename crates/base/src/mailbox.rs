@@ -1,4 +1,4 @@
-//! What other threads may touch of a vCPU: atomics on a cache line of their own.
+//! The part of a vCPU that other threads may access: atomics on a cache line of their own.
 
 use crate::state::{self, StateError};
 use crate::versions;
@@ -16,17 +16,17 @@ struct V1 {
 
 versions!(Saved of "a vCPU's interrupt inputs" { V1(V1) });
 
-/// The shared line of one vCPU.
+/// The part of a vCPU that it shares with other threads.
 ///
-/// Translated code compares its instruction count with `limit` at every block's entry. A kick
-/// stores 0 there, so the vCPU leaves translated code at the next block and looks at the rest.
+/// Translated code compares its instruction count with `limit` at the entry of every block. A kick stores 0
+/// there, so the vCPU leaves translated code at the next block and looks at the other fields.
 #[repr(C, align(128))]
 pub struct Mailbox {
     /// Instruction count at which the vCPU leaves translated code; 0 means at once.
     pub limit: AtomicU64,
-    /// Interrupt inputs from devices, one bit a line in the CPU's own numbering.
+    /// Levels of the interrupt inputs from devices, one bit per line, in the CPU's own numbering.
     pub lines: AtomicU32,
-    /// Events for the CPU, one bit each in its own numbering, until it takes them.
+    /// Edge-triggered events that the CPU has not taken yet, one bit each, in its own numbering.
     pub edges: AtomicU32,
     /// Requests from other threads: a set of `Mailbox::*` request bits.
     pub requests: AtomicU32,
@@ -56,7 +56,7 @@ impl Mailbox {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the vCPU look at its mailbox soon: leaves translated code, wakes from sleep.
+    /// Makes the vCPU look at its mailbox soon: it leaves translated code or wakes from sleep.
     pub fn kick(&self) {
         self.limit.store(0, Ordering::SeqCst);
         let mut parked = self.parked();
@@ -64,13 +64,13 @@ impl Mailbox {
         self.wake.notify_all();
     }
 
-    /// Posts request bits and kicks.
+    /// Posts request bits and kicks the vCPU.
     pub fn request(&self, bits: u32) {
         self.requests.fetch_or(bits, Ordering::SeqCst);
         self.kick();
     }
 
-    /// Takes all request bits.
+    /// Takes all request bits and clears them.
     pub fn take_requests(&self) -> u32 {
         self.requests.swap(0, Ordering::SeqCst)
     }
@@ -93,19 +93,20 @@ impl Mailbox {
         self.kick();
     }
 
-    /// Takes event `number` (0 to 31); whether it was posted.
+    /// Takes event `number` (0 to 31) and returns whether it was posted.
     pub fn take_edge(&self, number: u32) -> bool {
         let bit = 1 << (number & 31);
         self.edges.fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
-    /// The interrupt inputs and the events not taken yet. Requests are not state: who made one makes it again.
+    /// Saves the interrupt inputs and the events not taken yet. Requests are not saved: their senders repeat
+    /// them.
     pub fn save(&self) -> Vec<u8> {
         let [lines, edges] = [&self.lines, &self.edges].map(|inputs| inputs.load(Ordering::SeqCst));
         state::save(&Saved::V1(V1 { lines, edges }))
     }
 
-    /// Takes over saved inputs and events, and has the vCPU look at them.
+    /// Loads saved inputs and events, and kicks the vCPU so that it looks at them.
     pub fn load(&self, state: &[u8]) -> Result<(), StateError> {
         let Saved::V1(V1 { lines, edges }) = state::load(state)?;
         self.lines.store(lines, Ordering::SeqCst);
@@ -114,8 +115,8 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Sleeps until a kick or for at most `timeout`, unless `ready` already says there is work.
-    /// A kick that comes between the check and the sleep is not lost.
+    /// Sleeps until a kick, or for at most `timeout`; returns at once where `ready` says that there is work.
+    /// A kick that comes between this check and the sleep is not lost.
     pub fn park(&self, timeout: Option<Duration>, ready: impl Fn(&Mailbox) -> bool) {
         let mut parked = self.parked();
         *parked = true;

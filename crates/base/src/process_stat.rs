@@ -1,4 +1,4 @@
-//! What Linux says of a process in `/proc/PID/stat` (proc_pid_stat(5)).
+//! What Linux reports about a process in `/proc/PID/stat` (proc_pid_stat(5)).
 
 use std::fs;
 use std::ops::Range;
@@ -7,17 +7,17 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub struct ProcessStat {
     text: String,
-    /// Where the name lies, between its parentheses.
+    /// The byte range of the name, between its parentheses.
     name: Range<usize>,
 }
 
 impl ProcessStat {
-    /// Of the process with this number; `None` where there is none.
+    /// Reads the line of process `pid`; `None` where there is no such process.
     pub fn of(pid: i32) -> Option<ProcessStat> {
         ProcessStat::read(&format!("/proc/{pid}/stat"))
     }
 
-    /// Of the calling process.
+    /// Reads the line of the calling process.
     pub fn own() -> Option<ProcessStat> {
         ProcessStat::read("/proc/self/stat")
     }
@@ -26,51 +26,52 @@ impl ProcessStat {
         ProcessStat::parse(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
     }
 
-    /// Takes a line; `None` where it has no name.
+    /// Parses a line; `None` where it has no name.
     pub fn parse(text: String) -> Option<ProcessStat> {
-        // The name may hold anything, also parentheses and spaces; nothing else does.
+        // The name may contain anything, including parentheses and spaces; no other field does.
         let name = text.find('(')? + 1..text.rfind(')')?;
         (name.start <= name.end).then_some(ProcessStat { text, name })
     }
 
-    /// Its number.
+    /// The process ID.
     pub fn pid(&self) -> Option<i32> {
         self.text[..self.name.start - 1].trim().parse().ok()
     }
 
-    /// The name of what it executes.
+    /// The name of the executable (`comm`).
     pub fn name(&self) -> &str {
         &self.text[self.name.clone()]
     }
 
-    /// A field behind the name, by its number in the manual page, which is 3 or more.
+    /// The field with this number in the manual page, 3 or more.
     fn field(&self, number: usize) -> Option<&str> {
         self.text[self.name.end + 1..].split_ascii_whitespace().nth(number.checked_sub(3)?)
     }
 
-    /// The number in a field behind the name, by the field's number in the manual page.
+    /// The field with this number in the manual page (3 or more), as a number.
     pub fn number<T: std::str::FromStr>(&self, field: usize) -> Option<T> {
         self.field(field)?.parse().ok()
     }
 
-    /// `R`, `S`, `D`, `T`, `Z` and others.
+    /// The state: `R`, `S`, `D`, `T`, `Z` and others.
     pub fn state(&self) -> Option<char> {
         self.field(3)?.chars().next()
     }
 
-    /// Whether it has ended and is only waited for.
+    /// Whether the process is a zombie: it has ended, and its parent has not waited for it yet.
     pub fn is_zombie(&self) -> bool {
         matches!(self.state(), Some('Z' | 'X'))
     }
 
-    /// When it began, in clock ticks after the host did. A number that is used again has another time.
+    /// The start time, in clock ticks since the host booted. It tells apart two processes that had the same
+    /// ID.
     pub fn start(&self) -> Option<u64> {
         self.number(22)
     }
 }
 
-/// When the process with this number began, in clock ticks after the host did; `None` where it is not there, or has
-/// ended and is only waited for.
+/// The start time of process `pid`, in clock ticks since the host booted; `None` where it does not exist or
+/// is a zombie.
 pub fn began(pid: i32) -> Option<u64> {
     ProcessStat::of(pid).filter(|stat| pid > 0 && !stat.is_zombie())?.start()
 }

@@ -1,4 +1,5 @@
-//! Where a machine's randomness comes from: it is outside input as time is, so a repeatable run brings its own.
+//! The source of a machine's randomness. Like time it is outside input, so a repeatable run brings its own
+//! source.
 
 use crate::StateError;
 use crate::state::{self, Versioned};
@@ -8,10 +9,10 @@ pub trait Random: Send {
     /// Fills the whole slice.
     fn fill(&mut self, bytes: &mut [u8]);
 
-    /// The source's state, from which it goes on.
+    /// Saves the state of the source.
     fn save(&self) -> Vec<u8>;
 
-    /// Goes on from a saved state of the same kind of source.
+    /// Continues from the saved state of a source of the same kind.
     fn load(&mut self, state: &[u8]) -> Result<(), StateError>;
 }
 
@@ -43,7 +44,9 @@ impl Random for HostRandom {
     fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
         match state::load(state)? {
             Saved::V1(Source::Host) => Ok(()),
-            Saved::V1(Source::Seeded(_)) => Err(Saved::mismatch("it has a seed, and this one is the host's")),
+            Saved::V1(Source::Seeded(_)) => {
+                Err(Saved::mismatch("it has a seed, but this machine uses the host's randomness"))
+            }
         }
     }
 }
@@ -55,7 +58,7 @@ pub struct SeededRandom {
 }
 
 impl SeededRandom {
-    /// The same seed gives the same bytes.
+    /// Creates a generator; the same seed gives the same bytes.
     pub fn new(seed: u64) -> SeededRandom {
         SeededRandom { state: seed }
     }
@@ -80,7 +83,7 @@ impl Random for SeededRandom {
         match state::load(state)? {
             Saved::V1(Source::Seeded(state)) => self.state = state,
             Saved::V1(Source::Host) => {
-                return Err(Saved::mismatch("it is the host's, and this one has a seed"));
+                return Err(Saved::mismatch("it is the host's randomness, but this machine has a seed"));
             }
         }
         Ok(())

@@ -1,14 +1,15 @@
-//! Sizes as people write them.
+//! Parsing of sizes as people write them.
 
-/// A size above 0 in bytes: a number, or one with `K`, `M` or `G` (1024, 1024² and 1024³; also as `KB`, `KiB`).
+/// Parses a size above 0 in bytes: a number, or a number with `K`, `M` or `G` (1024, 1024² and 1024³; also
+/// `KB`, `KiB`).
 ///
 /// # Errors
-/// A sentence that says what is wrong with it.
+/// A sentence that says what is wrong with the text.
 pub fn parse(text: &str) -> Result<u64, String> {
     parse_in(text, Unit::Byte)
 }
 
-/// What a number without a unit counts.
+/// The unit of a number without a suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes.
@@ -17,7 +18,7 @@ pub enum Unit {
     MiB,
 }
 
-/// As [`parse`], where a number without a unit may count something else than bytes.
+/// As [`parse`], but `unit` says what a number without a suffix counts.
 ///
 /// # Errors
 /// As [`parse`].
@@ -29,10 +30,10 @@ pub fn parse_in(text: &str, unit: Unit) -> Result<u64, String> {
         "k" | "kb" | "kib" => 10,
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
-        unit => return Err(format!("'{unit}' is no unit: use K, M or G")),
+        unit => return Err(format!("'{unit}' is not a unit: use K, M or G")),
     };
     let n = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
-    n.filter(|n| *n > 0).ok_or_else(|| format!("'{text}' is no number above 0"))
+    n.filter(|n| *n > 0).ok_or_else(|| format!("'{text}' is not a number above 0"))
 }
 
 #[cfg(test)]

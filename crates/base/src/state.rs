@@ -1,11 +1,12 @@
-//! Saved state: how what a machine holds becomes bytes, and how it is read again.
+//! Saved state: how the state of a machine is encoded as bytes, and how it is decoded again.
 //!
-//! Everything that is saved is an enum with one variant for each version of its layout, made by [`crate::versions!`];
-//! the bytes are those of `postcard`, whose first word is the number of the variant. A version that was ever released
-//! is loaded for ever: it is never changed, and what is new gets a variant behind it.
+//! Everything that is saved is an enum with one variant for each version of its layout, made by
+//! [`crate::versions!`]. It is encoded with `postcard`; the first integer is the variant's index. A version
+//! that was ever released is never changed and can always be loaded; a new layout is a new variant behind the
+//! others.
 //!
-//! Bytes that are loaded may be anything: each `load` checks what it is about to believe, answers with a
-//! [`StateError`], and never panics. After an error the thing that was to be loaded is in no defined state.
+//! Loaded bytes may be anything: every `load` checks all values, returns a [`StateError`] and never panics.
+//! After an error, the thing that was to be loaded is in an unspecified state.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -14,54 +15,54 @@ use serde::{Serialize, de::DeserializeOwned};
 pub enum StateError {
     /// It was saved by a newer program.
     #[error(
-        "the saved state of {what} has version {found}, and this program knows up to {newest}: use a newer one"
+        "the saved state of {what} has version {found}, but this program knows versions up to {newest} only: use a newer Trine"
     )]
     Version {
-        /// Whose state it is.
+        /// The thing whose state it is.
         what: &'static str,
         /// The version found.
         found: u64,
         /// The newest version known.
         newest: u64,
     },
-    /// The bytes are none that were ever saved.
+    /// The bytes are not a valid saved state.
     #[error("the saved state of {what} is damaged: {why}")]
     Damaged {
-        /// Whose state it is.
+        /// The thing whose state it is.
         what: &'static str,
         /// What is wrong.
         why: String,
     },
-    /// It is a state of something else.
+    /// It is the state of a different thing or configuration.
     #[error("the saved state of {what} does not fit this machine: {why}")]
     Mismatch {
-        /// Whose state it is.
+        /// The thing whose state it is.
         what: &'static str,
-        /// What is different.
+        /// How they differ.
         why: String,
     },
 }
 
 /// An enum with one variant for each version of a saved layout; see [`crate::versions!`].
 pub trait Versioned: Serialize + DeserializeOwned {
-    /// Whose state it is, as in "the saved state of ...".
+    /// The thing whose state it is, as in "the saved state of …".
     const WHAT: &'static str;
     /// Number of versions.
     const VERSIONS: u64;
 
-    /// An error that says that the state is damaged.
+    /// Creates an error that says that the state is damaged.
     fn damaged(why: impl Into<String>) -> StateError {
         StateError::Damaged { what: Self::WHAT, why: why.into() }
     }
 
-    /// An error that says that the state is that of something else.
+    /// Creates an error that says that the state belongs to something else.
     fn mismatch(why: impl Into<String>) -> StateError {
         StateError::Mismatch { what: Self::WHAT, why: why.into() }
     }
 }
 
-/// Declares the versions of a saved layout, oldest first: `versions!(Saved of "the clock" { V1(Registers) });`. The
-/// crate that uses it depends on `serde`.
+/// Declares the versions of a saved layout, oldest first: `versions!(Saved of "the clock" { V1(Registers)
+/// });`. A crate that uses this macro must depend on `serde`.
 #[macro_export]
 macro_rules! versions {
     ($name:ident of $what:literal { $($version:ident($state:ty)),+ $(,)? }) => {
@@ -77,13 +78,14 @@ macro_rules! versions {
     };
 }
 
-/// The bytes of a state.
+/// Encodes a state.
 pub fn save<T: Versioned>(state: &T) -> Vec<u8> {
-    // Only types that say no length in advance are refused, and memory of the wrong size: neither can be here.
+    // Encoding fails only for sequences of unknown length and for buffers that are too small; neither occurs
+    // here.
     postcard::to_allocvec(state).unwrap_or_default()
 }
 
-/// The state in `bytes`, all of which belong to it.
+/// Decodes a state; `bytes` must not contain anything else.
 pub fn load<T: Versioned>(bytes: &[u8]) -> Result<T, StateError> {
     let (variant, _) = postcard::take_from_bytes::<u64>(bytes).map_err(|e| T::damaged(e.to_string()))?;
     if variant >= T::VERSIONS {
@@ -112,8 +114,7 @@ mod tests {
         assert!(matches!(load(&bytes), Ok(New::V2((1, list))) if list == [2, 3]));
         let error = load::<Old>(&bytes).err().unwrap();
         assert_eq!(error, StateError::Version { what: "the thing", found: 2, newest: 1 });
-        let text =
-            "the saved state of the thing has version 2, and this program knows up to 1: use a newer one";
+        let text = "the saved state of the thing has version 2, but this program knows versions up to 1 only: use a newer Trine";
         assert_eq!(error.to_string(), text);
     }
 
@@ -126,7 +127,7 @@ mod tests {
         let longer = [bytes.as_slice(), &[0, 0]].concat();
         let error = load::<New>(&longer).err().unwrap();
         assert_eq!(error, New::damaged("2 bytes are left over at its end"));
-        // A list that says it is longer than any memory.
+        // A list whose length claims more than any memory holds.
         let huge = [1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         assert!(matches!(load::<New>(&huge), Err(StateError::Damaged { .. })));
         assert!(matches!(load::<New>(&[0xff; 20]), Err(StateError::Damaged { .. })));

@@ -1,11 +1,11 @@
-//! What a vCPU that translates guest code counts.
+//! Counters of a vCPU that translates guest code.
 
 use std::ops::AddAssign;
 
-/// What a translating vCPU did since power-on.
+/// What a translating vCPU has done since power-on.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// Instructions interpreted.
+    /// Guest instructions interpreted.
     pub interpreted: u64,
     /// Blocks decoded.
     pub decoded: u64,
@@ -13,18 +13,18 @@ pub struct Stats {
     pub compiled: u64,
     /// Guest instructions compiled.
     pub compiled_insns: u64,
-    /// Bytes of code made.
+    /// Bytes of host code generated.
     pub code_bytes: u64,
-    /// Times that generated code was entered.
+    /// Number of times that generated code was entered.
     pub entered: u64,
-    /// Ranges of code forgotten because they were written.
+    /// Code ranges whose translations were dropped because the guest wrote to them.
     pub ranges_written: u64,
-    /// Times that all code was dropped because the memory for it was full.
+    /// Number of times that all code was dropped because the code memory was full.
     pub dropped: u64,
 }
 
 impl Stats {
-    /// The counts as text, for a vCPU that executed `count` instructions.
+    /// The counters as text, for a vCPU that has executed `count` instructions.
     pub fn describe(&self, count: u64) -> String {
         let generated = 100.0 * (1.0 - self.interpreted as f64 / count.max(1) as f64);
         format!(

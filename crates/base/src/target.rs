@@ -1,15 +1,15 @@
 //! How debuggers describe a CPU's registers.
 
-/// Where a register's value is.
+/// Where a register's value is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// It is the program counter.
+    /// The program counter.
     Pc,
-    /// A slot of the vCPU.
+    /// One slot of the vCPU.
     Slot(u16),
-    /// Several slots side by side: slot, lowest bit, bits.
+    /// Bit fields of the register in different slots: slot, lowest bit in the register, number of bits.
     Parts(Vec<(u16, u8, u8)>),
-    /// It always reads as this, and writes are lost.
+    /// A constant: reads give this value, writes are ignored.
     Fixed(u64),
 }
 
@@ -18,7 +18,7 @@ pub enum Place {
 pub struct Register {
     /// Its name.
     pub name: String,
-    /// Its size, up to 64 bits.
+    /// Its size in bits, at most 64.
     pub bits: u8,
     /// Type in the description (gdb's manual, "Predefined Target Types").
     pub kind: &'static str,
@@ -26,7 +26,7 @@ pub struct Register {
     pub place: Place,
 }
 
-/// Registers that a debugger knows as a group.
+/// A named group of registers that a debugger knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Feature {
     /// The group's name (gdb's manual, "Standard Target Features").

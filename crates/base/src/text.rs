@@ -1,17 +1,17 @@
-//! Text of strangers on its way to a terminal.
+//! Making text from outside safe to print on a terminal.
 
-/// Whether a terminal would do something else with it than show it: control characters, and those that turn the
-/// direction of the text around it (Unicode Technical Report 36, "Bidirectional Text Spoofing").
+/// Whether a terminal would act on this character instead of showing it: control characters, and those that
+/// change the direction of the text around them (Unicode Technical Report 36, "Bidirectional Text Spoofing").
 fn acts(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text in which nothing acts on the terminal: what would is shown as `?`. Lines and tabulators stay.
+/// Replaces every character that a terminal would act on by `?`; newlines and tabs stay.
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if acts(c) && !matches!(c, '\n' | '\t') { '?' } else { c }).collect()
 }
 
-/// As [`plain`], as one line of at most `most` characters.
+/// As [`plain`], but on one line of at most `most` characters.
 pub fn line(text: &str, most: usize) -> String {
     let mut chars = text.trim().chars().map(|c| match c {
         '\n' | '\r' | '\t' => ' ',
@@ -22,8 +22,8 @@ pub fn line(text: &str, most: usize) -> String {
     if chars.next().is_some() { line + "…" } else { line }
 }
 
-/// JSON in which every character that would act on a terminal is written as an escape. Outside of its strings JSON has
-/// only ASCII, and inside of them it takes escapes for any character.
+/// Escapes every character of a JSON text that a terminal would act on. Outside of its strings JSON has only
+/// ASCII, and inside of them any character can be escaped.
 pub fn json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

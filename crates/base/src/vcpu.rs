@@ -1,36 +1,36 @@
-//! What a vCPU is to a board.
+//! The interface between a vCPU and a board.
 
 use crate::{Mailbox, Stats, StopReason};
 use std::sync::Arc;
 
-/// Why [`Vcpu::run`] came back.
+/// Why [`Vcpu::run`] returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// The instruction budget is used up.
     Budget,
-    /// The guest waits for an interrupt; none is pending and enabled. `deadline` is the clock
-    /// time in nanoseconds at which the CPU's own timer will raise one.
+    /// The guest waits for an interrupt; none is pending and enabled.
     Idle {
-        /// Clock time in nanoseconds of the CPU's own timer, if armed.
+        /// Clock time in nanoseconds at which the CPU's own timer will raise an interrupt, if it is armed.
         deadline: Option<u64>,
     },
-    /// The guest called the firmware and the board itself is the firmware. The PC is where the CPU
-    /// reports this exception: on RISC-V at the instruction that raised it.
+    /// The guest called the firmware, and the board itself is the firmware. The PC is where the CPU reports
+    /// this exception: on RISC-V the instruction that raised it.
     Firmware {
-        /// The CPU's own cause number; on RISC-V the value that `mcause` would get.
+        /// The CPU's own cause number; on RISC-V the value for `mcause`.
         cause: u64,
-        /// What `mtval` would get.
+        /// The CPU's own additional value; on RISC-V the value for `mtval`.
         value: u64,
     },
     /// Another thread asked the vCPU to stop ([`Mailbox::PAUSE`]).
     Paused,
     /// A device stopped the machine.
     Stopped(StopReason),
-    /// The guest got into a state that the CPU cannot leave (its manual says which), in words.
+    /// The guest reached a state that the CPU cannot leave; the text says which (as the CPU's manual defines
+    /// it).
     Dead(String),
 }
 
-/// One register as debuggers, snapshots and the lock-step test see it.
+/// A register as debuggers, saved states and the lock-step test see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterInfo {
     /// Name as in the manual.
@@ -43,22 +43,23 @@ pub struct RegisterInfo {
 
 /// An interrupt controller that a CPU asks which interrupt to take.
 pub trait Acknowledge: Send + Sync {
-    /// The number of the interrupt to take now, which is in service from now on; `None` where none is pending.
+    /// Returns the number of the interrupt to take now and marks it as in service; `None` where none is
+    /// pending.
     fn acknowledge(&self) -> Option<u32>;
 }
 
-/// One virtual CPU, whoever runs its instructions.
+/// One virtual CPU, independent of what executes its instructions.
 pub trait Vcpu: Send {
-    /// Runs until something in [`Exit`] happens, executing at most `budget` instructions.
+    /// Runs until one of the events of [`Exit`] happens; executes at most `budget` instructions.
     fn run(&mut self, budget: u64) -> Exit;
 
     /// Instructions executed since power-on.
     fn count(&self) -> u64;
 
-    /// Sets the count of executed instructions, as a saved state has it.
+    /// Sets the count of executed instructions, for loading a saved state.
     fn set_count(&mut self, count: u64);
 
-    /// All architectural registers.
+    /// Describes all architectural registers.
     fn registers(&self) -> &'static [RegisterInfo];
 
     /// Reads a register by [`RegisterInfo::slot`].
@@ -73,32 +74,32 @@ pub trait Vcpu: Send {
     /// Moves the program counter.
     fn set_pc(&mut self, pc: u64);
 
-    /// Back to the state after power-on. The count of instructions goes on.
+    /// Returns to the state after power-on. The instruction count is kept.
     fn reset(&mut self);
 
-    /// Lets the CPU wait for an interrupt, as its own instruction for that does: [`Exit::Idle`], or `None` where one that
-    /// ends the wait is pending already.
+    /// Makes the CPU wait for an interrupt, as its own wait instruction does. Returns [`Exit::Idle`], or
+    /// `None` where an interrupt that ends the wait is already pending.
     fn wait(&mut self) -> Option<Exit>;
 
-    /// Where guest time is the number of executed instructions: lets time pass up to `at` nanoseconds, as if the CPU had
-    /// waited so long. A time that has passed already, or another kind of clock, changes nothing.
+    /// In counted time: advances the clock to `at` nanoseconds, as if the CPU had waited so long. Does
+    /// nothing where that time has passed already or the clock is not counted.
     fn skip_to(&mut self, at: u64);
 
-    /// Instructions after which a vCPU that is stepped should be looked at: those of the block at the PC, or 1 where
-    /// there is none.
+    /// The number of instructions after which a single-stepped vCPU should be inspected: the length of the
+    /// block at the PC, or 1 where there are no blocks.
     fn block_length(&mut self) -> u64 {
         1
     }
 
-    /// What it counted; `None` where the host's own CPU runs the guest's instructions.
+    /// Its counters; `None` where the host's own CPU executes the guest's instructions.
     fn stats(&self) -> Option<Stats> {
         None
     }
 
-    /// Forgets cached address translations and translations of code that was written, as after the
+    /// Drops cached address translations, and translations of code that was written, as after the
     /// architecture's broadest fences.
     fn fence(&mut self);
 
-    /// What other threads use to reach this vCPU.
+    /// The mailbox by which other threads reach this vCPU.
     fn mailbox(&self) -> Arc<Mailbox>;
 }

@@ -1,6 +1,6 @@
-//! The saved state of a vCPU, whoever runs its instructions: what it has in registers, by their names.
+//! The saved state of a vCPU, independent of what executes its instructions: its registers, by name.
 //!
-//! The CPU's own timer is armed by what its registers say; interrupt inputs are in the mailbox, which the bus saves.
+//! The CPU's own timer is armed by its registers; interrupt inputs are in the mailbox, which the bus saves.
 
 use crate::Vcpu;
 use crate::state::{self, StateError, Versioned};
@@ -17,26 +17,27 @@ struct V1 {
 
 crate::versions!(Saved of "a vCPU" { V1(V1) });
 
-/// The largest count that is believed: what counts on from there does not overflow for days. A guest that waits for a time
-/// centuries away can come close to it where time is the count.
+/// The largest instruction count that is accepted: counting on from there does not overflow for days. Where
+/// time is the count, a guest that waits for a time centuries away can come close to it.
 const MOST_COUNT: u64 = u64::MAX - (1 << 48);
 
-/// The state of a vCPU that does not run.
+/// Saves the state of a vCPU, which must not be running.
 pub fn save(vcpu: &dyn Vcpu) -> Vec<u8> {
     let registers = vcpu.registers().iter().map(|r| (r.name.to_owned(), vcpu.get(r.slot)));
     state::save(&Saved::V1(V1 { count: vcpu.count(), pc: vcpu.pc(), registers: registers.collect() }))
 }
 
-/// Gives a vCPU that does not run the state of one of the same kind, and has it forget what it cached.
+/// Loads the state of a vCPU of the same kind, and drops everything that the vCPU has cached. It must not be
+/// running.
 ///
 /// # Errors
-/// The state is damaged, or that of another kind of vCPU; the vCPU is as it was then.
+/// The state is damaged or belongs to another kind of vCPU. The vCPU is unchanged then.
 pub fn load(vcpu: &mut dyn Vcpu, bytes: &[u8]) -> Result<(), StateError> {
     let Saved::V1(saved) = state::load(bytes)?;
     let registers = vcpu.registers();
     if registers.len() != saved.registers.len() {
         let (there, here) = (saved.registers.len(), registers.len());
-        return Err(Saved::mismatch(format!("it has {there} registers, and this one {here}")));
+        return Err(Saved::mismatch(format!("it has {there} registers, but this vCPU has {here}")));
     }
     for (here, (name, value)) in registers.iter().zip(&saved.registers) {
         if here.name != name {
@@ -46,7 +47,10 @@ pub fn load(vcpu: &mut dyn Vcpu, bytes: &[u8]) -> Result<(), StateError> {
             )));
         }
         if value.checked_shr(here.bits.into()).unwrap_or(0) != 0 {
-            return Err(Saved::damaged(format!("'{name}' has {} bits, and its value more", here.bits)));
+            return Err(Saved::damaged(format!(
+                "the value of '{name}' does not fit into its {} bits",
+                here.bits
+            )));
         }
     }
     if saved.count > MOST_COUNT {

@@ -14,7 +14,7 @@ pub enum Width {
 }
 
 impl Width {
-    /// The width that has `bytes` bytes; `None` unless that is 1, 2, 4 or 8.
+    /// The width of `bytes` bytes; `None` unless that is 1, 2, 4 or 8.
     pub const fn from_bytes(bytes: u32) -> Option<Width> {
         match bytes {
             1 => Some(Width::B1),
@@ -25,19 +25,19 @@ impl Width {
         }
     }
 
-    /// Bytes moved: 1, 2, 4 or 8.
+    /// Its size in bytes: 1, 2, 4 or 8.
     #[inline(always)]
     pub const fn bytes(self) -> u64 {
         1 << self as u64
     }
 
-    /// Bits moved: 8, 16, 32 or 64.
+    /// Its size in bits: 8, 16, 32 or 64.
     #[inline(always)]
     pub const fn bits(self) -> u32 {
         8 << self as u32
     }
 
-    /// The bits of a 64-bit word that a value of this width may use.
+    /// The bits of a 64-bit word that a value of this width can occupy.
     #[inline(always)]
     pub const fn mask(self) -> u64 {
         u64::MAX >> (64 - self.bits())

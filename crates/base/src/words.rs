@@ -1,28 +1,28 @@
-//! How a CPU's programs have numbers and addresses, in memory and in files.
+//! How a CPU's programs represent numbers and addresses, in memory and in files.
 
-/// Which byte of a number comes first.
+/// The order of a number's bytes in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ByteOrder {
-    /// The lowest.
+    /// Lowest byte first.
     Little,
-    /// The highest.
+    /// Highest byte first.
     Big,
 }
 
-/// The order of bytes, and the size of addresses.
+/// Byte order and address size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Words {
     /// The order of the bytes of a number.
     pub order: ByteOrder,
-    /// Bytes of an address, and of a number as large as one (C's `long`): 4 or 8.
+    /// Size in bytes of an address, and of C's `long`: 4 or 8.
     pub address: usize,
 }
 
 impl Words {
-    /// 64-bit addresses, the lowest byte first.
+    /// Little-endian, with 64-bit addresses.
     pub const LITTLE_64: Words = Words { order: ByteOrder::Little, address: 8 };
 
-    /// Appends the lowest `size` bytes of a number, up to 8.
+    /// Appends the low `size` bytes of a number; `size` is at most 8.
     pub fn put(self, to: &mut Vec<u8>, size: usize, value: u64) {
         let size = size.min(8);
         match self.order {
@@ -31,14 +31,14 @@ impl Words {
         }
     }
 
-    /// Numbers as large as an address, one after the other.
+    /// Encodes numbers of the size of an address, one after the other.
     pub fn addresses(self, values: &[u64]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.address * values.len());
         values.iter().for_each(|&value| self.put(&mut bytes, self.address, value));
         bytes
     }
 
-    /// The number that these bytes are, of which there are up to 8.
+    /// Decodes a number from these bytes, of which there may be at most 8.
     pub fn get(self, bytes: &[u8]) -> u64 {
         let add = |value: u64, &byte: &u8| value << 8 | u64::from(byte);
         match self.order {
@@ -47,7 +47,7 @@ impl Words {
         }
     }
 
-    /// The number of `size` bytes at a place; 0 where that is not inside.
+    /// Decodes the number of `size` bytes at offset `at`; 0 where it does not lie inside `bytes`.
     pub fn at(self, bytes: &[u8], at: usize, size: usize) -> u64 {
         let end = at.checked_add(size);
         end.and_then(|end| bytes.get(at..end)).map_or(0, |bytes| self.get(bytes))

@@ -1,12 +1,12 @@
-//! Where files of a user lie (XDG Base Directory Specification 0.8). Root's data and what runs lie where the system's
-//! own do (Filesystem Hierarchy Standard 3.0, 5.8 and 3.15).
+//! The directories for a user's files (XDG Base Directory Specification 0.8). Root's data and runtime files
+//! lie where the system's own do (Filesystem Hierarchy Standard 3.0, 5.8 and 3.15).
 
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 fn named(variable: &str) -> Option<PathBuf> {
-    // Relative paths in these variables are to be ignored.
+    // The specification says that relative paths in these variables must be ignored.
     std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute())
 }
 
@@ -27,20 +27,20 @@ fn directory(variable: &str, fallback: &str) -> Result<PathBuf, Error> {
 
 fn make(path: PathBuf, mode: u32) -> Result<PathBuf, Error> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(&path);
-    made.map_err(|e| Error::new(e.kind(), format!("cannot make directory {}: {e}", path.display())))?;
+    made.map_err(|e| Error::new(e.kind(), format!("cannot create directory {}: {e}", path.display())))?;
     Ok(path)
 }
 
-/// What can be fetched or made again: `$XDG_CACHE_HOME/trine`.
+/// The directory for what can be fetched or made again: `$XDG_CACHE_HOME/trine`. It is created if missing.
 ///
 /// # Errors
-/// A sentence where there is no such directory and none can be made; so for the others.
+/// The directory cannot be created; the message says why.
 pub fn cache() -> Result<PathBuf, Error> {
     directory("XDG_CACHE_HOME", ".cache")
 }
 
-/// What the user would miss, such as images: `$XDG_DATA_HOME/trine`; for root, where that is not set,
-/// `/var/lib/trine`.
+/// The directory for data to keep, such as images: `$XDG_DATA_HOME/trine`; for root, where that is not set,
+/// `/var/lib/trine`. It is created if missing.
 ///
 /// # Errors
 /// As [`cache`].
@@ -51,11 +51,12 @@ pub fn data() -> Result<PathBuf, Error> {
     }
 }
 
-/// What runs now; gone after a restart: `$XDG_RUNTIME_DIR/trine`; where that is not set, `/run/trine` for root and a
-/// directory of the user's own below `/tmp` for others.
+/// The directory for runtime files, which are gone after a reboot: `$XDG_RUNTIME_DIR/trine`; where that is
+/// not set, `/run/trine` for root, and for others a directory of their own below `/tmp`. It is created if
+/// missing.
 ///
 /// # Errors
-/// As [`cache`]; and where someone else made the directory, or others may write there.
+/// As [`cache`]; also where another user owns the directory, or others may write to it.
 pub fn runtime() -> Result<PathBuf, Error> {
     let path = match (named("XDG_RUNTIME_DIR"), user()) {
         (Some(dir), _) => dir.join("trine"),

@@ -1,4 +1,5 @@
-//! Once a board is warm, an access to a device allocates no memory, also where it raises an interrupt and arms a timer.
+//! Once a board is warm, an access to a device allocates no memory, even where it raises an interrupt and
+//! arms a timer.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -1,9 +1,10 @@
-//! The bundle of a container of an image: its configuration, its layers, and what it writes itself.
+//! The bundle of a container that is made from an image: its configuration, its layers, and what the
+//! container writes.
 //!
 //! ```text
 //! bundle/config.json   for the runtime
 //! bundle/layers.json   the image's layers, and the two directories below
-//! bundle/rootfs/       empty: the layers are laid over it inside the container alone
+//! bundle/rootfs/       empty: the layers are mounted over it, inside the container only
 //! bundle/upper/ work/  what the container writes
 //! bundle/network/      its hosts, resolv.conf and hostname, written when it joins its network
 //! ```
@@ -24,9 +25,9 @@ use trine_oci::layer::{Found, merged};
 use trine_oci::userns::{Identity, Mapping, Range};
 use trine_oci::{Image, Progress, Store};
 
-/// Directory of the files of its network.
+/// Name of the directory with the files for the container's network.
 const NETWORK: &str = "network";
-/// Longest file of an image that is read for its users.
+/// The largest user or group file of an image that is read, in bytes.
 const USERS: u64 = 1 << 20;
 
 impl From<trine_oci::Error> for ControlError {
@@ -35,10 +36,11 @@ impl From<trine_oci::Error> for ControlError {
     }
 }
 
-/// Makes a container's bundle in `dir`, a new directory. The guest's lease on the image is in its id's name.
+/// Makes a container's bundle in `dir`, a new directory. The guest's id names its lease on the image.
 ///
 /// # Errors
-/// Where the image cannot be unpacked, or the options cannot be with this image on this host; nothing is left then.
+/// Fails where the image cannot be unpacked, or the options are not possible with this image on this host;
+/// nothing is left then.
 pub fn make(
     dir: &Path,
     id: &str,
@@ -87,19 +89,20 @@ fn fill(
     write(&at("layers.json"), &layers)
 }
 
-/// Where the container of a bundle has the files of its network, if it was made of an image.
+/// The directory with the files for the container's network; `None` where the bundle was not made from an
+/// image.
 pub fn network_files(bundle: &record::Bundle) -> Option<PathBuf> {
     bundle.owned.then(|| bundle.path.join(NETWORK))
 }
 
-/// A bundle as the runtime wants it.
+/// Loads a bundle for the runtime.
 ///
 /// # Errors
-/// Where it is damaged or gone.
+/// Fails where it is damaged or gone.
 pub fn load(bundle: &record::Bundle) -> Result<Bundle, ControlError> {
     let mut loaded = Bundle::load(&bundle.path).map_err(|e| ControlError::Refused(e.to_string()))?;
     let path = bundle.path.join("layers.json");
-    // A bundle that is the user's own has its root itself.
+    // A bundle that the user made has its root file system itself.
     if bundle.owned && path.exists() {
         let text = fs::read(&path).map_err(|e| ControlError::at(&path, e))?;
         let layers = serde_json::from_slice(&text);
@@ -108,15 +111,15 @@ pub fn load(bundle: &record::Bundle) -> Result<Bundle, ControlError> {
     Ok(loaded)
 }
 
-/// Removes a bundle with all that its container wrote, and ends its lease on the image.
+/// Removes a bundle with everything that its container wrote, and ends its lease on the image.
 pub fn remove(dir: &Path, id: &str) {
-    // Other users' files can only be removed where these are users.
+    // Files of the namespace's users can be removed only inside the user namespace.
     let gone = Identity::of_process().run(|| {
         let _ = fs::remove_dir_all(dir);
         Ok(())
     });
     drop(gone);
-    // Of an image without a user namespace, or what is left of that.
+    // The bundle of an image without a user namespace, or what is left of it.
     let _ = fs::remove_dir_all(dir);
     if let Ok(store) = Store::open() {
         let _ = store.unpin(id);
@@ -129,8 +132,8 @@ fn write(path: &Path, what: &impl serde::Serialize) -> Result<(), ControlError> 
     fs::write(path, text).map_err(|e| ControlError::at(path, e))
 }
 
-/// A file of an image that says who its users are, as its layers show it together: what an upper one has removed is gone.
-/// `layers` are directories with the lowest first.
+/// Reads a file of an image that lists its users or groups, as its layers show it together: a file that an
+/// upper layer has removed is gone. `layers` are directories, the lowest first.
 pub(crate) fn read(layers: &[PathBuf], path: &str) -> Result<Option<String>, String> {
     let read = || {
         let Some(found) = merged::find(layers, Path::new(path))?.filter(Found::is_file) else {
@@ -159,20 +162,23 @@ fn maps() -> Option<Maps> {
     }
 }
 
-/// Where the user's named volumes lie.
+/// The directory of a named volume of this user.
 fn named(name: &str) -> Result<PathBuf, ControlError> {
-    let data = trine_base::xdg::data().map_err(|e| ControlError::host("there is no place for volumes", e))?;
+    let data = trine_base::xdg::data().map_err(|e| ControlError::host("the directory for volumes", e))?;
     Ok(data.join("volumes").join(name))
 }
 
-/// The options' volumes with directories of the host; those that Trine keeps are made where they are missing.
+/// The volumes of the options as directories of the host; those that Trine keeps are created if missing.
 fn volumes(dir: &Path, options: &image::Options) -> Result<Vec<image::volume::Volume>, ControlError> {
     let mut made = options.volumes.clone();
     for (i, volume) in made.iter_mut().enumerate() {
         let kept = match &volume.from {
             Source::Path(path) if path.exists() => continue,
             Source::Path(path) => {
-                return refused(format!("{} is not there: a volume shows what the host has", path.display()));
+                return refused(format!(
+                    "{} does not exist: a volume must be a file or directory of the host",
+                    path.display()
+                ));
             }
             Source::Named(name) => named(name)?,
             Source::Own => dir.join(format!("volume-{i}")),
@@ -204,7 +210,7 @@ mod tests {
         assert_eq!(at("/link"), at("/etc/passwd"));
         assert_eq!((at("/out"), at("/etc")), (None, None));
         assert!(at("/etc/group").unwrap().starts_with("odd:"));
-        // The layer above says that it is gone.
+        // The upper layer marks the file as removed.
         fs::write(layers[1].join("etc/.wh.passwd"), "").unwrap();
         assert_eq!((at("/etc/passwd"), at("/link")), (None, None));
         fs::remove_dir_all(dir).unwrap();

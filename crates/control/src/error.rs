@@ -1,14 +1,15 @@
-//! Why a verb does not do what it was asked for.
+//! The errors of the verbs.
 
 use std::path::Path;
 
-/// The exit code of a container that was not made, or of a command that was not executed in one for a reason of ours.
+/// Exit code for failures that are not the command's: a container that was not created, or a command that was
+/// not executed in one.
 pub const OWN: u8 = 125;
 
-/// Why a verb ends early; each is one sentence that says what, where and what to do.
+/// Why a verb fails. Each message is one sentence: what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The request cannot be: exit code 2.
+    /// The request is not possible: exit code 2.
     #[error("{0}")]
     Refused(String),
     /// There is no such guest.
@@ -19,30 +20,30 @@ pub enum ControlError {
     Host {
         /// What was tried, and where.
         what: String,
-        /// What the host said.
+        /// The host's error.
         source: std::io::Error,
     },
-    /// A command was not executed in a guest, or a container not made: the exit code says which, as a shell's and other
-    /// engines' do.
+    /// A command was not executed in a guest, or a container was not created; the exit code says why, as a
+    /// shell's and other engines' do.
     #[error("{why}")]
     Command {
-        /// 127 where it is not there, 126 where it cannot be executed, [`OWN`] where that is not its fault.
+        /// 127 where the command does not exist, 126 where it cannot be executed, [`OWN`] for other reasons.
         code: u8,
         /// Why.
         why: String,
     },
-    /// Something else went wrong that was no mistake of the user's: exit code 1.
+    /// Another failure that is not the user's mistake: exit code 1.
     #[error("{0}")]
     Failed(String),
 }
 
 impl ControlError {
-    /// Whether the request was wrong, and not the host.
+    /// Whether the request was at fault, and not the host.
     pub fn is_refusal(&self) -> bool {
         matches!(self, ControlError::Refused(_) | ControlError::Unknown(_))
     }
 
-    /// The same about a container: what is not the command's own fault has the exit code [`OWN`].
+    /// The same error about a container: other failures than the command's own get the exit code [`OWN`].
     pub fn of_container(self) -> ControlError {
         match self {
             ControlError::Command { .. } => self,
@@ -50,18 +51,18 @@ impl ControlError {
         }
     }
 
-    /// An error of the host about a file.
+    /// Creates an error of the host about a file.
     pub fn at(path: &Path, source: impl Into<std::io::Error>) -> ControlError {
         ControlError::Host { what: path.display().to_string(), source: source.into() }
     }
 
-    /// An error of the host while something was done.
+    /// Creates an error of the host about an operation.
     pub fn host(what: &str, source: impl Into<std::io::Error>) -> ControlError {
         ControlError::Host { what: what.to_string(), source: source.into() }
     }
 }
 
-/// A refusal.
+/// Returns a refusal.
 pub fn refused<T>(why: impl Into<String>) -> Result<T, ControlError> {
     Err(ControlError::Refused(why.into()))
 }

@@ -1,5 +1,5 @@
-//! What happens to guests, in a file that all commands and monitors append to: one JSON object a line, in at most two
-//! files.
+//! The log of events of all guests: a file that all commands and monitors append to, with one JSON object per
+//! line, in at most two files.
 
 use crate::record::{KindName, Record};
 use crate::store::Store;
@@ -12,16 +12,16 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-/// Largest size of one of the two files.
+/// The largest size in bytes of one of the two files.
 const MOST: u64 = 1 << 20;
 
-/// Something that happened to a guest.
+/// An event of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
+    /// When it happened.
     pub time: Time,
-    /// `create`, `start`, `die`, `stop`, `kill`, `pause`, `unpause`, `restart`, `exec_start`, `exec_die`, `attach`,
-    /// `detach`, `health_status`, `oom`, `destroy`: Docker's names.
+    /// Docker's name of the action: `create`, `start`, `die`, `stop`, `kill`, `pause`, `unpause`, `restart`,
+    /// `exec_start`, `exec_die`, `attach`, `detach`, `health_status`, `oom`, `destroy`.
     pub action: String,
     /// The guest's id.
     pub id: String,
@@ -29,15 +29,15 @@ pub struct Event {
     pub name: String,
     /// Its kind.
     pub kind: KindName,
-    /// What runs.
+    /// What the guest runs.
     pub what: String,
-    /// More about it: `exit_code`, `signal`.
+    /// Further attributes: `exit_code`, `signal`.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
 }
 
 impl Event {
-    /// Something that happens now.
+    /// Creates an event that happens now.
     pub fn new(record: &Record, action: &str) -> Event {
         Event {
             time: Time::now(),
@@ -50,20 +50,20 @@ impl Event {
         }
     }
 
-    /// With an attribute.
+    /// Adds an attribute.
     pub fn with(mut self, name: &str, value: impl ToString) -> Event {
         self.attributes.insert(name.into(), value.to_string());
         self
     }
 
-    /// Appends it to the store's events. That it cannot be written ends nothing.
+    /// Appends the event to the store's log. A failure to write is ignored.
     pub fn tell(mut self, store: &Store) {
         let mut go = || -> std::io::Result<()> {
             let path = store.dir().join("events");
             loop {
                 let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
                 flock(&file, FlockOperation::LockExclusive)?;
-                // Whoever had the lock before may have renamed it.
+                // The previous holder of the lock may have renamed the file.
                 let size = match fs::metadata(&path) {
                     Ok(m) if m.ino() == file.metadata()?.ino() => m.len(),
                     _ => continue,
@@ -72,7 +72,7 @@ impl Event {
                     fs::rename(&path, path.with_extension("1"))?;
                     continue;
                 }
-                // Under the lock, so that times only grow.
+                // Taken under the lock, so that times never decrease.
                 self.time = Time::now();
                 let mut line = serde_json::to_vec(&self)?;
                 line.push(b'\n');
@@ -83,22 +83,22 @@ impl Event {
     }
 }
 
-/// Reads events, and goes on when more have come.
+/// Reads events, including those that are appended later.
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
-    /// The file that is read, its inode, and the beginning of a line that is not whole yet.
+    /// The file that is read, its inode, and the beginning of an incomplete line.
     open: Option<(File, u64)>,
     part: Vec<u8>,
 }
 
 impl Reader {
-    /// Starts at the oldest.
+    /// Starts at the oldest event.
     pub fn new(store: &Store) -> Reader {
         Reader { path: store.dir().join("events"), open: None, part: Vec::new() }
     }
 
-    /// All that have come since.
+    /// All events since the last call.
     pub fn read(&mut self) -> Vec<Event> {
         let mut found = Vec::new();
         if self.open.is_none() {
@@ -119,7 +119,7 @@ impl Reader {
             if self.open.as_ref().is_some_and(|(_, known)| *known == inode) {
                 return found;
             }
-            // What was appended between our last look and its renaming.
+            // Lines that were appended between the last read and the renaming.
             if let Some((file, _)) = &mut self.open {
                 let _ = file.read_to_end(&mut self.part);
                 let parse = |line| serde_json::from_slice::<Event>(line).ok();

@@ -1,5 +1,5 @@
-//! An image as the root of a machine: its files, laid over each other, as the kernel's initial RAM disk, and a first
-//! process of ours that runs its command. Nothing is written to the image or its layers.
+//! An image as the root of a machine: its layers combined into an initial RAM disk, and a first process of
+//! Trine's that runs the image's command. Nothing is written to the image or its layers.
 
 use crate::bundle::read;
 use crate::error::{ControlError, refused};
@@ -18,21 +18,21 @@ use trine_oci::userns::Identity;
 use trine_oci::{Image, Layers, Progress, Store, Working};
 
 const MIB: u64 = 1 << 20;
-/// Memory that Debian's kernel needs for itself and its own tables.
+/// Memory in bytes that Debian's kernel needs for itself and its tables.
 const KERNEL: u64 = 96 * MIB;
-/// Memory that a machine has at least where nobody says how much.
+/// The smallest default memory of such a machine in bytes.
 const USUAL: u64 = 512 * MIB;
-/// What it then has beside the root.
+/// Memory in bytes besides the root, by default.
 const BESIDE: u64 = 256 * MIB;
 
-/// How much there is of a root.
+/// The size of a root file system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
     /// Files, directories, links.
     pub entries: u64,
-    /// Bytes of its archive, nearly.
+    /// Approximate size of its archive in bytes.
     pub archive: u64,
-    /// Bytes of memory that its files take, whole pages.
+    /// Memory in bytes that its files take, in whole pages.
     pub pages: u64,
 }
 
@@ -43,36 +43,37 @@ impl Size {
         self.pages += bytes.next_multiple_of(4096);
     }
 
-    /// With modules beside the root.
+    /// The size together with kernel modules.
     pub fn and(mut self, modules: &[Module]) -> Size {
         modules.iter().for_each(|m| self.add(m.head().name.len(), m.data.len() as u64));
         self
     }
 
-    /// Memory in which a machine can unpack it. The archive is there until all is unpacked; before that, the kernel
-    /// gives its root at most half of what is left, of bytes and (one a page) of files.
+    /// Memory in bytes in which a machine can unpack it. The archive stays in memory until all of it is
+    /// unpacked; until then, the kernel gives the root file system at most half of what is left, both of
+    /// bytes and of files (one per page).
     pub fn needs(self) -> u64 {
         let unpacked = (2 * self.pages + 2048 * self.entries).max(8192 * self.entries);
         (KERNEL + self.archive + unpacked).next_multiple_of(MIB)
     }
 
-    /// Memory for a machine where nobody says how much.
+    /// Default memory in bytes for a machine with this root.
     pub fn usual(self) -> u64 {
         (self.needs() + BESIDE).next_multiple_of(64 * MIB).max(USUAL)
     }
 }
 
-/// A module of the kernel.
+/// A kernel module.
 #[derive(Clone, Debug)]
 pub struct Module {
     /// Its name.
     pub name: String,
-    /// Its content.
+    /// Its contents.
     pub data: Vec<u8>,
 }
 
 impl Module {
-    /// Modules from files, which are named as they are.
+    /// Reads modules from files; each is named like its file.
     ///
     /// # Errors
     /// Where one cannot be read.
@@ -90,7 +91,7 @@ impl Module {
     }
 }
 
-/// An archive that is laid over a guest's own: modules, and the program that loads them.
+/// Writes an archive that is unpacked over the guest's own: modules, and the program that loads them.
 ///
 /// # Errors
 /// Where writing fails.
@@ -110,12 +111,12 @@ pub fn modules(modules: &[Module], to: impl Write) -> Result<(), ControlError> {
     written.map(drop).map_err(|e| ControlError::host("the archive of modules", e))
 }
 
-/// An image's files.
+/// The files of an image.
 #[derive(Debug)]
 pub struct Root {
     layers: Layers,
     size: Size,
-    /// The layers stay as long as this lives.
+    /// Keeps the layers in the store for as long as this value lives.
     _held: Working,
 }
 
@@ -125,8 +126,8 @@ fn failed(what: &Image) -> impl Fn(io::Error) -> trine_oci::Error {
 }
 
 impl Root {
-    /// The files of an image; its layers are unpacked where they are not yet. An ordinary user's are looked at by a child
-    /// process, so no other thread should be at work.
+    /// Opens the files of an image; layers that are not unpacked yet are unpacked. For an ordinary user a
+    /// child process reads them, so no other thread should be running.
     ///
     /// # Errors
     /// Where a layer is damaged, the image was removed, or the host refuses.
@@ -148,15 +149,16 @@ impl Root {
         Ok(Root { layers, size, _held: held })
     }
 
-    /// How much there is of it.
+    /// Its size.
     pub fn size(&self) -> Size {
         self.size
     }
 
-    /// What runs in the machine: the image's command, environment, directory and user, with the user's changes.
+    /// What runs in the machine: the image's command, environment, directory and user, with the user's
+    /// changes.
     ///
     /// # Errors
-    /// Where the image has no command and none is given, or no such user.
+    /// Fails where the image has no command and none is given, or has no such user.
     pub fn process(&self, image: &Image, options: &image::Options) -> Result<Process, ControlError> {
         let read = |path: &str| read(&self.layers.lower, path);
         let given = Given { root: PathBuf::new(), read: &read, maps: None };
@@ -167,7 +169,7 @@ impl Root {
         };
         let all = [words(process.args()), words(process.env())];
         if let Some(word) = all.iter().flatten().find(|w| w.contains(&0)) {
-            return refused(format!("'{}' has a zero byte in it", String::from_utf8_lossy(word)));
+            return refused(format!("'{}' contains a zero byte", String::from_utf8_lossy(word)));
         }
         let [args, env] = all;
         let user = process.user();
@@ -184,7 +186,7 @@ impl Root {
         })
     }
 
-    /// Writes the initial RAM disk, with `first` as its first process and `modules` of the kernel for that.
+    /// Writes the initial RAM disk, with `first` as its first process and `modules` for it to load.
     ///
     /// # Errors
     /// Where a file cannot be read, is too large for such an archive, or `to` cannot be written.
@@ -215,7 +217,7 @@ fn kind(found: &Found) -> FileType {
     FileType::from_raw_mode(found.stat.st_mode)
 }
 
-/// The archive, and the numbers of files with several names.
+/// An archive under construction, and the numbers of files with several names.
 struct Archive<W> {
     writer: Writer<W>,
     inodes: HashMap<(u64, u64), u32>,
@@ -248,7 +250,7 @@ impl<W: Write> Archive<W> {
         }
     }
 
-    /// A file; of one with several names, the first brings the content.
+    /// Adds a file; of a file with several names, the first one carries the contents.
     fn file(&mut self, mut head: Head, found: &Found) -> io::Result<()> {
         let stat = &found.stat;
         if stat.st_nlink > 1 {
@@ -263,7 +265,7 @@ impl<W: Write> Archive<W> {
         if size > FILE_MOST {
             let name = String::from_utf8_lossy(&head.name).into_owned();
             return Err(io::Error::other(format!(
-                "{name} has {size} bytes, and a file of an initial RAM disk at most {FILE_MOST}"
+                "{name} has {size} bytes, but a file of an initial RAM disk can have at most {FILE_MOST}"
             )));
         }
         head.size = size as u32;
@@ -274,7 +276,7 @@ impl<W: Write> Archive<W> {
         self.writer.add(&module.head(), &mut &module.data[..])
     }
 
-    /// What the kernel needs beside the image: a console, and the first process.
+    /// Adds what the kernel needs besides the image: a console, and the first process.
     fn own(&mut self, first: &[u8]) -> io::Result<()> {
         let directory = |name: &str| Head { name: name.into(), mode: 0o040755, ..Head::default() };
         for name in ["dev", &PLACE[..PLACE.rfind('/').unwrap_or(0)]] {
@@ -294,7 +296,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use trine_image::archive::{self, Entry};
 
-    /// What the archive of these layers has; as [`Root::write`] without an image.
+    /// The entries of the archive of these layers, as [`Root::write`] makes it.
     fn entries(layers: &[PathBuf]) -> (Vec<Entry>, Vec<u8>) {
         let mut bytes = Vec::new();
         let mut archive = Archive { writer: Writer::new(&mut bytes), inodes: HashMap::new() };

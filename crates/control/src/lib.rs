@@ -1,11 +1,13 @@
-//! What runs here and its lifecycle.
+//! Guests and their lifecycle.
 //!
-//! * [`record`]: what is known of a guest. [`store`]: where records lie. [`names`], [`time`], [`signals`].
-//! * [`monitor`]: the small process that each guest has. [`kinds`]: what the three kinds do differently.
-//! * [`machine_link`]: what a monitor and its machine say to each other.
-//! * [`client`]: the commands' side. [`wire`]: what commands and monitors say to each other. [`log`], [`events`]: what is written down.
+//! * [`record`]: what is known of a guest. [`store`]: the directory of records. [`names`], [`time`],
+//!   [`signals`].
+//! * [`monitor`]: the small process that each guest has. [`kinds`]: the differences between the three kinds.
+//! * [`machine_link`]: the protocol between a monitor and its machine.
+//! * [`client`]: the client's side. [`wire`]: the protocol between commands and monitors. [`log`],
+//!   [`events`]: files.
 //! * [`verbs`]: what the commands do.
-//! * [`lockstep`]: two machines side by side, compared at every block's end.
+//! * [`lockstep`]: two machines side by side, compared at the end of every block.
 
 pub mod bundle;
 pub mod client;

@@ -1,5 +1,5 @@
-//! Two machines that should do the same, compared: all registers at every block's end, all memory
-//! at intervals. Both run in count mode, so the same instructions see the same time.
+//! Compares two machines that should do the same: all registers at the end of every block, all memory at
+//! intervals. Both count time by instructions, so that the same instructions see the same time.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,18 +9,18 @@ use trine_machine::{Board, End};
 /// Instructions between comparisons of memory.
 const MEMORY_EVERY: u64 = 50_000_000;
 
-/// A run without difference.
+/// The result of a run without a difference.
 #[derive(Debug)]
 pub struct Done {
     /// Instructions executed.
     pub instructions: u64,
-    /// Times that all registers were compared.
+    /// Number of times that all registers were compared.
     pub comparisons: u64,
     /// How both machines ended.
     pub end: End,
 }
 
-/// What a user does to both machines. It reaches them between two blocks, at the same instruction of each.
+/// A user's actions on both machines. They take effect between two blocks, at the same instruction of each.
 #[derive(Clone, Default)]
 pub struct User {
     shared: Arc<(Mutex<Wishes>, Condvar)>,
@@ -31,7 +31,7 @@ struct Wishes {
     does: Vec<Action>,
     quits: bool,
     paused: bool,
-    /// Whether the machines run, and whether they stand still because of a pause.
+    /// Whether the machines run, and whether they are paused.
     runs: bool,
     stands: bool,
 }
@@ -42,12 +42,12 @@ enum Action {
 }
 
 impl User {
-    /// Types.
+    /// Types into both consoles.
     pub fn input(&self, bytes: &[u8]) {
         self.wish(|wishes| wishes.does.push(Action::Input(bytes.into())));
     }
 
-    /// Sends a SysRq command.
+    /// Sends a SysRq command to both.
     pub fn sysrq(&self, command: u8) {
         self.wish(|wishes| wishes.does.push(Action::SysRq(command)));
     }
@@ -57,7 +57,7 @@ impl User {
         self.wish(|wishes| wishes.quits = true);
     }
 
-    /// Lets both use no CPU; false where they still do after `most`.
+    /// Pauses both; returns false where they still run after `most`.
     pub fn pause(&self, most: Duration) -> bool {
         self.wish(|wishes| wishes.paused = true);
         let moves = |wishes: &mut Wishes| wishes.paused && wishes.runs && !wishes.stands;
@@ -65,7 +65,7 @@ impl User {
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// Lets them go on.
+    /// Lets both go on.
     pub fn resume(&self) {
         self.wish(|wishes| wishes.paused = false);
     }
@@ -79,7 +79,7 @@ impl User {
         self.shared.1.notify_all();
     }
 
-    /// Whether the machines go on to the next block; stands still while they are paused.
+    /// Whether the machines go on to the next block; waits while they are paused.
     fn goes_on(&self) -> bool {
         let mut wishes = self.lock();
         if wishes.paused && !wishes.quits {
@@ -110,7 +110,7 @@ impl User {
     }
 }
 
-/// Runs both until they or the user end it. The error says where they first differ.
+/// Runs both until they end or the user ends them. The error says where they first differ.
 pub fn run(a: &mut Board, b: &mut Board, user: &User) -> Result<Done, String> {
     user.wish(|wishes| wishes.runs = true);
     let result = compare(a, b, user);
@@ -146,12 +146,12 @@ fn compare(a: &mut Board, b: &mut Board, user: &User) -> Result<Done, String> {
     }
 }
 
-/// Instructions that the vCPU executed which is furthest on; all have the same clock.
+/// Instructions executed by the vCPU that is furthest on; all vCPUs have the same clock.
 fn count(board: &mut Board) -> u64 {
     board.vcpus().iter().map(|vcpu| vcpu.count()).max().unwrap_or(0)
 }
 
-/// Compares the vCPUs one by one.
+/// Compares all registers of the vCPUs.
 fn registers(a: &mut Board, b: &mut Board) -> Result<(), String> {
     a.vcpus().iter().zip(b.vcpus().iter()).try_for_each(|(a, b)| same_state(&**a, &**b))
 }
@@ -167,7 +167,7 @@ fn same_state(a: &dyn Vcpu, b: &dyn Vcpu) -> Result<(), String> {
     }
 }
 
-/// Bytes compared at a time.
+/// Bytes of memory that are compared at a time.
 const PIECE: u64 = 1 << 16;
 
 fn memory(a: &Board, b: &Board) -> Result<(), u64> {

@@ -1,7 +1,8 @@
-//! A guest's log: all that it wrote, with the stream and the time of each piece, in at most two files.
+//! A guest's log: everything that it wrote, with stream and time of each piece, in at most two files.
 //!
-//! Each entry is a header of 16 bytes (nanoseconds since 1970, length, stream, all little-endian) and the bytes. An entry that was cut off
-//! (the monitor was killed while it wrote) is left out by readers and removed by the next writer.
+//! Each entry is a header of 16 bytes (nanoseconds since 1970, length, stream, all little-endian) and the
+//! bytes. An incomplete entry, which a monitor leaves that is killed while it writes, is skipped by readers
+//! and removed by the next writer.
 
 use crate::error::ControlError;
 use crate::time::Time;
@@ -11,13 +12,13 @@ use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Most bytes that a log has by default.
+/// The default size limit of a log in bytes.
 pub const USUAL: u64 = 16 << 20;
 const HEADER: usize = 16;
-/// Longest piece that is written at once, and that is believed when read.
+/// The longest piece that is written at once, and that is accepted when read.
 const PIECE: usize = 1 << 16;
 
-/// Where something was written to.
+/// The stream that something was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output, or the terminal.
@@ -42,7 +43,7 @@ fn older(path: &Path) -> PathBuf {
     path.with_extension("1")
 }
 
-/// Writes a log.
+/// A log that is written.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
@@ -57,10 +58,10 @@ fn open(path: &Path) -> Result<File, ControlError> {
 }
 
 impl Writer {
-    /// Opens a log to go on with it; both its files together stay below `most` bytes, and one entry.
+    /// Opens a log to append to it; both its files together stay below `most` bytes plus one entry.
     ///
     /// # Errors
-    /// Where the host cannot write it.
+    /// Fails where the host cannot write it.
     pub fn open(path: &Path, most: u64) -> Result<Writer, ControlError> {
         let file = open(path)?;
         let mut reader = Reader::new(file.try_clone().map_err(|e| ControlError::at(path, e))?);
@@ -70,10 +71,10 @@ impl Writer {
         Ok(Writer { path: path.to_path_buf(), file, size, most })
     }
 
-    /// Appends what was written now.
+    /// Appends a piece that was written now.
     ///
     /// # Errors
-    /// Where the host cannot write; the log is whole all the same.
+    /// Fails where the host cannot write; the log stays valid all the same.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
         for piece in bytes.chunks(PIECE) {
             if self.size + (HEADER + piece.len()) as u64 > self.most / 2 && self.size > 0 {
@@ -100,9 +101,9 @@ impl Writer {
 #[derive(Debug)]
 struct Reader {
     file: BufReader<File>,
-    /// Bytes of whole entries read.
+    /// Number of bytes of complete entries that were read.
     good: u64,
-    /// Bytes of an entry that is not whole yet.
+    /// Bytes of an entry that is not complete yet.
     part: Vec<u8>,
 }
 
@@ -111,14 +112,14 @@ impl Reader {
         Reader { file: BufReader::with_capacity(PIECE, file), good: 0, part: Vec::new() }
     }
 
-    /// Reads until there are so many bytes of this entry; false where the file ends before.
+    /// Reads until `n` bytes of this entry are here; returns false where the file ends before.
     fn fill(&mut self, n: usize) -> bool {
         let missing = n.saturating_sub(self.part.len()) as u64;
         let _ = self.file.by_ref().take(missing).read_to_end(&mut self.part);
         self.part.len() >= n
     }
 
-    /// The next entry that is whole.
+    /// Reads the next complete entry.
     fn entry(&mut self) -> Option<Entry> {
         if !self.fill(HEADER) {
             return None;
@@ -140,7 +141,7 @@ impl Reader {
     }
 }
 
-/// Reads a log over both its files, and goes on when more was written.
+/// Reads a log over both its files, including what is appended later.
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
@@ -148,7 +149,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Starts at the oldest entry. A guest that never wrote has no log, which is an empty one.
+    /// Starts at the oldest entry. A guest that never wrote has no log file; its log is empty.
     pub fn new(path: &Path) -> Follower {
         let mut follower = Follower { path: path.to_path_buf(), readers: VecDeque::new() };
         follower.add(&older(path));
@@ -156,7 +157,7 @@ impl Follower {
         follower
     }
 
-    /// Adds a file if it is none that is known.
+    /// Adds a file unless it is known already.
     fn add(&mut self, path: &Path) -> bool {
         let Ok(file) = File::open(path) else { return false };
         let inode = file.metadata().map_or(0, |m| m.ino());
@@ -167,14 +168,15 @@ impl Follower {
         new
     }
 
-    /// The next entry; `None` where there is none yet.
+    /// Reads the next entry; `None` where there is none yet.
     pub fn entry(&mut self) -> Option<Entry> {
         loop {
             if let Some(entry) = self.readers.front_mut().and_then(|(_, r)| r.entry()) {
                 return Some(entry);
             }
             if self.readers.len() < 2 {
-                // The writer may have gone on in a new file; what it wrote into ours before that is read first.
+                // The writer may have started a new file; what it wrote into this one before that is read
+                // first.
                 let path = self.path.clone();
                 if !self.add(&path) {
                     return None;
@@ -197,21 +199,21 @@ pub struct Line {
     pub time: Time,
     /// Where it was written to.
     pub stream: Stream,
-    /// Its bytes with the line feed, where it has come.
+    /// Its bytes, with the line feed if there is one.
     pub bytes: Vec<u8>,
 }
 
-/// Puts pieces together to lines; those of each stream by themselves.
+/// Joins pieces to lines, for each stream separately.
 #[derive(Debug, Default)]
 pub struct Lines {
     open: [Option<Line>; 2],
 }
 
 impl Lines {
-    /// Longest line that is waited for.
+    /// The longest line in bytes; longer ones are split.
     const LONGEST: usize = 1 << 20;
 
-    /// Takes a piece, and gives the lines that it completes.
+    /// Adds a piece and returns the lines that it completes.
     pub fn push(&mut self, entry: &Entry) -> Vec<Line> {
         let mut done = Vec::new();
         for part in entry.bytes.split_inclusive(|&b| b == b'\n') {
@@ -226,7 +228,7 @@ impl Lines {
         done
     }
 
-    /// What has no end yet.
+    /// Returns the incomplete lines.
     pub fn rest(&mut self) -> Vec<Line> {
         self.open.iter_mut().filter_map(Option::take).collect()
     }

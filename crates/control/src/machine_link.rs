@@ -1,8 +1,8 @@
-//! What a monitor and the machine that it started say to each other.
+//! The protocol between a monitor and the machine that it started.
 //!
-//! They have a pair of connected sockets. The monitor asks, in lines of JSON; the machine answers every question, in their
-//! order, also in lines of JSON. A question says which version of this protocol it is in; a machine that speaks another one
-//! answers that it does not understand.
+//! They have a pair of connected sockets. The monitor sends requests as lines of JSON, and the machine
+//! answers each of them, in order, with a line of JSON. A request carries the protocol version; a machine
+//! that speaks another version answers that it does not understand.
 
 use crate::error::ControlError;
 use crate::wire::Size;
@@ -14,30 +14,30 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// Version of the protocol.
+/// The protocol version.
 const VERSION: u32 = 1;
-/// The environment variable that names the machine's descriptor.
+/// The environment variable with the number of the machine's descriptor.
 pub const VARIABLE: &str = "TRINE_MACHINE_LINK";
-/// Longest line.
+/// The longest line in bytes.
 const LONGEST: usize = 1 << 12;
 /// How long the monitor waits for an answer. The machine answers from a thread that does nothing else.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a machine is asked for.
+/// A request to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
-    /// Ask the guest to power off, and end the machine where it does not; a second time: end it at once.
+    /// Ask the guest to power off, and end the machine if it does not; the second time, end it at once.
     PowerOff,
-    /// End at once.
+    /// End the machine at once.
     Quit,
-    /// Use no CPU; the guest's clock stands still.
+    /// Pause: use no CPU time, and stop the guest's clock.
     Pause,
-    /// Go on.
+    /// Resume after a pause.
     Resume,
-    /// Say what is.
+    /// Only report the status.
     Status,
-    /// The terminal that shows the guest's console has this size.
+    /// Set the size of the terminal that shows the guest's console.
     TerminalSize(Size),
 }
 
@@ -45,17 +45,17 @@ pub enum Ask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// It is put together.
+    /// The machine is being built.
     Starting,
     /// The guest runs.
     Running,
-    /// It is paused as soon as a device has done what the host keeps it waiting for.
+    /// The machine will be paused once a device has finished waiting for the host.
     Pausing,
-    /// Nothing of it runs.
+    /// No part of it runs.
     Paused,
 }
 
-/// The answer to every question.
+/// The answer to every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
@@ -63,7 +63,7 @@ pub struct Status {
     pub phase: Phase,
     /// Whether it was asked to end.
     pub ending: bool,
-    /// The size of the terminal that shows its console, where one was said.
+    /// The size of the terminal that shows its console, if it was set.
     pub terminal_size: Option<Size>,
 }
 
@@ -74,7 +74,7 @@ struct Question {
     ask: Ask,
 }
 
-/// What every version of a question has.
+/// The fields that every version of a request has.
 #[derive(Deserialize)]
 struct AnyQuestion {
     version: u32,
@@ -87,7 +87,7 @@ struct Answer {
     answer: Result<Status, String>,
 }
 
-/// A socket that is read line by line.
+/// A socket that is read by lines.
 #[derive(Debug)]
 struct Lines {
     stream: UnixStream,
@@ -99,7 +99,8 @@ impl Lines {
         Lines { stream, read: Vec::new() }
     }
 
-    /// The next line; `None` at the end. What was read of a line stays where reading fails, for the next call.
+    /// Reads the next line; `None` at the end. Where reading fails, the part read so far is kept for the next
+    /// call.
     fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(at) = self.read.iter().position(|&b| b == b'\n') {
@@ -126,7 +127,7 @@ impl Lines {
     }
 }
 
-/// The monitor's side.
+/// The monitor's side of the connection.
 #[derive(Debug)]
 pub struct Link {
     lines: Lines,
@@ -134,21 +135,21 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link, and the descriptor that its machine is to inherit.
+    /// Creates a connection, and the descriptor that its machine will inherit.
     ///
     /// # Errors
-    /// Where the host has no sockets left.
+    /// Fails where the host has no sockets left.
     pub fn new() -> Result<(Link, OwnedFd), ControlError> {
-        let host = |e| ControlError::host("there is no socket for the machine", e);
+        let host = |e| ControlError::host("cannot open a socket for the machine", e);
         let (own, theirs) = UnixStream::pair().map_err(host)?;
         own.set_write_timeout(Some(PATIENCE)).map_err(host)?;
         Ok((Link { lines: Lines::new(own), last: 0 }, theirs.into()))
     }
 
-    /// Asks, and does not wait for the answer.
+    /// Sends a request and does not wait for the answer.
     ///
     /// # Errors
-    /// Where the machine has ended or takes no more questions.
+    /// Fails where the machine has ended or accepts no more requests.
     pub fn tell(&mut self, ask: Ask) -> Result<(), ControlError> {
         self.forget_answers();
         self.last += 1;
@@ -156,7 +157,7 @@ impl Link {
         self.lines.send(&question).map_err(|e| ControlError::host("the machine cannot be asked", e))
     }
 
-    /// Takes what was answered and nobody waited for: a machine whose answers are never read would stop answering.
+    /// Reads answers that nobody waited for: a machine whose answers are never read would stop answering.
     fn forget_answers(&mut self) {
         if self.lines.stream.set_nonblocking(true).is_ok() {
             while let Ok(Some(_)) = self.lines.next() {}
@@ -164,23 +165,23 @@ impl Link {
         }
     }
 
-    /// Asks, and gives the answer.
+    /// Sends a request and returns the answer.
     ///
     /// # Errors
-    /// Where the machine has ended, does not answer in time, or refuses.
+    /// Fails where the machine has ended, does not answer in time, or refuses.
     pub fn ask(&mut self, ask: Ask) -> Result<Status, ControlError> {
         self.tell(ask)?;
         let host = |e| ControlError::host("the machine does not answer", e);
         let until = Instant::now() + PATIENCE;
         loop {
-            // Zero would be no limit.
+            // A timeout of zero would mean no limit.
             let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             self.lines.stream.set_read_timeout(Some(left)).map_err(host)?;
             let Some(line) = self.lines.next().map_err(host)? else {
                 return Err(ControlError::Failed("the machine has ended".into()));
             };
             let answer: Answer = serde_json::from_slice(&line).map_err(|e| host(e.into()))?;
-            // An earlier one is of a question that nobody waited for.
+            // Earlier answers belong to requests that nobody waited for.
             if answer.id == self.last {
                 return answer.answer.map_err(ControlError::Failed);
             }
@@ -188,20 +189,20 @@ impl Link {
     }
 }
 
-/// What a child finds in its environment, where it inherits this descriptor.
+/// The environment variable for a child that inherits this descriptor.
 pub fn variable(inherited: &OwnedFd) -> (&'static str, OsString) {
     (VARIABLE, inherited.as_raw_fd().to_string().into())
 }
 
-/// Between fork and exec: lets the program that is executed have the descriptor.
+/// To be called between fork and exec: lets the executed program keep the descriptor.
 ///
 /// # Errors
-/// Where it is not open.
+/// Fails where the descriptor is not open.
 pub fn let_inherit(descriptor: &OwnedFd) -> io::Result<()> {
     Ok(fcntl_setfd(descriptor, FdFlags::empty())?)
 }
 
-/// The machine's side, where this process has been started by a monitor. To be called once, before there are threads.
+/// The machine's side, if a monitor started this process. To be called once, before there are threads.
 pub fn inherited() -> Option<UnixStream> {
     let number: i32 = std::env::var(VARIABLE).ok()?.parse().ok().filter(|fd| *fd > 2)?;
     // SAFETY: asks about a number; the result says whether it is an open descriptor.
@@ -210,15 +211,15 @@ pub fn inherited() -> Option<UnixStream> {
     }
     // SAFETY: the monitor left it open for this process, which has opened nothing yet that could have that number.
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
-    // Nothing that this process executes is to have it.
+    // Programs that this process executes must not inherit it.
     fcntl_setfd(&descriptor, FdFlags::CLOEXEC).ok()?;
     Some(UnixStream::from(descriptor))
 }
 
-/// Serves the machine's side until the monitor has gone; `answer` does what is asked.
+/// Serves the machine's side until the monitor has gone; `answer` performs the requests.
 ///
 /// # Errors
-/// Where the other side keeps to no protocol, or the host fails.
+/// Fails where the other side violates the protocol, or the host fails.
 pub fn serve(stream: UnixStream, mut answer: impl FnMut(Ask) -> Result<Status, String>) -> io::Result<()> {
     let mut lines = Lines::new(stream);
     while let Some(line) = lines.next()? {
@@ -254,7 +255,7 @@ mod tests {
             })
         });
         assert_eq!(link.ask(Ask::Status).unwrap(), RUNNING);
-        // The answer to what is only told is not taken for the next one.
+        // The answer to a request sent by `tell` is not taken for the next one.
         link.tell(Ask::Pause).unwrap();
         let size = Ask::TerminalSize((24, 80));
         assert_eq!(link.ask(size).unwrap().terminal_size, Some((24, 80)));

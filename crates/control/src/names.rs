@@ -2,7 +2,7 @@
 
 use crate::error::{ControlError, refused};
 
-/// How guests sound that nobody gave a name.
+/// Words of generated names.
 const FIRST: &[&str] = &[
     "airy", "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "clever", "cool", "cosy", "crisp",
     "deft", "eager", "early", "fair", "fine", "fleet", "fond", "fresh", "gentle", "glad", "golden", "grand",
@@ -26,7 +26,7 @@ const LONGEST: usize = 128;
 /// Random bytes.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // SAFETY: fills an array of ours; so short a read is never cut (getrandom(2)).
+    // SAFETY: fills an array of ours; reads this short are never interrupted (getrandom(2)).
     unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
     bytes
 }
@@ -36,22 +36,22 @@ pub fn id() -> String {
     random::<16>().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A name for a guest that got none; a number at its end from the fifth try on.
+/// Generates a name for a guest that was given none; from the fifth try on it ends with a number.
 pub fn any(try_: usize) -> String {
     let [a, b, c] = random();
     let name = format!("{}-{}", FIRST[a as usize % FIRST.len()], SECOND[b as usize % SECOND.len()]);
     if try_ < 4 { name } else { format!("{name}-{c}") }
 }
 
-/// Whether it has the form of an id or of an id's beginning.
+/// Whether a text can be an id or the beginning of one.
 pub fn is_id_start(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Checks a name: a letter or digit, then letters, digits, `_`, `.` and `-`, as Docker has it.
+/// Checks a name: a letter or digit, then letters, digits, `_`, `.` and `-`, as with Docker.
 ///
 /// # Errors
-/// A sentence where it cannot be one.
+/// Returns a sentence where the name is not valid.
 pub fn check(name: &str) -> Result<(), ControlError> {
     let mut bytes = name.bytes();
     let good = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())

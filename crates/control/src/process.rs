@@ -1,39 +1,39 @@
-//! Processes of the host: which one a number means, who descends from whom, what they use (proc(5)).
+//! Processes of the host: identity, descent and resource usage (proc(5)).
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use trine_base::process_stat::ProcessStat;
 
-/// A process: its number alone may mean another one later.
+/// A process. Its ID alone may refer to another process later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Its number.
+    /// Its process ID.
     pub pid: i32,
-    /// When it started, in clock ticks after the host did.
+    /// When it started, in clock ticks since the host booted.
     pub start: u64,
 }
 
-/// What `/proc/PID/stat` says.
+/// The contents of `/proc/PID/stat`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stat {
-    /// Its number.
+    /// Its process ID.
     pub pid: i32,
-    /// Name of what it executes.
+    /// The name of its executable (`comm`).
     pub name: String,
     /// `R`, `S`, `D`, `T`, `Z` and others.
     pub state: char,
-    /// Its parent.
+    /// Its parent's process ID.
     pub parent: i32,
-    /// Its session.
+    /// Its session ID.
     pub session: i32,
-    /// CPU time used, with that of children that were waited for, in clock ticks.
+    /// CPU time used, including that of children it waited for, in clock ticks.
     pub ticks: u64,
     /// CPU time used by itself, in clock ticks.
     pub own_ticks: u64,
-    /// Threads.
+    /// Number of threads.
     pub threads: u64,
-    /// When it started, in clock ticks after the host did.
+    /// When it started, in clock ticks since the host booted.
     pub start: u64,
     /// Resident memory in pages.
     pub pages: u64,
@@ -57,53 +57,53 @@ impl Stat {
         })
     }
 
-    /// Of this process, if it is there.
+    /// Reads that of process `pid`; `None` where it does not exist.
     pub fn of(pid: i32) -> Option<Stat> {
         Stat::from(&ProcessStat::of(pid)?)
     }
 
-    /// Whether it has ended and is only waited for.
+    /// Whether it is a zombie: it has ended, and its parent has not waited for it yet.
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 }
 
 impl Process {
-    /// The process of this number now.
+    /// The process that has this ID now.
     pub fn of(pid: i32) -> Option<Process> {
         Some(Process { pid, start: Stat::of(pid)?.start })
     }
 
-    /// Whether it runs still: zombies do not.
+    /// Whether it is still running; zombies are not.
     pub fn is_there(&self) -> bool {
         Stat::of(self.pid).is_some_and(|s| s.start == self.start && !s.is_zombie())
     }
 
-    /// Sends it a signal, if it is there.
+    /// Sends it a signal, if it is still running.
     pub fn signal(&self, signal: i32) -> bool {
         self.is_there() && send(self.pid, signal)
     }
 }
 
-/// Sends a signal to a process; false where it cannot be sent.
+/// Sends a signal to a process; returns false where it cannot be sent.
 pub fn send(pid: i32, signal: i32) -> bool {
-    // Zero and negative numbers mean groups.
+    // Zero and negative numbers would mean process groups.
     // SAFETY: sends a signal.
     pid > 0 && unsafe { libc::kill(pid, signal) } == 0
 }
 
-/// Ends a process.
+/// Kills a process.
 pub fn kill(pid: i32) {
     send(pid, libc::SIGKILL);
 }
 
-/// A mark that a process's descendants inherit, whatever session they make or program they execute: the soft limit on
-/// file locks, which Linux keeps but has not looked at since 2.4.25 (setrlimit(2)).
+/// A mark that a process's descendants inherit, even if they create sessions or execute other programs: the
+/// soft limit on file locks, which Linux keeps but has not enforced since 2.4.25 (setrlimit(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u64);
 
 impl Mark {
-    /// The mark of a guest with this id.
+    /// The mark of the guest with this id.
     pub fn of(id: &str) -> Mark {
         Mark(u64::from_str_radix(id.get(..15).unwrap_or_default(), 16).unwrap_or(0) | 1 << 59)
     }
@@ -126,13 +126,13 @@ impl Mark {
         line.and_then(|l| l.split_ascii_whitespace().next()?.parse().ok()) == Some(self.0)
     }
 
-    /// All processes that bear it.
+    /// All processes that have it.
     pub fn bearers(self) -> Vec<i32> {
         all().iter().filter(|s| !s.is_zombie() && self.is_on(s.pid)).map(|s| s.pid).collect()
     }
 }
 
-/// Which start of the host this is.
+/// The ID of the host's current boot.
 pub fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string()
 }
@@ -143,7 +143,7 @@ pub fn all() -> Vec<Stat> {
     entries.filter_map(|e| Stat::of(e.file_name().to_str()?.parse().ok()?)).collect()
 }
 
-/// Descendants of a process among these, without itself and zombies, parents first.
+/// The descendants of a process among these, without itself and without zombies, parents first.
 pub fn descendants_among(all: &[Stat], root: i32) -> Vec<Stat> {
     let mut children: BTreeMap<i32, Vec<&Stat>> = BTreeMap::new();
     all.iter().for_each(|s| children.entry(s.parent).or_default().push(s));
@@ -159,13 +159,13 @@ pub fn descendants_among(all: &[Stat], root: i32) -> Vec<Stat> {
     found
 }
 
-/// Descendants of a process now.
+/// The descendants of a process now.
 pub fn descendants(root: i32) -> Vec<Stat> {
     descendants_among(&all(), root)
 }
 
-/// Does something to all processes that `list` gives until it gives no new ones: they may fork meanwhile. Ends after
-/// some rounds in any case.
+/// Calls `act` for all processes that `list` gives, until it gives no new ones: they may fork meanwhile.
+/// Stops after some rounds in any case.
 pub fn until_no_new(list: impl Fn() -> Vec<i32>, mut act: impl FnMut(i32)) {
     let mut seen = BTreeSet::new();
     for _ in 0..100 {
@@ -177,7 +177,7 @@ pub fn until_no_new(list: impl Fn() -> Vec<i32>, mut act: impl FnMut(i32)) {
     }
 }
 
-/// Clock ticks a second.
+/// Clock ticks per second.
 pub fn ticks_a_second() -> u64 {
     // SAFETY: only returns a number.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100).max(1)
@@ -224,7 +224,7 @@ mod tests {
         assert!(mark.bearers().len() >= 2);
         until_no_new(|| mark.bearers(), kill);
         shell.wait().unwrap();
-        // The kernel takes its time with a process that was killed.
+        // The kernel may take a moment to end a killed process.
         let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while !mark.bearers().is_empty() && std::time::Instant::now() < end {
             std::thread::sleep(std::time::Duration::from_millis(5));

@@ -1,4 +1,4 @@
-//! What is known of a guest: its record, a JSON file.
+//! The record of a guest, which is a JSON file.
 
 use crate::process::Process;
 use crate::time::Time;
@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use trine_hostnet::{Mode, Open, PortMap};
 
-/// A word of a command line, a path or a variable: any bytes. In JSON a string where it is UTF-8, else a list of bytes.
+/// A word of a command line, a path or a variable; it may have any bytes. In JSON it is a string if it is
+/// UTF-8, and otherwise a list of bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Word(pub OsString);
 
@@ -57,7 +58,7 @@ impl<'de> Deserialize<'de> for Word {
     }
 }
 
-/// The three kinds.
+/// The three kinds of guests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KindName {
@@ -65,7 +66,7 @@ pub enum KindName {
     Machine,
     /// An executable of another CPU.
     Program,
-    /// The host's kernel, divided.
+    /// A division of the host's kernel.
     Container,
 }
 
@@ -79,27 +80,27 @@ impl std::fmt::Display for KindName {
     }
 }
 
-/// Where a guest is in its life.
+/// The state of a guest's lifecycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Never started.
+    /// It was never started.
     #[default]
     Created,
     /// It runs.
     Running,
-    /// It is there and does not run.
+    /// It exists and does not execute.
     Paused,
-    /// It ended and its restart policy will start it again in a moment.
+    /// It has ended, and its restart policy will start it again in a moment.
     Restarting,
-    /// It ended, or was ended.
+    /// It has ended by itself or was ended.
     Stopped,
-    /// Its monitor was killed, and it with it: how it would have ended nobody knows.
+    /// Its monitor was killed, and the guest with it: its exit status is unknown.
     Dead,
 }
 
 impl Status {
-    /// Whether there are processes of it.
+    /// Whether it has processes.
     pub fn is_up(self) -> bool {
         matches!(self, Status::Running | Status::Paused | Status::Restarting)
     }
@@ -117,17 +118,17 @@ impl Status {
     }
 }
 
-/// When a guest that ended is started again.
+/// When a guest that has ended is restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restart {
     /// Never.
     #[default]
     No,
-    /// When its exit code is not 0, at most so many times in a row (0: always).
+    /// When its exit code is not 0; at most so many times in a row (0: no limit).
     OnFailure(u32),
-    /// Always, but where the user stopped it.
+    /// Always, unless the user stopped it.
     Always,
-    /// As `Always`; a user's `start --all` after the host's restart leaves out what was stopped before.
+    /// As `Always`; but `start --all` after a reboot of the host leaves out guests that were stopped before.
     UnlessStopped,
 }
 
@@ -141,10 +142,10 @@ impl std::str::FromStr for Restart {
             None if text == "unless-stopped" => Ok(Restart::UnlessStopped),
             None if text == "on-failure" => Ok(Restart::OnFailure(0)),
             Some(("on-failure", n)) => {
-                n.parse().map(Restart::OnFailure).map_err(|_| format!("'{n}' is no number of restarts"))
+                n.parse().map(Restart::OnFailure).map_err(|_| format!("'{n}' is not a number of restarts"))
             }
             _ => Err(format!(
-                "'{text}' is no restart policy: use no, on-failure[:TIMES], always or unless-stopped"
+                "'{text}' is not a restart policy: use no, on-failure[:TIMES], always or unless-stopped"
             )),
         }
     }
@@ -174,36 +175,36 @@ impl<'de> Deserialize<'de> for Restart {
     }
 }
 
-/// How a guest's health is looked at.
+/// How a guest's health is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
-    /// What is executed in the guest; exit code 0 is health.
+    /// The command that is executed in the guest; exit code 0 means healthy.
     pub command: Vec<Word>,
-    /// Between the end of one and the start of the next.
+    /// Time between the end of one check and the start of the next.
     pub interval: Duration,
-    /// What takes longer has failed.
+    /// Time after which a check has failed.
     pub timeout: Duration,
-    /// Failures in a row that make it unhealthy.
+    /// Number of consecutive failures that make it unhealthy.
     pub retries: u32,
-    /// Failures in this time after the start do not count.
+    /// Time after the start during which failures do not count.
     pub start_period: Duration,
 }
 
-/// What checks have found.
+/// The results of health checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// `starting`, `healthy` or `unhealthy`.
     pub status: String,
-    /// Failures since the last success.
+    /// Number of failures since the last success.
     pub failing_streak: u32,
     /// The last check's exit code.
     pub last_exit_code: Option<i32>,
-    /// The beginning of what it wrote.
+    /// The beginning of the last check's output.
     pub last_output: String,
 }
 
 impl Health {
-    /// Before the first check.
+    /// The state before the first check.
     pub fn starting() -> Health {
         Health {
             status: "starting".into(),
@@ -218,114 +219,114 @@ impl Health {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// The command line of a `trine run`: machines and programs.
+    /// The command line of a `trine run`, for machines and programs.
     Command(Line),
-    /// An OCI bundle: containers.
+    /// An OCI bundle, for containers.
     Bundle(Bundle),
 }
 
-/// The words of a command line behind `trine run`.
+/// The words of a command line that follow `trine run`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// All of them.
+    /// All words.
     pub words: Vec<Word>,
-    /// How many of them stand before the thing that runs: its options.
+    /// How many of them are options: they come before the thing that runs.
     pub options: usize,
 }
 
-/// A container's bundle and what the image knows beside it.
+/// A container's bundle and the name of its image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {
     /// Directory with `config.json`.
     pub path: PathBuf,
-    /// Name of the image it was made of, if one was.
+    /// Name of the image that it was made from, if it was.
     pub image: Option<String>,
-    /// Whether the bundle is removed with the guest: it was made for it alone.
+    /// Whether the bundle is removed together with the guest, because it was made for it.
     pub owned: bool,
 }
 
-/// What was asked for when the guest was made.
+/// The options with which a guest was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
-    /// It has a terminal of its own.
+    /// Whether it has a terminal of its own.
     pub tty: bool,
-    /// Its standard input stays open while nobody is attached.
+    /// Whether its standard input stays open while nobody is attached.
     pub stdin: bool,
-    /// The first one attached closes its standard input when it leaves.
+    /// Whether its standard input is closed when the first attached client leaves.
     pub stdin_once: bool,
-    /// Its record is removed when it ends.
+    /// Whether its record is removed when it ends.
     pub remove: bool,
-    /// When it is started again.
+    /// When it is restarted.
     pub restart: Restart,
-    /// How its health is looked at.
+    /// How its health is checked.
     pub health: Option<HealthCheck>,
-    /// What asks it to end; SIGTERM where none is named.
+    /// The signal that asks it to end; `None` means SIGTERM.
     pub stop_signal: Option<i32>,
-    /// Seconds between that and SIGKILL.
+    /// Seconds between the stop signal and SIGKILL.
     pub stop_seconds: Option<u64>,
-    /// Its log is kept below so many bytes.
+    /// The size limit of its log in bytes.
     pub log_bytes: u64,
-    /// Labels.
+    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its network: of containers.
+    /// Its network (containers only).
     pub network: Network,
 }
 
-/// What was asked for of a container's network.
+/// The network options of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Network {
-    /// Which one it is.
+    /// Which network it joins.
     pub mode: Mode,
-    /// Names beside its own, by which the group's other members find it.
+    /// Further names by which the other members of the network find it.
     pub aliases: Vec<String>,
-    /// More lines of its `/etc/hosts`: name and address.
+    /// Further lines of its `/etc/hosts`: name and address.
     pub hosts: Vec<(String, IpAddr)>,
-    /// Its name servers; none: the host's.
+    /// Its name servers; empty means the host's.
     pub dns: Vec<IpAddr>,
-    /// Domains that its resolver searches; none: the host's.
+    /// The domains that its resolver searches; empty means the host's.
     pub search: Vec<String>,
-    /// Ports of the host that lead into it.
+    /// The ports of the host that are forwarded to it.
     pub publish: Vec<PortMap>,
 }
 
-/// What a guest has of its network while it runs.
+/// The state of a running guest's network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Joined {
-    /// IPv4 in its group.
+    /// Its IPv4 address in the network.
     pub v4: Option<Ipv4Addr>,
-    /// IPv6 in its group.
+    /// Its IPv6 address in the network.
     pub v6: Option<Ipv6Addr>,
-    /// Where its default route leads.
+    /// The gateway of its default route.
     pub gateway: Option<Ipv4Addr>,
-    /// Open ports.
+    /// The published ports that are open.
     pub ports: Vec<Open>,
-    /// What its user should know.
+    /// Remarks for the user.
     pub notes: Vec<String>,
 }
 
 impl Joined {
-    /// Its ports, as `127.0.0.1:8080->80/tcp`.
+    /// Its published ports, written as `127.0.0.1:8080->80/tcp`.
     pub fn ports(&self) -> Vec<String> {
         self.ports.iter().map(Open::to_string).collect()
     }
 }
 
-/// How a guest is now.
+/// The current state of a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Where it is in its life.
+    /// The state of its lifecycle.
     pub status: Status,
-    /// Number of its first process.
+    /// Process ID of its first process.
     pub pid: Option<i32>,
-    /// Exit code, 128 + n for signal n.
+    /// Its exit code; 128 + n for signal n.
     pub exit_code: Option<i32>,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
-    /// Whether the kernel ended it because its memory was used up.
+    /// Whether the kernel killed it because its memory was used up.
     pub out_of_memory: bool,
     /// Why it did not start, or is dead.
     pub error: Option<String>,
@@ -333,38 +334,38 @@ pub struct State {
     pub started: Option<Time>,
     /// When it ended last.
     pub finished: Option<Time>,
-    /// How often its policy has started it again.
+    /// How often its restart policy has restarted it.
     pub restarts: u32,
-    /// Whether the user ended it.
+    /// Whether the user stopped it.
     pub stopped_by_user: bool,
-    /// What checks have found.
+    /// The results of its health checks.
     pub health: Option<Health>,
-    /// Its network's part: of containers that run.
+    /// The state of its network (running containers only).
     pub network: Joined,
 }
 
-/// What a guest's monitor left for whoever comes after it.
+/// Information that a guest's monitor leaves for the command that cleans up after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Traces {
-    /// The monitor.
+    /// The monitor's process.
     pub monitor: Option<Process>,
-    /// The guest's first process, the leader of a session of its own.
+    /// The guest's first process, which is a session leader.
     pub guest: Option<Process>,
-    /// Whether something of the guest may be there: from before its start until all of it has ended.
+    /// Whether processes of the guest may exist: set from before its start until all of it has ended.
     pub open: bool,
-    /// During which start of the host.
+    /// The boot of the host during which this was written.
     pub boot: String,
-    /// The guest's directory of what runs, with its socket.
+    /// The guest's runtime directory, with its socket.
     pub directory: Option<PathBuf>,
     /// Its control group, where it has one.
     pub cgroup: Option<String>,
 }
 
-/// All that is known of a guest.
+/// Everything that is known of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Format of this file.
+    /// Version of the record's format.
     pub version: u32,
     /// 32 hexadecimal digits.
     pub id: String,
@@ -372,23 +373,23 @@ pub struct Record {
     pub name: String,
     /// Its kind.
     pub kind: KindName,
-    /// What runs: the thing as it was named.
+    /// What runs: the thing as the user named it.
     pub what: String,
     /// The arguments of that thing.
     pub args: Vec<Word>,
     /// What it is started from.
     pub source: Source,
-    /// Directory it was made in.
+    /// The directory in which it was created.
     pub cwd: Word,
-    /// Environment it was made in, each as `NAME=VALUE`.
+    /// The environment in which it was created, each variable as `NAME=VALUE`.
     pub env: Vec<Word>,
-    /// When it was made.
+    /// When it was created.
     pub created: Time,
-    /// What was asked for.
+    /// The options with which it was created.
     pub options: Options,
-    /// How it is.
+    /// Its current state.
     pub state: State,
-    /// Traces of its monitor.
+    /// Information about its monitor, for cleaning up.
     pub traces: Traces,
 }
 
@@ -404,12 +405,12 @@ impl Record {
         quoted.collect::<Vec<_>>().join(" ")
     }
 
-    /// The beginning of the id, which suffices nearly always.
+    /// The beginning of the id, which is nearly always unique.
     pub fn short(&self) -> &str {
         self.id.get(..12).unwrap_or(&self.id)
     }
 
-    /// Status in words: `up 3 minutes (healthy)`.
+    /// The status in words: `up 3 minutes (healthy)`.
     pub fn describe(&self) -> String {
         let s = &self.state;
         let since = |t: Option<Time>| crate::time::words(t.unwrap_or(self.created).ago());

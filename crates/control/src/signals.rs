@@ -1,4 +1,4 @@
-//! Signals by name, and as descriptors that can be waited for with others.
+//! Signals by name, and signals read from a descriptor.
 
 use crate::error::ControlError;
 use std::fs::File;
@@ -42,7 +42,7 @@ const NAMES: &[(&str, i32)] = &[
     ("SYS", libc::SIGSYS),
 ];
 
-/// A signal as a user names it: `TERM`, `SIGTERM`, `15`, `RTMIN+3`, `RTMAX-1`.
+/// Parses a signal as users name it: `TERM`, `SIGTERM`, `15`, `RTMIN+3`, `RTMAX-1`.
 ///
 /// # Errors
 /// A sentence where there is no such signal.
@@ -67,11 +67,12 @@ pub fn parse(text: &str) -> Result<i32, String> {
             .or_else(|| from_last(name.strip_prefix("RTMAX")?)),
     };
     let number = number.filter(|n| (1..=64).contains(n));
-    number
-        .ok_or_else(|| format!("'{text}' is no signal: write a name such as TERM, or a number from 1 to 64"))
+    number.ok_or_else(|| {
+        format!("'{text}' is not a signal: write a name such as TERM, or a number from 1 to 64")
+    })
 }
 
-/// A signal's name, as `kill -l` has it.
+/// A signal's name, as `kill -l` prints it.
 pub fn name(signal: i32) -> String {
     match NAMES.iter().find(|(_, n)| *n == signal) {
         Some((name, _)) => format!("SIG{name}"),
@@ -79,15 +80,15 @@ pub fn name(signal: i32) -> String {
     }
 }
 
-/// Signals of this process, read from a descriptor in place of their actions. Children inherit that they are blocked:
-/// [`unblock`].
+/// Signals of this process, read from a descriptor instead of performing their actions. Children inherit the
+/// blocked signals: see [`unblock`].
 pub struct Signals(File);
 
 impl Signals {
-    /// Takes these signals from now on, for good.
+    /// Blocks these signals for good, to be read here.
     ///
     /// # Errors
-    /// Where the host has no descriptor left.
+    /// Fails where the host has no descriptor left.
     pub fn take(list: &[i32]) -> Result<Signals, ControlError> {
         // SAFETY: `set` is plain data that `sigemptyset` fills; the descriptor is new and nobody else's.
         unsafe {
@@ -103,7 +104,7 @@ impl Signals {
         }
     }
 
-    /// The next signal that came, if one did.
+    /// Reads the next signal, if one has come.
     pub fn take_next(&mut self) -> Option<i32> {
         // struct signalfd_siginfo: 128 bytes, the number first (signalfd(2)).
         let mut info = [0; 128];
@@ -114,7 +115,7 @@ impl Signals {
     }
 }
 
-/// Blocks no signal in this thread any more.
+/// Unblocks all signals in this thread.
 pub fn unblock() {
     // SAFETY: `set` is plain data that `sigemptyset` fills; allowed between fork and exec (signal-safety(7)).
     unsafe {

@@ -1,9 +1,10 @@
-//! Where records lie, and who may write them.
+//! The directory of records, and the locks for writing them.
 //!
-//! A guest's directory `<data>/guests/<id>` holds `record.json`, its `log` and `lock`; `<data>/guests/names/<name>` is a
-//! link to its id. Its monitor holds `lock` for its whole life: whoever gets that lock knows that there is no monitor,
-//! and may repair and write the record. Making and removing guests is done under the lock of the whole directory.
-//! What is gone after a restart of the host, the socket, lies in `<runtime>/guests/<id>`.
+//! A guest's directory `<data>/guests/<id>` holds `record.json`, its `log` and `lock`;
+//! `<data>/guests/names/<name>` is a link to its id. The guest's monitor holds `lock` for its whole life: a
+//! command that gets this lock knows that there is no monitor, and may repair and write the record. Guests
+//! are created and removed under the lock of the whole directory. The socket, which does not survive a reboot
+//! of the host, is in `<runtime>/guests/<id>`.
 
 use crate::error::{ControlError, refused};
 use crate::names;
@@ -16,9 +17,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Largest record that is read.
+/// The largest record that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
-/// How long a lock is waited for that is held only for moments.
+/// How long to wait for a lock that is held only for moments.
 const MOMENTS: Duration = Duration::from_secs(30);
 
 /// All guests of a user.
@@ -28,11 +29,11 @@ pub struct Store {
     runtime: PathBuf,
 }
 
-/// A lock that ends with this value, or with the process.
+/// A lock that is released when this is dropped, or when the process ends.
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code, reason = "closing it is what releases the lock")] File);
 
-/// A guest's place.
+/// The directory of a guest.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// Its id.
@@ -45,8 +46,8 @@ fn make_dir(path: &Path) -> Result<(), ControlError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| ControlError::at(path, e))
 }
 
-/// Writes a file by another name and renames it, so that readers find the old or the new one; `sync` where it must
-/// survive the host's failure.
+/// Writes a file under another name and renames it, so that readers find either the old or the new contents;
+/// with `sync` it also survives a crash of the host.
 pub fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> Result<(), ControlError> {
     let other = path.with_extension(format!("new-{}", std::process::id()));
     let go = || {
@@ -59,11 +60,11 @@ pub fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> Result<(), ControlE
     };
     go().map_err(|e| {
         let _ = fs::remove_file(&other);
-        ControlError::Host { what: format!("{} cannot be written", path.display()), source: e }
+        ControlError::Host { what: format!("cannot write {}", path.display()), source: e }
     })
 }
 
-/// Takes a file's lock within this time; `None` where someone else holds it.
+/// Takes a file's lock within this time; `None` where another process holds it.
 fn lock_within(path: &Path, time: Duration) -> Result<Option<Lock>, ControlError> {
     let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = open().map_err(|e| ControlError::at(path, e))?;
@@ -82,21 +83,21 @@ fn lock_within(path: &Path, time: Duration) -> Result<Option<Lock>, ControlError
 }
 
 impl Store {
-    /// The user's store, made where it is not there yet.
+    /// Opens the user's store, which is created if missing.
     ///
     /// # Errors
-    /// Where there is no directory for it.
+    /// Fails where there is no directory for it.
     pub fn open() -> Result<Store, ControlError> {
-        let host = |e| ControlError::host("there is no place for guests", e);
+        let host = |e| ControlError::host("the directory for guests", e);
         let (data, runtime) =
             (trine_base::xdg::data().map_err(host)?, trine_base::xdg::runtime().map_err(host)?);
         Store::at(data.join("guests"), runtime.join("guests"))
     }
 
-    /// A store in these directories.
+    /// Opens a store in these directories.
     ///
     /// # Errors
-    /// Where they cannot be made.
+    /// Fails where they cannot be created.
     pub fn at(dir: PathBuf, runtime: PathBuf) -> Result<Store, ControlError> {
         make_dir(&dir.join("names"))?;
         make_dir(&runtime)?;
@@ -108,27 +109,27 @@ impl Store {
         &self.dir
     }
 
-    /// The directory of what runs of a guest.
+    /// The runtime directory of a guest.
     pub fn running(&self, id: &str) -> PathBuf {
         self.runtime.join(id)
     }
 
-    /// Where a guest of this id is or would be.
+    /// The directory that a guest with this id has or would have.
     pub fn place(&self, id: &str) -> Place {
         Place { id: id.to_string(), dir: self.dir.join(id) }
     }
 
-    /// The lock of the whole directory.
+    /// Takes the lock of the whole directory.
     fn lock(&self) -> Result<Lock, ControlError> {
         let path = self.dir.join("lock");
         lock_within(&path, MOMENTS)?
             .ok_or_else(|| ControlError::Failed(format!("{} stays locked by another trine", path.display())))
     }
 
-    /// Makes a guest; where `record.name` is empty, it gets a name.
+    /// Creates a guest; where `record.name` is empty, a name is generated.
     ///
     /// # Errors
-    /// Where the name cannot be, or is taken.
+    /// Fails where the name is not valid, or is taken.
     pub fn create(&self, record: &mut Record) -> Result<Place, ControlError> {
         let given = !record.name.is_empty();
         if given {
@@ -151,7 +152,8 @@ impl Store {
                 }
             }
         }
-        // The record makes the guest: whatever ends here before it is swept up by the next one.
+        // The record makes the guest: if this fails before it is written, the next command sweeps up the
+        // rest.
         place.write(record, true).inspect_err(|_| drop(self.forget(&place, &record.name)))?;
         Ok(place)
     }
@@ -172,7 +174,7 @@ impl Store {
         ))
     }
 
-    /// Removes what an earlier command that was killed has left: guests without a record and names without a guest.
+    /// Removes what a killed command has left: guests without a record and names without a guest.
     fn sweep(&self) {
         let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
         for entry in entries(&self.dir).filter(|e| e.file_name().len() >= 32) {
@@ -192,14 +194,14 @@ impl Store {
     /// Removes a guest whose lock the caller holds.
     ///
     /// # Errors
-    /// Where its files cannot be removed.
+    /// Fails where its files cannot be removed.
     pub fn remove(&self, place: &Place, name: &str, _held: &Lock) -> Result<(), ControlError> {
         let _lock = self.lock()?;
         self.forget(place, name)
     }
 
     fn forget(&self, place: &Place, name: &str) -> Result<(), ControlError> {
-        // Without its record it is no guest any more.
+        // Without its record it is not a guest any more.
         let record = place.dir.join("record.json");
         match fs::remove_file(&record) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(ControlError::at(&record, e)),
@@ -212,7 +214,7 @@ impl Store {
         fs::remove_dir_all(&place.dir).map_err(|e| ControlError::at(&place.dir, e))
     }
 
-    /// All guests, the newest first; damaged records are left out, with a sentence each.
+    /// All guests, the newest first, and a sentence for each damaged record, which is left out.
     pub fn list(&self) -> (Vec<(Place, Record)>, Vec<String>) {
         let (mut found, mut damaged) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
@@ -221,7 +223,7 @@ impl Store {
             let place = self.place(id);
             match place.read() {
                 Ok(record) => found.push((place, record)),
-                // It was removed just now, or is being made.
+                // It was removed just now, or is being created.
                 Err(ControlError::Unknown(_)) => {}
                 Err(e) => damaged.push(e.to_string()),
             }
@@ -230,10 +232,10 @@ impl Store {
         (found, damaged)
     }
 
-    /// The guest that a name, an id or the beginning of an id means.
+    /// Finds a guest by its name, its id or the beginning of its id.
     ///
     /// # Errors
-    /// Where there is none, or there are several.
+    /// Fails where there is none, or there are several.
     pub fn find(&self, which: &str) -> Result<Place, ControlError> {
         if names::check(which).is_ok()
             && let Ok(id) = fs::read_link(self.name(which))
@@ -255,16 +257,16 @@ impl Store {
         match &ids[..] {
             [] => Err(unknown()),
             [id] => Ok(self.place(id)),
-            _ => refused(format!("'{which}' is the beginning of {} ids: write more of it", ids.len())),
+            _ => refused(format!("'{which}' is the beginning of {} ids: write more characters", ids.len())),
         }
     }
 }
 
 impl Place {
-    /// The record.
+    /// Reads the record.
     ///
     /// # Errors
-    /// Where there is none any more, or it is damaged.
+    /// Fails where it does not exist any more, or is damaged.
     pub fn read(&self) -> Result<Record, ControlError> {
         use std::io::Read;
         let path = self.dir.join("record.json");
@@ -276,29 +278,32 @@ impl Place {
         file.take(LARGEST).read_to_end(&mut text).map_err(|e| ControlError::at(&path, e))?;
         let damaged = |why: String| {
             let dir = self.dir.display();
-            ControlError::Failed(format!("{} is no record of a guest ({why}): remove {dir}", path.display()))
+            ControlError::Failed(format!(
+                "{} is not the record of a guest ({why}): remove {dir}",
+                path.display()
+            ))
         };
         let record: Record = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
         match record.version {
             VERSION if record.id == self.id => Ok(record),
             VERSION => Err(damaged("it names another id".into())),
-            n => Err(damaged(format!("version {n} is another trine's"))),
+            n => Err(damaged(format!("its version {n} belongs to another version of trine"))),
         }
     }
 
-    /// Writes the record; the caller holds the guest's lock, or has just made it.
+    /// Writes the record; the caller must hold the guest's lock, or have just created it.
     ///
     /// # Errors
-    /// Where the host cannot write.
+    /// Fails where the host cannot write.
     pub fn write(&self, record: &Record, sync: bool) -> Result<(), ControlError> {
         let text = serde_json::to_vec_pretty(record).map_err(|e| ControlError::host("a record", e))?;
         write_whole(&self.dir.join("record.json"), &text, sync)
     }
 
-    /// Takes the guest's lock within this time: `None` where its monitor lives.
+    /// Takes the guest's lock within this time; `None` where its monitor lives.
     ///
     /// # Errors
-    /// Where the guest has been removed.
+    /// Fails where the guest has been removed.
     pub fn lock_within(&self, time: Duration) -> Result<Option<Lock>, ControlError> {
         let path = self.dir.join("lock");
         let gone = |_| ControlError::Unknown(self.id.clone());
@@ -321,11 +326,11 @@ pub(crate) mod tests {
     use super::*;
     use crate::record::tests::sample;
 
-    /// A store of its own for a test.
+    /// A store in a directory of its own, for a test.
     pub struct Own(pub Store, PathBuf);
 
     impl Own {
-        /// Makes it.
+        /// Creates it.
         pub fn new(test: &str) -> Own {
             let dir = std::env::temp_dir().join(format!("trine-store-{test}-{}", std::process::id()));
             let _ = fs::remove_dir_all(&dir);

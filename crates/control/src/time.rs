@@ -1,14 +1,14 @@
-//! Points in time as records and logs have them, and how users write them.
+//! Points in time, as records and logs store them and as users write them.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A point in time, in nanoseconds since 1970; written as RFC 3339 says, in UTC.
+/// A point in time, in nanoseconds since 1970; written as in RFC 3339, in UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub u64);
 
 impl Time {
-    /// The host's clock.
+    /// The time of the host's clock.
     pub fn now() -> Time {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Time(since.as_nanos().try_into().unwrap_or(u64::MAX))
@@ -20,15 +20,15 @@ impl Time {
     }
 
     fn system(self) -> SystemTime {
-        // The largest is in the year 2554, which the format can hold.
+        // The largest value is in the year 2554, which the format can represent.
         UNIX_EPOCH + Duration::from_nanos(self.0)
     }
 
-    /// What a user gives for `--since` and `--until`: RFC 3339 (the end may be left out), seconds since 1970, or a
-    /// length of time before now such as `10m` or `1h30m`.
+    /// Parses the time of `--since` and `--until`: RFC 3339 (the end may be left out), seconds since 1970, or
+    /// a duration before now such as `10m` or `1h30m`.
     ///
     /// # Errors
-    /// A sentence where it is none of these.
+    /// Returns a sentence where it is none of these.
     pub fn parse(text: &str) -> Result<Time, String> {
         if let Ok(seconds) = text.parse::<f64>()
             && (0.0..1e10).contains(&seconds)
@@ -43,7 +43,7 @@ impl Time {
         let time = humantime::parse_rfc3339_weak(&whole).ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         let time = time.and_then(|t| u64::try_from(t.as_nanos()).ok()).map(Time);
         time.ok_or_else(|| {
-            format!("'{text}' is no time: write 2026-11-25T12:00:00Z, seconds since 1970, or 10m for ten minutes ago")
+            format!("'{text}' is not a time: write 2026-11-25T12:00:00Z, seconds since 1970, or 10m for ten minutes ago")
         })
     }
 }
@@ -69,19 +69,19 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A length of time as a user gives it: `30s`, `1m30s`, or a number of seconds.
+/// Parses a duration as users write it: `30s`, `1m30s`, or a number of seconds.
 ///
 /// # Errors
-/// A sentence where it is neither.
+/// Returns a sentence where it is not a duration.
 pub fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
     }
     humantime::parse_duration(text)
-        .map_err(|e| format!("'{text}' is no length of time ({e}): write 30s or 1m30s"))
+        .map_err(|e| format!("'{text}' is not a duration ({e}): write 30s or 1m30s"))
 }
 
-/// A length of time in words, to its largest unit.
+/// A duration in words, in its largest unit.
 pub fn words(length: Duration) -> String {
     let seconds = length.as_secs();
     let (n, unit) = match seconds {

@@ -1,110 +1,111 @@
-//! What commands and monitors say to each other over a guest's socket: frames of a kind, a length (four bytes, little-endian) and as many
-//! bytes.
+//! The protocol between commands and monitors, over a guest's socket: frames of a kind (one byte), a length
+//! (four bytes, little-endian) and as many bytes.
 
 use crate::record::Word;
 use serde::{Deserialize, Serialize};
 
-/// Longest frame.
+/// The longest frame in bytes.
 pub const LONGEST: usize = 1 << 20;
-/// Longest piece of input or output in a frame.
+/// The longest piece of input or output in a frame, in bytes.
 pub const PIECE: usize = 1 << 16;
 
-/// Size of a terminal: rows, columns.
+/// The size of a terminal: rows, columns.
 pub type Size = (u16, u16);
 
-/// What a command wants of a monitor. It says so once, first of all.
+/// A request of a client to a monitor. It is the first thing that a client sends, and is sent once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Start the guest that you were made for.
+    /// Start the guest.
     Start,
-    /// Give me its output from now on, and take my input.
+    /// Attach: send me the guest's output from now on, and take my input.
     Attach {
-        /// Whether input will come.
+        /// Whether the client will send input.
         stdin: bool,
-        /// Whether the guest waits for this client as a program does for its pipe, and ends its input with it.
+        /// Whether the guest waits for this client as a program does for its pipe, and its input ends with
+        /// the client.
         owner: bool,
-        /// Whether the guest is to be started when this is done.
+        /// Whether the guest is to be started after attaching.
         start: bool,
         /// Size of the client's terminal.
         size: Option<Size>,
     },
-    /// Execute this beside it.
+    /// Execute this in the guest.
     Exec(Exec),
-    /// Send its first process a signal.
+    /// Send the guest's first process a signal.
     Signal(i32),
-    /// Ask it to end, then end it.
+    /// Ask the guest to end, and kill it if it does not.
     Stop {
-        /// The signal that asks, where not its usual one.
+        /// The signal that asks; `None` means the guest's own stop signal.
         signal: Option<i32>,
-        /// Seconds until SIGKILL, where not its usual ones.
+        /// Seconds until SIGKILL; `None` means the guest's own value.
         seconds: Option<u64>,
     },
-    /// Let it use no CPU.
+    /// Pause the guest.
     Pause,
-    /// Let it go on.
+    /// Resume the guest.
     Resume,
-    /// Say when it has ended.
+    /// Report the guest's end.
     Wait,
 }
 
-/// Something executed beside a guest's first process.
+/// A command that is executed in a guest besides its first process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {
     /// The command.
     pub command: Vec<Word>,
-    /// Variables, as `NAME=VALUE`.
+    /// Environment variables, as `NAME=VALUE`.
     pub env: Vec<Word>,
-    /// Directory, where not the guest's.
+    /// Working directory; `None` means the guest's.
     pub cwd: Option<Word>,
-    /// User, where not the guest's, as `USER[:GROUP]`.
+    /// User, as `USER[:GROUP]`; `None` means the guest's.
     pub user: Option<String>,
-    /// All capabilities (containers).
+    /// Whether it has all capabilities (containers only).
     pub privileged: bool,
-    /// With a terminal of its own.
+    /// Whether it has a terminal of its own.
     pub tty: bool,
-    /// Whether input will come.
+    /// Whether the client will send input.
     pub stdin: bool,
-    /// Not waited for.
+    /// Whether the client does not wait for it.
     pub detach: bool,
     /// Size of the client's terminal.
     pub size: Option<Size>,
 }
 
-/// How something ended.
+/// How a process ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    /// Exit code, 128 + n for signal n.
+    /// Its exit code; 128 + n for signal n.
     pub code: i32,
-    /// The signal.
+    /// The signal that ended it, if one did.
     pub signal: Option<i32>,
-    /// Why it did not start.
+    /// Why it did not start, if it did not.
     pub error: Option<String>,
 }
 
-/// A frame.
+/// A frame of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// To the monitor: what is wanted.
+    /// To the monitor: the request.
     Request(Request),
-    /// From the monitor: it is done, or why not.
+    /// From the monitor: the request is accepted, or refused for this reason.
     Reply(Result<(), String>),
-    /// From the monitor: it is not done because of the command that was to be executed: its exit code, and why.
+    /// From the monitor: the command cannot be executed; its exit code, and the reason.
     NoCommand(u8, String),
     /// To the monitor: input.
     Input(Vec<u8>),
-    /// To the monitor: no more input.
+    /// To the monitor: the end of the input.
     EndOfInput,
     /// To the monitor: the terminal's size.
     Resize(Size),
-    /// To the monitor: a signal that the client got.
+    /// To the monitor: a signal that the client received.
     Signal(i32),
     /// From the monitor: standard output.
     Out(Vec<u8>),
     /// From the monitor: standard error.
     Err(Vec<u8>),
-    /// From the monitor: it has ended.
+    /// From the monitor: the guest or command has ended.
     Ended(Ended),
-    /// From the monitor: the client is sent away, and why.
+    /// From the monitor: the client is disconnected for this reason.
     Away(String),
 }
 
@@ -125,7 +126,7 @@ impl Frame {
         }
     }
 
-    /// Its bytes.
+    /// Encodes a frame.
     pub fn bytes(&self) -> Vec<u8> {
         let (kind, body) = self.parts();
         let mut bytes = vec![kind];
@@ -152,10 +153,10 @@ impl Frame {
         })
     }
 
-    /// Takes the first frame off these bytes; `None` where it is not whole yet.
+    /// Removes the first frame from these bytes; `None` where it is not complete yet.
     ///
     /// # Errors
-    /// Where these are no frames.
+    /// Fails where the bytes are not a valid frame.
     pub fn take(bytes: &mut Vec<u8>) -> Result<Option<Frame>, NoFrame> {
         let Some((head, rest)) = bytes.split_at_checked(5) else { return Ok(None) };
         let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
@@ -169,11 +170,11 @@ impl Frame {
     }
 }
 
-/// What came is no frame.
+/// The received bytes are not a valid frame.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NoFrame;
 
-/// Requests and answers are plain data, which always becomes JSON.
+/// Requests and answers are plain data, whose conversion to JSON cannot fail.
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }

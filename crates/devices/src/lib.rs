@@ -1,4 +1,4 @@
-//! Devices. One file each; a device returns actions and calls nobody (see `trine_base::Device`).
+//! Devices, one file each. A device returns actions and calls nobody (see `trine_base::Device`).
 //!
 //! * [`serial`]: NS16550A; [`intc`]: PLIC; [`timer`]: ACLINT; [`rtc`]: Goldfish; [`power`]: SiFive
 //!   test finisher.

@@ -1,11 +1,11 @@
-//! SiFive test finisher, as QEMU's `virt` has it: a guest's way to end the machine.
+//! The SiFive test finisher, as QEMU's `virt` has it, with which a guest ends the machine.
 
 use trine_base::{Action, Actions, Device, StateError, StopReason, Width, state, versions};
 
 const FAIL: u32 = 0x3333;
-/// Written to the finisher, it powers the machine off.
+/// The value that powers the machine off.
 pub const PASS: u32 = 0x5555;
-/// Written to the finisher, it resets the machine.
+/// The value that resets the machine.
 pub const RESET: u32 = 0x7777;
 
 /// The finisher.

@@ -1,4 +1,5 @@
-//! Goldfish real-time clock (Android's goldfish virtual hardware guide): wall-clock nanoseconds.
+//! The Goldfish real-time clock (Android's goldfish virtual hardware guide), which counts wall-clock
+//! nanoseconds.
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -22,10 +23,10 @@ pub struct GoldfishRtc {
     registers: Registers,
 }
 
-/// What a guest can change.
+/// The state that a guest can change.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Registers {
-    /// Added to the host's time: the guest may set the clock.
+    /// Added to the host's wall-clock time: the guest may set the clock.
     offset: u64,
     latched: u32,
     time_high: u32,
@@ -37,7 +38,7 @@ struct Registers {
 }
 
 impl GoldfishRtc {
-    /// A clock on interrupt line `irq`.
+    /// Creates a clock on interrupt line `irq`.
     pub fn new(irq: u32, clock: Arc<dyn Clock>) -> GoldfishRtc {
         GoldfishRtc { irq, clock, registers: Registers::default() }
     }
@@ -46,7 +47,7 @@ impl GoldfishRtc {
         self.clock.wall().wrapping_add(self.registers.offset)
     }
 
-    /// Lets the alarm come if it is time, and arms the timer for it; gives whether it came.
+    /// Raises the alarm if it is due, and otherwise arms the timer for it; returns whether it was raised.
     fn alarm(&mut self, now: u64, out: &mut Actions) -> bool {
         let time = self.time();
         let r = &mut self.registers;
@@ -106,8 +107,8 @@ impl Device for GoldfishRtc {
         self.drive(out);
     }
 
-    /// It may come though the alarm was set anew meanwhile, or because the host's time jumped: that is no event, and
-    /// driving the line then would be an interrupt of its own to the controller.
+    /// The timer may come although the alarm was set anew meanwhile, or because the host's time jumped. That
+    /// is not an event: driving the line then would be another interrupt to the controller.
     fn timer(&mut self, now: u64, out: &mut Actions) {
         if self.alarm(now, out) {
             self.drive(out);
@@ -185,7 +186,7 @@ mod tests {
             self.write(ALARM_LOW, at & 0xffff_ffff);
         }
 
-        /// The clock reaches `now`, and the timer comes where it is due.
+        /// Advances the clock to `now`; calls the timer where it is due.
         fn at(&mut self, now: u64) {
             self.clock.set_count(now);
             if self.timer.is_some_and(|at| at <= now) {

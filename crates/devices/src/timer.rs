@@ -11,7 +11,7 @@ const MTIME: u64 = 0xbff8;
 const MSI: u32 = 3;
 /// Machine timer interrupt in `mip`.
 const MTI: u32 = 7;
-/// Nanoseconds a tick.
+/// Nanoseconds per tick.
 const TICK: u64 = 100;
 
 versions!(Saved of "the ACLINT" { V1(Registers) });
@@ -21,7 +21,7 @@ pub struct Aclint {
     registers: Registers,
 }
 
-/// What a guest can change; the lists have one entry a hart.
+/// The state that a guest can change; the lists have one entry per hart.
 #[derive(Clone, Serialize, Deserialize)]
 struct Registers {
     msip: Vec<bool>,
@@ -31,7 +31,7 @@ struct Registers {
 }
 
 impl Aclint {
-    /// For harts 0 to `harts - 1`.
+    /// Creates the timers of harts 0 to `harts - 1`.
     pub fn new(harts: usize) -> Aclint {
         Aclint {
             registers: Registers { msip: vec![false; harts], compare: vec![u64::MAX; harts], offset: 0 },
@@ -52,7 +52,7 @@ impl Aclint {
         out.push(Action::Timer { at });
     }
 
-    /// The 64-bit register at `offset & !7`, if it is one.
+    /// The value of the 64-bit register at `offset & !7`; `None` where there is none.
     fn wide(&self, offset: u64, now: u64) -> Option<u64> {
         match offset & !7 {
             MTIME => Some(self.time(now)),
@@ -136,7 +136,7 @@ mod tests {
     struct Test {
         aclint: Aclint,
         now: u64,
-        /// Interrupt lines of two harts.
+        /// The interrupt lines of two harts.
         lines: [u32; 2],
         timer: Option<u64>,
     }

@@ -1,9 +1,9 @@
-//! What every device promises about its saved state: a device that was changed by its registers, saved and loaded into a
-//! fresh one cannot be told from the old one; states saved by every version that was released are loaded for ever; and
-//! no bytes make a device panic.
+//! What every device promises about its saved state: a device that was changed through its registers, saved,
+//! and loaded into a fresh device cannot be told from the original; states saved by every released version
+//! can always be loaded; and no bytes make a device panic.
 //!
-//! A new device is one more entry of the table at the end. Its golden file is written by
-//! `BLESS=1 cargo test -p trine-devices --test state`, once: a file that is there is never written again.
+//! A new device needs one entry in the table at the end. `BLESS=1 cargo test -p trine-devices --test state`
+//! writes its golden file; an existing file is never written again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use trine_memory::Ram;
 
 const BASE: u64 = 0x8000_0000;
 const RAM: u64 = 1 << 16;
-/// Clock time of all accesses.
+/// The clock time of all accesses.
 const NOW: u64 = 1_000_000_000;
 
-/// A device and the memory that it may use.
+/// A device and its memory.
 struct Rig {
     device: Box<dyn Device>,
     ram: Arc<Ram>,
@@ -56,8 +56,8 @@ impl Rig {
         bytes
     }
 
-    /// Everything that a guest may notice, and much that it may do: every register is read, then registers are read and
-    /// written as a generator says, and the timer comes.
+    /// Observes much of what a guest can notice: reads every register, then reads and writes registers at
+    /// random (from a seed), and calls the timer.
     fn observe(&mut self, size: u64) -> Vec<(u64, Vec<Action>)> {
         let mut seen = Vec::new();
         for offset in (0..size.min(0x400)).chain((0..size).step_by(0x7c)) {
@@ -85,10 +85,10 @@ impl Rig {
 /// One kind of device.
 struct Kind {
     name: &'static str,
-    /// Bytes of its window.
+    /// Size of its window in bytes.
     size: u64,
     make: fn(Arc<Ram>) -> Box<dyn Device>,
-    /// Changes it as a guest and the outside would; nothing where it holds nothing.
+    /// Changes it as a guest and the outside would; does nothing where the device has no state.
     change: fn(&mut Rig),
 }
 
@@ -103,7 +103,7 @@ impl Kind {
         rig
     }
 
-    /// A fresh device with the memory of `old`, and a state.
+    /// A fresh device with the memory of `old` and a loaded state.
     fn loaded(&self, old: &Rig, state: &[u8]) -> Result<Rig, StateError> {
         let mut rig = self.fresh();
         rig.ram.write(BASE, &old.memory()).unwrap();
@@ -125,7 +125,7 @@ impl Kind {
     fn golden(&self) {
         let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let old = self.changed();
-        // One file a version; the newest may be missing only while it is made.
+        // One file per version; only the newest may be missing, while it is being made.
         let newest = u32::from(old.device.save()[0]) + 1;
         for version in 1..=newest {
             let path = dir.join(format!("{}.v{version}", self.name));
@@ -148,7 +148,8 @@ impl Kind {
         let mut later = state.clone();
         later[0] = 0x7f;
         assert!(matches!(self.loaded(&old, &later), Err(StateError::Version { found: 128, .. })));
-        // Each bit flipped, and each byte turned into the largest: the device refuses it, or works on without a panic.
+        // Flips each bit, and sets each byte to its largest value: the device must refuse the state, or work
+        // on without a panic.
         let step = (state.len() / 200).max(1);
         for at in (0..state.len()).step_by(step) {
             for byte in (0..8).map(|bit| state[at] ^ 1 << bit).chain([0x7f, 0]) {
@@ -213,7 +214,7 @@ impl BlockBackend for Disk {
     }
 }
 
-/// Bytes of the disk: more than are moved in one turn.
+/// Size of the disk in bytes: more than is moved in one turn.
 const DISK: usize = 6 << 20;
 
 fn mmio(ram: Arc<Ram>, device: impl Virtio + 'static) -> Box<dyn Device> {
@@ -251,7 +252,7 @@ kinds! {
             Box::new(GoldfishRtc::new(11, Arc::new(clock)))
         },
         |rig| {
-            // The time is set and read in part, an alarm is pending and another one armed.
+            // The time is set and read in parts, an alarm is pending and another one is armed.
             let writes = [(4, 0x1234), (0, 0x5678), (0x10, 1), (0xc, 0), (8, 1), (0xc, 0x7777), (8, 0x99), (4, 7)];
             writes.iter().for_each(|&(offset, value)| drop(rig.write(offset, Width::B4, value)));
             rig.read(0, Width::B4);
@@ -277,7 +278,7 @@ kinds! {
             }
             let mut out = Actions::new();
             [3, 7, 9, 39].iter().for_each(|&line| rig.device.input(line, true, &mut out));
-            // The highest is claimed and comes again, the others pend.
+            // The interrupt with the highest priority is claimed and raised again; the others are pending.
             assert_eq!(rig.read(0x20_0004, Width::B4).0, 7);
             rig.device.input(7, true, &mut out);
         }
@@ -369,14 +370,14 @@ fn a_state_of_something_else_is_refused_in_words() {
     let other = Plic::new(41, &[Target { vcpu: 0, line: 11 }]).save();
     let fits = |what| format!("the saved state of {what} does not fit this machine: ");
     let text = plic.load(&other).unwrap_err().to_string();
-    assert_eq!(text, fits("the PLIC") + "it has another number of sources or contexts");
+    assert_eq!(text, fits("the PLIC") + "it has a different number of sources or contexts");
     let text = Aclint::new(2).load(&Aclint::new(3).save()).unwrap_err().to_string();
     assert_eq!(text, fits("the ACLINT") + "it is for 3 harts, not 2");
     let ram = || Arc::new(Ram::new(BASE, RAM).unwrap());
     let disk = |size| mmio(ram(), Block::new(Box::new(Disk(vec![0; size])), "disk"));
     let text = disk(1024).load(&disk(512).save()).unwrap_err().to_string();
-    assert_eq!(text, fits("the block device") + "the disk had 512 bytes, and this one has 1024");
+    assert_eq!(text, fits("the block device") + "the disk had 512 bytes, but this one has 1024");
     let rng = mmio(ram(), Rng::new(Box::new(SeededRandom::new(3))));
     let text = disk(512).load(&rng.save()).unwrap_err().to_string();
-    assert_eq!(text, fits("a virtio device") + "it is of kind 4, not 2");
+    assert_eq!(text, fits("a virtio device") + "it belongs to a device of ID 4, not 2");
 }

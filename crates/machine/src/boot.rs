@@ -1,4 +1,4 @@
-//! What a machine starts with.
+//! The software that a machine starts with.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use std::sync::Arc;
 pub enum Initrd {
     /// A file that the user named.
     Named(PathBuf),
-    /// A file that was made for this machine and may have no name any more.
+    /// A file that was made for this machine; it may have no name any more.
     Made(Arc<File>),
 }
 
-/// A kernel and what it is given.
+/// A kernel, its initial RAM disk and its command line.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    /// Image or ELF; on a firmware of the guest's own also a raw file, such as U-Boot's.
+    /// The kernel: an Image or ELF file; for a guest's own firmware also a raw file, such as U-Boot's.
     pub kernel: PathBuf,
     /// Initial RAM disk.
     pub initrd: Option<Initrd>,
@@ -24,13 +24,13 @@ pub struct Payload {
     pub append: String,
 }
 
-/// What the vCPUs start with.
+/// The software that the vCPUs start with.
 #[derive(Clone, Debug)]
 pub enum Boot {
     /// A kernel in S mode; the board is its firmware.
     Kernel(Payload),
-    /// A firmware in M mode, an ELF file or a raw one, and what it is to start in S mode.
+    /// A firmware in M mode (an ELF file or a raw file), and what it is to start in S mode.
     Firmware(PathBuf, Option<Payload>),
-    /// An ELF file in M mode; nothing is below it.
+    /// An ELF file in M mode, without any firmware.
     BareMetal(PathBuf),
 }

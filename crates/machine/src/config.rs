@@ -1,4 +1,4 @@
-//! What a machine is made of, and how it ends.
+//! The configuration of a machine, and how a machine ends.
 
 use crate::boot::Boot;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use trine_engine::{PerfMap, Tier};
 pub enum TimeSource {
     /// The host's clock.
     Host,
-    /// The number of instructions, so many nanoseconds each: the same run gives the same result.
+    /// The number of executed instructions, each counted as so many nanoseconds: the same run gives the same
+    /// result.
     Count(u64),
 }
 
@@ -20,17 +21,17 @@ pub struct Config {
     pub memory: u64,
     /// Number of vCPUs, at least 1.
     pub cpus: u32,
-    /// What it starts with.
+    /// The software that it starts with.
     pub boot: Boot,
     /// Disks, in the order of the guest's names for them.
     pub disks: Vec<Box<dyn BlockBackend>>,
-    /// Engine.
+    /// How the vCPUs execute instructions.
     pub tier: Tier,
-    /// Time.
+    /// The source of guest time.
     pub time: TimeSource,
-    /// Seed of the guest's randomness: `None` takes the host's.
+    /// Seed of the guest's randomness; `None` uses the host's randomness.
     pub seed: Option<u64>,
-    /// Where code that is made is noted for `perf`.
+    /// Where generated code is recorded for `perf`; `None` records nothing.
     pub perf: Option<Arc<PerfMap>>,
 }
 
@@ -45,7 +46,7 @@ pub enum End {
     Failure(u32),
     /// The user ended it ([`crate::Remote::quit`]).
     Quit,
-    /// The engine gave up, for this reason.
+    /// The machine cannot go on, for this reason.
     Dead(String),
 }
 

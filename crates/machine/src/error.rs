@@ -1,16 +1,16 @@
-//! Why a machine could not be made or run.
+//! Why a machine cannot be created or run.
 
 use std::path::PathBuf;
 use trine_base::WindowError;
 use trine_memory::MemoryError;
 
-/// One clear sentence each: what, where, what to do.
+/// Each message is one sentence: what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
-    /// Guest memory.
+    /// Guest memory cannot be created.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// The board's memory map.
+    /// The board's memory map is invalid.
     #[error(transparent)]
     Window(#[from] WindowError),
     /// A file could not be read.
@@ -21,7 +21,7 @@ pub enum MachineError {
         /// The host's reason.
         error: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file is not of the expected kind, or damaged.
     #[error("{path}: {what}")]
     Image {
         /// The file.
@@ -29,22 +29,22 @@ pub enum MachineError {
         /// What is wrong with it and what to do.
         what: String,
     },
-    /// Things do not fit into guest memory.
+    /// Something does not fit into guest memory.
     #[error(
-        "{what} needs {need} MiB and does not fit into {have} MiB of guest memory: give more with --memory"
+        "{what} needs {need} MiB and does not fit into {have} MiB of guest memory: use a larger --memory"
     )]
     DoesNotFit {
-        /// What.
+        /// What does not fit.
         what: String,
         /// Its size in MiB, rounded up.
         need: u64,
         /// Size of the memory in MiB.
         have: u64,
     },
-    /// The device tree.
+    /// The device tree cannot be built.
     #[error("the device tree cannot be made: {0}")]
     DeviceTree(String),
-    /// Something about the configuration.
+    /// The configuration is not possible; the text says why.
     #[error("{0}")]
     Config(String),
 }

@@ -1,12 +1,13 @@
-//! What a board does for its guest where real boards have firmware.
+//! The interface of a board's firmware: what Trine itself does where a real board has firmware.
 
 use crate::End;
 use trine_base::{StateError, Vcpu};
 
-/// Instructions after which [`Firmware::poll`] looks, where a firmware has nothing to look at.
+/// The number of instructions between two calls of [`Firmware::poll`], for firmware without something to
+/// poll.
 const BUDGET: u64 = 10_000_000;
 
-/// What a call of the firmware leads to.
+/// The outcome of a call of the firmware.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The vCPU goes on.
@@ -17,44 +18,46 @@ pub enum Outcome {
     End(End),
 }
 
-/// The part of a board that serves the guest's calls. All vCPUs share it; each calls it from its own thread.
+/// The firmware of a board, which serves the guest's calls. All vCPUs share it; each calls it from its own
+/// thread.
 ///
-/// It is told when a vCPU runs and when it does not: what one vCPU asks of another one by a call is done before the other
-/// one runs its next instruction.
+/// It is told when a vCPU runs and when it does not. A request that one vCPU makes of another by a call is
+/// served before the other one runs its next instruction.
 pub trait Firmware: Send + Sync {
-    /// vCPU `index` is about to run: does what others asked of it. False where the vCPU is stopped; whoever starts it
-    /// posts [`trine_base::Mailbox::PAUSE`] to it.
+    /// vCPU `index` is about to run: serves the requests that others made of it. Returns false while the vCPU
+    /// is stopped; a call that starts it posts [`trine_base::Mailbox::PAUSE`] to it.
     fn enter(&self, _index: usize, _vcpu: &mut dyn Vcpu) -> bool {
         true
     }
 
-    /// vCPU `index` does not run any more.
+    /// vCPU `index` has stopped running.
     fn leave(&self, _index: usize) {}
 
-    /// Serves a call of vCPU `index`, which came back with [`trine_base::Exit::Firmware`].
+    /// Serves a call of vCPU `index`, whose `run` returned [`trine_base::Exit::Firmware`].
     fn call(&self, _index: usize, vcpu: &mut dyn Vcpu, cause: u64, value: u64) -> Outcome {
         unserved(vcpu, cause, value)
     }
 
-    /// The most instructions between two calls of [`Firmware::poll`].
+    /// The largest number of instructions between two calls of [`Firmware::poll`].
     fn budget(&self) -> u64 {
         BUDGET
     }
 
-    /// Looks for what a guest asks for without a call; the machine's end, if that is it.
+    /// Looks for requests that a guest makes without a call; returns the machine's end, if that was
+    /// requested.
     fn poll(&self) -> Option<End> {
         None
     }
 
-    /// What it holds while no vCPU runs; empty where that is nothing. See [`trine_base::state`].
+    /// Saves its state, while no vCPU runs; empty where there is none. See [`trine_base::state`].
     fn save(&self) -> Vec<u8> {
         Vec::new()
     }
 
-    /// Takes over a state saved by the firmware of a board with as many vCPUs.
+    /// Loads a state that the firmware of a board with the same number of vCPUs saved.
     ///
     /// # Errors
-    /// The state is damaged or that of another firmware.
+    /// The state is damaged or belongs to another firmware.
     fn load(&self, state: &[u8]) -> Result<(), StateError> {
         match state {
             [] => Ok(()),
@@ -63,7 +66,7 @@ pub trait Firmware: Send + Sync {
     }
 }
 
-/// The end of a machine whose guest raised an exception that neither it nor the firmware takes.
+/// The end of a machine whose guest raised an exception that neither the guest nor the firmware handles.
 pub fn unserved(vcpu: &dyn Vcpu, cause: u64, value: u64) -> Outcome {
     Outcome::End(End::Dead(format!(
         "the guest raised exception {cause} (value {value:#x}) at {:#x}, which no handler takes",
@@ -71,7 +74,7 @@ pub fn unserved(vcpu: &dyn Vcpu, cause: u64, value: u64) -> Outcome {
     )))
 }
 
-/// No firmware: what the guest asks for it finds in its devices.
+/// A board without firmware: its guest uses the devices only.
 pub struct NoFirmware;
 
 impl Firmware for NoFirmware {}

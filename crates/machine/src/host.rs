@@ -1,4 +1,4 @@
-//! What a machine gets from its host.
+//! The host's side of a machine: its console.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use trine_devices::serial::{ConsoleInput, Output};
@@ -6,7 +6,7 @@ use trine_devices::serial::{ConsoleInput, Output};
 /// The guest's console: where its output goes, where its input comes from.
 #[derive(Clone)]
 pub struct Console {
-    /// What was typed and not read yet.
+    /// Input that was typed and has not been read yet.
     pub input: Arc<ConsoleInput>,
     out: Arc<Mutex<Output>>,
 }

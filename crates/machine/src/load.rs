@@ -1,12 +1,12 @@
-//! ELF files into guest memory. Everything in them is checked before it is believed.
+//! Loading ELF files into guest memory. Every value in a file is checked before it is used.
 
 use crate::MachineError;
 use std::path::Path;
 use trine_memory::Ram;
 
-/// How an ELF file begins.
+/// The first bytes of an ELF file.
 pub(crate) const ELF: &[u8] = b"\x7fELF";
-/// ELF type of what runs at any address.
+/// ELF type of a file that runs at any address.
 const ET_DYN: u16 = 3;
 /// The CPU that an ELF file must be for.
 #[derive(Clone, Copy, Debug)]
@@ -17,14 +17,14 @@ pub struct ElfMachine {
     pub name: &'static str,
 }
 
-/// What was loaded.
+/// The result of loading a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// First physical address of it.
+    /// Its first physical address.
     pub start: u64,
     /// Physical address of the first instruction.
     pub entry: u64,
-    /// First physical address behind it.
+    /// The first physical address behind it.
     pub end: u64,
     /// Address of the symbol `tohost`, if the file names one.
     pub tohost: Option<u64>,
@@ -51,12 +51,12 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     number(bytes, at).map(u64::from_le_bytes)
 }
 
-/// The error for what does not fit.
+/// The error for something that does not fit into memory.
 pub fn does_not_fit(ram: &Ram, what: &str, need: u64) -> MachineError {
     MachineError::DoesNotFit { what: what.into(), need: need.div_ceil(1 << 20), have: ram.size() >> 20 }
 }
 
-/// A segment of an ELF file, as its header says.
+/// A segment of an ELF file, as its header describes it.
 #[derive(Clone, Copy)]
 struct Segment {
     offset: u64,
@@ -66,27 +66,31 @@ struct Segment {
     size: u64,
 }
 
-/// Loads a statically linked ELF file, which was read from `path`, at its physical addresses. One that runs at any address and is linked below the memory goes to the
-/// memory's start; it relocates itself.
+/// Loads a statically linked ELF file, which was read from `path`, at its physical addresses. A file that
+/// runs at any address and is linked below the start of memory is loaded at the start of memory; it relocates
+/// itself.
 ///
 /// # Errors
-/// It is not an ELF file for this CPU, is damaged, or does not fit.
+/// The file is not an ELF file for this CPU, is damaged, or does not fit.
 pub fn elf(ram: &Ram, bytes: &[u8], path: &Path, machine: ElfMachine) -> Result<Loaded, MachineError> {
     let bad = |what: &str| MachineError::Image { path: path.into(), what: what.into() };
     if !bytes.starts_with(ELF) {
-        return Err(bad("this is not an ELF file (a raw one goes with --firmware FILE)"));
+        return Err(bad("this is not an ELF file (pass a raw file with --firmware FILE)"));
     }
     let cut = || bad("the ELF file is cut off or damaged");
     let (class, order) = (*bytes.get(4).ok_or_else(cut)?, *bytes.get(5).ok_or_else(cut)?);
     if class != 2 || order != 1 || u16_at(bytes, 18) != Some(machine.number) {
-        return Err(bad(&format!("this ELF file is for another CPU; the machine wants {}", machine.name)));
+        return Err(bad(&format!(
+            "this ELF file is for another CPU: the machine needs one for {}",
+            machine.name
+        )));
     }
     let entry = u64_at(bytes, 24).ok_or_else(cut)?;
     let segments = segments(bytes).ok_or_else(cut)?;
     let lowest = segments.iter().map(|s| s.phys).min();
     let lowest = lowest.ok_or_else(|| bad("the ELF file has no segment to load"))?;
     let anywhere = u16_at(bytes, 16) == Some(ET_DYN) && lowest < ram.base();
-    // Whole pages: what is linked at an odd place stays at one.
+    // Shifted by whole pages: a file that is linked at an odd address keeps its offset in the page.
     let shift = if anywhere { ram.base() - (lowest & !(HEADER_PAGE - 1)) } else { 0 };
     let (mut start, mut end) = (u64::MAX, ram.base());
     for segment in &segments {
@@ -95,7 +99,7 @@ pub fn elf(ram: &Ram, bytes: &[u8], path: &Path, machine: ElfMachine) -> Result<
     }
     let physical = segments.iter().find_map(|s| s.physical(entry)).unwrap_or(entry).wrapping_add(shift);
     if !ram.contains(physical, 2) {
-        return Err(bad("its entry point lies outside of guest memory"));
+        return Err(bad("its entry point lies outside guest memory"));
     }
     let symbol = |name| symbol(bytes, name).map(|at| at.wrapping_add(shift));
     Ok(Loaded { start, entry: physical, end, tohost: symbol("tohost"), fromhost: symbol("fromhost") })
@@ -123,7 +127,7 @@ fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
     Some(found)
 }
 
-/// Most bytes before the memory that a file's header may take.
+/// The most bytes in front of the memory that a file's header may occupy.
 const HEADER_PAGE: u64 = 4096;
 
 impl Segment {
@@ -133,22 +137,23 @@ impl Segment {
         self.phys.checked_add(offset)
     }
 
-    /// Loads it, moved up by `shift`; gives its first address and the one behind it.
+    /// Loads the segment, moved up by `shift`; returns its first address and the address behind it.
     fn load(&self, ram: &Ram, bytes: &[u8], shift: u64) -> Result<(u64, u64), String> {
         let Segment { offset, file_size, size, .. } = *self;
         let address = self.phys.wrapping_add(shift);
         let data = usize::try_from(offset)
             .ok()
             .and_then(|o| bytes.get(o..o.checked_add(usize::try_from(file_size).ok()?)?))
-            .ok_or("a segment lies outside of the file: the ELF file is cut off or damaged")?;
-        // Linkers put the file's own header into the page before the code; nothing needs it there.
+            .ok_or("a segment lies outside the file: the ELF file is cut off or damaged")?;
+        // Linkers put the file's own header into the page in front of the code; the code does not need it
+        // there.
         let header = ram.base().checked_sub(address).filter(|n| offset == 0 && (1..=HEADER_PAGE).contains(n));
         let skip = header.filter(|n| *n <= file_size).unwrap_or(0);
         let (address, size, file_size) = (address + skip, size - skip.min(size), file_size - skip);
         let data = &data[skip as usize..];
         if file_size > size || !ram.contains(address, size) {
             return Err(format!(
-                "a segment of {size} bytes at {address:#x} lies outside of guest memory ({:#x} to {:#x})",
+                "a segment of {size} bytes at {address:#x} lies outside guest memory ({:#x} to {:#x})",
                 ram.base(),
                 ram.base() + ram.size()
             ));
@@ -158,7 +163,7 @@ impl Segment {
     }
 }
 
-/// Value of a symbol in the ELF file's symbol table.
+/// The value of a symbol in the ELF file's symbol table.
 fn symbol(bytes: &[u8], name: &str) -> Option<u64> {
     let table = u64_at(bytes, 40)? as usize;
     let (size, count) = (u16_at(bytes, 58)? as usize, u16_at(bytes, 60)? as usize);
@@ -167,7 +172,7 @@ fn symbol(bytes: &[u8], name: &str) -> Option<u64> {
     let strings = section(u32_at(symbols, 40)? as usize)?;
     let names = bytes.get(u64_at(strings, 24)? as usize..)?;
     let (first, length) = (u64_at(symbols, 24)? as usize, u64_at(symbols, 32)? as usize);
-    // A table that says it is longer than the file ends with it.
+    // A table whose header claims more than the file holds ends with the file.
     let table = bytes.get(first..)?;
     table[..table.len().min(length)].chunks_exact(24).find_map(|entry| {
         let text = names.get(u32_at(entry, 0)? as usize..)?;
@@ -213,10 +218,11 @@ mod tests {
         let loaded = elf(&ram, &file(ET_DYN, 0, 4), Path::new("fw.elf"), CPU).unwrap();
         assert_eq!((loaded.start, loaded.entry, loaded.end), (RAM, RAM + 4, RAM + 16));
         assert_eq!(&at(&ram, RAM), b"firmware");
-        // What is linked to where memory is stays there; what is not relocatable cannot be moved.
+        // A file that is linked to where memory is stays there; a file that is not relocatable cannot be
+        // moved.
         let loaded = elf(&ram, &file(ET_DYN, RAM + 0x1000, RAM + 0x1000), Path::new("x"), CPU).unwrap();
         assert_eq!((loaded.start, loaded.entry), (RAM + 0x1000, RAM + 0x1000));
         let error = elf(&ram, &file(2, 0x1_0000, 0x1_0000), Path::new("x"), CPU).unwrap_err().to_string();
-        assert!(error.contains("at 0x10000 lies outside of guest memory"), "{error}");
+        assert!(error.contains("at 0x10000 lies outside guest memory"), "{error}");
     }
 }

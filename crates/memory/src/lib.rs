@@ -1,10 +1,10 @@
-//! Guest memory: one door to the RAM of a machine.
+//! Guest memory: the only way to a machine's RAM.
 //!
-//! RAM is a memfd mapped once. Other vCPUs and devices write it at any time, so it is touched only
-//! through relaxed atomics (here), or by generated code; never as `&[u8]`. Every write made here
-//! passes the *write guard*: where a page holds translated code, its owner is told. The guard looks before the bytes
-//! change and once more behind them, since between the first look and the change another thread may have marked the
-//! page and read its old bytes.
+//! RAM is a memfd that is mapped once. Other vCPUs and devices write to it at any time, so it is accessed
+//! only through relaxed atomics (here) or by generated code; never as `&[u8]`. Every write made here passes
+//! the *write guard*: where a page holds translated code, the owner of the translations is told. The guard
+//! checks before the bytes change and once more afterwards, since in between another thread may have marked
+//! the page as code and read its old bytes.
 
 mod pages;
 mod sync;
@@ -23,41 +23,42 @@ pub const PAGE_BITS: u32 = 12;
 /// Page size of the write guard in bytes.
 pub const PAGE: u64 = 1 << PAGE_BITS;
 
-/// Why RAM could not be made.
+/// Why RAM could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
-    /// The size is zero, not a multiple of the page size, or wraps the address space.
-    #[error("a memory size of {0} bytes cannot be: it must be a multiple of 4096 and not zero")]
+    /// The size is zero, is not a multiple of the page size, or exceeds the address space.
+    #[error("a memory size of {0} bytes is not possible: it must be a multiple of 4096 and not zero")]
     Size(u64),
-    /// It does not begin with a page.
+    /// The base address is not a multiple of the page size.
     #[error("memory cannot begin at {0:#x}: it must be a multiple of 4096")]
     Base(u64),
     /// The host has less memory than was asked for.
-    #[error("the guest was to have {want} MiB of memory, but the host has only {have} MiB available")]
+    #[error("the guest needs {want} MiB of memory, but the host has only {have} MiB available")]
     TooLarge {
-        /// What was asked for, in MiB.
+        /// The size that was asked for, in MiB.
         want: u64,
-        /// What `/proc/meminfo` calls available, in MiB.
+        /// `MemAvailable` of `/proc/meminfo`, in MiB.
         have: u64,
     },
-    /// The host refused.
+    /// The host refused to provide the memory.
     #[error("the host refused {bytes} bytes of memory: {error}")]
     Host {
-        /// What was asked for, in bytes.
+        /// The size that was asked for, in bytes.
         bytes: u64,
         /// Its reason.
         error: std::io::Error,
     },
 }
 
-/// Someone who keeps translations of guest pages.
+/// An owner of translations of guest pages.
 pub trait CodeOwner: Send + Sync {
-    /// Page `page` (physical address >> 12), marked by [`Ram::mark_code`], is about to be written.
-    /// Called before the bytes change, and again where it was marked meanwhile; with no lock held.
+    /// Page `page` (physical address >> 12), which was made code by [`Ram::become_code`], is about to be written.
+    /// Called with no lock held, before the bytes change, and again afterwards where the page was marked
+    /// meanwhile.
     fn code_written(&self, page: u64);
 
-    /// Some bytes from `start` up to `end` (physical addresses) are others, in pages that stay marked. By default that is
-    /// as if their pages were written.
+    /// The bytes from `start` up to `end` (physical addresses) have changed, in pages that stay marked. By
+    /// default this is the same as a write to each of their pages.
     fn code_changed(&self, start: u64, end: u64) {
         (start >> 12..=end.saturating_sub(1) >> 12).for_each(|page| self.code_written(page));
     }
@@ -80,12 +81,12 @@ unsafe impl Send for Ram {}
 unsafe impl Sync for Ram {}
 
 impl Ram {
-    /// RAM of `size` bytes at guest-physical address `base`, all zero.
+    /// Creates RAM of `size` bytes at guest-physical address `base`; all bytes are zero.
     pub fn new(base: u64, size: u64) -> Result<Ram, MemoryError> {
         if size == 0 || !size.is_multiple_of(PAGE) || base.checked_add(size).is_none() {
             return Err(MemoryError::Size(size));
         }
-        // Its owners know pages of code by their number.
+        // Code pages are known to their owners by page number.
         if !base.is_multiple_of(PAGE) {
             return Err(MemoryError::Base(base));
         }
@@ -122,7 +123,7 @@ impl Ram {
         Ok(Ram { base, size, host, _file: Some(file), pages, owners: Mutex::new(Vec::new()) })
     }
 
-    /// No RAM at all, for a vCPU whose addresses are the host's.
+    /// Creates a RAM without any memory, for a vCPU whose guest addresses are host addresses.
     pub fn none() -> Ram {
         let (pages, owners) = (Pages::new(0), Mutex::default());
         Ram { base: 0, size: 0, host: NonNull::dangling(), _file: None, pages, owners }
@@ -138,7 +139,7 @@ impl Ram {
         self.size
     }
 
-    /// Whether all of `address .. address + len` is RAM.
+    /// Whether the whole range `address .. address + len` is RAM.
     #[inline(always)]
     pub fn contains(&self, address: u64, len: u64) -> bool {
         let offset = address.wrapping_sub(self.base);
@@ -161,7 +162,7 @@ impl Ram {
         Some(unsafe { self.host.as_ptr().add((address - self.base) as usize) })
     }
 
-    /// Reads a little-endian value; `None` outside RAM. Atomic where `address` is aligned.
+    /// Reads a little-endian value; `None` outside RAM. Atomic if `address` is aligned.
     #[inline(always)]
     pub fn load(&self, address: u64, width: Width) -> Option<u64> {
         let p = self.pointer(address, width)?;
@@ -181,7 +182,7 @@ impl Ram {
         })
     }
 
-    /// Writes a little-endian value; `None` outside RAM. Atomic where `address` is aligned.
+    /// Writes a little-endian value; `None` outside RAM. Atomic if `address` is aligned.
     #[inline(always)]
     pub fn store(&self, address: u64, width: Width, value: u64) -> Option<()> {
         let p = self.pointer(address, width)?;
@@ -195,19 +196,21 @@ impl Ram {
         Some(())
     }
 
-    /// Calls `change`, which writes to these bytes, between the two looks of the write guard.
+    /// Calls `change`, which writes to these bytes, between the two checks of the write guard.
     #[inline(always)]
     fn guarded<T>(&self, address: u64, len: u64, change: impl FnOnce() -> T) -> T {
         self.guard(address, len);
         let result = change();
-        // Pairs with the fence in `become_code`: either this thread sees the mark, or who marked sees the bytes.
+        // Pairs with the fence in `become_code`: either this thread sees the mark, or the thread that set it
+        // sees the bytes.
         fence(Ordering::SeqCst);
         self.guard(address, len);
         result
     }
 
-    /// Sequentially consistent compare-and-exchange of an aligned value of 4 or 8 bytes: the value
-    /// found there (equal to `expect` when it was replaced), or `None` outside RAM or unaligned.
+    /// Sequentially consistent compare-and-exchange of an aligned value of 4 or 8 bytes. Returns the value
+    /// that was found there (equal to `expect` if it was replaced), or `None` outside RAM or where `address`
+    /// is not aligned.
     pub fn compare_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
         let p = self.pointer(address, width).filter(|p| width.aligned(*p as u64))?;
         let order = Ordering::SeqCst;
@@ -261,7 +264,8 @@ impl Ram {
         if !self.contains(address, buf.len() as u64) {
             return None;
         }
-        // Once for all of it: the second look waits for the stores, which is too slow for every 8 bytes of a device's.
+        // One check for the whole buffer: the second check waits for the stores, which is too slow for every
+        // 8 bytes of a device's transfer.
         self.guarded(address, buf.len() as u64, || self.put_all(address, buf))
     }
 
@@ -283,50 +287,51 @@ impl Ram {
         Some(())
     }
 
-    /// Adds someone to be told when a page marked as code is written.
+    /// Adds an owner that is told when a page marked as code is written.
     pub fn add_code_owner(&self, owner: Arc<dyn CodeOwner>) {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner).push(owner);
     }
 
-    /// Number of the page that holds `address`; more than any page's where that is no RAM.
+    /// Number of the page that holds `address`; larger than that of any page where `address` is not in RAM.
     #[inline(always)]
     fn page(&self, address: u64) -> usize {
         (address.wrapping_sub(self.base) >> PAGE_BITS) as usize
     }
 
-    /// Whether a vCPU may write to the page that holds `address` without passing the guard, as it does by an entry of its
-    /// TLB. `vcpu` is a bit, which other vCPUs may have, too.
+    /// Asks for the right to write to the page that holds `address` without passing the guard, as a vCPU does
+    /// by a TLB entry; returns whether it is granted. `vcpu` is a bit, which several vCPUs may share.
     pub fn may_write(&self, address: u64, vcpu: u8) -> bool {
         self.pages.may_write(self.page(address), vcpu)
     }
 
-    /// Begins to make the page that holds `address` code, whose bytes are to be translated.
+    /// Begins to turn the page that holds `address` into a code page, whose bytes will be translated.
     pub fn become_code(&self, address: u64) -> Becoming {
         self.pages.become_code(self.page(address))
     }
 
-    /// Ends what [`Ram::become_code`] began, when no vCPU can write to the page unnoticed. False where it was written
-    /// meanwhile: then it must begin again.
+    /// Completes what [`Ram::become_code`] began, once no vCPU can write to the page unnoticed. Returns false
+    /// where the page was written meanwhile: then the caller must begin again.
     pub fn end_becoming(&self, address: u64) -> bool {
         self.pages.end_becoming(self.page(address))
     }
 
-    /// Whether code may be made from the page that holds `address`: every write there passes the guard, or it is no RAM.
+    /// Whether code may be translated from the page that holds `address`: every write to it passes the guard,
+    /// or it is not in RAM.
     pub fn is_settled(&self, address: u64) -> bool {
         self.pages.is_settled(self.page(address))
     }
 
-    /// Whether the page that holds `address` holds translated code, or is about to.
+    /// Whether the page that holds `address` holds translated code or is becoming a code page.
     #[inline(always)]
     pub fn is_code(&self, address: u64) -> bool {
         self.pages.is_code(self.page(address))
     }
 
-    /// The write guard: must be passed before `len` bytes at `address` change by other means than
-    /// the methods here, and once more behind that and a fence.
+    /// The write guard: must be called before `len` bytes at `address` change by other means than the methods
+    /// here, and again after the change and a fence.
     #[inline(always)]
     pub fn guard(&self, address: u64, len: u64) {
-        // What of the range is RAM: it may begin below, end behind, or wrap.
+        // The part of the range that is in RAM: the range may begin below it, end behind it, or wrap.
         let end = address.saturating_add(len).min(self.base + self.size);
         let start = address.max(self.base);
         if start >= end {
@@ -376,7 +381,7 @@ impl Drop for Ram {
     }
 }
 
-/// Bytes that the host calls available, from `/proc/meminfo`; `None` where it does not say.
+/// Bytes of memory that `/proc/meminfo` calls available; `None` where it does not say.
 fn host_available() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;

@@ -1,44 +1,46 @@
-//! Which pages hold code that was translated, and who may write to them without saying so.
+//! The pages that hold translated code, and the vCPUs that may write to pages without passing the guard.
 //!
-//! A vCPU that writes by an entry of its TLB passes no guard. So it is noted as a writer before it looks whether the page is
-//! code; who makes the page code marks it before looking for writers. Either the vCPU sees the mark, or it is found.
+//! A vCPU that writes by a TLB entry passes no guard. Therefore it is recorded as a writer before it checks
+//! whether the page is code, and a thread that turns a page into code marks it before looking for writers.
+//! Either the vCPU sees the mark, or the thread sees the writer.
 
 use crate::sync::{AtomicU8, Ordering, fence};
 
-/// No code was made from the page.
+/// No code was translated from the page.
 const DATA: u8 = 0;
-/// It is about to become code: vCPUs give up their right to write there unnoticed.
+/// The page is becoming code: vCPUs give up their right to write to it without the guard.
 const BECOMING: u8 = 1;
-/// Code may be made from it: every write passes the guard.
+/// Code may be translated from the page: every write passes the guard.
 const CODE: u8 = 2;
 
-/// What was found when a page was to become code.
+/// The result of beginning to turn a page into code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Becoming {
-    /// It is code already, or no RAM.
+    /// The page is code already, or is not in RAM.
     Done,
-    /// Another thread is about to make it code.
+    /// Another thread is turning it into code.
     Theirs,
-    /// The caller is to make the vCPUs with these bits give up their right to write there unnoticed, then to end what it
-    /// began.
+    /// The caller must make the vCPUs with these bits give up their right to write without the guard, and
+    /// then complete what it began.
     Mine(u8),
 }
 
-/// The pages of a RAM, by their number in it. A number that is too large is of no page.
+/// The states of a RAM's pages, by page number. A number that is too large belongs to no page.
 pub struct Pages {
     states: Box<[AtomicU8]>,
-    /// Bits of vCPUs.
+    /// Bits of the vCPUs that may write to each page without the guard.
     writers: Box<[AtomicU8]>,
 }
 
 impl Pages {
-    /// So many pages, all of them data.
+    /// Creates the states of `count` pages, all of them data.
     pub fn new(count: usize) -> Pages {
         let zeros = || (0..count).map(|_| AtomicU8::new(0)).collect();
         Pages { states: zeros(), writers: zeros() }
     }
 
-    /// Whether a vCPU with this bit may write to a page without passing the guard, until it is asked to give that up.
+    /// Asks for the right of a vCPU with this bit to write to a page without passing the guard until it is
+    /// asked to give it up; returns whether it is granted.
     pub fn may_write(&self, page: usize, vcpu: u8) -> bool {
         let Some((state, writers)) = self.states.get(page).zip(self.writers.get(page)) else { return false };
         if writers.load(Ordering::Relaxed) & vcpu != vcpu {
@@ -49,7 +51,7 @@ impl Pages {
         state.load(Ordering::Relaxed) == DATA
     }
 
-    /// Begins to make a page code.
+    /// Begins to turn a page into code.
     pub fn become_code(&self, page: usize) -> Becoming {
         let Some((state, writers)) = self.states.get(page).zip(self.writers.get(page)) else {
             return Becoming::Done;
@@ -57,7 +59,7 @@ impl Pages {
         match state.compare_exchange(DATA, BECOMING, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
                 fence(Ordering::SeqCst);
-                // Who is noted from here on sees the mark.
+                // A vCPU that is recorded after this point sees the mark.
                 Becoming::Mine(writers.swap(0, Ordering::AcqRel))
             }
             Err(BECOMING) => Becoming::Theirs,
@@ -65,8 +67,8 @@ impl Pages {
         }
     }
 
-    /// Ends what [`Pages::become_code`] began, when no vCPU can write to the page unnoticed. False where it was written
-    /// meanwhile: then it must begin again.
+    /// Completes what [`Pages::become_code`] began, once no vCPU can write to the page unnoticed. Returns
+    /// false where the page was written meanwhile: then the caller must begin again.
     pub fn end_becoming(&self, page: usize) -> bool {
         let ended = |state: &AtomicU8| {
             state.compare_exchange(BECOMING, CODE, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -74,18 +76,18 @@ impl Pages {
         self.states.get(page).is_none_or(ended)
     }
 
-    /// Whether a page holds code, or is about to.
+    /// Whether a page holds code or is becoming code.
     #[inline(always)]
     pub fn is_code(&self, page: usize) -> bool {
         self.states.get(page).is_some_and(|state| state.load(Ordering::Relaxed) != DATA)
     }
 
-    /// Whether code may be made from a page: every write there passes the guard.
+    /// Whether code may be translated from a page: every write to it passes the guard.
     pub fn is_settled(&self, page: usize) -> bool {
         self.states.get(page).is_none_or(|state| state.load(Ordering::Acquire) == CODE)
     }
 
-    /// A page is written: it holds data again.
+    /// Records a write to a page: it holds data again.
     pub fn make_data(&self, page: usize) {
         if let Some(state) = self.states.get(page) {
             state.store(DATA, Ordering::SeqCst);

@@ -1,3 +1,4 @@
-//! The atomics of the pages' states. A model (`crates/engine/tests/models.rs`) compiles the same module with loom's.
+//! The atomics of the page states. A model (`crates/engine/tests/models.rs`) compiles `pages` with loom's
+//! atomics instead.
 
 pub use std::sync::atomic::{AtomicU8, Ordering, fence};

@@ -6,7 +6,7 @@ const BASE: u64 = 0x8000_0000;
 const SIZE: u64 = 4 * PAGE;
 const END: u64 = BASE + SIZE;
 
-/// Keeps what it is told.
+/// Records what it is told.
 #[derive(Default)]
 struct Owner(Mutex<Vec<u64>>);
 
@@ -26,7 +26,7 @@ fn mark(ram: &Ram, address: u64) {
     assert!(ram.end_becoming(address));
 }
 
-/// RAM whose pages are all code, and who is told of writes.
+/// RAM whose pages are all code, and the owner that is told of writes.
 fn guarded() -> (Ram, Arc<Owner>) {
     let (ram, owner) = (ram(), Arc::new(Owner::default()));
     ram.add_code_owner(owner.clone());
@@ -34,7 +34,7 @@ fn guarded() -> (Ram, Arc<Owner>) {
     (ram, owner)
 }
 
-/// The pages, counted from RAM's first, that a write tells of.
+/// The pages, counted from the first page of RAM, whose owner is told of a write.
 fn told(write: impl FnOnce(&Ram)) -> Vec<u64> {
     let (ram, owner) = guarded();
     write(&ram);
@@ -172,10 +172,10 @@ fn every_way_to_write_passes_the_guard() {
     assert!(!ram.is_code(BASE) && ram.is_code(BASE + PAGE));
 }
 
-/// Translates again as soon as it is told of a write: before the writer's bytes are there.
+/// Translates again as soon as it is told of a write, before the writer's bytes are stored.
 struct Eager {
     ram: std::sync::Weak<Ram>,
-    /// What it read last.
+    /// The bytes that it read last.
     translated: AtomicU64,
     times: AtomicU64,
 }

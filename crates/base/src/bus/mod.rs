@@ -17,7 +17,7 @@ use windows::{Refused, Windows};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DeviceId(usize);
 
-/// One device, and what is to be done for it.
+/// One device, and the actions that are to be performed for it.
 struct Slot {
     device: Mutex<Locked>,
     /// Actions that the device asked for and that are not performed yet, in the device's order.
@@ -35,13 +35,14 @@ struct Locked {
 
 /// The device windows of a board, its interrupt wiring and its timers.
 ///
-/// What a device asks for is performed after it is unlocked, but in the order in which it was asked
-/// for: the last level that a device drove is the one that its line has. Actions are queued while the
-/// device is locked, and one thread at a time performs them; a call comes back only after its own
-/// actions were performed, by whichever thread.
+/// The actions that a device asks for are performed after it is unlocked, in the order in which it asked: the
+/// level that a device drove last is the level that its line has. Actions are queued while the device is
+/// locked, and one thread at a time performs them. A call returns only after its own actions were performed,
+/// by this thread or another one.
 ///
 /// Lock order: the turn to perform a device's actions, then the interrupt controller, then the turn to
-/// perform the controller's, then mailboxes and timers. Nothing waits for a turn with a device locked.
+/// perform the controller's actions, then mailboxes and timers. No thread waits for a turn while it holds a
+/// device's lock.
 pub struct Bus {
     devices: Vec<Slot>,
     memory: Windows,
@@ -51,7 +52,7 @@ pub struct Bus {
     clock: Arc<dyn Clock>,
     timers: Mutex<Timers>,
     timer_changed: Condvar,
-    /// No timer is served. Changes while `timers` is locked.
+    /// While this is set, no timer is served. It changes only while `timers` is locked.
     paused: AtomicBool,
     /// Held while a device is called because of its timer.
     serving: Mutex<()>,
@@ -126,7 +127,7 @@ impl Bus {
         Ok(DeviceId(index))
     }
 
-    /// Names the device that [`Action::Irq`] goes to.
+    /// Makes `id` the interrupt controller: the device that [`Action::Irq`] goes to.
     pub fn set_controller(&mut self, id: DeviceId) {
         self.controller = Some(id);
     }
@@ -192,7 +193,7 @@ impl Bus {
     fn perform_asked(&self, index: usize) {
         let slot = &self.devices[index];
         let _turn = lock(&slot.performing);
-        // Not in the head of the loop, where the queue would stay locked during the action.
+        // Not in the head of the loop: there, the queue would stay locked while the action is performed.
         let next = || lock(&slot.asked).pop_front();
         while let Some(action) = next() {
             self.perform(index, action);
@@ -202,7 +203,7 @@ impl Bus {
     fn perform(&self, index: usize, action: Action) {
         match action {
             Action::Irq { line, level } => {
-                // An input of the controller that the controller drives itself would wait for its own turn.
+                // A controller must not drive its own inputs: it would wait for its own turn for ever.
                 if let Some(DeviceId(controller)) = self.controller.filter(|c| c.0 != index) {
                     self.run(controller, |device, out| device.input(line, level, out));
                 }
@@ -219,13 +220,14 @@ impl Bus {
 
     fn arm(&self, index: usize, at: Option<u64>) {
         let mut timers = lock(&self.timers);
-        // Never now: a device that asks for the past again and again must not keep busy who runs the timers.
+        // Never now: a device that arms its timer in the past again and again must not keep the timer thread
+        // busy.
         timers.arm(index, at.map(|at| at.max(self.clock.now().saturating_add(1))));
         self.timers_changed(timers);
     }
 
-    /// Has [`Device::timer`] of a device called soon, by the thread that runs the timers: for a caller that must not
-    /// wait until the device is free.
+    /// Asks the thread that runs the timers to call [`Device::timer`] of this device soon. For callers that
+    /// must not wait until the device is free.
     pub fn request_timer(&self, id: DeviceId) {
         let mut timers = lock(&self.timers);
         timers.request(id.0);
@@ -236,12 +238,12 @@ impl Bus {
         drop(timers);
         self.timer_changed.notify_all();
         if self.clock.is_counted() {
-            // A vCPU runs the timers, and decided before this change how far it goes.
+            // In counted time a vCPU's thread runs the timers; it chose its budget before this change.
             self.vcpus.iter().for_each(|mailbox| mailbox.kick());
         }
     }
 
-    /// Stops the machine: the first reason counts; every vCPU is told to pause.
+    /// Stops the machine: the first reason counts. Every vCPU is asked to pause.
     pub fn stop(&self, reason: StopReason) {
         lock(&self.stop).get_or_insert(reason);
         for mailbox in &self.vcpus {
@@ -284,21 +286,21 @@ impl Bus {
         }
     }
 
-    /// Wakes who sleeps in [`Bus::wait_timer`], which looks at its `done` again.
+    /// Wakes the threads that sleep in [`Bus::wait_timer`]; they look at their `done` again.
     pub fn wake_timers(&self) {
-        // Locked, so that this does not fall between the other thread's look at `done` and its sleep.
+        // Locked, so that this cannot fall between the other thread's look at `done` and its sleep.
         drop(lock(&self.timers));
         self.timer_changed.notify_all();
     }
 
-    /// Sleeps until the next device timer is due, the set of timers changes, `most` has passed or `done` is true.
-    /// Whoever sets `done` calls [`Bus::wake_timers`] afterwards.
+    /// Sleeps until the next device timer is due, the set of timers changes, `most` has passed or `done` is
+    /// true. A thread that sets `done` must call [`Bus::wake_timers`] afterwards.
     pub fn wait_timer(&self, most: Duration, done: &AtomicBool) {
         let timers = lock(&self.timers);
         if done.load(Ordering::SeqCst) {
             return;
         }
-        // No time passes while the bus is paused; the end of that is a change.
+        // No time passes while the bus is paused; resuming wakes this thread.
         let next = if self.paused.load(Ordering::SeqCst) { None } else { timers.next() };
         let next = next.map(|at| Duration::from_nanos(at.saturating_sub(self.clock.now())));
         let wait = next.unwrap_or(most).min(most);

@@ -1,4 +1,4 @@
-//! A bus that stands still, and its saved state.
+//! Pausing a bus, and saving and loading its state.
 
 use super::{Bus, Locked, lock, timers::Timers};
 use crate::state::{self, StateError, Versioned};
@@ -26,20 +26,20 @@ struct SavedDevice {
 versions!(Saved of "the board's devices" { V1(V1) });
 
 impl Bus {
-    /// Lets the clock and the devices' timers stand still, and comes back once no timer is being served. vCPUs that run
-    /// on see a clock that does not: pause them first.
+    /// Stops the clock and the devices' timers, and returns once no timer is being served. Pause the vCPUs
+    /// first: those that run on would see a clock that stands still.
     pub fn pause(&self) {
         self.clock.pause();
         let timers = lock(&self.timers);
         self.paused.store(true, Ordering::SeqCst);
         drop(timers);
         self.timer_changed.notify_all();
-        // Who serves timers holds this while a device is called.
+        // The thread that serves timers holds this lock while it calls a device.
         drop(lock(&self.serving));
     }
 
-    /// Lets clock and timers go on. Where time is the host's, every device is called once: its wall clock went on, and
-    /// input may have come.
+    /// Restarts the clock and the timers. Where time is the host's, every device is called once: its wall
+    /// clock went on, and input may have come.
     pub fn resume(&self) {
         let mut timers = lock(&self.timers);
         self.paused.store(false, Ordering::SeqCst);
@@ -50,10 +50,11 @@ impl Bus {
         self.timers_changed(timers);
     }
 
-    /// All that clock, devices, timers and interrupt inputs hold. The bus is paused and no vCPU runs: otherwise the
-    /// parts are of different times.
+    /// Saves the clock, the devices, the timers and the interrupt inputs. The bus must be paused and no vCPU
+    /// may run; otherwise the parts belong to different points in time.
     pub fn save(&self) -> Vec<u8> {
-        // What a device asked for is done or is in its state, never between: only lines and timers are saved.
+        // An action that a device asked for has been performed or is in the device's state, never in between:
+        // only lines and timers are saved.
         (0..self.devices.len()).for_each(|index| self.perform_asked(index));
         let devices = self.devices.iter().map(|slot| {
             let Locked { device, .. } = &*lock(&slot.device);
@@ -68,8 +69,8 @@ impl Bus {
         }))
     }
 
-    /// Takes over the state of a bus with the same devices, clock and number of vCPUs. The bus is paused and no vCPU
-    /// runs; guest memory is loaded by whoever saved it.
+    /// Loads the state of a bus with the same devices, the same clock and the same number of vCPUs. The bus
+    /// must be paused and no vCPU may run. Guest memory is not part of the state: the caller loads it.
     pub fn load(&self, state: &[u8]) -> Result<(), StateError> {
         let Saved::V1(saved) = state::load(state)?;
         self.check(&saved)?;
@@ -95,15 +96,15 @@ impl Bus {
             let differ = there.iter().zip(&here).find(|(there, here)| there != here);
             return Err(Saved::mismatch(match differ {
                 Some((there, here)) => format!("it has the device '{there}' where this one has '{here}'"),
-                None => format!("it has {} devices, and this one {}", there.len(), here.len()),
+                None => format!("it has {} devices, but this machine has {}", there.len(), here.len()),
             }));
         }
         if saved.vcpus.len() != self.vcpus.len() {
             let (there, here) = (saved.vcpus.len(), self.vcpus.len());
-            return Err(Saved::mismatch(format!("it has {there} vCPUs, and this one {here}")));
+            return Err(Saved::mismatch(format!("it has {there} vCPUs, but this machine has {here}")));
         }
         if saved.timers.devices() != Some(here.len()) {
-            return Err(Saved::damaged("it has not one timer a device"));
+            return Err(Saved::damaged("it does not have one timer per device"));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What a bus does with its devices and their actions.
+//! How a bus performs the actions of its devices.
 
 use super::*;
 use crate::{CountClock, HostClock, StateError, state, versions};
@@ -15,7 +15,7 @@ enum Call {
     Reset,
 }
 
-/// A device that notes its calls and does what a test says.
+/// A device that records its calls and does what a test tells it to.
 struct Probe {
     calls: Sender<Call>,
     act: Act,
@@ -381,7 +381,7 @@ fn a_bus_that_does_not_fit_or_is_damaged_is_refused() {
     let error = |names: &[&'static str]| counters(names).0.load(&state).unwrap_err().to_string();
     let fits = "the saved state of the board's devices does not fit this machine: ";
     assert_eq!(error(&["a", "c"]), format!("{fits}it has the device 'b' where this one has 'c'"));
-    assert_eq!(error(&["a"]), format!("{fits}it has 2 devices, and this one 1"));
+    assert_eq!(error(&["a"]), format!("{fits}it has 2 devices, but this machine has 1"));
     for end in 0..state.len() {
         assert!(counters(&["a", "b"]).0.load(&state[..end]).is_err(), "{end}");
     }

@@ -1,4 +1,4 @@
-//! Which device answers at an address.
+//! The address windows of devices, and the search for the device that answers at an address.
 
 use crate::Width;
 use std::fmt;
@@ -6,9 +6,9 @@ use std::fmt;
 /// One of the address spaces of a [`crate::Bus`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Space {
-    /// Physical memory: 64-bit addresses.
+    /// Physical memory, with 64-bit addresses.
     Memory,
-    /// I/O ports: 16-bit addresses, for CPUs that have instructions for them.
+    /// I/O ports, with 16-bit addresses, for CPUs that have instructions for them.
     Ports,
 }
 
@@ -27,7 +27,7 @@ impl Space {
 pub struct Range {
     /// First address.
     pub first: u64,
-    /// Last address, which belongs to the window.
+    /// Last address; it belongs to the window.
     pub last: u64,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for Space {
 /// Why a device cannot be put on a bus.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WindowError {
-    /// The window has no address, or reaches past the highest one.
+    /// The window is empty, or reaches past the highest address.
     #[error(
         "device '{name}' cannot have {size:#x} bytes of {space} at {base:#x}: no such range of addresses"
     )]
@@ -66,7 +66,7 @@ pub enum WindowError {
     /// Another device already answers at some of the addresses.
     #[error("device '{name}' at {space} {range} overlaps device '{other}' at {taken}")]
     Overlap {
-        /// Name of the device to be added.
+        /// Name of the device that was to be added.
         name: String,
         /// The address space.
         space: Space,
@@ -88,15 +88,15 @@ struct Window {
 /// Why [`Windows::insert`] refused a window.
 pub(super) enum Refused {
     Outside,
-    /// The window that was asked for, the window that is there, and the device that has it.
+    /// The window that was asked for, the window it overlaps, and the device that has that one.
     Overlap(Range, Range, usize),
 }
 
 /// The windows of one address space.
 pub(super) struct Windows {
     space: Space,
-    /// Disjoint, and sorted by address: a board has few of them, and a search of a sorted list touches fewer cache
-    /// lines than one of a tree.
+    /// Disjoint, and sorted by address: a board has few windows, and a search of a sorted list touches fewer
+    /// cache lines than one of a tree.
     sorted: Vec<Window>,
 }
 
@@ -120,7 +120,7 @@ impl Windows {
         }
     }
 
-    /// The device whose window holds the whole access, and the offset in the window.
+    /// Finds the device whose window holds the whole access, and the offset in that window.
     pub fn find(&self, address: u64, width: Width) -> Option<(usize, u64)> {
         let last = address.checked_add(width.bytes() - 1)?;
         let after = self.sorted.partition_point(|w| w.range.first <= address);

@@ -1,4 +1,4 @@
-//! Standard descriptors of a command, joined with a guest's.
+//! Connecting the standard descriptors of a command with those of a guest.
 
 use super::Connection;
 use super::terminal::{self, Keys, Raw};
@@ -9,25 +9,25 @@ use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 
-/// Signals that go on to the guest.
+/// Signals that are forwarded to the guest.
 const PROXIED: &[i32] =
     &[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
 
 /// How a command is attached.
 pub struct Attachment<'a> {
-    /// Whether the command's input goes to the guest.
+    /// Whether the command's input is sent to the guest.
     pub stdin: bool,
     /// Whether the guest has a terminal.
     pub tty: bool,
-    /// Keys that detach.
+    /// The keys that detach.
     pub keys: Keys,
-    /// Brings a signal to the guest; `None` where the command's signals are its own.
+    /// Sends a signal to the guest; `None` where signals are not forwarded.
     pub signal: Option<&'a dyn Fn(i32)>,
-    /// Whether the guest is to end as by its own broken pipe where nobody reads its output.
+    /// Whether the guest is to end, as by its own broken pipe, when nobody reads its output any more.
     pub owner: bool,
 }
 
-/// How it came to an end.
+/// How an attached command ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The guest has ended.
@@ -36,24 +36,25 @@ pub enum Outcome {
     Detached,
     /// This signal ended the command.
     Signal(i32),
-    /// The monitor has gone without a word, or sent us away.
+    /// The monitor has gone without reporting an end, or has disconnected this client for the reason given.
     Lost(Option<String>),
 }
 
 struct Joined<'a> {
     connection: Connection,
     how: Attachment<'a>,
-    /// Frames that wait for the monitor.
+    /// Frames that wait to be sent to the monitor.
     output: Vec<u8>,
-    /// Whether there may be more input.
+    /// Whether more input may come.
     input: bool,
     keys: bool,
 }
 
-/// Joins them until the guest ends or the user detaches. The monitor has agreed already.
+/// Forwards input, output and signals until the guest ends or the user detaches. The monitor has already
+/// accepted the request.
 ///
 /// # Errors
-/// Where the host fails.
+/// Fails where the host does.
 pub fn run(connection: Connection, how: Attachment<'_>) -> Result<Outcome, ControlError> {
     let mut signals = Signals::take(PROXIED)?;
     let stdin_is_terminal = terminal::is_terminal(std::io::stdin());
@@ -62,7 +63,7 @@ pub fn run(connection: Connection, how: Attachment<'_>) -> Result<Outcome, Contr
     let host = |e| ControlError::host("the guest's monitor", e);
     connection.stream.set_nonblocking(true).map_err(host)?;
     let mut joined = Joined { input: how.stdin, keys, connection, how, output: Vec::new() };
-    // What came together with the monitor's answer wakes nobody any more.
+    // Frames that came together with the monitor's answer do not wake `poll`.
     let mut outcome = joined.act(false)?;
     loop {
         if outcome.is_none() {
@@ -84,7 +85,7 @@ fn write_all(mut to: impl Write + AsFd, mut bytes: &[u8]) -> std::io::Result<()>
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(n) => bytes = &bytes[n..],
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            // Somebody else has made it so.
+            // Another process has made the descriptor non-blocking.
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 let _ = poll(&mut [PollFd::new(&to, PollFlags::OUT)], None);
             }
@@ -143,7 +144,7 @@ impl Joined<'_> {
                 Ok(n) if n > 0 => drop(self.output.drain(..n)),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                // What it said before it went is read yet.
+                // What the monitor sent before it went is still read.
                 _ => self.output.clear(),
             }
         }
@@ -169,7 +170,7 @@ impl Joined<'_> {
         }
     }
 
-    /// Input from the user; true where the keys were pressed.
+    /// Takes input from the user; returns true where the detach keys were pressed.
     fn take_input(&mut self) -> bool {
         let mut bytes = vec![0; PIECE];
         match rustix::io::read(std::io::stdin(), &mut bytes[..]) {
@@ -191,7 +192,7 @@ impl Joined<'_> {
                 false
             }
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => false,
-            // A terminal that was hung up.
+            // The terminal was hung up.
             Err(_) => {
                 self.input = false;
                 false
@@ -212,11 +213,14 @@ impl Joined<'_> {
         self.act(gone)
     }
 
-    /// Does what all frames say that are here whole; `gone`: no more will come.
+    /// Acts on all complete frames; `gone` says that no more will come.
     fn act(&mut self, gone: bool) -> Result<Option<Outcome>, ControlError> {
         loop {
-            let strange =
-                |_| ControlError::Failed("the guest's monitor says what this trine does not know".into());
+            let strange = |_| {
+                ControlError::Failed(
+                    "the guest's monitor sent a message that this trine does not understand".into(),
+                )
+            };
             let written = match Frame::take(&mut self.connection.input).map_err(strange)? {
                 Some(Frame::Out(bytes)) => write_all(std::io::stdout(), &bytes),
                 Some(Frame::Err(bytes)) => write_all(std::io::stderr(), &bytes),
@@ -227,7 +231,7 @@ impl Joined<'_> {
                 None => return Ok(None),
             };
             if written.is_err() {
-                // Nobody reads what the guest writes: as if its own pipe had broken.
+                // Nobody reads the guest's output: it ends as if its own pipe had broken.
                 if let Some(bring) = self.how.signal.filter(|_| self.how.owner) {
                     bring(libc::SIGPIPE);
                 }

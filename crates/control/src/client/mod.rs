@@ -1,4 +1,4 @@
-//! The commands' side of a guest's socket.
+//! The client's side of a guest's socket.
 
 pub mod attach;
 pub mod terminal;
@@ -13,7 +13,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How long a monitor that lives gets to answer.
+/// How long a live monitor may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection to a guest's monitor.
@@ -23,7 +23,7 @@ pub struct Connection {
     input: Vec<u8>,
 }
 
-/// A sentence for what does not run.
+/// The error for a guest that does not run.
 pub fn does_not_run<T>(record: &Record) -> Result<T, ControlError> {
     let name = &record.name;
     refused(format!(
@@ -33,10 +33,10 @@ pub fn does_not_run<T>(record: &Record) -> Result<T, ControlError> {
 }
 
 impl Connection {
-    /// Connects to the monitor that was started just now.
+    /// Connects to a monitor that was started just now.
     ///
     /// # Errors
-    /// Where it does not answer.
+    /// Fails where it does not answer.
     pub fn new_one(store: &Store, place: &Place) -> Result<Connection, ControlError> {
         let stream =
             connect(&store.running(&place.id)).map_err(|e| ControlError::host("the guest's monitor", e))?;
@@ -46,7 +46,7 @@ impl Connection {
     /// Connects to the monitor of a guest that is up.
     ///
     /// # Errors
-    /// Where it is not up, or its monitor does not answer.
+    /// Fails where the guest is not up, or its monitor does not answer.
     pub fn to(store: &Store, place: &Place) -> Result<Connection, ControlError> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -57,7 +57,7 @@ impl Connection {
             let dir = record.traces.directory.clone().unwrap_or_else(|| store.running(&place.id));
             match connect(&dir) {
                 Ok(stream) => return Ok(Connection { stream, input: Vec::new() }),
-                // It ends just now, and its record will say so.
+                // The guest is ending just now, and its record will say so.
                 Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
                 Err(e) => {
                     return Err(ControlError::Host {
@@ -72,10 +72,10 @@ impl Connection {
         }
     }
 
-    /// Says what is wanted. A monitor that has gone meanwhile does not answer, which is no error here.
+    /// Sends a request. It is not an error here if the monitor has gone meanwhile; it just does not answer.
     ///
     /// # Errors
-    /// Where the host fails.
+    /// Fails where the host does.
     pub fn ask(&mut self, request: Request) -> Result<(), ControlError> {
         let sent = self.stream.write_all(&Frame::Request(request).bytes());
         match sent {
@@ -84,11 +84,14 @@ impl Connection {
         }
     }
 
-    /// The next frame; `None` where the monitor has gone.
+    /// Receives the next frame; `None` where the monitor has gone.
     fn frame(&mut self) -> Result<Option<Frame>, ControlError> {
         loop {
-            let strange =
-                |_| ControlError::Failed("the guest's monitor says what this trine does not know".into());
+            let strange = |_| {
+                ControlError::Failed(
+                    "the guest's monitor sent a message that this trine does not understand".into(),
+                )
+            };
             if let Some(frame) = Frame::take(&mut self.input).map_err(strange)? {
                 return Ok(Some(frame));
             }
@@ -103,10 +106,10 @@ impl Connection {
         }
     }
 
-    /// Waits for the answer; `None` where the monitor has gone without one.
+    /// Waits for the answer; `None` where the monitor has gone without answering.
     ///
     /// # Errors
-    /// What the monitor refuses.
+    /// The monitor's reason for refusing.
     pub fn answer(&mut self) -> Result<Option<()>, ControlError> {
         match self.frame()? {
             Some(Frame::Reply(Ok(()))) => Ok(Some(())),
@@ -116,10 +119,10 @@ impl Connection {
         }
     }
 
-    /// Waits for the guest's end; `None` where the monitor has gone without a word.
+    /// Waits for the guest's end; `None` where the monitor has gone without reporting it.
     ///
     /// # Errors
-    /// Where the host fails.
+    /// Fails where the host does.
     pub fn end(&mut self) -> Result<Option<Ended>, ControlError> {
         match self.frame()? {
             Some(Frame::Ended(ended)) => Ok(Some(ended)),

@@ -1,14 +1,14 @@
-//! The terminal of a command that is attached.
+//! The terminal of a command that is attached to a guest.
 
 use crate::wire::Size;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use std::os::fd::AsFd;
 
-/// A terminal that is raw until this is dropped.
+/// A terminal in raw mode until this is dropped.
 pub struct Raw(Option<Termios>);
 
 impl Raw {
-    /// Makes standard input's terminal raw, where it is one.
+    /// Makes standard input's terminal raw, if it is one.
     pub fn enter() -> Raw {
         let stdin = std::io::stdin();
         let Ok(before) = tcgetattr(&stdin) else { return Raw(None) };
@@ -27,35 +27,36 @@ impl Drop for Raw {
     }
 }
 
-/// Whether this is a terminal.
+/// Whether a descriptor is a terminal.
 pub fn is_terminal(fd: impl AsFd) -> bool {
     isatty(fd)
 }
 
-/// Size of the terminal that is standard output, or input.
+/// Size of the terminal at standard output, or else at standard input.
 pub fn size() -> Option<Size> {
     let size = tcgetwinsize(std::io::stdout()).or_else(|_| tcgetwinsize(std::io::stdin())).ok()?;
     Some((size.ws_row, size.ws_col)).filter(|(rows, columns)| *rows > 0 && *columns > 0)
 }
 
-/// Keys that detach.
+/// A sequence of keys that detaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
     keys: Vec<u8>,
-    /// How many of them have been pressed.
+    /// How many of the keys have been pressed.
     pressed: usize,
 }
 
 impl Keys {
-    /// Those of containers and programs.
+    /// The default sequence for containers and programs.
     pub const USUAL: &str = "ctrl-p,ctrl-q";
-    /// Those of machines, whose escape is Ctrl-A.
+    /// The default sequence for machines, whose escape key is Ctrl-A.
     pub const MACHINE: &str = "ctrl-a,d";
 
-    /// Keys as Docker names them: letters, or `ctrl-` and a letter or one of `@[\]^_`, with commas between.
+    /// Parses keys as Docker names them: letters, or `ctrl-` with a letter or one of `@[\]^_`, separated by
+    /// commas.
     ///
     /// # Errors
-    /// A sentence where they are none.
+    /// Returns a sentence where the text is not a key sequence.
     pub fn parse(text: &str) -> Result<Keys, String> {
         let key = |word: &str| match word.strip_prefix("ctrl-").map(str::as_bytes) {
             Some(&[c @ (b'a'..=b'z' | b'@' | b'[' | b'\\' | b']' | b'^' | b'_')]) => Some(c & 0x1f),
@@ -64,18 +65,19 @@ impl Keys {
             None => None,
         };
         let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
-        let keys = keys.ok_or_else(|| format!("'{text}' are no keys: write them as in ctrl-p,ctrl-q"))?;
+        let keys =
+            keys.ok_or_else(|| format!("'{text}' is not a key sequence: write it like ctrl-p,ctrl-q"))?;
         Ok(Keys { keys, pressed: 0 })
     }
 
-    /// What goes on to the guest of these bytes, and whether the keys have been pressed.
+    /// Returns the part of these bytes that is sent to the guest, and whether the sequence is complete.
     pub fn take(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
         let mut pass = Vec::with_capacity(bytes.len());
         for &byte in bytes {
             if self.keys.get(self.pressed) != Some(&byte) && self.pressed > 0 {
                 pass.extend_from_slice(&self.keys[..self.pressed]);
                 self.pressed = 0;
-                // The escape pressed twice: the second one may be the beginning.
+                // The first key pressed twice: the second press may begin the sequence.
                 if self.keys.first() == Some(&byte) && self.keys.len() > 1 {
                     pass.push(byte);
                     continue;

@@ -14,9 +14,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command as Child;
 
-/// This executable, also where it has been replaced since.
+/// This executable, even if its file has been replaced since it was started.
 pub const OWN: &str = "/proc/self/exe";
-/// The hidden verb that runs a thing as `trine run` does in the foreground, whatever the options of guests say.
+/// The hidden verb that runs a thing in the foreground, as `trine run` does; options for guests are ignored.
 pub const GUEST_VERB: &str = "__guest";
 /// The hidden verb that runs another command with a program's options.
 pub const EXEC_VERB: &str = "__exec";
@@ -26,18 +26,18 @@ pub const EXEC_VERB: &str = "__exec";
 pub struct Command {
     kind: KindName,
     line: Line,
-    /// How a machine is asked for what a signal cannot say, while it runs.
+    /// The connection to a running machine, for requests that signals cannot express.
     link: Option<Link>,
 }
 
 impl Command {
-    /// Of this kind, with this command line.
+    /// Creates a guest of this kind from a command line.
     pub fn new(kind: KindName, line: Line) -> Command {
         Command { kind, line, link: None }
     }
 }
 
-/// An environment as `NAME=VALUE` in place of a command's own.
+/// Sets an environment of `NAME=VALUE` words in place of the command's own.
 fn set_environment(child: &mut Child, env: &[Word]) {
     child.env_clear();
     for word in env {
@@ -48,16 +48,17 @@ fn set_environment(child: &mut Child, env: &[Word]) {
     }
 }
 
-/// Starts a child in a session of its own, which ends when this process does. It inherits `passed` besides its standard
-/// descriptors.
+/// Starts a child in a new session, which ends when this process does. It inherits `passed` besides its
+/// standard descriptors.
 fn spawn(child: &mut Child, stdio: Stdio, passed: Option<OwnedFd>) -> Result<Started, ControlError> {
-    let clone = |fd: &OwnedFd| fd.try_clone().map_err(|e| ControlError::host("no descriptor", e));
+    let clone =
+        |fd: &OwnedFd| fd.try_clone().map_err(|e| ControlError::host("the descriptors of a guest", e));
     let terminal = match stdio {
         Stdio::Terminal(fd) => {
             child.stdin(clone(&fd)?).stdout(clone(&fd)?).stderr(fd);
             true
         }
-        Stdio::Made(_) => return refused("a terminal has to be there before the child"),
+        Stdio::Made(_) => return refused("the terminal must exist before the child"),
         Stdio::Pipes { input, out, err } => {
             child.stdin(input.map_or(std::process::Stdio::null(), Into::into)).stdout(out).stderr(err);
             false
@@ -72,7 +73,7 @@ fn spawn(child: &mut Child, stdio: Stdio, passed: Option<OwnedFd>) -> Result<Sta
         }
         host::set_parent_process_death_signal(Some(host::Signal::KILL))?;
         passed.as_ref().map_or(Ok(()), machine_link::let_inherit)?;
-        // It may have ended before it was said so.
+        // The monitor may have ended before the death signal was set.
         if host::getppid() != Some(monitor) {
             Err(std::io::Error::other("the monitor has ended"))
         } else {
@@ -84,14 +85,14 @@ fn spawn(child: &mut Child, stdio: Stdio, passed: Option<OwnedFd>) -> Result<Sta
     let started = child.spawn();
     started
         .map(|c| Started { pid: c.id() as i32, terminal: None })
-        .map_err(|e| ControlError::host("it cannot be started", e))
+        .map_err(|e| ControlError::host("the guest cannot be started", e))
 }
 
 impl Command {
     fn child(&self, record: &Record, verb: &str, words: &[Word], cwd: &Word) -> Result<Child, ControlError> {
         if !Path::new(&cwd.0).is_dir() {
             return refused(format!(
-                "{cwd} is no directory any more: the guest '{}' was made there",
+                "{cwd} is not a directory any more: the guest '{}' was created there",
                 record.name
             ));
         }
@@ -119,7 +120,7 @@ impl Kind for Command {
         if self.kind == KindName::Machine {
             let name = &record.name;
             return refused(format!(
-                "'{name}' is a machine: what runs inside is its own kernel's; use its console, `trine attach {name}`"
+                "'{name}' is a machine, in which only its own kernel starts commands: use its console, `trine attach {name}`"
             ));
         }
         if exec.user.is_some() || exec.privileged {
@@ -161,7 +162,7 @@ impl Kind for Command {
     }
 
     fn resized(&mut self, size: Size) {
-        // One that has just ended has no use for it.
+        // A machine that has just ended does not need it.
         self.link.iter_mut().for_each(|link| drop(link.tell(Ask::TerminalSize(size))));
     }
 
@@ -172,16 +173,16 @@ impl Kind for Command {
     }
 }
 
-/// All that this process, a guest's monitor, has started.
+/// All descendants of this process, which is the guest's monitor.
 fn descendants() -> Vec<i32> {
     let own = std::process::id() as i32;
     process::descendants(own).iter().map(|s| s.pid).collect()
 }
 
-/// A terminal: the monitor's side and the guest's.
+/// Opens a terminal: the monitor's side and the guest's.
 ///
 /// # Errors
-/// Where the host has none left.
+/// Fails where the host has none left.
 pub fn terminal(size: Option<Size>) -> Result<(OwnedFd, OwnedFd), ControlError> {
     use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -191,7 +192,7 @@ pub fn terminal(size: Option<Size>) -> Result<(OwnedFd, OwnedFd), ControlError> 
         let guests = ioctl_tiocgptpeer(&own, flags)?;
         Ok((own, guests))
     };
-    let (own, guests) = go().map_err(|e| ControlError::host("there is no terminal for the guest", e))?;
+    let (own, guests) = go().map_err(|e| ControlError::host("cannot open a terminal for the guest", e))?;
     if let Some(size) = size {
         resize(&own, size);
     }

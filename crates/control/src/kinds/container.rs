@@ -1,4 +1,4 @@
-//! Containers: the OCI runtime's, from a bundle.
+//! Containers, run by the OCI runtime from a bundle.
 //!
 //! `run IMAGE` makes the bundle and a record with [`crate::record::Source::Bundle`]; everything after that is here.
 
@@ -22,7 +22,7 @@ use trine_container::image::user;
 use trine_container::process::caps;
 use trine_container::{Container as Inside, Execution, Options, Runtime};
 
-/// Longest list of users that is looked through.
+/// The largest user or group file of a container that is read, in bytes.
 const USERS: u64 = 1 << 20;
 
 /// A container.
@@ -30,7 +30,7 @@ const USERS: u64 = 1 << 20;
 pub struct Container {
     bundle: record::Bundle,
     runtime: Runtime,
-    /// While it runs.
+    /// Its network, while it runs.
     network: Option<Connected>,
 }
 
@@ -43,13 +43,13 @@ impl From<trine_container::Error> for ControlError {
     }
 }
 
-/// The runtime that `trine oci` has, too, so that it shows the same containers.
+/// The runtime that `trine oci` uses as well, so that both show the same containers.
 ///
 /// # Errors
-/// Where the user has no directory for what runs.
+/// Fails where the user has no runtime directory.
 pub fn runtime() -> Result<Runtime, ControlError> {
     let dir =
-        trine_base::xdg::runtime().map_err(|e| ControlError::host("there is no place for containers", e))?;
+        trine_base::xdg::runtime().map_err(|e| ControlError::host("the directory for containers", e))?;
     Ok(Runtime::new(dir.join("oci")))
 }
 
@@ -62,20 +62,22 @@ fn descriptors(stdio: Stdio) -> Result<[Option<OwnedFd>; 3], ControlError> {
             Ok([Some(input), Some(out), Some(err)])
         }
         Stdio::Terminal(fd) => {
-            let clone = || fd.try_clone().map(Some).map_err(|e| ControlError::host("no descriptor", e));
+            let clone = || {
+                fd.try_clone().map(Some).map_err(|e| ControlError::host("the descriptors of a container", e))
+            };
             Ok([clone()?, clone()?, Some(fd)])
         }
     }
 }
 
-/// The size that the process's terminal has before its first instruction: a program may ask but once.
+/// The size of the process's terminal before its first instruction: a program may ask for it only once.
 fn size_of(stdio: &Stdio) -> Option<ConsoleSize> {
     let Stdio::Made(Some((rows, columns))) = stdio else { return None };
     ConsoleSizeBuilder::default().height(u64::from(*rows)).width(u64::from(*columns)).build().ok()
 }
 
 impl Container {
-    /// From this bundle.
+    /// Creates a guest from a bundle.
     ///
     /// # Errors
     /// As [`runtime`].
@@ -94,7 +96,7 @@ impl Kind for Container {
     }
 
     fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<Started, ControlError> {
-        // What a monitor that was killed has left.
+        // What a killed monitor left behind.
         end(&self.runtime, &record.id)?;
         let mut bundle = bundle::load(&self.bundle)?;
         let mut process = bundle.spec.process().clone().unwrap_or_default();
@@ -113,7 +115,7 @@ impl Kind for Container {
             Ok(()) => Ok(Started { pid, terminal }),
             Err(e) => {
                 self.network = None;
-                // What stays in spite of it is found again when the container is removed.
+                // If anything is left in spite of this, it is found again when the container is removed.
                 drop(end(&self.runtime, &record.id));
                 Err(e)
             }
@@ -153,10 +155,11 @@ impl Kind for Container {
     }
 }
 
-/// Ends a container and takes it away, if it is there.
+/// Ends a container and removes it, if it exists.
 ///
 /// # Errors
-/// A process of it does not end, or a control group stays; what is kept of it stays, too, so that this can be tried again.
+/// A process does not end, or a control group cannot be removed. The container's state is kept then, so that
+/// this can be tried again.
 pub fn end(runtime: &Runtime, id: &str) -> Result<(), ControlError> {
     if let Ok(inside) = runtime.load(id) {
         // A frozen process would not end.
@@ -166,14 +169,12 @@ pub fn end(runtime: &Runtime, id: &str) -> Result<(), ControlError> {
     Ok(runtime.clear(id)?)
 }
 
-/// The container's own process with what `exec` changes.
+/// The container's own process with the changes that `exec` asks for.
 fn described(inside: &Inside, exec: &Exec) -> Result<Process, ControlError> {
     let text = |word: &record::Word| {
         let text = word.0.to_str().map(str::to_string);
         text.ok_or_else(|| {
-            ControlError::Refused(format!(
-                "'{word}' is no UTF-8, which a container's configuration has to be"
-            ))
+            ControlError::Refused(format!("'{word}' is not UTF-8, which a container's configuration must be"))
         })
     };
     let texts = |words: &[record::Word]| words.iter().map(text).collect::<Result<Vec<_>, _>>();
@@ -186,7 +187,7 @@ fn described(inside: &Inside, exec: &Exec) -> Result<Process, ControlError> {
         env.push(new);
     }
     let has = |env: &[String], name: &str| env.iter().any(|line| line.starts_with(name));
-    // As with other engines; the container's own process may have none, or one.
+    // As other engines do; the container's own process may have a terminal or not.
     if exec.tty && !has(&env, "TERM=") {
         env.push("TERM=xterm".into());
     }
@@ -198,7 +199,7 @@ fn described(inside: &Inside, exec: &Exec) -> Result<Process, ControlError> {
         let read = |path: &str| read_inside(pid, path);
         let user = user::find(named, &read).map_err(ControlError::Refused)?;
         let passwd = read("/etc/passwd").map_err(ControlError::Refused)?.unwrap_or_default();
-        // A directory that the first process has only because of who it is goes with that.
+        // Directories that depend on the first process's user are not inherited.
         let first = format!("HOME={}", user::home(&passwd, process.user().uid()));
         if !exec.env.iter().any(|word| word.0.as_encoded_bytes().starts_with(b"HOME="))
             && env.contains(&first)
@@ -226,7 +227,7 @@ fn described(inside: &Inside, exec: &Exec) -> Result<Process, ControlError> {
     Ok(process)
 }
 
-/// A file of a container, whose links lead nowhere else.
+/// Reads a file of a container; symbolic links are resolved inside it.
 fn read_inside(pid: i32, path: &str) -> Result<Option<String>, String> {
     let read = || {
         let root = File::open(format!("/proc/{pid}/root"))?;

@@ -1,4 +1,4 @@
-//! What the three kinds do differently. Everything else is the monitor's.
+//! The differences between the three kinds of guests. Everything else is done by the monitor.
 //!
 //! * [`command`]: machines and programs are children that run `trine` in the foreground.
 //! * [`container`]: containers are the OCI runtime's; `network` is their part of a network.
@@ -13,14 +13,14 @@ use crate::record::{Record, Source};
 use crate::wire::{Exec, Size};
 use std::os::fd::OwnedFd;
 
-/// Standard descriptors that a process starts with.
+/// The standard descriptors that a process starts with.
 #[derive(Debug)]
 pub enum Stdio {
     /// A terminal of its own, which becomes its controlling terminal.
     Terminal(OwnedFd),
-    /// A terminal that the kind makes, of this size where one is known.
+    /// A terminal that the kind creates, of this size if it is known.
     Made(Option<Size>),
-    /// Pipes; no input where there is none.
+    /// Pipes; without `input` there is no standard input.
     Pipes {
         /// Standard input.
         input: Option<OwnedFd>,
@@ -34,72 +34,74 @@ pub enum Stdio {
 /// A process that was started.
 #[derive(Debug)]
 pub struct Started {
-    /// Its number; it is a child of the monitor.
+    /// Its process ID; it is a child of the monitor.
     pub pid: i32,
-    /// The monitor's side of a terminal that the kind has made.
+    /// The monitor's side of a terminal that the kind created.
     pub terminal: Option<OwnedFd>,
 }
 
-/// A guest as its monitor handles it. All its processes descend from the monitor, which is a subreaper.
+/// A guest as its monitor handles it. All its processes are descendants of the monitor, which is a child
+/// subreaper.
 pub trait Kind {
-    /// Whether it makes a terminal itself where one is wanted.
+    /// Whether this kind creates terminals itself.
     fn makes_terminals(&self) -> bool {
         false
     }
 
-    /// Starts the guest; gives its first process, whose end the monitor is told of as its parent.
+    /// Starts the guest and returns its first process, which is a child of the monitor.
     ///
     /// # Errors
-    /// A sentence where it cannot start; nothing of it is left then.
+    /// Returns a sentence where it cannot start; nothing of it is left then.
     fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<Started, ControlError>;
 
-    /// Executes something beside it.
+    /// Executes a command in the guest, besides its first process.
     ///
     /// # Errors
-    /// A sentence where that cannot be.
+    /// Returns a sentence where that is not possible.
     fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<Started, ControlError>;
 
-    /// Lets it use no CPU.
+    /// Pauses the guest, so that it uses no CPU time.
     ///
     /// # Errors
-    /// A sentence where the host cannot.
+    /// Returns a sentence where the host cannot.
     fn pause(&mut self, record: &Record) -> Result<(), ControlError>;
 
-    /// Lets it go on.
+    /// Lets a paused guest go on.
     ///
     /// # Errors
-    /// A sentence where the host cannot.
+    /// Returns a sentence where the host cannot.
     fn resume(&mut self, record: &Record) -> Result<(), ControlError>;
 
-    /// Sends its first process a signal; false where there is none.
+    /// Sends its first process a signal; returns false where there is none.
     fn signal(&mut self, record: &Record, signal: i32) -> bool {
         record.state.pid.is_some_and(|pid| process::send(pid, signal))
     }
 
-    /// Asks it to end, as this signal does; false where there is nothing to ask.
+    /// Asks it to end, as this signal does; returns false where there is nothing to ask.
     fn ask_to_end(&mut self, record: &Record, signal: i32) -> bool {
         self.signal(record, signal)
     }
 
-    /// The terminal of whoever is attached to it has this size now.
+    /// Tells it the new size of an attached client's terminal.
     fn resized(&mut self, _: Size) {}
 
-    /// Whether the kernel ended a process of it because its memory was used up; asked before [`Kind::end`].
+    /// Whether the kernel killed one of its processes because its memory was used up; asked before
+    /// [`Kind::end`].
     fn out_of_memory(&mut self, _: &Record) -> bool {
         false
     }
 
-    /// Ends all that is left of it after its first process has ended, and takes away what it was given.
+    /// Ends everything that is left of it after its first process has ended, and releases its resources.
     ///
     /// # Errors
-    /// Something stays; all else is gone.
+    /// Something could not be removed; everything else was.
     fn end(&mut self, record: &Record) -> Result<(), ControlError>;
 }
 
-/// The kind of a guest.
+/// Creates the kind of a guest.
 ///
 /// # Errors
-/// Where this Trine cannot run it.
+/// Fails where this build of Trine cannot run it.
 pub fn of(record: &Record) -> Result<Box<dyn Kind>, ControlError> {
     match &record.source {
         Source::Command(line) => Ok(Box::new(command::Command::new(record.kind, line.clone()))),
@@ -107,13 +109,13 @@ pub fn of(record: &Record) -> Result<Box<dyn Kind>, ControlError> {
     }
 }
 
-/// Removes what was made for a guest beside its record, which goes with it.
+/// Removes what was created for a guest besides its record, which is removed next.
 ///
 /// # Errors
-/// Something of the guest is left that could not be taken away when it ended, nor now: its record stays, too.
+/// Something of the guest could not be removed, neither when it ended nor now: its record stays, too.
 pub fn forget(record: &Record) -> Result<(), ControlError> {
     if let Source::Bundle(bundle) = &record.source {
-        // Without a place for what runs, nothing does.
+        // Without a runtime directory nothing of it can be running.
         container::runtime().map_or(Ok(()), |runtime| container::end(&runtime, &record.id))?;
         if bundle.owned {
             crate::bundle::remove(&bundle.path, &record.id);
@@ -122,10 +124,10 @@ pub fn forget(record: &Record) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// Ends all that a monitor that was killed has left of its guest. The caller holds the guest's lock.
+/// Ends everything that a killed monitor has left of its guest. The caller holds the guest's lock.
 ///
 /// # Errors
-/// Something stays; all else is gone.
+/// Something could not be removed; everything else was.
 pub fn clean_up(record: &Record) -> Result<(), ControlError> {
     let traces = &record.traces;
     if traces.boot != process::boot() {

@@ -1,4 +1,5 @@
-//! A container's network: joined when the container is there and its program has not begun, left when it has ended.
+//! A container's network: joined after the container is created and before its program starts, left after it
+//! has ended.
 
 use crate::error::{ControlError, refused};
 use crate::record::{self, Record};
@@ -14,24 +15,24 @@ impl From<trine_hostnet::Error> for ControlError {
     }
 }
 
-/// A container's place in its network. Dropping it closes its ports, then leaves.
+/// A container's membership in its network. Dropping it closes the published ports, then leaves the network.
 #[derive(Debug)]
 pub struct Connected {
     _ports: Option<Ports>,
     _joined: Joined,
 }
 
-/// Whether a configuration has a network namespace of the container's own.
+/// Whether a configuration has a network namespace of its own.
 fn has_own(spec: &Spec) -> bool {
     let all = spec.linux().as_ref().and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
     all.iter().any(|n| n.typ() == LinuxNamespaceType::Network && n.path().is_none())
 }
 
-/// Gives a container its network; what it has then is in its record. `files` is the directory of `hosts`,
-/// `resolv.conf` and `hostname` where the container has them mounted.
+/// Connects a container to its network, and records that. `files` is the directory of `hosts`, `resolv.conf`
+/// and `hostname`, if they are mounted in the container.
 ///
 /// # Errors
-/// Where the network cannot be had, or one of its ports; nothing of it is left then.
+/// Fails where the network or one of the ports cannot be set up; nothing is left of it then.
 pub fn join(
     record: &mut Record,
     pid: i32,
@@ -41,7 +42,7 @@ pub fn join(
     let wanted = &record.options.network;
     let own = has_own(spec);
     if !own && wanted.mode != Mode::Host {
-        // A bundle may say otherwise than the options, which then must not ask for anything.
+        // A bundle may differ from the options, which then must not ask for anything.
         return match *wanted == record::Network::default() {
             true => Ok(None),
             false => refused(
@@ -55,7 +56,7 @@ pub fn join(
         _ => Some(open(pid)?),
     };
     let mut aliases = vec![record.name.clone(), record.short().to_string()];
-    // A guest may be named as no host can be.
+    // The name of a guest may be invalid as a host name.
     aliases.retain(|name| trine_hostnet::is_host(name));
     aliases.extend_from_slice(&wanted.aliases);
     let name = spec.hostname().clone().filter(|n| !n.is_empty()).unwrap_or_else(|| record.name.clone());
@@ -87,15 +88,15 @@ fn open(pid: i32) -> Result<File, ControlError> {
     File::open(&path).map_err(|e| ControlError::at(Path::new(&path), e))
 }
 
-/// Processes that members of a network share, whoever has started them.
+/// The processes that all members of a network share, whichever member started them.
 pub fn shared() -> Vec<i32> {
     Network::open().map_or_else(|_| Vec::new(), |network| network.holders())
 }
 
-/// Takes away what guests whose monitor was killed had of networks.
+/// Cleans up the networks of guests whose monitor was killed.
 pub fn repair() {
     if let Ok(network) = Network::open() {
-        // What fails now is tried again by the next one that joins.
+        // If this fails, the next guest that joins tries it again.
         let _ = network.repair();
     }
 }

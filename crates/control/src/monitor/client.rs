@@ -1,34 +1,34 @@
-//! A command that is connected to the monitor.
+//! A client of the monitor: a command that is connected to it.
 
 use crate::wire::{Frame, NoFrame};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-/// Output that waits for a client beyond this makes the guest wait.
+/// The most bytes of output that wait for a client before the guest has to wait.
 const MOST: usize = 1 << 20;
-/// Seconds that it waits for one that is no owner and takes nothing.
+/// Seconds that the guest waits for a client that is not the owner and reads nothing.
 pub const PATIENCE: u64 = 10;
 
-/// What a client waits for.
+/// What a client is connected for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It has not said yet.
+    /// It has not sent its request yet.
     New,
-    /// Output of a session, and its end.
+    /// To receive the output of a session, and its end.
     Attached {
         /// The session.
         session: u64,
-        /// Whether its input is taken.
+        /// Whether it sends input.
         stdin: bool,
-        /// Whether the guest waits for it without end.
+        /// Whether the guest waits for it without limit.
         owner: bool,
     },
-    /// The guest's end.
+    /// To be told of the guest's end.
     Waits,
-    /// The guest's end, after it was told to stop.
+    /// To be told of the guest's end, after asking it to stop.
     Stops,
-    /// Nothing more: it goes when it has read all.
+    /// Nothing more: it is closed when it has received everything.
     Done,
 }
 
@@ -37,24 +37,24 @@ pub enum Role {
 pub struct Client {
     /// The socket.
     pub stream: UnixStream,
-    /// What it waits for.
+    /// What it is connected for.
     pub role: Role,
     input: Vec<u8>,
     output: Vec<u8>,
-    /// Since when it has taken nothing although something waits.
+    /// Since when it has read nothing although output waits.
     stalled: Option<Instant>,
-    /// It is gone.
+    /// Whether it has disconnected.
     pub gone: bool,
 }
 
 impl Client {
-    /// A new connection.
+    /// Creates a client from a new connection.
     pub fn new(stream: UnixStream) -> Client {
         let gone = stream.set_nonblocking(true).is_err();
         Client { stream, role: Role::New, input: Vec::new(), output: Vec::new(), stalled: None, gone }
     }
 
-    /// Sends it something, now or when it reads.
+    /// Queues a frame, and sends what the socket accepts.
     pub fn send(&mut self, frame: &Frame) {
         if !self.gone {
             self.output.extend_from_slice(&frame.bytes());
@@ -62,7 +62,7 @@ impl Client {
         }
     }
 
-    /// Sends what it takes now.
+    /// Sends what the socket accepts now.
     pub fn flush(&mut self) {
         while !self.output.is_empty() && !self.gone {
             match self.stream.write(&self.output) {
@@ -81,7 +81,7 @@ impl Client {
         self.gone |= self.role == Role::Done && self.output.is_empty();
     }
 
-    /// Whether something waits for it.
+    /// Whether frames are queued.
     pub fn has_output(&self) -> bool {
         !self.output.is_empty()
     }
@@ -91,12 +91,12 @@ impl Client {
         self.output.len() > MOST
     }
 
-    /// Since when it has taken nothing.
+    /// Since when it has read nothing although output waits.
     pub fn stalled(&self) -> Option<Instant> {
         self.stalled.filter(|_| self.has_output())
     }
 
-    /// What it has sent.
+    /// Reads the frames that it has sent.
     pub fn read(&mut self) -> Vec<Frame> {
         let mut piece = [0; 1 << 16];
         match self.stream.read(&mut piece) {

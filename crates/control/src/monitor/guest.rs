@@ -1,4 +1,4 @@
-//! The guest's life in its monitor: start, end, and start again.
+//! The guest's lifecycle in its monitor: start, end, restart.
 
 use super::session::Session;
 use super::{DRAIN, Monitor, Phase};
@@ -12,13 +12,13 @@ use crate::wire::{Ended, Frame};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 use std::time::{Duration, Instant};
 
-/// First pause before a guest is started again; it doubles each time.
+/// Pause before the first restart; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause.
+/// The longest pause before a restart.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A guest that ran so long starts with the first pause again.
+/// A guest that ran for this long is restarted after the first pause again.
 const LONG: Duration = Duration::from_secs(10);
-/// Seconds that a guest gets to stop by itself.
+/// Default number of seconds that a guest has to stop by itself.
 pub const GRACE: u64 = 10;
 
 fn ended(status: WaitStatus) -> Ended {
@@ -32,7 +32,7 @@ impl Monitor {
     /// Starts the guest.
     ///
     /// # Errors
-    /// Where it cannot start; its record says so, too.
+    /// Fails where it cannot start; its record says so, too.
     pub(super) fn start(&mut self) -> Result<(), ControlError> {
         self.record.traces.open = true;
         self.save();
@@ -63,7 +63,7 @@ impl Monitor {
         self.main = self.next;
         self.sessions.insert(self.main, session);
         for client in &mut self.clients {
-            // Who was attached before the restart stays so.
+            // Clients that were attached before the restart stay attached.
             if let Role::Attached { session, .. } = &mut client.role
                 && !self.sessions.contains_key(session)
             {
@@ -86,7 +86,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Children that ended.
+    /// Reaps children that ended.
     pub(super) fn reap(&mut self) {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             let pid = pid.as_raw_nonzero().get();
@@ -96,13 +96,14 @@ impl Monitor {
             if key == self.main {
                 self.record.state.out_of_memory = self.kind.out_of_memory(&self.record);
                 if let Err(e) = self.kind.end(&self.record) {
-                    self.record.state.error = Some(format!("something of it is left: {e}"));
+                    self.record.state.error =
+                        Some(format!("it has ended, but not all of it could be removed: {e}"));
                 }
             }
         }
     }
 
-    /// Signals for the monitor itself: children that ended, or a wish that all ends.
+    /// Handles signals for the monitor itself: ended children, or a request to end everything.
     pub(super) fn take_signals(&mut self) {
         while let Some(signal) = self.signals.take_next() {
             match signal {
@@ -113,7 +114,7 @@ impl Monitor {
         }
     }
 
-    /// Asks the guest to end, and sees to it that it does.
+    /// Asks the guest to end, and kills it if it does not.
     pub(super) fn stop(&mut self, signal: Option<i32>, seconds: Option<u64>) {
         self.ending = true;
         match self.phase {
@@ -127,7 +128,7 @@ impl Monitor {
                     self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
                 }
                 self.reaches_guest(signal, |kind, record| kind.ask_to_end(record, signal));
-                // What is paused could not hear it.
+                // A paused guest would not receive it.
                 let _ = self.resume();
             }
             Phase::Backoff(_) => self.over(true),
@@ -136,12 +137,12 @@ impl Monitor {
         }
     }
 
-    /// Sends the first process a signal; false where there is none.
+    /// Sends the first process a signal; returns false where there is none.
     pub(super) fn signal(&mut self, signal: i32) -> bool {
         self.reaches_guest(signal, |kind, record| kind.signal(record, signal))
     }
 
-    /// Sends the guest what stands for a signal; false where there is none to send it to.
+    /// Sends the guest a request in place of a signal; returns false where it cannot be sent.
     fn reaches_guest(&mut self, signal: i32, send: impl FnOnce(&mut dyn Kind, &Record) -> bool) -> bool {
         let up = self.phase == Phase::Up && self.sessions.get(&self.main).is_some_and(|s| s.ended.is_none());
         let sent = up && send(&mut *self.kind, &self.record);
@@ -154,7 +155,7 @@ impl Monitor {
     /// Lets a paused guest go on.
     ///
     /// # Errors
-    /// Where the host cannot.
+    /// Fails where the host cannot.
     pub(super) fn resume(&mut self) -> Result<(), ControlError> {
         if self.record.state.status == Status::Paused {
             self.kind.resume(&self.record)?;
@@ -165,7 +166,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// What is due.
+    /// Does what is due.
     pub(super) fn timers(&mut self) {
         let now = Instant::now();
         if self.kill_at.is_some_and(|at| at <= now) {
@@ -184,7 +185,7 @@ impl Monitor {
         self.check_health();
     }
 
-    /// Sessions whose process has ended and whose output is read.
+    /// Ends sessions whose process has ended and whose output has been read.
     fn end_sessions(&mut self) {
         let keys: Vec<u64> = self.sessions.keys().copied().collect();
         for key in keys {
@@ -218,7 +219,7 @@ impl Monitor {
         );
     }
 
-    /// The last frame for all clients with such a role.
+    /// Sends a last frame to all clients with such a role.
     fn dismiss(&mut self, which: impl Fn(Role) -> bool, frame: &Frame) {
         for client in self.clients.iter_mut().filter(|c| which(c.role)) {
             client.role = Role::Done;
@@ -226,7 +227,7 @@ impl Monitor {
         }
     }
 
-    /// The guest's first process has ended, and all is read.
+    /// The guest's first process has ended, and all its output has been read.
     fn ended(&mut self, ended: Ended) {
         let state = &mut self.record.state;
         (state.exit_code, state.signal) = (Some(ended.code), ended.signal);
@@ -259,7 +260,7 @@ impl Monitor {
         self.save();
     }
 
-    /// It has ended for good, or did not even start.
+    /// The guest has ended for good, or did not start.
     fn over(&mut self, started: bool) {
         let state = &mut self.record.state;
         if started || state.started.is_some() {

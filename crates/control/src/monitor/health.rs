@@ -1,4 +1,4 @@
-//! Checks of a guest's health: a command executed in it from time to time.
+//! Health checks: a command that is executed in the guest from time to time.
 
 use super::session::Session;
 use super::{Monitor, Phase};
@@ -7,29 +7,29 @@ use crate::record::{HealthCheck, Status};
 use crate::wire::{Ended, Exec};
 use std::time::{Duration, Instant};
 
-/// So much of what a check writes is kept.
+/// The most bytes of a check's output that are kept.
 const KEPT: usize = 4096;
-/// Exit code of a check that took too long, as `timeout` has it.
+/// Exit code of a check that took too long, as with `timeout`.
 const LATE: i32 = 124;
 
-/// Keeps the beginning of what is written.
+/// Keeps the beginning of the output.
 pub fn capture(kept: &mut Vec<u8>, bytes: &[u8]) {
     kept.extend_from_slice(&bytes[..bytes.len().min(KEPT - kept.len().min(KEPT))]);
 }
 
-/// When checks are due.
+/// The schedule of checks.
 #[derive(Debug)]
 pub struct Checker {
     check: Option<HealthCheck>,
     next: Option<Instant>,
-    /// The check that runs, and when it is too late.
+    /// The running check's process, and when its time is over.
     running: Option<(i32, Instant)>,
     late: bool,
     started: Instant,
 }
 
 impl Checker {
-    /// For this check, if there is one.
+    /// Creates the schedule of a check, if there is one.
     pub fn new(check: Option<HealthCheck>) -> Checker {
         Checker { check, next: None, running: None, late: false, started: Instant::now() }
     }
@@ -41,12 +41,12 @@ impl Checker {
         self.next = self.check.as_ref().map(|c| self.started + c.interval);
     }
 
-    /// It has ended.
+    /// The guest has ended.
     pub fn stop(&mut self) {
         (self.next, self.running) = (None, None);
     }
 
-    /// When something is due.
+    /// When the next action is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.running.map(|(_, late)| late).or(self.next)
     }
@@ -65,7 +65,7 @@ impl Monitor {
             && late <= now
         {
             self.health.late = true;
-            // Its end is awaited as that of any other.
+            // Its end is handled like that of any other command.
             self.health.running = Some((pid, now + Duration::from_secs(1)));
             process::send(pid, libc::SIGKILL);
         }

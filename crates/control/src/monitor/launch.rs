@@ -1,4 +1,4 @@
-//! How a monitor comes to be.
+//! Starting a monitor.
 
 use super::{Monitor, Phase, SIGNALS, health, repair, run};
 use crate::error::ControlError;
@@ -22,18 +22,18 @@ use std::time::{Duration, Instant};
 
 /// The hidden verb that is a guest's monitor.
 pub const MONITOR_VERB: &str = "__monitor";
-/// How long an earlier monitor of the guest gets to go.
+/// How long an earlier monitor of the guest may take to end.
 const EARLIER: Duration = Duration::from_secs(10);
 
-/// Starts a monitor for a guest that has none, and waits until commands may connect to it.
+/// Starts a monitor for a guest that has none, and waits until clients can connect to it.
 ///
 /// # Errors
-/// Where there is one already, or the host cannot start it.
+/// Fails where there is a monitor already, or the host cannot start it.
 pub fn launch(place: &Place) -> Result<(), ControlError> {
     let mut command = Command::new(OWN);
     command.arg0("trine").arg(MONITOR_VERB).arg(&place.id);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // A session of its own: no terminal's signals reach it.
+    // In a session of its own, so that no terminal's signals reach it.
     // SAFETY: one system call between fork and exec.
     unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
     let failed = |e| ControlError::host("a monitor cannot be started", e);
@@ -51,13 +51,13 @@ pub fn launch(place: &Place) -> Result<(), ControlError> {
     }
 }
 
-/// The hidden verb: is the monitor of a guest.
+/// The hidden verb: runs the monitor of a guest.
 pub fn main(id: &str) -> u8 {
     let mut ready = |result: Result<(), ControlError>| {
         let said = result.map_or_else(|e| e.to_string(), |()| "ok".into());
         let _ = std::io::stdout().write_all(said.as_bytes());
         let _ = std::io::stdout().flush();
-        // Whoever waits for the end of our output waits no longer.
+        // The process that waits for the end of this output goes on.
         if let Ok(null) = File::options().write(true).open("/dev/null") {
             let _ = rustix::stdio::dup2_stdout(null);
         }
@@ -79,17 +79,17 @@ pub fn main(id: &str) -> u8 {
     }
 }
 
-/// Gives a socket's path a form that is short enough for `bind` and `connect` (108 bytes, unix(7)), wherever the
-/// directory is.
+/// Calls `go` with a form of a socket's path that is short enough for `bind` and `connect` (108 bytes,
+/// unix(7)), however long the directory's path is.
 fn in_directory<T>(dir: &Path, go: impl FnOnce(&Path) -> std::io::Result<T>) -> std::io::Result<T> {
     let dir = File::open(dir)?;
     go(Path::new(&format!("/proc/self/fd/{}/ctl.sock", dir.as_fd().as_raw_fd())))
 }
 
-/// Connects to the monitor whose guest has this directory of what runs.
+/// Connects to the monitor of the guest with this runtime directory.
 ///
 /// # Errors
-/// Where there is none.
+/// Fails where there is none.
 pub fn connect(dir: &Path) -> std::io::Result<UnixStream> {
     in_directory(dir, |path| UnixStream::connect(path))
 }
@@ -105,16 +105,16 @@ fn listen(dir: &Path) -> Result<UnixListener, ControlError> {
     go().map_err(|e: std::io::Error| ControlError::at(&dir.join("ctl.sock"), e))
 }
 
-/// Makes the monitor, which holds the guest's lock from now on.
+/// Creates the monitor, which holds the guest's lock from now on.
 pub(super) fn prepare(store: Store, place: Place) -> Result<Monitor, ControlError> {
     let Some(lock) = place.lock_within(EARLIER)? else {
-        return Err(ControlError::Refused("it runs already".into()));
+        return Err(ControlError::Refused("the guest is already running".into()));
     };
     let mut record = place.read()?;
     repair::settle(&store, &place, &mut record);
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| ControlError::host("the guest's orphans cannot be adopted", e))?;
-    // Inherited by all that it starts: so whoever cleans up after it, if it is killed, finds what it has left.
+    // Inherited by all processes that it starts, so that they can be found if the monitor is killed.
     process::Mark::of(&record.id).put();
     let signals = Signals::take(SIGNALS)?;
     let kind = kinds::of(&record)?;
@@ -128,7 +128,7 @@ pub(super) fn prepare(store: Store, place: Place) -> Result<Monitor, ControlErro
     record.state.status =
         if record.state.status == Status::Created { Status::Created } else { Status::Stopped };
     place.write(&record, false)?;
-    // Nothing of the command's directory is kept from being unmounted.
+    // The monitor must not keep the command's directory from being unmounted.
     let _ = std::env::set_current_dir("/");
     Ok(Monitor {
         store,

@@ -1,8 +1,8 @@
-//! The monitor: a small process that each guest has, which starts it, holds its terminal or pipes, writes its log,
-//! serves who is attached, and knows how it ended.
+//! The monitor: a small process that each guest has. It starts the guest, holds its terminal or pipes, writes
+//! its log, serves attached clients, and records how the guest ended.
 //!
-//! It has one thread and one loop around poll(2). While it lives it holds the guest's lock; the guest does not outlive
-//! it ([`crate::kinds::command`], and [`repair`] by the next command).
+//! It has one thread and one loop around poll(2). While it lives it holds the guest's lock; the guest does
+//! not outlive it (see [`crate::kinds::command`], and [`repair`], which the next command does).
 
 mod client;
 mod guest;
@@ -21,29 +21,29 @@ use crate::wire::{Frame, Size};
 use crate::{events::Event, log};
 use client::{Client, Role};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use session::{Door, Session};
+use session::{Endpoint, Session};
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-/// Signals that the monitor takes.
+/// Signals that the monitor handles.
 const SIGNALS: &[i32] =
     &[libc::SIGCHLD, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1];
 /// How long a monitor waits to be told to start its guest.
 const UNUSED: Duration = Duration::from_secs(30);
-/// How long output is waited for that nobody of the guest can write any more.
+/// How long the monitor waits for output after all of the guest's processes have ended.
 const DRAIN: Duration = Duration::from_secs(1);
-/// Most clients at once.
+/// The largest number of clients at once.
 const CLIENTS: usize = 256;
 
-/// Where the guest is, as its monitor sees it.
+/// The state of the guest's lifecycle, as its monitor sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Not started yet.
     New(Instant),
-    /// It runs, or has ended and its last output is awaited.
+    /// It runs, or has ended and its last output is being read.
     Up,
-    /// It is started again then.
+    /// It will be started again at this time.
     Backoff(Instant),
     /// It has ended for good.
     Over(Instant),
@@ -60,31 +60,31 @@ struct Monitor {
     signals: Signals,
     log: Option<log::Writer>,
     sessions: BTreeMap<u64, Session>,
-    /// Number of the guest's own session; others are what is executed beside it.
+    /// The key of the guest's own session; other sessions are commands executed besides it.
     main: u64,
     next: u64,
     clients: Vec<Client>,
     phase: Phase,
-    /// When it is killed because it did not stop.
+    /// When it will be killed because it did not stop.
     kill_at: Option<Instant>,
-    /// No policy starts it again.
+    /// Whether it must not be restarted, whatever its policy.
     ending: bool,
     backoff: Duration,
     size: Option<Size>,
     health: health::Checker,
 }
 
-/// What a descriptor that is ready belongs to.
+/// The owner of a descriptor that is ready.
 enum Ready {
     Listener,
     Signals,
-    Session(u64, Door),
+    Session(u64, Endpoint),
     Client(usize),
 }
 
 impl Monitor {
     fn save(&self) {
-        // That the host's disk is full must not end the guest; the next command finds an older state, and the lock.
+        // A full disk must not end the guest; the next command finds an older state, and the lock.
         let _ = self.place.write(&self.record, false);
     }
 
@@ -96,7 +96,7 @@ impl Monitor {
         Event::new(&self.record, action)
     }
 
-    /// Whether a session waits for a client.
+    /// Whether a session has to wait for a client.
     fn is_blocked(&self, session: u64) -> bool {
         self.clients.iter().any(|c| {
             !c.gone && c.is_full() && matches!(c.role, Role::Attached { session: s, .. } if s == session)
@@ -120,9 +120,9 @@ impl Monitor {
             fds.push(PollFd::new(&self.listener, PollFlags::IN));
         }
         for (&key, session) in &self.sessions {
-            for (door, fd) in session.doors(!self.is_blocked(key)) {
-                targets.push(Ready::Session(key, door));
-                let what = if door == Door::Input { PollFlags::OUT } else { PollFlags::IN };
+            for (endpoint, fd) in session.endpoints(!self.is_blocked(key)) {
+                targets.push(Ready::Session(key, endpoint));
+                let what = if endpoint == Endpoint::Input { PollFlags::OUT } else { PollFlags::IN };
                 fds.push(PollFd::new(fd, what));
             }
         }
@@ -144,7 +144,7 @@ impl Monitor {
         targets.into_iter().zip(flags).filter(|(_, f)| !f.is_empty()).collect()
     }
 
-    /// One round of the loop.
+    /// One iteration of the loop.
     fn turn(&mut self) {
         for (target, flags) in self.wait() {
             match target {
@@ -154,12 +154,12 @@ impl Monitor {
                         self.clients.push(Client::new(stream));
                     }
                 }
-                Ready::Session(key, Door::Input) => {
+                Ready::Session(key, Endpoint::Input) => {
                     if let Some(session) = self.sessions.get_mut(&key) {
                         session.feed();
                     }
                 }
-                Ready::Session(key, door) => self.output(key, door),
+                Ready::Session(key, endpoint) => self.output(key, endpoint),
                 Ready::Client(n) => {
                     if flags.contains(PollFlags::OUT) {
                         self.clients[n].flush();
@@ -176,10 +176,10 @@ impl Monitor {
         self.part_with_clients();
     }
 
-    /// Output of a session goes to its log and to who is attached.
-    fn output(&mut self, key: u64, door: Door) {
+    /// Sends output of a session to its log and to the attached clients.
+    fn output(&mut self, key: u64, endpoint: Endpoint) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let Some((stream, bytes)) = session.read(door) else { return };
+        let Some((stream, bytes)) = session.read(endpoint) else { return };
         if let Some(captured) = &mut session.captured {
             health::capture(captured, &bytes);
             return;
@@ -205,8 +205,8 @@ impl Monitor {
         }
     }
 
-    /// When a client that takes nothing is parted with: it holds others up, or the monitor. The one for whom the guest runs
-    /// may take its time.
+    /// When a client that reads nothing is disconnected because it holds up others or the monitor. The owner,
+    /// for whom the guest runs, may take its time.
     fn patience_ends(&self, client: &Client) -> Option<Instant> {
         let owner = matches!(client.role, Role::Attached { owner: true, .. });
         let over = matches!(self.phase, Phase::Over(_));
@@ -214,7 +214,7 @@ impl Monitor {
         client.stalled().filter(|_| waits).map(|since| since + Duration::from_secs(client::PATIENCE))
     }
 
-    /// Forgets clients that have gone, and those that take nothing while others wait.
+    /// Removes clients that have disconnected, and those that read nothing while others wait.
     fn part_with_clients(&mut self) {
         for n in 0..self.clients.len() {
             let late = self.patience_ends(&self.clients[n]).is_some_and(|at| at <= Instant::now());
@@ -240,7 +240,7 @@ impl Monitor {
         }
     }
 
-    /// When the loop has something to do by itself.
+    /// When the loop has something to do without an event.
     fn deadline(&self) -> Option<Instant> {
         let phase = match self.phase {
             Phase::New(since) => Some(since + UNUSED),
@@ -254,7 +254,8 @@ impl Monitor {
     }
 }
 
-/// Runs the monitor of a guest; `ready` is called when commands may connect, or with the reason why there is none.
+/// Runs the monitor of a guest. `ready` is called when clients can connect, or with the reason why it cannot
+/// start.
 fn run(store: Store, place: Place, ready: &mut dyn FnMut(Result<(), ControlError>)) {
     let made = launch::prepare(store, place);
     let mut monitor = match made {
@@ -269,7 +270,7 @@ fn run(store: Store, place: Place, ready: &mut dyn FnMut(Result<(), ControlError
 }
 
 impl Monitor {
-    /// Takes away what only runs.
+    /// Removes the runtime files.
     fn leave(self) {
         let _ = std::fs::remove_dir_all(self.store.running(&self.place.id));
         let over = matches!(self.phase, Phase::Over(_));

@@ -1,4 +1,4 @@
-//! What is done when a monitor was killed: the next command finds its lock free and puts things right.
+//! Cleaning up after a killed monitor: the next command finds the guest's lock free and repairs its state.
 
 use crate::error::ControlError;
 use crate::events::Event;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Exit code of a guest that was ended by SIGKILL.
 const KILLED: i32 = 137;
 
-/// Ends what is left of a guest without a monitor, and says in its record that it is dead. The caller holds its lock.
+/// Ends what is left of a guest without a monitor, and records that it is dead. The caller holds its lock.
 pub fn settle(store: &Store, place: &Place, record: &mut Record) {
     if !is_left(record) {
         return;
@@ -30,24 +30,24 @@ pub fn settle(store: &Store, place: &Place, record: &mut Record) {
     state.finished = Some(Time::now());
     state.exit_code = Some(KILLED);
     state.signal = Some(libc::SIGKILL);
-    let mut error = "its monitor was ended from outside, or the host was restarted".to_owned();
+    let mut error = "its monitor was killed, or the host was restarted".to_owned();
     if let Err(left) = cleaned {
-        error += &format!("; something of it is left: {left}");
+        error += &format!("; not all of it could be removed: {left}");
     }
     state.error = Some(error);
     let _ = place.write(record, false);
     Event::new(record, "die").with("exit_code", KILLED).tell(store);
 }
 
-/// Whether there is something to put right if there is no monitor.
+/// Whether there would be something to repair if there is no monitor.
 fn is_left(record: &Record) -> bool {
     record.state.status.is_up() || record.traces.open
 }
 
-/// The record of a guest as it is now, repaired where that is needed.
+/// Reads the record of a guest, repaired if necessary.
 ///
 /// # Errors
-/// Where there is no such guest any more.
+/// Fails where the guest does not exist any more.
 pub fn look(store: &Store, place: &Place) -> Result<Record, ControlError> {
     let mut record = place.read()?;
     if !is_left(&record) {

@@ -1,4 +1,4 @@
-//! What commands ask the monitor for.
+//! The requests that clients make of the monitor.
 
 use super::client::Role;
 use super::session::Session;
@@ -9,10 +9,10 @@ use crate::record::Status;
 use crate::wire::{Ended, Exec, Frame, Request};
 
 impl Monitor {
-    /// A frame that a client has sent.
+    /// Handles a frame that a client has sent.
     pub(super) fn frame(&mut self, n: usize, frame: Frame) {
         match (frame, self.clients[n].role) {
-            // Said before it heard that it is over.
+            // Sent before the client heard that the guest has ended.
             (_, Role::Done) => {}
             (Frame::Request(request), Role::New) => self.request(n, request),
             (Frame::Input(bytes), Role::Attached { session, stdin: true, .. }) => {
@@ -43,7 +43,7 @@ impl Monitor {
                     process::send(session.pid, signal);
                 }
             }
-            // Nothing else is said by a client that goes by the rules.
+            // A client that follows the protocol sends nothing else.
             _ => self.clients[n].gone = true,
         }
     }
@@ -61,7 +61,7 @@ impl Monitor {
                 self.stop(signal, seconds);
                 match self.phase {
                     Phase::Over(_) => Ok(Role::Done),
-                    // The answer comes when it has ended.
+                    // The answer is sent when the guest has ended.
                     _ => return,
                 }
             }
@@ -104,7 +104,7 @@ impl Monitor {
     fn start_once(&mut self) -> Result<(), ControlError> {
         match self.phase {
             Phase::New(_) => self.start(),
-            _ => refused(format!("'{}' runs already", self.record.name)),
+            _ => refused(format!("'{}' is already running", self.record.name)),
         }
     }
 
@@ -154,10 +154,10 @@ impl Monitor {
         Ok(if exec.detach { Role::Done } else { Role::Attached { session, stdin: exec.stdin, owner: true } })
     }
 
-    /// Starts something beside the guest's first process; gives its session.
+    /// Starts a command besides the guest's first process; returns its session's key.
     ///
     /// # Errors
-    /// Where it cannot be.
+    /// Fails where that is not possible.
     pub(super) fn start_beside(&mut self, exec: &Exec) -> Result<u64, ControlError> {
         let (mut session, stdio) =
             Session::new(exec.tty, self.kind.makes_terminals(), exec.stdin, exec.size)?;
@@ -172,7 +172,7 @@ impl Monitor {
             return self.does_not_run();
         }
         if signal == libc::SIGKILL {
-            // One that has ended already cannot go on.
+            // A process that has ended already cannot be resumed.
             let _ = self.resume();
         }
         Ok(())

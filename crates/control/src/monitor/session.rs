@@ -1,4 +1,4 @@
-//! A process and its standard descriptors, seen from the monitor.
+//! A process and its standard descriptors, as the monitor sees them.
 
 use crate::error::ControlError;
 use crate::kinds::command::{resize, terminal};
@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-/// Input that waits for the guest beyond this is not read from clients.
+/// The most bytes of input that wait for the guest before clients are no longer read.
 const INPUT: usize = 1 << 16;
 
 /// The monitor's side of standard descriptors.
@@ -20,31 +20,31 @@ pub struct Session {
     pub pid: i32,
     /// Whether it has a terminal.
     pub tty: bool,
-    /// Where input goes to; the terminal's own is `out`.
+    /// The descriptor for input; a terminal's is `out`.
     input: Option<OwnedFd>,
     waiting: VecDeque<u8>,
-    /// Close `input` when nothing waits any more.
+    /// Whether to close `input` once all waiting input is written.
     closing: bool,
     out: Option<OwnedFd>,
     err: Option<OwnedFd>,
-    /// How its process ended, and when that was.
+    /// How its process ended, and when.
     pub ended: Option<(Ended, Instant)>,
-    /// What it wrote, where that is for the monitor itself.
+    /// Its output, where that is for the monitor itself.
     pub captured: Option<Vec<u8>>,
 }
 
-/// What is looked for at a session's descriptor.
+/// What a session's descriptor is polled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Endpoint {
     /// Room for input.
     Input,
-    /// Output.
+    /// Standard output, or the terminal's.
     Out,
-    /// Errors.
+    /// Standard error.
     Err,
 }
 
-/// A terminal that is read and written without waiting.
+/// Makes a terminal non-blocking.
 fn unblocked(terminal: OwnedFd) -> Result<OwnedFd, ControlError> {
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NONBLOCK;
     rustix::fs::fcntl_setfl(&terminal, flags).map_err(|e| ControlError::host("the guest's terminal", e))?;
@@ -52,7 +52,7 @@ fn unblocked(terminal: OwnedFd) -> Result<OwnedFd, ControlError> {
 }
 
 fn pipe(input: bool) -> Result<(OwnedFd, OwnedFd), ControlError> {
-    let host = |e: std::io::Error| ControlError::host("there is no pipe for the guest", e);
+    let host = |e: std::io::Error| ControlError::host("cannot open a pipe for the guest", e);
     let (read, write) = std::io::pipe().map_err(host)?;
     let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
     let own = if input { &write } else { &read };
@@ -61,11 +61,11 @@ fn pipe(input: bool) -> Result<(OwnedFd, OwnedFd), ControlError> {
 }
 
 impl Session {
-    /// Descriptors for a process that is started with them; `pid` is not known yet. Where the kind makes terminals, it has
-    /// none yet: [`Session::started`].
+    /// Creates the descriptors for a process that will be started with them; `pid` is not known yet. A kind
+    /// that creates terminals itself provides its terminal in [`Session::started`].
     ///
     /// # Errors
-    /// Where the host has none left.
+    /// Fails where the host has none left.
     pub fn new(
         tty: bool,
         made: bool,
@@ -97,10 +97,10 @@ impl Session {
         Ok((session(input, Some(out), Some(err)), stdio))
     }
 
-    /// Its process has started, perhaps with a terminal that the kind has made.
+    /// Records that its process has started, perhaps with a terminal that the kind created.
     ///
     /// # Errors
-    /// Where the terminal cannot be used.
+    /// Fails where the terminal cannot be used.
     pub fn started(&mut self, started: Started) -> Result<(), ControlError> {
         self.pid = started.pid;
         if let Some(terminal) = started.terminal {
@@ -109,31 +109,31 @@ impl Session {
         Ok(())
     }
 
-    /// Descriptors to wait for, and what for.
-    pub fn doors(&self, output: bool) -> Vec<(Door, &OwnedFd)> {
-        let mut doors = Vec::new();
+    /// The descriptors to poll, and what for.
+    pub fn endpoints(&self, output: bool) -> Vec<(Endpoint, &OwnedFd)> {
+        let mut endpoints = Vec::new();
         if output {
-            doors.extend(self.out.as_ref().map(|fd| (Door::Out, fd)));
-            doors.extend(self.err.as_ref().map(|fd| (Door::Err, fd)));
+            endpoints.extend(self.out.as_ref().map(|fd| (Endpoint::Out, fd)));
+            endpoints.extend(self.err.as_ref().map(|fd| (Endpoint::Err, fd)));
         }
         let input = if self.tty { self.out.as_ref() } else { self.input.as_ref() };
         if !self.waiting.is_empty() {
-            doors.extend(input.map(|fd| (Door::Input, fd)));
+            endpoints.extend(input.map(|fd| (Endpoint::Input, fd)));
         }
-        doors
+        endpoints
     }
 
-    /// Whether more input may come.
+    /// Whether more input can be accepted.
     pub fn takes_input(&self) -> bool {
         self.waiting.len() < INPUT
     }
 
-    /// Whether anybody may still write: output is not at its end.
+    /// Whether output may still come.
     pub fn is_open(&self) -> bool {
         self.out.is_some() || self.err.is_some()
     }
 
-    /// Input for the process; it is forgotten where the process reads none.
+    /// Adds input for the process; it is discarded where the process has closed its input.
     pub fn push(&mut self, bytes: &[u8]) {
         if (self.tty && self.out.is_some()) || (self.input.is_some() && !self.closing) {
             self.waiting.extend(bytes);
@@ -141,13 +141,13 @@ impl Session {
         }
     }
 
-    /// No more input comes. A terminal stays open.
+    /// Ends the input. A terminal stays open.
     pub fn end_of_input(&mut self) {
         self.closing = true;
         self.feed();
     }
 
-    /// Brings as much input to the process as it takes now.
+    /// Writes as much input to the process as it accepts now.
     pub fn feed(&mut self) {
         let target = if self.tty { &self.out } else { &self.input };
         if let Some(fd) = target {
@@ -156,7 +156,7 @@ impl Session {
                     Ok(n) => drop(self.waiting.drain(..n)),
                     Err(Errno::INTR) => {}
                     Err(Errno::AGAIN) => return,
-                    // It has closed its input.
+                    // The process has closed its input.
                     Err(_) => {
                         self.waiting.clear();
                         self.input = None;
@@ -170,12 +170,12 @@ impl Session {
         }
     }
 
-    /// A piece of output; `None` where there is none now.
-    pub fn read(&mut self, door: Door) -> Option<(Stream, Vec<u8>)> {
-        let (stream, slot) = match door {
-            Door::Out => (Stream::Out, &mut self.out),
-            Door::Err => (Stream::Err, &mut self.err),
-            Door::Input => return None,
+    /// Reads a piece of output; `None` where there is none now.
+    pub fn read(&mut self, endpoint: Endpoint) -> Option<(Stream, Vec<u8>)> {
+        let (stream, slot) = match endpoint {
+            Endpoint::Out => (Stream::Out, &mut self.out),
+            Endpoint::Err => (Stream::Err, &mut self.err),
+            Endpoint::Input => return None,
         };
         let mut bytes = vec![0; PIECE];
         match rustix::io::read(slot.as_ref()?, &mut bytes[..]) {
@@ -184,7 +184,7 @@ impl Session {
                 Some((stream, bytes))
             }
             Err(Errno::AGAIN | Errno::INTR) => None,
-            // The end of a pipe; of a terminal it is EIO.
+            // The end of a pipe; a terminal reports its end as EIO.
             _ => {
                 *slot = None;
                 None
@@ -192,7 +192,7 @@ impl Session {
         }
     }
 
-    /// The client's terminal has another size.
+    /// Sets the terminal's size to that of the client's.
     pub fn resize(&self, size: Size) {
         if let Some(fd) = self.out.as_ref().filter(|_| self.tty) {
             resize(fd, size);

@@ -9,35 +9,35 @@ use crate::record::{KindName, Record};
 use crate::store::{Place, Store};
 use crate::wire::{Ended, Exec, Request};
 
-/// How a command is attached.
+/// The options for attaching a command to a guest.
 #[derive(Clone, Debug)]
 pub struct Attached {
-    /// Whether its input goes to the guest.
+    /// Whether its input is sent to the guest.
     pub stdin: bool,
-    /// Whether its signals do.
+    /// Whether its signals are forwarded to the guest.
     pub proxy: bool,
-    /// Keys that detach, where not the kind's own.
+    /// The keys that detach; `None` means the default of the guest's kind.
     pub keys: Option<Keys>,
 }
 
-/// The keys of a kind.
+/// The default keys of a kind.
 ///
 /// # Errors
-/// Never: its own keys are keys.
+/// Never fails: the defaults are valid.
 fn keys(kind: KindName) -> Result<Keys, ControlError> {
     let text = if kind == KindName::Machine { Keys::MACHINE } else { Keys::USUAL };
     Keys::parse(text).map_err(ControlError::Refused)
 }
 
-/// Exit code of an ended guest as a process has it.
+/// The exit code of an ended guest, as a process reports it.
 pub fn code(ended: &Ended) -> u8 {
     (ended.code & 0xff) as u8
 }
 
-/// Joins the command with a guest that has agreed; gives the exit code.
+/// Connects the command with a guest that has accepted it; returns the exit code.
 ///
 /// # Errors
-/// Where the host fails, or the monitor is killed.
+/// Fails where the host does, or the monitor is killed.
 pub fn join(
     store: &Store,
     place: &Place,
@@ -61,12 +61,15 @@ pub fn join(
         Outcome::Signal(n) => Ok(128 + n as u8),
         Outcome::Lost(Some(why)) => Err(ControlError::Failed(why)),
         Outcome::Lost(None) => {
-            // What is left of it is ended now.
+            // What is left of the guest is ended now.
             let now = look(store, place);
             let fell_behind = now.is_ok_and(|r| r.state.status.is_up());
             Err(ControlError::Failed(match fell_behind {
-                true => format!("output came faster than it was read; `trine logs {}` has it", record.name),
-                false => format!("the monitor of '{}' was ended, and the guest with it", record.name),
+                true => format!(
+                    "output came faster than it was read: `trine logs {}` shows all of it",
+                    record.name
+                ),
+                false => format!("the monitor of '{}' was killed, and the guest with it", record.name),
             }))
         }
     }

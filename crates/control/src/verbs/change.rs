@@ -11,24 +11,24 @@ use crate::store::{Lock, Place, Store};
 use crate::wire::Request;
 use std::time::Duration;
 
-/// How long a monitor whose guest has ended gets to go.
+/// How long the monitor of an ended guest may take to end.
 const LEAVING: Duration = Duration::from_secs(10);
-/// How long a monitor that does not answer gets after its guest was killed.
+/// How long to wait for an unresponsive monitor after its guest was killed.
 const SILENT: Duration = Duration::from_secs(3);
 
-/// A guest by name or id, and its record as it is now.
+/// Finds a guest by name or id, and reads its current record.
 pub fn find(store: &Store, which: &str) -> Result<(Place, Record), ControlError> {
     let place = store.find(which)?;
     let record = look(store, &place).map_err(|e| renamed(e, which))?;
     Ok((place, record))
 }
 
-/// An unknown guest is called as the user called it.
+/// In the error for an unknown guest, uses the name that the user gave.
 fn renamed(e: ControlError, which: &str) -> ControlError {
     if let ControlError::Unknown(_) = e { ControlError::Unknown(which.into()) } else { e }
 }
 
-/// Asks the monitors of several guests for the same, all at once; gives for each what came of it.
+/// Sends the same request to the monitors of several guests at once; returns a result for each.
 fn ask_all(
     store: &Store,
     which: &[String],
@@ -48,14 +48,14 @@ fn ask_all(
         let Some(mut connection) = connection else { return Ok(()) };
         match connection.answer()? {
             Some(()) => Ok(()),
-            // The monitor has gone before it heard us, as its guest had ended.
+            // The monitor has gone before it received the request, because its guest had ended.
             None => does_not_run(&find(store, which)?.1),
         }
     };
     asked.into_iter().zip(which).map(|(c, which)| answer(c?, which)).collect()
 }
 
-/// `trine stop`: a guest that does not run is stopped already.
+/// `trine stop`. A guest that does not run counts as stopped.
 pub fn stop(
     store: &Store,
     which: &[String],
@@ -67,7 +67,7 @@ pub fn stop(
     });
     let told = results.into_iter().zip(which).map(|(result, which)| {
         match result {
-            // It ended by itself between our look and our question, and may have removed itself.
+            // It ended by itself between our check and our request, and may have removed itself.
             Err(ControlError::Refused(_)) => match find(store, which) {
                 Err(ControlError::Unknown(_)) => Ok(()),
                 Ok((_, record)) if !record.state.status.is_up() => Ok(()),
@@ -94,10 +94,10 @@ pub fn resume(store: &Store, which: &[String]) -> Vec<Result<(), ControlError>> 
     ask_all(store, which, |_| Ok(Some(Request::Resume)))
 }
 
-/// `trine wait`: the guest's exit code when it has ended for good.
+/// `trine wait`: returns the guest's exit code when it has ended for good.
 ///
 /// # Errors
-/// Where there is no such guest, or it was never started.
+/// Fails where there is no such guest, or it was never started.
 pub fn wait(store: &Store, which: &str) -> Result<i32, ControlError> {
     loop {
         let (place, record) = find(store, which)?;
@@ -118,10 +118,10 @@ pub fn wait(store: &Store, which: &str) -> Result<i32, ControlError> {
     }
 }
 
-/// `trine rm`; `force` ends what runs.
+/// `trine rm`; `force` ends a running guest first.
 ///
 /// # Errors
-/// Where it runs and is not to be ended by force.
+/// Fails where it runs and `force` is not set.
 pub fn remove(store: &Store, which: &str, force: bool) -> Result<(), ControlError> {
     let (place, record) = find(store, which)?;
     if record.state.status.is_up() && !force {
@@ -146,7 +146,7 @@ pub fn remove(store: &Store, which: &str, force: bool) -> Result<(), ControlErro
     }
 }
 
-/// The guest's lock once its monitor has gone; by force it goes.
+/// Takes the guest's lock once its monitor has gone; with `force` the monitor is ended.
 fn ended_lock(store: &Store, place: &Place, record: &Record, force: bool) -> Result<Lock, ControlError> {
     if let Some(lock) = place.lock_within(Duration::ZERO)? {
         return Ok(lock);
@@ -160,7 +160,7 @@ fn ended_lock(store: &Store, place: &Place, record: &Record, force: bool) -> Res
         return Ok(lock);
     }
     if force {
-        // A monitor that does not answer is ended; the guest does not outlive it.
+        // A monitor that does not answer is killed; the guest does not outlive it.
         let now = place.read()?;
         now.traces.monitor.iter().for_each(|m: &Process| _ = m.signal(libc::SIGKILL));
         if let Some(lock) = place.lock_within(SILENT)? {
@@ -169,12 +169,12 @@ fn ended_lock(store: &Store, place: &Place, record: &Record, force: bool) -> Res
     }
     let name = &record.name;
     refused(format!(
-        "'{name}' runs, or its monitor still hands on its output: `trine rm -f {name}` ends both"
+        "'{name}' is running, or its monitor still passes on its output: `trine rm -f {name}` ends both"
     ))
 }
 
-/// `trine start --all`: what is started after the host's own start, the oldest first: guests whose policy is `always`,
-/// or `unless-stopped` where the user has not stopped them.
+/// `trine start --all`: the guests to start after the host has booted, the oldest first: those whose policy
+/// is `always`, or `unless-stopped` if the user has not stopped them.
 pub fn to_start(store: &Store) -> Vec<String> {
     use crate::record::Restart::{Always, UnlessStopped};
     let (mut found, _) = store.list();

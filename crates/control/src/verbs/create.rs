@@ -1,4 +1,4 @@
-//! `run` with a record, and `start`.
+//! `start`, and `run` for a guest that has a record.
 
 use super::attach::{self, Attached};
 use crate::client::{Connection, terminal};
@@ -13,27 +13,27 @@ use crate::time::Time;
 use crate::wire::Request;
 use std::os::unix::ffi::OsStringExt;
 
-/// A guest to make.
+/// A guest to be created.
 #[derive(Clone, Debug)]
 pub struct New {
-    /// Its name; any where it is `None`.
+    /// Its name; `None` generates one.
     pub name: Option<String>,
     /// Its kind.
     pub kind: KindName,
-    /// What runs, as it was named.
+    /// What runs, as the user named it.
     pub what: String,
     /// Its arguments.
     pub args: Vec<Word>,
     /// What it is started from.
     pub source: Source,
-    /// What was asked for.
+    /// Its options.
     pub options: Options,
 }
 
-/// Makes a guest's record.
+/// Creates a guest's record.
 ///
 /// # Errors
-/// Where its name cannot be, or is taken.
+/// Fails where its name is not valid, or is taken.
 pub fn create(store: &Store, new: New) -> Result<(Place, Record), ControlError> {
     if new.options.remove && new.options.restart != crate::record::Restart::No {
         return refused(
@@ -43,7 +43,8 @@ pub fn create(store: &Store, new: New) -> Result<(Place, Record), ControlError> 
     if new.name.as_deref() == Some("") {
         names::check("")?;
     }
-    let cwd = std::env::current_dir().map_err(|e| ControlError::host("the current directory", e))?;
+    let cwd =
+        std::env::current_dir().map_err(|e| ControlError::host("cannot find the current directory", e))?;
     let variable = |(mut name, value): (std::ffi::OsString, std::ffi::OsString)| {
         name.push("=");
         name.push(value);
@@ -69,10 +70,10 @@ pub fn create(store: &Store, new: New) -> Result<(Place, Record), ControlError> 
     Ok((place, record))
 }
 
-/// Starts a guest that does not run, in the background.
+/// Starts a stopped guest in the background.
 ///
 /// # Errors
-/// Where it runs, or cannot start.
+/// Fails where it is running already, or cannot start.
 pub fn start_detached(store: &Store, place: &Place) -> Result<(), ControlError> {
     launch(place)?;
     let mut connection = Connection::new_one(store, place)?;
@@ -86,10 +87,10 @@ pub fn start_detached(store: &Store, place: &Place) -> Result<(), ControlError> 
     }
 }
 
-/// Starts a guest that does not run and stays attached to it; gives the exit code.
+/// Starts a stopped guest and stays attached to it; returns the exit code.
 ///
 /// # Errors
-/// Where it runs, or cannot start.
+/// Fails where it is running already, or cannot start.
 pub fn start_attached(
     store: &Store,
     place: &Place,
@@ -105,9 +106,9 @@ pub fn start_attached(
     attach::join(store, place, record, connection, how, true)
 }
 
-/// What the user should know of a guest that has just started.
+/// Prints the remarks about a guest that has just started.
 fn tell_notes(place: &Place) {
-    // A guest that has ended and is gone has nothing to tell.
+    // A guest that has ended and is gone has no remarks.
     let notes = place.read().map(|record| record.state.network.notes).unwrap_or_default();
     notes.iter().for_each(|note| eprintln!("trine: {note}"));
 }
@@ -115,7 +116,7 @@ fn tell_notes(place: &Place) {
 /// `trine start`.
 ///
 /// # Errors
-/// Where there is no such guest, or it cannot start.
+/// Fails where there is no such guest, or it cannot start.
 pub fn start(store: &Store, which: &str, attached: Option<Attached>) -> Result<u8, ControlError> {
     let place = store.find(which)?;
     let record = look(store, &place)?;
@@ -123,7 +124,7 @@ pub fn start(store: &Store, which: &str, attached: Option<Attached>) -> Result<u
         (Status::Paused, _) => {
             refused(format!("'{}' is paused: `trine resume {}`", record.name, record.name))
         }
-        // As with Docker's.
+        // As Docker does.
         (status, None) if status.is_up() => Ok(0),
         (status, Some(how)) if status.is_up() => attach::attach(store, which, how),
         (_, None) => start_detached(store, &place).map(|()| 0),

@@ -5,18 +5,18 @@ use crate::events::{Event, Reader};
 use crate::store::Store;
 use crate::time::Time;
 
-/// What is wanted of `events`.
+/// The options of `events`.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// From then on; from now on where there is none.
+    /// Shows events from this time on; `None` means from now on.
     pub since: Option<Time>,
-    /// Until then.
+    /// Shows events until this time.
     pub until: Option<Time>,
-    /// Which ones: all keys to be met, any value of a key.
+    /// Filters: an event must match all keys, and any of the values of a key.
     pub filters: Vec<Filter>,
 }
 
-/// A condition.
+/// A filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     key: Key,
@@ -39,7 +39,7 @@ impl std::str::FromStr for Filter {
             "action" | "event" => Key::Action,
             "guest" | "container" | "name" | "id" => Key::Guest,
             "kind" | "type" => Key::Kind,
-            _ => return Err(format!("events are not filtered by '{key}', but by action, guest and kind")),
+            _ => return Err(format!("'{key}' is not a filter of events: use action, guest or kind")),
         };
         Ok(Filter { key, value: value.into() })
     }
@@ -66,14 +66,14 @@ impl Wanted {
     }
 }
 
-/// An event in a line.
+/// An event as a line of text.
 pub fn line(event: &Event) -> String {
     let attributes: String = event.attributes.iter().map(|(k, v)| format!(", {k}={v}")).collect();
     let Event { time, kind, action, id, name, what, .. } = event;
     format!("{time} {kind} {action} {id} (name={name}, what={what}{attributes})\n")
 }
 
-/// `trine events`: tells each event until `until`, or until it may not go on.
+/// `trine events`: calls `tell` for each event, until the time `until`, or until `tell` returns false.
 pub fn events(store: &Store, wanted: &Wanted, mut tell: impl FnMut(&Event) -> bool) {
     let wanted = Wanted { since: wanted.since.or(Some(Time::now())), ..wanted.clone() };
     let watch = Watch::new(store.dir());
@@ -98,7 +98,7 @@ mod tests {
     fn events_are_filtered() {
         let own = Own::new("filter");
         let store = &own.0;
-        // No name is the beginning of an id, which has hexadecimal digits only.
+        // A name is never taken for the beginning of an id, which has hexadecimal digits only.
         for name in ["x", "y"] {
             let record = sample(name);
             Event::new(&record, "start").tell(store);

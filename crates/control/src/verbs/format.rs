@@ -1,10 +1,10 @@
-//! Tables for people, and templates as Docker's users write them.
+//! Tables for people, and templates as in Docker.
 
 use serde_json::Value;
 
-/// A table whose columns are as wide as they have to be.
+/// Formats a table; each column is as wide as its contents.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    // What a guest is called by others must not reach the terminal as more than text.
+    // Names that others chose for a guest must not act on the terminal.
     let plain = |text: &str| text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>();
     let all = [head.iter().map(|h| h.to_string()).collect()].into_iter().chain(rows.iter().cloned());
     let all: Vec<Vec<String>> = all.map(|r| r.iter().map(|c| plain(c)).collect()).collect();
@@ -17,7 +17,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     all.iter().map(line).collect()
 }
 
-/// So much of a text, with a sign where it was cut.
+/// Shortens a text to `most` characters, with a mark where it was cut.
 pub fn shortened(text: &str, most: usize) -> String {
     match text.chars().count() > most {
         true => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
@@ -37,7 +37,7 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.1}TiB")
 }
 
-/// A name as it is compared: `ExitCode`, `exit_code` and `exitcode` are one.
+/// A normalized field name: `ExitCode`, `exit_code` and `exitcode` are the same.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect()
 }
@@ -50,18 +50,18 @@ fn field<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     })
 }
 
-/// A template of Docker's form: text with `{{.Field.Field}}` and `{{json .Field}}` in it; names of fields as in the JSON,
-/// whatever their case.
+/// Expands a template in Docker's form: text with `{{.Field.Field}}` and `{{json .Field}}` in it. Field names
+/// are those of the JSON; their case does not matter.
 ///
 /// # Errors
-/// A sentence where a field is not there or the template is of another form.
+/// Returns a sentence where a field does not exist or the template has another form.
 pub fn template(template: &str, value: &Value) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = &*template.replace("\\n", "\n").replace("\\t", "\t");
     while let Some((before, after)) = rest.split_once("{{") {
         out.push_str(before);
         let (inside, after) =
-            after.split_once("}}").ok_or_else(|| format!("'{template}': there is no }}}} behind a {{{{"))?;
+            after.split_once("}}").ok_or_else(|| format!("'{template}': a {{{{ is not followed by }}}}"))?;
         rest = after;
         let inside = inside.trim();
         let (json, path) = match inside.strip_prefix("json ") {
@@ -70,7 +70,7 @@ pub fn template(template: &str, value: &Value) -> Result<String, String> {
         };
         let path = path.strip_prefix('.').filter(|p| !p.contains(char::is_whitespace));
         let path = path.ok_or_else(|| {
-            format!("'{{{{{inside}}}}}' is not known: write {{{{.Field.Field}}}} or {{{{json .Field}}}}")
+            format!("'{{{{{inside}}}}}' is not supported: write {{{{.Field.Field}}}} or {{{{json .Field}}}}")
         })?;
         let found = field(value, path).ok_or_else(|| format!("there is no field .{path}"))?;
         match found {

@@ -12,26 +12,26 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// What is wanted of `logs`.
+/// The options of `logs`.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Go on until the guest has ended.
+    /// Whether to follow the log until the guest has ended.
     pub follow: bool,
-    /// Only the last so many lines.
+    /// Shows only the last so many lines.
     pub tail: Option<usize>,
-    /// Only from then on.
+    /// Shows only output from this time on.
     pub since: Option<Time>,
-    /// Only until then.
+    /// Shows only output until this time.
     pub until: Option<Time>,
-    /// With the time of each line.
+    /// Whether to print the time of each line.
     pub timestamps: bool,
 }
 
-/// Waits until a directory changes, or a second has passed.
+/// Waits until a directory changes, or one second has passed.
 pub struct Watch(Option<OwnedFd>);
 
 impl Watch {
-    /// Watches a directory. Where the host has no watches left, every second counts as a change.
+    /// Watches a directory. Where the host has no inotify watches left, every second counts as a change.
     pub fn new(dir: &Path) -> Watch {
         use inotify::{CreateFlags, WatchFlags};
         let go = || {
@@ -46,7 +46,7 @@ impl Watch {
         Watch(go().ok())
     }
 
-    /// Waits.
+    /// Waits for a change.
     pub fn wait(&self) {
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };
         match &self.0 {
@@ -60,7 +60,7 @@ impl Watch {
     }
 }
 
-/// Prints pieces or, with times, lines.
+/// Prints pieces of output or, with times, lines.
 struct Printer {
     lines: Option<Lines>,
 }
@@ -109,14 +109,14 @@ fn last(entries: &[Entry], most: usize) -> Vec<Line> {
 /// `trine logs`.
 ///
 /// # Errors
-/// Where there is no such guest, or standard output cannot be written.
+/// Fails where there is no such guest, or standard output cannot be written.
 pub fn logs(store: &Store, which: &str, wanted: &Wanted) -> Result<(), ControlError> {
     let place = store.find(which)?;
     look(store, &place)?;
     match print(store, &place, wanted) {
-        // Whoever read it has seen enough.
+        // The reader of a closed pipe has seen enough.
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|e| ControlError::host("standard output", e)),
+        result => result.map_err(|e| ControlError::host("cannot write to standard output", e)),
     }
 }
 

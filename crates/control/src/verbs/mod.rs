@@ -1,4 +1,4 @@
-//! What the commands do; `crates/trine` gives them their options.
+//! The implementation of the commands; `crates/trine` parses their options.
 //!
 //! * [`create`]: `run`, `start`. [`attach`]: `attach`, `exec`. [`change`]: `stop`, `kill`, `pause`, `resume`, `wait`, `rm`.
 //! * [`show`]: `ps`, `inspect`. [`logs`]. [`stats`]: `stats`, `top`. [`events`].

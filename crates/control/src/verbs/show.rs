@@ -8,33 +8,33 @@ use crate::store::{Place, Store};
 use crate::time::words;
 use serde_json::{Value, json};
 
-/// What is wanted of `ps`.
+/// The options of `ps`.
 #[derive(Clone, Debug, Default)]
 pub struct List {
-    /// Those that do not run, too.
+    /// Whether to include guests that do not run.
     pub all: bool,
-    /// Only ids.
+    /// Whether to print ids only.
     pub quiet: bool,
-    /// JSON.
+    /// Whether to print JSON.
     pub json: bool,
-    /// Nothing cut.
+    /// Whether to print everything in full length.
     pub whole: bool,
-    /// The newest so many, whatever they do.
+    /// Shows only the newest so many, running or not.
     pub last: Option<usize>,
-    /// Which ones: `KEY=VALUE`, all keys to be met, any value of a key.
+    /// Filters `KEY=VALUE`: a guest must match all keys, and any of the values of a key.
     pub filters: Vec<Filter>,
-    /// A template a guest.
+    /// A template for each guest.
     pub format: Option<String>,
 }
 
-/// A condition.
+/// A filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     key: String,
     value: String,
 }
 
-/// Keys of filters.
+/// The keys of filters.
 const KEYS: &[&str] = &["status", "name", "id", "kind", "label", "health", "exited", "ancestor", "restart"];
 
 impl std::str::FromStr for Filter {
@@ -43,8 +43,8 @@ impl std::str::FromStr for Filter {
     fn from_str(text: &str) -> Result<Filter, String> {
         match text.split_once('=') {
             Some((key, value)) if KEYS.contains(&key) => Ok(Filter { key: key.into(), value: value.into() }),
-            Some((key, _)) => Err(format!("nothing is filtered by '{key}', but by {}", KEYS.join(", "))),
-            None => Err(format!("'{text}' is not KEY=VALUE; keys are {}", KEYS.join(", "))),
+            Some((key, _)) => Err(format!("'{key}' is not a filter: use {}", KEYS.join(", "))),
+            None => Err(format!("'{text}' is not KEY=VALUE: keys are {}", KEYS.join(", "))),
         }
     }
 }
@@ -69,13 +69,13 @@ impl Filter {
         }
     }
 
-    /// Whether a record meets all keys, each by any of its values.
+    /// Whether a record matches all keys, each by any of its values.
     pub fn all_fit(filters: &[Filter], record: &Record) -> bool {
         filters.iter().all(|f| filters.iter().any(|other| other.key == f.key && other.fits(record)))
     }
 }
 
-/// A guest as `ps --json` has it.
+/// A guest in the form of `ps --json`.
 fn summary(r: &Record) -> Value {
     json!({
         "id": r.id, "name": r.name, "kind": r.kind, "what": r.what, "command": r.command(), "created": r.created,
@@ -85,20 +85,20 @@ fn summary(r: &Record) -> Value {
     })
 }
 
-/// The record, repaired where that is needed.
+/// Reads the record again, repaired if necessary.
 fn look_again(store: &Store, place: &Place, record: Record) -> Result<Record, ControlError> {
     if record.state.status.is_up() || record.traces.open { look(store, place) } else { Ok(record) }
 }
 
-/// `trine ps`: what to print on standard output, and sentences about what cannot be read.
+/// `trine ps`: returns the text for standard output, and a sentence for each record that cannot be read.
 ///
 /// # Errors
-/// Where a template cannot be.
+/// Fails where a template is not valid.
 pub fn list(store: &Store, wanted: &List) -> Result<(String, Vec<String>), ControlError> {
     let (found, mut damaged) = store.list();
     let mut records = Vec::new();
     for (place, record) in found {
-        // One that ended up as dead is repaired; others need no second look.
+        // A guest whose monitor is gone is repaired; others are not read again.
         match look_again(store, &place, record) {
             Ok(record) => records.push(record),
             Err(ControlError::Unknown(_)) => {}
@@ -139,10 +139,10 @@ pub fn list(store: &Store, wanted: &List) -> Result<(String, Vec<String>), Contr
     Ok((text, damaged))
 }
 
-/// `trine inspect`: a guest's record, as JSON or by a template.
+/// `trine inspect`: returns a guest's record as JSON.
 ///
 /// # Errors
-/// Where there is no such guest, or the template cannot be.
+/// Fails where there is no such guest.
 pub fn inspect(store: &Store, which: &str) -> Result<Value, ControlError> {
     let place = store.find(which)?;
     let record = look(store, &place)?;
@@ -151,10 +151,10 @@ pub fn inspect(store: &Store, which: &str) -> Result<Value, ControlError> {
     Ok(value)
 }
 
-/// What `inspect` prints of several things.
+/// Formats what `inspect` prints of several things.
 ///
 /// # Errors
-/// Where the template cannot be.
+/// Fails where the template is not valid.
 pub fn inspected(values: &[Value], format: Option<&str>) -> Result<String, ControlError> {
     match format {
         None | Some("json") => {

@@ -1,4 +1,4 @@
-//! `stats` and `top`: what guests use, and their processes.
+//! `stats` and `top`: the resource usage of guests, and their processes.
 
 use super::change::find;
 use super::format::{bytes, table};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// What a guest uses.
+/// The resource usage of a guest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Usage {
     /// Its id.
@@ -22,34 +22,34 @@ pub struct Usage {
     pub name: String,
     /// Its kind.
     pub kind: Option<KindName>,
-    /// CPU time since the look before, in percent of one CPU.
+    /// CPU time since the previous sample, in percent of one CPU.
     pub cpu_percent: f64,
-    /// CPU time altogether, in seconds.
+    /// Total CPU time in seconds.
     pub cpu_seconds: f64,
-    /// Memory: each process's part of what it shares counts once.
+    /// Memory in bytes; memory that processes share counts once.
     pub memory_bytes: u64,
-    /// The most that it may have; the host's memory where nothing less was said.
+    /// Its memory limit in bytes; the size of the host's memory where it has none.
     pub memory_limit: u64,
-    /// Processes and threads.
+    /// Number of processes and threads.
     pub pids: u64,
-    /// Read from storage by its processes that run.
+    /// Bytes read from storage by its running processes.
     pub read_bytes: u64,
-    /// Written to storage by its processes that run.
+    /// Bytes written to storage by its running processes.
     pub written_bytes: u64,
-    /// Received over a network of its own.
+    /// Bytes received over its own network.
     pub received_bytes: Option<u64>,
-    /// Sent over a network of its own.
+    /// Bytes sent over its own network.
     pub sent_bytes: Option<u64>,
 }
 
-/// The number behind a word in a file of /proc.
+/// The number that follows a word in a file of /proc.
 fn number(path: &str, word: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix(word))?;
     line.trim_start_matches(':').split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Bytes received and sent in this process's network, where that is not ours; the loop back does not count.
+/// Bytes received and sent in a process's network namespace, if it is not ours; loopback does not count.
 fn network(pid: i32) -> Option<(u64, u64)> {
     let space = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     if space(&pid.to_string())? == space("self")? {
@@ -69,7 +69,7 @@ fn host_memory() -> u64 {
     number("/proc/meminfo", "MemTotal").unwrap_or(0) * 1024
 }
 
-/// What a guest uses now; its CPU time's share is to be filled in.
+/// The current usage of a guest, without the CPU percentage.
 fn usage(record: &Record, all: &[Stat]) -> Usage {
     let mut usage = Usage {
         id: record.id.clone(),
@@ -80,7 +80,7 @@ fn usage(record: &Record, all: &[Stat]) -> Usage {
     };
     let Some(monitor) = record.traces.monitor else { return usage };
     let members = descendants_among(all, monitor.pid);
-    // What ended already, and was waited for by the monitor.
+    // The usage of processes that have ended and that the monitor waited for.
     let reaped = all.iter().find(|s| s.pid == monitor.pid).map_or(0, |m| m.ticks - m.own_ticks);
     let ticks = reaped + members.iter().map(|s| s.ticks).sum::<u64>();
     usage.cpu_seconds = ticks as f64 / process::ticks_a_second() as f64;
@@ -99,7 +99,7 @@ fn usage(record: &Record, all: &[Stat]) -> Usage {
     usage
 }
 
-/// A container's control groups know what has ended, too, and what it may have.
+/// Adds what a container's control groups know: usage of ended processes, and limits.
 fn in_groups(record: &Record, usage: &mut Usage) {
     if record.kind != KindName::Container {
         return;
@@ -111,7 +111,7 @@ fn in_groups(record: &Record, usage: &mut Usage) {
         usage.cpu_seconds = cpu.total as f64 / 1e9;
     }
     if let Some(memory) = stats.memory {
-        // Pages of files that may go at any time are no use of its own, as other engines count.
+        // Reclaimable file pages do not count, as with other engines.
         let idle = ["total_inactive_file", "inactive_file"].iter().find_map(|name| memory.all.get(*name));
         usage.memory_bytes = memory.usage.saturating_sub(idle.copied().unwrap_or(0));
         usage.memory_limit = usage.memory_limit.min(memory.limit);
@@ -123,22 +123,22 @@ fn in_groups(record: &Record, usage: &mut Usage) {
     }
 }
 
-/// Looks at guests again and again.
+/// Samples the usage of guests repeatedly.
 pub struct Watcher {
     which: Vec<String>,
     before: BTreeMap<String, (Instant, f64)>,
 }
 
 impl Watcher {
-    /// Of these guests, or of all that run where none is named.
+    /// Creates a sampler for these guests, or for all that run where none is named.
     pub fn new(which: Vec<String>) -> Watcher {
         Watcher { which, before: BTreeMap::new() }
     }
 
-    /// What they use; shares of CPU since the look before.
+    /// Samples the usage; CPU percentages are those since the previous sample.
     ///
     /// # Errors
-    /// Where a guest that was named is not there.
+    /// Fails where a named guest does not exist.
     pub fn look(&mut self, store: &Store) -> Result<Vec<Usage>, ControlError> {
         let records: Vec<Record> = match self.which.is_empty() {
             true => {
@@ -167,10 +167,10 @@ impl Watcher {
     }
 }
 
-/// How long two looks are apart.
+/// The time between two samples.
 pub const EVERY: Duration = Duration::from_secs(1);
 
-/// As a table.
+/// Formats usage as a table.
 pub fn usage_table(list: &[Usage]) -> String {
     let row = |u: &Usage| {
         let share =
@@ -200,23 +200,24 @@ pub fn usage_table(list: &[Usage]) -> String {
 /// A process of a guest.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Member {
-    /// Its number on the host.
+    /// Its process ID on the host.
     pub pid: i32,
-    /// Its parent's.
+    /// Its parent's process ID.
     pub parent: i32,
-    /// Its user.
+    /// The name of its user.
     pub user: String,
-    /// Its state, as ps(1) has it.
+    /// Its state, as ps(1) shows it.
     pub state: char,
-    /// CPU time in seconds.
+    /// Its CPU time in seconds.
     pub cpu_seconds: f64,
-    /// Resident memory.
+    /// Its resident memory in bytes.
     pub memory_bytes: u64,
     /// Its command line.
     pub command: String,
 }
 
-/// A user's name by its number. The library's own way may load code, which a static executable cannot.
+/// A user's name by its ID. The C library's own lookup may load shared code, which a static executable cannot
+/// do.
 fn user(pid: i32) -> String {
     let Some(uid) = number(&format!("/proc/{pid}/status"), "Uid") else { return "?".into() };
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -235,10 +236,10 @@ fn command(stat: &Stat) -> String {
     if text.is_empty() { format!("[{}]", stat.name) } else { text }
 }
 
-/// `trine top`: the processes of a guest.
+/// `trine top`: lists the processes of a guest.
 ///
 /// # Errors
-/// Where it does not run.
+/// Fails where it does not run.
 pub fn members(store: &Store, which: &str) -> Result<Vec<Member>, ControlError> {
     let (_, record) = find(store, which)?;
     if !record.state.status.is_up() {
@@ -258,7 +259,7 @@ pub fn members(store: &Store, which: &str) -> Result<Vec<Member>, ControlError> 
     Ok(process::descendants(monitor).iter().map(member).collect())
 }
 
-/// As a table.
+/// Formats processes as a table.
 pub fn members_table(list: &[Member]) -> String {
     let row = |m: &Member| {
         let (minutes, seconds) = (m.cpu_seconds as u64 / 60, m.cpu_seconds % 60.0);

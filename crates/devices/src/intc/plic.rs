@@ -1,10 +1,11 @@
 //! RISC-V Platform-Level Interrupt Controller (RISC-V PLIC specification 1.0.0).
 //!
-//! The gateways are those of QEMU's board: a source becomes pending whenever its device drives its line high, also where
-//! the line was high before, and stays pending until it is claimed. Completion alone does not make a source pending
-//! whose line is still high, as a level-triggered gateway of the specification would: drivers written for QEMU leave
-//! lines high (xv6's never reads the UART's interrupt identification) and would be interrupted without end.
-//! A device therefore drives its line at each event that is worth an interrupt, not only where the level changes.
+//! The gateways are those of QEMU's board: a source becomes pending whenever its device drives its line high,
+//! even where the line was high before, and stays pending until it is claimed. Completion alone does not make
+//! a source pending whose line is still high, as a level-triggered gateway of the specification would:
+//! drivers written for QEMU leave lines high (xv6's never reads the UART's interrupt identification) and
+//! would be interrupted without end. Therefore a device must drive its line at each event that is worth an
+//! interrupt, not only when the level changes.
 
 use serde::{Deserialize, Serialize};
 use trine_base::state::Versioned;
@@ -19,21 +20,21 @@ const CONTEXT_STRIDE: u64 = 0x1000;
 /// Largest priority.
 const TOP: u32 = 7;
 
-/// Where one context's output goes.
+/// The interrupt input that one context drives.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// The vCPU.
     pub vcpu: u32,
-    /// Its interrupt input: 11 for M, 9 for S.
+    /// Its interrupt input: 11 for M mode, 9 for S mode.
     pub line: u32,
 }
 
 versions!(Saved of "the PLIC" { V1(Registers) });
 
-/// What a guest and the devices can change.
+/// The state that a guest and the devices can change.
 #[derive(Clone, Serialize, Deserialize)]
 struct Registers {
-    /// By source, as the next two; source 0 does not exist.
+    /// Indexed by source, like the next two; source 0 does not exist.
     priority: Vec<u32>,
     pending: Vec<bool>,
     claimed: Vec<bool>,
@@ -42,23 +43,23 @@ struct Registers {
 
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Context {
-    /// One bit a source.
+    /// One bit per source.
     enable: Vec<u32>,
     threshold: u32,
-    /// The level that its vCPU's interrupt input was driven to.
+    /// The level that the vCPU's interrupt input was driven to last.
     output: bool,
 }
 
 /// The controller.
 pub struct Plic {
     sources: u32,
-    /// By context.
+    /// The interrupt inputs, by context.
     targets: Vec<Target>,
     registers: Registers,
 }
 
 impl Plic {
-    /// A controller with sources 1 to `sources` (at most 1023) and one context a target.
+    /// Creates a controller with sources 1 to `sources` (at most 1023) and one context for each target.
     pub fn new(sources: u32, targets: &[Target]) -> Plic {
         let sources = sources.min(1023);
         let n = sources as usize + 1;
@@ -72,7 +73,7 @@ impl Plic {
         Plic { sources, targets: targets.to_vec(), registers }
     }
 
-    /// The source that a context would claim.
+    /// The source that a context would claim; `None` where none is pending and enabled.
     fn best(&self, context: &Context) -> Option<usize> {
         let candidates = (1..=self.sources as usize).filter(|&i| {
             self.registers.pending[i]
@@ -102,8 +103,8 @@ impl Plic {
         i as u32
     }
 
-    /// A source is completed by whichever context says so, enabled there or not, as on QEMU's board: a driver may
-    /// have disabled it meanwhile.
+    /// Completes a source, whether or not it is enabled in the context that completes it, as on QEMU's board:
+    /// a driver may have disabled it meanwhile.
     fn complete(&mut self, source: u32) {
         if let Some(claimed) = self.registers.claimed.get_mut(source as usize) {
             *claimed = false;
@@ -203,7 +204,7 @@ impl Device for Plic {
             ([r.priority.len(), r.pending.len(), r.claimed.len()], enables)
         };
         if shape(&registers) != shape(&self.registers) {
-            return Err(Saved::mismatch("it has another number of sources or contexts"));
+            return Err(Saved::mismatch("it has a different number of sources or contexts"));
         }
         let thresholds = registers.contexts.iter().map(|c| c.threshold);
         if registers.priority.iter().copied().chain(thresholds).any(|level| level > TOP) {
@@ -244,7 +245,7 @@ mod tests {
             self.0.write(offset, Width::B4, value as u64, 0, &mut Actions::new());
         }
 
-        /// Drives a line; gives what the controller does.
+        /// Drives a line and returns the controller's actions.
         fn line(&mut self, line: u32, level: bool) -> Vec<Action> {
             let mut out = Actions::new();
             self.0.input(line, level, &mut out);

@@ -1,20 +1,20 @@
-//! What the user typed, on its way to a console.
+//! The queue of typed input on its way to a console.
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes that wait at most: more than anybody pastes.
+/// The largest number of bytes that wait: more than anybody pastes.
 pub const MOST: usize = 1 << 20;
-/// Items that breaks may add to them.
+/// Additional room for breaks and their bytes.
 const FOR_BREAKS: usize = 256;
 
-/// A bounded queue of bytes. After [`ConsoleInput::push`] the device wants to be told: call its
+/// A bounded queue of bytes. After [`ConsoleInput::push`], the device must be told: request its
 /// [`trine_base::Device::timer`].
 #[derive(Default)]
 pub struct ConsoleInput(Mutex<VecDeque<Item>>);
 
-/// One thing that came over the line.
+/// An item received over the line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Item {
     /// A byte.
@@ -33,8 +33,8 @@ impl ConsoleInput {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds bytes at the end, as many as there is room for; gives how many. A caller that must not lose any tries again
-    /// with the rest when the guest has had time to read.
+    /// Appends as many bytes as there is room for, and returns how many. A caller that must not lose any
+    /// repeats with the rest when the guest has had time to read.
     pub fn push(&self, bytes: &[u8]) -> usize {
         let mut queue = self.queue();
         let taken = bytes.len().min(MOST.saturating_sub(queue.len()));
@@ -42,8 +42,8 @@ impl ConsoleInput {
         taken
     }
 
-    /// Adds a break condition and the bytes that it is about at the end. It has room of its own: a guest must be reached
-    /// behind input that it did not read.
+    /// Appends a break condition and the bytes that follow it. Breaks have room of their own, because they
+    /// must reach a guest that does not read its input.
     pub fn push_break(&self, bytes: &[u8]) {
         let mut queue = self.queue();
         if queue.len() + bytes.len() < MOST + FOR_BREAKS {
@@ -52,12 +52,12 @@ impl ConsoleInput {
         }
     }
 
-    /// Takes the first item.
+    /// Removes and returns the first item.
     pub fn pop_item(&self) -> Option<Item> {
         self.queue().pop_front()
     }
 
-    /// Takes the first byte, for consoles that know no breaks.
+    /// Removes and returns the first byte and discards breaks before it, for consoles without breaks.
     pub fn pop(&self) -> Option<u8> {
         let mut queue = self.queue();
         loop {
@@ -68,15 +68,15 @@ impl ConsoleInput {
         }
     }
 
-    /// A copy of everything that waits, for a saved state.
+    /// A copy of all waiting items, for a saved state.
     pub fn items(&self) -> Vec<Item> {
         self.queue().iter().copied().collect()
     }
 
-    /// Lets saved `items` wait in place of what does; an error in words where they are too many.
+    /// Replaces the waiting items by saved ones. The error says in words that they are too many.
     pub fn replace(&self, items: Vec<Item>) -> Result<(), String> {
         if items.len() > MOST + FOR_BREAKS {
-            return Err(format!("{} bytes of input wait", items.len()));
+            return Err(format!("{} bytes of input are waiting", items.len()));
         }
         *self.queue() = items.into();
         Ok(())

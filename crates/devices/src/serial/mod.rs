@@ -6,5 +6,5 @@ pub mod ns16550a;
 pub use input::ConsoleInput;
 pub use ns16550a::Ns16550a;
 
-/// Where a console's output goes.
+/// The function that receives a console's output.
 pub type Output = Box<dyn FnMut(&[u8]) + Send>;

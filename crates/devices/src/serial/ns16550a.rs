@@ -1,5 +1,5 @@
-//! NS16550A UART (National Semiconductor PC16550D data sheet, June 1995). Transmission takes no
-//! time; the receive FIFO is filled from the console's input as it is emptied.
+//! The NS16550A UART (National Semiconductor PC16550D data sheet, June 1995). Transmission takes no time; the
+//! receive FIFO is filled from the console's input as it is emptied.
 
 use super::Output;
 use super::input::{ConsoleInput, Item};
@@ -29,7 +29,7 @@ mod lsr {
 const DLAB: u8 = 0x80;
 /// Modem control register: loopback, and the outputs.
 const LOOP: u8 = 0x10;
-/// Interrupt identification register: nothing pends.
+/// Interrupt identification register: no interrupt is pending.
 const NO_INTERRUPT: u8 = 1;
 
 /// One UART.
@@ -40,7 +40,7 @@ pub struct Ns16550a {
     registers: Registers,
 }
 
-/// What a guest and its input can change.
+/// The state that a guest and the input can change.
 #[derive(Clone, Serialize, Deserialize)]
 struct Registers {
     fifo: VecDeque<Item>,
@@ -51,18 +51,18 @@ struct Registers {
     scr: u8,
     divisor: [u8; 2],
     overrun: bool,
-    /// The transmitter-empty interrupt is pending.
+    /// Whether the transmitter-empty interrupt is pending.
     thre: bool,
-    /// The interrupt identification when the line was driven last.
+    /// The interrupt identification at the time when the line was driven last.
     told: u8,
-    /// Reads of the line status since anything else was done.
+    /// Number of reads of the line status register since any other access.
     polls: u32,
-    /// Clock time at which the first input may arrive.
+    /// Clock time in nanoseconds from which input may arrive.
     settled: u64,
 }
 
 impl Default for Registers {
-    /// After power-on.
+    /// The state after power-on.
     fn default() -> Registers {
         Registers {
             fifo: VecDeque::new(),
@@ -85,21 +85,21 @@ impl Default for Registers {
 #[derive(Serialize, Deserialize)]
 struct V1 {
     registers: Registers,
-    /// Input that waits outside.
+    /// Input that has not reached the FIFO yet.
     input: Vec<Item>,
 }
 
 versions!(Saved of "the serial port" { V1(V1) });
 
-/// Nanoseconds after a driver starts to listen in which nothing arrives: drivers read the receive
-/// register once more "for luck" then, and what is typed ahead should not be lost to that.
+/// Nanoseconds after a driver starts to listen during which no input arrives: drivers read the receive
+/// register once more "for luck" then, and what was typed ahead must not be lost to that.
 const SETTLE: u64 = 20_000_000;
 
-/// Reads of the line status in a row that make a program one that waits for input by polling.
+/// Number of consecutive reads of the line status after which a program counts as one that polls for input.
 const POLLING: u32 = 16;
 
 impl Ns16550a {
-    /// A UART on interrupt line `irq`.
+    /// Creates a UART on interrupt line `irq`.
     pub fn new(irq: u32, out: Output, input: Arc<ConsoleInput>) -> Ns16550a {
         Ns16550a { irq, out, input, registers: Registers::default() }
     }
@@ -108,8 +108,8 @@ impl Ns16550a {
         if self.registers.fcr & 1 != 0 { FIFO } else { 1 }
     }
 
-    /// Takes input as the guest is ready for it: what is typed before a driver opens the port is
-    /// not lost when the driver clears the FIFO. Gives whether something came.
+    /// Takes input once the guest is ready for it, so that what was typed before a driver opens the port is
+    /// not lost when the driver clears the FIFO. Returns whether any input was taken.
     fn fill(&mut self, now: u64) -> bool {
         let before = self.registers.fifo.len();
         let driven = self.registers.ier & ier::RECEIVED != 0 && now >= self.registers.settled;
@@ -139,7 +139,7 @@ impl Ns16550a {
         lsr::EMPTY | head | if std::mem::take(&mut self.registers.overrun) { lsr::OVERRUN } else { 0 }
     }
 
-    /// Received bytes at which "data available" is said; below, it is a time-out.
+    /// Number of received bytes at which "data available" is reported; below it, a time-out is.
     fn trigger(&self) -> usize {
         if self.registers.fcr & 1 == 0 { 1 } else { [1, 4, 8, 14][(self.registers.fcr >> 6) as usize] }
     }
@@ -159,10 +159,10 @@ impl Ns16550a {
             }
     }
 
-    /// Drives the interrupt line where the reason for an interrupt changed, and at an `event`: at each of those the line
-    /// is driven though it is high already, which is an interrupt of its own to the controller. What is no event must
-    /// not be: a driver that never reads the interrupt identification leaves the line high, and would be interrupted
-    /// by its own reads of the line status.
+    /// Drives the interrupt line where the reason for an interrupt changed, and at an `event`. At an event
+    /// the line is driven even where it is high already, which is another interrupt to the controller.
+    /// Accesses that are not events must not do that: a driver that never reads the interrupt identification
+    /// leaves the line high, and its own reads of the line status would interrupt it.
     fn update(&mut self, event: bool, now: u64, out: &mut Actions) {
         let event = self.fill(now) || event;
         let iir = self.iir();
@@ -190,7 +190,7 @@ impl Ns16550a {
         self.registers.fcr = if value & 1 != 0 { value & 0xc9 } else { 0 };
     }
 
-    /// Modem status: connected and ready; in loopback the outputs come back.
+    /// Modem status: connected and ready; in loopback mode the outputs are connected to it.
     fn msr(&self) -> u8 {
         if self.registers.mcr & LOOP == 0 {
             return 0xb0;
@@ -247,7 +247,7 @@ impl Device for Ns16550a {
                 event = true;
             }
             1 => {
-                // Enabling the transmitter's interrupt raises it: the transmitter is always empty.
+                // Enabling the transmitter's interrupt raises it at once: the transmitter is always empty.
                 self.registers.thre |= value & !self.registers.ier & ier::TRANSMITTER_EMPTY != 0;
                 if value & !self.registers.ier & ier::RECEIVED != 0 {
                     self.registers.settled = now.saturating_add(SETTLE);
@@ -299,14 +299,14 @@ mod tests {
     use std::sync::Mutex;
 
     const IRQ: u32 = 10;
-    /// A time at which input arrives.
+    /// A time at which input may arrive.
     const LATER: u64 = 2 * SETTLE;
 
     struct Test {
         uart: Ns16550a,
         input: Arc<ConsoleInput>,
         sent: Arc<Mutex<Vec<u8>>>,
-        /// Levels to which the line was driven.
+        /// The levels to which the line was driven.
         line: Vec<bool>,
     }
 
@@ -345,7 +345,7 @@ mod tests {
             self.note(out);
         }
 
-        /// Types; gives the levels that followed.
+        /// Types these bytes; returns the levels to which the line was driven.
         fn typed(&mut self, bytes: &[u8]) -> Vec<bool> {
             self.input.push(bytes);
             self.line.clear();

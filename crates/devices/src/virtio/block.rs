@@ -29,21 +29,21 @@ const S_UNSUPP: u8 = 2;
 const SECTOR: u64 = 512;
 /// Bytes of a request before its data.
 const HEADER: u64 = 16;
-/// Buffers of a request's data at most: a chain in a queue of the largest size has two more, for header and status. A driver
-/// that is not told makes requests of one buffer.
+/// The largest number of buffers of a request's data: a chain in a queue of the largest size has two more,
+/// for header and status. A driver that is not told makes requests of one buffer.
 const SEG_MAX: u32 = MAX_SIZE as u32 - 2;
-/// Bytes moved at a time.
+/// The most bytes that are moved at a time.
 const PIECE: usize = 64 << 10;
 
-/// Which way a request moves bytes.
+/// The direction in which a request moves bytes.
 #[derive(Clone, Copy)]
 enum Way {
     FromDisk,
     ToDisk,
 }
 
-/// The first version of the saved state: what a driver read about the disk, which must still be true. A request that is
-/// unfinished is in the queue.
+/// The first version of the saved state: what a driver has read about the disk, which must still be true. An
+/// unfinished request is in the queue's state.
 #[derive(Serialize, Deserialize)]
 struct V1 {
     /// Bytes of the disk.
@@ -60,16 +60,16 @@ pub struct Block {
 }
 
 impl Block {
-    /// A device over `disk`; `id` is what the guest sees as its serial number (20 bytes of it).
+    /// Creates a device for `disk`; the guest sees the first 20 bytes of `id` as its serial number.
     pub fn new(disk: Box<dyn BlockBackend>, id: &str) -> Block {
         let mut bytes = [0; 20];
         id.bytes().zip(&mut bytes).for_each(|(b, to)| *to = b);
         Block { disk, id: bytes }
     }
 
-    /// One turn with a request of which `done` bytes were moved before: a read or write of a whole disk is one request,
-    /// and other devices and the user want their turn, too. The header is read again each time; whatever it says then
-    /// is checked again.
+    /// Serves a request of which `done` bytes were moved before, for one turn. A read or write of a whole
+    /// disk is a single request, and other devices and the user want their turn, too. The header is read
+    /// again each time and is checked again, because the guest may have changed it.
     fn request(&mut self, ram: &Ram, chain: &Chain, done: u64, most: u64) -> (u8, Progress) {
         let finished = |status, written| (status, Progress::Finished { moved: 0, written });
         let mut header = [0; HEADER as usize];
@@ -78,7 +78,7 @@ impl Block {
         }
         let kind = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
         let sector = u64::from_le_bytes(header[8..].try_into().unwrap_or_default());
-        // The last writable byte is the status.
+        // The last writable byte holds the status.
         let room = total(&chain.writable).saturating_sub(1);
         let moved = match kind {
             T_IN => {
@@ -117,8 +117,8 @@ impl Block {
         }
     }
 
-    /// Moves bytes of a request whose first `done` were moved before, until `most` more were moved or it is done; gives how
-    /// many were moved.
+    /// Moves bytes of a request whose first `done` bytes were moved before, until `most` more were moved or
+    /// it is finished; returns how many were moved.
     fn transfer(
         &mut self,
         ram: &Ram,
@@ -193,12 +193,12 @@ impl Virtio for Block {
         let Saved::V1(V1 { size, read_only }) = state::load(state)?;
         let (here, fixed) = (self.disk.size(), self.disk.read_only());
         if size != here {
-            return Err(Saved::mismatch(format!("the disk had {size} bytes, and this one has {here}")));
+            return Err(Saved::mismatch(format!("the disk had {size} bytes, but this one has {here}")));
         }
         if read_only != fixed {
             let what = |fixed| if fixed { "read-only" } else { "writable" };
             let (was, is) = (what(read_only), what(fixed));
-            return Err(Saved::mismatch(format!("the disk was {was}, and this one is {is}")));
+            return Err(Saved::mismatch(format!("the disk was {was}, but this one is {is}")));
         }
         Ok(())
     }
@@ -215,14 +215,14 @@ mod tests {
     const BODY: u64 = DATA + 0x1000;
     const STATUS: u64 = DATA + 0x800;
 
-    /// A disk that notes its requests; above its bytes it reads as zeros.
+    /// A disk that records its requests; behind its stored bytes it reads as zeros.
     #[derive(Clone)]
     struct Disk {
         bytes: Arc<Mutex<Vec<u8>>>,
         log: Arc<Mutex<Vec<String>>>,
         size: u64,
         read_only: bool,
-        /// Added to the first byte at each read.
+        /// Whether each read adds 1 to the first byte.
         counts: bool,
     }
 
@@ -287,7 +287,7 @@ mod tests {
         d.ram.write(STATUS, &[0xee]).unwrap();
     }
 
-    /// A request; its status.
+    /// Makes a request and returns its status.
     fn request(d: &mut Driver, kind: u32, sector: u64, out: &[(u64, u32)], into: &[(u64, u32)]) -> u8 {
         header(d, kind, sector);
         let readable = [&[(AT, 16)], out].concat();
@@ -318,7 +318,8 @@ mod tests {
         d.write(0x14, 0);
         assert_eq!(d.read(0x10) & F_SEG_MAX, F_SEG_MAX);
         assert_eq!(d.read(0x100 + 12), 254);
-        // As the largest queue has them; this driver's queue is smaller, so they lie in an indirect table.
+        // As many buffers as the largest queue has; this driver's queue is smaller, so they lie in an
+        // indirect table.
         header(&d, T_IN, 0);
         let (table, count) = (BASE + 0x8000, MAX_SIZE);
         d.describe(table, 0, (AT, 16), 1, 1);
@@ -374,7 +375,7 @@ mod tests {
         let mut d = test(disk.clone());
         assert_eq!(request(&mut d, T_IN, 1, &[], &[(BODY, len as u32)]), 0xee, "not finished yet");
         assert_eq!((disk.log().len() * PIECE, d.used(0)), (4 << 20, 0));
-        // Others that came meanwhile wait until it is done.
+        // Other requests that came meanwhile wait until it is done.
         assert!(d.turn());
         assert_eq!((d.used(0), d.bytes(STATUS, 1)), (0, vec![0xee]));
         assert!(d.turn());

@@ -1,4 +1,4 @@
-//! Console with one port (virtio 1.2, 5.3).
+//! The console device with one port (virtio 1.2, 5.3).
 
 use super::queue::{Progress, Queue, Served, gather, scatter, total};
 use super::{Broken, Virtio};
@@ -10,7 +10,7 @@ use trine_base::{StateError, versions};
 use trine_memory::Ram;
 
 const RECEIVE: usize = 0;
-/// Bytes moved at a time.
+/// The most bytes that are moved at a time.
 const PIECE: usize = 4096;
 
 versions!(Saved of "the console" { V1(Vec<Item>) });
@@ -22,7 +22,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// A console between `input` and `out`.
+    /// Creates a console between `input` and `out`.
     pub fn new(out: Output, input: Arc<ConsoleInput>) -> Console {
         Console { out, input }
     }

@@ -1,5 +1,5 @@
-//! The MMIO transport, version 2 (virtio 1.2, 4.2), without the legacy interface: version 1, which QEMU's board speaks
-//! unless told otherwise, is not offered.
+//! The MMIO transport, version 2 (virtio 1.2, 4.2). The legacy interface, version 1, which QEMU's board
+//! offers by default, is not implemented.
 
 use super::queue::{MAX_SIZE, Queue};
 use super::{Broken, Served, Virtio};
@@ -11,9 +11,9 @@ use trine_memory::Ram;
 
 const MAGIC: u64 = 0x7472_6976;
 const VERSION: u64 = 2;
-/// No registered number: "TTRN". Drivers show it at most.
+/// The vendor ID "TTRN", which is not registered. Drivers do no more than show it.
 const VENDOR: u64 = 0x4e52_5454;
-/// Nanoseconds between two turns with a queue: see [`Served::more`].
+/// Nanoseconds between two turns of serving a queue: see [`Served::more`].
 const REST: u64 = 100_000;
 /// `VIRTIO_F_VERSION_1`.
 const VERSION_1: u64 = 1 << 32;
@@ -36,7 +36,7 @@ pub struct Mmio {
     registers: Registers,
 }
 
-/// What a guest can change.
+/// The state that a guest can change.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Registers {
     queues: Vec<Queue>,
@@ -50,10 +50,10 @@ struct Registers {
 /// The first version of the saved state.
 #[derive(Serialize, Deserialize)]
 struct V1 {
-    /// The kind of device.
+    /// The device ID.
     id: u32,
     registers: Registers,
-    /// What the kind of device adds.
+    /// The state of the kind of device.
     device: Vec<u8>,
 }
 
@@ -61,7 +61,7 @@ versions!(Saved of "a virtio device" { V1(V1) });
 versions!(SavedSlot of "an empty virtio slot" { V1(()) });
 
 impl Mmio {
-    /// `device` on interrupt line `irq`, its rings in `ram`.
+    /// Creates the transport of `device` on interrupt line `irq`, with its rings in `ram`.
     pub fn new(irq: u32, ram: Arc<Ram>, device: Box<dyn Virtio>) -> Mmio {
         let registers = Registers { queues: vec![Queue::default(); device.queues()], ..Registers::default() };
         Mmio { irq, ram, device, registers }
@@ -75,7 +75,7 @@ impl Mmio {
         self.registers.queues.get_mut(self.registers.select as usize)
     }
 
-    /// One turn with a queue; the next one, where there is more to do, comes by the device's timer.
+    /// Serves a queue for one turn. Where there is more to do, the device's timer starts the next turn.
     fn serve(&mut self, index: usize, now: u64, out: &mut Actions) {
         if self.registers.status & status::DRIVER_OK == 0 || self.registers.status & status::NEEDS_RESET != 0
         {
@@ -195,7 +195,7 @@ impl Device for Mmio {
         }
     }
 
-    /// Input came from outside, or a queue is to be served on.
+    /// Called when input came from outside, or when a queue has more to do.
     fn timer(&mut self, now: u64, out: &mut Actions) {
         (0..self.registers.queues.len()).for_each(|i| self.serve(i, now, out));
     }
@@ -217,14 +217,17 @@ impl Device for Mmio {
         let Saved::V1(V1 { id, registers, device }) = state::load(state)?;
         let queues = self.registers.queues.len();
         if id != self.device.id() {
-            return Err(Saved::mismatch(format!("it is of kind {id}, not {}", self.device.id())));
+            return Err(Saved::mismatch(format!(
+                "it belongs to a device of ID {id}, not {}",
+                self.device.id()
+            )));
         }
         if registers.queues.len() != queues {
             return Err(Saved::damaged(format!("it has {} queues, not {queues}", registers.queues.len())));
         }
         registers.queues.iter().try_for_each(Queue::check).map_err(Saved::damaged)?;
         if registers.status & status::FEATURES_OK != 0 && registers.driver_features & !self.offered() != 0 {
-            return Err(Saved::mismatch("its driver uses features that this device has not"));
+            return Err(Saved::mismatch("its driver uses features that this device does not offer"));
         }
         self.device.load(&device)?;
         self.registers = registers;
@@ -232,7 +235,7 @@ impl Device for Mmio {
     }
 }
 
-/// A slot without a device: device ID 0 says so to a driver that probes (virtio 1.2, 4.2.2).
+/// An empty slot: device ID 0 tells a driver that there is no device (virtio 1.2, 4.2.2).
 pub struct EmptySlot;
 
 impl Device for EmptySlot {

@@ -1,5 +1,5 @@
-//! The split virtqueue (virtio 1.2, 2.7). Everything in it is the guest's: addresses, lengths and
-//! indices are checked, loops are cut.
+//! The split virtqueue (virtio 1.2, 2.7). The guest controls everything in it: addresses, lengths and indices
+//! are checked, and loops are cut.
 
 use super::Broken;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use std::sync::atomic::{Ordering, fence};
 use trine_base::Width;
 use trine_memory::Ram;
 
-/// Largest queue offered.
+/// The largest queue size that is offered.
 pub const MAX_SIZE: u16 = 256;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
@@ -15,29 +15,30 @@ const INDIRECT: u16 = 4;
 /// `VIRTQ_AVAIL_F_NO_INTERRUPT`.
 const NO_INTERRUPT: u64 = 1;
 
-/// Bytes that a device moves in one turn; the piece in which that number is reached is finished.
+/// The number of bytes after which a turn ends. The piece in which it is reached is finished.
 const TURN: u64 = 4 << 20;
 
-/// What a device did in one turn with a queue.
+/// The result of serving a queue for one turn.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Served {
-    /// Buffers were given back.
+    /// Whether buffers were returned to the driver.
     pub used: bool,
-    /// The turn was over before the work was: there is to be another one soon.
+    /// Whether work was left when the turn ended: there must be another turn soon.
     pub more: bool,
 }
 
 /// How far a device got with a chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// It is finished; it took `moved` bytes in this turn, and `written` bytes of its writable part are valid.
+    /// The chain is finished: `moved` bytes were moved in this turn, and `written` bytes of its writable part
+    /// are valid.
     Finished {
-        /// Bytes moved in this turn.
+        /// Number of bytes moved in this turn.
         moved: u64,
-        /// Valid bytes.
+        /// Number of valid bytes in the writable part.
         written: u32,
     },
-    /// So many bytes of it were moved in this turn; it is to be continued behind them.
+    /// So many bytes were moved in this turn; the next turn continues behind them.
     Moved(u64),
 }
 
@@ -56,7 +57,7 @@ pub struct Queue {
     pub used: u64,
     next_available: u16,
     next_used: u16,
-    /// The head of the chain that is being served, and how many bytes of it are done.
+    /// The head of the unfinished chain, and how many of its bytes were moved already.
     unfinished: Option<(u16, u64)>,
 }
 
@@ -65,7 +66,7 @@ pub struct Queue {
 pub struct Segment {
     /// Physical address.
     pub address: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u32,
 }
 
@@ -74,9 +75,9 @@ pub struct Segment {
 pub struct Chain {
     /// Index of its first descriptor.
     pub head: u16,
-    /// What the device reads.
+    /// The segments that the device reads.
     pub readable: Vec<Segment>,
-    /// What the device writes.
+    /// The segments that the device writes.
     pub writable: Vec<Segment>,
 }
 
@@ -98,7 +99,7 @@ fn descriptor(ram: &Ram, table: u64, index: u16) -> Option<Descriptor> {
 }
 
 impl Queue {
-    /// The next chain that the driver made available; `None` when there is none.
+    /// Removes and returns the next chain that the driver made available; `None` where there is none.
     pub fn pop(&mut self, ram: &Ram) -> Result<Option<Chain>, Broken> {
         if !self.ready || self.size == 0 {
             return Ok(None);
@@ -110,7 +111,7 @@ impl Queue {
         if index.wrapping_sub(self.next_available) > self.size {
             return Err(Broken);
         }
-        // The ring's entry was written before its index.
+        // The driver wrote the ring's entry before it wrote the index.
         fence(Ordering::Acquire);
         let head = self.available_word(ram, 4 + 2 * (self.next_available % self.size) as u64)?;
         let chain = self.chain(ram, head).ok_or(Broken)?;
@@ -118,16 +119,16 @@ impl Queue {
         Ok(Some(chain))
     }
 
-    /// Whether there is work. A ring that is not what it should be is work, too: it is found out by doing it.
+    /// Whether there is work. An invalid ring counts as work: serving it reports the error.
     pub fn waits(&self, ram: &Ram) -> bool {
         let usable = self.ready && self.size != 0;
         usable && (self.unfinished.is_some() || self.available_word(ram, 2) != Ok(self.next_available))
     }
 
-    /// One turn: calls `one` with the chains that are available, and for each with the number of its bytes that
-    /// earlier turns have moved and the number after which the turn is over. A turn ends after [`TURN`] bytes and after
-    /// as many chains as the queue has descriptors: a chain whose data lies over its own ring makes new chains
-    /// available as it is served, without end.
+    /// Serves the queue for one turn: calls `one` for the chains that are available, each with the number of
+    /// its bytes that earlier turns have moved and the number of bytes after which the turn ends. A turn ends
+    /// after [`TURN`] bytes, and after as many chains as the queue has descriptors: a chain whose data lies
+    /// over its own ring could make new chains available without end as it is served.
     pub fn serve(
         &mut self,
         ram: &Ram,
@@ -136,7 +137,7 @@ impl Queue {
         let (mut used, mut left) = (false, TURN);
         for _ in 0..self.size {
             let (chain, done) = match self.unfinished.take() {
-                // Walked again: the descriptors are the guest's, which may have changed them meanwhile.
+                // The chain is walked again: the guest may have changed its descriptors meanwhile.
                 Some((head, done)) => (self.chain(ram, head).ok_or(Broken)?, done),
                 None => match self.pop(ram)? {
                     Some(chain) => (chain, 0),
@@ -161,23 +162,23 @@ impl Queue {
         Ok(Served { used, more: self.waits(ram) })
     }
 
-    /// The driver takes the queue back: its rings are not looked at any more, and begin anew when it is set up again. Size
-    /// and addresses stay.
+    /// Stops the queue, because the driver takes it back: its rings are not accessed any more, and start anew
+    /// when it is set up again. Size and addresses stay.
     pub fn stop(&mut self) {
         self.ready = false;
         (self.next_available, self.next_used) = (0, 0);
         self.unfinished = None;
     }
 
-    /// Whether a queue that was loaded can have come about. Ring addresses and indices are the guest's to choose, and are
-    /// checked whenever they are used: a queue that has impossible ones is broken as soon as it is served.
+    /// Checks that a loaded queue is in a possible state. Ring addresses and indices are chosen by the guest
+    /// and are checked whenever they are used: a queue with invalid ones breaks as soon as it is served.
     pub fn check(&self) -> Result<(), String> {
         if self.size > MAX_SIZE {
             return Err(format!("a queue has {} descriptors", self.size));
         }
         match self.unfinished {
             Some((head, _)) if !self.ready || head >= self.size => {
-                Err(format!("chain {head} is served of a queue of {} descriptors", self.size))
+                Err(format!("chain {head} is unfinished in a queue of {} descriptors", self.size))
             }
             _ => Ok(()),
         }
@@ -192,7 +193,7 @@ impl Queue {
         let mut chain = Chain { head, ..Chain::default() };
         let (mut table, mut size, mut index) = (self.descriptors, self.size, head);
         let mut indirect = false;
-        // No chain is longer than its table: a longer one is a loop.
+        // No chain is longer than its table; a longer one is a loop.
         let mut left = size as u32 + 1;
         loop {
             left = left.checked_sub(1)?;
@@ -227,13 +228,13 @@ impl Queue {
         }
     }
 
-    /// Gives a chain back; `written` bytes of its writable part are valid.
+    /// Returns a chain to the driver; `written` bytes of its writable part are valid.
     pub fn push(&mut self, ram: &Ram, chain: &Chain, written: u32) -> Result<(), Broken> {
         let at = |offset: u64| self.used.checked_add(offset).ok_or(Broken);
         let entry = 4 + 8 * (self.next_used % self.size.max(1)) as u64;
         ram.store(at(entry)?, Width::B4, chain.head as u64).ok_or(Broken)?;
         ram.store(at(entry + 4)?, Width::B4, written as u64).ok_or(Broken)?;
-        // The driver sees the index only after entry and data.
+        // The driver must see the index only after the entry and the data.
         fence(Ordering::Release);
         let next = self.next_used.wrapping_add(1);
         ram.store(at(2)?, Width::B2, next as u64).ok_or(Broken)?;
@@ -248,12 +249,12 @@ impl Queue {
     }
 }
 
-/// Total length of segments.
+/// The total length of segments in bytes.
 pub fn total(segments: &[Segment]) -> u64 {
     segments.iter().map(|s| s.len as u64).sum()
 }
 
-/// The parts of `segments` that hold bytes `skip .. skip + len` of them.
+/// The parts of `segments` that contain their bytes `skip .. skip + len`.
 fn parts(segments: &[Segment], skip: u64, len: u64) -> impl Iterator<Item = Segment> + '_ {
     let (mut skip, mut left) = (skip, len);
     segments.iter().filter_map(move |s| {
@@ -265,7 +266,7 @@ fn parts(segments: &[Segment], skip: u64, len: u64) -> impl Iterator<Item = Segm
     })
 }
 
-/// Copies out of guest memory; the number of bytes there were.
+/// Copies from guest memory into `buf`, starting at byte `skip`; returns the number of bytes copied.
 pub fn gather(ram: &Ram, segments: &[Segment], skip: u64, buf: &mut [u8]) -> usize {
     let mut done = 0;
     for part in parts(segments, skip, buf.len() as u64) {
@@ -278,7 +279,7 @@ pub fn gather(ram: &Ram, segments: &[Segment], skip: u64, buf: &mut [u8]) -> usi
     done
 }
 
-/// Copies into guest memory; the number of bytes that fitted.
+/// Copies from `buf` into guest memory, starting at byte `skip`; returns the number of bytes copied.
 pub fn scatter(ram: &Ram, segments: &[Segment], skip: u64, buf: &[u8]) -> usize {
     let mut done = 0;
     for part in parts(segments, skip, buf.len() as u64) {

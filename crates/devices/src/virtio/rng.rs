@@ -1,11 +1,11 @@
-//! Entropy device (virtio 1.2, 5.4).
+//! The entropy device (virtio 1.2, 5.4).
 
 use super::queue::{Progress, Queue, Served, scatter, total};
 use super::{Broken, Virtio};
 use trine_base::{Random, StateError, state, versions};
 use trine_memory::Ram;
 
-/// Most bytes given for one request.
+/// The most bytes that are given for one request.
 const MOST: u64 = 4096;
 
 versions!(Saved of "the entropy device" { V1(Vec<u8>) });
@@ -16,7 +16,7 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// A device over `source`.
+    /// Creates a device that takes its bytes from `source`.
     pub fn new(source: Box<dyn Random>) -> Rng {
         Rng { source }
     }

@@ -1,4 +1,4 @@
-//! A driver for the devices' tests, which also does what no driver should.
+//! A driver for the tests of devices, which also does things that no driver should do.
 
 use super::{Mmio, Virtio};
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use trine_memory::Ram;
 pub const BASE: u64 = 0x8000_0000;
 /// Bytes of RAM.
 pub const SIZE: u64 = 16 << 20;
-/// Where buffers may lie.
+/// An address for buffers.
 pub const DATA: u64 = BASE + 0x10_0000;
-/// Descriptors of each queue.
+/// Number of descriptors of each queue.
 pub const QUEUE: u16 = 8;
 
 /// `VIRTQ_DESC_F_NEXT`, `VIRTQ_DESC_F_WRITE`, `VIRTQ_DESC_F_INDIRECT`.
@@ -44,7 +44,7 @@ pub fn source(fill: impl FnMut(&mut [u8]) + Send + 'static) -> Box<dyn Random> {
 pub struct Driver {
     pub mmio: Mmio,
     pub ram: Arc<Ram>,
-    /// Levels to which the device drove its line.
+    /// The levels to which the device drove its line.
     pub line: Vec<bool>,
     /// When the device wants its timer.
     pub timer: Option<u64>,
@@ -52,7 +52,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A device whose queues are set up and whose driver is ready.
+    /// Creates a device whose queues are set up and whose driver is ready.
     pub fn new(device: impl Virtio + 'static) -> Driver {
         let queues = device.queues() as u64;
         let ram = Arc::new(Ram::new(BASE, SIZE).unwrap());
@@ -71,7 +71,7 @@ impl Driver {
         }
     }
 
-    /// Descriptors, available ring and used ring of a queue.
+    /// Addresses of the descriptors, the available ring and the used ring of a queue.
     pub fn rings(queue: u64) -> [u64; 3] {
         [0, 0x1000, 0x2000].map(|offset| BASE + 0x4000 * queue + offset)
     }
@@ -108,7 +108,7 @@ impl Driver {
         self.note(out);
     }
 
-    /// The device's timer comes; false where it wants none.
+    /// Calls the device's timer; returns false where the device wants none.
     pub fn turn(&mut self) -> bool {
         let Some(at) = self.timer.take() else { return false };
         let mut out = Actions::new();
@@ -125,7 +125,7 @@ impl Driver {
         self.ram.store(at + 8, Width::B8, rest).unwrap();
     }
 
-    /// Makes the chain at `head` available, as often as is said, without a notification.
+    /// Makes the chain at `head` available `times` times, without a notification.
     pub fn offer(&mut self, queue: usize, head: u16, times: u16) {
         let [_, available, _] = Self::rings(queue as u64);
         for _ in 0..times {
@@ -140,7 +140,8 @@ impl Driver {
         self.write(0x50, queue);
     }
 
-    /// One chain of buffers: first those that the device reads, then those that it writes; offered and notified.
+    /// Makes one chain of buffers available, first those that the device reads, then those that it writes,
+    /// and notifies.
     pub fn request(&mut self, queue: usize, readable: &[(u64, u32)], writable: &[(u64, u32)]) {
         let [table, ..] = Self::rings(queue as u64);
         let count = readable.len() + writable.len();
@@ -159,7 +160,7 @@ impl Driver {
         self.ram.load(used + 2, Width::B2).unwrap() as u16
     }
 
-    /// The chain given back last: its head, and the valid bytes.
+    /// The chain returned last: its head, and the number of valid bytes.
     pub fn last_used(&self, queue: usize) -> (u32, u32) {
         let [.., used] = Self::rings(queue as u64);
         let at = used + 4 + 8 * (self.used(queue).wrapping_sub(1) % QUEUE) as u64;
@@ -173,7 +174,7 @@ impl Driver {
         bytes
     }
 
-    /// Whether the device gave up because of its rings.
+    /// Whether the device stopped because of its rings.
     pub fn needs_reset(&mut self) -> bool {
         self.read(0x70) & 64 != 0
     }

@@ -1,4 +1,4 @@
-//! What reaches the threads of a board from outside: pause, resume, interruption, end.
+//! How pause, resume, interruption and the end of a machine reach the threads of its board.
 
 use crate::End;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +8,12 @@ use trine_base::{Bus, Mailbox};
 
 /// The state that all threads of a board share.
 ///
-/// A wish is written down and every thread told to look; the thread that wishes then waits until all have acknowledged
-/// it. No thread holds a lock while it waits for another one's acknowledgement.
+/// A request is stored, and every thread is told to look at it; the requesting thread then waits until all
+/// have acknowledged it. No thread holds a lock while it waits for another one's acknowledgement.
 pub(super) struct Control {
     state: Mutex<State>,
     changed: Condvar,
-    /// Whether threads have to look at the state: it is to pause, or has ended.
+    /// Whether threads have to look at the state: the machine is to pause or to be interrupted, or has ended.
     attention: AtomicBool,
     bus: Arc<Bus>,
     vcpus: Vec<Arc<Mailbox>>,
@@ -22,19 +22,19 @@ pub(super) struct Control {
 #[derive(Default)]
 struct State {
     paused: bool,
-    /// Whether who runs the board wants it back.
+    /// Whether the caller of `run_until_interrupted` wants the board back.
     interrupted: bool,
     end: Option<End>,
-    /// Threads that run vCPUs or timers.
+    /// Number of threads that run vCPUs or timers.
     running: usize,
-    /// Those of them that stand still because the machine is paused.
+    /// How many of those stand still because the machine is paused.
     standing: usize,
-    /// Whether clock and devices stand still with them.
+    /// Whether the clock and the devices are paused as well.
     still: bool,
 }
 
 impl State {
-    /// Whether threads of the machine are to stand still.
+    /// Whether the threads of the machine are to stand still.
     fn stands(&self) -> bool {
         self.paused && !self.interrupted && self.end.is_none()
     }
@@ -45,7 +45,7 @@ impl State {
     }
 }
 
-/// A thread that runs a part of the machine, from [`Control::enter`] on.
+/// A thread that runs a part of the machine, from [`Control::enter`] until it is dropped.
 pub(super) struct Running<'a>(&'a Control);
 
 impl Drop for Running<'_> {
@@ -53,7 +53,7 @@ impl Drop for Running<'_> {
         self.0.lock().running -= 1;
         self.0.changed.notify_all();
         if std::thread::panicking() {
-            // The others would run on without it for ever.
+            // Without this, the other threads would run on for ever.
             self.0.finish(End::Dead("a thread of the machine has failed".into()));
         }
     }
@@ -75,7 +75,8 @@ impl Control {
         Running(self)
     }
 
-    /// For threads that have entered: stands still while the machine is paused; false once it has ended or is interrupted.
+    /// Called by threads that have entered: waits while the machine is paused; returns false once it has
+    /// ended or is interrupted.
     pub fn goes_on(&self) -> bool {
         if !self.attention.load(Ordering::SeqCst) {
             return true;
@@ -94,7 +95,8 @@ impl Control {
         state.goes_on()
     }
 
-    /// Lets clock and devices stand still where all threads do: then nobody reads the one or is served by the others.
+    /// Pauses the clock and the devices once all threads stand still: then no thread reads the clock or calls
+    /// a device.
     fn settle(&self, state: &mut State) {
         if state.stands() && state.standing == state.running && !state.still {
             self.bus.pause();
@@ -102,22 +104,22 @@ impl Control {
         }
     }
 
-    /// Whether clock and devices stand still.
+    /// Whether the clock and the devices are paused.
     pub fn is_still(&self) -> bool {
         self.lock().still
     }
 
-    /// What the thread that runs timers waits for besides them.
+    /// Set when the thread that runs timers must look at the state.
     pub fn attention(&self) -> &AtomicBool {
         &self.attention
     }
 
-    /// How the machine ended, if it did.
+    /// How the machine ended; `None` where it has not ended.
     pub fn end(&self) -> Option<End> {
         self.lock().end.clone()
     }
 
-    /// Whether it is paused.
+    /// Whether the machine is paused.
     pub fn is_paused(&self) -> bool {
         self.lock().paused
     }
@@ -130,15 +132,15 @@ impl Control {
         self.bus.wake_timers();
     }
 
-    /// Ends the machine: the first end counts. Does not wait.
+    /// Ends the machine; the first end counts. Does not wait.
     pub fn finish(&self, end: End) {
         let mut state = self.lock();
         state.end.get_or_insert(end);
         self.tell(state);
     }
 
-    /// Pauses it. Comes back when nothing of it runs any more, or, with false, after `most`: a device may wait for the
-    /// host, and the vCPU that needs it stands still when that is over.
+    /// Pauses the machine. Returns true when no part of it runs any more, or false after `most`: a device may
+    /// be waiting for the host, and the vCPU that uses it stops when that wait is over.
     pub fn pause(&self, most: Duration) -> bool {
         let mut state = self.lock();
         state.paused = true;
@@ -150,7 +152,7 @@ impl Control {
         !waited.timed_out()
     }
 
-    /// Lets it go on.
+    /// Lets the machine go on.
     pub fn resume(&self) {
         let mut state = self.lock();
         state.paused = false;
@@ -160,14 +162,14 @@ impl Control {
         self.tell(state);
     }
 
-    /// Has whoever runs the board get it back. Does not wait.
+    /// Makes `run_until_interrupted` return. Does not wait.
     pub fn interrupt(&self) {
         let mut state = self.lock();
         state.interrupted = true;
         self.tell(state);
     }
 
-    /// For whoever runs the board: takes back an interruption; whether there was one.
+    /// Clears a request for interruption and returns whether there was one.
     pub fn take_interruption(&self) -> bool {
         if !self.attention.load(Ordering::SeqCst) {
             return false;

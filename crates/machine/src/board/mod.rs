@@ -1,10 +1,11 @@
-//! A board: vCPUs, memory, devices and firmware, and what makes them run.
+//! A board: vCPUs, memory, devices and firmware, and the loops that run them.
 //!
-//! It knows no CPU. What is on it, where, and what it starts with is each board's own file ([`crate::virt`]).
+//! This module knows no CPU. Each board's own file says what is on it, where, and how it starts
+//! ([`crate::virt`]).
 //!
-//! * `threads`: each vCPU on a thread of its own, by the host's time; `turns`: all on one thread, by the count of
+//! * `threads`: each vCPU on a thread of its own, in host time; `turns`: all on one thread, in counted
 //!   instructions. `control`: how a pause or the end reaches them; `remote`: the handle that asks for those.
-//! * `saved`: what a machine holds, as bytes.
+//! * `saved`: the saved state of a machine.
 
 mod control;
 mod remote;
@@ -24,29 +25,29 @@ use trine_base::{Bus, Clock, DeviceId, Exit, Mailbox, Stats, Vcpu};
 use trine_memory::Ram;
 use turns::Turns;
 
-/// What a board is put together from.
+/// The parts of a board.
 pub struct Assembly {
     /// The board's name.
     pub name: &'static str,
-    /// vCPUs, by their number on the board; at least one.
+    /// The vCPUs, by their number on the board; at least one.
     pub vcpus: Vec<Box<dyn Vcpu>>,
     /// Devices.
     pub bus: Arc<Bus>,
     /// Memory.
     pub ram: Arc<Ram>,
-    /// Time, for all of it.
+    /// The clock of the whole machine.
     pub clock: Arc<dyn Clock>,
     /// The guest's console.
     pub console: Console,
-    /// The device that brings what is typed to the guest.
+    /// The device that passes the console's input to the guest.
     pub console_device: DeviceId,
-    /// What serves the guest's calls.
+    /// The firmware that serves the guest's calls.
     pub firmware: Box<dyn Firmware>,
-    /// Why compiled code is not used although it was asked for.
+    /// Why compiled code is not used although it was asked for; `None` where it is used or was not asked for.
     pub note: Option<String>,
 }
 
-/// What the threads of a machine share.
+/// The parts that all threads of a machine share.
 struct Parts {
     bus: Arc<Bus>,
     ram: Arc<Ram>,
@@ -65,25 +66,26 @@ pub struct Board {
     vcpus: Vec<Box<dyn Vcpu>>,
     parts: Arc<Parts>,
     turns: Turns,
-    /// Why compiled code is not used although it was asked for.
+    /// Why compiled code is not used although it was asked for; `None` where it is used or was not asked for.
     pub note: Option<String>,
 }
 
-/// What a stretch of a vCPU's instructions led to.
+/// The outcome of running a vCPU for a while.
 enum Stretch {
-    /// It goes on.
+    /// The vCPU goes on.
     Go,
-    /// It waits for an interrupt or for what others do. Its own timer ends that at this clock time in nanoseconds.
+    /// The vCPU waits for an interrupt or for another vCPU; its own timer ends the wait at this clock time in
+    /// nanoseconds.
     Rest(Option<u64>),
     /// The machine ends.
     End(End),
 }
 
 impl Parts {
-    /// Runs vCPU `index` for at most `budget` instructions and serves what it came back with.
+    /// Runs vCPU `index` for at most `budget` instructions and handles the exit.
     fn stretch(&self, index: usize, vcpu: &mut dyn Vcpu, budget: u64) -> Stretch {
         let runs = self.firmware.enter(index, vcpu);
-        // One that is stopped executes nothing, but serves what is asked of it.
+        // A stopped hart executes nothing, but still serves the requests of others.
         let exit = vcpu.run(if runs { budget } else { 0 });
         self.firmware.leave(index);
         match exit {
@@ -104,19 +106,19 @@ impl Parts {
         }
     }
 
-    /// Sleeps until something may have happened to vCPU `index`, at most for `most`.
+    /// Sleeps until something may have happened to vCPU `index`, for at most `most`.
     fn sleep(&self, index: usize, most: Option<Duration>) {
         self.mailboxes[index].park(most, is_wanted);
     }
 }
 
-/// Whether something was posted to a vCPU that it has not looked at.
+/// Whether something was posted to a vCPU that it has not looked at yet.
 fn is_wanted(mailbox: &Mailbox) -> bool {
     mailbox.requests.load(Ordering::SeqCst) != 0 || mailbox.limit.load(Ordering::SeqCst) == 0
 }
 
 impl Board {
-    /// A machine of these parts, which starts with its vCPUs' next instructions.
+    /// Creates a machine of these parts. Its vCPUs start with their next instructions.
     pub fn new(assembly: Assembly) -> Board {
         let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note } = assembly;
         let mailboxes: Vec<Arc<Mailbox>> = vcpus.iter().map(|vcpu| vcpu.mailbox()).collect();
@@ -126,12 +128,12 @@ impl Board {
         Board { name, vcpus, parts: Arc::new(parts), turns, note }
     }
 
-    /// A handle for other threads.
+    /// A handle by which other threads reach the machine.
     pub fn remote(&self) -> Remote {
         Remote { parts: self.parts.clone() }
     }
 
-    /// What all vCPUs counted that translate; `None` where none does.
+    /// The sums of the counters of all vCPUs that translate; `None` where none does.
     pub fn stats(&self) -> Option<Stats> {
         self.vcpus.iter().filter_map(|vcpu| vcpu.stats()).reduce(|mut all, one| {
             all += one;

@@ -1,4 +1,4 @@
-//! A machine as other threads reach it.
+//! The handle by which other threads reach a machine.
 
 use super::Parts;
 use crate::End;
@@ -12,14 +12,15 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Types into the guest's console; gives how many of the bytes there was room for.
+    /// Types into the guest's console; returns how many of the bytes there was room for.
     pub fn input(&self, bytes: &[u8]) -> usize {
         let taken = self.parts.console.input.push(bytes);
         self.arrived();
         taken
     }
 
-    /// The device is not called from here: it may be waiting for who reads its output.
+    /// Asks for the device's timer instead of calling the device, which may be waiting for the reader of its
+    /// output.
     fn arrived(&self) {
         self.parts.bus.request_timer(self.parts.console_device);
     }
@@ -30,7 +31,7 @@ impl Remote {
         self.arrived();
     }
 
-    /// Whether a driver in the guest takes what comes over the console's line, as far as it was sent.
+    /// Whether the guest has read all input that was sent so far, which shows that a driver listens.
     pub fn listens(&self) -> bool {
         self.parts.console.input.is_empty()
     }
@@ -40,13 +41,15 @@ impl Remote {
         self.parts.control.finish(End::Quit);
     }
 
-    /// Has [`super::Board::run_until_interrupted`] come back with each vCPU between two instructions; does not wait for that.
+    /// Makes [`super::Board::run_until_interrupted`] return, with each vCPU between two instructions. Does
+    /// not wait for that.
     pub fn interrupt(&self) {
         self.parts.control.interrupt();
     }
 
-    /// Lets the machine use no CPU, and its clock stand still. Comes back when none of its threads runs any more, or, with false, after `most`: where
-    /// a device waits for the host, the pause begins when that is over. A machine that does not run yet begins paused.
+    /// Pauses the machine, so that it uses no CPU time and its clock stands still. Returns true when none of
+    /// its threads runs any more, or false after `most`: where a device waits for the host, the pause begins
+    /// when that wait is over. A machine that does not run yet will start paused.
     pub fn pause(&self, most: Duration) -> bool {
         self.parts.control.pause(most)
     }

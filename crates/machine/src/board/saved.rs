@@ -1,7 +1,7 @@
-//! The saved state of a machine: of its devices, vCPUs and firmware, and how large its memory is.
+//! The saved state of a machine: its devices, vCPUs and firmware, and the size of its memory.
 //!
-//! The memory's contents are not in it. Whoever saves a machine keeps them, and has them in place before the state is
-//! loaded.
+//! The contents of memory are not part of it. The caller keeps them, and must have restored them before the
+//! state is loaded.
 
 use super::Board;
 use super::turns::SavedTurns;
@@ -15,14 +15,14 @@ struct V1 {
     /// Name of the board.
     board: String,
     ram: SavedRam,
-    /// The bus's: clock, devices, timers, interrupt inputs.
+    /// The bus: clock, devices, timers, interrupt inputs.
     bus: Vec<u8>,
     firmware: Vec<u8>,
     vcpus: Vec<Vec<u8>>,
     turns: SavedTurns,
 }
 
-/// Where memory lies and how large it is, in bytes.
+/// Address and size of memory, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct SavedRam {
     base: u64,
@@ -36,9 +36,10 @@ impl Board {
         SavedRam { base: self.parts.ram.base(), size: self.parts.ram.size() }
     }
 
-    /// All that the machine holds besides the contents of its memory, each vCPU between two instructions.
+    /// Saves everything that the machine holds except the contents of its memory. Each vCPU is between two
+    /// instructions.
     pub fn save(&self) -> Vec<u8> {
-        // Devices and clock stand still while they are read one after the other.
+        // Devices and clock are paused while they are read one after the other.
         let still = self.parts.control.is_still();
         self.parts.bus.pause();
         let saved = Saved::V1(V1 {
@@ -55,25 +56,28 @@ impl Board {
         state::save(&saved)
     }
 
-    /// Takes over the state of a machine with the same board, devices, number of vCPUs and size of memory. The contents
-    /// of the memory are those that belong to it.
+    /// Loads the state of a machine with the same board, devices, number of vCPUs and size of memory. The
+    /// caller must have restored the contents of the memory.
     ///
     /// # Errors
-    /// The state is damaged or that of another kind of machine. This one may have a part of it then, and must not run.
+    /// The state is damaged or belongs to another kind of machine. It may have been loaded in part: this
+    /// machine must not run.
     pub fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
         let Saved::V1(saved) = state::load(bytes)?;
         if saved.board != self.name {
             let (there, here) = (saved.board, self.name);
-            return Err(Saved::mismatch(format!("it is of the board '{there}', and this one is '{here}'")));
+            return Err(Saved::mismatch(format!(
+                "it belongs to the board '{there}', but this machine is '{here}'"
+            )));
         }
         let (there, here) = (saved.ram, self.saved_ram());
         if there != here {
             let text = |ram: SavedRam| format!("{} MiB of memory at {:#x}", ram.size >> 20, ram.base);
-            return Err(Saved::mismatch(format!("it has {}, and this one {}", text(there), text(here))));
+            return Err(Saved::mismatch(format!("it has {}, but this machine {}", text(there), text(here))));
         }
         if saved.vcpus.len() != self.vcpus.len() {
             let (there, here) = (saved.vcpus.len(), self.vcpus.len());
-            return Err(Saved::mismatch(format!("it has {there} vCPUs, and this one {here}")));
+            return Err(Saved::mismatch(format!("it has {there} vCPUs, but this machine has {here}")));
         }
         let still = self.parts.control.is_still();
         self.parts.bus.pause();

@@ -1,4 +1,4 @@
-//! A machine by the host's time: a thread for each vCPU, and one for the devices' timers.
+//! Running a machine in host time: one thread for each vCPU, and one for the devices' timers.
 
 use super::{Parts, Stretch};
 use crate::End;
@@ -19,10 +19,10 @@ pub(super) fn run(parts: &Parts, vcpus: &mut [Box<dyn Vcpu>]) {
     });
 }
 
-/// Starts a thread of the machine; where the host has none left, the machine ends.
+/// Starts a thread of the machine; ends the machine where the host cannot create one.
 fn start<'a>(scope: &'a Scope<'a, '_>, parts: &Parts, name: String, work: impl FnOnce() + Send + 'a) {
     if let Err(e) = Builder::new().name(name).spawn_scoped(scope, work) {
-        parts.control.finish(End::Dead(format!("the host has no thread for the machine: {e}")));
+        parts.control.finish(End::Dead(format!("the host cannot create a thread for the machine: {e}")));
     }
 }
 

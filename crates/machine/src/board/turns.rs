@@ -1,8 +1,8 @@
-//! A machine by the count of instructions: its vCPUs take turns on one thread, so that the same run gives the same
-//! result.
+//! Running a machine in counted instructions: its vCPUs take turns on one thread, so that the same run gives
+//! the same result.
 //!
-//! There is one clock: it counts the instructions of all vCPUs, and the time that all of them waited. A vCPU whose turn
-//! comes first lets the time pass that the others took, as if it had waited so long.
+//! There is one clock: it counts the instructions of all vCPUs, and the time during which all of them waited.
+//! When a vCPU's turn begins, it first lets the time pass that the others used, as if it had waited so long.
 
 use super::{Board, Stretch, is_wanted};
 use crate::End;
@@ -10,25 +10,26 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use trine_base::StateError;
 
-/// Instructions of a turn, where there are several vCPUs.
+/// Instructions per turn, where there are several vCPUs.
 const TURN: u64 = 10_000;
-/// How long a machine without any timer sleeps before it is looked at.
+/// The longest sleep of a machine that has no timer armed.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// The latest time in nanoseconds that a loaded vCPU waits for: counting on from there does not overflow for days.
+/// The latest time in nanoseconds that a loaded vCPU may wait for: counting on from there does not overflow
+/// for days.
 const LATEST: u64 = u64::MAX - (1 << 48);
 
-/// Whose turn it is, and who waits.
+/// Whose turn it is, and which vCPUs wait.
 pub(super) struct Turns {
     /// The vCPU whose turn it is.
     now: usize,
     /// Instructions that are left of its turn.
     left: u64,
-    /// For each vCPU that waits, the clock time in nanoseconds at which its own timer ends that.
+    /// For each vCPU that waits, the clock time in nanoseconds at which its own timer ends the wait.
     resting: Vec<Option<Rest>>,
 }
 
-/// What is saved of [`Turns`].
+/// The saved state of [`Turns`].
 #[derive(Serialize, Deserialize)]
 pub(super) struct SavedTurns {
     now: u64,
@@ -36,7 +37,8 @@ pub(super) struct SavedTurns {
     resting: Vec<Option<Rest>>,
 }
 
-/// How long a vCPU waits: until a clock time in nanoseconds, or until something is posted to it.
+/// How long a vCPU waits: until a clock time in nanoseconds, or, with `None`, until something is posted to
+/// it.
 type Rest = Option<u64>;
 
 impl Turns {
@@ -48,11 +50,11 @@ impl Turns {
         SavedTurns { now: self.now as u64, left: self.left, resting: self.resting.clone() }
     }
 
-    /// Takes over the turns of as many vCPUs.
+    /// Loads the turns of the same number of vCPUs.
     pub(super) fn load(&mut self, saved: SavedTurns) -> Result<(), StateError> {
         let now = usize::try_from(saved.now).ok().filter(|now| *now < self.resting.len());
         let Some(now) = now.filter(|_| saved.resting.len() == self.resting.len()) else {
-            let why = "it is the turn of a vCPU that is not there".into();
+            let why = "it is the turn of a vCPU that does not exist".into();
             return Err(StateError::Damaged { what: "the machine", why });
         };
         let soon_enough = |rest: Option<Rest>| rest.map(|until| until.map(|at| at.min(LATEST)));
@@ -68,7 +70,7 @@ impl Turns {
 }
 
 impl Board {
-    /// The vCPU that [`Board::step`] runs next.
+    /// The vCPU that [`Board::step`] will run next.
     pub fn next_vcpu(&mut self) -> usize {
         let waits = |board: &Board| {
             let Some(rest) = board.turns.resting[board.turns.now] else { return false };
@@ -84,8 +86,8 @@ impl Board {
         self.turns.now
     }
 
-    /// Where guest time is the count of instructions: runs one vCPU for at most `budget` instructions, and lets time pass
-    /// where all wait. The machine's end, if it came.
+    /// In counted time: runs one vCPU for at most `budget` instructions, and lets time pass where all vCPUs
+    /// wait. Returns the machine's end, if it ended.
     pub fn step(&mut self, budget: u64) -> Option<End> {
         if !self.parts.control.goes_on() {
             return self.parts.control.end();
@@ -118,7 +120,7 @@ impl Board {
         end
     }
 
-    /// All vCPUs wait: time stands still, so it goes to the next event at once.
+    /// All vCPUs wait, so no instructions are counted: moves the clock to the next event at once.
     fn let_time_pass(&mut self) {
         let own = self.turns.resting.iter().filter_map(|rest| rest.flatten());
         let next = own.chain(self.parts.bus.next_timer()).min();
@@ -126,7 +128,7 @@ impl Board {
             Some(at) => self.vcpus[self.turns.now].skip_to(at),
             None => self.parts.sleep(self.turns.now, Some(LONGEST)),
         }
-        // Whoever has nothing to do then waits again; the one that runs first runs the devices' timers.
+        // A vCPU that still has nothing to do waits again; the one that runs first runs the devices' timers.
         self.turns.resting.fill(None);
     }
 }

@@ -6,21 +6,21 @@ use trine_devices::power;
 use trine_isa_riscv::extensions::{self, Told};
 use vm_fdt::{Error, FdtWriter};
 
-/// What differs from machine to machine.
+/// The properties that differ between machines.
 pub struct Facts<'a> {
     /// Kernel command line.
     pub bootargs: &'a str,
-    /// Initial RAM disk: first and last-plus-one physical address.
+    /// Initial RAM disk: its first physical address and the address behind it.
     pub initrd: Option<(u64, u64)>,
-    /// Start and size of RAM.
+    /// Start and size of RAM in bytes.
     pub memory: (u64, u64),
     /// Number of harts.
     pub harts: u32,
-    /// Virtio slots in use.
+    /// Number of virtio slots in use.
     pub virtio: u32,
-    /// Random bytes for the kernel.
+    /// Random bytes for the kernel's generator.
     pub seed: [u8; 32],
-    /// The harts have an M mode that the guest's own firmware uses.
+    /// Whether the harts have an M mode, which the guest's own firmware uses.
     pub machine_mode: bool,
 }
 
@@ -32,7 +32,7 @@ fn reg(base: u64, size: u64) -> [u64; 2] {
     [base, size]
 }
 
-/// The finished tree.
+/// Builds the device tree.
 pub fn build(facts: &Facts) -> Result<Vec<u8>, Error> {
     let mut f = FdtWriter::new()?;
     let root = f.begin_node("")?;
@@ -59,7 +59,7 @@ pub fn build(facts: &Facts) -> Result<Vec<u8>, Error> {
     f.finish()
 }
 
-/// How a guest without a firmware of ours below it ends the machine: what is written to the finisher, which is a
+/// How a guest without our firmware ends the machine: the values to write to the finisher, which is a
 /// `syscon` for that. Firmware, U-Boot and Linux have a driver for these names only.
 const ENDS: [(&str, &str, u32); 2] =
     [("poweroff", "syscon-poweroff", power::PASS), ("reboot", "syscon-reboot", power::RESET)];
@@ -169,8 +169,8 @@ fn interrupts(f: &mut FdtWriter, facts: &Facts) -> Result<(), Error> {
     f.property_null("interrupt-controller")?;
     f.property_array_u64("reg", &reg(map::PLIC.base, map::PLIC.size))?;
     f.property_u32("riscv,ndev", map::PLIC_SOURCES)?;
-    // Context 2n is hart n's M mode, 2n + 1 its S mode. A kernel without M mode below it must not
-    // use the former: -1 says so.
+    // Context 2n is hart n's M mode, 2n + 1 its S mode. A kernel without an M mode below it must not use
+    // context 2n: -1 says so.
     let machine = if facts.machine_mode { 11 } else { u32::MAX };
     f.property_array_u32("interrupts-extended", &wires([machine, 9]))?;
     f.property_u32("phandle", PHANDLE_PLIC)?;
@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn who_updates_page_tables_is_told_as_it_is_after_a_reset() {
-        // With `svadu` alone the hardware always does; with both, not before firmware asks for it.
+        // With `svadu` alone the hardware always updates these bits; with both, only after firmware has asked
+        // for it.
         assert!(has(&tree(false), b"\0svadu\0") && !has(&tree(false), b"svade"));
         assert!(has(&tree(true), b"\0svade\0svadu\0"));
     }

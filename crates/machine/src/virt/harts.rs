@@ -1,4 +1,5 @@
-//! What harts ask of each other through the firmware: to start, to be interrupted, to forget translations.
+//! Requests that harts make of each other through the firmware: to start, to be interrupted, to drop
+//! translations.
 
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use trine_isa_riscv::state::{MIP, X};
 /// Supervisor software interrupt in `mip`.
 const SSIP: u64 = 2;
 
-/// What a hart is doing (SBI 2.0, section 9: the numbers of `sbi_hart_get_status`).
+/// The state of a hart (SBI 2.0, section 9: the numbers of `sbi_hart_get_status`).
 pub mod status {
     /// It executes instructions.
     pub const STARTED: u8 = 0;
@@ -22,28 +23,29 @@ pub mod status {
     pub const SUSPENDED: u8 = 4;
 }
 
-/// One hart as the others see it.
+/// One hart as the other harts see it.
 struct Hart {
     mailbox: Arc<Mailbox>,
     status: AtomicU8,
-    /// Where it starts, and what it gets in `a1`; written by who asks it to start.
+    /// Its start address and the value of `a1`; written by the hart that starts it.
     start: [AtomicU64; 2],
-    /// Whether another one sent it an interrupt.
+    /// Whether another hart sent it an interrupt.
     interrupt: AtomicBool,
-    /// Fences asked of it, and how many of those it has done.
+    /// Number of fences asked of it, and number of fences that it has done.
     asked: AtomicU64,
     done: AtomicU64,
-    /// Whether it executes instructions right now. One that does not serves everything before it does.
+    /// Whether it executes instructions right now. A hart that does not will serve all requests before it
+    /// does.
     online: AtomicBool,
 }
 
-/// What is saved of a hart.
+/// The saved state of a hart.
 #[derive(Serialize, Deserialize)]
 struct SavedHart {
     status: u8,
     start: [u64; 2],
     interrupt: bool,
-    /// Whether it is still to do a fence.
+    /// Whether it still has to do a fence.
     fence: bool,
 }
 
@@ -52,14 +54,14 @@ trine_base::versions!(Saved of "the firmware" { V1(Vec<SavedHart>) });
 /// All harts of a board.
 pub struct Harts {
     harts: Vec<Hart>,
-    /// Harts that wait for another one's fence.
+    /// Number of harts that wait for another hart's fence.
     waiting: AtomicUsize,
     turn: Mutex<()>,
     passed: Condvar,
 }
 
 impl Harts {
-    /// Hart 0 runs, the others are stopped.
+    /// Creates the state at power-on: hart 0 runs, the others are stopped.
     pub fn new(mailboxes: Vec<Arc<Mailbox>>) -> Harts {
         let hart = |(index, mailbox)| Hart {
             mailbox,
@@ -74,8 +76,8 @@ impl Harts {
         Harts { harts, waiting: AtomicUsize::new(0), turn: Mutex::new(()), passed: Condvar::new() }
     }
 
-    /// The harts that a mask names whose lowest bit is hart `first`; all where that is -1. `None` where it names one that
-    /// is not there.
+    /// The harts in `mask`, whose lowest bit stands for hart `first`; all harts where `first` is -1. `None`
+    /// where it names a hart that does not exist.
     pub fn named(&self, mask: u64, first: u64) -> Option<Vec<usize>> {
         if first == u64::MAX {
             return Some((0..self.harts.len()).collect());
@@ -86,16 +88,17 @@ impl Harts {
         bits.map(index).collect()
     }
 
-    /// What a hart is doing.
+    /// The state of a hart; `None` where it does not exist.
     pub fn status(&self, hart: u64) -> Option<u8> {
         let hart = self.harts.get(usize::try_from(hart).ok()?)?;
         Some(hart.status.load(Ordering::SeqCst))
     }
 
-    /// Asks a stopped hart to start at `address` with `argument` in `a1`; false where it is not stopped.
+    /// Asks a stopped hart to start at `address` with `argument` in `a1`; returns false where it is not
+    /// stopped.
     pub fn start(&self, hart: usize, address: u64, argument: u64) -> bool {
         let hart = &self.harts[hart];
-        // Held while the two values are written, so that of several that ask, one asks.
+        // Held while the two values are written, so that only one of several requests succeeds.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if hart.status.load(Ordering::SeqCst) != status::STOPPED {
             return false;
@@ -107,7 +110,8 @@ impl Harts {
         true
     }
 
-    /// Stops the calling hart; false where it is the last one, with which the machine would stop for ever.
+    /// Stops the calling hart; returns false where it is the last running one, because the machine would then
+    /// stop for ever.
     pub fn stop(&self, own: usize) -> bool {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = |(index, hart): (usize, &Hart)| {
@@ -138,8 +142,8 @@ impl Harts {
         }
     }
 
-    /// Makes `targets` forget their translations and comes back when they have; `vcpu` is the calling hart `own`, which
-    /// does not run meanwhile: so two that wait for each other both go on.
+    /// Makes `targets` drop their translations and returns when they have done so. `vcpu` is the calling hart
+    /// `own`, which does not run meanwhile, so two harts that wait for each other both go on.
     pub fn fence(&self, own: usize, vcpu: &mut dyn Vcpu, targets: &[usize]) {
         let mut asked = Vec::new();
         for &target in targets {
@@ -149,7 +153,7 @@ impl Harts {
             }
             let hart = &self.harts[target];
             let ticket = hart.asked.fetch_add(1, Ordering::SeqCst) + 1;
-            // One that comes online after this look sees what was asked.
+            // A hart that comes online after this check sees the request.
             if hart.online.load(Ordering::SeqCst) {
                 hart.mailbox.request(Mailbox::PAUSE);
                 asked.push((hart, ticket));
@@ -170,12 +174,12 @@ impl Harts {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Hart `own` is about to run: serves what was asked of it. False while it is stopped.
+    /// Hart `own` is about to run: serves the requests made of it. Returns false while it is stopped.
     pub fn enter(&self, own: usize, vcpu: &mut dyn Vcpu) -> bool {
         let hart = &self.harts[own];
-        // Before it looks: who asks after this look waits until it has looked again.
+        // Set before the requests are read: a hart that makes one after that waits until it has been served.
         hart.online.store(true, Ordering::SeqCst);
-        // Read once: who starts it right after this look has it enter once more.
+        // Read once: a hart that starts this one right afterwards makes it enter once more.
         match hart.status.load(Ordering::SeqCst) {
             status::START_PENDING => {
                 vcpu.reset();
@@ -199,7 +203,7 @@ impl Harts {
         hart.status.load(Ordering::SeqCst) == status::STARTED
     }
 
-    /// What is asked of each and not done yet; no hart runs.
+    /// Saves the state of the harts and the requests not served yet; no hart may run.
     pub fn save(&self) -> Vec<u8> {
         let saved = self.harts.iter().map(|hart| SavedHart {
             status: hart.status.load(Ordering::SeqCst),
@@ -210,15 +214,15 @@ impl Harts {
         state::save(&Saved::V1(saved.collect()))
     }
 
-    /// Takes over what was saved of as many harts; none runs.
+    /// Loads the state of the same number of harts; no hart may run.
     ///
     /// # Errors
-    /// The state is damaged or of another number of harts.
+    /// The state is damaged, or has another number of harts.
     pub fn load(&self, bytes: &[u8]) -> Result<(), StateError> {
         let Saved::V1(saved) = state::load(bytes)?;
         if saved.len() != self.harts.len() {
             let (there, here) = (saved.len(), self.harts.len());
-            return Err(Saved::mismatch(format!("it has {there} harts, and this one {here}")));
+            return Err(Saved::mismatch(format!("it has {there} harts, but this machine has {here}")));
         }
         let known = [status::STARTED, status::STOPPED, status::START_PENDING, status::SUSPENDED];
         if let Some(hart) = saved.iter().find(|hart| !known.contains(&hart.status)) {
@@ -234,11 +238,11 @@ impl Harts {
         Ok(())
     }
 
-    /// Hart `own` does not run any more.
+    /// Hart `own` has stopped running.
     pub fn leave(&self, own: usize) {
         self.harts[own].online.store(false, Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            // Locked, so that this does not fall between a waiting hart's look and its sleep.
+            // Locked, so that this cannot fall between a waiting hart's check and its sleep.
             drop(self.turn.lock().unwrap_or_else(PoisonError::into_inner));
             self.passed.notify_all();
         }

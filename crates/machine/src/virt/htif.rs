@@ -1,6 +1,6 @@
-//! The host-target interface of bare-metal test suites: the words `tohost` and `fromhost`
-//! (riscv-isa-sim, "HTIF"). An odd value ends the machine; an even one is the address of a system
-//! call's number and arguments.
+//! The host-target interface of bare-metal test suites: the words `tohost` and `fromhost` (riscv-isa-sim,
+//! "HTIF"). An odd value of `tohost` ends the machine; an even value is the address of a system call's number
+//! and arguments.
 
 use crate::End;
 use crate::firmware::Firmware;
@@ -12,10 +12,10 @@ use trine_memory::Ram;
 
 const SYS_WRITE: u64 = 64;
 const SYS_EXIT: u64 = 93;
-/// Most bytes of one write.
+/// The most bytes of one write.
 const MOST: u64 = 1 << 20;
 
-/// The two words.
+/// The addresses of the two words.
 #[derive(Clone, Copy, Debug)]
 pub struct Htif {
     tohost: u64,
@@ -23,12 +23,12 @@ pub struct Htif {
 }
 
 impl Htif {
-    /// For an ELF file that names the words.
+    /// The interface of an ELF file that has symbols for the two words.
     pub fn of(loaded: &Loaded) -> Option<Htif> {
         Some(Htif { tohost: loaded.tohost?, fromhost: loaded.fromhost })
     }
 
-    /// Serves what the guest wrote; the machine's end, if that is what it asked for.
+    /// Serves what the guest wrote; returns the machine's end, if the guest asked for that.
     pub fn poll(&self, ram: &Ram, console: &Console) -> Option<End> {
         let value = ram.load(self.tohost, Width::B8)?;
         match value {
@@ -77,10 +77,10 @@ impl Htif {
     }
 }
 
-/// Instructions between two looks: the guest waits for answers in memory, which announce nothing.
+/// Instructions between two looks at the words: a guest's store to them notifies nobody.
 const BUDGET: u64 = 50_000;
 
-/// The interface of a machine whose firmware, if any, is the guest's own.
+/// The interface of a machine without firmware, or with a guest's own firmware.
 pub struct Polled {
     words: Htif,
     ram: Arc<Ram>,
@@ -88,7 +88,7 @@ pub struct Polled {
 }
 
 impl Polled {
-    /// Looks at these words.
+    /// Creates firmware that looks at these words.
     pub fn new(words: Htif, ram: Arc<Ram>, console: Console) -> Polled {
         Polled { words, ram, console }
     }

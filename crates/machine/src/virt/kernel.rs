@@ -1,20 +1,21 @@
-//! Kernels and firmware into the memory of a RISC-V board. Everything in the files is checked before it is believed.
+//! Loading kernels and firmware into the memory of a RISC-V board. Every value in a file is checked before it
+//! is used.
 
 use crate::MachineError;
 use crate::load::{self, ELF, ElfMachine, Loaded, does_not_fit, read, u16_at, u32_at, u64_at};
 use std::path::Path;
 use trine_memory::Ram;
 
-/// Bytes that a RISC-V Linux kernel keeps of its command line, the terminating 0 included
-/// (`COMMAND_LINE_SIZE`, arch/riscv/include/uapi/asm/setup.h); it cuts off what is longer.
+/// The size in bytes of the buffer in which a RISC-V Linux kernel keeps its command line, including the
+/// terminating 0 (`COMMAND_LINE_SIZE`, arch/riscv/include/uapi/asm/setup.h); it truncates longer ones.
 const COMMAND_LINE_SIZE: usize = 1024;
 
-/// Refuses a command line that the kernel would cut off.
+/// Refuses a command line that the kernel would truncate.
 pub fn check_command_line(line: &str) -> Result<(), MachineError> {
     match line.len() < COMMAND_LINE_SIZE {
         true => Ok(()),
         false => Err(MachineError::Config(format!(
-            "the kernel's command line has {} bytes and the kernel keeps {}: shorten --append",
+            "the kernel's command line has {} bytes, but the kernel keeps at most {}: shorten --append",
             line.len(),
             COMMAND_LINE_SIZE - 1
         ))),
@@ -26,7 +27,7 @@ const CPU: ElfMachine = ElfMachine { number: 243, name: "riscv64" };
 /// Alignment of a RISC-V kernel on RV64 (Documentation/arch/riscv/boot.rst): 2 MiB.
 const KERNEL_ALIGN: u64 = 2 << 20;
 
-/// What a file that is not for this machine seems to be, and what to do.
+/// Describes a file that is not for this machine, and what to do with it; `None` where its format is unknown.
 fn stranger(bytes: &[u8]) -> Option<String> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     let at = |offset: usize, magic: &[u8]| bytes.get(offset..offset + magic.len()) == Some(magic);
@@ -47,7 +48,7 @@ fn stranger(bytes: &[u8]) -> Option<String> {
     } else {
         return None;
     };
-    Some(format!("this is {what}; the machine wants a riscv64 kernel (Image or ELF)"))
+    Some(format!("this is {what}; the machine needs a riscv64 kernel (Image or ELF)"))
 }
 
 /// Loads a kernel: an `Image` (also in its PE form) or an ELF file.
@@ -55,7 +56,7 @@ pub fn kernel(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
     kernel_bytes(ram, &read(path)?, path)
 }
 
-/// Loads what a firmware starts: a kernel, or a raw file where kernels are.
+/// Loads the next stage of a firmware: a kernel, or a raw file at the address of kernels.
 pub fn payload(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
     let bytes = read(path)?;
     match is_image(&bytes) || bytes.starts_with(ELF) {
@@ -64,7 +65,7 @@ pub fn payload(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
     }
 }
 
-/// Loads a firmware: an ELF file, or a raw one to the start of memory.
+/// Loads a firmware: an ELF file, or a raw file at the start of memory.
 pub fn firmware(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
     let bytes = read(path)?;
     match bytes.starts_with(ELF) {
@@ -78,7 +79,7 @@ pub fn elf(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
     load::elf(ram, &read(path)?, path, CPU)
 }
 
-/// Loads a file that says nothing of itself.
+/// Loads a file without headers.
 fn raw(ram: &Ram, bytes: &[u8], path: &Path, start: u64) -> Result<Loaded, MachineError> {
     let bad = |what: String| MachineError::Image { path: path.into(), what };
     if bytes.is_empty() {
@@ -92,7 +93,7 @@ fn raw(ram: &Ram, bytes: &[u8], path: &Path, start: u64) -> Result<Loaded, Machi
     Ok(Loaded { start, entry: start, end: start + bytes.len() as u64, tohost: None, fromhost: None })
 }
 
-/// Whether this is an `Image` (Documentation/arch/riscv/boot-image-header.rst).
+/// Whether a file is an `Image` (Documentation/arch/riscv/boot-image-header.rst).
 fn is_image(bytes: &[u8]) -> bool {
     bytes.get(0x38..0x3c) == Some(b"RSC\x05")
 }
@@ -105,7 +106,7 @@ pub fn kernel_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<Loaded, Mach
     }
     if !is_image(bytes) {
         let what = stranger(bytes)
-            .unwrap_or_else(|| "this is no riscv64 kernel: neither an Image nor an ELF file".into());
+            .unwrap_or_else(|| "this is not a riscv64 kernel: neither an Image nor an ELF file".into());
         return Err(bad(what));
     }
     let short = || bad("the kernel's header is cut off: the file is damaged".into());
@@ -120,7 +121,7 @@ pub fn kernel_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<Loaded, Mach
         && file_size > bytes.len() as u64
     {
         return Err(bad(format!(
-            "the kernel is cut off: its header speaks of {file_size} bytes, the file has {}",
+            "the kernel is cut off: its header says {file_size} bytes, but the file has {}",
             bytes.len()
         )));
     }
@@ -133,7 +134,7 @@ pub fn kernel_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<Loaded, Mach
     Ok(Loaded { start: at, entry: at, end: at + need, tohost: None, fromhost: None })
 }
 
-/// Size of the file as the sections of its PE header say.
+/// The size of the file according to the sections of its PE header.
 fn pe_size(bytes: &[u8]) -> Option<u64> {
     if !bytes.starts_with(b"MZ") {
         return None;

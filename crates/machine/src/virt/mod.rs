@@ -1,7 +1,7 @@
 //! RISC-V board `virt`: the memory map and interrupt lines of QEMU's board of that name.
 //!
-//! * [`fdt`]: how the guest is told of it; [`kernel`], `place`: what goes where in memory; [`sbi`], `harts`: its firmware; [`htif`]:
-//!   how bare-metal suites report.
+//! * [`fdt`]: the device tree; [`kernel`], `place`: what is loaded where in memory; [`sbi`], `harts`: its
+//!   firmware; [`htif`]: how bare-metal test suites report results.
 //! * [`guest_init`]: the first process of a machine whose root is an image.
 
 pub mod fdt;
@@ -36,10 +36,10 @@ use trine_engine::{Engine, Memory, Time, Translations};
 use trine_isa_riscv::{Rv64, Start, state::X};
 use trine_memory::Ram;
 
-/// Addresses and lines.
+/// Physical addresses and interrupt lines.
 #[allow(missing_docs)]
 pub mod map {
-    /// A device's registers.
+    /// The address range of a device's registers.
     #[derive(Clone, Copy, Debug)]
     pub struct Window {
         /// First physical address.
@@ -72,23 +72,23 @@ const NAME: &str = "virt";
 /// Machine and supervisor external interrupts in `mip`.
 const MEI: u32 = 11;
 const SEI: u32 = 9;
-/// The wall clock's time at which a machine starts that counts instructions: 2023-11-14T22:13:20Z, in nanoseconds.
+/// The wall-clock time at which a machine with counted time starts: 2023-11-14T22:13:20Z, in nanoseconds.
 const COUNTED_EPOCH: u64 = 1_700_000_000_000_000_000;
-/// The most harts, as on QEMU's board.
+/// The largest number of harts, as on QEMU's board.
 const MOST_HARTS: u32 = 512;
 
-/// Mnemonics of the instructions that are helpers, for statistics.
+/// Mnemonics of the instructions that are executed by helpers, for statistics.
 pub fn helper_rows() -> Vec<&'static str> {
     trine_isa_riscv::helpers::rows()
 }
 
-/// Puts the machine together and loads what it starts with.
+/// Builds the machine and loads its software into memory.
 ///
 /// # Errors
-/// The configuration cannot be, the host has too little memory, or a file is not what it should be.
+/// The configuration is not possible, the host has too little memory, or a file is not of the expected kind.
 pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError> {
     if !(1..=MOST_HARTS).contains(&config.cpus) {
-        return Err(MachineError::Config(format!("this board has from 1 to {MOST_HARTS} CPUs")));
+        return Err(MachineError::Config(format!("this board has 1 to {MOST_HARTS} CPUs")));
     }
     let ram = Arc::new(Ram::new(map::RAM, config.memory)?);
     let (clock, time) = clock(config.time);
@@ -139,7 +139,7 @@ fn clock(source: TimeSource) -> (Arc<dyn Clock>, Time) {
     }
 }
 
-/// The board's own devices; gives the one that brings what is typed.
+/// Adds the board's own devices; returns the one that passes input to the guest.
 fn add_devices(
     bus: &mut Bus,
     harts: u32,
@@ -160,7 +160,7 @@ fn add_devices(
     Ok(uart)
 }
 
-/// The devices of the first virtio slots.
+/// Creates the devices of the first virtio slots.
 fn virtio(
     disks: Vec<Box<dyn BlockBackend>>,
     random: Box<dyn Random>,
@@ -192,8 +192,8 @@ fn add_virtio(bus: &mut Bus, ram: &Arc<Ram>, devices: Vec<Box<dyn Virtio>>) -> R
     Ok(())
 }
 
-/// What a hart finds in its registers when it begins, as Linux and OpenSBI expect it: its number and the addresses of
-/// the device tree and of what a firmware is told.
+/// Sets the registers of a hart at its start, as Linux and OpenSBI expect them: its number, and the addresses
+/// of the device tree and of the information for a firmware.
 fn begin(vcpu: &mut dyn Vcpu, hart: u64, placed: &Placed) {
     vcpu.set_pc(placed.first.entry);
     for (register, value) in (10..).zip([hart, placed.tree, placed.info]) {

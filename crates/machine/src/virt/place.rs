@@ -1,4 +1,4 @@
-//! Where in the memory of board `virt` goes what it starts with.
+//! Placing the software of a machine in the memory of board `virt`.
 
 use super::{fdt, kernel};
 use crate::MachineError;
@@ -7,22 +7,22 @@ use crate::load::{self, Loaded, does_not_fit};
 use std::os::unix::fs::FileExt;
 use trine_memory::Ram;
 
-/// What was put where.
+/// The places of everything that was loaded.
 pub struct Placed {
-    /// What the harts start with.
+    /// The file that the harts start with.
     pub first: Loaded,
     /// Address of the device tree.
     pub tree: u64,
-    /// Address of what OpenSBI's `fw_dynamic` is told; 0 where there is no firmware of the guest's own.
+    /// Address of OpenSBI's `fw_dynamic` information; 0 where the guest has no firmware of its own.
     pub info: u64,
 }
 
 impl Boot {
-    /// Puts everything into the memory of a board with `harts` harts and `virtio` slots; `seed` goes into the device
-    /// tree, for the kernel's random numbers.
+    /// Puts everything into the memory of a board with `harts` harts and `virtio` slots; `seed` goes into the
+    /// device tree, for the kernel's random numbers.
     ///
     /// # Errors
-    /// A file cannot be read or is not what it should be, or does not fit.
+    /// A file cannot be read, is not of the expected kind, or does not fit.
     pub(super) fn place(
         &self,
         ram: &Ram,
@@ -72,7 +72,7 @@ impl Boot {
                 tree.len()
             )));
         }
-        // A page before the tree is for what the firmware is told.
+        // The page in front of the tree holds the information for the firmware.
         let last = initrd.map_or(end, |(_, end)| end).next_multiple_of(PLACE);
         let at = (ram.base() + ram.size()).saturating_sub(TREE_MOST) & !(PLACE - 1);
         let info = at.saturating_sub(PLACE);
@@ -87,8 +87,8 @@ impl Boot {
     }
 }
 
-/// `struct fw_dynamic_info` of OpenSBI (docs/firmware/fw_dynamic.md): magic, version, where the next stage begins, its
-/// mode (1: S), options, the hart that boots (any). Other firmware does not look at it.
+/// `struct fw_dynamic_info` of OpenSBI (docs/firmware/fw_dynamic.md): magic, version, address and mode (1: S)
+/// of the next stage, options, boot hart (any). Other firmware does not look at it.
 fn firmware_info(next: Option<Loaded>) -> Vec<u8> {
     let next = next.map_or(0, |next| next.entry);
     [0x4942_534f, 2, next, 1, 0, u64::MAX].iter().flat_map(|n: &u64| n.to_le_bytes()).collect()
@@ -96,7 +96,7 @@ fn firmware_info(next: Option<Loaded>) -> Vec<u8> {
 
 /// Alignment of what is put into memory beside the kernel.
 const PLACE: u64 = 4096;
-/// Most bytes of a device tree: a kernel maps as many while it starts.
+/// The largest device tree in bytes: a kernel maps this much while it starts.
 const TREE_MOST: u64 = 1 << 20;
 
 fn load_initrd(ram: &Ram, after: u64, initrd: &Initrd) -> Result<(u64, u64), MachineError> {
@@ -125,10 +125,11 @@ fn load_initrd(ram: &Ram, after: u64, initrd: &Initrd) -> Result<(u64, u64), Mac
     }
 }
 
-/// Bytes of a large file that are copied at once.
+/// Bytes of a large file that are copied at a time.
 const PIECE: usize = 1 << 20;
 
-/// Where an initial RAM disk goes: some way behind the kernel, which may grow while it starts, but never past the end.
+/// Chooses the place of an initial RAM disk: some way behind the kernel, which may grow while it starts, but
+/// never beyond the end of memory.
 fn initrd_place(ram: &Ram, after: u64, len: u64) -> Result<(u64, u64), MachineError> {
     let last = (ram.base() + ram.size()).saturating_sub(TREE_MOST + 2 * PLACE + len) & !(PLACE - 1);
     let start = (after + (64 << 20)).next_multiple_of(PLACE).min(last);
@@ -159,7 +160,7 @@ mod tests {
         ram.read(placed.info, &mut info).unwrap();
         assert_eq!(&info[..4], b"OSBI");
         assert_eq!(info[16..32], [0x8020_0000u64.to_le_bytes(), 1u64.to_le_bytes()].concat());
-        // Two MiB are the firmware's.
+        // The first two MiB are the firmware's.
         std::fs::write(&firmware, vec![0x13; (2 << 20) + 1]).unwrap();
         let error = boot.place(&ram, 1, 1, [0; 32]).map(drop).unwrap_err().to_string();
         assert!(error.contains("must not overlap"), "{error}");

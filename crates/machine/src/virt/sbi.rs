@@ -1,4 +1,4 @@
-//! The board as firmware: the RISC-V Supervisor Binary Interface (SBI specification 2.0).
+//! The firmware of the board: the RISC-V Supervisor Binary Interface (SBI specification 2.0).
 
 use super::harts::Harts;
 use crate::End;
@@ -16,7 +16,7 @@ const RFENCE: u64 = 0x5246_4e43;
 const HSM: u64 = 0x48_534d;
 const SRST: u64 = 0x5352_5354;
 const DBCN: u64 = 0x4442_434e;
-/// The legacy extensions that are served: set timer, put and get a character, shut down.
+/// The legacy extensions that are implemented: set timer, put and get a character, shut down.
 const LEGACY: [u64; 4] = [0, 1, 2, 8];
 
 /// Version 2.0.
@@ -31,7 +31,7 @@ const ALREADY_AVAILABLE: i64 = -6;
 
 /// Cause of an environment call from S mode.
 const CALL_FROM_S: u64 = 9;
-/// Most bytes of one debug-console call.
+/// The most bytes of one debug-console call.
 const PIECE: u64 = 4096;
 
 type Answer = Result<u64, i64>;
@@ -44,12 +44,12 @@ pub struct Sbi {
 }
 
 impl Sbi {
-    /// For harts with these mailboxes: the first one runs, the others are stopped.
+    /// Creates the firmware for harts with these mailboxes: the first one runs, the others are stopped.
     pub fn new(ram: Arc<Ram>, console: Console, mailboxes: Vec<Arc<Mailbox>>) -> Sbi {
         Sbi { ram, console, harts: Harts::new(mailboxes) }
     }
 
-    /// One environment call of hart `own`.
+    /// Serves one environment call of hart `own`.
     fn serve(&self, own: usize, vcpu: &mut dyn Vcpu) -> Outcome {
         let [a0, a1, a2, fid, eid] = [10, 11, 12, 16, 17].map(|r| vcpu.get(X + r));
         let mut outcome = Outcome::Go;
@@ -94,7 +94,7 @@ impl Sbi {
                 self.harts.status(a0).ok_or(INVALID_PARAMETER)?;
                 self.harts.start(a0 as usize, a1, a2).then_some(0).ok_or(ALREADY_AVAILABLE)
             }
-            // Its next stretch finds it stopped.
+            // The next time it runs, `enter` finds it stopped.
             1 => self.harts.stop(own).then_some(0).ok_or(DENIED),
             2 => self.harts.status(a0).map(u64::from).ok_or(INVALID_PARAMETER),
             // Retentive suspension, until an interrupt.

@@ -138,13 +138,16 @@ impl<'a, I: Isa> Emit<'a, I> {
     fn arm(&mut self, c: Val, to: trine_ir::inst::Label, exits: bool) {
         if exits {
             let cc = self.condition(c);
-            let taken = self.a.jcc(cc);
             let saved = self.alloc.state.clone();
-            self.cold_with(&[taken], |e| {
-                let was = std::mem::replace(&mut e.alloc.in_arm, true);
-                e.until(to);
-                e.alloc.in_arm = was;
-            });
+            if self.goes_round(to) {
+                // The way that is taken most often: it stays here, and one jump leads to the header.
+                let over = self.a.jcc(cc.opposite());
+                self.leaving_arm(to);
+                self.a.fix_here(over);
+            } else {
+                let taken = self.a.jcc(cc);
+                self.cold_with(&[taken], |e| e.leaving_arm(to));
+            }
             *self.alloc.state = saved;
         } else {
             // Both ways meet with everything in memory.
@@ -157,6 +160,13 @@ impl<'a, I: Isa> Emit<'a, I> {
             self.a.fix_here(skip);
             self.alloc.state.fp_ready = false;
         }
+    }
+
+    /// An arm that does not come back.
+    fn leaving_arm(&mut self, to: trine_ir::inst::Label) {
+        let was = std::mem::replace(&mut self.alloc.in_arm, true);
+        self.until(to);
+        self.alloc.in_arm = was;
     }
 
     /// Emits what comes before the label.

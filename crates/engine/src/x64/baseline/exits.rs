@@ -13,6 +13,7 @@ impl<I: Isa> Emit<'_, I> {
     pub fn entry(&mut self) {
         let n = self.guest as i32;
         self.a.alu_imm(Alu::Add, true, R15, n);
+        self.mark_header();
         self.a.load(8, RAX, self.l.limit());
         self.a.alu_mem(Alu::Cmp, true, R15, mem(RAX, 0));
         let over = self.a.jcc(Cc::Above);
@@ -52,7 +53,8 @@ impl<I: Isa> Emit<'_, I> {
         };
         if flow != Flow::Call && direct.is_some_and(|offset| self.is_round(offset)) {
             self.store_uncarried();
-            self.uncount(true);
+            // What was done of this round, and the whole of the next one, less the whole of this one.
+            self.a.alu_imm(Alu::Add, true, R15, self.begun as i32);
             return self.next_round();
         }
         self.store_unpinned();

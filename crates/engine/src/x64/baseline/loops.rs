@@ -12,7 +12,7 @@ use crate::x64::asm::{Place, Reg};
 use crate::x64::pins::{PINS, pin_of, pinned};
 use crate::x64::thunks::POOL;
 use std::collections::HashSet;
-use trine_ir::inst::{Class, Inst};
+use trine_ir::inst::{Class, Inst, Label};
 use trine_ir::{Flow, Isa};
 
 /// General registers that must be left for what a round computes.
@@ -161,6 +161,22 @@ impl<I: Isa> Emit<'_, I> {
         if written {
             self.alloc.round.written.push(h);
         }
+    }
+
+    /// The header is here: behind the count of the first round's instructions, as each jump to it counts the next round's.
+    pub fn mark_header(&mut self) {
+        if self.alloc.round.header.is_some() {
+            self.alloc.round.header = Some(self.a.here());
+        }
+    }
+
+    /// Whether the arm that ends at a label begins the next round.
+    pub fn goes_round(&self, end: Label) -> bool {
+        let arm = &self.insts[self.at as usize..];
+        let end = arm.iter().position(|i| matches!(i, Inst::Label(l) if *l == end));
+        let last = end.and_then(|n| arm.get(n.checked_sub(1)?));
+        matches!(last, Some(&Inst::Jump(flow, v)) if flow != Flow::Call && self.is_start(v.0))
+            && self.alloc.round.header.is_some()
     }
 
     /// Whether a jump to this offset begins the next round.

@@ -1,12 +1,13 @@
-//! Machine code of a first process while it is made: instructions, labels, system calls, data, the ELF file.
+//! An assembler for the machine code of a first process: instructions, labels, system calls, data, the ELF
+//! file.
 
 use super::module_place;
 use trine_isa_riscv::asm;
 
-/// Where its code and its data lie in its memory.
+/// Where its code and its data lie in its address space.
 const CODE: u64 = 0x1_0000;
 const DATA: u64 = 0x40_0000;
-/// Bytes of the ELF file's headers: one of the file, two of segments.
+/// Size in bytes of the ELF file's headers: one file header, two program headers.
 const HEADERS: usize = 64 + 2 * 56;
 pub const PAGE: usize = 4096;
 
@@ -53,7 +54,7 @@ pub enum Arg {
     Register(&'static str),
 }
 
-/// Code and data being made. `@name` in a line is the distance to that label.
+/// Code and data under construction. `@name` in a line stands for the distance to that label.
 #[derive(Default)]
 pub struct Code {
     pub lines: Vec<String>,
@@ -65,7 +66,7 @@ impl Code {
         self.lines.push(text.into());
     }
 
-    /// Bytes in the data, aligned for any number.
+    /// Puts bytes into the data, aligned for any number.
     pub fn place(&mut self, bytes: &[u8]) -> Arg {
         self.data.resize(self.data.len().next_multiple_of(8), 0);
         let at = DATA + self.data.len() as u64;
@@ -73,13 +74,13 @@ impl Code {
         Arg::Value(at as i64)
     }
 
-    /// A string, which ends at a zero byte.
+    /// Puts a string into the data, followed by a zero byte.
     pub fn text(&mut self, text: impl AsRef<[u8]>) -> Arg {
         let bytes = [text.as_ref(), &[0]].concat();
         self.place(&bytes)
     }
 
-    /// A list of strings, which ends with a null pointer.
+    /// Puts a list of strings into the data, followed by a null pointer.
     pub fn list(&mut self, texts: &[Vec<u8>]) -> Arg {
         let mut pointers = Vec::new();
         for text in texts {
@@ -90,7 +91,7 @@ impl Code {
         self.place(&pointers)
     }
 
-    /// A number into a register: 32 bits, which the sign extends.
+    /// Loads a number into a register: 32 bits, sign-extended.
     pub fn load(&mut self, register: &str, value: i64) {
         let value = i64::from(value as i32);
         let upper = (value + 0x800) & !0xfff;
@@ -101,7 +102,7 @@ impl Code {
         self.line(&format!("addiw {register}, {register}, {}", value - upper));
     }
 
-    /// A system call; its result is in `a0`.
+    /// Makes a system call; its result is in `a0`.
     pub fn call(&mut self, number: i64, args: &[Arg]) {
         for (register, arg) in ["a0", "a1", "a2", "a3", "a4", "a5"].iter().zip(args) {
             match arg {
@@ -128,7 +129,7 @@ impl Code {
         self.call(call::UNLINKAT, &[HERE, path, Arg::Value(flags)]);
     }
 
-    /// Brings modules into the kernel, in this order, and removes their files: they take memory.
+    /// Loads modules into the kernel, in this order, and removes their files, which take memory.
     pub fn load_modules(&mut self, modules: &[String]) {
         for name in modules {
             let path = format!("/{}", module_place(name));
@@ -138,7 +139,7 @@ impl Code {
             let options = self.text("");
             self.call(call::FINIT_MODULE, &[Arg::Register("s5"), options, Arg::Value(0)]);
             self.line(&format!("bge a0, zero, @loaded_{name}"));
-            self.say(&format!("trine: the kernel does not take its module {name}\n"));
+            self.say(&format!("trine: the kernel refuses the module {name}\n"));
             self.line(&format!("loaded_{name}:"));
             self.call(call::CLOSE, &[Arg::Register("s5")]);
             self.remove(&path, 0);
@@ -150,7 +151,7 @@ impl Code {
         self.call(call::WRITE, &[Arg::Value(2), at, Arg::Value(text.len() as i64)]);
     }
 
-    /// The machine code, once all labels are known. Each line is one instruction of 4 bytes.
+    /// Assembles the code, once all labels are known. Each line is one instruction of 4 bytes.
     pub fn assemble(&self) -> Result<Vec<u8>, String> {
         let mut labels = Vec::new();
         let mut instructions = Vec::new();
@@ -176,7 +177,7 @@ impl Code {
     }
 }
 
-/// A static executable of one code and one data segment; `None` where they do not fit.
+/// Builds a static executable of one code segment and one data segment; `None` where they do not fit.
 pub fn elf(code: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     let text = HEADERS + code.len();
     let at = text.next_multiple_of(PAGE);

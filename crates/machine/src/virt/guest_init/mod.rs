@@ -1,8 +1,9 @@
-//! The first process of a machine whose root is an image: machine code, made for this one image and command.
+//! The first process of a machine whose root is an image: machine code that is generated for one image and
+//! command.
 //!
-//! It needs no file of the image, whatever that has or has not: it mounts what every userland expects, starts the
-//! command with its environment, user and terminal, and ends the machine with the command's exit code, by the board's
-//! test finisher. A command that is an init itself takes its place.
+//! It needs no file of the image: it mounts what every userland expects, starts the command with its
+//! environment, user and terminal, and ends the machine with the command's exit code, by the board's test
+//! finisher. A command that is an init itself replaces it.
 //!
 //! Sources: the Linux system call table of riscv64 (include/uapi/asm-generic/unistd.h), `ioctl_tty(2)`, `mem(4)`,
 //! `reboot(2)`, and the ELF specification.
@@ -13,31 +14,32 @@ use super::map;
 use crate::MachineError;
 use code::{Arg, Code, HERE, PAGE, call, elf};
 
-/// Where it lies in the root. It removes itself once it runs.
+/// Its path in the root. It removes itself once it runs.
 pub const PLACE: &str = ".trine/init";
-/// What the kernel has to be told: where it is, and that the console may ask for an end at any time.
+/// What the kernel's command line must say: the path of the first process, and that the console may request
+/// an end at any time.
 pub const APPEND: &str = "rdinit=/.trine/init sysrq_always_enabled";
 
-/// Where the program lies that brings modules into the kernel, for a guest with a first process of its own.
+/// Path of the program that loads modules into the kernel, for a guest with a first process of its own.
 pub const LOADER: &str = ".trine/load";
 
-/// Where the module of this name lies in the root. It is removed once it is in the kernel.
+/// Path of the module of this name in the root. It is removed once the kernel has loaded it.
 pub fn module_place(name: &str) -> String {
     format!(".trine/{name}.ko")
 }
 
 /// The console's terminal.
 const TERMINAL: &str = "/dev/ttyS0";
-/// The path is a directory.
+/// `AT_REMOVEDIR`: the path to be removed is a directory.
 const AT_REMOVEDIR: i64 = 0x200;
-/// No change of an id.
+/// Leaves an ID unchanged.
 const KEEP: Arg = Arg::Value(-1);
 
-/// The signal that stops who changes a terminal from the background, as a mask: the first process, as long as the
-/// command is in front.
+/// The signal that stops a process that changes a terminal from the background, as a mask. The first process
+/// blocks it while the command is in the foreground.
 const SIGTTOU: u64 = 1 << (22 - 1);
 
-/// What is mounted: source, place, type, flags (`MS_NOSUID`, `MS_NODEV`, `MS_NOEXEC`), options.
+/// The file systems to mount: source, place, type, flags (`MS_NOSUID`, `MS_NODEV`, `MS_NOEXEC`), options.
 const MOUNTS: [(&str, &str, &str, i64, &str); 6] = [
     ("proc", "/proc", "proc", 14, ""),
     ("sysfs", "/sys", "sysfs", 14, ""),
@@ -47,7 +49,7 @@ const MOUNTS: [(&str, &str, &str, i64, &str); 6] = [
     ("cgroup2", "/sys/fs/cgroup", "cgroup2", 14, ""),
 ];
 
-/// Names that programs expect beside the devices.
+/// Symbolic links that programs expect in `/dev`.
 const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd", "/dev/fd"),
     ("/proc/self/fd/0", "/dev/stdin"),
@@ -55,31 +57,31 @@ const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/2", "/dev/stderr"),
 ];
 
-/// What runs in the machine.
+/// The command that runs in the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
-    /// The command line; the first word is looked for in the environment's `PATH`.
+    /// The command line; the first word is searched for in the environment's `PATH`.
     pub args: Vec<Vec<u8>>,
-    /// `NAME=VALUE`.
+    /// Environment variables, as `NAME=VALUE`.
     pub env: Vec<Vec<u8>>,
-    /// Directory, made where it is not there.
+    /// Working directory; created where it does not exist.
     pub cwd: Vec<u8>,
-    /// User.
+    /// User ID.
     pub uid: u32,
-    /// Group.
+    /// Group ID.
     pub gid: u32,
-    /// Other groups.
+    /// Supplementary group IDs.
     pub groups: Vec<u32>,
-    /// What the machine calls itself.
+    /// The machine's host name.
     pub hostname: Vec<u8>,
-    /// The terminal's rows and columns, where they are known.
+    /// The terminal's rows and columns, if known.
     pub size: Option<(u16, u16)>,
-    /// Modules that the kernel needs first, in their order: see [`module_place`].
+    /// Kernel modules that are loaded first, in this order: see [`module_place`].
     pub modules: Vec<String>,
 }
 
 impl Process {
-    /// Whether the command is an init, which wants to be process 1 itself.
+    /// Whether the command is an init, which must be process 1 itself.
     pub fn is_init(&self) -> bool {
         let name = self.args.first().and_then(|a| a.rsplit(|&b| b == b'/').next());
         matches!(name, Some(b"init" | b"systemd"))
@@ -88,10 +90,10 @@ impl Process {
     /// The first process, as an ELF file.
     ///
     /// # Errors
-    /// Where there is no command, or it is too large for a program.
+    /// There is no command, or it is too large for a program.
     pub fn executable(&self) -> Result<Vec<u8>, MachineError> {
         if self.args.is_empty() {
-            return Err(MachineError::Config("a machine of an image needs a command".into()));
+            return Err(MachineError::Config("a machine that runs an image needs a command".into()));
         }
         let mut code = Code::default();
         self.prepare(&mut code);
@@ -116,7 +118,8 @@ impl Process {
             .ok_or_else(|| MachineError::Config("the command has too many words for a machine".into()))
     }
 
-    /// File systems, devices, names; the finisher's registers in `s1`, or 0.
+    /// Mounts file systems, creates devices and names; then `s1` is the address of the finisher's registers,
+    /// or 0.
     fn prepare(&self, code: &mut Code) {
         code.call(call::UMASK, &[Arg::Value(0)]);
         for (from, to, kind, flags, options) in MOUNTS {
@@ -133,7 +136,7 @@ impl Process {
             code.call(call::SYMLINKAT, &[target, HERE, name]);
         }
         code.call(call::UMASK, &[Arg::Value(0o022)]);
-        // The root may grow beyond the half of the memory that it is given at first (`MS_REMOUNT`).
+        // Lets the root grow beyond the half of the memory that it may use at first (`MS_REMOUNT`).
         let (root, size) = (code.text("/"), code.text("size=90%"));
         code.call(call::MOUNT, &[root, root, Arg::Value(0), Arg::Value(32), size]);
         let name = code.place(&self.hostname);
@@ -155,8 +158,8 @@ impl Process {
         code.call(call::CLOSE, &[Arg::Register("s5")]);
     }
 
-    /// A session on the console, which is the command's user's. It is the first process's: at a session's end the kernel
-    /// throws away what the terminal has not sent yet.
+    /// Opens a session on the console, which belongs to the command's user. The first process leads it: at a
+    /// session's end the kernel discards what the terminal has not sent yet.
     fn terminal(&self, code: &mut Code) {
         let stops = code.place(&SIGTTOU.to_le_bytes());
         code.call(call::SIGPROCMASK, &[Arg::Value(0), stops, Arg::Value(0), Arg::Value(8)]);
@@ -180,7 +183,8 @@ impl Process {
         code.line("terminal:");
     }
 
-    /// Directory, user and command. Where it goes on behind, the command did not start: a code is in `s4`.
+    /// Sets directory and user, and executes the command. Execution continues behind this only if that
+    /// failed; the exit code is in `s4`.
     fn become_command(&self, code: &mut Code) {
         for (end, _) in self.cwd.iter().enumerate().filter(|(i, b)| **b == b'/' && *i > 0) {
             code.directory(&self.cwd[..end], 0o755);
@@ -215,16 +219,19 @@ impl Process {
         code.say(&format!("trine: '{name}' cannot be executed in the machine\n"));
         code.line("jal zero, @failed");
         code.line("nowhere:");
-        code.say(&format!("trine: '{}' is no directory of the image\n", String::from_utf8_lossy(&self.cwd)));
+        code.say(&format!(
+            "trine: '{}' is not a directory of the image\n",
+            String::from_utf8_lossy(&self.cwd)
+        ));
         code.load("s4", 126);
         code.line("jal zero, @failed");
         code.line("nobody:");
-        code.say("trine: the kernel gives the command no such user\n");
+        code.say("trine: the kernel refuses to set the command's user\n");
         code.load("s4", 126);
         code.line("failed:");
     }
 
-    /// The files that the command may be.
+    /// The paths at which the command is looked for.
     fn candidates(&self) -> Vec<Vec<u8>> {
         let Some(name) = self.args.first() else { return Vec::new() };
         if name.contains(&b'/') {
@@ -237,10 +244,10 @@ impl Process {
     }
 }
 
-/// A program that brings modules into the kernel, in this order, and removes itself: [`LOADER`].
+/// Builds a program that loads modules into the kernel, in this order, and removes itself: see [`LOADER`].
 ///
 /// # Errors
-/// Where they are too many for a program.
+/// There are too many modules for a program.
 pub fn loader(modules: &[String]) -> Result<Vec<u8>, MachineError> {
     let mut code = Code::default();
     code.load_modules(modules);
@@ -252,7 +259,7 @@ pub fn loader(modules: &[String]) -> Result<Vec<u8>, MachineError> {
         .ok_or_else(|| MachineError::Config("there are too many modules for a machine".into()))
 }
 
-/// The command's group of processes is the terminal's foreground, and no signal is blocked any more.
+/// Makes the command's process group the terminal's foreground group, and unblocks all signals.
 fn come_to_front(code: &mut Code) {
     code.call(call::SETPGID, &[Arg::Value(0), Arg::Value(0)]);
     code.call(call::GETPID, &[]);
@@ -268,7 +275,7 @@ fn come_to_front(code: &mut Code) {
     code.call(call::SIGPROCMASK, &[Arg::Value(2), none, Arg::Value(0), Arg::Value(8)]);
 }
 
-/// The loopback interface is up.
+/// Brings the loopback interface up.
 fn loopback(code: &mut Code) {
     let mut request = [0; 40];
     request[..2].copy_from_slice(b"lo");
@@ -282,13 +289,13 @@ fn loopback(code: &mut Code) {
     code.call(call::CLOSE, &[Arg::Register("s5")]);
 }
 
-/// Waits for all children until process `s2` has ended; its exit code is in `s0`, as a shell counts.
+/// Waits for all children until process `s2` has ended; then its exit code is in `s0`, as a shell reports it.
 fn wait(code: &mut Code) {
     let status = code.place(&[0; 8]);
     code.line("wait:");
     code.call(call::WAIT4, &[Arg::Value(-1), status, Arg::Value(0), Arg::Value(0)]);
     code.line("beq a0, s2, @ended");
-    // ECHILD: there is none, since none could be made.
+    // ECHILD: there are no children, since `clone` failed.
     code.line("addi t0, zero, -10");
     code.line("bne a0, t0, @wait");
     code.load("s0", 126);
@@ -305,10 +312,10 @@ fn wait(code: &mut Code) {
     code.line("addi s0, t1, 128");
 }
 
-/// Ends the machine with the code in `s0`, when all that was written has left the console.
+/// Ends the machine with the code in `s0`, after all output has left the console.
 fn finish(code: &mut Code) {
     code.line("finish:");
-    // SIGKILL for whatever is left, so that nobody writes to disks behind `sync`.
+    // SIGKILL for all remaining processes, so that none writes to disks after `sync`.
     code.call(call::KILL, &[Arg::Value(-1), Arg::Value(9)]);
     code.call(call::SYNC, &[]);
     // O_RDWR, O_NOCTTY, O_NONBLOCK; TCSBRK with 1 waits until the output is out.
@@ -324,7 +331,7 @@ fn finish(code: &mut Code) {
     code.line("tell:");
     code.line("sw t0, 0(s1)");
     code.line("plain:");
-    // Power off, where the finisher could not be reached: the code is lost.
+    // Powers off where the finisher could not be mapped: the code is lost then.
     code.call(call::REBOOT, &[0xfee1_dead, 672_274_793, 0x4321_fedc, 0].map(Arg::Value));
     code.line("jal zero, @plain");
 }
