@@ -74,6 +74,12 @@ struct Machine {
     _place: Option<MutexGuard<'static, ()>>,
 }
 
+/// How a vCPU starts.
+pub fn config(model: Model) -> Config {
+    let start = if model == Model::Paged { Start::Machine } else { Start::User };
+    Config { hart: 0, start }
+}
+
 struct AllPages;
 
 impl Pages for AllPages {
@@ -119,7 +125,7 @@ impl Machine {
                 let clock = Arc::new(CountClock::new(1, 0));
                 let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
                 let ram = Arc::new(Ram::new(BASE, SIZE).expect("memory"));
-                let config = Config { hart: 0, start: Start::Machine };
+                let config = config(model);
                 let core = Core::new(config, ram, None, bus, Time::Count(clock), mailbox, Arc::default());
                 Machine { core, model, _place: None }
             }
@@ -128,7 +134,7 @@ impl Machine {
                 prepare_direct();
                 let clock = Arc::new(HostClock::new());
                 let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-                let config = Config { hart: 0, start: Start::User };
+                let config = config(model);
                 let ram = Arc::new(Ram::none());
                 let core = Core::new(
                     config,
@@ -235,8 +241,20 @@ pub fn interpret(model: Model, ir: &trine_ir::Block, given: &Given) -> Outcome {
     machine.outcome(Some(leave))
 }
 
-/// The block's code, and what it does; the error says why there is none.
+/// The baseline's code of the block, and what it does; the error says why there is none.
 pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, Vec<u8>), String> {
+    compile_by(model, ir, given, |compiler, code, block| {
+        compiler.compile_ir(code, block, ir.clone(), model == Model::Direct)
+    })
+}
+
+/// The same, where `make` makes the code.
+pub fn compile_by(
+    model: Model,
+    ir: &trine_ir::Block,
+    given: &Given,
+    make: impl FnOnce(&mut Compiler<Rv64>, &Code, &block::Block<Rv64>) -> Compiled,
+) -> Result<(Outcome, Vec<u8>), String> {
     verify::verify(ir)?;
     let machine = Machine::new(model, given);
     let core = &machine.core;
@@ -246,8 +264,7 @@ pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Out
     let code_memory = Code::new::<Rv64>(PART)?;
     code_memory.adopt(core);
     let mut compiler = Compiler::default();
-    let Compiled::Done(size) = compiler.compile_ir(&code_memory, &block, ir.clone(), model == Model::Direct)
-    else {
+    let Compiled::Done(size) = make(&mut compiler, &code_memory, &block) else {
         return Err("it is too complex".into());
     };
     let mut code = compiler.bytes(&code_memory, block.code());
