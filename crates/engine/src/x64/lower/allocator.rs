@@ -26,7 +26,7 @@ pub struct RowSlots {
 ///
 /// Rules ask the same questions in the same order whatever registers they get: an allocator may record the questions in one
 /// pass, whose code is thrown away, and answer them in a second one. A register that a rule was given is the rule's until the
-/// end of the IR instruction. `rax` and the vector scratch register never hold values from one IR instruction to the next.
+/// end of the IR instruction; giving it leaves the host's flags alone. `rax` and the vector scratch register never hold values from one IR instruction to the next.
 pub trait Allocator {
     /// The value that `v` is another name of.
     fn resolve(&self, v: Val) -> u32;
@@ -75,6 +75,10 @@ pub trait Allocator {
 
     /// The current instruction's result is `v`.
     fn alias(&mut self, v: Val);
+
+    /// The rule changes this register, which is `rcx` or `rdx`, before it has read all operands: no value that it asked for,
+    /// no result and nothing that lives on is there.
+    fn clobber(&mut self, r: Reg);
 
     /// Whether the host's MXCSR is surely the guest's already; from now on it is.
     fn fp_ready(&mut self) -> bool;

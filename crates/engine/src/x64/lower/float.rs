@@ -256,6 +256,7 @@ where
     }
 
     fn equal(&mut self, double: bool, args: [Val; 3]) {
+        self.clobber(RCX);
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
         self.a.comis(0x2e, double, a, b);
@@ -273,6 +274,7 @@ where
     }
 
     fn number_to_int(&mut self, op: Fp, ty: IntTy, rounding: Rounding, double: bool, args: [Val; 3]) {
+        self.clobber(RCX);
         let s = self.xmm(args[0]);
         let d = self.take_gpr();
         let w = matches!(ty, IntTy::I64 | IntTy::U64);
@@ -365,6 +367,7 @@ where
 
     /// The class as one of ten bits: normal numbers and zeros in line (the C library's `fmax` asks), the rest in software.
     fn class_of(&mut self, op: Fp, rounding: Rounding, double: bool, args: [Val; 3]) {
+        [RCX, RDX].into_iter().for_each(|r| self.clobber(r));
         let d = self.take_gpr();
         // The exponent of 1 and the one behind the largest, where the sign is shifted out.
         let (first, past) = if double { (1 << 53, 0x7ff << 53) } else { (1 << 24, 0xff << 24) };
@@ -403,6 +406,7 @@ where
     }
 
     fn sign_inject(&mut self, double: bool, sign: Sign, x: Val, y: Val) {
+        [RCX, RDX].into_iter().for_each(|r| self.clobber(r));
         let d = self.take_xmm();
         self.copy_to(RAX, x);
         self.copy_to(RCX, y);
