@@ -13,6 +13,7 @@ use trine_memory::Ram;
 
 const BASE: u64 = 0x8000_0000;
 
+/// A disk that panics where the device lets a request reach past its end.
 struct Disk(Vec<u8>);
 
 impl BlockBackend for Disk {

@@ -162,6 +162,20 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// A segment that is loaded as it is in the file, at the same physical address.
+    pub fn loaded(flags: u32, offset: u64, address: u64, size: u64, align: u64) -> Segment {
+        Segment {
+            kind: segment::LOAD,
+            flags,
+            offset,
+            address,
+            physical: address,
+            file_size: size,
+            size,
+            align,
+        }
+    }
+
     /// Reads a program header; `None` where it is cut off.
     pub fn parse(words: Words, bytes: &[u8]) -> Option<Segment> {
         let bytes = bytes.get(..PROGRAM_HEADER)?;
@@ -180,6 +194,13 @@ impl Segment {
             .for_each(|&value| words.put(&mut bytes, 8, value));
         bytes
     }
+}
+
+/// The beginning of a file with 64-bit addresses: its header, and the program headers directly behind it.
+pub fn headers(cpu: Cpu, kind: u16, entry: u64, segments: &[Segment]) -> Vec<u8> {
+    let mut bytes = Header::new(cpu, kind, entry, segments.len() as u16).bytes();
+    segments.iter().for_each(|segment| bytes.extend(segment.bytes(cpu.words)));
+    bytes
 }
 
 #[cfg(test)]
@@ -228,6 +249,9 @@ mod tests {
             let bytes = segment.bytes(words);
             assert_eq!((bytes.len(), Segment::parse(words, &bytes)), (PROGRAM_HEADER, Some(segment)));
             assert_eq!(Segment::parse(words, &bytes[..PROGRAM_HEADER - 1]), None);
+            let whole = headers(header.cpu, kind::CORE, 0x1_0078, &[Segment::default(), segment]);
+            assert_eq!(Header::parse(&whole), Some(header));
+            assert_eq!(Segment::parse(words, &whole[HEADER + PROGRAM_HEADER..]), Some(segment));
         }
         // As the System V ABI has it.
         let bytes = Header::new(Cpu::RISCV64, kind::SHARED, 0x11, 7).bytes();

@@ -1,5 +1,6 @@
 //! What Linux reports about a process in `/proc/PID/stat` (proc_pid_stat(5)).
 
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::ops::Range;
 
@@ -70,10 +71,26 @@ impl ProcessStat {
     }
 }
 
-/// The start time of process `pid`, in clock ticks since the host booted; `None` where it does not exist or
-/// is a zombie.
-pub fn began(pid: i32) -> Option<u64> {
-    ProcessStat::of(pid).filter(|stat| pid > 0 && !stat.is_zombie())?.start()
+/// Identifies a process: its ID alone may refer to another process later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessIdentity {
+    /// Its process ID.
+    pub pid: i32,
+    /// When it started, in clock ticks since the host booted.
+    pub start: u64,
+}
+
+impl ProcessIdentity {
+    /// The process that has this ID now; `None` where there is no such process or it is a zombie.
+    pub fn of(pid: i32) -> Option<ProcessIdentity> {
+        let start = ProcessStat::of(pid).filter(|stat| pid > 0 && !stat.is_zombie())?.start()?;
+        Some(ProcessIdentity { pid, start })
+    }
+
+    /// Whether it is still running; a zombie is not.
+    pub fn is_alive(self) -> bool {
+        ProcessIdentity::of(self.pid) == Some(self)
+    }
 }
 
 #[cfg(test)]
@@ -92,16 +109,19 @@ mod tests {
     }
 
     #[test]
-    fn processes_have_a_start() {
-        let me = std::process::id() as i32;
-        assert_eq!(began(me), ProcessStat::own().unwrap().start());
-        assert!(began(me).is_some() && [0, -1, i32::MAX].map(began) == [None; 3]);
+    fn a_process_is_known_by_number_and_start() {
+        let me = ProcessIdentity::of(std::process::id() as i32).unwrap();
+        assert_eq!(Some(me.start), ProcessStat::own().unwrap().start());
+        assert!(me.is_alive() && !ProcessIdentity { start: me.start + 1, ..me }.is_alive());
+        assert_eq!([0, -1, i32::MAX].map(ProcessIdentity::of), [None; 3]);
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = child.id() as i32;
+        let before = ProcessIdentity::of(pid);
         while !ProcessStat::of(pid).unwrap().is_zombie() {
             std::thread::yield_now();
         }
-        assert_eq!(began(pid), None);
+        assert_eq!(ProcessIdentity::of(pid), None);
+        assert!(before.is_none_or(|child| !child.is_alive()));
         child.wait().unwrap();
         assert!(ProcessStat::of(pid).is_none());
     }

@@ -24,17 +24,22 @@ enum Source {
 
 crate::versions!(Saved of "the source of randomness" { V1(Source) });
 
+/// Fills the whole slice with the host's random bytes.
+pub fn fill(bytes: &mut [u8]) {
+    let mut done = 0;
+    while done < bytes.len() {
+        // SAFETY: the pointer and length describe the rest of `bytes`.
+        let n = unsafe { libc::getrandom(bytes[done..].as_mut_ptr().cast(), bytes.len() - done, 0) };
+        done += usize::try_from(n).unwrap_or(0);
+    }
+}
+
 /// The host's randomness.
 pub struct HostRandom;
 
 impl Random for HostRandom {
     fn fill(&mut self, bytes: &mut [u8]) {
-        let mut done = 0;
-        while done < bytes.len() {
-            // SAFETY: the pointer and length describe the rest of `bytes`.
-            let n = unsafe { libc::getrandom(bytes[done..].as_mut_ptr().cast(), bytes.len() - done, 0) };
-            done += usize::try_from(n).unwrap_or(0);
-        }
+        fill(bytes);
     }
 
     fn save(&self) -> Vec<u8> {

@@ -88,7 +88,7 @@ impl Manager {
 }
 
 /// Sends SIGKILL. A number that the group has just given belongs to the group, or to nobody.
-fn end(pid: i32) {
+pub(crate) fn end(pid: i32) {
     // SAFETY: sends a signal to a process of the group.
     unsafe { libc::kill(pid, libc::SIGKILL) };
 }

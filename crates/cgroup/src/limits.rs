@@ -1,6 +1,9 @@
 //! Groups for the limits of one program, below the groups that this process is in.
 
-use crate::{Host, file};
+use crate::kill::end;
+use crate::manager::processes;
+use crate::{Host, file, v1, v2};
+use oci_spec::runtime::{LinuxCpu, LinuxMemory};
 use std::collections::BTreeMap;
 use std::io::Error;
 use std::path::{Path, PathBuf};
@@ -25,14 +28,6 @@ struct Group {
 }
 
 impl Group {
-    fn set(&self, file: &str, value: u64) -> Result<(), String> {
-        write(&self.at.join(file), &value.to_string())
-    }
-
-    fn has(&self, file: &str) -> bool {
-        self.at.join(file).exists()
-    }
-
     fn read(&self, file: &str, key: &str) -> Option<u64> {
         match key {
             "" => file::number(&self.at.join(file)),
@@ -104,18 +99,12 @@ impl Groups {
     /// # Errors
     /// A sentence: why it cannot be.
     pub fn set_memory(&self, bytes: u64) -> Result<(), String> {
-        let group = self.group(MEMORY)?;
-        if group.second {
-            if group.has("memory.swap.max") {
-                group.set("memory.swap.max", 0)?;
-            }
-            return group.set("memory.max", bytes);
-        }
-        group.set("memory.limit_in_bytes", bytes)?;
-        match group.has("memory.memsw.limit_in_bytes") {
-            true => group.set("memory.memsw.limit_in_bytes", bytes),
-            false => Ok(()),
-        }
+        let Group { at, second } = self.group(MEMORY)?;
+        let most = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let mut memory = LinuxMemory::default();
+        memory.set_limit(Some(most)).set_swap(Some(most));
+        let set = if *second { v2::memory(at, &memory, &mut Vec::new()) } else { v1::memory(at, &memory) };
+        set.map_err(|e| e.to_string())
     }
 
     /// Limits processes and threads.
@@ -123,7 +112,8 @@ impl Groups {
     /// # Errors
     /// A sentence: why it cannot be.
     pub fn set_pids(&self, most: u64) -> Result<(), String> {
-        self.group(PIDS)?.set("pids.max", most)
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        v1::pids(&self.group(PIDS)?.at, most).map_err(|e| e.to_string())
     }
 
     /// Limits the share of CPUs, in thousandths of one.
@@ -131,13 +121,12 @@ impl Groups {
     /// # Errors
     /// A sentence: why it cannot be.
     pub fn set_cpus(&self, milli: u64) -> Result<(), String> {
-        let group = self.group(CPU)?;
-        let quota = milli * PERIOD / 1000;
-        if group.second {
-            return write(&group.at.join("cpu.max"), &format!("{quota} {PERIOD}"));
-        }
-        group.set("cpu.cfs_period_us", PERIOD)?;
-        group.set("cpu.cfs_quota_us", quota)
+        let Group { at, second } = self.group(CPU)?;
+        let quota = i64::try_from(milli.saturating_mul(PERIOD) / 1000).unwrap_or(i64::MAX);
+        let mut cpu = LinuxCpu::default();
+        cpu.set_period(Some(PERIOD)).set_quota(Some(quota));
+        let set = if *second { v2::cpu(at, &cpu, &mut Vec::new()) } else { v1::cpu(at, &cpu) };
+        set.map_err(|e| e.to_string())
     }
 
     /// Nanoseconds of CPU time used together.
@@ -176,11 +165,10 @@ impl Groups {
             if group.second && write(&group.at.join("cgroup.kill"), "1").is_ok() {
                 continue;
             }
-            let procs = file::read(&group.at.join("cgroup.procs")).unwrap_or_default();
-            for pid in procs.lines().filter_map(|l| l.parse::<i32>().ok()).filter(|p| *p > 0) {
-                // SAFETY: sends a signal to a process of the program.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-            }
+            let mut all = Vec::new();
+            // Those that were found before reading failed are ended, too.
+            drop(processes(&group.at, &mut all));
+            all.into_iter().for_each(end);
         }
     }
 
@@ -258,6 +246,33 @@ mod tests {
         assert_eq!(fs::read_to_string(group.at.join("memory.max")).unwrap(), "4096");
         assert_eq!(fs::read_to_string(group.at.join("pids.max")).unwrap(), "7");
         assert_eq!((groups.cpu_time(), groups.out_of_memory()), (Ok(12_000), 2));
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    /// Each version has files of its own; memory and swap are counted together in the first, apart in the second.
+    #[test]
+    fn limits_are_written_as_each_version_wants_them() {
+        let root = std::env::temp_dir().join(format!("trine-group-limits-{}", std::process::id()));
+        let written = |second, before: &[&str]| {
+            let at = root.join(if second { "second" } else { "first" });
+            fs::create_dir_all(&at).unwrap();
+            before.iter().for_each(|file| fs::write(at.join(file), "").unwrap());
+            let group = Group { at: at.clone(), second };
+            let by_controller = [(MEMORY, Ok(group.clone())), (CPU, Ok(group))].into();
+            let groups = Groups { by_controller, trees: Vec::new() };
+            groups.set_memory(1 << 20).unwrap();
+            groups.set_cpus(1500).unwrap();
+            before.iter().map(|file| fs::read_to_string(at.join(file)).unwrap()).collect::<Vec<_>>()
+        };
+        let second = written(true, &["memory.max", "memory.swap.max", "cpu.max"]);
+        assert_eq!(second, ["1048576", "0", "150000 100000"]);
+        let (limit, period, quota) = ("memory.limit_in_bytes", "cpu.cfs_period_us", "cpu.cfs_quota_us");
+        let first = written(false, &[limit, "memory.memsw.limit_in_bytes", period, quota]);
+        assert_eq!(first, ["1048576", "1048576", "100000", "150000"]);
+        // A kernel that does not count swap.
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(written(true, &["memory.max", "cpu.max"])[0], "1048576");
+        assert_eq!(written(false, &[limit, period, quota])[0], "1048576");
         fs::remove_dir_all(&root).unwrap();
     }
 }

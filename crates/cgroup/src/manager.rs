@@ -307,7 +307,8 @@ fn offer(hierarchy: &Hierarchy) {
     }
 }
 
-fn processes(dir: &Path, all: &mut Vec<i32>) -> Result<()> {
+/// Adds the processes of a group and of those below.
+pub(crate) fn processes(dir: &Path, all: &mut Vec<i32>) -> Result<()> {
     let text = match file::read(&dir.join("cgroup.procs")) {
         // Gone, or a group of threads.
         Err(e) if matches!(e.number(), Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)) => String::new(),

@@ -41,8 +41,7 @@ impl Manager {
         }
         if let Some(pids) = resources.pids() {
             let dir = self.place("pids", "linux.resources.pids")?.dir();
-            let most = if pids.limit() > 0 { pids.limit().to_string() } else { "max".into() };
-            file::write(&dir.join("pids.max"), &most)?;
+            v1::pids(dir, pids.limit())?;
         }
         if let Some(io) = resources.block_io().as_ref().filter(|io| v1::wants_io(io)) {
             match self.first("blkio") {

@@ -68,6 +68,12 @@ pub(crate) fn memory(dir: &Path, memory: &LinuxMemory) -> Result<()> {
     }
 }
 
+/// The limit of processes and threads, which has the same file in both versions; 0 and less is none.
+pub(crate) fn pids(dir: &Path, most: i64) -> Result<()> {
+    let most = if most > 0 { most.to_string() } else { "max".into() };
+    file::write(&dir.join("pids.max"), &most)
+}
+
 /// Whether something is said about the share of CPUs.
 pub(crate) fn wants_cpu(cpu: &LinuxCpu) -> bool {
     let numbers = [cpu.shares(), cpu.period(), cpu.realtime_period(), cpu.burst()];

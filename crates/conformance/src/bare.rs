@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use trine_base::elf::{self, Segment};
 use trine_base::{Bus, CountClock, Mailbox, Vcpu, Width};
 use trine_engine::{Engine, Tier, Time};
 use trine_ir::Isa;
@@ -72,21 +73,11 @@ pub fn assemble_for<I: Cpu>(text: &str) -> Vec<u8> {
 }
 
 /// An ELF executable for RISC-V whose only segment is `code`, at physical address `at`, where it also starts.
-pub fn elf(at: u64, code: &[u8]) -> Vec<u8> {
-    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    let half = |file: &mut Vec<u8>, values: &[u16]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
-    let word = |file: &mut Vec<u8>, values: &[u32]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
-    let long = |file: &mut Vec<u8>, values: &[u64]| values.iter().for_each(|v| file.extend(v.to_le_bytes()));
-    // An executable for RISC-V; program headers directly behind this header.
-    half(&mut file, &[2, 243]);
-    word(&mut file, &[1]);
-    long(&mut file, &[at, 64, 0]);
-    word(&mut file, &[0]);
-    half(&mut file, &[64, 56, 1, 0, 0, 0]);
-    // One loaded segment, readable, writable and executable.
-    word(&mut file, &[1, 7]);
+pub fn executable(at: u64, code: &[u8]) -> Vec<u8> {
     let size = code.len() as u64;
-    long(&mut file, &[120, at, at, size, size, 8]);
+    // One segment, readable, writable and executable, behind the headers.
+    let segment = Segment::loaded(7, (elf::HEADER + elf::PROGRAM_HEADER) as u64, at, size, 8);
+    let mut file = elf::headers(elf::Cpu::RISCV64, elf::kind::EXECUTABLE, at, &[segment]);
     file.extend_from_slice(code);
     file
 }
@@ -103,7 +94,8 @@ impl ProgramFile {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("trine-program-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
         let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, elf(at, &assemble(text))).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        std::fs::write(&path, executable(at, &assemble(text)))
+            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         ProgramFile(path)
     }
 
@@ -111,6 +103,33 @@ impl ProgramFile {
     pub fn path(&self) -> &Path {
         &self.0
     }
+}
+
+/// A program for M mode at `at` in which every hart counts, in a line of its own ([`counter_of`]).
+pub fn counting_harts(at: u64) -> ProgramFile {
+    ProgramFile::new(
+        at,
+        &format!(
+            "jal s0, @start
+             start:
+             lui s1, {COUNTERS}
+             add s1, s1, s0
+             slli a0, a0, 6
+             add s1, s1, a0
+             count:
+             addi t0, t0, 1
+             sw t0, 0(s1)
+             jal zero, @count"
+        ),
+    )
+}
+
+/// Bytes from the second instruction of [`counting_harts`] to the first counter.
+const COUNTERS: u64 = 0x1_0000;
+
+/// Where a hart of [`counting_harts`] counts: 4 bytes.
+pub fn counter_of(at: u64, hart: u64) -> u64 {
+    at + 4 + COUNTERS + (hart << 6)
 }
 
 impl Drop for ProgramFile {

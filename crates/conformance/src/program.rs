@@ -2,6 +2,7 @@
 //! that run a few times over, catch their own faults, and write their whole state at the end.
 
 use crate::random::Random;
+use trine_base::elf::{self, Cpu, Segment};
 use trine_ir::rows::Place;
 use trine_ir::{Operands, Row, RowInfo};
 use trine_isa_riscv::asm::assemble;
@@ -440,12 +441,10 @@ fn le32(words: &[u64]) -> Vec<u8> {
 }
 
 fn header64(len: u64) -> Vec<u8> {
-    let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    header.extend([2, 0, 243, 0, 1, 0, 0, 0]);
-    header.extend(le(&[CODE, 64, 0]));
-    header.extend([5, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-    header.extend([1, 0, 0, 0, 7, 0, 0, 0]);
-    header.extend(le(&[0, BASE, BASE, len, SIZE, 0x1000]));
+    let segment = Segment { size: SIZE, ..Segment::loaded(7, 0, BASE, len, 0x1000) };
+    let mut header = elf::headers(Cpu::RISCV64, elf::kind::EXECUTABLE, CODE, &[segment]);
+    // EF_RISCV_RVC and EF_RISCV_FLOAT_ABI_DOUBLE.
+    header[48] = 5;
     header
 }
 

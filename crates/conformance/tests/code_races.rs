@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use trine_base::{Bus, Clock, Exit, HostClock, Mailbox, Vcpu, Width};
 use trine_conformance::bare::assemble;
-use trine_engine::{Engine, Memory, Tier, Time, Translations};
+use trine_engine::{Engine, Tier, Time, Translations};
 use trine_isa_riscv::state::X;
 use trine_isa_riscv::{Config, Rv64, Start};
 use trine_memory::Ram;
@@ -47,7 +47,7 @@ const FUNCTION_0: &str = "addi a0, a0, 0\njal zero, 8\nebreak\njalr zero, 0(ra)"
 
 /// Two harts at these addresses, `a1` and `a2` of which are function and version.
 fn harts(tier: Tier, ram: &Arc<Ram>, starts: [u64; 2]) -> ([Engine<Rv64>; 2], Arc<Translations<Rv64>>) {
-    let (translations, why) = Translations::new(Memory::Paged, tier);
+    let (translations, why) = Translations::new(tier);
     assert_eq!(why, None);
     ram.add_code_owner(translations.written().clone());
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());

@@ -133,8 +133,7 @@ fn ports_without_a_device_read_as_ones() {
     bus.add_ports(0x3f8, 8, Box::new(Latch(0))).unwrap();
     let config = Config { hart: 0, start: Start::Machine };
     let ram = Arc::new(Ram::new(BASE, 0x1000).unwrap());
-    let core =
-        Core::<Rv64>::new(config, ram, None, Arc::new(bus), Time::Count(clock), mailbox, Arc::default());
+    let core = Core::<Rv64>::new(config, ram, Arc::new(bus), Time::Count(clock), mailbox, Arc::default());
     core.port_out(0x3f9, Width::B2, 0x1_2345);
     assert_eq!(core.port_in(0x3fa, Width::B4), 0x23_4512, "cut to the width");
     core.port_out(0x80, Width::B1, 5);

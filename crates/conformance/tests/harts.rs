@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trine_base::{Vcpu, Width};
-use trine_conformance::bare::ProgramFile;
+use trine_conformance::bare::{ProgramFile, counter_of, counting_harts};
 use trine_engine::Tier;
 use trine_isa_riscv::state::X;
 use trine_machine::boot::{Boot, Payload};
@@ -248,27 +248,8 @@ fn devices_reach_each_hart() {
     }
 }
 
-/// In M mode: every hart counts in a line of its own.
-fn counting_program() -> ProgramFile {
-    ProgramFile::new(
-        AT,
-        &format!(
-            "jal s0, @start
-             start:
-             lui s1, {DATA}
-             add s1, s1, s0
-             slli a0, a0, 6
-             add s1, s1, a0
-             count:
-             addi t0, t0, 1
-             sw t0, 0(s1)
-             jal zero, @count"
-        ),
-    )
-}
-
 fn counts(ram: &Ram, harts: u64) -> Vec<u64> {
-    (0..harts).map(|hart| ram.load(FIRST + (hart << 6), Width::B4).unwrap()).collect()
+    (0..harts).map(|hart| ram.load(counter_of(AT, hart), Width::B4).unwrap()).collect()
 }
 
 /// Waits until every hart has a count that is not the old one.
@@ -283,7 +264,7 @@ fn all_count(ram: &Ram, old: &[u64]) {
 #[test]
 fn a_pause_reaches_every_hart_and_the_end_reaches_paused_ones() {
     for time in [TimeSource::Host, TimeSource::Count(1)] {
-        let program = counting_program();
+        let program = counting_harts(AT);
         let mut board = board(Boot::BareMetal(program.path().into()), 3, Tier::Baseline, time);
         let (remote, ram) = (board.remote(), board.ram().clone());
         let machine = std::thread::spawn(move || board.run());
@@ -306,7 +287,7 @@ fn a_pause_reaches_every_hart_and_the_end_reaches_paused_ones() {
 
 #[test]
 fn a_machine_that_is_paused_before_it_runs_begins_paused() {
-    let program = counting_program();
+    let program = counting_harts(AT);
     let mut board = board(Boot::BareMetal(program.path().into()), 2, Tier::Baseline, TimeSource::Host);
     let (remote, ram) = (board.remote(), board.ram().clone());
     assert!(remote.pause(PATIENCE));

@@ -4,16 +4,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use trine_base::Width;
-use trine_conformance::bare::ProgramFile;
+use trine_conformance::bare::{ProgramFile, counter_of, counting_harts};
 use trine_engine::Tier;
 use trine_machine::boot::Boot;
 use trine_machine::virt::{self, map};
 use trine_machine::{Board, Config, Console, End, TimeSource};
 use trine_memory::Ram;
 
-/// Where a program starts, and where it keeps its data.
+/// Where a program starts.
 const AT: u64 = map::RAM + (2 << 20);
-const DATA: u64 = AT + 4 + 0x1_0000;
 
 /// What a machine wrote to its console.
 type Written = Arc<Mutex<Vec<u8>>>;
@@ -185,28 +184,11 @@ fn states_of_other_machines_and_damaged_ones_are_refused() {
     machine.board.load(&state).unwrap();
 }
 
-/// Every hart counts.
-fn counting_program() -> ProgramFile {
-    ProgramFile::new(
-        AT,
-        "jal s0, @start
-         start:
-         lui s1, 65536
-         add s1, s1, s0
-         slli a0, a0, 6
-         add s1, s1, a0
-         count:
-         addi t0, t0, 1
-         sw t0, 0(s1)
-         jal zero, @count",
-    )
-}
-
 #[test]
 fn a_running_machine_is_interrupted_saved_and_goes_on() {
-    let program = counting_program();
+    let program = counting_harts(AT);
     let machine = || Machine::new(&program, 2, 16 << 20, Tier::Baseline, TimeSource::Host);
-    let count = |board: &Board, hart: u64| board.ram().load(DATA + (hart << 6), Width::B4).unwrap();
+    let count = |board: &Board, hart: u64| board.ram().load(counter_of(AT, hart), Width::B4).unwrap();
     let mut first = machine();
     for round in 1..4 {
         let remote = first.board.remote();

@@ -4,19 +4,13 @@
 //! container's program; that closes its end, which is how the runtime learns that it worked.
 
 use crate::error::{Context, Error, Result};
-use crate::sys;
 use std::io::{self, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use trine_base::passed_fds;
 
 /// Most bytes of a frame: no configuration is larger.
 const MOST: usize = 64 << 20;
-/// Most descriptors beside a frame; the kernel's own limit is 253 (`SCM_MAX_FD`).
-pub const MOST_FDS: usize = 250;
-/// Words that a header and as many descriptors need.
-const CONTROL: usize = 2 + MOST_FDS.div_ceil(2);
-
 /// What a frame says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -64,80 +58,6 @@ pub struct Frame {
     pub fds: Vec<OwnedFd>,
 }
 
-/// Sends bytes with descriptors beside them, in one message.
-///
-/// # Errors
-/// The kernel's.
-pub fn send_fds(socket: &impl AsRawFd, bytes: &[u8], fds: &[RawFd]) -> io::Result<usize> {
-    let mut iov = libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() };
-    let mut control = [0u64; CONTROL];
-    // SAFETY: a structure of integers and pointers; all zero is a message without anything.
-    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    message.msg_iov = &mut iov;
-    message.msg_iovlen = 1;
-    if !fds.is_empty() {
-        let size = size_of_val(fds) as u32;
-        message.msg_control = control.as_mut_ptr().cast();
-        // SAFETY: only computes.
-        message.msg_controllen = unsafe { libc::CMSG_SPACE(size) } as _;
-        // SAFETY: the buffer is aligned and has room for a header and `MOST_FDS` descriptors.
-        unsafe {
-            let header = libc::CMSG_FIRSTHDR(&message);
-            (*header).cmsg_level = libc::SOL_SOCKET;
-            (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(size) as _;
-            std::ptr::copy_nonoverlapping(fds.as_ptr(), libc::CMSG_DATA(header).cast(), fds.len());
-        }
-    }
-    // SAFETY: everything the message points to lives until here.
-    sys::check(unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) } as libc::c_long)
-        .map(|n| n as usize)
-}
-
-/// Receives bytes and the descriptors beside them; 0 bytes at the end. Descriptors close on `exec`.
-///
-/// # Errors
-/// The kernel's.
-pub fn receive_fds(socket: &impl AsRawFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let mut control = [0u64; CONTROL];
-    // SAFETY: as above.
-    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    message.msg_iov = &mut iov;
-    message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control) as _;
-    let got = loop {
-        // SAFETY: everything the message points to is ours and lives until here.
-        let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) };
-        match sys::check(got as libc::c_long) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            other => break other?,
-        }
-    };
-    let mut fds = Vec::new();
-    // SAFETY: the kernel has filled the message; the macros stay inside it.
-    let mut header = unsafe { libc::CMSG_FIRSTHDR(&message) };
-    // SAFETY: a header of this message, or null.
-    while let Some(h) = unsafe { header.as_ref() } {
-        if (h.cmsg_level, h.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-            // SAFETY: only computes.
-            let head = unsafe { libc::CMSG_LEN(0) } as usize;
-            #[allow(clippy::unnecessary_cast, reason = "its type differs between C libraries")]
-            let count = (h.cmsg_len as usize).saturating_sub(head) / size_of::<RawFd>();
-            for i in 0..count {
-                // SAFETY: the kernel has put this many descriptors there, for this process.
-                fds.push(unsafe {
-                    OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<RawFd>().add(i).read_unaligned())
-                });
-            }
-        }
-        // SAFETY: as above.
-        header = unsafe { libc::CMSG_NXTHDR(&message, header) };
-    }
-    Ok((got as usize, fds))
-}
-
 /// One end.
 #[derive(Debug)]
 pub struct Channel(UnixStream);
@@ -159,7 +79,8 @@ impl Channel {
     /// # Errors
     /// The other side has gone, or there are too many descriptors.
     pub fn send(&mut self, kind: Kind, bytes: &[u8], fds: &[RawFd]) -> Result<()> {
-        let length = u32::try_from(bytes.len()).ok().filter(|&n| n as usize <= MOST && fds.len() <= MOST_FDS);
+        let length =
+            u32::try_from(bytes.len()).ok().filter(|&n| n as usize <= MOST && fds.len() <= passed_fds::MOST);
         let Some(length) = length else {
             return Err(Error::refused(
                 "the container's configuration has more than 64 MiB or 250 mounts to be opened",
@@ -169,7 +90,7 @@ impl Channel {
         frame.push(kind as u8);
         frame.extend(length.to_le_bytes());
         frame.extend(bytes);
-        let sent = send_fds(&self.0, &frame, fds).context("cannot reach the process inside")?;
+        let sent = passed_fds::send(&self.0, &frame, fds).context("cannot reach the process inside")?;
         self.0.write_all(&frame[sent..]).context("cannot reach the process inside")
     }
 
@@ -200,7 +121,7 @@ impl Channel {
     pub fn receive(&mut self) -> Result<Option<Frame>> {
         let lost = "cannot read from the process inside";
         let mut head = [0; 5];
-        let (got, fds) = match receive_fds(&self.0, &mut head) {
+        let (got, fds) = match passed_fds::receive(&self.0, &mut head) {
             // What was sent to the other side was never read there.
             Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
             other => other.context(lost)?,
@@ -262,6 +183,7 @@ impl AsRawFd for Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys;
 
     #[test]
     fn frames_and_descriptors_arrive() {
@@ -285,7 +207,7 @@ mod tests {
     #[test]
     fn what_is_no_frame_is_refused() {
         let (a, mut b) = Channel::pair().unwrap();
-        send_fds(&a, b"?\xff\xff\xff\xff", &[]).unwrap();
+        passed_fds::send(&a, b"?\xff\xff\xff\xff", &[]).unwrap();
         assert!(b.receive().is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! A container that is there.
 
-use crate::channel::{Channel, Kind, send_fds};
+use crate::channel::{Channel, Kind};
 use crate::error::{Context, Error, Result};
 use crate::state::{self, Directory, Record, START, State, Status};
 use crate::{hooks, sys};
@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use trine_base::process_stat;
+use trine_base::{passed_fds, process_stat::ProcessIdentity};
 use trine_cgroup::{Manager, OomEvents, Stats};
 
 /// How long a process that was killed may take to end.
@@ -42,7 +42,7 @@ impl Container {
     /// Whether its first process is there.
     pub fn is_alive(&self) -> bool {
         let Record { state, started, .. } = &self.record;
-        process_stat::began(state.pid) == Some(*started)
+        ProcessIdentity { pid: state.pid, start: *started }.is_alive()
     }
 
     /// Its first process, which no other can take the place of.
@@ -329,7 +329,7 @@ fn notified(config: &Spec, state: &State, listener: &OwnedFd, pid: i32) -> Resul
     });
     let socket = UnixStream::connect(path).with(what)?;
     let text = text.to_string();
-    send_fds(&socket, text.as_bytes(), &[listener.as_raw_fd()]).map(drop).with(what)
+    passed_fds::send(&socket, text.as_bytes(), &[listener.as_raw_fd()]).map(drop).with(what)
 }
 
 /// A short path to a socket in a directory: a socket's own may have 107 bytes (unix(7)).

@@ -11,12 +11,13 @@ use crate::rootfs::groups::Hierarchy;
 use crate::rootfs::layers::Layers;
 use crate::rootfs::{fuse, mounts};
 use crate::spec::{self, Bundle};
-use crate::state::{self, Directory, Record, State, Status, VERSION};
+use crate::state::{Directory, Record, State, Status, VERSION};
 use crate::{hooks, sys};
 use oci_spec::runtime::{Linux, Spec};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use trine_base::process_stat;
+use trine_base::process_stat::ProcessIdentity;
+use trine_base::rfc3339;
 use trine_cgroup::{GroupPath, Manager};
 
 /// The containers whose state is below one directory.
@@ -175,7 +176,7 @@ impl<'a> Making<'a> {
             state,
             started: 0,
             rootfs: bundle.rootfs.clone(),
-            created: state::date(std::time::SystemTime::now()),
+            created: rfc3339::nanoseconds(std::time::SystemTime::now()),
             owner,
             groups: None,
             callers_keys: options.no_new_keyring,
@@ -253,7 +254,7 @@ impl<'a> Making<'a> {
         let trees = self.trees(pid)?;
         let Some(launched) = self.launched.as_mut() else { return Err(Error::NotRunning) };
         self.record.state.pid = pid;
-        self.record.started = process_stat::began(pid).unwrap_or(0);
+        self.record.started = ProcessIdentity::of(pid).map_or(0, |process| process.start);
         let listener = match self.options.detached {
             true => Some(container::listen(self.directory.path())?),
             false => None,

@@ -14,6 +14,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use trine_base::passed_fds;
 use trine_cgroup::Doors;
 
 /// Name of the hidden verb that the new process executes; the numbers of two descriptors follow, its channel's and that
@@ -479,22 +480,10 @@ impl Child<'_> {
 
     /// Receives the frame [`Kind::Go`]; gives the descriptor beside it, or -1.
     fn receive(&self) -> Step<RawFd> {
-        let mut bytes = [0u8; 5];
-        let mut control = [0u64; 4];
-        let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-        // SAFETY: all zero is a message without anything; what it points to lives until the end of this function.
-        unsafe {
-            let mut message: libc::msghdr = MaybeUninit::zeroed().assume_init();
-            message.msg_iov = &mut iov;
-            message.msg_iovlen = 1;
-            message.msg_control = control.as_mut_ptr().cast();
-            message.msg_controllen = size_of_val(&control) as _;
-            let got = libc::recvmsg(self.socket, &mut message, libc::MSG_CMSG_CLOEXEC | libc::MSG_WAITALL);
-            if got != bytes.len() as isize {
-                return Err((b'g', libc::ECONNRESET));
-            }
-            let header = libc::CMSG_FIRSTHDR(&message);
-            Ok(if header.is_null() { -1 } else { libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned() })
+        let mut bytes = [0; 5];
+        match passed_fds::receive_one(&self.socket, &mut bytes, libc::MSG_WAITALL) {
+            Ok((5, fd)) => Ok(fd.map_or(-1, OwnedFd::into_raw_fd)),
+            _ => Err((b'g', libc::ECONNRESET)),
         }
     }
 }

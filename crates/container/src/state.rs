@@ -4,10 +4,11 @@ use crate::error::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use trine_base::process_stat::ProcessStat;
+use trine_base::replace_file::{self, Durability};
 use trine_cgroup::Manager;
 
 /// Version of the specification that is followed.
@@ -169,7 +170,7 @@ impl Directory {
     /// # Errors
     /// It cannot be written.
     pub fn keep(&self, config: &[u8]) -> Result<()> {
-        self.write(CONFIG, config, false)
+        self.write(CONFIG, config)
     }
 
     /// Writes the record; whoever reads sees the old one or the new one.
@@ -178,17 +179,13 @@ impl Directory {
     /// It cannot be written.
     pub fn save(&self, record: &Record) -> Result<()> {
         let text = serde_json::to_vec(record).map_err(Error::refused)?;
-        self.write(RECORD, &text, true)
+        self.write(RECORD, &text)
     }
 
-    fn write(&self, name: &str, bytes: &[u8], replace: bool) -> Result<()> {
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path.join(name);
-        let what = || format!("cannot write {}", path.display());
-        let new = if replace { self.path.join(format!("{name}.new")) } else { path.clone() };
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new).with(what)?;
-        file.write_all(bytes).with(what)?;
-        if replace { fs::rename(&new, &path).with(what) } else { Ok(()) }
+        let written = replace_file::replace(&path, bytes, 0o600, Durability::Volatile);
+        written.with(|| format!("cannot write {}", path.display()))
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -234,36 +231,11 @@ impl Directory {
     }
 }
 
-/// A time as RFC 3339 has it, in UTC.
-pub fn date(time: std::time::SystemTime) -> String {
-    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
-    // Days as in a calendar whose years begin in March, so that the leap day is the last one; eras of 400 years.
-    let days = seconds / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, UNIX_EPOCH};
-
-    #[test]
-    fn dates() {
-        let at = |s, n| date(UNIX_EPOCH + Duration::new(s, n));
-        assert_eq!(at(0, 0), "1970-01-01T00:00:00.000000000Z");
-        assert_eq!(at(951_782_399, 5), "2000-02-28T23:59:59.000000005Z");
-        assert_eq!(at(951_782_400, 0), "2000-02-29T00:00:00.000000000Z");
-        assert_eq!(at(1_764_063_999, 0), "2025-11-25T09:46:39.000000000Z");
-    }
+    use std::time::UNIX_EPOCH;
+    use trine_base::rfc3339;
 
     #[test]
     fn names_are_those_of_files() {
@@ -292,7 +264,7 @@ mod tests {
             state,
             started: 1,
             rootfs: "/r".into(),
-            created: date(UNIX_EPOCH),
+            created: rfc3339::nanoseconds(UNIX_EPOCH),
             owner: 0,
             groups: None,
             callers_keys: false,

@@ -4,13 +4,13 @@
 use crate::record::{KindName, Record};
 use crate::store::Store;
 use crate::time::Time;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use trine_base::file_lock;
 
 /// The largest size in bytes of one of the two files.
 const MOST: u64 = 1 << 20;
@@ -62,7 +62,7 @@ impl Event {
             let path = store.dir().join("events");
             loop {
                 let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-                flock(&file, FlockOperation::LockExclusive)?;
+                file_lock::wait(&file)?;
                 // The previous holder of the lock may have renamed the file.
                 let size = match fs::metadata(&path) {
                     Ok(m) if m.ino() == file.metadata()?.ino() => m.len(),

@@ -26,8 +26,7 @@ const LONGEST: usize = 128;
 /// Random bytes.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // SAFETY: fills an array of ours; reads this short are never interrupted (getrandom(2)).
-    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
+    trine_base::random::fill(&mut bytes);
     bytes
 }
 

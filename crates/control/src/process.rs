@@ -1,18 +1,8 @@
 //! Processes of the host: identity, descent and resource usage (proc(5)).
 
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use trine_base::process_stat::ProcessStat;
-
-/// A process. Its ID alone may refer to another process later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    /// Its process ID.
-    pub pid: i32,
-    /// When it started, in clock ticks since the host booted.
-    pub start: u64,
-}
+use trine_base::process_stat::{ProcessIdentity, ProcessStat};
 
 /// The contents of `/proc/PID/stat`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,23 +58,6 @@ impl Stat {
     }
 }
 
-impl Process {
-    /// The process that has this ID now.
-    pub fn of(pid: i32) -> Option<Process> {
-        Some(Process { pid, start: Stat::of(pid)?.start })
-    }
-
-    /// Whether it is still running; zombies are not.
-    pub fn is_there(&self) -> bool {
-        Stat::of(self.pid).is_some_and(|s| s.start == self.start && !s.is_zombie())
-    }
-
-    /// Sends it a signal, if it is still running.
-    pub fn signal(&self, signal: i32) -> bool {
-        self.is_there() && send(self.pid, signal)
-    }
-}
-
 /// Sends a signal to a process; returns false where it cannot be sent.
 pub fn send(pid: i32, signal: i32) -> bool {
     // Zero and negative numbers would mean process groups.
@@ -95,6 +68,13 @@ pub fn send(pid: i32, signal: i32) -> bool {
 /// Kills a process.
 pub fn kill(pid: i32) {
     send(pid, libc::SIGKILL);
+}
+
+/// Kills a recorded process, unless it has ended and its ID may refer to another process.
+pub fn kill_if_alive(process: Option<ProcessIdentity>) {
+    if let Some(process) = process.filter(|process| process.is_alive()) {
+        kill(process.pid);
+    }
 }
 
 /// A mark that a process's descendants inherit, even if they create sessions or execute other programs: the
@@ -233,10 +213,8 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_there_and_descends_from_its_parent() {
+    fn this_process_descends_from_its_parent() {
         let own = std::process::id() as i32;
-        assert!(Process::of(own).unwrap().is_there());
-        assert!(!Process { pid: own, start: 1 }.is_there());
         let parent = Stat::of(own).unwrap().parent;
         assert!(descendants(parent).iter().any(|s| s.pid == own));
     }

@@ -1,6 +1,5 @@
 //! The record of a guest, which is a JSON file.
 
-use crate::process::Process;
 use crate::time::Time;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -9,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
+use trine_base::process_stat::ProcessIdentity;
 use trine_hostnet::{Mode, Open, PortMap};
 
 /// A word of a command line, a path or a variable; it may have any bytes. In JSON it is a string if it is
@@ -349,9 +349,9 @@ pub struct State {
 #[serde(default)]
 pub struct Traces {
     /// The monitor's process.
-    pub monitor: Option<Process>,
+    pub monitor: Option<ProcessIdentity>,
     /// The guest's first process, which is a session leader.
-    pub guest: Option<Process>,
+    pub guest: Option<ProcessIdentity>,
     /// Whether processes of the guest may exist: set from before its start until all of it has ended.
     pub open: bool,
     /// The boot of the host during which this was written.

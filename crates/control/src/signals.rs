@@ -2,7 +2,7 @@
 
 use crate::error::ControlError;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Names of the standard signals (signal(7), x86-64's numbers).
@@ -90,15 +90,39 @@ impl Signals {
     /// # Errors
     /// Fails where the host has no descriptor left.
     pub fn take(list: &[i32]) -> Result<Signals, ControlError> {
-        // SAFETY: `set` is plain data that `sigemptyset` fills; the descriptor is new and nobody else's.
-        unsafe {
+        // SAFETY: `set` is plain data that `sigemptyset` fills.
+        let set = unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&mut set);
             list.iter().for_each(|s| _ = libc::sigaddset(&mut set, *s));
-            libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
-            let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            set
+        };
+        Signals::of(&set).map_err(|e| ControlError::host("signals cannot be taken", e))
+    }
+
+    /// Blocks all signals for good, to be read here, except those that report errors of this process itself.
+    ///
+    /// # Errors
+    /// Fails where the host has no descriptor left.
+    pub fn take_all() -> io::Result<Signals> {
+        let errors = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP];
+        // SAFETY: `set` is plain data that `sigfillset` fills.
+        let set = unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&mut set);
+            errors.iter().for_each(|s| _ = libc::sigdelset(&mut set, *s));
+            set
+        };
+        Signals::of(&set)
+    }
+
+    fn of(set: &libc::sigset_t) -> io::Result<Signals> {
+        // SAFETY: reads the set; the descriptor is new and nobody else's.
+        unsafe {
+            libc::sigprocmask(libc::SIG_BLOCK, set, std::ptr::null_mut());
+            let fd = libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
             if fd < 0 {
-                return Err(ControlError::host("signals cannot be taken", std::io::Error::last_os_error()));
+                return Err(io::Error::last_os_error());
             }
             Ok(Signals(File::from(OwnedFd::from_raw_fd(fd))))
         }

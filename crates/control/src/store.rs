@@ -9,13 +9,14 @@
 use crate::error::{ControlError, refused};
 use crate::names;
 use crate::record::{Record, VERSION};
-use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use trine_base::file_lock;
+use trine_base::replace_file::{self, Durability};
 
 /// The largest record that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -46,40 +47,10 @@ fn make_dir(path: &Path) -> Result<(), ControlError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| ControlError::at(path, e))
 }
 
-/// Writes a file under another name and renames it, so that readers find either the old or the new contents;
-/// with `sync` it also survives a crash of the host.
-pub fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> Result<(), ControlError> {
-    let other = path.with_extension(format!("new-{}", std::process::id()));
-    let go = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&other)?;
-        file.write_all(bytes)?;
-        if sync {
-            file.sync_data()?;
-        }
-        fs::rename(&other, path)
-    };
-    go().map_err(|e| {
-        let _ = fs::remove_file(&other);
-        ControlError::Host { what: format!("cannot write {}", path.display()), source: e }
-    })
-}
-
 /// Takes a file's lock within this time; `None` where another process holds it.
 fn lock_within(path: &Path, time: Duration) -> Result<Option<Lock>, ControlError> {
-    let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = open().map_err(|e| ControlError::at(path, e))?;
-    let end = Instant::now() + time;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(Lock(file))),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(ControlError::at(path, e)),
-        }
-        if Instant::now() >= end {
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let taken = file_lock::take(path, time).map_err(|e| ControlError::at(path, e))?;
+    Ok(taken.map(Lock))
 }
 
 impl Store {
@@ -154,7 +125,7 @@ impl Store {
         }
         // The record makes the guest: if this fails before it is written, the next command sweeps up the
         // rest.
-        place.write(record, true).inspect_err(|_| drop(self.forget(&place, &record.name)))?;
+        place.write(record, Durability::Whole).inspect_err(|_| drop(self.forget(&place, &record.name)))?;
         Ok(place)
     }
 
@@ -295,9 +266,11 @@ impl Place {
     ///
     /// # Errors
     /// Fails where the host cannot write.
-    pub fn write(&self, record: &Record, sync: bool) -> Result<(), ControlError> {
+    pub fn write(&self, record: &Record, durability: Durability) -> Result<(), ControlError> {
         let text = serde_json::to_vec_pretty(record).map_err(|e| ControlError::host("a record", e))?;
-        write_whole(&self.dir.join("record.json"), &text, sync)
+        let path = self.dir.join("record.json");
+        let written = replace_file::replace(&path, &text, 0o600, durability);
+        written.map_err(|e| ControlError::host(&format!("cannot write {}", path.display()), e))
     }
 
     /// Takes the guest's lock within this time; `None` where its monitor lives.

@@ -7,9 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use trine_base::{
-    Action, Actions, BlockBackend, BlockError, CountClock, Device, SeededRandom, StateError, Width,
-};
+use trine_base::{Action, Actions, CountClock, Device, SeededRandom, StateError, Width};
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::power::Finisher;
 use trine_devices::rtc::GoldfishRtc;
@@ -192,28 +190,6 @@ macro_rules! kinds {
     };
 }
 
-struct Disk(Vec<u8>);
-
-impl BlockBackend for Disk {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-    fn read_only(&self) -> bool {
-        false
-    }
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
-        buf.copy_from_slice(&self.0[offset as usize..][..buf.len()]);
-        Ok(())
-    }
-    fn write_at(&mut self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
-        self.0[offset as usize..][..buf.len()].copy_from_slice(buf);
-        Ok(())
-    }
-    fn flush(&mut self) -> Result<(), BlockError> {
-        Ok(())
-    }
-}
-
 /// Size of the disk in bytes: more than is moved in one turn.
 const DISK: usize = 6 << 20;
 
@@ -302,7 +278,7 @@ kinds! {
     );
     virtio_block(
         0x200, holds true,
-        |ram| mmio(ram, Block::new(Box::new(Disk(vec![7; DISK])), "disk")),
+        |ram| mmio(ram, Block::new(Box::new(vec![7; DISK]), "disk")),
         |rig| {
             drive(rig, 0);
             // A read of the whole disk into the same memory over and over, of which one turn is done.
@@ -374,7 +350,7 @@ fn a_state_of_something_else_is_refused_in_words() {
     let text = Aclint::new(2).load(&Aclint::new(3).save()).unwrap_err().to_string();
     assert_eq!(text, fits("the ACLINT") + "it is for 3 harts, not 2");
     let ram = || Arc::new(Ram::new(BASE, RAM).unwrap());
-    let disk = |size| mmio(ram(), Block::new(Box::new(Disk(vec![0; size])), "disk"));
+    let disk = |size| mmio(ram(), Block::new(Box::new(vec![0; size]), "disk"));
     let text = disk(1024).load(&disk(512).save()).unwrap_err().to_string();
     assert_eq!(text, fits("the block device") + "the disk had 512 bytes, but this one has 1024");
     let rng = mmio(ram(), Rng::new(Box::new(SeededRandom::new(3))));

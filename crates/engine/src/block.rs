@@ -1,9 +1,10 @@
 //! Blocks: runs of guest instructions inside one page, decoded once.
 
-use crate::code_copies::Copies;
 use crate::core::Core;
 use crate::interp::{Interp, Run};
 use crate::links::Linked;
+use crate::memory::GuestMemory;
+use crate::paged::Paged;
 use crate::table::Chained;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,10 +16,19 @@ pub const MAX_OPS: usize = 64;
 /// Bytes of a page.
 pub const PAGE: u64 = 0x1000;
 
+/// What a block's code depends on besides its instructions.
+#[derive(Clone, Copy)]
+pub struct BlockPlace {
+    /// Mode that it was decoded in.
+    pub mode: u32,
+    /// Offset of the first instruction in its page.
+    pub offset: i64,
+}
+
 /// One decoded instruction.
-pub struct Op<I: Isa> {
+pub struct Op<I: Isa, M: GuestMemory<I> = Paged<I>> {
     /// Its body, bound to the interpreter.
-    pub run: Run<I>,
+    pub run: Run<I, M>,
     /// Its operands.
     pub operands: I::Operands,
     /// Its offset in the page.
@@ -32,9 +42,9 @@ pub struct Op<I: Isa> {
 }
 
 /// A decoded block.
-pub struct Block<I: Isa> {
+pub struct Block<I: Isa, M: GuestMemory<I> = Paged<I>> {
     /// The instructions; empty where the first bytes are no instruction.
-    pub ops: Box<[Op<I>]>,
+    pub ops: Box<[Op<I, M>]>,
     /// The exception that the instruction after the last one raises, if it is none or a debugger stops there.
     pub illegal: Option<Trap>,
     /// Physical address of the first instruction.
@@ -52,7 +62,7 @@ pub struct Block<I: Isa> {
     retired: AtomicBool,
     linked: Mutex<Linked>,
     /// The block behind it in the table.
-    next: AtomicPtr<Block<I>>,
+    next: AtomicPtr<Block<I, M>>,
 }
 
 /// log2 of the chains of the table that one page's blocks are in. They lie together: a small program touches little of
@@ -63,7 +73,7 @@ const CHAIN_BITS: u32 = 16;
 /// Chains of the table.
 pub(crate) const CHAINS: usize = 1 << CHAIN_BITS;
 
-impl<I: Isa> Chained for Block<I> {
+impl<I: Isa, M: GuestMemory<I>> Chained for Block<I, M> {
     fn next(&self) -> &AtomicPtr<Self> {
         &self.next
     }
@@ -73,9 +83,9 @@ impl<I: Isa> Chained for Block<I> {
     }
 }
 
-impl<I: Isa> Block<I> {
+impl<I: Isa, M: GuestMemory<I>> Block<I, M> {
     /// A block without instructions that was never run.
-    fn new(start: u64, mode: u32) -> Block<I> {
+    fn new(start: u64, mode: u32) -> Block<I, M> {
         Block {
             ops: Box::new([]),
             illegal: None,
@@ -128,8 +138,13 @@ impl<I: Isa> Block<I> {
         first << CHAINS_OF_PAGE | among
     }
 
+    /// What its code depends on besides its instructions.
+    pub fn place(&self) -> BlockPlace {
+        BlockPlace { mode: self.mode, offset: (self.start & (PAGE - 1)) as i64 }
+    }
+
     /// Numbers of the pages that it has bytes of.
-    pub fn pages(&self) -> impl Iterator<Item = u64> + use<I> {
+    pub fn pages(&self) -> impl Iterator<Item = u64> + use<I, M> {
         [Some(self.start), self.second].into_iter().flatten().map(|at| at / PAGE)
     }
 
@@ -160,9 +175,9 @@ impl<I: Isa> Block<I> {
     }
 }
 
-fn op<I: Isa>(decoded: &Decoded<I>, offset: u64, index: usize) -> Op<I> {
+fn op<I: Isa, M: GuestMemory<I>>(decoded: &Decoded<I>, offset: u64, index: usize) -> Op<I, M> {
     Op {
-        run: I::body::<Interp<I>>(decoded.row),
+        run: I::body::<Interp<I, M>>(decoded.row),
         operands: decoded.operands,
         offset: offset as u16,
         index: index as u8,
@@ -182,15 +197,20 @@ enum Found<I: Isa> {
 
 /// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the
 /// exception of a fetch (of the second half of an instruction). Bytes that are in `copies` are read there.
-pub fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u64) -> Result<Block<I>, Trap> {
+pub fn decode<I: Isa, M: GuestMemory<I>>(
+    core: &Core<I, M>,
+    copies: &M::Copies,
+    pc: u64,
+    start: u64,
+) -> Result<Block<I, M>, Trap> {
     const { assert!(I::MAX_BYTES as usize <= size_of::<Bytes>() && I::MAX_BYTES < PAGE) };
     let mut block = Block::new(start, core.mode.get());
-    let mut ops: Vec<Op<I>> = Vec::new();
-    let stops = core.direct.as_ref().map_or(Vec::new(), |pages| pages.stops(pc & !(PAGE - 1)));
+    let mut ops: Vec<Op<I, M>> = Vec::new();
+    let stops = core.memory.stops(pc & !(PAGE - 1));
     let mut offset = start & (PAGE - 1);
     while ops.len() < MAX_OPS && offset < PAGE {
         let here = pc & !(PAGE - 1) | offset;
-        if stops.contains(&here) && core.past.get() != Some(here) {
+        if stops.contains(&here) {
             block.illegal = Some(I::breakpoint(here));
             break;
         }
@@ -214,10 +234,10 @@ pub fn decode<I: Isa>(core: &Core<I>, copies: &Copies, pc: u64, start: u64) -> R
 
 /// Decodes the instruction at virtual address `here`, which lies in the block's page. Only the first one of a block may go
 /// on in the next page: `block.second` then becomes that.
-fn instruction<I: Isa>(
-    core: &Core<I>,
-    copies: &Copies,
-    block: &mut Block<I>,
+fn instruction<I: Isa, M: GuestMemory<I>>(
+    core: &Core<I, M>,
+    copies: &M::Copies,
+    block: &mut Block<I, M>,
     here: u64,
     first: bool,
 ) -> Result<Found<I>, Trap> {
@@ -225,7 +245,7 @@ fn instruction<I: Isa>(
     let mut bytes = Bytes::default();
     let have = (PAGE - offset).min(I::MAX_BYTES) as usize;
     if fetch(core, copies, block.start & !(PAGE - 1) | offset, &mut bytes[..have]).is_none() {
-        return if first { Err(core.fetch_error(here)) } else { Ok(Found::Later) };
+        return if first { Err(M::fetch_error(here)) } else { Ok(Found::Later) };
     }
     let mut decoded = I::decode(&core.config, block.mode, &bytes, have);
     if matches!(decoded, Err(DecodeError::More)) && have < I::MAX_BYTES as usize {
@@ -233,13 +253,13 @@ fn instruction<I: Isa>(
             return Ok(Found::Later);
         }
         let next = (here & !(PAGE - 1)).wrapping_add(PAGE);
-        let second = core.fetch_address(next)?;
-        if !core.ram.is_settled(second) {
+        let second = M::fetch_address(core, next)?;
+        if !core.memory.is_settled(second) {
             block.unsettled = Some(second);
             return Ok(Found::Later);
         }
         fetch(core, copies, second, &mut bytes[have..I::MAX_BYTES as usize])
-            .ok_or_else(|| core.fetch_error(next))?;
+            .ok_or_else(|| M::fetch_error(next))?;
         block.second = Some(second & !(PAGE - 1));
         decoded = I::decode(&core.config, block.mode, &bytes, I::MAX_BYTES as usize);
     }
@@ -251,13 +271,18 @@ fn instruction<I: Isa>(
 
 /// Reads code bytes at a physical address, inside one page. Each load is as wide as the address allows: another hart that
 /// writes an aligned piece of an instruction is seen before or after, not in between.
-fn fetch<I: Isa>(core: &Core<I>, copies: &Copies, at: u64, bytes: &mut [u8]) -> Option<()> {
+fn fetch<I: Isa, M: GuestMemory<I>>(
+    core: &Core<I, M>,
+    copies: &M::Copies,
+    at: u64,
+    bytes: &mut [u8],
+) -> Option<()> {
     let (mut at, mut rest) = (at, bytes);
     while !rest.is_empty() {
         let most = 1 << rest.len().min(8).ilog2().min(at.trailing_zeros());
         let width = Width::from_bytes(most)?;
         let (head, tail) = rest.split_at_mut(width.bytes() as usize);
-        head.copy_from_slice(&core.fetch(copies, at, width)?.to_le_bytes()[..head.len()]);
+        head.copy_from_slice(&core.memory.fetch(copies, at, width)?.to_le_bytes()[..head.len()]);
         at += width.bytes();
         rest = tail;
     }

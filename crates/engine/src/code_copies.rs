@@ -42,6 +42,24 @@ fn renew(page: u64, copy: &mut Page, mut f: impl FnMut(u64, u64)) -> bool {
     true
 }
 
+/// Copies of pages with code, where they are needed to see changes; `()` where they are not.
+pub trait CodeCopies: Default + Send {
+    /// Forgets the copies in this range of pages that hold no block any more, as `used` says of each.
+    fn forget_unused(&mut self, _start: u64, _end: u64, _used: impl Fn(u64) -> bool) {}
+
+    /// Blocks with bytes in this range are gone: takes its pages as they are now; what differs elsewhere, too, `f` is
+    /// called with.
+    fn renew(&mut self, _start: u64, _end: u64, _f: impl FnMut(u64, u64)) {}
+
+    /// No block is left.
+    fn clear(&mut self) {}
+
+    /// Calls `f` with each range that differs now.
+    fn changes(&mut self, _f: impl FnMut(u64, u64)) {}
+}
+
+impl CodeCopies for () {}
+
 impl Copies {
     /// Keeps a copy of the page at this address, and calls `f` with what differs from an earlier one. To be called before
     /// bytes of it are decoded.
@@ -67,10 +85,15 @@ impl Copies {
         value[..bytes.len()].copy_from_slice(bytes);
         Some(u64::from_le_bytes(value))
     }
+}
 
-    /// Blocks with bytes in this range are gone: takes its pages as they are now; what differs elsewhere, too, `f` is
-    /// called with.
-    pub fn renew(&mut self, start: u64, end: u64, mut f: impl FnMut(u64, u64)) {
+impl CodeCopies for Copies {
+    fn forget_unused(&mut self, start: u64, end: u64, used: impl Fn(u64) -> bool) {
+        let pages = (start & !(PAGE - 1)..end).step_by(BYTES);
+        pages.filter(|&page| !used(page)).for_each(|page| drop(self.0.remove(&page)));
+    }
+
+    fn renew(&mut self, start: u64, end: u64, mut f: impl FnMut(u64, u64)) {
         let copies = &mut self.0;
         for page in (start & !(PAGE - 1)..end).step_by(BYTES) {
             if copies.get_mut(&page).is_some_and(|copy| !renew(page, copy, &mut f)) {
@@ -79,18 +102,11 @@ impl Copies {
         }
     }
 
-    /// No block is left of the page at this address.
-    pub fn forget(&mut self, page: u64) {
-        self.0.remove(&page);
-    }
-
-    /// No block is left.
-    pub fn clear(&mut self) {
+    fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Calls `f` with each range that differs now.
-    pub fn changes(&mut self, mut f: impl FnMut(u64, u64)) {
+    fn changes(&mut self, mut f: impl FnMut(u64, u64)) {
         self.0.retain(|&page, copy| renew(page, copy, &mut f));
     }
 }

@@ -1,10 +1,11 @@
 //! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
 
-use crate::direct::Pages;
 use crate::host;
 use crate::jumps::Jumps;
+use crate::memory::GuestMemory;
+use crate::paged::Paged;
 use crate::stamps::Stamps;
-use crate::tlb::{Flushed, Tlb};
+use crate::tlb::Flushed;
 use crate::written::Written;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use std::sync::atomic::Ordering;
 use trine_base::{Acknowledge, Bus, Clock, CountClock, Mailbox, Width};
 use trine_ir::fp::{MXCSR, MXCSR_FLAGS};
 use trine_ir::{Access, Flush, FpRules, Hart, Helper, Isa, Leave, Regimes, Trap};
-use trine_memory::Ram;
 
 /// Words besides the slots that generated code reads and writes.
 #[repr(C)]
@@ -103,29 +103,23 @@ pub enum Time {
 
 /// One vCPU. Slots begin at a line of the host's caches, so that a vector in an even one and the next lies in one line.
 #[repr(C, align(64))]
-pub struct Core<I: Isa> {
+pub struct Core<I: Isa, M: GuestMemory<I> = Paged<I>> {
     /// Registers.
     pub slots: I::Slots,
     /// What generated code uses.
     pub frame: Frame,
-    /// Address translations.
-    pub tlb: Tlb<I>,
+    /// How guest memory is reached.
+    pub memory: M,
     /// Virtual PC to code.
     pub jumps: Jumps,
     /// What decoding depends on.
     pub config: I::Config,
-    /// The vCPU's bit for [`Ram::may_write`].
-    pub writer: Cell<u8>,
     /// Current mode.
     pub mode: Cell<u32>,
     /// The exception being raised.
     pub trap: Cell<Trap>,
     /// When the CPU's own timer wants an interrupt check, in nanoseconds.
     pub timer: Cell<Option<u64>>,
-    /// Guest RAM.
-    pub ram: Arc<Ram>,
-    /// The address space, where guest addresses are host addresses.
-    pub direct: Option<Arc<dyn Pages>>,
     /// Devices.
     pub bus: Arc<Bus>,
     /// The interrupt controller that the CPU asks, where its kind is one that is asked.
@@ -142,40 +136,21 @@ pub struct Core<I: Isa> {
     pub(crate) alone: Cell<bool>,
     /// The helper that runs, where debug builds check it.
     pub(crate) helping: Cell<Option<&'static Helper>>,
-    /// A breakpoint that does not count: see [`crate::Engine::step_past`].
-    pub past: Cell<Option<u64>>,
-    /// Whether the interpreter notes which memory it accesses; programs only.
-    pub noting: Cell<bool>,
-    /// What it noted.
-    pub noted: RefCell<Vec<Touched>>,
 }
 
-/// An access to a program's memory, as a debugger's watchpoints see it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Touched {
-    /// [`Access::Read`] or [`Access::Write`].
-    pub access: Access,
-    /// The address.
-    pub address: u64,
-    /// Bytes.
-    pub bytes: u64,
-}
-
-impl<I: Isa> Core<I> {
+impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
     /// A vCPU after reset.
     pub fn new(
         config: I::Config,
-        ram: Arc<Ram>,
-        direct: Option<Arc<dyn Pages>>,
+        memory: M::Source,
         bus: Arc<Bus>,
         time: Time,
         mailbox: Arc<Mailbox>,
         written: Arc<Written>,
     ) -> Box<Self> {
         const { assert!(I::Regimes::COUNT > 0 && I::Regimes::COUNT <= 64, "stamps have a bit for each regime") };
-        // Half of a core is caches that start as zeros: such memory comes from the host when it is first used, and a
-        // program's vCPU never uses most of it.
-        let mut core = Box::<Core<I>>::new_zeroed();
+        // Most of a core is caches that start as zeros: such memory comes from the host when it is first used.
+        let mut core = Box::<Self>::new_zeroed();
         let p = core.as_mut_ptr();
         macro_rules! put {
             ($($name:ident: $value:expr,)*) => {$(
@@ -190,12 +165,9 @@ impl<I: Isa> Core<I> {
                 ..Frame::default()
             },
             config: config,
-            writer: Cell::new(1),
             mode: Cell::new(0),
             trap: Cell::new(Trap::fault(0, 0)),
             timer: Cell::new(None),
-            ram: ram,
-            direct: direct,
             bus: bus,
             controller: None,
             time: time,
@@ -204,15 +176,11 @@ impl<I: Isa> Core<I> {
             stamps: RefCell::new(Stamps::new()),
             alone: Cell::new(false),
             helping: Cell::new(None),
-            past: Cell::new(None),
-            noting: Cell::new(false),
-            noted: RefCell::new(Vec::new()),
         }
-        // SAFETY: every field was written, but the TLB and the jump cache, of which zeros are values.
+        // SAFETY: the memory's place is zeros of the allocation just made.
+        unsafe { M::init(&raw mut (*p).memory, memory) };
+        // SAFETY: every field was written, but the jump cache, of which zeros are a value.
         let core = unsafe { core.assume_init() };
-        if core.direct.is_none() {
-            core.tlb.start();
-        }
         core.mode_changed();
         core.load_fp();
         core
@@ -265,29 +233,20 @@ impl<I: Isa> Core<I> {
         I::data_regime(self.mode.get())
     }
 
-    /// Translates `address` for a fetch: its physical address.
-    pub fn fetch_address(&self, address: u64) -> Result<u64, Trap> {
-        if let Some(pages) = &self.direct {
-            let allowed = pages.fetch(address & !0xfff);
-            return allowed.then_some(address).ok_or(I::refused(Access::Execute, address));
-        }
-        let regime = I::fetch_regime(self.mode.get());
-        if let Some(physical) = self.tlb.fetch(regime, address) {
-            return Ok(physical);
-        }
-        let mapping = I::walk(self, regime, address, Access::Execute)?;
-        if !self.ram.contains(mapping.page, 1) {
-            return Err(self.fetch_error(address));
-        }
-        self.tlb.insert_fetch(regime, address, &mapping);
-        if !mapping.global && self.stamps.borrow_mut().runs_local(regime) {
+    /// A page of code that is not in every address space is now in the TLB.
+    pub(crate) fn runs_local(&self, regime: usize) {
+        if self.stamps.borrow_mut().runs_local(regime) {
             self.set_stamp();
         }
-        Ok(mapping.page | address & 0xfff)
+    }
+
+    /// Translates `address` for a fetch: its physical address.
+    pub fn fetch_address(&self, address: u64) -> Result<u64, Trap> {
+        M::fetch_address(self, address)
     }
 }
 
-impl<I: Isa> Hart for Core<I> {
+impl<I: Isa, M: GuestMemory<I>> Hart for Core<I, M> {
     fn slots(&self) -> &[Cell<u64>] {
         self.slots.as_ref()
     }
@@ -354,30 +313,28 @@ impl<I: Isa> Hart for Core<I> {
 
     fn flush(&self, what: Flush) {
         match what {
-            Flush::Page(address) => match self.tlb.flush_page(address) {
+            Flush::Page(address) => match self.memory.flush_page(address) {
                 Flushed::Page => self.jumps.forget_page(address),
                 // Rare, and its entries may lie in every row.
                 Flushed::Large => self.new_generation(),
             },
             Flush::All => {
-                self.tlb.flush_all();
+                self.memory.flush_all();
                 self.new_generation();
             }
             Flush::Local => {
-                self.tlb.flush_local();
+                self.memory.flush_local();
                 self.change_stamps(Stamps::renew_local);
             }
             Flush::AddressSpace(space) => {
-                self.tlb.flush_local();
+                self.memory.flush_local();
                 self.change_stamps(|s| s.enter(space));
             }
         }
     }
 
     fn sync_code(&self) {
-        if self.direct.is_some() {
-            self.written.compare(&self.mailbox);
-        }
+        M::sync_code(self);
         // Pages written were noted when they were written; the vCPU drops them before its next
         // block because the note stored 0 in the limit.
         if self.mailbox.requests.load(Ordering::SeqCst) & Mailbox::CODE_WRITTEN != 0 {
@@ -385,12 +342,14 @@ impl<I: Isa> Hart for Core<I> {
         }
     }
 
+    #[inline(always)]
     fn load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
-        Core::load(self, regime, width, address)
+        M::load(self, regime, width, address)
     }
 
+    #[inline(always)]
     fn store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave> {
-        Core::store(self, regime, width, address, value)
+        M::store(self, regime, width, address, value)
     }
 
     fn probe(&self, regime: usize, access: Access, address: u64, len: u64) -> Result<(), Leave> {
@@ -398,7 +357,7 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()> {
-        self.ram.store(address, width, value)
+        self.memory.ram()?.store(address, width, value)
     }
 
     fn port_in(&self, port: u16, width: Width) -> u64 {
@@ -413,26 +372,15 @@ impl<I: Isa> Hart for Core<I> {
     }
 
     fn phys_load(&self, address: u64, width: Width) -> Option<u64> {
-        self.ram.load(address, width)
+        self.memory.ram()?.load(address, width)
     }
 
     fn phys_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
-        self.ram.compare_exchange(address, width, expect, new)
+        self.memory.ram()?.compare_exchange(address, width, expect, new)
     }
 
     fn zero(&self, address: u64, len: u64) -> Result<(), Leave> {
-        if self.direct.is_some() {
-            return self.direct_zero(address, len);
-        }
-        let physical = self.translate(self.data_regime(), address, Access::Write)?;
-        if !self.ram.contains(physical, len) {
-            return self.bus_error(Access::Write, address);
-        }
-        self.leave_code_alone(physical)?;
-        for offset in (0..len).step_by(8) {
-            self.ram.store(physical + offset, Width::B8, 0);
-        }
-        Ok(())
+        M::zero(self, address, len)
     }
 
     fn harvest_fp(&self) {
@@ -460,6 +408,6 @@ pub(crate) fn without_memory() -> Box<Core<trine_isa_riscv::Rv64>> {
     let (clock, mailbox) = (Arc::new(CountClock::new(1, 0)), Arc::new(Mailbox::new()));
     let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
     let config = trine_isa_riscv::Config { hart: 0, start: trine_isa_riscv::Start::Machine };
-    let ram = Arc::new(Ram::none());
-    Core::new(config, ram, None, bus, Time::Count(clock), mailbox, Arc::default())
+    let ram = Arc::new(trine_memory::Ram::none());
+    Core::new(config, ram, bus, Time::Count(clock), mailbox, Arc::default())
 }

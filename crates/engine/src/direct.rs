@@ -5,11 +5,16 @@
 //! that restores the instruction's start; the interpreter then does it again and raises the exception. The
 //! interpreter touches guest memory only through the few routines here, which report a fault as a result.
 
-use crate::core::{Core, Frame, Touched};
+use crate::block::{Block, PAGE};
+use crate::code_copies::Copies;
+use crate::core::{Core, Frame};
 use crate::host::{Tables, Thunk};
-use std::cell::Cell;
+use crate::memory::GuestMemory;
+use crate::page_index::PageIndex;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use trine_base::Width;
-use trine_ir::{Access, Hart, Isa, Leave};
+use trine_ir::{Access, Hart, Hints, Isa, Leave, Trap};
 
 /// What a vCPU of a program asks about its address space.
 pub trait Pages: Send + Sync {
@@ -289,39 +294,30 @@ pub unsafe fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     true
 }
 
-/// Notes which generated code this thread is about to run, and for which vCPU.
-pub(crate) fn enter((code, end): (usize, usize), tables: &Tables, frame: &Frame) {
-    RUNNING.set(Some(Running { code, end, tables, frame }));
+/// An access to a program's memory, as a debugger's watchpoints see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Touched {
+    /// [`Access::Read`] or [`Access::Write`].
+    pub access: Access,
+    /// The address.
+    pub address: u64,
+    /// Bytes.
+    pub bytes: u64,
 }
 
-impl<I: Isa> Core<I> {
-    fn refused(&self, access: Access, address: u64) -> Leave {
-        let refused = REFUSED.get().address;
-        self.raise(I::refused(access, if refused == 0 { address } else { refused }))
-    }
+/// The memory of a program: guest addresses are host addresses.
+pub struct Direct {
+    /// The address space.
+    pages: Arc<dyn Pages>,
+    /// A breakpoint that does not count: see [`crate::Engine::step_past`].
+    pub(crate) past: Cell<Option<u64>>,
+    /// Whether the interpreter notes which memory it accesses.
+    pub(crate) noting: Cell<bool>,
+    /// What it noted.
+    pub(crate) noted: RefCell<Vec<Touched>>,
+}
 
-    /// A load of a program.
-    #[inline(never)]
-    pub(crate) fn direct_load(&self, width: Width, address: u64) -> Result<u64, Leave> {
-        let value = load(address, width).ok_or_else(|| self.refused(Access::Read, address))?;
-        self.note(Access::Read, address, width.bytes());
-        Ok(value)
-    }
-
-    /// A load of a program's vector.
-    pub(crate) fn direct_load_vector(&self, address: u64) -> Result<u128, Leave> {
-        let value = load_vector(address).ok_or_else(|| self.refused(Access::Read, address))?;
-        self.note(Access::Read, address, VECTOR);
-        Ok(value)
-    }
-
-    /// A store of a program's vector.
-    pub(crate) fn direct_store_vector(&self, address: u64, value: u128) -> Result<(), Leave> {
-        store_vector(address, value).ok_or_else(|| self.refused(Access::Write, address))?;
-        self.note(Access::Write, address, VECTOR);
-        Ok(())
-    }
-
+impl Direct {
     /// Notes an access that was made, where that is wanted.
     #[inline(always)]
     fn note(&self, access: Access, address: u64, bytes: u64) {
@@ -329,30 +325,64 @@ impl<I: Isa> Core<I> {
             self.noted.borrow_mut().push(Touched { access, address, bytes });
         }
     }
+}
 
-    /// A store of a program.
-    #[inline(never)]
-    pub(crate) fn direct_store(&self, width: Width, address: u64, value: u64) -> Result<(), Leave> {
-        store(address, width, value).ok_or_else(|| self.refused(Access::Write, address))?;
-        self.note(Access::Write, address, width.bytes());
+impl<I: Isa> Core<I, Direct> {
+    #[cold]
+    fn refused(&self, access: Access, address: u64) -> Leave {
+        let refused = REFUSED.get().address;
+        self.raise(I::refused(access, if refused == 0 { address } else { refused }))
+    }
+}
+
+impl<I: Isa> GuestMemory<I> for Direct {
+    type Source = Arc<dyn Pages>;
+    type Copies = Copies;
+    const TLB: Option<usize> = None;
+    const IDENTITY: bool = true;
+
+    unsafe fn init(place: *mut Self, pages: Arc<dyn Pages>) {
+        let direct =
+            Direct { pages, past: Cell::new(None), noting: Cell::new(false), noted: RefCell::default() };
+        // SAFETY: by the caller.
+        unsafe { place.write(direct) };
+    }
+
+    #[inline(always)]
+    fn load(core: &Core<I, Self>, _regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
+        let value = load(address, width).ok_or_else(|| core.refused(Access::Read, address))?;
+        core.memory.note(Access::Read, address, width.bytes());
+        Ok(value)
+    }
+
+    #[inline(always)]
+    fn store(
+        core: &Core<I, Self>,
+        _regime: usize,
+        width: Width,
+        address: u64,
+        value: u64,
+    ) -> Result<(), Leave> {
+        store(address, width, value).ok_or_else(|| core.refused(Access::Write, address))?;
+        core.memory.note(Access::Write, address, width.bytes());
         Ok(())
     }
 
-    /// An atomic update of a program: see [`Core::rmw`].
-    pub(crate) fn direct_update(
-        &self,
+    fn update(
+        core: &Core<I, Self>,
+        _regime: usize,
         width: Width,
         address: u64,
         f: impl Fn(u64) -> Option<u64>,
     ) -> Result<u64, Leave> {
-        let refused = || self.refused(Access::Write, address);
+        let refused = || core.refused(Access::Write, address);
         let mut old = load(address, width).ok_or_else(refused)?;
-        self.note(Access::Read, address, width.bytes());
+        core.memory.note(Access::Read, address, width.bytes());
         loop {
             let Some(new) = f(old) else { return Ok(old) };
             match exchange(address, width, old, new).ok_or_else(refused)? {
                 found if found == old => {
-                    self.note(Access::Write, address, width.bytes());
+                    core.memory.note(Access::Write, address, width.bytes());
                     return Ok(old);
                 }
                 found => old = found,
@@ -360,19 +390,67 @@ impl<I: Isa> Core<I> {
         }
     }
 
-    /// Raises what an access to the byte at `address` would raise.
-    pub(crate) fn direct_probe(&self, access: Access, address: u64) -> Result<(), Leave> {
+    fn load_vector(core: &Core<I, Self>, _hints: Hints, address: u64) -> Result<u128, Leave> {
+        let value = load_vector(address).ok_or_else(|| core.refused(Access::Read, address))?;
+        core.memory.note(Access::Read, address, VECTOR);
+        Ok(value)
+    }
+
+    fn store_vector(core: &Core<I, Self>, _hints: Hints, address: u64, value: u128) -> Result<(), Leave> {
+        store_vector(address, value).ok_or_else(|| core.refused(Access::Write, address))?;
+        core.memory.note(Access::Write, address, VECTOR);
+        Ok(())
+    }
+
+    fn probe(core: &Core<I, Self>, _regime: usize, access: Access, address: u64) -> Result<(), Leave> {
         let allowed = match access {
             Access::Read => load(address, Width::B1).is_some(),
             // A compare-and-exchange needs the right to write also where it leaves the value as it is.
             Access::Write => exchange(address & !3, Width::B4, 0, 0).is_some(),
-            Access::Execute => self.direct.as_ref().is_some_and(|pages| pages.fetch(address & !0xfff)),
+            Access::Execute => core.memory.pages.fetch(address & !(PAGE - 1)),
         };
-        if allowed { Ok(()) } else { Err(self.raise(I::refused(access, address))) }
+        if allowed { Ok(()) } else { Err(core.raise(I::refused(access, address))) }
     }
 
-    /// Stores zeros.
-    pub(crate) fn direct_zero(&self, address: u64, len: u64) -> Result<(), Leave> {
-        (0..len).step_by(8).try_for_each(|offset| self.direct_store(Width::B8, address + offset, 0))
+    fn zero(core: &Core<I, Self>, address: u64, len: u64) -> Result<(), Leave> {
+        (0..len).step_by(8).try_for_each(|offset| Self::store(core, 0, Width::B8, address + offset, 0))
+    }
+
+    fn fetch_address(core: &Core<I, Self>, address: u64) -> Result<u64, Trap> {
+        let allowed = core.memory.pages.fetch(address & !(PAGE - 1));
+        allowed.then_some(address).ok_or(I::refused(Access::Execute, address))
+    }
+
+    fn fetch_error(address: u64) -> Trap {
+        I::refused(Access::Execute, address)
+    }
+
+    fn fetch(&self, copies: &Copies, at: u64, width: Width) -> Option<u64> {
+        copies.load(at, width).or_else(|| load(at, width))
+    }
+
+    fn stops(&self, page: u64) -> Vec<u64> {
+        let mut stops = self.pages.stops(page);
+        stops.retain(|&stop| self.past.get() != Some(stop));
+        stops
+    }
+
+    fn keep_copies(&self, copies: &mut Copies, start: u64, mut changed: impl FnMut(u64, u64)) {
+        let (first, last) = (start & !(PAGE - 1), (start + I::MAX_BYTES - 1) & !(PAGE - 1));
+        for page in (first..=last).step_by(PAGE as usize).filter(|&page| self.pages.may_change(page)) {
+            copies.keep(page, &mut changed);
+        }
+    }
+
+    fn sync_code(core: &Core<I, Self>) {
+        core.written.compare(&core.mailbox);
+    }
+
+    fn changed_blocks(pages: &PageIndex<I, Self>, start: u64, end: u64) -> Vec<*mut Block<I, Self>> {
+        pages.of_bytes(start, end)
+    }
+
+    fn will_run((code, end): (usize, usize), tables: &Tables, frame: &Frame) {
+        RUNNING.set(Some(Running { code, end, tables, frame }));
     }
 }

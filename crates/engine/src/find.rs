@@ -1,25 +1,26 @@
 //! How the dispatcher finds, makes and links blocks.
 
 use crate::block::Block;
+use crate::memory::GuestMemory;
 use crate::run::{Engine, Step};
 use crate::translations::Translated;
 use crate::written::Stale;
 use trine_ir::{Isa, Trap};
 
-impl<I: Isa> Engine<I> {
+impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
     /// The block at the current PC. It lives until the vCPU's next safepoint.
-    pub(crate) fn lookup(&mut self) -> Result<*const Block<I>, Trap> {
+    pub(crate) fn lookup(&mut self) -> Result<*const Block<I, M>, Trap> {
         let pc = self.core.frame.pc.get();
         let stamp = self.core.frame.stamp.get();
         let entry = self.core.jumps.entry(pc);
         if entry.pc.get() == pc && entry.stamp.get() == stamp {
-            let block = entry.block.get() as *const Block<I>;
+            let block = entry.block.get() as *const Block<I, M>;
             // Another vCPU may have compiled it meanwhile.
             // SAFETY: entries of blocks that were retired were made stale at this vCPU's last safepoint.
             entry.code.set(self.entry_code(unsafe { &*block }));
             return Ok(block);
         }
-        let start = self.core.fetch_address(pc)?;
+        let start = M::fetch_address(&self.core, pc)?;
         let block = match self.translations.known(&self.core, pc, start)? {
             Some(block) => block,
             None => self.translate(pc)?,
@@ -34,23 +35,23 @@ impl<I: Isa> Engine<I> {
         Ok(block)
     }
 
-    fn translate(&mut self, pc: u64) -> Result<*mut Block<I>, Trap> {
+    fn translate(&mut self, pc: u64) -> Result<*mut Block<I, M>, Trap> {
         loop {
-            let start = self.core.fetch_address(pc)?;
-            self.settle(start);
+            let start = M::fetch_address(&self.core, pc)?;
+            M::settle(self, start);
             match self.translations.translate(&self.core, pc)? {
                 Translated::Block(block) => {
                     self.stats.decoded += 1;
                     return Ok(block);
                 }
                 // Behind the first page where an instruction goes on there; or either was written meanwhile.
-                Translated::Unsettled(page) => self.settle(page),
+                Translated::Unsettled(page) => M::settle(self, page),
             }
         }
     }
 
     /// What the jump cache names as a block's code.
-    fn entry_code(&self, block: &Block<I>) -> usize {
+    fn entry_code(&self, block: &Block<I, M>) -> usize {
         match (block.code(), self.translations.code()) {
             (0, Some(code)) => code.miss(),
             (code, _) => code,
@@ -68,7 +69,7 @@ impl<I: Isa> Engine<I> {
     }
 
     /// Compiles a block that has run often enough.
-    pub(crate) fn compile(&mut self, block: &Block<I>) {
+    pub(crate) fn compile(&mut self, block: &Block<I, M>) {
         let pc = self.core.frame.pc.get();
         if let Some(size) = self.translations.compile(block, pc) {
             self.stats.compiled += 1;

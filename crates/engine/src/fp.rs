@@ -2,11 +2,12 @@
 //! host's FPU does something else.
 
 use crate::core::Core;
+use crate::memory::GuestMemory;
 use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
 use trine_softfloat::{self as sf, Env, F32, F64, Format, IntKind};
 
 /// Performs `op`; the flags go to the CPU's slot.
-pub fn soft<I: Isa>(core: &Core<I>, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
+pub fn soft<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
     let round = match rounding {
         Rounding::Static(r) => r,
         Rounding::Dynamic => I::Fp::round(core.slots.as_ref()),

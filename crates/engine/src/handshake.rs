@@ -5,6 +5,8 @@
 //! offline: what it wrote before is read then, and what it writes afterwards passes the write guard. Whoever waits serves
 //! what others ask of it meanwhile, and holds no lock.
 
+use crate::memory::GuestMemory;
+use crate::paged::Paged;
 use crate::run::Engine;
 use std::time::Duration;
 use trine_ir::Isa;
@@ -16,11 +18,11 @@ const LOOKS: u32 = 64;
 /// The sleep.
 const SLEEP: Duration = Duration::from_micros(20);
 
-impl<I: Isa> Engine<I> {
+impl<I: Isa> Engine<I, Paged<I>> {
     /// Makes the page at a physical address code.
-    pub(crate) fn settle(&self, address: u64) {
+    pub(crate) fn make_code(&self, address: u64) {
         let page = address & !0xfff;
-        let ram = &self.core.ram;
+        let ram = &self.core.memory.ram;
         loop {
             match ram.become_code(page) {
                 Becoming::Done => return,
@@ -37,9 +39,9 @@ impl<I: Isa> Engine<I> {
 
     /// Waits until none of these vCPUs can write to a page unnoticed.
     fn take_writers(&self, page: u64, writers: u8) {
-        let Some(host) = self.core.ram.host_address(page) else { return };
+        let Some(host) = self.core.memory.ram.host_address(page) else { return };
         if writers & self.member.writer != 0 {
-            self.core.tlb.protect(host);
+            self.core.memory.tlb.protect(host);
         }
         let asked = self.translations.written().protect(host, writers, &self.member);
         if asked.is_empty() {
@@ -57,10 +59,12 @@ impl<I: Isa> Engine<I> {
             if looks < LOOKS { std::hint::spin_loop() } else { std::thread::sleep(SLEEP) }
         }
     }
+}
 
+impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
     /// Drops write entries of pages that become code; `epoch` was read before.
     pub(crate) fn give_up_writes(&self, epoch: u64) {
-        self.member.take_protect().into_iter().for_each(|host| self.core.tlb.protect(host));
+        self.member.take_protect().into_iter().for_each(|host| self.core.memory.protect(host));
         self.member.writes.pass(epoch);
     }
 }

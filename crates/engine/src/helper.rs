@@ -2,10 +2,11 @@
 //! call that says it leaves them alone, and a wrong list would be a wrong result much later.
 
 use crate::core::Core;
+use crate::memory::GuestMemory;
 use std::cell::Cell;
 use trine_ir::{Helper, Isa, Leave};
 
-impl<I: Isa> Core<I> {
+impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
     /// Calls a helper for the current instruction.
     #[inline(always)]
     pub(crate) fn call(&self, helper: &'static Helper, args: [u64; 3]) -> Result<u64, Leave> {

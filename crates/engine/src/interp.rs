@@ -3,6 +3,8 @@
 use crate::block::Op;
 use crate::core::Core;
 use crate::fp;
+use crate::memory::GuestMemory;
+use crate::paged::Paged;
 use trine_ir::{
     Access, Bin, Carry, Cmp, Flow, Fp, FpRules, Hart, Helper, Hints, Isa, Lane, Leave, MemOp, Res, Rmw,
     Rounding, Sem, Signed, Trap, Un, Vop, eval, vector,
@@ -10,38 +12,38 @@ use trine_ir::{
 
 /// One instruction being executed. The pointers are valid while its body runs: see
 /// [`Interp::new`].
-pub struct Interp<I: Isa> {
-    core: *const Core<I>,
-    op: *const Op<I>,
+pub struct Interp<I: Isa, M: GuestMemory<I> = Paged<I>> {
+    core: *const Core<I, M>,
+    op: *const Op<I, M>,
 }
 
-impl<I: Isa> Clone for Interp<I> {
+impl<I: Isa, M: GuestMemory<I>> Clone for Interp<I, M> {
     #[inline(always)]
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<I: Isa> Copy for Interp<I> {}
+impl<I: Isa, M: GuestMemory<I>> Copy for Interp<I, M> {}
 
 /// A body bound to the interpreter.
-pub type Run<I> = fn(Interp<I>, &<I as Isa>::Operands) -> Result<(), Leave>;
+pub type Run<I, M = Paged<I>> = fn(Interp<I, M>, &<I as Isa>::Operands) -> Result<(), Leave>;
 
-impl<I: Isa> Interp<I> {
+impl<I: Isa, M: GuestMemory<I>> Interp<I, M> {
     /// Executes `op` on `core`. Both outlive the call, and bodies keep no copy of the handle, so
     /// the pointers in it are never dangling.
     #[inline(always)]
-    pub fn execute(core: &Core<I>, op: &Op<I>) -> Result<(), Leave> {
+    pub fn execute(core: &Core<I, M>, op: &Op<I, M>) -> Result<(), Leave> {
         (op.run)(Interp { core, op }, &op.operands)
     }
 
     #[inline(always)]
-    fn core<'a>(self) -> &'a Core<I> {
+    fn core<'a>(self) -> &'a Core<I, M> {
         // SAFETY: `execute` made the pointer from a reference that outlives the body.
         unsafe { &*self.core }
     }
 
     #[inline(always)]
-    fn op<'a>(self) -> &'a Op<I> {
+    fn op<'a>(self) -> &'a Op<I, M> {
         // SAFETY: as for `core`.
         unsafe { &*self.op }
     }
@@ -67,7 +69,7 @@ impl<I: Isa> Interp<I> {
     }
 }
 
-impl<I: Isa> Sem for Interp<I> {
+impl<I: Isa, M: GuestMemory<I>> Sem for Interp<I, M> {
     type Isa = I;
     type Exit = Leave;
     type Raw = u64;
@@ -178,7 +180,7 @@ impl<I: Isa> Sem for Interp<I> {
         self.note_retired();
         let core = self.core();
         core.check_aligned(how, Access::Read, address)?;
-        let value = core.load(core.access_regime(how.hints), how.width, address);
+        let value = M::load(core, core.access_regime(how.hints), how.width, address);
         Ok(how.ordered(core.hinted(how.hints, value)?))
     }
     #[inline(always)]
@@ -186,7 +188,7 @@ impl<I: Isa> Sem for Interp<I> {
         self.note_retired();
         let core = self.core();
         core.check_aligned(how, Access::Write, address)?;
-        let done = core.store(core.access_regime(how.hints), how.width, address, how.ordered(value));
+        let done = M::store(core, core.access_regime(how.hints), how.width, address, how.ordered(value));
         core.hinted(how.hints, done)
     }
     fn rmw_raw(self, op: Rmw, how: MemOp, address: u64, v: u64) -> Res<Self, u64> {

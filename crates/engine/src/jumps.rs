@@ -34,8 +34,8 @@ pub struct Entry {
 pub const ENTRY_BITS: u32 = 5;
 const _: () = assert!(size_of::<Entry>() == 1 << ENTRY_BITS);
 
-/// The cache. Memory that is all zeros is an empty one.
-#[repr(C)]
+/// The cache. Memory that is all zeros is an empty one. No entry lies in two lines of the host's caches.
+#[repr(C, align(64))]
 pub struct Jumps {
     entries: [Entry; ENTRIES],
     /// For each row, which pages may have entries: one bit for a hash of the page's number.

@@ -2,14 +2,15 @@
 //!
 //! * [`run`]: the dispatcher ([`run::Engine`] is a [`trine_base::Vcpu`]); `find`, `step`: its other parts.
 //! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; `stamps`: which of their
-//!   entries are valid; [`access`]: what misses them.
+//!   entries are valid; [`access`]: what all accesses have in common.
 //! * [`translations`]: decoded blocks ([`block`]) and their code, shared by vCPUs; `table`, `page_index`: where blocks are
 //!   found; `links`: direct jumps between their codes; [`written`]: notes of changed code; [`epochs`]: when what was dropped
 //!   is freed; `handshake`: how a page becomes code.
 //! * [`interp`]: the interpreter; [`fp`]: floating point in software; `helper`: calls of the CPU's own
 //!   Rust functions.
 //! * `wide`: accesses of 16 bytes.
-//! * [`direct`]: programs, whose memory is the host's own.
+//! * [`memory`]: how guest memory is reached, a type parameter: [`paged`], behind an MMU and the TLB, or [`direct`], programs,
+//!   whose memory is the host's own.
 //! * [`host`]: what compiles for the host and runs the result, under names that belong to no host; all but it is the same on
 //!   every host. [`x64`] is what stands behind it. [`code`], `grow`: the memory for code and its tables. [`perf`]: names for it.
 
@@ -34,7 +35,9 @@ pub mod host;
 pub mod interp;
 pub mod jumps;
 mod links;
+pub mod memory;
 mod page_index;
+pub mod paged;
 pub mod perf;
 pub mod run;
 mod stamps;
@@ -48,7 +51,9 @@ pub mod written;
 pub mod x64;
 
 pub use crate::core::Time;
+pub use direct::Direct;
+pub use paged::Paged;
 pub use perf::PerfMap;
 pub use run::Engine;
-pub use translations::{Memory, Tier, Translations};
+pub use translations::{Tier, Translations};
 pub use trine_base::Stats;

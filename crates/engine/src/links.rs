@@ -11,6 +11,7 @@
 
 use crate::block::Block;
 use crate::code::{CodeMemory, PART, PARTS};
+use crate::memory::GuestMemory;
 use std::ptr::null;
 use trine_ir::Isa;
 
@@ -26,19 +27,19 @@ pub struct Linked {
 }
 
 /// One direct jump.
-struct Site<I: Isa> {
+struct Site<I: Isa, M: GuestMemory<I>> {
     /// Executable address of the displacement.
     at: usize,
     /// The displacement that leads to the dispatcher.
     cold: i32,
     /// The block that it is in; null once that is retired.
-    owner: *const Block<I>,
+    owner: *const Block<I, M>,
     /// The block that it leads to; null while it is cold.
-    target: *const Block<I>,
+    target: *const Block<I, M>,
 }
 
 /// All direct jumps, by the part of code memory that they are in.
-pub struct Links<I: Isa>([Vec<Site<I>>; PARTS]);
+pub struct Links<I: Isa, M: GuestMemory<I>>([Vec<Site<I, M>>; PARTS]);
 
 /// Low bits of a site's number, which count the sites of one part. With those for the part they are 24, so that the code
 /// with which a cold jump leaves fits into 32.
@@ -49,26 +50,26 @@ const MOST: usize = 1 << NUMBER;
 const _: () = assert!(PART / 16 <= MOST);
 
 // SAFETY: the pointers are only followed by who has `&mut Links`, to blocks that are `Sync`.
-unsafe impl<I: Isa> Send for Links<I> {}
+unsafe impl<I: Isa, M: GuestMemory<I>> Send for Links<I, M> {}
 
-impl<I: Isa> Default for Links<I> {
+impl<I: Isa, M: GuestMemory<I>> Default for Links<I, M> {
     fn default() -> Self {
         Links(std::array::from_fn(|_| Vec::new()))
     }
 }
 
-impl<I: Isa> Links<I> {
+impl<I: Isa, M: GuestMemory<I>> Links<I, M> {
     /// The number that the next site of a part gets.
     pub fn next(&self, part: usize) -> u32 {
         (part << NUMBER) as u32 | self.0[part].len() as u32
     }
 
-    fn site(&mut self, number: u32) -> Option<&mut Site<I>> {
+    fn site(&mut self, number: u32) -> Option<&mut Site<I, M>> {
         self.0.get_mut(number as usize >> NUMBER)?.get_mut(number as usize & (MOST - 1))
     }
 
     /// Adds the sites of a block that has just got its code in `part`: addresses, and displacements as they are now.
-    pub fn add(&mut self, part: usize, owner: &Block<I>, sites: impl Iterator<Item = (usize, i32)>) {
+    pub fn add(&mut self, part: usize, owner: &Block<I, M>, sites: impl Iterator<Item = (usize, i32)>) {
         let first = self.next(part);
         self.0[part].extend(sites.map(|(at, cold)| Site { at, cold, owner, target: null() }));
         let mut linked = owner.linked();
@@ -77,7 +78,7 @@ impl<I: Isa> Links<I> {
 
     /// Makes the site with this number lead to `target`, unless its block or the target was retired meanwhile. True where
     /// it does now.
-    pub fn link(&mut self, number: u32, target: &Block<I>, memory: &CodeMemory) -> bool {
+    pub fn link(&mut self, number: u32, target: &Block<I, M>, memory: &CodeMemory) -> bool {
         let Some(site) = self.site(number) else { return false };
         let code = target.code();
         if site.owner.is_null() || !site.target.is_null() || target.is_retired() || code == 0 {
@@ -90,7 +91,7 @@ impl<I: Isa> Links<I> {
     }
 
     /// Makes the sites that lead to a block cold, and its own.
-    pub fn unlink(&mut self, block: &Block<I>, memory: &CodeMemory) {
+    pub fn unlink(&mut self, block: &Block<I, M>, memory: &CodeMemory) {
         let (first, count, incoming) = {
             let mut linked = block.linked();
             (linked.first, linked.count, std::mem::take(&mut linked.incoming))

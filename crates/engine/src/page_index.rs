@@ -1,6 +1,7 @@
 //! Which blocks have bytes of a page.
 
 use crate::block::{Block, PAGE};
+use crate::memory::GuestMemory;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use trine_ir::Isa;
@@ -22,23 +23,23 @@ impl Hasher for Mix {
 }
 
 /// The blocks of each page (physical address / 4096). None of them is freed while it is listed.
-pub struct PageIndex<I: Isa>(HashMap<u64, Vec<*mut Block<I>>, BuildHasherDefault<Mix>>);
+pub struct PageIndex<I: Isa, M: GuestMemory<I>>(HashMap<u64, Vec<*mut Block<I, M>>, BuildHasherDefault<Mix>>);
 
 // SAFETY: the pointers are only followed by who has the index, to blocks that are `Sync`.
-unsafe impl<I: Isa> Send for PageIndex<I> {}
+unsafe impl<I: Isa, M: GuestMemory<I>> Send for PageIndex<I, M> {}
 
-impl<I: Isa> Default for PageIndex<I> {
+impl<I: Isa, M: GuestMemory<I>> Default for PageIndex<I, M> {
     fn default() -> Self {
         PageIndex(HashMap::default())
     }
 }
 
-impl<I: Isa> PageIndex<I> {
+impl<I: Isa, M: GuestMemory<I>> PageIndex<I, M> {
     /// Adds a block.
     ///
     /// # Safety
     /// It is not freed before it is removed.
-    pub unsafe fn add(&mut self, block: *mut Block<I>) {
+    pub unsafe fn add(&mut self, block: *mut Block<I, M>) {
         // SAFETY: by the caller.
         for page in unsafe { &*block }.pages() {
             self.0.entry(page).or_default().push(block);
@@ -46,7 +47,7 @@ impl<I: Isa> PageIndex<I> {
     }
 
     /// Removes a block, which is listed.
-    pub fn remove(&mut self, block: *mut Block<I>) {
+    pub fn remove(&mut self, block: *mut Block<I, M>) {
         // SAFETY: what is listed is not freed.
         for page in unsafe { &*block }.pages() {
             if let Some(list) = self.0.get_mut(&page) {
@@ -64,17 +65,17 @@ impl<I: Isa> PageIndex<I> {
     }
 
     /// The blocks of the pages from `first` up to `last`.
-    pub fn of_pages(&self, first: u64, last: u64) -> Vec<*mut Block<I>> {
+    pub fn of_pages(&self, first: u64, last: u64) -> Vec<*mut Block<I, M>> {
         self.chosen(first, last, |_| true)
     }
 
     /// The blocks that have bytes from `start` up to `end`.
-    pub fn of_bytes(&self, start: u64, end: u64) -> Vec<*mut Block<I>> {
-        let touches = |b: &Block<I>| b.start < end && b.reach() > start;
+    pub fn of_bytes(&self, start: u64, end: u64) -> Vec<*mut Block<I, M>> {
+        let touches = |b: &Block<I, M>| b.start < end && b.reach() > start;
         self.chosen(start / PAGE, end.saturating_sub(1) / PAGE, touches)
     }
 
-    fn chosen(&self, first: u64, last: u64, wanted: impl Fn(&Block<I>) -> bool) -> Vec<*mut Block<I>> {
+    fn chosen(&self, first: u64, last: u64, wanted: impl Fn(&Block<I, M>) -> bool) -> Vec<*mut Block<I, M>> {
         let listed = (first..=last).filter_map(|page| self.0.get(&page)).flatten();
         // SAFETY: what is listed is not freed.
         let mut found: Vec<_> = listed.copied().filter(|&b| wanted(unsafe { &*b })).collect();

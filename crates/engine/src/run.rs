@@ -2,10 +2,12 @@
 
 use crate::block::{Block, Op, PAGE};
 use crate::core::{Core, Time};
-use crate::direct::Pages;
+use crate::direct::{Direct, Pages};
 use crate::host::Left;
 use crate::interp::Interp;
-use crate::translations::{CodeCopy, Memory, Tier, Translations};
+use crate::memory::GuestMemory;
+use crate::paged::Paged;
+use crate::translations::{CodeCopy, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,9 +26,9 @@ const SLICE: u64 = 20_000;
 const STUCK: u32 = 10_000;
 
 /// One vCPU.
-pub struct Engine<I: Isa> {
-    pub(crate) core: Box<Core<I>>,
-    pub(crate) translations: Arc<Translations<I>>,
+pub struct Engine<I: Isa, M: GuestMemory<I> = Paged<I>> {
+    pub(crate) core: Box<Core<I, M>>,
+    pub(crate) translations: Arc<Translations<I, M>>,
     /// What the translations know of this vCPU.
     pub(crate) member: Arc<Member>,
     pub(crate) stats: Stats,
@@ -37,7 +39,7 @@ pub struct Engine<I: Isa> {
 
 // SAFETY: `Core` holds `Cell`s and raw addresses that only the thread that owns the engine uses;
 // what other threads touch (mailbox, bus, RAM) is `Sync` behind `Arc`s.
-unsafe impl<I: Isa> Send for Engine<I> {}
+unsafe impl<I: Isa, M: GuestMemory<I>> Send for Engine<I, M> {}
 
 /// What an execution step led to.
 pub(crate) enum Step {
@@ -54,7 +56,7 @@ impl Step {
     }
 }
 
-impl<I: Isa> Engine<I> {
+impl<I: Isa> Engine<I, Paged<I>> {
     /// The only vCPU of a machine, after reset. Where the host cannot run compiled code, the interpreter runs everything
     /// and the reason is given.
     pub fn new(
@@ -64,8 +66,8 @@ impl<I: Isa> Engine<I> {
         time: Time,
         mailbox: Arc<Mailbox>,
         tier: Tier,
-    ) -> (Engine<I>, Option<String>) {
-        let (translations, why) = Translations::new(Memory::Paged, tier);
+    ) -> (Self, Option<String>) {
+        let (translations, why) = Translations::new(tier);
         ram.add_code_owner(translations.written().clone());
         (Self::of_machine(config, ram, bus, time, mailbox, translations), why)
     }
@@ -79,12 +81,14 @@ impl<I: Isa> Engine<I> {
         time: Time,
         mailbox: Arc<Mailbox>,
         translations: Arc<Translations<I>>,
-    ) -> Engine<I> {
+    ) -> Self {
         let written = translations.written().clone();
-        let core = Core::new(config, ram, None, bus, time, mailbox, written);
+        let core = Core::new(config, ram, bus, time, mailbox, written);
         Self::on(core, translations)
     }
+}
 
+impl<I: Isa> Engine<I, Direct> {
     /// A vCPU of a program, whose addresses are the host's. All that share an address space share translations; their
     /// configuration is the same but for the number of the hart.
     pub fn program(
@@ -92,20 +96,22 @@ impl<I: Isa> Engine<I> {
         pages: Arc<dyn Pages>,
         clock: Arc<dyn Clock>,
         mailbox: Arc<Mailbox>,
-        translations: Arc<Translations<I>>,
-    ) -> Engine<I> {
+        translations: Arc<Translations<I, Direct>>,
+    ) -> Self {
         let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-        let (ram, written) = (Arc::new(Ram::none()), translations.written().clone());
-        let core = Core::new(config, ram, Some(pages), bus, Time::Host(clock), mailbox, written);
+        let written = translations.written().clone();
+        let core = Core::new(config, pages, bus, Time::Host(clock), mailbox, written);
         Self::on(core, translations)
     }
+}
 
-    fn on(core: Box<Core<I>>, translations: Arc<Translations<I>>) -> Engine<I> {
+impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
+    fn on(core: Box<Core<I, M>>, translations: Arc<Translations<I, M>>) -> Engine<I, M> {
         if let Some(code) = translations.code() {
             code.adopt(&core);
         }
         let member = translations.written().join(core.mailbox.clone());
-        core.writer.set(member.writer);
+        core.memory.set_writer(member.writer);
         Engine { core, translations, member, stats: Stats::default(), warm: WARM, target: 0 }
     }
 
@@ -115,7 +121,7 @@ impl<I: Isa> Engine<I> {
     }
 
     /// The translations that it runs.
-    pub fn translations(&self) -> &Arc<Translations<I>> {
+    pub fn translations(&self) -> &Arc<Translations<I, M>> {
         &self.translations
     }
 
@@ -153,7 +159,7 @@ impl<I: Isa> Engine<I> {
     }
 
     /// The core, for tests and debuggers.
-    pub fn core(&self) -> &Core<I> {
+    pub fn core(&self) -> &Core<I, M> {
         &self.core
     }
 
@@ -271,11 +277,11 @@ impl<I: Isa> Engine<I> {
     }
 
     /// Runs at most `most` instructions of `block` with the interpreter.
-    pub(crate) fn interpret(&mut self, block: &Block<I>, most: u64) -> Step {
+    pub(crate) fn interpret(&mut self, block: &Block<I, M>, most: u64) -> Step {
         let core = &*self.core;
         let pc = core.frame.pc.get();
         core.frame.page.set(pc & !(PAGE - 1));
-        let ops: &[Op<I>] = &block.ops[..block.ops.len().min(most as usize)];
+        let ops: &[Op<I, M>] = &block.ops[..block.ops.len().min(most as usize)];
         for op in ops {
             if let Err(leave) = Interp::execute(core, op) {
                 return self.left(op, leave);
@@ -293,7 +299,7 @@ impl<I: Isa> Engine<I> {
     }
 
     /// An instruction of an interpreted block did not simply end.
-    fn left(&mut self, op: &Op<I>, leave: Leave) -> Step {
+    fn left(&mut self, op: &Op<I, M>, leave: Leave) -> Step {
         let frame = &self.core.frame;
         let before = frame.count.get() + op.index as u64;
         let here = frame.page.get().wrapping_add(op.offset as u64);
@@ -375,7 +381,7 @@ impl<I: Isa> Engine<I> {
     }
 
     /// Runs generated code until it leaves.
-    fn enter(&mut self, block: &Block<I>) -> Step {
+    fn enter(&mut self, block: &Block<I, M>) -> Step {
         let Some(code) = self.translations.code() else { return Step::Go };
         self.stats.entered += 1;
         self.core.frame.page.set(self.core.frame.pc.get() & !(PAGE - 1));
@@ -418,7 +424,7 @@ impl<I: Isa> Engine<I> {
     }
 }
 
-impl<I: Isa> Vcpu for Engine<I> {
+impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
     fn run(&mut self, budget: u64) -> Exit {
         self.set_target(budget);
         self.online(Self::run_online)
@@ -520,7 +526,7 @@ impl<I: Isa> Vcpu for Engine<I> {
     }
 }
 
-impl<I: Isa> Drop for Engine<I> {
+impl<I: Isa, M: GuestMemory<I>> Drop for Engine<I, M> {
     fn drop(&mut self) {
         self.translations.written().leave(&self.member);
     }

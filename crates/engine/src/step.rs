@@ -2,12 +2,13 @@
 
 use crate::block::{self, Block};
 use crate::code_copies::Copies;
-use crate::core::Touched;
+use crate::direct::{Direct, Touched};
+use crate::memory::GuestMemory;
 use crate::run::{Engine, Step};
 use trine_base::Exit;
 use trine_ir::Isa;
 
-impl<I: Isa> Engine<I> {
+impl<I: Isa> Engine<I, Direct> {
     /// Interprets one instruction of a program, as a debugger's step. `None` where it was done; an exit otherwise,
     /// after which it was done only where the exit says so ([`Exit::Firmware`]: it raised that). What it accessed is
     /// added to `touched`.
@@ -16,13 +17,13 @@ impl<I: Isa> Engine<I> {
         let step = self.online(|engine| match engine.attend() {
             Some(exit) => Step::Out(exit),
             None => {
-                engine.core.noting.set(true);
+                engine.core.memory.noting.set(true);
                 let step = engine.single();
-                engine.core.noting.set(false);
+                engine.core.memory.noting.set(false);
                 step
             }
         });
-        touched.append(&mut self.core.noted.borrow_mut());
+        touched.append(&mut self.core.memory.noted.borrow_mut());
         step.exit()
     }
 
@@ -33,19 +34,21 @@ impl<I: Isa> Engine<I> {
         self.set_target(1);
         // A block of its own, which is not kept: it is of what memory holds now.
         let none = Copies::default();
-        self.core.past.set(Some(pc));
+        self.core.memory.past.set(Some(pc));
         let block = self.core.fetch_address(pc).and_then(|start| block::decode(&self.core, &none, pc, start));
-        self.core.past.set(None);
+        self.core.memory.past.set(None);
         let step = match block {
             Ok(block) => self.interpret(&block, 1),
             Err(trap) => self.fault(trap),
         };
         step.exit()
     }
+}
 
+impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
     /// What `f` makes of the block at a physical address in the current mode and of its code, for listings. `None` where
     /// there is no block.
-    pub fn listing<T>(&self, start: u64, f: impl FnOnce(&Block<I>, Vec<u8>) -> T) -> Option<T> {
+    pub fn listing<T>(&self, start: u64, f: impl FnOnce(&Block<I, M>, Vec<u8>) -> T) -> Option<T> {
         self.translations.listing(start, self.core.mode.get(), f)
     }
 }

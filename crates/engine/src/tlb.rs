@@ -115,8 +115,8 @@ pub enum Flushed {
 /// One element for each regime of a CPU.
 type Each<I, T> = <<I as Isa>::Regimes as Regimes>::Each<T>;
 
-/// The TLB of one vCPU.
-#[repr(C)]
+/// The TLB of one vCPU. No entry lies in two lines of the host's caches.
+#[repr(C, align(64))]
 pub struct Tlb<I: Isa> {
     entries: Each<I, [Entry; ENTRIES]>,
     fetches: Each<I, [Fetch; FETCHES]>,

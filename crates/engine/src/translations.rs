@@ -6,11 +6,13 @@
 //! Order of locks: this one, then what [`Pages`](crate::direct::Pages) locks, then [`Written`]'s.
 
 use crate::block::{self, Block, CHAINS, PAGE};
-use crate::code_copies::Copies;
+use crate::code_copies::CodeCopies;
 use crate::core::Core;
 use crate::epochs::Epochs;
 use crate::host::{Code, Compiled, Compiler};
+use crate::memory::GuestMemory;
 use crate::page_index::PageIndex;
+use crate::paged::Paged;
 use crate::perf::PerfMap;
 use crate::table::Table;
 use crate::written::{Changed, Member, Written};
@@ -25,15 +27,6 @@ pub enum Tier {
     Interp,
     /// Interpreter for cold code, compiled code for the rest.
     Baseline,
-}
-
-/// What the guest's physical addresses are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Memory {
-    /// Addresses in [`trine_memory::Ram`], behind an MMU.
-    Paged,
-    /// The host's own: a program.
-    Direct,
 }
 
 /// Counts of what happened to the translations, by whichever vCPU.
@@ -58,35 +51,34 @@ impl Counts {
 }
 
 /// What is changed under the lock.
-struct Inner<I: Isa> {
-    pages: PageIndex<I>,
-    copies: Copies,
-    compiler: Compiler<I>,
+struct Inner<I: Isa, M: GuestMemory<I>> {
+    pages: PageIndex<I, M>,
+    copies: M::Copies,
+    compiler: Compiler<I, M>,
     /// Blocks that were taken out, and the epoch in which that was.
-    limbo: Vec<(u64, *mut Block<I>)>,
+    limbo: Vec<(u64, *mut Block<I, M>)>,
     /// The part of code memory that is being emptied, and the epoch in which its blocks were retired.
     emptying: Option<(usize, u64)>,
 }
 
 // SAFETY: blocks in limbo are only followed by who has this, and are `Send`.
-unsafe impl<I: Isa> Send for Inner<I> {}
+unsafe impl<I: Isa, M: GuestMemory<I>> Send for Inner<I, M> {}
 
 /// The translations.
-pub struct Translations<I: Isa> {
-    memory: Memory,
+pub struct Translations<I: Isa, M: GuestMemory<I> = Paged<I>> {
     code: Option<Code>,
-    table: Table<Block<I>>,
+    table: Table<Block<I, M>>,
     epochs: Epochs,
     written: Arc<Written>,
-    inner: Mutex<Inner<I>>,
+    inner: Mutex<Inner<I, M>>,
     perf: OnceLock<Arc<PerfMap>>,
     counts: Counts,
 }
 
 /// What came of an attempt to decode a block.
-pub(crate) enum Translated<I: Isa> {
+pub(crate) enum Translated<I: Isa, M: GuestMemory<I>> {
     /// It is in the table.
-    Block(*mut Block<I>),
+    Block(*mut Block<I, M>),
     /// This physical page must become code before.
     Unsettled(u64),
 }
@@ -94,18 +86,18 @@ pub(crate) enum Translated<I: Isa> {
 /// What a child process gets of its parent's translations: see [`Translations::fork`].
 pub struct CodeCopy(Vec<(usize, Vec<u8>)>);
 
-impl<I: Isa> Translations<I> {
+impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
     /// Translations that are empty. Where the host cannot run compiled code, the interpreter runs everything and the
     /// reason is given.
-    pub fn new(memory: Memory, tier: Tier) -> (Arc<Self>, Option<String>) {
-        Self::with_code(memory, tier, crate::code::PART)
+    pub fn new(tier: Tier) -> (Arc<Self>, Option<String>) {
+        Self::with_code(tier, crate::code::PART)
     }
 
     /// The same with another size of the parts of code memory, a multiple of 4096; for tests of full memory.
-    pub fn with_code(memory: Memory, tier: Tier, part: usize) -> (Arc<Self>, Option<String>) {
+    pub fn with_code(tier: Tier, part: usize) -> (Arc<Self>, Option<String>) {
         let made = match tier {
             Tier::Interp => Ok(None),
-            Tier::Baseline => Code::new::<I>(part).map(Some),
+            Tier::Baseline => Code::new::<I, M>(part).map(Some),
         };
         let (code, why) = match made {
             Ok(code) => (code, None),
@@ -115,13 +107,12 @@ impl<I: Isa> Translations<I> {
         let heads = unsafe { Box::new_zeroed_slice(CHAINS).assume_init() };
         let inner = Inner {
             pages: PageIndex::default(),
-            copies: Copies::default(),
+            copies: M::Copies::default(),
             compiler: Compiler::default(),
             limbo: Vec::new(),
             emptying: None,
         };
         let translations = Translations {
-            memory,
             code,
             table: Table::new(heads),
             epochs: Epochs::default(),
@@ -163,11 +154,11 @@ impl<I: Isa> Translations<I> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner<I>> {
+    fn lock(&self) -> MutexGuard<'_, Inner<I, M>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_lock(&self) -> Option<MutexGuard<'_, Inner<I>>> {
+    fn try_lock(&self) -> Option<MutexGuard<'_, Inner<I, M>>> {
         match self.inner.try_lock() {
             Ok(inner) => Some(inner),
             Err(TryLockError::Poisoned(e)) => Some(e.into_inner()),
@@ -177,13 +168,18 @@ impl<I: Isa> Translations<I> {
 
     /// The block at a physical address in the core's mode, whose second page is where `pc` says. The core's vCPU is
     /// online; the block lives until its next safepoint.
-    pub(crate) fn known(&self, core: &Core<I>, pc: u64, start: u64) -> Result<Option<*mut Block<I>>, Trap> {
+    pub(crate) fn known(
+        &self,
+        core: &Core<I, M>,
+        pc: u64,
+        start: u64,
+    ) -> Result<Option<*mut Block<I, M>>, Trap> {
         let mode = core.mode.get();
         let find = |second: Option<u64>| {
-            let same = |b: &Block<I>| b.start == start && b.mode == mode;
-            let wanted = |b: &Block<I>| same(b) && (second.is_none() || b.second == second);
+            let same = |b: &Block<I, M>| b.start == start && b.mode == mode;
+            let wanted = |b: &Block<I, M>| same(b) && (second.is_none() || b.second == second);
             // SAFETY: blocks are freed when every vCPU has passed a safepoint behind their removal.
-            unsafe { self.table.find(Block::<I>::chain_of(start, mode), wanted) }
+            unsafe { self.table.find(Block::<I, M>::chain_of(start, mode), wanted) }
         };
         let Some(block) = find(None) else { return Ok(None) };
         // SAFETY: as above.
@@ -192,20 +188,20 @@ impl<I: Isa> Translations<I> {
         }
         // The same bytes may go on in another page for another address space.
         let next = (pc & !(PAGE - 1)).wrapping_add(PAGE);
-        Ok(find(Some(core.fetch_address(next)? & !(PAGE - 1))))
+        Ok(find(Some(M::fetch_address(core, next)? & !(PAGE - 1))))
     }
 
     /// Decodes the block at `pc`, unless another vCPU has done so meanwhile.
-    pub(crate) fn translate(&self, core: &Core<I>, pc: u64) -> Result<Translated<I>, Trap> {
+    pub(crate) fn translate(&self, core: &Core<I, M>, pc: u64) -> Result<Translated<I, M>, Trap> {
         let mut inner = self.lock();
         // Once more, under the lock: where this still is code now, whoever makes it something else notes that, and the
         // note is served after the lock is released.
-        let start = core.fetch_address(pc)?;
+        let start = M::fetch_address(core, pc)?;
         if let Some(block) = self.known(core, pc, start)? {
             return Ok(Translated::Block(block));
         }
         // First the protection, then the bytes: a write in between is noted.
-        if !core.ram.is_settled(start) {
+        if !core.memory.is_settled(start) {
             return Ok(Translated::Unsettled(start));
         }
         self.keep_copies(&mut inner, core, start);
@@ -224,13 +220,9 @@ impl<I: Isa> Translations<I> {
     }
 
     /// Copies what a program may change of the pages that a block at this address may be decoded from.
-    fn keep_copies(&self, inner: &mut Inner<I>, core: &Core<I>, start: u64) {
-        let Some(pages) = &core.direct else { return };
-        let (first, last) = (start & !(PAGE - 1), (start + I::MAX_BYTES - 1) & !(PAGE - 1));
+    fn keep_copies(&self, inner: &mut Inner<I, M>, core: &Core<I, M>, start: u64) {
         let mut changed = Vec::new();
-        for page in (first..=last).step_by(PAGE as usize).filter(|&p| pages.may_change(p)) {
-            inner.copies.keep(page, |start, end| changed.push((start, end)));
-        }
+        core.memory.keep_copies(&mut inner.copies, start, |start, end| changed.push((start, end)));
         self.forget_ranges(inner, changed);
     }
 
@@ -249,38 +241,24 @@ impl<I: Isa> Translations<I> {
         };
         ranges.extend(noted);
         let count = ranges.len();
-        match self.memory {
-            Memory::Direct => self.forget_ranges(&mut inner, ranges),
-            Memory::Paged => self.forget_pages(&mut inner, &ranges),
-        }
+        self.forget_ranges(&mut inner, ranges);
         self.reclaim(&mut inner);
         count
     }
 
-    fn forget_all(&self, inner: &mut Inner<I>) {
+    fn forget_all(&self, inner: &mut Inner<I, M>) {
         // SAFETY: under the lock.
         let blocks: Vec<_> = unsafe { self.table.all() }.collect();
         self.retire(inner, &blocks);
         inner.copies.clear();
     }
 
-    fn forget_pages(&self, inner: &mut Inner<I>, ranges: &[(u64, u64)]) {
-        for &(start, end) in ranges {
-            let blocks = inner.pages.of_pages(start / PAGE, end.div_ceil(PAGE).saturating_sub(1));
-            self.retire(inner, &blocks);
-        }
-    }
-
-    /// Forgets a program's blocks that have bytes in these ranges.
-    fn forget_ranges(&self, inner: &mut Inner<I>, mut ranges: Vec<(u64, u64)>) {
+    /// Forgets blocks whose bytes in these ranges changed.
+    fn forget_ranges(&self, inner: &mut Inner<I, M>, mut ranges: Vec<(u64, u64)>) {
         while let Some((start, end)) = ranges.pop() {
-            let blocks = inner.pages.of_bytes(start, end);
+            let blocks = M::changed_blocks(&inner.pages, start, end);
             self.retire(inner, &blocks);
-            for page in (start & !(PAGE - 1)..end).step_by(PAGE as usize) {
-                if !inner.pages.has(page / PAGE) {
-                    inner.copies.forget(page);
-                }
-            }
+            inner.copies.forget_unused(start, end, |page| inner.pages.has(page / PAGE));
             // The copies become as new as the blocks that will be made; more may be found changed by that.
             let outside = |&(a, b): &(u64, u64)| a < start || b > end;
             inner.copies.renew(start, end, |a, b| ranges.extend([(a, b)].into_iter().filter(outside)));
@@ -288,7 +266,7 @@ impl<I: Isa> Translations<I> {
     }
 
     /// Takes blocks out: nothing leads to them any more but what vCPUs hold, which are told. Gives the epoch.
-    fn retire(&self, inner: &mut Inner<I>, blocks: &[*mut Block<I>]) -> u64 {
+    fn retire(&self, inner: &mut Inner<I, M>, blocks: &[*mut Block<I, M>]) -> u64 {
         if blocks.is_empty() {
             return self.epochs.now();
         }
@@ -307,7 +285,7 @@ impl<I: Isa> Translations<I> {
             }
         }
         // A machine's code is found by virtual addresses, which are not known here.
-        self.written.tell((self.memory == Memory::Direct).then_some(&starts));
+        self.written.tell(M::IDENTITY.then_some(&starts));
         // Behind the notes: who reports the next epoch has taken them.
         let epoch = self.epochs.advance();
         inner.limbo.extend(blocks.iter().map(|&block| (epoch, block)));
@@ -316,7 +294,7 @@ impl<I: Isa> Translations<I> {
     }
 
     /// Frees what no vCPU can hold any more.
-    fn reclaim(&self, inner: &mut Inner<I>) {
+    fn reclaim(&self, inner: &mut Inner<I, M>) {
         let before = inner.limbo.len();
         let mut held = None;
         inner.limbo.retain(|&(epoch, block)| {
@@ -334,14 +312,14 @@ impl<I: Isa> Translations<I> {
     }
 
     /// Compiles a block, unless another vCPU has the lock or has done so. Gives the bytes of the code made.
-    pub(crate) fn compile(&self, block: &Block<I>, pc: u64) -> Option<usize> {
+    pub(crate) fn compile(&self, block: &Block<I, M>, pc: u64) -> Option<usize> {
         let code = self.code.as_ref()?;
         let mut inner = self.try_lock()?;
         if block.code() != 0 || block.is_retired() {
             return None;
         }
         loop {
-            match inner.compiler.compile(code, block, self.memory == Memory::Direct) {
+            match inner.compiler.compile(code, block) {
                 Compiled::Done(size) => {
                     Counts::add(&self.counts.compiled, 1);
                     drop(inner);
@@ -362,7 +340,7 @@ impl<I: Isa> Translations<I> {
 
     /// Goes on with the next part of code memory, and begins to empty the one behind it, so that it will be empty when
     /// this one is full. False where the next one is not empty yet.
-    fn next_part(&self, inner: &mut Inner<I>, code: &Code) -> bool {
+    fn next_part(&self, inner: &mut Inner<I, M>, code: &Code) -> bool {
         if let Some((part, epoch)) = inner.emptying {
             if self.written.is_held(epoch) {
                 return false;
@@ -380,7 +358,7 @@ impl<I: Isa> Translations<I> {
             // SAFETY: under the lock.
             let blocks = unsafe { self.table.all() };
             // SAFETY: what is in the table is not freed.
-            let inside = |&b: &*mut Block<I>| code.is_in_part(part, unsafe { &*b }.code());
+            let inside = |&b: &*mut Block<I, M>| code.is_in_part(part, unsafe { &*b }.code());
             let blocks: Vec<_> = blocks.filter(inside).collect();
             let epoch = self.retire(inner, &blocks);
             inner.emptying = Some((part, epoch));
@@ -390,7 +368,7 @@ impl<I: Isa> Translations<I> {
 
     /// Makes the direct jump with this number lead to a block, which the vCPU has just found, unless another one has the
     /// lock: then it is made so the next time.
-    pub(crate) fn link(&self, site: u32, to: &Block<I>) {
+    pub(crate) fn link(&self, site: u32, to: &Block<I, M>) {
         if let (Some(code), Some(mut inner)) = (&self.code, self.try_lock()) {
             inner.compiler.link(code, site, to);
         }
@@ -401,12 +379,12 @@ impl<I: Isa> Translations<I> {
         &self,
         start: u64,
         mode: u32,
-        f: impl FnOnce(&Block<I>, Vec<u8>) -> T,
+        f: impl FnOnce(&Block<I, M>, Vec<u8>) -> T,
     ) -> Option<T> {
         let inner = self.lock();
-        let wanted = |b: &Block<I>| b.start == start && b.mode == mode;
+        let wanted = |b: &Block<I, M>| b.start == start && b.mode == mode;
         // SAFETY: what is in the table is not freed while the lock is held.
-        let block = unsafe { &*self.table.find(Block::<I>::chain_of(start, mode), wanted)? };
+        let block = unsafe { &*self.table.find(Block::<I, M>::chain_of(start, mode), wanted)? };
         let code = self.code.as_ref().filter(|_| block.code() != 0);
         Some(f(block, code.map_or(Vec::new(), |code| inner.compiler.bytes(code, block.code()))))
     }
@@ -429,7 +407,7 @@ impl<I: Isa> Translations<I> {
     }
 }
 
-impl<I: Isa> Drop for Translations<I> {
+impl<I: Isa, M: GuestMemory<I>> Drop for Translations<I, M> {
     fn drop(&mut self) {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: nobody else has the translations.

@@ -1,66 +1,71 @@
 //! Accesses of 16 bytes: each is done or faults as a whole, also across the end of a page.
 
 use crate::core::Core;
+use crate::memory::GuestMemory;
+use crate::paged::Paged;
 use trine_base::Width;
 use trine_ir::{Access, Hart, Hints, Isa, Leave};
 
 /// Bytes of a vector.
 const BYTES: u64 = 16;
 
-impl<I: Isa> Core<I> {
+impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
     /// Loads a vector.
     pub(crate) fn load_vector(&self, hints: Hints, address: u64) -> Result<u128, Leave> {
         self.check_wide(hints, Access::Read, address)?;
-        if self.direct.is_some() {
-            return self.hinted(hints, self.direct_load_vector(address));
-        }
-        match self.tlb.probe(self.access_regime(hints), address, BYTES, false) {
-            // SAFETY: a TLB entry maps a page of RAM, and the probe checked that the access stays inside it. Guest memory is
-            // shared, and x86 reads any alignment: both halves are read once.
-            Some(host) => Ok(unsafe { (host as *const u128).read_unaligned() }),
-            None => self.slow_load_vector(hints, address),
-        }
+        self.hinted(hints, M::load_vector(self, hints, address))
     }
 
     /// Stores a vector.
     pub(crate) fn store_vector(&self, hints: Hints, address: u64, value: u128) -> Result<(), Leave> {
         self.check_wide(hints, Access::Write, address)?;
-        if self.direct.is_some() {
-            return self.hinted(hints, self.direct_store_vector(address, value));
-        }
-        match self.tlb.probe(self.access_regime(hints), address, BYTES, true) {
-            Some(host) => {
-                // SAFETY: as in `load_vector`; a write entry is never of a page that holds translated code.
-                unsafe { (host as *mut u128).write_unaligned(value) };
-                Ok(())
-            }
-            None => self.slow_store_vector(hints, address, value),
-        }
+        self.hinted(hints, M::store_vector(self, hints, address, value))
     }
 
     fn check_wide(&self, hints: Hints, access: Access, address: u64) -> Result<(), Leave> {
         let misaligned = hints.aligned && !address.is_multiple_of(BYTES);
         if misaligned { Err(self.raise(I::misaligned(access, address))) } else { Ok(()) }
     }
+}
+
+impl<I: Isa> Core<I, Paged<I>> {
+    /// Loads a vector, by the TLB where it has the page.
+    pub(crate) fn paged_load_vector(&self, hints: Hints, address: u64) -> Result<u128, Leave> {
+        match self.memory.tlb.probe(self.access_regime(hints), address, BYTES, false) {
+            // SAFETY: a TLB entry maps a page of RAM, and the probe checked that the access stays inside it. Guest memory is
+            // shared, and x86 reads any alignment: both halves are read once.
+            Some(host) => Ok(unsafe { (host as *const u128).read_unaligned() }),
+            None => self.walk_and_load_vector(hints, address),
+        }
+    }
+
+    /// Stores a vector, by the TLB where it has the page.
+    pub(crate) fn paged_store_vector(&self, hints: Hints, address: u64, value: u128) -> Result<(), Leave> {
+        match self.memory.tlb.probe(self.access_regime(hints), address, BYTES, true) {
+            Some(host) => {
+                // SAFETY: as in `paged_load_vector`; a write entry is never of a page that holds translated code.
+                unsafe { (host as *mut u128).write_unaligned(value) };
+                Ok(())
+            }
+            None => self.walk_and_store_vector(hints, address, value),
+        }
+    }
 
     /// A load of a vector that missed the TLB.
     #[cold]
     #[inline(never)]
-    pub(crate) fn slow_load_vector(&self, hints: Hints, address: u64) -> Result<u128, Leave> {
-        self.hinted(hints, self.load_halves(self.access_regime(hints), address))
-    }
-
-    fn load_halves(&self, regime: usize, address: u64) -> Result<u128, Leave> {
+    pub(crate) fn walk_and_load_vector(&self, hints: Hints, address: u64) -> Result<u128, Leave> {
+        let regime = self.access_regime(hints);
         let upper = address.wrapping_add(BYTES / 2);
-        let low = self.slow_load(regime, Width::B8, address)?;
-        Ok(low as u128 | (self.slow_load(regime, Width::B8, upper)? as u128) << 64)
+        let low = self.walk_and_load(regime, Width::B8, address)?;
+        Ok(low as u128 | (self.walk_and_load(regime, Width::B8, upper)? as u128) << 64)
     }
 
     /// A store of a vector that missed the TLB.
     #[cold]
     #[inline(never)]
-    pub(crate) fn slow_store_vector(&self, hints: Hints, address: u64, value: u128) -> Result<(), Leave> {
-        self.hinted(hints, self.store_halves(self.access_regime(hints), address, value))
+    pub(crate) fn walk_and_store_vector(&self, hints: Hints, address: u64, value: u128) -> Result<(), Leave> {
+        self.store_halves(self.access_regime(hints), address, value)
     }
 
     /// Stores both halves, once it is known that neither faults.
@@ -71,12 +76,12 @@ impl<I: Isa> Core<I> {
         for part in std::iter::once(address).chain(crosses.then_some(second)) {
             let at = self.translate(regime, part, Access::Write)?;
             // A device takes one access or none: both parts of one that crosses a page must be memory.
-            if crosses && !self.ram.contains(at, 1) {
+            if crosses && !self.memory.ram.contains(at, 1) {
                 self.bus_error(Access::Write, part)?;
             }
         }
         let upper = address.wrapping_add(BYTES / 2);
-        self.slow_store(regime, Width::B8, address, value as u64)?;
-        self.slow_store(regime, Width::B8, upper, (value >> 64) as u64)
+        self.walk_and_store(regime, Width::B8, address, value as u64)?;
+        self.walk_and_store(regime, Width::B8, upper, (value >> 64) as u64)
     }
 }

@@ -5,9 +5,8 @@ mod common;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use trine_base::{Exit, HostClock, Mailbox, Vcpu};
-use trine_engine::core::Touched;
-use trine_engine::direct::{self, Pages};
-use trine_engine::{Engine, Memory, Tier, Translations};
+use trine_engine::direct::{self, Pages, Touched};
+use trine_engine::{Direct, Engine, Tier, Translations};
 use trine_ir::Access;
 use trine_isa_riscv::{Config, Rv64, Start};
 
@@ -41,14 +40,14 @@ impl Pages for Page {
 }
 
 /// A vCPU at the start of `code`, with `a1` at the code page's second half.
-fn vcpu(tier: Tier, code: &[u32]) -> (Engine<Rv64>, Arc<Page>, u64) {
+fn vcpu(tier: Tier, code: &[u32]) -> (Engine<Rv64, Direct>, Arc<Page>, u64) {
     let at = common::pages(1);
     common::put(at, code);
     let pages = Arc::new(Page::default());
     let config = Config { hart: 0, start: Start::User };
-    let (translations, _) = Translations::new(Memory::Direct, tier);
+    let (translations, _) = Translations::new(tier);
     let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
-    let mut vcpu = Engine::<Rv64>::program(config, pages.clone(), clock, mailbox, translations);
+    let mut vcpu = Engine::<Rv64, Direct>::program(config, pages.clone(), clock, mailbox, translations);
     vcpu.set_pc(at);
     vcpu.set(11, at + 2048);
     (vcpu, pages, at)

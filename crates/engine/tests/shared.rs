@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 use trine_base::{Exit, HostClock, Mailbox, Vcpu, Width};
 use trine_engine::direct::{self, Pages};
-use trine_engine::{Engine, Memory, Tier, Translations};
+use trine_engine::{Direct, Engine, Tier, Translations};
 use trine_isa_riscv::{Config, Rv64, Start};
 use trine_memory::CodeOwner;
 
@@ -24,14 +24,14 @@ impl Pages for Everything {
     }
 }
 
-fn vcpu(translations: &Arc<Translations<Rv64>>) -> Engine<Rv64> {
+fn vcpu(translations: &Arc<Translations<Rv64, Direct>>) -> Engine<Rv64, Direct> {
     let config = Config { hart: 0, start: Start::User };
     let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
     Engine::program(config, Arc::new(Everything), clock, mailbox, translations.clone())
 }
 
 /// Runs from `pc` to an `ecall`; gives `a0`.
-fn call(vcpu: &mut Engine<Rv64>, pc: u64) -> u64 {
+fn call(vcpu: &mut Engine<Rv64, Direct>, pc: u64) -> u64 {
     vcpu.set_pc(pc);
     assert_eq!(vcpu.run(u64::MAX), Exit::Firmware { cause: 8, value: 0 });
     vcpu.get(10)
@@ -72,7 +72,7 @@ fn many(count: u64) -> u64 {
 
 /// Blocks decoded and compiled when so many threads ran the code so many times.
 fn translated(code: u64, threads: usize, times: usize) -> (u64, u64) {
-    let (translations, why) = Translations::new(Memory::Direct, Tier::Baseline);
+    let (translations, why) = Translations::new(Tier::Baseline);
     assert_eq!(why, None);
     let start = Barrier::new(threads);
     let sums: Vec<u64> = std::thread::scope(|s| {
@@ -103,9 +103,9 @@ fn each_block_is_translated_once_however_many_threads_run_it() {
 /// Rewrites functions that other threads call, until `end`; gives how often. Each call must see at least what was
 /// flushed before it.
 fn rewritten(
-    translations: &Arc<Translations<Rv64>>,
+    translations: &Arc<Translations<Rv64, Direct>>,
     runners: usize,
-    end: impl Fn(u64, &Translations<Rv64>) -> bool,
+    end: impl Fn(u64, &Translations<Rv64, Direct>) -> bool,
 ) -> u64 {
     /// The constant has 12 bits, with a sign.
     const VERSIONS: u64 = 2000;
@@ -145,7 +145,7 @@ fn rewritten(
 #[test]
 fn threads_see_code_that_was_flushed_and_what_was_dropped_is_freed() {
     for tier in [Tier::Interp, Tier::Baseline] {
-        let (translations, _) = Translations::new(Memory::Direct, tier);
+        let (translations, _) = Translations::new(tier);
         let done = rewritten(&translations, 3, |done, t| {
             done >= 3000 && t.counts().retired.load(Ordering::SeqCst) > 200
         });
@@ -171,7 +171,7 @@ fn threads_see_code_that_was_flushed_and_what_was_dropped_is_freed() {
 #[ignore = "takes five minutes: cargo xtask test code-races"]
 fn threads_see_code_that_is_flushed_for_five_minutes() {
     for tier in [Tier::Interp, Tier::Baseline] {
-        let (translations, _) = Translations::new(Memory::Direct, tier);
+        let (translations, _) = Translations::new(tier);
         let start = Instant::now();
         let time = Duration::from_secs(150);
         let done = rewritten(&translations, 3, |_, _| start.elapsed() >= time);
@@ -183,9 +183,9 @@ fn threads_see_code_that_is_flushed_for_five_minutes() {
 #[test]
 fn full_code_memory_is_emptied_part_by_part_while_threads_run_in_it() {
     // 16 parts of 16 KiB: a few dozen blocks each.
-    let (translations, why) = Translations::with_code(Memory::Direct, Tier::Baseline, 16 << 10);
+    let (translations, why) = Translations::with_code(Tier::Baseline, 16 << 10);
     assert_eq!(why, None);
-    let end = |_, t: &Translations<Rv64>| t.counts().emptied.load(Ordering::SeqCst) > 18;
+    let end = |_, t: &Translations<Rv64, Direct>| t.counts().emptied.load(Ordering::SeqCst) > 18;
     let done = rewritten(&translations, 2, end);
     assert!(end(done, &translations), "a thread ended early");
     let counts = translations.counts();
@@ -195,7 +195,7 @@ fn full_code_memory_is_emptied_part_by_part_while_threads_run_in_it() {
 #[test]
 fn code_that_fills_the_memory_many_times_runs_on() {
     let code = many(600);
-    let (translations, _) = Translations::with_code(Memory::Direct, Tier::Baseline, 8 << 10);
+    let (translations, _) = Translations::with_code(Tier::Baseline, 8 << 10);
     let mut vcpu = vcpu(&translations);
     let sums: Vec<u64> = (0..60).map(|_| call(&mut vcpu, code)).collect();
     assert!(sums.iter().all(|sum| *sum == (0..600).map(|n| n % 7).sum::<u64>()), "{sums:?}");

@@ -8,10 +8,10 @@
 use crate::error::Doing;
 use crate::inside::{Inside, Kind};
 use crate::netlink::{End, Netlink};
+use crate::worker::{Stop, Worker};
 use crate::{Result, sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::thread::JoinHandle;
 
 /// The far end's name; nobody sees it.
 const FAR: &str = "far0";
@@ -65,33 +65,13 @@ pub(crate) fn end(
 
 /// The thread. Dropping the value ends it, and removes both pairs.
 #[derive(Debug)]
-pub(crate) struct Cable {
-    stop: OwnedFd,
-    thread: Option<JoinHandle<()>>,
-}
+pub(crate) struct Cable(#[allow(dead_code, reason = "dropping it is what ends the thread")] Worker);
 
 impl Cable {
     /// Passes frames between two sockets from [`end`].
     pub fn new(a: OwnedFd, b: OwnedFd) -> Result<Cable> {
-        let what = || "no thread can be started for the guest's network".to_owned();
-        // SAFETY: takes no pointers.
-        let stop =
-            sys::owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).doing(what)?;
-        let end = stop.try_clone().doing(what)?;
-        let thread =
-            std::thread::Builder::new().name("cable".into()).spawn(move || pass(&a, &b, &end)).doing(what)?;
-        Ok(Cable { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Cable {
-    fn drop(&mut self) {
-        let one = 1u64;
-        // SAFETY: writes eight bytes of ours.
-        unsafe { libc::write(self.stop.as_raw_fd(), (&raw const one).cast(), 8) };
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let (stop, told) = Stop::new()?;
+        Worker::start("cable", stop, move || pass(&a, &b, &told)).map(Cable)
     }
 }
 

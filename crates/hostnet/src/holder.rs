@@ -4,13 +4,14 @@
 
 use crate::error::{Doing, Error};
 use crate::inside::{self, Place, close_but, detached, errno};
-use crate::records::Process;
 use crate::{Result, sys};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use trine_base::passed_fds;
+use trine_base::process_stat::ProcessIdentity;
 
 /// What lasts as long as the holder: the end of a pipe that it alone has the other end of.
 pub(crate) type Lifeline = OwnedFd;
@@ -56,7 +57,7 @@ pub(crate) fn share(path: &Path) -> Result<Option<File>> {
 }
 
 /// Starts a holder that waits for the lock, of which the caller has a share.
-pub(crate) fn start(lock: &Path) -> Result<(Process, Lifeline)> {
+pub(crate) fn start(lock: &Path) -> Result<(ProcessIdentity, Lifeline)> {
     let what = || "no process can be started to hold the network".to_owned();
     let file = open(lock)?;
     let settings = settings();
@@ -76,7 +77,7 @@ pub(crate) fn start(lock: &Path) -> Result<(Process, Lifeline)> {
     })
     .doing(what)?;
     drop(theirs);
-    match sys::receive_fd(ours.as_fd()).doing(what)? {
+    match sys::receive_byte(ours.as_fd()).doing(what)? {
         Some((0, _)) => {}
         Some((number, _)) => {
             let why = io::Error::from_raw_os_error(number.into());
@@ -86,7 +87,8 @@ pub(crate) fn start(lock: &Path) -> Result<(Process, Lifeline)> {
         }
         None => return Err(io::Error::from(io::ErrorKind::BrokenPipe)).doing(what),
     }
-    let process = Process::now(pid).ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe)).doing(what)?;
+    let process =
+        ProcessIdentity::of(pid).ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe)).doing(what)?;
     Ok((process, line))
 }
 
@@ -104,7 +106,7 @@ fn hold(settings: &[Setting], say: i32, wait: i32) -> i32 {
         let failed = settings.iter().map(|s| (inside::set(s.path, s.text.as_bytes()), s.needed));
         number = failed.filter(|&(n, needed)| needed && n != 0).map(|(n, _)| n).next().unwrap_or(0);
     }
-    if sys::raw_send(say, number as u8, -1) != 1 || number != 0 {
+    if passed_fds::send(&say, &[number as u8], &[]).is_err() || number != 0 {
         return 1;
     }
     // SAFETY: descriptors of this process.
@@ -120,20 +122,20 @@ fn hold(settings: &[Setting], say: i32, wait: i32) -> i32 {
 }
 
 /// The holder's namespaces; `None` where it has ended.
-pub(crate) fn place(process: Process) -> Option<Place> {
+pub(crate) fn place(process: ProcessIdentity) -> Option<Place> {
     let open = |kind: &str| File::open(format!("/proc/{}/ns/{kind}", process.pid)).map(OwnedFd::from);
     let (user, net) = (open("user").ok()?, open("net").ok()?);
     // Only now is it sure that the number was still the holder's.
-    process.alive().then_some(Place { user: Some(user), net })
+    process.is_alive().then_some(Place { user: Some(user), net })
 }
 
 /// Ends a process of ours, if it still is that, and waits until it has.
-pub(crate) fn end(process: Process) {
+pub(crate) fn end(process: ProcessIdentity) {
     // SAFETY: takes no pointers.
     let Ok(fd) = sys::owned(unsafe { libc::syscall(libc::SYS_pidfd_open, process.pid, 0) } as i32) else {
         return;
     };
-    if !process.alive() {
+    if !process.is_alive() {
         return;
     }
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };

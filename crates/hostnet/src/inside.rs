@@ -10,6 +10,7 @@ use crate::error::Doing;
 use crate::{Result, sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use trine_base::passed_fds;
 
 /// What it can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +187,7 @@ impl Inside {
 
     /// One answer: an error's number, or 0 and perhaps a descriptor.
     fn answer(&self) -> io::Result<Option<OwnedFd>> {
-        match sys::receive_fd(self.socket.as_ref().ok_or_else(gone)?.as_fd())? {
+        match sys::receive_byte(self.socket.as_ref().ok_or_else(gone)?.as_fd())? {
             Some((0, fd)) => Ok(fd),
             Some((number, _)) => Err(io::Error::from_raw_os_error(number.into())),
             None => Err(gone()),
@@ -194,7 +195,7 @@ impl Inside {
     }
 
     fn ask(&self, kind: Kind) -> io::Result<Option<OwnedFd>> {
-        sys::send_fd(self.socket.as_ref().ok_or_else(gone)?.as_fd(), kind as u8, None)?;
+        passed_fds::send(self.socket.as_ref().ok_or_else(gone)?, &[kind as u8], &[])?;
         self.answer()
     }
 
@@ -224,7 +225,7 @@ fn serve(socket: i32, user: i32, net: i32) -> i32 {
     // SAFETY: names this process for those who look; a constant string.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"trine-inside".as_ptr()) };
     let number = enter(user, net);
-    if sys::raw_send(socket, number as u8, -1) != 1 || number != 0 {
+    if passed_fds::send(&socket, &[number as u8], &[]).is_err() || number != 0 {
         return 1;
     }
     loop {
@@ -237,14 +238,14 @@ fn serve(socket: i32, user: i32, net: i32) -> i32 {
         }
         let made = make(byte);
         let (number, fd) = match byte == Kind::Guard as u8 {
-            true => (guard(), -1),
-            false if made < 0 => (-made, -1),
-            false => (0, made),
+            true => (guard(), None),
+            false if made < 0 => (-made, None),
+            false => (0, Some(made)),
         };
-        if sys::raw_send(socket, number as u8, fd) != 1 {
+        if passed_fds::send(&socket, &[number as u8], fd.as_slice()).is_err() {
             return 1;
         }
-        if fd >= 0 {
+        if let Some(fd) = fd {
             // SAFETY: made above, and sent: not used here any more.
             unsafe { libc::close(fd) };
         }

@@ -22,6 +22,7 @@ mod records;
 mod rules;
 mod sys;
 mod uplink;
+mod worker;
 
 pub use error::Error;
 pub use names::is_host;

@@ -301,7 +301,7 @@ impl Network {
         }
         let Ok(records) = Records::open(&self.dir) else { return Vec::new() };
         let groups = records.groups().into_iter().filter_map(|g| records.group(&g));
-        groups.flat_map(|g| g.holders).filter(|p| p.alive()).map(|p| p.pid).collect()
+        groups.flat_map(|g| g.holders).filter(|p| p.is_alive()).map(|p| p.pid).collect()
     }
 
     /// Removes what is left of guests whose process ended without leaving, and returns their identifiers.

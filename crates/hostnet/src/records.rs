@@ -12,16 +12,17 @@
 //!
 //! A lock of flock(2) ends with its process, however that ends, and no number of a process is used again by mistake.
 
+use crate::Result;
 use crate::error::{Doing, Error};
-use crate::{Result, sys};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use trine_base::process_stat::began;
+use std::time::Duration;
+use trine_base::file_lock;
+use trine_base::process_stat::ProcessIdentity;
+use trine_base::replace_file::{self, Durability};
 
 /// What a group has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,26 +44,7 @@ pub(crate) struct Group {
     /// Inode of the network namespace that has the bridge, where that is no holder's.
     pub namespace: u64,
     /// Processes that keep the group's namespace; none where it is the host's.
-    pub holders: Vec<Process>,
-}
-
-/// A process, by number and time of its start (clock ticks after the host's).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Process {
-    pub pid: i32,
-    pub start: u64,
-}
-
-impl Process {
-    /// The process that has this number now.
-    pub fn now(pid: i32) -> Option<Process> {
-        began(pid).map(|start| Process { pid, start })
-    }
-
-    /// Whether it still runs.
-    pub fn alive(self) -> bool {
-        Process::now(self.pid) == Some(self)
-    }
+    pub holders: Vec<ProcessIdentity>,
 }
 
 /// What a member has.
@@ -93,26 +75,7 @@ fn create(path: &Path) -> Result<()> {
 
 /// Locks a file; `None` where another process has it and `wait` is false.
 fn lock(path: &Path, wait: bool) -> Result<Option<File>> {
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).file(path)?;
-    let how = libc::LOCK_EX | if wait { 0 } else { libc::LOCK_NB };
-    loop {
-        // SAFETY: takes no pointers.
-        match sys::check(unsafe { libc::flock(file.as_raw_fd(), how) }) {
-            Ok(_) => return Ok(Some(file)),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock && !wait => return Ok(None),
-            Err(why) => return Err(Error::File { path: path.into(), why }),
-        }
-    }
-}
-
-/// Replaces a file in one step.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary).file(&temporary)?;
-    file.write_all(bytes).file(&temporary)?;
-    fs::rename(&temporary, path).file(path)
+    file_lock::take(path, if wait { Duration::MAX } else { Duration::ZERO }).file(path)
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
@@ -121,7 +84,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 
 fn write(path: &Path, value: &impl Serialize) -> Result<()> {
     let bytes = serde_json::to_vec_pretty(value).map_err(std::io::Error::from).file(path)?;
-    replace(path, &bytes)
+    replace_file::replace(path, &bytes, 0o600, Durability::Volatile).file(path)
 }
 
 /// Names of a directory's entries that could be ours, sorted; none where there is no directory.

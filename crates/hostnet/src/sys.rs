@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use trine_base::passed_fds;
 
 /// Turns what a call returned into its error.
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -70,75 +71,11 @@ pub(crate) fn privileged() -> Result<bool> {
     }
 }
 
-/// Sends one byte and perhaps a descriptor over a socket.
-pub(crate) fn send_fd(socket: BorrowedFd, byte: u8, fd: Option<BorrowedFd>) -> io::Result<()> {
-    match raw_send(socket.as_raw_fd(), byte, fd.map_or(-1, |f| f.as_raw_fd())) {
-        1 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Space for one descriptor beside a message, aligned as the kernel wants it.
-#[repr(C, align(8))]
-struct Control([u8; 24]);
-
-/// As [`send_fd`], without allocation or locks: for copies of a process that has threads. Returns what `sendmsg` does.
-pub(crate) fn raw_send(socket: i32, byte: u8, fd: i32) -> isize {
-    let mut byte = byte;
-    let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-    let mut control = Control([0; 24]);
-    // SAFETY: a structure of integers and pointers, for which zero is a value.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    if fd >= 0 {
-        message.msg_control = (&raw mut control).cast();
-        // SAFETY: the macros only compute; the header lies in `control`, which is large enough (24 = CMSG_SPACE(4)).
-        unsafe {
-            message.msg_controllen = libc::CMSG_SPACE(4) as _;
-            let head = libc::CMSG_FIRSTHDR(&raw const message);
-            (*head).cmsg_level = libc::SOL_SOCKET;
-            (*head).cmsg_type = libc::SCM_RIGHTS;
-            (*head).cmsg_len = libc::CMSG_LEN(4) as _;
-            libc::CMSG_DATA(head).cast::<i32>().write_unaligned(fd);
-        }
-    }
-    // SAFETY: the message points at what lives until the call returns.
-    unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL) }
-}
-
 /// Receives one byte, and the descriptor that came with it; `None` where the other side has closed.
-pub(crate) fn receive_fd(socket: BorrowedFd) -> io::Result<Option<(u8, Option<OwnedFd>)>> {
-    let mut byte = 0u8;
-    let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-    let mut control = Control([0; 24]);
-    // SAFETY: a structure of integers and pointers, for which zero is a value.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = (&raw mut control).cast();
-    message.msg_controllen = 24;
-    let count = loop {
-        // SAFETY: the message points at what lives until the call returns.
-        let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
-        if count >= 0 {
-            break count;
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    };
-    // SAFETY: the kernel filled `control` up to the length it wrote; the header is looked at only where there is one.
-    let fd = unsafe {
-        let head = libc::CMSG_FIRSTHDR(&raw const message);
-        let right = !head.is_null()
-            && (*head).cmsg_level == libc::SOL_SOCKET
-            && (*head).cmsg_type == libc::SCM_RIGHTS
-            && (*head).cmsg_len as usize >= libc::CMSG_LEN(4) as usize;
-        right.then(|| OwnedFd::from_raw_fd(libc::CMSG_DATA(head).cast::<i32>().read_unaligned()))
-    };
-    Ok((count > 0).then_some((byte, fd)))
+pub(crate) fn receive_byte(socket: BorrowedFd) -> io::Result<Option<(u8, Option<OwnedFd>)>> {
+    let mut byte = [0];
+    let (count, fd) = passed_fds::receive_one(&socket, &mut byte, 0)?;
+    Ok((count > 0).then_some((byte[0], fd)))
 }
 
 /// A pair of connected sockets that keep messages apart.

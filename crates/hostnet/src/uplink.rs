@@ -5,7 +5,6 @@ use crate::error::Doing;
 use crate::holder::Lifeline;
 use crate::inside::{close_but, detached, errno};
 use crate::netlink::Netlink;
-use crate::records::Process;
 use crate::{Result, rules, sys};
 use std::ffi::CString;
 use std::fs::File;
@@ -14,6 +13,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use trine_base::process_stat::ProcessIdentity;
 
 /// The program's link in the holder's namespace.
 const LINK: &str = "tap0";
@@ -48,11 +48,11 @@ fn command(holder: i32) -> Option<Vec<CString>> {
 
 /// Starts one, and waits until its link is there. Returns its processes, or says why there is no way out.
 pub(crate) fn open(
-    holder: Process,
+    holder: ProcessIdentity,
     line: &Lifeline,
     netlink: &mut Netlink,
     log: &Path,
-) -> Result<std::result::Result<Vec<Process>, String>> {
+) -> Result<std::result::Result<Vec<ProcessIdentity>, String>> {
     let Some(command) = command(holder.pid) else {
         return Ok(Err("neither slirp4netns nor pasta (package passt) is installed".into()));
     };
@@ -86,11 +86,14 @@ pub(crate) fn open(
         }
         if netlink.index(LINK)?.is_some() && netlink.has_default_route()? {
             let pids = [watcher, i32::from_ne_bytes(program)];
-            return Ok(Ok(pids.into_iter().filter_map(Process::now).collect()));
+            return Ok(Ok(pids.into_iter().filter_map(ProcessIdentity::of).collect()));
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    [watcher, i32::from_ne_bytes(program)].into_iter().filter_map(Process::now).for_each(crate::holder::end);
+    [watcher, i32::from_ne_bytes(program)]
+        .into_iter()
+        .filter_map(ProcessIdentity::of)
+        .for_each(crate::holder::end);
     let said = std::fs::read(log).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let short = name.rsplit('/').next().unwrap_or("");

@@ -6,6 +6,7 @@
 //!   [`modules`]: its drivers for disks.
 
 pub mod archive;
+mod cache_directory;
 pub mod debian;
 pub mod disk;
 pub mod error;

@@ -1,11 +1,10 @@
 //! What `trine run linux` boots: Debian's kernel and, in an initramfs made on the spot, BusyBox from
 //! Debian's own installer.
 
-use crate::ImageError;
 use crate::archive::{self, Entry};
 use crate::debian::{Apt, Lock, Package, Pin, apt::Progress, deb};
+use crate::{ImageError, cache_directory};
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Suite and package of the riscv64 guest.
@@ -181,18 +180,8 @@ fn unpack(cache: &Path, package: &Package, deb_path: &Path, progress: Progress) 
     };
     let installer = archive::read(find("initrd.gz")?, deb_path)?;
     let initramfs = initramfs(&installer, deb_path)?;
-    let dir = place(cache, package);
-    let new = dir.with_extension(format!("new{}", std::process::id()));
-    fs::create_dir_all(&new).map_err(ImageError::file("cannot make directory", &new))?;
-    for (name, data) in [("Image", find("linux")?), ("initramfs.cpio", &initramfs)] {
-        let path = new.join(name);
-        fs::write(&path, data).map_err(ImageError::file("cannot write", &path))?;
-    }
-    // Somebody else may have been faster: then theirs is as good.
-    if fs::rename(&new, &dir).is_err() {
-        drop(fs::remove_dir_all(&new));
-    }
-    Ok(())
+    let files = [("Image", &find("linux")?[..]), ("initramfs.cpio", &initramfs)];
+    cache_directory::make(&place(cache, package), files, false)
 }
 
 /// Renews the pin: what the mirror has now.

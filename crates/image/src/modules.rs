@@ -1,9 +1,9 @@
 //! Drivers of Debian's riscv64 kernel that are modules: they come from the kernel's own package, and are brought into
 //! an order in which they load.
 
-use crate::ImageError;
 use crate::debian::{Apt, Package, apt::Progress, deb};
 use crate::linux::{Guest, SUITE};
+use crate::{ImageError, cache_directory};
 use lzma_rust2::XzReader;
 use std::collections::BTreeMap;
 use std::fs;
@@ -228,26 +228,13 @@ fn fetch(
     }
     let order = in_order(&FOR_DISKS, &all).map_err(|why| ImageError::damaged(&deb, why))?;
     let dir = place(cache, version);
-    let new = dir.with_extension(format!("new{}", std::process::id()));
-    fs::create_dir_all(&new).map_err(ImageError::file("cannot make directory", &new))?;
-    let put = |name: &str, data: &[u8]| {
-        let path = new.join(name);
-        fs::write(&path, data).map_err(ImageError::file("cannot write", &path))
-    };
-    for name in &order {
-        put(&format!("{name}.ko"), all.get(name).map_or(&[][..], |module| module))?;
-    }
-    if let Some(image) = image {
-        put(KERNEL, &image)?;
-    }
-    put("order", order.join("\n").as_bytes())?;
-    // Somebody else may have been faster: then theirs is as good. One of an earlier version without a kernel is not.
-    if kernel && !dir.join(KERNEL).is_file() {
-        drop(fs::remove_dir_all(&dir));
-    }
-    if fs::rename(&new, &dir).is_err() {
-        drop(fs::remove_dir_all(&new));
-    }
+    let list = order.join("\n");
+    let mut files: Vec<(String, &[u8])> = vec![("order".into(), list.as_bytes())];
+    files.extend(image.iter().map(|image| (KERNEL.into(), &image[..])));
+    files.extend(order.iter().filter_map(|name| Some((format!("{name}.ko"), &all.get(name)?[..]))));
+    // One of an earlier version without a kernel is not as good as what was made here.
+    let replaces = kernel && !dir.join(KERNEL).is_file();
+    cache_directory::make(&dir, files.iter().map(|(name, data)| (&name[..], *data)), replaces)?;
     // 100 MB of which nothing else is needed.
     drop(fs::remove_file(&deb));
     ready(&dir).ok_or_else(|| ImageError::damaged(&dir, "unpacking left no modules"))

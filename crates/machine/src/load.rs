@@ -2,20 +2,11 @@
 
 use crate::MachineError;
 use std::path::Path;
+use trine_base::elf::{self, Cpu, Header, Segment};
 use trine_memory::Ram;
 
 /// The first bytes of an ELF file.
 pub(crate) const ELF: &[u8] = b"\x7fELF";
-/// ELF type of a file that runs at any address.
-const ET_DYN: u16 = 3;
-/// The CPU that an ELF file must be for.
-#[derive(Clone, Copy, Debug)]
-pub struct ElfMachine {
-    /// Its number in the file (`e_machine`).
-    pub number: u16,
-    /// Its name in errors.
-    pub name: &'static str,
-}
 
 /// The result of loading a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,71 +47,52 @@ pub fn does_not_fit(ram: &Ram, what: &str, need: u64) -> MachineError {
     MachineError::DoesNotFit { what: what.into(), need: need.div_ceil(1 << 20), have: ram.size() >> 20 }
 }
 
-/// A segment of an ELF file, as its header describes it.
-#[derive(Clone, Copy)]
-struct Segment {
-    offset: u64,
-    virt: u64,
-    phys: u64,
-    file_size: u64,
-    size: u64,
-}
-
-/// Loads a statically linked ELF file, which was read from `path`, at its physical addresses. A file that
-/// runs at any address and is linked below the start of memory is loaded at the start of memory; it relocates
+/// Loads a statically linked ELF file for this CPU, which was read from `path`, at its physical addresses. A file
+/// that runs at any address and is linked below the start of memory is loaded at the start of memory; it relocates
 /// itself.
 ///
 /// # Errors
 /// The file is not an ELF file for this CPU, is damaged, or does not fit.
-pub fn elf(ram: &Ram, bytes: &[u8], path: &Path, machine: ElfMachine) -> Result<Loaded, MachineError> {
+pub fn elf(ram: &Ram, bytes: &[u8], path: &Path, cpu: Cpu) -> Result<Loaded, MachineError> {
     let bad = |what: &str| MachineError::Image { path: path.into(), what: what.into() };
     if !bytes.starts_with(ELF) {
         return Err(bad("this is not an ELF file (pass a raw file with --firmware FILE)"));
     }
     let cut = || bad("the ELF file is cut off or damaged");
-    let (class, order) = (*bytes.get(4).ok_or_else(cut)?, *bytes.get(5).ok_or_else(cut)?);
-    if class != 2 || order != 1 || u16_at(bytes, 18) != Some(machine.number) {
+    if Cpu::of(bytes).ok_or_else(cut)? != cpu {
         return Err(bad(&format!(
             "this ELF file is for another CPU: the machine needs one for {}",
-            machine.name
+            cpu.name()
         )));
     }
-    let entry = u64_at(bytes, 24).ok_or_else(cut)?;
-    let segments = segments(bytes).ok_or_else(cut)?;
-    let lowest = segments.iter().map(|s| s.phys).min();
+    let header = Header::parse(bytes).ok_or_else(cut)?;
+    let segments = segments(bytes, &header).ok_or_else(cut)?;
+    let lowest = segments.iter().map(|s| s.physical).min();
     let lowest = lowest.ok_or_else(|| bad("the ELF file has no segment to load"))?;
-    let anywhere = u16_at(bytes, 16) == Some(ET_DYN) && lowest < ram.base();
+    let anywhere = header.kind == elf::kind::SHARED && lowest < ram.base();
     // Shifted by whole pages: a file that is linked at an odd address keeps its offset in the page.
     let shift = if anywhere { ram.base() - (lowest & !(HEADER_PAGE - 1)) } else { 0 };
     let (mut start, mut end) = (u64::MAX, ram.base());
     for segment in &segments {
-        let (first, last) = segment.load(ram, bytes, shift).map_err(|what| bad(&what))?;
+        let (first, last) = load(ram, bytes, segment, shift).map_err(|what| bad(&what))?;
         (start, end) = (start.min(first), end.max(last));
     }
-    let physical = segments.iter().find_map(|s| s.physical(entry)).unwrap_or(entry).wrapping_add(shift);
-    if !ram.contains(physical, 2) {
+    let entry = segments.iter().find_map(|s| physical(s, header.entry)).unwrap_or(header.entry);
+    let entry = entry.wrapping_add(shift);
+    if !ram.contains(entry, 2) {
         return Err(bad("its entry point lies outside guest memory"));
     }
     let symbol = |name| symbol(bytes, name).map(|at| at.wrapping_add(shift));
-    Ok(Loaded { start, entry: physical, end, tohost: symbol("tohost"), fromhost: symbol("fromhost") })
+    Ok(Loaded { start, entry, end, tohost: symbol("tohost"), fromhost: symbol("fromhost") })
 }
 
 /// The segments to load; `None` where the file is cut off.
-fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
-    let table = u64_at(bytes, 32)? as usize;
-    let (size, count) = (u16_at(bytes, 54)? as usize, u16_at(bytes, 56)? as usize);
+fn segments(bytes: &[u8], header: &Header) -> Option<Vec<Segment>> {
     let mut found = Vec::new();
-    for i in 0..count {
-        let header = bytes.get(table.checked_add(i * size)?..).filter(|h| h.len() >= 56)?;
-        let field = |at: usize| u64_at(header, at);
-        let segment = Segment {
-            offset: field(8)?,
-            virt: field(16)?,
-            phys: field(24)?,
-            file_size: field(32)?,
-            size: field(40)?,
-        };
-        if u32_at(header, 0)? == 1 && segment.size > 0 {
+    for i in 0..usize::from(header.count) {
+        let at = usize::try_from(header.table).ok()?.checked_add(i * usize::from(header.size))?;
+        let segment = Segment::parse(header.cpu.words, bytes.get(at..)?)?;
+        if segment.kind == elf::segment::LOAD && segment.size > 0 {
             found.push(segment);
         }
     }
@@ -130,37 +102,34 @@ fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
 /// The most bytes in front of the memory that a file's header may occupy.
 const HEADER_PAGE: u64 = 4096;
 
-impl Segment {
-    /// The physical address of a virtual one in this segment.
-    fn physical(&self, address: u64) -> Option<u64> {
-        let offset = address.checked_sub(self.virt).filter(|offset| *offset < self.size)?;
-        self.phys.checked_add(offset)
-    }
+/// The physical address of a virtual one in this segment.
+fn physical(segment: &Segment, address: u64) -> Option<u64> {
+    let offset = address.checked_sub(segment.address).filter(|offset| *offset < segment.size)?;
+    segment.physical.checked_add(offset)
+}
 
-    /// Loads the segment, moved up by `shift`; returns its first address and the address behind it.
-    fn load(&self, ram: &Ram, bytes: &[u8], shift: u64) -> Result<(u64, u64), String> {
-        let Segment { offset, file_size, size, .. } = *self;
-        let address = self.phys.wrapping_add(shift);
-        let data = usize::try_from(offset)
-            .ok()
-            .and_then(|o| bytes.get(o..o.checked_add(usize::try_from(file_size).ok()?)?))
-            .ok_or("a segment lies outside the file: the ELF file is cut off or damaged")?;
-        // Linkers put the file's own header into the page in front of the code; the code does not need it
-        // there.
-        let header = ram.base().checked_sub(address).filter(|n| offset == 0 && (1..=HEADER_PAGE).contains(n));
-        let skip = header.filter(|n| *n <= file_size).unwrap_or(0);
-        let (address, size, file_size) = (address + skip, size - skip.min(size), file_size - skip);
-        let data = &data[skip as usize..];
-        if file_size > size || !ram.contains(address, size) {
-            return Err(format!(
-                "a segment of {size} bytes at {address:#x} lies outside guest memory ({:#x} to {:#x})",
-                ram.base(),
-                ram.base() + ram.size()
-            ));
-        }
-        ram.write(address, data).ok_or("a segment does not fit")?;
-        Ok((address, address + size))
+/// Loads a segment, moved up by `shift`; returns its first address and the address behind it.
+fn load(ram: &Ram, bytes: &[u8], segment: &Segment, shift: u64) -> Result<(u64, u64), String> {
+    let Segment { offset, file_size, size, .. } = *segment;
+    let address = segment.physical.wrapping_add(shift);
+    let data = usize::try_from(offset)
+        .ok()
+        .and_then(|o| bytes.get(o..o.checked_add(usize::try_from(file_size).ok()?)?))
+        .ok_or("a segment lies outside the file: the ELF file is cut off or damaged")?;
+    // Linkers put the file's own header into the page in front of the code; the code does not need it there.
+    let header = ram.base().checked_sub(address).filter(|n| offset == 0 && (1..=HEADER_PAGE).contains(n));
+    let skip = header.filter(|n| *n <= file_size).unwrap_or(0);
+    let (address, size, file_size) = (address + skip, size - skip.min(size), file_size - skip);
+    let data = &data[skip as usize..];
+    if file_size > size || !ram.contains(address, size) {
+        return Err(format!(
+            "a segment of {size} bytes at {address:#x} lies outside guest memory ({:#x} to {:#x})",
+            ram.base(),
+            ram.base() + ram.size()
+        ));
     }
+    ram.write(address, data).ok_or("a segment does not fit")?;
+    Ok((address, address + size))
 }
 
 /// The value of a symbol in the ELF file's symbol table.
@@ -184,9 +153,10 @@ fn symbol(bytes: &[u8], name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trine_base::elf::kind::SHARED;
 
     const RAM: u64 = 0x8000_0000;
-    const CPU: ElfMachine = ElfMachine { number: 243, name: "riscv64" };
+    const CPU: Cpu = Cpu::RISCV64;
 
     fn ram() -> Ram {
         Ram::new(RAM, 4 << 20).unwrap()
@@ -194,14 +164,8 @@ mod tests {
 
     /// An ELF file of one segment of 8 bytes.
     fn file(kind: u16, address: u64, entry: u64) -> Vec<u8> {
-        let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-        [kind, CPU.number].iter().for_each(|n| file.extend(n.to_le_bytes()));
-        file.extend(1u32.to_le_bytes());
-        [entry, 64, 0].iter().for_each(|n| file.extend(n.to_le_bytes()));
-        file.extend(0u32.to_le_bytes());
-        [64u16, 56, 1, 0, 0, 0].iter().for_each(|n| file.extend(n.to_le_bytes()));
-        [1u32, 5].iter().for_each(|n| file.extend(n.to_le_bytes()));
-        [120, address, address, 8, 16, 4096].iter().for_each(|n: &u64| file.extend(n.to_le_bytes()));
+        let segment = Segment { size: 16, ..Segment::loaded(5, 120, address, 8, 4096) };
+        let mut file = elf::headers(CPU, kind, entry, &[segment]);
         file.extend(*b"firmware");
         file
     }
@@ -215,14 +179,15 @@ mod tests {
     #[test]
     fn firmware_that_runs_anywhere_goes_to_the_start_of_memory() {
         let ram = ram();
-        let loaded = elf(&ram, &file(ET_DYN, 0, 4), Path::new("fw.elf"), CPU).unwrap();
+        let loaded = elf(&ram, &file(SHARED, 0, 4), Path::new("fw.elf"), CPU).unwrap();
         assert_eq!((loaded.start, loaded.entry, loaded.end), (RAM, RAM + 4, RAM + 16));
         assert_eq!(&at(&ram, RAM), b"firmware");
-        // A file that is linked to where memory is stays there; a file that is not relocatable cannot be
-        // moved.
-        let loaded = elf(&ram, &file(ET_DYN, RAM + 0x1000, RAM + 0x1000), Path::new("x"), CPU).unwrap();
+        // What is linked to where memory is stays there; what is not relocatable cannot be moved.
+        let loaded = elf(&ram, &file(SHARED, RAM + 0x1000, RAM + 0x1000), Path::new("x"), CPU).unwrap();
         assert_eq!((loaded.start, loaded.entry), (RAM + 0x1000, RAM + 0x1000));
-        let error = elf(&ram, &file(2, 0x1_0000, 0x1_0000), Path::new("x"), CPU).unwrap_err().to_string();
+        let error = elf(&ram, &file(elf::kind::EXECUTABLE, 0x1_0000, 0x1_0000), Path::new("x"), CPU)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("at 0x10000 lies outside guest memory"), "{error}");
     }
 }

@@ -386,12 +386,12 @@ mod tests {
 
     /// A file with these program headers: type, flags, offset, address, file size, size.
     fn file(kind: u16, entry: u64, list: &[[u64; 6]], length: usize) -> Vec<u8> {
-        let mut bytes = Header::new(Cpu::RISCV64, kind, entry, list.len() as u16).bytes();
-        for &[kind, flags, offset, address, file_size, size] in list {
+        let segment = |&[kind, flags, offset, address, file_size, size]: &[u64; 6]| {
             let (kind, flags, physical, align) = (kind as u32, flags as u32, address, PAGE);
-            let segment = elf::Segment { kind, flags, offset, address, physical, file_size, size, align };
-            bytes.extend(segment.bytes(Cpu::RISCV64.words));
-        }
+            elf::Segment { kind, flags, offset, address, physical, file_size, size, align }
+        };
+        let segments: Vec<_> = list.iter().map(segment).collect();
+        let mut bytes = elf::headers(Cpu::RISCV64, kind, entry, &segments);
         bytes.resize(length.max(bytes.len()), 0);
         bytes
     }

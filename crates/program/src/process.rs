@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use trine_base::{Clock, HostClock};
-use trine_engine::{Memory, PerfMap, Tier, Translations, perf};
+use trine_engine::{Direct, PerfMap, Tier, Translations, perf};
 use trine_gdb::{Address, Door, Layout};
 use trine_linux::abi::{GuestAbi, Machine};
 use trine_linux::files::Names;
@@ -68,7 +68,7 @@ pub struct Process<A: GuestAbi> {
     /// Threads that have not ended.
     pub threads: AtomicUsize,
     /// The translations of its code, which all threads run, and the processes that share its memory.
-    pub translations: Arc<Translations<A>>,
+    pub translations: Arc<Translations<A, Direct>>,
     /// Its memory is another process's, too.
     pub borrows: bool,
     /// Address of the code that ends a signal handler.
@@ -152,7 +152,7 @@ pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result
     names.auxv = first.auxv;
     names.shown = shown::arguments(machine, first.pointer, &options.args, &options.env);
     name_process(&options.path);
-    let (translations, note) = Translations::new(Memory::Direct, options.tier);
+    let (translations, note) = Translations::new(options.tier);
     perf.iter().for_each(|map| translations.set_perf_map(map.clone()));
     let process = Arc::new(Process {
         guest: Guest { machine, space, names },

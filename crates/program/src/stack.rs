@@ -82,8 +82,7 @@ pub fn build(
     env.reverse();
     args.reverse();
     let mut random = [0u8; 16];
-    // SAFETY: fills an array of ours.
-    unsafe { libc::getrandom(random.as_mut_ptr().cast(), random.len(), 0) };
+    trine_base::random::fill(&mut random);
     let random = w.push(&random)?;
     // SAFETY: these only return numbers.
     let [uid, euid, gid, egid] =

@@ -7,7 +7,7 @@ use crate::signal::{self, Action, Actions, Inbox};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use trine_base::{Exit, Mailbox, Vcpu};
-use trine_engine::{Engine, direct};
+use trine_engine::{Direct, Engine, direct};
 use trine_gdb::Stop;
 use trine_linux::abi::{AltStack, GuestAbi, Raised};
 use trine_linux::call::{Around, Context, Done};
@@ -20,7 +20,7 @@ pub struct Thread<A: GuestAbi> {
     /// Its program.
     pub process: Arc<Process<A>>,
     /// Its CPU.
-    pub vcpu: Engine<A>,
+    pub vcpu: Engine<A, Direct>,
     /// Its number, which is the host thread's.
     pub tid: i32,
     /// Where a 0 is to be written when it ends; 0 for nowhere.

@@ -5,7 +5,7 @@
 //! for, and a hash table (System V ABI, chapters 4 and 5).
 
 use trine_base::Words;
-use trine_base::elf::{self, Header, PROGRAM_HEADER, Segment};
+use trine_base::elf::{self, PROGRAM_HEADER, Segment};
 use trine_linux::abi::Machine;
 use trine_linux::space::PAGE;
 
@@ -76,14 +76,12 @@ const SIGRETURN: &str = "rt_sigreturn";
 fn head(machine: &Machine, code: u64, size: u64, dynamic: u64) -> Vec<u8> {
     const READ_EXECUTE: u32 = 5;
     const READ: u32 = 4;
-    let header = Header::new(machine.elf, elf::kind::SHARED, code, 2);
-    let segment = |kind, flags, at, size, align| {
-        let (offset, address, physical, file_size) = (at, at, at, size);
-        Segment { kind, flags, offset, address, physical, file_size, size, align }.bytes(machine.words())
+    let whole = Segment::loaded(READ_EXECUTE, 0, 0, size, PAGE);
+    let of_dynamic = Segment {
+        kind: elf::segment::DYNAMIC,
+        ..Segment::loaded(READ, dynamic, dynamic, 16 * DYNAMIC_ENTRIES as u64, 8)
     };
-    let whole = segment(elf::segment::LOAD, READ_EXECUTE, 0, size, PAGE);
-    let of_dynamic = segment(elf::segment::DYNAMIC, READ, dynamic, 16 * DYNAMIC_ENTRIES as u64, 8);
-    [header.bytes(), whole, of_dynamic].concat()
+    elf::headers(machine.elf, elf::kind::SHARED, code, &[whole, of_dynamic])
 }
 
 /// Puts the object together.
@@ -162,7 +160,7 @@ mod tests {
     fn a_page_with_what_libraries_look_for() {
         let vdso = build(&MACHINE);
         assert_eq!(vdso.bytes.len() as u64, PAGE);
-        assert_eq!(Header::parse(&vdso.bytes).map(|h| (h.cpu, h.count)), Some((MACHINE.elf, 2)));
+        assert_eq!(elf::Header::parse(&vdso.bytes).map(|h| (h.cpu, h.count)), Some((MACHINE.elf, 2)));
         // `li a7, 139; ecall`, by which debuggers know a signal's frame.
         let at = vdso.sigreturn.expect("there is one") as usize;
         assert_eq!(vdso.bytes[at..at + 8], [0x93, 0x08, 0xb0, 0x08, 0x73, 0, 0, 0]);

@@ -2,7 +2,6 @@
 
 use crate::ending;
 use crate::output::{self, Writer};
-use crate::terminal::restore;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -207,7 +206,9 @@ impl Front {
             machine.quit();
         }
         let front = self.clone();
-        ending::soon(restore, move || front.signal().map_or(crate::code::QUIT.into(), |signal| 128 + signal));
+        ending::soon(trine_base::terminal::restore, move || {
+            front.signal().map_or(crate::code::QUIT.into(), |signal| 128 + signal)
+        });
     }
 
     /// Asks the guest to power off, for the sake of this signal; a second time ends it at once.
@@ -217,7 +218,7 @@ impl Front {
             Some(_) if !second && signal != libc::SIGINT => self.ask_guest(true),
             Some(_) => self.quit(),
             None => {
-                restore();
+                trine_base::terminal::restore();
                 std::process::exit(128 + signal);
             }
         }

@@ -6,11 +6,12 @@ use crate::guest::boot;
 use crate::guest::container::What;
 use crate::guest::target::{self, Target};
 use crate::output::Writer;
-use crate::terminal::{self, AtEnd, Raw};
+use crate::terminal::{self, AtEnd};
 use crate::{Refusal, code, guest, program};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
 use trine_base::BlockBackend;
+use trine_base::terminal::RawTerminal;
 use trine_control::lockstep::User;
 use trine_control::machine_link;
 use trine_engine::perf::Start;
@@ -175,7 +176,7 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
 
 /// Starts what serves the machine in front: input, signals, who reads its output. The terminal is raw until the result
 /// is dropped.
-fn serve(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> Raw {
+fn serve(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> RawTerminal {
     let ours = *target == Target::Linux && args.initrd.is_none();
     terminal::serve_input(
         front.clone(),
@@ -194,7 +195,7 @@ fn serve(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> Ra
         let advice = "a Linux kernel shows what it does before it has its console with --append 'earlycon …'";
         terminal::serve_silence(front.clone(), advice);
     }
-    Raw::enter()
+    RawTerminal::enter()
 }
 
 fn exit_code(front: &Front, end: &End, of_image: bool) -> u8 {

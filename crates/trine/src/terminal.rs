@@ -1,9 +1,7 @@
-//! The user's terminal as the guest's console: raw while the machine runs, as it was afterwards,
-//! however that comes about.
+//! The user's terminal as the guest's console: what is typed there, and what its size is.
 
 use crate::front::{Front, Machine};
-use std::io::Read;
-use std::sync::Mutex;
+use std::io::{IsTerminal, Read};
 use std::time::{Duration, Instant};
 use trine_control::machine_link::Ask;
 
@@ -18,55 +16,9 @@ const SILENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
-static SAVED: Mutex<Option<libc::termios>> = Mutex::new(None);
-
-/// Puts the terminal back when it is dropped.
-pub struct Raw(());
-
-impl Raw {
-    /// Makes the terminal raw, where standard input is one.
-    pub fn enter() -> Raw {
-        // SAFETY: `termios` is plain data that `tcgetattr` fills; its result is checked.
-        let mut now: libc::termios = unsafe { std::mem::zeroed() };
-        // SAFETY: a valid pointer to a `termios`.
-        if unsafe { libc::isatty(STDIN) } == 1 && unsafe { libc::tcgetattr(STDIN, &mut now) } == 0 {
-            *SAVED.lock().unwrap_or_else(|e| e.into_inner()) = Some(now);
-            let mut raw = now;
-            // SAFETY: valid pointers; the descriptor is a terminal.
-            unsafe {
-                libc::cfmakeraw(&mut raw);
-                libc::tcsetattr(STDIN, libc::TCSANOW, &raw);
-            }
-            let before = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |info| {
-                restore();
-                before(info);
-            }));
-        }
-        Raw(())
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        restore();
-    }
-}
-
-/// Gives the terminal back as it was.
-pub fn restore() {
-    if let Some(saved) = SAVED.lock().unwrap_or_else(|e| e.into_inner()).take() {
-        // SAFETY: a valid pointer to what `tcgetattr` gave.
-        unsafe { libc::tcsetattr(STDIN, libc::TCSANOW, &saved) };
-    }
-}
-
 /// The rows and columns of the user's terminal, where standard input is one that knows them.
 pub fn size() -> Option<(u16, u16)> {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the kernel fills the structure; the result is checked.
-    let known = unsafe { libc::ioctl(STDIN, libc::TIOCGWINSZ, &mut size) } == 0;
-    (known && size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+    trine_base::terminal::size(&STDIN)
 }
 
 /// Says what can be done where a machine has said nothing for long after its start.
@@ -91,8 +43,7 @@ pub enum AtEnd {
 /// Brings what is typed to the guest; serves the Ctrl-A keys.
 pub fn serve_input(front: Front, at_end: AtEnd) {
     std::thread::spawn(move || {
-        // SAFETY: asks about a descriptor.
-        let keys = unsafe { libc::isatty(STDIN) } == 1;
+        let keys = std::io::stdin().is_terminal();
         let mut buf = [0; 4096];
         let (mut escaped, mut last) = (false, b'\n');
         let mut stdin = std::io::stdin().lock();

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use trine_test_support::command::end_of;
 use trine_test_support::tools;
 
 /// Longest run of a program.
@@ -91,18 +92,14 @@ fn run_one(command: &mut Command, dir: &Path) -> Result<Lines, String> {
     let file = std::fs::File::create(&out).map_err(|e| format!("{}: {e}", out.display()))?;
     command.current_dir(dir).stdin(Stdio::null()).stdout(file).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn().map_err(|e| format!("{:?}: {e}", command.get_program()))?;
-    let start = Instant::now();
-    let end = loop {
-        match child.try_wait().map_err(|e| e.to_string())? {
-            Some(status) => break status.to_string(),
-            None if start.elapsed() > LONGEST => {
-                // With its children, which are in its process group.
-                drop(Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status());
-                drop(child.kill());
-                drop(child.wait());
-                break "it hung".into();
-            }
-            None => std::thread::sleep(Duration::from_millis(5)),
+    let end = match end_of(&mut child, LONGEST)? {
+        Some(status) => status.to_string(),
+        None => {
+            // With its children, which are in its process group.
+            drop(Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status());
+            drop(child.kill());
+            drop(child.wait());
+            "it hung".into()
         }
     };
     let text = std::fs::read(&out).map_err(|e| e.to_string())?;

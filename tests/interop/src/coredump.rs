@@ -1,10 +1,11 @@
 //! Core dumps of programs, read by gdb-multiarch: a part of `cargo xtask test gdb`.
 
-use crate::debugger::{PATIENCE, Process, missing, start, text, until};
+use crate::debugger::{PATIENCE, content, missing};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use trine_test_support::command::{Running, until};
 
 /// The program to crash.
 pub const SOURCE: &str = include_str!("coredump.c");
@@ -152,17 +153,15 @@ fn crash(case: &Case, trine: &Path, program: &Path, dir: &Path, engine: &str) ->
     let mut command = Command::new("sh");
     let script = format!("ulimit -S -c {} && exec \"$@\"", case.limit);
     command.args(["-c", &script, "sh"]).arg(trine).args(["run", "--engine", engine]).arg(program);
-    let mut guest: Process = start(command.arg(case.argument).current_dir(dir), &out)?;
+    let mut guest = Running::start(command.arg(case.argument).current_dir(dir), &out)?;
     if case.argument == "wait" {
-        if !until(|| text(&out).contains("text ")) {
-            return Err("the program does not get so far".into());
-        }
+        until("the program waits", PATIENCE, || Ok(content(&out).contains("text ")))?;
         std::thread::sleep(std::time::Duration::from_millis(100));
         let pid = guest.0.id().to_string();
         Command::new("kill").args(["-QUIT", &pid]).status().map_err(|e| e.to_string())?;
     }
-    let Some(status) = guest.end(PATIENCE) else { return Err("the program does not come to an end".into()) };
-    let said = text(&out);
+    let Some(status) = guest.end(PATIENCE)? else { return Err("the program does not come to an end".into()) };
+    let said = content(&out);
     let signal = match behind(&said, "status").parse() {
         Ok(childs) => childs,
         Err(_) => status.signal().unwrap_or(0),
@@ -190,15 +189,15 @@ fn check(case: &Case, trine: &Path, program: &Path, dir: &Path, engine: &str) ->
     for question in QUESTIONS.iter().chain(case.questions) {
         command.args(["-ex", question]);
     }
-    let mut gdb = start(command.arg(program).arg(&core), &answers)?;
-    if gdb.end(PATIENCE).is_none() {
+    let mut gdb = Running::start(command.arg(program).arg(&core), &answers)?;
+    if gdb.end(PATIENCE)?.is_none() {
         return Err("gdb does not come to an end".into());
     }
     let wanted: Vec<String> = case.gdb.iter().map(|want| filled(want, &said)).collect();
     let wanted: Vec<&str> = wanted.iter().map(|w| &w[..]).collect();
-    match missing(&text(&answers), &wanted) {
+    match missing(&content(&answers), &wanted) {
         Some(want) => {
-            Err(format!("gdb does not say '{want}'\n--- gdb:\n{}\n--- program:\n{said}", text(&answers)))
+            Err(format!("gdb does not say '{want}'\n--- gdb:\n{}\n--- program:\n{said}", content(&answers)))
         }
         None => std::fs::remove_file(core).map_err(|e| e.to_string()),
     }

@@ -2,11 +2,12 @@
 //! engines.
 
 use crate::coredump;
-use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
+use trine_test_support::command::{Running, until};
+use trine_test_support::scratch::Scratch;
 use trine_test_support::tools;
 
 const SOURCE: &str = include_str!("debugger.c");
@@ -287,62 +288,9 @@ continue
     },
 ];
 
-/// A directory that is gone at the end.
-pub struct Scratch(pub PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
-
-/// A process that is gone at the end.
-pub struct Process(pub Child);
-
-impl Process {
-    /// Waits for its end; `None` where it takes too long.
-    pub fn end(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let start = Instant::now();
-        loop {
-            match self.0.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if start.elapsed() < patience => std::thread::sleep(Duration::from_millis(20)),
-                _ => return None,
-            }
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Whether a program can be found.
-pub fn is_here(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-}
-
 /// What a file holds.
-pub fn text(path: &Path) -> String {
-    let mut bytes = Vec::new();
-    drop(std::fs::File::open(path).map(|mut f| f.read_to_end(&mut bytes)));
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Waits until `found`; false where it takes too long.
-pub fn until(found: impl Fn() -> bool) -> bool {
-    let start = Instant::now();
-    while !found() {
-        if start.elapsed() > PATIENCE {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    true
+pub fn content(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
 
 /// The first of the texts that does not follow the ones before it.
@@ -357,15 +305,6 @@ pub fn missing<'a>(said: &str, wanted: &[&'a str]) -> Option<&'a str> {
     })
 }
 
-/// Starts a command whose output goes to a file.
-pub fn start(command: &mut Command, out: &Path) -> Result<Process, String> {
-    let file = || std::fs::File::create(out).map_err(|e| e.to_string());
-    let both = file()?;
-    let other = both.try_clone().map_err(|e| e.to_string())?;
-    let child = command.stdin(Stdio::null()).stdout(both).stderr(other).spawn();
-    child.map(Process).map_err(|e| e.to_string())
-}
-
 fn check(case: &Case, trine: &Path, program: &Path, dir: &Path, engine: &str) -> Result<(), String> {
     let (socket, out, said) = (dir.join("socket"), dir.join("program.txt"), dir.join("gdb.txt"));
     let at = format!("--gdb=unix:{}", socket.display());
@@ -374,38 +313,37 @@ fn check(case: &Case, trine: &Path, program: &Path, dir: &Path, engine: &str) ->
     if !case.argument.is_empty() {
         command.arg(case.argument);
     }
-    let mut guest = start(&mut command, &out)?;
-    if !until(|| socket.exists()) {
-        return Err(format!("nobody waits for gdb:\n{}", text(&out)));
-    }
+    let mut guest = Running::start(&mut command, &out)?;
+    until("the program waits for gdb", PATIENCE, || Ok(socket.exists()))
+        .map_err(|e| format!("{e}\n{}", content(&out)))?;
     let script = dir.join("script");
     let python = format!("python SOCKET = '{}'\n", socket.display());
     std::fs::write(&script, format!("{SETUP}{python}target remote {}\n{}", socket.display(), case.script))
         .map_err(|e| e.to_string())?;
     let mut command = Command::new("gdb-multiarch");
     command.args(["-nx", "-batch", "-x"]).arg(&script).arg(program);
-    let mut gdb = start(&mut command, &said)?;
-    let report = |what: &str| format!("{what}\n--- gdb:\n{}\n--- program:\n{}", text(&said), text(&out));
+    let mut gdb = Running::start(&mut command, &said)?;
+    let report =
+        |what: &str| format!("{what}\n--- gdb:\n{}\n--- program:\n{}", content(&said), content(&out));
     if let Some(sign) = case.interrupt_at {
-        if !until(|| text(&out).contains(sign)) {
-            return Err(report("the program did not get where it is to be interrupted"));
-        }
+        until("the program is where it is to be interrupted", PATIENCE, || Ok(content(&out).contains(sign)))
+            .map_err(|e: String| report(&e))?;
         std::thread::sleep(Duration::from_millis(300));
         let pid = gdb.0.id().to_string();
         Command::new("kill").args(["-INT", &pid]).status().map_err(|e| e.to_string())?;
     }
-    if gdb.end(PATIENCE).is_none() {
+    if gdb.end(PATIENCE)?.is_none() {
         return Err(report("gdb does not come to an end"));
     }
-    let end = match guest.end(if case.end == End::Runs { Duration::from_millis(300) } else { PATIENCE }) {
+    let end = match guest.end(if case.end == End::Runs { Duration::from_millis(300) } else { PATIENCE })? {
         None => End::Runs,
         Some(status) => status.code().map_or_else(|| End::Signal(status.signal().unwrap_or(0)), End::Code),
     };
     drop(guest);
-    if let Some(want) = missing(&text(&said), case.gdb) {
+    if let Some(want) = missing(&content(&said), case.gdb) {
         return Err(report(&format!("gdb does not say '{want}'")));
     }
-    if let Some(want) = missing(&text(&out), case.program) {
+    if let Some(want) = missing(&content(&out), case.program) {
         return Err(report(&format!("the program does not say '{want}'")));
     }
     if end != case.end {
@@ -431,22 +369,20 @@ pub fn compile(dir: &Path, name: &str, source: &str) -> Result<PathBuf, String> 
 
 /// Runs all conversations.
 pub fn run() -> Result<(), String> {
-    if !is_here("gdb-multiarch") {
-        eprintln!("skipped: gdb-multiarch not here");
+    if !tools::has(&["gdb-multiarch"]) {
         return Ok(());
     }
     let trine = tools::trine()?;
-    let dir = Scratch(std::env::temp_dir().join(format!("trine-gdb-{}", std::process::id())));
-    std::fs::create_dir_all(&dir.0).map_err(|e| e.to_string())?;
-    let program = compile(&dir.0, "debugger", SOURCE)?;
-    let crashing = compile(&dir.0, "coredump", coredump::SOURCE)?;
+    let dir = Scratch::new("gdb")?;
+    let program = compile(&dir, "debugger", SOURCE)?;
+    let crashing = compile(&dir, "coredump", coredump::SOURCE)?;
     for engine in ["baseline", "interp"] {
         for case in CASES {
-            check(case, &trine, &program, &dir.0, engine)
+            check(case, &trine, &program, &dir, engine)
                 .map_err(|e| format!("{} ({engine}): {e}", case.name))?;
         }
         println!("{} conversations with gdb, {engine} engine", CASES.len());
-        coredump::run(&trine, &crashing, &dir.0, engine)?;
+        coredump::run(&trine, &crashing, &dir, engine)?;
     }
     Ok(())
 }

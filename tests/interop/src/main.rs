@@ -12,35 +12,25 @@ mod perfmap;
 mod torture;
 
 use std::process::ExitCode;
-use trine_test_support::parts::{self, Run};
+use trine_test_support::parts;
 
-const PARTS: &[(&str, Run)] = &[
-    ("firmware", firmware::firmware),
-    ("gdb", debugger::run),
-    ("perf-map", perfmap::run),
-    ("calls", calls::run),
-    ("images", images::run),
-    ("containerd", engines::containerd),
-    ("podman", engines::podman),
-    ("docker", engines::docker::run),
-    ("torture-O0", || torture::run("-O0")),
-    ("torture-O2", || torture::run("-O2")),
-    ("debian", debian::run),
-];
+parts! { Interop:
+    "firmware" => firmware::firmware,
+    "gdb" => debugger::run,
+    "perf-map" => perfmap::run,
+    "calls" => calls::run,
+    "images" => images::run,
+    "containerd" => engines::containerd,
+    "podman" => engines::podman,
+    "docker" => engines::docker::run,
+    "torture-O0" => || torture::run("-O0"),
+    "torture-O2" => || torture::run("-O2"),
+    "debian" => debian::run,
+}
 
 fn main() -> ExitCode {
     match images::unpacking() {
         Some(code) => code,
         None => parts::main(PARTS),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parts_are_those_of_the_table() {
-        assert_eq!(parts::difference(parts::Home::Interop, PARTS), None);
     }
 }

@@ -1,9 +1,11 @@
 //! `cargo xtask test perf-map`: map files of programs, and that `perf` finds its names there.
 
 use crate::coredump;
-use crate::debugger::{PATIENCE, Scratch, compile, is_here, start, text};
+use crate::debugger::{PATIENCE, compile, content};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use trine_test_support::command::Running;
+use trine_test_support::scratch::Scratch;
 use trine_test_support::tools;
 
 fn map_of(pid: &str) -> PathBuf {
@@ -29,10 +31,10 @@ fn has(lines: &[(u64, u64, String)], name: &str) -> bool {
 
 /// Lets the program run to its end; gives what it wrote.
 fn run_it(command: &mut Command, out: &Path) -> Result<(u32, String), String> {
-    let mut process = start(command, out)?;
+    let mut process = Running::start(command, out)?;
     let pid = process.0.id();
-    process.end(PATIENCE).ok_or("the program does not come to an end")?;
-    Ok((pid, text(out)))
+    process.end(PATIENCE)?.ok_or("the program does not come to an end")?;
+    Ok((pid, content(out)))
 }
 
 fn number(said: &str, name: &str) -> Result<String, String> {
@@ -43,10 +45,9 @@ fn number(said: &str, name: &str) -> Result<String, String> {
 /// Runs all checks.
 pub fn run() -> Result<(), String> {
     let trine = tools::trine()?;
-    let dir = Scratch(std::env::temp_dir().join(format!("trine-perf-{}", std::process::id())));
-    std::fs::create_dir_all(&dir.0).map_err(|e| e.to_string())?;
-    let program = compile(&dir.0, "coredump", coredump::SOURCE)?;
-    let out = dir.0.join("out");
+    let dir = Scratch::new("perf")?;
+    let program = compile(&dir, "coredump", coredump::SOURCE)?;
+    let out = dir.join("out");
     let trined = |argument: &str| {
         let mut command = Command::new("sh");
         let script = "ulimit -c 0 && exec \"$@\"";
@@ -65,13 +66,12 @@ pub fn run() -> Result<(), String> {
         return Err(format!("the child's map does not begin as its parent's: {child:?}, {parent:?}"));
     }
     println!("map files of a program with threads, and of a child");
-    perf(&dir.0, &mut trined("segv"))
+    perf(&dir, &mut trined("segv"))
 }
 
 /// Whether perf shows the names.
 fn perf(dir: &Path, program: &mut Command) -> Result<(), String> {
-    if !is_here("perf") {
-        eprintln!("skipped: perf not here");
+    if !tools::has(&["perf"]) {
         return Ok(());
     }
     let (data, out) = (dir.join("perf.data"), dir.join("out"));

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use trine_image::archive::{self, Entry};
+use trine_test_support::command::Running;
 use trine_test_support::tools;
 
 /// Programs in one machine.
@@ -110,25 +111,16 @@ fn compile(gcc: &Path, source: &Path, level: &str, dir: &Path) -> Option<(String
 /// The shell's number for the way it ends; `None` where it takes too long.
 fn under_qemu(qemu: &Path, program: &Path) -> Option<i32> {
     use std::os::unix::process::ExitStatusExt;
-    let mut child = Command::new(qemu)
+    let child = Command::new(qemu)
         .arg(program)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().ok()? {
-            return Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
-        }
-        if start.elapsed() > LONGEST {
-            drop(child.kill());
-            drop(child.wait());
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let mut child = Running(child);
+    let status = child.end(LONGEST).ok()??;
+    Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
 }
 
 /// Runs a batch in one machine.

@@ -4,20 +4,13 @@ mod escapes;
 mod hostile;
 
 use std::process::ExitCode;
-use trine_test_support::parts::{self, Run};
+use trine_test_support::parts;
 
-const PARTS: &[(&str, Run)] = &[("escapes", escapes::run), ("hostile", hostile::run)];
+parts! { Security:
+    "escapes" => escapes::run,
+    "hostile" => hostile::run,
+}
 
 fn main() -> ExitCode {
     parts::main(PARTS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parts_are_those_of_the_table() {
-        assert_eq!(parts::difference(parts::Home::Security, PARTS), None);
-    }
 }

@@ -1,6 +1,8 @@
 //! Commands, and what they said.
 
 use crate::{Checked, text};
+use std::fs::File;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -88,6 +90,51 @@ pub fn end_of(child: &mut Child, most: Duration) -> Result<Option<ExitStatus>, S
         if Instant::now() > end {
             return Ok(None);
         }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A process that is ended, if it has not ended itself, when this is dropped.
+pub struct Running(pub Child);
+
+impl Running {
+    /// Starts a command without input, whose output and errors go to a file.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn start(command: &mut Command, out: &Path) -> Result<Running, String> {
+        let file = File::create(out).map_err(|e| format!("{}: {e}", out.display()))?;
+        let other = file.try_clone().map_err(text)?;
+        command.stdin(Stdio::null()).stdout(file).stderr(other).spawn().map(Running).map_err(text)
+    }
+
+    /// Waits for its end; `None` where that takes longer than `most`.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn end(&mut self, most: Duration) -> Result<Option<ExitStatus>, String> {
+        end_of(&mut self.0, most)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Waits until something holds.
+///
+/// # Errors
+/// What `holds` says, or a sentence with `what` where it does not hold within `most`.
+pub fn until(what: &str, most: Duration, mut holds: impl FnMut() -> Result<bool, String>) -> Checked {
+    let end = Instant::now() + most;
+    while !holds()? {
+        if Instant::now() > end {
+            return Err(format!("it did not come to this within {} s: {what}", most.as_secs()));
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
+    Ok(())
 }

@@ -183,6 +183,24 @@ pub fn difference(home: Home, parts: &[(&str, Run)]) -> Option<String> {
     (!same).then(|| format!("{home:?}: {missing:?} are missing, and {unknown:?} are not in the table"))
 }
 
+/// Makes the table `PARTS` of a crate of tests, from the crate's home and pairs of a name and what runs it; and the test
+/// that these are the parts which the table of all parts has there.
+#[macro_export]
+macro_rules! parts {
+    ($home:ident: $($name:literal => $run:expr,)*) => {
+        const PARTS: &[(&str, $crate::parts::Run)] = &[$(($name, $run)),*];
+
+        #[cfg(test)]
+        mod parts_of_the_table {
+            #[test]
+            fn are_here() {
+                let difference = $crate::parts::difference($crate::parts::Home::$home, super::PARTS);
+                assert_eq!(difference, None);
+            }
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 use trine_control::process;
-use trine_test_support::Checked;
+use trine_test_support::{Checked, command};
 
 /// How long anything may take.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -26,14 +26,7 @@ pub fn finish(mut child: Child, args: &[&str]) -> Result<Output, String> {
 
 /// Waits until something holds.
 pub fn until(what: &str, holds: impl Fn() -> Result<bool, String>) -> Checked {
-    let end = Instant::now() + LONGEST;
-    while !holds()? {
-        if Instant::now() > end {
-            return Err(format!("it never came to this: {what}"));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
+    command::until(what, LONGEST, holds)
 }
 
 pub fn same<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(what: &str, got: A, want: B) -> Checked {

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use trine_base::elf::{self, Cpu, Segment};
 use trine_control::process::{self, Stat};
 use trine_test_support::bundle::Bundle;
 use trine_test_support::command::succeed;
@@ -207,27 +208,23 @@ fn killed(bundle: &Bundle, round: usize, random: &mut Random, most: Duration) ->
         .map_err(|e| format!("{} was killed: {e}", second.join(" ")))
 }
 
+/// Plays so many rounds; fails with what the first five that failed say.
+fn rounds(count: usize, mut play: impl FnMut(usize) -> Result<(), String>) -> Result<(), String> {
+    let failed = (0..count).filter_map(|round| {
+        play(round).err().map(|e| format!("round {round}: {e}")).inspect(|e| eprintln!("{e}"))
+    });
+    let failed: Vec<String> = failed.take(5).collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
+}
+
 fn bundles() -> Result<(), String> {
     let bundle = Bundle::new(None)?;
     bundle.script("sleep 1000 & exec sleep 1000", &[("/linux/resources/pids", r#"{"limit":50}"#)])?;
     let most = usual(&bundle)?;
     let mut random = Random(0x2545_f491_4f6c_dd1d);
-    let failed: Vec<String> = (0..BUNDLES)
-        .filter_map(|round| {
-            killed(&bundle, round, &mut random, most)
-                .err()
-                .map(|e| format!("round {round}: {e}"))
-                .inspect(|e| eprintln!("{e}"))
-        })
-        .take(5)
-        .collect();
-    match failed.as_slice() {
-        [] => {
-            println!("{BUNDLES} kills of trine oci within {} ms each, nothing left", most.as_millis());
-            Ok(())
-        }
-        _ => Err(failed.join("\n")),
-    }
+    rounds(BUNDLES, |round| killed(&bundle, round, &mut random, most))?;
+    println!("{BUNDLES} kills of trine oci within {} ms each, nothing left", most.as_millis());
+    Ok(())
 }
 
 /// A program for riscv64 that waits for ever: `ppoll` of nothing, again and again.
@@ -236,16 +233,11 @@ fn program() -> Vec<u8> {
     let mut code: Vec<u32> = (10..15).map(|register| load(register, 0)).collect();
     // ecall; then back to the beginning.
     code.extend([load(17, 73), 0x73, 0xfe5f_f06f]);
-    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    let (base, size) = (0x10000u64, 64 + 56 + code.len() as u64 * 4);
-    elf.extend([2u16, 243].iter().flat_map(|n| n.to_le_bytes()));
-    elf.extend(1u32.to_le_bytes());
-    elf.extend([base + 120, 64, 0].iter().flat_map(|n| n.to_le_bytes()));
-    elf.extend(0u32.to_le_bytes());
-    elf.extend([64u16, 56, 1, 64, 0, 0].iter().flat_map(|n| n.to_le_bytes()));
+    let (base, headers) = (0x10000, (elf::HEADER + elf::PROGRAM_HEADER) as u64);
+    let size = headers + code.len() as u64 * 4;
     // One segment: read, execute.
-    elf.extend([1u32, 5].iter().flat_map(|n| n.to_le_bytes()));
-    elf.extend([0, base, base, size, size, 4096].iter().flat_map(|n| n.to_le_bytes()));
+    let segment = Segment::loaded(5, 0, base, size, 4096);
+    let mut elf = elf::headers(Cpu::RISCV64, elf::kind::EXECUTABLE, base + headers, &[segment]);
     elf.extend(code.iter().flat_map(|n| n.to_le_bytes()));
     elf
 }
@@ -314,23 +306,11 @@ fn guests() -> Result<(), String> {
     let path = json!(format!("/trineleakguest{}", std::process::id())).to_string();
     bundle.script("sleep 1000 & exec sleep 1000", &[("/linux/cgroupsPath", &path)])?;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let failed: Vec<String> = (0..GUESTS)
-        .filter_map(|round| {
-            guest(&bundle, round, &mut random)
-                .err()
-                .map(|e| format!("round {round}: {e}"))
-                .inspect(|e| eprintln!("{e}"))
-        })
-        .take(5)
-        .collect();
+    let played = rounds(GUESTS, |round| guest(&bundle, round, &mut random));
     descendants().into_iter().for_each(process::kill);
-    match failed.as_slice() {
-        [] => {
-            println!("{GUESTS} kills around trine run -d, nothing left");
-            Ok(())
-        }
-        _ => Err(failed.join("\n")),
-    }
+    played?;
+    println!("{GUESTS} kills around trine run -d, nothing left");
+    Ok(())
 }
 
 /// Runs the tests.

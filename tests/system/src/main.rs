@@ -13,33 +13,23 @@ mod stress;
 mod verbs;
 
 use std::process::ExitCode;
-use trine_test_support::parts::{self, Run};
+use trine_test_support::parts;
 
-const PARTS: &[(&str, Run)] = &[
-    ("boot", boot::boot),
-    ("boots", boot::boots),
-    ("lockstep", boot::lockstep),
-    ("ends", ends::ends),
-    ("as-machine", as_machine::run),
-    ("binfmt", binfmt::run),
-    ("runtime", runtime::run),
-    ("containers", containers::run),
-    ("verbs", verbs::run),
-    ("leaks", leaks::run),
-    ("stress-short", || stress::run(5)),
-    ("stress", || stress::run(600)),
-];
+parts! { System:
+    "boot" => boot::boot,
+    "boots" => boot::boots,
+    "lockstep" => boot::lockstep,
+    "ends" => ends::ends,
+    "as-machine" => as_machine::run,
+    "binfmt" => binfmt::run,
+    "runtime" => runtime::run,
+    "containers" => containers::run,
+    "verbs" => verbs::run,
+    "leaks" => leaks::run,
+    "stress-short" => || stress::run(5),
+    "stress" => || stress::run(600),
+}
 
 fn main() -> ExitCode {
     parts::main(PARTS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parts_are_those_of_the_table() {
-        assert_eq!(parts::difference(parts::Home::System, PARTS), None);
-    }
 }

@@ -6,10 +6,11 @@ use crate::isa::{Config, T16};
 use crate::state;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use trine_base::{Bus, CountClock, HostClock, Mailbox, Vcpu};
+use trine_base::{Bus, CountClock, HostClock, Mailbox, Vcpu, Width};
 use trine_engine::direct::{self, Pages};
-use trine_engine::translations::{self, Translations};
-use trine_engine::{Engine, Tier, Time};
+use trine_engine::memory::GuestMemory;
+use trine_engine::{Engine, Tier, Time, Translations};
+use trine_ir::{Hart, Leave, Rmw};
 use trine_memory::Ram;
 
 /// Size of a bare CPU's memory, which begins at address 0.
@@ -28,10 +29,38 @@ pub enum Memory {
     Direct,
 }
 
+/// A vCPU, however it reaches its memory.
+pub trait ToyVcpu: Vcpu {
+    /// What helpers of the CPU see of it.
+    fn hart(&self) -> &dyn Hart;
+    /// Adds to memory at an address in `regime`, as one access.
+    ///
+    /// # Errors
+    /// How an instruction that does so leaves.
+    fn add_atomically(&self, regime: usize, address: u64, operand: u64) -> Result<u64, Leave>;
+    /// Exchanges the value in memory at an address in `regime` for `new` where it is `expect`, as one access.
+    ///
+    /// # Errors
+    /// How an instruction that does so leaves.
+    fn exchange(&self, regime: usize, address: u64, expect: u64, new: u64) -> Result<u64, Leave>;
+}
+
+impl<M: GuestMemory<T16>> ToyVcpu for Engine<T16, M> {
+    fn hart(&self) -> &dyn Hart {
+        self.core()
+    }
+    fn add_atomically(&self, regime: usize, address: u64, operand: u64) -> Result<u64, Leave> {
+        self.core().rmw(regime, Rmw::Add, Width::B4.into(), address, operand)
+    }
+    fn exchange(&self, regime: usize, address: u64, expect: u64, new: u64) -> Result<u64, Leave> {
+        self.core().exchange(regime, Width::B4.into(), address, expect, new)
+    }
+}
+
 /// A CPU with memory.
 pub struct Toy {
     /// The CPU.
-    pub vcpu: Engine<T16>,
+    pub vcpu: Box<dyn ToyVcpu>,
     /// The memory, or where it lies in this process.
     memory: Place,
     /// Its input of interrupts.
@@ -70,7 +99,6 @@ impl Toy {
             Place::Ram(_) => 0,
             Place::Host(base) => base,
         };
-        vcpu.set_warm(1);
         vcpu.set(state::CB, base + START.0);
         vcpu.set(state::DB, base + DATA);
         vcpu.set_pc(START.1);
@@ -131,16 +159,17 @@ impl Toy {
     }
 }
 
-fn bare(tier: Tier, mailbox: &Arc<Mailbox>) -> (Engine<T16>, Place) {
+fn bare(tier: Tier, mailbox: &Arc<Mailbox>) -> (Box<dyn ToyVcpu>, Place) {
     let ram = Arc::new(Ram::new(0, MEMORY).expect("memory"));
     let clock = Arc::new(CountClock::new(1, 0));
     let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
     let time = Time::Count(clock);
-    let (vcpu, _) = Engine::new(Config { hosted: false }, ram.clone(), bus, time, mailbox.clone(), tier);
-    (vcpu, Place::Ram(ram))
+    let (mut vcpu, _) = Engine::new(Config { hosted: false }, ram.clone(), bus, time, mailbox.clone(), tier);
+    vcpu.set_warm(1);
+    (Box::new(vcpu), Place::Ram(ram))
 }
 
-fn hosted(tier: Tier, mailbox: &Arc<Mailbox>) -> (Engine<T16>, Place) {
+fn hosted(tier: Tier, mailbox: &Arc<Mailbox>) -> (Box<dyn ToyVcpu>, Place) {
     // Programs live in the lower 256 GiB; where the place is taken the kernel chooses the next one that it can.
     static NEXT: AtomicU64 = AtomicU64::new(0x21_0000_0000);
     let hint = NEXT.fetch_add(0x100_0000, Ordering::SeqCst) as *mut libc::c_void;
@@ -150,7 +179,8 @@ fn hosted(tier: Tier, mailbox: &Arc<Mailbox>) -> (Engine<T16>, Place) {
     assert_ne!(at, libc::MAP_FAILED, "memory");
     let clock = Arc::new(HostClock::new());
     let config = Config { hosted: true };
-    let (translations, _) = Translations::new(translations::Memory::Direct, tier);
-    let vcpu = Engine::program(config, Arc::new(Anything), clock, mailbox.clone(), translations);
-    (vcpu, Place::Host(at as u64))
+    let (translations, _) = Translations::new(tier);
+    let mut vcpu = Engine::program(config, Arc::new(Anything), clock, mailbox.clone(), translations);
+    vcpu.set_warm(1);
+    (Box::new(vcpu), Place::Host(at as u64))
 }

@@ -14,31 +14,22 @@ pub const LINK: u8 = 6;
 pub const VR: u16 = 32;
 
 macro_rules! registers {
-    ($($(#[$doc:meta])* $name:ident $slot:literal $text:literal $bits:literal;)*) => {
+    (r: $($r:literal)*; v: $($v:literal)*; $($(#[$doc:meta])* $name:ident $slot:literal $text:literal $bits:literal;)*) => {
         $($(#[$doc])* pub const $name: u16 = $slot;)*
         /// All registers.
         pub const REGISTERS: &[RegisterInfo] = &[
             $(RegisterInfo { name: $text, slot: $slot, bits: $bits },)*
-            RegisterInfo { name: "r0", slot: R, bits: 16 },
-            RegisterInfo { name: "r1", slot: R + 1, bits: 16 },
-            RegisterInfo { name: "r2", slot: R + 2, bits: 16 },
-            RegisterInfo { name: "r3", slot: R + 3, bits: 16 },
-            RegisterInfo { name: "r4", slot: R + 4, bits: 16 },
-            RegisterInfo { name: "r5", slot: R + 5, bits: 16 },
-            RegisterInfo { name: "r6", slot: R + 6, bits: 16 },
-            RegisterInfo { name: "r7", slot: R + 7, bits: 16 },
-            RegisterInfo { name: "v0.0", slot: VR, bits: 64 },
-            RegisterInfo { name: "v0.1", slot: VR + 1, bits: 64 },
-            RegisterInfo { name: "v1.0", slot: VR + 2, bits: 64 },
-            RegisterInfo { name: "v1.1", slot: VR + 3, bits: 64 },
-            RegisterInfo { name: "v2.0", slot: VR + 4, bits: 64 },
-            RegisterInfo { name: "v2.1", slot: VR + 5, bits: 64 },
-            RegisterInfo { name: "v3.0", slot: VR + 6, bits: 64 },
-            RegisterInfo { name: "v3.1", slot: VR + 7, bits: 64 },
+            $(RegisterInfo { name: concat!("r", $r), slot: R + $r, bits: 16 },)*
+            $(
+                RegisterInfo { name: concat!("v", $v, ".0"), slot: VR + 2 * $v, bits: 64 },
+                RegisterInfo { name: concat!("v", $v, ".1"), slot: VR + 2 * $v + 1, bits: 64 },
+            )*
         ];
     };
 }
 registers! {
+    r: 0 1 2 3 4 5 6 7;
+    v: 0 1 2 3;
     /// Condition code: the result is negative.
     N 8 "n" 1;
     /// Condition code: the result is zero.

@@ -1,8 +1,8 @@
 //! Instructions that are executed alone: single steps, and stores to code that the next instruction must see.
 
-use trine_base::{Exit, Vcpu, Width};
+use trine_base::{Exit, Width};
 use trine_engine::Tier;
-use trine_ir::{Access, Hart, Leave, Rmw};
+use trine_ir::{Access, Hart, Leave};
 use trine_toy_cpu::asm::assemble;
 use trine_toy_cpu::machine::{Memory, START, Toy};
 use trine_toy_cpu::state::{ESTATUS, cause, mode::REGIME_SYSTEM};
@@ -40,15 +40,15 @@ fn a_store_to_the_next_instruction_is_seen() {
 fn nothing_changes_code_unless_it_is_alone() {
     let mut toy = Toy::new(Memory::Paged, Tier::Interp, "wait");
     assert_eq!(toy.vcpu.run(10), Exit::Idle { deadline: None });
-    let hart = toy.vcpu.core();
+    let hart = toy.vcpu.hart();
     let code = START.0 + START.1;
     let before = toy.read(code - 4, 12);
     let alone = Err(Leave::Alone);
     assert_eq!(hart.store(REGIME_SYSTEM, Width::B8, code, 1), alone);
     assert_eq!(Hart::probe(hart, REGIME_SYSTEM, Access::Write, code & !0xfff, 1), alone);
     assert_eq!(hart.zero(code & !63, 64), alone);
-    assert_eq!(hart.rmw(REGIME_SYSTEM, Rmw::Add, Width::B4.into(), code & !3, 1), Err(Leave::Alone));
-    assert_eq!(hart.exchange(REGIME_SYSTEM, Width::B4.into(), code & !3, 0, 1), Err(Leave::Alone));
+    assert_eq!(toy.vcpu.add_atomically(REGIME_SYSTEM, code & !3, 1), Err(Leave::Alone));
+    assert_eq!(toy.vcpu.exchange(REGIME_SYSTEM, code & !3, 0, 1), Err(Leave::Alone));
     // One that begins in the page before, where no code is.
     assert_eq!(hart.store(REGIME_SYSTEM, Width::B8, (code & !0xfff) - 4, 1), alone);
     assert_eq!(toy.read(code - 4, 12), before);

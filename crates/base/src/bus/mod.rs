@@ -256,11 +256,6 @@ impl Bus {
         lock(&self.stop).clone()
     }
 
-    /// Forgets that the machine was stopped (for a reset).
-    pub fn clear_stop(&self) -> Option<StopReason> {
-        lock(&self.stop).take()
-    }
-
     /// Resets every device.
     pub fn reset(&self) {
         for index in 0..self.devices.len() {

@@ -169,6 +169,7 @@ mod tests {
     use oci_spec::runtime::ProcessBuilder;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use trine_base::elf;
 
     /// A root with files in it: path, mode, content.
     fn root(name: &str, files: &[(&str, u32, &[u8])]) -> (PathBuf, Root) {
@@ -191,10 +192,7 @@ mod tests {
     }
 
     fn riscv() -> Vec<u8> {
-        let mut elf = vec![0; 64];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        (elf[16], elf[18]) = (2, 243);
-        elf
+        elf::headers(Cpu::RISCV64, elf::kind::EXECUTABLE, 0, &[])
     }
 
     #[test]

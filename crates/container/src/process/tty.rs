@@ -61,8 +61,7 @@ impl Terminal {
 
 /// Sets a terminal's size in characters; sizes that no terminal has are left out.
 pub fn resize(terminal: &impl AsRawFd, rows: u64, columns: u64) {
-    let (Ok(ws_row), Ok(ws_col)) = (u16::try_from(rows), u16::try_from(columns)) else { return };
-    let size = libc::winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: reads a structure of ours.
-    unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) };
+    if let (Ok(rows), Ok(columns)) = (u16::try_from(rows), u16::try_from(columns)) {
+        trine_base::terminal::set_size(terminal, (rows, columns));
+    }
 }

@@ -1,13 +1,14 @@
 //! Connecting the standard descriptors of a command with those of a guest.
 
 use super::Connection;
-use super::terminal::{self, Keys, Raw};
+use super::terminal::{self, Keys};
 use crate::error::ControlError;
 use crate::signals::Signals;
 use crate::wire::{Ended, Frame, PIECE};
 use rustix::event::{PollFd, PollFlags, poll};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
+use trine_base::terminal::RawTerminal;
 
 /// Signals that are forwarded to the guest.
 const PROXIED: &[i32] =
@@ -57,9 +58,9 @@ struct Joined<'a> {
 /// Fails where the host does.
 pub fn run(connection: Connection, how: Attachment<'_>) -> Result<Outcome, ControlError> {
     let mut signals = Signals::take(PROXIED)?;
-    let stdin_is_terminal = terminal::is_terminal(std::io::stdin());
+    let stdin_is_terminal = std::io::stdin().is_terminal();
     let keys = how.stdin && stdin_is_terminal;
-    let _raw = (how.tty && keys).then(Raw::enter);
+    let _raw = (how.tty && keys).then(RawTerminal::enter);
     let host = |e| ControlError::host("the guest's monitor", e);
     connection.stream.set_nonblocking(true).map_err(host)?;
     let mut joined = Joined { input: how.stdin, keys, connection, how, output: Vec::new() };

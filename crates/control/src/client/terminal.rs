@@ -1,41 +1,11 @@
 //! The terminal of a command that is attached to a guest.
 
 use crate::wire::Size;
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
-use std::os::fd::AsFd;
-
-/// A terminal in raw mode until this is dropped.
-pub struct Raw(Option<Termios>);
-
-impl Raw {
-    /// Makes standard input's terminal raw, if it is one.
-    pub fn enter() -> Raw {
-        let stdin = std::io::stdin();
-        let Ok(before) = tcgetattr(&stdin) else { return Raw(None) };
-        let mut raw = before.clone();
-        raw.make_raw();
-        let set = tcsetattr(&stdin, OptionalActions::Now, &raw);
-        Raw(set.is_ok().then_some(before))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        if let Some(before) = self.0.take() {
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
-        }
-    }
-}
-
-/// Whether a descriptor is a terminal.
-pub fn is_terminal(fd: impl AsFd) -> bool {
-    isatty(fd)
-}
+use trine_base::terminal;
 
 /// Size of the terminal at standard output, or else at standard input.
 pub fn size() -> Option<Size> {
-    let size = tcgetwinsize(std::io::stdout()).or_else(|_| tcgetwinsize(std::io::stdin())).ok()?;
-    Some((size.ws_row, size.ws_col)).filter(|(rows, columns)| *rows > 0 && *columns > 0)
+    terminal::size(&std::io::stdout()).or_else(|| terminal::size(&std::io::stdin()))
 }
 
 /// A sequence of keys that detaches.

@@ -8,11 +8,12 @@ use crate::record::{KindName, Line, Record, Word};
 use crate::wire::{Exec, Size};
 use rustix::process as host;
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command as Child;
+use trine_base::terminal::set_size;
 
 /// This executable, even if its file has been replaced since it was started.
 pub const OWN: &str = "/proc/self/exe";
@@ -194,14 +195,7 @@ pub fn terminal(size: Option<Size>) -> Result<(OwnedFd, OwnedFd), ControlError> 
     };
     let (own, guests) = go().map_err(|e| ControlError::host("cannot open a terminal for the guest", e))?;
     if let Some(size) = size {
-        resize(&own, size);
+        set_size(&own, size);
     }
     Ok((own, guests))
-}
-
-/// Gives a terminal its size.
-pub fn resize(terminal: &impl AsRawFd, (rows, columns): Size) {
-    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: reads a structure of ours; the descriptor is open.
-    unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) };
 }

@@ -133,7 +133,7 @@ pub fn clean_up(record: &Record) -> Result<(), ControlError> {
     if traces.boot != process::boot() {
         return Ok(());
     }
-    traces.guest.iter().for_each(|g| _ = g.signal(libc::SIGKILL));
+    process::kill_if_alive(traces.guest);
     let ended = match &record.source {
         Source::Bundle(_) => container::runtime().and_then(|runtime| container::end(&runtime, &record.id)),
         Source::Command(_) => Ok(()),

@@ -5,12 +5,12 @@ use super::{DRAIN, Monitor, Phase};
 use crate::error::{ControlError, OWN};
 use crate::kinds::Kind;
 use crate::monitor::client::Role;
-use crate::process::Process;
 use crate::record::{Health, Joined, KindName, Record, Restart, Status};
 use crate::time::Time;
 use crate::wire::{Ended, Frame};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 use std::time::{Duration, Instant};
+use trine_base::process_stat::ProcessIdentity;
 
 /// Pause before the first restart; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -78,7 +78,7 @@ impl Monitor {
         state.stopped_by_user = false;
         state.out_of_memory = false;
         state.health = self.record.options.health.as_ref().map(|_| Health::starting());
-        self.record.traces.guest = Process::of(pid);
+        self.record.traces.guest = ProcessIdentity::of(pid);
         self.phase = Phase::Up;
         self.health.start();
         self.save();

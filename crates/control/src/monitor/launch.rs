@@ -4,7 +4,7 @@ use super::{Monitor, Phase, SIGNALS, health, repair, run};
 use crate::error::ControlError;
 use crate::kinds;
 use crate::kinds::command::OWN;
-use crate::process::{self, Process};
+use crate::process;
 use crate::record::Status;
 use crate::signals::Signals;
 use crate::store::{Place, Store};
@@ -19,6 +19,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use trine_base::process_stat::ProcessIdentity;
+use trine_base::replace_file::Durability;
 
 /// The hidden verb that is a guest's monitor.
 pub const MONITOR_VERB: &str = "__monitor";
@@ -121,13 +123,13 @@ pub(super) fn prepare(store: Store, place: Place) -> Result<Monitor, ControlErro
     let directory = store.running(&place.id);
     let listener = listen(&directory)?;
     let log = log::Writer::open(&place.dir.join("log"), record.options.log_bytes)?;
-    record.traces.monitor = Process::of(std::process::id() as i32);
+    record.traces.monitor = ProcessIdentity::of(std::process::id() as i32);
     record.traces.boot = process::boot();
     record.traces.directory = Some(directory);
     record.traces.guest = None;
     record.state.status =
         if record.state.status == Status::Created { Status::Created } else { Status::Stopped };
-    place.write(&record, false)?;
+    place.write(&record, Durability::Volatile)?;
     // The monitor must not keep the command's directory from being unmounted.
     let _ = std::env::set_current_dir("/");
     Ok(Monitor {

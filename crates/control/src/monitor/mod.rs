@@ -25,6 +25,7 @@ use session::{Endpoint, Session};
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
+use trine_base::replace_file::Durability;
 
 /// Signals that the monitor handles.
 const SIGNALS: &[i32] =
@@ -85,7 +86,7 @@ enum Ready {
 impl Monitor {
     fn save(&self) {
         // A full disk must not end the guest; the next command finds an older state, and the lock.
-        let _ = self.place.write(&self.record, false);
+        let _ = self.place.write(&self.record, Durability::Volatile);
     }
 
     fn tell(&self, event: Event) {

@@ -7,6 +7,7 @@ use crate::record::{Joined, Record, Status};
 use crate::store::{Place, Store};
 use crate::time::Time;
 use std::time::Duration;
+use trine_base::replace_file::Durability;
 
 /// Exit code of a guest that was ended by SIGKILL.
 const KILLED: i32 = 137;
@@ -20,7 +21,7 @@ pub fn settle(store: &Store, place: &Place, record: &mut Record) {
     record.traces.open = false;
     let _ = std::fs::remove_dir_all(store.running(&place.id));
     if !record.state.status.is_up() {
-        let _ = place.write(record, false);
+        let _ = place.write(record, Durability::Volatile);
         return;
     }
     let state = &mut record.state;
@@ -35,7 +36,7 @@ pub fn settle(store: &Store, place: &Place, record: &mut Record) {
         error += &format!("; not all of it could be removed: {left}");
     }
     state.error = Some(error);
-    let _ = place.write(record, false);
+    let _ = place.write(record, Durability::Volatile);
     Event::new(record, "die").with("exit_code", KILLED).tell(store);
 }
 

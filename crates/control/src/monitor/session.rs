@@ -1,7 +1,7 @@
 //! A process and its standard descriptors, as the monitor sees them.
 
 use crate::error::ControlError;
-use crate::kinds::command::{resize, terminal};
+use crate::kinds::command::terminal;
 use crate::kinds::{Started, Stdio};
 use crate::log::Stream;
 use crate::wire::{Ended, PIECE, Size};
@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
+use trine_base::terminal::set_size;
 
 /// The most bytes of input that wait for the guest before clients are no longer read.
 const INPUT: usize = 1 << 16;
@@ -195,7 +196,7 @@ impl Session {
     /// Sets the terminal's size to that of the client's.
     pub fn resize(&self, size: Size) {
         if let Some(fd) = self.out.as_ref().filter(|_| self.tty) {
-            resize(fd, size);
+            set_size(fd, size);
         }
     }
 }

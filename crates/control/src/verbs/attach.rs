@@ -8,6 +8,7 @@ use crate::monitor::repair::look;
 use crate::record::{KindName, Record};
 use crate::store::{Place, Store};
 use crate::wire::{Ended, Exec, Request};
+use std::io::IsTerminal;
 
 /// The options for attaching a command to a guest.
 #[derive(Clone, Debug)]
@@ -101,7 +102,7 @@ pub fn attach(store: &Store, which: &str, how: Attached) -> Result<u8, ControlEr
 pub fn exec(store: &Store, which: &str, mut exec: Exec, keys_: Option<Keys>) -> Result<u8, ControlError> {
     let place = store.find(which)?;
     let record = look(store, &place)?;
-    if exec.tty && exec.stdin && !terminal::is_terminal(std::io::stdin()) {
+    if exec.tty && exec.stdin && !std::io::stdin().is_terminal() {
         return refused("-t needs a terminal: leave it out where standard input is none");
     }
     exec.size = terminal::size().filter(|_| exec.tty);

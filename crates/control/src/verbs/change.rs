@@ -5,7 +5,7 @@ use crate::error::{ControlError, refused};
 use crate::events::Event;
 use crate::kinds;
 use crate::monitor::repair::{look, settle};
-use crate::process::Process;
+use crate::process;
 use crate::record::Record;
 use crate::store::{Lock, Place, Store};
 use crate::wire::Request;
@@ -162,7 +162,7 @@ fn ended_lock(store: &Store, place: &Place, record: &Record, force: bool) -> Res
     if force {
         // A monitor that does not answer is killed; the guest does not outlive it.
         let now = place.read()?;
-        now.traces.monitor.iter().for_each(|m: &Process| _ = m.signal(libc::SIGKILL));
+        process::kill_if_alive(now.traces.monitor);
         if let Some(lock) = place.lock_within(SILENT)? {
             return Ok(lock);
         }

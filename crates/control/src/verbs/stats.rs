@@ -281,15 +281,15 @@ pub fn members_table(list: &[Member]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Process;
     use crate::record::tests::sample;
+    use trine_base::process_stat::ProcessIdentity;
 
     #[test]
     fn what_descends_from_a_monitor_is_counted() {
         let own = std::process::id() as i32;
         let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();
         let mut record = sample("u");
-        record.traces.monitor = Process::of(own);
+        record.traces.monitor = ProcessIdentity::of(own);
         let used = usage(&record, &process::all());
         assert!(used.pids >= 1 && used.memory_bytes > 0 && used.received_bytes.is_none(), "{used:?}");
         assert!(used.memory_limit > used.memory_bytes);

@@ -14,6 +14,7 @@ use crate::block::Block;
 use crate::code::{CodeMemory, FIXED};
 use crate::core::Core;
 use crate::links::Links;
+use crate::memory::GuestMemory;
 use asm::{Asm, Hole, Place};
 use baseline::emit::{Emit, Emitted, Scratch};
 use baseline::pinned;
@@ -64,11 +65,11 @@ pub struct Code {
 }
 
 /// What adds to the code: one thread at a time has it.
-pub struct Compiler<I: Isa> {
+pub struct Compiler<I: Isa, M: GuestMemory<I>> {
     asm: Asm,
     scratch: Scratch,
     side: Side,
-    links: Links<I>,
+    links: Links<I, M>,
     arena: Arena,
 }
 
@@ -88,7 +89,7 @@ fn missing() -> Option<&'static str> {
 impl Code {
     /// Memory for code of the CPU `I` in parts of `part` bytes, with the way into it. The error says why the host cannot
     /// run compiled code.
-    pub fn new<I: Isa>(part: usize) -> Result<Code, String> {
+    pub fn new<I: Isa, M: GuestMemory<I>>(part: usize) -> Result<Code, String> {
         if let Some(feature) = missing() {
             return Err(format!(
                 "the compiler needs a host CPU of level x86-64-v3; this one lacks {feature}"
@@ -98,7 +99,7 @@ impl Code {
         let memory = CodeMemory::new(part).map_err(no_memory)?;
         let tables = Tables::new(memory.part(0), part).map_err(no_memory)?;
         tables.open(0).map_err(no_memory)?;
-        let layout = Layout::of::<I>();
+        let layout = Layout::of::<I, M>();
         let Thunks { bytes, enter, offsets } = Thunks::new::<I>(&layout);
         let start = memory.range().0;
         // SAFETY: nobody else has the memory.
@@ -113,13 +114,13 @@ impl Code {
 
     /// Tells a vCPU where thunks and tables are. It must not run code of another `Code` afterwards, and this one must
     /// outlive it.
-    pub fn adopt<I: Isa>(&self, core: &Core<I>) {
+    pub fn adopt<I: Isa, M: GuestMemory<I>>(&self, core: &Core<I, M>) {
         let frame = &core.frame;
         self.thunks.iter().zip(&frame.thunks).for_each(|(at, cell)| cell.set(*at));
         let functions = [
-            side::slow::<I> as *const () as usize,
-            side::helper::<I> as *const () as usize,
-            side::refused::<I> as *const () as usize,
+            side::slow::<I, M> as *const () as usize,
+            side::helper::<I, M> as *const () as usize,
+            side::refused::<I, M> as *const () as usize,
         ];
         functions.iter().zip(&frame.functions).for_each(|(at, cell)| cell.set(*at));
         frame.tables.set(&raw const self.tables as usize);
@@ -141,10 +142,8 @@ impl Code {
     }
 
     /// Runs generated code at `at` until it leaves.
-    pub fn enter<I: Isa>(&self, core: &Core<I>, at: usize) -> Left {
-        if core.direct.is_some() {
-            crate::direct::enter(self.memory.range(), &self.tables, &core.frame);
-        }
+    pub fn enter<I: Isa, M: GuestMemory<I>>(&self, core: &Core<I, M>, at: usize) -> Left {
+        M::will_run(self.memory.range(), &self.tables, &core.frame);
         let out = (self.enter)(thunks::state_of(core), at, &core.mailbox.limit);
         let number = out >> 8;
         match out & 0xff {
@@ -172,7 +171,7 @@ impl Code {
     }
 }
 
-impl<I: Isa> Default for Compiler<I> {
+impl<I: Isa, M: GuestMemory<I>> Default for Compiler<I, M> {
     fn default() -> Self {
         Compiler {
             asm: Asm::new(),
@@ -184,10 +183,10 @@ impl<I: Isa> Default for Compiler<I> {
     }
 }
 
-impl<I: Isa> Compiler<I> {
+impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
     /// Compiles a block into the part that is being filled, and tells it where its code is. `code` is always the same.
-    pub fn compile(&mut self, code: &Code, block: &Block<I>, direct: bool) -> Compiled {
-        self.compile_ir(code, block, build(block), direct)
+    pub fn compile(&mut self, code: &Code, block: &Block<I, M>) -> Compiled {
+        self.compile_ir(code, block, build(block))
     }
 
     /// Goes on with the next part of code memory. False where it is not empty, or there is no memory for its tables.
@@ -206,17 +205,11 @@ impl<I: Isa> Compiler<I> {
     }
 
     /// The same, where the block is described by `ir`.
-    pub fn compile_ir(
-        &mut self,
-        code: &Code,
-        block: &Block<I>,
-        mut ir: trine_ir::Block,
-        direct: bool,
-    ) -> Compiled {
+    pub fn compile_ir(&mut self, code: &Code, block: &Block<I, M>, mut ir: trine_ir::Block) -> Compiled {
         debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
         pinned::append_entry_values::<I>(&mut ir.insts);
         self.add(code, block, |asm, side, scratch, first_site| {
-            Emit::<I>::new(asm, side, scratch, code.layout, block, &ir, direct, first_site).run()
+            Emit::<I>::new(asm, side, scratch, code.layout, block.place(), &ir, first_site).run()
         })
     }
 
@@ -224,7 +217,7 @@ impl<I: Isa> Compiler<I> {
     fn add(
         &mut self,
         code: &Code,
-        block: &Block<I>,
+        block: &Block<I, M>,
         emit: impl FnOnce(&mut Asm, &mut Side, &mut Scratch, u32) -> Option<Emitted>,
     ) -> Compiled {
         let part = self.arena.part();
@@ -259,12 +252,12 @@ impl<I: Isa> Compiler<I> {
     }
 
     /// Makes the direct jump with this number lead to a block.
-    pub fn link(&mut self, code: &Code, number: u32, to: &Block<I>) {
+    pub fn link(&mut self, code: &Code, number: u32, to: &Block<I, M>) {
         self.links.link(number, to, &code.memory);
     }
 
     /// Nothing leads to the retired block's code any more but what runs already.
-    pub fn unlink(&mut self, code: &Code, block: &Block<I>) {
+    pub fn unlink(&mut self, code: &Code, block: &Block<I, M>) {
         self.links.unlink(block, &code.memory);
     }
 
@@ -306,7 +299,7 @@ fn leave(n: u64) -> Leave {
 }
 
 /// The block's IR.
-pub fn build<I: Isa>(block: &Block<I>) -> trine_ir::Block {
+pub fn build<I: Isa, M: GuestMemory<I>>(block: &Block<I, M>) -> trine_ir::Block {
     let builder = Builder::<I>::new(block.mode);
     let mut ended = false;
     for op in &block.ops {

@@ -5,6 +5,7 @@ use super::pins::pinned;
 use super::tables::Tables;
 use crate::core::Core;
 use crate::fp;
+use crate::memory::GuestMemory;
 use std::cell::Cell;
 use trine_ir::{Access, Fp, Hart, Helper, Hints, Isa, Leave, MemOp, Rmw, Rounding};
 
@@ -128,13 +129,13 @@ fn left(leave: Leave, bytes: u64) -> Ret {
 }
 
 /// The tables of the code that `core` runs.
-fn tables<I: Isa>(core: &Core<I>) -> &Tables {
+fn tables<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>) -> &Tables {
     // SAFETY: `adopt` put the tables' address there; they live as long as their code.
     unsafe { &*(core.frame.tables.get() as *const Tables) }
 }
 
 /// Runs the slow path whose call returns to `back`.
-pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
+pub extern "sysv64" fn slow<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, back: usize) -> Ret {
     // SAFETY: `back` is the return address of a call in generated code; the compiler puts `test
     // eax, imm32` there, one byte of opcode and the row's number.
     let number = unsafe { ((back + 1) as *const u32).read_unaligned() };
@@ -146,22 +147,23 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
     let regime = |how: MemOp| core.access_regime(how.hints);
     let done = match row.kind {
         Kind::Load(how) => {
-            let value = core.slow_load(regime(how), how.width, a);
+            let value = M::slow_load(core, regime(how), how.width, a);
             core.hinted(how.hints, value).map(|value| how.ordered(value))
         }
         Kind::Store(how) => {
-            let done = core.slow_store(regime(how), how.width, a, how.ordered(b));
+            let done = M::slow_store(core, regime(how), how.width, a, how.ordered(b));
             core.hinted(how.hints, done).map(|()| 0)
         }
         Kind::Rmw(op, how) => core.hinted(how.hints, core.rmw(regime(how), op, how, a, b)),
         Kind::Exchange(how) => core.hinted(how.hints, core.exchange(regime(how), how, a, b, c)),
-        Kind::LoadVector(hints) => core.slow_load_vector(hints, a).map(|value| {
+        Kind::LoadVector(hints) => core.hinted(hints, M::slow_load_vector(core, hints, a)).map(|value| {
             frame.args[1].set(value as u64);
             frame.args[2].set((value >> 64) as u64);
             0
         }),
         Kind::StoreVector(hints) => {
-            core.slow_store_vector(hints, a, b as u128 | (c as u128) << 64).map(|()| 0)
+            let value = b as u128 | (c as u128) << 64;
+            core.hinted(hints, M::slow_store_vector(core, hints, a, value)).map(|()| 0)
         }
         Kind::Misaligned(access) => Err(core.raise(I::misaligned(access, a))),
         Kind::Direct => Ok(0),
@@ -189,7 +191,7 @@ pub extern "sysv64" fn slow<I: Isa>(core: &Core<I>, back: usize) -> Ret {
 
 /// Behind an access that the host refused: back to the start of its instruction. `number` is what
 /// [`Tables::access_at`] gave.
-pub extern "sysv64" fn refused<I: Isa>(core: &Core<I>, number: u64) -> Ret {
+pub extern "sysv64" fn refused<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, number: u64) -> Ret {
     let Some((at, row)) = tables(core).refused(number) else { std::process::abort() };
     let frame = &core.frame;
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
@@ -198,7 +200,7 @@ pub extern "sysv64" fn refused<I: Isa>(core: &Core<I>, number: u64) -> Ret {
 }
 
 /// Brings the state to the start of the instruction that `row` belongs to; `locs` are its slots' places.
-fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
+fn restore<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     frame.count.set(frame.retired.get());
     frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));
@@ -206,7 +208,7 @@ fn restore<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
 }
 
 /// Brings the memory of the slots up to date, as they were at the start of the instruction.
-fn restore_slots<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
+fn restore_slots<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     for (slot, reg) in pinned::<I>() {
         if row.displaced >> reg & 1 == 0 {
@@ -237,7 +239,7 @@ fn restore_slots<I: Isa>(core: &Core<I>, row: &Row, locs: &[(u16, Loc)]) {
 }
 
 /// Calls the helper with number `what & 0xffff`; the instruction's length is above.
-pub extern "sysv64" fn helper<I: Isa>(core: &Core<I>, what: u64) -> Ret {
+pub extern "sysv64" fn helper<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, what: u64) -> Ret {
     let Some(helper) = tables(core).helper((what & 0xffff) as usize) else { std::process::abort() };
     let args = [0, 1, 2].map(|i: usize| core.frame.args[i].get());
     match core.call(helper, args) {
@@ -247,7 +249,7 @@ pub extern "sysv64" fn helper<I: Isa>(core: &Core<I>, what: u64) -> Ret {
 }
 
 /// A helper left an instruction of `bytes` bytes, where the state is up to date.
-fn helper_left<I: Isa>(core: &Core<I>, leave: Leave, bytes: u64) -> Ret {
+fn helper_left<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, leave: Leave, bytes: u64) -> Ret {
     let frame = &core.frame;
     frame.count.set(frame.retired.get() + core.is_done(leave) as u64);
     left(leave, bytes)

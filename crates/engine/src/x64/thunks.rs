@@ -10,6 +10,7 @@ use super::pins::pinned;
 use crate::code::ALIGN;
 use crate::core::{Core, Frame};
 use crate::jumps;
+use crate::memory::GuestMemory;
 use std::mem::offset_of;
 use trine_ir::Isa;
 
@@ -31,8 +32,8 @@ const OPEN_CALLS: i32 = 1024;
 pub struct Layout {
     core: i32,
     frame: i32,
-    /// The TLB.
-    pub tlb: i32,
+    /// The TLB; `None` where guest addresses are host addresses.
+    pub tlb: Option<i32>,
     /// The jump cache.
     pub jumps: i32,
 }
@@ -69,13 +70,13 @@ macro_rules! fields {
 
 impl Layout {
     /// The layout of a CPU's core, which is the same for all of them: they run the same code.
-    pub fn of<I: Isa>() -> Layout {
-        let at = |field: usize| (field as i64 - offset_of!(Core<I>, slots) as i64 - BIAS as i64) as i32;
+    pub fn of<I: Isa, M: GuestMemory<I>>() -> Layout {
+        let at = |field: usize| (field as i64 - offset_of!(Core<I, M>, slots) as i64 - BIAS as i64) as i32;
         Layout {
             core: at(0),
-            frame: at(offset_of!(Core<I>, frame)),
-            tlb: at(offset_of!(Core<I>, tlb)),
-            jumps: at(offset_of!(Core<I>, jumps)),
+            frame: at(offset_of!(Core<I, M>, frame)),
+            tlb: M::TLB.map(|offset| at(offset_of!(Core<I, M>, memory) + offset)),
+            jumps: at(offset_of!(Core<I, M>, jumps)),
         }
     }
 
@@ -149,7 +150,7 @@ impl Layout {
 const BIAS: i32 = 128;
 
 /// What `rbp` holds.
-pub fn state_of<I: Isa>(core: &Core<I>) -> usize {
+pub fn state_of<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>) -> usize {
     debug_assert_eq!(core.slots.as_ref().as_ptr() as usize, &raw const core.slots as usize);
     &raw const core.slots as usize + BIAS as usize
 }

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use trine_base::{Bus, CountClock, HostClock, Mailbox};
 use trine_engine::block::{self, Op};
 use trine_engine::code::PART;
-use trine_engine::code_copies::Copies;
 use trine_engine::core::{Core, Frame, Time};
 use trine_engine::direct::{self, Pages};
 use trine_engine::interp::Interp;
+use trine_engine::memory::GuestMemory;
 use trine_engine::x64::{Code, Compiled, Compiler, Left};
+use trine_engine::{Direct, Paged};
 use trine_ir::replay::replay;
 use trine_ir::{Builder, Decoded, Hart, Isa, Leave, Trap, verify};
 use trine_isa_riscv::{Config, Rv64, Start};
@@ -67,17 +68,59 @@ pub struct Outcome {
 /// The same place in every process for programs' memory; one test at a time uses it.
 static DIRECT: Mutex<()> = Mutex::new(());
 
-/// A vCPU in one model, with its memory.
-struct Machine {
-    core: Box<Core<Rv64>>,
-    model: Model,
+/// A vCPU with its memory.
+struct Machine<M: InModel> {
+    core: Box<Core<Rv64, M>>,
     _place: Option<MutexGuard<'static, ()>>,
 }
 
-/// How a vCPU starts.
-pub fn config(model: Model) -> Config {
-    let start = if model == Model::Paged { Start::Machine } else { Start::User };
-    Config { hart: 0, start }
+/// A way to reach memory, and what tests need of it.
+trait InModel: GuestMemory<Rv64> {
+    fn machine() -> Machine<Self>;
+    fn write(&self, at: u64, bytes: &[u8]) -> Option<()>;
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Option<()>;
+}
+
+impl InModel for Paged<Rv64> {
+    fn machine() -> Machine<Self> {
+        let mailbox = Arc::new(Mailbox::new());
+        let clock = Arc::new(CountClock::new(1, 0));
+        let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
+        let ram = Arc::new(Ram::new(BASE, SIZE).expect("memory"));
+        let config = Config { hart: 0, start: Start::Machine };
+        let core = Core::new(config, ram, bus, Time::Count(clock), mailbox, Arc::default());
+        Machine { core, _place: None }
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> Option<()> {
+        self.ram.write(at, bytes)
+    }
+
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Option<()> {
+        self.ram.read(at, bytes)
+    }
+}
+
+impl InModel for Direct {
+    fn machine() -> Machine<Self> {
+        let place = DIRECT.lock().unwrap_or_else(PoisonError::into_inner);
+        prepare_direct();
+        let mailbox = Arc::new(Mailbox::new());
+        let clock = Arc::new(HostClock::new());
+        let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
+        let config = Config { hart: 0, start: Start::User };
+        let pages: Arc<dyn Pages> = Arc::new(AllPages);
+        let core = Core::new(config, pages, bus, Time::Host(clock), mailbox, Arc::default());
+        Machine { core, _place: Some(place) }
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> Option<()> {
+        direct::write(at, bytes)
+    }
+
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Option<()> {
+        direct::read(at, bytes)
+    }
 }
 
 struct AllPages;
@@ -117,37 +160,9 @@ fn prepare_direct() {
     });
 }
 
-impl Machine {
-    fn new(model: Model, given: &Given) -> Machine {
-        let mailbox = Arc::new(Mailbox::new());
-        let machine = match model {
-            Model::Paged => {
-                let clock = Arc::new(CountClock::new(1, 0));
-                let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-                let ram = Arc::new(Ram::new(BASE, SIZE).expect("memory"));
-                let config = config(model);
-                let core = Core::new(config, ram, None, bus, Time::Count(clock), mailbox, Arc::default());
-                Machine { core, model, _place: None }
-            }
-            Model::Direct => {
-                let place = DIRECT.lock().unwrap_or_else(PoisonError::into_inner);
-                prepare_direct();
-                let clock = Arc::new(HostClock::new());
-                let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));
-                let config = config(model);
-                let ram = Arc::new(Ram::none());
-                let core = Core::new(
-                    config,
-                    ram,
-                    Some(Arc::new(AllPages)),
-                    bus,
-                    Time::Host(clock),
-                    mailbox,
-                    Arc::default(),
-                );
-                Machine { core, model, _place: Some(place) }
-            }
-        };
+impl<M: InModel> Machine<M> {
+    fn new(given: &Given) -> Machine<M> {
+        let machine = M::machine();
         machine.write(DATA, &[0; 0x2000]);
         given.memory.iter().for_each(|(at, bytes)| machine.write(*at, bytes));
         given.slots.iter().for_each(|&(slot, value)| machine.core.set(slot, value));
@@ -157,21 +172,13 @@ impl Machine {
     }
 
     fn write(&self, at: u64, bytes: &[u8]) {
-        let done = match self.model {
-            Model::Paged => self.core.ram.write(at, bytes).is_some(),
-            Model::Direct => direct::write(at, bytes).is_some(),
-        };
-        assert!(done, "{at:#x} is not in memory");
+        assert!(self.core.memory.write(at, bytes).is_some(), "{at:#x} is not in memory");
     }
 
     fn outcome(&self, leave: Option<Leave>) -> Outcome {
         self.core.harvest_fp();
         let mut data = vec![0; 0x2000];
-        match self.model {
-            Model::Paged => self.core.ram.read(DATA, &mut data),
-            Model::Direct => direct::read(DATA, &mut data),
-        }
-        .expect("data");
+        self.core.memory.read(DATA, &mut data).expect("data");
         let pc = self.core.frame.pc.get();
         let way = match leave {
             None | Some(Leave::Jump) => Way::Jump(pc),
@@ -190,7 +197,7 @@ thread_local! {
 }
 
 /// A body that does what [`PERFORMED`] says.
-fn perform(s: Interp<Rv64>, _: &<Rv64 as Isa>::Operands) -> Result<(), Leave> {
+fn perform<M: InModel>(s: Interp<Rv64, M>, _: &<Rv64 as Isa>::Operands) -> Result<(), Leave> {
     PERFORMED.with_borrow(|ir| replay(ir, &mut |_, _| (s, first(ir).0)))
 }
 
@@ -210,7 +217,7 @@ fn nop() -> Decoded<Rv64> {
 }
 
 /// Performs the block once in the interpreter.
-fn interpret_once(core: &Core<Rv64>, ir: &trine_ir::Block) -> Leave {
+fn interpret_once<M: InModel>(core: &Core<Rv64, M>, ir: &trine_ir::Block) -> Leave {
     let (decoded, (offset, bytes)) = (nop(), first(ir));
     let op = Op {
         run: perform,
@@ -229,7 +236,14 @@ fn interpret_once(core: &Core<Rv64>, ir: &trine_ir::Block) -> Leave {
 
 /// What the interpreter does of the block.
 pub fn interpret(model: Model, ir: &trine_ir::Block, given: &Given) -> Outcome {
-    let machine = Machine::new(model, given);
+    match model {
+        Model::Paged => interpret_in::<Paged<Rv64>>(ir, given),
+        Model::Direct => interpret_in::<Direct>(ir, given),
+    }
+}
+
+fn interpret_in<M: InModel>(ir: &trine_ir::Block, given: &Given) -> Outcome {
+    let machine = Machine::<M>::new(given);
     let entry = BASE + first(ir).0 as u64;
     let mut leave = Leave::Jump;
     for _ in 0..given.rounds.max(1) {
@@ -241,11 +255,34 @@ pub fn interpret(model: Model, ir: &trine_ir::Block, given: &Given) -> Outcome {
     machine.outcome(Some(leave))
 }
 
+/// What makes code of a block.
+pub trait Make {
+    /// Makes the block's code.
+    fn make<M: GuestMemory<Rv64>>(
+        self,
+        compiler: &mut Compiler<Rv64, M>,
+        code: &Code,
+        block: &block::Block<Rv64, M>,
+    ) -> Compiled;
+}
+
+/// The baseline.
+struct Baseline<'a>(&'a trine_ir::Block);
+
+impl Make for Baseline<'_> {
+    fn make<M: GuestMemory<Rv64>>(
+        self,
+        compiler: &mut Compiler<Rv64, M>,
+        code: &Code,
+        block: &block::Block<Rv64, M>,
+    ) -> Compiled {
+        compiler.compile_ir(code, block, self.0.clone())
+    }
+}
+
 /// The baseline's code of the block, and what it does; the error says why there is none.
 pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, Vec<u8>), String> {
-    compile_by(model, ir, given, |compiler, code, block| {
-        compiler.compile_ir(code, block, ir.clone(), model == Model::Direct)
-    })
+    compile_by(model, ir, given, Baseline(ir))
 }
 
 /// The same, where `make` makes the code.
@@ -253,18 +290,29 @@ pub fn compile_by(
     model: Model,
     ir: &trine_ir::Block,
     given: &Given,
-    make: impl FnOnce(&mut Compiler<Rv64>, &Code, &block::Block<Rv64>) -> Compiled,
+    make: impl Make,
 ) -> Result<(Outcome, Vec<u8>), String> {
     verify::verify(ir)?;
-    let machine = Machine::new(model, given);
+    match model {
+        Model::Paged => compile_in::<Paged<Rv64>>(ir, given, make),
+        Model::Direct => compile_in::<Direct>(ir, given, make),
+    }
+}
+
+fn compile_in<M: InModel>(
+    ir: &trine_ir::Block,
+    given: &Given,
+    make: impl Make,
+) -> Result<(Outcome, Vec<u8>), String> {
+    let machine = Machine::<M>::new(given);
     let core = &machine.core;
     let entry = BASE + first(ir).0 as u64;
-    let block =
-        block::decode(core, &Copies::default(), entry, entry).map_err(|t| format!("not decoded: {t:?}"))?;
-    let code_memory = Code::new::<Rv64>(PART)?;
+    let block = block::decode(core, &M::Copies::default(), entry, entry)
+        .map_err(|t| format!("not decoded: {t:?}"))?;
+    let code_memory = Code::new::<Rv64, M>(PART)?;
     code_memory.adopt(core);
     let mut compiler = Compiler::default();
-    let Compiled::Done(size) = make(&mut compiler, &code_memory, &block) else {
+    let Compiled::Done(size) = make.make(&mut compiler, &code_memory, &block) else {
         return Err("it is too complex".into());
     };
     let mut code = compiler.bytes(&code_memory, block.code());
@@ -278,7 +326,7 @@ pub fn compile_by(
             // here may have written before it, and would find other values: the interpreter does all of it afresh.
             let stopped = machine.outcome(None);
             drop(machine);
-            let way = interpret(model, ir, given).way;
+            let way = interpret_in::<M>(ir, given).way;
             match way {
                 Way::Raised(..) => Outcome { way, ..stopped },
                 Way::Jump(_) => return Err("compiled code was refused an access".into()),
@@ -369,7 +417,7 @@ pub fn before(given: &Given) -> Outcome {
 
 /// What generated code finds at this displacement from its base register, as a name.
 pub fn place_name(displacement: i64) -> Option<String> {
-    thread_local!(static MACHINE: Machine = Machine::new(Model::Paged, &Given::default()));
+    thread_local!(static MACHINE: Machine<Paged<Rv64>> = Machine::new(&Given::default()));
     MACHINE.with(|machine| {
         let core = &machine.core;
         let at = trine_engine::x64::thunks::state_of(core) as i64 + displacement;
@@ -386,7 +434,7 @@ pub fn place_name(displacement: i64) -> Option<String> {
                 n => format!("{name}+{n}"),
             });
         }
-        let tlb = inside(&raw const core.tlb as usize, size_of_val(&core.tlb));
+        let tlb = inside(&raw const core.memory.tlb as usize, size_of_val(&core.memory.tlb));
         tlb.map(|offset| format!("tlb+{offset}"))
     })
 }

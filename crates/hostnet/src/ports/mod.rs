@@ -12,11 +12,11 @@ pub use parse::parse;
 
 use crate::error::{Doing, Error};
 use crate::inside::{Inside, Place};
-use crate::{Addresses, Result, sys};
+use crate::worker::{Stop, Worker};
+use crate::{Addresses, Result};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::thread::JoinHandle;
+use std::os::fd::BorrowedFd;
 
 /// What is sent through a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +78,7 @@ impl std::fmt::Display for Open {
 #[derive(Debug)]
 pub struct Ports {
     open: Vec<Open>,
-    stop: OwnedFd,
-    thread: Option<JoinHandle<()>>,
+    _forwarder: Worker,
 }
 
 impl Ports {
@@ -92,35 +91,20 @@ impl Ports {
         let listeners = listen::all(maps)?;
         let open = listeners.iter().map(|l| l.open).collect();
         let what = || "ports cannot be opened".to_owned();
-        // SAFETY: takes no pointers.
-        let stop =
-            sys::owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).doing(what)?;
+        let (stop, told) = Stop::new()?;
         let to = guest.v4.unwrap_or(Ipv4Addr::LOCALHOST);
         let place = Place::of(netns)?;
         let inside = Inside::start(&place)?;
         let guest = forward::Guest { place, inside, to };
-        let forwarder =
-            forward::Forwarder::new(listeners, guest, stop.try_clone().doing(what)?).doing(what)?;
-        let name = std::thread::Builder::new().name("ports".into());
-        let thread = name.spawn(move || forwarder.run()).doing(what)?;
-        Ok(Ports { open, stop, thread: Some(thread) })
+        let forwarder = forward::Forwarder::new(listeners, guest, told).doing(what)?;
+        let forwarder = Worker::start("ports", stop, move || forwarder.run())?;
+        Ok(Ports { open, _forwarder: forwarder })
     }
 
     /// Where the host listens.
     #[must_use]
     pub fn list(&self) -> &[Open] {
         &self.open
-    }
-}
-
-impl Drop for Ports {
-    fn drop(&mut self) {
-        let one = 1u64;
-        // SAFETY: writes eight bytes of ours.
-        unsafe { libc::write(self.stop.as_raw_fd(), (&raw const one).cast(), 8) };
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -34,6 +34,17 @@ pub(super) struct Flow {
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
+/// A message with this address and these bytes, which the caller keeps while the message is used.
+fn message(name: &mut Name, part: &mut libc::iovec) -> libc::msghdr {
+    // SAFETY: a structure of integers and pointers, for which zero is a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = (&raw mut name.storage).cast();
+    message.msg_namelen = name.length;
+    message.msg_iov = part;
+    message.msg_iovlen = 1;
+    message
+}
+
 /// Receives a datagram at a port of the host: its length, who sent it, and whom it was sent to.
 pub(super) fn receive(
     socket: BorrowedFd,
@@ -42,12 +53,7 @@ pub(super) fn receive(
     let mut name = Name::empty();
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut control = Control([0; 64]);
-    // SAFETY: a structure of integers and pointers, for which zero is a value.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_name = (&raw mut name.storage).cast();
-    message.msg_namelen = name.length;
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
+    let mut message = message(&mut name, &mut part);
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = 64;
     // SAFETY: the message points at what lives until the call returns, with true lengths.
@@ -93,12 +99,7 @@ pub(super) fn answer(socket: BorrowedFd, peer: &Peer, bytes: &mut [u8]) -> io::R
     let mut name = Name::from(peer.client);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let mut control = Control([0; 64]);
-    // SAFETY: a structure of integers and pointers, for which zero is a value.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_name = (&raw mut name.storage).cast();
-    message.msg_namelen = name.length;
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
+    let mut message = message(&mut name, &mut part);
     match peer.asked {
         Some((IpAddr::V4(from), _)) => {
             let from = libc::in_addr { s_addr: from.to_bits().to_be() };

@@ -4,6 +4,7 @@ use super::apt::Package;
 use crate::ImageError;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use trine_base::replace_file::{self, Durability};
 
 /// One pinned package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,9 +57,8 @@ impl Lock {
     pub fn save(&self, path: &Path) -> Result<(), ImageError> {
         let text = toml::to_string(self).map_err(|e| ImageError::Other(e.to_string()))?;
         let text = format!("# Guests that `trine run` boots; renewed by `trine update` only.\n\n{text}");
-        let new = path.with_extension("lock.new");
-        std::fs::write(&new, text).map_err(ImageError::file("cannot write", &new))?;
-        std::fs::rename(&new, path).map_err(ImageError::file("cannot replace", path))
+        let written = replace_file::replace(path, text.as_bytes(), 0o666, Durability::Whole);
+        written.map_err(ImageError::file("cannot write", path))
     }
 }
 

@@ -55,14 +55,6 @@ impl RawDisk {
         }
         Ok(RawDisk { file, size, read_only })
     }
-
-    fn check(&self, offset: u64, len: usize) -> Result<(), BlockError> {
-        let len = len as u64;
-        match offset.checked_add(len) {
-            Some(end) if end <= self.size => Ok(()),
-            _ => Err(BlockError::OutOfRange { offset, len, size: self.size }),
-        }
-    }
 }
 
 impl BlockBackend for RawDisk {
@@ -75,7 +67,7 @@ impl BlockBackend for RawDisk {
     }
 
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
-        self.check(offset, buf.len())?;
+        BlockError::check_range(self.size, offset, buf.len())?;
         Ok(self.file.read_exact_at(buf, offset)?)
     }
 
@@ -83,7 +75,7 @@ impl BlockBackend for RawDisk {
         if self.read_only {
             return Err(BlockError::ReadOnly);
         }
-        self.check(offset, buf.len())?;
+        BlockError::check_range(self.size, offset, buf.len())?;
         Ok(self.file.write_all_at(buf, offset)?)
     }
 

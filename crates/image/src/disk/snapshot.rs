@@ -29,14 +29,6 @@ impl Snapshot {
         }
         self.written.get_mut(&n).ok_or(BlockError::ReadOnly)
     }
-
-    fn check(&self, offset: u64, len: usize) -> Result<(), BlockError> {
-        let (len, size) = (len as u64, self.base.size());
-        match offset.checked_add(len) {
-            Some(end) if end <= size => Ok(()),
-            _ => Err(BlockError::OutOfRange { offset, len, size }),
-        }
-    }
 }
 
 /// The pieces of `offset .. offset + len`: chunk, offset in it, range in the buffer.
@@ -62,7 +54,7 @@ impl BlockBackend for Snapshot {
     }
 
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
-        self.check(offset, buf.len())?;
+        BlockError::check_range(self.size(), offset, buf.len())?;
         for (n, inside, range) in pieces(offset, buf.len()) {
             let len = range.len();
             match self.written.get(&n) {
@@ -74,7 +66,7 @@ impl BlockBackend for Snapshot {
     }
 
     fn write_at(&mut self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
-        self.check(offset, buf.len())?;
+        BlockError::check_range(self.size(), offset, buf.len())?;
         for (n, inside, range) in pieces(offset, buf.len()) {
             let len = range.len();
             self.chunk(n)?[inside..inside + len].copy_from_slice(&buf[range]);

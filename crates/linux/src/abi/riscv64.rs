@@ -342,12 +342,12 @@ mod tests {
     use crate::space::{PAGE, Space};
     use std::sync::{Arc, PoisonError};
     use trine_base::{HostClock, Mailbox};
-    use trine_engine::{Engine, Memory, Tier, Translations};
+    use trine_engine::{Direct, Engine, Tier, Translations};
     use trine_ir::Isa;
 
-    fn vcpu(space: Arc<Space>) -> Engine<Rv64> {
+    fn vcpu(space: Arc<Space>) -> Engine<Rv64, Direct> {
         let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
-        let (translations, _) = Translations::new(Memory::Direct, Tier::Interp);
+        let (translations, _) = Translations::new(Tier::Interp);
         Engine::program(Rv64::config(), space, clock, mailbox, translations)
     }
 

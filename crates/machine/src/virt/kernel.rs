@@ -2,8 +2,9 @@
 //! is used.
 
 use crate::MachineError;
-use crate::load::{self, ELF, ElfMachine, Loaded, does_not_fit, read, u16_at, u32_at, u64_at};
+use crate::load::{self, ELF, Loaded, does_not_fit, read, u16_at, u32_at, u64_at};
 use std::path::Path;
+use trine_base::elf::Cpu;
 use trine_memory::Ram;
 
 /// The size in bytes of the buffer in which a RISC-V Linux kernel keeps its command line, including the
@@ -23,7 +24,7 @@ pub fn check_command_line(line: &str) -> Result<(), MachineError> {
 }
 
 /// RISC-V in ELF files.
-const CPU: ElfMachine = ElfMachine { number: 243, name: "riscv64" };
+const CPU: Cpu = Cpu::RISCV64;
 /// Alignment of a RISC-V kernel on RV64 (Documentation/arch/riscv/boot.rst): 2 MiB.
 const KERNEL_ALIGN: u64 = 2 << 20;
 

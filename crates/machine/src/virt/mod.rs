@@ -32,7 +32,7 @@ use trine_devices::timer::Aclint;
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::{EmptySlot, Mmio, Virtio};
-use trine_engine::{Engine, Memory, Time, Translations};
+use trine_engine::{Engine, Time, Translations};
 use trine_isa_riscv::{Rv64, Start, state::X};
 use trine_memory::Ram;
 
@@ -106,7 +106,7 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
 
     let placed = config.boot.place(&ram, config.cpus, map::VIRTIO_SLOTS, seed)?;
     let start = if matches!(config.boot, Boot::Kernel(_)) { Start::Supervisor } else { Start::Machine };
-    let (translations, note) = Translations::new(Memory::Paged, config.tier);
+    let (translations, note) = Translations::new(config.tier);
     ram.add_code_owner(translations.written().clone());
     config.perf.iter().for_each(|map| translations.set_perf_map(map.clone()));
     let mut vcpus: Vec<Box<dyn Vcpu>> = Vec::new();

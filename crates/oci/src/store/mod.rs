@@ -32,10 +32,10 @@ use crate::error::{Error, Result};
 use oci_spec::image::{Digest, DigestAlgorithm};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use trine_base::replace_file::{self, Durability};
 
 /// The image store of a user. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -147,26 +147,15 @@ pub(crate) fn key(digest: &Digest) -> String {
     }
 }
 
-/// Writes a whole file in place of another: whoever reads sees the old one or the new one, after a crash, too.
+/// Replaces a file: whoever reads sees the old one or the new one, after a crash, too.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let new = dir.join(format!(".new-{}", unique()));
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    };
-    let written = write().map_err(Error::file("cannot write", path));
-    if written.is_err() {
-        drop(std::fs::remove_file(&new));
-    }
-    written.and_then(|()| sync_directory(dir))
+    let written = replace_file::replace(path, bytes, 0o600, Durability::Lasting);
+    written.map_err(Error::file("cannot write", path))
 }
 
 /// Makes the names in a directory last.
 pub(crate) fn sync_directory(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(Error::file("cannot write", dir))
+    replace_file::sync_directory(dir).map_err(Error::file("cannot write", dir))
 }
 
 #[cfg(test)]

@@ -7,13 +7,14 @@ use crate::error::{Error, Result};
 use crate::layer::decompress;
 use crate::name::Name;
 use crate::progress::Progress;
-use crate::store::{Image, Store, key, replace, unique};
+use crate::store::{Image, Store, key, replace};
 use oci_spec::image::{Arch, Descriptor, Digest, ImageIndex, ImageIndexBuilder, Os, PlatformBuilder};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use tar::{Builder, Header};
+use trine_base::replace_file::{Durability, NewFile};
 
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -47,19 +48,11 @@ fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> 
         let mut file = File::options().write(true).open(path).map_err(Error::file("cannot write", path))?;
         return write(&mut file);
     }
-    let mut name = path.as_os_str().to_os_string();
-    name.push(format!(".new-{}", unique()));
-    let new = Path::new(&name);
-    let file = File::create_new(new).map_err(Error::file("cannot write", new))?;
-    let mut out = io::BufWriter::with_capacity(1 << 17, file);
-    let written = write(&mut out).and_then(|()| {
-        let file = out.into_inner().map_err(|e| Error::file("cannot write", path)(e.into_error()))?;
-        file.sync_all().and_then(|()| std::fs::rename(new, path)).map_err(Error::file("cannot write", path))
-    });
-    if written.is_err() {
-        drop(std::fs::remove_file(new));
-    }
-    written
+    let cannot = || Error::file("cannot write", path);
+    let mut out = io::BufWriter::with_capacity(1 << 17, NewFile::beside(path, 0o666).map_err(cannot())?);
+    write(&mut out)?;
+    let file = out.into_inner().map_err(|e| cannot()(e.into_error()))?;
+    file.put(Durability::Whole).map_err(cannot())
 }
 
 fn failed(e: io::Error) -> Error {

@@ -13,7 +13,8 @@ use oci_spec::image::{
     Arch, ConfigBuilder, Descriptor, HistoryBuilder, ImageConfigurationBuilder, Os, RootFsBuilder,
 };
 use std::io::{self, Read, Seek, SeekFrom};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
+use trine_base::rfc3339;
 
 /// What an image says beyond its files.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +90,7 @@ fn config(importing: &Importing<'_>, diff_id: &str) -> Result<Vec<u8>> {
     if let Some(user) = &settings.user {
         run = run.user(user.clone());
     }
-    let created = now();
+    let created = rfc3339::seconds(SystemTime::now());
     let history = HistoryBuilder::default().created(created.clone()).created_by("trine import").build();
     let rootfs = RootFsBuilder::default().typ("layers").diff_ids(vec![diff_id.to_string()]).build();
     let mut config = ImageConfigurationBuilder::default()
@@ -105,35 +106,9 @@ fn config(importing: &Importing<'_>, diff_id: &str) -> Result<Vec<u8>> {
     serde_json::to_vec(&config.build().map_err(error)?).map_err(|e| Error::Host(e.to_string()))
 }
 
-fn now() -> String {
-    rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
-}
-
-/// Seconds since 1970 as RFC 3339 has it, in UTC. The calendar repeats every 400 years of 146,097 days; years are
-/// counted from March, so that the leap day is the last.
-pub fn rfc3339(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86400 + 719_468, seconds % 86400);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let (year, month) =
-        (era * 400 + year + u64::from(month > 9), if month > 9 { month - 9 } else { month + 3 });
-    format!("{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_everyone_does() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
-        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(rfc3339(1_000_000_000), "2001-09-09T01:46:40Z");
-        assert_eq!(rfc3339(4_102_444_799), "2099-12-31T23:59:59Z");
-    }
 
     #[test]
     fn settings_are_checked() {

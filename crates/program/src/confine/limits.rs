@@ -2,6 +2,7 @@
 
 use super::{Deny, keeper, privilege};
 use std::str::FromStr;
+use trine_base::size;
 use trine_cgroup::{CPU, CPU_TIME, Groups, MEMORY, PIDS};
 
 /// How much a program and all that it starts may use; `None` is no limit of ours.
@@ -28,15 +29,8 @@ fn number(what: &str, text: &str) -> Result<u64, String> {
 }
 
 fn memory(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match &text[digits.len()..].to_ascii_uppercase()[..] {
-        "K" | "KIB" => 10,
-        "M" | "MIB" => 20,
-        "G" | "GIB" => 30,
-        _ => return Err(format!("memory={text}: a size is a number with K, M or G, such as 512M")),
-    };
-    let bytes = number("memory", digits)?.checked_mul(1 << shift).filter(|n| *n < 1 << 62);
-    bytes.ok_or_else(|| format!("memory={text}: no host has so much"))
+    let bytes = size::parse_in(text, size::Unit::Required).map_err(|why| format!("memory: {why}"))?;
+    if bytes < 1 << 62 { Ok(bytes) } else { Err(format!("memory={text}: no host has so much")) }
 }
 
 /// A time with its unit, in seconds.

@@ -20,7 +20,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
-use trine_base::elf::{self, Header, Segment};
+use trine_base::elf::{self, Segment};
 use trine_linux::abi::{GuestAbi, Info, Machine};
 use trine_linux::space::PAGE;
 
@@ -96,14 +96,12 @@ fn head(machine: &Machine, parts: &[Part], notes: &[u8]) -> Vec<u8> {
     let count = parts.len() + 1;
     let notes_at = (elf::HEADER + count * elf::PROGRAM_HEADER) as u64;
     let mut at = (notes_at + notes.len() as u64).next_multiple_of(PAGE);
-    // Without flags, as Linux leaves them.
-    let mut b = Header::new(machine.elf, elf::kind::CORE, 0, count as u16).bytes();
     let file_size = notes.len() as u64;
     let of_notes =
         Segment { kind: elf::segment::NOTE, offset: notes_at, file_size, align: 4, ..Segment::default() };
-    b.extend(of_notes.bytes(machine.words()));
+    let mut segments = vec![of_notes];
     for p in parts {
-        let segment = Segment {
+        segments.push(Segment {
             kind: elf::segment::LOAD,
             flags: segment_flags(p.view.protection),
             offset: at,
@@ -112,10 +110,11 @@ fn head(machine: &Machine, parts: &[Part], notes: &[u8]) -> Vec<u8> {
             file_size: p.kept,
             size: p.view.end - p.view.start,
             align: PAGE,
-        };
-        b.extend(segment.bytes(machine.words()));
+        });
         at += p.kept;
     }
+    // Without flags, as Linux leaves them.
+    let mut b = elf::headers(machine.elf, elf::kind::CORE, 0, &segments);
     b.extend(notes);
     b.resize(b.len().next_multiple_of(PAGE as usize), 0);
     b

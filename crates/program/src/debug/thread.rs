@@ -5,7 +5,7 @@ use crate::thread::Thread;
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 use trine_base::{Exit, Vcpu};
-use trine_engine::core::Touched;
+use trine_engine::direct::Touched;
 use trine_gdb::{Go, Stop, Watch};
 use trine_ir::Access;
 use trine_linux::abi::{GuestAbi, Raised};

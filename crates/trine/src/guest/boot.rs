@@ -6,12 +6,11 @@ use crate::Refusal;
 use crate::args::{FirmwareArg, RunArgs};
 use crate::run::Display;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use trine_base::BlockBackend;
-use trine_control::client::terminal::is_terminal;
 use trine_control::initramfs::{self, Module};
 use trine_image::debian::Lock;
 use trine_image::disk::{RawDisk, Snapshot};
@@ -101,7 +100,7 @@ fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
     };
     let mut append = args.append.clone().unwrap_or_default();
     // Where nobody can type more, the shell is the last one.
-    if args.initrd.is_none() && !is_terminal(std::io::stdin()) {
+    if args.initrd.is_none() && !std::io::stdin().is_terminal() {
         append = format!("{} {append}", trine_image::linux::ONCE);
     }
     let append = usual_append(&append);

@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use trine_base::replace_file::Durability;
 use trine_container::image::device::Device;
 use trine_container::image::volume::{Tmpfs, Volume};
 use trine_container::image::{self, Filter};
@@ -252,7 +253,7 @@ fn make(args: &RunArgs, source: What) -> Result<u8, Refusal> {
                 let made = bundle::make(&place.dir.join("bundle"), &record.id, &image, &asked, &display);
                 display.clear();
                 record.source = Source::Bundle(made?);
-                place.write(record, true)
+                place.write(record, Durability::Whole)
             })
         }
     }

@@ -17,9 +17,8 @@ use args::{
     AttachArgs, EventsArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StartArgs, StatsArgs, StopArgs,
     TopArgs,
 };
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use trine_control::ControlError;
-use trine_control::client::terminal::is_terminal;
 use trine_control::record::KindName;
 use trine_control::store::Store;
 use trine_control::verbs::attach::Attached;
@@ -206,7 +205,7 @@ pub fn stats(args: StatsArgs) -> Result<u8, Refusal> {
     let store = Store::open()?;
     let mut watcher = stats::Watcher::new(args.guests);
     watcher.look(&store)?;
-    let screen = !args.no_stream && !args.json && is_terminal(std::io::stdout());
+    let screen = !args.no_stream && !args.json && std::io::stdout().is_terminal();
     loop {
         std::thread::sleep(stats::EVERY);
         let list = watcher.look(&store)?;

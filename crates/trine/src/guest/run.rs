@@ -4,8 +4,8 @@ use super::target::Target;
 use crate::args::RunArgs;
 use crate::{Refusal, code, run};
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use trine_control::ControlError;
-use trine_control::client::terminal::is_terminal;
 use trine_control::record::{HealthCheck, KindName, Line, Network, Options, Record, Source, Word};
 use trine_control::store::{Place, Store};
 use trine_control::verbs::attach::Attached;
@@ -33,7 +33,7 @@ fn health(args: &RunArgs) -> Option<HealthCheck> {
 pub fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
     let guest = &args.guest;
     let front = !guest.detach;
-    let (stdin, stdout) = (is_terminal(std::io::stdin()), is_terminal(std::io::stdout()));
+    let (stdin, stdout) = (std::io::stdin().is_terminal(), std::io::stdout().is_terminal());
     if guest.tty && front && !stdin && guest.interactive {
         return Err(Refusal::refused("-t needs a terminal: leave it out where standard input is none"));
     }

@@ -251,16 +251,8 @@ pub fn or_host(platform: Option<Platform>) -> Platform {
     platform.unwrap_or_else(Platform::host)
 }
 
-/// Fetches an image for a container that is to run.
 #[cfg(feature = "registry")]
-pub fn fetch(
-    store: &Store,
-    name: &str,
-    platform: Option<Platform>,
-    insecure: bool,
-) -> Result<Image, Refusal> {
-    registry::fetch(store, name, platform, insecure)
-}
+pub use registry::fetch;
 
 /// Without the feature `registry` nothing is fetched.
 #[cfg(not(feature = "registry"))]

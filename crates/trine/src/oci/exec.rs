@@ -1,7 +1,7 @@
 //! `trine oci exec`.
 
 use super::args::Exec;
-use super::foreground::{self, Signals, Tty};
+use super::foreground::{self, Tty};
 use super::{console, log::Log, preserved, send_terminal, system, write_pid};
 use crate::code;
 use oci_spec::runtime::{Capability, Process};
@@ -22,7 +22,7 @@ pub fn exec(container: &Container, args: Exec, log: &Log) -> Result<u8> {
         foreground::size(&mut process);
     }
     let socket = console(args.console_socket.as_deref(), terminal, args.detach)?;
-    let signals = if args.detach { None } else { Some(Signals::take()?) };
+    let signals = if args.detach { None } else { Some(foreground::take_signals()?) };
     let execution = Execution {
         preserve: preserved(args.preserve_fds),
         ignore_paused: args.ignore_paused,
@@ -40,9 +40,9 @@ pub fn exec(container: &Container, args: Exec, log: &Log) -> Result<u8> {
     log.notes(&executed.notes);
     match signals {
         None => Ok(code::OK),
-        Some(signals) => {
+        Some(mut signals) => {
             let tty = executed.terminal.map(Tty::enter);
-            let status = signals.accompany(&executed.process, executed.pid, tty.as_ref())?;
+            let status = foreground::accompany(&mut signals, &executed.process, executed.pid, tty.as_ref())?;
             Ok(sys::exit_code(status) as u8)
         }
     }

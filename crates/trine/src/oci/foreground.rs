@@ -6,21 +6,23 @@ use crate::code;
 use oci_spec::runtime::{BoxBuilder, Process};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use trine_base::terminal::{self, RawTerminal};
 use trine_container::{Created, Error, Runtime, sys};
+use trine_control::signals::Signals;
 
 type Result<T> = std::result::Result<T, Error>;
 
 /// `run`.
 pub fn run(runtime: &Runtime, args: &Run, log: &Log) -> Result<u8> {
-    let signals = if args.detach { None } else { Some(Signals::take()?) };
+    let signals = if args.detach { None } else { Some(take_signals()?) };
     if !args.no_subreaper && !args.detach {
         // SAFETY: changes this process.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     }
     let mut created = create(runtime, &args.create, args.detach)?;
     log.notes(&created.notes);
-    let Some(signals) = signals else {
+    let Some(mut signals) = signals else {
         let started = created.container.start();
         if started.is_err() && !args.keep {
             drop(created.container.delete(true));
@@ -29,7 +31,7 @@ pub fn run(runtime: &Runtime, args: &Run, log: &Log) -> Result<u8> {
     };
     let tty = created.terminal.take().map(Tty::enter);
     let status = created.start().and_then(|()| {
-        signals.accompany(&created.process, created.container.record().state.pid, tty.as_ref())
+        accompany(&mut signals, &created.process, created.container.record().state.pid, tty.as_ref())
     });
     drop(tty);
     if !args.keep {
@@ -52,74 +54,44 @@ pub fn size(process: &mut Process) {
     }
 }
 
-/// All signals of this process, to be read from a descriptor.
-pub struct Signals(OwnedFd);
+/// Takes all signals of this process: nothing ends it but what cannot be taken.
+///
+/// # Errors
+/// The kernel's.
+pub fn take_signals() -> Result<Signals> {
+    Signals::take_all().map_err(|e| system("cannot take signals", e))
+}
 
-impl Signals {
-    /// Takes them: nothing ends this process but what cannot be taken.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn take() -> Result<Signals> {
-        // SAFETY: the set is ours; changes this process's mask and makes a descriptor.
-        unsafe {
-            let mut all = std::mem::zeroed();
-            libc::sigfillset(&mut all);
-            // Errors of this process's own stay errors.
-            for signal in
-                [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP]
-            {
-                libc::sigdelset(&mut all, signal);
-            }
-            libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
-            let fd = libc::signalfd(-1, &all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-            let fd = sys::check(fd.into()).map_err(|e| system("cannot take signals", e))?;
-            Ok(Signals(OwnedFd::from_raw_fd(fd as RawFd)))
+/// Passes on what comes until the process has ended; gives its status as `waitpid(2)` does.
+///
+/// # Errors
+/// The kernel's.
+pub fn accompany(signals: &mut Signals, process: &OwnedFd, pid: i32, tty: Option<&Tty>) -> Result<i32> {
+    let failed = |e| system("cannot wait for the container", e);
+    let input = if tty.is_some() { 0 } else { -1 };
+    let mut all =
+        [signals.as_fd().as_raw_fd(), process.as_raw_fd(), tty.map_or(-1, |t| t.master.as_raw_fd()), input]
+            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    loop {
+        // SAFETY: writes an array of ours, of this length.
+        let polled = sys::check(unsafe { libc::poll(all.as_mut_ptr(), 4, -1) }.into());
+        polled.map_err(failed)?;
+        while let Some(signal) = signals.take_next() {
+            pass(signal, process, tty);
         }
-    }
-
-    /// Passes on what comes until the process has ended; gives its status as `waitpid(2)` does.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn accompany(&self, process: &OwnedFd, pid: i32, tty: Option<&Tty>) -> Result<i32> {
-        let failed = |e| system("cannot wait for the container", e);
-        let input = if tty.is_some() { 0 } else { -1 };
-        let mut all =
-            [self.0.as_raw_fd(), process.as_raw_fd(), tty.map_or(-1, |t| t.master.as_raw_fd()), input]
-                .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-        loop {
-            // SAFETY: writes an array of ours, of this length.
-            let polled = sys::check(unsafe { libc::poll(all.as_mut_ptr(), 4, -1) }.into());
-            polled.map_err(failed)?;
-            while let Some(signal) = self.next() {
-                pass(signal, process, tty);
+        if let Some(tty) = tty {
+            if all[3].revents != 0 && !tty.input() {
+                all[3].fd = -1;
             }
+            if all[2].revents != 0 && !tty.output() {
+                all[2].fd = -1;
+            }
+        }
+        if all[1].revents != 0 {
             if let Some(tty) = tty {
-                if all[3].revents != 0 && !tty.input() {
-                    all[3].fd = -1;
-                }
-                if all[2].revents != 0 && !tty.output() {
-                    all[2].fd = -1;
-                }
+                tty.rest();
             }
-            if all[1].revents != 0 {
-                if let Some(tty) = tty {
-                    tty.rest();
-                }
-                return sys::wait(pid).map_err(failed);
-            }
-        }
-    }
-
-    /// The next signal that has come.
-    fn next(&self) -> Option<i32> {
-        // SAFETY: a structure of integers, which the call fills.
-        unsafe {
-            let mut info: libc::signalfd_siginfo = std::mem::zeroed();
-            let size = size_of_val(&info);
-            let got = libc::read(self.0.as_raw_fd(), (&raw mut info).cast(), size);
-            (got == size as isize).then_some(info.ssi_signo as i32)
+            return sys::wait(pid).map_err(failed);
         }
     }
 }
@@ -137,37 +109,21 @@ fn pass(signal: i32, process: &OwnedFd, tty: Option<&Tty>) {
 /// The terminal of a process, connected to this process's.
 pub struct Tty {
     master: File,
-    /// How this process's terminal was before.
-    before: Option<libc::termios>,
+    /// What makes this process's terminal raw.
+    _raw: RawTerminal,
 }
 
 impl Tty {
     /// Connects it: this process's terminal, where it is one, hands every key on.
     pub fn enter(master: OwnedFd) -> Tty {
-        // SAFETY: a structure of integers; the calls fill it and read it.
-        let before = unsafe {
-            let mut now: libc::termios = std::mem::zeroed();
-            (libc::tcgetattr(0, &mut now) == 0).then(|| {
-                let mut raw = now;
-                libc::cfmakeraw(&mut raw);
-                libc::tcsetattr(0, libc::TCSANOW, &raw);
-                now
-            })
-        };
-        let tty = Tty { master: master.into(), before };
+        let tty = Tty { master: master.into(), _raw: RawTerminal::enter() };
         tty.resize();
         tty
     }
 
     /// Gives it this process's terminal's size.
     fn resize(&self) {
-        // SAFETY: a structure of integers; the calls fill it and read it.
-        unsafe {
-            let mut size: libc::winsize = std::mem::zeroed();
-            if libc::ioctl(0, libc::TIOCGWINSZ, &mut size) == 0 {
-                libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &size);
-            }
-        }
+        terminal::copy_size(&0, &self.master);
     }
 
     /// Hands on what was typed; whether there may be more.
@@ -198,14 +154,5 @@ impl Tty {
     /// Prints what is left.
     fn rest(&self) {
         while sys::ready(&self.master, libc::POLLIN, 0).unwrap_or(false) && self.output() {}
-    }
-}
-
-impl Drop for Tty {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // SAFETY: reads a structure of ours.
-            unsafe { libc::tcsetattr(0, libc::TCSANOW, before) };
-        }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
+use trine_base::size;
 use trine_container::{Container, Error, sys};
 
 type Result<T> = std::result::Result<T, Error>;
@@ -72,15 +73,14 @@ fn single(all: &mut Value, args: &Update) -> Result<()> {
     Ok(())
 }
 
-/// A number of bytes: `512`, `64M`, `1g`, `-1`.
+/// A number of bytes: `512`, `64M`, `1g`; `-1` is no limit, and 0 is as if nothing was said.
 fn bytes(text: &str) -> Result<i64> {
-    let lower = text.to_ascii_lowercase();
-    let lower = lower.strip_suffix('b').unwrap_or(&lower);
-    let units = [('k', 10), ('m', 20), ('g', 30), ('t', 40)];
-    let found = units.iter().find_map(|(letter, shift)| Some((lower.strip_suffix(*letter)?, *shift)));
-    let (number, shift) = found.unwrap_or((lower, 0));
-    let value = number.parse::<i64>().ok().and_then(|n| n.checked_mul(1 << shift)).filter(|n| *n >= -1);
-    value.ok_or_else(|| Error::refused(format!("'{text}' is no size such as 64M")))
+    match text {
+        "-1" => Ok(-1),
+        "0" => Ok(0),
+        _ => i64::try_from(size::parse(text).map_err(Error::refused)?)
+            .map_err(|_| Error::refused(format!("'{text}' is not a size that a host can have"))),
+    }
 }
 
 /// A time as Go writes it, with one unit.

@@ -27,7 +27,7 @@ impl Log {
 
     fn write(&self, level: &str, message: &str) {
         let Some(path) = &self.file else { return };
-        let time = trine_container::state::date(std::time::SystemTime::now());
+        let time = trine_base::rfc3339::nanoseconds(std::time::SystemTime::now());
         let line = match self.format {
             LogFormat::Json => {
                 serde_json::json!({ "level": level, "msg": message, "time": time }).to_string()

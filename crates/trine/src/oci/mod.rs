@@ -15,7 +15,8 @@ use clap::Parser;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use trine_container::channel::send_fds;
+use trine_base::passed_fds;
+use trine_base::replace_file::{self, Durability};
 use trine_container::{Bundle, Container, Created, Error, Options, Runtime, Status};
 
 type Result<T> = std::result::Result<T, Error>;
@@ -159,15 +160,13 @@ fn tell(created: &mut Created, socket: Option<UnixStream>, pid_file: Option<&Pat
 
 fn send_terminal(socket: &UnixStream, terminal: &OwnedFd) -> Result<()> {
     // The bytes are the name that Go's side gives the file.
-    let sent = send_fds(socket, b"/dev/ptmx", &[terminal.as_raw_fd()]);
+    let sent = passed_fds::send(socket, b"/dev/ptmx", &[terminal.as_raw_fd()]);
     sent.map(drop).map_err(|error| system("--console-socket", error))
 }
 
 /// Writes a process's number; whoever waits for the file finds all of it.
 fn write_pid(path: &Path, pid: i32) -> Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let written = std::fs::write(&new, pid.to_string()).and_then(|()| std::fs::rename(&new, path));
+    let written = replace_file::replace(path, pid.to_string().as_bytes(), 0o666, Durability::Volatile);
     written.map_err(|error| system(&format!("--pid-file {}", path.display()), error))
 }
 

@@ -7,7 +7,8 @@ pub mod docker;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use trine_test_support::command::{self, tool};
 use trine_test_support::{is_root, text, tools};
 
 /// How many containers run at once.
@@ -86,14 +87,9 @@ fn processes() -> impl Iterator<Item = (u32, String)> {
     })
 }
 
-/// Runs a command; gives what it wrote, or fails with all it said.
+/// Runs a command without input; gives what it wrote, or fails with all it said.
 fn said(command: &mut Command) -> Result<String, String> {
-    let out = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
-    let wrote = String::from_utf8_lossy(&out.stdout).into_owned();
-    match out.status.success() {
-        true => Ok(wrote),
-        false => Err(format!("{command:?}: {}: {wrote}{}", out.status, String::from_utf8_lossy(&out.stderr))),
-    }
+    tool(command.stdin(Stdio::null()))
 }
 
 /// Fails unless a command's output has a text in it.
@@ -105,15 +101,9 @@ fn expect(command: &mut Command, want: &str) -> Result<(), String> {
     }
 }
 
-fn until(what: &str, ready: impl Fn() -> bool) -> Result<(), String> {
-    let start = Instant::now();
-    while !ready() {
-        if start.elapsed() > Duration::from_secs(30) {
-            return Err(format!("{what} is not there after 30 s"));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
+/// Waits for what daemons do.
+fn until(what: &str, holds: impl Fn() -> bool) -> Result<(), String> {
+    command::until(what, Duration::from_secs(30), || Ok(holds()))
 }
 
 /// Whether a part can run here; says why where it cannot.

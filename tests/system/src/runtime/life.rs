@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
-use trine_container::channel::receive_fds;
+use trine_base::passed_fds;
 use trine_test_support::bundle::Bundle;
 use trine_test_support::command::{said, succeed};
 use trine_test_support::{NOBODY, text};
@@ -237,7 +237,7 @@ fn receive(bundle: &Bundle, args: &[&str]) -> Result<OwnedFd, String> {
     command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
     succeed(command.spawn().and_then(|c| c.wait_with_output()).map_err(text)?)?;
     let (stream, _) = listener.accept().map_err(text)?;
-    let (_, mut fds) = receive_fds(&stream, &mut [0; 256]).map_err(text)?;
+    let (_, mut fds) = passed_fds::receive(&stream, &mut [0; 256]).map_err(text)?;
     fds.pop().ok_or("no terminal came".into())
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use trine_container::channel::receive_fds;
+use trine_base::passed_fds;
 use trine_test_support::bundle::Bundle;
 use trine_test_support::command::{said, succeed};
 use trine_test_support::{NOBODY, text};
@@ -28,7 +28,7 @@ pub fn listener(bundle: &Bundle) -> Result<(), String> {
     let told = || {
         let (stream, _) = socket.accept().map_err(text)?;
         let mut bytes = [0; 8192];
-        let (length, fds) = receive_fds(&stream, &mut bytes).map_err(text)?;
+        let (length, fds) = passed_fds::receive(&stream, &mut bytes).map_err(text)?;
         expect(fds.len().to_string(), "1")?;
         let told: Value = serde_json::from_slice(&bytes[..length]).map_err(text)?;
         expect(told["fds"].to_string(), r#"["seccompFd"]"#)?;

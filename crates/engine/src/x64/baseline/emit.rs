@@ -2,7 +2,7 @@
 
 use super::loops::Loop;
 use super::regs::{NONE, State};
-use crate::block::Block;
+use crate::block::BlockPlace;
 use crate::x64::asm::{Asm, Hole, Place};
 use crate::x64::lower::Lower;
 use crate::x64::lower::allocator::Allocator;
@@ -57,15 +57,13 @@ pub type Emit<'a, I> = Lower<'a, I, Baseline<'a>>;
 
 impl<'a, I: Isa> Emit<'a, I> {
     /// Prepares for a block.
-    #[expect(clippy::too_many_arguments, reason = "what a block's code depends on")]
     pub fn new(
         a: &'a mut Asm,
         side: &'a mut Side,
         scratch: &'a mut Scratch,
         l: Layout,
-        block: &Block<I>,
+        place: BlockPlace,
         ir: &'a trine_ir::Block,
-        direct: bool,
         first_site: u32,
     ) -> Self {
         scratch.facts.find(&ir.insts, ir.insts.len() - I::PINNED.len());
@@ -75,7 +73,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             in_use: 0,
             in_use_fp: 0,
             called: false,
-            start: (block.start & (crate::block::PAGE - 1)) as i64,
+            start: place.offset,
             in_arm: false,
             too_complex: false,
             holes: Vec::new(),
@@ -93,9 +91,8 @@ impl<'a, I: Isa> Emit<'a, I> {
             begun: 0,
             offset: 0,
             bytes: 0,
-            mode: block.mode,
+            mode: place.mode,
             accesses: Vec::new(),
-            direct,
             alloc,
             isa: PhantomData,
         }

@@ -46,9 +46,7 @@ where
             }
         }
         self.old_value(how, d);
-        if let Some(miss) = miss {
-            self.out_of_line(miss, at, &[s], Kind::Rmw(op, how), Some(d));
-        }
+        self.out_of_line(miss, at, &[s], Kind::Rmw(op, how), Some(d));
         self.own(d);
     }
 
@@ -107,9 +105,7 @@ where
         self.atomic();
         self.a.lock_cmpxchg(how.width.bytes(), mem(RCX, 0), store);
         self.old_value(how, d);
-        if let Some(miss) = miss {
-            self.out_of_line(miss, at, &[expect, new], Kind::Exchange(how), Some(d));
-        }
+        self.out_of_line(miss, at, &[expect, new], Kind::Exchange(how), Some(d));
         self.own(d);
     }
 

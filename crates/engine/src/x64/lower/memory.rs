@@ -49,12 +49,37 @@ where
         Tlb::<I>::pair(I::access_regime(self.mode, hints), by, write)
     }
 
+    /// Where an access finds its bytes, for the instruction that comes next, and the way out where the TLB does not know
+    /// that.
+    pub fn reach(
+        &mut self,
+        n: usize,
+        at: Address,
+        hints: Hints,
+        bytes: u64,
+        write: bool,
+    ) -> (Mem, Option<Hole>) {
+        let Some(tlb) = self.l.tlb else {
+            self.may_be_refused();
+            return (mem(at.base, at.disp), None);
+        };
+        let miss = self.probe_pair(tlb, n, at, hints, bytes, write);
+        (mem2(at.base, RCX, at.disp), Some(miss))
+    }
+
+    /// Out of line, what is done where an access was not found by [`Lower::reach`].
+    pub fn on_miss(&mut self, miss: Option<Hole>, emit: impl FnOnce(&mut Self)) {
+        if let Some(miss) = miss {
+            self.aside(&[miss], emit);
+        }
+    }
+
     /// Looks at the pair, then at the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is the
     /// way out on a miss. Unlike the table's, the pair's addend is loaded from a place that does not depend on the
     /// address: nothing waits for it.
-    pub fn probe_pair(&mut self, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
+    fn probe_pair(&mut self, tlb: i32, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
         self.clobber(RCX);
-        let pair = self.l.tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
+        let pair = tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
         let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
         let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
         self.last_page(at, bytes);
@@ -63,10 +88,10 @@ where
         self.a.load(8, RCX, addend);
         let back = self.a.here();
         self.cold_with(&[other], |e| {
-            let miss = e.probe(at, hints, bytes, write);
+            let miss = e.probe(tlb, at, hints, bytes, write);
             e.a.store(8, page, RAX);
             e.a.store(8, addend, RCX);
-            e.a.store_imm(false, mem(RBP, e.l.tlb + offset_of!(Tlb<I>, pairs_used) as i32), 1);
+            e.a.store_imm(false, mem(RBP, tlb + offset_of!(Tlb<I>, pairs_used) as i32), 1);
             let jump = e.a.jmp();
             e.a.fix(jump, back);
             miss
@@ -86,8 +111,8 @@ where
 
     /// Probes the TLB. On a hit `rcx` holds what has to be added to the guest address, and `rax` the page; the hole is
     /// the way out on a miss.
-    fn probe(&mut self, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
-        let tlb = self.l.tlb + Tlb::<I>::regime_offset(I::access_regime(self.mode, hints)) as i32;
+    fn probe(&mut self, tlb: i32, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
+        let entries = tlb + Tlb::<I>::regime_offset(I::access_regime(self.mode, hints)) as i32;
         let tag = if write { offset_of!(Entry, write) } else { offset_of!(Entry, read) } as i32;
         if at.disp == 0 {
             self.a.mov(false, RCX, at.base);
@@ -97,9 +122,9 @@ where
         self.a.shift_imm(Shift::Shr, false, RCX, (12 - tlb::ENTRY_BITS) as u8);
         self.a.alu_imm(Alu::And, false, RCX, ((tlb::ENTRIES - 1) << tlb::ENTRY_BITS) as i32);
         self.last_page(at, bytes);
-        self.a.alu_mem(Alu::Cmp, true, RAX, mem2(RBP, RCX, tlb + tag));
+        self.a.alu_mem(Alu::Cmp, true, RAX, mem2(RBP, RCX, entries + tag));
         let miss = self.a.jcc(Cc::NotEqual);
-        self.a.load(8, RCX, mem2(RBP, RCX, tlb + offset_of!(Entry, addend) as i32));
+        self.a.load(8, RCX, mem2(RBP, RCX, entries + offset_of!(Entry, addend) as i32));
         miss
     }
 
@@ -114,8 +139,15 @@ where
     }
 
     /// The out-of-line part of an access: `args` are further arguments, the result goes to `to`.
-    pub fn out_of_line(&mut self, miss: Hole, at: Address, args: &[Reg], kind: Kind, to: Option<Reg>) {
-        self.aside(&[miss], |e| {
+    pub fn out_of_line(
+        &mut self,
+        miss: Option<Hole>,
+        at: Address,
+        args: &[Reg],
+        kind: Kind,
+        to: Option<Reg>,
+    ) {
+        self.on_miss(miss, |e| {
             e.call_access(at, args, kind);
             if let Some(r) = to {
                 e.a.mov(true, r, RAX);
@@ -138,15 +170,10 @@ where
         let at = self.address(a);
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Read);
         let d = self.def_apart();
-        if self.direct {
-            self.may_be_refused();
-            self.load_to(how, d, mem(at.base, at.disp));
-            return self.own(d);
-        }
-        let miss = self.probe_pair(n, at, how.hints, how.width.bytes(), false);
-        self.load_to(how, d, mem2(at.base, RCX, at.disp));
+        let (m, miss) = self.reach(n, at, how.hints, how.width.bytes(), false);
+        self.load_to(how, d, m);
         let signed = self.facts.of(self.at).signed;
-        self.aside(&[miss], |e| {
+        self.on_miss(miss, |e| {
             e.call_access(at, &[], Kind::Load(how));
             if signed { e.a.movsx(how.width.bytes(), true, d, RAX) } else { e.a.mov(true, d, RAX) }
         });
@@ -180,12 +207,8 @@ where
         let at = self.address(a);
         let s = self.gpr(v);
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
-        if self.direct {
-            self.may_be_refused();
-            return self.store_from(how, mem(at.base, at.disp), s);
-        }
-        let miss = self.probe_pair(n, at, how.hints, how.width.bytes(), true);
-        self.store_from(how, mem2(at.base, RCX, at.disp), s);
+        let (m, miss) = self.reach(n, at, how.hints, how.width.bytes(), true);
+        self.store_from(how, m, s);
         self.out_of_line(miss, at, &[s], Kind::Store(how), None);
     }
 
@@ -204,18 +227,18 @@ where
     pub fn probe_atomic(&mut self, at: Address, how: MemOp) -> Option<Hole> {
         self.clobber(RCX);
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
-        if self.direct {
+        let Some(tlb) = self.l.tlb else {
             self.a.lea(true, RCX, mem(at.base, at.disp));
             return None;
-        }
-        let miss = self.probe(at, how.hints, how.width.bytes(), true);
+        };
+        let miss = self.probe(tlb, at, how.hints, how.width.bytes(), true);
         self.a.lea(true, RCX, mem2(at.base, RCX, at.disp));
         Some(miss)
     }
 
     /// The next instruction accesses memory by an address that [`Lower::probe_atomic`] left.
     pub fn atomic(&mut self) {
-        if self.direct {
+        if self.l.tlb.is_none() {
             self.may_be_refused();
         }
     }

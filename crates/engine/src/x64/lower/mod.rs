@@ -42,8 +42,6 @@ pub struct Lower<'a, I: Isa, A> {
     pub mode: u32,
     /// Accesses that the host may refuse, and their rows.
     pub accesses: Vec<(Place, u32)>,
-    /// Guest addresses are host addresses.
-    pub direct: bool,
     /// What the allocator knows.
     pub alloc: A,
     pub isa: PhantomData<I>,

@@ -2,7 +2,7 @@
 
 use super::Lower;
 use super::allocator::Allocator;
-use crate::x64::asm::{Xmm, mem, mem2, reg::*};
+use crate::x64::asm::Xmm;
 use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::Val;
@@ -163,14 +163,9 @@ where
         let at = self.address(a);
         self.check_aligned(at, hints, 16, Access::Read);
         let d = self.take_xmm();
-        if self.direct {
-            self.may_be_refused();
-            self.a.movups_load(d, mem(at.base, at.disp));
-            return self.own_fp(d);
-        }
-        let miss = self.probe_pair(n, at, hints, 16, false);
-        self.a.movups_load(d, mem2(at.base, RCX, at.disp));
-        self.aside(&[miss], |e| {
+        let (m, miss) = self.reach(n, at, hints, 16, false);
+        self.a.movups_load(d, m);
+        self.on_miss(miss, |e| {
             e.call_access(at, &[], Kind::LoadVector(hints));
             e.a.movups_load(d, e.l.arg(1));
         });
@@ -183,13 +178,9 @@ where
         let at = self.address(a);
         let s = self.xmm(v);
         self.check_aligned(at, hints, 16, Access::Write);
-        if self.direct {
-            self.may_be_refused();
-            return self.a.movups_store(mem(at.base, at.disp), s);
-        }
-        let miss = self.probe_pair(n, at, hints, 16, true);
-        self.a.movups_store(mem2(at.base, RCX, at.disp), s);
-        self.aside(&[miss], |e| {
+        let (m, miss) = self.reach(n, at, hints, 16, true);
+        self.a.movups_store(m, s);
+        self.on_miss(miss, |e| {
             e.a.movups_store(e.l.arg(1), s);
             e.call_access(at, &[], Kind::StoreVector(hints));
         });

@@ -2,13 +2,14 @@
 //! file.
 
 use super::module_place;
+use trine_base::elf::{self, Cpu, Segment};
 use trine_isa_riscv::asm;
 
 /// Where its code and its data lie in its address space.
 const CODE: u64 = 0x1_0000;
 const DATA: u64 = 0x40_0000;
 /// Size in bytes of the ELF file's headers: one file header, two program headers.
-const HEADERS: usize = 64 + 2 * 56;
+const HEADERS: usize = elf::HEADER + 2 * elf::PROGRAM_HEADER;
 pub const PAGE: usize = 4096;
 
 /// `AT_FDCWD`: paths are absolute.
@@ -178,26 +179,17 @@ impl Code {
 }
 
 /// Builds a static executable of one code segment and one data segment; `None` where they do not fit.
-pub fn elf(code: &[u8], data: &[u8]) -> Option<Vec<u8>> {
+pub fn executable(code: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     let text = HEADERS + code.len();
     let at = text.next_multiple_of(PAGE);
     if CODE + at as u64 > DATA || data.len() > 1 << 24 {
         return None;
     }
-    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
-    file.resize(16, 0);
-    // An executable for RISC-V; version 1.
-    [2u16, 243].iter().for_each(|n| file.extend(n.to_le_bytes()));
-    file.extend(1u32.to_le_bytes());
-    [CODE + HEADERS as u64, 64, 0].iter().for_each(|n| file.extend(n.to_le_bytes()));
-    file.extend(0u32.to_le_bytes());
-    [64u16, 56, 2, 0, 0, 0].iter().for_each(|n| file.extend(n.to_le_bytes()));
-    for (flags, offset, address, size) in [(5u32, 0, CODE, text), (6, at, DATA, data.len())] {
-        file.extend(1u32.to_le_bytes());
-        file.extend(flags.to_le_bytes());
-        let fields = [offset as u64, address, address, size as u64, size as u64, PAGE as u64];
-        fields.iter().for_each(|n| file.extend(n.to_le_bytes()));
-    }
+    let segments = [
+        Segment::loaded(5, 0, CODE, text as u64, PAGE as u64),
+        Segment::loaded(6, at as u64, DATA, data.len() as u64, PAGE as u64),
+    ];
+    let mut file = elf::headers(Cpu::RISCV64, elf::kind::EXECUTABLE, CODE + HEADERS as u64, &segments);
     file.extend_from_slice(code);
     file.resize(at, 0);
     file.extend_from_slice(data);

@@ -12,7 +12,7 @@ mod code;
 
 use super::map;
 use crate::MachineError;
-use code::{Arg, Code, HERE, PAGE, call, elf};
+use code::{Arg, Code, HERE, PAGE, call};
 
 /// Its path in the root. It removes itself once it runs.
 pub const PLACE: &str = ".trine/init";
@@ -114,7 +114,7 @@ impl Process {
             code.call(call::EXIT_GROUP, &[Arg::Register("s4")]);
         }
         let machine = code.assemble().map_err(|e| MachineError::Config(format!("the first process: {e}")))?;
-        elf(&machine, &code.data)
+        code::executable(&machine, &code.data)
             .ok_or_else(|| MachineError::Config("the command has too many words for a machine".into()))
     }
 
@@ -255,7 +255,7 @@ pub fn loader(modules: &[String]) -> Result<Vec<u8>, MachineError> {
     code.remove("/.trine", AT_REMOVEDIR);
     code.call(call::EXIT_GROUP, &[Arg::Value(0)]);
     let machine = code.assemble().map_err(|e| MachineError::Config(format!("the loader of modules: {e}")))?;
-    elf(&machine, &code.data)
+    code::executable(&machine, &code.data)
         .ok_or_else(|| MachineError::Config("there are too many modules for a machine".into()))
 }
 

@@ -15,18 +15,21 @@ mod walk;
 
 use super::Lower;
 use super::facts::Facts;
+use crate::memory::GuestMemory;
 use crate::x64::asm::Asm;
 use crate::x64::baseline::emit::Emitted;
 use crate::x64::side::Side;
 use crate::x64::thunks::Layout;
+use crate::x64::{Code, Compiled, Compiler};
+use crate::{Direct, Paged};
 use answer::Answers;
 use assign::{Place, assign};
-use harness::{Given, Model, compile, compile_by, difference, interpret};
+use harness::{Given, Make, Model, compile, compile_by, difference, interpret};
 use record::{Ask, Dummy, Record, Recorder};
 use std::marker::PhantomData;
 use trine_ir::inst::Block;
 use trine_ir::{Isa, verify};
-use trine_isa_riscv::Rv64;
+use trine_isa_riscv::{Config, Rv64, Start};
 use walk::is_straight;
 
 const MODELS: [Model; 2] = [Model::Paged, Model::Direct];
@@ -36,21 +39,21 @@ struct Job<'a> {
     ir: &'a Block,
     facts: Facts,
     mode: u32,
-    model: Model,
+    layout: Layout,
 }
 
 impl<'a> Job<'a> {
-    fn new(ir: &'a Block, mode: u32, model: Model) -> Job<'a> {
+    fn new(ir: &'a Block, mode: u32, layout: Layout) -> Job<'a> {
         let mut facts = Facts::default();
         facts.find(&ir.insts, ir.insts.len());
-        Job { ir, facts, mode, model }
+        Job { ir, facts, mode, layout }
     }
 
     fn lower<'b, A>(&'b self, a: &'b mut Asm, side: &'b mut Side, alloc: A) -> Lower<'b, Rv64, A> {
         Lower {
             a,
             side,
-            l: Layout::of::<Rv64>(),
+            l: self.layout,
             insts: &self.ir.insts,
             facts: &self.facts,
             at: 0,
@@ -60,7 +63,6 @@ impl<'a> Job<'a> {
             bytes: 0,
             mode: self.mode,
             accesses: Vec::new(),
-            direct: self.model == Model::Direct,
             alloc,
             isa: PhantomData,
         }
@@ -109,6 +111,33 @@ impl Seen {
     }
 }
 
+/// Makes code of a block by the second allocator.
+struct Second<'a> {
+    ir: &'a Block,
+    seen: &'a mut Seen,
+    /// There were spill words enough.
+    enough: &'a mut bool,
+}
+
+impl Make for Second<'_> {
+    fn make<M: GuestMemory<Rv64>>(
+        self,
+        compiler: &mut Compiler<Rv64, M>,
+        code: &Code,
+        at: &crate::block::Block<Rv64, M>,
+    ) -> Compiled {
+        let job = Job::new(self.ir, at.place().mode, code.layout);
+        let record = job.record(Dummy { first: 0, shares: false });
+        let places = assign(&self.ir.insts, &record);
+        *self.enough = places.is_some();
+        compiler.add(code, at, |a, side, _, _| {
+            let places = places?;
+            self.seen.add(&places);
+            Some(job.emit(a, side, record, places))
+        })
+    }
+}
+
 /// Compiles a block by both allocators in both models; both do what the interpreter does. False where there are too few spill
 /// words for it.
 fn check(name: &str, ir: &Block, given: &Given, seen: &mut Seen) -> bool {
@@ -116,17 +145,7 @@ fn check(name: &str, ir: &Block, given: &Given, seen: &mut Seen) -> bool {
     for model in MODELS {
         let wanted = interpret(model, ir, given);
         let mut enough = true;
-        let compiled = compile_by(model, ir, given, |compiler, code, block| {
-            let job = Job::new(ir, block.mode, model);
-            let record = job.record(Dummy { first: 0, shares: false });
-            let places = assign(&ir.insts, &record);
-            enough = places.is_some();
-            compiler.add(code, block, |a, side, _, _| {
-                let places = places?;
-                seen.add(&places);
-                Some(job.emit(a, side, record, places))
-            })
-        });
+        let compiled = compile_by(model, ir, given, Second { ir, seen, enough: &mut enough });
         if !enough {
             return false;
         }
@@ -178,10 +197,15 @@ fn random_blocks_do_the_same_with_a_second_allocator() {
 
 /// The questions of all blocks, by the instructions that have any.
 fn questions(dummy: Dummy, model: Model) -> Vec<(String, Record)> {
-    let mode = Rv64::mode(Rv64::slots(&harness::config(model)).as_ref());
+    let layout = match model {
+        Model::Paged => Layout::of::<Rv64, Paged<Rv64>>(),
+        Model::Direct => Layout::of::<Rv64, Direct>(),
+    };
+    let config = Config { hart: 0, start: Start::User };
+    let mode = Rv64::mode(Rv64::slots(&config).as_ref());
     let random = (1..=200).map(|seed| (format!("seed {seed}"), blocks::case(seed, false).0));
     let files = straight_cases().into_iter().map(|(name, ir, _)| (name, ir));
-    random.chain(files).map(|(name, ir)| (name, Job::new(&ir, mode, model).record(dummy))).collect()
+    random.chain(files).map(|(name, ir)| (name, Job::new(&ir, mode, layout).record(dummy))).collect()
 }
 
 #[test]
