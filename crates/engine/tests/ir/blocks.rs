@@ -4,7 +4,10 @@ use super::harness::{DATA, Given};
 use trine_base::Width;
 use trine_ir::inst::{Block, Class, Inst, Label, Val};
 use trine_ir::verify::bits_of;
-use trine_ir::{Bin, Carry, Cmp, Extra, Flow, Hints, Lane, MemOp, Rmw, Signed, Un, VBin, VShift, Vop};
+use trine_ir::{
+    Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, Hints, IntTy, Lane, MemOp, Rmw, Round, Rounding, Sign, Signed, Un,
+    VBin, VShift, Vop,
+};
 
 /// Slots that blocks read and write.
 const SLOTS: std::ops::Range<u16> = 8..28;
@@ -106,6 +109,17 @@ struct Maker {
 }
 
 impl Maker {
+    /// At the start of a block.
+    fn new(seed: u64) -> Maker {
+        let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let block = Block { guest: 1, ..Block::default() };
+        let mut maker = Maker { random, block, usable: Vec::new(), vectors: Vec::new() };
+        maker.emit(Inst::Begin(0, 4));
+        let first = maker.emit(Inst::Get(SLOTS.start));
+        maker.usable.push(first);
+        maker
+    }
+
     fn emit(&mut self, inst: Inst) -> Val {
         let made = Val(self.block.insts.len() as u32);
         self.block.insts.push(inst);
@@ -378,16 +392,7 @@ impl Maker {
 
 /// A random block, perhaps with arms, and what it starts from.
 pub fn case(seed: u64, arms: bool) -> (Block, Given) {
-    let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut maker = Maker {
-        random,
-        block: Block { guest: 1, ..Block::default() },
-        usable: Vec::new(),
-        vectors: Vec::new(),
-    };
-    maker.emit(Inst::Begin(0, 4));
-    let first = maker.emit(Inst::Get(SLOTS.start));
-    maker.usable.push(first);
+    let mut maker = Maker::new(seed);
     (0..10 + maker.random.below(60)).for_each(|_| maker.one(arms));
     maker.leave(4);
     let random = &mut maker.random;
@@ -395,4 +400,121 @@ pub fn case(seed: u64, arms: bool) -> (Block, Given) {
     let mut bytes = || (0..0x60).map(|_| random.next() as u8).collect();
     let memory = vec![(DATA, bytes()), (DATA + 0xfa0, bytes()), (DATA + 0x1fa0, bytes())];
     (maker.block, Given { slots, memory, rounds: 1 })
+}
+
+/// Slots that hold floating-point numbers.
+const FLOATS: std::ops::Range<u16> = 28..32;
+
+impl Maker {
+    /// A number of this format: of a binary32, registers have anything above it, so nothing else may look at it.
+    fn float(&mut self, fmt: Fmt) -> Val {
+        let fits = |inst: &Inst| match inst {
+            Inst::GetF(_) => true,
+            Inst::Fp(op, ..) => {
+                inst.result() == Some(Class::Float) && (fmt == Fmt::S || made_format(*op) == fmt)
+            }
+            _ => false,
+        };
+        let all = 0..self.block.insts.len() as u32;
+        let floats: Vec<u32> = all.filter(|&i| fits(&self.block.insts[i as usize])).collect();
+        if floats.is_empty() || self.random.below(4) == 0 {
+            let slot = FLOATS.start + self.random.below(FLOATS.len() as u64) as u16;
+            return self.emit(Inst::GetF(slot));
+        }
+        Val(self.random.pick(&floats))
+    }
+
+    fn float_op(&mut self) {
+        let fmt = self.random.pick(&[Fmt::S, Fmt::D]);
+        let bits = if fmt == Fmt::S { 32 } else { 64 };
+        let ty = self.random.pick(&[IntTy::I32, IntTy::U32, IntTy::I64, IntTy::U64]);
+        let sign = self.random.pick(&[Sign::Copy, Sign::Negate, Sign::Xor]);
+        let (neg_product, neg_addend) = (self.random.below(2) == 0, self.random.below(2) == 0);
+        let ops = [
+            Fp::Add(fmt),
+            Fp::Sub(fmt),
+            Fp::Mul(fmt),
+            Fp::Div(fmt),
+            Fp::Sqrt(fmt),
+            Fp::Fma { fmt, neg_product, neg_addend },
+            Fp::Min(fmt),
+            Fp::Max(fmt),
+            Fp::Eq(fmt),
+            Fp::Lt(fmt),
+            Fp::Le(fmt),
+            Fp::Convert(fmt),
+            Fp::ToInt(fmt, ty),
+            Fp::FromInt(ty, fmt),
+            Fp::Sgnj(fmt, sign),
+            Fp::ToBits(fmt),
+            Fp::FromBits(fmt),
+        ];
+        let op = self.random.pick(&ops);
+        let args = match op {
+            Fp::FromInt(IntTy::I32 | IntTy::U32, _) => [self.value(32); 3],
+            Fp::FromInt(..) => [self.value(64); 3],
+            Fp::FromBits(_) => [self.value(bits); 3],
+            _ => {
+                let args = [self.float(fmt), self.float(fmt), self.float(fmt)];
+                let last = args[Inst::fp_operands(op) - 1];
+                std::array::from_fn(|i| if i < Inst::fp_operands(op) { args[i] } else { last })
+            }
+        };
+        let rounding = self.random.pick(&[
+            Rounding::Dynamic,
+            Rounding::Dynamic,
+            Rounding::Static(Round::Rne),
+            Rounding::Static(Round::Rtz),
+        ]);
+        self.emit(Inst::Fp(op, rounding, args));
+    }
+}
+
+/// The format of the number that an operation makes.
+fn made_format(op: Fp) -> Fmt {
+    match op {
+        Fp::Convert(Fmt::S) => Fmt::D,
+        Fp::Convert(Fmt::D) => Fmt::S,
+        Fp::Add(fmt) | Fp::Sub(fmt) | Fp::Mul(fmt) | Fp::Div(fmt) | Fp::Sqrt(fmt) => fmt,
+        Fp::Min(fmt) | Fp::Max(fmt) | Fp::Fma { fmt, .. } | Fp::Sgnj(fmt, _) => fmt,
+        Fp::FromInt(_, fmt) | Fp::FromBits(fmt) => fmt,
+        _ => Fmt::S,
+    }
+}
+
+/// A random block with floating point and without arms, and what it starts from.
+pub fn float_case(seed: u64) -> (Block, Given) {
+    let mut maker = Maker::new(seed);
+    for _ in 0..10 + maker.random.below(40) {
+        match maker.random.below(8) {
+            0 | 1 => maker.one(false),
+            2 => {
+                let (slot, v) =
+                    (FLOATS.start + maker.random.below(FLOATS.len() as u64) as u16, maker.float(Fmt::D));
+                maker.emit(Inst::SetF(slot, v));
+            }
+            3 => {
+                let v = maker.emit(Inst::Flags);
+                if maker.random.below(4) == 0 {
+                    maker.emit(Inst::SetFlags(v));
+                }
+            }
+            _ => maker.float_op(),
+        }
+    }
+    maker.leave(4);
+    let random = &mut maker.random;
+    let mut given: Vec<(u16, u64)> =
+        SLOTS.chain(FLOATS).chain(VECTORS).map(|slot| (slot, random.number())).collect();
+    for slot in given.iter_mut().filter(|s| FLOATS.contains(&s.0)) {
+        let number = random.next() as i32 as f64 / 1024.0;
+        slot.1 = match random.below(8) {
+            0 => slot.1,
+            1 => f64::NAN.to_bits(),
+            2 => f64::INFINITY.to_bits(),
+            3 => u64::from((number as f32).to_bits()),
+            _ => number.to_bits(),
+        };
+    }
+    (maker.block, Given { slots: given, memory: Vec::new(), rounds: 1 })
 }

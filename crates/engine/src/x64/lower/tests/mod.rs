@@ -186,11 +186,12 @@ fn cases_do_the_same_with_a_second_allocator() {
 #[test]
 fn random_blocks_do_the_same_with_a_second_allocator() {
     let mut seen = Seen::default();
-    let done = (1..=400).filter(|&seed| {
-        let (ir, given) = blocks::case(seed, false);
-        check(&format!("seed {seed}"), &ir, &given, &mut seen)
-    });
-    assert!(done.count() > 300, "most blocks have spill words enough");
+    let integers = (1..=400).map(|seed| (seed, blocks::case(seed, false)));
+    let floats = (1..=200).map(|seed| (seed, blocks::float_case(seed)));
+    let done = integers
+        .chain(floats)
+        .filter(|(seed, (ir, given))| check(&format!("seed {seed}"), ir, given, &mut seen));
+    assert!(done.count() > 500, "most blocks have spill words enough");
     let all = [seen.registers, seen.clobbered, seen.spills];
     assert!(all.into_iter().all(|n| n > 100), "every kind of place is used: {seen:?}");
 }
@@ -203,7 +204,9 @@ fn questions(dummy: Dummy, model: Model) -> Vec<(String, Record)> {
     };
     let config = Config { hart: 0, start: Start::User };
     let mode = Rv64::mode(Rv64::slots(&config).as_ref());
-    let random = (1..=200).map(|seed| (format!("seed {seed}"), blocks::case(seed, false).0));
+    let seeds =
+        (1..=200).flat_map(|seed| [blocks::case(seed, false), blocks::float_case(seed)].map(|c| (seed, c.0)));
+    let random = seeds.map(|(seed, ir)| (format!("seed {seed}"), ir));
     let files = straight_cases().into_iter().map(|(name, ir, _)| (name, ir));
     random.chain(files).map(|(name, ir)| (name, Job::new(&ir, mode, layout).record(dummy))).collect()
 }
