@@ -1,14 +1,15 @@
-//! Links the command statically where the host's C library can be: a program in another root (`chroot`, a container)
-//! starts children under Trine, and there the host's dynamic loader is not to be found. It starts faster, too.
+//! Links the command statically if the host's C library allows it: a program in another root (`chroot`, a
+//! container) starts children under Trine, and the host's dynamic loader does not exist there. A static
+//! executable also starts faster.
 //!
-//! The compiler's own switch for this (`crt-static`) cannot be set for one executable without building everything
-//! for an explicit target, so the linker's arguments are changed on their way: a script stands in front of it.
+//! The compiler's own switch for this (`crt-static`) cannot be set for one executable without building
+//! everything for an explicit target. Therefore a script in place of the linker changes its arguments.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-/// Takes the place of `ld.bfd`: all libraries are static ones, and the static unwinder serves for the shared one.
+/// Replaces `ld.bfd`: links static libraries only, and the static unwinder in place of the shared one.
 const SCRIPT: &str = r#"#!/bin/sh
 # Written by Trine's build script.
 for arg do

@@ -1,5 +1,6 @@
-//! Devices in the second version: a program that the kernel runs at each access (`BPF_PROG_TYPE_CGROUP_DEVICE`), written
-//! here instruction by instruction (Documentation/bpf/standardization/instruction-set.rst).
+//! Device access in cgroup v2: a BPF program that the kernel runs at each access
+//! (`BPF_PROG_TYPE_CGROUP_DEVICE`), assembled here instruction by instruction
+//! (Documentation/bpf/standardization/instruction-set.rst).
 
 use crate::devices::{Kind, Policy};
 use crate::{Error, Result, file};
@@ -17,10 +18,10 @@ const TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 const ALLOW_MULTI: u32 = 2;
 
-/// The most programs that may be on a group already (`BPF_CGROUP_MAX_PROGS`).
+/// The largest number of programs on a group (`BPF_CGROUP_MAX_PROGS`).
 const MOST: usize = 64;
 
-/// Operations: class, operation, and whether the operand is a register.
+/// Opcodes: class, operation, and whether the operand is a register.
 const LOAD_WORD: u8 = 0x61;
 const MOVE_NUMBER: u8 = 0xb7;
 const MOVE_REGISTER: u8 = 0xbf;
@@ -36,7 +37,7 @@ const EXIT: u8 = 0x95;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Instruction {
     code: u8,
-    /// Target in the low half, source in the high one.
+    /// Destination register in the low half, source register in the high half.
     registers: u8,
     offset: i16,
     number: i32,
@@ -46,7 +47,7 @@ fn op(code: u8, target: u8, source: u8, offset: i16, number: u32) -> Instruction
     Instruction { code, registers: target | source << 4, offset, number: number as i32 }
 }
 
-/// The program of a policy. Registers: 2 kind, 3 access, 4 and 5 numbers of the device, 1 for calculations.
+/// The program of a policy. Registers: 2 device type, 3 access, 4 and 5 major and minor number, 1 scratch.
 pub(crate) fn program(policy: &Policy) -> Vec<Instruction> {
     let mut program = vec![
         op(LOAD_WORD, 2, 1, 0, 0),
@@ -60,10 +61,10 @@ pub(crate) fn program(policy: &Policy) -> Vec<Instruction> {
         let mut tests = vec![(UNLESS_EQUAL, 2, if kind == Kind::Block { 1 } else { 2 })];
         tests.extend(major.map(|n| (UNLESS_EQUAL32, 4, n)));
         tests.extend(minor.map(|n| (UNLESS_EQUAL32, 5, n)));
-        // To allow, nothing else may be asked for; to refuse, any of it is enough.
+        // An exception that allows must cover the whole access; one that refuses matches any part of it.
         let (mask, test) = if policy.allow { (access, IF_EQUAL) } else { (!access, UNLESS_EQUAL) };
         let access = [op(MOVE_REGISTER, 1, 3, 0, 0), op(AND32, 1, 0, 0, u32::from(mask & 7))];
-        // What follows the tests of the device: access (2), its test, the answer (2).
+        // The device tests are followed by the access (2), its test, and the answer (2).
         let mut left = tests.len() as i16 + 5;
         for (code, register, number) in tests {
             left -= 1;
@@ -80,7 +81,7 @@ pub(crate) fn program(policy: &Policy) -> Vec<Instruction> {
     program
 }
 
-/// What `PROG_LOAD` reads, as far as it is needed.
+/// The argument of `PROG_LOAD`, up to the fields that are needed.
 #[repr(C)]
 #[derive(Default)]
 struct Load {
@@ -96,7 +97,7 @@ struct Load {
     name: [u8; 16],
 }
 
-/// What `PROG_ATTACH` and `PROG_DETACH` read.
+/// The argument of `PROG_ATTACH` and `PROG_DETACH`.
 #[repr(C)]
 #[derive(Default)]
 struct Attach {
@@ -108,7 +109,7 @@ struct Attach {
     pad: u32,
 }
 
-/// What `PROG_QUERY` reads and writes.
+/// The argument of `PROG_QUERY`.
 #[repr(C)]
 #[derive(Default)]
 struct Query {
@@ -134,7 +135,7 @@ fn owned(fd: i32) -> OwnedFd {
 }
 
 fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
-    // No function of the kernel is called, so any license does.
+    // The program calls no function of the kernel, so it can have any licence.
     let license = c"MIT";
     let mut name = [0; 16];
     name[..13].copy_from_slice(b"trine_devices");
@@ -149,7 +150,7 @@ fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
     bpf(PROG_LOAD, &mut load).map(owned)
 }
 
-/// The programs that are on a group, opened.
+/// Opens the programs that are attached to a group.
 fn attached(group: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
     let mut ids = [0u32; MOST];
     let mut query = Query {
@@ -164,13 +165,15 @@ fn attached(group: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
     ids.iter().take(query.count as usize).map(open).collect()
 }
 
-/// Puts the policy on a group, and takes off what was there: first the new, so that there is no time without.
+/// Attaches the policy to a group, then detaches the programs that were there, so that a policy holds at all
+/// times.
 pub(crate) fn restrict(dir: &Path, policy: &Policy) -> Result<()> {
     let group =
         file::open(dir, libc::O_RDONLY | libc::O_DIRECTORY).map_err(|e| Error::file(dir, "opened", "", e))?;
     let failed = |what| move |error| Error::System { what, error };
-    let program = load(&program(policy)).map_err(failed("the program that guards devices is refused"))?;
-    let before = attached(&group).map_err(failed("programs that guard devices cannot be listed"))?;
+    let program =
+        load(&program(policy)).map_err(failed("the kernel refuses the program for device access"))?;
+    let before = attached(&group).map_err(failed("cannot list the programs for device access"))?;
     let target = group.as_raw_fd() as u32;
     let attach = |program: &OwnedFd, flags| Attach {
         target,
@@ -180,10 +183,10 @@ pub(crate) fn restrict(dir: &Path, policy: &Policy) -> Result<()> {
         ..Attach::default()
     };
     let put = bpf(PROG_ATTACH, &mut attach(&program, ALLOW_MULTI));
-    put.map_err(failed("the program that guards devices cannot be attached"))?;
+    put.map_err(failed("cannot attach the program for device access"))?;
     for old in &before {
         let taken = bpf(PROG_DETACH, &mut attach(old, 0));
-        taken.map_err(failed("an old program that guards devices cannot be taken off"))?;
+        taken.map_err(failed("cannot detach the old program for device access"))?;
     }
     Ok(())
 }
@@ -234,7 +237,7 @@ mod tests {
         }
     }
 
-    /// What a policy says, read once more.
+    /// What a policy allows, computed in another way.
     fn allows(policy: &Policy, kind: Kind, access: u8, major: u32, minor: u32) -> bool {
         let device = |which: &crate::devices::Which| {
             which.0 == kind && which.1.is_none_or(|n| n == major) && which.2.is_none_or(|n| n == minor)

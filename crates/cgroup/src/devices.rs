@@ -1,25 +1,26 @@
-//! Which devices a group may use: `linux.resources.devices`, rules of which each changes what those before it said.
+//! The devices that a group may use: `linux.resources.devices`, a list of rules in which later rules override
+//! earlier ones.
 
 use crate::{Error, Result};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use std::collections::BTreeMap;
 
-/// A kind of device, as the kernel numbers them for BPF (include/uapi/linux/bpf.h, `BPF_DEVCG_DEV_*`).
+/// A device type, numbered as in the kernel's BPF interface (include/uapi/linux/bpf.h, `BPF_DEVCG_DEV_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Block = 1,
     Char = 2,
 }
 
-/// Kinds of access, as above (`BPF_DEVCG_ACC_*`).
+/// Access bits of the same interface (`BPF_DEVCG_ACC_*`).
 pub(crate) const MKNOD: u8 = 1;
 pub(crate) const READ: u8 = 2;
 pub(crate) const WRITE: u8 = 4;
 
-/// Devices of one kind; `None` stands for all numbers.
+/// Devices of one type; `None` stands for all numbers.
 pub(crate) type Which = (Kind, Option<u32>, Option<u32>);
 
-/// One rule; without kind it is about all devices.
+/// One rule; without a type it is for all devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub allow: bool,
@@ -27,8 +28,8 @@ pub(crate) struct Rule {
     pub access: u8,
 }
 
-/// Devices that every container has (runtime specification, "Default Devices"), terminals, and making any node, which gives
-/// no access to it.
+/// The devices that every container has (runtime specification, "Default Devices"), terminals, and making any
+/// node, which does not give access to the device.
 const DEFAULT: [(Option<u32>, Option<u32>, u8); 9] = [
     (None, None, MKNOD),
     (Some(1), Some(3), READ | WRITE | MKNOD), // null
@@ -41,7 +42,7 @@ const DEFAULT: [(Option<u32>, Option<u32>, u8); 9] = [
     (Some(136), None, READ | WRITE | MKNOD),  // pts/*
 ];
 
-/// The rules of a configuration, and after them those for [`DEFAULT`].
+/// The rules of a configuration, followed by those for [`DEFAULT`].
 pub(crate) fn rules(asked: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>> {
     let default = DEFAULT.map(|(major, minor, access)| Rule {
         allow: true,
@@ -60,27 +61,27 @@ fn rule(at: usize, asked: &LinuxDeviceCgroup) -> Result<Rule> {
     let wrong = |what: &str| Error::Refused(format!("linux.resources.devices[{at}]: {what}"));
     let number = |number: Option<i64>| match number {
         None | Some(-1) => Ok(None),
-        Some(n) => u32::try_from(n).map(Some).map_err(|_| wrong(&format!("{n} is no device number"))),
+        Some(n) => u32::try_from(n).map(Some).map_err(|_| wrong(&format!("{n} is not a device number"))),
     };
     let (major, minor) = (number(asked.major())?, number(asked.minor())?);
     let which = match asked.typ() {
         None | Some(LinuxDeviceType::A) => None,
         Some(LinuxDeviceType::B) => Some((Kind::Block, major, minor)),
         Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some((Kind::Char, major, minor)),
-        Some(LinuxDeviceType::P) => return Err(wrong("a pipe is no device: use a, b or c")),
+        Some(LinuxDeviceType::P) => return Err(wrong("a pipe is not a device: use a, b or c")),
     };
     let bit = |letter| match letter {
         'r' => Ok(READ),
         'w' => Ok(WRITE),
         'm' => Ok(MKNOD),
-        _ => Err(wrong(&format!("'{letter}' is no access: use r, w and m"))),
+        _ => Err(wrong(&format!("'{letter}' is not an access: use r, w and m"))),
     };
     let letters = asked.access().as_deref().filter(|letters| !letters.is_empty()).unwrap_or("rwm");
     let access = letters.chars().map(bit).try_fold(0, |all, bit| bit.map(|bit| all | bit))?;
     Ok(Rule { allow: asked.allow(), which, access })
 }
 
-/// A rule as the first version takes it.
+/// The rule as cgroup v1 accepts it.
 impl std::fmt::Display for Rule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Some((kind, major, minor)) = self.which else { return write!(f, "a") };
@@ -94,18 +95,18 @@ impl std::fmt::Display for Rule {
     }
 }
 
-/// What rules say together, as the first version's kernel code counts them: what happens to all devices, and exceptions,
-/// of which one must cover an access whole to allow it, and any part of one refuses it.
+/// The combined effect of rules, computed like cgroup v1 in the kernel: a default for all devices, and
+/// exceptions. An exception that allows must cover the whole access; one that refuses matches any part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Policy {
-    /// Whether what is no exception is allowed.
+    /// Whether devices without an exception are allowed.
     pub allow: bool,
-    /// Devices to which the contrary happens, and for which access.
+    /// The exceptions: devices, and the access bits for which the default does not hold.
     pub exceptions: BTreeMap<Which, u8>,
 }
 
 impl Policy {
-    /// The rules one after the other, from a group that may use everything.
+    /// Applies the rules in order, starting from a group that may use all devices.
     pub(crate) fn of(rules: &[Rule]) -> Policy {
         let mut policy = Policy { allow: true, exceptions: BTreeMap::new() };
         for rule in rules {
@@ -145,9 +146,10 @@ mod tests {
         assert!(text.contains(&"c 136:* rwm".to_owned()) && text.contains(&"b *:* m".to_owned()));
         let wrong = |json: &str| rules(&asked(json)).unwrap_err().to_string();
         assert!(
-            wrong(r#"[{"allow":true,"type":"c","access":"rx"}]"#).contains("devices[0]: 'x' is no access")
+            wrong(r#"[{"allow":true,"type":"c","access":"rx"}]"#)
+                .contains("devices[0]: 'x' is not an access")
         );
-        assert!(wrong(r#"[{"allow":true,"type":"c","major":-2}]"#).contains("-2 is no device number"));
+        assert!(wrong(r#"[{"allow":true,"type":"c","major":-2}]"#).contains("-2 is not a device number"));
         assert!(wrong(r#"[{"allow":true,"type":"p"}]"#).contains("pipe"));
     }
 

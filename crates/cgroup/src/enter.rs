@@ -1,8 +1,9 @@
-//! Going into groups oneself.
+//! Moving processes into groups.
 //!
-//! Moving another process, in the first version, takes a lock against all forks of the host, for which the kernel waits
-//! until every CPU has passed a safe point: 1 to 20 ms for each tree where no other move came just before. A thread that
-//! moves itself (`0` into `tasks`) needs no such lock (kernel/cgroup/cgroup.c, `cgroup_procs_write_start`): 5 µs.
+//! Moving another process, in cgroup v1, takes a lock against all forks on the host, for which the kernel
+//! waits until every CPU has passed a quiescent state: 1 to 20 ms for each hierarchy, unless another move
+//! just came before. A thread that moves itself (`0` into `tasks`) needs no such lock
+//! (kernel/cgroup/cgroup.c, `cgroup_procs_write_start`): 5 µs.
 
 use crate::{Error, Manager, Result, file};
 use std::io;
@@ -10,17 +11,17 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Open descriptors through which a process goes into groups.
+/// Open descriptors by which a process moves itself into groups.
 pub struct Doors {
     first: Vec<OwnedFd>,
     second: Option<OwnedFd>,
 }
 
 impl Manager {
-    /// Opens what [`Doors::enter`] needs; the descriptors close on `exec`.
+    /// Opens the descriptors for [`Doors::enter`]; they close on `exec`.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel refused.
     pub fn doors(&self) -> Result<Doors> {
         let open = |path: PathBuf| {
             file::open(&path, libc::O_WRONLY).map_err(|e| Error::file(&path, "opened", "", e))
@@ -30,13 +31,13 @@ impl Manager {
         Ok(Doors { first: first.collect::<Result<_>>()?, second: second.transpose()? })
     }
 
-    /// The group of the second version, for `CLONE_INTO_CGROUP`.
+    /// The cgroup v2 directory, for `CLONE_INTO_CGROUP`.
     pub fn open_v2(&self) -> Option<OwnedFd> {
         file::open(&self.home()?, libc::O_RDONLY | libc::O_DIRECTORY).ok()
     }
 
-    /// Where the container's processes are in the second version. A group that gives controllers to groups below may have
-    /// no processes itself: what runs inside has then moved to one of those.
+    /// The cgroup v2 directory of the container's processes. A group that enables controllers for groups
+    /// below may have no processes itself: then the container has moved them into one of those.
     fn home(&self) -> Option<PathBuf> {
         let dir = &self.second()?.dir;
         let has_groups = dir.metadata().is_ok_and(|m| m.nlink() > 2);
@@ -46,11 +47,11 @@ impl Manager {
         Some(below.unwrap_or_else(|| dir.clone()))
     }
 
-    /// Moves a process with all its threads into the groups. In the first version this waits for a grace period of the
-    /// kernel, up to 20 ms; [`Manager::doors`] does not.
+    /// Moves a process with all its threads into the groups. In cgroup v1 this waits for a grace period of
+    /// the kernel, up to 20 ms; [`Manager::doors`] does not.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel refused.
     pub fn add(&self, pid: i32) -> Result<()> {
         let first = self.made().filter(|h| !h.is_second()).map(|h| h.dir.clone());
         first.chain(self.home()).try_for_each(|dir| file::write(&dir.join("cgroup.procs"), &pid.to_string()))
@@ -66,22 +67,23 @@ fn populated(dir: &Path) -> Option<PathBuf> {
 }
 
 impl Doors {
-    /// Their descriptors: those of the first version, that of the second.
+    /// The raw descriptors: those of cgroup v1, and that of cgroup v2.
     pub fn descriptors(&self) -> (Vec<RawFd>, Option<RawFd>) {
         (self.first.iter().map(AsRawFd::as_raw_fd).collect(), self.second.as_ref().map(AsRawFd::as_raw_fd))
     }
 
-    /// The doors that a process has been handed down.
+    /// Takes over descriptors that this process has inherited.
     pub fn handed_down(first: Vec<OwnedFd>, second: Option<OwnedFd>) -> Doors {
         Doors { first, second }
     }
 
-    /// Moves the calling thread, the only one of its process, into the groups; into that of the second version only where
-    /// it was not born there, which is much faster (`CLONE_INTO_CGROUP`, [`Manager::open_v2`]). Allocates nothing, so a
-    /// child may call it before it executes; the rights are those of who opened the doors.
+    /// Moves the calling thread, which must be the only one of its process, into the groups. It moves into
+    /// the v2 group only where it was not created there, which is much faster (`CLONE_INTO_CGROUP`,
+    /// [`Manager::open_v2`]). Allocates nothing, so that a child can call it before `exec`; the permissions
+    /// are those of the process that opened the descriptors.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel refused.
     pub fn enter(&self, born_in_second: bool) -> io::Result<()> {
         let second = self.second.iter().filter(|_| !born_in_second);
         self.first.iter().chain(second).try_for_each(|door| file::put(door, "0"))

@@ -1,4 +1,4 @@
-//! Files of groups: three system calls to write one, four to read one.
+//! Control group files: three system calls to write one, four to read one.
 
 use crate::{Error, Result};
 use std::ffi::CString;
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Opens a file that is there; closes on `exec`.
+/// Opens an existing file; the descriptor closes on `exec`.
 pub(crate) fn open(path: &Path, flags: i32) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: reads a string of ours; the descriptor is nobody else's.
@@ -19,7 +19,7 @@ pub(crate) fn open(path: &Path, flags: i32) -> io::Result<OwnedFd> {
     }
 }
 
-/// One write, as the kernel wants values whole.
+/// Writes a text with a single call, because the kernel needs values in one piece.
 pub(crate) fn put(fd: &OwnedFd, text: &str) -> io::Result<()> {
     // SAFETY: reads a text of ours.
     match unsafe { libc::write(fd.as_raw_fd(), text.as_ptr().cast(), text.len()) } {
@@ -28,7 +28,7 @@ pub(crate) fn put(fd: &OwnedFd, text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes a value into a file that is there.
+/// Writes a value into an existing file.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let done = open(path, libc::O_WRONLY | libc::O_TRUNC).and_then(|fd| put(&fd, text));
     done.map_err(|error| Error::file(path, "written", text, error))
@@ -45,9 +45,9 @@ pub(crate) fn write_all(path: &Path, texts: impl IntoIterator<Item = String>) ->
     texts.try_for_each(|text| put(&fd, &text).map_err(|error| Error::file(path, "written", &text, error)))
 }
 
-/// A whole file.
+/// Reads a whole file.
 pub(crate) fn read(path: &Path) -> Result<String> {
-    // Without asking for the size first, which such files do not have.
+    // Without asking for the size first: these files have none.
     let read = || -> io::Result<String> {
         let fd = open(path, libc::O_RDONLY)?;
         let mut bytes = Vec::with_capacity(8192);
@@ -68,7 +68,7 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     read().map_err(|error| Error::file(path, "read", "", error))
 }
 
-/// A number; `max` and what is larger than any is `u64::MAX`.
+/// Reads a number; `max` and larger values are `u64::MAX`.
 pub(crate) fn number(path: &Path) -> Option<u64> {
     parse(read(path).ok()?.trim())
 }
@@ -77,13 +77,13 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
     if text == "max" { Some(u64::MAX) } else { text.parse().ok() }
 }
 
-/// The number behind a key in a text of such pairs.
+/// The number that follows a key in a text of key-value lines.
 pub(crate) fn value(text: &str, key: &str) -> Option<u64> {
     let pair = |line: &str| parse(line.strip_prefix(key)?.strip_prefix(' ')?.trim());
     text.lines().find_map(pair)
 }
 
-/// Makes a directory; whether it was not there.
+/// Creates a directory; returns whether it did not exist.
 pub(crate) fn make_directory(path: &Path) -> io::Result<bool> {
     let text = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: reads a string of ours.
@@ -96,7 +96,7 @@ pub(crate) fn make_directory(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes an empty directory; that it is gone already is as well.
+/// Removes an empty directory; it is not an error if it does not exist.
 pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
     match fs::remove_dir(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -104,7 +104,7 @@ pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Names of the directories in one.
+/// The directories inside a directory.
 pub(crate) fn directories(path: &Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()

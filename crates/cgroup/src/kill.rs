@@ -1,4 +1,4 @@
-//! Freezing, and ending, all processes of a group.
+//! Freezing and killing all processes of a group.
 
 use crate::{Error, Manager, Result, file};
 use std::io;
@@ -6,14 +6,15 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long processes may take to come to rest, or to end.
+/// How long processes may take to freeze, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Manager {
-    /// Stops all processes in the group and below; returns when they stand still.
+    /// Freezes all processes in the group and below; returns when all of them are frozen.
     ///
     /// # Errors
-    /// There is no group that can, or a process does not come to rest (it waits for a device); then all go on.
+    /// No group can freeze, or a process does not freeze (because it waits for a device); then all are thawed
+    /// again.
     pub fn freeze(&self) -> Result<()> {
         let frozen = match (self.second(), self.first("freezer")) {
             (Some(second), _) if second.dir.join("cgroup.freeze").exists() => freeze_second(&second.dir),
@@ -23,13 +24,13 @@ impl Manager {
         frozen.inspect_err(|_| drop(self.thaw()))
     }
 
-    /// Lets all go on.
+    /// Thaws all processes.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel refused.
     pub fn thaw(&self) -> Result<()> {
         match self.second().map(|h| file::write(&h.dir.join("cgroup.freeze"), "0")) {
-            // Kernels before 5.2 have none.
+            // Kernels before 5.2 do not have this file.
             Some(Err(error)) if error.number() != Some(libc::ENOENT) => return Err(error),
             _ => {}
         }
@@ -39,25 +40,26 @@ impl Manager {
         }
     }
 
-    /// Whether they stand still.
+    /// Whether all processes are frozen.
     pub fn is_frozen(&self) -> bool {
         let second = self.second().is_some_and(|h| is_frozen(&h.dir));
         second || self.first("freezer").is_some_and(|dir| state(dir).is_ok_and(|s| s == "FROZEN"))
     }
 
-    /// Ends all processes in the group and below, frozen or not, however fast they fork; returns when none is left.
+    /// Kills all processes in the group and below, frozen or not, however fast they fork; returns when none
+    /// is left.
     ///
     /// # Errors
-    /// There is no group, or a process does not end (it waits for a device).
+    /// There is no group, or a process does not end (because it waits for a device).
     pub fn kill(&self) -> Result<()> {
         if self.second().is_some_and(|h| file::write(&h.dir.join("cgroup.kill"), "1").is_ok()) {
-            // What the first version's freezer holds dies when it goes on.
+            // Processes frozen by cgroup v1 die when they are thawed.
             if self.first("freezer").is_some() {
                 self.thaw()?;
             }
             return self.wait_empty(false);
         }
-        // What is frozen can be counted.
+        // Processes of a frozen group do not fork.
         let frozen = self.freeze().is_ok();
         let all = self.processes();
         all.iter().flatten().for_each(|pid| end(*pid));
@@ -67,7 +69,7 @@ impl Manager {
         all.and_then(|_| self.wait_empty(true))
     }
 
-    /// Waits until no process is left; `again` ends those that came meanwhile.
+    /// Waits until no process is left; with `again`, kills those that came meanwhile.
     fn wait_empty(&self, again: bool) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         let mut pause = Duration::from_micros(200);
@@ -87,7 +89,7 @@ impl Manager {
     }
 }
 
-/// Sends SIGKILL. A number that the group has just given belongs to the group, or to nobody.
+/// Sends SIGKILL. A process ID that the group has just listed belongs to the group, or to no process.
 pub(crate) fn end(pid: i32) {
     // SAFETY: sends a signal to a process of the group.
     unsafe { libc::kill(pid, libc::SIGKILL) };
@@ -108,7 +110,7 @@ fn freeze_second(dir: &Path) -> Result<()> {
             return Err(Error::Busy { path: dir.to_owned(), seconds: PATIENCE.as_secs() });
         }
         let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLPRI, revents: 0 };
-        // News may have come between reading and waiting: so never for long.
+        // Processes may have ended between reading and waiting: so each wait is short.
         let wait = left.min(Duration::from_millis(10)).as_millis() as i32;
         // SAFETY: writes a structure of ours.
         unsafe { libc::poll(&mut poll, 1, wait) };
@@ -120,7 +122,7 @@ fn state(dir: &Path) -> Result<String> {
     file::read(&dir.join("freezer.state")).map(|text| text.trim().to_owned())
 }
 
-/// The first version tries once for each write: what forks meanwhile needs another.
+/// cgroup v1 tries to freeze once for each write: processes forked meanwhile need another.
 fn freeze_first(dir: &Path) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(50);

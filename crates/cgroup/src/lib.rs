@@ -1,12 +1,13 @@
-//! Control groups (cgroups(7)) of the host: processes that are counted and limited together, in the first version (each
-//! controller has a tree of its own), the second (all share one), and where a host has both (hybrid).
+//! Control groups of the host (cgroups(7)), which count and limit processes together: cgroup v1 (each
+//! controller has a hierarchy of its own), cgroup v2 (one hierarchy for all), and hosts that have both
+//! (hybrid).
 //!
-//! * [`Manager`]: the group of a container, in every tree that the host has: made, entered, limited, frozen, counted,
-//!   ended, removed.
-//! * [`Groups`]: groups for a few limits of a program, below those that this process is in.
+//! * [`Manager`]: the group of a container in every hierarchy of the host: creating, entering, limiting,
+//!   freezing, measuring, killing and removing it.
+//! * [`Groups`]: groups for a few limits of a program, below the groups of this process.
 //!
-//! `file` reads and writes the files that groups consist of, `trees` knows where they are mounted, `path` says which
-//! group is meant.
+//! `file` reads and writes the files of groups, `trees` finds where hierarchies are mounted, `path` decides
+//! which group is meant.
 
 mod bpf;
 mod devices;

@@ -1,4 +1,4 @@
-//! Groups for the limits of one program, below the groups that this process is in.
+//! Groups for the limits of one program, below the groups of this process.
 
 use crate::kill::end;
 use crate::manager::processes;
@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 use std::io::Error;
 use std::path::{Path, PathBuf};
 
-/// Memory.
+/// The controller that limits memory.
 pub const MEMORY: &str = "memory";
-/// Number of processes and threads.
+/// The controller that limits the number of processes and threads.
 pub const PIDS: &str = "pids";
-/// Share of CPUs.
+/// The controller that limits the share of CPUs.
 pub const CPU: &str = "cpu";
-/// CPU time used; in the second version every group knows it.
+/// The controller that measures CPU time; in cgroup v2 every group does.
 pub const CPU_TIME: &str = "cpuacct";
 
-/// Microseconds in which a share of CPUs is counted.
+/// The period in microseconds for which a share of CPUs is measured.
 const PERIOD: u64 = 100_000;
 
-/// A group of ours.
+/// A group created here.
 #[derive(Clone, Debug)]
 struct Group {
     at: PathBuf,
@@ -40,14 +40,14 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     file::write(path, text).map_err(|e| e.to_string())
 }
 
-/// Groups made for one program: for each controller the group, or why there is none.
+/// The groups of one program: for each controller its group, or the reason why there is none.
 pub struct Groups {
     by_controller: BTreeMap<&'static str, Result<Group, String>>,
     trees: Vec<PathBuf>,
 }
 
 impl Groups {
-    /// Makes groups with these controllers, below those that this process is in.
+    /// Creates groups with these controllers, below the groups of this process.
     pub fn make(controllers: &[&'static str]) -> Groups {
         let mut groups = Groups { by_controller: BTreeMap::new(), trees: Vec::new() };
         if controllers.is_empty() {
@@ -72,12 +72,12 @@ impl Groups {
         groups
     }
 
-    /// Whether no group was made.
+    /// Whether no group was created.
     pub fn is_empty(&self) -> bool {
         self.made().next().is_none()
     }
 
-    /// Directories that a program in these groups must not write to.
+    /// The directories that a program in these groups must not write to.
     pub fn guarded(&self) -> Vec<PathBuf> {
         if self.is_empty() { Vec::new() } else { self.trees.clone() }
     }
@@ -94,10 +94,10 @@ impl Groups {
         }
     }
 
-    /// Limits memory, swapped or not, to so many bytes.
+    /// Limits memory, including swap, to `bytes` bytes.
     ///
     /// # Errors
-    /// A sentence: why it cannot be.
+    /// A sentence that says why it is not possible.
     pub fn set_memory(&self, bytes: u64) -> Result<(), String> {
         let Group { at, second } = self.group(MEMORY)?;
         let most = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -107,19 +107,19 @@ impl Groups {
         set.map_err(|e| e.to_string())
     }
 
-    /// Limits processes and threads.
+    /// Limits the number of processes and threads.
     ///
     /// # Errors
-    /// A sentence: why it cannot be.
+    /// A sentence that says why it is not possible.
     pub fn set_pids(&self, most: u64) -> Result<(), String> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         v1::pids(&self.group(PIDS)?.at, most).map_err(|e| e.to_string())
     }
 
-    /// Limits the share of CPUs, in thousandths of one.
+    /// Limits the share of CPUs, in thousandths of one CPU.
     ///
     /// # Errors
-    /// A sentence: why it cannot be.
+    /// A sentence that says why it is not possible.
     pub fn set_cpus(&self, milli: u64) -> Result<(), String> {
         let Group { at, second } = self.group(CPU)?;
         let quota = i64::try_from(milli.saturating_mul(PERIOD) / 1000).unwrap_or(i64::MAX);
@@ -129,37 +129,37 @@ impl Groups {
         set.map_err(|e| e.to_string())
     }
 
-    /// Nanoseconds of CPU time used together.
+    /// CPU time used by all processes together, in nanoseconds.
     ///
     /// # Errors
-    /// A sentence: why it is not known.
+    /// A sentence that says why it is not known.
     pub fn cpu_time(&self) -> Result<u64, String> {
         let group = self.group(CPU_TIME)?;
         let used = match group.second {
             true => group.read("cpu.stat", "usage_usec").map(|us| us.saturating_mul(1000)),
             false => group.read("cpuacct.usage", ""),
         };
-        used.ok_or_else(|| format!("{} does not tell CPU time", group.at.display()))
+        used.ok_or_else(|| format!("{} does not contain the CPU time", group.at.display()))
     }
 
-    /// How many processes the kernel ended because memory was used up.
+    /// How many processes the kernel killed because memory was used up.
     pub fn out_of_memory(&self) -> u64 {
         let Ok(group) = self.group(MEMORY) else { return 0 };
         let file = if group.second { "memory.events" } else { "memory.oom_control" };
         group.read(file, "oom_kill").unwrap_or(0)
     }
 
-    /// This process, of one thread, is in all of them from now on.
+    /// Moves this process, which must have one thread, into all of them.
     ///
     /// # Errors
-    /// A sentence: why it cannot be.
+    /// A sentence that says why it is not possible.
     pub fn enter(&self) -> Result<(), String> {
-        // Not `cgroup.procs` where that waits: see `enter`.
+        // Not `cgroup.procs` in cgroup v1, where that waits: see `enter`.
         let file = |g: &Group| g.at.join(if g.second { "cgroup.procs" } else { "tasks" });
         self.made().try_for_each(|g| write(&file(g), "0"))
     }
 
-    /// Ends all processes in them.
+    /// Kills all processes in them.
     pub fn kill(&self) {
         for group in self.made() {
             if group.second && write(&group.at.join("cgroup.kill"), "1").is_ok() {
@@ -172,7 +172,7 @@ impl Groups {
         }
     }
 
-    /// Removes them; false where something still runs in one.
+    /// Removes them; returns false where processes are still running in one.
     pub fn remove(&self) -> bool {
         let gone = |g: &Group| match file::remove_directory(&g.at) {
             Err(e) => e.raw_os_error() != Some(libc::EBUSY),
@@ -182,32 +182,32 @@ impl Groups {
     }
 }
 
-/// Groups that nothing was started in go again; those in use stay for the keeper.
+/// Unused groups are removed; those in use are left to the keeper process.
 impl Drop for Groups {
     fn drop(&mut self) {
         self.remove();
     }
 }
 
-/// Makes a group in this directory.
+/// Creates a group in this directory.
 fn new_group(dir: &Path, second: bool) -> Result<Group, String> {
     let at = dir.join(format!("trine-{}", std::process::id()));
-    // One of this name was left behind by an earlier process of this number.
+    // A group of this name was left by an earlier process that had the same ID.
     let _ = file::remove_directory(&at);
     std::fs::create_dir(&at)
-        .map_err(|e: Error| format!("no control group may be made in {} ({e})", dir.display()))?;
+        .map_err(|e: Error| format!("cannot create a control group in {} ({e})", dir.display()))?;
     Ok(Group { at, second })
 }
 
-/// A group with these controllers in the second version's tree: below our own, or beside it, as a group with processes
-/// in it gives no controllers to groups below.
+/// Creates a cgroup v2 group with these controllers: below our own, or beside it, because a group that
+/// contains processes cannot enable controllers for groups below.
 fn second_version(own: &Path, controllers: &[&str]) -> Result<Group, String> {
     let offers = |dir: &&Path| {
         let given = file::read(&dir.join("cgroup.subtree_control")).unwrap_or_default();
         controllers.iter().all(|c| *c == CPU_TIME || given.split_ascii_whitespace().any(|g| g == *c))
     };
     let mut places = [Some(own), own.parent()].into_iter().flatten().filter(offers);
-    let mut why = format!("{} has no controllers for groups below", own.display());
+    let mut why = format!("{} enables no controllers for groups below", own.display());
     let made = places.find_map(|dir| new_group(dir, true).map_err(|e| why = e).ok());
     made.ok_or(why)
 }
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A tree of the second version, as far as files can play one.
+    /// A cgroup v2 hierarchy, as far as plain files can imitate one.
     #[test]
     fn the_second_version_gives_controllers_beside_or_below() {
         let root = std::env::temp_dir().join(format!("trine-groups-{}", std::process::id()));

@@ -1,4 +1,4 @@
-//! The group of a container, in all trees of the host.
+//! The group of a container, in all hierarchies of the host.
 
 use crate::{Error, GroupPath, Host, Result, file};
 use serde::{Deserialize, Serialize};
@@ -6,53 +6,54 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a group may stay busy after its last process was seen to end.
+/// How long a group may stay busy after its last process has ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Controllers of the second version that containers are given, where the host has them.
+/// Controllers of cgroup v2 that are enabled for containers, if the host has them.
 const OFFERED: [&str; 7] = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma"];
 
-/// A group in one tree.
+/// A group in one hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hierarchy {
-    /// Controllers of the first version, with `name=` for a tree that has a name only; none for the second version.
+    /// Controllers of a v1 hierarchy, or `name=…` for a named one without controllers; empty for cgroup v2.
     pub controllers: Vec<String>,
-    /// Where the tree is mounted.
+    /// The mount point of the hierarchy.
     pub mount: PathBuf,
-    /// The group.
+    /// The group's directory.
     pub dir: PathBuf,
-    /// Why there is no group after all, where this process may not make one.
+    /// Why there is no group here, if this process is not allowed to create one.
     pub missing: Option<String>,
 }
 
 impl Hierarchy {
-    /// Whether it is of the second version.
+    /// Whether it is the hierarchy of cgroup v2.
     pub fn is_second(&self) -> bool {
         self.controllers.is_empty()
     }
 
-    /// Whether it is of the first version and has a controller.
+    /// Whether it is a v1 hierarchy with this controller.
     pub fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|own| own == controller)
     }
 }
 
-/// A container's group, wherever the host has trees. It can be kept in a state file and used by a later process.
+/// A container's group in all hierarchies of the host. It can be stored in a state file and used by a later
+/// process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manager {
     hierarchies: Vec<Hierarchy>,
 }
 
-/// A group below a container's.
+/// A group below a container's group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Below {
-    /// The controllers of the first version that it is meant for; none: all trees.
+    /// The v1 controllers that it is for; empty means all hierarchies.
     pub controllers: Vec<String>,
-    /// Its path, from the container's group.
+    /// Its path, relative to the container's group.
     pub dir: PathBuf,
 }
 
-/// Where a controller is.
+/// The group that has a controller.
 #[derive(Clone, Copy)]
 pub(crate) enum Place<'a> {
     First(&'a Path),
@@ -60,7 +61,7 @@ pub(crate) enum Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// The group, of either version.
+    /// The group's directory, in either version.
     pub(crate) fn dir(self) -> &'a Path {
         let (Place::First(dir) | Place::Second(dir)) = self;
         dir
@@ -68,13 +69,14 @@ impl<'a> Place<'a> {
 }
 
 impl Manager {
-    /// The group at this path of this host; nothing is made yet.
+    /// The group at this path on this host; nothing is created yet.
     pub fn new(path: &GroupPath) -> Manager {
         // SAFETY: only returns a number.
         Manager::on(&mut Host::read(), path, unsafe { libc::geteuid() } == 0)
     }
 
-    /// The group at this path of a host. A relative path is meant from the trees' roots where `root` makes it.
+    /// The group at this path on a host. If root creates it, a relative path is relative to the roots of the
+    /// hierarchies.
     pub fn on(host: &mut Host, path: &GroupPath, root: bool) -> Manager {
         let from_root = root || path.is_absolute();
         let trees = host.trees().to_vec();
@@ -87,40 +89,41 @@ impl Manager {
                     host.own(first).map(|own| if first.is_none() { delegated(own, &tree.at) } else { own })
                 }
             };
-            let missing = base.is_none().then(|| "this process is in no group of it".to_owned());
+            let missing = base.is_none().then(|| "this process is not in a group of it".to_owned());
             let dir = base.as_ref().unwrap_or(&tree.at).join(path.below());
             Hierarchy { controllers, mount: tree.at, dir, missing }
         };
-        // A tree of the first version without a controller or a name cannot be told from the second version.
+        // A named v1 hierarchy without a name would be taken for cgroup v2.
         let known =
             trees.into_iter().filter(|tree| tree.controllers.as_ref().is_none_or(|list| !list.is_empty()));
         Manager { hierarchies: known.map(hierarchy).collect() }
     }
 
-    /// The group in each tree.
+    /// The group in each hierarchy.
     pub fn hierarchies(&self) -> &[Hierarchy] {
         &self.hierarchies
     }
 
-    /// Those that could be made.
+    /// The hierarchies in which a group could be created.
     pub(crate) fn made(&self) -> impl DoubleEndedIterator<Item = &Hierarchy> {
         self.hierarchies.iter().filter(|h| h.missing.is_none())
     }
 
-    /// The group of the second version.
+    /// The cgroup v2 group.
     pub(crate) fn second(&self) -> Option<&Hierarchy> {
         self.made().find(|h| h.is_second())
     }
 
-    /// The group of the first version that has a controller.
+    /// The v1 group that has a controller.
     pub(crate) fn first(&self, controller: &str) -> Option<&Path> {
         self.made().find(|h| h.has(controller)).map(|h| &*h.dir)
     }
 
-    /// The same with groups below its own, which have to be there.
+    /// The same manager for existing groups below its own.
     ///
     /// # Errors
-    /// A path that leads out; a controller that has no tree of its own; a tree named twice; a group that is not there.
+    /// A path leads out of the container's group, a controller has no hierarchy of its own, a hierarchy is
+    /// named twice, or a group does not exist.
     pub fn below(&self, all: &[Below]) -> Result<Manager> {
         let refuse = |why: String| Err(Error::Refused(why));
         let mut new = self.clone();
@@ -131,11 +134,13 @@ impl Manager {
             }
             if controllers.is_empty() && all.len() > 1 {
                 return refuse(format!(
-                    "control group '{shown}': which of several goes for which controller?"
+                    "control group '{shown}': say for which controllers each of several groups is"
                 ));
             }
             if let Some(name) = controllers.iter().find(|name| self.first(name).is_none()) {
-                return refuse(format!("control group '{shown}': the container has no tree with '{name}'"));
+                return refuse(format!(
+                    "control group '{shown}': the container has no hierarchy with '{name}'"
+                ));
             }
             let down = dir.components().filter(|part| matches!(part, Component::Normal(_)));
             let down: PathBuf = down.collect();
@@ -147,10 +152,12 @@ impl Manager {
                 }
                 let there = own.dir.join(&down);
                 if new.dir != own.dir && new.dir != there {
-                    return refuse(format!("control group '{shown}': its tree has another one already"));
+                    return refuse(format!(
+                        "control group '{shown}': another group in the same hierarchy is given already"
+                    ));
                 }
                 if !there.is_dir() {
-                    return refuse(format!("control group {} is not there", there.display()));
+                    return refuse(format!("control group {} does not exist", there.display()));
                 }
                 new.dir = there;
             }
@@ -158,11 +165,11 @@ impl Manager {
         Ok(new)
     }
 
-    /// Makes the groups. Where this process may not make one, that is remembered, and is an error only for a limit that
-    /// needs it.
+    /// Creates the groups. A hierarchy in which this process is not allowed to create one is recorded, and is
+    /// an error only for a limit that needs it.
     ///
     /// # Errors
-    /// What the kernel says but for a lack of rights; then what was made is removed again.
+    /// The kernel refused for another reason than missing permissions; everything created is removed again.
     pub fn create(&mut self) -> Result<()> {
         for at in 0..self.hierarchies.len() {
             let hierarchy = &self.hierarchies[at];
@@ -194,16 +201,17 @@ impl Manager {
         Ok(all)
     }
 
-    /// Removes the groups and those below. What has just ended may keep one busy for a moment: this waits for it.
+    /// Removes the groups and those below. A process that has just ended may keep a group busy for a moment:
+    /// this waits for it.
     ///
     /// # Errors
-    /// [`Error::Busy`]: something still runs in one.
+    /// [`Error::Busy`]: processes are still running in one.
     pub fn remove(&self) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         self.made().rev().try_for_each(|h| remove(&h.dir, until))
     }
 
-    /// Where a controller is.
+    /// The group that has a controller, for setting `limit`.
     pub(crate) fn place(&self, controller: &str, limit: &str) -> Result<Place<'_>> {
         if let Some(first) = self.first(controller) {
             return Ok(Place::First(first));
@@ -233,8 +241,8 @@ fn controllers(dir: &Path, file: &str) -> String {
     file::read(&dir.join(file)).unwrap_or_default()
 }
 
-/// Where an ordinary user makes groups of the second version: below its own, or beside it, as a group with processes in it
-/// gives no controllers to groups below.
+/// Where an ordinary user creates cgroup v2 groups: below its own group, or beside it, because a group that
+/// contains processes cannot enable controllers for groups below.
 fn delegated(own: PathBuf, mount: &Path) -> PathBuf {
     let offers = |dir: &Path| !controllers(dir, "cgroup.subtree_control").trim().is_empty();
     match own.parent().filter(|parent| parent.starts_with(mount)) {
@@ -243,7 +251,7 @@ fn delegated(own: PathBuf, mount: &Path) -> PathBuf {
     }
 }
 
-/// Makes a directory and those above it, up to the mount; gives the first that was new.
+/// Creates a directory and those above it, up to the mount point; returns the first one that was new.
 fn make_all<'a>(hierarchy: &Hierarchy, dir: &'a Path) -> Result<Option<&'a Path>> {
     match file::make_directory(dir) {
         Ok(new) => Ok(new.then_some(dir)),
@@ -252,7 +260,7 @@ fn make_all<'a>(hierarchy: &Hierarchy, dir: &'a Path) -> Result<Option<&'a Path>
             let first = make_all(hierarchy, parent)?;
             if let Some(new) = first.filter(|_| hierarchy.has("cpuset")) {
                 inherit(&hierarchy.mount, new)?;
-                // Groups below a new one get CPUs and memory nodes by themselves.
+                // Groups below a new one inherit CPUs and memory nodes automatically.
                 file::write(&new.join("cgroup.clone_children"), "1")?;
             }
             file::make_directory(dir).map_err(|e| Error::file(dir, "made", "", e))?;
@@ -272,7 +280,7 @@ fn make(hierarchy: &Hierarchy) -> Result<()> {
     Ok(())
 }
 
-/// In the first version, a group without CPUs and memory nodes takes no process, and a new one has none.
+/// In cgroup v1, a group without CPUs and memory nodes accepts no process, and a new group has none.
 pub(crate) fn inherit(mount: &Path, dir: &Path) -> Result<()> {
     let blank = |dir: &Path, name| Ok(file::read(&dir.join(name))?.trim().is_empty());
     if dir == mount || !blank(dir, "cpuset.cpus")? {
@@ -287,8 +295,8 @@ pub(crate) fn inherit(mount: &Path, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// In the second version, groups have the controllers that all above them give. What cannot be given is missed only by a
-/// limit that needs it.
+/// In cgroup v2, a group has the controllers that all groups above it enable. A controller that cannot be
+/// enabled matters only to a limit that needs it.
 fn offer(hierarchy: &Hierarchy) {
     let has = |text: &str, controller: &str| text.split_ascii_whitespace().any(|c| c == controller);
     let there = controllers(&hierarchy.dir, "cgroup.controllers");
@@ -310,11 +318,11 @@ fn offer(hierarchy: &Hierarchy) {
 /// Adds the processes of a group and of those below.
 pub(crate) fn processes(dir: &Path, all: &mut Vec<i32>) -> Result<()> {
     let text = match file::read(&dir.join("cgroup.procs")) {
-        // Gone, or a group of threads.
+        // It is gone, or is a threaded group.
         Err(e) if matches!(e.number(), Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)) => String::new(),
         other => other?,
     };
-    // 0 is a process that this PID namespace does not see.
+    // 0 stands for a process that is not visible in this PID namespace.
     all.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
     file::directories(dir).iter().try_for_each(|below| processes(below, all))
 }

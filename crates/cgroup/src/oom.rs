@@ -1,4 +1,4 @@
-//! News that memory ran out in a group.
+//! Notifications that the memory of a group was used up.
 
 use crate::{Error, Manager, Result, file};
 use std::ffi::CString;
@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// Tells when the kernel ends processes of a group because its memory is used up.
+/// Notifies when the kernel kills processes of a group because its memory is used up.
 pub struct OomEvents {
     news: OwnedFd,
-    /// The file that counts, and its key.
+    /// The file with the counter, and the key in it.
     counter: (PathBuf, &'static str),
     seen: u64,
 }
@@ -19,9 +19,9 @@ impl Manager {
     /// Watches the group from now on.
     ///
     /// # Errors
-    /// There is no group with the memory controller, or the kernel's.
+    /// There is no group with the memory controller, or the kernel refused.
     pub fn oom_events(&self) -> Result<OomEvents> {
-        let (news, file) = match self.place("memory", "news of memory that ran out")? {
+        let (news, file) = match self.place("memory", "the notification of used-up memory")? {
             crate::manager::Place::First(dir) => {
                 let control = dir.join("memory.oom_control");
                 let watched = file::open(&control, libc::O_RDONLY)
@@ -53,7 +53,7 @@ impl Manager {
 
 fn descriptor(fd: i32) -> Result<OwnedFd> {
     match fd {
-        ..0 => Err(Error::last("memory cannot be watched")),
+        ..0 => Err(Error::last("cannot watch the memory")),
         // SAFETY: made just now, for us.
         fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
     }
@@ -64,8 +64,8 @@ impl OomEvents {
         file::value(&file::read(&self.counter.0).ok()?, self.counter.1)
     }
 
-    /// How many processes were ended since the last call; `None` once the group is gone. Does not wait: [`AsFd`] is
-    /// readable when there may be news.
+    /// How many processes were killed since the last call; `None` once the group is gone. Does not wait: its
+    /// descriptor ([`AsFd`]) is readable when there may be a notification.
     pub fn take(&mut self) -> Option<u64> {
         let mut news = [0u8; 4096];
         // SAFETY: writes into a buffer of ours; the descriptor does not block.

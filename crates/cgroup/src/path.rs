@@ -1,25 +1,25 @@
-//! Which group is meant: `linux.cgroupsPath` of the runtime specification.
+//! The path of a container's group: `linux.cgroupsPath` of the runtime specification.
 
 use crate::{Error, Result};
 use std::path::{Component, Path, PathBuf};
 
-/// The path of a group below the roots of all trees.
+/// The path of a group below the roots of all hierarchies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupPath {
-    /// Without a leading slash and `..`; not empty.
+    /// Has no leading slash and no `..`, and is not empty.
     below: PathBuf,
-    /// Whether the root is the tree's; else where this process may make groups.
+    /// Whether it starts at the hierarchies' roots; otherwise where this process may create groups.
     absolute: bool,
 }
 
 impl GroupPath {
-    /// The group for a container. `asked` is its `cgroupsPath`: absolute from the trees' roots, relative from where this
-    /// process may make groups (root: the trees' roots as well), or systemd's `slice:prefix:name`, which is taken as the
-    /// path of the unit it would be, `slice/prefix-name.scope`; systemd itself is not asked. Without one it is
-    /// `trine/ID`.
+    /// The path of a container's group. `asked` is its `cgroupsPath`: an absolute path starts at the
+    /// hierarchies' roots, a relative one where this process may create groups (for root at the roots as
+    /// well). Systemd's `slice:prefix:name` becomes the path of the unit, `slice/prefix-name.scope`; systemd
+    /// itself is not involved. Without `asked` it is `trine/ID`.
     ///
     /// # Errors
-    /// A path with `..` or no name.
+    /// The path contains `..` or has no name.
     pub fn new(asked: Option<&Path>, id: &str) -> Result<GroupPath> {
         let Some(asked) = asked.filter(|path| !path.as_os_str().is_empty()) else {
             return GroupPath::plain(&Path::new("trine").join(id));
@@ -45,7 +45,7 @@ impl GroupPath {
                 Component::RootDir | Component::CurDir => {}
                 _ => {
                     return Err(Error::Refused(format!(
-                        "linux.cgroupsPath {}: \"..\" leads outside",
+                        "linux.cgroupsPath {}: \"..\" is not allowed",
                         path.display()
                     )));
                 }
@@ -53,25 +53,25 @@ impl GroupPath {
         }
         if below.as_os_str().is_empty() {
             return Err(Error::Refused(format!(
-                "linux.cgroupsPath {}: the root is no group",
+                "linux.cgroupsPath {}: the root control group cannot be used",
                 path.display()
             )));
         }
         Ok(GroupPath { below, absolute: path.is_absolute() })
     }
 
-    /// Below the root.
+    /// The path below the root.
     pub(crate) fn below(&self) -> &Path {
         &self.below
     }
 
-    /// Whether from the trees' roots in any case.
+    /// Whether it starts at the hierarchies' roots for every user.
     pub(crate) fn is_absolute(&self) -> bool {
         self.absolute
     }
 }
 
-/// Where systemd would put a unit: a dash in a slice's name is a step down (systemd.slice(5)).
+/// The path of a systemd unit: each dash in a slice's name is a level (systemd.slice(5)).
 fn unit(slice: &str, prefix: &str, name: &str) -> Result<PathBuf> {
     let slice = if slice.is_empty() { "system.slice" } else { slice };
     let wrong = || Error::Refused(format!("linux.cgroupsPath: {slice} is not the name of a slice"));
@@ -114,8 +114,8 @@ mod tests {
         assert_eq!(below(""), "trine/one");
         assert_eq!(below("/a//b/./c/"), "a/b/c");
         assert_eq!(below("a/b"), "a/b");
-        assert!(below("/a/../b").contains("leads outside"));
-        assert!(below("/").contains("no group"));
+        assert!(below("/a/../b").contains("\"..\" is not allowed"));
+        assert!(below("/").contains("root control group"));
         let absolute = |asked: &str| GroupPath::new(Some(Path::new(asked)), "one").unwrap().absolute;
         assert!(absolute("/a") && !absolute("a") && absolute("a.slice:b:c"));
     }
@@ -130,6 +130,6 @@ mod tests {
         for wrong in ["a:b:c", "a--b.slice:x:y", "-a.slice:x:y", "a.slice:x:", ".slice:x:y", "a-.slice:x:y"] {
             assert!(below(wrong).contains("not the name of a slice"), "{wrong}: {}", below(wrong));
         }
-        assert!(below("a.slice:../..:../b").contains("leads outside"));
+        assert!(below("a.slice:../..:../b").contains("\"..\" is not allowed"));
     }
 }

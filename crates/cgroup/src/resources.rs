@@ -1,4 +1,4 @@
-//! `linux.resources` of the runtime specification, whatever version each controller is of.
+//! `linux.resources` of the runtime specification, for controllers of either version.
 
 use crate::devices::{self, Policy, Rule};
 use crate::manager::Place;
@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::path::{Component, Path};
 
 impl Manager {
-    /// Sets limits; those that are not named stay as they are. Gives sentences about what is passed over because this
-    /// version of groups has no such thing, or the kernel no longer.
+    /// Sets limits; those that are not named are unchanged. Returns sentences about limits that are ignored
+    /// because this version of control groups, or the kernel, does not have them any more.
     ///
     /// # Errors
-    /// A limit that cannot be set; those before it hold.
+    /// A limit cannot be set; those before it have been set.
     pub fn apply(&self, resources: &LinuxResources) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         if let Some(memory) = resources.memory() {
@@ -24,7 +24,7 @@ impl Manager {
             }
             if v1::given(memory.kernel()).or(v1::given(memory.kernel_tcp())).is_some() {
                 let why = "this memory is counted with the rest";
-                notes.push(format!("linux.resources.memory: kernel and kernelTCP passed over: {why}"));
+                notes.push(format!("linux.resources.memory: kernel and kernelTCP are ignored: {why}"));
             }
         }
         if let Some(cpu) = resources.cpu() {
@@ -53,7 +53,7 @@ impl Manager {
         Ok(notes)
     }
 
-    /// What few containers limit.
+    /// Sets limits that few containers use.
     fn apply_others(&self, resources: &LinuxResources, notes: &mut Vec<String>) -> Result<()> {
         for limit in resources.hugepage_limits().iter().flatten() {
             let place = self.place("hugetlb", "linux.resources.hugepageLimits")?;
@@ -91,30 +91,31 @@ impl Manager {
         Ok(())
     }
 
-    /// Which devices may be used. A process that may not say so may not make device nodes either.
+    /// Sets which devices may be used. A process that is not allowed to do this is not allowed to make device
+    /// nodes either.
     fn apply_devices(&self, asked: &[LinuxDeviceCgroup], notes: &mut Vec<String>) -> Result<()> {
         let rules = devices::rules(asked)?;
         let done = match (self.first("devices"), self.second()) {
             (Some(dir), _) => devices_first(dir, &rules),
             (None, Some(second)) => bpf::restrict(&second.dir, &Policy::of(&rules)),
             (None, None) => {
-                notes.push("linux.resources.devices passed over: there is no control group".into());
+                notes.push("linux.resources.devices is ignored: there is no control group".into());
                 return Ok(());
             }
         };
         match done {
             Err(error) if error.is_denied() && !is_real_root() => {
-                notes.push(format!("linux.resources.devices passed over: {error}"));
+                notes.push(format!("linux.resources.devices is ignored: {error}"));
                 Ok(())
             }
             other => other,
         }
     }
 
-    /// Files of the second version, named as they are.
+    /// Writes files of cgroup v2 by name.
     fn apply_unified(&self, files: &HashMap<String, String>) -> Result<()> {
         let Some(second) = self.second() else {
-            let why = "linux.resources.unified needs control groups of the second version, which this host does not offer";
+            let why = "linux.resources.unified needs cgroup v2, which this host does not have";
             return Err(Error::Refused(why.into()));
         };
         let mut names: Vec<&String> = files.keys().collect();
@@ -145,18 +146,20 @@ impl Manager {
             Place::Second(_) => Ok(()),
             Place::First(_) => Err(Error::Missing {
                 limit: format!("linux.resources.unified \"{name}\""),
-                controller: format!("second version's {controller}"),
-                why: "this host has that controller in the first version".into(),
+                controller: format!("cgroup v2 {controller}"),
+                why: "this host has that controller in cgroup v1".into(),
             }),
         }
     }
 }
 
 fn only_first(what: &str, controller: &str) -> String {
-    format!("linux.resources.{what} passed over: this host has no control groups with {controller}")
+    format!(
+        "linux.resources.{what} is ignored: this host has no control group with the {controller} controller"
+    )
 }
 
-/// Whether this process is root of the host, not of a user namespace.
+/// Whether this process is root on the host, not in a user namespace.
 fn is_real_root() -> bool {
     let map = file::read(Path::new("/proc/self/uid_map")).unwrap_or_default();
     let mut words = map.split_ascii_whitespace();
@@ -174,12 +177,12 @@ fn cpuset(dir: &Path, cpus: Option<&str>, mems: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Limits what is used, and where the kernel has that, what is reserved.
+/// Limits usage, and reservation if the kernel supports it.
 fn huge(place: Place, size: &str, limit: i64) -> Result<()> {
     let word = size.chars().all(|c| c.is_ascii_alphanumeric());
     if !word || size.is_empty() {
         return Err(Error::Refused(format!(
-            "linux.resources.hugepageLimits: \"{size}\" is no size such as 2MB"
+            "linux.resources.hugepageLimits: \"{size}\" is not a size such as 2MB"
         )));
     }
     let limit = limit.to_string();
@@ -194,9 +197,9 @@ fn huge(place: Place, size: &str, limit: i64) -> Result<()> {
     }
 }
 
-/// One write a rule, into two files.
+/// Writes each rule with a single call, into one of two files.
 fn devices_first(dir: &Path, rules: &[Rule]) -> Result<()> {
-    // Together as long as they go into the same file.
+    // Consecutive rules for the same file share one open descriptor.
     rules.chunk_by(|a, b| a.allow == b.allow).try_for_each(|some| {
         let name = if some[0].allow { "devices.allow" } else { "devices.deny" };
         file::write_all(&dir.join(name), some.iter().map(Rule::to_string))

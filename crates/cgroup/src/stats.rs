@@ -1,4 +1,4 @@
-//! What a group has used.
+//! The resource usage of a group.
 
 use crate::manager::Place;
 use crate::{Manager, file};
@@ -8,30 +8,30 @@ use std::path::Path;
 /// CPU time, in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cpu {
-    /// Together.
+    /// Total.
     pub total: u64,
-    /// In programs.
+    /// In user mode.
     pub user: u64,
     /// In the kernel.
     pub kernel: u64,
-    /// For each CPU; only the first version knows.
+    /// Per CPU; only cgroup v1 measures that.
     pub each: Vec<u64>,
-    /// Periods of the limit that have passed.
+    /// Number of periods of the CPU limit that have passed.
     pub periods: u64,
-    /// Those in which the limit was reached.
+    /// Number of periods in which the limit was reached.
     pub throttled_periods: u64,
-    /// How long processes were held back.
+    /// For how long processes were throttled.
     pub throttled: u64,
 }
 
-/// Bytes of swap, or of memory and swap together in the first version.
+/// Bytes of swap, or, in cgroup v1, of memory and swap together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swap {
-    /// Now.
+    /// Current usage.
     pub usage: u64,
-    /// At most until now; 0 where it is not known.
+    /// Highest usage so far; 0 where it is not known.
     pub peak: u64,
-    /// Allowed; `u64::MAX` is no limit.
+    /// The limit; `u64::MAX` means no limit.
     pub limit: u64,
     /// How often the limit was reached.
     pub failures: u64,
@@ -40,60 +40,60 @@ pub struct Swap {
 /// Memory, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Now, with the page cache.
+    /// Current usage, including the page cache.
     pub usage: u64,
-    /// At most until now; 0 where it is not known.
+    /// Highest usage so far; 0 where it is not known.
     pub peak: u64,
-    /// Allowed; `u64::MAX` is no limit.
+    /// The limit; `u64::MAX` means no limit.
     pub limit: u64,
     /// How often the limit was reached.
     pub failures: u64,
     /// Page cache.
     pub cache: u64,
-    /// Swap (second version), or memory and swap (first).
+    /// Swap (cgroup v2), or memory and swap together (cgroup v1).
     pub swap: Swap,
-    /// Whether groups below are counted as well; always, in the second version.
+    /// Whether groups below are included; always true in cgroup v2.
     pub hierarchy: bool,
-    /// All that `memory.stat` says.
+    /// All values of `memory.stat`.
     pub all: BTreeMap<String, u64>,
-    /// Processes ended because memory ran out.
+    /// Number of processes killed because memory was used up.
     pub oom_kills: u64,
 }
 
-/// What one device was used for.
+/// Transfers of one block device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Io {
-    /// The device's numbers.
+    /// The device's major and minor number.
     pub device: (u32, u32),
     /// Bytes read.
     pub read_bytes: u64,
     /// Bytes written.
     pub write_bytes: u64,
-    /// Reads.
+    /// Number of reads.
     pub reads: u64,
-    /// Writes.
+    /// Number of writes.
     pub writes: u64,
 }
 
 /// Huge pages of one size, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Huge {
-    /// Now.
+    /// Current usage.
     pub usage: u64,
-    /// At most until now; 0 where it is not known.
+    /// Highest usage so far; 0 where it is not known.
     pub peak: u64,
     /// How often the limit was reached.
     pub failures: u64,
 }
 
-/// What a group has used; what its controllers do not count is `None` or empty.
+/// The resource usage of a group; values of missing controllers are `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// CPU time.
     pub cpu: Option<Cpu>,
     /// Memory.
     pub memory: Option<Memory>,
-    /// Processes and threads now, and how many are allowed (`u64::MAX`: no limit).
+    /// Number of processes and threads, and its limit (`u64::MAX` means no limit).
     pub pids: Option<(u64, u64)>,
     /// Block devices.
     pub io: Vec<Io>,
@@ -102,7 +102,7 @@ pub struct Stats {
 }
 
 impl Manager {
-    /// What the group has used until now.
+    /// Reads the resource usage of the group so far.
     pub fn stats(&self) -> Stats {
         let place = |controller| self.place(controller, "").ok();
         let memory = place("memory").and_then(|place| match place {
@@ -167,7 +167,7 @@ fn pairs(text: &str) -> BTreeMap<String, u64> {
     text.lines().filter_map(pair).collect()
 }
 
-/// The first version has no word for no limit: a number of pages that no address reaches.
+/// cgroup v1 reports no limit as a number of pages that no address space reaches.
 fn limit(bytes: u64) -> u64 {
     if bytes >= 1 << 62 { u64::MAX } else { bytes }
 }
@@ -221,7 +221,8 @@ fn device(text: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Lines such as `8:0 Read 4096`, of bytes and of requests. A scheduler that counts by itself has files of its own.
+/// Lines such as `8:0 Read 4096`, of bytes and of requests. Some schedulers have counters in files of their
+/// own.
 fn io_first(dir: &Path) -> Vec<Io> {
     let counted = |name: &str| {
         let bfq = read(dir, &format!("blkio.bfq.{name}_recursive"));

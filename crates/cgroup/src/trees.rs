@@ -1,59 +1,59 @@
-//! Trees of groups that are mounted here.
+//! The control group hierarchies that are mounted on a host.
 
 use crate::file;
 use std::path::{Path, PathBuf};
 
-/// A mounted tree of groups.
+/// A mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
-    /// Where it is mounted.
+    /// The mount point.
     pub at: PathBuf,
-    /// Which of its groups is there: `/` but where a container sees only its own.
+    /// The group at the mount point: `/`, except where a container sees only its own group.
     pub root: PathBuf,
-    /// Its controllers in the first version, with `name=` for one that has a name only; `None` for the second.
+    /// Its v1 controllers, or `name=…` for a named hierarchy without controllers; `None` for cgroup v2.
     pub controllers: Option<Vec<String>>,
 }
 
 impl Tree {
-    /// Whether it has a controller of the first version.
+    /// Whether it has this v1 controller.
     pub fn has(&self, controller: &str) -> bool {
         self.controllers.iter().flatten().any(|own| own == controller)
     }
 }
 
-/// What this host has, and where this process is in it.
+/// The hierarchies of a host, and the groups of this process.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     trees: Vec<Tree>,
-    /// As `/proc/self/cgroup`; read when it is first needed.
+    /// The contents of `/proc/self/cgroup`; read when first needed.
     own: Option<String>,
 }
 
 impl Host {
-    /// This one.
+    /// Reads the hierarchies of this host.
     pub fn read() -> Host {
         let mountinfo = file::read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
         Host { trees: trees(&mountinfo), own: None }
     }
 
-    /// The one that such texts as `/proc/self/mountinfo` and `/proc/self/cgroup` describe.
+    /// A host described by texts in the format of `/proc/self/mountinfo` and `/proc/self/cgroup`.
     pub fn of(mountinfo: &str, own: &str) -> Host {
         Host { trees: trees(mountinfo), own: Some(own.to_owned()) }
     }
 
-    /// All trees, each once.
+    /// All hierarchies, each listed once.
     pub fn trees(&self) -> &[Tree] {
         &self.trees
     }
 
-    /// The directory of the group that this process is in, for a controller; `None` names the second version's.
+    /// The directory of this process's group for a v1 controller; `None` means cgroup v2.
     pub fn own(&mut self, controller: Option<&str>) -> Option<PathBuf> {
         let read = || file::read(Path::new("/proc/self/cgroup")).unwrap_or_default();
         own_directory(&self.trees, self.own.get_or_insert_with(read), controller)
     }
 }
 
-/// A path as mountinfo has it: blanks and backslashes are written in octal (proc_pid_mountinfo(5)).
+/// Decodes a path of mountinfo, in which blanks and backslashes are octal escapes (proc_pid_mountinfo(5)).
 fn unescaped(text: &str) -> PathBuf {
     if !text.contains('\\') {
         return text.into();
@@ -62,11 +62,12 @@ fn unescaped(text: &str) -> PathBuf {
     parts.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain)).into()
 }
 
-/// Options of a mount of the first version that are not controllers (cgroups(7)).
+/// Mount options of cgroup v1 that are not controllers (cgroups(7)).
 const OPTIONS: [&str; 8] =
     ["rw", "ro", "xattr", "noprefix", "clone_children", "none", "cpuset_v2_mode", "favordynmods"];
 
-/// The trees in a text as `/proc/self/mountinfo` is; of several mounts of one tree the first that shows all of it.
+/// The hierarchies in a text in the format of `/proc/self/mountinfo`; of several mounts of one hierarchy, the
+/// first that shows all of it.
 fn trees(mountinfo: &str) -> Vec<Tree> {
     let tree = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
@@ -92,8 +93,8 @@ fn trees(mountinfo: &str) -> Vec<Tree> {
     trees
 }
 
-/// The directory of the group that a text as `/proc/self/cgroup` names for a controller; `None` names the second
-/// version's.
+/// The directory of the group for a v1 controller (`None`: cgroup v2), from a text in the format of
+/// `/proc/self/cgroup`.
 fn own_directory(trees: &[Tree], own: &str, controller: Option<&str>) -> Option<PathBuf> {
     own.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);

@@ -1,28 +1,28 @@
-//! Limits in files of the first version (Documentation/admin-guide/cgroup-v1/).
+//! Limits in the files of cgroup v1 (Documentation/admin-guide/cgroup-v1/).
 
 use crate::{Error, Result, file};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxThrottleDevice};
 use std::path::Path;
 
-/// A limit of memory as it is meant: 0 is none given, as for runc.
+/// A memory limit as it is meant: 0 means that none is given, as with runc.
 pub(crate) fn given(limit: Option<i64>) -> Option<i64> {
     limit.filter(|limit| *limit != 0)
 }
 
-/// A limit below what is in use is refused where that is asked for.
+/// Refuses a limit below current usage, if the configuration asks for that check.
 pub(crate) fn before_memory(memory: &LinuxMemory, usage: &Path) -> Result<()> {
     if let (Some(limit @ 0..), Some(true)) = (given(memory.limit()), memory.check_before_update()) {
         let used = file::number(usage).unwrap_or(0);
         if used > limit as u64 {
             let what =
-                format!("linux.resources.memory.limit {limit} is less than what is in use ({used} bytes)");
-            return Err(Error::Refused(format!("{what}, and checkBeforeUpdate asks to refuse that")));
+                format!("linux.resources.memory.limit {limit} is less than the memory in use ({used} bytes)");
+            return Err(Error::Refused(format!("{what}, which checkBeforeUpdate asks to refuse")));
         }
     }
     Ok(())
 }
 
-/// Whether something is said about memory that needs a group.
+/// Whether a memory limit is given that needs a group.
 pub(crate) fn wants_memory(memory: &LinuxMemory) -> bool {
     [memory.limit(), memory.swap(), memory.reservation()].into_iter().any(|limit| given(limit).is_some())
         || memory.swappiness().is_some()
@@ -33,7 +33,7 @@ pub(crate) fn memory(dir: &Path, memory: &LinuxMemory) -> Result<()> {
     before_memory(memory, &dir.join("memory.usage_in_bytes"))?;
     let set = |name: &str, value: i64| file::write(&dir.join(name), &value.to_string());
     let limit = given(memory.limit());
-    // No limit of memory means none of both together, either.
+    // No limit of memory implies no limit of memory and swap.
     let swap = given(memory.swap()).or(limit.filter(|limit| *limit == -1));
     let together = |swap| match set("memory.memsw.limit_in_bytes", swap) {
         // This kernel does not count swap.
@@ -42,7 +42,8 @@ pub(crate) fn memory(dir: &Path, memory: &LinuxMemory) -> Result<()> {
     };
     match (limit, swap) {
         (Some(limit), Some(swap)) => match set("memory.limit_in_bytes", limit) {
-            // The one may never be larger than both: to raise them, both come first.
+            // The memory limit must never exceed the limit of both: to raise them, the latter is written
+            // first.
             Err(error) if error.number() == Some(libc::EINVAL) => {
                 together(swap)?;
                 set("memory.limit_in_bytes", limit)?;
@@ -74,7 +75,7 @@ pub(crate) fn pids(dir: &Path, most: i64) -> Result<()> {
     file::write(&dir.join("pids.max"), &most)
 }
 
-/// Whether something is said about the share of CPUs.
+/// Whether a CPU limit is given.
 pub(crate) fn wants_cpu(cpu: &LinuxCpu) -> bool {
     let numbers = [cpu.shares(), cpu.period(), cpu.realtime_period(), cpu.burst()];
     let signed = [cpu.quota(), cpu.realtime_runtime()];
@@ -91,8 +92,8 @@ pub(crate) fn cpu(dir: &Path, cpu: &LinuxCpu) -> Result<()> {
     let period = cpu.period().filter(|period| *period != 0);
     let quota = given(cpu.quota());
     let set_period = || period.map_or(Ok(()), |period| set("cpu.cfs_period_us", period.into()));
-    // A burst may not be larger than the quota; a quota not smaller than the burst; and a group not be given more than
-    // the one above it: so what cannot be first, comes later.
+    // The burst must not exceed the quota, and a group's quota must not exceed that of the group above. A
+    // value that is refused at first is written again after the others.
     let burst = || cpu.burst().map_or(Ok(()), |burst| set("cpu.cfs_burst_us", burst.into()));
     let early = burst();
     let late = set_period();
@@ -119,7 +120,7 @@ pub(crate) fn rates(devices: &Option<Vec<LinuxThrottleDevice>>) -> Vec<(String, 
     devices.iter().flatten().map(line).collect()
 }
 
-/// Whether something is said about block devices.
+/// Whether a limit for block devices is given.
 pub(crate) fn wants_io(io: &LinuxBlockIo) -> bool {
     let rates = [
         io.throttle_read_bps_device(),
@@ -133,7 +134,7 @@ pub(crate) fn wants_io(io: &LinuxBlockIo) -> bool {
 }
 
 pub(crate) fn io(dir: &Path, io: &LinuxBlockIo) -> Result<()> {
-    // Shares are kept by a scheduler, which names its files after itself.
+    // Weights are implemented by an I/O scheduler, which names its files after itself.
     let weight_file = |name: &str| {
         let bfq = dir.join(format!("blkio.bfq.{name}"));
         if bfq.exists() { bfq } else { dir.join(format!("blkio.{name}")) }

@@ -1,5 +1,5 @@
-//! Limits in files of the second version (Documentation/admin-guide/cgroup-v2.rst), from values that the specification
-//! gives in units of the first.
+//! Limits in the files of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst), converted from the
+//! specification's units, which are those of cgroup v1.
 
 use crate::v1::{before_memory, given, rates};
 use crate::{Error, Result, file};
@@ -31,13 +31,14 @@ pub(crate) fn memory(dir: &Path, memory: &LinuxMemory, notes: &mut Vec<String>) 
         ("disableOOMKiller", memory.disable_oom_killer() == Some(true)),
     ];
     let dropped = dropped.into_iter().filter(|(_, asked)| *asked);
-    notes.extend(dropped.map(|(name, _)| {
-        format!("linux.resources.memory.{name} passed over: control groups of the second version have no such thing")
-    }));
+    notes
+        .extend(dropped.map(|(name, _)| {
+            format!("linux.resources.memory.{name} is ignored: cgroup v2 does not have it")
+        }));
     Ok(())
 }
 
-/// The specification counts memory and swap together, the second version swap alone.
+/// The specification counts memory and swap together; cgroup v2 counts swap alone.
 fn swap(limit: Option<i64>, both: Option<i64>) -> Result<Option<i64>> {
     match (limit, both) {
         (Some(-1), None) | (_, Some(-1)) => Ok(Some(-1)),
@@ -48,13 +49,13 @@ fn swap(limit: Option<i64>, both: Option<i64>) -> Result<Option<i64>> {
              ({limit})"
         ))),
         (None, Some(_)) => Err(Error::Refused(
-            "linux.resources.memory.swap counts memory and swap together: give limit, too".into(),
+            "linux.resources.memory.swap counts memory and swap together: set memory.limit, too".into(),
         )),
     }
 }
 
-/// A weight (1 to 10000, 100 is usual) for shares (2 to 262144, 1024 is usual): a parabola through those three pairs, both
-/// on logarithmic scales.
+/// Converts CPU shares (2 to 262144, default 1024) to a weight (1 to 10000, default 100): a parabola through
+/// those three pairs, both on logarithmic scales.
 pub(crate) fn weight(shares: u64) -> u64 {
     if shares <= 2 {
         return 1;
@@ -73,7 +74,7 @@ pub(crate) fn cpu(dir: &Path, cpu: &LinuxCpu, notes: &mut Vec<String>) -> Result
     let period = cpu.period().filter(|period| *period != 0);
     let quota = given(cpu.quota());
     if quota.is_some() || period.is_some() {
-        // A period alone leaves the quota as it is.
+        // A period without a quota leaves the quota unchanged.
         let file = dir.join("cpu.max");
         let old = || file::read(&file).ok().and_then(|text| text.split(' ').next().map(str::to_owned));
         let quota = quota.map(word).or_else(old).unwrap_or_else(|| "max".into());
@@ -86,8 +87,7 @@ pub(crate) fn cpu(dir: &Path, cpu: &LinuxCpu, notes: &mut Vec<String>) -> Result
     early.or_else(|_| burst())?;
     if cpu.realtime_period().is_some_and(|n| n != 0) || given(cpu.realtime_runtime()).is_some() {
         notes.push(
-            "linux.resources.cpu: realtimePeriod and realtimeRuntime passed over: control groups of the second version \
-             have no such thing"
+            "linux.resources.cpu: realtimePeriod and realtimeRuntime are ignored: cgroup v2 does not have them"
                 .into(),
         );
     }
@@ -98,7 +98,7 @@ pub(crate) fn cpu(dir: &Path, cpu: &LinuxCpu, notes: &mut Vec<String>) -> Result
 }
 
 pub(crate) fn io(dir: &Path, io: &LinuxBlockIo, notes: &mut Vec<String>) -> Result<()> {
-    // The scheduler BFQ counts weights as the first version did (to 1000); io.weight goes to 10000.
+    // The scheduler BFQ has weights up to 1000, as in cgroup v1; io.weight goes up to 10000.
     let bfq = dir.join("io.bfq.weight");
     let (file, wide) = if bfq.exists() { (bfq, false) } else { (dir.join("io.weight"), true) };
     let scaled = |weight: u16| match wide {
@@ -114,10 +114,7 @@ pub(crate) fn io(dir: &Path, io: &LinuxBlockIo, notes: &mut Vec<String>) -> Resu
         }
     }
     if io.leaf_weight().is_some_and(|weight| weight != 0) {
-        notes.push(
-            "linux.resources.blockIO.leafWeight passed over: control groups of the second version have no such thing"
-                .into(),
-        );
+        notes.push("linux.resources.blockIO.leafWeight is ignored: cgroup v2 does not have it".into());
     }
     for (name, devices) in [
         ("rbps", io.throttle_read_bps_device()),
@@ -153,6 +150,6 @@ mod tests {
         assert_eq!(swap(Some(10), None).unwrap(), None);
         assert!(swap(Some(10), Some(9)).unwrap_err().to_string().contains("less than the limit"));
         assert!(swap(Some(-1), Some(9)).is_err());
-        assert!(swap(None, Some(9)).unwrap_err().to_string().contains("give limit"));
+        assert!(swap(None, Some(9)).unwrap_err().to_string().contains("set memory.limit"));
     }
 }

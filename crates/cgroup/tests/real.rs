@@ -1,4 +1,5 @@
-//! Groups of this host, as root: what a fake tree cannot show. Skipped for others.
+//! Tests with real groups on this host, as root, of what a fake hierarchy cannot show. Skipped for other
+//! users.
 
 use oci_spec::runtime::LinuxResources;
 use std::os::fd::AsFd;
@@ -8,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use trine_cgroup::{GroupPath, Manager};
 
-/// A group of this host, which is emptied and removed at the end.
+/// A group on this host, whose processes are killed and which is removed at the end.
 struct Group(Manager);
 
 impl Drop for Group {
@@ -18,7 +19,7 @@ impl Drop for Group {
     }
 }
 
-/// A group of its own for each test; `None` where none can be made.
+/// Creates a group for a test; `None` where that is not possible.
 fn group(name: &str, controllers: &[&str]) -> Option<Group> {
     let id = format!("{name}-{}", std::process::id());
     let mut manager = Manager::new(&GroupPath::new(None, &id).unwrap());
@@ -43,7 +44,7 @@ fn offers(hierarchy: &trine_cgroup::Hierarchy, controller: &str) -> bool {
 }
 
 impl Group {
-    /// Starts a shell script inside.
+    /// Starts a shell script in the group.
     fn run(&self, script: &str) -> Child {
         let doors = self.0.doors().unwrap();
         let mut command = Command::new("sh");
@@ -57,7 +58,7 @@ impl Group {
         self.0.apply(&resources(json)).unwrap()
     }
 
-    /// A file of the group, of the version that this host has.
+    /// Reads a file of the group, of the version that this host has.
     fn file(&self, controller: &str, first: &str, second: &str) -> String {
         let hierarchies = self.0.hierarchies();
         let of_first = hierarchies.iter().find(|h| h.has(controller)).map(|h| h.dir.join(first));
@@ -71,7 +72,7 @@ fn resources(json: &str) -> LinuxResources {
     serde_json::from_str(json).unwrap()
 }
 
-/// Waits until something holds; false after some seconds.
+/// Waits until a condition holds; returns false after some seconds.
 fn soon(mut holds: impl FnMut() -> bool) -> bool {
     let until = Instant::now() + Duration::from_secs(10);
     while !holds() {
@@ -93,7 +94,7 @@ fn a_group_lives() {
     let saved = serde_json::to_string(&group.0).unwrap();
     let mut inside = group.run("sleep 100 & sleep 100 & wait");
     assert!(soon(|| group.0.processes().unwrap().len() == 3));
-    // Nothing of the program moved out, and all trees have it.
+    // No process of the program has moved out, and all hierarchies contain it.
     let own = std::fs::read_to_string(format!("/proc/{}/cgroup", inside.id())).unwrap();
     let made = group.0.hierarchies().iter().filter(|h| h.missing.is_none()).count();
     assert_eq!(own.lines().filter(|l| l.contains("/trine/lives-")).count(), made, "{own}");
@@ -104,7 +105,7 @@ fn a_group_lives() {
     group.0.thaw().unwrap();
     assert!(!group.0.is_frozen());
     again.freeze().unwrap();
-    // Another process joins, and a frozen group is ended all the same.
+    // Another process joins, and a frozen group can still be killed.
     let mut joins = Command::new("sleep").arg("100").spawn().unwrap();
     again.add(joins.id() as i32).unwrap();
     again.kill().unwrap();
@@ -123,7 +124,7 @@ fn groups_below_go_as_well() {
     let mut child = Command::new("sleep").arg("100").spawn().unwrap();
     std::fs::write(dir.join("a/b/cgroup.procs"), child.id().to_string()).unwrap();
     let all = group.0.hierarchies().iter().find(|h| h.is_second()).map(|h| &h.dir);
-    // Where the second version has the group as well, it answers for all.
+    // A cgroup v2 group, if there is one, answers for all.
     if all.is_none_or(|second| second == dir) {
         assert_eq!(group.0.processes().unwrap(), [child.id() as i32]);
         group.0.kill().unwrap();
@@ -142,13 +143,13 @@ fn a_fork_bomb_stays_small_and_ends() {
     }
 }
 
-/// Where there is no second version to end all at once, what is frozen is ended.
+/// Without cgroup v2, which can kill all processes at once, they are frozen and then killed.
 #[test]
 fn a_fork_bomb_ends_by_the_first_version() {
     let Some(all) = group("bomb1", &["pids"]) else { return };
     let group = Group(without(&all.0, true));
     if group.0.hierarchies().iter().all(|h| !h.has("freezer")) {
-        println!("skipped: a freezer of the first version is not here");
+        println!("skipped: this host has no cgroup v1 freezer");
         return;
     }
     let mut sleeper = group.run("exec sleep 100");
@@ -184,7 +185,7 @@ fn a_memory_hog_is_ended_and_that_is_told() {
     let stats = group.0.stats().memory.unwrap();
     assert_eq!((stats.limit, stats.oom_kills), (32 << 20, 0));
     let mut events = group.0.oom_events().unwrap();
-    // A string that doubles.
+    // A shell variable that doubles in size.
     let mut hog = group.run("a=0123456789abcdef; while :; do a=$a$a; done");
     let mut poll = libc::pollfd {
         fd: std::os::fd::AsRawFd::as_raw_fd(&events.as_fd()),
@@ -218,7 +219,7 @@ fn memory_limits_move_both_ways() {
     let mut child = group.run("exec sleep 100");
     assert!(soon(|| group.0.stats().memory.unwrap().usage > 0));
     let low = resources(r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#);
-    assert!(group.0.apply(&low).unwrap_err().to_string().contains("less than what is in use"));
+    assert!(group.0.apply(&low).unwrap_err().to_string().contains("less than the memory in use"));
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -230,7 +231,7 @@ fn a_spinner_gets_its_share() {
     let mut spinner = group.run("while :; do :; done");
     let used = || group.0.stats().cpu.unwrap();
     let (before, start) = (used(), Instant::now());
-    // However little a busy host gives it, at some time it has used its share up.
+    // However little CPU time a busy host gives it, it uses up its quota at some time.
     assert!(soon(|| used().throttled_periods >= before.throttled_periods + 5));
     let (after, time) = (used(), start.elapsed().as_nanos() as f64);
     let share = (after.total - before.total) as f64 / time;
@@ -285,13 +286,13 @@ fn devices_are_refused() {
     assert_eq!(devices_seen(&group), "zero kmsg");
 }
 
-/// The same by a program of BPF, which works beside the first version's controllers, too.
+/// The same with a BPF program, which also works beside cgroup v1 controllers.
 #[test]
 fn devices_are_refused_by_bpf() {
     let Some(all) = group("bpf", &[]) else { return };
     let second = |h: &&trine_cgroup::Hierarchy| h.is_second() && h.missing.is_none();
     if all.0.hierarchies().iter().find(second).is_none() {
-        println!("skipped: a control group of the second version is not here");
+        println!("skipped: this host has no cgroup v2");
         return;
     }
     let group = Group(without(&all.0, false));
@@ -306,14 +307,14 @@ fn devices_are_refused_by_bpf() {
         other => assert_eq!(other.unwrap(), Vec::<String>::new()),
     }
     assert_eq!(devices_seen(&group), "zero");
-    // An update replaces what was there.
+    // An update replaces the previous rules.
     group.apply(r#"{"devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]}"#);
     assert_eq!(devices_seen(&group), "zero kmsg");
     group.apply(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);
     assert!(devices_seen(&group).contains("kmsg"));
 }
 
-/// The same group without the trees of one version.
+/// The same group without the hierarchies of one version.
 fn without(manager: &Manager, second: bool) -> Manager {
     let mut json = serde_json::to_value(manager).unwrap();
     let all = json["hierarchies"].as_array_mut().unwrap();
@@ -321,12 +322,12 @@ fn without(manager: &Manager, second: bool) -> Manager {
     serde_json::from_value(json).unwrap()
 }
 
-/// Born in the second version's group, and moved into the others by itself.
+/// Created in the v2 group, and moved into the others by itself.
 #[test]
 fn a_process_is_born_inside() {
     let Some(group) = group("born", &[]) else { return };
     let (Some(second), Ok(doors)) = (group.0.open_v2(), group.0.doors()) else {
-        println!("skipped: a control group of the second version is not here");
+        println!("skipped: this host has no cgroup v2");
         return;
     };
     // SAFETY: a structure of integers.
@@ -373,7 +374,7 @@ fn no_group_is_left() {
     assert!(manager.processes().is_err() || manager.processes().unwrap().is_empty());
 }
 
-/// Who may make no group has none, and is told so when it asks for a limit.
+/// A user who cannot create groups has none, and is told so when asking for a limit.
 #[test]
 fn a_user_without_rights() {
     // SAFETY: only returns a number.
@@ -403,12 +404,12 @@ fn processes_go_where_the_others_are() {
     let Some(all) = group("inner", &[]) else { return };
     let group = Group(without(&all.0, false));
     let Some(second) = group.0.hierarchies().first().filter(|h| h.missing.is_none()) else {
-        println!("skipped: a control group of the second version is not here");
+        println!("skipped: this host has no cgroup v2");
         return;
     };
     let offered = std::fs::read_to_string(second.dir.join("cgroup.controllers")).unwrap();
     let Some(controller) = offered.split_ascii_whitespace().next() else {
-        println!("skipped: a controller of the second version is not here");
+        println!("skipped: this host has no cgroup v2 controller");
         return;
     };
     let below = second.dir.join("init.scope");
@@ -427,8 +428,8 @@ fn processes_go_where_the_others_are() {
         .for_each(|child| assert!(!child.wait().unwrap().success()));
 }
 
-/// The file that names a program of the host's to run lies in the roots of the first version's trees, and a process in the
-/// group that mounts a tree by itself sees none of those (CVE-2022-0492 needed one).
+/// The file that names a program for the host to run lies in the root of each v1 hierarchy; a process in the
+/// group that mounts a hierarchy itself does not see it (CVE-2022-0492 needed one).
 #[test]
 fn no_release_agent_is_in_sight() {
     let Some(group) = group("agent", &["memory"]) else { return };
@@ -444,7 +445,7 @@ fn no_release_agent_is_in_sight() {
     let (whole, own) = (list("-m"), list("-mC"));
     std::fs::remove_dir(&dir).unwrap();
     if !has(&whole, "release_agent") || own.is_empty() {
-        println!("skipped: the memory controller's first version and unshare(1) are not here");
+        println!("skipped: this host has no cgroup v1 memory controller, or no unshare(1)");
         return;
     }
     assert!(has(&own, "cgroup.procs") && !has(&own, "release_agent"), "{own:?}");

@@ -1,12 +1,12 @@
-//! The second version, as far as files can play it: a tree of directories in which each new group gets its files from the
-//! test, as the kernel would make them.
+//! Tests of cgroup v2 with a fake hierarchy: directories in which the test creates the files of each new
+//! group, as the kernel would.
 
 use oci_spec::runtime::LinuxResources;
 use std::fs;
 use std::path::{Path, PathBuf};
 use trine_cgroup::{GroupPath, Host, Manager};
 
-/// A tree, and the text by which it is found.
+/// A fake hierarchy, and the mountinfo text by which it is found.
 struct Tree {
     root: PathBuf,
     own: &'static str,
@@ -67,7 +67,7 @@ fn controllers_are_given_from_above() {
     tree.set("a/b/cgroup.controllers", "memory");
     let mut manager = tree.manager("/a/b", true);
     manager.create().unwrap();
-    // Each file keeps the last word that was written into it; files of a kernel keep all.
+    // A plain file keeps the last value that was written to it only.
     assert_eq!(tree.get("cgroup.subtree_control"), "+pids");
     assert_eq!(tree.get("a/cgroup.subtree_control"), "+pids");
     let why = manager.apply(&resources(r#"{"pids":{"limit":3}}"#)).unwrap_err().to_string();
@@ -124,7 +124,7 @@ fn limits_of_the_specification() {
     let all =
         ["memory.max", "memory.swap.max", "pids.max", "cpu.max"].map(|file| tree.get(&format!("a/b/{file}")));
     assert_eq!(all, ["max"; 4]);
-    // A period alone keeps the quota.
+    // A period without a quota keeps the quota.
     tree.set("a/b/cpu.max", "20000 50000\n");
     manager.apply(&resources(r#"{"cpu":{"period":70000}}"#)).unwrap();
     assert_eq!(tree.get("a/b/cpu.max"), "20000 70000");
@@ -143,13 +143,13 @@ fn what_cannot_be_is_refused_with_a_sentence() {
         (r#"{"unified":{"../memory.max":"1"}}"#, "not the name of a file"),
         (r#"{"unified":{"..":"1"}}"#, "not the name of a file"),
         (r#"{"unified":{"a/b":"1"}}"#, "not the name of a file"),
-        (r#"{"unified":{"memory.zswap.max":"1"}}"#, "this host has no such limit"),
+        (r#"{"unified":{"memory.zswap.max":"1"}}"#, "this host does not support this limit"),
         (r#"{"unified":{"pids.max":"1"}}"#, "pids controller"),
         (r#"{"memory":{"reservation":1}}"#, "memory.low cannot be written (\"1\")"),
     ] {
         assert!(why(json).contains(part), "{json}: {}", why(json));
     }
-    // Nothing asked, nothing needed.
+    // Nothing asked for, nothing needed.
     manager.apply(&resources(r#"{"cpu":{"shares":0},"blockIO":{"weight":0},"network":{}}"#)).unwrap();
 }
 
@@ -161,7 +161,7 @@ fn ordinary_users_make_groups_where_they_may() {
     let below = |path: &str, root| {
         tree.manager(path, root).hierarchies()[0].dir.strip_prefix(&tree.root).unwrap().to_owned()
     };
-    // Its own group holds processes, so it gives no controllers: beside it.
+    // Its own group contains processes, so it enables no controllers: the new group is beside it.
     assert_eq!(below("", false), Path::new("user/trine/one"));
     assert_eq!(below("x", true), Path::new("x"));
     assert_eq!(below("/user/x", false), Path::new("user/x"));

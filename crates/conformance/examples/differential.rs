@@ -1,5 +1,5 @@
-//! `cargo run -p trine-conformance --example differential -- PROGRAMS SEED XLEN QEMU`: what `cargo xtask test differential`
-//! does, with other programs. XLEN is 32 or 64.
+//! `cargo run -p trine-conformance --example differential -- PROGRAMS SEED XLEN QEMU`: the same as `cargo
+//! xtask test differential`, with other programs. XLEN is 32 or 64.
 
 use std::process::ExitCode;
 use trine_conformance::differential::run;

@@ -1,5 +1,5 @@
-//! `lines QEMU [CASES [32]]`: test lines for every row that user mode may execute, their states after
-//! from QEMU's user mode.
+//! `lines QEMU [CASES [32]]`: prints test lines for every row that user mode may execute, with states after
+//! execution from QEMU's user mode.
 
 use std::os::unix::fs::PermissionsExt;
 use trine_conformance::lines::{Line, Values, word_name};
@@ -30,7 +30,7 @@ fn before(case: &Single, fields: &[Field]) -> Values {
     values
 }
 
-/// What QEMU's state says is different.
+/// What is different in QEMU's state.
 fn after(case: &Single, out: &[u8], before: &Values) -> Option<Values> {
     let mut values = Values::new();
     let log = STATE_LEN as usize + 2 * DATA_HALF as usize;

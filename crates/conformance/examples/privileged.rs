@@ -1,5 +1,5 @@
-//! `cargo run -p trine-conformance --example privileged -- PROGRAMS SEED QEMU ARGUMENT…`: what `cargo xtask test
-//! privileged` does, with other programs.
+//! `cargo run -p trine-conformance --example privileged -- PROGRAMS SEED QEMU ARGUMENT…`: the same as `cargo
+//! xtask test privileged`, with other programs.
 
 use std::process::ExitCode;
 use trine_conformance::privileged::{Qemu, run};

@@ -1,4 +1,4 @@
-//! Small programs on a bare hart, for tests: assembly with labels, both engines, one state.
+//! Small programs on a bare hart, for tests: assembly with labels, in both engines with one initial state.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Cpu for Rv32 {
     const IS32: bool = true;
 }
 
-/// A hart in M mode at [`BASE`], nothing below it.
+/// A hart in M mode at [`BASE`], without firmware.
 pub struct Bare<I: Cpu = Rv64> {
     /// The hart.
     pub vcpu: Engine<I>,
@@ -35,11 +35,10 @@ pub struct Bare<I: Cpu = Rv64> {
     pub ram: Arc<Ram>,
 }
 
-/// Assembles lines; `name:` is a label, `@name` its distance from the instruction.
-/// Gives the code.
+/// Assembles lines; `name:` is a label, `@name` its distance from the instruction. Returns the code.
 ///
 /// # Panics
-/// Where a line is no instruction: this is for tests.
+/// A line is not an instruction: this is for tests.
 pub fn assemble(text: &str) -> Vec<u8> {
     assemble_for::<Rv64>(text)
 }
@@ -82,14 +81,14 @@ pub fn executable(at: u64, code: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A program in a file, which is removed in the end.
+/// A program in a file, which is removed when this is dropped.
 pub struct ProgramFile(PathBuf);
 
 impl ProgramFile {
     /// Assembles `text` for address `at`.
     ///
     /// # Panics
-    /// As [`assemble`], and where the file cannot be written.
+    /// As [`assemble`]; also if the file cannot be written.
     pub fn new(at: u64, text: &str) -> ProgramFile {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("trine-program-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
@@ -99,7 +98,7 @@ impl ProgramFile {
         ProgramFile(path)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -139,7 +138,7 @@ impl Drop for ProgramFile {
 }
 
 impl<I: Cpu> Bare<I> {
-    /// A hart about to run `program`.
+    /// Creates a hart that will run `program`.
     ///
     /// # Panics
     /// As [`assemble`].
@@ -149,10 +148,10 @@ impl<I: Cpu> Bare<I> {
         bare
     }
 
-    /// A hart about to run what lies at [`BASE`], with so many bytes of memory, all zero.
+    /// Creates a hart that will run what is at [`BASE`], with `size` bytes of memory, all zero.
     ///
     /// # Errors
-    /// Where the host has not that much.
+    /// The host does not have that much memory.
     pub fn with_memory(tier: Tier, size: u64) -> Result<Self, MemoryError> {
         let ram = Arc::new(Ram::new(BASE, size)?);
         let mailbox = Arc::new(Mailbox::new());
@@ -168,7 +167,7 @@ impl<I: Cpu> Bare<I> {
     /// Reads a register by its name.
     ///
     /// # Panics
-    /// Where there is none of that name.
+    /// There is no register of that name.
     pub fn get(&self, name: &str) -> u64 {
         let found = self.vcpu.registers().iter().find(|r| r.name == name);
         self.vcpu.get(found.unwrap_or_else(|| panic!("there is no register {name}")).slot)
@@ -180,11 +179,11 @@ impl<I: Cpu> Bare<I> {
     }
 }
 
-/// Runs a program in both engines for `budget` instructions, after `setup`; all registers must
-/// agree. Gives the compiled one.
+/// Runs a program in both engines for `budget` instructions, after `setup`; all registers must agree. Returns
+/// the hart with the compiler.
 ///
 /// # Panics
-/// Where they do not agree.
+/// The registers differ.
 pub fn both(budget: u64, program: &str, setup: impl Fn(&mut Bare)) -> Bare {
     both_on(budget, program, setup)
 }

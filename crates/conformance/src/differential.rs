@@ -1,4 +1,4 @@
-//! The same random programs under QEMU's user mode and under both engines.
+//! Compares the same random programs under QEMU's user mode and under both engines.
 
 use crate::program::{self, LOG, STATE_LEN, Xlen};
 use crate::user;
@@ -24,7 +24,8 @@ fn qemu(qemu: &Path, elf: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Runs `programs` programs, the first with `seed`. Gives a report, or says where a difference is.
+/// Runs `programs` programs, the first with `seed`. Returns a report, or an error that says where a
+/// difference is.
 pub fn run(xlen: Xlen, qemu_path: &Path, programs: usize, seed: u64) -> Result<String, String> {
     let dir: PathBuf = std::env::temp_dir().join(format!("trine-differential-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
@@ -63,7 +64,7 @@ fn all(xlen: Xlen, qemu_path: &Path, dir: &Path, programs: usize, seed: u64) -> 
     ))
 }
 
-/// In words, where two outputs first differ: us, then QEMU.
+/// Describes where two outputs first differ: ours, then QEMU's.
 fn difference(ours: &[u8], theirs: &[u8]) -> Option<String> {
     if ours == theirs {
         return None;
@@ -85,7 +86,7 @@ fn difference(ours: &[u8], theirs: &[u8]) -> Option<String> {
     Some(format!("{place}: {:x?} and {:x?}", word(ours), word(theirs)))
 }
 
-/// The least number of instructions with which the program of a seed differs, and how.
+/// The least number of instructions with which the program of a seed differs, and how it differs.
 pub fn shortest(xlen: Xlen, qemu_path: &Path, seed: u64) -> Option<(usize, String)> {
     let dir = std::env::temp_dir().join(format!("trine-bisect-{}", std::process::id()));
     std::fs::create_dir_all(&dir).ok()?;

@@ -1,12 +1,13 @@
-//! Is it the CPU that its manual describes? Three witnesses: the interpreter, the compiler, and
-//! somebody who is not us.
+//! Tests of the RISC-V CPU against its manual, by three implementations: the interpreter, the compiler, and
+//! an independent one (QEMU).
 //!
 //! * [`bare`]: small programs on a bare hart.
 //! * [`random`]: the source of random numbers, the same for the same seed.
 //! * [`program`]: random programs as static executables for Linux.
-//! * [`user`]: the least of a Linux that they need, over either engine.
+//! * [`user`]: the part of Linux that they need, over either engine.
 //! * [`differential`]: the same program under QEMU and under both engines, compared.
-//! * [`privileged`]: random programs for bare machines: modes, traps, page tables, fences, CSRs; under QEMU's machine and
+//! * [`privileged`]: random programs for bare machines (modes, traps, page tables, fences, CSRs), under
+//!   QEMU's machine and
 //!   both engines.
 //! * [`lines`]: one instruction a line, state before and after.
 

@@ -1,10 +1,10 @@
 //! Test lines: one instruction each, with the state before and after.
 //!
-//! `BYTES | TEXT | BEFORE | AFTER`: the instruction's bytes in memory order as hexadecimal digits;
-//! its text; registers before; what is different afterwards (`pc` is there where it is not the next
+//! `BYTES | TEXT | BEFORE | AFTER`: the instruction's bytes in memory order as hexadecimal digits; its text;
+//! registers before; registers that are different afterwards (`pc` is listed if it is not the next
 //! instruction; `m+N` is the 8-byte word N bytes behind [`DATA`]; `trap` the exception's cause). The
-//! instruction lies at [`CASE`]; `gp` is [`DATA`], `sp` is [`STACK`]; all other registers are 0;
-//! memory around the two holds [`data_byte`].
+//! instruction is at [`CASE`]; `gp` is [`DATA`], `sp` is [`STACK`]; all other registers are 0; memory around
+//! the two contains [`data_byte`].
 
 use crate::program::{BASE, CASE, DATA, DATA_HALF, SIZE, STACK, Xlen, data_byte};
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub struct Line {
     pub text: String,
     /// Registers before.
     pub before: Values,
-    /// What is different afterwards.
+    /// The registers and words that are different afterwards.
     pub after: Values,
 }
 
@@ -49,7 +49,7 @@ fn text_of(values: &Values) -> String {
 }
 
 impl Line {
-    /// Reads a line; `None` where it is none.
+    /// Parses a line; `None` if it is not valid.
     pub fn parse(text: &str) -> Option<Line> {
         let parts: Vec<&str> = text.split('|').map(str::trim).collect();
         let [bytes, text, before, after] = parts[..] else { return None };
@@ -68,7 +68,7 @@ impl Line {
         format!("{bytes} | {} | {} | {}", self.text, text_of(&self.before), text_of(&self.after))
     }
 
-    /// Executes the instruction and compares. The error says what is different.
+    /// Executes the instruction and compares. The error says what differs.
     pub fn check(&self, xlen: Xlen, tier: Tier) -> Result<(), String> {
         let mut word = [0; 4];
         word[..self.bytes.len()].copy_from_slice(&self.bytes);
@@ -88,9 +88,9 @@ impl Line {
         for center in [DATA, STACK] {
             let around: Vec<u8> =
                 (center - DATA_HALF..center + DATA_HALF).map(|a| data_byte(a - BASE)).collect();
-            ram.write(center - DATA_HALF, &around).ok_or("no memory")?;
+            ram.write(center - DATA_HALF, &around).ok_or("the memory is too small")?;
         }
-        ram.write(CASE, &self.bytes).ok_or("no memory")?;
+        ram.write(CASE, &self.bytes).ok_or("the memory is too small")?;
         let mailbox = Arc::new(Mailbox::new());
         let clock = Arc::new(CountClock::new(1, 0));
         let bus = Arc::new(Bus::new(clock.clone(), vec![mailbox.clone()]));

@@ -8,15 +8,15 @@ use trine_ir::{Operands, Row, RowInfo};
 use trine_isa_riscv::asm::assemble;
 use trine_isa_riscv::table::{ROWS, decode32, decode64, variant};
 
-/// Where the executable lies; everything is inside one readable, writable and executable segment.
+/// Address of the executable; everything is in one readable, writable and executable segment.
 pub const BASE: u64 = 0x1000_0000;
 /// Its size in memory.
 pub const SIZE: u64 = 4 << 20;
-/// What loads and stores reach: around this address.
+/// The centre of the area that loads and stores access.
 pub const DATA: u64 = BASE + 0x10_0000;
 /// Registers before and after.
 pub const STATE: u64 = BASE + 0x11_0000;
-/// Faults: pairs of PC and signal.
+/// The log of faults: pairs of PC and signal.
 pub const LOG: u64 = BASE + 0x20_0000;
 /// Stack pointer of the programs.
 pub const STACK: u64 = BASE + 0x18_0000;
@@ -32,12 +32,12 @@ pub const LOG_END_AT: u64 = 528;
 pub const STATE_LEN: u64 = 536;
 /// Bytes of data on either side of [`DATA`] that are written at the end.
 pub const DATA_HALF: u64 = 4096;
-/// Times that the instructions are run: often enough for the compiler.
+/// Number of times that the instructions are run: often enough for them to be compiled.
 const ROUNDS: u64 = 32;
 /// Start of the code.
 pub const CODE: u64 = BASE + 0x1000;
 
-/// Registers with a purpose: stack, data, state, scratch.
+/// Registers with a fixed purpose: stack, data, state, scratch.
 const RESERVED: [u8; 4] = [2, 3, 4, 31];
 
 /// Width of the integer registers.
@@ -64,7 +64,7 @@ impl Xlen {
         if self.is32() { decode32(word) } else { decode64(word) }.map(|(row, _)| row)
     }
 
-    /// A value as a register holds it.
+    /// A value as a register of this width holds it.
     fn cut(self, value: u64) -> u64 {
         if self.is32() { value as u32 as u64 } else { value }
     }
@@ -74,7 +74,7 @@ impl Xlen {
 pub struct Program {
     /// The executable.
     pub elf: Vec<u8>,
-    /// Rows that it has.
+    /// The rows that occur in it.
     pub rows: Vec<Row>,
 }
 
@@ -92,7 +92,7 @@ pub fn make(xlen: Xlen, seed: u64, length: usize) -> Program {
     let start = m.code.len();
     let pool: Vec<usize> = (0..ROWS.len()).filter(|&i| usable(xlen, &ROWS[i])).collect();
     while m.rows.len() < length {
-        // Every row has its turn; then chance decides.
+        // Every row is used at least once; then rows are chosen at random.
         let turn = seed as usize * length + m.rows.len();
         let i = if m.random.once_in(3) { pool[turn % pool.len()] } else { m.random.pick(&pool) };
         m.instruction(i);
@@ -101,7 +101,7 @@ pub fn make(xlen: Xlen, seed: u64, length: usize) -> Program {
     Program { elf: elf(xlen, &m.code, &state), rows: m.rows }
 }
 
-/// One instruction at [`CASE`] and the registers that it starts with.
+/// One instruction at [`CASE`], and the registers before it.
 pub struct Single {
     /// The executable.
     pub elf: Vec<u8>,
@@ -119,9 +119,9 @@ pub struct Single {
     pub fcsr: u64,
 }
 
-/// Where the instruction of a [`Single`] lies.
+/// The address of the instruction of a [`Single`].
 pub const CASE: u64 = CODE + 0x600;
-/// Register that is 6 after a [`Single`] where the following instruction was executed, else 5.
+/// A register that is 6 after a [`Single`] if the following instruction was executed, otherwise 5.
 pub const MARK: u8 = 30;
 
 /// A program that executes one instruction of row `index` with random operands.
@@ -146,7 +146,7 @@ pub fn single(xlen: Xlen, index: usize, seed: u64) -> Option<Single> {
         return None;
     }
     let mut state = m.prologue();
-    // The instruction's own needs: an address in its base register.
+    // An address in the instruction's base register.
     let base = row.fields.iter().find(|f| matches!(f.name, "rs1" | "rs1p")).map(|f| f.of(&o) as usize);
     let needs = match row.name {
         "jalr" | "c_jr" | "c_jalr" => Some(CASE + row.bytes as u64 + 4),
@@ -192,13 +192,12 @@ pub fn single(xlen: Xlen, index: usize, seed: u64) -> Option<Single> {
     })
 }
 
-/// What the data area holds at first: byte `i` after [`BASE`].
+/// Initial contents of the data area: byte `i` after [`BASE`].
 pub fn data_byte(i: u64) -> u8 {
     (i.wrapping_mul(37) ^ i >> 8).wrapping_add(11) as u8
 }
 
-/// Whether user mode may execute the row with a result that does not depend on time or on the
-/// system.
+/// Whether user mode may execute the row, with a result that does not depend on time or on the system.
 pub fn usable(xlen: Xlen, row: &RowInfo) -> bool {
     row.valid_in(xlen.variant()) && !matches!(row.name, "ecall" | "sret" | "mret" | "wfi" | "sfence_vma")
 }
@@ -215,7 +214,7 @@ impl Maker {
     /// Adds lines of assembly of the harness.
     fn lines(&mut self, text: &str) {
         for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
-            // Registers are moved with the instructions of their width.
+            // Registers are moved by instructions of their width.
             let line = match (self.xlen.is32(), line.split_once(' ')) {
                 (true, Some(("ld", rest))) => format!("lw {rest}"),
                 (true, Some(("sd", rest))) => format!("sw {rest}"),
@@ -234,10 +233,11 @@ impl Maker {
         self.lines(&format!("lui {register}, {high}\naddi {register}, {register}, {low}"));
     }
 
-    /// Signal handler, then the start: handlers set, registers loaded. Gives the initial state.
+    /// The signal handler, then the start, which sets handlers and loads registers. Returns the initial
+    /// state.
     fn prologue(&mut self) -> Vec<u8> {
-        // Entry: over the handler.
-        // Where the PC lies in the `ucontext` that the handler gets.
+        // The entry point jumps over the handler.
+        // The offset of the PC in the `ucontext` of the handler.
         let pc = if self.xlen.is32() { 160 } else { 176 };
         self.lines(&format!(
             "jal zero, 64
@@ -260,7 +260,7 @@ impl Maker {
         self.address("sp", STACK);
         self.address("gp", DATA);
         self.address("tp", STATE);
-        // Signals get a stack of their own: their frames must not show up in what is compared.
+        // Signals have a stack of their own: their frames must not be in the compared memory.
         self.address("a0", ACTION + 24);
         self.lines("addi a1, zero, 0\naddi a7, zero, 132\necall");
         for signal in [4, 5, 7, 8, 11] {
@@ -314,7 +314,7 @@ impl Maker {
         }
     }
 
-    /// Random operands that keep the harness alive.
+    /// Random operands that do not destroy what the harness needs.
     fn operands(&mut self, row: &RowInfo) -> Option<Operands> {
         let mut o = Operands::default();
         let bits = self.random.word();
@@ -357,7 +357,7 @@ impl Maker {
         true
     }
 
-    /// One random instruction of a row, with what it needs before it.
+    /// One random instruction of a row, preceded by what it needs.
     fn instruction(&mut self, index: usize) {
         let row = &ROWS[index];
         let Some(mut o) = self.operands(row) else { return };
@@ -378,18 +378,18 @@ impl Maker {
                 Self::set(row, &mut o, "imm", row.bytes as i64 + 4);
             }
             _ if row.syntax.ends_with("(rs1)") && row.name != "jalr" && !row.syntax.contains("imm") => {
-                // A reservation of one size and a store-conditional of the other may do either: words
-                // and double-words have places of their own.
+                // The manual leaves open what a store-conditional does after a reservation of the other size:
+                // words and double-words have separate places.
                 let doubles = row.name.ends_with("_d") as u64 * 256;
                 let at = self.random.below(32) * 8 + doubles;
                 self.lines(&format!("addi t6, gp, {at}"));
                 Self::set(row, &mut o, "rs1", 31);
             }
             _ if row.syntax.ends_with("(rs1)") && !self.random.once_in(8) => Self::set(row, &mut o, "rs1", 3),
-            // A random register may hold an address of code, and what a store there does without a
-            // `fence.i` is anybody's choice: stores that are to fault go to the first page.
+            // A random register may contain an address of code, and the effect of a store there without a
+            // `fence.i` is undefined: stores that should fault go to the first page.
             "sb" | "sh" | "sw" | "sd" | "fsw" | "fsd" => Self::set(row, &mut o, "rs1", 0),
-            // In 32 bits a random address may well be one that the peer has mapped.
+            // In 32 bits, a random address may well be one that QEMU has mapped.
             _ if row.syntax.ends_with("(rs1)") && self.xlen.is32() => Self::set(row, &mut o, "rs1", 0),
             _ if row.syntax.ends_with("(rs1p)") => {
                 let f = row.fields.iter().find(|f| f.name == "rs1p");
@@ -402,14 +402,14 @@ impl Maker {
         if !self.emit(index, &o) {
             self.code.truncate(before);
         } else if jumps {
-            // What is jumped over.
+            // An instruction that may be jumped over.
             let (rd, rs) = (self.register(), self.register());
             self.lines(&format!("addi x{rd}, x{rs}, 1"));
         }
     }
 }
 
-/// The executable: header, one segment, code and initial state at their places.
+/// Builds the executable: header, one segment, code and initial state.
 fn elf(xlen: Xlen, code: &[u8], state: &[u8]) -> Vec<u8> {
     let mut image = vec![0u8; (STACK + DATA_HALF - BASE) as usize];
     let mut put = |at: u64, bytes: &[u8]| {

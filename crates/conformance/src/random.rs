@@ -1,10 +1,10 @@
-//! Random numbers and random values of the kinds that find faults.
+//! Random numbers, and random values that are likely to reveal errors.
 
 /// SplitMix64.
 pub struct Random(u64);
 
 impl Random {
-    /// The generator for a seed.
+    /// Creates the generator for a seed.
     pub fn new(seed: u64) -> Random {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x6a09_e667_f3bc_c908)
     }
@@ -32,7 +32,7 @@ impl Random {
         list[self.below(list.len() as u64) as usize]
     }
 
-    /// An integer: often near a power of two or a limit.
+    /// A random integer, often near a power of two or a limit.
     pub fn integer(&mut self) -> u64 {
         let near = self.below(5).wrapping_sub(2);
         match self.below(6) {
@@ -45,7 +45,7 @@ impl Random {
         }
     }
 
-    /// A binary64, or a binary32 in its NaN box: often special.
+    /// A random binary64, or a binary32 in its NaN box; often a special value.
     pub fn float(&mut self) -> u64 {
         if self.once_in(2) {
             let bits = self.shaped(23, 8, 31) as u32;
@@ -54,7 +54,7 @@ impl Random {
         self.shaped(52, 11, 63)
     }
 
-    /// A number whose exponent and fraction are often extreme, or small integers, or near one.
+    /// A floating-point number with a field that is often extreme, a small integer, or near one.
     fn shaped(&mut self, fraction: u32, exponent: u32, sign: u32) -> u64 {
         let top = (1u64 << exponent) - 1;
         let bias = top / 2;

@@ -1,5 +1,5 @@
-//! The least of a Linux that the random programs need, over an engine: a hart in U mode whose every
-//! trap comes back to us.
+//! The part of Linux that the random programs need, over an engine: a hart in U mode, every trap of which is
+//! handled here.
 
 use crate::program::{BASE, LOG_END_AT, SIZE, STATE, Xlen};
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use trine_ir::Isa;
 use trine_isa_riscv::{Config, Rv32, Rv64, Start, state};
 use trine_memory::Ram;
 
-/// What came out of a program.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What it wrote.
+    /// Its output.
     pub output: Vec<u8>,
     /// Instructions executed.
     pub count: u64,
-    /// What the engine did.
+    /// The engine's counters.
     pub stats: Stats,
 }
 
-/// Most instructions of one program.
+/// The most instructions of one program.
 const MOST: u64 = 1_000_000;
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
@@ -83,7 +83,7 @@ fn execute<I: Isa<Config = Config>>(elf: &[u8], tier: Tier, entry: u64) -> Resul
     }
 }
 
-/// What the program's signal handler does.
+/// Performs what the kernel does to call the program's signal handler.
 fn fault<I: Isa>(vcpu: &mut Engine<I>, ram: &Ram, cause: u64) -> Result<(), String> {
     let pc = vcpu.pc();
     let lost = || format!("exception {cause} at {pc:#x}");

@@ -14,12 +14,12 @@ use trine_machine::{Board, Config, Console, End, TimeSource};
 /// Where a program starts: a kernel's place, 2 MiB into RAM.
 const AT: u64 = map::RAM + (2 << 20);
 
-/// What starts in S mode, the board being its firmware.
+/// A boot configuration that starts it in S mode, with the board as firmware.
 fn kernel(program: &ProgramFile) -> Boot {
     Boot::Kernel(Payload { kernel: program.path().into(), initrd: None, append: String::new() })
 }
 
-/// What starts in M mode.
+/// A boot configuration that starts it in M mode.
 fn bare(program: &ProgramFile) -> Boot {
     Boot::BareMetal(program.path().into())
 }
@@ -33,7 +33,7 @@ fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Box<dyn Block
     virt::assemble(config, Console::new(Box::new(|_| {}))).unwrap()
 }
 
-/// Runs a machine that should end by itself; after `most` it is ended.
+/// Runs a machine that should end by itself; ends it after `most`.
 fn run(board: &mut Board, most: Duration) -> End {
     let (remote, (over, wait)) = (board.remote(), std::sync::mpsc::channel::<()>());
     std::thread::scope(|scope| {
@@ -49,7 +49,7 @@ fn run(board: &mut Board, most: Duration) -> End {
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A machine ends within a second of being told; the rest is for a busy host.
+/// A machine ends within a second of being told to; the rest is a margin for a busy host.
 const SOON: Duration = Duration::from_secs(3);
 
 /// Powers off by the test finisher.
@@ -68,7 +68,8 @@ const FAIL: &str = "lui t5, 1048576
      failed:
      jal zero, @failed\n";
 
-/// A program in S mode whose trap handler powers off; it arms a timer 10 ms ahead by `arm` and waits by `wait`.
+/// A program in S mode whose trap handler powers off; it arms a timer 10 ms ahead by `arm` and waits by
+/// `wait`.
 fn timer_program(arm: &str, wait: &str) -> ProgramFile {
     ProgramFile::new(
         AT,
@@ -122,7 +123,7 @@ fn a_timer_ends_every_kind_of_wait() {
 
 #[test]
 fn a_masked_timer_that_is_due_does_not_keep_a_waiting_hart_busy() {
-    // The timer was due long ago and its interrupt is not enabled: nothing ends the wait.
+    // The timer is due, but its interrupt is not enabled: nothing ends the wait.
     let program = ProgramFile::new(
         AT,
         "csrrw zero, stimecmp, zero
@@ -215,7 +216,7 @@ fn both_engines_see_the_same_device_time() {
 
 #[test]
 fn a_machine_that_only_traps_ends_when_told() {
-    // The handler's first instruction raises again, and no handler at all.
+    // A handler whose first instruction raises another exception, and no handler at all.
     for vector in ["auipc t0, 0\naddi t0, t0, 12", "addi t0, zero, 0"] {
         let program = ProgramFile::new(AT, &format!("{vector}\ncsrrw zero, mtvec, t0\necall"));
         let mut board = board(bare(&program), Tier::Baseline, TimeSource::Host);
@@ -225,7 +226,7 @@ fn a_machine_that_only_traps_ends_when_told() {
     }
 }
 
-/// A disk on which every read finds a number one higher than the one before.
+/// A disk on which every read returns a number one higher than the previous one.
 struct Counter(Arc<AtomicU32>);
 
 impl BlockBackend for Counter {
@@ -249,7 +250,7 @@ impl BlockBackend for Counter {
     }
 }
 
-/// Where the disk's queue lies.
+/// The address of the disk's queue.
 const RINGS: u64 = map::RAM + (16 << 20);
 const AVAILABLE: u64 = RINGS + 0x1000;
 
@@ -302,8 +303,8 @@ fn disk_machine(time: TimeSource, buffers: &[(u64, u32)]) -> (Board, Arc<AtomicU
 
 #[test]
 fn requests_without_end_leave_the_machine_to_its_user() {
-    // A sector over the available ring: the index is always one more. And buffers of most of the
-    // memory, again and again, from a disk that is large enough.
+    // A sector that overlaps the available ring, so that the index is always one higher; and buffers of most
+    // of the memory, again and again, from a disk that is large enough.
     let over_the_ring = vec![(AVAILABLE + 2, 512)];
     let huge = vec![(RINGS + 0x1_0000, 47 << 20); 6];
     for (what, buffers) in [("a chain over its own ring", over_the_ring), ("a huge request", huge)] {
@@ -320,7 +321,7 @@ fn requests_without_end_leave_the_machine_to_its_user() {
 
 #[test]
 fn empty_virtio_slots_say_so() {
-    // Without disks slot 0 has the entropy device; 1 to 7 answer, but have none.
+    // Without disks, slot 0 has the entropy device; slots 1 to 7 respond, but are empty.
     let program = ProgramFile::new(
         AT,
         &format!(
@@ -351,7 +352,7 @@ fn empty_virtio_slots_say_so() {
     assert_eq!(status, 0, "nothing is kept");
 }
 
-/// What a UART driver does that never reads the interrupt identification: see [`storm_program`].
+/// Behaves like a UART driver that never reads the interrupt identification: see [`storm_program`].
 const STORM_MOST: u64 = 64;
 
 /// M mode. Enables both interrupts of the UART through the PLIC, writes 16 bytes, then waits for `wait` rounds. Its handler

@@ -1,4 +1,4 @@
-//! Two harts of one machine with the same translations: one rewrites code that the other one calls.
+//! Two harts of one machine with shared translations: one rewrites code that the other one calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +11,11 @@ use trine_isa_riscv::{Config, Rv64, Start};
 use trine_memory::Ram;
 
 const BASE: u64 = 0x8000_0000;
-/// What the rewritten function is in; the writer's TLB has it for stores.
+/// The page of the rewritten function; the writer's TLB allows stores to it.
 const FUNCTION: u64 = BASE + 0x2000;
 /// The number of the version that was written last.
 const VERSION: u64 = BASE + 0x3000;
-/// The function's constant has 12 bits, with a sign.
+/// The function's constant has 12 bits and is signed.
 const VERSIONS: u64 = 2000;
 
 /// Calls the function a hundred times.
@@ -28,7 +28,7 @@ const CALLER: &str = "fence.i
     bne t0, zero, @again
     ecall";
 
-/// Makes the function add 1, 2, … up to `a3`, and says after each which version is there.
+/// Makes the function add 1, 2, … up to `a3`, and stores after each which version is in force.
 const WRITER: &str = "addi a4, zero, 0
     lui a5, 327680
     addi a5, a5, 1299
@@ -45,7 +45,7 @@ const WRITER: &str = "addi a4, zero, 0
 /// Adds a constant to `a0`, in two blocks.
 const FUNCTION_0: &str = "addi a0, a0, 0\njal zero, 8\nebreak\njalr zero, 0(ra)";
 
-/// Two harts at these addresses, `a1` and `a2` of which are function and version.
+/// Two harts that start at these addresses; their `a1` and `a2` are the addresses of function and version.
 fn harts(tier: Tier, ram: &Arc<Ram>, starts: [u64; 2]) -> ([Engine<Rv64>; 2], Arc<Translations<Rv64>>) {
     let (translations, why) = Translations::new(tier);
     assert_eq!(why, None);
@@ -71,8 +71,8 @@ fn to_ecall(vcpu: &mut Engine<Rv64>) {
     assert!(matches!(vcpu.run(u64::MAX), Exit::Firmware { cause: 9, .. }));
 }
 
-/// One hart writes all versions, while the other one calls. Gives how many
-/// blocks were retired: none where the writer was done before the other one began.
+/// One hart writes all versions while the other one calls. Returns how many blocks were retired: none if the
+/// writer finished before the other one began.
 fn round(tier: Tier) -> u64 {
     let ram = Arc::new(Ram::new(BASE, 1 << 20).expect("memory"));
     for (at, text) in [(BASE, CALLER), (BASE + 0x1000, WRITER), (FUNCTION, FUNCTION_0)] {
@@ -87,12 +87,12 @@ fn round(tier: Tier) -> u64 {
             over.store(true, Ordering::SeqCst);
         });
         loop {
-            // Read before the last call: that one must see all that was written.
+            // Read before the last call, which must therefore see everything that was written.
             let last = over.load(Ordering::SeqCst);
             let before = version();
             caller.set_pc(BASE);
             to_ecall(&mut caller);
-            // The store of the next version comes before its number.
+            // The next version is stored before its number.
             let after = version() + 1;
             let sum = caller.get(X + 10);
             assert!(
@@ -141,7 +141,7 @@ fn harts_run_each_others_translations() {
     };
     to_ecall(&mut both[0]);
     let alone = count();
-    // The loop's blocks were hot, what comes before and behind it was not.
+    // The blocks of the loop were hot, those before and after it were not.
     assert!(alone.0 > alone.1 && alone.1 > 0, "{alone:?}");
     to_ecall(&mut both[1]);
     assert_eq!(count(), alone, "the second hart translated what the first one had");

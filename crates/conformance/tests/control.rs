@@ -1,4 +1,4 @@
-//! Loops, calls and returns: what compiled code keeps from one block to the next.
+//! Tests of loops, calls and returns: state that compiled code keeps across blocks.
 
 use trine_base::Vcpu;
 use trine_conformance::bare::{BASE, SIZE, both};
@@ -47,7 +47,7 @@ fn random_loops() {
     }
 }
 
-/// A function that calls itself as often as `a0` says.
+/// A function that calls itself `a0` times.
 const RECURSION: &str = "jal ra, @down
          stay:
          jal zero, @stay
@@ -74,7 +74,7 @@ fn more_calls_than_are_remembered() {
 
 #[test]
 fn a_return_to_another_place() {
-    // What `longjmp` does: two calls deep, and back to the first one's caller.
+    // The effect of `longjmp`: two calls deep, then back to the caller of the first one.
     let h = both(
         500,
         "addi s2, zero, 9
@@ -121,7 +121,7 @@ fn coroutines_switch_with_both_link_registers() {
 
 #[test]
 fn a_call_that_ends_its_page() {
-    // The call is the last instruction of a page: control comes back to the next one.
+    // The call is the last instruction of a page: it returns to the next page.
     let call = |h: &mut trine_conformance::bare::Bare| {
         let code = trine_conformance::bare::assemble(
             "first:
@@ -157,7 +157,8 @@ const NUMBERS: [u64; 6] = [
 
 #[test]
 fn quiet_comparisons_leave_the_flags_alone() {
-    // What `isless` and `islessequal` are compiled to, and what looks like them but is not.
+    // The code that compilers make for `isless` and `islessequal`, and similar code that means something
+    // else.
     let programs = [
         "csrrs a1, fflags, zero\nflt.d a2, fa0, fa1\ncsrrw zero, fflags, a1",
         "csrrs a1, fflags, zero\nfle.d a2, fa0, fa1\ncsrrw zero, fflags, a1",

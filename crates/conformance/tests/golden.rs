@@ -1,5 +1,5 @@
-//! Golden listings: guest instructions, their IR, the host code that comes out. A change of either
-//! is a diff to look at; `BLESS=1 cargo test -p trine-conformance --test golden` accepts it.
+//! Golden listings: guest instructions, their IR, and the generated host code. A change of either shows as a
+//! diff; `BLESS=1 cargo test -p trine-conformance --test golden` accepts it.
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use trine_conformance::bare::{BASE, Bare};
 use trine_engine::{Tier, x64};
 use trine_isa_riscv::state::{MSTATUS, X};
 
-/// Name of the file and the block, which ends where control leaves it.
+/// The name of the file, and the block, which ends where control leaves it.
 const BLOCKS: &[(&str, &str)] = &[
     ("add", "add a0, a1, a2\njal zero, 64"),
     ("load-store", "lw a0, 4(sp)\nsd a0, 8(sp)\njal zero, 64"),
@@ -47,7 +47,7 @@ fn listing(program: &str) -> String {
         format.format(&inst, &mut line);
         lines.push((inst.ip(), line));
     }
-    // Zeros fill up the space behind the last block.
+    // The space behind the last block is filled with zeros.
     while lines.pop_if(|(_, l)| l == "add [rax],al" || l == "(bad)").is_some() {}
     lines.iter().for_each(|(ip, line)| writeln!(text, "{ip:4x}  {line}").unwrap());
     text

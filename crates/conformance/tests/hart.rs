@@ -1,4 +1,5 @@
-//! What a CPU's own Rust code may ask of its hart: memory as a privilege sees it, events, an interrupt controller.
+//! Tests of the functions of a hart for the CPU's own Rust code: memory access with a privilege, events, an
+//! interrupt controller.
 
 use std::sync::Arc;
 use trine_base::{Acknowledge, Actions, Bus, CountClock, Device, Mailbox, StateError, Vcpu, Width};
@@ -13,7 +14,7 @@ use trine_memory::Ram;
 
 const ROOT: u64 = BASE + 0x10_0000;
 const FRAME: u64 = BASE + 0x20_0000;
-/// Sv39: the second gigabyte has one page of 4 KiB for user and one of its own kernel, then nothing.
+/// Sv39: the second gigabyte has one user page of 4 KiB and one supervisor page; the rest is not mapped.
 const USER: u64 = 1 << 30;
 const KERNEL: u64 = USER + 0x1000;
 const NOTHING: u64 = USER + 0x2000;
@@ -102,7 +103,7 @@ fn the_controller_is_asked_which_interrupt_it_is() {
 
 #[test]
 fn ports_without_a_device_read_as_ones() {
-    /// Gives the offset and the value that were written last.
+    /// A device that remembers the offset and the value that were written last.
     struct Latch(u64);
     impl Device for Latch {
         fn name(&self) -> &str {

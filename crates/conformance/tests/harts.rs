@@ -1,5 +1,5 @@
-//! Machines with several vCPUs: what harts do to each other through firmware and devices, and how all of them are
-//! paused and ended.
+//! Tests of machines with several vCPUs: how harts affect each other through firmware and devices, and how
+//! all of them are paused and ended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use trine_memory::Ram;
 
 /// Where a program starts: a kernel's place, 2 MiB into RAM.
 const AT: u64 = map::RAM + (2 << 20);
-/// Where a program that starts with a jump keeps its data: this far behind the instruction after that jump.
+/// Offset of a program's data from the instruction after the jump with which it starts.
 const DATA: u64 = 0x1_0000;
 const FIRST: u64 = AT + 4 + DATA;
 
@@ -30,7 +30,7 @@ fn kernel(program: &ProgramFile) -> Boot {
     Boot::Kernel(Payload { kernel: program.path().into(), initrd: None, append: String::new() })
 }
 
-/// Runs a machine that should end by itself; after a while it is ended.
+/// Runs a machine that should end by itself; ends it after a while.
 fn run(board: &mut Board) -> End {
     let (remote, (over, wait)) = (board.remote(), std::sync::mpsc::channel::<()>());
     std::thread::scope(|scope| {
@@ -60,13 +60,14 @@ const IPI: i64 = 0x73_5049;
 const RFENCE: i64 = 0x5246_4e43;
 const HSM: i64 = 0x48_534d;
 
-/// Ends the machine by the test finisher: 0x5555 is well, 0x3333 failure.
+/// Ends the machine by the test finisher: 0x5555 is success, 0x3333 failure.
 fn finish(value: i64) -> String {
     format!("{}{}sw t6, 0(t5)\n", load("t5", map::FINISHER.base as i64), load("t6", value))
 }
 
-/// In S mode. Hart 0 starts the others, waits until all have counted themselves, fences and interrupts them, waits until
-/// they have stopped and starts hart 1 once more. `s1` is where the counts are: in, and out behind it.
+/// A program in S mode. Hart 0 starts the others, waits until all have counted themselves, fences and
+/// interrupts them, waits until they have stopped, and starts hart 1 again. `s1` is the address of the
+/// counters of starts, which are followed by those of stops.
 fn firmware_program(harts: i64) -> ProgramFile {
     let others = harts - 1;
     let text = format!(

@@ -1,4 +1,4 @@
-//! Page walks (priv 12.3 to 12.5), physical memory protection (priv 3.7), and what depends on them
+//! Tests of page walks (priv 12.3 to 12.5), physical memory protection (priv 3.7), and what depends on them
 //! in both engines.
 
 use trine_base::Vcpu;
@@ -233,7 +233,8 @@ fn an_access_that_crosses_into_a_missing_page_changes_nothing() {
 
 #[test]
 fn registers_stay_in_registers_over_a_helper() {
-    // `cbo.zero` reads nothing of what the loop keeps in registers; its last round goes into a missing page.
+    // `cbo.zero` reads no register that the loop keeps in a host register; its last iteration reaches an
+    // unmapped page.
     let bare = both(
         200,
         "fmv.d.x fa0, a2
@@ -297,13 +298,13 @@ fn an_instruction_may_lie_in_two_pages() {
 #[test]
 fn only_an_instruction_that_needs_the_next_page_faults_there() {
     let end = VIRTUAL + 0x1000;
-    // The bytes behind `c.addi a2, 1` at the end of the last page that is mapped; cause, value, PC.
+    // The bytes behind `c.addi a2, 1` at the end of the last mapped page; cause, value, PC.
     for (bytes, want) in [
         // `c.addi a2, 1`: the next fetch faults, and not this one.
         (0x0605_u16, (12, end, end)),
         // The first half of `addi a1, a1, 1`.
         (0x8593, (12, end, end - 2)),
-        // Not an instruction, whatever follows.
+        // Not an instruction, whatever bytes follow.
         (0x0000, (2, 0, end - 2)),
     ] {
         let bare = both(200, "jalr zero, 0(a4)", |bare| {
@@ -318,8 +319,8 @@ fn only_an_instruction_that_needs_the_next_page_faults_there() {
     }
 }
 
-/// Registers and tables of a program in S mode that changes `leaf` (at `a3`) to `new` (`a4`), fences `a5`, and looks at
-/// `a0` before and after. Virtual 2 GiB is RAM, where the program runs.
+/// Registers and tables of a program in S mode that changes the entry `leaf` (at `a3`) to `new` (`a4`),
+/// fences `a5`, and reads `a0` before and after. Virtual address 2 GiB is RAM, where the program runs.
 fn remap(leaf_at: u64, old: u64, new: u64, look_at: u64, fence_at: u64) -> impl Fn(&mut Bare) {
     move |bare| {
         bare.poke(ROOT + 8, entry(MIDDLE, V));
@@ -336,7 +337,7 @@ fn remap(leaf_at: u64, old: u64, new: u64, look_at: u64, fence_at: u64) -> impl 
     }
 }
 
-/// It looks three times before, so that every cache of translations has seen the address.
+/// A program that reads three times before the change, so that every translation cache has the address.
 const LOOK_AGAIN: &str =
     "ld a1, 0(a0)\nld a1, 0(a0)\nld a1, 0(a0)\nsd a4, 0(a3)\nsfence.vma a5, zero\nld a2, 0(a0)";
 const DATA: u64 = V | R | W | A | D;
@@ -362,14 +363,15 @@ fn one_fence_forgets_all_of_a_large_page() {
 
 #[test]
 fn one_fence_forgets_the_code_of_a_large_page() {
-    // A function in a page of 2 MiB is called, its page moves, any address of it is fenced, and the other one runs.
+    // A function in a page of 2 MiB is called, its page is remapped, any address in it is fenced, and the
+    // other function runs.
     let at = 1 << 30 | 2 << 21;
     let program = "jalr ra, 0(a0)\nadd a1, zero, a6\nsd a4, 0(a3)\nsfence.vma a5, zero\njalr ra, 0(a0)";
     let code = V | R | X | A | D;
     let (old, new) = (entry(BASE + 0x20_0000, code), entry(BASE + 0x40_0000, code));
     let bare = both(60, program, |bare| {
         remap(MIDDLE + 16, old, new, at + 0x5000, at)(bare);
-        // In place of the data there.
+        // In place of the data at that address.
         for (frame, what) in [(0x20_0000, "addi a6, zero, 1"), (0x40_0000, "addi a6, zero, 2")] {
             bare.ram.write(BASE + frame + 0x5000, &assemble(&format!("{what}\njalr zero, 0(ra)")));
         }
@@ -380,10 +382,11 @@ fn one_fence_forgets_the_code_of_a_large_page() {
 /// Virtual address of a loop that calls a function in another page.
 const LOOP_AT: u64 = 1 << 30 | 2 << 21;
 
-/// A loop of 40 calls of a function that writes `csr` and returns, with `body` behind the call; then `csr` is as before
-/// again. Two calls write what is there already, the next two write another value (register 18 holds the first one, 19 the bits that differ), so that what
-/// is remembered of a call made in one mode is met by a return in another. `bodies` are in the frames that are behind
-/// the loop's page in each address space.
+/// A loop of 40 calls of a function that writes `csr` and returns, with `body` behind the call; then the old
+/// value of `csr` is restored. Two calls write the value that it has already, the next two write another one
+/// (register 18 holds the first value, 19 the bits that differ), so that what is cached for a call in one
+/// mode meets a return in another. `bodies` are in the frames to which the loop's page is mapped in each
+/// address space.
 fn calls_that_change(csr: &str, bodies: &[(u64, &str)], setup: impl Fn(&mut Bare)) -> Bare {
     both(2000, "jalr zero, 0(a7)\ndone:\njal zero, @done", |bare| {
         remap(MIDDLE + 16, entry(BASE + 0x20_0000, V | R | W | X | A | D), 0, 0, 0)(bare);

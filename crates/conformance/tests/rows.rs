@@ -1,5 +1,5 @@
-//! The test lines of `rows.txt` (RV64) and `rows32.txt` (RV32), in every engine; and every row has
-//! one.
+//! Runs the test lines of `rows.txt` (RV64) and `rows32.txt` (RV32) in every engine, and checks that every
+//! row has one.
 
 use std::collections::BTreeSet;
 use trine_conformance::lines::Line;

@@ -1,4 +1,4 @@
-//! RV32's view of registers that are wider than it is: halves, and bits that move.
+//! Tests of RV32's view of registers that are wider than 32 bits: halves, and bits at other positions.
 
 use trine_base::Vcpu;
 use trine_conformance::bare::{BASE, Bare, assemble_for, both_on};
@@ -26,7 +26,7 @@ fn every_counter_has_a_high_half() {
             "addi a0, zero, 7\ncsrrw zero, {high}, a0\naddi a1, zero, -1\ncsrrw zero, {low}, a1\n\
              csrrs a2, {low}, zero\ncsrrs a3, {high}, zero\ncsrrs a4, {low}, zero"
         ));
-        // The low half was all ones at the instruction after the write, and runs over.
+        // The low half was all ones at the instruction after the write, and overflows.
         assert_eq!((bare.get("a2"), bare.get("a3")), (0xffff_ffff, 8), "{low}");
         assert_eq!(bare.get("a4"), 1, "{low}");
     }
@@ -90,7 +90,7 @@ fn with_a_last_page(bare: &mut Bare<Rv32>, last: &[u8]) {
 
 #[test]
 fn control_wraps_at_the_end_of_the_address_space() {
-    // Each ends at the last address: it runs on into page 0, or jumps there.
+    // Each ends at the last address: it continues in page 0, or jumps there.
     for (last, program) in [
         ("c.addi a2, 1", "jalr zero, -2(zero)"),
         ("addi a2, a2, 1", "jalr zero, -4(zero)"),

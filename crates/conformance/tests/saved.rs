@@ -1,4 +1,4 @@
-//! Machines that are saved, loaded into fresh ones, and go on as if nothing had been.
+//! Tests of machines that are saved, loaded into fresh ones, and continue as if nothing had happened.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -36,7 +36,7 @@ impl Machine {
         Machine::new(program, cpus, 16 << 20, tier, TimeSource::Count(3))
     }
 
-    /// A fresh machine with this one's state and memory.
+    /// Creates a fresh machine with this one's state and memory.
     fn fork(&self, fresh: Machine) -> Machine {
         let (state, mut fresh) = (self.board.save(), fresh);
         copy(self.board.ram(), fresh.board.ram());
@@ -70,8 +70,8 @@ fn copy(from: &Ram, to: &Ram) {
     }
 }
 
-/// Every hart takes timer interrupts of the ACLINT, 1,000 ticks apart, and sums up the times at which they came; hart 0
-/// writes a letter each time and ends the machine after 20.
+/// Every hart takes timer interrupts of the ACLINT, 1,000 ticks apart, and sums the times at which they came;
+/// hart 0 writes a letter each time and ends the machine after 20.
 fn ticking_program() -> ProgramFile {
     let text = format!(
         "jal s0, @start
@@ -143,12 +143,12 @@ fn a_loaded_machine_goes_on_to_the_same_end() {
     }
 }
 
-/// A state that an earlier version of Trine saved. With `BLESS` set, a file that is not there is written: a new version of
-/// the state has a new name, and a file that is there never changes.
+/// Loads a state that an earlier version of Trine saved. With `BLESS` set, a missing file is written: a new
+/// version of the state has a new name, and an existing file never changes.
 #[test]
 fn golden_states_are_loaded() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/saved/machine.v1");
-    // The program keeps nothing in memory, so a fresh machine has all of it that the state belongs to.
+    // The program keeps nothing in memory, so a fresh machine has all the memory that belongs to the state.
     let program = ticking_program();
     if !path.exists() && std::env::var_os("BLESS").is_some() {
         let mut machine = Machine::counted(&program, 2, Tier::Baseline);

@@ -1,4 +1,4 @@
-//! Traps, delegation, interrupts and CSRs (priv 3.1, 3.3, 12.1), in both engines.
+//! Tests of traps, delegation, interrupts and CSRs (priv 3.1, 3.3, 12.1), in both engines.
 
 use trine_base::Vcpu;
 use trine_conformance::bare::{BASE, both};
@@ -61,7 +61,7 @@ fn what_is_delegated_goes_to_supervisor_mode() {
     let body =
         format!("addi t1, zero, 256\ncsrrw zero, medeleg, t1\ncsrrw zero, stvec, t0\n{}\necall", drop_to(0));
     let bare = both(200, &with_handler(&body), |_| {});
-    // The M handler's code runs in S mode now, where it may not read mcause: that raises in M.
+    // The M mode handler's code now runs in S mode, which must not read mcause: that traps to M mode.
     assert_eq!(bare.get("scause"), 8);
     assert_eq!(bare.get("s1"), 2, "S mode may not read mcause");
     assert_eq!(bare.get("s4") >> 11 & 3, 1, "the second trap came from S");
@@ -84,7 +84,7 @@ fn illegal_instructions_say_what_they_are() {
 
 #[test]
 fn no_triggers_are_found() {
-    // What a debugger's search for triggers does (Sdtrig 5.2).
+    // The accesses of a debugger that looks for triggers (Sdtrig 5.2).
     let bare = both(
         100,
         &with_handler(
@@ -177,7 +177,7 @@ fn registers_keep_only_legal_values() {
 
 #[test]
 fn self_modifying_code_is_seen_after_fence_i() {
-    // The loop's third instruction adds 1 at first; after ten rounds it is replaced by one that adds 2.
+    // The loop's third instruction adds 1 at first; after ten iterations it is replaced by one that adds 2.
     let bare = both(
         1000,
         "auipc t0, 0

@@ -1,7 +1,8 @@
-//! What the runtime and the process inside say to each other: frames over a stream socket, descriptors beside them.
+//! The protocol between the runtime and the process inside the container: frames over a stream socket, with
+//! descriptors.
 //!
-//! A frame is a letter, a length and that many bytes. The process inside is Trine's own until it executes the
-//! container's program; that closes its end, which is how the runtime learns that it worked.
+//! A frame is a letter, a length and as many bytes. The process inside is Trine's own until it executes the
+//! container's program; that closes its end, which tells the runtime that it succeeded.
 
 use crate::error::{Context, Error, Result};
 use std::io::{self, Read, Write};
@@ -9,33 +10,35 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use trine_base::passed_fds;
 
-/// Most bytes of a frame: no configuration is larger.
+/// The most bytes of a frame: no configuration is larger.
 const MOST: usize = 64 << 20;
-/// What a frame says.
+/// The type of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Kind {
-    /// To the inside: what to do (JSON of [`crate::plan::Plan`]).
+    /// To the inside: the plan (JSON of [`crate::plan::Plan`]).
     Plan = b'P',
     /// To the inside: go on.
     Go = b'G',
-    /// From the inside: layers are mounted; beside it may be the device by which they are to be served.
+    /// From the inside: the layers are mounted; a descriptor may be the FUSE device by which they are to be
+    /// served.
     Layers = b'L',
-    /// From the inside: mounts are made; hooks of the runtime are due.
+    /// From the inside: the mounts are made; the runtime's hooks must run now.
     Hooks = b'H',
-    /// From the inside: everything is prepared; beside it may be the terminal.
+    /// From the inside: everything is prepared; a descriptor may be the terminal.
     Ready = b'R',
-    /// From the inside: the number of its descriptor on which system calls are notified.
+    /// From the inside: the number of its descriptor for system call notifications.
     Notify = b'N',
-    /// From the inside: it failed, and why ([`Channel::fail`]).
+    /// From the inside: it failed, for this reason ([`Channel::fail`]).
     Failed = b'E',
-    /// From the inside, before its `exec`: a step of [`crate::launch`] failed (its letter, the kernel's error).
+    /// From the inside, before its `exec`: a step of [`crate::launch`] failed (the step's letter, the
+    /// kernel's error).
     Early = b'e',
-    /// From the inside, before its `exec`: user and group ids are to be mapped.
+    /// From the inside, before its `exec`: its user and group IDs must be mapped.
     Map = b'M',
-    /// From the inside, before its `exec`: the number of the process that goes on in its place.
+    /// From the inside, before its `exec`: the process ID of the process that continues in its place.
     Child = b'C',
-    /// From the inside, before its `exec`: it cannot reach Trine's executable.
+    /// From the inside, before its `exec`: it cannot access Trine's executable.
     Executable = b'X',
 }
 
@@ -50,26 +53,26 @@ impl Kind {
 /// A frame.
 #[derive(Debug)]
 pub struct Frame {
-    /// What it says.
+    /// Its type.
     pub kind: Kind,
-    /// Its bytes.
+    /// Its contents.
     pub bytes: Vec<u8>,
     /// Its descriptors.
     pub fds: Vec<OwnedFd>,
 }
 
-/// One end.
+/// One end of the connection.
 #[derive(Debug)]
 pub struct Channel(UnixStream);
 
 impl Channel {
-    /// Two ends.
+    /// Creates a connected pair.
     pub fn pair() -> Result<(Channel, Channel)> {
         let (a, b) = UnixStream::pair().context("cannot make a pair of sockets")?;
         Ok((Channel(a), Channel(b)))
     }
 
-    /// The end that a descriptor is.
+    /// Uses a descriptor as one end.
     pub fn from_fd(fd: OwnedFd) -> Channel {
         Channel(fd.into())
     }
@@ -94,7 +97,7 @@ impl Channel {
         self.0.write_all(&frame[sent..]).context("cannot reach the process inside")
     }
 
-    /// Tells the other side why it failed, and whether that is the program's fault.
+    /// Tells the other side the reason of a failure, and whether the container's program is at fault.
     ///
     /// # Errors
     /// The other side has gone.
@@ -103,8 +106,8 @@ impl Channel {
         self.send(Kind::Failed, &[&[code][..], why.to_string().as_bytes()].concat(), &[])
     }
 
-    /// Sends a frame by `write(2)` alone: a filter of system calls that has a listener is already up, and calls for it
-    /// would wait for whoever is to learn of the listener by this frame.
+    /// Sends a frame by `write(2)` alone. A seccomp filter with a listener is already active, and system
+    /// calls that notify it would wait for the process that is to receive the listener by this frame.
     ///
     /// # Errors
     /// The other side has gone.
@@ -117,12 +120,12 @@ impl Channel {
     /// Receives a frame; `None` at the end.
     ///
     /// # Errors
-    /// What came is no frame.
+    /// The received bytes are not a frame.
     pub fn receive(&mut self) -> Result<Option<Frame>> {
         let lost = "cannot read from the process inside";
         let mut head = [0; 5];
         let (got, fds) = match passed_fds::receive(&self.0, &mut head) {
-            // What was sent to the other side was never read there.
+            // The other side closed without reading what was sent to it.
             Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
             other => other.context(lost)?,
         };
@@ -133,37 +136,37 @@ impl Channel {
         let [letter, length @ ..] = head;
         let length = u32::from_le_bytes(length) as usize;
         let Some(kind) = Kind::of(letter).filter(|_| length <= MOST) else {
-            return Err(Error::refused("the process inside sent what is no message"));
+            return Err(Error::refused("the process inside sent an invalid message"));
         };
         let mut bytes = vec![0; length];
         self.0.read_exact(&mut bytes).context(lost)?;
         Ok(Some(Frame { kind, bytes, fds }))
     }
 
-    /// Receives a frame of this kind; a failure that the other side reports is this side's error.
+    /// Receives a frame of this type; a failure that the other side reports is returned as an error.
     ///
     /// # Errors
-    /// Another frame, or the end.
+    /// Another frame was received, or the end.
     pub fn expect(&mut self, kind: Kind) -> Result<Frame> {
         self.expect_any(&[kind])
     }
 
-    /// Receives a frame of one of these kinds, as [`Channel::expect`].
+    /// Receives a frame of one of these types, as [`Channel::expect`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Channel::expect`].
     pub fn expect_any(&mut self, kinds: &[Kind]) -> Result<Frame> {
         match self.receive()? {
             Some(frame) if kinds.contains(&frame.kind) => Ok(frame),
             Some(frame) if frame.kind == Kind::Failed => Err(failure(&frame)),
             Some(frame) if frame.kind == Kind::Early => Err(crate::launch::failure(&frame.bytes)),
-            Some(_) => Err(Error::refused("the process inside and the runtime do not understand each other")),
+            Some(_) => Err(Error::refused("the process inside sent an unexpected message")),
             None => Err(Error::Inside("the process inside ended before it was ready".into())),
         }
     }
 }
 
-/// What a frame that reports a failure says.
+/// The error in a frame that reports a failure.
 pub fn failure(frame: &Frame) -> Error {
     let (code, text) = frame.bytes.split_first().unwrap_or((&0, &[]));
     let text = String::from_utf8_lossy(text).into_owned();

@@ -1,4 +1,4 @@
-//! A container that is there.
+//! Operations on an existing container.
 
 use crate::channel::{Channel, Kind};
 use crate::error::{Context, Error, Result};
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use trine_base::{passed_fds, process_stat::ProcessIdentity};
 use trine_cgroup::{Manager, OomEvents, Stats};
 
-/// How long a process that was killed may take to end.
+/// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long it may then wait for others before it is not waited for any more.
+/// How long it may then wait for others before the runtime stops waiting for it.
 const LAST: Duration = Duration::from_secs(1);
 
 /// A container.
@@ -26,7 +26,7 @@ pub struct Container {
 }
 
 impl Container {
-    /// What is kept of it.
+    /// Its record.
     pub fn record(&self) -> &Record {
         &self.record
     }
@@ -34,28 +34,28 @@ impl Container {
     /// Its configuration.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The configuration cannot be read.
     pub fn config(&self) -> Result<Spec> {
         self.directory.config()
     }
 
-    /// Whether its first process is there.
+    /// Whether its first process exists.
     pub fn is_alive(&self) -> bool {
         let Record { state, started, .. } = &self.record;
         ProcessIdentity { pid: state.pid, start: *started }.is_alive()
     }
 
-    /// Its first process, which no other can take the place of.
+    /// A descriptor of its first process, which cannot refer to another process later.
     ///
     /// # Errors
-    /// It has ended.
+    /// The process has ended.
     pub fn process(&self) -> Result<OwnedFd> {
         let fd = sys::pidfd(self.record.state.pid.max(1)).map_err(|_| Error::NotRunning)?;
-        // Asked after the process is held.
+        // Checked after the descriptor is open.
         if self.is_alive() { Ok(fd) } else { Err(Error::NotRunning) }
     }
 
-    /// Where it is in its life now.
+    /// Its current status.
     pub fn status(&self) -> Status {
         if !self.is_alive() {
             let making = self.record.state.status == Status::Creating && self.record.state.pid == 0;
@@ -74,11 +74,11 @@ impl Container {
     /// Whether its first process waits to be started.
     fn waits(&self) -> bool {
         let path = self.directory.path().join(START);
-        // A starter that was killed may have left the name behind; then nobody listens there.
+        // A killed `start` may have left the name of the socket behind; then nobody listens there.
         path.exists() && connect(self.directory.path()).is_ok()
     }
 
-    /// The container as `state` shows it.
+    /// The container's state, as the command `state` shows it.
     pub fn state(&self) -> State {
         let status = self.status();
         let pid = if status == Status::Stopped { 0 } else { self.record.state.pid };
@@ -88,7 +88,7 @@ impl Container {
     /// Starts its program.
     ///
     /// # Errors
-    /// It is not waiting for that; the program cannot be executed; a hook failed.
+    /// The container does not wait to be started, the program cannot be executed, or a hook failed.
     pub fn start(&self) -> Result<()> {
         match self.status() {
             Status::Created => {}
@@ -96,7 +96,7 @@ impl Container {
             other => return Err(Error::refused(format!("cannot start a container in the {other} state"))),
         }
         let config = self.config()?;
-        // Held before it goes on: a short program has ended when it is asked for later.
+        // Opened before it goes on: a short program may have ended by the time it is needed.
         let process = self.process()?;
         let stream = connect(self.directory.path()).context("cannot reach the container's first process")?;
         let mut channel = Channel::from_fd(stream.into());
@@ -112,7 +112,7 @@ impl Container {
     /// Sends a signal to its first process, or to all of its processes.
     ///
     /// # Errors
-    /// It has ended.
+    /// The container has ended.
     pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
         if !all {
             sys::signal(&self.process()?, signal).context("cannot signal the container's first process")?;
@@ -123,7 +123,7 @@ impl Container {
             return Ok(groups.kill()?);
         }
         for pid in groups.processes()? {
-            // Held before it is signalled, so that no other process can take its number meanwhile.
+            // Opened before it is signalled, so that no other process can get its ID meanwhile.
             let Ok(process) = sys::pidfd(pid) else { continue };
             sys::signal(&process, signal).or_else(gone).with(|| format!("cannot signal process {pid}"))?;
         }
@@ -135,7 +135,7 @@ impl Container {
         groups.ok_or_else(|| Error::refused("the container has no control groups"))
     }
 
-    /// Numbers of its processes as this process sees them.
+    /// The process IDs of its processes, as this process sees them.
     ///
     /// # Errors
     /// It has no control group.
@@ -146,7 +146,7 @@ impl Container {
     /// Freezes its processes.
     ///
     /// # Errors
-    /// It is not running, or has no control group that can.
+    /// It is not running, or has no control group that can freeze it.
     pub fn pause(&self) -> Result<()> {
         match self.status() {
             Status::Running | Status::Created => Ok(self.groups()?.freeze()?),
@@ -156,7 +156,7 @@ impl Container {
         }
     }
 
-    /// Lets its processes go on.
+    /// Thaws its processes.
     ///
     /// # Errors
     /// It is not paused.
@@ -167,10 +167,10 @@ impl Container {
         }
     }
 
-    /// Changes its limits; gives sentences about what was passed over.
+    /// Changes its resource limits; returns sentences about limits that were ignored.
     ///
     /// # Errors
-    /// It has ended, or a limit cannot be set.
+    /// The container has ended, or a limit cannot be set.
     pub fn update(&self, resources: &LinuxResources) -> Result<Vec<String>> {
         if !self.is_alive() {
             return Err(Error::NotRunning);
@@ -178,30 +178,30 @@ impl Container {
         Ok(self.groups()?.apply(resources)?)
     }
 
-    /// What it uses.
+    /// Its resource usage.
     ///
     /// # Errors
-    /// It has ended.
+    /// The container has ended.
     pub fn stats(&self) -> Result<Stats> {
         if self.is_alive() { Ok(self.groups()?.stats()) } else { Err(Error::NotRunning) }
     }
 
-    /// News of its memory running out.
+    /// Notifications that its memory was used up.
     ///
     /// # Errors
-    /// It has no control group that tells.
+    /// It has no control group for this.
     pub fn oom_events(&self) -> Result<OomEvents> {
         Ok(self.groups()?.oom_events()?)
     }
 
-    /// Takes it away: its processes where `force` says so, its directory.
+    /// Deletes it: its processes if `force` is set, and its directory.
     ///
     /// # Errors
-    /// It still runs.
+    /// It is still running.
     pub fn delete(self, force: bool) -> Result<()> {
         match self.status() {
             Status::Stopped => {}
-            // One that waits has run nothing yet; one that is being made without a maker never will.
+            // A waiting container has executed nothing yet; a container whose creator has gone never will.
             Status::Created => self.end()?,
             _ if force => self.end()?,
             other => {
@@ -214,7 +214,7 @@ impl Container {
         self.remove()
     }
 
-    /// Ends its first process, and with it, where it has a namespace of processes, all others.
+    /// Kills its first process, and with it, if it has a PID namespace, all others.
     fn end(&self) -> Result<()> {
         let Ok(process) = self.process() else { return Ok(()) };
         sys::signal(&process, libc::SIGKILL)
@@ -235,15 +235,16 @@ impl Container {
         Ok(())
     }
 
-    /// Whether its first process has done all but to wait until others have been waited for: the kernel keeps it until
-    /// every process of its namespace is gone, and one that `exec` made has a parent outside, which may never ask.
+    /// Whether its first process has ended except for waiting until other processes have been reaped: the
+    /// kernel keeps it until every process of its PID namespace is gone, and a process from `exec` has a
+    /// parent outside, which may never reap it.
     fn only_waits(&self) -> bool {
-        // A user's may have no group that could tell.
+        // A user's container may have no control group to check.
         let some = |groups: &Manager| groups.processes().is_ok_and(|all| !all.is_empty());
         state::is_exiting(self.record.state.pid) && !self.record.groups.as_ref().is_some_and(some)
     }
 
-    /// Lets what is frozen go on: the first version's freezer holds even those that were killed.
+    /// Thaws its processes: frozen by cgroup v1, even killed processes do not end.
     fn thaw(&self) -> Result<()> {
         match self.record.groups.as_ref().filter(|g| g.is_frozen()) {
             Some(groups) => Ok(groups.thaw()?),
@@ -251,11 +252,12 @@ impl Container {
         }
     }
 
-    /// Takes away what is kept of a container that has ended, and runs its last hooks, whose failure changes nothing.
+    /// Removes the directory of a container that has ended, and runs its last hooks, whose failure has no
+    /// effect.
     pub(crate) fn remove(self) -> Result<()> {
         let config = self.config().ok();
         if let Some(groups) = &self.record.groups {
-            // Without a namespace of processes of its own, others may have outlived the first.
+            // Without a PID namespace of its own, other processes may have outlived the first one.
             if groups.processes().is_ok_and(|all| !all.is_empty()) {
                 groups.kill()?;
             }
@@ -276,7 +278,7 @@ fn gone(error: std::io::Error) -> std::io::Result<()> {
     if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
 }
 
-/// Waits until the program of a process has begun: its `exec` closes the other end.
+/// Waits until the program of a process has started: its `exec` closes the other end.
 pub(crate) fn begun(
     channel: &mut Channel,
     config: &Spec,
@@ -295,7 +297,7 @@ pub(crate) fn begun(
                 channel.send(Kind::Go, &[], &[])?;
             }
             _ => {
-                let what = "the process inside and the runtime do not understand each other";
+                let what = "the process inside sent an unexpected message";
                 return Err(Error::refused(what));
             }
         }
@@ -303,7 +305,7 @@ pub(crate) fn begun(
     Ok(())
 }
 
-/// The last hooks of a start.
+/// Runs the last hooks of a start.
 pub(crate) fn started(config: &Spec, state: &State) -> Result<()> {
     match config.hooks() {
         Some(h) => hooks::run("poststart", h.poststart(), state, Status::Running),
@@ -311,7 +313,8 @@ pub(crate) fn started(config: &Spec, state: &State) -> Result<()> {
     }
 }
 
-/// Hands the descriptor on which system calls are notified to who listens (runtime-spec, "Container Process State").
+/// Sends the descriptor for system call notifications to the listener (runtime-spec, "Container Process
+/// State").
 fn notified(config: &Spec, state: &State, listener: &OwnedFd, pid: i32) -> Result<()> {
     let profile = config.linux().as_ref().and_then(|l| l.seccomp().as_ref());
     let Some((profile, path)) = profile.and_then(|p| Some((p, p.listener_path().as_ref()?))) else {
@@ -332,7 +335,7 @@ fn notified(config: &Spec, state: &State, listener: &OwnedFd, pid: i32) -> Resul
     passed_fds::send(&socket, text.as_bytes(), &[listener.as_raw_fd()]).map(drop).with(what)
 }
 
-/// A short path to a socket in a directory: a socket's own may have 107 bytes (unix(7)).
+/// A short path to a socket in a directory: the path of a socket may have at most 107 bytes (unix(7)).
 fn short(directory: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(START)
 }
@@ -342,9 +345,9 @@ fn connect(directory: &Path) -> std::io::Result<UnixStream> {
     UnixStream::connect(short(&dir))
 }
 
-/// The socket that a container's first process waits on until it is started.
+/// The socket on which a container's first process waits until it is started.
 pub(crate) fn listen(directory: &Path) -> Result<OwnedFd> {
-    let what = "cannot make the socket that the start comes by";
+    let what = "cannot create the socket for the start";
     let dir = sys::open(directory, libc::O_PATH | libc::O_DIRECTORY).context(what)?;
     Ok(UnixListener::bind(short(&dir)).context(what)?.into())
 }

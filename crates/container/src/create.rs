@@ -1,4 +1,4 @@
-//! Making a container.
+//! Creating a container.
 
 use crate::channel::{Channel, Kind};
 use crate::container::{self, Container};
@@ -20,28 +20,29 @@ use trine_base::process_stat::ProcessIdentity;
 use trine_base::rfc3339;
 use trine_cgroup::{GroupPath, Manager};
 
-/// The containers whose state is below one directory.
+/// All containers whose state is below one directory.
 #[derive(Clone, Debug)]
 pub struct Runtime {
     root: PathBuf,
 }
 
-/// How a container is made.
+/// Options for creating a container.
 #[derive(Default)]
 pub struct Options {
-    /// Descriptors from 3 on that its program gets from the caller.
+    /// Number of descriptors, from 3 on, that its program inherits from the caller.
     pub preserve: u32,
-    /// What becomes its standard input, output and error; the caller's own where there is none.
+    /// Its standard input, output and error; `None` means the caller's own.
     pub stdio: [Option<OwnedFd>; 3],
-    /// The caller's session keyring stays its own.
+    /// Whether to keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// The root is moved to and not changed by `pivot_root(2)`: for hosts that run from a RAM disk.
+    /// Whether to change the root without `pivot_root(2)`: for hosts that run from a RAM disk.
     pub no_pivot: bool,
-    /// [`Container::start`] starts its program, from any process; else [`Created::start`] does, from this one.
+    /// Whether [`Container::start`] starts its program, from any process; otherwise [`Created::start`] does,
+    /// from this one.
     pub detached: bool,
 }
 
-/// A container whose program has not begun.
+/// A container whose program has not started.
 #[derive(Debug)]
 pub struct Created {
     /// The container.
@@ -50,7 +51,7 @@ pub struct Created {
     pub process: OwnedFd,
     /// The caller's end of its terminal.
     pub terminal: Option<OwnedFd>,
-    /// Sentences about what was asked for and left out, as the host does not have or allow it.
+    /// Sentences about settings that were left out because the host does not have or allow them.
     pub notes: Vec<String>,
     channel: Channel,
     config: Spec,
@@ -60,7 +61,7 @@ impl Created {
     /// Starts its program.
     ///
     /// # Errors
-    /// It cannot be executed.
+    /// The program cannot be executed.
     pub fn start(&mut self) -> Result<()> {
         self.channel.send(Kind::Go, &[], &[])?;
         let state = &self.container.record.state;
@@ -70,22 +71,22 @@ impl Created {
 }
 
 impl Runtime {
-    /// The containers below a directory, which is made with the first.
+    /// The containers below a directory, which is created with the first one.
     pub fn new(root: PathBuf) -> Runtime {
         Runtime { root }
     }
 
-    /// A container that is there.
+    /// Loads an existing container.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// There is no container with this name.
     pub fn load(&self, id: &str) -> Result<Container> {
         let directory = Directory::find(&self.root, id)?;
         let record = directory.load()?;
         Ok(Container { directory, record })
     }
 
-    /// Everything that is there.
+    /// All existing containers.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -95,16 +96,16 @@ impl Runtime {
             other => other.with(|| format!("cannot read {}", self.root.display()))?,
         };
         let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
-        // Another command may be making or deleting one.
+        // Another command may be creating or deleting a container.
         let mut all: Vec<Container> = names.filter_map(|id| self.load(&id).ok()).collect();
         all.sort_by(|a, b| a.record.state.id.cmp(&b.record.state.id));
         Ok(all)
     }
 
-    /// Takes away what is left of a container whose making was broken off; that nothing is there is no error.
+    /// Removes what is left of a container whose creation was interrupted, if there is anything.
     ///
     /// # Errors
-    /// It cannot be taken away.
+    /// Something cannot be removed.
     pub fn clear(&self, id: &str) -> Result<()> {
         match Directory::find(&self.root, id) {
             Ok(directory) => directory.remove(),
@@ -113,10 +114,10 @@ impl Runtime {
         }
     }
 
-    /// Makes a container: everything is there but its program.
+    /// Creates a container: everything is there, but its program has not started.
     ///
     /// # Errors
-    /// The name is taken, or something of it cannot be made; then nothing is left.
+    /// The name is taken, or something cannot be created; nothing is left then.
     pub fn create(&self, id: &str, bundle: &Bundle, options: Options) -> Result<Created> {
         let directory = Directory::make(&self.root, id)?;
         let making = Making::begin(&directory, bundle, options);
@@ -134,7 +135,7 @@ impl Runtime {
     }
 }
 
-/// A container that is being made.
+/// A container that is being created.
 struct Making<'a> {
     directory: &'a Directory,
     bundle: &'a Bundle,
@@ -184,7 +185,7 @@ impl<'a> Making<'a> {
         let groups = Manager::new(&GroupPath::new(linux.cgroups_path().as_deref(), directory.id())?);
         let launch = Launch {
             joins: namespaces.joins,
-            // That of control groups is made once the process is in them.
+            // The cgroup namespace is created once the process is in its groups.
             new: namespaces.new & !libc::CLONE_NEWCGROUP,
             maps,
             time_offsets: offsets(linux),
@@ -195,9 +196,9 @@ impl<'a> Making<'a> {
         Ok(Making { directory, bundle, options, record, launch, launched: None, groups, notes: Vec::new() })
     }
 
-    /// Makes the control groups and sets their limits.
+    /// Creates the control groups and sets their limits.
     fn limit(&mut self) -> Result<()> {
-        // Known to whoever has to clean up before there are any: this process may be killed in between.
+        // Recorded before they are created: this process may be killed in between, and another must clean up.
         self.record.groups = Some(self.groups.clone());
         self.directory.save(&self.record)?;
         self.groups.create()?;
@@ -213,7 +214,7 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    /// Trees of mounts that only this side can open: their numbers, and they themselves.
+    /// Mount trees that only this side can open: their indices and descriptors.
     fn trees(&self, pid: i32) -> Result<Vec<(usize, OwnedFd)>> {
         let mounts = self.bundle.spec.mounts().iter().flatten().enumerate();
         let users = self.launch.maps.is_some() || joins(&self.launch, libc::CLONE_NEWUSER);
@@ -311,27 +312,27 @@ impl<'a> Making<'a> {
         Ok(Created { container, process, terminal, notes, channel, config: spec.clone() })
     }
 
-    /// Ends what has begun.
+    /// Ends everything that has been started.
     fn abort(&mut self) {
         if let Some(launched) = self.launched.take() {
             drop(sys::signal(&launched.pidfd, libc::SIGKILL));
             drop(sys::wait(launched.pid));
         }
-        // What hooks may have left in them, too.
+        // Processes that hooks left in the groups, too.
         drop(self.groups.kill());
         drop(self.groups.remove());
     }
 }
 
-/// Waits until the layers are mounted, and starts their server where the inside asks for one. `users`: a process in the
-/// container's user namespace.
+/// Waits until the layers are mounted, and starts the FUSE server if the process inside asks for it. `users`:
+/// a process in the container's user namespace.
 fn serve(channel: &mut Channel, layers: &Layers, users: Option<i32>, bundle: &Path) -> Result<()> {
     if channel.expect(Kind::Layers)?.bytes.is_empty() {
         return Ok(());
     }
     let open = |pid| sys::open(format!("/proc/{pid}/ns/user"), libc::O_RDONLY);
     let users = users.map(open).transpose().context("cannot open the user namespace")?;
-    // In a namespace of users the inside opens it; what keeps this side from it is said there, too.
+    // In a user namespace, the process inside opens the device; it also reports why this side could not.
     let device = if users.is_none() { fuse::device().ok() } else { None };
     channel.send(Kind::Go, &[], device.as_ref().map(AsRawFd::as_raw_fd).as_slice())?;
     drop(device);
@@ -341,7 +342,7 @@ fn serve(channel: &mut Channel, layers: &Layers, users: Option<i32>, bundle: &Pa
     channel.send(Kind::Go, &[], &[])
 }
 
-/// The hierarchies as they are mounted inside.
+/// The hierarchies as they are mounted inside the container.
 fn hierarchies(groups: &Manager) -> Vec<Hierarchy> {
     let all = groups.hierarchies();
     let first = all.iter().filter(|h| !h.is_second()).count();
@@ -357,7 +358,7 @@ fn hierarchies(groups: &Manager) -> Vec<Hierarchy> {
     .collect()
 }
 
-/// Whether hooks of the runtime run while a container is being made.
+/// Whether hooks of the runtime must run while a container is being created.
 #[allow(deprecated, reason = "bundles still have them")]
 fn due(hooks: &oci_spec::runtime::Hooks) -> bool {
     let some = |h: &Option<Vec<_>>| h.as_ref().is_some_and(|h| !h.is_empty());
@@ -368,19 +369,19 @@ fn joins(launch: &Launch, flag: i32) -> bool {
     launch.joins.iter().any(|j| j.1 == flag)
 }
 
-/// Whether this process's root is not the host's: then no device can be made.
+/// Whether this process is in a user namespace: then it cannot create devices.
 pub(crate) fn inside_user_namespace() -> bool {
-    // The host's own map is the identity over all ids (user_namespaces(7)).
+    // The mapping of the host's own user namespace is the identity over all IDs (user_namespaces(7)).
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Whether a process may change its groups.
+/// Whether a process may change its supplementary groups.
 pub(crate) fn may_set_groups(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/setgroups")).is_ok_and(|t| t.trim() == "allow")
 }
 
-/// What `/proc/self/timens_offsets` takes.
+/// The text for `/proc/self/timens_offsets`.
 fn offsets(linux: &Linux) -> String {
     let rows = linux.time_offsets().iter().flatten();
     rows.map(|(clock, o)| format!("{clock} {} {}\n", o.secs().unwrap_or(0), o.nanosecs().unwrap_or(0)))

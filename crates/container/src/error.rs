@@ -1,12 +1,12 @@
-//! What can go wrong, in sentences.
+//! The errors of this crate.
 
 use std::fmt::Display;
 use std::io;
 
-/// Why something was not done.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bundle or a request asks for what cannot be.
+    /// The bundle or the request is not possible.
     #[error("{0}")]
     Refused(String),
     /// There is no such container (containerd looks for "does not exist").
@@ -18,7 +18,7 @@ pub enum Error {
     /// It has no process any more (containerd looks for "container not running").
     #[error("container not running")]
     NotRunning,
-    /// The kernel, or a file, said no.
+    /// A system call or an operation on a file failed.
     #[error("{what}: {error}")]
     System {
         /// What was tried.
@@ -26,33 +26,33 @@ pub enum Error {
         /// Why it failed.
         error: io::Error,
     },
-    /// The program is not there: a shell's exit code 127.
+    /// The program does not exist: exit code 127, as in a shell.
     #[error("{0}")]
     NotFound(String),
-    /// The program is there, and cannot be executed: a shell's exit code 126.
+    /// The program exists but cannot be executed: exit code 126, as in a shell.
     #[error("{0}")]
     NotExecutable(String),
-    /// The process inside said so, before the container's own program was there.
+    /// The process inside failed, before the container's own program was started.
     #[error("{0}")]
     Inside(String),
-    /// The control groups said no.
+    /// An operation on control groups failed.
     #[error(transparent)]
     Groups(#[from] trine_cgroup::Error),
-    /// The filter of system calls cannot be.
+    /// The seccomp profile is not possible.
     #[error(transparent)]
     Filter(#[from] crate::seccomp::SeccompError),
 }
 
-/// What this crate's functions give.
+/// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Something that cannot be.
+    /// Creates an error about a request that is not possible.
     pub fn refused(what: impl Display) -> Error {
         Error::Refused(what.to_string())
     }
 
-    /// The exit code of a shell whose command fails so, where it is the command that fails.
+    /// The exit code of a shell whose command fails this way; `None` if the command is not at fault.
     pub fn exit_code(&self) -> Option<u8> {
         match self {
             Error::NotFound(_) => Some(127),
@@ -62,11 +62,11 @@ impl Error {
     }
 }
 
-/// Says what was tried where it failed.
+/// Adds to an error what was tried.
 pub trait Context<T> {
-    /// Adds `what` as it is.
+    /// Adds the text `what`.
     fn context(self, what: &str) -> Result<T>;
-    /// Adds what the function gives.
+    /// Adds the text that the function returns.
     fn with(self, what: impl FnOnce() -> String) -> Result<T>;
 }
 

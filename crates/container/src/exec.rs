@@ -1,4 +1,4 @@
-//! Another process in a container that is there.
+//! Running another process in an existing container.
 
 use crate::channel::{Channel, Kind};
 use crate::container::{self, Container};
@@ -13,20 +13,20 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use trine_cgroup::Below;
 
-/// How often the container's control groups are looked for while it changes them.
+/// How often the container's control groups are looked up while the container changes them.
 const TRIES: u32 = 5;
 
-/// What is to run, and how.
+/// A process to be run, with options.
 pub struct Execution {
     /// The process.
     pub process: Process,
-    /// Descriptors from 3 on that it gets from the caller.
+    /// Number of descriptors, from 3 on, that it inherits from the caller.
     pub preserve: u32,
-    /// What becomes its standard input, output and error; the caller's own where there is none.
+    /// Its standard input, output and error; `None` means the caller's own.
     pub stdio: [Option<OwnedFd>; 3],
-    /// It is made in a paused container, too, and waits there.
+    /// Whether it is also created in a paused container, where it waits.
     pub ignore_paused: bool,
-    /// Groups below the container's that it goes into; none: the container's own.
+    /// Groups below the container's that it joins; empty means the container's own.
     pub groups: Vec<Below>,
 }
 
@@ -43,25 +43,26 @@ impl Execution {
     }
 }
 
-/// A process that runs.
+/// A running process.
 #[derive(Debug)]
 pub struct Executed {
-    /// Its number as this process sees it.
+    /// Its process ID, as this process sees it.
     pub pid: i32,
-    /// Itself, a child of this process.
+    /// Its descriptor; it is a child of this process.
     pub process: OwnedFd,
     /// The caller's end of its terminal.
     pub terminal: Option<OwnedFd>,
-    /// Sentences about what was left out.
+    /// Sentences about settings that were left out.
     pub notes: Vec<String>,
 }
 
 impl Container {
-    /// Runs a process in the container. `prepared` is called when everything is there but the program: with the process's
-    /// number and the caller's end of its terminal, which it may take.
+    /// Runs a process in the container. `prepared` is called when everything is ready except the program,
+    /// with the process ID and the caller's end of the terminal, which it may take.
     ///
     /// # Errors
-    /// The container does not run; the process cannot be made; its program cannot be executed. Then there is none.
+    /// The container does not run, the process cannot be created, or its program cannot be executed. No
+    /// process is left then.
     pub fn exec(
         &self,
         what: Execution,
@@ -92,7 +93,7 @@ impl Container {
         }
     }
 
-    /// Makes the process in the container's namespaces and control groups.
+    /// Creates the process in the container's namespaces and control groups.
     fn launch(&self, first: &OwnedFd, config: &Spec, what: &Execution) -> Result<Launched> {
         let all = joined(config, self.record.state.pid)?;
         let own = |fd: &Option<OwnedFd>| fd.as_ref().map(OwnedFd::try_clone).transpose();
@@ -114,8 +115,8 @@ impl Container {
         for left in (0..TRIES).rev() {
             launch.doors = groups.map(|g| g.doors()).transpose()?;
             match launch.go() {
-                // The container has just made groups of its own in its group, which takes no process any more: what runs
-                // has moved to one of those.
+                // The container has just created groups below its own group, which then accepts no processes;
+                // its processes have moved to one of those.
                 Err(Error::System { error, .. }) if left > 0 && error.raw_os_error() == Some(libc::EBUSY) => {
                 }
                 done => return done,
@@ -129,7 +130,7 @@ impl Container {
 fn joined(config: &Spec, pid: i32) -> Result<i32> {
     let list = config.linux().as_ref().and_then(|l| l.namespaces().as_deref()).unwrap_or_default();
     let mut all = namespaces::all(list)?;
-    // The kernel lets nobody join the user namespace that it is in.
+    // The kernel does not allow joining one's own user namespace.
     let users = |pid: &str| std::fs::metadata(format!("/proc/{pid}/ns/user")).map(|m| m.ino()).ok();
     if users("self") == users(&pid.to_string()) {
         all &= !libc::CLONE_NEWUSER;

@@ -1,4 +1,5 @@
-//! Programs of the configuration that run at points of a container's life (runtime-spec, "POSIX-platform Hooks").
+//! Hooks: programs of the configuration that run at certain points of a container's lifecycle (runtime-spec,
+//! "POSIX-platform Hooks").
 
 use crate::error::{Context, Error, Result};
 use crate::state::{State, Status};
@@ -11,23 +12,23 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// Most bytes of a hook's output that an error shows.
+/// The most bytes of a hook's output that an error shows.
 const SHOWN: u64 = 4096;
 
-/// Runs hooks in their order, with the container's state as input.
+/// Runs hooks in order, with the container's state as input.
 ///
 /// # Errors
-/// The first that cannot be started, fails, or takes longer than it may; those after it do not run.
+/// A hook cannot be started, fails, or exceeds its time limit; later hooks do not run then.
 pub fn run(kind: &str, hooks: &Option<Vec<Hook>>, state: &State, status: Status) -> Result<()> {
     each(kind, hooks, state, status).find(Result::is_err).unwrap_or(Ok(()))
 }
 
-/// Runs all hooks in their order, whatever becomes of those before; gives what failed.
+/// Runs all hooks in order, even if some fail; returns the failures.
 pub fn run_all(kind: &str, hooks: &Option<Vec<Hook>>, state: &State, status: Status) -> Vec<Error> {
     each(kind, hooks, state, status).filter_map(Result::err).collect()
 }
 
-/// What becomes of each hook, which runs when that is asked for.
+/// The results of the hooks, each of which runs when its result is requested.
 fn each(
     kind: &str,
     hooks: &Option<Vec<Hook>>,
@@ -41,7 +42,7 @@ fn each(
     })
 }
 
-/// A file in memory: who reads from it and writes to it need not wait for each other.
+/// A file in memory: unlike with a pipe, neither the reader nor the writer has to wait.
 fn memory(content: &[u8]) -> std::io::Result<File> {
     // SAFETY: reads a literal; makes a descriptor.
     let fd = sys::check(unsafe { libc::memfd_create(c"hook".as_ptr(), libc::MFD_CLOEXEC) }.into())?;
@@ -54,8 +55,9 @@ fn memory(content: &[u8]) -> std::io::Result<File> {
 
 fn one(hook: &Hook, state: &[u8]) -> Result<()> {
     let (input, output) = (memory(state), memory(b""));
-    let (input, mut output) = (input.context("no memory")?, output.context("no memory")?);
-    let said = || output.try_clone().context("no descriptor");
+    let (input, mut output) =
+        (input.context("cannot create a file in memory")?, output.context("cannot create a file in memory")?);
+    let said = || output.try_clone().context("cannot copy a descriptor");
     let mut command = Command::new(hook.path());
     command.stdin(input).stdout(said()?).stderr(said()?);
     if let Some((name, rest)) = hook.args().as_ref().and_then(|a| a.split_first()) {
@@ -64,7 +66,7 @@ fn one(hook: &Hook, state: &[u8]) -> Result<()> {
     if let Some(env) = hook.env() {
         command.env_clear().envs(env.iter().filter_map(|e| e.split_once('=')));
     }
-    let child = command.spawn().context("it cannot be started")?;
+    let child = command.spawn().context("cannot start it")?;
     let status = wait(child, hook.timeout())?;
     if status.success() {
         return Ok(());
@@ -77,21 +79,21 @@ fn one(hook: &Hook, state: &[u8]) -> Result<()> {
 
 fn wait(mut child: Child, seconds: Option<i64>) -> Result<std::process::ExitStatus> {
     let Some(seconds) = seconds.and_then(|s| u64::try_from(s).ok()) else {
-        return child.wait().context("it cannot be waited for");
+        return child.wait().context("cannot wait for it");
     };
-    let fd = sys::pidfd(child.id() as i32).context("it cannot be waited for")?;
+    let fd = sys::pidfd(child.id() as i32).context("cannot wait for it")?;
     let limit = Duration::from_secs(seconds);
     let begin = Instant::now();
     loop {
         let left = limit.saturating_sub(begin.elapsed());
         let most = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
-        if sys::ready(&fd, libc::POLLIN, most).context("it cannot be waited for")? {
-            return child.wait().context("it cannot be waited for");
+        if sys::ready(&fd, libc::POLLIN, most).context("cannot wait for it")? {
+            return child.wait().context("cannot wait for it");
         }
         if left.is_zero() {
             drop(child.kill());
             drop(child.wait());
-            return Err(Error::refused(format!("it took longer than {seconds} s and was ended")));
+            return Err(Error::refused(format!("it took longer than {seconds} s and was killed")));
         }
     }
 }
@@ -141,7 +143,7 @@ mod tests {
         assert!(says.unwrap_err().to_string().ends_with("because"));
         let slow = run("test", &shell("sleep 60", 0), &state(), Status::Created).unwrap_err().to_string();
         assert!(slow.contains("longer than 0 s"), "{slow}");
-        // What a hook leaves behind is not waited for.
+        // Processes that a hook leaves behind are not waited for.
         assert!(
             run("test", &shell("sleep 60 & echo $! >/dev/null; kill $!", 10), &state(), Status::Created)
                 .is_ok()

@@ -1,4 +1,4 @@
-//! How a user namespace's ids are mapped (user_namespaces(7)).
+//! The ID mappings of a user namespace (user_namespaces(7)).
 
 use crate::error::{Context, Error, Result};
 use crate::sys;
@@ -8,10 +8,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-/// Most rows that the kernel takes.
+/// The most rows that the kernel accepts.
 const MOST: usize = 340;
 
-/// Both maps.
+/// The mappings of users and groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Maps {
     uids: Vec<LinuxIdMapping>,
@@ -25,7 +25,7 @@ fn valid(what: &str, rows: &[LinuxIdMapping]) -> Result<()> {
         |r: &LinuxIdMapping| r.size() > 0 && end(r.container_id(), r) <= most && end(r.host_id(), r) <= most;
     if rows.is_empty() || rows.len() > MOST || !rows.iter().all(fits) {
         return Err(Error::refused(format!(
-            "{what} has to have 1 to {MOST} rows, each of at least one id and below 4294967295"
+            "{what} must have 1 to {MOST} rows, each of at least one id and below 4294967295"
         )));
     }
     for (i, a) in rows.iter().enumerate() {
@@ -41,21 +41,21 @@ fn valid(what: &str, rows: &[LinuxIdMapping]) -> Result<()> {
 }
 
 impl Maps {
-    /// The maps of a configuration.
+    /// The mappings of a configuration.
     ///
     /// # Errors
-    /// A map is empty, maps an id twice, or goes past the last id.
+    /// A mapping is empty, maps an ID twice, or exceeds the last ID.
     pub fn new(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<Maps> {
         valid("linux.uidMappings", uids)?;
         valid("linux.gidMappings", gids)?;
         Ok(Maps { uids: uids.to_vec(), gids: gids.to_vec() })
     }
 
-    /// Maps the ids of the process's user namespace: with the privilege of root, else its own id, else by `newuidmap`
-    /// and `newgidmap`, which look into `/etc/subuid` and `/etc/subgid`.
+    /// Maps the IDs of the process's user namespace: directly as root or for the user's own ID only,
+    /// otherwise by `newuidmap` and `newgidmap`, which check `/etc/subuid` and `/etc/subgid`.
     ///
     /// # Errors
-    /// The host does not give these ids to this user.
+    /// The host does not allow this user to map these IDs.
     pub fn write(&self, pid: i32) -> Result<()> {
         let own = std::fs::metadata("/proc/self").context("cannot read /proc")?;
         let root = own.uid() == 0;
@@ -67,7 +67,7 @@ impl Maps {
                 helper("newuidmap", pid, &self.uids)?;
                 return helper("newgidmap", pid, &self.gids);
             }
-            // Who could drop a group may reach what the group is kept from (CVE-2014-8989).
+            // A process that could drop a group might gain access that the group denies (CVE-2014-8989).
             std::fs::write(format!("/proc/{pid}/setgroups"), "deny").context("cannot write setgroups")?;
         }
         for (name, rows) in [("gid_map", &self.gids), ("uid_map", &self.uids)] {
@@ -78,15 +78,16 @@ impl Maps {
     }
 }
 
-/// A user namespace with these maps, for the owners of a mount (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
+/// Creates a user namespace with these mappings, for the owners of a mount (mount_setattr(2),
+/// `MOUNT_ATTR_IDMAP`).
 ///
 /// # Errors
-/// It cannot be made.
+/// The namespace cannot be created.
 pub fn namespace(maps: &Maps) -> Result<OwnedFd> {
     let what = "cannot make a user namespace for a mount";
     let pid = crate::launch::clone(libc::CLONE_NEWUSER, libc::SIGCHLD, None).context(what)?;
     if pid == 0 {
-        // A process whose only use is that its namespace can be opened; it ends with its parent.
+        // A process that exists only so that its namespace can be opened; it ends with its parent.
         loop {
             // SAFETY: system calls only: the parent may have threads.
             unsafe {
@@ -105,7 +106,7 @@ pub fn namespace(maps: &Maps) -> Result<OwnedFd> {
     opened
 }
 
-/// Rows as the kernel takes them: inside, outside, count.
+/// The rows in the kernel's format: inside, outside, count.
 fn lines(rows: &[LinuxIdMapping]) -> String {
     rows.iter().fold(String::new(), |mut text, r| {
         let _ = writeln!(text, "{} {} {}", r.container_id(), r.host_id(), r.size());

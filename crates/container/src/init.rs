@@ -1,7 +1,7 @@
 //! The process inside, from Trine's second `exec` to that of the container's program.
 //!
-//! It has one thread, its channel to the runtime and Trine's own executable, both of which close with the `exec` that
-//! ends it, as does everything else it opens.
+//! It has one thread, its channel to the runtime, and Trine's own executable. Both descriptors close with the
+//! `exec` of the container's program, as does everything else it opens.
 
 use crate::channel::{Channel, Frame, Kind};
 use crate::error::{Context, Error, Result};
@@ -22,25 +22,25 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-/// What is ready before the program starts.
+/// Everything that is ready before the program starts.
 struct Prepared {
     plan: Plan,
     process: Process,
     program: Program,
     labels: Labels,
     filter: Option<Filter>,
-    /// Capabilities, and those that this process has.
+    /// The capabilities to be set, and those that this process has.
     capabilities: (Sets, Sets),
     trine: OwnedFd,
 }
 
-/// The hidden verb [`crate::launch::VERB`]: its arguments are numbers of descriptors. Comes back only with an exit code
-/// for what failed, which the runtime has been told.
+/// The hidden verb [`crate::launch::VERB`]: its arguments are descriptor numbers. Returns only if something
+/// failed, with an exit code; the runtime has been told the reason.
 pub fn run(arguments: &[String]) -> i32 {
     let [channel, trine, rest @ ..] = arguments else { return 2 };
     let (Some(channel), Some(trine)) = (adopt(channel), adopt(trine)) else { return 2 };
     if let [rest] = rest {
-        // Not inside yet.
+        // This process is not inside yet.
         crate::launch::join(&channel, trine, rest);
         return 2;
     }
@@ -53,25 +53,25 @@ pub fn run(arguments: &[String]) -> i32 {
     1
 }
 
-/// A descriptor that was handed down.
+/// A descriptor that was inherited.
 fn adopt(number: &str) -> Option<OwnedFd> {
     number.parse::<RawFd>().ok().and_then(|fd| sys::adopt(fd).ok())
 }
 
-/// What the runtime had changed of its signals is not the container's; nobody inside may look into this process.
+/// Resets the signal state that the runtime changed; no process inside may inspect this one.
 fn begin() {
     // SAFETY: changes this process; the set is ours.
     unsafe {
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
-        // Nor are signals that the caller ignored (a shell's background jobs ignore Ctrl-C's, Trine itself SIGPIPE). Where a
-        // signal cannot be changed, that fails, and nothing was to be done.
+        // Signals that the caller ignored are reset, too (a shell's background jobs ignore Ctrl-C, Trine
+        // itself SIGPIPE). For signals that cannot be changed this fails, and there is nothing to do.
         for signal in 1..=libc::SIGRTMAX() {
             libc::signal(signal, libc::SIG_DFL);
         }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-        // A container has a session of its own, or it could type into the caller's terminal.
+        // A container has a session of its own; otherwise it could type into the caller's terminal.
         libc::setsid();
     }
 }
@@ -100,7 +100,7 @@ fn steps(channel: &mut Channel, trine: OwnedFd) -> Result<std::convert::Infallib
     }
 }
 
-/// Puts the container together.
+/// Builds the container.
 fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd) -> Result<Prepared> {
     let empty = Linux::default();
     let linux = plan.spec.linux().as_ref().unwrap_or(&empty);
@@ -113,7 +113,7 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
     if own_groups
         && crate::namespaces::path(namespaces, oci_spec::runtime::LinuxNamespaceType::Cgroup).is_none()
     {
-        // Only now: this process is in the groups that are to be its root.
+        // Only now: this process is in the groups that are to be the root of its cgroup namespace.
         // SAFETY: changes this process's namespaces.
         sys::check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }.into())
             .context("cannot make a namespace of control groups")?;
@@ -152,7 +152,7 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
     }
     let terminal = terminal(&place, process, made, hosts_dev)?;
     match place.root.make(process.cwd(), Make::Directory) {
-        // One that only the user may look into is there.
+        // A directory that only the user may search counts as existing.
         Err(Error::System { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
         made => drop(made?),
     }
@@ -168,11 +168,11 @@ fn create(plan: Plan, channel: &mut Channel, trees: Vec<OwnedFd>, trine: OwnedFd
     prepared(channel, terminal, process.clone(), plan, program, labels, trine)
 }
 
-/// Mounts and devices; whether `/dev` is the host's.
+/// Makes mounts and devices; returns whether `/dev` is the host's.
 fn furnish(plan: &Plan, place: &Place, linux: &Linux, trees: Vec<OwnedFd>) -> Result<bool> {
     std::env::set_current_dir(&plan.state.bundle).context("cannot enter the bundle")?;
     let mut trees = plan.trees.iter().copied().zip(trees).peekable();
-    // Asked of the kernel after each mount: by links of an image, a mount with any name may come to lie there.
+    // The kernel is asked after each mount: because of an image's links, a mount of any name may be there.
     let dev = || mounts::mount_at(place, Path::new("/dev"));
     let (mut before, mut hosts) = (dev(), false);
     for (i, mount) in plan.spec.mounts().iter().flatten().enumerate() {
@@ -185,14 +185,14 @@ fn furnish(plan: &Plan, place: &Place, linux: &Linux, trees: Vec<OwnedFd>) -> Re
             (before, hosts) = (now, bind);
         }
     }
-    // The host's devices are the container's where its `/dev` is the host's, and nothing is made in its directory.
+    // If `/dev` is the host's, so are its devices, and nothing is created in it.
     if !hosts {
         devices::make(place, linux.devices().as_deref().unwrap_or_default())?;
     }
     Ok(hosts)
 }
 
-/// Goes into a container whose namespaces this process has joined.
+/// Enters a container whose namespaces this process has joined.
 fn exec(plan: Plan, channel: &mut Channel, trine: OwnedFd) -> Result<Prepared> {
     let process = process(&plan.spec)?;
     if plan.keyring {
@@ -215,7 +215,7 @@ fn process(spec: &Spec) -> Result<&Process> {
     spec.process().as_ref().ok_or_else(|| Error::refused("the section 'process' is missing"))
 }
 
-/// A session keyring of its own: the caller's keys are not the container's.
+/// Creates a session keyring: the caller's keys must not be accessible in the container.
 fn keyring(id: &str, process: &Process) -> Result<()> {
     if let Some(label) = process.selinux_label().as_ref().filter(|l| !l.is_empty()) {
         let mut file = labels::writable(&labels::procfs()?, "self/attr/keycreate")?;
@@ -225,7 +225,7 @@ fn keyring(id: &str, process: &Process) -> Result<()> {
     // SAFETY: reads a string of ours.
     let joined = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
     match sys::check(joined) {
-        // A kernel without keys, or a filter around this whole runtime, has none to hand down.
+        // A kernel without keys, or under a filter around this runtime, has none to inherit.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
         other => {
             let ring =
@@ -236,22 +236,25 @@ fn keyring(id: &str, process: &Process) -> Result<()> {
     }
 }
 
-/// Lets processes of the same user join a keyring by its name: those that `exec` adds have the first one's.
+/// Lets processes of the same user join a keyring by its name: processes from `exec` share the first
+/// process's keyring.
 fn share(ring: i32) {
-    // What a new one has (security/keys/process_keys.c), and that its user may search it (keyctl_setperm(3)).
+    // The permissions of a new keyring (security/keys/process_keys.c), plus search permission for its user
+    // (keyctl_setperm(3)).
     let rights: u32 = 0x3f13_0000 | 0x0008_0000;
-    // Where it was joined, it is so already, and may be another user's.
+    // An existing keyring has them already, and may belong to another user.
     // SAFETY: changes a keyring's rights.
     unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, ring, rights) };
 }
 
-/// Brings the loopback of a network that was just made up, as runc does: no program inside expects to do it.
+/// Brings up the loopback interface of a new network namespace, as runc does: programs inside do not expect
+/// to do it.
 fn loopback() -> Result<()> {
     let what = "cannot bring the loopback of the container's network up";
     // SAFETY: makes a descriptor.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     let socket = match sys::check(socket.into()) {
-        // A kernel without this protocol has nothing that needs it.
+        // A kernel without this protocol does not need it.
         Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => return Ok(()),
         other => sys::adopt(other.context(what)? as RawFd).context(what)?,
     };
@@ -268,7 +271,7 @@ fn loopback() -> Result<()> {
     }
 }
 
-/// Host and domain name.
+/// Sets host and domain name.
 fn names(spec: &Spec) -> Result<()> {
     if let Some(name) = spec.hostname().as_ref().filter(|n| !n.is_empty()) {
         // SAFETY: reads a string of ours, of this length.
@@ -283,7 +286,7 @@ fn names(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// The kernel's settings for this process's namespaces, by the host's procfs.
+/// Sets kernel parameters of this process's namespaces, through the host's procfs.
 fn settings(linux: &Linux) -> Result<()> {
     let Some(list) = linux.sysctl().as_ref().filter(|l| !l.is_empty()) else { return Ok(()) };
     let proc = labels::procfs()?;
@@ -298,7 +301,7 @@ fn settings(linux: &Linux) -> Result<()> {
 fn oom(adjust: i32, users: bool) -> Result<()> {
     let mut file = labels::writable(&labels::procfs()?, "self/oom_score_adj")?;
     match file.write_all(adjust.to_string().as_bytes()) {
-        // Who has no privilege cannot make itself less likely to be ended.
+        // A process without privileges cannot make itself less likely to be killed.
         Err(e) if users && e.raw_os_error() == Some(libc::EACCES) => Ok(()),
         other => other.with(|| format!("process.oomScoreAdj {adjust}")),
     }
@@ -315,8 +318,8 @@ fn terminal(place: &Place, process: &Process, made: bool, hosts_dev: bool) -> Re
     Ok(Some(terminal))
 }
 
-/// Works out what the program may, and says that everything is ready. The terminal's other end goes to the runtime, and
-/// what was left out of what was asked for.
+/// Determines the program's identity and capabilities, and reports that everything is ready. Sends the
+/// terminal's other end to the runtime, and remarks about settings that were left out.
 fn prepared(
     channel: &mut Channel,
     terminal: Option<Terminal>,
@@ -327,7 +330,7 @@ fn prepared(
     trine: OwnedFd,
 ) -> Result<Prepared> {
     let held = Sets::current().context("cannot read this process's capabilities")?;
-    // None are none.
+    // A process without capabilities gets none.
     let (sets, notes) = match process.capabilities() {
         Some(asked) => Sets::new(asked, &held),
         None => Default::default(),
@@ -345,7 +348,7 @@ fn prepared(
     Ok(Prepared { plan, process, program, labels, filter, capabilities: (sets, held), trine })
 }
 
-/// Puts the filter up; who listens is told by the other side of the channel.
+/// Installs the filter; the other side of the channel passes the descriptor to the listener.
 fn filter(filter: &Option<Filter>, channel: &mut Channel) -> Result<()> {
     let Some(filter) = filter else { return Ok(()) };
     let listener = seccomp::load(filter).context("linux.seccomp")?;
@@ -356,7 +359,7 @@ fn filter(filter: &Option<Filter>, channel: &mut Channel) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a command says that the program may start; gives the way to that command.
+/// Waits until a command starts the program; returns the connection to that command.
 fn wait_for_start(listener: OwnedFd) -> Result<Channel> {
     loop {
         let (none, size) = (std::ptr::null_mut(), std::ptr::null_mut());
@@ -371,7 +374,7 @@ fn wait_for_start(listener: OwnedFd) -> Result<Channel> {
         };
         // SAFETY: just made; nobody else owns it.
         let mut channel = Channel::from_fd(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
-        // One that ends before it says so only looked whether this process still waits.
+        // A connection that ends without a message only checked whether this process waits.
         let asked = channel.receive().is_ok_and(|f| f.is_some_and(|f| f.kind == Kind::Go));
         if asked && channel.send(Kind::Ready, &[], &[]).is_ok() {
             return Ok(channel);
@@ -380,7 +383,7 @@ fn wait_for_start(listener: OwnedFd) -> Result<Channel> {
 }
 
 impl Prepared {
-    /// Gives up everything that the program may not have, and executes it.
+    /// Gives up all privileges that the program may not have, and executes it.
     fn start(self, channel: &mut Channel) -> Result<std::convert::Infallible> {
         let Prepared { plan, process, program, labels, filter: profile, capabilities, trine } = self;
         if let Some(h) = plan.spec.hooks().as_ref().filter(|_| plan.task == Task::Create) {
@@ -396,11 +399,11 @@ impl Prepared {
         labels.apply()?;
         user::own_stdio(process.user().uid());
         let entered = enter_as_root(&process)?;
-        // From here on little memory and no descriptor may be enough.
+        // From here on there may be little memory and no free descriptor.
         attributes::limits(process.rlimits().as_deref().unwrap_or_default())?;
         let no_new = process.no_new_privileges() == Some(true);
         if !no_new {
-            // Only with CAP_SYS_ADMIN, which is about to go.
+            // This needs CAP_SYS_ADMIN, which will be dropped.
             filter(&profile, channel)?;
         }
         let (sets, held) = capabilities;
@@ -408,7 +411,7 @@ impl Prepared {
         user::become_user(process.user(), plan.may_set_groups)?;
         sets.after_ids().context("process.capabilities")?;
         if !entered {
-            // Root may not go where the user can, as on a network filesystem.
+            // Root may not enter a directory that the user may, as on a network file system.
             enter(process.cwd())?;
         }
         close_others(plan.preserve);
@@ -416,14 +419,15 @@ impl Prepared {
             // SAFETY: changes this process.
             sys::check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())
                 .context("process.noNewPrivileges")?;
-            // The last call but one, so that the filter has to allow no more than the program itself needs.
+            // The last call but one, so that the filter needs to allow only what the program itself needs.
             filter(&profile, channel)?;
         }
         Err(program.execute(&process, &trine, home))
     }
 }
 
-/// Goes into the directory that the program begins in, opened inside the root and nowhere else (CVE-2024-21626).
+/// Changes to the program's working directory, which is opened inside the root and nowhere else
+/// (CVE-2024-21626).
 fn enter(path: &Path) -> Result<()> {
     let what = || format!("process.cwd {}", path.display());
     let root = sys::open("/", libc::O_PATH | libc::O_DIRECTORY).with(what)?;
@@ -433,8 +437,8 @@ fn enter(path: &Path) -> Result<()> {
     sys::check(unsafe { libc::fchdir(fd.as_raw_fd()) }.into()).map(drop).with(what)
 }
 
-/// Goes into the directory with the rights of who puts the container together, who may enter one that the user may not;
-/// whether that worked. Where it did not, the user may, as with runc.
+/// Changes to the directory with the permissions of the runtime, which may enter directories that the user
+/// may not; returns whether that worked. If it did not, the user's permissions are tried, as with runc.
 fn enter_as_root(process: &Process) -> Result<bool> {
     match enter(process.cwd()) {
         Ok(()) => Ok(true),
@@ -443,7 +447,7 @@ fn enter_as_root(process: &Process) -> Result<bool> {
     }
 }
 
-/// Everything that is not for the program closes with the `exec`.
+/// Makes all descriptors that are not for the program close with the `exec`.
 fn close_others(preserve: u32) {
     // SAFETY: changes descriptors' flags.
     unsafe { libc::syscall(libc::SYS_close_range, 3 + preserve, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };

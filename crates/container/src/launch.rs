@@ -1,9 +1,10 @@
-//! Making the process that becomes a container's: namespaces are made and joined, then it executes Trine again.
+//! Creating the first process of a container: creates and joins namespaces, then executes Trine again.
 //!
-//! The caller may have threads, so until that `exec` the new process makes system calls only, from prepared data: no
-//! allocation, no lock. Executing again has a second use: the executable that the container's processes can see as
-//! `/proc/PID/exe` is a read-only copy of its mount, attached nowhere. Nobody inside can get a handle of the host's
-//! file that could be written through later (CVE-2019-5736), or of a file of the same user where there is no root.
+//! The caller may have threads, so until that `exec` the new process makes only system calls on prepared
+//! data: no allocation, no locks. The second execution has another purpose: the executable that the
+//! container's processes see as `/proc/PID/exe` is in a detached read-only clone of its mount. No process
+//! inside can get a writable handle of the host's file (CVE-2019-5736), or of a user's file if the user is
+//! not root.
 
 use crate::channel::{Channel, Kind};
 use crate::error::{Context, Error, Result};
@@ -17,11 +18,11 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use trine_base::passed_fds;
 use trine_cgroup::Doors;
 
-/// Name of the hidden verb that the new process executes; the numbers of two descriptors follow, its channel's and that
-/// of the executable that it is.
+/// Name of the hidden verb that the new process executes. It is followed by the numbers of two descriptors:
+/// its channel, and its own executable.
 pub const VERB: &str = "__init";
 
-/// What a process in between is handed down that executes Trine before it joins anything: numbers of descriptors.
+/// What an intermediate process that executes Trine before it joins anything inherits: descriptor numbers.
 #[derive(Serialize, Deserialize)]
 struct Handed {
     joins: Vec<(RawFd, i32)>,
@@ -33,36 +34,36 @@ struct Handed {
     preserve: u32,
 }
 
-/// What is to be made.
+/// The options for creating the process.
 #[derive(Default)]
 pub struct Launch {
-    /// Namespaces to join, the user namespace first: `setns(2)`'s descriptor and flags.
+    /// Namespaces to join, the user namespace first: the descriptor and flags of `setns(2)`.
     pub joins: Vec<(OwnedFd, i32)>,
-    /// Namespaces to make: `CLONE_NEW*`, without those of control groups.
+    /// Namespaces to create: `CLONE_NEW*`, without the cgroup namespace.
     pub new: i32,
-    /// How ids are mapped in a new user namespace.
+    /// ID mappings of a new user namespace.
     pub maps: Option<Maps>,
-    /// Lines for `/proc/self/timens_offsets`, where a time namespace is made.
+    /// Text for `/proc/self/timens_offsets`, if a time namespace is created.
     pub time_offsets: String,
-    /// A control group of the second version to be born in.
+    /// A cgroup v2 directory in which the process is created.
     pub group: Option<OwnedFd>,
-    /// The control groups that the process goes into.
+    /// The control groups that the process enters.
     pub doors: Option<Doors>,
-    /// What becomes standard input, output and error; the caller's own where there is none.
+    /// Its standard input, output and error; `None` means the caller's own.
     pub stdio: [Option<OwnedFd>; 3],
-    /// Descriptors from 3 on that the container's program gets from the caller.
+    /// Number of descriptors, from 3 on, that the container's program inherits from the caller.
     pub preserve: u32,
 }
 
-/// The process, which now waits for its plan.
+/// A process that waits for its plan.
 pub struct Launched {
-    /// What it executes; to be dropped while it works.
+    /// Its executable; must be kept open while it works.
     pub executable: Option<OwnedFd>,
-    /// Its number.
+    /// Its process ID.
     pub pid: i32,
-    /// Itself.
+    /// Its descriptor.
     pub pidfd: OwnedFd,
-    /// The way to it.
+    /// The channel to it.
     pub channel: Channel,
 }
 
@@ -78,7 +79,7 @@ const STEPS: &[(u8, &str)] = &[
     (b'x', "cannot execute trine inside the container"),
 ];
 
-/// What a frame [`Kind::Early`] says.
+/// The error in a frame of type [`Kind::Early`].
 pub fn failure(bytes: &[u8]) -> Error {
     let what = STEPS.iter().find(|s| bytes.first() == Some(&s.0)).map_or("cannot make the process", |s| s.1);
     let number = bytes.get(1..5).and_then(|b| b.try_into().ok()).map_or(libc::EIO, i32::from_le_bytes);
@@ -87,9 +88,9 @@ pub fn failure(bytes: &[u8]) -> Error {
 
 /// How the new process finds Trine's executable.
 struct Executable {
-    /// A copy of its mount that cannot be written through, where the caller may make one.
+    /// A read-only clone of its mount, if the caller may create one.
     copy: Option<OwnedFd>,
-    /// Where it lies: the new process makes the copy once it has a mount namespace of its own.
+    /// Its path: the new process clones the mount once it has a mount namespace of its own.
     path: CString,
     identity: (u64, u64),
 }
@@ -106,7 +107,7 @@ impl Executable {
         Ok(Executable { copy: None, path, identity: (stat.st_dev, stat.st_ino) })
     }
 
-    /// By path, in the new process's own mount namespace; only system calls.
+    /// Clones the mount by path, in the new process's own mount namespace; makes system calls only.
     fn by_path(&self) -> Option<OwnedFd> {
         let fd = read_only(libc::AT_FDCWD, &self.path).ok()?;
         let stat = sys::stat(&fd).ok()?;
@@ -114,7 +115,7 @@ impl Executable {
     }
 }
 
-/// A copy of the mount at a path that cannot be written through.
+/// A read-only clone of the mount at a path.
 fn read_only(dir: RawFd, path: &CStr) -> io::Result<OwnedFd> {
     let copy = sys::clone_tree(dir, path, false)?;
     let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() };
@@ -122,7 +123,7 @@ fn read_only(dir: RawFd, path: &CStr) -> io::Result<OwnedFd> {
     Ok(copy)
 }
 
-/// A copy in memory, sealed: where no copy of the mount can be made.
+/// A sealed copy in memory, if the mount cannot be cloned.
 fn in_memory() -> Result<OwnedFd> {
     let what = "cannot copy trine's executable into memory";
     let mut own = std::fs::File::open("/proc/self/exe").context(what)?;
@@ -139,8 +140,8 @@ fn in_memory() -> Result<OwnedFd> {
 }
 
 impl Launch {
-    /// Whether a process in between joins and makes namespaces, because they only count for its children (pid, time) or
-    /// rule what else may be made (user).
+    /// Whether an intermediate process joins and creates namespaces, because they take effect only for its
+    /// children (PID, time) or determine what else may be created (user).
     fn in_between(&self) -> bool {
         let joins = self.joins.iter().fold(0, |all, j| all | j.1);
         joins & (libc::CLONE_NEWPID | libc::CLONE_NEWUSER) != 0
@@ -148,8 +149,9 @@ impl Launch {
             || self.new & libc::CLONE_NEWTIME != 0
     }
 
-    /// Whether, and with what, a process in between executes Trine's copy before it joins: those who are in a namespace
-    /// of processes see whoever comes into it from its first moment on, and what it executes then.
+    /// Whether an intermediate process executes Trine's copy before it joins, and with which arguments:
+    /// processes in a PID namespace can see a process that enters it from its first moment on, and what it
+    /// executes.
     fn again(&self, executable: &Executable) -> Result<Option<(CString, Vec<RawFd>)>> {
         if executable.copy.is_none() || !self.joins.iter().any(|j| j.1 & libc::CLONE_NEWPID != 0) {
             return Ok(None);
@@ -172,14 +174,14 @@ impl Launch {
         Ok(Some((CString::new(text).map_err(Error::refused)?, keep)))
     }
 
-    /// Makes the process.
+    /// Creates the process.
     ///
     /// # Errors
-    /// Namespaces cannot be joined or made, ids cannot be mapped. Then there is no process.
+    /// Namespaces cannot be joined or created, or IDs cannot be mapped. There is no process then.
     pub fn go(&self) -> Result<Launched> {
         let executable = Executable::find()?;
         let (ours, theirs) = Channel::pair()?;
-        // Above everything that the container's program gets.
+        // Above all descriptors that the container's program inherits.
         let lowest = 3 + self.preserve as RawFd;
         // SAFETY: makes a copy of a descriptor of ours.
         let socket = unsafe { libc::fcntl(theirs.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) };
@@ -207,7 +209,7 @@ impl Launch {
         drop(theirs);
         let done = self.accompany(pid, ours, between, executable.copy);
         if done.is_err() {
-            // Not waited for yet, so this is still its number.
+            // It has not been waited for, so this is still its process ID.
             // SAFETY: ends a child of ours.
             unsafe { libc::kill(pid, libc::SIGKILL) };
             drop(sys::wait(pid));
@@ -231,7 +233,7 @@ impl Launch {
         let mut last = pid;
         let mut asked = None;
         if between {
-            // The process that goes on may be heard before the one in between tells of it.
+            // Messages of the process that continues may arrive before the intermediate process reports it.
             let mut frame = channel.expect_any(&[Kind::Child, Kind::Executable])?;
             if frame.kind == Kind::Executable {
                 asked = Some(frame);
@@ -252,14 +254,14 @@ fn early(step: u8, error: &io::Error) -> Error {
     failure(&[&[step][..], &error.raw_os_error().unwrap_or(libc::EIO).to_le_bytes()].concat())
 }
 
-/// `clone3(2)` as `fork(2)`, with these namespaces.
+/// Calls `clone3(2)` like `fork(2)`, with these namespaces.
 pub(crate) fn clone(flags: i32, exit_signal: i32, group: Option<&OwnedFd>) -> io::Result<i32> {
     // SAFETY: a structure of integers.
     let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
     args.flags = flags as u32 as u64;
     args.exit_signal = exit_signal as u64;
     if let Some(group) = group {
-        /// linux/sched.h; it does not fit the C library's type.
+        /// From linux/sched.h; it does not fit the C library's type.
         const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = group.as_raw_fd() as u64;
@@ -268,8 +270,8 @@ pub(crate) fn clone(flags: i32, exit_signal: i32, group: Option<&OwnedFd>) -> io
     sys::check(unsafe { libc::syscall(libc::SYS_clone3, &args, size_of_val(&args)) }).map(|pid| pid as i32)
 }
 
-/// The process in between, which has executed Trine to join from here: its channel, its executable, the rest of the
-/// arguments of [`VERB`]. Comes back only where those are none.
+/// The intermediate process, which has executed Trine, joins from here: its channel, its executable, the
+/// other arguments of [`VERB`]. Returns only if those are not valid.
 pub(crate) fn join(channel: &OwnedFd, trine: OwnedFd, rest: &str) -> Option<std::convert::Infallible> {
     let handed: Handed = serde_json::from_str(rest).ok()?;
     let own = |fd: Option<RawFd>| fd.map(|fd| sys::adopt(fd).ok());
@@ -299,24 +301,24 @@ pub(crate) fn join(channel: &OwnedFd, trine: OwnedFd, rest: &str) -> Option<std:
         .run(true)
 }
 
-/// The new process until its `exec`: system calls only.
+/// The new process until its `exec`: it makes system calls only.
 struct Child<'a> {
-    /// What it executes Trine with before all else, and the descriptors that are named there.
+    /// The arguments for executing Trine first of all, and the descriptors named in them.
     again: Option<&'a (CString, Vec<RawFd>)>,
     launch: &'a Launch,
     executable: &'a Executable,
     socket: RawFd,
-    /// The runtime's end of it: while it is open here, the runtime's end is not noticed.
+    /// The runtime's end of the channel: while it is open here, its closing is not noticed.
     other: RawFd,
-    /// First descriptor that is not for the container's program.
+    /// The first descriptor that is not for the container's program.
     lowest: RawFd,
     verb: &'a CStr,
 }
 
-/// A step's letter and why the kernel refused it.
+/// A step's letter, and the kernel's error number.
 type Step<T> = std::result::Result<T, (u8, i32)>;
 
-/// The result of a call as that of a step.
+/// Converts the result of a call to that of a step.
 fn step(letter: u8, result: impl Into<libc::c_long>) -> Step<libc::c_long> {
     sys::check(result.into()).map_err(|e| (letter, e.raw_os_error().unwrap_or(libc::EIO)))
 }
@@ -337,8 +339,8 @@ impl Child<'_> {
 
     fn steps(&self, between: bool) -> Step<std::convert::Infallible> {
         let new = self.launch.new;
-        // Before it can be seen in a namespace of processes, so that nobody in there meets it outside the limits. Its child
-        // begins in the same groups.
+        // Before it is visible in a PID namespace, so that no process in there sees it outside the limits.
+        // Its child starts in the same groups.
         let early = between && self.launch.joins.iter().any(|j| j.1 & libc::CLONE_NEWPID != 0);
         if early {
             self.enter_groups()?;
@@ -359,7 +361,7 @@ impl Child<'_> {
             if new & libc::CLONE_NEWTIME != 0 {
                 self.time()?;
             }
-            // Whoever is in a namespace that was joined may see what comes now, and look into it.
+            // From here on, processes in a joined namespace could inspect this one.
             // SAFETY: changes this process.
             unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
             self.replace(new & !(libc::CLONE_NEWUSER | libc::CLONE_NEWTIME))?;
@@ -378,14 +380,14 @@ impl Child<'_> {
         entered.map_err(|e| (b'd', e.raw_os_error().unwrap_or(libc::EIO)))
     }
 
-    /// Waits until the ids of the new user namespace are mapped.
+    /// Waits until the IDs of the new user namespace are mapped.
     fn mapped(&self) -> Step<()> {
         self.send(Kind::Map, &[]);
         self.receive()?;
         self.become_root()
     }
 
-    /// Becomes the namespace's root; where there is none, keeps the capabilities past `exec` in another way.
+    /// Becomes root of the user namespace; without one, keeps the capabilities across `exec` in another way.
     fn become_root(&self) -> Step<()> {
         // SAFETY: changes this process's ids.
         let root = unsafe {
@@ -413,7 +415,7 @@ impl Child<'_> {
         }
     }
 
-    /// Makes the process that goes on, a child of the runtime like this one, which ends.
+    /// Creates the process that continues, a sibling of this one, which exits.
     fn replace(&self, new: i32) -> Step<()> {
         let cloned = clone(new | libc::CLONE_PARENT, 0, self.launch.group.as_ref());
         let pid = cloned.map_err(|e| (b'c', e.raw_os_error().unwrap_or(libc::EIO)))?;
@@ -425,7 +427,7 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// Executes Trine: to put the container together, or to come here again with what is handed down.
+    /// Executes Trine: either to build the container, or to get here again with inherited descriptors.
     fn execute(&self, again: Option<(&CString, &[RawFd])>) -> Step<std::convert::Infallible> {
         let found = match &self.executable.copy {
             Some(fd) => fd.as_raw_fd(),
@@ -438,8 +440,8 @@ impl Child<'_> {
             for fd in again.iter().flat_map(|a| a.1).chain([&self.socket]) {
                 step(b'x', libc::fcntl(*fd, libc::F_SETFD, 0))?;
             }
-            // A handle of the file alone: the last one of a mount that is attached nowhere takes it away, which costs
-            // milliseconds, and is for the runtime to do meanwhile.
+            // Passes an open file without its mount: closing the last reference to a detached mount takes
+            // milliseconds, which the runtime can spend meanwhile.
             let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH | libc::O_CLOEXEC);
             let own = step(b'x', libc::syscall(libc::SYS_open_tree, found, path, flags))? as RawFd;
             let own = step(b'x', libc::fcntl(own, libc::F_DUPFD, self.lowest))? as RawFd;
@@ -459,7 +461,7 @@ impl Child<'_> {
         Err((b'x', libc::ENOEXEC))
     }
 
-    /// Trine's executable, seen from the new mount namespace.
+    /// Opens Trine's executable in the new mount namespace.
     fn look(&self) -> Step<RawFd> {
         if let Some(fd) = self.executable.by_path() {
             self.send(Kind::Executable, &[1]);
@@ -478,7 +480,7 @@ impl Child<'_> {
         unsafe { libc::send(self.socket, frame.as_ptr().cast(), 5 + payload.len(), libc::MSG_NOSIGNAL) };
     }
 
-    /// Receives the frame [`Kind::Go`]; gives the descriptor beside it, or -1.
+    /// Receives the frame [`Kind::Go`]; returns the descriptor in it, or -1.
     fn receive(&self) -> Step<RawFd> {
         let mut bytes = [0; 5];
         match passed_fds::receive_one(&self.socket, &mut bytes, libc::MSG_WAITALL) {
@@ -488,7 +490,7 @@ impl Child<'_> {
     }
 }
 
-/// A descriptor's number as text that ends with a zero byte, without an allocation.
+/// Formats a descriptor number as text with a terminating zero, without allocating.
 fn decimal(fd: RawFd) -> [u8; 12] {
     let (mut text, mut left, mut digits) = ([0; 12], fd.unsigned_abs(), 1);
     while fd.unsigned_abs() / 10u32.pow(digits) > 0 && digits < 9 {
@@ -501,7 +503,7 @@ fn decimal(fd: RawFd) -> [u8; 12] {
     text
 }
 
-/// Makes the capabilities that this process has ambient: so they outlive an `exec` by a user who is not root.
+/// Makes all capabilities of this process ambient, so that they survive an `exec` by a user who is not root.
 fn keep_capabilities() -> Step<()> {
     /// `_LINUX_CAPABILITY_VERSION_3`, and the process itself.
     const HEADER: [u32; 2] = [0x2008_0522, 0];

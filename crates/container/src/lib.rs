@@ -1,7 +1,7 @@
-//! Containers: the host's kernel, divided (OCI Runtime Specification 1.2).
+//! Containers, made with the host kernel's own means (OCI Runtime Specification 1.2).
 //!
-//! [`Runtime::create`] makes a process in new namespaces ([`launch`]), which executes Trine again ([`init`]), puts the
-//! container together and waits; [`Container`] is what other commands do with it then.
+//! [`Runtime::create`] creates a process in new namespaces ([`launch`]), which executes Trine again
+//! ([`init`]), builds the container and waits; [`Container`] has the operations of other commands.
 
 pub mod channel;
 pub mod container;

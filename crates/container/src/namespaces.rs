@@ -1,4 +1,4 @@
-//! Which namespaces a configuration makes and which it joins (namespaces(7)).
+//! The namespaces that a configuration creates and joins (namespaces(7)).
 
 use crate::error::{Context, Error, Result};
 use crate::sys;
@@ -8,13 +8,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// The namespaces of a container.
 #[derive(Default)]
 pub struct Namespaces {
-    /// `CLONE_NEW*` of those to make.
+    /// The namespaces to create (`CLONE_NEW*`).
     pub new: i32,
-    /// Those to join, a user namespace first.
+    /// The namespaces to join, a user namespace first.
     pub joins: Vec<(OwnedFd, i32)>,
 }
 
-/// A kind's flag for `clone3(2)` and `setns(2)`.
+/// The flag of a namespace type for `clone3(2)` and `setns(2)`.
 pub fn flag(kind: LinuxNamespaceType) -> i32 {
     match kind {
         LinuxNamespaceType::Mount => libc::CLONE_NEWNS,
@@ -28,10 +28,10 @@ pub fn flag(kind: LinuxNamespaceType) -> i32 {
     }
 }
 
-/// All that are not the host's, made or joined.
+/// All namespaces that are not the host's, created or joined.
 ///
 /// # Errors
-/// A kind is there twice.
+/// A type occurs twice.
 pub fn all(list: &[LinuxNamespace]) -> Result<i32> {
     list.iter().try_fold(0, |all, n| {
         let flag = flag(n.typ());
@@ -42,17 +42,17 @@ pub fn all(list: &[LinuxNamespace]) -> Result<i32> {
     })
 }
 
-/// The path of a namespace that is to be joined.
+/// The path of a namespace to join.
 pub fn path(list: &[LinuxNamespace], kind: LinuxNamespaceType) -> Option<&std::path::Path> {
     let path = list.iter().find(|n| n.typ() == kind)?.path().as_deref()?;
     (!path.as_os_str().is_empty()).then_some(path)
 }
 
 impl Namespaces {
-    /// Opens those to join.
+    /// Opens the namespaces to join.
     ///
     /// # Errors
-    /// A path is no namespace, or one of another kind.
+    /// A path is not a namespace, or one of another type.
     pub fn open(list: &[LinuxNamespace]) -> Result<Namespaces> {
         let mut found = Namespaces { new: all(list)?, joins: Vec::new() };
         for namespace in list {
@@ -65,12 +65,13 @@ impl Namespaces {
             // SAFETY: only gives a number.
             let kind = unsafe { libc::ioctl(fd.as_raw_fd(), TYPE as _) };
             if kind != flag {
-                return Err(Error::refused(format!("{}: it is none of type {}", what(), namespace.typ())));
+                return Err(Error::refused(format!("{}: it is not of type {}", what(), namespace.typ())));
             }
             found.new &= !flag;
             found.joins.push((fd, flag));
         }
-        // Who joins others needs the privilege that the user namespace gives, and may lose it with the mounts.
+        // Joining other namespaces needs the privileges of the user namespace, and a mount namespace may take
+        // them away.
         found.joins.sort_by_key(|j| match j.1 {
             libc::CLONE_NEWUSER => 0,
             libc::CLONE_NEWNS => 2,

@@ -1,4 +1,4 @@
-//! What the process inside is told to do.
+//! The plan that the process inside executes.
 
 use crate::rootfs::groups::Hierarchy;
 use crate::rootfs::layers::Layers;
@@ -7,46 +7,47 @@ use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// A container's first process, or another one in it.
+/// What the process inside becomes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Task {
-    /// Puts the container together.
+    /// A container's first process, which builds the container.
     Create,
-    /// Goes into a container that is there.
+    /// Another process in an existing container.
     Exec,
 }
 
-/// The plan. Beside it are descriptors: a socket to wait on for the start, where `listens`, then the trees of mounts.
+/// The plan. The frame's descriptors are: a socket to wait on for the start, if `listens`, then the mount
+/// trees.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Plan {
-    /// Which it is.
+    /// What the process becomes.
     pub task: Task,
     /// The configuration; for [`Task::Exec`] its process is the new one.
     pub spec: Spec,
-    /// The container as hooks are told.
+    /// The container's state, as hooks receive it.
     pub state: State,
     /// The root, a directory of the host.
     pub rootfs: PathBuf,
-    /// What is mounted over it.
+    /// The layers that are mounted over it.
     pub layers: Option<Layers>,
-    /// Namespaces that were made (`CLONE_NEW*`), without that of control groups.
+    /// Namespaces that were created (`CLONE_NEW*`), without the cgroup namespace.
     pub new: i32,
-    /// Whether the container's users are not the host's.
+    /// Whether the container has a user namespace.
     pub users: bool,
-    /// Whether a set of groups may be given up or changed.
+    /// Whether supplementary groups may be changed.
     pub may_set_groups: bool,
-    /// The hierarchies of control groups.
+    /// The control group hierarchies.
     pub hierarchies: Vec<Hierarchy>,
-    /// Descriptors from 3 on that the program gets.
+    /// Number of descriptors, from 3 on, that the program inherits.
     pub preserve: u32,
     /// Whether it gets a session keyring of its own.
     pub keyring: bool,
-    /// Whether the root is changed by `pivot_root(2)`, which a RAM disk as the host's root does not allow.
+    /// Whether the root is changed by `pivot_root(2)`, which does not work if the host's root is a RAM disk.
     pub pivot: bool,
     /// Whether another command starts the program.
     pub listens: bool,
-    /// Which mounts' trees are beside this, in this order.
+    /// The indices of the mounts whose trees are among the descriptors, in this order.
     pub trees: Vec<usize>,
-    /// Whether hooks of the runtime run once mounts are made.
+    /// Whether hooks of the runtime run once the mounts are made.
     pub hooks: bool,
 }

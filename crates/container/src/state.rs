@@ -1,4 +1,4 @@
-//! What is known of a container between two commands: `<root>/<id>/state.json`, beside its configuration.
+//! The state of a container between two commands: `<root>/<id>/state.json`, beside its configuration.
 
 use crate::error::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -11,16 +11,16 @@ use trine_base::process_stat::ProcessStat;
 use trine_base::replace_file::{self, Durability};
 use trine_cgroup::Manager;
 
-/// Version of the specification that is followed.
+/// Version of the runtime specification.
 pub const VERSION: &str = "1.2.0";
 
 /// File names in a container's directory.
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
-/// The socket that the process inside waits on until it is started.
+/// The socket on which the process inside waits until it is started.
 pub const START: &str = "start";
 
-/// The container as hooks and `state` show it (runtime-spec, "State").
+/// The container's state, as hooks and the command `state` receive it (runtime-spec, "State").
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
@@ -30,21 +30,21 @@ pub struct State {
     pub id: String,
     /// `creating`, `created`, `running`, `paused` or `stopped`.
     pub status: Status,
-    /// Its first process as the host sees it; 0 once it has ended.
+    /// Process ID of its first process on the host; 0 once it has ended.
     #[serde(default)]
     pub pid: i32,
-    /// Where its configuration came from.
+    /// The directory of its bundle.
     pub bundle: PathBuf,
-    /// As the configuration has them.
+    /// The annotations of its configuration.
     #[serde(default, skip_serializing_if = "HashMap::is_empty")]
     pub annotations: HashMap<String, String>,
 }
 
-/// Where a container is in its life.
+/// The status of a container.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It is being made.
+    /// It is being created.
     Creating,
     /// It waits to be started.
     Created,
@@ -65,49 +65,49 @@ impl std::fmt::Display for Status {
             Status::Paused => "paused",
             Status::Stopped => "stopped",
         };
-        // Tables give it a width.
+        // Tables pad it to a width.
         f.pad(word)
     }
 }
 
-/// What is kept of a container.
+/// The record of a container.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// As hooks see it; its status is where it was when it was written.
+    /// Its state; the status is that at the time of writing.
     #[serde(flatten)]
     pub state: State,
-    /// When its first process began, in ticks since the host's start (proc_pid_stat(5), field 22): a number that is used
-    /// again belongs to another process.
+    /// When its first process started, in ticks since the host booted (proc_pid_stat(5), field 22): a process
+    /// ID that is reused belongs to another process.
     pub started: u64,
-    /// Its root.
+    /// Its root directory.
     pub rootfs: PathBuf,
-    /// When it was made (RFC 3339).
+    /// When it was created (RFC 3339).
     pub created: String,
-    /// User who made it.
+    /// User ID of its creator.
     pub owner: u32,
     /// Its control groups.
     pub groups: Option<Manager>,
-    /// Whether its processes have the session keyrings of their callers.
+    /// Whether its processes keep the session keyrings of their callers.
     #[serde(default)]
     pub callers_keys: bool,
 }
 
-/// Whether a name may be a container's: as a file's, and as containerd's and Podman's are.
+/// Checks the name of a container: it must be a file name, and one that containerd and Podman use.
 ///
 /// # Errors
-/// It is none.
+/// The name is not valid.
 pub fn valid(id: &str) -> Result<()> {
     let letter = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
     if id.is_empty() || id.len() > 255 || id.starts_with('.') || !id.chars().all(letter) {
         return Err(Error::refused(format!(
-            "invalid container ID format: {id:?} has to be of letters, digits and _ + - . and not begin with a dot"
+            "invalid container ID format: {id:?} must consist of letters, digits and _ + - . and must not begin with a dot"
         )));
     }
     Ok(())
 }
 
-/// Whether a process is on its way out and runs nothing any more.
+/// Whether a process is exiting and executes nothing any more.
 pub fn is_exiting(pid: i32) -> bool {
     /// `PF_EXITING` (linux/sched.h).
     const EXITING: u64 = 4;
@@ -123,10 +123,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The directory of a container, made.
+    /// Creates the directory of a container.
     ///
     /// # Errors
-    /// The name is taken or cannot be.
+    /// The name is taken or not valid.
     pub fn make(root: &Path, id: &str) -> Result<Directory> {
         valid(id)?;
         let directory = Directory { path: root.join(id), id: id.into() };
@@ -145,7 +145,7 @@ impl Directory {
         }
     }
 
-    /// The directory of a container that is there.
+    /// The directory of an existing container.
     ///
     /// # Errors
     /// There is none.
@@ -160,12 +160,12 @@ impl Directory {
         &self.id
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Keeps the configuration.
+    /// Stores the configuration.
     ///
     /// # Errors
     /// It cannot be written.
@@ -173,7 +173,7 @@ impl Directory {
         self.write(CONFIG, config)
     }
 
-    /// Writes the record; whoever reads sees the old one or the new one.
+    /// Writes the record atomically: readers see the old or the new one.
     ///
     /// # Errors
     /// It cannot be written.
@@ -190,7 +190,7 @@ impl Directory {
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         match fs::read(self.path.join(name)) {
-            // Another command has just deleted it, or one was killed before it had made it.
+            // Another command has just deleted it, or a command was killed while creating it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::Missing(self.id.clone())),
             other => other.with(|| format!("cannot read {}", self.path.join(name).display())),
         }
@@ -199,7 +199,7 @@ impl Directory {
     /// Reads the record.
     ///
     /// # Errors
-    /// It is not there or is none.
+    /// It does not exist or is not valid.
     pub fn load(&self) -> Result<Record> {
         let broken = |e| Error::refused(format!("{}: {e}", self.path.join(RECORD).display()));
         serde_json::from_slice(&self.read(RECORD)?).map_err(broken)
@@ -214,10 +214,10 @@ impl Directory {
         serde_json::from_slice(&self.read(CONFIG)?).map_err(broken)
     }
 
-    /// Takes the directory away. What is in it is known, so nothing has to be listed.
+    /// Removes the directory. Its contents are known, so it need not be listed.
     ///
     /// # Errors
-    /// It cannot be taken away.
+    /// Something cannot be removed.
     pub fn remove(&self) -> Result<()> {
         for name in [START, CONFIG, RECORD] {
             drop(fs::remove_file(self.path.join(name)));

@@ -1,4 +1,5 @@
-//! System calls that the C library has no functions for, and a few with plainer types. Each gives the kernel's error.
+//! System calls for which the C library has no functions, and a few with simpler types. All return the
+//! kernel's error.
 
 use std::ffi::{CStr, CString};
 use std::io::{Error, Result};
@@ -7,15 +8,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A path as the kernel takes it.
+/// Converts a path to the kernel's format.
 ///
 /// # Errors
-/// A zero byte is in it.
+/// It contains a zero byte.
 pub fn text(path: impl AsRef<Path>) -> Result<CString> {
     CString::new(path.as_ref().as_os_str().as_bytes()).map_err(|_| Error::from_raw_os_error(libc::EINVAL))
 }
 
-/// What a call gave, or why it failed.
+/// Converts the result of a call to a value or an error.
 pub fn check(result: libc::c_long) -> Result<libc::c_long> {
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
 }
@@ -25,10 +26,11 @@ fn owned(result: libc::c_long) -> Result<OwnedFd> {
     check(result).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// A descriptor that this process, whose only thread has just begun, was handed down; it closes on the next `exec`.
+/// Takes ownership of an inherited descriptor, at the start of this single-threaded process; it is made
+/// close-on-exec.
 ///
 /// # Errors
-/// It is none, or a standard one.
+/// It is not open, or is a standard descriptor.
 pub fn adopt(fd: RawFd) -> Result<OwnedFd> {
     if fd < 3 {
         return Err(Error::from_raw_os_error(libc::EBADF));
@@ -39,19 +41,19 @@ pub fn adopt(fd: RawFd) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// `openat(2)`; closes on `exec`.
+/// `openat(2)`; close-on-exec.
 pub fn open_at(dir: RawFd, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd> {
     // SAFETY: reads a string of ours.
     owned(unsafe { libc::openat(dir, path.as_ptr(), flags | libc::O_CLOEXEC, mode) }.into())
 }
 
-/// Opens a path of the host; closes on `exec`.
+/// Opens a path of the host; close-on-exec.
 pub fn open(path: impl AsRef<Path>, flags: i32) -> Result<OwnedFd> {
     open_at(libc::AT_FDCWD, &text(path)?, flags, 0)
 }
 
-/// `openat2(2)` with `RESOLVE_IN_ROOT`: `dir` is the root for this path, for `..` and for symbolic links, too; links of
-/// procfs that lead anywhere are refused.
+/// `openat2(2)` with `RESOLVE_IN_ROOT`: `dir` is the root for this path, including `..` and symbolic links;
+/// magic links of procfs are refused.
 pub fn open_in_root(dir: RawFd, path: &CStr, flags: i32) -> Result<OwnedFd> {
     // SAFETY: a structure of integers.
     let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -70,7 +72,7 @@ pub fn open_in_root(dir: RawFd, path: &CStr, flags: i32) -> Result<OwnedFd> {
     }
 }
 
-/// `open_tree(2)`: a copy of a mount, attached nowhere.
+/// `open_tree(2)`: a detached clone of a mount.
 pub fn clone_tree(dir: RawFd, path: &CStr, recursive: bool) -> Result<OwnedFd> {
     let empty = if path.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
     let deep = if recursive { libc::AT_RECURSIVE } else { 0 };
@@ -79,7 +81,7 @@ pub fn clone_tree(dir: RawFd, path: &CStr, recursive: bool) -> Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_open_tree, dir, path.as_ptr(), flags) })
 }
 
-/// `move_mount(2)`: attaches a mount where the other descriptor is.
+/// `move_mount(2)`: attaches a mount at the other descriptor.
 pub fn move_mount(mount: &OwnedFd, to: &OwnedFd) -> Result<()> {
     /// `MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH` (linux/mount.h).
     const EMPTY: u32 = 0x04 | 0x40;
@@ -96,7 +98,7 @@ pub fn open_filesystem(kind: &CStr) -> Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), CLOSE) })
 }
 
-/// `fsconfig(2)`: one setting, or the command to make it.
+/// `fsconfig(2)`: one setting, or a command.
 pub fn configure(fs: &OwnedFd, command: u32, key: Option<&CStr>, value: Option<&CStr>) -> Result<()> {
     let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
     // SAFETY: reads strings of ours.
@@ -106,7 +108,7 @@ pub fn configure(fs: &OwnedFd, command: u32, key: Option<&CStr>, value: Option<&
     check(done).map(drop)
 }
 
-/// `fsmount(2)`: a mount of it that is attached nowhere.
+/// `fsmount(2)`: a detached mount of it.
 pub fn mount_filesystem(fs: &OwnedFd) -> Result<OwnedFd> {
     /// `FSMOUNT_CLOEXEC` (linux/mount.h).
     const CLOSE: u32 = 1;
@@ -114,7 +116,7 @@ pub fn mount_filesystem(fs: &OwnedFd) -> Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), CLOSE, 0) })
 }
 
-/// What `mount_setattr(2)` changes.
+/// The changes that `mount_setattr(2)` makes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Attributes {
     /// `MOUNT_ATTR_*` to set.
@@ -126,13 +128,13 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Whether nothing is changed.
+    /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         *self == Attributes::default()
     }
 }
 
-/// `mount_setattr(2)` for the mount that a descriptor is the root of. `users` is a user namespace to map owners by.
+/// `mount_setattr(2)` for the mount whose root a descriptor is. `users` is a user namespace that maps owners.
 pub fn set_attributes(
     mount: &OwnedFd,
     recursive: bool,
@@ -162,12 +164,12 @@ pub fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data: &CStr)
     check(result.into()).map(drop)
 }
 
-/// A path that leads to an open descriptor, past all links.
+/// A path that leads to an open descriptor, without resolving names.
 pub fn path_of(fd: &impl AsRawFd) -> CString {
     CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
 }
 
-/// `mkdirat(2)`; that it is there already is no error.
+/// `mkdirat(2)`; an existing directory is not an error.
 pub fn make_dir(dir: RawFd, name: &CStr, mode: u32) -> Result<()> {
     // SAFETY: reads a string of ours.
     match check(unsafe { libc::mkdirat(dir, name.as_ptr(), mode) }.into()) {
@@ -194,7 +196,7 @@ pub fn read_link(dir: RawFd, path: &CStr) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The number of the mount that a descriptor is in (`statx(2)`, `STATX_MNT_ID`).
+/// The ID of the mount that a descriptor is in (`statx(2)`, `STATX_MNT_ID`).
 pub fn mount_number(fd: &impl AsRawFd) -> Result<u64> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     let (flags, mask) = (libc::AT_EMPTY_PATH, libc::STATX_MNT_ID);
@@ -204,7 +206,7 @@ pub fn mount_number(fd: &impl AsRawFd) -> Result<u64> {
     Ok(unsafe { stat.assume_init() }.stx_mnt_id)
 }
 
-/// `statfs(2)`'s type of the filesystem that a descriptor is in.
+/// The type of the file system that a descriptor is in (`statfs(2)`).
 pub fn filesystem(fd: &impl AsRawFd) -> Result<i64> {
     let mut stat = MaybeUninit::uninit();
     // SAFETY: writes a structure of ours.
@@ -220,20 +222,20 @@ pub fn pidfd(pid: i32) -> Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
 }
 
-/// `pidfd_getfd(2)`: another process's descriptor.
+/// `pidfd_getfd(2)`: duplicates another process's descriptor.
 pub fn descriptor_of(pidfd: &OwnedFd, number: RawFd) -> Result<OwnedFd> {
     // SAFETY: only makes a descriptor, which closes on `exec`.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })
 }
 
-/// `pidfd_send_signal(2)`: to this process and to none that has taken its number.
+/// `pidfd_send_signal(2)`: to exactly this process, even if its ID is reused.
 pub fn signal(pidfd: &OwnedFd, signal: i32) -> Result<()> {
     let none = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: sends a signal to another process; reads nothing.
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) }).map(drop)
 }
 
-/// Whether a descriptor is ready for `events` within `milliseconds` (negative: for ever).
+/// Whether a descriptor becomes ready for `events` within `milliseconds` (negative: no limit).
 pub fn ready(fd: &impl AsRawFd, events: i16, milliseconds: i32) -> Result<bool> {
     let mut one = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: writes a structure of ours.
@@ -243,7 +245,7 @@ pub fn ready(fd: &impl AsRawFd, events: i16, milliseconds: i32) -> Result<bool> 
     }
 }
 
-/// Waits for a child; gives its status as `waitpid(2)` does.
+/// Waits for a child; returns its status as `waitpid(2)` does.
 pub fn wait(pid: i32) -> Result<i32> {
     let mut status = 0;
     loop {

@@ -1,4 +1,4 @@
-//! Accesses to guest memory: what is the same however it is reached.
+//! What all accesses to guest memory have in common.
 
 use crate::core::Core;
 use crate::memory::GuestMemory;
@@ -11,13 +11,14 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         I::access_regime(self.mode.get(), hints)
     }
 
-    /// Raises what an access that must be aligned and is not raises.
+    /// Raises the exception for a misaligned access, if the access must be aligned.
     #[inline(always)]
     pub(crate) fn check_aligned(&self, how: MemOp, access: Access, address: u64) -> Result<(), Leave> {
         if how.is_misaligned(address) { Err(self.raise(I::misaligned(access, address))) } else { Ok(()) }
     }
 
-    /// What an access with these hints came to: its exception is reported as the CPU does with them.
+    /// The result of an access with these hints: reports its exception the way the CPU does for such
+    /// accesses.
     #[inline(always)]
     pub(crate) fn hinted<T>(&self, hints: Hints, done: Result<T, Leave>) -> Result<T, Leave> {
         if hints != Hints::NONE && matches!(done, Err(Leave::Trap)) {
@@ -26,17 +27,18 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         done
     }
 
-    /// An access reaches no memory and no device: raises the CPU's exception for that, if it has one.
+    /// For an access that reaches neither memory nor a device: raises the CPU's exception for that, if it has
+    /// one.
     pub(crate) fn bus_error(&self, access: Access, address: u64) -> Result<(), Leave> {
         I::bus_error(access, address).map_or(Ok(()), |trap| Err(self.raise(trap)))
     }
 
-    /// In count mode devices see the count of the instruction that reaches them.
+    /// Notes the count of the current instruction, which is the devices' time in count mode.
     pub(crate) fn sync_clock(&self) {
         let _ = self.now();
     }
 
-    /// Atomic update: `f` makes the new value from the old, or `None` to leave it. Gives the old.
+    /// Atomic update: `f` makes the new value from the old, or `None` to leave it. Returns the old.
     fn update(
         &self,
         regime: usize,
@@ -76,7 +78,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         let last = address.wrapping_add(len.max(1) - 1);
         let pages = (last & !0xfff).wrapping_sub(address & !0xfff) >> 12;
         for page in 0..=pages {
-            // The first byte that would be accessed there is what the exception names.
+            // The exception names the first byte that would be accessed there.
             let at = if page == 0 { address } else { (address & !0xfff).wrapping_add(page << 12) };
             M::probe(self, regime, access, at)?;
         }

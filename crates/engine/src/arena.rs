@@ -1,11 +1,11 @@
 //! Which part of code memory is being filled, and how full the parts are.
 //!
-//! The parts are filled in turn. When the last one is full the first is filled again, which must be emptied before: its
-//! blocks are retired, and every vCPU must have passed a safepoint.
+//! The parts are filled in turn. When the last one is full the first is filled again, after it was emptied:
+//! its blocks are retired, and every vCPU must have passed a safepoint.
 
 use crate::code::{ALIGN, CodeMemory, PARTS};
 
-/// Where the next code goes.
+/// Where the next code is put.
 #[derive(Default)]
 pub struct Arena {
     /// The part that is being filled.
@@ -27,19 +27,19 @@ impl Arena {
         self.reused[self.now]
     }
 
-    /// Executable address of the next code, where so many bytes fit into the part.
+    /// Executable address of the next code, if so many bytes fit into the part.
     pub fn place(&self, size: usize, memory: &CodeMemory) -> Option<usize> {
         let used = self.used[self.now];
         (size <= memory.part_size() - used).then(|| memory.part(self.now) + used)
     }
 
-    /// Code of so many bytes was put at the next place.
+    /// Records that code of so many bytes was put at the next place.
     pub fn take(&mut self, size: usize, memory: &CodeMemory) {
         let used = &mut self.used[self.now];
         *used = (*used + size).next_multiple_of(ALIGN).min(memory.part_size());
     }
 
-    /// The part behind the one that is being filled.
+    /// The part after the one that is being filled.
     pub fn next(&self) -> usize {
         (self.now + 1) % PARTS
     }
@@ -49,7 +49,7 @@ impl Arena {
         self.used[part] == 0
     }
 
-    /// Goes on with the next part, which is empty.
+    /// Continues with the next part, which is empty.
     pub fn advance(&mut self) {
         self.now = self.next();
     }
@@ -59,7 +59,7 @@ impl Arena {
         (self.used[part], self.reused[part]) = (0, true);
     }
 
-    /// What is used: addresses of the first byte of each part and of the first behind its code.
+    /// The used ranges: for each part, addresses of the first byte and of the first byte after its code.
     pub fn used(&self, memory: &CodeMemory) -> impl Iterator<Item = (usize, usize)> {
         let range = |(n, &used)| (memory.part(n), memory.part(n) + used);
         self.used.iter().enumerate().filter(|(_, used)| **used != 0).map(range)

@@ -43,17 +43,19 @@ pub struct Op<I: Isa, M: GuestMemory<I> = Paged<I>> {
 
 /// A decoded block.
 pub struct Block<I: Isa, M: GuestMemory<I> = Paged<I>> {
-    /// The instructions; empty where the first bytes are no instruction.
+    /// The instructions; empty if the first bytes are not an instruction.
     pub ops: Box<[Op<I, M>]>,
-    /// The exception that the instruction after the last one raises, if it is none or a debugger stops there.
+    /// The exception that follows the last instruction, if the next bytes are not an instruction or a
+    /// debugger stops there.
     pub illegal: Option<Trap>,
     /// Physical address of the first instruction.
     pub start: u64,
     /// Mode that it was decoded in.
     pub mode: u32,
-    /// Physical page that its only instruction reaches into, where it crosses a page.
+    /// Second physical page of its only instruction, if that crosses a page.
     pub second: Option<u64>,
-    /// Physical page that must become code before the block can be decoded: its first instruction goes on there.
+    /// Physical page that must become code before the block can be decoded: its first instruction continues
+    /// there.
     pub unsettled: Option<u64>,
     code: AtomicUsize,
     runs: AtomicU32,
@@ -61,12 +63,12 @@ pub struct Block<I: Isa, M: GuestMemory<I> = Paged<I>> {
     never: AtomicBool,
     retired: AtomicBool,
     linked: Mutex<Linked>,
-    /// The block behind it in the table.
+    /// The next block in the table's chain.
     next: AtomicPtr<Block<I, M>>,
 }
 
-/// log2 of the chains of the table that one page's blocks are in. They lie together: a small program touches little of
-/// the table's memory.
+/// log2 of the chains of the table that one page's blocks are in. They are adjacent: a small program touches
+/// little of the table's memory.
 const CHAINS_OF_PAGE: u32 = 7;
 /// log2 of the chains of the table.
 const CHAIN_BITS: u32 = 16;
@@ -102,7 +104,7 @@ impl<I: Isa, M: GuestMemory<I>> Block<I, M> {
         }
     }
 
-    /// Host address of its code; 0 while it has none.
+    /// Host address of its code; 0 if it has none yet.
     pub fn code(&self) -> usize {
         self.code.load(Ordering::Acquire)
     }
@@ -112,25 +114,25 @@ impl<I: Isa, M: GuestMemory<I>> Block<I, M> {
         self.code.store(at, Ordering::Release);
     }
 
-    /// Counts one more run in the interpreter; gives how many there were. A run of another thread at the same time may
-    /// be lost: it only delays the compiler.
+    /// Counts one more run in the interpreter; returns how many there were. A simultaneous run of another
+    /// thread may be lost: that only delays the compiler.
     pub fn count_run(&self) -> u32 {
         let runs = self.runs.load(Ordering::Relaxed).saturating_add(1);
         self.runs.store(runs, Ordering::Relaxed);
         runs
     }
 
-    /// Whether the compiler may try it.
+    /// Whether the compiler may still try it.
     pub fn is_compilable(&self) -> bool {
         !self.ops.is_empty() && !self.never.load(Ordering::Relaxed)
     }
 
-    /// The compiler cannot compile it.
+    /// Records that the compiler cannot compile it.
     pub fn set_not_compilable(&self) {
         self.never.store(true, Ordering::Relaxed);
     }
 
-    /// The chain of the table that blocks at a physical address in a mode are in.
+    /// The table's chain for blocks at a physical address in a mode.
     pub(crate) fn chain_of(start: u64, mode: u32) -> usize {
         let page = ((start / PAGE) ^ ((mode as u64) << 52)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let first = (page >> (64 - CHAIN_BITS + CHAINS_OF_PAGE)) as usize;
@@ -143,32 +145,32 @@ impl<I: Isa, M: GuestMemory<I>> Block<I, M> {
         BlockPlace { mode: self.mode, offset: (self.start & (PAGE - 1)) as i64 }
     }
 
-    /// Numbers of the pages that it has bytes of.
+    /// Numbers of the pages that contain its bytes.
     pub fn pages(&self) -> impl Iterator<Item = u64> + use<I, M> {
         [Some(self.start), self.second].into_iter().flatten().map(|at| at / PAGE)
     }
 
-    /// Whether it was taken out of the table: nothing new may lead to it.
+    /// Whether it was taken out of the table: no new reference to it may be made.
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// Notes that it was taken out of the table.
+    /// Records that it was taken out of the table.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Its direct jumps, and those that lead to it.
+    /// Its direct jumps, and those to it.
     pub(crate) fn linked(&self) -> MutexGuard<'_, Linked> {
         self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Offset in its page of what follows the last instruction.
+    /// Offset in its page of the end of the last instruction.
     pub fn end(&self) -> u64 {
         self.ops.last().map_or(self.start & (PAGE - 1), |op| op.offset as u64 + op.bytes as u64)
     }
 
-    /// First address behind the bytes that were looked at to decode it, where its pages follow each other.
+    /// End of the bytes that were read to decode it, if its pages are adjacent.
     pub fn reach(&self) -> u64 {
         let beyond = if self.illegal.is_some() { I::MAX_BYTES } else { 0 };
         (self.start & !(PAGE - 1)) + self.end() + beyond
@@ -186,17 +188,17 @@ fn op<I: Isa, M: GuestMemory<I>>(decoded: &Decoded<I>, offset: u64, index: usize
     }
 }
 
-/// What stands at one place in code.
+/// What decoding found at one place.
 enum Found<I: Isa> {
     Instruction(Decoded<I>),
     /// Bytes that are not an instruction, and the exception that they raise.
     Illegal(Trap),
-    /// Only the start of a block may look further: the block ends before this place.
+    /// Only the start of a block may read further: the block ends before this place.
     Later,
 }
 
-/// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the
-/// exception of a fetch (of the second half of an instruction). Bytes that are in `copies` are read there.
+/// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the exception of a
+/// fetch (of the second half of an instruction). Bytes that are in `copies` are read from there.
 pub fn decode<I: Isa, M: GuestMemory<I>>(
     core: &Core<I, M>,
     copies: &M::Copies,
@@ -232,8 +234,8 @@ pub fn decode<I: Isa, M: GuestMemory<I>>(
     Ok(block)
 }
 
-/// Decodes the instruction at virtual address `here`, which lies in the block's page. Only the first one of a block may go
-/// on in the next page: `block.second` then becomes that.
+/// Decodes the instruction at virtual address `here`, which lies in the block's page. Only the first one of a
+/// block may continue in the next page, which is then recorded in `block.second`.
 fn instruction<I: Isa, M: GuestMemory<I>>(
     core: &Core<I, M>,
     copies: &M::Copies,
@@ -269,8 +271,8 @@ fn instruction<I: Isa, M: GuestMemory<I>>(
     })
 }
 
-/// Reads code bytes at a physical address, inside one page. Each load is as wide as the address allows: another hart that
-/// writes an aligned piece of an instruction is seen before or after, not in between.
+/// Reads code bytes at a physical address, inside one page. Each load is as wide as the address allows: if
+/// another hart writes an aligned piece of an instruction, the old or the new piece is read, never a mixture.
 fn fetch<I: Isa, M: GuestMemory<I>>(
     core: &Core<I, M>,
     copies: &M::Copies,

@@ -1,24 +1,25 @@
-//! Memory for generated code: shared memory mapped twice, read-execute and read-write, at unrelated addresses. No mapping
-//! is ever both writable and executable.
+//! Memory for generated code: shared memory mapped twice, read-execute and read-write, at unrelated
+//! addresses. No mapping is ever both writable and executable.
 //!
-//! It has no file: a program's limit on the size of files (`RLIMIT_FSIZE`) would count for a memfd, and `perf` looks for
-//! names in map files only where there is none.
+//! It has no file: a program's limit on the size of files (`RLIMIT_FSIZE`) would apply to a memfd, and `perf`
+//! looks for names in map files only for memory without a file.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// Code starts at multiples of this many bytes, a line of the host's cache: the same loop took up to a fifth longer at
-/// other places.
+/// Code starts at multiples of this many bytes, a line of the host's cache: the same loop took up to a fifth
+/// longer at other addresses.
 pub const ALIGN: usize = 64;
 
-/// Bytes of a part of code memory. It is filled part by part, so that one can be emptied while the others are in use.
+/// Bytes of a part of code memory. Code memory is filled part by part, so that one can be emptied while the
+/// others are in use.
 pub const PART: usize = 8 << 20;
 /// Parts of code memory.
 pub const PARTS: usize = 16;
-/// Bytes in front of the parts for what is there from the start.
+/// Bytes in front of the parts for code that is there from the start.
 pub const FIXED: usize = 4096;
 
-/// Memory for code, of all vCPUs that share translations.
+/// Memory for the code of all vCPUs that share translations.
 pub struct CodeMemory {
     execute: usize,
     write: usize,
@@ -30,7 +31,7 @@ impl CodeMemory {
     /// Memory for all parts of `part` bytes; pages are taken from the host when they are first used.
     ///
     /// # Errors
-    /// The host's, where it has no memory or address space.
+    /// The host's error, if it has no memory or address space.
     pub fn new(part: usize) -> std::io::Result<CodeMemory> {
         let size = FIXED + PARTS * part;
         let write = writable(size, None)?;
@@ -51,12 +52,13 @@ impl CodeMemory {
         self.part
     }
 
-    /// Number of the part that holds an executable address; more than any part's where none does.
+    /// Number of the part that holds an executable address; larger than any part's if none does.
     pub fn part_of(&self, at: usize) -> usize {
         at.wrapping_sub(self.part(0)) / self.part
     }
 
-    /// Writes code that will run at the address `at`. False, and nothing is written, where that is not inside.
+    /// Writes code that will run at the address `at`. Returns false, and writes nothing, if that is not
+    /// inside.
     ///
     /// # Safety
     /// No thread executes or writes these bytes at the same time.
@@ -65,7 +67,8 @@ impl CodeMemory {
         if offset > self.size || code.len() > self.size - offset {
             return false;
         }
-        // SAFETY: inside the writable mapping, of which no reference exists; nobody else uses these bytes, by the caller.
+        // SAFETY: inside the writable mapping, to which no reference exists; nobody else uses these bytes, by
+        // the caller.
         unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), (self.write + offset) as *mut u8, code.len()) };
         true
     }
@@ -81,8 +84,8 @@ impl CodeMemory {
         unsafe { std::slice::from_raw_parts((self.execute + offset) as *const u8, size) }.to_vec()
     }
 
-    /// The displacement at the executable address `at`, a multiple of 4. A thread that executes it at this moment sees
-    /// the old or the new one.
+    /// Patches the displacement at the executable address `at`, a multiple of 4. A thread that executes it at
+    /// this moment sees the old or the new one.
     pub fn patch(&self, at: usize, displacement: i32) {
         if let Some(place) = self.displacement(at) {
             place.store(displacement, Ordering::Release);
@@ -97,9 +100,9 @@ impl CodeMemory {
         inside.then(|| unsafe { AtomicI32::from_ptr((self.write + offset) as *mut i32) })
     }
 
-    /// Every thread of this process that executes code from here on sees what was put into memory before, also where it
-    /// executed something else at the same address earlier (Intel SDM volume 3, 10.1.3: cross-modifying code needs a
-    /// serializing instruction on the thread that executes it).
+    /// Makes every thread of this process that executes code from now on see what was put into memory before,
+    /// even if it executed something else at the same address earlier (Intel SDM volume 3, 10.1.3:
+    /// cross-modifying code needs a serializing instruction on the thread that executes it).
     pub fn synchronize(&self) {
         static REGISTERED: Once = Once::new();
         let barrier = |command: i32| {
@@ -109,8 +112,8 @@ impl CodeMemory {
         REGISTERED.call_once(|| {
             barrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE);
         });
-        // Where the host refuses: every thread has passed a safepoint since it ran the old code, millions of instructions
-        // ago, and no processor is known to keep what it fetched for so long.
+        // If the host refuses: every thread has passed a safepoint since it ran the old code, millions of
+        // instructions ago, and no processor is known to keep fetched code for so long.
         barrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
     }
 
@@ -119,11 +122,11 @@ impl CodeMemory {
         (self.execute, self.execute + self.size)
     }
 
-    /// In the process just forked, whose mappings are shared with the parent, which goes on changing its code: maps other
-    /// memory at the same addresses and puts the code there that was copied, each piece with its address.
+    /// In a forked child, whose mappings are shared with the parent, which continues to change its code: maps
+    /// other memory at the same addresses and restores the copied code, each piece with its address.
     ///
     /// # Errors
-    /// The host's. The code must not be run then.
+    /// The host's error. The code must not be run then.
     pub fn after_fork(&self, copies: &[(usize, Vec<u8>)]) -> std::io::Result<()> {
         writable(self.size, Some(self.write))?;
         for (at, code) in copies {
@@ -137,24 +140,24 @@ impl CodeMemory {
 const READ_EXECUTE: i32 = libc::PROT_READ | libc::PROT_EXEC;
 const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
-/// Shared memory that can be written, in place of the mapping `at` where one is given.
+/// Writable shared memory, replacing the mapping `at` if one is given.
 fn writable(size: usize, at: Option<usize>) -> std::io::Result<usize> {
     let fixed = if at.is_some() { libc::MAP_FIXED } else { 0 };
     let (address, flags) =
         (at.unwrap_or(0) as *mut libc::c_void, libc::MAP_SHARED | libc::MAP_ANONYMOUS | fixed);
-    // SAFETY: a new mapping at an address of the kernel's choice, or in place of one of ours, whose contents are nobody's
-    // any more.
+    // SAFETY: a new mapping at an address of the kernel's choice, or replacing one of this process whose
+    // contents are no longer used.
     let p = unsafe { libc::mmap(address, size, READ_WRITE, flags, -1, 0) };
     if p == libc::MAP_FAILED { Err(std::io::Error::last_os_error()) } else { Ok(p as usize) }
 }
 
-/// The same memory once more, to be executed, in place of the mapping `at` where one is given. A shared mapping of which
-/// 0 bytes are moved is there twice afterwards (mremap(2)).
+/// Maps the same memory again, executable, replacing the mapping `at` if one is given. Moving 0 bytes of a
+/// shared mapping maps it a second time (mremap(2)).
 fn executable(write: usize, size: usize, at: Option<usize>) -> std::io::Result<usize> {
     let flags = libc::MREMAP_MAYMOVE | if at.is_some() { libc::MREMAP_FIXED } else { 0 };
     let (from, to) = (write as *mut libc::c_void, at.unwrap_or(0) as *mut libc::c_void);
-    // SAFETY: `write` is a shared mapping of ours of this size; the target is of the kernel's choice, or a mapping of
-    // ours whose code does not run now.
+    // SAFETY: `write` is a shared mapping of this size made here; the target is of the kernel's choice, or a
+    // mapping made here whose code does not run now.
     let p = unsafe { libc::mremap(from, 0, size, flags, to) };
     if p == libc::MAP_FAILED {
         return Err(std::io::Error::last_os_error());

@@ -1,5 +1,6 @@
-//! Programs that write code. Nothing protects the pages that a program may write and that blocks were decoded from;
-//! when it says that new code is to be seen (`fence.i`), they are compared with copies, and what differs is forgotten.
+//! Programs that write code. Pages that a program may write are not protected when blocks are decoded from
+//! them; when the program asks for its new code to be seen (`fence.i`), they are compared with copies, and
+//! blocks of changed bytes are forgotten.
 
 use crate::block::PAGE;
 use crate::direct;
@@ -13,9 +14,9 @@ const CHUNK: usize = 64;
 
 type Page = Box<[u8; BYTES]>;
 
-/// Pages as they were before blocks were decoded from them. Blocks are decoded from the copy, not from memory: where a
-/// program changes code, which is decoded, and changes it back, the block would be of bytes that no copy ever had, and
-/// nothing would be seen to differ.
+/// Pages as they were before blocks were decoded from them. Blocks are decoded from the copy, not from
+/// memory: if a program changes code, which is decoded, and changes it back, the block would have bytes that
+/// no copy ever had, and no difference would be found.
 #[derive(Default)]
 pub struct Copies(HashMap<u64, Page>);
 
@@ -25,7 +26,7 @@ fn read(page: u64) -> Option<Page> {
     Some(bytes)
 }
 
-/// Takes the page as it is now and calls `f` with each range that differs. False where it is not there any more.
+/// Copies the page anew and calls `f` with each range that differs. False if the page is no longer there.
 fn renew(page: u64, copy: &mut Page, mut f: impl FnMut(u64, u64)) -> bool {
     let Some(new) = read(page) else {
         f(page, page + PAGE);
@@ -42,16 +43,16 @@ fn renew(page: u64, copy: &mut Page, mut f: impl FnMut(u64, u64)) -> bool {
     true
 }
 
-/// Copies of pages with code, where they are needed to see changes; `()` where they are not.
+/// Copies of pages with code, if they are needed to find changes; `()` if not.
 pub trait CodeCopies: Default + Send {
-    /// Forgets the copies in this range of pages that hold no block any more, as `used` says of each.
+    /// Forgets the copies of pages in this range that contain no block any more, as `used` tells of each.
     fn forget_unused(&mut self, _start: u64, _end: u64, _used: impl Fn(u64) -> bool) {}
 
-    /// Blocks with bytes in this range are gone: takes its pages as they are now; what differs elsewhere, too, `f` is
-    /// called with.
+    /// Called when blocks with bytes in this range are gone: copies its pages anew, and calls `f` with other
+    /// ranges that differ, too.
     fn renew(&mut self, _start: u64, _end: u64, _f: impl FnMut(u64, u64)) {}
 
-    /// No block is left.
+    /// Forgets all copies.
     fn clear(&mut self) {}
 
     /// Calls `f` with each range that differs now.
@@ -61,8 +62,8 @@ pub trait CodeCopies: Default + Send {
 impl CodeCopies for () {}
 
 impl Copies {
-    /// Keeps a copy of the page at this address, and calls `f` with what differs from an earlier one. To be called before
-    /// bytes of it are decoded.
+    /// Keeps a copy of the page at this address, and calls `f` with the differences from an earlier one. To
+    /// be called before bytes of it are decoded.
     pub fn keep(&mut self, page: u64, f: impl FnMut(u64, u64)) {
         match self.0.entry(page) {
             Entry::Occupied(mut kept) => {
@@ -76,7 +77,7 @@ impl Copies {
         }
     }
 
-    /// Reads code from a kept copy; `None` where the page at this address has none. `at` is a multiple of the width.
+    /// Reads code from a copy; `None` if the page at this address has none. `at` is a multiple of the width.
     pub fn load(&self, at: u64, width: Width) -> Option<u64> {
         let copies = &self.0;
         let offset = (at & (PAGE - 1)) as usize;

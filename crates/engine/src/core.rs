@@ -1,4 +1,4 @@
-//! The state of one vCPU, laid out so that generated code reaches what it needs from one register.
+//! The state of one vCPU, laid out so that generated code reaches everything from one register.
 
 use crate::host;
 use crate::jumps::Jumps;
@@ -33,23 +33,23 @@ pub struct Frame {
     pub guest_mxcsr: Cell<u32>,
     /// MXCSR that Rust code runs under.
     pub host_mxcsr: Cell<u32>,
-    /// What a binary32 is ored with to become a NaN box in a 64-bit register.
-    pub nan_box: [u64; 2],
+    /// ORed with a binary32 to get an upper half of ones.
+    pub upper_ones: [u64; 2],
     /// 1 while the host's MXCSR is the guest's.
     pub fp_live: Cell<u32>,
-    /// Flags as the slots number them, by the low six bits of MXCSR.
+    /// Flags in the slot's numbering, by the low six bits of MXCSR.
     pub flag_numbers: [u8; 64],
     /// Rust functions that the thunks call: slow path, helper, refused access.
     pub functions: [Cell<usize>; 3],
     /// The thunks that generated code calls, by [`host::Thunk`].
     pub thunks: [Cell<usize>; host::THUNKS],
-    /// Address of the mailbox's limit. A register of its own for it would be one less for the guest's values.
+    /// Address of the mailbox's limit. A register for it would be one fewer for the guest's values.
     pub limit: Cell<usize>,
     /// The host's stack pointer while no guest call is open.
     pub stack: Cell<usize>,
-    /// How far down calls may take it.
+    /// The lowest value of the stack pointer for calls.
     pub stack_end: Cell<usize>,
-    /// 1 where the stamp changed since generated code was entered: the guest calls that are open must be forgotten.
+    /// 1 if the stamp changed since generated code was entered: open guest calls must be forgotten.
     pub calls_stale: Cell<u32>,
     /// Address of the code's tables ([`host::Tables`]).
     pub tables: Cell<usize>,
@@ -57,9 +57,9 @@ pub struct Frame {
     pub save: [Cell<u64>; 16],
     /// Vector registers while a slow path runs.
     pub save_fp: [[Cell<u64>; 2]; 16],
-    /// Where values live that found no register.
+    /// Values that found no register.
     pub spill: [Cell<u64>; 64],
-    /// Where vectors live that found no register.
+    /// Vectors that found no register.
     pub spill_vector: [[Cell<u64>; 2]; 16],
 }
 
@@ -74,7 +74,7 @@ impl Default for Frame {
             args: [const { Cell::new(0) }; 4],
             guest_mxcsr: Cell::new(MXCSR),
             host_mxcsr: Cell::new(MXCSR),
-            nan_box: [0xffff_ffff_0000_0000, 0],
+            upper_ones: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
             flag_numbers: [0; 64],
             functions: [const { Cell::new(0) }; 3],
@@ -92,7 +92,7 @@ impl Default for Frame {
     }
 }
 
-/// Where a vCPU's time comes from.
+/// The source of a vCPU's time.
 #[derive(Clone)]
 pub enum Time {
     /// The host's clock, shared with the devices.
@@ -101,40 +101,41 @@ pub enum Time {
     Count(Arc<CountClock>),
 }
 
-/// One vCPU. Slots begin at a line of the host's caches, so that a vector in an even one and the next lies in one line.
+/// One vCPU. Slots begin at a line of the host's caches, so that a vector in an even slot and the next one is
+/// in one line.
 #[repr(C, align(64))]
 pub struct Core<I: Isa, M: GuestMemory<I> = Paged<I>> {
     /// Registers.
     pub slots: I::Slots,
-    /// What generated code uses.
+    /// Words that generated code uses.
     pub frame: Frame,
-    /// How guest memory is reached.
+    /// Access to guest memory.
     pub memory: M,
     /// Virtual PC to code.
     pub jumps: Jumps,
-    /// What decoding depends on.
+    /// Configuration that decoding depends on.
     pub config: I::Config,
     /// Current mode.
     pub mode: Cell<u32>,
     /// The exception being raised.
     pub trap: Cell<Trap>,
-    /// When the CPU's own timer wants an interrupt check, in nanoseconds.
+    /// Time at which the CPU's own timer needs an interrupt check, in nanoseconds.
     pub timer: Cell<Option<u64>>,
     /// Devices.
     pub bus: Arc<Bus>,
-    /// The interrupt controller that the CPU asks, where its kind is one that is asked.
+    /// The interrupt controller that the CPU asks, if it is of a kind that is asked.
     pub controller: Option<Arc<dyn Acknowledge>>,
     /// Time.
     pub time: Time,
-    /// What others touch.
+    /// What other threads access.
     pub mailbox: Arc<Mailbox>,
     /// Where changes of code are noted, for all vCPUs with the same translations.
     pub written: Arc<Written>,
-    /// Numbers that tell valid entries of the jump cache from old ones.
+    /// Numbers that distinguish valid entries of the jump cache from old ones.
     pub stamps: RefCell<Stamps>,
     /// The next instruction is executed alone and may change code: see [`Leave::Alone`].
     pub(crate) alone: Cell<bool>,
-    /// The helper that runs, where debug builds check it.
+    /// The running helper, if debug builds check it.
     pub(crate) helping: Cell<Option<&'static Helper>>,
 }
 
@@ -149,12 +150,12 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         written: Arc<Written>,
     ) -> Box<Self> {
         const { assert!(I::Regimes::COUNT > 0 && I::Regimes::COUNT <= 64, "stamps have a bit for each regime") };
-        // Most of a core is caches that start as zeros: such memory comes from the host when it is first used.
+        // Most of a core is caches that start as zeros: the host provides such memory on first use.
         let mut core = Box::<Self>::new_zeroed();
         let p = core.as_mut_ptr();
         macro_rules! put {
             ($($name:ident: $value:expr,)*) => {$(
-                // SAFETY: a field of the allocation just made, which nobody else knows.
+                // SAFETY: a field of the allocation just made, to which there is no other pointer.
                 unsafe { std::ptr::addr_of_mut!((*p).$name).write($value) };
             )*};
         }
@@ -177,9 +178,9 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
             alone: Cell::new(false),
             helping: Cell::new(None),
         }
-        // SAFETY: the memory's place is zeros of the allocation just made.
+        // SAFETY: zeros of the allocation just made.
         unsafe { M::init(&raw mut (*p).memory, memory) };
-        // SAFETY: every field was written, but the jump cache, of which zeros are a value.
+        // SAFETY: every field was written, except the jump cache, for which zeros are valid.
         let core = unsafe { core.assume_init() };
         core.mode_changed();
         core.load_fp();
@@ -197,7 +198,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         if stamps.run_out() {
             self.jumps.clear();
             stamps.restart();
-            // What is called may be returned to only under the stamp of the call.
+            // A call may be returned to only under its own stamp.
             self.frame.calls_stale.set(1);
         }
         change(&mut stamps);
@@ -205,8 +206,8 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         self.set_stamp();
     }
 
-    /// What was called under another stamp may not be returned to without a look-up: the code there may be of another
-    /// mode or address space.
+    /// Calls made under another stamp may not be returned to without a look-up: the code there may belong to
+    /// another mode or address space.
     fn set_stamp(&self) {
         let mode = self.mode.get();
         let stamp = self.stamps.borrow().of(mode, I::fetch_regime(mode));
@@ -221,7 +222,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         I::code_space(self.mode.get()).guest(self.slots.as_ref(), address)
     }
 
-    /// Lets control run on to a linear address, which wraps as the guest's program counter does.
+    /// Continues at a linear address, which wraps like the guest's program counter.
     #[inline(always)]
     pub fn run_on(&self, address: u64) {
         self.set_pc(self.guest_pc(address));
@@ -233,7 +234,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         I::data_regime(self.mode.get())
     }
 
-    /// A page of code that is not in every address space is now in the TLB.
+    /// Records that a page of code that is not in every address space is now in the TLB.
     pub(crate) fn runs_local(&self, regime: usize) {
         if self.stamps.borrow_mut().runs_local(regime) {
             self.set_stamp();
@@ -315,7 +316,7 @@ impl<I: Isa, M: GuestMemory<I>> Hart for Core<I, M> {
         match what {
             Flush::Page(address) => match self.memory.flush_page(address) {
                 Flushed::Page => self.jumps.forget_page(address),
-                // Rare, and its entries may lie in every row.
+                // Rare, and entries may be in every row.
                 Flushed::Large => self.new_generation(),
             },
             Flush::All => {
@@ -335,8 +336,8 @@ impl<I: Isa, M: GuestMemory<I>> Hart for Core<I, M> {
 
     fn sync_code(&self) {
         M::sync_code(self);
-        // Pages written were noted when they were written; the vCPU drops them before its next
-        // block because the note stored 0 in the limit.
+        // Written pages were noted when they were written; the vCPU drops them before its next block because
+        // the note stored 0 in the limit.
         if self.mailbox.requests.load(Ordering::SeqCst) & Mailbox::CODE_WRITTEN != 0 {
             self.recheck();
         }
@@ -367,7 +368,7 @@ impl<I: Isa, M: GuestMemory<I>> Hart for Core<I, M> {
 
     fn port_out(&self, port: u16, width: Width, value: u64) {
         self.sync_clock();
-        // What no device takes is lost, as on a real bus.
+        // Ignored if no device takes it, as on a real bus.
         let _ = self.bus.write_port(port, width, value);
     }
 
@@ -402,7 +403,7 @@ impl<I: Isa, M: GuestMemory<I>> Hart for Core<I, M> {
     }
 }
 
-/// A RISC-V vCPU after reset that has no memory and counts its time, for tests of a core's parts.
+/// A RISC-V vCPU after reset without memory, in count mode, for tests of a core's parts.
 #[cfg(test)]
 pub(crate) fn without_memory() -> Box<Core<trine_isa_riscv::Rv64>> {
     let (clock, mailbox) = (Arc::new(CountClock::new(1, 0)), Arc::new(Mailbox::new()));

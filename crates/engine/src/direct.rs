@@ -1,38 +1,41 @@
 //! Programs: guest addresses are host addresses. There is no TLB; an access that the host's MMU refuses
 //! arrives as a signal.
 //!
-//! In generated code the signal's handler finds the access in the side table and sends control to a thunk
-//! that restores the instruction's start; the interpreter then does it again and raises the exception. The
-//! interpreter touches guest memory only through the few routines here, which report a fault as a result.
+//! In generated code the signal's handler finds the access in the side table and continues at a thunk that
+//! restores the instruction's start; the interpreter then repeats the instruction and raises the exception.
+//! The interpreter accesses guest memory only through the few routines here, which report a fault as a
+//! result.
 
 use crate::block::{Block, PAGE};
 use crate::code_copies::Copies;
 use crate::core::{Core, Frame};
+use crate::host::guest_access as host;
 use crate::host::{Tables, Thunk};
 use crate::memory::GuestMemory;
 use crate::page_index::PageIndex;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use trine_base::Width;
 use trine_ir::{Access, Hart, Hints, Isa, Leave, Trap};
 
-/// What a vCPU of a program asks about its address space.
+/// What a program's vCPU asks about its address space.
 pub trait Pages: Send + Sync {
-    /// Whether code may be fetched from the page at this address. From then on whoever changes the page
-    /// or its mapping tells the vCPUs ([`trine_memory::CodeOwner`]).
+    /// Whether code may be fetched from the page at this address. From then on, changes of the page or its
+    /// mapping are reported to the vCPUs ([`trine_memory::CodeOwner`]).
     fn fetch(&self, page: u64) -> bool;
 
-    /// Whether the program may write to the page at this address without telling anyone.
+    /// Whether the program may write to the page at this address without a report.
     fn may_change(&self, page: u64) -> bool;
 
-    /// Where a debugger wants the vCPUs to stop in the page at this address, before the instruction there. Who
-    /// changes it tells the vCPUs as of a change of the page.
+    /// Where a debugger wants the vCPUs to stop in the page at this address, before the instruction there.
+    /// Changes are reported to the vCPUs like changes of the page.
     fn stops(&self, _page: u64) -> Vec<u64> {
         Vec::new()
     }
 }
 
-/// What the host said of the latest refused access of this thread.
+/// The latest refused access of this thread, as reported by the host.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused {
     /// `SIGSEGV` or `SIGBUS`.
@@ -57,116 +60,34 @@ thread_local! {
     static RUNNING: Cell<Option<Running>> = const { Cell::new(None) };
 }
 
-/// What the host said of the latest refused access of this thread.
+/// The latest refused access of this thread, as reported by the host.
 pub fn refused() -> Refused {
     REFUSED.get()
 }
 
-/// First address that no program can have: above lies the monitor, whatever of it the host lets one touch.
-const END: u64 = 1 << 38;
+/// First address that no program can have: the monitor lies above, and the host may allow access to parts of
+/// it.
+pub const END: u64 = 1 << 38;
+
+/// The same, or 0 while nobody has said that below it lies nothing of this process.
+static REACHABLE: AtomicU64 = AtomicU64::new(0);
+
+/// Gives the addresses below [`END`] to programs. Before that, every access to a program's memory is refused.
+///
+/// # Safety
+/// No object of this process lies below [`END`], now or later: neither its executable, heap and stacks nor what it maps for
+/// itself. Memory there is changed by guests, at any address and at any time.
+pub unsafe fn claim_addresses() {
+    REACHABLE.store(END, Ordering::Relaxed);
+}
 
 /// `si_code` of an address that is not mapped.
 const SEGV_MAPERR: i32 = 1;
 
-/// Value, and whether the access was refused.
-#[repr(C)]
-struct Outcome {
-    value: u64,
-    refused: u64,
-}
-
-// Each routine touches guest memory in one instruction and uses no stack: wherever it is
-// interrupted, `trine_direct_refused` can take its place.
-std::arch::global_asm!(
-    "trine_direct_begin:",
-    "trine_direct_load1: movzx eax, byte ptr [rdi]",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_load2: movzx eax, word ptr [rdi]",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_load4: mov eax, [rdi]",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_load8: mov rax, [rdi]",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_store1: mov [rdi], sil",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_store2: mov [rdi], si",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_store4: mov [rdi], esi",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_store8: mov [rdi], rsi",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_exchange1: mov eax, esi",
-    "lock cmpxchg [rdi], dl",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_exchange2: mov eax, esi",
-    "lock cmpxchg [rdi], dx",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_exchange4: mov eax, esi",
-    "lock cmpxchg [rdi], edx",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_exchange8: mov rax, rsi",
-    "lock cmpxchg [rdi], rdx",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_load16: movups xmm0, [rdi]",
-    "movups [rsi], xmm0",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_store16: movups xmm0, [rsi]",
-    "movups [rdi], xmm0",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_copy: mov rcx, rdx",
-    "rep movsb",
-    "xor edx, edx",
-    "ret",
-    "trine_direct_end:",
-    "trine_direct_refused: mov edx, 1",
-    "ret",
-);
-
-// SAFETY: the assembly above defines each of them, with these arguments and this result.
-unsafe extern "sysv64" {
-    static trine_direct_begin: u8;
-    static trine_direct_end: u8;
-    static trine_direct_refused: u8;
-    fn trine_direct_load1(at: u64) -> Outcome;
-    fn trine_direct_load2(at: u64) -> Outcome;
-    fn trine_direct_load4(at: u64) -> Outcome;
-    fn trine_direct_load8(at: u64) -> Outcome;
-    fn trine_direct_store1(at: u64, value: u64) -> Outcome;
-    fn trine_direct_store2(at: u64, value: u64) -> Outcome;
-    fn trine_direct_store4(at: u64, value: u64) -> Outcome;
-    fn trine_direct_store8(at: u64, value: u64) -> Outcome;
-    fn trine_direct_exchange1(at: u64, expect: u64, new: u64) -> Outcome;
-    fn trine_direct_exchange2(at: u64, expect: u64, new: u64) -> Outcome;
-    fn trine_direct_exchange4(at: u64, expect: u64, new: u64) -> Outcome;
-    fn trine_direct_exchange8(at: u64, expect: u64, new: u64) -> Outcome;
-    fn trine_direct_load16(at: u64, to: *mut u128) -> Outcome;
-    fn trine_direct_store16(at: u64, from: *const u128) -> Outcome;
-    fn trine_direct_copy(to: u64, from: u64, bytes: u64) -> Outcome;
-}
-
-impl Outcome {
-    fn value(self) -> Option<u64> {
-        (self.refused == 0).then_some(self.value)
-    }
-}
-
-/// Whether `bytes` at `at` may be a program's; the address is noted where not.
+/// Whether `bytes` at `at` may belong to a program; if not, the address is noted.
 fn reachable(at: u64, bytes: u64) -> bool {
-    let ok = at < END && bytes <= END - at;
+    let end = REACHABLE.load(Ordering::Relaxed);
+    let ok = at < end && bytes <= end - at;
     if !ok {
         REFUSED.set(Refused { signal: libc::SIGSEGV, code: SEGV_MAPERR, address: at });
     }
@@ -174,100 +95,61 @@ fn reachable(at: u64, bytes: u64) -> bool {
 }
 
 /// Loads from a program's memory; `None` where the host refuses ([`refused`] says why).
+#[inline]
 pub fn load(at: u64, width: Width) -> Option<u64> {
-    if !reachable(at, width.bytes()) {
-        return None;
-    }
-    // SAFETY: a refused access ends the routine, and what it reads is the program's own.
-    unsafe {
-        match width {
-            Width::B1 => trine_direct_load1(at),
-            Width::B2 => trine_direct_load2(at),
-            Width::B4 => trine_direct_load4(at),
-            Width::B8 => trine_direct_load8(at),
-        }
-    }
-    .value()
+    // SAFETY: what is reachable is the program's own.
+    if reachable(at, width.bytes()) { unsafe { host::load(at, width) } } else { None }
 }
 
 /// Stores to a program's memory; `None` where the host refuses.
+#[inline]
 pub fn store(at: u64, width: Width, value: u64) -> Option<()> {
-    if !reachable(at, width.bytes()) {
-        return None;
-    }
-    // SAFETY: as in `load`; a wild store may end this process, which is the program's own.
-    unsafe {
-        match width {
-            Width::B1 => trine_direct_store1(at, value),
-            Width::B2 => trine_direct_store2(at, value),
-            Width::B4 => trine_direct_store4(at, value),
-            Width::B8 => trine_direct_store8(at, value),
-        }
-    }
-    .value()
-    .map(drop)
+    // SAFETY: as in `load`.
+    if reachable(at, width.bytes()) { unsafe { host::store(at, width, value) } } else { None }
 }
 
 /// Bytes of a vector.
 const VECTOR: u64 = 16;
 
-/// Loads a vector from a program's memory; `None` where the host refuses.
+/// Loads a vector from a program's memory; `None` if the host refuses.
 fn load_vector(at: u64) -> Option<u128> {
-    let mut value = 0;
-    if !reachable(at, VECTOR) {
-        return None;
-    }
-    // SAFETY: as in `load`; `value` is as large as what is written to it.
-    unsafe { trine_direct_load16(at, &mut value) }.value().map(|_| value)
+    // SAFETY: as in `load`.
+    if reachable(at, VECTOR) { unsafe { host::load_vector(at) } } else { None }
 }
 
-/// Stores a vector to a program's memory, all of it or nothing; `None` where the host refuses.
+/// Stores a vector to a program's memory, completely or not at all; `None` if the host refuses.
 fn store_vector(at: u64, value: u128) -> Option<()> {
-    if !reachable(at, VECTOR) {
-        return None;
-    }
-    // SAFETY: as in `store`.
-    unsafe { trine_direct_store16(at, &value) }.value().map(drop)
+    // SAFETY: as in `load`.
+    if reachable(at, VECTOR) { unsafe { host::store_vector(at, value) } } else { None }
 }
 
 /// Compare-and-exchange of an aligned value: the value found.
 fn exchange(at: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
-    if !reachable(at, width.bytes()) {
-        return None;
-    }
-    // SAFETY: as in `store`.
-    unsafe {
-        match width {
-            Width::B1 => trine_direct_exchange1(at, expect, new),
-            Width::B2 => trine_direct_exchange2(at, expect, new),
-            Width::B4 => trine_direct_exchange4(at, expect, new),
-            Width::B8 => trine_direct_exchange8(at, expect, new),
-        }
-    }
-    .value()
+    // SAFETY: as in `load`.
+    if reachable(at, width.bytes()) { unsafe { host::exchange(at, width, expect, new) } } else { None }
 }
 
-/// Copies from a program's memory; `None` where the host refuses some of it.
+/// Copies from a program's memory; `None` if the host refuses some of it.
 pub fn read(from: u64, to: &mut [u8]) -> Option<()> {
     if !reachable(from, to.len() as u64) {
         return None;
     }
     // SAFETY: as in `load`; `to` is as long as it says.
-    unsafe { trine_direct_copy(to.as_mut_ptr() as u64, from, to.len() as u64) }.value().map(drop)
+    unsafe { host::copy(to.as_mut_ptr() as u64, from, to.len() as u64) }
 }
 
-/// Copies to a program's memory; `None` where the host refuses some of it (what comes before may have been
+/// Copies to a program's memory; `None` if the host refuses some of it (bytes before it may have been
 /// written).
 pub fn write(to: u64, from: &[u8]) -> Option<()> {
     if !reachable(to, from.len() as u64) {
         return None;
     }
-    // SAFETY: as in `store`.
-    unsafe { trine_direct_copy(to, from.as_ptr() as u64, from.len() as u64) }.value().map(drop)
+    // SAFETY: as in `read`.
+    unsafe { host::copy(to, from.as_ptr() as u64, from.len() as u64) }
 }
 
-/// For the handler of `SIGSEGV` and `SIGBUS`: whether the fault was an access to a program's memory; then the
-/// context is changed so that it is dealt with.
+/// For the handler of `SIGSEGV` and `SIGBUS`: returns whether the fault was an access to a program's memory;
+/// if so, the context was changed to handle it.
 ///
 /// # Safety
 /// `info` and `context` are what the kernel gave to the handler of this signal, in this thread.
@@ -275,26 +157,25 @@ pub unsafe fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     // SAFETY: by the caller.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as u64) };
     // SAFETY: by the caller.
-    let rip = unsafe { &mut (*context).uc_mcontext.gregs[libc::REG_RIP as usize] };
-    let at = *rip as usize;
-    let [begin, end, refuse] =
-        [&raw const trine_direct_begin, &raw const trine_direct_end, &raw const trine_direct_refused];
-    if (begin as usize..end as usize).contains(&at) {
+    let at = unsafe { host::interrupted_at(context) };
+    if let Some(refuse) = host::refused_at(at) {
         REFUSED.set(Refused { signal, code, address });
-        *rip = refuse as i64;
+        // SAFETY: by the caller; a routine that may be refused expects to go on there.
+        unsafe { host::go_on_at(context, refuse) };
         return true;
     }
     let Some(running) = RUNNING.get().filter(|r| (r.code..r.end).contains(&at)) else { return false };
-    // SAFETY: `enter` noted tables and frame of the vCPU that this thread runs. Generated code, which was interrupted,
+    // SAFETY: `will_run` noted tables and frame of the vCPU that this thread runs. Generated code, which was interrupted,
     // changes neither; other threads only add to the tables.
     let (tables, frame) = unsafe { (&*running.tables, &*running.frame) };
     let Some(row) = tables.access_at(at) else { return false };
     frame.args[3].set(row);
-    *rip = frame.thunks[Thunk::Refused as usize].get() as i64;
+    // SAFETY: by the caller; the thunk expects what generated code leaves at such an access.
+    unsafe { host::go_on_at(context, frame.thunks[Thunk::Refused as usize].get()) };
     true
 }
 
-/// An access to a program's memory, as a debugger's watchpoints see it.
+/// An access to a program's memory, for a debugger's watchpoints.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Touched {
     /// [`Access::Read`] or [`Access::Write`].
@@ -309,16 +190,16 @@ pub struct Touched {
 pub struct Direct {
     /// The address space.
     pages: Arc<dyn Pages>,
-    /// A breakpoint that does not count: see [`crate::Engine::step_past`].
+    /// A breakpoint to ignore: see [`crate::Engine::step_past`].
     pub(crate) past: Cell<Option<u64>>,
     /// Whether the interpreter notes which memory it accesses.
     pub(crate) noting: Cell<bool>,
-    /// What it noted.
+    /// The accesses that it noted.
     pub(crate) noted: RefCell<Vec<Touched>>,
 }
 
 impl Direct {
-    /// Notes an access that was made, where that is wanted.
+    /// Notes an access that was made, if asked to.
     #[inline(always)]
     fn note(&self, access: Access, address: u64, bytes: u64) {
         if self.noting.get() {
@@ -405,7 +286,7 @@ impl<I: Isa> GuestMemory<I> for Direct {
     fn probe(core: &Core<I, Self>, _regime: usize, access: Access, address: u64) -> Result<(), Leave> {
         let allowed = match access {
             Access::Read => load(address, Width::B1).is_some(),
-            // A compare-and-exchange needs the right to write also where it leaves the value as it is.
+            // A compare-and-exchange needs write permission even if it leaves the value unchanged.
             Access::Write => exchange(address & !3, Width::B4, 0, 0).is_some(),
             Access::Execute => core.memory.pages.fetch(address & !(PAGE - 1)),
         };
@@ -452,5 +333,23 @@ impl<I: Isa> GuestMemory<I> for Direct {
 
     fn will_run((code, end): (usize, usize), tables: &Tables, frame: &Frame) {
         RUNNING.set(Some(Running { code, end, tables, frame }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_reached_before_the_addresses_are_claimed_nor_above_them() {
+        let own = 7u64;
+        let at = &raw const own as u64;
+        let reads = |at| read(at, &mut [0; 8]).is_some() || load(at, Width::B8).is_some();
+        assert!(!reads(at) && !reads(0x1000) && store(at, Width::B8, 9).is_none());
+        // SAFETY: nothing below is accessed, and the kernel places a test's executable far above.
+        unsafe { claim_addresses() };
+        assert!(!reads(at) && store(at, Width::B8, 9).is_none() && write(at, &[1]).is_none());
+        assert!(!reads(END) && !reads(END - 7) && !reads(u64::MAX));
+        assert_eq!((refused().address, refused().signal, own), (u64::MAX, libc::SIGSEGV, 7));
     }
 }

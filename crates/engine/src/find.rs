@@ -27,7 +27,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         };
         let entry = self.core.jumps.fill(pc);
         entry.pc.set(pc);
-        // Looking up may have started a new generation.
+        // The look-up may have started a new generation.
         entry.stamp.set(self.core.frame.stamp.get());
         entry.block.set(block as usize);
         // SAFETY: the block was just found in or added to the table.
@@ -44,13 +44,13 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
                     self.stats.decoded += 1;
                     return Ok(block);
                 }
-                // Behind the first page where an instruction goes on there; or either was written meanwhile.
+                // After the first page if an instruction continues there; or either was written meanwhile.
                 Translated::Unsettled(page) => M::settle(self, page),
             }
         }
     }
 
-    /// What the jump cache names as a block's code.
+    /// The address that the jump cache stores as a block's code.
     fn entry_code(&self, block: &Block<I, M>) -> usize {
         match (block.code(), self.translations.code()) {
             (0, Some(code)) => code.miss(),
@@ -58,8 +58,9 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         }
     }
 
-    /// Makes entries of the jump cache stale whose blocks were retired. Only where the vCPU holds no block: one that it has
-    /// found may be retired before it is entered into the jump cache, and the note must not be taken before that.
+    /// Makes entries of the jump cache stale whose blocks were retired. Only while the vCPU holds no block:
+    /// one that it has found may be retired before it is entered into the jump cache, and the note must not
+    /// be taken before that.
     pub(crate) fn forget_stale(&self) {
         match self.member.take_stale() {
             None => {}
@@ -79,8 +80,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         }
     }
 
-    /// A direct jump that leads to a block for the first time: compiled code goes there by itself
-    /// from now on.
+    /// Handles the first use of a direct jump: links it to its target, so that compiled code goes there
+    /// directly from now on.
     pub(crate) fn link(&mut self, site: u32) -> Step {
         let block = match self.lookup() {
             Ok(block) => block,

@@ -1,12 +1,12 @@
-//! Floating point in software: what the interpreter always uses, and generated code where the
-//! host's FPU does something else.
+//! Floating point in software: used by the interpreter always, and by generated code if the host's FPU gives
+//! other results.
 
 use crate::core::Core;
 use crate::memory::GuestMemory;
 use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
 use trine_softfloat::{self as sf, Env, F32, F64, Format, IntKind};
 
-/// Performs `op`; the flags go to the CPU's slot.
+/// Executes `op`; the flags go to the CPU's slot.
 pub fn soft<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
     let round = match rounding {
         Rounding::Static(r) => r,
@@ -20,7 +20,7 @@ pub fn soft<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, op: Fp, rounding: Roun
     result
 }
 
-/// Flags as MXCSR has them.
+/// Flags in MXCSR's format.
 fn mxcsr_flags(flags: u8) -> u32 {
     let bit = |flag: u8, to: u32| ((flags & flag != 0) as u32) << to;
     bit(sf::NV, 0) | bit(sf::DZ, 2) | bit(sf::OF, 3) | bit(sf::UF, 4) | bit(sf::NX, 5)
@@ -45,28 +45,29 @@ fn kind(ty: IntTy) -> IntKind {
     }
 }
 
-/// Upper half of a NaN box.
-const BOX: u64 = 0xffff_ffff_0000_0000;
-/// The canonical binary32 NaN.
-const NAN32: u64 = 0x7fc0_0000;
+/// Mask of the lower half of 64 bits, which holds a binary32.
+const LOW: u64 = 0xffff_ffff;
+
+/// The result of an operation that only moves bits; `None` for others.
+#[inline(always)]
+pub fn moved(op: Fp, [a, b, _]: [u64; 3]) -> Option<u64> {
+    match op {
+        Fp::ToBits(Fmt::D) | Fp::FromBits(_) => Some(a),
+        // The bits above a binary32 are undefined.
+        Fp::ToBits(Fmt::S) | Fp::Low => Some(a & LOW),
+        Fp::WithLow => Some(a & !LOW | b & LOW),
+        _ => None,
+    }
+}
 
 fn perform(env: &mut Env, op: Fp, args: [u64; 3]) -> u64 {
-    // Generated code leaves anything above a binary32.
+    // Generated code ignores the bits above a binary32.
     let [a, b, c] = match op {
-        Fp::FromInt(..) | Fp::Unbox => args,
-        _ if format(op) == Fmt::S => args.map(|x| x & !BOX),
+        Fp::FromInt(..) => args,
+        _ if format(op) == Fmt::S => args.map(|x| x & LOW),
         _ => args,
     };
     match op {
-        Fp::Box => a | BOX,
-        Fp::Unbox => {
-            if a & BOX == BOX {
-                a & !BOX
-            } else {
-                NAN32
-            }
-        }
-        Fp::ToBits(_) | Fp::FromBits(_) => a,
         Fp::Convert(Fmt::S) => sf::convert::<F32, F64>(env, a),
         Fp::Convert(Fmt::D) => sf::convert::<F64, F32>(env, a),
         _ => match format(op) {
@@ -81,9 +82,9 @@ pub fn format(op: Fp) -> Fmt {
     match op {
         Fp::Add(f) | Fp::Sub(f) | Fp::Mul(f) | Fp::Div(f) | Fp::Sqrt(f) | Fp::Min(f) | Fp::Max(f) => f,
         Fp::Eq(f) | Fp::Lt(f) | Fp::Le(f) | Fp::Convert(f) | Fp::ToInt(f, _) | Fp::FromInt(_, f) => f,
-        Fp::Sgnj(f, _) | Fp::Class(f) | Fp::ToBits(f) | Fp::FromBits(f) => f,
+        Fp::Sgnj(f, _) | Fp::ToBits(f) | Fp::FromBits(f) => f,
         Fp::Fma { fmt, .. } => fmt,
-        Fp::Box | Fp::Unbox => Fmt::S,
+        Fp::Low | Fp::WithLow => Fmt::D,
     }
 }
 
@@ -103,10 +104,11 @@ fn typed<F: Format>(env: &mut Env, op: Fp, [a, b, c]: [u64; 3], sign_bit: u32) -
         Fp::Le(_) => sf::le::<F>(env, a, b) as u64,
         Fp::ToInt(_, ty) => sf::to_int::<F>(env, a, kind(ty)),
         Fp::FromInt(ty, _) => sf::from_int::<F>(env, a, kind(ty)),
-        Fp::Class(_) => sf::class::<F>(a),
         Fp::Sgnj(_, Sign::Copy) => a & !sign | b & sign,
         Fp::Sgnj(_, Sign::Negate) => a & !sign | !b & sign,
         Fp::Sgnj(_, Sign::Xor) => a ^ b & sign,
-        Fp::Box | Fp::Unbox | Fp::ToBits(_) | Fp::FromBits(_) | Fp::Convert(_) => a,
+        Fp::ToBits(_) | Fp::FromBits(_) | Fp::Low | Fp::WithLow => moved(op, [a, b, c]).unwrap_or(a),
+        // Done before: its formats differ.
+        Fp::Convert(_) => a,
     }
 }

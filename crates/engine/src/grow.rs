@@ -1,8 +1,9 @@
 //! Tables that grow while others read them.
 //!
-//! Address space is reserved for as many elements as there can ever be, so that an element never moves. It becomes
-//! writable piece by piece: a limit on a process's data (`RLIMIT_DATA`) counts all that is writable, used or not. There is one writer at a time and any number of readers, a signal handler among
-//! them. The memory is private: a forked child has its own copy.
+//! Address space is reserved for the maximal number of elements, so that an element never moves. It becomes
+//! writable piece by piece: a limit on a process's data (`RLIMIT_DATA`) counts all writable memory, used or
+//! not. There is one writer at a time and any number of readers, including a signal handler. The memory is
+//! private: a forked child has its own copy.
 
 use std::io;
 use std::ptr::NonNull;
@@ -26,10 +27,10 @@ unsafe impl<T: Copy + Send + Sync> Sync for Grow<T> {}
 unsafe impl<T: Copy + Send + Sync> Send for Grow<T> {}
 
 impl<T: Copy> Grow<T> {
-    /// Room for `most` elements.
+    /// Reserves room for `most` elements.
     ///
     /// # Errors
-    /// The host's, where it has no address space left.
+    /// The host's error, if it has no address space left.
     pub fn new(most: usize) -> io::Result<Grow<T>> {
         let bytes =
             most.checked_mul(size_of::<T>()).filter(|&n| n != 0).ok_or(io::ErrorKind::InvalidInput)?;
@@ -45,7 +46,8 @@ impl<T: Copy> Grow<T> {
 
     /// All elements.
     pub fn all(&self) -> &[T] {
-        // SAFETY: every element below `len` was written before `len` was stored, and none changes while it is there.
+        // SAFETY: every element below `len` was written before `len` was stored, and none changes while it
+        // exists.
         unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.len.load(Ordering::Acquire)) }
     }
 
@@ -54,7 +56,7 @@ impl<T: Copy> Grow<T> {
         more <= self.most - self.len.load(Ordering::Relaxed)
     }
 
-    /// Makes so many bytes from the start writable, if the host lets us.
+    /// Makes so many bytes from the start writable, if the host allows it.
     fn make_writable(&self, bytes: usize) -> bool {
         let done = self.writable.load(Ordering::Relaxed);
         if bytes <= done {
@@ -62,7 +64,8 @@ impl<T: Copy> Grow<T> {
         }
         let end = bytes.next_multiple_of(PIECE).min(self.most * size_of::<T>());
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a part of the mapping that nobody has looked at yet; both ends but the mapping's own are of whole pages.
+        // SAFETY: a part of the mapping that nobody has accessed yet; both ends are multiples of the page
+        // size, unless they are the mapping's own.
         let refused =
             unsafe { libc::mprotect(self.at.as_ptr().byte_add(done).cast(), end - done, protection) };
         if refused == 0 {
@@ -71,7 +74,7 @@ impl<T: Copy> Grow<T> {
         refused == 0
     }
 
-    /// Adds elements; false, and nothing is added, where there is no room for them, or no memory.
+    /// Adds elements; returns false, and adds nothing, if there is no room or memory for them.
     ///
     /// # Safety
     /// No other thread writes at the same time.

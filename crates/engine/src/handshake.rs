@@ -1,9 +1,9 @@
 //! How a page becomes code while other vCPUs may be writing to it.
 //!
-//! A vCPU writes to a page by an entry of its TLB, which no look at the page precedes. So before a page's bytes are read
-//! to be translated, every vCPU that may have such an entry is asked to drop it, and has to pass a safepoint or be
-//! offline: what it wrote before is read then, and what it writes afterwards passes the write guard. Whoever waits serves
-//! what others ask of it meanwhile, and holds no lock.
+//! A vCPU writes to a page through an entry of its TLB, without any check before. So before a page's bytes
+//! are read to be translated, every vCPU that may have such an entry is asked to drop it, and must pass a
+//! safepoint or be offline: its earlier writes are read then, and its later writes pass the write guard. A
+//! thread that waits serves others' requests meanwhile, and holds no lock.
 
 use crate::memory::GuestMemory;
 use crate::paged::Paged;
@@ -12,14 +12,14 @@ use std::time::Duration;
 use trine_ir::Isa;
 use trine_memory::Becoming;
 
-/// Looks at a peer before the thread sleeps between them: usually it is in generated code and comes at once. Where its
-/// host thread does not run, spinning would only keep it from doing so.
+/// Number of checks of a peer before the thread sleeps between checks: usually the peer is in generated code
+/// and answers at once. If its host thread does not run, spinning would only keep it from running.
 const LOOKS: u32 = 64;
-/// The sleep.
+/// Duration of a sleep.
 const SLEEP: Duration = Duration::from_micros(20);
 
 impl<I: Isa> Engine<I, Paged<I>> {
-    /// Makes the page at a physical address code.
+    /// Makes the page at a physical address a code page.
     pub(crate) fn make_code(&self, address: u64) {
         let page = address & !0xfff;
         let ram = &self.core.memory.ram;
@@ -62,7 +62,7 @@ impl<I: Isa> Engine<I, Paged<I>> {
 }
 
 impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
-    /// Drops write entries of pages that become code; `epoch` was read before.
+    /// Drops write entries for pages that become code; `epoch` was read before.
     pub(crate) fn give_up_writes(&self, epoch: u64) {
         self.member.take_protect().into_iter().for_each(|host| self.core.memory.protect(host));
         self.member.writes.pass(epoch);

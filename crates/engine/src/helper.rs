@@ -1,5 +1,6 @@
-//! Calls of a CPU's helpers. Debug builds check what a helper says of itself: generated code keeps slots in registers over a
-//! call that says it leaves them alone, and a wrong list would be a wrong result much later.
+//! Calls of a CPU's helpers. Debug builds check a helper's declarations: generated code keeps slots in
+//! registers across a call that is declared not to use them, and a wrong declaration would cause a wrong
+//! result much later.
 
 use crate::core::Core;
 use crate::memory::GuestMemory;
@@ -13,7 +14,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         if cfg!(debug_assertions) { self.call_checked(helper, args) } else { (helper.run)(self, args) }
     }
 
-    /// Whether an instruction that left with `leave` is done, and counts.
+    /// Whether an instruction that left with `leave` completed, and counts.
     pub(crate) fn is_done(&self, leave: Leave) -> bool {
         match leave {
             Leave::Trap => self.trap.get().after,
@@ -40,7 +41,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         result
     }
 
-    /// In debug builds, that the helper that runs, if any, says that it reads this slot.
+    /// In debug builds, checks that the running helper, if any, declares that it reads this slot.
     #[inline(always)]
     pub(crate) fn check_read(&self, slot: u16) {
         if cfg!(debug_assertions)
@@ -51,7 +52,8 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         }
     }
 
-    /// In debug builds, that the helper that runs, if any, says that it uses the floating-point environment.
+    /// In debug builds, checks that the running helper, if any, declares that it uses the floating-point
+    /// environment.
     #[inline(always)]
     pub(crate) fn check_fp(&self) {
         if cfg!(debug_assertions)
@@ -62,7 +64,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
     }
 }
 
-// Only debug builds check.
+// Only debug builds check this.
 #[cfg(all(test, debug_assertions))]
 mod tests {
     use super::*;
@@ -71,7 +73,7 @@ mod tests {
 
     type Run = fn(&dyn Hart, [u64; 3]) -> Result<u64, Leave>;
 
-    /// Calls a helper that says that it reads `mstatus`, writes `satp`, and nothing else.
+    /// Calls a helper that declares that it reads `mstatus`, writes `satp`, and nothing else.
     fn call(run: Run) -> Result<u64, Leave> {
         let core = crate::core::without_memory();
         let helper = Helper {

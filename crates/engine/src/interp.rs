@@ -54,15 +54,15 @@ impl<I: Isa, M: GuestMemory<I>> Interp<I, M> {
         self.core().frame.page.get().wrapping_add(self.op().offset as u64)
     }
 
-    /// Notes the count that whoever is called sees: a device's clock in count mode, a helper.
+    /// Notes the current count for the functions that are called: a device's clock in count mode, a helper.
     #[inline(always)]
     fn note_retired(self) {
         let frame = &self.core().frame;
         frame.retired.set(frame.count.get() + self.op().index as u64);
     }
 
-    /// Slots of the current CPU are a fixed array. Numbers are constants of the CPU, plus a register's number that the
-    /// operand types keep small: where the compiler sees both, nothing is left of the check.
+    /// Slots of the current CPU are a fixed array. Numbers are constants of the CPU, plus a register's number
+    /// that the operand types keep small: if the compiler sees both, it removes the check.
     #[inline(always)]
     fn slot<'a>(self, slot: u16) -> &'a std::cell::Cell<u64> {
         &self.core().slots.as_ref()[slot as usize]
@@ -127,6 +127,10 @@ impl<I: Isa, M: GuestMemory<I>> Sem for Interp<I, M> {
     }
     #[inline(always)]
     fn select_raw(self, _bits: u32, c: u64, a: u64, b: u64) -> u64 {
+        if c != 0 { a } else { b }
+    }
+    #[inline(always)]
+    fn select_fp(self, c: u64, a: u64, b: u64) -> u64 {
         if c != 0 { a } else { b }
     }
     #[inline(always)]
@@ -240,7 +244,9 @@ impl<I: Isa, M: GuestMemory<I>> Sem for Interp<I, M> {
         self.core().harvest_fp();
         self.core().set(I::Fp::FLAGS, flags);
     }
+    #[inline(always)]
     fn fp(self, op: Fp, rounding: Rounding, args: [u64; 3]) -> u64 {
-        fp::soft(self.core(), op, rounding, args)
+        // Bodies pass a constant operation, so the compiler keeps one of the two.
+        fp::moved(op, args).unwrap_or_else(|| fp::soft(self.core(), op, rounding, args))
     }
 }

@@ -1,10 +1,9 @@
-//! The vCPU's own jump cache: virtual PC and stamp to code. Direct-mapped; a page's entries lie
-//! together, so that one page can be forgotten cheaply.
+//! The vCPU's own jump cache: virtual PC and stamp to code. Direct-mapped; a page's entries are adjacent, so
+//! that one page can be forgotten cheaply.
 
 use std::cell::Cell;
 
-/// The PC is folded by this many bits first, so that all of a page's offset and more of its number
-/// count.
+/// The PC is first folded by this many bits, so that all of a page's offset and more of its number are used.
 pub const FOLD: u8 = 9;
 /// Bits of the folded PC that select an entry among those of a page.
 pub const LOW: u64 = 0x1fe;
@@ -22,9 +21,9 @@ pub const ENTRIES: usize = PER_PAGE * ROWS;
 pub struct Entry {
     /// Virtual PC.
     pub pc: Cell<u64>,
-    /// Generation and mode it was made in; 0 is never valid.
+    /// Generation and mode in which it was made; 0 is never valid.
     pub stamp: Cell<u64>,
-    /// Host address of the block's code, or of the thunk that leaves for the dispatcher.
+    /// Host address of the block's code, or of the thunk that leaves to the dispatcher.
     pub code: Cell<usize>,
     /// The block, as an address ([`crate::block::Block`]).
     pub block: Cell<usize>,
@@ -34,7 +33,7 @@ pub struct Entry {
 pub const ENTRY_BITS: u32 = 5;
 const _: () = assert!(size_of::<Entry>() == 1 << ENTRY_BITS);
 
-/// The cache. Memory that is all zeros is an empty one. No entry lies in two lines of the host's caches.
+/// The cache. Memory that is all zeros is an empty one. No entry spans two lines of the host's caches.
 #[repr(C, align(64))]
 pub struct Jumps {
     entries: [Entry; ENTRIES],
@@ -70,7 +69,7 @@ impl Jumps {
         self.entry(pc)
     }
 
-    /// All entries became stale: no page has any.
+    /// Records that all entries became stale: no page has any.
     pub fn all_stale(&self) {
         self.pages.iter().for_each(|p| p.set(0));
     }

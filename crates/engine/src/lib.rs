@@ -1,4 +1,4 @@
-//! The engines: what runs guest code.
+//! The engines, which run guest code.
 //!
 //! * [`run`]: the dispatcher ([`run::Engine`] is a [`trine_base::Vcpu`]); `find`, `step`: its other parts.
 //! * [`core`]: the state of a vCPU; [`tlb`], [`jumps`]: its caches; `stamps`: which of their

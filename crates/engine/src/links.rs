@@ -1,13 +1,15 @@
 //! Direct jumps from one block's code to another's.
 //!
-//! Each such jump is a *site*: a 32-bit displacement in code memory, aligned so that one store changes it. A site starts
-//! *cold*, which means that it leads to the dispatcher; the dispatcher then makes it lead to its target. When a block is
-//! retired, every site that leads to it becomes cold again, and so do its own, whose number may still be on the way to the
-//! dispatcher in a thread that has just left the block: a site without an owner is never linked.
+//! Each such jump is a *site*: a 32-bit displacement in code memory, aligned so that one store changes it. A
+//! site starts *cold*, which means that it leads to the dispatcher; the dispatcher then links it to its
+//! target. When a block is retired, every site that leads to it becomes cold again, and so do its own sites,
+//! whose numbers may still be on the way to the dispatcher in a thread that has just left the block: a site
+//! without an owner is never linked.
 //!
-//! Only the displacement changes, by one aligned store, and both the old and the new target are valid code until every
-//! vCPU has passed a safepoint. So a thread that executes the jump meanwhile goes to one of them (QEMU and HotSpot patch
-//! jumps in the same way; AMD's manual, volume 2, 7.6.1, allows it for aligned operands of up to 8 bytes).
+//! Only the displacement changes, by one aligned store, and both the old and the new target are valid code
+//! until every vCPU has passed a safepoint. So a thread that executes the jump meanwhile goes to one of them
+//! (QEMU and HotSpot patch jumps in the same way; AMD's manual, volume 2, 7.6.1, allows it for aligned
+//! operands of up to 8 bytes).
 
 use crate::block::Block;
 use crate::code::{CodeMemory, PART, PARTS};
@@ -32,7 +34,7 @@ struct Site<I: Isa, M: GuestMemory<I>> {
     at: usize,
     /// The displacement that leads to the dispatcher.
     cold: i32,
-    /// The block that it is in; null once that is retired.
+    /// The block that contains it; null after that is retired.
     owner: *const Block<I, M>,
     /// The block that it leads to; null while it is cold.
     target: *const Block<I, M>,
@@ -41,15 +43,15 @@ struct Site<I: Isa, M: GuestMemory<I>> {
 /// All direct jumps, by the part of code memory that they are in.
 pub struct Links<I: Isa, M: GuestMemory<I>>([Vec<Site<I, M>>; PARTS]);
 
-/// Low bits of a site's number, which count the sites of one part. With those for the part they are 24, so that the code
-/// with which a cold jump leaves fits into 32.
+/// Low bits of a site's number, which count the sites of one part. With those for the part they are 24, so
+/// that the code with which a cold jump leaves fits into 32.
 const NUMBER: u32 = 20;
 const _: () = assert!(PARTS << NUMBER == 1 << 24);
-/// Most sites of a part. One takes more than 16 bytes of code, so that the part is full before.
+/// Maximal number of sites of a part. A site takes more than 16 bytes of code, so the part is full before.
 const MOST: usize = 1 << NUMBER;
 const _: () = assert!(PART / 16 <= MOST);
 
-// SAFETY: the pointers are only followed by who has `&mut Links`, to blocks that are `Sync`.
+// SAFETY: the pointers are only followed by a thread that has `&mut Links`, to blocks that are `Sync`.
 unsafe impl<I: Isa, M: GuestMemory<I>> Send for Links<I, M> {}
 
 impl<I: Isa, M: GuestMemory<I>> Default for Links<I, M> {
@@ -59,7 +61,7 @@ impl<I: Isa, M: GuestMemory<I>> Default for Links<I, M> {
 }
 
 impl<I: Isa, M: GuestMemory<I>> Links<I, M> {
-    /// The number that the next site of a part gets.
+    /// The number of the next site of a part.
     pub fn next(&self, part: usize) -> u32 {
         (part << NUMBER) as u32 | self.0[part].len() as u32
     }
@@ -68,7 +70,7 @@ impl<I: Isa, M: GuestMemory<I>> Links<I, M> {
         self.0.get_mut(number as usize >> NUMBER)?.get_mut(number as usize & (MOST - 1))
     }
 
-    /// Adds the sites of a block that has just got its code in `part`: addresses, and displacements as they are now.
+    /// Adds the sites of a block that has just got its code in `part`: addresses, and current displacements.
     pub fn add(&mut self, part: usize, owner: &Block<I, M>, sites: impl Iterator<Item = (usize, i32)>) {
         let first = self.next(part);
         self.0[part].extend(sites.map(|(at, cold)| Site { at, cold, owner, target: null() }));
@@ -76,8 +78,8 @@ impl<I: Isa, M: GuestMemory<I>> Links<I, M> {
         (linked.first, linked.count) = (first, self.next(part) - first);
     }
 
-    /// Makes the site with this number lead to `target`, unless its block or the target was retired meanwhile. True where
-    /// it does now.
+    /// Makes the site with this number lead to `target`, unless its block or the target was retired
+    /// meanwhile. Returns whether it does now.
     pub fn link(&mut self, number: u32, target: &Block<I, M>, memory: &CodeMemory) -> bool {
         let Some(site) = self.site(number) else { return false };
         let code = target.code();
@@ -90,7 +92,7 @@ impl<I: Isa, M: GuestMemory<I>> Links<I, M> {
         true
     }
 
-    /// Makes the sites that lead to a block cold, and its own.
+    /// Makes the sites that lead to a block cold, and its own sites, too.
     pub fn unlink(&mut self, block: &Block<I, M>, memory: &CodeMemory) {
         let (first, count, incoming) = {
             let mut linked = block.linked();
@@ -117,7 +119,7 @@ impl<I: Isa, M: GuestMemory<I>> Links<I, M> {
         }
     }
 
-    /// Forgets the sites of a part, in which no block has code any more.
+    /// Forgets the sites of a part that contains no block's code any more.
     pub fn clear(&mut self, part: usize) {
         self.0[part].clear();
     }

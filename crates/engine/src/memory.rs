@@ -12,16 +12,16 @@ use trine_base::Width;
 use trine_ir::{Access, Hints, Isa, Leave, Trap};
 use trine_memory::Ram;
 
-/// What a vCPU has of guest memory, and what it does to reach it. Addresses of accesses are virtual; what follows from the
-/// order of bytes and from alignment is dealt with by the callers.
+/// A vCPU's access to guest memory. Addresses of accesses are virtual; byte order and alignment are handled
+/// by the callers.
 pub trait GuestMemory<I: Isa>: Sized + 'static {
-    /// What it is made of.
+    /// What it is made from.
     type Source;
-    /// Copies of the pages that blocks were decoded from, where they are needed to see changes.
+    /// Copies of the pages that blocks were decoded from, if they are needed to find changes.
     type Copies: CodeCopies;
 
-    /// Where generated code finds the TLB, from the start of this value. `None` where guest addresses are host addresses:
-    /// generated code then accesses memory in place, and the host may refuse that.
+    /// Offset of the TLB for generated code, from the start of this value. `None` if guest addresses are host
+    /// addresses: generated code then accesses memory directly, and the host may refuse that.
     const TLB: Option<usize>;
     /// Whether the physical address of code is its virtual one.
     const IDENTITY: bool;
@@ -32,7 +32,7 @@ pub trait GuestMemory<I: Isa>: Sized + 'static {
     /// `place` is properly aligned memory for it, all zeros, which nobody else uses. Afterwards it holds a value.
     unsafe fn init(place: *mut Self, source: Self::Source);
 
-    /// The physical memory, where there is one behind the addresses.
+    /// The physical memory behind the addresses, if there is any.
     fn ram(&self) -> Option<&Ram> {
         None
     }
@@ -40,7 +40,7 @@ pub trait GuestMemory<I: Isa>: Sized + 'static {
     /// The vCPU's bit for [`Ram::may_write`].
     fn set_writer(&self, _writer: u8) {}
 
-    /// Takes back the right to write to the page at a host address.
+    /// Withdraws the right to write to the page at a host address.
     fn protect(&self, _host: usize) {}
 
     /// Forgets the translation of one page.
@@ -66,7 +66,8 @@ pub trait GuestMemory<I: Isa>: Sized + 'static {
         value: u64,
     ) -> Result<(), Leave>;
 
-    /// Atomic update of an aligned address: `f` makes the new value from the old, or `None` to leave it. Gives the old.
+    /// Atomic update of an aligned address: `f` makes the new value from the old, or `None` to leave it.
+    /// Returns the old.
     fn update(
         core: &Core<I, Self>,
         regime: usize,
@@ -81,12 +82,12 @@ pub trait GuestMemory<I: Isa>: Sized + 'static {
     /// Stores 16 bytes, all or none of them.
     fn store_vector(core: &Core<I, Self>, hints: Hints, address: u64, value: u128) -> Result<(), Leave>;
 
-    /// A load for which generated code has looked at the TLB in vain.
+    /// A load that missed the TLB in generated code.
     fn slow_load(core: &Core<I, Self>, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
         Self::load(core, regime, width, address)
     }
 
-    /// A store for which generated code has looked at the TLB in vain.
+    /// A store that missed the TLB in generated code.
     fn slow_store(
         core: &Core<I, Self>,
         regime: usize,
@@ -97,12 +98,12 @@ pub trait GuestMemory<I: Isa>: Sized + 'static {
         Self::store(core, regime, width, address, value)
     }
 
-    /// A load of a vector for which generated code has looked at the TLB in vain.
+    /// A load of a vector that missed the TLB in generated code.
     fn slow_load_vector(core: &Core<I, Self>, hints: Hints, address: u64) -> Result<u128, Leave> {
         Self::load_vector(core, hints, address)
     }
 
-    /// A store of a vector for which generated code has looked at the TLB in vain.
+    /// A store of a vector that missed the TLB in generated code.
     fn slow_store_vector(core: &Core<I, Self>, hints: Hints, address: u64, value: u128) -> Result<(), Leave> {
         Self::store_vector(core, hints, address, value)
     }
@@ -119,15 +120,16 @@ pub trait GuestMemory<I: Isa>: Sized + 'static {
     /// The exception for a fetch that reaches no memory.
     fn fetch_error(address: u64) -> Trap;
 
-    /// Reads code bytes at a physical address, from the copies where they have them.
+    /// Reads code bytes at a physical address, from the copies if they contain them.
     fn fetch(&self, copies: &Self::Copies, at: u64, width: Width) -> Option<u64>;
 
-    /// Whether the page at a physical address is code, so that changes of it are noted; or needs no notes.
+    /// Whether the page at a physical address is a code page, so that changes of it are noted; or needs no
+    /// notes.
     fn is_settled(&self, _physical: u64) -> bool {
         true
     }
 
-    /// Makes the page at a physical address code.
+    /// Makes the page at a physical address a code page.
     fn settle(_engine: &Engine<I, Self>, _physical: u64) {}
 
     /// Where a debugger wants the vCPU to stop in the page at this virtual address.
@@ -135,16 +137,16 @@ pub trait GuestMemory<I: Isa>: Sized + 'static {
         Vec::new()
     }
 
-    /// Copies what may change unnoted of the pages that a block at this address may be decoded from; `changed` is called
-    /// with what differs from earlier copies.
+    /// Copies those pages that a block at this address may be decoded from and that may change without a
+    /// note; `changed` is called with the differences from earlier copies.
     fn keep_copies(&self, _copies: &mut Self::Copies, _start: u64, _changed: impl FnMut(u64, u64)) {}
 
-    /// The guest says that code it has written is to be seen by fetches.
+    /// Called when the guest asks that fetches see code it has written.
     fn sync_code(_core: &Core<I, Self>) {}
 
-    /// The blocks that must be retired where the physical bytes from `start` up to `end` changed.
+    /// The blocks that must be retired if the physical bytes from `start` up to `end` changed.
     fn changed_blocks(pages: &PageIndex<I, Self>, start: u64, end: u64) -> Vec<*mut Block<I, Self>>;
 
-    /// This thread is about to run generated code from this range of addresses.
+    /// Called before this thread runs generated code from this range of addresses.
     fn will_run(_code: (usize, usize), _tables: &Tables, _frame: &Frame) {}
 }

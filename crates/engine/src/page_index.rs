@@ -1,4 +1,4 @@
-//! Which blocks have bytes of a page.
+//! Finds the blocks that have bytes of a page.
 
 use crate::block::{Block, PAGE};
 use crate::memory::GuestMemory;
@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use trine_ir::Isa;
 
-/// A multiplying hash of page numbers, which guests do not choose to collide: each lists at most one page's blocks.
+/// A multiplicative hash of page numbers, in which guests have no interest in collisions: each lists at most
+/// one page's blocks.
 #[derive(Default)]
 pub struct Mix(u64);
 
@@ -25,7 +26,7 @@ impl Hasher for Mix {
 /// The blocks of each page (physical address / 4096). None of them is freed while it is listed.
 pub struct PageIndex<I: Isa, M: GuestMemory<I>>(HashMap<u64, Vec<*mut Block<I, M>>, BuildHasherDefault<Mix>>);
 
-// SAFETY: the pointers are only followed by who has the index, to blocks that are `Sync`.
+// SAFETY: the pointers are only followed by a thread that has the index, to blocks that are `Sync`.
 unsafe impl<I: Isa, M: GuestMemory<I>> Send for PageIndex<I, M> {}
 
 impl<I: Isa, M: GuestMemory<I>> Default for PageIndex<I, M> {
@@ -38,7 +39,7 @@ impl<I: Isa, M: GuestMemory<I>> PageIndex<I, M> {
     /// Adds a block.
     ///
     /// # Safety
-    /// It is not freed before it is removed.
+    /// The block is not freed before it is removed.
     pub unsafe fn add(&mut self, block: *mut Block<I, M>) {
         // SAFETY: by the caller.
         for page in unsafe { &*block }.pages() {
@@ -48,7 +49,7 @@ impl<I: Isa, M: GuestMemory<I>> PageIndex<I, M> {
 
     /// Removes a block, which is listed.
     pub fn remove(&mut self, block: *mut Block<I, M>) {
-        // SAFETY: what is listed is not freed.
+        // SAFETY: listed blocks are not freed.
         for page in unsafe { &*block }.pages() {
             if let Some(list) = self.0.get_mut(&page) {
                 list.retain(|b| *b != block);
@@ -77,7 +78,7 @@ impl<I: Isa, M: GuestMemory<I>> PageIndex<I, M> {
 
     fn chosen(&self, first: u64, last: u64, wanted: impl Fn(&Block<I, M>) -> bool) -> Vec<*mut Block<I, M>> {
         let listed = (first..=last).filter_map(|page| self.0.get(&page)).flatten();
-        // SAFETY: what is listed is not freed.
+        // SAFETY: listed blocks are not freed.
         let mut found: Vec<_> = listed.copied().filter(|&b| wanted(unsafe { &*b })).collect();
         // A block may have bytes of two pages.
         found.sort_unstable();

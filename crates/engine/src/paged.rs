@@ -150,7 +150,7 @@ impl<I: Isa> GuestMemory<I> for Paged<I> {
     }
 
     fn changed_blocks(pages: &PageIndex<I, Self>, start: u64, end: u64) -> Vec<*mut Block<I, Self>> {
-        // Whoever wrote made the page data again: none of its blocks would see the next write.
+        // The writer made the page data again: the next write to it would not be noted for any of its blocks.
         pages.of_pages(start / PAGE, end.div_ceil(PAGE).saturating_sub(1))
     }
 }
@@ -249,7 +249,7 @@ impl<I: Isa> Core<I, Paged<I>> {
         Ok(mapping.page | address & 0xfff)
     }
 
-    /// The physical address behind a virtual one; enters the page into the TLB where it is RAM.
+    /// The physical address of a virtual one; enters the page into the TLB if it is RAM.
     pub fn translate(&self, regime: usize, address: u64, access: Access) -> Result<u64, Leave> {
         let mapping = I::walk(self, regime, address, access).map_err(|t| self.raise(t))?;
         if let Some(host) = self.memory.ram.host_address(mapping.page) {
@@ -259,13 +259,14 @@ impl<I: Isa> Core<I, Paged<I>> {
         Ok(mapping.page | address & 0xfff)
     }
 
-    /// Before a store: leaves where it would change code that a CPU must see at once, and is not executed alone yet.
+    /// Before a store: leaves if the store would change code that the CPU must see at once, and the
+    /// instruction is not executed alone yet.
     pub(crate) fn leave_code_alone(&self, physical: u64) -> Result<(), Leave> {
         let waits = I::CODE_COHERENT && !self.alone.get() && self.memory.ram.is_code(physical);
         if waits { Err(Leave::Alone) } else { Ok(()) }
     }
 
-    /// A load reaches nothing: ones, where that is no exception.
+    /// A load that reaches nothing: gives ones, unless that is an exception.
     fn read_nothing(&self, width: Width, access: Access, address: u64) -> Result<u64, Leave> {
         self.bus_error(access, address)?;
         Ok(width.mask())
@@ -308,7 +309,7 @@ impl<I: Isa> Core<I, Paged<I>> {
         value: u64,
     ) -> Result<(), Leave> {
         let n = width.bytes();
-        // Registers may hold more than is stored, and devices would see it.
+        // Registers may have more bits than are stored, and devices would see them.
         let value = value & width.mask();
         let first = self.translate(regime, address, Access::Write)?;
         let here = 0x1000 - (address & 0xfff);
@@ -321,7 +322,7 @@ impl<I: Isa> Core<I, Paged<I>> {
         self.leave_code_alone(second)?;
         for at in [first, second] {
             if !self.memory.ram.contains(at, 1) && here < n {
-                // A device register cannot be written in pieces, but on CPUs that know no bus errors.
+                // A device register cannot be written in pieces, except on CPUs without bus errors.
                 self.bus_error(Access::Write, address)?;
             }
         }

@@ -1,7 +1,7 @@
-//! Map files of `perf`: names for generated code (tools/perf/Documentation/jit-interface.txt in Linux). One line a piece of
-//! code, written when it is made: address and size in hexadecimal digits, name.
+//! Map files of `perf`: names for generated code (tools/perf/Documentation/jit-interface.txt in Linux). One
+//! line for each piece of code, written when it is made: address and size in hexadecimal digits, name.
 //!
-//! What a piece is called, others say: nothing here knows of executables and their symbols.
+//! Callers provide the names: this module knows nothing of executables and their symbols.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, Write};
@@ -10,22 +10,22 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The name of code for a guest's PC.
+/// Gives the name of code for a guest's PC.
 pub type Name = Box<dyn FnMut(u64) -> String + Send>;
 
-/// What becomes of a map file of this process's number that is there already.
+/// What to do with an existing map file for this process's number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
-    /// It is an earlier process's and goes.
+    /// It belongs to an earlier process and is removed.
     New,
-    /// It is this process's, before it executed another program, and goes on.
+    /// It belongs to this process, before it executed another program, and is continued.
     Append,
 }
 
-/// Name of what every vCPU has: the ways into and out of generated code.
+/// Name of the code that every vCPU has: the thunks into and out of generated code.
 const FIXED: &str = "trine: into and out of generated code";
 
-/// The open file, and which one it is: a program may close our descriptor and open another file there.
+/// The open file, and its identity: a program may close this descriptor and open another file there.
 struct Open {
     file: File,
     identity: (u64, u64),
@@ -52,13 +52,13 @@ pub fn path() -> PathBuf {
     PathBuf::from(format!("/tmp/perf-{}.map", std::process::id()))
 }
 
-/// Whether this user made the file.
+/// Whether the file belongs to this user.
 fn is_own(is: &std::fs::Metadata) -> bool {
     // SAFETY: only returns a number.
     is.is_file() && is.nlink() == 1 && is.uid() == unsafe { libc::geteuid() }
 }
 
-/// Makes the file, or opens this user's own.
+/// Creates the file, or opens this user's own.
 fn create(start: Start) -> Result<File> {
     let path = path();
     if start == Start::Append {
@@ -85,10 +85,10 @@ fn create(start: Start) -> Result<File> {
     }
 }
 
-/// Opens a new file on a descriptor from `lowest` on, where there is one.
+/// Opens the new file on a descriptor from `lowest` on, if one is free.
 fn open(start: Start, lowest: RawFd) -> Result<Open> {
     let file = create(start)?;
-    // SAFETY: makes a copy of a descriptor of ours.
+    // SAFETY: duplicates a descriptor.
     let high = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) };
     // SAFETY: just made; nobody else owns it.
     let file = if high >= 0 { unsafe { File::from_raw_fd(high) } } else { file };
@@ -102,10 +102,10 @@ impl Open {
 }
 
 impl PerfMap {
-    /// Makes this process's map file. Its descriptor is `lowest` or higher where the host allows that.
+    /// Creates this process's map file. Its descriptor is `lowest` or higher if the host allows that.
     ///
     /// # Errors
-    /// The host's, where the file cannot be made.
+    /// The host's error, if the file cannot be created.
     pub fn create(start: Start, lowest: RawFd, name: Name) -> Result<PerfMap> {
         let open = Some(open(start, lowest)?);
         Ok(PerfMap { inner: Mutex::new(Inner { open, name }), lowest })
@@ -121,7 +121,8 @@ impl PerfMap {
         let name = pc.map_or_else(|| FIXED.into(), &mut inner.name);
         let name: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         if let Some(open) = inner.open.as_mut().filter(|o| o.is_here()) {
-            // One write: whoever ends the process leaves whole lines. What the disk has no room for is missing.
+            // One write: a process that is ended leaves whole lines. Lines that the disk has no room for are
+            // missing.
             let _ = open.file.write_all(format!("{code:x} {size:x} {name}\n").as_bytes());
         }
     }
@@ -132,20 +133,20 @@ impl PerfMap {
         f()
     }
 
-    /// In a process just forked: a map file of its own, with what its parent's says, whose code it has, too.
+    /// In a forked child: a map file of its own, with the contents of its parent's, whose code it has, too.
     ///
     /// # Errors
-    /// The host's; there is no map then.
+    /// The host's error; there is no map then.
     pub fn after_fork(&self) -> Result<()> {
         let mut inner = self.lock();
         let Some(mut old) = inner.open.take() else { return Ok(()) };
         if !old.is_here() {
-            // What the program has there stays open.
+            // Whatever the program has there stays open.
             std::mem::forget(old);
             return Err(Error::from(ErrorKind::NotFound));
         }
         let mut text = Vec::new();
-        // The position is the parent's, too, which appends and does not use it.
+        // The position is shared with the parent, which appends and does not use it.
         old.file.rewind()?;
         old.file.read_to_end(&mut text)?;
         let mut new = open(Start::New, self.lowest)?;
@@ -168,7 +169,7 @@ mod tests {
         let text = || std::fs::read_to_string(path()).expect("there");
         let lines = "abc0 20 at?7\n1000 10 trine: into and out of generated code\n";
         assert_eq!(text(), lines);
-        // A file of the program's in the descriptor's place is not written to.
+        // A file of the program's at that descriptor is not written to.
         let other = std::env::temp_dir().join(format!("trine-perf-{}", std::process::id()));
         let fd = map.lock().open.as_ref().map(|o| o.file.as_raw_fd()).expect("open");
         let file = File::create(&other).expect("made");

@@ -16,20 +16,20 @@ use trine_ir::fp::MXCSR;
 use trine_ir::{FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
-/// Runs of a block before it is compiled, unless set otherwise.
+/// Runs of a block before it is compiled, by default.
 const WARM: u32 = 8;
-/// Instructions between looks at the clock while the CPU's timer is armed.
+/// Instructions between checks of the clock while the CPU's timer is armed.
 const SLICE: u64 = 20_000;
 
-/// Steps without an instruction done (a trap whose handler cannot be fetched) after which
-/// [`Vcpu::run`] comes back, so that others can look at the machine.
+/// Steps without a completed instruction (a trap whose handler cannot be fetched) after which [`Vcpu::run`]
+/// returns, so that others can check the machine.
 const STUCK: u32 = 10_000;
 
 /// One vCPU.
 pub struct Engine<I: Isa, M: GuestMemory<I> = Paged<I>> {
     pub(crate) core: Box<Core<I, M>>,
     pub(crate) translations: Arc<Translations<I, M>>,
-    /// What the translations know of this vCPU.
+    /// This vCPU as a member of its translations.
     pub(crate) member: Arc<Member>,
     pub(crate) stats: Stats,
     warm: u32,
@@ -37,11 +37,11 @@ pub struct Engine<I: Isa, M: GuestMemory<I> = Paged<I>> {
     target: u64,
 }
 
-// SAFETY: `Core` holds `Cell`s and raw addresses that only the thread that owns the engine uses;
-// what other threads touch (mailbox, bus, RAM) is `Sync` behind `Arc`s.
+// SAFETY: `Core` holds `Cell`s and raw addresses that only the thread that owns the engine uses; what other
+// threads access (mailbox, bus, RAM) is `Sync` behind `Arc`s.
 unsafe impl<I: Isa, M: GuestMemory<I>> Send for Engine<I, M> {}
 
-/// What an execution step led to.
+/// The outcome of an execution step.
 pub(crate) enum Step {
     Go,
     Out(Exit),
@@ -57,8 +57,8 @@ impl Step {
 }
 
 impl<I: Isa> Engine<I, Paged<I>> {
-    /// The only vCPU of a machine, after reset. Where the host cannot run compiled code, the interpreter runs everything
-    /// and the reason is given.
+    /// The only vCPU of a machine, after reset. If the host cannot run compiled code, the interpreter runs
+    /// everything and the reason is returned.
     pub fn new(
         config: I::Config,
         ram: Arc<Ram>,
@@ -72,8 +72,9 @@ impl<I: Isa> Engine<I, Paged<I>> {
         (Self::of_machine(config, ram, bus, time, mailbox, translations), why)
     }
 
-    /// One of several vCPUs of a machine, after reset. All have the same RAM and translations, of whose notes
-    /// ([`Translations::written`]) the RAM knows; their configuration is the same but for the number of the hart.
+    /// One of several vCPUs of a machine, after reset. All have the same RAM and translations, whose notes
+    /// ([`Translations::written`]) the RAM uses; their configuration is the same except for the number of the
+    /// hart.
     pub fn of_machine(
         config: I::Config,
         ram: Arc<Ram>,
@@ -89,8 +90,8 @@ impl<I: Isa> Engine<I, Paged<I>> {
 }
 
 impl<I: Isa> Engine<I, Direct> {
-    /// A vCPU of a program, whose addresses are the host's. All that share an address space share translations; their
-    /// configuration is the same but for the number of the hart.
+    /// A vCPU of a program, whose addresses are the host's. All vCPUs of an address space share translations;
+    /// their configuration is the same except for the number of the hart.
     pub fn program(
         config: I::Config,
         pages: Arc<dyn Pages>,
@@ -115,7 +116,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         Engine { core, translations, member, stats: Stats::default(), warm: WARM, target: 0 }
     }
 
-    /// Who is to be told of changes to pages that hold code.
+    /// The receiver of reports about changes to pages that hold code.
     pub fn code_owner(&self) -> Arc<dyn CodeOwner> {
         self.core.written.clone()
     }
@@ -125,15 +126,15 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         &self.translations
     }
 
-    /// In the process just forked, whose only vCPU this is: takes the copy of code that [`Translations::fork`] gave.
+    /// In a forked child, whose only vCPU this is: takes the copy of code that [`Translations::fork`] made.
     ///
     /// # Errors
-    /// The host's. The vCPU must not run then.
+    /// The host's error. The vCPU must not run then.
     pub fn after_fork(&mut self, copy: &CodeCopy) -> std::io::Result<()> {
         self.translations.after_fork(copy, &self.member)
     }
 
-    /// The vCPU will not run any more, though it is not dropped: its thread was killed.
+    /// Declares that the vCPU will not run any more, though it is not dropped: its thread was killed.
     pub fn abandon(&self) {
         self.translations.written().leave(&self.member);
     }
@@ -143,17 +144,17 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         self.stats
     }
 
-    /// Gives the CPU an interrupt controller that it asks which interrupt to take.
+    /// Sets an interrupt controller that the CPU asks which interrupt to take.
     pub fn set_controller(&mut self, controller: Arc<dyn Acknowledge>) {
         self.core.controller = Some(controller);
     }
 
-    /// [`Vcpu::run`] is to end after so many more instructions.
+    /// Ends [`Vcpu::run`] after so many more instructions.
     pub(crate) fn set_target(&mut self, budget: u64) {
         self.target = self.core.frame.count.get().saturating_add(budget);
     }
 
-    /// Compiles a block at its `runs`-th run.
+    /// Has a block compiled at its `runs`-th run.
     pub fn set_warm(&mut self, runs: u32) {
         self.warm = runs;
     }
@@ -179,11 +180,11 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         None
     }
 
-    /// Sets the limit for the next stretch, then looks at everything that may want attention.
+    /// Sets the limit for the next stretch, then handles everything that may need attention.
     ///
     /// This is the vCPU's safepoint: it holds no block.
     pub(crate) fn attend(&mut self) -> Option<Exit> {
-        // Read before what is stale is looked at.
+        // Read before stale entries are looked for.
         let epoch = self.translations.epochs().now();
         let exit = self.look();
         self.give_up_writes(epoch);
@@ -196,16 +197,16 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         self.core.frame.retired.set(count);
         let limit = match (&self.core.time, self.core.timer.get()) {
             (Time::Host(_), Some(_)) => self.target.min(count + SLICE),
-            // A time that has come changes nothing by passing on.
+            // The deadline has passed already; more time changes nothing.
             (Time::Count(clock), Some(at)) if clock.count_at(at) > count => {
                 self.target.min(clock.count_at(at))
             }
             _ => self.target,
         };
-        // Stored before anything is looked at: a kick that comes later sets it to 0 again.
+        // Stored before any check: a later kick sets it to 0 again.
         self.core.mailbox.limit.store(limit, Ordering::SeqCst);
         if let Time::Count(clock) = &self.core.time {
-            // The devices' timers are this thread's work: the clock only moves here.
+            // This thread runs the devices' timers: the clock only advances here.
             clock.set_count(count);
             self.core.bus.run_timers();
             if let Some(at) = self.core.bus.next_timer() {
@@ -216,7 +217,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         if let Some(exit) = self.requests() {
             return Some(exit);
         }
-        // Between an instruction that is executed alone and the one before it, no interrupt is taken.
+        // No interrupt is taken between an instruction that is executed alone and the one before it.
         if !I::stepping(self.core.slots())
             && let Some(trap) = I::interrupt(&*self.core)
         {
@@ -241,7 +242,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         let epochs = self.translations.epochs();
         self.member.seen.online(epochs);
         self.member.writes.online(epochs);
-        // What was freed, or became code, while it was offline.
+        // Handles code that was freed, and pages that became code, while it was offline.
         self.forget_stale();
         self.give_up_writes(epochs.now());
         let result = f(self);
@@ -298,7 +299,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         }
     }
 
-    /// An instruction of an interpreted block did not simply end.
+    /// Handles an interpreted block's instruction that left with `leave`.
     fn left(&mut self, op: &Op<I, M>, leave: Leave) -> Step {
         let frame = &self.core.frame;
         let before = frame.count.get() + op.index as u64;
@@ -310,7 +311,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         self.finish(leave, here, next)
     }
 
-    /// What follows when an instruction at `here` left with `leave`.
+    /// The next step after an instruction at `here` left with `leave`.
     fn finish(&mut self, leave: Leave, here: u64, next: u64) -> Step {
         let frame = &self.core.frame;
         match leave {
@@ -345,7 +346,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         }
     }
 
-    /// One block, or what the limit leaves of it.
+    /// Runs one block, or as much of it as the limit allows.
     fn step(&mut self) -> Step {
         if self.core.mailbox.limit.load(Ordering::SeqCst) <= self.core.frame.count.get()
             && let Some(exit) = self.attend()
@@ -396,8 +397,9 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         }
     }
 
-    /// Interprets the instruction at the PC alone, and what follows from that: a single step's exception, interrupts that
-    /// were held off. Code that it changed is forgotten before the next one: the note of that set the limit to 0.
+    /// Interprets the instruction at the PC alone, with the consequences: a single step's exception,
+    /// interrupts that were delayed. Code that it changed is forgotten before the next instruction: the note
+    /// about it set the limit to 0.
     pub(crate) fn single(&mut self) -> Step {
         let stepping = I::stepping(self.core.slots());
         let before = self.core.frame.count.get();
@@ -451,12 +453,12 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
     }
 
     fn set(&mut self, slot: u16, value: u64) {
-        // What the host's FPU gathered would be lost when it is told the rounding direction.
+        // Otherwise the flags gathered by the host's FPU would be lost when its rounding direction is set.
         self.core.harvest_fp();
         Hart::set(&*self.core, slot, value);
         self.core.load_fp();
         self.core.mode_changed();
-        // The register may be what the CPU's timer is compared with.
+        // The register may be the one that the CPU's timer is compared with.
         self.core.timer.set(I::deadline(&*self.core));
     }
 
@@ -475,7 +477,8 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
         }
         self.core.alone.set(false);
         self.core.mailbox.edges.store(0, Ordering::SeqCst);
-        // What is not in the slots follows from them: rounding and flags of the host's FPU, the timer, the mode.
+        // State outside the slots is derived from them: rounding and flags of the host's FPU, the timer, the
+        // mode.
         self.core.frame.guest_mxcsr.set(MXCSR);
         self.core.load_fp();
         self.core.mode_changed();
@@ -495,7 +498,8 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
 
     fn wait(&mut self) -> Option<Exit> {
         self.core.frame.retired.set(self.core.frame.count.get());
-        // Read before what pends is looked at: a time up to this one is no deadline, for it did not end the wait.
+        // Read before pending interrupts are checked: a time up to this one is no deadline, as it did not end
+        // the wait.
         let now = self.core.now();
         if I::wakes(&*self.core) {
             self.core.recheck();

@@ -1,7 +1,8 @@
-//! Stamps: numbers that tell old entries of the jump cache from valid ones.
+//! Stamps: numbers that distinguish old entries of the jump cache from valid ones.
 //!
-//! A stamp is the mode in its low half and a generation above. A new generation starts when translations of addresses may
-//! have changed. Regimes whose code all lies in global pages (a kernel's) keep theirs across changes of the address space.
+//! A stamp is the mode in its low half and a generation above. A new generation starts when address
+//! translations may have changed. Regimes whose code is all in global pages (a kernel's) keep theirs across
+//! changes of the address space.
 
 /// Address spaces whose generations are remembered.
 const SPACES: usize = 16;
@@ -16,11 +17,11 @@ pub struct Stamps {
     local: u32,
     /// The regimes that run code from pages that are not global, one bit each.
     is_local: u64,
-    /// The latest generation given.
+    /// The latest generation.
     last: u32,
-    /// Address spaces left lately, with their generations.
+    /// Recently left address spaces, with their generations.
     known: [(u64, u32); SPACES],
-    /// Where the next one is noted.
+    /// Index for the next one.
     next: usize,
     /// The current address space.
     space: u64,
@@ -32,12 +33,13 @@ impl Stamps {
         Stamps { global: 1, local: 2, is_local: 0, last: 2, known: [(0, 0); SPACES], next: 0, space: 0 }
     }
 
-    /// Whether the numbers run out before two more changes: all stamps must be forgotten and [`Stamps::restart`] called.
+    /// Whether the numbers may run out within two more changes: all stamps must then be forgotten and
+    /// [`Stamps::restart`] called.
     pub fn run_out(&self) -> bool {
         self.last > LAST - 4
     }
 
-    /// Starts with the first generations again, when nothing holds a stamp any more.
+    /// Starts with the first generations again, when no stamps are in use any more.
     pub fn restart(&mut self) {
         (self.global, self.local, self.last) = (1, 2, 2);
         self.known = [(0, 0); SPACES];
@@ -48,19 +50,19 @@ impl Stamps {
         self.last
     }
 
-    /// Nothing is valid any more.
+    /// Invalidates everything.
     pub fn renew(&mut self) {
         self.global = self.fresh();
         self.renew_local();
     }
 
-    /// Nothing of any address space's own pages is valid any more.
+    /// Invalidates all code of address spaces' own pages.
     pub fn renew_local(&mut self) {
         self.local = self.fresh();
         self.known = [(0, 0); SPACES];
     }
 
-    /// Another address space becomes the current one: with its own generation, where it is known.
+    /// Makes another address space the current one: with its own generation, if that is remembered.
     pub fn enter(&mut self, space: u64) {
         self.known[self.next] = (self.space, self.local);
         self.next = (self.next + 1) % SPACES;
@@ -72,7 +74,7 @@ impl Stamps {
         self.space = space;
     }
 
-    /// Notes that a regime runs code from a page that is not global. True where that is new.
+    /// Records that a regime runs code from a page that is not global. Returns whether that is new.
     pub fn runs_local(&mut self, regime: usize) -> bool {
         let before = self.is_local;
         self.is_local |= 1 << regime;

@@ -1,4 +1,4 @@
-//! One instruction at a time, and what is in a block: for debuggers and listings.
+//! One instruction at a time, and the contents of a block: for debuggers and listings.
 
 use crate::block::{self, Block};
 use crate::code_copies::Copies;
@@ -9,9 +9,9 @@ use trine_base::Exit;
 use trine_ir::Isa;
 
 impl<I: Isa> Engine<I, Direct> {
-    /// Interprets one instruction of a program, as a debugger's step. `None` where it was done; an exit otherwise,
-    /// after which it was done only where the exit says so ([`Exit::Firmware`]: it raised that). What it accessed is
-    /// added to `touched`.
+    /// Interprets one instruction of a program, as a debugger's step. `None` if it completed; otherwise an
+    /// exit, after which it completed only if the exit implies it ([`Exit::Firmware`]: it raised that). Its
+    /// accesses are added to `touched`.
     pub fn step_one(&mut self, touched: &mut Vec<Touched>) -> Option<Exit> {
         self.set_target(1);
         let step = self.online(|engine| match engine.attend() {
@@ -27,12 +27,12 @@ impl<I: Isa> Engine<I, Direct> {
         step.exit()
     }
 
-    /// Interprets the instruction at the PC of a program though a debugger wants to stop before it
+    /// Interprets the instruction at the PC of a program even if a debugger wants to stop before it
     /// ([`crate::direct::Pages::stops`]); for threads that the debugger does not debug.
     pub fn step_past(&mut self) -> Option<Exit> {
         let pc = self.core.frame.pc.get();
         self.set_target(1);
-        // A block of its own, which is not kept: it is of what memory holds now.
+        // A block of its own, which is not kept: it is decoded from current memory.
         let none = Copies::default();
         self.core.memory.past.set(Some(pc));
         let block = self.core.fetch_address(pc).and_then(|start| block::decode(&self.core, &none, pc, start));
@@ -46,8 +46,8 @@ impl<I: Isa> Engine<I, Direct> {
 }
 
 impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
-    /// What `f` makes of the block at a physical address in the current mode and of its code, for listings. `None` where
-    /// there is no block.
+    /// Calls `f` with the block at a physical address in the current mode and its code, for listings. `None`
+    /// if there is no block.
     pub fn listing<T>(&self, start: u64, f: impl FnOnce(&Block<I, M>, Vec<u8>) -> T) -> Option<T> {
         self.translations.listing(start, self.core.mode.get(), f)
     }

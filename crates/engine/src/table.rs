@@ -1,13 +1,13 @@
-//! A hash table that any number of threads look things up in without a lock, while one at a time changes it.
+//! A hash table that any number of threads read without a lock, while one at a time changes it.
 //!
-//! The elements are chained through themselves. An element that is taken out still leads to the one behind it: a reader
-//! that stands on it goes on. It may be freed when no reader can stand on it any more ([`crate::epochs`]).
+//! The elements are linked directly. An element that was taken out still leads to the next one, for a reader
+//! that is at it. It may be freed when no reader can be at it any more ([`crate::epochs`]).
 
 use crate::sync::{AtomicPtr, Ordering};
 
 /// An element of a table.
 pub trait Chained: Sized {
-    /// The element behind it in its chain.
+    /// The next element of its chain.
     fn next(&self) -> &AtomicPtr<Self>;
     /// Number of its chain.
     fn chain(&self) -> usize;
@@ -17,12 +17,13 @@ pub trait Chained: Sized {
 pub struct Table<T>(Box<[AtomicPtr<T>]>);
 
 impl<T: Chained> Table<T> {
-    /// A table with these heads, all of which are null. Their number is more than any element's chain.
+    /// A table with these heads, all of which are null. There must be more of them than any element's chain
+    /// number.
     pub fn new(heads: Box<[AtomicPtr<T>]>) -> Table<T> {
         Table(heads)
     }
 
-    /// The first element of a chain of which `wanted` says so.
+    /// The first element of a chain that satisfies `wanted`.
     ///
     /// # Safety
     /// No element that was in the chain since the caller's last safepoint is freed during the call.
@@ -41,13 +42,14 @@ impl<T: Chained> Table<T> {
     /// Adds an element.
     ///
     /// # Safety
-    /// `element` is complete, in no table, and stays there until it was taken out. No other thread changes the table.
+    /// `element` is complete, in no table, and stays there until it is taken out. No other thread changes the
+    /// table.
     pub unsafe fn insert(&self, element: *mut T) {
         // SAFETY: by the caller.
         let new = unsafe { &*element };
         let head = &self.0[new.chain()];
         new.next().store(head.load(Ordering::Relaxed), Ordering::Relaxed);
-        // Whoever finds the element finds what was written to it before.
+        // A thread that finds the element finds what was written to it before.
         head.store(element, Ordering::Release);
     }
 
@@ -63,7 +65,7 @@ impl<T: Chained> Table<T> {
             // SAFETY: what is in the table is not freed.
             let Some(found) = (unsafe { at.as_ref() }) else { return };
             if at == element {
-                // Release: who reads this goes on to elements that others may have added.
+                // Release: a thread that reads this continues to elements that others may have added.
                 return place.store(found.next().load(Ordering::Relaxed), Ordering::Release);
             }
             place = found.next();

@@ -4,32 +4,33 @@
 use std::cell::Cell;
 use trine_ir::{Isa, Mapping, Regimes};
 
-/// log2 of the entries of one regime: 16 MiB are reached at once. With 512 entries a sieve of 2 MB took twice the time.
+/// log2 of the entries of one regime, which reach 16 MiB. With 512 entries a sieve of 2 MB took twice the
+/// time.
 pub const BITS: u32 = 12;
 /// Entries of one regime.
 pub const ENTRIES: usize = 1 << BITS;
-/// A tag that no page has.
+/// A tag of no page.
 const NONE: u64 = 1;
 
 /// One page. A tag is the page's virtual address, or [`NONE`].
 #[repr(C)]
 pub struct Entry {
-    /// Loads.
+    /// Tag for loads.
     pub read: Cell<u64>,
-    /// Stores; never of a page that holds translated code.
+    /// Tag for stores; never of a page that holds translated code.
     pub write: Cell<u64>,
-    /// Added to a virtual address it gives the host address.
+    /// Added to a virtual address, gives the host address.
     pub addend: Cell<u64>,
     /// Makes the size a power of two.
     pad: u64,
 }
 
-/// The page that accesses with one base register hit last, before they look at the table.
+/// The page that accesses with one base register hit last; checked before the table.
 #[repr(C)]
 pub struct Pair {
     /// Its virtual address, or [`NONE`].
     pub page: Cell<u64>,
-    /// Added to a virtual address in it, the host address.
+    /// Added to a virtual address in it, gives the host address.
     pub addend: Cell<u64>,
 }
 
@@ -56,8 +57,9 @@ impl Entry {
     }
 }
 
-/// Which large pages may have entries. An entry covers 4 KiB, but a flush of any address of a large page covers all of
-/// it; so flushes ask here first. A set of hashes: it may say yes of a page that has none, never no of one that has.
+/// Which large pages may have entries. An entry covers 4 KiB, but a flush of any address of a large page
+/// covers all of it; so flushes check here first. A set of hashes: it may contain a page without entries, but
+/// never lacks one with entries.
 struct Large {
     /// The sizes that were seen, one bit for each log2 of bytes.
     sizes: Cell<u64>,
@@ -103,30 +105,31 @@ impl Large {
     }
 }
 
-/// What a flush of one page came to.
+/// The extent of a flush of one page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flushed {
     /// Only that page of 4 KiB had entries.
     Page,
-    /// A large page around it may have had entries all over.
+    /// A large page around it may have had entries anywhere in it.
     Large,
 }
 
 /// One element for each regime of a CPU.
 type Each<I, T> = <<I as Isa>::Regimes as Regimes>::Each<T>;
 
-/// The TLB of one vCPU. No entry lies in two lines of the host's caches.
+/// The TLB of one vCPU. No entry spans two lines of the host's caches.
 #[repr(C, align(64))]
 pub struct Tlb<I: Isa> {
     entries: Each<I, [Entry; ENTRIES]>,
     fetches: Each<I, [Fetch; FETCHES]>,
-    /// What generated code looks at before the entries; valid while the entries that they were taken from would be.
+    /// What generated code checks before the entries; valid while the entries that they were taken from would
+    /// be.
     pub pairs: Each<I, [Pair; PAIRS * 2]>,
-    /// 1 where a pair was filled since all were forgotten.
+    /// 1 if a pair was filled since all were forgotten.
     pub pairs_used: Cell<u32>,
     /// Whether a regime holds entries that are not in every address space.
     local: Each<I, Cell<bool>>,
-    /// For each regime, which groups of entries may hold any: most flushes come when few do.
+    /// For each regime, which groups of entries may hold any: at most flushes, few do.
     used: Each<I, Cell<u64>>,
     /// The large pages behind the entries of all regimes.
     large: Large,
@@ -136,10 +139,11 @@ pub struct Tlb<I: Isa> {
 const GROUP: usize = ENTRIES / 64;
 
 impl<I: Isa> Tlb<I> {
-    /// Number of regimes; callers name one below it.
+    /// Number of regimes; callers pass one below it.
     const REGIMES: usize = I::Regimes::COUNT;
 
-    /// Makes a TLB of memory that is all zeros, which says that page 0 is mapped: nothing may be looked up before.
+    /// Makes a TLB of memory that is all zeros, in which page 0 would seem mapped: must be called before any
+    /// look-up.
     pub fn start(&self) {
         for regime in 0..Self::REGIMES {
             self.used.as_ref()[regime].set(u64::MAX);
@@ -172,13 +176,13 @@ impl<I: Isa> Tlb<I> {
         regime * ENTRIES * size_of::<Entry>()
     }
 
-    /// Host address of `address` where an access of `bytes` hits and stays inside its page.
+    /// Host address of `address` if an access of `bytes` hits and stays inside its page.
     #[inline(always)]
     pub fn probe(&self, regime: usize, address: u64, bytes: u64, write: bool) -> Option<usize> {
         let entry = self.entry(regime, address);
         let last = address.wrapping_add(bytes - 1) & !0xfff;
         let tag = if write { &entry.write } else { &entry.read };
-        // Where the access crosses into the next page, `last` is that page, whose entry is another.
+        // If the access crosses into the next page, `last` is that page, which has another entry.
         (tag.get() == last).then(|| address.wrapping_add(entry.addend.get()) as usize)
     }
 
@@ -192,7 +196,7 @@ impl<I: Isa> Tlb<I> {
         (entry.page.get() == address & !0xfff).then(|| entry.physical.get() | address & 0xfff)
     }
 
-    /// Remembers where a page of code lies.
+    /// Remembers the address of a page of code.
     pub fn insert_fetch(&self, regime: usize, address: u64, mapping: &Mapping) {
         let entry = self.fetch_entry(regime, address);
         entry.page.set(address & !0xfff);
@@ -200,7 +204,7 @@ impl<I: Isa> Tlb<I> {
         self.note(regime, address, mapping);
     }
 
-    /// Notes what flushes need to know of a new entry.
+    /// Records what flushes need to know of a new entry.
     fn note(&self, regime: usize, address: u64, mapping: &Mapping) {
         let group = ((address >> 12) as usize & (ENTRIES - 1)) / GROUP;
         let used = &self.used.as_ref()[regime];
@@ -274,7 +278,7 @@ impl<I: Isa> Tlb<I> {
         self.local.as_ref()[regime].set(false);
     }
 
-    /// Takes the right to write away from every entry of the page at host address `host`.
+    /// Makes every entry for the page at host address `host` read-only.
     pub fn protect(&self, host: usize) {
         self.forget_pairs();
         for (entries, used) in self.entries.as_ref().iter().zip(self.used.as_ref()) {
@@ -305,7 +309,7 @@ mod tests {
     }
 
     fn tlb() -> Box<Tlb<Rv64>> {
-        // SAFETY: all fields are cells of numbers and truth values, for which zeros are values.
+        // SAFETY: all fields are cells of numbers and booleans, for which zeros are valid.
         let tlb = unsafe { Box::<Tlb<Rv64>>::new_zeroed().assume_init() };
         tlb.start();
         tlb

@@ -1,7 +1,8 @@
 //! The translations of one machine or program, shared by all its vCPUs.
 //!
-//! vCPUs look blocks up and run code without a lock. Whoever adds a block, compiles, links or retires holds the one lock
-//! here. Decoding waits for it; compiling and linking do not: where it is taken, the block is interpreted once more.
+//! vCPUs look blocks up and run code without a lock. A thread that adds, compiles, links or retires a block
+//! holds the one lock here. Decoding waits for it; compiling and linking do not: if it is taken, the block is
+//! interpreted once more.
 //!
 //! Order of locks: this one, then what [`Pages`](crate::direct::Pages) locks, then [`Written`]'s.
 
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use trine_ir::{Isa, Trap};
 
-/// Which engine runs blocks.
+/// The engine for blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tier {
     /// Only the interpreter.
@@ -29,7 +30,7 @@ pub enum Tier {
     Baseline,
 }
 
-/// Counts of what happened to the translations, by whichever vCPU.
+/// Counts of events in the translations, by all vCPUs.
 #[derive(Default, Debug)]
 pub struct Counts {
     /// Blocks decoded.
@@ -50,18 +51,18 @@ impl Counts {
     }
 }
 
-/// What is changed under the lock.
+/// State that is changed under the lock.
 struct Inner<I: Isa, M: GuestMemory<I>> {
     pages: PageIndex<I, M>,
     copies: M::Copies,
     compiler: Compiler<I, M>,
-    /// Blocks that were taken out, and the epoch in which that was.
+    /// Blocks that were taken out, with the epoch of that.
     limbo: Vec<(u64, *mut Block<I, M>)>,
     /// The part of code memory that is being emptied, and the epoch in which its blocks were retired.
     emptying: Option<(usize, u64)>,
 }
 
-// SAFETY: blocks in limbo are only followed by who has this, and are `Send`.
+// SAFETY: blocks in limbo are only followed by a thread that has this, and are `Send`.
 unsafe impl<I: Isa, M: GuestMemory<I>> Send for Inner<I, M> {}
 
 /// The translations.
@@ -75,7 +76,7 @@ pub struct Translations<I: Isa, M: GuestMemory<I> = Paged<I>> {
     counts: Counts,
 }
 
-/// What came of an attempt to decode a block.
+/// The result of an attempt to decode a block.
 pub(crate) enum Translated<I: Isa, M: GuestMemory<I>> {
     /// It is in the table.
     Block(*mut Block<I, M>),
@@ -83,12 +84,12 @@ pub(crate) enum Translated<I: Isa, M: GuestMemory<I>> {
     Unsettled(u64),
 }
 
-/// What a child process gets of its parent's translations: see [`Translations::fork`].
+/// A copy of a parent's code for its child process: see [`Translations::fork`].
 pub struct CodeCopy(Vec<(usize, Vec<u8>)>);
 
 impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
-    /// Translations that are empty. Where the host cannot run compiled code, the interpreter runs everything and the
-    /// reason is given.
+    /// Empty translations. If the host cannot run compiled code, the interpreter runs everything and the
+    /// reason is returned.
     pub fn new(tier: Tier) -> (Arc<Self>, Option<String>) {
         Self::with_code(tier, crate::code::PART)
     }
@@ -103,7 +104,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
             Ok(code) => (code, None),
             Err(why) => (None, Some(why)),
         };
-        // SAFETY: a null pointer is all zeros. Such memory comes from the host when it is first used.
+        // SAFETY: a null pointer is all zeros. The host provides such memory on first use.
         let heads = unsafe { Box::new_zeroed_slice(CHAINS).assume_init() };
         let inner = Inner {
             pages: PageIndex::default(),
@@ -124,7 +125,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         (Arc::new(translations), why)
     }
 
-    /// Generated code, where the host can run it.
+    /// Generated code, if the host can run it.
     pub fn code(&self) -> Option<&Code> {
         self.code.as_ref()
     }
@@ -134,17 +135,17 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         &self.written
     }
 
-    /// For safepoints of vCPUs.
+    /// Epochs for vCPUs' safepoints.
     pub(crate) fn epochs(&self) -> &Epochs {
         &self.epochs
     }
 
-    /// What happened so far.
+    /// Counts so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Notes code that is made from now on in a map file of `perf`, unless another one has it already.
+    /// Records code that is made from now on in a map file of `perf`, unless there is one already.
     pub fn set_perf_map(&self, map: Arc<PerfMap>) {
         if let Some(code) = &self.code
             && self.perf.set(map.clone()).is_ok()
@@ -166,8 +167,8 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         }
     }
 
-    /// The block at a physical address in the core's mode, whose second page is where `pc` says. The core's vCPU is
-    /// online; the block lives until its next safepoint.
+    /// The block at a physical address in the core's mode, whose second page is the one after `pc`'s. The
+    /// core's vCPU is online; the block lives until its next safepoint.
     pub(crate) fn known(
         &self,
         core: &Core<I, M>,
@@ -178,7 +179,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         let find = |second: Option<u64>| {
             let same = |b: &Block<I, M>| b.start == start && b.mode == mode;
             let wanted = |b: &Block<I, M>| same(b) && (second.is_none() || b.second == second);
-            // SAFETY: blocks are freed when every vCPU has passed a safepoint behind their removal.
+            // SAFETY: blocks are freed after every vCPU has passed a safepoint after their removal.
             unsafe { self.table.find(Block::<I, M>::chain_of(start, mode), wanted) }
         };
         let Some(block) = find(None) else { return Ok(None) };
@@ -186,7 +187,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         if unsafe { &*block }.second.is_none() {
             return Ok(Some(block));
         }
-        // The same bytes may go on in another page for another address space.
+        // The same bytes may continue in another page for another address space.
         let next = (pc & !(PAGE - 1)).wrapping_add(PAGE);
         Ok(find(Some(M::fetch_address(core, next)? & !(PAGE - 1))))
     }
@@ -194,8 +195,8 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
     /// Decodes the block at `pc`, unless another vCPU has done so meanwhile.
     pub(crate) fn translate(&self, core: &Core<I, M>, pc: u64) -> Result<Translated<I, M>, Trap> {
         let mut inner = self.lock();
-        // Once more, under the lock: where this still is code now, whoever makes it something else notes that, and the
-        // note is served after the lock is released.
+        // Checked again, under the lock: if the page still is code now, a thread that changes that notes it,
+        // and the note is served after the lock is released.
         let start = M::fetch_address(core, pc)?;
         if let Some(block) = self.known(core, pc, start)? {
             return Ok(Translated::Block(block));
@@ -219,15 +220,15 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         Ok(Translated::Block(block))
     }
 
-    /// Copies what a program may change of the pages that a block at this address may be decoded from.
+    /// Copies those pages that a block at this address may be decoded from and that a program may change.
     fn keep_copies(&self, inner: &mut Inner<I, M>, core: &Core<I, M>, start: u64) {
         let mut changed = Vec::new();
         core.memory.keep_copies(&mut inner.copies, start, |start, end| changed.push((start, end)));
         self.forget_ranges(inner, changed);
     }
 
-    /// Serves what was noted. Whoever noted something has kicked every vCPU: all come here, and those that find nothing
-    /// have waited until what was noted is retired.
+    /// Serves notes. A thread that noted something has kicked every vCPU: all come here, and those that find
+    /// nothing have waited until the noted blocks are retired.
     pub(crate) fn update(&self) -> usize {
         let mut inner = self.lock();
         let (changed, compare) = self.written.take();
@@ -259,13 +260,13 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
             let blocks = M::changed_blocks(&inner.pages, start, end);
             self.retire(inner, &blocks);
             inner.copies.forget_unused(start, end, |page| inner.pages.has(page / PAGE));
-            // The copies become as new as the blocks that will be made; more may be found changed by that.
+            // The copies become as new as the blocks that will be made; more changes may be found by that.
             let outside = |&(a, b): &(u64, u64)| a < start || b > end;
             inner.copies.renew(start, end, |a, b| ranges.extend([(a, b)].into_iter().filter(outside)));
         }
     }
 
-    /// Takes blocks out: nothing leads to them any more but what vCPUs hold, which are told. Gives the epoch.
+    /// Takes blocks out: afterwards only vCPUs hold references to them, which are told. Returns the epoch.
     fn retire(&self, inner: &mut Inner<I, M>, blocks: &[*mut Block<I, M>]) -> u64 {
         if blocks.is_empty() {
             return self.epochs.now();
@@ -286,19 +287,19 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         }
         // A machine's code is found by virtual addresses, which are not known here.
         self.written.tell(M::IDENTITY.then_some(&starts));
-        // Behind the notes: who reports the next epoch has taken them.
+        // After the notes: a vCPU that reports the next epoch has taken them.
         let epoch = self.epochs.advance();
         inner.limbo.extend(blocks.iter().map(|&block| (epoch, block)));
         Counts::add(&self.counts.retired, blocks.len());
         epoch
     }
 
-    /// Frees what no vCPU can hold any more.
+    /// Frees blocks that no vCPU can hold any more.
     fn reclaim(&self, inner: &mut Inner<I, M>) {
         let before = inner.limbo.len();
         let mut held = None;
         inner.limbo.retain(|&(epoch, block)| {
-            // Epochs ascend: what is held keeps all that follows.
+            // Epochs ascend: if one is held, so are all that follow.
             let stays = held.is_some_and(|since| epoch >= since) || self.written.is_held(epoch);
             if stays {
                 held = held.or(Some(epoch));
@@ -311,7 +312,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         Counts::add(&self.counts.freed, before - inner.limbo.len());
     }
 
-    /// Compiles a block, unless another vCPU has the lock or has done so. Gives the bytes of the code made.
+    /// Compiles a block, unless another vCPU has the lock or has done so. Returns the bytes of the code made.
     pub(crate) fn compile(&self, block: &Block<I, M>, pc: u64) -> Option<usize> {
         let code = self.code.as_ref()?;
         let mut inner = self.try_lock()?;
@@ -338,8 +339,8 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         }
     }
 
-    /// Goes on with the next part of code memory, and begins to empty the one behind it, so that it will be empty when
-    /// this one is full. False where the next one is not empty yet.
+    /// Continues with the next part of code memory, and begins to empty the one after it, so that it will be
+    /// empty when this one is full. False if the next one is not empty yet.
     fn next_part(&self, inner: &mut Inner<I, M>, code: &Code) -> bool {
         if let Some((part, epoch)) = inner.emptying {
             if self.written.is_held(epoch) {
@@ -357,7 +358,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         if let Some(part) = inner.compiler.to_empty() {
             // SAFETY: under the lock.
             let blocks = unsafe { self.table.all() };
-            // SAFETY: what is in the table is not freed.
+            // SAFETY: blocks in the table are not freed.
             let inside = |&b: &*mut Block<I, M>| code.is_in_part(part, unsafe { &*b }.code());
             let blocks: Vec<_> = blocks.filter(inside).collect();
             let epoch = self.retire(inner, &blocks);
@@ -366,15 +367,15 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         true
     }
 
-    /// Makes the direct jump with this number lead to a block, which the vCPU has just found, unless another one has the
-    /// lock: then it is made so the next time.
+    /// Makes the direct jump with this number lead to a block, which the vCPU has just found, unless another
+    /// vCPU has the lock: then that is left for the next time.
     pub(crate) fn link(&self, site: u32, to: &Block<I, M>) {
         if let (Some(code), Some(mut inner)) = (&self.code, self.try_lock()) {
             inner.compiler.link(code, site, to);
         }
     }
 
-    /// What `f` makes of the block at a physical address in a mode and of its code.
+    /// Calls `f` with the block at a physical address in a mode and its code.
     pub(crate) fn listing<T>(
         &self,
         start: u64,
@@ -383,24 +384,24 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
     ) -> Option<T> {
         let inner = self.lock();
         let wanted = |b: &Block<I, M>| b.start == start && b.mode == mode;
-        // SAFETY: what is in the table is not freed while the lock is held.
+        // SAFETY: blocks in the table are not freed while the lock is held.
         let block = unsafe { &*self.table.find(Block::<I, M>::chain_of(start, mode), wanted)? };
         let code = self.code.as_ref().filter(|_| block.code() != 0);
         Some(f(block, code.map_or(Vec::new(), |code| inner.compiler.bytes(code, block.code()))))
     }
 
-    /// Calls `fork`, which forks this process, while nobody changes translations. The child's memory for code would be its
-    /// parent's: what is given back is for [`Translations::after_fork`] there.
+    /// Calls `fork`, which forks this process, while nobody changes translations. The child would share its
+    /// parent's memory for code: the returned copy is for [`Translations::after_fork`] in the child.
     pub fn fork<T>(&self, fork: impl FnOnce() -> T) -> (T, CodeCopy) {
         let inner = self.lock();
         let copy = self.code.as_ref().map_or(Vec::new(), |code| inner.compiler.copy(code));
         (fork(), CodeCopy(copy))
     }
 
-    /// In a process just forked, which has only the vCPU `member`: memory for code of its own.
+    /// In a forked child, which has only the vCPU `member`: replaces the memory for code.
     ///
     /// # Errors
-    /// The host's. The translations must not be used then.
+    /// The host's error. The translations must not be used then.
     pub(crate) fn after_fork(&self, copy: &CodeCopy, member: &Arc<Member>) -> std::io::Result<()> {
         self.written.only(member);
         self.code.as_ref().map_or(Ok(()), |code| code.after_fork(&copy.0))

@@ -1,4 +1,4 @@
-//! Accesses of 16 bytes: each is done or faults as a whole, also across the end of a page.
+//! Accesses of 16 bytes: each is done or faults as a whole, even across the end of a page.
 
 use crate::core::Core;
 use crate::memory::GuestMemory;
@@ -29,7 +29,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
 }
 
 impl<I: Isa> Core<I, Paged<I>> {
-    /// Loads a vector, by the TLB where it has the page.
+    /// Loads a vector, through the TLB if that has the page.
     pub(crate) fn paged_load_vector(&self, hints: Hints, address: u64) -> Result<u128, Leave> {
         match self.memory.tlb.probe(self.access_regime(hints), address, BYTES, false) {
             // SAFETY: a TLB entry maps a page of RAM, and the probe checked that the access stays inside it. Guest memory is
@@ -39,7 +39,7 @@ impl<I: Isa> Core<I, Paged<I>> {
         }
     }
 
-    /// Stores a vector, by the TLB where it has the page.
+    /// Stores a vector, through the TLB if that has the page.
     pub(crate) fn paged_store_vector(&self, hints: Hints, address: u64, value: u128) -> Result<(), Leave> {
         match self.memory.tlb.probe(self.access_regime(hints), address, BYTES, true) {
             Some(host) => {
@@ -68,10 +68,10 @@ impl<I: Isa> Core<I, Paged<I>> {
         self.store_halves(self.access_regime(hints), address, value)
     }
 
-    /// Stores both halves, once it is known that neither faults.
+    /// Stores both halves, once neither can fault.
     fn store_halves(&self, regime: usize, address: u64, value: u128) -> Result<(), Leave> {
         let crosses = address & 0xfff > 0x1000 - BYTES;
-        // A fault in the second page is reported at its start, as that of any other access.
+        // A fault in the second page is reported at its start, as for any other access.
         let second = (address | 0xfff).wrapping_add(1);
         for part in std::iter::once(address).chain(crosses.then_some(second)) {
             let at = self.translate(regime, part, Access::Write)?;

@@ -1,4 +1,4 @@
-//! Notes of changed code: from whoever changes it to the translations, and from these to their vCPUs.
+//! Notes of changed code: from the thread that changes it to the translations, and from these to their vCPUs.
 
 use crate::epochs::Seen;
 use crate::sync::Ordering;
@@ -12,7 +12,7 @@ use trine_memory::CodeOwner;
 pub enum Changed {
     /// Bytes from the first up to the second address (physical).
     Ranges(Vec<(u64, u64)>),
-    /// More ranges than are worth a list.
+    /// Too many ranges for a list.
     All,
 }
 
@@ -25,12 +25,12 @@ pub enum Stale {
     All,
 }
 
-/// Most ranges, or starts, that wait.
+/// Maximal number of waiting ranges, or starts.
 const MOST: usize = 4096;
-/// Most bytes of one range.
+/// Maximal bytes of one range.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// What the translations know of a vCPU that uses them.
+/// A vCPU that uses the translations.
 pub struct Member {
     /// The epoch up to which it holds no retired block.
     pub seen: Seen,
@@ -58,12 +58,12 @@ impl Member {
         })
     }
 
-    /// Takes the pages, by their host addresses, that become code.
+    /// Takes the host addresses of pages that become code.
     pub fn take_protect(&self) -> Vec<usize> {
         std::mem::take(&mut *self.protect.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes what is stale, at a safepoint of the vCPU itself. `None` where nothing is.
+    /// Takes the stale entries, at a safepoint of the vCPU itself. `None` if there are none.
     pub fn take_stale(&self) -> Option<Stale> {
         if !self.any_stale.swap(false, Ordering::SeqCst) {
             return None;
@@ -86,13 +86,13 @@ impl Member {
 
 struct Notes {
     changed: Changed,
-    /// A program asks for its code to be compared with the copies.
+    /// A program asked for its code to be compared with the copies.
     compare: bool,
     members: Vec<Arc<Member>>,
 }
 
-/// Where changes of code are noted. Every vCPU of the translations leaves generated code soon after, and the first one
-/// to come retires what is stale, while the others wait for it.
+/// Where changes of code are noted. Every vCPU of the translations leaves generated code soon after, and the
+/// first one retires the changed blocks, while the others wait for it.
 pub struct Written(Mutex<Notes>);
 
 impl Default for Written {
@@ -107,14 +107,15 @@ impl Written {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what was noted: changes, and whether copies are to be compared.
+    /// Takes the notes: changes, and whether copies are to be compared.
     pub fn take(&self) -> (Changed, bool) {
         let mut notes = self.lock();
         let changed = std::mem::replace(&mut notes.changed, Changed::Ranges(Vec::new()));
         (changed, std::mem::take(&mut notes.compare))
     }
 
-    /// A program says that changes of its code are to be seen: the vCPU that says it compares before its next block.
+    /// Asks for a comparison with the copies, as a program wants changes of its code to be seen: the vCPU
+    /// compares before its next block.
     pub fn compare(&self, mailbox: &Mailbox) {
         self.lock().compare = true;
         mailbox.request(Mailbox::CODE_WRITTEN);
@@ -126,15 +127,16 @@ impl Written {
         let member = Member::new(mailbox, 1 << (notes.members.len() % 8));
         let waits = |changed: &Changed| !matches!(changed, Changed::Ranges(ranges) if ranges.is_empty());
         if notes.compare || waits(&notes.changed) {
-            // The others were told when that was noted; it must not run what is stale before one of them has come.
+            // The others were told when that was noted; this one must not run stale code before one of them
+            // has come.
             member.mailbox.request(Mailbox::CODE_WRITTEN);
         }
         notes.members.push(member.clone());
         member
     }
 
-    /// Asks the vCPUs that `writers` names, but `by`, to give up their right to write to the page at a host address.
-    /// Gives those that are asked.
+    /// Asks the vCPUs in `writers`, except `by`, to give up their right to write to the page at a host
+    /// address. Returns those that are asked.
     pub fn protect(&self, host: usize, writers: u8, by: &Member) -> Vec<Arc<Member>> {
         let notes = self.lock();
         let asked = |m: &&Arc<Member>| m.writer & writers != 0 && !std::ptr::eq(&***m, by);
@@ -146,18 +148,19 @@ impl Written {
         members
     }
 
-    /// A vCPU is gone.
+    /// Removes a vCPU.
     pub fn leave(&self, member: &Arc<Member>) {
         self.lock().members.retain(|m| !Arc::ptr_eq(m, member));
     }
 
-    /// In a process just forked: all vCPUs but this one are gone.
+    /// In a forked child: removes all vCPUs but this one.
     pub fn only(&self, member: &Arc<Member>) {
         self.lock().members = vec![member.clone()];
     }
 
-    /// Tells every vCPU which entries of its jump cache are stale (`None`: all), and makes it look soon. Also the one that
-    /// calls this: it may be about to enter a block there that is retired by now, so it must look afterwards.
+    /// Tells every vCPU which entries of its jump cache are stale (`None`: all), and makes it check soon.
+    /// Includes the calling one: it may be about to enter a block there that is retired by now, so it must
+    /// check afterwards.
     pub fn tell(&self, starts: Option<&[u64]>) {
         for member in &self.lock().members {
             member.note(starts);
@@ -165,12 +168,12 @@ impl Written {
         }
     }
 
-    /// Whether a vCPU may have a reference to what was retired in an epoch.
+    /// Whether a vCPU may have a reference to something retired in an epoch.
     pub fn is_held(&self, retired: u64) -> bool {
         self.lock().members.iter().any(|m| m.seen.holds(retired))
     }
 
-    /// Calls `f` while nobody notes anything; for `fork`.
+    /// Calls `f` while nobody makes notes; for `fork`.
     pub fn quiet<T>(&self, f: impl FnOnce() -> T) -> T {
         let _notes = self.lock();
         f()

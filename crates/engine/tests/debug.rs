@@ -17,7 +17,7 @@ const BREAKPOINT: u64 = 3;
 struct Page {
     stop: AtomicU64,
     fetched: Mutex<Vec<u64>>,
-    /// What is written over code while it is decoded, once: address and instruction.
+    /// Written over code once, while it is decoded: address and instruction.
     meanwhile: Mutex<Option<(u64, u32)>>,
 }
 
@@ -30,7 +30,7 @@ impl Pages for Page {
         true
     }
     fn stops(&self, page: u64) -> Vec<u64> {
-        // This is asked when the decoder has begun, and has not read any instruction.
+        // Called when the decoder has begun, and has not read any instruction.
         if let Some((at, word)) = self.meanwhile.lock().expect("no panic").take() {
             direct::write(at, &word.to_le_bytes()).expect("written");
         }
@@ -122,7 +122,7 @@ fn code_changed_and_changed_back_while_it_is_decoded_is_what_it_was() {
         vcpu.set_pc(at + 4);
         assert_eq!(vcpu.run(100), Exit::Firmware { cause: 8, value: 0 });
         assert!(pages.meanwhile.lock().expect("no panic").is_none(), "nothing was decoded");
-        // What was written is gone again: after the fence no trace of it may be left.
+        // The written bytes are replaced again: after the fence no trace of them may be left.
         common::put(at + 4, &code[1..2]);
         vcpu.set_pc(at);
         vcpu.set(10, 0);
@@ -142,7 +142,7 @@ fn a_probe_of_a_program_asks_the_host() {
     let mut code = [0; 12];
     direct::read(at, &mut code).expect("read");
     assert_eq!(code[..4], LOOP[0].to_le_bytes(), "nothing was written");
-    // No program has the addresses above.
+    // No program has addresses above.
     for (access, cause) in [(Access::Read, 5), (Access::Write, 7)] {
         assert!(hart.probe(0, access, 1 << 40, 1).is_err());
         assert_eq!((vcpu.core().trap.get().cause, vcpu.core().trap.get().value), (cause, 1 << 40));

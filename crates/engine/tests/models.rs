@@ -1,5 +1,5 @@
-//! The lock-free parts, run by loom in every order of two threads that can matter. The modules are the library's own
-//! source with loom's atomics in place of the standard library's.
+//! The lock-free parts, run by loom in every relevant order of two threads. The modules are the library's own
+//! source with loom's atomics instead of the standard library's.
 
 #![expect(dead_code, reason = "the models use a part of each module")]
 
@@ -22,7 +22,7 @@ use std::ptr::null_mut;
 use sync::{AtomicPtr, AtomicU64, Ordering, fence};
 use table::{Chained, Table};
 
-/// An element. Where it would be freed it says so, and stays until the model ends.
+/// An element. Freeing only marks it; it stays until the model ends.
 struct Element {
     key: usize,
     next: AtomicPtr<Element>,
@@ -93,7 +93,7 @@ impl Shared {
         self.epochs.advance()
     }
 
-    /// Frees what was retired, where the vCPU cannot hold it.
+    /// Frees what was retired, unless the vCPU may hold it.
     fn reclaim(&self, element: *mut Element, epoch: u64) {
         if !self.seen.holds(epoch) {
             // SAFETY: as in `find`.
@@ -111,7 +111,7 @@ fn what_a_vcpu_holds_between_two_safepoints_is_not_freed() {
             let s = &*theirs;
             s.seen.online(&s.epochs);
             let mut cached = None;
-            // What was found stays in the jump cache until it is said to be stale.
+            // The found element stays in the jump cache until it is reported stale.
             for _ in 0..2 {
                 let epoch = s.epochs.now();
                 if s.stale.load(Ordering::Acquire) {
@@ -155,7 +155,7 @@ fn a_reader_finds_what_stays_while_others_come_and_go() {
         let shared = Shared::new(2);
         let theirs = shared.clone();
         let reader = thread::spawn(move || {
-            // Element 0 is the last of the chain; 1 before it goes, 2 comes.
+            // Element 0 is the last of the chain; 1 before it is removed, 2 is added.
             assert_eq!(theirs.find(0), Some(theirs.elements[0]));
             theirs.find(2).into_iter().for_each(|e| assert_eq!(e, theirs.elements[2]));
         });
@@ -179,7 +179,7 @@ struct Memory {
     writes: Seen,
     /// The vCPU is to give up its right to write.
     protect: AtomicBool,
-    /// Who keeps translations was told of a write.
+    /// The owner of translations was told of a write.
     told: AtomicBool,
 }
 
@@ -236,7 +236,7 @@ impl Memory {
         self.word.load(Ordering::Relaxed)
     }
 
-    /// What was translated is what is there, or who translated it was told.
+    /// Either the translation matches memory, or its owner was told of the write.
     fn check(&self, translated: u64) {
         let current = self.word.load(Ordering::Relaxed);
         assert!(translated == current || self.told.load(Ordering::Acquire), "{translated}, not {current}");

@@ -1,5 +1,6 @@
-//! A run that is saved in the middle and loaded into a fresh vCPU goes on as the one that was not: in either engine, from
-//! either engine, with the CPU's timer armed and floating-point flags that only the host's FPU has yet.
+//! A run that is saved in the middle and loaded into a fresh vCPU continues like one that was not: in either
+//! engine, from either engine, with the CPU's timer armed and floating-point flags that only the host's FPU
+//! has yet.
 
 use std::sync::Arc;
 use trine_base::{Bus, CountClock, Exit, Mailbox, StateError, Vcpu, vcpu_state};
@@ -10,8 +11,8 @@ use trine_memory::Ram;
 const BASE: u64 = 0x8000_0000;
 const SIZE: u64 = 1 << 16;
 
-/// Arms the timer and counts in its handler how often it came; meanwhile integers, inexact square roots rounded to zero,
-/// a reservation and memory.
+/// Arms the timer and counts its interrupts in the handler; meanwhile computes with integers, inexact square
+/// roots rounded to zero, a reservation and memory.
 const PROGRAM: &[&str] = &[
     "auipc s0, 0",
     "addi t0, s0, 108",

@@ -30,7 +30,7 @@ fn vcpu(translations: &Arc<Translations<Rv64, Direct>>) -> Engine<Rv64, Direct> 
     Engine::program(config, Arc::new(Everything), clock, mailbox, translations.clone())
 }
 
-/// Runs from `pc` to an `ecall`; gives `a0`.
+/// Runs from `pc` to an `ecall`; returns `a0`.
 fn call(vcpu: &mut Engine<Rv64, Direct>, pc: u64) -> u64 {
     vcpu.set_pc(pc);
     assert_eq!(vcpu.run(u64::MAX), Exit::Firmware { cause: 8, value: 0 });
@@ -100,8 +100,8 @@ fn each_block_is_translated_once_however_many_threads_run_it() {
     }
 }
 
-/// Rewrites functions that other threads call, until `end`; gives how often. Each call must see at least what was
-/// flushed before it.
+/// Rewrites functions that other threads call, until `end`; returns how often. Each call must see at least
+/// the version that was flushed before it.
 fn rewritten(
     translations: &Arc<Translations<Rv64, Direct>>,
     runners: usize,

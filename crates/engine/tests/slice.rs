@@ -1,4 +1,4 @@
-//! A few instructions through both engines: the smallest whole path.
+//! A few instructions through both engines: the shortest complete path.
 
 use std::sync::Arc;
 use trine_base::{Bus, CountClock, Exit, Mailbox, Vcpu};
@@ -26,7 +26,7 @@ fn engine(tier: Tier, program: &[&str]) -> Engine<Rv64> {
     engine
 }
 
-/// Runs in both engines; all registers agree; gives the first.
+/// Runs in both engines; all registers must agree; returns the first.
 fn both(budget: u64, program: &[&str]) -> Engine<Rv64> {
     let mut engines = [Tier::Interp, Tier::Baseline].map(|tier| engine(tier, program));
     for e in &mut engines {
@@ -117,7 +117,8 @@ fn a_fault_in_the_middle_of_a_block_is_precise() {
     assert!(e.get(13) > 100, "the handler comes back");
 }
 
-/// Runs in both engines, a few instructions at a time; all registers agree each time. Gives the compiled one.
+/// Runs in both engines, a few instructions at a time; all registers must agree each time. Returns the
+/// compiled one.
 fn in_step(times: u64, budget: u64, program: &[&str]) -> Engine<Rv64> {
     let [mut a, mut b] = [Tier::Interp, Tier::Baseline].map(|tier| engine(tier, program));
     for n in 0..times {

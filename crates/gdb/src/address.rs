@@ -1,4 +1,4 @@
-//! Where gdb connects: a port of this machine, or a Unix socket.
+//! The address at which gdb connects: a TCP port of this host, or a Unix socket.
 
 use std::fmt;
 use std::io::{Error, ErrorKind, Result};
@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Where gdb connects.
+/// An address at which gdb connects.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Address {
     /// A TCP port.
@@ -28,30 +28,31 @@ impl Default for Address {
 impl FromStr for Address {
     type Err = String;
 
-    /// `PORT`, `:PORT`, `IP:PORT`, `localhost:PORT`, `unix:PATH`, or a path with a slash. Without an IP address it is the
-    /// loopback interface.
+    /// Parses `PORT`, `:PORT`, `IP:PORT`, `localhost:PORT`, `unix:PATH`, or a path that contains a slash.
+    /// Without an IP address it means the loopback interface.
     fn from_str(text: &str) -> std::result::Result<Address, String> {
         if let Some(path) = text.strip_prefix("unix:").or(text.contains('/').then_some(text)) {
             return match path {
-                "" => Err("'unix:' needs a path behind it".into()),
+                "" => Err("'unix:' must be followed by a path".into()),
                 path => Ok(Address::Unix(path.into())),
             };
         }
         let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-        let bad = || format!("'{text}' is no address: use PORT, IP:PORT or unix:PATH");
+        let bad = || format!("'{text}' is not an address: use PORT, IP:PORT or unix:PATH");
         let port: u16 = port.parse().map_err(|_| bad())?;
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() || host == "localhost" {
             return Ok(Address::Tcp((Ipv4Addr::LOCALHOST, port).into()));
         }
-        // No other names: looking them up needs libraries that a statically linked Trine has not.
-        let ip: IpAddr = host.parse().map_err(|_| format!("'{host}' is no IP address"))?;
+        // Other names are not supported: resolving them needs libraries that a statically linked Trine does
+        // not have.
+        let ip: IpAddr = host.parse().map_err(|_| format!("'{host}' is not an IP address"))?;
         Ok(Address::Tcp((ip, port).into()))
     }
 }
 
 impl fmt::Display for Address {
-    /// As gdb's `target remote` takes it, and as [`Address::from_str`] does.
+    /// Formats the address as gdb's `target remote` and [`Address::from_str`] accept it.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Address::Tcp(a) if a.ip() == Ipv4Addr::LOCALHOST => write!(f, ":{}", a.port()),
@@ -69,13 +70,13 @@ enum Listener {
     Unix(UnixListener),
 }
 
-/// A place where gdb is waited for. It is gone when gdb has come, or when this is dropped.
+/// A listening socket for gdb. It is closed when gdb has connected, or when this is dropped.
 pub struct Door {
     listener: Listener,
     address: Address,
 }
 
-/// A conversation with gdb.
+/// A connection with gdb.
 pub enum Stream {
     /// Over TCP.
     Tcp(TcpStream),
@@ -83,8 +84,8 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-/// The same file by a high number, out of the way of a program that counts its own from 3; the old number where there
-/// is none. It is closed at `execve`.
+/// Moves a descriptor to a high number, because programs expect their own from 3 on; keeps the old number if
+/// that fails. It is closed at `execve`.
 pub fn aside(fd: OwnedFd) -> OwnedFd {
     const HIGH: i32 = 960;
     // SAFETY: makes a descriptor; the result is checked.
@@ -96,8 +97,8 @@ pub fn aside(fd: OwnedFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(new) }
 }
 
-/// Takes away a socket that nobody listens at any more. Who does listen must not notice: a socket of another type is
-/// refused in another way.
+/// Removes a socket on which nobody listens any more. A process that does listen must not notice the check:
+/// connecting with another socket type fails with a different error.
 fn clear(path: &Path) {
     let is_socket = path.symlink_metadata().is_ok_and(|m| m.file_type().is_socket());
     let refused = |s: UnixDatagram| s.connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused);
@@ -107,7 +108,7 @@ fn clear(path: &Path) {
 }
 
 impl Door {
-    /// Waits at `address`; only this user may connect to a Unix socket.
+    /// Listens at `address`; only this user may connect to a Unix socket.
     pub fn open(address: &Address) -> Result<Door> {
         let (listener, address) = match address {
             Address::Tcp(a) => {
@@ -126,12 +127,12 @@ impl Door {
         Ok(Door { listener, address })
     }
 
-    /// Where it is: with the port that was given where port 0 was asked for, and an absolute path.
+    /// Its address: with the actual port if port 0 was requested, and an absolute path.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Waits for gdb.
+    /// Waits until gdb connects.
     pub fn wait(self) -> Result<Stream> {
         let stream = loop {
             let next = match &self.listener {
@@ -144,7 +145,7 @@ impl Door {
             }
         };
         if let Stream::Tcp(s) = &stream {
-            // Packets are small and answered one by one.
+            // Packets are small and are answered one by one.
             s.set_nodelay(true)?;
         }
         Ok(stream)
@@ -236,11 +237,11 @@ mod tests {
         client.join().expect("joined");
         assert_eq!(byte, *b"?");
         assert!(!path.exists());
-        // One whose owner was killed.
+        // A socket whose owner was killed.
         drop(UnixListener::bind(&path).expect("bound"));
         drop(Door::open(&Address::Unix(path.clone())).expect("a door in its place"));
         assert!(!path.exists());
-        // What is no socket stays.
+        // A file that is not a socket is kept.
         std::fs::write(&path, "text").expect("written");
         assert!(Door::open(&Address::Unix(path.clone())).is_err());
         assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), Some("text"));

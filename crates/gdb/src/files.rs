@@ -1,5 +1,5 @@
-//! Files that gdb reads through us (`vFile` packets): the program's executable and libraries, by the program's own
-//! names for them. For reading only.
+//! Files that gdb reads through us (`vFile` packets): the program's executable and libraries, by the
+//! program's own paths. Read-only.
 
 use crate::target::Target;
 use gdbstub::target::ext::host_io::*;
@@ -9,10 +9,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-/// Most files that gdb may have open.
+/// The most files that gdb may have open.
 const MOST: usize = 256;
 
-/// The files that gdb has open; their numbers are the places here.
+/// The files that gdb has open; their descriptors are indices of this list.
 #[derive(Default)]
 pub struct Files(Vec<Option<File>>);
 
@@ -37,7 +37,7 @@ impl Files {
     }
 }
 
-/// The protocol's own numbers of errors (gdb's manual, E.8).
+/// The protocol's own error numbers (gdb's manual, E.8).
 fn failed<E>(error: Error) -> HostIoError<E> {
     HostIoError::Errno(match error.raw_os_error() {
         Some(libc::EPERM) => HostIoErrno::EPERM,
@@ -83,7 +83,7 @@ impl HostIoOpen for Target<'_> {
             return Err(HostIoError::Errno(HostIoErrno::EROFS));
         }
         let file = self.debuggee.open(name).map_err(failed)?;
-        // Anything else might block or have no end.
+        // Other files might block or be endless.
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(HostIoError::Errno(HostIoErrno::EACCES));
         }

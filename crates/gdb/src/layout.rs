@@ -4,14 +4,14 @@ use std::fmt::Write;
 use trine_base::Vcpu;
 use trine_base::target::{Feature, Place, Register, Target};
 
-/// The registers that gdb sees. Their numbers are the places in this list; each is [`BYTES`] long on the wire.
+/// The registers that gdb sees. Their numbers are indices of this list; each is [`BYTES`] long on the wire.
 #[derive(Clone, Debug)]
 pub struct Layout {
     registers: Vec<Register>,
     xml: String,
 }
 
-/// Bytes of a register on the wire.
+/// Size of a register on the wire in bytes.
 pub const BYTES: usize = 8;
 
 fn xml(feature: &Feature) -> String {
@@ -23,7 +23,7 @@ fn xml(feature: &Feature) -> String {
 }
 
 impl Layout {
-    /// Of a CPU.
+    /// The layout for a CPU.
     pub fn new(target: Target) -> Layout {
         let Target { architecture, features } = target;
         let parts: String = features.iter().map(xml).collect();
@@ -49,7 +49,7 @@ impl Layout {
         &self.xml
     }
 
-    /// Number of the register with this name.
+    /// The number of the register with this name.
     pub fn number(&self, name: &str) -> Option<usize> {
         self.registers.iter().position(|r| r.name == name)
     }
@@ -67,7 +67,7 @@ impl Layout {
         self.registers.iter().map(one).collect()
     }
 
-    /// Writes a register of a vCPU; what is not there is not written.
+    /// Writes a register of a vCPU; does nothing if it does not exist.
     pub fn set(&self, vcpu: &mut dyn Vcpu, register: usize, value: u64) {
         match self.registers.get(register).map(|r| &r.place) {
             Some(Place::Pc) => vcpu.set_pc(value),
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// A CPU with a register of each place.
+    /// A CPU with a register for each kind of place.
     fn target() -> Target {
         let register = |name: &str, place| Register { name: name.into(), bits: 64, kind: "int", place };
         let integer = vec![

@@ -1,11 +1,11 @@
-//! The debugger's door: gdb's remote protocol (gdb's manual, appendix E), served by the crate `gdbstub`.
+//! The gdb remote protocol (gdb's manual, appendix E), implemented with the crate `gdbstub`.
 //!
-//! What is debugged says by [`Debuggee`] what its threads, registers and memory are; it knows nothing of packets.
+//! A [`Debuggee`] provides threads, registers and memory; it knows nothing of packets.
 //!
-//! * [`address`]: where gdb connects. [`server`]: the conversation, on a thread of its own.
+//! * [`address`]: where gdb connects. [`server`]: the connection, on a thread of its own.
 //! * [`layout`]: a CPU's registers as gdb numbers and describes them.
-//! * [`target`]: `gdbstub`'s questions, put to the debuggee; [`files`]: those about files.
-//! * [`signals`]: gdb's numbers of signals.
+//! * [`target`]: translates `gdbstub`'s requests for the debuggee; [`files`]: requests about files.
+//! * [`signals`]: gdb's signal numbers.
 
 pub mod address;
 mod files;
@@ -21,21 +21,21 @@ pub use server::{Bell, serve};
 use std::fs::File;
 use std::path::PathBuf;
 
-/// What a watchpoint watches for.
+/// The accesses that a watchpoint catches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Watch {
     /// Writes.
     Write,
     /// Reads.
     Read,
-    /// Both.
+    /// Reads and writes.
     Access,
 }
 
-/// Why everything stopped.
+/// Why all threads stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
-    /// The thread did its step.
+    /// The thread has completed its step.
     Step(usize),
     /// The thread is at a breakpoint that was set by [`Debuggee::set_breakpoint`].
     Breakpoint(usize),
@@ -45,14 +45,14 @@ pub enum Stop {
     Signal(usize, i32),
     /// The program ended with this exit code.
     Exited(u8),
-    /// The program was ended by this signal (Linux's number).
+    /// This signal (Linux's number) killed the program.
     Killed(i32),
 }
 
-/// What a thread does when all go on.
+/// What a thread does when all continue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Go {
-    /// It stays as it is.
+    /// It stays stopped.
     Hold,
     /// It runs.
     Continue,
@@ -60,46 +60,46 @@ pub enum Go {
     Step,
 }
 
-/// What is debugged, all-stop: either all threads may run or none does. Threads have the numbers by which gdb knows
-/// them, which are not 0. Registers and memory are asked for only while none runs.
+/// The debugged program, in all-stop mode: either all threads may run or none does. Threads are identified by
+/// gdb's thread numbers, which are not 0. Registers and memory are accessed only while no thread runs.
 pub trait Debuggee: Send + Sync {
-    /// Registers, in the order of all lists of values here.
+    /// The registers, in the order of all lists of values here.
     fn layout(&self) -> &Layout;
-    /// All threads; the one that gdb is to look at first in front.
+    /// All threads; the first one is the one that gdb inspects first.
     fn threads(&self) -> Vec<usize>;
-    /// What else is to be said of a thread: its name.
+    /// Further information about a thread: its name.
     fn thread_name(&self, thread: usize) -> String;
-    /// Values of all registers; `None` where there is no such thread.
+    /// Values of all registers; `None` if there is no such thread.
     fn registers(&self, thread: usize) -> Option<Vec<u64>>;
-    /// Changes a register; false where there is no such thread or register.
+    /// Changes a register; returns false if there is no such thread or register.
     fn set_register(&self, thread: usize, register: usize, value: u64) -> bool;
-    /// Reads memory; gives how many bytes could be read.
+    /// Reads memory; returns how many bytes could be read.
     fn read(&self, address: u64, to: &mut [u8]) -> usize;
-    /// Writes memory, code as well; false where that is not possible.
+    /// Writes memory, including code; returns false if that is not possible.
     fn write(&self, address: u64, bytes: &[u8]) -> bool;
-    /// Sets or removes a breakpoint; false where that is not possible.
+    /// Sets or removes a breakpoint; returns false if that is not possible.
     fn set_breakpoint(&self, address: u64, wanted: bool) -> bool;
-    /// Sets or removes a watchpoint; false where that is not possible.
+    /// Sets or removes a watchpoint; returns false if that is not possible.
     fn set_watchpoint(&self, address: u64, bytes: u64, kind: Watch, wanted: bool) -> bool;
-    /// All threads go on: those named as it says there, with a signal (Linux's number) where it is not 0, the others
-    /// by `rest`.
+    /// Lets all threads continue: the listed ones as given, with a signal (Linux's number) if it is not 0,
+    /// the others as `rest` says.
     fn resume(&self, threads: &[(usize, Go, i32)], rest: Go);
-    /// Stops all threads for gdb, and says so by [`Debuggee::stopped`].
+    /// Stops all threads for gdb; [`Debuggee::stopped`] then reports it.
     fn interrupt(&self);
-    /// Why all stopped, once, when they have; the [`Bell`] tells when to ask.
+    /// Why all threads stopped, reported once; the [`Bell`] tells when to call this.
     fn stopped(&self) -> Option<Stop>;
-    /// gdb knows of the program's end.
+    /// gdb was told of the program's end.
     fn end_reported(&self);
-    /// gdb is gone: everything it set is to be forgotten, and the program goes on.
+    /// gdb has disconnected: everything it set must be removed, and the program continues.
     fn detached(&self);
-    /// gdb wants the program to die.
+    /// gdb wants the program to be killed.
     fn kill(&self);
-    /// The auxiliary vector, as Linux has it.
+    /// The auxiliary vector, in Linux's format.
     fn auxv(&self) -> Vec<u8>;
     /// The executable.
     fn executable(&self) -> PathBuf;
-    /// Opens a file by the program's name for it, for reading.
+    /// Opens a file by the program's path, for reading.
     fn open(&self, name: &[u8]) -> std::io::Result<File>;
-    /// What a symbolic link says, by the program's name for it.
+    /// Reads a symbolic link by the program's path.
     fn read_link(&self, name: &[u8]) -> std::io::Result<PathBuf>;
 }

@@ -1,4 +1,4 @@
-//! The conversation with gdb.
+//! The connection with gdb.
 
 use crate::address::{Stream, aside};
 use crate::target::Target;
@@ -12,11 +12,11 @@ use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// Rung by the debuggee when [`Debuggee::stopped`] may have something to say; safe to ring from any thread.
+/// Rung by the debuggee when [`Debuggee::stopped`] may have something to report; may be rung from any thread.
 pub struct Bell(OwnedFd);
 
 impl Bell {
-    /// A bell that has not rung.
+    /// Creates a bell that has not rung.
     pub fn new() -> Result<Bell> {
         // SAFETY: makes a descriptor; the result is checked.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
@@ -27,7 +27,7 @@ impl Bell {
         Ok(Bell(aside(unsafe { OwnedFd::from_raw_fd(fd) })))
     }
 
-    /// Rings.
+    /// Rings the bell.
     pub fn ring(&self) {
         let one = 1u64;
         // SAFETY: writes 8 bytes of ours; a bell that has rung already may refuse.
@@ -47,7 +47,7 @@ impl AsRawFd for Bell {
     }
 }
 
-/// A stream to gdb that is written a packet at a time.
+/// A buffered stream to gdb that sends one packet at a time.
 struct Buffered<'a> {
     stream: &'a Stream,
     out: Vec<u8>,
@@ -70,7 +70,7 @@ impl Connection for Buffered<'_> {
     }
 }
 
-/// Waits until gdb or the bell has something; true where gdb has.
+/// Waits for gdb or the bell; returns true if gdb has sent something.
 fn wait(stream: i32, bell: i32) -> Result<bool> {
     let mut fds = [stream, bell].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
     // SAFETY: an array of ours.
@@ -86,7 +86,7 @@ fn thread(tid: usize) -> Tid {
     NonZeroUsize::new(tid).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// A stop in `gdbstub`'s words.
+/// Converts a stop to `gdbstub`'s type.
 fn reason(stop: Stop) -> MultiThreadStopReason<u64> {
     let signal = |tid, signal| MultiThreadStopReason::SignalWithThread { tid: thread(tid), signal };
     match stop {
@@ -106,25 +106,25 @@ fn reason(stop: Stop) -> MultiThreadStopReason<u64> {
     }
 }
 
-/// How a conversation ended.
+/// How a connection ended.
 enum End {
     /// The program's end was reported.
     Over,
-    /// gdb said that it leaves.
+    /// gdb detached.
     Left,
-    /// gdb wants the program to die.
+    /// gdb wants the program to be killed.
     Kill,
 }
 
-/// Talks with gdb until one of the two is gone. The debuggee is stopped when this is called. In the end it is told
-/// what became of gdb ([`Debuggee::end_reported`], [`Debuggee::detached`] or [`Debuggee::kill`]); an error is what
-/// went wrong with the connection, after which it counts as detached.
+/// Serves gdb until it disconnects or the program ends. The debuggee must be stopped when this is called. At
+/// the end it is told what gdb did ([`Debuggee::end_reported`], [`Debuggee::detached`] or
+/// [`Debuggee::kill`]); an error means that the connection failed, which counts as detached.
 pub fn serve(stream: &Stream, debuggee: &dyn Debuggee, bell: &Bell) -> std::result::Result<(), String> {
     match talk(stream, debuggee, bell) {
         Ok(End::Over) => debuggee.end_reported(),
         Ok(End::Left) => debuggee.detached(),
         Ok(End::Kill) => {
-            // `vKill` is answered; `gdbstub` leaves that to us. For `k` it does no harm.
+            // `vKill` must be answered; `gdbstub` leaves that to us. For `k` the answer does no harm.
             let _ = (&mut &*stream).write_all(b"$OK#9a");
             debuggee.kill();
         }
@@ -136,7 +136,7 @@ pub fn serve(stream: &Stream, debuggee: &dyn Debuggee, bell: &Bell) -> std::resu
     Ok(())
 }
 
-/// What gdb sent and nobody looked at yet.
+/// Input from gdb that was not processed yet.
 struct Input<'a> {
     stream: &'a Stream,
     bytes: Vec<u8>,
@@ -148,7 +148,7 @@ impl Input<'_> {
         self.next == self.bytes.len()
     }
 
-    /// Waits for more from gdb; an error where it is gone.
+    /// Waits for more input from gdb; an error if it has disconnected.
     fn fill(&mut self) -> Result<()> {
         self.bytes.resize(4096, 0);
         self.next = 0;
@@ -165,7 +165,7 @@ impl Input<'_> {
         }
     }
 
-    /// Waits for more from gdb or for the bell.
+    /// Waits for more input from gdb, or for the bell.
     fn fill_or_bell(&mut self, bell: &Bell) -> Result<()> {
         match wait(self.stream.as_raw_fd(), bell.as_raw_fd())? {
             true => self.fill(),

@@ -1,8 +1,8 @@
-//! gdb's numbers of signals, which are the same for all systems (gdb, include/gdb/signals.def), and Linux's.
+//! gdb's signal numbers, which are the same on all systems (gdb, include/gdb/signals.def), and Linux's.
 
 use gdbstub::common::Signal;
 
-/// Linux's number and gdb's, up to 31.
+/// Linux's number and gdb's signal, up to 31.
 const PAIRS: [(i32, Signal); 31] = [
     (1, Signal::SIGHUP),
     (2, Signal::SIGINT),
@@ -38,7 +38,7 @@ const PAIRS: [(i32, Signal); 31] = [
     (31, Signal::SIGSYS),
 ];
 
-/// gdb's number of a signal of Linux's (1 to 64); 0, "no signal", for others.
+/// Converts Linux's signal number (1 to 64); other numbers become 0, "no signal".
 pub fn to_gdb(linux: i32) -> Signal {
     match linux {
         32 => Signal::SIG32,
@@ -48,7 +48,7 @@ pub fn to_gdb(linux: i32) -> Signal {
     }
 }
 
-/// Linux's number of gdb's signal; 0 for those that Linux does not have.
+/// Converts gdb's signal to Linux's number; 0 if Linux does not have it.
 pub fn to_linux(gdb: Signal) -> i32 {
     (1..=64).find(|&n| to_gdb(n) == gdb).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! `gdbstub`'s questions, put to the debuggee.
+//! Translates `gdbstub`'s requests for the debuggee.
 
 use crate::files::Files;
 use crate::layout::BYTES;
@@ -17,14 +17,14 @@ use gdbstub::target::{TargetError, TargetResult};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 
-/// A CPU whose registers only the debuggee's [`crate::Layout`] knows.
+/// A CPU of which only the debuggee's [`crate::Layout`] knows the registers.
 pub enum Any {}
 
-/// Values of all registers as they go over the wire: little-endian, [`BYTES`] each.
+/// Values of all registers in the wire format: little-endian, [`BYTES`] each.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Values(Vec<u8>);
 
-/// Number of a register.
+/// The number of a register.
 #[derive(Debug)]
 pub struct Number(usize);
 
@@ -40,7 +40,7 @@ impl gdbstub::arch::RegId for Number {
 impl gdbstub::arch::Registers for Values {
     type ProgramCounter = u64;
 
-    /// Nobody asks: breakpoints leave the PC where it is to be.
+    /// Never called: breakpoints leave the PC where it must be.
     fn pc(&self) -> u64 {
         0
     }
@@ -60,24 +60,24 @@ impl gdbstub::arch::Arch for Any {
     type RegId = Number;
 }
 
-/// What `gdbstub` talks to.
+/// The target that `gdbstub` works on.
 pub struct Target<'a> {
-    /// Whom we ask.
+    /// The debuggee.
     pub debuggee: &'a dyn Debuggee,
-    /// Files that gdb has open.
+    /// The files that gdb has open.
     pub files: Files,
     actions: Vec<(usize, Go, i32)>,
     rest: Go,
 }
 
 impl Target<'_> {
-    /// For a new conversation.
+    /// Creates a target for a new connection.
     pub fn new(debuggee: &dyn Debuggee) -> Target<'_> {
         Target { debuggee, files: Files::default(), actions: Vec::new(), rest: Go::Continue }
     }
 }
 
-/// The part of something that gdb asks for.
+/// Copies the part that gdb asks for.
 fn part(whole: &[u8], offset: u64, length: usize, to: &mut [u8]) -> usize {
     let rest = whole.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
     let n = rest.len().min(length).min(to.len());
@@ -85,7 +85,7 @@ fn part(whole: &[u8], offset: u64, length: usize, to: &mut [u8]) -> usize {
     n
 }
 
-/// A signal for a thread that goes on.
+/// The number of a signal for a thread that continues.
 fn number(signal: Option<Signal>) -> i32 {
     signal.map_or(0, signals::to_linux)
 }
@@ -100,7 +100,7 @@ impl gdbstub::target::Target for Target<'_> {
     fn use_lldb_register_info(&self) -> bool {
         false
     }
-    // Children run free: gdb is not told of them.
+    // Children run without a debugger: gdb is not told of them.
     fn use_fork_stop_reason(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! The protocol, packet by packet, with a debuggee of the test's own.
+//! Tests of the protocol, packet by packet, with a debuggee of their own.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use trine_base::target::{Feature, Place, Register, Target};
 use trine_gdb::address::Stream;
 use trine_gdb::{Bell, Debuggee, Go, Layout, Stop, Watch, serve};
 
-/// Two threads; what is asked of them is written down.
+/// A debuggee with two threads that records all calls.
 struct Two {
     layout: Layout,
     values: Mutex<Vec<u64>>,
@@ -145,13 +145,13 @@ impl Gdb {
         self.try_send(text).expect("sent");
     }
 
-    /// The other side may have ended the conversation.
+    /// The other side may have closed the connection.
     fn try_send(&mut self, text: &str) -> std::io::Result<()> {
         let sum = text.bytes().fold(0u8, u8::wrapping_add);
         self.stream.write_all(format!("${text}#{sum:02x}").as_bytes())
     }
 
-    /// The next packet, with run lengths written out.
+    /// The next packet, with run-length encoding expanded.
     fn packet(&mut self) -> String {
         let mut next = || {
             let mut byte = [0];
@@ -189,7 +189,7 @@ impl Gdb {
         self.bell.ring();
     }
 
-    /// What the server came back with.
+    /// The result of the server.
     fn end(self) -> (Result<(), String>, Vec<String>) {
         let (two, server) = (self.two, self.server);
         drop(self.stream);
@@ -296,7 +296,7 @@ fn gdb_leaves_kills_or_is_gone() {
     assert!(result.is_err_and(|why| why.contains("closed")));
     assert_eq!(said, ["resume [] Continue", "detached"]);
     let mut gdb = Gdb::new();
-    // Nonsense with a good checksum ends the conversation at worst.
+    // Garbage with a correct checksum at worst ends the connection.
     for junk in ["vCont;x", "m", "Z9", "vFile:open:zz", "qXfer:auxv:read::", "\u{1}"] {
         drop(gdb.try_send(junk));
     }

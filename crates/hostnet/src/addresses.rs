@@ -1,43 +1,44 @@
-//! Which addresses and names a group gets: computed from its name, so that they are the same the next time, and then
-//! moved away from what the host uses.
+//! The addresses and names of a group. They are computed from the group's name, so that they are the same the
+//! next time, and moved where they collide with what the host uses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// First address and number of /24s of the ranges that are tried, in this order. RFC 1918 has them for private use;
-/// the first is one that home networks and other container engines do not start with.
+/// First address and number of /24s of the ranges that are tried, in this order. They are private (RFC 1918);
+/// the first one is not a default of home routers or of other container engines.
 const RANGES: [(Ipv4Addr, u32); 3] = [
     (Ipv4Addr::new(10, 212, 0, 0), 256),
     (Ipv4Addr::new(172, 29, 0, 0), 256),
     (Ipv4Addr::new(192, 168, 128, 0), 128),
 ];
 
-/// FNV-1a, 64 bits: spreads names, keeps no secret.
+/// FNV-1a with 64 bits: distributes names evenly; it is not cryptographic.
 pub(crate) fn hash(parts: &[&str]) -> u64 {
     let bytes = parts.iter().flat_map(|p| p.bytes().chain([0]));
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    // The last bytes reach the high bits only by this.
+    // Mixes once more, because otherwise the last bytes hardly change the high bits.
     (hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
-/// A name for a link: at most 15 characters.
+/// Builds the name of a link: at most 15 characters.
 pub(crate) fn link_name(prefix: &str, hash: u64) -> String {
     format!("{prefix}-{:08x}", hash >> 32)
 }
 
-/// An Ethernet address of local administration.
+/// Builds a locally administered Ethernet address.
 pub(crate) fn ether(hash: u64) -> [u8; 6] {
     let b = hash.to_be_bytes();
     [0x02 | b[0] & 0xfc, b[1], b[2], b[3], b[4], b[5]]
 }
 
-/// Whether a /24 and a route's destination have an address in common. Default routes have everything, and are no reason.
+/// Whether a /24 and a route's destination overlap. Default routes overlap with everything and do not count.
 fn meets(subnet: Ipv4Addr, route: &(IpAddr, u8)) -> bool {
     let (IpAddr::V4(to), prefix) = *route else { return false };
     let shift = 32 - u32::from(prefix.min(24));
     prefix != 0 && to.to_bits() >> shift == subnet.to_bits() >> shift
 }
 
-/// The first /24 from the hash's on that meets no route of the host and no other group; `None` where all do.
+/// The first /24, starting at the hash, that overlaps no route of the host and no other group; `None` where
+/// all do.
 pub(crate) fn subnet(hash: u64, routes: &[(IpAddr, u8)], taken: &[Ipv4Addr]) -> Option<Ipv4Addr> {
     let candidates = RANGES.iter().flat_map(|&(first, count)| {
         let start = (hash % u64::from(count)) as u32;
@@ -46,18 +47,18 @@ pub(crate) fn subnet(hash: u64, routes: &[(IpAddr, u8)], taken: &[Ipv4Addr]) -> 
     candidates.into_iter().find(|s| !taken.contains(s) && !routes.iter().any(|r| meets(*s, r)))
 }
 
-/// A /64 of the group's own, by RFC 4193: `fd`, 40 bits of the hash, subnet 0.
+/// A unique local /64 for the group (RFC 4193): `fd`, 40 bits of the hash, subnet 0.
 pub(crate) fn subnet6(hash: u64) -> Ipv6Addr {
     let h = hash.to_be_bytes();
     Ipv6Addr::from([0xfd, h[0], h[1], h[2], h[3], h[4], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
-/// The host of this number in a /24; 1 is the gateway.
+/// The address of host `number` in a /24; number 1 is the gateway.
 pub(crate) fn host(subnet: Ipv4Addr, number: u8) -> Ipv4Addr {
     Ipv4Addr::from_bits(subnet.to_bits() & 0xffff_ff00 | u32::from(number))
 }
 
-/// The host of this number in a /64.
+/// The address of host `number` in a /64.
 pub(crate) fn host6(subnet: Ipv6Addr, number: u8) -> Ipv6Addr {
     Ipv6Addr::from_bits(subnet.to_bits() & !0xffff_ffff_ffff_ffff | u128::from(number))
 }
@@ -72,7 +73,7 @@ mod tests {
         let own = subnet(7, &[any], &[]).unwrap();
         assert_eq!(own, Ipv4Addr::new(10, 212, 7, 0));
         assert_eq!(subnet(7, &[any], &[own]).unwrap(), Ipv4Addr::new(10, 212, 8, 0));
-        // A host's address in it, a whole private network around it.
+        // A route to a single address in it, and a route to a whole private network around it.
         assert_eq!(
             subnet(255, &[(Ipv4Addr::new(10, 212, 255, 9).into(), 32)], &[]).unwrap(),
             Ipv4Addr::new(10, 212, 0, 0)

@@ -1,9 +1,11 @@
-//! A cable between a guest and the bridge of an ordinary user's group. The two are in user namespaces side by side, and
-//! nobody may put a link into both. So each gets a pair of links of its own, whose far end lies in a network namespace
-//! that nothing else is in, and a thread of the process that watches over the guest passes frames between the far ends.
+//! A cable between a guest and the bridge of an ordinary user's group. The two are in sibling user
+//! namespaces, and no process may create a link into both. Therefore each side gets a veth pair whose far end
+//! is in a network namespace with nothing else in it, and a thread of the guest's monitor passes frames
+//! between the two far ends.
 //!
-//! Frames pass with the kernel's notes on them (`virtio_net_hdr`: checksums to be done, segments to be cut), up to 64 KiB
-//! of TCP at once. The far namespaces live as long as the thread's sockets: when the process ends, both pairs are gone.
+//! Frames keep the kernel's offload information (`virtio_net_hdr`: checksums to be computed, segments to be
+//! cut), so that up to 64 KiB of TCP pass at once. The far namespaces live as long as the thread's sockets:
+//! when the process ends, both pairs are gone.
 
 use crate::error::Doing;
 use crate::inside::{Inside, Kind};
@@ -13,27 +15,28 @@ use crate::{Result, sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// The far end's name; nobody sees it.
+/// The name of the far end, which no user sees.
 const FAR: &str = "far0";
-/// And index: the kernel looks at once, and not within a second, at links whose peer has another index than their own.
+/// Its interface index. The kernel updates the state of links at once, and not within a second, if their
+/// peer's index differs from their own.
 const FAR_INDEX: u32 = 1000;
-/// More than the largest frame with its notes.
+/// More than the size of the largest frame with its offload header.
 const LARGEST: usize = 128 * 1024;
-/// Frames in one direction before the other gets its turn.
+/// Number of frames in one direction before the other direction gets its turn.
 const TURN: usize = 64;
 /// `linux/if_packet.h`.
 const PACKET_VNET_HDR: i32 = 15;
 const PACKET_IGNORE_OUTGOING: i32 = 23;
 
-/// Makes a pair whose near end is where `netlink` is, and gives a socket for the frames of the far end; both pass frames
-/// from then on. `inside` then makes no more sockets where it was.
+/// Creates a pair whose near end is in `netlink`'s namespace, and returns a socket for the frames of the far
+/// end. `inside` moves to the far end's namespace and creates no more sockets in the guest's.
 pub(crate) fn end(
     inside: &Inside,
     netlink: &mut Netlink,
     near: &End,
     (mtu, silent): (Option<u32>, bool),
 ) -> Result<OwnedFd> {
-    let what = || format!("a cable for {} cannot be made", near.name);
+    let what = || format!("cannot create a cable for {}", near.name);
     let mut far = Netlink::on(inside.socket(Kind::Apart).doing(what)?);
     let namespace = netlink.namespace().doing(what)?;
     let named = End { name: near.name, namespace: Some(namespace.as_fd()), ether: near.ether };
@@ -63,12 +66,12 @@ pub(crate) fn end(
     Ok(socket)
 }
 
-/// The thread. Dropping the value ends it, and removes both pairs.
+/// The thread that passes frames. Dropping this value ends it, and removes both pairs.
 #[derive(Debug)]
 pub(crate) struct Cable(#[allow(dead_code, reason = "dropping it is what ends the thread")] Worker);
 
 impl Cable {
-    /// Passes frames between two sockets from [`end`].
+    /// Starts passing frames between two sockets from [`end`].
     pub fn new(a: OwnedFd, b: OwnedFd) -> Result<Cable> {
         let (stop, told) = Stop::new()?;
         Worker::start("cable", stop, move || pass(&a, &b, &told)).map(Cable)
@@ -101,7 +104,7 @@ fn pass(a: &OwnedFd, b: &OwnedFd, stop: &OwnedFd) {
     }
 }
 
-/// Passes frames on. One that cannot be passed is lost, as frames may be.
+/// Passes frames on. Frames that cannot be passed are dropped, as on any Ethernet.
 fn frames(from: BorrowedFd, to: BorrowedFd, buffer: &mut [u8]) {
     for _ in 0..TURN {
         let (at, flags) = (buffer.as_mut_ptr().cast(), libc::MSG_DONTWAIT | libc::MSG_TRUNC);

@@ -1,17 +1,18 @@
-//! What can go wrong.
+//! The errors of this crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a network or a port could not be had. Each is one sentence: what, where, what to do.
+/// Why a network or a port could not be set up. Each message is one sentence: what failed, where, and what to
+/// do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A name or option that means nothing.
+    /// A name or an option is invalid.
     #[error("{0}")]
     Bad(String),
-    /// Somebody listens there already.
+    /// The port is in use.
     #[error(
-        "port {port}/{protocol} of {address} (from -p {option}) is in use: give another host port, or 0 for any free one"
+        "port {port}/{protocol} of {address} (from -p {option}) is in use: choose another host port, or 0 for any free one"
     )]
     PortInUse {
         /// The host's address.
@@ -20,26 +21,26 @@ pub enum Error {
         port: u16,
         /// `tcp` or `udp`.
         protocol: &'static str,
-        /// As the user wrote it.
+        /// The option as the user wrote it.
         option: String,
     },
-    /// The kernel refused something.
+    /// A system call failed.
     #[error("{what}: {why}")]
     System {
-        /// What was to be done, and to what.
+        /// The operation, and what it was for.
         what: String,
-        /// What the kernel says.
+        /// The kernel's reason.
         why: io::Error,
     },
-    /// A file of ours could not be read or written.
+    /// A file of this crate could not be read or written.
     #[error("{}: {why}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What the kernel says.
+        /// The kernel's reason.
         why: io::Error,
     },
-    /// The guest is a member already, of a process that still runs.
+    /// The guest is a member already, by a process that is still running.
     #[error("guest {0} has a network already: stop it first")]
     Member(String),
     /// No address or subnet is left.
@@ -48,7 +49,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The number of the kernel's error, where there is one.
+    /// The kernel's error number, if there is one.
     pub(crate) fn number(&self) -> Option<i32> {
         match self {
             Error::System { why, .. } | Error::File { why, .. } => why.raw_os_error(),
@@ -57,7 +58,7 @@ impl Error {
     }
 }
 
-/// Adds to an error of the kernel what was to be done.
+/// Adds the operation to an error of the kernel.
 pub(crate) trait Doing<T> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, Error>;
     fn file(self, path: &Path) -> Result<T, Error>;

@@ -1,4 +1,5 @@
-//! The three files that tell a guest of its network: `/etc/hosts`, `/etc/resolv.conf`, `/etc/hostname`.
+//! The three files that describe a guest's network inside the guest: `/etc/hosts`, `/etc/resolv.conf`,
+//! `/etc/hostname`.
 
 use crate::error::Doing;
 use crate::records::{Group, Member};
@@ -9,15 +10,15 @@ use std::net::IpAddr;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Their names in their directory.
+/// The names of the files in their directory.
 pub const HOSTS: &str = "hosts";
 /// See [`HOSTS`].
 pub const RESOLV: &str = "resolv.conf";
 /// See [`HOSTS`].
 pub const HOSTNAME: &str = "hostname";
 
-/// Writes a file in place: it keeps its inode, as a guest has it mounted. Whoever reads at the same moment sees the old
-/// text, the new one, or the new one followed by old lines.
+/// Rewrites a file in place: it must keep its inode, because the guest has it mounted. A reader at the same
+/// moment sees the old text, the new text, or the new text followed by old lines.
 pub(crate) fn rewrite(path: &Path, text: &str) -> Result<()> {
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o644).open(path).file(path)?;
@@ -33,7 +34,7 @@ fn entry(text: &mut String, address: IpAddr, member: &Member) {
     text.push('\n');
 }
 
-/// `/etc/hosts` of one member: itself first, then the others.
+/// Builds `/etc/hosts` for one member: itself first, then the others.
 pub(crate) fn hosts(group: Option<&Group>, own: &Member, others: &[Member]) -> String {
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     match group {
@@ -54,8 +55,9 @@ pub(crate) fn hosts(group: Option<&Group>, own: &Member, others: &[Member]) -> S
     text
 }
 
-/// The host's name servers as a guest in a network of its own can use them: those on the host's loopback it cannot
-/// reach (systemd-resolved lists the real ones in a file of its own), nor those with a zone. Also the other lines.
+/// Selects the host's name servers that a guest in its own network can use: not those on the host's loopback
+/// (systemd-resolved lists the real ones in another file), and not those with a zone. The other lines are
+/// kept. Also returns a remark for the user.
 pub(crate) fn resolv(host: &str, stub: Option<&str>, resolver: Option<IpAddr>) -> (String, Option<String>) {
     let usable = |text: &str| -> Vec<IpAddr> {
         let named = text.lines().filter_map(|l| l.trim().strip_prefix("nameserver"));
@@ -67,7 +69,7 @@ pub(crate) fn resolv(host: &str, stub: Option<&str>, resolver: Option<IpAddr>) -
         servers = usable(stub);
         from = stub;
     }
-    // The way out's own resolver asks the host's, whichever they are.
+    // The uplink's own resolver asks the host's, whichever they are.
     if let Some(resolver) = resolver {
         servers = vec![resolver];
     }
@@ -83,7 +85,7 @@ pub(crate) fn resolv(host: &str, stub: Option<&str>, resolver: Option<IpAddr>) -
     (text, servers.is_empty().then(|| note.to_owned()))
 }
 
-/// Puts what the user asks for in the place of what the text has of it.
+/// Replaces servers and search domains by those that the user gave.
 pub(crate) fn resolv_given(text: &str, servers: &[IpAddr], search: &[String]) -> String {
     let replaced = |line: &&str| match line.split_whitespace().next().unwrap_or("") {
         "nameserver" => servers.is_empty(),

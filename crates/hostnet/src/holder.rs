@@ -1,6 +1,7 @@
-//! The holder of an ordinary user's group: a small process that owns a user and a network namespace, in which the
-//! group's bridge is. It waits for a lock that every member's process shares, gets it when the last of them has ended,
-//! however they ended, and ends, too: then namespace, bridge and all are gone.
+//! The holder of an ordinary user's group: a small process that owns the user and network namespaces that
+//! contain the group's bridge. It waits for a lock that the processes of all members share. It gets the lock
+//! when the last of them has ended, however they ended, and then ends as well: namespaces and bridge are
+//! gone.
 
 use crate::error::{Doing, Error};
 use crate::inside::{self, Place, close_but, detached, errno};
@@ -13,17 +14,18 @@ use std::path::Path;
 use trine_base::passed_fds;
 use trine_base::process_stat::ProcessIdentity;
 
-/// What lasts as long as the holder: the end of a pipe that it alone has the other end of.
+/// Stays open as long as the holder runs: one end of a pipe whose other end only the holder has.
 pub(crate) type Lifeline = OwnedFd;
 
-/// A file that the kernel answers, and what is written to it. Made before the copy, which does not allocate.
+/// A kernel setting: a file and the text to write. Prepared before the fork, because the child must not
+/// allocate.
 struct Setting {
     path: &'static std::ffi::CStr,
     text: String,
     needed: bool,
 }
 
-/// The user and his group become root's of the namespace; nobody else is known there.
+/// Maps the user and its group to root of the namespace; no other users exist there.
 fn settings() -> [Setting; 5] {
     // SAFETY: take nothing.
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
@@ -46,7 +48,7 @@ fn flock(file: &File, how: i32) -> io::Result<()> {
     sys::check(unsafe { libc::flock(file.as_raw_fd(), how) }).map(drop)
 }
 
-/// Takes a member's share of the lock; `None` where the holder has it, which is about to end.
+/// Takes a member's share of the lock; `None` where a holder has it, which is about to end.
 pub(crate) fn share(path: &Path) -> Result<Option<File>> {
     let file = open(path)?;
     match flock(&file, libc::LOCK_SH | libc::LOCK_NB) {
@@ -58,7 +60,7 @@ pub(crate) fn share(path: &Path) -> Result<Option<File>> {
 
 /// Starts a holder that waits for the lock, of which the caller has a share.
 pub(crate) fn start(lock: &Path) -> Result<(ProcessIdentity, Lifeline)> {
-    let what = || "no process can be started to hold the network".to_owned();
+    let what = || "cannot start a process to hold the network".to_owned();
     let file = open(lock)?;
     let settings = settings();
     let (ours, theirs) = sys::pair().doing(what)?;
@@ -92,13 +94,13 @@ pub(crate) fn start(lock: &Path) -> Result<(ProcessIdentity, Lifeline)> {
     Ok((process, line))
 }
 
-/// What the holder does. System calls only.
+/// The main function of the holder. Makes system calls only.
 fn hold(settings: &[Setting], say: i32, wait: i32) -> i32 {
     // SAFETY: changes only this process, which has one thread; constant strings.
     let mut number = unsafe {
         libc::prctl(libc::PR_SET_NAME, c"trine-holder".as_ptr());
         libc::chdir(c"/".as_ptr());
-        // Its files in /proc are to be the user's: they lead others to its namespaces.
+        // Makes its files in /proc belong to the user: by them, others enter its namespaces.
         libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
         if libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET) != 0 { errno() } else { 0 }
     };
@@ -121,15 +123,15 @@ fn hold(settings: &[Setting], say: i32, wait: i32) -> i32 {
     0
 }
 
-/// The holder's namespaces; `None` where it has ended.
+/// Opens the holder's namespaces; `None` where it has ended.
 pub(crate) fn place(process: ProcessIdentity) -> Option<Place> {
     let open = |kind: &str| File::open(format!("/proc/{}/ns/{kind}", process.pid)).map(OwnedFd::from);
     let (user, net) = (open("user").ok()?, open("net").ok()?);
-    // Only now is it sure that the number was still the holder's.
+    // Only now is it certain that the process ID was still the holder's.
     process.is_alive().then_some(Place { user: Some(user), net })
 }
 
-/// Ends a process of ours, if it still is that, and waits until it has.
+/// Kills a process if it still is the recorded one, and waits until it has ended.
 pub(crate) fn end(process: ProcessIdentity) {
     // SAFETY: takes no pointers.
     let Ok(fd) = sys::owned(unsafe { libc::syscall(libc::SYS_pidfd_open, process.pid, 0) } as i32) else {

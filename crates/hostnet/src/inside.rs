@@ -1,9 +1,10 @@
-//! A foot in a guest's network: a small process in the guest's user and network namespaces, and nowhere else of its,
-//! that makes sockets there and hands them out. A thread could enter a network namespace, but not a user namespace,
-//! without which an ordinary user may not enter either.
+//! A helper process inside a guest's network: it is in the guest's user and network namespaces (and no others
+//! of the guest), creates sockets there, and passes them out. A thread could enter a network namespace but
+//! not a user namespace, without which an ordinary user may not enter the former.
 //!
-//! The process is a bare copy of this one that makes system calls only, keeps no other descriptor open, and ends when
-//! its side of the socket does. The guest cannot trace it: it is in none of the guest's process namespaces, and not
+//! The process is a fork of this one that makes system calls only, keeps no other descriptor open, and ends
+//! when its socket's other side is closed. The guest cannot trace it: it is not in the guest's PID namespace
+//! and not dumpable.
 //! dumpable.
 
 use crate::error::Doing;
@@ -12,46 +13,46 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use trine_base::passed_fds;
 
-/// What it can be asked for.
+/// A request to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
     Route = 1,
     Tcp,
     Udp,
-    /// Frames of a link, to which it is to be bound.
+    /// A packet socket, to be bound to a link.
     Packet,
-    /// Leaves for a *new* network namespace of the same owner, of which it gives a [`Kind::Route`]; all further sockets
-    /// are of that. The namespace lives as long as one of them does.
+    /// Move to a *new* network namespace with the same owner and return a [`Kind::Route`] socket in it; all
+    /// further sockets are created there. The namespace lives as long as one of them.
     Apart,
-    /// No socket: links that are made from now on believe no router's advertisement, which any member could send.
+    /// Not a socket: links created from now on ignore router advertisements, which any member could send.
     Guard,
 }
 
 impl Kind {
-    /// Family, type and protocol of socket(2).
+    /// The arguments of socket(2): family, type and protocol.
     fn call(byte: u8) -> Option<(i32, i32, i32)> {
         use libc::{AF_INET, AF_NETLINK, AF_PACKET, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM};
         Some(match byte {
             1 | 5 => (AF_NETLINK, SOCK_RAW, libc::NETLINK_ROUTE),
             2 => (AF_INET, SOCK_STREAM, 0),
             3 => (AF_INET, SOCK_DGRAM, 0),
-            // Protocol 0 receives nothing before it is bound.
+            // Protocol 0 receives nothing before the socket is bound.
             4 => (AF_PACKET, SOCK_RAW, 0),
             _ => return None,
         })
     }
 }
 
-/// Namespaces to enter.
+/// The namespaces to enter.
 pub(crate) struct Place {
-    /// Where it is not this process's own.
+    /// The user namespace, if it is not this process's own.
     pub user: Option<OwnedFd>,
     pub net: OwnedFd,
 }
 
 impl Place {
-    /// A network namespace and its owner.
+    /// A network namespace and the user namespace that owns it.
     pub fn of(net: BorrowedFd) -> Result<Place> {
         let what = || "the guest's network namespace".to_owned();
         let owner = sys::owner(net).doing(what)?;
@@ -59,7 +60,7 @@ impl Place {
         Ok(Place { user: (!own).then_some(owner), net: net.try_clone_to_owned().doing(what)? })
     }
 
-    /// Enters both, in a process of one thread. Makes system calls only.
+    /// Enters both, in a process with one thread. Makes system calls only.
     pub fn enter(&self) -> io::Result<()> {
         let user = self.user.as_ref().map_or(-1, |f| f.as_raw_fd());
         match enter(user, self.net.as_raw_fd()) {
@@ -69,7 +70,7 @@ impl Place {
     }
 }
 
-/// Returns the number of the error, or 0.
+/// Enters both; returns the error number, or 0.
 fn enter(user: i32, net: i32) -> i32 {
     // SAFETY: changes only the calling process, which has one thread.
     let failed = unsafe {
@@ -83,8 +84,8 @@ pub(crate) fn errno() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
-/// Copies this process; the copy calls the function, which makes system calls only, and ends. The child is none that
-/// `wait` of others finds: it ends without a signal. Returns its number.
+/// Forks this process; the child calls `run`, which must make system calls only, and exits. Other code's
+/// `wait` does not find the child, since it exits without a signal. Returns its process ID.
 pub(crate) fn copy(run: impl FnOnce() -> i32) -> io::Result<i32> {
     // SAFETY: with no flags at all this is fork(2), whose child has one thread; that child only runs `run`, which
     // by contract neither allocates nor locks, and leaves by _exit.
@@ -103,7 +104,7 @@ pub(crate) fn copy(run: impl FnOnce() -> i32) -> io::Result<i32> {
     }
 }
 
-/// As [`copy`], but the copy is nobody's child: it outlives this process, and nobody has to wait for it.
+/// As [`copy`], but the child is reparented: it outlives this process, and nobody has to wait for it.
 pub(crate) fn detached(run: impl FnOnce() -> i32) -> io::Result<i32> {
     let (ours, theirs) = sys::pair()?;
     let to = theirs.as_raw_fd();
@@ -130,7 +131,7 @@ pub(crate) fn detached(run: impl FnOnce() -> i32) -> io::Result<i32> {
     }
 }
 
-/// Waits for such a copy.
+/// Waits for such a child.
 pub(crate) fn reap(pid: i32) {
     // SAFETY: waits for a child of ours, whose number is not given to others before.
     while unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) } < 0 {
@@ -140,7 +141,7 @@ pub(crate) fn reap(pid: i32) {
     }
 }
 
-/// Closes every descriptor but these, which are sorted. Negative ones are none.
+/// Closes every descriptor except these, which must be sorted. Negative numbers are ignored.
 pub(crate) fn close_but(keep: &[i32]) {
     let mut from = 0u32;
     for &fd in keep.iter().filter(|&&fd| fd >= 0) {
@@ -159,16 +160,16 @@ fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "its process has ended")
 }
 
-/// The process, as its maker sees it.
+/// The process, as seen by its parent.
 pub(crate) struct Inside {
     socket: Option<OwnedFd>,
     pid: i32,
 }
 
 impl Inside {
-    /// Starts it.
+    /// Starts the process.
     pub fn start(place: &Place) -> Result<Inside> {
-        let what = || "no process can be started in the guest's network".to_owned();
+        let what = || "cannot start a process in the guest's network".to_owned();
         let (ours, theirs) = sys::pair().doing(what)?;
         let (user, net) = (place.user.as_ref().map_or(-1, |f| f.as_raw_fd()), place.net.as_raw_fd());
         let socket = theirs.as_raw_fd();
@@ -181,11 +182,11 @@ impl Inside {
         .doing(what)?;
         drop(theirs);
         let inside = Inside { socket: Some(ours), pid };
-        inside.answer().doing(|| "the guest's network namespace cannot be entered".into())?;
+        inside.answer().doing(|| "cannot enter the guest's network namespace".into())?;
         Ok(inside)
     }
 
-    /// One answer: an error's number, or 0 and perhaps a descriptor.
+    /// Receives one answer: an error number, or 0 and possibly a descriptor.
     fn answer(&self) -> io::Result<Option<OwnedFd>> {
         match sys::receive_byte(self.socket.as_ref().ok_or_else(gone)?.as_fd())? {
             Some((0, fd)) => Ok(fd),
@@ -199,7 +200,7 @@ impl Inside {
         self.answer()
     }
 
-    /// A socket of the guest's network, closed on exec; blocking.
+    /// Creates a socket in the guest's network: close-on-exec, blocking.
     pub fn socket(&self, kind: Kind) -> io::Result<OwnedFd> {
         self.ask(kind)?.ok_or_else(gone)
     }
@@ -214,13 +215,13 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        // It ends when it sees that.
+        // The process ends when the socket is closed.
         self.socket = None;
         reap(self.pid);
     }
 }
 
-/// What the process does. System calls only.
+/// The main function of the process. Makes system calls only.
 fn serve(socket: i32, user: i32, net: i32) -> i32 {
     // SAFETY: names this process for those who look; a constant string.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"trine-inside".as_ptr()) };
@@ -252,7 +253,7 @@ fn serve(socket: i32, user: i32, net: i32) -> i32 {
     }
 }
 
-/// Writes one setting below `/proc/sys`; returns the number of the error, or 0. System calls only.
+/// Writes a setting below `/proc/sys`; returns the error number, or 0. Makes system calls only.
 pub(crate) fn set(path: &std::ffi::CStr, text: &[u8]) -> i32 {
     // SAFETY: a path that ends with a zero; writes bytes of ours; closes what it opened.
     unsafe {
@@ -270,16 +271,16 @@ pub(crate) fn set(path: &std::ffi::CStr, text: &[u8]) -> i32 {
 /// See [`Kind::Guard`].
 fn guard() -> i32 {
     match set(ROUTERS, b"0") {
-        // No IPv6 here; or settings are for reading only, as in other engines' containers.
+        // There is no IPv6 here, or settings are read-only, as in containers of other engines.
         libc::ENOENT | libc::EROFS => 0,
         number => number,
     }
 }
 
-/// Whether links believe routers' advertisements.
+/// The setting that says whether links accept router advertisements.
 pub(crate) const ROUTERS: &std::ffi::CStr = c"/proc/sys/net/ipv6/conf/default/accept_ra";
 
-/// A descriptor, or the negative number of an error.
+/// Returns a descriptor, or a negative error number.
 fn make(byte: u8) -> i32 {
     // SAFETY: changes only this process, which has one thread.
     if byte == Kind::Apart as u8 && unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {

@@ -1,4 +1,5 @@
-//! Names of groups, guests and hosts. They become names of files and lines of `/etc/hosts`, so little is allowed.
+//! Names of groups, guests and hosts. They become file names and lines of `/etc/hosts`, so few characters are
+//! allowed.
 
 use crate::{Error, Result};
 
@@ -19,7 +20,7 @@ pub(crate) fn group(text: &str) -> Result<()> {
     }
 }
 
-/// Checks the identifier of a guest: as a group's, at most 128.
+/// Checks the identifier of a guest: the characters of a group name, at most 128.
 pub(crate) fn guest(text: &str) -> Result<()> {
     match plain(text, 128, b"-_.") {
         true => Ok(()),
@@ -33,7 +34,8 @@ pub fn is_host(text: &str) -> bool {
     host(text).is_ok()
 }
 
-/// Checks a host's name: as RFC 1123 2.1 has it, and `_`, which is widely used; at most 253 (here 63 a part).
+/// Checks a host name: RFC 1123, section 2.1, and also `_`, which is widely used; at most 253 characters, 63
+/// per label.
 pub(crate) fn host(text: &str) -> Result<()> {
     let good = text.len() <= 253 && text.split('.').all(|part| plain(part, 63, b"-_"));
     match good {

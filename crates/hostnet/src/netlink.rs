@@ -1,7 +1,7 @@
-//! The few messages of rtnetlink(7) that are needed here, written by hand: the current crate for them
+//! The few messages of rtnetlink(7) that are needed here, encoded by hand: the current crate for them
 //! (`netlink-packet-route` 0.34) costs 16 s of compile time in a debug build, for a dozen attributes.
 //!
-//! Numbers are those of `linux/rtnetlink.h`, `if_link.h`, `if_addr.h`, `veth.h` and `fib_rules.h`.
+//! The numbers are those of `linux/rtnetlink.h`, `if_link.h`, `if_addr.h`, `veth.h` and `fib_rules.h`.
 
 use crate::error::{Doing, Error};
 use crate::{Result, sys};
@@ -51,11 +51,11 @@ const FRA_PRIORITY: u16 = 6;
 const FR_ACT_PROHIBIT: u8 = 8;
 const UP: u32 = 1;
 
-/// A message being written.
+/// A message under construction.
 struct Message(Vec<u8>);
 
 impl Message {
-    /// A message of this type with its fixed header; the length is filled in by [`Socket::send`].
+    /// Begins a message of this type with its fixed header; [`Socket::send`] fills in the length.
     fn new(kind: u16, flags: u16, header: &[u8]) -> Message {
         let mut bytes = vec![0; 4];
         bytes.extend(kind.to_ne_bytes());
@@ -89,7 +89,7 @@ impl Message {
     }
 }
 
-/// Attributes alone.
+/// Begins a list of nested attributes.
 fn inner() -> Message {
     Message(Vec::new())
 }
@@ -114,12 +114,12 @@ fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 }
 }
 
-/// One end of a pair.
+/// One end of a veth pair.
 pub(crate) struct End<'a> {
     pub name: &'a str,
-    /// Where it is made; `None`: in the namespace of the socket.
+    /// The network namespace for it; `None` means that of the socket.
     pub namespace: Option<BorrowedFd<'a>>,
-    /// Ethernet address; `None`: the kernel's choice.
+    /// Ethernet address; `None` lets the kernel choose.
     pub ether: Option<[u8; 6]>,
 }
 
@@ -136,14 +136,14 @@ impl End<'_> {
     }
 }
 
-/// A netlink socket; what it changes are the links of the network namespace where it was made.
+/// A netlink socket; it changes the links of the network namespace in which it was created.
 pub(crate) struct Netlink {
     socket: OwnedFd,
     sequence: u32,
 }
 
 impl Netlink {
-    /// For the network namespace of the calling thread.
+    /// Creates a socket for the network namespace of the calling thread.
     pub fn here() -> Result<Netlink> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
         // SAFETY: takes no pointers.
@@ -151,7 +151,7 @@ impl Netlink {
         Ok(Netlink::on(socket.doing(|| "a netlink socket".into())?))
     }
 
-    /// On a netlink socket made elsewhere.
+    /// Uses a netlink socket that was created elsewhere.
     pub fn on(socket: OwnedFd) -> Netlink {
         Netlink { socket, sequence: 0 }
     }
@@ -172,7 +172,7 @@ impl Netlink {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Calls with the type and payload of each answer, until the acknowledgement or the end of the list.
+    /// Calls `each` with type and payload of each answer, until the acknowledgement or the end of the list.
     fn answers(&mut self, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
         let mut buffer = vec![0u8; 64 * 1024];
         loop {
@@ -206,7 +206,7 @@ impl Netlink {
         self.answers(|_, _| ())
     }
 
-    /// Calls with `struct ifinfomsg` and the attributes of a link, if there is one of that name.
+    /// Calls `each` with `struct ifinfomsg` and the attributes of a link, if there is one of that name.
     fn look(&mut self, name: &str, mut each: impl FnMut(&[u8])) -> Result<()> {
         let message = Message::new(GET_LINK, ACK, &link(0, 0, 0)).text(IFLA_IFNAME, name);
         let sent = self.send(message).and_then(|()| {
@@ -218,7 +218,7 @@ impl Netlink {
         });
         match sent {
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(()),
-            other => other.doing(|| format!("looking for the link {name}")),
+            other => other.doing(|| format!("cannot look up the link {name}")),
         }
     }
 
@@ -230,29 +230,29 @@ impl Netlink {
     }
 
     fn wanted(&mut self, name: &str) -> Result<u32> {
-        let what = format!("the link {name} is not there");
+        let what = format!("the link {name} does not exist");
         let none = || Error::System { what, why: io::Error::from_raw_os_error(libc::ENODEV) };
         self.index(name)?.ok_or_else(none)
     }
 
-    /// Makes a bridge.
+    /// Creates a bridge.
     pub fn bridge(&mut self, name: &str, ether: [u8; 6]) -> Result<()> {
         let info = inner().text(IFLA_INFO_KIND, "bridge");
         let message = Message::new(NEW_LINK, ACK | CREATE | EXCLUSIVE, &link(0, 0, 0))
             .text(IFLA_IFNAME, name)
             .attribute(IFLA_ADDRESS, &ether)
             .nested(IFLA_LINKINFO, info);
-        self.call(message).doing(|| format!("the bridge {name} cannot be made"))
+        self.call(message).doing(|| format!("cannot create the bridge {name}"))
     }
 
-    /// Makes a pair of links, each of which receives what the other sends; the near one with this index, or (0) any.
+    /// Creates a veth pair; the near end gets this index, or with 0 any.
     pub fn pair(&mut self, near: &End, far: &End, index: u32) -> Result<()> {
         let peer = far.attributes(Message(link(0, 0, 0).to_vec()));
         let data = inner().nested(VETH_INFO_PEER, peer);
         let info = inner().text(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, data);
         let message = Message::new(NEW_LINK, ACK | CREATE | EXCLUSIVE, &link(index, 0, 0));
         let message = near.attributes(message).nested(IFLA_LINKINFO, info);
-        self.call(message).doing(|| format!("the pair {}, {} cannot be made", near.name, far.name))
+        self.call(message).doing(|| format!("cannot create the pair {}, {}", near.name, far.name))
     }
 
     fn silence(&mut self, name: &str, index: u32) -> Result<()> {
@@ -261,31 +261,32 @@ impl Netlink {
         let families = inner().nested(libc::AF_INET6 as u16, inet6);
         let message = Message::new(NEW_LINK, ACK, &link(index, 0, 0)).nested(IFLA_AF_SPEC, families);
         match self.call(message) {
-            // No IPv6 here at all.
+            // There is no IPv6 here.
             Err(e) if matches!(e.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => Ok(()),
-            other => other.doing(|| format!("the link {name} cannot be kept silent")),
+            other => other.doing(|| format!("cannot disable automatic addresses of the link {name}")),
         }
     }
 
-    /// Takes a link up; silent ones get no address of their own accord.
+    /// Brings a link up; with `silent`, it gets no automatic IPv6 address.
     pub fn up(&mut self, name: &str, silent: bool) -> Result<u32> {
         let index = self.wanted(name)?;
         if silent {
             self.silence(name, index)?;
         }
         let message = Message::new(NEW_LINK, ACK, &link(index, UP, UP));
-        self.call(message).doing(|| format!("the link {name} cannot be taken up"))?;
+        self.call(message).doing(|| format!("cannot bring up the link {name}"))?;
         Ok(index)
     }
 
-    /// Makes a link one of a bridge's. One that is in use already passes frames from then on.
+    /// Attaches a link to a bridge. A link that is up passes frames from then on.
     pub fn attach(&mut self, name: &str, bridge: &str) -> Result<()> {
         let message = Message::new(NEW_LINK, ACK, &link(self.wanted(name)?, 0, 0));
         let message = message.number(IFLA_MASTER, self.wanted(bridge)?);
-        self.call(message).doing(|| format!("the link {name} cannot be put on the bridge {bridge}"))
+        self.call(message).doing(|| format!("cannot attach the link {name} to the bridge {bridge}"))
     }
 
-    /// Waits until the kernel has noticed that a link is in use, which may take a second: before, packets are lost.
+    /// Waits until the kernel has noticed that a link is up, which may take a second: before that, packets
+    /// are lost.
     pub fn settle(&mut self, name: &str) -> Result<()> {
         for _ in 0..10_000 {
             let mut state = None;
@@ -301,13 +302,13 @@ impl Netlink {
         Ok(())
     }
 
-    /// Sets the largest packet, in bytes.
+    /// Sets the MTU in bytes.
     pub fn mtu(&mut self, name: &str, bytes: u32) -> Result<()> {
         let message = Message::new(NEW_LINK, ACK, &link(self.wanted(name)?, 0, 0)).number(IFLA_MTU, bytes);
-        self.call(message).doing(|| format!("the packet size of {name} cannot be set"))
+        self.call(message).doing(|| format!("cannot set the MTU of {name}"))
     }
 
-    /// The largest packet of a link, in bytes; `None` where there is no such link.
+    /// The MTU of a link in bytes; `None` where there is no such link.
     pub fn mtu_of(&mut self, name: &str) -> Result<Option<u32>> {
         let mut found = None;
         self.look(name, |payload| {
@@ -317,7 +318,7 @@ impl Netlink {
         Ok(found)
     }
 
-    /// Gives a link an address; no duplicate of it is looked for.
+    /// Adds an address to a link, without duplicate address detection.
     pub fn address(&mut self, name: &str, address: IpAddr, prefix: u8) -> Result<()> {
         let index = self.wanted(name)?;
         let mut header = [family(address), prefix, 0, 0, 0, 0, 0, 0];
@@ -332,19 +333,19 @@ impl Netlink {
             let broadcast = v4.to_bits() | u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
             message = message.attribute(IFA_BROADCAST, &broadcast.to_be_bytes());
         }
-        self.call(message).doing(|| format!("the address {address}/{prefix} cannot be given to {name}"))
+        self.call(message).doing(|| format!("cannot add the address {address}/{prefix} to {name}"))
     }
 
-    /// Makes the default route.
+    /// Adds the default route.
     pub fn default_route(&mut self, gateway: IpAddr) -> Result<()> {
         // struct rtmsg: table main (254), protocol static (4), scope universe (0), type unicast (1).
         let header = [family(gateway), 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
         let message = Message::new(NEW_ROUTE, ACK | CREATE | EXCLUSIVE, &header);
         let message = message.attribute(RTA_GATEWAY, &octets(gateway));
-        self.call(message).doing(|| format!("no default route by {gateway} can be made"))
+        self.call(message).doing(|| format!("cannot add a default route by {gateway}"))
     }
 
-    /// Destinations of the routes of all tables, and lengths of their prefixes; default routes are 0 bits long.
+    /// Destinations of the routes in all tables, with prefix lengths; default routes have length 0.
     pub fn routes(&mut self) -> Result<Vec<(IpAddr, u8)>> {
         let mut found = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
@@ -356,26 +357,26 @@ impl Netlink {
                     }
                 })
             });
-            sent.doing(|| "the host's routes cannot be listed".into())?;
+            sent.doing(|| "cannot list the host's routes".into())?;
         }
         Ok(found)
     }
 
-    /// Whether IPv4 has a default route.
+    /// Whether there is an IPv4 default route.
     pub fn has_default_route(&mut self) -> Result<bool> {
         Ok(self.routes()?.iter().any(|(to, prefix)| *prefix == 0 && to.is_ipv4()))
     }
 
-    /// Removes a link; nothing where there is none.
+    /// Removes a link; returns false where there is none.
     pub fn remove(&mut self, name: &str) -> Result<bool> {
         let Some(index) = self.index(name)? else { return Ok(false) };
         match self.call(Message::new(DEL_LINK, ACK, &link(index, 0, 0))) {
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(false),
-            other => other.doing(|| format!("the link {name} cannot be removed")).map(|()| true),
+            other => other.doing(|| format!("cannot remove the link {name}")).map(|()| true),
         }
     }
 
-    /// Lets nothing be routed that comes in by a link (both families), or no longer forbids it. The host's own
+    /// Forbids routing of packets that come in by a link (both families), or allows it again. The host's own
     /// addresses stay reachable.
     pub fn forbid_routing(&mut self, name: &str, forbid: bool) -> Result<()> {
         for family in [libc::AF_INET, libc::AF_INET6] {
@@ -389,14 +390,16 @@ impl Netlink {
                 Err((Some(libc::EEXIST), _)) if forbid => {}
                 Err((Some(libc::ENOENT), _)) if !forbid => {}
                 Err((Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP), _)) if family == libc::AF_INET6 => {}
-                Err((_, why)) => return Err(Error::System { what: format!("the rule for {name}"), why }),
+                Err((_, why)) => {
+                    return Err(Error::System { what: format!("cannot change the rule for {name}"), why });
+                }
             }
         }
         Ok(())
     }
 }
 
-/// The first message of a buffer: type, sequence, payload; and what is behind it.
+/// Splits off the first message of a buffer: type, sequence number, payload, and the rest.
 fn split(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
     let length = word(bytes, 0)? as usize;
     let payload = bytes.get(16..length)?;
@@ -421,7 +424,7 @@ fn status(payload: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The value of the first attribute of a kind.
+/// The value of the first attribute of a type.
 fn attribute(mut rest: &[u8], kind: u16) -> Option<&[u8]> {
     while let Some(length) = half(rest, 0).map(usize::from).filter(|&l| l >= 4) {
         let value = rest.get(4..length)?;
@@ -433,7 +436,7 @@ fn attribute(mut rest: &[u8], kind: u16) -> Option<&[u8]> {
     None
 }
 
-/// A route's destination.
+/// The destination of a route.
 fn route(payload: &[u8]) -> Option<(IpAddr, u8)> {
     let (&family, &prefix) = (payload.first()?, payload.get(1)?);
     let mut destination = match i32::from(family) {

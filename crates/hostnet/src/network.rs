@@ -1,4 +1,4 @@
-//! Joining and leaving networks, and putting in order what was left behind.
+//! Joining and leaving networks, and repairing what killed processes left behind.
 
 use crate::cable::{self, Cable};
 use crate::error::{Doing, Error};
@@ -12,21 +12,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-/// Members of a group; the first address is the gateway's, the last for all.
+/// Host numbers of members; the first address is the gateway's, the last one is for broadcasts.
 const NUMBERS: std::ops::RangeInclusive<u8> = 2..=254;
-/// Where guests in no group have their files. A group that the user asks for cannot have these names.
+/// Directory for the files of guests without a group. A group cannot have this name.
 const NONE: &str = "none";
 const HOST: &str = "host";
 
-/// Which network a guest has.
+/// The network mode of a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Only its own loopback.
+    /// Only its own loopback interface.
     #[default]
     None,
-    /// The host's.
+    /// The host's network.
     Host,
-    /// A private network together with the other members.
+    /// A private network, shared with the other members of the group.
     Group(String),
 }
 
@@ -64,86 +64,87 @@ impl<'de> serde::Deserialize<'de> for Mode {
     }
 }
 
-/// A guest that is to join.
+/// A guest that is to join a network.
 #[derive(Clone, Debug)]
 pub struct Join<'a> {
-    /// What it joins.
+    /// The network that it joins.
     pub mode: &'a Mode,
     /// Its identifier: letters, digits, `-`, `_`, `.`; at most 128.
     pub guest: &'a str,
     /// Its host name, by which the other members find it.
     pub name: &'a str,
-    /// Further names of it.
+    /// Its further names.
     pub aliases: &'a [String],
-    /// More lines for its `/etc/hosts`: name, address.
+    /// Additional lines for its `/etc/hosts`: name, address.
     pub hosts: &'a [(String, IpAddr)],
-    /// Its name servers; empty: the host's.
+    /// Its name servers; empty means the host's.
     pub dns: &'a [IpAddr],
-    /// Domains that its resolver searches; empty: the host's.
+    /// The domains that its resolver searches; empty means the host's.
     pub search: &'a [String],
-    /// Its network namespace, made but not used yet. Not looked at for [`Mode::Host`].
+    /// Its network namespace, created but not used yet. Ignored for [`Mode::Host`].
     pub netns: Option<BorrowedFd<'a>>,
-    /// The directory of its three files, where they are mounted from before it joins; else one of the records.
+    /// The directory of its three files, if they are mounted before it joins; otherwise they are in the
+    /// records.
     pub files: Option<&'a Path>,
 }
 
-/// Addresses of a guest in its group.
+/// The addresses of a guest in its group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
-    /// IPv4, of a /24.
+    /// IPv4 address, in a /24.
     pub v4: Option<Ipv4Addr>,
-    /// IPv6, of a /64; `None` where the host has no IPv6.
+    /// IPv6 address, in a /64; `None` where the host has no IPv6.
     pub v6: Option<Ipv6Addr>,
-    /// The bridge's, where default routes lead.
+    /// The bridge's address, which is the guest's default gateway.
     pub gateway: Option<Ipv4Addr>,
 }
 
-/// A guest's place in its network. Dropping it leaves; so does the end of this process, which [`Network::repair`] or
-/// the next join finds out.
+/// A guest's membership in its network. Dropping it leaves the network; so does the end of this process,
+/// which [`Network::repair`] or the next join notices.
 #[derive(Debug)]
 pub struct Joined {
-    /// The guest's addresses; none outside of groups.
+    /// The guest's addresses; none without a group.
     pub addresses: Addresses,
-    /// To be mounted at `/etc/hosts`; changes as members come and go, the file stays the same.
+    /// The file for `/etc/hosts`; its contents change as members come and go, its inode does not.
     pub hosts: PathBuf,
-    /// To be mounted at `/etc/resolv.conf`.
+    /// The file for `/etc/resolv.conf`.
     pub resolv: PathBuf,
-    /// To be mounted at `/etc/hostname`.
+    /// The file for `/etc/hostname`.
     pub hostname: PathBuf,
-    /// What the user should know, a sentence each: such as that there is no way out.
+    /// Remarks for the user, one sentence each: such as that there is no access to the outside.
     pub notes: Vec<String>,
     network: Network,
     guest: String,
-    // Locked: says that the guest lives.
+    // Locked while the guest lives.
     _alive: File,
     _wire: Wire,
 }
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        // What fails now is put in order by the next join or repair.
+        // If this fails, the next join or repair tries it again.
         let _ = self.network.leave(&self.guest);
     }
 }
 
-/// What holds a member's connection, where it is not the kernel alone.
+/// The processes and threads that keep a member connected, if the kernel alone does not.
 #[derive(Debug, Default)]
 struct Wire {
     _cable: Option<Cable>,
-    // Of the lock that the holder waits for.
+    // A share of the lock that the holder waits for.
     _share: Option<File>,
 }
 
-/// Where a group's bridge is.
+/// The location of a group's bridge.
 enum Ground {
     /// In the network namespace of this process.
     Here,
-    /// In a holder's; with a share of its lock.
+    /// In a holder's network namespace; with a share of the holder's lock.
     Held(Place, File),
 }
 
 impl Ground {
-    /// A netlink socket of that namespace.
+    /// Creates a netlink socket in that namespace.
     fn netlink(&self) -> Result<Netlink> {
         match self {
             Ground::Here => Netlink::here(),
@@ -153,7 +154,7 @@ impl Ground {
 }
 
 fn netlink_in(inside: &Inside) -> Result<Netlink> {
-    Ok(Netlink::on(inside.socket(Kind::Route).doing(|| "a netlink socket".into())?))
+    Ok(Netlink::on(inside.socket(Kind::Route).doing(|| "cannot create a netlink socket".into())?))
 }
 
 /// All networks of a user.
@@ -163,27 +164,28 @@ pub struct Network {
 }
 
 impl Network {
-    /// The networks recorded in the user's directory of what runs (`networks/` there).
+    /// Opens the networks that are recorded in the user's runtime directory (`networks/` there).
     ///
     /// # Errors
-    /// Where there is no such directory and none can be made.
+    /// Fails where there is no such directory and it cannot be created.
     pub fn open() -> Result<Network> {
         let dir = trine_base::xdg::runtime().doing(|| "networks".into())?;
         Ok(Network::at(&dir.join("networks")))
     }
 
-    /// The networks recorded in this directory, which is made when it is needed.
+    /// Opens the networks that are recorded in this directory, which is created when it is needed.
     #[must_use]
     pub fn at(dir: &Path) -> Network {
         Network { dir: dir.into() }
     }
 
-    /// Lets a guest join: makes the group where it is the first, gives it addresses, writes its files, and those of the
-    /// other members anew. When this returns, the guest's network is ready to use.
+    /// Lets a guest join a network: creates the group if it is the first member, assigns addresses, and
+    /// writes its files and those of the other members. When this returns, the guest's network is ready to
+    /// use.
     ///
     /// # Errors
-    /// Names that cannot be, a guest that has a network already, no address left, what the kernel refuses. Then nothing
-    /// is left behind.
+    /// A name is invalid, the guest has a network already, no address is left, or the kernel refused. Nothing
+    /// is left behind then.
     pub fn join(&self, join: &Join) -> Result<Joined> {
         names::guest(join.guest)?;
         names::host(join.name)?;
@@ -194,7 +196,7 @@ impl Network {
             Mode::Host => HOST,
             Mode::Group(name) if name == NONE || name == HOST => {
                 return Err(Error::Bad(format!(
-                    "'{name}' is no private network: it cannot be the name of one"
+                    "'{name}' is not the name of a private network: it cannot be one"
                 )));
             }
             Mode::Group(name) => {
@@ -203,7 +205,7 @@ impl Network {
             }
         };
         let records = Records::open(&self.dir)?;
-        // What cannot be put in order now is no reason against this guest.
+        // What cannot be repaired now does not prevent this guest from joining.
         let _ = repair(&records);
         if records.group_of(join.guest).is_some() {
             return Err(Error::Member(join.guest.into()));
@@ -238,12 +240,12 @@ impl Network {
         let mut found = Addresses::default();
         let mut wire = Wire::default();
         if *join.mode != Mode::Host {
-            let netns = join.netns.ok_or_else(|| Error::Bad("the guest has no network namespace".into()))?;
+            let netns = join
+                .netns
+                .ok_or_else(|| Error::Bad("the guest has no network namespace of its own".into()))?;
             let inside = Inside::start(&Place::of(netns)?)?;
             let mut netlink = netlink_in(&inside)?;
-            inside
-                .guard()
-                .doing(|| "the guest's network cannot be guarded against routers among its members".into())?;
+            inside.guard().doing(|| "cannot make the guest ignore router advertisements".into())?;
             netlink.up("lo", false)?;
             if let (Some(group), Some(ground)) = (&group, ground) {
                 let mut bridge = ground.netlink()?;
@@ -277,10 +279,11 @@ impl Network {
         })
     }
 
-    /// Takes a guest out of its network; the last one takes the group with it. Returns whether it was in one.
+    /// Removes a guest from its network; the last member removes the group as well. Returns whether it was in
+    /// one.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel refused.
     pub fn leave(&self, guest: &str) -> Result<bool> {
         names::guest(guest)?;
         let records = Records::open(&self.dir)?;
@@ -292,8 +295,8 @@ impl Network {
         left
     }
 
-    /// Processes that keep what members share: they are nobody's, and end with the last member. Whoever ends what a
-    /// guest has left spares them.
+    /// The processes that all members share. They belong to no guest and end with the last member: code that
+    /// kills the remaining processes of a guest must spare them.
     #[must_use]
     pub fn holders(&self) -> Vec<i32> {
         if !self.dir.is_dir() {
@@ -307,7 +310,7 @@ impl Network {
     /// Removes what is left of guests whose process ended without leaving, and returns their identifiers.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel refused.
     pub fn repair(&self) -> Result<Vec<String>> {
         if !self.dir.is_dir() {
             return Ok(Vec::new());
@@ -316,7 +319,7 @@ impl Network {
     }
 }
 
-/// Does all that can be done; then says what could not.
+/// Does everything that is possible, then reports what was not.
 fn repair(records: &Records) -> Result<Vec<String>> {
     let mut gone = Vec::new();
     let mut done = Ok(());
@@ -350,7 +353,7 @@ fn take_out(records: &Records, name: &str, guest: &str) -> Result<()> {
     group.map_or(Ok(()), |group| rewrite_hosts(records, &group))
 }
 
-/// Removes all of a group that has no members.
+/// Removes a group that has no members.
 fn dissolve(records: &Records, name: &str) -> Result<()> {
     if let Some(group) = records.group(name) {
         group.holders.iter().for_each(|&process| holder::end(process));
@@ -360,7 +363,7 @@ fn dissolve(records: &Records, name: &str) -> Result<()> {
             netlink.forbid_routing(&group.bridge, false)?;
             match rules::remove(&group.bridge) {
                 Err(why) if group.out4 => return Err(Error::Bad(why)),
-                // A kernel that takes no rules has none.
+                // A kernel that does not support rules has none.
                 _ => {}
             }
         }
@@ -369,17 +372,17 @@ fn dissolve(records: &Records, name: &str) -> Result<()> {
 }
 
 impl Group {
-    /// Whether its bridge is in the network namespace of this process, and not in a holder's or another.
+    /// Whether its bridge is in the network namespace of this process.
     fn is_here(&self) -> bool {
         self.holders.is_empty() && namespace_number().is_ok_and(|n| n == self.namespace)
     }
 }
 
-/// The inode of this thread's network namespace.
+/// The inode number of this thread's network namespace.
 fn namespace_number() -> Result<u64> {
     use std::os::unix::fs::MetadataExt;
     let fd = File::from(sys::namespace("net")?);
-    Ok(fd.metadata().doing(|| "the network namespace".into())?.ino())
+    Ok(fd.metadata().doing(|| "cannot examine the network namespace".into())?.ino())
 }
 
 /// The lowest number that no member has.
@@ -387,13 +390,13 @@ fn number(records: &Records, group: &str) -> Result<u8> {
     let taken: Vec<u8> = records.members(group).iter().map(|m| m.number).collect();
     NUMBERS.into_iter().find(|n| !taken.contains(n)).ok_or_else(|| {
         Error::Full(format!(
-            "the network {group} has {} members, more it cannot have: use another",
+            "the network {group} has {} members, which is the most it can have: use another network",
             taken.len()
         ))
     })
 }
 
-/// A group that members can join.
+/// Returns a group that members can join; creates it if it does not exist.
 fn ready(records: &Records, name: &str) -> Result<(Group, Ground)> {
     let Some(group) = records.group(name) else {
         return if sys::privileged()? { make(records, name) } else { make_held(records, name) };
@@ -403,7 +406,7 @@ fn ready(records: &Records, name: &str) -> Result<(Group, Ground)> {
     }
     let Some(&first) = group.holders.first() else {
         return Err(Error::Bad(format!(
-            "the network {name} is in another network namespace of the host: enter that, or use another name"
+            "the network {name} is in another network namespace of the host: enter that namespace, or use another name"
         )));
     };
     if let Some(share) = holder::share(&records.held(name))?
@@ -411,24 +414,24 @@ fn ready(records: &Records, name: &str) -> Result<(Group, Ground)> {
     {
         return Ok((group, Ground::Held(place, share)));
     }
-    // It is about to end, or was ended.
+    // It is about to end, or was killed.
     if records.guests(name).is_empty() {
         dissolve(records, name)?;
         return make_held(records, name);
     }
     Err(Error::Bad(format!(
-        "the process that held the network {name} was ended: stop the network's members first"
+        "the process that holds the network {name} was killed: stop the network's members first"
     )))
 }
 
-/// What a new group has, before anything of it is made.
+/// Chooses the properties of a new group, before anything of it is created.
 fn plan(records: &Records, name: &str, netlink: &mut Netlink) -> Result<(Group, u64)> {
     let hash = addresses::hash(&[&records.group_dir(name).to_string_lossy()]);
     let taken: Vec<Ipv4Addr> =
         records.groups().iter().filter_map(|g| records.group(g)).map(|g| g.v4).collect();
     let v4 = addresses::subnet(hash, &netlink.routes()?, &taken).ok_or_else(|| {
         Error::Full(
-            "the host's routes leave no private /24 for a network: remove one of those below 10.212".into(),
+            "the host's routes leave no private /24 for a network: remove a route below 10.212.0.0".into(),
         )
     })?;
     let has6 = setting("net/ipv6/conf/default/disable_ipv6").as_deref() == Some("0");
@@ -449,13 +452,13 @@ fn plan(records: &Records, name: &str, netlink: &mut Netlink) -> Result<(Group, 
 }
 
 impl Group {
-    /// Notes that nothing gets out, and why.
+    /// Adds the remark that there is no access to the outside, and why.
     fn no_way_out(&mut self, why: &str) {
         (self.out4, self.out6) = (false, false);
-        self.notes.push(format!("the network {} has no way out: {why}", self.name));
+        self.notes.push(format!("the network {} has no access to the outside: {why}", self.name));
     }
 
-    /// Takes the bridge up, with its addresses.
+    /// Brings the bridge up, with its addresses.
     fn raise(&self, netlink: &mut Netlink) -> Result<()> {
         netlink.address(&self.bridge, addresses::host(self.v4, 1).into(), 24)?;
         if let Some(v6) = self.v6 {
@@ -468,7 +471,8 @@ impl Group {
     }
 }
 
-/// Makes a group in the network namespace of this process. It is recorded first, so that a repair finds what was made.
+/// Creates a group in the network namespace of this process. It is recorded first, so that a repair finds
+/// everything.
 fn make(records: &Records, name: &str) -> Result<(Group, Ground)> {
     let mut netlink = Netlink::here()?;
     let (mut group, hash) = plan(records, name, &mut netlink)?;
@@ -478,13 +482,13 @@ fn make(records: &Records, name: &str) -> Result<(Group, Ground)> {
     group.out6 = group.v6.is_some() && leads_out && forwards;
     group.mtu = way_out_mtu(&mut netlink);
     records.set_group(&group)?;
-    // One that is there is left over from a record that was lost.
+    // An existing bridge is left over from a record that was lost.
     netlink.remove(&group.bridge)?;
     netlink.bridge(&group.bridge, addresses::ether(hash))?;
     guard(&group)?;
     if let Err(why) = rules::put(&group, None).and_then(|()| forward()) {
         netlink.forbid_routing(&group.bridge, true)?;
-        // There, where only routing cannot be switched on.
+        // This matters only where routing cannot be enabled.
         let _ = rules::remove(&group.bridge);
         group.no_way_out(&why);
     }
@@ -493,12 +497,13 @@ fn make(records: &Records, name: &str) -> Result<(Group, Ground)> {
     Ok((group, Ground::Here))
 }
 
-/// Makes a group in a namespace of its own. Its holder ends with this process, as long as nobody else has joined.
+/// Creates a group in a namespace of its own. Its holder ends with this process, as long as no other member
+/// has joined.
 fn make_held(records: &Records, name: &str) -> Result<(Group, Ground)> {
     let (mut group, hash) = plan(records, name, &mut Netlink::here()?)?;
     group.mtu = Some(uplink::MTU);
     records.set_group(&group)?;
-    let lost = || Error::Bad(format!("the process that held the network {name} was ended"));
+    let lost = || Error::Bad(format!("the process that holds the network {name} was killed"));
     let share = holder::share(&records.held(name))?.ok_or_else(lost)?;
     let (process, line) = holder::start(&records.held(name))?;
     group.holders.push(process);
@@ -522,7 +527,7 @@ fn make_held(records: &Records, name: &str) -> Result<(Group, Ground)> {
     Ok((group, Ground::Held(place, share)))
 }
 
-/// Lays a cable from a guest to a link beside the bridge of its group's holder.
+/// Lays a cable from a guest to a link on the bridge of its group's holder.
 fn lay(
     group: &Group,
     member: &Member,
@@ -530,21 +535,21 @@ fn lay(
     holder: (&Place, &mut Netlink),
 ) -> Result<Cable> {
     let near = End { name: &member.link, namespace: None, ether: None };
-    // The kernel removes what an earlier cable had a little after that was dropped.
+    // The kernel removes the links of an earlier cable a little after it was dropped.
     holder.1.remove(&member.link)?;
     let far = cable::end(&Inside::start(holder.0)?, holder.1, &near, (group.mtu, true))?;
     let near = End { name: "eth0", namespace: None, ether: Some(member.ether(group)) };
     Cable::new(cable::end(guest.0, guest.1, &near, (group.mtu, false))?, far)
 }
 
-/// Lets the host believe nothing that members say about routes.
+/// Makes the host ignore router advertisements of members.
 fn guard(group: &Group) -> Result<()> {
     for (family, setting) in
         [("ipv6", "accept_ra"), ("ipv6", "accept_redirects"), ("ipv4", "accept_redirects")]
     {
         let path = PathBuf::from(format!("/proc/sys/net/{family}/conf/{}/{setting}", group.bridge));
         match fs::write(&path, "0") {
-            // No IPv6 here; or settings are for reading only, as in other engines' containers.
+            // There is no IPv6 here, or settings are read-only, as in containers of other engines.
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::EROFS)) => {}
             other => other.file(&path)?,
         }
@@ -552,34 +557,35 @@ fn guard(group: &Group) -> Result<()> {
     Ok(())
 }
 
-/// A setting of the kernel in this network namespace, by its path below `/proc/sys`.
+/// Reads a kernel setting in this network namespace, by its path below `/proc/sys`.
 fn setting(path: &str) -> Option<String> {
     fs::read_to_string(Path::new("/proc/sys").join(path)).ok().map(|t| t.trim().to_owned())
 }
 
-/// Lets the host route IPv4 packets, which all container engines do. It stays so: who else relies on it is not known.
+/// Lets the host route IPv4 packets, as all container engines do. It stays enabled, because others may rely
+/// on it by then.
 fn forward() -> std::result::Result<(), String> {
     let path = "/proc/sys/net/ipv4/ip_forward";
     if setting("net/ipv4/ip_forward").as_deref() == Some("1") {
         return Ok(());
     }
-    fs::write(path, "1").map_err(|e| format!("{path} cannot be set to 1: {e}"))
+    fs::write(path, "1").map_err(|e| format!("cannot set {path} to 1: {e}"))
 }
 
-/// The largest packet of the link that the host's default route leaves by, in bytes.
+/// The MTU in bytes of the link of the host's default route.
 fn way_out_mtu(netlink: &mut Netlink) -> Option<u32> {
     let routes = fs::read_to_string("/proc/thread-self/net/route").ok()?;
     let mut fields = routes.lines().skip(1).map(|l| l.split('\t'));
     let link = fields.find_map(|mut f| {
         let (link, to) = (f.next()?, f.next()?);
-        // The mask is the sixth behind the destination.
+        // The mask is the sixth field behind the destination.
         (to == "00000000" && f.nth(5) == Some("00000000")).then(|| link.to_owned())
     })?;
     netlink.mtu_of(&link).ok()?
 }
 
 impl Netlink {
-    /// Makes the pair that connects a member with the bridge, which this socket sees.
+    /// Creates the pair that connects a member with the bridge, which must be in this socket's namespace.
     fn plug(&mut self, group: &Group, member: &Member, netns: BorrowedFd) -> Result<Wire> {
         let near = End { name: &member.link, namespace: None, ether: None };
         let far = End { name: "eth0", namespace: Some(netns), ether: Some(member.ether(group)) };
@@ -593,7 +599,8 @@ impl Netlink {
 }
 
 impl Member {
-    /// Its Ethernet address, the same for the same address of IP: neighbours' caches stay right.
+    /// The Ethernet address of a member. It is derived from its IP address, so that neighbour caches stay
+    /// valid.
     fn ether(&self, group: &Group) -> [u8; 6] {
         let mut ether = addresses::ether(addresses::hash(&[&group.bridge]));
         ether[5] = self.number;
@@ -601,7 +608,7 @@ impl Member {
     }
 }
 
-/// Sets up the guest's end.
+/// Sets up the guest's end of the connection.
 fn configure(netlink: &mut Netlink, group: &Group, member: &Member) -> Result<Addresses> {
     let gateway = addresses::host(group.v4, 1);
     let v4 = addresses::host(group.v4, member.number);
@@ -614,7 +621,7 @@ fn configure(netlink: &mut Netlink, group: &Group, member: &Member) -> Result<Ad
     let mut v6 = group.v6.map(|subnet| addresses::host6(subnet, member.number));
     if let (Some(address), Some(subnet)) = (v6, group.v6) {
         match netlink.address("eth0", address.into(), 64) {
-            // IPv6 is switched off in the guest's namespace.
+            // IPv6 is disabled in the guest's namespace.
             Err(e) if matches!(e.number(), Some(libc::EACCES | libc::EOPNOTSUPP | libc::EAFNOSUPPORT)) => {
                 v6 = None
             }
@@ -627,7 +634,7 @@ fn configure(netlink: &mut Netlink, group: &Group, member: &Member) -> Result<Ad
     Ok(Addresses { v4: Some(v4), v6, gateway: Some(gateway) })
 }
 
-/// Writes a new member's files; returns what the user should know.
+/// Writes a new member's files; returns a remark for the user.
 fn write_files(group: Option<&Group>, member: &Member, join: &Join) -> Result<Option<String>> {
     let dir = &member.files;
     rewrite(&dir.join(files::HOSTNAME), &format!("{}\n", member.name))?;
@@ -652,17 +659,17 @@ fn write_files(group: Option<&Group>, member: &Member, join: &Join) -> Result<Op
         note = note.filter(|_| join.dns.is_empty());
     }
     rewrite(&dir.join(files::RESOLV), &resolv)?;
-    // Without a way out, that is what there is to say.
+    // Without access to the outside, the remark about that is enough.
     Ok(note.filter(|_| group.is_some_and(|g| g.out4)))
 }
 
-/// Tells every member who is there.
+/// Rewrites `/etc/hosts` of every member.
 fn rewrite_hosts(records: &Records, group: &Group) -> Result<()> {
     let members = records.members(&group.name);
     for member in &members {
         let path = member.files.join(files::HOSTS);
         match rewrite(&path, &files::hosts(Some(group), member, &members)) {
-            // Who is about to go has no file of its own any more.
+            // A member that is about to leave has no file any more.
             Err(e) if e.number() == Some(libc::ENOENT) => {}
             other => other?,
         }

@@ -1,4 +1,4 @@
-//! What is recorded of groups and members, below one directory (here `networks/`):
+//! The records of groups and members, below one directory (here `networks/`):
 //!
 //! ```text
 //! networks/lock                          held while anything here is read or changed
@@ -10,7 +10,8 @@
 //! networks/GROUP/members/GUEST/{hosts,resolv.conf,hostname}   where the guest has no other place for them
 //! ```
 //!
-//! A lock of flock(2) ends with its process, however that ends, and no number of a process is used again by mistake.
+//! The kernel releases a lock of flock(2) when its process ends, however it ends; a process ID could be
+//! reused, a lock cannot.
 
 use crate::Result;
 use crate::error::{Doing, Error};
@@ -24,46 +25,46 @@ use trine_base::file_lock;
 use trine_base::process_stat::ProcessIdentity;
 use trine_base::replace_file::{self, Durability};
 
-/// What a group has.
+/// The record of a group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Group {
     pub name: String,
     pub bridge: String,
     pub v4: Ipv4Addr,
     pub v6: Option<Ipv6Addr>,
-    /// What members are told when they join.
+    /// Remarks for members that join.
     pub notes: Vec<String>,
-    /// Whether IPv6, too, leads out.
+    /// Whether IPv6 packets are routed to the outside as well.
     pub out6: bool,
-    /// Whether guests' packets go out at all.
+    /// Whether packets are routed to the outside at all.
     pub out4: bool,
-    /// A name server that the way out brings with it.
+    /// A name server that the uplink provides.
     pub resolver: Option<Ipv4Addr>,
-    /// The largest packet, in bytes; `None`: what the kernel starts with.
+    /// The MTU in bytes; `None` means the kernel's default.
     pub mtu: Option<u32>,
-    /// Inode of the network namespace that has the bridge, where that is no holder's.
+    /// Inode number of the network namespace with the bridge, if that is not a holder's.
     pub namespace: u64,
-    /// Processes that keep the group's namespace; none where it is the host's.
+    /// Processes that keep the group's namespace; empty if it is the host's.
     pub holders: Vec<ProcessIdentity>,
 }
 
-/// What a member has.
+/// The record of a member.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Member {
     pub guest: String,
     pub name: String,
     pub aliases: Vec<String>,
-    /// Number in both subnets.
+    /// Its host number in both subnets.
     pub number: u8,
-    /// The end of the pair that is on the bridge.
+    /// The end of its pair that is on the bridge.
     pub link: String,
-    /// More lines for `/etc/hosts`.
+    /// Additional lines for `/etc/hosts`.
     pub hosts: Vec<(String, std::net::IpAddr)>,
-    /// Where its three files are.
+    /// The directory of its three files.
     pub files: PathBuf,
 }
 
-/// The directory, locked.
+/// The directory of records, locked.
 pub(crate) struct Records {
     dir: PathBuf,
     _lock: File,
@@ -73,7 +74,7 @@ fn create(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).file(path)
 }
 
-/// Locks a file; `None` where another process has it and `wait` is false.
+/// Locks a file; `None` where another process has the lock and `wait` is false.
 fn lock(path: &Path, wait: bool) -> Result<Option<File>> {
     file_lock::take(path, if wait { Duration::MAX } else { Duration::ZERO }).file(path)
 }
@@ -96,7 +97,7 @@ fn entries(dir: &Path) -> Vec<String> {
 }
 
 impl Records {
-    /// Waits until nobody else is at it.
+    /// Opens the records; waits until no other process uses them.
     pub fn open(dir: &Path) -> Result<Records> {
         create(dir)?;
         let path = dir.join("lock");
@@ -119,14 +120,14 @@ impl Records {
         self.group_dir(group).join("members").join(guest)
     }
 
-    /// Names of all groups, also of those that are half made.
+    /// Names of all groups, including incomplete ones.
     pub fn groups(&self) -> Vec<String> {
         let mut all = entries(&self.dir);
         all.retain(|n| self.dir.join(n).is_dir());
         all
     }
 
-    /// What a group has; `None` where it has no (whole) record.
+    /// The record of a group; `None` where it has no complete one.
     pub fn group(&self, name: &str) -> Option<Group> {
         read(&self.group_dir(name).join("group.json"))
     }
@@ -137,18 +138,18 @@ impl Records {
         write(&self.group_dir(&group.name).join("group.json"), group)
     }
 
-    /// Names of a group's members, also of those that are half made.
+    /// Names of a group's members, including incomplete ones.
     pub fn guests(&self, group: &str) -> Vec<String> {
         entries(&self.group_dir(group).join("members"))
     }
 
-    /// Whole members of a group.
+    /// Complete records of the members of a group.
     pub fn members(&self, group: &str) -> Vec<Member> {
         let read = |guest: &String| read(&self.member_dir(group, guest).join("member.json"));
         self.guests(group).iter().filter_map(read).collect()
     }
 
-    /// The group that a guest is in.
+    /// The group of a guest.
     pub fn group_of(&self, guest: &str) -> Option<String> {
         self.groups().into_iter().find(|g| self.member_dir(g, guest).is_dir())
     }
@@ -162,17 +163,17 @@ impl Records {
         Ok(alive)
     }
 
-    /// Whether the process that watches over a member runs.
+    /// Whether the monitor of a member is running.
     pub fn alive(&self, group: &str, guest: &str) -> Result<bool> {
         Ok(lock(&self.member_dir(group, guest).join("alive"), false)?.is_none())
     }
 
-    /// Forgets a member.
+    /// Removes the record of a member.
     pub fn forget_member(&self, group: &str, guest: &str) -> Result<()> {
         remove(&self.member_dir(group, guest))
     }
 
-    /// Forgets a group.
+    /// Removes the record of a group.
     pub fn forget_group(&self, group: &str) -> Result<()> {
         remove(&self.group_dir(group))
     }

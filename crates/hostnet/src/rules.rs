@@ -1,5 +1,5 @@
-//! Packet filter rules of a group, by the program `nft`: one table a group, so that nothing of others is touched and
-//! all of it goes at once.
+//! Packet filter rules of a group, set by the program `nft`: one table per group, so that no other rules are
+//! touched and all rules of a group can be removed at once.
 
 use crate::inside::Place;
 use crate::records::Group;
@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// A program by name: where PATH says, and where system programs are, which ordinary users' PATH often leaves out.
+/// Finds a program in PATH and in the system's directories, which PATH of ordinary users often leaves out.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
@@ -17,8 +17,8 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     dirs.find_map(|d| Some(d.join(name)).filter(|p| p.is_file()))
 }
 
-/// The table: what leaves gets the host's address, nobody else's packets come in but answers, and no packet leaves
-/// under an address that is not the group's.
+/// The table of a group: packets to the outside get the host's address, packets from the outside are accepted
+/// only as answers, and no packet leaves with an address that is not in the group.
 fn table(group: &Group) -> String {
     let (bridge, v4) = (&group.bridge, group.v4);
     let mut text =
@@ -44,12 +44,12 @@ fn table(group: &Group) -> String {
     text + " }\n}\n"
 }
 
-/// Puts up a group's rules, or says why not. `at`: the network namespace, where it is not this process's.
+/// Sets a group's rules, or says why that failed. `at`: the network namespace, if it is not this process's.
 pub(crate) fn put(group: &Group, at: Option<&Place>) -> Result<(), String> {
     run(&format!("{}{}", gone(&group.bridge), table(group)), at)
 }
 
-/// Takes a group's rules away, if there are any. Without `nft` there are none.
+/// Removes a group's rules, if there are any. Without `nft` there are none.
 pub(crate) fn remove(bridge: &str) -> Result<(), String> {
     match program("nft") {
         Some(_) => run(&gone(bridge), None),
@@ -57,7 +57,7 @@ pub(crate) fn remove(bridge: &str) -> Result<(), String> {
     }
 }
 
-/// Commands after which there is no such table, whether there was or not.
+/// Commands that remove the table whether it exists or not.
 fn gone(bridge: &str) -> String {
     format!("table inet {bridge}\ndelete table inet {bridge}\n")
 }

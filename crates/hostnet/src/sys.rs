@@ -1,4 +1,4 @@
-//! Thin calls of the kernel that the standard library has not.
+//! Thin wrappers of system calls that the standard library does not have.
 
 use crate::Result;
 use crate::error::{Doing, Error};
@@ -8,12 +8,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use trine_base::passed_fds;
 
-/// Turns what a call returned into its error.
+/// Turns the result of a call into an error if it is negative.
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Takes a descriptor that a call just returned.
+/// Takes ownership of a descriptor that a call has just returned.
 pub(crate) fn owned(result: libc::c_int) -> io::Result<OwnedFd> {
     let fd = check(result)?;
     // SAFETY: a descriptor that the kernel has just made for this call; nobody else has it.
@@ -38,7 +38,7 @@ pub(crate) fn network_of(socket: BorrowedFd) -> io::Result<OwnedFd> {
     owned(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _) })
 }
 
-/// Whether two descriptors are the same file (namespaces: the same namespace).
+/// Whether two descriptors refer to the same file (for namespaces: the same namespace).
 pub(crate) fn same(a: BorrowedFd, b: BorrowedFd) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let look = |fd: BorrowedFd| File::from(fd.try_clone_to_owned()?).metadata();
@@ -46,13 +46,13 @@ pub(crate) fn same(a: BorrowedFd, b: BorrowedFd) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
-/// Opens one of this process's namespaces (`net`, `user`), as the calling thread has it.
+/// Opens a namespace (`net`, `user`) of the calling thread.
 pub(crate) fn namespace(kind: &str) -> Result<OwnedFd> {
     let path = format!("/proc/thread-self/ns/{kind}");
     Ok(File::open(&path).file(Path::new(&path))?.into())
 }
 
-/// Whether this process may change the network namespace that it is in.
+/// Whether this process may change its network namespace.
 pub(crate) fn privileged() -> Result<bool> {
     let status = Path::new("/proc/thread-self/status");
     let text = std::fs::read_to_string(status).file(status)?;
@@ -63,22 +63,23 @@ pub(crate) fn privileged() -> Result<bool> {
     if effective & wanted != wanted {
         return Ok(false);
     }
-    // A namespace that belongs to a user namespace above is none of ours, and its owner cannot be asked for.
+    // A namespace that belongs to a parent user namespace is not ours, and its owner cannot be queried.
     match owner(namespace("net")?.as_fd()) {
-        Ok(owner) => same(owner.as_fd(), namespace("user")?.as_fd()).doing(|| "the user namespace".into()),
+        Ok(owner) => same(owner.as_fd(), namespace("user")?.as_fd())
+            .doing(|| "cannot examine the user namespace".into()),
         Err(e) if e.raw_os_error() == Some(libc::EPERM) => Ok(false),
-        Err(why) => Err(Error::System { what: "the owner of the network namespace".into(), why }),
+        Err(why) => Err(Error::System { what: "cannot find the owner of the network namespace".into(), why }),
     }
 }
 
-/// Receives one byte, and the descriptor that came with it; `None` where the other side has closed.
+/// Receives one byte, and a descriptor if one came with it; `None` where the other side has closed.
 pub(crate) fn receive_byte(socket: BorrowedFd) -> io::Result<Option<(u8, Option<OwnedFd>)>> {
     let mut byte = [0];
     let (count, fd) = passed_fds::receive_one(&socket, &mut byte, 0)?;
     Ok((count > 0).then_some((byte[0], fd)))
 }
 
-/// A pair of connected sockets that keep messages apart.
+/// Creates a pair of connected sockets that preserve message boundaries.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [0; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
@@ -89,7 +90,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     }
 }
 
-/// Sets an option of a socket that is an integer.
+/// Sets an integer option of a socket.
 pub(crate) fn option(socket: BorrowedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     let size = size_of::<i32>() as libc::socklen_t;
     // SAFETY: points at an integer of the size given.

@@ -1,5 +1,5 @@
-//! The way out of an ordinary user's group: a program that answers as if it were the Internet, by sockets of the host
-//! (`slirp4netns` or `pasta`), runs beside the holder, and ends with it.
+//! The uplink of an ordinary user's group: a program that forwards packets to the outside through sockets of
+//! the host (`slirp4netns` or `pasta`). It runs beside the holder, and ends with it.
 
 use crate::error::Doing;
 use crate::holder::Lifeline;
@@ -15,16 +15,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use trine_base::process_stat::ProcessIdentity;
 
-/// The program's link in the holder's namespace.
+/// The name of the program's link in the holder's namespace.
 const LINK: &str = "tap0";
-/// Where it answers as a name server; of a range for measurements (RFC 2544), so that it is nobody's address.
+/// The address of its name server, from a range for benchmarks (RFC 2544) that nobody uses.
 pub(crate) const RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 3);
-/// The largest packet, in bytes: it need not fit into any packet of the host's.
+/// The MTU in bytes: packets need not fit into packets of the host.
 pub(crate) const MTU: u32 = 65_520;
-/// How long it may take to start.
+/// How long the program may take to start.
 const START: Duration = Duration::from_secs(5);
 
-/// The command line for the holder with this number.
+/// The command line for the holder with this process ID.
 fn command(holder: i32) -> Option<Vec<CString>> {
     let (user, net) = (format!("/proc/{holder}/ns/user"), format!("/proc/{holder}/ns/net"));
     let (program, options) = if let Some(program) = rules::program("slirp4netns") {
@@ -46,7 +46,8 @@ fn command(holder: i32) -> Option<Vec<CString>> {
     Some(std::iter::once(program).chain(options).collect())
 }
 
-/// Starts one, and waits until its link is there. Returns its processes, or says why there is no way out.
+/// Starts an uplink and waits until its link exists. Returns its processes, or says why there is no access to
+/// the outside.
 pub(crate) fn open(
     holder: ProcessIdentity,
     line: &Lifeline,
@@ -57,7 +58,7 @@ pub(crate) fn open(
         return Ok(Err("neither slirp4netns nor pasta (package passt) is installed".into()));
     };
     let name = command[0].to_string_lossy().into_owned();
-    let what = || format!("{name} cannot be started");
+    let what = || format!("cannot start {name}");
     let mut pointers: Vec<*const libc::c_char> = command.iter().map(|c| c.as_ptr()).collect();
     pointers.push(std::ptr::null());
     let file = File::options().create(true).append(true).open(log).file(log)?;
@@ -97,9 +98,9 @@ pub(crate) fn open(
     let said = std::fs::read(log).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let short = name.rsplit('/').next().unwrap_or("");
-    // The first thing that it complains of is the cause of what follows.
+    // The first line that it writes says why it fails.
     let mut lines = said.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("WARNING"));
-    Ok(Err(format!("{short}: {}", lines.next().unwrap_or("it does not start").escape_debug())))
+    Ok(Err(format!("{short}: {}", lines.next().unwrap_or("it failed to start").escape_debug())))
 }
 
 struct Descriptors {
@@ -109,7 +110,7 @@ struct Descriptors {
     end: i32,
 }
 
-/// Starts the program, and ends it when the line is cut. System calls only.
+/// Starts the program, and ends it when the lifeline closes. Makes system calls only.
 fn watch(command: &[*const libc::c_char], fds: &Descriptors) -> i32 {
     // SAFETY: changes only this process and its child, which have one thread; the command was made before, and ends
     // with a null pointer; its first string is a path.
@@ -125,7 +126,7 @@ fn watch(command: &[*const libc::c_char], fds: &Descriptors) -> i32 {
         let program = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as i32;
         if program == 0 {
             close_but(&[0, 1, 2]);
-            // What this process ignores (as Rust's do SIGPIPE) is not to be ignored there.
+            // Signals that this process ignores (as Rust ignores SIGPIPE) must not be ignored there.
             for signal in 1..32 {
                 libc::signal(signal, libc::SIG_DFL);
             }

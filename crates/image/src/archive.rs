@@ -19,7 +19,7 @@ pub struct Entry {
     pub data: Vec<u8>,
 }
 
-/// Most bytes that an archive may unpack to.
+/// The most bytes to which an archive may unpack.
 const MOST: u64 = 1 << 30;
 const TYPE: u32 = 0o170000;
 const SYMLINK: u32 = 0o120000;
@@ -41,26 +41,27 @@ impl Entry {
     pub fn character(name: &str, major: u32, minor: u32) -> Entry {
         Entry { name: name.into(), mode: 0o020600, device: (major, minor), data: Vec::new() }
     }
-    /// The target, where it is a symbolic link.
+    /// The target of a symbolic link; `None` for other entries.
     pub fn target(&self) -> Option<&str> {
         if self.mode & TYPE == SYMLINK { std::str::from_utf8(&self.data).ok() } else { None }
     }
 }
 
-/// Whether an entry's name is not longer than the archive: the reader makes room for it before it reads it.
+/// Checks that an entry's name is not longer than the archive: the reader allocates room before it reads the
+/// name.
 fn fits(entry: &[u8]) -> std::io::Result<()> {
-    // Twelve numbers of eight digits stand behind the magic; the last is the name's length.
+    // The magic is followed by twelve numbers of eight digits; the last one is the length of the name.
     let digits = entry.get(94..102).and_then(|d| std::str::from_utf8(d).ok());
     match digits.and_then(|d| usize::from_str_radix(d, 16).ok()) {
         Some(length) if length <= entry.len() => Ok(()),
         _ => Err(std::io::Error::new(
             std::io::ErrorKind::InvalidData,
-            "an entry's name is longer than all of it",
+            "an entry's name is longer than the whole archive",
         )),
     }
 }
 
-/// Reads an archive; `path` names it in errors.
+/// Reads an archive; `path` is its name in errors.
 pub fn read(bytes: &[u8], path: &Path) -> Result<Vec<Entry>, ImageError> {
     let bad = |e: std::io::Error| ImageError::damaged(path, format!("the archive is damaged: {e}"));
     let mut plain = Vec::new();
@@ -96,7 +97,7 @@ pub fn read(bytes: &[u8], path: &Path) -> Result<Vec<Entry>, ImageError> {
 
 /// Writes an archive.
 pub fn write(entries: &[Entry]) -> Result<Vec<u8>, ImageError> {
-    let bad = |e: std::io::Error| ImageError::Other(format!("the archive cannot be written: {e}"));
+    let bad = |e: std::io::Error| ImageError::Other(format!("cannot write the archive: {e}"));
     let mut out = Vec::new();
     for (inode, e) in (1..).zip(entries) {
         let kind = match e.mode & TYPE {

@@ -1,21 +1,21 @@
-//! What can go wrong with files and packages.
+//! The errors of this crate.
 
 use std::path::{Path, PathBuf};
 
-/// One clear sentence each.
+/// Each message is one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// The host's file system refused.
+    /// An operation on a file failed.
     #[error("{what} {path}: {error}")]
     File {
-        /// What was tried ("cannot read", …).
+        /// The operation ("cannot read", …).
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// The host's reason.
         error: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file is damaged or of the wrong kind.
     #[error("{path}: {what}")]
     Damaged {
         /// The file.
@@ -32,24 +32,24 @@ pub enum ImageError {
     /// A tool of the host failed.
     #[error("{tool} failed: {said}")]
     Tool {
-        /// The tool and what it was doing.
+        /// The tool and the operation.
         tool: String,
-        /// Its own words.
+        /// Its output.
         said: String,
     },
-    /// Something else.
+    /// Another failure.
     #[error("{0}")]
     Other(String),
 }
 
 impl ImageError {
-    /// Wraps an I/O error about a file.
+    /// Returns a function that wraps an I/O error about a file.
     pub fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ImageError {
         let path = path.to_path_buf();
         move |error| ImageError::File { what, path, error }
     }
 
-    /// A file that is not what it should be.
+    /// Creates an error about a damaged file.
     pub fn damaged(path: &Path, what: impl Into<String>) -> ImageError {
         ImageError::Damaged { path: path.into(), what: what.into() }
     }

@@ -1,5 +1,5 @@
-//! What `trine run linux` boots: Debian's kernel and, in an initramfs made on the spot, BusyBox from
-//! Debian's own installer.
+//! The files that `trine run linux` boots: Debian's kernel and an initramfs with BusyBox, which is made from
+//! that of Debian's installer.
 
 use crate::archive::{self, Entry};
 use crate::debian::{Apt, Lock, Package, Pin, apt::Progress, deb};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 /// Suite and package of the riscv64 guest.
 pub const SUITE: &str = "trixie";
-/// It holds kernel and installer, and fits every architecture: any host can verify it.
+/// The package with kernel and installer. It is for all architectures, so any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
-/// Changes when what is put into the initramfs changes.
+/// Must be increased when the contents of the initramfs change.
 const EDITION: u32 = 4;
 
 /// The files to boot.
@@ -21,11 +21,11 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// The initramfs.
     pub initrd: PathBuf,
-    /// What the user should be told.
+    /// Remarks for the user.
     pub notes: Vec<String>,
 }
 
-/// First process: mounts what a userland needs, runs what the command line names, or a shell.
+/// The first process: mounts what a userland needs, and runs what the command line names, or a shell.
 const INIT: &str = r#"#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -51,13 +51,13 @@ exec /bin/busybox init
 const INITTAB: &str =
     "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
 
-/// The same where the shell's end is the machine's: its input is no terminal's. (BusyBox's init looks at no signal, such
-/// as that of `poweroff`, while it runs what is marked `wait`.)
+/// The same if the machine ends with the shell, because its input is not a terminal. (BusyBox's init handles
+/// no signal, such as that of `poweroff`, while it runs an entry marked `wait`.)
 const INITTAB_ONCE: &str =
     "::sysinit:/etc/welcome\n::respawn:-/etc/once\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
 const ONE_SHELL: &str = "#!/bin/sh\n/bin/sh -l\n/bin/busybox poweroff\nsleep 60\n";
 
-/// Tells the first process that the shell's end is the machine's.
+/// The command line word that tells the first process that the machine ends with the shell.
 pub const ONCE: &str = "trine.once";
 
 const WELCOME: &str = r#"#!/bin/sh
@@ -76,7 +76,7 @@ const LIBRARIES: [&str; 5] = [
     "usr/lib/riscv64-linux-gnu/libresolv.so.2",
 ];
 
-/// The initramfs, made from the installer's.
+/// Makes the initramfs from the installer's.
 fn initramfs(installer: &[Entry], path: &Path) -> Result<Vec<u8>, ImageError> {
     let wanted = |e: &&Entry| {
         LIBRARIES.contains(&e.name.as_str())
@@ -113,7 +113,7 @@ fn initramfs(installer: &[Entry], path: &Path) -> Result<Vec<u8>, ImageError> {
     archive::write(&entries)
 }
 
-/// The package to use: the pinned one where the cache or the mirror has it, else the mirror's.
+/// Chooses the package: the pinned one if the cache or the mirror has it, otherwise the mirror's.
 fn choose(
     apt: &Apt,
     pin: Option<&Pin>,
@@ -138,7 +138,7 @@ fn choose(
     Ok((current, path))
 }
 
-/// Makes sure that kernel and initramfs are in the cache. `lock` is the text of the lock file.
+/// Makes sure that kernel and initramfs are in the cache. `lock` is the parsed lock file.
 pub fn prepare(cache: &Path, lock: &Lock, progress: Progress) -> Result<Guest, ImageError> {
     let pin = lock.find(PACKAGE, "all");
     let mut notes = Vec::new();
@@ -184,7 +184,7 @@ fn unpack(cache: &Path, package: &Package, deb_path: &Path, progress: Progress) 
     cache_directory::make(&place(cache, package), files, false)
 }
 
-/// Renews the pin: what the mirror has now.
+/// Renews the pin to the version that the mirror has now.
 pub fn update(cache: &Path, lock: &mut Lock, progress: Progress) -> Result<Package, ImageError> {
     let apt = Apt::new(cache, SUITE, "Debian's riscv64 kernel")?;
     apt.update(progress)?;

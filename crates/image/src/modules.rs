@@ -1,5 +1,5 @@
-//! Drivers of Debian's riscv64 kernel that are modules: they come from the kernel's own package, and are brought into
-//! an order in which they load.
+//! Drivers that are modules in Debian's riscv64 kernel: they are extracted from the kernel's package and
+//! sorted by their dependencies.
 
 use crate::debian::{Apt, Package, apt::Progress, deb};
 use crate::linux::{Guest, SUITE};
@@ -10,11 +10,11 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// What a machine with disks needs: the transport, the disk, checksums (by which ext4 and jbd2 ask the kernel's crypto
-/// layer, so nothing in them names it), file systems.
+/// The modules for a machine with disks: the transport, the disk, checksums (which ext4 and jbd2 request from
+/// the kernel's crypto layer, so that they are not listed as dependencies), and file systems.
 const FOR_DISKS: [&str; 8] =
     ["virtio_mmio", "virtio_blk", "crc32c_generic", "ext4", "vfat", "nls_cp437", "nls_ascii", "nls_utf8"];
-/// Where these and what they need lie in the package, below `kernel/`.
+/// The directories of these modules and their dependencies in the package, below `kernel/`.
 const PLACES: [&str; 9] = [
     "drivers/virtio/",
     "drivers/block/virtio_blk",
@@ -26,32 +26,32 @@ const PLACES: [&str; 9] = [
     "fs/fat/",
     "fs/nls/",
 ];
-/// Depends on the newest kernel of the suite.
+/// A package that depends on the newest kernel of the suite.
 const NEWEST: &str = "linux-image-riscv64";
-/// How the kernel's packages are named: followed by its version.
+/// The prefix of the kernel packages' names, which is followed by the version.
 const PACKAGE: &str = "linux-image-";
-/// Changes when what is kept of the package changes.
+/// Must be increased when the extracted files change.
 const EDITION: u32 = 1;
-/// Most bytes of a module.
+/// The largest module in bytes.
 const MOST: u64 = 64 << 20;
-/// Most memory that the decoder may take, in KiB.
+/// The most memory that the decoder may use, in KiB.
 const DECODER: u32 = 64 << 10;
 
 /// The guest's kernel and its modules.
 #[derive(Clone, Debug)]
 pub struct WithModules {
-    /// The kernel: the guest's, or the newest one where the mirror has no modules for that any more.
+    /// The kernel: the guest's, or the newest one if the mirror has no modules for the former any more.
     pub kernel: PathBuf,
-    /// The modules, each behind those that it needs.
+    /// The modules, each after its dependencies.
     pub modules: Vec<PathBuf>,
-    /// What the user should be told.
+    /// A remark for the user.
     pub note: Option<String>,
 }
 
-/// The version that a kernel's modules must have been made for, as the kernel says it of itself.
+/// The version of a kernel, as contained in its image, which its modules must have.
 fn version(kernel: &[u8]) -> Option<String> {
     const SAYS: &[u8] = b"Linux version ";
-    // The same words stand elsewhere as a format, with a `%s`.
+    // The same words also occur as a format string with `%s`.
     let starts =
         kernel.windows(SAYS.len()).enumerate().filter(|(_, w)| *w == SAYS).map(|(at, _)| at + SAYS.len());
     let word = |at: usize| {
@@ -62,12 +62,12 @@ fn version(kernel: &[u8]) -> Option<String> {
     starts.filter_map(word).find(is_version)
 }
 
-/// Whether it can be part of a package's and of a file's name.
+/// Whether a version can be part of a package name and of a file name.
 fn is_plain(version: &str) -> bool {
     version.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-~_".contains(&b))
 }
 
-/// What a module says of itself under a key (`NAME=VALUE` strings in its section `.modinfo`).
+/// The value of a key in a module's section `.modinfo` (`NAME=VALUE` strings).
 fn said(module: &[u8], key: &str) -> Option<String> {
     let number = |at: usize, size: usize| {
         let bytes = module.get(at..at.checked_add(size)?)?;
@@ -93,13 +93,13 @@ fn said(module: &[u8], key: &str) -> Option<String> {
     text.split(|&b| b == 0).find_map(line)
 }
 
-/// A module's name, as others name it: files may have `-` for `_`.
+/// A module's name, as dependencies give it: file names may have `-` for `_`.
 fn name(file: &str) -> Option<String> {
     let file = file.rsplit('/').next()?.strip_suffix(".ko.xz")?;
     Some(file.replace('-', "_"))
 }
 
-/// These modules and those that they need, each behind what it needs.
+/// These modules and their dependencies, each after what it depends on.
 fn in_order(wanted: &[&str], all: &BTreeMap<String, Vec<u8>>) -> Result<Vec<String>, String> {
     fn visit(
         name: &str,
@@ -111,11 +111,11 @@ fn in_order(wanted: &[&str], all: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Stri
             return Ok(());
         }
         if path.iter().any(|p| p == name) {
-            return Err(format!("the modules {} need each other", path.join(", ")));
+            return Err(format!("the modules {} depend on each other", path.join(", ")));
         }
         let module = all.get(name).ok_or_else(|| match path.last() {
-            Some(by) => format!("there is no module {name} inside, which {by} needs"),
-            None => format!("there is no module {name} inside"),
+            Some(by) => format!("there is no module {name} in the package, which {by} needs"),
+            None => format!("there is no module {name} in the package"),
         })?;
         path.push(name.into());
         let needs = said(module, "depends").unwrap_or_default();
@@ -138,21 +138,21 @@ fn unpacked(data: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(plain)
 }
 
-/// Where a kernel's modules are kept.
+/// The directory of a kernel's modules.
 fn place(cache: &Path, version: &str) -> PathBuf {
     cache.join("linux").join(format!("modules-{version}-{EDITION}"))
 }
 
-/// The modules that are there, in their order.
+/// The modules in a directory, in their order; `None` if it is not complete.
 fn ready(dir: &Path) -> Option<Vec<PathBuf>> {
     let order = fs::read_to_string(dir.join("order")).ok()?;
     let files: Vec<PathBuf> = order.lines().map(|name| dir.join(format!("{name}.ko"))).collect();
     (!files.is_empty() && files.iter().all(|f| f.is_file())).then_some(files)
 }
 
-/// The kernel that the modules of a directory are for, where it is not the guest's.
+/// The name of the kernel in a directory of modules, if it is not the guest's.
 const KERNEL: &str = "Image";
-/// Names the directory with modules that a guest without modules of its own was given in their place.
+/// The file that names the directory of modules that replaces the missing one of this kernel.
 fn other(cache: &Path, version: &str) -> PathBuf {
     place(cache, version).with_extension("other")
 }
@@ -160,7 +160,8 @@ fn other(cache: &Path, version: &str) -> PathBuf {
 /// Makes sure that the modules for disks are in the cache.
 ///
 /// # Errors
-/// Where the kernel says no version, the mirror has no such package, or a module in it is missing or damaged.
+/// The kernel's version is not found, the mirror has no such package, or a module in it is missing or
+/// damaged.
 pub fn for_disks(cache: &Path, guest: &Guest, progress: Progress) -> Result<WithModules, ImageError> {
     let kernel = fs::read(&guest.kernel).map_err(ImageError::file("cannot read", &guest.kernel))?;
     let version = version(&kernel)
@@ -197,7 +198,7 @@ pub fn for_disks(cache: &Path, guest: &Guest, progress: Progress) -> Result<With
     of_other(newest).ok_or_else(|| ImageError::damaged(&path, "unpacking left no kernel and modules"))
 }
 
-/// Fetches the package and keeps the modules of it, and the kernel where that is wanted.
+/// Fetches the package and keeps its modules, and the kernel if it is needed.
 fn fetch(
     apt: &Apt,
     package: &Package,
@@ -235,7 +236,7 @@ fn fetch(
     // One of an earlier version without a kernel is not as good as what was made here.
     let replaces = kernel && !dir.join(KERNEL).is_file();
     cache_directory::make(&dir, files.iter().map(|(name, data)| (&name[..], *data)), replaces)?;
-    // 100 MB of which nothing else is needed.
+    // The package has 100 MB, of which nothing else is needed.
     drop(fs::remove_file(&deb));
     ready(&dir).ok_or_else(|| ImageError::damaged(&dir, "unpacking left no modules"))
 }
@@ -285,7 +286,7 @@ mod tests {
         assert_eq!(in_order(&["x", "ext4"], &all).unwrap(), ["jbd2", "x", "mbcache", "crc_16", "ext4"]);
         assert!(in_order(&["y"], &all).unwrap_err().contains("no module y"));
         let all = with(&[("a", "b"), ("b", "a"), ("c", "d")]);
-        assert!(in_order(&["a"], &all).unwrap_err().contains("need each other"));
+        assert!(in_order(&["a"], &all).unwrap_err().contains("depend on each other"));
         assert!(in_order(&["c"], &all).unwrap_err().contains("which c needs"));
     }
 

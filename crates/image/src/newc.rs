@@ -1,36 +1,37 @@
 //! Writing initramfs archives file by file: cpio in the "newc" format (Linux,
-//! Documentation/driver-api/early-userspace/buffer-format.rst), with owners, devices and hard links, and names that need
-//! not be text.
+//! Documentation/driver-api/early-userspace/buffer-format.rst), with owners, devices and hard links, and with
+//! names that need not be text.
 
 use std::io::{self, Read, Write};
 
-/// Largest file: the format has 32 bits for its size.
+/// The largest file in bytes: the format has 32 bits for its size.
 pub const FILE_MOST: u64 = u32::MAX as u64;
 
-/// What an archive says of a file.
+/// The header of a file in an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// Path without a leading slash.
     pub name: Vec<u8>,
     /// Type and permissions.
     pub mode: u32,
-    /// Owner.
+    /// Owner's user ID.
     pub uid: u32,
-    /// Group.
+    /// Owner's group ID.
     pub gid: u32,
-    /// Seconds since 1970.
+    /// Modification time in seconds since 1970.
     pub mtime: u32,
-    /// Names of one file with several have the same number here and 2 or more in `links`; the first has the content.
+    /// All names of one file have the same number here, and 2 or more in `links`; the first one carries the
+    /// contents.
     pub inode: u32,
-    /// How many names the file has.
+    /// Number of names of the file.
     pub links: u32,
-    /// Numbers of a device node.
+    /// Device numbers of a device node.
     pub device: (u32, u32),
-    /// Bytes of content, or of a symbolic link's target.
+    /// Size in bytes of the contents, or of a symbolic link's target.
     pub size: u32,
 }
 
-/// An archive being written.
+/// An archive under construction.
 pub struct Writer<W> {
     out: W,
     written: u64,
@@ -42,10 +43,10 @@ impl<W: Write> Writer<W> {
         Writer { out, written: 0 }
     }
 
-    /// Adds a file with its content.
+    /// Adds a file with its contents.
     ///
     /// # Errors
-    /// Where writing or reading fails, or the content has not the length that the head says.
+    /// Writing or reading fails, or the contents do not have the size in the header.
     pub fn add(&mut self, head: &Head, content: &mut dyn Read) -> io::Result<()> {
         let name = head.name.len() as u32 + 1;
         let fields = [
@@ -79,10 +80,10 @@ impl<W: Write> Writer<W> {
         self.pad()
     }
 
-    /// Ends the archive; gives its size.
+    /// Ends the archive; returns its size.
     ///
     /// # Errors
-    /// Where writing fails.
+    /// Writing fails.
     pub fn finish(mut self) -> io::Result<u64> {
         self.add(&Head { name: b"TRAILER!!!".to_vec(), ..Head::default() }, &mut io::empty())?;
         self.out.flush()?;
@@ -125,7 +126,7 @@ mod tests {
             Entry::character("console", 5, 1),
         ];
         assert_eq!(archive::read(&bytes, Path::new("a")).unwrap(), want);
-        // Behind magic, inode and mode: owner and group.
+        // Magic, inode and mode are followed by owner and group.
         let at = bytes.windows(6).position(|w| w == b"bin/x\0").unwrap() - 110;
         assert_eq!(&bytes[at + 22..at + 38], b"0000000700000008");
     }

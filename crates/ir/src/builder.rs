@@ -5,7 +5,7 @@ use crate::forward::Known;
 use crate::inst::{Block, Class, Inst, Label, Val};
 use crate::isa::{CodeSpace, Helper, Isa};
 use crate::memop::{Hints, MemOp};
-use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fp, Rmw, Rounding, Signed, Un};
+use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, Rmw, Round, Rounding, Signed, Un};
 use crate::sem::{Res, Sem};
 use crate::vector::{Lane, Vop};
 use crate::verify::{bits_of, reads_low_bits};
@@ -81,7 +81,7 @@ impl<I: Isa> Builder<I> {
         Val(insts.len() as u32 - 1)
     }
 
-    /// Emits an instruction that only computes, unless its value was made before.
+    /// Emits a pure instruction, unless its value exists already.
     fn pure(&self, inst: Inst) -> Val {
         let made_before = self.known.borrow().number(&inst, |v| self.inst(v));
         made_before.unwrap_or_else(|| {
@@ -91,7 +91,7 @@ impl<I: Isa> Builder<I> {
         })
     }
 
-    /// The value of a slot: that which is known, or else the one that is read.
+    /// The current value of a slot if it is known; else reads the slot.
     fn slot(&self, slot: u16, class: Class, read: fn(u16) -> Inst) -> Val {
         let known = self.known.borrow().slot(slot, class);
         known.unwrap_or_else(|| {
@@ -105,8 +105,8 @@ impl<I: Isa> Builder<I> {
         self.insts.borrow()[v.0 as usize]
     }
 
-    /// The value whose low `bits` bits are those of `v`, where only they are read: an operation of 32 bits takes a register of
-    /// 64 as it is.
+    /// A value whose low `bits` bits equal those of `v`, for a user that reads only those: an operation of 32
+    /// bits takes a 64-bit value unchanged.
     fn low_bits(&self, bits: u32, v: Val) -> Val {
         match self.inst(v) {
             Inst::Zext(64, to, x) if to as u32 == bits && bits >= 32 => x,
@@ -131,7 +131,8 @@ impl<I: Isa> Builder<I> {
         }
     }
 
-    /// The linear address of the guest's program counter `pc`: a plain offset from the page wherever it is known to be one.
+    /// The linear address of the guest's program counter `pc`: a plain offset from the page if it is known to
+    /// be one.
     fn linear_of(&self, pc: Val) -> Val {
         let Some(slot) = self.space.base else {
             return match self.inst(pc) {
@@ -144,6 +145,34 @@ impl<I: Isa> Builder<I> {
         match self.inst(pc) {
             Inst::Bin(Bin::Sub, 64, pc, b) if self.space.mask == u64::MAX && b == base => pc,
             _ => self.binary(Bin::Add, 64, self.masked(pc), base),
+        }
+    }
+
+    /// The value that an operation which only moves bits gives, if its operand comes from another such
+    /// operation.
+    fn moved_bits(&self, op: Fp, a: Val) -> Option<Val> {
+        match (op, self.inst(a)) {
+            (Fp::ToBits(to), Inst::Fp(Fp::FromBits(from), _, [bits, ..])) if to == from => Some(bits),
+            (Fp::FromBits(to), Inst::Fp(Fp::ToBits(from), _, [number, ..])) if to == from => Some(number),
+            (Fp::Low, Inst::Fp(Fp::WithLow, _, [_, low, _])) => Some(low),
+            _ => None,
+        }
+    }
+
+    /// The operands of a [`Fp::WithLow`] whose bits are `v`.
+    fn joined(&self, v: Val) -> Option<(Val, Val)> {
+        let Inst::Fp(Fp::ToBits(Fmt::D), _, [number, ..]) = self.inst(v) else { return None };
+        match self.inst(number) {
+            Inst::Fp(Fp::WithLow, _, [high, low, _]) => Some((high, low)),
+            _ => None,
+        }
+    }
+
+    /// The bits of a number, if they are known.
+    fn known_bits(&self, number: Val) -> Option<u64> {
+        match self.inst(number) {
+            Inst::Fp(Fp::FromBits(_), _, [bits, ..]) => self.inst(bits).constant(),
+            _ => None,
         }
     }
 
@@ -162,6 +191,12 @@ impl<I: Isa> Builder<I> {
                 _ => (k == 0).then_some(a),
             },
             Bin::Add | Bin::Sub | Bin::Or | Bin::Xor | Bin::Andn => (k == 0).then_some(a),
+            Bin::Shr | Bin::Sar if bits == 64 && k & 63 >= 32 => {
+                // Nothing is left of the lower half.
+                let (high, _) = self.joined(a)?;
+                let high = self.known_bits(high)?;
+                Some(self.pure(Inst::Const(eval::binary(op, bits, high, k))))
+            }
             Bin::Shl | Bin::Shr | Bin::Sar | Bin::Rol | Bin::Ror => (k & (bits as u64 - 1) == 0).then_some(a),
             Bin::And if k == 0 => Some(self.pure(Inst::Const(0))),
             Bin::And => (k == eval::zext(bits, u64::MAX)).then_some(a),
@@ -245,6 +280,11 @@ impl<I: Isa> Sem for &Builder<I> {
         match self.known(a) {
             Some(x) => self.pure(Inst::Const(eval::zext(from.min(to), x))),
             None if to > from || bits_of(&self.inst(a)) <= to => a,
+            None if to == 32
+                && let Some((_, low)) = self.joined(a) =>
+            {
+                self.fp(Fp::ToBits(Fmt::S), Rounding::Static(Round::Rne), [low; 3])
+            }
             None => self.pure(Inst::Zext(from as u8, to as u8, a)),
         }
     }
@@ -301,6 +341,14 @@ impl<I: Isa> Sem for &Builder<I> {
             Some(0) => b,
             Some(_) => a,
             None => self.pure(Inst::Select(bits as u8, c, a, b)),
+        }
+    }
+
+    fn select_fp(self, c: Val, a: Val, b: Val) -> Val {
+        match self.known(c) {
+            Some(0) => b,
+            Some(_) => a,
+            None => self.pure(Inst::SelectF(c, a, b)),
         }
     }
 
@@ -437,6 +485,12 @@ impl<I: Isa> Sem for &Builder<I> {
     }
 
     fn fp(self, op: Fp, rounding: Rounding, args: [Val; 3]) -> Val {
-        self.emit(Inst::Fp(op, rounding, args))
+        let inst = Inst::Fp(op, rounding, args);
+        match op {
+            Fp::ToBits(_) | Fp::FromBits(_) | Fp::Low | Fp::WithLow => {
+                self.moved_bits(op, args[0]).unwrap_or_else(|| self.pure(inst))
+            }
+            _ => self.emit(inst),
+        }
     }
 }

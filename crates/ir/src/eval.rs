@@ -14,7 +14,7 @@ pub fn sext(bits: u32, a: u64) -> i64 {
     ((a << (64 - bits)) as i64) >> (64 - bits)
 }
 
-/// A [`Bin`] operation. Division by zero gives zero, as bodies keep it away.
+/// A [`Bin`] operation. Division by zero gives zero; bodies exclude it.
 #[inline(always)]
 pub fn binary(op: Bin, bits: u32, a: u64, b: u64) -> u64 {
     let n = b as u32 & (bits - 1);
@@ -85,7 +85,8 @@ pub fn carry(op: Carry, bits: u32, a: u64, b: u64, c: u64) -> (u64, bool, bool) 
     }
 }
 
-/// Quotient and remainder of `high:low` by `divisor`, cut to 64 bits. Division by zero gives zeros, as bodies keep it away.
+/// Quotient and remainder of `high:low` by `divisor`, cut to 64 bits. Division by zero gives zeros; bodies
+/// exclude it.
 pub fn divide_wide(signed: Signed, high: u64, low: u64, divisor: u64) -> (u64, u64) {
     let dividend = (high as u128) << 64 | low as u128;
     match signed {

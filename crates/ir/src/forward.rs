@@ -1,9 +1,11 @@
-//! What the builder knows while it emits a block: the current values of slots, and what was computed before.
+//! What the builder knows while it emits a block: the current values of slots, and the values computed so
+//! far.
 
 use crate::inst::{Class, Inst, Val};
 use crate::isa::SlotSet;
+use crate::op::Fp;
 
-/// Values remembered by what computes them; a newer one may take an older one's place.
+/// Entries of the table of computed values; a newer one may replace an older one.
 const NUMBERS: usize = 256;
 /// No value.
 const NONE: u32 = u32::MAX;
@@ -12,13 +14,13 @@ const NONE: u32 = u32::MAX;
 pub struct Known {
     /// Current values of slots, read as a class.
     slots: Vec<(u16, Class, Val)>,
-    /// The value that was computed by an instruction, by a hash of that.
+    /// Values by a hash of the instruction that computed them.
     numbers: Box<[u32; NUMBERS]>,
     /// Places in `numbers` in the order in which they were written.
     written: Vec<u8>,
 }
 
-/// What was known where an arm begins.
+/// What was known at the beginning of an arm.
 pub struct Before {
     slots: Vec<(u16, Class, Val)>,
     written: usize,
@@ -36,30 +38,31 @@ impl Known {
         self.slots.iter().find(|(s, c, _)| *s == slot && *c == class).map(|known| known.2)
     }
 
-    /// The slot was read, and has this value.
+    /// Records that the slot was read, and has this value.
     pub fn read(&mut self, slot: u16, class: Class, value: Val) {
         self.slots.push((slot, class, value));
     }
 
-    /// The slot is written.
+    /// Records that the slot is written.
     pub fn write(&mut self, slot: u16, class: Class, value: Val) {
         self.slots.retain(|known| known.0 != slot);
         self.slots.push((slot, class, value));
     }
 
-    /// These slots have other values now.
+    /// Forgets the values of these slots, which have changed.
     pub fn forget(&mut self, slots: SlotSet) {
         self.slots.retain(|known| !slots.has(known.0));
     }
 
-    /// The value that the pure instruction `inst` would make, if it was made before and `inst_of` says that it is the same.
+    /// The value of an equal pure instruction emitted before. `inst_of` gives the instruction of a value, to
+    /// check that it is equal.
     pub fn number(&self, inst: &Inst, inst_of: impl Fn(Val) -> Inst) -> Option<Val> {
         let key = key(inst)?;
         let found = self.numbers[place(key)];
         (found != NONE && self::key(&inst_of(Val(found))) == Some(key)).then_some(Val(found))
     }
 
-    /// `inst` made this value.
+    /// Records that `inst` made this value.
     pub fn made(&mut self, inst: &Inst, value: Val) {
         if let Some(key) = key(inst) {
             self.numbers[place(key)] = value.0;
@@ -72,7 +75,8 @@ impl Known {
         Before { slots: self.slots.clone(), written: self.written.len() }
     }
 
-    /// The arm ends. What it made is not used behind it; the values of slots that it left alone are.
+    /// The arm ends. Values made in it are not used after it; the values of slots that it did not write stay
+    /// known.
     pub fn leave(&mut self, before: Before, exits: bool) {
         for place in self.written.drain(before.written..) {
             self.numbers[place as usize] = NONE;
@@ -90,7 +94,7 @@ fn place(key: u128) -> usize {
     (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - NUMBERS.ilog2())) as usize
 }
 
-/// A pure instruction as a number: instructions with the same one make the same value.
+/// A pure instruction as a number: equal for instructions that make the same value.
 fn key(inst: &Inst) -> Option<u128> {
     let pack = |kind: u8, op: u8, bits: u8, operands: [u32; 3]| {
         let [a, b, c] = operands.map(u128::from);
@@ -107,6 +111,11 @@ fn key(inst: &Inst) -> Option<u128> {
         Inst::Sext(from, to, a) => pack(6, from, to, [a.0, 0, 0]),
         Inst::Select(bits, c, a, b) => pack(7, 0, bits, [c.0, a.0, b.0]),
         Inst::Insert(at, len, a, b) => pack(8, at, len, [a.0, b.0, 0]),
+        Inst::SelectF(c, a, b) => pack(9, 0, 0, [c.0, a.0, b.0]),
+        Inst::Fp(Fp::ToBits(fmt), _, [a, ..]) => pack(10, fmt as u8, 0, [a.0, 0, 0]),
+        Inst::Fp(Fp::FromBits(fmt), _, [a, ..]) => pack(11, fmt as u8, 0, [a.0, 0, 0]),
+        Inst::Fp(Fp::Low, _, [a, ..]) => pack(12, 0, 0, [a.0, 0, 0]),
+        Inst::Fp(Fp::WithLow, _, [a, b, _]) => pack(13, 0, 0, [a.0, b.0, 0]),
         _ => return None,
     })
 }

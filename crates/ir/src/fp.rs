@@ -1,4 +1,4 @@
-//! What a CPU decides in floating point where IEEE 754 leaves it open, and how its environment is laid out.
+//! What IEEE 754 leaves to the CPU, and how the CPU's floating-point environment is laid out.
 
 use crate::op::Round;
 use std::cell::Cell;
@@ -9,7 +9,7 @@ pub const MXCSR: u32 = 0x1f80;
 /// The flags of MXCSR: invalid 1, denormal 2, division by zero 4, overflow 8, underflow 16, inexact 32.
 pub const MXCSR_FLAGS: u32 = 0x3f;
 
-/// MXCSR's number for a rounding direction; `None` for the one that it does not have.
+/// MXCSR's number for a rounding direction; `None` for the one that MXCSR lacks.
 pub const fn mxcsr_rounding(round: Round) -> Option<u32> {
     match round {
         Round::Rne => Some(0),
@@ -20,23 +20,23 @@ pub const fn mxcsr_rounding(round: Round) -> Option<u32> {
     }
 }
 
-/// A CPU's floating-point environment. Engines work with flags and rounding as MXCSR has them.
+/// A CPU's floating-point environment. Engines work with flags and rounding in MXCSR's format.
 pub trait FpRules {
     /// The slot with the accrued flags, in the CPU's own numbering; there may be other bits in it.
     const FLAGS: u16;
-    /// What results are where IEEE 754 leaves it open.
+    /// What the CPU chose where IEEE 754 leaves a choice.
     const RULES: Rules;
 
-    /// The flags of MXCSR as the slot has them, in its low byte.
+    /// MXCSR's flags in the slot's numbering, in its low byte.
     fn flags(mxcsr: u32) -> u64;
 
     /// The direction of [`crate::Rounding::Dynamic`].
     fn round(slots: &[Cell<u64>]) -> Round;
 
-    /// The same, as far as a translation for `mode` may rely on it; `None` where it is not valid.
+    /// The same, as far as a translation for `mode` may rely on it; `None` if it is not a valid direction.
     fn rounding(mode: u32) -> Option<Round>;
 
-    /// The MXCSR that generated code runs under, with no flags.
+    /// MXCSR for generated code, with all flags clear.
     fn mxcsr(slots: &[Cell<u64>]) -> u32 {
         MXCSR | mxcsr_rounding(Self::round(slots)).unwrap_or(0)
     }

@@ -14,12 +14,13 @@ use crate::vector::{Lane, Vop};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Val(pub u32);
 
-/// The end of an arm.
+/// A label: where an arm ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Label(pub u32);
 
-/// One IR instruction. Integers are zero-extended; `bits` is a width of 1, 8, 16, 32 or 64. [`Inst::Bin`] (but for high
-/// products and divisions) and [`Inst::Cmp`] of 32 bits and [`Inst::Store`] read the low bits of their operands only.
+/// One IR instruction. Integers are zero-extended; `bits` is a width of 1, 8, 16, 32 or 64. [`Inst::Bin`]
+/// (except high products and divisions) and [`Inst::Cmp`] of 32 bits and [`Inst::Store`] read only the low
+/// bits of their operands.
 #[derive(Clone, Copy, Debug)]
 pub enum Inst {
     /// A constant.
@@ -34,12 +35,12 @@ pub enum Inst {
     Set(u16, Val),
     /// Writes a slot from a floating-point value.
     SetF(u16, Val),
-    /// Reads a vector: its lower half from this slot, its upper half from the next one. A block that reads or writes slots so
-    /// does not use them otherwise.
+    /// Reads a vector: its lower half from this slot, its upper half from the next one. A block that accesses
+    /// slots as vectors accesses them in no other way.
     GetV(u16),
     /// Writes a vector.
     SetV(u16, Val),
-    /// An operation of vectors; operands beyond the operation's number repeat the last one.
+    /// An operation of vectors; if it has fewer than three operands, the last one is repeated.
     Vec(Vop, [Val; 3]),
     /// An integer in the lower half of a vector, zeros above.
     ToVec(Val),
@@ -49,9 +50,9 @@ pub enum Inst {
     VExtract(Lane, u8, Val),
     /// The top bits of all lanes as an integer.
     VMask(Lane, Val),
-    /// Load of 16 bytes, the lowest address first; any alignment but for the hint.
+    /// Load of 16 bytes, the lowest address first; any alignment unless the hints ask for it.
     LoadV(Hints, Val),
-    /// Store of 16 bytes: address, value. One access: it is done or it faults.
+    /// Store of 16 bytes: address, value. One access: it happens whole or faults.
     StoreV(Hints, Val, Val),
     /// `op bits a b`.
     Bin(Bin, u8, Val, Val),
@@ -65,14 +66,17 @@ pub enum Inst {
     Sext(u8, u8, Val),
     /// `bits c a b`.
     Select(u8, Val, Val, Val),
+    /// `c a b`, of numbers in one format.
+    SelectF(Val, Val, Val),
     /// `op bits a b c`, with a carry-in of one bit.
     Carry(Carry, u8, [Val; 3]),
-    /// Quotient of high and low half of the dividend by the divisor, 64 bits each. Bodies keep zero, and quotients that do
-    /// not fit, away.
+    /// Quotient of high and low half of the dividend by the divisor, 64 bits each. Bodies exclude zero
+    /// divisors and quotients that do not fit.
     DivWide(Signed, [Val; 3]),
-    /// What the operation named gives besides its value; only further ones stand between the two.
+    /// A further result of the named operation; between the two there may only be others of the same
+    /// operation.
     Extra(Extra, Val),
-    /// First bit and length of a field, the value that it lies in, what it becomes (its low bits).
+    /// First bit and length of a field, the value that contains it, and the field's new value (its low bits).
     Insert(u8, u8, Val, Val),
     /// Load of any alignment, zero-extended.
     Load(MemOp, Val),
@@ -84,18 +88,17 @@ pub enum Inst {
     Exchange(MemOp, Val, Val, Val),
     /// Full memory barrier.
     Fence,
-    /// Floating-point operation; operands beyond the operation's number repeat the last one.
+    /// Floating-point operation; if it has fewer than three operands, the last one is repeated.
     Fp(Fp, Rounding, [Val; 3]),
     /// The accrued floating-point flags, as the CPU's slot numbers them ([`crate::FpRules::FLAGS`]).
     Flags,
-    /// Makes the accrued floating-point flags these.
+    /// Sets the accrued floating-point flags.
     SetFlags(Val),
     /// Calls a helper.
     Call(&'static Helper, [Val; 3]),
     /// A guest instruction starts here: its offset in the page and its length in bytes.
     Begin(i64, u8),
-    /// The arm up to the label runs only where the value is 1; `exits` says that it does not come
-    /// back.
+    /// The arm up to the label runs only if the value is 1; with `exits` it ends the block.
     IfNot {
         /// The condition.
         c: Val,
@@ -106,13 +109,13 @@ pub enum Inst {
     },
     /// End of an arm.
     Label(Label),
-    /// Leaves the block for a virtual address.
+    /// Leaves the block to a virtual address.
     Jump(Flow, Val),
     /// Leaves the block with an exception.
     Raise(u64, Val),
 }
 
-/// What kind of register a value lives in.
+/// The kind of register that holds a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
     /// A general register.
@@ -124,7 +127,7 @@ pub enum Class {
 }
 
 impl Inst {
-    /// The class of the value that the instruction makes; `None` where it makes none.
+    /// The class of the value that the instruction makes; `None` if it makes none.
     pub fn result(&self) -> Option<Class> {
         match self {
             Inst::Set(..)
@@ -139,21 +142,19 @@ impl Inst {
             | Inst::Label(_)
             | Inst::Jump(..)
             | Inst::Raise(..) => None,
-            Inst::GetF(_) => Some(Class::Float),
+            Inst::GetF(_) | Inst::SelectF(..) => Some(Class::Float),
             Inst::GetV(_) | Inst::Vec(..) | Inst::ToVec(_) | Inst::VInsert(..) | Inst::LoadV(..) => {
                 Some(Class::Vec)
             }
             Inst::Fp(op, ..) => Some(match op {
-                Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) | Fp::ToInt(..) | Fp::Class(_) | Fp::ToBits(_) => {
-                    Class::Int
-                }
+                Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) | Fp::ToInt(..) | Fp::ToBits(_) => Class::Int,
                 _ => Class::Float,
             }),
             _ => Some(Class::Int),
         }
     }
 
-    /// The constant that it is.
+    /// The instruction's value, if it is a constant.
     pub fn constant(&self) -> Option<u64> {
         match self {
             Inst::Const(k) => Some(*k),
@@ -174,6 +175,7 @@ impl Inst {
             | Fp::Eq(_)
             | Fp::Lt(_)
             | Fp::Le(_)
+            | Fp::WithLow
             | Fp::Sgnj(..) => 2,
             _ => 1,
         }
@@ -216,7 +218,7 @@ impl Inst {
                 f(a);
                 f(b);
             }
-            Inst::Select(_, a, b, c) | Inst::Exchange(_, a, b, c) => {
+            Inst::Select(_, a, b, c) | Inst::SelectF(a, b, c) | Inst::Exchange(_, a, b, c) => {
                 f(a);
                 f(b);
                 f(c);
@@ -246,7 +248,7 @@ impl Inst {
         )
     }
 
-    /// Whether the instruction may be dropped when nobody uses its value.
+    /// Whether the instruction may be dropped if its value is unused.
     pub fn is_pure(&self) -> bool {
         matches!(
             self,
@@ -270,7 +272,8 @@ impl Inst {
                 | Inst::Zext(..)
                 | Inst::Sext(..)
                 | Inst::Select(..)
-                | Inst::Fp(Fp::ToBits(_) | Fp::FromBits(_) | Fp::Box | Fp::Unbox | Fp::Sgnj(..), ..)
+                | Inst::SelectF(..)
+                | Inst::Fp(Fp::ToBits(_) | Fp::FromBits(_) | Fp::Low | Fp::WithLow | Fp::Sgnj(..), ..)
         )
     }
 }

@@ -1,50 +1,50 @@
-//! What an engine knows of a CPU ([`Isa`]), and what a CPU's helpers know of their engine ([`Hart`]).
+//! What an engine knows of a CPU ([`Isa`]), and what a CPU's helpers know of the engine ([`Hart`]).
 
 use crate::{FpRules, Hints, Res, Row, Sem};
 use std::cell::Cell;
 use trine_base::{RegisterInfo, Width};
 
-/// Why an instruction did not simply end. Small, so that the interpreter's results stay in
-/// registers; details lie in the hart.
+/// How an instruction left other than by falling through. Small, so that the interpreter's results stay in
+/// registers; details are in the hart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Leave {
     /// Control went elsewhere: the PC is set.
     Jump = 1,
-    /// The instruction raised an exception ([`Hart::raise`]), which says whether it was done.
+    /// The instruction raised an exception ([`Hart::raise`]), which tells whether the instruction completed.
     Trap = 2,
-    /// The instruction is done and what translations depend on may have changed.
+    /// The instruction is complete, and what translations depend on may have changed.
     EndBlock = 3,
-    /// The instruction is done; the CPU waits for an interrupt.
+    /// The instruction is complete; the CPU waits for an interrupt.
     Idle = 4,
-    /// The instruction is done; a device stopped the machine, or another thread wants the vCPU.
+    /// The instruction is complete; a device stopped the machine, or another thread wants the vCPU.
     Stop = 5,
-    /// Nothing of the instruction was done: it would change code, and is to be executed alone, so that the next one is
-    /// decoded behind it ([`Isa::CODE_COHERENT`]).
+    /// Nothing of the instruction was done: it would change code, and must be executed alone, so that the
+    /// next instruction is decoded after it ([`Isa::CODE_COHERENT`]).
     Alone = 6,
 }
 
 /// An exception or interrupt about to be taken, in the CPU's own numbering.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trap {
-    /// Which one: on RISC-V, what `mcause` gets; elsewhere a vector.
+    /// The cause: on RISC-V, the value of `mcause`; elsewhere a vector.
     pub cause: u64,
-    /// What the handler gets besides, where the CPU has that: an error code, a syndrome.
+    /// A further value for the handler, where the CPU has one: an error code, a syndrome.
     pub code: u32,
-    /// What it is about, mostly an address: on RISC-V, what `mtval` gets.
+    /// What the trap concerns, mostly an address: on RISC-V, the value of `mtval`.
     pub value: u64,
-    /// The instruction is done, and the handler gets the program counter of the next one. Otherwise nothing of it was done,
-    /// and the handler gets its own.
+    /// The instruction completed, and the handler gets the program counter of the next one. Otherwise nothing
+    /// of it was done, and the handler gets its own program counter.
     pub after: bool,
 }
 
 impl Trap {
-    /// One that is reported at the instruction which it keeps from being done; interrupts, too.
+    /// A trap that prevents the instruction at which it is reported; interrupts, too.
     pub const fn fault(cause: u64, value: u64) -> Trap {
         Trap { cause, code: 0, value, after: false }
     }
 
-    /// One that is reported behind the instruction which raised it.
+    /// A trap that is reported after the instruction which raised it.
     pub const fn after(cause: u64, value: u64) -> Trap {
         Trap { after: true, ..Trap::fault(cause, value) }
     }
@@ -61,22 +61,22 @@ pub enum Access {
     Execute,
 }
 
-/// Where a page of virtual addresses lies and what may be done with it. Always about one page of
-/// 4 KiB, also where the CPU maps a larger one; `size` then says which range one flush covers.
+/// Where a page of virtual addresses lies, and which accesses it allows. Always about one page of 4 KiB, even
+/// if the CPU maps a larger one; `size` then says which range one flush covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mapping {
     /// Physical address of the page.
     pub page: u64,
     /// Loads allowed.
     pub read: bool,
-    /// Stores allowed, with no further bookkeeping (a page whose dirty bit is clear says no).
+    /// Stores allowed with no further bookkeeping (false for a page whose dirty bit is clear).
     pub write: bool,
     /// Instruction fetches allowed.
     pub execute: bool,
     /// The same in every address space.
     pub global: bool,
-    /// log2 of the bytes that the CPU's own page covers, this one included: 12 for a page of 4 KiB, 21 for one of
-    /// 2 MiB. [`Flush::Page`] of any address in it forgets all of it.
+    /// log2 of the size of the CPU's own page that contains this one: 12 for a page of 4 KiB, 21 for one of 2
+    /// MiB. [`Flush::Page`] of any address in it forgets all of it.
     pub size: u8,
 }
 
@@ -87,11 +87,11 @@ pub enum Flush {
     All,
     /// Those that are not the same in every address space.
     Local,
-    /// Those of one virtual page, in all regimes: of the whole of a large page, where the address lies in one.
+    /// Those of one virtual page, in all regimes; if the address is in a large page, those of all of it.
     Page(u64),
-    /// Those of address spaces other than the one that becomes current: global ones may stay. The
-    /// number names the new one; the same number means the same translations as long as nothing else
-    /// is flushed.
+    /// Those of address spaces other than the one that becomes current: global ones may stay. The number
+    /// identifies the new one; the same number stands for the same translations as long as nothing else is
+    /// flushed.
     AddressSpace(u64),
 }
 
@@ -117,20 +117,21 @@ impl SlotSet {
     }
 }
 
-/// A Rust function that semantics call where they are really a small program. What it says of itself lets generated code
-/// keep registers over a call; debug builds check it.
+/// A Rust function that semantics call for what is too complex for IR. Its declarations let generated code
+/// keep registers across a call; debug builds check them.
 pub struct Helper {
     /// Name for listings and statistics.
     pub name: &'static str,
     /// The function.
     pub run: fn(&dyn Hart, [u64; 3]) -> Result<u64, Leave>,
-    /// The slots that it may read, those among them that [`Isa::mode`], [`Isa::walk`] and the like read for it.
+    /// The slots that it may read, including those that [`Isa::mode`], [`Isa::walk`] and the like read for
+    /// it.
     pub reads: SlotSet,
     /// The slots that it may write.
     pub writes: SlotSet,
     /// It may leave the instruction ([`Leave`]).
     pub leaves: bool,
-    /// It may change what translations depend on: the mode, or where addresses lie.
+    /// It may change what translations depend on: the mode, or address translation.
     pub flushes: bool,
     /// It reads or changes the floating-point environment ([`Hart::harvest_fp`], [`Hart::load_fp`]).
     pub fp: bool,
@@ -142,7 +143,7 @@ impl std::fmt::Debug for Helper {
     }
 }
 
-/// Raises an exception that is reported behind its instruction: the arguments are cause and value.
+/// Raises an exception that is reported after its instruction: the arguments are cause and value.
 pub static RAISE_AFTER: Helper = Helper {
     name: "raise_after",
     run: |hart, [cause, value, _]| Err(hart.raise(Trap::after(cause, value))),
@@ -173,30 +174,30 @@ pub trait Hart {
     /// The guest's program counter at the instruction being executed.
     fn pc(&self) -> u64;
 
-    /// Sends control to the guest's program counter `pc`, in the mode and with the code base that are current.
+    /// Continues at the guest's program counter `pc`, in the current mode and with the current code base.
     fn set_pc(&self, pc: u64);
 
-    /// Records an exception; gives back [`Leave::Trap`].
+    /// Records an exception; returns [`Leave::Trap`].
     fn raise(&self, trap: Trap) -> Leave;
 
     /// Clock time in nanoseconds.
     fn now(&self) -> u64;
 
-    /// Instructions executed, the current one not included.
+    /// Instructions executed, without the current one.
     fn count(&self) -> u64;
 
     /// Interrupt inputs, one bit a line: levels.
     fn lines(&self) -> u32;
 
-    /// Events that were posted and not taken yet, one bit each in the CPU's own numbering: what is an edge and not a level,
+    /// Events that were posted and not taken yet, one bit each in the CPU's own numbering: edges, not levels,
     /// such as a non-maskable interrupt or a start-up request.
     fn edges(&self) -> u32;
 
-    /// Takes an event; whether it was posted.
+    /// Takes an event; returns whether it was posted.
     fn take_edge(&self, number: u32) -> bool;
 
-    /// Asks the interrupt controller which interrupt is to be taken now, and acknowledges it; `None` where none is pending
-    /// or the controller is not one that is asked.
+    /// Asks the interrupt controller which interrupt to take now, and acknowledges it; `None` if none is
+    /// pending or the controller does not work that way.
     fn acknowledge(&self) -> Option<u32>;
 
     /// (Re)arms the CPU's own timer: an interrupt check happens once the clock reaches `at`.
@@ -217,8 +218,8 @@ pub trait Hart {
     /// Stores to a virtual address in a regime, as an instruction does.
     fn store(&self, regime: usize, width: Width, address: u64, value: u64) -> Result<(), Leave>;
 
-    /// Raises what an access to `len` bytes at a virtual address would raise, and accesses nothing. For helpers that access
-    /// more than once: they probe first, so that an exception leaves nothing half done.
+    /// Raises what an access to `len` bytes at a virtual address would raise, without accessing anything. For
+    /// helpers that access more than once: they probe first, so that an exception leaves nothing half done.
     fn probe(&self, regime: usize, access: Access, address: u64, len: u64) -> Result<(), Leave>;
 
     /// Loads from physical memory (page tables); `None` outside RAM.
@@ -227,10 +228,11 @@ pub trait Hart {
     /// Stores to physical memory; `None` outside RAM.
     fn phys_store(&self, address: u64, width: Width, value: u64) -> Option<()>;
 
-    /// Reads an I/O port, for CPUs that have a space of them. Where no device answers, and on boards without ports, all ones.
+    /// Reads an I/O port, for CPUs that have I/O ports. All ones if no device answers, and on boards without
+    /// ports.
     fn port_in(&self, port: u16, width: Width) -> u64;
 
-    /// Writes an I/O port; vanishes where no device answers.
+    /// Writes an I/O port; ignored if no device answers.
     fn port_out(&self, port: u16, width: Width, value: u64);
 
     /// Compare-and-exchange in physical memory: the value found; `None` outside RAM.
@@ -242,14 +244,14 @@ pub trait Hart {
     /// Adds the flags that the host's FPU gathered to the slot that holds them.
     fn harvest_fp(&self);
 
-    /// The rounding direction or the flags in the slots changed: tell the host's FPU.
+    /// Called after the rounding direction or the flags in the slots changed: updates the host's FPU.
     fn load_fp(&self);
 
-    /// What [`Isa::mode`] looks at may have changed.
+    /// Called after anything that [`Isa::mode`] looks at may have changed.
     fn mode_changed(&self);
 }
 
-/// The bytes of code that an instruction is decoded from, in the order of their addresses. Those that are not known are
+/// The bytes of code that an instruction is decoded from, in the order of their addresses. Unknown ones are
 /// zero.
 pub type Bytes = [u8; 16];
 
@@ -266,18 +268,18 @@ pub struct Decoded<I: Isa> {
 /// Why there is no decoded instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DecodeError {
-    /// The instruction is longer than the bytes that are known. Not said where [`Isa::MAX_BYTES`] are known.
+    /// The instruction is longer than the known bytes. Never returned if [`Isa::MAX_BYTES`] are known.
     More,
     /// The bytes are not an instruction.
     Illegal,
 }
 
-/// How the program counter that the guest sees becomes the linear one that the engine works with: code is fetched,
-/// translated and looked up by linear addresses. Jumps wrap, and so does control that runs on into another page; inside a
-/// page it goes straight on.
+/// How the guest's program counter becomes the linear one that the engine works with: code is fetched,
+/// translated and looked up by linear addresses. Jumps wrap, and so does falling through into another page;
+/// inside a page there is no wrapping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CodeSpace {
-    /// The bits that the program counter has: ones below, zeros above; at least those of an offset in a page.
+    /// The bits of the program counter: ones below, zeros above; at least those of an offset in a page.
     pub mask: u64,
     /// The slot whose value is added to it.
     pub base: Option<u16>,
@@ -317,7 +319,7 @@ pub trait Regimes: sealed::Sealed + 'static {
 pub struct Count<const N: usize>;
 
 mod sealed {
-    /// Nobody else implements [`super::Regimes`]: the engine relies on its arrays being arrays.
+    /// Keeps others from implementing [`super::Regimes`]: the engine relies on its arrays being arrays.
     pub trait Sealed {}
     impl<const N: usize> Sealed for super::Count<N> {}
 }
@@ -342,11 +344,11 @@ pub trait Isa: Sized + Send + 'static {
     type Fp: FpRules;
     /// All architectural registers.
     const REGISTERS: &'static [RegisterInfo];
-    /// Slots that compiled code keeps in host registers from block to block: the general registers that most code uses most,
+    /// Slots that compiled code keeps in host registers from block to block: the most used general registers,
     /// the most used first. At most 7; slots that are read and written as integers.
     const PINNED: &'static [u16] = &[];
-    /// Whether an instruction sees all stores of those before it, with no barrier in between: a store to a page that holds
-    /// translated code then leaves with [`Leave::Alone`] first. Programs' memory is not watched.
+    /// Whether an instruction sees all stores of those before it, without a barrier in between: a store to a
+    /// page with translated code then first leaves with [`Leave::Alone`]. Programs' memory is not watched.
     const CODE_COHERENT: bool = false;
     /// Longest instruction in bytes; at most as many as [`Bytes`] holds.
     const MAX_BYTES: u64;
@@ -366,13 +368,14 @@ pub trait Isa: Sized + Send + 'static {
         Self::data_regime(mode)
     }
 
-    /// The exception for an access that its hints want aligned, and that is not. A CPU without such accesses need not say.
+    /// The exception for a misaligned access whose hints ask for alignment. A CPU without such accesses need
+    /// not implement it.
     fn misaligned(access: Access, address: u64) -> Trap {
         Self::refused(access, address)
     }
 
-    /// The exception in place of `trap`, which an access with `hints` raised: a CPU may report faults of its stack another
-    /// way.
+    /// The exception to raise instead of `trap`, which an access with `hints` raised: a CPU may report faults
+    /// of its stack in another way.
     #[inline(always)]
     fn hinted(trap: Trap, _hints: Hints) -> Trap {
         trap
@@ -381,7 +384,7 @@ pub trait Isa: Sized + Send + 'static {
     /// The regime for instruction fetches in `mode`.
     fn fetch_regime(mode: u32) -> usize;
 
-    /// Where the program counter points in `mode`. A CPU whose code base changes leaves the block then.
+    /// How the program counter works in `mode`. A CPU that changes its code base leaves the block after it.
     #[inline(always)]
     fn code_space(_mode: u32) -> CodeSpace {
         CodeSpace::FLAT
@@ -399,18 +402,18 @@ pub trait Isa: Sized + Send + 'static {
     /// The row's semantics for engine `S`.
     fn body<S: Sem<Isa = Self>>(row: Row) -> fn(S, &Self::Operands) -> Res<S>;
 
-    /// Whether a translation ends after this instruction: it may change the mode, or control never
-    /// goes on to the next one.
+    /// Whether a translation ends after this instruction: it may change the mode, or never continues with the
+    /// next one.
     fn ends_block(decoded: &Decoded<Self>) -> bool;
 
     /// The exception for bytes that are not an instruction.
     fn illegal(bytes: &Bytes) -> Trap;
 
-    /// The exception of a breakpoint at this address.
+    /// The exception for a breakpoint at this address.
     fn breakpoint(address: u64) -> Trap;
 
-    /// The exception for an access that reaches no memory and no device; `None`: loads give ones, stores vanish, and what
-    /// is fetched is not an instruction.
+    /// The exception for an access that reaches neither memory nor a device; `None`: loads give ones, stores
+    /// are ignored, and a fetch gives an illegal instruction.
     fn bus_error(access: Access, address: u64) -> Option<Trap>;
 
     /// The exception for an access that a program's address space refuses.
@@ -422,15 +425,16 @@ pub trait Isa: Sized + Send + 'static {
     /// The interrupt to take now, if any is pending and enabled.
     fn interrupt(hart: &dyn Hart) -> Option<Trap>;
 
-    /// Whether the next instruction is to be executed alone: a single step, or the shadow of an instruction that holds
-    /// interrupts off. One that sets such a state leaves generated code (by [`Leave::EndBlock`] or [`Leave::Jump`]).
+    /// Whether the next instruction must be executed alone: a single step, or the shadow of an instruction
+    /// that delays interrupts. An instruction that sets such a state leaves generated code (by
+    /// [`Leave::EndBlock`] or [`Leave::Jump`]).
     #[inline(always)]
     fn stepping(_slots: &[Cell<u64>]) -> bool {
         false
     }
 
-    /// Called behind an instruction that was executed alone, before interrupts are asked for: ends the state and gives the
-    /// exception that it causes. `done` says that the instruction did not fault.
+    /// Called after an instruction that was executed alone, before the check for interrupts: ends that state
+    /// and returns the exception that it causes. `done` says that the instruction did not fault.
     #[inline(always)]
     fn after(_hart: &dyn Hart, _done: bool) -> Option<Trap> {
         None
@@ -442,8 +446,8 @@ pub trait Isa: Sized + Send + 'static {
     /// Time at which the CPU's own timer raises an interrupt.
     fn deadline(hart: &dyn Hart) -> Option<u64>;
 
-    /// Takes a trap raised at the guest's program counter `pc`: sets the state for its handler, and gives back the
-    /// handler's program counter.
-    /// `Err` gives the trap back where the board is the firmware that would handle it.
+    /// Takes a trap raised at the guest's program counter `pc`: sets the state for its handler, and returns
+    /// the handler's program counter. `Err` returns the trap if the board is the firmware that would handle
+    /// it.
     fn trap(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap>;
 }

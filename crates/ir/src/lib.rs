@@ -1,10 +1,10 @@
 //! Instruction semantics (`Sem`), the `Isa` trait and the intermediate representation.
 //!
 //! * [`sem`]: what an instruction's body is written against; an engine implements [`Sem`].
-//! * [`isa`]: what an engine knows of a CPU ([`Isa`]) and a CPU of its engine ([`Hart`]).
+//! * [`isa`]: what an engine knows of a CPU ([`Isa`]) and a CPU of the engine ([`Hart`]).
 //! * [`rows`]: what the `rows!` macro's tables are made of; disassembler and assembler over them.
 //! * [`fp`]: a CPU's floating-point environment.
-//! * [`memop`]: what an access to memory is besides its address.
+//! * [`memop`]: how memory is accessed.
 //! * [`op`]: the operations, and [`eval`]: their meaning on plain numbers.
 //! * [`vector`]: operations of vectors, and their meaning.
 //! * [`inst`], [`builder`], [`verify`], [`text`]: the IR, what emits it, checks it, prints it; [`parse`] reads it again.

@@ -1,4 +1,4 @@
-//! What an access to guest memory is, besides its address.
+//! How an instruction accesses guest memory.
 
 use trine_base::Width;
 
@@ -11,20 +11,20 @@ pub enum Order {
     Big,
 }
 
-/// What a CPU says of an access besides. The value that is accessed never depends on it, but whether the access is allowed,
-/// and how its fault is reported.
+/// What else an instruction states about an access. It never changes the accessed value, only whether the
+/// access is allowed, and how its fault is reported.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Hash)]
 pub struct Hints {
     /// An address that is not a multiple of the width raises [`crate::Isa::misaligned`].
     pub aligned: bool,
     /// The access is to the stack.
     pub stack: bool,
-    /// The CPU makes the access for itself, with the supervisor's rights: to a descriptor table and the like.
+    /// The CPU makes the access itself, with the supervisor's rights: to a descriptor table and the like.
     pub supervisor: bool,
 }
 
 impl Hints {
-    /// Nothing is said.
+    /// No hints.
     pub const NONE: Hints = Hints { aligned: false, stack: false, supervisor: false };
 }
 
@@ -35,7 +35,7 @@ pub struct MemOp {
     pub width: Width,
     /// Their order.
     pub order: Order,
-    /// What the CPU says of it besides.
+    /// The hints.
     pub hints: Hints,
 }
 
@@ -60,20 +60,20 @@ impl MemOp {
         MemOp { hints, ..self }
     }
 
-    /// Whether an access to this address must not be, as it is not aligned.
+    /// Whether an access to this address is refused because it is not aligned.
     #[inline(always)]
     pub const fn is_misaligned(self, address: u64) -> bool {
         self.hints.aligned && !self.width.aligned(address)
     }
 
-    /// Whether the value's bytes lie in memory in the reverse order of the host's registers.
+    /// Whether the value's bytes must be swapped between memory and the host's registers.
     #[inline(always)]
     pub const fn swaps(self) -> bool {
         matches!(self.order, Order::Big) && !matches!(self.width, Width::B1)
     }
 
-    /// The value whose bytes in little-endian order are those of `value` in this access's order; and the other way
-    /// round, as both are the same. Only the low bytes of `value` count.
+    /// The value whose bytes in little-endian order are those of `value` in this access's order, and vice
+    /// versa. Only the low bytes of `value` count.
     #[inline(always)]
     pub const fn ordered(self, value: u64) -> u64 {
         if self.swaps() { value.swap_bytes() >> (64 - self.width.bits()) } else { value }

@@ -1,4 +1,4 @@
-//! The names of the operations in the IR's text form, shared by what prints and what parses it.
+//! The names of the operations in the IR's text form, shared by printer and parser.
 
 use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
 use crate::vector::{Lane, VBin, VShift, Vop};
@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 /// An operation with a name.
 pub(crate) trait Named: Copy {
-    /// Calls `f` with every operation there is.
+    /// Calls `f` with every operation.
     fn each(f: &mut dyn FnMut(Self));
     /// The name in the text form.
     fn name(self) -> String;
@@ -27,7 +27,7 @@ fn lower(x: impl Debug) -> String {
     format!("{x:?}").to_lowercase()
 }
 
-/// Names that are the variants' own; the match makes the compiler notice a variant that is missing here.
+/// Defines names by variants; the match makes the compiler report a missing variant.
 macro_rules! variants {
     ($($ty:ident: $($variant:ident)*;)*) => {$(
         impl Named for $ty {
@@ -113,12 +113,12 @@ impl Named for Vop {
 
 impl Named for Fp {
     fn each(f: &mut dyn FnMut(Self)) {
-        [Fp::Box, Fp::Unbox].into_iter().for_each(&mut *f);
+        [Fp::Low, Fp::WithLow].into_iter().for_each(&mut *f);
         Fmt::each(&mut |fmt| {
             let plain =
                 [Fp::Add, Fp::Sub, Fp::Mul, Fp::Div, Fp::Sqrt, Fp::Min, Fp::Max, Fp::Eq, Fp::Lt, Fp::Le];
             plain.into_iter().for_each(|op| f(op(fmt)));
-            [Fp::Convert, Fp::Class, Fp::ToBits, Fp::FromBits].into_iter().for_each(|op| f(op(fmt)));
+            [Fp::Convert, Fp::ToBits, Fp::FromBits].into_iter().for_each(|op| f(op(fmt)));
             for (neg_product, neg_addend) in [(false, false), (false, true), (true, false), (true, true)] {
                 f(Fp::Fma { fmt, neg_product, neg_addend });
             }

@@ -16,13 +16,13 @@ pub enum Bin {
     MulhU,
     /// High half of the product of a signed and an unsigned factor.
     MulhSU,
-    /// Signed quotient, truncated. Bodies keep zero and overflowing divisors away.
+    /// Signed quotient, truncated. Bodies exclude zero divisors and overflow.
     DivS,
-    /// Unsigned quotient. Bodies keep zero away.
+    /// Unsigned quotient. Bodies exclude zero divisors.
     DivU,
-    /// Signed remainder with the dividend's sign. Bodies keep zero and overflow away.
+    /// Signed remainder with the dividend's sign. Bodies exclude zero divisors and overflow.
     RemS,
-    /// Unsigned remainder. Bodies keep zero away.
+    /// Unsigned remainder. Bodies exclude zero divisors.
     RemU,
     /// Bitwise and.
     And,
@@ -62,7 +62,7 @@ pub enum Cmp {
 }
 
 impl Cmp {
-    /// The comparison that holds where this one does not.
+    /// The comparison with the opposite result.
     #[must_use]
     pub const fn opposite(self) -> Cmp {
         match self {
@@ -98,7 +98,7 @@ pub enum Carry {
     Sub,
 }
 
-/// What an operation gives besides its value.
+/// A further result of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Extra {
     /// Of a [`Carry`]: the unsigned result did not fit; one bit.
@@ -118,14 +118,14 @@ pub enum Signed {
     Yes,
 }
 
-/// What a jump is for. A hint: engines predict with it, and results never depend on it.
+/// The purpose of a jump. A hint: engines predict with it, and results never depend on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Flow {
     /// Neither of the others.
     Plain,
-    /// A call: control is expected to come back behind this instruction.
+    /// A call: expected to return to the next instruction.
     Call,
-    /// A return to behind the latest call that has not returned yet.
+    /// A return to the instruction after the latest call that has not returned yet.
     Return,
 }
 
@@ -185,8 +185,8 @@ pub enum Sign {
     Xor,
 }
 
-/// Floating-point operations. They have an effect besides their value (they raise flags), so they
-/// never die, merge or move across anything that reads or sets the environment.
+/// Floating-point operations. They raise flags besides giving a value, so they are never removed, merged or
+/// moved across anything that reads or sets the environment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Fp {
     /// Sum.
@@ -220,23 +220,21 @@ pub enum Fp {
     Le(Fmt),
     /// Conversion to the other format; the format named is the source.
     Convert(Fmt),
-    /// Conversion to an integer; what is out of range and NaN are invalid, and give what the CPU's
+    /// Conversion to an integer; numbers out of range and NaN are invalid, and give what the CPU's
     /// [`crate::FpRules::RULES`] say.
     ToInt(Fmt, IntTy),
     /// Conversion from an integer.
     FromInt(IntTy, Fmt),
     /// The first operand with a sign made from both; raises nothing.
     Sgnj(Fmt, Sign),
-    /// The class as one of ten bits, as RISC-V's `fclass` numbers them; raises nothing.
-    Class(Fmt),
     /// The bits as an integer of the same size; raises nothing.
     ToBits(Fmt),
     /// An integer's bits as a number; raises nothing.
     FromBits(Fmt),
-    /// A binary32 inside 64 bits whose upper half is all ones (RISC-V NaN boxing).
-    Box,
-    /// The binary32 inside a NaN box; the canonical NaN where the box is not valid.
-    Unbox,
+    /// The binary32 in the lower half of a binary64's bits; raises nothing.
+    Low,
+    /// The first operand, a binary64, with the lower half of its bits replaced by the second, a binary32; raises nothing.
+    WithLow,
 }
 
 /// Rounding directions. The numbers are RISC-V's `frm`.
@@ -269,7 +267,7 @@ impl Round {
     }
 }
 
-/// Where an operation takes its rounding direction from.
+/// The source of an operation's rounding direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Rounding {
     /// From the CPU's floating-point environment.

@@ -1,6 +1,6 @@
-//! The IR from its text form, for tests: what [`crate::text`] prints, and what people write by hand.
+//! Reads the IR's text form, for tests: what [`crate::text`] prints, or what people write by hand.
 //!
-//! Names of values are what the text says: `%sum = add.64 %a, %b`. What stands behind a `;` is a comment.
+//! Values have the names that the text gives them: `%sum = add.64 %a, %b`. A `;` starts a comment.
 
 use crate::inst::{Block, Inst, Label, Val};
 use crate::isa::Helper;
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use trine_base::Width;
 
-/// Why a text is not IR, and where: lines and columns count from 1.
+/// A text is not IR; lines and columns count from 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ParseError {
     /// The line.
@@ -31,8 +31,8 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// Reads a block. `helpers` are those that the text may call. The block has the form that the text says: whether it keeps
-/// the IR's rules, [`crate::verify`] checks.
+/// Parses a block. `helpers` are those that the text may call. Whether the block keeps the IR's rules is for
+/// [`crate::verify`] to check.
 pub fn parse(text: &str, helpers: &[&'static Helper]) -> Result<Block, ParseError> {
     let mut block = Block::default();
     let mut values = HashMap::new();
@@ -54,7 +54,7 @@ pub fn parse(text: &str, helpers: &[&'static Helper]) -> Result<Block, ParseErro
         if let Some(name) = name {
             let made = Val(block.insts.len() as u32);
             if values.insert(name, made).is_some() {
-                let what = "this name has a value already".to_owned();
+                let what = "this name is already defined".to_owned();
                 return Err(ParseError { line: number + 1, column: 1, what });
             }
         }
@@ -63,7 +63,7 @@ pub fn parse(text: &str, helpers: &[&'static Helper]) -> Result<Block, ParseErro
     Ok(block)
 }
 
-/// What is left of one line.
+/// The rest of a line.
 struct Line<'a> {
     rest: &'a str,
     line: &'a str,
@@ -82,7 +82,7 @@ impl<'a> Line<'a> {
         self.rest = self.rest.trim_start();
     }
 
-    /// Takes `what` where it comes next.
+    /// Takes `what` if it comes next.
     fn takes(&mut self, what: &str) -> bool {
         self.skip_space();
         let rest = self.rest.strip_prefix(what);
@@ -91,7 +91,7 @@ impl<'a> Line<'a> {
     }
 
     fn expect(&mut self, what: &str) -> Part<()> {
-        if self.takes(what) { Ok(()) } else { Err(format!("`{what}` is missing")) }
+        if self.takes(what) { Ok(()) } else { Err(format!("expected `{what}`")) }
     }
 
     /// Letters, digits, `_`, `.` and `-`.
@@ -138,11 +138,11 @@ impl<'a> Line<'a> {
         let name = self.word();
         self.values.get(name).copied().ok_or_else(|| {
             self.rest = before;
-            format!("no value is called %{name}")
+            format!("undefined value %{name}")
         })
     }
 
-    /// Values with commas between.
+    /// Values separated by commas.
     fn list<const N: usize>(&mut self) -> Part<[Val; N]> {
         let mut values = [Val(0); N];
         for (i, value) in values.iter_mut().enumerate() {
@@ -191,11 +191,12 @@ impl<'a> Line<'a> {
         let inst = self.inst()?;
         self.skip_space();
         if !self.rest.is_empty() {
-            return Err("the line should end here".into());
+            return Err("expected the end of the line".into());
         }
         if name.is_some() != inst.result().is_some() {
             self.rest = before;
-            let what = if name.is_some() { "this makes no value" } else { "the value needs a name" };
+            let what =
+                if name.is_some() { "this instruction makes no value" } else { "the value needs a name" };
             return Err(what.into());
         }
         Ok((name, inst))
@@ -220,11 +221,11 @@ impl<'a> Line<'a> {
         };
         inst.ok_or_else(|| {
             self.rest = before;
-            format!("there is no instruction `{word}`")
+            format!("unknown instruction `{word}`")
         })
     }
 
-    /// What has one name.
+    /// Instructions whose name is fixed.
     fn fixed(&mut self, word: &str) -> Part<Option<Inst>> {
         Ok(Some(match word {
             "const" => Inst::Const(self.number()?),
@@ -243,9 +244,13 @@ impl<'a> Line<'a> {
             "call" => {
                 let name = self.word();
                 let helper = self.helpers.iter().find(|h| h.name == name);
-                Inst::Call(helper.ok_or_else(|| format!("there is no helper `{name}`"))?, self.list()?)
+                Inst::Call(helper.ok_or_else(|| format!("unknown helper `{name}`"))?, self.list()?)
             }
             "ifnot" => Inst::IfNot { c: self.value()?, to: self.label()?, exits: self.takes("exits") },
+            "selectf" => {
+                let [c, a, b] = self.list()?;
+                Inst::SelectF(c, a, b)
+            }
             "divwide_u" => Inst::DivWide(Signed::No, self.list()?),
             "divwide_s" => Inst::DivWide(Signed::Yes, self.list()?),
             "jump" => Inst::Jump(Flow::Plain, self.value()?),
@@ -253,7 +258,7 @@ impl<'a> Line<'a> {
         }))
     }
 
-    /// What is named by an operation and what it works on.
+    /// Instructions named by an operation and the type that it works on.
     fn operation(&mut self, word: &str) -> Part<Option<Inst>> {
         if let Some(flow) = word.strip_prefix("jump_").and_then(Flow::from_name) {
             return Ok(Some(Inst::Jump(flow, self.value()?)));
@@ -277,12 +282,12 @@ impl<'a> Line<'a> {
             return Ok(Some(inst));
         }
         if name == "insert" {
-            let (at, len) = bits.split_once('.').ok_or("it needs a first bit and a length")?;
+            let (at, len) = bits.split_once('.').ok_or("expected a first bit and a length")?;
             let (at, len, [old, value]) = (width(at)?, width(len)?, self.list()?);
             return Ok(Some(Inst::Insert(at, len, old, value)));
         }
         if matches!(name, "zext" | "sext") {
-            let (from, to) = bits.split_once('.').ok_or("it needs two widths")?;
+            let (from, to) = bits.split_once('.').ok_or("expected two widths")?;
             let (from, to, value) = (width(from)?, width(to)?, self.value()?);
             let inst = if name == "zext" { Inst::Zext } else { Inst::Sext };
             return Ok(Some(inst(from, to, value)));
@@ -320,13 +325,13 @@ impl<'a> Line<'a> {
         Ok(Inst::Vec(op, args))
     }
 
-    /// Between vectors and integers.
+    /// Instructions between vectors and integers.
     fn lane(&mut self, name: &str, how: &str) -> Part<Option<Inst>> {
         if !matches!(name, "vinsert" | "vextract" | "vmask") {
             return Ok(None);
         }
         let (bits, n) = how.split_once('.').unwrap_or((how, ""));
-        let lane = Lane::from_name(bits).ok_or_else(|| format!("no lane has `{bits}` bits"))?;
+        let lane = Lane::from_name(bits).ok_or_else(|| format!("`{bits}` is not a width of lanes"))?;
         Ok(Some(match name {
             "vmask" => Inst::VMask(lane, self.value()?),
             "vextract" => Inst::VExtract(lane, width(n)?, self.value()?),
@@ -356,10 +361,10 @@ impl<'a> Line<'a> {
     fn fp(&mut self, op: crate::op::Fp) -> Part<Inst> {
         let name = self.word();
         let rounding = crate::op::Rounding::from_name(name);
-        let rounding = rounding.ok_or_else(|| format!("there is no rounding direction `{name}`"))?;
+        let rounding = rounding.ok_or_else(|| format!("unknown rounding direction `{name}`"))?;
         let mut args = [Val(0); 3];
         for i in 0..3 {
-            // Operands beyond the operation's number repeat the last one.
+            // An operation with fewer operands repeats the last one.
             args[i] = if i < Inst::fp_operands(op) { self.next_value()? } else { args[i - 1] };
         }
         Ok(Inst::Fp(op, rounding, args))
@@ -375,7 +380,7 @@ fn memory_op(text: &str) -> Part<MemOp> {
     let mut words = text.split('.');
     let bits = width(words.next().unwrap_or_default())?;
     let width = Width::from_bytes(bits as u32 / 8).filter(|w| w.bits() == bits as u32);
-    let mut op = MemOp::from(width.ok_or_else(|| format!("no access has {bits} bits"))?);
+    let mut op = MemOp::from(width.ok_or_else(|| format!("{bits} is not a width of accesses"))?);
     for word in words {
         match word {
             "be" => op.order = Order::Big,
@@ -385,7 +390,7 @@ fn memory_op(text: &str) -> Part<MemOp> {
     Ok(op)
 }
 
-/// Hints with dots between.
+/// Hints separated by dots.
 fn hints(text: &str) -> Part<Hints> {
     let mut hints = Hints::NONE;
     text.split('.').filter(|word| !word.is_empty()).try_for_each(|word| add_hint(&mut hints, word))?;
@@ -397,7 +402,7 @@ fn add_hint(hints: &mut Hints, word: &str) -> Part<()> {
         "aligned" => hints.aligned = true,
         "stack" => hints.stack = true,
         "supervisor" => hints.supervisor = true,
-        _ => return Err(format!("no access is `{word}`")),
+        _ => return Err(format!("unknown hint `{word}`")),
     }
     Ok(())
 }

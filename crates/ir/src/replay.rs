@@ -1,4 +1,5 @@
-//! IR performed by an engine, for tests: an interpreter executes it, the builder emits it again in its simplest form.
+//! Executes IR through an engine, for tests: the interpreter runs it, the builder emits it again in its
+//! simplest form.
 
 use crate::inst::{Block, Inst, Label, Val};
 use crate::op::{Bin, Extra};
@@ -6,9 +7,9 @@ use crate::sem::{Res, Sem};
 use crate::verify::reads_low_bits;
 use std::cell::{Cell, RefCell};
 
-/// Performs `block`, which keeps the IR's rules, where the program counter is the linear one. `begin` is called at the start
-/// of each guest instruction, with its offset and its length; it gives the engine's handle and the offset of the
-/// instruction that this takes for the current one.
+/// Executes `block`, which keeps the IR's rules; the guest's program counter must be the linear one. `begin`
+/// is called at the start of each guest instruction, with its offset and its length; it returns the engine's
+/// handle and the offset of the instruction that the handle takes for the current one.
 pub fn replay<S: Sem>(block: &Block, begin: &mut dyn FnMut(i64, u8) -> (S, i64)) -> Res<S> {
     let Some(&Inst::Begin(offset, bytes)) = block.insts.first() else { return Ok(()) };
     let now = Cell::new(begin(offset, bytes));
@@ -28,26 +29,28 @@ pub fn replay<S: Sem>(block: &Block, begin: &mut dyn FnMut(i64, u8) -> (S, i64))
 
 struct Replay<'a, S: Sem> {
     block: &'a Block,
-    /// The engine's handle, and the offset of what it takes for the current instruction.
+    /// The engine's handle, and the offset of its current instruction.
     now: &'a Cell<(S, i64)>,
     values: &'a RefCell<Vec<Option<S::Raw>>>,
-    /// The values that are vectors.
+    /// The values of vectors.
     vectors: &'a RefCell<Vec<Option<S::Vec>>>,
 }
 
 impl<S: Sem> Replay<'_, S> {
-    /// A value made before. A block that keeps the rules uses no other.
+    /// A value made before.
     fn value(&self, v: Val) -> S::Raw {
         self.values.borrow()[v.0 as usize].expect("a value is made before it is used")
     }
 
-    /// A value of which an operation of `bits` bits reads the low ones only; engines get it without the others.
+    /// A value of which an operation of `bits` bits reads only the low ones; engines get it without the
+    /// others.
     fn low(&self, bits: u8, v: Val) -> S::Raw {
         let raw = self.value(v);
         if bits == 32 { self.now.get().0.zero_extend(64, 32, raw) } else { raw }
     }
 
-    /// Performs the instruction at `at`, with the arm that it starts; gives the place of the last one performed.
+    /// Executes the instruction at `at`, with the arm that it starts; returns the index of the last one
+    /// executed.
     fn one(&self, at: usize) -> Res<S, usize> {
         let inst = self.block.insts[at];
         if let Inst::IfNot { c, to, .. } = inst {
@@ -83,7 +86,7 @@ impl<S: Sem> Replay<'_, S> {
         self.vectors.borrow()[v.0 as usize].expect("a vector is made before it is used")
     }
 
-    /// Performs the instruction at `at`, if vectors have to do with it.
+    /// Executes the instruction at `at` if it has to do with vectors.
     fn vector(&self, at: usize) -> Res<S, bool> {
         let s = self.now.get().0;
         let inst = self.block.insts[at];
@@ -116,7 +119,8 @@ impl<S: Sem> Replay<'_, S> {
         Ok(true)
     }
 
-    /// What gives more than one value, with those that follow it; the place of the last of them.
+    /// Executes an instruction with further results, and the instructions for those; returns the index of the
+    /// last of them.
     fn several(&self, at: usize) -> Option<usize> {
         let s = self.now.get().0;
         let (made, extras): (Vec<S::Raw>, &[Extra]) = match self.block.insts[at] {
@@ -139,7 +143,7 @@ impl<S: Sem> Replay<'_, S> {
         Some(end)
     }
 
-    /// What only computes.
+    /// Executes an instruction that only computes.
     fn integer(&self, inst: Inst) -> Option<S::Raw> {
         let (s, offset) = self.now.get();
         let v = |v| self.value(v);
@@ -158,13 +162,14 @@ impl<S: Sem> Replay<'_, S> {
             Inst::Sext(from, to, a) => s.sign_extend(from.into(), to.into(), v(a)),
             Inst::Insert(at, len, old, value) => s.insert_raw(at.into(), len.into(), v(old), v(value)),
             Inst::Select(bits, c, a, b) => s.select_raw(bits.into(), v(c), v(a), v(b)),
+            Inst::SelectF(c, a, b) => s.select_fp(v(c), v(a), v(b)),
             Inst::Fp(op, rounding, args) => s.fp(op, rounding, args.map(v)),
             Inst::Flags => s.fp_flags(),
             _ => return None,
         })
     }
 
-    /// What does something else besides, or only that.
+    /// Executes an instruction with an effect.
     fn effect(&self, inst: Inst) -> Res<S, Option<S::Raw>> {
         let s = self.now.get().0;
         let v = |v| self.value(v);

@@ -1,5 +1,5 @@
-//! What the tables of the `rows!` macro are made of, and what follows from them: the disassembler
-//! and the assembler of single instructions.
+//! The data structures of the `rows!` macro's tables, with a disassembler and an assembler of single
+//! instructions.
 
 /// The decoded operands of one instruction.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -8,8 +8,8 @@ pub struct Operands {
     pub r: [u8; 8],
     /// The immediate (or CSR number), sign-extended where the field is signed.
     pub imm: i64,
-    /// The instruction's bytes as a little-endian number, where the operands were decoded from one: handlers of illegal
-    /// instructions are told.
+    /// The instruction's bytes as a little-endian number, if the operands were decoded from one: for handlers
+    /// of illegal instructions.
     pub word: u32,
 }
 
@@ -52,11 +52,11 @@ pub struct Field {
     pub plus: u8,
     /// Where its bits are.
     pub pieces: &'static [Piece],
-    /// Values that make it another instruction.
+    /// Values that belong to another instruction.
     pub not: &'static [i64],
 }
 
-/// One row: all there is to know of an instruction but its body.
+/// One row: everything about an instruction except its body.
 #[derive(Clone, Copy, Debug)]
 pub struct RowInfo {
     /// Name of the row.
@@ -98,7 +98,7 @@ impl Field {
         }
     }
 
-    /// Encodes `value` into the field's bits; `None` where it does not fit exactly.
+    /// Encodes `value` into the field's bits; `None` if it does not fit exactly.
     pub fn encode(&self, value: i64) -> Option<u32> {
         let raw = value.checked_sub(self.plus as i64)?;
         let named = self.pieces.iter().fold(0u64, |m, p| m | (((1u64 << p.len) - 1) << p.bit));
@@ -124,7 +124,7 @@ impl RowInfo {
         self.variants.checked_shr(variant).is_some_and(|bits| bits & 1 != 0)
     }
 
-    /// Assembles the instruction from its operands; `None` where a value does not fit its field.
+    /// Encodes the instruction with these operands; `None` if a value does not fit its field.
     pub fn encode(&self, operands: &Operands) -> Option<u32> {
         self.fields.iter().try_fold(self.value, |word, f| Some(word | f.encode(f.of(operands))?))
     }
@@ -157,7 +157,7 @@ impl RowInfo {
     }
 }
 
-/// A number in assembly: decimal, or hexadecimal behind `0x`, with an optional minus sign.
+/// A number in assembly: decimal, or hexadecimal after `0x`, with an optional minus sign.
 pub fn number(text: &str) -> Option<i64> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |d| (true, d));
     let value = match digits.strip_prefix("0x") {
@@ -167,7 +167,7 @@ pub fn number(text: &str) -> Option<i64> {
     Some(if negative { value.wrapping_neg() } else { value })
 }
 
-/// Splits at everything that is not part of a word; punctuation comes as words of its own.
+/// Splits into words; each other character is a word of its own.
 fn words(text: &str) -> Vec<&str> {
     let mut out = Vec::new();
     let mut rest = text.trim();
@@ -205,7 +205,7 @@ fn operands(row: &RowInfo, text: &[&str], read: &impl Fn(&Field, &str) -> Option
 /// the syntax does not name are 0. Gives the instruction as a number, and its length in bytes.
 ///
 /// # Errors
-/// What does not fit, in a sentence.
+/// Returns a sentence about what does not fit.
 pub fn assemble<'a>(
     rows: impl Iterator<Item = &'a RowInfo>,
     text: &str,

@@ -1,9 +1,9 @@
-//! What semantics are written against.
+//! What the semantics of instructions are written against.
 //!
-//! An engine implements the small untyped trait [`Sem`]; bodies see the typed value [`V`] with
-//! operators. `jump` and `raise` are early exits (`Err`) in *every* engine. A guest condition goes
-//! through `select` or `when`; only facts of the encoding may steer a Rust `if`. An instruction
-//! performs everything that may raise before its first write.
+//! An engine implements the small untyped trait [`Sem`]; bodies see the typed value [`V`] with operators.
+//! `jump` and `raise` are early exits (`Err`) in *every* engine. A condition on the guest's values goes
+//! through `select` or `when`; a Rust `if` may test only what the encoding says. An instruction does
+//! everything that may raise before its first write.
 
 use crate::isa::{Helper, Isa, RAISE_AFTER};
 use crate::memop::{Hints, MemOp};
@@ -49,27 +49,28 @@ impl Float for f64 {
     type Bits = u64;
 }
 
-/// What an engine implements. Integers come and go zero-extended.
+/// An engine. Integers are passed zero-extended.
 pub trait Sem: Copy {
     /// The CPU.
     type Isa: Isa;
-    /// Why a body ended early.
+    /// The reason of an early end of a body.
     type Exit;
     /// A value.
     type Raw: Copy;
     /// A vector of 128 bits.
     type Vec: Copy;
-    /// Whether the engine emits code: operands are then looked at once, not at every execution.
+    /// Whether the engine emits code: operands are then read once, not at every execution.
     const EMITS: bool;
 
-    /// The mode that the instruction is translated for ([`Isa::mode`]): a fact like its encoding.
+    /// The mode that the instruction is translated for ([`Isa::mode`]): known when translating, like the
+    /// encoding.
     fn mode(self) -> u32;
-    /// The operands of the instruction, where its body does not get what it needs of them as arguments.
+    /// The operands of the instruction, for a body that does not get them all as arguments.
     fn operands(self) -> <Self::Isa as Isa>::Operands;
 
-    /// The number that a value is, where the engine knows it: always while it executes; while it emits code, where the
-    /// value is the same each time. Bodies may steer by it: what a body does for a known value must be what it does for
-    /// one that is not known.
+    /// The number that a value is, if the engine knows it: always while it executes; while it emits code, if
+    /// the value is the same each time. Bodies may branch on it, if they do the same for a known value as for
+    /// an unknown one.
     fn known(self, value: Self::Raw) -> Option<u64>;
 
     /// A constant; only bits inside the type's width are set.
@@ -91,8 +92,10 @@ pub trait Sem: Copy {
     fn divide_wide_raw(self, signed: Signed, args: [Self::Raw; 3]) -> [Self::Raw; 2];
     /// `old` with its `len` bits from bit `at` on replaced by the low ones of `value`; `at + len` is at most 64.
     fn insert_raw(self, at: u32, len: u32, old: Self::Raw, value: Self::Raw) -> Self::Raw;
-    /// `a` where `c`, else `b`; both are computed.
+    /// `a` if `c`, else `b`; both are computed.
     fn select_raw(self, bits: u32, c: Self::Raw, a: Self::Raw, b: Self::Raw) -> Self::Raw;
+    /// `a` if `c`, else `b`; numbers of one format.
+    fn select_fp(self, c: Self::Raw, a: Self::Raw, b: Self::Raw) -> Self::Raw;
     /// Reads a state slot (64 bits).
     fn get_raw(self, slot: u16) -> Self::Raw;
     /// Writes a state slot (64 bits).
@@ -101,11 +104,12 @@ pub trait Sem: Copy {
     fn get_fp(self, slot: u16) -> Self::Raw;
     /// Writes a state slot as binary64 bits.
     fn set_fp(self, slot: u16, value: Self::Raw);
-    /// Reads a vector from this slot and the next one. An instruction's slots of vectors are not used otherwise in a block.
+    /// Reads a vector from this slot and the next one. In a block, slots of vectors are accessed in no other
+    /// way.
     fn get_vec(self, slot: u16) -> Self::Vec;
     /// Writes a vector.
     fn set_vec(self, slot: u16, value: Self::Vec);
-    /// An operation of vectors that [exists](Vop::exists); operands beyond its number are not looked at.
+    /// An operation of vectors that [exists](Vop::exists); further operands are ignored.
     fn vector(self, op: Vop, args: [Self::Vec; 3]) -> Self::Vec;
     /// An integer of 64 bits in the lower half of a vector, zeros above.
     fn to_vec(self, value: Self::Raw) -> Self::Vec;
@@ -113,7 +117,7 @@ pub trait Sem: Copy {
     fn insert_lane(self, lane: Lane, n: u8, v: Self::Vec, x: Self::Raw) -> Self::Vec;
     /// Lane `n` as an integer.
     fn extract_lane(self, lane: Lane, n: u8, v: Self::Vec) -> Self::Raw;
-    /// The top bits of all lanes, that of the lowest one lowest.
+    /// The top bits of all lanes, the lowest lane's in bit 0.
     fn mask_of(self, lane: Lane, v: Self::Vec) -> Self::Raw;
     /// Loads 16 bytes, the lowest address first.
     fn load_vec(self, hints: Hints, address: Self::Raw) -> Res<Self, Self::Vec>;
@@ -135,14 +139,14 @@ pub trait Sem: Copy {
     ) -> Res<Self, Self::Raw>;
     /// A full memory barrier.
     fn fence(self);
-    /// Runs `f` only where `c`. An early exit in `f` ends the instruction there only.
+    /// Runs `f` only if `c`. An early exit in `f` ends the instruction only in that case.
     fn when_raw(self, c: Self::Raw, f: impl FnOnce() -> Res<Self>) -> Res<Self>;
     /// The guest's program counter at this instruction.
     fn pc_raw(self) -> Self::Raw;
     /// The guest's program counter at the next instruction.
     fn next_pc_raw(self) -> Self::Raw;
-    /// Ends the instruction; control goes to `target`, of which the bits count that a program counter has
-    /// ([`Isa::code_space`]).
+    /// Ends the instruction; execution continues at `target`, of which only the bits of a program counter
+    /// count ([`Isa::code_space`]).
     fn jump_raw(self, flow: Flow, target: Self::Raw) -> Res<Self>;
     /// Ends the instruction with an exception.
     fn raise_raw(self, cause: u64, value: Self::Raw) -> Res<Self>;
@@ -150,7 +154,7 @@ pub trait Sem: Copy {
     fn call_raw(self, helper: &'static Helper, args: [Self::Raw; 3]) -> Res<Self, Self::Raw>;
     /// The accrued floating-point flags, as the CPU numbers them.
     fn fp_flags(self) -> Self::Raw;
-    /// Makes the accrued floating-point flags these; there are no others in the value.
+    /// Sets the accrued floating-point flags; the value has no other bits.
     fn set_fp_flags(self, flags: Self::Raw);
     /// A floating-point operation.
     fn fp(self, op: Fp, rounding: Rounding, args: [Self::Raw; 3]) -> Self::Raw;
@@ -206,12 +210,17 @@ pub trait Sem: Copy {
     ) -> Res<Self, V<Self, T>> {
         Ok(V::new(self, self.exchange_raw(T::WIDTH.into(), address.raw, expect.raw, new.raw)?))
     }
-    /// `a` where `c`, else `b`.
+    /// `a` if `c`, else `b`.
     #[inline(always)]
     fn select<T: Int>(self, c: V<Self, bool>, a: impl To<Self, T>, b: impl To<Self, T>) -> V<Self, T> {
         V::new(self, self.select_raw(T::BITS, c.raw, a.to(self).raw, b.to(self).raw))
     }
-    /// Runs `f` only where `c`.
+    /// `a` if `c`, else `b`.
+    #[inline(always)]
+    fn select_float<F: Float>(self, c: V<Self, bool>, a: V<Self, F>, b: V<Self, F>) -> V<Self, F> {
+        V::new(self, self.select_fp(c.raw, a.raw, b.raw))
+    }
+    /// Runs `f` only if `c`.
     #[inline(always)]
     fn when(self, c: V<Self, bool>, f: impl FnOnce() -> Res<Self>) -> Res<Self> {
         self.when_raw(c.raw, f)
@@ -226,12 +235,12 @@ pub trait Sem: Copy {
     fn next_pc(self) -> V<Self, u64> {
         V::new(self, self.next_pc_raw())
     }
-    /// Ends the instruction; control goes to `target`.
+    /// Ends the instruction; execution continues at `target`.
     #[inline(always)]
     fn jump(self, target: V<Self, u64>) -> Res<Self> {
         self.jump_raw(Flow::Plain, target.raw)
     }
-    /// Ends the instruction; control goes to `target`, as a call or a return.
+    /// Ends the instruction; execution continues at `target`, as a call or a return.
     #[inline(always)]
     fn jump_as(self, flow: Flow, target: V<Self, u64>) -> Res<Self> {
         self.jump_raw(flow, target.raw)
@@ -241,7 +250,7 @@ pub trait Sem: Copy {
     fn raise(self, cause: u64, value: V<Self, u64>) -> Res<Self> {
         self.raise_raw(cause, value.raw)
     }
-    /// Ends the instruction, which is done, with an exception that is reported at the next one: system calls, mostly.
+    /// Completes the instruction with an exception that is reported at the next one: system calls, mostly.
     #[inline(always)]
     fn raise_after(self, cause: u64, value: V<Self, u64>) -> Res<Self> {
         let cause = self.k(cause as i64);
@@ -272,7 +281,7 @@ impl<S: Sem, T> Clone for V<S, T> {
 }
 impl<S: Sem, T> Copy for V<S, T> {}
 
-/// Lets a literal stand where a value is wanted.
+/// Lets literals be passed as values.
 pub trait To<S: Sem, T> {
     /// The value.
     fn to(self, sem: S) -> V<S, T>;
@@ -445,7 +454,7 @@ impl<S: Sem, T: Int> V<S, T> {
         let [value, carry, overflow] = self.sem.carry_raw(op, T::BITS, [self.raw, b.raw, c.raw]);
         (V::new(self.sem, value), V::new(self.sem, carry), V::new(self.sem, overflow))
     }
-    /// The value with its bits from `at` on replaced by `field`, which lies inside it.
+    /// The value with its bits from `at` on replaced by `field`, which must fit.
     #[inline(always)]
     pub fn insert<F: Int>(self, at: u32, field: V<S, F>) -> Self {
         debug_assert!(at + F::BITS <= T::BITS);
@@ -483,7 +492,7 @@ impl<S: Sem, T: Int> V<S, T> {
     }
 }
 
-/// The rounding of operations that do not round.
+/// The rounding direction for operations that do not round.
 const EXACT: Rounding = Rounding::Static(crate::op::Round::Rne);
 
 impl<S: Sem> V<S, u64> {
@@ -540,11 +549,6 @@ impl<S: Sem, F: Float> V<S, F> {
     pub fn to_int<T: Int>(self, ty: IntTy, rounding: Rounding) -> V<S, T> {
         self.fp1(Fp::ToInt(F::FMT, ty), rounding)
     }
-    /// The class.
-    #[inline(always)]
-    pub fn class(self) -> V<S, u64> {
-        self.fp1(Fp::Class(F::FMT), EXACT)
-    }
     /// The bits.
     #[inline(always)]
     pub fn bits(self) -> V<S, F::Bits> {
@@ -552,18 +556,15 @@ impl<S: Sem, F: Float> V<S, F> {
     }
 }
 
-impl<S: Sem> V<S, f32> {
-    /// The number in a NaN box.
-    #[inline(always)]
-    pub fn nan_box(self) -> V<S, f64> {
-        self.fp1(Fp::Box, EXACT)
-    }
-}
-
 impl<S: Sem> V<S, f64> {
-    /// The binary32 in a NaN box, or the canonical NaN.
+    /// The binary32 in the lower half of the bits.
     #[inline(always)]
-    pub fn nan_unbox(self) -> V<S, f32> {
-        self.fp1(Fp::Unbox, EXACT)
+    pub fn low_half(self) -> V<S, f32> {
+        self.fp1(Fp::Low, EXACT)
+    }
+    /// The number with the lower half of its bits replaced.
+    #[inline(always)]
+    pub fn with_low_half(self, low: V<S, f32>) -> Self {
+        V::new(self.sem, self.sem.fp(Fp::WithLow, EXACT, [self.raw, low.raw, low.raw]))
     }
 }

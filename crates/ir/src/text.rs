@@ -57,6 +57,7 @@ impl fmt::Display for Inst {
             Inst::Zext(from, to, a) => write!(f, "zext.{from}.{to} {a}"),
             Inst::Sext(from, to, a) => write!(f, "sext.{from}.{to} {a}"),
             Inst::Select(n, c, a, b) => write!(f, "select.{n} {c}, {a}, {b}"),
+            Inst::SelectF(c, a, b) => write!(f, "selectf {c}, {a}, {b}"),
             Inst::GetV(s) => write!(f, "getv s{s}"),
             Inst::SetV(s, v) => write!(f, "setv s{s}, {v}"),
             Inst::Vec(op, args) => {

@@ -1,6 +1,7 @@
-//! Operations of vectors of 128 bits, and what they mean. A vector is one value; its lanes are numbered from the lowest.
+//! Operations of vectors of 128 bits. A vector is one value; its lanes are numbered from the lowest.
 //!
-//! An operation exists in the lanes in which hosts have it ([`Vop::exists`]); bodies make the others of these.
+//! An operation exists for the lanes that hosts support ([`Vop::exists`]); bodies compose the others from
+//! these.
 
 /// Bits of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -70,9 +71,9 @@ pub enum VBin {
     Xor,
     /// `a & !b`; as `And`.
     Andn,
-    /// The lanes of the lower halves by turns, the first vector's first.
+    /// The lanes of the lower halves, alternating, the first vector's first.
     Low,
-    /// The lanes of the upper halves by turns, the first vector's first.
+    /// The lanes of the upper halves, alternating, the first vector's first.
     High,
 }
 
@@ -81,13 +82,13 @@ pub enum VBin {
 pub enum VShift {
     /// Left.
     Shl,
-    /// Right, zeros come in.
+    /// Right, filled with zeros.
     Shr,
-    /// Right, copies of the sign come in.
+    /// Right, filled with copies of the sign.
     Sar,
 }
 
-/// An operation that makes a vector of vectors. Pure.
+/// A pure operation from vectors to a vector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Vop {
     /// Of two vectors, lane by lane.
@@ -98,12 +99,12 @@ pub enum Vop {
     Shift(VShift, Lane, u8),
     /// Lanes of 32 bits in another order: lane `n` is that whose number is in bits `2n` and `2n + 1`.
     Shuffle(u8),
-    /// Bytes of the first vector by the numbers in the second one's bytes: its low four bits choose, its top bit makes the byte
-    /// zero.
+    /// Bytes of the first vector by the numbers in the second one's bytes: the low four bits select, a set
+    /// top bit makes the byte zero.
     Permute,
     /// The 16 bytes from byte `n` on of the second vector with the first one above it; `n` is at most 16.
     Align(u8),
-    /// Bytes of the second vector where the top bit of the third one's is set, else of the first.
+    /// Bytes of the second vector where the top bit of the third one's byte is set, else of the first.
     Blend,
 }
 
@@ -117,7 +118,7 @@ impl Vop {
         }
     }
 
-    /// Whether there is such an operation.
+    /// Whether the operation exists for its lanes.
     pub const fn exists(self) -> bool {
         match self {
             Vop::Bin(op, lane) => match op {
@@ -157,7 +158,7 @@ pub fn insert(lane: Lane, n: u32, v: u128, x: u64) -> u128 {
     v & !(mask << (lane.bits() * n)) | (x as u128 & mask) << (lane.bits() * n)
 }
 
-/// The top bits of all lanes, that of the lowest one lowest.
+/// The top bits of all lanes, the lowest lane's in bit 0.
 pub fn mask(lane: Lane, v: u128) -> u64 {
     (0..lane.count()).fold(0, |mask, n| mask | (extract(lane, n, v) >> (lane.bits() - 1)) << n)
 }
@@ -167,7 +168,7 @@ fn lanes(lane: Lane, f: impl Fn(u32) -> u64) -> u128 {
     (0..lane.count()).fold(0, |v, n| insert(lane, n, v, f(n)))
 }
 
-/// What a [`Vop`] makes; operands beyond its number are not looked at.
+/// The result of a [`Vop`]; further operands are ignored.
 pub fn eval(op: Vop, [a, b, c]: [u128; 3]) -> u128 {
     match op {
         Vop::Bin(op, lane) => binary(op, lane, a, b),

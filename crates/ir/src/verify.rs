@@ -1,4 +1,4 @@
-//! The IR's rules, checked.
+//! Checks the IR's rules.
 
 use crate::inst::{Block, Class, Inst, Val};
 use crate::op::{Bin, Extra, Fmt, Fp, IntTy, Un};
@@ -11,10 +11,11 @@ struct Arm {
     exits: bool,
 }
 
-/// Checks a block: operands are defined before use, of the right class and not wider than the operation; widths are
-/// those that there are; arms nest, end once and exit where they say so; nothing stands behind an exit; no value made in
-/// an arm is used after it; what an operation gives besides its value stands right behind it; slots of vectors are nothing else; guest instructions begin outside of arms and are as many as the block says; the block ends in
-/// an exit. The error names the instruction and the rule.
+/// Checks a block: operands are defined before use, of the right class and not wider than the operation;
+/// widths exist; arms nest, end once and exit if and only if they are marked so; nothing follows an exit; no
+/// value made in an arm is used after it; further results follow their operation directly; slots of vectors
+/// are used for nothing else; guest instructions begin outside of arms and are as many as the block says; the
+/// block ends in an exit. The error names the instruction and the rule.
 pub fn verify(block: &Block) -> Result<(), String> {
     let mut arms: Vec<Arm> = Vec::new();
     let mut hidden = vec![false; block.insts.len()];
@@ -41,7 +42,7 @@ pub fn verify(block: &Block) -> Result<(), String> {
         }
         let after_exit = i > 0 && is_exit(&block.insts[i - 1]);
         if after_exit && !matches!(inst, Inst::Label(_)) {
-            return fault("it stands behind an exit".into());
+            return fault("it follows an exit".into());
         }
         match inst {
             Inst::IfNot { to, exits, .. } => match ended.get(to.0 as usize) {
@@ -55,9 +56,9 @@ pub fn verify(block: &Block) -> Result<(), String> {
                 Some(arm) if arm.label == label.0 => {
                     if arm.exits != after_exit {
                         let says = if arm.exits {
-                            "that says so does not exit"
+                            "is marked to exit and does not"
                         } else {
-                            "exits, and does not say so"
+                            "exits and is not marked so"
                         };
                         return fault(format!("the arm {says}"));
                     }
@@ -77,7 +78,7 @@ pub fn verify(block: &Block) -> Result<(), String> {
         return Err("an arm does not end".into());
     }
     if guest != block.guest {
-        return Err(format!("{guest} guest instructions begin, the block says {}", block.guest));
+        return Err(format!("{guest} guest instructions begin, but the block counts {}", block.guest));
     }
     match block.insts.last() {
         Some(last) if is_exit(last) => Ok(()),
@@ -92,7 +93,7 @@ fn vector_slot(inst: &Inst) -> Option<u16> {
     }
 }
 
-/// Whether the instruction uses a slot of a vector otherwise.
+/// Why the instruction uses a slot of a vector in another way, if it does.
 fn shared_slot(inst: &Inst, vectors: &[u16]) -> Option<String> {
     let shared = match *inst {
         Inst::Get(slot) | Inst::GetF(slot) | Inst::Set(slot, _) | Inst::SetF(slot, _) => {
@@ -104,7 +105,7 @@ fn shared_slot(inst: &Inst, vectors: &[u16]) -> Option<String> {
     shared.then(|| "the slot is half of another vector".into())
 }
 
-/// Whether the instruction at `i` gives what belongs to another one that stands elsewhere, or has nothing like it.
+/// Why a further result does not belong where it is, if so.
 fn stray_extra(block: &Block, i: usize) -> Option<String> {
     let Inst::Extra(extra, Val(of)) = block.insts[i] else { return None };
     let fits = match block.insts[of as usize] {
@@ -129,6 +130,7 @@ fn operand_class(inst: &Inst, n: usize) -> Class {
         Inst::SetF(..) => Class::Float,
         Inst::Fp(Fp::FromInt(..) | Fp::FromBits(_), ..) => Class::Int,
         Inst::Fp(..) => Class::Float,
+        Inst::SelectF(..) if n > 0 => Class::Float,
         Inst::SetV(..) | Inst::Vec(..) | Inst::VExtract(..) | Inst::VMask(..) => Class::Vec,
         Inst::VInsert(..) if n == 0 => Class::Vec,
         Inst::StoreV(..) if n == 1 => Class::Vec,
@@ -162,7 +164,7 @@ fn bits_of_int(ty: IntTy) -> u32 {
     }
 }
 
-/// How many low bits of the integer that `inst` makes may be other than zero.
+/// How many low bits of the integer that `inst` makes may be nonzero.
 pub fn bits_of(inst: &Inst) -> u32 {
     match *inst {
         Inst::Const(k) => 64 - k.leading_zeros(),
@@ -175,7 +177,6 @@ pub fn bits_of(inst: &Inst) -> u32 {
         Inst::Load(m, _) | Inst::Rmw(_, m, ..) | Inst::Exchange(m, ..) => m.width.bits(),
         Inst::Fp(op, ..) => match op {
             Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) => 1,
-            Fp::Class(_) => 10,
             Fp::ToInt(_, ty) => bits_of_int(ty),
             Fp::ToBits(fmt) => bits_of_fmt(fmt),
             _ => 64,
@@ -184,7 +185,7 @@ pub fn bits_of(inst: &Inst) -> u32 {
     }
 }
 
-/// Whether an operation of 32 bits may be given values of 64, of which it reads the low half.
+/// Whether an operation of 32 bits accepts values of 64 bits, of which it reads the low half.
 pub fn reads_low_bits(op: Bin) -> bool {
     let high_product = matches!(op, Bin::MulhS | Bin::MulhU | Bin::MulhSU);
     !high_product && !matches!(op, Bin::DivS | Bin::DivU | Bin::RemS | Bin::RemU)
@@ -193,38 +194,40 @@ pub fn reads_low_bits(op: Bin) -> bool {
 fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
     let exists = |n: u8| match n {
         1 | 8 | 16 | 32 | 64 => None,
-        n => Some(format!("there is no width of {n} bits")),
+        n => Some(format!("{n} bits is not a width")),
     };
     let at_most = |v: Val, bits: u32| {
         let n = bits_of(&block.insts[v.0 as usize]);
-        (n > bits).then(|| format!("%{} has {n} bits, {bits} are taken", v.0))
+        (n > bits).then(|| format!("%{} has {n} bits, only {bits} are accepted", v.0))
     };
     match *inst {
-        // Operations of 32 bits read the low ones of their operands, but for those whose result depends on more.
+        // Operations of 32 bits read the low bits of their operands, except those whose result depends on
+        // more.
         Inst::Bin(op, 32, ..) if reads_low_bits(op) => None,
         Inst::Cmp(_, 32, ..) => None,
         Inst::Bin(_, n, a, b) | Inst::Cmp(_, n, a, b) => {
             exists(n).or_else(|| at_most(a, n.into())).or_else(|| at_most(b, n.into()))
         }
-        Inst::Un(Un::Bswap, n @ (1 | 8), _) => Some(format!("{n} bits have no order of bytes")),
+        Inst::Un(Un::Bswap, n @ (1 | 8), _) => Some(format!("{n} bits have no byte order")),
         Inst::Un(_, n, a) => exists(n).or_else(|| at_most(a, n.into())),
         Inst::Select(n, c, a, b) => exists(n)
             .or_else(|| at_most(c, 1))
             .or_else(|| at_most(a, n.into()))
             .or_else(|| at_most(b, n.into())),
+        Inst::SelectF(c, ..) => at_most(c, 1),
         Inst::Carry(_, n, [a, b, c]) => exists(n)
-            .or_else(|| (n == 1).then(|| "there is no carry of one bit".into()))
+            .or_else(|| (n == 1).then(|| "carries of one bit do not exist".into()))
             .or_else(|| at_most(a, n.into()))
             .or_else(|| at_most(b, n.into()))
             .or_else(|| at_most(c, 1)),
-        Inst::Vec(op, _) => (!op.exists()).then(|| "there is no such operation of vectors".into()),
+        Inst::Vec(op, _) => (!op.exists()).then(|| "this operation of vectors does not exist".into()),
         Inst::VInsert(lane, n, ..) | Inst::VExtract(lane, n, _) => {
-            (n as u32 >= lane.count()).then(|| format!("there is no lane {n}"))
+            (n as u32 >= lane.count()).then(|| format!("lane {n} does not exist"))
         }
         // The field takes the low bits.
         Inst::Insert(at, len, ..) => {
             let inside = len > 0 && at as u32 + len as u32 <= 64;
-            (!inside).then(|| "the field does not lie inside 64 bits".into())
+            (!inside).then(|| "the field exceeds 64 bits".into())
         }
         Inst::IfNot { c, .. } => at_most(c, 1),
         Inst::Zext(from, to, a) => exists(from).or_else(|| exists(to)).or_else(|| at_most(a, from.into())),

@@ -5,7 +5,7 @@ use crate::sys::csr;
 use crate::table::{ROWS, decode32, decode64, variant};
 use trine_ir::rows::{Field, number};
 
-/// Registers and other things that fields stand for.
+/// What fields stand for: registers and other operands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     X,
@@ -70,11 +70,11 @@ fn read(field: &Field, text: &str) -> Option<i64> {
     }
 }
 
-/// Assembles one instruction in the table's own syntax (`addi a0, a1, -1`; rounding modes are
-/// written out; fields that the syntax does not name are 0). Gives the word and its length in bytes.
+/// Assembles one instruction in the table's own syntax (`addi a0, a1, -1`; rounding modes are always written;
+/// fields that the syntax does not name are 0). Returns the word and its length in bytes.
 ///
 /// # Errors
-/// What does not fit, in a sentence.
+/// Returns a sentence about what does not fit.
 pub fn assemble(text: &str, rv32: bool) -> Result<(u32, u8), String> {
     let rows = ROWS.iter().filter(|row| row.valid_in(variant_of(rv32)));
     trine_ir::rows::assemble(rows, text, read)

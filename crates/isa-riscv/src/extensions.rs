@@ -1,23 +1,23 @@
-//! The extensions that are implemented whole, as guests are told of them: by the device tree, `/proc/cpuinfo`, the
-//! auxiliary vector and `riscv_hwprobe`.
+//! The extensions that are implemented completely, as guests see them: in the device tree, `/proc/cpuinfo`,
+//! the auxiliary vector and `riscv_hwprobe`.
 
 /// An extension.
 pub struct Extension {
-    /// Its name as `riscv,isa-extensions` has it.
+    /// Its name in `riscv,isa-extensions`.
     pub name: &'static str,
-    /// Its bits in the answer to `RISCV_HWPROBE_KEY_IMA_EXT_0` (Linux, Documentation/arch/riscv/hwprobe.rst); 0 where
-    /// that has none.
+    /// Its bits in the answer to `RISCV_HWPROBE_KEY_IMA_EXT_0` (Linux, Documentation/arch/riscv/hwprobe.rst);
+    /// 0 if it has none there.
     pub probe: u64,
-    /// Who is told of it first: privileged code below is told, too.
+    /// The least privileged code that sees it; more privileged code sees it, too.
     pub first: Told,
 }
 
-/// Whose view of a hart it is. Each sees what those before it see.
+/// A view of a hart. Each includes the extensions of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Told {
-    /// Programs: nothing that is about privileged code only.
+    /// Programs: without extensions of the privileged architecture.
     Programs,
-    /// A kernel in S mode on firmware of ours.
+    /// A kernel in S mode on Trine's own firmware.
     Kernel,
     /// The guest's own firmware in M mode.
     Firmware,
@@ -31,7 +31,7 @@ const fn privileged(name: &'static str, first: Told) -> Extension {
     Extension { name, probe: 0, first }
 }
 
-/// A row an extension: single letters first, in the order of the manual (unpriv 35).
+/// One row for each extension: single letters first, in the order of the manual (unpriv 35).
 pub const EXTENSIONS: &[Extension] = &[
     user("i", 0),
     user("m", 0),
@@ -49,9 +49,10 @@ pub const EXTENSIONS: &[Extension] = &[
     user("zbb", 1 << 4),
     user("zbs", 1 << 5),
     privileged("sstc", Told::Kernel),
-    // With both names, page tables' A and D bits are not updated by hardware before `menvcfg.ADUE` is set (Linux,
-    // Documentation/devicetree/bindings/riscv/extensions.yaml): so it is after a reset into M mode, as on QEMU where
-    // `svade` is on. Our own firmware sets the bit, and its kernels are told of `svadu` alone, which means always on.
+    // With both names, hardware does not update page tables' A and D bits before `menvcfg.ADUE` is set
+    // (Linux, Documentation/devicetree/bindings/riscv/extensions.yaml): the state after a reset into M mode,
+    // as on QEMU with `svade` on. Trine's own firmware sets the bit, and its kernels see `svadu` alone, which
+    // means always on.
     privileged("svade", Told::Firmware),
     privileged("svadu", Told::Kernel),
 ];
@@ -63,19 +64,19 @@ fn letter(e: &Extension) -> bool {
     e.name.len() == 1
 }
 
-/// The extensions that somebody is told of.
+/// The extensions in a view.
 pub fn told(whom: Told) -> impl Iterator<Item = &'static Extension> {
     EXTENSIONS.iter().filter(move |e| e.first <= whom)
 }
 
-/// The ISA string of a hart of 64 bits (unpriv 35.1), as somebody is told of it.
+/// The ISA string of a hart of 64 bits (unpriv 35.1), in a view.
 pub fn isa_string(whom: Told) -> String {
     let letters: String = told(whom).filter(|e| letter(e)).map(|e| e.name).collect();
     let names: String = told(whom).filter(|e| !letter(e)).map(|e| format!("_{}", e.name)).collect();
     format!("rv64{letters}{names}")
 }
 
-/// A bit for each extension of a single letter, `a` the lowest, as `misa` and `AT_HWCAP` have them.
+/// A bit for each extension of a single letter, `a` the lowest, as in `misa` and `AT_HWCAP`.
 pub const fn letters() -> u64 {
     let (mut bits, mut i) = (0, 0);
     while i < EXTENSIONS.len() {
@@ -98,7 +99,7 @@ mod tests {
         assert!(isa_string(Told::Kernel).starts_with("rv64imafdc_zicboz_"));
         assert!(isa_string(Told::Kernel).ends_with("_sstc_svadu"));
         assert!(isa_string(Told::Firmware).ends_with("_sstc_svade_svadu"));
-        // Programs are told of no extension of the privileged architecture.
+        // Programs see no extension of the privileged architecture.
         assert!(!isa_string(Told::Programs).contains("_s"));
         assert_eq!(letters(), 0x112d);
     }

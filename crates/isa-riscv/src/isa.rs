@@ -12,12 +12,12 @@ use trine_ir::{
     Trap,
 };
 
-/// What a hart is made with.
+/// Configuration of a hart.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// `mhartid`.
     pub hart: u64,
-    /// Where the hart starts, and what is below it.
+    /// Where the hart starts, and what runs below it.
     pub start: Start,
 }
 
@@ -41,11 +41,11 @@ pub trait Xlen: Isa<Operands = Operands> {
     fn decode(word: u32) -> Option<(Row, Operands)>;
     /// `misa`.
     const MISA: u64;
-    /// The bits that a program counter has.
+    /// The bits of a program counter.
     const PC_MASK: u64;
 }
 
-/// S and U modes, and B, which is short for Zba, Zbb and Zbs, besides what programs are told of.
+/// S and U modes, and B, which stands for Zba, Zbb and Zbs, besides what programs see.
 const EXTENSIONS: u64 = extensions::letters() | 1 << (b'S' - b'A') | 1 << (b'U' - b'A') | 1 << (b'B' - b'A');
 
 /// RV64GC with the extensions of [`table`].
@@ -94,7 +94,7 @@ fn power_on(config: &Config, misa: u64) -> Slots {
     slots
 }
 
-/// The instruction that starts with these bytes: 16 bits of them, or 32 where it is long.
+/// The instruction that starts with these bytes: 16 bits of them, or 32 for a long one.
 fn word(bytes: &Bytes) -> u32 {
     let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     if is_long(word) { word } else { word & 0xffff }

@@ -18,7 +18,7 @@ macro_rules! slots {
 pub const X: u16 = 0;
 /// Slot of floating-point register 0; the others follow.
 pub const F: u16 = 32;
-/// Where writes to `x0` go.
+/// The slot for writes to `x0`.
 pub const DUMP: u16 = 191;
 
 slots! {
@@ -28,7 +28,7 @@ slots! {
     FRM 65 "frm";
     /// Privilege level: 0 U, 1 S, 3 M.
     PRIV 66 "priv";
-    /// Address of the reservation made by `lr`; all ones when there is none.
+    /// Address of the reservation made by `lr`; all ones if there is none.
     RES_ADDR 67 "res_addr";
     /// Value that `lr` loaded.
     RES_VALUE 68 "res_value";
@@ -58,7 +58,7 @@ slots! {
     MTVAL 80 "mtval";
     /// Machine environment configuration.
     MENVCFG 81 "menvcfg";
-    /// Counters that stand still.
+    /// Counters that are stopped.
     MCOUNTINHIBIT 82 "mcountinhibit";
     /// `mcycle` minus the instructions executed.
     MCYCLE 83 "mcycle_offset";
@@ -84,7 +84,7 @@ slots! {
     STIMECMP 93 "stimecmp";
     /// Hart number.
     MHARTID 94 "mhartid";
-    /// 1 where the board itself is the M-mode firmware.
+    /// 1 if the board itself is the M-mode firmware.
     FIRMWARE 95 "firmware";
     /// PMP configuration, eight entries a slot.
     PMPCFG0 96 "pmpcfg0";
@@ -92,7 +92,7 @@ slots! {
     PMPCFG2 97 "pmpcfg2";
 }
 
-/// The slots of everything but the integer and floating-point registers.
+/// The slots of everything except the integer and floating-point registers.
 pub const SYSTEM_SLOTS: &[u16] = &{
     let mut slots = [0; (PMPADDR + PMP_ENTRIES - FFLAGS) as usize];
     let mut i = 0;

@@ -1,8 +1,7 @@
 //! Every instruction, one row each: documentation, name, body and its operands, encoding, syntax,
 //! extension. See the crate `rows` for the notation and `docs/` for how to add one.
 //!
-//! Reserved compressed encodings are no rows; hints are what they look like (their results go to
-//! `x0`).
+//! Reserved compressed encodings have no rows; hints are ordinary instructions (their results go to `x0`).
 
 use crate::insn::{Rv, a, fp, i, m, system, zb};
 use crate::sys::csr;
@@ -571,7 +570,7 @@ pub fn decode64(word: u32) -> Option<(Row, Operands)> {
     if is_long(word) { decode32_rv64(word) } else { decode16_rv64(word & 0xffff) }
 }
 
-/// What a CSR instruction does; whether a write also reads makes no difference to translations.
+/// The kind of access of a CSR instruction; whether a write also reads makes no difference to translations.
 fn csr_op(row: Row, operands: &Operands) -> csr::Op {
     // `rs1` or `zimm`, the first field of the pattern.
     let no_operand = operands.r[0] == 0;
@@ -583,8 +582,8 @@ fn csr_op(row: Row, operands: &Operands) -> csr::Op {
     }
 }
 
-/// Whether a translation ends after this instruction: it may change the mode, or control never
-/// goes on to the next one.
+/// Whether a translation ends after this instruction: it may change the mode, or never continues with the
+/// next one.
 pub fn ends_block(row: Row, operands: &Operands) -> bool {
     match row {
         row::SRET | row::MRET | row::WFI | row::SFENCE_VMA | row::FENCE_I => true,

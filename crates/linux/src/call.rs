@@ -1,4 +1,4 @@
-//! How a system call is made.
+//! Making system calls.
 
 use crate::abi::Machine;
 use crate::errno::Errno;
@@ -13,50 +13,51 @@ use std::sync::atomic::AtomicU32;
 use trine_base::Width;
 use trine_engine::direct;
 
-/// What all threads of a program share, as far as system calls go.
+/// The state for system calls that all threads of a program share.
 pub struct Guest {
     /// Its CPU.
     pub machine: &'static Machine,
     /// Its address space.
     pub space: Arc<Space>,
-    /// How it sees files.
+    /// Its view of files.
     pub names: Names,
 }
 
-/// Something done around a call of the host.
+/// A function that wraps a call of the host.
 pub type Around<'a> = dyn Fn(&mut dyn FnMut() -> Result<u64, Errno>) -> Result<u64, Errno> + 'a;
 
 /// The thread that makes a call.
 pub struct Context<'a> {
     /// Its program.
     pub guest: &'a Guest,
-    /// Not 0 while a signal waits for the thread: calls that would block are then not made.
+    /// Not 0 while a signal waits for the thread: blocking calls are then not made.
     pub stop: &'a AtomicU32,
-    /// What is to be done around calls of the host; what pages of the program are touched meanwhile the kernel touches.
+    /// Wraps calls of the host. Only the kernel may access pages of the program meanwhile.
     pub around: Option<&'a Around<'a>>,
 }
 
-/// What became of a call.
+/// The outcome of a call.
 pub enum Done {
-    /// It was made.
+    /// The result of a completed call.
     Result(Result<u64, Errno>),
-    /// It is about the thread itself.
+    /// A call about the calling thread itself, which must execute it.
     Thread(ThreadCall),
 }
 
-/// Most bytes of a path (`PATH_MAX`).
+/// The most bytes of a path (`PATH_MAX`).
 const PATH_MAX: usize = 4096;
 
-/// A string of the program, up to its 0; `EFAULT`, or `ENAMETOOLONG`.
+/// Reads a zero-terminated string of the program; fails with `EFAULT`, or `ENAMETOOLONG`.
 pub fn string(at: u64) -> Result<CString, Errno> {
     string_within(at, PATH_MAX, Errno(libc::ENAMETOOLONG))
 }
 
-/// A string of the program with its 0 in fewer than about `most` bytes (up to 255 more); `EFAULT`, or `longer`.
+/// Reads a string of the program that has, with its 0, fewer than about `most` bytes (up to 255 more); fails
+/// with `EFAULT`, or `longer`.
 pub fn string_within(at: u64, most: usize, longer: Errno) -> Result<CString, Errno> {
     let mut bytes = Vec::new();
     while bytes.len() < most {
-        // Up to the end of a page at a time: the next one need not be there.
+        // Read page by page: the page behind the string need not exist.
         let here = at.wrapping_add(bytes.len() as u64);
         let mut part = vec![0; (256 - (here & 255)) as usize];
         direct::read(here, &mut part).ok_or(Errno(libc::EFAULT))?;
@@ -72,7 +73,7 @@ pub fn string_within(at: u64, most: usize, longer: Errno) -> Result<CString, Err
 }
 
 impl Context<'_> {
-    /// Makes the call of this row; `ENOSYS` where the number has none.
+    /// Makes the call of this row; `ENOSYS` if the number has none.
     pub fn call(&self, call: Option<&Call>, args: [u64; 6]) -> Done {
         let Some(call) = call else { return Done::Result(Err(Errno(libc::ENOSYS))) };
         match call.how {
@@ -84,8 +85,8 @@ impl Context<'_> {
         }
     }
 
-    /// The host's call about a range of addresses. What lies above the program's is the monitor's: nothing is mapped
-    /// there, as far as the program can know.
+    /// Makes the host's call about a range of addresses. Addresses above the program's are the monitor's; to
+    /// the program they look unmapped.
     fn range(&self, call: &Call, host: i64, drops: bool, args: [u64; 6]) -> Result<u64, Errno> {
         let [start, size, ..] = args;
         if !space::is_programs(start, size) {
@@ -98,7 +99,7 @@ impl Context<'_> {
         result
     }
 
-    /// The host's call, with the program's paths in their place.
+    /// Makes the host's call, with the program's paths translated.
     fn same(&self, call: &Call, host: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
         let (mut paths, mut dir, given) = (Vec::new(), libc::AT_FDCWD, args);
         for (arg, value) in call.args.iter().zip(&mut args) {
@@ -110,7 +111,7 @@ impl Context<'_> {
             if *arg == Arg::At {
                 dir = *value as RawFd;
             }
-            // What cannot be read the host's kernel complains of.
+            // The host's kernel reports paths that cannot be read.
             if *arg == Arg::Path && direct::load(*value, Width::B1).is_some() {
                 let follow = proc::follows(call, &given);
                 let path = self.guest.names.host_path_at(dir, string(*value)?, follow);
@@ -121,7 +122,7 @@ impl Context<'_> {
         self.host(host, args)
     }
 
-    /// A call of the host.
+    /// Makes a call of the host.
     pub fn host(&self, number: i64, args: [u64; 6]) -> Result<u64, Errno> {
         // SAFETY: pointers are the program's own, which the host's kernel checks, or made by the rows from
         // memory of theirs.
@@ -133,7 +134,7 @@ impl Context<'_> {
     }
 }
 
-/// Reads a structure of the program.
+/// Reads a structure from the program's memory.
 pub fn get<T: Copy>(at: u64) -> Result<T, Errno> {
     let mut value = std::mem::MaybeUninit::<T>::uninit();
     // SAFETY: the bytes of a place for a `T`; `read` fills all of them or the value is not used.
@@ -143,7 +144,7 @@ pub fn get<T: Copy>(at: u64) -> Result<T, Errno> {
     Ok(unsafe { value.assume_init() })
 }
 
-/// Writes a structure of the program.
+/// Writes a structure to the program's memory.
 pub fn put<T: Copy>(at: u64, value: &T) -> Result<(), Errno> {
     // SAFETY: the bytes of a value; structures here have no padding that was not written.
     let bytes = unsafe { std::slice::from_raw_parts((value as *const T).cast::<u8>(), size_of::<T>()) };

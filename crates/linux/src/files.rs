@@ -1,4 +1,5 @@
-//! The program's view of files: a root for its libraries, and of `/proc` what tells of programs (`proc`).
+//! The program's view of files: a root directory for its libraries, and its own contents of some `/proc`
+//! files (`proc`).
 
 use crate::call::{Context, get, string};
 use crate::errno::Errno;
@@ -10,25 +11,26 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// What the program knows by names.
+/// The names that differ for the program.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// Where absolute paths are looked for first; files that are not there are the host's.
+    /// The root directory in which absolute paths are looked up first; files that are not there are the
+    /// host's.
     pub sysroot: Option<PathBuf>,
-    /// The program's own file, by the name it had when it was started.
+    /// The path of the program's executable when it was started.
     pub exe: PathBuf,
-    /// The same, kept open.
+    /// The open executable.
     pub kept: Option<Executable>,
     /// Its arguments.
     pub args: Vec<CString>,
-    /// The host's kernel shows the program's arguments as this process's.
+    /// Whether the host's kernel shows the program's arguments as those of this process.
     pub shown: bool,
-    /// Its auxiliary vector, as `/proc/self/auxv` says.
+    /// Its auxiliary vector, the contents of `/proc/self/auxv`.
     pub auxv: Vec<u8>,
 }
 
 impl Names {
-    /// The host's path for one of the program's.
+    /// Translates a path of the program to the host's.
     pub fn host_path(&self, path: CString) -> CString {
         let Some(root) = self.sysroot.as_ref().filter(|_| path.as_bytes().first() == Some(&b'/')) else {
             return path;
@@ -41,19 +43,20 @@ impl Names {
         }
     }
 
-    /// The same of a path from a directory's descriptor, and of the `exe` of a process that Trine runs the program's.
+    /// The same for a path relative to a directory descriptor; the `exe` of a process under Trine is its
+    /// program.
     pub fn host_path_at(&self, dir: RawFd, path: CString, follow: bool) -> CString {
         proc::executable(self, dir, &path, follow, false).unwrap_or_else(|| self.host_path(path))
     }
 
-    /// A path that names the program's own executable: the name, or the descriptor where the name is another file's by now
-    /// or nobody's.
+    /// A path to the program's own executable: its name, or its descriptor if the name belongs to another
+    /// file or to none by now.
     pub fn executable(&self) -> PathBuf {
         let file = self.kept.filter(|kept| !kept.is_at(&self.exe)).and_then(|kept| kept.descriptor());
         file.map_or_else(|| self.exe.clone(), |fd| format!("/proc/self/fd/{fd}").into())
     }
 
-    /// What `/proc/self/exe` says.
+    /// The target of the link `/proc/self/exe`.
     pub fn link(&self) -> Vec<u8> {
         let fd = self.kept.and_then(|kept| kept.descriptor());
         let link = fd.and_then(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
@@ -61,12 +64,12 @@ impl Names {
     }
 }
 
-/// A path argument, as the host has it.
+/// Reads a path argument and translates it to the host's.
 fn path(c: &Context, at: u64) -> Result<CString, Errno> {
     Ok(c.guest.names.host_path(string(at)?))
 }
 
-/// The path argument of a call about a file's attributes: with `AT_EMPTY_PATH` there may be none at all (Linux 6.11).
+/// The path argument of a call about a file's attributes; with `AT_EMPTY_PATH` it may be null (Linux 6.11).
 pub fn path_or_null(c: &Context, dir: u64, at: u64, flags: u64) -> Result<Option<CString>, Errno> {
     if at == 0 && flags & libc::AT_EMPTY_PATH as u64 != 0 {
         return Ok(None);
@@ -75,7 +78,8 @@ pub fn path_or_null(c: &Context, dir: u64, at: u64, flags: u64) -> Result<Option
     Ok(Some(c.guest.names.host_path_at(dir as RawFd, string(at)?, follow)))
 }
 
-/// The program's executable, where a call about a file's attributes came to Trine's: by a symbolic link of any name.
+/// The program's executable, if a call about a file's attributes would access Trine's, by a symbolic link of
+/// any name.
 pub fn instead(c: &Context, dir: u64, path: Option<&CString>, flags: u64) -> Option<CString> {
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW as u64 == 0;
     proc::executable(&c.guest.names, dir as RawFd, path?, follow, true)
@@ -83,7 +87,7 @@ pub fn instead(c: &Context, dir: u64, path: Option<&CString>, flags: u64) -> Opt
 
 /// `statx(dirfd, path, flags, mask, buf)`.
 pub fn statx(c: &Context, [dir, path, flags, mask, buf, _]: [u64; 6]) -> Result<u64, Errno> {
-    // `stx_ino`, and where the device's number begins (include/uapi/linux/stat.h).
+    // Offsets of `stx_ino` and of the device number (include/uapi/linux/stat.h).
     const INODE: u64 = 32;
     const DEVICE: u64 = 136;
     if buf >= END {
@@ -118,9 +122,9 @@ pub fn openat(c: &Context, [dir, at, flags, mode, ..]: [u64; 6]) -> Result<u64, 
 
 /// `openat2(dirfd, path, how, size)`.
 pub fn openat2(c: &Context, [dir, at, how, size, ..]: [u64; 6]) -> Result<u64, Errno> {
-    // `RESOLVE_BENEATH` and `RESOLVE_IN_ROOT`: absolute paths are not what they are.
+    // With `RESOLVE_BENEATH` and `RESOLVE_IN_ROOT`, absolute paths have another meaning.
     const APART: u64 = 0x08 | 0x10;
-    // Flags, mode, way to resolve; the kernel complains of a structure that cannot be read.
+    // Flags, mode, resolve flags; the kernel reports a structure that cannot be read.
     let given = get::<[u64; 3]>(how).ok();
     let path = string(at)?;
     let path = match given {
@@ -131,7 +135,7 @@ pub fn openat2(c: &Context, [dir, at, how, size, ..]: [u64; 6]) -> Result<u64, E
     proc::opened(c, fd, dir as RawFd, &path, given.map_or(0, |[flags, ..]| flags))
 }
 
-/// `close(fd)`: what the program does not know of it cannot close.
+/// `close(fd)`: the program cannot close descriptors that it must not see.
 pub fn close(c: &Context, [fd, ..]: [u64; 6]) -> Result<u64, Errno> {
     match c.guest.names.kept.is_some_and(|kept| kept.is_kept(fd)) {
         true => Err(Errno(libc::EBADF)),
@@ -148,7 +152,7 @@ pub fn close_range(c: &Context, [first, last, flags, ..]: [u64; 6]) -> Result<u6
         Some(own)
             if (first..=last).contains(&own) && c.guest.names.kept.is_some_and(|k| k.is_kept(own.into())) =>
         {
-            // With the flags first, which may make the table of descriptors the thread's own.
+            // The flags take effect first, because they may unshare the thread's descriptor table.
             if first < own {
                 call(first, own - 1)?;
             }
@@ -158,9 +162,9 @@ pub fn close_range(c: &Context, [first, last, flags, ..]: [u64; 6]) -> Result<u6
     }
 }
 
-/// `getdents64(fd, buffer, size)`: of the process's own descriptors those that the program does not know of are left out.
+/// `getdents64(fd, buffer, size)`: omits those of the process's descriptors that the program must not see.
 pub fn getdents64(c: &Context, [fd, buffer, size, ..]: [u64; 6]) -> Result<u64, Errno> {
-    // `struct linux_dirent64`: where its size stands, and its name.
+    // Offsets in `struct linux_dirent64` of its size and its name.
     const LENGTH: usize = 16;
     const NAME: usize = 19;
     let got = c.host(libc::SYS_getdents64, [fd, programs(buffer), size, 0, 0, 0])?;
@@ -181,7 +185,7 @@ pub fn getdents64(c: &Context, [fd, buffer, size, ..]: [u64; 6]) -> Result<u64, 
         }
         entries.drain(at..end);
         trine_engine::direct::write(buffer, &entries).ok_or(Errno(libc::EFAULT))?;
-        // Nothing would mean that there is no more.
+        // An empty result would mean the end of the directory.
         return if entries.is_empty() {
             getdents64(c, [fd, buffer, size, 0, 0, 0])
         } else {
@@ -206,7 +210,7 @@ pub fn readlinkat(c: &Context, [dir, at, buf, size, ..]: [u64; 6]) -> Result<u64
     c.host(libc::SYS_readlinkat, [dir, path.as_ptr() as u64, programs(buf), size, 0, 0])
 }
 
-/// `chroot(path)`. Children of the guest's CPU start there, too.
+/// `chroot(path)`. Children that run under Trine start in the new root, too.
 pub fn chroot(c: &Context, [at, ..]: [u64; 6]) -> Result<u64, Errno> {
     let path = path(c, at)?;
     own::keep();

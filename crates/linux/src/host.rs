@@ -1,10 +1,10 @@
-//! The host's kernel: system calls that a signal for the program cannot slip past.
+//! System calls of the host, made so that a signal for the program cannot be missed.
 
 use crate::errno::Errno;
 use std::sync::atomic::AtomicU32;
 
-// Between looking at the flag and entering the kernel a signal may come. Its handler finds the address
-// in this window and moves it to `trine_syscall_interrupted`: the call is then not made.
+// A signal may come between the check of the flag and the entry into the kernel. Its handler finds the PC in
+// this window and moves it to `trine_syscall_interrupted`: the call is not made then.
 std::arch::global_asm!(
     "trine_syscall: mov rax, rdi",
     "mov rcx, rdx",
@@ -29,12 +29,12 @@ unsafe extern "sysv64" {
     static trine_syscall_interrupted: u8;
 }
 
-/// Makes a system call of the host. Where `stop` is not 0 or becomes so before the kernel is entered, the
+/// Makes a system call of the host. If `stop` is not 0, or becomes so before the kernel is entered, the
 /// result is [`crate::errno::RESTART`].
 ///
 /// # Safety
-/// The call must not break what Rust code relies on: its arguments name memory of the program, or memory of
-/// ours that the kernel may read or write as the call does.
+/// The call must not break what Rust code relies on: its arguments must refer to memory of the program, or to
+/// memory of ours that the kernel may read or write in this call.
 pub unsafe fn interruptible(number: i64, args: [u64; 6], stop: &AtomicU32) -> Result<u64, Errno> {
     // SAFETY: by the caller.
     Errno::check(unsafe { trine_syscall(number, &args, stop) })
@@ -50,10 +50,10 @@ pub unsafe fn call(number: i64, args: [u64; 6]) -> Result<u64, Errno> {
     unsafe { interruptible(number, args, &NEVER) }
 }
 
-/// For signal handlers: where a system call that is not yet made was interrupted, it is not made.
+/// For signal handlers: if the signal came just before a system call, prevents that call.
 ///
 /// # Safety
-/// `context` is what the kernel gave to the handler.
+/// `context` must be what the kernel passed to the handler.
 pub unsafe fn interrupt(context: *mut libc::ucontext_t) {
     // SAFETY: by the caller.
     let rip = unsafe { &mut (*context).uc_mcontext.gregs[libc::REG_RIP as usize] };
@@ -63,9 +63,10 @@ pub unsafe fn interrupt(context: *mut libc::ucontext_t) {
     }
 }
 
-/// Writes a line to standard error. Where the program has closed it, or nobody reads, the line is lost.
+/// Writes a line to standard error. The line is lost if the program has closed it, or nobody reads it.
 ///
-/// Not by Rust's `stderr`: a child that was forked while another thread held its lock would wait for ever.
+/// Does not use Rust's `stderr`: a child that was forked while another thread held its lock would wait for
+/// ever.
 pub fn say(line: &str) {
     let line = format!("{line}\n");
     // SAFETY: reads a string of ours. One call a line: threads do not mix theirs.

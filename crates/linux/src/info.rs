@@ -1,10 +1,10 @@
-//! What the program is told of its machine.
+//! Information about the machine for the program.
 
 use crate::call::{Context, put};
 use crate::errno::Errno;
 use crate::space::{END, programs};
 
-/// `uname(buf)`: the host's, but for the CPU.
+/// `uname(buf)`: the host's values, except the CPU.
 pub fn uname(c: &Context, [buf, ..]: [u64; 6]) -> Result<u64, Errno> {
     // SAFETY: a structure of bytes.
     let mut name: libc::utsname = unsafe { std::mem::zeroed() };
@@ -18,8 +18,8 @@ pub fn uname(c: &Context, [buf, ..]: [u64; 6]) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// `prctl`: what is about the process itself; what is about the host's CPU or would reach the monitor is
-/// refused.
+/// `prctl`: operations on the process itself are performed; those that concern the host's CPU or would affect
+/// the monitor are refused.
 pub fn prctl(c: &Context, mut args: [u64; 6]) -> Result<u64, Errno> {
     const PR_GET_AUXV: i32 = 0x4155_5856;
     const PR_SET_MEMORY_MERGE: i32 = 67;
@@ -73,7 +73,7 @@ pub fn prctl(c: &Context, mut args: [u64; 6]) -> Result<u64, Errno> {
     }
 }
 
-/// `prctl(PR_GET_AUXV, buffer, size, 0, 0)`: what `/proc/self/auxv` holds; its size.
+/// `prctl(PR_GET_AUXV, buffer, size, 0, 0)`: copies the contents of `/proc/self/auxv`; returns their size.
 fn auxv(c: &Context, [_, to, size, a, b, _]: [u64; 6]) -> Result<u64, Errno> {
     let auxv = &c.guest.names.auxv;
     if a != 0 || b != 0 {
@@ -84,7 +84,7 @@ fn auxv(c: &Context, [_, to, size, a, b, _]: [u64; 6]) -> Result<u64, Errno> {
     Ok(auxv.len() as u64)
 }
 
-/// `personality(persona)`: not `READ_IMPLIES_EXEC`, which would make the host's mappings executable.
+/// `personality(persona)`: refuses `READ_IMPLIES_EXEC`, which would make the host's mappings executable.
 pub fn personality(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     const QUERY: u32 = 0xffff_ffff;
     let persona = args[0] as u32;

@@ -1,22 +1,23 @@
-//! Requests of `ioctl` (include/uapi/asm-generic/ioctls.h, linux/fs.h, linux/sockios.h and others): the host's kernel takes
-//! them as the program makes them, since all structures are the same on both. What is not here goes there, too.
+//! Requests of `ioctl` (include/uapi/asm-generic/ioctls.h, linux/fs.h, linux/sockios.h and others). They are
+//! passed to the host's kernel unchanged, since all structures are the same; so are requests that are not
+//! listed here.
 
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
 use crate::space::{NOWHERE, programs, programs_or_number};
 
-/// Which way a request's argument goes.
+/// The direction of a request's argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// There is none.
+    /// No argument.
     None,
     /// A number, not an address.
     Value,
-    /// The kernel reads what it points to.
+    /// The kernel reads the structure.
     In,
-    /// The kernel writes there.
+    /// The kernel writes the structure.
     Out,
-    /// Both.
+    /// The kernel reads and writes the structure.
     InOut,
 }
 
@@ -26,11 +27,11 @@ pub struct Request {
     pub number: u32,
     /// Name.
     pub name: &'static str,
-    /// Bytes of what its argument points to.
+    /// Size of the structure in bytes.
     pub size: u32,
-    /// Which way they go.
+    /// The direction of the argument.
     pub way: Way,
-    /// What it is about.
+    /// A short description.
     pub meaning: &'static str,
 }
 
@@ -47,17 +48,17 @@ macro_rules! requests {
     };
 }
 
-/// The row of a request.
+/// The row of a request; `None` if it is not listed.
 pub fn find(number: u32) -> Option<&'static Request> {
     let at = REQUESTS.binary_search_by_key(&number, |r| r.number).ok()?;
     Some(&REQUESTS[at])
 }
 
-/// Requests whose structures hold an address, and where it stands in them.
+/// Requests whose structures contain an address, and its offset.
 const NESTED: &[(&str, usize)] =
     &[("SIOCADDRT", 88), ("SIOCDELRT", 88), ("SIOCGIFCONF", 8), ("SIOCETHTOOL", 16)];
 
-/// Most bytes of such a structure.
+/// The largest such structure in bytes.
 const LARGEST: usize = 120;
 
 /// `ioctl(fd, request, argument)`.
@@ -74,7 +75,8 @@ pub fn ioctl(c: &Context, [fd, request, argument, ..]: [u64; 6]) -> Result<u64, 
     }
 }
 
-/// A request with an address at `inner` in its structure at `at`: the kernel gets a copy, which no other thread changes.
+/// A request whose structure at `at` contains an address at offset `inner`: the kernel gets a copy, which no
+/// other thread can change.
 fn nested(
     row: &Request,
     inner: usize,
@@ -217,7 +219,7 @@ mod tests {
     #[test]
     fn rows_are_in_order_and_as_their_numbers_say() {
         assert!(REQUESTS.windows(2).all(|w| w[0].number < w[1].number));
-        // New numbers hold the size (bits 16 to 29) and the way (30 and 31).
+        // New request numbers contain the size (bits 16 to 29) and the direction (30 and 31).
         for r in REQUESTS.iter().filter(|r| r.number >> 30 != 0) {
             let said = r.number >> 16 & 0x3fff;
             // These say `long` and take `int`; FICLONE takes a descriptor, TUNSETIFF a larger structure.

@@ -1,8 +1,9 @@
-//! Linux as a program of another CPU sees it: one table of system calls, and what stands behind the
-//! rows that the host's kernel cannot serve as they are.
+//! Linux as a program of another CPU sees it: one table of system calls, and the implementation of those that
+//! the host's kernel cannot serve unchanged.
 //!
-//! The programs are 64-bit and little-endian, and their addresses are the host's. So a row says `same` where
-//! the host's call takes the same arguments and structures; the others convert, or keep the program's own state.
+//! Programs are 64-bit and little-endian, and their addresses are the host's. So a row says `same` if the
+//! host's call takes the same arguments and structures; the others convert them, or keep the program's own
+//! state.
 //!
 //! * [`abi`]: what differs between CPUs. [`table`]: the calls. [`call`]: how one is made. [`strace`]: how one is shown. [`ioctl`]: requests to devices.
 //!   [`page`]: all of it for readers.

@@ -1,10 +1,11 @@
-//! Trine's own executable, which runs again for each child of the guest's CPU: `/proc/self/exe`, but a program may go
-//! to a root without `/proc`.
+//! Trine's own executable, which is executed again for each child of the guest's CPU: it is `/proc/self/exe`,
+//! but a program may change to a root without `/proc`.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
-/// An open executable, and which file it is: the program may close the descriptor and open another file there.
+/// The open executable and its identity: the program may close the descriptor and open another file with the
+/// same number.
 struct Kept {
     fd: OwnedFd,
     file: (u64, u64),
@@ -12,7 +13,7 @@ struct Kept {
 
 static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
 
-/// Lowest descriptor that is used by Trine, so that the program finds the numbers free that it expects.
+/// The lowest descriptor that Trine uses, so that the program finds those numbers free that it expects.
 pub const LOWEST: RawFd = 500;
 
 fn identity(fd: RawFd) -> Option<(u64, u64)> {
@@ -29,7 +30,7 @@ fn open() -> Option<OwnedFd> {
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Keeps the executable reachable: the program is about to change its root.
+/// Keeps the executable open: the program is about to change its root.
 pub fn keep() {
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     if kept.as_ref().is_some_and(|k| identity(k.fd.as_raw_fd()) == Some(k.file)) {
@@ -40,13 +41,13 @@ pub fn keep() {
     let fd = unsafe { libc::fcntl(low.as_raw_fd(), libc::F_DUPFD_CLOEXEC, LOWEST) };
     // SAFETY: just made; nobody else owns it.
     let fd = if fd >= 0 { unsafe { OwnedFd::from_raw_fd(fd) } } else { low };
-    // What the program put in the old one's place stays open.
+    // A file that the program has put in the old one's place stays open.
     if let Some(Kept { fd, .. }) = identity(fd.as_raw_fd()).and_then(|file| kept.replace(Kept { fd, file })) {
         std::mem::forget(fd);
     }
 }
 
-/// A descriptor of the executable; `None` where it cannot be reached.
+/// A descriptor of the executable; `None` if it cannot be opened.
 pub fn descriptor() -> Option<OwnedFd> {
     let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     let fd = kept.as_ref().filter(|k| identity(k.fd.as_raw_fd()) == Some(k.file));

@@ -1,4 +1,4 @@
-//! docs/system-calls.md, made from the tables (`cargo xtask docs`).
+//! docs/system-calls.md, generated from the tables (`cargo xtask docs`).
 
 use crate::abi::riscv64;
 use crate::ioctl::{REQUESTS, Way};
@@ -16,7 +16,7 @@ Programs run on the host's kernel (`trine run PROGRAM`). A call is *complete* wh
 fail, and with what. A number that is not here gives `ENOSYS`.
 ";
 
-/// How far a call goes, in a word.
+/// The word for how complete a call is.
 fn word(state: State) -> &'static str {
     match state {
         State::Complete => "complete",
@@ -34,7 +34,7 @@ fn row(call: &Call) -> String {
     format!("| {number} | `{}` | {args} | {state} | {reach} | {note} | {} |", call.name, call.test)
 }
 
-/// The page.
+/// The text of the page.
 pub fn system_calls() -> String {
     let count = |state| CALLS.iter().filter(|c| c.state == state).count();
     let [complete, partial, refused] = [State::Complete, State::Partial, State::Refused].map(count);

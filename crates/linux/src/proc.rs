@@ -1,8 +1,10 @@
-//! Files of `/proc` that tell of a process: of one that Trine runs they are the monitor's, and here the program's.
+//! Files of `/proc` about processes under Trine: the host's contents are the monitor's, those here are the
+//! program's.
 //!
-//! What a path names is decided by where it leads, never by its text: a directory's descriptor, the working directory,
-//! `//proc//self/./exe`, `/proc/self/task/N/exe` and a symbolic link all lead to the same file. The host's kernel opens
-//! it first, and says what it is: a file of procfs, or Trine's own executable.
+//! Which file a path refers to is decided by the file, never by the path's text: a directory descriptor, the
+//! working directory, `//proc//self/./exe`, `/proc/self/task/N/exe` and a symbolic link can all lead to the
+//! same file. The host's kernel opens it first, and then it is examined: it may be a file of procfs, or
+//! Trine's own executable.
 
 use crate::call::Context;
 use crate::errno::Errno;
@@ -17,15 +19,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Which file: device and number.
+/// The identity of a file: device and inode number.
 type Identity = (u64, u64);
 
-/// Most symbolic links on the way to a file (`MAXSYMLINKS`).
+/// The most symbolic links in a path (`MAXSYMLINKS`).
 const MOST_LINKS: usize = 40;
-/// Descriptors from [`LOWEST`] on among which that of a program's executable is looked for.
+/// Number of descriptors from [`LOWEST`] on among which that of a program's executable is looked for.
 const PLACES: RawFd = 32;
 
-/// A program's own executable, kept open: `/proc/self/exe` is the file that was started, whatever becomes of its name.
+/// A program's open executable: `/proc/self/exe` refers to the file that was started, whatever happens to its
+/// name.
 #[derive(Clone, Copy, Debug)]
 pub struct Executable {
     fd: RawFd,
@@ -33,7 +36,8 @@ pub struct Executable {
 }
 
 impl Executable {
-    /// Keeps the file at `path` open, at a number that programs do not expect to be free; `None` where that cannot be.
+    /// Keeps the file at `path` open, with a descriptor number that programs do not expect to be free; `None`
+    /// if that is not possible.
     pub fn keep(path: &Path) -> Option<Executable> {
         let path = CString::new(path.as_os_str().as_bytes()).ok()?;
         let low = place(libc::AT_FDCWD, &path, 0)?;
@@ -43,12 +47,12 @@ impl Executable {
         (fd >= 0).then_some(Executable { fd, file })
     }
 
-    /// Whether this path still names it.
+    /// Whether this path still refers to it.
     pub fn is_at(&self, path: &Path) -> bool {
         path.metadata().is_ok_and(|m| (m.dev(), m.ino()) == self.file)
     }
 
-    /// The descriptor, unless the program closed it or put another file there.
+    /// The descriptor, unless the program has closed it or opened another file with that number.
     pub fn descriptor(&self) -> Option<RawFd> {
         (identity(self.fd)?.file == self.file).then_some(self.fd)
     }
@@ -64,7 +68,7 @@ impl Executable {
     }
 }
 
-/// What `fstat` says of a file, as far as it matters here.
+/// The relevant results of `fstat`.
 struct About {
     file: Identity,
     mode: u32,
@@ -79,7 +83,7 @@ fn identity(fd: RawFd) -> Option<About> {
     known.then_some(About { file: (stat.st_dev, stat.st_ino), mode: stat.st_mode, size: stat.st_size })
 }
 
-/// Trine's own executable. Where procfs is not mounted yet, it is asked for again.
+/// Trine's own executable. If procfs is not mounted yet, this is tried again later.
 fn monitor() -> Option<Identity> {
     static MONITOR: OnceLock<Identity> = OnceLock::new();
     if let Some(known) = MONITOR.get() {
@@ -94,7 +98,7 @@ pub fn is_monitor(device: u64, inode: u64) -> bool {
     monitor() == Some((device, inode))
 }
 
-/// A descriptor that only names a file.
+/// Opens a path with `O_PATH`.
 fn place(dir: RawFd, path: &CStr, flags: i32) -> Option<OwnedFd> {
     // SAFETY: reads a string of ours.
     let fd = unsafe { libc::openat(dir, path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC | flags) };
@@ -109,12 +113,12 @@ fn is_proc(fd: RawFd) -> bool {
     unsafe { libc::fstatfs(fd, &mut stat) == 0 && stat.f_type == libc::PROC_SUPER_MAGIC }
 }
 
-/// The path that the host's kernel has for an open file.
+/// The path of an open file, according to the host's kernel.
 fn path_of(fd: RawFd) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()
 }
 
-/// A process as a directory of procfs says which.
+/// A process, identified by a directory of procfs.
 #[derive(Debug, PartialEq)]
 struct Of {
     /// `/proc/N`, wherever procfs is mounted.
@@ -123,7 +127,7 @@ struct Of {
 }
 
 impl Of {
-    /// Of a directory `…/N` or `…/N/task/M`, without links in it.
+    /// The process of a directory `…/N` or `…/N/task/M`, whose path contains no links.
     fn directory(path: &Path) -> Option<Of> {
         let number = |p: &Path| p.file_name()?.to_str()?.parse::<u32>().ok();
         let last = number(path)?;
@@ -132,15 +136,15 @@ impl Of {
             true => (above.parent()?, above.parent().and_then(number)?),
             false => (path, last),
         };
-        // Of another place procfs may be that of another pid namespace.
+        // Another procfs mount may belong to another PID namespace.
         let here = base.parent() == Some(Path::new("/proc"));
         // SAFETY: sends nothing, only asks whether this is one of our threads.
         let ours = || unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), process, 0) == 0 };
         Some(Of { base: base.into(), own: here && (process == std::process::id() || ours()) })
     }
 
-    /// Where the program's executable is found, of a process that Trine runs: `None` where it does not, or that cannot be
-    /// known.
+    /// The path of the program of a process under Trine; `None` if it is not under Trine, or that cannot be
+    /// determined.
     fn executable(&self, names: &Names) -> Option<PathBuf> {
         if self.own {
             return Some(names.executable());
@@ -158,20 +162,20 @@ impl Of {
             let names_only = i32::from_str_radix(flags, 8).ok()? & libc::O_PATH != 0;
             let link = format!("{base}/fd/{number}");
             let about = identity(place(libc::AT_FDCWD, &CString::new(link.as_str()).ok()?, 0)?.as_raw_fd())?;
-            // It is mapped as the program, and not as the monitor.
+            // It is mapped as a program, not as the monitor.
             let mapped = |l: &str| starts_below_end(l) && inode_of(l) == Some(about.file.1);
             (names_only && maps.lines().any(mapped)).then(|| link.into())
         })
     }
 }
 
-/// Whether a line of `maps` or the first line of an entry of `smaps` is about a program's addresses.
+/// Whether a line of `maps`, or the first line of an entry of `smaps`, is about a program's addresses.
 fn starts_below_end(line: &str) -> bool {
     let start = line.split_once('-').and_then(|(start, _)| u64::from_str_radix(start, 16).ok());
     start.is_some_and(|at| at < END)
 }
 
-/// The file's number in a line of `maps`.
+/// The inode number in a line of `maps`.
 fn inode_of(line: &str) -> Option<u64> {
     line.split_ascii_whitespace().nth(4)?.parse().ok()
 }
@@ -195,12 +199,12 @@ fn below_end(text: &str) -> String {
     text.split_inclusive('\n').filter(keep).collect()
 }
 
-/// The process whose `exe` a path names, with links followed as the kernel follows them.
+/// The process whose `exe` a path refers to, with links followed as the kernel follows them.
 fn exe_of(dir: RawFd, path: &CStr, follow: bool) -> Option<Of> {
     let mut dir = (dir, None::<OwnedFd>);
     let mut path = PathBuf::from(OsStr::from_bytes(path.to_bytes()));
     for _ in 0..MOST_LINKS {
-        // A slash at the end, `.` and `..` name directories.
+        // A trailing slash, `.` and `..` mean directories.
         let bytes = path.as_os_str().as_bytes();
         let at = bytes.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
         let last = CString::new(&bytes[at..]).ok().filter(|l| !l.is_empty())?;
@@ -213,7 +217,7 @@ fn exe_of(dir: RawFd, path: &CStr, follow: bool) -> Option<Of> {
             return None;
         }
         let link = place(parent.as_raw_fd(), &last, libc::O_NOFOLLOW)?;
-        // The kernel's own links in procfs lead where their text does not say.
+        // Magic links of procfs do not lead where their text says.
         if identity(link.as_raw_fd())?.mode & libc::S_IFMT != libc::S_IFLNK || is_proc(link.as_raw_fd()) {
             return None;
         }
@@ -223,7 +227,7 @@ fn exe_of(dir: RawFd, path: &CStr, follow: bool) -> Option<Of> {
     None
 }
 
-/// What a symbolic link says.
+/// The target of a symbolic link.
 fn target_of(link: RawFd) -> Option<PathBuf> {
     let mut text = vec![0u8; 4096];
     // SAFETY: fills an array of ours.
@@ -232,22 +236,23 @@ fn target_of(link: RawFd) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsString::from_vec(text)))
 }
 
-/// Whether a path may end at a process's `exe`, by its text alone: what is asked before more work is done.
+/// Whether a path may refer to a process's `exe`, judged by its text alone: a fast check before more work is
+/// done.
 fn ends_in_exe(path: &CStr) -> bool {
     path.to_bytes().strip_suffix(b"exe").is_some_and(|rest| matches!(rest.last(), None | Some(b'/')))
 }
 
-/// The path of the program's executable where a path names the `exe` of a process that Trine runs. `hidden` says that the
-/// path need not end so: a symbolic link may lead there.
+/// The path of the program's executable if a path refers to the `exe` of a process under Trine. `hidden`: the
+/// path need not end in `exe`, because a symbolic link may lead there.
 pub fn executable(names: &Names, dir: RawFd, path: &CStr, follow: bool, hidden: bool) -> Option<CString> {
-    // Not followed, it is the link.
+    // If it is not followed, the path refers to the link itself.
     if !follow || !hidden && !ends_in_exe(path) {
         return None;
     }
     CString::new(exe_of(dir, path, follow)?.executable(names)?.into_os_string().into_vec()).ok()
 }
 
-/// Whether a call of the table follows a link at the end of its path.
+/// Whether a call of the table follows a link in the last component of its path.
 pub fn follows(call: &Call, args: &[u64; 6]) -> bool {
     let flag = |at: usize, bit: i32| args[at] & bit as u64 != 0;
     match call.name {
@@ -260,13 +265,13 @@ pub fn follows(call: &Call, args: &[u64; 6]) -> bool {
     }
 }
 
-/// What `readlink` says of the `exe` of a process that Trine runs: ` (deleted)` behind the name where the file has none any
-/// more.
+/// The target of the link `exe` of a process under Trine, with ` (deleted)` appended if the file has no name
+/// any more.
 pub fn link(names: &Names, dir: RawFd, path: &CStr) -> Option<Vec<u8>> {
     let of = match path.is_empty() {
         false if !ends_in_exe(path) => return None,
         false => exe_of(dir, path, false)?,
-        // The descriptor is the link's own.
+        // The descriptor is that of the link itself.
         true => {
             let about = identity(dir)?;
             let link = about.mode & libc::S_IFMT == libc::S_IFLNK && is_proc(dir);
@@ -281,7 +286,7 @@ pub fn link(names: &Names, dir: RawFd, path: &CStr) -> Option<Vec<u8>> {
     Some(std::fs::read_link(link).ok()?.into_os_string().into_vec())
 }
 
-/// What an open file of procfs holds, where that is about the program or its machine.
+/// The contents of an open file of procfs, if they are about the program or its machine.
 fn contents(c: &Context, path: &Path) -> Option<Vec<u8>> {
     if path == Path::new("/proc/cpuinfo") {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -295,7 +300,7 @@ fn contents(c: &Context, path: &Path) -> Option<Vec<u8>> {
         ("cmdline", true) if !names.shown => {
             Some(names.args.iter().flat_map(|a| a.as_bytes_with_nul()).copied().collect())
         }
-        // Of one that Trine does not run nothing is left out.
+        // For a process that is not under Trine, nothing is removed.
         (name @ ("maps" | "smaps"), own) if own || of.executable(names).is_some() => {
             Some(below_end(&std::fs::read_to_string(of.base.join(name)).ok()?).into_bytes())
         }
@@ -303,8 +308,8 @@ fn contents(c: &Context, path: &Path) -> Option<Vec<u8>> {
     }
 }
 
-/// As [`opened`], of a file that the host's kernel refused to open: `--deny read` refuses `/proc` to the monitor, too, but
-/// what the program is told of itself comes from the monitor.
+/// As [`opened`], for a file that the host's kernel refused to open: `--deny read` makes `/proc` inaccessible
+/// to the monitor, too, but information about the program itself comes from the monitor.
 pub fn refused(c: &Context, dir: RawFd, path: &CStr, flags: u64) -> Option<Result<u64, Errno>> {
     const TOLD: [&[u8]; 4] = [b"maps", b"auxv", b"cmdline", b"cpuinfo"];
     let reads = flags & libc::O_ACCMODE as u64 == libc::O_RDONLY as u64;
@@ -315,7 +320,7 @@ pub fn refused(c: &Context, dir: RawFd, path: &CStr, flags: u64) -> Option<Resul
     contents(c, &path_of(file.as_raw_fd())?).map(|contents| memory_file(&contents, flags))
 }
 
-/// A descriptor of a file in memory with these contents, at its start.
+/// Creates a file in memory with these contents; its position is at the start.
 fn memory_file(contents: &[u8], flags: u64) -> Result<u64, Errno> {
     let close = if flags & libc::O_CLOEXEC as u64 != 0 { libc::MFD_CLOEXEC } else { 0 };
     // SAFETY: a literal name; the result is checked.
@@ -333,8 +338,8 @@ fn memory_file(contents: &[u8], flags: u64) -> Result<u64, Errno> {
     Ok(fd.into_raw_fd() as u64)
 }
 
-/// What the program gets for a file that the host's kernel opened: itself, or what it is of the program. `path` is that
-/// of the call.
+/// The result of opening a file, for the program: the file itself, or a file with the program's contents.
+/// `path` is the path in the call.
 pub fn opened(c: &Context, fd: u64, dir: RawFd, path: &CStr, flags: u64) -> Result<u64, Errno> {
     let Some(about) = identity(fd as RawFd) else { return Ok(fd) };
     let follow = flags & libc::O_NOFOLLOW as u64 == 0;
@@ -348,7 +353,7 @@ pub fn opened(c: &Context, fd: u64, dir: RawFd, path: &CStr, flags: u64) -> Resu
             }
         };
     }
-    // Files of procfs that matter here are of no size, on a device that is none.
+    // The relevant files of procfs have size 0 and are on a device with major number 0.
     let regular = about.mode & libc::S_IFMT == libc::S_IFREG && flags & libc::O_PATH as u64 == 0;
     if about.size != 0 || !regular || libc::major(about.file.0) != 0 || !is_proc(fd as RawFd) {
         return Ok(fd);
@@ -356,7 +361,7 @@ pub fn opened(c: &Context, fd: u64, dir: RawFd, path: &CStr, flags: u64) -> Resu
     let Some(path) = path_of(fd as RawFd) else { return Ok(fd) };
     if flags & libc::O_ACCMODE as u64 != libc::O_RDONLY as u64 {
         return match is_memory_of_guest(c, &path) {
-            // Past the protections of its pages, and to the monitor behind the program's addresses.
+            // It bypasses page protections, and reaches the monitor above the program's addresses.
             true => {
                 close(fd);
                 Err(Errno(libc::EACCES))

@@ -1,20 +1,19 @@
-//! Limits and priorities of processes by their numbers.
+//! Limits and priorities of processes that are given by ID.
 //!
-//! A confined program may change its own only, and a filter of the host's kernel cannot know which numbers are its own:
-//! it lets nothing but 0 through, which stands for the caller. So a program that names itself by its number is taken at
-//! the word.
+//! A confined program may change only its own, and a filter of the host's kernel cannot know which IDs are
+//! its own: it allows only 0, which means the caller. So the ID of the calling thread is replaced by 0.
 
 use crate::call::Context;
 use crate::errno::Errno;
 use crate::space::programs;
 
-/// Whether this is the number of the calling thread.
+/// Whether this is the ID of the calling thread.
 fn is_caller(number: u64) -> bool {
     // SAFETY: only returns a number.
     number as i32 == unsafe { libc::gettid() }
 }
 
-/// The call about the thread with the number in the first argument; those in `pointers` are addresses.
+/// Makes a call about the thread whose ID is the first argument; the arguments in `pointers` are addresses.
 fn thread(c: &Context, call: i64, mut args: [u64; 6], pointers: &[usize]) -> Result<u64, Errno> {
     if is_caller(args[0]) {
         args[0] = 0;
@@ -43,7 +42,7 @@ pub fn sched_setattr(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     thread(c, libc::SYS_sched_setattr, args, &[1])
 }
 
-/// The call where the first argument says that the second one is the number of a thread: this value of it.
+/// Makes a call whose first argument has the value `of_thread` if the second one is a thread ID.
 fn kind(c: &Context, call: i64, mut args: [u64; 6], of_thread: i32) -> Result<u64, Errno> {
     if args[0] as i32 == of_thread && is_caller(args[1]) {
         args[1] = 0;
@@ -62,7 +61,7 @@ pub fn ioprio_set(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     kind(c, libc::SYS_ioprio_set, args, IOPRIO_WHO_PROCESS)
 }
 
-/// `prlimit64(process, resource, new, old)`: limits are the process's, whichever thread is named.
+/// `prlimit64(process, resource, new, old)`: limits belong to the process, whichever of its threads is given.
 pub fn prlimit64(c: &Context, [process, resource, new, old, ..]: [u64; 6]) -> Result<u64, Errno> {
     let own = process as i32 == std::process::id() as i32 || is_caller(process);
     let process = if own { 0 } else { process };

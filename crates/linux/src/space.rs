@@ -1,7 +1,7 @@
-//! The address space of a program: which parts of the host process's are the guest's.
+//! The address space of a program: the parts of the host process's address space that belong to the guest.
 //!
-//! Guest code is never executed by the host, so no guest page is mapped executable; who may fetch code from where is
-//! noted here. Mappings lie below [`END`], where nothing of the monitor is.
+//! The host never executes guest code, so no guest page is mapped executable; the guest's permission to fetch
+//! code is recorded here. Mappings are below [`END`], where nothing belongs to the monitor.
 
 mod calls;
 mod regions;
@@ -13,49 +13,59 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use trine_engine::direct::Pages;
+use trine_engine::direct::{self, Pages};
 use trine_memory::CodeOwner;
 
 pub use calls::*;
 use regions::{Inner, Mapped, Owner, Region};
 
-/// Bytes of a page, of the host and of the guest.
+/// Size of a page in bytes, on the host and in the guest.
 pub const PAGE: u64 = 4096;
-/// First address above the program's: half of Sv39, as on hardware.
-pub const END: u64 = 1 << 38;
-/// Lowest address that is chosen where the program names none. It may ask for lower ones; whether it gets them the
-/// host's `vm.mmap_min_addr` decides.
+/// The first address above the program's: half of Sv39, as on hardware.
+pub const END: u64 = direct::END;
+/// The lowest address that is chosen for mappings. The program may ask for lower ones; the host's
+/// `vm.mmap_min_addr` decides whether they are possible.
 pub const START: u64 = 0x1_0000;
-/// Least room that is left for the stack at the highest addresses.
+/// The least room in bytes that is left for the stack at the highest addresses.
 const LEAST_ROOM: u64 = 1 << 30;
-/// Most room that is left for it, whatever its limit: the rest is the program's for other mappings.
+/// The most room that is left for it, whatever its limit: the rest is for other mappings.
 const MOST_ROOM: u64 = END / 4;
-/// What stays free below a mapping that grows (`stack_guard_gap` of Linux, by default).
+/// The gap that stays free below a growing mapping (Linux's default `stack_guard_gap`).
 const GUARD: u64 = 256 * PAGE;
 
-/// A mapping as others see it.
+/// A mapping, as other modules see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct View {
     /// First address.
     pub start: u64,
-    /// First address behind.
+    /// The first address behind it.
     pub end: u64,
-    /// `PROT_*` as the program has them.
+    /// `PROT_*` flags, as the program set them.
     pub protection: u32,
-    /// Shared with other processes.
+    /// Whether it is shared with other processes.
     pub shared: bool,
-    /// Path of the file on the host, where there is one. `/proc/self/maps` has the same.
+    /// The host's path of its file, if it has one. `/proc/self/maps` shows it.
     pub file: Option<String>,
-    /// Where the mapping begins in the file.
+    /// Its offset in the file.
     pub offset: u64,
 }
 
 /// An address space.
-#[derive(Default)]
 pub struct Space {
     inner: Mutex<Inner>,
-    /// Number of the debugger's breakpoints.
+    /// Number of breakpoints of the debugger.
     stops: AtomicUsize,
+}
+
+impl Default for Space {
+    /// An empty one, to which this process gives the addresses below [`END`].
+    fn default() -> Space {
+        // SAFETY: this executable is position-independent, so the host's kernel places it, its heap and its stack in the upper
+        // third of 2^47 bytes, and what it maps without a wish below them. Only an address space wishes for addresses
+        // below `END`, for its program.
+        unsafe { direct::claim_addresses() };
+        Space { inner: Mutex::default(), stops: AtomicUsize::default() }
+    }
 }
 
 const EXEC: u32 = libc::PROT_EXEC as u32;
@@ -63,7 +73,7 @@ const WRITE: u32 = libc::PROT_WRITE as u32;
 const READ: u32 = libc::PROT_READ as u32;
 const PROTECTIONS: u32 = READ | WRITE | EXEC;
 
-/// Protection of the host's mapping: readable where the guest may fetch, never executable.
+/// The protection on the host: readable if the guest may fetch code, but never executable.
 fn host_protection(protection: u32) -> u64 {
     let read = if protection & EXEC != 0 { READ } else { 0 };
     (protection & (READ | WRITE) | read) as u64
@@ -84,7 +94,7 @@ fn is_mapped(page: u64) -> bool {
     host_call(libc::SYS_mincore, [page, PAGE, &raw mut resident as u64, 0, 0, 0]) != Err(Errno(libc::ENOMEM))
 }
 
-/// Bytes of a huge page where the program does not say (`/proc/meminfo`).
+/// The default size of a huge page in bytes (`/proc/meminfo`).
 fn usual_huge_page() -> u64 {
     static USUAL: OnceLock<u64> = OnceLock::new();
     *USUAL.get_or_init(|| {
@@ -96,8 +106,8 @@ fn usual_huge_page() -> u64 {
     })
 }
 
-/// What the addresses of a mapping must be multiples of, and whether its size is rounded up to that, too: that of a
-/// file of huge pages is not.
+/// The alignment of a mapping's address, and whether its size is rounded up to it as well: that of a
+/// hugetlbfs file is not.
 fn alignment(m: &Mapping) -> (u64, bool) {
     if m.flags & libc::MAP_ANONYMOUS as u32 == 0 {
         // SAFETY: a structure of integers.
@@ -112,22 +122,22 @@ fn alignment(m: &Mapping) -> (u64, bool) {
     }
     match m.flags >> libc::MAP_HUGE_SHIFT & libc::MAP_HUGE_MASK as u32 {
         0 => (usual_huge_page(), true),
-        // Of a size that the host does not have it complains.
+        // The host reports sizes that it does not support.
         log if (12..=34).contains(&log) => (1 << log, true),
         _ => (PAGE, true),
     }
 }
 
-/// Whether all of a range may be a program's, and its end is an address.
+/// Whether a whole range may belong to a program.
 pub fn is_programs(start: u64, size: u64) -> bool {
     start <= END && size <= END - start
 }
 
-/// An address that no process has, on any kernel: not canonical.
+/// A non-canonical address, which no process has on any kernel.
 pub const NOWHERE: u64 = 1 << 63;
 
-/// What the host's kernel gets for an address of the program: above [`END`] is the monitor, and for a program nothing. The
-/// kernel complains of it where, and when, it looks at it.
+/// Translates an address for the host's kernel: addresses above [`END`] belong to the monitor and must look
+/// unmapped to the program. The kernel reports an error where and when it accesses them.
 pub fn programs(at: u64) -> u64 {
     if at < END { at } else { NOWHERE }
 }
@@ -137,7 +147,7 @@ pub fn programs_range(start: u64, size: u64) -> u64 {
     if is_programs(start, size) { start } else { NOWHERE }
 }
 
-/// The same for what may be a number: those that are no address at all stay.
+/// The same for an argument that may be a number: values that are not addresses stay.
 pub fn programs_or_number(value: u64) -> u64 {
     if (END..NOWHERE).contains(&value) { NOWHERE } else { value }
 }
@@ -147,15 +157,15 @@ fn view((&start, r): (&u64, &Region)) -> View {
     View { start, end: r.end, protection: r.protection, shared: r.shared, file, offset: r.offset }
 }
 
-/// A system call about mappings below [`END`].
+/// Makes a system call about mappings below [`END`].
 fn host_call(number: i64, args: [u64; 6]) -> Result<u64, Errno> {
     // SAFETY: the callers check that the range is the program's, where nothing of ours is.
     unsafe { host::call(number, args) }
 }
 
-/// What is to be mapped.
+/// The arguments of a mapping.
 pub struct Mapping {
-    /// Where, or a hint.
+    /// The address, or a hint.
     pub at: u64,
     /// Bytes.
     pub size: u64,
@@ -173,31 +183,31 @@ const FIXED: u32 = libc::MAP_FIXED as u32;
 const NO_REPLACE: u32 = libc::MAP_FIXED_NOREPLACE as u32;
 
 impl Space {
-    /// For what has nothing to do with where mappings are.
+    /// Locks the space, for operations that do not depend on where mappings are.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// With mappings as far as they have grown.
+    /// Locks the space, and records how far mappings have grown.
     fn settled(&self) -> MutexGuard<'_, Inner> {
         let mut inner = self.lock();
         inner.settle();
         inner
     }
 
-    /// Leaves so much room for the stack at the highest addresses, within bounds, and gives how much that is.
+    /// Reserves room for the stack at the highest addresses, within bounds; returns its size.
     pub fn leave_room(&self, wanted: u64) -> u64 {
         let room = wanted.saturating_add(GUARD).clamp(LEAST_ROOM, MOST_ROOM) & !(PAGE - 1);
         self.lock().top = END - room;
         room - GUARD
     }
 
-    /// Adds a vCPU, by its process (any number that no other one here has) and its thread's number there.
+    /// Adds a vCPU, identified by its process (a number that is unique here) and its thread ID.
     pub fn add_owner(&self, process: usize, thread: i32, code: Arc<dyn CodeOwner>) {
         self.lock().owners.push(Owner { process, thread, code });
     }
 
-    /// Numbers of a process's threads that have a vCPU here.
+    /// IDs of a process's threads that have a vCPU here.
     pub fn threads(&self, process: usize) -> Vec<i32> {
         self.lock().owners.iter().filter(|o| o.process == process).map(|o| o.thread).collect()
     }
@@ -213,12 +223,12 @@ impl Space {
         inner.regions.range(..=at).next_back().filter(|(_, r)| r.end > at).map(view)
     }
 
-    /// The vCPU of a thread is gone.
+    /// Removes the vCPU of a thread.
     pub fn remove_owner(&self, process: usize, thread: i32) {
         self.lock().owners.retain(|o| (o.process, o.thread) != (process, thread));
     }
 
-    /// The vCPUs of a process are gone.
+    /// Removes the vCPUs of a process.
     pub fn remove_owners(&self, process: usize) {
         self.lock().owners.retain(|o| o.process != process);
     }
@@ -229,7 +239,7 @@ impl Space {
         f()
     }
 
-    /// In a process just forked: only the thread that forked is here, with its vCPU.
+    /// In a forked child: only the thread that forked exists, with its vCPU.
     pub fn only(&self, process: usize, thread: i32, code: Arc<dyn CodeOwner>) {
         self.lock().owners = vec![Owner { process, thread, code }];
     }
@@ -242,8 +252,8 @@ impl Space {
         }
     }
 
-    /// Sets or removes a debugger's breakpoint: vCPUs stop before the instruction at `at`. The program's memory stays
-    /// as it is. False where nothing is mapped.
+    /// Sets or removes a breakpoint of the debugger: vCPUs stop before the instruction at `at`. The program's
+    /// memory is not changed. Returns false if nothing is mapped there.
     pub fn set_stop(&self, at: u64, wanted: bool) -> bool {
         let mut inner = self.settled();
         let found = inner.regions.range(..=at).next_back();
@@ -258,20 +268,20 @@ impl Space {
         true
     }
 
-    /// Whether a debugger's breakpoint is there.
+    /// Whether there is a breakpoint of the debugger at this address.
     pub fn is_stop(&self, at: u64) -> bool {
         self.stops.load(Ordering::SeqCst) != 0 && self.lock().stops.contains(&at)
     }
 
-    /// Removes all of the debugger's breakpoints.
+    /// Removes all breakpoints of the debugger.
     pub fn clear_stops(&self) {
         let all = std::mem::take(&mut self.lock().stops);
         self.stops.store(0, Ordering::SeqCst);
         all.into_iter().for_each(|at| self.code_changed(at, at + 1));
     }
 
-    /// Writes to the program's memory for a debugger, also where the program may not. False where not all of it
-    /// could be written.
+    /// Writes to the program's memory for a debugger, even where the program must not write. Returns false if
+    /// not everything could be written.
     pub fn poke(&self, at: u64, bytes: &[u8]) -> bool {
         let Some(end) = at.checked_add(bytes.len() as u64).filter(|&end| end <= END) else { return false };
         let mut inner = self.settled();
@@ -292,7 +302,7 @@ impl Space {
         let opened = |&(from, size, _): &(u64, u64, u64)| {
             host_call(libc::SYS_mprotect, [from, size, (READ | WRITE) as u64, 0, 0, 0]).is_ok()
         };
-        let done = parts.iter().all(opened) && trine_engine::direct::write(at, bytes).is_some();
+        let done = parts.iter().all(opened) && direct::write(at, bytes).is_some();
         for (from, size, protection) in parts {
             let _ = host_call(libc::SYS_mprotect, [from, size, protection, 0, 0, 0]);
         }
@@ -300,7 +310,7 @@ impl Space {
         done
     }
 
-    /// Maps something; gives its address.
+    /// Creates a mapping; returns its address.
     pub fn map(&self, m: &Mapping) -> Result<u64, Errno> {
         if m.size == 0 {
             return Err(Errno(libc::EINVAL));
@@ -323,7 +333,7 @@ impl Space {
                     && hint.is_multiple_of(align)
                     && fits(hint)
                     && inner.is_free(hint, hint + size);
-                // What grows has room for it.
+                // A growing mapping has room to grow.
                 let room = if grows { GUARD } else { 0 };
                 let place =
                     || Ok(inner.place(size.checked_add(room).ok_or(Errno(libc::ENOMEM))?, align)? + room);
@@ -365,7 +375,7 @@ impl Space {
         Ok(())
     }
 
-    /// Changes what may be done with a range.
+    /// Changes the protection of a range.
     pub fn protect(&self, start: u64, size: u64, protection: u32) -> Result<(), Errno> {
         if start & (PAGE - 1) != 0 {
             return Err(Errno(libc::EINVAL));
@@ -388,12 +398,12 @@ impl Space {
                 let from = inner.grown_from(start, start + size)?;
                 (from, start + size - from)
             }
-            // No mapping of this CPU grows upwards.
+            // On this CPU no mapping grows upwards.
             _ if inner.mapped_end(start) == start => return Err(Errno(libc::ENOMEM)),
             _ => return Err(Errno(libc::EINVAL)),
         };
         let done = host_call(libc::SYS_mprotect, [start, size, host_protection(protection), 0, 0, 0]);
-        // What lies before a hole is changed.
+        // The part before a hole is changed.
         let end = match done {
             Ok(_) => start + size,
             Err(Errno(libc::ENOMEM)) => inner.mapped_end(start).min(start + size),
@@ -444,13 +454,13 @@ impl Space {
         Ok(at)
     }
 
-    /// Where the heap begins.
+    /// Sets the start of the heap.
     pub fn set_brk(&self, at: u64) {
         let mut inner = self.lock();
         (inner.brk_start, inner.brk) = (at, at);
     }
 
-    /// Moves the heap's end; gives where it is.
+    /// Moves the end of the heap; returns where it is.
     pub fn brk(&self, wanted: u64) -> u64 {
         let (start, now, top) = {
             let inner = self.lock();
@@ -476,7 +486,7 @@ impl Space {
         self.lock().brk
     }
 
-    /// `/proc/self/maps`.
+    /// The contents of `/proc/self/maps`.
     pub fn maps(&self) -> String {
         let mut text = String::new();
         for (start, r) in &self.settled().regions {
@@ -491,7 +501,7 @@ impl Space {
                 "{start:08x}-{:08x} {x}{y}{z}{kind} {:08x} {major:02x}:{minor:02x} {} ",
                 r.end, r.offset, file.inode
             );
-            // The name stands in column 74, as the kernel has it.
+            // The name is in column 74, as in the kernel's text.
             let _ = match name.is_empty() {
                 true => writeln!(text, "{line}"),
                 false => writeln!(text, "{line:<73}{name}"),
@@ -500,7 +510,7 @@ impl Space {
         text
     }
 
-    /// A call of the host about a range, which has to be the program's; `ENOMEM` where it is not.
+    /// Makes a call of the host about a range, which must belong to the program; `ENOMEM` if it does not.
     pub fn host_ranged(&self, number: i64, args: [u64; 6], at: u64, size: u64) -> Result<u64, Errno> {
         if !is_programs(at, size) {
             return Err(Errno(libc::ENOMEM));
@@ -508,8 +518,8 @@ impl Space {
         host_call(number, args)
     }
 
-    /// Why an access to `address` fails: `SEGV_MAPERR` (1) where nothing is mapped, `SEGV_ACCERR` (2) where it is not
-    /// allowed.
+    /// Why an access to `address` fails: `SEGV_MAPERR` (1) if nothing is mapped, `SEGV_ACCERR` (2) if it is
+    /// not allowed.
     pub fn fault_code(&self, address: u64) -> i32 {
         let inner = self.settled();
         let mapped = inner.regions.range(..=address).next_back().is_some_and(|(_, r)| r.end > address);
@@ -536,7 +546,7 @@ fn file_of(m: &Mapping) -> Option<Arc<Mapped>> {
 impl Pages for Space {
     fn fetch(&self, page: u64) -> bool {
         let mut inner = self.lock();
-        // Seldom is code where something has grown.
+        // Growing mappings seldom contain code.
         if inner.region_at(page).is_none() {
             inner.settle();
         }

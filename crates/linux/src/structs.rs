@@ -1,4 +1,4 @@
-//! Structures that differ between the host and its guests, and the calls that take them.
+//! Structures whose layout differs between the host and its guests, and the calls that take them.
 
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
@@ -88,10 +88,10 @@ pub fn fstat(c: &Context, [fd, buf, ..]: [u64; 6]) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// `struct epoll_event` as a CPU has it: 32 bits of events, and 64 bits of the program's behind them.
+/// The layout of `struct epoll_event` on a CPU: 32 bits of events, and 64 bits of user data.
 #[derive(Clone, Copy)]
 struct EpollLayout {
-    /// Where those of the program are.
+    /// Offset of the user data.
     data: usize,
 }
 
@@ -127,12 +127,12 @@ pub fn epoll_ctl(c: &Context, [epoll, op, fd, event, ..]: [u64; 6]) -> Result<u6
     c.host(libc::SYS_epoll_ctl, [epoll, op, fd, at, 0, 0])
 }
 
-/// Most events asked for at once; a program that asks for more gets them in several calls.
+/// The most events requested at a time; a program that requests more gets them in several calls.
 const MOST_EVENTS: u64 = 4096;
 
 fn epoll_wait(c: &Context, number: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
     let (at, most, layout) = (args[1], args[2] as i32, EpollLayout::of(c));
-    // `EP_MAX_EVENTS`, which counts with the size of the program's structure.
+    // `EP_MAX_EVENTS`, computed with the size of the program's structure.
     if most <= 0 || most as usize > i32::MAX as usize / layout.size() {
         return Err(Errno(libc::EINVAL));
     }
@@ -162,7 +162,7 @@ pub fn epoll_pwait2(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
 #[repr(C)]
 struct IpcPerm([u64; 6]);
 
-/// `struct semid64_ds` of the generic ABI; the host's has a word more behind each time.
+/// `struct semid64_ds` of the generic ABI; the host's has padding after each time.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct SemDs {
@@ -173,7 +173,7 @@ struct SemDs {
     unused: [u64; 2],
 }
 
-/// The host's.
+/// The host's `struct semid64_ds`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct HostSemDs {
@@ -190,7 +190,7 @@ struct HostSemDs {
 pub fn semctl(c: &Context, [id, number, command, argument, ..]: [u64; 6]) -> Result<u64, Errno> {
     const SEM_STAT: i32 = 18;
     const SEM_STAT_ANY: i32 = 20;
-    // Bit 8 is `IPC_64`, which 64-bit systems do not look at.
+    // Bit 8 is `IPC_64`, which 64-bit systems ignore.
     let kind = command as i32 & !0x100;
     let call = |argument| c.host(libc::SYS_semctl, [id, number, command, argument, 0, 0]);
     match kind {

@@ -1,25 +1,26 @@
-//! The system calls of Linux 6.12: a row a call, with its name, arguments, how it is served, what it reaches outside, the
-//! check that shows it, and where it falls short. Which number a call has is the CPU's ([`crate::abi`]). `--strace` and docs/system-calls.md come from here, and confinement is checked against it.
+//! The system calls of Linux 6.12, one row each: name, arguments, how it is served, what it reaches outside,
+//! the check that tests it, and its limitations. The CPU defines the number of a call ([`crate::abi`]).
+//! `--strace` and docs/system-calls.md are generated from this table, and confinement is checked against it.
 
 use crate::abi::riscv64;
 use crate::call::Context;
 use crate::errno::Errno;
 use crate::{files, info, ioctl, process_limits, space, structs, vectors};
 
-/// What an argument is.
+/// The type of an argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arg {
     /// A file descriptor.
     Fd,
-    /// A directory's descriptor or `AT_FDCWD`.
+    /// A directory descriptor or `AT_FDCWD`.
     At,
-    /// A path; the program's view of files applies to it.
+    /// A path, which is translated by the program's view of files.
     Path,
     /// Another string.
     Text,
-    /// A number of 32 bits.
+    /// A 32-bit number.
     Int,
-    /// A number of 64 bits.
+    /// A 64-bit number.
     Long,
     /// Flags.
     Hex,
@@ -27,7 +28,7 @@ pub enum Arg {
     Size,
     /// An address.
     Ptr,
-    /// An address or a number, as another argument says.
+    /// An address or a number, depending on another argument.
     Either,
     /// Permission bits.
     Mode,
@@ -43,7 +44,7 @@ pub enum Arg {
     Request,
 }
 
-/// Calls about the thread that makes them, which the caller of [`Context::call`] serves.
+/// Calls about the calling thread, which the caller of [`Context::call`] serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum ThreadCall {
@@ -64,10 +65,10 @@ pub enum ThreadCall {
 /// How a call is served.
 #[derive(Clone, Copy)]
 pub enum How {
-    /// The host's call of this number takes the same arguments.
+    /// By the host's call with this number, which takes the same arguments.
     Same(i64),
-    /// As [`How::Same`], and the first two arguments are a range of addresses that must all be a program's. Where the
-    /// function says so of the arguments, what was translated from there is dropped.
+    /// As [`How::Same`]; the first two arguments are a range of addresses that must belong to the program.
+    /// Translations of code in the range are dropped if the function returns true.
     Range(i64, fn(&[u64; 6]) -> bool),
     /// By this function.
     Own(fn(&Context, [u64; 6]) -> Result<u64, Errno>),
@@ -77,31 +78,31 @@ pub enum How {
     Refused(i32),
 }
 
-/// What a call reaches outside the process that makes it. Confinement (`--limit`, `--deny`) is checked against it: each
-/// kind says by what it is kept from there, whether the monitor makes the call or a native child.
+/// What a call reaches outside the calling process. Confinement (`--limit`, `--deny`) is checked against it:
+/// each value says what prevents the access, whether the monitor or a native child makes the call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Reach {
-    /// Nothing but the process: its memory, threads, rights, clocks, and its own children.
+    /// Only the process itself: its memory, threads, privileges, clocks, and its own children.
     Own,
-    /// What a descriptor that is open already stands for.
+    /// The object of a descriptor that is open already.
     Open,
-    /// It only tells of what is outside, or makes the kernel do at once what it would do anyway.
+    /// Information about the outside, or the kernel does now what it would do anyway.
     Tells,
-    /// Files by their names, in ways that Landlock knows.
+    /// Files by name, in ways that Landlock controls.
     Files,
-    /// Contents of files and directories in ways that Landlock does not know: refused by `--deny read`.
+    /// Contents of files and directories in ways that Landlock does not control: refused by `--deny read`.
     Contents,
-    /// Changes of files in ways that Landlock does not know: refused by `--deny write`.
+    /// Changes of files in ways that Landlock does not control: refused by `--deny write`.
     Changes,
     /// System V objects and POSIX queues: refused by `--deny read` and by `--deny write`.
     Objects,
-    /// The network and other processes by sockets: refused by `--deny net`.
+    /// The network, and other processes through sockets: refused by `--deny net`.
     Network,
     /// Signals to other processes: Landlock keeps them inside (Linux 6.12).
     Signals,
-    /// Limits and priorities of processes by their numbers: only the caller's own, given as 0.
+    /// Limits and priorities of processes given by ID: only the caller's own, given as 0.
     Processes,
-    /// Memory and descriptors of other processes, as a debugger: Landlock keeps it inside.
+    /// Memory and descriptors of other processes, as for a debugger: Landlock keeps it inside.
     Traced,
     /// New processes: refused by `--deny fork`.
     Children,
@@ -109,14 +110,14 @@ pub enum Reach {
     Executables,
     /// The whole machine, its mounts and namespaces: refused to every confined program.
     Kernel,
-    /// The whole machine, for who has a capability that confined programs give up.
+    /// The whole machine, with a capability that confined programs give up.
     Privileged,
-    /// What no filter sees: answered as by a kernel without the call.
+    /// Things that a filter cannot see: the call looks unimplemented.
     Hidden,
 }
 
 impl Reach {
-    /// All of them with the sentence that docs/system-calls.md says of each.
+    /// All values, with the sentences for docs/system-calls.md.
     pub const ALL: &[(Reach, &str)] = &[
         (Reach::Own, "nothing but the process: its memory, threads, rights, clocks, and its own children"),
         (Reach::Open, "what a descriptor that is open already stands for"),
@@ -155,7 +156,7 @@ impl Reach {
     ];
 }
 
-/// A row.
+/// A row of the table.
 pub struct Call {
     /// Name.
     pub name: &'static str,
@@ -163,29 +164,29 @@ pub struct Call {
     pub args: &'static [Arg],
     /// How it is served.
     pub how: How,
-    /// What it reaches outside the process that makes it.
+    /// What it reaches outside the calling process.
     pub reach: &'static [Reach],
-    /// The check that shows it: file of `tests/calls`, and the check's name.
+    /// The check that tests it: a file of `tests/calls` and the name of the check.
     pub test: &'static str,
-    /// How far it goes.
+    /// How complete it is.
     pub state: State,
-    /// What is to be said about it; empty where nothing is.
+    /// A remark; may be empty.
     pub note: &'static str,
 }
 
-/// How far a row goes.
+/// How complete a call is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// As Linux has it; its checks were compared with `qemu-riscv64`'s results.
+    /// Like Linux; the results of its checks were compared with those of `qemu-riscv64`.
     Complete,
-    /// Some of it is missing or not shown by a test: the note says what.
+    /// Something is missing or not tested: the note says what.
     Partial,
-    /// It fails, always: the note says why.
+    /// It always fails: the note says why.
     Refused,
 }
 
 macro_rules! how {
-    // From 424 on all CPUs have the same numbers.
+    // From 424 on, all CPUs have the same numbers.
     (same $number:literal) => {
         How::Same($number)
     };
@@ -212,7 +213,7 @@ macro_rules! how {
     };
 }
 
-/// The range holds what it held.
+/// A call that does not change the contents of the range.
 fn stays(_: &[u64; 6]) -> bool {
     false
 }

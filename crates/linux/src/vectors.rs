@@ -1,18 +1,18 @@
-//! Calls whose structures hold further addresses: lists of ranges, and messages. They are copied before the kernel sees
-//! them, so that no other thread of the program changes them meanwhile, and an address above the program's, where
-//! the monitor is, becomes one that no process has.
+//! Calls whose structures contain further addresses: lists of ranges, and messages. The structures are copied
+//! for the kernel, so that no other thread of the program can change them meanwhile, and addresses above the
+//! program's (the monitor's) are replaced by one that no process has.
 
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
 use crate::space::{NOWHERE, programs, programs_range};
 
-/// Most ranges, and most messages, of one call (`UIO_MAXIOV`).
+/// The most ranges, and the most messages, in one call (`UIO_MAXIOV`).
 const MOST: u64 = 1024;
 
-/// `struct iovec`: address and bytes.
+/// `struct iovec`: address and size.
 type Range = [u64; 2];
 
-/// A copy of a list, and what the kernel gets for it.
+/// A copy of a list, and the arguments for the kernel.
 struct Copied<T> {
     _list: Vec<T>,
     at: u64,
@@ -25,7 +25,7 @@ impl<T> Copied<T> {
     }
 }
 
-/// A list of the program's ranges. Of one that is too long or cannot be read the kernel complains.
+/// Copies a list of the program's ranges. The kernel reports a list that is too long or cannot be read.
 fn ranges(at: u64, count: u64) -> Copied<Range> {
     let checked =
         |i| get::<Range>(at.wrapping_add(16 * i)).map(|[start, size]| [programs_range(start, size), size]);
@@ -35,7 +35,7 @@ fn ranges(at: u64, count: u64) -> Copied<Range> {
     }
 }
 
-/// A call whose second and third arguments are a list of ranges.
+/// Makes a call whose second and third arguments are a list of ranges.
 fn with_ranges(c: &Context, number: i64, mut args: [u64; 6]) -> Result<u64, Errno> {
     let list = ranges(args[1], args[2]);
     args[1] = list.at;
@@ -77,14 +77,14 @@ pub fn vmsplice(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     with_ranges(c, libc::SYS_vmsplice, args)
 }
 
-/// Whether this is the number of one of this process's threads.
+/// Whether this is the ID of one of this process's threads.
 fn is_own(pid: u64) -> bool {
     // SAFETY: sends nothing, only asks.
     unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), pid as i32, 0) == 0 }
 }
 
-/// `process_vm_readv` and `process_vm_writev(pid, local, count, remote, count, flags)`. Of other processes the host's
-/// kernel knows which addresses they have.
+/// `process_vm_readv` and `process_vm_writev(pid, local, count, remote, count, flags)`. The host's kernel
+/// knows the addresses of other processes.
 fn process_vm(
     c: &Context,
     number: i64,
@@ -111,7 +111,7 @@ pub fn process_vm_writev(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
 #[repr(C)]
 struct Message {
     name: u64,
-    /// With what lies behind it, up to the next word.
+    /// Including the padding behind it.
     name_size: u64,
     ranges: u64,
     count: u64,
@@ -125,19 +125,19 @@ struct Message {
 #[repr(C)]
 struct Numbered {
     message: Message,
-    /// Bytes that were sent or have come, with what lies behind.
+    /// Number of bytes sent or received, including the padding behind it.
     size: u64,
 }
 
 impl Message {
-    /// What the kernel gets for it, and the ranges that it names.
+    /// The copy for the kernel, and the ranges in it.
     fn copied(self) -> (Message, Copied<Range>) {
         let list = ranges(self.ranges, self.count);
         let (name, control) = (programs(self.name), programs(self.control));
         (Message { name, control, ranges: list.at, ..self }, list)
     }
 
-    /// Gives the program what the kernel wrote here.
+    /// Copies what the kernel wrote back to the program.
     fn tell(&self, at: u64) -> Result<(), Errno> {
         put(at + 8, &(self.name_size as u32))?;
         put(at + 40, &self.control_size)?;
@@ -145,7 +145,7 @@ impl Message {
     }
 }
 
-/// A call about one message; gives its copy.
+/// Makes a call about one message; returns its copy.
 fn message(c: &Context, number: i64, [fd, at, flags, ..]: [u64; 6]) -> (Result<u64, Errno>, Option<Message>) {
     match get::<Message>(at) {
         Ok(given) => {
@@ -170,7 +170,8 @@ pub fn recvmsg(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     result
 }
 
-/// A call about several messages; gives their copies. Behind one that cannot be read nothing is sent.
+/// Makes a call about several messages; returns their copies. Messages after one that cannot be read are not
+/// sent.
 fn messages(c: &Context, number: i64, args: [u64; 6]) -> (Result<u64, Errno>, Vec<Numbered>) {
     let [fd, at, count, flags, time, _] = args;
     let count = (count as u32 as u64).min(MOST);
@@ -209,7 +210,7 @@ pub fn recvmmsg(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     result
 }
 
-/// `getsockopt(fd, level, name, value, size)`: not what names further addresses.
+/// `getsockopt(fd, level, name, value, size)`: refuses options whose values contain further addresses.
 pub fn getsockopt(c: &Context, [fd, level, name, value, size, _]: [u64; 6]) -> Result<u64, Errno> {
     const TCP_ZEROCOPY_RECEIVE: i32 = 35;
     if (level as i32, name as i32) == (libc::IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE) {
@@ -221,7 +222,7 @@ pub fn getsockopt(c: &Context, [fd, level, name, value, size, _]: [u64; 6]) -> R
 /// `struct futex_waitv`: value, address, flags.
 type Wait = [u64; 3];
 
-/// A list of futexes. Of one that cannot be read the kernel complains.
+/// Copies a list of futexes. The kernel reports one that cannot be read.
 fn waits(at: u64, count: u64) -> Copied<Wait> {
     let checked =
         |i| get::<Wait>(at.wrapping_add(24 * i)).map(|[value, at, flags]| [value, programs(at), flags]);
@@ -233,13 +234,13 @@ fn waits(at: u64, count: u64) -> Copied<Wait> {
 
 /// `futex_waitv(futexes, count, flags, time, clock)`.
 pub fn futex_waitv(c: &Context, [at, count, flags, time, clock, _]: [u64; 6]) -> Result<u64, Errno> {
-    // `FUTEX_WAITV_MAX`; of more, and of no list at all, the kernel complains.
+    // `FUTEX_WAITV_MAX`; the kernel reports a longer list or none at all.
     let list = waits(at, if at == 0 { 0 } else { (count as u32 as u64).min(128) });
     let at = if at == 0 || count as u32 == 0 { programs(at) } else { list.at };
     c.host(libc::SYS_futex_waitv, [at, count, flags, programs(time), clock, 0])
 }
 
-/// `futex_requeue(futexes, flags, wake, requeue)`: of two.
+/// `futex_requeue(futexes, flags, wake, requeue)`: of two futexes.
 pub fn futex_requeue(c: &Context, [at, flags, wake, requeue, ..]: [u64; 6]) -> Result<u64, Errno> {
     const NUMBER: i64 = 456;
     let list = if at == 0 { Copied { _list: Vec::new(), at: 0 } } else { waits(at, 2) };

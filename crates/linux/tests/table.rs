@@ -1,4 +1,4 @@
-//! The table of calls against the checks it names, and the page that is made from it.
+//! Tests of the table of calls against the checks that it names, and of the generated page.
 
 use std::path::{Path, PathBuf};
 use trine_linux::abi::riscv64::MACHINE;
@@ -38,7 +38,7 @@ fn every_row_names_a_check_that_exists() {
         let source = std::fs::read_to_string(here("tests/calls").join(file).with_extension("c"));
         let source = source.unwrap_or_else(|e| panic!("{} names {}: {e}", call.name, call.test));
         assert!(source.contains(&format!("(\"{check}\"")), "{}: no check '{check}' in {file}.c", call.name);
-        // The check is about this call.
+        // The check must be about this call.
         assert_eq!(check.split(' ').next(), Some(call.name), "{check}");
     }
 }

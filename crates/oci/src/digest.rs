@@ -1,4 +1,4 @@
-//! Digests: computing them, and holding a stream to one (OCI Image Format 1.1, "Digests").
+//! Digests: computing them, and verifying a stream (OCI Image Format 1.1, "Digests").
 
 use crate::error::{Error, Result};
 use oci_spec::image::{Digest, DigestAlgorithm};
@@ -21,22 +21,22 @@ impl Default for Hasher {
 }
 
 impl Hasher {
-    /// For a digest of this algorithm.
+    /// Creates a hasher for the algorithm of a digest.
     ///
     /// # Errors
-    /// For algorithms that the specification does not register (it registers `sha256` and `sha512`).
+    /// The algorithm is not registered in the specification, which has `sha256` and `sha512`.
     pub fn of(digest: &Digest) -> Result<Hasher> {
         match digest.algorithm() {
             DigestAlgorithm::Sha256 => Ok(Hasher::default()),
             DigestAlgorithm::Sha512 => Ok(Hasher::Sha512(Box::new(Sha512::new()))),
             other => Err(Error::damaged(
                 digest.to_string(),
-                format!("digests by {other} cannot be verified: sha256 and sha512 can"),
+                format!("digests by {other} cannot be verified, only those by sha256 and sha512"),
             )),
         }
     }
 
-    /// Takes more bytes.
+    /// Adds bytes to the hash.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Hasher::Sha256(h) => h.update(bytes),
@@ -44,7 +44,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of what was taken, as text.
+    /// Returns the digest of all bytes, as text.
     pub fn finish(self) -> String {
         let (name, bytes) = match self {
             Hasher::Sha256(h) => ("sha256", h.finalize().to_vec()),
@@ -58,17 +58,17 @@ impl Hasher {
         text
     }
 
-    /// Whether what was taken is `digest`.
+    /// Compares the digest of all bytes with `digest`.
     ///
     /// # Errors
-    /// A sentence with both digests where not.
+    /// A sentence with both digests if they differ.
     pub fn check(self, digest: &Digest) -> Result<()> {
         let found = self.finish();
         match found == digest.as_ref() {
             true => Ok(()),
             false => Err(Error::damaged(
                 digest.to_string(),
-                format!("the content does not match its digest (it is {found}): nothing of it is kept"),
+                format!("the content does not match its digest (its digest is {found}): it is discarded"),
             )),
         }
     }
@@ -81,18 +81,20 @@ pub fn of(bytes: &[u8]) -> Digest {
     parse(&hasher.finish()).unwrap_or_else(|e| unreachable!("a digest computed here: {e}"))
 }
 
-/// A digest in text, by an algorithm that can be verified.
+/// Parses a digest by an algorithm that can be verified.
 ///
 /// # Errors
-/// A sentence for anything else.
+/// A sentence that says what a digest looks like.
 pub fn parse(text: &str) -> Result<Digest> {
     let digest: Digest = text.parse().map_err(|_| {
-        Error::Refused(format!("'{text}' is no digest: it should look like sha256:<64 hexadecimal digits>"))
+        Error::Refused(format!(
+            "'{text}' is not a digest: it should look like sha256:<64 hexadecimal digits>"
+        ))
     })?;
     Hasher::of(&digest).map(|_| digest)
 }
 
-/// Reads through and hashes.
+/// A reader that hashes everything read through it.
 pub struct Hashing<R> {
     inner: R,
     hasher: Hasher,
@@ -100,12 +102,12 @@ pub struct Hashing<R> {
 }
 
 impl<R: Read> Hashing<R> {
-    /// Hashes what is read from `inner` by the digest's algorithm.
+    /// Creates a reader of `inner` that updates `hasher`.
     pub fn new(inner: R, hasher: Hasher) -> Hashing<R> {
         Hashing { inner, hasher, count: 0 }
     }
 
-    /// The hasher and the number of bytes it took.
+    /// Returns the hasher and the number of bytes it hashed.
     pub fn finish(self) -> (Hasher, u64) {
         (self.hasher, self.count)
     }

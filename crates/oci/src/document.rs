@@ -9,16 +9,18 @@ use oci_spec::image::{Descriptor, Digest, ImageConfiguration, ImageIndex, ImageM
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Largest manifest or index in bytes; registries take no larger ones (Distribution Specification 1.1, "Pushing
-/// Manifests").
+/// The largest manifest or index in bytes; registries accept no larger ones (Distribution Specification 1.1,
+/// "Pushing Manifests").
 pub const MANIFEST_MOST: u64 = 4 << 20;
-/// Largest configuration in bytes. The largest known have some 100 KiB; what is made of one takes many times its size.
+/// The largest configuration in bytes. The largest known ones have some 100 KiB; the parsed form takes many
+/// times the size.
 pub const CONFIG_MOST: u64 = 4 << 20;
-/// Most entries of a configuration's history: `{}` is one, and takes fifty times its size in memory.
+/// The most entries of a configuration's history: an entry can be as short as `{}`, and takes fifty times its
+/// size in memory.
 const HISTORY_MOST: usize = 10_000;
-/// Most layers of an image. The kernel stacks at most 500 (fs/overlayfs/params.h, `OVL_MAX_STACK`).
+/// The most layers of an image. The kernel stacks at most 500 (fs/overlayfs/params.h, `OVL_MAX_STACK`).
 pub const LAYERS_MOST: usize = 500;
-/// Largest layer as it is sent, in bytes.
+/// The largest layer in bytes, compressed if it is.
 pub const LAYER_MOST: u64 = 256 << 30;
 
 /// OCI's media type of a manifest.
@@ -34,16 +36,16 @@ pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.
 /// Docker's media type of an index.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// What a name may lead to.
+/// A document that a name may refer to.
 #[derive(Debug)]
 pub enum Document {
-    /// One image.
+    /// The manifest of one image.
     Manifest(Box<ImageManifest>),
-    /// The same image for several platforms.
+    /// An index of the same image for several platforms.
     Index(Box<ImageIndex>),
 }
 
-/// What tells the two apart.
+/// The fields that tell the two apart.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head {
@@ -53,7 +55,7 @@ struct Head {
     layers: Option<serde::de::IgnoredAny>,
 }
 
-/// How much a configuration says: lists whose entries take memory only where they are read.
+/// The number of entries in a configuration's lists, counted without storing them.
 #[derive(Deserialize)]
 struct Shape {
     #[serde(default)]
@@ -61,19 +63,20 @@ struct Shape {
 }
 
 fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8], place: &str, what: &str) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| Error::damaged(place, format!("this is no {what}: {e}")))
+    serde_json::from_slice(bytes)
+        .map_err(|e| Error::damaged(place, format!("this is not a valid {what}: {e}")))
 }
 
-/// Whether content can be held to this digest.
+/// Checks that content can be verified with this digest.
 fn verifiable(digest: &Digest, place: &str) -> Result<()> {
     Hasher::of(digest).map(drop).map_err(|e| Error::damaged(place, e.to_string()))
 }
 
 impl Document {
-    /// Reads a manifest or an index; `place` is for messages.
+    /// Parses a manifest or an index; `place` is for messages.
     ///
     /// # Errors
-    /// A sentence where it is neither, or asks for more than an image may.
+    /// The document is neither, or exceeds a limit.
     pub fn parse(bytes: &[u8], place: &str) -> Result<Document> {
         if bytes.len() as u64 > MANIFEST_MOST {
             return Err(Error::damaged(place, format!("a manifest has at most {MANIFEST_MOST} bytes")));
@@ -83,19 +86,17 @@ impl Document {
             let version = head.schema_version;
             return Err(Error::damaged(
                 place,
-                format!(
-                    "manifests of schema version {version} are out of use: the image has to be pushed anew"
-                ),
+                format!("manifests of schema version {version} are obsolete: the image must be pushed again"),
             ));
         }
-        // One document must not be read as two things (CVE-2021-41190).
+        // One document must not be interpreted in two ways (CVE-2021-41190).
         if head.manifests.is_some() && head.layers.is_some() {
             return Err(Error::damaged(place, "a document with both layers and manifests is refused"));
         }
         match head.media_type.as_deref() {
             Some(INDEX | DOCKER_LIST) => Document::index(bytes, place),
             Some(MANIFEST | DOCKER_MANIFEST) => Document::manifest(bytes, place),
-            Some(other) => Err(Error::damaged(place, format!("'{other}' is no image"))),
+            Some(other) => Err(Error::damaged(place, format!("'{other}' is not the media type of an image"))),
             None if head.manifests.is_some() => Document::index(bytes, place),
             None => Document::manifest(bytes, place),
         }
@@ -111,7 +112,7 @@ impl Document {
         }
         let kind = manifest.config().media_type().as_ref();
         if !matches!(kind, CONFIG | "application/vnd.docker.container.image.v1+json") {
-            return Err(Error::damaged(place, format!("this is something else than an image ('{kind}')")));
+            return Err(Error::damaged(place, format!("this is not an image but '{kind}'")));
         }
         verifiable(manifest.config().digest(), place)?;
         for layer in manifest.layers() {
@@ -132,10 +133,10 @@ impl Document {
     }
 }
 
-/// Reads a configuration.
+/// Parses a configuration.
 ///
 /// # Errors
-/// A sentence where it is none, or says more than an image may.
+/// The text is not a configuration, or exceeds a limit.
 pub fn parse_config(bytes: &[u8], place: &str) -> Result<ImageConfiguration> {
     if bytes.len() as u64 > CONFIG_MOST {
         return Err(Error::damaged(place, format!("a configuration has at most {CONFIG_MOST} bytes")));
@@ -150,10 +151,10 @@ pub fn parse_config(bytes: &[u8], place: &str) -> Result<ImageConfiguration> {
     json(bytes, place, "configuration of an image")
 }
 
-/// Reads a configuration and compares it with its manifest.
+/// Parses a configuration and compares it with its manifest.
 ///
 /// # Errors
-/// A sentence where it is none, or does not fit.
+/// The text is not a configuration, or does not match the manifest.
 pub fn config(bytes: &[u8], manifest: &ImageManifest, place: &str) -> Result<ImageConfiguration> {
     let config = parse_config(bytes, place)?;
     let (ids, layers) = (config.rootfs().diff_ids().len(), manifest.layers().len());
@@ -169,22 +170,22 @@ pub fn config(bytes: &[u8], manifest: &ImageManifest, place: &str) -> Result<Ima
     Ok(config)
 }
 
-/// The platform that a configuration names.
+/// The platform of a configuration.
 pub fn platform_of(config: &ImageConfiguration) -> Platform {
     let variant = config.variant().as_deref().unwrap_or_default();
     Platform::new(&config.os().to_string(), &config.architecture().to_string(), variant)
 }
 
-/// The digests of a configuration's layers without compression.
+/// The digests of a configuration's uncompressed layers.
 pub fn diff_ids(config: &ImageConfiguration) -> Result<Vec<Digest>> {
     config.rootfs().diff_ids().iter().map(|id| crate::digest::parse(id)).collect()
 }
 
-/// The manifest of an index that serves a platform best. Where several serve equally, the first (OCI Image Index,
-/// "manifests").
+/// Chooses the manifest of an index that fits a platform best. Of several that fit equally, it is the first
+/// (OCI Image Index, "manifests").
 ///
 /// # Errors
-/// Names the platforms that there are.
+/// No manifest fits; the message names the platforms that there are.
 pub fn choose<'a>(index: &'a ImageIndex, wanted: &Platform, place: &str) -> Result<&'a Descriptor> {
     let of = |d: &Descriptor| {
         let p = d.platform().as_ref()?;
@@ -193,17 +194,17 @@ pub fn choose<'a>(index: &'a ImageIndex, wanted: &Platform, place: &str) -> Resu
     };
     let images = || index.manifests().iter().filter(|d| is_manifest(d) && !is_attestation(d));
     let best = images().filter_map(|d| Some((of(d)?.serves(wanted)?, d))).min_by_key(|(rank, _)| *rank);
-    // An index of one image without a platform is that image; its configuration will be asked.
+    // An index with one image without a platform means that image; its configuration is checked later.
     let only = || match images().collect::<Vec<_>>()[..] {
         [one] if one.platform().is_none() => Some(one),
         _ => None,
     };
     best.map(|(_, d)| d).or_else(only).ok_or_else(|| {
-        // Some images have thirty; an index of 4 MiB has as many as it likes.
+        // Some images have thirty; an index of 4 MiB may have arbitrarily many.
         let mut there: Vec<String> = images().filter_map(of).map(|p| p.to_string()).take(100).collect();
         there.dedup();
         Error::Refused(match there.is_empty() {
-            true => format!("{place} is for no platform that it names"),
+            true => format!("{place} names no platform"),
             false => format!("{place} is not for {wanted}: --platform can be {}", there.join(", ")),
         })
     })
@@ -213,39 +214,39 @@ fn is_manifest(descriptor: &Descriptor) -> bool {
     matches!(descriptor.media_type().as_ref(), MANIFEST | DOCKER_MANIFEST)
 }
 
-/// BuildKit keeps papers about an image in its index as if they were images ("unknown/unknown").
+/// BuildKit stores attestations of an image in its index as if they were images ("unknown/unknown").
 fn is_attestation(descriptor: &Descriptor) -> bool {
     let notes = descriptor.annotations().as_ref();
     notes.is_some_and(|n| n.contains_key("vnd.docker.reference.type"))
 }
 
-/// How Docker asks whether a container is well (`HEALTHCHECK`); OCI's configuration has no place for it.
+/// Docker's health check of a container (`HEALTHCHECK`), which OCI's configuration does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[derive(Default)]
 pub struct Healthcheck {
-    /// `["NONE"]`, `["CMD", argument…]` or `["CMD-SHELL", line]`; empty: as inherited.
+    /// `["NONE"]`, `["CMD", argument…]` or `["CMD-SHELL", line]`; empty means inherited.
     pub test: Vec<String>,
-    /// Nanoseconds between two checks; 0: the default.
+    /// Nanoseconds between two checks; 0 means the default.
     pub interval: u64,
-    /// Nanoseconds that a check may take; 0: the default.
+    /// Nanoseconds that a check may take; 0 means the default.
     pub timeout: u64,
     /// Nanoseconds after the start during which failures do not count.
     pub start_period: u64,
     /// Nanoseconds between two checks during the start.
     pub start_interval: u64,
-    /// Failures in a row that make it unhealthy; 0: the default.
+    /// Consecutive failures that make it unhealthy; 0 means the default.
     pub retries: u32,
 }
 
 impl Healthcheck {
-    /// A field in nanoseconds as a duration, or the default where it is 0.
+    /// A field in nanoseconds as a duration, or the default if it is 0.
     pub fn or(nanoseconds: u64, default: Duration) -> Duration {
         if nanoseconds == 0 { default } else { Duration::from_nanos(nanoseconds) }
     }
 }
 
-/// What Docker's images have beyond OCI's configuration.
+/// The fields of Docker's images that OCI's configuration does not have.
 pub(crate) fn healthcheck(bytes: &[u8]) -> Option<Healthcheck> {
     #[derive(Deserialize)]
     struct Outer {
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn what_is_no_image_is_refused() {
-        assert!(refusal("{}").contains("here: this is no manifest"));
+        assert!(refusal("{}").contains("here: this is not a valid manifest"));
         assert!(refusal(r#"{"schemaVersion":1}"#).contains("version 1"));
         assert!(refusal(&manifest(r#","manifests":[]"#)).contains("both"));
         assert!(refusal(&manifest(r#","mediaType":"text/plain""#)).contains("text/plain"));

@@ -1,41 +1,41 @@
-//! What can go wrong with images.
+//! The errors of this crate.
 
 use std::path::{Path, PathBuf};
 use trine_base::text::plain;
 
-/// One clear sentence each. What strangers wrote is in many of them: nothing of it acts on a terminal.
+/// Each message is one sentence. Text from outside in it is made safe for the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The host's file system refused.
+    /// An operation on a file failed.
     #[error("{what} {path}: {error}")]
     File {
-        /// What was tried ("cannot read", …).
+        /// The operation ("cannot read", …).
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// The host's reason.
         error: std::io::Error,
     },
-    /// Something is not what it should be: a layer, a manifest, an archive.
+    /// A layer, a manifest or an archive is damaged or of the wrong kind.
     #[error("{}: {}", plain(place), plain(what))]
     Damaged {
-        /// Where: a digest, a file, an entry of an archive.
+        /// The place: a digest, a file, an entry of an archive.
         place: String,
         /// What is wrong, and what to do.
         what: String,
     },
-    /// The request cannot be: a wrong name, an image that is not here.
+    /// The request is not possible: a wrong name, an image that is not here.
     #[error("{}", plain(.0))]
     Refused(String),
-    /// No such image is in the store; it can be pulled.
+    /// The image is not in the store; it can be pulled.
     #[error("{}", plain(.0))]
     NotHere(String),
     /// A guest uses the image.
     #[error(
-        "image {image} is used by guest {guest}: `trine rm {guest}` first, or --force to take only the name away"
+        "image {image} is used by guest {guest}: `trine rm {guest}` first, or use --force to remove only the name"
     )]
     InUse {
-        /// The image as it was named.
+        /// The image as the user named it.
         image: String,
         /// The guest's id.
         guest: String,
@@ -43,38 +43,38 @@ pub enum Error {
     /// A registry failed or refused.
     #[error("{}: {}", plain(place), plain(what))]
     Registry {
-        /// The registry and what was asked of it.
+        /// The registry and the request.
         place: String,
-        /// Its own words, and what to do.
+        /// The registry's reason, and what to do.
         what: String,
     },
-    /// The host cannot do what is needed.
+    /// The host failed in something that is not about a file.
     #[error("{}", plain(.0))]
     Host(String),
 }
 
-/// Results of this crate.
+/// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Wraps an I/O error about a file.
+    /// Returns a function that wraps an I/O error about a file.
     pub fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_path_buf();
         move |error| Error::File { what, path, error }
     }
 
-    /// As [`Error::file`] for an error number.
+    /// As [`Error::file`], for an error number.
     pub(crate) fn errno(what: &'static str, path: &Path) -> impl FnOnce(rustix::io::Errno) -> Error {
         let path = path.to_path_buf();
         move |error| Error::File { what, path, error: error.into() }
     }
 
-    /// Something that is not what it should be.
+    /// Creates an error about something damaged.
     pub fn damaged(place: impl Into<String>, what: impl Into<String>) -> Error {
         Error::Damaged { place: place.into(), what: what.into() }
     }
 
-    /// Whether the request was at fault, not the host or a registry.
+    /// Whether the request was at fault, and not the host or a registry.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Error::Refused(_) | Error::NotHere(_) | Error::InUse { .. } | Error::Damaged { .. })
     }

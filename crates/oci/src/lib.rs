@@ -8,7 +8,7 @@
 //! let image = store.resolve("alpine", &Platform::host())?;
 //! store.pin(&image, "guest-id")?;
 //! let layers = store.layers(&image, &Silent)?;
-//! // lowerdir= is layers.lower, the last one first; the guest is gone one day:
+//! // lowerdir= is layers.lower, the last one first; when the guest is removed:
 //! store.unpin("guest-id")?;
 //! store.collect()?;
 //! # Ok(())

@@ -1,4 +1,4 @@
-//! Names of images, as Docker completes them: `alpine` is `docker.io/library/alpine:latest`.
+//! Image names, completed like Docker's: `alpine` is `docker.io/library/alpine:latest`.
 
 use crate::digest;
 use crate::error::{Error, Result};
@@ -7,7 +7,8 @@ use oci_spec::image::Digest;
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest name that anyone takes: a host's 255 bytes, a repository's 255, a tag's 128, a digest's 135, signs.
+/// The longest accepted name in bytes: a host of 255, a repository of 255, a tag of 128, a digest of 135, and
+/// separators.
 const LONGEST: usize = 800;
 
 /// A complete name: registry, repository, and a tag or a digest.
@@ -25,12 +26,12 @@ impl Name {
         self.0.repository()
     }
 
-    /// The tag; none where there is a digest.
+    /// The tag; `None` where there is a digest.
     pub fn tag(&self) -> Option<&str> {
         self.0.tag()
     }
 
-    /// The digest, where the name has one.
+    /// The digest, if the name has one.
     pub fn digest(&self) -> Option<Digest> {
         self.0.digest().and_then(|d| d.parse().ok())
     }
@@ -40,23 +41,23 @@ impl Name {
         format!("{}/{}", self.registry(), self.repository())
     }
 
-    /// The same repository's content of this digest.
+    /// The name of content with this digest in the same repository.
     pub fn with_digest(&self, digest: &Digest) -> Name {
         Name(self.0.clone_with_digest(digest.to_string()))
     }
 
-    /// As people write it: without what is added anyway. The tag stays.
+    /// The short form, without the parts that are added by default. The tag stays.
     pub fn short(&self) -> String {
         let full = self.to_string();
         let short = full.strip_prefix("docker.io/library/").or_else(|| full.strip_prefix("docker.io/"));
         match short {
-            // What is left must mean the same.
+            // The short form must mean the same name.
             Some(short) if short.parse::<Name>().is_ok_and(|n| n == *self) => short.to_string(),
             _ => full,
         }
     }
 
-    /// For the client of registries.
+    /// For the registry client.
     #[cfg(feature = "registry")]
     pub(crate) fn reference(&self) -> &Reference {
         &self.0
@@ -70,28 +71,28 @@ impl FromStr for Name {
         let wrong = |why: String| {
             let shown: String = text.chars().take(100).collect();
             Error::Refused(format!(
-                "'{shown}' is no name of an image: {why} (a name looks like alpine, alpine:3.20, localhost:5000/team/app:1)"
+                "'{shown}' is not the name of an image: {why} (a name looks like alpine, alpine:3.20, localhost:5000/team/app:1)"
             ))
         };
         if text.len() > LONGEST {
             return Err(wrong(format!("it has more than {LONGEST} bytes")));
         }
-        // A name as a whole may not look like an image's ID, or nobody could tell them apart.
+        // A name must not look like an image's ID, since they could not be told apart.
         if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(wrong("64 hexadecimal digits are an image's ID".into()));
         }
         let parsed = Reference::try_from(text).map_err(|e| {
             let repository = text.rsplit_once(':').map_or(text, |(r, _)| r);
             match repository.bytes().any(|b| b.is_ascii_uppercase()) && !text.contains('@') {
-                true => wrong("the repository has to be in lower case".into()),
+                true => wrong("the repository must be in lower case".into()),
                 false => wrong(e.to_string()),
             }
         })?;
-        // The library takes a first part in upper case for a host's name, and then for the repository's.
+        // The library takes a first component in upper case for a host name.
         if parsed.repository().bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(wrong("the repository has to be in lower case".into()));
+            return Err(wrong("the repository must be in lower case".into()));
         }
-        // With both, the digest alone says which content; as Docker, the tag is dropped.
+        // With both, only the digest identifies the content; the tag is dropped, as by Docker.
         Ok(Name(match parsed.digest() {
             Some(d) => parsed.clone_with_digest(digest::parse(d)?.to_string()),
             None => parsed,
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused_with_a_sentence() {
         for wrong in ["", ":1", "UPPER", "a b", "a/../b", "a@sha256:123", "-a", "a:", "/a", "a//b"] {
-            assert!(full(wrong).contains("is no name of an image"), "{wrong}: {}", full(wrong));
+            assert!(full(wrong).contains("is not the name of an image"), "{wrong}: {}", full(wrong));
         }
         assert!(full("Team/App").contains("lower case"));
         assert!(full("teaM/app").contains("lower case"));

@@ -1,23 +1,23 @@
-//! Platforms: operating system, CPU architecture, variant, named as Go does (OCI Image Index, "platform").
+//! Platforms: operating system, CPU architecture and variant, with Go's names (OCI Image Index, "platform").
 
 use crate::error::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// What an image runs on.
+/// The platform that an image is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {
     /// `linux`.
     pub os: String,
     /// `amd64`, `riscv64`, …
     pub architecture: String,
-    /// `v7` of `arm`; empty where it does not matter.
+    /// The variant, such as `v7` of `arm`; empty where it does not matter.
     pub variant: String,
 }
 
 impl Platform {
-    /// From an image's own words. Other names of the same architecture are made one, and variants that are implied left
-    /// out.
+    /// Creates a normalized platform: other names of the same architecture are replaced, and variants that
+    /// are implied are removed.
     pub fn new(os: &str, architecture: &str, variant: &str) -> Platform {
         let (architecture, implied) = match architecture {
             "x86_64" | "x86-64" => ("amd64", "v1"),
@@ -29,7 +29,7 @@ impl Platform {
             "powerpc64le" | "ppc64el" => ("ppc64le", ""),
             other => (other, ""),
         };
-        // 32-bit Arm has no variant that goes without saying, but most mean v7.
+        // 32-bit Arm has no default variant, but most images mean v7.
         let variant = match (architecture, variant) {
             ("arm", "") if implied.is_empty() => "v7",
             ("arm", "") => implied,
@@ -40,12 +40,12 @@ impl Platform {
         Platform { os: os.into(), architecture: architecture.into(), variant: variant.into() }
     }
 
-    /// The host's own.
+    /// The host's platform.
     pub fn host() -> Platform {
         Platform::new(std::env::consts::OS, std::env::consts::ARCH, "")
     }
 
-    /// How well this, that an image says of itself, serves where `wanted` is asked for; less is better.
+    /// How well an image of this platform fits `wanted`; less is better, `None` means not at all.
     pub fn serves(&self, wanted: &Platform) -> Option<u32> {
         if self.os != wanted.os || self.architecture != wanted.architecture {
             return None;
@@ -53,10 +53,11 @@ impl Platform {
         let level = |variant: &str| variant.strip_prefix('v').and_then(|v| v.parse::<u32>().ok());
         match (level(&self.variant), level(&wanted.variant)) {
             _ if self.variant == wanted.variant => Some(0),
-            // A CPU of a higher level runs what was made for a lower one.
+            // A CPU of a higher level runs images for a lower one.
             (Some(own), Some(wanted)) if own < wanted => Some(wanted - own),
             (None, _) if self.variant.is_empty() => Some(100),
-            // Asked for none in particular: any that every CPU of the kind has would do, and none is known to.
+            // No level was asked for: an image that every such CPU runs would fit, but none is known to be
+            // one.
             _ => None,
         }
     }
@@ -65,7 +66,7 @@ impl Platform {
 impl FromStr for Platform {
     type Err = Error;
 
-    /// `os/arch`, `os/arch/variant`, or `arch` for Linux.
+    /// Parses `os/arch`, `os/arch/variant`, or `arch` for Linux.
     fn from_str(text: &str) -> Result<Platform> {
         let parts: Vec<&str> = text.split('/').collect();
         let fine = |p: &str| {
@@ -82,7 +83,7 @@ impl FromStr for Platform {
                 Ok(Platform::new("linux", architecture, ""))
             }
             _ => Err(Error::Refused(format!(
-                "'{text}' is no platform: it should look like linux/riscv64 or linux/arm/v7"
+                "'{text}' is not a platform: it should look like linux/riscv64 or linux/arm/v7"
             ))),
         }
     }

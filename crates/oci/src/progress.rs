@@ -1,26 +1,26 @@
-//! What long work says of itself.
+//! Progress reports of long operations.
 
-/// Hears how far long work got. Several threads may speak at once; each item has a name that is its own.
+/// Receives progress reports. Several threads may report at once; each item has a unique name.
 pub trait Progress: Sync {
-    /// An item begins: what is done, and how many bytes it has where that is known.
+    /// An item begins: the operation, and its size in bytes if known.
     fn start(&self, item: &str, what: &str, size: Option<u64>) {
         let _ = (item, what, size);
     }
-    /// So many bytes of the item are done in all.
+    /// `done` bytes of the item are finished.
     fn at(&self, item: &str, done: u64) {
         let _ = (item, done);
     }
-    /// The item is done.
+    /// The item is finished.
     fn done(&self, item: &str, how: &str) {
         let _ = (item, how);
     }
-    /// Something that the user should know.
+    /// A remark for the user.
     fn note(&self, text: &str) {
         let _ = text;
     }
 }
 
-/// Says nothing.
+/// Ignores all reports.
 pub struct Silent;
 
 impl Progress for Silent {}

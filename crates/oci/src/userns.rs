@@ -1,8 +1,8 @@
-//! A user namespace for work on files that belong to a container's users (user_namespaces(7), newuidmap(1)).
+//! A user namespace for working on files of a container's users (user_namespaces(7), newuidmap(1)).
 //!
-//! An ordinary user unpacks an image's files in a child process in a new user namespace, in which container user 0 is the
-//! user and users from 1 on are the range that `/etc/subuid` and `/etc/subgid` give. A container of the same mapping
-//! then finds the owners that the image says.
+//! An ordinary user unpacks an image's files in a child process in a new user namespace. There, user 0 is the
+//! user, and users from 1 on are the range that `/etc/subuid` and `/etc/subgid` grant. A container with the
+//! same mapping then sees the owners that the image says.
 
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -12,18 +12,18 @@ use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::Command;
 
-/// A range of ids: `count` from `inside` on are those from `outside` on.
+/// A range of IDs: `count` IDs from `inside` on are mapped to those from `outside` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
     /// First id in the namespace.
     pub inside: u32,
-    /// The same id outside.
+    /// First ID outside.
     pub outside: u32,
-    /// How many.
+    /// Number of IDs.
     pub count: u32,
 }
 
-/// Which ids are which.
+/// The mapping of a user namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {
     /// Users.
@@ -32,19 +32,19 @@ pub struct Mapping {
     pub gids: Vec<Range>,
 }
 
-/// How this process works on files of containers.
+/// The identity with which this process works on files of containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// As root, with every id.
     Root,
-    /// In a namespace of many ids.
+    /// In a user namespace with many IDs.
     Mapped(Mapping),
-    /// In a namespace of the user's own id, or in none: files are all the user's.
+    /// In a user namespace with the user's own ID only, or in none: all files belong to the user.
     Alone(Mapping),
 }
 
 impl Mapping {
-    /// The user's own mapping: 0 is the user, from 1 on the ranges of `/etc/subuid` and `/etc/subgid`.
+    /// The user's mapping: 0 is the user, IDs from 1 on are the ranges of `/etc/subuid` and `/etc/subgid`.
     pub fn of_user() -> Mapping {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let name = user_name(uid);
@@ -57,7 +57,7 @@ impl Mapping {
         Mapping { uids: map("/etc/subuid", uid), gids: map("/etc/subgid", gid) }
     }
 
-    /// Whether it has more than the user's own ids.
+    /// Whether it has more IDs than the user's own.
     pub fn is_wide(&self) -> bool {
         self.uids.len() > 1 && self.gids.len() > 1
     }
@@ -68,7 +68,7 @@ impl Mapping {
 }
 
 impl Identity {
-    /// This process's.
+    /// The identity of this process.
     pub fn of_process() -> Identity {
         if rustix::process::geteuid().is_root() {
             return Identity::Root;
@@ -85,12 +85,13 @@ impl Identity {
         !matches!(self, Identity::Alone(_))
     }
 
-    /// Does `work` as this identity: as root here, else in a child process in its own namespace.
+    /// Runs `work` with this identity: directly as root, otherwise in a child process in a new namespace.
     ///
-    /// The child is a copy of this process with one thread: no lock that another thread may hold must be needed.
+    /// The child is a fork of this process with one thread: `work` must not need a lock that another thread
+    /// may hold.
     ///
     /// # Errors
-    /// What `work` says, and where there can be no such namespace.
+    /// The error of `work`, or the namespace cannot be created.
     pub fn run<T: Serialize + DeserializeOwned>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         match self {
             Identity::Root => work(),
@@ -113,7 +114,7 @@ fn user_name(uid: u32) -> Option<String> {
     of.next().map(|f| f[0].to_string())
 }
 
-/// A user's ranges of a file in the format of subuid(5), one behind the other from id 1 on.
+/// A user's ranges in a file in the format of subuid(5), mapped consecutively from ID 1 on.
 fn ranges_of(text: &str, name: Option<&str>, uid: u32) -> Vec<Range> {
     let mut inside = 1u32;
     let mut ranges = Vec::new();
@@ -137,13 +138,13 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     let mut fds = [0; 2];
     // SAFETY: the kernel writes two descriptors into the array.
     if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return Err(Error::Host(format!("no pipe: {}", std::io::Error::last_os_error())));
+        return Err(Error::Host(format!("cannot create a pipe: {}", std::io::Error::last_os_error())));
     }
     // SAFETY: both were just opened and belong to nobody else.
     Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
 }
 
-/// What a child says at its end.
+/// A child's answer at its end.
 #[derive(Serialize, serde::Deserialize)]
 enum Answer<T> {
     Done(T),
@@ -163,14 +164,17 @@ fn within<T: Serialize + DeserializeOwned>(
     // from there on needs no other thread (see `Identity::run`).
     let child = unsafe { libc::fork() };
     if child < 0 {
-        return Err(Error::Host(format!("no child process: {}", std::io::Error::last_os_error())));
+        return Err(Error::Host(format!(
+            "cannot create a child process: {}",
+            std::io::Error::last_os_error()
+        )));
     }
     if child == 0 {
         drop((ready_read, go_write, answer_read));
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             follow(ready_write.into(), go_read.into(), answer_write.into(), wide, work);
         }));
-        // SAFETY: ends the child, without what its copy of the parent would do at its end.
+        // SAFETY: ends the child without the destructors and exit handlers of its copy of the parent.
         unsafe { libc::_exit(i32::from(done.is_err())) };
     }
     drop((ready_write, go_read, answer_write));
@@ -183,7 +187,7 @@ fn within<T: Serialize + DeserializeOwned>(
     result
 }
 
-/// The parent: gives the child its ids, and hears its answer.
+/// The parent's part: maps the child's IDs, and receives its answer.
 fn lead<T: DeserializeOwned>(
     child: libc::pid_t,
     wide: bool,
@@ -197,20 +201,22 @@ fn lead<T: DeserializeOwned>(
         give_ids("newuidmap", child, &mapping.uids)?;
         give_ids("newgidmap", child, &mapping.gids)?;
     }
-    // Where the child is gone, its answer says why, or its silence.
+    // If the child has ended, its answer (or the lack of one) says why.
     drop(go.write_all(b"g"));
     drop(go);
     let mut bytes = Vec::new();
-    answer.read_to_end(&mut bytes).map_err(|e| Error::Host(format!("no answer of a child process: {e}")))?;
+    answer
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::Host(format!("cannot read the answer of a child process: {e}")))?;
     match serde_json::from_slice(&bytes) {
         Ok(Answer::Done(value)) => Ok(value),
         Ok(Answer::Refused(text)) => Err(Error::Refused(text)),
         Ok(Answer::Failed(text)) => Err(Error::Host(text)),
-        Err(_) => Err(Error::Host("a child process that was to work on files ended early".into())),
+        Err(_) => Err(Error::Host("a child process that worked on files ended early".into())),
     }
 }
 
-/// Runs newuidmap or newgidmap, which may give the ranges of `/etc/subuid` and `/etc/subgid`.
+/// Runs newuidmap or newgidmap, which may map the ranges of `/etc/subuid` and `/etc/subgid`.
 fn give_ids(program: &str, child: libc::pid_t, ranges: &[Range]) -> Result<()> {
     let mut command = Command::new(program);
     command.arg(child.to_string());
@@ -222,12 +228,12 @@ fn give_ids(program: &str, child: libc::pid_t, ranges: &[Range]) -> Result<()> {
         true => Ok(()),
         false => {
             let said = String::from_utf8_lossy(&out.stderr).trim().to_string();
-            Err(Error::Host(format!("{said}: /etc/subuid and /etc/subgid say which ids a user has")))
+            Err(Error::Host(format!("{said}: /etc/subuid and /etc/subgid must grant these ids to the user")))
         }
     }
 }
 
-/// The child.
+/// The child's part.
 fn follow<T: Serialize>(
     mut ready: File,
     mut go: File,
@@ -247,7 +253,7 @@ fn follow<T: Serialize>(
         return;
     }
     let result = if wide && !entered {
-        Err(Error::Host(format!("this host gives users no namespaces of their own ({why})")))
+        Err(Error::Host(format!("this host does not allow user namespaces to ordinary users ({why})")))
     } else {
         let root = if entered { become_root(wide, uid, gid) } else { Ok(()) };
         root.and_then(|()| work())
@@ -262,7 +268,7 @@ fn follow<T: Serialize>(
     }
 }
 
-/// Becomes user 0 of the namespace entered.
+/// Becomes user 0 of the namespace.
 fn become_root(wide: bool, uid: u32, gid: u32) -> Result<()> {
     if !wide {
         let put = |file: &str, text: String| {

@@ -1,4 +1,4 @@
-//! Threads and children: `clone`, `clone3`, and how a thread ends.
+//! Threads and children: `clone`, `clone3`, and the end of a thread.
 
 use crate::debug::Step;
 use crate::fork;
@@ -15,10 +15,10 @@ use trine_linux::abi::{CloneArgs, GuestAbi, Registers};
 use trine_linux::call::{get, put};
 use trine_linux::space::END;
 
-/// Bytes of a host thread's stack: for our own code; the guest's stack is its own.
+/// Size in bytes of a host thread's stack, which only our own code uses; the guest's stack is separate.
 const HOST_STACK: usize = 1 << 20;
 
-/// What `clone` and `clone3` ask for.
+/// The request of a `clone` or `clone3`.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Request {
     pub(crate) flags: u64,
@@ -39,12 +39,12 @@ pub(crate) const PARENT_SETTID: u64 = libc::CLONE_PARENT_SETTID as u64;
 pub(crate) const CHILD_SETTID: u64 = libc::CLONE_CHILD_SETTID as u64;
 const CHILD_CLEARTID: u64 = libc::CLONE_CHILD_CLEARTID as u64;
 pub(crate) const PIDFD: u64 = libc::CLONE_PIDFD as u64;
-/// Only of `clone3`.
+/// A flag of `clone3` only.
 const CLEAR_SIGHAND: u64 = 1 << 32;
-/// What a thread shares with its program; a host thread shares all of it.
+/// The flags of a thread, which shares everything with its program; a host thread does, too.
 const SHARED: u64 =
     VM | THREAD | (libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_SYSVSEM) as u64;
-/// What the host does for a child as it is.
+/// Flags that are passed on to the host's call.
 const PASSED: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -58,18 +58,18 @@ const PASSED: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_FILES
     | libc::CLONE_SYSVSEM) as u32 as u64
     | PIDFD;
-/// What changes nothing.
+/// Flags without an effect.
 const NOTHING: u64 = (libc::CLONE_DETACHED | libc::CLONE_UNTRACED | libc::CLONE_PTRACE) as u64;
 
 impl Request {
-    /// The host's flags for a child that borrows this process's memory: the host thread that makes it lends its
-    /// thread-local variables, too, and waits until it is gone.
+    /// The host's flags for a child that borrows this process's memory: the host thread that creates it also
+    /// lends its thread-local variables, and waits until the child is gone.
     pub(crate) fn borrowers(&self) -> i32 {
         let wanted = PASSED | SIGHAND | if self.cleared().is_null() { 0 } else { CHILD_CLEARTID };
         (VM | VFORK | self.flags & wanted | self.exit_signal) as i32
     }
 
-    /// Where the kernel writes a 0 when that child is gone; null where it does not.
+    /// The address at which the kernel writes a 0 when that child is gone; null for none.
     pub(crate) fn cleared(&self) -> *mut i32 {
         let wanted = self.flags & CHILD_CLEARTID != 0 && self.child_tid < END;
         if wanted { self.child_tid as *mut i32 } else { std::ptr::null_mut() }
@@ -77,7 +77,7 @@ impl Request {
 }
 
 impl<A: GuestAbi> Thread<A> {
-    /// `clone`, whose arguments have an order of their own on each CPU.
+    /// `clone`, whose argument order differs between CPUs.
     pub fn clone(&mut self, args: [u64; 6]) -> Result<u64, Errno> {
         let CloneArgs { flags, stack, parent_tid, child_tid, tls } = A::clone_args(args);
         let exit_signal = flags & 0xff;
@@ -95,7 +95,7 @@ impl<A: GuestAbi> Thread<A> {
 
     /// `clone3(arguments, size)`.
     pub fn clone3(&mut self, [at, size, ..]: [u64; 6]) -> Result<u64, Errno> {
-        // Bytes of the first version of the structure, and of the one we know.
+        // Sizes of the first version of the structure, and of the version that we know.
         const FIRST: u64 = 64;
         const KNOWN: u64 = 88;
         if size < FIRST {
@@ -104,8 +104,8 @@ impl<A: GuestAbi> Thread<A> {
         if size > 4096 {
             return Err(Errno(libc::E2BIG));
         }
-        // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; then set_tid, its size and cgroup,
-        // which are not served.
+        // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; then set_tid, its size
+        // and cgroup, which are not supported.
         let a: [u64; 8] = get(at)?;
         let rest = |from: u64, to: u64| (from..to).try_fold(0, |all, i| Ok(all | get::<u8>(at + i)?));
         if rest(KNOWN, size.max(KNOWN))? != 0 {
@@ -138,7 +138,7 @@ impl<A: GuestAbi> Thread<A> {
             false if r.flags & !(VM | VFORK | CLEAR_SIGHAND | PASSED | known) != 0 => {
                 Err(Errno(libc::EINVAL))
             }
-            // What the kernel is to write lies above the program's addresses.
+            // The kernel must not write above the program's addresses.
             false if r.flags & PIDFD != 0 && r.pidfd >= END => Err(Errno(libc::EFAULT)),
             false if r.flags & VM != 0 && r.flags & VFORK == 0 => self.share(r),
             false if r.flags & VM != 0 => self.vfork(r),
@@ -146,18 +146,18 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// What a new thread or child begins with.
+    /// Copies the registers to a new thread or child.
     pub(crate) fn child_registers(&self, to: &mut Thread<A>) {
         Registers::of::<A>(&self.vcpu).put(&mut to.vcpu);
     }
 
-    /// In a new thread or child: what was asked for it, behind the call that made it.
+    /// In a new thread or child: performs the request, after the call that created it.
     pub(crate) fn begin_child(&mut self, r: &Request) {
         self.take_over(r);
         A::end_call(&mut self.vcpu, 0);
     }
 
-    /// In a new thread or child: what was asked for it.
+    /// In a new thread or child: performs the request.
     fn take_over(&mut self, r: &Request) {
         if r.stack != 0 {
             self.vcpu.set(A::STACK, r.stack);
@@ -174,7 +174,7 @@ impl<A: GuestAbi> Thread<A> {
     /// `set_tid_address(address)`.
     pub(crate) fn set_tid_address(&mut self, at: u64) -> Result<u64, Errno> {
         self.clear_tid = at;
-        // Who waits there lives on when all of this process dies, and only the kernel can tell.
+        // Waiters live on when all threads of this process die, and then only the kernel can wake them.
         if self.process.borrows && self.tid == std::process::id() as i32 {
             let at = if at < END { at } else { 0 };
             // SAFETY: an address of the program.
@@ -190,7 +190,7 @@ impl<A: GuestAbi> Thread<A> {
         child.mask = self.mask;
         let (tell, told) = mpsc::channel();
         self.process.threads.fetch_add(1, Ordering::SeqCst);
-        // The new thread takes signals only when it is ready.
+        // The new thread receives signals only when it is ready.
         signal::set_mask(u64::MAX);
         let builder = std::thread::Builder::new().stack_size(HOST_STACK);
         let spawned = builder.spawn(move || {
@@ -215,12 +215,13 @@ impl<A: GuestAbi> Thread<A> {
         })
     }
 
-    /// A child process: the host's, with a copy of this one.
+    /// Creates a child process: a host process with a copy of this one's memory.
     fn fork(&mut self, r: Request) -> Result<u64, Errno> {
         let process = self.process.clone();
         let translations = process.translations.clone();
         signal::set_mask(u64::MAX);
-        // Who changes the address space notes that for the translations while it holds the space's lock.
+        // A thread that changes the address space reports that to the translations while it holds the lock of
+        // the space.
         let host_fork = || translations.written().quiet(|| host_fork(&r));
         let fork = || {
             process.guest.space.quiet(|| {
@@ -244,7 +245,7 @@ impl<A: GuestAbi> Thread<A> {
         self.forked(child, &r)
     }
 
-    /// The parent's side of a child that was made.
+    /// The parent's part after a child was created.
     pub(crate) fn forked(&mut self, child: Result<u64, Errno>, r: &Request) -> Result<u64, Errno> {
         if let (Ok(tid), true) = (child, r.flags & PARENT_SETTID != 0) {
             let _ = put(r.parent_tid, &(tid as i32));
@@ -278,18 +279,18 @@ impl<A: GuestAbi> Thread<A> {
         if r.flags & CHILD_SETTID != 0 {
             let _ = put(r.child_tid, &self.tid);
         }
-        // The caller goes on behind the call by itself.
+        // The caller continues after the call by itself.
         self.take_over(r);
         signal::set_mask(self.mask);
     }
 
-    /// `exit(code)`: this thread ends, and with the last one the process.
+    /// `exit(code)`: ends this thread, and the process with its last thread.
     pub fn exit(&mut self, code: i32) {
         self.show_stats();
         if self.process.threads.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.ends(Stop::Exited(code as u8));
             self.at_rest.store(true, Ordering::SeqCst);
-            // SAFETY: ends the process; nothing of ours wants to be done before.
+            // SAFETY: ends the process; nothing of ours must be done before.
             unsafe { libc::_exit(code) };
         }
         self.leaves();
@@ -303,7 +304,7 @@ impl<A: GuestAbi> Thread<A> {
             let _ = unsafe { trine_linux::host::call(libc::SYS_futex, args) };
         }
         if self.tid == std::process::id() as i32 {
-            // The process lives on without its first thread.
+            // The process goes on without its first thread.
             self.at_rest.store(true, Ordering::SeqCst);
             // SAFETY: ends this thread only; nothing on its stack is anyone else's.
             unsafe { libc::syscall(libc::SYS_exit, code) };
@@ -311,7 +312,7 @@ impl<A: GuestAbi> Thread<A> {
     }
 }
 
-/// The host's `fork`, with more flags where more is asked for.
+/// Calls the host's `fork`, with additional flags if requested.
 fn host_fork(r: &Request) -> Result<u64, Errno> {
     let passed = r.flags & PASSED;
     if passed == 0 && r.exit_signal == libc::SIGCHLD as u64 {

@@ -1,4 +1,4 @@
-//! ELF executables of Linux: where their parts go (System V ABI, chapters 4 and 5).
+//! Linux ELF executables: where their segments are loaded (System V ABI, chapters 4 and 5).
 
 use crate::{ProgramError, guests};
 use std::borrow::Cow;
@@ -11,31 +11,31 @@ use std::path::{Path, PathBuf};
 use trine_base::elf::{self, Cpu, Header};
 use trine_linux::space::{END, Mapping, PAGE, Space};
 
-/// Most program headers that are looked at; Linux has such a limit, too (64 KiB of them).
+/// The most program headers that are read; Linux has a similar limit (64 KiB).
 const MOST_HEADERS: u16 = 1024;
-/// Most addresses that an executable may take, so that interpreter, heap and stack have a place beside it.
+/// The largest address range of an executable in bytes, which leaves room for interpreter, heap and stack.
 const LARGEST: u64 = END / 4;
-/// Below the highest address, for the stack.
+/// The room for the stack below the highest address, in bytes.
 const STACKS: u64 = 2 << 30;
 
-/// What is known of a program once it is in memory.
+/// A program in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Loaded {
-    /// Where control goes first: the interpreter's entry, if there is one.
+    /// The address at which execution starts: the interpreter's entry point, if there is one.
     pub start: u64,
-    /// The executable's own entry.
+    /// The executable's own entry point.
     pub entry: u64,
     /// Address of its program headers.
     pub headers: u64,
-    /// Their number.
+    /// Number of program headers.
     pub count: u64,
-    /// Where the interpreter was loaded; 0 where there is none.
+    /// The address at which the interpreter was loaded; 0 if there is none.
     pub interpreter: u64,
-    /// First address behind the executable, where the heap may begin.
+    /// The first address behind the executable, where the heap may begin.
     pub end: u64,
 }
 
-/// One `PT_LOAD`.
+/// A `PT_LOAD` segment.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     flags: u32,
@@ -45,7 +45,7 @@ struct Segment {
     size: u64,
 }
 
-/// What an executable's headers say, checked: all of it lies in the file and among a program's addresses.
+/// The checked headers of an executable: all segments lie in the file and among a program's addresses.
 #[derive(Debug)]
 pub struct Headers {
     cpu: Cpu,
@@ -55,7 +55,7 @@ pub struct Headers {
     relocatable: bool,
     segments: Vec<Segment>,
     interpreter: Option<PathBuf>,
-    /// There is a note, or storage of threads.
+    /// Whether there is a note, or thread-local storage.
     marked: bool,
 }
 
@@ -64,13 +64,13 @@ pub struct Headers {
 pub struct Part {
     /// First address, at the start of a page.
     pub at: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// `PROT_*`.
     pub protection: u32,
-    /// Place in the file, at the start of a page of it; `None` for zeros.
+    /// File offset, a multiple of the page size; `None` for zeros.
     pub offset: Option<u64>,
-    /// Bytes behind the part, up to the end of its last page, that must be zero.
+    /// Number of bytes behind the part, up to the end of its last page, that must be zero.
     pub clear: u64,
 }
 
@@ -81,9 +81,9 @@ pub(crate) struct Image {
     headers: Headers,
 }
 
-/// Whether a file is a Linux executable for a CPU of ours, and not a kernel or a bare-metal program: it is relocatable or
-/// has an interpreter, or lies below where machines have their RAM. (A bare-metal file's first segment may begin a page
-/// below that: linkers put the file's header there.)
+/// Whether a file is a Linux executable for a supported CPU, and not a kernel or a bare-metal program: it is
+/// relocatable, has an interpreter, or lies below the RAM of machines. (A bare-metal file's first segment may
+/// begin a page below RAM, because linkers put the file's header there.)
 pub fn is_program(path: &Path) -> bool {
     const RAM: u64 = 0x8000_0000;
     let below = |s: &Segment| s.address.saturating_add(s.size) <= RAM;
@@ -91,32 +91,33 @@ pub fn is_program(path: &Path) -> bool {
     Image::read(path).is_ok_and(|i| program(&i.headers))
 }
 
-/// Whether an executable has what only those for an operating system have: an interpreter, relocations, a note (such as
-/// the C library's about the kernel), storage of threads.
+/// Whether an executable has what only executables for an operating system have: an interpreter, relocations,
+/// a note (such as the C library's about the kernel), or thread-local storage.
 pub fn is_marked_for_linux(path: &Path) -> bool {
     let Ok(image) = Image::read(path) else { return false };
     let h = &image.headers;
     h.relocatable || h.interpreter.is_some() || h.marked
 }
 
-/// What is wrong with a file that begins as an executable for a CPU of ours; `None` for other files and good ones.
+/// The damage of a file that begins like an executable for a supported CPU; `None` for other files and for
+/// good ones.
 pub fn damage(path: &Path) -> Option<ProgramError> {
     let mut head = [0; 64];
     let whole = path.is_file() && File::open(path).is_ok_and(|f| f.read_exact_at(&mut head, 0).is_ok());
     if whole && guests::is_guest(&head) { Image::read(path).err() } else { None }
 }
 
-/// What is wrong with a file, as a sentence without its name.
+/// The damage of a file, as a sentence without its name.
 type Damage = Cow<'static, str>;
 
-/// Reads so many bytes at a place in the file; `None` where they cannot be read.
+/// A function that reads bytes at an offset of the file; `None` if they cannot be read.
 type ReadAt<'a> = &'a dyn Fn(u64, usize) -> Option<Vec<u8>>;
 
 impl Headers {
-    /// Reads and checks the headers of a file of `length` bytes.
+    /// Parses and checks the headers of a file of `length` bytes.
     ///
     /// # Errors
-    /// What is wrong with the file, as a sentence without its name.
+    /// The damage of the file, as a sentence without its name.
     pub fn parse(length: u64, read: ReadAt) -> Result<Headers, Damage> {
         let part = |at: u64, size: u64| -> Result<Vec<u8>, Damage> {
             let inside = at.checked_add(size).is_some_and(|end| end <= length);
@@ -125,15 +126,15 @@ impl Headers {
         };
         let head = part(0, length.min(elf::HEADER as u64))?;
         if !head.starts_with(b"\x7fELF") {
-            return Err("this is no ELF executable".into());
+            return Err("this is not an ELF executable".into());
         }
         let header = Header::parse(&head).filter(|header| guests::find(header.cpu).is_some());
         let Some(Header { cpu, kind, entry, table, size, count }) = header else {
             let names = guests::names();
-            return Err(format!("this executable is for another CPU; programs run for {names}").into());
+            return Err(format!("this executable is for another CPU: programs for {names} can be run").into());
         };
         if !matches!(kind, elf::kind::EXECUTABLE | elf::kind::SHARED) {
-            return Err("this ELF file is no executable (neither ET_EXEC nor ET_DYN)".into());
+            return Err("this ELF file is not an executable (neither ET_EXEC nor ET_DYN)".into());
         }
         if usize::from(size) != elf::PROGRAM_HEADER || count == 0 || count > MOST_HEADERS {
             return Err("the ELF file's program headers are damaged".into());
@@ -186,12 +187,12 @@ impl Headers {
             return Err("its segments take more than 64 GiB of addresses: the ELF file is damaged");
         }
         if !self.relocatable && end > END - STACKS {
-            return Err("a segment lies where no program's may: where the stack is");
+            return Err("a segment lies in the addresses of the stack");
         }
         Ok(())
     }
 
-    /// First page and end of all segments, in the file's addresses.
+    /// First page and end of all segments, as addresses in the file.
     pub fn span(&self) -> (u64, u64) {
         let first = self.segments.first().map_or(0, |s| s.address & !(PAGE - 1));
         let end = self.segments.iter().map(|s| s.address + s.size).max().unwrap_or(0);
@@ -203,13 +204,13 @@ impl Headers {
         self.cpu
     }
 
-    /// Whether it runs at any address.
+    /// Whether it can be loaded at any address.
     pub fn relocatable(&self) -> bool {
         self.relocatable
     }
 
-    /// What is to be mapped, in this order (where segments share a page, the later one has it), with `bias` added to
-    /// the file's addresses: it brings [`Headers::span`] among a program's addresses.
+    /// The parts to be mapped, in this order (a later part takes precedence in a shared page). `bias` is
+    /// added to the file's addresses and must bring [`Headers::span`] among a program's addresses.
     pub fn parts(&self, bias: u64) -> Vec<Part> {
         self.segments.iter().flat_map(|s| s.parts(bias)).collect()
     }
@@ -219,18 +220,18 @@ impl Segment {
     fn check(&self, length: u64) -> Result<(), &'static str> {
         let in_file = self.offset.checked_add(self.file_size).is_some_and(|end| end <= length);
         if self.file_size > self.size || !in_file {
-            return Err("a segment lies outside of the file: the ELF file is cut off or damaged");
+            return Err("a segment lies outside the file: the ELF file is cut off or damaged");
         }
         if self.address >= END || self.size > END - self.address {
-            return Err("a segment lies outside of a program's addresses (below 256 GiB)");
+            return Err("a segment lies outside a program's addresses (below 256 GiB)");
         }
         if self.address % PAGE != self.offset % PAGE {
-            return Err("a segment's address and place in the file do not fit pages");
+            return Err("a segment's address and file offset do not fit pages");
         }
         Ok(())
     }
 
-    /// What of it comes from the file, and what is zero.
+    /// The part from the file, and the part that is zero.
     fn parts(&self, bias: u64) -> impl Iterator<Item = Part> {
         let bit = |flag: u32, protection: i32| if self.flags & flag != 0 { protection as u32 } else { 0 };
         let protection = bit(4, libc::PROT_READ) | bit(2, libc::PROT_WRITE) | bit(1, libc::PROT_EXEC);
@@ -239,7 +240,7 @@ impl Segment {
         let file_end = address + self.file_size;
         let end = (address + self.size).next_multiple_of(PAGE);
         let zero_from = if self.file_size == 0 { start } else { file_end.next_multiple_of(PAGE) };
-        // Without anything behind it, the rest of the last page is what the file has there.
+        // If nothing follows it, the rest of the last page keeps what the file contains there.
         let clear = if self.size > self.file_size { zero_from - file_end.min(zero_from) } else { 0 };
         let offset = Some(self.offset & !(PAGE - 1));
         let file = Part { at: start, size: file_end - start, protection, offset, clear };
@@ -250,7 +251,7 @@ impl Segment {
 }
 
 impl Image {
-    /// The executable at `path`, or the one that is open already.
+    /// Opens the executable at `path`, or uses the one that is open already.
     pub(crate) fn open(path: &Path, opened: Option<&OwnedFd>) -> Result<Image, ProgramError> {
         match opened {
             None => Image::read(path),
@@ -269,14 +270,14 @@ impl Image {
     fn read(path: &Path) -> Result<Image, ProgramError> {
         let bad = |what: &str| ProgramError::Image { path: path.into(), what: what.into() };
         let read = |error| ProgramError::Read { path: path.into(), error };
-        // A pipe or a device is not even opened: that may wait, or do something.
+        // Other files are not opened: that could wait, or have an effect.
         if !std::fs::metadata(path).map_err(read)?.is_file() {
             return Err(bad("this is not a regular file"));
         }
         Image::of(path, File::open(path).map_err(read)?)
     }
 
-    /// The executable in an open file, which `path` names in errors.
+    /// The executable in an open file; `path` is its name for errors.
     fn of(path: &Path, file: File) -> Result<Image, ProgramError> {
         let bad = |what: &str| ProgramError::Image { path: path.into(), what: what.into() };
         let read = |error| ProgramError::Read { path: path.into(), error };
@@ -289,11 +290,11 @@ impl Image {
         Ok(Image { path: path.into(), file, headers })
     }
 
-    /// Maps the segments; gives what is to be added to the file's addresses.
+    /// Maps the segments; returns the bias that is to be added to the file's addresses.
     fn load(&self, space: &Space, wanted: u64) -> Result<u64, ProgramError> {
         let (first, end) = self.headers.span();
         let fail = |at, error| ProgramError::Map { path: self.path.clone(), at, error };
-        // Takes the place of all segments at once, so that they stay together.
+        // Reserves the range of all segments at once, so that they stay together.
         let anonymous = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u32;
         let (at, fixed) = match self.headers.relocatable {
             true => (wanted, 0),
@@ -339,10 +340,11 @@ impl Image {
     }
 }
 
-/// Where position-independent executables go: two thirds up, as on riscv64 Linux (`ELF_ET_DYN_BASE`).
+/// The base address of position-independent executables: two thirds of the address space, as on riscv64 Linux
+/// (`ELF_ET_DYN_BASE`).
 const PIE_BASE: u64 = (END / 3 * 2) & !(PAGE - 1);
 
-/// Loads an executable and its interpreter, which `find` looks up on the host.
+/// Loads an executable and its interpreter, whose path `find` translates to the host's.
 pub(crate) fn load(
     space: &Space,
     image: &Image,
@@ -356,7 +358,7 @@ pub(crate) fn load(
                 ProgramError::Read { error, .. } => ProgramError::Image {
                     path: image.path.clone(),
                     what: format!(
-                        "it needs the interpreter {}, which is not there ({error}): give a {cpu} root with --sysroot",
+                        "it needs the interpreter {}, which cannot be opened ({error}): use --sysroot with a {cpu} root",
                         name.display()
                     ),
                 },
@@ -384,7 +386,7 @@ mod tests {
     use super::*;
     use trine_linux::space::START;
 
-    /// A file with these program headers: type, flags, offset, address, file size, size.
+    /// A file with these program headers: type, flags, offset, address, file size, memory size.
     fn file(kind: u16, entry: u64, list: &[[u64; 6]], length: usize) -> Vec<u8> {
         let segment = |&[kind, flags, offset, address, file_size, size]: &[u64; 6]| {
             let (kind, flags, physical, align) = (kind as u32, flags as u32, address, PAGE);
@@ -433,16 +435,16 @@ mod tests {
     fn numbers_that_cannot_be_are_refused() {
         const MAX: u64 = u64::MAX;
         for (what, changed) in [
-            ("outside of the file", [1, 5, 0, 0x10000, 0x4000, 0x4000]),
-            ("outside of the file", [1, 5, 0, 0x10000, 0x1800, 0x100]),
-            ("outside of the file", [1, 5, MAX - 0xfff, 0x10000, 0x1000, 0x2000]),
-            ("outside of the file", [1, 5, 0x1000, 0x10000, MAX, MAX]),
+            ("outside the file", [1, 5, 0, 0x10000, 0x4000, 0x4000]),
+            ("outside the file", [1, 5, 0, 0x10000, 0x1800, 0x100]),
+            ("outside the file", [1, 5, MAX - 0xfff, 0x10000, 0x1000, 0x2000]),
+            ("outside the file", [1, 5, 0x1000, 0x10000, MAX, MAX]),
             ("below 256 GiB", [1, 5, 0, 0x10000, 0x100, MAX]),
             ("below 256 GiB", [1, 5, 0, MAX & !0xfff, 0x100, 0x100]),
             ("below 256 GiB", [1, 5, 0, END, 0x100, 0x100]),
             ("64 GiB", [1, 5, 0, 0x10000, 0x100, LARGEST + 1]),
             ("fit pages", [1, 5, 0, 0x10001, 0x100, 0x100]),
-            ("no program's may", [1, 5, 0, END - PAGE, 0x100, 0x100]),
+            ("addresses of the stack", [1, 5, 0, END - PAGE, 0x100, 0x100]),
             ("no segments", [1, 5, 0, 0x10000, 0, 0]),
             ("no segments", [2, 5, 0, 0x10000, 0x100, 0x100]),
             ("interpreter is empty", [3, 4, 0x1f00, 0, 0x10, 0x10]),
@@ -452,7 +454,7 @@ mod tests {
             assert!(why.contains(what), "{changed:x?}: {why}");
         }
         assert!(parse(&file(2, 0, &[DATA, CODE], 0x2000)).unwrap_err().contains("order"));
-        assert!(parse(&file(1, 0, &[CODE], 0x2000)).unwrap_err().contains("no executable"));
+        assert!(parse(&file(1, 0, &[CODE], 0x2000)).unwrap_err().contains("not an executable"));
         assert!(parse(&file(2, 0, &[], 0x2000)).unwrap_err().contains("headers are damaged"));
     }
 

@@ -1,9 +1,9 @@
-//! Why a program could not be started.
+//! Why a program cannot be started.
 
 use std::path::PathBuf;
 use trine_linux::Errno;
 
-/// One clear sentence each.
+/// Each message is one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// A file could not be read.
@@ -14,7 +14,7 @@ pub enum ProgramError {
         /// The host's reason.
         error: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file is not of the expected kind, or damaged.
     #[error("{path}: {what}")]
     Image {
         /// The file.
@@ -22,25 +22,25 @@ pub enum ProgramError {
         /// What is wrong with it and what to do.
         what: String,
     },
-    /// The host refused memory.
+    /// The host refused to map memory.
     #[error("{path}: the host refused memory at {at:#x}: {}{}", std::io::Error::from_raw_os_error(error.0), low(*at, *error))]
     Map {
         /// The file to be mapped.
         path: PathBuf,
-        /// Where.
+        /// The address.
         at: u64,
-        /// Its reason.
+        /// The host's reason.
         error: Errno,
     },
-    /// gdb cannot be waited for.
+    /// Waiting for gdb is not possible.
     #[error("--gdb {address}: {error}; another port or path may be free")]
     Gdb {
-        /// Where.
+        /// The address.
         address: trine_gdb::Address,
         /// The host's reason.
         error: std::io::Error,
     },
-    /// There can be no map file for `perf`.
+    /// The map file for `perf` cannot be created.
     #[error("--perf-map: {path}: {error}; remove what is there, or run without")]
     PerfMap {
         /// The file.
@@ -48,15 +48,15 @@ pub enum ProgramError {
         /// The host's reason.
         error: std::io::Error,
     },
-    /// This host cannot confine a program as asked for.
+    /// This host cannot confine a program as requested.
     #[error("{0}")]
     Confine(String),
-    /// Something else.
+    /// Another failure.
     #[error("{0}")]
     Other(String),
 }
 
-/// What to do where only the host's setting is in the way.
+/// A hint if only a setting of the host prevents the mapping.
 fn low(at: u64, error: Errno) -> &'static str {
     let is_low = at < trine_linux::space::START && error == Errno(libc::EPERM);
     if is_low { "; the lowest address that programs may use is the host's vm.mmap_min_addr" } else { "" }

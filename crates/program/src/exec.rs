@@ -1,4 +1,4 @@
-//! `execve`: an executable of the guest's CPU stays under Trine, one of the host's runs by itself.
+//! `execve`: an executable of the guest's CPU stays under Trine, an executable of the host runs natively.
 
 use crate::thread::Thread;
 use crate::{guests, signal};
@@ -17,25 +17,26 @@ use trine_linux::{Errno, own, proc};
 /// Name of the hidden verb that runs a program in place of another.
 pub const VERB: &str = "__program";
 
-/// Most bytes of one argument or environment string (`MAX_ARG_STRLEN`).
+/// The most bytes of one argument or environment string (`MAX_ARG_STRLEN`).
 const MOST_OF_ONE: usize = 32 * 4096;
-/// Most bytes of all arguments, or of the environment, each with its pointer (three quarters of `_STK_LIM`).
+/// The most bytes of all arguments, or of the environment, each with its pointer (three quarters of
+/// `_STK_LIM`).
 const MOST_OF_ALL: usize = 6 << 20;
-/// Most scripts that interpret each other (`BINPRM_MAX_RECURSION`).
+/// The most scripts that interpret each other (`BINPRM_MAX_RECURSION`).
 const MOST_SCRIPTS: usize = 5;
-/// Bytes of a script's first line that are looked at (`BINPRM_BUF_SIZE`).
+/// The most bytes of a script's first line (`BINPRM_BUF_SIZE`).
 const LINE: usize = 256;
 
-/// What is to be executed, once scripts are resolved.
+/// The executable after scripts have been resolved.
 struct Target {
     path: CString,
     args: Vec<CString>,
     guest: bool,
-    /// The executable's descriptor, where it has no name.
+    /// The executable's descriptor, if it has no path.
     opened: Option<i32>,
 }
 
-/// Whether a file gives rights to who executes it: set-user-ID, set-group-ID, or capabilities.
+/// Whether executing a file grants privileges: set-user-ID, set-group-ID, or file capabilities.
 fn gives_rights(path: &CString) -> bool {
     let mode = std::fs::metadata(OsStr::from_bytes(path.as_bytes())).map_or(0, |m| m.mode());
     // SAFETY: reads strings of ours, and only asks for a size.
@@ -45,7 +46,7 @@ fn gives_rights(path: &CString) -> bool {
     capabilities || mode & (libc::S_ISUID | libc::S_ISGID) != 0
 }
 
-/// What a regular file begins with that is open for reading.
+/// The first bytes of a regular file that is open for reading.
 fn head_of(fd: i32) -> Option<Vec<u8>> {
     let mut bytes = vec![0; LINE];
     // SAFETY: writes bytes of ours.
@@ -54,7 +55,7 @@ fn head_of(fd: i32) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A list of strings whose addresses are at `at`, up to a 0.
+/// Reads the strings whose addresses are at `at`, up to a null pointer.
 fn strings(machine: &Machine, mut at: u64) -> Result<Vec<CString>, Errno> {
     let too_much = Errno(libc::E2BIG);
     let (mut list, mut bytes) = (Vec::new(), 0);
@@ -83,14 +84,14 @@ fn head(path: &CString) -> Result<Vec<u8>, Errno> {
     if path.is_dir() {
         return Err(Errno(libc::EACCES));
     }
-    // Who may execute a file need not be allowed to read it; then the host decides.
+    // A file may be executable without being readable; then the host decides.
     let Ok(file) = std::fs::File::open(path) else { return Ok(Vec::new()) };
     let mut bytes = Vec::new();
     drop(file.take(LINE as u64).read_to_end(&mut bytes));
     Ok(bytes)
 }
 
-/// No program sees an empty list (Linux 5.18): what it takes for arguments would be its environment.
+/// No program gets an empty argument list (Linux 5.18): it would take its environment for arguments.
 fn at_least_one(mut args: Vec<CString>) -> Vec<CString> {
     if args.is_empty() {
         args.push(CString::default());
@@ -98,7 +99,7 @@ fn at_least_one(mut args: Vec<CString>) -> Vec<CString> {
     args
 }
 
-/// Interpreter and its argument in a script's first line.
+/// The interpreter and its argument in a script's first line.
 fn script(head: &[u8]) -> Option<(CString, Option<CString>)> {
     let line = head.strip_prefix(b"#!")?.split(|&b| b == b'\n').next()?;
     let line = line.trim_ascii();
@@ -108,7 +109,7 @@ fn script(head: &[u8]) -> Option<(CString, Option<CString>)> {
     Some((interpreter, CString::new(argument).ok().filter(|a| !a.is_empty())))
 }
 
-/// An array of strings as `execve` takes it.
+/// An array of strings in the format of `execve`.
 struct Pointers(Vec<*const libc::c_char>);
 
 impl Pointers {
@@ -129,7 +130,7 @@ impl<A: GuestAbi> Thread<A> {
         self.exec(path, strings(machine, args)?, strings(machine, env)?)
     }
 
-    /// The host's path of what is to be executed: of the `exe` of a process that Trine runs the program's.
+    /// The host's path of the file to be executed; the `exe` of a process under Trine is its program.
     fn program_at(&self, dir: i32, path: CString) -> CString {
         let names = &self.process.guest.names;
         proc::executable(names, dir, &path, true, true).unwrap_or_else(|| names.host_path(path))
@@ -153,7 +154,7 @@ impl<A: GuestAbi> Thread<A> {
         self.exec(path, strings(machine, args)?, strings(machine, env)?)
     }
 
-    /// The path of what a directory's descriptor and a path name.
+    /// The path that a directory descriptor and a relative path refer to.
     fn path_at(&self, dir: i32, path: CString) -> Result<CString, Errno> {
         match path.as_bytes().first() {
             Some(b'/') => return Ok(self.program_at(dir, path)),
@@ -172,14 +173,15 @@ impl<A: GuestAbi> Thread<A> {
         CString::new(text).map_err(|_| Errno(libc::EINVAL))
     }
 
-    /// `fexecve`: an open file. By its name where it has one: the descriptor may close itself on the way.
+    /// `fexecve`: executes an open file, by its path if it has one, because the descriptor may be
+    /// close-on-exec.
     fn exec_file(&mut self, fd: i32, args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
         let link = |fd| format!("/proc/self/fd/{fd}");
         // SAFETY: only asks for a descriptor's flags.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
             return Err(Errno::last());
         }
-        // Where no `/proc` is, nothing has a name.
+        // Without `/proc`, the path is not known.
         let name = std::fs::read_link(link(fd)).unwrap_or_default();
         let same = |name: &Path| {
             let (a, b) = (std::fs::metadata(name).ok()?, std::fs::metadata(link(fd)).ok()?);
@@ -226,7 +228,7 @@ impl<A: GuestAbi> Thread<A> {
     }
 
     fn exec(&mut self, path: CString, args: Vec<CString>, env: Vec<CString>) -> Result<u64, Errno> {
-        // The program's own executable, without a name: its descriptor closes itself on the way.
+        // The program's own executable, without a path: its descriptor is close-on-exec.
         let kept = self.process.guest.names.kept.and_then(|kept| kept.descriptor());
         if let Some(fd) = kept.filter(|fd| path.as_bytes() == format!("/proc/self/fd/{fd}").as_bytes()) {
             return self.exec_file(fd, args, env);
@@ -246,11 +248,11 @@ impl<A: GuestAbi> Thread<A> {
         failed
     }
 
-    /// The host's call; comes back with why it failed, or because a signal came that is to be delivered first: while it
-    /// waits the others are blocked, and would stay so.
+    /// Makes the host's call. Returns if it failed, or because a signal came that must be delivered first:
+    /// while it waits, all other signals are blocked, and would stay blocked.
     fn host_exec(&self, target: &Target, env: &Pointers) -> Result<u64, Errno> {
         let stop = &self.inbox.signal;
-        // Only the host's kernel gives the rights, and to what it starts for the file itself.
+        // Only the host's kernel grants the privileges, and only to what it starts for the file itself.
         if self.process.options.by_kernel && target.opened.is_none() && gives_rights(&target.path) {
             match self.host_starts(target, env) {
                 Err(Errno(libc::ENOEXEC)) => {}
@@ -268,11 +270,11 @@ impl<A: GuestAbi> Thread<A> {
                 return failed;
             }
         }
-        // Where our executable cannot be reached, the host's kernel may know what runs it (`trine binfmt`).
+        // If our executable cannot be reached, the host's kernel may know the handler (`trine binfmt`).
         self.host_starts(target, env)
     }
 
-    /// The host's kernel starts the file itself.
+    /// Lets the host's kernel start the file itself.
     fn host_starts(&self, target: &Target, env: &Pointers) -> Result<u64, Errno> {
         let stop = &self.inbox.signal;
         let list = Pointers::to(&target.args);
@@ -288,7 +290,7 @@ impl<A: GuestAbi> Thread<A> {
         unsafe { trine_linux::host::interruptible(call, args, stop) }
     }
 
-    /// The arguments that make Trine run a program as this one is run.
+    /// The arguments that make Trine run a program in the same way as this one.
     fn under_trine(&self, target: &Target) -> Result<Vec<CString>, Errno> {
         let options = &self.process.options;
         let text = |s: &str| CString::new(s).unwrap_or_default();

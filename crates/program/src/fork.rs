@@ -1,9 +1,9 @@
-//! `fork` with more than `fork` does: namespaces, shared files, other signals at the end.
+//! `fork` with the additional features of `clone`: namespaces, shared files, other exit signals.
 //!
-//! A child goes on in a copy of the monitor's memory, in which other threads may have left the C library's locks closed
-//! (of `malloc` above all); only the library's own `fork` opens them. So that is what is called, and the `clone` that it
-//! makes gets the other flags on its way: the kernel hands this thread's system calls to a handler meanwhile
-//! (Documentation/admin-guide/syscall-user-dispatch.rst, Linux 5.11).
+//! A child continues in a copy of the monitor's memory, in which other threads may have left locks of the C
+//! library locked (above all those of `malloc`); only the library's own `fork` resets them. So that function
+//! is called, and the flags of its `clone` are replaced: the kernel passes this thread's system calls to a
+//! handler meanwhile (Documentation/admin-guide/syscall-user-dispatch.rst, Linux 5.11).
 
 use crate::signal;
 use std::cell::{Cell, UnsafeCell};
@@ -17,10 +17,10 @@ const ON: u64 = 1;
 /// Values of the selector.
 const ALLOW: u8 = 0;
 const BLOCK: u8 = 1;
-/// `si_code` of a call that was handed over.
+/// `si_code` of a dispatched call.
 pub const USER_DISPATCH: i32 = 2;
 
-// Calls from here are made, whatever the selector says: the handler's own, and its end.
+// Calls from here are always executed: those of the handler itself, and its return.
 std::arch::global_asm!(
     "trine_fork_begin:",
     "trine_fork_restore: mov eax, 15",
@@ -45,16 +45,16 @@ unsafe extern "sysv64" {
     fn trine_fork_call(number: i64, args: *const [u64; 6]) -> i64;
 }
 
-/// What `clone` gets instead.
+/// The replacement for `clone`'s arguments.
 #[derive(Clone, Copy)]
 pub struct Flags {
-    /// Flags, and the signal at the end.
+    /// Flags, and the exit signal.
     pub flags: u64,
-    /// Where a descriptor of the child is written, with `CLONE_PIDFD`.
+    /// The address for a descriptor of the child, with `CLONE_PIDFD`.
     pub pidfd: u64,
 }
 
-/// Where the kernel looks whether a call is handed over.
+/// The byte by which the kernel decides whether a call is dispatched.
 struct Selector(UnsafeCell<u8>);
 
 thread_local! {
@@ -62,20 +62,20 @@ thread_local! {
     static WANTED: Cell<Option<Flags>> = const { Cell::new(None) };
 }
 
-/// Address of the code that ends the handler.
+/// Address of the code that returns from the handler.
 pub fn restorer() -> usize {
     trine_fork_restore as *const () as usize
 }
 
-/// Whether this thread's calls are handed over, or were until its `clone`.
+/// Whether this thread's calls are dispatched, or were until its `clone`.
 pub fn is_forking() -> bool {
     WANTED.get().is_some()
 }
 
-/// `rt_sigprocmask` of the C library, which is to find its mask at the handler's end.
+/// The C library's `rt_sigprocmask`; the mask that it sets must be in force after the handler.
 ///
 /// # Safety
-/// The arguments are the library's, and `mask` is what the kernel restores.
+/// The arguments must be the library's, and `mask` must be what the kernel restores.
 unsafe fn sigprocmask([how, new, old, ..]: [u64; 6], mask: &mut u64) -> i64 {
     let before = *mask;
     if new != 0 {
@@ -95,10 +95,10 @@ unsafe fn sigprocmask([how, new, old, ..]: [u64; 6], mask: &mut u64) -> i64 {
     0
 }
 
-/// Makes a call of the C library that was handed over.
+/// Executes a dispatched call of the C library.
 ///
 /// # Safety
-/// `context` is what the kernel gave to the handler.
+/// `context` must be what the kernel passed to the handler.
 pub unsafe fn dispatched(context: *mut libc::ucontext_t) {
     let Some(wanted) = WANTED.get() else { return };
     // SAFETY: by the caller.
@@ -111,12 +111,12 @@ pub unsafe fn dispatched(context: *mut libc::ucontext_t) {
         unsafe { sigprocmask(args, &mut *(&raw mut (*context).uc_sigmask).cast::<u64>()) }
     } else {
         if number == libc::SYS_clone {
-            // The library's own flags only say where the child's number is written.
+            // The library's own flags only say where the child's ID is written.
             args[0] = args[0] & !0xff | wanted.flags;
             if wanted.flags & libc::CLONE_PIDFD as u64 != 0 {
                 args[2] = wanted.pidfd;
             }
-            // From here on, in the child as well, calls are not handed over.
+            // From here on calls are not dispatched, in the child as well.
             SELECTOR.with(allow);
         }
         // SAFETY: the call that the library made.
@@ -130,7 +130,7 @@ fn allow(selector: &Selector) {
     unsafe { selector.0.get().write_volatile(ALLOW) };
 }
 
-/// Sets whether this thread's calls are handed over where its selector says so.
+/// Enables dispatching of this thread's calls according to its selector, or disables it.
 fn set_dispatch(mode: u64, selector: *mut u8) -> Result<u64, Errno> {
     let begin = &raw const trine_fork_begin as u64;
     let size = &raw const trine_fork_end as u64 - begin;
@@ -143,10 +143,11 @@ fn set_dispatch(mode: u64, selector: *mut u8) -> Result<u64, Errno> {
     unsafe { host::call(libc::SYS_prctl, args) }
 }
 
-/// The C library's `fork` with these flags. All signals are blocked, and the caller holds what the child needs.
+/// Calls the C library's `fork` with these flags. All signals must be blocked, and the caller must hold the
+/// locks that the child needs.
 ///
 /// # Errors
-/// The host's. Where it does not hand calls over (before Linux 5.11), its `clone` as it is.
+/// The host's error. Where it cannot dispatch calls (before Linux 5.11), an unmodified `clone` is made.
 pub fn fork(wanted: Flags) -> Result<u64, Errno> {
     let selector = SELECTOR.with(|selector| selector.0.get());
     if set_dispatch(ON, selector).is_err() {
@@ -171,7 +172,7 @@ pub fn fork(wanted: Flags) -> Result<u64, Errno> {
     }
     match child {
         ..0 => Err(error),
-        // No `clone` was seen: this child is not what was wanted.
+        // No `clone` was seen: this child is not the requested one.
         // SAFETY: ends the child, or waits for it.
         0 if !made => unsafe { libc::_exit(127) },
         _ if !made => {

@@ -1,4 +1,4 @@
-//! The CPUs that programs are run for.
+//! The CPUs whose programs can be run.
 
 use crate::ProgramError;
 use crate::elf::Image;
@@ -8,24 +8,24 @@ use trine_base::elf::Cpu;
 use trine_isa_riscv::Rv64;
 use trine_linux::abi::{GuestAbi, Machine};
 
-/// Runs a program to its end, which is this process's.
+/// A function that runs a program to its end, which is also the end of this process.
 type Run = fn(Options, Image) -> Result<Infallible, ProgramError>;
 
-/// A CPU that programs are run for.
+/// A CPU whose programs can be run.
 pub(crate) struct Guest {
     machine: fn() -> &'static Machine,
-    /// Runs one.
+    /// Runs a program.
     pub(crate) run: Run,
 }
 
-/// All of them: the only place that knows which there are.
+/// All supported CPUs: the only place that lists them.
 const GUESTS: &[Guest] = &[guest::<Rv64>()];
 
 const fn guest<A: GuestAbi>() -> Guest {
     Guest { machine: A::machine, run: process::run_for::<A> }
 }
 
-/// The CPU that executables for `cpu` run on here; `None` where there is none.
+/// The supported CPU of executables for `cpu`; `None` if there is none.
 pub(crate) fn find(cpu: Cpu) -> Option<&'static Guest> {
     GUESTS.iter().find(|guest| is_served((guest.machine)(), cpu))
 }
@@ -34,12 +34,12 @@ fn is_served(machine: &Machine, cpu: Cpu) -> bool {
     machine.elf == cpu && machine.is_served()
 }
 
-/// Whether a file begins as an ELF executable that can be a program here.
+/// Whether a file begins like an ELF executable that can be run here.
 pub fn is_guest(head: &[u8]) -> bool {
     Cpu::of(head).and_then(find).is_some()
 }
 
-/// The names of all of them, for messages.
+/// The names of all supported CPUs, for messages.
 pub(crate) fn names() -> String {
     GUESTS.iter().map(|guest| (guest.machine)().name).collect::<Vec<_>>().join(", ")
 }

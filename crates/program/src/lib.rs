@@ -1,12 +1,13 @@
-//! Programs: Linux executables of another CPU, each on a virtual CPU of its own, their system calls served by the
-//! host's kernel.
+//! Programs: Linux executables of another CPU, each on virtual CPUs of its own, whose system calls are served
+//! by the host's kernel.
 //!
-//! * [`elf`]: the executable and its interpreter. [`stack`]: what `main` finds. [`vdso`]: what the kernel adds.
+//! * [`elf`]: the executable and its interpreter. [`stack`]: the initial stack. [`vdso`]: the kernel's shared
+//!   object.
 //! * [`process`]: what threads share. [`thread`]: one thread, and the loop that runs it.
-//! * [`signal`]: signals, from the host to the program's handlers. [`pending`]: those that wait where the host cannot
-//!   keep them. [`clone`]: threads and children.
-//! * [`guests`]: the CPUs.
-//! * [`exec`]: other programs in this one's place. [`debug`]: gdb. [`confine`]: limits and refusals.
+//! * [`signal`]: signals, from the host to the program's handlers. [`pending`]: signals that the host cannot
+//!   keep pending. [`clone`]: threads and children.
+//! * [`guests`]: the supported CPUs.
+//! * [`exec`]: executing other programs. [`debug`]: gdb. [`confine`]: limits and restrictions.
 //! * [`core`]: core dumps. [`symbols`]: names of code for `perf`.
 
 pub mod clone;

@@ -1,6 +1,6 @@
-//! `SIGSEGV` and `SIGBUS` that were sent while the program blocks them. The host never blocks these two, since the engine
-//! needs them; so they pend here. For a call that looks at what pends they are given to the host's kernel, and what the
-//! call leaves is taken back.
+//! `SIGSEGV` and `SIGBUS` signals that were sent while the program blocks them. The host never blocks these
+//! two, because the engine needs them; so they are kept pending here. For a call that examines pending
+//! signals they are passed to the host's kernel, and those left after the call are taken back.
 
 use crate::signal::{self, bit, ours};
 use crate::thread::Thread;
@@ -13,21 +13,21 @@ use trine_linux::call::{get, put};
 use trine_linux::host;
 use trine_linux::table::Call;
 
-/// A signal that pends.
+/// A pending signal.
 #[derive(Clone, Copy)]
 struct Sent {
     signal: i32,
     info: Info,
-    /// The thread that it was sent to; `None` where it was sent to the process.
+    /// The thread to which it was sent; `None` if it was sent to the process.
     thread: Option<i32>,
 }
 
 /// What a thread would do with a signal that is sent now.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Watch {
-    /// Those that it does not block, or waits for.
+    /// The signals that it does not block, or waits for.
     takes: u64,
-    /// It waits for descriptors, of which one may tell of signals.
+    /// Whether it waits for descriptors, one of which may report signals.
     polls: bool,
 }
 
@@ -37,31 +37,31 @@ struct Inner {
     threads: BTreeMap<i32, Watch>,
 }
 
-/// What pends in a process.
+/// The pending signals of a process.
 #[derive(Default)]
 pub struct Pending {
     inner: Mutex<Inner>,
-    /// Number of signals that pend.
+    /// Number of pending signals.
     count: AtomicUsize,
-    /// There is a `signalfd` that tells of these signals.
+    /// Whether there is a `signalfd` for these signals.
     described: AtomicBool,
 }
 
 impl Inner {
-    /// Adds a signal, which is lost where the same one pends already.
+    /// Adds a signal, unless the same one is pending already.
     fn add(&mut self, new: Sent) {
         if !self.sent.iter().any(|s| (s.signal, s.thread) == (new.signal, new.thread)) {
             self.sent.push(new);
         }
     }
 
-    /// The thread other than `but` for which this holds.
+    /// A thread other than `but` for which `f` holds.
     fn other(&self, but: i32, f: impl Fn(&Watch) -> bool) -> Option<i32> {
         self.threads.iter().find(|(tid, w)| **tid != but && f(w)).map(|(tid, _)| *tid)
     }
 }
 
-/// Sends a signal to this thread, whose number is `tid`, with this `siginfo_t`.
+/// Sends a signal with this `siginfo_t` to this thread, whose ID is `tid`.
 fn queue(tid: i32, signal: i32, info: &Info) {
     let at = std::ptr::from_ref(info) as u64;
     let args = [std::process::id() as u64, tid as u64, signal as u64, at, 0, 0];
@@ -76,7 +76,7 @@ fn change_mask(how: i32, set: u64) {
     let _ = unsafe { host::call(libc::SYS_rt_sigprocmask, args) };
 }
 
-/// Takes a signal of `set` that pends on the host.
+/// Takes a signal of `set` that is pending on the host.
 fn dequeue(set: u64) -> Option<(i32, Info)> {
     let (mut info, now): (Info, [u64; 2]) = ([0; 16], [0; 2]);
     let args = [&raw const set as u64, &raw mut info as u64, &raw const now as u64, 8, 0, 0];
@@ -101,13 +101,13 @@ impl Pending {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    /// Calls `f` while no other thread looks; for `fork`.
+    /// Calls `f` while no other thread accesses the list; for `fork`.
     pub fn quiet<T>(&self, f: impl FnOnce() -> T) -> T {
         let _inner = self.lock();
         f()
     }
 
-    /// In a process just forked: nothing pends, and only the thread that forked is here.
+    /// In a forked child: nothing is pending, and only the forking thread exists.
     pub fn clear(&self) {
         self.change(|inner| *inner = Inner::default());
     }
@@ -120,8 +120,8 @@ impl Pending {
         });
     }
 
-    /// A signal that came to thread `tid`, which blocks it. The host sends what is sent to the process to any thread:
-    /// where another one takes it, that one gets it.
+    /// Adds a signal that came to thread `tid`, which blocks it. The host delivers signals of the process to
+    /// any thread: if another thread accepts it, it is passed on to that one.
     pub fn add(&self, tid: i32, signal: i32, info: Info) {
         let to_thread = info[1] as i32 == libc::SI_TKILL;
         let mut new = Sent { signal, info, thread: to_thread.then_some(tid) };
@@ -132,7 +132,7 @@ impl Pending {
             let taker = |inner: &Inner| {
                 inner.other(tid, |w| w.takes & bit(signal) != 0).or_else(|| inner.other(tid, |w| w.polls))
             };
-            // What it is told comes from here: the kernel lets nobody else tell it.
+            // Its information is taken from here: the kernel does not allow a process to forge it.
             while let Some(taker) = taker(inner) {
                 if signal::send(taker, signal) {
                     new.thread = Some(taker);
@@ -144,7 +144,7 @@ impl Pending {
         });
     }
 
-    /// What is to be said of a signal that came to thread `tid`, where another thread sent it on.
+    /// The information of a signal that came to thread `tid`, if another thread passed it on.
     pub fn sent_on(&self, tid: i32, signal: i32) -> Option<Info> {
         if self.is_empty() {
             return None;
@@ -155,7 +155,7 @@ impl Pending {
         })
     }
 
-    /// What thread `tid` with this mask is to get now.
+    /// Takes a signal that thread `tid` with this mask is to get now.
     pub fn take(&self, tid: i32, mask: u64) -> Option<(i32, Info)> {
         if self.is_empty() {
             return None;
@@ -168,7 +168,7 @@ impl Pending {
         })
     }
 
-    /// Takes all that thread `tid` can see.
+    /// Takes all signals that thread `tid` can see.
     fn lend(&self, tid: i32) -> Vec<Sent> {
         if self.is_empty() {
             return Vec::new();
@@ -184,26 +184,26 @@ impl Pending {
     }
 }
 
-/// What a call has to do with signals that pend.
+/// How a call treats pending signals.
 #[derive(Clone, Copy, Default)]
 pub struct Look {
-    /// It looks at them.
+    /// Whether it examines them.
     pub looks: bool,
-    /// Those that it waits for.
+    /// The signals that it waits for.
     waits: u64,
-    /// Those that it lets in, whatever the thread blocks.
+    /// The signals that it unblocks while it lasts, whatever the thread blocks.
     pub lets_in: u64,
     polls: bool,
-    /// Where it tells which one came; 0 where it does not.
+    /// The address at which it reports which signal came; 0 if it does not.
     tells: u64,
 }
 
 impl Look {
-    /// Of a call by its row.
+    /// Determines that of a call by its row.
     pub fn of(call: Option<&Call>, args: &[u64; 6], pending: &Pending) -> Look {
         let set = |at: u64| if at == 0 { None } else { get::<u64>(at).ok() };
         let polls = pending.described.load(Ordering::Relaxed);
-        // With a mask for the time of the call.
+        // With a signal mask for the duration of the call.
         let masked = |mask: Option<u64>| {
             let lets_in = mask.map_or(0, |m| !m & ours());
             Look { looks: polls || lets_in != 0, lets_in, polls, ..Look::default() }
@@ -231,7 +231,7 @@ impl Look {
 }
 
 impl<A: GuestAbi> Thread<A> {
-    /// Says which signals this thread takes, where that has changed.
+    /// Records which signals this thread accepts, if that has changed.
     pub(crate) fn watch(&mut self, look: Look) {
         let now = Watch { takes: !self.mask & ours() | look.waits, polls: look.polls };
         if self.watched != Some(now) {
@@ -240,8 +240,8 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// Makes a call of the host while what pends here pends there, and signals of `blocked` are blocked there. The call
-    /// does not touch the program's memory but in the kernel.
+    /// Makes a call of the host while the signals pending here are pending there, and signals of `blocked`
+    /// are blocked there. Only the kernel may access the program's memory during the call.
     pub(crate) fn lending(
         &self,
         blocked: u64,
@@ -271,7 +271,7 @@ impl<A: GuestAbi> Thread<A> {
         result
     }
 
-    /// At a program's start: what its executor blocked, and what pends.
+    /// At a program's start: takes over what was blocked and what was pending before `execve`.
     pub(crate) fn inherit(&self) {
         while let Some((signal, info)) = dequeue(self.mask & ours()) {
             self.process.pending.add(self.tid, signal, info);
@@ -279,7 +279,7 @@ impl<A: GuestAbi> Thread<A> {
         change_mask(libc::SIG_UNBLOCK, ours());
     }
 
-    /// After a call that waited for signals: tells what another thread sent on.
+    /// After a call that waited for signals: reports a signal that another thread passed on.
     pub(crate) fn tell_of(&self, look: Look, result: Result<u64, Errno>) {
         let Ok(signal) = result else { return };
         if look.waits & bit(signal as i32) != 0
@@ -290,7 +290,7 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// Whether a signal came that the thread blocks: on Linux no call would end by it.
+    /// Whether a signal came that the thread blocks: on Linux it would not interrupt a call.
     pub(crate) fn came_blocked(&self) -> bool {
         let signal = self.inbox.signal.load(Ordering::SeqCst) as i32;
         signal != 0 && self.mask & !self.lets_in & ours() & bit(signal) != 0

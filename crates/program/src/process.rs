@@ -1,4 +1,4 @@
-//! What the threads of a program share, and how its first one starts.
+//! The state that the threads of a program share, and the start of its first thread.
 
 use crate::core::Muster;
 use crate::debug::Debug;
@@ -29,55 +29,55 @@ use trine_linux::proc::Executable;
 use trine_linux::space::{Mapping, PAGE, Space};
 use trine_linux::{Guest, own};
 
-/// How a program is to be run.
+/// How to run a program.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The executable, as the host has it.
+    /// The host's path of the executable.
     pub path: PathBuf,
-    /// The executable's descriptor, where the kernel or a program opened it: it may have no name here, or one that
-    /// this process may execute but not read.
+    /// The executable's descriptor, if the kernel or a program opened it: it may have no path here, or one
+    /// that this process may execute but not read.
     pub opened: Option<Arc<OwnedFd>>,
-    /// The host's kernel started it (`trine binfmt`), and would start others.
+    /// Whether the host's kernel started it (`trine binfmt`), and would start others.
     pub by_kernel: bool,
-    /// Its arguments, with its name as it was called in front.
+    /// Its arguments, beginning with argument 0.
     pub args: Vec<CString>,
     /// Its environment.
     pub env: Vec<CString>,
-    /// Where libraries and other absolute paths are looked for first.
+    /// The root directory in which libraries and other absolute paths are looked up first.
     pub sysroot: Option<PathBuf>,
-    /// Which engine.
+    /// How instructions are executed.
     pub tier: Tier,
-    /// System calls are shown on standard error.
+    /// Whether to print system calls to standard error.
     pub strace: bool,
-    /// What the engine did is shown on standard error when a thread ends.
+    /// Whether to print statistics of the engine to standard error when a thread ends.
     pub stats: bool,
-    /// What is compiled is noted in a map file of `perf`.
+    /// Whether to record generated code in a map file for `perf`.
     pub perf_map: Option<perf::Start>,
-    /// Where gdb is waited for.
+    /// Where to wait for gdb.
     pub gdb: Option<Address>,
 }
 
-/// One program for the CPU `A`.
+/// A program for the CPU `A`.
 pub struct Process<A: GuestAbi> {
-    /// What system calls work on.
+    /// The state for system calls.
     pub guest: Guest,
-    /// What signals do; a child may share it (`CLONE_SIGHAND`).
+    /// The actions of signals; a child may share them (`CLONE_SIGHAND`).
     pub actions: Arc<Mutex<Actions>>,
-    /// Signals that pend here and not on the host.
+    /// Signals that are kept pending here and not on the host.
     pub pending: Pending,
-    /// Threads that have not ended.
+    /// Number of threads that have not ended.
     pub threads: AtomicUsize,
-    /// The translations of its code, which all threads run, and the processes that share its memory.
+    /// The translations of its code, for all threads, and for processes that share its memory.
     pub translations: Arc<Translations<A, Direct>>,
-    /// Its memory is another process's, too.
+    /// Whether its memory also belongs to another process.
     pub borrows: bool,
-    /// Address of the code that ends a signal handler.
+    /// Address of the code that returns from a signal handler.
     pub trampoline: u64,
     /// The program's clock.
     pub clock: Arc<dyn Clock>,
-    /// Where its threads gather when it dies.
+    /// The rendezvous of its threads when it dies.
     pub muster: Muster,
-    /// Where its compiled code is noted.
+    /// Where its generated code is recorded.
     pub perf: Option<Arc<PerfMap>>,
     /// The debugger.
     pub debug: Option<Arc<Debug>>,
@@ -85,14 +85,16 @@ pub struct Process<A: GuestAbi> {
     pub options: Options,
 }
 
-/// Maps the vDSO; gives where it is and where the code that ends signal handlers is: 0 where that is not there.
+/// Maps the vDSO; returns its address and that of the code that returns from signal handlers (0 if there is
+/// none).
 fn map_vdso(machine: &Machine, space: &Space) -> Result<(u64, u64), ProgramError> {
     let vdso = vdso::build(machine);
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u32;
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as u32;
     let page = Mapping { at: 0, size: PAGE, protection, flags, fd: -1, offset: 0 };
-    let refused =
-        |e: trine_linux::Errno| ProgramError::Other(format!("no memory for the program (error {})", e.0));
+    let refused = |e: trine_linux::Errno| {
+        ProgramError::Other(format!("cannot map memory for the program (error {})", e.0))
+    };
     let at = space.map(&page).map_err(refused)?;
     let _ = trine_engine::direct::write(at, &vdso.bytes);
     space.protect(at, PAGE, (libc::PROT_READ | libc::PROT_EXEC) as u32).map_err(refused)?;
@@ -104,20 +106,23 @@ fn open(address: &Address) -> Result<Door, ProgramError> {
     Door::open(address).map_err(|error| ProgramError::Gdb { address: address.clone(), error })
 }
 
-/// The map file of the program in `space`.
+/// Creates the map file of the program in `space`.
 fn perf_map(start: perf::Start, space: &Arc<Space>) -> Result<PerfMap, ProgramError> {
     let mut symbols = Symbols::new(space.clone());
     PerfMap::create(start, own::LOWEST, Box::new(move |pc| symbols.name(pc)))
         .map_err(|error| ProgramError::PerfMap { path: perf::path(), error })
 }
 
-/// Runs a program to its end, which is this process's.
+/// Runs a program to its end, which is also the end of this process.
 pub fn run(options: Options) -> Result<Infallible, ProgramError> {
     let image = Image::open(&options.path, options.opened.as_deref())?;
     match guests::find(image.cpu()) {
         Some(guest) => (guest.run)(options, image),
-        // Its headers say that there is one.
-        None => Err(ProgramError::Other(format!("{}: for another CPU", options.path.display()))),
+        // Its headers were checked for that.
+        None => Err(ProgramError::Other(format!(
+            "{}: this executable is for another CPU",
+            options.path.display()
+        ))),
     }
 }
 
@@ -125,11 +130,12 @@ pub fn run(options: Options) -> Result<Infallible, ProgramError> {
 pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result<Infallible, ProgramError> {
     let door = options.gdb.as_ref().map(open).transpose()?;
     let debug = door.as_ref().map(|d| Debug::new(Layout::new(A::target()), d)).transpose();
-    let debug = debug.map_err(|e| ProgramError::Other(format!("no debugger: {e}")))?;
+    let debug = debug.map_err(|e| ProgramError::Other(format!("cannot start the debugger: {e}")))?;
     let (actions, machine) = (signal::install(), A::machine());
     let mut names =
         Names { sysroot: options.sysroot.clone(), args: options.args.clone(), ..Names::default() };
-    // The kernel's link shows the file itself, whatever links led to it, and whether its name may be opened or not.
+    // The kernel's link shows the file itself, whatever links led to it, and whether or not its path may be
+    // opened.
     let opened = options.opened.take();
     let by_link = opened.as_ref().map(|fd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())));
     names.kept = Executable::keep(by_link.as_deref().unwrap_or(&options.path));
@@ -142,7 +148,7 @@ pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result
         PathBuf::from(std::ffi::OsStr::from_bytes(names.host_path(text).as_bytes()))
     };
     let loaded = elf::load(&space, &image, find)?;
-    // The program finds the numbers free that it expects.
+    // The program must find those descriptor numbers free that it expects.
     drop((opened, image));
     close_own(&options.path);
     space.set_brk(loaded.end);
@@ -169,7 +175,8 @@ pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result
         options,
     });
     if let Some(door) = door {
-        Debug::serve(&process, door).map_err(|e| ProgramError::Other(format!("no thread for gdb: {e}")))?;
+        Debug::serve(&process, door)
+            .map_err(|e| ProgramError::Other(format!("cannot start a thread for gdb: {e}")))?;
     }
     let mut thread = Thread::<A>::first(process);
     thread.process.actions().catch_dumps();
@@ -181,7 +188,7 @@ pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result
     unreachable!("the first thread does not come back")
 }
 
-/// Takes a descriptor that was opened for this process and that the program is not to see.
+/// Takes a descriptor that was opened for this process and that the program must not see.
 pub fn take_opened(fd: RawFd) -> Option<Arc<OwnedFd>> {
     // SAFETY: makes a copy of a descriptor, which fails where it is not open.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, own::LOWEST) };
@@ -191,7 +198,7 @@ pub fn take_opened(fd: RawFd) -> Option<Arc<OwnedFd>> {
     (copy >= 0).then(|| Arc::new(unsafe { OwnedFd::from_raw_fd(copy) }))
 }
 
-/// Closes the descriptor that `execve` kept open for an executable without a name.
+/// Closes the descriptor that `execve` kept open for an executable without a path.
 fn close_own(path: &Path) {
     let fd = ["/proc/self/fd", "/dev/fd"]
         .iter()
@@ -203,7 +210,7 @@ fn close_own(path: &Path) {
     }
 }
 
-/// Gives the process the program's name, as `ps` shows it.
+/// Sets the process's name to the program's, as `ps` shows it.
 fn name_process(path: &Path) {
     let name = path.file_name().and_then(|n| CString::new(n.as_bytes()).ok()).unwrap_or_default();
     // SAFETY: reads a string of ours.

@@ -1,11 +1,13 @@
-//! A child that shares its parent's memory and runs beside it (`CLONE_VM` without `CLONE_VFORK` and `CLONE_THREAD`).
+//! A child that shares its parent's memory and runs concurrently (`CLONE_VM` without `CLONE_VFORK` and
+//! `CLONE_THREAD`).
 //!
-//! The host's C library knows threads and processes, nothing between: such a child needs thread-local variables of its
-//! own. So a host thread is started for it, its keeper, which makes the child as for `vfork` and waits in the kernel: the
-//! child has the keeper's variables to itself. The keeper stays while the child lives (which may ask for a signal when
-//! the thread that made it ends), and clears up behind it.
+//! The host's C library knows threads and processes, but nothing in between: such a child needs its own
+//! thread-local variables. So a host thread, its keeper, is started for it; the keeper creates the child as
+//! for `vfork` and waits in the kernel, so that the child has the keeper's variables for itself. The keeper
+//! stays while the child lives (which may ask for a signal when its creating thread ends), and cleans up
+//! after it.
 //!
-//! What is locked when a process is killed stays locked for those that share its memory, as on Linux.
+//! Locks held by a killed process stay locked for the others that share its memory, as on Linux.
 
 use crate::clone::{CHILD_SETTID, PIDFD, Request, SIGHAND};
 use crate::signal;
@@ -19,21 +21,21 @@ use trine_linux::abi::GuestAbi;
 use trine_linux::call::{get, put};
 use trine_linux::host;
 
-/// Bytes of a keeper's stack; its child has another one.
+/// Size in bytes of a keeper's stack; its child has another one.
 const STACK: usize = 256 << 10;
 
-/// Longest wait of a child for its parent to note it. Who has not done so then was killed.
+/// The longest wait of a child until its parent has recorded it. A parent that takes longer was killed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What keeper and child know.
+/// What the keeper and the child share.
 struct Start<A: GuestAbi> {
     thread: Thread<A>,
     request: Request,
-    /// The child's number, as its parent has it.
+    /// The child's ID, as its parent sees it.
     tid: i32,
-    /// Tells the parent that the child is there, or why there is none.
+    /// Tells the parent that the child exists, or why not.
     tell: Sender<Result<i32, Errno>>,
-    /// Closed when the parent has noted it.
+    /// Closed when the parent has recorded the child.
     noted: Receiver<()>,
 }
 
@@ -58,7 +60,7 @@ extern "C" fn child<A: GuestAbi>(start: *mut libc::c_void) -> i32 {
     unsafe { libc::_exit(127) }
 }
 
-/// Waits for the end of a child, and leaves it to the program to ask how it ended. One that is not this process's
+/// Waits for the end of a child, and leaves its status to the program. A child that is not this process's
 /// (`CLONE_PARENT`) is not waited for.
 fn wait(tid: i32) {
     let args =
@@ -67,7 +69,7 @@ fn wait(tid: i32) {
     let _ = unsafe { host::call(libc::SYS_waitid, args) };
 }
 
-/// What the keeper does.
+/// The main function of the keeper.
 fn keep<A: GuestAbi>(mut start: Start<A>) {
     signal::block_all();
     let Ok(mut stack) = Stack::new() else {
@@ -89,10 +91,11 @@ fn keep<A: GuestAbi>(mut start: Start<A>) {
     signal::detach();
     let process = start.thread.process.clone();
     process.guest.space.remove_owners(process.key());
-    // Where it was killed while it ran guest code, nothing would ever be freed for its sake.
+    // If it was killed in guest code, it would never pass a safepoint, and nothing could be freed any more.
     start.thread.vcpu.abandon();
     if !start.thread.at_rest.load(Ordering::SeqCst) {
-        // The child was killed in the middle of anything: what it had is left alone, this thread's variables as well.
+        // The child was killed at an arbitrary point: its data is not touched, including this thread's
+        // variables.
         let _ = start.tell.send(Ok(made));
         std::mem::forget((start, stack, process));
         // SAFETY: ends this thread, which nobody waits for.
@@ -101,10 +104,10 @@ fn keep<A: GuestAbi>(mut start: Start<A>) {
 }
 
 impl<A: GuestAbi> Thread<A> {
-    /// A child that shares memory and runs beside this process.
+    /// Creates a child that shares memory and runs concurrently with this process.
     pub(crate) fn share(&mut self, r: Request) -> Result<u64, Errno> {
         if r.flags & PIDFD != 0 {
-            // Where the descriptor cannot be written there is to be no child.
+            // If its descriptor cannot be written, the child must not be created.
             put(r.pidfd, &get::<i32>(r.pidfd)?)?;
         }
         let mut thread = Thread::new(self.childs_process(&r));
@@ -123,7 +126,7 @@ impl<A: GuestAbi> Thread<A> {
         made
     }
 
-    /// Notes a child before it runs.
+    /// Records a child before it runs.
     fn note(&self, tid: i32, r: &Request) -> Result<u64, Errno> {
         if r.flags & PIDFD != 0 {
             // SAFETY: makes a descriptor.

@@ -1,5 +1,5 @@
-//! What the host's kernel shows of this process: `ps`, `/proc/N/cmdline` and `/proc/N/environ` are the program's, and follow
-//! what it writes there, as titles of servers do.
+//! What the host's kernel shows of this process: `ps`, `/proc/N/cmdline` and `/proc/N/environ` show the
+//! program's arguments and environment, and follow its changes, as servers make to their titles.
 
 use std::ffi::CString;
 use trine_base::process_stat::ProcessStat;
@@ -24,7 +24,7 @@ struct Map {
     exe_fd: u32,
 }
 
-/// First address of the strings that a list at `at` points to, and the end of the last one.
+/// The first address of the strings in the list at `at`, and the end of the last one.
 fn range(machine: &Machine, at: u64, list: &[CString]) -> Option<(u64, u64)> {
     let last = list.len().checked_sub(1)?;
     let start = machine.address(at).ok()?;
@@ -33,8 +33,8 @@ fn range(machine: &Machine, at: u64, list: &[CString]) -> Option<(u64, u64)> {
     (start < end).then_some((start, end))
 }
 
-/// Shows the arguments and the environment on the first stack, at `pointer`; gives whether they are shown. The kernel
-/// does it for everybody, where it was built with `CHECKPOINT_RESTORE`.
+/// Makes the kernel show the arguments and the environment on the initial stack, at `pointer`; returns
+/// whether it does. No privilege is needed if the kernel was built with `CHECKPOINT_RESTORE`.
 pub(crate) fn arguments(machine: &Machine, pointer: u64, args: &[CString], env: &[CString]) -> bool {
     show(machine, pointer, args, env).is_some()
 }
@@ -63,7 +63,8 @@ fn show(machine: &Machine, pointer: u64, args: &[CString], env: &[CString]) -> O
         auxv_size: 0,
         exe_fd: u32::MAX,
     };
-    // SAFETY: a structure of ours; all but what is shown stays as it is, and this process has one thread.
+    // SAFETY: a structure of ours; everything except what is shown is unchanged, and this process has one
+    // thread.
     let result =
         unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const map, size_of::<Map>(), 0) };
     (result == 0).then_some(())

@@ -1,4 +1,4 @@
-//! The first stack: arguments, environment and auxiliary vector (psABI; Linux, fs/binfmt_elf.c).
+//! The initial stack: arguments, environment and auxiliary vector (psABI; Linux, fs/binfmt_elf.c).
 
 use crate::ProgramError;
 use crate::elf::Loaded;
@@ -8,21 +8,21 @@ use trine_engine::direct;
 use trine_linux::abi::Machine;
 use trine_linux::space::{END, Mapping, PAGE, Space};
 
-/// Least bytes of stack at the start: arguments and environment, and the frames of a small program. More is there when
-/// it is touched, up to the limit.
+/// The smallest initial size in bytes: arguments and environment, and the frames of a small program. It grows
+/// when it is touched, up to the limit.
 const BEGINNING: u64 = 128 << 10;
-/// Most bytes of arguments, environment and all else that is written to the stack at the start.
+/// The most bytes of arguments, environment and everything else that is written to it at the start.
 const MOST_WRITTEN: u64 = 14 << 20;
 
-/// The stack pointer, and the auxiliary vector as bytes.
+/// The initial stack.
 pub struct Stack {
-    /// Where `argc` lies.
+    /// The stack pointer, which is the address of `argc`.
     pub pointer: u64,
-    /// What `/proc/self/auxv` holds.
+    /// The auxiliary vector, as `/proc/self/auxv` has it.
     pub auxv: Vec<u8>,
 }
 
-/// How far the stack may grow, where the host says so.
+/// The limit of the stack's size, if the host has one.
 fn limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes a structure of ours.
@@ -61,7 +61,7 @@ pub fn build(
     }
     let size = (written + BEGINNING).next_multiple_of(PAGE);
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as u32;
-    // The host lets it grow, up to the limit that it has when it does, as its own stacks.
+    // The host lets it grow, like its own stacks, up to the limit at that time.
     let grows = libc::MAP_GROWSDOWN | libc::MAP_NORESERVE;
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE | grows) as u32;
     let at = END - PAGE - size;
@@ -87,7 +87,7 @@ pub fn build(
     // SAFETY: these only return numbers.
     let [uid, euid, gid, egid] =
         unsafe { [libc::getuid(), libc::geteuid(), libc::getgid(), libc::getegid()] }.map(u64::from);
-    // Linux has none where it gives none.
+    // Linux has no such entry if it has no platform name.
     let platform = machine.platform.map(|name| w.push(&[name.as_bytes(), &[0]].concat())).transpose()?;
     const AT_RANDOM: u64 = 25;
     const AT_SYSINFO_EHDR: u64 = 33;
@@ -106,8 +106,8 @@ pub fn build(
         (libc::AT_EUID, euid),
         (libc::AT_GID, gid),
         (libc::AT_EGID, egid),
-        // The host's kernel knows whether this process got rights by its executable: a set-user-ID file (binfmt's flag
-        // C), or one started by such a program.
+        // The host's kernel knows whether this process gained privileges by its executable: a set-user-ID
+        // file (binfmt's flag C), or one started by such a program.
         // SAFETY: only returns a number.
         (libc::AT_SECURE, unsafe { libc::getauxval(libc::AT_SECURE) }),
         (AT_RANDOM, random),

@@ -1,26 +1,26 @@
-//! Names of a program's code for `perf`, from the symbols of the files that are mapped.
+//! Names of a program's code for `perf`, from the symbols of the mapped files.
 
 use object::{Object, ObjectSegment, ObjectSymbol, SymbolKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 use trine_linux::space::Space;
 
-/// Largest file whose symbols are read.
+/// The largest file whose symbols are read, in bytes.
 const MOST_BYTES: u64 = 1 << 30;
 
 /// A function.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Function {
     address: u64,
-    /// 0 where it is not known: up to the next one.
+    /// 0 if it is not known: the function then ends at the next one.
     size: u64,
     name: String,
 }
 
-/// What is known of a file.
+/// The symbols of a file.
 #[derive(Default)]
 struct Table {
-    /// Place in the file, bytes, address.
+    /// File offset, size, address.
     segments: Vec<(u64, u64, u64)>,
     functions: Vec<Function>,
 }
@@ -43,7 +43,7 @@ impl Table {
         Some(Table { segments: file.segments().map(segment).collect(), functions })
     }
 
-    /// Function and distance from its start, for a place in the file.
+    /// The function at a file offset, and the distance from its start.
     fn find(&self, offset: u64) -> Option<(&str, u64)> {
         let (start, _, at) =
             self.segments.iter().find(|(start, size, _)| offset.wrapping_sub(*start) < *size)?;
@@ -54,14 +54,14 @@ impl Table {
     }
 }
 
-/// The symbols of all files that code came from.
+/// The symbols of all files that contain code.
 pub struct Symbols {
     space: Arc<Space>,
     files: HashMap<String, Table>,
 }
 
 impl Symbols {
-    /// Of the program in `space`.
+    /// Creates the symbols of the program in `space`.
     pub fn new(space: Arc<Space>) -> Symbols {
         Symbols { space, files: HashMap::new() }
     }
@@ -72,7 +72,7 @@ impl Symbols {
         bytes.and_then(|b| Table::of(&b)).unwrap_or_default()
     }
 
-    /// What the code at `pc` is called.
+    /// The name of the code at `pc`.
     pub fn name(&mut self, pc: u64) -> String {
         let Some(view) = self.space.view_at(pc) else { return format!("[{pc:#x}]") };
         let Some(path) = view.file else { return format!("[{pc:#x}]") };

@@ -15,33 +15,34 @@ use trine_linux::errno::{Errno, RESTART};
 use trine_linux::strace;
 use trine_linux::table::ThreadCall;
 
-/// One thread of a program for the CPU `A`.
+/// A thread of a program for the CPU `A`.
 pub struct Thread<A: GuestAbi> {
     /// Its program.
     pub process: Arc<Process<A>>,
     /// Its CPU.
     pub vcpu: Engine<A, Direct>,
-    /// Its number, which is the host thread's.
+    /// Its thread ID, which is the host thread's.
     pub tid: i32,
-    /// Where a 0 is to be written when it ends; 0 for nowhere.
+    /// The address at which a 0 is written when it ends; 0 for none.
     pub clear_tid: u64,
-    /// Signals that it blocks.
+    /// The signals that it blocks.
     pub mask: u64,
     /// Its alternate signal stack.
     pub alternate: AltStack,
-    /// Signals that came.
+    /// The signals that came for it.
     pub inbox: Box<Inbox>,
-    /// What gdb wants of it.
+    /// The step that gdb wants of it.
     pub step: Step,
-    /// What the process knows of the signals that it takes.
+    /// What the process knows about the signals that it accepts.
     pub watched: Option<Watch>,
-    /// Signals that the call which it makes lets in, though it blocks them.
+    /// Signals unblocked for the duration of the current system call.
     pub lets_in: u64,
-    /// Its process is about to end or to become another one: nothing of this is in the midst of a change.
+    /// Set when its process is about to end or to execute another program: no data of this thread is in an
+    /// inconsistent state.
     pub at_rest: AtomicBool,
 }
 
-/// Number of the current host thread.
+/// The thread ID of the current host thread.
 pub fn gettid() -> i32 {
     // SAFETY: only returns a number.
     unsafe { libc::gettid() }
@@ -54,24 +55,24 @@ const ROBUST_LIST: u64 = 24;
 const SI_KERNEL: i32 = 128;
 
 impl<A: GuestAbi> Process<A> {
-    /// A number that no other process in this memory has.
+    /// A number that identifies the process among those that share this memory.
     pub fn key(&self) -> usize {
         std::ptr::from_ref(self) as usize
     }
 
-    /// What signals do.
+    /// The actions of all signals.
     pub fn actions(&self) -> MutexGuard<'_, Actions> {
         self.actions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What one signal does.
+    /// The action of a signal.
     pub fn action(&self, signal: i32) -> Action {
         self.actions().get(signal)
     }
 }
 
 impl<A: GuestAbi> Thread<A> {
-    /// A thread of `process`, for the host thread that will call [`Thread::run`].
+    /// Creates a thread of `process`, for the host thread that will call [`Thread::run`].
     pub fn new(process: Arc<Process<A>>) -> Thread<A> {
         let mailbox = Arc::new(Mailbox::new());
         let (space, clock) = (process.guest.space.clone(), process.clock.clone());
@@ -94,7 +95,7 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// The first thread, on the current host thread.
+    /// Creates the first thread, on the current host thread.
     pub fn first(process: Arc<Process<A>>) -> Thread<A> {
         let mut thread = Thread::new(process);
         thread.attach();
@@ -102,24 +103,24 @@ impl<A: GuestAbi> Thread<A> {
         thread
     }
 
-    /// The current host thread is this thread's.
+    /// Binds this thread to the current host thread.
     pub fn attach(&mut self) {
         self.tid = gettid();
         self.process.guest.space.add_owner(self.process.key(), self.tid, self.vcpu.code_owner());
         self.inbox.attach();
-        // The list of the host's C library is not the program's.
+        // The robust list of the host's C library must not be used for the program.
         // SAFETY: no list.
         let _ = unsafe { trine_linux::host::call(libc::SYS_set_robust_list, [0, ROBUST_LIST, 0, 0, 0, 0]) };
     }
 
-    /// Sets the registers of a program's start.
+    /// Sets the registers for the start of a program.
     pub fn start(&mut self, pc: u64, sp: u64) {
         self.vcpu.set_pc(pc);
         self.vcpu.set(A::STACK, sp);
     }
 
-    /// Runs until the thread ends. Does not come back where the process ends with it, or where this is the process's
-    /// first thread.
+    /// Runs until the thread ends. Does not return if the process ends with it, or if this is the first
+    /// thread of its process.
     pub fn run(&mut self) {
         loop {
             self.gate();
@@ -140,14 +141,15 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// An instruction raised an exception.
+    /// Handles an exception of an instruction.
     fn exception(&mut self, raised: Raised) {
-        // gdb sets breakpoints where nothing can be executed, too: its own calls return to the stack.
+        // gdb also sets breakpoints where code must not be executed: the functions it calls return to the
+        // stack.
         if matches!(raised, Raised::Breakpoint | Raised::Fetch(_)) && self.at_breakpoint() {
             return;
         }
         let (signal, code, address) = match raised {
-            // Dealt with by the caller.
+            // Handled by the caller.
             Raised::Call => return,
             Raised::Breakpoint => (libc::SIGTRAP, libc::TRAP_BRKPT, self.vcpu.pc()),
             Raised::Fetch(at) => (libc::SIGSEGV, self.process.guest.space.fault_code(at), at),
@@ -160,7 +162,7 @@ impl<A: GuestAbi> Thread<A> {
         self.force(signal, code, address);
     }
 
-    /// The program calls the kernel. True where the thread has ended.
+    /// Handles a system call. Returns true if the thread has ended.
     fn system_call(&mut self) -> bool {
         let (number, args) = A::call(&self.vcpu);
         let call = self.process.guest.machine.calls.find(number);
@@ -188,7 +190,7 @@ impl<A: GuestAbi> Thread<A> {
             Done::Thread(call) => self.thread_call(call, args),
         };
         self.tell_of(look, result);
-        // Who stays here counts as standing at the call.
+        // A thread that stays here counts as standing at the call.
         self.muster();
         self.show(shown, Some(result));
         let again = match result {
@@ -209,7 +211,7 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// What the engine did for this thread, where that is asked for.
+    /// Prints the statistics of the engine for this thread, if requested.
     pub(crate) fn show_stats(&self) {
         if self.process.options.stats {
             let of = if self.tid == std::process::id() as i32 { "process" } else { "thread" };
@@ -221,8 +223,8 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// Whether only a signal came that does what it does by default, of which gdb is to be asked: on Linux no call would
-    /// end by it.
+    /// Whether the only signal that came has its default action and gdb must be asked about it: on Linux it
+    /// would not interrupt a call.
     fn came_for_gdb(&self) -> bool {
         let signal = self.inbox.signal.load(Ordering::SeqCst) as i32;
         signal != 0 && self.process.action(signal).handler == signal::DEFAULT
@@ -238,7 +240,7 @@ impl<A: GuestAbi> Thread<A> {
                 self.show_stats();
                 self.ends(Stop::Exited(args[0] as u8));
                 self.at_rest.store(true, Ordering::SeqCst);
-                // SAFETY: ends the process; nothing of ours wants to be done before.
+                // SAFETY: ends the process; nothing of ours must be done before.
                 unsafe { libc::_exit(args[0] as i32) }
             }
             ThreadCall::SetTidAddress => self.set_tid_address(args[0]),

@@ -1,8 +1,9 @@
-//! The vDSO: a shared object that the kernel maps into every program (vdso(7)). Ours has the functions that Linux has on
-//! the program's CPU, each of which makes its system call; where signal handlers end there, that is one of them.
+//! The vDSO: a shared object that the kernel maps into every program (vdso(7)). Ours has the functions that
+//! Linux has on the program's CPU, each of which just makes its system call; if signal handlers return
+//! through it, that code is one of them.
 //!
-//! It is made here: a file of one page, with a dynamic section, a symbol table with the version that C libraries ask
-//! for, and a hash table (System V ABI, chapters 4 and 5).
+//! It is generated here: a file of one page, with a dynamic section, a symbol table with the version that C
+//! libraries look for, and a hash table (System V ABI, chapters 4 and 5).
 
 use trine_base::Words;
 use trine_base::elf::{self, PROGRAM_HEADER, Segment};
@@ -15,15 +16,15 @@ const NAME: &str = "linux-vdso.so.1";
 const DYNAMIC_ENTRIES: usize = 9;
 const SYMBOL: usize = 24;
 
-/// The object, and where in it the code that ends signal handlers is.
+/// The object, and the position of the code that returns from signal handlers.
 pub struct Vdso {
-    /// One page.
+    /// Its contents: one page.
     pub bytes: Vec<u8>,
-    /// Offset of the code that ends signal handlers, where that is here.
+    /// Offset of the code that returns from signal handlers, if it is in the vDSO.
     pub sigreturn: Option<u64>,
 }
 
-/// A file that is being put together.
+/// A file under construction.
 struct Bytes {
     bytes: Vec<u8>,
     words: Words,
@@ -42,14 +43,14 @@ impl Bytes {
         values.iter().for_each(|&value| self.put(4, &[value.into()]));
     }
 
-    /// Goes on at the next multiple of 8; gives where that is.
+    /// Pads to a multiple of 8; returns the new length.
     fn align(&mut self) -> u64 {
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
         self.bytes.len() as u64
     }
 }
 
-/// Strings, each ended by 0, with an empty one in front.
+/// Zero-terminated strings, beginning with an empty one.
 struct Strings(Vec<u8>);
 
 impl Strings {
@@ -60,7 +61,7 @@ impl Strings {
     }
 }
 
-/// The hash of the System V ABI.
+/// The hash function of the System V ABI.
 fn hash(name: &str) -> u32 {
     name.bytes().fold(0u32, |h, c| {
         let h = (h << 4).wrapping_add(c.into());
@@ -69,7 +70,7 @@ fn hash(name: &str) -> u32 {
     })
 }
 
-/// Name of the call that ends a signal handler, which does not return.
+/// Name of the call that returns from a signal handler; it does not return.
 const SIGRETURN: &str = "rt_sigreturn";
 
 /// The headers of an object of `size` bytes, with its code and its dynamic section at these offsets.
@@ -84,7 +85,7 @@ fn head(machine: &Machine, code: u64, size: u64, dynamic: u64) -> Vec<u8> {
     elf::headers(machine.elf, elf::kind::SHARED, code, &[whole, of_dynamic])
 }
 
-/// Puts the object together.
+/// Builds the object.
 pub fn build(machine: &Machine) -> Vdso {
     let (vdso, words) = (&machine.vdso, machine.words());
     let mut strings = Strings(vec![0]);
@@ -112,7 +113,7 @@ pub fn build(machine: &Machine) -> Vdso {
         b.u16(&[1]);
         b.put(8, &[*at, *size]);
     }
-    // One chain: few symbols. Bucket 0 starts with symbol 1, and so on to the last.
+    // One chain is enough for few symbols. Bucket 0 starts with symbol 1, and so on to the last.
     let hashes = b.align();
     let count = places.len() as u32;
     b.u32(&[1, count + 1, 1, 0]);
@@ -120,7 +121,7 @@ pub fn build(machine: &Machine) -> Vdso {
     let versions = b.align();
     b.u16(&[0]);
     (0..count).for_each(|_| b.u16(&[2]));
-    // Version 1 is the object itself, 2 is that of the symbols (`Elf64_Verdef`, `Elf64_Verdaux`).
+    // Version 1 is the object itself, version 2 is that of the symbols (`Elf64_Verdef`, `Elf64_Verdaux`).
     let definitions = b.align();
     for (flags, index, text, of, next) in [(1, 1, name, NAME, 28), (0, 2, version, vdso.version, 0)] {
         b.u16(&[1, flags, index, 1]);
@@ -161,10 +162,10 @@ mod tests {
         let vdso = build(&MACHINE);
         assert_eq!(vdso.bytes.len() as u64, PAGE);
         assert_eq!(elf::Header::parse(&vdso.bytes).map(|h| (h.cpu, h.count)), Some((MACHINE.elf, 2)));
-        // `li a7, 139; ecall`, by which debuggers know a signal's frame.
+        // `li a7, 139; ecall`, by which debuggers recognize a signal frame.
         let at = vdso.sigreturn.expect("there is one") as usize;
         assert_eq!(vdso.bytes[at..at + 8], [0x93, 0x08, 0xb0, 0x08, 0x73, 0, 0, 0]);
-        // The hash that the C library has as a constant for this version.
+        // The hash of this version that C libraries have as a constant.
         assert_eq!(hash(MACHINE.vdso.version), 182_943_605);
     }
 }

@@ -1,9 +1,9 @@
 //! `vfork`: a child in its parent's memory, while the parent waits.
 //!
-//! The host does the same: the child is a process of the host that shares our memory, and the kernel lets this thread
-//! go on only when the child has ended or become another program. So the child may use this thread's vCPU, its
-//! thread-local variables and its translations; what the kernel keeps for each process (what signals do) it has as a
-//! copy.
+//! The host does the same: the child is a process of the host that shares our memory, and the kernel lets
+//! this thread continue only when the child has ended or executed another program. So the child may use this
+//! thread's vCPU, its thread-local variables and its translations; it has a copy of what the kernel keeps for
+//! each process (the actions of signals).
 
 use crate::clone::{Request, SIGHAND};
 use crate::core::Muster;
@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex};
 use trine_linux::abi::{AltStack, GuestAbi, Registers};
 use trine_linux::{Errno, Guest};
 
-/// Bytes of the child's host stack.
+/// Size in bytes of the child's host stack.
 const STACK: usize = 1 << 20;
 
-/// What the parent has again when the child is gone.
+/// The parent's state that is restored when the child is gone.
 struct Saved<A: GuestAbi> {
     process: Arc<Process<A>>,
     registers: Registers,
@@ -29,7 +29,7 @@ struct Saved<A: GuestAbi> {
     alternate: AltStack,
 }
 
-/// What the child's host thread starts with.
+/// The arguments of the child's host thread.
 struct Start<'a, A: GuestAbi> {
     thread: &'a mut Thread<A>,
     request: Request,
@@ -71,12 +71,12 @@ impl<A: GuestAbi> Thread<A> {
         self.mask = saved.mask;
         self.alternate = saved.alternate;
         self.at_rest.store(false, Ordering::SeqCst);
-        // What the child did not come to deliver was its own.
+        // Signals that the child did not deliver were its own.
         self.inbox.clear();
         self.watched = None;
     }
 
-    /// The process as the child has it.
+    /// The process object of the child.
     pub(crate) fn childs_process(&self, request: &Request) -> Arc<Process<A>> {
         let parent = &*self.process;
         let shared = request.flags & SIGHAND != 0;
@@ -100,14 +100,14 @@ impl<A: GuestAbi> Thread<A> {
         })
     }
 
-    /// A child that borrows this process's memory.
+    /// Creates a child that borrows this process's memory.
     pub(crate) fn vfork(&mut self, request: Request) -> Result<u64, Errno> {
         let saved = self.save();
         let Ok(mut stack) = Stack::new() else { return Err(Errno(libc::ENOMEM)) };
         signal::set_mask(u64::MAX);
         let pending = self.inbox.signal.load(Ordering::SeqCst);
         if pending != 0 {
-            // It goes to the parent, before the call.
+            // It is delivered to the parent, before the call.
             return Err(trine_linux::errno::RESTART);
         }
         self.process.muster.leave(self);
@@ -128,7 +128,7 @@ impl<A: GuestAbi> Thread<A> {
     }
 }
 
-/// A stack of the host's, with a page below it that cannot be touched.
+/// A stack on the host, with an inaccessible page below it.
 pub(crate) struct Stack(*mut libc::c_void);
 
 impl Stack {

@@ -1,4 +1,4 @@
-//! Rows to Rust.
+//! Generation of Rust code from rows.
 
 use crate::parse::{Arg, Row, Table};
 use crate::pattern::Field;
@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 const PATH: &str = "::trine_ir::rows";
 
-/// All items that `rows!` stands for.
+/// All items that `rows!` expands to.
 pub fn items(table: &Table) -> String {
     let Table { cpu, rows } = table;
     let mut out = String::new();
@@ -24,7 +24,7 @@ pub fn items(table: &Table) -> String {
     out
 }
 
-/// Index in `Operands::r` of a small field.
+/// The index in `Operands::r` of a small field.
 fn place(row: &Row, index: usize) -> usize {
     row.pattern.fields[..index].iter().filter(|f| !f.wide()).count()
 }
@@ -95,7 +95,7 @@ fn variants(names: &[String], out: &mut String) {
     out.push_str("}\n");
 }
 
-/// `decode16` and `decode32`, or `decode16_NAME` and `decode32_NAME` where there are variants.
+/// Emits `decode16` and `decode32`, or `decode16_NAME` and `decode32_NAME` if there are variants.
 fn decoder(rows: &[Row], bits: u32, variant: Option<(usize, &String)>, out: &mut String) {
     let bit = variant.map_or(0, |(i, _)| i);
     let has = |r: &Row| r.pattern.bits == bits && r.variants >> bit & 1 != 0;
@@ -110,7 +110,7 @@ fn decoder(rows: &[Row], bits: u32, variant: Option<(usize, &String)>, out: &mut
     out.push_str("None }\n");
 }
 
-/// Statements that return the row found, or fall through.
+/// Emits statements that return the row found, or fall through.
 fn node(rows: &[Row], node_: &Node, out: &mut String) {
     match node_ {
         Node::Switch(mask, arms) => {

@@ -1,5 +1,5 @@
-//! `rows!`: one documented row an instruction, from which follow the decoder, the table that
-//! disassembler, assembler and generator read, and the binding of rows to bodies.
+//! `rows!`: one documented row per instruction, from which the decoder, the table for disassembler, assembler
+//! and generator, and the binding of rows to bodies are generated.
 //!
 //! ```text
 //! rows! {
@@ -11,16 +11,17 @@
 //! }
 //! ```
 //!
-//! The head names the trait of the CPU that bodies are generic over, the variants of the CPU that decode differently (none:
-//! there is one), and the widths of fields that patterns name without a list of bits, with what is added to their value.
+//! The head contains the trait of the CPU over which bodies are generic, the variants of the CPU that decode
+//! differently (none means that there is only one), and the widths of fields that patterns name without a
+//! list of bits, with a number that is added to their value.
 //! A row is `name = body(arguments) "pattern" "syntax" [where field!=n, …] EXTENSION [variant];`.
-//! See [`pattern`] for patterns and fields. Two rows may overlap only where one is more specific
-//! (its fixed bits include the other's) or a `!=` tells them apart.
+//! See [`pattern`] for patterns and fields. Two rows may overlap only if one is more specific (its fixed bits
+//! include the other's) or a `!=` tells them apart.
 //!
-//! Instructions have 16 or 32 bits; the number that a pattern describes has the bits in the manual's order, and which
-//! bytes it is made of, and how long it is, the CPU says. The call emits `ROWS`, `mod row` (a constant a row), `mod variant`
-//! (a constant a variant), `decode16` and `decode32` (`decode16_rv32` … with variants) and `body`, in terms of
-//! `::trine_ir::rows`.
+//! Instructions have 16 or 32 bits. The bits of a pattern are in the manual's order; the CPU defines the
+//! order of bytes and an instruction's length. The macro emits `ROWS`, `mod row` (a constant per row), `mod
+//! variant` (a constant per variant), `decode16` and `decode32` (`decode16_rv32` … with variants) and `body`,
+//! in terms of `::trine_ir::rows`.
 
 mod emit;
 mod parse;
@@ -30,7 +31,7 @@ mod tree;
 use parse::Fault;
 use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 
-/// Makes a decoder and tables from rows; see the crate's documentation.
+/// Generates a decoder and tables from rows; see the crate's documentation.
 #[proc_macro]
 pub fn rows(input: TokenStream) -> TokenStream {
     let mut spans = Vec::new();
@@ -44,7 +45,7 @@ pub fn rows(input: TokenStream) -> TokenStream {
     }
 }
 
-/// Turns the macro's input into tokens that can be handled outside of a compiler, too.
+/// Converts the macro's input to tokens that can also be handled outside the compiler.
 fn flatten(input: TokenStream, tokens: &mut Vec<parse::Token>, spans: &mut Vec<Span>) {
     for tree in input {
         spans.push(tree.span());

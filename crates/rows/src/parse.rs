@@ -1,4 +1,4 @@
-//! Tokens to rows.
+//! Parsing of rows.
 
 use crate::pattern::{self, FieldKind, Pattern};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ pub enum Token {
     Number(i64),
 }
 
-/// What is wrong, and at which token.
+/// An error, and the index of its token.
 #[derive(Debug)]
 pub struct Fault {
     pub at: usize,
@@ -39,23 +39,23 @@ pub struct Row {
     pub extension: String,
     /// The variants of the CPU that have it, one bit each, in the order of [`Cpu::variants`].
     pub variants: u32,
-    /// Token to blame.
+    /// Index of the token at which errors are reported.
     pub at: usize,
 }
 
-/// What the head of a table says of the CPU.
+/// The head of a table, which describes the CPU.
 #[derive(Clone, Debug, Default)]
 pub struct Cpu {
     /// The trait that bodies are written against.
     pub bodies: String,
-    /// Names of the variants that decode differently; none where there is only one CPU.
+    /// Names of the variants that decode differently; empty if there is only one CPU.
     pub variants: Vec<String>,
     /// Fields that need no list of bits.
     pub fields: BTreeMap<String, FieldKind>,
 }
 
 impl Cpu {
-    /// [`Row::variants`] of a row that all of them have.
+    /// The value of [`Row::variants`] for a row that all variants have.
     fn all(&self) -> u32 {
         (1 << self.variants.len().max(1)) - 1
     }
@@ -73,7 +73,7 @@ struct Parser<'a> {
     at: usize,
 }
 
-/// Reads a table: its head and all rows.
+/// Parses a table: its head and all rows.
 pub fn table(tokens: &[Token]) -> Result<Table, Fault> {
     let mut p = Parser { tokens, at: 0 };
     let cpu = p.cpu()?;
@@ -102,7 +102,7 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, c: char) -> Result<(), Fault> {
-        if self.eat(c) { Ok(()) } else { self.fault(format!("a '{c}' belongs here")) }
+        if self.eat(c) { Ok(()) } else { self.fault(format!("expected '{c}'")) }
     }
 
     fn ident(&mut self, what: &str) -> Result<String, Fault> {
@@ -112,7 +112,7 @@ impl Parser<'_> {
                 self.at += 1;
                 Ok(s)
             }
-            _ => self.fault(format!("{what} belongs here")),
+            _ => self.fault(format!("expected {what}")),
         }
     }
 
@@ -123,7 +123,7 @@ impl Parser<'_> {
                 self.at += 1;
                 Ok(s)
             }
-            _ => self.fault(format!("{what} in quotes belongs here")),
+            _ => self.fault(format!("expected {what} in quotes")),
         }
     }
 
@@ -134,11 +134,11 @@ impl Parser<'_> {
                 self.at += 1;
                 Ok(sign * n)
             }
-            _ => self.fault("a number belongs here"),
+            _ => self.fault("expected a number"),
         }
     }
 
-    /// `#[doc = "…"]`, as doc comments arrive.
+    /// Parses `#[doc = "…"]`, the form of doc comments in macro input.
     fn doc(&mut self) -> Result<String, Fault> {
         let mut lines = Vec::new();
         while self.eat('#') {
@@ -155,7 +155,7 @@ impl Parser<'_> {
     fn cpu(&mut self) -> Result<Cpu, Fault> {
         if self.ident("'cpu'")? != "cpu" {
             self.at -= 1;
-            return self.fault("'cpu' belongs here: a table begins with its head");
+            return self.fault("expected 'cpu': a table begins with its head");
         }
         let mut cpu = Cpu { bodies: self.ident("the trait of the bodies")?, ..Cpu::default() };
         self.expect('{')?;
@@ -165,17 +165,17 @@ impl Parser<'_> {
                 "fields" => cpu.fields = self.list(Self::field)?.into_iter().collect(),
                 _ => {
                     self.at -= 1;
-                    return self.fault("'variants' or 'fields' belongs here");
+                    return self.fault("expected 'variants' or 'fields'");
                 }
             }
         }
         if cpu.variants.len() > 8 {
-            return self.fault("there is room for eight variants");
+            return self.fault("at most eight variants are possible");
         }
         Ok(cpu)
     }
 
-    /// Items with commas between them, and a semicolon behind.
+    /// Parses items separated by commas and followed by a semicolon.
     fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
         let mut items = vec![item(self)?];
         while self.eat(',') {
@@ -192,7 +192,7 @@ impl Parser<'_> {
         let width = self.number()?;
         let plus = if self.eat('+') { self.number()? } else { 0 };
         if !(1..=31).contains(&width) || !(0..256).contains(&plus) {
-            return self.fault("a field has 1 to 31 bits, and less than 256 is added to it");
+            return self.fault("a field must have 1 to 31 bits, and less than 256 added to it");
         }
         Ok((name, FieldKind { width: width as u32, plus: plus as u32 }))
     }
@@ -224,11 +224,11 @@ impl Parser<'_> {
         Ok(Row { name, doc, body, args, pattern, syntax, extension, variants, at })
     }
 
-    /// The only variant that has the row, or none where all have it.
+    /// Parses the variant that alone has the row; all have it if none is given.
     fn variants(&mut self, cpu: &Cpu) -> Result<u32, Fault> {
         let Some(Token::Ident(name)) = self.peek() else { return Ok(cpu.all()) };
         let Some(i) = cpu.variants.iter().position(|v| v == name) else {
-            return self.fault(format!("{} or ';' belongs here", cpu.variants.join(", ")));
+            return self.fault(format!("expected {} or ';'", cpu.variants.join(", ")));
         };
         self.at += 1;
         Ok(1 << i)
@@ -248,13 +248,13 @@ impl Parser<'_> {
         Ok(path)
     }
 
-    /// Type arguments up to the closing bracket; `_` is the engine.
+    /// Parses type arguments up to the closing bracket; `_` stands for the engine.
     fn types(&mut self) -> Result<String, Fault> {
         let mut types = Vec::new();
         while !self.eat('>') {
             types.push(if self.eat('_') { "_".to_string() } else { self.ident("a type")? });
             if !self.eat(',') && self.peek() != Some(&Token::Punct('>')) {
-                return self.fault("',' or '>' belongs here");
+                return self.fault("expected ',' or '>'");
             }
         }
         Ok(types.join(", "))
@@ -276,7 +276,7 @@ impl Parser<'_> {
                 args.push(Named::Literal(self.number()?));
             }
             if !self.eat(',') && self.peek() != Some(&Token::Punct(')')) {
-                return self.fault("',' or ')' belongs here");
+                return self.fault("expected ',' or ')'");
             }
         }
         Ok((args, constraints))

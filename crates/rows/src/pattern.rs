@@ -20,9 +20,9 @@ pub struct Field {
     pub name: String,
     /// Pieces, highest encoding bit first.
     pub pieces: Vec<Piece>,
-    /// Values that make it another instruction.
+    /// Values for which the encoding is a different instruction.
     pub not: Vec<i64>,
-    /// What is added to the encoded value.
+    /// The number that is added to the encoded value.
     pub plus: u32,
 }
 
@@ -32,7 +32,7 @@ impl Field {
         self.pieces.iter().map(|p| p.bit + p.len).max().unwrap_or(0)
     }
 
-    /// Whether the value goes to `Operands::imm`: what does not fit a byte does, and whatever is called an immediate.
+    /// Whether the value goes to `Operands::imm`: values that do not fit a byte do, and all immediates.
     pub fn wide(&self) -> bool {
         self.bits() > 8 || matches!(&*self.name, "imm" | "nzimm" | "uimm" | "nzuimm")
     }
@@ -43,16 +43,16 @@ impl Field {
     }
 }
 
-/// A field that patterns name without listing its bits.
+/// A field that patterns name without a list of bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FieldKind {
-    /// Its number of bits.
+    /// Number of bits.
     pub width: u32,
-    /// What is added to the encoded value.
+    /// The number that is added to the encoded value.
     pub plus: u32,
 }
 
-/// A pattern understood.
+/// A parsed pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     /// 16 or 32.
@@ -62,7 +62,7 @@ pub struct Pattern {
     pub fields: Vec<Field>,
 }
 
-/// Reads a pattern; the error says what is wrong with it.
+/// Parses a pattern; the error says what is wrong with it.
 pub fn parse(text: &str, kinds: &BTreeMap<String, FieldKind>) -> Result<Pattern, String> {
     let tokens: Vec<Token> = text.split_whitespace().map(|t| token(t, kinds)).collect::<Result<_, _>>()?;
     let bits: u32 = tokens.iter().map(|t| t.2).sum();
@@ -113,14 +113,14 @@ fn token<'a>(text: &'a str, kinds: &BTreeMap<String, FieldKind>) -> Result<Token
         t.parse::<u32>()
             .ok()
             .filter(|n| *n < 64)
-            .ok_or_else(|| format!("'{text}': '{t}' is not a bit number"))
+            .ok_or_else(|| format!("'{text}': '{t}' is not the number of a bit"))
     };
     let mut ranges = Vec::new();
     for part in list.split('|') {
         let (high, low) = part.split_once(':').unwrap_or((part, part));
         let (high, low) = (number(high)?, number(low)?);
         if high < low {
-            return Err(format!("'{text}': {high}:{low} runs upwards"));
+            return Err(format!("'{text}': {high}:{low} must have the higher bit first"));
         }
         ranges.push((low, high - low + 1));
     }

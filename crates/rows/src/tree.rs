@@ -1,17 +1,17 @@
-//! The decision tree that a decoder is, and the check that no two rows claim the same bits.
+//! The decision tree of a decoder, and the check for overlapping rows.
 
 use crate::parse::{Fault, Row};
 
 /// A node of the tree.
 #[derive(Debug)]
 pub enum Node {
-    /// Look at the bits in the mask.
+    /// Branches on the bits in the mask.
     Switch(u32, Vec<(u32, Node)>),
-    /// Try these rows in order.
+    /// Tries these rows in order.
     Try(Vec<usize>),
 }
 
-/// Refuses rows that overlap where neither is more specific.
+/// Refuses rows that overlap unless one is more specific.
 pub fn check(rows: &[Row]) -> Result<(), Fault> {
     for (i, b) in rows.iter().enumerate() {
         for a in &rows[..i] {
@@ -38,7 +38,7 @@ fn overlap(a: &Row, b: &Row) -> bool {
     !specific && !excludes(a, b) && !excludes(b, a)
 }
 
-/// Whether a constraint of `a` rules out the bits that `b` fixes.
+/// Whether a constraint of `a` excludes the bits that `b` fixes.
 fn excludes(a: &Row, b: &Row) -> bool {
     a.pattern.fields.iter().any(|f| {
         let covered = f.pieces.iter().all(|p| {
@@ -56,7 +56,7 @@ pub fn value(f: &crate::pattern::Field, word: u32) -> i64 {
     signed + f.plus as i64
 }
 
-/// Builds the tree over the rows with these indices.
+/// Builds the tree of the rows with these indices.
 pub fn build(rows: &[Row], among: &[usize], tested: u32) -> Node {
     let common = among.iter().fold(!tested, |m, &i| m & rows[i].pattern.mask);
     if common == 0 || among.len() < 2 {
@@ -144,7 +144,7 @@ mod tests {
             ["rv32", "rv64"].map(|v| format!(r#"{v} = f(rd, rs2) "1000 rd rs2 10" "x" C {v};"#));
         assert_eq!(table(&[&one, &other]).unwrap().iter().map(|r| r.variants).collect::<Vec<_>>(), [1, 2]);
         let wrong = table(&[&one.replace("C rv32", "C rv16")]).unwrap_err();
-        assert_eq!(wrong.message, "rv32, rv64 or ';' belongs here");
+        assert_eq!(wrong.message, "expected rv32, rv64 or ';'");
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn add_parts<F: Format>(env: &mut Env, a: Parts, b: Parts) -> u64 {
     }
 }
 
-/// A sum of two, at least one of them infinite and none a NaN.
+/// The sum of two numbers, at least one of them infinite and none a NaN.
 pub(crate) fn add_infinite<F: Format>(env: &mut Env, a: Parts, b: Parts) -> u64 {
     if a.is_infinite() && b.is_infinite() && a.negative != b.negative {
         return invalid::<F>(env);
@@ -51,8 +51,8 @@ pub(crate) fn add_infinite<F: Format>(env: &mut Env, a: Parts, b: Parts) -> u64 
     signed::<F>(if a.is_infinite() { a.negative } else { b.negative }, F::INFINITY)
 }
 
-/// A number `significand / 2^127 * 2^exponent`: the significand's top bit is set or it is zero, and
-/// its lowest 22 bits are zero (an operand, or a product of two).
+/// A number `significand / 2^127 * 2^exponent`. The significand is zero or has its top bit set, and its
+/// lowest 22 bits are zero (it is an operand, or a product of two).
 #[derive(Clone, Copy)]
 pub(crate) struct Wide {
     pub negative: bool,
@@ -79,7 +79,7 @@ pub(crate) fn product(a: Parts, b: Parts) -> Wide {
     }
 }
 
-/// The rounded sum of two.
+/// The rounded sum of two numbers.
 #[inline]
 pub(crate) fn add_wide<F: Format>(env: &mut Env, a: Wide, b: Wide) -> u64 {
     let sum = exact_sum(a, b);
@@ -92,8 +92,8 @@ pub(crate) fn add_wide<F: Format>(env: &mut Env, a: Wide, b: Wide) -> u64 {
     round_pack::<F>(env, sum.negative, sum.exponent - shift as i32, significand)
 }
 
-/// The sum, not normalized, its lowest bit sticky. Bits are cut off only where the exponents differ
-/// by more than 20: then a difference loses at most one leading bit and the sticky bit stays low.
+/// The exact sum, not normalized; its lowest bit is sticky. Bits are cut off only if the exponents differ by
+/// more than 20: then a difference loses at most one leading bit, and the sticky bit stays low.
 #[inline]
 fn exact_sum(a: Wide, b: Wide) -> Wide {
     let (large, small) =

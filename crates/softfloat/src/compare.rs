@@ -1,22 +1,21 @@
-//! Comparisons, minimum and maximum, classes (IEEE 754-2019 5.11, 9.6, 5.7.2; RISC-V manual 20.6,
-//! 20.8, 20.9).
+//! Comparisons, minimum and maximum (IEEE 754-2019 5.11, 9.6; RISC-V manual 20.6, 20.8).
 
 use crate::env::{Env, NV};
-use crate::format::{Format, Kind, propagate, unpack};
+use crate::format::{Format, propagate, unpack};
 
-/// `minimumNumber`: a NaN loses against a number, -0 is less than +0.
+/// `minimumNumber`: a number is preferred to a NaN, and -0 is less than +0.
 #[inline]
 pub fn min<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
     choose::<F>(env, a, b, order::<F>(a) <= order::<F>(b))
 }
 
-/// `maximumNumber`: a NaN loses against a number, +0 is greater than -0.
+/// `maximumNumber`: a number is preferred to a NaN, and +0 is greater than -0.
 #[inline]
 pub fn max<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
     choose::<F>(env, a, b, order::<F>(a) >= order::<F>(b))
 }
 
-/// `a` where `first`, else `b`; the number where only one is a NaN.
+/// `a` if `first`, else `b`; the number if only one is a NaN.
 fn choose<F: Format>(env: &mut Env, a: u64, b: u64, first: bool) -> u64 {
     let (pa, pb) = (unpack::<F>(a), unpack::<F>(b));
     let nan = propagate::<F>(env, &[pa, pb]);
@@ -66,33 +65,16 @@ fn ordered<F: Format>(env: &mut Env, a: u64, b: u64) -> bool {
     ordered
 }
 
-/// An integer ordered as the numbers are, both zeros 0.
+/// An integer in the order of the numbers, 0 for both zeros.
 #[inline]
 fn value<F: Format>(bits: u64) -> i64 {
     let magnitude = (bits & (F::SIGN - 1)) as i64;
     if bits & F::SIGN != 0 { -magnitude } else { magnitude }
 }
 
-/// An integer ordered as the numbers are, -0 below +0.
+/// An integer in the order of the numbers, -0 below +0.
 #[inline]
 fn order<F: Format>(bits: u64) -> i64 {
     let magnitude = (bits & (F::SIGN - 1)) as i64;
     if bits & F::SIGN != 0 { !magnitude } else { magnitude }
-}
-
-/// The class of `a`, one bit of ten as RISC-V's FCLASS has them: 0 -inf, 1 negative normal,
-/// 2 negative subnormal, 3 -0, 4 +0, 5 positive subnormal, 6 positive normal, 7 +inf, 8 signaling
-/// NaN, 9 quiet NaN.
-#[inline]
-pub fn class<F: Format>(a: u64) -> u64 {
-    let parts = unpack::<F>(a);
-    let rank = match parts.kind {
-        Kind::Signaling => return 1 << 8,
-        Kind::Quiet => return 1 << 9,
-        Kind::Zero => 0,
-        Kind::Finite if parts.exponent < 1 - F::BIAS => 1,
-        Kind::Finite => 2,
-        Kind::Infinite => 3,
-    };
-    if parts.negative { 1 << (3 - rank) } else { 1 << (4 + rank) }
 }

@@ -31,7 +31,7 @@ impl IntKind {
         }
     }
 
-    /// The largest magnitude on this side of zero.
+    /// The largest magnitude with this sign.
     fn limit(self, negative: bool) -> u64 {
         match (self.signed(), negative) {
             (true, _) => (self.mask() >> 1) + negative as u64,
@@ -46,7 +46,7 @@ impl IntKind {
     }
 }
 
-/// `a` of format `F` in format `G`.
+/// Converts `a` from format `F` to format `G`.
 #[inline]
 pub fn convert<F: Format, G: Format>(env: &mut Env, a: u64) -> u64 {
     let a = unpack::<F>(a);
@@ -58,8 +58,8 @@ pub fn convert<F: Format, G: Format>(env: &mut Env, a: u64) -> u64 {
     }
 }
 
-/// `a` as an integer, its bits zero-extended. What is out of range after rounding is invalid (and not
-/// inexact), and so is a NaN: see [`OutOfRange`].
+/// Converts `a` to an integer, zero-extended to 64 bits. A value that is out of range after rounding, or a
+/// NaN, is invalid (and not inexact): see [`OutOfRange`].
 #[inline]
 pub fn to_int<F: Format>(env: &mut Env, a: u64, kind: IntKind) -> u64 {
     let a = unpack::<F>(a);
@@ -82,7 +82,7 @@ pub fn to_int<F: Format>(env: &mut Env, a: u64, kind: IntKind) -> u64 {
 /// The rounded magnitude of a finite number below 2^64, and whether that is inexact.
 #[inline]
 fn integral(env: &Env, a: Parts) -> (u128, bool) {
-    // Fixed point: 64 bits before it, 64 after it.
+    // A fixed-point number: 64 bits before the point, 64 after it.
     let wide = (a.significand as u128) << 64;
     let fixed = shift_right_sticky_wide(wide, (63 - a.exponent) as u32);
     let (whole, rest) = (fixed >> 64, fixed as u64);
@@ -90,7 +90,7 @@ fn integral(env: &Env, a: Parts) -> (u128, bool) {
     (whole + away as u128, rest != 0)
 }
 
-/// The integer in the low bits of `v`, in format `F`.
+/// Converts the integer in the low bits of `v` to format `F`.
 #[inline]
 pub fn from_int<F: Format>(env: &mut Env, v: u64, kind: IntKind) -> u64 {
     let v = v & kind.mask();

@@ -29,7 +29,7 @@ pub fn div<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
 /// Exponent and sticky significand of the quotient of two finite numbers, neither of them zero.
 #[inline]
 fn quotient(a: Parts, b: Parts) -> (i32, u64) {
-    // The dividend is placed so that the quotient has exactly 64 bits.
+    // The dividend is shifted so that the quotient has exactly 64 bits.
     let below = a.significand < b.significand;
     let dividend = (a.significand as u128) << (63 + below as u32);
     let divisor = b.significand as u128;
@@ -58,7 +58,7 @@ pub fn sqrt<F: Format>(env: &mut Env, a: u64) -> u64 {
 /// Exponent and sticky significand of the square root of a finite positive number.
 #[inline]
 fn root(a: Parts) -> (i32, u64) {
-    // The radicand is placed so that its exponent is even and its root has exactly 64 bits.
+    // The radicand is shifted so that its exponent is even and its root has exactly 64 bits.
     let radicand = (a.significand as u128) << (63 + (a.exponent & 1) as u32);
     let root = radicand.isqrt();
     (a.exponent >> 1, root as u64 | (root * root != radicand) as u64)

@@ -26,35 +26,35 @@ pub enum Round {
     Rmm = 4,
 }
 
-/// What NaN results are (IEEE 754-2019 6.2.3 only recommends that they come from an operand).
+/// The rule for NaN results (IEEE 754-2019 6.2.3 only recommends that they come from an operand).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NanRule {
     /// Always the positive quiet NaN without payload: RISC-V (manual 20.3). Infinity times zero plus a quiet NaN is invalid.
     Canonical,
-    /// The first operand that is a NaN, made quiet; where none is, the negative quiet NaN without payload: x86's SSE
-    /// (Intel SDM volume 1, 4.8.3.5). Infinity times zero plus a quiet NaN is that NaN (14.5.2).
+    /// The first operand that is a NaN, made quiet; if none is, the negative quiet NaN without payload: x86's
+    /// SSE (Intel SDM volume 1, 4.8.3.5). Infinity times zero plus a quiet NaN is that NaN (14.5.2).
     FirstOperand,
 }
 
-/// What a conversion to an integer gives that is out of range, or of a NaN.
+/// The result of converting a NaN or a value out of range to an integer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OutOfRange {
-    /// The nearest integer; the largest of a NaN: RISC-V (manual 20.7).
+    /// The nearest integer; for a NaN the largest: RISC-V (manual 20.7).
     Saturate,
-    /// The smallest signed integer, the largest unsigned one: x86.
+    /// The smallest signed integer or the largest unsigned one: x86.
     Indefinite,
 }
 
 /// When a result counts as tiny (IEEE 754-2019 7.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tininess {
-    /// Where it still is after rounding: RISC-V, x86's SSE.
+    /// If it is still tiny after rounding: RISC-V, x86's SSE.
     AfterRounding,
-    /// Where it is before: Arm.
+    /// If it is tiny before rounding: Arm.
     BeforeRounding,
 }
 
-/// What a CPU decides where IEEE 754 leaves it open.
+/// The choices of a CPU where IEEE 754 allows several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// NaN results.
@@ -66,7 +66,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// RISC-V's.
+    /// RISC-V's rules.
     pub const CANONICAL: Rules = Rules {
         nan: NanRule::Canonical,
         out_of_range: OutOfRange::Saturate,
@@ -74,19 +74,19 @@ impl Rules {
     };
 }
 
-/// What an operation depends on besides its operands, and what it reports besides its result.
+/// The environment of operations: what they depend on besides operands, and what they report besides results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Env {
     /// The rounding direction.
     pub round: Round,
-    /// What the CPU decides.
+    /// The CPU's rules.
     pub rules: Rules,
     /// Flags raised so far: [`NX`], [`UF`], [`OF`], [`DZ`], [`NV`]. Operations only set bits.
     pub flags: u8,
 }
 
 impl Env {
-    /// This rounding direction, RISC-V's rules, no flags.
+    /// Creates an environment with this rounding direction, RISC-V's rules and no flags.
     pub const fn new(round: Round) -> Env {
         Env { round, rules: Rules::CANONICAL, flags: 0 }
     }
@@ -99,8 +99,8 @@ impl Env {
 }
 
 impl Round {
-    /// Whether a magnitude is rounded away from zero. `odd`: its last kept bit is set; `rest`: the
-    /// discarded part, where `half` is half a unit of the last kept bit.
+    /// Whether a magnitude is rounded away from zero. `odd`: the last kept bit is set; `rest`: the discarded
+    /// part, in which `half` is half a unit of the last kept bit.
     #[inline]
     pub(crate) fn away(self, negative: bool, odd: bool, rest: u64, half: u64) -> bool {
         match self {
@@ -112,7 +112,7 @@ impl Round {
         }
     }
 
-    /// Whether what overflows becomes infinite rather than the largest finite number (7.4).
+    /// Whether an overflow becomes infinity rather than the largest finite number (7.4).
     #[inline]
     pub(crate) fn overflows_to_infinity(self, negative: bool) -> bool {
         match self {

@@ -4,8 +4,8 @@ use crate::arith::{Wide, add_infinite, add_wide, product};
 use crate::env::{Env, NanRule};
 use crate::format::{Format, Kind, Parts, invalid, propagate, signed, unpack};
 
-/// `±(a * b) ± c`, rounded once; `neg_product` and `neg_addend` choose the minus signs. Whether infinity
-/// times zero is invalid where the addend is a quiet NaN: see [`NanRule`].
+/// `±(a * b) ± c`, rounded once; `neg_product` and `neg_addend` select the minus signs. [`NanRule`] says
+/// whether infinity times zero is invalid if the addend is a quiet NaN.
 #[inline]
 pub fn fma<F: Format>(env: &mut Env, a: u64, b: u64, c: u64, neg_product: bool, neg_addend: bool) -> u64 {
     let a = unpack::<F>(a).negated_if(neg_product);

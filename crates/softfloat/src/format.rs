@@ -13,7 +13,7 @@ pub trait Format: sealed::Sealed {
     /// Bits in the exponent field.
     const EXPONENT_BITS: u32;
 
-    /// What is added to an exponent to store it.
+    /// The number that is added to an exponent to store it.
     const BIAS: i32 = (1 << (Self::EXPONENT_BITS - 1)) - 1;
     /// The exponent field of infinities and NaNs.
     const EXPONENT_MAX: i32 = (1 << Self::EXPONENT_BITS) - 1;
@@ -50,7 +50,7 @@ impl Format for F64 {
     const EXPONENT_BITS: u32 = 11;
 }
 
-/// What a datum is (IEEE 754-2019 3.3).
+/// The kind of a datum (IEEE 754-2019 3.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Zero,
@@ -61,7 +61,8 @@ pub(crate) enum Kind {
     Signaling,
 }
 
-/// A datum taken apart. Finite: `significand / 2^63 * 2^exponent`, the significand's top bit set.
+/// The parts of a datum. If it is finite: `significand / 2^63 * 2^exponent`, with the significand's top bit
+/// set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts {
     pub kind: Kind,
@@ -70,7 +71,7 @@ pub(crate) struct Parts {
     pub significand: u64,
 }
 
-/// The exponent of zeros: below all others, far from the ends of an `i32`.
+/// The exponent of zeros: below all others, but far from the limits of an `i32`.
 const ZERO_EXPONENT: i32 = -(1 << 24);
 
 impl Parts {
@@ -89,14 +90,14 @@ impl Parts {
         self.kind == Kind::Zero
     }
 
-    /// With the sign flipped where `flip`; a NaN stays as it is.
+    /// With the sign flipped if `flip`; a NaN is unchanged.
     #[inline]
     pub fn negated_if(self, flip: bool) -> Parts {
         Parts { negative: self.negative ^ (flip && !self.is_nan()), ..self }
     }
 }
 
-/// Takes a datum apart.
+/// Splits a datum into its parts.
 #[inline]
 pub(crate) fn unpack<F: Format>(bits: u64) -> Parts {
     let negative = bits & F::SIGN != 0;
@@ -125,7 +126,7 @@ fn unpack_special<F: Format>(fraction: u64) -> Kind {
     }
 }
 
-/// These magnitude bits with this sign.
+/// The datum with these magnitude bits and this sign.
 #[inline]
 pub(crate) fn signed<F: Format>(negative: bool, magnitude: u64) -> u64 {
     if negative { F::SIGN | magnitude } else { magnitude }
@@ -138,7 +139,7 @@ pub(crate) fn invalid<F: Format>(env: &mut Env) -> u64 {
     default_nan::<F>(env)
 }
 
-/// The NaN that no operand gives.
+/// The NaN of operations without a NaN operand.
 fn default_nan<F: Format>(env: &Env) -> u64 {
     match env.rules.nan {
         NanRule::Canonical => F::NAN,
@@ -146,7 +147,7 @@ fn default_nan<F: Format>(env: &Env) -> u64 {
     }
 }
 
-/// The result of an operation on these operands, one of them a NaN (IEEE 754-2019 6.2).
+/// The result of an operation if one of its operands is a NaN (IEEE 754-2019 6.2).
 #[inline]
 pub(crate) fn propagate<F: Format>(env: &mut Env, operands: &[Parts]) -> u64 {
     if operands.iter().any(|p| p.kind == Kind::Signaling) {

@@ -1,14 +1,15 @@
-//! IEEE 754 binary32 and binary64 in integers, with a CPU's choices: bit-exact results and flags.
+//! IEEE 754 binary32 and binary64 in integer arithmetic, with a CPU's choices: results and flags are
+//! bit-exact.
 //!
 //! * [`mod@env`]: rounding directions and exception flags.
-//! * [`mod@format`]: the two formats, taken apart; [`mod@round`]: rounded and put together again.
+//! * [`mod@format`]: the two formats and their parts; [`mod@round`]: rounding and packing.
 //! * [`mod@arith`]: add, subtract, multiply; [`mod@div`]: divide and square root; [`mod@fma`]: fused.
-//! * [`mod@compare`]: comparisons, minimum, maximum, classes; [`mod@convert`]: between formats and integers.
+//! * [`mod@compare`]: comparisons, minimum, maximum; [`mod@convert`]: between formats and integers.
 //!
-//! A value is carried as a `u64`; binary32 uses the low half, and the upper half is ignored in
-//! operands and zero in results. Where IEEE 754-2019 leaves a choice, [`Rules`] say what is done;
-//! [`Rules::CANONICAL`] are those of the RISC-V unprivileged manual (chapters 20 "F" and 21 "D").
-//! [`UF`] is raised only for inexact results.
+//! A value is passed as a `u64`; binary32 uses the low half, and the upper half is ignored in operands and
+//! zero in results. Where IEEE 754-2019 allows several behaviours, [`Rules`] select one; [`Rules::CANONICAL`]
+//! are those of the RISC-V unprivileged manual (chapters 20 "F" and 21 "D"). [`UF`] is raised only for
+//! inexact results.
 //!
 //! No function panics, whatever its operands.
 
@@ -22,7 +23,7 @@ pub mod format;
 pub mod round;
 
 pub use arith::{add, mul, sub};
-pub use compare::{class, eq, le, lt, max, min};
+pub use compare::{eq, le, lt, max, min};
 pub use convert::{IntKind, convert, from_int, to_int};
 pub use div::{div, sqrt};
 pub use env::{DZ, Env, NV, NX, NanRule, OF, OutOfRange, Round, Rules, Tininess, UF};

@@ -1,12 +1,12 @@
-//! From an exact (or sticky) intermediate result to a datum (IEEE 754-2019 4.3, 7.4-7.6).
+//! Rounding an exact (or sticky) intermediate result to a datum (IEEE 754-2019 4.3, 7.4-7.6).
 //!
-//! An intermediate significand is "sticky" when its lowest bit is set for anything that was cut off
-//! below it. That is enough to round correctly as long as a bit lies between it and the last kept.
+//! An intermediate significand is "sticky" if its lowest bit is set whenever anything below it was cut off.
+//! This suffices for correct rounding if there is at least one bit between it and the last kept bit.
 
 use crate::env::{Env, NX, OF, Tininess, UF};
 use crate::format::{Format, signed};
 
-/// Shifts right; the lowest bit stays sticky.
+/// Shifts right; the lowest bit is sticky.
 #[inline]
 pub(crate) fn shift_right_sticky(value: u64, by: u32) -> u64 {
     match by {
@@ -16,7 +16,7 @@ pub(crate) fn shift_right_sticky(value: u64, by: u32) -> u64 {
     }
 }
 
-/// Shifts right; the lowest bit stays sticky.
+/// Shifts right; the lowest bit is sticky.
 #[inline]
 pub(crate) fn shift_right_sticky_wide(value: u128, by: u32) -> u128 {
     match by {
@@ -32,8 +32,8 @@ pub(crate) fn upper_sticky(value: u128) -> u64 {
     (value >> 64) as u64 | (value as u64 != 0) as u64
 }
 
-/// Rounds `significand / 2^63 * 2^exponent` to the format. The significand's top bit is set, its
-/// lowest is sticky.
+/// Rounds `significand / 2^63 * 2^exponent` to the format. The significand's top bit is set, its lowest bit
+/// is sticky.
 #[inline]
 pub(crate) fn round_pack<F: Format>(env: &mut Env, negative: bool, exponent: i32, significand: u64) -> u64 {
     let field = exponent + F::BIAS;
@@ -44,7 +44,7 @@ pub(crate) fn round_pack<F: Format>(env: &mut Env, negative: bool, exponent: i32
         return overflow::<F>(env, negative);
     }
     let (kept, inexact) = cut::<F>(env, negative, significand);
-    // The top bit of `kept` is 1 in the exponent field, and a carry out of rounding is one more.
+    // The top bit of `kept` adds 1 to the exponent field, and so does a carry from rounding.
     let magnitude = ((field as u64 - 1) << F::FRACTION_BITS) + kept;
     if magnitude >= F::INFINITY {
         return overflow::<F>(env, negative);
@@ -53,10 +53,10 @@ pub(crate) fn round_pack<F: Format>(env: &mut Env, negative: bool, exponent: i32
     signed::<F>(negative, magnitude)
 }
 
-/// Rounds what is below the normal numbers before rounding; `field` is the (imagined) exponent field.
+/// Rounds a number below the normal numbers; `field` is the exponent field that it would have.
 #[cold]
 fn round_subnormal<F: Format>(env: &mut Env, negative: bool, field: i32, significand: u64) -> u64 {
-    // With unbounded exponents, would it still be below the normal numbers? Only a carry leads out.
+    // Tininess after rounding: with unbounded exponents, only a carry makes it a normal number.
     let tiny = env.rules.tininess == Tininess::BeforeRounding
         || field < 0
         || cut::<F>(env, negative, significand).0 < 2 << F::FRACTION_BITS;

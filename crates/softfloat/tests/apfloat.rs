@@ -1,8 +1,8 @@
-//! Against LLVM's APFloat, all five roundings.
+//! Comparison with LLVM's APFloat, in all five rounding directions.
 //!
-//! Three things differ there and are left to `host.rs` and `cases.rs`: NaN payloads; the underflow
-//! flag of what rounds to the smallest normal number (APFloat looks at the rounded result, RISC-V at
-//! the result with unbounded exponents); the overflow flag of what rounds to the largest number
+//! Three things differ and are tested in `host.rs` and `cases.rs` instead: NaN payloads; the underflow flag
+//! of results that are rounded to the smallest normal number (APFloat checks the rounded result, RISC-V the
+//! result with unbounded exponents); the overflow flag of results that are rounded to the largest number
 //! (APFloat raises none).
 
 mod common;

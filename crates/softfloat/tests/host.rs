@@ -1,11 +1,11 @@
-//! Against the host's SSE and FMA units, in the four roundings they have. They detect tininess after
-//! rounding as RISC-V does, so all flags are compared.
+//! Comparison with the host's SSE and FMA units, in the four rounding directions that they have. They detect
+//! tininess after rounding, as RISC-V does, so all flags are compared.
 //!
-//! With x86's own rules every bit of the results is compared, NaNs' and those of conversions out of range, too.
+//! With x86's own rules, every bit of the results is compared, including NaNs and conversions out of range.
 //!
-//! For the fifth, to nearest with ties away, the values are `apfloat.rs`'s; the flags are compared here.
-//! They are those of ties to even: the numbers just below a power of two are odd, so both directions
-//! reach the smallest normal number, or pass the largest one, from the same values.
+//! For the fifth direction, to nearest with ties away, `apfloat.rs` compares the values; the flags are
+//! compared here. They are those of ties to even: the numbers just below a power of two are odd, so both
+//! directions reach the smallest normal number, or exceed the largest one, from the same values.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -93,7 +93,7 @@ host!(to_i64_32, "cvtss2si rax, xmm0\nmovq xmm0, rax");
 host!(to_i32_64, "cvtsd2si eax, xmm0\nmovq xmm0, rax");
 host!(to_i64_64, "cvtsd2si rax, xmm0\nmovq xmm0, rax");
 
-/// What SSE does where IEEE 754 leaves it open.
+/// SSE's choices where IEEE 754 allows several behaviours.
 const SSE: Rules = Rules {
     nan: NanRule::FirstOperand,
     out_of_range: OutOfRange::Indefinite,
@@ -102,7 +102,7 @@ const SSE: Rules = Rules {
 
 type Host = fn(Round, [u64; 3]) -> (u64, u8);
 
-/// What the host's result is in RISC-V's terms.
+/// The host's result, converted to RISC-V's conventions.
 fn theirs<F: Format>(host: Host, round: Round, args: [u64; 3]) -> (u64, u8) {
     let (bits, flags) = host(round, args);
     (canonical::<F>(bits & (F::SIGN | (F::SIGN - 1))), flags)
@@ -128,7 +128,7 @@ fn arithmetic<F: Format>(seed: u64, [add, sub, mul, div, sqrt]: [Host; 5]) {
     });
 }
 
-/// Compares the flags of `op`, ties away, with the host's, ties to even.
+/// Compares the flags of `op` with ties away with the host's with ties to even.
 fn away(op: impl FnOnce(&mut Env) -> u64, host: Host, args: [u64; 3]) {
     assert_eq!(run(Round::Rmm, op).1, host(Round::Rne, args).1, "flags Rmm {args:x?}");
 }
@@ -142,7 +142,7 @@ fn fused<F: Format>(seed: u64, hosts: [(Host, bool, bool); 4]) {
         for round in ROUNDS {
             for (host, p, s) in hosts {
                 let (bits, mut flags) = theirs::<F>(host, round, args);
-                // Here RISC-V raises what x86 does not.
+                // In this case RISC-V raises a flag that x86 does not.
                 flags |= if infinity_times_zero::<F>(a, b) { NV } else { 0 };
                 let ours = run(round, |e| sf::fma::<F>(e, a, b, c, p, s));
                 assert_eq!(ours, (bits, flags), "fma {p} {s} {round:?} {args:x?}");
@@ -235,7 +235,7 @@ fn run_sse(round: Round, op: impl FnOnce(&mut Env) -> u64) -> (u64, u8) {
 /// An operation in software.
 type Ours = fn(&mut Env, [u64; 3]) -> u64;
 
-/// Compares all bits of results of format `G`, or of integers, with the host's.
+/// Compares all bits of results of format `G`, or of integers, with those of the host.
 fn exactly<F: Format>(seed: u64, mask: u64, ops: &[(&str, Ours, Host)]) {
     each::<F>(COUNT / 4, seed, |args| {
         for round in ROUNDS {
@@ -322,7 +322,7 @@ fn tininess_before_rounding_sees_what_rounds_to_the_smallest_normal_number() {
     }
 }
 
-/// The masks that the oracles rest on.
+/// The predicates on which the comparisons rely.
 #[test]
 fn nan_predicates() {
     assert!(is_nan::<F32>(0x7f80_0001) && is_signaling::<F32>(0xff80_0001));

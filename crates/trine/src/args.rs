@@ -1,4 +1,4 @@
-//! What the command understands.
+//! The command line: verbs and their options.
 
 use crate::guest::args as guest;
 use crate::guest::args::examples;
@@ -40,26 +40,26 @@ there is no such command, 126 it cannot be executed, 125 another reason.";
 #[derive(Parser)]
 #[command(name = "trine", version, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do.
+    /// The verb.
     #[command(subcommand)]
     pub verb: Verb,
 }
 
-/// Only `trine run`: a program starts faster when no other verb's options are made.
+/// The command line with `trine run` only: a program starts faster when no other verb's options are built.
 #[derive(Parser)]
 #[command(name = "trine run", bin_name = "trine run", version, about = "Run a machine, a program or a container", after_help = EXAMPLES)]
 pub struct Run {
-    /// Its options.
+    /// The options of `trine run`.
     #[command(flatten)]
     pub args: RunArgs,
 }
 
 impl Run {
-    /// Reads the words behind the verb; ends the process where they are wrong, as other engines do where they are about a
-    /// container.
+    /// Parses the words that follow the verb. Ends the process where they are wrong; for a container with the
+    /// exit code of other engines.
     pub fn read(words: &[OsString], container: bool) -> Box<RunArgs> {
         Run::parse_words(words).unwrap_or_else(|error| {
-            // The help is no error.
+            // Printing the help is not an error.
             if !container || !error.use_stderr() {
                 error.exit();
             }
@@ -68,7 +68,7 @@ impl Run {
         })
     }
 
-    /// Reads the words behind the verb, and which options are among them.
+    /// Parses the words that follow the verb, and records which options are among them.
     pub fn parse_words(words: &[OsString]) -> Result<Box<RunArgs>, clap::Error> {
         let mut command = options::grouped(Run::command());
         let name = OsString::from("trine run");
@@ -88,55 +88,55 @@ pub enum Verb {
     /// List guests.
     #[command(after_help = examples::PS, visible_alias = "list")]
     Ps(guest::PsArgs),
-    /// Join this terminal with a guest's.
+    /// Connect this terminal with a guest
     #[command(after_help = examples::ATTACH)]
     Attach(guest::AttachArgs),
-    /// Execute a command in a container or beside a program.
+    /// Execute a command in a container or beside a program
     #[command(after_help = examples::EXEC)]
     Exec(guest::ExecArgs),
-    /// Print what a guest wrote.
+    /// Print what a guest wrote
     #[command(after_help = examples::LOGS)]
     Logs(guest::LogsArgs),
-    /// Let guests use no CPU until they are resumed.
+    /// Pause guests: they use no CPU until they are resumed
     Pause(guest::Guests),
-    /// Let paused guests go on.
+    /// Let paused guests go on
     #[command(visible_alias = "unpause")]
     Resume(guest::Guests),
-    /// Start guests again that do not run.
+    /// Start guests that do not run
     Start(guest::StartArgs),
-    /// Ask guests to end, and end them.
+    /// Ask guests to end, and kill those that do not
     #[command(after_help = examples::STOP)]
     Stop(guest::StopArgs),
-    /// Stop guests and start them again.
+    /// Stop guests and start them again
     Restart(guest::StopArgs),
-    /// Send guests a signal.
+    /// Send guests a signal
     Kill(guest::KillArgs),
-    /// Remove guests that do not run.
+    /// Remove guests that do not run
     Rm(guest::RmArgs),
-    /// Wait until guests have ended, and print their exit codes.
+    /// Wait until guests have ended, and print their exit codes
     Wait(guest::Guests),
-    /// Print all there is to say of guests and images.
+    /// Print everything that is known of guests and images, as JSON
     #[command(after_help = examples::INSPECT)]
     Inspect(crate::inspect::InspectArgs),
-    /// Show what guests use.
+    /// Show the resources that guests use
     #[command(after_help = examples::STATS)]
     Stats(guest::StatsArgs),
-    /// Show the processes of a guest.
+    /// Show the processes of a guest
     Top(guest::TopArgs),
-    /// Show what happens to guests.
+    /// Show events of guests as they happen
     #[command(after_help = examples::EVENTS)]
     Events(guest::EventsArgs),
     #[command(flatten)]
     Image(crate::images::ImageVerb),
-    /// Pin the guests that the mirror has now in guests.lock.
+    /// Pin the kernel and userland that the mirror has now in guests.lock
     Update(UpdateArgs),
-    /// Let the kernel run other CPUs' executables under Trine by itself (as root).
+    /// Let the kernel run executables of other CPUs under Trine (as root)
     Binfmt {
         /// What to do
         #[command(subcommand)]
         verb: BinfmtVerb,
     },
-    /// A guest's monitor.
+    /// The monitor of a guest.
     #[command(name = "__monitor", hide = true)]
     Monitor {
         /// The guest's id
@@ -145,9 +145,9 @@ pub enum Verb {
     /// A program in place of another one (`execve`).
     #[command(name = "__program", hide = true)]
     Program(ProgramArgs),
-    /// Run containers from OCI bundles, called as runc is.
+    /// Run containers from OCI bundles, with the command line of runc.
     Oci(Box<crate::oci::args::Oci>),
-    /// Print completions for a shell.
+    /// Print shell completions.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -161,34 +161,34 @@ pub enum Verb {
 pub enum BinfmtVerb {
     /// Register this executable with the kernel
     Install {
-        /// Also at every boot, by a file in /etc/binfmt.d
+        /// Register it at every boot, too, by a file in /etc/binfmt.d
         #[arg(long)]
         persist: bool,
-        /// Root of the programs' libraries, as with `trine run`: a directory, or `debian` to fetch one. Without this
-        /// option what was set stays
+        /// Root directory with the programs' libraries, as with `trine run`: a directory, or `debian` to
+        /// fetch one. Without this option the previous setting stays
         #[arg(long, value_name = "DIR|debian[:SUITE]")]
         sysroot: Option<PathBuf>,
-        /// With --sysroot debian: packages beside the usual ones, with all they need
+        /// With --sysroot debian: further packages, with everything they depend on
         #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = package, requires = "sysroot")]
         packages: Vec<String>,
     },
-    /// Undo that
+    /// Remove the registration
     Remove,
     /// Show what is registered
     Status,
 }
 
-/// Engines.
+/// How guest instructions are executed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EngineArg {
-    /// Only the interpreter.
+    /// Interpret all code.
     Interp,
-    /// Interpreter for cold code, compiled code for the rest.
+    /// Interpret cold code and compile the rest.
     Baseline,
 }
 
 impl EngineArg {
-    /// The engine's tier.
+    /// The tier of the engine.
     pub fn tier(self) -> Tier {
         match self {
             EngineArg::Interp => Tier::Interp,
@@ -204,61 +204,62 @@ pub enum Arch {
     Riscv64,
 }
 
-/// What an image can become.
+/// What an image becomes in place of a container.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum AsArg {
     /// A machine: Debian's riscv64 kernel, with the image's files as its root.
     Machine,
 }
 
-/// What lies below the guest.
+/// The firmware of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirmwareArg {
-    /// The board itself (SBI 2.0).
+    /// Trine itself is the firmware (SBI 2.0).
     Sbi,
-    /// Nothing: the ELF file starts in machine mode.
+    /// No firmware: the ELF file starts in machine mode.
     None,
-    /// A firmware of the guest's own, which starts in machine mode.
+    /// The guest's own firmware, which starts in machine mode.
     File(PathBuf),
 }
 
 /// Options of `trine run`.
 #[derive(Args)]
 pub struct RunArgs {
-    /// `linux`, a kernel, a riscv64 Linux program, an image, or a bundle
+    /// What to run: `linux`, a kernel, a riscv64 Linux program, an image, or a bundle
     #[arg(required_unless_present_any = ["kernel", "firmware"], conflicts_with = "kernel")]
     pub thing: Option<String>,
-    /// Arguments of the program or the container: what stands behind it is its own, options, too
+    /// Arguments of the program or the container: every word that follows THING, options too
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<OsString>,
-    /// Root of the program's libraries: absolute paths, and commands without a path, are looked for there first. `debian`
-    /// or `debian:SUITE` fetches one
+    /// Root directory with the program's libraries: absolute paths, and commands without a path, are looked
+    /// up there first. `debian` or `debian:SUITE` fetches one
     #[arg(long, value_name = "DIR|debian[:SUITE]")]
     pub sysroot: Option<PathBuf>,
-    /// With --sysroot debian: packages beside the usual ones, with all they need
+    /// With --sysroot debian: further packages, with everything they depend on
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = package, requires = "sysroot")]
     pub packages: Vec<String>,
-    /// Set a variable of the program's environment, or with only a name remove it
+    /// Set a variable of the program's environment; NAME without a value removes it
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     pub env: Vec<OsString>,
-    /// Directory in which the program starts
+    /// Working directory of the program
     #[arg(long, short = 'w', visible_alias = "workdir", value_name = "DIR")]
     pub cwd: Option<PathBuf>,
-    /// Show the program's system calls on standard error
+    /// Print the program's system calls to standard error
     #[arg(long)]
     pub strace: bool,
-    /// Wait for gdb here before the first instruction: a port (of this machine, where no address is named) or a Unix socket;
-    /// `:1234` where none is given
+    /// Wait for gdb at this address before the first instruction: a port (on this host, if no IP address is
+    /// given) or a Unix socket; default: `:1234`
     #[arg(long, value_name = "[IP:]PORT|unix:PATH", num_args = 0..=1, require_equals = true, default_missing_value = ":1234")]
     pub gdb: Option<Address>,
-    /// What the program and all that it starts may use: `memory=SIZE` together, `cpu=TIME` of CPU time together
-    /// (`30s`, `5m`, `1h`), `cpu=N` CPUs' worth, `pids=N` processes and threads, `files=N` open files of each process.
-    /// Without a control group `memory` and `cpu=TIME` hold for each process by itself, and Trine says so
+    /// Limit what the program and everything it starts may use: `memory=SIZE` in total, `cpu=TIME` of CPU
+    /// time in total (`30s`, `5m`, `1h`), `cpu=N` CPUs, `pids=N` processes and threads, `files=N` open files
+    /// per process. Without a control group, `memory` and `cpu=TIME` apply to each process separately, and
+    /// Trine says so
     #[arg(long, value_name = "WHAT=N,…")]
     pub limit: Vec<Limits>,
-    /// What the program and all that it starts may not do: `net` no sockets but pairs, `write` no changes to files but
-    /// through what is open, `read` no files outside its root and its directory, `exec` no other executables, `fork`
-    /// no other processes, `all` none of these
+    /// Forbid things to the program and everything it starts: `net` sockets other than pairs, `write` changes
+    /// to files except through descriptors that are open already, `read` files outside its root and its
+    /// directory, `exec` other executables, `fork` other processes, `all` all of these
     #[arg(long, value_name = "net|write|read|exec|fork|all,…")]
     pub deny: Vec<Deny>,
     /// Kernel to boot: an Image or ELF file
@@ -267,48 +268,49 @@ pub struct RunArgs {
     /// Initial RAM disk
     #[arg(long, value_name = "FILE")]
     pub initrd: Option<PathBuf>,
-    /// Kernel command line (for `linux`: added to the usual one)
+    /// Kernel command line (for `linux`: added to the default one)
     #[arg(long, value_name = "TEXT")]
     pub append: Option<String>,
-    /// A raw disk; `,ro` opens it read-only, `,snapshot` forgets changes at the end
+    /// Attach a raw disk image; `,ro` opens it read-only, `,snapshot` discards changes at the end
     #[arg(long, value_name = "FILE[,ro|,snapshot]")]
     pub disk: Vec<String>,
-    /// A machine's memory, such as 512M (what it has where nothing is said) or 2G, with `--as machine` by the image; a
-    /// container's limit
+    /// Memory of a machine, such as 512M or 2G (default: 512M; with `--as machine` as much as the image
+    /// needs); a container's limit
     #[arg(long, short, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
-    /// What an image becomes in place of a container
+    /// Turn the image into this kind of guest in place of a container
     #[arg(long = "as", value_enum, value_name = "KIND")]
     pub kind: Option<AsArg>,
     /// Guest CPU
     #[arg(long, value_enum, default_value = "riscv64")]
     pub arch: Arch,
-    /// Engine
+    /// How guest instructions are executed
     #[arg(long, value_enum, default_value = "baseline")]
     pub engine: EngineArg,
-    /// What lies below the guest: `sbi` the board itself (where nothing is said), `none` nothing, so that an ELF file
-    /// starts in machine mode, or a firmware such as OpenSBI's fw_dynamic or U-Boot, ELF or raw, which starts the kernel
+    /// Firmware of the machine: `sbi` is Trine itself (default), `none` starts an ELF file in machine mode, a
+    /// file is the guest's own firmware such as OpenSBI's fw_dynamic or U-Boot (ELF or raw), which starts the
+    /// kernel
     #[arg(long, value_name = "sbi|none|FILE", value_parser = firmware)]
     pub firmware: Option<FirmwareArg>,
-    /// Run interpreter and compiler side by side and compare every block (slow)
+    /// Run interpreter and compiler side by side and compare them after every block (slow)
     #[arg(long)]
     pub lockstep: bool,
-    /// Guest time is the number of instructions, so many nanoseconds each: runs repeat exactly
+    /// Count time in instructions, each of which takes so many nanoseconds: runs repeat exactly
     #[arg(long, value_name = "NANOSECONDS")]
     pub count_time: Option<u64>,
-    /// Name generated code for `perf` in /tmp/perf-PID.map
+    /// Record generated code for `perf` in /tmp/perf-PID.map
     #[arg(long)]
     pub perf_map: bool,
-    /// At the end, print what the engine did
+    /// Print statistics of the engine at the end
     #[arg(long)]
     pub stats: bool,
-    /// As a guest that the other verbs know.
+    /// Options for a guest that has a record.
     #[command(flatten)]
     pub guest: guest::GuestArgs,
-    /// As a container.
+    /// Options for a container.
     #[command(flatten)]
     pub container: crate::guest::container::ContainerArgs,
-    /// Which of all these stand on the command line.
+    /// The options that are on the command line.
     #[arg(skip)]
     pub given: Given,
 }
@@ -334,13 +336,13 @@ pub struct ProgramArgs {
     /// As in `trine run`.
     #[arg(long)]
     pub gdb: Option<Address>,
-    /// The host's kernel started the first of these programs.
+    /// Whether the host's kernel started the first of these programs.
     #[arg(long)]
     pub by_kernel: bool,
-    /// The executable's descriptor, where it has no name.
+    /// The executable's descriptor, if it has no path.
     #[arg(long)]
     pub opened: Option<i32>,
-    /// The executable, then its arguments with its name in front.
+    /// The executable's path, then its arguments beginning with argument 0.
     #[arg(last = true, required = true)]
     pub line: Vec<OsString>,
 }
@@ -348,31 +350,31 @@ pub struct ProgramArgs {
 /// Options of `trine update`.
 #[derive(Args)]
 pub struct UpdateArgs {
-    /// The file
+    /// The file with the pins
     #[arg(long, value_name = "FILE", default_value = "guests.lock")]
     pub lock: PathBuf,
 }
 
-/// A firmware: any word that is not one of two is a file's name.
+/// Parses a firmware: every word other than `sbi` and `none` is a file.
 fn firmware(word: &str) -> Result<FirmwareArg, String> {
     match word {
-        "" => Err("it needs a word".into()),
+        "" => Err("use sbi, none or a file".into()),
         "sbi" => Ok(FirmwareArg::Sbi),
         "none" => Ok(FirmwareArg::None),
         file => Ok(FirmwareArg::File(file.into())),
     }
 }
 
-/// A size of memory: MiB where there is no unit.
+/// Parses a memory size, in MiB if it has no unit.
 fn size(text: &str) -> Result<u64, String> {
     trine_base::size::parse_in(text, Unit::MiB)
 }
 
-/// A package's name (Debian Policy, 5.6.1).
+/// Parses a package name (Debian Policy, 5.6.1).
 fn package(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     match text.starts_with(fits) && text.chars().all(|c| fits(c) || "+-.".contains(c)) {
         true => Ok(text.into()),
-        false => Err(format!("'{text}' is not the name of a package of Debian")),
+        false => Err(format!("'{text}' is not the name of a Debian package")),
     }
 }

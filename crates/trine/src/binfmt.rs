@@ -1,4 +1,4 @@
-//! `trine binfmt`: the host's kernel starts executables of other CPUs under Trine by itself
+//! `trine binfmt`: makes the host's kernel start executables of other CPUs under Trine
 //! (Documentation/admin-guide/binfmt-misc.rst).
 
 use crate::args::BinfmtVerb;
@@ -9,14 +9,14 @@ use std::fs;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-/// Where the kernel shows its registrations.
+/// The directory in which the kernel shows its registrations.
 const MOUNT: &str = "/proc/sys/fs/binfmt_misc";
-/// Leads to the root of the libraries of programs that the kernel starts. It is looked for in the program's own root: in
-/// another one, which has its libraries, there is none.
+/// A link to the root directory with the libraries of programs that the kernel starts. It is looked up in the
+/// program's own root: another root, which has its own libraries, does not have it.
 const SYSROOT: &str = "/etc/trine/sysroot";
-/// Where a root for all users is fetched to.
+/// The directory into which a root for all users is fetched.
 const ROOTS: &str = "/var/lib/trine";
-/// Read at boot by systemd and by Debian's binfmt-support.
+/// The directory that systemd and Debian's binfmt-support read at boot.
 const AT_BOOT: &str = "/etc/binfmt.d";
 
 /// An executable format.
@@ -26,8 +26,8 @@ struct Format {
     mask: [u8; 20],
 }
 
-/// One row a CPU whose programs Trine runs: ELF, 64 bits, little-endian, executable or shared object, the machine. The
-/// OS ABI may be any.
+/// One row for each CPU whose programs Trine runs: ELF, 64 bits, little-endian, executable or shared object,
+/// the machine. The OS ABI may be any.
 const FORMATS: &[Format] = &[Format {
     name: "trine-riscv64",
     magic: *b"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xf3\x00",
@@ -39,9 +39,9 @@ fn escaped(bytes: &[u8]) -> String {
 }
 
 impl Format {
-    /// The line that registers `interpreter`. Flags: the program is told its name as it was called (P), the set-user-ID
-    /// bits are the program's (C), its executable comes opened (O, which C implies), and the interpreter is opened now, so
-    /// that it serves in every root (F).
+    /// The line that registers `interpreter`. Flags: the program's argument 0 is preserved (P), set-user-ID
+    /// bits of the program apply (C), the executable is passed as an open descriptor (O, implied by C), and
+    /// the interpreter is opened at registration, so that it works in every root (F).
     fn line(&self, interpreter: &Path) -> String {
         let (name, magic, mask) = (self.name, escaped(&self.magic), escaped(&self.mask));
         format!(":{name}:M::{magic}:{mask}:{}:POCF", interpreter.display())
@@ -55,7 +55,7 @@ impl Format {
         Path::new(AT_BOOT).join(format!("{}.conf", self.name))
     }
 
-    /// Other handlers of the same executables.
+    /// Other registered handlers of the same executables.
     fn rivals(&self) -> Vec<String> {
         let hex: String = self.magic.iter().map(|b| format!("{b:02x}")).collect();
         let other = |e: &fs::DirEntry| {
@@ -67,8 +67,8 @@ impl Format {
     }
 }
 
-/// The arguments after the interpreter's own where the kernel started it for a program: path, name as it was called,
-/// the rest. The kernel says so in `AT_FLAGS` (Linux 5.12).
+/// Where the kernel started this process for a program: the arguments behind the interpreter's own, which are
+/// the path, argument 0, and the rest. The kernel says so in `AT_FLAGS` (Linux 5.12).
 pub fn started() -> Option<Vec<OsString>> {
     const PRESERVE_ARGV0: u64 = 1;
     // SAFETY: only returns a number.
@@ -88,12 +88,12 @@ pub fn opened() -> Option<RawFd> {
     RawFd::try_from(fd).ok().filter(|_| found)
 }
 
-/// The root that was set for programs which the kernel starts.
+/// The root directory that was set for programs which the kernel starts.
 pub fn sysroot() -> Option<PathBuf> {
     fs::canonicalize(SYSROOT).ok().filter(|dir| dir.is_dir())
 }
 
-/// Sets that root.
+/// Sets that root directory.
 fn set_sysroot(dir: &Path) -> Result<(), Refusal> {
     let place = Path::new(SYSROOT);
     let parent = place.parent().unwrap_or(place);
@@ -111,7 +111,7 @@ fn set_sysroot(dir: &Path) -> Result<(), Refusal> {
 pub fn binfmt(verb: BinfmtVerb) -> Result<u8, Refusal> {
     if !Path::new(MOUNT).join("register").exists() {
         return Err(Refusal::host(format!(
-            "binfmt_misc is not there: as root, `modprobe binfmt_misc` and `mount -t binfmt_misc binfmt_misc {MOUNT}`"
+            "binfmt_misc is not mounted: as root, `modprobe binfmt_misc` and `mount -t binfmt_misc binfmt_misc {MOUNT}`"
         )));
     }
     match verb {
@@ -142,10 +142,10 @@ fn denied(path: &Path, e: std::io::Error) -> Refusal {
 
 fn install(format: &Format, persist: bool) -> Result<(), Refusal> {
     let own = std::env::current_exe().map_err(Refusal::host)?;
-    // A field may not hold the character that separates fields.
+    // A field must not contain the character that separates fields.
     if own.display().to_string().contains(':') || own.as_os_str().len() > 127 {
         return Err(Refusal::refused(format!(
-            "the kernel takes no interpreter with a colon or more than 127 bytes in its path: copy {} elsewhere",
+            "the kernel accepts no interpreter whose path contains a colon or has more than 127 bytes: copy {} elsewhere",
             own.display()
         )));
     }
@@ -158,7 +158,7 @@ fn install(format: &Format, persist: bool) -> Result<(), Refusal> {
     println!("{}: {} runs these executables", format.name, own.display());
     let rivals = format.rivals();
     if !rivals.is_empty() {
-        println!("also registered, and no longer asked: {}", rivals.join(", "));
+        println!("also registered, and no longer used: {}", rivals.join(", "));
     }
     if persist {
         fs::create_dir_all(AT_BOOT).map_err(|e| denied(Path::new(AT_BOOT), e))?;
@@ -178,7 +178,7 @@ fn remove(format: &Format) -> Result<(), Refusal> {
     remove_file(&format.at_boot())
 }
 
-/// Removes a file that need not be there.
+/// Removes a file, if it exists.
 fn remove_file(path: &Path) -> Result<(), Refusal> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(denied(path, e)),
@@ -190,7 +190,7 @@ fn status(format: &Format) {
     let text = fs::read_to_string(format.entry()).unwrap_or_default();
     let interpreter = text.lines().find_map(|l| l.strip_prefix("interpreter "));
     match interpreter {
-        Some(path) if text.starts_with("enabled") => println!("{}: run by {path}", format.name),
+        Some(path) if text.starts_with("enabled") => println!("{}: started by {path}", format.name),
         Some(_) => println!("{}: registered, but disabled", format.name),
         None => println!("{}: not registered", format.name),
     }

@@ -1,4 +1,5 @@
-//! The machine in front, and what is asked of it: by the monitor that started this process, by signals, by keys.
+//! The machine in the foreground, and the requests that reach it: from the monitor that started this process,
+//! by signals, by keys.
 
 use crate::ending;
 use crate::output::{self, Writer};
@@ -11,15 +12,15 @@ use trine_control::machine_link::{self, Ask, Phase, Status};
 use trine_control::wire::Size;
 use trine_machine::Remote;
 
-/// A machine as its user reaches it.
+/// The interface by which requests reach a machine.
 pub trait Machine: Send + Sync + 'static {
-    /// Types into its console; gives how many of the bytes there was room for.
+    /// Types into its console; returns how many of the bytes there was room for.
     fn input(&self, bytes: &[u8]) -> usize;
     /// Sends a break and a SysRq command.
     fn sysrq(&self, command: u8);
-    /// Whether something in it takes what its console gets.
+    /// Whether a driver in the guest has read all console input so far.
     fn listens(&self) -> bool;
-    /// Lets it use no CPU; false where that takes longer than `most`.
+    /// Pauses it; returns false where that takes longer than `most`.
     fn pause(&self, most: Duration) -> bool;
     /// Lets it go on.
     fn resume(&self);
@@ -80,22 +81,22 @@ impl Machine for User {
     }
 }
 
-/// Time that a pause may take before it is said that it is on its way.
+/// How long a pause may take before it is reported as pending.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Time that a command gets to end after it was asked, before the machine is.
+/// How long the command may take to end after SIGTERM, before the machine is asked to power off.
 const TERM_GRACE: Duration = Duration::from_secs(4);
-/// Time that file systems get to be written back before the guest is asked to power off.
+/// How long the guest may take to write back file systems before it is asked to power off.
 const SYNC_GRACE: Duration = Duration::from_millis(500);
-/// Time that a guest gets to power off after it was asked.
+/// How long a guest may take to power off after it was asked.
 const GRACE: Duration = Duration::from_secs(10);
-/// Time after which a guest that listens to its console has taken what was sent.
+/// How long a guest that listens to its console may take to read what was sent.
 const HEARING: Duration = Duration::from_millis(250);
 
-/// What is known of the machine in front.
+/// The state of the machine in the foreground.
 #[derive(Default)]
 struct State {
     machine: Option<Arc<dyn Machine>>,
-    /// Whether the machine, also one that follows after a reset, uses no CPU.
+    /// Whether the machine is paused, and so is one that follows after a reset.
     paused: bool,
     terminal_size: Option<Size>,
 }
@@ -103,17 +104,17 @@ struct State {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Whether SIGTERM for all of its processes ends it.
+    /// Whether SIGTERM to all of the machine's processes makes it end.
     terminates: AtomicBool,
-    /// The user ends the machine, whichever it is.
+    /// Whether the user ends the machine, including one that follows after a reset.
     quits: AtomicBool,
-    /// The signal that asked it to end, 0 for none.
+    /// The signal that asked it to end; 0 for none.
     signal: AtomicI32,
     /// Whether the guest's kernel panicked.
     panicked: AtomicBool,
 }
 
-/// The machine in front: the one that runs now; after a reset it is another one.
+/// The machine in the foreground: the one that runs now; after a reset it is another one.
 #[derive(Clone)]
 pub struct Front {
     shared: Arc<Shared>,
@@ -121,7 +122,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// None yet, with this console.
+    /// Starts without a machine, with this console.
     pub fn new(writer: Writer) -> Front {
         Front { shared: Arc::default(), writer }
     }
@@ -135,27 +136,27 @@ impl Front {
         &self.writer
     }
 
-    /// From now on it is this one. `None` lets go of what it holds, its memory and disks.
+    /// Sets the machine that runs from now on. `None` releases the previous one's memory and disks.
     pub fn set(&self, machine: Option<Arc<dyn Machine>>) {
         let mut state = self.state();
-        // It does not run yet, so nothing is waited for with the lock held.
+        // It does not run yet, so this call does not wait while it holds the lock.
         if let Some(machine) = machine.as_ref().filter(|_| state.paused) {
             machine.pause(PAUSE);
         }
         state.machine = machine;
     }
 
-    /// The one that runs now.
+    /// The machine that runs now.
     pub fn get(&self) -> Option<Arc<dyn Machine>> {
         self.state().machine.clone()
     }
 
-    /// SIGTERM for all its processes ends the machine: they are asked before its kernel is.
+    /// From now on the machine's processes are sent SIGTERM before its kernel is asked to power off.
     pub fn set_terminates(&self) {
         self.shared.terminates.store(true, Ordering::SeqCst);
     }
 
-    /// Does what is asked; gives what the machine is doing then.
+    /// Performs a request; returns the machine's status afterwards.
     pub fn perform(&self, ask: Ask) -> Status {
         match ask {
             Ask::PowerOff => self.power_off(libc::SIGTERM),
@@ -187,7 +188,7 @@ impl Front {
         machine.iter().for_each(|machine| machine.resume());
     }
 
-    /// `paused`: how far the pause of a paused one is.
+    /// The status; `paused` says how far the pause of a paused machine is.
     fn status(&self, paused: Phase) -> Status {
         let state = self.state();
         let phase = match (&state.machine, state.paused) {
@@ -198,7 +199,7 @@ impl Front {
         Status { phase, ending: !self.goes_on(), terminal_size: state.terminal_size }
     }
 
-    /// Ends it, and lets none come after it; and the process, where that takes long.
+    /// Ends the machine for good; ends the process if that takes long.
     pub fn quit(&self) {
         self.shared.quits.store(true, Ordering::SeqCst);
         self.writer.hurry();
@@ -211,7 +212,7 @@ impl Front {
         });
     }
 
-    /// Asks the guest to power off, for the sake of this signal; a second time ends it at once.
+    /// Asks the guest to power off because of this signal; the second time, ends it at once.
     fn power_off(&self, signal: i32) {
         let second = self.shared.signal.swap(signal, Ordering::SeqCst) != 0;
         match self.get() {
@@ -224,9 +225,9 @@ impl Front {
         }
     }
 
-    /// SysRq on the serial console: SIGTERM to all but the first process, where that ends the machine and `processes` are
-    /// to be asked; write file systems back, then power off. After a while, the plug; at once where nothing in the machine
-    /// takes what comes over the line.
+    /// Asks by SysRq on the serial console: sends SIGTERM to all processes except the first, if that ends the
+    /// machine and `processes` is set; then writes back file systems and powers off. After a while the
+    /// machine is ended; at once where the guest does not read what comes over the line.
     fn ask_guest(&self, processes: bool) {
         let terminates = processes && self.shared.terminates.load(Ordering::SeqCst);
         let front = self.clone();
@@ -244,7 +245,7 @@ impl Front {
         });
     }
 
-    /// Whether a reset makes another machine: nobody asked this one to end.
+    /// Whether a reset starts another machine, because nobody asked this one to end.
     pub fn goes_on(&self) -> bool {
         !self.shared.quits.load(Ordering::SeqCst) && self.signal().is_none()
     }
@@ -266,7 +267,7 @@ impl Front {
         let mut seen = false;
         move |bytes| {
             seen |= finder.see(bytes);
-            // The line is still to end; an early console writes byte by byte.
+            // The line is still incomplete; an early console writes byte by byte.
             if seen
                 && bytes.ends_with(b"\n")
                 && let Some(machine) = front.get()
@@ -281,13 +282,14 @@ impl Front {
     pub fn serve_monitor(&self, link: UnixStream) {
         let front = self.clone();
         std::thread::spawn(move || {
-            // A monitor that has gone takes this process with it; one that talks nonsense is not answered.
+            // A monitor that has gone takes this process with it; one that violates the protocol gets no
+            // answer.
             let _ = machine_link::serve(link, |ask| Ok(front.perform(ask)));
         });
     }
 
-    /// Asks the guest to power off on SIGTERM, SIGHUP and (where input is no terminal) SIGINT; ends the machine when it
-    /// does not, or when a second signal comes.
+    /// Asks the guest to power off on SIGTERM, SIGHUP and (where input is not a terminal) SIGINT; ends the
+    /// machine if it does not, or on a second signal.
     pub fn serve_signals(&self) -> std::io::Result<()> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP, SIGINT])?;
@@ -296,8 +298,8 @@ impl Front {
         Ok(())
     }
 
-    /// Ends the machine when nobody reads its output any more, as `SIGPIPE` ends a command; one that may have written to
-    /// disks is asked to power off.
+    /// Ends the machine when nobody reads its output any more, as `SIGPIPE` ends a command; a machine that
+    /// may have written to disks is asked to power off.
     pub fn serve_output(&self, has_disks: bool) {
         let front = self.clone();
         std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! `trine inspect`: all there is to say of guests and images, as JSON.
+//! `trine inspect`: prints everything that is known of guests and images, as JSON.
 
 use crate::guest::print;
 use crate::{Refusal, code, images};
@@ -18,18 +18,18 @@ pub struct InspectArgs {
     /// Names, ids or beginnings of ids of guests, or names of images
     #[arg(required = true)]
     pub thing: Vec<String>,
-    /// As JSON, which is the default
+    /// Print JSON, which is the default
     #[arg(long)]
     pub json: bool,
-    /// By a template such as '{{.State.Status}}'
+    /// Print by a template such as '{{.State.Status}}'
     #[arg(long, short, value_name = "TEMPLATE")]
     pub format: Option<String>,
-    /// Of an image for several platforms, this one
+    /// Platform of an image that has several
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
     pub platform: Option<Platform>,
 }
 
-/// A guest, or else an image: guests come first, they have the shorter lives.
+/// Finds a guest, or else an image: guests come first, because they are shorter-lived.
 fn find(store: &Store, thing: &str, platform: Option<&Platform>) -> Result<Value, Refusal> {
     match show::inspect(store, thing) {
         Err(ControlError::Unknown(_)) => {}
@@ -55,7 +55,7 @@ pub fn inspect(args: InspectArgs) -> Result<u8, Refusal> {
         }
     }
     let text = show::inspected(&found, args.format.as_deref())?;
-    // Another program gets by a template what there is; a terminal does not do what an image says.
+    // Programs get the text as it is; for a terminal, text from images is made safe.
     let text = if std::io::stdout().is_terminal() { plain(&text) } else { text };
     print(&text)?;
     Ok(worst)

@@ -1,7 +1,8 @@
-//! The command line of `trine run`: options, then the thing, then its arguments, for all kinds of guests.
+//! Splitting the command line of `trine run`: options, then THING, then its arguments, for all kinds of
+//! guests.
 //!
-//! What stands behind a program, an image or a bundle is the guest's, whatever it looks like. A machine has no arguments, so
-//! what stands behind one can only be options, and is read as such.
+//! The words that follow a program, an image or a bundle are the guest's, whatever they look like. A machine
+//! has no arguments, so all words that follow it are parsed as options.
 
 use crate::args::Run;
 use crate::guest::target::Before;
@@ -10,18 +11,18 @@ use std::ffi::OsString;
 use std::path::Path;
 use trine_program::Address;
 
-/// Where gdb is waited for when no address is given.
+/// Where to wait for gdb if no address is given.
 const DEFAULT_GDB: &str = ":1234";
 
-/// A command line as the reader of options takes it.
+/// A command line, prepared for the option parser.
 pub struct Line {
-    /// The words, with a `--` where the guest's own begin.
+    /// The words, with a `--` before the guest's own.
     pub words: Vec<OsString>,
-    /// Whether it is about a container: then its failures have other engines' exit codes.
+    /// Whether it runs a container: then failures have the exit codes of other engines.
     pub container: bool,
 }
 
-/// Reads a whole command line; one of another verb comes back as it is.
+/// Prepares a whole command line; those of other verbs are unchanged.
 pub fn read(mut line: Vec<OsString>) -> Line {
     if line.get(1).is_none_or(|verb| verb != "run") {
         return Line { words: line, container: false };
@@ -31,14 +32,14 @@ pub fn read(mut line: Vec<OsString>) -> Line {
     while let Some(word) = line.get(at).and_then(|w| w.to_str()).filter(|w| w.starts_with('-') && w.len() > 1)
     {
         if word == "--" {
-            // Nothing behind it is an option.
+            // After a `--` there are no more options.
             let container = line.get(at + 1).is_some_and(|thing| said.is_container(thing));
             return Line { words: line, container };
         }
         let name = word.split_once('=').map_or(word, |(name, _)| name);
         said.add(name);
         if word == "--gdb" {
-            // The word behind it is an address, or what is to be run.
+            // The next word is an address, or the thing to run.
             let is_address = line.get(at + 2).is_some() && line.get(at + 1).is_some_and(is_gdb_address);
             let address = if is_address { line.remove(at + 1) } else { DEFAULT_GDB.into() };
             line[at] = [OsString::from("--gdb="), address].into_iter().collect();
@@ -55,7 +56,8 @@ pub fn read(mut line: Vec<OsString>) -> Line {
     Line { words: line, container }
 }
 
-/// Whether the word behind an option is its value. `-itv` is three options, the last of which may have one.
+/// Whether the word that follows an option is its value. `-itv` is three options, the last of which may take
+/// one.
 fn takes_next(run: &clap::Command, word: &str) -> bool {
     let takes = |is_it: &dyn Fn(&clap::Arg) -> bool| {
         run.get_arguments().find(|a| is_it(a)).is_some_and(|a| a.get_action().takes_values())
@@ -69,8 +71,8 @@ fn takes_next(run: &clap::Command, word: &str) -> bool {
     first.is_some_and(|(at, letter)| at + letter.len_utf8() == letters.len())
 }
 
-/// Whether a word can only be an address: a program may be named like a socket's path, but a file that is there and no
-/// socket is a program.
+/// Whether a word can only be an address: a program may be named like a socket's path, but an existing file
+/// that is not a socket is a program.
 fn is_gdb_address(word: &OsString) -> bool {
     let text = word.to_str().unwrap_or_default();
     let is_file = Path::new(word).metadata().is_ok_and(|m| m.is_file());

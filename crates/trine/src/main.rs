@@ -1,7 +1,7 @@
-//! The command. One file a verb.
+//! The command; one file per verb.
 //!
-//! It has a `main` of its own in place of Rust's runtime, which would open the standard descriptors that a program
-//! was started without, ignore `SIGPIPE` for it and take signals that are the program's.
+//! It has a `main` of its own in place of Rust's runtime, which would open the standard descriptors that a
+//! program was started without, ignore `SIGPIPE` for it, and handle signals that are the program's.
 #![cfg_attr(not(test), no_main)]
 
 mod args;
@@ -26,23 +26,23 @@ use trine_control::kinds::command::{EXEC_VERB, GUEST_VERB};
 
 /// Exit codes; the manual page and `docs/` list them.
 pub mod code {
-    /// The guest powered off, or the command did what it was asked for.
+    /// The guest powered off, or the command succeeded.
     pub const OK: u8 = 0;
     /// Something on the host failed: a download, a write.
     pub const HOST: u8 = 1;
-    /// The request cannot be: a wrong option, a file that is not what it should be.
+    /// The request is not possible: a wrong option, a file of the wrong kind.
     pub const REFUSED: u8 = 2;
     /// The guest reported a failure, or its kernel panicked.
     pub const GUEST: u8 = 3;
-    /// The engine gave up.
+    /// The engine cannot go on.
     pub const ENGINE: u8 = 4;
     /// The user ended the machine.
     pub const QUIT: u8 = 5;
-    /// An error of our own, as Rust programs say it.
+    /// A bug in Trine; the code of a panic in Rust programs.
     pub const PANIC: u8 = 101;
 }
 
-/// What the C library starts.
+/// The function that the C library calls.
 #[cfg_attr(not(test), unsafe(export_name = "main"))]
 #[cfg_attr(test, allow(dead_code))]
 extern "C" fn start(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> std::ffi::c_int {
@@ -52,7 +52,7 @@ extern "C" fn start(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> st
 }
 
 fn run_all() -> u8 {
-    // The short way: a container's start should not take longer for what else there is.
+    // Handled first, so that a container's start does not take longer because of the other verbs.
     if let Some(line) = inside() {
         return trine_container::init::run(&line) as u8;
     }
@@ -78,14 +78,15 @@ fn run_all() -> u8 {
     })
 }
 
-/// The arguments of the process inside a container, where this is one.
+/// The arguments of the process inside a container, if this is one.
 fn inside() -> Option<Vec<String>> {
     let mut all = std::env::args_os().skip(1);
     let is_it = all.next().is_some_and(|verb| verb == trine_container::launch::VERB);
     is_it.then(|| all.filter_map(|a| a.into_string().ok()).collect())
 }
 
-/// What Rust's runtime does for other commands: standard descriptors that are there, and errors in place of `SIGPIPE`.
+/// What Rust's runtime does for other commands: opens missing standard descriptors, and ignores `SIGPIPE` in
+/// favour of errors.
 pub fn be_a_command() {
     // SAFETY: opens a device in place of descriptors that are closed; sets a signal's action before there are threads.
     unsafe {
@@ -103,7 +104,7 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
         be_a_command();
     }
     match verb {
-        // Read by itself: this is for the help.
+        // Parsed separately; it is listed here for the help only.
         Verb::Run(args) => run::of_record(args, false),
         Verb::Monitor { id } => Ok(trine_control::monitor::launch::main(&id)),
         Verb::Ps(args) => guest::ps(args),
@@ -135,7 +136,7 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
     }
 }
 
-/// Why the command ends early. What strangers wrote may be in it: nothing of it acts on the terminal.
+/// Why the command fails. Text from outside may be part of it, and is made safe for the terminal.
 pub struct Refusal {
     /// Exit code.
     pub code: u8,
@@ -144,12 +145,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Something that cannot be.
+    /// Creates a refusal of a request that is not possible.
     pub fn refused(error: impl std::fmt::Display) -> Refusal {
         Refusal { code: code::REFUSED, message: plain(&error.to_string()) }
     }
 
-    /// Something that failed on the host.
+    /// Creates an error of the host.
     pub fn host(error: impl std::fmt::Display) -> Refusal {
         Refusal { code: code::HOST, message: plain(&error.to_string()) }
     }

@@ -1,29 +1,29 @@
-//! The guest's output on its way to standard output, written in larger pieces by a thread of its
-//! own, so that a slow terminal does not slow the guest's every byte.
+//! The guest's output on its way to standard output. A thread of its own writes it in larger pieces, so that
+//! a slow terminal does not delay the guest at every byte.
 
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Takes the guest's output.
+/// A function that receives the guest's output.
 pub type Output = Box<dyn FnMut(&[u8]) + Send>;
 
-/// Output waiting beyond this makes the guest wait.
+/// The most bytes of output that wait before the guest has to wait.
 const MOST: usize = 1 << 20;
 
-/// Time that output gets to be read once the machine was told to end.
+/// How long the remaining output may take to be read once the machine was told to end.
 const LAST: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct Shared {
     waiting: Vec<u8>,
     closed: bool,
-    /// Nobody reads what is written.
+    /// Whether nobody reads the output any more.
     broken: bool,
     busy: bool,
-    /// The machine is to end: it waits for no reader.
+    /// Whether the machine is ending, so that it must not wait for a reader.
     hurried: bool,
-    /// When the guest wrote last, and whether it ever did.
+    /// When the guest last wrote; `None` where it never did.
     last: Option<Instant>,
 }
 
@@ -46,7 +46,7 @@ impl Writer {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A sink for the guest's console; `watch` sees everything that goes through.
+    /// A function that receives the output of the guest's console; `watch` is called with all of it.
     pub fn sink(&self, mut watch: impl FnMut(&[u8]) + Send + 'static) -> Output {
         let writer = self.clone();
         Box::new(move |bytes| {
@@ -63,18 +63,18 @@ impl Writer {
         })
     }
 
-    /// Time since the guest wrote something; `None` where it has not yet.
+    /// Time since the guest last wrote; `None` where it has not yet.
     pub fn silent(&self) -> Option<Duration> {
         self.state().last.map(|last| last.elapsed())
     }
 
-    /// The machine is to end, also where nobody reads what it wrote.
+    /// Tells that the machine is ending, even if nobody reads its output.
     pub fn hurry(&self) {
         self.state().hurried = true;
         self.shared.1.notify_all();
     }
 
-    /// Waits until everything is written, but not for long where the machine was told to end.
+    /// Waits until everything is written; not for long where the machine is ending.
     pub fn finish(&self) {
         let mut s = self.state();
         s.closed = true;
@@ -91,13 +91,13 @@ impl Writer {
     }
 }
 
-/// Waits until nobody reads standard output any more: the reading end of a pipe is closed, or the terminal is gone.
-/// Writing finds that out, too, but a guest that waits for input does not write.
+/// Waits until nobody reads standard output any more: the reading end of a pipe is closed, or the terminal is
+/// gone. Writing would find that out, too, but a guest that waits for input does not write.
 pub fn until_unread() {
     let mut fd = libc::pollfd { fd: 1, events: 0, revents: 0 };
     // SAFETY: the kernel fills the one structure that it is given.
     while unsafe { libc::poll(&mut fd, 1, -1) } <= 0 {
-        // Interrupted: again; anything else does not come about, and must not spin.
+        // If it was interrupted, it waits again; other errors do not occur, and must not cause a busy loop.
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -133,7 +133,7 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// Looks for `text`, which must not begin again inside itself.
+    /// Searches for `text`, which must not contain a proper prefix of itself behind its start.
     pub const fn new(text: &'static [u8]) -> Finder {
         Finder { text, matched: 0 }
     }

@@ -17,7 +17,7 @@ fn text(s: OsString) -> Result<CString, Refusal> {
     CString::new(s.into_vec()).map_err(|_| Refusal::refused("an argument has a zero byte in it"))
 }
 
-/// The environment: the host's with the changes asked for.
+/// The environment: the host's with the changes that the options ask for.
 fn environment(changes: &[OsString]) -> Result<Vec<CString>, Refusal> {
     let mut all: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     for change in changes {
@@ -37,7 +37,7 @@ fn environment(changes: &[OsString]) -> Result<Vec<CString>, Refusal> {
     all.into_iter().map(line).collect()
 }
 
-/// Runs the executable; comes back only with a reason why it did not start.
+/// Runs the executable; returns only if it could not be started.
 pub fn run(args: &RunArgs, path: PathBuf, sysroot: Option<PathBuf>) -> Result<u8, Refusal> {
     let name = OsString::from(args.thing.clone().unwrap_or_default());
     let list = [name].into_iter().chain(args.args.iter().cloned()).map(text).collect::<Result<_, _>>()?;
@@ -54,14 +54,14 @@ pub fn run(args: &RunArgs, path: PathBuf, sysroot: Option<PathBuf>) -> Result<u8
     start(Options { path, opened, by_kernel, args: list, env, sysroot, tier, strace, stats, perf_map, gdb })
 }
 
-/// A command beside a program, with its options: another program, or an executable of the host's own as a program
-/// would execute it. Comes back only with a reason why it did not start.
+/// Runs a command beside a program, with the program's options: another program, or an executable of the host
+/// as a program would execute it. Returns only if it could not be started.
 pub fn beside(args: Box<RunArgs>) -> Result<u8, Refusal> {
     let root = args.sysroot.clone().map(|root| sysroot::root(root, &args.packages, None)).transpose()?;
     let name = args.thing.clone().unwrap_or_default();
     let path = found(root.as_ref(), &name).ok_or_else(|| Refusal {
         code: 127,
-        message: format!("there is no command '{name}' beside the program"),
+        message: format!("command '{name}' does not exist beside the program"),
     })?;
     if elf::is_program(&path) {
         return run(&args, path, root);
@@ -79,7 +79,7 @@ pub fn beside(args: Box<RunArgs>) -> Result<u8, Refusal> {
     Err(Refusal { code: 126, message: format!("{}: {error}", path.display()) })
 }
 
-/// The file of a command: by its path, or in the directories of `PATH`, each below the root first.
+/// The file of a command: by its path, or in the directories of `PATH`, below the root first.
 fn found(root: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
     if name.contains('/') {
         return Some(below(root, name.into())).filter(|p| p.is_file());
@@ -90,11 +90,11 @@ fn found(root: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
     there.into_iter().find(runs)
 }
 
-/// Puts up what `--limit` and `--deny` ask for; children have it from this process.
+/// Applies `--limit` and `--deny` to this process, from which children inherit them.
 fn confine(args: &RunArgs, path: &Path, root: Option<&Path>) -> Result<(), Refusal> {
     let limits = args.limit.iter().cloned().fold(Limits::default(), Limits::and);
     let deny = args.deny.iter().copied().fold(Deny::default(), Deny::or);
-    // The program's directory, also where a link leads to it.
+    // The program's directory, after following links.
     let real = path.canonicalize().unwrap_or_default();
     let own = [path, &real].into_iter().filter_map(Path::parent).map(Path::to_path_buf);
     let readable = root.map(Path::to_path_buf).into_iter().chain(own).collect();
@@ -115,7 +115,8 @@ pub fn again(args: ProgramArgs) -> Result<u8, Refusal> {
     start(Options { path, opened, by_kernel, args: list, env, sysroot, tier, strace, stats, perf_map, gdb })
 }
 
-/// The kernel started this executable for a program of another CPU: its path, its name as it was called, arguments.
+/// The host's kernel started this executable for a program of another CPU, with its path, argument 0 and the
+/// other arguments.
 pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
     let mut line = line.into_iter();
     let path = PathBuf::from(line.next().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! `trine run`: a machine on this terminal.
+//! `trine run` in the foreground: a machine on this terminal.
 
 use crate::args::{FirmwareArg, RunArgs};
 use crate::front::Front;
@@ -21,16 +21,16 @@ use trine_machine::boot::Boot;
 use trine_machine::virt::{self, helper_rows};
 use trine_machine::{Board, Config, Console, End, TimeSource};
 
-/// Progress of long work, on standard error where that is a terminal.
+/// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
 
 impl Display {
-    /// Nothing shown yet.
+    /// Shows nothing yet.
     pub fn new() -> Display {
         Display(ProgressBar::new(0))
     }
 
-    /// Shows a text, and how far it got where `of` is not 0.
+    /// Shows a text, and the progress where `of` is not 0.
     pub fn show(&mut self, text: &str, done: u64, of: u64) {
         let style = match of {
             0 => ProgressStyle::with_template("{spinner} {msg}"),
@@ -44,26 +44,26 @@ impl Display {
         self.0.set_position(done);
     }
 
-    /// Takes it off the screen.
+    /// Removes it from the screen.
     pub fn clear(&self) {
         self.0.finish_and_clear();
     }
 }
 
-/// A machine that is to be made.
+/// A machine that is ready to be created.
 pub struct Prepared {
-    /// What it starts with.
+    /// The software that it starts with.
     pub boot: Boot,
-    /// Bytes of memory.
+    /// Its memory size in bytes.
     pub memory: u64,
-    /// Of an image: what its end means.
+    /// For a machine that runs an image: how it ends.
     pub image: Option<OfImage>,
 }
 
-/// How a machine of an image ends.
+/// How a machine that runs an image ends.
 #[derive(Clone, Copy)]
 pub struct OfImage {
-    /// Whether its command ends by SIGTERM; an init does not.
+    /// Whether its command ends on SIGTERM; an init does not.
     pub terminates: bool,
 }
 
@@ -77,7 +77,7 @@ fn prepare(args: &RunArgs, target: &Target) -> Result<Prepared, Refusal> {
     }
 }
 
-/// The disks, opened once: a reset makes another machine with the same.
+/// Opens the disks once: after a reset, the next machine has the same ones.
 fn disks(args: &RunArgs) -> Result<Vec<Shared>, Refusal> {
     args.disk.iter().map(|d| boot::disk(d).map(Shared::new)).collect()
 }
@@ -88,7 +88,7 @@ fn config(start: &Prepared, disks: &[Shared], tier: Tier, time: TimeSource, seed
     Config { memory, cpus: 1, boot, disks, tier, time, seed, perf: None }
 }
 
-/// The map file of a machine, of whose code only the addresses are known.
+/// Creates the map file of a machine; generated code has addresses only, no names.
 fn perf_map() -> Result<Arc<PerfMap>, Refusal> {
     let made = PerfMap::create(Start::New, 0, Box::new(|pc| format!("[{pc:#x}]")));
     let error = |e| {
@@ -98,7 +98,7 @@ fn perf_map() -> Result<Arc<PerfMap>, Refusal> {
     made.map(Arc::new).map_err(error)
 }
 
-/// `trine run`: by itself, or as a guest that has a record. `words` is the command line behind the verb.
+/// `trine run`: in the foreground, or as a guest with a record. `words` are those that follow the verb.
 pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refusal> {
     match Target::resolve(&args)? {
         Target::Image(name) => guest::container::run(&args, What::Image(name)),
@@ -108,7 +108,7 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
     }
 }
 
-/// Whether a machine can be made of what is there; fetches what is missing.
+/// Checks that a machine can be created; fetches what is missing.
 pub fn check(args: &RunArgs, target: &Target) -> Result<(), Refusal> {
     match target {
         Target::ImageMachine(name) => guest::machine::check(args, name)?,
@@ -117,23 +117,23 @@ pub fn check(args: &RunArgs, target: &Target) -> Result<(), Refusal> {
     disks(args).map(drop)
 }
 
-/// The guest of a record: a program or a machine. `monitored`: a monitor has started this process.
+/// Runs the guest of a record: a program or a machine. `monitored`: a monitor has started this process.
 pub fn of_record(args: Box<RunArgs>, monitored: bool) -> Result<u8, Refusal> {
     let target = Target::resolve(&args)?;
     foreground(&args, target, monitored)
 }
 
-/// Runs a program, or a machine, by this very process.
+/// Runs a program, or a machine, in this process.
 fn foreground(args: &RunArgs, target: Target, monitored: bool) -> Result<u8, Refusal> {
     match target {
         Target::Program { path, root } => program::run(args, path, root),
-        // Where a program's file has gone, its name may be an image's.
+        // If a program's file has gone, its name may be that of an image.
         Target::Image(_) | Target::Bundle(_) => Err(target::unknown(args)),
         machine => run_machine(args, &machine, monitored),
     }
 }
 
-/// Runs the machine until it ends; a reset makes a new one.
+/// Runs the machine until it ends; a reset creates a new one.
 fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, Refusal> {
     crate::be_a_command();
     let front = Front::new(Writer::start());
@@ -159,8 +159,8 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
         front.set(Some(Arc::new(board.remote())));
         raw.get_or_insert_with(|| serve(args, target, &start, &front));
         let end = board.run();
-        // The handle knows the console, and the console's sink knows the handle: the machine's memory and descriptors
-        // would stay with them.
+        // The handle refers to the console, and the console's sink to the handle: this cycle would keep the
+        // machine's memory and descriptors.
         front.set(None);
         if end == End::Reset && args.firmware != Some(FirmwareArg::None) && front.goes_on() {
             continue;
@@ -174,8 +174,8 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     }
 }
 
-/// Starts what serves the machine in front: input, signals, who reads its output. The terminal is raw until the result
-/// is dropped.
+/// Starts the threads that serve the machine in the foreground: input, signals, and the end of its output's
+/// reader. The terminal is raw until the result is dropped.
 fn serve(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> RawTerminal {
     let ours = *target == Target::Linux && args.initrd.is_none();
     terminal::serve_input(
@@ -192,7 +192,7 @@ fn serve(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> Ra
     if let Boot::Kernel(payload) = &start.boot
         && !payload.append.contains("earlycon")
     {
-        let advice = "a Linux kernel shows what it does before it has its console with --append 'earlycon …'";
+        let advice = "with --append 'earlycon …', a Linux kernel prints messages before its console is ready";
         terminal::serve_silence(front.clone(), advice);
     }
     RawTerminal::enter()
@@ -226,10 +226,10 @@ fn stats(board: &mut Board) {
 }
 
 fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> Result<u8, Refusal> {
-    // Each of the two machines would write what the other one reads.
+    // Each of the two machines would read what the other one writes.
     if let Some(disk) = args.disk.iter().find(|d| !d.ends_with(",ro") && !d.ends_with(",snapshot")) {
         return Err(Refusal::refused(format!(
-            "--lockstep runs two machines with the same disks: give --disk {disk},snapshot or {disk},ro"
+            "--lockstep runs two machines with the same disks: use --disk {disk},snapshot or {disk},ro"
         )));
     }
     let time = TimeSource::Count(args.count_time.unwrap_or(1));

@@ -8,20 +8,20 @@ use trine_control::machine_link::Ask;
 const STDIN: i32 = 0;
 /// Ctrl-A.
 const ESCAPE: u8 = 1;
-/// Ctrl-D: to who reads a terminal, the end of the input.
+/// Ctrl-D: the end of the input for programs that read a terminal.
 const END: u8 = 4;
-/// Time after which a machine that says nothing may need help.
+/// Time without output after the start, after which the user is given advice.
 const SILENCE: Duration = Duration::from_secs(20);
-/// How long a guest is silent before it is told again that the input has ended.
+/// Time without output after which a guest is first told again that the input has ended.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The rows and columns of the user's terminal, where standard input is one that knows them.
+/// The rows and columns of the user's terminal, if standard input is one and knows them.
 pub fn size() -> Option<(u16, u16)> {
     trine_base::terminal::size(&STDIN)
 }
 
-/// Says what can be done where a machine has said nothing for long after its start.
+/// Prints advice if a machine has written nothing for long after its start.
 pub fn serve_silence(front: Front, advice: &'static str) {
     std::thread::spawn(move || {
         std::thread::sleep(SILENCE);
@@ -31,16 +31,16 @@ pub fn serve_silence(front: Front, advice: &'static str) {
     });
 }
 
-/// What the end of an input that is no terminal's means.
+/// How the guest is told that an input which is not a terminal has ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum AtEnd {
-    /// The same as to a command: who reads the console is told by Ctrl-D.
+    /// By Ctrl-D, as a command at a terminal is told.
     Said,
-    /// Nothing to what reads the console, of which nothing is known.
+    /// Not at all, because it is unknown what reads the console.
     Nothing,
 }
 
-/// Brings what is typed to the guest; serves the Ctrl-A keys.
+/// Forwards typed input to the guest; serves the Ctrl-A keys.
 pub fn serve_input(front: Front, at_end: AtEnd) {
     std::thread::spawn(move || {
         let keys = std::io::stdin().is_terminal();
@@ -66,11 +66,11 @@ pub fn serve_input(front: Front, at_end: AtEnd) {
     });
 }
 
-/// Time between two attempts to give a machine input for which it has no room.
+/// Time between two attempts to send a machine input for which it has no room.
 const FULL: Duration = Duration::from_millis(20);
 
-/// Gives the machine in front all of `bytes`, however long it takes to read them: nothing more is read meanwhile, so whoever
-/// writes them waits. Without a machine they are dropped.
+/// Sends all of `bytes` to the machine in the foreground, however long that takes: no more is read meanwhile,
+/// so the writer of the input waits. Without a machine the bytes are dropped.
 fn pour(bytes: &[u8], front: &Front) {
     let mut rest = bytes;
     while let (false, Some(machine)) = (rest.is_empty(), front.get()) {
@@ -82,8 +82,9 @@ fn pour(bytes: &[u8], front: &Front) {
     }
 }
 
-/// The input has ended. A Ctrl-D is lost on a shell that is not there yet, and one that waits behind a command needs one
-/// of its own: so it is said when the guest is silent, and again as long as it stays so, less and less often.
+/// The input has ended. A Ctrl-D is lost if the shell has not started yet, and a shell that waits for a
+/// command needs another one: so it is sent when the guest is silent, and again while it stays silent, less
+/// and less often.
 fn ended(front: &Front, at_end: AtEnd, last: u8) {
     if at_end == AtEnd::Nothing {
         std::thread::sleep(SILENCE);
@@ -97,7 +98,7 @@ fn ended(front: &Front, at_end: AtEnd, last: u8) {
             machine.input(bytes);
         }
     };
-    // An unfinished line is a line, as a shell reads it from a pipe.
+    // An incomplete line counts as a line, as for a shell that reads from a pipe.
     if last != b'\n' {
         say(b"\n");
     }
@@ -105,7 +106,7 @@ fn ended(front: &Front, at_end: AtEnd, last: u8) {
     loop {
         std::thread::sleep(FIRST_PAUSE / 2);
         let Some(silent) = front.writer().silent() else { continue };
-        // What the guest does since then is something else.
+        // Output of the guest since then starts the schedule again.
         if silent < said.elapsed() {
             pause = FIRST_PAUSE;
         }
@@ -123,7 +124,7 @@ fn typed(bytes: &[u8], escaped: &mut bool, machine: &dyn Machine, front: &Front)
             (false, ESCAPE) => *escaped = true,
             (false, b) => plain.push(b),
             (true, b'x' | b'X') => {
-                // First of all: standard error may be what nobody reads.
+                // First of all, because standard error may be the output that nobody reads.
                 front.perform(Ask::Quit);
                 eprint!("\r\n");
             }
@@ -139,7 +140,8 @@ fn typed(bytes: &[u8], escaped: &mut bool, machine: &dyn Machine, front: &Front)
             (true, b) => plain.push(b),
         }
     }
-    // Not waited for: the keys that end the machine come this way, too. A terminal rings where it drops what is typed.
+    // Does not wait: the keys that end the machine come this way, too. The terminal's bell rings when input
+    // is dropped.
     if !plain.is_empty() && machine.input(&plain) < plain.len() {
         eprint!("\x07");
     }

@@ -1,11 +1,11 @@
-//! Signals end any machine soon, whatever it does.
+//! Signals end every machine soon, whatever it is doing.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use trine_conformance::bare::{BASE, ProgramFile};
 
-/// A machine ends within a second; the rest is for a busy host.
+/// A machine ends within a second; the rest is a margin for a busy host.
 const MOST: Duration = Duration::from_secs(4);
 
 fn start(program: &ProgramFile) -> Child {
@@ -14,7 +14,7 @@ fn start(program: &ProgramFile) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Sends a signal; the exit code.
+/// Sends a signal; returns the exit code.
 fn end(mut machine: Child, signal: i32, what: &str) -> Option<i32> {
     // SAFETY: a signal for a process that was not waited for yet.
     assert_eq!(unsafe { libc::kill(machine.id() as i32, signal) }, 0);
@@ -40,7 +40,7 @@ fn signals_end_machines_that_listen_to_nobody() {
         ("a wait", "again:\nwfi\njal zero, @again"),
         ("traps in the handler", "auipc t0, 0\naddi t0, t0, 12\ncsrrw zero, mtvec, t0\necall"),
         ("no handler", "csrrw zero, mtvec, zero\necall"),
-        // Nobody reads what it writes: soon the UART waits.
+        // Nobody reads its output: soon the UART waits.
         ("output", "lui t0, 268435456\nagain:\nsb t0, 0(t0)\njal zero, @again"),
     ];
     let running = programs.map(|(what, text)| (what, ProgramFile::new(BASE, text)));

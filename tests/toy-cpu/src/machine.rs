@@ -177,6 +177,8 @@ fn hosted(tier: Tier, mailbox: &Arc<Mailbox>) -> (Box<dyn ToyVcpu>, Place) {
     // SAFETY: a new mapping at an address where nothing is; it is never unmapped.
     let at = unsafe { libc::mmap(hint, MEMORY as usize, protection, flags, -1, 0) };
     assert_ne!(at, libc::MAP_FAILED, "memory");
+    // SAFETY: the kernel places this executable and what it maps without a wish far above these addresses.
+    unsafe { direct::claim_addresses() };
     let clock = Arc::new(HostClock::new());
     let config = Config { hosted: true };
     let (translations, _) = Translations::new(tier);

@@ -1,4 +1,4 @@
-//! Machine code of the programs: instructions in a row, constants, and the trap handlers.
+//! Machine code of the programs: sequences of instructions, constants, and the trap handlers.
 
 use super::layout::{CODE, LOG};
 use trine_isa_riscv::asm::assemble;
@@ -7,17 +7,17 @@ use trine_isa_riscv::asm::assemble;
 pub const M_HANDLER: u64 = CODE + 0x100;
 /// Where the handler of S mode lies.
 pub const S_HANDLER: u64 = CODE + 0x200;
-/// Where the program goes on behind the handlers.
+/// Where the program continues behind the handlers.
 const START: u64 = CODE + 0x300;
-/// Fields of `mstatus` that are compared; in `s10`.
+/// The fields of `mstatus` that are compared; in `s10`.
 const MSTATUS_SHOWN: u64 = 0x7e_19aa;
-/// Those of `sstatus`; in `s9`.
+/// The fields of `sstatus` that are compared; in `s9`.
 const SSTATUS_SHOWN: u64 = 0xc_0122;
 
-/// Code that is being written.
+/// Code under construction.
 #[derive(Default)]
 pub struct Code {
-    /// What is there.
+    /// The bytes so far.
     pub bytes: Vec<u8>,
 }
 
@@ -25,7 +25,7 @@ impl Code {
     /// Adds lines of assembly, all of them of four bytes.
     ///
     /// # Panics
-    /// Where a line is no instruction: all lines are the generator's own.
+    /// A line is not an instruction: all lines are the generator's own.
     pub fn lines(&mut self, text: &str) {
         for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
             let (word, bytes) =
@@ -71,11 +71,13 @@ impl Code {
         }
     }
 
-    /// Handlers, and registers with a purpose: `s0` is the log's end, `s1` to `s4` the handlers' own, `s9` and `s10`
-    /// masks, `s11` where M mode goes on when a piece of S or U mode ends. `t5` becomes 1 with each trap.
+    /// The handlers, and registers with a fixed purpose: `s0` is the end of the log, `s1` to `s4` belong to
+    /// the handlers, `s9` and `s10` are masks, `s11` is where M mode continues when a piece of S or U mode
+    /// ends. Each trap sets `t5` to 1.
     ///
-    /// A handler adds cause, PC, value and status to the log, and goes on behind the instruction; where it could not be
-    /// fetched, at `ra`; where it was interrupted, at it. A call with `a7` other than 0 ends a piece.
+    /// A handler appends cause, PC, value and status to the log. It continues behind the instruction; if that
+    /// could not be fetched, at `ra`; after an interrupt, at the interrupted instruction. A call with `a7`
+    /// other than 0 ends a piece.
     pub fn prologue() -> Code {
         let mut code = Code::default();
         code.lines(&format!("jal zero, {}", START - CODE));

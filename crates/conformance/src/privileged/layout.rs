@@ -1,15 +1,16 @@
-//! Where the programs have what: code, log, page tables and frames in RAM, and the windows of virtual memory through which
-//! the frames are seen.
+//! The memory layout of the programs: code, log, page tables and frames in RAM, and the windows of virtual
+//! memory through which the frames are accessed.
 
 /// Start of RAM and of the code.
 pub const CODE: u64 = 0x8000_0000;
 /// Bytes of RAM: two pages of 1 GiB each have frames in it.
 pub const SIZE: u64 = 1088 << 20;
-/// Where traps and results are kept.
+/// The log of traps and results.
 pub const LOG: u64 = CODE + 0x10_0000;
-/// Bytes of the log at most.
+/// The largest size of the log in bytes.
 pub const LOG_SIZE: u64 = 0xf_0000;
-/// Behind the log: its end is left here, and then that the program has ended.
+/// Behind the log: the end of the log is stored here, followed by a word that says that the program has
+/// ended.
 pub const END: u64 = LOG + LOG_SIZE;
 /// Page tables.
 pub const TABLES: u64 = CODE + 0x20_0000;
@@ -17,7 +18,7 @@ pub const TABLES: u64 = CODE + 0x20_0000;
 pub const TABLES_SIZE: u64 = 0xe000;
 /// Where U mode sees the code.
 pub const USER_CODE: u64 = 1 << 30;
-/// The eight frames of 2 MiB: four in each 1 GiB.
+/// The eight frames of 2 MiB: four in each GiB.
 pub const FRAMES: [u64; 8] = {
     let mut all = [0; 8];
     let mut i = 0;
@@ -27,10 +28,10 @@ pub const FRAMES: [u64; 8] = {
     }
     all
 };
-/// The pages of each frame that have content: some at its start, of which the first four are reached by windows of 4 KiB,
-/// too, where a window of 2 MiB takes their place; one in the middle, the last.
+/// The pages of each frame that have contents: some at its start, of which the first four can also be
+/// accessed through windows of 4 KiB if a window of 2 MiB replaces them; one in the middle, and the last one.
 pub const PAGES: [u64; 7] = [0, 1, 2, 3, 5, 300, 511];
-/// Where a page has a function that says which page it is.
+/// The offset in a page of a function that returns the number of the page.
 pub const FUNCTION: u64 = 0xff0;
 
 /// Bits of a page-table entry.
@@ -46,17 +47,17 @@ pub mod bit {
     pub const D: u64 = 128;
 }
 
-/// An entry that leads to a physical address.
+/// An entry for a physical address.
 pub const fn entry(physical: u64, flags: u64) -> u64 {
     physical >> 12 << 10 | flags
 }
 
-/// An address space: one of two roots, by Sv39, or by Sv48 whose first 512 GiB are the same.
+/// An address space: one of two root tables, for Sv39, or for Sv48 with the same first 512 GiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Space {
     /// Which root.
     pub root: u64,
-    /// Whether by Sv48.
+    /// Whether it uses Sv48.
     pub sv48: bool,
 }
 
@@ -69,12 +70,12 @@ impl Space {
         Space { root: 1, sv48: true },
     ];
 
-    /// Its number: small, with the highest bit, all bits.
+    /// Its ASID: a small number, one with the highest bit, one with all bits.
     pub fn asid(self) -> u64 {
         [1, 0x8000, 2, 0xffff][(self.root + 2 * u64::from(self.sv48)) as usize]
     }
 
-    /// What `satp` says.
+    /// The value of `satp`.
     pub fn satp(self) -> u64 {
         let (mode, table) = if self.sv48 { (9, root48(self.root)) } else { (8, root39(self.root)) };
         mode << 60 | self.asid() << 44 | table >> 12
@@ -108,13 +109,13 @@ const SAME_USER: u64 = 5;
 const GLOBAL_MIDDLE: u64 = 12;
 const GLOBAL_LAST: u64 = 13;
 
-/// Tables that only windows need: what is forbidden of them hurts no handler.
+/// The tables that only windows use: protecting them does not affect the handlers.
 pub fn window_tables() -> impl Iterator<Item = u64> {
     (6..14).map(table)
 }
 
-/// The entries that no step changes: the code, log and handlers under their physical addresses for S mode, the code for U
-/// mode, and the way to the windows.
+/// The entries that no step changes: code, log and handlers at their physical addresses for S mode, the code
+/// for U mode, and the path to the windows.
 pub fn fixed() -> Vec<(u64, u64)> {
     use bit::*;
     let mut all = vec![
@@ -134,20 +135,20 @@ pub fn fixed() -> Vec<(u64, u64)> {
     all
 }
 
-/// An entry that steps change, and what is seen through it.
+/// An entry that steps change, and the addresses that it maps.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
-    /// Where the entry lies.
+    /// The address of the entry.
     pub at: u64,
     /// The first address that it maps.
     pub address: u64,
-    /// Of 4 KiB, 2 MiB, 1 GiB, 512 GiB.
+    /// The level of the entry: 4 KiB, 2 MiB, 1 GiB, 512 GiB.
     pub level: u32,
-    /// The same in all address spaces.
+    /// Whether it is the same in all address spaces.
     pub global: bool,
-    /// The table that it leads to where it is not a leaf.
+    /// The table to which it points if it is not a leaf.
     pub pointer: Option<u64>,
-    /// Which root it is of; of none where it is global.
+    /// The root table that it belongs to; ignored if it is global.
     pub root: u64,
 }
 

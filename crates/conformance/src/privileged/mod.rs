@@ -1,6 +1,7 @@
-//! Random programs for M, S and U mode on a bare machine: page tables with leaves of all sizes in Sv39 and Sv48, every form
-//! of `sfence.vma`, traps, delegation, protection and CSRs; under QEMU's machine emulator and under both engines. What they
-//! leave in memory is compared: a log of traps and results, the page tables, the frames.
+//! Random programs for M, S and U mode on a bare machine: page tables with leaves of all sizes in Sv39 and
+//! Sv48, every form of `sfence.vma`, traps, delegation, protection and CSRs. They run under QEMU's machine
+//! emulator and under both engines. The memory that they leave is compared: a log of traps and results, the
+//! page tables, the frames.
 
 mod code;
 mod layout;
@@ -22,14 +23,14 @@ use trine_engine::Tier;
 
 /// Steps of a program.
 const LENGTH: u64 = 150;
-/// Instructions that no program executes.
+/// A number of instructions that no program reaches.
 const MOST: u64 = 3_000_000;
-/// How long QEMU may take for one.
+/// How long QEMU may take for one program.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a program that differs is made shorter.
+/// How long the reduction of a program that differs may take.
 const SHORTEN: Duration = Duration::from_secs(120);
 
-/// QEMU's machine emulator, and its arguments before all others.
+/// QEMU's machine emulator, and arguments that precede all others.
 pub struct Qemu {
     /// The program.
     pub program: PathBuf,
@@ -37,11 +38,11 @@ pub struct Qemu {
     pub arguments: Vec<String>,
 }
 
-/// A program: what is in memory at its start.
+/// A program: the contents of memory at its start.
 struct Program {
     /// Physical addresses and what lies there.
     memory: Vec<(u64, Vec<u8>)>,
-    /// What its steps do.
+    /// Descriptions of its steps.
     texts: Vec<(u64, String)>,
 }
 
@@ -64,7 +65,7 @@ fn program(seed: u64, steps: &[u64]) -> Program {
         memory.push((at + FUNCTION, function.bytes));
     }
     let mut code = Code::prologue();
-    // All of memory is everyone's where no other entry says something.
+    // All memory is accessible to all modes unless another entry matches.
     code.li("t0", u64::MAX >> 10);
     code.lines("csrrw zero, 0x3bf, t0");
     code.li("t0", 0x1f << 56);
@@ -82,7 +83,7 @@ fn program(seed: u64, steps: &[u64]) -> Program {
     }
     code.li("t0", END);
     code.lines("sd s0, 0(t0)\naddi t1, zero, 1\nsd t1, 8(t0)");
-    // The end for QEMU's board; a fault for one that has no such device.
+    // Ends QEMU's board; a board without this device raises a fault.
     code.lines("auipc t0, 0\naddi t0, t0, 28\ncsrrw zero, mtvec, t0");
     code.lines("lui t0, 1048576\nlui t1, 20480\naddi t1, t1, 1365\nsw t1, 0(t0)\njal zero, 0");
     assert!((code.bytes.len() as u64) < LOG - CODE, "a program is too long");
@@ -95,14 +96,14 @@ fn pages() -> impl Iterator<Item = u64> {
     FRAMES.iter().flat_map(|frame| PAGES.iter().map(move |page| frame + page * 0x1000))
 }
 
-/// What is compared: names and places.
+/// What is compared: names, addresses, sizes.
 fn compared() -> Vec<(&'static str, u64, u64)> {
     let mut all = vec![("the log", LOG, LOG_SIZE + 16), ("page tables", TABLES, TABLES_SIZE)];
     all.extend(pages().map(|page| ("a frame", page, 0x1000)));
     all
 }
 
-/// What a program leaves, place by place.
+/// The memory that a program leaves, range by range.
 type Left = Vec<Vec<u8>>;
 
 /// Runs a program in one of our engines.
@@ -139,7 +140,7 @@ fn theirs(program: &Program, qemu: &Qemu, dir: &Path) -> Result<Left, String> {
         .args(["-machine", "virt,memory-backend=ram", "-m", &format!("{}M", SIZE >> 20), "-smp", "1"])
         .arg("-object")
         .arg(format!("memory-backend-file,id=ram,size={}M,mem-path={},share=on", SIZE >> 20, path.display()))
-        // What our CPU has not, and what changes the layout of registers, is off.
+        // Extensions that our CPU lacks, and those that change the layout of registers, are disabled.
         .args(["-cpu", "rv64,sv57=off,h=off,v=off,svade=on,svadu=on,svpbmt=off,svnapot=off,smepmp=off"])
         .args(["-bios", "none", "-display", "none", "-serial", "none", "-monitor", "none", "-net", "none"])
         .arg("-no-reboot")
@@ -184,7 +185,7 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
 
-/// The step to which a record of the log belongs, in words.
+/// Describes the step to which a record of the log belongs.
 fn last_step(program: &Program, log: &[u8], record: usize) -> String {
     let mut marks = (0..=record / 32).rev().map(|n| word(log, 32 * n));
     let step = marks.find(|mark| mark >> 32 == steps::MARK >> 32).map(|mark| mark & 0xffff_ffff);
@@ -194,7 +195,7 @@ fn last_step(program: &Program, log: &[u8], record: usize) -> String {
     }
 }
 
-/// In words, where two programs first differ: us, then QEMU.
+/// Describes where two programs first differ: ours, then QEMU's.
 fn difference(program: &Program, ours: &Left, theirs: &Left) -> Option<String> {
     for ((name, start, _), (a, b)) in compared().iter().zip(ours.iter().zip(theirs)) {
         let Some(at) = a.iter().zip(b).position(|(a, b)| a != b) else { continue };
@@ -223,7 +224,7 @@ fn compare(program: &Program, qemu: &Qemu, dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Leaves out of a program that differs what it differs without.
+/// Reduces a program that differs: removes steps that are not needed for the difference.
 fn shortest(seed: u64, qemu: &Qemu, dir: &Path) -> Option<(Vec<u64>, String)> {
     let differs = |steps: &[u64]| compare(&program(seed, steps), qemu, dir).err();
     let mut steps: Vec<u64> = (0..LENGTH).collect();
@@ -245,7 +246,7 @@ fn shortest(seed: u64, qemu: &Qemu, dir: &Path) -> Option<(Vec<u64>, String)> {
     Some((steps, what))
 }
 
-/// A directory of our own, in memory where that is possible.
+/// A temporary directory, in memory if possible.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -264,11 +265,11 @@ impl Drop for Scratch {
     }
 }
 
-/// Runs `programs` programs, the first with `seed`. Gives a report, or says where a difference is, and with which steps
-/// alone.
+/// Runs `programs` programs, the first with `seed`. Returns a report, or an error that says where a
+/// difference is, and with which steps alone.
 ///
 /// # Errors
-/// Where there is one, or QEMU or an engine does not end.
+/// There is a difference, or QEMU or an engine does not end.
 pub fn run(qemu: &Qemu, programs: u64, seed: u64) -> Result<String, String> {
     let dir = Scratch::new()?;
     let all: Vec<u64> = (0..LENGTH).collect();

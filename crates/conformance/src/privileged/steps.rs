@@ -1,14 +1,15 @@
-//! The steps of a program. Each says by itself what it needs, so that any of them can be left out.
+//! The steps of a program. Each step sets up what it needs, so that any of them can be left out.
 //!
-//! What the manual leaves open is not done: a changed entry is fenced before it may be used, by a form of `sfence.vma` that
-//! covers it (priv 12.2.1); global pages are the same everywhere; an address space keeps its number.
+//! Nothing is done that the manual leaves undefined: a changed entry is fenced before it may be used, by a
+//! form of `sfence.vma` that covers it (priv 12.2.1); global pages are the same everywhere; an address space
+//! keeps its ASID.
 
 use super::code::{Code, S_HANDLER};
 use super::layout::*;
 use crate::random::Random;
 use std::fmt::Write;
 
-/// Exceptions that may be S mode's: not its own calls, which end pieces.
+/// Exceptions that may be delegated to S mode: not S mode's own calls, which end pieces.
 const DELEGABLE: u64 = 0xb1ff;
 /// Bits of `mstatus`.
 mod status {
@@ -18,14 +19,15 @@ mod status {
     pub const ANY: u64 = 0xaa | 1 << 8 | 3 << 13 | SUM | MXR;
 }
 
-/// A program's windows, of which some are looked at more often: what stays in a TLB is what goes stale.
+/// A program's windows, some of which are accessed more often: translations that stay in a TLB are those that
+/// become stale.
 pub struct World {
     windows: Vec<Window>,
     hot: Vec<usize>,
 }
 
 impl World {
-    /// For a seed.
+    /// Creates the windows for a seed.
     pub fn new(random: &mut Random) -> World {
         let windows = Window::all();
         let hot = (0..6).map(|_| random.below(windows.len() as u64) as usize).collect();
@@ -64,7 +66,7 @@ fn leaf(random: &mut Random, window: &Window) -> u64 {
     entry(frame, flags) | reserved
 }
 
-/// A step being made.
+/// A step under construction.
 struct Step<'a> {
     world: &'a World,
     random: Random,
@@ -81,8 +83,9 @@ struct Setup {
     delegated: u64,
 }
 
-/// An atomic operation, where a store would not trap. QEMU makes a load and a store of it: where the load is allowed and
-/// not the store, the load is done, and may set A or be what it tells of; by the manual it is a store from the start.
+/// An atomic operation, which is skipped if a store would trap. QEMU performs it as a load and a store: if
+/// only the load is allowed, it is done, and may set A or determine the exception; according to the manual,
+/// the operation is a store from the start.
 fn atomic(name: &str, result: &str) -> String {
     format!("addi t5, zero, 0\nsb t1, 0(t0)\nbne t5, zero, 8\n{name} {result}, t1, (t0)")
 }
@@ -91,14 +94,14 @@ fn atomic(name: &str, result: &str) -> String {
 pub struct Made {
     /// Its code.
     pub code: Vec<u8>,
-    /// What it does, in words.
+    /// A description of it.
     pub text: String,
-    /// Whether it begins with a page: of a `wfi` that is a page's last instruction and traps, QEMU gives the address a page
-    /// further on.
+    /// Whether it must begin at a page boundary: for a `wfi` that traps and is the last instruction of a
+    /// page, QEMU reports an address one page further on.
     pub aligned: bool,
 }
 
-/// The step of this number.
+/// Creates the step of this number.
 pub fn make(world: &World, seed: u64, number: u64) -> Made {
     let random = Random::new(seed << 20 ^ number ^ 0x5bd1_e995);
     let mut step = Step { world, random, code: Code::default(), text: String::new() };
@@ -137,7 +140,7 @@ impl Step<'_> {
         self.world.windows[n]
     }
 
-    /// An address in a window, with content behind it in most frames; `low` is its place in the page.
+    /// An address in a window, with contents behind it in most frames; `low` is its offset in the page.
     fn address(&mut self, window: &Window, low: u64) -> u64 {
         let page = self.random.pick(&PAGES) * 0x1000;
         let frame = self.random.pick(&FRAMES);
@@ -158,12 +161,12 @@ impl Step<'_> {
     /// Fences that cover the change of a window's entry.
     fn fence(&mut self, code: &mut Code, window: &Window) {
         let address = self.address(window, 0) + self.random.below(0x1000);
-        // Which spaces: all, or, one after the other, those that have the entry.
+        // Which address spaces: all, or, one after the other, those that contain the entry.
         let asids: Vec<Option<u64>> = match window.global || self.random.once_in(2) {
             true => vec![None],
             false => Space::ALL.iter().filter(|s| s.root == window.root).map(|s| Some(s.asid())).collect(),
         };
-        // An address is for leaves.
+        // Fences of one address are for leaves.
         let by_address = window.pointer.is_none() && !self.random.once_in(3);
         for asid in asids {
             let (mut rs1, mut rs2) = ("zero", "zero");
@@ -181,14 +184,14 @@ impl Step<'_> {
             self.say(format_args!("; sfence.vma {shown}, {asid:x?}"));
         }
         if self.random.once_in(4) {
-            // One more, which covers nothing.
+            // Another fence, which covers nothing.
             code.li("t3", 0);
             code.lines("sfence.vma t3, t3");
         }
     }
 
-    /// Changes an entry, in M mode, and looks at what it maps, mostly before, too, so that the old one is remembered where it
-    /// can be. The fence is M's or S's.
+    /// Changes an entry in M mode, and accesses what it maps: afterwards, and mostly before as well, so that
+    /// the old entry may be cached. The fence is executed in M or S mode.
     fn change(&mut self, by_supervisor: bool) {
         let window = self.window();
         let setup = self.setup(Some(&window), by_supervisor);
@@ -218,7 +221,7 @@ impl Step<'_> {
         self.enter(setup, &piece);
     }
 
-    /// Enters a lower level at `piece`; afterwards the code goes on in M mode.
+    /// Enters a lower mode at `piece`; afterwards the code continues in M mode.
     fn enter(&mut self, setup: Setup, piece: &Code) {
         let Setup { user, space, status, delegated } = setup;
         self.csr("medeleg", delegated);
@@ -251,7 +254,7 @@ impl Step<'_> {
         }
     }
 
-    /// A way to look at a window, or at any.
+    /// The modes and settings for accessing a window, or any.
     fn setup(&mut self, window: Option<&Window>, supervisor: bool) -> Setup {
         let user = !supervisor && self.random.once_in(2);
         let bare = !supervisor && self.random.once_in(12);
@@ -293,7 +296,7 @@ impl Step<'_> {
         };
         let mut address = self.address(window, low);
         if self.random.once_in(30) {
-            // Nothing is there, or no such address can be.
+            // Nothing is mapped there, or the address is not canonical.
             address ^= 1 << self.random.pick(&[38, 41, 45, 46, 47, 48, 55, 56, 62, 63]);
         }
         self.say(format_args!(" {kind} {address:#x}"));
@@ -312,7 +315,7 @@ impl Step<'_> {
         }
     }
 
-    /// Accesses of M mode with another level's rights.
+    /// Accesses of M mode with the privileges of another mode.
     fn machine_accesses(&mut self) {
         let mut space = self.random.pick(&Space::ALL);
         let window = self.window();
@@ -336,7 +339,7 @@ impl Step<'_> {
             let kind = self.random.pick(&["ld a0, 0(t0)", "lw a0, 0(t0)", "sd t1, 0(t0)", &add]);
             self.say(format_args!(" {} {address:#x}", kind.lines().last().unwrap_or_default()));
             piece.lines(kind);
-            // Without it M's own accesses are M's again.
+            // Otherwise later accesses of M mode would not be its own.
             piece.lines("csrrc zero, mstatus, t2");
             piece.li("t0", n);
             piece.record("t0", "a0");
@@ -378,7 +381,7 @@ impl Step<'_> {
             ));
             self.code.record("a0", "a1");
         }
-        // `satp` takes the modes that there are, and is left alone by the others.
+        // `satp` accepts the supported modes, and is not changed by others.
         let mode = self.random.pick(&[0, 1, 5, 8, 9, 15]);
         let satp = mode << 60 | if mode == 0 { 0 } else { self.random.word() >> 4 & !(0xffff << 44) };
         self.code.li("t0", satp);
@@ -391,7 +394,7 @@ impl Step<'_> {
         for name in ["mstatus", "sstatus"] {
             let value = self.random.word() & fields | self.random.pick(&[0, 1, 3]) << 11;
             self.say(format_args!(" {name} {value:#x}"));
-            // Interrupts are off by `mie`.
+            // Interrupts are disabled by `mie`.
             self.csr("mie", 0);
             self.csr(name, value);
             self.code
@@ -402,7 +405,7 @@ impl Step<'_> {
         self.csr("stvec", S_HANDLER);
     }
 
-    /// Registers in S or U mode: some are there, some are not for them, some need leave.
+    /// Registers in S or U mode: some exist, some are not accessible, some need permission.
     fn registers_below(&mut self) {
         const READ: [&str; 12] = [
             "sscratch", "sepc", "scause", "stval", "stvec", "satp", "mstatus", "medeleg", "mscratch",
@@ -471,7 +474,7 @@ impl Step<'_> {
         self.burst();
     }
 
-    /// Whether A and D are set by the hart or are S mode's own business.
+    /// Whether the hart sets A and D, or raises a fault for S mode.
     fn hardware_updates(&mut self) {
         let on = self.random.below(2);
         self.say(format_args!("ADUE {on}"));
@@ -487,7 +490,7 @@ impl Step<'_> {
         self.csr("mideleg", delegated * 2);
         self.csr("mie", 2);
         self.csr("mip", 2);
-        // Not M's own: it is to be taken from below.
+        // It must not be taken in M mode but in a lower one.
         let status = self.random.word() & status::ANY & !8;
         self.say(format_args!(", mstatus {status:#x}"));
         let mut piece = Code::default();
@@ -500,7 +503,7 @@ impl Step<'_> {
         self.code.lines("csrrw zero, mie, zero\ncsrrci zero, mip, 2\ncsrrw zero, mideleg, zero");
     }
 
-    /// What M mode forbids the others, and what is never theirs.
+    /// What M mode forbids to lower modes, and what they can never do.
     fn forbidden(&mut self) {
         let user = self.random.once_in(2);
         let bits = self.random.below(8);

@@ -1,4 +1,4 @@
-//! What every container of an image gets: mounts, masked paths, namespaces, devices.
+//! The defaults of every container of an image: mounts, masked paths, namespaces, devices.
 
 use super::device::Device;
 use super::volume::Source;
@@ -8,7 +8,7 @@ use spec::{LinuxNamespaceType, Mount};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// Files of the kernel that tell about the host, or that change it. Seen as empty.
+/// Kernel files that reveal information about the host or change it. They are masked.
 const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
@@ -20,19 +20,19 @@ const MASKED: [&str; 13] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    // Energy counters tell what other guests compute (CVE-2020-8694).
+    // Energy counters reveal what other guests compute (CVE-2020-8694).
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
     "/sys/kernel/security",
 ];
 
-/// Files of the kernel that may be read, not written.
+/// Kernel files that may be read but not written.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Size of `/dev/shm` where none is asked for, in bytes.
+/// The default size of `/dev/shm` in bytes.
 const SHM: u64 = 64 << 20;
 
-/// What is mounted in every container: place, type, options.
+/// The mounts of every container: place, type, options.
 const MOUNTS: [(&str, &str, &[&str]); 7] = [
     ("/proc", "proc", &["nosuid", "noexec", "nodev"]),
     ("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -53,7 +53,7 @@ fn mount(to: &Path, kind: &str, from: &Path, options: Vec<String>) -> Mount {
 }
 
 fn usual(options: &Options, maps: Option<&Maps>) -> impl Iterator<Item = Mount> {
-    // The terminals' group is the image's number 5 (tty), which must be mapped to be given.
+    // The group of terminals is number 5 (tty) of the image, which must be mapped to be used.
     let tty = maps
         .is_none_or(|m| m.groups.iter().any(|g| (g.container_id()..).zip(0..g.size()).any(|(n, _)| n == 5)));
     let shm = format!("size={}", if options.shm_size == 0 { SHM } else { options.shm_size });
@@ -68,10 +68,10 @@ fn usual(options: &Options, maps: Option<&Maps>) -> impl Iterator<Item = Mount> 
     })
 }
 
-/// All mounts: the usual ones, memory as files, the host's files.
+/// All mounts: the default ones, tmpfs, the host's files.
 ///
 /// # Errors
-/// Where a named volume has not been given a directory.
+/// A named volume has no directory.
 pub(super) fn mounts(options: &Options, maps: Option<&Maps>) -> Result<Vec<Mount>, String> {
     let mut made: Vec<Mount> = usual(options, maps).collect();
     for memory in &options.tmpfs {
@@ -81,7 +81,7 @@ pub(super) fn mounts(options: &Options, maps: Option<&Maps>) -> Result<Vec<Mount
     }
     for name in ["hosts", "resolv.conf", "hostname"] {
         let to = Path::new("/etc").join(name);
-        // What the user puts there is his.
+        // Mounts of the user over these places are kept.
         let Some(dir) = options.network.as_ref().filter(|_| options.volumes.iter().all(|v| v.to != to))
         else {
             continue;
@@ -103,7 +103,7 @@ pub(super) fn mounts(options: &Options, maps: Option<&Maps>) -> Result<Vec<Mount
     Ok(made)
 }
 
-/// Namespaces of its own.
+/// The namespaces that the container has for itself.
 pub(super) fn namespaces(options: &Options, user: bool) -> Vec<spec::LinuxNamespace> {
     use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, User, Uts};
     let wanted = [Pid, Ipc, Uts, Mount, Cgroup].into_iter();
@@ -124,14 +124,14 @@ pub(super) fn read_only(options: &Options) -> Option<Vec<String>> {
     (!options.privileged).then(|| READ_ONLY.map(String::from).to_vec())
 }
 
-/// What a device file of the host is.
+/// The device that a device file of the host is.
 fn device(wanted: &Device) -> Result<spec::LinuxDevice, String> {
     let path = wanted.from.as_path();
-    let found = path.metadata().map_err(|e| format!("device {} cannot be given: {e}", path.display()))?;
+    let found = path.metadata().map_err(|e| format!("cannot use the device {}: {e}", path.display()))?;
     let kind = match found.file_type() {
         t if t.is_char_device() => spec::LinuxDeviceType::C,
         t if t.is_block_device() => spec::LinuxDeviceType::B,
-        _ => return Err(format!("{} is no device: give other files by --volume", path.display())),
+        _ => return Err(format!("{} is not a device: use --volume for other files", path.display())),
     };
     let mut made = spec::LinuxDevice::default();
     made.set_path(wanted.to.clone())
@@ -144,10 +144,10 @@ fn device(wanted: &Device) -> Result<spec::LinuxDevice, String> {
     Ok(made)
 }
 
-/// Devices of the host in the container.
+/// The devices of the host in the container.
 ///
 /// # Errors
-/// Where one is no device.
+/// A file is not a device.
 pub(super) fn devices(options: &Options) -> Result<Vec<spec::LinuxDevice>, String> {
     options.devices.iter().map(device).collect()
 }
@@ -162,10 +162,10 @@ fn rule(allow: bool, device: Option<&spec::LinuxDevice>, access: &str) -> spec::
     made
 }
 
-/// What the control group limits.
+/// The limits of the control group.
 ///
 /// # Errors
-/// Where one of its devices is none.
+/// A file is not a device.
 pub(super) fn resources(options: &Options) -> Result<spec::LinuxResources, String> {
     let limits = &options.limits;
     let mut made = spec::LinuxResources::default();
@@ -187,14 +187,15 @@ pub(super) fn resources(options: &Options) -> Result<spec::LinuxResources, Strin
 fn memory(limits: &Limits) -> Option<spec::LinuxMemory> {
     limits.memory.or(limits.memory_swap).or(limits.memory_reservation)?;
     let mut made = spec::LinuxMemory::default();
-    // Without a word about swap a limit of memory is a limit of both: a guest gets what it was given.
+    // Without a swap limit, the memory limit also limits memory and swap together, so that a guest gets no
+    // more than it was given.
     made.set_limit(limits.memory)
         .set_swap(limits.memory_swap.or(limits.memory))
         .set_reservation(limits.memory_reservation);
     Some(made)
 }
 
-/// Microseconds in which a share of CPUs is counted.
+/// The period in microseconds for which a share of CPUs is measured.
 const PERIOD: u64 = 100_000;
 
 fn cpu(limits: &Limits) -> Option<spec::LinuxCpu> {

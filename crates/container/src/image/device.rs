@@ -4,21 +4,21 @@ use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-/// All that a device can be used for: reading, writing, making another node of it.
+/// All access rights: read, write, make nodes.
 const ALL: &str = "rwm";
 
 /// A device of the host in a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Device {
-    /// On the host.
+    /// Its path on the host.
     pub from: PathBuf,
-    /// In the container.
+    /// Its path in the container.
     pub to: PathBuf,
-    /// What it may be used for: `r`, `w` and `m`.
+    /// Access rights: a combination of `r`, `w` and `m`.
     pub access: String,
 }
 
-/// Whether letters say what a device may be used for.
+/// Whether a text is a combination of access rights.
 fn is_access(text: &str) -> bool {
     !text.is_empty() && text.chars().enumerate().all(|(i, c)| ALL.contains(c) && !text[..i].contains(c))
 }
@@ -26,7 +26,7 @@ fn is_access(text: &str) -> bool {
 impl FromStr for Device {
     type Err = String;
 
-    /// `FILE[:PLACE][:ACCESS]`.
+    /// Parses `FILE[:PLACE][:ACCESS]`.
     fn from_str(text: &str) -> Result<Device, String> {
         let parts: Vec<&str> = text.split(':').collect();
         let (from, to, access) = match parts[..] {
@@ -35,15 +35,15 @@ impl FromStr for Device {
             [from, to] => (from, to, ALL),
             [from, to, access] if is_access(access) => (from, to, access),
             [_, _, access] => {
-                return Err(format!("'{access}' is no access to a device: use r, w and m, each once"));
+                return Err(format!("'{access}' is not a device access: use r, w and m, each once"));
             }
-            _ => return Err(format!("'{text}' is no device: use FILE[:PLACE][:rwm]")),
+            _ => return Err(format!("'{text}' is not a device: use FILE[:PLACE][:rwm]")),
         };
         let inside = Path::new(to);
         let plain = inside.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
         if from.is_empty() || !inside.is_absolute() || !plain || inside.file_name().is_none() {
             return Err(format!(
-                "'{to}' cannot be a device's place in the container: use an absolute path without '..'"
+                "'{to}' cannot be the path of a device in the container: use an absolute path without '..'"
             ));
         }
         Ok(Device { from: from.into(), to: to.into(), access: access.into() })

@@ -1,7 +1,7 @@
-//! A bundle's `config.json` from an image's configuration and what the user asks for beside it (OCI Image Format
-//! Specification 1.1, "Conversion to OCI Runtime Configuration").
+//! Conversion of an image's configuration and the user's options to a bundle's `config.json` (OCI Image
+//! Format Specification 1.1, "Conversion to OCI Runtime Configuration").
 //!
-//! * [`Options`]: what the user asks for. [`volume`]: the host's files in the container.
+//! * [`Options`]: the user's options. [`volume`]: the host's files in the container.
 //! * [`user`]: names of users and groups, which the image's own files define.
 //! * [`device`]: the host's devices in the container.
 //! * `defaults`: mounts, masked paths and devices of every container.
@@ -22,131 +22,131 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use volume::{Tmpfs, Volume};
 
-/// Where programs are looked for when the image does not say (as other engines have it).
+/// The search path for programs if the image has none, as with other engines.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Which filter of system calls a container gets.
+/// The seccomp filter of a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Filter {
-    /// The usual one ([`crate::seccomp::default_profile`]).
+    /// The default one ([`crate::seccomp::default_profile`]).
     #[default]
     Usual,
-    /// None.
+    /// No filter.
     Unconfined,
-    /// The user's own.
+    /// A profile of the user's.
     Own(Box<LinuxSeccomp>),
 }
 
-/// How much a container may use; what is `None` is not limited.
+/// The resource limits of a container; `None` means no limit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of memory.
     pub memory: Option<i64>,
-    /// Bytes of memory and swap together; -1: as much swap as there is.
+    /// Bytes of memory and swap together; -1 means no limit of swap.
     pub memory_swap: Option<i64>,
-    /// Below which memory is not taken back while others have more (bytes).
+    /// Bytes of memory that are protected from being reclaimed while others have more.
     pub memory_reservation: Option<i64>,
     /// Thousandths of a CPU.
     pub cpu_milli: Option<u64>,
-    /// Weight against others (1024 is usual).
+    /// Weight against others when CPUs are busy (default 1024).
     pub cpu_shares: Option<u64>,
-    /// CPUs, such as `0-2,4`.
+    /// CPUs that it may use, such as `0-2,4`.
     pub cpuset: Option<String>,
-    /// Processes and threads.
+    /// Number of processes and threads.
     pub pids: Option<i64>,
-    /// Weight of its input and output against others (10 to 1000).
+    /// Weight against others when disks are busy (10 to 1000).
     pub io_weight: Option<u16>,
-    /// Bytes a second read from devices, by device number.
+    /// Bytes per second read from devices, by device number.
     pub read_bps: Vec<(i64, i64, u64)>,
-    /// Bytes a second written to devices, by device number.
+    /// Bytes per second written to devices, by device number.
     pub write_bps: Vec<(i64, i64, u64)>,
-    /// Reads a second from devices, by device number.
+    /// Reads per second from devices, by device number.
     #[serde(default)]
     pub read_iops: Vec<(i64, i64, u64)>,
-    /// Writes a second to devices, by device number.
+    /// Writes per second to devices, by device number.
     #[serde(default)]
     pub write_iops: Vec<(i64, i64, u64)>,
 }
 
-/// What a user asks of a container beside what its image says.
+/// The user's options for a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
-    /// In place of the image's `Cmd`.
+    /// Command in place of the image's `Cmd`.
     pub command: Vec<String>,
-    /// In place of the image's `Entrypoint`; its `Cmd` is then left out, too.
+    /// Entry point in place of the image's `Entrypoint`; its `Cmd` is then not used either.
     pub entrypoint: Option<Vec<String>>,
-    /// `NAME=VALUE`, or `NAME` to pass the host's.
+    /// Environment variables: `NAME=VALUE`, or `NAME` to pass the host's value.
     pub env: Vec<String>,
-    /// Directory in which the process starts.
+    /// Working directory of the process.
     pub workdir: Option<String>,
-    /// `USER[:GROUP]`, names or numbers.
+    /// User as `USER[:GROUP]`, by name or number.
     pub user: Option<String>,
-    /// The container's name of itself.
+    /// The container's host name.
     pub hostname: String,
-    /// A terminal for standard input and output.
+    /// Whether standard input and output are a terminal.
     pub tty: bool,
-    /// The root file system may not be written.
+    /// Whether the root file system is read-only.
     pub read_only: bool,
-    /// The host's files in it.
+    /// Files of the host in the container.
     pub volumes: Vec<Volume>,
-    /// Memory as files in it.
+    /// tmpfs mounts.
     pub tmpfs: Vec<Tmpfs>,
-    /// How much it may use.
+    /// Resource limits.
     pub limits: Limits,
-    /// Capabilities beside the usual ones; `ALL` for all.
+    /// Capabilities to add; `ALL` means all.
     pub cap_add: Vec<String>,
-    /// Capabilities that it does not get; `ALL` for all.
+    /// Capabilities to drop; `ALL` means all.
     pub cap_drop: Vec<String>,
-    /// Everything that root of the host may do. Not for guests that are not trusted.
+    /// Whether it may do everything that root of the host may do. Not for untrusted guests.
     pub privileged: bool,
-    /// Set-user-ID files and file capabilities give nothing.
+    /// Whether set-user-ID files and file capabilities grant no privileges.
     pub no_new_privileges: bool,
-    /// Filter of system calls.
+    /// Seccomp filter.
     pub seccomp: Filter,
     /// Kernel parameters of its namespaces.
     pub sysctl: BTreeMap<String, String>,
-    /// Limits of its processes (`RLIMIT_NOFILE` …): soft and hard.
+    /// Resource limits of its processes (`RLIMIT_NOFILE` …): soft and hard.
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// Devices of the host.
     pub devices: Vec<Device>,
-    /// Bytes of `/dev/shm`; 0: 64 MiB.
+    /// Size of `/dev/shm` in bytes; 0 means 64 MiB.
     pub shm_size: u64,
-    /// The host's network in place of one of its own.
+    /// Whether it uses the host's network.
     pub host_network: bool,
-    /// Directory with its `hosts`, `resolv.conf` and `hostname`, which become files of `/etc`; the image's own where
-    /// there is none.
+    /// Directory with its `hosts`, `resolv.conf` and `hostname`, which are mounted in `/etc`; `None` keeps
+    /// the image's files.
     pub network: Option<PathBuf>,
-    /// Path of the control group, from the top of each hierarchy.
+    /// Path of its control group, from the root of each hierarchy.
     pub cgroup: Option<PathBuf>,
     /// Annotations of the bundle.
     pub annotations: HashMap<String, String>,
 }
 
-/// What must be known of the image's files and the host.
+/// Information about the image's files and the host.
 pub struct Given<'a> {
     /// The container's root file system.
     pub root: PathBuf,
-    /// Reads a file of the image without leaving it; `None` where there is none.
+    /// Reads a file of the image without following links out of it; `None` where it does not exist.
     pub read: &'a user::Read<'a>,
-    /// Mappings of a user namespace: users, groups. `None`: no such namespace.
+    /// ID mappings of a user namespace; `None` means no such namespace.
     pub maps: Option<Maps>,
 }
 
-/// Mappings of a user namespace (user_namespaces(7)).
+/// ID mappings of a user namespace (user_namespaces(7)).
 #[derive(Clone, Debug, Default)]
 pub struct Maps {
-    /// Of users.
+    /// Mappings of user IDs.
     pub users: Vec<spec::LinuxIdMapping>,
-    /// Of groups.
+    /// Mappings of group IDs.
     pub groups: Vec<spec::LinuxIdMapping>,
 }
 
 /// The configuration of a container of an image.
 ///
 /// # Errors
-/// A sentence where the image has no command and none is given, names a user that it does not define, or an option
-/// cannot be.
+/// A sentence if the image has no command and none is given, if the image does not define the user, or if an
+/// option is not possible.
 pub fn configuration(image: &ImageConfiguration, options: &Options, given: &Given) -> Result<Spec, String> {
     let mut root = spec::Root::default();
     root.set_path(given.root.clone()).set_readonly(Some(options.read_only));
@@ -161,7 +161,7 @@ pub fn configuration(image: &ImageConfiguration, options: &Options, given: &Give
     Ok(made)
 }
 
-/// The command line: what the user gave before what the image has.
+/// The command line: the user's command before the image's.
 fn command(image: &ImageConfiguration, options: &Options) -> Result<Vec<String>, String> {
     let config = image.config().as_ref();
     let own = |list: Option<&Option<Vec<String>>>| list.cloned().flatten().unwrap_or_default();
@@ -175,14 +175,15 @@ fn command(image: &ImageConfiguration, options: &Options) -> Result<Vec<String>,
     }
     match line.is_empty() {
         true if options.entrypoint.is_some() => {
-            Err("without the image's entry point there is no command: name one behind the image".into())
+            Err("without the image's entry point there is no command: give one after the image".into())
         }
-        true => Err("the image has no command of its own: name one behind the image".into()),
+        true => Err("the image has no command: give one after the image".into()),
         false => Ok(line),
     }
 }
 
-/// Adds `NAME=VALUE` lines; later ones replace earlier ones, and a name without a value takes the host's.
+/// Adds `NAME=VALUE` lines; later ones replace earlier ones, and a name without a value takes the host's
+/// value.
 fn environment(image: &ImageConfiguration, options: &Options) -> Vec<String> {
     let of_image = image.config().as_ref().and_then(|c| c.env().clone()).unwrap_or_default();
     let mut made: Vec<String> = vec![PATH.into(), format!("HOSTNAME={}", options.hostname)];
@@ -206,7 +207,7 @@ fn process(image: &ImageConfiguration, options: &Options, given: &Given) -> Resu
     let named = options.user.clone().or_else(|| config.and_then(|c| c.user().clone())).unwrap_or_default();
     let user = user::find(&named, given.read)?;
     let mut env = environment(image, options);
-    // None, or an empty one, is the user's own, as it is with other engines.
+    // An empty directory is a mistake of the user's, as with other engines.
     if !env.iter().any(|line| line.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
         env.retain(|line| line != "HOME=");
         env.push(format!("HOME={}", user.home));
@@ -234,14 +235,14 @@ fn rlimits(options: &Options) -> Result<Vec<spec::PosixRlimit>, String> {
         let full = if name.starts_with("RLIMIT_") { name } else { format!("RLIMIT_{name}") };
         let known = spec::PosixRlimitType::deserialize(full.as_str().into_deserializer());
         let known: Result<_, serde::de::value::Error> = known;
-        let kind = known.map_err(|_| format!("'{full}' is no limit of a process (see setrlimit(2))"))?;
+        let kind = known.map_err(|_| format!("'{full}' is not a resource limit (see setrlimit(2))"))?;
         let made = spec::PosixRlimitBuilder::default().typ(kind).soft(*soft).hard(*hard).build();
         made.map_err(|e| format!("'{full}' cannot be set: {e}"))
     };
     options.rlimits.iter().map(one).collect()
 }
 
-/// What the container's processes may do of what root may.
+/// The capabilities of the container's processes.
 fn capabilities(options: &Options) -> Result<HashSet<Capability>, String> {
     let mut made = match options.privileged {
         true => caps::every(),
@@ -250,7 +251,7 @@ fn capabilities(options: &Options) -> Result<HashSet<Capability>, String> {
     let named = |name: &String| {
         let upper = name.to_ascii_uppercase();
         let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        short.parse::<Capability>().map_err(|_| format!("'{name}' is no capability (see capabilities(7))"))
+        short.parse::<Capability>().map_err(|_| format!("'{name}' is not a capability (see capabilities(7))"))
     };
     let all = |list: &[String]| list.iter().any(|name| name.eq_ignore_ascii_case("ALL"));
     if all(&options.cap_add) {
@@ -268,7 +269,7 @@ fn capabilities(options: &Options) -> Result<HashSet<Capability>, String> {
     Ok(made)
 }
 
-/// Root starts with them; others only may get them by executing a file that has them.
+/// Root starts with them; other users gain them only by executing a file that has them.
 fn capability_sets(set: &HashSet<Capability>, uid: u32) -> spec::LinuxCapabilities {
     let now = if uid == 0 { set.clone() } else { HashSet::new() };
     let mut made = spec::LinuxCapabilities::default();

@@ -1,4 +1,4 @@
-//! Configurations of containers.
+//! Tests of containers' configurations.
 
 use super::volume::Volume;
 use super::*;
@@ -35,7 +35,7 @@ fn commands() {
     assert_eq!(args(&Options { entrypoint: entrypoint.clone(), ..Options::default() }), json!(["/n"]));
     assert_eq!(args(&Options { command, entrypoint, ..Options::default() }), json!(["/n", "x"]));
     assert!(made(json!({}), &Options::default()).unwrap_err().contains("no command"));
-    // `--entrypoint ''`: neither the image's entry point nor its command.
+    // `--entrypoint ''` removes both the image's entry point and its command.
     let without = |command: &[&str]| {
         let options =
             Options { command: strings(command), entrypoint: Some(Vec::new()), ..Options::default() };
@@ -130,7 +130,7 @@ fn volumes_and_devices() {
     let named = vec!["db:/data".parse::<Volume>().unwrap()];
     assert!(made(json!({"Cmd": ["c"]}), &Options { volumes: named, ..Options::default() }).is_err());
     let file = Options { devices: vec!["/etc/passwd".parse().unwrap()], ..Options::default() };
-    assert!(made(json!({"Cmd": ["c"]}), &file).unwrap_err().contains("no device"));
+    assert!(made(json!({"Cmd": ["c"]}), &file).unwrap_err().contains("not a device"));
 }
 
 #[test]

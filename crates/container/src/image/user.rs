@@ -1,22 +1,23 @@
-//! Names of users and groups: the image's own `/etc/passwd` and `/etc/group` define them (passwd(5), group(5)).
+//! Users and groups by name, as the image's own `/etc/passwd` and `/etc/group` define them (passwd(5),
+//! group(5)).
 
 use oci_spec::runtime as spec;
 
-/// Who a process is.
+/// The identity of a process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct User {
-    /// Number.
+    /// User ID.
     pub uid: u32,
-    /// Its group.
+    /// Group ID.
     pub gid: u32,
-    /// Other groups that it belongs to.
+    /// Supplementary group IDs.
     pub groups: Vec<u32>,
-    /// Its directory.
+    /// Home directory.
     pub home: String,
 }
 
 impl User {
-    /// As the runtime wants it.
+    /// The identity in the runtime's format.
     pub fn spec(&self) -> spec::User {
         let mut made = spec::User::default();
         made.set_uid(self.uid).set_gid(self.gid).set_additional_gids(Some(self.groups.clone()));
@@ -24,16 +25,16 @@ impl User {
     }
 }
 
-/// A line of `/etc/passwd` or `/etc/group`: its fields, where there are enough.
+/// The fields of each line of `/etc/passwd` or `/etc/group` that has enough of them.
 fn lines(text: &str, fields: usize) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(move |f| f.len() >= fields)
 }
 
-/// The largest number of a user or group. The kernel's calls take one more bit, but the largest of those, 4294967295,
-/// means "leave it as it is" to them: a process would stay root.
+/// The largest user or group ID. The kernel accepts one more bit, but the largest such value, 4294967295,
+/// means "unchanged": a process would stay root.
 const MOST: u32 = i32::MAX as u32;
 
-/// A number where the text is one: only digits, and none of a name.
+/// Parses a number; `None` if the text has other characters than digits, and so is a name.
 fn number(text: &str) -> Option<Result<u32, String>> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| {
@@ -42,21 +43,21 @@ fn number(text: &str) -> Option<Result<u32, String>> {
     })
 }
 
-/// The number in a field of one of the image's files.
+/// Parses the number in a field of one of the image's files.
 fn field(text: &str, whose: &str) -> Result<u32, String> {
     number(text)
-        .unwrap_or_else(|| Err("it is no number".into()))
+        .unwrap_or_else(|| Err("it is not a number".into()))
         .map_err(|why| format!("{whose} has '{text}' as its number: {why}"))
 }
 
-/// Reads a file of the image; `None` where there is none.
+/// A function that reads a file of the image; `None` where it does not exist.
 pub type Read<'a> = dyn Fn(&str) -> Result<Option<String>, String> + 'a;
 
-/// Finds `USER[:GROUP]`, each a name or a number; nothing is root. What is written as a number is that number, whatever an
-/// image calls its users (CVE-2026-46680). `read` gives a file of the image.
+/// Finds `USER[:GROUP]`, each a name or a number; an empty text means root. A number is always taken as a
+/// number, whatever names an image has (CVE-2026-46680). `read` reads a file of the image.
 ///
 /// # Errors
-/// A sentence where the image defines no such user or group, or a number cannot be one.
+/// A sentence if the image defines no such user or group, or a number is not valid.
 pub fn find(named: &str, read: &Read) -> Result<User, String> {
     let passwd = read("/etc/passwd")?.unwrap_or_default();
     let group = read("/etc/group")?.unwrap_or_default();
@@ -79,7 +80,7 @@ pub fn find(named: &str, read: &Read) -> Result<User, String> {
         (None, Some(uid)) => User { uid, gid: 0, groups: Vec::new(), home: "/".into() },
         (None, None) => {
             return Err(format!(
-                "the image's /etc/passwd has no user '{user}': name a number, or one that it has"
+                "the image's /etc/passwd has no user '{user}': use a number, or one that it has"
             ));
         }
     };
@@ -95,7 +96,7 @@ pub fn find(named: &str, read: &Read) -> Result<User, String> {
             (None, Some(fields)) => field(fields[2], &format!("group '{wanted}' of the image's /etc/group"))?,
             (None, None) => {
                 return Err(format!(
-                    "the image's /etc/group has no group '{wanted}': name a number, or one that it has"
+                    "the image's /etc/group has no group '{wanted}': use a number, or one that it has"
                 ));
             }
         };
@@ -103,7 +104,7 @@ pub fn find(named: &str, read: &Read) -> Result<User, String> {
     Ok(found)
 }
 
-/// The home directory of a user by the text of a list of users; `/` where it has none.
+/// The home directory of a user in the text of `/etc/passwd`; `/` if it has none.
 pub fn home(passwd: &str, uid: u32) -> &str {
     let entry = lines(passwd, 6).find(|f| number(f[2]).is_some_and(|id| id == Ok(uid)));
     entry.map(|f| f[5]).filter(|home| !home.is_empty()).unwrap_or("/")
@@ -146,14 +147,14 @@ mod tests {
     fn what_is_not_there_is_said() {
         assert!(find("nobody", &files).unwrap_err().contains("no user 'nobody'"));
         assert!(find("web:none", &files).unwrap_err().contains("no group 'none'"));
-        assert!(find("bad", &files).unwrap_err().contains("no number"));
+        assert!(find("bad", &files).unwrap_err().contains("not a number"));
         assert!(find("4294967296", &files).is_err());
         assert_eq!(find("1", &|_| Err("no way in".into())), Err("no way in".into()));
     }
 
     #[test]
     fn numbers_are_numbers() {
-        // A user or group that is called so is another one.
+        // A user or group with such a name is a different one.
         assert_eq!(find("7", &files), user(7, 0, &[], "/"));
         assert_eq!(find("web:8", &files), user(33, 8, &[], "/srv"));
         assert_eq!(find("033", &files), user(33, 34, &[50], "/srv"));

@@ -1,43 +1,43 @@
-//! Volumes: files of the host in a container; and memory as files.
+//! Volumes (files of the host in a container) and tmpfs mounts.
 
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-/// A file or directory of the host in a container.
+/// A file or directory of the host, mounted in a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Volume {
-    /// On the host; a plain name is a volume that Trine keeps.
+    /// Its source on the host; a plain name is a volume that Trine keeps.
     pub from: Source,
-    /// In the container.
+    /// Its path in the container.
     pub to: PathBuf,
-    /// Whether it may only be read.
+    /// Whether it is mounted read-only.
     pub read_only: bool,
-    /// How mounts spread between the two (`rprivate` is usual).
+    /// The propagation of mounts (default `rprivate`).
     pub propagation: String,
 }
 
-/// What a volume shows.
+/// The source of a volume.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Source {
     /// A path of the host.
     Path(PathBuf),
-    /// A named volume, kept when no container uses it.
+    /// A named volume, which is kept when no container uses it.
     Named(String),
-    /// A volume of this container alone, removed with it.
+    /// A volume for this container only, removed with it.
     Own,
 }
 
-/// Memory as files.
+/// A tmpfs mount.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tmpfs {
-    /// In the container.
+    /// Its path in the container.
     pub to: PathBuf,
-    /// Options of its mount, such as `size=64m`.
+    /// Its mount options, such as `size=64m`.
     pub options: Vec<String>,
 }
 
-/// A path inside a container: absolute, not its root, and without `..`.
+/// A path inside a container: absolute, not the root, and without `..`.
 fn inside(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
     let plain =
@@ -46,7 +46,7 @@ fn inside(text: &str) -> Result<PathBuf, String> {
     match path.is_absolute() && plain && some {
         true => Ok(path.into()),
         false => Err(format!(
-            "'{text}' cannot be a place in the container: use an absolute path below '/' without '..'"
+            "'{text}' cannot be a path in the container: use an absolute path below '/' without '..'"
         )),
     }
 }
@@ -56,7 +56,7 @@ fn labelled() -> bool {
     Path::new("/sys/fs/selinux/enforce").exists()
 }
 
-/// Whether a text may name a volume: a file name of letters, digits, `_`, `.`, `-`.
+/// Whether a text can be the name of a volume: letters, digits, `_`, `.`, `-`.
 pub fn is_name(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphanumeric())
@@ -66,14 +66,14 @@ pub fn is_name(text: &str) -> bool {
 impl FromStr for Volume {
     type Err = String;
 
-    /// `[SOURCE:]PLACE[:OPTION,…]`.
+    /// Parses `[SOURCE:]PLACE[:OPTION,…]`.
     fn from_str(text: &str) -> Result<Volume, String> {
         let parts: Vec<&str> = text.split(':').collect();
         let (from, to, options) = match parts[..] {
             [to] => ("", to, ""),
             [from, to] if !from.is_empty() => (from, to, ""),
             [from, to, options] if !from.is_empty() => (from, to, options),
-            _ => return Err(format!("'{text}' is no volume: use [SOURCE:]PLACE[:ro]")),
+            _ => return Err(format!("'{text}' is not a volume: use [SOURCE:]PLACE[:ro]")),
         };
         let from = match from {
             "" => Source::Own,
@@ -84,7 +84,7 @@ impl FromStr for Volume {
             name if is_name(name) => Source::Named(name.into()),
             other => {
                 return Err(format!(
-                    "'{other}' is neither a path (start it with '/' or './') nor a volume's name"
+                    "'{other}' is neither a path (which starts with '/' or './') nor the name of a volume"
                 ));
             }
         };
@@ -96,7 +96,7 @@ impl FromStr for Volume {
                 "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => {
                     made.propagation = option.into()
                 }
-                // Labels of SELinux, for hosts that have it: shared among containers, or one's own.
+                // SELinux labels, on hosts that have it: shared among containers, or private.
                 "z" | "Z" if !labelled() => {}
                 "z" | "Z" => {
                     return Err(format!(
@@ -106,7 +106,7 @@ impl FromStr for Volume {
                 }
                 _ => {
                     return Err(format!(
-                        "'{option}' is no option of a volume: use ro, rw, rprivate, rslave, rshared, private, slave or shared"
+                        "'{option}' is not a volume option: use ro, rw, rprivate, rslave, rshared, private, slave or shared"
                     ));
                 }
             }
@@ -118,7 +118,7 @@ impl FromStr for Volume {
 impl FromStr for Tmpfs {
     type Err = String;
 
-    /// `PLACE[:OPTION,…]`.
+    /// Parses `PLACE[:OPTION,…]`.
     fn from_str(text: &str) -> Result<Tmpfs, String> {
         let (to, options) = text.split_once(':').unwrap_or((text, ""));
         let options = options.split(',').filter(|o| !o.is_empty()).map(str::to_owned).collect();

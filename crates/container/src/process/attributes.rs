@@ -1,4 +1,4 @@
-//! Limits and places in the host's queues.
+//! Resource limits and scheduling attributes.
 
 use crate::error::{Context, Error, Result};
 use crate::sys;
@@ -7,7 +7,7 @@ use oci_spec::runtime::{
     PosixRlimit, PosixRlimitType, Process, Scheduler,
 };
 
-/// A limit's number.
+/// The number of a resource limit.
 fn resource(kind: PosixRlimitType) -> u32 {
     use PosixRlimitType::*;
     let all = [
@@ -31,10 +31,10 @@ fn resource(kind: PosixRlimitType) -> u32 {
     all.into_iter().find(|(k, _)| *k == kind).map_or(u32::MAX, |(_, number)| number)
 }
 
-/// Sets limits.
+/// Sets resource limits.
 ///
 /// # Errors
-/// The host does not allow that much.
+/// The host does not allow them.
 pub fn limits(limits: &[PosixRlimit]) -> Result<()> {
     limits.iter().try_for_each(|limit| {
         let value = libc::rlimit64 { rlim_cur: limit.soft(), rlim_max: limit.hard() };
@@ -44,7 +44,7 @@ pub fn limits(limits: &[PosixRlimit]) -> Result<()> {
     })
 }
 
-/// Sets priorities of CPU and disks, and the personality.
+/// Sets CPU and I/O priorities, and the personality.
 ///
 /// # Errors
 /// The host does not allow them.
@@ -98,7 +98,7 @@ fn schedule(scheduler: &Scheduler) -> Result<()> {
         LinuxSchedulerFlag::SchedFlagUtilClampMin => 0x20,
         LinuxSchedulerFlag::SchedFlagUtilClampMax => 0x40,
     };
-    /// `struct sched_attr` in its first version (linux/sched/types.h).
+    /// The first version of `struct sched_attr` (linux/sched/types.h).
     #[repr(C)]
     struct Attributes {
         size: u32,

@@ -1,13 +1,13 @@
 //! Capabilities (capabilities(7)): `process.capabilities` of the runtime specification, by system calls alone.
 //!
-//! The order for a process that becomes a container's: [`Sets::before_ids`] while it still has `CAP_SETPCAP`, its
-//! groups and ids, [`Sets::after_ids`]. Both allocate nothing.
+//! The order for a process that becomes a container's: [`Sets::before_ids`] while it still has `CAP_SETPCAP`,
+//! then its groups and IDs, then [`Sets::after_ids`]. Neither function allocates.
 
 use oci_spec::runtime::{Capability, LinuxCapabilities};
 use std::collections::HashSet;
 use std::io;
 
-/// All of them by number (include/uapi/linux/capability.h).
+/// All capabilities by number (include/uapi/linux/capability.h).
 pub const NUMBERS: [Capability; 41] = [
     Capability::Chown,
     Capability::DacOverride,
@@ -52,18 +52,18 @@ pub const NUMBERS: [Capability; 41] = [
     Capability::CheckpointRestore,
 ];
 
-/// The number that the kernel gives a capability, 0 to 40.
+/// The kernel's number of a capability, 0 to 40.
 pub fn number(capability: Capability) -> u32 {
     NUMBERS.iter().position(|known| *known == capability).map_or(63, |at| at as u32)
 }
 
-/// All that there are.
+/// All capabilities.
 pub fn every() -> HashSet<Capability> {
     NUMBERS.into()
 }
 
-/// What a container's root has where nothing else is asked for: as Docker's, enough to set up an ordinary distribution's
-/// files, users and servers, nothing that reaches the host.
+/// The default capabilities of a container's root, as Docker's: enough to set up an ordinary distribution's
+/// files, users and servers, but nothing that affects the host.
 pub fn default_set() -> HashSet<Capability> {
     HashSet::from([
         Capability::AuditWrite,
@@ -83,18 +83,18 @@ pub fn default_set() -> HashSet<Capability> {
     ])
 }
 
-/// The five sets of a thread, a bit for each capability.
+/// The five capability sets of a thread, one bit per capability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sets {
-    /// What can be gained by `execve`, at most.
+    /// The upper bound of what `execve` can gain.
     pub bounding: u64,
-    /// What counts now.
+    /// The capabilities that are checked.
     pub effective: u64,
-    /// What may be made effective.
+    /// The capabilities that may be made effective.
     pub permitted: u64,
-    /// What an executable with file capabilities may keep.
+    /// The capabilities that an executable with file capabilities may keep.
     pub inheritable: u64,
-    /// What outlives the `execve` of an ordinary executable.
+    /// The capabilities that survive the `execve` of an ordinary executable.
     pub ambient: u64,
 }
 
@@ -105,7 +105,7 @@ fn bits(list: &Option<HashSet<Capability>>) -> u64 {
     list.iter().flatten().fold(0, |all, capability| all | 1 << number(*capability))
 }
 
-/// Names of the bits, as the specification writes them.
+/// The names of the bits, as the specification writes them.
 fn names(bits: u64) -> String {
     let named = (0..).zip(NUMBERS).filter(|(number, _)| bits >> number & 1 != 0);
     named.map(|(_, capability)| format!("CAP_{capability}")).collect::<Vec<_>>().join(" ")
@@ -121,12 +121,12 @@ fn prctl(what: i32, two: u64, three: u64) -> io::Result<i64> {
 }
 
 impl Sets {
-    /// Those of this thread.
+    /// The sets of this thread.
     ///
     /// # Errors
-    /// None that is known of; what the kernel says.
+    /// The kernel refused; no reason is known.
     pub fn current() -> io::Result<Sets> {
-        // Low words of effective, permitted, inheritable; then the high ones.
+        // The low words of effective, permitted and inheritable, then the high ones.
         let mut words = [0u32; 6];
         // SAFETY: writes six words, as this version has.
         check(unsafe { libc::syscall(libc::SYS_capget, &[VERSION, 0], words.as_mut_ptr()) })?;
@@ -141,8 +141,9 @@ impl Sets {
         Ok(sets)
     }
 
-    /// What a configuration asks for, less what a thread that has `held` cannot grant: the specification wants that
-    /// said, not failed for. Gives a sentence for each set in which something is missing.
+    /// The sets of a configuration, without what a thread with the sets `held` cannot grant: the
+    /// specification requires a warning, not an error. Returns a sentence for each set from which something
+    /// is missing.
     pub fn new(asked: &LinuxCapabilities, held: &Sets) -> (Sets, Vec<String>) {
         let mut notes = Vec::new();
         let mut grant = |set: &str, asked: u64, possible: u64, why: &str| {
@@ -167,8 +168,8 @@ impl Sets {
         (Sets { bounding, effective, permitted, inheritable, ambient }, notes)
     }
 
-    /// Shrinks the bounding set, and keeps what is permitted over a change of user. `known` is what the kernel knows or
-    /// the thread's bounding set ([`Sets::current`]): only what is in it is dropped.
+    /// Reduces the bounding set, and keeps permitted capabilities across a change of user. `known` is what
+    /// the kernel knows, or the thread's bounding set ([`Sets::current`]): only what is in it is dropped.
     ///
     /// # Errors
     /// `EPERM` without `CAP_SETPCAP`.
@@ -180,10 +181,10 @@ impl Sets {
         prctl(libc::PR_SET_KEEPCAPS, 1, 0).map(|_| ())
     }
 
-    /// Sets all but the bounding set.
+    /// Sets all sets except the bounding set.
     ///
     /// # Errors
-    /// `EPERM` where something is not held that [`Sets::new`] was told is.
+    /// `EPERM` if something is not held that [`Sets::new`] was told is held.
     pub fn after_ids(&self) -> io::Result<()> {
         prctl(libc::PR_SET_KEEPCAPS, 0, 0)?;
         let sets = [self.effective, self.permitted, self.inheritable];
@@ -221,7 +222,7 @@ mod tests {
         }
         let different: HashSet<Capability> = NUMBERS.into_iter().collect();
         assert_eq!(different.len(), 41);
-        // 0xa80425fb is what a process in a container of Docker shows.
+        // 0xa80425fb is what a process in a container of Docker has.
         assert_eq!(bits(&Some(default_set())), 0xa804_25fb);
         assert_eq!(names(1 << 21 | 1), "CAP_CHOWN CAP_SYS_ADMIN");
     }
@@ -248,7 +249,7 @@ mod tests {
         assert!(notes[3].contains("ambient: CAP_CHOWN left out"), "{}", notes[3]);
     }
 
-    /// Becomes another user with a few capabilities, in a process of its own.
+    /// Becomes another user with a few capabilities, in a child process.
     #[test]
     fn sets_by_the_kernel() {
         let held = Sets::current().unwrap();

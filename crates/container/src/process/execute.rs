@@ -1,4 +1,5 @@
-//! Finding the container's program and executing it. One for another CPU is executed by Trine, as `trine run` does.
+//! Finding and executing the container's program. A program for another CPU is executed by Trine, as by
+//! `trine run`.
 
 use crate::error::{Context, Error, Result};
 use crate::rootfs::paths::Root;
@@ -11,17 +12,17 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use trine_base::elf::Cpu;
 
-/// Where programs are looked for without a `PATH`.
+/// The search path without a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Most scripts that interpret each other (`BINPRM_MAX_RECURSION`).
+/// The most scripts that interpret each other (`BINPRM_MAX_RECURSION`).
 const MOST_SCRIPTS: usize = 5;
-/// Bytes of a file that say what it is (`BINPRM_BUF_SIZE`).
+/// The first bytes of a file, from which its format is recognized (`BINPRM_BUF_SIZE`).
 const HEAD: u64 = 256;
 
 /// A program that was found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Program {
-    /// Its path inside.
+    /// Its path inside the container.
     path: PathBuf,
     args: Vec<String>,
     /// Whether it is for a CPU that Trine translates.
@@ -33,10 +34,10 @@ fn environment<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
     all.filter_map(|e| e.split_once('=')).filter(|e| e.0 == name).map(|e| e.1).next_back()
 }
 
-/// A file that may be executed, opened for reading where that is allowed.
+/// Checks that a file exists and may be executed.
 fn executable(root: &Root, path: &Path) -> Result<()> {
     let name = path.display();
-    // Podman and Docker look for these words (their exit codes 126 and 127).
+    // Podman and Docker look for these words (for their exit codes 126 and 127).
     let Some(fd) = root.find(path)? else {
         return Err(Error::NotFound(format!("exec: \"{name}\": stat {name}: no such file or directory")));
     };
@@ -54,7 +55,7 @@ impl Program {
     /// Finds a process's program in the container's root, as a shell does.
     ///
     /// # Errors
-    /// There is none, or it may not be executed.
+    /// The program does not exist, or must not be executed.
     pub fn find(root: &Root, process: &Process) -> Result<Program> {
         let args = process.args().clone().unwrap_or_default();
         let Some(name) = args.first().filter(|n| !n.is_empty()) else {
@@ -63,7 +64,7 @@ impl Program {
         let path = if name.contains('/') {
             let path = process.cwd().join(name);
             match executable(root, &path) {
-                // Whether it is there, only the user may see: the kernel will say.
+                // Only the user may see whether it exists: the kernel will report it.
                 Err(Error::System { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
                 checked => checked?,
             }
@@ -79,7 +80,7 @@ impl Program {
         Ok(program.interpreted(root))
     }
 
-    /// The program with its interpreter in front, where that is for another CPU: the host's kernel would not know it.
+    /// Puts Trine in front of a program for another CPU, which the host's kernel would not recognize.
     fn interpreted(self, root: &Root) -> Program {
         let (mut path, mut args) = (self.path.clone(), self.args.clone());
         for _ in 0..MOST_SCRIPTS {
@@ -96,11 +97,11 @@ impl Program {
         self
     }
 
-    /// Executes it in place of this process; comes back only with a reason why not. `trine` is its own executable.
+    /// Executes it in place of this process; returns only if that fails. `trine` is Trine's own executable.
     pub fn execute(&self, process: &Process, trine: &OwnedFd, home: Option<CString>) -> Error {
         let run = || {
             let text = |s: &str| CString::new(s).map_err(|_| std::io::Error::from_raw_os_error(libc::EINVAL));
-            // The first of two counts, and an empty one is none.
+            // The first of two counts, and an empty one counts as missing.
             let env = process.env().iter().flatten().filter(|line| home.is_none() || *line != "HOME=");
             let mut env = env.map(|s| text(s)).collect::<std::io::Result<Vec<_>>>()?;
             env.extend(home);
@@ -120,16 +121,17 @@ impl Program {
                 true => unsafe {
                     libc::syscall(libc::SYS_execveat, fd, path, args.as_ptr(), env.as_ptr(), flags)
                 },
-                // Not `execveat`, which a filter of system calls need not allow.
+                // Not `execveat`, which a seccomp filter need not allow.
                 // SAFETY: as above.
                 false => unsafe { libc::execve(path, args.as_ptr(), env.as_ptr()) }.into(),
             };
             sys::check(result).map(drop)
         };
         let error = run().err().unwrap_or_else(std::io::Error::last_os_error);
-        // The kernel's sentence begins with a capital, Go's does not: Podman's and Docker's patterns know both.
+        // The kernel's sentence begins with a capital letter, Go's does not: Podman's and Docker's patterns
+        // accept both.
         let why = format!("exec {}: {error}", self.path.display());
-        // An interpreter that is missing, too.
+        // The interpreter may be the missing file.
         match error.raw_os_error() {
             Some(libc::ENOENT) => Error::NotFound(why),
             _ => Error::NotExecutable(why),
@@ -149,12 +151,13 @@ fn head(root: &Root, path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Whether a file's first bytes are those of a program that Trine translates and this host's CPU does not run.
+/// Whether the first bytes of a file are those of a program that Trine translates and this host's CPU does
+/// not run.
 fn foreign(head: &[u8]) -> bool {
     cfg!(not(target_arch = "riscv64")) && Cpu::of(head) == Some(Cpu::RISCV64)
 }
 
-/// Interpreter and its argument in a script's first line.
+/// The interpreter and its argument in a script's first line.
 fn script(head: &[u8]) -> Option<(String, Option<String>)> {
     let line = head.strip_prefix(b"#!")?.split(|&b| b == b'\n').next()?;
     let line = std::str::from_utf8(line).ok()?.trim();
@@ -171,7 +174,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use trine_base::elf;
 
-    /// A root with files in it: path, mode, content.
+    /// Creates a root with files: path, mode, content.
     fn root(name: &str, files: &[(&str, u32, &[u8])]) -> (PathBuf, Root) {
         let dir = std::env::temp_dir().join(format!("trine-execute-{name}-{}", std::process::id()));
         drop(fs::remove_dir_all(&dir));

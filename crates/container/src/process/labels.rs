@@ -1,6 +1,6 @@
-//! What the host's security modules are told about the container's program: AppArmor's profile, SELinux's label.
+//! Settings of the host's security modules for the container's program: AppArmor profile, SELinux label.
 //!
-//! The files are opened before the container's root is there: what lies at `/proc` inside need not be procfs
+//! The files are opened before the container's root is built: what is at `/proc` inside need not be a procfs
 //! (CVE-2019-16884).
 
 use crate::error::{Context, Error, Result};
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// What is written before the `exec`.
+/// Labels that are written before the `exec`.
 #[derive(Default)]
 pub struct Labels {
     apparmor: Option<(File, String)>,
@@ -21,24 +21,24 @@ fn wanted(text: &Option<String>) -> Option<String> {
     text.clone().filter(|t| !t.is_empty())
 }
 
-/// `/proc`, as long as it is the root of a procfs.
+/// Opens `/proc`, if it is the root of a procfs.
 ///
 /// # Errors
 /// It is something else.
 pub fn procfs() -> Result<OwnedFd> {
-    /// linux/magic.h; the inode of a procfs's root (fs/proc/root.c).
+    /// From linux/magic.h; and the inode number of a procfs's root (fs/proc/root.c).
     const MAGIC: i64 = 0x9fa0;
     const ROOT: u64 = 1;
     let what = "cannot open /proc";
     let fd = sys::open("/proc", libc::O_PATH | libc::O_DIRECTORY).context(what)?;
     let real = sys::filesystem(&fd).context(what)? == MAGIC && sys::stat(&fd).context(what)?.st_ino == ROOT;
-    if real { Ok(fd) } else { Err(Error::refused("/proc is no procfs")) }
+    if real { Ok(fd) } else { Err(Error::refused("/proc is not a procfs")) }
 }
 
-/// Opens a file of procfs for writing: no link that leads out, nothing mounted over it.
+/// Opens a file of procfs for writing, without links that lead out and without mounts over it.
 ///
 /// # Errors
-/// There is none.
+/// It does not exist.
 pub fn writable(proc: &OwnedFd, path: &str) -> Result<File> {
     // SAFETY: a structure of integers.
     let mut how: libc::open_how = unsafe { std::mem::MaybeUninit::zeroed().assume_init() };
@@ -55,7 +55,7 @@ pub fn writable(proc: &OwnedFd, path: &str) -> Result<File> {
 }
 
 impl Labels {
-    /// Opens what a process's labels are written to.
+    /// Opens the files to which a process's labels are written.
     ///
     /// # Errors
     /// The host has no such security module.
@@ -67,7 +67,7 @@ impl Labels {
         let proc = procfs()?;
         let mut labels = Labels::default();
         if let Some(profile) = apparmor {
-            // Where several modules are stacked, each has a directory of its own.
+            // If several modules are stacked, each has a directory of its own.
             let file =
                 writable(&proc, "self/attr/apparmor/exec").or_else(|_| writable(&proc, "self/attr/exec"));
             let missing =
@@ -81,7 +81,7 @@ impl Labels {
         Ok(labels)
     }
 
-    /// Has the next `exec` carry them.
+    /// Sets the labels for the next `exec`.
     ///
     /// # Errors
     /// The host does not know them.

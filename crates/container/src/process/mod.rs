@@ -1,4 +1,4 @@
-//! The container's program: what it may, who it is, and its `exec`.
+//! The container's program: its permissions, its identity, and its `exec`.
 
 pub mod attributes;
 pub mod caps;

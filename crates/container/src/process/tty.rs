@@ -7,11 +7,11 @@ use oci_spec::runtime::Process;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-/// Both ends: the caller's and the program's.
+/// Both ends of a terminal.
 pub struct Terminal {
-    /// The caller's.
+    /// The caller's end.
     pub master: OwnedFd,
-    /// The program's.
+    /// The program's end.
     pub slave: OwnedFd,
 }
 
@@ -30,7 +30,7 @@ impl Terminal {
         // SAFETY: reads a number of ours.
         sys::check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &unlock) }.into())
             .context(what)?;
-        // The other end by its descriptor: a name could lead elsewhere.
+        // The other end is opened by its descriptor: a name could lead elsewhere.
         // SAFETY: makes a descriptor.
         let slave = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags | libc::O_CLOEXEC) };
         let slave = sys::check(slave.into()).context(what)? as RawFd;
@@ -42,10 +42,11 @@ impl Terminal {
         Ok(Terminal { master, slave })
     }
 
-    /// Makes the program's end this session's terminal, and standard input, output and error.
+    /// Makes the program's end the controlling terminal of this session, and standard input, output and
+    /// error.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel refused.
     pub fn become_stdio(&self) -> Result<()> {
         let what = "cannot make the terminal the container's";
         // SAFETY: changes this process's session and descriptors.
@@ -59,7 +60,7 @@ impl Terminal {
     }
 }
 
-/// Sets a terminal's size in characters; sizes that no terminal has are left out.
+/// Sets a terminal's size in characters; invalid sizes are ignored.
 pub fn resize(terminal: &impl AsRawFd, rows: u64, columns: u64) {
     if let (Ok(rows), Ok(columns)) = (u16::try_from(rows), u16::try_from(columns)) {
         trine_base::terminal::set_size(terminal, (rows, columns));

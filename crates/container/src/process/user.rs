@@ -1,4 +1,4 @@
-//! Who a process is.
+//! The user of a process.
 
 use crate::error::{Context, Error, Result};
 use crate::sys;
@@ -6,11 +6,11 @@ use oci_spec::runtime::User;
 use std::ffi::CString;
 use std::io::Read;
 
-/// The number that is nobody's: the kernel's calls take it for "leave it as it is" (setresuid(2)), so that a process would
-/// stay what it is, which is root.
+/// The ID that no user can have: the kernel's calls take it as "unchanged" (setresuid(2)), so that a process
+/// would keep its ID, which is root's.
 const NOBODYS: u32 = u32::MAX;
 
-/// Refuses a user or group that is none.
+/// Refuses an invalid user or group.
 ///
 /// # Errors
 /// A sentence that names the field.
@@ -19,16 +19,16 @@ pub fn check(user: &User) -> Result<()> {
     let more = user.additional_gids().iter().flatten().map(|gid| ("additionalGids", *gid));
     match fields.chain(more).find(|(_, id)| *id == NOBODYS) {
         None => Ok(()),
-        Some((field, id)) => {
-            Err(Error::refused(format!("process.user.{field} {id}: this is no user's or group's number")))
-        }
+        Some((field, id)) => Err(Error::refused(format!(
+            "process.user.{field} {id}: this is not the number of a user or group"
+        ))),
     }
 }
 
-/// Becomes the user.
+/// Changes to the user.
 ///
 /// # Errors
-/// The container's user namespace has no such id, or it is none.
+/// The container's user namespace does not have this ID, or it is not valid.
 pub fn become_user(user: &User, may_set_groups: bool) -> Result<()> {
     check(user)?;
     let groups = user.additional_gids().as_deref().unwrap_or_default();
@@ -44,7 +44,7 @@ pub fn become_user(user: &User, may_set_groups: bool) -> Result<()> {
         } else if !groups.is_empty() {
             let why = std::io::Error::from_raw_os_error(libc::EPERM);
             return Err(why)
-                .context("process.user.additionalGids: a user without subordinate groups has no others");
+                .context("process.user.additionalGids: a user without subordinate groups cannot have additional groups");
         }
         sys::check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))
             .with(|| format!("process.user.gid {gid}"))?;
@@ -54,27 +54,28 @@ pub fn become_user(user: &User, may_set_groups: bool) -> Result<()> {
     Ok(())
 }
 
-/// Gives the user what it has as standard input, output and error, as long as that is no device that all share.
+/// Makes the user the owner of standard input, output and error, unless they are devices that all users
+/// share.
 pub fn own_stdio(uid: u32) {
     let null = libc::makedev(1, 3);
     for fd in 0..3 {
         let Ok(stat) = sys::stat(&fd) else { continue };
         if stat.st_uid != uid && stat.st_rdev != null {
-            // It may be another's file, or on a filesystem that cannot be written; then it stays as it is.
+            // It may be another user's file, or on a read-only file system; then the owner is unchanged.
             // SAFETY: changes an owner.
             unsafe { libc::fchown(fd, uid, stat.st_gid) };
         }
     }
 }
 
-/// The home directory of a user as the container's `/etc/passwd` has it.
+/// The home directory of a user in the container's `/etc/passwd`.
 pub fn home(uid: u32) -> CString {
     let text = passwd().unwrap_or_default();
     let home = crate::image::user::home(&String::from_utf8_lossy(&text), uid).to_string();
     CString::new(home).unwrap_or_default()
 }
 
-/// The list of users: an image may have anything there, so only a file, and only so much of it.
+/// Reads `/etc/passwd`: an image may have anything there, so only a regular file, and only its beginning.
 fn passwd() -> std::io::Result<Vec<u8>> {
     const MOST: u64 = 1 << 20;
     let file =

@@ -1,4 +1,4 @@
-//! Copies a directory's content into another one (`tmpcopyup`).
+//! Copying a directory's contents to another one (`tmpcopyup`).
 
 use crate::sys;
 use std::ffi::CString;
@@ -7,11 +7,11 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// Deepest directory that is copied: a chain of mounts can be endless.
+/// The deepest directory level that is copied: a chain of mounts can be endless.
 const DEEPEST: usize = 256;
 
-/// Copies everything in `from` to `to`: directories, files and links with owners and permissions; other kinds of files
-/// stay where they are.
+/// Copies everything in `from` to `to`: directories, files and links with owners and permissions; other types
+/// of files are skipped.
 pub fn tree(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
     level(from, to, DEEPEST)
 }
@@ -53,7 +53,7 @@ fn own(to: RawFd, name: &CString, stat: &libc::stat) -> io::Result<()> {
     // SAFETY: reads a string of ours.
     let owned = unsafe { libc::fchownat(to, name.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) };
     match sys::check(owned.into()) {
-        // Nobody in this user namespace has that number: it stays the container's root's.
+        // This user namespace does not have the owner's ID: the copy belongs to the container's root.
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {}
         other => drop(other?),
     }

@@ -1,4 +1,4 @@
-//! Device nodes and the links in `/dev` (runtime-spec, "Default Devices", "Default Filesystems").
+//! Device nodes and links in `/dev` (runtime-spec, "Default Devices", "Default Filesystems").
 
 use super::paths::{Make, clean};
 use super::{Place, mounts};
@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-/// Character devices that every container has: name, major, minor.
+/// Character devices of every container: name, major, minor.
 const DEFAULT: &[(&str, u32, u32)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
@@ -21,10 +21,10 @@ const LINKS: &[(&str, &str)] = &[
     ("stderr", "/proc/self/fd/2"),
 ];
 
-/// Makes default devices, those of the configuration, and the links.
+/// Creates the default devices, those of the configuration, and the links.
 ///
 /// # Errors
-/// A device that the host has not, or a place that cannot be made.
+/// The host does not have a device, or something cannot be created.
 pub fn make(place: &Place, devices: &[LinuxDevice]) -> Result<()> {
     let dev = place.root.make(Path::new("/dev"), Make::Directory)?;
     // SAFETY: changes this process's mask.
@@ -67,7 +67,7 @@ fn configured(place: &Place, dev: &OwnedFd, device: &LinuxDevice) -> Result<()> 
     }
 }
 
-/// A node to be made.
+/// A node to be created.
 struct Node {
     mode: libc::mode_t,
     number: libc::dev_t,
@@ -91,7 +91,7 @@ impl Node {
                     return sys::check(owned.into()).map(drop).with(what);
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-                // Inside a user namespace no device can be made.
+                // Inside a user namespace, devices cannot be created.
                 Err(e) if e.raw_os_error() == Some(libc::EPERM) => {}
                 other => return other.map(drop).with(what),
             }
@@ -99,8 +99,8 @@ impl Node {
         mounts::show(place, &self.of_host(path).with(what)?, path)
     }
 
-    /// The host's own node, at the same path or, where that is another's or nobody's, where the kernel says it is: inside it
-    /// may have another name.
+    /// The host's own node: at the same path or, if that is another device or does not exist, where the
+    /// kernel says it is, because it may have another name inside.
     fn of_host(&self, path: &Path) -> io::Result<OwnedFd> {
         let at = |path: &Path| {
             let host = sys::open(path, libc::O_PATH)?;
@@ -109,7 +109,7 @@ impl Node {
             if same {
                 Ok(host)
             } else {
-                Err(io::Error::other(format!("the host's {} is another one", path.display())))
+                Err(io::Error::other(format!("the host's {} is a different device", path.display())))
             }
         };
         at(path).or_else(|error| {
@@ -139,7 +139,7 @@ fn links(dev: &OwnedFd) -> Result<()> {
             _ => {}
         }
     }
-    // The image's own would be the host's terminals.
+    // The image's own link would lead to the host's terminals.
     // SAFETY: reads a literal.
     unsafe { libc::unlinkat(dev.as_raw_fd(), c"ptmx".as_ptr(), 0) };
     make("ptmx", "pts/ptmx").context("cannot make link /dev/ptmx")

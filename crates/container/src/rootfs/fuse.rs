@@ -1,11 +1,12 @@
-//! Layers by `fuse-overlayfs`, where the kernel does not lay them over each other: it is older than 5.11 and this is a
-//! user namespace, or the container's own layer lies on a file system that cannot be the upper one (an overlay itself,
-//! network file systems).
+//! Stacking layers with `fuse-overlayfs` if the kernel cannot: it is older than 5.11 and this is a user
+//! namespace, or the container's own layer is on a file system that cannot be the upper one (overlayfs
+//! itself, network file systems).
 //!
-//! The two halves are on the two sides of the channel. *Inside*, the process that puts the container together makes a
-//! mount that nobody serves yet ([`mount`]). *Outside*, the runtime starts the server for it ([`serve`]), in the
-//! container's user namespace but in none of its others: no process of the container sees it. It ends when the last
-//! mount has gone, so with the container, however that ends (fuse(4)).
+//! The work is divided between the two sides of the channel. *Inside*, the process that builds the container
+//! creates a mount that nobody serves yet ([`mount`]). *Outside*, the runtime starts the server for it
+//! ([`serve`]), in the container's user namespace but in none of its other namespaces: no process of the
+//! container sees it. It ends when the last mount is gone, and so with the container, however that ends
+//! (fuse(4)).
 
 use super::layers::Layers;
 use crate::error::{Context, Result};
@@ -18,28 +19,29 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The server, which is looked for on the path.
+/// The server, which is searched for in PATH.
 const SERVER: &str = "fuse-overlayfs";
 /// `FSCONFIG_SET_FLAG`, `_SET_STRING` and `_CMD_CREATE` of fsconfig(2).
 const FLAG: u32 = 0;
 const STRING: u32 = 1;
 const CREATE: u32 = 6;
 
-/// Where the server of a bundle's container says what goes wrong.
+/// The server's log file for the container of a bundle.
 pub fn log(bundle: &Path) -> PathBuf {
     bundle.join("fuse-overlayfs.log")
 }
 
-/// The device of a mount. It has to be opened in the user namespace in which that is made, and by nobody whose control
-/// group allows him no devices, as a container's does.
+/// Opens the FUSE device for a mount. It must be opened in the user namespace in which the mount is made, and
+/// by a process whose control group allows the device, unlike a container's.
 ///
 /// # Errors
 /// The kernel has no FUSE, or does not allow it.
 pub fn device() -> Result<OwnedFd> {
-    sys::open("/dev/fuse", libc::O_RDWR).context("/dev/fuse cannot be opened")
+    sys::open("/dev/fuse", libc::O_RDWR).context("cannot open /dev/fuse")
 }
 
-/// A mount that is attached nowhere, and the device by which it is to be served: the one given, or a new one.
+/// Creates a detached mount, and returns it with the device by which it will be served: the given one, or a
+/// new one.
 ///
 /// # Errors
 /// As [`device`].
@@ -52,7 +54,7 @@ pub fn mount(given: Option<OwnedFd>) -> Result<(OwnedFd, OwnedFd)> {
         for (name, value) in settings.into_iter().chain([(c"source", c"fuse-overlayfs")]) {
             sys::configure(&fs, STRING, Some(name), Some(value))?;
         }
-        // The kernel checks permissions, as the server does everything for everybody.
+        // The kernel checks permissions, because the server does everything for everybody.
         for name in [c"allow_other", c"default_permissions"] {
             sys::configure(&fs, FLAG, Some(name), None)?;
         }
@@ -62,12 +64,12 @@ pub fn mount(given: Option<OwnedFd>) -> Result<(OwnedFd, OwnedFd)> {
     Ok((make().context("cannot make a mount of FUSE")?, device))
 }
 
-/// Starts the server of a mount: in this user namespace, where one is given.
+/// Starts the server of a mount, in this user namespace if one is given.
 ///
 /// # Errors
 /// The server is not installed, or cannot start.
 pub fn serve(layers: &Layers, device: &OwnedFd, users: Option<&OwnedFd>, log: &Path) -> Result<()> {
-    let what = || format!("the layers' server {SERVER} cannot be started");
+    let what = || format!("cannot start the layers' server {SERVER}");
     let said = File::create(log).with(|| log.display().to_string())?;
     let mut command = Command::new(SERVER);
     command.args(["-f", "-o", &options(layers)]).arg(format!("/dev/fd/{}", device.as_raw_fd()));
@@ -95,7 +97,7 @@ pub fn serve(layers: &Layers, device: &OwnedFd, users: Option<&OwnedFd>, log: &P
     }
 }
 
-/// Its options: `lowerdir=HIGHEST:…:LOWEST,upperdir=…,workdir=…`.
+/// The mount options: `lowerdir=HIGHEST:…:LOWEST,upperdir=…,workdir=…`.
 fn options(layers: &Layers) -> String {
     let all =
         [("lowerdir", layers.list()), ("upperdir", text(&layers.upper)), ("workdir", text(&layers.work))];

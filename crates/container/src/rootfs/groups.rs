@@ -10,21 +10,21 @@ use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-/// A hierarchy of the host that the container is in.
+/// A hierarchy of the host that contains the container's group.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// Name of its directory, such as `cpu,cpuacct`; none is the only hierarchy of the second version.
+    /// Name of its directory, such as `cpu,cpuacct`; `None` means the hierarchy of cgroup v2.
     pub name: Option<String>,
-    /// Options that mount it.
+    /// Its mount options.
     pub options: String,
     /// The container's group in it, as a directory of the host.
     pub group: PathBuf,
 }
 
-/// Mounts the container's groups.
+/// Mounts the control group file systems.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel refused.
 pub fn mount(place: &Place, to: &Path, options: &Options) -> Result<()> {
     let what = || format!("cannot mount control groups at {}", to.display());
     if let [Hierarchy { name: None, group, .. }] = place.hierarchies {
@@ -61,7 +61,7 @@ pub fn mount(place: &Place, to: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Mounts a hierarchy; a namespace of its own makes the container's group its root.
+/// Mounts a hierarchy; a cgroup namespace makes the container's group its root.
 fn mount_one(place: &Place, hierarchy: &Hierarchy, path: &Path, options: &Options) -> Result<()> {
     let at = mounts::target(place, path, Make::Directory, false, false)?;
     let data = CString::new(hierarchy.options.as_str()).map_err(Error::refused)?;
@@ -69,7 +69,7 @@ fn mount_one(place: &Place, hierarchy: &Hierarchy, path: &Path, options: &Option
     sys::mount(c"cgroup", &sys::path_of(&at), c"cgroup", flags, &data).context("cannot mount control groups")
 }
 
-/// Shows the group as the host has it.
+/// Bind-mounts the group's directory of the host.
 fn show(place: &Place, group: &Path, to: &Path, options: &Options) -> Result<()> {
     let what = || format!("cannot show control group {}", group.display());
     let tree = sys::clone_tree(libc::AT_FDCWD, &sys::text(group).with(what)?, false).with(what)?;

@@ -1,7 +1,8 @@
-//! A root of layers: an image's read-only ones below, the container's own above (the kernel's overlayfs,
-//! Documentation/filesystems/overlayfs.rst).
+//! A root made of layers: an image's read-only ones below, the container's own on top (the kernel's
+//! overlayfs, Documentation/filesystems/overlayfs.rst).
 //!
-//! The mount is made inside the container's own mount namespace, so it ends with the container, however that ends.
+//! The mount is made inside the container's own mount namespace, so it ends with the container, however that
+//! ends.
 
 use crate::error::{Context, Result};
 use crate::sys;
@@ -19,24 +20,24 @@ const CREATE: u32 = 6;
 /// The layers of a root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layers {
-    /// Read-only ones, the lowest first.
+    /// The read-only layers, the lowest first.
     pub lower: Vec<PathBuf>,
-    /// What the container writes.
+    /// The layer that the container writes to.
     pub upper: PathBuf,
     /// The kernel's scratch directory, on the same file system as `upper`.
     pub work: PathBuf,
-    /// Whether only `fuse-overlayfs` understands what the layers say of files that are no more.
+    /// Whether only `fuse-overlayfs` understands the layers' whiteouts.
     #[serde(default)]
     pub fuse: bool,
 }
 
 impl Layers {
-    /// A mount of them that is attached nowhere. `users`: in a user namespace, where overlayfs keeps its notes in the
-    /// attributes of `user.`.
+    /// Creates a detached mount of the layers. `users`: in a user namespace, in which overlayfs stores its
+    /// marks in `user.` attributes.
     ///
     /// # Errors
-    /// The kernel's: it has no overlayfs, does not allow it here (before Linux 5.11 in user namespaces), or a directory
-    /// is missing.
+    /// The kernel has no overlayfs, does not allow it here (before Linux 5.11 in user namespaces), or a
+    /// directory is missing.
     pub fn mount(&self, users: bool) -> Result<OwnedFd> {
         let fs = sys::open_filesystem(c"overlay")
             .context("this kernel has no overlayfs for the container's layers")?;
@@ -52,11 +53,11 @@ impl Layers {
         for (name, path) in [(c"upperdir", &self.upper), (c"workdir", &self.work)] {
             set(fs, name, path)?;
         }
-        let layers = || format!("cannot lay {} over {}", self.upper.display(), self.lower.len());
+        let layers = || format!("cannot stack {} on {}", self.upper.display(), self.lower.len());
         sys::configure(fs, CREATE, None, None).with(|| format!("{} layers", layers()))
     }
 
-    /// One by one, the highest first; before Linux 6.5 all in one string.
+    /// Adds the layers one by one, the highest first; before Linux 6.5 all in one string.
     fn lower(&self, fs: &OwnedFd) -> Result<()> {
         for (i, path) in self.lower.iter().rev().enumerate() {
             match sys::configure(fs, STRING, Some(c"lowerdir+"), Some(&sys::text(path).context("a layer")?)) {
@@ -67,7 +68,7 @@ impl Layers {
         Ok(())
     }
 
-    /// The read-only ones in one text, the highest first.
+    /// The read-only layers in one text, the highest first.
     pub fn list(&self) -> String {
         let names: Vec<String> = self.lower.iter().rev().map(|p| escaped(p)).collect();
         names.join(":")
@@ -79,7 +80,7 @@ impl Layers {
     }
 }
 
-/// A directory in a list, whose marks are its own.
+/// A directory in a list, with separators escaped.
 fn escaped(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
 }

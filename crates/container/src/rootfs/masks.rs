@@ -1,4 +1,4 @@
-//! Places that are hidden or cannot be written: procfs and sysfs show and change the whole host.
+//! Paths that are masked or read-only: procfs and sysfs reveal and change the whole host.
 
 use super::{Place, mounts};
 use crate::error::{Context, Error, Result};
@@ -8,10 +8,10 @@ use std::path::Path;
 
 const READ_ONLY: Attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0 };
 
-/// Lets these paths be read only.
+/// Makes these paths read-only.
 ///
 /// # Errors
-/// The kernel's. What is not there needs no protection.
+/// The kernel refused. A path that does not exist needs no protection.
 pub fn read_only(place: &Place, paths: &[String]) -> Result<()> {
     for path in paths {
         let what = || format!("cannot make {path} read-only");
@@ -23,7 +23,7 @@ pub fn read_only(place: &Place, paths: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Hides these paths: a file below `/dev/null`, a directory below an empty one.
+/// Masks these paths: a file by `/dev/null`, a directory by an empty one.
 ///
 /// # Errors
 /// As [`read_only`].
@@ -35,7 +35,8 @@ pub fn hide(place: &Place, paths: &[String]) -> Result<()> {
         let directory = sys::stat(&at).with(what)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
         let kept: &mut Option<OwnedFd> = if directory { &mut empty } else { &mut null };
         let cover = match kept {
-            // A copy of the first, which is attached by now: to let go of one that is not costs milliseconds.
+            // A clone of the first one, which is attached by now: dropping a detached mount takes
+            // milliseconds.
             Some(first) => sys::clone_tree(first.as_raw_fd(), c"", false).with(what)?,
             None if directory => nothing(place)?,
             None => device()?,
@@ -46,16 +47,16 @@ pub fn hide(place: &Place, paths: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The host's null device: an image cannot put another file in its place.
+/// The host's null device, which an image cannot replace by another file.
 fn device() -> Result<OwnedFd> {
     let what = "cannot reach the host's /dev/null";
     let tree = sys::clone_tree(libc::AT_FDCWD, c"/dev/null", false).context(what)?;
     let stat = sys::stat(&tree).context(what)?;
     let is_null = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3);
-    if is_null { Ok(tree) } else { Err(Error::refused("the host's /dev/null is no null device")) }
+    if is_null { Ok(tree) } else { Err(Error::refused("the host's /dev/null is not the null device")) }
 }
 
-/// An empty directory that nobody can write to.
+/// An empty read-only directory.
 fn nothing(place: &Place) -> Result<OwnedFd> {
     let what = "cannot make an empty directory";
     let call = |result| {
@@ -83,15 +84,15 @@ fn nothing(place: &Place) -> Result<OwnedFd> {
     call(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), 1, attributes) })
 }
 
-/// Makes the root itself read-only; mounts in it stay as they are.
+/// Makes the root itself read-only; mounts in it are unchanged.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel refused.
 pub fn root(place: &Place) -> Result<()> {
     sys::set_attributes(place.root.fd(), false, READ_ONLY, None).context("cannot make the root read-only")
 }
 
-/// Shows the terminal's device as the console. A `/dev` of the host's, which `hosts` says it is, is not written to for that.
+/// Mounts the terminal's device at `/dev/console`. Does not write to a `/dev` that is the host's (`hosts`).
 ///
 /// # Errors
 /// As [`read_only`].

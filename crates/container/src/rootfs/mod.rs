@@ -1,4 +1,4 @@
-//! A container's root: its mounts, devices and masks, put together before the process moves into it.
+//! A container's root: its mounts, devices and masks, which are set up before the process moves into it.
 
 pub mod copy;
 pub mod devices;
@@ -14,20 +14,20 @@ use groups::Hierarchy;
 use paths::Root;
 use std::path::Path;
 
-/// Where a container is put together, and what rules how.
+/// The root under construction, and the settings for it.
 pub struct Place<'a> {
     /// Its root.
     pub root: Root,
     /// The bundle: relative sources start there.
     pub bundle: &'a Path,
-    /// Label of its files (SELinux).
+    /// The SELinux label of its files.
     pub label: Option<&'a str>,
-    /// Namespaces that were made for it (`CLONE_NEW*`).
+    /// Namespaces that were created for it (`CLONE_NEW*`).
     pub new: i32,
-    /// Whether its users are not the host's.
+    /// Whether it has a user namespace.
     pub users: bool,
-    /// Whether it has a namespace of control groups.
+    /// Whether it has a cgroup namespace.
     pub own_groups: bool,
-    /// The hierarchies of control groups.
+    /// The control group hierarchies.
     pub hierarchies: &'a [Hierarchy],
 }

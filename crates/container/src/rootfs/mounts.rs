@@ -11,7 +11,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Files below `/proc` that may be covered: what tools show of the whole host is made to fit the container.
+/// Files below `/proc` that may be covered by a mount, so that tools show the container's resources instead
+/// of the host's.
 const IN_PROC: &[&str] = &[
     "cpuinfo",
     "diskstats",
@@ -26,13 +27,13 @@ const IN_PROC: &[&str] = &[
     "uptime",
 ];
 
-/// Filesystems that take the label of the container's files as an option.
+/// File systems that take the label of the container's files as a mount option.
 const LABELLED: &[&str] = &["tmpfs", "devpts", "mqueue", "overlay", "ext4", "xfs"];
 
-/// Makes one mount. `prepared` is its tree, where the runtime outside has opened it.
+/// Makes one mount. `prepared` is its tree, if the runtime outside has opened it.
 ///
 /// # Errors
-/// The kernel's, with the mount's name; a place that may not be covered.
+/// The kernel refused, or the place must not be covered; the message names the mount.
 pub fn make(place: &Place, mount: &Mount, prepared: Option<OwnedFd>) -> Result<()> {
     let options = parse(mount)?;
     let to = clean(mount.destination());
@@ -52,10 +53,10 @@ pub fn make(place: &Place, mount: &Mount, prepared: Option<OwnedFd>) -> Result<(
     }
 }
 
-/// The options of a mount.
+/// Parses the options of a mount.
 ///
 /// # Errors
-/// An option that may not be, or one that a bind mount cannot have.
+/// An option is not allowed, or not for a bind mount.
 pub fn parse(mount: &Mount) -> Result<Options> {
     let options = Options::parse(mount.options().iter().flatten().map(String::as_str))?;
     let bind = options.is_bind() || mount.typ().as_deref() == Some("bind");
@@ -66,8 +67,8 @@ pub fn parse(mount: &Mount) -> Result<Options> {
     Ok(options)
 }
 
-/// Whether a mount may be there: covering `/proc` with anything else would take the kernel's checks and masks away. `proc`:
-/// whether it is a procfs, `bind`: whether it shows what is there already.
+/// Checks that a mount may be at this path: covering `/proc` would circumvent the kernel's checks and our
+/// masks. `proc`: whether it is a procfs, `bind`: whether it is a bind mount.
 fn covers(to: &Path, proc: bool, bind: bool) -> Result<()> {
     let Ok(below) = to.strip_prefix("/proc") else { return Ok(()) };
     let is_proc = below.as_os_str().is_empty() && (proc || bind);
@@ -77,7 +78,8 @@ fn covers(to: &Path, proc: bool, bind: bool) -> Result<()> {
     Err(Error::refused(format!("mount at {}: a place inside /proc cannot be covered", to.display())))
 }
 
-/// Where an open place is, as a path inside the root: what was asked for may lead elsewhere by links of the image.
+/// The path of an open descriptor inside the root: links of the image may lead elsewhere than the requested
+/// path says.
 fn lead(place: &Place, at: &OwnedFd) -> Result<PathBuf> {
     let path =
         |fd: &OwnedFd| sys::read_link(libc::AT_FDCWD, &sys::path_of(fd)).context("cannot read /proc/self/fd");
@@ -89,7 +91,7 @@ fn lead(place: &Place, at: &OwnedFd) -> Result<PathBuf> {
     }
 }
 
-/// What a bind mount shows.
+/// The source of a bind mount.
 fn source(bundle: &Path, mount: &Mount) -> Result<PathBuf> {
     match mount.source() {
         Some(path) if !path.as_os_str().is_empty() => Ok(bundle.join(path)),
@@ -97,7 +99,7 @@ fn source(bundle: &Path, mount: &Mount) -> Result<PathBuf> {
     }
 }
 
-/// A copy of what is to be shown, with its attributes, attached nowhere.
+/// A detached clone of the source, with its attributes.
 fn tree(from: &Path, options: &Options) -> Result<OwnedFd> {
     let what = || format!("cannot mount {}", from.display());
     let name = sys::text(from).with(what)?;
@@ -106,10 +108,11 @@ fn tree(from: &Path, options: &Options) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-/// A tree that the runtime outside opens: whoever is root only inside may not reach its source, or not map its owners.
+/// A tree that the runtime outside opens: root inside only may not be able to access its source, or to map
+/// its owners.
 ///
 /// # Errors
-/// The source is not there, or its filesystem cannot map owners.
+/// The source does not exist, or its file system cannot map owners.
 pub fn outside(bundle: &Path, mount: &Mount, options: &Options, users: Option<&OwnedFd>) -> Result<OwnedFd> {
     use std::os::fd::AsFd;
     let from = source(bundle, mount)?;
@@ -148,15 +151,15 @@ fn propagate(mount: &OwnedFd, options: &Options) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Places of the kernel's own file systems: masks are found by these names later, so the image may not have them lead
-/// to where something else could be put meanwhile (CVE-2019-19921, CVE-2023-27561).
+/// The places of the kernel's own file systems: masks are applied to these names later, so that links of the
+/// image must not lead to where something else could be put meanwhile (CVE-2019-19921, CVE-2023-27561).
 const KERNELS: &[&str] = &["/proc", "/sys"];
 
-/// The place of a mount, made where nothing is. Whether it may be covered is decided by where it is, not by its name: an
-/// image may have a link there.
+/// The place of a mount, which is created if it does not exist. Whether it may be covered depends on where it
+/// really is, not on its name: an image may have a link there.
 ///
 /// # Errors
-/// It cannot be made, or may not be covered by this.
+/// The place cannot be created, or must not be covered by this mount.
 pub fn target(place: &Place, to: &Path, what: Make, proc: bool, bind: bool) -> Result<OwnedFd> {
     if what == Make::Directory && KERNELS.iter().any(|own| to == Path::new(own)) {
         return place.root.own_directory(to);
@@ -174,13 +177,13 @@ pub fn target(place: &Place, to: &Path, what: Make, proc: bool, bind: bool) -> R
     Ok(at)
 }
 
-/// The number of the mount that a path of the root leads to; `None` where nothing is.
+/// The ID of the mount that a path of the root is in; `None` where the path does not exist.
 pub fn mount_at(place: &Place, path: &Path) -> Option<u64> {
     let fd = place.root.find(path).ok()??;
     sys::mount_number(&fd).ok()
 }
 
-/// Attaches a tree; its place is made as what it is.
+/// Attaches a tree; its place is created with the same type.
 pub fn attach(place: &Place, tree: &OwnedFd, to: &Path) -> Result<()> {
     let what = || format!("cannot mount at {}", to.display());
     let directory = sys::stat(tree).with(what)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
@@ -188,7 +191,7 @@ pub fn attach(place: &Place, tree: &OwnedFd, to: &Path) -> Result<()> {
     sys::move_mount(tree, &at).with(what)
 }
 
-/// Mounts a filesystem of its own.
+/// Mounts a new file system.
 fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: Options) -> Result<()> {
     let what = || format!("cannot mount {kind} at {}", to.display());
     let there = place.root.find(to)?.is_some();
@@ -198,7 +201,8 @@ fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: Opti
     let mut more = |text: String| {
         data = if data.is_empty() { text } else { format!("{data},{text}") };
     };
-    // Over a place of the image it looks as that did; over none, as the kernel makes it, so that everybody may write.
+    // Over an existing directory it takes that one's mode; otherwise it is writable to everybody, the
+    // kernel's default.
     if kind == "tmpfs" && there && !options.data.split(',').any(|o| o.starts_with("mode=")) {
         more(format!("mode={:o}", sys::stat(&at).with(what)?.st_mode & 0o7777));
     }
@@ -229,8 +233,8 @@ fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: Opti
     set(&made, &Options { set: late, clear: 0, ..options }).with(what)
 }
 
-/// The host's filesystem that is shown where the kernel does not let a user mount one that would show more than the
-/// namespaces that the user has made.
+/// The file system of the host that is bind-mounted if the kernel does not allow a user to mount a new one,
+/// because that would reveal more than the namespaces that the user has created.
 fn instead(place: &Place, kind: &str) -> Option<&'static str> {
     let made = |flag| place.new & flag != 0;
     match kind {
@@ -241,7 +245,7 @@ fn instead(place: &Place, kind: &str) -> Option<&'static str> {
     }
 }
 
-/// Shows an open file of this mount namespace at another place.
+/// Bind-mounts an open file of this mount namespace at another place.
 pub fn show(place: &Place, file: &OwnedFd, to: &Path) -> Result<()> {
     let what = || format!("cannot show a file at {}", to.display());
     attach(place, &sys::clone_tree(file.as_raw_fd(), c"", false).with(what)?, to)

@@ -1,5 +1,5 @@
-//! Places inside a container's root. What an image says about itself is not believed: every path is walked with the
-//! root as its end, and what comes back is an open descriptor, so nothing that changes a link afterwards leads out.
+//! Paths inside a container's root. An image's links are not trusted: every path is resolved with the root as
+//! its limit, and the result is an open descriptor, so that later changes of links have no effect.
 
 use crate::error::{Context, Error, Result};
 use crate::sys;
@@ -9,25 +9,25 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// Most symbolic links of a path (`MAXSYMLINKS`).
+/// The most symbolic links in a path (`MAXSYMLINKS`).
 const MOST_LINKS: usize = 40;
 
-/// What is made where nothing is.
+/// What to create if a path does not exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Make {
-    /// A directory, and those above it.
+    /// A directory, and its parents.
     Directory,
-    /// An empty file, and the directories above it.
+    /// An empty file, and its parent directories.
     File,
 }
 
-/// The root.
+/// The root of a container.
 pub struct Root {
     fd: OwnedFd,
 }
 
 impl Root {
-    /// The root that an open directory is.
+    /// Uses an open directory as the root.
     pub fn new(fd: OwnedFd) -> Root {
         Root { fd }
     }
@@ -37,18 +37,18 @@ impl Root {
         &self.fd
     }
 
-    /// What is at a path; `None` where nothing is.
+    /// Opens a path, without access to its contents; `None` where it does not exist.
     ///
     /// # Errors
-    /// Links that turn in a circle, a file in a directory's place.
+    /// Links form a cycle, or a component is not a directory.
     pub fn find(&self, path: &Path) -> Result<Option<OwnedFd>> {
         self.open(path, libc::O_PATH)
     }
 
-    /// Opens what is at a path; `None` where nothing is.
+    /// Opens a path; `None` where it does not exist.
     ///
     /// # Errors
-    /// As [`Self::find`], and what is there cannot be opened this way.
+    /// As [`Self::find`]; or it cannot be opened with these flags.
     pub fn open(&self, path: &Path, flags: i32) -> Result<Option<OwnedFd>> {
         let name = sys::text(path).with(|| format!("path {path:?}"))?;
         let name = if name.is_empty() { c".".into() } else { name };
@@ -59,10 +59,10 @@ impl Root {
         }
     }
 
-    /// What is at a path, made where nothing is; links to nothing are followed and their target is made.
+    /// Opens a path, which is created if it does not exist; the targets of dangling links are created.
     ///
     /// # Errors
-    /// As [`Self::find`], and it cannot be made.
+    /// As [`Self::find`]; or it cannot be created.
     pub fn make(&self, path: &Path, what: Make) -> Result<OwnedFd> {
         if let Some(fd) = self.find(path)? {
             return Ok(fd);
@@ -70,10 +70,10 @@ impl Root {
         self.walk(path, what).with(|| format!("cannot make {} in the container's root", path.display()))
     }
 
-    /// A directory of the root itself, made where nothing is; it may be no link.
+    /// A directory in the root itself, which is created if it does not exist; it must not be a link.
     ///
     /// # Errors
-    /// Something else is there, or it cannot be made.
+    /// Something else exists, or it cannot be created.
     pub fn own_directory(&self, name: &Path) -> Result<OwnedFd> {
         let what = || format!("cannot make {} in the container's root", name.display());
         let text = sys::text(name.strip_prefix("/").unwrap_or(name)).with(what)?;
@@ -81,27 +81,27 @@ impl Root {
         match sys::stat(&fd).with(what)?.st_mode & libc::S_IFMT {
             libc::S_IFDIR => Ok(fd),
             _ => Err(Error::refused(format!(
-                "{} has to be a directory in the container's root, and no link",
+                "{} must be a directory in the container's root, not a link",
                 name.display()
             ))),
         }
     }
 
-    /// The directory above a path, made where it is not there, and the path's last name.
+    /// The parent directory of a path, which is created if it does not exist, and the path's last component.
     ///
     /// # Errors
-    /// As [`Self::make`], and the path has no last name.
+    /// As [`Self::make`]; or the path has no last component.
     pub fn parent(&self, path: &Path) -> Result<(OwnedFd, CString)> {
         let name = path.file_name().and_then(|n| CString::new(n.as_bytes()).ok());
-        let name =
-            name.ok_or_else(|| Error::refused(format!("{}: this is no file's path", path.display())))?;
+        let name = name
+            .ok_or_else(|| Error::refused(format!("{}: this is not the path of a file", path.display())))?;
         Ok((self.make(path.parent().unwrap_or(Path::new("/")), Make::Directory)?, name))
     }
 
     fn walk(&self, path: &Path, what: Make) -> io::Result<OwnedFd> {
         let mut todo = steps(path);
         let mut links = 0;
-        // The directories on the way: `..` goes back on it, never above the root.
+        // The directories on the way: `..` goes back, but never above the root.
         let mut way: Vec<OwnedFd> = Vec::new();
         while let Some(step) = todo.pop() {
             let here = way.last().unwrap_or(&self.fd).as_raw_fd();
@@ -136,7 +136,7 @@ impl Root {
     }
 }
 
-/// Opens a name of a directory without following it, made where it is not there.
+/// Opens a name in a directory without following links; creates it if it does not exist.
 fn enter(here: RawFd, name: &CString, what: Make) -> io::Result<OwnedFd> {
     const LOOK: i32 = libc::O_PATH | libc::O_NOFOLLOW;
     match sys::open_at(here, name, LOOK, 0) {
@@ -158,7 +158,7 @@ enum Step {
     Name(CString),
 }
 
-/// The steps of a path, the first one last.
+/// The components of a path, the first one last.
 fn steps(path: &Path) -> Vec<Step> {
     let name = |n: &OsStr| Some(Step::Name(CString::new(n.as_bytes()).ok()?));
     let step = |c: Component| match c {
@@ -170,7 +170,7 @@ fn steps(path: &Path) -> Vec<Step> {
     path.components().rev().filter_map(step).collect()
 }
 
-/// A path as it is inside: absolute, without `.` and `..`, which lead nowhere above the root.
+/// A normalized path inside the root: absolute, without `.` and `..`, which never leads above the root.
 pub fn clean(path: &Path) -> PathBuf {
     let mut all = PathBuf::from("/");
     for part in path.components() {
@@ -244,7 +244,7 @@ mod tests {
         let dir = Directory::new("own");
         let r = dir.root();
         std::os::unix::fs::symlink("/elsewhere", dir.0.join("root/proc")).unwrap();
-        assert!(r.own_directory(Path::new("/proc")).unwrap_err().to_string().contains("no link"));
+        assert!(r.own_directory(Path::new("/proc")).unwrap_err().to_string().contains("not a link"));
         r.own_directory(Path::new("/sys")).unwrap();
         assert!(dir.0.join("root/sys").is_dir());
     }

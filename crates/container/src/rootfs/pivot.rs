@@ -1,4 +1,4 @@
-//! Moving into the container's root.
+//! Changing to the container's root.
 
 use crate::channel::{Channel, Kind};
 use crate::error::{Context, Error, Result};
@@ -9,10 +9,10 @@ use crate::sys::{self, Attributes};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-/// What `linux.rootfsPropagation` says: flags of `mount(2)`.
+/// Parses `linux.rootfsPropagation` to flags of `mount(2)`.
 ///
 /// # Errors
-/// An unknown word.
+/// The word is unknown.
 pub fn propagation(word: Option<&str>) -> Result<u64> {
     Ok(match word {
         None | Some("" | "rslave") => libc::MS_SLAVE | libc::MS_REC,
@@ -25,26 +25,28 @@ pub fn propagation(word: Option<&str>) -> Result<u64> {
         Some("runbindable") => libc::MS_UNBINDABLE | libc::MS_REC,
         Some(other) => {
             return Err(Error::refused(format!(
-                "linux.rootfsPropagation is '{other}': it may be private, shared, slave, unbindable, or one of these behind an r"
+                "linux.rootfsPropagation is '{other}': it must be private, shared, slave or unbindable, or one of these with an r in front"
             )));
         }
     })
 }
 
-/// Makes the container's root a mount of its own in a namespace that the host sees nothing of (or what is asked for),
-/// and opens it.
+/// Makes the container's root a mount of its own, with the requested propagation (by default the host sees no
+/// mounts of the container), and opens it.
 ///
 /// # Errors
-/// There is no such directory, or the kernel's.
+/// The directory does not exist, or the kernel refused.
 pub fn begin(plan: &Plan, asked: u64, channel: &mut Channel) -> Result<OwnedFd> {
     let rootfs = plan.rootfs.as_path();
     let what = || format!("cannot use {} as a root", rootfs.display());
     let shared = asked & libc::MS_SHARED != 0;
-    // What is to be shared with the host may not be cut off first; the root's parent has to be, or nothing can move.
+    // Mounts that are shared with the host must not be made private first; but the root's parent must be
+    // private, or nothing can be moved.
     let all = if shared { asked } else { libc::MS_SLAVE | libc::MS_REC };
     sys::mount(c"", c"/", c"", all, c"").context("cannot set the propagation of mounts")?;
     if shared {
-        // Before it is copied: the copy would be shared as well, and could not become the root (pivot_root(2)).
+        // Before it is cloned: the clone would be shared as well, and could not become the root
+        // (pivot_root(2)).
         let mut above = Some(rootfs);
         let private = |path: &Path| sys::mount(c"", &sys::text(path)?, c"", libc::MS_PRIVATE, c"");
         while let Some(path) = above.filter(|p| private(p).is_err()) {
@@ -61,7 +63,7 @@ pub fn begin(plan: &Plan, asked: u64, channel: &mut Channel) -> Result<OwnedFd> 
     Ok(tree)
 }
 
-/// The layers by the kernel, or by a server that the runtime starts on its side.
+/// Mounts the layers by the kernel, or by a server that the runtime starts on its side.
 fn lay(layers: &Layers, plan: &Plan, channel: &mut Channel) -> Result<OwnedFd> {
     let kernels = match layers.fuse {
         true => Err(Error::refused("this kernel cannot mark in an ordinary user's layers what is no more")),
@@ -76,7 +78,7 @@ fn lay(layers: &Layers, plan: &Plan, channel: &mut Channel) -> Result<OwnedFd> {
     let given = channel.expect(Kind::Go)?.fds.pop();
     let (tree, device) = fuse::mount(given).map_err(both)?;
     channel.send(Kind::Layers, &[], &[device.as_raw_fd()])?;
-    // Only the server has it from now on: without one the next access fails, and does not wait.
+    // From now on only the server has it: without a server the next access fails instead of waiting.
     drop(device);
     channel.expect(Kind::Go)?;
     let log = fuse::log(&plan.state.bundle);
@@ -84,10 +86,10 @@ fn lay(layers: &Layers, plan: &Plan, channel: &mut Channel) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-/// Makes the root this process's, and lets the host's go.
+/// Makes it this process's root, and detaches the host's.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel refused.
 pub fn finish(root: &OwnedFd, asked: u64, pivot: bool) -> Result<()> {
     let what = "cannot move into the container's root";
     // SAFETY: changes this process's directory.
@@ -96,19 +98,20 @@ pub fn finish(root: &OwnedFd, asked: u64, pivot: bool) -> Result<()> {
         let shared = asked & libc::MS_SHARED != 0;
         let old =
             if shared { Some(sys::open("/", libc::O_PATH | libc::O_DIRECTORY).context(what)?) } else { None };
-        // The old root is put over the new one, and taken away there: no directory is needed for it (pivot_root(2)).
+        // The old root is mounted over the new one, and detached there: this needs no directory
+        // (pivot_root(2)).
         // SAFETY: reads literals.
         let done = unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) };
         sys::check(done).context(what)?;
         if let Some(old) = old {
-            // Or the host's mounts would go away with it.
+            // Otherwise the host's mounts would be unmounted, too.
             // SAFETY: changes this process's directory.
             sys::check(unsafe { libc::fchdir(old.as_raw_fd()) }.into()).context(what)?;
             sys::mount(c"", c".", c"", libc::MS_SLAVE | libc::MS_REC, c"").context(what)?;
         }
         // SAFETY: reads a literal.
         sys::check(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }.into())
-            .context("cannot let go of the host's root")?;
+            .context("cannot detach the host's root")?;
     } else {
         sys::mount(c".", c"/", c"", libc::MS_MOVE, c"").context(what)?;
         // SAFETY: reads a literal.

@@ -1,5 +1,5 @@
-//! An assembler for classic BPF as seccomp(2) runs it, that writes from the end to the beginning: jumps go forwards
-//! only, so every target is there before the jump to it, and equal ends are shared.
+//! An assembler for classic BPF as seccomp(2) runs it. It works from the end to the beginning: jumps only go
+//! forward, so every target exists before the jump to it, and equal endings are shared.
 
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET,
@@ -7,11 +7,11 @@ use libc::{
 };
 use std::collections::HashMap;
 
-/// The longest way a conditional jump can go, less what one that is about to be written may still push its targets
-/// away.
+/// The longest distance of a conditional jump, minus the instructions by which a new jump may still move its
+/// targets away.
 const REACH: usize = 250;
 
-/// Where `struct seccomp_data` has the number, the architecture and the low half of the first argument.
+/// Offsets in `struct seccomp_data`: the number, the architecture, the low half of the first argument.
 pub(super) const NUMBER: u32 = 0;
 pub(super) const ARCHITECTURE: u32 = 4;
 pub(super) const ARGUMENTS: u32 = 16;
@@ -25,20 +25,20 @@ pub(super) enum Compare {
     AnyBit,
 }
 
-/// A place to go to.
+/// A target of jumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Label {
-    /// The end of the program with this value.
+    /// The end of the program, with this return value.
     Return(u32),
     /// An instruction that is written already, counted from the end.
     At(usize),
 }
 
-/// A program, last instruction first.
+/// A program under construction, last instruction first.
 #[derive(Default)]
 pub(super) struct Assembler {
     backwards: Vec<sock_filter>,
-    /// The latest instruction that is, or leads to, each label.
+    /// The most recent instruction that is, or jumps to, each label.
     latest: HashMap<Label, usize>,
 }
 
@@ -48,12 +48,12 @@ impl Assembler {
         Label::At(self.backwards.len() - 1)
     }
 
-    /// How many instructions a jump written next has to skip.
+    /// How many instructions a jump written next would have to skip.
     fn distance(&self, target: usize) -> usize {
         self.backwards.len() - target - 1
     }
 
-    /// Writes an instruction that is, or leads to, the label.
+    /// Writes an instruction that is, or jumps to, the label.
     fn bridge(&mut self, label: Label) -> usize {
         match label {
             Label::Return(value) => self.push(BPF_RET | BPF_K, 0, 0, value),
@@ -64,7 +64,7 @@ impl Assembler {
         at
     }
 
-    /// The label's instruction, or one that leads there, within the reach of a conditional jump.
+    /// The label's instruction, or one that jumps to it, within reach of a conditional jump.
     fn near(&mut self, label: Label) -> usize {
         let itself = if let Label::At(at) = label { Some(at) } else { None };
         let known = [itself, self.latest.get(&label).copied()];
@@ -75,7 +75,7 @@ impl Assembler {
         }
     }
 
-    /// Goes to `yes` where the comparison holds, else to `no`.
+    /// Jumps to `yes` if the comparison holds, otherwise to `no`.
     pub(super) fn jump(&mut self, compare: Compare, with: u32, yes: Label, no: Label) -> Label {
         if yes == no {
             return yes;
@@ -91,14 +91,14 @@ impl Assembler {
         self.push(BPF_JMP | BPF_K | code, jt, jf, with)
     }
 
-    /// The label as the very next instruction, for those that cannot jump.
+    /// Makes the label the very next instruction, for instructions that cannot jump.
     fn next(&mut self, label: Label) {
         if label != Label::At(self.backwards.len().wrapping_sub(1)) {
             self.bridge(label);
         }
     }
 
-    /// Loads a word of the call's data and goes on at `then`.
+    /// Loads a word of the call's data and continues at `then`.
     pub(super) fn load(&mut self, offset: u32, then: Label) -> Label {
         if let Label::Return(_) = then {
             return then;
@@ -107,7 +107,7 @@ impl Assembler {
         self.push(BPF_LD | BPF_W | BPF_ABS, 0, 0, offset)
     }
 
-    /// Keeps these bits of the accumulator and goes on at `then`.
+    /// Masks the accumulator and continues at `then`.
     pub(super) fn and(&mut self, mask: u32, then: Label) -> Label {
         self.next(then);
         self.push(BPF_ALU | BPF_AND | BPF_K, 0, 0, mask)

@@ -1,4 +1,4 @@
-//! From the specification's rules to a program.
+//! Compiling the specification's rules to a program.
 
 use super::bpf::{ARCHITECTURE, ARGUMENTS, Assembler, Compare, Label, NUMBER};
 use super::numbers::{Numbers, X32_BIT, second_door};
@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// `BPF_MAXINSNS`.
 const MOST: usize = 4096;
 
-/// What a filter sees as number where a tracer took the call away: there is nothing to decide, and any answer but this
-/// would overwrite the tracer's.
+/// The number that a filter sees if a tracer removed the call: there is nothing to decide, and any other
+/// action would overwrite the tracer's result.
 const NO_CALL: u32 = u32::MAX;
 
 /// A condition on one argument.
@@ -22,13 +22,13 @@ struct Condition {
     index: u32,
     operator: Test,
     value: u64,
-    /// What [`Test::Masked`] compares with.
+    /// The comparison value of [`Test::Masked`].
     with: u64,
-    /// Only the lower half counts.
+    /// Whether only the lower half is compared.
     narrow: bool,
 }
 
-/// The specification's operators, less those that are another's contrary.
+/// The specification's operators, without those that negate others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Test {
     Equal { not: bool },
@@ -37,30 +37,30 @@ enum Test {
     Masked,
 }
 
-/// What happens where all conditions hold.
+/// A rule: an action if all conditions hold.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Rule {
     conditions: Vec<Condition>,
     action: u32,
 }
 
-/// What happens to a call.
+/// The decision about a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Decision {
     Always(u32),
-    /// The first rule that fits, or the default.
+    /// The action of the first matching rule, or the default.
     Rules(Vec<Rule>),
 }
 
-/// Makes a filter for this host.
+/// Compiles a filter for this host.
 ///
 /// # Errors
-/// A sentence about what in the profile cannot be.
+/// A sentence about what in the profile is not possible.
 pub fn compile(profile: &LinuxSeccomp) -> Result<Filter, SeccompError> {
     compile_for(profile, Abi::native().ok_or(SeccompError::Host(std::env::consts::ARCH))?)
 }
 
-/// Makes a filter for a host with this native ABI.
+/// Compiles a filter for a host with this native ABI.
 ///
 /// # Errors
 /// As [`compile`].
@@ -70,8 +70,8 @@ pub fn compile_for(profile: &LinuxSeccomp, native: Abi) -> Result<Filter, Seccom
     let entries = entries(profile, default)?;
     let listed = profile.architectures().iter().flatten().filter_map(|arch| Abi::of(*arch, native));
     let abis: BTreeSet<Abi> = listed.chain([native]).collect();
-    // Calls newer than the profile's author can have known do not exist, where they would be refused: programs then
-    // fall back to older ones, which they do not on EPERM.
+    // Calls that are newer than the profile's author can have known are made to look unimplemented (`ENOSYS`)
+    // if they would be refused: programs then fall back to older ones, which they do not on EPERM.
     let newer = match profile.default_action() {
         Action::ScmpActAllow | Action::ScmpActLog | Action::ScmpActTrace | Action::ScmpActNotify => default,
         _ => libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
@@ -90,7 +90,7 @@ pub fn compile_for(profile: &LinuxSeccomp, native: Abi) -> Result<Filter, Seccom
     }
 }
 
-/// The flags for seccomp(2), after a look at what they mean together.
+/// The flags for seccomp(2), after checks of their combinations.
 fn flags(profile: &LinuxSeccomp) -> Result<libc::c_ulong, SeccompError> {
     let entries = || profile.syscalls().iter().flatten();
     let notify = |entry: &&LinuxSyscall| entry.action() == Action::ScmpActNotify;
@@ -103,7 +103,7 @@ fn flags(profile: &LinuxSeccomp) -> Result<libc::c_ulong, SeccompError> {
     let notifies = entries().any(|entry| notify(&entry));
     let listener = profile.listener_path().is_some();
     if notifies && !listener {
-        return Err(SeccompError::Listener("SCMP_ACT_NOTIFY needs listenerPath, the socket of who answers"));
+        return Err(SeccompError::Listener("SCMP_ACT_NOTIFY needs listenerPath, the socket of the listener"));
     }
     if profile.listener_metadata().is_some() && !listener {
         return Err(SeccompError::Listener("listenerMetadata needs listenerPath"));
@@ -132,13 +132,13 @@ fn bit(flag: Flag) -> libc::c_ulong {
     }
 }
 
-/// What a filter returns for an action.
+/// The return value of a filter for an action.
 fn value(action: Action, errno: Option<u32>, at: impl Fn() -> String) -> Result<u32, SeccompError> {
     let (value, most) = match action {
         Action::ScmpActKill | Action::ScmpActKillThread => (libc::SECCOMP_RET_KILL_THREAD, 0),
         Action::ScmpActKillProcess => (libc::SECCOMP_RET_KILL_PROCESS, 0),
         Action::ScmpActTrap => (libc::SECCOMP_RET_TRAP, 0),
-        // MAX_ERRNO of the kernel.
+        // The kernel's MAX_ERRNO.
         Action::ScmpActErrno => (libc::SECCOMP_RET_ERRNO, 4095),
         Action::ScmpActTrace => (libc::SECCOMP_RET_TRACE, 0xffff),
         Action::ScmpActNotify => (libc::SECCOMP_RET_USER_NOTIF, 0),
@@ -154,7 +154,7 @@ fn value(action: Action, errno: Option<u32>, at: impl Fn() -> String) -> Result<
     }
 }
 
-/// An entry of `syscalls`: names, and rules for each of them (none where it says what happens anyway).
+/// An entry of `syscalls`: names, and their rules (none if it repeats the default action).
 type Entry<'a> = (&'a [String], Vec<Rule>);
 
 fn entries(profile: &LinuxSeccomp, default: u32) -> Result<Vec<Entry<'_>>, SeccompError> {
@@ -187,7 +187,7 @@ fn condition(arg: &LinuxSeccompArg, at: impl Fn() -> String) -> Result<Condition
     Ok(Condition { index: arg.index() as u32, operator, value: arg.value(), with, narrow: false })
 }
 
-/// One rule, or where an argument is compared twice, one for each comparison.
+/// One rule, or, if an argument is compared twice, one for each comparison.
 fn rules(conditions: Vec<Condition>, action: u32) -> Vec<Rule> {
     let twice = (0..6).any(|index| conditions.iter().filter(|c| c.index == index).count() > 1);
     match twice {
@@ -196,27 +196,27 @@ fn rules(conditions: Vec<Condition>, action: u32) -> Vec<Rule> {
     }
 }
 
-/// Numbers from `start` to the next range's, to which the same happens.
+/// Consecutive numbers from `start` up to the next range, with the same decision.
 struct Range {
     start: u32,
     decision: Decision,
 }
 
-/// A program while it is written.
+/// A program under construction.
 struct Program {
     default: u32,
     newer: u32,
     assembler: Assembler,
-    /// Rules that are there already: calls often share theirs.
+    /// Rule lists that are compiled already: calls often share theirs.
     written: HashMap<Vec<Rule>, Label>,
 }
 
-/// What happens to each call that an entry names, by number, and the largest number named.
+/// The decision for each call that an entry names, by number, and the largest number named.
 fn decisions(abi: Abi, entries: &[Entry<'_>]) -> (Vec<(u32, Decision)>, Option<u32>) {
     let numbers = Numbers::of(abi);
     let mut last = None;
     let mut lists: Vec<Vec<Rule>> = Vec::new();
-    // Which list of rules each entry has for a number, in the entries' order.
+    // The rules of each entry for a number, in the entries' order.
     let mut calls: Vec<(u32, usize)> = Vec::with_capacity(512);
     for (names, rules) in entries {
         lists.push(rules.iter().map(|rule| narrowed(rule, abi)).collect());
@@ -247,7 +247,8 @@ fn decisions(abi: Abi, entries: &[Entry<'_>]) -> (Vec<(u32, Decision)>, Option<u
     (calls.chunk_by(|a, b| a.0 == b.0).filter_map(decide).collect(), last)
 }
 
-/// Rules of a call for the door that it is also made through. Arguments are then in memory, which no filter sees.
+/// Rules of a call for the multiplexing call through which it can also be made. The arguments are then in
+/// memory, which a filter cannot see.
 fn through(code: u32, rules: &[Rule]) -> Vec<Rule> {
     let operator = Test::Equal { not: false };
     let first = Condition { index: 0, operator, value: code.into(), with: 0, narrow: true };
@@ -266,7 +267,8 @@ fn narrowed(rule: &Rule, abi: Abi) -> Rule {
 }
 
 impl Program {
-    /// The numbers of an ABI; for x86-64 with those of x32, which are not served unless its own ranges follow.
+    /// The numbers of an ABI. For x86-64 they include those of x32, which are refused unless its own ranges
+    /// follow.
     fn ranges(&self, abi: Abi, entries: &[Entry<'_>]) -> Vec<Range> {
         let (decisions, last) = decisions(abi, entries);
         let mut ranges: Vec<Range> = Vec::new();
@@ -299,7 +301,7 @@ impl Program {
         ranges
     }
 
-    /// All sections, the native one in front, and the choice between them.
+    /// All sections, the native one first, and the selection between them.
     fn write(mut self, mut sections: BTreeMap<u32, Vec<Range>>, native: u32) -> Vec<libc::sock_filter> {
         let front = sections.remove(&native).map(|ranges| (native, ranges));
         let mut start = Label::Return(libc::SECCOMP_RET_KILL_PROCESS);
@@ -349,7 +351,8 @@ impl Program {
         }
     }
 
-    /// One rule after the other, those that ask the same argument for one of several values together.
+    /// Tests rules one after the other; rules that compare the same argument with different values are
+    /// combined.
     fn rules(&mut self, mut rules: &[Rule]) -> Label {
         let mut next = Label::Return(self.default);
         while let Some(last) = rules.last() {
@@ -369,7 +372,7 @@ impl Program {
         next
     }
 
-    /// Rules of which each asks one argument for one value, all with the same upper half.
+    /// Rules that each compare one argument with one value, all with the same upper half.
     fn choice(&mut self, rules: &[Rule], no: Label) -> Label {
         let condition = rules[0].conditions[0];
         let mut label = no;
@@ -381,7 +384,7 @@ impl Program {
         self.upper(&condition, |program, upper| program.assembler.jump(Compare::Equal, upper, low, no), low)
     }
 
-    /// The test of the upper half that `test` writes, or where it does not count, what follows.
+    /// The test of the upper half that `test` writes; if the upper half does not count, what follows it.
     fn upper(
         &mut self,
         of: &Condition,
@@ -395,7 +398,7 @@ impl Program {
         self.assembler.load(ARGUMENTS + 8 * of.index + 4, test)
     }
 
-    /// Goes to `yes` where the condition holds, else to `no`.
+    /// Jumps to `yes` if the condition holds, otherwise to `no`.
     fn condition(&mut self, condition: &Condition, yes: Label, no: Label) -> Label {
         let swap = |not: bool| if not { (no, yes) } else { (yes, no) };
         match condition.operator {
@@ -421,7 +424,7 @@ impl Program {
         self.assembler.load(ARGUMENTS + 8 * condition.index, test)
     }
 
-    /// A larger upper half decides, an equal one leaves it to the lower.
+    /// A larger upper half decides; if equal, the lower half does.
     fn order(&mut self, condition: &Condition, compare: Compare, yes: Label, no: Label) -> Label {
         let low = self.low(condition, compare, yes, no);
         let test = |program: &mut Program, upper| {
@@ -442,7 +445,7 @@ impl Program {
         let halves = [0, 32].map(|shift| ((mask >> shift) as u32, (with >> shift) as u32));
         (0..).zip(halves).fold(yes, |yes, (half, (mask, with))| {
             let test = match (mask, with) {
-                // Nothing is asked of this half.
+                // This half is not compared.
                 (0, _) => return yes,
                 (_, 0) => self.assembler.jump(Compare::AnyBit, mask, no, yes),
                 _ if mask == with && mask.is_power_of_two() => {
@@ -458,7 +461,7 @@ impl Program {
     }
 }
 
-/// What rules have in common that [`Program::choice`] can take together.
+/// What rules must have in common for [`Program::choice`] to combine them.
 fn choice(rule: &Rule) -> Option<(u32, bool, u32)> {
     match rule.conditions[..] {
         [Condition { index, operator: Test::Equal { not: false }, value, narrow, .. }] => {
@@ -468,15 +471,16 @@ fn choice(rule: &Rule) -> Option<(u32, bool, u32)> {
     }
 }
 
-/// A range, or several in which every second is a single number and the others are equal: one comparison for equality
-/// then does what takes two for order.
+/// A range, or several in which every second one is a single number and the others are equal: then one
+/// comparison for equality replaces two for order.
 type Group<'a> = &'a [Range];
 
-/// The grouping that takes the fewest comparisons.
+/// The grouping with the fewest comparisons.
 fn groups(ranges: &[Range]) -> Vec<Group<'_>> {
-    /// More comparisons in a row would make the way longer than they make the program shorter.
+    /// More comparisons in a row would make the path longer than they make the program shorter.
     const MOST_SINGLES: usize = 3;
-    // For each range: the comparisons from here on, and how many ranges the group that starts here has.
+    // For each range: the number of comparisons from here on, and the number of ranges in the group that
+    // starts here.
     let mut best = vec![(0, 0); ranges.len() + 1];
     for at in (0..ranges.len()).rev() {
         best[at] = (usize::MAX, 1);

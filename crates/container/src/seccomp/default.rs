@@ -1,5 +1,5 @@
-//! The profile of containers that bring none of their own: which calls are allowed is as in Docker's default profile
-//! (moby/profiles, seccomp/default.json, 2026), everything else is refused with `EPERM`.
+//! The profile of containers without a profile of their own: it allows the calls that Docker's default
+//! profile allows (moby/profiles, seccomp/default.json, 2026), and refuses all others with `EPERM`.
 
 use libc::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
@@ -11,10 +11,10 @@ use oci_spec::runtime::{
 };
 use std::collections::HashSet;
 
-/// Allowed to everybody. Not here, and so refused: keys (`add_key`, `keyctl`, `request_key`: kept by user, not by
-/// container), `userfaultfd` and `io_uring_*` (calls that many attacks on the kernel were built on, the latter also
-/// unseen by filters), `kexec_*`, `swapon`, `swapoff`, `pivot_root`, `move_pages` and `migrate_pages`, `nfsservctl`,
-/// `uselib`, `ustat`, `sysfs`, `_sysctl`, `vm86*`.
+/// Always allowed. Not in this list, and so refused: keys (`add_key`, `keyctl`, `request_key`: keyrings
+/// belong to users, not containers), `userfaultfd` and `io_uring_*` (many attacks on the kernel used them,
+/// and filters cannot see the latter's operations), `kexec_*`, `swapon`, `swapoff`, `pivot_root`,
+/// `move_pages` and `migrate_pages`, `nfsservctl`, `uselib`, `ustat`, `sysfs`, `_sysctl`, `vm86*`.
 const ALWAYS: &[&str] = &[
     // Files and directories.
     "_llseek access cachestat chdir chmod chown chown32 close close_range copy_file_range creat dup dup2 dup3 \
@@ -28,23 +28,24 @@ const ALWAYS: &[&str] = &[
     // Extended attributes; what is mounted.
     "fgetxattr flistxattr fremovexattr fsetxattr getxattr getxattrat lgetxattr listmount listxattr listxattrat \
      llistxattr lremovexattr lsetxattr removexattr removexattrat setxattr setxattrat statmount",
-    // Waiting for files, and news of them.
+    // Waiting for files, and notifications about them.
     "_newselect epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait epoll_wait_old \
      eventfd eventfd2 fanotify_mark inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy \
      io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit pipe pipe2 poll ppoll ppoll_time64 pselect6 \
      pselect6_time64 select signalfd signalfd4 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime \
      timerfd_settime64",
-    // Sockets (`socket` itself: see `FAMILIES`). 32-bit programs also make these calls by `socketcall`, which is allowed for
-    // each of them but not for `socket`: its family is then in memory, where no filter sees it, so that every family would
-    // be open. 32-bit C libraries that make sockets in no other way need a filter of the user's own.
+    // Sockets (for `socket` itself see `FAMILIES`). 32-bit programs also make these calls by `socketcall`,
+    // which is allowed for each of them except `socket`: its family would be in memory, where a filter cannot
+    // see it, so that every family would be allowed. 32-bit C libraries that create sockets in no other way
+    // need a custom filter.
     "accept accept4 bind connect getpeername getsockname getsockopt ipc listen recv recvfrom recvmmsg recvmmsg_time64 \
      recvmsg send sendmmsg sendmsg sendto setsockopt shutdown socketpair",
     // Memory.
     "brk get_thread_area madvise map_shadow_stack membarrier mincore mlock mlock2 mlockall mmap mmap2 mprotect mremap \
      mseal msync munlock munlockall munmap pkey_alloc pkey_free pkey_mprotect process_mrelease remap_file_pages \
      set_thread_area",
-    // Processes, threads, who they are (`clone`: see `NAMESPACES`). `ptrace` and its like reach only what the container
-    // can see, and since Linux 4.8 cannot get around a filter.
+    // Processes, threads, identity (for `clone` see `NAMESPACES`). `ptrace` and similar calls only reach
+    // processes of the container, and since Linux 4.8 cannot bypass a filter.
     "capget capset execve execveat exit exit_group fork get_robust_list getcpu getegid getegid32 geteuid geteuid32 \
      getgid getgid32 getgroups getgroups32 getpgid getpgrp getpid getppid getpriority getrandom getresgid getresgid32 \
      getresuid getresuid32 getrlimit getrusage getsid gettid getuid getuid32 ioprio_get ioprio_set kill \
@@ -62,16 +63,17 @@ const ALWAYS: &[&str] = &[
     "futex futex_requeue futex_time64 futex_wait futex_waitv futex_wake mq_getsetattr mq_notify mq_open \
      mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink msgctl msgget msgrcv msgsnd \
      semctl semget semop semtimedop semtimedop_time64 shmat shmctl shmdt shmget",
-    // Time (setting it still needs the capability), the host's name, its load.
+    // Time (setting it still needs the capability), the host's name and load.
     "adjtimex alarm clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 \
      clock_nanosleep clock_nanosleep_time64 getitimer gettimeofday nanosleep setitimer sysinfo time timer_create \
      timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime timer_settime64 times uname",
-    // Calls of one CPU: names that the others do not have.
+    // Calls that only one CPU has.
     "arch_prctl arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush modify_ldt riscv_flush_icache riscv_hwprobe \
      set_tls sync_file_range2",
 ];
 
-/// Allowed with a capability, as the kernel asks for it anyway: the filter only keeps the code behind it out of reach.
+/// Allowed with a capability that the kernel checks anyway: the filter only makes the code behind it
+/// unreachable.
 const WITH: &[(Capability, &str)] = &[
     (Capability::DacReadSearch, "open_by_handle_at"),
     (
@@ -94,19 +96,19 @@ const WITH: &[(Capability, &str)] = &[
     (Capability::Perfmon, "perf_event_open"),
 ];
 
-/// Families of sockets: all below this one (`AF_DECnet`, which is gone) …
+/// Socket families: all below this one (`AF_DECnet`, which was removed) …
 const FAMILIES_BELOW: u64 = 12;
-/// … and these (include/linux/socket.h). Not `AF_ALG` (38), the kernel's ciphers, nor `AF_VSOCK` (40), which reaches
-/// the host from within a machine past all networks, nor those that the kernel has dropped.
+/// … and these (include/linux/socket.h). Not `AF_ALG` (38), the kernel's ciphers, nor `AF_VSOCK` (40), by
+/// which a machine reaches its host past all networks, nor families that the kernel has removed.
 const FAMILIES: &[u64] =
     &[13, 14, 15, 16, 17, 18, 21, 22, 24, 26, 27, 28, 29, 30, 31, 32, 33, 35, 36, 39, 41, 42, 43, 44, 45];
 
-/// `personality`: Linux (0), 32-bit (8), each also with `UNAME26` (0x20000); asking for the present one (0xffffffff).
-/// Not those that turn off address randomization or map page 0.
+/// `personality`: Linux (0), 32-bit (8), each also with `UNAME26` (0x20000); and a query (0xffffffff). Not
+/// those that disable address randomization or map page 0.
 const PERSONALITIES: &[u64] = &[0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// No new namespaces without `CAP_SYS_ADMIN`: in a user namespace of its own a process has all capabilities, and with
-/// them reaches much of the kernel's code.
+/// No new namespaces without `CAP_SYS_ADMIN`: in a new user namespace a process has all capabilities, and
+/// with them reaches much of the kernel's code.
 const NAMESPACES: i32 =
     CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
 
@@ -122,7 +124,7 @@ pub fn default_profile(capabilities: &HashSet<Capability>) -> LinuxSeccomp {
     calls.extend(with.map(|(_, names)| entry(names, Allow, None)));
     if !capabilities.contains(&Capability::SysAdmin) {
         calls.push(argument("clone", Operator::ScmpCmpMaskedEq, NAMESPACES as u32 as u64));
-        // Its flags are in memory. C libraries fall back to `clone` when told that it does not exist.
+        // Its flags are in memory. C libraries fall back to `clone` if it looks unimplemented.
         let mut clone3 = entry("clone3", Errno, None);
         clone3.set_errno_ret(Some(ENOSYS as u32));
         calls.push(clone3);
@@ -135,7 +137,7 @@ pub fn default_profile(capabilities: &HashSet<Capability>) -> LinuxSeccomp {
     profile
 }
 
-/// The host's own ABI and the 32-bit ones beside it.
+/// The host's own ABI, and its 32-bit ABIs.
 fn architectures() -> Vec<Arch> {
     match std::env::consts::ARCH {
         "x86_64" => vec![Arch::ScmpArchX86_64, Arch::ScmpArchX86, Arch::ScmpArchX32],

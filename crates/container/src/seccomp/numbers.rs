@@ -1,4 +1,4 @@
-//! Names of system calls and their numbers, for each ABI that a kernel serves.
+//! Names and numbers of system calls, for each ABI that a kernel supports.
 
 use oci_spec::runtime::Arch;
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 /// Set in every number of the x32 ABI (`__X32_SYSCALL_BIT`, arch/x86/include/uapi/asm/unistd.h).
 pub(super) const X32_BIT: u32 = 0x4000_0000;
 
-/// A way to call a kernel: numbers and width of arguments.
+/// A system call ABI: numbers and width of arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Abi {
     /// x86-64.
@@ -24,7 +24,7 @@ pub enum Abi {
 }
 
 impl Abi {
-    /// The ABI that this executable uses; `None` on a host whose numbers are not known here.
+    /// The ABI of this executable; `None` on a host whose numbers are not known here.
     pub fn native() -> Option<Abi> {
         match std::env::consts::ARCH {
             "x86_64" => Some(Abi::X86_64),
@@ -34,8 +34,8 @@ impl Abi {
         }
     }
 
-    /// What an entry of `architectures` names on a host with this native ABI; `None` for one that its kernel never
-    /// serves.
+    /// The ABI that an entry of `architectures` names, on a host with this native ABI; `None` if its kernel
+    /// never supports it.
     pub(super) fn of(arch: Arch, native: Abi) -> Option<Abi> {
         let abi = match arch {
             Arch::ScmpArchNative => native,
@@ -66,13 +66,13 @@ impl Abi {
         }
     }
 
-    /// Whether arguments have 32 bits: the upper halves then say nothing.
+    /// Whether arguments have 32 bits, so that the upper halves must be ignored.
     pub(super) fn narrow(self) -> bool {
         matches!(self, Abi::X86 | Abi::X32 | Abi::Arm)
     }
 }
 
-/// Calls that x32 numbers in a range of its own (arch/x86/entry/syscalls/syscall_64.tbl, from 512 on).
+/// Calls that have numbers of their own in x32 (arch/x86/entry/syscalls/syscall_64.tbl, from 512 on).
 const X32_OWN: [&str; 36] = [
     "rt_sigaction",
     "rt_sigreturn",
@@ -127,10 +127,11 @@ const X32_NOT: [&str; 11] = [
     "vserver",
 ];
 
-/// Newer than the library's tables; the same number everywhere since 5.1 (scripts/syscall.tbl).
+/// Calls newer than the library's tables; since 5.1 they have the same number everywhere
+/// (scripts/syscall.tbl).
 const NEWER: [(&str, u32); 2] = [("listns", 470), ("rseq_slice_yield", 471)];
 
-/// Calls private to 32-bit Arm (arch/arm/include/uapi/asm/unistd.h).
+/// Calls of 32-bit Arm only (arch/arm/include/uapi/asm/unistd.h).
 const ARM_OWN: [(&str, u32); 6] = [
     ("breakpoint", 0xf_0001),
     ("cacheflush", 0xf_0002),
@@ -168,21 +169,21 @@ impl Numbers {
                 all.values_mut().for_each(|number| *number |= X32_BIT);
             }
             Abi::Arm => all.extend(ARM_OWN),
-            // The kernel's headers call it so, and so do all profiles.
+            // The name in the kernel's headers and in all profiles.
             Abi::Aarch64 => all.extend([("newfstatat", 79)]),
             Abi::X86 | Abi::Riscv64 => {}
         }
         Numbers(all)
     }
 
-    /// The number of a call; `None` where this ABI has none of that name.
+    /// The number of a call; `None` if this ABI has no call of that name.
     pub(super) fn get(&self, name: &str) -> Option<u32> {
         self.0.get(name).copied()
     }
 }
 
-/// Calls that 32-bit x86 also makes through `socketcall` (include/uapi/linux/net.h), in the order of their codes from
-/// 1 on.
+/// Calls that 32-bit x86 also has through `socketcall` (include/uapi/linux/net.h), in the order of their
+/// codes from 1 on.
 const SOCKETCALL: [&str; 20] = [
     "socket",
     "bind",
@@ -206,7 +207,7 @@ const SOCKETCALL: [&str; 20] = [
     "sendmmsg",
 ];
 
-/// Calls that 32-bit x86 also makes through `ipc` (include/uapi/linux/ipc.h).
+/// Calls that 32-bit x86 also has through `ipc` (include/uapi/linux/ipc.h).
 const IPC: [(&str, u32); 12] = [
     ("semop", 1),
     ("semget", 2),
@@ -222,7 +223,8 @@ const IPC: [(&str, u32); 12] = [
     ("shmctl", 24),
 ];
 
-/// The second door of a call on 32-bit x86: the call that holds it, and the value of its first argument.
+/// The multiplexing call of 32-bit x86 through which a call can also be made, and the value of its first
+/// argument.
 pub(super) fn second_door(name: &str) -> Option<(&'static str, u32)> {
     let socket = || SOCKETCALL.iter().position(|n| *n == name).map(|at| ("socketcall", at as u32 + 1));
     let ipc = || IPC.iter().find(|(n, _)| *n == name).map(|(_, code)| ("ipc", *code));

@@ -1,5 +1,5 @@
-//! Programs against an interpreter and a reading of the specification that share nothing with the compiler but the
-//! tables of numbers, and against this host's kernel.
+//! Tests of programs against an interpreter and a reading of the specification that share nothing with the
+//! compiler but the tables of numbers, and against this host's kernel.
 
 use super::numbers::{Numbers, X32_BIT, second_door};
 use super::*;
@@ -43,7 +43,7 @@ impl Call {
     }
 }
 
-/// Runs a program; gives its result and the number of steps.
+/// Runs a program; returns its result and the number of steps.
 fn run(program: &[libc::sock_filter], call: &Call) -> (u32, usize) {
     let (mut at, mut a, mut steps) = (0usize, 0u32, 0);
     loop {
@@ -84,7 +84,7 @@ fn holds(arg: &LinuxSeccompArg, call: &Call, abi: Abi) -> bool {
     }
 }
 
-/// What a profile says about a call on a host of x86-64, entry by entry.
+/// The decision of a profile about a call on an x86-64 host, entry by entry.
 fn decide(profile: &LinuxSeccomp, call: &Call, tables: &[(Abi, Numbers)]) -> u32 {
     let listed = |arch| profile.architectures().iter().flatten().any(|a| *a == arch);
     let abi = match call.architecture {
@@ -139,7 +139,7 @@ fn decide(profile: &LinuxSeccomp, call: &Call, tables: &[(Abi, Numbers)]) -> u32
     }
 }
 
-/// xorshift64*: the same every time.
+/// xorshift64*: the same sequence every time.
 struct Random(u64);
 
 impl Random {
@@ -158,7 +158,7 @@ impl Random {
         list[self.below(list.len())]
     }
 
-    /// Small, with a few bits, or anything.
+    /// A small value, one with a few bits, or any.
     fn value(&mut self) -> u64 {
         match self.below(5) {
             0 => self.below(4) as u64,
@@ -236,7 +236,7 @@ fn random_profile(random: &mut Random, names: &[&'static str]) -> LinuxSeccomp {
     profile
 }
 
-/// A call that the profile is likely to say something about.
+/// A call for which the profile is likely to have a rule.
 fn random_call(random: &mut Random, profile: &LinuxSeccomp, tables: &[(Abi, Numbers)]) -> Call {
     let (abi, numbers) = &tables[random.below(tables.len())];
     let mut arguments = [0; 6].map(|_| random.value());
@@ -337,7 +337,8 @@ fn default_profile_refuses_what_docker_refuses() {
         assert_eq!(all("personality", &[8]), (ALLOW, ALLOW));
         assert_eq!(all("personality", &[0x0040_0000]), (refused, refused));
     }
-    // Behind the second door of 32-bit programs the family is in memory; all other calls of sockets are open there.
+    // In the multiplexing calls of 32-bit programs the family is in memory; all other socket calls are
+    // allowed there.
     for (code, want) in
         [(1, refused), (2, ALLOW), (3, ALLOW), (8, ALLOW), (18, ALLOW), (20, ALLOW), (21, refused)]
     {
@@ -345,7 +346,7 @@ fn default_profile_refuses_what_docker_refuses() {
     }
     let newer = Call { number: 1000, ..Call::of(Abi::X86_64, "read", &[]) };
     assert_eq!(run(plain.program(), &newer).0, errno(libc::ENOSYS));
-    // Upper halves are no way around: the kernel takes a family's lower half.
+    // Upper halves cannot be used to bypass the filter: the kernel takes a family's lower half.
     assert_eq!(answer(&plain, Abi::X86_64, "socket", &[38 | 1 << 32]), refused);
 }
 
@@ -363,7 +364,7 @@ fn every_name_of_the_default_profile_is_a_call() {
     let all = [Abi::X86_64, Abi::X86, Abi::X32, Abi::Aarch64, Abi::Arm, Abi::Riscv64].map(Numbers::of);
     let every: HashSet<Capability> = WITH_ALL.iter().map(|name| name.parse().unwrap()).collect();
     let profile = default_profile(&every);
-    // Names of other libraries for calls above, and of calls that only other CPUs have.
+    // Other libraries' names for calls above, and calls that only other CPUs have.
     let foreign = ["fstatat64", "utimensat_time64", "recv", "send", "sync_file_range2"];
     for name in profile.syscalls().iter().flatten().flat_map(|entry| entry.names()) {
         let known = all.iter().any(|numbers| numbers.get(name).is_some());
@@ -434,7 +435,7 @@ fn flags() {
     assert!(matches!(profile(plain).flags().as_deref(), Some([Flag::SeccompFilterFlagWaitKillableRecv])));
 }
 
-/// Runs `child` under a filter in a process of its own, which may do nothing that allocates; gives its wait status.
+/// Runs `child` under a filter in a forked process, which must not allocate; returns its wait status.
 fn under(filter: &Filter, child: impl FnOnce(Option<OwnedFd>) -> i32) -> i32 {
     // SAFETY: the child calls only system calls through libc, none of which takes a lock of this process.
     match unsafe { libc::fork() } {
@@ -472,7 +473,7 @@ fn one_call(action: &str) -> Filter {
     compile(&profile(&json)).unwrap()
 }
 
-/// The exit code of each action, by this kernel.
+/// The exit code of each action under this kernel.
 #[test]
 fn actions_as_the_kernel_runs_them() {
     let code = |action: &str| libc::WEXITSTATUS(under(&one_call(action), |_| probe()));
@@ -487,7 +488,7 @@ fn actions_as_the_kernel_runs_them() {
         let status = under(&one_call(&format!(r#""action":"SCMP_ACT_{action}""#)), |_| probe());
         assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSYS, "{action}: {status:#x}");
     }
-    // Other arguments are another matter.
+    // Other arguments do not match the rule.
     let status = under(&one_call(r#""action":"SCMP_ACT_KILL_PROCESS""#), |_| {
         // SAFETY: only returns a number.
         unsafe { libc::getpriority(2, 6) };
@@ -529,7 +530,7 @@ fn answer(listener: &OwnedFd, errno: i32) {
     unsafe { libc::ioctl(listener.as_raw_fd(), 0xc018_2101, &mut response) };
 }
 
-/// Under the default profile ordinary work goes on, and namespaces are out of reach.
+/// Under the default profile ordinary operations work, and namespaces cannot be created.
 #[test]
 fn default_profile_by_the_kernel() {
     let filter = compile(&default_profile(&docker(&[]))).unwrap();

@@ -1,4 +1,4 @@
-//! A configuration to begin with.
+//! A configuration to start from.
 
 use oci_spec::runtime::{
     Capability, LinuxBuilder, LinuxCapabilities, LinuxDeviceCgroupBuilder, LinuxIdMapping,
@@ -7,8 +7,8 @@ use oci_spec::runtime::{
 };
 use std::collections::HashSet;
 
-/// A shell in the root `rootfs`, as `runc spec` writes it. `users` are the ids of a user other than root, who becomes
-/// root inside.
+/// A shell in the root `rootfs`, as `runc spec` writes it. `users` are the IDs of a user other than root, who
+/// becomes root inside.
 pub fn configuration(users: Option<(u32, u32)>) -> Spec {
     use LinuxNamespaceType::*;
     let mut spec = Spec::default();
@@ -46,7 +46,7 @@ fn namespace(kind: LinuxNamespaceType) -> LinuxNamespace {
     LinuxNamespaceBuilder::default().typ(kind).build().unwrap_or_default()
 }
 
-/// Root inside is this id outside; there is no other.
+/// Maps root inside to this ID outside; no other ID is mapped.
 fn only(host: u32) -> LinuxIdMapping {
     LinuxIdMappingBuilder::default().container_id(0u32).host_id(host).size(1u32).build().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! `config.json`: read, and checked before anything is done.
+//! Reading `config.json`, and checking it before anything is done.
 
 pub mod default;
 pub mod options;
@@ -13,7 +13,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Most bytes of a configuration.
+/// The largest configuration in bytes.
 const MOST: u64 = 16 << 20;
 
 /// A bundle: a configuration and a root.
@@ -23,9 +23,9 @@ pub struct Bundle {
     pub path: PathBuf,
     /// Its configuration.
     pub spec: Spec,
-    /// Its root.
+    /// Its root directory.
     pub rootfs: PathBuf,
-    /// What is mounted over its root, where that is made of layers.
+    /// The layers that are mounted over its root, if it has any.
     pub layers: Option<Layers>,
 }
 
@@ -33,7 +33,7 @@ impl Bundle {
     /// Reads the bundle in a directory.
     ///
     /// # Errors
-    /// There is no configuration, or it cannot be followed.
+    /// The configuration does not exist, or is not possible.
     pub fn load(dir: &Path) -> Result<Bundle> {
         let path = dir.canonicalize().with(|| format!("bundle {}", dir.display()))?;
         let config = path.join("config.json");
@@ -42,16 +42,16 @@ impl Bundle {
         Bundle::new(path, spec)
     }
 
-    /// A bundle whose configuration is not in a file. The directory is an absolute path.
+    /// A bundle whose configuration is not in a file. `path` must be absolute.
     ///
     /// # Errors
-    /// The configuration cannot be followed.
+    /// The configuration is not possible.
     pub fn new(path: PathBuf, spec: Spec) -> Result<Bundle> {
         check(&spec)?;
         let root = spec.root().as_ref().map(|r| path.join(r.path())).unwrap_or_default();
         let rootfs = root.canonicalize().with(|| format!("root.path {}", root.display()))?;
         if !rootfs.is_dir() {
-            return Err(Error::refused(format!("root.path {} is no directory", rootfs.display())));
+            return Err(Error::refused(format!("root.path {} is not a directory", rootfs.display())));
         }
         if rootfs == Path::new("/") {
             return Err(Error::refused("root.path is the host's own root"));
@@ -60,20 +60,20 @@ impl Bundle {
     }
 }
 
-/// Reads a file, no more of it than may be; a pipe or a device is none, and is not waited for.
+/// Reads a regular file up to the size limit. Pipes and devices are refused without waiting for them.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is no file"));
+        return Err(std::io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
     file.take(MOST + 1).read_to_end(&mut bytes).map(|_| bytes)
 }
 
-/// Reads a configuration.
+/// Parses a configuration.
 ///
 /// # Errors
-/// It is none, or larger than 16 MiB.
+/// The text is not a configuration, or is larger than 16 MiB.
 pub fn parse(bytes: &[u8]) -> Result<Spec> {
     if bytes.len() as u64 > MOST {
         return Err(Error::refused("a configuration has at most 16 MiB"));
@@ -81,7 +81,7 @@ pub fn parse(bytes: &[u8]) -> Result<Spec> {
     serde_json::from_slice(bytes).map_err(Error::refused)
 }
 
-/// Whether a configuration can be followed. What cannot be done is refused here, not left out later.
+/// Checks a configuration. Settings that cannot be applied are refused here, not left out later.
 ///
 /// # Errors
 /// A sentence that names the field.
@@ -110,7 +110,7 @@ pub fn check(spec: &Spec) -> Result<()> {
             return refuse("mounts: one has no destination");
         }
         if some(maps.0).is_some() != some(maps.1).is_some() {
-            return refuse("mounts: uidMappings and gidMappings have to be there both");
+            return refuse("mounts: uidMappings and gidMappings must both be given");
         }
         rootfs::mounts::parse(mount)?;
     }
@@ -126,10 +126,10 @@ fn own_namespaces(linux: &Linux) -> Result<i32> {
     namespaces::all(linux.namespaces().as_deref().unwrap_or_default())
 }
 
-/// How ids are mapped in the container's own user namespace; `None` where it has none.
+/// The ID mappings of the container's own user namespace; `None` if it has none.
 ///
 /// # Errors
-/// The maps are not good.
+/// The mappings are not valid.
 pub fn maps(linux: &Linux) -> Result<Option<Maps>> {
     let list = linux.namespaces().as_deref().unwrap_or_default();
     let new = list.iter().any(|n| n.typ() == LinuxNamespaceType::User)
@@ -169,19 +169,19 @@ fn linux_section(linux: &Linux, own: i32) -> Result<()> {
     for device in linux.devices().iter().flatten() {
         let path = device.path().display();
         let number = |n: i64, most: i64| (0..=most).contains(&n);
-        // dev_t has 12 bits for one and 20 for the other (linux/kdev_t.h).
+        // dev_t has 12 bits for the major and 20 for the minor number (linux/kdev_t.h).
         let numbers = number(device.major(), 4095) && number(device.minor(), 0xf_ffff);
         if !device.path().is_absolute() || device.typ() == LinuxDeviceType::A {
             return Err(Error::refused(format!("linux.devices: '{path}' needs an absolute path and a type")));
         }
         if device.typ() != LinuxDeviceType::P && !numbers {
-            return Err(Error::refused(format!("linux.devices: the numbers of {path} are none of a device")));
+            return Err(Error::refused(format!("linux.devices: {path} has invalid device numbers")));
         }
     }
     linux.sysctl().iter().flatten().try_for_each(|(name, _)| sysctl(name, own))
 }
 
-/// Whether a setting of the kernel belongs to the container's own namespaces (namespaces(7), sysctl(7)).
+/// Checks that a kernel parameter belongs to the container's own namespaces (namespaces(7), sysctl(7)).
 fn sysctl(name: &str, own: i32) -> Result<()> {
     const IPC: &[&str] = &[
         "kernel.msgmax",
@@ -193,7 +193,7 @@ fn sysctl(name: &str, own: i32) -> Result<()> {
         "kernel.shmmni",
         "kernel.shm_rmid_forced",
     ];
-    // With slashes, dots are part of a name (sysctl.d(5)).
+    // In a name with slashes, dots are part of a component (sysctl.d(5)).
     let dotted = if name.contains('/') { name.replace('/', ".") } else { name.to_string() };
     let needs = match dotted.as_str() {
         "kernel.domainname" => Some((libc::CLONE_NEWUTS, "uts")),
@@ -208,11 +208,13 @@ fn sysctl(name: &str, own: i32) -> Result<()> {
         Some((_, kind)) => Err(Error::refused(format!(
             "linux.sysctl: {name} needs a namespace of type {kind}, or it would be the host's"
         ))),
-        None => Err(Error::refused(format!("linux.sysctl: {name} is the whole host's and cannot be set"))),
+        None => {
+            Err(Error::refused(format!("linux.sysctl: {name} belongs to the whole host and cannot be set")))
+        }
     }
 }
 
-/// Whether a process can be started as it is described.
+/// Checks a process's configuration.
 ///
 /// # Errors
 /// A sentence that names the field.
@@ -222,12 +224,12 @@ pub fn process(process: &Process) -> Result<()> {
         return refuse("process.args is empty");
     }
     if !process.cwd().is_absolute() {
-        return refuse("process.cwd has to be an absolute path");
+        return refuse("process.cwd must be an absolute path");
     }
     crate::process::user::check(process.user())?;
     let strings = process.args().iter().flatten().chain(process.env().iter().flatten());
     if strings.clone().any(|s| s.contains('\0')) {
-        return refuse("process.args or process.env has a zero byte in it");
+        return refuse("process.args or process.env contains a zero byte");
     }
     let mut limits: Vec<_> = process.rlimits().iter().flatten().map(|l| l.typ()).collect();
     let count = limits.len();
@@ -240,7 +242,7 @@ pub fn process(process: &Process) -> Result<()> {
         return refuse("process.rlimits: a soft limit is above its hard limit");
     }
     if process.oom_score_adj().is_some_and(|n| !(-1000..=1000).contains(&n)) {
-        return refuse("process.oomScoreAdj has to be between -1000 and 1000");
+        return refuse("process.oomScoreAdj must be between -1000 and 1000");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Options of mounts: the table that runc's documentation and mount(8) give; what is not in it is the filesystem's own.
+//! Mount options: those that runc's documentation and mount(8) list; other options belong to the file system.
 
 use crate::error::{Error, Result};
 use crate::sys::Attributes;
@@ -10,10 +10,10 @@ use libc::{
     MS_STRICTATIME, MS_SYNCHRONOUS, MS_UNBINDABLE,
 };
 
-/// linux/mount.h; the C library has no name for it.
+/// From linux/mount.h; the C library has no name for it.
 const MS_NOSYMFOLLOW: u64 = 256;
 
-/// A word, the flag it sets or clears, and whether it sets it.
+/// A word, its flag, and whether it sets or clears the flag.
 const WORDS: &[(&str, u64, bool)] = &[
     ("async", MS_SYNCHRONOUS, false),
     ("atime", MS_NOATIME, false),
@@ -61,7 +61,7 @@ const PROPAGATION: &[(&str, u64)] = &[
     ("runbindable", MS_UNBINDABLE | MS_REC),
 ];
 
-/// What a flag of `mount(2)` is for `mount_setattr(2)`: what is set, what is cleared first.
+/// The attributes of `mount_setattr(2)` for flags of `mount(2)`: to be set, and to be cleared first.
 const ATTRIBUTES: &[(u64, u64, u64)] = &[
     (MS_RDONLY, MOUNT_ATTR_RDONLY, 0),
     (MS_NOSUID, MOUNT_ATTR_NOSUID, 0),
@@ -74,7 +74,7 @@ const ATTRIBUTES: &[(u64, u64, u64)] = &[
     (MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW, 0),
 ];
 
-/// All words that are known, in order.
+/// All known words, sorted.
 pub fn words() -> Vec<String> {
     let own = ["idmap", "ridmap", "tmpcopyup"].iter().map(|w| w.to_string());
     let deep = WORDS.iter().filter(|w| recursive(w.0).is_some()).map(|w| format!("r{}", w.0));
@@ -84,26 +84,27 @@ pub fn words() -> Vec<String> {
     all
 }
 
-/// What the options of a mount say.
+/// The parsed options of a mount.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// `MS_*` to set.
+    /// `MS_*` flags to set.
     pub set: u64,
-    /// `MS_*` to clear.
+    /// `MS_*` flags to clear.
     pub clear: u64,
-    /// Propagations in their order: one of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`, and `MS_REC`.
+    /// Propagations in order: one of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`, and `MS_REC`.
     pub propagation: Vec<u64>,
-    /// What holds for all mounts below, too.
+    /// Attributes that are also applied to all mounts below.
     pub recursive: Attributes,
-    /// Owners are mapped by the mount's own maps or the container's: for this mount, or for all below, too.
+    /// Whether owners are mapped (by the mount's own mappings or the container's): `Some(true)` for all
+    /// mounts below, too.
     pub map_owners: Option<bool>,
-    /// A tmpfs begins with what was below it.
+    /// Whether a tmpfs starts with a copy of what it covers.
     pub copy_up: bool,
-    /// The filesystem's own options, with commas.
+    /// Options of the file system, separated by commas.
     pub data: String,
 }
 
-/// `MS_*` as `mount_setattr(2)` takes them.
+/// Converts `MS_*` flags to attributes of `mount_setattr(2)`.
 pub fn attributes(set: u64, clear: u64) -> Attributes {
     let mut all = Attributes::default();
     for &(flag, attribute, first) in ATTRIBUTES {
@@ -117,15 +118,15 @@ pub fn attributes(set: u64, clear: u64) -> Attributes {
 }
 
 impl Options {
-    /// Reads options in their order: the last one of a kind counts.
+    /// Parses options in order: the last one of a kind counts.
     ///
     /// # Errors
-    /// An option is one that no filesystem of a container may have.
+    /// An option is not allowed for any file system of a container.
     pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Options> {
         let mut all = Options::default();
         for word in words {
             if word.contains(['\0', ',']) && !word.contains('=') {
-                return Err(Error::refused(format!("mount option {word:?} is several options, or none")));
+                return Err(Error::refused(format!("mount option {word:?} must be exactly one option")));
             }
             if !all.known(word) {
                 let comma = if all.data.is_empty() { "" } else { "," };
@@ -156,7 +157,7 @@ impl Options {
     }
 
     fn change(&mut self, flag: u64, set: bool) {
-        // A mount has one way to keep access times.
+        // A mount has only one policy for access times.
         const TIMES: u64 = MS_NOATIME | MS_RELATIME | MS_STRICTATIME;
         if set && flag & TIMES != 0 {
             self.set &= !TIMES;
@@ -168,13 +169,13 @@ impl Options {
         }
     }
 
-    /// Whether an existing tree is shown at another place.
+    /// Whether it is a bind mount.
     pub fn is_bind(&self) -> bool {
         self.set & MS_BIND != 0
     }
 }
 
-/// The row of a word whose recursive form starts with another `r`.
+/// The row of a word whose recursive form has another `r` in front.
 fn recursive(word: &str) -> Option<&'static (&'static str, u64, bool)> {
     let row = WORDS.iter().find(|w| w.0 == word)?;
     ATTRIBUTES.iter().any(|a| a.0 == row.1).then_some(row)

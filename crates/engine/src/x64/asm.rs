@@ -40,7 +40,8 @@ pub fn mem(base: Reg, disp: i32) -> Mem {
 
 /// `[base + index + disp]`.
 pub fn mem2(base: Reg, index: Reg, disp: i32) -> Mem {
-    // With `rbp` or `r13` as its base an address always has a displacement, and `lea` of three parts takes longer.
+    // With `rbp` or `r13` as its base an address always has a displacement, and `lea` of three parts is
+    // slower.
     let (base, index) = if disp == 0 && base & 7 == 5 { (index, base) } else { (base, index) };
     Mem { base, index: Some(index), disp }
 }
@@ -111,18 +112,18 @@ impl Cc {
     }
 }
 
-/// Bytes of a displacement, and what the place of one that changes is a multiple of.
+/// Bytes of a displacement; also the alignment of one that changes.
 const DISPLACEMENT: usize = 4;
-/// What fills space that is never executed.
+/// Fills space that is never executed.
 const INT3: u8 = 0xcc;
 
 /// One of the two parts of a block's code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Part {
-    /// What usually runs.
+    /// Code that runs usually.
     Hot = 0,
-    /// What seldom runs; lies behind the hot part.
+    /// Code that runs seldom; follows the hot part.
     Cold = 1,
 }
 
@@ -133,7 +134,7 @@ pub struct Place {
     at: usize,
 }
 
-/// A 32-bit displacement still to be filled in; `Place` is where it lies.
+/// A 32-bit displacement still to be filled in; `Place` is its position.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Hole(pub Place);
@@ -166,7 +167,7 @@ impl Asm {
         self.now = 0;
     }
 
-    /// Chooses the part that code is added to; gives the one before.
+    /// Selects the part that code is added to; returns the previous one.
     pub fn switch(&mut self, part: Part) -> Part {
         let old = if self.now == 0 { Part::Hot } else { Part::Cold };
         self.now = part as usize;
@@ -204,7 +205,7 @@ impl Asm {
         self.offset(hole.0)
     }
 
-    /// What [`Asm::finish`] made.
+    /// The result of [`Asm::finish`].
     pub fn code(&self) -> &[u8] {
         &self.parts[0]
     }
@@ -218,7 +219,7 @@ impl Asm {
 
     /// The finished code: the hot part, then the cold one.
     pub fn finish(&mut self) -> &[u8] {
-        // What is aligned in the cold part stays so behind the hot one.
+        // Aligned places in the cold part stay so after the hot one.
         while !self.parts[0].len().is_multiple_of(DISPLACEMENT) {
             self.parts[0].push(INT3);
         }
@@ -390,7 +391,7 @@ impl Asm {
         self.byte(0xa9);
         self.imm32(v);
     }
-    /// `test eax, imm32`: carries a number behind a call.
+    /// `test eax, imm32`: stores a number after a call.
     pub fn mark(&mut self, v: u32) {
         self.test_eax_imm(v as i32);
     }
@@ -436,7 +437,7 @@ impl Asm {
         self.byte(0xf2);
         self.modrm_reg(d, s);
     }
-    /// Gathers the bits of `s` that `mask` names.
+    /// Gathers the bits of `s` that `mask` selects.
     pub fn pext(&mut self, d: Reg, s: Reg, mask: Reg) {
         self.vex(2, 2, true, d, 0, mask, s);
         self.byte(0xf5);
@@ -469,7 +470,7 @@ impl Asm {
         self.modrm_reg(4, r);
         self.byte(0);
     }
-    /// The low 1 or 2 bytes of `s` in place of those of `d`; the rest of `d` stays.
+    /// Replaces the low 1 or 2 bytes of `d` by those of `s`.
     pub fn mov_low(&mut self, bytes: u64, d: Reg, s: Reg) {
         match bytes {
             1 => self.op_rr(0, false, &[0x8a], d, s, true),
@@ -528,11 +529,11 @@ impl Asm {
         self.byte(0xf0);
         self.op_sized(bytes, &[0x0f, 0xc1], s, m);
     }
-    /// `xchg [m], s` of so many bytes (locks by itself).
+    /// `xchg [m], s` of so many bytes (implicitly locked).
     pub fn xchg(&mut self, bytes: u64, m: Mem, s: Reg) {
         self.op_sized(bytes, &[0x87], s, m);
     }
-    /// Load of 2, 4 or 8 bytes in reverse order; what lies above 2 stays.
+    /// Load of 2, 4 or 8 bytes in reverse order; bits above 2 bytes stay.
     pub fn movbe_load(&mut self, bytes: u64, d: Reg, m: Mem) {
         self.op_rm(if bytes == 2 { 0x66 } else { 0 }, bytes == 8, &[0x0f, 0x38, 0xf0], d, m, false);
     }
@@ -545,8 +546,8 @@ impl Asm {
         self.bytes(&[0xf0, 0x83, 0x0c, 0x24, 0x00]);
     }
 
-    /// Makes the displacement of the `jmp` or `call` that comes next lie at a multiple of 4, for it to be changed by one
-    /// store while other threads execute it. Code starts at a multiple of 64.
+    /// Places the displacement of the next `jmp` or `call` at a multiple of 4, so that one store can change
+    /// it while other threads execute it. Code starts at a multiple of 64.
     pub fn align_displacement(&mut self) {
         // The opcode is one byte. The instructions are the manual's recommended nops (SDM volume 2, NOP).
         match (self.parts[self.now].len() + 1) % DISPLACEMENT {
@@ -557,17 +558,17 @@ impl Asm {
         }
     }
 
-    /// `jcc` to a place still unknown.
+    /// `jcc` to an unknown place.
     pub fn jcc(&mut self, cc: Cc) -> Hole {
         self.bytes(&[0x0f, 0x80 | cc as u8]);
         self.hole()
     }
-    /// `jmp` to a place still unknown.
+    /// `jmp` to an unknown place.
     pub fn jmp(&mut self) -> Hole {
         self.byte(0xe9);
         self.hole()
     }
-    /// `call` of a place still unknown.
+    /// `call` of an unknown place.
     pub fn call(&mut self) -> Hole {
         self.byte(0xe8);
         self.hole()
@@ -626,8 +627,9 @@ impl Asm {
     pub fn movups_store(&mut self, m: Mem, s: Xmm) {
         self.op_rm(0, false, &[0x0f, 0x11], s, m, false);
     }
-    /// A VEX instruction of 128 bits with registers only; `form` is opcode map, prefix (0 none, 1 for 66) and W. `r` and `s` are
-    /// the fields reg and rm of ModRM, `v` is the register in the prefix, 0 where the instruction has none.
+    /// A VEX instruction of 128 bits with registers only; `form` is opcode map, prefix (0 none, 1 for 66) and
+    /// W. `r` and `s` are the fields reg and rm of ModRM, `v` is the register in the prefix, 0 if the
+    /// instruction has none.
     pub fn vop(&mut self, form: (u8, u8, bool), opcode: u8, r: u8, v: u8, s: u8) {
         let (map, prefix, w) = form;
         self.vex(map, prefix, w, r, 0, s, v);
@@ -668,9 +670,9 @@ impl Asm {
     pub fn xorps(&mut self, d: Xmm, s: Xmm) {
         self.op_rr(0, false, &[0x0f, 0x57], d, s, false);
     }
-    /// `vorps d, d, [m]` of any alignment.
-    pub fn vorps_mem(&mut self, d: Xmm, m: Mem) {
-        self.vex(1, 0, false, d, m.index.unwrap_or(0), m.base, d);
+    /// `vorps d, v, [m]` of any alignment.
+    pub fn vorps_mem(&mut self, d: Xmm, v: Xmm, m: Mem) {
+        self.vex(1, 0, false, d, m.index.unwrap_or(0), m.base, v);
         self.byte(0x56);
         self.modrm_mem(d, m);
     }

@@ -1,8 +1,8 @@
-//! The baseline compiler: IR to x86-64 in one pass, guest registers in host registers inside a
-//! block.
+//! The baseline compiler: IR to x86-64 in one pass, guest registers in host registers inside a block.
 
 pub mod asm;
 mod baseline;
+pub mod guest_access;
 mod lower;
 mod pins;
 pub mod side;
@@ -23,12 +23,12 @@ use tables::Tables;
 use thunks::{Enter, Layout, THUNKS, Thunk, Thunks};
 use trine_ir::{Builder, Hart, Isa, Leave, Trap};
 
-/// Why generated code came back.
+/// How generated code left.
 #[derive(Clone, Copy, Debug)]
 pub enum Left {
-    /// Go on at the PC.
+    /// Continue at the PC.
     Go,
-    /// The interpreter is to execute the instruction at the PC.
+    /// The interpreter must execute the instruction at the PC.
     Again,
     /// The direct jump with this number was taken while it was cold.
     Link(u32),
@@ -41,18 +41,18 @@ pub enum Left {
     },
 }
 
-/// What became of a block.
+/// The result of compiling a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Compiled {
     /// It has code of this many bytes.
     Done(usize),
-    /// It needs more room for values than there is; it stays with the interpreter.
+    /// It needs more spill words than there are; it stays with the interpreter.
     TooComplex,
     /// The memory for code is full.
     Full,
 }
 
-/// Generated code, its tables and the way into it. Any number of threads run it.
+/// Generated code, its tables and the entry to it. Any number of threads run it.
 pub struct Code {
     memory: CodeMemory,
     tables: Tables,
@@ -64,7 +64,7 @@ pub struct Code {
     fixed: usize,
 }
 
-/// What adds to the code: one thread at a time has it.
+/// The state for adding to the code: one thread at a time has it.
 pub struct Compiler<I: Isa, M: GuestMemory<I>> {
     asm: Asm,
     scratch: Scratch,
@@ -73,7 +73,7 @@ pub struct Compiler<I: Isa, M: GuestMemory<I>> {
     arena: Arena,
 }
 
-/// What the host's CPU lacks, if anything.
+/// The feature that the host's CPU lacks, if any.
 fn missing() -> Option<&'static str> {
     let have = [
         ("avx2", std::arch::is_x86_feature_detected!("avx2")),
@@ -87,8 +87,8 @@ fn missing() -> Option<&'static str> {
 }
 
 impl Code {
-    /// Memory for code of the CPU `I` in parts of `part` bytes, with the way into it. The error says why the host cannot
-    /// run compiled code.
+    /// Memory for code of the CPU `I` in parts of `part` bytes, with the entry to it. The error says why the
+    /// host cannot run compiled code.
     pub fn new<I: Isa, M: GuestMemory<I>>(part: usize) -> Result<Code, String> {
         if let Some(feature) = missing() {
             return Err(format!(
@@ -104,7 +104,7 @@ impl Code {
         let start = memory.range().0;
         // SAFETY: nobody else has the memory.
         if bytes.len() > FIXED || !unsafe { memory.put(start, &bytes) } {
-            return Err("no room for the code around generated code".into());
+            return Err("the thunks exceed their room in code memory".into());
         }
         // SAFETY: a function of this type was put there.
         let enter = unsafe { std::mem::transmute::<usize, Enter>(start + enter) };
@@ -112,8 +112,8 @@ impl Code {
         Ok(Code { memory, tables, layout, enter, thunks, fixed: bytes.len() })
     }
 
-    /// Tells a vCPU where thunks and tables are. It must not run code of another `Code` afterwards, and this one must
-    /// outlive it.
+    /// Tells a vCPU the addresses of thunks and tables. The vCPU must not run code of another `Code`
+    /// afterwards, and this one must outlive it.
     pub fn adopt<I: Isa, M: GuestMemory<I>>(&self, core: &Core<I, M>) {
         let frame = &core.frame;
         self.thunks.iter().zip(&frame.thunks).for_each(|(at, cell)| cell.set(*at));
@@ -131,7 +131,7 @@ impl Code {
         self.thunks[Thunk::Miss as usize]
     }
 
-    /// Address and bytes of the code that is there from the start.
+    /// Address and bytes of the thunks.
     pub fn thunks(&self) -> (usize, usize) {
         (self.memory.range().0, self.fixed)
     }
@@ -162,10 +162,10 @@ impl Code {
         }
     }
 
-    /// In the process just forked: takes what [`Compiler::copy`] copied.
+    /// In a forked child: restores what [`Compiler::copy`] copied.
     ///
     /// # Errors
-    /// The host's.
+    /// The host's error.
     pub fn after_fork(&self, copies: &[(usize, Vec<u8>)]) -> std::io::Result<()> {
         self.memory.after_fork(copies)
     }
@@ -184,12 +184,14 @@ impl<I: Isa, M: GuestMemory<I>> Default for Compiler<I, M> {
 }
 
 impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
-    /// Compiles a block into the part that is being filled, and tells it where its code is. `code` is always the same.
+    /// Compiles a block into the part that is being filled, and sets the block's code address. `code` is
+    /// always the same.
     pub fn compile(&mut self, code: &Code, block: &Block<I, M>) -> Compiled {
         self.compile_ir(code, block, build(block))
     }
 
-    /// Goes on with the next part of code memory. False where it is not empty, or there is no memory for its tables.
+    /// Continues with the next part of code memory. False if it is not empty, or there is no memory for its
+    /// tables.
     pub fn advance(&mut self, code: &Code) -> bool {
         let next = self.arena.next();
         let ready = self.arena.is_empty(next) && code.tables.open(next).is_ok();
@@ -204,7 +206,7 @@ impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
         Some(self.arena.next()).filter(|&part| !self.arena.is_empty(part))
     }
 
-    /// The same, where the block is described by `ir`.
+    /// The same, with `ir` as the block's IR.
     pub fn compile_ir(&mut self, code: &Code, block: &Block<I, M>, mut ir: trine_ir::Block) -> Compiled {
         debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
         pinned::append_entry_values::<I>(&mut ir.insts);
@@ -229,7 +231,8 @@ impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
         let size = self.asm.finish().len();
         let Some(at) = self.arena.place(size, &code.memory) else { return Compiled::Full };
         let accesses = self.addresses(at, accesses);
-        // SAFETY: only who has `&mut self` adds to the tables and to code memory, and nobody runs code behind the place.
+        // SAFETY: only a thread with `&mut self` adds to the tables and to code memory, and nobody runs code
+        // after the place.
         let done = unsafe {
             code.tables.publish(part, &mut self.side, &accesses) && code.memory.put(at, self.asm.code())
         };
@@ -256,7 +259,7 @@ impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
         self.links.link(number, to, &code.memory);
     }
 
-    /// Nothing leads to the retired block's code any more but what runs already.
+    /// Unlinks a retired block's code: only threads that run it already continue in it.
     pub fn unlink(&mut self, code: &Code, block: &Block<I, M>) {
         self.links.unlink(block, &code.memory);
     }
@@ -266,21 +269,22 @@ impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
     /// # Safety
     /// No block has code in it, and nobody runs any.
     pub unsafe fn clear(&mut self, code: &Code, part: usize) {
-        // SAFETY: only who has `&mut self` writes the tables; the rest by the caller.
+        // SAFETY: only a thread with `&mut self` writes the tables; the rest by the caller.
         unsafe { code.tables.clear(part) };
         self.links.clear(part);
         self.arena.clear(part);
     }
 
-    /// Before a fork: all code, by pieces with their addresses. The child's mappings would be shared with its parent.
+    /// Before a fork: copies all code, in pieces with their addresses. The child would share its parent's
+    /// mappings.
     pub fn copy(&self, code: &Code) -> Vec<(usize, Vec<u8>)> {
         let fixed = (code.memory.range().0, code.memory.part(0));
         let pieces = std::iter::once(fixed).chain(self.arena.used(&code.memory));
-        // SAFETY: only who has `&mut self` changes code.
+        // SAFETY: only a thread with `&mut self` changes code.
         pieces.map(|(at, end)| (at, unsafe { code.memory.read(at, end) })).collect()
     }
 
-    /// The bytes of code from `at` to the end of what was made last in its part.
+    /// The bytes of code from `at` to the end of the code in its part.
     pub fn bytes(&self, code: &Code, at: usize) -> Vec<u8> {
         // SAFETY: as in `copy`.
         unsafe { code.memory.read(at, self.arena.end_of(at, &code.memory)) }

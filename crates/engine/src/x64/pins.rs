@@ -1,4 +1,5 @@
-//! The host registers of pinned slots ([`Isa::PINNED`]): the same wherever a block begins, whoever compiled it.
+//! The host registers of pinned slots ([`Isa::PINNED`]): the same at the beginning of every block, whatever
+//! compiled it.
 
 use super::asm::{Reg, reg::*};
 use std::marker::PhantomData;

@@ -1,5 +1,4 @@
-//! What generated code does not say itself: the side table, and the Rust functions behind its slow
-//! paths.
+//! The side table of generated code, and the Rust functions behind its slow paths.
 
 use super::pins::pinned;
 use super::tables::Tables;
@@ -9,7 +8,7 @@ use crate::memory::GuestMemory;
 use std::cell::Cell;
 use trine_ir::{Access, Fp, Hart, Helper, Hints, Isa, Leave, MemOp, Rmw, Rounding};
 
-/// Where the value of a slot lies while generated code runs.
+/// The place of a slot's value while generated code runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Loc {
     /// In a general register.
@@ -18,7 +17,7 @@ pub enum Loc {
     Xmm(u8),
     /// In a spill word.
     Spill(u8),
-    /// In a vector register, of which this slot and the next one get all 128 bits.
+    /// In a vector register, whose 128 bits are this slot's and the next one's.
     Vector(u8),
     /// In a spill word of 128 bits.
     VectorSpill(u8),
@@ -32,7 +31,7 @@ pub enum Loc {
     Pc(i64),
 }
 
-/// What a slow path does.
+/// The kind of a slow path.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A load that missed the TLB.
@@ -47,11 +46,11 @@ pub enum Kind {
     LoadVector(Hints),
     /// A store of a vector that missed the TLB; the value is the second and third argument.
     StoreVector(Hints),
-    /// An access that must be aligned and is not.
+    /// A misaligned access that must be aligned.
     Misaligned(Access),
-    /// An access to a program's memory, done in place.
+    /// An access to a program's memory, made directly.
     Direct,
-    /// A floating-point operation that the host does differently.
+    /// A floating-point operation for which the host gives other results.
     Soft(Fp, Rounding),
     /// A helper that keeps registers: its number in [`Side::helpers`], the instruction's length.
     Helper {
@@ -65,11 +64,11 @@ pub enum Kind {
 /// One call out of generated code.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// What it does.
+    /// Its kind.
     pub kind: Kind,
     /// Offset of the guest instruction in its page.
     pub offset: u16,
-    /// Instructions of the block that are not done yet, this one included.
+    /// Instructions of the block that are not completed yet, this one included.
     pub undone: u16,
     /// Registers that do not hold their pinned slots ([`super::pins`]), a bit for each: such slots are in memory, unless they
     /// are listed among the dirty ones.
@@ -80,7 +79,7 @@ pub struct Row {
     pub dirty: u16,
 }
 
-/// What the code of the block that is being compiled adds to the tables.
+/// What the block that is being compiled adds to the tables.
 #[derive(Default)]
 pub struct Side {
     /// Number of its first row.
@@ -104,13 +103,13 @@ impl Side {
 
 /// What generated code returns to the dispatcher: a kind in the low byte, a number above.
 pub mod code {
-    /// Go on at the PC.
+    /// Continue at the PC.
     pub const GO: u64 = 0;
     /// The direct jump with this number was taken for the first time.
     pub const LINK: u64 = 1;
     /// An exception: cause and value are the first two arguments.
     pub const RAISE: u64 = 2;
-    /// The instruction at the PC was refused an access: the interpreter is to do it.
+    /// The host refused an access of the instruction at the PC: the interpreter must execute it.
     pub const AGAIN: u64 = 3;
     /// An instruction left; the kind is this plus [`trine_ir::Leave`], the number its length.
     pub const LEAVE: u64 = 16;
@@ -136,14 +135,14 @@ fn tables<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>) -> &Tables {
 
 /// Runs the slow path whose call returns to `back`.
 pub extern "sysv64" fn slow<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, back: usize) -> Ret {
-    // SAFETY: `back` is the return address of a call in generated code; the compiler puts `test
-    // eax, imm32` there, one byte of opcode and the row's number.
+    // SAFETY: `back` is the return address of a call in generated code; the compiler puts `test eax, imm32`
+    // there, one byte of opcode and the row's number.
     let number = unsafe { ((back + 1) as *const u32).read_unaligned() };
     let Some(row) = tables(core).row(back, number) else { std::process::abort() };
     let frame = &core.frame;
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
     let [a, b, c, _] = [0, 1, 2, 3].map(|i: usize| frame.args[i].get());
-    // Generated code runs only in the mode that it was made for.
+    // Generated code runs only in the mode for which it was made.
     let regime = |how: MemOp| core.access_regime(how.hints);
     let done = match row.kind {
         Kind::Load(how) => {
@@ -189,8 +188,8 @@ pub extern "sysv64" fn slow<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, back: 
     }
 }
 
-/// Behind an access that the host refused: back to the start of its instruction. `number` is what
-/// [`Tables::access_at`] gave.
+/// After an access that the host refused: goes back to the start of its instruction. `number` comes from
+/// [`Tables::access_at`].
 pub extern "sysv64" fn refused<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, number: u64) -> Ret {
     let Some((at, row)) = tables(core).refused(number) else { std::process::abort() };
     let frame = &core.frame;
@@ -199,7 +198,7 @@ pub extern "sysv64" fn refused<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, num
     Ret { value: 0, leave: code::AGAIN }
 }
 
-/// Brings the state to the start of the instruction that `row` belongs to; `locs` are its slots' places.
+/// Restores the state at the start of the instruction that `row` belongs to; `locs` are its slots' places.
 fn restore<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     frame.count.set(frame.retired.get());
@@ -207,7 +206,7 @@ fn restore<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, row: &Row, locs: &[(u16
     restore_slots(core, row, locs);
 }
 
-/// Brings the memory of the slots up to date, as they were at the start of the instruction.
+/// Updates the memory of the slots to their values at the start of the instruction.
 fn restore_slots<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, row: &Row, locs: &[(u16, Loc)]) {
     let frame = &core.frame;
     for (slot, reg) in pinned::<I>() {
@@ -248,7 +247,7 @@ pub extern "sysv64" fn helper<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, what
     }
 }
 
-/// A helper left an instruction of `bytes` bytes, where the state is up to date.
+/// A helper left an instruction of `bytes` bytes; the state is up to date.
 fn helper_left<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, leave: Leave, bytes: u64) -> Ret {
     let frame = &core.frame;
     frame.count.set(frame.retired.get() + core.is_done(leave) as u64);

@@ -7,17 +7,17 @@ use std::io;
 use std::sync::OnceLock;
 use trine_ir::Helper;
 
-/// Most rows of a part, and most accesses that the host may refuse. One has 16 bytes of code on average where a part is
-/// full before its tables are; else the part counts as full.
+/// Maximal number of rows of a part, and of accesses that the host may refuse. If one has less than 16 bytes
+/// of code on average, the tables are full before the part is, which then counts as full.
 const MOST_ROWS: usize = PART / 16;
-/// Most places of values.
+/// Maximal number of places of values.
 const MOST_LOCS: usize = 2 * MOST_ROWS;
-/// Most helpers: what fits into the number that the thunk gets.
+/// Maximal number of helpers: limited by the number that the thunk gets.
 const MOST_HELPERS: usize = 1 << 16;
 
 /// The tables of one part.
 struct Part {
-    /// Slow paths, by the number behind their calls.
+    /// Slow paths, by the number after their calls.
     rows: Grow<Row>,
     /// Accesses that the host may refuse: offset in the part, row; in the order of the offsets.
     accesses: Grow<(u32, u32)>,
@@ -25,7 +25,7 @@ struct Part {
     locs: Grow<(u16, Loc)>,
 }
 
-/// The tables of all code. Read by any thread that runs it, also in a signal handler.
+/// The tables of all code. Read by any thread that runs it, even in a signal handler.
 pub struct Tables {
     /// Executable address of the first part.
     start: usize,
@@ -36,10 +36,10 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Empty tables of code whose first part runs at `start`; each has `part` bytes.
+    /// Empty tables for code whose first part runs at `start`; each part has `part` bytes.
     ///
     /// # Errors
-    /// The host's, where it has no address space.
+    /// The host's error, if it has no address space.
     pub fn new(start: usize, part: usize) -> io::Result<Tables> {
         let parts = [const { OnceLock::new() }; PARTS];
         Ok(Tables { start, part, parts, helpers: Grow::new(MOST_HELPERS)? })
@@ -62,7 +62,7 @@ impl Tables {
         Some((part, self.parts.get(part)?.get()?))
     }
 
-    /// The number that the next row of a part gets.
+    /// The number for the next row of a part.
     pub fn next_row(&self, part: usize) -> u32 {
         self.parts[part].get().map_or(0, |p| p.rows.all().len() as u32)
     }
@@ -72,7 +72,7 @@ impl Tables {
         self.part_at(at)?.1.rows.all().get(number as usize)
     }
 
-    /// The row of the access at an executable address, by a number that [`Tables::refused`] takes.
+    /// The row of the access at an executable address, as a number for [`Tables::refused`].
     pub fn access_at(&self, at: usize) -> Option<u64> {
         let (n, part) = self.part_at(at)?;
         let offset = (at - self.start - n * self.part) as u32;
@@ -87,7 +87,7 @@ impl Tables {
         Some((at, self.row(at, number as u32)?))
     }
 
-    /// Where the values of a row's slots are; `at` is in the row's part.
+    /// The places of the values of a row's slots; `at` is in the row's part.
     pub fn locs(&self, at: usize, row: &Row) -> &[(u16, Loc)] {
         let first = row.first as usize;
         let locs = self.part_at(at).and_then(|(_, p)| p.locs.all().get(first..first + row.dirty as usize));
@@ -99,8 +99,8 @@ impl Tables {
         self.helpers.all().get(number).copied()
     }
 
-    /// Publishes what the code of a block at an executable address in `part` needs, before anyone can run it. False where
-    /// the tables are full.
+    /// Publishes the tables of a block's code at an executable address in `part`, before anyone can run it.
+    /// False if the tables are full.
     ///
     /// # Safety
     /// One thread at a time.
@@ -134,7 +134,7 @@ impl Tables {
     /// One thread at a time, and nobody runs code of the part.
     pub unsafe fn clear(&self, part: usize) {
         if let Some(tables) = self.parts[part].get() {
-            // SAFETY: by the caller: who runs no code of the part has no reference to its rows.
+            // SAFETY: by the caller: a thread that runs no code of the part has no reference to its rows.
             unsafe {
                 tables.rows.clear();
                 tables.locs.clear();

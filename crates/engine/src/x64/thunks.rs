@@ -1,9 +1,9 @@
-//! The fixed pieces of code between Rust and generated code.
+//! The thunks: fixed pieces of code between Rust and generated code.
 //!
-//! Registers: `rbp` points 128 bytes into the state, so that the first 32 slots lie within a signed
-//! byte's reach; `rsp` points to the guest calls that are still open ([`OPEN_CALL`]); `r15` counts instructions. `rax`,
-//! `rcx`, `rdx` and the last two vector registers are scratch; the others hold guest values, and where a block begins, the
-//! pinned slots ([`super::pins`]).
+//! Registers: `rbp` points 128 bytes into the state, so that the first 32 slots lie within a signed byte's
+//! reach; `rsp` points to the guest calls that are still open ([`OPEN_CALL`]); `r15` counts instructions.
+//! `rax`, `rcx`, `rdx` and the last two vector registers are scratch; the others hold guest values, and at
+//! the beginning of a block, the pinned slots ([`super::pins`]).
 
 use super::asm::{Alu, Asm, Cc, Hole, Mem, Shift, mem, mem2, reg::*};
 use super::pins::pinned;
@@ -14,17 +14,18 @@ use crate::memory::GuestMemory;
 use std::mem::offset_of;
 use trine_ir::Isa;
 
-/// General registers that hold guest values; first those of no pinned slot ([`super::pins::PINS`]), the most wanted slots' last.
+/// General registers that hold guest values; first those of no pinned slot ([`super::pins::PINS`]), those of
+/// the most used slots last.
 pub const POOL: [u8; 10] = [RSI, R12, R13, RDI, R14, 11, 10, 9, 8, RBX];
 /// Vector registers that hold guest values.
 pub const POOL_FP: u8 = 14;
 /// A vector register that holds no guest value.
 pub const SCRATCH_FP: u8 = POOL_FP;
 
-/// Bytes of the host's stack that one open guest call takes: return address, into the code that goes on
-/// behind the call; virtual address there. All were made under the current stamp: [`helper`] forgets them where it changes.
+/// Bytes of the host's stack for one open guest call: return address, into the code after the call; virtual
+/// address there. All were made under the current stamp: [`helper`] forgets them if it changes.
 pub const OPEN_CALL: i32 = 16;
-/// Open calls that are remembered.
+/// Maximal number of open calls.
 const OPEN_CALLS: i32 = 1024;
 
 /// Displacements from `rbp`.
@@ -32,7 +33,7 @@ const OPEN_CALLS: i32 = 1024;
 pub struct Layout {
     core: i32,
     frame: i32,
-    /// The TLB; `None` where guest addresses are host addresses.
+    /// The TLB; `None` if guest addresses are host addresses.
     pub tlb: Option<i32>,
     /// The jump cache.
     pub jumps: i32,
@@ -44,19 +45,19 @@ pub struct Layout {
 pub enum Thunk {
     /// Jump: leaves with the code in `rax`; the count is in `r15`, and pinned slots are in their registers.
     Exit = 0,
-    /// Call: a slow path; keeps every register but the scratch ones; the result is in `rax`.
+    /// Call: a slow path; keeps every register except the scratch ones; the result is in `rax`.
     Slow = 1,
     /// Call: a helper whose number is in `esi`; keeps no guest value; the result is in `rax`.
     Helper = 2,
-    /// Jump target of entries of the jump cache that have no code.
+    /// Jump target of entries of the jump cache whose blocks have no code.
     Miss = 3,
-    /// Jump: control goes to the address in `rax`, by the jump cache.
+    /// Jump: continues at the address in `rax`, through the jump cache.
     Indirect = 4,
-    /// Where the handler of a refused access sends control; the row is the fourth argument.
+    /// Where the handler of a refused access continues; the row is the fourth argument.
     Refused = 5,
 }
 
-/// How many thunks there are.
+/// Number of thunks.
 pub const THUNKS: usize = 6;
 
 macro_rules! fields {
@@ -69,7 +70,7 @@ macro_rules! fields {
 }
 
 impl Layout {
-    /// The layout of a CPU's core, which is the same for all of them: they run the same code.
+    /// The layout of a CPU's core, the same for all its vCPUs: they run the same code.
     pub fn of<I: Isa, M: GuestMemory<I>>() -> Layout {
         let at = |field: usize| (field as i64 - offset_of!(Core<I, M>, slots) as i64 - BIAS as i64) as i32;
         Layout {
@@ -93,21 +94,21 @@ impl Layout {
         page page;
         /// The jump cache's stamp.
         stamp stamp;
-        /// Instructions done when a helper is called.
+        /// Instructions completed when a helper is called.
         retired retired;
         /// The guest's MXCSR.
         guest_mxcsr guest_mxcsr;
         /// Rust's MXCSR.
         host_mxcsr host_mxcsr;
-        /// What makes a NaN box.
-        nan_box nan_box;
-        /// Which of them is loaded.
+        /// All ones above a binary32.
+        upper_ones upper_ones;
+        /// Whether the guest's MXCSR is loaded.
         fp_live fp_live;
         /// Address of the mailbox's limit.
         limit limit;
         /// `rsp` without open calls.
         stack stack;
-        /// How low `rsp` may be.
+        /// The lowest value of `rsp`.
         stack_end stack_end;
         /// Whether open calls must be forgotten.
         calls_stale calls_stale;
@@ -146,23 +147,23 @@ impl Layout {
     }
 }
 
-/// How far `rbp` points into the slots.
+/// Offset of `rbp` into the slots.
 const BIAS: i32 = 128;
 
-/// What `rbp` holds.
+/// The value of `rbp`.
 pub fn state_of<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>) -> usize {
     debug_assert_eq!(core.slots.as_ref().as_ptr() as usize, &raw const core.slots as usize);
     &raw const core.slots as usize + BIAS as usize
 }
 
-/// `enter(state, code, limit)`: runs generated code until it leaves; gives the code it left with.
+/// `enter(state, code, limit)`: runs generated code until it leaves; returns the code it left with.
 pub type Enter = extern "sysv64" fn(usize, usize, *const std::sync::atomic::AtomicU64) -> u64;
 
-/// Where an open call's parts lie from `rsp`.
+/// Offset of an open call's guest address from `rsp`.
 pub const OPEN_PC: i32 = 8;
-/// Where no call is open, the address that a return would have to go to: it is odd and in no address space, so none does.
+/// The guest address if no call is open: it is odd and in no address space, so no return matches it.
 const NO_PC: u64 = 1 << 63 | 1;
-/// What [`enter`] takes below the saved registers; keeps `rsp` a multiple of 16 in blocks.
+/// Stack bytes of [`enter`] below the saved registers; keeps `rsp` a multiple of 16 in blocks.
 const FRAME: i32 = OPEN_CALL + 8;
 
 const CALLEE_SAVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
@@ -178,7 +179,7 @@ pub struct Thunks {
 }
 
 impl Thunks {
-    /// Makes them. They refer to each other through the frame, so they run anywhere.
+    /// Makes the thunks. They refer to each other through the frame, so they run at any address.
     pub fn new<I: Isa>(l: &Layout) -> Thunks {
         let mut bytes = Vec::new();
         let mut add = |build: &dyn Fn(&mut Asm)| {
@@ -240,8 +241,8 @@ fn exit(a: &mut Asm, l: &Layout) {
     a.ret();
 }
 
-/// The address in `rax` becomes the PC, and where the jump cache has its code, `go` (a jump or a call)
-/// goes there. Gives the jumps that are taken where it has not.
+/// Makes the address in `rax` the PC, and if the jump cache has code for it, goes there with `go` (a jump or
+/// a call). Returns the jumps that are taken if it has none.
 pub fn indirect(a: &mut Asm, l: &Layout, go: impl Fn(&mut Asm, Mem)) -> [Hole; 2] {
     let entry = |field: usize| mem2(RBP, RCX, l.jumps + field as i32);
     a.store(8, l.pc(), RAX);
@@ -262,7 +263,7 @@ pub fn indirect(a: &mut Asm, l: &Layout, go: impl Fn(&mut Asm, Mem)) -> [Hole; 2
     [other, stale]
 }
 
-/// From the guest's MXCSR to Rust's.
+/// Switches from the guest's MXCSR to Rust's.
 fn fp_out(a: &mut Asm, l: &Layout, for_good: bool) {
     a.cmp_mem_imm8(l.fp_live(), 0);
     let skip = a.jcc(Cc::Equal);
@@ -274,7 +275,7 @@ fn fp_out(a: &mut Asm, l: &Layout, for_good: bool) {
     a.fix_here(skip);
 }
 
-/// And back, where it was the guest's before.
+/// Switches back, if it was the guest's before.
 fn fp_in(a: &mut Asm, l: &Layout) {
     a.cmp_mem_imm8(l.fp_live(), 0);
     let skip = a.jcc(Cc::Equal);
@@ -282,7 +283,7 @@ fn fp_in(a: &mut Asm, l: &Layout) {
     a.fix_here(skip);
 }
 
-/// Calls Rust function `n` with the core in `rdi`; goes on where it gives no code to leave with.
+/// Calls Rust function `n` with the core in `rdi`; continues if it returns no code to leave with.
 fn call_rust(a: &mut Asm, l: &Layout, n: usize) {
     a.lea(true, RDI, mem(RBP, l.core));
     a.alu_imm(Alu::Sub, true, RSP, 8);
@@ -313,7 +314,7 @@ fn refused(a: &mut Asm, l: &Layout) {
     (0..POOL_FP).for_each(|x| a.movups_store(l.save_fp(x), x));
     fp_out(a, l, false);
     a.load(8, RSI, l.arg(3));
-    // In place of a return address, so that the stack is as in a call of `slow`.
+    // Replaces a return address, so that the stack is as in a call of `slow`.
     a.push(RSI);
     call_rust(a, l, 2);
     give_up(a, l);

@@ -13,7 +13,10 @@ use trine_ir::{
 const SLOTS: std::ops::Range<u16> = 8..28;
 
 /// Pairs of slots that hold vectors.
-const VECTORS: std::ops::Range<u16> = 32..64;
+const VECTORS: std::ops::Range<u16> = 32..56;
+
+/// Slots that hold numbers.
+const NUMBERS: std::ops::Range<u16> = 56..64;
 
 /// Marsaglia's xorshift of 64 bits.
 struct Random(u64);
@@ -34,7 +37,7 @@ impl Random {
         from[self.below(from.len() as u64) as usize]
     }
 
-    /// A number that is often one where something changes.
+    /// A number, often one at a boundary.
     fn number(&mut self) -> u64 {
         let edges =
             [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 1 << 63];
@@ -45,7 +48,24 @@ impl Random {
             _ => self.next(),
         }
     }
+
+    /// A binary64, or a binary32 in a NaN box, that is often a special one.
+    fn float(&mut self) -> u64 {
+        let doubles =
+            [0, 1.0f64.to_bits(), 1.5f64.to_bits(), 1e300f64.to_bits(), 0x7ff0 << 48, 0x7ff8 << 48, 1];
+        let singles = [0, 1.0f32.to_bits(), 2.5f32.to_bits(), 1e38f32.to_bits(), 0x7f80_0000, 0x7fa0_0000, 1];
+        let sign = self.below(2);
+        match self.below(4) {
+            0 => self.pick(&doubles) | sign << 63,
+            1 => u64::from(self.pick(&singles)) | sign << 31 | 0xffff_ffff << 32,
+            2 => self.next() | 0xffff_ffff << 32,
+            _ => self.next(),
+        }
+    }
 }
+
+/// The rounding of operations that do not round, and of some that do.
+const EXACT: Rounding = Rounding::Static(Round::Rne);
 
 const BITS: [u8; 4] = [8, 16, 32, 64];
 const BINS: [Bin; 19] = [
@@ -106,27 +126,18 @@ struct Maker {
     usable: Vec<Val>,
     /// Vectors that may be used here.
     vectors: Vec<Val>,
+    /// Numbers that may be used here. All are binary64: a binary32 is put into one immediately.
+    numbers: Vec<Val>,
 }
 
 impl Maker {
-    /// At the start of a block.
-    fn new(seed: u64) -> Maker {
-        let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let block = Block { guest: 1, ..Block::default() };
-        let mut maker = Maker { random, block, usable: Vec::new(), vectors: Vec::new() };
-        maker.emit(Inst::Begin(0, 4));
-        let first = maker.emit(Inst::Get(SLOTS.start));
-        maker.usable.push(first);
-        maker
-    }
-
     fn emit(&mut self, inst: Inst) -> Val {
         let made = Val(self.block.insts.len() as u32);
         self.block.insts.push(inst);
         match inst.result() {
             Some(Class::Int) => self.usable.push(made),
             Some(Class::Vec) => self.vectors.push(made),
-            _ => {}
+            Some(Class::Float) | None => {}
         }
         made
     }
@@ -170,7 +181,7 @@ impl Maker {
         let bits = if narrow { self.random.pick(&[32, 64]) } else { self.random.pick(&BITS) };
         let (mut a, mut b) = (self.value(bits), self.value(bits));
         if matches!(op, Bin::DivS | Bin::DivU | Bin::RemS | Bin::RemU) {
-            // Neither zero nor what overflows.
+            // Neither zero nor an overflow.
             let (positive, one) = (Inst::Const(u64::MAX >> (65 - bits)), Inst::Const(1));
             let (positive, one) = (self.emit(positive), self.emit(one));
             a = self.emit(Inst::Bin(Bin::And, bits, a, positive));
@@ -231,7 +242,112 @@ impl Maker {
         }
     }
 
-    /// One that exists.
+    fn number(&mut self) -> Val {
+        let v = match self.random.below(6) {
+            0 => {
+                let k = self.random.float();
+                let k = self.emit(Inst::Const(k));
+                self.emit(Inst::Fp(Fp::FromBits(Fmt::D), EXACT, [k; 3]))
+            }
+            1 => {
+                let x = self.value(64);
+                self.emit(Inst::Fp(Fp::FromBits(Fmt::D), EXACT, [x; 3]))
+            }
+            2.. if !self.numbers.is_empty() => self.random.pick(&self.numbers.clone()),
+            _ => {
+                let slot = NUMBERS.start + self.random.below(NUMBERS.len() as u64) as u16;
+                self.emit(Inst::GetF(slot))
+            }
+        };
+        self.numbers.push(v);
+        v
+    }
+
+    /// A number of this format.
+    fn number_of(&mut self, fmt: Fmt) -> Val {
+        let v = self.number();
+        if fmt == Fmt::D { v } else { self.emit(Inst::Fp(Fp::Low, EXACT, [v; 3])) }
+    }
+
+    fn number_op(&mut self) {
+        let fmt = self.random.pick(&[Fmt::S, Fmt::D]);
+        let (a, b, c) = (self.number_of(fmt), self.number_of(fmt), self.number_of(fmt));
+        let rounding = self.random.pick(&[Rounding::Dynamic, EXACT, Rounding::Static(Round::Rtz)]);
+        let (mut made, mut result) = (None, fmt);
+        match self.random.below(12) {
+            0 => {
+                let slot = NUMBERS.start + self.random.below(NUMBERS.len() as u64) as u16;
+                let v = self.number();
+                self.emit(Inst::SetF(slot, v));
+            }
+            1 => {
+                let (x, bits) = (self.number(), Inst::Const(32));
+                let x = self.emit(Inst::Fp(Fp::ToBits(Fmt::D), EXACT, [x; 3]));
+                let by = self.emit(bits);
+                let (shift, op) = (self.random.pick(&[Bin::Sar, Bin::Shr]), self.random.pick(&CMPS));
+                let upper = self.emit(Inst::Bin(shift, 64, x, by));
+                let k = Inst::Const(self.random.pick(&[0, u64::MAX, 0x3ff0_0000]));
+                let k = self.emit(k);
+                let c = self.emit(Inst::Cmp(op, 64, upper, k));
+                made = Some(self.emit(Inst::SelectF(c, a, b)));
+            }
+            2 => {
+                let c = self.value(1);
+                made = Some(self.emit(Inst::SelectF(c, a, b)));
+            }
+            3 => {
+                self.emit(Inst::Fp(Fp::ToBits(fmt), EXACT, [a; 3]));
+            }
+            4 => {
+                let op = self.random.pick(&[Fp::Eq, Fp::Lt, Fp::Le])(fmt);
+                self.emit(Inst::Fp(op, EXACT, [a, b, b]));
+            }
+            5 => {
+                let ty = self.random.pick(&[IntTy::I32, IntTy::U32, IntTy::I64, IntTy::U64]);
+                self.emit(Inst::Fp(Fp::ToInt(fmt, ty), rounding, [a; 3]));
+            }
+            6 => {
+                let ty = self.random.pick(&[IntTy::I32, IntTy::U32, IntTy::I64, IntTy::U64]);
+                let x = self.value(if matches!(ty, IntTy::I32 | IntTy::U32) { 32 } else { 64 });
+                made = Some(self.emit(Inst::Fp(Fp::FromInt(ty, fmt), rounding, [x; 3])));
+            }
+            7 => {
+                result = if fmt == Fmt::S { Fmt::D } else { Fmt::S };
+                made = Some(self.emit(Inst::Fp(Fp::Convert(fmt), rounding, [a; 3])));
+            }
+            8 => {
+                let fma = Fp::Fma {
+                    fmt,
+                    neg_product: self.random.below(2) == 0,
+                    neg_addend: self.random.below(2) == 0,
+                };
+                made = Some(self.emit(Inst::Fp(fma, rounding, [a, b, c])));
+            }
+            9 => {
+                let sign = self.random.pick(&[Sign::Copy, Sign::Negate, Sign::Xor]);
+                made = Some(self.emit(Inst::Fp(Fp::Sgnj(fmt, sign), EXACT, [a, b, b])));
+            }
+            _ => {
+                let op = self.random.pick(&[Fp::Add, Fp::Sub, Fp::Mul, Fp::Div, Fp::Min, Fp::Max])(fmt);
+                made = Some(self.emit(Inst::Fp(op, rounding, [a, b, b])));
+            }
+        }
+        let Some(made) = made else { return };
+        let whole = match result {
+            Fmt::D => made,
+            Fmt::S => {
+                let high = self.number();
+                self.emit(Inst::Fp(Fp::WithLow, EXACT, [high, made, made]))
+            }
+        };
+        self.numbers.push(whole);
+        if self.random.below(3) == 0 {
+            let slot = NUMBERS.start + self.random.below(NUMBERS.len() as u64) as u16;
+            self.emit(Inst::SetF(slot, whole));
+        }
+    }
+
+    /// An operation that exists.
     fn vector_operation(&mut self, lane: Lane) -> Vop {
         loop {
             let op = match self.random.below(10) {
@@ -275,8 +391,8 @@ impl Maker {
         }
     }
 
-    /// An address in the data, for an access of `bytes` that is aligned where `aligned`; sometimes one whose end lies
-    /// behind the end of memory.
+    /// An address in the data, for an access of `bytes` that is aligned if `aligned`; sometimes one whose end
+    /// is beyond the end of memory.
     fn address(&mut self, bytes: u64, aligned: bool) -> Val {
         let mut offset = match self.random.below(16) {
             0 => 0x2000 - self.random.below(8),
@@ -287,7 +403,7 @@ impl Maker {
             offset &= !(bytes - 1);
         }
         let base = self.emit(Inst::Const(DATA));
-        // What is added is not a constant for the compiler.
+        // The compiler does not know the added value.
         let mask = self.emit(Inst::Const(0));
         let some = self.value(64);
         let zero = self.emit(Inst::Bin(Bin::And, 64, some, mask));
@@ -326,7 +442,8 @@ impl Maker {
     }
 
     fn one(&mut self, arms: bool) {
-        match self.random.below(20) {
+        match self.random.below(22) {
+            20 | 21 => (0..1 + self.random.below(4)).for_each(|_| self.number_op()),
             0..7 => self.binary(),
             7 | 8 => {
                 let (op, bits) = (self.random.pick(&CMPS), self.random.pick(&BITS));
@@ -373,13 +490,13 @@ impl Maker {
         let label = Label(self.block.labels);
         self.block.labels += 1;
         let start = self.emit(Inst::IfNot { c, to: label, exits: false });
-        let (usable, vectors) = (self.usable.clone(), self.vectors.clone());
+        let (usable, vectors, numbers) = (self.usable.clone(), self.vectors.clone(), self.numbers.clone());
         (0..1 + self.random.below(4)).for_each(|_| self.one(false));
         let exits = self.random.below(2) == 0;
         if exits {
             self.leave(0x40);
         }
-        (self.usable, self.vectors) = (usable, vectors);
+        (self.usable, self.vectors, self.numbers) = (usable, vectors, numbers);
         self.block.insts[start.0 as usize] = Inst::IfNot { c, to: label, exits };
         self.emit(Inst::Label(label));
     }
@@ -390,131 +507,25 @@ impl Maker {
     }
 }
 
-/// A random block, perhaps with arms, and what it starts from.
+/// A random block, perhaps with arms, and its start state.
 pub fn case(seed: u64, arms: bool) -> (Block, Given) {
-    let mut maker = Maker::new(seed);
+    let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut maker = Maker {
+        random,
+        block: Block { guest: 1, ..Block::default() },
+        usable: Vec::new(),
+        vectors: Vec::new(),
+        numbers: Vec::new(),
+    };
+    maker.emit(Inst::Begin(0, 4));
+    let first = maker.emit(Inst::Get(SLOTS.start));
+    maker.usable.push(first);
     (0..10 + maker.random.below(60)).for_each(|_| maker.one(arms));
     maker.leave(4);
     let random = &mut maker.random;
-    let slots = SLOTS.chain(VECTORS).map(|slot| (slot, random.number())).collect();
+    let mut slots: Vec<(u16, u64)> = SLOTS.chain(VECTORS).map(|slot| (slot, random.number())).collect();
+    slots.extend(NUMBERS.map(|slot| (slot, random.float())));
     let mut bytes = || (0..0x60).map(|_| random.next() as u8).collect();
     let memory = vec![(DATA, bytes()), (DATA + 0xfa0, bytes()), (DATA + 0x1fa0, bytes())];
     (maker.block, Given { slots, memory, rounds: 1 })
-}
-
-/// Slots that hold floating-point numbers.
-const FLOATS: std::ops::Range<u16> = 28..32;
-
-impl Maker {
-    /// A number of this format: of a binary32, registers have anything above it, so nothing else may look at it.
-    fn float(&mut self, fmt: Fmt) -> Val {
-        let fits = |inst: &Inst| match inst {
-            Inst::GetF(_) => true,
-            Inst::Fp(op, ..) => {
-                inst.result() == Some(Class::Float) && (fmt == Fmt::S || made_format(*op) == fmt)
-            }
-            _ => false,
-        };
-        let all = 0..self.block.insts.len() as u32;
-        let floats: Vec<u32> = all.filter(|&i| fits(&self.block.insts[i as usize])).collect();
-        if floats.is_empty() || self.random.below(4) == 0 {
-            let slot = FLOATS.start + self.random.below(FLOATS.len() as u64) as u16;
-            return self.emit(Inst::GetF(slot));
-        }
-        Val(self.random.pick(&floats))
-    }
-
-    fn float_op(&mut self) {
-        let fmt = self.random.pick(&[Fmt::S, Fmt::D]);
-        let bits = if fmt == Fmt::S { 32 } else { 64 };
-        let ty = self.random.pick(&[IntTy::I32, IntTy::U32, IntTy::I64, IntTy::U64]);
-        let sign = self.random.pick(&[Sign::Copy, Sign::Negate, Sign::Xor]);
-        let (neg_product, neg_addend) = (self.random.below(2) == 0, self.random.below(2) == 0);
-        let ops = [
-            Fp::Add(fmt),
-            Fp::Sub(fmt),
-            Fp::Mul(fmt),
-            Fp::Div(fmt),
-            Fp::Sqrt(fmt),
-            Fp::Fma { fmt, neg_product, neg_addend },
-            Fp::Min(fmt),
-            Fp::Max(fmt),
-            Fp::Eq(fmt),
-            Fp::Lt(fmt),
-            Fp::Le(fmt),
-            Fp::Convert(fmt),
-            Fp::ToInt(fmt, ty),
-            Fp::FromInt(ty, fmt),
-            Fp::Sgnj(fmt, sign),
-            Fp::ToBits(fmt),
-            Fp::FromBits(fmt),
-        ];
-        let op = self.random.pick(&ops);
-        let args = match op {
-            Fp::FromInt(IntTy::I32 | IntTy::U32, _) => [self.value(32); 3],
-            Fp::FromInt(..) => [self.value(64); 3],
-            Fp::FromBits(_) => [self.value(bits); 3],
-            _ => {
-                let args = [self.float(fmt), self.float(fmt), self.float(fmt)];
-                let last = args[Inst::fp_operands(op) - 1];
-                std::array::from_fn(|i| if i < Inst::fp_operands(op) { args[i] } else { last })
-            }
-        };
-        let rounding = self.random.pick(&[
-            Rounding::Dynamic,
-            Rounding::Dynamic,
-            Rounding::Static(Round::Rne),
-            Rounding::Static(Round::Rtz),
-        ]);
-        self.emit(Inst::Fp(op, rounding, args));
-    }
-}
-
-/// The format of the number that an operation makes.
-fn made_format(op: Fp) -> Fmt {
-    match op {
-        Fp::Convert(Fmt::S) => Fmt::D,
-        Fp::Convert(Fmt::D) => Fmt::S,
-        Fp::Add(fmt) | Fp::Sub(fmt) | Fp::Mul(fmt) | Fp::Div(fmt) | Fp::Sqrt(fmt) => fmt,
-        Fp::Min(fmt) | Fp::Max(fmt) | Fp::Fma { fmt, .. } | Fp::Sgnj(fmt, _) => fmt,
-        Fp::FromInt(_, fmt) | Fp::FromBits(fmt) => fmt,
-        _ => Fmt::S,
-    }
-}
-
-/// A random block with floating point and without arms, and what it starts from.
-pub fn float_case(seed: u64) -> (Block, Given) {
-    let mut maker = Maker::new(seed);
-    for _ in 0..10 + maker.random.below(40) {
-        match maker.random.below(8) {
-            0 | 1 => maker.one(false),
-            2 => {
-                let (slot, v) =
-                    (FLOATS.start + maker.random.below(FLOATS.len() as u64) as u16, maker.float(Fmt::D));
-                maker.emit(Inst::SetF(slot, v));
-            }
-            3 => {
-                let v = maker.emit(Inst::Flags);
-                if maker.random.below(4) == 0 {
-                    maker.emit(Inst::SetFlags(v));
-                }
-            }
-            _ => maker.float_op(),
-        }
-    }
-    maker.leave(4);
-    let random = &mut maker.random;
-    let mut given: Vec<(u16, u64)> =
-        SLOTS.chain(FLOATS).chain(VECTORS).map(|slot| (slot, random.number())).collect();
-    for slot in given.iter_mut().filter(|s| FLOATS.contains(&s.0)) {
-        let number = random.next() as i32 as f64 / 1024.0;
-        slot.1 = match random.below(8) {
-            0 => slot.1,
-            1 => f64::NAN.to_bits(),
-            2 => f64::INFINITY.to_bits(),
-            3 => u64::from((number as f32).to_bits()),
-            _ => number.to_bits(),
-        };
-    }
-    (maker.block, Given { slots: given, memory: Vec::new(), rounds: 1 })
 }

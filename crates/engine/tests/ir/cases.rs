@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use trine_ir::{Builder, Isa, parse};
 use trine_isa_riscv::{Config, Rv64, Start, asm};
 
-/// The sections of a case: title, and lines behind it. Text before the first says what the case is about.
+/// The sections of a case: title, and lines after it. Text before the first one describes the case.
 pub fn sections(text: &str) -> (String, Vec<(&str, String)>) {
     let (mut about, mut sections) = (String::new(), Vec::<(&str, String)>::new());
     for line in text.lines() {
@@ -37,7 +37,7 @@ fn bytes(text: &str) -> Result<Vec<u8>, String> {
 pub fn given(text: &str) -> Result<Given, String> {
     let mut given = Given::default();
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
-        let (name, value) = line.split_once('=').ok_or_else(|| format!("{line}: `=` is missing"))?;
+        let (name, value) = line.split_once('=').ok_or_else(|| format!("{line}: expected `=`"))?;
         let name = name.trim();
         if let Some(at) = name.strip_prefix("memory ") {
             given.memory.push((number(at)?, bytes(value)?));
@@ -46,16 +46,18 @@ pub fn given(text: &str) -> Result<Given, String> {
         } else if name == "rounds" {
             given.rounds = number(value)?;
         } else {
-            return Err(format!("{line}: only slots, memory and rounds are given"));
+            return Err(format!("{line}: expected a slot, memory or rounds"));
         }
     }
     Ok(given)
 }
 
-/// The IR of guest instructions, of which the last one leaves the block.
-fn of_guest(text: &str) -> Result<trine_ir::Block, String> {
+/// The IR of guest instructions, the last of which leaves the block, in the mode of the given slots.
+fn of_guest(text: &str, given: &Given) -> Result<trine_ir::Block, String> {
     let config = Config { hart: 0, start: Start::Machine };
-    let builder = Builder::<Rv64>::new(Rv64::mode(Rv64::slots(&config).as_ref()));
+    let slots = Rv64::slots(&config);
+    given.slots.iter().for_each(|&(slot, value)| slots.as_ref()[slot as usize].set(value));
+    let builder = Builder::<Rv64>::new(Rv64::mode(slots.as_ref()));
     let mut offset = 0;
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
         let (word, _) = asm::assemble(line, false)?;
@@ -73,11 +75,14 @@ fn of_guest(text: &str) -> Result<trine_ir::Block, String> {
 }
 
 /// The block that a case starts from: title and text of its section, and what it says.
-pub fn block<'a>(sections: &'a [(&'a str, String)]) -> Result<(&'a str, &'a str, trine_ir::Block), String> {
+pub fn block<'a>(
+    sections: &'a [(&'a str, String)],
+    given: &Given,
+) -> Result<(&'a str, &'a str, trine_ir::Block), String> {
     let find = |title: &str| sections.iter().find(|s| s.0 == title).map(|s| s.1.as_str());
     match (find("ir"), find("guest")) {
         (Some(text), None) => Ok(("ir", text, parse::parse(text, &[]).map_err(|e| e.to_string())?)),
-        (None, Some(text)) => Ok(("guest", text, of_guest(text)?)),
+        (None, Some(text)) => Ok(("guest", text, of_guest(text, given)?)),
         _ => Err("a case has either `== ir` or `== guest`".into()),
     }
 }

@@ -1,15 +1,16 @@
-//! Cases in files: IR or guest instructions, and what comes of them: the block as the builder makes it, its outcome, in which
-//! interpreter and compiled code agree in both memory models, and the host's code.
+//! Cases in files: IR or guest instructions, and their results: the block as the builder makes it, its
+//! outcome, in which interpreter and compiled code agree in both memory models, and the host's code.
 //!
-//! A case says what it starts from (`== given`) and what runs (`== ir` or `== guest`); the rest is what came out when it was
-//! last accepted. `BLESS=1 cargo test -p trine-engine --test ir files` accepts what comes out now: look at the difference.
+//! A case has a start state (`== given`) and code (`== ir` or `== guest`); the rest is the result when it was
+//! last accepted. `BLESS=1 cargo test -p trine-engine --test ir files` accepts the current results: look at
+//! the difference.
 
 use crate::cases::{block, cases, given, sections};
 use crate::harness::{before, difference, everywhere, rebuild};
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, OpKind, Register};
 use iced_x86::{SymbolResolver, SymbolResult};
 
-/// Names for what lies in a vCPU's state.
+/// Names of the parts of a vCPU's state.
 struct Names;
 
 impl SymbolResolver for Names {
@@ -39,13 +40,12 @@ fn listing(code: &[u8]) -> String {
     text
 }
 
-/// The case with what comes out of it now.
+/// The case with its current results.
 fn now(text: &str) -> Result<String, String> {
     let (about, sections) = sections(text);
-    let find = |title: &str| sections.iter().find(|s| s.0 == title).map(|s| s.1.as_str());
-    let given_text = find("given").unwrap_or_default();
+    let given_text = sections.iter().find(|s| s.0 == "given").map_or("", |s| s.1.as_str());
     let given = given(given_text)?;
-    let (title, source, ir) = block(&sections)?;
+    let (title, source, ir) = block(&sections, &given)?;
     let (outcome, [paged, direct]) = everywhere(&ir, &given)?;
     let mut now = about;
     if !given_text.is_empty() {

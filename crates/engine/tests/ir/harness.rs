@@ -1,7 +1,7 @@
-//! Blocks of IR in both engines and both memory models, for tests: the interpreter performs them instruction by instruction,
-//! the compiler makes code of them.
+//! Blocks of IR in both engines and both memory models, for tests: the interpreter runs them instruction by
+//! instruction, the compiler compiles them.
 //!
-//! Code lies at [`BASE`], data in the last two pages of memory, behind which there is nothing.
+//! Code is at [`BASE`], data in the last two pages of memory, after which there is none.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -25,7 +25,7 @@ pub const BASE: u64 = 0x8000_0000;
 const SIZE: u64 = 0x1_0000;
 /// Where data begins.
 pub const DATA: u64 = BASE + SIZE - 0x2000;
-/// How the guest's memory is reached.
+/// How guest memory is accessed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Model {
     /// Through the software TLB.
@@ -34,7 +34,7 @@ pub enum Model {
     Direct,
 }
 
-/// What a block starts from.
+/// The start state of a block.
 #[derive(Clone, Default, Debug)]
 pub struct Given {
     /// Slots that are not zero.
@@ -48,13 +48,13 @@ pub struct Given {
 /// How a block was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// Control goes to this address.
+    /// Continues at this address.
     Jump(u64),
     /// The instruction at this address raised an exception.
     Raised(Trap, u64),
 }
 
-/// What a block led to.
+/// The result of a block.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
     /// The first [`GENERAL`] slots.
@@ -74,7 +74,7 @@ struct Machine<M: InModel> {
     _place: Option<MutexGuard<'static, ()>>,
 }
 
-/// A way to reach memory, and what tests need of it.
+/// A memory model, with what tests need from it.
 trait InModel: GuestMemory<Rv64> {
     fn machine() -> Machine<Self>;
     fn write(&self, at: u64, bytes: &[u8]) -> Option<()>;
@@ -150,6 +150,8 @@ fn prepare_direct() {
         // SAFETY: a new mapping at an address where nothing is, or none.
         let at = unsafe { libc::mmap(BASE as *mut _, SIZE as usize, protection, flags, -1, 0) };
         assert_eq!(at as u64, BASE, "the place of the guest's memory is free");
+        // SAFETY: the kernel places a test's executable and what it maps without a wish far above these addresses.
+        unsafe { direct::claim_addresses() };
         let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
         // SAFETY: all zeros are a valid value.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -192,11 +194,11 @@ impl<M: InModel> Machine<M> {
 }
 
 thread_local! {
-    /// What the instruction that is interpreted does.
+    /// The block that the interpreted instruction runs.
     static PERFORMED: RefCell<trine_ir::Block> = RefCell::default();
 }
 
-/// A body that does what [`PERFORMED`] says.
+/// A body that runs [`PERFORMED`].
 fn perform<M: InModel>(s: Interp<Rv64, M>, _: &<Rv64 as Isa>::Operands) -> Result<(), Leave> {
     PERFORMED.with_borrow(|ir| replay(ir, &mut |_, _| (s, first(ir).0)))
 }
@@ -216,7 +218,7 @@ fn nop() -> Decoded<Rv64> {
     Rv64::decode(&config, 0, &bytes, 4).unwrap_or_else(|e| panic!("no instruction: {e:?}"))
 }
 
-/// Performs the block once in the interpreter.
+/// Runs the block once in the interpreter.
 fn interpret_once<M: InModel>(core: &Core<Rv64, M>, ir: &trine_ir::Block) -> Leave {
     let (decoded, (offset, bytes)) = (nop(), first(ir));
     let op = Op {
@@ -234,7 +236,7 @@ fn interpret_once<M: InModel>(core: &Core<Rv64, M>, ir: &trine_ir::Block) -> Lea
     }
 }
 
-/// What the interpreter does of the block.
+/// The outcome of the block in the interpreter.
 pub fn interpret(model: Model, ir: &trine_ir::Block, given: &Given) -> Outcome {
     match model {
         Model::Paged => interpret_in::<Paged<Rv64>>(ir, given),
@@ -322,8 +324,9 @@ fn compile_in<M: InModel>(
     let outcome = match code_memory.enter(core, block.code()) {
         Left::Go | Left::Link(_) => machine.outcome(None),
         Left::Again => {
-            // The dispatcher would have the interpreter do the instruction again, to learn why the access was refused. A block
-            // here may have written before it, and would find other values: the interpreter does all of it afresh.
+            // The dispatcher would have the interpreter repeat the instruction, to learn why the access was
+            // refused. A block here may have written before it, and would find other values: the interpreter
+            // runs all of it anew.
             let stopped = machine.outcome(None);
             drop(machine);
             let way = interpret_in::<M>(ir, given).way;
@@ -337,7 +340,7 @@ fn compile_in<M: InModel>(
     Ok((outcome, code))
 }
 
-/// The block as the builder makes it of the same instructions.
+/// The block that the builder makes from the same instructions.
 pub fn rebuild(ir: &trine_ir::Block) -> trine_ir::Block {
     let builder = Builder::<Rv64>::new(0);
     let done = replay(ir, &mut |offset, bytes| {
@@ -348,8 +351,8 @@ pub fn rebuild(ir: &trine_ir::Block) -> trine_ir::Block {
     builder.finish()
 }
 
-/// Runs the block every way there is: as it is and rebuilt, in both engines and both models. Gives the outcome, in which all
-/// agree, and the code in both models.
+/// Runs the block in every way: as it is and rebuilt, in both engines and both models. Returns the outcome,
+/// in which all agree, and the code in both models.
 pub fn everywhere(ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, [Vec<u8>; 2]), String> {
     verify::verify(ir)?;
     let rebuilt = rebuild(ir);
@@ -359,7 +362,7 @@ pub fn everywhere(ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, [Vec<
             return Ok(());
         }
         let (a, b) = (difference(wanted, got), difference(got, wanted));
-        Err(format!("{how} gives\n{b}in place of\n{a}of\n{rebuilt}"))
+        Err(format!("{how} gives\n{b}instead of\n{a}for\n{rebuilt}"))
     };
     let in_model = |model| {
         let wanted = interpret(model, ir, given);
@@ -372,7 +375,7 @@ pub fn everywhere(ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, [Vec<
     let (paged, code) = in_model(Model::Paged)?;
     let (mut direct, direct_code) = in_model(Model::Direct).map_err(|e| format!("direct memory: {e}"))?;
     if let (Way::Raised(a, _), Way::Raised(b, _)) = (paged.way, &mut direct.way) {
-        // The host says which page it refused, the TLB's slow path the address of the access.
+        // The host reports the page that it refused, the TLB's slow path the address of the access.
         b.value = a.value;
     }
     check("direct memory", &paged, &direct)?;
@@ -382,7 +385,7 @@ pub fn everywhere(ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, [Vec<
 /// Slots that blocks of tests use.
 pub const GENERAL: usize = 64;
 
-/// What of `of` is not as in `from`, as text.
+/// The differences of `of` from `from`, as text.
 pub fn difference(of: &Outcome, from: &Outcome) -> String {
     let mut text = String::new();
     for (slot, value) in of.slots.iter().enumerate() {
@@ -407,7 +410,8 @@ pub fn difference(of: &Outcome, from: &Outcome) -> String {
 /// The state before anything ran, in the form of an outcome.
 pub fn before(given: &Given) -> Outcome {
     let mut before = Outcome { slots: vec![0; GENERAL], data: vec![0; 0x2000], way: Way::Jump(0) };
-    given.slots.iter().for_each(|&(slot, value)| before.slots[slot as usize] = value);
+    let general = given.slots.iter().filter(|given| (given.0 as usize) < GENERAL);
+    general.for_each(|&(slot, value)| before.slots[slot as usize] = value);
     for (at, bytes) in &given.memory {
         let at = (at - DATA) as usize;
         before.data[at..at + bytes.len()].copy_from_slice(bytes);
@@ -415,7 +419,7 @@ pub fn before(given: &Given) -> Outcome {
     before
 }
 
-/// What generated code finds at this displacement from its base register, as a name.
+/// The name of what generated code finds at this displacement from its base register.
 pub fn place_name(displacement: i64) -> Option<String> {
     thread_local!(static MACHINE: Machine<Paged<Rv64>> = Machine::new(&Given::default()));
     MACHINE.with(|machine| {
@@ -445,6 +449,6 @@ macro_rules! fields {
 
 /// The frame's fields that generated code uses, in their order.
 const FIELDS: &[(&str, usize)] = fields! {
-    count pc page stamp retired args guest_mxcsr host_mxcsr nan_box fp_live flag_numbers functions thunks limit stack
+    count pc page stamp retired args guest_mxcsr host_mxcsr upper_ones fp_live flag_numbers functions thunks limit stack
     stack_end calls_stale tables save save_fp spill
 };

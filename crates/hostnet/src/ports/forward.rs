@@ -1,4 +1,4 @@
-//! The thread that serves a guest's ports: one `epoll`, connections and clients by number.
+//! The thread that serves a guest's ports: one `epoll` set, with connections and clients by number.
 
 use super::Protocol;
 use super::listen::{Listener, Name};
@@ -14,20 +14,20 @@ use std::time::{Duration, Instant};
 
 /// How long the guest may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(30);
-/// How long a client's socket waits for the next datagram.
+/// How long a client's socket is kept without a datagram.
 const IDLE: Duration = Duration::from_secs(60);
-/// How often is looked for what has been waiting too long.
+/// How often expired connections and clients are looked for.
 const TICK: Duration = Duration::from_secs(1);
-/// Clients of UDP at once.
+/// The largest number of UDP clients at once.
 const CLIENTS: usize = 1024;
-/// Connections at once, where the limit of open descriptors leaves room for them.
+/// The largest number of connections at once, if the limit of open descriptors allows it.
 const CONNECTIONS: usize = 4096;
 /// Datagrams or connections taken from one socket before others get their turn.
 const TURN: usize = 64;
-/// The number of the descriptor that says that it is over.
+/// The number of the descriptor that tells the thread to end.
 const STOP: u64 = u64::MAX;
 
-/// Where ports lead to.
+/// The target of the ports.
 pub(super) struct Guest {
     pub place: Place,
     pub inside: Inside,
@@ -35,11 +35,11 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// A socket in the guest's network that does not block, connected to a port, or about to be.
+    /// A non-blocking socket in the guest's network that is connected, or being connected, to a port.
     fn connect(&mut self, kind: Kind, port: u16) -> io::Result<OwnedFd> {
         let socket = match self.inside.socket(kind) {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
-                // Somebody ended its process.
+                // Another process killed the helper process.
                 self.inside = Inside::start(&self.place).map_err(io::Error::other)?;
                 self.inside.socket(kind)?
             }
@@ -66,12 +66,12 @@ pub(super) struct Forwarder {
     poll: OwnedFd,
     stop: OwnedFd,
     entries: HashMap<u64, Entry>,
-    /// The numbers of clients' sockets.
+    /// The numbers of the clients' sockets.
     clients: HashMap<Peer, u64>,
     next: u64,
     connections: usize,
     most: usize,
-    /// No connections are taken: there are too many.
+    /// Whether no connections are accepted because there are too many.
     full: bool,
     guest: Guest,
     pipes: Pipes,
@@ -79,7 +79,8 @@ pub(super) struct Forwarder {
     ticked: Instant,
 }
 
-/// A connection has its number twice, once a socket: the lowest bit says which. Others have it 0.
+/// The `epoll` value of a socket. A connection has two sockets with the same number: the lowest bit tells
+/// them apart. It is 0 for all others.
 fn token(number: u64, of_guest: bool) -> u64 {
     number << 1 | u64::from(of_guest)
 }
@@ -131,7 +132,7 @@ impl Forwarder {
 
     /// Serves until it is told to stop.
     pub fn run(mut self) {
-        // Writing to a socket that was closed must not end the process, and signals are for other threads.
+        // Writing to a closed socket must not end the process, and signals are for other threads.
         // SAFETY: changes this thread's mask, from a set that is made full first.
         unsafe {
             let mut all = std::mem::zeroed();
@@ -202,7 +203,7 @@ impl Forwarder {
         }
     }
 
-    /// Takes connections, or lets those that come wait in the kernel.
+    /// Accepts connections, or leaves new ones waiting in the kernel.
     fn listen(&mut self, on: bool) {
         self.full = !on;
         for (&number, entry) in &self.entries {
@@ -223,7 +224,7 @@ impl Forwarder {
             let Some((socket, port)) = self.listener(number) else { return };
             let none = std::ptr::null_mut();
             let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-            // SAFETY: null pointers: who it is, is not asked for.
+            // SAFETY: null pointers: the client's address is not asked for.
             let client = sys::owned(unsafe { libc::accept4(socket.as_raw_fd(), none, none.cast(), flags) });
             match client {
                 Ok(client) => self.connect(client, port),
@@ -241,7 +242,7 @@ impl Forwarder {
     fn connect(&mut self, client: OwnedFd, port: u16) {
         let number = self.number();
         let Ok(guest) = self.guest.connect(Kind::Tcp, port) else {
-            // Nobody there: the client is told so by a reset.
+            // Nothing listens in the guest: the client is told so by a reset.
             return break_off(client.as_fd());
         };
         let connection = Connection::new(client, guest, Instant::now() + CONNECT);
@@ -260,7 +261,7 @@ impl Forwarder {
         for _ in 0..TURN {
             let Some((socket, port)) = self.listener(number) else { break };
             let Ok((length, client, asked)) = udp::receive(socket, &mut buffer) else { break };
-            // What cannot be passed on is lost, as datagrams may be.
+            // Datagrams that cannot be passed on are dropped, as is usual for UDP.
             let peer = Peer { listener: number, client, asked };
             if let Ok(flow) = self.client(peer, port) {
                 flow.last = Instant::now();
@@ -272,8 +273,8 @@ impl Forwarder {
         self.buffer = buffer;
     }
 
-    /// The client's socket; makes one for a new client, for which the one that was silent longest goes where there are
-    /// too many.
+    /// The client's socket. For a new client, one is created; where there are too many, it replaces the one
+    /// that was idle for longest.
     fn client(&mut self, peer: Peer, port: u16) -> io::Result<&mut Flow> {
         let number = match self.clients.get(&peer) {
             Some(&number) => number,
@@ -317,7 +318,7 @@ impl Forwarder {
             let (fd, at) = (flow.socket.as_raw_fd(), buffer.as_mut_ptr().cast());
             // SAFETY: writes at most the buffer's length.
             let count = unsafe { libc::recv(fd, at, buffer.len(), 0) };
-            // An error that the kernel had noted (nobody listens there) is taken by that, too.
+            // This also clears a pending error (nothing listens there).
             let Ok(count) = usize::try_from(count) else { break };
             flow.last = Instant::now();
             let peer = flow.peer;
@@ -329,7 +330,7 @@ impl Forwarder {
         self.buffer = buffer;
     }
 
-    /// Ends what has been waiting too long.
+    /// Ends connections and clients that have waited too long.
     fn tick(&mut self) {
         self.ticked = Instant::now();
         let now = self.ticked;
@@ -358,7 +359,7 @@ impl Forwarder {
     }
 }
 
-/// Connections at once: each has two sockets, and may have two pipes.
+/// The largest number of connections at once: each has two sockets, and may have two pipes.
 fn most() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes a structure of ours.

@@ -1,4 +1,4 @@
-//! Listening on the host.
+//! Listening sockets on the host.
 
 use super::{Open, PortMap, Protocol};
 use crate::{Error, Result, sys};
@@ -6,16 +6,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// How often a port is picked that is free for both families.
+/// How often to look for a port that is free in both families.
 const PICKS: usize = 32;
 
-/// An open port of the host.
+/// A port of the host that is listened on.
 pub(super) struct Listener {
     pub socket: OwnedFd,
     pub open: Open,
 }
 
-/// Opens all, or none.
+/// Opens all ports, or none.
 pub(super) fn all(maps: &[PortMap]) -> Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for map in maps {
@@ -34,10 +34,10 @@ fn one(map: &PortMap) -> Result<Vec<Listener>> {
             other => return other,
         }
     }
-    Err(last.unwrap_or_else(|| Error::Bad(format!("-p {}: there is no port in it", map.option))))
+    Err(last.unwrap_or_else(|| Error::Bad(format!("-p {}: this contains no port", map.option))))
 }
 
-/// Listens at one port, in the family or families asked for.
+/// Listens on one port, in the family or families asked for.
 fn at(map: &PortMap, port: u16) -> Result<Vec<Listener>> {
     let open = |address: IpAddr, port: u16| {
         listen(map, address, port).map_err(|why| (why.raw_os_error(), Error::port(map, address, port, why)))
@@ -67,9 +67,9 @@ fn listen(map: &PortMap, address: IpAddr, port: u16) -> io::Result<Listener> {
         sys::option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
     }
     match map.protocol {
-        // A port whose connections have ended may be used again at once.
+        // A port whose connections have ended can be used again at once.
         Protocol::Tcp => sys::option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?,
-        // Answers leave by the address that was asked.
+        // Answers are sent from the address that the client used.
         Protocol::Udp => sys::option(socket.as_fd(), level, info, 1)?,
     }
     let name = Name::from(SocketAddr::new(address, port));
@@ -83,14 +83,14 @@ fn listen(map: &PortMap, address: IpAddr, port: u16) -> io::Result<Listener> {
     Ok(Listener { socket, open: Open { host, guest: map.guest, protocol: map.protocol } })
 }
 
-/// A socket's name, as the kernel takes it.
+/// A socket address in the kernel's format.
 pub(super) struct Name {
     pub storage: libc::sockaddr_storage,
     pub length: libc::socklen_t,
 }
 
 impl Name {
-    /// Space for the kernel to write to.
+    /// Space for the kernel to write an address to.
     pub fn empty() -> Name {
         // SAFETY: a structure of integers, for which zero is a value.
         let storage = unsafe { std::mem::zeroed() };
@@ -101,7 +101,7 @@ impl Name {
         (&raw const self.storage).cast()
     }
 
-    /// What is in it; `None` for other families.
+    /// The address; `None` for other families.
     pub fn get(&self) -> Option<SocketAddr> {
         match i32::from(self.storage.ss_family) {
             libc::AF_INET if self.length as usize >= size_of::<libc::sockaddr_in>() => {

@@ -1,6 +1,7 @@
-//! Ports of the host that lead to ports of a guest: a thread of the process that watches over the guest listens on the
-//! host, and connects by sockets of the guest's own network. No address is translated, no rule is needed, and it is the
-//! same for root and for ordinary users. The guest sees its own address as the sender's.
+//! Ports of the host that are forwarded to ports of a guest. A thread of the guest's monitor listens on the
+//! host and connects through sockets in the guest's own network. No address translation and no rules are
+//! needed, and it works the same for root and for ordinary users. The guest sees its own address as the
+//! sender's.
 
 mod forward;
 mod listen;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
-/// What is sent through a port.
+/// The protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -29,7 +30,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// As written in options.
+    /// Its name in options.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,27 +40,27 @@ impl Protocol {
     }
 }
 
-/// One port of a guest that is to be reached by the host's.
+/// A port of a guest, and the port of the host that is forwarded to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortMap {
-    /// The host's address; `None`: all of both families.
+    /// The host's address; `None` means all addresses of both families.
     pub address: Option<IpAddr>,
-    /// The first of the host's ports that will do; 0: any free one.
+    /// The first acceptable port of the host; 0 means any free one.
     pub host_first: u16,
-    /// The last of them.
+    /// The last acceptable port of the host.
     pub host_last: u16,
-    /// The guest's port, 1 or more.
+    /// The guest's port, at least 1.
     pub guest: u16,
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// As the user wrote it, for messages.
+    /// The option as the user wrote it, for messages.
     pub option: String,
 }
 
 /// A port that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
-    /// Where the host listens.
+    /// The host's address and port.
     pub host: SocketAddr,
     /// The guest's port.
     pub guest: u16,
@@ -74,7 +75,7 @@ impl std::fmt::Display for Open {
     }
 }
 
-/// Open ports of a guest. Dropping closes them, and every connection through them.
+/// Open ports of a guest. Dropping this closes them, and every connection through them.
 #[derive(Debug)]
 pub struct Ports {
     open: Vec<Open>,
@@ -82,15 +83,15 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Opens ports in the caller's network namespace. They lead to the guest's address in its group, or to its loopback
-    /// where it is in none.
+    /// Opens ports in the caller's network namespace and forwards them to the guest's address in its group,
+    /// or to its loopback if it is in none.
     ///
     /// # Errors
-    /// A port that is in use, an address that is not the host's, what the kernel refuses. Then none is open.
+    /// A port is in use, an address does not belong to the host, or the kernel refused. No port is open then.
     pub fn open(maps: &[PortMap], netns: BorrowedFd, guest: &Addresses) -> Result<Ports> {
         let listeners = listen::all(maps)?;
         let open = listeners.iter().map(|l| l.open).collect();
-        let what = || "ports cannot be opened".to_owned();
+        let what = || "cannot open ports".to_owned();
         let (stop, told) = Stop::new()?;
         let to = guest.v4.unwrap_or(Ipv4Addr::LOCALHOST);
         let place = Place::of(netns)?;
@@ -101,7 +102,7 @@ impl Ports {
         Ok(Ports { open, _forwarder: forwarder })
     }
 
-    /// Where the host listens.
+    /// The open ports.
     #[must_use]
     pub fn list(&self) -> &[Open] {
         &self.open
@@ -109,18 +110,18 @@ impl Ports {
 }
 
 impl Error {
-    /// The sentence for a port that the kernel does not give.
+    /// The error for a port that the kernel refused.
     fn port(map: &PortMap, address: IpAddr, port: u16, why: std::io::Error) -> Error {
         let (option, protocol) = (map.option.clone(), map.protocol.name());
         let what = match why.raw_os_error() {
             Some(libc::EADDRINUSE) => return Error::PortInUse { address, port, protocol, option },
-            Some(libc::EADDRNOTAVAIL) => format!("-p {option}: {address} is no address of this host"),
+            Some(libc::EADDRNOTAVAIL) => format!("-p {option}: {address} is not an address of this host"),
             Some(libc::EACCES) => {
                 format!(
-                    "-p {option}: ports below 1024 (sysctl net.ipv4.ip_unprivileged_port_start) are root's: {port}"
+                    "-p {option}: port {port} needs root, as all ports below 1024 do (sysctl net.ipv4.ip_unprivileged_port_start)"
                 )
             }
-            _ => format!("-p {option}: port {port} cannot be opened"),
+            _ => format!("-p {option}: cannot open port {port}"),
         };
         Error::System { what, why }
     }

@@ -7,15 +7,15 @@ use std::net::{IpAddr, Ipv6Addr};
 fn bad(option: &str, why: &str) -> Error {
     let option = option.escape_default();
     Error::Bad(format!(
-        "-p {option}: {why}: it takes [ADDRESS:][HOSTPORT:]PORT[/tcp|udp], ports also as FIRST-LAST"
+        "-p {option}: {why}: use [ADDRESS:][HOSTPORT:]PORT[/tcp|udp], ports also as FIRST-LAST"
     ))
 }
 
-/// `N` or `N-M`.
+/// Parses `N` or `N-M`.
 fn range(option: &str, text: &str) -> Result<(u16, u16)> {
     let port = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>()) {
         Some(Ok(port)) => Ok(port),
-        _ => Err(bad(option, &format!("'{}' is no port (0 to 65535)", text.escape_default()))),
+        _ => Err(bad(option, &format!("'{}' is not a port (0 to 65535)", text.escape_default()))),
     };
     let (first, last) = match text.split_once('-') {
         Some((first, last)) => (port(first)?, port(last)?),
@@ -27,14 +27,14 @@ fn range(option: &str, text: &str) -> Result<(u16, u16)> {
     }
 }
 
-/// The address, and what follows it. IPv6 addresses are in brackets.
+/// Splits off the address. IPv6 addresses must be in brackets.
 fn address<'a>(option: &str, text: &'a str) -> Result<(Option<IpAddr>, &'a str)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (inside, rest) = rest.split_once("]:").ok_or_else(|| bad(option, "']:' is missing"))?;
         let address: std::result::Result<Ipv6Addr, _> = inside.parse();
         return match address {
             Ok(a) => Ok((Some(a.into()), rest)),
-            Err(_) => Err(bad(option, "there is no IPv6 address in the brackets")),
+            Err(_) => Err(bad(option, "the text in brackets is not an IPv6 address")),
         };
     }
     let Some((first, rest)) = text.split_once(':').filter(|(_, rest)| rest.contains(':')) else {
@@ -43,12 +43,12 @@ fn address<'a>(option: &str, text: &'a str) -> Result<(Option<IpAddr>, &'a str)>
     match first.parse::<IpAddr>() {
         Ok(a) => Ok((Some(a), rest)),
         Err(_) if first.is_empty() => Ok((None, rest)),
-        Err(_) => Err(bad(option, &format!("'{}' is no address", first.escape_default()))),
+        Err(_) => Err(bad(option, &format!("'{}' is not an address", first.escape_default()))),
     }
 }
 
-/// Parses one option. Ranges of the same length give a map a port; a range of the host for one port of the guest means
-/// any free one of these; no port of the host, or 0, any free one.
+/// Parses one option. Two ranges of the same length give one map per port; a range of the host for one port
+/// of the guest means any free one of the range; no port of the host, or 0, means any free one.
 ///
 /// # Errors
 /// A sentence that says which part is wrong.
@@ -69,7 +69,7 @@ pub fn parse(option: &str) -> Result<Vec<PortMap>> {
     };
     let (first, last) = range(option, guest)?;
     if first == 0 {
-        return Err(bad(option, "a port of the guest is 1 to 65535"));
+        return Err(bad(option, "a port of the guest must be 1 to 65535"));
     }
     let map = |guest, host_first, host_last| PortMap {
         address,
@@ -83,14 +83,14 @@ pub fn parse(option: &str) -> Result<Vec<PortMap>> {
         return Ok((first..=last).map(|g| map(g, 0, 0)).collect());
     };
     if low == 0 {
-        return Err(bad(option, "a range of the host begins at 1 or later"));
+        return Err(bad(option, "a range of the host must begin at 1 or later"));
     }
     if first == last {
         return Ok(vec![map(first, low, high)]);
     }
     match high - low == last - first {
         true => Ok((first..=last).zip(low..=high).map(|(g, h)| map(g, h, h)).collect()),
-        false => Err(bad(option, "both ranges must be equally long")),
+        false => Err(bad(option, "both ranges must have the same length")),
     }
 }
 

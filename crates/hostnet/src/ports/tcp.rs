@@ -1,19 +1,19 @@
-//! One connection through a port: two sockets, and what is on its way between them.
+//! One connection through a port: two sockets, and the bytes on their way between them.
 
 use crate::sys;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Instant;
 
-/// Bytes moved at once; a pipe's own size.
+/// Bytes moved at once; the default size of a pipe.
 const CHUNK: usize = 64 * 1024;
-/// Chunks moved before others get their turn.
+/// Chunks moved before other connections get their turn.
 const TURN: usize = 16;
-/// Pipes that wait for their next use.
+/// The largest number of unused pipes that are kept.
 const SPARE: usize = 32;
 
-/// Pipes by which the kernel moves bytes from one socket to another without copying them. A connection has one only
-/// while bytes are on their way.
+/// Pipes by which the kernel moves bytes from one socket to another without copying them. A connection has
+/// one only while bytes are on their way.
 #[derive(Default)]
 pub(super) struct Pipes(Vec<Pipe>);
 
@@ -42,19 +42,19 @@ impl Pipes {
     }
 }
 
-/// One direction.
+/// One direction of a connection.
 #[derive(Default)]
 struct Flow {
     pipe: Option<Pipe>,
     /// Bytes in the pipe.
     held: usize,
-    /// The sender has sent its last.
+    /// Whether the sender has sent everything.
     ended: bool,
-    /// And the receiver was told.
+    /// Whether the receiver was told so.
     done: bool,
 }
 
-/// `Some(0)` is the end; `None`: not now.
+/// Moves bytes; `Some(0)` means the end, `None` that nothing can be moved now.
 fn splice(from: BorrowedFd, to: BorrowedFd, length: usize) -> io::Result<Option<usize>> {
     let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
     let none = std::ptr::null_mut();
@@ -74,7 +74,7 @@ fn splice(from: BorrowedFd, to: BorrowedFd, length: usize) -> io::Result<Option<
 }
 
 impl Flow {
-    /// Moves what can be moved; returns whether there is more to do at once.
+    /// Moves as much as possible; returns whether there is more to do at once.
     fn pump(&mut self, from: BorrowedFd, to: BorrowedFd, pipes: &mut Pipes) -> io::Result<bool> {
         for _ in 0..TURN {
             if self.done {
@@ -106,7 +106,7 @@ impl Flow {
                 self.done = true;
                 // SAFETY: takes no pointers.
                 match sys::check(unsafe { libc::shutdown(to.as_raw_fd(), libc::SHUT_WR) }) {
-                    // The receiver is gone already, and said all it had to say.
+                    // The receiver has gone already, after it sent everything.
                     Err(e) if e.raw_os_error() != Some(libc::ENOTCONN) => return Err(e),
                     _ => return Ok(false),
                 }
@@ -116,9 +116,9 @@ impl Flow {
     }
 }
 
-/// What became of a connection.
+/// The state of a connection.
 pub(super) enum State {
-    /// Nothing can be done before the kernel says so.
+    /// It waits for an event of the kernel.
     Waits,
     /// There is more to do at once.
     Goes,
@@ -130,29 +130,29 @@ pub(super) enum State {
 pub(super) struct Connection {
     client: OwnedFd,
     guest: OwnedFd,
-    /// When to give up, as long as the guest has not accepted.
+    /// When to give up while the guest has not accepted.
     pub connecting: Option<Instant>,
     up: Flow,
     down: Flow,
 }
 
 impl Connection {
-    /// Two sockets that do not block; the guest's is being connected.
+    /// Creates a connection of two non-blocking sockets; the guest's is being connected.
     pub fn new(client: OwnedFd, guest: OwnedFd, until: Instant) -> Connection {
         for socket in [&client, &guest] {
-            // What is small goes at once, as it came; who has silently gone is found out.
+            // Small pieces are sent at once, and a peer that disappeared is noticed.
             let _ = sys::option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
             let _ = sys::option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
         }
         Connection { client, guest, connecting: Some(until), up: Flow::default(), down: Flow::default() }
     }
 
-    /// Both sockets: the client's, the guest's.
+    /// Both sockets: the client's, then the guest's.
     pub fn sockets(&self) -> [BorrowedFd<'_>; 2] {
         [self.client.as_fd(), self.guest.as_fd()]
     }
 
-    /// Does what can be done, after the kernel has said `events` of either socket.
+    /// Does what is possible after the kernel reported `events` for one of the sockets.
     pub fn step(&mut self, events: u32, of_guest: bool, pipes: &mut Pipes) -> State {
         let went = self.advance(events, of_guest, pipes);
         match went {
@@ -183,13 +183,13 @@ impl Connection {
         Ok(up || down)
     }
 
-    /// Lets both sides see that the connection broke, and not an end that could be taken for a good one.
+    /// Resets both sides, so that neither takes a broken connection for a normal end.
     pub fn reset(&self) {
         self.sockets().into_iter().for_each(break_off);
     }
 }
 
-/// Makes closing a socket a reset.
+/// Makes closing a socket send a reset.
 pub(super) fn break_off(socket: BorrowedFd) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let size = size_of::<libc::linger>() as libc::socklen_t;
@@ -198,7 +198,7 @@ pub(super) fn break_off(socket: BorrowedFd) {
     unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, size) };
 }
 
-/// The error that a socket has noted.
+/// The pending error of a socket.
 fn fault(socket: BorrowedFd) -> io::Result<()> {
     let mut number = 0i32;
     let mut size = size_of::<i32>() as libc::socklen_t;

@@ -1,5 +1,5 @@
-//! Datagrams through a port. Each client has a socket of its own in the guest's network, so that answers find the way
-//! back; it is closed when nothing was sent for a time.
+//! Datagrams through a port. Each client has a socket of its own in the guest's network, so that answers find
+//! their way back; it is closed after some time without datagrams.
 
 use super::listen::Name;
 use crate::sys;
@@ -8,13 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-/// The largest datagram, and more.
+/// At least the size of the largest datagram.
 pub(super) const LARGEST: usize = 65_536;
 
-/// One of the host's addresses and, where it needs one, the link's index.
+/// The host's address that a client used and, if necessary, the link's index.
 pub(super) type Asked = (IpAddr, u32);
 
-/// Who talks with the guest: a client, and which of the host's addresses it asked.
+/// A client, and the host's address that it used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Peer {
     /// The listener's number.
@@ -23,14 +23,14 @@ pub(super) struct Peer {
     pub asked: Option<Asked>,
 }
 
-/// Its socket.
+/// The socket of a client.
 pub(super) struct Flow {
     pub socket: OwnedFd,
     pub peer: Peer,
     pub last: Instant,
 }
 
-/// Space for a packet's address beside a datagram, aligned as the kernel wants it.
+/// Space for control data that contains the destination address, aligned as the kernel needs it.
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
@@ -45,7 +45,7 @@ fn message(name: &mut Name, part: &mut libc::iovec) -> libc::msghdr {
     message
 }
 
-/// Receives a datagram at a port of the host: its length, who sent it, and whom it was sent to.
+/// Receives a datagram at a port of the host: its length, its sender, and its destination.
 pub(super) fn receive(
     socket: BorrowedFd,
     buffer: &mut [u8],
@@ -67,7 +67,7 @@ pub(super) fn receive(
 }
 
 /// # Safety
-/// The message's control part is what `recvmsg` made of it.
+/// The message's control data must be what `recvmsg` wrote.
 unsafe fn destination(message: &libc::msghdr) -> Option<Asked> {
     // SAFETY: as the caller promises; payloads are read only where they are as long as the structure.
     unsafe {
@@ -94,7 +94,7 @@ unsafe fn destination(message: &libc::msghdr) -> Option<Asked> {
     }
 }
 
-/// Sends an answer from a port of the host, by the address that was asked.
+/// Sends an answer from a port of the host, with the address that the client used.
 pub(super) fn answer(socket: BorrowedFd, peer: &Peer, bytes: &mut [u8]) -> io::Result<()> {
     let mut name = Name::from(peer.client);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };

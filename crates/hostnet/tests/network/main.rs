@@ -1,4 +1,5 @@
-//! Networks and ports, in network namespaces of the tests' own: each test's thread leaves the host's network first.
+//! Tests of networks and ports, in network namespaces of their own: each test's thread leaves the host's
+//! network first.
 
 mod place;
 mod ports;

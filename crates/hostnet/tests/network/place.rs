@@ -1,4 +1,4 @@
-//! Network namespaces to test in, and what runs inside them.
+//! Network namespaces for tests, and commands inside them.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use trine_hostnet::{Addresses, Join, Joined, Mode, Network};
 
-/// Whether this is root, who may make namespaces; says so where not.
+/// Whether this is root, which may create namespaces; prints a message if not.
 pub fn root() -> bool {
     // SAFETY: takes nothing.
     let root = unsafe { libc::geteuid() } == 0;
@@ -17,7 +17,7 @@ pub fn root() -> bool {
     root
 }
 
-/// A guest that joins under this name, which is its identifier, too.
+/// A guest that joins under this name, which is also its identifier.
 pub fn plain<'a>(mode: &'a Mode, name: &'a str, netns: Option<BorrowedFd<'a>>) -> Join<'a> {
     Join { mode, guest: name, name, aliases: &[], hosts: &[], dns: &[], search: &[], netns, files: None }
 }
@@ -26,7 +26,7 @@ fn netns() -> OwnedFd {
     File::open("/proc/thread-self/ns/net").unwrap().into()
 }
 
-/// Calls in a new thread that is in a new network namespace.
+/// Calls `run` in a new thread in a new network namespace.
 fn apart<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::spawn(|| {
         // SAFETY: takes no pointers; changes this thread only.
@@ -36,7 +36,7 @@ fn apart<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     thread.join().unwrap()
 }
 
-/// The host of a test: a thread in a network namespace that is not the host's, with its loopback up.
+/// The host of a test: a thread in a network namespace of its own, with its loopback interface up.
 pub fn host(run: impl FnOnce() + Send + 'static) {
     if root() {
         apart(|| {
@@ -46,14 +46,14 @@ pub fn host(run: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Runs a program; its standard output.
+/// Runs a program; returns its standard output.
 pub fn command(program: &str, args: &[&str]) -> String {
     let out = std::process::Command::new(program).args(args).output().unwrap();
     assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// A directory that goes with its value.
+/// A directory that is removed when this is dropped.
 pub struct Dir(pub PathBuf);
 
 impl Dir {
@@ -69,7 +69,7 @@ impl Dir {
         Network::at(&self.0)
     }
 
-    /// Nothing is recorded, and nothing of ours is left in this network namespace.
+    /// Checks that nothing is recorded, and that no link of ours is left in this network namespace.
     pub fn assert_empty(&self) {
         self.assert_no_records();
         let links = command("ip", &["-o", "link"]);
@@ -82,7 +82,7 @@ impl Dir {
         assert!(!rules.contains("tr-"), "{rules}");
     }
 
-    /// Nothing is recorded.
+    /// Checks that nothing is recorded.
     pub fn assert_no_records(&self) {
         let left: Vec<_> = std::fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["lock"]);
@@ -99,7 +99,7 @@ pub fn has(program: &str) -> bool {
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|d| std::path::Path::new(d).join(program).is_file())
 }
 
-/// A guest: its network namespace.
+/// A guest, represented by its network namespace.
 pub struct Guest(pub OwnedFd);
 
 impl Guest {
@@ -107,7 +107,7 @@ impl Guest {
         Guest(apart(netns))
     }
 
-    /// Calls in a thread that is in the guest's network.
+    /// Calls `run` in a thread in the guest's network.
     pub fn run<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
         self.spawn(run).join().unwrap()
     }
@@ -125,7 +125,7 @@ impl Guest {
         })
     }
 
-    /// Joins under this name, which is its identifier, too.
+    /// Joins under this name, which is also its identifier.
     pub fn join(&self, network: &Network, group: &str, name: &str) -> trine_hostnet::Result<Joined> {
         self.join_mode(network, &Mode::Group(group.into()), name)
     }
@@ -136,7 +136,7 @@ impl Guest {
     }
 }
 
-/// Whether a connection to an address can be had; a connection to somewhere is refused or taken, or there is no way.
+/// Whether an address can be reached: a connection is refused or accepted, or there is no route.
 #[derive(Debug, PartialEq)]
 pub enum Reach {
     Taken,

@@ -1,4 +1,4 @@
-//! Ports that lead to guests.
+//! Tests of forwarded ports.
 
 use crate::place::{Dir, Guest, command, host};
 use std::io::{Read, Write};
@@ -18,7 +18,8 @@ fn open(guest: &Guest, to: &Addresses, option: &str) -> Result<Ports, Error> {
     Ports::open(&parse(option).unwrap(), guest.0.as_fd(), to)
 }
 
-/// A server in the guest that answers each connection, when the client has sent all, with all of it in reverse.
+/// A server in the guest that answers each connection, when the client has sent everything, with the bytes in
+/// reverse order.
 fn reverse(guest: &Guest, port: u16) {
     let server = guest.run(move || TcpListener::bind(("0.0.0.0", port)).unwrap());
     std::thread::spawn(move || {
@@ -34,7 +35,7 @@ fn reverse(guest: &Guest, port: u16) {
     });
 }
 
-/// Sends, closes its half, and receives to the end.
+/// Sends, closes the sending half, and receives to the end.
 fn ask(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut client = TcpStream::connect(address).unwrap();
     let mut writer = client.try_clone().unwrap();
@@ -88,7 +89,7 @@ fn each_half_closes_by_itself_and_resets_pass() {
         let server = guest.run(|| TcpListener::bind("0.0.0.0:80").unwrap());
         let ports = open(&guest, &joined.addresses, "127.0.0.1::80").unwrap();
         let address = ports.list()[0].host;
-        // The guest ends first, and still hears.
+        // The guest closes first, and still receives.
         let mut client = TcpStream::connect(address).unwrap();
         let (mut inner, _) = server.accept().unwrap();
         inner.write_all(b"hello").unwrap();
@@ -101,7 +102,7 @@ fn each_half_closes_by_itself_and_resets_pass() {
         let mut late = String::new();
         inner.read_to_string(&mut late).unwrap();
         assert_eq!(late, "late");
-        // A reader that is slow loses nothing.
+        // A slow reader loses nothing.
         let client = TcpStream::connect(address).unwrap();
         let (mut inner, _) = server.accept().unwrap();
         let sent = bytes(20_000_000, 1);
@@ -112,7 +113,7 @@ fn each_half_closes_by_itself_and_resets_pass() {
         (&client).read_to_end(&mut got).unwrap();
         writer.join().unwrap();
         assert!(got == sent);
-        // A reset is no end of file.
+        // A reset is not taken for an end of file.
         let mut client = TcpStream::connect(address).unwrap();
         let (inner, _) = server.accept().unwrap();
         client.write_all(b"unread").unwrap();
@@ -120,7 +121,7 @@ fn each_half_closes_by_itself_and_resets_pass() {
         drop(inner);
         let error = client.read(&mut [0; 1]).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-        // Nobody listens.
+        // Nothing listens.
         drop(server);
         let read = TcpStream::connect(address).and_then(|mut c| c.read(&mut [0; 1]));
         assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
@@ -172,7 +173,7 @@ fn datagrams_find_their_way_back() {
                 assert!(buffer[..length].iter().eq(bytes(100 + i, i as u8).iter().rev()), "{address} {i}");
             }
         }
-        // More clients than are kept at once: the last are served, too; the largest datagram passes.
+        // More clients than are kept at once: the last ones are served, too, and the largest datagram passes.
         for i in 0..1100u32 {
             let client = UdpSocket::bind("127.0.0.1:0").unwrap();
             client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -198,7 +199,7 @@ fn a_port_in_use_is_named_and_a_range_goes_past_it() {
             "{error}"
         );
         let error = open(&guest, &joined.addresses, "192.0.2.99:8081:80").unwrap_err().to_string();
-        assert!(error.contains("192.0.2.99 is no address of this host"), "{error}");
+        assert!(error.contains("192.0.2.99 is not an address of this host"), "{error}");
         let ports = open(&guest, &joined.addresses, "8080-8082:80").unwrap();
         assert_eq!(ports.list()[0].host.port(), 8081);
         let next = open(&guest, &joined.addresses, "8080-8082:80").unwrap();

@@ -1,4 +1,4 @@
-//! Groups of root's.
+//! Tests of root's groups.
 
 use crate::place::{Dir, Guest, Reach, command, has, host, reach, v4};
 use std::io::{BufRead, BufReader};
@@ -18,25 +18,26 @@ fn members_reach_each_other_and_nobody_else() {
         let jb = b.join(&network, "one", "b").unwrap();
         let jc = c.join(&network, "two", "c").unwrap();
         assert_ne!(v4(&ja.addresses), v4(&jb.addresses));
-        // Nobody believes that a member is a router.
+        // No link accepts router advertisements of a member.
         let believes =
             "for i in /proc/sys/net/ipv6/conf/*; do case $i in */tr-*|*/eth0) cat $i/accept_ra; esac; done";
         assert_eq!(command("sh", &["-c", believes]), "0\n0\n");
         assert_eq!(a.run(|| command("sh", &["-c", believes])), "0\n");
         let [va, vb, vc] = [&ja, &jb, &jc].map(|j| IpAddr::from(v4(&j.addresses)));
-        // Refused: somebody answers.
+        // Refused means that the host is there and answers.
         assert_eq!(a.run(move || reach(vb, 9)), Reach::Refused);
         assert_eq!(b.run(move || reach(va, 9)), Reach::Refused);
         if let Some(v6) = jb.addresses.v6 {
             assert_eq!(a.run(move || reach(v6.into(), 9)), Reach::Refused);
         }
-        // By name: the file that a's resolver reads says b's address, and is still the same file.
+        // By name: a's hosts file contains b's address, and is still the same file.
         let hosts = std::fs::read_to_string(&ja.hosts).unwrap();
         assert!(hosts.lines().any(|l| l == format!("{vb}\tb")), "{hosts}");
         assert!(!hosts.contains(&vc.to_string()), "{hosts}");
         assert_eq!(std::fs::metadata(&ja.hosts).unwrap().ino(), inode);
         assert_eq!(std::fs::read_to_string(&ja.hostname).unwrap(), "a\n");
-        // The other group, also where a host routes; its members by IPv6; the host reaches all.
+        // The other group is unreachable even where the host routes; its members reach each other by IPv6;
+        // the host reaches all.
         assert_eq!(reach(vc, 9), Reach::Refused);
         assert_eq!(a.run(move || reach(vc, 9)), Reach::Nowhere);
         assert_eq!(c.run(move || reach(va, 9)), Reach::Nowhere);
@@ -63,7 +64,7 @@ fn members_reach_each_other_and_nobody_else() {
 
 #[test]
 fn groups_are_apart_without_a_packet_filter_and_say_that_nothing_gets_out() {
-    // A child, whose PATH is its own; it finds nft in none of the directories of the system.
+    // A child with a PATH of its own; it finds nft in none of the system's directories.
     if std::env::var_os("TRINE_TEST_NO_NFT").is_none() {
         return;
     }
@@ -73,7 +74,11 @@ fn groups_are_apart_without_a_packet_filter_and_say_that_nothing_gets_out() {
         let [a, b] = [(); 2].map(|()| Guest::new());
         let ja = a.join(&dir.network(), "one", "a").unwrap();
         let jb = b.join(&dir.network(), "two", "b").unwrap();
-        assert!(ja.notes.iter().any(|n| n.contains("no way out") && n.contains("nft")), "{:?}", ja.notes);
+        assert!(
+            ja.notes.iter().any(|n| n.contains("no access to the outside") && n.contains("nft")),
+            "{:?}",
+            ja.notes
+        );
         let vb = v4(&jb.addresses).into();
         assert_eq!(a.run(move || reach(vb, 9)), Reach::Nowhere);
         assert_eq!(reach(vb, 9), Reach::Refused);
@@ -82,11 +87,11 @@ fn groups_are_apart_without_a_packet_filter_and_say_that_nothing_gets_out() {
     });
 }
 
-/// The test above, where the system's directories have no nft.
+/// The test above, with system directories that contain no nft.
 #[test]
 fn without_nft() {
     host(|| {
-        // Mounts, and with them what is in the way, are this child's own.
+        // The mounts that hide nft are visible to this child only.
         let script = "for d in /usr/sbin /usr/bin; do [ -e $d/nft ] && mount --bind /dev/null $d/nft; done; exec \"$@\"";
         let test = "root::groups_are_apart_without_a_packet_filter_and_say_that_nothing_gets_out";
         let out = Command::new("unshare")
@@ -107,7 +112,7 @@ fn packets_go_out_under_the_hosts_address() {
     }
     host(|| {
         let dir = Dir::new();
-        // A neighbour of the host, who knows no way to the group.
+        // A neighbour of the host, which has no route to the group.
         let neighbour = Guest::new();
         command("ip", &["link", "add", "out", "type", "veth", "peer", "name", "far"]);
         let pid = std::process::id();
@@ -119,13 +124,13 @@ fn packets_go_out_under_the_hosts_address() {
         neighbour.run(move || command("sh", &["-c", up]));
         let guest = Guest::new();
         let joined = guest.join(&dir.network(), "one", "a").unwrap();
-        assert!(joined.notes.iter().all(|n| !n.contains("way out")), "{:?}", joined.notes);
+        assert!(joined.notes.iter().all(|n| !n.contains("access to the outside")), "{:?}", joined.notes);
         let server = neighbour.run(|| std::net::TcpListener::bind("192.0.2.2:7").unwrap());
         let client = guest.spawn(|| std::net::TcpStream::connect("192.0.2.2:7").unwrap());
         let (_, from) = server.accept().unwrap();
         assert_eq!(from.ip(), IpAddr::from([192, 0, 2, 1]));
         drop(client.join().unwrap());
-        // The neighbour learns a way, and still does not come in; the packet size is that of the way out.
+        // The neighbour adds a route, and still cannot reach the group; the MTU is that of the uplink.
         let to = v4(&joined.addresses);
         neighbour.run(move || {
             command("ip", &["route", "add", &format!("{to}/32"), "via", "192.0.2.1"]);
@@ -187,7 +192,7 @@ fn what_cannot_be_is_refused_and_leaves_nothing() {
         assert!(matches!(guest.join(&network, "one", "a\tb"), Err(Error::Bad(_))));
         let joined = guest.join(&network, "one", "a").unwrap();
         assert!(matches!(guest.join(&network, "two", "a"), Err(Error::Member(_))));
-        // The guest has an eth0 already: the kernel refuses, and the first membership stays whole.
+        // The guest has an eth0 already: the kernel refuses, and the first membership stays intact.
         assert!(matches!(guest.join(&network, "one", "b"), Err(Error::System { .. })));
         assert!(!std::fs::read_to_string(&joined.hosts).unwrap().contains("\tb\n"));
         assert!(network.leave("a").unwrap() && !network.leave("a").unwrap());
@@ -217,7 +222,7 @@ fn a_member_that_is_in_disorder_does_not_keep_others_away() {
     host(|| {
         let dir = Dir::new();
         let network = dir.network();
-        // A group and members of which only parts were written, and what is none of ours.
+        // Incomplete records of a group and of members, and a directory that is not ours.
         for path in ["half/members", "torn/members/x", "none/members/y"] {
             std::fs::create_dir_all(dir.0.join(path)).unwrap();
         }
@@ -225,11 +230,11 @@ fn a_member_that_is_in_disorder_does_not_keep_others_away() {
         std::fs::write(dir.0.join("torn/members/x/member.json"), "").unwrap();
         let guest = Guest::new();
         let joined = guest.join(&network, "torn", "a").unwrap();
-        // Somebody took the bridge away.
+        // Another process removed the bridge.
         let bridge = command("sh", &["-c", "ip -o link | sed -n 's/.*: \\(tr-[^:]*\\):.*/\\1/p'"]);
         command("ip", &["link", "del", bridge.trim()]);
         let error = Guest::new().join(&network, "torn", "b").unwrap_err().to_string();
-        assert!(error.contains("is not there"), "{error}");
+        assert!(error.contains("does not exist"), "{error}");
         drop(joined);
         dir.assert_empty();
     });
@@ -283,7 +288,7 @@ fn members_come_and_go_at_once() {
     });
 }
 
-/// The process that a test kills: joins two guests and waits.
+/// The process that a test kills: it joins two guests and waits.
 #[test]
 fn child_that_is_killed() {
     let Some(dir) = std::env::var_os("TRINE_TEST_KILLED") else { return };
@@ -323,7 +328,7 @@ fn nothing_is_left_after_a_kill() {
         gone.sort();
         assert_eq!(gone, ["a", "b"]);
         dir.assert_empty();
-        // The small process ends by itself, too.
+        // The helper process ends by itself, too.
         let path = format!("/proc/{}", helpers.trim());
         let ends = |_| {
             !std::path::Path::new(&path).exists() || {

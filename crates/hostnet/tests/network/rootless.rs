@@ -1,5 +1,6 @@
-//! Groups of ordinary users: as `nobody`, and as root of a user namespace that has no network of its own. (The second may
-//! open `/dev/net/tun` everywhere, the first where the host lets everybody do that.)
+//! Tests of ordinary users' groups: as `nobody`, and as root of a user namespace without a network of its
+//! own. (The second may open `/dev/net/tun` everywhere, the first only where the host allows it to
+//! everybody.)
 
 use crate::place::{Dir, Reach, command, has, host, plain, reach, v4};
 use std::fs::File;
@@ -13,7 +14,7 @@ use trine_hostnet::{Joined, Mode, Network, Ports, ports::parse};
 
 const AMOUNT: usize = 200 << 20;
 
-/// A guest: a process in user and network namespaces of its own, that does what it is told.
+/// A guest: a process in its own user and network namespaces that executes commands.
 pub struct Guest {
     child: Child,
     tell: ChildStdin,
@@ -39,7 +40,7 @@ impl Guest {
         guest
     }
 
-    /// The rest of the next line that begins so.
+    /// The rest of the next line that begins with this text.
     fn line(&mut self, begin: &str) -> String {
         let mut text = String::new();
         while self.hear.read_line(&mut text).unwrap() > 0 {
@@ -73,7 +74,7 @@ impl Drop for Guest {
     }
 }
 
-/// What the guest's process does: no test by itself.
+/// The main function of the guest's process; not a test by itself.
 #[test]
 fn guest() {
     if std::env::var_os("TRINE_TEST_GUEST").is_none() {
@@ -138,7 +139,7 @@ fn echo(mut client: &TcpStream) {
     client.write_all(&bytes).unwrap();
 }
 
-/// Runs one of the functions below as `nobody` and as root of a user namespace, on a host of the test's own.
+/// Runs one of the functions below as `nobody` and as root of a user namespace, on a test host.
 fn as_users(scene: &'static str) {
     host(move || {
         command("ip", &["link", "add", "out", "type", "veth", "peer", "name", "far"]);
@@ -146,7 +147,8 @@ fn as_users(scene: &'static str) {
         command("ip", &["route", "add", "default", "via", "192.0.2.2"]);
         let dir = Dir::new();
         let program = dir.0.join("test");
-        // By a program: a child that starts meanwhile would keep the file open for writing, if this process copied it.
+        // Copied by a program: if this process copied it, a child that starts meanwhile would keep the file
+        // open for writing.
         command("cp", &[std::env::current_exe().unwrap().to_str().unwrap(), program.to_str().unwrap()]);
         let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
         let hide = "mount --bind /dev/null /usr/bin/slirp4netns; exec \"$@\"";
@@ -204,7 +206,7 @@ fn members() {
     assert_eq!(c.reach(va, 9), "Nowhere");
     // Not even the user's own host.
     assert_eq!(reach(va, 9), Reach::Nowhere);
-    // The guest sees its loopback and one link.
+    // The guest sees its loopback interface and one link.
     assert_eq!(a.ask("links"), "2");
     assert!(std::fs::read_to_string(&ja.hosts).unwrap().contains(&format!("{vb}\tb\n")));
     b.ask("sink 0.0.0.0 99");
@@ -213,7 +215,7 @@ fn members() {
     ports(&mut a, &ja);
     drop(jb);
     assert_eq!(a.reach(vb, 9), "Nowhere");
-    // Leaving and coming back.
+    // Leaving and joining again.
     drop(b);
     let mut b = Guest::new();
     let jb = b.join(&network, "one", "b");
@@ -259,7 +261,7 @@ fn ways_out() {
     let dir = Dir::new();
     let mut guest = Guest::new();
     let joined = guest.join(&dir.network(), "one", "a");
-    let note = joined.notes.iter().find(|n| n.contains("has no way out"));
+    let note = joined.notes.iter().find(|n| n.contains("has no access to the outside"));
     let tun = File::options().read(true).write(true).open("/dev/net/tun");
     if tun.is_err() || !has("nft") || !(has("slirp4netns") || has("pasta")) {
         let note = note.expect("a sentence that nothing gets out");
@@ -267,7 +269,7 @@ fn ways_out() {
         return println!("skipped: /dev/net/tun, nft, and slirp4netns or pasta are needed");
     }
     assert_eq!(note, None);
-    // This test's host, by an address of its own; and by loopback, which is not for guests.
+    // This test's host, by an address of its own; not by loopback, which guests cannot reach.
     let server = TcpListener::bind("192.0.2.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
     std::thread::spawn(move || server.accept().unwrap().0.write_all(b"out\n").unwrap());
@@ -284,7 +286,7 @@ fn nothing_is_left_after_kills() {
     as_users("kills");
 }
 
-/// Numbers of the processes that a group has.
+/// Process IDs of the processes that a group has.
 fn holders(dir: &Path, group: &str) -> Vec<i64> {
     let text = std::fs::read(dir.join(group).join("group.json")).unwrap();
     let record: serde_json::Value = serde_json::from_slice(&text).unwrap();
@@ -293,7 +295,7 @@ fn holders(dir: &Path, group: &str) -> Vec<i64> {
 
 fn ended(pids: &[i64]) {
     let end = Instant::now() + Duration::from_secs(10);
-    // One that its new parent has not waited for yet has ended, too.
+    // A zombie counts as ended.
     let state = |pid: &i64| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let runs = |pid: &&i64| !state(pid).is_empty() && !state(pid).contains(") Z ");
     while pids.iter().any(|p| runs(&p)) {
@@ -325,14 +327,14 @@ fn kills() {
     assert_eq!(c.reach(other, 9), "Refused");
     child.kill().unwrap();
     child.wait().unwrap();
-    // All of the second goes by itself.
+    // The second one's processes all end by themselves.
     ended(&two);
     assert!(one.iter().all(|p| Path::new(&format!("/proc/{p}")).exists()));
     assert_eq!(c.reach(other, 9), "Nowhere");
     let mut gone = dir.network().repair().unwrap();
     gone.sort();
     assert_eq!(gone, ["a", "b"]);
-    // Who kills the holder ends the group; its last member leaves nothing.
+    // Killing the holder ends the group; the last member leaves nothing behind.
     command("kill", &["-9", &one[0].to_string()]);
     ended(&one);
     let guest = Guest::new();
@@ -340,7 +342,7 @@ fn kills() {
     let netns = Some(guest.netns.as_fd());
     let join = plain(&mode, "d", netns);
     let error = dir.network().join(&join).unwrap_err().to_string();
-    assert!(error.contains("was ended: stop the network's members first"), "{error}");
+    assert!(error.contains("was killed: stop the network's members first"), "{error}");
     drop(jc);
     let joined = dir.network().join(&join).unwrap();
     let new = holders(&dir.0, "one");

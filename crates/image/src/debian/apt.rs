@@ -1,7 +1,7 @@
-//! Packages through the host's own apt, as any user, for any suite and architecture.
+//! Debian packages through the host's own apt, as any user, for any suite and architecture.
 //!
-//! apt runs with a configuration of its own below our cache: its own state, its own cache, and a
-//! source list that names the *host's* mirrors with the wanted suite. Nothing of the host changes.
+//! apt runs with a configuration of its own in our cache: its own state, its own cache, and a source list
+//! that names the *host's* mirrors with the wanted suite. Nothing on the host changes.
 
 use super::fetch::{self, sha256};
 use super::sources::{host_settings, shell, sources, trusted_keys};
@@ -18,7 +18,7 @@ pub struct Package {
     pub name: String,
     /// Version.
     pub version: String,
-    /// Architecture (`all` for those that fit every one).
+    /// Architecture (`all` for packages that are independent of it).
     pub architecture: String,
     /// Path in the mirror's pool.
     pub path: String,
@@ -28,23 +28,23 @@ pub struct Package {
     pub size: u64,
 }
 
-/// apt with a configuration of its own.
+/// apt with its own configuration.
 pub struct Apt {
     root: PathBuf,
     suite: String,
     _lock: File,
 }
 
-/// What is going on, for a progress display: a text, bytes so far, bytes in all.
+/// A function that shows progress: a text, bytes so far, total bytes.
 pub type Progress<'a> = &'a mut dyn FnMut(&str, u64, u64);
 
 impl Apt {
-    /// Prepares apt for `suite` below `cache`; waits while another process uses the same place.
+    /// Prepares apt for `suite` in `cache`; waits while another process uses the same directory.
     pub fn new(cache: &Path, suite: &str, wanted: &str) -> Result<Apt, ImageError> {
         Self::prepare(cache, suite, None, wanted)
     }
 
-    /// The same for packages of another architecture, as on a machine of that.
+    /// The same for packages of another architecture, as on a machine of that architecture.
     pub fn foreign(cache: &Path, suite: &str, architecture: &str, wanted: &str) -> Result<Apt, ImageError> {
         Self::prepare(cache, suite, Some(architecture), wanted)
     }
@@ -68,7 +68,7 @@ impl Apt {
             "etc/sources.list.d",
         ] {
             let path = root.join(part);
-            fs::create_dir_all(&path).map_err(ImageError::file("cannot make directory", &path))?;
+            fs::create_dir_all(&path).map_err(ImageError::file("cannot create directory", &path))?;
         }
         let lock_path = root.join("lock");
         let lock = File::create(&lock_path).map_err(ImageError::file("cannot write", &lock_path))?;
@@ -135,7 +135,7 @@ impl Apt {
         Ok(String::from_utf8_lossy(&out.stdout).into_owned())
     }
 
-    /// Fetches the suite's index; signatures are checked by apt.
+    /// Fetches the suite's index; apt verifies its signatures.
     pub fn update(&self, progress: Progress) -> Result<(), ImageError> {
         progress(&format!("asking the mirror what {} has", self.suite), 0, 0);
         let mut c = self.command("apt-get");
@@ -143,7 +143,7 @@ impl Apt {
         self.run("apt-get update", c).map(drop)
     }
 
-    /// What the mirror has of a package (`name` or `name:architecture`).
+    /// The version of a package that the mirror has (`name` or `name:architecture`).
     pub fn candidate(&self, name: &str) -> Result<Package, ImageError> {
         let mut c = self.command("apt-cache");
         c.args(["show", "--no-all-versions", name]);
@@ -152,7 +152,7 @@ impl Apt {
             let found = text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(": "));
             found
                 .map(str::to_string)
-                .ok_or_else(|| ImageError::Other(format!("the mirror's index says no {key} of {name}")))
+                .ok_or_else(|| ImageError::Other(format!("the mirror's index contains no {key} of {name}")))
         };
         Ok(Package {
             name: field("Package")?,
@@ -160,12 +160,13 @@ impl Apt {
             architecture: field("Architecture")?,
             path: field("Filename")?,
             sha256: field("SHA256")?,
-            size: field("Size")?.parse().map_err(|_| ImageError::Other(format!("no size of {name}")))?,
+            size: field("Size")?.parse().map_err(|_| {
+                ImageError::Other(format!("the mirror's index contains no valid size of {name}"))
+            })?,
         })
     }
 
-    /// Fetches a package's file into the cache, or finds it there. An interrupted download goes on
-    /// where it stopped.
+    /// Fetches a package's file into the cache, unless it is there. An interrupted download is continued.
     pub fn download(&self, package: &Package, progress: Progress) -> Result<PathBuf, ImageError> {
         if let Some(path) = self.cached(package)? {
             return Ok(path);
@@ -187,10 +188,10 @@ impl Apt {
         Ok(whole)
     }
 
-    /// Where the mirror has a package's file.
+    /// The address of a package's file on the mirror.
     fn uri(&self, package: &Package) -> Result<String, ImageError> {
         let mut c = self.command("apt-get");
-        // It removes a file of that name from where it runs: not from our cache.
+        // It removes a file of that name from the current directory, which must not be our cache.
         c.current_dir(self.root.join("etc")).args(["download", "--print-uris"]);
         c.arg(format!("{}={}", package.name, package.version));
         let text = self.run(&format!("apt-get download {}", package.name), c)?;
@@ -199,7 +200,7 @@ impl Apt {
         })
     }
 
-    /// The packages that installing `names` on an empty system would bring, as `name=version`.
+    /// The packages that installing `names` on an empty system would install, as `name=version`.
     pub fn closure(&self, names: &[&str]) -> Result<Vec<String>, ImageError> {
         let mut c = self.command("apt-get");
         c.args(["install", "--simulate", "--no-install-recommends", "-o", "Debug::NoLocking=1"]).args(names);
@@ -211,16 +212,16 @@ impl Apt {
         Ok(text.lines().filter_map(package).collect())
     }
 
-    /// Fetches packages given as `name=version` into `dest` and unpacks them under it.
+    /// Fetches packages given as `name=version` and unpacks them into `dest`.
     pub fn unpack_all(&self, packages: &[String], dest: &Path) -> Result<(), ImageError> {
         let debs = dest.join("debs");
-        fs::create_dir_all(&debs).map_err(ImageError::file("cannot make directory", &debs))?;
+        fs::create_dir_all(&debs).map_err(ImageError::file("cannot create directory", &debs))?;
         let mut c = self.command("apt-get");
         c.current_dir(&debs).args(["download", "-q"]).args(packages);
         self.run("apt-get download", c)?;
         let files = fs::read_dir(&debs).map_err(ImageError::file("cannot read", &debs))?.flatten();
         let mut files: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
-        // base-files comes before what lies below its links from /bin to /usr/bin.
+        // base-files comes first: the contents of other packages go through its links from /bin to /usr/bin.
         files.sort();
         for file in files {
             let mut c = self.command("dpkg-deb");
@@ -231,7 +232,7 @@ impl Apt {
         Ok(())
     }
 
-    /// The package's file where it is in the cache and whole.
+    /// The package's file, if it is in the cache and complete.
     pub fn cached(&self, package: &Package) -> Result<Option<PathBuf>, ImageError> {
         let archives = self.root.join("cache/archives");
         for entry in fs::read_dir(&archives).map_err(ImageError::file("cannot read", &archives))?.flatten() {

@@ -1,15 +1,15 @@
-//! What is inside a package.
+//! Extracting files from a package.
 
 use crate::ImageError;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Most bytes that a package may unpack to: kernels' have a few hundred megabytes. What is wanted of it, and the
-/// archive's own long headers, are kept in memory.
+/// The most bytes to which a package may unpack: kernel packages have a few hundred megabytes. The extracted
+/// files, and long headers of the archive, are kept in memory.
 const MOST: u64 = 2 << 30;
 
-/// Extracts the regular files for which `wanted` gives a key; unpacking is dpkg's.
+/// Extracts the regular files for which `wanted` returns a key; dpkg does the unpacking.
 pub fn extract<K>(
     deb: &Path,
     mut wanted: impl FnMut(&str) -> Option<K>,

@@ -1,5 +1,5 @@
-//! One file through apt's own fetcher: the host's proxies and mirrors, its checksum, and going on
-//! where an interrupted download stopped.
+//! Fetching one file with apt's own fetcher, which uses the host's proxies and mirrors, verifies the
+//! checksum, and continues an interrupted download.
 
 use super::sources::setting;
 use crate::ImageError;
@@ -10,15 +10,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Where apt's own fetcher is: beside its methods (`/usr/lib/apt/apt-helper`).
+/// The path of apt's own fetcher, beside its methods (`/usr/lib/apt/apt-helper`).
 pub fn helper() -> String {
     let methods = setting("Dir::Bin::methods/d").unwrap_or("/usr/lib/apt/methods/".into());
     Path::new(&methods).with_file_name("apt-helper").to_string_lossy().into_owned()
 }
 
-/// Fetches `uri` into `dest` with `helper` (`apt-helper` and its settings), and checks it against
-/// `sha` (SHA-256, hexadecimal). What is at `dest` already is taken for the file's beginning; where
-/// the end does not fit it, everything is fetched again. `progress` is told the bytes that are there.
+/// Fetches `uri` into `dest` with `helper` (`apt-helper` and its settings), and verifies `sha` (SHA-256,
+/// hexadecimal). An existing file at `dest` is taken for the beginning; if the result does not match,
+/// everything is fetched again. `progress` is called with the number of bytes that are there.
 pub fn fetch(
     helper: &Command,
     uri: &str,
@@ -28,7 +28,7 @@ pub fn fetch(
 ) -> Result<(), ImageError> {
     let resumed = dest.exists();
     let first = attempt(helper, uri, sha, dest, progress);
-    // apt puts a file aside whose checksum is wrong.
+    // apt renames a file with a wrong checksum.
     let failed = dest.with_added_extension("FAILED");
     let wrong = failed.exists();
     drop(fs::remove_file(&failed));
@@ -62,9 +62,7 @@ fn attempt(
         return Err(tool(said.lines().filter(|l| l.starts_with("E:")).collect::<Vec<_>>().join("; ")));
     }
     if sha256(dest)? != sha {
-        return Err(ImageError::Other(format!(
-            "{uri} was fetched, but its checksum is not the one asked for"
-        )));
+        return Err(ImageError::Other(format!("{uri} was fetched, but its checksum is wrong")));
     }
     Ok(())
 }
@@ -92,8 +90,8 @@ mod tests {
 
     const DATE: &str = "Mon, 23 Nov 2026 10:00:00 GMT";
 
-    /// Answers one request for `data` as a mirror does, but hangs up after `most` bytes. The first
-    /// byte that was asked for is the result.
+    /// Answers one request for `data` as a mirror does, but closes the connection after `most` bytes. Returns
+    /// the first byte that was requested.
     fn answer(mut to: TcpStream, data: &[u8], most: usize) -> usize {
         let lines = BufReader::new(to.try_clone().unwrap()).lines().map_while(Result::ok);
         let request: Vec<String> = lines.take_while(|l| !l.is_empty()).collect();
@@ -115,8 +113,9 @@ mod tests {
         from
     }
 
-    /// A mirror of this test's own that hangs up after each of `cuts` bytes, one a request; fetches
-    /// over what `begin` is, and returns where each request began and whether the last succeeded.
+    /// A mirror for this test that closes the connection after each of `cuts` bytes, one per request; fetches
+    /// over the existing contents `begin`, and returns where each request began and whether the last one
+    /// succeeded.
     fn fetched(cuts: &'static [usize], begin: Option<&[u8]>) -> Option<(Vec<usize>, bool)> {
         if !Path::new(&helper()).exists() {
             eprintln!("skipped: no apt on this host");

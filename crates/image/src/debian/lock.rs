@@ -1,4 +1,4 @@
-//! `guests.lock`: which version of which package is meant.
+//! `guests.lock`: the pinned versions of packages.
 
 use super::apt::Package;
 use crate::ImageError;
@@ -17,21 +17,21 @@ pub struct Pin {
     pub package: Package,
 }
 
-/// The file.
+/// The contents of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
-    /// Pins, in the order of their names.
+    /// The pins, sorted by name.
     #[serde(default, rename = "guest")]
     pub guests: Vec<Pin>,
 }
 
 impl Lock {
-    /// Reads the text; `path` names it in errors.
+    /// Parses the text; `path` is its name in errors.
     pub fn parse(text: &str, path: &Path) -> Result<Lock, ImageError> {
         toml::from_str(text).map_err(|e| ImageError::damaged(path, format!("not a lock file: {e}")))
     }
 
-    /// Loads a file; one that does not exist is empty.
+    /// Loads a file; a missing file is empty.
     pub fn load(path: &Path) -> Result<Lock, ImageError> {
         match std::fs::read_to_string(path) {
             Ok(text) => Lock::parse(&text, path),
@@ -53,7 +53,7 @@ impl Lock {
         self.guests.sort_by_key(key);
     }
 
-    /// Saves the file; readers see the old one or the new one.
+    /// Saves the file atomically: readers see the old or the new one.
     pub fn save(&self, path: &Path) -> Result<(), ImageError> {
         let text = toml::to_string(self).map_err(|e| ImageError::Other(e.to_string()))?;
         let text = format!("# Guests that `trine run` boots; renewed by `trine update` only.\n\n{text}");

@@ -1,4 +1,5 @@
-//! A directory with Debian's userland of another architecture, for programs: unpacked, not installed.
+//! A directory with Debian's userland of another architecture, for programs; its packages are unpacked, not
+//! installed.
 
 use super::Apt;
 use super::apt::Progress;
@@ -7,7 +8,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a root has by default: the shell and the tools that scripts expect.
+/// The default packages: the shell and the tools that scripts expect.
 pub const USUAL: &[&str] = &[
     "base-files",
     "base-passwd",
@@ -30,14 +31,14 @@ pub const USUAL: &[&str] = &[
     "util-linux",
 ];
 
-/// A root.
+/// A root directory.
 #[derive(Clone, Debug)]
 pub struct Root {
-    /// Where it is.
+    /// Its path.
     pub dir: PathBuf,
     /// Debian's suite.
     pub suite: String,
-    /// Why a suite that was preferred did not serve; only where this root was made just now.
+    /// Why a preferred suite could not be used; only if the root was created just now.
     pub refused: Option<String>,
 }
 
@@ -47,13 +48,13 @@ fn place(cache: &Path, suite: &str, architecture: &str, packages: &[&str]) -> Pa
     cache.join("roots").join(format!("{suite}-{architecture}-{name}"))
 }
 
-/// Written when everything is there.
+/// The file that is written when the root is complete.
 fn complete(root: &Path) -> PathBuf {
     root.join(".complete")
 }
 
-/// The root with `packages`, and all they need, of the first of several suites: from the cache, or fetched where the
-/// mirror has the suite and its signatures verify. No script of a package is run.
+/// The root with `packages` and everything they depend on, of the first usable suite: from the cache, or
+/// fetched if the mirror has the suite and its signatures verify. No script of a package is run.
 pub fn root(
     cache: &Path,
     suites: &[&str],
@@ -88,7 +89,7 @@ fn make(
     let dest = place(cache, suite, architecture, packages);
     let wanted = format!("packages of Debian {suite} for {architecture}");
     let apt = Apt::foreign(cache, suite, architecture, &wanted)?;
-    // Somebody else may have made it while this process waited for apt.
+    // Another process may have created it while this one waited for apt.
     if complete(&dest).exists() {
         return Ok(dest);
     }

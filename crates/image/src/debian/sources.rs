@@ -1,18 +1,18 @@
-//! What the host's own apt is told: its mirrors of Debian, and how it fetches.
+//! The configuration of the host's apt: its Debian mirrors, and its settings for fetching.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Where the host gets Debian from: mirror and keyring.
+/// A Debian mirror of the host and its keyring.
 pub struct Source {
     /// Base address of the mirror.
     pub mirror: String,
-    /// Keyring that signs it, where the host names one.
+    /// The keyring that signs it, if the host has one for it.
     pub keyring: Option<String>,
 }
 
-/// The host's sources, from both of apt's formats.
+/// The host's sources, in both of apt's formats.
 pub fn sources() -> Vec<Source> {
     let etc = setting("Dir::Etc/d").unwrap_or("/etc/apt/".into());
     let etc = Path::new(&etc);
@@ -61,13 +61,13 @@ fn line(text: &str) -> Option<Source> {
     is_debian(&mirror, suite, &words.collect::<Vec<_>>().join(" ")).then_some(Source { mirror, keyring })
 }
 
-/// A mirror of Debian itself: neither security updates nor somebody else's packages.
+/// Whether a mirror is Debian's: neither security updates nor packages of third parties.
 fn is_debian(mirror: &str, suite: &str, components: &str) -> bool {
     let path = mirror.trim_end_matches('/');
     path.ends_with("/debian") && !suite.contains("security") && components.split(' ').any(|c| c == "main")
 }
 
-/// What a program prints, where it is there and succeeds.
+/// The output of a program; `None` if it does not exist or fails.
 pub fn shell(program: &str, args: &[&str]) -> Option<String> {
     let out = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
@@ -79,14 +79,14 @@ pub fn setting(name: &str) -> Option<String> {
     said.split('\'').nth(1).map(str::to_string)
 }
 
-/// The host's keys for sources that name none, as settings.
+/// The host's keys for sources without a keyring, as settings.
 pub fn trusted_keys() -> String {
     let keys = [("Dir::Etc::Trusted", "f"), ("Dir::Etc::TrustedParts", "d")];
     let line = |(name, kind)| Some(format!("\n{name} \"{}\";", setting(&format!("{name}/{kind}"))?));
     keys.into_iter().filter_map(line).collect()
 }
 
-/// The host's settings for fetching (proxies, time-outs), without those that name index files.
+/// The host's settings for fetching (proxies, timeouts), without those about index files.
 pub fn host_settings() -> String {
     let all = shell("apt-config", &["dump"]).unwrap_or_default();
     let keep = |l: &&str| {

@@ -1,18 +1,19 @@
-//! Who uses an image: two machines that write to one would destroy it.
+//! Locks on disk images: two machines that write to the same image would destroy it.
 //!
-//! The locks are QEMU's (block/file-posix.c describes the bytes), so that its machines and `qemu-img` are kept out, too,
-//! and keep us out: each permission that a user has is a shared lock on one byte, each that he does not allow others
-//! is one on another byte. They belong to the open file, end with it, and say nothing to programs that do not look.
+//! The locks are those of QEMU (block/file-posix.c describes the bytes), so that its machines and `qemu-img`
+//! are excluded as well, and exclude us. Each permission that a user has is a shared lock on one byte; each
+//! that it denies to others is a shared lock on another byte. The locks belong to the open file, end with it,
+//! and have no effect on programs that do not check them.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// The byte that is locked by who has the first permission.
+/// The byte locked by users that have permission 0.
 const HAS: i64 = 100;
-/// The byte that is locked by who does not allow it to others.
+/// The byte locked by users that deny permission 0 to others.
 const DENIES: i64 = 200;
-/// Permissions, by their numbers: reading what stays as it is, writing, changing the size.
+/// The permission numbers: consistent read, write, resize.
 const READ: i64 = 0;
 const WRITE: i64 = 1;
 const RESIZE: i64 = 3;
@@ -34,7 +35,7 @@ fn share(file: &File, byte: i64) -> io::Result<()> {
     }
 }
 
-/// Whether somebody else has a lock on the byte.
+/// Whether another user has a lock on the byte.
 fn is_held(file: &File, byte: i64) -> io::Result<bool> {
     let mut lock = of_byte(libc::F_WRLCK, byte);
     // SAFETY: the kernel reads and fills the structure; the descriptor is open.
@@ -44,13 +45,14 @@ fn is_held(file: &File, byte: i64) -> io::Result<bool> {
     }
 }
 
-/// Whether the disk may be used like that beside those who use it now; it then is, until the file is closed. Where the
-/// file system has no locks, everybody may.
+/// Locks the disk for this use until the file is closed, and returns whether it is compatible with all other
+/// uses. On a file system without locks it always is.
 pub fn take(file: &File, writes: bool) -> io::Result<bool> {
     let has: &[i64] = if writes { &[READ, WRITE] } else { &[READ] };
     let denies = [WRITE, RESIZE];
     let go = || -> io::Result<bool> {
-        // First all locks, then the look at others': of two at once, at least one sees the other.
+        // First all locks are taken, then those of others are checked: of two processes that do this at once,
+        // at least one sees the other.
         has.iter().try_for_each(|n| share(file, HAS + n))?;
         denies.iter().try_for_each(|n| share(file, DENIES + n))?;
         for byte in has.iter().map(|n| DENIES + n).chain(denies.iter().map(|n| HAS + n)) {
@@ -64,7 +66,7 @@ pub fn take(file: &File, writes: bool) -> io::Result<bool> {
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOLCK | libc::EINVAL | libc::EOPNOTSUPP)) => {
             Ok(true)
         }
-        // Somebody has locked it alone.
+        // Another user has locked it exclusively.
         Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
         result => result,
     }

@@ -1,4 +1,4 @@
-//! Disks: raw ones, snapshots over them, and who uses them.
+//! Disks: raw images, snapshots over them, and locks.
 
 mod lock;
 pub mod raw;

@@ -16,23 +16,23 @@ pub struct RawDisk {
 }
 
 impl RawDisk {
-    /// Opens a disk image, as long as nobody writes to it who does not know of us. Its size must be a multiple of 512
-    /// bytes, and not zero.
+    /// Opens a disk image, and locks it against other machines that write to it. Its size must be a multiple
+    /// of 512 bytes, and not zero.
     ///
     /// # Errors
-    /// Where it cannot be opened, is no raw disk, or is in use: one that writes wants it alone, one that reads beside
-    /// others that read.
+    /// It cannot be opened, is not a raw disk, or is in use: a writer needs it for itself, readers can share
+    /// it.
     pub fn open(path: &Path, read_only: bool) -> Result<RawDisk, ImageError> {
         let kind =
             std::fs::metadata(path).map_err(ImageError::file("cannot open the disk", path))?.file_type();
-        // Opening a pipe would wait for whoever writes it.
+        // Opening a pipe would wait for its writer.
         if !kind.is_file() && !kind.is_block_device() {
-            return Err(ImageError::damaged(path, "a disk is a regular file or a block device"));
+            return Err(ImageError::damaged(path, "a disk must be a regular file or a block device"));
         }
         let file = OpenOptions::new().read(true).write(!read_only).open(path);
         let mut file = file.map_err(ImageError::file("cannot open the disk", path))?;
         let size = std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))
-            .map_err(ImageError::file("cannot tell the size of", path))?;
+            .map_err(ImageError::file("cannot determine the size of", path))?;
         let mut magic = [0; 4];
         if size >= 4 && file.read_exact_at(&mut magic, 0).is_ok() && &magic == b"QFI\xfb" {
             let what =
@@ -40,8 +40,9 @@ impl RawDisk {
             return Err(ImageError::damaged(path, what));
         }
         if size == 0 || size % 512 != 0 {
-            let what =
-                format!("a disk has a multiple of 512 bytes, this file has {size}: it is cut off or no disk");
+            let what = format!(
+                "the size of a disk must be a multiple of 512 bytes, but this file has {size}: it is cut off or not a disk"
+            );
             return Err(ImageError::damaged(path, what));
         }
         if !lock::take(&file, !read_only).map_err(ImageError::file("cannot lock the disk", path))? {

@@ -1,14 +1,14 @@
-//! A disk that outlives the machine: after a reset, the next one goes on with it.
+//! A disk that outlives its machine: after a reset, the next machine continues with it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_base::{BlockBackend, BlockError};
 
-/// A handle of a disk.
+/// A handle of a shared disk.
 #[derive(Clone)]
 pub struct Shared(Arc<Mutex<Box<dyn BlockBackend>>>);
 
 impl Shared {
-    /// The first handle.
+    /// Creates the first handle.
     pub fn new(disk: Box<dyn BlockBackend>) -> Shared {
         Shared(Arc::new(Mutex::new(disk)))
     }

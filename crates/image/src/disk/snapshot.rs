@@ -1,10 +1,9 @@
-//! A disk whose writes are kept in memory and forgotten at the end; what lies below is never
-//! written.
+//! A disk whose writes are kept in memory and discarded at the end; the disk below is never written.
 
 use std::collections::HashMap;
 use trine_base::{BlockBackend, BlockError};
 
-/// Bytes kept together.
+/// Size in bytes of the unit in which writes are kept.
 const CHUNK: usize = 4096;
 
 /// A snapshot over another disk.
@@ -14,7 +13,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A snapshot of `base`.
+    /// Creates a snapshot over `base`.
     pub fn over(base: Box<dyn BlockBackend>) -> Snapshot {
         Snapshot { base, written: HashMap::new() }
     }
@@ -31,7 +30,7 @@ impl Snapshot {
     }
 }
 
-/// The pieces of `offset .. offset + len`: chunk, offset in it, range in the buffer.
+/// Splits `offset .. offset + len`: chunk, offset in the chunk, range in the buffer.
 fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
@@ -132,7 +131,7 @@ mod tests {
     fn what_is_no_disk_is_refused() {
         let odd = scratch("odd", &[0; 513]);
         let error = RawDisk::open(&odd, true).unwrap_err().to_string();
-        assert!(error.ends_with("this file has 513: it is cut off or no disk"), "{error}");
+        assert!(error.ends_with("this file has 513: it is cut off or not a disk"), "{error}");
         std::fs::remove_file(odd).unwrap();
         let mut read_only = RawDisk::open(&scratch("ro", &[0; 512]), true).unwrap();
         assert!(matches!(read_only.write_at(0, &[1]), Err(BlockError::ReadOnly)));

@@ -1,4 +1,4 @@
-//! Text that is IR, and text that is not.
+//! Valid and invalid texts.
 
 use super::*;
 use crate::isa::{Leave, SlotSet};
@@ -33,6 +33,7 @@ fn all() -> Vec<Inst> {
         Inst::Zext(64, 8, a),
         Inst::Sext(8, 64, a),
         Inst::Select(32, a, b, c),
+        Inst::SelectF(a, b, c),
         Inst::GetV(32),
         Inst::SetV(34, a),
         Inst::ToVec(a),
@@ -109,23 +110,23 @@ fn people_name_values_and_write_comments() {
 /// The error of a text whose second line is `line`.
 fn error(line: &str) -> String {
     let text = format!("@0+4\n{line}\n");
-    parse(&text, &[]).expect_err("it is not IR").to_string()
+    parse(&text, &[]).expect_err("must be rejected").to_string()
 }
 
 #[test]
 fn errors_say_where_and_what() {
-    assert_eq!(error("  %1 = gets s1"), "2:8: there is no instruction `gets`");
-    assert_eq!(error("  set s1, %5"), "2:12: no value is called %5");
-    assert_eq!(error("set s1"), "2:7: `,` is missing");
+    assert_eq!(error("  %1 = gets s1"), "2:8: unknown instruction `gets`");
+    assert_eq!(error("  set s1, %5"), "2:12: undefined value %5");
+    assert_eq!(error("set s1"), "2:7: expected `,`");
     assert_eq!(error("%1 = const 0xfg"), "2:12: `0xfg` is not a number");
     assert_eq!(error("%1 = get s65536"), "2:16: 65536 is too large");
-    assert_eq!(error("%1 = const 1 2"), "2:14: the line should end here");
+    assert_eq!(error("%1 = const 1 2"), "2:14: expected the end of the line");
     assert_eq!(error("const 1"), "2:1: the value needs a name");
-    assert_eq!(error("%1 = fence"), "2:5: this makes no value");
-    assert_eq!(error("fence\n%x = const 1\n%x = const 2"), "4:1: this name has a value already");
-    assert!(error("%1 = load.24 [%0]").contains("no access has 24 bits"));
-    assert!(error("%1 = load.32.le [%0]").contains("no access is `le`"));
-    assert!(error("%1 = sext.8 %0").contains("it needs two widths"));
-    assert!(error("%1 = call nothing %1, %1, %1").contains("there is no helper `nothing`"));
-    assert!(error("%1 = fadd.d up, %1, %1").contains("there is no rounding direction `up`"));
+    assert_eq!(error("%1 = fence"), "2:5: this instruction makes no value");
+    assert_eq!(error("fence\n%x = const 1\n%x = const 2"), "4:1: this name is already defined");
+    assert!(error("%1 = load.24 [%0]").contains("24 is not a width of accesses"));
+    assert!(error("%1 = load.32.le [%0]").contains("unknown hint `le`"));
+    assert!(error("%1 = sext.8 %0").contains("expected two widths"));
+    assert!(error("%1 = call nothing %1, %1, %1").contains("unknown helper `nothing`"));
+    assert!(error("%1 = fadd.d up, %1, %1").contains("unknown rounding direction `up`"));
 }

@@ -1,4 +1,4 @@
-//! Each rule refuses the block that breaks it, and only that.
+//! Each rule rejects blocks that break it, and only those.
 
 use super::*;
 use crate::inst::Label;
@@ -15,12 +15,12 @@ fn block(labels: u32, insts: &[Inst]) -> Block {
     Block { insts: all, guest: 1, labels }
 }
 
-/// An end whose target is %`n`, which stands right before it.
+/// An exit whose target is %`n`, which is made just before it.
 fn end(n: u32) -> [Inst; 2] {
     [Inst::Pc(4), Inst::Jump(Flow::Plain, Val(n))]
 }
 
-/// Why a block of these is refused, behind which a good end stands.
+/// The error for a block of these instructions and a valid end.
 fn why(labels: u32, insts: &[Inst]) -> String {
     let all = [insts, &end(insts.len() as u32 + 1)].concat();
     verify(&block(labels, &all)).expect_err("a rule was broken")
@@ -67,7 +67,7 @@ fn classes_are_kept_apart() {
 #[test]
 fn widths_are_those_that_there_are() {
     for n in [0, 2, 7, 24, 63, 65, 255] {
-        let none = format!("there is no width of {n} bits");
+        let none = format!("{n} bits is not a width");
         for inst in [
             Inst::Bin(Bin::Add, n, Val(1), Val(1)),
             Inst::Cmp(Cmp::Eq, n, Val(1), Val(1)),
@@ -81,7 +81,7 @@ fn widths_are_those_that_there_are() {
             assert!(why(0, &[Inst::Const(1), inst]).contains(&none), "{inst:?}");
         }
     }
-    assert!(why(0, &[Inst::Const(1), Inst::Un(Un::Bswap, 8, Val(1))]).contains("no order of bytes"));
+    assert!(why(0, &[Inst::Const(1), Inst::Un(Un::Bswap, 8, Val(1))]).contains("no byte order"));
     fine(0, &[Inst::Const(1), Inst::Un(Un::Bswap, 16, Val(1))]);
 }
 
@@ -115,12 +115,19 @@ fn operands_are_not_wider_than_the_operation() {
     assert!(why(0, &select(1, 64, 1, 1)).contains("64 bits, 1 are taken"));
     assert!(why(0, &select(2, 32, 1, 2)).contains("64 bits, 32 are taken"));
     assert!(why(0, &select(2, 32, 2, 1)).contains("64 bits, 32 are taken"));
+    let numbers = [Inst::Get(1), Inst::Cmp(Cmp::Eq, 64, Val(1), Val(1)), Inst::GetF(40)];
+    let select = |c, a, b| [&numbers[..], &[Inst::SelectF(Val(c), Val(a), Val(b))]].concat();
+    fine(0, &select(2, 3, 3));
+    assert!(why(0, &select(1, 3, 3)).contains("64 bits, 1 are taken"));
+    assert!(why(0, &select(2, 3, 1)).contains("%1 is not Float"));
+    assert!(why(0, &select(3, 3, 3)).contains("%3 is not Int"));
     assert!(
-        why(1, &[Inst::Get(1), arm(1, 0, false), Inst::Label(Label(0))]).contains("64 bits, 1 are taken")
+        why(1, &[Inst::Get(1), arm(1, 0, false), Inst::Label(Label(0))])
+            .contains("64 bits, only 1 are accepted")
     );
     fine(0, &[Inst::Const(0xffff_ffff), Inst::Bin(Bin::Add, 32, Val(1), Val(1))]);
     let constant = [Inst::Const(0x1_0000_0000), Inst::Bin(Bin::RemU, 32, Val(1), Val(1))];
-    assert!(why(0, &constant).contains("%1 has 33 bits, 32 are taken"));
+    assert!(why(0, &constant).contains("%1 has 33 bits, only 32 are accepted"));
 }
 
 #[test]
@@ -165,19 +172,19 @@ fn arms_say_whether_they_exit() {
     let (jump, raise) = (Inst::Jump(Flow::Plain, Val(1)), Inst::Raise(2, Val(1)));
     for exit in [jump, raise] {
         fine(1, &[c, arm(1, 0, true), exit, to]);
-        assert!(why(1, &[c, arm(1, 0, false), exit, to]).contains("exits, and does not say so"));
+        assert!(why(1, &[c, arm(1, 0, false), exit, to]).contains("exits and is not marked so"));
     }
-    assert!(why(1, &[c, arm(1, 0, true), Inst::Fence, to]).contains("that says so does not exit"));
-    assert!(why(1, &[c, arm(1, 0, true), to]).contains("that says so does not exit"));
+    assert!(why(1, &[c, arm(1, 0, true), Inst::Fence, to]).contains("is marked to exit and does not"));
+    assert!(why(1, &[c, arm(1, 0, true), to]).contains("is marked to exit and does not"));
 }
 
 #[test]
 fn nothing_stands_behind_an_exit() {
     let (c, jump) = (Inst::Const(1), Inst::Jump(Flow::Plain, Val(1)));
-    assert!(why(0, &[c, jump]).contains("stands behind an exit"));
+    assert!(why(0, &[c, jump]).contains("follows an exit"));
     let in_arm = [c, arm(1, 0, true), jump, Inst::Fence, Inst::Label(Label(0))];
-    assert!(why(1, &in_arm).contains("stands behind an exit"));
-    assert!(why(0, &[c, Inst::Raise(2, Val(1)), Inst::Begin(4, 4)]).contains("stands behind an exit"));
+    assert!(why(1, &in_arm).contains("follows an exit"));
+    assert!(why(0, &[c, Inst::Raise(2, Val(1)), Inst::Begin(4, 4)]).contains("follows an exit"));
 }
 
 #[test]
@@ -185,9 +192,9 @@ fn guest_instructions_are_counted_and_not_in_arms() {
     let c = Inst::Const(1);
     let inside = [c, arm(1, 0, false), Inst::Begin(4, 4), Inst::Label(Label(0))];
     assert!(why(1, &inside).contains("begins inside an arm"));
-    assert_eq!(why(0, &[Inst::Begin(4, 4)]), "2 guest instructions begin, the block says 1");
+    assert_eq!(why(0, &[Inst::Begin(4, 4)]), "2 guest instructions begin, but the block counts 1");
     let none = Block { guest: 0, ..block(0, &end(1)) };
-    assert_eq!(verify(&none).unwrap_err(), "1 guest instructions begin, the block says 0");
+    assert_eq!(verify(&none).unwrap_err(), "1 guest instructions begin, but the block counts 0");
 }
 
 #[test]
@@ -219,16 +226,16 @@ fn what_an_operation_gives_besides_stands_behind_it() {
     fine(0, &[Inst::Get(1), wide, Inst::Extra(Extra::Remainder, Val(2))]);
     assert!(why(0, &[Inst::Get(1), wide, Inst::Extra(Extra::Carry, Val(2))]).contains("%2 has no Carry"));
     let carry_in = Inst::Carry(Carry::Add, 64, [Val(1); 3]);
-    assert!(why(0, &[Inst::Get(1), carry_in]).contains("%1 has 64 bits, 1 are taken"));
+    assert!(why(0, &[Inst::Get(1), carry_in]).contains("%1 has 64 bits, only 1 are accepted"));
     let narrow = Inst::Carry(Carry::Sub, 8, [Val(1), Val(2), Val(2)]);
-    assert!(why(0, &[Inst::Get(1), one, narrow]).contains("%1 has 64 bits, 8 are taken"));
+    assert!(why(0, &[Inst::Get(1), one, narrow]).contains("%1 has 64 bits, only 8 are accepted"));
 }
 
 #[test]
 fn a_field_lies_inside_its_value() {
     fine(0, &[Inst::Get(1), Inst::Insert(56, 8, Val(1), Val(1))]);
     for (at, len) in [(57, 8), (0, 0), (64, 1), (0, 65)] {
-        assert!(why(0, &[Inst::Get(1), Inst::Insert(at, len, Val(1), Val(1))]).contains("inside 64 bits"));
+        assert!(why(0, &[Inst::Get(1), Inst::Insert(at, len, Val(1), Val(1))]).contains("exceeds 64 bits"));
     }
 }
 
@@ -244,9 +251,11 @@ fn vectors_are_a_class_with_lanes_and_slots_of_their_own() {
     let store = |a, v| Inst::StoreV(Hints::NONE, Val(a), Val(v));
     fine(0, &[Inst::GetV(32), Inst::Get(1), store(2, 1)]);
     assert!(why(0, &[Inst::GetV(32), Inst::Get(1), store(1, 2)]).contains("%2 is not Vec"));
-    assert!(why(0, &[Inst::GetV(32), Inst::VExtract(Lane::L16, 8, Val(1))]).contains("there is no lane 8"));
+    assert!(
+        why(0, &[Inst::GetV(32), Inst::VExtract(Lane::L16, 8, Val(1))]).contains("lane 8 does not exist")
+    );
     let none = Vop::Bin(VBin::Mul, Lane::L8);
-    assert!(why(0, &[Inst::GetV(32), Inst::Vec(none, [Val(1); 3])]).contains("no such operation"));
+    assert!(why(0, &[Inst::GetV(32), Inst::Vec(none, [Val(1); 3])]).contains("does not exist"));
     for half in [Inst::Get(32), Inst::Get(33), Inst::GetF(33), Inst::GetV(31), Inst::GetV(33)] {
         assert!(why(0, &[Inst::GetV(32), half]).contains("half of another vector"), "{half:?}");
     }

@@ -1,12 +1,12 @@
-//! A: atomic memory operations (unpriv 13). They are sequentially consistent whatever `aq` and
-//! `rl` say. Addresses must be aligned.
+//! A: atomic memory operations (unpriv 13). They are sequentially consistent, whatever `aq` and `rl` are.
+//! Addresses must be aligned.
 
 use super::{Rv, X};
 use crate::state::{RES_ADDR, RES_VALUE};
 use crate::sys::trap;
 use trine_ir::{Int, Res, Rmw, V};
 
-/// The address in `rs1`; an exception with `cause` where it is not aligned to `T`.
+/// The address in `rs1`; an exception with `cause` if it is not aligned to `T`.
 #[inline(always)]
 fn aligned<S: Rv, T: Int>(s: S, rs1: X, cause: u64) -> Res<S, V<S, u64>> {
     let a = s.address(rs1, 0);
@@ -25,9 +25,9 @@ fn load_reserved<S: Rv, T: Int>(s: S, rd: X, rs1: X) -> Res<S> {
     Ok(())
 }
 
-/// Store-conditional: stores where the reservation is for this address and memory still holds the
-/// value that was loaded. (Another hart that wrote the same value back goes unnoticed; no program
-/// can tell that from its not having written.)
+/// Store-conditional: stores if the reservation is for this address and memory still holds the value that was
+/// loaded. (It misses another hart that wrote the same value back, which no program can distinguish from no
+/// write at all.)
 #[inline(always)]
 fn store_conditional<S: Rv, T: Int>(s: S, rd: X, rs1: X, rs2: X) -> Res<S> {
     let a = aligned::<S, T>(s, rs1, trap::STORE_MISALIGNED)?;

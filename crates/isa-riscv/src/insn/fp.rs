@@ -21,7 +21,7 @@ impl FpRules for Fcsr {
     }
 
     fn round(slots: &[Cell<u64>]) -> Round {
-        // A reserved direction makes instructions illegal that would use it.
+        // A reserved direction makes the instructions that would use it illegal.
         Round::from_number(slots[state::FRM as usize].get() as u8).unwrap_or(Round::Rne)
     }
 
@@ -30,7 +30,7 @@ impl FpRules for Fcsr {
     }
 }
 
-/// The rounding of operations that do not round.
+/// The rounding direction for operations that do not round.
 const EXACT: Rounding = Rounding::Static(Round::Rne);
 
 /// An operation of two numbers that rounds.
@@ -146,8 +146,32 @@ compare! {
 #[inline(always)]
 pub fn fclass<S: Rv, T: Boxed>(s: S, rd: X, frs1: F) -> Res<S> {
     s.need_fp()?;
-    s.set_x(rd, s.f::<T>(frs1).class().low());
+    let (bits, exponent_bits) = if T::FMT == Fmt::S { (32, 8) } else { (64, 11) };
+    // The sign is at the top of 64 bits, in both formats.
+    let number: V<S, u64> = s.f::<T>(frs1).bits().zext::<u64>() << (64 - bits);
+    let exponent = (number >> (63 - exponent_bits)) & ((1 << exponent_bits) - 1);
+    // Most programs ask about normal numbers; other classes leave the block.
+    let special = ((exponent + 1) & ((1 << exponent_bits) - 1)).lt_u(2);
+    s.when(special, || {
+        s.set_x(rd, (s.k::<u64>(1) << special_class(number, exponent_bits)).low());
+        s.jump(s.next_pc())
+    })?;
+    s.set_x(rd, ((number.sar(63) & (1 << 6 | 1 << 1)) ^ (1 << 6)).low());
     Ok(())
+}
+
+/// The number of the class of zeros, subnormal numbers, infinities and NaNs (unpriv 20.9).
+#[inline(always)]
+fn special_class<S: Rv>(number: V<S, u64>, exponent_bits: i64) -> V<S, u64> {
+    let s = number.sem;
+    let magnitude = number << 1;
+    let infinite = -1 << (64 - exponent_bits);
+    let quiet = infinite | 1 << (63 - exponent_bits);
+    let at_least = |bound: i64| magnitude.ge_u(bound).zext::<u64>();
+    // 4 zero, 5 subnormal, 7 infinite; 3, 2 and 0 if negative.
+    let rank = magnitude.ne(0).zext::<u64>() + (at_least(infinite) << 1) + 4;
+    let signed = rank ^ (number.sar(63) & 7);
+    s.select(magnitude.lt_u(infinite + 1), signed, at_least(quiet) + 8)
 }
 
 /// Number of format `T` to format `U`.
@@ -204,7 +228,7 @@ pub fn fcvt_from<S: Rv, T: Boxed, K: Kind>(s: S, frd: F, rs1: X, rm: u8) -> Res<
     Ok(())
 }
 
-/// The bits of a register, whatever is in it.
+/// The bits of a register, whatever they mean.
 #[inline(always)]
 fn raw_bits<S: Rv, T: Boxed>(s: S, r: F) -> V<S, T::Bits> {
     let whole: V<S, f64> = V::new(s, s.get_fp(state::F + r.0 as u16));

@@ -148,8 +148,8 @@ fn is_link(x: X) -> bool {
     matches!(x.0, 1 | 5)
 }
 
-/// What a jump is for, from its registers (unpriv 2.5.1, table 3). Where both are link registers
-/// and differ, it is a coroutine's switch.
+/// The purpose of a jump, from its registers (unpriv 2.5.1, table 3). Two different link registers are a
+/// coroutine's switch.
 fn flow(rd: X, rs1: Option<X>) -> Flow {
     let from = rs1.filter(|&x| is_link(x));
     match (is_link(rd), from) {
@@ -247,7 +247,7 @@ store! {
     sd u64;
 }
 
-/// Memory ordering. Loads and stores of the host are ordered but for a store before a load.
+/// Memory ordering. The host keeps loads and stores in order, except a store before a load.
 #[inline(always)]
 pub fn fence<S: Rv>(s: S, pred: u8, succ: u8) -> Res<S> {
     // Bits of the sets: 1 W, 2 R, 4 O, 8 I (unpriv 2.7).

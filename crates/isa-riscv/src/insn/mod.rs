@@ -1,4 +1,4 @@
-//! Bodies of the instructions, one file a group, and the words they are written in.
+//! Bodies of the instructions, one file for each group, and the functions that they are written with.
 
 pub mod a;
 pub mod fp;
@@ -32,7 +32,7 @@ impl From<u8> for F {
     }
 }
 
-/// What RISC-V bodies say on top of [`Sem`]. `Self::W` is the unsigned integer of XLEN bits.
+/// What RISC-V bodies use on top of [`Sem`]. `Self::W` is the unsigned integer of XLEN bits.
 pub trait Rv: Sem<Isa: Xlen> {
     /// The unsigned integer of XLEN bits.
     type W: Int;
@@ -42,7 +42,7 @@ pub trait Rv: Sem<Isa: Xlen> {
     fn x(self, r: X) -> V<Self, Self::W> {
         if Self::EMITS && r.0 == 0 { self.k(0) } else { self.get(state::X + r.0 as u16) }
     }
-    /// Writes an integer register; writes to `x0` vanish.
+    /// Writes an integer register; writes to `x0` are ignored.
     #[inline(always)]
     fn set_x(self, r: X, v: V<Self, Self::W>) {
         if r.0 != 0 {
@@ -64,7 +64,7 @@ pub trait Rv: Sem<Isa: Xlen> {
     fn address(self, base: X, displacement: i64) -> V<Self, u64> {
         (self.x(base) + displacement).zext()
     }
-    /// The instruction's bytes as a little-endian number: what a handler of illegal instructions is told.
+    /// The instruction's bytes as a little-endian number, for handlers of illegal instructions.
     #[inline(always)]
     fn encoding(self) -> u32 {
         self.operands().word
@@ -74,12 +74,12 @@ pub trait Rv: Sem<Isa: Xlen> {
     fn illegal(self) -> Res<Self> {
         self.raise(trap::ILLEGAL_INSTRUCTION, self.k(self.encoding() as i64))
     }
-    /// Ends with an illegal-instruction exception where floating point is off.
+    /// Ends with an illegal-instruction exception if floating point is off.
     #[inline(always)]
     fn need_fp(self) -> Res<Self> {
         if mode::fp_off(self.mode()) { self.illegal() } else { Ok(()) }
     }
-    /// The rounding that an `rm` field names; an exception where it is reserved.
+    /// The rounding direction of an `rm` field; an exception if it is reserved.
     #[inline(always)]
     fn rounding(self, rm: u8) -> Res<Self, Rounding> {
         let named = if rm == 7 && !mode::frm_invalid(self.mode()) {
@@ -117,11 +117,11 @@ impl<S: Sem<Isa: Xlen>> Rv for S {
     type W = <S::Isa as Xlen>::W;
 }
 
-/// A floating-point type as it lies in a 64-bit register (unpriv 21.2).
+/// A floating-point type as stored in a 64-bit register (unpriv 21.2).
 pub trait Boxed: Float {
-    /// Out of the register.
+    /// The value in a register; the canonical NaN if the box is not valid.
     fn unboxed<S: Sem>(v: V<S, f64>) -> V<S, Self>;
-    /// Into the register.
+    /// The register for a value.
     fn boxed<S: Sem>(v: V<S, Self>) -> V<S, f64>;
 }
 impl Boxed for f64 {
@@ -137,11 +137,14 @@ impl Boxed for f64 {
 impl Boxed for f32 {
     #[inline(always)]
     fn unboxed<S: Sem>(v: V<S, f64>) -> V<S, f32> {
-        v.nan_unbox()
+        let boxed = v.bits().sar(32).eq(-1);
+        let nan: V<S, u32> = v.sem.k(0x7fc0_0000);
+        v.sem.select_float(boxed, v.low_half(), nan.as_float())
     }
     #[inline(always)]
     fn boxed<S: Sem>(v: V<S, f32>) -> V<S, f64> {
-        v.nan_box()
+        let ones: V<S, u64> = v.sem.k(-1 << 32);
+        ones.as_float::<f64>().with_low_half(v)
     }
 }
 

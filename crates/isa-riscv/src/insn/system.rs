@@ -7,7 +7,7 @@ use crate::sys::csr::{self, Op};
 use crate::sys::{cache, trap};
 use trine_ir::{Res, V};
 
-/// A CSR access. Registers that are plain state are reached by generated code itself.
+/// A CSR access. Generated code accesses registers that are plain state directly.
 #[inline(always)]
 fn access<S: Rv>(s: S, rd: X, number: i64, op: Op, operand: V<S, S::W>) -> Res<S> {
     if S::EMITS
@@ -40,8 +40,8 @@ fn plain<S: Rv>(s: S, rd: X, slot: u16, mask: u64, op: Op, operand: V<S, S::W>) 
     Ok(())
 }
 
-/// The floating-point registers, where the rounding direction stays: the C library reads and writes the flags around its
-/// comparisons.
+/// The floating-point registers, if the rounding direction stays unchanged: the C library reads and writes
+/// the flags around its comparisons.
 #[inline(always)]
 fn float<S: Rv>(s: S, rd: X, fp: csr::FpCsr, op: Op, operand: V<S, S::W>) -> Res<S> {
     s.need_fp()?;

@@ -1,18 +1,18 @@
-//! What instructions do to caches: `sfence.vma`, `fence.i`, `cbo.zero`.
+//! Instructions for caches: `sfence.vma`, `fence.i`, `cbo.zero`.
 
 use super::trap;
 use crate::state::*;
 use trine_ir::{Flush, Hart, Helper, Leave, SlotSet, Trap};
 
-/// Bytes of a cache block, as the device tree tells the guest (`riscv,cboz-block-size`).
+/// Bytes of a cache block, as in the device tree (`riscv,cboz-block-size`).
 pub const BLOCK: u64 = 64;
 
 fn illegal(hart: &dyn Hart, encoding: u64) -> Leave {
     hart.raise(Trap::fault(trap::ILLEGAL_INSTRUCTION, encoding))
 }
 
-/// `sfence.vma` (priv 12.2.1): arguments are the address, bit 0 set where there is one (bit 1: an
-/// ASID), the instruction's bytes.
+/// `sfence.vma` (priv 12.2.1): arguments are the address, bit 0 set if there is one (bit 1: an ASID), the
+/// instruction's bytes.
 pub static SFENCE_VMA: Helper = Helper {
     name: "sfence.vma",
     run: sfence_vma,
@@ -29,7 +29,7 @@ fn sfence_vma(hart: &dyn Hart, [address, which, encoding]: [u64; 3]) -> Result<u
     }
     hart.flush(match which {
         0 => Flush::All,
-        // An address space alone: global pages are not meant.
+        // Only an address space: not global pages.
         2 => Flush::Local,
         _ => Flush::Page(address),
     });

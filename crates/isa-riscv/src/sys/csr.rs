@@ -1,4 +1,4 @@
-//! Control and status registers (unpriv 6, priv 2 to 3 and 12.1). RV64's view; RV32 sees the low
+//! Control and status registers (unpriv 6, priv 2 to 3 and 12.1), as RV64 sees them; RV32 sees the low
 //! halves, and the high ones in the `…h` registers ([`low_half`]).
 
 use super::{mmu, pmp, trap};
@@ -6,10 +6,10 @@ use crate::isa::dirty_fs;
 use crate::state::*;
 use trine_ir::{Flush, Hart, Helper, Leave, SlotSet, Trap};
 
-/// What a CSR is.
+/// The kind of a CSR.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// A slot whose bits in the mask can be written and mean nothing to translations.
+    /// A slot; its bits in the mask can be written and do not affect translations.
     Plain(u16, u64),
     /// Reads as this number, ignores writes.
     Fixed(u64),
@@ -23,7 +23,7 @@ pub struct Csr {
     pub number: u16,
     /// Name in the manual.
     pub name: &'static str,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
 }
 
@@ -33,7 +33,7 @@ const fn csr(number: u16, name: &'static str, kind: Kind) -> Csr {
 
 const ALL: u64 = u64::MAX;
 
-/// The CSRs that are not numbered families (`pmpaddr`, `hpmcounter` …).
+/// The CSRs outside numbered families (`pmpaddr`, `hpmcounter` …).
 #[rustfmt::skip]
 pub const CSRS: &[Csr] = &[
     csr(0x001, "fflags", Kind::Special),
@@ -42,7 +42,7 @@ pub const CSRS: &[Csr] = &[
     csr(0xc00, "cycle", Kind::Special),
     csr(0xc01, "time", Kind::Special),
     csr(0xc02, "instret", Kind::Special),
-    // RV32 alone has these: see `low_half`.
+    // Only RV32 has these: see `low_half`.
     csr(0xc80, "cycleh", Kind::Special),
     csr(0xc81, "timeh", Kind::Special),
     csr(0xc82, "instreth", Kind::Special),
@@ -83,7 +83,7 @@ pub const CSRS: &[Csr] = &[
     csr(0x342, "mcause", Kind::Plain(MCAUSE, ALL)),
     csr(0x343, "mtval", Kind::Plain(MTVAL, ALL)),
     csr(0x344, "mip", Kind::Special),
-    // No triggers: software finds none, as `tdata1` says type 0 (Sdtrig 5.7.2).
+    // No triggers: software finds none, as `tdata1` reports type 0 (Sdtrig 5.7.2).
     csr(0x7a0, "tselect", Kind::Fixed(0)),
     csr(0x7a1, "tdata1", Kind::Fixed(0)),
     csr(0x7a2, "tdata2", Kind::Fixed(0)),
@@ -104,7 +104,7 @@ fn low_half(number: u16) -> Option<u16> {
     }
 }
 
-/// Whether a register is wider than RV32's and has its high half in another one.
+/// Whether a register is wider than RV32's registers and has its high half in another one.
 fn has_high_half(number: u16) -> bool {
     matches!(number, 0xc00..=0xc1f | 0xb00..=0xb1f | 0x300 | 0x302 | 0x30a | 0x14d | 0x3a0..=0x3af)
 }
@@ -114,8 +114,8 @@ pub fn find(number: u16) -> Option<&'static Csr> {
     CSRS.iter().find(|c| c.number == number)
 }
 
-/// The plain slot behind a CSR and its writable bits, where code at `privilege` may access it with
-/// no check but the privilege level.
+/// The slot of a plain CSR and its writable bits, if code at `privilege` may access it with no check except
+/// the privilege level.
 pub fn plain(number: u16, privilege: u64) -> Option<(u16, u64)> {
     if (number >> 8 & 3) as u64 > privilege {
         return None;
@@ -126,7 +126,8 @@ pub fn plain(number: u16, privilege: u64) -> Option<(u16, u64)> {
     }
 }
 
-/// An access to a floating-point register that leaves the rounding direction, which translations depend on, as it is.
+/// An access to a floating-point register that leaves the rounding direction, which translations depend on,
+/// unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FpCsr {
     /// `fflags`, read or written.
@@ -138,7 +139,7 @@ pub enum FpCsr {
 }
 
 impl FpCsr {
-    /// What an access is, if it is one of these.
+    /// Classifies an access, if it is one of these.
     pub fn of(number: u16, op: Op) -> Option<FpCsr> {
         match number {
             1 => Some(FpCsr::Flags),
@@ -195,7 +196,7 @@ fn access(hart: &dyn Hart, [what, operand, bytes]: [u64; 3]) -> Result<u64, Leav
         return Err(illegal());
     }
     let old = if op == Op::Write { 0 } else { read(hart, number).ok_or_else(illegal)? };
-    // Bits of `mip` that devices drive take no part in a read-modify-write (priv 3.1.9).
+    // Bits of `mip` that devices drive are excluded from a read-modify-write (priv 3.1.9).
     let base = if matches!(number, 0x144 | 0x344) { hart.get(MIP) } else { old };
     match op {
         Op::Read => {}
@@ -206,7 +207,7 @@ fn access(hart: &dyn Hart, [what, operand, bytes]: [u64; 3]) -> Result<u64, Leav
     Ok(old)
 }
 
-/// Existence, privilege and the special conditions of some registers.
+/// Checks existence, privilege and the special conditions of some registers.
 fn allowed(hart: &dyn Hart, number: u16, writes: bool) -> bool {
     let now = hart.get(PRIV);
     let status = hart.get(MSTATUS);
@@ -238,7 +239,7 @@ fn sstatus_mask() -> u64 {
     SIE | SPIE | SPP | FS | SUM | MXR | UXL | SD
 }
 
-/// Reads a register as wide as the CPU's own.
+/// Reads a register of the CPU's own width.
 fn read(hart: &dyn Hart, number: u16) -> Option<u64> {
     if !rv32(hart) {
         return read_whole(hart, number);
@@ -253,7 +254,7 @@ fn read(hart: &dyn Hart, number: u16) -> Option<u64> {
     Some(value & 0xffff_ffff | (sd as u64) << 31)
 }
 
-/// Writes a register as wide as the CPU's own.
+/// Writes a register of the CPU's own width.
 fn write(hart: &dyn Hart, number: u16, value: u64) -> Option<()> {
     if !rv32(hart) {
         return write_whole(hart, number, value);
@@ -375,7 +376,7 @@ fn write_fp(hart: &dyn Hart, number: u16, value: u64) {
     hart.mode_changed();
 }
 
-/// Writes `mstatus`, keeping what is read-only.
+/// Writes `mstatus`, except read-only bits.
 fn write_status(hart: &dyn Hart, value: u64) {
     use mstatus::*;
     let old = hart.get(MSTATUS);
@@ -410,7 +411,7 @@ fn write_satp(hart: &dyn Hart, value: u64) {
         return;
     }
     hart.set(SATP, value);
-    // Only a change between paging and bare, or of the scheme, touches global mappings.
+    // Only a change between paging and bare, or of the scheme, affects global mappings.
     let same = old >> 60 == value >> 60 && !rv32(hart);
     hart.flush(if same { Flush::AddressSpace(value) } else { Flush::All });
 }
@@ -426,7 +427,7 @@ fn write_pmpcfg(hart: &dyn Hart, slot: u16, first: u16, value: u64) {
             cfg &= !2; // W without R is reserved
         }
         if cfg >> 3 & 3 == 2 {
-            // NA4 cannot be chosen where the grain is larger (priv 3.7.1.2).
+            // NA4 cannot be selected if the grain is larger (priv 3.7.1.2).
             cfg = cfg & !0x18 | pmp::config(hart, first + i) & 0x18;
         }
         new = new & !(0xff << (8 * i)) | (cfg as u64) << (8 * i);

@@ -28,7 +28,7 @@ struct Scheme {
     root: u64,
 }
 
-/// `satp` decoded; `None` is Bare.
+/// The paging scheme of a `satp`; `None` is Bare.
 fn scheme(satp: u64, rv32: bool) -> Option<Scheme> {
     if rv32 {
         let root = satp & 0x3f_ffff;
@@ -110,7 +110,7 @@ impl Walk<'_> {
         ((self.address << unused) as i64 >> unused) as u64 == self.address
     }
 
-    /// One descent; `None` when an entry changed under our hands and all must be read again.
+    /// One descent; `None` if an entry changed meanwhile and all must be read again.
     fn attempt(&self) -> Result<Option<Mapping>, Trap> {
         let Scheme { levels, bits, width, root } = self.scheme;
         if !self.canonical() {

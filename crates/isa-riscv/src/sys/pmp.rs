@@ -43,7 +43,7 @@ fn range(hart: &dyn Hart, i: u16, cfg: u8) -> Option<(u64, u64)> {
     }
 }
 
-/// What the page at `page` may be used for at privilege level `at`: read, write, execute.
+/// Permissions for the page at `page` at privilege level `at`: read, write, execute.
 pub fn permissions(hart: &dyn Hart, at: u64, page: u64) -> (bool, bool, bool) {
     for i in 0..PMP_ENTRIES {
         let cfg = config(hart, i);

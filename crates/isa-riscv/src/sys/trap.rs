@@ -14,7 +14,7 @@ pub const BREAKPOINT: u64 = 3;
 pub const LOAD_MISALIGNED: u64 = 4;
 /// Store or AMO address misaligned.
 pub const STORE_MISALIGNED: u64 = 6;
-/// Environment call from U mode; from S it is one more, from M three more.
+/// Environment call from U mode; from S add 1, from M add 3.
 pub const ECALL_U: u64 = 8;
 /// Bit that marks an interrupt's cause.
 pub const INTERRUPT: u64 = 1 << 63;
@@ -62,11 +62,11 @@ pub fn time(hart: &dyn Hart) -> u64 {
     hart.now() / NANOS_PER_TICK
 }
 
-/// Nanoseconds a tick of `time`.
+/// Nanoseconds per tick of `time`.
 pub const NANOS_PER_TICK: u64 = 100;
 
-/// The state that M-mode firmware leaves to a kernel: S mode, everything delegated that a kernel
-/// handles itself, all memory open, counters readable down to U, Sstc and hardware A/D updates on.
+/// The state in which M-mode firmware starts a kernel: S mode, everything delegated that a kernel handles
+/// itself, all memory open, counters readable down to U, Sstc and hardware A/D updates on.
 pub fn start_supervisor(slots: &[Cell<u64>]) {
     let set = |slot: u16, value: u64| slots[slot as usize].set(value);
     set(PRIV, level::S);
@@ -150,7 +150,7 @@ pub fn take(hart: &dyn Hart, trap: Trap, pc: u64) -> Result<u64, Trap> {
     }
     hart.set(RES_ADDR, u64::MAX);
     let status = hart.get(MSTATUS);
-    // The mark of an interrupt is the register's highest bit, whatever its width.
+    // The mark of an interrupt is the register's highest bit, for any width.
     let mark = if hart.get(MISA) >> 63 != 0 { INTERRUPT } else { 1 << 31 };
     let cause = code | if is_interrupt { mark } else { 0 };
     let vector = if to_supervisor {

@@ -1,9 +1,10 @@
-//! The numbers of the generic ABI (include/uapi/asm-generic/unistd.h, Linux 6.12), which CPUs have that came to Linux
-//! after 2011: riscv64, Arm's 64-bit one, LoongArch. From 244 to 259 each has its own.
+//! The system call numbers of the generic ABI (include/uapi/asm-generic/unistd.h, Linux 6.12), which CPUs use
+//! that Linux supports since 2011 or later: riscv64, 64-bit Arm, LoongArch. Numbers 244 to 259 are specific
+//! to each CPU.
 
 use super::numbering::{Run, numbers};
 
-/// All of them.
+/// All numbers.
 pub const NUMBERS: &[Run] = numbers! {
     0 => io_setup io_destroy io_submit io_cancel io_getevents setxattr lsetxattr fsetxattr getxattr lgetxattr
         fgetxattr listxattr llistxattr flistxattr removexattr lremovexattr fremovexattr getcwd;

@@ -1,5 +1,5 @@
-//! What differs between the CPUs that programs are for. Each CPU has a file here, which implements [`GuestAbi`] and makes
-//! a [`Machine`]; all else is the same for all of them.
+//! The differences between the CPUs of programs. Each CPU has a file here, which implements [`GuestAbi`] and
+//! makes a [`Machine`]; everything else is common to all of them.
 
 pub mod generic;
 mod numbering;
@@ -18,34 +18,34 @@ use trine_base::{Vcpu, Words};
 use trine_engine::direct;
 use trine_ir::Isa;
 
-/// A program's CPU as system calls and files of `/proc` show it. A value, and no type parameter, so that the table of
-/// calls is one for all CPUs.
+/// A program's CPU as system calls and files of `/proc` show it. A value, not a type parameter, so that one table of
+/// calls serves all CPUs.
 pub struct Machine {
-    /// What `uname` calls it.
+    /// The name that `uname` reports.
     pub name: &'static str,
-    /// What its executables say that they are for.
+    /// The CPU in the headers of its executables.
     pub elf: Cpu,
-    /// Its numbers of system calls.
+    /// The numbers of its system calls.
     pub calls: &'static Numbering,
     /// `AT_HWCAP`.
     pub hwcap: u64,
-    /// `AT_PLATFORM`, where Linux gives one.
+    /// `AT_PLATFORM`, if Linux has one for this CPU.
     pub platform: Option<&'static str>,
-    /// What `/proc/cpuinfo` says of so many CPUs.
+    /// The text of `/proc/cpuinfo` for so many CPUs.
     pub cpuinfo: fn(usize) -> String,
-    /// What the kernel adds to every program.
+    /// The shared object that the kernel maps into every program.
     pub vdso: Vdso,
-    /// Structures that CPUs have in different ways.
+    /// The layouts of structures that differ between CPUs.
     pub structs: Structs,
 }
 
 impl Machine {
-    /// Its order of bytes and size of addresses.
+    /// Its byte order and address size.
     pub fn words(&self) -> Words {
         self.elf.words
     }
 
-    /// Reads an address, or a number as large as one, that a program has at `at`.
+    /// Reads an address, or a number of that size, from a program's memory at `at`.
     ///
     /// # Errors
     /// `EFAULT`.
@@ -56,8 +56,8 @@ impl Machine {
         Ok(words.get(bytes))
     }
 
-    /// Whether programs for it can be served: system calls whose rows say `same` give the host's kernel the program's
-    /// structures as they are, so these must have the host's words.
+    /// Whether its programs can be served: calls whose rows say `same` pass the program's structures to the
+    /// host's kernel unchanged, so byte order and address size must be those of the host.
     pub fn is_served(&self) -> bool {
         self.words() == Words::LITTLE_64
     }
@@ -65,38 +65,38 @@ impl Machine {
 
 /// The functions of the vDSO (vdso(7)).
 pub struct Vdso {
-    /// Version of all symbols.
+    /// The version of all symbols.
     pub version: &'static str,
-    /// Name of each function, and the system call that it makes.
+    /// The name of each function, and of the system call that it makes.
     pub functions: &'static [(&'static str, &'static str)],
-    /// Code that makes the call with this number, and returns where the call does.
+    /// Generates code that makes the call with this number, and returns if the call does.
     pub stub: fn(u32, bool) -> Vec<u8>,
 }
 
-/// How a CPU has the structures that differ.
+/// The layouts of structures that differ between CPUs.
 pub struct Structs {
-    /// Writes the `struct stat` of a file at an address; `EFAULT`.
+    /// Writes the `struct stat` of a file to an address; fails with `EFAULT`.
     pub put_stat: fn(u64, &libc::stat) -> Result<(), Errno>,
-    /// `struct epoll_event` has nothing between its members, as on x86-64.
+    /// Whether `struct epoll_event` is packed, as on x86-64.
     pub epoll_packed: bool,
-    /// `struct semid64_ds` has a word behind each of its times, as on x86-64.
+    /// Whether `struct semid64_ds` has padding after each of its times, as on x86-64.
     pub sem_padded: bool,
-    /// `struct sigaction` says where a handler returns to.
+    /// Whether `struct sigaction` contains the return address of the handler.
     pub restorer: bool,
 }
 
-/// Why a CPU left a program's code, in its exceptions' place.
+/// What an exception in a program's code means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Raised {
-    /// It calls the kernel.
+    /// A system call.
     Call,
-    /// It is at a breakpoint: the CPU's instruction, or a debugger's.
+    /// A breakpoint: the CPU's instruction, or a debugger's.
     Breakpoint,
-    /// It may not fetch code from this address.
+    /// Code must not be fetched from this address.
     Fetch(u64),
-    /// It may not load from, or store to, this address.
+    /// This address must not be read or written.
     Access(u64),
-    /// It did something else that is wrong.
+    /// Any other error.
     Signal {
         /// The signal that the thread gets.
         signal: i32,
@@ -107,91 +107,93 @@ pub enum Raised {
     },
 }
 
-/// What the call `clone` asks for, whatever the order of its arguments.
+/// The arguments of `clone`, in an order that does not depend on the CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CloneArgs {
-    /// `CLONE_*`, and the signal at the child's end in the lowest byte.
+    /// `CLONE_*` flags; the exit signal in the lowest byte.
     pub flags: u64,
-    /// The child's stack pointer; 0 for a copy of the caller's.
+    /// The child's stack pointer; 0 means the caller's.
     pub stack: u64,
-    /// Where the parent is told the child's number.
+    /// The address for the child's ID in the parent.
     pub parent_tid: u64,
-    /// Where the child is told its own number.
+    /// The address for the child's ID in the child.
     pub child_tid: u64,
     /// The child's thread pointer, with `CLONE_SETTLS`.
     pub tls: u64,
 }
 
-/// A note of a core file about a thread's registers.
+/// A note in a core file about a thread's registers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CoreNote {
     /// `NT_*`.
     pub kind: u32,
-    /// Whose kind that is: `CORE` or `LINUX`.
+    /// The note's name: `CORE` or `LINUX`.
     pub owner: &'static str,
-    /// What it says.
+    /// Its contents.
     pub bytes: Vec<u8>,
 }
 
-/// How Linux programs use a CPU: registers, frames of signals, core files.
+/// How Linux programs use a CPU: registers, signal frames, core files.
 pub trait GuestAbi: Isa {
-    /// The stack pointer's slot.
+    /// The slot of the stack pointer.
     const STACK: u16;
-    /// All slots that a program sees: a child begins with a copy of them, and core files are made from them.
+    /// All slots that a program can see: a child starts with a copy of them, and core files contain them.
     const STATE: &'static [u16];
-    /// Bytes below the stack pointer that belong to the code which a signal interrupts.
+    /// The number of bytes below the stack pointer that code may use and a signal must not overwrite.
     const RED_ZONE: u64;
-    /// Bytes of a signal's frame.
+    /// Size of a signal frame in bytes.
     const FRAME: u64;
-    /// Bytes of the smallest alternate stack (`MINSIGSTKSZ`).
+    /// Size of the smallest alternate stack in bytes (`MINSIGSTKSZ`).
     const LEAST_STACK: u64;
 
     /// The CPU as system calls show it.
     fn machine() -> &'static Machine;
 
-    /// What a program's vCPU is configured as.
+    /// The configuration of a program's vCPU.
     fn config() -> Self::Config;
 
-    /// What an exception in a program means, by the CPU's own numbers and with the address of its instruction.
+    /// Interprets an exception in a program: the CPU's own cause and value, and the address of the
+    /// instruction.
     fn raised(cause: u64, value: u64, pc: u64) -> Raised;
 
-    /// Number and arguments of the system call that the vCPU stands at.
+    /// Number and arguments of the system call at which the vCPU stands.
     fn call(vcpu: &impl Vcpu) -> (u64, [u64; 6]);
 
-    /// Gives the system call that the vCPU stands at its result, and goes on behind it. A call that is to be made again
-    /// is not ended, and has its arguments still.
+    /// Sets the result of the system call at which the vCPU stands, and continues behind it. A call that will
+    /// be restarted is not ended, and still has its arguments.
     fn end_call(vcpu: &mut impl Vcpu, result: u64);
 
-    /// The arguments of `clone`.
+    /// Interprets the arguments of `clone`.
     fn clone_args(args: [u64; 6]) -> CloneArgs;
 
-    /// Sets the thread pointer, through which code finds its thread-local variables.
+    /// Sets the thread pointer, through which code accesses thread-local variables.
     fn set_thread_pointer(vcpu: &mut impl Vcpu, to: u64);
 
-    /// Where a signal's frame lies whose end is at or below `top`.
+    /// The address of a signal frame whose end is at or below `top`.
     fn frame_at(top: u64) -> u64;
 
-    /// Writes a signal's frame.
+    /// Writes a signal frame.
     ///
     /// # Errors
     /// `EFAULT`.
     fn write_frame(vcpu: &impl Vcpu, at: u64, was: &Interrupted) -> Result<(), Errno>;
 
-    /// Sends control to a signal's handler, whose frame is at `frame`.
+    /// Jumps to a signal handler whose frame is at `frame`.
     fn enter_handler(vcpu: &mut impl Vcpu, frame: u64, handler: &Handler);
 
-    /// `rt_sigreturn`: takes the registers from the frame that the stack pointer leads to; gives the rest of the frame.
+    /// `rt_sigreturn`: restores the registers from the frame at the stack pointer; returns the rest of the
+    /// frame.
     ///
     /// # Errors
     /// `EFAULT`.
     fn leave_handler(vcpu: &mut impl Vcpu) -> Result<Interrupted, Errno>;
 
-    /// The registers of a core file's `prstatus` (`elf_gregset_t`).
+    /// The registers in a core file's `prstatus` (`elf_gregset_t`).
     fn core_registers(state: &Registers) -> Vec<u64>;
 
-    /// The other registers, in notes of their own.
+    /// Notes with the other registers.
     fn core_notes(state: &Registers) -> Vec<CoreNote>;
 
-    /// Its registers for debuggers.
+    /// The description of its registers for debuggers.
     fn target() -> Target;
 }

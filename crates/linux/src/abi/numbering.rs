@@ -1,26 +1,26 @@
-//! Numbers of system calls: which row of the table a number of some CPU means.
+//! The system call numbers of a CPU, and the rows of the table that they refer to.
 
 use crate::table::{self, Call};
 use std::sync::OnceLock;
 
-/// Names of calls that have consecutive numbers, with the number of the first one.
+/// The number of the first call, and the names of calls with consecutive numbers.
 pub type Run = (u64, &'static [&'static str]);
 
-/// Runs of numbers, written as in Linux's `unistd.h`: the first number, then names.
+/// Runs of numbers, written as in Linux's `unistd.h`: the first number, followed by names.
 macro_rules! numbers {
     ($($first:literal => $($name:ident)+;)+) => { &[$(($first, &[$(stringify!($name)),+])),+] };
 }
 pub(crate) use numbers;
 
-/// The numbers that a CPU has for system calls.
+/// The system call numbers of a CPU.
 pub struct Numbering {
     parts: &'static [&'static [Run]],
-    /// The row of each number; made when it is first needed.
+    /// The row of each number; computed when first needed.
     rows: OnceLock<Vec<Option<&'static Call>>>,
 }
 
 impl Numbering {
-    /// All numbers of these parts.
+    /// The numbers in these parts.
     pub const fn new(parts: &'static [&'static [Run]]) -> Numbering {
         Numbering { parts, rows: OnceLock::new() }
     }
@@ -40,7 +40,7 @@ impl Numbering {
         })
     }
 
-    /// The row of a number; `None` where no call has it.
+    /// The row of a number; `None` if no call has it.
     pub fn find(&self, number: u64) -> Option<&'static Call> {
         *self.rows().get(usize::try_from(number).ok()?)?
     }

@@ -3,7 +3,7 @@
 use super::GuestAbi;
 use trine_base::Vcpu;
 
-/// The registers of a thread that stands between two instructions.
+/// The registers of a thread between two instructions.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Registers {
     /// Address of the next instruction.
@@ -13,18 +13,18 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// Of this vCPU, all that a program sees.
+    /// The registers of this vCPU that a program can see.
     pub fn of<A: GuestAbi>(vcpu: &impl Vcpu) -> Registers {
         Registers { pc: vcpu.pc(), slots: A::STATE.iter().map(|&slot| (slot, vcpu.get(slot))).collect() }
     }
 
-    /// Gives them to a vCPU.
+    /// Copies them to a vCPU.
     pub fn put(&self, vcpu: &mut impl Vcpu) {
         vcpu.set_pc(self.pc);
         self.slots.iter().for_each(|&(slot, value)| vcpu.set(slot, value));
     }
 
-    /// The value of a slot; 0 of one that is not among them.
+    /// The value of a slot; 0 if it is not among them.
     pub fn get(&self, slot: u16) -> u64 {
         self.slots.iter().find(|(known, _)| *known == slot).map_or(0, |(_, value)| *value)
     }

@@ -18,16 +18,16 @@ use trine_isa_riscv::{Config, Rv64, Start};
 static CALLS: Numbering =
     Numbering::new(&[generic::NUMBERS, numbers! { 258 => riscv_hwprobe riscv_flush_icache; }]);
 
-/// As system calls, executables and files of `/proc` show it.
+/// riscv64 as system calls, executables and files of `/proc` show it.
 pub static MACHINE: Machine = machine();
 
-/// A value of its own, from which tests make other machines.
+/// Makes a new value, which tests modify.
 pub const fn machine() -> Machine {
     Machine {
         name: "riscv64",
         elf: Cpu::RISCV64,
         calls: &CALLS,
-        // The extensions of a single letter (arch/riscv/include/uapi/asm/hwcap.h).
+        // The single-letter extensions (arch/riscv/include/uapi/asm/hwcap.h).
         hwcap: extensions::letters(),
         platform: None,
         cpuinfo,
@@ -92,7 +92,7 @@ mod cause {
     pub const CALL: u64 = 8;
 }
 
-/// `si_code` of an instruction that is none.
+/// `si_code` of an illegal instruction.
 const ILL_ILLOPC: i32 = 1;
 
 /// `NT_FPREGSET` (include/uapi/linux/elf.h).
@@ -119,7 +119,7 @@ struct Frame {
     link: u64,
     stack: AltStack,
     mask: u64,
-    /// Room for larger signal sets, and up to a multiple of 16 bytes.
+    /// Room for larger signal sets, and padding to a multiple of 16 bytes.
     unused: [u64; 16],
     /// `pc`, then `x1` to `x31`.
     integer: [u64; 32],
@@ -129,7 +129,7 @@ struct Frame {
     quad: [u64; 33],
 }
 
-/// Bytes of `siginfo_t`, behind which `struct ucontext` begins.
+/// Size of `siginfo_t` in bytes, after which `struct ucontext` begins.
 const INFO: u64 = size_of::<Info>() as u64;
 
 const _: () = assert!(size_of::<Frame>() == INFO as usize + 960);
@@ -144,7 +144,7 @@ fn float(get: impl Fn(u16) -> u64) -> ([u64; 32], u64) {
     (std::array::from_fn(|i| get(F + i as u16)), get(FFLAGS) | get(FRM) << 5)
 }
 
-/// One question of `riscv_hwprobe` (Documentation/arch/riscv/hwprobe.rst).
+/// One key-value pair of `riscv_hwprobe` (Documentation/arch/riscv/hwprobe.rst).
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Pair {
@@ -152,10 +152,10 @@ struct Pair {
     value: u64,
 }
 
-/// What `riscv_hwprobe` says for a key.
+/// The value of a key of `riscv_hwprobe`.
 fn probe(key: i64) -> Option<u64> {
     Some(match key {
-        // Vendor, architecture and implementation: none.
+        // Vendor, architecture and implementation IDs: 0.
         0..=2 => 0,
         // Base: I, M, A.
         3 => 1,
@@ -169,7 +169,7 @@ fn probe(key: i64) -> Option<u64> {
 
 /// `riscv_hwprobe(pairs, count, cpu count, cpus, flags)`.
 pub fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> Result<u64, Errno> {
-    // Most bytes of a set of CPUs.
+    // The largest size of a CPU set in bytes.
     const SET: u64 = 128;
     if flags != 0 {
         return Err(Errno(libc::EINVAL));
@@ -201,7 +201,7 @@ pub fn flush_icache(c: &Context, [start, end, flags, ..]: [u64; 6]) -> Result<u6
     Ok(0)
 }
 
-/// A register of 64 bits for debuggers.
+/// A 64-bit register for debuggers.
 fn register(name: impl Into<String>, kind: &'static str, place: Place) -> Register {
     Register { name: name.into(), bits: 64, kind, place }
 }
@@ -321,7 +321,7 @@ impl GuestAbi for Rv64 {
         integer(state.pc, |slot| state.get(slot)).to_vec()
     }
 
-    /// `struct __riscv_d_ext_state`, up to a multiple of 8 bytes.
+    /// `struct __riscv_d_ext_state`, padded to a multiple of 8 bytes.
     fn core_notes(state: &Registers) -> Vec<CoreNote> {
         let (float, fcsr) = float(|slot| state.get(slot));
         let bytes = float.iter().chain([&fcsr]).flat_map(|n| n.to_le_bytes()).collect();

@@ -1,6 +1,6 @@
-//! What of signals is in registers and in frames on the stack.
+//! The CPU-independent contents of signal frames and handler calls.
 
-/// A `siginfo_t`, which is the same on the host.
+/// A `siginfo_t`, whose layout is the same on the host.
 pub type Info = [u64; 16];
 
 /// `SS_AUTODISARM`.
@@ -24,19 +24,19 @@ impl AltStack {
     /// No alternate stack.
     pub const NONE: AltStack = AltStack { sp: 0, flags: libc::SS_DISABLE, pad: 0, size: 0 };
 
-    /// Whether the stack pointer lies on it (`on_sig_stack`: the top counts, the lowest address does not).
+    /// Whether the stack pointer is on it (`on_sig_stack`: the top address counts, the lowest does not).
     pub fn holds(&self, sp: u64) -> bool {
         let usable = self.flags & (libc::SS_DISABLE | AUTODISARM) == 0;
         usable && sp > self.sp && sp - self.sp <= self.size
     }
 }
 
-/// What a signal's frame holds beside the registers.
+/// The contents of a signal frame besides the registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Interrupted {
-    /// What is known of the signal.
+    /// The signal's information.
     pub info: Info,
-    /// Signals that the thread blocked.
+    /// The signals that the thread blocked.
     pub mask: u64,
     /// Its alternate stack.
     pub stack: AltStack,
@@ -49,6 +49,6 @@ pub struct Handler {
     pub signal: i32,
     /// Address of the function.
     pub address: u64,
-    /// Where it returns to: code that makes the call `rt_sigreturn`.
+    /// Its return address: code that makes the call `rt_sigreturn`.
     pub returns_to: u64,
 }

@@ -1,4 +1,4 @@
-//! The system calls about mappings.
+//! System calls about mappings.
 
 use super::*;
 
@@ -8,7 +8,7 @@ pub fn mmap(c: &Context, [at, size, protection, flags, fd, offset]: [u64; 6]) ->
     c.guest.space.map(&Mapping { at, size, protection, flags, fd, offset })
 }
 
-/// `membarrier(command, flags, cpu)`. Where all threads are to see changed code, no thread's translations stay.
+/// `membarrier(command, flags, cpu)`. If all threads must see changed code, all translations are dropped.
 pub fn membarrier(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     const SYNC_CORE: i32 = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE;
     let result = c.host(libc::SYS_membarrier, args)?;
@@ -33,7 +33,7 @@ pub fn mremap(c: &Context, args: [u64; 6]) -> Result<u64, Errno> {
     c.guest.space.remap(args)
 }
 
-/// Whether memory may hold something else after this advice (madvise(2)); what is not known may do anything.
+/// Whether this advice may change the contents of memory (madvise(2)); unknown advice may.
 fn advice_drops(advice: u64) -> bool {
     !matches!(
         advice as i32,
@@ -51,15 +51,15 @@ fn advice_drops(advice: u64) -> bool {
     )
 }
 
-/// Whether memory may hold something else after `madvise(addr, length, advice)`.
+/// Whether `madvise(addr, length, advice)` may change the contents of memory.
 pub fn madvise_drops(args: &[u64; 6]) -> bool {
     advice_drops(args[2])
 }
 
-/// Most ranges of one call (`UIO_MAXIOV`).
+/// The most ranges in one call (`UIO_MAXIOV`).
 const MOST_RANGES: u64 = 1024;
 
-/// `process_madvise(pidfd, ranges, count, advice, flags)`: what lies above a program's addresses is a monitor's.
+/// `process_madvise(pidfd, ranges, count, advice, flags)`: addresses above a program's belong to a monitor.
 pub fn process_madvise(c: &Context, [pidfd, at, count, advice, flags, _]: [u64; 6]) -> Result<u64, Errno> {
     if count > MOST_RANGES {
         return Err(Errno(libc::EINVAL));
@@ -105,7 +105,7 @@ pub fn shmat(c: &Context, [id, wanted, flags, ..]: [u64; 6]) -> Result<u64, Errn
         }
         Ok((c.host(libc::SYS_shmat, [id, at, host_flags, 0, 0, 0])?, size))
     };
-    // Whether its pages are huge (`SHM_HUGETLB`) the host does not say.
+    // The host does not say whether its pages are huge (`SHM_HUGETLB`).
     let (at, size, align) = match attach(&inner, PAGE) {
         Err(Errno(libc::EINVAL)) => {
             let huge = usual_huge_page();
@@ -116,7 +116,7 @@ pub fn shmat(c: &Context, [id, wanted, flags, ..]: [u64; 6]) -> Result<u64, Errn
     let read_only = flags & libc::SHM_RDONLY as u64 != 0;
     let exec = if flags & libc::SHM_EXEC as u64 != 0 { EXEC } else { 0 };
     let protection = READ | exec | if read_only { 0 } else { WRITE };
-    // As Linux names it: by its key, with its number for an inode.
+    // Named as on Linux: by its key, with its ID as inode number.
     let (inode, name) = (id & 0xffff_ffff, format!("/SYSV{:08x} (deleted)", key_of(&ds)));
     let file = Some(Arc::new(Mapped { device: 0, inode, name }));
     inner.insert(

@@ -1,4 +1,4 @@
-//! What is mapped where, where there is room, and what grows: the list of regions of an address space.
+//! The list of mapped regions of an address space: lookup, free gaps, and growing mappings.
 
 use super::*;
 
@@ -6,18 +6,18 @@ use super::*;
 #[derive(Clone, Debug)]
 pub(super) struct Region {
     pub end: u64,
-    /// `PROT_*` as the program has them.
+    /// `PROT_*` flags, as the program set them.
     pub protection: u32,
     pub shared: bool,
-    /// What `/proc/self/maps` says of a file.
+    /// Its file, as `/proc/self/maps` shows it.
     pub file: Option<Arc<Mapped>>,
-    /// Where the region begins in the file.
+    /// The offset of the region in the file.
     pub offset: u64,
-    /// What `/proc/self/maps` says at the end of the line, where there is no file.
+    /// The name at the end of the line in `/proc/self/maps`, if there is no file.
     pub name: String,
-    /// It grows downwards when the page below it is touched (`MAP_GROWSDOWN`): the host does that.
+    /// Whether it grows downwards when the page below it is touched (`MAP_GROWSDOWN`), which the host does.
     pub grows: bool,
-    /// What its addresses are multiples of: [`PAGE`], or the size of its huge pages.
+    /// The alignment of its addresses: [`PAGE`], or the size of its huge pages.
     pub align: u64,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Mapped {
 
 /// A vCPU that fetches code here.
 pub(super) struct Owner {
-    /// Whose thread it is: processes may share an address space.
+    /// The process of its thread: several processes may share an address space.
     pub process: usize,
     pub thread: i32,
     pub code: Arc<dyn CodeOwner>,
@@ -39,16 +39,16 @@ pub(super) struct Owner {
 
 pub(super) struct Inner {
     pub regions: BTreeMap<u64, Region>,
-    /// Where those begin that grow.
+    /// Start addresses of the growing mappings.
     pub growing: BTreeSet<u64>,
-    /// Pages that code was fetched from.
+    /// Pages from which code was fetched.
     pub code: BTreeSet<u64>,
     pub owners: Vec<Owner>,
     pub brk_start: u64,
     pub brk: u64,
-    /// Where a debugger stops the program.
+    /// Addresses of the debugger's breakpoints.
     pub stops: BTreeSet<u64>,
-    /// Below this address mappings are placed; above it the stack grows.
+    /// Mappings are placed below this address; the stack grows above it.
     pub top: u64,
 }
 
@@ -79,7 +79,7 @@ impl Inner {
         }
     }
 
-    /// Takes the regions of a range out.
+    /// Removes and returns the regions of a range.
     pub(super) fn remove(&mut self, start: u64, end: u64) -> Vec<(u64, Region)> {
         self.split(start);
         self.split(end);
@@ -87,7 +87,7 @@ impl Inner {
         keys.into_iter().filter_map(|k| Some((k, self.take(k)?))).collect()
     }
 
-    /// Puts a region where none is.
+    /// Adds a region where there is none.
     pub(super) fn put(&mut self, start: u64, region: Region) {
         if region.grows {
             self.growing.insert(start);
@@ -95,15 +95,15 @@ impl Inner {
         self.regions.insert(start, region);
     }
 
-    /// Takes the region out that begins there.
+    /// Removes and returns the region that begins at `start`.
     pub(super) fn take(&mut self, start: u64) -> Option<Region> {
         self.growing.remove(&start);
         self.regions.remove(&start)
     }
 
-    /// Tells the vCPUs that pages they fetched code from have changed.
+    /// Tells the vCPUs that pages have changed from which they fetched code.
     pub(super) fn forget_code(&mut self, start: u64, end: u64) {
-        // A program may name a range that ends before it begins.
+        // The program may give a range that ends before it begins.
         if start >= end {
             return;
         }
@@ -114,7 +114,8 @@ impl Inner {
         }
     }
 
-    /// Highest gap of `size` bytes below `top` that begins at a multiple of `align`. Below what grows there is room left.
+    /// The highest gap of `size` bytes below `top` whose start is a multiple of `align`. Room is left below
+    /// growing mappings.
     pub(super) fn gap(&self, size: u64, align: u64, top: u64) -> Option<u64> {
         let place = |end: u64| Some(end.checked_sub(size)? & !(align - 1));
         let mut end = top;
@@ -127,14 +128,14 @@ impl Inner {
         place(end).filter(|&start| start >= START)
     }
 
-    /// Where a mapping goes for which the program names no address.
+    /// The address for a mapping for which the program gives none.
     pub(super) fn place(&self, size: u64, align: u64) -> Result<u64, Errno> {
         let found = self.gap(size, align, self.top).or_else(|| self.gap(size, align, END));
         found.ok_or(Errno(libc::ENOMEM))
     }
 
-    /// Notes how far the host has let mappings grow. Nothing else lies between one and the next lower mapping, so that
-    /// the pages which are there now are those that it grew by.
+    /// Records how far the host has let mappings grow. There is nothing else between a growing mapping and
+    /// the next lower one, so the pages that exist there now belong to it.
     pub(super) fn settle(&mut self) {
         let mut grown = Vec::new();
         for &start in &self.growing {
@@ -157,7 +158,7 @@ impl Inner {
         }
     }
 
-    /// The region that has this address.
+    /// The region that contains this address.
     pub(super) fn region_at(&self, at: u64) -> Option<&Region> {
         self.regions.range(..=at).next_back().map(|(_, r)| r).filter(|r| r.end > at)
     }
@@ -166,14 +167,14 @@ impl Inner {
         self.regions.range(..end).next_back().is_none_or(|(_, r)| r.end <= start)
     }
 
-    /// Where the growing mapping begins that `mprotect(start, …, PROT_GROWSDOWN)` is about: all of it is meant.
+    /// The start of the growing mapping for `mprotect(start, …, PROT_GROWSDOWN)`, all of which is changed.
     pub(super) fn grown_from(&self, start: u64, end: u64) -> Result<u64, Errno> {
         let at = self.regions.range(..end).rev().take_while(|(_, r)| r.end > start).last();
         let (&(mut from), region) = at.ok_or(Errno(libc::ENOMEM))?;
         if !region.grows {
             return Err(Errno(libc::EINVAL));
         }
-        // Parts with the same protection are one mapping for the host.
+        // Parts with the same protection are one mapping on the host.
         while let Some((&lower, _)) = self
             .regions
             .range(..from)
@@ -185,7 +186,7 @@ impl Inner {
         Ok(from)
     }
 
-    /// Where the mappings that begin at or before `start` and follow each other end.
+    /// The end of the contiguous mappings from `start` on.
     pub(super) fn mapped_end(&self, start: u64) -> u64 {
         let mut end = start;
         while let Some((_, region)) = self.regions.range(..=end).next_back().filter(|(_, r)| r.end > end) {
@@ -194,7 +195,7 @@ impl Inner {
         end
     }
 
-    /// Tells those who keep translations. All threads of a program share theirs, and are told at once.
+    /// Tells the owners of translations. All threads of a program share theirs, and are told at once.
     pub(super) fn tell(&self, what: impl Fn(&dyn CodeOwner)) {
         let same = |a: &Owner, b: &Owner| Arc::as_ptr(&a.code).addr() == Arc::as_ptr(&b.code).addr();
         for (i, owner) in self.owners.iter().enumerate() {

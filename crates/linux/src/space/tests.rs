@@ -32,7 +32,7 @@ fn byte(at: u64) -> u8 {
     byte[0]
 }
 
-/// A process has one address space: two of these tests would map over each other.
+/// Held by each test: a process has one address space, and two tests would map over each other.
 pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
@@ -43,10 +43,10 @@ fn debuggers_write_where_programs_may_not() {
     let data = page(&space, libc::PROT_READ | libc::PROT_WRITE);
     assert!(space.poke(text + 4, &[7]) && space.poke(data, &[8]));
     assert_eq!((byte(text + 4), byte(data)), (7, 8));
-    // Over the end of one mapping into the other, whichever lies first.
+    // Across the end of one mapping into the next, whichever comes first.
     let end = text.min(data) + PAGE - 1;
     assert_eq!(space.poke(end, &[9, 10]), text.abs_diff(data) == PAGE);
-    // What is mapped nowhere, partly and at the end of all addresses.
+    // Ranges that are not mapped, mapped in part, or at the end of all addresses.
     assert!(!space.poke(text.min(data) - 1, &[1, 2]) && !space.poke(u64::MAX, &[1, 2]));
     [text, data].iter().for_each(|&at| space.unmap(at, PAGE).expect("unmapped"));
     assert!(!space.poke(text, &[1]));
@@ -62,7 +62,7 @@ fn what_grows_is_known_and_has_room() {
     let stack = map(0, 4 * PAGE, grows).expect("mapped");
     let other = map(0, PAGE, flags).expect("mapped");
     assert!(other + PAGE + GUARD <= stack, "{other:#x} is too close below {stack:#x}");
-    // The host keeps the same distance.
+    // The host keeps the same gap.
     space.unmap(other, PAGE).expect("unmapped");
     trine_engine::direct::write(stack - 5 * PAGE, &[1]).expect("the host lets it grow");
     let view = space.view_at(stack - 5 * PAGE).expect("a mapping");
@@ -71,7 +71,7 @@ fn what_grows_is_known_and_has_room() {
     let taken = map(stack - 2 * PAGE, PAGE, flags | NO_REPLACE);
     assert_eq!(taken, Err(Errno(libc::EEXIST)));
     let other = map(0, PAGE, flags).expect("mapped");
-    // From anywhere in it, all that lies below is meant.
+    // From any address in it, everything below is changed.
     let down = READ | libc::PROT_GROWSDOWN as u32;
     space.protect(stack, PAGE, down).expect("protected");
     assert_eq!(space.view_at(stack - 5 * PAGE).map(|v| (v.end, v.protection)), Some((stack + PAGE, READ)));

@@ -1,4 +1,4 @@
-//! A system call as a line of text.
+//! Formatting system calls as lines of text.
 
 use crate::call::string;
 use crate::errno::Errno;
@@ -17,7 +17,7 @@ fn name_of(list: &[Name], value: i32) -> Option<&'static str> {
 
 /// The name of a signal, such as `SIGSEGV`.
 pub fn signal(number: i32) -> String {
-    /// The first signal that programs may use as they like.
+    /// The first real-time signal.
     const REAL_TIME: i32 = 32;
     match name_of(names::SIGNALS, number) {
         Some(name) => name.into(),
@@ -26,7 +26,7 @@ pub fn signal(number: i32) -> String {
     }
 }
 
-/// The names of the bits that are set, what has none as a number; `none` where no bit is set.
+/// The names of the bits that are set, and a number for bits without a name; `none` if no bit is set.
 fn flags(list: &[Name], mut value: u64, none: &str) -> String {
     let mut found = Vec::new();
     for (bits, name) in list {
@@ -41,7 +41,7 @@ fn flags(list: &[Name], mut value: u64, none: &str) -> String {
     if found.is_empty() { none.into() } else { found.join("|") }
 }
 
-/// Flags of `open`.
+/// Formats flags of `open`.
 fn open(value: u64) -> String {
     let access = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"][value as usize & 3];
     match flags(names::OPEN, value & !3 & 0xffff_ffff, "") {
@@ -50,7 +50,7 @@ fn open(value: u64) -> String {
     }
 }
 
-/// Flags of `mmap`: how large huge pages are stands in six of the bits.
+/// Formats flags of `mmap`, six bits of which are the size of huge pages.
 fn map(value: u64) -> String {
     let log = value >> libc::MAP_HUGE_SHIFT & libc::MAP_HUGE_MASK as u64;
     if value & libc::MAP_HUGETLB as u64 == 0 || log == 0 {
@@ -60,14 +60,14 @@ fn map(value: u64) -> String {
     format!("{rest}|{log}<<MAP_HUGE_SHIFT")
 }
 
-/// A value by its name, or as a number.
+/// Formats a value by its name, or as a number.
 fn one(list: &[Name], value: u64) -> String {
     name_of(list, value as i32).map_or_else(|| (value as i32).to_string(), str::to_string)
 }
 
-/// The value of an argument by name; `None` where it has none.
+/// Formats an argument by name; `None` if it has no name.
 fn named(how: How, value: u64, args: &[u64; 6]) -> Option<String> {
-    // Calls look at 32 bits of flags and numbers.
+    // Flags and small numbers are 32 bits wide.
     let low = value & 0xffff_ffff;
     Some(match how {
         How::Flags(list, none) => flags(list, low, none),
@@ -121,7 +121,7 @@ fn show(arg: Arg, value: u64) -> String {
     }
 }
 
-/// The call of this row, or with this number where it has none, with its arguments.
+/// Formats a call of this row (or an unknown call with this number) with its arguments.
 pub fn call(number: u64, call: Option<&Call>, args: [u64; 6]) -> String {
     let Some(call) = call else { return format!("syscall_{number}({args:#x?})") };
     let text = |(at, &arg): (usize, &Arg)| {
@@ -132,7 +132,7 @@ pub fn call(number: u64, call: Option<&Call>, args: [u64; 6]) -> String {
     format!("{}({})", call.name, shown.join(", "))
 }
 
-/// Its result.
+/// Formats a result.
 pub fn result(result: Result<u64, Errno>) -> String {
     match result {
         Ok(value) if value > 0xffff_ffff => format!("{value:#x}"),
@@ -152,7 +152,7 @@ mod tests {
     use crate::space::{Mapping, Space};
     use crate::table;
 
-    /// Bytes where a program's are.
+    /// Copies bytes to an address that programs can have.
     fn in_memory(bytes: &[u8]) -> u64 {
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);

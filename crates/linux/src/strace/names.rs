@@ -1,10 +1,10 @@
-//! Names of flags and of values that system calls take, as Linux' headers have them.
+//! Names of flags and values of system calls, as in Linux's headers.
 
 /// A value and its name.
 pub type Name = (u64, &'static str);
 
-/// Lists of constants with their names. Those that the C library's bindings lack stand with their values, from
-/// include/uapi/linux.
+/// Lists of constants with their names. Constants that the C library's bindings lack have their values here,
+/// from include/uapi/linux.
 macro_rules! names {
     (@value $name:ident) => { libc::$name as u32 as u64 };
     (@value $name:ident $value:expr) => { $value };
@@ -33,7 +33,7 @@ names! {
         SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGUSR1, SIGSEGV, SIGUSR2, SIGPIPE,
         SIGALRM, SIGTERM, SIGSTKFLT, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGXCPU, SIGXFSZ,
         SIGVTALRM, SIGPROF, SIGWINCH, SIGIO, SIGPWR, SIGSYS;
-    /// Flags of `open`, but for the access mode. Those of several bits come first.
+    /// Flags of `open`, without the access mode. Flags of several bits come first.
     OPEN =
         O_TMPFILE, O_SYNC, O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC, O_APPEND, O_NONBLOCK, O_DSYNC, O_ASYNC, O_DIRECT,
         O_LARGEFILE(0o100000), O_DIRECTORY, O_NOFOLLOW, O_NOATIME, O_CLOEXEC, O_PATH;
@@ -72,14 +72,14 @@ names! {
     SHARES =
         CLONE_NEWTIME(0x80), CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS,
         CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET;
-    /// From where `lseek` counts.
+    /// Origins of `lseek`.
     WHENCE = SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE;
     /// Operations of `futex`, without their flags.
     FUTEXES =
         FUTEX_WAIT, FUTEX_WAKE, FUTEX_FD, FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP, FUTEX_LOCK_PI,
         FUTEX_UNLOCK_PI, FUTEX_TRYLOCK_PI, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET, FUTEX_WAIT_REQUEUE_PI,
         FUTEX_CMP_REQUEUE_PI, FUTEX_LOCK_PI2(13);
-    /// Flags beside the operation.
+    /// Flags of `futex`, besides the operation.
     FUTEX_FLAGS = FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME;
     /// Commands of `fcntl`.
     COMMANDS =
@@ -89,9 +89,9 @@ names! {
         F_GET_RW_HINT(1035), F_SET_RW_HINT(1036);
     /// The flag of a descriptor.
     DESCRIPTOR = FD_CLOEXEC;
-    /// Kinds of locks (`flock`).
+    /// Operations of `flock`.
     FLOCKS = LOCK_NB, LOCK_SH, LOCK_EX, LOCK_UN;
-    /// What is asked for by `faccessat`; nothing is `F_OK`.
+    /// Modes of `faccessat`; none is `F_OK`.
     ACCESSES = R_OK, W_OK, X_OK;
     /// Flags of calls with a directory's descriptor.
     AT =
@@ -101,7 +101,7 @@ names! {
     AT_ACCESS = AT_EACCESS, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH;
     /// Flags of `unlinkat`.
     AT_UNLINK = AT_REMOVEDIR;
-    /// What `statx` is asked for.
+    /// Masks of `statx`.
     STATX =
         STATX_ALL, STATX_BASIC_STATS, STATX_TYPE, STATX_MODE, STATX_NLINK, STATX_UID, STATX_GID, STATX_ATIME, STATX_MTIME,
         STATX_CTIME, STATX_INO, STATX_SIZE, STATX_BLOCKS, STATX_BTIME, STATX_MNT_ID;
@@ -147,19 +147,19 @@ names! {
         CLOCK_TAI;
     /// Timers of `setitimer`.
     INTERVALS = ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF;
-    /// What `rt_sigprocmask` does.
+    /// Operations of `rt_sigprocmask`.
     MASKS = SIG_BLOCK, SIG_UNBLOCK, SIG_SETMASK;
     /// Options of `wait4` and `waitid`.
     WAITS = WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT, __WNOTHREAD, __WALL, __WCLONE;
-    /// Whom `waitid` waits for.
+    /// ID types of `waitid`.
     WAITED = P_ALL(0), P_PID(1), P_PGID(2), P_PIDFD(3);
     /// Families of sockets.
     DOMAINS =
         AF_UNSPEC, AF_UNIX, AF_INET, AF_AX25, AF_IPX, AF_APPLETALK, AF_X25, AF_INET6, AF_KEY, AF_NETLINK, AF_PACKET,
         AF_RDS, AF_CAN, AF_TIPC, AF_BLUETOOTH, AF_ALG, AF_VSOCK, AF_XDP;
-    /// Kinds of sockets, without their flags.
+    /// Socket types, without their flags.
     SOCKETS = SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP, SOCK_PACKET(10);
-    /// Flags beside the kind.
+    /// Flags of socket types.
     SOCKET_FLAGS = SOCK_CLOEXEC, SOCK_NONBLOCK;
     /// Protocols of the Internet's sockets.
     PROTOCOLS =
@@ -195,18 +195,18 @@ names! {
     MESSAGES =
         MSG_OOB, MSG_PEEK, MSG_DONTROUTE, MSG_CTRUNC, MSG_TRUNC, MSG_DONTWAIT, MSG_EOR, MSG_WAITALL, MSG_CONFIRM,
         MSG_ERRQUEUE, MSG_NOSIGNAL, MSG_MORE, MSG_WAITFORONE, MSG_FASTOPEN, MSG_CMSG_CLOEXEC;
-    /// How a socket is shut down.
+    /// Directions of `shutdown`.
     SHUTDOWNS = SHUT_RD, SHUT_WR, SHUT_RDWR;
     /// Limits.
     LIMITS =
         RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_CORE, RLIMIT_RSS, RLIMIT_NPROC, RLIMIT_NOFILE,
         RLIMIT_MEMLOCK, RLIMIT_AS, RLIMIT_LOCKS, RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_RTPRIO,
         RLIMIT_RTTIME;
-    /// Whose use of resources is asked for.
+    /// Targets of `getrusage`.
     USERS = RUSAGE_SELF, RUSAGE_CHILDREN, RUSAGE_THREAD;
-    /// Whose priority is meant.
+    /// Targets of `getpriority` and `setpriority`.
     PRIORITIES = PRIO_PROCESS, PRIO_PGRP, PRIO_USER;
-    /// Ways of scheduling.
+    /// Scheduling policies.
     POLICIES = SCHED_OTHER, SCHED_FIFO, SCHED_RR, SCHED_BATCH, SCHED_IDLE, SCHED_DEADLINE;
     /// Operations of `prctl`.
     PRCTL =
@@ -224,16 +224,16 @@ names! {
         MS_RELATIME, MS_STRICTATIME, MS_LAZYTIME;
     /// Flags of `umount2`.
     UNMOUNTS = MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW;
-    /// Flags of System V's objects; commands and permissions stand beside them.
+    /// Flags of System V IPC calls; commands and permissions are separate.
     IPC = IPC_CREAT, IPC_EXCL, IPC_NOWAIT;
-    /// Commands about System V's objects.
+    /// Commands of System V IPC calls.
     IPC_COMMANDS =
         IPC_RMID, IPC_SET, IPC_STAT, IPC_INFO, SHM_LOCK(11), SHM_UNLOCK(12), SHM_STAT(13), SHM_INFO(14);
-    /// The same of semaphores.
+    /// Commands of `semctl`.
     SEM_COMMANDS =
         IPC_RMID, IPC_SET, IPC_STAT, IPC_INFO, GETPID(11), GETVAL(12), GETALL(13), GETNCNT(14), GETZCNT(15), SETVAL(16),
         SETALL(17), SEM_STAT(18), SEM_INFO(19);
-    /// The same of queues.
+    /// Commands of `msgctl`.
     QUEUE_COMMANDS = IPC_RMID, IPC_SET, IPC_STAT, IPC_INFO, MSG_STAT(11), MSG_INFO(12);
     /// Flags of `shmat`.
     ATTACHES = SHM_RDONLY, SHM_RND, SHM_REMAP, SHM_EXEC;

@@ -1,4 +1,4 @@
-//! Which arguments of which calls are shown by name. The table of calls says what an argument is for the host; this one
+//! How arguments are shown by name. The table of calls says what an argument is for the host; this table says
 //! what it is for a reader.
 
 use super::names::{self, Name};
@@ -6,20 +6,20 @@ use super::names::{self, Name};
 /// How a value is shown.
 #[derive(Clone, Copy)]
 pub enum How {
-    /// The names of its bits; the text where none is set.
+    /// By the names of its bits; the text is shown if none is set.
     Flags(&'static [Name], &'static str),
-    /// Its name.
+    /// By its name.
     One(&'static [Name]),
-    /// A value of the first list with flags of the second.
+    /// As a value of the first list with flags of the second.
     With(&'static [Name], &'static [Name]),
-    /// Flags of the list with a signal in the lowest byte.
+    /// As flags of the list, with a signal in the lowest byte.
     CloneFlags(&'static [Name]),
-    /// Flags of the list with permission bits.
+    /// As flags of the list, with permission bits.
     Permissions(&'static [Name]),
-    /// Flags of `open`.
+    /// As flags of `open`.
     Open,
-    /// By another argument of this place, which has one of these values: the first row that fits, or else as the table
-    /// of calls says.
+    /// Depending on the argument at this index: as in the first row with its value, or else as the table of
+    /// calls says.
     By(usize, &'static [(u64, How)]),
 }
 
@@ -36,7 +36,7 @@ const OF_FCNTL: &[(u64, How)] = &[
     (10, One(names::SIGNALS)),
 ];
 
-/// The options of a socket by their level.
+/// Socket options by level.
 const OF_LEVEL: &[(u64, How)] = &[
     (libc::SOL_SOCKET as u64, One(names::SOCKET_OPTIONS)),
     (libc::SOL_TCP as u64, One(names::TCP_OPTIONS)),
@@ -44,11 +44,11 @@ const OF_LEVEL: &[(u64, How)] = &[
     (libc::SOL_IPV6 as u64, One(names::IPV6_OPTIONS)),
 ];
 
-/// The protocol of a socket by its family.
+/// The protocol of a socket by family.
 const OF_DOMAIN: &[(u64, How)] =
     &[(libc::AF_INET as u64, One(names::PROTOCOLS)), (libc::AF_INET6 as u64, One(names::PROTOCOLS))];
 
-/// Names of calls, the place of an argument, and how that is shown.
+/// Names of calls, the index of an argument, and how it is shown.
 pub const ROWS: &[(&[&str], usize, How)] = &[
     (&["fcntl"], 1, One(names::COMMANDS)),
     (&["fcntl"], 2, By(1, OF_FCNTL)),
@@ -138,7 +138,7 @@ pub const ROWS: &[(&[&str], usize, How)] = &[
     (&["prctl"], 1, By(0, &[(libc::PR_SET_PDEATHSIG as u64, One(names::SIGNALS))])),
 ];
 
-/// How an argument is shown, where not as the table of calls says.
+/// How an argument is shown, if not as the table of calls says.
 pub fn find(call: &str, at: usize) -> Option<How> {
     ROWS.iter().find(|(calls, place, _)| *place == at && calls.contains(&call)).map(|(_, _, how)| *how)
 }

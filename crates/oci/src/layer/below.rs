@@ -1,4 +1,4 @@
-//! What the layers below one show of a path, as overlayfs would.
+//! What the layers below a layer show at a path, as overlayfs would.
 
 use super::root::is_whiteout;
 use rustix::fs::{self, FileType, Mode, OFlags, Stat};
@@ -10,30 +10,30 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Directories of layers, the topmost first.
+/// The directories of layers, the topmost first.
 #[derive(Clone, Copy, Debug)]
 pub struct Below<'a>(pub &'a [PathBuf]);
 
-/// Something of a layer below.
+/// A file, directory or other node of a lower layer.
 pub struct Found {
     fd: OwnedFd,
-    /// What it is.
+    /// Its status.
     pub stat: Stat,
 }
 
 enum Look {
     Found(Found),
-    /// Not here; maybe further below.
+    /// Not in this layer; maybe in a lower one.
     On,
-    /// Not here, and what is further below is hidden.
+    /// Not in this layer, and lower layers are hidden.
     Hidden,
 }
 
 impl Below<'_> {
-    /// What is at this path; links on the way are not followed.
+    /// What the layers show at this path; symbolic links on the way are not followed.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn find(&self, path: &Path) -> io::Result<Option<Found>> {
         for layer in self.0 {
             match look(layer, path)? {
@@ -88,7 +88,7 @@ fn hides(dir: &OwnedFd) -> bool {
 }
 
 impl Found {
-    /// What has this name in a directory, links not followed; `None` where nothing has.
+    /// Opens a name in a directory without following links; `None` where it does not exist.
     pub(super) fn open(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<Found>> {
         match fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
             Err(Errno::NOENT) => Ok(None),
@@ -105,7 +105,7 @@ impl Found {
         &self.fd
     }
 
-    /// Whether it is a directory that hides what the layers below have in it.
+    /// Whether it is a directory that hides the contents of lower layers.
     pub(super) fn hides(&self) -> bool {
         self.is_directory() && hides(&self.fd)
     }
@@ -129,26 +129,26 @@ impl Found {
         self.kind() == FileType::Symlink
     }
 
-    /// Where a symbolic link leads.
+    /// Reads a symbolic link.
     ///
     /// # Errors
-    /// Where it is none.
+    /// It is not a symbolic link.
     pub fn link(&self) -> io::Result<std::ffi::CString> {
         Ok(fs::readlinkat(&self.fd, "", Vec::new())?)
     }
 
-    /// A file, to be read.
+    /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// Where it is none.
+    /// It is not a regular file.
     pub fn file(&self) -> io::Result<File> {
         match self.kind() {
             FileType::RegularFile => File::open(proc(&self.fd)),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no file")),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file")),
         }
     }
 
-    /// When it was changed.
+    /// The time of its last modification.
     pub fn mtime(&self) -> (i64, u32) {
         (self.stat.st_mtime, u32::try_from(self.stat.st_mtime_nsec).unwrap_or(0))
     }

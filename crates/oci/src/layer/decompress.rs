@@ -1,4 +1,5 @@
-//! Layers as they are sent: plain, by gzip, by zstd. What it is the first bytes say, as for Docker; media types lie.
+//! Decompression of layers: plain, gzip, zstd. The first bytes decide, as with Docker, because media types
+//! can be wrong.
 
 use crate::error::{Error, Result};
 use flate2::bufread::MultiGzDecoder;
@@ -6,14 +7,14 @@ use ruzstd::decoding::errors::{FrameDecoderError, FrameHeaderError, ReadFrameHea
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::io::{self, BufRead, BufReader, Read};
 
-/// Largest window of zstd: what its own tool takes unasked. Its frames may ask for 3.75 TiB, and all of it is kept in
-/// memory.
+/// The largest zstd window, which is what its own tool accepts by default. A frame may ask for up to 3.75
+/// TiB, all of which would be kept in memory.
 const WINDOW_MOST: u64 = 128 << 20;
 
 /// How content is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// Not compressed.
     None,
     /// RFC 1952.
     Gzip,
@@ -22,13 +23,16 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// By the first bytes.
+    /// Detects the compression from the first bytes.
     ///
     /// # Errors
-    /// For compressions that no image may have.
+    /// The compression is not allowed for images.
     pub fn of(start: &[u8]) -> Result<Compression> {
         let other = |name: &str| {
-            Err(Error::damaged("layer", format!("it is compressed by {name}: gzip and zstd are taken")))
+            Err(Error::damaged(
+                "layer",
+                format!("it is compressed with {name}: only gzip and zstd are supported"),
+            ))
         };
         match start {
             [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
@@ -39,7 +43,7 @@ impl Compression {
         }
     }
 
-    /// The media type of a layer that is compressed so.
+    /// The media type of a layer with this compression.
     pub fn media_type(self) -> &'static str {
         match self {
             Compression::None => crate::document::LAYER,
@@ -49,10 +53,10 @@ impl Compression {
     }
 }
 
-/// Reads content without its compression.
+/// Returns a reader of the decompressed content.
 ///
 /// # Errors
-/// Where its start cannot be read, or is of another compression.
+/// The first bytes cannot be read, or show another compression.
 pub fn plain<'a>(reader: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>> {
     let mut reader = BufReader::with_capacity(1 << 16, reader);
     let start = reader.fill_buf().map_err(|e| Error::damaged("layer", e.to_string()))?;
@@ -67,15 +71,15 @@ pub fn plain<'a>(reader: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 
     })
 }
 
-/// As [`plain`]; content of more than `most` bytes is an error.
+/// As [`plain`]; more than `most` bytes of content are an error.
 ///
 /// # Errors
-/// As there.
+/// As [`plain`].
 pub fn bounded<'a>(reader: impl Read + Send + 'a, most: u64) -> Result<AtMost<Box<dyn Read + Send + 'a>>> {
     Ok(AtMost::new(plain(reader)?, most))
 }
 
-/// Reads at most so many bytes; more are an error, not the end.
+/// A reader with a limit; exceeding it is an error, not the end.
 pub struct AtMost<R> {
     inner: R,
     most: u64,
@@ -83,7 +87,7 @@ pub struct AtMost<R> {
 }
 
 impl<R: Read> AtMost<R> {
-    /// Reads at most `most` bytes of `inner`.
+    /// Creates a reader of at most `most` bytes of `inner`.
     pub fn new(inner: R, most: u64) -> AtMost<R> {
         AtMost { inner, most, left: most }
     }
@@ -103,7 +107,7 @@ impl<R: Read> Read for AtMost<R> {
     }
 }
 
-/// Frame after frame of zstd; those that are to be skipped are (zstd:chunked keeps its index in them).
+/// Reads consecutive zstd frames; skippable frames are skipped (zstd:chunked stores its index in them).
 struct Frames<R: BufRead> {
     reader: R,
     decoder: FrameDecoder,
@@ -115,7 +119,7 @@ fn bad(what: impl std::fmt::Display) -> io::Error {
 }
 
 impl<R: BufRead> Frames<R> {
-    /// Goes to the next frame with content; says whether there is one.
+    /// Goes to the next frame with content; returns whether there is one.
     fn begin(&mut self) -> io::Result<bool> {
         loop {
             if self.reader.fill_buf()?.is_empty() {
@@ -177,7 +181,7 @@ mod tests {
     use crate::bounded::within;
     use std::io::Write;
 
-    /// `printf hello | zstd`, as RFC 8878 has it: a raw block of 5 bytes, no checksum.
+    /// The output of `printf hello | zstd`, as RFC 8878 describes it: a raw block of 5 bytes, no checksum.
     const FRAME: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 5, 0x29, 0, 0, b'h', b'e', b'l', b'l', b'o'];
 
     fn text(bytes: &[u8]) -> io::Result<String> {
@@ -201,7 +205,7 @@ mod tests {
         assert_eq!(text(b"").unwrap(), "");
     }
 
-    /// A frame with this window descriptor whose blocks repeat a byte 128 KiB long; nothing ends it.
+    /// A frame with this window descriptor whose blocks repeat a byte 128 KiB long; it has no end.
     fn repeating(window: u8, blocks: usize) -> Vec<u8> {
         let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, window];
         let header: u32 = (128 << 10) << 3 | 1 << 1;
@@ -217,15 +221,15 @@ mod tests {
         within("layer::decompress::tests::a_frame_takes_no_more_memory_than_a_window_may", 400 << 20, || {
             let all =
                 |bytes: &[u8]| io::copy(&mut plain(bytes).unwrap(), &mut io::sink()).unwrap_err().to_string();
-            // 2 GiB, then the largest that there is.
+            // 2 GiB, then the largest possible window.
             for window in [21 << 3, 0xff] {
                 let why = all(&repeating(window, 16_400));
                 assert!(why.contains("bytes of memory"), "{why}");
-                // Behind a frame that is fine, too.
+                // The same behind a valid frame.
                 let why = all(&[FRAME, &repeating(window, 16_400)].concat());
                 assert!(why.contains("bytes of memory"), "{why}");
             }
-            // 8 MiB are fine, and it may be ever so long.
+            // 8 MiB are accepted, and the content may have any length.
             let mut fine = repeating(13 << 3, 16_400);
             fine.extend([1, 0, 0]);
             assert_eq!(io::copy(&mut plain(&fine[..]).unwrap(), &mut io::sink()).unwrap(), 16_400 << 17);
@@ -235,7 +239,7 @@ mod tests {
     #[test]
     fn a_block_takes_no_more_memory_than_a_block_may() {
         within("layer::decompress::tests::a_block_takes_no_more_memory_than_a_block_may", 400 << 20, || {
-            // 40,000 matches of 65,539 bytes in a block of 90 kB: no literals; each code is said once for all.
+            // 40,000 matches of 65,539 bytes in a block of 90 kB: no literals; all codes use run-length mode.
             let mut block = vec![0x00, 0xff];
             block.extend((40_000u16 - 0x7f00).to_le_bytes());
             block.extend([0b0101_0100, 0, 2, 52]);

@@ -1,4 +1,4 @@
-//! All that an image's layers show together, as overlayfs would: for what cannot mount them.
+//! The merged view of an image's layers, as overlayfs would show it, for users that cannot mount overlayfs.
 
 use super::below::{Below, Found};
 use super::root::is_whiteout;
@@ -10,13 +10,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// Most symbolic links of a path (`MAXSYMLINKS`).
+/// The most symbolic links in a path (`MAXSYMLINKS`).
 const LINKS_MOST: usize = 40;
 
-/// The prefix of files that say that a name is gone.
+/// The prefix of whiteout files.
 const MARK: &[u8] = b".wh.";
 
-/// Called with each path, which is relative, and what is there.
+/// A function that is called with each relative path and its node.
 pub type Visit<'a> = dyn FnMut(&Path, &Found) -> io::Result<()> + 'a;
 
 /// A directory of one layer, and the names in it.
@@ -25,11 +25,11 @@ struct Part {
     names: BTreeSet<OsString>,
 }
 
-/// Visits all files of `layers`, which are directories with the lowest first: a directory before what is in it, else in
-/// the order of names. The root comes first, with an empty path.
+/// Visits all files of `layers`, which are directories, the lowest first. A directory is visited before its
+/// contents, which are visited in the order of their names. The root comes first, with an empty path.
 ///
 /// # Errors
-/// Where the host refuses, or `visit` does.
+/// Fails where the host or `visit` does.
 pub fn walk(layers: &[PathBuf], visit: &mut Visit<'_>) -> io::Result<()> {
     let mut roots = Vec::new();
     for layer in layers.iter().rev() {
@@ -44,11 +44,12 @@ pub fn walk(layers: &[PathBuf], visit: &mut Visit<'_>) -> io::Result<()> {
     go(Path::new(""), &roots, visit)
 }
 
-/// What is at a path of `layers`, which are directories with the lowest first; `None` where nothing is, or it is gone.
-/// Links are followed inside the layers, through each of them: one of an upper layer may lead to a file of a lower one.
+/// Finds what `layers` (directories, the lowest first) show at a path; `None` where nothing exists or it was
+/// removed. Symbolic links are followed inside the merged view: a link in an upper layer may lead to a file
+/// of a lower one.
 ///
 /// # Errors
-/// Links that turn in a circle; the host refuses.
+/// Symbolic links form a cycle, or the host fails.
 pub fn find(layers: &[PathBuf], path: &Path) -> io::Result<Option<Found>> {
     let topmost: Vec<PathBuf> = layers.iter().rev().cloned().collect();
     let below = Below(&topmost);
@@ -85,7 +86,7 @@ pub fn find(layers: &[PathBuf], path: &Path) -> io::Result<Option<Found>> {
     Ok(last)
 }
 
-/// Visits a directory that these layers have, the topmost first, and all below it.
+/// Visits a directory of these layers, the topmost first, and everything below it.
 fn go(path: &Path, found: &[Found], visit: &mut Visit<'_>) -> io::Result<()> {
     let Some(top) = found.first() else { return Ok(()) };
     visit(path, top)?;
@@ -115,7 +116,8 @@ fn part(directory: &Found) -> io::Result<Part> {
     Ok(Part { fd, names })
 }
 
-/// What is seen under a name: one thing that is no directory, or directories of several layers, the topmost first.
+/// What is visible under a name: one node that is not a directory, or directories of several layers, the
+/// topmost first.
 fn shown(parts: &[Part], name: &OsStr) -> io::Result<Vec<Found>> {
     let mark = OsString::from_vec([MARK, name.as_bytes()].concat());
     let mut there: Vec<Found> = Vec::new();
@@ -128,7 +130,7 @@ fn shown(parts: &[Part], name: &OsStr) -> io::Result<Vec<Found>> {
             None if part.names.contains(&mark) => break,
             None => (),
             Some(found) if is_whiteout(&found.stat) => break,
-            // It hides what is below, but is hidden itself by a directory above.
+            // It hides lower layers, but may itself be hidden by a directory of a higher one.
             Some(found) if !found.is_directory() => {
                 if there.is_empty() {
                     there.push(found);
@@ -152,7 +154,7 @@ mod tests {
     use super::*;
     use std::fs::{create_dir_all, remove_dir_all, write};
 
-    /// Layers are directories; their files' contents are their layers' numbers.
+    /// Each layer is a directory, whose files contain the number of the layer.
     fn layers(test: &str, files: &[&[&str]]) -> (PathBuf, Vec<PathBuf>) {
         let dir = std::env::temp_dir().join(format!("trine-merged-{test}-{}", std::process::id()));
         let mut made = Vec::new();
@@ -243,7 +245,7 @@ mod tests {
         };
         let opaque =
             fs::setxattr(layers[1].join("f"), "user.overlay.opaque", b"y", fs::XattrFlags::empty()).is_ok();
-        // Older kernels and some file systems let nobody make these.
+        // Older kernels and some file systems do not allow these.
         if device(&layers[1].join("e")) && device(&layers[1].join("d/x")) && opaque {
             assert_eq!(seen(&layers), ["/", "d/", "d/y=1", "f/", "g=1"]);
         }

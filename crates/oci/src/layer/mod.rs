@@ -1,4 +1,4 @@
-//! Layers: from the archive that is sent to the directory that overlayfs stacks.
+//! Layers: from the archive of an image to a directory that overlayfs stacks.
 
 mod below;
 pub mod decompress;
@@ -29,17 +29,17 @@ use std::path::{Path, PathBuf};
 /// An image's layers as directories.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layers {
-    /// The directories, the lowest first. No directory is there twice.
+    /// The directories, the lowest first. Each directory occurs once.
     pub lower: Vec<PathBuf>,
-    /// Whether every owner is the one that the image says; else all files are the user's.
+    /// Whether all files have the owners that the image says; otherwise they belong to the user.
     pub owners_mapped: bool,
-    /// Whether overlayfs has to be mounted with `userxattr`.
+    /// Whether overlayfs must be mounted with `userxattr`.
     pub user_xattrs: bool,
     /// Whether only fuse-overlayfs can stack them.
     pub fuse_only: bool,
 }
 
-/// What lies beside an unpacked layer.
+/// The metadata file beside an unpacked layer.
 #[derive(Debug, Serialize, Deserialize)]
 struct Info {
     diff_id: Digest,
@@ -47,7 +47,7 @@ struct Info {
     unpacked: Unpacked,
 }
 
-/// Identifies layers together with those below (OCI Image Configuration, "Layer ChainID").
+/// The IDs of layers together with those below them (OCI Image Configuration, "Layer ChainID").
 pub fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
     let mut chain: Vec<Digest> = Vec::with_capacity(diff_ids.len());
     for id in diff_ids {
@@ -65,19 +65,20 @@ struct Job<'a> {
     store: &'a Store,
     blob: Descriptor,
     diff_id: Digest,
-    /// The directory's name where the layer leans on those below.
+    /// The directory's name if the layer depends on those below.
     chain: Digest,
     below: Vec<PathBuf>,
 }
 
 impl Store {
-    /// An image's layers as directories; those that are not unpacked yet are now. [`Store::pin`] the image before: then
-    /// they stay.
+    /// The layers of an image as directories; layers that are not unpacked yet are unpacked. Call
+    /// [`Store::pin`] for the image first, so that they are kept.
     ///
-    /// An ordinary user's are unpacked by a child process (see [`Identity::run`]), so no other thread should be at work.
+    /// For an ordinary user a child process unpacks them (see [`Identity::run`]), so no other thread should
+    /// be running.
     ///
     /// # Errors
-    /// Where a layer is damaged or exceeds `limits`, or the host refuses.
+    /// A layer is damaged or exceeds `limits`, or the host fails.
     pub fn layers_within(&self, image: &Image, limits: Limits, progress: &dyn Progress) -> Result<Layers> {
         let diff_ids = image.diff_ids()?;
         let working = self.working()?;
@@ -95,7 +96,8 @@ impl Store {
             layers.owners_mapped &= info.unpacked.owners;
             layers.user_xattrs |= info.unpacked.user_xattrs;
             layers.fuse_only |= info.unpacked.fuse_only;
-            // overlayfs takes no directory twice; the upper one of two shows all that the lower would.
+            // overlayfs accepts no directory twice; the upper one of two shows everything that the lower one
+            // would.
             layers.lower.retain(|p| *p != path);
             layers.lower.push(path);
         }
@@ -105,25 +107,25 @@ impl Store {
         Ok(layers)
     }
 
-    /// As [`Store::layers_within`] with the usual limits.
+    /// As [`Store::layers_within`] with the default limits.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Store::layers_within`].
     pub fn layers(&self, image: &Image, progress: &dyn Progress) -> Result<Layers> {
         self.layers_within(image, Limits::default(), progress)
     }
 
-    /// For images without layers: overlayfs needs one.
+    /// An empty layer for images without layers: overlayfs needs one.
     fn empty_layer(&self) -> Result<PathBuf> {
         let path = self.root().join("empty");
         let made = DirBuilder::new().recursive(true).mode(0o755).create(&path);
-        made.map_err(Error::file("cannot make directory", &path))?;
+        made.map_err(Error::file("cannot create directory", &path))?;
         Ok(path)
     }
 }
 
 impl Job<'_> {
-    /// The layer, where it is unpacked already.
+    /// The layer's directory, if it is unpacked already.
     fn found(&self) -> Option<(PathBuf, Info)> {
         [&self.diff_id, &self.chain].into_iter().find_map(|id| {
             let dir = self.store.layers_path().join(key(id));
@@ -138,7 +140,7 @@ impl Job<'_> {
         limits: Limits,
         progress: &dyn Progress,
     ) -> Result<(PathBuf, Info)> {
-        // One process at a time unpacks a layer.
+        // Only one process at a time unpacks a layer.
         let lock_path = self.store.root().join("partial").join(format!("layer-{}", key(&self.diff_id)));
         let lock = crate::store::lock_file(&lock_path)?;
         retry(|| flock(&lock, FlockOperation::LockExclusive))
@@ -153,7 +155,7 @@ impl Job<'_> {
         let unpacked = unpacked.inspect_err(|_| drop(remove(std::slice::from_ref(&new))))?;
         if unpacked.left_out > 0 {
             progress.note(&format!(
-                "{item}: {} device nodes are left out: only root makes them",
+                "{item}: {} device nodes are left out: only root can create them",
                 unpacked.left_out
             ));
         }
@@ -162,33 +164,33 @@ impl Job<'_> {
         let bytes = serde_json::to_vec(&info).map_err(|e| Error::Host(e.to_string()))?;
         replace(&new.join("info.json"), &bytes)?;
         let dir = self.store.layers_path().join(key(id));
-        // All of it is on the disk before it has its name.
+        // All data is on the disk before the directory gets its name.
         File::open(&new)
             .and_then(|d| Ok(rustix::fs::syncfs(d)?))
             .map_err(Error::file("cannot write", &new))?;
-        std::fs::rename(&new, &dir).map_err(Error::file("cannot make", &dir))?;
+        std::fs::rename(&new, &dir).map_err(Error::file("cannot create", &dir))?;
         crate::store::sync_directory(&self.store.layers_path())?;
         drop(std::fs::remove_file(&lock_path));
         progress.done(&item, "unpacked");
         Ok((dir.join("fs"), info))
     }
 
-    /// A directory that is garbage unless this process lives.
+    /// Creates a temporary directory, which is garbage once this process has ended.
     fn room(&self) -> Result<(PathBuf, File)> {
         let _guard = self.store.shared()?;
         let new = self.store.layers_path().join(format!("new-{}", unique()));
         let make = |path: &Path, mode| DirBuilder::new().mode(mode).create(path);
-        make(&new, 0o700).map_err(Error::file("cannot make directory", &new))?;
+        make(&new, 0o700).map_err(Error::file("cannot create directory", &new))?;
         let held = File::open(&new).map_err(Error::file("cannot open", &new))?;
         retry(|| flock(&held, FlockOperation::LockExclusive)).map_err(Error::errno("cannot lock", &new))?;
         let fs = new.join("fs");
         let made =
             make(&fs, 0o755).and_then(|()| std::fs::set_permissions(&fs, PermissionsExt::from_mode(0o755)));
-        made.map_err(Error::file("cannot make directory", &fs))?;
+        made.map_err(Error::file("cannot create directory", &fs))?;
         Ok((new, held))
     }
 
-    /// Unpacks and verifies.
+    /// Unpacks and verifies the layer.
     fn fill(&self, new: &Path, owners: bool, limits: Limits) -> Result<Unpacked> {
         let place = self.blob.digest().to_string();
         let bad = |e: std::io::Error| match e.kind() {
@@ -196,7 +198,7 @@ impl Job<'_> {
             _ => Error::damaged(&place, e.to_string()),
         };
         let plain = decompress::plain(self.store.blob(self.blob.digest())?)?;
-        // Headers and padding are counted, too: an archive of nothing but those is no way around the limit.
+        // Headers and padding count as well, so that an archive of only those cannot exceed the limit.
         let most = limits.bytes.saturating_add(limits.entries.saturating_mul(4096));
         let hashing = Hashing::new(plain.take(most), Hasher::of(&self.diff_id)?);
         let mut archive = tar::Reader::new(hashing);
@@ -211,7 +213,7 @@ impl Job<'_> {
     }
 }
 
-/// Removes directories of layers, whoever owns what is in them; what is gone already is well.
+/// Removes directories of layers, whoever owns their contents; it is not an error if they do not exist.
 pub(crate) fn remove(paths: &[PathBuf]) -> Result<()> {
     if paths.is_empty() {
         return Ok(());

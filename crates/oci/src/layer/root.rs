@@ -1,4 +1,5 @@
-//! A layer's directory, entered only through descriptors: no path of a layer leads out of it, whatever links there are.
+//! A layer's directory, accessed only through descriptors: no path of a layer leads out of it, whatever links
+//! it has.
 
 use super::below::{Below, Found};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -12,58 +13,60 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// Deepest directory. Removing a tree opens one descriptor a level.
+/// The deepest directory level. Removing a tree opens one descriptor per level.
 const DEEPEST: usize = 400;
-/// Most symbolic links on the way to a directory, as the kernel's `MAXSYMLINKS`.
+/// The most symbolic links in a path to a directory, as the kernel's `MAXSYMLINKS`.
 const LINKS_MOST: usize = 40;
 
-/// How overlayfs is told that a directory hides, and a name is gone (Documentation/filesystems/overlayfs.rst).
+/// How overlayfs is told that a directory is opaque and that a name is removed
+/// (Documentation/filesystems/overlayfs.rst).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marks {
-    /// `trusted.overlay.opaque` and 0:0 devices: the kernel's overlayfs, as root.
+    /// `trusted.overlay.opaque` and 0:0 devices: for the kernel's overlayfs, as root.
     Trusted,
-    /// `user.overlay.opaque` and 0:0 devices: the kernel's with `userxattr`, and fuse-overlayfs.
+    /// `user.overlay.opaque` and 0:0 devices: for the kernel's overlayfs with `userxattr`, and for
+    /// fuse-overlayfs.
     User,
-    /// Files named as in the archive: fuse-overlayfs only.
+    /// Files named as in the archive: for fuse-overlayfs only.
     Files,
 }
 
-/// What a directory gets when everything is in it.
+/// Attributes that a directory gets when its contents are complete.
 #[derive(Clone, Copy, Debug)]
 pub struct Late {
     /// Permission bits.
     pub mode: u32,
-    /// Seconds and nanoseconds; none: whatever it is then.
+    /// Modification time in seconds and nanoseconds; `None` leaves it as it is.
     pub mtime: Option<(i64, u32)>,
 }
 
-/// A layer being unpacked.
+/// A layer that is being unpacked.
 pub struct Root<'a> {
     fd: Rc<OwnedFd>,
     marks: Marks,
-    /// Whether owners can be given.
+    /// Whether owners can be set.
     owners: bool,
     below: Below<'a>,
-    /// The directory of the last entry, by its real path.
+    /// The directory of the last entry, by its path without links.
     last: Option<(PathBuf, Rc<OwnedFd>)>,
     late: BTreeMap<PathBuf, Late>,
-    /// Directories of this layer under which nothing of those below is seen.
+    /// Directories of this layer that hide all lower layers.
     opaque: BTreeSet<PathBuf>,
-    /// Directories of this layer that say that names are gone.
+    /// Directories of this layer that contain whiteouts.
     whited: BTreeSet<PathBuf>,
-    /// Bytes of memory that the names of directories may still take.
+    /// Bytes of memory that names of directories may still use.
     room: u64,
-    /// Whether the layer says less than it needs, so that what it becomes depends on those below.
+    /// Whether the layer omits directories that it needs, so that the result depends on the layers below.
     pub leans: bool,
 }
 
-/// Where an entry goes: its directory, that directory's real path, its name.
+/// The place of an entry: its directory, that directory's path without links, its name.
 pub struct Place {
     /// The directory.
     pub dir: Rc<OwnedFd>,
-    /// Its path in the layer, without symbolic links.
+    /// The directory's path in the layer, without symbolic links.
     pub path: PathBuf,
-    /// The name in it.
+    /// The name in the directory.
     pub name: OsString,
 }
 
@@ -71,15 +74,15 @@ fn refuse(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
-/// Bytes of memory that it takes to remember a directory.
+/// Bytes of memory needed to remember a directory.
 fn held(path: &Path) -> u64 {
     (path.as_os_str().len() + size_of::<(PathBuf, Late)>()) as u64
 }
 
-/// A path's names.
+/// The components of a path.
 ///
 /// # Errors
-/// Where it climbs.
+/// The path contains `..` that leads out of the layer, or is too deep.
 pub fn components(path: &[u8]) -> io::Result<Vec<&OsStr>> {
     let names: Vec<&OsStr> =
         path.split(|&b| b == b'/').filter(|n| !n.is_empty() && *n != b".").map(OsStr::from_bytes).collect();
@@ -87,17 +90,17 @@ pub fn components(path: &[u8]) -> io::Result<Vec<&OsStr>> {
         return Err(refuse("its path leads out of the layer"));
     }
     match names.len() > DEEPEST {
-        true => Err(refuse(format!("it lies more than {DEEPEST} directories deep"))),
+        true => Err(refuse(format!("it is more than {DEEPEST} directories deep"))),
         false => Ok(names),
     }
 }
 
 impl<'a> Root<'a> {
-    /// Unpacks into the empty directory `path`, over the directories `below`, the topmost first. The names of the layer's
-    /// directories take at most `room` bytes of memory.
+    /// Opens the empty directory `path` for unpacking, over the directories `below`, the topmost first. The
+    /// names of the layer's directories may use at most `room` bytes of memory.
     ///
     /// # Errors
-    /// Where it cannot be opened.
+    /// The directory cannot be opened.
     pub fn open(path: &Path, owners: bool, below: Below<'a>, room: u64) -> io::Result<Root<'a>> {
         let fd = fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
         let marks = marks_of(fd.as_fd())?;
@@ -116,16 +119,16 @@ impl<'a> Root<'a> {
         })
     }
 
-    /// How whiteouts are marked here.
+    /// How whiteouts are represented here.
     pub fn marks(&self) -> Marks {
         self.marks
     }
 
-    /// Where a path leads; directories on the way that the layer does not have are made as those below are. None for the
-    /// layer's root.
+    /// Finds the place of a path; directories on the way that the layer does not have are created like those
+    /// below. `None` for the layer's root.
     ///
     /// # Errors
-    /// Where the path climbs, is too deep, or goes through something that is no directory.
+    /// The path leads out of the layer, is too deep, or passes through something that is not a directory.
     pub fn place(&mut self, path: &[u8]) -> io::Result<Option<Place>> {
         let mut names = components(path)?;
         let Some(name) = names.pop() else { return Ok(None) };
@@ -156,7 +159,7 @@ impl<'a> Root<'a> {
         Ok((dir, path))
     }
 
-    /// Name by name, following the layer's own symbolic links inside the layer.
+    /// Walks the components, following the layer's own symbolic links inside the layer.
     fn walk(&mut self, names: &[&OsStr]) -> io::Result<(Rc<OwnedFd>, PathBuf)> {
         let mut todo: VecDeque<OsString> = names.iter().map(|n| n.to_os_string()).collect();
         let mut stack: Vec<(OsString, Rc<OwnedFd>)> = Vec::new();
@@ -180,7 +183,7 @@ impl<'a> Root<'a> {
             let stat = fs::fstat(&fd)?;
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory if stack.len() >= DEEPEST => {
-                    return Err(refuse(format!("it lies more than {DEEPEST} directories deep")));
+                    return Err(refuse(format!("it is more than {DEEPEST} directories deep")));
                 }
                 FileType::Directory => stack.push((name, Rc::new(fd))),
                 FileType::Symlink => {
@@ -203,7 +206,7 @@ impl<'a> Root<'a> {
                     todo.push_front(name);
                 }
                 _ => {
-                    let what = format!("{} is no directory", here.join(&name).display());
+                    let what = format!("{} is not a directory", here.join(&name).display());
                     return Err(io::Error::new(io::ErrorKind::NotADirectory, what));
                 }
             }
@@ -212,7 +215,7 @@ impl<'a> Root<'a> {
         Ok((stack.pop().map_or_else(|| self.fd.clone(), |(_, fd)| fd), path))
     }
 
-    /// Makes a directory, or a link to one, that the layer takes for granted.
+    /// Creates a directory, or a link to one, that the layer implies but does not contain.
     fn imply(&mut self, place: &Place) -> io::Result<()> {
         self.leans = true;
         let path = place.path.join(&place.name);
@@ -237,10 +240,11 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// Makes a directory, or keeps the one that is there. It hides what is below where it stands in a whiteout's place.
+    /// Creates a directory, or keeps an existing one. In place of a whiteout, the new directory hides lower
+    /// layers.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn make_directory(&mut self, place: &Place, late: Late) -> io::Result<()> {
         let gone = match self.stat(place)? {
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
@@ -257,7 +261,7 @@ impl<'a> Root<'a> {
         if gone { self.hide(place) } else { Ok(()) }
     }
 
-    /// Remembers what a directory gets at the end.
+    /// Remembers attributes that a directory gets at the end.
     fn finish_later(&mut self, path: PathBuf, late: Late) -> io::Result<()> {
         if !self.late.contains_key(&path) {
             self.take_room(&path)?;
@@ -268,14 +272,15 @@ impl<'a> Root<'a> {
 
     fn take_room(&mut self, path: &Path) -> io::Result<()> {
         let left = self.room.checked_sub(held(path));
-        self.room = left.ok_or_else(|| refuse("the layer has more directories than memory is given for"))?;
+        self.room =
+            left.ok_or_else(|| refuse("the names of the layer's directories need too much memory"))?;
         Ok(())
     }
 
-    /// What is at a place, links not followed.
+    /// The status of a place, without following links.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn stat(&self, place: &Place) -> io::Result<Option<Stat>> {
         match fs::statat(&place.dir, &place.name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(None),
@@ -283,10 +288,10 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// Makes room for something new.
+    /// Removes what exists at a place.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn remove(&mut self, place: &Place) -> io::Result<()> {
         if self.marks == Marks::Files {
             self.unmark(place)?;
@@ -294,7 +299,7 @@ impl<'a> Root<'a> {
         let path = place.path.join(&place.name);
         match fs::unlinkat(&place.dir, &place.name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            // A directory.
+            // It is a directory.
             Err(Errno::ISDIR | Errno::PERM) => {
                 self.last = None;
                 let under = (Bound::Included(path.clone()), Bound::Unbounded);
@@ -315,15 +320,16 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// The place as a path for calls that take no descriptor. The last name is not followed by those used here.
+    /// The place as a path for calls that take no descriptor. The calls used here do not follow a link in the
+    /// last component.
     pub fn proc(&self, place: &Place) -> PathBuf {
         Path::new("/proc/self/fd").join(place.dir.as_raw_fd().to_string()).join(&place.name)
     }
 
-    /// Gives an owner, where owners can be given.
+    /// Sets the owner, if owners can be set.
     ///
     /// # Errors
-    /// Where the user has no such id.
+    /// The user namespace does not have this ID.
     pub fn own(&self, place: &Place, uid: u32, gid: u32) -> io::Result<()> {
         if !self.owners {
             return Ok(());
@@ -333,29 +339,30 @@ impl<'a> Root<'a> {
             .map_err(unmapped)
     }
 
-    /// Sets an extended attribute that an image may have; others are left out.
+    /// Sets an extended attribute, if an image may have it; others are ignored.
     ///
     /// # Errors
-    /// Where the host refuses for another reason than that it has none.
+    /// The host fails for another reason than missing support.
     pub fn set_xattr(&self, place: &Place, name: &[u8], value: &[u8]) -> io::Result<()> {
         if !may_have(name) {
             return Ok(());
         }
         let set = fs::lsetxattr(self.proc(place), OsStr::from_bytes(name), value, fs::XattrFlags::empty());
         match set {
-            // User attributes are for files and directories only; and without a namespace nobody gives capabilities.
+            // User attributes are for files and directories only; and without a namespace, capabilities
+            // cannot be set.
             Err(Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
             other => Ok(other?),
         }
     }
 
-    /// A name is gone: what is below under it is not seen.
+    /// Creates a whiteout: the name is removed from what lower layers show.
     ///
     /// # Errors
-    /// Where the name cannot be, or the host refuses.
+    /// The name is not valid, or the host fails.
     pub fn white_out(&mut self, dir: Place) -> io::Result<()> {
         match self.stat(&dir)? {
-            // What this layer brings stays (OCI Layer Specification, "Whiteouts").
+            // What this layer itself contains stays (OCI Layer Specification, "Whiteouts").
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => self.hide(&dir),
             Some(_) => Ok(()),
             None if self.marks == Marks::Files => self.mark(&dir),
@@ -370,10 +377,10 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// Of a directory, only what this layer has is seen.
+    /// Makes a directory opaque, so that only what this layer contains is visible.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn hide(&mut self, place: &Place) -> io::Result<()> {
         let path = place.path.join(&place.name);
         if !self.opaque.contains(&path) {
@@ -396,10 +403,10 @@ impl<'a> Root<'a> {
         Ok(fs::lsetxattr(self.proc(place), name, b"y", fs::XattrFlags::empty())?)
     }
 
-    /// As [`Root::hide`] for the layer's root: there is nothing below it that could be meant but all.
+    /// As [`Root::hide`] for the layer's root, which hides all lower layers.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn hide_all(&mut self) -> io::Result<()> {
         self.opaque.insert(PathBuf::new());
         let name = match self.marks {
@@ -433,10 +440,10 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// The root's own owner and attributes.
+    /// Sets the owner and attributes of the root itself.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn own_root(
         &mut self,
         uid: u32,
@@ -457,17 +464,17 @@ impl<'a> Root<'a> {
         self.finish_later(PathBuf::new(), late)
     }
 
-    /// What of the layers below is at a path.
+    /// What the lower layers show at a path.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn find_below(&mut self, path: &[u8]) -> io::Result<Option<Found>> {
         self.leans = true;
         self.below.find(&components(path)?.iter().collect::<PathBuf>())
     }
 
-    /// Takes the signs away that a name is gone where nothing of the layers below is seen anyway: of a directory that is
-    /// this layer's alone overlayfs lists all names, those of the signs, too.
+    /// Removes whiteouts that hide nothing: in a directory that only this layer has, overlayfs would list
+    /// them as files.
     fn unmark_needless(&mut self) -> io::Result<()> {
         for path in std::mem::take(&mut self.whited) {
             let alone = match path.ancestors().any(|p| self.opaque.contains(p)) {
@@ -496,7 +503,7 @@ impl<'a> Root<'a> {
         Ok(())
     }
 
-    /// A directory of this layer by its real path; none where it is not there any more.
+    /// Opens a directory of this layer by its path without links; `None` where it does not exist any more.
     fn own_directory(&self, path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -510,10 +517,11 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// Gives every directory its permissions and times, the deepest first; whether the layer leans on those below.
+    /// Sets permissions and times of all directories, the deepest first; returns whether the layer depends on
+    /// those below.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn finish(mut self) -> io::Result<bool> {
         self.unmark_needless()?;
         let late = std::mem::take(&mut self.late);
@@ -529,24 +537,25 @@ impl<'a> Root<'a> {
     }
 }
 
-/// A file without content.
+/// Creates an empty file.
 fn touch(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(fs::openat(dir, name, flags, Mode::from_raw_mode(0o600)).map(drop)?)
 }
 
-/// Times of a file: both that of its last change.
+/// Times for a file: both access and modification time are this one.
 pub fn times((seconds, nanoseconds): (i64, u32)) -> fs::Timestamps {
     let time = fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
     fs::Timestamps { last_access: time, last_modification: time }
 }
 
-/// overlayfs's sign that a name is gone.
+/// Whether this is overlayfs's whiteout device.
 pub fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-/// Attributes that an image may bring. overlayfs's own are not among them, or a layer could point anywhere.
+/// Whether an image may set this attribute. It may not set overlayfs's own, or a layer could refer to any
+/// directory.
 fn may_have(name: &[u8]) -> bool {
     let reserved: [&[u8]; 3] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers."];
     name == b"security.capability"
@@ -563,7 +572,7 @@ fn unmapped(e: Errno) -> io::Error {
     }
 }
 
-/// The best marks that can be made here.
+/// The best representation of whiteouts that is possible here.
 fn marks_of(fd: BorrowedFd<'_>) -> io::Result<Marks> {
     let probe = |name: &str| {
         let set = fs::fsetxattr(fd, name, b"y", fs::XattrFlags::empty()).is_ok();

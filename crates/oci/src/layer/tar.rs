@@ -1,4 +1,4 @@
-//! Reading tar archives of strangers: nothing is kept in memory that the archive can make as large as it likes.
+//! A reader of untrusted tar archives, whose memory usage is bounded whatever the archive contains.
 //!
 //! Sources: POSIX.1-2017 pax, "ustar Interchange Format" and "pax Header Block"; GNU tar manual, "Basic Tar Format" and
 //! "Storing Sparse Files"; star's `SCHILY.xattr`.
@@ -7,20 +7,21 @@ use std::io::{self, Read};
 use tar::{EntryType, Header};
 
 const BLOCK: usize = 512;
-/// Longest path, as the kernel's `PATH_MAX`.
+/// The longest path, as the kernel's `PATH_MAX`.
 const PATH_MOST: usize = 4096;
-/// Most bytes of the headers before an entry, all together: what the kernel allows of extended attributes (64 KiB each)
-/// fits several times. Each alone would be no limit: any number may stand in a row.
+/// The most bytes of all headers before an entry together. Extended attributes of the size that the kernel
+/// allows (64 KiB each) fit several times. Limiting each header alone would not help: any number may follow
+/// each other.
 const HEADERS_MOST: u64 = 1 << 20;
-/// Most pieces of a sparse file.
+/// The most pieces of a sparse file.
 const PIECES_MOST: usize = 1 << 20;
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A file with content.
+    /// A regular file.
     File,
-    /// Another name of a file.
+    /// A hard link.
     Hard,
     /// A symbolic link.
     Symbolic,
@@ -34,42 +35,42 @@ pub enum Kind {
     Fifo,
 }
 
-/// What an archive says of an entry.
+/// An entry of an archive.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Where it goes, as it was written.
+    /// Its path, as written in the archive.
     pub path: Vec<u8>,
-    /// What a link leads to.
+    /// The target of a link.
     pub link: Vec<u8>,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
     /// Permission bits.
     pub mode: u32,
-    /// Owner.
+    /// Owner's user ID.
     pub uid: u64,
-    /// Group.
+    /// Owner's group ID.
     pub gid: u64,
-    /// Last change of its content: seconds since 1970, nanoseconds.
+    /// Modification time: seconds since 1970, nanoseconds.
     pub mtime: (i64, u32),
-    /// Bytes, with holes.
+    /// Size in bytes, including holes.
     pub size: u64,
     /// Extended attributes.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Where a sparse file has content: offset and length, ascending.
+    /// The pieces of a sparse file that have content: offset and length, ascending.
     pub pieces: Option<Vec<(u64, u64)>>,
 }
 
 /// An archive being read.
 pub struct Reader<R> {
     inner: R,
-    /// Content of the current entry that was not read yet.
+    /// Bytes of the current entry's content that were not read yet.
     left: u64,
-    /// Padding behind it.
+    /// Bytes of padding behind it.
     padding: u64,
     ended: bool,
 }
 
-/// What the headers before an entry say of it.
+/// What preceding headers say about an entry.
 #[derive(Default)]
 struct Extra {
     path: Option<Vec<u8>>,
@@ -82,7 +83,7 @@ struct Extra {
     sparse: Sparse,
 }
 
-/// pax's words on sparse files, in GNU's formats 0.0, 0.1 and 1.0.
+/// The pax records about sparse files, in GNU's formats 0.0, 0.1 and 1.0.
 #[derive(Default)]
 struct Sparse {
     one: bool,
@@ -96,29 +97,29 @@ fn wrong(what: impl Into<String>) -> io::Error {
 
 fn too_large(size: u64, most: u64) -> io::Error {
     wrong(match most < HEADERS_MOST {
-        true => format!("a header of {size} bytes; at most {most} are taken here"),
-        false => format!("a header of {size} bytes; at most {most} are taken"),
+        true => format!("a header has {size} bytes, but at most {most} are allowed here"),
+        false => format!("a header has {size} bytes, but at most {most} are allowed"),
     })
 }
 
-/// A field of a header; an empty one is 0, as for everyone.
+/// Parses a number of a header; an empty field is 0, as in all implementations.
 fn number(parsed: io::Result<u64>, field: &[u8], what: &str) -> io::Result<u64> {
     match parsed {
         Err(_) if field.iter().all(|&b| b == 0 || b == b' ') => Ok(0),
-        parsed => parsed.map_err(|_| wrong(format!("an entry's {what} is no number"))),
+        parsed => parsed.map_err(|_| wrong(format!("an entry's {what} is not a number"))),
     }
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads an archive that is not compressed.
+    /// Creates a reader of an archive that is not compressed.
     pub fn new(inner: R) -> Reader<R> {
         Reader { inner, left: 0, padding: 0, ended: false }
     }
 
-    /// The next entry; none at the end.
+    /// Reads the next entry; `None` at the end.
     ///
     /// # Errors
-    /// Where reading fails or the archive is no archive.
+    /// Reading fails, or the archive is invalid.
     pub fn entry(&mut self) -> io::Result<Option<Entry>> {
         let (mut extra, mut allowed) = (Extra::default(), HEADERS_MOST);
         loop {
@@ -143,13 +144,13 @@ impl<R: Read> Reader<R> {
                 EntryType::XGlobalHeader => return Err(too_large(size, allowed)),
                 _ => return self.described(&header, extra).map(Some),
             }
-            // One that says nothing takes our time.
+            // A header without information still costs time, so it counts.
             let counted = size.max(BLOCK as u64);
             allowed = allowed.checked_sub(counted).ok_or_else(|| too_large(counted, allowed))?;
         }
     }
 
-    /// What it reads from; after [`Reader::entry`], at the start of the entry's content.
+    /// The inner reader; after [`Reader::entry`] it is at the start of the entry's content.
     pub fn inner(&self) -> &R {
         &self.inner
     }
@@ -159,10 +160,10 @@ impl<R: Read> Reader<R> {
         Data(self)
     }
 
-    /// Reads to the end, behind the archive's.
+    /// Reads everything behind the archive's end.
     ///
     /// # Errors
-    /// Where reading fails.
+    /// Reading fails.
     pub fn finish(mut self) -> io::Result<R> {
         io::copy(&mut self.inner, &mut io::sink())?;
         Ok(self.inner)
@@ -170,7 +171,7 @@ impl<R: Read> Reader<R> {
 
     fn open(&mut self, size: u64) -> io::Result<()> {
         if size > i64::MAX as u64 {
-            return Err(wrong("an entry's size is beyond all measure"));
+            return Err(wrong("an entry's size is too large"));
         }
         self.left = size;
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
@@ -183,7 +184,7 @@ impl<R: Read> Reader<R> {
         while filled < BLOCK {
             match self.inner.read(&mut block[filled..]) {
                 Ok(0) if filled == 0 => return Ok(None),
-                Ok(0) => return Err(wrong("this is no tar archive, or one that ends inside a header")),
+                Ok(0) => return Err(wrong("this is not a tar archive, or one that ends inside a header")),
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => (),
                 Err(e) => return Err(e),
@@ -205,11 +206,11 @@ impl<R: Read> Reader<R> {
         let sum = block[..148].iter().chain(&block[156..]).map(|&b| u32::from(b)).sum::<u32>() + 8 * 32;
         match header.cksum() {
             Ok(said) if said == sum => Ok(Some(header)),
-            _ => Err(wrong("this is no tar archive, or a damaged one (a header's checksum is wrong)")),
+            _ => Err(wrong("this is not a tar archive, or a damaged one (a header's checksum is wrong)")),
         }
     }
 
-    /// The content of a header that describes another.
+    /// Reads the content of a header that describes another.
     fn small(&mut self, most: u64) -> io::Result<Vec<u8>> {
         if self.left > most {
             return Err(too_large(self.left, most));
@@ -236,17 +237,21 @@ impl<R: Read> Reader<R> {
             extra.link.or_else(|| header.link_name_bytes().map(|l| l.into_owned())).unwrap_or_default();
         for text in [&path, &link] {
             if text.len() > PATH_MOST {
-                return Err(wrong(format!("a path of {} bytes; at most {PATH_MOST} are taken", text.len())));
+                return Err(wrong(format!(
+                    "a path has {} bytes, but at most {PATH_MOST} are allowed",
+                    text.len()
+                )));
             }
             if text.contains(&0) {
-                return Err(wrong("a path with a zero byte"));
+                return Err(wrong("a path contains a zero byte"));
             }
         }
         let kind = self.kind(header, &path)?;
         if let Some(size) = extra.size {
             self.open(size)?;
         }
-        // Links, directories and devices have no content, whatever they say (so read by everyone).
+        // Links, directories and devices have no content, whatever their size field says (all implementations
+        // agree).
         if kind != Kind::File {
             self.open(0)?;
         }
@@ -284,9 +289,8 @@ impl<R: Read> Reader<R> {
 
     fn kind(&self, header: &Header, path: &[u8]) -> io::Result<Kind> {
         let device = || {
-            let field = |n: io::Result<Option<u32>>| {
-                n.ok().flatten().ok_or_else(|| wrong("a device without numbers"))
-            };
+            let field =
+                |n: io::Result<Option<u32>>| n.ok().flatten().ok_or_else(|| wrong("a device has no numbers"));
             Ok::<_, io::Error>((field(header.device_major())?, field(header.device_minor())?))
         };
         Ok(match header.entry_type() {
@@ -300,15 +304,18 @@ impl<R: Read> Reader<R> {
             EntryType::Fifo => Kind::Fifo,
             other => {
                 let path = String::from_utf8_lossy(path);
-                return Err(wrong(format!("{path}: an entry of unknown kind (0x{:02x})", other.as_byte())));
+                return Err(wrong(format!(
+                    "{path}: an entry has an unknown type (0x{:02x})",
+                    other.as_byte()
+                )));
             }
         })
     }
 
-    /// GNU's old format: pieces in the header and in blocks behind it.
+    /// GNU's old format: pieces are listed in the header and in blocks that follow it.
     fn old_sparse(&mut self, header: &Header) -> io::Result<(Vec<(u64, u64)>, u64)> {
-        let bad = |_| wrong("a sparse file's map is no list of numbers");
-        let gnu = header.as_gnu().ok_or_else(|| wrong("a sparse file in a header that is not GNU's"))?;
+        let bad = |_| wrong("a sparse file's map is not a list of numbers");
+        let gnu = header.as_gnu().ok_or_else(|| wrong("a sparse file has a header that is not GNU's"))?;
         let real = gnu.real_size().map_err(bad)?;
         let mut pieces = Vec::new();
         let mut add = |slots: &[tar::GnuSparseHeader]| -> io::Result<()> {
@@ -316,7 +323,7 @@ impl<R: Read> Reader<R> {
                 pieces.push((slot.offset().map_err(bad)?, slot.length().map_err(bad)?));
             }
             match pieces.len() > PIECES_MOST {
-                true => Err(wrong(format!("a sparse file of more than {PIECES_MOST} pieces"))),
+                true => Err(wrong(format!("a sparse file has more than {PIECES_MOST} pieces"))),
                 false => Ok(()),
             }
         };
@@ -332,9 +339,9 @@ impl<R: Read> Reader<R> {
         Ok((pieces, real))
     }
 
-    /// GNU's format 1.0: numbers in lines before the content, filled up to a block.
+    /// GNU's format 1.0: decimal numbers in lines before the content, padded to a block.
     fn sparse_map(&mut self) -> io::Result<Vec<u64>> {
-        let bad = || wrong("a sparse file's map is no list of numbers");
+        let bad = || wrong("a sparse file's map is not a list of numbers");
         let (mut numbers, mut wanted): (Vec<u64>, Option<usize>) = (Vec::new(), None);
         let mut digits = 0;
         let mut number: u64 = 0;
@@ -369,7 +376,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// Whether pieces ascend, lie inside the file and are all of its content.
+/// Checks that pieces ascend, lie inside the file and cover all of its content.
 fn fits(pieces: &[(u64, u64)], size: u64, content: u64) -> io::Result<()> {
     let mut end = 0;
     let mut sum = 0u64;
@@ -380,12 +387,12 @@ fn fits(pieces: &[(u64, u64)], size: u64, content: u64) -> io::Result<()> {
     }
     match sum == content {
         true => Ok(()),
-        false => Err(wrong("a sparse file's pieces are not as long as its content")),
+        false => Err(wrong("a sparse file's pieces do not have the length of its content")),
     }
 }
 
 impl Extra {
-    /// Records of the form `LENGTH KEY=VALUE\n`, where the length counts all of it.
+    /// Parses records of the form `LENGTH KEY=VALUE\n`, where the length includes everything.
     fn pax(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let bad = || wrong("a pax header is not a list of records");
         while !bytes.is_empty() {
@@ -402,7 +409,7 @@ impl Extra {
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         let text = || std::str::from_utf8(value).unwrap_or("");
-        let number = || text().parse::<u64>().map_err(|_| wrong("a number of a pax header is none"));
+        let number = || text().parse::<u64>().map_err(|_| wrong("a number of a pax header is not valid"));
         match key {
             b"path" => self.path = Some(value.into()),
             b"linkpath" => self.link = Some(value.into()),
@@ -410,7 +417,7 @@ impl Extra {
             b"uid" => self.uid = Some(number()?),
             b"gid" => self.gid = Some(number()?),
             b"mtime" => {
-                self.mtime = Some(time(text()).ok_or_else(|| wrong("a time of a pax header is none"))?)
+                self.mtime = Some(time(text()).ok_or_else(|| wrong("a time of a pax header is not valid"))?)
             }
             b"GNU.sparse.major" => self.sparse.one = value == b"1",
             b"GNU.sparse.name" => self.path = Some(value.into()),
@@ -419,7 +426,7 @@ impl Extra {
             b"GNU.sparse.map" => {
                 let numbers = text().split(',').map(str::parse::<u64>);
                 let map: Result<Vec<u64>, _> = numbers.collect();
-                self.sparse.map = map.map_err(|_| wrong("a sparse file's map is no list of numbers"))?;
+                self.sparse.map = map.map_err(|_| wrong("a sparse file's map is not a list of numbers"))?;
             }
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
@@ -431,7 +438,7 @@ impl Extra {
     }
 }
 
-/// Seconds with a fraction, such as `-1.5`.
+/// Parses seconds with a fraction, such as `-1.5`.
 fn time(text: &str) -> Option<(i64, u32)> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let seconds: i64 = whole.parse().ok()?;
@@ -561,9 +568,9 @@ mod tests {
         flipped[0] ^= 1;
         assert!(refusal(&flipped).contains("checksum"));
         assert!(refusal(b"hello").contains("inside a header"));
-        // A header of 1 TiB that would have to be kept in memory.
+        // A header that claims 1 TiB, which would have to be kept in memory.
         for kind in [EntryType::XHeader, EntryType::GNULongName, EntryType::XGlobalHeader] {
-            assert!(refusal(&block(&header(kind, 1 << 40), b"")).contains("a header of"));
+            assert!(refusal(&block(&header(kind, 1 << 40), b"")).contains("a header has"));
         }
         let sparse = |map: &[u8], size: &[u8]| {
             let mut bytes = pax(&[("GNU.sparse.map", map), ("GNU.sparse.size", size)]);
@@ -572,7 +579,7 @@ mod tests {
         };
         assert!(refusal(&sparse(b"0,2,1,3", b"5000")).contains("overlap"));
         assert!(refusal(&sparse(b"0,2,4096,3", b"4097")).contains("outside"));
-        assert!(refusal(&sparse(b"0,2,4096,30", b"5000")).contains("as long as"));
+        assert!(refusal(&sparse(b"0,2,4096,30", b"5000")).contains("do not have the length"));
         assert!(refusal(&sparse(b"18446744073709551615,2,0,3", b"5000")).contains("overlap"));
         assert!(refusal(&block(&header(EntryType::new(b'Z'), 0), b"")).contains("0x5a"));
         assert!(refusal(&block(&header(EntryType::XHeader, 5), b"99 a=")).contains("list of records"));
@@ -581,7 +588,7 @@ mod tests {
         assert!(refusal(&link).contains("zero byte"));
     }
 
-    /// The same bytes over and over: an archive as long as one likes.
+    /// The same bytes over and over: an archive of any length.
     struct Again {
         bytes: Vec<u8>,
         at: usize,
@@ -609,11 +616,11 @@ mod tests {
         for bytes in [xattrs, sparse, name, global, nothing] {
             let mut reader = Reader::new(Again { bytes, at: 0, left: 1 << 40 });
             let why = reader.entry().unwrap_err().to_string();
-            assert!(why.contains("a header of"), "{why}");
+            assert!(why.contains("a header has"), "{why}");
             let read = (1 << 40) - reader.inner().left;
             assert!(read < 3 << 20, "{read} bytes were read");
         }
-        // What others write fits: 15 attributes of 64 KiB and long names.
+        // What other tools write is accepted: 15 attributes of 64 KiB, and long names.
         let mut bytes = block(&header(EntryType::GNULongName, 4000), &[b'n'; 4000]);
         bytes.extend(pax(&[("SCHILY.xattr.user.a", &[b'x'; 65_536][..]); 15]));
         bytes.extend(block(&header(EntryType::Regular, 3), b"abc"));

@@ -1,4 +1,4 @@
-//! Layers that do all that a layer may, and what it may not.
+//! Layers with everything that a layer may contain, and with what it may not.
 
 use super::*;
 use crate::store::tests::Scratch;
@@ -22,7 +22,7 @@ impl Archive {
         h.set_uid(7);
         h.set_gid(8);
         h.set_mtime(1_000_000_000);
-        // The library refuses what climbs: the field is written by hand.
+        // The library refuses paths that lead out, so the field is written directly.
         h.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         h.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
         if matches!(kind, EntryType::Char | EntryType::Block) {
@@ -145,7 +145,7 @@ fn nothing_leads_out_of_a_layer() {
     assert!(Stack::refusal(Archive::new().file("../outside", "x")).contains("leads out"));
     assert!(Stack::refusal(Archive::new().file("a/../../outside", "x")).contains("leads out"));
     assert!(Stack::refusal(Archive::new().hard("x", "../outside")).contains("leads out"));
-    // Absolute paths and links are inside the layer.
+    // Absolute paths and links stay inside the layer.
     let mut stack = Stack::new();
     std::fs::write(stack.scratch.dir.join("outside"), "untouched").unwrap();
     let absolute = stack.scratch.dir.join("outside");
@@ -164,7 +164,7 @@ fn nothing_leads_out_of_a_layer() {
     assert_eq!(stack.text("rooted"), "inside");
     assert_eq!(stack.text("itself"), "replaced");
     assert_eq!(stack.text("etc/x"), "inside");
-    // A second name of a link is a second link, not of what it leads to.
+    // A hard link to a symbolic link is a second link, not a link to its target.
     let mut stack = Stack::new();
     std::fs::write(stack.scratch.dir.join("outside"), "untouched").unwrap();
     let out = stack.scratch.dir.join("outside");
@@ -174,9 +174,9 @@ fn nothing_leads_out_of_a_layer() {
         Stack::refusal(Archive::new().link("a", "b").link("b", "a").file("a/x", ""))
             .contains("symbolic links")
     );
-    assert!(Stack::refusal(Archive::new().file("f", "").file("f/x", "")).contains("no directory"));
+    assert!(Stack::refusal(Archive::new().file("f", "").file("f/x", "")).contains("is not a directory"));
     assert!(Stack::refusal(Archive::new().dir("d").hard("h", "d")).contains("directory d"));
-    assert!(Stack::refusal(Archive::new().hard("h", "nowhere")).contains("not there"));
+    assert!(Stack::refusal(Archive::new().hard("h", "nowhere")).contains("does not exist"));
 }
 
 #[test]
@@ -240,11 +240,14 @@ fn whiteouts_become_what_overlayfs_understands() {
     assert!(stack.at("dir/new").exists() && !stack.at("dir/.wh..wh..opq").exists());
     assert_eq!(stack.text("mine"), "stays", "whiteouts are about the layers below");
     assert!(!stack.at(".wh..wh.plnk").exists());
-    // umoci lists what is gone from a directory that has become a file.
+    // umoci lists the removed contents of a directory that has become a file.
     stack.push(Archive::new().file("dir", "a file now").file("dir/.wh.new", "").file("dir/.wh..wh..opq", ""));
     assert_eq!(stack.text("dir"), "a file now");
     for wrong in [".wh.", ".wh..", ".wh..."] {
-        assert!(Stack::refusal(Archive::new().file(wrong, "")).contains("whiteout of nothing"), "{wrong}");
+        assert!(
+            Stack::refusal(Archive::new().file(wrong, "")).contains("whiteout without a name"),
+            "{wrong}"
+        );
     }
 }
 
@@ -263,13 +266,13 @@ fn what_a_layer_takes_for_granted_is_as_below() {
     stack.push(Archive::new().file("var/.wh.gone", ""));
     let done = stack.push(Archive::new().file("lib/new", "new").file("var/gone/x", "").file("deep/er/x", ""));
     assert!(done.leans);
-    // As when it is unpacked over the others: the link stays one, the directory keeps its permissions.
+    // As when it is unpacked over the others: the link stays a link, the directory keeps its permissions.
     assert_eq!(std::fs::read_link(stack.at("lib")).unwrap(), Path::new("usr/lib"));
     assert_eq!(stack.text("usr/lib/new"), "new");
     assert_eq!(std::fs::metadata(stack.at("usr/lib")).unwrap().mode() & 0o7777, 0o751);
     assert_eq!(std::fs::metadata(stack.at("usr/lib")).unwrap().mtime(), 1_000_000_000);
     assert_eq!(std::fs::metadata(stack.at("var/gone")).unwrap().mode() & 0o7777, 0o755, "a new one");
-    // A second name of a file below is a copy of it.
+    // A hard link to a file of a lower layer is a copy of it.
     let done = stack.push(Archive::new().hard("usr/lib/second", "usr/lib/old"));
     assert!(done.leans);
     assert_eq!(stack.text("usr/lib/second"), "old");
@@ -383,8 +386,8 @@ fn names_of_directories_take_bounded_memory() {
     }
     let limits = Limits { names: 100_000, ..Limits::default() };
     let why = Stack::new().try_push(&archive.done(), limits).unwrap_err().to_string();
-    assert!(why.contains("more directories than memory"), "{why}");
-    // What is removed again gives its room back.
+    assert!(why.contains("need too much memory"), "{why}");
+    // A removed directory releases its memory.
     let mut archive = Archive::new();
     for _ in 0..50 {
         archive = archive.file(&deep(0), "").file("0", "").dir("0");

@@ -1,4 +1,4 @@
-//! A layer's archive becomes a directory that overlayfs stacks (OCI Layer Specification 1.1).
+//! Unpacks a layer's archive into a directory that overlayfs stacks (OCI Layer Specification 1.1).
 
 use super::below::Below;
 use super::root::{Late, Marks, Place, Root, is_whiteout, times};
@@ -12,53 +12,54 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// The prefix of names that are gone.
+/// The prefix of whiteouts.
 const WHITEOUT: &[u8] = b".wh.";
-/// The name that hides what is below of a directory.
+/// The name of an opaque whiteout.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// What a layer may at most have.
+/// Limits of a layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Entries.
+    /// Number of entries.
     pub entries: u64,
-    /// Bytes of files, holes included, and of the archive.
+    /// Bytes of files, holes included; also bytes of the archive.
     pub bytes: u64,
-    /// Bytes of memory for the names of its directories, which get their permissions and times at the end.
+    /// Bytes of memory for the names of directories, which get their permissions and times at the end.
     pub names: u64,
 }
 
 impl Default for Limits {
-    /// Two million entries, 256 GiB, 128 MiB of names (a million directories of usual names).
+    /// Two million entries, 256 GiB, 128 MiB of names (a million directories with names of usual length).
     fn default() -> Limits {
         Limits { entries: 2 << 20, bytes: 256 << 30, names: 128 << 20 }
     }
 }
 
-/// What became of a layer.
+/// The result of unpacking a layer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Unpacked {
-    /// Entries.
+    /// Number of entries.
     pub entries: u64,
     /// Bytes of files.
     pub bytes: u64,
-    /// Device nodes that this user cannot make.
+    /// Number of device nodes that this user cannot create.
     pub left_out: u64,
-    /// Whether owners are those of the layer.
+    /// Whether files have the owners that the layer says.
     pub owners: bool,
-    /// Whether whiteouts are marked by user attributes: overlayfs needs `userxattr`.
+    /// Whether whiteouts use user attributes, so that overlayfs needs `userxattr`.
     pub user_xattrs: bool,
-    /// Whether whiteouts are files: only fuse-overlayfs takes them.
+    /// Whether whiteouts are files, which only fuse-overlayfs supports.
     pub fuse_only: bool,
     /// Whether it depends on the layers below.
     pub leans: bool,
 }
 
-/// Unpacks an archive that is not compressed into the empty directory `path`, over the layers `below` (the topmost
-/// first). Reads no further than the archive's end.
+/// Unpacks an archive that is not compressed into the empty directory `path`, over the layers `below` (the
+/// topmost first). Reads up to the archive's end only.
 ///
 /// # Errors
-/// Where the archive is damaged or climbs, a limit is exceeded or the host refuses; each names the entry.
+/// The archive is damaged or leads out of the directory, a limit is exceeded, or the host fails; the message
+/// names the entry.
 pub fn unpack<R: Read>(
     archive: &mut Reader<R>,
     path: &Path,
@@ -104,10 +105,10 @@ fn is_whiteout_name(path: &[u8]) -> bool {
 }
 
 fn id(id: u64) -> io::Result<u32> {
-    // The last one means "none" to chown.
+    // The largest ID means "unchanged" to chown.
     match u32::try_from(id) {
         Ok(id) if id != u32::MAX => Ok(id),
-        _ => refuse(format!("{id} is no id of a user or group")),
+        _ => refuse(format!("{id} is not the id of a user or group")),
     }
 }
 
@@ -123,7 +124,7 @@ impl Unpacker<'_> {
         }
         let late = Late { mode: entry.mode, mtime: Some(entry.mtime) };
         let place = match self.root.place(&entry.path) {
-            // Of a directory that has become a file, tools still list what is gone from it.
+            // Tools still list the removed contents of a directory that has become a file.
             Err(e) if e.kind() == io::ErrorKind::NotADirectory && is_whiteout_name(&entry.path) => {
                 return Ok(());
             }
@@ -132,7 +133,7 @@ impl Unpacker<'_> {
         let Some(place) = place else {
             return match entry.kind {
                 Kind::Directory => self.root.own_root(id(entry.uid)?, id(entry.gid)?, &entry.xattrs, late),
-                _ => refuse("the layer's root can only be a directory"),
+                _ => refuse("the layer's root must be a directory"),
             };
         };
         let name = place.name.as_bytes();
@@ -150,10 +151,10 @@ impl Unpacker<'_> {
         self.root.remove(&place)?;
         match entry.kind {
             Kind::File => return self.file(&place, entry, archive),
-            Kind::Symbolic if entry.link.is_empty() => return refuse("a symbolic link to nowhere"),
+            Kind::Symbolic if entry.link.is_empty() => return refuse("a symbolic link without a target"),
             Kind::Symbolic => fs::symlinkat(&entry.link[..], &place.dir, &place.name)?,
             Kind::Fifo => self.node(&place, FileType::Fifo, 0)?,
-            Kind::Character(0, 0) => return refuse("a device 0:0 would hide what is below"),
+            Kind::Character(0, 0) => return refuse("a device 0:0 would be a whiteout"),
             Kind::Character(major, minor) => {
                 self.node(&place, FileType::CharacterDevice, fs::makedev(major, minor))?;
             }
@@ -163,7 +164,7 @@ impl Unpacker<'_> {
             Kind::Directory | Kind::Hard => (),
         }
         if self.root.stat(&place)?.is_none() {
-            // A device that this user cannot make.
+            // A device that this user cannot create.
             self.done.left_out += 1;
             return Ok(());
         }
@@ -188,9 +189,9 @@ impl Unpacker<'_> {
             };
         }
         match gone {
-            // What AUFS keeps for itself.
+            // Files that AUFS uses for itself.
             _ if gone.starts_with(WHITEOUT) => Ok(()),
-            b"" | b"." | b".." => refuse("a whiteout of nothing"),
+            b"" | b"." | b".." => refuse("a whiteout without a name"),
             _ => {
                 place.name = std::ffi::OsStr::from_bytes(gone).to_os_string();
                 self.root.white_out(place)
@@ -205,7 +206,7 @@ impl Unpacker<'_> {
         }
     }
 
-    /// Owner and attributes; permissions and times come later.
+    /// Sets owner and attributes; permissions and times are set later.
     fn describe(&self, place: &Place, entry: &Entry) -> io::Result<()> {
         self.root.own(place, id(entry.uid)?, id(entry.gid)?)?;
         entry.xattrs.iter().try_for_each(|(name, value)| self.root.set_xattr(place, name, value))
@@ -229,7 +230,7 @@ impl Unpacker<'_> {
             }
         }
         self.describe(place, entry)?;
-        // After the owner, whose change takes set-user-ID bits away.
+        // After the owner, since changing it clears set-user-ID bits.
         fs::fchmod(&file, Mode::from_raw_mode(entry.mode))?;
         Ok(fs::futimens(&file, &times(entry.mtime))?)
     }
@@ -240,7 +241,7 @@ impl Unpacker<'_> {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
             let n = archive.data().read(&mut self.buffer[..most])?;
             if n == 0 {
-                return refuse("its content is shorter than it should be");
+                return refuse("its content is shorter than its size");
             }
             file.write_all(&self.buffer[..n])?;
             left -= n as u64;
@@ -248,21 +249,21 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    /// A second name; of a file of a layer below, a copy of it.
+    /// Creates a hard link; for a file of a lower layer it is a copy.
     fn hard(&mut self, place: &Place, entry: &Entry) -> io::Result<()> {
         let shown = String::from_utf8_lossy(&entry.link).into_owned();
-        let Some(target) = self.root.place(&entry.link)? else { return refuse("a second name of the root") };
+        let Some(target) = self.root.place(&entry.link)? else { return refuse("a hard link to the root") };
         let stat = self.root.stat(&target)?.filter(|s| !is_whiteout(s));
         let Some(stat) = stat else { return self.copy_up(place, entry) };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            return refuse(format!("a second name of the directory {shown}"));
+            return refuse(format!("a hard link to the directory {shown}"));
         }
         if (&target.path, &target.name) == (&place.path, &place.name) {
             return Ok(());
         }
         self.root.remove(place)?;
         match fs::linkat(&target.dir, &target.name, &place.dir, &place.name, AtFlags::empty()) {
-            Err(Errno::NOENT) => refuse(format!("a second name of {shown}, which is not there")),
+            Err(Errno::NOENT) => refuse(format!("a hard link to {shown}, which does not exist")),
             linked => Ok(linked?),
         }
     }
@@ -270,7 +271,7 @@ impl Unpacker<'_> {
     fn copy_up(&mut self, place: &Place, entry: &Entry) -> io::Result<()> {
         let shown = String::from_utf8_lossy(&entry.link).into_owned();
         let Some(found) = self.root.find_below(&entry.link)? else {
-            return refuse(format!("a second name of {shown}, which is not there"));
+            return refuse(format!("a hard link to {shown}, which does not exist"));
         };
         self.root.remove(place)?;
         let (uid, gid, mode) = (found.stat.st_uid, found.stat.st_gid, found.stat.st_mode & 0o7777);

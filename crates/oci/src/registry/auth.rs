@@ -1,4 +1,4 @@
-//! Who the user is at a registry: what `docker login`, `podman login` and their helpers left.
+//! Logins at registries, as stored by `docker login`, `podman login` and their helpers.
 //!
 //! Sources: Docker's "config.json" and "Credential helper protocol"; containers-auth.json(5).
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use trine_base::text::line;
 
-/// Largest file, and largest answer of a helper, in bytes.
+/// The largest file, and the largest answer of a helper, in bytes.
 const MOST: u64 = 1 << 20;
 
 #[derive(Debug, Default, Deserialize)]
@@ -32,19 +32,19 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
-/// Who the user is.
+/// A login at a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Login {
-    /// Nobody that is known.
+    /// No login is known.
     Anonymous,
     /// A name and a password.
     Basic(String, String),
-    /// What a registry gave once.
+    /// A token that a registry has issued.
     Bearer(String),
 }
 
 impl std::fmt::Debug for Login {
-    /// Without what is secret.
+    /// Shows no secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Login::Anonymous => "Anonymous",
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// What a helper says.
+/// The answer of a helper.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Said {
@@ -62,7 +62,7 @@ struct Said {
     secret: String,
 }
 
-/// The files in which logins are kept, in the order of asking.
+/// The files with logins, in the order in which they are searched.
 fn files() -> Vec<PathBuf> {
     let named = |v: &str| std::env::var_os(v).filter(|v| !v.is_empty()).map(PathBuf::from);
     let mut files = Vec::new();
@@ -73,10 +73,10 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// Who the user is where `registry`/`repository` lies.
+/// Finds the login for `registry`/`repository`.
 ///
 /// # Errors
-/// Where a file or a helper says something that nobody understands.
+/// A file or the answer of a helper is not valid.
 pub fn of(registry: &str, repository: &str) -> Result<Login> {
     for path in files() {
         let mut text = String::new();
@@ -85,8 +85,9 @@ pub fn of(registry: &str, repository: &str) -> Result<Login> {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             read => read.map_err(Error::file("cannot read", &path))?,
         };
-        let file: File = serde_json::from_str(&text)
-            .map_err(|e| Error::damaged(path.display().to_string(), format!("no file of logins: {e}")))?;
+        let file: File = serde_json::from_str(&text).map_err(|e| {
+            Error::damaged(path.display().to_string(), format!("not a valid file of logins: {e}"))
+        })?;
         if let Some(auth) = file.find(registry, repository, &path)? {
             return Ok(auth);
         }
@@ -94,14 +95,14 @@ pub fn of(registry: &str, repository: &str) -> Result<Login> {
     Ok(Login::Anonymous)
 }
 
-/// The part of a key that counts: `https://index.docker.io/v1/` means `index.docker.io`.
+/// The significant part of a key: `https://index.docker.io/v1/` means `index.docker.io`.
 fn bare(key: &str) -> &str {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let key = key.trim_end_matches('/');
     key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
 }
 
-/// The names that a registry has in such files, best first.
+/// The names of a registry in such files, best first.
 fn names(registry: &str) -> Vec<&str> {
     match registry {
         "docker.io" => vec!["docker.io", "index.docker.io", "registry-1.docker.io"],
@@ -115,7 +116,7 @@ impl File {
         if let Some((_, helper)) = self.cred_helpers.iter().find(|(key, _)| is(key)) {
             return ask(helper, registry);
         }
-        // The entry of the longest part of the name: registry/a/b, registry/a, registry.
+        // The entry for the longest prefix of the name: registry/a/b, registry/a, registry.
         let mut part = Some(repository);
         while let Some(p) = part {
             let of = |key: &str| names(registry).iter().any(|r| bare(key) == format!("{r}/{p}"));
@@ -139,7 +140,7 @@ impl File {
 
 fn token(registry: &str) -> Error {
     Error::Refused(format!(
-        "the login at {registry} is an identity token, which is not taken: log in with a password or an access token"
+        "the login at {registry} is an identity token, which is not supported: log in with a password or an access token"
     ))
 }
 
@@ -159,7 +160,7 @@ impl Entry {
             let (user, password) = pair.ok_or_else(|| {
                 Error::damaged(
                     path.display().to_string(),
-                    format!("the login at {registry} is no base64 of user:password"),
+                    format!("the login at {registry} is not user:password in base64"),
                 )
             })?;
             return Ok(Some(Login::Basic(user.into(), password.into())));
@@ -171,7 +172,7 @@ impl Entry {
     }
 }
 
-/// The first [`MOST`] bytes of what a helper writes; the rest is read and forgotten.
+/// The first [`MOST`] bytes of a helper's output; the rest is read and discarded.
 fn beginning(mut from: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     if (&mut from).take(MOST).read_to_end(&mut bytes).is_ok() {
@@ -184,7 +185,7 @@ fn beginning(mut from: impl Read) -> Vec<u8> {
 fn ask(helper: &str, registry: &str) -> Result<Option<Login>> {
     let program = format!("docker-credential-{helper}");
     if !helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
-        return Err(Error::Refused(format!("'{helper}' is no name of a credential helper")));
+        return Err(Error::Refused(format!("'{helper}' is not the name of a credential helper")));
     }
     let server = if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry };
     let failed =
@@ -196,11 +197,11 @@ fn ask(helper: &str, registry: &str) -> Result<Option<Login>> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    // It may talk more than anyone wants to keep, and stops while nobody reads.
+    // It may write more than we keep, and would block if nobody read it.
     let errors = child.stderr.take().map(|e| std::thread::spawn(move || beginning(e)));
     let talks = child.stdout.take().map(|o| std::thread::spawn(move || beginning(o)));
     if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read has its reasons.
+        // A helper that does not read its input may still answer.
         drop(stdin.write_all(server.as_bytes()));
     }
     let read = |from: Option<std::thread::JoinHandle<Vec<u8>>>| {
@@ -217,7 +218,7 @@ fn ask(helper: &str, registry: &str) -> Result<Option<Login>> {
         };
     }
     let said: Said = serde_json::from_slice(&out)
-        .map_err(|e| Error::Host(format!("{program} says no login for {registry}: {e}")))?;
+        .map_err(|e| Error::Host(format!("{program} gave no valid login for {registry}: {e}")))?;
     match &said.username[..] {
         "<token>" => Err(token(registry)),
         _ => Ok(Some(Login::Basic(said.username, said.secret))),
@@ -252,11 +253,11 @@ mod tests {
     #[test]
     fn what_cannot_be_used_says_so() {
         let damaged = find(r#"{"auths":{"h":{"auth":"!!"}}}"#, "h", "x").unwrap_err().to_string();
-        assert!(damaged.contains("no base64"), "{damaged}");
+        assert!(damaged.contains("not user:password in base64"), "{damaged}");
         let token = find(r#"{"auths":{"h":{"identitytoken":"x"}}}"#, "h", "x").unwrap_err().to_string();
         assert!(token.contains("access token"), "{token}");
         let evil = find(r#"{"credHelpers":{"h":"../../x"}}"#, "h", "x").unwrap_err().to_string();
-        assert!(evil.contains("no name of a credential helper"), "{evil}");
+        assert!(evil.contains("not the name of a credential helper"), "{evil}");
         let absent = find(r#"{"credsStore":"trine-absent"}"#, "h", "x").unwrap_err().to_string();
         assert!(absent.contains("docker-credential-trine-absent"), "{absent}");
     }

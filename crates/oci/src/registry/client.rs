@@ -1,4 +1,4 @@
-//! A registry as it is reached: by which address, how, as whom.
+//! The client of one registry: its address, connection and login.
 
 use super::auth::{self, Login};
 use super::failure::{Attempt, Failure};
@@ -18,41 +18,41 @@ use std::path::Path;
 use std::time::Duration;
 use trine_base::text::line;
 
-/// What a manifest may be.
+/// The accepted media types of a manifest.
 const ACCEPTED: &[&str] = &[MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_LIST];
-/// So much of a server's text about an error is read.
+/// The most bytes of a server's error text that are read.
 const ERROR_MOST: usize = 64 << 10;
-/// Largest file of certificates, in bytes.
+/// The largest file of certificates in bytes.
 const CERTIFICATES_MOST: u64 = 16 << 20;
-/// Tries of what may succeed the next time.
+/// The number of attempts for requests that may succeed the next time.
 const TRIES: u32 = 5;
 
-/// What a request is for: registries give a login's rights apart.
+/// The permission that a request needs; registries grant them separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// To read the repository.
+    /// Read from the repository.
     Pull,
-    /// To write to it.
+    /// Write to the repository.
     Push,
 }
 
 /// One address of a registry.
 pub struct Endpoint {
-    /// Speaks to it.
+    /// The HTTP client.
     pub http: Http,
     /// `https://HOST`.
     pub base: Url,
-    /// The image as it is named there.
+    /// The name of the image there.
     pub reference: Reference,
-    /// Who the user is there.
+    /// The login there.
     pub login: Login,
-    /// What the registry gave for the login.
+    /// The tokens that the registry issued for the login.
     pub tokens: token::Tokens,
-    /// For messages.
+    /// The name of the place, for messages.
     pub place: String,
 }
 
-/// What a registry says of an error (OCI Distribution Specification 1.1, "Error Codes").
+/// The body of a registry's error (OCI Distribution Specification 1.1, "Error Codes").
 #[derive(Default, Deserialize)]
 struct Said {
     #[serde(default)]
@@ -68,31 +68,31 @@ struct SaidOne {
 }
 
 impl Endpoint {
-    /// The same repository's content of this digest.
+    /// The name of content with this digest in the same repository.
     pub fn with_digest(&self, digest: &Digest) -> Reference {
         self.reference.clone_with_digest(digest.to_string())
     }
 
-    /// An address below the repository's, such as `blobs/uploads/`.
+    /// A URL below the repository's, such as `blobs/uploads/`.
     pub fn url(&self, rest: &str) -> Result<Url> {
         let text = format!("{}v2/{}/{rest}", self.base, self.reference.repository());
         text.parse().map_err(|e| self.http.error(format!("{text} is not an address: {e}")))
     }
 
-    /// An error of the registry.
+    /// Creates an error of the registry.
     pub fn error(&self, what: impl Into<String>) -> Error {
         self.http.error(what)
     }
 
     /// Sends a request with the login that it needs.
     pub async fn send(&self, right: Right, call: &Call<'_>) -> Attempt<Answer<'_>> {
-        // An upload's address is the registry's word; its login is for itself only.
+        // The registry chooses the URL of an upload; the login is only sent to the registry itself.
         let own = host(&call.url) == host(&self.base) && call.url.scheme() == self.base.scheme();
         let before = (!own).then_some(&self.base);
         for again in [false, true] {
             let authorization = if own { self.authorization(right, again).await? } else { None };
             let answer = self.http.send(call, before, authorization.as_ref()).await?;
-            // A token serves for some minutes only.
+            // A token is valid for some minutes only.
             let aged = matches!(self.login, Login::Bearer(_)) || authorization.is_none();
             if answer.status() != StatusCode::UNAUTHORIZED || aged || again {
                 return Ok(answer);
@@ -101,26 +101,24 @@ impl Endpoint {
         Err(Failure::Lasting(self.not_allowed(call.what)))
     }
 
-    /// That the user may not do this.
+    /// The error for a missing permission.
     pub fn not_allowed(&self, what: &str) -> Error {
         let host = self.reference.registry();
         let who = match self.login {
             Login::Anonymous => format!("no login for {host} is known"),
             _ => "the login does not allow it".to_string(),
         };
-        self.error(format!(
-            "{what}: not allowed ({who}: `docker login {host}` or `podman login {host}` makes one)"
-        ))
+        self.error(format!("{what}: not allowed ({who}: use `docker login {host}` or `podman login {host}`)"))
     }
 
-    /// What an answer that is no success means; `what` was asked for.
+    /// The error for an unsuccessful answer; `what` is the request.
     pub async fn refusal(&self, what: &str, mut answer: Answer<'_>) -> Failure {
         let status = answer.status();
         let body = answer.beginning(ERROR_MOST).await;
         let said: Said = serde_json::from_slice(&body).unwrap_or_default();
         let has = |codes: &[&str]| said.errors.iter().any(|e| codes.contains(&&e.code[..]));
         if status == StatusCode::NOT_FOUND || has(&["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN"]) {
-            return Failure::Absent(self.error(format!("{what}: not there")));
+            return Failure::Absent(self.error(format!("{what}: not found")));
         }
         let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if refused || has(&["UNAUTHORIZED", "DENIED"]) {
@@ -142,7 +140,7 @@ impl Endpoint {
         }
     }
 
-    /// A manifest's or an index's bytes, at most [`MANIFEST_MOST`]; not verified.
+    /// Fetches the bytes of a manifest or an index, at most [`MANIFEST_MOST`]; they are not verified.
     pub async fn manifest(&self, reference: &Reference) -> Attempt<Vec<u8>> {
         let named = reference.digest().or(reference.tag()).unwrap_or("latest");
         let what = if reference.digest().is_some() { named.to_string() } else { format!("tag {named}") };
@@ -157,8 +155,8 @@ impl Endpoint {
     }
 }
 
-/// The addresses of an image, in the order of trying. Where a registry may be insecure, or is this host's own, it is tried
-/// by HTTPS first.
+/// The addresses of an image, in the order in which they are tried. A registry that may be insecure, or is on
+/// this host, is tried by HTTPS first.
 pub fn endpoints(name: &Name, options: &Options, mirrors: bool) -> Result<Vec<Endpoint>> {
     let own = options.registries.of(name.registry());
     let mut all = Vec::new();
@@ -171,7 +169,7 @@ pub fn endpoints(name: &Name, options: &Options, mirrors: bool) -> Result<Vec<En
     Ok(all)
 }
 
-/// The image at a mirror.
+/// The name of the image at a mirror.
 fn mirrored(name: &Name, mirror: &str) -> Result<Reference> {
     let (host, prefix) =
         mirror.trim_end_matches('/').split_once('/').unwrap_or((mirror.trim_end_matches('/'), ""));
@@ -180,7 +178,7 @@ fn mirrored(name: &Name, mirror: &str) -> Result<Reference> {
     // `http://HOST` is an address, not a host.
     if !host_fine || host.ends_with(':') || prefix.starts_with('/') {
         return Err(Error::Refused(format!(
-            "'{mirror}' is no mirror: it should look like HOST[:PORT][/PREFIX]"
+            "'{mirror}' is not a mirror: it should look like HOST[:PORT][/PREFIX]"
         )));
     }
     let repository = match prefix {
@@ -198,7 +196,7 @@ fn of(reference: &Reference, options: &Options) -> Result<Vec<Endpoint>> {
     let login = auth::of(reference.registry(), reference.repository())?;
     let insecure = options.insecure || said.insecure;
     let certificates = said.ca.as_deref().map(certificate).transpose()?;
-    // Others may have chosen one already; then theirs serves.
+    // If another thread has set one already, that is used.
     drop(rustls::crypto::ring::default_provider().install_default());
     let place = format!("{}/{}", reference.registry(), reference.repository());
     let base = |scheme: &str| {
@@ -221,7 +219,7 @@ fn of(reference: &Reference, options: &Options) -> Result<Vec<Endpoint>> {
     Ok(bases.into_iter().map(make).collect())
 }
 
-/// A certificate to trust beyond the host's.
+/// A certificate to trust in addition to the host's.
 fn certificate(path: &Path) -> Result<reqwest::Certificate> {
     let mut pem = Vec::new();
     let read = std::fs::File::open(path).and_then(|f| f.take(CERTIFICATES_MOST).read_to_end(&mut pem));
@@ -230,7 +228,7 @@ fn certificate(path: &Path) -> Result<reqwest::Certificate> {
         .map_err(|_| Error::damaged(path.display().to_string(), "this is not a certificate in PEM"))
 }
 
-/// Again, a while later each time, while it may succeed.
+/// Repeats an operation with growing pauses, as long as it may succeed.
 pub async fn patiently<T, F: Future<Output = Attempt<T>>>(mut work: impl FnMut() -> F) -> Attempt<T> {
     let mut tries = 1;
     loop {
@@ -244,15 +242,15 @@ pub async fn patiently<T, F: Future<Output = Attempt<T>>>(mut work: impl FnMut()
     }
 }
 
-/// A quarter of a second, doubled with each try.
+/// Waits for a quarter of a second, doubled with each attempt.
 pub async fn pause(tries: u32) {
     tokio::time::sleep(Duration::from_millis(250 << tries.min(6))).await;
 }
 
-/// Runs work that speaks to registries; every thread of it has ended afterwards.
+/// Runs an operation with registries; all of its threads have ended afterwards.
 pub fn run<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::Host(format!("no event loop: {e}")))?;
+    let runtime = runtime.map_err(|e| Error::Host(format!("cannot create an event loop: {e}")))?;
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(Duration::from_secs(1));
     result

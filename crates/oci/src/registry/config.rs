@@ -1,10 +1,10 @@
-//! What the user and the host say about registries.
+//! The configuration file for registries.
 
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// `registries.toml`.
+/// The contents of `registries.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registries {
@@ -12,27 +12,28 @@ pub struct Registries {
     registry: Vec<Registry>,
 }
 
-/// What is said of one.
+/// The settings of one registry.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registry {
-    /// `HOST[:PORT]`, as in names of images.
+    /// `HOST[:PORT]`, as in image names.
     name: String,
-    /// Takes certificates that cannot be verified, and plain HTTP.
+    /// Whether to accept certificates that cannot be verified, and plain HTTP.
     #[serde(default)]
     pub insecure: bool,
-    /// Registries to ask before.
+    /// Registries to try first.
     #[serde(default)]
     pub mirrors: Vec<String>,
-    /// A file of certificates (PEM) to trust beyond the host's.
+    /// A file of certificates (PEM) to trust in addition to the host's.
     pub ca: Option<PathBuf>,
 }
 
 impl Registries {
-    /// The user's file, or the host's: `$XDG_CONFIG_HOME/trine/registries.toml`, `/etc/trine/registries.toml`.
+    /// Loads the user's file, or else the host's: `$XDG_CONFIG_HOME/trine/registries.toml`,
+    /// `/etc/trine/registries.toml`.
     ///
     /// # Errors
-    /// Where the file cannot be read or says something else.
+    /// The file cannot be read or is not valid.
     pub fn load() -> Result<Registries> {
         let absolute = |v: &str| std::env::var_os(v).map(PathBuf::from).filter(|p| p.is_absolute());
         let user = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|h| h.join(".config")));
@@ -46,16 +47,16 @@ impl Registries {
         Ok(Registries::default())
     }
 
-    /// Reads the file's text; `path` is for messages.
+    /// Parses the file's text; `path` is for messages.
     ///
     /// # Errors
-    /// Where it says something else.
+    /// The text is not valid.
     pub fn parse(text: &str, path: &Path) -> Result<Registries> {
         toml::from_str(text)
             .map_err(|e| Error::damaged(path.display().to_string(), e.to_string().trim().to_string()))
     }
 
-    /// What is said of a registry.
+    /// The settings of a registry.
     pub fn of(&self, name: &str) -> Registry {
         self.registry.iter().find(|r| r.name == name).cloned().unwrap_or_default()
     }

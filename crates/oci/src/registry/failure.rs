@@ -1,21 +1,21 @@
-//! What goes wrong between us and a registry, and whether trying again helps.
+//! Failures of requests to a registry, and whether a repetition may help.
 
 use crate::error::Error;
 
-/// Why a request brought nothing.
+/// Why a request failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// It cannot be reached this way: another address may serve.
+    /// It cannot be reached at this address; another one may work.
     Unreachable(Error),
-    /// The next try may succeed.
+    /// The next attempt may succeed.
     Passing(Error),
-    /// It does not have this.
+    /// It does not have the requested content.
     Absent(Error),
-    /// It stays so.
+    /// The failure is permanent.
     Lasting(Error),
 }
 
-/// What an attempt comes to.
+/// The result of an attempt.
 pub type Attempt<T> = std::result::Result<T, Failure>;
 
 impl From<Error> for Failure {
@@ -25,7 +25,7 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// The error alone.
+    /// The error without its kind.
     pub fn error(self) -> Error {
         match self {
             Failure::Unreachable(e) | Failure::Passing(e) | Failure::Absent(e) | Failure::Lasting(e) => e,
@@ -33,7 +33,7 @@ impl Failure {
     }
 }
 
-/// The reason of an I/O error without the number that only programmers read.
+/// The reason of an I/O error without its number.
 fn reason(e: &std::io::Error) -> String {
     let text = e.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
@@ -42,10 +42,10 @@ fn reason(e: &std::io::Error) -> String {
 }
 
 fn no_https(host: &str) -> String {
-    format!("{host} does not speak HTTPS; --insecure allows plain HTTP")
+    format!("{host} does not support HTTPS: --insecure allows plain HTTP")
 }
 
-/// Why a server could not be spoken to, in one sentence; `host` is the server.
+/// Describes why a server could not be reached, in one sentence; `host` is the server.
 pub fn sentence(error: &reqwest::Error, host: &str) -> String {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut last = String::new();
@@ -53,14 +53,14 @@ pub fn sentence(error: &reqwest::Error, host: &str) -> String {
         if let Some(tls) = e.downcast_ref::<rustls::Error>() {
             return match tls {
                 rustls::Error::InvalidCertificate(_) => {
-                    format!("the certificate of {host} is not trusted ({tls}); --insecure takes it")
+                    format!("the certificate of {host} is not trusted ({tls}): --insecure accepts it")
                 }
                 rustls::Error::InvalidMessage(_) => no_https(host),
                 other => format!("HTTPS with {host} failed: {other}"),
             };
         }
         if let Some(io) = e.downcast_ref::<std::io::Error>() {
-            // An error of TLS, or of the name service, comes wrapped in one.
+            // Errors of TLS and of the name service are wrapped in an I/O error.
             if let Some(inner) = io.get_ref() {
                 let wraps = inner.is::<rustls::Error>() || inner.is::<std::io::Error>();
                 if wraps || inner.source().is_some() {
@@ -89,6 +89,6 @@ pub fn sentence(error: &reqwest::Error, host: &str) -> String {
     match error.is_connect() {
         true if error.is_timeout() => format!("cannot connect to {host}: it does not answer"),
         true => format!("cannot connect to {host}: {last}"),
-        false => format!("{host} does not answer as HTTP servers do: {last}"),
+        false => format!("{host} does not answer like an HTTP server: {last}"),
     }
 }

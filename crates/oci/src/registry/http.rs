@@ -1,5 +1,5 @@
-//! Conversations with servers that may be anyone's: what they send has a bound, and so has the time that they take; what
-//! we send goes in clear only where that was allowed.
+//! HTTP requests to untrusted servers: their answers are limited in size and in time, and data is sent
+//! unencrypted only where that was allowed.
 
 use super::failure::{Attempt, Failure, sentence};
 use crate::error::{Error, Result};
@@ -14,30 +14,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use trine_base::text::line;
 
-/// What we call ourselves.
+/// The user agent.
 const AGENT: &str = concat!("trine/", env!("CARGO_PKG_VERSION"));
-/// Most redirects of one request.
+/// The most redirects of one request.
 const REDIRECTS_MOST: u32 = 10;
-/// Longest text of a server in a message.
+/// The longest text of a server in a message.
 const SHOWN_MOST: usize = 300;
 
-/// How long a server is waited for.
+/// Time limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// Until there is a connection, and then until the answer's head is there.
+    /// Time to connect, and then time until the head of the answer.
     pub answer: Duration,
-    /// Until a small answer is there whole.
+    /// Time until a small answer is complete.
     pub small: Duration,
-    /// How long a transfer may take for [`Patience::least`] bytes.
+    /// Time in which a transfer must move [`Patience::least`] bytes.
     pub window: Duration,
-    /// Bytes that arrive, or leave, in each window.
+    /// Bytes that must be received, or sent, in each window.
     pub least: u64,
-    /// Until the answer to what was sent whole: registries look through it first.
+    /// Time until the answer to a complete upload: registries check it first.
     pub stored: Duration,
 }
 
 impl Default for Patience {
-    /// A transfer of less than 1 KiB a second would take a week for an image.
+    /// At less than 1 KiB per second, an image would take a week.
     fn default() -> Patience {
         let seconds = Duration::from_secs;
         Patience {
@@ -50,9 +50,9 @@ impl Default for Patience {
     }
 }
 
-/// What is sent with a request; it can be made anew for a redirect.
+/// The body of a request, which can be created again for a redirect.
 pub struct Upload<'a> {
-    /// Makes it; the counter says how much of it has been taken.
+    /// Creates the body; the counter is advanced as it is sent.
     pub make: &'a dyn Fn(Arc<AtomicU64>) -> Result<Body>,
     /// Its length in bytes.
     pub length: u64,
@@ -60,50 +60,50 @@ pub struct Upload<'a> {
 
 /// A request.
 pub struct Call<'a> {
-    /// What is asked, for messages.
+    /// The purpose of the request, for messages.
     pub what: &'a str,
-    /// HTTP's method.
+    /// The HTTP method.
     pub method: Method,
-    /// Where.
+    /// The URL.
     pub url: Url,
     /// Headers, without the authorization.
     pub headers: HeaderMap,
-    /// What is sent.
+    /// The body.
     pub upload: Option<Upload<'a>>,
 }
 
 impl<'a> Call<'a> {
-    /// A request that sends nothing.
+    /// Creates a request without a body.
     pub fn new(what: &'a str, method: Method, url: Url) -> Call<'a> {
         Call { what, method, url, headers: HeaderMap::new(), upload: None }
     }
 }
 
-/// Who speaks to servers.
+/// An HTTP client for one registry.
 pub struct Http {
-    /// Takes certificates that cannot be verified, and plain HTTP to anyone.
+    /// Whether to accept certificates that cannot be verified, and plain HTTP to any server.
     insecure: bool,
     certificates: Vec<reqwest::Certificate>,
     patience: Patience,
-    /// For messages.
+    /// The name of the place, for messages.
     place: String,
-    /// For servers out there, by the host's proxies.
+    /// For remote servers, through the host's proxies.
     outside: OnceCell<Client>,
-    /// For this host's own: no proxy can reach them.
+    /// For servers on this host, which no proxy can reach.
     inside: OnceCell<Client>,
-    /// Names that tests give to their servers.
+    /// Names of the tests' servers.
     #[cfg(test)]
     pub names: Vec<(&'static str, SocketAddr)>,
 }
 
-/// Whether a server is this host, so that nobody on the way can listen: what Docker takes for it, too.
+/// Whether a server is on this host, so that nobody can listen on the way; the same servers as for Docker.
 pub fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     address.map_or(host == "localhost", |a| a.to_canonical().is_loopback())
 }
 
-/// Scheme, host and port: who gets a login gets it only there.
+/// Whether scheme, host and port are equal: a login is sent only to the server it is for.
 fn same_server(a: &Url, b: &Url) -> bool {
     a.scheme() == b.scheme()
         && a.host_str() == b.host_str()
@@ -117,7 +117,7 @@ pub fn host(url: &Url) -> String {
 }
 
 impl Http {
-    /// Speaks to servers; `place` is for messages.
+    /// Creates a client; `place` is for messages.
     pub fn new(
         insecure: bool,
         certificates: Vec<reqwest::Certificate>,
@@ -136,7 +136,7 @@ impl Http {
         }
     }
 
-    /// An error with the place.
+    /// Creates an error with the place.
     pub fn error(&self, what: impl Into<String>) -> Error {
         Error::Registry { place: self.place.clone(), what: what.into() }
     }
@@ -147,13 +147,13 @@ impl Http {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        // `localhost` is what RFC 6761 says, whatever a name service says.
+        // `localhost` is this host (RFC 6761), whatever a name service says.
         let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let addresses = addresses.map(|a| SocketAddr::new(a, 0));
         let builder = Client::builder()
             .danger_accept_invalid_certs(self.insecure || own)
             .tls_certs_merge(self.certificates.iter().cloned())
-            // Followed here, where it is known who may be told what.
+            // Redirects are followed here, where it is known which server may receive the login.
             .redirect(Policy::none())
             .connect_timeout(self.patience.answer)
             .resolve_to_addrs("localhost", &addresses)
@@ -165,7 +165,7 @@ impl Http {
         Ok(cell.get_or_init(|| client))
     }
 
-    /// Whether a server may be spoken to, at the word of `before` where there is one.
+    /// Checks that a server may be contacted; `before` is the server that named it, if one did.
     fn permit(&self, before: Option<&Url>, url: &Url) -> Attempt<()> {
         let clear = |u: &Url| u.scheme() == "http";
         let fine = match url.scheme() {
@@ -176,24 +176,25 @@ impl Http {
         match (fine, before) {
             (true, _) => Ok(()),
             (false, None) => Err(Failure::Unreachable(
-                self.error(format!("{} would be spoken to by plain HTTP: --insecure allows it", host(url))),
+                self.error(format!("{} would be contacted by plain HTTP: --insecure allows it", host(url))),
             )),
             (false, Some(before)) if clear(url) => Err(Failure::Lasting(self.error(format!(
-                "{} leads on to {} by plain HTTP, where anyone on the way could read and change what is sent: \
+                "{} redirects to {} by plain HTTP, where anyone on the way could read and change what is sent: \
                  --insecure allows it",
                 host(before),
                 host(url)
             )))),
             (false, Some(before)) => Err(Failure::Lasting(self.error(format!(
-                "{} leads on to {}, which is no address of HTTP",
+                "{} redirects to {}, which is not an HTTP address",
                 host(before),
                 line(url.as_str(), SHOWN_MOST)
             )))),
         }
     }
 
-    /// Sends a request and waits for the head of the answer. Only the server of the call's address is told the
-    /// `authorization`, whoever it leads on to; `before` is the server that named the address, where it is another's word.
+    /// Sends a request and waits for the head of the answer. The `authorization` is sent only to the server
+    /// of the request's URL, not to servers that it redirects to; `before` is the server that named the URL,
+    /// if one did.
     pub async fn send(
         &self,
         call: &Call<'_>,
@@ -216,7 +217,7 @@ impl Http {
             let length = call.upload.as_ref().map(|u| u.length);
             let response = self.watched(request.send(), &url, call.what, length, &taken).await?;
             let on = match response.status() {
-                // Browsers' old habit, which the others do not share.
+                // Changing the method is an old habit of browsers only.
                 StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {
                     method == Method::GET || method == Method::HEAD
                 }
@@ -233,18 +234,18 @@ impl Http {
             }
             url = next;
         }
-        let what = format!("{}: {} leads on more than {REDIRECTS_MOST} times", call.what, host(&url));
+        let what = format!("{}: {} redirects more than {REDIRECTS_MOST} times", call.what, host(&url));
         Err(Failure::Lasting(self.error(what)))
     }
 
-    /// The address that an answer of `url` gives.
+    /// The URL in the `Location` header of an answer of `url`.
     pub fn location(&self, response: &Response, url: &Url) -> Attempt<Url> {
         let to = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
         to.and_then(|l| url.join(l).ok())
-            .ok_or_else(|| Failure::Lasting(self.error(format!("{} leads on to no address", host(url)))))
+            .ok_or_else(|| Failure::Lasting(self.error(format!("{} redirects to no address", host(url)))))
     }
 
-    /// Waits for an answer's head while what is sent goes out.
+    /// Waits for the head of an answer while the body is sent.
     async fn watched(
         &self,
         work: impl Future<Output = reqwest::Result<Response>>,
@@ -273,7 +274,7 @@ impl Http {
                     }
                 }
                 Some(_) if now - before < self.patience.least => {
-                    let slow = format!("{what}: {} takes what is sent too slowly: given up", host(url));
+                    let slow = format!("{what}: {} receives too slowly: given up", host(url));
                     return Err(Failure::Passing(self.error(slow)));
                 }
                 Some(_) => before = now,
@@ -282,7 +283,7 @@ impl Http {
     }
 }
 
-/// An answer whose head is there.
+/// An answer whose head has been received.
 pub struct Answer<'a> {
     http: &'a Http,
     response: Response,
@@ -300,7 +301,7 @@ impl<'a> Answer<'a> {
         self.response.headers()
     }
 
-    /// The address that it gives.
+    /// The URL in its `Location` header.
     pub fn location(&self) -> Attempt<Url> {
         self.http.location(&self.response, self.response.url())
     }
@@ -310,7 +311,7 @@ impl<'a> Answer<'a> {
         Failure::Passing(self.http.error(format!("{}: {why}", self.what)))
     }
 
-    /// Its content, which has at most `most` bytes.
+    /// Its body, of at most `most` bytes.
     pub async fn small(&mut self, most: u64) -> Attempt<Vec<u8>> {
         let (end, mut bytes) = (tokio::time::Instant::now() + self.http.patience.small, Vec::new());
         loop {
@@ -328,7 +329,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// The first bytes of its content, at most `most`, whatever comes behind them: for the texts of errors.
+    /// The first bytes of its body, at most `most`, and nothing of the rest: for error texts.
     pub async fn beginning(&mut self, most: usize) -> Vec<u8> {
         let (end, mut bytes) = (tokio::time::Instant::now() + self.http.patience.small, Vec::new());
         while bytes.len() < most
@@ -344,23 +345,23 @@ impl<'a> Answer<'a> {
         Failure::Passing(self.http.error(format!("{}: {from} sends too slowly: given up", self.what)))
     }
 
-    /// Its content as it comes.
+    /// Its body as a stream.
     pub fn pieces(self) -> Pieces<'a> {
         Pieces { answer: self, waited: Duration::ZERO, came: 0 }
     }
 }
 
-/// An answer's content as it comes, and not too slowly.
+/// The body of an answer as a stream, which must not be too slow.
 pub struct Pieces<'a> {
     answer: Answer<'a>,
-    /// Time of this window that was spent waiting for the server; what we do in between is not its fault.
+    /// Time of this window that was spent waiting for the server; time for our own work does not count.
     waited: Duration,
-    /// Bytes of this window.
+    /// Bytes received in this window.
     came: u64,
 }
 
 impl Pieces<'_> {
-    /// The next bytes; none at the end.
+    /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Attempt<Option<Bytes>> {
         let patience = self.answer.http.patience;
         let start = Instant::now();

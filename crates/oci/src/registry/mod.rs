@@ -17,15 +17,15 @@ pub use push::push;
 
 use crate::platform::Platform;
 
-/// How a registry is spoken to.
+/// Options for requests to a registry.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The platform wanted; none: the host's where there is a choice.
+    /// The platform of the image; `None` means the host's if there is a choice.
     pub platform: Option<Platform>,
-    /// Takes certificates that cannot be verified, and plain HTTP.
+    /// Whether to accept certificates that cannot be verified, and plain HTTP.
     pub insecure: bool,
-    /// Registries to ask before the one that is named, each as `HOST[:PORT][/PREFIX]`.
+    /// Registries to try before the named one, each as `HOST[:PORT][/PREFIX]`.
     pub mirrors: Vec<String>,
-    /// What the user's and the host's files say.
+    /// The settings in the user's or the host's file.
     pub registries: Registries,
 }

@@ -1,4 +1,4 @@
-//! From a registry into the store.
+//! Pulling images from a registry into the store.
 
 use super::Options;
 use super::client::{Endpoint, Right, endpoints, patiently, pause, run};
@@ -18,17 +18,18 @@ use reqwest::header::{HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
 
-/// Downloads at a time.
+/// Number of parallel downloads.
 const PARALLEL: usize = 4;
-/// Tries of a download in a row that bring nothing.
+/// Number of consecutive attempts without progress.
 const TRIES: u32 = 5;
-/// A try that brings less than this brought nothing: a server that sends a byte a minute would keep us for ever.
+/// An attempt that receives fewer bytes counts as one without progress: a server that sends a byte a minute
+/// would hold us up for ever.
 const PROGRESS: u64 = 64 << 10;
 
-/// Fetches an image; what is here already is not fetched again, what was begun goes on.
+/// Pulls an image. Content that is here is not fetched again; incomplete content is continued.
 ///
 /// # Errors
-/// Where no address of it serves, it is not there, damaged or for another platform.
+/// No address works, or the image does not exist, is damaged, or is for another platform.
 pub fn pull(store: &Store, name: &Name, options: &Options, progress: &dyn Progress) -> Result<Image> {
     let addresses = endpoints(name, options, true)?;
     let working = store.working()?;
@@ -38,15 +39,15 @@ pub fn pull(store: &Store, name: &Name, options: &Options, progress: &dyn Progre
             let pulling = Pulling { store, endpoint, working: &working, progress };
             match pulling.image(name, options.platform.as_ref()).await {
                 Ok(done) => return Ok(done),
-                // A mirror need not have everything; the registry itself comes last.
+                // A mirror may lack content; the registry itself comes last.
                 Err(Failure::Absent(e) | Failure::Unreachable(e) | Failure::Passing(e)) => {
-                    // That HTTPS was tried in vain where HTTP is allowed is no reason to give.
+                    // Where HTTP is allowed, the failure of HTTPS is not the reason to report.
                     reason = Some(e);
                 }
                 Err(other) => return Err(other.error()),
             }
         }
-        Err(reason.unwrap_or_else(|| Error::Host("no registry to ask".into())))
+        Err(reason.unwrap_or_else(|| Error::Host("there is no registry to ask".into())))
     })?;
     adopt(store, name, manifest, index, options.platform.as_ref(), &working)
 }
@@ -83,7 +84,7 @@ impl Pulling<'_> {
         Ok((descriptor, index))
     }
 
-    /// Fetches a manifest or an index: of the name, or as an index describes it.
+    /// Fetches a manifest or an index: that of the name, or the one that an index describes.
     async fn document(&self, name: &Name, of: Option<&Descriptor>) -> Attempt<(Descriptor, Document)> {
         let place = format!("{} at {}", name.short(), self.endpoint.place);
         let expected = of.map(|d| d.digest().clone()).or_else(|| name.digest());
@@ -114,7 +115,9 @@ impl Pulling<'_> {
         if let Some(d) = of
             && d.size() != bytes.len() as u64
         {
-            return Err(Error::damaged(&place, "a manifest is not as long as its index says").into());
+            return Err(
+                Error::damaged(&place, "a manifest does not have the size that its index says").into()
+            );
         }
         let document = Document::parse(&bytes, &place)?;
         let kind = match &document {
@@ -173,7 +176,7 @@ impl Pulling<'_> {
         let finished = incoming.finish();
         match finished {
             Ok(()) => (),
-            // The beginning, from another time, may be what is wrong.
+            // The part that was downloaded at another time may be damaged.
             Err(Error::Damaged { .. }) if resumed => {
                 let Some(mut again) = self.store.incoming(part)? else { return Ok(()) };
                 again.restart()?;
@@ -186,7 +189,7 @@ impl Pulling<'_> {
         Ok(())
     }
 
-    /// Fetches the rest of a part, as often as that brings it further.
+    /// Downloads the rest of a part, in as many attempts as make progress.
     async fn download(&self, part: &Descriptor, incoming: &mut Incoming) -> Attempt<()> {
         let mut tries = 1;
         while incoming.length() < incoming.size() {

@@ -1,4 +1,4 @@
-//! From the store to a registry.
+//! Pushing images from the store to a registry.
 
 use super::Options;
 use super::client::{Endpoint, Right, endpoints, patiently, run};
@@ -19,29 +19,29 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Uploads at a time.
+/// Number of parallel uploads.
 const PARALLEL: usize = 4;
-/// Bytes read at once.
+/// Bytes read at a time.
 const PIECE: u64 = 1 << 18;
 
-/// What pushing did.
+/// The result of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
     /// The manifest's digest.
     pub digest: Digest,
-    /// Parts that were sent.
+    /// Number of parts that were sent.
     pub sent: usize,
-    /// Parts that the registry took from another of its repositories.
+    /// Number of parts that the registry copied from another of its repositories.
     pub mounted: usize,
-    /// Parts that were there.
+    /// Number of parts that the registry had already.
     pub there: usize,
 }
 
-/// Sends an image to the registry and by the tag of `to`. Parts that are there are not sent; those that another repository
-/// of the registry has are taken from there where the registry does that.
+/// Pushes an image under the registry and tag of `to`. Parts that the registry has are not sent; parts in
+/// another repository of the registry are copied from there if it supports that.
 ///
 /// # Errors
-/// Where the registry cannot be reached or refuses.
+/// The registry cannot be reached or refuses.
 pub fn push(
     store: &Store,
     image: &Image,
@@ -50,9 +50,9 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<Pushed> {
     if to.digest().is_some() {
-        return Err(Error::Refused(format!("'{to}': an image is pushed by a tag, its digest follows")));
+        return Err(Error::Refused(format!("'{to}': push an image by a tag, not by a digest")));
     }
-    // What is being sent must not become garbage.
+    // Content that is being sent must not be collected as garbage.
     let working = store.working()?;
     for part in image.parts().chain([&image.held().manifest]) {
         if !working.hold(part.digest())? {
@@ -80,7 +80,7 @@ pub fn push(
                 Err(other) => return Err(other.error()),
             }
         }
-        Err(reason.unwrap_or_else(|| Error::Host("no registry to send to".into())))
+        Err(reason.unwrap_or_else(|| Error::Host("there is no registry to send to".into())))
     })
 }
 
@@ -133,7 +133,7 @@ impl Pushing<'_> {
         let bytes = Bytes::from(self.store.read(manifest.digest(), MANIFEST_MOST)?);
         let kind = self.image.manifest().media_type().as_ref().unwrap_or(manifest.media_type()).to_string();
         let kind = HeaderValue::from_str(&kind)
-            .map_err(|_| Error::damaged(manifest.digest().to_string(), "a wild media type"))?;
+            .map_err(|_| Error::damaged(manifest.digest().to_string(), "a media type is not valid"))?;
         patiently(async || self.manifest(&bytes, &kind).await).await?;
         Ok(manifest.digest().clone())
     }
@@ -185,7 +185,8 @@ impl Pushing<'_> {
         }
     }
 
-    /// Whether the registry took it from another repository. That it did not is no error: it is sent then.
+    /// Returns whether the registry copied the part from another repository. A refusal is not an error: the
+    /// part is sent then.
     async fn mount(&self, digest: &str) -> bool {
         let Some((source, _)) = self.sources.iter().find(|(_, parts)| parts.iter().any(|p| p == digest))
         else {
@@ -198,7 +199,7 @@ impl Pushing<'_> {
         answer.is_ok_and(|a| a.status() == StatusCode::CREATED)
     }
 
-    /// Sends a part whole, in one request (OCI Distribution Specification 1.1, "POST then PUT").
+    /// Sends a part in one request (OCI Distribution Specification 1.1, "POST then PUT").
     async fn upload(&self, part: &Descriptor, item: &str) -> Attempt<()> {
         let endpoint = self.endpoint;
         let url = endpoint.url("blobs/uploads/")?;
@@ -221,10 +222,10 @@ impl Pushing<'_> {
     }
 }
 
-/// A request of a kind that has content, without any: some registries want that said.
+/// An empty body for methods that normally have one: some registries insist on it.
 const NOTHING: Upload<'static> = Upload { make: &|_| Ok(Body::from("")), length: 0 };
 
-/// A file's content in pieces; `taken` counts what went out.
+/// A stream of a file's content; `taken` counts the bytes that were sent.
 fn stream(
     file: std::fs::File,
     taken: Arc<AtomicU64>,

@@ -1,4 +1,5 @@
-//! Registries that lie, talk for ever, or lead astray: servers of these tests' own on loopback.
+//! Tests with misbehaving registries: servers on loopback that lie, send without end, or redirect to wrong
+//! places.
 
 use super::auth::Login;
 use super::client::{Endpoint, Right, endpoints, run};
@@ -19,10 +20,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A name that is no loopback's, though the tests' servers have it.
+/// A name that is not a loopback name, though a server of the tests has it.
 const OUT_THERE: &str = "registry.test";
 
-/// What a client asked.
+/// A request that a client made.
 #[derive(Clone, Debug)]
 struct Asked {
     /// `GET /path?query`.
@@ -42,11 +43,11 @@ impl Asked {
 enum Reply {
     /// Status line and headers, content.
     Whole(String, Vec<u8>),
-    /// The same bytes for ever.
+    /// A head, and then the same bytes for ever.
     Endless(String, Vec<u8>),
-    /// A byte every so often, from the first of the head on.
+    /// One byte at a time, slowly, from the start of the head on.
     Drip(Vec<u8>, Duration),
-    /// Reads nothing any more, and says nothing.
+    /// Reads no more, and sends nothing.
     Silence,
 }
 
@@ -58,7 +59,7 @@ fn status(line: &str) -> Reply {
     Reply::Whole(line.into(), Vec::new())
 }
 
-/// A server; it ends with the test.
+/// A server, which ends with the test.
 struct Server {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -165,7 +166,7 @@ fn serve(
     }
 }
 
-/// Little patience, so that the tests end.
+/// Short time limits, so that the tests end soon.
 fn hasty() -> Patience {
     let ms = Duration::from_millis;
     Patience { answer: ms(400), small: ms(400), window: ms(300), least: 4096, stored: ms(400) }
@@ -200,7 +201,7 @@ fn doing<T>(work: impl Future<Output = Attempt<T>>) -> Attempt<T> {
     done.unwrap()
 }
 
-/// What becomes of fetching a manifest.
+/// Fetches a manifest.
 fn manifest(endpoint: &Endpoint) -> Attempt<Vec<u8>> {
     doing(endpoint.manifest(&endpoint.reference))
 }
@@ -212,7 +213,7 @@ fn answers_without_end_take_bounded_memory() {
         for (line, why, most) in [
             ("200 OK", "more than 4194304 bytes", 32 << 20),
             ("500 Oops", "HTTP status 500: xxx", 16 << 20),
-            ("404 Not Found", "not there", 16 << 20),
+            ("404 Not Found", "not found", 16 << 20),
             ("403 Forbidden", "not allowed", 16 << 20),
         ] {
             let bytes = much.clone();
@@ -224,7 +225,7 @@ fn answers_without_end_take_bounded_memory() {
             assert!(said.contains(why) && said.len() < 600, "{said}");
             assert!(server.sent() < most, "{line}: {} bytes were taken", server.sent());
         }
-        // A token, and the greeting before it.
+        // A token, and the first answer of the registry.
         let server = Server::start(move |asked| match asked.line.ends_with("/v2/") {
             true => {
                 let host = asked.header("host").unwrap();
@@ -244,7 +245,7 @@ fn heads_without_end_take_bounded_memory() {
     within("registry::tests::heads_without_end_take_bounded_memory", 512 << 20, || {
         let line = vec![b'x'; 1 << 16];
         let one = Server::start(move |_| Reply::Endless("200 OK\r\nX: y".into(), line.clone()));
-        // Header after header, none of which ends the head.
+        // Endless headers, without the end of the head.
         let many = Server::start(|_| Reply::Endless("200 OK\r\nA: b\r".into(), b"\nX: y\r".to_vec()));
         for server in [one, many] {
             drop(manifest(&endpoint(&server, server.base(), false, Login::Anonymous)));
@@ -304,12 +305,12 @@ fn who_does_not_take_what_is_sent_is_given_up() {
         let mut call = Call::new("part", Method::PUT, endpoint.url(path).unwrap());
         call.upload = Some(Upload { make: &make, length });
         let said = failed(doing(async { endpoint.send(Right::Push, &call).await.map(drop) }));
-        let right = if path == "deaf" { "takes what is sent too slowly" } else { "does not answer" };
+        let right = if path == "deaf" { "receives too slowly" } else { "does not answer" };
         assert!(said.contains(right), "{said}");
     }
 }
 
-/// A server whose greeting asks for a token of `realm`, or a password where there is none.
+/// A server that asks for a token of `realm`, or for a password without one.
 fn asking(realm: Option<String>) -> Server {
     Server::start(move |asked| {
         let challenge = match &realm {
@@ -328,32 +329,32 @@ fn passwords_do_not_go_out_in_clear() {
     let tokens = Server::start(|_| ok(r#"{"token":"good"}"#));
     let realm = format!("{}token?x=y", tokens.out_there());
     let registry = asking(Some(realm));
-    // A registry of this host, which may speak HTTP, names a server that is not of this host.
+    // A registry on this host, which may use HTTP, names a server that is not on this host.
     let mut here = endpoint(&tokens, registry.base(), false, ann());
     here.http.names = vec![(OUT_THERE, tokens.address)];
     let said = failed(manifest(&here));
     assert!(said.contains("plain HTTP") && said.contains("--insecure"), "{said}");
     assert_eq!(tokens.asked().len(), 0, "it was asked: {:?}", tokens.asked());
-    // Where that was allowed, it is.
+    // If that was allowed, it is contacted.
     let mut allowed = endpoint(&tokens, registry.base(), true, ann());
     allowed.http.names = vec![(OUT_THERE, tokens.address)];
     assert_eq!(manifest(&allowed).unwrap(), b"{}");
     let asked = tokens.asked();
     assert_eq!(asked[0].header("authorization"), Some("Basic YW5uOnNlY3JldA=="));
     assert!(asked[0].line.contains("/token?x=y&scope=repository%3Ateam%2Fapp%3Apull&service=s"), "{asked:?}");
-    // On this host, nobody listens.
+    // On this host, at a closed port.
     let tokens = Server::start(|_| ok(r#"{"access_token":"good","expires_in":300}"#));
     let registry = asking(Some(format!("{}token", tokens.base())));
     assert_eq!(manifest(&endpoint(&tokens, registry.base(), false, ann())).unwrap(), b"{}");
-    // From HTTPS to HTTP nothing leads, not even on this host.
+    // A redirect from HTTPS to HTTP is not followed, not even on this host.
     let https: Url = "https://localhost:5000/v2/".parse().unwrap();
     let http = endpoint(&tokens, registry.base(), false, ann()).http;
     let call = Call::new("token", Method::GET, tokens.base());
     let said = failed(doing(async { http.send(&call, Some(&https), None).await.map(drop) }));
-    assert!(said.contains("localhost:5000 leads on to") && said.contains("--insecure"), "{said}");
+    assert!(said.contains("localhost:5000 redirects to") && said.contains("--insecure"), "{said}");
     let ftp = Call::new("token", Method::GET, "ftp://localhost/".parse().unwrap());
     let said = failed(doing(async { http.send(&ftp, Some(&https), None).await.map(drop) }));
-    assert!(said.contains("no address of HTTP"), "{said}");
+    assert!(said.contains("not an HTTP address"), "{said}");
 }
 
 #[test]
@@ -369,7 +370,7 @@ fn a_login_is_for_the_registry_alone() {
     assert_eq!(manifest(&endpoint(&other, registry.base(), false, ann())).unwrap(), b"{}");
     let asked = other.asked();
     assert_eq!((asked.len(), asked[0].header("authorization")), (1, None), "{asked:?}");
-    // To a server that is not of this host, plain HTTP is not followed.
+    // A redirect to a server that is not on this host is not followed by plain HTTP.
     let to = format!("{}elsewhere", other.out_there());
     let registry = Server::start(move |_| status(&format!("302 Found\r\nLocation: {to}")));
     let mut here = endpoint(&other, registry.base(), false, Login::Anonymous);
@@ -418,11 +419,11 @@ fn errors_of_connections_are_a_sentence() {
     };
     let refused = format!("127.0.0.1:{port}/a: cannot connect to 127.0.0.1:{port}: connection refused");
     assert_eq!(said(&name, false), [refused.clone(), refused]);
-    // RFC 2606: no name service knows it.
+    // No name service knows it (RFC 2606).
     let unknown = said(&"registry.invalid/a".parse().unwrap(), false).remove(0);
     let start = "registry.invalid/a: the name service does not know registry.invalid: ";
     assert!(unknown.starts_with(start) && !unknown.contains("error"), "{unknown}");
-    // What servers of plain HTTP do with the beginning of TLS: hang up, or say that they do not understand.
+    // Servers of plain HTTP answer a TLS handshake by hanging up, or with an error.
     for words in ["", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let https: Url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -433,12 +434,12 @@ fn errors_of_connections_are_a_sentence() {
         });
         let endpoint = endpoint(&Server::start(|_| Reply::Silence), https, false, Login::Anonymous);
         let said = failed(manifest(&endpoint));
-        assert!(said.contains("does not speak HTTPS"), "{said}");
+        assert!(said.contains("does not support HTTPS"), "{said}");
         server.join().unwrap();
     }
 }
 
-/// A registry that keeps what it gets.
+/// A registry that stores what it receives.
 fn keeping() -> Server {
     let kept: Mutex<std::collections::HashMap<String, Vec<u8>>> = Mutex::default();
     Server::start(move |asked| {
@@ -500,7 +501,7 @@ fn images_go_to_a_registry_of_this_host_and_come_back() -> Result<()> {
     assert!(to.store.has(&diff_id));
     let absent =
         super::pull(&to.store, &format!("{}/team/app:2", server.address).parse()?, &options, &Silent);
-    assert!(absent.unwrap_err().to_string().contains("tag 2: not there"));
+    assert!(absent.unwrap_err().to_string().contains("tag 2: not found"));
     Ok(())
 }
 

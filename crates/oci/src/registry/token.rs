@@ -1,5 +1,5 @@
-//! What a registry wants for a login: the password itself, or a token that another server gives for it (Docker's "Token
-//! Authentication Specification").
+//! The authorization that a registry asks for: the password itself, or a token that another server issues for
+//! it (Docker's "Token Authentication Specification").
 
 use super::auth::Login;
 use super::client::{Endpoint, Right};
@@ -13,18 +13,18 @@ use serde::Deserialize;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-/// Largest answer of a server that gives tokens, in bytes.
+/// The largest answer of a token server in bytes.
 const TOKEN_MOST: u64 = 1 << 20;
-/// How long a token serves where nothing is said, as the specification has it.
+/// The validity of a token in seconds where the server does not say, as in the specification.
 const SERVES: u64 = 60;
-/// So long before its end a token is renewed.
+/// Seconds before its end at which a token is renewed.
 const EARLY: u64 = 10;
 
-/// What the registry gave, by what it is for.
+/// The issued tokens, by permission.
 #[derive(Default)]
 pub struct Tokens(RefCell<Vec<(Right, Option<HeaderValue>, Instant)>>);
 
-/// An answer of a server that gives tokens.
+/// The answer of a token server.
 #[derive(Deserialize)]
 struct Given {
     token: Option<String>,
@@ -43,7 +43,7 @@ enum Challenge {
     Bearer { realm: String, service: Option<String> },
 }
 
-/// The challenge that can be met; a token's comes first, it says less than a password.
+/// The challenge that is answered; a token is preferred because it reveals less than a password.
 fn challenge(values: impl Iterator<Item = impl AsRef<str>>) -> Challenge {
     let mut found = Challenge::None;
     for value in values {
@@ -70,7 +70,7 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 impl Endpoint {
-    /// The header that lets the user do this, where one is needed; `anew`: the last one was refused.
+    /// The authorization header for this permission, if one is needed; `anew`: the last one was refused.
     pub async fn authorization(&self, right: Right, anew: bool) -> Attempt<Option<HeaderValue>> {
         {
             let mut kept = self.tokens.0.borrow_mut();
@@ -83,7 +83,7 @@ impl Endpoint {
         let header = text.map(|text| {
             let mut header = HeaderValue::from_str(&text).map_err(|_| {
                 Failure::Lasting(
-                    self.error("the login, or the registry's token for it, has control characters"),
+                    self.error("the login, or the registry's token for it, contains control characters"),
                 )
             })?;
             header.set_sensitive(true);
@@ -95,7 +95,7 @@ impl Endpoint {
         Ok(header)
     }
 
-    /// Asks the registry what it wants, and gets it.
+    /// Asks the registry what it needs, and obtains that.
     async fn ask(&self, right: Right) -> Attempt<(Option<String>, Duration)> {
         let long = Duration::from_secs(3600);
         if let Login::Bearer(token) = &self.login {
@@ -124,7 +124,7 @@ impl Endpoint {
         realm: &str,
         service: Option<&str>,
     ) -> Attempt<(Option<String>, Duration)> {
-        let wrong = || Failure::Lasting(self.error("the registry names no address that gives tokens"));
+        let wrong = || Failure::Lasting(self.error("the registry names no valid address of a token server"));
         let mut url: Url = realm.parse().map_err(|_| wrong())?;
         let actions = match right {
             Right::Pull => "pull",
@@ -154,7 +154,7 @@ impl Endpoint {
             StatusCode::OK => self.given(&what, answer).await,
             StatusCode::BAD_REQUEST => Err(Failure::Lasting(self.not_allowed(&what))),
             _ => Err(match self.refusal(&what, answer).await {
-                // That there is no such address is not that there is no such image.
+                // A missing token server does not mean that the image does not exist.
                 Failure::Absent(e) => Failure::Lasting(e),
                 other => other,
             }),
@@ -167,7 +167,7 @@ impl Endpoint {
         let serves = given.as_ref().and_then(|g| g.expires_in).unwrap_or(SERVES).clamp(SERVES, 3600);
         let token = given.and_then(|g| g.token.or(g.access_token)).filter(|t| !t.is_empty());
         let token = token
-            .ok_or_else(|| Failure::Lasting(self.error(format!("{what}: there is none in the answer"))))?;
+            .ok_or_else(|| Failure::Lasting(self.error(format!("{what}: the answer contains no token"))))?;
         Ok((Some(format!("Bearer {token}")), Duration::from_secs(serves - EARLY)))
     }
 }

@@ -1,4 +1,4 @@
-//! Content by its digest.
+//! Blobs: content by its digest.
 
 use super::{Store, Working, lock_file, retry, unique};
 use crate::digest::{Hasher, Hashing};
@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 impl Store {
-    /// Whether content of this digest is here, complete.
+    /// Whether content with this digest is here and complete.
     pub fn has(&self, digest: &Digest) -> bool {
         self.blob_path(digest).is_file()
     }
@@ -19,16 +19,16 @@ impl Store {
     /// Opens content.
     ///
     /// # Errors
-    /// Where it is not here.
+    /// The content is not here.
     pub fn blob(&self, digest: &Digest) -> Result<File> {
         let path = self.blob_path(digest);
         File::open(&path).map_err(Error::file("cannot open", &path))
     }
 
-    /// Reads small content whole, and compares it with its digest once more.
+    /// Reads small content, and verifies its digest again.
     ///
     /// # Errors
-    /// Where it is not here, has more than `most` bytes or was changed.
+    /// The content is not here, has more than `most` bytes, or was changed.
     pub fn read(&self, digest: &Digest, most: u64) -> Result<Vec<u8>> {
         let path = self.blob_path(digest);
         let mut bytes = Vec::new();
@@ -43,11 +43,11 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Begins to take in content of a known digest and size, or goes on where it was left. Waits for another process
-    /// that takes in the same. None where it is here already.
+    /// Begins to receive content of known digest and size, or continues where it stopped. Waits for another
+    /// process that receives the same. `None` where it is here already.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn incoming(&self, descriptor: &Descriptor) -> Result<Option<Incoming>> {
         loop {
             match self.incoming_by(descriptor, FlockOperation::LockExclusive)? {
@@ -58,10 +58,10 @@ impl Store {
         }
     }
 
-    /// As [`Store::incoming`], but says so where another process is at it.
+    /// As [`Store::incoming`], but does not wait for another process.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn incoming_now(&self, descriptor: &Descriptor) -> Result<Taking> {
         self.incoming_by(descriptor, FlockOperation::NonBlockingLockExclusive)
     }
@@ -77,7 +77,7 @@ impl Store {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Taking::Busy),
             locked => locked.map_err(Error::errno("cannot lock", &path))?,
         }
-        // Who had the lock may have finished, or given up, and taken the name away.
+        // The previous holder of the lock may have finished, or given up, and removed the name.
         let same =
             |m: std::fs::Metadata| file.metadata().is_ok_and(|f| (f.dev(), f.ino()) == (m.dev(), m.ino()));
         if !std::fs::symlink_metadata(&path).is_ok_and(same) {
@@ -100,10 +100,10 @@ impl Store {
         Ok(Taking::Ready(Box::new(incoming)))
     }
 
-    /// Takes in content whose digest is not known before.
+    /// Receives content whose digest is not known in advance.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn spool(&self) -> Result<Spool> {
         let _guard = self.shared()?;
         let path = self.path("partial").join(format!("new-{}", unique()));
@@ -112,10 +112,10 @@ impl Store {
         Ok(Spool { store: self.clone(), path, file, hasher: Hasher::default(), length: 0, kept: false })
     }
 
-    /// Puts small content in, for as long as `working` lives at least; gives its digest.
+    /// Stores small content, which is kept at least as long as `working` lives; returns its digest.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn put(&self, bytes: &[u8], working: &Working) -> Result<Digest> {
         let mut spool = self.spool()?;
         spool.write_all(bytes).map_err(Error::file("cannot write", &spool.path))?;
@@ -126,22 +126,23 @@ impl Store {
     fn keep(&self, file: &File, path: &PathBuf, digest: &Digest) -> Result<()> {
         let to = self.blob_path(digest);
         file.sync_all().map_err(Error::file("cannot write", path))?;
-        std::fs::rename(path, &to).map_err(Error::file("cannot make", &to))?;
+        std::fs::rename(path, &to).map_err(Error::file("cannot create", &to))?;
         super::sync_directory(to.parent().unwrap_or(&self.root))
     }
 }
 
-/// What taking in content begins with.
+/// The outcome of beginning to receive content.
 pub enum Taking {
-    /// It is here already.
+    /// The content is here already.
     Here,
-    /// Another process takes it in.
+    /// Another process is receiving it.
     Busy,
-    /// It can come.
+    /// It can be received.
     Ready(Box<Incoming>),
 }
 
-/// Content of a known digest on its way here. What has arrived stays when this is dropped, for the next time.
+/// Content of known digest that is being received. If this is dropped, the received part is kept for the next
+/// time.
 pub struct Incoming {
     store: Store,
     path: PathBuf,
@@ -153,7 +154,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Hashes what is there already.
+    /// Hashes the part that is there already.
     fn resume(&mut self) -> Result<()> {
         let length = self.file.metadata().map_err(Error::file("cannot read", &self.path))?.len();
         if length > self.size {
@@ -170,20 +171,20 @@ impl Incoming {
         }
     }
 
-    /// Bytes that are here.
+    /// Number of bytes received.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Bytes that there will be.
+    /// Number of bytes expected.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Forgets what is here.
+    /// Discards the received part.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn restart(&mut self) -> Result<()> {
         let again = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         again.map_err(Error::file("cannot write", &self.path))?;
@@ -192,17 +193,17 @@ impl Incoming {
         Ok(())
     }
 
-    /// Takes the next bytes.
+    /// Appends received bytes.
     ///
     /// # Errors
-    /// Where there are more than were announced, or the host refuses.
+    /// There are more bytes than announced, or the host fails.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if bytes.len() as u64 > self.size - self.length {
             let size = self.size;
             self.forget();
             return Err(Error::damaged(
                 self.digest.to_string(),
-                format!("more bytes arrive than the {size} that were announced: nothing of it is kept"),
+                format!("more than the announced {size} bytes arrive: they are discarded"),
             ));
         }
         self.file.write_all(bytes).map_err(Error::file("cannot write", &self.path))?;
@@ -211,10 +212,10 @@ impl Incoming {
         Ok(())
     }
 
-    /// Takes everything from a reader that is to end with the content.
+    /// Receives everything from a reader that ends with the content.
     ///
     /// # Errors
-    /// As [`Incoming::write`], and where reading fails; `place` says from where.
+    /// As [`Incoming::write`]; or reading fails. `place` is the source for the message.
     pub fn read_from(&mut self, mut reader: impl Read, place: &str) -> Result<()> {
         let mut buffer = vec![0; 1 << 17];
         loop {
@@ -227,10 +228,11 @@ impl Incoming {
         }
     }
 
-    /// Verifies what arrived, and makes it last.
+    /// Verifies the received content and makes it permanent.
     ///
     /// # Errors
-    /// Where it is not complete (then it stays, to be continued), or not what its digest says (then it does not).
+    /// The content is incomplete (then it is kept, to be continued), or does not match its digest (then it is
+    /// discarded).
     pub fn finish(self) -> Result<()> {
         if self.length != self.size {
             let (length, size) = (self.length, self.size);
@@ -251,7 +253,7 @@ impl Incoming {
     }
 }
 
-/// Content on its way here whose digest will be known at its end; gone when it is dropped before.
+/// Content that is being received and whose digest is not known yet; discarded if this is dropped.
 pub struct Spool {
     store: Store,
     path: PathBuf,
@@ -262,22 +264,22 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// What was written, to be read again from its start.
+    /// Opens the received content from its start.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn reopen(&self) -> Result<File> {
         File::open(&self.path).map_err(Error::file("cannot open", &self.path))
     }
 
-    /// Compares what was written with a digest.
+    /// Compares the received content with a digest.
     ///
     /// # Errors
-    /// Where it is another.
+    /// The digests differ.
     pub fn check(&self, digest: &Digest) -> Result<()> {
         match self.hasher {
             Hasher::Sha256(_) if digest.algorithm().as_ref() == "sha256" => self.hasher.clone().check(digest),
-            // Written under another algorithm: read again.
+            // Another algorithm was used while writing, so it is read again.
             _ => {
                 let mut reading = Hashing::new(self.reopen()?, Hasher::of(digest)?);
                 std::io::copy(&mut reading, &mut std::io::sink())
@@ -287,10 +289,11 @@ impl Spool {
         }
     }
 
-    /// Makes it content of the store, for as long as `working` lives at least: digest and size.
+    /// Makes it content of the store, which is kept at least as long as `working` lives; returns digest and
+    /// size.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn finish(mut self, working: &Working) -> Result<(Digest, u64)> {
         let digest = crate::digest::parse(&std::mem::take(&mut self.hasher).finish())?;
         if !working.hold(&digest)? {

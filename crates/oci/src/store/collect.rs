@@ -1,4 +1,4 @@
-//! Removing what nobody needs any more.
+//! Garbage collection of the store.
 
 use super::leases::{Marks, layer_keys};
 use super::{Store, retry};
@@ -8,17 +8,17 @@ use std::fs::{DirEntry, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// How long content stays that did not arrive completely.
+/// How long incomplete content is kept.
 const PARTIAL_STAYS: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What was removed.
+/// The result of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Blobs.
+    /// Number of blobs removed.
     pub blobs: u64,
-    /// Bytes of blobs and of what did not arrive completely.
+    /// Bytes of blobs and of incomplete content.
     pub bytes: u64,
-    /// Unpacked layers.
+    /// Number of unpacked layers removed.
     pub layers: u64,
 }
 
@@ -32,11 +32,11 @@ fn name(entry: &DirEntry) -> String {
 }
 
 impl Store {
-    /// Removes content and layers that no name leads to and nobody uses, and what dead processes left. Safe at any time:
-    /// what a running pull, import or start of a guest has taken into use stays.
+    /// Removes content and layers that no name refers to and nobody uses, and what dead processes left. Safe
+    /// at any time: content that a running pull, import or guest start uses is kept.
     ///
     /// # Errors
-    /// Where the store cannot be read: then nothing is removed.
+    /// The store cannot be read: then nothing is removed.
     pub fn collect(&self) -> Result<Collected> {
         let mut collected = Collected::default();
         let trash = {
@@ -64,12 +64,12 @@ impl Store {
             collected.bytes += self.sweep_partial()?;
             entries(&self.path("trash"))?.iter().map(DirEntry::path).collect::<Vec<PathBuf>>()
         };
-        // Another process may be at it, too.
+        // Another process may remove it at the same time.
         crate::layer::remove(&trash)?;
         Ok(collected)
     }
 
-    /// All that names and leases lead to.
+    /// Everything that names and leases refer to.
     fn marks(&self) -> Result<Marks> {
         let mut marks = self.leased()?;
         let names = self.names()?;
@@ -86,7 +86,8 @@ impl Store {
         Ok(marks)
     }
 
-    /// Removes what arrived in part, where nobody is at it: old beginnings of known content, all of unknown content.
+    /// Removes incomplete content that no process is receiving: old parts of known content, and all of
+    /// unknown content.
     fn sweep_partial(&self) -> Result<u64> {
         let mut bytes = 0;
         for entry in entries(&self.path("partial"))? {
@@ -106,7 +107,7 @@ impl Store {
 }
 
 impl Marks {
-    /// An image's parts. One that cannot be read has none that anybody could use.
+    /// Marks the parts of an image. An image that cannot be read has no usable parts.
     fn add(&mut self, store: &Store, manifest: &oci_spec::image::Digest) {
         let read = store.read(manifest, crate::document::MANIFEST_MOST);
         let document = read.and_then(|b| crate::document::Document::parse(&b, manifest.as_ref()));
@@ -121,12 +122,12 @@ impl Marks {
     }
 }
 
-/// Whether nobody holds the lock of this file or directory.
+/// Whether no process holds the lock of this file or directory.
 fn free(path: &Path) -> bool {
     File::open(path).is_ok_and(|f| retry(|| flock(&f, FlockOperation::NonBlockingLockExclusive)).is_ok())
 }
 
-/// For messages.
+/// A summary for messages.
 impl std::fmt::Display for Collected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} blobs, {} layers, {} bytes", self.blobs, self.layers, self.bytes)

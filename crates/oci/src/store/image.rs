@@ -1,4 +1,4 @@
-//! An image of the store.
+//! An image in the store.
 
 use super::{Held, Store};
 use crate::document::{self, CONFIG_MOST, Document, Healthcheck, MANIFEST_MOST};
@@ -7,7 +7,7 @@ use crate::name::Name;
 use crate::platform::Platform;
 use oci_spec::image::{Descriptor, Digest, ImageConfiguration, ImageManifest};
 
-/// An image for one platform: its documents, read and compared with their digests.
+/// An image for one platform: its documents, read and verified.
 #[derive(Clone, Debug)]
 pub struct Image {
     name: Option<Name>,
@@ -35,7 +35,7 @@ impl Image {
         self.name.as_ref()
     }
 
-    /// Its ID: the digest of its configuration.
+    /// Its ID, which is the digest of its configuration.
     pub fn id(&self) -> &Digest {
         self.manifest.config().digest()
     }
@@ -45,7 +45,7 @@ impl Image {
         self.held.manifest.digest()
     }
 
-    /// Where its manifest is found, and the index that lists it.
+    /// Descriptors of its manifest and of the index that lists it.
     pub fn held(&self) -> &Held {
         &self.held
     }
@@ -55,39 +55,39 @@ impl Image {
         &self.manifest
     }
 
-    /// Its configuration: what to run, as whom, where.
+    /// Its configuration: command, user, directory and more.
     pub fn config(&self) -> &ImageConfiguration {
         &self.config
     }
 
-    /// Its configuration as it came, with what OCI does not know.
+    /// The original bytes of its configuration, with fields that OCI does not define.
     pub fn config_bytes(&self) -> &[u8] {
         &self.config_bytes
     }
 
-    /// Its health check, where it has one of Docker's.
+    /// Its health check, if it has one of Docker's.
     pub fn healthcheck(&self) -> Option<Healthcheck> {
         document::healthcheck(&self.config_bytes)
     }
 
-    /// What it runs on.
+    /// Its platform.
     pub fn platform(&self) -> Platform {
         document::platform_of(&self.config)
     }
 
-    /// Bytes of its layers and documents as they are kept.
+    /// Size in bytes of its layers and documents as stored.
     pub fn size(&self) -> u64 {
         let layers = self.manifest.layers().iter().map(Descriptor::size);
         let documents = [self.held.manifest.size(), self.config_bytes.len() as u64];
         layers.chain(documents).fold(0, u64::saturating_add)
     }
 
-    /// All that it consists of, but for its manifest.
+    /// Everything it consists of except its manifest.
     pub fn parts(&self) -> impl Iterator<Item = &Descriptor> {
         std::iter::once(self.manifest.config()).chain(self.manifest.layers())
     }
 
-    /// Its layers without compression, lowest first.
+    /// Digests of its uncompressed layers, the lowest first.
     pub(crate) fn diff_ids(&self) -> Result<Vec<Digest>> {
         document::diff_ids(&self.config)
     }

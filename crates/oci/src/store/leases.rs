@@ -1,4 +1,4 @@
-//! Who uses what: a guest for as long as it exists, a process for as long as it lives.
+//! Leases: an image is kept for a guest while it exists, and for a process while it lives.
 
 use super::{Image, Store, key, lock_file, replace, retry, unique};
 use crate::error::{Error, Result};
@@ -11,20 +11,20 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// An image that a guest uses. It lasts until [`Store::unpin`], whatever becomes of the process.
+/// A guest's lease on an image. It lasts until [`Store::unpin`], whatever happens to the process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lease {
     /// The guest's id.
     pub guest: String,
-    /// The image's manifest.
+    /// Digest of the image's manifest.
     pub manifest: Digest,
     /// The image's ID.
     pub image: Digest,
-    /// Names of directories of layers.
+    /// Names of layer directories.
     layers: Vec<String>,
 }
 
-/// What a process is about to use; it ends with the process.
+/// A process's lease on content; it ends with the process.
 #[derive(Debug)]
 pub struct Working {
     store: Store,
@@ -32,12 +32,12 @@ pub struct Working {
     file: File,
 }
 
-/// What is in use.
+/// Everything that is in use.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
-    /// Digests.
+    /// Digests of blobs.
     pub blobs: BTreeSet<String>,
-    /// Names of directories of layers.
+    /// Names of layer directories.
     pub layers: BTreeSet<String>,
 }
 
@@ -46,7 +46,7 @@ impl Store {
         let fine = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
         if guest.is_empty() || guest.len() > 128 || !guest.bytes().all(fine) {
             return Err(Error::Refused(format!(
-                "'{guest}' is no id of a guest: letters, digits, '_', '.' and '-', at most 128"
+                "'{guest}' is not the id of a guest: use letters, digits, '_', '.' and '-', at most 128"
             )));
         }
         Ok(self.path("leases").join(format!("guest-{guest}.json")))
@@ -55,7 +55,7 @@ impl Store {
     /// Keeps an image and its layers for a guest. A guest uses one image: an earlier lease is replaced.
     ///
     /// # Errors
-    /// Where the image was removed in the meantime, or the host refuses.
+    /// The image was removed in the meantime, or the host fails.
     pub fn pin(&self, image: &Image, guest: &str) -> Result<Lease> {
         let path = self.guest_path(guest)?;
         let lease = Lease {
@@ -76,10 +76,10 @@ impl Store {
         Ok(lease)
     }
 
-    /// Ends a guest's lease; nothing happens where there is none.
+    /// Ends a guest's lease, if it has one.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn unpin(&self, guest: &str) -> Result<()> {
         let path = self.guest_path(guest)?;
         match std::fs::remove_file(&path) {
@@ -88,10 +88,10 @@ impl Store {
         }
     }
 
-    /// The guests' leases.
+    /// All leases of guests.
     ///
     /// # Errors
-    /// Where one cannot be read: then nothing is to be removed.
+    /// A lease cannot be read: then nothing must be removed.
     pub fn pinned(&self) -> Result<Vec<Lease>> {
         let mut leases = Vec::new();
         for (name, path) in self.lease_files()? {
@@ -103,7 +103,7 @@ impl Store {
                 read => read.map_err(Error::file("cannot read", &path))?,
             };
             leases.push(serde_json::from_slice(&bytes).map_err(|e| {
-                let what = format!("this is no lease ({e}): remove it when its guest is gone");
+                let what = format!("this is not a lease ({e}): remove it when its guest is gone");
                 Error::damaged(path.display().to_string(), what)
             })?);
         }
@@ -122,7 +122,7 @@ impl Store {
     /// Begins a process's lease.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn working(&self) -> Result<Working> {
         let _guard = self.shared()?;
         let path = self.path("leases").join(format!("work-{}", unique()));
@@ -134,7 +134,7 @@ impl Store {
     /// Keeps an image and its layers as long as the result lives.
     ///
     /// # Errors
-    /// Where the image was removed in the meantime, or the host refuses.
+    /// The image was removed in the meantime, or the host fails.
     pub fn hold(&self, image: &Image) -> Result<Working> {
         let working = self.working()?;
         for part in image.parts().map(|p| p.digest()).chain([image.digest()]) {
@@ -147,7 +147,8 @@ impl Store {
         Ok(working)
     }
 
-    /// What leases keep; those of dead processes are removed. Under the exclusive lock.
+    /// Everything that leases keep; leases of dead processes are removed. The caller holds the exclusive
+    /// lock.
     pub(super) fn leased(&self) -> Result<Marks> {
         let mut marks = Marks::default();
         for lease in self.pinned()? {
@@ -176,17 +177,17 @@ impl Store {
 }
 
 impl Working {
-    /// From now on this content stays; says whether it is here.
+    /// Keeps this content from now on; returns whether it is here.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn hold(&self, digest: &Digest) -> Result<bool> {
         let _guard = self.store.shared()?;
         self.note(&format!("{digest}\n"))?;
         Ok(self.store.has(digest))
     }
 
-    /// From now on these layers stay, unpacked.
+    /// Keeps these unpacked layers from now on.
     pub(crate) fn hold_layers(&self, diff_ids: &[Digest]) -> Result<()> {
         let _guard = self.store.shared()?;
         let lines: Vec<String> = layer_keys(diff_ids).iter().map(|k| format!("layer {k}\n")).collect();
@@ -204,7 +205,7 @@ impl Drop for Working {
     }
 }
 
-/// Names of the directories in which these layers may lie.
+/// The possible directory names of these layers.
 pub(crate) fn layer_keys(diff_ids: &[Digest]) -> Vec<String> {
     let keys: BTreeSet<String> = diff_ids.iter().chain(&chain_ids(diff_ids)).map(key).collect();
     keys.into_iter().collect()

@@ -1,7 +1,7 @@
-//! The image store: content by its digest, names, unpacked layers, and who uses them.
+//! The image store: blobs by digest, names, unpacked layers, and leases.
 //!
-//! Any number of processes may use one store at once, and any may be killed at any moment: files get their names when
-//! they are complete, and what a dead process left is swept by [`Store::collect`].
+//! Any number of processes may use one store at once, and any may be killed at any moment: files get their
+//! names when they are complete, and [`Store::collect`] removes what dead processes left.
 //!
 //! ```text
 //! images/lock              flock: shared while something is taken into use, exclusive while names change or garbage goes
@@ -43,27 +43,27 @@ pub struct Store {
     root: PathBuf,
 }
 
-/// A lock on the whole store, held as long as this lives.
+/// A lock on the whole store, held while this lives.
 pub(crate) struct Guard(#[allow(dead_code, reason = "closing it unlocks")] File);
 
 impl Store {
-    /// The user's store, made where there is none: `$XDG_DATA_HOME/trine/images`.
+    /// Opens the user's store, `$XDG_DATA_HOME/trine/images`; it is created if missing.
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// The store cannot be created.
     pub fn open() -> Result<Store> {
         Store::at(&trine_base::xdg::data().map_err(|e| Error::Host(e.to_string()))?.join("images"))
     }
 
-    /// A store in this directory.
+    /// Opens the store in this directory; it is created if missing.
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// The store cannot be created.
     pub fn at(root: &Path) -> Result<Store> {
-        // Nobody else may look in: layers hold set-user-ID programs and device nodes.
+        // No other user may access it: layers contain set-user-ID programs and device nodes.
         let make = |path: PathBuf| {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-            made.map_err(Error::file("cannot make directory", &path))
+            made.map_err(Error::file("cannot create directory", &path))
         };
         for part in ["blobs/sha256", "blobs/sha512", "partial", "layers", "leases", "trash"] {
             let path = root.join(part);
@@ -84,7 +84,7 @@ impl Store {
         self.root.join(part)
     }
 
-    /// Where content of this digest lies once it is here.
+    /// The path of content with this digest, if it is here.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs").join(digest.algorithm().as_ref()).join(digest.digest())
     }
@@ -104,25 +104,25 @@ impl Store {
         Ok(Guard(file))
     }
 
-    /// While this is held, nothing becomes garbage.
+    /// While this is held, nothing is removed as garbage.
     pub(crate) fn shared(&self) -> Result<Guard> {
         self.lock(FlockOperation::LockShared)
     }
 
-    /// While this is held, nobody else changes names or takes anything into use.
+    /// While this is held, no other process changes names or takes anything into use.
     pub(crate) fn exclusive(&self) -> Result<Guard> {
         self.lock(FlockOperation::LockExclusive)
     }
 }
 
-/// A lock's file, made where there is none.
+/// Opens a lock file; creates it if missing.
 pub(crate) fn lock_file(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).read(true).write(true).mode(0o600).custom_flags(libc::O_CLOEXEC);
     options.open(path).map_err(Error::file("cannot open", path))
 }
 
-/// Again where a signal came in between.
+/// Repeats a call that was interrupted by a signal.
 pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     loop {
         match call() {
@@ -139,7 +139,7 @@ pub(crate) fn unique() -> String {
     format!("{}-{:x}-{}", std::process::id(), now.as_nanos(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A digest as a file's name. Those of SHA-256 are the bare digits.
+/// A digest as a file name; for SHA-256 only its digits.
 pub(crate) fn key(digest: &Digest) -> String {
     match digest.algorithm() {
         DigestAlgorithm::Sha256 => digest.digest().to_string(),
@@ -153,7 +153,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     written.map_err(Error::file("cannot write", path))
 }
 
-/// Makes the names in a directory last.
+/// Makes the names in a directory permanent.
 pub(crate) fn sync_directory(dir: &Path) -> Result<()> {
     replace_file::sync_directory(dir).map_err(Error::file("cannot write", dir))
 }
@@ -162,7 +162,7 @@ pub(crate) fn sync_directory(dir: &Path) -> Result<()> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A store that is removed again.
+    /// A store that is removed when this is dropped.
     pub(crate) struct Scratch {
         pub store: Store,
         pub dir: PathBuf,
@@ -189,7 +189,10 @@ pub(crate) mod tests {
         let mode = |p: &str| scratch.store.path(p).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(""), mode("layers"), mode("blobs/sha256")), (0o700, 0o700, 0o700));
         assert!(
-            Store::at(Path::new("/proc/nowhere")).unwrap_err().to_string().contains("cannot make directory")
+            Store::at(Path::new("/proc/nowhere"))
+                .unwrap_err()
+                .to_string()
+                .contains("cannot create directory")
         );
     }
 }

@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The format of the file.
+/// Version of the file's format.
 const VERSION: u32 = 1;
-/// Fewest digits of an ID that are taken for one.
+/// The least number of digits that are taken for an ID.
 const FEWEST: usize = 4;
 
-/// The file.
+/// The contents of the file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Names {
     version: u32,
-    /// By complete name, then by platform.
+    /// Entries by complete name, then by platform.
     pub names: BTreeMap<String, BTreeMap<String, Held>>,
 }
 
@@ -29,7 +29,7 @@ impl Default for Names {
     }
 }
 
-/// An image for one platform, as a name leads to it.
+/// An image for one platform, to which a name refers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// Its manifest.
@@ -39,12 +39,12 @@ pub struct Held {
     pub index: Option<Descriptor>,
     /// Its configuration's digest: the image's ID.
     pub id: Digest,
-    /// When it came here, in seconds since 1970.
+    /// When it was stored, in seconds since 1970.
     pub since: u64,
 }
 
 impl Held {
-    /// Now.
+    /// Creates an entry with the current time.
     pub(crate) fn new(manifest: Descriptor, index: Option<Descriptor>, id: Digest) -> Held {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Held { manifest, index, id, since }
@@ -59,26 +59,26 @@ impl Held {
 /// A row of the list of images.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// The name, complete.
+    /// Its complete name.
     pub name: String,
-    /// The platform.
+    /// Its platform.
     pub platform: Platform,
-    /// What the name leads to.
+    /// The image that the name refers to.
     pub held: Held,
-    /// Bytes of its layers and documents, as they are kept.
+    /// Size in bytes of its layers and documents as stored.
     pub size: u64,
-    /// When it was made, in the image's own words (RFC 3339).
+    /// When it was created, as the image says (RFC 3339).
     pub created: Option<String>,
-    /// Guests that use it.
+    /// The guests that use it.
     pub guests: Vec<String>,
 }
 
-/// What taking a name away did.
+/// The result of removing names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Removed {
-    /// Names that lead nowhere now.
+    /// The removed names.
     pub names: Vec<String>,
-    /// IDs of images that no name leads to any more.
+    /// IDs of images that have no name any more.
     pub images: Vec<Digest>,
 }
 
@@ -90,19 +90,19 @@ impl Store {
             read => read.map_err(Error::file("cannot read", &path))?,
         };
         let names: Names = serde_json::from_slice(&bytes).map_err(|e| {
-            let what = format!("this is no list of images ({e}): move it away, and pull again");
+            let what = format!("this is not a list of images ({e}): move it away, and pull the images again");
             Error::damaged(path.display().to_string(), what)
         })?;
         match names.version {
             VERSION => Ok(names),
             other => {
-                let what = format!("written by another Trine (version {other}, this one reads {VERSION})");
+                let what = format!("it has format version {other}, but this Trine reads version {VERSION}");
                 Err(Error::damaged(path.display().to_string(), what))
             }
         }
     }
 
-    /// Changes names; nothing happens where `change` fails.
+    /// Changes names; changes nothing where `change` fails.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Names) -> Result<T>) -> Result<T> {
         let _guard = self.exclusive()?;
         let mut names = self.names()?;
@@ -113,7 +113,7 @@ impl Store {
         Ok(result)
     }
 
-    /// Lets a name lead to an image that is here, for one platform.
+    /// Makes a name refer to an image that is here, for one platform.
     pub(crate) fn set_name(&self, name: &Name, platform: &Platform, held: Held) -> Result<()> {
         self.change(|n| {
             n.names.entry(name.to_string()).or_default().insert(platform.to_string(), held);
@@ -124,17 +124,17 @@ impl Store {
     /// Finds an image by its name, its digest, or the first digits of its ID.
     ///
     /// # Errors
-    /// [`Error::NotHere`] where it could be pulled; a sentence where `text` is no name, or means several.
+    /// [`Error::NotHere`] if it could be pulled; a sentence if `text` is not a name, or is ambiguous.
     pub fn resolve(&self, text: &str, platform: &Platform) -> Result<Image> {
         let names = self.names()?;
         let (name, held) = find(&names, text, platform)?;
         Image::load(self, name, held)
     }
 
-    /// Every image of every name, by name.
+    /// Lists the images of all names, sorted by name.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// The store cannot be read.
     pub fn list(&self) -> Result<Vec<Listed>> {
         let names = self.names()?;
         let pinned = self.pinned()?;
@@ -156,15 +156,13 @@ impl Store {
         Ok(list)
     }
 
-    /// Gives an image one more name.
+    /// Gives an image another name.
     ///
     /// # Errors
     /// As [`Store::resolve`].
     pub fn tag(&self, text: &str, new: &Name, platform: &Platform) -> Result<Image> {
         if new.digest().is_some() {
-            return Err(Error::Refused(format!(
-                "'{new}': a digest is what an image has, not a name to give"
-            )));
+            return Err(Error::Refused(format!("'{new}': a name that is given must not have a digest")));
         }
         self.change(|names| {
             let (name, held) = find(names, text, platform)?;
@@ -175,11 +173,12 @@ impl Store {
         })
     }
 
-    /// Takes names away: one name for every platform or for the given one; with an ID, every name of that image. What is
-    /// garbage then, [`Store::collect`] removes.
+    /// Removes names: one name for all platforms or for the given one; with an ID, all names of that image.
+    /// [`Store::collect`] then removes the garbage.
     ///
     /// # Errors
-    /// [`Error::InUse`] where a guest uses the image, this is its last name and not `force`; [`Error::NotHere`].
+    /// [`Error::InUse`] if a guest uses the image, this is its last name, and `force` is not set;
+    /// [`Error::NotHere`].
     pub fn untag(&self, text: &str, platform: Option<&Platform>, force: bool) -> Result<Removed> {
         self.change(|names| {
             let doomed = doomed(names, text, platform)?;
@@ -213,7 +212,7 @@ impl Store {
     }
 }
 
-/// The entries that a name or an ID means.
+/// The entries that a name or an ID refers to.
 fn doomed(names: &Names, text: &str, platform: Option<&Platform>) -> Result<Vec<(String, String)>> {
     let wanted = |p: &str| platform.is_none_or(|w| w.to_string() == p);
     if let Some(name) = Name::from_str(text).ok().map(|n| n.to_string())
@@ -257,7 +256,7 @@ fn find(names: &Names, text: &str, platform: &Platform) -> Result<(Option<Name>,
             return Ok((Some(name.clone()), held));
         }
         if let Some(digest) = name.digest() {
-            // Pulled by a tag, asked for by a digest of the same repository.
+            // Pulled by a tag, requested by a digest of the same repository.
             let of = |full: &str| {
                 full.parse::<Name>().is_ok_and(|n| n.repository_name() == name.repository_name())
             };
@@ -286,7 +285,7 @@ fn best(platforms: &BTreeMap<String, Held>, wanted: &Platform) -> Option<Held> {
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, h)| h.clone())
 }
 
-/// A digest may say the platform by itself.
+/// A digest may identify the platform by itself.
 fn only_or_best(platforms: &BTreeMap<String, Held>, wanted: &Platform) -> Option<Held> {
     match platforms.len() {
         1 => platforms.values().next().cloned(),
@@ -294,7 +293,7 @@ fn only_or_best(platforms: &BTreeMap<String, Held>, wanted: &Platform) -> Option
     }
 }
 
-/// The one digest that begins as `text` does.
+/// The only digest that begins with `text`.
 fn by_id(names: &Names, text: &str) -> Result<Option<Digest>> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     if digits.len() < FEWEST || !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {

@@ -1,4 +1,4 @@
-//! Names, leases and garbage, over images that are made here.
+//! Tests of names, leases and garbage collection, with images that are made here.
 
 use super::tests::Scratch;
 use super::*;
@@ -103,7 +103,7 @@ fn what_is_being_taken_in_stays() {
     drop(working);
     assert_eq!(store.collect().unwrap().blobs, 1);
     assert!(!store.has(&digest));
-    // What a dead process left: a lease that nobody holds, a layer half unpacked.
+    // What a dead process left: a lease that is not locked, a partly unpacked layer.
     std::fs::write(store.path("leases/work-dead"), format!("{digest}\n")).unwrap();
     std::fs::create_dir_all(store.path("layers/new-dead/fs")).unwrap();
     std::fs::write(store.path("partial/new-dead"), "x").unwrap();
@@ -177,6 +177,6 @@ fn a_damaged_list_of_names_removes_nothing() {
     let scratch = Scratch::new();
     let image = bring(&scratch, "one", "1");
     std::fs::write(scratch.store.path("index.json"), "{").unwrap();
-    assert!(scratch.store.collect().unwrap_err().to_string().contains("no list of images"));
+    assert!(scratch.store.collect().unwrap_err().to_string().contains("not a list of images"));
     assert!(scratch.store.has(image.digest()));
 }

@@ -1,4 +1,4 @@
-//! A tar archive whose members are read in any order.
+//! A tar archive with random access to its members.
 
 use super::Source;
 use crate::digest::Hasher;
@@ -13,13 +13,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Most members of an archive of images; of a root file system's no more are looked at.
+/// The most members of an archive of images; more members of a root file system are not listed.
 const MEMBERS_MOST: usize = 20_000;
-/// Most bytes of the members' names together, which are kept in memory.
+/// The most bytes of all members' names together, which are kept in memory.
 const NAMES_MOST: usize = 16 << 20;
-/// Most bytes of an archive without its compression.
+/// The largest decompressed size of an archive in bytes.
 const ARCHIVE_MOST: u64 = crate::document::LAYER_MOST;
-/// Most links from one member to the next.
+/// The longest chain of links between members.
 const LINKS_MOST: usize = 8;
 
 enum Member {
@@ -27,18 +27,18 @@ enum Member {
     Link(String),
 }
 
-/// The archive.
+/// An archive.
 pub struct Archive {
     file: File,
     place: PathBuf,
     members: HashMap<String, Member>,
-    /// What came by a pipe or compressed lies in the store meanwhile.
+    /// Holds the store's copy of an archive that came through a pipe or was compressed.
     _spool: Option<Spool>,
-    /// As it was given: for root file systems.
+    /// The file as it was given, for root file systems.
     original: Option<File>,
 }
 
-/// Counts what is read.
+/// Counts the bytes that are read.
 struct Counting<R>(R, u64);
 
 impl<R: Read> Read for Counting<R> {
@@ -63,10 +63,10 @@ fn normal(path: &str) -> String {
 }
 
 impl Archive {
-    /// Opens a file, or with `-` takes in standard input; compressed ones are taken in without their compression.
+    /// Opens a file, or with `-` standard input; compressed archives are stored decompressed.
     ///
     /// # Errors
-    /// Where it is not there or no archive.
+    /// The file does not exist or is not an archive.
     pub fn open(store: &Store, path: &Path) -> Result<Archive> {
         let place = if path == Path::new("-") { PathBuf::from("standard input") } else { path.to_path_buf() };
         let bad = |e: io::Error| Error::damaged(place.display().to_string(), e.to_string());
@@ -84,7 +84,7 @@ impl Archive {
                 Ok(m) if m.is_file() => opened,
                 _ => {
                     return Err(Error::Refused(format!(
-                        "{} is no regular file: give it by a pipe, as -",
+                        "{} is not a regular file: pass it through a pipe, as -",
                         path.display()
                     )));
                 }
@@ -123,7 +123,7 @@ impl Archive {
     /// A member's size.
     ///
     /// # Errors
-    /// Where there is none.
+    /// There is no such member.
     pub fn size(&self, name: &str) -> Result<u64> {
         self.find(name).map(|(_, size)| size)
     }
@@ -131,11 +131,11 @@ impl Archive {
     /// A member's content.
     ///
     /// # Errors
-    /// Where there is none.
+    /// There is no such member.
     pub fn member(&self, name: &str) -> Result<impl Read + Send + use<>> {
         let (offset, size) = self.find(name)?;
         let again = || {
-            // One of its own: others read other members at the same time.
+            // A descriptor of its own, since other threads read other members at the same time.
             let mut file =
                 File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.file)))?;
             file.seek(SeekFrom::Start(offset))?;
@@ -148,7 +148,7 @@ impl Archive {
     /// A small member's content.
     ///
     /// # Errors
-    /// Where there is none, or it has more than `most` bytes.
+    /// There is no such member, or it has more than `most` bytes.
     pub fn small(&self, name: &str, most: u64) -> Result<Vec<u8>> {
         if self.size(name)? > most {
             return Err(Error::damaged(self.place(), format!("{name} has more than {most} bytes")));
@@ -161,25 +161,25 @@ impl Archive {
     /// `index.json` of an OCI layout.
     ///
     /// # Errors
-    /// Where there is none.
+    /// There is no such member.
     pub fn index(&self) -> Result<Vec<u8>> {
         self.small("index.json", crate::document::MANIFEST_MOST)
     }
 
-    /// The whole archive, as it was given.
+    /// The whole archive as it was given.
     ///
     /// # Errors
-    /// Where the host refuses.
+    /// Fails where the host does.
     pub fn whole(&self) -> Result<File> {
         let mut file = self.original.as_ref().unwrap_or(&self.file);
         file.seek(SeekFrom::Start(0)).map_err(Error::file("cannot read", &self.place))?;
         file.try_clone().map_err(Error::file("cannot read", &self.place))
     }
 
-    /// The digest without compression, and whether all of it is an archive.
+    /// The digest of the decompressed archive, after checking that all of it is a valid archive.
     ///
     /// # Errors
-    /// Where it is none.
+    /// It is not a valid archive.
     pub fn verify(&self) -> Result<Hasher> {
         let bad = |e: io::Error| Error::damaged(self.place(), e.to_string());
         let mut file = &self.file;

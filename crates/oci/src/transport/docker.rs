@@ -12,7 +12,7 @@ use oci_spec::image::{Descriptor, Digest, ImageManifestBuilder};
 use serde::Deserialize;
 use std::io::{self, Read};
 
-/// An image of the archive.
+/// An image in the archive.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Listed {
@@ -22,12 +22,12 @@ struct Listed {
     layers: Vec<String>,
 }
 
-/// Takes in every image of the archive, or the one of this name.
+/// Imports every image of the archive, or the one with this name.
 pub fn import(archive: &Archive, wanted: Option<&str>, importing: &Importing<'_>) -> Result<Vec<Image>> {
     let place = archive.place();
     let bytes = archive.small("manifest.json", MANIFEST_MOST)?;
     let mut list: Vec<Listed> = serde_json::from_slice(&bytes)
-        .map_err(|e| Error::damaged(&place, format!("its manifest.json is no list of images: {e}")))?;
+        .map_err(|e| Error::damaged(&place, format!("its manifest.json is not a list of images: {e}")))?;
     if let Some(wanted) = wanted {
         let wanted: Name = wanted.parse()?;
         let named =
@@ -39,7 +39,7 @@ pub fn import(archive: &Archive, wanted: Option<&str>, importing: &Importing<'_>
     }
     if importing.name.is_some() && list.len() != 1 {
         return Err(Error::Refused(format!(
-            "{place} has {} images: they cannot all have one name",
+            "{place} has {} images, which cannot all have the same name",
             list.len()
         )));
     }
@@ -58,7 +58,7 @@ fn one(archive: &Archive, listed: &Listed, importing: &Importing<'_>) -> Result<
     };
     if names.is_empty() {
         return Err(Error::Refused(format!(
-            "{place} does not say the image's name: give one, as the last argument"
+            "{place} contains no name of the image: give one as the last argument"
         )));
     }
     let working = importing.store.working()?;
@@ -81,7 +81,7 @@ fn one(archive: &Archive, listed: &Listed, importing: &Importing<'_>) -> Result<
     names.iter().map(|name| importing.finish(name, manifest.clone(), None, &working)).collect()
 }
 
-/// Makes a manifest for parts that are in the store.
+/// Creates a manifest for parts that are in the store.
 pub fn put_manifest(
     config: Descriptor,
     layers: Vec<Descriptor>,
@@ -100,7 +100,7 @@ pub fn put_manifest(
     Ok(Descriptor::new(document::MANIFEST.into(), bytes.len() as u64, digest))
 }
 
-/// Takes in a layer, and compares it with its digest without compression.
+/// Imports a layer, and compares it with the digest of its decompressed content.
 fn layer(
     archive: &Archive,
     path: &str,

@@ -1,4 +1,4 @@
-//! Images leave the store: as an OCI layout, as its archive, as `docker save` writes them.
+//! Exporting images: as an OCI layout, as an archive of one, or as `docker save` writes them.
 
 use super::Location;
 use super::layout::{FULL_NAME, REF_NAME};
@@ -18,10 +18,10 @@ use trine_base::replace_file::{Durability, NewFile};
 
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
-/// Writes an image to a place outside of the store. Files appear when they are complete.
+/// Exports an image. Files appear when they are complete.
 ///
 /// # Errors
-/// Where the host refuses, or what is there already is something else.
+/// The host fails, or the destination contains something else.
 pub fn export(store: &Store, image: &Image, to: &Location, progress: &dyn Progress) -> Result<()> {
     let exporting = Exporting { store, image, progress };
     match to {
@@ -38,12 +38,12 @@ pub fn export(store: &Store, image: &Image, to: &Location, progress: &dyn Progre
     }
 }
 
-/// Lets a file appear when it is complete; `-` is standard output.
+/// Writes a file that appears when it is complete; `-` is standard output.
 fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     if path == Path::new("-") {
         return write(&mut io::stdout().lock());
     }
-    // A device or a pipe is written to as it is.
+    // A device or a pipe is written to directly.
     if path.metadata().is_ok_and(|m| !m.is_file()) {
         let mut file = File::options().write(true).open(path).map_err(Error::file("cannot write", path))?;
         return write(&mut file);
@@ -56,7 +56,7 @@ fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> 
 }
 
 fn failed(e: io::Error) -> Error {
-    Error::Host(format!("the archive cannot be written: {e}"))
+    Error::Host(format!("cannot write the archive: {e}"))
 }
 
 struct Exporting<'a> {
@@ -66,7 +66,7 @@ struct Exporting<'a> {
 }
 
 impl Exporting<'_> {
-    /// The entry of a layout's index.
+    /// The entry of the image in a layout's index.
     fn entry(&self, tag: Option<&str>) -> Result<Descriptor> {
         let platform = self.image.platform();
         let platform = PlatformBuilder::default()
@@ -109,7 +109,7 @@ impl Exporting<'_> {
         index.map_err(|e| Error::Host(e.to_string()))
     }
 
-    /// Adds the image to a layout, in place of another of the same tag.
+    /// Adds the image to a layout; it replaces another one with the same tag.
     fn directory(&self, dir: &Path, tag: Option<&str>) -> Result<()> {
         let path = dir.join("index.json");
         let mut bytes = Vec::new();
@@ -131,7 +131,7 @@ impl Exporting<'_> {
                 match Document::parse(&bytes, &path.display().to_string())? {
                     Document::Index(index) => index.manifests().clone(),
                     Document::Manifest(_) => {
-                        return Err(Error::damaged(path.display().to_string(), "no index"));
+                        return Err(Error::damaged(path.display().to_string(), "this is not an index"));
                     }
                 }
             }
@@ -139,7 +139,7 @@ impl Exporting<'_> {
         for descriptor in self.blobs() {
             let digest = descriptor.digest();
             let parent = dir.join("blobs").join(digest.algorithm().as_ref());
-            std::fs::create_dir_all(&parent).map_err(Error::file("cannot make directory", &parent))?;
+            std::fs::create_dir_all(&parent).map_err(Error::file("cannot create directory", &parent))?;
             let to = parent.join(digest.digest());
             if to.metadata().is_ok_and(|m| m.len() == descriptor.size()) {
                 continue;
@@ -162,7 +162,8 @@ impl Exporting<'_> {
         replace(&path, &bytes)
     }
 
-    /// Writes a layout as an archive; with what `docker load` of any age reads, where `docker` is set.
+    /// Writes a layout as an archive; with `docker` set, also the files that every version of `docker load`
+    /// reads.
     fn archive(&self, out: &mut dyn Write, tag: Option<&str>, docker: bool) -> Result<()> {
         let mut archive = Builder::new(out);
         let index = serde_json::to_vec(&Self::index(vec![self.entry(tag)?])?)
@@ -190,7 +191,7 @@ impl Exporting<'_> {
         serde_json::json!([{"Config": config, "RepoTags": tags, "Layers": layers}]).to_string().into_bytes()
     }
 
-    /// Writes what `docker save` of any age wrote: layers without compression.
+    /// Writes the files of old versions of `docker save`, with uncompressed layers.
     fn docker(&self, out: &mut dyn Write, name: Option<&Name>) -> Result<()> {
         let mut archive = Builder::new(out);
         let id = key(self.image.id());
@@ -212,7 +213,7 @@ impl Exporting<'_> {
         archive.into_inner().and_then(Write::flush).map_err(failed)
     }
 
-    /// A member's size stands before its content: what is compressed goes through a file.
+    /// A member's size precedes its content, so a compressed layer is decompressed to a file first.
     fn plain_layer(
         &self,
         archive: &mut Builder<&mut dyn Write>,
@@ -235,7 +236,7 @@ impl Exporting<'_> {
 }
 
 fn add(archive: &mut Builder<&mut dyn Write>, name: &str, size: u64, content: impl Read) -> Result<()> {
-    // Beyond eleven octal digits, GNU's binary form is what all read.
+    // Sizes of more than eleven octal digits are written in GNU's binary form, which all tools read.
     let mut header = if size < 1 << 33 { Header::new_ustar() } else { Header::new_gnu() };
     header.set_size(size);
     header.set_mode(0o644);

@@ -10,12 +10,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A tag in a layout's index.
+/// The annotation with a tag in a layout's index.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// A complete name there, as containerd and Docker write it.
+/// The annotation with a complete name, as containerd and Docker write it.
 pub const FULL_NAME: &str = "io.containerd.image.name";
 
-/// A layout's directory.
+/// The directory of a layout.
 struct Directory(PathBuf);
 
 impl Source for Directory {
@@ -36,7 +36,7 @@ pub fn import_directory(dir: &Path, tag: Option<&str>, importing: &Importing<'_>
     let read = File::open(&path).and_then(|f| f.take(MANIFEST_MOST + 1).read_to_end(&mut bytes));
     match read {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::Refused(format!("{} is no OCI layout: it has no index.json", dir.display())))
+            Err(Error::Refused(format!("{} is not an OCI layout: it has no index.json", dir.display())))
         }
         read => {
             read.map_err(Error::file("cannot read", &path))?;
@@ -49,7 +49,7 @@ fn note<'a>(descriptor: &'a Descriptor, key: &str) -> Option<&'a str> {
     descriptor.annotations().as_ref()?.get(key).map(String::as_str)
 }
 
-/// Takes in the image of a tag; without one, every image that has a name, or the only one.
+/// Imports the image with a tag; without a tag, every image that has a name, or the only one.
 pub fn import(
     source: &dyn Source,
     index: &[u8],
@@ -58,7 +58,7 @@ pub fn import(
 ) -> Result<Vec<Image>> {
     let place = source.place();
     let Document::Index(index) = Document::parse(index, &place)? else {
-        return Err(Error::damaged(place, "its index.json is no index"));
+        return Err(Error::damaged(place, "its index.json is not an index"));
     };
     let all = index.manifests();
     let tags = || {
@@ -101,7 +101,7 @@ fn name_of(descriptor: &Descriptor, place: &str, given: Option<&Name>) -> Result
     match full.map(str::parse) {
         Some(Ok(name)) => Ok(name),
         _ => Err(Error::Refused(format!(
-            "{place} does not say the image's name: give one, as the last argument"
+            "{place} contains no name of the image: give one as the last argument"
         ))),
     }
 }

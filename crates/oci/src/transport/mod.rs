@@ -1,4 +1,4 @@
-//! Images outside of registries: OCI layouts, archives of `docker save`, plain root file systems.
+//! Images outside registries: OCI layouts, archives of `docker save`, plain root file systems.
 
 mod archive;
 mod docker;
@@ -22,16 +22,16 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Where an image lies, or goes to.
+/// The location of an image to import or export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// `oci:DIR[:TAG]`: an OCI layout.
     Layout(PathBuf, Option<String>),
     /// `oci-archive:FILE[:TAG]`: a tar archive of an OCI layout.
     LayoutArchive(PathBuf, Option<String>),
-    /// `docker-archive:FILE[:NAME]`: what `docker save` writes.
+    /// `docker-archive:FILE[:NAME]`: an archive of `docker save`.
     DockerArchive(PathBuf, Option<String>),
-    /// A file (`-`: the standard streams) or a directory, which says itself what it is.
+    /// A file (`-` for the standard streams) or a directory, whose format is detected.
     Path(PathBuf),
 }
 
@@ -40,14 +40,14 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Location> {
         let parts = |rest: &str| -> Result<(PathBuf, Option<String>)> {
-            // A path may have colons if a tag follows or not: what is there is a path.
+            // A path may contain colons: if the whole text is an existing file, there is no tag.
             let (path, tag) = match rest.split_once(':') {
                 Some((path, tag)) if !Path::new(rest).exists() => (path, Some(tag.to_string())),
                 _ => (rest, None),
             };
             match path.is_empty() || tag.as_deref() == Some("") {
                 true => Err(Error::Refused(format!(
-                    "'{text}' names no file: it should look like oci:DIR or oci:DIR:TAG"
+                    "'{text}' does not name a file: it should look like oci:DIR or oci:DIR:TAG"
                 ))),
                 false => Ok((path.into(), tag)),
             }
@@ -56,7 +56,7 @@ impl FromStr for Location {
             Some(("oci", rest)) => parts(rest).map(|(p, t)| Location::Layout(p, t))?,
             Some(("oci-archive", rest)) => parts(rest).map(|(p, t)| Location::LayoutArchive(p, t))?,
             Some(("docker-archive", rest)) => parts(rest).map(|(p, t)| Location::DockerArchive(p, t))?,
-            _ if text.is_empty() => return Err(Error::Refused("an empty name of a file".into())),
+            _ if text.is_empty() => return Err(Error::Refused("the name of the file is empty".into())),
             _ => Location::Path(text.into()),
         })
     }
@@ -75,32 +75,32 @@ impl fmt::Display for Location {
     }
 }
 
-/// Something with content by its digest.
+/// A source of content by digest.
 trait Source {
-    /// Content, from its start.
+    /// Opens content from its start.
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + '_>>;
-    /// For messages.
+    /// Its name, for messages.
     fn place(&self) -> String;
 }
 
-/// How images are taken in.
+/// Options for importing images.
 pub struct Importing<'a> {
-    /// Where to.
+    /// The store to import into.
     pub store: &'a Store,
-    /// The name; none: what the archive says.
+    /// The name; `None` means the name in the archive.
     pub name: Option<Name>,
-    /// The platform wanted; none: the host's where there is a choice.
+    /// The platform; `None` means the host's if there is a choice.
     pub platform: Option<Platform>,
-    /// For plain root file systems: what the image says beyond them.
+    /// Settings for the image of a plain root file system.
     pub settings: Settings,
-    /// Hears how far it got.
+    /// Receives progress reports.
     pub progress: &'a dyn Progress,
 }
 
-/// Takes images from outside of a registry into the store.
+/// Imports images from outside a registry into the store.
 ///
 /// # Errors
-/// Where it is not there, no image or a damaged one, or the store refuses.
+/// The location does not exist, contains no image or a damaged one, or the store fails.
 pub fn import(from: &Location, importing: &Importing<'_>) -> Result<Vec<Image>> {
     match from {
         Location::Layout(dir, tag) => layout::import_directory(dir, tag.as_deref(), importing),
@@ -126,7 +126,7 @@ pub fn import(from: &Location, importing: &Importing<'_>) -> Result<Vec<Image>> 
 }
 
 impl Importing<'_> {
-    /// Takes in content that a source has.
+    /// Imports content from a source.
     fn take(&self, source: &dyn Source, descriptor: &Descriptor, working: &Working) -> Result<()> {
         if working.hold(descriptor.digest())? {
             return Ok(());
@@ -134,7 +134,7 @@ impl Importing<'_> {
         let Some(mut incoming) = self.store.incoming(descriptor)? else { return Ok(()) };
         let item = descriptor.digest().to_string();
         self.progress.start(&item, "copying", Some(descriptor.size()));
-        // From a file, beginning anew is as fast as reading what is here.
+        // From a file, starting again is as fast as verifying what is here.
         incoming.restart()?;
         incoming.read_from(source.open(descriptor)?, &format!("{}: {item}", source.place()))?;
         incoming.finish()?;
@@ -142,7 +142,7 @@ impl Importing<'_> {
         Ok(())
     }
 
-    /// Takes in a manifest or an index, and reads it.
+    /// Imports a manifest or an index, and parses it.
     fn document(&self, source: &dyn Source, descriptor: &Descriptor, working: &Working) -> Result<Document> {
         let place = format!("{}: {}", source.place(), descriptor.digest());
         if descriptor.size() > MANIFEST_MOST {
@@ -152,7 +152,7 @@ impl Importing<'_> {
         Document::parse(&self.store.read(descriptor.digest(), MANIFEST_MOST)?, &place)
     }
 
-    /// Takes in the image that a descriptor leads to.
+    /// Imports the image that a descriptor refers to.
     fn bring(&self, source: &dyn Source, root: &Descriptor, name: &Name) -> Result<Image> {
         let working = self.store.working()?;
         let (mut descriptor, mut index) = (root.clone(), None);
@@ -175,7 +175,7 @@ impl Importing<'_> {
         self.finish(name, descriptor, index, &working)
     }
 
-    /// Gives an image whose parts are all here its name.
+    /// Names an image whose parts are all here.
     fn finish(
         &self,
         name: &Name,
@@ -187,7 +187,7 @@ impl Importing<'_> {
     }
 }
 
-/// Gives an image whose parts are all here, and held by `working`, its name.
+/// Names an image whose parts are all here and held by `working`.
 pub(crate) fn adopt(
     store: &Store,
     name: &Name,
@@ -213,7 +213,7 @@ pub(crate) fn adopt(
     Image::load(store, Some(name.clone()), held)
 }
 
-/// Only what identifies content: annotations are another's.
+/// Keeps only what identifies content: annotations belong to the source.
 fn plain(descriptor: &Descriptor) -> Descriptor {
     Descriptor::new(descriptor.media_type().clone(), descriptor.size(), descriptor.digest().clone())
 }

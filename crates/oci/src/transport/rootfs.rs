@@ -1,4 +1,4 @@
-//! A plain root file system becomes an image of one layer.
+//! Importing a plain root file system as an image of one layer.
 
 use super::archive::Archive;
 use super::docker::put_manifest;
@@ -16,18 +16,18 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::time::SystemTime;
 use trine_base::rfc3339;
 
-/// What an image says beyond its files.
+/// Settings of an image besides its files.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// What runs always.
+    /// The entry point, which is always executed.
     pub entrypoint: Vec<String>,
-    /// What runs, or the arguments of what runs always.
+    /// The default command, or the default arguments of the entry point.
     pub cmd: Vec<String>,
-    /// `NAME=VALUE`.
+    /// Environment variables, as `NAME=VALUE`.
     pub env: Vec<String>,
-    /// Where it starts.
+    /// The working directory.
     pub workdir: Option<String>,
-    /// As whom.
+    /// The user.
     pub user: Option<String>,
 }
 
@@ -36,11 +36,13 @@ impl Settings {
         let wrong = |what: String| Err(Error::Refused(what));
         for e in &self.env {
             if e.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
-                return wrong(format!("'{e}' is no variable: it should look like NAME=VALUE"));
+                return wrong(format!("'{e}' is not a variable: it should look like NAME=VALUE"));
             }
         }
         match &self.workdir {
-            Some(dir) if !dir.starts_with('/') => wrong(format!("'{dir}' is no absolute path to start in")),
+            Some(dir) if !dir.starts_with('/') => {
+                wrong(format!("the working directory '{dir}' is not an absolute path"))
+            }
             _ => Ok(()),
         }
     }
@@ -50,7 +52,7 @@ pub fn import(archive: &Archive, importing: &Importing<'_>) -> Result<Image> {
     importing.settings.check()?;
     let Some(name) = &importing.name else {
         return Err(Error::Refused(format!(
-            "{} does not say the image's name: give one, as the last argument",
+            "{} contains no name of the image: give one as the last argument",
             archive.place()
         )));
     };

@@ -1,20 +1,20 @@
-//! The keeper: a small process beside the program, in no group of its, that removes the groups when nothing is left in
-//! them, however the program ended, and ends what used more CPU time than it was given.
+//! The keeper: a small process beside the program, outside its control groups. It removes the groups when no
+//! process is left in them, however the program ended, and kills a program that has used up its CPU time.
 
 use super::Limits;
 use std::io::Error;
 use std::time::Duration;
 use trine_cgroup::Groups;
 
-/// Shortest and longest time between two looks at what has no descriptor to wait for.
+/// The shortest and longest time between two checks of what has no descriptor to poll.
 const SOON: Duration = Duration::from_millis(5);
 const LATE: Duration = Duration::from_secs(1);
 
-/// Starts the keeper of this process. The process has one thread.
+/// Starts the keeper of this process, which must have one thread.
 pub(super) fn start(groups: &Groups, limits: &Limits) -> Result<(), String> {
     let failed = |_| {
         groups.remove();
-        format!("no process can be started to keep the limits: {}", Error::last_os_error())
+        format!("cannot start a process that enforces the limits: {}", Error::last_os_error())
     };
     // SAFETY: only returns a descriptor of this process.
     let main = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) };
@@ -25,7 +25,7 @@ pub(super) fn start(groups: &Groups, limits: &Limits) -> Result<(), String> {
     match unsafe { libc::fork() } {
         -1 => Err(failed(())),
         0 => {
-            // The second fork makes it nobody's child: the program finds none that it did not make.
+            // The second fork detaches it: the program must not find a child that it did not create.
             // SAFETY: as above.
             if unsafe { libc::fork() } == 0 {
                 keep(groups, limits, main as i32);
@@ -44,7 +44,7 @@ pub(super) fn start(groups: &Groups, limits: &Limits) -> Result<(), String> {
     }
 }
 
-/// Leaves session and terminal, and keeps nothing open but standard error and the program's descriptor.
+/// Leaves session and terminal, and keeps only standard error and the program's descriptor open.
 fn detach(main: i32) {
     // SAFETY: changes only this process, which has one thread and no use for other descriptors.
     unsafe {
@@ -66,7 +66,7 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "trine: {text}");
 }
 
-/// Whether the program's first process ends within this time (`None`: waits for it).
+/// Whether the program's first process ends within this time (`None`: no limit).
 fn ends_within(main: i32, time: Option<Duration>) -> bool {
     let mut poll = libc::pollfd { fd: main, events: libc::POLLIN, revents: 0 };
     let wait = time.map_or(-1, |t| t.as_millis().clamp(1, i32::MAX as u128) as i32);
@@ -82,9 +82,9 @@ fn keep(groups: &Groups, limits: &Limits, main: i32) -> ! {
         (watch, time) = check(groups, watch);
     }
     if groups.out_of_memory() > 0 {
-        say("a process was ended: more memory was used than --limit memory allows");
+        say("a process was killed: the program used more memory than --limit memory allows");
     }
-    // Who reads the program's output waits for no longer. What is said from here on nobody reads.
+    // The reader of the program's output sees its end now. Later messages are not read by anybody.
     // SAFETY: a descriptor of ours.
     unsafe { libc::close(2) };
     let mut pause = SOON;
@@ -97,19 +97,19 @@ fn keep(groups: &Groups, limits: &Limits, main: i32) -> ! {
     unsafe { libc::_exit(0) }
 }
 
-/// CPU time that is left.
+/// The CPU time that is left.
 #[derive(Debug, PartialEq)]
 enum Left {
-    /// So much.
+    /// This much.
     Some(Duration),
     /// None.
     None,
-    /// Nobody can tell, with the reason: it counts as none, or whoever makes the keeper fail would have as much as he
-    /// wants.
+    /// It cannot be determined, for this reason. This counts as none: otherwise, a program that makes the
+    /// keeper fail would have unlimited time.
     Unknown(String),
 }
 
-/// What is left of `seconds`, by the nanoseconds that were used.
+/// The time left of `seconds`, after the used nanoseconds.
 fn left(used: Result<u64, String>, seconds: u64) -> Left {
     match used {
         Err(why) => Left::Unknown(why),
@@ -121,24 +121,25 @@ fn left(used: Result<u64, String>, seconds: u64) -> Left {
 }
 
 impl Left {
-    /// Time until all of it can be used up at the earliest.
+    /// The earliest time at which all of it can be used up.
     fn look(&self) -> Duration {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         if let Left::Some(time) = self { (*time / cpus).max(SOON) } else { SOON }
     }
 }
 
-/// Looks at the time that is left, and ends the program where there is none: then nothing is watched any more.
+/// Checks the CPU time that is left, and kills the program if there is none: then there is nothing more to
+/// watch.
 fn check(groups: &Groups, watch: Option<u64>) -> (Option<u64>, Option<Left>) {
     let Some(seconds) = watch else { return (None, None) };
     let left = left(groups.cpu_time(), seconds);
     match &left {
         Left::Some(_) => return (watch, Some(left)),
         Left::None => {
-            say(&format!("the program was ended: it used the CPU time that --limit cpu={seconds}s allows"));
+            say(&format!("the program was killed: it used the CPU time that --limit cpu={seconds}s allows"));
         }
         Left::Unknown(why) => {
-            say(&format!("the program was ended: --limit cpu={seconds}s cannot be kept, for {why}"));
+            say(&format!("the program was killed: --limit cpu={seconds}s cannot be enforced: {why}"));
         }
     }
     groups.kill();

@@ -1,5 +1,5 @@
-//! Landlock: which files may be changed, read and executed, and that processes outside are out of reach. A domain of
-//! Landlock also keeps its processes from tracing others and from changing what is mounted.
+//! Landlock: restricts which files may be changed, read and executed, and makes processes outside
+//! unreachable. A Landlock domain also keeps its processes from tracing others and from changing mounts.
 
 use super::{Confinement, privilege};
 use landlock::{
@@ -9,10 +9,10 @@ use landlock::{
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// Files that may be written under `--deny write`: nothing comes of it.
+/// Files that may be written under `--deny write`, because writing has no effect.
 const SINKS: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/full"];
-/// Files that may be read under `--deny read`, beside the program's: sources of nothing and of randomness, and what a
-/// native loader wants.
+/// Files that may be read under `--deny read`, besides the program's: sources of zeros and of randomness, and
+/// the files that a native dynamic loader needs.
 const SOURCES: [&str; 6] =
     ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/etc/ld.so.cache"];
 
@@ -21,12 +21,12 @@ fn reading() -> BitFlags<AccessFs> {
     AccessFs::from_read(ABI::V1)
 }
 
-/// Rights to change files, with truncation.
+/// Rights to change files, including truncation.
 fn writing() -> BitFlags<AccessFs> {
     AccessFs::from_write(ABI::V3)
 }
 
-/// Restricts this thread and all that it will start. Nothing in `guarded` may be written.
+/// Restricts this thread and everything it starts. Nothing in `guarded` may be written.
 pub(super) fn restrict(confinement: &Confinement, guarded: &[PathBuf]) -> Result<(), String> {
     let done = domain(confinement, guarded).map_err(|e| {
         format!("--limit and --deny need Landlock, in Linux from 6.2 on and enabled (lsm=landlock,…): {e}")
@@ -46,7 +46,7 @@ fn domain(confinement: &Confinement, guarded: &[PathBuf]) -> Result<RulesetStatu
     if deny.read {
         rules = rules.handle_access(reading())?;
     }
-    // What newer kernels have beside.
+    // Rights that newer kernels have in addition.
     rules = rules.set_compatibility(CompatLevel::BestEffort);
     if deny.net {
         rules = rules.handle_access(AccessNet::from_all(ABI::V4))?.handle_access(AccessFs::ResolveUnix)?;
@@ -72,9 +72,10 @@ fn domain(confinement: &Confinement, guarded: &[PathBuf]) -> Result<RulesetStatu
     Ok(rules.restrict_self()?.ruleset)
 }
 
-/// Kinds of file systems whose files are the kernel, and processes outside: a write there ends, stops or weighs other
-/// processes, moves one between control groups, or names what the kernel executes with all rights (`core_pattern`,
-/// `uevent_helper`). The superuser needs no capability for it, who owns the files.
+/// Types of file systems whose files control the kernel and processes outside: a write there kills, stops or
+/// reprioritizes other processes, moves them between control groups, or names a program that the kernel
+/// executes with all privileges (`core_pattern`, `uevent_helper`). The superuser, who owns these files, needs
+/// no capability for that.
 const KERNEL: [&str; 14] = [
     "proc",
     "sysfs",
@@ -92,20 +93,20 @@ const KERNEL: [&str; 14] = [
     "binfmt_misc",
 ];
 
-/// Where such file systems are mounted.
+/// The places where such file systems are mounted.
 fn kernel_mounts() -> Vec<PathBuf> {
     let always = ["/proc", "/sys"].map(PathBuf::from);
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     always.into_iter().chain(mounts.lines().filter_map(kernel_mount)).collect()
 }
 
-/// The place of a line of `mountinfo` (proc_pid_mountinfo(5)), where the kind is one of [`KERNEL`].
+/// The mount point in a line of `mountinfo` (proc_pid_mountinfo(5)), if its type is one of [`KERNEL`].
 fn kernel_mount(line: &str) -> Option<PathBuf> {
     let (place, kind) = line.split_once(" - ")?;
     KERNEL.contains(&kind.split(' ').next()?).then(|| unescaped(place.split(' ').nth(4).unwrap_or_default()))
 }
 
-/// A path with blanks and the like as `\` and three octal digits.
+/// Decodes a path in which blanks and similar characters are written as `\` and three octal digits.
 fn unescaped(text: &str) -> PathBuf {
     let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
     while let [first, behind @ ..] = rest {
@@ -117,15 +118,15 @@ fn unescaped(text: &str) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
-/// What a process may set of itself below `/proc`. Of its threads an ordinary user only: the superuser would reach the
-/// network's settings there.
+/// Files below `/proc` by which a process changes its own settings. Those of its threads are only for an
+/// ordinary user: the superuser would also reach network settings there.
 fn own_settings() -> Vec<PathBuf> {
     let threads = if privilege::is_root() { None } else { Some("task") };
     let names = ["comm", "coredump_filter", "oom_score_adj", "mem"].into_iter().chain(threads);
     names.map(|name| Path::new("/proc").join(std::process::id().to_string()).join(name)).collect()
 }
 
-/// Grants writing below `dir`, but not below any of `except`.
+/// Allows writing below `dir`, but not below any of `except`.
 fn grant_except(
     rules: RulesetCreated,
     dir: &Path,
@@ -143,7 +144,7 @@ fn grant_except(
     entries.into_iter().try_fold(rules, |rules, entry| grant_except(rules, &entry.path(), except))
 }
 
-/// The monitor's own executable and libraries, which a child that stays under it needs again.
+/// The monitor's own executable and libraries, which a child under it needs again.
 fn own_files() -> Vec<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let mut files: Vec<PathBuf> =

@@ -1,11 +1,11 @@
-//! Limits, and by what this host keeps each of them.
+//! Limits, and the means by which this host enforces each of them.
 
 use super::{Deny, keeper, privilege};
 use std::str::FromStr;
 use trine_base::size;
 use trine_cgroup::{CPU, CPU_TIME, Groups, MEMORY, PIDS};
 
-/// How much a program and all that it starts may use; `None` is no limit of ours.
+/// Limits of a program and everything it starts; `None` means no limit of ours.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
     /// Bytes of memory.
@@ -14,17 +14,18 @@ pub struct Limits {
     pub cpu_time: Option<u64>,
     /// Thousandths of one CPU.
     pub cpus: Option<u64>,
-    /// Processes and threads at once.
+    /// Number of processes and threads at a time.
     pub pids: Option<u64>,
-    /// Open file descriptors of each process.
+    /// Number of open file descriptors of each process.
     pub files: Option<u64>,
 }
 
-/// Bytes of memory that a monitor uses for itself (its tables and the code it compiled), beside the program's.
+/// Bytes of memory that a monitor needs for itself (its tables and generated code), in addition to the
+/// program's.
 const MONITOR: u64 = 32 << 20;
 
 fn number(what: &str, text: &str) -> Result<u64, String> {
-    let wrong = || format!("{what}={text}: this is no whole number above 0");
+    let wrong = || format!("{what}={text}: this is not a whole number above 0");
     text.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)
 }
 
@@ -33,7 +34,7 @@ fn memory(text: &str) -> Result<u64, String> {
     if bytes < 1 << 62 { Ok(bytes) } else { Err(format!("memory={text}: no host has so much")) }
 }
 
-/// A time with its unit, in seconds.
+/// Parses a duration with a unit; the result is in seconds.
 fn time(text: &str) -> Option<Result<u64, String>> {
     let unit = text.chars().last()?;
     let seconds = match unit {
@@ -48,10 +49,10 @@ fn time(text: &str) -> Option<Result<u64, String>> {
 
 fn cpus(text: &str) -> Result<u64, String> {
     let wrong = "a time such as 30s, 5m or 1h, or a number of CPUs such as 1.5 (0.01 to 10000)";
-    let count: f64 = text.parse().map_err(|_| format!("cpu={text}: give {wrong}"))?;
+    let count: f64 = text.parse().map_err(|_| format!("cpu={text}: use {wrong}"))?;
     match (0.01..=10_000.0).contains(&count) {
         true => Ok((count * 1000.0).round() as u64),
-        false => Err(format!("cpu={text}: give {wrong}")),
+        false => Err(format!("cpu={text}: use {wrong}")),
     }
 }
 
@@ -63,7 +64,7 @@ impl FromStr for Limits {
         for part in list.split(',') {
             let Some((what, value)) = part.split_once('=') else {
                 return Err(format!(
-                    "'{part}' is no limit: write it as memory=512M, cpu=30s, pids=64 or files=256"
+                    "'{part}' is not a limit: write it as memory=512M, cpu=30s, pids=64 or files=256"
                 ));
             };
             match what {
@@ -81,21 +82,21 @@ impl FromStr for Limits {
     }
 }
 
-/// How the limits will be kept.
+/// How the limits will be enforced.
 pub(super) struct Plan {
     limits: Limits,
-    /// Control groups made for it.
+    /// The control groups created for them.
     pub groups: Groups,
-    /// Sentences about limits that hold in another way than usual.
+    /// Sentences about limits that are enforced in another way than usual.
     pub notes: Vec<String>,
-    /// Memory is limited for each process alone.
+    /// Whether memory is limited for each process separately.
     memory_each: bool,
-    /// Processes are counted in a user namespace.
+    /// Whether processes are counted in a user namespace.
     pids_by_user: bool,
 }
 
 impl Limits {
-    /// These, and where `other` says something, that.
+    /// Combines limits; those of `other` take precedence.
     pub fn and(self, other: Limits) -> Limits {
         Limits {
             memory: other.memory.or(self.memory),
@@ -111,7 +112,7 @@ impl Limits {
         wanted.into_iter().filter(|(limit, _)| limit.is_some()).map(|(_, name)| name).collect()
     }
 
-    /// Finds out by what each limit can be kept, and makes the control groups for it.
+    /// Decides how to enforce each limit, and creates the control groups for them.
     pub(super) fn plan(&self) -> Result<Plan, String> {
         let groups = Groups::make(&self.controllers());
         let mut plan =
@@ -122,19 +123,19 @@ impl Limits {
         {
             plan.memory_each = true;
             plan.notes.push(format!(
-                "--limit memory holds for each process by itself, not for all together ({why})"
+                "--limit memory applies to each process separately, not to all together ({why})"
             ));
         }
         if self.cpu_time.is_some()
             && let Err(why) = plan.groups.cpu_time()
         {
             plan.notes
-                .push(format!("--limit cpu holds for each process by itself, not for all together ({why})"));
+                .push(format!("--limit cpu applies to each process separately, not to all together ({why})"));
         }
         if let Some(milli) = self.cpus {
             plan.groups.set_cpus(milli).map_err(|why| {
                 let wants = "needs a control group with the cpu controller";
-                format!("--limit cpu={} {wants}, and {why}: run in a delegated group (systemd-run --user --scope -p Delegate=yes), or limit CPU time (cpu=30s)", milli as f64 / 1000.0)
+                format!("--limit cpu={} {wants}, but {why}: run in a delegated group (systemd-run --user --scope -p Delegate=yes), or limit CPU time (cpu=30s)", milli as f64 / 1000.0)
             })?;
         }
         if let Some(most) = self.pids
@@ -143,7 +144,7 @@ impl Limits {
             plan.pids_by_user = true;
             if privilege::is_root() {
                 return Err(format!(
-                    "--limit pids needs a control group, and {why}; without one it holds for ordinary users only"
+                    "--limit pids needs a control group, but {why}; without one it works for ordinary users only"
                 ));
             }
         }
@@ -152,7 +153,7 @@ impl Limits {
 }
 
 impl Plan {
-    /// From here on the limits hold for this process.
+    /// From here on, the limits apply to this process.
     pub(super) fn enter(self, deny: Deny) -> Result<(), String> {
         let limits = &self.limits;
         if !self.groups.is_empty() {
@@ -181,12 +182,12 @@ impl Plan {
     }
 }
 
-/// A process that dies leaves no core file.
+/// Prevents core files of processes that die.
 pub(super) fn no_core_files() -> Result<(), String> {
     set(libc::RLIMIT_CORE, "core", 0, 0)
 }
 
-/// Sets a limit of the process.
+/// Sets a resource limit of the process.
 fn set(what: libc::__rlimit_resource_t, name: &str, soft: u64, hard: u64) -> Result<(), String> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: reads a structure of ours.

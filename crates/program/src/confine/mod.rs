@@ -1,12 +1,14 @@
-//! Confinement: limits and refusals that the host's kernel keeps, put up before any code of the program runs.
+//! Confinement: limits and restrictions that the host's kernel enforces, set before any code of the program
+//! runs.
 //!
-//! A program's addresses are the monitor's, so a wild store may change the monitor. Therefore nothing here relies on
-//! the monitor's own code afterwards: what holds, holds for the whole process and all that it starts, native
-//! executables, too.
+//! A program's addresses are the monitor's, so a wild store may change the monitor. Therefore nothing here
+//! relies on the monitor's code afterwards: every restriction applies to the whole process and everything it
+//! starts, including native executables.
 //!
-//! * [`Limits`]: how much. [`Deny`]: what not at all.
-//! * `keeper`: the process that removes the control groups (`trine-cgroup`) by which processes are counted together.
-//! * `landlock`: files, and other processes. `seccomp`: system calls. `privilege`: what root would have more.
+//! * [`Limits`]: how much it may use. [`Deny`]: what it may not do at all.
+//! * `keeper`: the process that removes the control groups (`trine-cgroup`) by which processes are counted
+//!   together.
+//! * `landlock`: files, and other processes. `seccomp`: system calls. `privilege`: capabilities of root.
 
 mod keeper;
 mod landlock;
@@ -20,18 +22,18 @@ use crate::ProgramError;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What the program may not do at all.
+/// Actions that are forbidden to the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deny {
-    /// No sockets, but connected pairs.
+    /// No sockets except connected pairs.
     pub net: bool,
-    /// No file is changed, but through descriptors that are open already.
+    /// No changes to files except through descriptors that are open already.
     pub write: bool,
-    /// No file is read or executed, but below the program's root and its own directory.
+    /// No reading or executing of files except below the program's root and its own directory.
     pub read: bool,
-    /// No other executable.
+    /// No execution of other executables.
     pub exec: bool,
-    /// No other process.
+    /// No creation of processes.
     pub fork: bool,
 }
 
@@ -60,7 +62,7 @@ impl FromStr for Deny {
 }
 
 impl Deny {
-    /// What either denies.
+    /// Combines two sets of forbidden actions.
     pub fn or(self, other: Deny) -> Deny {
         Deny {
             net: self.net | other.net,
@@ -72,28 +74,28 @@ impl Deny {
     }
 }
 
-/// All that a program is confined by.
+/// The confinement of a program.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Confinement {
     /// How much it may use.
     pub limits: Limits,
     /// What it may not do.
     pub deny: Deny,
-    /// What may be read under [`Deny::read`]: the program's root, its directory.
+    /// What may be read under [`Deny::read`]: the program's root and its directory.
     pub readable: Vec<PathBuf>,
 }
 
 impl Confinement {
-    /// Whether there is nothing to confine.
+    /// Whether there are no limits and no restrictions.
     pub fn is_empty(&self) -> bool {
         self.limits == Limits::default() && self.deny == Deny::default()
     }
 
-    /// Confines this process and all that it will start, for good. The process has one thread. Gives sentences about
-    /// what holds in another way than usual.
+    /// Confines this process and everything it starts, for good. The process must have one thread. Returns
+    /// sentences about what is enforced in another way than usual.
     ///
     /// # Errors
-    /// A sentence where something asked for cannot be kept on this host; the program is then not to be run.
+    /// A sentence if this host cannot enforce something; the program must not be run then.
     pub fn apply(&self) -> Result<Vec<String>, ProgramError> {
         if self.is_empty() {
             return Ok(Vec::new());
@@ -107,7 +109,7 @@ impl Confinement {
         let guarded = plan.groups.guarded();
         plan.enter(self.deny)?;
         if self.deny.write {
-            // The kernel would write it by itself.
+            // The kernel would write the core file by itself.
             limits::no_core_files()?;
         }
         landlock::restrict(self, &guarded)?;

@@ -1,20 +1,22 @@
-//! What root could undo, and a place where processes of an ordinary user are counted.
+//! Dropping privileges with which root could undo the confinement, and a user namespace in which an ordinary
+//! user's processes are counted.
 
 use super::Deny;
 use std::fs;
 use std::io::Error;
 
-/// Whether this process is the superuser of the host: then some limits do not hold.
+/// Whether this process is the superuser of the host, for whom some limits have no effect.
 pub(super) fn is_root() -> bool {
     // SAFETY: only returns a number.
     unsafe { libc::getuid() == 0 || libc::geteuid() == 0 }
 }
 
-/// Whether a capability is of no use to a program with these refusals.
+/// Whether a capability is useless to a program with these restrictions.
 type Useless = fn(Deny) -> bool;
 
-/// Capabilities (include/uapi/linux/capability.h) that are of use inside, each with what makes it useless: the others
-/// reach outside, lift limits or get around the paths of the file system, and so does what a newer kernel has.
+/// Capabilities (include/uapi/linux/capability.h) that are useful inside, each with the restrictions that
+/// make it useless. All others, including those of newer kernels, reach outside, lift limits or bypass file
+/// system permissions.
 const OF_USE: &[(u32, Useless)] = &[
     (0, |d| d.write),           // CHOWN
     (1, |d| d.write && d.read), // DAC_OVERRIDE
@@ -29,10 +31,10 @@ const OF_USE: &[(u32, Useless)] = &[
     (31, |d| d.write),          // SETFCAP
 ];
 
-/// Most capabilities that the sets have room for.
+/// The most capabilities that a set can have.
 const MOST: u32 = 64;
 
-/// Those that are kept, as bits.
+/// The capabilities that are kept, as bits.
 fn kept(deny: Deny) -> u64 {
     OF_USE.iter().filter(|(_, useless)| !useless(deny)).fold(0, |bits, (bit, _)| bits | 1 << bit)
 }
@@ -40,11 +42,11 @@ fn kept(deny: Deny) -> u64 {
 /// `_LINUX_CAPABILITY_VERSION_3`.
 const VERSION: u32 = 0x2008_0522;
 
-/// Gives capabilities up, those that are of no use inside or `all`, for this process and what it starts.
+/// Drops capabilities for this process and everything it starts: those that are not useful inside, or `all`.
 pub(super) fn drop_for_good(deny: Deny, all: bool) -> Result<(), String> {
-    let failed = || format!("capabilities cannot be given up: {}", Error::last_os_error());
+    let failed = || format!("cannot drop capabilities: {}", Error::last_os_error());
     let header = [VERSION, 0];
-    // Low words of effective, permitted, inheritable; then the high ones.
+    // The low words of effective, permitted and inheritable, then the high ones.
     let mut sets = [[0u32; 3]; 2];
     // SAFETY: structures of ours, as the call has them.
     if unsafe { libc::syscall(libc::SYS_capget, &header, &mut sets) } != 0 {
@@ -55,7 +57,8 @@ pub(super) fn drop_for_good(deny: Deny, all: bool) -> Result<(), String> {
         set.iter_mut().for_each(|set| *set &= (kept >> (32 * word)) as u32);
     }
     for bit in (0..MOST).filter(|bit| kept >> bit & 1 == 0) {
-        // Fails where the process has no right to: then it cannot gain it again, either; or where there is no such one.
+        // This fails where the process is not allowed to (then it cannot gain the capability either), or
+        // where it does not exist.
         // SAFETY: changes the bounding set only.
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, bit, 0, 0, 0) };
     }
@@ -73,8 +76,8 @@ pub(super) fn drop_for_good(deny: Deny, all: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Moves this process into a user namespace of its own, in which its user and group have the numbers they had: since
-/// Linux 5.14 `RLIMIT_NPROC` counts there only what runs in it.
+/// Moves this process into a new user namespace in which its user and group keep their IDs: since Linux 5.14,
+/// `RLIMIT_NPROC` counts only the processes in it.
 pub(super) fn own_user_namespace() -> Result<(), String> {
     // SAFETY: these only return numbers.
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
@@ -105,7 +108,7 @@ mod tests {
         assert_eq!(kept("all".parse().unwrap()), 1 << 6 | 1 << 7 | 1 << 8 | 1 << 18);
     }
 
-    /// All calls of the table that only a capability keeps are those that SYS_TIME is for.
+    /// The only calls of the table that need just a capability are those of SYS_TIME.
     #[test]
     fn privileged_calls_set_the_clock() {
         let calls = CALLS.iter().filter(|c| c.reach.contains(&Reach::Privileged)).map(|c| c.name);

@@ -1,5 +1,5 @@
-//! seccomp: system calls of the host that are refused. The filters see the calls of the monitor and of native children
-//! alike, and stay whatever is executed.
+//! seccomp: system calls of the host that are refused. The filters apply to calls of the monitor and of
+//! native children alike, and stay in force whatever is executed.
 
 use super::Deny;
 use libc::*;
@@ -20,8 +20,8 @@ const SYS_REMOVEXATTRAT: i64 = 466;
 const SYS_OPEN_TREE_ATTR: i64 = 467;
 const SYS_FILE_SETATTR: i64 = 469;
 
-/// Refused to every confined program: other processes' memory and descriptors, doors around this filter, mounts and
-/// namespaces, the kernel itself, its log and its clock.
+/// Calls that every confined program is refused: other processes' memory and descriptors, ways around this
+/// filter, mounts and namespaces, the kernel itself, its log and its clock.
 const NEVER: &[i64] = &[
     SYS_ptrace,
     SYS_process_vm_readv,
@@ -70,9 +70,9 @@ const NEVER: &[i64] = &[
     SYS_lookup_dcookie,
 ];
 
-/// Calls whose first argument is the number of the process or thread that they are about: 0 is the caller. A filter
-/// knows no other number that is the program's own, and that of a process outside kills it (`RLIMIT_CPU`) or stops it
-/// (a policy that never gets a CPU).
+/// Calls whose first argument is a process or thread ID, where 0 is the caller. A filter cannot know other
+/// IDs of the program itself; with the ID of a process outside, such a call could kill it (`RLIMIT_CPU`) or
+/// stop it (a scheduling policy that never gets a CPU).
 const BY_NUMBER: &[i64] = &[
     SYS_sched_setparam,
     SYS_sched_setscheduler,
@@ -85,11 +85,11 @@ const BY_NUMBER: &[i64] = &[
 /// `IOPRIO_WHO_PROCESS` (include/uapi/linux/ioprio.h).
 const IOPRIO_WHO_PROCESS: u64 = 1;
 
-/// Answered as by a kernel that does not have them: arguments that a filter cannot see (flags of `clone3`), and calls
-/// that no filter sees (`io_uring`).
+/// Calls that return ENOSYS: a filter cannot see their arguments (flags of `clone3`), or cannot see calls
+/// made through them (`io_uring`).
 const ABSENT: &[i64] = &[SYS_clone3, SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register];
 
-/// Namespaces in the flags of `clone` and `unshare`.
+/// Flags of `clone` and `unshare` that create namespaces.
 const NAMESPACES: &[i32] = &[
     CLONE_NEWNS,
     CLONE_NEWCGROUP,
@@ -101,14 +101,15 @@ const NAMESPACES: &[i32] = &[
     0x80, // CLONE_NEWTIME, of `unshare` only: in `clone` it is part of the exit signal, which is never so large.
 ];
 
-/// `ioctl`s that put characters into a terminal's input, for who reads there next (asm-generic/ioctls.h; tty_ioctl(4)).
+/// `ioctl`s that insert characters into a terminal's input, to be read by the next reader
+/// (asm-generic/ioctls.h; tty_ioctl(4)).
 const TERMINAL: &[u64] = &[0x5412, 0x541c];
 
-/// No socket that reaches anybody: see `net` for pairs.
+/// Calls by which a socket reaches others; for pairs see `net`.
 const SOCKETS: &[i64] = &[SYS_socket, SYS_connect, SYS_bind, SYS_listen, SYS_accept, SYS_accept4];
 
-/// Objects that are no files and outlive the process: those that are there already, too, can be read, changed and removed
-/// by their numbers.
+/// Objects that are not files and outlive the process: existing ones could be read, changed and removed by
+/// their IDs.
 const OBJECTS: &[i64] = &[
     SYS_mq_open,
     SYS_mq_unlink,
@@ -125,7 +126,8 @@ const OBJECTS: &[i64] = &[
     SYS_shmat,
 ];
 
-/// Contents of files and directories that Landlock does not guard: extended attributes, and what changes where.
+/// Contents of files and directories that Landlock does not guard: extended attributes, and notifications
+/// about changes.
 const CONTENTS: &[i64] = &[
     SYS_getxattr,
     SYS_lgetxattr,
@@ -165,8 +167,9 @@ const CHANGES: &[i64] = &[
     SYS_FILE_SETATTR,
 ];
 
-/// `ioctl`s that change files or a whole file system through descriptors for reading, by their type (bits 8 to 15), with
-/// those of the type that only read: new requests of a file system are refused as they come.
+/// `ioctl`s that change files or a whole file system through read-only descriptors, by type (bits 8 to 15),
+/// with the requests of the type that only read: all other requests of the type are refused, including future
+/// ones.
 const FILE_IOCTLS: &[(u8, &[u64])] = &[
     // Attributes, encryption, verity, ext4's own (include/uapi/linux/fs.h, fscrypt.h, fsverity.h); FS_IOC_GETFLAGS, its
     // 32-bit form, FS_IOC_FIEMAP.
@@ -186,11 +189,11 @@ const FILE_IOCTLS: &[(u8, &[u64])] = &[
     (0xf5, &[]),
 ];
 
-/// `fcntl`'s `F_SETLEASE`: who opens the file outside waits for the program.
+/// `fcntl`'s `F_SETLEASE`: a process outside that opens the file would wait for the program.
 const SETLEASE: u64 = 1024;
-/// `ioctl`'s `TUNSETIFF`: a network interface that the user may have.
+/// `ioctl`'s `TUNSETIFF`: opens a network interface that the user may use.
 const TUNSETIFF: u64 = 0x4004_54ca;
-/// Options of SCTP connect and bind (include/uapi/linux/sctp.h).
+/// Socket options of SCTP that connect and bind (include/uapi/linux/sctp.h).
 const SCTP: u64 = 132;
 
 type Condition = Result<SeccompCondition, seccompiler::BackendError>;
@@ -200,23 +203,23 @@ fn low(argument: u8, operator: SeccompCmpOp, value: u64) -> Condition {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
 }
 
-/// The argument is an address, not null.
+/// The condition that an argument is an address other than null.
 fn pointer(argument: u8) -> Condition {
     SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)
 }
 
-/// The argument has these bits.
+/// The condition that an argument has these bits.
 fn bits(argument: u8, bits: i32) -> Condition {
     let bits = bits as u32 as u64;
     low(argument, SeccompCmpOp::MaskedEq(bits), bits)
 }
 
-/// The whole call is refused.
+/// Refuses calls whatever their arguments.
 fn always(rules: &mut Rules, calls: &[i64]) {
     rules.extend(calls.iter().map(|&call| (call, Vec::new())));
 }
 
-/// The call is refused where all conditions hold, or those of another rule.
+/// Refuses a call if all conditions hold; several rules of a call are alternatives.
 fn when(rules: &mut Rules, call: i64, conditions: impl IntoIterator<Item = Condition>) -> Result<(), String> {
     let all: Result<_, _> = conditions.into_iter().collect();
     let rule = all.and_then(SeccompRule::new).map_err(|e| e.to_string())?;
@@ -224,7 +227,7 @@ fn when(rules: &mut Rules, call: i64, conditions: impl IntoIterator<Item = Condi
     Ok(())
 }
 
-/// What is refused with `EPERM`.
+/// The calls that are refused with `EPERM`.
 fn refused(deny: Deny, sockets: Sockets) -> Result<Rules, String> {
     use SeccompCmpOp::{Eq, MaskedEq, Ne};
     let mut rules = Rules::new();
@@ -265,13 +268,13 @@ fn refused(deny: Deny, sockets: Sockets) -> Result<Rules, String> {
     Ok(rules)
 }
 
-/// Limits and priorities: of the caller, not of another process, a group or a user.
+/// Limits and priorities: only those of the caller, not of another process, a group or a user.
 fn others(rules: &mut Rules) -> Result<(), String> {
     use SeccompCmpOp::Ne;
     for &call in BY_NUMBER {
         when(rules, call, [low(0, Ne, 0)])?;
     }
-    // Who only asks may.
+    // Queries are allowed.
     when(rules, SYS_prlimit64, [low(0, Ne, 0), pointer(2)])?;
     for (call, process) in [(SYS_setpriority, PRIO_PROCESS as u64), (SYS_ioprio_set, IOPRIO_WHO_PROCESS)] {
         when(rules, call, [low(0, Ne, process)])?;
@@ -280,8 +283,8 @@ fn others(rules: &mut Rules) -> Result<(), String> {
     Ok(())
 }
 
-/// No sockets, but pairs of one process, of kinds that cannot send to a name: a datagram socket could. Sockets that came
-/// from outside send to where they are connected.
+/// No sockets except pairs in one process, of types that cannot send to a name as a datagram socket could.
+/// Sockets inherited from outside send only to where they are connected.
 fn net(rules: &mut Rules, sockets: Sockets) -> Result<(), String> {
     use SeccompCmpOp::{Eq, MaskedEq, Ne};
     always(rules, SOCKETS);
@@ -290,12 +293,12 @@ fn net(rules: &mut Rules, sockets: Sockets) -> Result<(), String> {
         when(rules, SYS_socketpair, [low(1, MaskedEq(0xf), kind as u64)])?;
     }
     when(rules, SYS_sendto, [pointer(4)])?;
-    // Connects, and sends in one.
+    // Connects and sends in one call.
     for (call, flags) in [(SYS_sendto, 3), (SYS_sendmsg, 2), (SYS_sendmmsg, 3)] {
         when(rules, call, [bits(flags, MSG_FASTOPEN)])?;
     }
     if sockets == Sockets::SendToNames {
-        // The name stands in a structure, which no filter sees.
+        // The name is in a structure, which a filter cannot see.
         always(rules, &[SYS_sendmsg, SYS_sendmmsg]);
     }
     for call in [SYS_setsockopt, SYS_getsockopt] {
@@ -304,23 +307,23 @@ fn net(rules: &mut Rules, sockets: Sockets) -> Result<(), String> {
     when(rules, SYS_ioctl, [low(1, Eq, TUNSETIFF)])
 }
 
-/// Sockets that the program has from outside.
+/// The sockets that the program has inherited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sockets {
-    /// None, or such as send to where they are connected.
+    /// None, or only such that send to where they are connected.
     Connected,
-    /// One that sends to whatever name it is given.
+    /// At least one that sends to any given name.
     SendToNames,
 }
 
 impl Sockets {
-    /// Those of this process.
+    /// The sockets of this process.
     fn of_this_process() -> Sockets {
         let list: Vec<_> = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten().collect();
         let numbers = list.iter().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         match numbers.into_iter().any(sends_to_names) {
             true => Sockets::SendToNames,
-            // Without the list there may be any.
+            // Without the list of descriptors, there may be any.
             false if list.is_empty() => Sockets::SendToNames,
             false => Sockets::Connected,
         }
@@ -338,20 +341,21 @@ fn sends_to_names(fd: i32) -> bool {
     let (Some(domain), Some(kind)) = (ask(SO_DOMAIN), ask(SO_TYPE)) else { return false };
     match domain {
         AF_UNIX => kind == SOCK_DGRAM,
-        // TCP does it with a flag only, which the filter sees.
+        // TCP does that only with a flag, which the filter can see.
         AF_INET | AF_INET6 => !matches!(ask(SO_PROTOCOL), Some(IPPROTO_TCP | IPPROTO_MPTCP)),
         _ => true,
     }
 }
 
-/// A filter that answers these calls with an error; calls of 32-bit programs end the process that makes them.
+/// Builds a filter that answers these calls with an error; calls of 32-bit programs kill the process.
 fn filter(rules: Rules, errno: i32) -> Result<BpfProgram, String> {
     let (others, these) = (SeccompAction::Allow, SeccompAction::Errno(errno as u32));
     let filter = SeccompFilter::new(rules, others, these, TargetArch::x86_64).map_err(|e| e.to_string())?;
     filter.try_into().map_err(|e: seccompiler::BackendError| e.to_string())
 }
 
-/// Calls by the numbers of x32 (from 0x4000_0000 on), which mean the same calls again: there are none.
+/// A filter for x32 numbers (from 0x4000_0000 on), which are other numbers of the same calls: they return
+/// ENOSYS.
 fn no_x32() -> BpfProgram {
     const LOAD: u16 = (BPF_LD | BPF_W | BPF_ABS) as u16;
     const NOT_BELOW: u16 = (BPF_JMP | BPF_JGE | BPF_K) as u16;
@@ -365,13 +369,13 @@ fn no_x32() -> BpfProgram {
     ]
 }
 
-/// The filters, one behind the other.
+/// All filters; they are installed one after the other.
 fn filters(deny: Deny, sockets: Sockets) -> Result<[BpfProgram; 3], String> {
     let absent = ABSENT.iter().map(|&call| (call, Vec::new())).collect();
     Ok([no_x32(), filter(absent, ENOSYS)?, filter(refused(deny, sockets)?, EPERM)?])
 }
 
-/// Restricts this thread and all that it will start.
+/// Restricts this thread and everything it starts.
 pub(super) fn restrict(deny: Deny) -> Result<(), String> {
     let sockets = if deny.net { Sockets::of_this_process() } else { Sockets::Connected };
     for program in filters(deny, sockets)? {

@@ -1,8 +1,9 @@
-//! Core dumps: what a program leaves when a signal ends it that is to leave one (signal(7), core(5)).
+//! Core dumps of programs that a signal kills (signal(7), core(5)).
 //!
-//! The thread that dies calls all others ([`Muster`]): each leaves what it does for the engine's gate, where it tells its
-//! registers and stays; a system call that it waits in ends, and it counts as standing at its `ecall`. Then the file is
-//! written as Linux would ([`notes`], [`parts`], [`name`]), and the host ends the process without one of the monitor.
+//! The thread that dies summons all other threads ([`Muster`]): each interrupts what it does, stores its
+//! registers and stays; a system call that it waits in is interrupted, and the thread counts as standing at
+//! its `ecall`. Then the file is written as Linux would ([`notes`], [`parts`], [`name`]), and the host ends
+//! the process without a core dump of the monitor.
 
 mod name;
 mod notes;
@@ -24,7 +25,7 @@ use trine_base::elf::{self, Segment};
 use trine_linux::abi::{GuestAbi, Info, Machine};
 use trine_linux::space::PAGE;
 
-/// Whether a signal leaves a core dump by default (signal(7)).
+/// Whether a signal dumps core by default (signal(7)).
 pub fn leaves_one(signal: i32) -> bool {
     matches!(
         signal,
@@ -48,11 +49,11 @@ fn limit() -> libc::rlimit {
     limit
 }
 
-/// The host leaves no core dump of this process: it would be the monitor's.
+/// Disables the host's core dump of this process: it would be the monitor's.
 pub fn none_by_host() {
     let mut limit = limit();
-    // 1 is Linux' word for none, also where a program takes the dumps; it is this process's own where the memory and its
-    // `PR_SET_DUMPABLE` are its parent's (`vfork`).
+    // 1 means no core dump to Linux, even where a program receives the dumps. It is used if the memory, and
+    // with it `PR_SET_DUMPABLE`, belongs to the parent (`vfork`).
     limit.rlim_cur = limit.rlim_max.min(1);
     // SAFETY: a structure of ours, and numbers.
     unsafe {
@@ -63,7 +64,7 @@ pub fn none_by_host() {
     }
 }
 
-/// A file of which only what is not zero is written, up to a limit.
+/// A sparse file, in which only non-zero contents are written, up to a limit.
 struct Sparse {
     file: File,
     at: u64,
@@ -71,7 +72,7 @@ struct Sparse {
 }
 
 impl Sparse {
-    /// Writes bytes; false where there is no room for them, by the limit or by the host.
+    /// Writes bytes; returns false if the limit or the host leaves no room for them.
     fn put(&mut self, bytes: &[u8]) -> bool {
         let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return false };
         if self.file.write_all_at(bytes, self.at).is_err() {
@@ -83,7 +84,7 @@ impl Sparse {
     }
 }
 
-/// `PF_*` of `PROT_*`: the same bits the other way round.
+/// Converts `PROT_*` to `PF_*`: the same bits in reverse order.
 fn segment_flags(protection: u32) -> u32 {
     [(libc::PROT_READ, 4), (libc::PROT_WRITE, 2), (libc::PROT_EXEC, 1)]
         .iter()
@@ -91,7 +92,7 @@ fn segment_flags(protection: u32) -> u32 {
         .sum()
 }
 
-/// Headers and notes, up to where memory begins.
+/// The headers and notes, up to where memory begins.
 fn head(machine: &Machine, parts: &[Part], notes: &[u8]) -> Vec<u8> {
     let count = parts.len() + 1;
     let notes_at = (elf::HEADER + count * elf::PROGRAM_HEADER) as u64;
@@ -113,14 +114,14 @@ fn head(machine: &Machine, parts: &[Part], notes: &[u8]) -> Vec<u8> {
         });
         at += p.kept;
     }
-    // Without flags, as Linux leaves them.
+    // Without flags, as Linux writes them.
     let mut b = elf::headers(machine.elf, elf::kind::CORE, 0, &segments);
     b.extend(notes);
     b.resize(b.len().next_multiple_of(PAGE as usize), 0);
     b
 }
 
-/// Writes all; false where it was cut off.
+/// Writes everything; returns false if it was cut off.
 fn write(out: &mut Sparse, machine: &Machine, memory: &Memory, parts: &[Part], notes: &[u8]) -> bool {
     if !out.put(&head(machine, parts, notes)) {
         return false;
@@ -138,7 +139,7 @@ fn write(out: &mut Sparse, machine: &Machine, memory: &Memory, parts: &[Part], n
         }
         out.at = begin + part.kept;
     }
-    // Zeros at the end have no bytes that were written.
+    // Zeros at the end are not written as bytes.
     out.file.set_len(out.at).is_ok()
 }
 
@@ -154,7 +155,7 @@ fn times() -> [[u64; 2]; 4] {
     [user, system, childs_user, childs_system]
 }
 
-/// The calling thread's name.
+/// The name of the calling thread.
 fn thread_name() -> Vec<u8> {
     let mut name = [0u8; 16];
     // SAFETY: writes up to 16 bytes of ours.
@@ -184,8 +185,8 @@ fn host_name() -> Vec<u8> {
     name.nodename.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect()
 }
 
-/// Writes the core dump of a program that `signal` ends in `thread`, where one is wanted. Nothing is said of what
-/// cannot be written, as on Linux.
+/// Writes the core dump of a program that `signal` kills in `thread`, if one is wanted. Failures to write are
+/// silent, as on Linux.
 pub fn dump<A: GuestAbi>(thread: &Thread<A>, signal: i32, info: &Info) {
     let limit = limit().rlim_cur;
     // SAFETY: only returns a number.

@@ -1,4 +1,4 @@
-//! Where a core file goes (core(5); Linux, fs/coredump.c).
+//! The name of a core file (core(5); Linux, fs/coredump.c).
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, Permissions};
@@ -6,30 +6,30 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// What a pattern's specifiers stand for.
+/// The values of a pattern's specifiers.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// The process.
+    /// Process ID.
     pub pid: i32,
-    /// The thread that died.
+    /// ID of the thread that died.
     pub tid: i32,
-    /// User and group.
+    /// User and group ID.
     pub owner: [u32; 2],
     /// The signal.
     pub signal: i32,
     /// Seconds since 1970.
     pub time: u64,
-    /// The host's name.
+    /// The host name.
     pub host: Vec<u8>,
     /// The thread's name.
     pub name: Vec<u8>,
-    /// The executable.
+    /// The path of the executable.
     pub path: Vec<u8>,
     /// `RLIMIT_CORE`.
     pub limit: u64,
 }
 
-/// A text as a part of a file's name.
+/// Makes a text usable as a part of a file name.
 fn part(text: &[u8]) -> Vec<u8> {
     let mut part: Vec<u8> = text.iter().map(|&b| if b == b'/' { b'!' } else { b }).collect();
     if matches!(&part[..], b"." | b"..") {
@@ -38,8 +38,8 @@ fn part(text: &[u8]) -> Vec<u8> {
     part
 }
 
-/// The file that `core_pattern` names; `None` where it is empty. One that hands core files to a program or puts them
-/// into a directory of the whole machine is for the host's own programs: `core.PID` then.
+/// Expands `core_pattern`; `None` if it is empty. A pattern that pipes core files to a program or stores them
+/// in a system directory is for the host's own programs: then the name is `core.PID`.
 pub fn expand(pattern: &[u8], append_pid: bool, f: &Facts) -> Option<PathBuf> {
     let pattern = pattern.trim_ascii_end();
     let number = |n: &dyn std::fmt::Display| n.to_string().into_bytes();
@@ -70,7 +70,7 @@ pub fn expand(pattern: &[u8], append_pid: bool, f: &Facts) -> Option<PathBuf> {
             Some(b'f') => part(f.path.rsplit(|&b| b == b'/').next().unwrap_or_default()),
             Some(b'E') => part(&f.path),
             Some(b'c') => number(&f.limit),
-            // Linux leaves out what it does not know.
+            // Linux ignores unknown specifiers.
             _ => Vec::new(),
         };
         name.extend(text);
@@ -81,14 +81,15 @@ pub fn expand(pattern: &[u8], append_pid: bool, f: &Facts) -> Option<PathBuf> {
     Some(PathBuf::from(OsString::from_vec(name)))
 }
 
-/// The file's name by the host's settings.
+/// The name according to the host's settings.
 pub fn by_host(facts: &Facts) -> Option<PathBuf> {
     let setting = |name: &str| std::fs::read(format!("/proc/sys/kernel/{name}"));
     let append = setting("core_uses_pid").is_ok_and(|text| text.trim_ascii() != b"0");
     expand(&setting("core_pattern").unwrap_or(b"core".to_vec()), append, facts)
 }
 
-/// Opens the file, empty. What is there already is taken only where it is a file of this user's with this one name.
+/// Opens the file and truncates it. An existing file is used only if it belongs to this user and has no other
+/// links.
 pub fn open(path: &Path) -> Option<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let mut options = OpenOptions::new();

@@ -15,23 +15,23 @@ const NT_FILE: u32 = 0x4649_4c45;
 const NAME: usize = 16;
 const ARGS: usize = 80;
 
-/// A thread as it stands.
+/// A stopped thread.
 #[derive(Clone, Debug)]
 pub struct Stopped {
-    /// Its number.
+    /// Its thread ID.
     pub tid: i32,
-    /// Signals that it blocks.
+    /// The signals that it blocks.
     pub mask: u64,
     /// Its registers.
     pub registers: Registers,
 }
 
-/// What the notes say of the process.
+/// The properties of the process for the notes.
 #[derive(Clone, Debug, Default)]
 pub struct About {
-    /// Its number, its parent's, its group's and its session's.
+    /// IDs of the process, its parent, its process group and its session.
     pub ids: [i32; 4],
-    /// User and group.
+    /// User and group ID.
     pub owner: [u32; 2],
     /// Its nice value.
     pub nice: i8,
@@ -39,11 +39,11 @@ pub struct About {
     pub name: Vec<u8>,
     /// Its command line, with spaces between the arguments.
     pub args: Vec<u8>,
-    /// CPU time in its own code and in the kernel, then its children's, each in seconds and microseconds.
+    /// User and system CPU time, then those of its children, each in seconds and microseconds.
     pub times: [[u64; 2]; 4],
 }
 
-/// Notes, one after the other.
+/// Notes under construction.
 pub struct Notes {
     /// Their bytes.
     pub bytes: Vec<u8>,
@@ -51,7 +51,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// A note of a kind that Linux has on all CPUs.
+    /// Adds a note of a type that Linux has on all CPUs.
     fn add(&mut self, kind: u32, bytes: &[u8]) {
         self.add_of("CORE", kind, bytes);
     }
@@ -66,7 +66,7 @@ impl Notes {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
 
-    /// Numbers of 32 bits, one after the other.
+    /// Encodes 32-bit numbers, one after the other.
     fn ints(&self, values: &[i32]) -> Vec<u8> {
         let mut bytes = Vec::new();
         values.iter().for_each(|&value| self.words.put(&mut bytes, 4, value as u32 as u64));
@@ -83,7 +83,7 @@ impl Notes {
         b.extend(self.ints(&[thread.tid, parent, group, session]));
         b.extend(words.addresses(about.times.as_flattened()));
         b.extend(words.addresses(&A::core_registers(&thread.registers)));
-        // pr_fpvalid, and up to the alignment.
+        // pr_fpvalid, and padding.
         b.extend(self.ints(&[1, 0]));
         self.add(NT_PRSTATUS, &b);
     }
@@ -103,7 +103,7 @@ impl Notes {
         self.add(NT_PRPSINFO, &b);
     }
 
-    /// The mapped files: their number and the unit of offsets; where each is; their names.
+    /// The mapped files: their number and the unit of offsets; their ranges; their names.
     fn files(&mut self, parts: &[Part]) {
         let files: Vec<_> = parts.iter().filter_map(|p| Some((&p.view, p.view.file.as_ref()?))).collect();
         let mut b = self.words.addresses(&[files.len() as u64, PAGE]);
@@ -117,7 +117,7 @@ impl Notes {
         self.add(NT_FILE, &b);
     }
 
-    /// All of a process that `signal` ends, with the thread that died of it first.
+    /// All notes of a process that `signal` kills; the thread that died comes first.
     pub fn of<A: GuestAbi>(
         about: &About,
         threads: &[Stopped],

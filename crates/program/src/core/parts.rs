@@ -1,63 +1,67 @@
-//! Which parts of the program's memory a core file has (core(5); `vma_dump_size` in Linux' fs/coredump.c).
+//! The parts of a program's memory that a core file contains (core(5); `vma_dump_size` in Linux's
+//! fs/coredump.c).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use trine_engine::direct;
 use trine_linux::space::{PAGE, Space, View};
 
-/// What the kernel appends to the path of a file without a name, such as memory that processes share.
+/// The text that the kernel appends to the path of a file without a name, such as memory shared between
+/// processes.
 const DELETED: &str = " (deleted)";
 
 /// A mapping.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Part {
-    /// Where and what it is.
+    /// Its address range and properties.
     pub view: View,
-    /// Bytes of it, from its start on, that the core file has.
+    /// Number of its bytes, from its start, that the core file contains.
     pub kept: u64,
 }
 
-/// `/proc/self/coredump_filter`: kinds of memory.
+/// `/proc/self/coredump_filter`: types of memory.
 mod filter {
     pub const PRIVATE: u32 = 1 << 0;
     pub const SHARED: u32 = 1 << 1;
     pub const PRIVATE_FILES: u32 = 1 << 2;
     pub const SHARED_FILES: u32 = 1 << 3;
     pub const ELF_HEADERS: u32 = 1 << 4;
-    /// What a process has that nobody changed it for.
+    /// The default of a process.
     pub const USUAL: u32 = PRIVATE | SHARED | ELF_HEADERS;
 }
 
-/// Most parts: the number must fit `e_phnum`, with one for the notes (the host allows fewer mappings by default).
+/// The most parts: together with one for the notes, the number must fit `e_phnum` (the host allows fewer
+/// mappings by default).
 const MOST: usize = 0xfff0;
-/// Entries of the page map that are read at once.
+/// Number of page map entries that are read at a time.
 const BATCH: usize = 4096;
 
-/// A page's entry in `/proc/self/pagemap` (Documentation/admin-guide/mm/pagemap.rst).
+/// Whether a page exists, by its entry in `/proc/self/pagemap` (Documentation/admin-guide/mm/pagemap.rst).
 fn is_there(entry: u64) -> bool {
     entry >> 62 != 0
 }
 
-/// Whether the page is the process's own, not the file's.
+/// Whether the page belongs to the process, not to the file.
 fn is_own(entry: u64) -> bool {
     is_there(entry) && entry >> 61 & 1 == 0
 }
 
-/// The program's memory, as its core file sees it.
+/// The program's memory, as read for a core file.
 pub struct Memory {
-    /// `/proc/self/mem`, which also gives what the program may not read.
+    /// `/proc/self/mem`, which can also read memory that the program may not read.
     memory: Option<File>,
     pagemap: Option<File>,
 }
 
 impl Memory {
-    /// Of this process.
+    /// Opens the memory of this process.
     pub fn open() -> Memory {
         let open = |name: &str| File::open(format!("/proc/self/{name}")).ok();
         Memory { memory: open("mem"), pagemap: open("pagemap") }
     }
 
-    /// Entries of the page map for up to [`BATCH`] pages from an address on; all pages are there where it cannot be read.
+    /// Page map entries of up to [`BATCH`] pages from an address on; if they cannot be read, all pages count
+    /// as existing.
     fn entries(&self, from: u64, to: u64) -> Vec<u64> {
         let count = ((to - from) / PAGE).min(BATCH as u64) as usize;
         let mut bytes = vec![0; 8 * count];
@@ -68,7 +72,8 @@ impl Memory {
         bytes.chunks_exact(8).map(|c| c.iter().rev().fold(0, |all, &b| all << 8 | b as u64)).collect()
     }
 
-    /// Calls `f` with the addresses of the pages from `from` to `to` whose entries `wanted` accepts, until it says no.
+    /// Calls `f` with the addresses of the pages from `from` to `to` whose entries `wanted` accepts, until it
+    /// returns false.
     fn each(&self, from: u64, to: u64, wanted: impl Fn(u64) -> bool, f: &mut dyn FnMut(u64) -> bool) -> bool {
         let mut at = from;
         while at < to {
@@ -82,21 +87,22 @@ impl Memory {
         true
     }
 
-    /// Reads from a page; false where nothing is there.
+    /// Reads from a page; returns false if there is none.
     pub fn read(&self, at: u64, to: &mut [u8]) -> bool {
         self.memory.as_ref().is_some_and(|m| m.read_exact_at(to, at).is_ok())
             || direct::read(at, to).is_some()
     }
 
-    /// Calls `f` with the addresses of the pages of `part` that may hold anything, until it says no.
+    /// Calls `f` with the addresses of the pages of `part` that may have contents, until it returns false.
     pub fn pages(&self, part: &Part, f: &mut dyn FnMut(u64) -> bool) -> bool {
         let view = &part.view;
-        // Private memory that is not there yet is zero; what is a file's or shared comes when it is read.
+        // Private pages that do not exist yet are zero; pages of files and shared memory appear when they are
+        // read.
         let all = view.shared || view.file.is_some();
         self.each(view.start, view.start + part.kept, |e| all || is_there(e), f)
     }
 
-    /// Whether the process has pages of its own in a private mapping of a file.
+    /// Whether a private mapping of a file has pages that the process has written.
     fn was_written(&self, view: &View) -> bool {
         !self.each(view.start, view.end, is_own, &mut |_| false)
     }
@@ -117,7 +123,7 @@ impl Memory {
         if first && self.read(view.start, &mut magic) && &magic == b"\x7fELF" { PAGE } else { 0 }
     }
 
-    /// All of the program's memory.
+    /// All parts of the program's memory.
     pub fn parts(&self, space: &Space) -> Vec<Part> {
         let text = std::fs::read_to_string("/proc/self/coredump_filter").unwrap_or_default();
         let filter = u32::from_str_radix(text.trim(), 16).unwrap_or(filter::USUAL);

@@ -1,4 +1,4 @@
-//! Where all threads of a program gather when it dies, and tell their registers.
+//! The rendezvous of all threads of a dying program, in which they report their registers.
 
 use super::notes::Stopped;
 use crate::signal;
@@ -9,13 +9,14 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use trine_linux::abi::{GuestAbi, Registers};
 
-/// Longest wait for threads. Who has not come then is in a system call that does not end.
+/// The longest wait for threads. A thread that has not arrived by then is in an uninterruptible system call.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What makes a thread leave guest code, and the call that it waits in: a signal that no thread blocks on the host.
+/// The signal that makes a thread leave guest code or a blocking system call; no thread blocks it on the
+/// host.
 const WAKE: i32 = libc::SIGBUS;
 
-/// The threads that have come.
+/// The threads that have arrived.
 #[derive(Default)]
 pub struct Muster {
     called: AtomicBool,
@@ -32,32 +33,32 @@ impl Muster {
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `f` while no other thread comes or goes; for `fork`.
+    /// Calls `f` while no other thread arrives or leaves; for `fork`.
     pub fn quiet<T>(&self, f: impl FnOnce() -> T) -> T {
         let _here = self.lock();
         f()
     }
 
-    /// In a process just forked: whoever was called is not here.
+    /// In a forked child: forgets the other threads, which do not exist here.
     pub fn dismiss(&self) {
         self.lock().clear();
         self.called.store(false, Ordering::SeqCst);
     }
 
-    /// Before a call that nothing interrupts: how the thread stands meanwhile.
+    /// Before a call that nothing interrupts: stores the thread's registers.
     pub fn leave<A: GuestAbi>(&self, thread: &Thread<A>) {
         self.lock().insert(thread.tid, stopped(thread));
     }
 
-    /// After such a call.
+    /// After such a call: removes them.
     pub fn take_back<A: GuestAbi>(&self, thread: &Thread<A>) {
         self.lock().remove(&thread.tid);
     }
 
-    /// Calls all threads: they do nothing any more. Gives them by number, after the one that calls; where another one called
-    /// already, this one goes there, too, and does not come back.
+    /// Summons all threads, which then do nothing any more, and returns them by ID, after the caller. If
+    /// another thread has summoned them already, this one joins them and does not return.
     pub fn call<A: GuestAbi>(&self, thread: &Thread<A>) -> Vec<Stopped> {
-        // What comes now is too late to change anything.
+        // A thread that arrives from now on is too late to change anything.
         signal::set_mask(u64::MAX);
         if self.called.swap(true, Ordering::SeqCst) {
             self.stay(thread);
@@ -71,8 +72,8 @@ impl Muster {
         loop {
             let missing = |tid: &i32| *tid != thread.tid && !here.contains_key(tid);
             let missing = space.threads(process).into_iter().filter(missing);
-            // A thread that was about to wait when it was woken is woken again. That of a parent that lends its vCPU
-            // (`vfork`) is not reached, and not meant.
+            // A thread that was woken just before it began to wait is woken again. A parent thread that lends
+            // its vCPU (`vfork`) is neither reached nor needed.
             let waited = missing.filter(|&tid| signal::send(tid, WAKE)).count();
             if waited == 0 || start.elapsed() > PATIENCE {
                 break;
@@ -94,7 +95,7 @@ impl Muster {
 }
 
 impl<A: GuestAbi> Thread<A> {
-    /// Stays here for good where the threads were called.
+    /// Stays here for good if the threads were summoned.
     #[inline]
     pub(crate) fn muster(&self) {
         if self.process.muster.called.load(Ordering::SeqCst) {

@@ -1,4 +1,4 @@
-//! What gdb asks of a program. Called by gdb's thread.
+//! gdb's requests to a program. Called by gdb's thread.
 
 use super::{Debug, Doing, WAKE, Watchpoint};
 use crate::process::Process;
@@ -16,7 +16,7 @@ use trine_gdb::{Debuggee, Go, Layout, Stop, Watch};
 use trine_linux::abi::GuestAbi;
 use trine_linux::space::PAGE;
 
-/// The program, as gdb's thread has it. It has a debugger.
+/// A program with a debugger, as gdb's thread sees it.
 pub struct Program<A: GuestAbi>(pub Arc<Process<A>>);
 
 impl<A: GuestAbi> Program<A> {
@@ -65,7 +65,7 @@ impl<A: GuestAbi> Debuggee for Program<A> {
     fn set_register(&self, thread: usize, register: usize, value: u64) -> bool {
         let mut state = self.debug().lock();
         let seen = state.threads.get_mut(&(thread as i32)).filter(|s| register < s.values.len());
-        // The thread takes it over when it goes on.
+        // The thread takes the new value over when it continues.
         seen.map(|s| s.written.insert(register, value)).is_some()
     }
 
@@ -104,7 +104,7 @@ impl<A: GuestAbi> Debuggee for Program<A> {
         let debug = self.debug();
         let mut state = debug.lock();
         for (&tid, seen) in &mut state.threads {
-            // The first that names a thread counts.
+            // The first action that names a thread counts.
             let (go, signal) =
                 named.iter().find(|n| n.0 == tid as usize).map_or((rest, 0), |&(_, go, signal)| (go, signal));
             (seen.go, seen.signal, seen.fresh) = (go, signal, true);
@@ -112,7 +112,7 @@ impl<A: GuestAbi> Debuggee for Program<A> {
                 continue;
             }
             if signal != 0 {
-                // It gets it where it is, and does not ask again.
+                // The signal is delivered without asking gdb again.
                 (seen.signal, seen.passed) = (0, signal);
                 send(tid, signal);
             } else if !seen.written.is_empty() {

@@ -1,10 +1,12 @@
-//! A debugger at a program: gdb, through `trine_gdb`.
+//! Debugging a program with gdb, through `trine_gdb`.
 //!
-//! All-stop: every thread passes a gate between two stretches of guest code, and the gate is shut while gdb looks at the
-//! program. A thread inside a system call counts as stopped, since it runs no guest code; it finds the gate shut when
-//! the call returns. gdb is served by a host thread of its own, which sees of a thread what it left at the gate.
+//! All-stop mode: every thread passes a gate between two stretches of guest code, and the gate is closed
+//! while gdb inspects the program. A thread inside a system call counts as stopped, since it runs no guest
+//! code; it finds the gate closed when the call returns. A host thread serves gdb; it sees the state that
+//! each thread stored at the gate.
 //!
-//! * this file: what gdb's thread and the program's share. [`thread`]: the gate. [`gdb_session`]: what gdb asks.
+//! * this file: the state shared by gdb's thread and the program's. [`thread`]: the gate. [`gdb_session`]:
+//!   gdb's requests.
 
 mod gdb_session;
 mod thread;
@@ -21,19 +23,19 @@ use trine_base::Mailbox;
 use trine_gdb::{Address, Bell, Door, Go, Layout, Stop, Watch};
 use trine_linux::abi::GuestAbi;
 
-/// A step that gdb wants of a thread.
+/// A single step of a thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Step {
-    /// None.
+    /// No step was requested.
     #[default]
     No,
-    /// The next instruction is the last.
+    /// The thread is to stop after the next instruction.
     Wanted,
-    /// It is done, which gdb is to be told.
+    /// The step is finished, and gdb must be told.
     Done,
 }
 
-/// What a thread does, as far as gdb is concerned.
+/// What a thread is doing, as far as gdb is concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Doing {
     Running,
@@ -43,26 +45,26 @@ enum Doing {
     Call,
 }
 
-/// What gdb sees of a thread, and wants of it.
+/// A thread's state as gdb sees it, and gdb's requests to it.
 struct Seen {
     mailbox: Arc<Mailbox>,
     doing: Doing,
-    /// Registers, by the layout, as of when it stopped running.
+    /// Its registers, in the order of the layout, at the time it stopped.
     values: Vec<u64>,
-    /// Registers that gdb changed since.
+    /// Registers that gdb has changed since.
     written: BTreeMap<usize, u64>,
     go: Go,
-    /// Whether `go` and `signal` are new to the thread.
+    /// Whether the thread has not taken over `go` and `signal` yet.
     fresh: bool,
-    /// The signal that gdb gives it on its way; 0 for none.
+    /// The signal that gdb delivers when it continues; 0 for none.
     signal: i32,
-    /// A signal that gdb sent to it and need not be asked about.
+    /// A signal that gdb sent itself, about which it need not be asked.
     passed: i32,
-    /// Whether [`WAKE`] was sent to it, to end its call: gdb changed its registers.
+    /// Whether [`WAKE`] was sent to interrupt its call, because gdb changed its registers.
     woken: bool,
 }
 
-/// What ends a thread's system call for the debugger's sake: a signal that no thread blocks on the host.
+/// The signal by which the debugger interrupts a thread's system call; no thread blocks it on the host.
 const WAKE: i32 = libc::SIGBUS;
 
 /// A watchpoint.
@@ -75,21 +77,21 @@ struct Watchpoint {
 
 #[derive(Default)]
 struct State {
-    /// The gate is shut.
+    /// Whether the gate is closed.
     stopped: bool,
-    /// Why, until gdb's thread takes it.
+    /// Why, until gdb's thread has taken it.
     event: Option<Stop>,
     threads: BTreeMap<i32, Seen>,
     /// The thread that stopped last.
     current: i32,
-    /// What new threads do.
+    /// Whether new threads are held.
     hold_new: bool,
     watches: Arc<Vec<Watchpoint>>,
     end_reported: bool,
 }
 
 impl State {
-    /// Shuts the gate.
+    /// Closes the gate.
     fn stop(&mut self, why: Stop) {
         self.stopped = true;
         self.event = Some(why);
@@ -99,7 +101,7 @@ impl State {
         self.threads.values().for_each(|t| t.mailbox.request(Mailbox::PAUSE));
     }
 
-    /// Whether the first thread waits at the gate, for the first time.
+    /// Whether the first thread waits at the gate for the first time.
     fn is_here(&self) -> bool {
         self.threads.values().any(|t| t.doing == Doing::Gate)
     }
@@ -109,7 +111,7 @@ impl State {
         self.threads.values().all(|t| t.doing != Doing::Running)
     }
 
-    /// Stops for gdb where every thread that is left is held and would be for ever.
+    /// Stops for gdb if every remaining thread is held, since they would be held for ever.
     fn stop_if_stuck(&mut self) -> bool {
         let stuck = !self.stopped && self.threads.values().all(|t| t.go == Go::Hold);
         let first = self.threads.keys().next().copied().filter(|_| stuck);
@@ -120,22 +122,22 @@ impl State {
     }
 }
 
-/// A debugger at a program.
+/// The debugger of a program.
 pub struct Debug {
-    /// Cleared when gdb is gone, and in children, which are not debugged.
+    /// Cleared when gdb has disconnected, and in child processes, which are not debugged.
     active: AtomicBool,
     state: Mutex<State>,
-    /// Something in `state` changed.
+    /// Signalled when something in `state` has changed.
     turn: Condvar,
     layout: Layout,
     bell: Bell,
-    /// The connection's descriptor; -1 before there is one.
+    /// The descriptor of the connection; -1 before there is one.
     stream: AtomicI32,
     address: Address,
 }
 
 impl Debug {
-    /// A program whose threads wait at the gate for gdb to come to `door`.
+    /// Creates the debugger of a program whose threads wait at the gate until gdb connects to `door`.
     pub fn new(layout: Layout, door: &Door) -> std::io::Result<Arc<Debug>> {
         let state = State { stopped: true, ..State::default() };
         Ok(Arc::new(Debug {
@@ -153,7 +155,7 @@ impl Debug {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `f` while gdb's thread holds no lock that the child of a fork needs.
+    /// Calls `f` while gdb's thread holds no lock that a forked child needs.
     pub fn quiet<T>(&self, f: impl FnOnce() -> T) -> T {
         let _state = self.lock();
         f()
@@ -163,18 +165,18 @@ impl Debug {
         self.turn.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether gdb is there, or awaited.
+    /// Whether gdb is connected, or awaited.
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Where gdb connects.
+    /// The address at which gdb connects.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// In a process just forked, which is not debugged: nothing of the debugger is here any more. Takes no lock, which
-    /// a thread that is not here may hold.
+    /// In a forked child, which is not debugged: disconnects from the debugger. Takes no lock, because a
+    /// thread that does not exist here may hold it.
     pub fn abandon(&self) {
         if !self.active.swap(false, Ordering::SeqCst) {
             return;
@@ -185,14 +187,14 @@ impl Debug {
         }
     }
 
-    /// The program ends: no thread waits for gdb any more.
+    /// The program is ending: no thread waits for gdb any more.
     pub fn let_go(&self) {
         let _state = self.lock();
         self.active.store(false, Ordering::SeqCst);
         self.turn.notify_all();
     }
 
-    /// Starts the thread that serves gdb, and says what to type.
+    /// Starts the thread that serves gdb, and prints what to type.
     pub fn serve<A: GuestAbi>(process: &Arc<Process<A>>, door: Door) -> std::io::Result<()> {
         let Some(debug) = process.debug.clone() else { return Ok(()) };
         let path = process.options.path.display();
@@ -201,7 +203,7 @@ impl Debug {
             debug.address
         ));
         let process = process.clone();
-        // The program's signals go to the program's threads.
+        // Signals of the program must be delivered to the program's threads.
         let before = signal::mask();
         signal::set_mask(u64::MAX);
         let spawned =
@@ -227,7 +229,9 @@ impl Debug {
             served
         });
         if let Err(why) = served {
-            trine_linux::host::say(&format!("trine: gdb is gone ({why}): the program goes on without it"));
+            trine_linux::host::say(&format!(
+                "trine: gdb has disconnected ({why}): the program continues without it"
+            ));
             trine_gdb::Debuggee::detached(&program);
         }
     }

@@ -1,4 +1,4 @@
-//! The gate, as the program's threads see it.
+//! The gate, from the side of the program's threads.
 
 use super::{Debug, Doing, Seen, State, Step, WAKE, Watchpoint};
 use crate::thread::Thread;
@@ -10,13 +10,13 @@ use trine_gdb::{Go, Stop, Watch};
 use trine_ir::Access;
 use trine_linux::abi::{GuestAbi, Raised};
 
-/// Instructions of a run without an end.
+/// The instruction budget of a run without a limit.
 const ENDLESS: u64 = 1 << 62;
 
-/// `SI_USER`: somebody sent the signal.
+/// `SI_USER`: a process sent the signal.
 const SI_USER: u64 = 0;
 
-/// What a watchpoint has to say of an access.
+/// The watchpoint that an access hits, if any, and the address.
 fn hit(watches: &[Watchpoint], touched: &[Touched]) -> Option<(Watch, u64)> {
     let sees = |w: &Watchpoint, t: &Touched| {
         let kind = match w.kind {
@@ -31,7 +31,7 @@ fn hit(watches: &[Watchpoint], touched: &[Touched]) -> Option<(Watch, u64)> {
 }
 
 impl State {
-    /// What gdb sees of a thread, which is new to it where it comes for the first time.
+    /// The state of a thread as gdb sees it; created when the thread appears for the first time.
     fn seen<A: GuestAbi>(&mut self, thread: &Thread<A>) -> &mut Seen {
         if self.threads.is_empty() {
             self.current = thread.tid;
@@ -52,12 +52,13 @@ impl State {
 }
 
 impl<A: GuestAbi> Thread<A> {
-    /// The debugger, where there is one.
+    /// The debugger, if there is one.
     fn debug(&self) -> Option<Arc<Debug>> {
         self.process.debug.as_ref().filter(|d| d.is_active()).cloned()
     }
 
-    /// Between two stretches of guest code: waits while gdb looks at the program, and tells it of a step that is done.
+    /// Between two stretches of guest code: waits while gdb inspects the program, and reports a finished
+    /// step.
     pub(crate) fn gate(&mut self) {
         let Some(debug) = self.debug() else { return };
         let signal = match self.step {
@@ -67,7 +68,7 @@ impl<A: GuestAbi> Thread<A> {
         self.act_on_gdbs(signal);
     }
 
-    /// Does what a signal does that gdb gives the thread.
+    /// Performs the action of a signal that gdb delivers to the thread.
     fn act_on_gdbs(&mut self, signal: i32) {
         self.muster();
         if signal != 0 {
@@ -75,7 +76,7 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// Waits while the gate is shut, then takes over what gdb changed. Gives the signal that gdb sends along.
+    /// Waits while the gate is closed, then takes over gdb's changes. Returns the signal that gdb delivers.
     fn pass(&mut self, debug: &Debug, mut state: MutexGuard<State>) -> i32 {
         let values = debug.layout.values(&self.vcpu);
         let seen = state.seen(self);
@@ -92,7 +93,7 @@ impl<A: GuestAbi> Thread<A> {
         let seen = state.seen(self);
         seen.doing = Doing::Running;
         let written = std::mem::take(&mut seen.written);
-        // The step was the call, which has come back.
+        // The step was the system call, which has returned.
         let stepped = from_call && written.is_empty();
         for (register, value) in written {
             debug.layout.set(&mut self.vcpu, register, value);
@@ -110,12 +111,12 @@ impl<A: GuestAbi> Thread<A> {
         if self.step == Step::Done { self.tell(debug, Stop::Step(self.tid as usize)) } else { signal }
     }
 
-    /// Stops the program for gdb and waits until it goes on. Gives the signal that gdb sends along; where gdb leaves
-    /// instead, that of the stop.
+    /// Stops the program for gdb and waits until it continues. Returns the signal that gdb delivers; if gdb
+    /// disconnects instead, that of the stop.
     fn tell(&mut self, debug: &Debug, stop: Stop) -> i32 {
         self.step = Step::No;
         let own = if let Stop::Signal(_, signal) = stop { signal } else { 0 };
-        // These happened and do not happen again; the others do, or gdb does not wait for them any more.
+        // These events do not occur again; the others do, or gdb does not wait for them any more.
         let must = matches!(stop, Stop::Signal(..) | Stop::Watch(..));
         loop {
             let mut state = debug.lock();
@@ -134,7 +135,7 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// What an exception means that the vCPU stands at.
+    /// What the exception at which the vCPU stands means.
     fn raised(&self, cause: u64, value: u64) -> Raised {
         A::raised(cause, value, self.vcpu.pc())
     }
@@ -145,7 +146,7 @@ impl<A: GuestAbi> Thread<A> {
             return self.go_debugged(&debug);
         }
         match self.vcpu.run(ENDLESS) {
-            // gdb's, but not for this thread: a child's that borrows its parent's memory.
+            // A breakpoint of gdb's, but not for this thread: a child's that borrows its parent's memory.
             Exit::Firmware { cause, value }
                 if self.raised(cause, value) == Raised::Breakpoint
                     && self.process.guest.space.is_stop(self.vcpu.pc()) =>
@@ -185,7 +186,7 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// Whether the thread stopped at a breakpoint of gdb's, which was told then.
+    /// Whether the thread stopped at a breakpoint of gdb's; if so, gdb was told.
     pub(crate) fn at_breakpoint(&mut self) -> bool {
         let Some(debug) = self.debug().filter(|_| self.process.guest.space.is_stop(self.vcpu.pc())) else {
             return false;
@@ -195,8 +196,8 @@ impl<A: GuestAbi> Thread<A> {
         true
     }
 
-    /// Before a system call: gdb may look at the thread while it is made. False where the gate is shut, so that the
-    /// call has to wait.
+    /// Before a system call: gdb may inspect the thread during the call. Returns false if the gate is closed,
+    /// so that the call must wait.
     pub(crate) fn call_begins(&mut self) -> bool {
         let Some(debug) = self.debug() else { return true };
         let values = debug.layout.values(&self.vcpu);
@@ -211,13 +212,14 @@ impl<A: GuestAbi> Thread<A> {
         true
     }
 
-    /// Whether gdb itself sent this signal, to end a call.
+    /// Whether gdb itself sent this signal, to interrupt a call.
     pub(crate) fn woken(&self, signal: i32) -> bool {
         let Some(debug) = self.debug().filter(|_| signal == WAKE) else { return false };
         std::mem::take(&mut debug.lock().seen(self).woken)
     }
 
-    /// Asks gdb about a signal that came for the thread: the signal that it is to get instead, with its `siginfo_t`.
+    /// Asks gdb about a signal that came for the thread: returns the signal to deliver instead, with its
+    /// `siginfo_t`.
     pub(crate) fn ask(&mut self, signal: i32, info: [u64; 16]) -> Option<(i32, [u64; 16])> {
         let Some(debug) = self.debug() else { return Some((signal, info)) };
         let mut state = debug.lock();
@@ -241,7 +243,7 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// The thread ends; the others go on.
+    /// The thread ends; the others continue.
     pub(crate) fn leaves(&self) {
         let Some(debug) = self.debug() else { return };
         let mut state = debug.lock();
@@ -257,7 +259,7 @@ impl<A: GuestAbi> Thread<A> {
         debug.turn.notify_all();
     }
 
-    /// The program is about to end: gdb is told before it does.
+    /// The program is about to end: gdb is told first.
     pub(crate) fn ends(&self, stop: Stop) {
         let Some(debug) = self.debug() else { return };
         let mut state = debug.lock();
@@ -276,7 +278,7 @@ impl<A: GuestAbi> Thread<A> {
     }
 }
 
-/// The `siginfo_t` of a signal that nobody else sent.
+/// The `siginfo_t` of a signal that no process sent.
 pub(crate) fn made(signal: i32) -> [u64; 16] {
     let mut info = [0; 16];
     info[0] = signal as u64;

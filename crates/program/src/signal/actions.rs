@@ -1,4 +1,4 @@
-//! What signals do to a program.
+//! The actions of signals.
 
 use super::host::{host_handler, ours, set_host_action};
 use super::inbox::on_signal;
@@ -8,16 +8,16 @@ use trine_linux::Errno;
 use trine_linux::abi::Machine;
 use trine_linux::call::{get, put};
 
-/// What a signal does (`struct sigaction`).
+/// The action of a signal (`struct sigaction`).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Action {
     /// Address of the handler, [`DEFAULT`] or [`IGNORE`].
     pub handler: u64,
     /// `SA_*`.
     pub flags: u64,
-    /// Where the handler returns to, with [`SA_RESTORER`]; 0 on CPUs whose structure does not say it.
+    /// The return address of the handler, with [`SA_RESTORER`]; 0 on CPUs whose structure does not have it.
     pub restorer: u64,
-    /// Signals blocked while it runs.
+    /// Signals blocked while the handler runs.
     pub mask: u64,
 }
 
@@ -35,7 +35,7 @@ const SA_KNOWN: u64 = (libc::SA_NOCLDSTOP
 pub const SA_RESTORER: u64 = 0x0400_0000;
 
 impl Action {
-    /// Reads one of the program's, with what Linux keeps of it.
+    /// Reads an action of the program, with the flags that Linux keeps.
     ///
     /// # Errors
     /// `EFAULT`.
@@ -49,7 +49,7 @@ impl Action {
         Ok(Action { handler, flags: flags & known, restorer, mask })
     }
 
-    /// Writes it for the program.
+    /// Writes it to the program's memory.
     ///
     /// # Errors
     /// `EFAULT`.
@@ -62,21 +62,21 @@ impl Action {
     }
 }
 
-/// What every signal does.
+/// The actions of all signals.
 #[derive(Clone)]
 pub struct Actions {
     pub(super) all: [Action; SIGNALS + 1],
-    /// Signals that end or stop the program by default are caught, too: gdb is asked first.
+    /// Whether signals that end or stop the program by default are caught, so that gdb is asked first.
     pub(super) caught: bool,
 }
 
-/// What a signal does by default (signal(7)).
+/// The default action of a signal (signal(7)).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Default {
     Nothing,
     Stops,
     Ends,
-    /// It ends the program with a core dump, which is ours to write: it is always caught.
+    /// It ends the program with a core dump, which we write: it is always caught.
     Dumps,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn by_default(signal: i32) -> Default {
 }
 
 impl Actions {
-    /// What the process was started with: some signals may be ignored.
+    /// The actions at the start of the process: some signals may be ignored.
     pub fn inherited() -> Actions {
         let mut actions = [Action::default(); SIGNALS + 1];
         for (signal, action) in actions.iter_mut().enumerate().skip(1) {
@@ -101,7 +101,7 @@ impl Actions {
         Actions { all: actions, caught: false }
     }
 
-    /// No signal has a handler any more (`CLONE_CLEAR_SIGHAND`).
+    /// Resets all handlers (`CLONE_CLEAR_SIGHAND`).
     pub fn clear(&mut self) {
         for signal in 1..=SIGNALS as i32 {
             if self.get(signal).handler > IGNORE {
@@ -110,12 +110,12 @@ impl Actions {
         }
     }
 
-    /// What a signal does.
+    /// The action of a signal.
     pub fn get(&self, signal: i32) -> Action {
         self.all.get(signal as usize).copied().unwrap_or_default()
     }
 
-    /// Changes what a signal does, here and on the host.
+    /// Changes the action of a signal, here and on the host.
     pub fn set(&mut self, signal: i32, action: Action) -> Result<(), Errno> {
         self.set_host(signal, action)?;
         self.all[signal as usize] = action;
@@ -133,13 +133,13 @@ impl Actions {
             IGNORE => libc::SIG_IGN,
             _ => on_signal as *const () as usize,
         };
-        // With SA_RESTART the host's kernel goes back to the call's instruction where Linux makes the call again:
+        // With SA_RESTART, the host's kernel goes back to the call's instruction if Linux restarts the call:
         // there `host::interrupt` finds it.
         let kept = (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT | libc::SA_RESTART) as u64;
         set_host_action(signal, handler, action.flags & kept).map(drop)
     }
 
-    /// Takes the signals that leave a core dump by default.
+    /// Catches the signals that dump core by default.
     pub fn catch_dumps(&self) {
         for signal in (1..=SIGNALS as i32).filter(|&s| by_default(s) == Default::Dumps) {
             let action = self.get(signal);
@@ -149,7 +149,7 @@ impl Actions {
         }
     }
 
-    /// Whether signals that end or stop the program by default are caught, too.
+    /// Sets whether signals that end or stop the program by default are caught, too.
     pub fn catch(&mut self, caught: bool) {
         if std::mem::replace(&mut self.caught, caught) == caught {
             return;

@@ -11,15 +11,15 @@ use trine_linux::call::{get, put};
 use trine_linux::errno::RESTART;
 
 impl<A: GuestAbi> Thread<A> {
-    /// `rt_sigreturn()`: back to where the handler came from. A signal that already came is delivered first, and the call
-    /// made again.
+    /// `rt_sigreturn()`: returns from a handler. A signal that has come already is delivered first, and the
+    /// call is made again.
     pub fn sigreturn(&mut self) {
         if !self.no_signal_waits() {
             return;
         }
         let Ok(was) = A::leave_handler(&mut self.vcpu) else { return self.force(libc::SIGSEGV, 1, 0) };
         self.mask = was.mask & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
-        // As `sigaltstack` would, without a word about what cannot be.
+        // As `sigaltstack` would, but without errors.
         let stack = was.stack;
         if !self.alternate.holds(self.vcpu.get(A::STACK))
             && stack.flags & !(AUTODISARM | libc::SS_DISABLE) == 0
@@ -116,7 +116,7 @@ impl<A: GuestAbi> Thread<A> {
         Ok(0)
     }
 
-    /// `rt_sigsuspend(mask, size)`: the handler runs with the old mask to come back to.
+    /// `rt_sigsuspend(mask, size)`: the old mask is restored after the handler.
     pub fn sigsuspend(&mut self, [set, size, ..]: [u64; 6]) -> Result<u64, Errno> {
         if size != 8 {
             return Err(Errno(libc::EINVAL));

@@ -1,4 +1,4 @@
-//! What signals do to this process on the host, and which of them its threads block there.
+//! The actions and masks of signals on the host.
 
 use super::actions::SA_RESTORER;
 use super::bit;
@@ -14,7 +14,7 @@ pub struct HostAction {
     pub(super) mask: u64,
 }
 
-/// Sends a signal to a thread of this process; false where it is none.
+/// Sends a signal to a thread of this process; returns false if there is no such thread.
 pub(crate) fn send(tid: i32, signal: i32) -> bool {
     let args = [std::process::id() as u64, tid as u64, signal as u64, 0, 0, 0];
     // SAFETY: sends a signal to a thread of the program.
@@ -26,7 +26,7 @@ pub(crate) fn ours() -> u64 {
     bit(libc::SIGSEGV) | bit(libc::SIGBUS)
 }
 
-/// Signals that the host's CPU raises when an instruction of the monitor fails.
+/// Signals that the host's CPU raises for a failing instruction of the monitor.
 pub(super) fn faults() -> u64 {
     ours() | bit(libc::SIGILL) | bit(libc::SIGFPE) | bit(libc::SIGTRAP)
 }
@@ -36,7 +36,7 @@ unsafe extern "C" {
     fn trine_restore_signal();
 }
 
-/// Sets what a signal does on the host; gives what it did.
+/// Sets the action of a signal on the host; returns the previous one.
 pub(super) fn exchange_action(signal: i32, new: &HostAction) -> HostAction {
     let mut old = HostAction::default();
     let args = [signal as u64, std::ptr::from_ref(new) as u64, &raw mut old as u64, 8, 0, 0];
@@ -45,7 +45,7 @@ pub(super) fn exchange_action(signal: i32, new: &HostAction) -> HostAction {
     old
 }
 
-/// Sets what a signal does on the host; gives what it did.
+/// Sets the handler of a signal on the host; returns the previous one.
 pub(super) fn set_host_action(signal: i32, handler: usize, flags: u64) -> Result<usize, Errno> {
     let flags = flags | SA_RESTORER | libc::SA_SIGINFO as u64;
     let restorer = trine_restore_signal as *const () as usize;
@@ -57,7 +57,7 @@ pub(super) fn set_host_action(signal: i32, handler: usize, flags: u64) -> Result
     Ok(old.handler)
 }
 
-/// What a signal does on the host.
+/// The handler of a signal on the host.
 pub(super) fn host_handler(signal: i32) -> Option<usize> {
     let mut old = HostAction::default();
     let args = [signal as u64, 0, &raw mut old as u64, 8, 0, 0];
@@ -66,7 +66,7 @@ pub(super) fn host_handler(signal: i32) -> Option<usize> {
     known.ok().map(|_| old.handler)
 }
 
-/// Sets the host thread's mask for a guest's.
+/// Sets the host thread's mask to a guest's.
 pub fn set_mask(guest: u64) {
     let set = guest & !ours();
     let args = [libc::SIG_SETMASK as u64, &raw const set as u64, 0, 8, 0, 0];
@@ -74,7 +74,7 @@ pub fn set_mask(guest: u64) {
     let _ = unsafe { trine_linux::host::call(libc::SYS_rt_sigprocmask, args) };
 }
 
-/// Blocks all signals on this host thread, also those that the engine needs: it runs nothing of the program.
+/// Blocks all signals on this host thread, even those that the engine needs: it runs no guest code.
 pub fn block_all() {
     let set = u64::MAX;
     let args = [libc::SIG_SETMASK as u64, &raw const set as u64, 0, 8, 0, 0];

@@ -1,4 +1,4 @@
-//! What comes for a thread: the host's handlers note it here.
+//! The signals that came for a thread: the host's handlers record them here.
 
 use super::actions::{Actions, SA_RESTORER};
 use super::host::{HostAction, exchange_action, faults, ours, set_host_action, set_mask};
@@ -11,18 +11,18 @@ use trine_base::Mailbox;
 use trine_engine::direct;
 use trine_linux::abi::Info;
 
-/// What came for a thread and is not delivered yet.
+/// A signal that came for a thread and is not delivered yet.
 pub struct Inbox {
-    /// The signal, or 0; system calls are not entered while it is not.
+    /// The signal, or 0; while it is not 0, system calls are not entered.
     pub signal: AtomicU32,
     /// Its `siginfo_t`.
     pub(super) info: UnsafeCell<Info>,
-    /// `SIGSEGV` and `SIGBUS` that came while it was not 0: the host cannot keep them back.
+    /// `SIGSEGV` and `SIGBUS` that came while `signal` was not 0: the host cannot keep them pending.
     late: [Late; 2],
     mailbox: Arc<Mailbox>,
 }
 
-/// A signal that came behind another one.
+/// A signal that came after another one.
 #[derive(Default)]
 struct Late {
     came: AtomicBool,
@@ -36,19 +36,19 @@ thread_local! {
 }
 
 impl Inbox {
-    /// For the vCPU with this mailbox.
+    /// Creates the inbox of the vCPU with this mailbox.
     pub fn new(mailbox: Arc<Mailbox>) -> Box<Inbox> {
         let late = <[Late; 2]>::default();
         Box::new(Inbox { signal: AtomicU32::new(0), info: UnsafeCell::new([0; 16]), late, mailbox })
     }
 
-    /// Nothing came.
+    /// Discards the signal.
     pub fn clear(&self) {
         self.signal.store(0, Ordering::SeqCst);
         self.late.iter().for_each(|late| late.came.store(false, Ordering::SeqCst));
     }
 
-    /// What came behind another signal.
+    /// Takes the signals that came after another one.
     pub(super) fn take_late(&self) -> impl Iterator<Item = (i32, Info)> {
         LATE.into_iter().zip(&self.late).filter(|(_, late)| late.came.load(Ordering::SeqCst)).map(
             |(signal, late)| {
@@ -60,13 +60,13 @@ impl Inbox {
         )
     }
 
-    /// This is the inbox of the current host thread from now on. It lives as long as the thread takes signals.
+    /// Makes this the inbox of the current host thread. It must live as long as the thread receives signals.
     pub fn attach(&self) {
         INBOX.set(self);
     }
 }
 
-/// No signal finds an inbox in this thread any more.
+/// Detaches the inbox of this thread.
 pub fn detach() {
     INBOX.set(std::ptr::null());
 }
@@ -83,7 +83,7 @@ pub(super) extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, cont
     }
     let inbox = INBOX.get();
     if is_fault || inbox.is_null() {
-        // A fault of the monitor itself: it comes again, and ends the process.
+        // A fault of the monitor itself: it occurs again, and ends the process.
         let _ = set_host_action(signal, libc::SIG_DFL, 0);
         return;
     }
@@ -108,7 +108,7 @@ pub(super) extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, cont
     inbox.mailbox.limit.store(0, Ordering::SeqCst);
 }
 
-/// The handler of `SIGSYS` in a process of which a thread forks.
+/// The handler of `SIGSYS` in a process in which a thread forks.
 extern "C" fn on_dispatch(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let context: *mut libc::ucontext_t = context.cast();
     // SAFETY: the kernel gave a valid structure.
@@ -118,13 +118,14 @@ extern "C" fn on_dispatch(signal: i32, info: *mut libc::siginfo_t, context: *mut
     }
     on_signal(signal, info, context.cast());
     if fork::is_forking() {
-        // It is delivered later; the thread's calls still come as this signal.
+        // It is delivered later; the thread's calls still arrive as this signal.
         // SAFETY: as in `on_signal`.
         unsafe { *(&raw mut (*context).uc_sigmask).cast::<u64>() &= !bit(libc::SIGSYS) };
     }
 }
 
-/// Before this thread's system calls come as `SIGSYS`; gives what the signal did on the host. All others are blocked.
+/// Prepares for this thread's system calls arriving as `SIGSYS`; returns the previous action. All other
+/// signals are blocked.
 pub fn forking() -> HostAction {
     let handler = on_dispatch as *const () as usize;
     let flags = SA_RESTORER | libc::SA_SIGINFO as u64;
@@ -134,21 +135,21 @@ pub fn forking() -> HostAction {
     before
 }
 
-/// After [`forking`], in parent and child.
+/// After [`forking`], in parent and child: restores the action.
 pub fn forked(before: HostAction) {
     set_mask(u64::MAX);
     exchange_action(libc::SIGSYS, &before);
 }
 
-/// Takes the signals that the engine needs; gives what all do for the program that begins.
+/// Installs the handlers of signals that the engine needs; returns the actions of the program that starts.
 pub fn install() -> Actions {
     let actions = Actions::inherited();
     engine_signals(None);
     actions
 }
 
-/// Sets what `SIGSEGV` and `SIGBUS` do on the host: our handler; for an executable that takes this one's place, nothing
-/// where the program ignores them.
+/// Sets the actions of `SIGSEGV` and `SIGBUS` on the host: our handler; before another executable is
+/// executed, ignoring them if the program does.
 pub fn engine_signals(last: Option<&Actions>) {
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
         let ignored = last.is_some_and(|actions| actions.get(signal).handler == IGNORE);

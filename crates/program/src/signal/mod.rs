@@ -1,11 +1,12 @@
-//! Signals. The host's handler only notes what came and makes the thread leave what it does; the frame for the
-//! program's handler is built between two instructions, so its context is exact.
+//! Signals. The host's handler only records what came and makes the thread interrupt what it does; the frame
+//! for the program's handler is built between two instructions, so its context is exact.
 //!
-//! The host thread's mask is the guest thread's, but for `SIGSEGV` and `SIGBUS`, which the engine needs (see
-//! [`crate::pending`]). While one signal waits to be delivered, all others are blocked.
+//! The host thread's mask is that of the guest thread, except for `SIGSEGV` and `SIGBUS`, which the engine
+//! needs (see [`crate::pending`]). While one signal waits to be delivered, all others are blocked.
 //!
-//! * [`inbox`]: what came. This file: what becomes of it. [`actions`]: what the program wants. [`calls`]: its calls.
-//!   [`host`]: what the host does with signals.
+//! * [`inbox`]: what came. This file: delivery. [`actions`]: what the program wants. [`calls`]: its system
+//!   calls.
+//!   [`host`]: actions and masks on the host.
 
 mod actions;
 mod calls;
@@ -30,7 +31,7 @@ use trine_gdb::Stop;
 use trine_linux::abi::{AUTODISARM, AltStack, GuestAbi, Handler, Info, Interrupted};
 use trine_linux::strace;
 
-/// Signals are numbered from 1 to this.
+/// The highest signal number; the lowest is 1.
 pub const SIGNALS: usize = 64;
 
 /// `SIG_DFL`.
@@ -38,13 +39,13 @@ pub const DEFAULT: u64 = 0;
 /// `SIG_IGN`.
 pub const IGNORE: u64 = 1;
 
-/// A set with one signal.
+/// The set with one signal.
 pub fn bit(signal: i32) -> u64 {
     1u64.checked_shl((signal as u32).wrapping_sub(1)).unwrap_or(0)
 }
 
 impl<A: GuestAbi> Thread<A> {
-    /// The signal that is to be delivered next.
+    /// Takes the signal that is to be delivered next.
     fn next_signal(&mut self) -> Option<(i32, Info)> {
         let lets_in = std::mem::take(&mut self.lets_in);
         let signal = self.inbox.signal.load(Ordering::SeqCst) as i32;
@@ -55,7 +56,8 @@ impl<A: GuestAbi> Thread<A> {
             for (signal, info) in self.inbox.take_late() {
                 self.process.pending.add(self.tid, signal, info);
             }
-            // The host keeps all others back itself. (One that is blocked may come while a call waits with another mask.)
+            // The host keeps all others pending itself. (A blocked one may come while a call waits with
+            // another mask.)
             if self.mask & !lets_in & ours() & bit(signal) == 0 {
                 return Some((signal, self.process.pending.sent_on(self.tid, signal).unwrap_or(info)));
             }
@@ -67,13 +69,13 @@ impl<A: GuestAbi> Thread<A> {
         self.process.pending.take(self.tid, self.mask)
     }
 
-    /// Keeps all signals back; false where one came before and is to be delivered first.
+    /// Holds all signals back; returns false if one came before, which must be delivered first.
     fn no_signal_waits(&self) -> bool {
         set_mask(u64::MAX);
         self.inbox.signal.load(Ordering::SeqCst) == 0
     }
 
-    /// Delivers the signal that waits, if one does.
+    /// Delivers a waiting signal.
     pub fn deliver(&mut self) {
         let next = self.next_signal();
         self.watch(Look::default());
@@ -87,7 +89,7 @@ impl<A: GuestAbi> Thread<A> {
         set_mask(self.mask);
     }
 
-    /// Does what a signal does.
+    /// Performs the action of a signal.
     pub(crate) fn act(&mut self, signal: i32, info: [u64; 16]) {
         let action = self.process.action(signal);
         match action.handler {
@@ -105,7 +107,7 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// Lets the host do what a signal does by default.
+    /// Lets the host perform the default action of a signal.
     fn act_by_default(&mut self, signal: i32) {
         let mut actions = self.process.actions();
         let caught = actions.caught;
@@ -117,7 +119,7 @@ impl<A: GuestAbi> Thread<A> {
             }
             _ => {}
         }
-        // Here, where a signal stops the program: until it is continued.
+        // A signal that stops the program stops it here, until it is continued.
         let action = actions.get(signal);
         actions.caught = false;
         let _ = actions.set_host(signal, action);
@@ -129,7 +131,7 @@ impl<A: GuestAbi> Thread<A> {
         let _ = actions.set_host(signal, action);
     }
 
-    /// Raises a signal that an instruction caused. Where it cannot be handled, the program dies of it.
+    /// Raises a signal that an instruction caused. If it cannot be handled, it kills the program.
     pub fn force(&mut self, signal: i32, code: i32, address: u64) {
         let mut info = [0u64; 16];
         info[0] = signal as u64;
@@ -183,13 +185,13 @@ impl<A: GuestAbi> Thread<A> {
         }
     }
 
-    /// Builds the frame of a handler and sends control there.
+    /// Builds the frame of a handler and jumps to the handler.
     fn enter_handler(&mut self, signal: i32, info: Info, action: Action) {
         let sp = self.vcpu.get(A::STACK);
         let on_alternate = action.flags & libc::SA_ONSTACK as u64 != 0
             && self.alternate.flags & libc::SS_DISABLE == 0
             && !self.alternate.holds(sp);
-        // A frame that would run over the alternate stack's end is not written.
+        // A frame that would exceed the alternate stack is not written.
         let over = self.alternate.holds(sp)
             && !on_alternate
             && !self.alternate.holds(sp.wrapping_sub(A::RED_ZONE + A::FRAME));

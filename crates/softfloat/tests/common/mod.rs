@@ -114,7 +114,7 @@ impl Random {
         }
     }
 
-    /// Any datum, edges and NaNs included.
+    /// Any datum, including extreme values and NaNs.
     pub fn operand<F: Format>(&mut self, specials: &[u64]) -> u64 {
         match self.below(16) {
             0 => specials[self.below(specials.len() as u64) as usize],
@@ -127,7 +127,7 @@ impl Random {
         }
     }
 
-    /// Some number near this one, of the other sign; the same bits in a near binade at times.
+    /// A number near this one with the other sign; sometimes the same bits in a near binade.
     fn near<F: Format>(&mut self, a: u64) -> u64 {
         let step = self.small(60);
         let moved = match self.below(3) {
@@ -138,7 +138,7 @@ impl Random {
         (moved ^ F::SIGN) & (F::SIGN | (F::SIGN - 1))
     }
 
-    /// Three operands: the second at times cancels the first, the third at times their product.
+    /// Three operands: the second sometimes cancels the first, the third sometimes their product.
     pub fn operands<F: Format>(&mut self, specials: &[u64]) -> [u64; 3] {
         let a = self.operand::<F>(specials);
         let b = if self.below(4) == 0 { self.near::<F>(a) } else { self.operand::<F>(specials) };

@@ -1,4 +1,4 @@
-//! Options of the verbs for guests, and those that `run` has for them.
+//! Options of the verbs for guests, and the options of `run` for guests with a record.
 
 use clap::Args;
 use std::ffi::OsString;
@@ -60,21 +60,21 @@ fn signal(text: &str) -> Result<i32, String> {
     signals::parse(text)
 }
 
-/// The size of a log.
+/// Parses the size limit of a log.
 fn bytes(text: &str) -> Result<u64, String> {
     let n = trine_base::size::parse(text)?;
-    if n >= 4096 { Ok(n) } else { Err(format!("'{text}' is no size of a log: at least 4K")) }
+    if n >= 4096 { Ok(n) } else { Err(format!("'{text}' is not a log size: use at least 4K")) }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    if key.is_empty() { Err(format!("'{text}' is no KEY=VALUE")) } else { Ok((key.into(), value.into())) }
+    if key.is_empty() { Err(format!("'{text}' is not KEY=VALUE")) } else { Ok((key.into(), value.into())) }
 }
 
-/// Options of `run` for guests. With any of them the guest has a record, which `ps` shows.
+/// Options of `run` for guests. A guest with any of them has a record, which `ps` shows.
 #[derive(Args)]
 pub struct GuestArgs {
-    /// A name for it; else it gets one
+    /// Name of the guest; default: a generated one
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Run it in the background and print its id
@@ -83,46 +83,46 @@ pub struct GuestArgs {
     /// Remove its record and its log when it ends
     #[arg(long)]
     pub rm: bool,
-    /// Keep its standard input open, also while nobody is attached
+    /// Keep its standard input open, even while nobody is attached
     #[arg(long, short)]
     pub interactive: bool,
     /// Give it a terminal of its own
     #[arg(long, short)]
     pub tty: bool,
-    /// When it is started again after it ended: no, on-failure[:TIMES], always or unless-stopped
+    /// When to restart it after it has ended: no, on-failure[:TIMES], always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<Restart>,
-    /// A shell command in the guest whose exit code 0 means health
+    /// Shell command in the guest whose exit code 0 means that it is healthy
     #[arg(long, value_name = "COMMAND")]
     pub health_cmd: Option<String>,
-    /// No checks, whatever the image says
+    /// Make no health checks, whatever the image says
     #[arg(long, conflicts_with = "health_cmd")]
     pub no_healthcheck: bool,
-    /// Time between two checks (30s, or what the image says)
+    /// Time between two checks (default: 30s, or what the image says)
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub health_interval: Option<Duration>,
-    /// Time after which a check has failed (30s, or what the image says)
+    /// Time after which a check has failed (default: 30s, or what the image says)
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub health_timeout: Option<Duration>,
-    /// Failures in a row that make it unhealthy (3, or what the image says)
+    /// Consecutive failures that make it unhealthy (default: 3, or what the image says)
     #[arg(long, value_name = "N")]
     pub health_retries: Option<u32>,
-    /// Time after the start in which failures do not count (0s, or what the image says)
+    /// Time after the start during which failures do not count (default: 0s, or what the image says)
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub health_start_period: Option<Duration>,
-    /// Signal that asks it to end
+    /// Signal that asks it to end (default: TERM, or what the image says)
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     pub stop_signal: Option<i32>,
-    /// Seconds between that and SIGKILL
+    /// Seconds to wait after the stop signal before SIGKILL (default: 10)
     #[arg(long, value_name = "SECONDS")]
     pub stop_timeout: Option<u64>,
-    /// Most bytes of its log
+    /// Size limit of its log (default: 16M)
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub log_size: Option<u64>,
-    /// A label
+    /// Set a label
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = label)]
     pub label: Vec<(String, String)>,
-    /// Keys that detach, as in ctrl-p,ctrl-q
+    /// Keys that detach, such as ctrl-p,ctrl-q
     #[arg(long, value_name = "KEYS", value_parser = Keys::parse)]
     pub detach_keys: Option<Keys>,
     /// With --detach: print id and name as JSON
@@ -131,7 +131,7 @@ pub struct GuestArgs {
 }
 
 impl GuestArgs {
-    /// Whether the guest has a record.
+    /// Whether the guest gets a record.
     pub fn is_wanted(&self) -> bool {
         self.name.is_some()
             || self.detach
@@ -147,7 +147,7 @@ impl GuestArgs {
             || self.detach_keys.is_some()
     }
 
-    /// How its health is looked at where nothing else is said.
+    /// How its health is checked, with the defaults for missing options.
     pub fn health_times(&self) -> HealthCheck {
         let half = Duration::from_secs(30);
         HealthCheck {
@@ -159,7 +159,7 @@ impl GuestArgs {
         }
     }
 
-    /// Most bytes of its log.
+    /// The size limit of its log in bytes.
     pub fn log_bytes(&self) -> u64 {
         self.log_size.unwrap_or(log::USUAL)
     }
@@ -168,30 +168,30 @@ impl GuestArgs {
 /// Options of `trine ps`.
 #[derive(Args)]
 pub struct PsArgs {
-    /// Those that do not run, too
+    /// Include guests that do not run
     #[arg(long, short)]
     pub all: bool,
-    /// Only ids
+    /// Print only ids
     #[arg(long, short)]
     pub quiet: bool,
-    /// The newest N, whatever they do
+    /// Show only the newest N, running or not
     #[arg(long, short = 'n', value_name = "N")]
     pub last: Option<usize>,
-    /// Cut nothing
+    /// Do not shorten anything
     #[arg(long)]
     pub no_trunc: bool,
-    /// As a JSON list
+    /// Print a JSON list
     #[arg(long)]
     pub json: bool,
-    /// A line for each by a template such as '{{.Name}}', or `json`
+    /// Print a line for each by a template such as '{{.Name}}', or `json`
     #[arg(long, value_name = "TEMPLATE")]
     pub format: Option<String>,
-    /// Only those that fit: status, name, id, kind, label, health, exited, ancestor, restart
+    /// Show only guests that match: status, name, id, kind, label, health, exited, ancestor, restart
     #[arg(long, short, value_name = "KEY=VALUE")]
     pub filter: Vec<Filter>,
 }
 
-/// Guests.
+/// A list of guests.
 #[derive(Args)]
 pub struct Guests {
     /// Names, ids or beginnings of ids
@@ -205,14 +205,14 @@ pub struct StartArgs {
     /// Names, ids or beginnings of ids
     #[arg(required_unless_present = "all", value_name = "GUEST")]
     pub guests: Vec<String>,
-    /// All that do not run and whose restart policy is `always`, or `unless-stopped` where nobody has stopped them: for
-    /// the host's own start
+    /// All that do not run and whose restart policy is `always`, or `unless-stopped` if nobody stopped them:
+    /// for use at boot
     #[arg(long, conflicts_with = "guests")]
     pub all: bool,
     /// Stay attached to its output
     #[arg(long, short)]
     pub attach: bool,
-    /// And give it input
+    /// Send it input, too
     #[arg(long, short)]
     pub interactive: bool,
 }
@@ -222,13 +222,13 @@ pub struct StartArgs {
 pub struct AttachArgs {
     /// Name, id or beginning of an id
     pub guest: String,
-    /// Give it no input
+    /// Send it no input
     #[arg(long)]
     pub no_stdin: bool,
-    /// Keys that detach, as in ctrl-p,ctrl-q
+    /// Keys that detach, such as ctrl-p,ctrl-q
     #[arg(long, value_name = "KEYS", value_parser = Keys::parse)]
     pub detach_keys: Option<Keys>,
-    /// Whether signals of this command go to the guest
+    /// Whether to forward signals of this command to the guest
     #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set)]
     pub sig_proxy: bool,
 }
@@ -236,33 +236,33 @@ pub struct AttachArgs {
 /// Options of `trine exec`.
 #[derive(Args)]
 pub struct ExecArgs {
-    /// Do not wait for it
+    /// Do not wait for the command
     #[arg(long, short)]
     pub detach: bool,
-    /// Give it input
+    /// Send it input
     #[arg(long, short)]
     pub interactive: bool,
-    /// Give it a terminal
+    /// Give it a terminal of its own
     #[arg(long, short)]
     pub tty: bool,
-    /// A variable
+    /// Set an environment variable
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
-    /// Directory
+    /// Working directory
     #[arg(long, short, visible_alias = "cwd", value_name = "DIR")]
     pub workdir: Option<OsString>,
-    /// User (containers)
+    /// User, and group if given (containers)
     #[arg(long, short, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
-    /// All capabilities (containers)
+    /// With all capabilities (containers)
     #[arg(long)]
     pub privileged: bool,
-    /// Keys that detach, as in ctrl-p,ctrl-q
+    /// Keys that detach, such as ctrl-p,ctrl-q
     #[arg(long, value_name = "KEYS", value_parser = Keys::parse)]
     pub detach_keys: Option<Keys>,
     /// Name, id or beginning of an id
     pub guest: String,
-    /// The command
+    /// Command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<OsString>,
 }
@@ -272,31 +272,34 @@ pub struct ExecArgs {
 pub struct LogsArgs {
     /// Name, id or beginning of an id
     pub guest: String,
-    /// Go on until the guest has ended
+    /// Follow the log until the guest has ended
     #[arg(long, short)]
     pub follow: bool,
-    /// Only the last N lines
+    /// Show only the last N lines
     #[arg(long, short = 'n', value_name = "N|all", value_parser = tail)]
     pub tail: Option<Tail>,
-    /// Only from then on: RFC 3339, seconds since 1970, or a length of time ago
+    /// Show only output since this time: RFC 3339, seconds since 1970, or a duration before now
     #[arg(long, value_name = "TIME", value_parser = Time::parse)]
     pub since: Option<Time>,
-    /// Only until then
+    /// Show only output until this time
     #[arg(long, value_name = "TIME", value_parser = Time::parse)]
     pub until: Option<Time>,
-    /// With the time of each line
+    /// Print the time of each line
     #[arg(long, short)]
     pub timestamps: bool,
 }
 
-/// How many lines; `None`: all.
+/// A number of lines; `None` means all.
 #[derive(Clone, Copy)]
 pub struct Tail(pub Option<usize>);
 
 fn tail(text: &str) -> Result<Tail, String> {
     match text {
         "all" => Ok(Tail(None)),
-        n => n.parse().map(|n| Tail(Some(n))).map_err(|_| format!("'{n}' is no number of lines, nor all")),
+        n => n
+            .parse()
+            .map(|n| Tail(Some(n)))
+            .map_err(|_| format!("'{n}' is neither a number of lines nor 'all'")),
     }
 }
 
@@ -306,7 +309,7 @@ pub struct StopArgs {
     /// Names, ids or beginnings of ids
     #[arg(required = true, value_name = "GUEST")]
     pub guests: Vec<String>,
-    /// Seconds until SIGKILL (10 where `run` said nothing else)
+    /// Seconds to wait before SIGKILL (default: 10, or what `run` said)
     #[arg(long, short, value_name = "SECONDS")]
     pub time: Option<u64>,
     /// Signal that asks it to end
@@ -320,7 +323,7 @@ pub struct KillArgs {
     /// Names, ids or beginnings of ids
     #[arg(required = true, value_name = "GUEST")]
     pub guests: Vec<String>,
-    /// The signal
+    /// Signal to send
     #[arg(long, short, value_name = "SIGNAL", default_value = "KILL", value_parser = signal)]
     pub signal: i32,
 }
@@ -331,7 +334,7 @@ pub struct RmArgs {
     /// Names, ids or beginnings of ids
     #[arg(required = true, value_name = "GUEST")]
     pub guests: Vec<String>,
-    /// End what runs; what is not there is no error
+    /// End running guests first; it is not an error if a guest does not exist
     #[arg(long, short)]
     pub force: bool,
 }
@@ -339,13 +342,13 @@ pub struct RmArgs {
 /// Options of `trine stats`.
 #[derive(Args)]
 pub struct StatsArgs {
-    /// Names, ids or beginnings of ids; all that run where none is given
+    /// Names, ids or beginnings of ids; default: all that run
     #[arg(value_name = "GUEST")]
     pub guests: Vec<String>,
-    /// Once, and not until Ctrl-C
+    /// Print once instead of until Ctrl-C
     #[arg(long)]
     pub no_stream: bool,
-    /// As JSON, a list a line
+    /// Print JSON: one list per line
     #[arg(long)]
     pub json: bool,
 }
@@ -355,7 +358,7 @@ pub struct StatsArgs {
 pub struct TopArgs {
     /// Name, id or beginning of an id
     pub guest: String,
-    /// As a JSON list
+    /// Print a JSON list
     #[arg(long)]
     pub json: bool,
 }
@@ -363,16 +366,16 @@ pub struct TopArgs {
 /// Options of `trine events`.
 #[derive(Args)]
 pub struct EventsArgs {
-    /// From then on: RFC 3339, seconds since 1970, or a length of time ago
+    /// Show events since this time: RFC 3339, seconds since 1970, or a duration before now
     #[arg(long, value_name = "TIME", value_parser = Time::parse)]
     pub since: Option<Time>,
-    /// Until then, in place of until Ctrl-C
+    /// Show events until this time instead of until Ctrl-C
     #[arg(long, value_name = "TIME", value_parser = Time::parse)]
     pub until: Option<Time>,
-    /// Only those that fit: action, guest, kind
+    /// Show only events that match: action, guest, kind
     #[arg(long, short, value_name = "KEY=VALUE")]
     pub filter: Vec<events::Filter>,
-    /// As JSON, an object a line
+    /// Print JSON: one object per line
     #[arg(long)]
     pub json: bool,
 }

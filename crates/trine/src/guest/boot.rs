@@ -1,4 +1,4 @@
-//! What a machine starts with: a kernel, a firmware, an ELF file; and its disks.
+//! The software that a machine starts with (a kernel, a firmware, an ELF file), and its disks.
 
 use super::effects;
 use super::target::Target;
@@ -19,16 +19,16 @@ use trine_machine::boot::{Boot, Initrd, Payload};
 
 /// Pins of the guests, as they were when this program was built.
 const GUESTS: &str = include_str!("../../../../guests.lock");
-/// What a Debian kernel is told by default: messages on the serial port, only the important ones. By `earlycon` it has
-/// its words also when it ends before its driver for that port is there.
+/// Default command line of Debian's kernel: messages on the serial port, only the important ones. `earlycon`
+/// makes messages visible even if the kernel ends before its driver for that port is loaded.
 const APPEND: &str = "earlycon console=ttyS0 quiet loglevel=4";
 
-/// Memory below which Debian's kernel panics before its userland is there (seen with 6.12: 80 MiB are too little), and
-/// what it needs more where it loads modules.
+/// The memory below which Debian's kernel panics before its userland starts (with 6.12, 80 MiB are too
+/// little), and the additional memory it needs to load modules.
 const LEAST: u64 = 96 << 20;
 const FOR_MODULES: u64 = 32 << 20;
 
-/// Bytes of a machine's memory that is of no image.
+/// Memory size in bytes of a machine that does not run an image.
 pub fn memory(args: &RunArgs, target: &Target) -> Result<u64, Refusal> {
     let memory = args.memory.unwrap_or(super::machine::USUAL);
     let least = if args.disk.is_empty() { LEAST } else { LEAST + FOR_MODULES };
@@ -36,14 +36,14 @@ pub fn memory(args: &RunArgs, target: &Target) -> Result<u64, Refusal> {
     match ours && memory < least {
         false => Ok(memory),
         true => Err(Refusal::refused(format!(
-            "Debian's kernel does not start with {} MiB of memory: give it at least {}M, or leave -m out",
+            "Debian's kernel does not start with {} MiB of memory: use at least -m {}M, or leave -m out",
             memory >> 20,
             least >> 20
         ))),
     }
 }
 
-/// What to boot.
+/// Decides what to boot.
 pub fn boot(args: &RunArgs, target: &Target) -> Result<Boot, Refusal> {
     effects::refuse_without_effect(args)?;
     let firmware = args.firmware.as_ref().unwrap_or(&FirmwareArg::Sbi);
@@ -52,9 +52,7 @@ pub fn boot(args: &RunArgs, target: &Target) -> Result<Boot, Refusal> {
     }
     if let FirmwareArg::None = firmware {
         return match target {
-            Target::Linux => {
-                Err(Refusal::refused("`linux` needs a firmware below it: leave out --firmware none"))
-            }
+            Target::Linux => Err(Refusal::refused("`linux` needs a firmware: leave out --firmware none")),
             Target::File(path) => Ok(Boot::BareMetal(path.clone())),
             _ => Err(nothing()),
         };
@@ -81,7 +79,8 @@ fn nothing() -> Refusal {
     Refusal::refused("nothing to run: name a file, or `linux`")
 }
 
-/// Opening a pipe would wait for whoever writes it. A file that is not there is said by who reads it.
+/// Refuses files that are not regular: opening a pipe would wait for its writer. A missing file is reported
+/// by its reader.
 fn regular(file: &Path) -> Result<(), Refusal> {
     match file.metadata() {
         Ok(found) if !found.is_file() => {
@@ -99,7 +98,7 @@ fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
         None => Initrd::Made(Arc::new(with_modules(&initrd, &modules)?)),
     };
     let mut append = args.append.clone().unwrap_or_default();
-    // Where nobody can type more, the shell is the last one.
+    // Where input is not a terminal, the machine ends with the shell.
     if args.initrd.is_none() && !std::io::stdin().is_terminal() {
         append = format!("{} {append}", trine_image::linux::ONCE);
     }
@@ -107,7 +106,7 @@ fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
     Ok(Payload { kernel, initrd: Some(initrd), append })
 }
 
-/// The guest's archive with the modules behind it: the kernel unpacks one after the other.
+/// The guest's initial RAM disk followed by one with the modules: the kernel unpacks one after the other.
 fn with_modules(initrd: &Path, modules: &[Module]) -> Result<File, Refusal> {
     let host = |e: std::io::Error| Refusal::host(format!("{}: {e}", initrd.display()));
     let mut all = std::fs::read(initrd).map_err(host)?;
@@ -118,12 +117,12 @@ fn with_modules(initrd: &Path, modules: &[Module]) -> Result<File, Refusal> {
     Ok(file)
 }
 
-/// A file in the cache that is gone when nobody has it open any more.
+/// Creates a file in the cache that has no name any more, so that it goes when it is closed.
 pub fn nameless() -> Result<File, Refusal> {
     let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let path = cache.join(format!("initramfs-{}", std::process::id()));
     let host = |e: std::io::Error| Refusal::host(format!("{}: {e}", path.display()));
-    // One that is there is of a process that was killed in between, before this one had its number.
+    // An existing file was left by a killed process that had the same process ID.
     drop(std::fs::remove_file(&path));
     let file =
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(host)?;
@@ -131,22 +130,22 @@ pub fn nameless() -> Result<File, Refusal> {
     Ok(file)
 }
 
-/// The kernel's command line with what is added to the usual one.
+/// The default command line of the kernel with `append` added.
 pub fn usual_append(append: &str) -> String {
     format!("{APPEND} {append}").trim_end().to_string()
 }
 
-/// Debian's kernel, its userland, and its modules where the machine needs some.
+/// Debian's kernel, its userland, and the modules that the machine needs.
 pub struct Guest {
     /// The kernel.
     pub kernel: PathBuf,
-    /// BusyBox and what it needs.
+    /// BusyBox and what it depends on.
     pub initrd: PathBuf,
-    /// The drivers of disks, in the order in which they load.
+    /// The drivers of disks, in the order in which they are loaded.
     pub modules: Vec<Module>,
 }
 
-/// Debian's kernel, fetched where it is not here; with its modules, where there are disks.
+/// Debian's kernel, which is fetched if missing; with its modules, where there are disks.
 pub fn debian(args: &RunArgs) -> Result<Guest, Refusal> {
     let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let lock = Lock::parse(GUESTS, Path::new("guests.lock")).map_err(Refusal::host)?;

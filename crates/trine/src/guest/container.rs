@@ -23,73 +23,73 @@ use trine_hostnet::Mode;
 use trine_oci::{Healthcheck, Image, Platform, Store};
 use trine_program::confine::Limits;
 
-/// When an image is fetched.
+/// When to fetch an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Pull {
-    /// When it is not here
+    /// If it is not here
     #[default]
     Missing,
-    /// At each start, to be the newest of its name
+    /// At each start, to have the newest
     Always,
-    /// Not at all
+    /// Never
     Never,
 }
 
 /// Options of containers.
 #[derive(Args)]
 pub struct ContainerArgs {
-    /// The image's variant for another CPU
+    /// Use the image's variant for another CPU
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
     pub platform: Option<Platform>,
-    /// When the image is fetched
+    /// When to fetch the image
     #[arg(long, value_enum, default_value = "missing")]
     pub pull: Pull,
-    /// Plain HTTP where the registry has no HTTPS
+    /// Use plain HTTP if the registry has no HTTPS
     #[arg(long)]
     pub insecure: bool,
     /// Executable in place of the image's entry point
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
-    /// Who its first process is, names or numbers
+    /// User of its first process, by name or number
     #[arg(long, short, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
-    /// What it calls itself
+    /// Its host name
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
-    /// Its root file system cannot be written
+    /// Mount its root file system read-only
     #[arg(long)]
     pub read_only: bool,
-    /// A directory or file of the host, or a named volume, in it
+    /// Mount a directory or file of the host, or a named volume
     #[arg(long, short, value_name = "[SOURCE:]PLACE[:ro]", value_parser = Volume::from_str)]
     pub volume: Vec<Volume>,
-    /// Memory as files in it
+    /// Mount a tmpfs
     #[arg(long, value_name = "PLACE[:OPTIONS]", value_parser = Tmpfs::from_str)]
     pub tmpfs: Vec<Tmpfs>,
-    /// A device of the host in it, and what it may be used for: reading, writing, making nodes of it
+    /// Give it a device of the host, with permissions to read, write and make nodes
     #[arg(long, value_name = "FILE[:PLACE][:rwm]", value_parser = Device::from_str)]
     pub device: Vec<Device>,
-    /// A capability beside the usual ones, or ALL
+    /// Add a capability, or ALL
     #[arg(long, value_name = "CAPABILITY")]
     pub cap_add: Vec<String>,
-    /// A capability that it does not get, or ALL
+    /// Drop a capability, or ALL
     #[arg(long, value_name = "CAPABILITY")]
     pub cap_drop: Vec<String>,
-    /// All that root of the host may do: not for what is not trusted
+    /// Everything that root of the host may do: not for untrusted software
     #[arg(long)]
     pub privileged: bool,
-    /// Set-user-ID files and file capabilities give nothing
+    /// Gain no privileges by set-user-ID files and file capabilities
     #[arg(long)]
     pub no_new_privileges: bool,
-    /// Filter of system calls: a file in the runtime's format, or `unconfined` for none
+    /// System call filter: a file in the runtime's format, or `unconfined` for none
     #[arg(long, value_name = "FILE|unconfined")]
     pub seccomp: Option<PathBuf>,
-    /// A kernel parameter of its namespaces
+    /// Set a kernel parameter of its namespaces
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub sysctl: Vec<(String, String)>,
-    /// A limit of its processes, such as nofile=1024:4096
+    /// Resource limit of its processes, such as nofile=1024:4096
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = rlimit)]
     pub ulimit: Vec<(String, (u64, u64))>,
-    /// How much it may use.
+    /// Its resource limits.
     #[command(flatten)]
     pub resources: ResourceArgs,
     /// Its network.
@@ -98,7 +98,7 @@ pub struct ContainerArgs {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is no NAME=VALUE"))?;
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is not NAME=VALUE"))?;
     Ok((name.into(), value.into()))
 }
 
@@ -106,7 +106,7 @@ fn rlimit(text: &str) -> Result<(String, (u64, u64)), String> {
     let (name, values) = pair(text)?;
     let number = |text: &str| match text {
         "unlimited" | "-1" => Ok(u64::MAX),
-        _ => text.parse().map_err(|_| format!("'{text}' is no number")),
+        _ => text.parse().map_err(|_| format!("'{text}' is not a number")),
     };
     let (soft, hard) = values.split_once(':').unwrap_or((&values, &values));
     Ok((name, (number(soft)?, number(hard)?)))
@@ -115,7 +115,7 @@ fn rlimit(text: &str) -> Result<(String, (u64, u64)), String> {
 fn utf8(text: &OsStr) -> Result<String, Refusal> {
     text.to_str().map(str::to_string).ok_or_else(|| {
         Refusal::refused(format!(
-            "'{}' is no UTF-8, which a container's configuration has to be",
+            "'{}' is not UTF-8, which a container's configuration must be",
             text.display()
         ))
     })
@@ -125,7 +125,7 @@ fn limits(args: &RunArgs) -> Result<image::Limits, Refusal> {
     let all = args.limit.iter().cloned().fold(Limits::default(), Limits::and);
     if all.cpu_time.is_some() {
         return Err(Refusal::refused(
-            "--limit cpu=TIME does not go with a container: give CPUs' worth, such as cpu=1.5",
+            "--limit cpu=TIME is not for containers: limit the number of CPUs, such as cpu=1.5",
         ));
     }
     let signed = |n: Option<u64>| n.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
@@ -145,13 +145,14 @@ fn filter(path: Option<&Path>) -> Result<Filter, Refusal> {
             let text =
                 std::fs::read(path).map_err(|e| Refusal::refused(format!("{}: {e}", path.display())))?;
             let own = serde_json::from_slice(&text);
-            let own = own.map_err(|e| Refusal::refused(format!("{} is no filter: {e}", path.display())))?;
+            let own = own
+                .map_err(|e| Refusal::refused(format!("{} is not a seccomp filter: {e}", path.display())))?;
             Ok(Filter::Own(Box::new(own)))
         }
     }
 }
 
-/// What is asked of the container beside its image.
+/// The options for the container, besides its image.
 pub(super) fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
     let own = &args.container;
     let words = |list: &[std::ffi::OsString]| list.iter().map(|w| utf8(w)).collect::<Result<Vec<_>, _>>();
@@ -161,7 +162,7 @@ pub(super) fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
     }
     Ok(image::Options {
         command: words(&args.args)?,
-        // An empty one takes the image's away.
+        // An empty entry point removes the image's.
         entrypoint: own.entrypoint.clone().map(|e| if e.is_empty() { Vec::new() } else { vec![e] }),
         env: words(&args.env)?,
         workdir: args.cwd.as_ref().map(|d| utf8(d.as_os_str())).transpose()?,
@@ -186,7 +187,7 @@ pub(super) fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
     })
 }
 
-/// The image for a platform, or for the host's, fetched where that is wanted.
+/// The image for a platform, by default the host's; fetched if that is wanted.
 pub(super) fn image(name: &str, platform: Option<Platform>, own: &ContainerArgs) -> Result<Image, Refusal> {
     let store = Store::open()?;
     let here = match own.pull {
@@ -202,16 +203,16 @@ pub(super) fn image(name: &str, platform: Option<Platform>, own: &ContainerArgs)
     }
 }
 
-/// What a container is made of.
+/// What a container is made from.
 pub enum What {
-    /// A bundle's directory.
+    /// The directory of a bundle.
     Bundle(PathBuf),
-    /// An image's name.
+    /// The name of an image.
     Image(String),
 }
 
-/// Runs a container. What fails before it runs has the exit codes that other engines have: 127 where there is no such
-/// command, 126 where it cannot be executed, 125 where that is not its fault.
+/// Runs a container. Failures before it runs have the exit codes of other engines: 127 where the command does
+/// not exist, 126 where it cannot be executed, 125 for other reasons.
 pub fn run(args: &RunArgs, source: What) -> Result<u8, Refusal> {
     make(args, source).map_err(|refusal| match refusal.code {
         126 | 127 => refusal,
@@ -259,7 +260,7 @@ fn make(args: &RunArgs, source: What) -> Result<u8, Refusal> {
     }
 }
 
-/// What the image says where the user has not.
+/// Takes the image's settings where the user has none.
 fn of_image(image: &Image, args: &RunArgs, options: &mut Options) {
     let config = image.config().config().as_ref();
     if options.stop_signal.is_none()
@@ -272,12 +273,12 @@ fn of_image(image: &Image, args: &RunArgs, options: &mut Options) {
     }
 }
 
-/// An image's check of its health, with the user's times where he gives some.
+/// An image's health check, with the user's times if given.
 fn health(own: &Healthcheck, args: &RunArgs) -> Option<HealthCheck> {
     let command = match own.test.split_first() {
         Some((how, words)) if how == "CMD" && !words.is_empty() => words.iter().map(Word::from).collect(),
         Some((how, [line])) if how == "CMD-SHELL" => ["/bin/sh", "-c", line].map(Word::from).to_vec(),
-        // `NONE`, or nothing that could be executed.
+        // `NONE`, or an empty command.
         _ => return None,
     };
     let (guest, usual) = (&args.guest, args.guest.health_times());

@@ -1,15 +1,15 @@
-//! Options that would change nothing beside the others that are given.
+//! Refusal of options that have no effect together with others that are given.
 
 use crate::Refusal;
 use crate::args::{FirmwareArg, RunArgs};
 
-/// Refuses what would change nothing.
+/// Refuses options without an effect.
 pub fn refuse_without_effect(args: &RunArgs) -> Result<(), Refusal> {
     let named = args.thing.is_some() || args.kernel.is_some();
     let why = match args.firmware {
         Some(FirmwareArg::None) => "it is for a kernel, and --firmware none starts an ELF file without one",
         Some(FirmwareArg::File(_)) if !named => {
-            "it is for a kernel: name one, which the firmware then starts"
+            "it is for a kernel: name one with --kernel, which the firmware then starts"
         }
         _ => "",
     };
@@ -20,12 +20,12 @@ pub fn refuse_without_effect(args: &RunArgs) -> Result<(), Refusal> {
         return Err(Refusal::refused(format!("{name} would have no effect: {why}")));
     }
     match without(&of_one_engine).filter(|_| args.lockstep) {
-        Some(name) => Err(Refusal::refused(format!("{name} is about one engine, and --lockstep runs both"))),
+        Some(name) => Err(Refusal::refused(format!("{name} selects one engine, but --lockstep runs both"))),
         None => Ok(()),
     }
 }
 
-/// Refuses what changes checks of health, where there are none: only an image brings them along.
+/// Refuses options that change health checks where there are none: only an image brings its own.
 pub fn refuse_without_checks(args: &RunArgs) -> Result<(), Refusal> {
     let guest = &args.guest;
     let given = [

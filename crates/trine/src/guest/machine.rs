@@ -11,9 +11,9 @@ use trine_machine::boot::{Boot, Initrd, Payload};
 use trine_machine::virt::guest_init::{APPEND, Process};
 use trine_oci::{Image, Platform, Store};
 
-/// Memory of a machine that is of no image.
+/// Default memory in bytes of a machine that does not run an image.
 pub const USUAL: u64 = 512 << 20;
-/// Longest name that the kernel takes for a machine.
+/// The longest host name that the kernel accepts, in bytes.
 const HOSTNAME_MOST: usize = 64;
 
 /// The image's variant that a machine can run.
@@ -22,7 +22,7 @@ fn platform(args: &RunArgs) -> Result<Platform, Refusal> {
     match &args.container.platform {
         Some(other) if (&other.os, &other.architecture) != (&ours.os, &ours.architecture) => {
             Err(Refusal::refused(format!(
-                "--platform {other} does not go with --as machine: machines are {ours}; leave --platform out, or run it \
+                "--platform {other} is not possible with --as machine: machines are {ours}; leave --platform out, or run it \
                  as a container"
             )))
         }
@@ -31,7 +31,7 @@ fn platform(args: &RunArgs) -> Result<Platform, Refusal> {
     }
 }
 
-/// What is known before the machine is made.
+/// What is decided before the machine is created.
 struct Plan {
     image: Image,
     root: Root,
@@ -44,7 +44,7 @@ fn plan(args: &RunArgs, name: &str) -> Result<Plan, Refusal> {
     let image = container::image(name, Some(platform.clone()), &args.container)?;
     let has = image.platform();
     if has.architecture != platform.architecture {
-        return Err(Refusal::refused(format!("image {name} is for {has}, and machines are {platform}")));
+        return Err(Refusal::refused(format!("image {name} is for {has}, but machines are {platform}")));
     }
     let display = Display::new(false);
     let root = Root::open(&Store::open()?, &image, &display);
@@ -57,7 +57,7 @@ fn plan(args: &RunArgs, name: &str) -> Result<Plan, Refusal> {
     }
     if asked.hostname.len() > HOSTNAME_MOST {
         return Err(Refusal::refused(format!(
-            "'{}' is longer than the {HOSTNAME_MOST} bytes of a machine's name: give a shorter one with --hostname",
+            "'{}' is longer than the {HOSTNAME_MOST} bytes of a host name: use a shorter one with --hostname",
             asked.hostname
         )));
     }
@@ -67,19 +67,19 @@ fn plan(args: &RunArgs, name: &str) -> Result<Plan, Refusal> {
     Ok(Plan { image, root, process, memory })
 }
 
-/// The machine's memory, which must hold that much.
+/// The machine's memory in bytes, which must hold a root of this size.
 fn memory(args: &RunArgs, name: &str, size: Size) -> Result<u64, Refusal> {
     match args.memory {
         None => Ok(size.usual()),
         Some(memory) if memory >= size.needs() => Ok(memory),
         Some(_) => Err(Refusal::refused(format!(
-            "the files of {name} are the machine's memory, of which it needs at least {0} MiB: -m {0}M, or leave -m out",
+            "the machine needs at least {0} MiB of memory, since it holds the files of {name}: use -m {0}M, or leave -m out",
             size.needs() >> 20
         ))),
     }
 }
 
-/// With the kernel, fetched where it is not here, once nothing else stands in the way.
+/// The plan and the kernel, which is fetched if missing, once everything else has been checked.
 fn with_kernel(args: &RunArgs, name: &str) -> Result<(Plan, boot::Guest), Refusal> {
     let mut plan = plan(args, name)?;
     let kernel = boot::debian(args)?;
@@ -88,12 +88,12 @@ fn with_kernel(args: &RunArgs, name: &str) -> Result<(Plan, boot::Guest), Refusa
     Ok((plan, kernel))
 }
 
-/// Whether such a machine can be made; fetches what is missing.
+/// Checks that such a machine can be created; fetches what is missing.
 pub fn check(args: &RunArgs, name: &str) -> Result<(), Refusal> {
     with_kernel(args, name).map(drop)
 }
 
-/// The machine.
+/// Prepares the machine.
 pub fn prepare(args: &RunArgs, name: &str) -> Result<Prepared, Refusal> {
     let (Plan { image, root, process, memory }, guest) = with_kernel(args, name)?;
     let first = process.executable().map_err(Refusal::refused)?;

@@ -36,18 +36,18 @@ impl From<ControlError> for Refusal {
     }
 }
 
-/// Prints what was asked for; false where nobody reads it, which is no failure.
+/// Prints a text; returns false where nobody reads it, which is not a failure.
 pub fn print(text: &str) -> Result<bool, Refusal> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Refusal::host(format!("standard output: {e}")))
+            Err(Refusal::host(format!("cannot write to standard output: {e}")))
         }
         written => Ok(written.is_ok()),
     }
 }
 
-/// Says for each of several guests what came of it: its name where it went well. The code is that of the worst.
+/// Prints the result for each of several guests: its name where it succeeded. Returns the worst exit code.
 fn each(guests: &[String], results: Vec<Result<(), ControlError>>) -> Result<u8, Refusal> {
     let mut worst = code::OK;
     for (guest, result) in guests.iter().zip(results) {
@@ -123,7 +123,7 @@ pub fn start(args: StartArgs) -> Result<u8, Refusal> {
     let store = Store::open()?;
     let attached = args.attach || args.interactive;
     if attached && args.guests.len() > 1 {
-        return Err(Refusal::refused("--attach and --interactive go with one guest"));
+        return Err(Refusal::refused("--attach and --interactive are for one guest only"));
     }
     if attached && let Some(guest) = args.guests.first() {
         let how = Attached { stdin: args.interactive, proxy: true, keys: None };
@@ -213,7 +213,7 @@ pub fn stats(args: StatsArgs) -> Result<u8, Refusal> {
             true => serde_json::to_string(&list).map_err(Refusal::host)? + "\n",
             false => stats::usage_table(&list),
         };
-        // The screen's beginning, and nothing below.
+        // Moves to the screen's top left corner and clears everything below.
         let clear = if screen { "\x1b[H\x1b[J" } else { "" };
         if !print(&format!("{clear}{text}"))? || args.no_stream {
             return Ok(code::OK);

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use trine_control::record;
 use trine_hostnet::{Mode, PortMap, ports};
 
-/// What one `-p` says: a port, or a range of ports.
+/// The ports of one `-p`: a single one, or a range.
 #[derive(Clone, Debug)]
 pub struct Published(Vec<PortMap>);
 
@@ -19,11 +19,11 @@ impl FromStr for Published {
     }
 }
 
-/// `NAME:ADDRESS`.
+/// Parses `NAME:ADDRESS`.
 fn host(text: &str) -> Result<(String, IpAddr), String> {
-    let (name, address) = text.split_once(':').ok_or_else(|| format!("'{text}' is no NAME:ADDRESS"))?;
+    let (name, address) = text.split_once(':').ok_or_else(|| format!("'{text}' is not NAME:ADDRESS"))?;
     let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
-    let address = bare.parse().map_err(|_| format!("'{address}' is no address"))?;
+    let address = bare.parse().map_err(|_| format!("'{address}' is not an address"))?;
     Ok((name.into(), address))
 }
 
@@ -34,29 +34,29 @@ fn mode(text: &str) -> Result<Mode, String> {
 /// Options of networks.
 #[derive(Args)]
 pub struct NetworkArgs {
-    /// `none`: only its own loopback interface; `host`: the host's; any other name: the private network of that name,
-    /// which its first member makes, with the other members and a way out
+    /// `none`: its own loopback interface only; `host`: the host's network; any other name: the private
+    /// network of that name, which its first member creates, with the other members and access to the outside
     #[arg(long, value_name = "none|host|NAME", default_value = "none", value_parser = mode)]
     pub network: Mode,
-    /// A further name by which the other members find it
+    /// Further name by which the other members find it
     #[arg(long, value_name = "NAME")]
     pub network_alias: Vec<String>,
-    /// A port of the host that leads into it; any free one where only its own is given
+    /// Forward a port of the host to it; any free port if only the container's is given
     #[arg(long, short, value_name = "[[ADDRESS:]PORT:]PORT[/udp]")]
     pub publish: Vec<Published>,
-    /// A name server in place of the host's
+    /// Name server in place of the host's
     #[arg(long, value_name = "ADDRESS")]
     pub dns: Vec<IpAddr>,
-    /// A domain that its resolver searches
+    /// Domain that its resolver searches
     #[arg(long, value_name = "DOMAIN")]
     pub dns_search: Vec<String>,
-    /// A line of its /etc/hosts
+    /// Line of its /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = host)]
     pub add_host: Vec<(String, IpAddr)>,
 }
 
 impl NetworkArgs {
-    /// As its record has it.
+    /// The options in the form of a record.
     pub fn wanted(&self) -> Result<record::Network, Refusal> {
         let made = record::Network {
             mode: self.network.clone(),
@@ -68,10 +68,10 @@ impl NetworkArgs {
         };
         match made.mode {
             Mode::Host if !made.publish.is_empty() => Err(Refusal::refused(
-                "-p does not go with --network host: the container's ports are the host's there",
+                "-p is not for --network host: there, the container's ports are the host's",
             )),
             Mode::None | Mode::Host if !made.aliases.is_empty() => Err(Refusal::refused(
-                "--network-alias goes with a private network: give one with --network NAME",
+                "--network-alias is for private networks: choose one with --network NAME",
             )),
             _ => Ok(made),
         }

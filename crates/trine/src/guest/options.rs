@@ -1,16 +1,17 @@
-//! Which option of `trine run` goes with which kind of guest: one table. Refusals and the headings of the help come from it.
+//! One table of which option of `trine run` is for which kinds of guests. Refusals and the headings of the
+//! help come from it.
 
 use crate::Refusal;
 use crate::args::RunArgs;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
-/// Kinds of guests, as far as their options differ.
+/// The kinds of guests that differ in their options.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// `linux`, a kernel, a firmware, or an ELF file in machine mode.
+    /// A machine: `linux`, a kernel, a firmware, or an ELF file in machine mode.
     Machine = 1,
-    /// An image with a kernel of its own.
+    /// A machine that runs an image with a kernel of its own.
     ImageMachine = 2,
     /// A Linux program of another CPU.
     Program = 4,
@@ -38,19 +39,20 @@ impl Kinds {
         self.0 & kind as u8 != 0
     }
 
-    /// Whether these are machines and nothing else.
+    /// Whether the set has machines only.
     fn are_machines(self) -> bool {
         self.0 & !MACHINES.0 == 0
     }
 
-    /// The kinds in words, for somebody who has a guest of the kind `other`, which is none of them.
+    /// The kinds in words, for the user of a guest of kind `other`, which is not among them.
     fn describe(self, other: Kind) -> String {
         let name = |pair: Kinds, general, special| match self.0 & pair.0 {
             0 => None,
             _ if pair.has(other) => Some(special),
             _ => Some(general),
         };
-        let machines = if other == Kind::Machine { "images as machines" } else { "machines of no image" };
+        let machines =
+            if other == Kind::Machine { "images as machines" } else { "machines without an image" };
         let containers = if other == Kind::Bundle { "containers of images" } else { "bundles" };
         let words = [
             name(MACHINES, "machines", machines),
@@ -68,17 +70,17 @@ impl Kinds {
 const MACHINES: Kinds = Kinds::of(&[Kind::Machine, Kind::ImageMachine]);
 const CONTAINERS: Kinds = Kinds::of(&[Kind::Container, Kind::Bundle]);
 
-/// Options that go with the same kinds.
+/// Options for the same kinds.
 struct Group {
-    /// Where the help has them.
+    /// Their heading in the help.
     heading: &'static str,
-    /// The kinds.
+    /// The kinds of guests.
     kinds: Kinds,
-    /// Their long names, without the dashes.
+    /// Their long names, without dashes.
     options: &'static [&'static str],
 }
 
-/// Heading of options that all kinds of guests have.
+/// Heading of the options for all kinds of guests.
 const GUESTS: &str = "Guests (with any of these, `trine ps` and the other verbs know it)";
 
 /// All options.
@@ -180,7 +182,7 @@ const TABLE: &[Group] = &[
     },
     Group {
         heading: GUESTS,
-        // Nothing can be executed in a machine to look at its health.
+        // No command can be executed in a machine to check its health.
         kinds: Kinds::of(&[Kind::Program, Kind::Container, Kind::Bundle]),
         options: &[
             "health-cmd",
@@ -190,7 +192,7 @@ const TABLE: &[Group] = &[
             "health-start-period",
         ],
     },
-    // Only an image brings checks along.
+    // Only an image brings its own health check.
     Group { heading: GUESTS, kinds: Kinds::of(&[Kind::Container]), options: &["no-healthcheck"] },
 ];
 
@@ -198,12 +200,12 @@ fn group(option: &str) -> Option<&'static Group> {
     TABLE.iter().find(|group| group.options.contains(&option))
 }
 
-/// Options that stand on the command line, by their long names.
+/// The options on a command line, by their long names.
 #[derive(Clone, Default)]
 pub struct Given(Vec<String>);
 
 impl Given {
-    /// Those of a command line that was read.
+    /// The options of a parsed command line.
     pub fn of(command: &Command, matches: &ArgMatches) -> Given {
         let given =
             |a: &&clap::Arg| matches.value_source(a.get_id().as_str()) == Some(ValueSource::CommandLine);
@@ -215,7 +217,7 @@ impl Given {
     }
 }
 
-/// The command with its options under the headings of the table.
+/// Puts the options of a command under the headings of the table.
 pub fn grouped(command: Command) -> Command {
     command.mut_args(|arg| match arg.get_long().and_then(group) {
         Some(group) => arg.help_heading(group.heading),
@@ -223,33 +225,34 @@ pub fn grouped(command: Command) -> Command {
     })
 }
 
-/// Whether an option, with its dashes, makes a machine of the file that is named. `--as` does not: it is about images.
+/// Whether an option (with its dashes) makes the named file a machine. `--as` does not, because it is for
+/// images.
 pub fn makes_machine(option: &str) -> bool {
     let name = option.strip_prefix("--").unwrap_or_default();
     name != "as" && group(name).is_some_and(|group| group.kinds.are_machines())
 }
 
-/// Whether an option that only machines have is given.
+/// Whether an option that is for machines only was given.
 pub fn machine_is_asked(args: &RunArgs) -> bool {
     args.given.0.iter().any(|option| makes_machine(&format!("--{option}")))
 }
 
-/// What to do in place of giving an option.
+/// What to do instead of using an option.
 fn advice(option: &str, kinds: Kinds, kind: Kind) -> &'static str {
     match (option, kind) {
-        ("memory", Kind::Program) => ": what a program may use is --limit memory=SIZE",
-        ("limit", Kind::ImageMachine) => ": a machine has --memory",
-        (_, Kind::Bundle) if kinds.has(Kind::Container) => ": its config.json says that",
-        (_, Kind::Container) if kinds.has(Kind::ImageMachine) => ": --as machine makes a machine of it",
+        ("memory", Kind::Program) => ": limit a program with --limit memory=SIZE",
+        ("limit", Kind::ImageMachine) => ": use --memory for a machine",
+        (_, Kind::Bundle) if kinds.has(Kind::Container) => ": its config.json sets that",
+        (_, Kind::Container) if kinds.has(Kind::ImageMachine) => ": --as machine makes it a machine",
         _ => "",
     }
 }
 
-/// Refuses the first option of the table that does not go with a kind. `what` is a sentence that says of what kind the guest
-/// is.
+/// Refuses the first option that is not for this kind of guest. `what` is a sentence that says what kind the
+/// guest is.
 ///
 /// # Errors
-/// That refusal.
+/// The refusal.
 pub fn check(given: &Given, kind: Kind, what: &str) -> Result<(), Refusal> {
     for group in TABLE.iter().filter(|group| !group.kinds.has(kind)) {
         if let Some(option) = group.options.iter().find(|option| given.has(option)) {
@@ -260,14 +263,14 @@ pub fn check(given: &Given, kind: Kind, what: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses arguments behind what takes none.
+/// Refuses arguments of a guest that takes none.
 ///
 /// # Errors
-/// That refusal.
+/// The refusal.
 pub fn check_arguments(args: &RunArgs, kind: Kind, what: &str) -> Result<(), Refusal> {
     let why = match kind {
         _ if args.args.is_empty() => return Ok(()),
-        Kind::Machine => ": only options may stand behind it",
+        Kind::Machine => ": only options may follow it",
         Kind::Bundle => ": its config.json says what runs",
         _ => return Ok(()),
     };

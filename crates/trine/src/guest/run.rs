@@ -1,4 +1,4 @@
-//! `trine run` with a record: what `ps` and the other verbs know.
+//! `trine run` for guests with a record, which `ps` and the other verbs know.
 
 use super::target::Target;
 use crate::args::RunArgs;
@@ -12,9 +12,9 @@ use trine_control::verbs::attach::Attached;
 use trine_control::verbs::change;
 use trine_control::verbs::create::{New, create, start_attached, start_detached};
 
-/// Where the words of this command's line are that a guest is started from.
+/// The part of this command's line from which the guest is started.
 fn line(words: &[OsString], args: &RunArgs, kind: KindName) -> Line {
-    // A program stands before a `--` and its arguments; a machine has no commands beside it.
+    // A program is followed by `--` and its arguments; a machine has no arguments.
     let options = match kind {
         KindName::Program => words.len().saturating_sub(args.args.len() + 2),
         _ => words.len(),
@@ -28,8 +28,8 @@ fn health(args: &RunArgs) -> Option<HealthCheck> {
     Some(HealthCheck { command, ..args.guest.health_times() })
 }
 
-/// What was asked for. A machine has its console, and a program in the foreground the command's own input, as without a
-/// record; a container has what `-i` and `-t` say.
+/// The options for the record. A machine has its console, and a program in the foreground the command's own
+/// input, as without a record; a container has what `-i` and `-t` say.
 pub fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
     let guest = &args.guest;
     let front = !guest.detach;
@@ -58,7 +58,7 @@ pub fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
     })
 }
 
-/// Makes the guest and runs it; what cannot run is refused before anything is made.
+/// Creates the guest and runs it; a guest that cannot run is refused before anything is created.
 pub fn run(args: &RunArgs, target: &Target, words: &[OsString]) -> Result<u8, Refusal> {
     crate::be_a_command();
     let kind = match target {
@@ -81,12 +81,13 @@ pub fn run(args: &RunArgs, target: &Target, words: &[OsString]) -> Result<u8, Re
     begin(args, new)
 }
 
-/// Makes a guest of any kind and starts it, detached or with this command attached to it.
+/// Creates a guest of any kind and starts it, detached or with this command attached to it.
 pub fn begin(args: &RunArgs, new: New) -> Result<u8, Refusal> {
     begin_with(args, new, |_, _| Ok(()))
 }
 
-/// As [`begin`], with what is to be made for the guest once it has an id; where that fails, nothing of it stays.
+/// As [`begin`]; `made` creates what the guest needs once it has an id. If that fails, nothing of the guest
+/// stays.
 pub fn begin_with(
     args: &RunArgs,
     new: New,

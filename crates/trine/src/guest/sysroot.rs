@@ -1,4 +1,4 @@
-//! Roots of programs: `--sysroot`.
+//! Root directories of programs: `--sysroot`.
 
 use crate::Refusal;
 use crate::run::Display;
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use trine_image::debian::root;
 use trine_program::elf;
 
-/// Debian's suites where none is named, the preferred one first.
+/// Debian's suites that are tried if none is named, the preferred one first.
 const SUITES: &[&str] = &["trixie", "sid"];
 
-/// Where commands are looked for in a root (Debian's `/etc/profile`).
+/// Directories in which commands are looked up in a root (Debian's `/etc/profile`).
 const COMMANDS: &[&str] = &["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
 
-/// The directory that `--sysroot` names: Debian's own is fetched into the cache where it is not there yet, with these
-/// packages beside the usual ones.
+/// The directory that `--sysroot` names. Debian's is fetched into the cache if missing, with these packages
+/// besides the default ones.
 pub fn root(option: PathBuf, packages: &[String], cache: Option<&Path>) -> Result<PathBuf, Refusal> {
     let name = option.to_str().unwrap_or_default();
     let suites = match name.split_once(':') {
@@ -22,11 +22,11 @@ pub fn root(option: PathBuf, packages: &[String], cache: Option<&Path>) -> Resul
         Some(("debian", suite)) => &[suite],
         _ if !packages.is_empty() => {
             return Err(Refusal::refused(format!(
-                "--packages goes with a root that is fetched: --sysroot debian, not {name}"
+                "--packages is for a root that is fetched: use --sysroot debian, not {name}"
             )));
         }
         _ if option.is_dir() => return std::path::absolute(&option).map_err(Refusal::host),
-        _ => return Err(Refusal::refused(format!("--sysroot {name}: there is no such directory"))),
+        _ => return Err(Refusal::refused(format!("--sysroot {name}: this directory does not exist"))),
     };
     let cache = cache.map_or_else(trine_base::xdg::cache, |dir| Ok(dir.into())).map_err(Refusal::host)?;
     let more: BTreeSet<&str> =
@@ -37,15 +37,15 @@ pub fn root(option: PathBuf, packages: &[String], cache: Option<&Path>) -> Resul
     let made = root::root(&cache, suites, "riscv64", &all, show);
     display.clear();
     let made =
-        made.map_err(|e| Refusal::host(format!("{e}; another suite may serve: --sysroot debian:forky")))?;
+        made.map_err(|e| Refusal::host(format!("{e}; another suite may have it: --sysroot debian:forky")))?;
     if let Some(why) = made.refused {
         eprintln!("trine: this root is Debian {}, because {why}", made.suite);
     }
     Ok(made.dir)
 }
 
-/// The file that is meant with a root: a path below it, or a command in its directories. Outside of it only a program
-/// of the guest's CPU is meant: other files that are there are the host's own.
+/// Finds the file of a program in a root: a path below it, or a command in its directories. Outside the root,
+/// only a program of the guest's CPU is accepted: other files there belong to the host.
 pub fn find(root: &Path, thing: &str) -> Result<PathBuf, Refusal> {
     let path = Path::new(thing);
     let is_file = |p: &PathBuf| p.is_file();
@@ -72,7 +72,7 @@ pub fn find(root: &Path, thing: &str) -> Result<PathBuf, Refusal> {
     if is_file(&inside) { Ok(inside) } else { missing(thing.into()) }
 }
 
-/// An absolute path below the program's root, where it is there.
+/// An absolute path below the program's root, if it exists there.
 pub fn below(root: Option<&PathBuf>, path: PathBuf) -> PathBuf {
     let Some(root) = root.filter(|_| path.is_absolute()) else { return path };
     let below = root.join(path.strip_prefix("/").unwrap_or(&path));

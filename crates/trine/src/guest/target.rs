@@ -1,5 +1,5 @@
-//! What the thing is that `trine run` is given: the one place that decides it. What the user said decides before what a file
-//! looks like.
+//! The one place that decides what THING of `trine run` is. What the user said is considered before what a
+//! file looks like.
 
 use super::options::{self, Kind};
 use super::{effects, sysroot};
@@ -17,33 +17,33 @@ use trine_program::elf;
 /// What is to be run.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Debian's kernel: a machine.
+    /// A machine with Debian's kernel.
     Linux,
-    /// A kernel, or an ELF file in machine mode: a machine.
+    /// A machine with this kernel, or with this ELF file in machine mode.
     File(PathBuf),
-    /// A firmware with nothing above it: a machine.
+    /// A machine with a firmware and nothing else.
     Firmware,
-    /// An image by its name, with a kernel of its own: a machine.
+    /// A machine that runs the image of this name with a kernel of its own.
     ImageMachine(String),
     /// A Linux program of another CPU.
     Program {
         /// The executable.
         path: PathBuf,
-        /// The root of its libraries.
+        /// The root directory with its libraries.
         root: Option<PathBuf>,
     },
-    /// An image by its name: a container.
+    /// A container of the image of this name.
     Image(String),
-    /// A bundle's directory: a container.
+    /// A container of the bundle in this directory.
     Bundle(PathBuf),
 }
 
 impl Target {
-    /// What the options and the thing mean together. The root of a program is fetched where it is not here yet, once nothing
-    /// else stands in the way.
+    /// Decides what the options and the thing mean together. A program's root is fetched if missing, once
+    /// everything else has been checked.
     ///
     /// # Errors
-    /// Where nothing can be made of it, or an option does not go with what it is.
+    /// Fails where the thing cannot be run, or an option is not for what it is.
     pub fn resolve(args: &RunArgs) -> Result<Target, Refusal> {
         let target = match &args.sysroot {
             Some(root) if is_program_of_root(args) => {
@@ -60,7 +60,7 @@ impl Target {
         Ok(target)
     }
 
-    /// What the thing is where it is not looked for in a root.
+    /// Decides what a thing is that is not looked up in a root.
     fn named(args: &RunArgs) -> Result<Target, Refusal> {
         let Some(thing) = args.thing.as_deref() else {
             return Ok(args.kernel.clone().map_or(Target::Firmware, Target::File));
@@ -80,7 +80,7 @@ impl Target {
         if !path.exists() {
             return Err(unknown(args));
         }
-        // A bare-metal file may look as a program does.
+        // A bare-metal file may look like a program.
         if args.firmware.is_some() {
             return Ok(Target::File(path.into()));
         }
@@ -102,7 +102,7 @@ impl Target {
         }
     }
 
-    /// A sentence that says what it is, and by which option where that is not to be seen.
+    /// A sentence that says what it is, and because of which option if that is not obvious.
     fn describe(&self, args: &RunArgs) -> String {
         let thing = args.thing.as_deref().unwrap_or_default();
         match self {
@@ -120,12 +120,13 @@ impl Target {
         }
     }
 
-    /// Refuses options and arguments that do not go with it.
+    /// Refuses options and arguments that are not for it.
     fn check(&self, args: &RunArgs) -> Result<(), Refusal> {
         let (kind, what) = (self.kind(), self.describe(args));
         let fits = options::check(&args.given, kind, &what)
             .and_then(|()| options::check_arguments(args, kind, &what));
-        // Who gives a program's options means a program: that it is damaged is the better reason.
+        // A user who gives options for programs means a program: that its file is damaged is the better
+        // reason.
         if let (Target::File(path), Err(_)) = (self, &fits)
             && args.firmware.is_none()
             && let Some(why) = elf::damage(path)
@@ -140,7 +141,7 @@ impl Target {
     }
 }
 
-/// What is said of a thing that is nothing.
+/// The error for a thing that is neither a file nor a name.
 pub fn unknown(args: &RunArgs) -> Refusal {
     let thing = args.thing.as_deref().unwrap_or_default();
     Refusal::refused(format!("'{thing}' is neither a file nor the name of a guest (known: {LINUX})"))
@@ -149,18 +150,19 @@ pub fn unknown(args: &RunArgs) -> Refusal {
 /// The name of Debian's kernel.
 const LINUX: &str = "linux";
 
-/// Whether a word may be an image's name, and is no path.
+/// Whether a word may be the name of an image, and is not a path.
 fn is_image_name(word: &str) -> bool {
     word != LINUX && !word.starts_with(['.', '/']) && word.parse::<Name>().is_ok()
 }
 
-/// The container that a word means: a directory with a configuration, or what is not a file and may be an image's name.
+/// The container that a word means: a directory with a configuration, or a word that is not a file and may be
+/// the name of an image.
 fn container(word: &str) -> Option<Target> {
     let path = Path::new(word);
     if path.join("config.json").is_file() {
         return Some(Target::Bundle(path.into()));
     }
-    // A directory that is not a bundle is nothing else that could run.
+    // A directory that is not a bundle cannot be run as anything else.
     let free = !path.exists() || path.is_dir();
     (free && is_image_name(word)).then(|| Target::Image(word.into()))
 }
@@ -176,11 +178,11 @@ fn image_as_machine(thing: &str) -> Result<Target, Refusal> {
         return Ok(Target::File(path.into()));
     }
     Err(Refusal::refused(format!(
-        "--as machine makes a machine of an image: '{thing}' is not an image's name (`trine images` lists those here)"
+        "--as machine is for images: '{thing}' is not the name of an image (`trine images` lists those here)"
     )))
 }
 
-/// Whether the thing is looked for in the root that `--sysroot` names: nothing that is said makes a machine of it.
+/// Whether the thing is looked up in the root that `--sysroot` names: no option makes it a machine.
 fn is_program_of_root(args: &RunArgs) -> bool {
     let named = args.thing.as_deref().is_some_and(|thing| thing != LINUX);
     named && args.kind.is_none() && !options::machine_is_asked(args)
@@ -198,32 +200,32 @@ fn program_of_root(root: PathBuf, thing: &str) -> Result<Target, Refusal> {
     })
 }
 
-/// An executable that neither a program nor a machine of ours can be made of.
+/// Refuses an executable that Trine can run neither as a program nor as a machine.
 fn refuse_other_cpus(file: &Path) -> Result<(), Refusal> {
     let mut head = [0; 20];
     let whole = file.is_file() && File::open(file).is_ok_and(|f| f.read_exact_at(&mut head, 0).is_ok());
     match Cpu::of(&head).filter(|cpu| whole && *cpu != Cpu::RISCV64).map(Cpu::name) {
         None => Ok(()),
         Some(cpu) => {
-            let host = if cpu == "x86-64" { ", as this host does by itself" } else { "" };
+            let host = if cpu == "x86-64" { ", which this host runs by itself" } else { "" };
             Err(Refusal::refused(format!("{} is for {cpu}{host}: Trine runs riscv64", file.display())))
         }
     }
 }
 
-/// What the options before the thing have said, when the command line is not read yet.
+/// What the options before the thing mean, while the command line is not parsed yet.
 #[derive(Default)]
 pub struct Before {
-    /// There is a root of its own.
+    /// Whether a sysroot is given.
     sysroot: bool,
-    /// What only a machine has.
+    /// Whether an option for machines only is given.
     machine: bool,
-    /// What an image is to become.
+    /// Whether the kind of guest for an image is given.
     kind: bool,
 }
 
 impl Before {
-    /// Takes an option, with its dashes.
+    /// Adds an option, with its dashes.
     pub fn add(&mut self, option: &str) {
         self.sysroot |= option == "--sysroot";
         self.kind |= option == "--as";
@@ -235,7 +237,7 @@ impl Before {
         !self.sysroot && !self.kind && thing.to_str().is_some_and(|thing| container(thing).is_some())
     }
 
-    /// Whether what stands behind a thing is its own.
+    /// Whether the words that follow a thing are its arguments.
     pub fn has_arguments(&self, thing: &OsStr, behind: &[OsString]) -> bool {
         let (path, name) = (Path::new(thing), thing.to_str().unwrap_or_default());
         if name == LINUX {
@@ -244,20 +246,20 @@ impl Before {
         if self.sysroot || (self.kind && is_image_name(name)) {
             return true;
         }
-        // A firmware, a kernel, a disk: what the user says makes a machine of it.
+        // A firmware, a kernel or a disk makes it a machine.
         if self.machine {
             return false;
         }
         match path.exists() {
             true => path.is_dir() || (elf::is_program(path) && !firmware_behind(path, behind)),
-            // An image that is fetched; of a file that is not there, that is said.
+            // An image, which is fetched; for a missing file this is reported later.
             false => !name.starts_with(['.', '/']),
         }
     }
 }
 
-/// Whether the words behind an ELF file still speak of a machine, and are not arguments of a program: a firmware is named, and
-/// nothing in the file says that it is for Linux.
+/// Whether the words that follow an ELF file are options of a machine and not arguments of a program: a
+/// firmware is named, and nothing in the file says that it is for Linux.
 fn firmware_behind(file: &Path, words: &[OsString]) -> bool {
     let is_it =
         |word: &OsString| word.to_str().is_some_and(|w| w == "--firmware" || w.starts_with("--firmware="));

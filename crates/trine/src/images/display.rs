@@ -1,4 +1,4 @@
-//! How far fetching and unpacking got, on standard error where that is a terminal.
+//! The progress of fetching and unpacking, on standard error if that is a terminal.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::HashMap;
@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use trine_base::text::{line, plain};
 use trine_oci::Progress;
 
-/// A bar an item.
+/// A progress bar for each item.
 pub struct Display {
-    /// Where the bars are; nowhere if nobody looks.
+    /// The bars; `None` if they are not shown.
     bars: Option<MultiProgress>,
     each: Mutex<HashMap<String, ProgressBar>>,
 }
@@ -20,7 +20,7 @@ impl Display {
         Display { bars, each: Mutex::default() }
     }
 
-    /// Takes everything off the screen.
+    /// Removes everything from the screen.
     pub fn clear(&self) {
         if let Some(bars) = &self.bars {
             drop(bars.clear());
@@ -28,10 +28,10 @@ impl Display {
     }
 }
 
-/// What an item is called on the screen.
+/// The name of an item on the screen.
 fn called(item: &str) -> String {
     let name = item.rsplit(['/', ':']).next().unwrap_or(item);
-    // An archive says how its members are called.
+    // An archive has its own names for its members.
     line(name, usize::MAX).chars().take(12).collect()
 }
 

@@ -9,7 +9,7 @@ pub fn export(args: ExportArgs) -> Result<u8, Refusal> {
     let store = store()?;
     let to: Location = args.to.parse()?;
     let image = store.resolve(&args.image, &or_host(args.platform))?;
-    // Nothing of it may go while it is written.
+    // Held so that no part of the image is removed while it is written.
     let working = store.working()?;
     for part in image.parts().chain([&image.held().manifest]) {
         if !working.hold(part.digest())? {

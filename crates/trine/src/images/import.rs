@@ -5,12 +5,12 @@ use crate::{Refusal, code};
 use trine_oci::Name;
 use trine_oci::transport::{self, Importing, Location, Settings};
 
-/// A command as a JSON list, or as words.
+/// Parses a command: a JSON list, or words.
 fn command(text: Option<&str>) -> Result<Vec<String>, Refusal> {
     match text {
         None => Ok(Vec::new()),
         Some(text) if text.trim_start().starts_with('[') => serde_json::from_str(text)
-            .map_err(|e| Refusal::refused(format!("'{text}' is no JSON list of words: {e}"))),
+            .map_err(|e| Refusal::refused(format!("'{text}' is not a JSON list of words: {e}"))),
         Some(text) => Ok(text.split_whitespace().map(String::from).collect()),
     }
 }

@@ -5,7 +5,7 @@ use crate::Refusal;
 use serde_json::{Value, json};
 use trine_oci::{Error, Platform};
 
-/// All there is to say of an image, as JSON; none where there is no such image.
+/// Everything that is known of an image, as JSON; `None` where there is no such image.
 pub fn image(text: &str, platform: Option<&Platform>) -> Result<Option<Value>, Refusal> {
     let host = Platform::host();
     let store = store()?;

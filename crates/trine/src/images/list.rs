@@ -1,4 +1,4 @@
-//! `trine images`: what is here.
+//! `trine images`: lists the images that are here.
 
 use super::{ImagesArgs, print, short, size, store, table};
 use crate::{Refusal, code};

@@ -1,4 +1,4 @@
-//! The verbs of images. One file a verb.
+//! The verbs for images, one file each.
 
 mod display;
 mod export;
@@ -39,16 +39,16 @@ $XDG_CONFIG_HOME/trine/registries.toml or /etc/trine/registries.toml.")]
     Push(PushArgs),
     /// List the images that are here.
     Images(ImagesArgs),
-    /// Take names of images away, and with the last one the image.
+    /// Remove names of images, and the image with its last name.
     #[command(after_help = "Examples:
   trine rmi alpine                                 the name for every platform
   trine rmi --platform linux/riscv64 alpine
   trine rmi 3f1b9c                                 every name of the image of this ID
   trine rmi --garbage                              only what no name leads to")]
     Rmi(RmiArgs),
-    /// Give an image one more name.
+    /// Give an image another name.
     Tag(TagArgs),
-    /// Take in an image from an archive or a layout, or a root file system.
+    /// Import an image from an archive or a layout, or a root file system.
     #[command(after_help = "Examples:
   trine import saved.tar                           of `docker save` or `trine export`
   trine import oci:DIR:TAG app:1                   an OCI layout
@@ -68,7 +68,7 @@ What is written: FILE, -, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:
 }
 
 impl ImageVerb {
-    /// Does it.
+    /// Executes the verb.
     pub fn run(self) -> Result<u8, Refusal> {
         match self {
             #[cfg(feature = "registry")]
@@ -89,10 +89,10 @@ impl ImageVerb {
     }
 }
 
-/// How a registry is spoken to.
+/// Options for the connection to a registry.
 #[derive(Args)]
 pub struct RegistryArgs {
-    /// Take certificates that cannot be verified, and plain HTTP
+    /// Accept certificates that cannot be verified, and plain HTTP
     #[arg(long)]
     pub insecure: bool,
 }
@@ -103,7 +103,7 @@ pub struct PullArgs {
     /// Names of images, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME]
     #[arg(required = true)]
     pub image: Vec<String>,
-    /// For another platform than the host's, such as linux/riscv64
+    /// Platform other than the host's, such as linux/riscv64
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
     pub platform: Option<Platform>,
     /// Ask this registry first
@@ -111,7 +111,7 @@ pub struct PullArgs {
     pub mirror: Vec<String>,
     #[command(flatten)]
     pub registry: RegistryArgs,
-    /// Print nothing but the ID
+    /// Print only the ID
     #[arg(long, short)]
     pub quiet: bool,
     /// Print JSON
@@ -124,14 +124,14 @@ pub struct PullArgs {
 pub struct PushArgs {
     /// The image
     pub image: String,
-    /// The name there, where it is another
+    /// Name in the registry, if it is another one
     pub name: Option<String>,
-    /// The image for this platform
+    /// Platform of the image
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
     pub platform: Option<Platform>,
     #[command(flatten)]
     pub registry: RegistryArgs,
-    /// Print nothing but the digest
+    /// Print only the digest
     #[arg(long, short)]
     pub quiet: bool,
     /// Print JSON
@@ -142,12 +142,12 @@ pub struct PushArgs {
 /// Arguments of `trine images`.
 #[derive(Args)]
 pub struct ImagesArgs {
-    /// Only images whose name has this text
+    /// Show only images whose name contains this text
     pub filter: Option<String>,
     /// Print only IDs
     #[arg(long, short, conflicts_with = "json")]
     pub quiet: bool,
-    /// Print IDs and digests whole
+    /// Do not shorten IDs and digests
     #[arg(long)]
     pub no_trunc: bool,
     /// Print JSON
@@ -164,10 +164,10 @@ pub struct RmiArgs {
     /// Only for this platform
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
     pub platform: Option<Platform>,
-    /// Take the name away even where a guest uses the image, which stays until the guest is gone
+    /// Remove the name even if a guest uses the image, which stays until the guest is removed
     #[arg(long, short)]
     pub force: bool,
-    /// Remove what no name leads to and nobody uses (rmi does so at its end anyway)
+    /// Remove everything that no name refers to and nobody uses (rmi does so at its end anyway)
     #[arg(long)]
     pub garbage: bool,
     /// Print JSON
@@ -183,7 +183,7 @@ pub struct TagArgs {
     /// Its new names
     #[arg(required = true)]
     pub name: Vec<String>,
-    /// The image for this platform
+    /// Platform of the image
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
     pub platform: Option<Platform>,
 }
@@ -191,30 +191,30 @@ pub struct TagArgs {
 /// Arguments of `trine import`.
 #[derive(Args)]
 pub struct ImportArgs {
-    /// What is taken in
+    /// What to import
     #[arg(value_name = "FROM")]
     pub from: String,
-    /// Its name; an archive of images may say it itself
+    /// Its name; an archive of images may contain it
     pub name: Option<String>,
-    /// The platform to choose; of a root file system, the one that it is for
+    /// Platform to choose; for a root file system, the one that it is for
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
     pub platform: Option<Platform>,
-    /// Of a root file system: what runs (JSON list, or words)
+    /// For a root file system: default command (JSON list, or words)
     #[arg(long, value_name = "COMMAND")]
     pub cmd: Option<String>,
-    /// Of a root file system: what runs always (JSON list, or words)
+    /// For a root file system: entry point, which is always executed (JSON list, or words)
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
-    /// Of a root file system: a variable of the environment
+    /// For a root file system: environment variable
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
-    /// Of a root file system: where what runs starts
+    /// For a root file system: working directory
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<String>,
-    /// Of a root file system: as whom it runs
+    /// For a root file system: user
     #[arg(long, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
-    /// Print nothing but the ID
+    /// Print only the ID
     #[arg(long, short)]
     pub quiet: bool,
     /// Print JSON
@@ -227,10 +227,10 @@ pub struct ImportArgs {
 pub struct ExportArgs {
     /// The image: a name or an ID
     pub image: String,
-    /// Where it goes
+    /// Where to write it
     #[arg(value_name = "TO")]
     pub to: String,
-    /// The image for this platform
+    /// Platform of the image
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = Platform::from_str)]
     pub platform: Option<Platform>,
 }
@@ -246,7 +246,7 @@ fn store() -> Result<Store, Refusal> {
     Ok(Store::open()?)
 }
 
-/// The platform asked for, or the host's.
+/// The given platform, or the host's.
 pub fn or_host(platform: Option<Platform>) -> Platform {
     platform.unwrap_or_else(Platform::host)
 }
@@ -254,7 +254,7 @@ pub fn or_host(platform: Option<Platform>) -> Platform {
 #[cfg(feature = "registry")]
 pub use registry::fetch;
 
-/// Without the feature `registry` nothing is fetched.
+/// Without the feature `registry`, nothing can be fetched.
 #[cfg(not(feature = "registry"))]
 pub fn fetch(_: &Store, name: &str, _: Option<Platform>, _: bool) -> Result<Image, Refusal> {
     Err(Refusal::refused(format!(
@@ -262,7 +262,7 @@ pub fn fetch(_: &Store, name: &str, _: Option<Platform>, _: bool) -> Result<Imag
     )))
 }
 
-/// What a verb that brought an image says.
+/// Prints the result of a verb that brought an image.
 fn said(image: &Image, quiet: bool, json: bool) {
     let name = image.name().map(ToString::to_string);
     match (json, quiet) {
@@ -279,7 +279,7 @@ fn said(image: &Image, quiet: bool, json: bool) {
     }
 }
 
-/// A table whose columns fit what is in them. Images say what stands there: nothing of it acts on the terminal.
+/// Formats a table; each column is as wide as its contents. Text from images is made safe for the terminal.
 fn table(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = rows.iter().map(|r| r.iter().map(|c| line(c, 1000)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -298,12 +298,12 @@ fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Writes to standard output; nobody reading is no failure of the command.
+/// Writes to standard output; it is not a failure if nobody reads it.
 fn print(text: &str) {
     drop(std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes()));
 }
 
-/// A size for people, in powers of ten as registries and Docker count.
+/// A size for people, in powers of ten, as registries and Docker count.
 fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
@@ -321,7 +321,7 @@ fn size(bytes: u64) -> String {
     format!("{value:.2} TB")
 }
 
-/// The first digits of a digest, as many as people need.
+/// The first digits of a digest, which are unique enough for people.
 fn short(digest: &trine_oci::Digest) -> String {
     digest.digest().chars().take(12).collect()
 }

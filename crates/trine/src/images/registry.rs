@@ -45,7 +45,7 @@ fn one(store: &Store, text: &str, options: &Options, display: &Display) -> trine
     }
 }
 
-/// An image for a container that is to run.
+/// Fetches an image for a container that will run.
 pub fn fetch(
     store: &Store,
     name: &str,
@@ -66,7 +66,7 @@ pub fn push(args: PushArgs) -> Result<u8, Refusal> {
     let image = store.resolve(&args.image, &or_host(args.platform))?;
     let to: Name = match (&args.name, image.name()) {
         (Some(name), _) => name.parse()?,
-        // By an ID, the image has names, but none is meant.
+        // An image that is given by its ID has names, but none of them is meant.
         (None, Some(name)) if args.image.parse::<Name>().is_ok_and(|n| n == *name) => name.clone(),
         _ => {
             return Err(Refusal::refused(

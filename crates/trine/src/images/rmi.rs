@@ -1,4 +1,4 @@
-//! `trine rmi`: names of images go, and what nobody needs then.
+//! `trine rmi`: removes names of images, and everything that is not needed any more.
 
 use super::{RmiArgs, print, size, store};
 use crate::{Refusal, code};
@@ -31,7 +31,7 @@ pub fn rmi(args: RmiArgs) -> Result<u8, Refusal> {
     } else {
         for name in &names {
             let short = name.parse().map_or_else(|_| name.clone(), |n: Name| n.short());
-            print(&format!("name taken away: {short}\n"));
+            print(&format!("name removed: {short}\n"));
         }
         for image in &images {
             print(&format!("removed: {image}\n"));

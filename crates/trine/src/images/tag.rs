@@ -1,4 +1,4 @@
-//! `trine tag`: one more name.
+//! `trine tag`: gives an image another name.
 
 use super::{TagArgs, or_host, store};
 use crate::{Refusal, code};

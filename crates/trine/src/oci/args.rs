@@ -1,4 +1,4 @@
-//! The command line of `trine oci`: that of runc 1.2, which containerd, Podman and Docker write.
+//! The command line of `trine oci`: that of runc 1.2, which containerd, Podman and Docker use.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -12,26 +12,26 @@ const EXAMPLES: &str = "Examples:
 
 Exit codes: 1 for every failure; `run` and `exec` end with their process's, 128+n for signal n.";
 
-/// An OCI runtime (Runtime Specification 1.2): what containerd, Podman and Docker start containers by.
+/// An OCI runtime (Runtime Specification 1.2), with which containerd, Podman and Docker run containers.
 #[derive(Parser)]
 #[command(name = "oci", after_help = EXAMPLES, disable_version_flag = true, arg_required_else_help = true)]
 pub struct Oci {
-    /// Directory of what runs [default: oci in trine's runtime directory]
+    /// Directory for runtime state [default: oci in trine's runtime directory]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// File that errors are written to, too
+    /// File to which errors are written as well
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// How they are written there
+    /// Format of that file
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// Write more
     #[arg(long)]
     pub debug: bool,
-    /// Control groups' paths are systemd's: slice:prefix:name
+    /// Control group paths are systemd's: slice:prefix:name
     #[arg(long)]
     pub systemd_cgroup: bool,
-    /// Whether the caller is no root (found out without)
+    /// Whether the caller is not root (detected automatically)
     #[arg(long, value_name = "auto|true|false", default_value = "auto", hide = true)]
     pub rootless: String,
     /// Not used: containers are not checkpointed
@@ -57,19 +57,19 @@ pub enum LogFormat {
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Make a container whose program waits to be started
+    /// Create a container whose program waits to be started
     Create(Create),
-    /// Start the program of a container that was made
+    /// Start the program of a created container
     Start(Id),
-    /// Make a container, run its program and take it away
+    /// Create a container, run its program and delete it
     Run(Run),
     /// Print a container's state
     State(Id),
     /// Send a signal to a container's first process
     Kill(Kill),
-    /// Take a container away
+    /// Delete a container
     Delete(Delete),
-    /// Print the containers
+    /// List containers
     List(List),
     /// Run another process in a container
     Exec(Exec),
@@ -77,37 +77,37 @@ pub enum Verb {
     Ps(Ps),
     /// Freeze a container's processes
     Pause(Id),
-    /// Let a container's processes go on
+    /// Resume a container's processes
     Resume(Id),
-    /// Change a container's limits
+    /// Change a container's resource limits
     Update(Update),
-    /// Print what a container uses, and when its memory runs out
+    /// Print a container's resource usage, and when its memory runs out
     Events(Events),
-    /// Print what this runtime can do (JSON)
+    /// Print the features of this runtime (JSON)
     Features,
-    /// Write a configuration to begin with
+    /// Write a configuration to start from
     Spec(Spec),
 }
 
 /// `exec`.
 #[derive(Args)]
 pub struct Exec {
-    /// Socket that the terminal is sent to
+    /// Socket to which the terminal is sent
     #[arg(long, value_name = "PATH")]
     pub console_socket: Option<PathBuf>,
-    /// Directory that the program begins in
+    /// Working directory of the program
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,
-    /// Variable of its environment (again for more)
+    /// Environment variable (may be repeated)
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
     /// Give it a terminal
     #[arg(long, short)]
     pub tty: bool,
-    /// Who it is
+    /// User
     #[arg(long, short, value_name = "UID[:GID]")]
     pub user: Option<String>,
-    /// More groups that it is in (again for more)
+    /// Supplementary group (may be repeated)
     #[arg(long, short = 'g', value_name = "GID")]
     pub additional_gids: Vec<u32>,
     /// File with all of this (JSON of the configuration's 'process')
@@ -116,31 +116,31 @@ pub struct Exec {
     /// Let it run in the background
     #[arg(long, short)]
     pub detach: bool,
-    /// File that the process's number is written to
+    /// File to which the process ID is written
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// Its label (SELinux)
+    /// SELinux label
     #[arg(long, value_name = "LABEL")]
     pub process_label: Option<String>,
-    /// Its profile (AppArmor)
+    /// AppArmor profile
     #[arg(long, value_name = "PROFILE")]
     pub apparmor: Option<String>,
-    /// It gains no privileges by executing others
+    /// Gain no privileges by executing other programs
     #[arg(long)]
     pub no_new_privs: bool,
-    /// Capability that it gets, too (again for more)
+    /// Additional capability (may be repeated)
     #[arg(long, short, value_name = "CAP_NAME")]
     pub cap: Vec<String>,
-    /// Descriptors from 3 on that it gets
+    /// Number of descriptors, from 3 on, that the process inherits
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// Control group below the container's that it is in; with controllers, where each has a tree of its own (again for more)
+    /// Control group below the container's; with controllers, if each has a tree of its own (may be repeated)
     #[arg(long, value_name = "[CONTROLLER,…:]PATH")]
     pub cgroup: Vec<String>,
-    /// Also in a paused container, where it waits
+    /// Also in a paused container, in which the process waits
     #[arg(long)]
     pub ignore_paused: bool,
-    /// The container's name
+    /// Name of the container
     pub id: String,
     /// Program and arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -150,23 +150,23 @@ pub struct Exec {
 /// `ps`.
 #[derive(Args)]
 pub struct Ps {
-    /// How it is printed
+    /// Output format
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// The container's name
+    /// Name of the container
     pub id: String,
     /// Options of ps(1) [default: -ef]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub options: Vec<String>,
 }
 
-/// `update`: limits as they are named in a configuration, or one by one.
+/// `update`: resource limits, either as in a configuration or one by one.
 #[derive(Args)]
 pub struct Update {
-    /// File with all of them (JSON of the configuration's 'linux.resources'; - is standard input)
+    /// File with all limits (JSON of the configuration's 'linux.resources'; - is standard input)
     #[arg(long, short, value_name = "FILE")]
     pub resources: Option<PathBuf>,
-    /// Weight among others at disks, 10 to 1000
+    /// Weight against others when disks are busy, 10 to 1000
     #[arg(long, value_name = "N")]
     pub blkio_weight: Option<u16>,
     /// Length of a CPU period (µs)
@@ -178,7 +178,7 @@ pub struct Update {
     /// CPU time saved up for later periods (µs)
     #[arg(long, value_name = "N")]
     pub cpu_burst: Option<u64>,
-    /// Weight among others at CPUs
+    /// Weight against others when CPUs are busy
     #[arg(long, value_name = "N")]
     pub cpu_share: Option<u64>,
     /// Length of a period for real-time processes (µs)
@@ -187,31 +187,31 @@ pub struct Update {
     /// Real-time CPU time in a period (µs)
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub cpu_rt_runtime: Option<i64>,
-    /// 1: only where nobody else wants the CPU
+    /// 1: run only when nobody else needs the CPU
     #[arg(long, value_name = "N")]
     pub cpu_idle: Option<i64>,
-    /// CPUs
+    /// CPUs that may be used
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<String>,
-    /// Memory nodes
+    /// Memory nodes that may be used
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<String>,
-    /// Memory (bytes, or with k, M, G; -1 is any)
+    /// Memory limit (bytes, or with k, M, G; -1: no limit)
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory: Option<String>,
-    /// Memory that is aimed at where it is scarce
+    /// Memory that is aimed at when memory is scarce
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_reservation: Option<String>,
-    /// Memory and swap space
+    /// Limit of memory and swap together
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_swap: Option<String>,
-    /// Not used: this memory is counted with the rest
+    /// Ignored: this memory is counted with the rest
     #[arg(long, hide = true, allow_hyphen_values = true)]
     pub kernel_memory: Option<String>,
-    /// Not used: this memory is counted with the rest
+    /// Ignored: this memory is counted with the rest
     #[arg(long, hide = true, allow_hyphen_values = true)]
     pub kernel_memory_tcp: Option<String>,
-    /// Processes and threads
+    /// Limit of processes and threads
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
     /// Not supported
@@ -220,7 +220,7 @@ pub struct Update {
     /// Not supported
     #[arg(long, hide = true)]
     pub mem_bw_schema: Option<String>,
-    /// The container's name
+    /// Name of the container
     pub id: String,
 }
 
@@ -230,10 +230,10 @@ pub struct Events {
     /// Time between two lines, such as 5s or 500ms
     #[arg(long, value_name = "TIME", default_value = "5s")]
     pub interval: String,
-    /// Print one line and end
+    /// Print once and exit
     #[arg(long)]
     pub stats: bool,
-    /// The container's name
+    /// Name of the container
     pub id: String,
 }
 
@@ -248,35 +248,35 @@ pub struct Spec {
     pub rootless: bool,
 }
 
-/// A container.
+/// The name of a container.
 #[derive(Args)]
 pub struct Id {
-    /// Its name
+    /// Name of the container
     pub id: String,
 }
 
-/// How a container is made.
+/// Options for creating a container.
 #[derive(Args)]
 pub struct Create {
     /// Directory of the bundle
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
-    /// Socket that the terminal is sent to
+    /// Socket to which the terminal is sent
     #[arg(long, value_name = "PATH")]
     pub console_socket: Option<PathBuf>,
-    /// File that the process's number is written to
+    /// File to which the process ID is written
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// Move to the root without pivot_root, for hosts that run from a RAM disk
+    /// Change the root without pivot_root, for hosts that run from a RAM disk
     #[arg(long)]
     pub no_pivot: bool,
     /// Keep the caller's session keyring
     #[arg(long)]
     pub no_new_keyring: bool,
-    /// Descriptors from 3 on that the program gets
+    /// Number of descriptors, from 3 on, that the program inherits
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// The container's name
+    /// Name of the container
     pub id: String,
 }
 
@@ -288,10 +288,10 @@ pub struct Run {
     /// Let it run in the background
     #[arg(long, short)]
     pub detach: bool,
-    /// Do not take it away when its program has ended
+    /// Do not delete it when its program has ended
     #[arg(long)]
     pub keep: bool,
-    /// Do not become the parent of processes that lose theirs
+    /// Do not become a child subreaper
     #[arg(long)]
     pub no_subreaper: bool,
 }
@@ -299,10 +299,10 @@ pub struct Run {
 /// `kill`.
 #[derive(Args)]
 pub struct Kill {
-    /// All of the container's processes
+    /// Send it to all of the container's processes
     #[arg(long, short)]
     pub all: bool,
-    /// Its name
+    /// Name of the container
     pub id: String,
     /// Name or number of the signal
     #[arg(default_value = "SIGTERM")]
@@ -312,14 +312,14 @@ pub struct Kill {
 /// `delete`.
 #[derive(Args)]
 pub struct Delete {
-    /// End it first; that it is not there is no error
+    /// Kill it first; it is not an error if it does not exist
     #[arg(long, short)]
     pub force: bool,
-    /// Its name
+    /// Name of the container
     pub id: String,
 }
 
-/// How a list is printed.
+/// The format of a list.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people
@@ -331,15 +331,15 @@ pub enum Format {
 /// `list`.
 #[derive(Args)]
 pub struct List {
-    /// How it is printed
+    /// Output format
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// Only names
+    /// Print only names
     #[arg(long, short)]
     pub quiet: bool,
 }
 
-/// The arguments of `trine oci`, where this is one: from its name on. A link named `trine-oci` is one, too.
+/// The arguments of `trine oci`, from its name on, if this is one. A link named `trine-oci` is one, too.
 pub fn line() -> Option<Vec<OsString>> {
     let mut all = std::env::args_os();
     let name = PathBuf::from(all.next()?);

@@ -48,7 +48,7 @@ pub fn exec(container: &Container, args: Exec, log: &Log) -> Result<u8> {
     }
 }
 
-/// `--cgroup`: a group, or controllers of the first version and theirs.
+/// Parses `--cgroup`: a group, or for cgroup v1 controllers and their group.
 fn below(text: &str) -> Below {
     match text.split_once(':') {
         Some((names, dir)) => {
@@ -64,10 +64,10 @@ fn read(path: &Path) -> Result<Process> {
     serde_json::from_slice(&text).map_err(|error| Error::refused(format!("{}: {error}", what())))
 }
 
-/// The container's own process with changes.
+/// The container's own process with the changes that the options ask for.
 fn described(container: &Container, args: &Exec) -> Result<Process> {
     if args.line.is_empty() {
-        return Err(Error::refused("exec needs a program, or --process"));
+        return Err(Error::refused("exec needs a command, or --process"));
     }
     let mut process = container.config()?.process().clone().unwrap_or_default();
     process.set_args(Some(args.line.clone()));
@@ -78,8 +78,9 @@ fn described(container: &Container, args: &Exec) -> Result<Process> {
     }
     if let Some(user) = &args.user {
         let (uid, gid) = user.split_once(':').map_or((user.as_str(), None), |(u, g)| (u, Some(g)));
-        let number =
-            |text: &str| text.parse::<u32>().map_err(|_| Error::refused(format!("--user {user}: no number")));
+        let number = |text: &str| {
+            text.parse::<u32>().map_err(|_| Error::refused(format!("--user {user}: this is not a number")))
+        };
         let mut new = process.user().clone();
         new.set_uid(number(uid)?);
         if let Some(gid) = gid {
@@ -89,7 +90,7 @@ fn described(container: &Container, args: &Exec) -> Result<Process> {
     }
     if !args.additional_gids.is_empty() {
         let mut user = process.user().clone();
-        // As with runc: beside those that the container's own process has.
+        // As with runc: in addition to those of the container's own process.
         let all = user.additional_gids().iter().flatten().chain(&args.additional_gids).copied().collect();
         user.set_additional_gids(Some(all));
         process.set_user(user);
@@ -109,7 +110,7 @@ fn described(container: &Container, args: &Exec) -> Result<Process> {
     Ok(process)
 }
 
-/// Adds capabilities to what a process has.
+/// Adds capabilities to those of a process.
 fn grant(process: &mut Process, names: &[String]) -> Result<()> {
     let list = serde_json::Value::from(names.to_vec());
     let list: HashSet<Capability> =

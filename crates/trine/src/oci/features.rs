@@ -4,7 +4,7 @@ use crate::code;
 use serde_json::json;
 use trine_container::{Error, spec::options, state};
 
-/// Prints what this runtime can do.
+/// Prints the features of this runtime.
 pub fn features() -> Result<u8, Error> {
     let security = |path: &str| std::path::Path::new(path).exists();
     let capabilities: Vec<String> =

@@ -1,4 +1,5 @@
-//! A process of a container in front of this terminal: signals go on to it, and its exit code is this command's.
+//! A container's process in the foreground: signals are forwarded to it, and its exit code becomes this
+//! command's.
 
 use super::args::Run;
 use super::{create, ended, log::Log, system};
@@ -42,8 +43,8 @@ pub fn run(runtime: &Runtime, args: &Run, log: &Log) -> Result<u8> {
     status.map(|s| sys::exit_code(s) as u8)
 }
 
-/// Gives a process's terminal the size of this one's before the process begins, where its configuration says none: it may
-/// ask but once.
+/// Sets the size of a process's terminal to this one's before the process starts, unless its configuration
+/// has one: the process may ask for it only once.
 pub fn size(process: &mut Process) {
     if process.terminal() == Some(true)
         && process.console_size().is_none()
@@ -57,15 +58,15 @@ pub fn size(process: &mut Process) {
 /// Takes all signals of this process: nothing ends it but what cannot be taken.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel refused.
 pub fn take_signals() -> Result<Signals> {
     Signals::take_all().map_err(|e| system("cannot take signals", e))
 }
 
-/// Passes on what comes until the process has ended; gives its status as `waitpid(2)` does.
+/// Forwards signals until the process has ended; returns its status as `waitpid(2)` does.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel refused.
 pub fn accompany(signals: &mut Signals, process: &OwnedFd, pid: i32, tty: Option<&Tty>) -> Result<i32> {
     let failed = |e| system("cannot wait for the container", e);
     let input = if tty.is_some() { 0 } else { -1 };
@@ -99,14 +100,14 @@ pub fn accompany(signals: &mut Signals, process: &OwnedFd, pid: i32, tty: Option
 fn pass(signal: i32, process: &OwnedFd, tty: Option<&Tty>) {
     match (signal, tty) {
         (libc::SIGWINCH, Some(tty)) => tty.resize(),
-        // Those that tell about this process itself.
+        // These are about this process itself.
         (libc::SIGWINCH | libc::SIGCHLD | libc::SIGPIPE | libc::SIGURG, _) => {}
         // The process may have ended meanwhile.
         _ => drop(sys::signal(process, signal)),
     }
 }
 
-/// The terminal of a process, connected to this process's.
+/// The terminal of a process, connected with this process's.
 pub struct Tty {
     master: File,
     /// What makes this process's terminal raw.
@@ -114,26 +115,26 @@ pub struct Tty {
 }
 
 impl Tty {
-    /// Connects it: this process's terminal, where it is one, hands every key on.
+    /// Connects it: this process's terminal, if it has one, becomes raw.
     pub fn enter(master: OwnedFd) -> Tty {
         let tty = Tty { master: master.into(), _raw: RawTerminal::enter() };
         tty.resize();
         tty
     }
 
-    /// Gives it this process's terminal's size.
+    /// Sets its size to that of this process's terminal.
     fn resize(&self) {
         terminal::copy_size(&0, &self.master);
     }
 
-    /// Hands on what was typed; whether there may be more.
+    /// Forwards typed input; returns whether there may be more.
     fn input(&self) -> bool {
         let mut bytes = [0u8; 4096];
-        // SAFETY: writes into a buffer of ours, of this length. Not by `Stdin`, which keeps what it does not give.
+        // SAFETY: writes into a buffer of ours, of this length. `Stdin` is not used because it buffers.
         let got = unsafe { libc::read(0, bytes.as_mut_ptr().cast(), bytes.len()) };
         match usize::try_from(got) {
             Ok(0) => {
-                // The end of a pipe is one for a program that reads lines.
+                // The end of a pipe is sent as an end of file for programs that read lines.
                 drop((&self.master).write_all(&[4]));
                 false
             }
@@ -142,16 +143,16 @@ impl Tty {
         }
     }
 
-    /// Prints what was written; whether there may be more.
+    /// Prints output; returns whether there may be more.
     fn output(&self) -> bool {
         let mut bytes = [0u8; 16384];
-        // Where nothing has it open any more, reading fails.
+        // Reading fails once no process has it open any more.
         let Ok(n) = (&self.master).read(&mut bytes) else { return false };
         let mut out = io::stdout().lock();
         n > 0 && out.write_all(&bytes[..n]).and_then(|()| out.flush()).is_ok()
     }
 
-    /// Prints what is left.
+    /// Prints the remaining output.
     fn rest(&self) {
         while sys::ready(&self.master, libc::POLLIN, 0).unwrap_or(false) && self.output() {}
     }

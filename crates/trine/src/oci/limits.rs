@@ -14,7 +14,7 @@ use trine_container::{Container, Error, sys};
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Changes a container's limits.
+/// Changes a container's resource limits.
 pub fn update(container: &Container, args: &Update, log: &Log) -> Result<u8> {
     if args.l3_cache_schema.is_some() || args.mem_bw_schema.is_some() {
         return Err(Error::refused("--l3-cache-schema and --mem-bw-schema (Intel RDT) are not supported"));
@@ -61,7 +61,7 @@ fn single(all: &mut Value, args: &Update) -> Result<()> {
         ("pids", "limit", args.pids_limit.map(Value::from)),
     ];
     if !all.is_object() {
-        return Err(Error::refused("--resources: this is no JSON object"));
+        return Err(Error::refused("--resources: this is not a JSON object"));
     }
     for (section, name, value) in rows {
         let Some(value) = value else { continue };
@@ -83,17 +83,17 @@ fn bytes(text: &str) -> Result<i64> {
     }
 }
 
-/// A time as Go writes it, with one unit.
+/// Parses a duration as Go writes it, with one unit.
 fn interval(text: &str) -> Result<Duration> {
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
     let found =
         units.iter().find_map(|(unit, ms)| Some((text.strip_suffix(unit)?.parse::<u64>().ok()?, *ms)));
     let time = found.and_then(|(n, ms)| n.checked_mul(ms)).filter(|ms| (1..1 << 31).contains(ms));
-    let wrong = || Error::refused(format!("--interval {text}: it has to be a time such as 5s or 500ms"));
+    let wrong = || Error::refused(format!("--interval {text}: it must be a duration such as 5s or 500ms"));
     time.map(Duration::from_millis).ok_or_else(wrong)
 }
 
-/// Prints statistics, once or again and again, and when the kernel ended processes because memory ran out.
+/// Prints statistics, once or repeatedly, and when the kernel killed processes because memory ran out.
 pub fn events(container: &Container, args: &Events) -> Result<u8> {
     let id = &args.id;
     let stats = || {
@@ -130,7 +130,7 @@ pub fn events(container: &Container, args: &Events) -> Result<u8> {
     }
 }
 
-/// A container's statistics in the form of runc's.
+/// A container's statistics in the format of runc.
 fn data(container: &Container) -> Result<Value> {
     let stats = container.stats()?;
     let cpu = stats.cpu.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where errors go: containerd and conmon read the last line of the log.
+//! The log of errors, of which containerd and conmon read the last line.
 
 use super::args::LogFormat;
 use std::fs::OpenOptions;
@@ -7,20 +7,20 @@ use std::path::PathBuf;
 
 /// A log.
 pub struct Log {
-    /// Its file; none is standard error only.
+    /// Its file; `None` means standard error only.
     pub file: Option<PathBuf>,
-    /// How it is written.
+    /// Its format.
     pub format: LogFormat,
 }
 
 impl Log {
-    /// Writes an error there and on standard error.
+    /// Writes an error to the log and to standard error.
     pub fn error(&self, message: &str) {
         eprintln!("trine: {}", trine_base::text::plain(message));
         self.write("error", message);
     }
 
-    /// Writes what was left out; nobody waits for it on standard error.
+    /// Writes remarks to the log only; nobody expects them on standard error.
     pub fn notes(&self, notes: &[String]) {
         notes.iter().for_each(|note| self.write("warning", note));
     }
@@ -34,7 +34,7 @@ impl Log {
             }
             LogFormat::Text => format!("time=\"{time}\" level={level} msg={message:?}"),
         };
-        // A FIFO is one, too; it has a reader or is of no use.
+        // A FIFO is accepted, too; opening it waits for its reader.
         let open = OpenOptions::new().append(true).create(true).open(path);
         if let Err(e) = open.and_then(|mut f| f.write_all(format!("{line}\n").as_bytes())) {
             eprintln!("trine: cannot write to --log {}: {e}", path.display());

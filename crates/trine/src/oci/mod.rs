@@ -1,4 +1,4 @@
-//! `trine oci`: an OCI runtime, called as runc is.
+//! `trine oci`: an OCI runtime with the command line of runc.
 
 pub mod args;
 mod exec;
@@ -21,7 +21,7 @@ use trine_container::{Bundle, Container, Created, Error, Options, Runtime, Statu
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Runs a command line that [`args::line`] has found; gives the exit code.
+/// Runs a command line that [`args::line`] has found; returns the exit code.
 pub fn run(line: Vec<std::ffi::OsString>) -> u8 {
     crate::be_a_command();
     let oci = match Oci::try_parse_from(line) {
@@ -34,7 +34,7 @@ pub fn run(line: Vec<std::ffi::OsString>) -> u8 {
     run_parsed(oci)
 }
 
-/// Runs a command line that was parsed.
+/// Runs a parsed command line.
 pub fn run_parsed(oci: Oci) -> u8 {
     let log = log::Log { file: oci.log.clone(), format: oci.log_format };
     match oci::verb(oci, &log) {
@@ -86,7 +86,7 @@ fn system(what: &str, error: std::io::Error) -> Error {
     Error::System { what: what.into(), error }
 }
 
-/// Makes a container. Its terminal has gone to the socket asked for where it is detached.
+/// Creates a container. If it is detached, its terminal was sent to the socket.
 fn create(runtime: &Runtime, args: &Create, detached: bool) -> Result<Created> {
     let mut bundle = Bundle::load(&args.bundle)?;
     if let Some(process) = bundle.spec.process_mut() {
@@ -122,13 +122,14 @@ fn activate(process: &mut oci_spec::runtime::Process) {
     process.set_env(Some(all));
 }
 
-/// Descriptors from 3 on that the program gets: those asked for, and those of systemd's socket activation.
+/// Number of descriptors, from 3 on, that the program inherits: those asked for, and those of systemd's
+/// socket activation.
 fn preserved(asked: u32) -> u32 {
     let listen = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse::<u32>().ok());
     asked.saturating_add(listen.unwrap_or(0))
 }
 
-/// The socket that a terminal is sent to.
+/// The socket to which a terminal is sent.
 fn console(path: Option<&Path>, terminal: bool, detached: bool) -> Result<Option<UnixStream>> {
     match path {
         Some(path) if terminal && detached => {
@@ -136,7 +137,7 @@ fn console(path: Option<&Path>, terminal: bool, detached: bool) -> Result<Option
             UnixStream::connect(path).map(Some).map_err(|error| system(&what(), error))
         }
         Some(_) => Err(Error::refused(
-            "--console-socket goes with process.terminal and a container in the background",
+            "--console-socket is for containers in the background that have process.terminal",
         )),
         None if terminal && detached => {
             Err(Error::refused("process.terminal in the background needs --console-socket"))
@@ -145,7 +146,7 @@ fn console(path: Option<&Path>, terminal: bool, detached: bool) -> Result<Option
     }
 }
 
-/// Tells the caller what it asked to be told.
+/// Sends the terminal and writes the process ID, as the caller asked.
 fn tell(created: &mut Created, socket: Option<UnixStream>, pid_file: Option<&Path>) -> Result<()> {
     if let Some(socket) = socket
         && let Some(terminal) = created.terminal.take()
@@ -159,18 +160,18 @@ fn tell(created: &mut Created, socket: Option<UnixStream>, pid_file: Option<&Pat
 }
 
 fn send_terminal(socket: &UnixStream, terminal: &OwnedFd) -> Result<()> {
-    // The bytes are the name that Go's side gives the file.
+    // The text is the name that the receiver in Go gives the file.
     let sent = passed_fds::send(socket, b"/dev/ptmx", &[terminal.as_raw_fd()]);
     sent.map(drop).map_err(|error| system("--console-socket", error))
 }
 
-/// Writes a process's number; whoever waits for the file finds all of it.
+/// Writes a process ID so that a process that waits for the file finds it complete.
 fn write_pid(path: &Path, pid: i32) -> Result<()> {
     let written = replace_file::replace(path, pid.to_string().as_bytes(), 0o666, Durability::Volatile);
     written.map_err(|error| system(&format!("--pid-file {}", path.display()), error))
 }
 
-/// A container as `state` and `list` print it.
+/// A container in the form of `state` and `list`.
 fn description(container: &Container) -> serde_json::Value {
     let (record, state) = (container.record(), container.state());
     let mut value = serde_json::to_value(&state).unwrap_or_default();
@@ -192,7 +193,7 @@ fn state(container: &Container) -> Result<u8> {
 fn delete(runtime: &Runtime, args: &args::Delete) -> Result<u8> {
     match runtime.load(&args.id) {
         Ok(container) => container.delete(args.force)?,
-        // One that was never finished has nothing but its directory.
+        // A container that was never completed has only its directory.
         Err(Error::Missing(_)) if args.force => runtime.clear(&args.id)?,
         Err(other) => return Err(other),
     }

@@ -6,7 +6,7 @@ use crate::code;
 use std::process::Command;
 use trine_container::{Container, Error};
 
-/// Prints a container's processes: their numbers, or those lines of ps(1) that are theirs.
+/// Prints a container's processes: their IDs, or those lines of ps(1) that belong to them.
 pub fn ps(container: &Container, args: &Ps) -> Result<u8, Error> {
     let pids = container.processes()?;
     if args.format == Format::Json {
@@ -23,7 +23,7 @@ pub fn ps(container: &Container, args: &Ps) -> Result<u8, Error> {
     Ok(code::OK)
 }
 
-/// The head of a table and the lines of these processes.
+/// The header of a table and the lines of these processes.
 fn select(table: &str, pids: &[i32]) -> Result<String, Error> {
     let mut lines = table.lines();
     let head = lines.next().unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Names of signals.
+//! Parsing of signals.
 
 use trine_container::Error;
 
-/// The signal that a name or a number means: `TERM`, `SIGTERM`, `term`, `15`, `RTMIN+3`; 0 sends none.
+/// Parses the name or number of a signal: `TERM`, `SIGTERM`, `term`, `15`, `RTMIN+3`; 0 sends none.
 ///
 /// # Errors
 /// There is no such signal.

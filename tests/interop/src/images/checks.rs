@@ -58,11 +58,12 @@ fn insecure(place: &Place) -> Result<(), String> {
     // The same registry, by an address that is not loopback's, though it leads there.
     let other = elsewhere(&place.open.host);
     let said = place.say("one", &format!("pull {other}/team/app:1"))?;
-    let right = said.code == 1 && said.err.ends_with("does not speak HTTPS; --insecure allows plain HTTP\n");
+    let right =
+        said.code == 1 && said.err.ends_with("does not support HTTPS: --insecure allows plain HTTP\n");
     check(right, "pull without --insecure", &said)?;
     place.well("own", &format!("pull {}/team/app:1", place.open.host))?;
     let said = place.say("one", &format!("pull --insecure {}/team/nothing:1", place.open.host))?;
-    check(said.code == 1 && said.err.contains("not there"), "pull of what is not there", &said)?;
+    check(said.code == 1 && said.err.contains("not found"), "pull of what is not there", &said)?;
     let said = place.say("one", "pull UPPER")?;
     check(said.code == 2 && said.err.contains("lower case"), "pull of what is no name", &said)
 }

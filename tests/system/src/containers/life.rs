@@ -204,7 +204,7 @@ pub fn refused(place: &Place) -> Checked {
     run(&["--volume", "/not/there:/x"], "/not/there")?;
     run(&["--workdir", "srv"], "'srv'")?;
     run(&["--ulimit", "wings=2"], "WINGS")?;
-    run(&["--device", "/etc/passwd"], "no device")?;
+    run(&["--device", "/etc/passwd"], "not a device")?;
     run(&["--seccomp", "/etc/passwd"], "/etc/passwd")?;
     run(&["--kernel", "/x"], "--kernel")?;
     run(&["--strace"], "--strace")?;

@@ -222,7 +222,7 @@ fn limits(bundle: &Bundle) -> Result<(), String> {
     child.stdin.take().ok_or("no input")?.write_all(br#"{"pids":{"limit":9}}"#).map_err(text)?;
     child.wait().map_err(text)?;
     expect(String::from_utf8_lossy(&bundle.trine(&["exec", "c", "sh", "-c", read])?.stdout), "9")?;
-    expect_refusal(bundle.trine(&["update", "--memory", "much", "c"])?, "no size")
+    expect_refusal(bundle.trine(&["update", "--memory", "much", "c"])?, "not a size")
 }
 
 /// Receives the terminal that a command sends to its socket.

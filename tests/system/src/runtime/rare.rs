@@ -92,8 +92,8 @@ pub fn group_below(bundle: &Bundle) -> Result<(), String> {
         return Err(format!("it is not in the group below: {groups}"));
     }
     expect_refusal(exec(&word.replace("sub", "../other"))?, "not below")?;
-    expect_refusal(exec(&word.replace("sub", "nothere"))?, "is not there")?;
-    expect_refusal(exec("nocontroller:sub")?, "no tree with 'nocontroller'")?;
+    expect_refusal(exec(&word.replace("sub", "nothere"))?, "does not exist")?;
+    expect_refusal(exec("nocontroller:sub")?, "no hierarchy with 'nocontroller'")?;
     // A process is in the groups before it is in the container: one that may have no more processes gets none.
     bundle.good(&["delete", "--force", "c"])?;
     background(bundle, "exec sleep 1000", &[("/linux/resources/pids", r#"{"limit":1}"#)])?;
@@ -119,7 +119,7 @@ pub fn hostile(bundle: &Bundle) -> Result<(), String> {
     }
     fs::remove_file(&config).map_err(text)?;
     succeed(bundle.command(Path::new("mkfifo")).arg(&config).output().map_err(text)?)?;
-    let refused = bundle.trine(&["run", "c"]).and_then(|out| expect_refusal(out, "it is no file"));
+    let refused = bundle.trine(&["run", "c"]).and_then(|out| expect_refusal(out, "it is not a regular file"));
     fs::remove_file(&config).map_err(text)?;
     refused
 }

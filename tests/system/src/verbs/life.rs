@@ -135,7 +135,7 @@ pub fn stop(place: &Place) -> Checked {
     place.logs_have("usr", "waiting")?;
     place.good(&["kill", "-s", "USR1", "usr"])?;
     same("by a signal", place.good(&["wait", "usr"])?, "138")?;
-    place.refuses(&["kill", "-s", "NONE", "usr"], "is no signal").or(Ok(()))
+    place.refuses(&["kill", "-s", "NONE", "usr"], "is not a signal").or(Ok(()))
 }
 
 fn ticks(pid: i32) -> Result<u64, String> {

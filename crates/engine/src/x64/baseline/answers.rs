@@ -1,4 +1,4 @@
-//! What the baseline answers to lowering rules.
+//! The baseline's implementation of [`Allocator`].
 
 use super::emit::Emit;
 use super::regs::NONE;
@@ -48,7 +48,7 @@ impl<I: Isa> Allocator for Emit<'_, I> {
     fn gpr_or_mem(&mut self, v: Val) -> Operand {
         let value = self.alloc.state.values[self.resolve(v) as usize];
         if value.reg == NONE && value.home != NONE && value.last <= self.at {
-            // Used once, and in memory: no register for it.
+            // Used once, and in memory: needs no register.
             return Operand::Mem(self.l.slot(value.home as u16));
         }
         Operand::Reg(self.gpr(v))
@@ -57,6 +57,17 @@ impl<I: Isa> Allocator for Emit<'_, I> {
     fn copy_to(&mut self, r: Reg, v: Val) {
         let v = self.resolve(v);
         self.fetch(r, v);
+    }
+
+    fn copy_low_to(&mut self, r: Reg, v: Val) {
+        let v = self.resolve(v);
+        match self.alloc.state.values[v as usize].reg {
+            reg if reg != NONE && self.class(v) == Class::Float => self.a.movq_from(false, r, reg as Xmm),
+            _ => {
+                self.fetch(r, v);
+                self.a.mov(false, r, r);
+            }
+        }
     }
 
     fn store_to(&mut self, m: Mem, v: Val) {
@@ -132,7 +143,7 @@ impl<I: Isa> Allocator for Emit<'_, I> {
         }
         if value.reg == NONE {
             let r = self.def();
-            // The operand stays where it is: it is used here only once.
+            // The operand stays in its place: it is used here only once.
             self.fetch(r, a);
             return r;
         }
@@ -142,19 +153,16 @@ impl<I: Isa> Allocator for Emit<'_, I> {
         r
     }
 
-    fn def_fp_from(&mut self, v: Val) -> Xmm {
+    fn def_fp_over(&mut self, v: Val) -> (Xmm, Xmm) {
         let a = self.resolve(v);
         let s = self.xmm(v);
         let value = self.alloc.state.values[a as usize];
         if value.last <= self.at && value.cached == 0 || self.passes_on(a) {
             self.alloc.state.values[a as usize].reg = NONE;
-            self.alloc.state.xmm[s as usize] = self.at;
-            self.alloc.state.values[self.at as usize].reg = s as u32;
-            return s;
+            self.own_fp(s);
+            return (s, s);
         }
-        let x = self.def_fp();
-        self.a.movaps(x, s);
-        x
+        (self.def_fp(), s)
     }
 
     fn own_as(&mut self, at: u32, r: Reg) {

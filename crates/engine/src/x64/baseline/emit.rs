@@ -13,14 +13,14 @@ use std::marker::PhantomData;
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
 
-/// Memory that is used again from block to block.
+/// Memory that is reused from block to block.
 #[derive(Default)]
 pub struct Scratch {
     facts: Facts,
     state: State,
 }
 
-/// What the code of a block says of itself.
+/// Data about the code of a block.
 pub struct Emitted {
     /// Displacements of the direct jumps, in the order of their numbers.
     pub holes: Vec<Hole>,
@@ -28,7 +28,7 @@ pub struct Emitted {
     pub accesses: Vec<(Place, u32)>,
 }
 
-/// The baseline's register allocator, and what else it knows of the block that is being compiled.
+/// The baseline's register allocator, with other data about the block that is being compiled.
 pub struct Baseline<'a> {
     /// Where values are.
     pub state: &'a mut State,
@@ -36,11 +36,11 @@ pub struct Baseline<'a> {
     pub in_use: u32,
     /// Vector registers that the current instruction uses.
     pub in_use_fp: u32,
-    /// A helper was called, which may have changed the mode: where control goes is looked up.
+    /// A helper was called, which may have changed the mode: jump targets are looked up.
     pub called: bool,
     /// Offset of the first guest instruction.
     pub start: i64,
-    /// Inside an arm that does not come back.
+    /// Inside an arm that exits.
     pub in_arm: bool,
     /// More values than spill words.
     pub too_complex: bool,
@@ -48,7 +48,7 @@ pub struct Baseline<'a> {
     pub holes: Vec<Hole>,
     /// Number of the block's first direct jump.
     pub first_site: u32,
-    /// Where the block's rounds meet, if it is a loop.
+    /// The loop's header, if the block is a loop.
     pub round: Loop,
 }
 
@@ -98,7 +98,7 @@ impl<'a, I: Isa> Emit<'a, I> {
         }
     }
 
-    /// Emits everything; `None` where the block needs more room than there is.
+    /// Emits everything; `None` if the block needs more spill words than there are.
     pub fn run(mut self) -> Option<Emitted> {
         self.begin_pinned();
         self.begin_loop();
@@ -137,7 +137,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             let cc = self.condition(c);
             let saved = self.alloc.state.clone();
             if self.goes_round(to) {
-                // The way that is taken most often: it stays here, and one jump leads to the header.
+                // The path that is taken most often: it stays here, and one jump leads to the header.
                 let over = self.a.jcc(cc.opposite());
                 self.leaving_arm(to);
                 self.a.fix_here(over);
@@ -147,7 +147,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             }
             *self.alloc.state = saved;
         } else {
-            // Both ways meet with everything in memory.
+            // Both paths meet with everything in memory.
             self.leave_registers_but(c);
             let cc = self.condition(c);
             let skip = self.a.jcc(cc.opposite());
@@ -159,7 +159,7 @@ impl<'a, I: Isa> Emit<'a, I> {
         }
     }
 
-    /// An arm that does not come back.
+    /// An arm that exits.
     fn leaving_arm(&mut self, to: trine_ir::inst::Label) {
         let was = std::mem::replace(&mut self.alloc.in_arm, true);
         self.until(to);
@@ -177,7 +177,7 @@ impl<'a, I: Isa> Emit<'a, I> {
         }
     }
 
-    /// [`Emit::leave_registers`], but the condition's operands may be looked at afterwards.
+    /// [`Emit::leave_registers`], but the condition's operands may be read afterwards.
     fn leave_registers_but(&mut self, c: Val) {
         let mut operands = vec![c];
         self.insts[c.0 as usize].operands(|v| operands.push(v));
@@ -192,7 +192,7 @@ impl<'a, I: Isa> Emit<'a, I> {
         }
     }
 
-    /// Values are in their spill words: registers hold nothing that the other way does not know.
+    /// All values are in their spill words: registers hold nothing that the other path does not know.
     fn forget_registers(&mut self) {
         for v in self.alloc.state.gpr.into_iter().chain(self.alloc.state.xmm).filter(|v| *v != NONE) {
             self.alloc.state.values[v as usize].reg = NONE;

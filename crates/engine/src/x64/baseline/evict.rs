@@ -1,4 +1,4 @@
-//! Which register is taken when none is free.
+//! Selects the register to take when none is free.
 
 use super::emit::Emit;
 use super::regs::{Cached, NONE};
@@ -6,22 +6,24 @@ use crate::x64::lower::allocator::Allocator;
 use trine_ir::Isa;
 use trine_ir::inst::Inst;
 
-/// IR instructions that are looked ahead for the next use of a value when a register is needed: some 15 of the guest's.
+/// Number of IR instructions that are searched for the next use of a value when a register is needed: about
+/// 15 of the guest's.
 const WINDOW: u32 = 96;
 
 impl<I: Isa> Emit<'_, I> {
-    /// How much it costs to take the register from this value, which is not dead and is used next after so many IR
-    /// instructions: what is not needed soon is cheapest, then what is needed last.
+    /// The cost of taking the register from this value, which is not dead and is used next after so many IR
+    /// instructions: values not needed soon are cheapest, then the one needed last.
     fn cost(&self, v: u32, next: u32) -> u32 {
         let saved = self.is_saved(v);
         if next == WINDOW {
             return !saved as u32;
         }
-        // A store more is worth it for a value that is needed some instructions later.
+        // One more store is worth it for a value that is needed some instructions later.
         2 + 2 * (WINDOW - next) + 8 * !saved as u32
     }
 
-    /// How many IR instructions from here each owner of a register is used next: [`WINDOW`] where that is far or never.
+    /// For each register, after how many IR instructions its owner is used next: [`WINDOW`] if that is far or
+    /// never.
     fn next_uses(&self, owners: &[u32; 16]) -> [u32; 16] {
         let register = |v: u32| {
             let reg = self.alloc.state.values[v as usize].reg as usize;
@@ -67,13 +69,13 @@ impl<I: Isa> Emit<'_, I> {
         next
     }
 
-    /// Whether the memory of the value's slot, or a spill word, has it, or it can be made again.
+    /// Whether the value is in its slot's memory or a spill word, or can be rebuilt.
     fn is_saved(&self, v: u32) -> bool {
         let value = &self.alloc.state.values[v as usize];
         value.home != NONE || value.spill != NONE || self.rebuilds(v)
     }
 
-    /// Whether surely nobody uses a value from here to the end; cheaper than [`Emit::next_uses`].
+    /// Whether the value is certainly not used from here to the end; cheaper than [`Emit::next_uses`].
     fn is_idle(&self, v: u32) -> bool {
         let read = |slot: u16| self.facts.may_be_read(slot, self.at);
         self.alloc.state.values[v as usize].last <= self.at
@@ -81,7 +83,7 @@ impl<I: Isa> Emit<'_, I> {
                 .all(|c| !read(c.slot) && !self.is_wanted_at_end(c.slot))
     }
 
-    /// The register that costs least, with what is not needed soon before what is needed last.
+    /// The register that costs least: values not needed soon first, then the one needed last.
     pub fn victim(&self, owners: &[u32; 16], pool: impl Iterator<Item = u8> + Clone, in_use: u32) -> u8 {
         let usable = || pool.clone().filter(|r| in_use >> r & 1 == 0);
         let unowned = |r: &u8| owners[*r as usize] == NONE || self.dead(owners[*r as usize]);
@@ -96,7 +98,7 @@ impl<I: Isa> Emit<'_, I> {
         usable().min_by_key(|&r| self.cost(owners[r as usize], next[r as usize])).unwrap_or(0)
     }
 
-    /// Takes the register from a value, saving it where it is still needed.
+    /// Takes the register from a value, saving the value if it is still needed.
     pub fn evict(&mut self, v: u32) {
         let value = self.alloc.state.values[v as usize];
         if !self.dead(v) && !self.rebuilds(v) && value.home == NONE && value.spill == NONE {

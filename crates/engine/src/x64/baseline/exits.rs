@@ -1,4 +1,4 @@
-//! How a block is entered and left.
+//! Entry to and exits from a block.
 
 use super::emit::Emit;
 use crate::x64::asm::{Alu, Asm, Cc, Hole, Mem, mem, reg::*};
@@ -9,7 +9,7 @@ use trine_ir::inst::{Inst, Val};
 use trine_ir::{Flow, Helper, Isa};
 
 impl<I: Isa> Emit<'_, I> {
-    /// Counts the block's instructions and leaves where that goes past the limit.
+    /// Counts the block's instructions and leaves if that exceeds the limit.
     pub fn entry(&mut self) {
         let n = self.guest as i32;
         self.a.alu_imm(Alu::Add, true, R15, n);
@@ -42,9 +42,9 @@ impl<I: Isa> Emit<'_, I> {
         self.a.jmp_mem(self.l.thunk(Thunk::Exit));
     }
 
-    /// Leaves for a virtual address.
+    /// Leaves to a virtual address.
     pub fn exit_jump(&mut self, flow: Flow, target: Val) {
-        // Behind a call control comes back, and an arm's code has no room for that: `flow` is only a hint.
+        // A call returns to the code after it, for which an arm has no room: `flow` is only a hint.
         let flow = if self.alloc.in_arm && flow == Flow::Call { Flow::Plain } else { flow };
         let v = self.resolve(target);
         let direct = match self.insts[v as usize] {
@@ -53,13 +53,13 @@ impl<I: Isa> Emit<'_, I> {
         };
         if flow != Flow::Call && direct.is_some_and(|offset| self.is_round(offset)) {
             self.store_uncarried();
-            // What was done of this round, and the whole of the next one, less the whole of this one.
+            // The completed part of this round, and the whole of the next one, less the whole of this one.
             self.a.alu_imm(Alu::Add, true, R15, self.begun as i32);
             return self.next_round();
         }
         self.store_unpinned();
         if direct.is_none() {
-            // Now, for its register may be a pinned slot's.
+            // Now, as its register may be a pinned slot's.
             self.fetch(RAX, v);
         }
         self.bring_home();
@@ -72,8 +72,8 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// A guest call is a call of the host, so that its return predictor knows where control comes
-    /// back to. Below the return address lies what the guest must return to for it to be taken.
+    /// A guest call is a call of the host, so that the host's return predictor knows where it returns to.
+    /// Below the return address is the address that the guest must return to for it to be taken.
     fn call_guest(&mut self, direct: Option<i64>) {
         let back = self.offset + self.bytes as i64;
         self.a.alu_mem(Alu::Cmp, true, RSP, self.l.stack_end());
@@ -85,7 +85,7 @@ impl<I: Isa> Emit<'_, I> {
             Some(offset) => self.direct(offset, Asm::call),
             None => self.indirect(Asm::call_mem),
         }
-        // Control comes back here; the return address is off the stack.
+        // The host returns to here; the return address is off the stack.
         self.a.load(8, RAX, mem(RSP, thunks::OPEN_PC - 8));
         self.a.lea(true, RSP, mem(RSP, thunks::OPEN_CALL - 8));
         match self.links(back) {
@@ -94,7 +94,7 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// A return to the address in `rax`: the host's, where the latest open call expects it.
+    /// A return to the address in `rax`: a return of the host, if the latest open call expects that address.
     fn return_guest(&mut self) {
         self.a.alu_mem(Alu::Cmp, true, RAX, mem(RSP, thunks::OPEN_PC));
         let other = self.a.jcc(Cc::NotEqual);
@@ -102,19 +102,19 @@ impl<I: Isa> Emit<'_, I> {
         self.a.store(8, self.l.page(), RAX);
         self.a.ret();
         self.cold(&[other], |e| {
-            // What is open no longer fits what the guest does: forget it.
+            // The open calls no longer match the guest's: forget them.
             e.a.load(8, RSP, e.l.stack());
             e.a.jmp_mem(e.l.thunk(Thunk::Indirect));
         });
     }
 
-    /// Whether a jump to this offset may go straight to the block there: it lies in the same page,
-    /// and its first instruction does, too.
+    /// Whether a jump to this offset may go directly to the block there: it is in the same page, and so is
+    /// its first instruction.
     fn links(&self, offset: i64) -> bool {
         !self.alloc.called && (0..=0x1000 - I::MAX_BYTES as i64).contains(&offset)
     }
 
-    /// A direct jump or call: leaves for the dispatcher the first time, which then links it.
+    /// A direct jump or call: leaves to the dispatcher the first time, which then links it.
     fn direct(&mut self, offset: i64, go: fn(&mut Asm) -> Hole) {
         self.a.align_displacement();
         let jump = go(self.a);
@@ -132,7 +132,7 @@ impl<I: Isa> Emit<'_, I> {
         self.cold(&missed, |e| e.leave(code::GO));
     }
 
-    /// Leaves with an exception; the current instruction is not done.
+    /// Leaves with an exception; the current instruction does not complete.
     pub fn exit_raise(&mut self, cause: u64, value: Val) {
         self.store_unpinned();
         self.copy_to(RAX, value);
@@ -161,7 +161,7 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// Calls a helper behind which the block is as good as over: everything goes to memory.
+    /// Calls a helper after which the block practically ends: everything goes to memory.
     fn call_flushing(&mut self, helper: &'static Helper) {
         self.leave_registers();
         self.alloc.state.fp_ready = false;

@@ -1,9 +1,10 @@
-//! Blocks that jump to their own start keep more guest registers in host registers, from round to round, than the pinned ones.
+//! Blocks that jump to their own start keep more guest registers in host registers, from round to round, than
+//! the pinned ones.
 //!
-//! Such a block first loads what it will read, then comes the *header*, where the rounds meet. From there on the registers
-//! hold the carried slots and their memory is out of date; whoever leaves stores them, at the header, too. The other
-//! slots are stored at the end of each round. Pinned slots are carried in their own registers, unless the loop
-//! does not need them and runs short of registers.
+//! Such a block first loads what it will read, then comes the *header*, where the rounds meet. From there on
+//! the registers hold the carried slots and their memory is out of date; every exit stores them, including
+//! one at the header. The other slots are stored at the end of each round. Pinned slots are carried in their
+//! own registers, unless the loop does not need them and runs short of registers.
 
 use super::emit::Emit;
 use super::pinned::Held;
@@ -15,25 +16,25 @@ use std::collections::HashSet;
 use trine_ir::inst::{Class, Inst, Label};
 use trine_ir::{Flow, Isa};
 
-/// General registers that must be left for what a round computes.
+/// General registers that must stay free for values within a round.
 const FREE: usize = 1;
-/// Vector registers that may hold values across rounds; the others are for what a round computes.
+/// Vector registers that may hold values across rounds; the others are for values within a round.
 const CARRIED_FP: u8 = 11;
 
 /// The header of a loop.
 #[derive(Default)]
 pub struct Loop {
     header: Option<Place>,
-    /// What is in registers there.
+    /// The slots in registers there.
     held: Vec<Held>,
-    /// Those of them whose memory is out of date there, but pinned ones.
+    /// Those of them whose memory is out of date there, except pinned ones.
     written: Vec<Held>,
 }
 
-/// What a round reads before it writes it, and what it writes.
+/// The slots that a round reads before it writes them, and those that it writes.
 #[derive(Default)]
 struct Round {
-    /// Reads: where, and which.
+    /// Reads: index, slot and class.
     reads: Vec<(u32, u16, Class)>,
     /// Slots read first.
     read: HashSet<u16>,
@@ -41,7 +42,7 @@ struct Round {
 }
 
 impl<I: Isa> Emit<'_, I> {
-    /// Whether the block jumps to its own start, and keeps to its registers all the way.
+    /// Whether the block jumps to its own start, and its registers stay in use all the way.
     fn is_loop(&self) -> bool {
         let mut found = false;
         for inst in self.insts {
@@ -59,7 +60,7 @@ impl<I: Isa> Emit<'_, I> {
         matches!(self.insts[v as usize], Inst::Pc(offset) if offset == self.alloc.start)
     }
 
-    /// What a round does to slots. Reads of slots that it also writes come first.
+    /// A round's accesses to slots. Reads of slots that it also writes come first.
     fn round_of(&self) -> Round {
         let mut round = Round::default();
         let mut touched = HashSet::new();
@@ -81,6 +82,7 @@ impl<I: Isa> Emit<'_, I> {
                 _ if arm.is_some() => {}
                 Inst::Get(slot) => read(slot, Class::Int),
                 Inst::GetF(slot) => read(slot, Class::Float),
+                Inst::GetV(slot) => read(slot, Class::Vec),
                 Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) => {
                     touched.insert(slot);
                     round.written.insert(slot);
@@ -93,7 +95,7 @@ impl<I: Isa> Emit<'_, I> {
         round
     }
 
-    /// Loads what a loop carries, and starts its header. Other blocks start as they are.
+    /// Loads the slots that a loop carries, and starts its header. Does nothing for other blocks.
     pub fn begin_loop(&mut self) {
         if !self.is_loop() {
             return;
@@ -115,8 +117,8 @@ impl<I: Isa> Emit<'_, I> {
         self.alloc.round.header = Some(self.a.here());
     }
 
-    /// Pinned slots whose registers a loop may use for others, the best last: those that it does not touch, and before them
-    /// those that each round writes before it reads them.
+    /// Pinned slots whose registers a loop may use for others, the best last: those that it does not access,
+    /// and before them those that each round writes before it reads them.
     fn yielding(&self, round: &Round) -> Vec<Held> {
         let mut slots = self.pinned_held();
         slots.retain(|h| !round.read.contains(&h.slot));
@@ -124,7 +126,7 @@ impl<I: Isa> Emit<'_, I> {
         slots
     }
 
-    /// A pinned slot goes to memory for the time of the loop.
+    /// Stores a pinned slot to memory for the duration of the loop.
     fn yield_register(&mut self, h: Held) -> Reg {
         self.a.store(8, self.l.slot(h.slot), h.reg);
         self.alloc.round.held.retain(|other| other.slot != h.slot);
@@ -163,14 +165,15 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// The header is here: behind the count of the first round's instructions, as each jump to it counts the next round's.
+    /// Marks the header: after the count of the first round's instructions, as each jump to it counts the
+    /// next round's.
     pub fn mark_header(&mut self) {
         if self.alloc.round.header.is_some() {
             self.alloc.round.header = Some(self.a.here());
         }
     }
 
-    /// Whether the arm that ends at a label begins the next round.
+    /// Whether the arm that ends at a label continues with the next round.
     pub fn goes_round(&self, end: Label) -> bool {
         let arm = &self.insts[self.at as usize..];
         let end = arm.iter().position(|i| matches!(i, Inst::Label(l) if *l == end));
@@ -179,7 +182,7 @@ impl<I: Isa> Emit<'_, I> {
             && self.alloc.round.header.is_some()
     }
 
-    /// Whether a jump to this offset begins the next round.
+    /// Whether a jump to this offset starts the next round.
     pub fn is_round(&self, offset: i64) -> bool {
         self.alloc.round.header.is_some() && offset == self.alloc.start
     }
@@ -189,7 +192,7 @@ impl<I: Isa> Emit<'_, I> {
         self.alloc.round.held.iter().find(|h| h.slot == slot && h.class == class).map(|h| h.reg)
     }
 
-    /// From what is in registers at the header to what is where a block begins.
+    /// From the header's registers to those of a block's beginning.
     pub fn leave_header(&mut self) {
         if self.alloc.round.header.is_none() {
             return;
@@ -208,7 +211,7 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// Brings the memory of the slots up to date that the next round does not find in a register.
+    /// Updates the memory of the slots that the next round does not find in a register.
     pub fn store_uncarried(&mut self) {
         self.write_back_but(|e, slot| {
             let held = e.alloc.round.held.iter().find(|h| h.slot == slot);
@@ -216,7 +219,7 @@ impl<I: Isa> Emit<'_, I> {
         });
     }
 
-    /// Goes to the header; what does not stay in registers is in memory.
+    /// Goes to the header; slots that do not stay in registers are in memory.
     pub fn next_round(&mut self) {
         let Some(header) = self.alloc.round.header else { return };
         let held = std::mem::take(&mut self.alloc.round.held);

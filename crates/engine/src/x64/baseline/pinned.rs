@@ -1,9 +1,9 @@
 //! Guest registers that stay in host registers from block to block.
 //!
-//! Wherever a block begins, the slots that the CPU names ([`Isa::PINNED`]) are in the host registers [`PINS`](crate::x64::pins::PINS) and their
-//! memory is out of date; all other slots are in memory. The way into generated code loads them, the way out stores
-//! them, and each jump to another block first brings them home. Inside a block they are values like others: they may
-//! be stored, moved, or give their register away.
+//! Wherever a block begins, the slots that the CPU names ([`Isa::PINNED`]) are in the host registers
+//! [`PINS`](crate::x64::pins::PINS) and their memory is out of date; all other slots are in memory. The entry
+//! to generated code loads them, the exit stores them, and each jump to another block first brings them home.
+//! Inside a block they are values like others: they may be stored, moved, or give up their register.
 
 use super::emit::Emit;
 use super::regs::{Cached, NONE};
@@ -13,7 +13,7 @@ use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
 
-/// A slot, and the register that holds it at a place where ways meet.
+/// A slot, and the register that holds it at a place where paths meet.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     /// The slot.
@@ -24,7 +24,8 @@ pub struct Held {
     pub reg: Reg,
 }
 
-/// Adds the values that the pinned slots have where a block begins, as reads behind its end, which no code is made of.
+/// Adds the values of the pinned slots at a block's beginning, as reads after its end, for which no code is
+/// emitted.
 pub fn append_entry_values<I: Isa>(insts: &mut Vec<Inst>) {
     insts.extend(I::PINNED.iter().map(|&slot| Inst::Get(slot)));
 }
@@ -35,7 +36,7 @@ impl<I: Isa> Emit<'_, I> {
         (self.insts.len() - I::PINNED.len()) as u32
     }
 
-    /// What a block finds in registers.
+    /// Sets the register state at the beginning of a block.
     pub fn begin_pinned(&mut self) {
         for (v, (slot, reg)) in (self.end()..).zip(pinned::<I>()) {
             let value = &mut self.alloc.state.values[v as usize];
@@ -45,7 +46,7 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// Brings the memory of the slots up to date that are not pinned.
+    /// Updates the memory of the slots that are not pinned.
     pub fn store_unpinned(&mut self) {
         self.write_back_but(|_, slot| pin_of::<I>(slot).is_some());
     }
@@ -62,7 +63,7 @@ impl<I: Isa> Emit<'_, I> {
         pinned::<I>().map(|(slot, reg)| Held { slot, class: Class::Int, reg }).collect()
     }
 
-    /// The value that a slot has.
+    /// The current value of a slot.
     fn current(&self, slot: u16) -> Option<u32> {
         self.alloc.state.cache.iter().find(|c| c.slot == slot).map(|c| c.val)
     }
@@ -74,10 +75,10 @@ impl<I: Isa> Emit<'_, I> {
         (reg != NONE && self.insts[v].result() == Some(class)).then_some(reg as Reg)
     }
 
-    /// Brings slots into registers. A slot whose value is not in a register of the right class, and not an integer that is made
-    /// again, is in memory. Uses `rcx` and the vector scratch register.
+    /// Brings slots into registers. A slot is in memory unless its value is in a register of the right class,
+    /// or is an integer that can be rebuilt. Uses `rcx` and the vector scratch register.
     pub fn settle(&mut self, held: &[Held]) {
-        self.settle_moves(held, Class::Int);
+        self.settle_moves(held, true);
         for h in held.iter().filter(|h| h.class == Class::Int) {
             match self.current(h.slot) {
                 Some(_) if self.register_of(h.slot, Class::Int).is_some() => {}
@@ -85,47 +86,46 @@ impl<I: Isa> Emit<'_, I> {
                 None => self.a.load(8, h.reg, self.l.slot(h.slot)),
             }
         }
-        self.settle_moves(held, Class::Float);
-        for h in held.iter().filter(|h| h.class == Class::Float) {
-            if self.register_of(h.slot, Class::Float).is_none() {
-                self.a.movq_load(h.reg, self.l.slot(h.slot));
+        self.settle_moves(held, false);
+        for h in held {
+            match h.class {
+                _ if self.register_of(h.slot, h.class).is_some() => {}
+                // Done above.
+                Class::Int => {}
+                Class::Float => self.a.movq_load(h.reg, self.l.slot(h.slot)),
+                Class::Vec => self.a.movups_load(h.reg, self.l.slot(h.slot)),
             }
         }
     }
 
-    /// Moves from register to register, as if all at once: a register is written when nothing reads it any more, and where
-    /// registers wait for each other in a circle, one of them waits in the scratch register.
-    fn settle_moves(&mut self, held: &[Held], class: Class) {
-        let scratch = match class {
-            Class::Int => RCX,
-            Class::Float | Class::Vec => SCRATCH_FP,
-        };
-        let held = held.iter().filter(|h| h.class == class);
-        let from = |h: &Held| Some((h.reg, self.register_of(h.slot, class)?));
+    /// Moves between general registers, or between vector registers, as if all at once: a register is written
+    /// when nothing reads it any more, and of registers that wait for each other in a circle, one waits in
+    /// the scratch register.
+    fn settle_moves(&mut self, held: &[Held], general: bool) {
+        let scratch = if general { RCX } else { SCRATCH_FP };
+        let held = held.iter().filter(|h| (h.class == Class::Int) == general);
+        let from = |h: &Held| Some((h.reg, self.register_of(h.slot, h.class)?));
         let mut moves: Vec<(Reg, Reg)> = held.filter_map(from).filter(|(to, from)| to != from).collect();
         while let Some(&(first, _)) = moves.first() {
             let ready = moves.iter().position(|&(to, _)| moves.iter().all(|&(_, from)| from != to));
             match ready {
                 Some(i) => {
                     let (to, from) = moves.swap_remove(i);
-                    self.move_register(class, to, from);
+                    self.move_register(general, to, from);
                 }
                 None => {
-                    self.move_register(class, scratch, first);
+                    self.move_register(general, scratch, first);
                     moves.iter_mut().filter(|m| m.1 == first).for_each(|m| m.1 = scratch);
                 }
             }
         }
     }
 
-    fn move_register(&mut self, class: Class, to: Reg, from: Reg) {
-        match class {
-            Class::Int => self.a.mov(true, to, from),
-            Class::Float | Class::Vec => self.a.movaps(to as Xmm, from as Xmm),
-        }
+    fn move_register(&mut self, general: bool, to: Reg, from: Reg) {
+        if general { self.a.mov(true, to, from) } else { self.a.movaps(to as Xmm, from as Xmm) }
     }
 
-    /// The registers that hold their pinned slots, a bit for each.
+    /// The registers that hold their own pinned slots, a bit for each.
     pub fn home(&self) -> u16 {
         let holds = |c: &Cached| {
             let reg =
@@ -135,12 +135,12 @@ impl<I: Isa> Emit<'_, I> {
         self.alloc.state.cache.iter().filter_map(holds).fold(0, |all, bit: u16| all | bit)
     }
 
-    /// The registers of pinned slots without those that hold them.
+    /// The registers of pinned slots, without those in `home`.
     pub fn away(&self, home: u16) -> u16 {
         pin_registers::<I>() & !home
     }
 
-    /// The register that a slot has to be in at the end: of a round in a loop, else of the block.
+    /// The register for a slot at the end: of a round in a loop, else of the block.
     fn place_of(&self, slot: u16, class: Class) -> Option<Reg> {
         match self.is_round(self.alloc.start) {
             true => self.round_place(slot, class),
@@ -148,13 +148,13 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// Whether a slot has to be in a register at the end.
+    /// Whether a slot must be in a register at the end.
     pub fn is_wanted_at_end(&self, slot: u16) -> bool {
-        [Class::Int, Class::Float].into_iter().any(|class| self.place_of(slot, class).is_some())
+        [Class::Int, Class::Float, Class::Vec].into_iter().any(|class| self.place_of(slot, class).is_some())
     }
 
-    /// The slot that the current result is written to at once, perhaps after it was sign-extended, where that slot has a
-    /// place to be in. Nothing between here and there may fault.
+    /// The slot that the current result is written to immediately, perhaps after sign-extension, if that slot
+    /// has a register at the end. Nothing in between may fault.
     fn destination(&self, class: Class) -> Option<(u16, Reg)> {
         let after = |v: u32| self.insts.get(v as usize + 1);
         let mut v = self.at;
@@ -162,7 +162,7 @@ impl<I: Isa> Emit<'_, I> {
             v += 1;
         }
         match after(v) {
-            Some(&(Inst::Set(slot, Val(set)) | Inst::SetF(slot, Val(set))))
+            Some(&(Inst::Set(slot, Val(set)) | Inst::SetF(slot, Val(set)) | Inst::SetV(slot, Val(set))))
                 if set == v && !self.is_dead(v as usize + 1) =>
             {
                 Some((slot, self.place_of(slot, class)?))
@@ -171,13 +171,14 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// Whether the current result is to be in this register at once.
+    /// Whether the current result is to be put into this register directly.
     pub fn goes_to(&self, reg: u32, class: Class) -> bool {
         self.destination(class).is_some_and(|(_, r)| r as u32 == reg)
     }
 
-    /// The register that the current result is to be in at once, where the slot's old value ends here. `over`: the register may
-    /// be that of an operand. Until the result is there ([`Emit::own`]), the old value's place is known as before.
+    /// The register to put the current result into directly, if the slot's old value ends here. `over`: it
+    /// may be an operand's register. Until the result is there ([`Emit::own`]), the old value's place is
+    /// still recorded.
     pub fn take_destination(&mut self, over: bool) -> Option<Reg> {
         let (slot, reg) = self.destination(Class::Int)?;
         if !self.gives_way(slot, self.alloc.state.gpr[reg as usize])
@@ -189,7 +190,8 @@ impl<I: Isa> Emit<'_, I> {
         Some(reg)
     }
 
-    /// Whether a value is needed neither after the current instruction nor by another slot than this one, which is written now.
+    /// Whether a value is needed neither after the current instruction nor by another slot than this one,
+    /// which is written now.
     pub fn gives_way(&self, slot: u16, owner: u32) -> bool {
         if owner == NONE {
             return true;
@@ -198,13 +200,14 @@ impl<I: Isa> Emit<'_, I> {
         value.last <= self.at && value.cached == (self.current(slot) == Some(owner)) as u32
     }
 
-    /// Whether the vector register of a value becomes that of the current result, which its slot gets.
+    /// Whether the current result, which goes to a value's slot, takes over the value's vector register.
     pub fn passes_on(&self, v: u32) -> bool {
         let reg = self.alloc.state.values[v as usize].reg;
-        self.destination(Class::Float).is_some_and(|(slot, r)| r as u32 == reg && self.gives_way(slot, v))
+        self.destination(self.class(self.at))
+            .is_some_and(|(slot, r)| r as u32 == reg && self.gives_way(slot, v))
     }
 
-    /// The register in which a value has to be at the end, where nobody is in it.
+    /// The register for a value at the end, if that is free.
     pub fn take_place_of(&mut self, v: u32) -> Option<Reg> {
         if self.alloc.state.values[v as usize].cached == 0 {
             return None;

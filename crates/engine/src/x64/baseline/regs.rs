@@ -1,22 +1,22 @@
-//! Which value lives where: the register allocator of one block.
+//! The register allocator of one block.
 
 use super::emit::Emit;
 use crate::x64::asm::{Alu, Mem, Reg, Xmm, mem, reg::*};
 use crate::x64::lower::allocator::Allocator;
-use crate::x64::lower::facts::Fact;
+use crate::x64::lower::facts::{Fact, number_constant};
 use crate::x64::pins::pin_of;
 use crate::x64::side::Loc;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
 
-/// No register, no slot, no spill word, no value.
+/// None, for a register, slot, spill word or value.
 pub const NONE: u32 = u32::MAX;
 
-/// What is known of a value while code is emitted.
+/// What is known about a value while code is emitted.
 #[derive(Clone, Copy, Debug)]
 pub struct Value {
-    /// The value that this one is another name of.
+    /// The value that this one is an alias of.
     pub alias: u32,
     /// Index of the last instruction that uses it, or an alias of it.
     pub last: u32,
@@ -26,12 +26,12 @@ pub struct Value {
     pub spill: u32,
     /// The slot whose memory holds it.
     pub home: u32,
-    /// Number of slots whose current value it is.
+    /// Number of slots of which it is the current value.
     pub cached: u32,
 }
 
 impl Value {
-    /// A value nobody uses.
+    /// An unused value.
     pub const NEW: Value = Value { alias: NONE, last: 0, reg: NONE, spill: NONE, home: NONE, cached: 0 };
 }
 
@@ -46,7 +46,7 @@ pub struct Cached {
     pub dirty: bool,
 }
 
-/// Everything that says where values are; copied where code forks.
+/// The places of all values; copied where paths fork.
 #[derive(Clone, Default)]
 pub struct State {
     /// By value.
@@ -55,7 +55,7 @@ pub struct State {
     pub gpr: [u32; 16],
     /// Owner of each vector register.
     pub xmm: [u32; 16],
-    /// The slots touched.
+    /// The accessed slots.
     pub cache: Vec<Cached>,
     /// Owner of each spill word.
     pub spills: Vec<u32>,
@@ -66,7 +66,7 @@ pub struct State {
 }
 
 impl State {
-    /// For a block of whose values this is known.
+    /// Resets for a block with these facts about its values.
     pub fn reset(&mut self, facts: &[Fact]) {
         self.values.clear();
         self.values.extend(facts.iter().map(|f| Value { last: f.last, ..Value::NEW }));
@@ -85,16 +85,17 @@ const SPILLS: usize = 64;
 const VECTOR_SPILLS: usize = 16;
 
 impl<I: Isa> Emit<'_, I> {
-    /// Whether the value can be made again at no cost.
+    /// Whether the value can be rebuilt at no cost.
     pub fn rebuilds(&self, v: u32) -> bool {
-        matches!(self.insts[v as usize], Inst::Const(_) | Inst::Pc(_))
+        let integer = matches!(self.insts[v as usize], Inst::Const(_) | Inst::Pc(_));
+        integer || number_constant(self.insts, v).is_some()
     }
 
     pub fn class(&self, v: u32) -> Class {
         self.insts[v as usize].result().unwrap_or(Class::Int)
     }
 
-    /// Nobody needs the value any more.
+    /// Whether the value is no longer needed.
     pub fn dead(&self, v: u32) -> bool {
         let value = &self.alloc.state.values[v as usize];
         value.cached == 0 && value.last < self.at
@@ -133,7 +134,7 @@ impl<I: Isa> Emit<'_, I> {
         self.alloc.state.values[v as usize].spill = n as u32;
     }
 
-    /// Where a vector lies that has no register.
+    /// The place of a vector that has no register.
     fn vector_place(&self, v: u32) -> Mem {
         let value = self.alloc.state.values[v as usize];
         match value.home {
@@ -142,7 +143,7 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// Stores a vector. Uses a scratch register where it has none.
+    /// Stores a vector. Uses a scratch register if it has none.
     fn store_whole(&mut self, m: Mem, v: u32) {
         let reg = self.alloc.state.values[v as usize].reg;
         if reg != NONE {
@@ -152,7 +153,7 @@ impl<I: Isa> Emit<'_, I> {
         self.a.movups_store(m, SCRATCH_FP);
     }
 
-    /// Stores a value's 64 or 128 bits. Uses a scratch register where it has none.
+    /// Stores a value's 64 or 128 bits. Uses a scratch register if it has none.
     pub fn store_value(&mut self, m: Mem, v: u32) {
         let value = self.alloc.state.values[v as usize];
         if self.class(v) == Class::Vec {
@@ -185,6 +186,7 @@ impl<I: Isa> Emit<'_, I> {
             },
             Inst::Const(k) => self.a.mov_imm(r, k),
             Inst::Pc(offset) => self.page_plus(r, offset),
+            _ if let Some(k) = number_constant(self.insts, v) => self.a.mov_imm(r, k),
             _ if value.home != NONE => self.a.load(8, r, self.l.slot(value.home as u16)),
             _ => self.a.load(8, r, self.l.spill(value.spill as usize & (SPILLS - 1))),
         }
@@ -195,6 +197,9 @@ impl<I: Isa> Emit<'_, I> {
         let value = self.alloc.state.values[v as usize];
         if self.class(v) == Class::Vec {
             return self.a.movups_load(x, self.vector_place(v));
+        }
+        if let Some(k) = number_constant(self.insts, v) {
+            return self.number_to(x, k);
         }
         let m = match value.home {
             NONE => self.l.spill(value.spill as usize & (SPILLS - 1)),
@@ -217,7 +222,7 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// The current instruction's result is `v`.
+    /// Records that the current instruction's result is `v`.
     pub fn define_alias(&mut self, v: u32) {
         let last = self.alloc.state.values[self.at as usize].last;
         self.alloc.state.values[self.at as usize].alias = v;
@@ -225,14 +230,15 @@ impl<I: Isa> Emit<'_, I> {
         value.last = value.last.max(last);
     }
 
-    /// Reads a slot: the value it has in this block, or a new one that lives in its memory.
+    /// Reads a slot: its value in this block, or a new one that lives in its memory.
     pub fn read_slot(&mut self, slot: u16, class: Class) {
         if let Some(i) = self.alloc.state.cache.iter().position(|c| c.slot == slot) {
             let Cached { val, dirty, .. } = self.alloc.state.cache[i];
             if val == self.at {
                 return;
             }
-            if self.class(val) == class || self.rebuilds(val) && class == Class::Int {
+            let integer = matches!(self.insts[val as usize], Inst::Const(_) | Inst::Pc(_));
+            if self.class(val) == class || integer && class == Class::Int {
                 self.define_alias(val);
                 return;
             }
@@ -248,8 +254,8 @@ impl<I: Isa> Emit<'_, I> {
         self.alloc.state.cache.push(Cached { slot, val: self.at, dirty: false });
     }
 
-    /// The memory of `slot` is about to stop holding `v`: where `v` is still needed and is nowhere
-    /// else, it gets a register.
+    /// Called before the memory of `slot` stops holding `v`: if `v` is still needed and is nowhere else, it
+    /// gets a register.
     fn keep(&mut self, v: u32, slot: u16) {
         if self.alloc.state.values[v as usize].home != slot as u32 {
             return;
@@ -283,12 +289,12 @@ impl<I: Isa> Emit<'_, I> {
         self.alloc.state.values[v as usize].cached += 1;
     }
 
-    /// Brings the memory of every slot up to date.
+    /// Updates the memory of every slot.
     pub fn write_back(&mut self) {
         self.write_back_but(|_, _| false);
     }
 
-    /// Brings the memory of the slots up to date, but of those that are left out.
+    /// Updates the memory of the slots, except those in `left_out`.
     pub fn write_back_but(&mut self, left_out: impl Fn(&Self, u16) -> bool) {
         for i in 0..self.alloc.state.cache.len() {
             let Cached { slot, val, dirty } = self.alloc.state.cache[i];
@@ -302,7 +308,7 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// Before something that may change the memory of these slots, which is up to date.
+    /// Called before something that may change the memory of these slots, which is up to date.
     pub fn forget_slots(&mut self, changes: impl Fn(u16) -> bool) {
         let mut i = 0;
         while i < self.alloc.state.cache.len() {
@@ -317,8 +323,8 @@ impl<I: Isa> Emit<'_, I> {
         }
     }
 
-    /// Before something that may change any slot and any register: slots go to memory, values that
-    /// are still needed to spill words.
+    /// Called before something that may change any slot and any register: slots go to memory, values that are
+    /// still needed to spill words.
     pub fn leave_registers(&mut self) {
         self.write_back();
         for cached in std::mem::take(&mut self.alloc.state.cache) {
@@ -340,7 +346,8 @@ impl<I: Isa> Emit<'_, I> {
         self.alloc.state.xmm = [NONE; 16];
     }
 
-    /// Where the slots are that are neither in memory nor, being pinned, in their register: `home` are those.
+    /// Lists the slots that are neither in memory nor, if pinned, in their register; `home` are the registers
+    /// that hold their own slots.
     pub fn dirty_locs(&mut self, home: u16) -> (u32, u16) {
         let first = self.side.locs.len();
         for i in 0..self.alloc.state.cache.len() {
@@ -367,6 +374,7 @@ impl<I: Isa> Emit<'_, I> {
             },
             Inst::Const(k) => Loc::Const(k),
             Inst::Pc(offset) => Loc::Pc(offset),
+            _ if let Some(k) = number_constant(self.insts, v) => Loc::Const(k),
             _ if value.home != NONE => Loc::Slot(value.home as u16),
             _ => Loc::Spill(value.spill as u8),
         }

@@ -1,9 +1,9 @@
-//! What lowering rules ask of a register allocator.
+//! The interface between lowering rules and a register allocator.
 
 use crate::x64::asm::{Mem, Reg, Xmm};
 use trine_ir::inst::Val;
 
-/// An operand where it is.
+/// An operand in its current place.
 #[derive(Clone, Copy, Debug)]
 pub enum Operand {
     /// In a general register.
@@ -12,7 +12,7 @@ pub enum Operand {
     Mem(Mem),
 }
 
-/// The slots that are not where a block's entry has them, for a row of the side table.
+/// The slots that are not in their place of a block's entry, for a row of the side table.
 #[derive(Clone, Copy, Debug)]
 pub struct RowSlots {
     /// Registers that do not hold their pinned slots, a bit for each.
@@ -24,65 +24,72 @@ pub struct RowSlots {
 
 /// Where values are while a block is lowered; implemented for [`super::Lower`] with each allocator.
 ///
-/// Rules ask the same questions in the same order whatever registers they get: an allocator may record the questions in one
-/// pass, whose code is thrown away, and answer them in a second one. A register that a rule was given is the rule's until the
-/// end of the IR instruction; giving it leaves the host's flags alone. `rax` and the vector scratch register never hold values from one IR instruction to the next.
+/// Rules ask the same questions in the same order, whatever registers they get: an allocator may record the
+/// questions in one pass, whose code is thrown away, and answer them in a second one. A register given to a
+/// rule belongs to the rule until the end of the IR instruction; giving it keeps the host's flags. `rax` and the
+/// vector scratch register never hold values from one IR instruction to the next.
 pub trait Allocator {
-    /// The value that `v` is another name of.
+    /// The value that `v` is an alias of.
     fn resolve(&self, v: Val) -> u32;
 
     /// The general register that holds an integer.
     fn gpr(&mut self, v: Val) -> Reg;
 
-    /// The vector register that holds a floating-point number or a vector.
+    /// The vector register that holds a floating-point number or a vector. Changes `rax` if the number is a
+    /// constant.
     fn xmm(&mut self, v: Val) -> Xmm;
 
-    /// An integer where it is, for an instruction that can read it from memory. Asked before the result.
+    /// An integer in its current place, for an instruction that can read it from memory. Asked before the
+    /// result.
     fn gpr_or_mem(&mut self, v: Val) -> Operand;
 
-    /// Copies a value's 64 bits, whatever its class, into a general register that is the rule's.
+    /// Copies a value's 64 bits, whatever its class, into a general register of the rule.
     fn copy_to(&mut self, r: Reg, v: Val);
+
+    /// The same for the lower 32 bits; those above them become zero.
+    fn copy_low_to(&mut self, r: Reg, v: Val);
 
     /// Stores a value's 64 or 128 bits; changes `rax` and the vector scratch register.
     fn store_to(&mut self, m: Mem, v: Val);
 
-    /// A general register that holds nothing.
+    /// A free general register.
     fn take_gpr(&mut self) -> Reg;
 
-    /// A vector register that holds nothing.
+    /// A free vector register.
     fn take_xmm(&mut self) -> Xmm;
 
-    /// A register for the result, which is written by one host instruction that reads all operands at once, or after all were
-    /// read: that of one of `operands`, where it ends here, or one that nobody has.
+    /// A register for the result, which is written by one host instruction that reads all operands at once,
+    /// or after all were read: that of one of `operands` that ends here, or a free one.
     fn def_over(&mut self, operands: &[Val]) -> Reg;
 
-    /// The same, but what slots are known to hold stays as it was until the result is there ([`Allocator::own_as`]): an
-    /// access that is refused in between restores them. Any operand may give its register, if it ends here.
+    /// The same, but slots keep their recorded places until the result is there ([`Allocator::own_as`]): an
+    /// access that is refused in between restores them. Any operand that ends here may give its register.
     fn def_apart(&mut self) -> Reg;
 
-    /// A register for the result that holds `v` already, all 64 bits or (`w` is false) the lower 32.
+    /// A register for the result that already holds `v`, all 64 bits or (`w` is false) the lower 32.
     fn def_from(&mut self, w: bool, v: Val) -> Reg;
 
-    /// The same for vector registers, which hold all of `v`.
-    fn def_fp_from(&mut self, v: Val) -> Xmm;
+    /// A vector register for the result, which is written by one host instruction that reads all operands at
+    /// once, and that of the operand `v`: the same one if `v` ends here.
+    fn def_fp_over(&mut self, v: Val) -> (Xmm, Xmm);
 
-    /// The result of the instruction at `at`, the current one or one that belongs to it, is in this register, which the rule
-    /// was given.
+    /// Records that the result of the instruction at `at`, the current one or one that belongs to it, is in
+    /// this register, which the rule was given.
     fn own_as(&mut self, at: u32, r: Reg);
 
-    /// The current instruction's result is in this vector register, which the rule was given.
+    /// Records that the current instruction's result is in this vector register, which the rule was given.
     fn own_fp(&mut self, x: Xmm);
 
-    /// The current instruction's result is `v`.
+    /// Records that the current instruction's result is `v`.
     fn alias(&mut self, v: Val);
 
-    /// The rule changes this register, which is `rcx` or `rdx`, before it has read all operands: no value that it asked for,
-    /// no result and nothing that lives on is there.
+    /// Records that the rule changes this register, `rcx` or `rdx`, before it has read all operands: neither an
+    /// operand nor the result nor a value that lives on is in it.
     fn clobber(&mut self, r: Reg);
 
-    /// Whether the host's MXCSR is surely the guest's already; from now on it is.
+    /// Whether the host's MXCSR is certainly the guest's already; from now on it is.
     fn fp_ready(&mut self) -> bool;
 
-    /// Where slots are now, for a row of the side table; those that are dirty were added to its places.
+    /// The current places of slots, for a row of the side table; dirty ones were added to its places.
     fn row_slots(&mut self) -> RowSlots;
 }

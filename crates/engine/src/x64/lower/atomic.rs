@@ -1,5 +1,5 @@
-//! Atomic accesses: one locked instruction of the host where there is one, else compare-and-exchange until nobody else came
-//! between.
+//! Atomic accesses: one locked instruction of the host if there is one, else compare-and-exchange until no
+//! other write came between.
 
 use super::Lower;
 use super::allocator::Allocator;
@@ -50,7 +50,7 @@ where
         self.own(d);
     }
 
-    /// Compare-and-exchange until nobody else came between; the bytes that were there are left in `rax`.
+    /// Compare-and-exchange until no other write came between; the old bytes are left in `rax`.
     fn rmw_loop(&mut self, op: Rmw, how: MemOp, s: Reg) {
         let (w, bytes) = (how.width == Width::B8, how.width.bytes());
         self.clobber(RDX);
@@ -118,7 +118,7 @@ where
         self.swap_bytes(how, d);
     }
 
-    /// Between the value in a register and its bytes as memory has them; what lies above becomes zero.
+    /// Converts between the value in a register and its bytes as in memory; bits above become zero.
     fn swap_bytes(&mut self, how: MemOp, r: Reg) {
         if !how.swaps() {
             return;

@@ -1,4 +1,4 @@
-//! Operations that give more than one value, and fields: carries, wide divisions.
+//! Operations with further results, and fields: carries, wide divisions.
 
 use super::Lower;
 use super::allocator::Allocator;
@@ -10,7 +10,7 @@ impl<I: Isa, A> Lower<'_, I, A>
 where
     Self: Allocator,
 {
-    /// The instruction that takes `extra` of the current one, where somebody needs it.
+    /// The instruction that takes `extra` of the current one, if it is needed.
     fn wanted(&self, extra: Extra) -> Option<u32> {
         let behind = self.insts.iter().enumerate().skip(self.at as usize + 1);
         let mut extras = behind.take_while(|(_, inst)| matches!(inst, Inst::Extra(..)));
@@ -18,7 +18,7 @@ where
         found.map(|(i, _)| i as u32).filter(|&i| self.facts.of(i).uses != 0)
     }
 
-    /// A sum or difference with carry-in, and what somebody needs of its carry and overflow.
+    /// A sum or difference with carry-in, and those of its carry and overflow that are needed.
     pub fn carry(&mut self, op: Carry, bits: u8, [x, y, c]: [Val; 3]) {
         let outs = [Extra::Carry, Extra::Overflow].map(|extra| self.wanted(extra));
         if bits < 32 {
@@ -68,7 +68,7 @@ where
         }
         if let Some(out) = outs[1] {
             let r = self.take_gpr();
-            // The sign differs from that of both operands, or of the first where the second has the other sign.
+            // The sign differs from that of both operands, or of the first if the second has the other sign.
             let other = if op == Carry::Add { d } else { b };
             self.a.mov(false, r, a);
             self.a.alu(Alu::Xor, false, r, d);
@@ -106,7 +106,7 @@ where
         self.own(d);
     }
 
-    /// A field of `old` becomes the low bits of `v`.
+    /// Replaces a field of `old` by the low bits of `v`.
     pub fn insert(&mut self, at: u8, len: u8, old: Val, v: Val) {
         let s = self.gpr(v);
         let d = self.def_from(true, old);

@@ -1,11 +1,11 @@
-//! What a block's instructions say of its values, whoever allocates registers: what nobody needs, when a value is used last,
-//! and what is better emitted as a part of its only user.
+//! Facts about a block's values, whatever the register allocator: which are not needed, where each is last
+//! used, and which are better emitted as a part of their only user.
 
 use super::quiet;
-use trine_ir::Bin;
 use trine_ir::inst::{Inst, Val};
+use trine_ir::{Bin, Fmt, Fp};
 
-/// What is known of a value, or of an instruction without one.
+/// Facts about a value, or an instruction without one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fact {
     /// Index of the last instruction whose code uses it.
@@ -14,17 +14,17 @@ pub struct Fact {
     pub uses: u32,
     /// Number of uses as the address of an access.
     addresses: u32,
-    /// Its code is emitted where it is used.
+    /// Its code is emitted at its use.
     pub deferred: bool,
-    /// It is a write of a slot that another write follows before anybody looks.
+    /// It is a write of a slot that is written again before any read.
     overwritten: bool,
     /// It is a load that is sign-extended to 64 bits.
     pub signed: bool,
-    /// It is a comparison, or a write of the flags behind one, that leaves the flags as they were.
+    /// It is a comparison, or a write of the flags after one, that leaves the flags unchanged.
     pub quiet: bool,
 }
 
-/// The facts of a block; the memory is used again from block to block.
+/// The facts of a block; the memory is reused from block to block.
 pub struct Facts {
     values: Vec<Fact>,
     /// Index of the last read of each of the first slots.
@@ -38,7 +38,8 @@ impl Default for Facts {
 }
 
 impl Facts {
-    /// Finds everything about the first `end` instructions, which are the block; behind them there are only reads of slots.
+    /// Finds everything about the first `end` instructions, which are the block; after them there are only
+    /// reads of slots.
     pub fn find(&mut self, insts: &[Inst], end: usize) {
         self.values.clear();
         self.values.resize(insts.len(), Fact::default());
@@ -47,7 +48,7 @@ impl Facts {
         self.fuse(&insts[..end]);
     }
 
-    /// What is known of a value.
+    /// The facts about a value.
     pub fn of(&self, v: u32) -> Fact {
         self.values[v as usize]
     }
@@ -57,7 +58,7 @@ impl Facts {
         &self.values
     }
 
-    /// Whether a slot may be read behind an instruction.
+    /// Whether a slot may be read after an instruction.
     pub fn may_be_read(&self, slot: u16, behind: u32) -> bool {
         self.last_read.get(slot as usize).is_none_or(|&last| last > behind)
     }
@@ -68,7 +69,8 @@ impl Facts {
         fact.overwritten || (fact.uses == 0 && inst.is_pure())
     }
 
-    /// Counts each value's uses and finds its last one, in one walk from the end: what is dead uses nothing.
+    /// Counts each value's uses and finds its last one, in one walk from the end: dead instructions use
+    /// nothing.
     fn count_live_uses(&mut self, insts: &[Inst]) {
         let mut overwritten = Vec::new();
         for (i, inst) in insts.iter().enumerate().rev() {
@@ -103,7 +105,7 @@ impl Facts {
         }
     }
 
-    /// Finds what is better emitted at its only use, and the last read of each slot.
+    /// Finds values that are better emitted at their only use, and the last read of each slot.
     fn fuse(&mut self, insts: &[Inst]) {
         for (i, inst) in insts.iter().enumerate() {
             if self.is_dead(i, inst) {
@@ -122,7 +124,9 @@ impl Facts {
                 | Inst::LoadV(_, a)
                 | Inst::StoreV(_, a, _) => self.defer_address(insts, a, i as u32),
                 Inst::Sext(from, 64, x) => self.sign_load(insts, from, x),
-                Inst::IfNot { c, .. } | Inst::Select(_, c, ..) => self.defer_compare(insts, c, i as u32),
+                Inst::IfNot { c, .. } | Inst::Select(_, c, ..) | Inst::SelectF(c, ..) => {
+                    self.defer_compare(insts, c, i as u32)
+                }
                 Inst::Flags => {
                     for quiet in quiet::compare(insts, i).into_iter().flatten() {
                         self.values[quiet].quiet = true;
@@ -141,7 +145,7 @@ impl Facts {
         }
     }
 
-    /// A load of which nothing but the sign-extension is used extends by itself.
+    /// A load that is only used sign-extended becomes a sign-extending load.
     fn sign_load(&mut self, insts: &[Inst], from: u8, x: Val) {
         if let Inst::Load(how, _) = insts[x.0 as usize]
             && how.width.bits() == from as u32
@@ -170,13 +174,43 @@ impl Facts {
         if self.values[c.0 as usize].uses != 1 {
             return;
         }
-        if let Inst::Cmp(_, 8 | 16 | 32 | 64, x, y) = insts[c.0 as usize] {
+        if let Inst::Cmp(_, bits @ (8 | 16 | 32 | 64), x, y) = insts[c.0 as usize] {
             self.defer(c, user, &[x, y]);
+            if bits == 64 && matches!(insts[y.0 as usize], Inst::Const(k) if k as i64 == k as i32 as i64) {
+                self.defer_upper_half(insts, x, user);
+            }
+        }
+    }
+
+    /// If the upper half of a number's bits is only compared, it needs no register of its own.
+    fn defer_upper_half(&mut self, insts: &[Inst], x: Val, user: u32) {
+        if let Some((_, bits, number)) = upper_half(insts, x)
+            && [x, bits].iter().all(|v| self.values[v.0 as usize].uses == 1)
+        {
+            self.defer(x, user, &[]);
+            self.defer(bits, user, &[number]);
         }
     }
 }
 
-/// Whether slots must have their values at this instruction: it may leave the block, or control comes from elsewhere.
+/// Shift, bits and number, where `x` is the upper half of a binary64.
+pub fn upper_half(insts: &[Inst], x: Val) -> Option<(Bin, Val, Val)> {
+    let Inst::Bin(op @ (Bin::Shr | Bin::Sar), 64, bits, by) = insts[x.0 as usize] else { return None };
+    match (insts[bits.0 as usize], insts[by.0 as usize]) {
+        (Inst::Fp(Fp::ToBits(Fmt::D), _, [number, ..]), Inst::Const(32)) => Some((op, bits, number)),
+        _ => None,
+    }
+}
+
+/// The bits of a constant number. Like other constants, it is made at its use.
+pub fn number_constant(insts: &[Inst], v: u32) -> Option<u64> {
+    match insts[v as usize] {
+        Inst::Fp(Fp::FromBits(_), _, [bits, ..]) => insts[bits.0 as usize].constant(),
+        _ => None,
+    }
+}
+
+/// Whether slots must have their values at this instruction: it may leave the block, or be reached by a jump.
 fn sees_slots(inst: &Inst) -> bool {
     inst.is_access()
         || matches!(

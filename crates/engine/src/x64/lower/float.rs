@@ -1,13 +1,14 @@
-//! Floating point on the host's FPU, under the guest's MXCSR. What x86 does differently from the
-//! IR's operations (NaN results, conversions out of range, rounding directions that are not the
-//! current one) goes out of line to software.
+//! Floating point on the host's FPU, under the guest's MXCSR. Where x86 differs from the IR's operations (NaN
+//! results, conversions out of range, rounding directions other than the current one), software does it out
+//! of line.
 //!
-//! A binary32 in a register has anything above it: what is known to be in a NaN box needs not be taken
-//! out of it.
+//! A binary32 in a register has undefined bits above it: the lower half of a number needs no other register
+//! than the number.
 
 use super::Lower;
 use super::allocator::Allocator;
-use crate::x64::asm::{Alu, Cc, Hole, Reg, Shift, Xmm, reg::*};
+use super::facts;
+use crate::x64::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
 use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::{Class, Inst, Val};
@@ -33,10 +34,10 @@ where
         match op {
             Fp::ToBits(_) => return self.number_bits(double, args[0]),
             Fp::FromBits(_) => return self.bits_number(double, args[0]),
-            Fp::Box => return self.nan_box(args[0]),
-            Fp::Unbox => return self.nan_unbox(args[0]),
+            // A binary32 in a register has undefined bits above it.
+            Fp::Low => return self.alias(args[0]),
+            Fp::WithLow => return self.with_low_half(args[0], args[1]),
             Fp::Sgnj(_, sign) => return self.sign_inject(double, sign, args[0], args[1]),
-            Fp::Class(_) => return self.class_of(op, rounding, double, args),
             _ => {}
         }
         if !self.host_rounds(op, rounding) || Self::host_underflows_otherwise(op) {
@@ -77,7 +78,7 @@ where
         self.a.alu_mem(Alu::Or, true, d, self.l.slot(I::Fp::FLAGS));
     }
 
-    /// Makes the flags those in `v`: all of them in the slot, none in the host's FPU.
+    /// Sets the flags to `v`: all of them in the slot, none in the host's FPU.
     pub fn set_flags(&mut self, v: Val) {
         if self.facts.of(self.at).quiet {
             return;
@@ -96,7 +97,7 @@ where
         });
     }
 
-    /// `a < b` or `a <= b` where the flags are to stay as they were, which [`Lower::flags_value`] left in memory.
+    /// `a < b` or `a <= b` without a change of the flags, which [`Lower::flags_value`] left in memory.
     fn less_quiet(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
@@ -104,20 +105,20 @@ where
         let unordered = self.a.jcc(Cc::Parity);
         self.flag_to(cc, d);
         self.aside(&[unordered], |e| {
-            // A signaling NaN was noted.
+            // A signaling NaN raised a flag.
             e.a.mxcsr(2, e.l.guest_mxcsr());
             e.a.mov_imm(d, 0);
         });
     }
 
-    /// Whether the host would see an underflow where the CPU sees none, or the other way round.
+    /// Whether the host and the CPU may disagree about an underflow.
     fn host_underflows_otherwise(op: Fp) -> bool {
         let exact = matches!(op, Fp::Min(_) | Fp::Max(_) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_));
         let in_range = matches!(op, Fp::ToInt(..) | Fp::FromInt(..) | Fp::Sqrt(_) | Fp::Convert(Fmt::S));
         I::Fp::RULES.tininess == Tininess::BeforeRounding && !exact && !in_range
     }
 
-    /// Whether the host's current rounding direction is the one wanted, or does not matter.
+    /// Whether the host's current rounding direction is the required one, or does not matter.
     fn host_rounds(&self, op: Fp, rounding: Rounding) -> bool {
         let current = I::Fp::rounding(self.mode);
         let wanted = match rounding {
@@ -132,7 +133,7 @@ where
         }
     }
 
-    /// Makes sure that the guest's MXCSR is loaded.
+    /// Loads the guest's MXCSR, if it is not loaded.
     fn need_fp(&mut self) {
         if self.fp_ready() {
             return;
@@ -165,7 +166,7 @@ where
         }
     }
 
-    /// Out of line from `ways`: the operation in software, its result into a vector register.
+    /// Out of line from `ways`: the operation in software, with its result in a vector register.
     fn soft_aside(&mut self, ways: &[Hole], op: Fp, rounding: Rounding, args: [Val; 3], to: Xmm) {
         self.aside(ways, |e| {
             e.call_soft(op, rounding, args);
@@ -173,7 +174,7 @@ where
         });
     }
 
-    /// The same into a general register.
+    /// The same with a general register.
     fn soft_aside_int(&mut self, ways: &[Hole], op: Fp, rounding: Rounding, args: [Val; 3], to: Reg) {
         self.aside(ways, |e| {
             e.call_soft(op, rounding, args);
@@ -181,10 +182,10 @@ where
         });
     }
 
-    /// Where the result is a NaN, makes it the canonical one.
+    /// Replaces a NaN result by the canonical one.
     fn canonical(&mut self, double: bool, x: Xmm) {
         if I::Fp::RULES.nan == NanRule::FirstOperand {
-            // The host's own.
+            // The host's own NaN.
             return;
         }
         self.a.comis(0x2e, double, x, x);
@@ -194,10 +195,7 @@ where
 
     /// Out of line from `way`: the canonical NaN into `x`.
     fn nan_aside(&mut self, way: Hole, double: bool, x: Xmm) {
-        self.aside(&[way], |e| {
-            e.a.mov_imm(RAX, nan(double));
-            e.a.movq_to(true, x, RAX);
-        });
+        self.aside(&[way], |e| e.number_to(x, nan(double)));
     }
 
     fn arithmetic(&mut self, opcode: u8, double: bool, args: [Val; 3]) {
@@ -210,7 +208,7 @@ where
     fn unary_fp(&mut self, opcode: u8, double: bool, result_double: bool, v: Val) {
         let s = self.xmm(v);
         let d = self.def_fp();
-        // The scalar forms keep the destination's upper half: no old dependency.
+        // The scalar forms keep the destination's upper half; this avoids a dependency on it.
         self.a.xorps(d, d);
         self.a.sse(opcode, double, d, s);
         self.canonical(result_double, d);
@@ -265,7 +263,7 @@ where
         self.a.alu(Alu::And, false, d, RCX);
     }
 
-    /// `a < b` as `b > a`: unordered then gives 0.
+    /// `a < b` as `b > a`: then 0 if unordered.
     fn less(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
@@ -281,7 +279,7 @@ where
         let truncate = self.truncates(rounding);
         let mut ways = Vec::new();
         if matches!(ty, IntTy::U32 | IntTy::U64) {
-            // Not negative and below half of the range: as signed. Bits compare like numbers there.
+            // Not negative and below half of the range: as signed. The bits order like numbers there.
             let bound = match (double, w) {
                 (true, true) => 0x43e0_0000_0000_0000,
                 (true, false) => 0x41e0_0000_0000_0000,
@@ -332,77 +330,47 @@ where
 
     fn number_bits(&mut self, double: bool, v: Val) {
         let d = self.take_gpr();
-        self.copy_to(d, v);
-        if !double {
-            self.a.mov(false, d, d);
+        if double {
+            self.copy_to(d, v)
+        } else {
+            self.copy_low_to(d, v)
         }
         self.own(d);
     }
 
     fn bits_number(&mut self, double: bool, v: Val) {
+        if facts::number_constant(self.insts, self.at).is_some() {
+            // Made at its use, which does not know of constants that a slot was read as.
+            return;
+        }
         let s = self.gpr(v);
         let d = self.def_fp();
         self.a.movq_to(double, d, s);
     }
 
-    fn nan_box(&mut self, v: Val) {
-        let d = self.def_fp_from(v);
-        self.a.vorps_mem(d, self.l.nan_box());
-    }
-
-    fn nan_unbox(&mut self, v: Val) {
-        let from = self.resolve(v);
-        if matches!(self.insts[from as usize], Inst::Fp(Fp::Box, ..)) {
-            return self.alias(v);
+    /// A binary32 below the upper half of another number.
+    fn with_low_half(&mut self, high: Val, low: Val) {
+        if self.number_constant(high).is_some_and(|k| k >> 32 == u32::MAX as u64) {
+            let (d, low) = self.def_fp_over(low);
+            return self.a.vorps_mem(d, low, self.l.upper_ones());
         }
-        let s = self.xmm(v);
+        let (high, low) = (self.xmm(high), self.xmm(low));
         let d = self.def_fp();
-        self.a.movq_from(true, RAX, s);
-        self.a.movaps(d, s);
-        self.a.shift_imm(Shift::Sar, true, RAX, 32);
-        self.a.alu_imm(Alu::Cmp, true, RAX, -1);
-        let invalid = self.a.jcc(Cc::NotEqual);
-        self.nan_aside(invalid, false, d);
+        // vmovss
+        self.a.vop((1, 2, false), 0x10, d, high, low);
     }
 
-    /// The class as one of ten bits: normal numbers and zeros in line (the C library's `fmax` asks), the rest in software.
-    fn class_of(&mut self, op: Fp, rounding: Rounding, double: bool, args: [Val; 3]) {
-        [RCX, RDX].into_iter().for_each(|r| self.clobber(r));
-        let d = self.take_gpr();
-        // The exponent of 1 and the one behind the largest, where the sign is shifted out.
-        let (first, past) = if double { (1 << 53, 0x7ff << 53) } else { (1 << 24, 0xff << 24) };
-        self.copy_to(RAX, args[0]);
-        self.a.alu(Alu::Xor, false, RDX, RDX);
-        self.a.test(double, RAX, RAX);
-        self.a.setcc(Cc::Less, RDX);
-        self.a.alu(Alu::Add, double, RAX, RAX);
-        self.a.mov_imm(d, first);
-        self.a.mov(double, RCX, RAX);
-        self.a.alu(Alu::Sub, double, RCX, d);
-        self.a.mov_imm(d, past - first);
-        self.a.alu(Alu::Cmp, double, RCX, d);
-        let odd = self.a.jcc(Cc::AboveEqual);
-        self.bit_by_sign(d, 6, 1);
-        self.aside(&[odd], |e| {
-            e.a.test(double, RAX, RAX);
-            let other = e.a.jcc(Cc::NotEqual);
-            e.bit_by_sign(d, 4, 3);
-            let done = e.a.jmp();
-            e.a.fix_here(other);
-            e.call_soft(op, rounding, args);
-            e.a.mov(true, d, RAX);
-            e.a.fix_here(done);
+    /// `x` if `c`, else `y`; `x` is the fast path.
+    pub fn select_float(&mut self, c: Val, x: Val, y: Val) {
+        let constant = self.number_constant(y);
+        let other = if constant.is_none() { self.xmm(y) } else { SCRATCH_FP };
+        let d = self.def_fp_from(x);
+        let cc = self.condition(c);
+        let not = self.a.jcc(cc.opposite());
+        self.aside(&[not], |e| match constant {
+            Some(k) => e.number_to(d, k),
+            None => e.a.movaps(d, other),
         });
-        self.own(d);
-    }
-
-    /// One of two bits into `d`: the second where `rdx`, 0 or 1, says that the sign is set.
-    fn bit_by_sign(&mut self, d: Reg, positive: u32, negative: u32) {
-        let (positive, negative) = (1 << positive, 1 << negative);
-        self.a.mov(false, d, RDX);
-        self.a.group3(3, false, d); // neg
-        self.a.alu_imm(Alu::And, false, d, positive ^ negative);
-        self.a.alu_imm(Alu::Xor, false, d, positive);
     }
 
     fn sign_inject(&mut self, double: bool, sign: Sign, x: Val, y: Val) {

@@ -2,6 +2,7 @@
 
 use super::Lower;
 use super::allocator::{Allocator, Operand};
+use super::facts::upper_half;
 use crate::x64::asm::{Alu, Cc, Reg, Shift, mem, mem2, reg::*};
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Bin, Cmp, Isa, Un};
@@ -22,7 +23,7 @@ fn is_signed(op: Cmp) -> bool {
     matches!(op, Cmp::LtS | Cmp::GeS)
 }
 
-/// Operations that are looked through for what is known of a value's bits.
+/// Maximal depth of the search through operations for what is known of a value's bits.
 const DEPTH: u32 = 3;
 
 impl<I: Isa, A> Lower<'_, I, A>
@@ -59,7 +60,7 @@ where
         }
     }
 
-    /// Clears what a 32-bit operation left above a narrower type.
+    /// Clears the bits that a 32-bit operation left above a narrower type.
     fn trim(&mut self, d: Reg, bits: u8) {
         match bits {
             1 => self.a.alu_imm(Alu::And, false, d, 1),
@@ -179,7 +180,8 @@ where
         self.a.mov(true, RAX, a);
         self.a.group3(if op == Bin::MulhS { 5 } else { 4 }, true, b);
         if op == Bin::MulhSU {
-            // The unsigned product counts 2^64 too much where the first factor is negative.
+            // The unsigned product is too large by 2^64 times the second factor if the first factor is
+            // negative.
             self.a.mov(true, RCX, a);
             self.a.shift_imm(Shift::Sar, true, RCX, 63);
             self.a.alu(Alu::And, true, RCX, b);
@@ -203,13 +205,13 @@ where
         self.a.mov(w, d, if matches!(op, Bin::DivS | Bin::DivU) { RAX } else { RDX });
     }
 
-    /// Emits a comparison; gives the condition that holds where it is true.
+    /// Emits a comparison; returns the condition for true.
     fn flags(&mut self, op: Cmp, bits: u8, x: Val, y: Val) -> Cc {
         let w = bits == 64;
         if bits < 32 && is_signed(op) {
             self.clobber(RCX);
             let (a, b) = (self.gpr(x), self.gpr(y));
-            // As words whose sign is that of the narrow type.
+            // As words with the sign of the narrow type.
             self.a.mov(false, RAX, a);
             self.a.mov(false, RCX, b);
             self.a.shift_imm(Shift::Shl, false, RAX, 32 - bits);
@@ -219,11 +221,11 @@ where
         }
         match self.imm32(y, bits) {
             Some(0) if matches!(op, Cmp::Eq | Cmp::Ne | Cmp::LtS | Cmp::GeS) => {
-                let a = self.gpr(x);
+                let a = self.compared(x);
                 self.a.test(w, a, a);
             }
             Some(k) => {
-                let a = self.gpr(x);
+                let a = self.compared(x);
                 self.a.alu_imm(Alu::Cmp, w, a, k);
             }
             None => {
@@ -234,7 +236,20 @@ where
         cc(op)
     }
 
-    /// Emits what decides `c`; gives the condition that holds where it is 1.
+    /// The register of a value that is compared with a constant.
+    fn compared(&mut self, x: Val) -> Reg {
+        match upper_half(self.insts, x) {
+            Some((op, _, number)) if self.facts.of(x.0).deferred => {
+                self.copy_to(RAX, number);
+                let op = if op == Bin::Sar { Shift::Sar } else { Shift::Shr };
+                self.a.shift_imm(op, true, RAX, 32);
+                RAX
+            }
+            _ => self.gpr(x),
+        }
+    }
+
+    /// Emits the test of `c`; returns the condition for 1.
     pub fn condition(&mut self, c: Val) -> Cc {
         match self.insts[c.0 as usize] {
             Inst::Cmp(op, bits, x, y) if self.facts.of(c.0).deferred => self.flags(op, bits, x, y),
@@ -253,8 +268,8 @@ where
         self.flag_to(cc, d);
     }
 
-    /// A condition as 0 or 1. Moves leave the flags alone, and a register that was just written has
-    /// no old value for `setcc` to wait for.
+    /// A condition as 0 or 1. Moves do not change the flags, and a register that was just written has no old
+    /// value for `setcc` to wait for.
     pub fn flag_to(&mut self, cc: Cc, d: Reg) {
         self.a.mov_imm(d, 0);
         self.a.setcc(cc, d);
@@ -332,15 +347,15 @@ where
         self.trim(d, to);
     }
 
-    /// Whether all bits of a value above the lowest 31 are copies of its sign: compilers for RISC-V extend such values once more,
-    /// and a loop may wait for that.
+    /// Whether all bits of a value above the lowest 31 are copies of its sign: compilers for RISC-V extend
+    /// such values again, and a loop may wait for that.
     fn is_sign_extended(&self, v: Val, depth: u32) -> bool {
         let v = self.resolve(v);
         match self.insts[v as usize] {
             Inst::Sext(from, 64, _) => from <= 32,
             Inst::Load(how, _) => how.width.bits() < 32 || self.facts.of(v).signed,
             Inst::Const(k) => k as i64 == k as i32 as i64,
-            // A 0 comes in at the top.
+            // A 0 is shifted in at the top.
             Inst::Bin(Bin::Shr, 32, _, k) => self.constant(k).is_some_and(|k| k & 31 != 0),
             Inst::Bin(Bin::And, 64, _, k) if self.constant(k).is_some_and(|k| k <= i32::MAX as u64) => true,
             Inst::Bin(Bin::And | Bin::Or | Bin::Xor, 64, a, b) if depth > 0 => {
@@ -350,13 +365,13 @@ where
         }
     }
 
-    /// `x` where `c`, else `y`.
+    /// `x` if `c`, else `y`.
     pub fn select(&mut self, c: Val, x: Val, y: Val) {
         let b = self.gpr(x);
         let a = self.gpr(y);
         let cc = self.condition(c);
         let d = self.def();
-        // Moves leave the flags alone.
+        // Moves do not change the flags.
         self.a.mov(true, d, a);
         self.a.cmov(cc, true, d, b);
     }

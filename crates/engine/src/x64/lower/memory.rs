@@ -1,4 +1,4 @@
-//! Guest memory accesses: the TLB probed inline, the rest out of line.
+//! Guest memory accesses: the TLB is probed inline, the rest is out of line.
 
 use super::Lower;
 use super::allocator::Allocator;
@@ -30,13 +30,13 @@ where
         Address { base: self.gpr(a), disp: 0 }
     }
 
-    /// The next instruction accesses a program's memory, and the host may refuse it.
+    /// Records that the next instruction accesses a program's memory, which the host may refuse.
     pub fn may_be_refused(&mut self) {
         let row = self.add_row(Kind::Direct);
         self.accesses.push((self.a.here(), row));
     }
 
-    /// Which pair an access looks at first: that of the slot that its base is, or one by its place in the code.
+    /// The pair that an access checks first: that of its base's slot, or one by its place in the code.
     pub fn pair_of(&self, a: Val, hints: Hints, write: bool) -> usize {
         let base = match self.insts[a.0 as usize] {
             Inst::Bin(Bin::Add, 64, base, _) if self.facts.of(a.0).deferred => base,
@@ -49,8 +49,7 @@ where
         Tlb::<I>::pair(I::access_regime(self.mode, hints), by, write)
     }
 
-    /// Where an access finds its bytes, for the instruction that comes next, and the way out where the TLB does not know
-    /// that.
+    /// The host operand of an access, for the next instruction, and the jump that is taken if the TLB misses.
     pub fn reach(
         &mut self,
         n: usize,
@@ -67,16 +66,16 @@ where
         (mem2(at.base, RCX, at.disp), Some(miss))
     }
 
-    /// Out of line, what is done where an access was not found by [`Lower::reach`].
+    /// Emits out of line what is done if [`Lower::reach`] missed.
     pub fn on_miss(&mut self, miss: Option<Hole>, emit: impl FnOnce(&mut Self)) {
         if let Some(miss) = miss {
             self.aside(&[miss], emit);
         }
     }
 
-    /// Looks at the pair, then at the TLB. On a hit `rcx` holds what has to be added to the guest address; the hole is the
-    /// way out on a miss. Unlike the table's, the pair's addend is loaded from a place that does not depend on the
-    /// address: nothing waits for it.
+    /// Checks the pair, then the TLB. On a hit `rcx` holds the difference between host and guest address; the
+    /// hole is the jump taken on a miss. Unlike the table's, the pair's addend is loaded from a place that
+    /// does not depend on the address: nothing waits for it.
     fn probe_pair(&mut self, tlb: i32, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
         self.clobber(RCX);
         let pair = tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
@@ -98,7 +97,8 @@ where
         })
     }
 
-    /// The page of the access's last byte into `rax`: no tag is that page where the access crosses into it.
+    /// Puts the page of the access's last byte into `rax`: no tag equals it if the access crosses into that
+    /// page.
     fn last_page(&mut self, at: Address, bytes: u64) {
         let disp = at.disp + bytes as i32 - 1;
         if disp == 0 {
@@ -109,8 +109,8 @@ where
         self.a.alu_imm(Alu::And, true, RAX, -0x1000);
     }
 
-    /// Probes the TLB. On a hit `rcx` holds what has to be added to the guest address, and `rax` the page; the hole is
-    /// the way out on a miss.
+    /// Probes the TLB. On a hit `rcx` holds the difference between host and guest address, and `rax` the
+    /// page; the hole is the jump taken on a miss.
     fn probe(&mut self, tlb: i32, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
         let entries = tlb + Tlb::<I>::regime_offset(I::access_regime(self.mode, hints)) as i32;
         let tag = if write { offset_of!(Entry, write) } else { offset_of!(Entry, read) } as i32;
@@ -128,7 +128,7 @@ where
         miss
     }
 
-    /// The guest address as the slow path's first argument.
+    /// Passes the guest address as the slow path's first argument.
     fn pass_address(&mut self, at: Address) {
         if at.disp == 0 {
             self.a.store(8, self.l.arg(0), at.base);
@@ -212,7 +212,7 @@ where
         self.out_of_line(miss, at, &[s], Kind::Store(how), None);
     }
 
-    /// Raises where an access must be aligned and is not.
+    /// Raises the exception for a misaligned access, if the access must be aligned.
     pub fn check_aligned(&mut self, at: Address, hints: Hints, bytes: u64, access: Access) {
         if !hints.aligned || bytes == 1 {
             return;
@@ -236,7 +236,7 @@ where
         Some(miss)
     }
 
-    /// The next instruction accesses memory by an address that [`Lower::probe_atomic`] left.
+    /// Records that the next instruction accesses memory at an address from [`Lower::probe_atomic`].
     pub fn atomic(&mut self) {
         if self.l.tlb.is_none() {
             self.may_be_refused();

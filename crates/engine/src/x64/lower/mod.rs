@@ -27,7 +27,7 @@ pub struct Lower<'a, I: Isa, A> {
     pub side: &'a mut Side,
     pub l: Layout,
     pub insts: &'a [Inst],
-    /// What is known of the instructions' values.
+    /// Facts about the instructions' values.
     pub facts: &'a Facts,
     /// Index of the current IR instruction.
     pub at: u32,
@@ -42,7 +42,7 @@ pub struct Lower<'a, I: Isa, A> {
     pub mode: u32,
     /// Accesses that the host may refuse, and their rows.
     pub accesses: Vec<(Place, u32)>,
-    /// What the allocator knows.
+    /// The allocator's state.
     pub alloc: A,
     pub isa: PhantomData<I>,
 }
@@ -53,7 +53,7 @@ impl<I: Isa, A> Lower<'_, I, A> {
         self.facts.is_dead(i, &self.insts[i])
     }
 
-    /// What follows `from` out of line. Control does not go on behind what was emitted last.
+    /// Emits code out of line, reached from `from`. The code emitted last must not fall through.
     pub fn cold(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
         let part = self.a.switch(Part::Cold);
         from.iter().for_each(|hole| self.a.fix_here(*hole));
@@ -61,7 +61,8 @@ impl<I: Isa, A> Lower<'_, I, A> {
         self.a.switch(part);
     }
 
-    /// The same where control goes on: what is out of line already, as an arm that exits, jumps over it.
+    /// The same if it does fall through: code that is out of line already, as in an arm that exits, jumps
+    /// over it.
     pub fn cold_with<T>(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self) -> T) -> T {
         let part = self.a.switch(Part::Cold);
         let over = (part == Part::Cold).then(|| self.a.jmp());
@@ -74,7 +75,7 @@ impl<I: Isa, A> Lower<'_, I, A> {
         result
     }
 
-    /// What follows `from` out of line, and then goes on here.
+    /// Emits code out of line, reached from `from`, which then continues here.
     pub fn aside(&mut self, from: &[Hole], emit: impl FnOnce(&mut Self)) {
         let back = self.a.here();
         self.cold_with(from, |e| {
@@ -84,7 +85,7 @@ impl<I: Isa, A> Lower<'_, I, A> {
         });
     }
 
-    /// Instructions of the block not yet done; the current one counts as done where `this`.
+    /// Instructions of the block that are not completed; with `this`, the current one counts as completed.
     pub fn undone(&self, this: bool) -> u32 {
         self.guest - self.begun + !this as u32
     }
@@ -94,7 +95,7 @@ impl<I: Isa, A> Lower<'_, I, A>
 where
     Self: Allocator,
 {
-    /// Lowers an instruction. What reads and writes slots, calls, branches or leaves the block is its caller's.
+    /// Lowers an instruction. Reads and writes of slots, calls, branches and exits are left to the caller.
     pub fn lower(&mut self, inst: Inst) {
         match inst {
             Inst::Const(_) | Inst::Pc(_) => {}
@@ -104,6 +105,7 @@ where
             Inst::Zext(from, to, x) => self.zero_extend(from.min(to), x),
             Inst::Sext(from, to, x) => self.sign_extend(from, to, x),
             Inst::Select(_, c, x, y) => self.select(c, x, y),
+            Inst::SelectF(c, x, y) => self.select_float(c, x, y),
             Inst::Vec(op, args) => self.vector(op, args),
             Inst::ToVec(x) => self.vector_of(x),
             Inst::VInsert(lane, n, v, x) => self.vector_insert(lane, n, v, x),
@@ -113,7 +115,7 @@ where
             Inst::StoreV(hints, a, v) => self.store_vector(hints, a, v),
             Inst::Carry(op, bits, args) => self.carry(op, bits, args),
             Inst::DivWide(signed, args) => self.divide_wide(signed, args),
-            // Made with what it belongs to.
+            // Emitted with the operation that it belongs to.
             Inst::Extra(..) => {}
             Inst::Insert(at, len, old, v) => self.insert(at, len, old, v),
             Inst::Load(how, a) => self.load(how, a),
@@ -143,24 +145,44 @@ where
         }
     }
 
-    /// A register for the result of the current instruction, apart from those that it was given before.
+    /// A register for the result of the current instruction, different from those given to it before.
     pub fn def(&mut self) -> Reg {
         self.def_over(&[])
     }
 
-    /// A vector register for the result of the current instruction, apart from those that it was given before.
+    /// A vector register for the result of the current instruction, different from those given to it before.
     pub fn def_fp(&mut self) -> Xmm {
         let x = self.take_xmm();
         self.own_fp(x);
         x
     }
 
-    /// The current instruction's result is in this register, which was taken before.
+    /// Records that the current instruction's result is in this register, which was taken before.
     pub fn own(&mut self, r: Reg) {
         self.own_as(self.at, r);
     }
 
-    /// The constant behind a value.
+    /// A vector register for the result that already holds all of `v`.
+    pub fn def_fp_from(&mut self, v: Val) -> Xmm {
+        let (d, s) = self.def_fp_over(v);
+        if d != s {
+            self.a.movaps(d, s);
+        }
+        d
+    }
+
+    /// Puts a number with these bits into a vector register. Keeps the flags, and uses `rax`.
+    pub fn number_to(&mut self, x: Xmm, bits: u64) {
+        self.a.mov_imm(RAX, bits);
+        self.a.movq_to(true, x, RAX);
+    }
+
+    /// The bits of a number, if it is constant.
+    pub fn number_constant(&self, v: Val) -> Option<u64> {
+        facts::number_constant(self.insts, self.resolve(v))
+    }
+
+    /// The value, if it is constant.
     pub fn constant(&self, v: Val) -> Option<u64> {
         match self.insts[self.resolve(v) as usize] {
             Inst::Const(k) => Some(k),
@@ -168,7 +190,7 @@ where
         }
     }
 
-    /// The constant, where it fits a sign-extended immediate of 32 bits.
+    /// The constant, if it fits a sign-extended immediate of 32 bits.
     pub fn imm32(&self, v: Val, bits: u8) -> Option<i32> {
         let k = self.constant(v)?;
         if bits <= 32 {
@@ -177,8 +199,7 @@ where
         i32::try_from(k as i64).ok()
     }
 
-    /// Calls the slow path of the current instruction, whose arguments are stored. The result is in
-    /// `rax`.
+    /// Calls the slow path of the current instruction, whose arguments are stored. The result is in `rax`.
     pub fn call_slow(&mut self, kind: Kind) {
         [RCX, RDX].into_iter().for_each(|r| self.clobber(r));
         let row = self.add_row(kind);
@@ -186,7 +207,7 @@ where
         self.a.mark(row);
     }
 
-    /// A row of the side table for the current instruction as it is now; gives its number.
+    /// Adds a row of the side table for the current state of the current instruction; returns its number.
     pub fn add_row(&mut self, kind: Kind) -> u32 {
         let RowSlots { displaced, first, dirty } = self.row_slots();
         let (offset, undone) = (self.offset as u16, self.undone(false) as u16);

@@ -1,4 +1,4 @@
-//! Comparisons of floating-point numbers that leave the flags as they were.
+//! Comparisons of floating-point numbers that leave the flags unchanged.
 
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Bin, Fp};
@@ -6,9 +6,9 @@ use trine_ir::{Bin, Fp};
 /// A slot holds the flags, but has not been read.
 const UNREAD: Val = Val(u32::MAX);
 
-/// Finds `frflags`, one signaling comparison, `fsflags` of the same value (C's `isless` and its like), beginning at IR
-/// instruction `first`: the comparison may raise what it likes, as long as nobody sees it. Gives the places of the
-/// comparison and of the write.
+/// Finds `frflags`, one signaling comparison, `fsflags` of the same value (C's `isless` and similar),
+/// beginning at IR instruction `first`: the comparison may raise any flags, as nobody sees them. Returns the
+/// indices of the comparison and of the write.
 pub fn compare(insts: &[Inst], first: usize) -> Option<[usize; 2]> {
     let mut holders = Vec::new();
     let mut compare = None;
@@ -25,7 +25,7 @@ pub fn compare(insts: &[Inst], first: usize) -> Option<[usize; 2]> {
                     holders.push((slot, UNREAD));
                 }
             }
-            // The values of a slot that holds the flags, as they are read.
+            // The values read from a slot that holds the flags.
             Inst::Get(slot) if holders.contains(&(slot, UNREAD)) => holders.push((slot, Val(i as u32))),
             Inst::Fp(Fp::Lt(_) | Fp::Le(_), ..) if compare.is_none() => compare = Some(i),
             Inst::SetFlags(v) => {
@@ -40,7 +40,7 @@ pub fn compare(insts: &[Inst], first: usize) -> Option<[usize; 2]> {
     None
 }
 
-/// Whether `v` is the flags, perhaps cut to their five bits.
+/// Whether `v` is the flags, perhaps masked to their five bits.
 fn is_masked(insts: &[Inst], v: Val, is_flags: impl Fn(Val) -> bool) -> bool {
     let inner = match insts[v.0 as usize] {
         Inst::Bin(Bin::And, 64, x, k) if insts[k.0 as usize].constant() == Some(31) => x,

@@ -9,7 +9,8 @@ use trine_ir::inst::Val;
 use trine_ir::vector::{Lane, VBin, VShift, Vop};
 use trine_ir::{Access, Hints, Isa};
 
-/// Opcode map and opcode of an operation of two vectors; all have the prefix 66. Only those that exist are asked for.
+/// Opcode map and opcode of an operation of two vectors; all have the prefix 66. Called only for existing
+/// operations.
 fn opcode(op: VBin, lane: Lane) -> (u8, u8) {
     let by_lane = |first: u8| (1, first + lane as u8);
     let pick = |of: [(u8, u8); 3]| of[(lane as usize).min(2)];
@@ -46,14 +47,14 @@ fn opcode(op: VBin, lane: Lane) -> (u8, u8) {
     }
 }
 
-/// The prefix 66, as VEX has it.
+/// The prefix 66 in VEX's encoding.
 const P66: u8 = 1;
 
 impl<I: Isa, A> Lower<'_, I, A>
 where
     Self: Allocator,
 {
-    /// An operation that makes a vector of vectors.
+    /// An operation from vectors to a vector.
     pub fn vector(&mut self, op: Vop, [x, y, z]: [Val; 3]) {
         let (a, b) = (self.xmm(x), self.xmm(y));
         match op {
@@ -103,7 +104,7 @@ where
         self.a.vop((map, P66, false), code, d, a, b);
     }
 
-    /// The vector with a lane replaced by an integer's low bits.
+    /// Replaces a lane of the vector by an integer's low bits.
     pub fn vector_insert(&mut self, lane: Lane, n: u8, v: Val, x: Val) {
         let (map, code) = match lane {
             Lane::L8 => (3, 0x20),
@@ -135,7 +136,7 @@ where
         match lane {
             Lane::L8 => self.a.vop((1, P66, false), 0xd7, d, 0, x),
             Lane::L16 => {
-                // Words with their signs become bytes; the upper eight are those of zeros.
+                // Words become bytes with their signs; the upper eight come from zeros.
                 let zero = SCRATCH_FP;
                 self.a.vop((1, P66, false), 0xef, zero, zero, zero);
                 self.a.vop((1, P66, false), 0x63, zero, x, zero);

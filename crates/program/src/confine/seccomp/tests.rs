@@ -4,7 +4,7 @@ use trine_linux::table::{CALLS, Call, How, Reach};
 
 const ONLY_LIMITS: Deny = Deny { net: false, write: false, read: false, exec: false, fork: false };
 
-/// What a filter answers: the kernel's rules for the few instructions that filters here are made of.
+/// The answer of a filter: interprets the few instructions that the filters here consist of.
 fn answer(program: &BpfProgram, call: i64, args: &[u64; 6]) -> u32 {
     // struct seccomp_data: number, architecture, address of the instruction, arguments.
     const X86_64: u32 = 0xc000_003e;
@@ -29,7 +29,7 @@ fn answer(program: &BpfProgram, call: i64, args: &[u64; 6]) -> u32 {
     }
 }
 
-/// The error that a confined program gets, if it gets one.
+/// The error that a confined program gets, if any.
 fn error(deny: Deny, sockets: Sockets, call: i64, args: [u64; 6]) -> Option<i32> {
     let errors = filters(deny, sockets).unwrap().map(|f| answer(&f, call, &args));
     errors.into_iter().find(|a| *a != SECCOMP_RET_ALLOW).map(|a| {
@@ -48,7 +48,7 @@ fn common(call: &Call) -> Option<i64> {
     MACHINE.calls.number(call.name).filter(|&number| number >= 424).map(|number| number as i64)
 }
 
-/// The host's number of a call whose row does not have it.
+/// The host's number of a call whose row does not contain it.
 fn host(call: &Call) -> i64 {
     if let Some(number) = common(call) {
         return number;
@@ -91,7 +91,7 @@ fn host(call: &Call) -> i64 {
     }
 }
 
-/// Arguments with which a call reaches outside, where a filter looks at them: call, kind, arguments.
+/// Arguments with which a call reaches outside, for filters that check them.
 fn reaching(call: &Call, reach: Reach) -> [u64; 6] {
     const OTHER: u64 = 4711;
     match (call.name, reach) {
@@ -110,17 +110,18 @@ fn reaching(call: &Call, reach: Reach) -> [u64; 6] {
     }
 }
 
-/// Each row against the refusals that keep it inside: with them the filter refuses it, without them it does not.
+/// For each row, with the restrictions that keep it inside the filter refuses it, and without them it does
+/// not.
 #[test]
 fn every_row_that_reaches_outside_is_refused() {
     for call in CALLS {
         for &reach in call.reach {
             let denials: &[&str] = match reach {
-                // Kept by Landlock, or nothing to keep from.
+                // Enforced by Landlock, or harmless.
                 Reach::Own | Reach::Open | Reach::Tells | Reach::Files | Reach::Signals => continue,
-                // Kept by Landlock and, but for what a process may do to itself, by the filter.
+                // Enforced by Landlock and, except for changes of the process itself, by the filter.
                 Reach::Traced if ["get_robust_list", "process_madvise"].contains(&call.name) => continue,
-                // Kept by a capability: see `privilege`.
+                // Enforced by capabilities: see `privilege`.
                 Reach::Privileged => continue,
                 Reach::Hidden => {
                     let error = error(ONLY_LIMITS, Sockets::Connected, host(call), [0; 6]);
@@ -152,7 +153,8 @@ fn every_row_that_reaches_outside_is_refused() {
     }
 }
 
-/// What else a confined program does goes on: rows that reach nothing, and the harmless forms of those that do.
+/// Everything else still works in a confined program: rows that reach nothing, and harmless forms of those
+/// that do.
 #[test]
 fn what_reaches_nothing_is_not_refused() {
     let inside = |call: &&Call| {

@@ -1,4 +1,4 @@
-//! The whole table, walked: every option with every kind of guest.
+//! Tests of the whole table: every option with every kind of guest.
 
 use super::*;
 use crate::args::Run;
@@ -10,11 +10,11 @@ use std::ffi::OsString;
 
 const KINDS: [Kind; 5] = [Kind::Machine, Kind::ImageMachine, Kind::Program, Kind::Container, Kind::Bundle];
 
-/// Options whose values need the network or a disk: these are only told to be given.
+/// Options whose values need the network or a disk: these are only marked as given.
 const NO_VALUE: [&str; 5] =
     ["packages", "device-read-bps", "device-write-bps", "device-read-iops", "device-write-iops"];
 
-/// Words that give an option a value that can be read, and what must stand beside it.
+/// Words that give an option a valid value, together with the options it requires.
 fn words_of(option: &clap::Arg, root: &str, fits: bool) -> Vec<String> {
     let name = option.get_long().unwrap();
     let value = match name {
@@ -53,7 +53,7 @@ fn words_of(option: &clap::Arg, root: &str, fits: bool) -> Vec<String> {
     words
 }
 
-/// What comes of an option with a thing that is of this kind without it.
+/// Resolves an option together with a thing that is of this kind without it.
 fn with(option: &clap::Arg, kind: Kind, files: &Files) -> Result<Target, String> {
     let name = option.get_long().unwrap();
     let mut words = match NO_VALUE.contains(&name) {
@@ -89,7 +89,7 @@ fn every_option_goes_with_the_kinds_of_the_table_only() {
         let group = group(name).unwrap_or_else(|| panic!("--{name} is not in the table"));
         for kind in KINDS {
             let result = with(option, kind, &files);
-            // An option may make another kind of what is named: then it does not go with this one.
+            // An option may change the kind of the thing: then it is not for this one.
             let accepted = result.as_ref().is_ok_and(|target| target.kind() == kind);
             assert_eq!(accepted, group.kinds.has(kind), "--{name} with {kind:?}: {result:?}");
             let decides = ["kernel", "firmware", "as", "sysroot"].contains(&name);

@@ -1,9 +1,9 @@
-//! What the thing is, by words as users give them.
+//! What THING is, tested with command lines as users write them.
 
 use super::*;
 use crate::args::Run;
 
-/// A static executable for riscv64 with one segment, which says nothing of Linux.
+/// A static executable for riscv64 with one segment, without any sign of Linux.
 fn file(name: &str, address: u64) -> PathBuf {
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xf3\0\x01\0\0\0".to_vec();
     [address + 120, 64, 0].iter().for_each(|n| file.extend(n.to_le_bytes()));
@@ -15,13 +15,13 @@ fn file(name: &str, address: u64) -> PathBuf {
     path
 }
 
-/// Files that look as a machine's and as a program's, and a bundle; gone when this is dropped.
+/// Files that look like a machine's and a program's, and a bundle; removed when this is dropped.
 pub struct Files {
     /// Bare-metal code.
     pub machine: PathBuf,
     /// A program.
     pub program: PathBuf,
-    /// A directory with a configuration.
+    /// A directory with a `config.json`.
     pub bundle: PathBuf,
 }
 
@@ -44,7 +44,7 @@ impl Drop for Files {
     }
 }
 
-/// What the words behind `trine run` mean.
+/// Resolves the words that follow `trine run`.
 fn resolve(words: &[&str]) -> Result<Target, String> {
     let line = ["trine", "run"].iter().chain(words).map(OsString::from).collect();
     let line = crate::line::read(line).words;
@@ -97,7 +97,7 @@ fn what_cannot_be_is_refused_with_a_reason() {
     let bundle = files.bundle.to_str().unwrap();
     for (words, why) in [
         (&["--disk", "x", program][..], "--disk is for machines; '"),
-        (&["-m", "1G", program], "is a program: what a program may use is --limit memory=SIZE"),
+        (&["-m", "1G", program], "is a program: limit a program with --limit memory=SIZE"),
         (&["--health-interval", "3s", program], "without --health-cmd"),
         (&["--no-healthcheck", program], "--no-healthcheck is for containers"),
         (&["--health-retries", "3", bundle], "without --health-cmd"),
@@ -119,11 +119,11 @@ fn what_cannot_be_is_refused_with_a_reason() {
         ),
         (&["--firmware", "none", program, "x"], "takes no arguments"),
         (&["./no-such-file"], "neither a file nor the name of a guest"),
-        (&["--as", "machine", program], "is not an image's name"),
+        (&["--as", "machine", program], "is not the name of an image"),
         (&["--disk", "d", "img"], "--disk is for machines; 'img' is a container: --as machine makes"),
-        (&["--firmware", "f", "--as", "machine", "img"], "--firmware is for machines of no image"),
-        (&["--limit", "pids=3", "--as", "machine", "img"], "'img' is a machine: a machine has --memory"),
-        (&["--user", "x", bundle], "is a bundle: its config.json says that"),
+        (&["--firmware", "f", "--as", "machine", "img"], "--firmware is for machines without an image"),
+        (&["--limit", "pids=3", "--as", "machine", "img"], "'img' is a machine: use --memory for a machine"),
+        (&["--user", "x", bundle], "is a bundle: its config.json sets that"),
         (&["--user", "x", bundle], "--user is for machines and containers of images"),
         (&[bundle, "sh"], "is a bundle, which takes no arguments"),
     ] {

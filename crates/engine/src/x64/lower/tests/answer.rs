@@ -6,6 +6,7 @@ use super::walk::Pass;
 use crate::x64::asm::{Mem, Reg, Xmm, mem, reg::*};
 use crate::x64::lower::Lower;
 use crate::x64::lower::allocator::{Allocator, Operand, RowSlots};
+use crate::x64::lower::facts::number_constant;
 use crate::x64::pins::pin_registers;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::Isa;
@@ -96,6 +97,9 @@ impl<I: Isa> Lower<'_, I, Answers> {
 
     /// A value's 64 bits into a general register.
     fn bring(&mut self, r: Reg, v: u32) {
+        if let Some(bits) = number_constant(self.insts, v) {
+            return self.a.mov_imm(r, bits);
+        }
         match (self.insts[v as usize], self.place(v)) {
             (Inst::Const(k), _) => self.a.mov_imm(r, k),
             (Inst::Pc(offset), _) => {
@@ -105,6 +109,15 @@ impl<I: Isa> Lower<'_, I, Answers> {
             (_, Place::Register(s)) if self.class(v) == Class::Int => self.a.mov(true, r, s),
             (_, Place::Register(s)) => self.a.movq_from(true, r, s),
             _ => self.a.load(8, r, self.word(v)),
+        }
+    }
+
+    /// A number or vector that has no register into a vector register.
+    fn bring_fp(&mut self, x: Xmm, v: u32) {
+        match number_constant(self.insts, v) {
+            Some(bits) => self.number_to(x, bits),
+            None if self.class(v) == Class::Vec => self.a.movups_load(x, self.word(v)),
+            None => self.a.movq_load(x, self.word(v)),
         }
     }
 }
@@ -132,10 +145,7 @@ impl<I: Isa> Allocator for Lower<'_, I, Answers> {
             return x;
         }
         let x = self.temporary_fp();
-        match self.class(v) {
-            Class::Vec => self.a.movups_load(x, self.word(v)),
-            _ => self.a.movq_load(x, self.word(v)),
-        }
+        self.bring_fp(x, v);
         x
     }
 
@@ -157,6 +167,13 @@ impl<I: Isa> Allocator for Lower<'_, I, Answers> {
         let v = self.resolve(v);
         self.expect(Ask::Copy(v));
         self.bring(r, v);
+    }
+
+    fn copy_low_to(&mut self, r: Reg, v: Val) {
+        let v = self.resolve(v);
+        self.expect(Ask::CopyLow(v));
+        self.bring(r, v);
+        self.a.mov(false, r, r);
     }
 
     fn store_to(&mut self, m: Mem, v: Val) {
@@ -210,17 +227,15 @@ impl<I: Isa> Allocator for Lower<'_, I, Answers> {
         r
     }
 
-    fn def_fp_from(&mut self, v: Val) -> Xmm {
+    fn def_fp_over(&mut self, v: Val) -> (Xmm, Xmm) {
         let v = self.resolve(v);
-        self.expect(Ask::DefFpFrom(v));
+        self.expect(Ask::DefFpOver(v));
         let x = self.result(self.at);
-        match (self.place(v), self.class(v)) {
-            (Place::Register(s), _) if s == x => {}
-            (Place::Register(s), _) => self.a.movaps(x, s),
-            (_, Class::Vec) => self.a.movups_load(x, self.word(v)),
-            _ => self.a.movq_load(x, self.word(v)),
+        if let Place::Register(s) = self.place(v) {
+            return (x, s);
         }
-        x
+        self.bring_fp(x, v);
+        (x, x)
     }
 
     fn own_as(&mut self, at: u32, _: Reg) {

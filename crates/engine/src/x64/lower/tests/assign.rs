@@ -2,6 +2,7 @@
 
 use super::record::{Ask, Record};
 use crate::x64::asm::{Reg, reg::*};
+use crate::x64::lower::facts::number_constant;
 use trine_ir::inst::{Class, Inst};
 
 /// Where a value is from its definition to its last use.
@@ -33,8 +34,10 @@ struct Life {
 
 fn used(ask: &Ask) -> Vec<u32> {
     match ask {
-        Ask::Gpr(v) | Ask::Xmm(v) | Ask::GprOrMem(v) | Ask::Copy(v) | Ask::Store(v) => vec![*v],
-        Ask::DefFrom(v) | Ask::DefFpFrom(v) | Ask::Alias(v) => vec![*v],
+        Ask::Gpr(v) | Ask::Xmm(v) | Ask::GprOrMem(v) | Ask::Copy(v) | Ask::CopyLow(v) | Ask::Store(v) => {
+            vec![*v]
+        }
+        Ask::DefFrom(v) | Ask::DefFpOver(v) | Ask::Alias(v) => vec![*v],
         _ => Vec::new(),
     }
 }
@@ -59,7 +62,7 @@ fn may_give(asks: &[Ask]) -> Vec<u32> {
     let all = || asks.iter().flat_map(used).collect();
     let of = |ask: &Ask| match ask {
         Ask::DefOver(operands) => Some(operands.clone()),
-        Ask::DefFrom(v) | Ask::DefFpFrom(v) => Some(vec![*v]),
+        Ask::DefFrom(v) | Ask::DefFpOver(v) => Some(vec![*v]),
         Ask::DefApart => Some(all()),
         _ => None,
     };
@@ -70,7 +73,10 @@ fn may_give(asks: &[Ask]) -> Vec<u32> {
 pub fn assign(insts: &[Inst], record: &Record) -> Option<Vec<Place>> {
     let lives = lives(record);
     let mut places = vec![Place::Nowhere; insts.len()];
-    let is_made = |v: usize| !matches!(insts[v], Inst::Const(_) | Inst::Pc(_)) && insts[v].result().is_some();
+    let is_constant = |v: usize| {
+        matches!(insts[v], Inst::Const(_) | Inst::Pc(_)) || number_constant(insts, v as u32).is_some()
+    };
+    let is_made = |v: usize| !is_constant(v) && insts[v].result().is_some();
     let mut order: Vec<usize> =
         (0..insts.len()).filter(|&v| is_made(v) && lives[v].to > lives[v].from).collect();
     order.sort_by_key(|&v| lives[v].from);

@@ -153,7 +153,8 @@ fn check(name: &str, ir: &Block, given: &Given, seen: &mut Seen) -> bool {
         let difference = difference(&outcome, &wanted);
         assert!(outcome == wanted, "{name}, {model:?}: {difference}of\n{ir}\n{code:02x?}");
         let baseline = compile(model, ir, given).unwrap_or_else(|why| panic!("{name}: {why}"));
-        assert!(baseline.0 == outcome, "{name}, {model:?}: the baseline does something else");
+        let difference = harness::difference(&baseline.0, &outcome);
+        assert!(baseline.0 == outcome, "{name}, {model:?}: the baseline gives {difference}of\n{ir}");
     }
     true
 }
@@ -166,7 +167,7 @@ fn straight_cases() -> Vec<(String, Block, Given)> {
         let sections = cases::sections(&text).1;
         let given = sections.iter().find(|s| s.0 == "given").map_or("", |s| s.1.as_str());
         let given = cases::given(given).expect("a case is complete");
-        let ir = cases::block(&sections).expect("a case is complete").2;
+        let ir = cases::block(&sections, &given).expect("a case is complete").2;
         if is_straight(&ir) && given.rounds <= 1 {
             straight.push((path.display().to_string(), ir, given));
         }
@@ -186,12 +187,11 @@ fn cases_do_the_same_with_a_second_allocator() {
 #[test]
 fn random_blocks_do_the_same_with_a_second_allocator() {
     let mut seen = Seen::default();
-    let integers = (1..=400).map(|seed| (seed, blocks::case(seed, false)));
-    let floats = (1..=200).map(|seed| (seed, blocks::float_case(seed)));
-    let done = integers
-        .chain(floats)
-        .filter(|(seed, (ir, given))| check(&format!("seed {seed}"), ir, given, &mut seen));
-    assert!(done.count() > 500, "most blocks have spill words enough");
+    let done = (1..=400).filter(|&seed| {
+        let (ir, given) = blocks::case(seed, false);
+        check(&format!("seed {seed}"), &ir, &given, &mut seen)
+    });
+    assert!(done.count() > 300, "most blocks have spill words enough");
     let all = [seen.registers, seen.clobbered, seen.spills];
     assert!(all.into_iter().all(|n| n > 100), "every kind of place is used: {seen:?}");
 }
@@ -204,9 +204,7 @@ fn questions(dummy: Dummy, model: Model) -> Vec<(String, Record)> {
     };
     let config = Config { hart: 0, start: Start::User };
     let mode = Rv64::mode(Rv64::slots(&config).as_ref());
-    let seeds =
-        (1..=200).flat_map(|seed| [blocks::case(seed, false), blocks::float_case(seed)].map(|c| (seed, c.0)));
-    let random = seeds.map(|(seed, ir)| (format!("seed {seed}"), ir));
+    let random = (1..=200).map(|seed| (format!("seed {seed}"), blocks::case(seed, false).0));
     let files = straight_cases().into_iter().map(|(name, ir, _)| (name, ir));
     random.chain(files).map(|(name, ir)| (name, Job::new(&ir, mode, layout).record(dummy))).collect()
 }

@@ -16,13 +16,14 @@ pub enum Ask {
     Xmm(u32),
     GprOrMem(u32),
     Copy(u32),
+    CopyLow(u32),
     Store(u32),
     TakeGpr,
     TakeXmm,
     DefOver(Vec<u32>),
     DefApart,
     DefFrom(u32),
-    DefFpFrom(u32),
+    DefFpOver(u32),
     Own(u32, usize),
     OwnFp(usize),
     Alias(u32),
@@ -132,6 +133,10 @@ impl<I: Isa> Allocator for Lower<'_, I, Recorder> {
         self.note(Ask::Copy(self.resolve(v)));
     }
 
+    fn copy_low_to(&mut self, _: Reg, v: Val) {
+        self.note(Ask::CopyLow(self.resolve(v)));
+    }
+
     fn store_to(&mut self, _: Mem, v: Val) {
         self.note(Ask::Store(self.resolve(v)));
     }
@@ -163,9 +168,11 @@ impl<I: Isa> Allocator for Lower<'_, I, Recorder> {
         self.alloc.give_over(question, |other| other == v)
     }
 
-    fn def_fp_from(&mut self, v: Val) -> Xmm {
-        let question = self.note(Ask::DefFpFrom(self.resolve(v)));
-        self.alloc.give_fp(question)
+    fn def_fp_over(&mut self, v: Val) -> (Xmm, Xmm) {
+        let question = self.note(Ask::DefFpOver(self.resolve(v)));
+        let d = self.alloc.give_fp(question);
+        let s = if self.alloc.dummy.shares { d } else { self.alloc.give_fp(question) };
+        (d, s)
     }
 
     fn own_as(&mut self, at: u32, r: Reg) {
