@@ -3,7 +3,7 @@
 
 use crate::core::Core;
 use crate::memory::GuestMemory;
-use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
+use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign, VFp};
 use trine_softfloat::{self as sf, Env, F32, F64, Format, IntKind};
 
 /// Executes `op`; the flags go to the CPU's slot.
@@ -20,7 +20,17 @@ pub fn soft<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, op: Fp, rounding: Roun
     result
 }
 
-/// Flags in MXCSR's format.
+/// Performs `op` lane by lane, as [`soft`] does one.
+pub fn soft_vector<I: Isa, M: GuestMemory<I>>(
+    core: &Core<I, M>,
+    op: VFp,
+    rounding: Rounding,
+    args: [u128; 2],
+) -> u128 {
+    op.perform(args, |lanes| soft(core, op.op, rounding, lanes))
+}
+
+/// Flags as MXCSR has them.
 fn mxcsr_flags(flags: u8) -> u32 {
     let bit = |flag: u8, to: u32| ((flags & flag != 0) as u32) << to;
     bit(sf::NV, 0) | bit(sf::DZ, 2) | bit(sf::OF, 3) | bit(sf::UF, 4) | bit(sf::NX, 5)

@@ -5,7 +5,7 @@ use crate::harness::everywhere;
 
 #[test]
 fn random_blocks_do_the_same_everywhere() {
-    for seed in 1..=400 {
+    for seed in 1..=1500 {
         let (block, given) = case(seed, true);
         if let Err(why) = everywhere(&block, &given) {
             panic!("seed {seed}: {why}\nof\n{block}");

@@ -7,7 +7,7 @@
 
 use super::Lower;
 use super::allocator::Allocator;
-use super::facts;
+use super::facts::number_constant;
 use crate::x64::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
 use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
@@ -71,10 +71,10 @@ where
     pub fn flags_value(&mut self) {
         self.need_fp();
         let d = self.def();
-        self.a.mxcsr(3, self.l.guest_mxcsr());
-        self.a.load(4, RAX, self.l.guest_mxcsr());
+        self.a.mxcsr(3, self.l.guest_fp_control());
+        self.a.load(4, RAX, self.l.guest_fp_control());
         self.a.alu_imm(Alu::And, false, RAX, 0x3f);
-        self.a.load(1, d, self.l.flag_numbers(RAX));
+        self.a.load(1, d, self.l.fp_flag_numbers(RAX));
         self.a.alu_mem(Alu::Or, true, d, self.l.slot(I::Fp::FLAGS));
     }
 
@@ -86,14 +86,14 @@ where
         let r = self.gpr(v);
         self.a.store(8, self.l.slot(I::Fp::FLAGS), r);
         self.need_fp();
-        self.a.mxcsr(3, self.l.guest_mxcsr());
-        self.a.load(4, RAX, self.l.guest_mxcsr());
+        self.a.mxcsr(3, self.l.guest_fp_control());
+        self.a.load(4, RAX, self.l.guest_fp_control());
         self.a.test_eax_imm(0x3f);
         let any = self.a.jcc(Cc::NotEqual);
         self.aside(&[any], |e| {
             e.a.alu_imm(Alu::And, false, RAX, !0x3f);
-            e.a.store(4, e.l.guest_mxcsr(), RAX);
-            e.a.mxcsr(2, e.l.guest_mxcsr());
+            e.a.store(4, e.l.guest_fp_control(), RAX);
+            e.a.mxcsr(2, e.l.guest_fp_control());
         });
     }
 
@@ -105,21 +105,21 @@ where
         let unordered = self.a.jcc(Cc::Parity);
         self.flag_to(cc, d);
         self.aside(&[unordered], |e| {
-            // A signaling NaN raised a flag.
-            e.a.mxcsr(2, e.l.guest_mxcsr());
+            // A signaling NaN was noted.
+            e.a.mxcsr(2, e.l.guest_fp_control());
             e.a.mov_imm(d, 0);
         });
     }
 
-    /// Whether the host and the CPU may disagree about an underflow.
-    fn host_underflows_otherwise(op: Fp) -> bool {
+    /// Whether the host would see an underflow where the CPU sees none, or the other way round.
+    pub(super) fn host_underflows_otherwise(op: Fp) -> bool {
         let exact = matches!(op, Fp::Min(_) | Fp::Max(_) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_));
         let in_range = matches!(op, Fp::ToInt(..) | Fp::FromInt(..) | Fp::Sqrt(_) | Fp::Convert(Fmt::S));
         I::Fp::RULES.tininess == Tininess::BeforeRounding && !exact && !in_range
     }
 
-    /// Whether the host's current rounding direction is the required one, or does not matter.
-    fn host_rounds(&self, op: Fp, rounding: Rounding) -> bool {
+    /// Whether the host's current rounding direction is the one wanted, or does not matter.
+    pub(super) fn host_rounds(&self, op: Fp, rounding: Rounding) -> bool {
         let current = I::Fp::rounding(self.mode);
         let wanted = match rounding {
             Rounding::Dynamic => current,
@@ -133,15 +133,15 @@ where
         }
     }
 
-    /// Loads the guest's MXCSR, if it is not loaded.
-    fn need_fp(&mut self) {
+    /// Makes sure that the guest's MXCSR is loaded.
+    pub(super) fn need_fp(&mut self) {
         if self.fp_ready() {
             return;
         }
         self.a.cmp_mem_imm8(self.l.fp_live(), 0);
         let load = self.a.jcc(Cc::Equal);
         self.aside(&[load], |e| {
-            e.a.mxcsr(2, e.l.guest_mxcsr());
+            e.a.mxcsr(2, e.l.guest_fp_control());
             e.a.store_imm(false, e.l.fp_live(), 1);
         });
     }
@@ -304,7 +304,7 @@ where
         self.own(d);
     }
 
-    fn truncates(&self, rounding: Rounding) -> bool {
+    pub(super) fn truncates(&self, rounding: Rounding) -> bool {
         match rounding {
             Rounding::Dynamic => I::Fp::rounding(self.mode) == Some(Round::Rtz),
             Rounding::Static(r) => r == Round::Rtz,
@@ -339,8 +339,9 @@ where
     }
 
     fn bits_number(&mut self, double: bool, v: Val) {
-        if facts::number_constant(self.insts, self.at).is_some() {
-            // Made at its use, which does not know of constants that a slot was read as.
+        // As every user sees it: a slot that is known to hold a constant is not one.
+        if number_constant(self.insts, self.at).is_some() {
+            // Made where it is used.
             return;
         }
         let s = self.gpr(v);

@@ -11,6 +11,7 @@ mod quiet;
 #[cfg(test)]
 mod tests;
 mod vector;
+mod vector_fp;
 
 use super::asm::{Asm, Hole, Part, Place, Reg, Xmm, reg::*};
 use super::side::{Kind, Row, Side};
@@ -107,6 +108,7 @@ where
             Inst::Select(_, c, x, y) => self.select(c, x, y),
             Inst::SelectF(c, x, y) => self.select_float(c, x, y),
             Inst::Vec(op, args) => self.vector(op, args),
+            Inst::VFp(op, rounding, args) => self.vector_fp(op, rounding, args),
             Inst::ToVec(x) => self.vector_of(x),
             Inst::VInsert(lane, n, v, x) => self.vector_insert(lane, n, v, x),
             Inst::VExtract(lane, n, v) => self.vector_extract(lane, n, v),
