@@ -14,6 +14,10 @@
 //! * [`host`]: what compiles for the host and runs the result, under names that belong to no host; all but it is the same on
 //!   every host. [`x64`] is what stands behind it. [`code`], `grow`: the memory for code and its tables. [`perf`]: names for it.
 
+// Unit tests share a harness with the tests in `tests/ir`, which name this crate.
+#[cfg(test)]
+extern crate self as trine_engine;
+
 pub mod access;
 mod arena;
 pub mod block;

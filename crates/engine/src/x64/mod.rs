@@ -164,12 +164,24 @@ impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
     pub fn compile_ir(&mut self, code: &Code, block: &Block<I, M>, mut ir: trine_ir::Block) -> Compiled {
         debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
         pinned::append_entry_values::<I>(&mut ir.insts);
+        self.add(code, block, |asm, side, scratch, first_site| {
+            Emit::<I>::new(asm, side, scratch, code.layout, block.place(), &ir, first_site).run()
+        })
+    }
+
+    /// Makes the code that `emit` emits that of a block; `emit` also gets the number of the code's first direct jump.
+    fn add(
+        &mut self,
+        code: &Code,
+        block: &Block<I, M>,
+        emit: impl FnOnce(&mut Asm, &mut Side, &mut Scratch, u32) -> Option<Emitted>,
+    ) -> Compiled {
         let part = self.arena.part();
         self.asm.clear();
         self.side.begin(code.tables.next_row(part));
-        let (asm, side, scratch) = (&mut self.asm, &mut self.side, &mut self.scratch);
-        let emit = Emit::<I>::new(asm, side, scratch, code.layout, block.place(), &ir, self.links.next(part));
-        let Some(Emitted { holes, accesses }) = emit.run() else { return Compiled::TooComplex };
+        let first_site = self.links.next(part);
+        let emitted = emit(&mut self.asm, &mut self.side, &mut self.scratch, first_site);
+        let Some(Emitted { holes, accesses }) = emitted else { return Compiled::TooComplex };
         let size = self.asm.finish().len();
         let Some(at) = self.arena.place(size, &code.memory) else { return Compiled::Full };
         let accesses = self.addresses(at, accesses);

@@ -257,16 +257,55 @@ fn interpret_in<M: InModel>(ir: &trine_ir::Block, given: &Given) -> Outcome {
     machine.outcome(Some(leave))
 }
 
-/// The block's outcome when compiled, and its code; the error says why it was not compiled.
-pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, Vec<u8>), String> {
-    verify::verify(ir)?;
-    match model {
-        Model::Paged => compile_in::<Paged<Rv64>>(ir, given),
-        Model::Direct => compile_in::<Direct>(ir, given),
+/// What makes code of a block.
+pub trait Make {
+    /// Makes the block's code.
+    fn make<M: GuestMemory<Rv64>>(
+        self,
+        compiler: &mut Compiler<Rv64, M>,
+        code: &Code,
+        block: &block::Block<Rv64, M>,
+    ) -> Compiled;
+}
+
+/// The baseline.
+struct Baseline<'a>(&'a trine_ir::Block);
+
+impl Make for Baseline<'_> {
+    fn make<M: GuestMemory<Rv64>>(
+        self,
+        compiler: &mut Compiler<Rv64, M>,
+        code: &Code,
+        block: &block::Block<Rv64, M>,
+    ) -> Compiled {
+        compiler.compile_ir(code, block, self.0.clone())
     }
 }
 
-fn compile_in<M: InModel>(ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, Vec<u8>), String> {
+/// The baseline's code of the block, and what it does; the error says why there is none.
+pub fn compile(model: Model, ir: &trine_ir::Block, given: &Given) -> Result<(Outcome, Vec<u8>), String> {
+    compile_by(model, ir, given, Baseline(ir))
+}
+
+/// The same, where `make` makes the code.
+pub fn compile_by(
+    model: Model,
+    ir: &trine_ir::Block,
+    given: &Given,
+    make: impl Make,
+) -> Result<(Outcome, Vec<u8>), String> {
+    verify::verify(ir)?;
+    match model {
+        Model::Paged => compile_in::<Paged<Rv64>>(ir, given, make),
+        Model::Direct => compile_in::<Direct>(ir, given, make),
+    }
+}
+
+fn compile_in<M: InModel>(
+    ir: &trine_ir::Block,
+    given: &Given,
+    make: impl Make,
+) -> Result<(Outcome, Vec<u8>), String> {
     let machine = Machine::<M>::new(given);
     let core = &machine.core;
     let entry = BASE + first(ir).0 as u64;
@@ -275,7 +314,7 @@ fn compile_in<M: InModel>(ir: &trine_ir::Block, given: &Given) -> Result<(Outcom
     let code_memory = Code::new::<Rv64, M>(PART)?;
     code_memory.adopt(core);
     let mut compiler = Compiler::default();
-    let Compiled::Done(size) = compiler.compile_ir(&code_memory, &block, ir.clone()) else {
+    let Compiled::Done(size) = make.make(&mut compiler, &code_memory, &block) else {
         return Err("it is too complex".into());
     };
     let mut code = compiler.bytes(&code_memory, block.code());

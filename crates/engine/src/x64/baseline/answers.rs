@@ -180,6 +180,9 @@ impl<I: Isa> Allocator for Emit<'_, I> {
         self.define_alias(v);
     }
 
+    /// Values are never in `rcx` and `rdx`.
+    fn clobber(&mut self, _: Reg) {}
+
     fn fp_ready(&mut self) -> bool {
         std::mem::replace(&mut self.alloc.state.fp_ready, true)
     }

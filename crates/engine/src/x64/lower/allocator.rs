@@ -26,8 +26,8 @@ pub struct RowSlots {
 ///
 /// Rules ask the same questions in the same order, whatever registers they get: an allocator may record the
 /// questions in one pass, whose code is thrown away, and answer them in a second one. A register given to a
-/// rule belongs to the rule until the end of the IR instruction. `rax` and the vector scratch register never
-/// hold values from one IR instruction to the next.
+/// rule belongs to the rule until the end of the IR instruction; giving it keeps the host's flags. `rax` and the
+/// vector scratch register never hold values from one IR instruction to the next.
 pub trait Allocator {
     /// The value that `v` is an alias of.
     fn resolve(&self, v: Val) -> u32;
@@ -82,6 +82,10 @@ pub trait Allocator {
 
     /// Records that the current instruction's result is `v`.
     fn alias(&mut self, v: Val);
+
+    /// Records that the rule changes this register, `rcx` or `rdx`, before it has read all operands: neither an
+    /// operand nor the result nor a value that lives on is in it.
+    fn clobber(&mut self, r: Reg);
 
     /// Whether the host's MXCSR is certainly the guest's already; from now on it is.
     fn fp_ready(&mut self) -> bool;

@@ -53,6 +53,7 @@ where
     /// Compare-and-exchange until no other write came between; the old bytes are left in `rax`.
     fn rmw_loop(&mut self, op: Rmw, how: MemOp, s: Reg) {
         let (w, bytes) = (how.width == Width::B8, how.width.bytes());
+        self.clobber(RDX);
         self.atomic();
         self.a.load(bytes, RAX, mem(RCX, 0));
         let again = self.a.here();
@@ -93,6 +94,7 @@ where
         let miss = self.probe_atomic(at, how);
         self.a.mov(true, RAX, expect);
         let store = if how.swaps() {
+            self.clobber(RDX);
             self.swap_bytes(how, RAX);
             self.a.mov(true, RDX, new);
             self.swap_bytes(how, RDX);

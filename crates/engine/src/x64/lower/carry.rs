@@ -91,6 +91,7 @@ where
     /// Quotient and remainder of a dividend of 128 bits.
     pub fn divide_wide(&mut self, signed: Signed, [high, low, divisor]: [Val; 3]) {
         let remainder = self.wanted(Extra::Remainder);
+        self.clobber(RDX);
         let (high, low, divisor) = (self.gpr(high), self.gpr(low), self.gpr(divisor));
         let d = self.take_gpr();
         let r = remainder.map(|_| self.take_gpr());
@@ -112,6 +113,7 @@ where
         if at == 0 && (len == 8 || len == 16) {
             return self.a.mov_low(len as u64 / 8, d, s);
         }
+        self.clobber(RCX);
         let field = u64::MAX >> (64 - len);
         self.a.mov(true, RAX, s);
         self.a.mov_imm(RCX, field);

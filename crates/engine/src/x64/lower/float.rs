@@ -254,6 +254,7 @@ where
     }
 
     fn equal(&mut self, double: bool, args: [Val; 3]) {
+        self.clobber(RCX);
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
         self.a.comis(0x2e, double, a, b);
@@ -271,6 +272,7 @@ where
     }
 
     fn number_to_int(&mut self, op: Fp, ty: IntTy, rounding: Rounding, double: bool, args: [Val; 3]) {
+        self.clobber(RCX);
         let s = self.xmm(args[0]);
         let d = self.take_gpr();
         let w = matches!(ty, IntTy::I64 | IntTy::U64);
@@ -373,6 +375,7 @@ where
     }
 
     fn sign_inject(&mut self, double: bool, sign: Sign, x: Val, y: Val) {
+        [RCX, RDX].into_iter().for_each(|r| self.clobber(r));
         let d = self.take_xmm();
         self.copy_to(RAX, x);
         self.copy_to(RCX, y);

@@ -111,6 +111,7 @@ where
     fn shift(&mut self, op: Shift, bits: u8, x: Val, y: Val) {
         let w = bits == 64;
         if bits < 32 && op == Shift::Sar {
+            self.clobber(RCX);
             let s = self.gpr(x);
             let n = self.gpr(y);
             let d = self.def();
@@ -133,6 +134,7 @@ where
                 self.a.shift_x(op, w, d, s, n);
             }
             None => {
+                self.clobber(RCX);
                 let n = self.gpr(y);
                 self.a.mov(false, RCX, n);
                 self.a.alu_imm(Alu::And, false, RCX, bits as i32 - 1);
@@ -150,6 +152,7 @@ where
             self.a.shift_imm(op, w, d, (k & if w { 63 } else { 31 }) as u8);
             return;
         }
+        self.clobber(RCX);
         let n = self.gpr(y);
         let d = self.def_from(w, x);
         self.a.mov(false, RCX, n);
@@ -157,6 +160,7 @@ where
     }
 
     fn high_product(&mut self, op: Bin, bits: u8, x: Val, y: Val) {
+        [RCX, RDX].into_iter().for_each(|r| self.clobber(r));
         let (a, b) = (self.gpr(x), self.gpr(y));
         let d = self.def();
         if bits == 32 {
@@ -187,6 +191,7 @@ where
     }
 
     fn divide(&mut self, op: Bin, w: bool, x: Val, y: Val) {
+        self.clobber(RDX);
         let (a, b) = (self.gpr(x), self.gpr(y));
         let d = self.def_over(&[x, y]);
         self.a.mov(w, RAX, a);
@@ -204,6 +209,7 @@ where
     fn flags(&mut self, op: Cmp, bits: u8, x: Val, y: Val) -> Cc {
         let w = bits == 64;
         if bits < 32 && is_signed(op) {
+            self.clobber(RCX);
             let (a, b) = (self.gpr(x), self.gpr(y));
             // As words with the sign of the narrow type.
             self.a.mov(false, RAX, a);

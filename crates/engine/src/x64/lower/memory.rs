@@ -77,6 +77,7 @@ where
     /// hole is the jump taken on a miss. Unlike the table's, the pair's addend is loaded from a place that
     /// does not depend on the address: nothing waits for it.
     fn probe_pair(&mut self, tlb: i32, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
+        self.clobber(RCX);
         let pair = tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
         let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
         let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
@@ -224,6 +225,7 @@ where
 
     /// Probes for an atomic access and leaves the host address in `rcx`.
     pub fn probe_atomic(&mut self, at: Address, how: MemOp) -> Option<Hole> {
+        self.clobber(RCX);
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
         let Some(tlb) = self.l.tlb else {
             self.a.lea(true, RCX, mem(at.base, at.disp));

@@ -8,10 +8,12 @@ mod float;
 mod integer;
 mod memory;
 mod quiet;
+#[cfg(test)]
+mod tests;
 mod vector;
 mod vector_fp;
 
-use super::asm::{Asm, Hole, Part, Place, Reg, Xmm, reg::RAX};
+use super::asm::{Asm, Hole, Part, Place, Reg, Xmm, reg::*};
 use super::side::{Kind, Row, Side};
 use super::thunks::{Layout, Thunk};
 use allocator::{Allocator, RowSlots};
@@ -201,6 +203,7 @@ where
 
     /// Calls the slow path of the current instruction, whose arguments are stored. The result is in `rax`.
     pub fn call_slow(&mut self, kind: Kind) {
+        [RCX, RDX].into_iter().for_each(|r| self.clobber(r));
         let row = self.add_row(kind);
         self.a.call_mem(self.l.thunk(Thunk::Slow));
         self.a.mark(row);
