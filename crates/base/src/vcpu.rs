@@ -15,12 +15,7 @@ pub enum Exit {
     },
     /// The guest called the firmware, and the board itself is the firmware. The PC is where the CPU reports
     /// this exception: on RISC-V the instruction that raised it.
-    Firmware {
-        /// The CPU's own cause number; on RISC-V the value for `mcause`.
-        cause: u64,
-        /// The CPU's own additional value; on RISC-V the value for `mtval`.
-        value: u64,
-    },
+    Firmware(Exception),
     /// Another thread asked the vCPU to stop ([`Mailbox::PAUSE`]).
     Paused,
     /// A device stopped the machine.
@@ -28,6 +23,18 @@ pub enum Exit {
     /// The guest reached a state that the CPU cannot leave; the text says which (as the CPU's manual defines
     /// it).
     Dead(String),
+}
+
+/// An exception that the guest raised, in the CPU's own numbering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// Which one: on RISC-V the value for `mcause`, elsewhere a vector.
+    pub cause: u64,
+    /// What a handler gets besides, where the CPU has that: an error code, a syndrome, the number in the instruction that
+    /// calls. 0 on RISC-V.
+    pub code: u32,
+    /// What it is about, mostly an address: on RISC-V the value for `mtval`.
+    pub value: u64,
 }
 
 /// A register as debuggers, saved states and the lock-step test see it.

@@ -11,7 +11,7 @@ use crate::translations::{CodeCopy, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Acknowledge, Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
+use trine_base::{Acknowledge, Bus, Clock, Exception, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
 use trine_ir::fp::MXCSR;
 use trine_ir::{FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
@@ -233,7 +233,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
                 self.core.set_pc(handler);
                 None
             }
-            Err(Trap { cause, value, .. }) => Some(Exit::Firmware { cause, value }),
+            Err(Trap { cause, code, value, .. }) => Some(Exit::Firmware(Exception { cause, code, value })),
         }
     }
 

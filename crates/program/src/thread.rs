@@ -124,10 +124,10 @@ impl<A: GuestAbi> Thread<A> {
     pub fn run(&mut self) {
         loop {
             self.gate();
-            self.muster();
+            self.join_rendezvous();
             self.deliver();
             match self.go() {
-                Exit::Firmware { cause, value } => match A::raised(cause, value, self.vcpu.pc()) {
+                Exit::Firmware(exception) => match A::raised(exception, self.vcpu.pc()) {
                     Raised::Call => {
                         if self.call_begins() && self.system_call() {
                             return;
@@ -191,7 +191,7 @@ impl<A: GuestAbi> Thread<A> {
         };
         self.tell_of(look, result);
         // A thread that stays here counts as standing at the call.
-        self.muster();
+        self.join_rendezvous();
         self.show(shown, Some(result));
         let again = match result {
             Err(RESTART) => true,

@@ -14,7 +14,7 @@ pub use signals::{AUTODISARM, AltStack, Handler, Info, Interrupted};
 use crate::errno::Errno;
 use trine_base::elf::Cpu;
 use trine_base::target::Target;
-use trine_base::{Vcpu, Words};
+use trine_base::{Exception, Vcpu, Words};
 use trine_engine::direct;
 use trine_ir::Isa;
 
@@ -152,9 +152,8 @@ pub trait GuestAbi: Isa {
     /// The configuration of a program's vCPU.
     fn config() -> Self::Config;
 
-    /// Interprets an exception in a program: the CPU's own cause and value, and the address of the
-    /// instruction.
-    fn raised(cause: u64, value: u64, pc: u64) -> Raised;
+    /// Interprets an exception in a program: the CPU's own numbers, and the address of the instruction.
+    fn raised(exception: Exception, pc: u64) -> Raised;
 
     /// Number and arguments of the system call at which the vCPU stands.
     fn call(vcpu: &impl Vcpu) -> (u64, [u64; 6]);

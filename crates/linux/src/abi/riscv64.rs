@@ -8,9 +8,9 @@ use super::{
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
 use crate::structs;
-use trine_base::Vcpu;
 use trine_base::elf::Cpu;
 use trine_base::target::{Feature, Place, Register, Target};
+use trine_base::{Exception, Vcpu};
 use trine_isa_riscv::extensions::{self, Told};
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_isa_riscv::{Config, Rv64, Start};
@@ -254,7 +254,7 @@ impl GuestAbi for Rv64 {
         Config { hart: 0, start: Start::User }
     }
 
-    fn raised(cause: u64, value: u64, pc: u64) -> Raised {
+    fn raised(Exception { cause, value, .. }: Exception, pc: u64) -> Raised {
         match cause {
             cause::CALL => Raised::Call,
             cause::BREAKPOINT => Raised::Breakpoint,

@@ -4,7 +4,7 @@ use super::{Debug, Doing, Seen, State, Step, WAKE, Watchpoint};
 use crate::thread::Thread;
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
-use trine_base::{Exit, Vcpu};
+use trine_base::{Exception, Exit, Vcpu};
 use trine_engine::direct::Touched;
 use trine_gdb::{Go, Stop, Watch};
 use trine_ir::Access;
@@ -70,7 +70,7 @@ impl<A: GuestAbi> Thread<A> {
 
     /// Performs the action of a signal that gdb delivers to the thread.
     fn act_on_gdbs(&mut self, signal: i32) {
-        self.muster();
+        self.join_rendezvous();
         if signal != 0 {
             self.act(signal, made(signal));
         }
@@ -136,8 +136,8 @@ impl<A: GuestAbi> Thread<A> {
     }
 
     /// What the exception at which the vCPU stands means.
-    fn raised(&self, cause: u64, value: u64) -> Raised {
-        A::raised(cause, value, self.vcpu.pc())
+    fn raised(&self, exception: Exception) -> Raised {
+        A::raised(exception, self.vcpu.pc())
     }
 
     /// Runs guest code.
@@ -147,8 +147,8 @@ impl<A: GuestAbi> Thread<A> {
         }
         match self.vcpu.run(ENDLESS) {
             // A breakpoint of gdb's, but not for this thread: a child's that borrows its parent's memory.
-            Exit::Firmware { cause, value }
-                if self.raised(cause, value) == Raised::Breakpoint
+            Exit::Firmware(exception)
+                if self.raised(exception) == Raised::Breakpoint
                     && self.process.guest.space.is_stop(self.vcpu.pc()) =>
             {
                 self.vcpu.step_past().unwrap_or(Exit::Paused)
@@ -173,7 +173,7 @@ impl<A: GuestAbi> Thread<A> {
             }
             let done = match exit {
                 None => true,
-                Some(Exit::Firmware { cause, value }) => self.raised(cause, value) == Raised::Call,
+                Some(Exit::Firmware(exception)) => self.raised(exception) == Raised::Call,
                 _ => false,
             };
             if self.step == Step::Wanted && done {
