@@ -50,12 +50,12 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         M::update(self, regime, how.width, address, f).map(|old| how.ordered(old))
     }
 
-    /// Atomic read-modify-write of an aligned address.
+    /// Atomic read-modify-write at any address.
     pub fn rmw(&self, regime: usize, op: Rmw, how: MemOp, address: u64, operand: u64) -> Result<u64, Leave> {
         self.update(regime, how, address, |old| Some(eval::rmw(op, how.width.bits(), old, operand)))
     }
 
-    /// Atomic compare-and-exchange of an aligned address.
+    /// Atomic compare-and-exchange at any address.
     pub fn exchange(
         &self,
         regime: usize,

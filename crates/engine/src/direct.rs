@@ -122,7 +122,7 @@ fn store_vector(at: u64, value: u128) -> Option<()> {
     if reachable(at, VECTOR) { unsafe { Host::store_vector(at, value) } } else { None }
 }
 
-/// Compare-and-exchange of an aligned value: the value found.
+/// Compare-and-exchange at any address: the value found.
 fn exchange(at: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
     // SAFETY: as in `load`.
     if reachable(at, width.bytes()) { unsafe { Host::exchange(at, width, expect, new) } } else { None }
@@ -255,7 +255,9 @@ impl<I: Isa> GuestMemory<I> for Direct {
         f: impl Fn(u64) -> Option<u64>,
     ) -> Result<u64, Leave> {
         let refused = || core.refused(Access::Write, address);
-        let mut old = load(address, width).ok_or_else(refused)?;
+        // An unaligned load could see a part of another thread's write.
+        let now = if width.aligned(address) { load(address, width) } else { exchange(address, width, 0, 0) };
+        let mut old = now.ok_or_else(refused)?;
         core.memory.note(Access::Read, address, width.bytes());
         loop {
             let Some(new) = f(old) else { return Ok(old) };

@@ -138,7 +138,8 @@ pub trait GuestAccess {
     /// Loads; `None` where the host refuses.
     ///
     /// # Safety
-    /// What lies there may be read at any time, and the process's handler of faults asks [`GuestAccess::refused_at`].
+    /// What lies there may be read at any time, and is mapped, or the process's handler of faults asks
+    /// [`GuestAccess::refused_at`].
     unsafe fn load(at: u64, width: Width) -> Option<u64>;
 
     /// Stores; `None` where the host refuses.
@@ -147,7 +148,7 @@ pub trait GuestAccess {
     /// What lies there may be written at any time; else as for [`GuestAccess::load`].
     unsafe fn store(at: u64, width: Width, value: u64) -> Option<()>;
 
-    /// Compare-and-exchange of an aligned value: the value found.
+    /// Compare-and-exchange: the value found. It is atomic at any address.
     ///
     /// # Safety
     /// As for [`GuestAccess::store`].

@@ -8,7 +8,7 @@
 //!   is freed; `handshake`: how a page becomes code.
 //! * [`interp`]: the interpreter; [`fp`]: floating point in software; `helper`: calls of the CPU's own
 //!   Rust functions.
-//! * `wide`: accesses of 16 bytes.
+//! * `wide`: accesses of 16 bytes; `unaligned`: atomic ones at unaligned addresses.
 //! * [`memory`]: how guest memory is reached, a type parameter: [`paged`], behind an MMU and the TLB, or [`direct`], programs,
 //!   whose memory is the host's own.
 //! * [`host`]: what compiles for the host and runs the result, under names that belong to no host; all but it is the same on
@@ -46,6 +46,7 @@ mod sync;
 mod table;
 pub mod tlb;
 pub mod translations;
+mod unaligned;
 mod wide;
 pub mod written;
 pub mod x64;

@@ -66,8 +66,8 @@ pub trait GuestMemory<I: Isa>: Sized + 'static {
         value: u64,
     ) -> Result<(), Leave>;
 
-    /// Atomic update of an aligned address: `f` makes the new value from the old, or `None` to leave it.
-    /// Returns the old.
+    /// Atomic update at any address, as one access even across the end of a page: `f` makes the new value from
+    /// the old, or `None` to leave it. Returns the old.
     fn update(
         core: &Core<I, Self>,
         regime: usize,

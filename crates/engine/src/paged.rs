@@ -267,7 +267,7 @@ impl<I: Isa> Core<I, Paged<I>> {
     }
 
     /// A load that reaches nothing: gives ones, unless that is an exception.
-    fn read_nothing(&self, width: Width, access: Access, address: u64) -> Result<u64, Leave> {
+    pub(crate) fn read_nothing(&self, width: Width, access: Access, address: u64) -> Result<u64, Leave> {
         self.bus_error(access, address)?;
         Ok(width.mask())
     }
@@ -348,6 +348,9 @@ impl<I: Isa> Core<I, Paged<I>> {
         address: u64,
         f: impl Fn(u64) -> Option<u64>,
     ) -> Result<u64, Leave> {
+        if !width.aligned(address) {
+            return self.update_unaligned(regime, width, address, f);
+        }
         let at = self.translate(regime, address, Access::Write)?;
         self.leave_code_alone(at)?;
         loop {

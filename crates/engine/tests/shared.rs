@@ -1,6 +1,7 @@
 //! vCPUs of one program on several host threads, which share translations.
 
 mod common;
+mod methods;
 
 use common::{pages, put};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

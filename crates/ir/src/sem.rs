@@ -130,9 +130,9 @@ pub trait Sem: Copy {
     fn load_raw(self, how: MemOp, address: Self::Raw) -> Res<Self, Self::Raw>;
     /// Stores to guest memory, any alignment.
     fn store_raw(self, how: MemOp, address: Self::Raw, value: Self::Raw) -> Res<Self>;
-    /// Atomic read-modify-write of an aligned address; gives the old value.
+    /// Atomic read-modify-write at any address; gives the old value.
     fn rmw_raw(self, op: Rmw, how: MemOp, address: Self::Raw, v: Self::Raw) -> Res<Self, Self::Raw>;
-    /// Atomic compare-and-exchange of an aligned address; gives the old value.
+    /// Atomic compare-and-exchange at any address; gives the old value.
     fn exchange_raw(
         self,
         how: MemOp,

@@ -8,6 +8,7 @@
 
 mod pages;
 mod sync;
+mod window;
 
 pub use pages::Becoming;
 use pages::Pages;
@@ -17,6 +18,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use trine_base::Width;
+pub use window::Window;
 
 /// log2 of the page size of the write guard.
 pub const PAGE_BITS: u32 = 12;
@@ -69,7 +71,8 @@ pub struct Ram {
     base: u64,
     size: u64,
     host: NonNull<u8>,
-    _file: Option<File>,
+    /// The memory; `None` if there is none.
+    file: Option<File>,
     pages: Pages,
     owners: Mutex<Vec<Arc<dyn CodeOwner>>>,
 }
@@ -120,13 +123,13 @@ impl Ram {
         }
         let host = NonNull::new(host.cast()).ok_or_else(fail)?;
         let pages = Pages::new((size >> PAGE_BITS) as usize);
-        Ok(Ram { base, size, host, _file: Some(file), pages, owners: Mutex::new(Vec::new()) })
+        Ok(Ram { base, size, host, file: Some(file), pages, owners: Mutex::new(Vec::new()) })
     }
 
     /// Creates a RAM without any memory, for a vCPU whose guest addresses are host addresses.
     pub fn none() -> Ram {
         let (pages, owners) = (Pages::new(0), Mutex::default());
-        Ram { base: 0, size: 0, host: NonNull::dangling(), _file: None, pages, owners }
+        Ram { base: 0, size: 0, host: NonNull::dangling(), file: None, pages, owners }
     }
 
     /// First guest-physical address.

@@ -72,6 +72,44 @@ enum Place {
     Host(u64),
 }
 
+/// Several CPUs over one memory, which run one translation of its code.
+pub struct Board {
+    /// The CPUs.
+    pub harts: Vec<Engine<T16>>,
+    /// Their memory.
+    pub ram: Arc<Ram>,
+    /// What they run.
+    pub translations: Arc<Translations<T16>>,
+}
+
+impl Board {
+    /// So many CPUs at the start of the same program, in system mode.
+    ///
+    /// # Panics
+    /// As for [`Toy::new`].
+    pub fn new(count: usize, tier: Tier, program: &str) -> Board {
+        let ram = Arc::new(Ram::new(0, MEMORY).expect("memory"));
+        let code = assemble(START.1, program).unwrap_or_else(|e| panic!("{e}"));
+        ram.write(START.0 + START.1, &code).expect("inside memory");
+        ram.write(0, &assemble(0, "wait").unwrap_or_else(|e| panic!("{e}"))).expect("inside memory");
+        let (translations, _) = Translations::new(tier);
+        ram.add_code_owner(translations.written().clone());
+        let clock = Arc::new(HostClock::new());
+        let mailboxes: Vec<Arc<Mailbox>> = (0..count).map(|_| Arc::default()).collect();
+        let bus = Arc::new(Bus::new(clock.clone(), mailboxes.clone()));
+        let hart = |mailbox: Arc<Mailbox>| {
+            let (config, time) = (Config { hosted: false }, Time::Host(clock.clone()));
+            let (ram, bus, translations) = (ram.clone(), bus.clone(), translations.clone());
+            let mut vcpu = Engine::of_machine(config, ram, bus, time, mailbox, translations);
+            vcpu.set(state::CB, START.0);
+            vcpu.set(state::DB, DATA);
+            vcpu.set_pc(START.1);
+            vcpu
+        };
+        Board { harts: mailboxes.into_iter().map(hart).collect(), ram, translations }
+    }
+}
+
 /// All of it may be code and may change.
 struct Anything;
 

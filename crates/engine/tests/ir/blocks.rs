@@ -219,7 +219,7 @@ impl Maker {
                 self.emit(Inst::VMask(lane, v));
             }
             4 | 5 => {
-                let (a, hints) = (self.address(16, false), Hints::NONE);
+                let (a, hints) = (self.address(), Hints::NONE);
                 if self.random.below(2) == 0 {
                     self.emit(Inst::LoadV(hints, a));
                 } else {
@@ -418,17 +418,14 @@ impl Maker {
         }
     }
 
-    /// An address in the data, for an access of `bytes` that is aligned if `aligned`; sometimes one whose end
-    /// is beyond the end of memory.
-    fn address(&mut self, bytes: u64, aligned: bool) -> Val {
-        let mut offset = match self.random.below(16) {
+    /// An address in the data, aligned or not; sometimes one from which an access crosses the end of a page or of
+    /// memory.
+    fn address(&mut self) -> Val {
+        let offset = match self.random.below(16) {
             0 => 0x2000 - self.random.below(8),
             1 => 0x1000 - self.random.below(8),
             _ => self.random.below(0x40),
         };
-        if aligned {
-            offset &= !(bytes - 1);
-        }
         let base = self.emit(Inst::Const(DATA));
         // The compiler does not know the added value.
         let mask = self.emit(Inst::Const(0));
@@ -444,7 +441,7 @@ impl Maker {
         let plain = MemOp::from(width);
         let how = if self.random.below(3) == 0 { plain.big() } else { plain };
         let kind = self.random.below(8);
-        let a = self.address(width.bytes(), kind < 2);
+        let a = self.address();
         let bits = width.bits() as u8;
         match kind {
             0 => {
