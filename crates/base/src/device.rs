@@ -37,6 +37,14 @@ pub enum Action {
         /// True while the interrupt is asserted.
         level: bool,
     },
+    /// Post event `number` (the CPU's own numbering) to a vCPU, which stays until the vCPU takes it: what has
+    /// no level, such as a non-maskable interrupt or a request to start.
+    Edge {
+        /// Index of the vCPU on the board.
+        vcpu: u32,
+        /// The CPU's event, 0 to 31.
+        number: u32,
+    },
     /// (Re)arm the device's timer: call [`Device::timer`] once the clock reaches `at` nanoseconds.
     Timer {
         /// Absolute clock time in nanoseconds; `None` disarms.

@@ -213,6 +213,11 @@ impl Bus {
                     mailbox.set_line(line, level);
                 }
             }
+            Action::Edge { vcpu, number } => {
+                if let Some(mailbox) = self.vcpus.get(vcpu as usize) {
+                    mailbox.post_edge(number);
+                }
+            }
             Action::Timer { at } => self.arm(index, at),
             Action::Stop(reason) => self.stop(reason),
         }

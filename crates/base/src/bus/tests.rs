@@ -179,6 +179,24 @@ fn a_controller_that_drives_an_input_of_its_own() {
 }
 
 #[test]
+fn an_event_is_posted_to_the_vcpu_that_is_meant() {
+    let mailboxes = [Mailbox::new(), Mailbox::new()].map(Arc::new);
+    let mut bus = Bus::new(Arc::new(CountClock::new(1, 0)), mailboxes.to_vec());
+    let (device, _seen) = probe(|call, out| {
+        if let Call::Write(vcpu) = call {
+            out.push(Action::Edge { vcpu: vcpu as u32, number: 9 });
+        }
+    });
+    bus.add(0, 8, device).unwrap();
+    mailboxes.iter().for_each(|mailbox| mailbox.limit.store(1000, Ordering::SeqCst));
+    bus.write(0, Width::B4, 1);
+    bus.write(0, Width::B4, 2);
+    let limits = [0, 1].map(|n: usize| mailboxes[n].limit.load(Ordering::SeqCst));
+    assert_eq!(limits, [1000, 0], "only that vCPU is told");
+    assert_eq!([0, 1, 1].map(|n: usize| mailboxes[n].take_edge(9)), [false, true, false]);
+}
+
+#[test]
 fn timers_run_once_when_due() {
     let (mut bus, clock, _) = counted();
     let (device, seen) = probe(|call, out| {
