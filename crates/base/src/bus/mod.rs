@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use timers::Timers;
+use windows::{Owner, Refused, Windows};
 pub use windows::{Range, Space, WindowError};
-use windows::{Refused, Windows};
 
 /// Handle of a device on a [`Bus`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,6 +96,12 @@ impl Bus {
         self.add_to(Space::Ports, first.into(), count.into(), device)
     }
 
+    /// Keeps devices out of `size` bytes of physical memory from `base` on: they are `what`, for instance RAM,
+    /// which vCPUs access without the bus. A device there would never be asked.
+    pub fn reserve(&mut self, base: u64, size: u64, what: &'static str) -> Result<(), WindowError> {
+        self.insert(Space::Memory, base, size, Owner::Reserved(what), what)
+    }
+
     fn add_to(
         &mut self,
         space: Space,
@@ -104,20 +110,7 @@ impl Bus {
         device: Box<dyn Device>,
     ) -> Result<DeviceId, WindowError> {
         let index = self.devices.len();
-        let windows = match space {
-            Space::Memory => &mut self.memory,
-            Space::Ports => &mut self.ports,
-        };
-        windows.insert(base, size, index).map_err(|refused| {
-            let name = device.name().to_owned();
-            match refused {
-                Refused::Outside => WindowError::Outside { name, space, base, size },
-                Refused::Overlap(range, taken, other) => {
-                    let other = lock(&self.devices[other].device).device.name().to_owned();
-                    WindowError::Overlap { name, space, range, other, taken }
-                }
-            }
-        })?;
+        self.insert(space, base, size, Owner::Device(index), device.name())?;
         self.devices.push(Slot {
             device: Mutex::new(Locked { device, out: Actions::new() }),
             asked: Mutex::default(),
@@ -125,6 +118,34 @@ impl Bus {
         });
         lock(&self.timers).add();
         Ok(DeviceId(index))
+    }
+
+    /// Gives a window to an owner with this name.
+    fn insert(
+        &mut self,
+        space: Space,
+        base: u64,
+        size: u64,
+        owner: Owner,
+        name: &str,
+    ) -> Result<(), WindowError> {
+        let windows = match space {
+            Space::Memory => &mut self.memory,
+            Space::Ports => &mut self.ports,
+        };
+        windows.insert(base, size, owner).map_err(|refused| {
+            let name = name.to_owned();
+            match refused {
+                Refused::Outside => WindowError::Outside { name, space, base, size },
+                Refused::Overlap(range, taken, other) => {
+                    let other = match other {
+                        Owner::Device(other) => lock(&self.devices[other].device).device.name().to_owned(),
+                        Owner::Reserved(what) => what.to_owned(),
+                    };
+                    WindowError::Overlap { name, space, range, other, taken }
+                }
+            }
+        })
     }
 
     /// Makes `id` the interrupt controller: the device that [`Action::Irq`] goes to.

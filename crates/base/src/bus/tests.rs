@@ -160,12 +160,25 @@ fn an_overlap_names_both_devices_and_ranges() {
     let (mut bus, ..) = counted();
     let mut add = |base, size| bus.add(base, size, probe(|_, _| {}).0).map(|_| ()).map_err(|e| e.to_string());
     assert_eq!(add(0x1000, 0x100), Ok(()));
-    let overlap = "device 'probe' at memory 0x10f0-0x110f overlaps device 'probe' at 0x1000-0x10ff";
+    let overlap = "'probe' at memory 0x10f0-0x110f overlaps 'probe' at 0x1000-0x10ff";
     assert_eq!(add(0x10f0, 0x20), Err(overlap.into()));
-    let outside =
-        "device 'probe' cannot have 0x2 bytes of memory at 0xffffffffffffffff: no such range of addresses";
+    let outside = "'probe' cannot have 0x2 bytes of memory at 0xffffffffffffffff: no such range of addresses";
     assert_eq!(add(u64::MAX, 2), Err(outside.into()));
     assert_eq!(add(0x1100, 0x20), Ok(()), "what was refused has no window");
+}
+
+#[test]
+fn no_device_lies_in_memory() {
+    let (mut bus, ..) = counted();
+    let text = |result: Result<(), WindowError>| result.map_err(|e| e.to_string());
+    assert_eq!(text(bus.reserve(0x1000, 0x1000, "RAM")), Ok(()));
+    let device = bus.add(0x1ff8, 0x10, probe(|_, _| {}).0).map(|_| ());
+    let overlap = "'probe' at memory 0x1ff8-0x2007 overlaps 'RAM' at 0x1000-0x1fff";
+    assert_eq!(text(device), Err(overlap.into()));
+    bus.add(0x2000, 8, probe(|_, _| {}).0).unwrap();
+    let more = "'ROM' at memory 0x2000-0x2fff overlaps 'probe' at 0x2000-0x2007";
+    assert_eq!(text(bus.reserve(0x2000, 0x1000, "ROM")), Err(more.into()));
+    assert_eq!((bus.read(0x1000, Width::B8), bus.write(0x1000, Width::B1, 0)), (None, None));
 }
 
 #[test]
