@@ -185,6 +185,27 @@ fn a_device_timer_fires_while_a_counted_guest_spins() {
 }
 
 #[test]
+fn a_time_that_never_comes_is_waited_for_without_overflow() {
+    // The last time whose nanoseconds are a number of 64 bits.
+    const LAST: &str = "addi a0, zero, -1\naddi t1, zero, 100\ndivu a0, a0, t1\n";
+    let own = timer_program(&format!("{LAST}csrrw zero, stimecmp, a0"), "wfi");
+    let device = ProgramFile::new(
+        map::RAM,
+        &format!("{LAST}lui t0, {}\nsd a0, 0(t0)\nagain:\nwfi\njal zero, @again", map::CLINT.base + 0x4000),
+    );
+    for (name, boot) in [("the hart's own", kernel(&own)), ("a device's", bare(&device))] {
+        for nanos in [1, 7] {
+            let mut board = board(boot.clone(), Tier::Baseline, TimeSource::Count(nanos));
+            for _ in 0..4 {
+                assert_eq!(board.step(1000), None, "{name}");
+            }
+            let count = board.vcpus()[0].count();
+            assert!((4..100).contains(&count), "{name}: no time was skipped, but {count} were executed");
+        }
+    }
+}
+
+#[test]
 fn both_engines_see_the_same_device_time() {
     // Reads of `mtime` in the middle of blocks.
     let program = ProgramFile::new(
