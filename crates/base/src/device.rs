@@ -109,6 +109,12 @@ pub trait Device: Send {
     /// Drives input `line` to `level` (interrupt controllers only). The line may have had that level before.
     fn input(&mut self, _line: u32, _level: bool, _out: &mut Actions) {}
 
+    /// Returns the number of the interrupt that a vCPU takes now, and marks it as in service; `None` where none
+    /// is pending (interrupt controllers only, of the kind that CPUs ask).
+    fn acknowledge(&mut self, _out: &mut Actions) -> Option<u32> {
+        None
+    }
+
     /// Returns to the state after power-on.
     fn reset(&mut self, out: &mut Actions);
 

@@ -11,7 +11,7 @@ use crate::translations::{CodeCopy, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Acknowledge, Bus, Clock, Exception, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
+use trine_base::{Bus, Clock, Exception, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
 use trine_ir::fp::MXCSR;
 use trine_ir::{FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
@@ -142,11 +142,6 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
     /// Counts so far.
     pub fn stats(&self) -> Stats {
         self.stats
-    }
-
-    /// Sets an interrupt controller that the CPU asks which interrupt to take.
-    pub fn set_controller(&mut self, controller: Arc<dyn Acknowledge>) {
-        self.core.controller = Some(controller);
     }
 
     /// Ends [`Vcpu::run`] after so many more instructions.

@@ -1,16 +1,18 @@
 //! A board's devices in its address spaces: physical memory and, where the CPU has them, I/O ports.
 
+mod local;
 mod saved;
 mod timers;
 mod windows;
 
 use crate::{Action, Actions, Clock, Device, Mailbox, StopReason, Width};
+use local::Local;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use timers::Timers;
-use windows::{Owner, Refused, Windows};
+use windows::{Owner, Windows};
 pub use windows::{Range, Space, WindowError};
 
 /// Handle of a device on a [`Bus`].
@@ -47,6 +49,8 @@ pub struct Bus {
     devices: Vec<Slot>,
     memory: Windows,
     ports: Windows,
+    /// What only one vCPU sees, for each of `vcpus`.
+    locals: Vec<Local>,
     controller: Option<DeviceId>,
     vcpus: Vec<Arc<Mailbox>>,
     clock: Arc<dyn Clock>,
@@ -68,8 +72,9 @@ impl Bus {
     pub fn new(clock: Arc<dyn Clock>, vcpus: Vec<Arc<Mailbox>>) -> Bus {
         Bus {
             devices: Vec::new(),
-            memory: Windows::new(Space::Memory),
-            ports: Windows::new(Space::Ports),
+            memory: Windows::default(),
+            ports: Windows::default(),
+            locals: vcpus.iter().map(|_| Local::default()).collect(),
             controller: None,
             vcpus,
             clock,
@@ -111,13 +116,17 @@ impl Bus {
     ) -> Result<DeviceId, WindowError> {
         let index = self.devices.len();
         self.insert(space, base, size, Owner::Device(index), device.name())?;
+        Ok(self.push(device))
+    }
+
+    fn push(&mut self, device: Box<dyn Device>) -> DeviceId {
         self.devices.push(Slot {
             device: Mutex::new(Locked { device, out: Actions::new() }),
             asked: Mutex::default(),
             performing: Mutex::default(),
         });
         lock(&self.timers).add();
-        Ok(DeviceId(index))
+        DeviceId(self.devices.len() - 1)
     }
 
     /// Gives a window to an owner with this name.
@@ -129,23 +138,40 @@ impl Bus {
         owner: Owner,
         name: &str,
     ) -> Result<(), WindowError> {
-        let windows = match space {
-            Space::Memory => &mut self.memory,
-            Space::Ports => &mut self.ports,
+        let Some(range) = Range::new(space, base, size) else {
+            return Err(WindowError::Outside { name: name.to_owned(), space, base, size });
         };
-        windows.insert(base, size, owner).map_err(|refused| {
-            let name = name.to_owned();
-            match refused {
-                Refused::Outside => WindowError::Outside { name, space, base, size },
-                Refused::Overlap(range, taken, other) => {
-                    let other = match other {
-                        Owner::Device(other) => lock(&self.devices[other].device).device.name().to_owned(),
-                        Owner::Reserved(what) => what.to_owned(),
-                    };
-                    WindowError::Overlap { name, space, range, other, taken }
+        if let Some((taken, other)) = self.overlap(space, range, owner) {
+            let other = match other {
+                Owner::Device(device) | Owner::Local { device, .. } => {
+                    lock(&self.devices[device].device).device.name().to_owned()
                 }
-            }
-        })
+                Owner::Reserved(what) => what.to_owned(),
+            };
+            return Err(WindowError::Overlap { name: name.to_owned(), space, range, other, taken });
+        }
+        let windows = match (space, owner) {
+            (Space::Memory, Owner::Local { vcpu, .. }) => &mut self.locals[vcpu].windows,
+            (Space::Memory, _) => &mut self.memory,
+            (Space::Ports, _) => &mut self.ports,
+        };
+        windows.insert(range, owner);
+        Ok(())
+    }
+
+    /// The window that `owner` cannot have some of these addresses beside, and whose it is.
+    fn overlap(&self, space: Space, range: Range, owner: Owner) -> Option<(Range, Owner)> {
+        match space {
+            Space::Ports => self.ports.overlap(range),
+            Space::Memory => self.memory.overlap(range).or_else(|| {
+                // A device of one vCPU may not hide one that all of them see, but be where another vCPU's is.
+                let others = match owner {
+                    Owner::Local { vcpu, .. } => &self.locals[vcpu..=vcpu],
+                    _ => &self.locals[..],
+                };
+                others.iter().find_map(|local| local.windows.overlap(range))
+            }),
+        }
     }
 
     /// Makes `id` the interrupt controller: the device that [`Action::Irq`] goes to.
@@ -179,16 +205,22 @@ impl Bus {
     }
 
     fn read_from(&self, windows: &Windows, address: u64, width: Width) -> Option<u64> {
-        let (index, offset) = windows.find(address, width)?;
-        let now = self.clock.now();
-        Some(self.run(index, |device, out| device.read(offset, width, now, out)) & width.mask())
+        windows.find(address, width).map(|found| self.read_at(found, width))
     }
 
     fn write_to(&self, windows: &Windows, address: u64, width: Width, value: u64) -> Option<()> {
-        let (index, offset) = windows.find(address, width)?;
+        windows.find(address, width).map(|found| self.write_at(found, width, value))
+    }
+
+    /// Reads the register of a device (its number) at an offset.
+    fn read_at(&self, (index, offset): (usize, u64), width: Width) -> u64 {
+        let now = self.clock.now();
+        self.run(index, |device, out| device.read(offset, width, now, out)) & width.mask()
+    }
+
+    fn write_at(&self, (index, offset): (usize, u64), width: Width, value: u64) {
         let now = self.clock.now();
         self.run(index, |device, out| device.write(offset, width, value & width.mask(), now, out));
-        Some(())
     }
 
     /// Calls `f` with the device locked, then performs what it asked for.
