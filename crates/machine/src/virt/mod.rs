@@ -101,7 +101,7 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     let mailboxes: Vec<Arc<Mailbox>> = (0..config.cpus).map(|_| Arc::default()).collect();
     let mut bus = Bus::new(clock.clone(), mailboxes.clone());
     bus.reserve(ram.base(), ram.size(), "RAM")?;
-    let console_device = add_devices(&mut bus, config.cpus, &clock, &console)?;
+    let console_device = Some(add_devices(&mut bus, config.cpus, &clock, &console)?);
     add_virtio(&mut bus, &ram, virtio(config.disks, random)?)?;
     let bus = Arc::new(bus);
 
