@@ -68,7 +68,7 @@ pub mod map {
 }
 
 /// The board's name.
-const NAME: &str = "virt";
+pub(crate) const NAME: &str = "virt";
 /// Machine and supervisor external interrupts in `mip`.
 const MEI: u32 = 11;
 const SEI: u32 = 9;
