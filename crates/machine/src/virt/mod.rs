@@ -16,7 +16,6 @@ use crate::board::{Assembly, Board};
 use crate::boot::Boot;
 use crate::firmware::{Firmware, NoFirmware};
 use crate::{Config, Console, MachineError, TimeSource};
-use htif::Htif;
 use place::Placed;
 use sbi::Sbi;
 use std::sync::Arc;
@@ -119,7 +118,7 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
         begin(&mut engine, hart.hart, &placed);
         vcpus.push(Box::new(engine));
     }
-    let firmware: Box<dyn Firmware> = match (start, Htif::of(&placed.first)) {
+    let firmware: Box<dyn Firmware> = match (start, placed.htif) {
         (Start::Supervisor, _) => Box::new(Sbi::new(ram.clone(), console.clone(), mailboxes)),
         (_, Some(words)) => Box::new(htif::Polled::new(words, ram.clone(), console.clone())),
         (_, None) => Box::new(NoFirmware),
