@@ -44,7 +44,7 @@ struct Locked {
 ///
 /// Lock order: the turn to perform a device's actions, then the interrupt controller, then the turn to
 /// perform the controller's actions, then mailboxes and timers. No thread waits for a turn while it holds a
-/// device's lock.
+/// device's lock, nor for the turn of a vCPU's own controller ([`Action::Local`]) while it holds another turn.
 pub struct Bus {
     devices: Vec<Slot>,
     memory: Windows,
@@ -229,36 +229,74 @@ impl Bus {
     }
 
     fn run<R>(&self, index: usize, f: impl FnOnce(&mut dyn Device, &mut Actions) -> R) -> R {
+        let mut told = Vec::new();
+        let result = self.call(index, &mut told, f);
+        self.settle(told);
+        result
+    }
+
+    /// Calls a device and performs what it asks for. The actions of vCPUs' controllers that are told something
+    /// thereby are left to the caller: they are added to `told`.
+    fn call<R>(
+        &self,
+        index: usize,
+        told: &mut Vec<usize>,
+        f: impl FnOnce(&mut dyn Device, &mut Actions) -> R,
+    ) -> R {
+        let (result, asks) = self.call_only(index, f);
+        if asks {
+            self.perform_asked(index, told);
+        }
+        result
+    }
+
+    /// Calls a device and queues what it asks for; returns whether it asked for anything.
+    fn call_only<R>(&self, index: usize, f: impl FnOnce(&mut dyn Device, &mut Actions) -> R) -> (R, bool) {
         let slot = &self.devices[index];
         let mut locked = lock(&slot.device);
         let Locked { device, out } = &mut *locked;
         let result = f(&mut **device, out);
         if out.is_empty() {
-            return result;
+            return (result, false);
         }
         // Queued before the device is unlocked: the queue has the order of the device's changes.
         lock(&slot.asked).extend(out.drain());
-        drop(locked);
-        self.perform_asked(index);
-        result
+        (result, true)
     }
 
-    fn perform_asked(&self, index: usize) {
+    /// Performs the queued actions of these devices and of those that are told something thereby. The caller
+    /// holds no turn: two controllers that tell each other something at the same time would wait for each
+    /// other's turn for ever.
+    fn settle(&self, mut told: Vec<usize>) {
+        while let Some(index) = told.pop() {
+            self.perform_asked(index, &mut told);
+        }
+    }
+
+    fn perform_asked(&self, index: usize, told: &mut Vec<usize>) {
         let slot = &self.devices[index];
         let _turn = lock(&slot.performing);
         // Not in the head of the loop: there, the queue would stay locked while the action is performed.
         let next = || lock(&slot.asked).pop_front();
         while let Some(action) = next() {
-            self.perform(index, action);
+            self.perform(index, action, told);
         }
     }
 
-    fn perform(&self, index: usize, action: Action) {
+    fn perform(&self, index: usize, action: Action, told: &mut Vec<usize>) {
         match action {
             Action::Irq { line, level } => {
                 // A controller must not drive its own inputs: it would wait for its own turn for ever.
                 if let Some(DeviceId(controller)) = self.controller.filter(|c| c.0 != index) {
-                    self.run(controller, |device, out| device.input(line, level, out));
+                    self.call(controller, told, |device, out| device.input(line, level, out));
+                }
+            }
+            Action::Local { vcpu, line, level } => {
+                let local = self.locals.get(vcpu as usize).and_then(|local| local.controller);
+                if let Some(DeviceId(local)) = local
+                    && self.call_only(local, |device, out| device.input(line, level, out)).1
+                {
+                    told.push(local);
                 }
             }
             Action::Cpu { vcpu, line, level } => {

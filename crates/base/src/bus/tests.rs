@@ -1,5 +1,7 @@
 //! How a bus performs the actions of its devices.
 
+mod local;
+
 use super::*;
 use crate::{CountClock, HostClock, StateError, state, versions};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -214,82 +216,6 @@ fn an_event_is_posted_to_the_vcpu_that_is_meant() {
     let limits = [0, 1].map(|n: usize| mailboxes[n].limit.load(Ordering::SeqCst));
     assert_eq!(limits, [1000, 0], "only that vCPU is told");
     assert_eq!([0, 1, 1].map(|n: usize| mailboxes[n].take_edge(9)), [false, true, false]);
-}
-
-fn two_vcpus() -> (Bus, [Arc<Mailbox>; 2]) {
-    let mailboxes = [Mailbox::new(), Mailbox::new()].map(Arc::new);
-    (Bus::new(Arc::new(CountClock::new(1, 0)), mailboxes.to_vec()), mailboxes)
-}
-
-#[test]
-fn each_vcpu_sees_its_own_device_at_the_same_address() {
-    let (mut bus, mailboxes) = two_vcpus();
-    let seen = [0, 1].map(|vcpu: u32| {
-        let (device, seen) = probe(move |call, out| {
-            if let Call::Write(line) = call {
-                out.push(Action::Cpu { vcpu: 1 - vcpu, line: line as u32, level: true });
-            }
-        });
-        bus.add_local(vcpu as usize, 0x1000, 0x10, device).unwrap();
-        seen
-    });
-    let (shared, all) = probe(|_, _| {});
-    bus.add(0x1010, 8, shared).unwrap();
-    assert_eq!(bus.write_as(0, 0x1000, Width::B4, 3), Some(()));
-    assert_eq!(bus.write_as(1, 0x1000, Width::B4, 4), Some(()));
-    assert_eq!(bus.write_as(0, 0x1010, Width::B2, 0x1_0005), Some(()));
-    assert_eq!(seen.map(|seen| seen.try_iter().collect::<Vec<_>>()), [[Call::Write(3)], [Call::Write(4)]]);
-    assert_eq!(all.try_iter().collect::<Vec<_>>(), [Call::Write(5)]);
-    assert_eq!(mailboxes.each_ref().map(|m| m.lines.load(Ordering::SeqCst)), [1 << 4, 1 << 3]);
-    assert_eq!(
-        (bus.read_as(1, 0x1001, Width::B1), bus.read_as(1, 0x1011, Width::B1)),
-        (Some(0xfe), Some(0xfe))
-    );
-    // Who is not a vCPU of this bus sees none of them.
-    assert_eq!((bus.read(0x1000, Width::B1), bus.read_as(2, 0x1000, Width::B1)), (None, None));
-    assert_eq!(bus.read_as(0, 0x100f, Width::B2), None);
-    assert_eq!(mailboxes.each_ref().map(|m| bus.vcpu_of(m)), [Some(0), Some(1)]);
-    assert_eq!(bus.vcpu_of(&Arc::new(Mailbox::new())), None);
-}
-
-#[test]
-fn a_device_of_one_vcpu_hides_none_of_all() {
-    let (mut bus, _) = two_vcpus();
-    let text = |result: Result<DeviceId, WindowError>| result.map(drop).map_err(|e| e.to_string());
-    let device = || probe(|_, _| {}).0;
-    bus.add(0, 0x10, device()).unwrap();
-    bus.reserve(0x1000, 0x1000, "RAM").unwrap();
-    bus.add_local(1, 0x100, 0x10, device()).unwrap();
-    let overlap = |at, size: u64, other, taken, end| {
-        Err(format!(
-            "'probe' at memory {at:#x}-{:#x} overlaps '{other}' at {taken:#x}-{end:#x}",
-            at + size - 1
-        ))
-    };
-    assert_eq!(text(bus.add_local(0, 8, 0x10, device())), overlap(8, 0x10, "probe", 0, 0xf));
-    assert_eq!(text(bus.add_local(0, 0x1800, 1, device())), overlap(0x1800, 1, "RAM", 0x1000, 0x1fff));
-    assert_eq!(text(bus.add_local(1, 0x10f, 2, device())), overlap(0x10f, 2, "probe", 0x100, 0x10f));
-    assert_eq!(text(bus.add(0x10f, 2, device())), overlap(0x10f, 2, "probe", 0x100, 0x10f));
-    assert_eq!(text(bus.add_local(0, 0x100, 0x10, device())), Ok(()));
-    let nobody = "'probe' cannot belong to vCPU 2: the machine has no such vCPU";
-    assert_eq!(text(bus.add_local(2, 0x100, 0x10, device())), Err(nobody.into()));
-}
-
-#[test]
-fn a_vcpu_asks_its_own_controller_first() {
-    let (mut bus, _) = two_vcpus();
-    assert_eq!(bus.acknowledge(0), None);
-    let mut controller = |base, pending: &[u32]| {
-        let (mut device, seen) = probe(|_, _| {});
-        device.pending = pending.to_vec();
-        let id = if base == 0 { bus.add(0, 8, device) } else { bus.add_local(0, base, 8, device) };
-        (id.unwrap(), seen)
-    };
-    let ((all, _), (own, seen)) = (controller(0, &[0x21, 0x20]), controller(0x1000, &[0x80]));
-    bus.set_controller(all);
-    bus.set_local_controller(0, own);
-    assert_eq!([1, 0, 0, 0].map(|vcpu| bus.acknowledge(vcpu)), [Some(0x20), Some(0x80), Some(0x21), None]);
-    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [Call::Acknowledge; 3], "vCPU 1 did not ask it");
 }
 
 #[test]
