@@ -37,6 +37,24 @@ pub enum Action {
         /// True while the interrupt is asserted.
         level: bool,
     },
+    /// Drive input `line` of the interrupt controller that belongs to a vCPU to `level`: what the board's
+    /// controller passes on to that vCPU, or what another vCPU's controller sends.
+    Local {
+        /// Index of the vCPU on the board.
+        vcpu: u32,
+        /// Input number at that controller.
+        line: u32,
+        /// True while the interrupt is asserted.
+        level: bool,
+    },
+    /// Post event `number` (the CPU's own numbering) to a vCPU, which stays until the vCPU takes it: what has
+    /// no level, such as a non-maskable interrupt or a request to start.
+    Edge {
+        /// Index of the vCPU on the board.
+        vcpu: u32,
+        /// The CPU's event, 0 to 31.
+        number: u32,
+    },
     /// (Re)arm the device's timer: call [`Device::timer`] once the clock reaches `at` nanoseconds.
     Timer {
         /// Absolute clock time in nanoseconds; `None` disarms.
@@ -98,8 +116,15 @@ pub trait Device: Send {
     /// ([`crate::Bus::request_timer`]).
     fn timer(&mut self, _now: u64, _out: &mut Actions) {}
 
-    /// Drives input `line` to `level` (interrupt controllers only). The line may have had that level before.
+    /// Drives input `line` to `level` (interrupt controllers only). The line may have had that level before. A
+    /// vCPU's controller must not answer with [`Action::Local`]: two could keep each other busy for ever.
     fn input(&mut self, _line: u32, _level: bool, _out: &mut Actions) {}
+
+    /// Returns the number of the interrupt that a vCPU takes now, and marks it as in service; `None` where none
+    /// is pending (interrupt controllers only, of the kind that CPUs ask).
+    fn acknowledge(&mut self, _out: &mut Actions) -> Option<u32> {
+        None
+    }
 
     /// Returns to the state after power-on.
     fn reset(&mut self, out: &mut Actions);

@@ -4,7 +4,7 @@ use crate::state::{self, StateError};
 use crate::versions;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The first version of the saved state.
@@ -32,6 +32,8 @@ pub struct Mailbox {
     pub requests: AtomicU32,
     parked: Mutex<bool>,
     wake: Condvar,
+    /// See [`Mailbox::set_kicker`].
+    kicker: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Mailbox {
@@ -49,6 +51,7 @@ impl Mailbox {
             requests: AtomicU32::new(0),
             parked: Mutex::new(false),
             wake: Condvar::new(),
+            kicker: OnceLock::new(),
         }
     }
 
@@ -56,12 +59,26 @@ impl Mailbox {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the vCPU look at its mailbox soon: it leaves translated code or wakes from sleep.
+    /// Has every kick call `kicker` as well, for a vCPU that runs where it cannot see the limit: in a system
+    /// call in which the host's own CPU executes the guest. It is called last, when the vCPU can already see what
+    /// was posted, by any thread, and must neither block nor kick.
+    ///
+    /// Returns false, and changes nothing, if one was set before.
+    pub fn set_kicker(&self, kicker: Box<dyn Fn() + Send + Sync>) -> bool {
+        self.kicker.set(kicker).is_ok()
+    }
+
+    /// Makes the vCPU look at its mailbox soon: it leaves translated code, the host's system call or its
+    /// sleep.
     pub fn kick(&self) {
         self.limit.store(0, Ordering::SeqCst);
         let mut parked = self.parked();
         *parked = false;
         self.wake.notify_all();
+        drop(parked);
+        if let Some(kicker) = self.kicker.get() {
+            kicker();
+        }
     }
 
     /// Posts request bits and kicks the vCPU.
@@ -181,6 +198,35 @@ mod tests {
         mailbox.post_edge(5);
         assert_eq!(mailbox.limit.load(Ordering::SeqCst), 0, "the vCPU is told");
         assert_eq!([4, 5, 5].map(|n| mailbox.take_edge(n)), [false, true, false]);
+    }
+
+    #[test]
+    fn a_kicker_is_called_behind_what_is_posted() {
+        use std::sync::Weak;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let mailbox = Arc::new_cyclic(|mailbox: &Weak<Mailbox>| {
+            let (new, mailbox, seen) = (Mailbox::new(), mailbox.clone(), seen.clone());
+            let kicker = move || {
+                let mailbox = mailbox.upgrade().unwrap();
+                let posted = (&mailbox.limit, &mailbox.requests, &mailbox.lines);
+                let load = |n: &AtomicU32| n.load(Ordering::SeqCst);
+                seen.lock().unwrap().push((
+                    posted.0.load(Ordering::SeqCst),
+                    load(posted.1),
+                    load(posted.2),
+                    *mailbox.parked(),
+                ));
+            };
+            assert!(new.set_kicker(Box::new(kicker)));
+            new
+        });
+        mailbox.limit.store(7, Ordering::SeqCst);
+        mailbox.request(Mailbox::PAUSE);
+        mailbox.limit.store(7, Ordering::SeqCst);
+        mailbox.set_line(1, true);
+        mailbox.set_line(1, true);
+        assert_eq!(*seen.lock().unwrap(), [(0, Mailbox::PAUSE, 0, false), (0, Mailbox::PAUSE, 2, false)]);
+        assert!(!mailbox.set_kicker(Box::new(|| ())), "there is one already");
     }
 
     #[test]

@@ -48,13 +48,6 @@ pub struct RegisterInfo {
     pub bits: u8,
 }
 
-/// An interrupt controller that a CPU asks which interrupt to take.
-pub trait Acknowledge: Send + Sync {
-    /// Returns the number of the interrupt to take now and marks it as in service; `None` where none is
-    /// pending.
-    fn acknowledge(&self) -> Option<u32>;
-}
-
 /// One virtual CPU, independent of what executes its instructions.
 pub trait Vcpu: Send {
     /// Runs until one of the events of [`Exit`] happens; executes at most `budget` instructions.

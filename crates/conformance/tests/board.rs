@@ -3,13 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use trine_base::{BlockBackend, BlockError};
+use trine_base::elf::Cpu;
+use trine_base::{BlockBackend, BlockError, Bus, CountClock, Mailbox, Vcpu};
 use trine_conformance::bare::ProgramFile;
-use trine_engine::Tier;
+use trine_devices::power::Finisher;
+use trine_engine::{Engine, Tier, Time};
 use trine_isa_riscv::state::X;
+use trine_isa_riscv::{Rv64, Start};
+use trine_machine::board::Assembly;
 use trine_machine::boot::{Boot, Payload};
+use trine_machine::firmware::NoFirmware;
+use trine_machine::load;
 use trine_machine::virt::{self, map};
 use trine_machine::{Board, Config, Console, End, TimeSource};
+use trine_memory::Ram;
 
 /// Where a program starts: a kernel's place, 2 MiB into RAM.
 const AT: u64 = map::RAM + (2 << 20);
@@ -182,6 +189,57 @@ fn a_device_timer_fires_while_a_counted_guest_spins() {
     });
     assert_eq!(counts[0], counts[1], "interpreter and compiler");
     assert!((2_450_000..2_450_400).contains(&counts[0].0), "{counts:?}");
+}
+
+/// A board of a vCPU, memory and a power switch: its console has no device.
+#[test]
+fn a_board_needs_no_console_device() {
+    let program = ProgramFile::new(map::RAM, POWER_OFF);
+    let ram = Arc::new(Ram::new(map::RAM, 1 << 20).unwrap());
+    let file = std::fs::read(program.path()).unwrap();
+    let entry = load::elf(&ram, &file, program.path(), Cpu::RISCV64).unwrap().entry;
+    let (clock, mailbox) = (Arc::new(CountClock::new(1, 0)), Arc::new(Mailbox::new()));
+    let mut bus = Bus::new(clock.clone(), vec![mailbox.clone()]);
+    bus.add(map::FINISHER.base, map::FINISHER.size, Box::new(Finisher)).unwrap();
+    let (bus, config) = (Arc::new(bus), trine_isa_riscv::Config { hart: 0, start: Start::Machine });
+    let time = Time::Count(clock.clone());
+    let (mut vcpu, note) = Engine::<Rv64>::new(config, ram.clone(), bus.clone(), time, mailbox, Tier::Interp);
+    vcpu.set_pc(entry);
+    let mut board = Board::new(Assembly {
+        name: "bare",
+        vcpus: vec![Box::new(vcpu)],
+        bus,
+        ram,
+        clock,
+        console: Console::new(Box::new(|_| {})),
+        console_device: None,
+        firmware: Box::new(NoFirmware),
+        note,
+    });
+    assert_eq!(board.remote().input(b"x"), 1);
+    assert!(!board.remote().listens());
+    assert_eq!(run(&mut board, PATIENCE), End::PowerOff);
+}
+
+#[test]
+fn a_time_that_never_comes_is_waited_for_without_overflow() {
+    // The last time whose nanoseconds are a number of 64 bits.
+    const LAST: &str = "addi a0, zero, -1\naddi t1, zero, 100\ndivu a0, a0, t1\n";
+    let own = timer_program(&format!("{LAST}csrrw zero, stimecmp, a0"), "wfi");
+    let device = ProgramFile::new(
+        map::RAM,
+        &format!("{LAST}lui t0, {}\nsd a0, 0(t0)\nagain:\nwfi\njal zero, @again", map::CLINT.base + 0x4000),
+    );
+    for (name, boot) in [("the hart's own", kernel(&own)), ("a device's", bare(&device))] {
+        for nanos in [1, 7] {
+            let mut board = board(boot.clone(), Tier::Baseline, TimeSource::Count(nanos));
+            for _ in 0..4 {
+                assert_eq!(board.step(1000), None, "{name}");
+            }
+            let count = board.vcpus()[0].count();
+            assert!((4..100).contains(&count), "{name}: no time was skipped, but {count} were executed");
+        }
+    }
 }
 
 #[test]

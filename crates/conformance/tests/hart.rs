@@ -2,7 +2,7 @@
 //! interrupt controller.
 
 use std::sync::Arc;
-use trine_base::{Acknowledge, Actions, Bus, CountClock, Device, Mailbox, StateError, Vcpu, Width};
+use trine_base::{Actions, Bus, CountClock, Device, Mailbox, StateError, Vcpu, Width};
 use trine_conformance::bare::{BASE, Bare};
 use trine_engine::core::Core;
 use trine_engine::{Tier, Time};
@@ -87,54 +87,74 @@ fn an_edge_is_seen_until_it_is_taken() {
     assert_eq!(hart.edges(), 0);
 }
 
-#[test]
-fn the_controller_is_asked_which_interrupt_it_is() {
-    struct Controller;
-    impl Acknowledge for Controller {
-        fn acknowledge(&self) -> Option<u32> {
-            Some(0x31)
-        }
+/// A device that remembers the offset and the value that were written last.
+struct Latch(u64);
+impl Device for Latch {
+    fn name(&self) -> &str {
+        "latch"
     }
-    let mut bare = hart();
-    assert_eq!(bare.vcpu.core().acknowledge(), None);
-    bare.vcpu.set_controller(Arc::new(Controller));
-    assert_eq!(bare.vcpu.core().acknowledge(), Some(0x31));
+    fn read(&mut self, offset: u64, _: Width, _: u64, _: &mut Actions) -> u64 {
+        self.0 | offset
+    }
+    fn write(&mut self, offset: u64, _: Width, value: u64, _: u64, _: &mut Actions) {
+        self.0 = value << 8 | offset << 4;
+    }
+    fn acknowledge(&mut self, _: &mut Actions) -> Option<u32> {
+        Some(self.0 as u32)
+    }
+    fn reset(&mut self, _: &mut Actions) {}
+    fn save(&self) -> Vec<u8> {
+        self.0.to_le_bytes().to_vec()
+    }
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        self.0 = u64::from_le_bytes(
+            state
+                .try_into()
+                .map_err(|_| StateError::Damaged { what: "latch", why: "it has 8 bytes".into() })?,
+        );
+        Ok(())
+    }
+}
+
+/// vCPUs in M mode with a page of memory and the devices that `add` puts on their bus.
+fn cores<const N: usize>(add: impl FnOnce(&mut Bus)) -> [Box<Core<Rv64>>; N] {
+    let clock = Arc::new(CountClock::new(1, 0));
+    let mailboxes: [Arc<Mailbox>; N] = std::array::from_fn(|_| Arc::default());
+    let mut bus = Bus::new(clock.clone(), mailboxes.to_vec());
+    add(&mut bus);
+    let (bus, ram) = (Arc::new(bus), Arc::new(Ram::new(BASE, 0x1000).unwrap()));
+    mailboxes.map(|mailbox| {
+        let config = Config { hart: 0, start: Start::Machine };
+        Core::new(config, ram.clone(), bus.clone(), Time::Count(clock.clone()), mailbox, Arc::default())
+    })
+}
+
+/// The registers of a local interrupt controller are at the same address for each vCPU; each reaches its own,
+/// and is told by it which interrupt to take.
+#[test]
+fn each_vcpu_reaches_its_own_interrupt_controller() {
+    const AT: u64 = 0xfee0_0000;
+    let cores: [_; 2] = cores(|bus| {
+        for (vcpu, pending) in [0x31, 0x40].into_iter().enumerate() {
+            let id = bus.add_local(vcpu, AT, 0x1000, Box::new(Latch(pending))).unwrap();
+            bus.set_local_controller(vcpu, id);
+        }
+    });
+    let harts = cores.each_ref().map(|core| -> &dyn Hart { &**core });
+    assert_eq!(harts.map(|hart| hart.acknowledge()), [Some(0x31), Some(0x40)]);
+    for (hart, value) in harts.into_iter().zip([5, 6]) {
+        assert_eq!(hart.store(REGIME_M, Width::B4, AT, value), Ok(()));
+    }
+    assert_eq!(harts.map(|hart| hart.load(REGIME_M, Width::B4, AT)), [Ok(0x500), Ok(0x600)]);
+    assert_eq!(harts.map(|hart| hart.load(REGIME_M, Width::B4, AT + 0x1000)), [Err(Leave::Trap); 2]);
+    assert_eq!(hart().vcpu.core().acknowledge(), None, "no controller is of that kind");
 }
 
 #[test]
 fn ports_without_a_device_read_as_ones() {
-    /// A device that remembers the offset and the value that were written last.
-    struct Latch(u64);
-    impl Device for Latch {
-        fn name(&self) -> &str {
-            "latch"
-        }
-        fn read(&mut self, offset: u64, _: Width, _: u64, _: &mut Actions) -> u64 {
-            self.0 | offset
-        }
-        fn write(&mut self, offset: u64, _: Width, value: u64, _: u64, _: &mut Actions) {
-            self.0 = value << 8 | offset << 4;
-        }
-        fn reset(&mut self, _: &mut Actions) {}
-        fn save(&self) -> Vec<u8> {
-            self.0.to_le_bytes().to_vec()
-        }
-        fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
-            self.0 = u64::from_le_bytes(
-                state
-                    .try_into()
-                    .map_err(|_| StateError::Damaged { what: "latch", why: "it has 8 bytes".into() })?,
-            );
-            Ok(())
-        }
-    }
-    let clock = Arc::new(CountClock::new(1, 0));
-    let mailbox = Arc::new(Mailbox::new());
-    let mut bus = Bus::new(clock.clone(), vec![mailbox.clone()]);
-    bus.add_ports(0x3f8, 8, Box::new(Latch(0))).unwrap();
-    let config = Config { hart: 0, start: Start::Machine };
-    let ram = Arc::new(Ram::new(BASE, 0x1000).unwrap());
-    let core = Core::<Rv64>::new(config, ram, Arc::new(bus), Time::Count(clock), mailbox, Arc::default());
+    let [core] = cores(|bus| {
+        bus.add_ports(0x3f8, 8, Box::new(Latch(0))).unwrap();
+    });
     core.port_out(0x3f9, Width::B2, 0x1_2345);
     assert_eq!(core.port_in(0x3fa, Width::B4), 0x23_4512, "cut to the width");
     core.port_out(0x80, Width::B1, 5);

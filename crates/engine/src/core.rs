@@ -10,7 +10,7 @@ use crate::written::Written;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Acknowledge, Bus, Clock, CountClock, Mailbox, Width};
+use trine_base::{Bus, Clock, CountClock, Mailbox, Width};
 use trine_ir::fp::{MXCSR, MXCSR_FLAGS};
 use trine_ir::{Access, Flush, FpRules, Hart, Helper, Isa, Leave, Regimes, Trap};
 
@@ -123,8 +123,9 @@ pub struct Core<I: Isa, M: GuestMemory<I> = Paged<I>> {
     pub timer: Cell<Option<u64>>,
     /// Devices.
     pub bus: Arc<Bus>,
-    /// The interrupt controller that the CPU asks, if it is of a kind that is asked.
-    pub controller: Option<Arc<dyn Acknowledge>>,
+    /// Its number on the bus: the bus has devices that only one vCPU sees. A number that no vCPU has if it is
+    /// not on the bus.
+    pub(crate) vcpu: usize,
     /// Time.
     pub time: Time,
     /// What other threads access.
@@ -169,8 +170,8 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
             mode: Cell::new(0),
             trap: Cell::new(Trap::fault(0, 0)),
             timer: Cell::new(None),
+            vcpu: bus.vcpu_of(&mailbox).unwrap_or(usize::MAX),
             bus: bus,
-            controller: None,
             time: time,
             mailbox: mailbox,
             written: written,
@@ -300,7 +301,8 @@ impl<I: Isa, M: GuestMemory<I>> Hart for Core<I, M> {
     }
 
     fn acknowledge(&self) -> Option<u32> {
-        self.controller.as_ref().and_then(|controller| controller.acknowledge())
+        self.sync_clock();
+        self.bus.acknowledge(self.vcpu)
     }
 
     fn set_timer(&self, at: Option<u64>) {

@@ -295,7 +295,9 @@ impl<I: Isa> Core<I, Paged<I>> {
             return Ok(value);
         }
         self.sync_clock();
-        self.bus.read(at, width).map_or_else(|| self.read_nothing(width, Access::Read, address), Ok)
+        self.bus
+            .read_as(self.vcpu, at, width)
+            .map_or_else(|| self.read_nothing(width, Access::Read, address), Ok)
     }
 
     /// A store that missed.
@@ -338,7 +340,9 @@ impl<I: Isa> Core<I, Paged<I>> {
             return Ok(());
         }
         self.sync_clock();
-        self.bus.write(at, width, value).map_or_else(|| self.bus_error(Access::Write, address), Ok)
+        self.bus
+            .write_as(self.vcpu, at, width, value)
+            .map_or_else(|| self.bus_error(Access::Write, address), Ok)
     }
 
     fn paged_update(

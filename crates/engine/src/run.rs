@@ -11,7 +11,7 @@ use crate::translations::{CodeCopy, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Acknowledge, Bus, Clock, Exception, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
+use trine_base::{Bus, Clock, Exception, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
 use trine_ir::fp::MXCSR;
 use trine_ir::{FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
@@ -144,11 +144,6 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         self.stats
     }
 
-    /// Sets an interrupt controller that the CPU asks which interrupt to take.
-    pub fn set_controller(&mut self, controller: Arc<dyn Acknowledge>) {
-        self.core.controller = Some(controller);
-    }
-
     /// Ends [`Vcpu::run`] after so many more instructions.
     pub(crate) fn set_target(&mut self, budget: u64) {
         self.target = self.core.frame.count.get().saturating_add(budget);
@@ -217,13 +212,28 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         if let Some(exit) = self.requests() {
             return Some(exit);
         }
+        self.interrupts()
+    }
+
+    /// Takes an interrupt, or goes on waiting where the CPU waits.
+    fn interrupts(&mut self) -> Option<Exit> {
+        let waits = I::waits(self.core.slots());
+        // Read before the check for interrupts, as in `wait`.
+        let now = if waits { self.core.now() } else { 0 };
         // No interrupt is taken between an instruction that is executed alone and the one before it.
-        if !I::stepping(self.core.slots())
+        if (waits || !I::stepping(self.core.slots()))
             && let Some(trap) = I::interrupt(&*self.core)
         {
             return self.take(trap);
         }
-        None
+        // An event that has no handler may have started the CPU.
+        (waits && I::waits(self.core.slots())).then(|| self.idle(now))
+    }
+
+    /// The exit of a CPU that waits, and found at `now` that nothing ends the wait.
+    fn idle(&self, now: u64) -> Exit {
+        // A time up to `now` is no deadline, as it did not end the wait.
+        Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) }
     }
 
     /// Enters the handler of a trap at the current PC.
@@ -499,14 +509,13 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
 
     fn wait(&mut self) -> Option<Exit> {
         self.core.frame.retired.set(self.core.frame.count.get());
-        // Read before pending interrupts are checked: a time up to this one is no deadline, as it did not end
-        // the wait.
+        // Read before pending interrupts are checked: an interrupt whose time comes in between is not missed.
         let now = self.core.now();
         if I::wakes(&*self.core) {
             self.core.recheck();
             return None;
         }
-        Some(Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) })
+        Some(self.idle(now))
     }
 
     fn block_length(&mut self) -> u64 {

@@ -422,7 +422,8 @@ pub trait Isa: Sized + Send + 'static {
     /// Translates a virtual address in `regime`, with all side effects of the walk.
     fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap>;
 
-    /// The interrupt to take now, if any is pending and enabled.
+    /// The interrupt to take now, if any is pending and enabled. An event that is not reported to a handler,
+    /// such as a request to start, changes the state itself and returns `None`.
     fn interrupt(hart: &dyn Hart) -> Option<Trap>;
 
     /// Whether the next instruction must be executed alone: a single step, or the shadow of an instruction
@@ -440,8 +441,18 @@ pub trait Isa: Sized + Send + 'static {
         None
     }
 
-    /// Whether a waiting CPU wakes up: an interrupt is pending, enabled or not.
+    /// Whether the CPU ends a wait that is about to begin ([`Leave::Idle`]): on most, an interrupt is pending,
+    /// enabled or not.
     fn wakes(hart: &dyn Hart) -> bool;
+
+    /// Whether the CPU waits and executes nothing, by its state: halted until an interrupt, or not started yet.
+    /// Only [`Isa::interrupt`] and [`Isa::trap`] end this state; other reasons to leave the wait (a pause, the
+    /// host, a kick without an interrupt) do not. A CPU whose wait instruction may complete at any time, like
+    /// RISC-V's, has no such state.
+    #[inline(always)]
+    fn waits(_slots: &[Cell<u64>]) -> bool {
+        false
+    }
 
     /// Time at which the CPU's own timer raises an interrupt.
     fn deadline(hart: &dyn Hart) -> Option<u64>;

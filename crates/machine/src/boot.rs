@@ -27,10 +27,10 @@ pub struct Payload {
 /// The software that the vCPUs start with.
 #[derive(Clone, Debug)]
 pub enum Boot {
-    /// A kernel in S mode; the board is its firmware.
+    /// A kernel; the board is its firmware.
     Kernel(Payload),
-    /// A firmware in M mode (an ELF file or a raw file), and what it is to start in S mode.
+    /// A firmware of the guest's own (an ELF file or a raw file), and what it is to start.
     Firmware(PathBuf, Option<Payload>),
-    /// An ELF file in M mode, without any firmware.
+    /// An ELF file that starts where a firmware does, in the CPU's highest privilege.
     BareMetal(PathBuf),
 }

@@ -41,9 +41,6 @@ pub enum MachineError {
         /// Size of the memory in MiB.
         have: u64,
     },
-    /// The device tree cannot be built.
-    #[error("the device tree cannot be made: {0}")]
-    DeviceTree(String),
     /// The configuration is not possible; the text says why.
     #[error("{0}")]
     Config(String),

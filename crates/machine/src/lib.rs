@@ -1,11 +1,12 @@
 //! Boards: what a machine is made of, how it boots, how its vCPUs run.
 //!
 //! * [`board`]: vCPUs, memory, devices and firmware, and what makes them run; [`firmware`]: what serves the guest's calls.
-//! * [`virt`]: the RISC-V board `virt`, and the first process of a machine of it whose root is an image.
+//! * [`boards`]: the table of boards; [`virt`]: the RISC-V board `virt`, and the first process of a machine of it whose root is an image.
 //! * [`config`]: what a machine is made of; [`boot`]: what it starts with; [`load`]: ELF files into its memory.
 //! * [`host`]: what a machine gets from its host.
 
 pub mod board;
+pub mod boards;
 pub mod boot;
 pub mod config;
 pub mod error;

@@ -17,10 +17,8 @@ pub struct Loaded {
     pub entry: u64,
     /// The first physical address behind it.
     pub end: u64,
-    /// Address of the symbol `tohost`, if the file names one.
-    pub tohost: Option<u64>,
-    /// Address of the symbol `fromhost`, if the file names one.
-    pub fromhost: Option<u64>,
+    /// Its distance from the addresses in the file, modulo 2⁶⁴; 0 for a file without addresses.
+    pub shift: u64,
 }
 
 /// Reads a file whole.
@@ -82,8 +80,7 @@ pub fn elf(ram: &Ram, bytes: &[u8], path: &Path, cpu: Cpu) -> Result<Loaded, Mac
     if !ram.contains(entry, 2) {
         return Err(bad("its entry point lies outside guest memory"));
     }
-    let symbol = |name| symbol(bytes, name).map(|at| at.wrapping_add(shift));
-    Ok(Loaded { start, entry, end, tohost: symbol("tohost"), fromhost: symbol("fromhost") })
+    Ok(Loaded { start, entry, end, shift })
 }
 
 /// The segments to load; `None` where the file is cut off.
@@ -132,8 +129,9 @@ fn load(ram: &Ram, bytes: &[u8], segment: &Segment, shift: u64) -> Result<(u64, 
     Ok((address, address + size))
 }
 
-/// The value of a symbol in the ELF file's symbol table.
-fn symbol(bytes: &[u8], name: &str) -> Option<u64> {
+/// The value of a symbol in an ELF file's symbol table, before the file was moved ([`Loaded::shift`]); `None` if
+/// there is none, or the file is damaged or not an ELF file.
+pub fn symbol(bytes: &[u8], name: &str) -> Option<u64> {
     let table = u64_at(bytes, 40)? as usize;
     let (size, count) = (u16_at(bytes, 58)? as usize, u16_at(bytes, 60)? as usize);
     let section = |i: usize| bytes.get(table.checked_add(i.checked_mul(size)?)?..);

@@ -6,6 +6,7 @@ use crate::guest::options::{self, Given};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use trine_base::elf::Cpu;
 use trine_base::size::Unit;
 use trine_engine::Tier;
 use trine_program::Address;
@@ -202,6 +203,15 @@ impl EngineArg {
 pub enum Arch {
     /// RISC-V, 64 bits.
     Riscv64,
+}
+
+impl Arch {
+    /// The CPU, as executables name it.
+    pub fn cpu(self) -> Cpu {
+        match self {
+            Arch::Riscv64 => Cpu::RISCV64,
+        }
+    }
 }
 
 /// What an image becomes in place of a container.

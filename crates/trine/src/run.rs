@@ -17,8 +17,8 @@ use trine_control::machine_link;
 use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
 use trine_image::disk::Shared;
+use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
-use trine_machine::virt::{self, helper_rows};
 use trine_machine::{Board, Config, Console, End, TimeSource};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
@@ -133,6 +133,12 @@ fn foreground(args: &RunArgs, target: Target, monitored: bool) -> Result<u8, Ref
     }
 }
 
+/// The board of a machine.
+fn board_kind(args: &RunArgs) -> Result<&'static BoardKind, Refusal> {
+    let cpu = args.arch.cpu();
+    boards::find(cpu).ok_or_else(|| Refusal::refused(format!("there are no machines for {}", cpu.name())))
+}
+
 /// Runs the machine until it ends; a reset creates a new one.
 fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, Refusal> {
     crate::be_a_command();
@@ -141,6 +147,7 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
         front.serve_monitor(link);
     }
     let start = prepare(args, target)?;
+    let kind = board_kind(args)?;
     if args.lockstep {
         return lockstep(args, target, &start, &front);
     }
@@ -152,7 +159,7 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     loop {
         let console = Console::new(front.writer().sink(front.watch_for_panic()));
         let config = Config { perf: perf.clone(), ..config(&start, &disks, args.engine.tier(), time, seed) };
-        let mut board = virt::assemble(config, console).map_err(Refusal::refused)?;
+        let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
         }
@@ -168,7 +175,7 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
         front.writer().finish();
         drop(raw.take());
         if args.stats {
-            stats(&mut board);
+            stats(kind, &mut board);
         }
         return Ok(exit_code(&front, &end, start.image.is_some()));
     }
@@ -219,10 +226,10 @@ fn exit_code(front: &Front, end: &End, of_image: bool) -> u8 {
     }
 }
 
-fn stats(board: &mut Board) {
+fn stats(kind: &BoardKind, board: &mut Board) {
     let count = board.vcpus().iter().map(|vcpu| vcpu.count()).sum();
     board.stats().iter().for_each(|stats| eprintln!("{}", stats.describe(count)));
-    eprintln!("instructions that are helpers: {}", helper_rows().join(", "));
+    eprintln!("instructions that are helpers: {}", (kind.helper_rows)().join(", "));
 }
 
 fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> Result<u8, Refusal> {
@@ -233,8 +240,9 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
         )));
     }
     let time = TimeSource::Count(args.count_time.unwrap_or(1));
+    let kind = board_kind(args)?;
     let make = |tier, out| {
-        virt::assemble(config(start, &disks(args)?, tier, time, Some(1)), Console::new(out))
+        (kind.assemble)(config(start, &disks(args)?, tier, time, Some(1)), Console::new(out))
             .map_err(Refusal::refused)
     };
     let mut compiled = make(Tier::Baseline, front.writer().sink(front.watch_for_panic()))?;

@@ -143,7 +143,11 @@ impl Isa for T16 {
     }
 
     fn wakes(hart: &dyn Hart) -> bool {
-        hart.lines() & 1 != 0
+        Self::interrupt(hart).is_some()
+    }
+
+    fn waits(slots: &[Cell<u64>]) -> bool {
+        slots[state::HALT as usize].get() != 0
     }
 
     fn deadline(_: &dyn Hart) -> Option<u64> {
@@ -164,6 +168,7 @@ impl Isa for T16 {
         hart.set(state::USER, 0);
         hart.set(state::IE, 0);
         hart.set(state::STEP, 0);
+        hart.set(state::HALT, 0);
         hart.mode_changed();
         Ok(hart.get(state::VEC))
     }

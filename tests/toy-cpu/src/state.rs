@@ -64,6 +64,8 @@ registers! {
     HOSTED 23 "hosted" 1;
     /// 1 if every instruction is followed by a trap.
     STEP 24 "step" 1;
+    /// 1 while the CPU waits for an interrupt.
+    HALT 25 "halt" 1;
 }
 
 /// The slots of one CPU.

@@ -1,17 +1,19 @@
 //! A board's devices in its address spaces: physical memory and, where the CPU has them, I/O ports.
 
+mod local;
 mod saved;
 mod timers;
 mod windows;
 
 use crate::{Action, Actions, Clock, Device, Mailbox, StopReason, Width};
+use local::Local;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use timers::Timers;
+use windows::{Owner, Windows};
 pub use windows::{Range, Space, WindowError};
-use windows::{Refused, Windows};
 
 /// Handle of a device on a [`Bus`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,11 +44,13 @@ struct Locked {
 ///
 /// Lock order: the turn to perform a device's actions, then the interrupt controller, then the turn to
 /// perform the controller's actions, then mailboxes and timers. No thread waits for a turn while it holds a
-/// device's lock.
+/// device's lock, nor for the turn of a vCPU's own controller ([`Action::Local`]) while it holds another turn.
 pub struct Bus {
     devices: Vec<Slot>,
     memory: Windows,
     ports: Windows,
+    /// What only one vCPU sees, for each of `vcpus`.
+    locals: Vec<Local>,
     controller: Option<DeviceId>,
     vcpus: Vec<Arc<Mailbox>>,
     clock: Arc<dyn Clock>,
@@ -68,8 +72,9 @@ impl Bus {
     pub fn new(clock: Arc<dyn Clock>, vcpus: Vec<Arc<Mailbox>>) -> Bus {
         Bus {
             devices: Vec::new(),
-            memory: Windows::new(Space::Memory),
-            ports: Windows::new(Space::Ports),
+            memory: Windows::default(),
+            ports: Windows::default(),
+            locals: vcpus.iter().map(|_| Local::default()).collect(),
             controller: None,
             vcpus,
             clock,
@@ -96,6 +101,12 @@ impl Bus {
         self.add_to(Space::Ports, first.into(), count.into(), device)
     }
 
+    /// Keeps devices out of `size` bytes of physical memory from `base` on: they are `what`, for instance RAM,
+    /// which vCPUs access without the bus. A device there would never be asked.
+    pub fn reserve(&mut self, base: u64, size: u64, what: &'static str) -> Result<(), WindowError> {
+        self.insert(Space::Memory, base, size, Owner::Reserved(what), what)
+    }
+
     fn add_to(
         &mut self,
         space: Space,
@@ -104,27 +115,63 @@ impl Bus {
         device: Box<dyn Device>,
     ) -> Result<DeviceId, WindowError> {
         let index = self.devices.len();
-        let windows = match space {
-            Space::Memory => &mut self.memory,
-            Space::Ports => &mut self.ports,
-        };
-        windows.insert(base, size, index).map_err(|refused| {
-            let name = device.name().to_owned();
-            match refused {
-                Refused::Outside => WindowError::Outside { name, space, base, size },
-                Refused::Overlap(range, taken, other) => {
-                    let other = lock(&self.devices[other].device).device.name().to_owned();
-                    WindowError::Overlap { name, space, range, other, taken }
-                }
-            }
-        })?;
+        self.insert(space, base, size, Owner::Device(index), device.name())?;
+        Ok(self.push(device))
+    }
+
+    fn push(&mut self, device: Box<dyn Device>) -> DeviceId {
         self.devices.push(Slot {
             device: Mutex::new(Locked { device, out: Actions::new() }),
             asked: Mutex::default(),
             performing: Mutex::default(),
         });
         lock(&self.timers).add();
-        Ok(DeviceId(index))
+        DeviceId(self.devices.len() - 1)
+    }
+
+    /// Gives a window to an owner with this name.
+    fn insert(
+        &mut self,
+        space: Space,
+        base: u64,
+        size: u64,
+        owner: Owner,
+        name: &str,
+    ) -> Result<(), WindowError> {
+        let Some(range) = Range::new(space, base, size) else {
+            return Err(WindowError::Outside { name: name.to_owned(), space, base, size });
+        };
+        if let Some((taken, other)) = self.overlap(space, range, owner) {
+            let other = match other {
+                Owner::Device(device) | Owner::Local { device, .. } => {
+                    lock(&self.devices[device].device).device.name().to_owned()
+                }
+                Owner::Reserved(what) => what.to_owned(),
+            };
+            return Err(WindowError::Overlap { name: name.to_owned(), space, range, other, taken });
+        }
+        let windows = match (space, owner) {
+            (Space::Memory, Owner::Local { vcpu, .. }) => &mut self.locals[vcpu].windows,
+            (Space::Memory, _) => &mut self.memory,
+            (Space::Ports, _) => &mut self.ports,
+        };
+        windows.insert(range, owner);
+        Ok(())
+    }
+
+    /// The window that `owner` cannot have some of these addresses beside, and whose it is.
+    fn overlap(&self, space: Space, range: Range, owner: Owner) -> Option<(Range, Owner)> {
+        match space {
+            Space::Ports => self.ports.overlap(range),
+            Space::Memory => self.memory.overlap(range).or_else(|| {
+                // A device of one vCPU may not hide one that all of them see, but be where another vCPU's is.
+                let others = match owner {
+                    Owner::Local { vcpu, .. } => &self.locals[vcpu..=vcpu],
+                    _ => &self.locals[..],
+                };
+                others.iter().find_map(|local| local.windows.overlap(range))
+            }),
+        }
     }
 
     /// Makes `id` the interrupt controller: the device that [`Action::Irq`] goes to.
@@ -158,16 +205,22 @@ impl Bus {
     }
 
     fn read_from(&self, windows: &Windows, address: u64, width: Width) -> Option<u64> {
-        let (index, offset) = windows.find(address, width)?;
-        let now = self.clock.now();
-        Some(self.run(index, |device, out| device.read(offset, width, now, out)) & width.mask())
+        windows.find(address, width).map(|found| self.read_at(found, width))
     }
 
     fn write_to(&self, windows: &Windows, address: u64, width: Width, value: u64) -> Option<()> {
-        let (index, offset) = windows.find(address, width)?;
+        windows.find(address, width).map(|found| self.write_at(found, width, value))
+    }
+
+    /// Reads the register of a device (its number) at an offset.
+    fn read_at(&self, (index, offset): (usize, u64), width: Width) -> u64 {
+        let now = self.clock.now();
+        self.run(index, |device, out| device.read(offset, width, now, out)) & width.mask()
+    }
+
+    fn write_at(&self, (index, offset): (usize, u64), width: Width, value: u64) {
         let now = self.clock.now();
         self.run(index, |device, out| device.write(offset, width, value & width.mask(), now, out));
-        Some(())
     }
 
     /// Calls `f` with the device locked, then performs what it asked for.
@@ -176,41 +229,84 @@ impl Bus {
     }
 
     fn run<R>(&self, index: usize, f: impl FnOnce(&mut dyn Device, &mut Actions) -> R) -> R {
+        let mut told = Vec::new();
+        let result = self.call(index, &mut told, f);
+        self.settle(told);
+        result
+    }
+
+    /// Calls a device and performs what it asks for. The actions of vCPUs' controllers that are told something
+    /// thereby are left to the caller: they are added to `told`.
+    fn call<R>(
+        &self,
+        index: usize,
+        told: &mut Vec<usize>,
+        f: impl FnOnce(&mut dyn Device, &mut Actions) -> R,
+    ) -> R {
+        let (result, asks) = self.call_only(index, f);
+        if asks {
+            self.perform_asked(index, told);
+        }
+        result
+    }
+
+    /// Calls a device and queues what it asks for; returns whether it asked for anything.
+    fn call_only<R>(&self, index: usize, f: impl FnOnce(&mut dyn Device, &mut Actions) -> R) -> (R, bool) {
         let slot = &self.devices[index];
         let mut locked = lock(&slot.device);
         let Locked { device, out } = &mut *locked;
         let result = f(&mut **device, out);
         if out.is_empty() {
-            return result;
+            return (result, false);
         }
         // Queued before the device is unlocked: the queue has the order of the device's changes.
         lock(&slot.asked).extend(out.drain());
-        drop(locked);
-        self.perform_asked(index);
-        result
+        (result, true)
     }
 
-    fn perform_asked(&self, index: usize) {
+    /// Performs the queued actions of these devices and of those that are told something thereby. The caller
+    /// holds no turn: two controllers that tell each other something at the same time would wait for each
+    /// other's turn for ever.
+    fn settle(&self, mut told: Vec<usize>) {
+        while let Some(index) = told.pop() {
+            self.perform_asked(index, &mut told);
+        }
+    }
+
+    fn perform_asked(&self, index: usize, told: &mut Vec<usize>) {
         let slot = &self.devices[index];
         let _turn = lock(&slot.performing);
         // Not in the head of the loop: there, the queue would stay locked while the action is performed.
         let next = || lock(&slot.asked).pop_front();
         while let Some(action) = next() {
-            self.perform(index, action);
+            self.perform(index, action, told);
         }
     }
 
-    fn perform(&self, index: usize, action: Action) {
+    fn perform(&self, index: usize, action: Action, told: &mut Vec<usize>) {
         match action {
             Action::Irq { line, level } => {
                 // A controller must not drive its own inputs: it would wait for its own turn for ever.
                 if let Some(DeviceId(controller)) = self.controller.filter(|c| c.0 != index) {
-                    self.run(controller, |device, out| device.input(line, level, out));
+                    self.call(controller, told, |device, out| device.input(line, level, out));
+                }
+            }
+            Action::Local { vcpu, line, level } => {
+                let local = self.locals.get(vcpu as usize).and_then(|local| local.controller);
+                if let Some(DeviceId(local)) = local
+                    && self.call_only(local, |device, out| device.input(line, level, out)).1
+                {
+                    told.push(local);
                 }
             }
             Action::Cpu { vcpu, line, level } => {
                 if let Some(mailbox) = self.vcpus.get(vcpu as usize) {
                     mailbox.set_line(line, level);
+                }
+            }
+            Action::Edge { vcpu, number } => {
+                if let Some(mailbox) = self.vcpus.get(vcpu as usize) {
+                    mailbox.post_edge(number);
                 }
             }
             Action::Timer { at } => self.arm(index, at),

@@ -55,7 +55,7 @@ impl Bus {
     pub fn save(&self) -> Vec<u8> {
         // An action that a device asked for has been performed or is in the device's state, never in between:
         // only lines and timers are saved.
-        (0..self.devices.len()).for_each(|index| self.perform_asked(index));
+        self.settle((0..self.devices.len()).collect());
         let devices = self.devices.iter().map(|slot| {
             let Locked { device, .. } = &*lock(&slot.device);
             SavedDevice { name: device.name().to_owned(), state: device.save() }

@@ -1,5 +1,7 @@
 //! How a bus performs the actions of its devices.
 
+mod local;
+
 use super::*;
 use crate::{CountClock, HostClock, StateError, state, versions};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,6 +14,7 @@ enum Call {
     Write(u64),
     Timer,
     Input(u32, bool),
+    Acknowledge,
     Reset,
 }
 
@@ -19,6 +22,8 @@ enum Call {
 struct Probe {
     calls: Sender<Call>,
     act: Act,
+    /// The interrupts that it acknowledges, the last one first.
+    pending: Vec<u32>,
 }
 
 impl Probe {
@@ -44,6 +49,10 @@ impl Device for Probe {
     fn input(&mut self, line: u32, level: bool, out: &mut Actions) {
         self.call(Call::Input(line, level), out);
     }
+    fn acknowledge(&mut self, out: &mut Actions) -> Option<u32> {
+        self.call(Call::Acknowledge, out);
+        self.pending.pop()
+    }
     fn reset(&mut self, out: &mut Actions) {
         self.call(Call::Reset, out);
     }
@@ -57,7 +66,7 @@ impl Device for Probe {
 
 fn probe(act: impl FnMut(Call, &mut Actions) + Send + 'static) -> (Box<Probe>, Receiver<Call>) {
     let (calls, seen) = channel();
-    (Box::new(Probe { calls, act: Box::new(act) }), seen)
+    (Box::new(Probe { calls, act: Box::new(act), pending: Vec::new() }), seen)
 }
 
 fn counted() -> (Bus, Arc<CountClock>, Arc<Mailbox>) {
@@ -160,12 +169,25 @@ fn an_overlap_names_both_devices_and_ranges() {
     let (mut bus, ..) = counted();
     let mut add = |base, size| bus.add(base, size, probe(|_, _| {}).0).map(|_| ()).map_err(|e| e.to_string());
     assert_eq!(add(0x1000, 0x100), Ok(()));
-    let overlap = "device 'probe' at memory 0x10f0-0x110f overlaps device 'probe' at 0x1000-0x10ff";
+    let overlap = "'probe' at memory 0x10f0-0x110f overlaps 'probe' at 0x1000-0x10ff";
     assert_eq!(add(0x10f0, 0x20), Err(overlap.into()));
-    let outside =
-        "device 'probe' cannot have 0x2 bytes of memory at 0xffffffffffffffff: no such range of addresses";
+    let outside = "'probe' cannot have 0x2 bytes of memory at 0xffffffffffffffff: no such range of addresses";
     assert_eq!(add(u64::MAX, 2), Err(outside.into()));
     assert_eq!(add(0x1100, 0x20), Ok(()), "what was refused has no window");
+}
+
+#[test]
+fn no_device_lies_in_memory() {
+    let (mut bus, ..) = counted();
+    let text = |result: Result<(), WindowError>| result.map_err(|e| e.to_string());
+    assert_eq!(text(bus.reserve(0x1000, 0x1000, "RAM")), Ok(()));
+    let device = bus.add(0x1ff8, 0x10, probe(|_, _| {}).0).map(|_| ());
+    let overlap = "'probe' at memory 0x1ff8-0x2007 overlaps 'RAM' at 0x1000-0x1fff";
+    assert_eq!(text(device), Err(overlap.into()));
+    bus.add(0x2000, 8, probe(|_, _| {}).0).unwrap();
+    let more = "'ROM' at memory 0x2000-0x2fff overlaps 'probe' at 0x2000-0x2007";
+    assert_eq!(text(bus.reserve(0x2000, 0x1000, "ROM")), Err(more.into()));
+    assert_eq!((bus.read(0x1000, Width::B8), bus.write(0x1000, Width::B1, 0)), (None, None));
 }
 
 #[test]
@@ -176,6 +198,24 @@ fn a_controller_that_drives_an_input_of_its_own() {
     bus.set_controller(id);
     bus.reset();
     assert_eq!(seen.try_iter().collect::<Vec<_>>(), [Call::Reset]);
+}
+
+#[test]
+fn an_event_is_posted_to_the_vcpu_that_is_meant() {
+    let mailboxes = [Mailbox::new(), Mailbox::new()].map(Arc::new);
+    let mut bus = Bus::new(Arc::new(CountClock::new(1, 0)), mailboxes.to_vec());
+    let (device, _seen) = probe(|call, out| {
+        if let Call::Write(vcpu) = call {
+            out.push(Action::Edge { vcpu: vcpu as u32, number: 9 });
+        }
+    });
+    bus.add(0, 8, device).unwrap();
+    mailboxes.iter().for_each(|mailbox| mailbox.limit.store(1000, Ordering::SeqCst));
+    bus.write(0, Width::B4, 1);
+    bus.write(0, Width::B4, 2);
+    let limits = [0, 1].map(|n: usize| mailboxes[n].limit.load(Ordering::SeqCst));
+    assert_eq!(limits, [1000, 0], "only that vCPU is told");
+    assert_eq!([0, 1, 1].map(|n: usize| mailboxes[n].take_edge(9)), [false, true, false]);
 }
 
 #[test]

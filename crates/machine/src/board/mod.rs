@@ -39,8 +39,9 @@ pub struct Assembly {
     pub clock: Arc<dyn Clock>,
     /// The guest's console.
     pub console: Console,
-    /// The device that passes the console's input to the guest.
-    pub console_device: DeviceId,
+    /// The device that passes the console's input to the guest; `None` if the firmware does, which finds the
+    /// input when it is polled.
+    pub console_device: Option<DeviceId>,
     /// The firmware that serves the guest's calls.
     pub firmware: Box<dyn Firmware>,
     /// Why compiled code is not used although it was asked for; `None` where it is used or was not asked for.
@@ -53,7 +54,7 @@ struct Parts {
     ram: Arc<Ram>,
     clock: Arc<dyn Clock>,
     console: Console,
-    console_device: DeviceId,
+    console_device: Option<DeviceId>,
     firmware: Box<dyn Firmware>,
     /// The vCPUs' mailboxes, by their numbers.
     mailboxes: Vec<Arc<Mailbox>>,

@@ -22,7 +22,9 @@ impl Remote {
     /// Asks for the device's timer instead of calling the device, which may be waiting for the reader of its
     /// output.
     fn arrived(&self) {
-        self.parts.bus.request_timer(self.parts.console_device);
+        if let Some(device) = self.parts.console_device {
+            self.parts.bus.request_timer(device);
+        }
     }
 
     /// Sends a break condition followed by a byte: on a Linux guest's console, a SysRq command.

@@ -15,8 +15,8 @@ const TURN: u64 = 10_000;
 /// The longest sleep of a machine that has no timer armed.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// The latest time in nanoseconds that a loaded vCPU may wait for: counting on from there does not overflow
-/// for days.
+/// The latest time in nanoseconds that a waiting machine skips to: counting on from there does not overflow
+/// for days. A guest may wait for a later one, centuries away, which never comes.
 const LATEST: u64 = u64::MAX - (1 << 48);
 
 /// Whose turn it is, and which vCPUs wait.
@@ -123,7 +123,7 @@ impl Board {
     /// All vCPUs wait, so no instructions are counted: moves the clock to the next event at once.
     fn let_time_pass(&mut self) {
         let own = self.turns.resting.iter().filter_map(|rest| rest.flatten());
-        let next = own.chain(self.parts.bus.next_timer()).min();
+        let next = own.chain(self.parts.bus.next_timer()).filter(|at| *at <= LATEST).min();
         match next {
             Some(at) => self.vcpus[self.turns.now].skip_to(at),
             None => self.parts.sleep(self.turns.now, Some(LONGEST)),

@@ -5,7 +5,7 @@
 use crate::End;
 use crate::firmware::Firmware;
 use crate::host::Console;
-use crate::load::Loaded;
+use crate::load::{self, Loaded};
 use std::sync::Arc;
 use trine_base::Width;
 use trine_memory::Ram;
@@ -23,9 +23,10 @@ pub struct Htif {
 }
 
 impl Htif {
-    /// The interface of an ELF file that has symbols for the two words.
-    pub fn of(loaded: &Loaded) -> Option<Htif> {
-        Some(Htif { tohost: loaded.tohost?, fromhost: loaded.fromhost })
+    /// The interface of a loaded ELF file (its bytes) that has symbols for the two words.
+    pub fn of(file: &[u8], loaded: &Loaded) -> Option<Htif> {
+        let symbol = |name| load::symbol(file, name).map(|at| at.wrapping_add(loaded.shift));
+        Some(Htif { tohost: symbol("tohost")?, fromhost: symbol("fromhost") })
     }
 
     /// Serves what the guest wrote; returns the machine's end, if the guest asked for that.

@@ -1,6 +1,7 @@
 //! Loading kernels and firmware into the memory of a RISC-V board. Every value in a file is checked before it
 //! is used.
 
+use super::htif::Htif;
 use crate::MachineError;
 use crate::load::{self, ELF, Loaded, does_not_fit, read, u16_at, u32_at, u64_at};
 use std::path::Path;
@@ -66,18 +67,25 @@ pub fn payload(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
     }
 }
 
-/// Loads a firmware: an ELF file, or a raw file at the start of memory.
-pub fn firmware(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
+/// Loads a firmware: an ELF file, or a raw file at the start of memory. Returns its host-target interface, too,
+/// if it has one.
+pub fn firmware(ram: &Ram, path: &Path) -> Result<(Loaded, Option<Htif>), MachineError> {
     let bytes = read(path)?;
     match bytes.starts_with(ELF) {
-        true => load::elf(ram, &bytes, path, CPU),
-        false => raw(ram, &bytes, path, ram.base()),
+        true => elf_bytes(ram, &bytes, path),
+        false => Ok((raw(ram, &bytes, path, ram.base())?, None)),
     }
 }
 
-/// Loads an ELF file at its physical addresses, or, where it runs at any address, at the start of memory.
-pub fn elf(ram: &Ram, path: &Path) -> Result<Loaded, MachineError> {
-    load::elf(ram, &read(path)?, path, CPU)
+/// Loads an ELF file at its physical addresses, or, where it runs at any address, at the start of memory. Returns
+/// its host-target interface, too, if it has one.
+pub fn elf(ram: &Ram, path: &Path) -> Result<(Loaded, Option<Htif>), MachineError> {
+    elf_bytes(ram, &read(path)?, path)
+}
+
+fn elf_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<(Loaded, Option<Htif>), MachineError> {
+    let loaded = load::elf(ram, bytes, path, CPU)?;
+    Ok((loaded, Htif::of(bytes, &loaded)))
 }
 
 /// Loads a file without headers.
@@ -91,7 +99,7 @@ fn raw(ram: &Ram, bytes: &[u8], path: &Path, start: u64) -> Result<Loaded, Machi
     }
     let need = start - ram.base() + bytes.len() as u64;
     ram.write(start, bytes).ok_or_else(|| does_not_fit(ram, &path.display().to_string(), need))?;
-    Ok(Loaded { start, entry: start, end: start + bytes.len() as u64, tohost: None, fromhost: None })
+    Ok(Loaded { start, entry: start, end: start + bytes.len() as u64, shift: 0 })
 }
 
 /// Whether a file is an `Image` (Documentation/arch/riscv/boot-image-header.rst).
@@ -132,7 +140,7 @@ pub fn kernel_bytes(ram: &Ram, bytes: &[u8], path: &Path) -> Result<Loaded, Mach
         return Err(does_not_fit(ram, "the kernel", offset + need));
     }
     ram.write(at, bytes).ok_or_else(|| does_not_fit(ram, "the kernel", need))?;
-    Ok(Loaded { start: at, entry: at, end: at + need, tohost: None, fromhost: None })
+    Ok(Loaded { start: at, entry: at, end: at + need, shift: 0 })
 }
 
 /// The size of the file according to the sections of its PE header.
@@ -165,7 +173,8 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let (path, ram) = (dir.join("x.bin"), Ram::new(RAM, 4 << 20).unwrap());
         std::fs::write(&path, b"raw code").unwrap();
-        let loaded = firmware(&ram, &path).unwrap();
+        let (loaded, htif) = firmware(&ram, &path).unwrap();
+        assert!(htif.is_none());
         assert_eq!((loaded.start, loaded.entry, loaded.end), (RAM, RAM, RAM + 8));
         let loaded = payload(&ram, &path).unwrap();
         let mut bytes = [0; 8];

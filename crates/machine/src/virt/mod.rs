@@ -16,7 +16,6 @@ use crate::board::{Assembly, Board};
 use crate::boot::Boot;
 use crate::firmware::{Firmware, NoFirmware};
 use crate::{Config, Console, MachineError, TimeSource};
-use htif::Htif;
 use place::Placed;
 use sbi::Sbi;
 use std::sync::Arc;
@@ -68,7 +67,7 @@ pub mod map {
 }
 
 /// The board's name.
-const NAME: &str = "virt";
+pub(crate) const NAME: &str = "virt";
 /// Machine and supervisor external interrupts in `mip`.
 const MEI: u32 = 11;
 const SEI: u32 = 9;
@@ -100,7 +99,8 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     random.fill(&mut seed);
     let mailboxes: Vec<Arc<Mailbox>> = (0..config.cpus).map(|_| Arc::default()).collect();
     let mut bus = Bus::new(clock.clone(), mailboxes.clone());
-    let console_device = add_devices(&mut bus, config.cpus, &clock, &console)?;
+    bus.reserve(ram.base(), ram.size(), "RAM")?;
+    let console_device = Some(add_devices(&mut bus, config.cpus, &clock, &console)?);
     add_virtio(&mut bus, &ram, virtio(config.disks, random)?)?;
     let bus = Arc::new(bus);
 
@@ -118,7 +118,7 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
         begin(&mut engine, hart.hart, &placed);
         vcpus.push(Box::new(engine));
     }
-    let firmware: Box<dyn Firmware> = match (start, Htif::of(&placed.first)) {
+    let firmware: Box<dyn Firmware> = match (start, placed.htif) {
         (Start::Supervisor, _) => Box::new(Sbi::new(ram.clone(), console.clone(), mailboxes)),
         (_, Some(words)) => Box::new(htif::Polled::new(words, ram.clone(), console.clone())),
         (_, None) => Box::new(NoFirmware),

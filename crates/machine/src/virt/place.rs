@@ -1,5 +1,6 @@
 //! Placing the software of a machine in the memory of board `virt`.
 
+use super::htif::Htif;
 use super::{fdt, kernel};
 use crate::MachineError;
 use crate::boot::{Boot, Initrd};
@@ -11,6 +12,8 @@ use trine_memory::Ram;
 pub struct Placed {
     /// The file that the harts start with.
     pub first: Loaded,
+    /// The host-target interface of that file, if it has one.
+    pub htif: Option<Htif>,
     /// Address of the device tree.
     pub tree: u64,
     /// Address of OpenSBI's `fw_dynamic` information; 0 where the guest has no firmware of its own.
@@ -30,11 +33,11 @@ impl Boot {
         virtio: u32,
         seed: [u8; 32],
     ) -> Result<Placed, MachineError> {
-        let (first, next) = match self {
+        let ((first, htif), next) = match self {
             Boot::BareMetal(path) => (kernel::elf(ram, path)?, None),
-            Boot::Kernel(payload) => (kernel::kernel(ram, &payload.kernel)?, None),
+            Boot::Kernel(payload) => ((kernel::kernel(ram, &payload.kernel)?, None), None),
             Boot::Firmware(path, payload) => {
-                let first = kernel::firmware(ram, path)?;
+                let (first, htif) = kernel::firmware(ram, path)?;
                 let next =
                     payload.as_ref().map(|payload| kernel::payload(ram, &payload.kernel)).transpose()?;
                 if let Some(next) = next.filter(|next| next.start < first.end && first.start < next.end) {
@@ -44,7 +47,7 @@ impl Boot {
                         first.start, first.end, next.start, next.end
                     )));
                 }
-                (first, next)
+                ((first, htif), next)
             }
         };
         let end = next.map_or(first.end, |next| next.end.max(first.end));
@@ -65,9 +68,9 @@ impl Boot {
             seed,
             machine_mode: !matches!(self, Boot::Kernel(_)),
         };
-        let tree = fdt::build(&facts).map_err(|e| MachineError::DeviceTree(e.to_string()))?;
+        let tree = fdt::build(&facts).map_err(|e| no_tree(&e.to_string()))?;
         if tree.len() as u64 > TREE_MOST {
-            return Err(MachineError::DeviceTree(format!(
+            return Err(no_tree(&format!(
                 "it has {} bytes, and a kernel takes at most {TREE_MOST}: shorten the command line",
                 tree.len()
             )));
@@ -81,10 +84,14 @@ impl Boot {
             return Err(does_not_fit(ram, "the kernel with its device tree", need));
         }
         ram.write(at, &tree).ok_or_else(|| does_not_fit(ram, "the device tree", TREE_MOST))?;
-        let Boot::Firmware(..) = self else { return Ok(Placed { first, tree: at, info: 0 }) };
+        let Boot::Firmware(..) = self else { return Ok(Placed { first, htif, tree: at, info: 0 }) };
         ram.write(info, &firmware_info(next)).ok_or_else(|| does_not_fit(ram, "the firmware", TREE_MOST))?;
-        Ok(Placed { first, tree: at, info })
+        Ok(Placed { first, htif, tree: at, info })
     }
+}
+
+fn no_tree(why: &str) -> MachineError {
+    MachineError::Config(format!("the device tree cannot be made: {why}"))
 }
 
 /// `struct fw_dynamic_info` of OpenSBI (docs/firmware/fw_dynamic.md): magic, version, address and mode (1: S)

@@ -97,12 +97,15 @@ fn return_from_trap(hart: &dyn Hart, _: [u64; 3]) -> Result<u64, Leave> {
     Err(Leave::Jump)
 }
 
-/// Wait for an interrupt.
+/// Wait for an interrupt. The CPU is halted until it takes one, whatever else happens to the vCPU meanwhile.
 static WAIT: Helper = Helper {
     name: "wait",
-    run: |_, _| Err(Leave::Idle),
+    run: |hart, _| {
+        hart.set(HALT, 1);
+        Err(Leave::Idle)
+    },
     reads: SlotSet::NONE,
-    writes: SlotSet::NONE,
+    writes: SlotSet::Only(&[HALT]),
     leaves: true,
     flushes: false,
     fp: false,
