@@ -9,7 +9,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use trine_base::{Exit, Mailbox, Vcpu};
 use trine_engine::{Direct, Engine, direct};
 use trine_gdb::Stop;
-use trine_linux::abi::{AltStack, GuestAbi, Raised};
+use trine_linux::abi::{AltStack, CloneArgs, GuestAbi, Raised};
 use trine_linux::call::{Around, Context, Done};
 use trine_linux::errno::{Errno, RESTART};
 use trine_linux::strace;
@@ -187,6 +187,10 @@ impl<A: GuestAbi> Thread<A> {
                 self.sigreturn();
                 return false;
             }
+            Done::Thread(ThreadCall::Own) => match call {
+                Some(call) => A::own_call(&mut self.vcpu, call, args),
+                None => Err(Errno(libc::ENOSYS)),
+            },
             Done::Thread(call) => self.thread_call(call, args),
         };
         self.tell_of(look, result);
@@ -232,7 +236,9 @@ impl<A: GuestAbi> Thread<A> {
 
     fn thread_call(&mut self, call: ThreadCall, args: [u64; 6]) -> Result<u64, Errno> {
         match call {
-            ThreadCall::Clone => self.clone(args),
+            ThreadCall::Clone => self.clone(A::clone_args(args)),
+            ThreadCall::Fork => self.clone(CloneArgs::FORK),
+            ThreadCall::Vfork => self.clone(CloneArgs::VFORK),
             ThreadCall::Clone3 => self.clone3(args),
             ThreadCall::Execve => self.execve(args),
             ThreadCall::Execveat => self.execveat(args),
@@ -248,7 +254,8 @@ impl<A: GuestAbi> Thread<A> {
             ThreadCall::Sigprocmask => self.sigprocmask(args),
             ThreadCall::Sigsuspend => self.sigsuspend(args),
             ThreadCall::Sigaltstack => self.sigaltstack(args),
-            ThreadCall::Sigreturn => Ok(0),
+            // Handled by the caller.
+            ThreadCall::Sigreturn | ThreadCall::Own => Ok(0),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
 use crate::structs;
+use crate::table::calls;
 use trine_base::Vcpu;
 use trine_base::elf::Cpu;
 use trine_base::target::{Feature, Place, Register, Target};
@@ -16,7 +17,14 @@ use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_isa_riscv::{Config, Rv64, Start};
 
 static CALLS: Numbering =
-    Numbering::new(&[generic::NUMBERS, numbers! { 258 => riscv_hwprobe riscv_flush_icache; }]);
+    Numbering::new(&[generic::NUMBERS, numbers! { 258 => riscv_hwprobe riscv_flush_icache; }], OWN_CALLS);
+
+calls! {
+    /// The calls that only this CPU has.
+    pub const OWN_CALLS:
+    riscv_hwprobe(Ptr, Size, Size, Ptr, Hex) => own(hwprobe) reaches Own tested "ids/riscv_hwprobe" partial "says the same of every CPU; not which CPUs have something (flags)";
+    riscv_flush_icache(Ptr, Ptr, Hex) => own(flush_icache) reaches Own tested "memory/riscv_flush_icache";
+}
 
 /// riscv64 as system calls, executables and files of `/proc` show it.
 pub static MACHINE: Machine = machine();
@@ -168,7 +176,7 @@ fn probe(key: i64) -> Option<u64> {
 }
 
 /// `riscv_hwprobe(pairs, count, cpu count, cpus, flags)`.
-pub fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> Result<u64, Errno> {
+fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> Result<u64, Errno> {
     // The largest size of a CPU set in bytes.
     const SET: u64 = 128;
     if flags != 0 {
@@ -193,7 +201,7 @@ pub fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> R
 }
 
 /// `riscv_flush_icache(start, end, flags)`.
-pub fn flush_icache(c: &Context, [start, end, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
+fn flush_icache(c: &Context, [start, end, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
     if flags & !1 != 0 {
         return Err(Errno(libc::EINVAL));
     }
