@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 use trine_base::Vcpu;
 use trine_conformance::bare::{BASE, Bare};
-use trine_engine::{Tier, x64};
+use trine_engine::Tier;
 use trine_isa_riscv::state::{MSTATUS, X};
 
 /// The name of the file, and the block, which ends where control leaves it.
@@ -34,7 +34,7 @@ fn listing(program: &str) -> String {
     h.vcpu.set(X + 12, BASE + 0x1000);
     h.vcpu.run(program.lines().count() as u64);
     let mut text = String::new();
-    let listed = h.vcpu.listing(BASE, |block, code| (x64::build(block), code));
+    let listed = h.vcpu.listing(BASE, |block, code| (block.ir(), code));
     let Some((ir, code)) = listed else { return "no block".into() };
     program.lines().for_each(|l| writeln!(text, "{l}").unwrap());
     write!(text, "\n{ir}\n").unwrap();

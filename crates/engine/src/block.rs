@@ -9,7 +9,7 @@ use crate::table::Chained;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use trine_base::Width;
-use trine_ir::{Bytes, DecodeError, Decoded, Isa, Row, Trap};
+use trine_ir::{Builder, Bytes, DecodeError, Decoded, Isa, Row, Trap};
 
 /// Most instructions in a block.
 pub const MAX_OPS: usize = 64;
@@ -145,7 +145,24 @@ impl<I: Isa, M: GuestMemory<I>> Block<I, M> {
         BlockPlace { mode: self.mode, offset: (self.start & (PAGE - 1)) as i64 }
     }
 
-    /// Numbers of the pages that contain its bytes.
+    /// Its IR, of which code is made.
+    pub fn ir(&self) -> trine_ir::Block {
+        let builder = Builder::<I>::new(self.mode);
+        let mut ended = false;
+        for op in &self.ops {
+            builder.begin(op.offset as i64, op.bytes, op.operands);
+            if I::body::<&Builder<I>>(op.row)(&builder, &op.operands).is_err() {
+                ended = true;
+                break;
+            }
+        }
+        if !ended {
+            builder.fall_through();
+        }
+        builder.finish()
+    }
+
+    /// Numbers of the pages that it has bytes of.
     pub fn pages(&self) -> impl Iterator<Item = u64> + use<I, M> {
         [Some(self.start), self.second].into_iter().flatten().map(|at| at / PAGE)
     }

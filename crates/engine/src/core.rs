@@ -1,6 +1,6 @@
 //! The state of one vCPU, laid out so that generated code reaches everything from one register.
 
-use crate::host;
+use crate::host::{BackEnd, Host};
 use crate::jumps::Jumps;
 use crate::memory::GuestMemory;
 use crate::paged::Paged;
@@ -29,21 +29,21 @@ pub struct Frame {
     pub retired: Cell<u64>,
     /// Arguments of a slow path or helper, and its result.
     pub args: [Cell<u64>; 4],
-    /// Guest's MXCSR: rounding, and the flags gathered so far.
-    pub guest_mxcsr: Cell<u32>,
-    /// MXCSR that Rust code runs under.
-    pub host_mxcsr: Cell<u32>,
-    /// ORed with a binary32 to get an upper half of ones.
+    /// Rounding of the guest, and the flags gathered so far, in the layout that [`FpRules`] and engines agree on.
+    pub guest_fp_control: Cell<u32>,
+    /// The same of Rust code.
+    pub host_fp_control: Cell<u32>,
+    /// What a binary32 is ored with to get an upper half of ones.
     pub upper_ones: [u64; 2],
-    /// 1 while the host's MXCSR is the guest's.
+    /// 1 while the host's floating-point control register holds the guest's.
     pub fp_live: Cell<u32>,
-    /// Flags in the slot's numbering, by the low six bits of MXCSR.
-    pub flag_numbers: [u8; 64],
+    /// Flags as the slots number them, by the six flags of that layout.
+    pub fp_flag_numbers: [u8; 64],
     /// Rust functions that the thunks call: slow path, helper, refused access.
     pub functions: [Cell<usize>; 3],
-    /// The thunks that generated code calls, by [`host::Thunk`].
-    pub thunks: [Cell<usize>; host::THUNKS],
-    /// Address of the mailbox's limit. A register for it would be one fewer for the guest's values.
+    /// The thunks that generated code calls, by the back end's numbers.
+    pub thunks: [Cell<usize>; Host::THUNKS],
+    /// Address of the mailbox's limit. A register of its own for it would be one less for the guest's values.
     pub limit: Cell<usize>,
     /// The host's stack pointer while no guest call is open.
     pub stack: Cell<usize>,
@@ -51,13 +51,13 @@ pub struct Frame {
     pub stack_end: Cell<usize>,
     /// 1 if the stamp changed since generated code was entered: open guest calls must be forgotten.
     pub calls_stale: Cell<u32>,
-    /// Address of the code's tables ([`host::Tables`]).
+    /// Address of the code's tables ([`BackEnd::Tables`]).
     pub tables: Cell<usize>,
     /// General registers while a slow path runs.
-    pub save: [Cell<u64>; 16],
+    pub save: [Cell<u64>; Host::REGISTERS],
     /// Vector registers while a slow path runs.
-    pub save_fp: [[Cell<u64>; 2]; 16],
-    /// Values that found no register.
+    pub save_fp: [[Cell<u64>; 2]; Host::REGISTERS],
+    /// Where values live that found no register.
     pub spill: [Cell<u64>; 64],
     /// Vectors that found no register.
     pub spill_vector: [[Cell<u64>; 2]; 16],
@@ -72,20 +72,20 @@ impl Default for Frame {
             stamp: Cell::new(0),
             retired: Cell::new(0),
             args: [const { Cell::new(0) }; 4],
-            guest_mxcsr: Cell::new(MXCSR),
-            host_mxcsr: Cell::new(MXCSR),
+            guest_fp_control: Cell::new(MXCSR),
+            host_fp_control: Cell::new(MXCSR),
             upper_ones: [0xffff_ffff_0000_0000, 0],
             fp_live: Cell::new(0),
-            flag_numbers: [0; 64],
+            fp_flag_numbers: [0; 64],
             functions: [const { Cell::new(0) }; 3],
-            thunks: [const { Cell::new(0) }; host::THUNKS],
+            thunks: [const { Cell::new(0) }; Host::THUNKS],
             limit: Cell::new(0),
             stack: Cell::new(0),
             stack_end: Cell::new(0),
             calls_stale: Cell::new(0),
             tables: Cell::new(0),
-            save: [const { Cell::new(0) }; 16],
-            save_fp: [const { [const { Cell::new(0) }; 2] }; 16],
+            save: [const { Cell::new(0) }; Host::REGISTERS],
+            save_fp: [const { [const { Cell::new(0) }; 2] }; Host::REGISTERS],
             spill: [const { Cell::new(0) }; 64],
             spill_vector: [const { [const { Cell::new(0) }; 2] }; 16],
         }
@@ -162,7 +162,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         put! {
             slots: I::slots(&config),
             frame: Frame {
-                flag_numbers: std::array::from_fn(|mxcsr| I::Fp::flags(mxcsr as u32) as u8),
+                fp_flag_numbers: std::array::from_fn(|mxcsr| I::Fp::flags(mxcsr as u32) as u8),
                 ..Frame::default()
             },
             config: config,
@@ -386,14 +386,14 @@ impl<I: Isa, M: GuestMemory<I>> Hart for Core<I, M> {
 
     fn harvest_fp(&self) {
         self.check_fp();
-        let mxcsr = self.frame.guest_mxcsr.get();
+        let mxcsr = self.frame.guest_fp_control.get();
         I::Fp::harvest(self.slots.as_ref(), mxcsr);
-        self.frame.guest_mxcsr.set(mxcsr & !MXCSR_FLAGS);
+        self.frame.guest_fp_control.set(mxcsr & !MXCSR_FLAGS);
     }
 
     fn load_fp(&self) {
         self.check_fp();
-        self.frame.guest_mxcsr.set(I::Fp::mxcsr(self.slots.as_ref()));
+        self.frame.guest_fp_control.set(I::Fp::mxcsr(self.slots.as_ref()));
     }
 
     fn mode_changed(&self) {

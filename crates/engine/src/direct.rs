@@ -9,8 +9,7 @@
 use crate::block::{Block, PAGE};
 use crate::code_copies::Copies;
 use crate::core::{Core, Frame};
-use crate::host::guest_access as host;
-use crate::host::{Tables, Thunk};
+use crate::host::{BackEnd, GuestAccess, Host, Tables};
 use crate::memory::GuestMemory;
 use crate::page_index::PageIndex;
 use std::cell::{Cell, RefCell};
@@ -98,14 +97,14 @@ fn reachable(at: u64, bytes: u64) -> bool {
 #[inline]
 pub fn load(at: u64, width: Width) -> Option<u64> {
     // SAFETY: what is reachable is the program's own.
-    if reachable(at, width.bytes()) { unsafe { host::load(at, width) } } else { None }
+    if reachable(at, width.bytes()) { unsafe { Host::load(at, width) } } else { None }
 }
 
 /// Stores to a program's memory; `None` where the host refuses.
 #[inline]
 pub fn store(at: u64, width: Width, value: u64) -> Option<()> {
     // SAFETY: as in `load`.
-    if reachable(at, width.bytes()) { unsafe { host::store(at, width, value) } } else { None }
+    if reachable(at, width.bytes()) { unsafe { Host::store(at, width, value) } } else { None }
 }
 
 /// Bytes of a vector.
@@ -114,19 +113,19 @@ const VECTOR: u64 = 16;
 /// Loads a vector from a program's memory; `None` if the host refuses.
 fn load_vector(at: u64) -> Option<u128> {
     // SAFETY: as in `load`.
-    if reachable(at, VECTOR) { unsafe { host::load_vector(at) } } else { None }
+    if reachable(at, VECTOR) { unsafe { Host::load_vector(at) } } else { None }
 }
 
 /// Stores a vector to a program's memory, completely or not at all; `None` if the host refuses.
 fn store_vector(at: u64, value: u128) -> Option<()> {
     // SAFETY: as in `load`.
-    if reachable(at, VECTOR) { unsafe { host::store_vector(at, value) } } else { None }
+    if reachable(at, VECTOR) { unsafe { Host::store_vector(at, value) } } else { None }
 }
 
 /// Compare-and-exchange of an aligned value: the value found.
 fn exchange(at: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
     // SAFETY: as in `load`.
-    if reachable(at, width.bytes()) { unsafe { host::exchange(at, width, expect, new) } } else { None }
+    if reachable(at, width.bytes()) { unsafe { Host::exchange(at, width, expect, new) } } else { None }
 }
 
 /// Copies from a program's memory; `None` if the host refuses some of it.
@@ -135,7 +134,7 @@ pub fn read(from: u64, to: &mut [u8]) -> Option<()> {
         return None;
     }
     // SAFETY: as in `load`; `to` is as long as it says.
-    unsafe { host::copy(to.as_mut_ptr() as u64, from, to.len() as u64) }
+    unsafe { Host::copy(to.as_mut_ptr() as u64, from, to.len() as u64) }
 }
 
 /// Copies to a program's memory; `None` if the host refuses some of it (bytes before it may have been
@@ -145,7 +144,7 @@ pub fn write(to: u64, from: &[u8]) -> Option<()> {
         return None;
     }
     // SAFETY: as in `read`.
-    unsafe { host::copy(to, from.as_ptr() as u64, from.len() as u64) }
+    unsafe { Host::copy(to, from.as_ptr() as u64, from.len() as u64) }
 }
 
 /// For the handler of `SIGSEGV` and `SIGBUS`: returns whether the fault was an access to a program's memory;
@@ -157,21 +156,20 @@ pub unsafe fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     // SAFETY: by the caller.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as u64) };
     // SAFETY: by the caller.
-    let at = unsafe { host::interrupted_at(context) };
-    if let Some(refuse) = host::refused_at(at) {
+    let at = unsafe { Host::interrupted_at(context) };
+    if let Some(refuse) = Host::refused_at(at) {
         REFUSED.set(Refused { signal, code, address });
         // SAFETY: by the caller; a routine that may be refused expects to go on there.
-        unsafe { host::go_on_at(context, refuse) };
+        unsafe { Host::go_on_at(context, refuse) };
         return true;
     }
     let Some(running) = RUNNING.get().filter(|r| (r.code..r.end).contains(&at)) else { return false };
     // SAFETY: `will_run` noted tables and frame of the vCPU that this thread runs. Generated code, which was interrupted,
     // changes neither; other threads only add to the tables.
     let (tables, frame) = unsafe { (&*running.tables, &*running.frame) };
-    let Some(row) = tables.access_at(at) else { return false };
-    frame.args[3].set(row);
-    // SAFETY: by the caller; the thunk expects what generated code leaves at such an access.
-    unsafe { host::go_on_at(context, frame.thunks[Thunk::Refused as usize].get()) };
+    let Some(refused) = Host::refused_in_code(tables, frame, at) else { return false };
+    // SAFETY: by the caller; what is there expects what generated code leaves at such an access.
+    unsafe { Host::go_on_at(context, refused) };
     true
 }
 

@@ -1,15 +1,20 @@
 //! How the dispatcher finds, makes and links blocks.
 
-use crate::block::Block;
+use crate::block::{self, Block};
+use crate::host::GeneratedCode;
 use crate::memory::GuestMemory;
 use crate::run::{Engine, Step};
 use crate::translations::Translated;
 use crate::written::Stale;
 use trine_ir::{Isa, Trap};
 
+/// Attempts to make a page code, after which a vCPU does not wait for those that write there.
+const ATTEMPTS: u32 = 16;
+
 impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
-    /// The block at the current PC. It lives until the vCPU's next safepoint.
-    pub(crate) fn lookup(&mut self) -> Result<*const Block<I, M>, Trap> {
+    /// The block at the current PC, which lives until the vCPU's next safepoint. `None` if others write to its page so
+    /// often that it does not stay code until it is translated: then [`Engine::interpret_unkept`] executes it.
+    pub(crate) fn lookup(&mut self) -> Result<Option<*const Block<I, M>>, Trap> {
         let pc = self.core.frame.pc.get();
         let stamp = self.core.frame.stamp.get();
         let entry = self.core.jumps.entry(pc);
@@ -18,12 +23,15 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
             // Another vCPU may have compiled it meanwhile.
             // SAFETY: entries of blocks that were retired were made stale at this vCPU's last safepoint.
             entry.code.set(self.entry_code(unsafe { &*block }));
-            return Ok(block);
+            return Ok(Some(block));
         }
         let start = M::fetch_address(&self.core, pc)?;
         let block = match self.translations.known(&self.core, pc, start)? {
             Some(block) => block,
-            None => self.translate(pc)?,
+            None => match self.translate(pc)? {
+                Some(block) => block,
+                None => return Ok(None),
+            },
         };
         let entry = self.core.jumps.fill(pc);
         entry.pc.set(pc);
@@ -32,21 +40,34 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         entry.block.set(block as usize);
         // SAFETY: the block was just found in or added to the table.
         entry.code.set(self.entry_code(unsafe { &*block }));
-        Ok(block)
+        Ok(Some(block))
     }
 
-    fn translate(&mut self, pc: u64) -> Result<*mut Block<I, M>, Trap> {
-        loop {
+    fn translate(&mut self, pc: u64) -> Result<Option<*mut Block<I, M>>, Trap> {
+        for _ in 0..ATTEMPTS {
             let start = M::fetch_address(&self.core, pc)?;
             M::settle(self, start);
             match self.translations.translate(&self.core, pc)? {
                 Translated::Block(block) => {
                     self.stats.decoded += 1;
-                    return Ok(block);
+                    return Ok(Some(block));
                 }
                 // After the first page if an instruction continues there; or either was written meanwhile.
                 Translated::Unsettled(page) => M::settle(self, page),
             }
+        }
+        Ok(None)
+    }
+
+    /// Interprets the instruction at the PC from current memory, without keeping what was decoded.
+    pub(crate) fn interpret_unkept(&mut self) -> Step {
+        let pc = self.core.frame.pc.get();
+        let none = M::Copies::default();
+        let block =
+            M::fetch_address(&self.core, pc).and_then(|start| block::decode(&self.core, &none, pc, start));
+        match block {
+            Ok(block) => self.interpret(&block, 1),
+            Err(trap) => self.fault(trap),
         }
     }
 
@@ -84,7 +105,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
     /// directly from now on.
     pub(crate) fn link(&mut self, site: u32) -> Step {
         let block = match self.lookup() {
-            Ok(block) => block,
+            Ok(Some(block)) => block,
+            Ok(None) => return Step::Go,
             Err(trap) => return self.fault(trap),
         };
         // SAFETY: there was no safepoint since it was found.

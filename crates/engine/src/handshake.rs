@@ -19,20 +19,17 @@ const LOOKS: u32 = 64;
 const SLEEP: Duration = Duration::from_micros(20);
 
 impl<I: Isa> Engine<I, Paged<I>> {
-    /// Makes the page at a physical address a code page.
+    /// Makes the page at a physical address a code page, which it is until somebody writes to it.
     pub(crate) fn make_code(&self, address: u64) {
         let page = address & !0xfff;
         let ram = &self.core.memory.ram;
-        loop {
-            match ram.become_code(page) {
-                Becoming::Done => return,
-                Becoming::Theirs => self.wait_while(|| !ram.is_settled(page) && ram.is_code(page)),
-                Becoming::Mine(writers) => {
-                    self.take_writers(page, writers);
-                    if ram.end_becoming(page) {
-                        return;
-                    }
-                }
+        match ram.become_code(page) {
+            Becoming::Done => {}
+            // It may be data again afterwards: the caller looks.
+            Becoming::Theirs => self.wait_while(|| !ram.is_settled(page) && ram.is_code(page)),
+            Becoming::Mine(writers) => {
+                self.take_writers(page, writers);
+                ram.end_becoming(page);
             }
         }
     }

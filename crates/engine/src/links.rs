@@ -11,7 +11,7 @@
 //! (QEMU and HotSpot patch jumps in the same way; AMD's manual, volume 2, 7.6.1, allows it for aligned
 //! operands of up to 8 bytes).
 
-use crate::block::Block;
+use crate::block::{Block, PAGE};
 use crate::code::{CodeMemory, PART, PARTS};
 use crate::memory::GuestMemory;
 use std::ptr::null;
@@ -83,7 +83,14 @@ impl<I: Isa, M: GuestMemory<I>> Links<I, M> {
     pub fn link(&mut self, number: u32, target: &Block<I, M>, memory: &CodeMemory) -> bool {
         let Some(site) = self.site(number) else { return false };
         let code = target.code();
-        if site.owner.is_null() || !site.target.is_null() || target.is_retired() || code == 0 {
+        if !site.target.is_null() || target.is_retired() || code == 0 {
+            return false;
+        }
+        // SAFETY: an owner is a block that is not retired: retiring it would have made this null.
+        let Some(owner) = (unsafe { site.owner.as_ref() }) else { return false };
+        // The jump stays in the virtual page. Where another hart has changed the mapping since this page was fetched,
+        // the target may lie in another physical page; the link would serve every address space that has the owner's.
+        if owner.start / PAGE != target.start / PAGE || owner.mode != target.mode {
             return false;
         }
         site.target = target;

@@ -3,7 +3,7 @@
 use crate::block::{Block, Op, PAGE};
 use crate::core::{Core, Time};
 use crate::direct::{Direct, Pages};
-use crate::host::Left;
+use crate::host::{GeneratedCode, Left};
 use crate::interp::Interp;
 use crate::memory::GuestMemory;
 use crate::paged::Paged;
@@ -357,7 +357,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
             return self.single();
         }
         let block = match self.lookup() {
-            Ok(block) => block,
+            Ok(Some(block)) => block,
+            Ok(None) => return self.interpret_unkept(),
             Err(trap) => return self.fault(trap),
         };
         // SAFETY: a block that was found is not freed before this vCPU's next safepoint.
@@ -420,7 +421,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
     fn again(&mut self) -> Step {
         match self.lookup() {
             // SAFETY: as in `step`.
-            Ok(block) => self.interpret(unsafe { &*block }, 1),
+            Ok(Some(block)) => self.interpret(unsafe { &*block }, 1),
+            Ok(None) => self.interpret_unkept(),
             Err(trap) => self.fault(trap),
         }
     }
@@ -477,9 +479,8 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
         }
         self.core.alone.set(false);
         self.core.mailbox.edges.store(0, Ordering::SeqCst);
-        // State outside the slots is derived from them: rounding and flags of the host's FPU, the timer, the
-        // mode.
-        self.core.frame.guest_mxcsr.set(MXCSR);
+        // What is not in the slots follows from them: rounding and flags of the host's FPU, the timer, the mode.
+        self.core.frame.guest_fp_control.set(MXCSR);
         self.core.load_fp();
         self.core.mode_changed();
         self.core.timer.set(I::deadline(&*self.core));
@@ -511,8 +512,8 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
     fn block_length(&mut self) -> u64 {
         self.online(|engine| match engine.lookup() {
             // SAFETY: there was no safepoint since it was found.
-            Ok(block) => (unsafe { &*block }.ops.len() as u64).max(1),
-            Err(_) => 1,
+            Ok(Some(block)) => (unsafe { &*block }.ops.len() as u64).max(1),
+            Ok(None) | Err(_) => 1,
         })
     }
 

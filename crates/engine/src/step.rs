@@ -1,7 +1,6 @@
 //! One instruction at a time, and the contents of a block: for debuggers and listings.
 
-use crate::block::{self, Block};
-use crate::code_copies::Copies;
+use crate::block::Block;
 use crate::direct::{Direct, Touched};
 use crate::memory::GuestMemory;
 use crate::run::{Engine, Step};
@@ -32,15 +31,9 @@ impl<I: Isa> Engine<I, Direct> {
     pub fn step_past(&mut self) -> Option<Exit> {
         let pc = self.core.frame.pc.get();
         self.set_target(1);
-        // A block of its own, which is not kept: it is decoded from current memory.
-        let none = Copies::default();
         self.core.memory.past.set(Some(pc));
-        let block = self.core.fetch_address(pc).and_then(|start| block::decode(&self.core, &none, pc, start));
+        let step = self.interpret_unkept();
         self.core.memory.past.set(None);
-        let step = match block {
-            Ok(block) => self.interpret(&block, 1),
-            Err(trap) => self.fault(trap),
-        };
         step.exit()
     }
 }

@@ -10,7 +10,7 @@ use crate::block::{self, Block, CHAINS, PAGE};
 use crate::code_copies::CodeCopies;
 use crate::core::Core;
 use crate::epochs::Epochs;
-use crate::host::{Code, Compiled, Compiler};
+use crate::host::{Code, Compile, Compiled, Compiler, GeneratedCode};
 use crate::memory::GuestMemory;
 use crate::page_index::PageIndex;
 use crate::paged::Paged;
@@ -43,6 +43,23 @@ pub struct Counts {
     pub freed: AtomicU64,
     /// Parts of code memory that were emptied to be filled again.
     pub emptied: AtomicU64,
+    /// Times that all blocks without code were retired, for there were too many.
+    pub cooled: AtomicU64,
+}
+
+/// How much there may be at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of a part of code memory, a multiple of 4096.
+    pub part: usize,
+    /// Blocks without code. A block with its instructions takes some 350 bytes.
+    pub cold: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { part: crate::code::PART, cold: 1 << 17 }
+    }
 }
 
 impl Counts {
@@ -56,7 +73,9 @@ struct Inner<I: Isa, M: GuestMemory<I>> {
     pages: PageIndex<I, M>,
     copies: M::Copies,
     compiler: Compiler<I, M>,
-    /// Blocks that were taken out, with the epoch of that.
+    /// Blocks in the table that have no code.
+    cold: usize,
+    /// Blocks that were taken out, and the epoch in which that was.
     limbo: Vec<(u64, *mut Block<I, M>)>,
     /// The part of code memory that is being emptied, and the epoch in which its blocks were retired.
     emptying: Option<(usize, u64)>,
@@ -74,6 +93,7 @@ pub struct Translations<I: Isa, M: GuestMemory<I> = Paged<I>> {
     inner: Mutex<Inner<I, M>>,
     perf: OnceLock<Arc<PerfMap>>,
     counts: Counts,
+    bounds: Bounds,
 }
 
 /// The result of an attempt to decode a block.
@@ -91,14 +111,14 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
     /// Empty translations. If the host cannot run compiled code, the interpreter runs everything and the
     /// reason is returned.
     pub fn new(tier: Tier) -> (Arc<Self>, Option<String>) {
-        Self::with_code(tier, crate::code::PART)
+        Self::with_bounds(tier, Bounds::default())
     }
 
-    /// The same with another size of the parts of code memory, a multiple of 4096; for tests of full memory.
-    pub fn with_code(tier: Tier, part: usize) -> (Arc<Self>, Option<String>) {
+    /// The same with other bounds; for tests that reach them.
+    pub fn with_bounds(tier: Tier, bounds: Bounds) -> (Arc<Self>, Option<String>) {
         let made = match tier {
             Tier::Interp => Ok(None),
-            Tier::Baseline => Code::new::<I, M>(part).map(Some),
+            Tier::Baseline => Code::new::<I, M>(bounds.part).map(Some),
         };
         let (code, why) = match made {
             Ok(code) => (code, None),
@@ -110,6 +130,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
             pages: PageIndex::default(),
             copies: M::Copies::default(),
             compiler: Compiler::default(),
+            cold: 0,
             limbo: Vec::new(),
             emptying: None,
         };
@@ -121,6 +142,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
             inner: Mutex::new(inner),
             perf: OnceLock::new(),
             counts: Counts::default(),
+            bounds,
         };
         (Arc::new(translations), why)
     }
@@ -210,6 +232,10 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         if let Some(page) = block.unsettled {
             return Ok(Translated::Unsettled(page));
         }
+        if inner.cold >= self.bounds.cold {
+            self.forget_cold(&mut inner);
+        }
+        inner.cold += 1;
         let block = Box::into_raw(Box::new(block));
         // SAFETY: made just now; it is freed after it was removed from both. Changes are under the lock.
         unsafe {
@@ -247,6 +273,16 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         count
     }
 
+    /// Forgets every block without code: most of them are of code that runs a few times at start. What is still wanted is
+    /// decoded again.
+    fn forget_cold(&self, inner: &mut Inner<I, M>) {
+        // SAFETY: under the lock; what is in the table is not freed.
+        let cold: Vec<_> = unsafe { self.table.all().filter(|&b| (*b).code() == 0).collect() };
+        self.retire(inner, &cold);
+        self.reclaim(inner);
+        Counts::add(&self.counts.cooled, 1);
+    }
+
     fn forget_all(&self, inner: &mut Inner<I, M>) {
         // SAFETY: under the lock.
         let blocks: Vec<_> = unsafe { self.table.all() }.collect();
@@ -281,6 +317,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
             starts.push(block.start);
             inner.pages.remove(at);
             block.retire();
+            inner.cold -= (block.code() == 0) as usize;
             if let Some(code) = &self.code {
                 inner.compiler.unlink(code, block);
             }
@@ -322,6 +359,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         loop {
             match inner.compiler.compile(code, block) {
                 Compiled::Done(size) => {
+                    inner.cold -= 1;
                     Counts::add(&self.counts.compiled, 1);
                     drop(inner);
                     if let Some(map) = self.perf.get() {

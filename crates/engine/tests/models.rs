@@ -1,8 +1,6 @@
 //! The lock-free parts, run by loom in every relevant order of two threads. The modules are the library's own
 //! source with loom's atomics instead of the standard library's.
 
-#![expect(dead_code, reason = "the models use a part of each module")]
-
 mod sync {
     pub use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering, fence};
 }
@@ -14,8 +12,8 @@ mod pages;
 mod table;
 
 use epochs::{Epochs, Seen};
-use loom::sync::Arc;
 use loom::sync::atomic::AtomicBool;
+use loom::sync::{Arc, Mutex};
 use loom::thread;
 use pages::{Becoming, Pages};
 use std::ptr::null_mut;
@@ -171,7 +169,7 @@ fn a_reader_finds_what_stays_while_others_come_and_go() {
     });
 }
 
-/// One page of memory with one word, and the vCPU that may write there.
+/// One page of memory with one word, the vCPU that may write there by a TLB entry, and the translations.
 struct Memory {
     pages: Pages,
     word: AtomicU64,
@@ -179,8 +177,8 @@ struct Memory {
     writes: Seen,
     /// The vCPU is to give up its right to write.
     protect: AtomicBool,
-    /// The owner of translations was told of a write.
-    told: AtomicBool,
+    /// What was translated from the word and not retired, under the translations' lock.
+    translated: Mutex<Option<u64>>,
 }
 
 /// The writer's bit.
@@ -194,14 +192,13 @@ impl Memory {
             epochs: Epochs::default(),
             writes: Seen::default(),
             protect: AtomicBool::new(false),
-            told: AtomicBool::new(false),
+            translated: Mutex::new(None),
         })
     }
 
     fn guard(&self) {
         if self.pages.is_code(0) {
-            self.pages.make_data(0);
-            self.told.store(true, Ordering::Release);
+            self.pages.written(0, || *self.translated.lock().expect("not poisoned") = None);
         }
     }
 
@@ -213,71 +210,123 @@ impl Memory {
         self.guard();
     }
 
-    /// Makes the page code and reads it, as `Engine::settle` and the decoder do.
-    fn translate(&self) -> u64 {
-        loop {
-            match self.pages.become_code(0) {
-                Becoming::Done => break,
-                Becoming::Theirs => thread::yield_now(),
-                Becoming::Mine(writers) => {
-                    if writers & WRITER != 0 {
-                        self.protect.store(true, Ordering::Release);
-                        let epoch = self.epochs.advance();
-                        while self.writes.holds(epoch) {
-                            thread::yield_now();
-                        }
-                    }
-                    if self.pages.end_becoming(0) {
-                        break;
-                    }
-                }
+    /// The vCPU writes 1 and then 2, by its TLB entry as long as it has one.
+    fn tlb_writes(&self) {
+        self.writes.online(&self.epochs);
+        let mut entry = self.pages.may_write(0, WRITER);
+        for value in 1..=2 {
+            if entry {
+                self.word.store(value, Ordering::Relaxed)
+            } else {
+                self.guarded_write(value)
             }
+            let epoch = self.epochs.now();
+            entry &= !self.protect.load(Ordering::Acquire);
+            self.writes.pass(epoch);
         }
-        self.word.load(Ordering::Relaxed)
+        self.writes.offline();
     }
 
-    /// Either the translation matches memory, or its owner was told of the write.
-    fn check(&self, translated: u64) {
-        let current = self.word.load(Ordering::Relaxed);
-        assert!(translated == current || self.told.load(Ordering::Acquire), "{translated}, not {current}");
+    /// Makes the page code, as `Engine::make_code` does.
+    fn make_code(&self) {
+        match self.pages.become_code(0) {
+            Becoming::Done => {}
+            Becoming::Theirs => {
+                while !self.pages.is_settled(0) && self.pages.is_code(0) {
+                    thread::yield_now();
+                }
+            }
+            Becoming::Mine(writers) => {
+                if writers & WRITER != 0 {
+                    self.protect.store(true, Ordering::Release);
+                    let epoch = self.epochs.advance();
+                    while self.writes.holds(epoch) {
+                        thread::yield_now();
+                    }
+                }
+                self.pages.end_becoming(0);
+            }
+        }
+    }
+
+    /// Translates the word, unless it is translated already or the page was written meanwhile.
+    fn translate(&self) {
+        self.make_code();
+        let mut translated = self.translated.lock().expect("not poisoned");
+        if translated.is_none() && self.pages.is_settled(0) {
+            *translated = Some(self.word.load(Ordering::Relaxed));
+        }
+    }
+
+    /// What is translated is what memory holds.
+    fn check(&self) {
+        let (current, translated) =
+            (self.word.load(Ordering::Relaxed), *self.translated.lock().expect("not poisoned"));
+        assert!(translated.is_none_or(|t| t == current), "{translated:?}, not {current}");
     }
 }
 
-#[test]
-fn what_is_translated_is_current_or_the_write_is_noted() {
-    loom::model(|| {
+/// Runs what threads do with the page, one of them the main thread, in the orders with up to `switches` switches that
+/// no thread asked for.
+fn together(switches: usize, threads: &[fn(&Memory)], main: fn(&Memory)) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(switches);
+    let threads = threads.to_vec();
+    model.check(move || {
         let memory = Memory::new();
-        let theirs = memory.clone();
-        let writer = thread::spawn(move || {
-            let m = &*theirs;
-            m.writes.online(&m.epochs);
-            let mut entry = m.pages.may_write(0, WRITER);
-            for value in 1..=2 {
-                if entry {
-                    m.word.store(value, Ordering::Relaxed)
-                } else {
-                    m.guarded_write(value)
-                }
-                let epoch = m.epochs.now();
-                entry &= !m.protect.load(Ordering::Acquire);
-                m.writes.pass(epoch);
-            }
-            m.writes.offline();
-        });
-        let translated = memory.translate();
-        writer.join().expect("no panic");
-        memory.check(translated);
+        let spawn = |run: &fn(&Memory)| {
+            let (run, memory) = (*run, memory.clone());
+            thread::spawn(move || run(&memory))
+        };
+        let running: Vec<_> = threads.iter().map(spawn).collect();
+        main(&memory);
+        running.into_iter().for_each(|t| t.join().expect("no panic"));
+        memory.check();
+    });
+}
+
+#[test]
+fn what_is_translated_is_current_or_retired() {
+    together(4, &[Memory::tlb_writes], |m| {
+        m.translate();
+        m.translate();
     });
 }
 
 #[test]
 fn a_device_that_writes_while_a_page_becomes_code_is_noticed() {
-    loom::model(|| {
-        let memory = Memory::new();
-        let theirs = memory.clone();
-        let device = thread::spawn(move || theirs.guarded_write(1));
-        let translated = memory.translate();
-        device.join().expect("no panic");
-        memory.check(translated);
+    together(4, &[|m| m.guarded_write(1)], |m| {
+        m.translate();
+        m.translate();
+    });
+}
+
+#[test]
+fn a_device_does_not_let_a_second_translator_forget_the_writer_that_the_first_one_waits_for() {
+    together(2, &[Memory::tlb_writes, |m| m.guarded_write(7)], |m| {
+        m.translate();
+        m.translate();
+    });
+}
+
+#[test]
+fn two_translators_and_a_writer_agree() {
+    together(2, &[Memory::tlb_writes, Memory::translate], Memory::translate);
+    together(2, &[|m| m.guarded_write(1), Memory::translate], Memory::translate);
+}
+
+#[test]
+fn two_translators_a_device_and_a_writer_agree() {
+    together(1, &[Memory::tlb_writes, |m| m.guarded_write(7), Memory::translate], Memory::translate);
+}
+
+#[test]
+fn who_finds_data_after_another_write_runs_nothing_old() {
+    // The second writer runs the page's code after its own write: as a vCPU that has executed `fence.i`.
+    together(3, &[|m| m.guarded_write(1)], |m| {
+        m.translate();
+        m.guarded_write(2);
+        let seen = *m.translated.lock().expect("not poisoned");
+        assert_eq!(seen, None, "its own write is seen");
     });
 }

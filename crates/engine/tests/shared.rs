@@ -8,6 +8,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 use trine_base::{Exit, HostClock, Mailbox, Vcpu, Width};
 use trine_engine::direct::{self, Pages};
+use trine_engine::translations::Bounds;
 use trine_engine::{Direct, Engine, Tier, Translations};
 use trine_isa_riscv::{Config, Rv64, Start};
 use trine_memory::CodeOwner;
@@ -183,7 +184,8 @@ fn threads_see_code_that_is_flushed_for_five_minutes() {
 #[test]
 fn full_code_memory_is_emptied_part_by_part_while_threads_run_in_it() {
     // 16 parts of 16 KiB: a few dozen blocks each.
-    let (translations, why) = Translations::with_code(Tier::Baseline, 16 << 10);
+    let (translations, why) =
+        Translations::with_bounds(Tier::Baseline, Bounds { part: 16 << 10, ..Bounds::default() });
     assert_eq!(why, None);
     let end = |_, t: &Translations<Rv64, Direct>| t.counts().emptied.load(Ordering::SeqCst) > 18;
     let done = rewritten(&translations, 2, end);
@@ -195,9 +197,29 @@ fn full_code_memory_is_emptied_part_by_part_while_threads_run_in_it() {
 #[test]
 fn code_that_fills_the_memory_many_times_runs_on() {
     let code = many(600);
-    let (translations, _) = Translations::with_code(Tier::Baseline, 8 << 10);
+    let (translations, _) =
+        Translations::with_bounds(Tier::Baseline, Bounds { part: 8 << 10, ..Bounds::default() });
     let mut vcpu = vcpu(&translations);
     let sums: Vec<u64> = (0..60).map(|_| call(&mut vcpu, code)).collect();
     assert!(sums.iter().all(|sum| *sum == (0..600).map(|n| n % 7).sum::<u64>()), "{sums:?}");
     assert!(translations.counts().emptied.load(Ordering::SeqCst) > 16, "{:?}", translations.counts());
+}
+
+#[test]
+fn blocks_that_run_rarely_are_bounded() {
+    let code = many(600);
+    for tier in [Tier::Interp, Tier::Baseline] {
+        let (translations, _) = Translations::with_bounds(tier, Bounds { cold: 500, ..Bounds::default() });
+        let mut vcpu = vcpu(&translations);
+        // Fewer runs than make a block worth compiling: each finds nothing of the one before.
+        for _ in 0..5 {
+            assert_eq!(call(&mut vcpu, code), (0..600).map(|n| n % 7).sum::<u64>());
+        }
+        let counts = translations.counts();
+        let [decoded, retired, freed, cooled] =
+            [&counts.decoded, &counts.retired, &counts.freed, &counts.cooled]
+                .map(|n| n.load(Ordering::SeqCst));
+        assert!(decoded > 5 * 1800 && cooled >= decoded / 500 - 1, "{counts:?}");
+        assert!(decoded - retired <= 500 && retired - freed <= 1000, "{counts:?}");
+    }
 }

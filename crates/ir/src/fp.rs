@@ -20,7 +20,8 @@ pub const fn mxcsr_rounding(round: Round) -> Option<u32> {
     }
 }
 
-/// A CPU's floating-point environment. Engines work with flags and rounding in MXCSR's format.
+/// A CPU's floating-point environment. Engines work with flags and rounding as x86's MXCSR has
+/// them, on every host: a back end for a host with another register translates.
 pub trait FpRules {
     /// The slot with the accrued flags, in the CPU's own numbering; there may be other bits in it.
     const FLAGS: u16;

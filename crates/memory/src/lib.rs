@@ -309,10 +309,9 @@ impl Ram {
         self.pages.become_code(self.page(address))
     }
 
-    /// Completes what [`Ram::become_code`] began, once no vCPU can write to the page unnoticed. Returns false
-    /// where the page was written meanwhile: then the caller must begin again.
-    pub fn end_becoming(&self, address: u64) -> bool {
-        self.pages.end_becoming(self.page(address))
+    /// Completes what [`Ram::become_code`] began, once no vCPU can write to the page unnoticed.
+    pub fn end_becoming(&self, address: u64) {
+        self.pages.end_becoming(self.page(address));
     }
 
     /// Whether code may be translated from the page that holds `address`: every write to it passes the guard,
@@ -346,11 +345,12 @@ impl Ram {
 
     #[cold]
     fn code_written(&self, index: u64) {
-        self.pages.make_data(index as usize);
-        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for owner in owners {
-            owner.code_written((self.base >> PAGE_BITS) + index);
-        }
+        self.pages.written(index as usize, || {
+            let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for owner in owners {
+                owner.code_written((self.base >> PAGE_BITS) + index);
+            }
+        });
     }
 }
 

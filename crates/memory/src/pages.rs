@@ -12,13 +12,15 @@ const DATA: u8 = 0;
 const BECOMING: u8 = 1;
 /// Code may be translated from the page: every write passes the guard.
 const CODE: u8 = 2;
+/// The page was code and is being written: the owners of translations are being told. Nothing is translated from it.
+const WRITTEN: u8 = 3;
 
 /// The result of beginning to turn a page into code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Becoming {
     /// The page is code already, or is not in RAM.
     Done,
-    /// Another thread is turning it into code.
+    /// Another thread is turning it into code, or is telling the owners of translations that it is written.
     Theirs,
     /// The caller must make the vCPUs with these bits give up their right to write without the guard, and
     /// then complete what it began.
@@ -62,18 +64,20 @@ impl Pages {
                 // A vCPU that is recorded after this point sees the mark.
                 Becoming::Mine(writers.swap(0, Ordering::AcqRel))
             }
-            Err(BECOMING) => Becoming::Theirs,
-            Err(_) => Becoming::Done,
+            Err(CODE) => Becoming::Done,
+            Err(_) => Becoming::Theirs,
         }
     }
 
-    /// Completes what [`Pages::become_code`] began, once no vCPU can write to the page unnoticed. Returns
-    /// false where the page was written meanwhile: then the caller must begin again.
-    pub fn end_becoming(&self, page: usize) -> bool {
-        let ended = |state: &AtomicU8| {
-            state.compare_exchange(BECOMING, CODE, Ordering::AcqRel, Ordering::Acquire).is_ok()
-        };
-        self.states.get(page).is_none_or(ended)
+    /// Completes what [`Pages::become_code`] began, once no vCPU can write to the page unnoticed.
+    ///
+    /// Nobody else ends that state. If a write did, a second thread could begin while the first one still waits
+    /// for a vCPU of which the second does not know, as the writers were taken by the first.
+    pub fn end_becoming(&self, page: usize) {
+        if let Some(state) = self.states.get(page) {
+            // Of the same page, there is no other beginner: this changes nothing else than BECOMING.
+            let _ = state.compare_exchange(BECOMING, CODE, Ordering::SeqCst, Ordering::Relaxed);
+        }
     }
 
     /// Whether a page holds code or is becoming code.
@@ -82,15 +86,30 @@ impl Pages {
         self.states.get(page).is_some_and(|state| state.load(Ordering::Relaxed) != DATA)
     }
 
-    /// Whether code may be translated from a page: every write to it passes the guard.
+    /// Whether code may be translated from a page: every write to it passes the guard. Its bytes must be read
+    /// after this.
     pub fn is_settled(&self, page: usize) -> bool {
-        self.states.get(page).is_none_or(|state| state.load(Ordering::Acquire) == CODE)
+        let settled = self.states.get(page).is_none_or(|state| state.load(Ordering::SeqCst) == CODE);
+        // A write whose guard saw the page becoming code told nobody: its bytes must be seen by who sees code.
+        fence(Ordering::SeqCst);
+        settled
     }
 
-    /// Records a write to a page: it holds data again.
-    pub fn make_data(&self, page: usize) {
-        if let Some(state) = self.states.get(page) {
-            state.store(DATA, Ordering::SeqCst);
+    /// A write to a page was announced: `tell` tells the owners of translations, if there may be any of the page.
+    ///
+    /// They are told before the page is data. Otherwise another vCPU could find data, write without telling
+    /// anybody, and run what was translated before, as nobody has asked it yet to forget that.
+    pub fn written(&self, page: usize, tell: impl FnOnce()) {
+        let Some(state) = self.states.get(page) else { return };
+        match state.compare_exchange(CODE, WRITTEN, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => {
+                tell();
+                state.store(DATA, Ordering::SeqCst);
+            }
+            // The thread that found it first may not have told them yet.
+            Err(WRITTEN) => tell(),
+            // Nothing was translated since it became data.
+            Err(_) => {}
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Accesses to a program's memory, outside of generated code, and what the handler of refused ones does to the context of
 //! the interrupted thread.
 
+use super::X64;
+use crate::host::GuestAccess;
 use trine_base::Width;
 
 /// Value, and whether the access was refused.
@@ -13,6 +15,11 @@ struct Outcome {
 // Each routine touches guest memory in one instruction and uses no stack: wherever it is
 // interrupted, `trine_guest_refused` can take its place.
 std::arch::global_asm!(
+    // What calls them may be compiled into another object.
+    ".irp name, begin, load1, load2, load4, load8, store1, store2, store4, store8, exchange1, exchange2, exchange4, exchange8, load16, store16, copy, end, refused",
+    ".globl trine_guest_\\name",
+    ".hidden trine_guest_\\name",
+    ".endr",
     "trine_guest_begin:",
     "trine_guest_load1: movzx eax, byte ptr [rdi]",
     "xor edx, edx",
@@ -99,107 +106,76 @@ impl Outcome {
     }
 }
 
-/// Loads; `None` where the host refuses.
-///
-/// # Safety
-/// What lies there may be read at any time, and the process's handler of faults asks [`refused_at`].
-pub unsafe fn load(at: u64, width: Width) -> Option<u64> {
-    // SAFETY: by the caller; a refused access ends the routine.
-    unsafe {
-        match width {
-            Width::B1 => trine_guest_load1(at),
-            Width::B2 => trine_guest_load2(at),
-            Width::B4 => trine_guest_load4(at),
-            Width::B8 => trine_guest_load8(at),
+impl GuestAccess for X64 {
+    unsafe fn load(at: u64, width: Width) -> Option<u64> {
+        // SAFETY: by the caller; a refused access ends the routine.
+        unsafe {
+            match width {
+                Width::B1 => trine_guest_load1(at),
+                Width::B2 => trine_guest_load2(at),
+                Width::B4 => trine_guest_load4(at),
+                Width::B8 => trine_guest_load8(at),
+            }
         }
+        .value()
     }
-    .value()
-}
 
-/// Stores; `None` where the host refuses.
-///
-/// # Safety
-/// What lies there may be written at any time; else as for [`load`].
-pub unsafe fn store(at: u64, width: Width, value: u64) -> Option<()> {
-    // SAFETY: by the caller.
-    unsafe {
-        match width {
-            Width::B1 => trine_guest_store1(at, value),
-            Width::B2 => trine_guest_store2(at, value),
-            Width::B4 => trine_guest_store4(at, value),
-            Width::B8 => trine_guest_store8(at, value),
+    unsafe fn store(at: u64, width: Width, value: u64) -> Option<()> {
+        // SAFETY: by the caller.
+        unsafe {
+            match width {
+                Width::B1 => trine_guest_store1(at, value),
+                Width::B2 => trine_guest_store2(at, value),
+                Width::B4 => trine_guest_store4(at, value),
+                Width::B8 => trine_guest_store8(at, value),
+            }
         }
+        .value()
+        .map(drop)
     }
-    .value()
-    .map(drop)
-}
 
-/// Compare-and-exchange of an aligned value: the value found.
-///
-/// # Safety
-/// As for [`store`].
-pub unsafe fn exchange(at: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
-    // SAFETY: by the caller.
-    unsafe {
-        match width {
-            Width::B1 => trine_guest_exchange1(at, expect, new),
-            Width::B2 => trine_guest_exchange2(at, expect, new),
-            Width::B4 => trine_guest_exchange4(at, expect, new),
-            Width::B8 => trine_guest_exchange8(at, expect, new),
+    unsafe fn exchange(at: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
+        // SAFETY: by the caller.
+        unsafe {
+            match width {
+                Width::B1 => trine_guest_exchange1(at, expect, new),
+                Width::B2 => trine_guest_exchange2(at, expect, new),
+                Width::B4 => trine_guest_exchange4(at, expect, new),
+                Width::B8 => trine_guest_exchange8(at, expect, new),
+            }
         }
+        .value()
     }
-    .value()
-}
 
-/// Loads 16 bytes by one access.
-///
-/// # Safety
-/// As for [`load`].
-pub unsafe fn load_vector(at: u64) -> Option<u128> {
-    let mut value = 0;
-    // SAFETY: by the caller; `value` is as large as what is written to it.
-    unsafe { trine_guest_load16(at, &mut value) }.value().map(|_| value)
-}
+    unsafe fn load_vector(at: u64) -> Option<u128> {
+        let mut value = 0;
+        // SAFETY: by the caller; `value` is as large as what is written to it.
+        unsafe { trine_guest_load16(at, &mut value) }.value().map(|_| value)
+    }
 
-/// Stores 16 bytes by one access.
-///
-/// # Safety
-/// As for [`store`].
-pub unsafe fn store_vector(at: u64, value: u128) -> Option<()> {
-    // SAFETY: by the caller; `value` is as large as what is read of it.
-    unsafe { trine_guest_store16(at, &value) }.value().map(drop)
-}
+    unsafe fn store_vector(at: u64, value: u128) -> Option<()> {
+        // SAFETY: by the caller; `value` is as large as what is read of it.
+        unsafe { trine_guest_store16(at, &value) }.value().map(drop)
+    }
 
-/// Copies; `None` where the host refuses some of it. What comes before may have been copied.
-///
-/// # Safety
-/// As for [`load`] and [`store`] of these bytes.
-pub unsafe fn copy(to: u64, from: u64, bytes: u64) -> Option<()> {
-    // SAFETY: by the caller.
-    unsafe { trine_guest_copy(to, from, bytes) }.value().map(drop)
-}
+    unsafe fn copy(to: u64, from: u64, bytes: u64) -> Option<()> {
+        // SAFETY: by the caller.
+        unsafe { trine_guest_copy(to, from, bytes) }.value().map(drop)
+    }
 
-/// Where control is to go from a refused access at this address of code, if it is one of the routines here.
-pub fn refused_at(at: usize) -> Option<usize> {
-    let [begin, end, refused] =
-        [&raw const trine_guest_begin, &raw const trine_guest_end, &raw const trine_guest_refused];
-    (begin as usize..end as usize).contains(&at).then_some(refused as usize)
-}
+    fn refused_at(at: usize) -> Option<usize> {
+        let [begin, end, refused] =
+            [&raw const trine_guest_begin, &raw const trine_guest_end, &raw const trine_guest_refused];
+        (begin as usize..end as usize).contains(&at).then_some(refused as usize)
+    }
 
-/// Address of the interrupted instruction.
-///
-/// # Safety
-/// The kernel gave `context` to the handler of a signal.
-pub unsafe fn interrupted_at(context: *const libc::ucontext_t) -> usize {
-    // SAFETY: by the caller.
-    unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] as usize }
-}
+    unsafe fn interrupted_at(context: *const libc::ucontext_t) -> usize {
+        // SAFETY: by the caller.
+        unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] as usize }
+    }
 
-/// Makes the interrupted thread go on at another address.
-///
-/// # Safety
-/// As for [`interrupted_at`]; what is there expects the registers as they are.
-pub unsafe fn go_on_at(context: *mut libc::ucontext_t, at: usize) {
-    // SAFETY: by the caller.
-    unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] = at as i64 };
+    unsafe fn go_on_at(context: *mut libc::ucontext_t, at: usize) {
+        // SAFETY: by the caller.
+        unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] = at as i64 };
+    }
 }

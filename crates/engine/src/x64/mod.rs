@@ -2,7 +2,7 @@
 
 pub mod asm;
 mod baseline;
-pub mod guest_access;
+mod guest_access;
 mod lower;
 mod pins;
 pub mod side;
@@ -12,7 +12,8 @@ pub mod thunks;
 use crate::arena::Arena;
 use crate::block::Block;
 use crate::code::{CodeMemory, FIXED};
-use crate::core::Core;
+use crate::core::{Core, Frame};
+use crate::host::{BackEnd, Compile, Compiled, GeneratedCode, Left};
 use crate::links::Links;
 use crate::memory::GuestMemory;
 use asm::{Asm, Hole, Place};
@@ -21,35 +22,22 @@ use baseline::pinned;
 use side::{Side, code};
 use tables::Tables;
 use thunks::{Enter, Layout, THUNKS, Thunk, Thunks};
-use trine_ir::{Builder, Hart, Isa, Leave, Trap};
+use trine_ir::{Hart, Isa, Leave, Trap};
 
-/// How generated code left.
-#[derive(Clone, Copy, Debug)]
-pub enum Left {
-    /// Continue at the PC.
-    Go,
-    /// The interpreter must execute the instruction at the PC.
-    Again,
-    /// The direct jump with this number was taken while it was cold.
-    Link(u32),
-    /// The instruction at the PC left; the one after it is at `next`.
-    Instruction {
-        /// How.
-        leave: Leave,
-        /// Address of the next instruction.
-        next: u64,
-    },
-}
+/// The back end for x86-64.
+pub struct X64;
 
-/// The result of compiling a block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Compiled {
-    /// It has code of this many bytes.
-    Done(usize),
-    /// It needs more spill words than there are; it stays with the interpreter.
-    TooComplex,
-    /// The memory for code is full.
-    Full,
+impl BackEnd for X64 {
+    const THUNKS: usize = THUNKS;
+    const REGISTERS: usize = 16;
+    type Tables = Tables;
+    type Code = Code;
+    type Compiler<I: Isa, M: GuestMemory<I>> = Compiler<I, M>;
+
+    fn refused_in_code(tables: &Tables, frame: &Frame, at: usize) -> Option<usize> {
+        frame.args[3].set(tables.access_at(at)?);
+        Some(frame.thunks[Thunk::Refused as usize].get())
+    }
 }
 
 /// Generated code, its tables and the entry to it. Any number of threads run it.
@@ -86,10 +74,8 @@ fn missing() -> Option<&'static str> {
     have.into_iter().find(|f| !f.1).map(|f| f.0)
 }
 
-impl Code {
-    /// Memory for code of the CPU `I` in parts of `part` bytes, with the entry to it. The error says why the
-    /// host cannot run compiled code.
-    pub fn new<I: Isa, M: GuestMemory<I>>(part: usize) -> Result<Code, String> {
+impl GeneratedCode for Code {
+    fn new<I: Isa, M: GuestMemory<I>>(part: usize) -> Result<Code, String> {
         if let Some(feature) = missing() {
             return Err(format!(
                 "the compiler needs a host CPU of level x86-64-v3; this one lacks {feature}"
@@ -112,9 +98,7 @@ impl Code {
         Ok(Code { memory, tables, layout, enter, thunks, fixed: bytes.len() })
     }
 
-    /// Tells a vCPU the addresses of thunks and tables. The vCPU must not run code of another `Code`
-    /// afterwards, and this one must outlive it.
-    pub fn adopt<I: Isa, M: GuestMemory<I>>(&self, core: &Core<I, M>) {
+    fn adopt<I: Isa, M: GuestMemory<I>>(&self, core: &Core<I, M>) {
         let frame = &core.frame;
         self.thunks.iter().zip(&frame.thunks).for_each(|(at, cell)| cell.set(*at));
         let functions = [
@@ -126,23 +110,19 @@ impl Code {
         frame.tables.set(&raw const self.tables as usize);
     }
 
-    /// Host address for entries of the jump cache whose block has no code.
-    pub fn miss(&self) -> usize {
+    fn miss(&self) -> usize {
         self.thunks[Thunk::Miss as usize]
     }
 
-    /// Address and bytes of the thunks.
-    pub fn thunks(&self) -> (usize, usize) {
+    fn thunks(&self) -> (usize, usize) {
         (self.memory.range().0, self.fixed)
     }
 
-    /// Whether code at this address is in a part.
-    pub fn is_in_part(&self, part: usize, at: usize) -> bool {
+    fn is_in_part(&self, part: usize, at: usize) -> bool {
         self.memory.part_of(at) == part
     }
 
-    /// Runs generated code at `at` until it leaves.
-    pub fn enter<I: Isa, M: GuestMemory<I>>(&self, core: &Core<I, M>, at: usize) -> Left {
+    fn enter<I: Isa, M: GuestMemory<I>>(&self, core: &Core<I, M>, at: usize) -> Left {
         M::will_run(self.memory.range(), &self.tables, &core.frame);
         let out = (self.enter)(thunks::state_of(core), at, &core.mailbox.limit);
         let number = out >> 8;
@@ -162,11 +142,7 @@ impl Code {
         }
     }
 
-    /// In a forked child: restores what [`Compiler::copy`] copied.
-    ///
-    /// # Errors
-    /// The host's error.
-    pub fn after_fork(&self, copies: &[(usize, Vec<u8>)]) -> std::io::Result<()> {
+    fn after_fork(&self, copies: &[(usize, Vec<u8>)]) -> std::io::Result<()> {
         self.memory.after_fork(copies)
     }
 }
@@ -184,29 +160,7 @@ impl<I: Isa, M: GuestMemory<I>> Default for Compiler<I, M> {
 }
 
 impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
-    /// Compiles a block into the part that is being filled, and sets the block's code address. `code` is
-    /// always the same.
-    pub fn compile(&mut self, code: &Code, block: &Block<I, M>) -> Compiled {
-        self.compile_ir(code, block, build(block))
-    }
-
-    /// Continues with the next part of code memory. False if it is not empty, or there is no memory for its
-    /// tables.
-    pub fn advance(&mut self, code: &Code) -> bool {
-        let next = self.arena.next();
-        let ready = self.arena.is_empty(next) && code.tables.open(next).is_ok();
-        if ready {
-            self.arena.advance();
-        }
-        ready
-    }
-
-    /// The part that must be emptied next, if it is not empty.
-    pub fn to_empty(&self) -> Option<usize> {
-        Some(self.arena.next()).filter(|&part| !self.arena.is_empty(part))
-    }
-
-    /// The same, with `ir` as the block's IR.
+    /// The same, where the block is described by `ir`.
     pub fn compile_ir(&mut self, code: &Code, block: &Block<I, M>, mut ir: trine_ir::Block) -> Compiled {
         debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
         pinned::append_entry_values::<I>(&mut ir.insts);
@@ -241,39 +195,51 @@ impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
     fn addresses(&self, at: usize, accesses: Vec<(Place, u32)>) -> Vec<(usize, u32)> {
         accesses.into_iter().map(|(place, row)| (at + self.asm.place_offset(place), row)).collect()
     }
+}
 
-    /// Makes the direct jump with this number lead to a block.
-    pub fn link(&mut self, code: &Code, number: u32, to: &Block<I, M>) {
+impl<I: Isa, M: GuestMemory<I>> Compile<I, M> for Compiler<I, M> {
+    type Code = Code;
+
+    fn compile(&mut self, code: &Code, block: &Block<I, M>) -> Compiled {
+        self.compile_ir(code, block, block.ir())
+    }
+
+    fn advance(&mut self, code: &Code) -> bool {
+        let next = self.arena.next();
+        let ready = self.arena.is_empty(next) && code.tables.open(next).is_ok();
+        if ready {
+            self.arena.advance();
+        }
+        ready
+    }
+
+    fn to_empty(&self) -> Option<usize> {
+        Some(self.arena.next()).filter(|&part| !self.arena.is_empty(part))
+    }
+
+    fn link(&mut self, code: &Code, number: u32, to: &Block<I, M>) {
         self.links.link(number, to, &code.memory);
     }
 
-    /// Unlinks a retired block's code: only threads that run it already continue in it.
-    pub fn unlink(&mut self, code: &Code, block: &Block<I, M>) {
+    fn unlink(&mut self, code: &Code, block: &Block<I, M>) {
         self.links.unlink(block, &code.memory);
     }
 
-    /// Empties a part.
-    ///
-    /// # Safety
-    /// No block has code in it, and nobody runs any.
-    pub unsafe fn clear(&mut self, code: &Code, part: usize) {
-        // SAFETY: only a thread with `&mut self` writes the tables; the rest by the caller.
+    unsafe fn clear(&mut self, code: &Code, part: usize) {
+        // SAFETY: only who has `&mut self` writes the tables; the rest by the caller.
         unsafe { code.tables.clear(part) };
         self.links.clear(part);
         self.arena.clear(part);
     }
 
-    /// Before a fork: copies all code, in pieces with their addresses. The child would share its parent's
-    /// mappings.
-    pub fn copy(&self, code: &Code) -> Vec<(usize, Vec<u8>)> {
+    fn copy(&self, code: &Code) -> Vec<(usize, Vec<u8>)> {
         let fixed = (code.memory.range().0, code.memory.part(0));
         let pieces = std::iter::once(fixed).chain(self.arena.used(&code.memory));
         // SAFETY: only a thread with `&mut self` changes code.
         pieces.map(|(at, end)| (at, unsafe { code.memory.read(at, end) })).collect()
     }
 
-    /// The bytes of code from `at` to the end of the code in its part.
-    pub fn bytes(&self, code: &Code, at: usize) -> Vec<u8> {
+    fn bytes(&self, code: &Code, at: usize) -> Vec<u8> {
         // SAFETY: as in `copy`.
         unsafe { code.memory.read(at, self.arena.end_of(at, &code.memory)) }
     }
@@ -288,21 +254,4 @@ fn leave(n: u64) -> Leave {
         5 => Leave::Stop,
         _ => Leave::Alone,
     }
-}
-
-/// The block's IR.
-pub fn build<I: Isa, M: GuestMemory<I>>(block: &Block<I, M>) -> trine_ir::Block {
-    let builder = Builder::<I>::new(block.mode);
-    let mut ended = false;
-    for op in &block.ops {
-        builder.begin(op.offset as i64, op.bytes, op.operands);
-        if I::body::<&Builder<I>>(op.row)(&builder, &op.operands).is_err() {
-            ended = true;
-            break;
-        }
-    }
-    if !ended {
-        builder.fall_through();
-    }
-    builder.finish()
 }

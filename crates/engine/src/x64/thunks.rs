@@ -97,9 +97,9 @@ impl Layout {
         /// Instructions completed when a helper is called.
         retired retired;
         /// The guest's MXCSR.
-        guest_mxcsr guest_mxcsr;
+        guest_fp_control guest_fp_control;
         /// Rust's MXCSR.
-        host_mxcsr host_mxcsr;
+        host_fp_control host_fp_control;
         /// All ones above a binary32.
         upper_ones upper_ones;
         /// Whether the guest's MXCSR is loaded.
@@ -114,8 +114,8 @@ impl Layout {
         calls_stale calls_stale;
     }
     /// The CPU's number for the flags of MXCSR in `r`.
-    pub fn flag_numbers(&self, r: u8) -> Mem {
-        mem2(RBP, r, self.frame + offset_of!(Frame, flag_numbers) as i32)
+    pub fn fp_flag_numbers(&self, r: u8) -> Mem {
+        mem2(RBP, r, self.frame + offset_of!(Frame, fp_flag_numbers) as i32)
     }
     /// An argument of a slow path or helper.
     pub fn arg(&self, n: usize) -> Mem {
@@ -267,8 +267,8 @@ pub fn indirect(a: &mut Asm, l: &Layout, go: impl Fn(&mut Asm, Mem)) -> [Hole; 2
 fn fp_out(a: &mut Asm, l: &Layout, for_good: bool) {
     a.cmp_mem_imm8(l.fp_live(), 0);
     let skip = a.jcc(Cc::Equal);
-    a.mxcsr(3, l.guest_mxcsr());
-    a.mxcsr(2, l.host_mxcsr());
+    a.mxcsr(3, l.guest_fp_control());
+    a.mxcsr(2, l.host_fp_control());
     if for_good {
         a.store_imm(false, l.fp_live(), 0);
     }
@@ -279,7 +279,7 @@ fn fp_out(a: &mut Asm, l: &Layout, for_good: bool) {
 fn fp_in(a: &mut Asm, l: &Layout) {
     a.cmp_mem_imm8(l.fp_live(), 0);
     let skip = a.jcc(Cc::Equal);
-    a.mxcsr(2, l.guest_mxcsr());
+    a.mxcsr(2, l.guest_fp_control());
     a.fix_here(skip);
 }
 

@@ -10,9 +10,9 @@ use trine_engine::block::{self, Op};
 use trine_engine::code::PART;
 use trine_engine::core::{Core, Frame, Time};
 use trine_engine::direct::{self, Pages};
+use trine_engine::host::{Code, Compile, Compiled, Compiler, GeneratedCode, Left};
 use trine_engine::interp::Interp;
 use trine_engine::memory::GuestMemory;
-use trine_engine::x64::{Code, Compiled, Compiler, Left};
 use trine_engine::{Direct, Paged};
 use trine_ir::replay::replay;
 use trine_ir::{Builder, Decoded, Hart, Isa, Leave, Trap, verify};
@@ -410,6 +410,6 @@ macro_rules! fields {
 
 /// The frame's fields that generated code uses, in their order.
 const FIELDS: &[(&str, usize)] = fields! {
-    count pc page stamp retired args guest_mxcsr host_mxcsr upper_ones fp_live flag_numbers functions thunks limit stack
+    count pc page stamp retired args guest_fp_control host_fp_control upper_ones fp_live fp_flag_numbers functions thunks limit stack
     stack_end calls_stale tables save save_fp spill
 };

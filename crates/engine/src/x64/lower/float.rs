@@ -70,10 +70,10 @@ where
     pub fn flags_value(&mut self) {
         self.need_fp();
         let d = self.def();
-        self.a.mxcsr(3, self.l.guest_mxcsr());
-        self.a.load(4, RAX, self.l.guest_mxcsr());
+        self.a.mxcsr(3, self.l.guest_fp_control());
+        self.a.load(4, RAX, self.l.guest_fp_control());
         self.a.alu_imm(Alu::And, false, RAX, 0x3f);
-        self.a.load(1, d, self.l.flag_numbers(RAX));
+        self.a.load(1, d, self.l.fp_flag_numbers(RAX));
         self.a.alu_mem(Alu::Or, true, d, self.l.slot(I::Fp::FLAGS));
     }
 
@@ -85,14 +85,14 @@ where
         let r = self.gpr(v);
         self.a.store(8, self.l.slot(I::Fp::FLAGS), r);
         self.need_fp();
-        self.a.mxcsr(3, self.l.guest_mxcsr());
-        self.a.load(4, RAX, self.l.guest_mxcsr());
+        self.a.mxcsr(3, self.l.guest_fp_control());
+        self.a.load(4, RAX, self.l.guest_fp_control());
         self.a.test_eax_imm(0x3f);
         let any = self.a.jcc(Cc::NotEqual);
         self.aside(&[any], |e| {
             e.a.alu_imm(Alu::And, false, RAX, !0x3f);
-            e.a.store(4, e.l.guest_mxcsr(), RAX);
-            e.a.mxcsr(2, e.l.guest_mxcsr());
+            e.a.store(4, e.l.guest_fp_control(), RAX);
+            e.a.mxcsr(2, e.l.guest_fp_control());
         });
     }
 
@@ -104,8 +104,8 @@ where
         let unordered = self.a.jcc(Cc::Parity);
         self.flag_to(cc, d);
         self.aside(&[unordered], |e| {
-            // A signaling NaN raised a flag.
-            e.a.mxcsr(2, e.l.guest_mxcsr());
+            // A signaling NaN was noted.
+            e.a.mxcsr(2, e.l.guest_fp_control());
             e.a.mov_imm(d, 0);
         });
     }
@@ -140,7 +140,7 @@ where
         self.a.cmp_mem_imm8(self.l.fp_live(), 0);
         let load = self.a.jcc(Cc::Equal);
         self.aside(&[load], |e| {
-            e.a.mxcsr(2, e.l.guest_mxcsr());
+            e.a.mxcsr(2, e.l.guest_fp_control());
             e.a.store_imm(false, e.l.fp_live(), 1);
         });
     }
