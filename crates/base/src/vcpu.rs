@@ -3,6 +3,37 @@
 use crate::{Mailbox, Stats, StopReason};
 use std::sync::Arc;
 
+/// An exception or interrupt about to be taken, in the CPU's own numbering.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Trap {
+    /// The cause: on RISC-V, the value of `mcause`; elsewhere a vector.
+    pub cause: u64,
+    /// A further value for the handler, where the CPU has one: an error code, a syndrome.
+    pub code: u32,
+    /// What the trap concerns, mostly an address: on RISC-V, the value of `mtval`.
+    pub value: u64,
+    /// The instruction completed, and the handler gets the program counter of the next one. Otherwise nothing
+    /// of it was done, and the handler gets its own program counter.
+    pub after: bool,
+}
+
+impl Trap {
+    /// A trap that prevents the instruction at which it is reported; interrupts, too.
+    pub const fn fault(cause: u64, value: u64) -> Trap {
+        Trap { cause, code: 0, value, after: false }
+    }
+
+    /// A trap that is reported after the instruction which raised it.
+    pub const fn after(cause: u64, value: u64) -> Trap {
+        Trap { after: true, ..Trap::fault(cause, value) }
+    }
+
+    /// The same trap with a code.
+    pub const fn with_code(self, code: u32) -> Trap {
+        Trap { code, ..self }
+    }
+}
+
 /// Why [`Vcpu::run`] returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -13,14 +44,10 @@ pub enum Exit {
         /// Clock time in nanoseconds at which the CPU's own timer will raise an interrupt, if it is armed.
         deadline: Option<u64>,
     },
-    /// The guest called the firmware, and the board itself is the firmware. The PC is where the CPU reports
-    /// this exception: on RISC-V the instruction that raised it.
-    Firmware {
-        /// The CPU's own cause number; on RISC-V the value for `mcause`.
-        cause: u64,
-        /// The CPU's own additional value; on RISC-V the value for `mtval`.
-        value: u64,
-    },
+    /// The guest raised an exception that the CPU does not handle: a call of the firmware where the board
+    /// itself is the firmware, or any exception of a program. The PC is where the CPU reports it: at the
+    /// instruction that raised it, or behind it ([`Trap::after`]).
+    Firmware(Trap),
     /// Another thread asked the vCPU to stop ([`Mailbox::PAUSE`]).
     Paused,
     /// A device stopped the machine.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use trine_base::{Bus, Clock, Exit, HostClock, Mailbox, Vcpu, Width};
+use trine_base::{Bus, Clock, Exit, HostClock, Mailbox, Trap, Vcpu, Width};
 use trine_conformance::bare::assemble;
 use trine_engine::{Engine, Tier, Time, Translations};
 use trine_isa_riscv::state::X;
@@ -68,7 +68,7 @@ fn harts(tier: Tier, ram: &Arc<Ram>, starts: [u64; 2]) -> ([Engine<Rv64>; 2], Ar
 }
 
 fn to_ecall(vcpu: &mut Engine<Rv64>) {
-    assert!(matches!(vcpu.run(u64::MAX), Exit::Firmware { cause: 9, .. }));
+    assert!(matches!(vcpu.run(u64::MAX), Exit::Firmware(Trap { cause: 9, .. })));
 }
 
 /// One hart writes all versions while the other one calls. Returns how many blocks were retired: none if the

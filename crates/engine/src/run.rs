@@ -233,7 +233,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
                 self.core.set_pc(handler);
                 None
             }
-            Err(Trap { cause, value, .. }) => Some(Exit::Firmware { cause, value }),
+            Err(trap) => Some(Exit::Firmware(trap)),
         }
     }
 

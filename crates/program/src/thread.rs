@@ -6,7 +6,7 @@ use crate::process::Process;
 use crate::signal::{self, Action, Actions, Inbox};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use trine_base::{Exit, Mailbox, Vcpu};
+use trine_base::{Exit, Mailbox, Trap, Vcpu};
 use trine_engine::{Direct, Engine, direct};
 use trine_gdb::Stop;
 use trine_linux::abi::{AltStack, CloneArgs, GuestAbi, Raised};
@@ -29,6 +29,8 @@ pub struct Thread<A: GuestAbi> {
     pub mask: u64,
     /// Its alternate signal stack.
     pub alternate: AltStack,
+    /// Its last exception that was not a system call, which signal frames may contain.
+    pub trap: Trap,
     /// The signals that came for it.
     pub inbox: Box<Inbox>,
     /// The step that gdb wants of it.
@@ -87,6 +89,7 @@ impl<A: GuestAbi> Thread<A> {
             clear_tid: 0,
             mask,
             alternate,
+            trap: Trap::default(),
             inbox,
             step: Step::No,
             watched,
@@ -127,13 +130,16 @@ impl<A: GuestAbi> Thread<A> {
             self.muster();
             self.deliver();
             match self.go() {
-                Exit::Firmware { cause, value } => match A::raised(cause, value, self.vcpu.pc()) {
+                Exit::Firmware(trap) => match A::raised(&trap, self.vcpu.pc()) {
                     Raised::Call => {
                         if self.call_begins() && self.system_call() {
                             return;
                         }
                     }
-                    raised => self.exception(raised),
+                    raised => {
+                        self.trap = trap;
+                        self.exception(raised);
+                    }
                 },
                 Exit::Paused | Exit::Budget => {}
                 Exit::Idle { .. } | Exit::Stopped(_) | Exit::Dead(_) => self.die(libc::SIGILL),

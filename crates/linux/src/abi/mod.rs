@@ -17,7 +17,7 @@ use crate::errno::Errno;
 use crate::table::{CALLS, Call};
 use trine_base::elf::Cpu;
 use trine_base::target::Target;
-use trine_base::{Vcpu, Words};
+use trine_base::{Trap, Vcpu, Words};
 use trine_engine::direct;
 use trine_ir::Isa;
 
@@ -172,9 +172,8 @@ pub trait GuestAbi: Isa {
     /// The configuration of a program's vCPU.
     fn config() -> Self::Config;
 
-    /// Interprets an exception in a program: the CPU's own cause and value, and the address of the
-    /// instruction.
-    fn raised(cause: u64, value: u64, pc: u64) -> Raised;
+    /// Interprets an exception in a program, reported at the address `pc`.
+    fn raised(trap: &Trap, pc: u64) -> Raised;
 
     /// Number and arguments of the system call at which the vCPU stands.
     fn call(vcpu: &impl Vcpu) -> (u64, [u64; 6]);
@@ -201,11 +200,12 @@ pub trait GuestAbi: Isa {
     /// The address of a signal frame whose end is at or below `top`.
     fn frame_at(top: u64) -> u64;
 
-    /// Writes a signal frame.
+    /// Writes a signal frame. `trap` is the last exception of the thread, which some CPUs' frames contain
+    /// whatever the signal is (`trapno` and `err` on x86-64).
     ///
     /// # Errors
     /// `EFAULT`.
-    fn write_frame(vcpu: &impl Vcpu, at: u64, was: &Interrupted) -> Result<(), Errno>;
+    fn write_frame(vcpu: &impl Vcpu, at: u64, was: &Interrupted, trap: &Trap) -> Result<(), Errno>;
 
     /// Jumps to a signal handler whose frame is at `frame`.
     fn enter_handler(vcpu: &mut impl Vcpu, frame: u64, handler: &Handler);

@@ -9,9 +9,9 @@ use crate::call::{Context, get, put};
 use crate::errno::Errno;
 use crate::structs;
 use crate::table::calls;
-use trine_base::Vcpu;
 use trine_base::elf::Cpu;
 use trine_base::target::{Feature, Place, Register, Target};
+use trine_base::{Trap, Vcpu};
 use trine_isa_riscv::extensions::{self, Told};
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_isa_riscv::{Config, Rv64, Start};
@@ -262,7 +262,7 @@ impl GuestAbi for Rv64 {
         Config { hart: 0, start: Start::User }
     }
 
-    fn raised(cause: u64, value: u64, pc: u64) -> Raised {
+    fn raised(&Trap { cause, value, .. }: &Trap, pc: u64) -> Raised {
         match cause {
             cause::CALL => Raised::Call,
             cause::BREAKPOINT => Raised::Breakpoint,
@@ -297,7 +297,7 @@ impl GuestAbi for Rv64 {
         top.wrapping_sub(Self::FRAME) & !15
     }
 
-    fn write_frame(vcpu: &impl Vcpu, at: u64, was: &Interrupted) -> Result<(), Errno> {
+    fn write_frame(vcpu: &impl Vcpu, at: u64, was: &Interrupted, _: &Trap) -> Result<(), Errno> {
         let &Interrupted { info, mask, stack } = was;
         let integer = integer(vcpu.pc(), |slot| vcpu.get(slot));
         let (float, fcsr) = float(|slot| vcpu.get(slot));
@@ -373,7 +373,7 @@ mod tests {
         let was = Interrupted { info: [7; 16], mask: 0xaa, stack: AltStack { size: 9, ..AltStack::NONE } };
         let frame = Rv64::frame_at(stack - 8);
         assert_eq!((frame % 16, frame + Rv64::FRAME <= stack - 8), (0, true));
-        Rv64::write_frame(&vcpu, frame, &was).expect("mapped");
+        Rv64::write_frame(&vcpu, frame, &was, &Trap::default()).expect("mapped");
         let handler = Handler { signal: 11, address: 0x2000, returns_to: 0x3000 };
         Rv64::enter_handler(&mut vcpu, frame, &handler);
         let arguments = [RA, SP, A0, A0 + 1, A0 + 2].map(|slot| vcpu.get(slot));

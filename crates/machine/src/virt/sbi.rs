@@ -5,7 +5,7 @@ use crate::End;
 use crate::firmware::{self, Firmware, Outcome};
 use crate::host::Console;
 use std::sync::Arc;
-use trine_base::{Mailbox, StateError, Vcpu};
+use trine_base::{Mailbox, StateError, Trap, Vcpu};
 use trine_isa_riscv::state::{STIMECMP, X};
 use trine_memory::Ram;
 
@@ -125,10 +125,10 @@ impl Firmware for Sbi {
         self.harts.load(state)
     }
 
-    fn call(&self, index: usize, vcpu: &mut dyn Vcpu, cause: u64, value: u64) -> Outcome {
-        match cause {
+    fn call(&self, index: usize, vcpu: &mut dyn Vcpu, trap: Trap) -> Outcome {
+        match trap.cause {
             CALL_FROM_S => self.serve(index, vcpu),
-            _ => firmware::unserved(vcpu, cause, value),
+            _ => firmware::unserved(vcpu, trap),
         }
     }
 }
