@@ -62,9 +62,9 @@ pub enum Exit {
 pub struct RegisterInfo {
     /// Name as in the manual.
     pub name: &'static str,
-    /// Index for [`Vcpu::get`] and [`Vcpu::set`].
+    /// Index for [`Vcpu::get`] and [`Vcpu::set`]; of a view, for [`Vcpu::view`] and [`Vcpu::set_view`].
     pub slot: u16,
-    /// Width in bits.
+    /// Width in bits: at most 64, or 128 of a view.
     pub bits: u8,
 }
 
@@ -94,6 +94,22 @@ pub trait Vcpu: Send {
 
     /// Writes a register by [`RegisterInfo::slot`].
     fn set(&mut self, slot: u16, value: u64);
+
+    /// Describes the registers of the manual that are not one slot each: computed from several slots, such as
+    /// a register of flags, or wider than a slot. Saved states do not contain them, as they contain the slots.
+    fn views(&self) -> &'static [RegisterInfo] {
+        &[]
+    }
+
+    /// Reads a register of [`Vcpu::views`], or one of [`Vcpu::registers`].
+    fn view(&self, number: u16) -> u128 {
+        self.get(number).into()
+    }
+
+    /// Writes a register of [`Vcpu::views`], or one of [`Vcpu::registers`].
+    fn set_view(&mut self, number: u16, value: u128) {
+        self.set(number, value as u64);
+    }
 
     /// The program counter, as the guest sees it.
     fn pc(&self) -> u64;

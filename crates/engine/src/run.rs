@@ -464,6 +464,24 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
         self.core.timer.set(I::deadline(&*self.core));
     }
 
+    fn views(&self) -> &'static [RegisterInfo] {
+        I::VIEWS
+    }
+
+    fn view(&self, number: u16) -> u128 {
+        match I::VIEWS.iter().any(|view| view.slot == number) {
+            true => I::view(number, &|slot| Vcpu::get(self, slot)),
+            false => Vcpu::get(self, number).into(),
+        }
+    }
+
+    fn set_view(&mut self, number: u16, value: u128) {
+        match I::VIEWS.iter().any(|view| view.slot == number) {
+            true => I::set_view(number, value, &mut |slot, value| Vcpu::set(self, slot, value)),
+            false => Vcpu::set(self, number, value as u64),
+        }
+    }
+
     fn pc(&self) -> u64 {
         self.core.pc()
     }

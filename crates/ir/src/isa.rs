@@ -320,6 +320,9 @@ pub trait Isa: Sized + Send + 'static {
     type Fp: FpRules;
     /// All architectural registers.
     const REGISTERS: &'static [RegisterInfo];
+    /// Registers that people and debuggers know and that are not one slot each: computed from several slots,
+    /// or wider than a slot. Their numbers are above all slots'.
+    const VIEWS: &'static [RegisterInfo] = &[];
     /// Slots that compiled code keeps in host registers from block to block: the most used general registers,
     /// the most used first. At most 7; slots that are read and written as integers.
     const PINNED: &'static [u16] = &[];
@@ -328,6 +331,16 @@ pub trait Isa: Sized + Send + 'static {
     const CODE_COHERENT: bool = false;
     /// Longest instruction in bytes; at most as many as [`Bytes`] holds.
     const MAX_BYTES: u64;
+
+    /// Computes a register of [`Isa::VIEWS`] of the slots.
+    fn view(number: u16, get: &dyn Fn(u16) -> u64) -> u128 {
+        get(number).into()
+    }
+
+    /// Writes the slots that a register of [`Isa::VIEWS`] is computed of.
+    fn set_view(number: u16, value: u128, set: &mut dyn FnMut(u16, u64)) {
+        set(number, value as u64);
+    }
 
     /// The state after reset.
     fn slots(config: &Self::Config) -> Self::Slots;
