@@ -1,6 +1,5 @@
-//! The floors of the house: a crate imports only from floors below its own. Development
-//! dependencies count, except where a crate's own tests use the crates of the same house that bind
-//! it to a real CPU (see `ALLOWED`).
+//! The floors: a crate imports only from floors below its own. Development dependencies count, too, except the
+//! pairs in `ALLOWED`.
 
 use serde_json::Value;
 use std::collections::BTreeMap;

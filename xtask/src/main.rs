@@ -37,7 +37,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Write the pages of docs/ that are made from tables.
+    /// Write the pages of docs/ that are generated from tables.
     Docs,
     /// Fetch the guests that tests boot.
     Guests,

@@ -87,7 +87,7 @@ fn code_races() -> Checked {
     Ok(())
 }
 
-/// Writes the pages that are made from tables.
+/// Writes the pages of docs/ that are generated from tables.
 pub fn docs() -> Checked {
     let page = tools::root().join("docs/system-calls.md");
     let words = ["run", "--quiet", "--package", "trine-linux", "--example", "page"];
@@ -95,8 +95,9 @@ pub fn docs() -> Checked {
     std::fs::write(&page, text).map_err(|e| format!("{}: {e}", page.display()))
 }
 
-/// Checks the fuzz targets, which are a workspace of their own: a change of a crate's interface breaks them unseen otherwise.
-/// Nothing is linked, so a machine without a C++ compiler, which libFuzzer is made by, can do it.
+/// Checks the fuzz targets, which are a workspace of their own: otherwise a change of a crate's interface
+/// breaks them unnoticed. Nothing is linked, so a host without a C++ compiler, which libFuzzer needs, can do
+/// it.
 fn fuzz_check() -> Checked {
     tool(
         Command::new(env!("CARGO"))

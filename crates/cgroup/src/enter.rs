@@ -12,23 +12,23 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Open descriptors by which a process moves itself into groups.
-pub struct Doors {
+pub struct EntryDescriptors {
     first: Vec<OwnedFd>,
     second: Option<OwnedFd>,
 }
 
 impl Manager {
-    /// Opens the descriptors for [`Doors::enter`]; they close on `exec`.
+    /// Opens the descriptors for [`EntryDescriptors::enter`]; they close on `exec`.
     ///
     /// # Errors
     /// The kernel refused.
-    pub fn doors(&self) -> Result<Doors> {
+    pub fn entry_descriptors(&self) -> Result<EntryDescriptors> {
         let open = |path: PathBuf| {
             file::open(&path, libc::O_WRONLY).map_err(|e| Error::file(&path, "opened", "", e))
         };
         let first = self.made().filter(|h| !h.is_second()).map(|h| open(h.dir.join("tasks")));
         let second = self.home().map(|home| open(home.join("cgroup.procs")));
-        Ok(Doors { first: first.collect::<Result<_>>()?, second: second.transpose()? })
+        Ok(EntryDescriptors { first: first.collect::<Result<_>>()?, second: second.transpose()? })
     }
 
     /// The cgroup v2 directory, for `CLONE_INTO_CGROUP`.
@@ -48,7 +48,7 @@ impl Manager {
     }
 
     /// Moves a process with all its threads into the groups. In cgroup v1 this waits for a grace period of
-    /// the kernel, up to 20 ms; [`Manager::doors`] does not.
+    /// the kernel, up to 20 ms; [`Manager::entry_descriptors`] does not.
     ///
     /// # Errors
     /// The kernel refused.
@@ -66,15 +66,15 @@ fn populated(dir: &Path) -> Option<PathBuf> {
     })
 }
 
-impl Doors {
+impl EntryDescriptors {
     /// The raw descriptors: those of cgroup v1, and that of cgroup v2.
     pub fn descriptors(&self) -> (Vec<RawFd>, Option<RawFd>) {
         (self.first.iter().map(AsRawFd::as_raw_fd).collect(), self.second.as_ref().map(AsRawFd::as_raw_fd))
     }
 
     /// Takes over descriptors that this process has inherited.
-    pub fn handed_down(first: Vec<OwnedFd>, second: Option<OwnedFd>) -> Doors {
-        Doors { first, second }
+    pub fn handed_down(first: Vec<OwnedFd>, second: Option<OwnedFd>) -> EntryDescriptors {
+        EntryDescriptors { first, second }
     }
 
     /// Moves the calling thread, which must be the only one of its process, into the groups. It moves into
@@ -86,6 +86,6 @@ impl Doors {
     /// The kernel refused.
     pub fn enter(&self, born_in_second: bool) -> io::Result<()> {
         let second = self.second.iter().filter(|_| !born_in_second);
-        self.first.iter().chain(second).try_for_each(|door| file::put(door, "0"))
+        self.first.iter().chain(second).try_for_each(|file| file::put(file, "0"))
     }
 }

@@ -25,7 +25,7 @@ mod trees;
 mod v1;
 mod v2;
 
-pub use enter::Doors;
+pub use enter::EntryDescriptors;
 pub use error::{Error, Result};
 pub use limits::{CPU, CPU_TIME, Groups, MEMORY, PIDS};
 pub use manager::{Below, Hierarchy, Manager};

@@ -46,11 +46,11 @@ fn offers(hierarchy: &trine_cgroup::Hierarchy, controller: &str) -> bool {
 impl Group {
     /// Starts a shell script in the group.
     fn run(&self, script: &str) -> Child {
-        let doors = self.0.doors().unwrap();
+        let entry_descriptors = self.0.entry_descriptors().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         // SAFETY: only writes to open descriptors.
-        unsafe { command.pre_exec(move || doors.enter(false)) };
+        unsafe { command.pre_exec(move || entry_descriptors.enter(false)) };
         command.spawn().unwrap()
     }
 
@@ -326,7 +326,7 @@ fn without(manager: &Manager, second: bool) -> Manager {
 #[test]
 fn a_process_is_born_inside() {
     let Some(group) = group("born", &[]) else { return };
-    let (Some(second), Ok(doors)) = (group.0.open_v2(), group.0.doors()) else {
+    let (Some(second), Ok(entry_descriptors)) = (group.0.open_v2(), group.0.entry_descriptors()) else {
         println!("skipped: this host has no cgroup v2");
         return;
     };
@@ -339,7 +339,7 @@ fn a_process_is_born_inside() {
     // SAFETY: the child makes system calls only.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &args, size_of_val(&args)) } as i32;
     if pid == 0 {
-        let code = i32::from(doors.enter(true).is_err());
+        let code = i32::from(entry_descriptors.enter(true).is_err());
         // SAFETY: system calls of the child.
         unsafe {
             libc::raise(libc::SIGSTOP);

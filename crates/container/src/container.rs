@@ -2,7 +2,7 @@
 
 use crate::channel::{Channel, Kind};
 use crate::error::{Context, Error, Result};
-use crate::state::{self, Directory, Record, START, State, Status};
+use crate::state::{self, ContainerState, Directory, Record, START, Status};
 use crate::{hooks, sys};
 use oci_spec::runtime::{LinuxResources, Spec};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -79,10 +79,10 @@ impl Container {
     }
 
     /// The container's state, as the command `state` shows it.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ContainerState {
         let status = self.status();
         let pid = if status == Status::Stopped { 0 } else { self.record.state.pid };
-        State { status, pid, ..self.record.state.clone() }
+        ContainerState { status, pid, ..self.record.state.clone() }
     }
 
     /// Starts its program.
@@ -265,7 +265,7 @@ impl Container {
         }
         self.directory.remove()?;
         if let Some(h) = config.as_ref().and_then(|c| c.hooks().as_ref()) {
-            let state = State { pid: 0, ..self.record.state };
+            let state = ContainerState { pid: 0, ..self.record.state };
             for error in hooks::run_all("poststop", h.poststop(), &state, Status::Stopped) {
                 eprintln!("trine: {error}");
             }
@@ -282,7 +282,7 @@ fn gone(error: std::io::Error) -> std::io::Result<()> {
 pub(crate) fn begun(
     channel: &mut Channel,
     config: &Spec,
-    state: &State,
+    state: &ContainerState,
     process: &OwnedFd,
     pid: i32,
 ) -> Result<()> {
@@ -306,7 +306,7 @@ pub(crate) fn begun(
 }
 
 /// Runs the last hooks of a start.
-pub(crate) fn started(config: &Spec, state: &State) -> Result<()> {
+pub(crate) fn started(config: &Spec, state: &ContainerState) -> Result<()> {
     match config.hooks() {
         Some(h) => hooks::run("poststart", h.poststart(), state, Status::Running),
         None => Ok(()),
@@ -315,14 +315,14 @@ pub(crate) fn started(config: &Spec, state: &State) -> Result<()> {
 
 /// Sends the descriptor for system call notifications to the listener (runtime-spec, "Container Process
 /// State").
-fn notified(config: &Spec, state: &State, listener: &OwnedFd, pid: i32) -> Result<()> {
+fn notified(config: &Spec, state: &ContainerState, listener: &OwnedFd, pid: i32) -> Result<()> {
     let profile = config.linux().as_ref().and_then(|l| l.seccomp().as_ref());
     let Some((profile, path)) = profile.and_then(|p| Some((p, p.listener_path().as_ref()?))) else {
         return Err(Error::refused("linux.seccomp.listenerPath is missing"));
     };
     let what = || format!("linux.seccomp.listenerPath {}", path.display());
     let status = if pid == state.pid { Status::Creating } else { Status::Running };
-    let state = State { status, ..state.clone() };
+    let state = ContainerState { status, ..state.clone() };
     let text = serde_json::json!({
         "ociVersion": state.oci_version,
         "fds": ["seccompFd"],

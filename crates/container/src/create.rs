@@ -11,7 +11,7 @@ use crate::rootfs::groups::Hierarchy;
 use crate::rootfs::layers::Layers;
 use crate::rootfs::{fuse, mounts};
 use crate::spec::{self, Bundle};
-use crate::state::{Directory, Record, State, Status, VERSION};
+use crate::state::{ContainerState, Directory, Record, Status, VERSION};
 use crate::{hooks, sys};
 use oci_spec::runtime::{Linux, Spec};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -28,7 +28,7 @@ pub struct Runtime {
 
 /// Options for creating a container.
 #[derive(Default)]
-pub struct Options {
+pub struct CreateOptions {
     /// Number of descriptors, from 3 on, that its program inherits from the caller.
     pub preserve: u32,
     /// Its standard input, output and error; `None` means the caller's own.
@@ -118,7 +118,7 @@ impl Runtime {
     ///
     /// # Errors
     /// The name is taken, or something cannot be created; nothing is left then.
-    pub fn create(&self, id: &str, bundle: &Bundle, options: Options) -> Result<Created> {
+    pub fn create(&self, id: &str, bundle: &Bundle, options: CreateOptions) -> Result<Created> {
         let directory = Directory::make(&self.root, id)?;
         let making = Making::begin(&directory, bundle, options);
         let created = making.and_then(|mut m| {
@@ -139,7 +139,7 @@ impl Runtime {
 struct Making<'a> {
     directory: &'a Directory,
     bundle: &'a Bundle,
-    options: Options,
+    options: CreateOptions,
     record: Record,
     launch: Launch,
     launched: Option<Launched>,
@@ -152,7 +152,7 @@ fn linux(spec: &Spec) -> Result<&Linux> {
 }
 
 impl<'a> Making<'a> {
-    fn begin(directory: &'a Directory, bundle: &'a Bundle, mut options: Options) -> Result<Making<'a>> {
+    fn begin(directory: &'a Directory, bundle: &'a Bundle, mut options: CreateOptions) -> Result<Making<'a>> {
         let spec = &bundle.spec;
         let linux = linux(spec)?;
         let namespaces = Namespaces::open(linux.namespaces().as_deref().unwrap_or_default())?;
@@ -165,7 +165,7 @@ impl<'a> Making<'a> {
                 "a user other than root needs a namespace of type user in linux.namespaces (`trine oci spec --rootless`)",
             ));
         }
-        let state = State {
+        let state = ContainerState {
             oci_version: VERSION.into(),
             id: directory.id().into(),
             status: Status::Creating,
@@ -209,7 +209,7 @@ impl<'a> Making<'a> {
         if let Some(resources) = linux(&self.bundle.spec)?.resources() {
             self.notes.extend(self.groups.apply(resources)?);
         }
-        self.launch.doors = Some(self.groups.doors()?);
+        self.launch.entry_descriptors = Some(self.groups.entry_descriptors()?);
         self.launch.group = self.groups.open_v2();
         Ok(())
     }

@@ -113,7 +113,7 @@ impl Container {
             ..Launch::default()
         };
         for left in (0..TRIES).rev() {
-            launch.doors = groups.map(|g| g.doors()).transpose()?;
+            launch.entry_descriptors = groups.map(|g| g.entry_descriptors()).transpose()?;
             match launch.go() {
                 // The container has just created groups below its own group, which then accepts no processes;
                 // its processes have moved to one of those.

@@ -2,7 +2,7 @@
 //! "POSIX-platform Hooks").
 
 use crate::error::{Context, Error, Result};
-use crate::state::{State, Status};
+use crate::state::{ContainerState, Status};
 use crate::sys;
 use oci_spec::runtime::Hook;
 use std::fs::File;
@@ -19,12 +19,12 @@ const SHOWN: u64 = 4096;
 ///
 /// # Errors
 /// A hook cannot be started, fails, or exceeds its time limit; later hooks do not run then.
-pub fn run(kind: &str, hooks: &Option<Vec<Hook>>, state: &State, status: Status) -> Result<()> {
+pub fn run(kind: &str, hooks: &Option<Vec<Hook>>, state: &ContainerState, status: Status) -> Result<()> {
     each(kind, hooks, state, status).find(Result::is_err).unwrap_or(Ok(()))
 }
 
 /// Runs all hooks in order, even if some fail; returns the failures.
-pub fn run_all(kind: &str, hooks: &Option<Vec<Hook>>, state: &State, status: Status) -> Vec<Error> {
+pub fn run_all(kind: &str, hooks: &Option<Vec<Hook>>, state: &ContainerState, status: Status) -> Vec<Error> {
     each(kind, hooks, state, status).filter_map(Result::err).collect()
 }
 
@@ -32,10 +32,10 @@ pub fn run_all(kind: &str, hooks: &Option<Vec<Hook>>, state: &State, status: Sta
 fn each(
     kind: &str,
     hooks: &Option<Vec<Hook>>,
-    state: &State,
+    state: &ContainerState,
     status: Status,
 ) -> impl Iterator<Item = Result<()>> {
-    let text = serde_json::to_vec(&State { status, ..state.clone() }).map_err(|e| e.to_string());
+    let text = serde_json::to_vec(&ContainerState { status, ..state.clone() }).map_err(|e| e.to_string());
     hooks.iter().flatten().map(move |hook| {
         let done = text.as_ref().map_err(Error::refused).and_then(|text| one(hook, text));
         done.map_err(|why| Error::refused(format!("{kind} hook {}: {why}", hook.path().display())))
@@ -108,8 +108,8 @@ mod tests {
         Some(vec![HookBuilder::default().path("/bin/sh").args(args).timeout(timeout).build().unwrap()])
     }
 
-    fn state() -> State {
-        State {
+    fn state() -> ContainerState {
+        ContainerState {
             oci_version: crate::state::VERSION.into(),
             id: "c".into(),
             status: Status::Creating,

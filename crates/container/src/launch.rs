@@ -16,7 +16,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use trine_base::passed_fds;
-use trine_cgroup::Doors;
+use trine_cgroup::EntryDescriptors;
 
 /// Name of the hidden verb that the new process executes. It is followed by the numbers of two descriptors:
 /// its channel, and its own executable.
@@ -29,7 +29,7 @@ struct Handed {
     new: i32,
     time_offsets: String,
     group: Option<RawFd>,
-    doors: Option<(Vec<RawFd>, Option<RawFd>)>,
+    entry_descriptors: Option<(Vec<RawFd>, Option<RawFd>)>,
     stdio: [Option<RawFd>; 3],
     preserve: u32,
 }
@@ -48,7 +48,7 @@ pub struct Launch {
     /// A cgroup v2 directory in which the process is created.
     pub group: Option<OwnedFd>,
     /// The control groups that the process enters.
-    pub doors: Option<Doors>,
+    pub entry_descriptors: Option<EntryDescriptors>,
     /// Its standard input, output and error; `None` means the caller's own.
     pub stdio: [Option<OwnedFd>; 3],
     /// Number of descriptors, from 3 on, that the container's program inherits from the caller.
@@ -163,13 +163,13 @@ impl Launch {
             new: self.new,
             time_offsets: self.time_offsets.clone(),
             group: number(&self.group),
-            doors: self.doors.as_ref().map(Doors::descriptors),
+            entry_descriptors: self.entry_descriptors.as_ref().map(EntryDescriptors::descriptors),
             stdio: [number(a), number(b), number(c)],
             preserve: self.preserve,
         };
-        let doors = handed.doors.iter().flat_map(|d| d.0.iter().copied().chain(d.1));
+        let entry_descriptors = handed.entry_descriptors.iter().flat_map(|d| d.0.iter().copied().chain(d.1));
         let others = handed.stdio.into_iter().flatten().chain(handed.group);
-        let keep = handed.joins.iter().map(|j| j.0).chain(doors).chain(others).collect();
+        let keep = handed.joins.iter().map(|j| j.0).chain(entry_descriptors).chain(others).collect();
         let text = serde_json::to_string(&handed).map_err(Error::refused)?;
         Ok(Some((CString::new(text).map_err(Error::refused)?, keep)))
     }
@@ -276,9 +276,9 @@ pub(crate) fn join(channel: &OwnedFd, trine: OwnedFd, rest: &str) -> Option<std:
     let handed: Handed = serde_json::from_str(rest).ok()?;
     let own = |fd: Option<RawFd>| fd.map(|fd| sys::adopt(fd).ok());
     let all = |list: Vec<RawFd>| list.into_iter().map(|fd| sys::adopt(fd).ok()).collect::<Option<Vec<_>>>();
-    let doors = match handed.doors {
+    let entry_descriptors = match handed.entry_descriptors {
         Some((first, second)) => {
-            Some(Doors::handed_down(all(first)?, own(second).map_or(Some(None), |d| d.map(Some))?))
+            Some(EntryDescriptors::handed_down(all(first)?, own(second).map_or(Some(None), |d| d.map(Some))?))
         }
         None => None,
     };
@@ -289,7 +289,7 @@ pub(crate) fn join(channel: &OwnedFd, trine: OwnedFd, rest: &str) -> Option<std:
         new: handed.new,
         time_offsets: handed.time_offsets,
         group: own(handed.group).flatten(),
-        doors,
+        entry_descriptors,
         stdio: [a, b, c],
         preserve: handed.preserve,
         ..Launch::default()
@@ -375,8 +375,8 @@ impl Child<'_> {
     }
 
     fn enter_groups(&self) -> Step<()> {
-        let Some(doors) = &self.launch.doors else { return Ok(()) };
-        let entered = doors.enter(self.launch.group.is_some());
+        let Some(entry_descriptors) = &self.launch.entry_descriptors else { return Ok(()) };
+        let entered = entry_descriptors.enter(self.launch.group.is_some());
         entered.map_err(|e| (b'd', e.raw_os_error().unwrap_or(libc::EIO)))
     }
 

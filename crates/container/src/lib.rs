@@ -23,9 +23,9 @@ pub mod state;
 pub mod sys;
 
 pub use container::Container;
-pub use create::{Created, Options, Runtime};
+pub use create::{CreateOptions, Created, Runtime};
 pub use error::{Error, Result};
 pub use exec::{Executed, Execution};
 pub use spec::Bundle;
-pub use state::{Record, State, Status};
+pub use state::{ContainerState, Record, Status};
 pub use trine_cgroup::Below;

@@ -2,7 +2,7 @@
 
 use crate::rootfs::groups::Hierarchy;
 use crate::rootfs::layers::Layers;
-use crate::state::State;
+use crate::state::ContainerState;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct Plan {
     /// The configuration; for [`Task::Exec`] its process is the new one.
     pub spec: Spec,
     /// The container's state, as hooks receive it.
-    pub state: State,
+    pub state: ContainerState,
     /// The root, a directory of the host.
     pub rootfs: PathBuf,
     /// The layers that are mounted over it.

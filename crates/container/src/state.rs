@@ -23,7 +23,7 @@ pub const START: &str = "start";
 /// The container's state, as hooks and the command `state` receive it (runtime-spec, "State").
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct State {
+pub struct ContainerState {
     /// Version of the specification.
     pub oci_version: String,
     /// Its name.
@@ -76,7 +76,7 @@ impl std::fmt::Display for Status {
 pub struct Record {
     /// Its state; the status is that at the time of writing.
     #[serde(flatten)]
-    pub state: State,
+    pub state: ContainerState,
     /// When its first process started, in ticks since the host booted (proc_pid_stat(5), field 22): a process
     /// ID that is reused belongs to another process.
     pub started: u64,
@@ -252,7 +252,7 @@ mod tests {
         let root = std::env::temp_dir().join(format!("trine-state-{}", std::process::id()));
         let directory = Directory::make(&root, "c").unwrap();
         assert!(matches!(Directory::make(&root, "c"), Err(Error::Exists(_))));
-        let state = State {
+        let state = ContainerState {
             oci_version: VERSION.into(),
             id: "c".into(),
             status: Status::Created,

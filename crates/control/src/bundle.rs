@@ -45,7 +45,7 @@ pub fn make(
     dir: &Path,
     id: &str,
     image: &Image,
-    options: &image::Options,
+    options: &image::ImageOptions,
     progress: &dyn Progress,
 ) -> Result<record::Bundle, ControlError> {
     let store = Store::open()?;
@@ -65,7 +65,7 @@ fn fill(
     dir: &Path,
     store: &Store,
     image: &Image,
-    options: &image::Options,
+    options: &image::ImageOptions,
     progress: &dyn Progress,
 ) -> Result<(), ControlError> {
     let unpacked = store.layers(image, progress)?;
@@ -80,8 +80,11 @@ fn fill(
     }
     let layers =
         Layers { lower: unpacked.lower, upper: at("upper"), work: at("work"), fuse: unpacked.fuse_only };
-    let options =
-        image::Options { volumes: volumes(dir, options)?, network: Some(at(NETWORK)), ..options.clone() };
+    let options = image::ImageOptions {
+        volumes: volumes(dir, options)?,
+        network: Some(at(NETWORK)),
+        ..options.clone()
+    };
     let read = |path: &str| read(&layers.lower, path);
     let given = Given { root: "rootfs".into(), read: &read, maps: maps() };
     let spec = image::configuration(image.config(), &options, &given).map_err(ControlError::Refused)?;
@@ -169,7 +172,7 @@ fn named(name: &str) -> Result<PathBuf, ControlError> {
 }
 
 /// The volumes of the options as directories of the host; those that Trine keeps are created if missing.
-fn volumes(dir: &Path, options: &image::Options) -> Result<Vec<image::volume::Volume>, ControlError> {
+fn volumes(dir: &Path, options: &image::ImageOptions) -> Result<Vec<image::volume::Volume>, ControlError> {
     let mut made = options.volumes.clone();
     for (i, volume) in made.iter_mut().enumerate() {
         let kept = match &volume.from {

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use trine_container::image::{self, Given};
 use trine_image::newc::{FILE_MOST, Head, Writer};
-use trine_machine::virt::guest_init::{LOADER, PLACE, Process, loader, module_place};
+use trine_machine::virt::guest_init::{GuestCommand, LOADER, PLACE, loader, module_place};
 use trine_oci::layer::{Found, merged};
 use trine_oci::userns::Identity;
 use trine_oci::{Image, Layers, Progress, Store, Working};
@@ -159,7 +159,11 @@ impl Root {
     ///
     /// # Errors
     /// Fails where the image has no command and none is given, or has no such user.
-    pub fn process(&self, image: &Image, options: &image::Options) -> Result<Process, ControlError> {
+    pub fn process(
+        &self,
+        image: &Image,
+        options: &image::ImageOptions,
+    ) -> Result<GuestCommand, ControlError> {
         let read = |path: &str| read(&self.layers.lower, path);
         let given = Given { root: PathBuf::new(), read: &read, maps: None };
         let made = image::configuration(image.config(), options, &given).map_err(ControlError::Refused)?;
@@ -173,7 +177,7 @@ impl Root {
         }
         let [args, env] = all;
         let user = process.user();
-        Ok(Process {
+        Ok(GuestCommand {
             args,
             env,
             cwd: process.cwd().as_os_str().as_bytes().to_vec(),

@@ -248,7 +248,7 @@ pub struct Bundle {
 /// The options with which a guest was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Options {
+pub struct GuestOptions {
     /// Whether it has a terminal of its own.
     pub tty: bool,
     /// Whether its standard input stays open while nobody is attached.
@@ -317,7 +317,7 @@ impl Joined {
 /// The current state of a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct State {
+pub struct GuestState {
     /// The state of its lifecycle.
     pub status: Status,
     /// Process ID of its first process.
@@ -386,9 +386,9 @@ pub struct Record {
     /// When it was created.
     pub created: Time,
     /// The options with which it was created.
-    pub options: Options,
+    pub options: GuestOptions,
     /// Its current state.
-    pub state: State,
+    pub state: GuestState,
     /// Information about its monitor, for cleaning up.
     pub traces: Traces,
 }
@@ -447,8 +447,8 @@ pub(crate) mod tests {
             cwd: "/".into(),
             env: vec!["A=1".into()],
             created: Time::now(),
-            options: Options::default(),
-            state: State::default(),
+            options: GuestOptions::default(),
+            state: GuestState::default(),
             traces: Traces::default(),
         }
     }

@@ -68,14 +68,14 @@ pub fn refused() -> Refused {
 /// it.
 pub const END: u64 = 1 << 38;
 
-/// The same, or 0 while nobody has said that below it lies nothing of this process.
+/// The same, or 0 until [`claim_addresses`] was called.
 static REACHABLE: AtomicU64 = AtomicU64::new(0);
 
 /// Gives the addresses below [`END`] to programs. Before that, every access to a program's memory is refused.
 ///
 /// # Safety
-/// No object of this process lies below [`END`], now or later: neither its executable, heap and stacks nor what it maps for
-/// itself. Memory there is changed by guests, at any address and at any time.
+/// No object of this process is below [`END`], now or later: neither its executable, heap and stacks nor its
+/// own mappings. Memory there is changed by guests, at any address and at any time.
 pub unsafe fn claim_addresses() {
     REACHABLE.store(END, Ordering::Relaxed);
 }
@@ -93,14 +93,14 @@ fn reachable(at: u64, bytes: u64) -> bool {
     ok
 }
 
-/// Loads from a program's memory; `None` where the host refuses ([`refused`] says why).
+/// Loads from a program's memory; `None` if the host refuses ([`refused`] tells why).
 #[inline]
 pub fn load(at: u64, width: Width) -> Option<u64> {
     // SAFETY: what is reachable is the program's own.
     if reachable(at, width.bytes()) { unsafe { Host::load(at, width) } } else { None }
 }
 
-/// Stores to a program's memory; `None` where the host refuses.
+/// Stores to a program's memory; `None` if the host refuses.
 #[inline]
 pub fn store(at: u64, width: Width, value: u64) -> Option<()> {
     // SAFETY: as in `load`.

@@ -3,7 +3,7 @@
 
 use crate::core::Core;
 use crate::memory::GuestMemory;
-use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
+use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign, VFp};
 use trine_softfloat::{self as sf, Env, F32, F64, Format, IntKind};
 
 /// Executes `op`; the flags go to the CPU's slot.
@@ -18,6 +18,16 @@ pub fn soft<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, op: Fp, rounding: Roun
         I::Fp::harvest(core.slots.as_ref(), mxcsr_flags(env.flags));
     }
     result
+}
+
+/// Executes `op` lane by lane, as [`soft`] does one.
+pub fn soft_vector<I: Isa, M: GuestMemory<I>>(
+    core: &Core<I, M>,
+    op: VFp,
+    rounding: Rounding,
+    args: [u128; 2],
+) -> u128 {
+    op.perform(args, |lanes| soft(core, op.op, rounding, lanes))
 }
 
 /// Flags in MXCSR's format.

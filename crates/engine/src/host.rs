@@ -1,4 +1,4 @@
-//! What a back end for a CPU of hosts is: [`BackEnd`] and the traits of its parts.
+//! The interface of a back end for a host CPU: [`BackEnd`] and the traits of its parts.
 //!
 //! All of Trine but the module behind [`Host`] is the same on every host, and names nothing of it. A back end for another
 //! host, such as AArch64, is a type that implements [`BackEnd`] and [`GuestAccess`], with types for generated code
@@ -16,7 +16,7 @@ pub type Host = crate::x64::X64;
 
 /// Its generated code.
 pub type Code = <Host as BackEnd>::Code;
-/// What makes it.
+/// Its compiler.
 pub type Compiler<I, M> = <Host as BackEnd>::Compiler<I, M>;
 /// Its tables.
 pub type Tables = <Host as BackEnd>::Tables;
@@ -27,24 +27,24 @@ pub trait BackEnd: GuestAccess {
     const THUNKS: usize;
     /// Host registers of one class, general or vector: slow paths save them in the frame.
     const REGISTERS: usize;
-    /// What generated code does not say itself; read by every thread that runs it, also in a signal handler.
+    /// Data about generated code; read by every thread that runs it, even in a signal handler.
     type Tables;
     /// Generated code.
     type Code: GeneratedCode;
-    /// What makes code of blocks.
+    /// The compiler of blocks.
     type Compiler<I: Isa, M: GuestMemory<I>>: Compile<I, M, Code = Self::Code>;
 
-    /// The host refused an access by the instruction at `at` in generated code that the vCPU with this frame runs: where
-    /// control goes. `None` where no access of a guest's is there. For signal handlers.
+    /// Where to continue after the host refused an access by the instruction at `at` in generated code that
+    /// the vCPU with this frame runs. `None` if that is no access of a guest. For signal handlers.
     fn refused_in_code(tables: &Self::Tables, frame: &Frame, at: usize) -> Option<usize>;
 }
 
-/// Why generated code came back.
+/// How generated code left.
 #[derive(Clone, Copy, Debug)]
 pub enum Left {
-    /// Go on at the PC.
+    /// Continue at the PC.
     Go,
-    /// The interpreter is to execute the instruction at the PC.
+    /// The interpreter must execute the instruction at the PC.
     Again,
     /// The direct jump with this number was taken while it was cold.
     Link(u32),
@@ -57,33 +57,33 @@ pub enum Left {
     },
 }
 
-/// What became of a block.
+/// The result of compiling a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Compiled {
     /// It has code of this many bytes.
     Done(usize),
-    /// It needs more room for values than there is; it stays with the interpreter.
+    /// It needs more spill words than there are; it stays with the interpreter.
     TooComplex,
     /// The memory for code is full.
     Full,
 }
 
-/// Generated code, its tables and the way into it. Any number of threads run it, and read it without a lock.
+/// Generated code, its tables and the entry to it. Any number of threads run it, and read it without a lock.
 pub trait GeneratedCode: Sized + Send + Sync {
-    /// Memory for code of the CPU `I` in parts of `part` bytes, with the way into it.
+    /// Memory for code of the CPU `I` in parts of `part` bytes, with the entry to it.
     ///
     /// # Errors
-    /// Why the host cannot run compiled code.
+    /// The reason why the host cannot run compiled code.
     fn new<I: Isa, M: GuestMemory<I>>(part: usize) -> Result<Self, String>;
 
-    /// Tells a vCPU where thunks and tables are. It must not run code of another `Code` afterwards, and this one must
-    /// outlive it.
+    /// Tells a vCPU the addresses of thunks and tables. The vCPU must not run code of another value afterwards, and this
+    /// one must outlive it.
     fn adopt<I: Isa, M: GuestMemory<I>>(&self, core: &Core<I, M>);
 
     /// Host address for entries of the jump cache whose block has no code.
     fn miss(&self) -> usize;
 
-    /// Address and bytes of the code that is there from the start.
+    /// Address and bytes of the thunks.
     fn thunks(&self) -> (usize, usize);
 
     /// Whether code at this address is in a part.
@@ -104,10 +104,10 @@ pub trait Compile<I: Isa, M: GuestMemory<I>>: Default + Send {
     /// The code.
     type Code;
 
-    /// Compiles a block into the part that is being filled, and tells it where its code is.
+    /// Compiles a block into the part that is being filled, and sets the block's code address.
     fn compile(&mut self, code: &Self::Code, block: &Block<I, M>) -> Compiled;
 
-    /// Goes on with the next part of code memory. False where it is not empty, or there is no memory for its tables.
+    /// Continues with the next part of code memory. False if it is not empty, or there is no memory for its tables.
     fn advance(&mut self, code: &Self::Code) -> bool;
 
     /// The part that must be emptied next, if it is not empty.
@@ -116,7 +116,7 @@ pub trait Compile<I: Isa, M: GuestMemory<I>>: Default + Send {
     /// Makes the direct jump with this number lead to a block.
     fn link(&mut self, code: &Self::Code, number: u32, to: &Block<I, M>);
 
-    /// Nothing leads to the retired block's code any more but what runs already.
+    /// Unlinks a retired block's code: only threads that run it already continue in it.
     fn unlink(&mut self, code: &Self::Code, block: &Block<I, M>);
 
     /// Empties a part.
@@ -125,10 +125,10 @@ pub trait Compile<I: Isa, M: GuestMemory<I>>: Default + Send {
     /// No block has code in it, and nobody runs any.
     unsafe fn clear(&mut self, code: &Self::Code, part: usize);
 
-    /// Before a fork: all code, by pieces with their addresses. The child's mappings would be shared with its parent.
+    /// Before a fork: copies all code, in pieces with their addresses. The child would share its parent's mappings.
     fn copy(&self, code: &Self::Code) -> Vec<(usize, Vec<u8>)>;
 
-    /// The bytes of code from `at` to the end of what was made last in its part.
+    /// The bytes of code from `at` to the end of the code in its part.
     fn bytes(&self, code: &Self::Code, at: usize) -> Vec<u8>;
 }
 

@@ -7,7 +7,7 @@ use crate::memory::GuestMemory;
 use crate::paged::Paged;
 use trine_ir::{
     Access, Bin, Carry, Cmp, Flow, Fp, FpRules, Hart, Helper, Hints, Isa, Lane, Leave, MemOp, Res, Rmw,
-    Rounding, Sem, Signed, Trap, Un, Vop, eval, vector,
+    Rounding, Sem, Signed, Trap, Un, VFp, Vop, eval, vector,
 };
 
 /// One instruction being executed. The pointers are valid while its body runs: see
@@ -158,6 +158,9 @@ impl<I: Isa, M: GuestMemory<I>> Sem for Interp<I, M> {
     }
     fn vector(self, op: Vop, args: [u128; 3]) -> u128 {
         vector::eval(op, args)
+    }
+    fn vector_fp(self, op: VFp, rounding: Rounding, args: [u128; 2]) -> u128 {
+        fp::soft_vector(self.core(), op, rounding, args)
     }
     fn to_vec(self, value: u64) -> u128 {
         value.into()

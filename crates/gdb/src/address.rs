@@ -71,7 +71,7 @@ enum Listener {
 }
 
 /// A listening socket for gdb. It is closed when gdb has connected, or when this is dropped.
-pub struct Door {
+pub struct GdbListener {
     listener: Listener,
     address: Address,
 }
@@ -107,9 +107,9 @@ fn clear(path: &Path) {
     }
 }
 
-impl Door {
+impl GdbListener {
     /// Listens at `address`; only this user may connect to a Unix socket.
-    pub fn open(address: &Address) -> Result<Door> {
+    pub fn open(address: &Address) -> Result<GdbListener> {
         let (listener, address) = match address {
             Address::Tcp(a) => {
                 let listener = TcpListener::bind(a)?;
@@ -124,7 +124,7 @@ impl Door {
                 (Listener::Unix(UnixListener::from(aside(listener.into()))), Address::Unix(path))
             }
         };
-        Ok(Door { listener, address })
+        Ok(GdbListener { listener, address })
     }
 
     /// Its address: with the actual port if port 0 was requested, and an absolute path.
@@ -152,7 +152,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for GdbListener {
     fn drop(&mut self) {
         if let Address::Unix(path) = &self.address {
             drop(std::fs::remove_file(path));
@@ -223,34 +223,34 @@ mod tests {
 
     #[test]
     fn a_unix_door_is_private_and_leaves_nothing() {
-        let path = std::env::temp_dir().join(format!("trine-door-{}", std::process::id()));
-        let door = Door::open(&Address::Unix(path.clone())).expect("a door");
+        let path = std::env::temp_dir().join(format!("trine-listener-{}", std::process::id()));
+        let listener = GdbListener::open(&Address::Unix(path.clone())).expect("a listener");
         assert_eq!(path.metadata().expect("a socket").permissions().mode() & 0o777, 0o600);
-        assert!(Door::open(&Address::Unix(path.clone())).is_err(), "the place is taken");
+        assert!(GdbListener::open(&Address::Unix(path.clone())).is_err(), "the place is taken");
         let there = path.clone();
         let client = std::thread::spawn(move || {
             let mut client = UnixStream::connect(there).expect("connected");
             client.write_all(b"?").expect("sent");
         });
         let mut byte = [0];
-        (&mut &door.wait().expect("somebody came")).read_exact(&mut byte).expect("read");
+        (&mut &listener.wait().expect("somebody came")).read_exact(&mut byte).expect("read");
         client.join().expect("joined");
         assert_eq!(byte, *b"?");
         assert!(!path.exists());
         // A socket whose owner was killed.
         drop(UnixListener::bind(&path).expect("bound"));
-        drop(Door::open(&Address::Unix(path.clone())).expect("a door in its place"));
+        drop(GdbListener::open(&Address::Unix(path.clone())).expect("a listener in its place"));
         assert!(!path.exists());
         // A file that is not a socket is kept.
         std::fs::write(&path, "text").expect("written");
-        assert!(Door::open(&Address::Unix(path.clone())).is_err());
+        assert!(GdbListener::open(&Address::Unix(path.clone())).is_err());
         assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), Some("text"));
         std::fs::remove_file(&path).expect("removed");
     }
 
     #[test]
     fn port_0_is_some_port() {
-        let door = Door::open(&":0".parse().expect("an address")).expect("a door");
-        assert!(matches!(door.address(), Address::Tcp(a) if a.port() != 0 && a.ip().is_loopback()));
+        let listener = GdbListener::open(&":0".parse().expect("an address")).expect("a listener");
+        assert!(matches!(listener.address(), Address::Tcp(a) if a.port() != 0 && a.ip().is_loopback()));
     }
 }

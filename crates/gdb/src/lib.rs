@@ -14,7 +14,7 @@ pub mod server;
 pub mod signals;
 mod target;
 
-pub use address::{Address, Door};
+pub use address::{Address, GdbListener};
 pub use layout::Layout;
 pub use server::{Bell, serve};
 

@@ -8,6 +8,7 @@ use crate::memop::{Hints, MemOp};
 use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, Rmw, Round, Rounding, Signed, Un};
 use crate::sem::{Res, Sem};
 use crate::vector::{Lane, Vop};
+use crate::vector_fp::VFp;
 use crate::verify::{bits_of, reads_low_bits};
 use std::cell::{Cell, RefCell};
 
@@ -382,6 +383,10 @@ impl<I: Isa> Sem for &Builder<I> {
     fn vector(self, op: Vop, args: [Val; 3]) -> Val {
         let last = args[op.operands() - 1];
         self.emit(Inst::Vec(op, std::array::from_fn(|n| if n < op.operands() { args[n] } else { last })))
+    }
+
+    fn vector_fp(self, op: VFp, rounding: Rounding, [a, b]: [Val; 2]) -> Val {
+        self.emit(Inst::VFp(op, rounding, [a, if op.operands() == 2 { b } else { a }]))
     }
 
     fn to_vec(self, value: Val) -> Val {

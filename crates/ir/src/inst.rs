@@ -9,6 +9,7 @@ use crate::isa::Helper;
 use crate::memop::{Hints, MemOp};
 use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fp, Rmw, Rounding, Signed, Un};
 use crate::vector::{Lane, Vop};
+use crate::vector_fp::VFp;
 
 /// The value made by the instruction with this index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -42,6 +43,8 @@ pub enum Inst {
     SetV(u16, Val),
     /// An operation of vectors; if it has fewer than three operands, the last one is repeated.
     Vec(Vop, [Val; 3]),
+    /// Floating point in lanes; an operation of one vector has it twice.
+    VFp(VFp, Rounding, [Val; 2]),
     /// An integer in the lower half of a vector, zeros above.
     ToVec(Val),
     /// A lane's number, the vector, and the integer whose low bits the lane becomes.
@@ -144,9 +147,12 @@ impl Inst {
             | Inst::Jump(..)
             | Inst::Raise(..) => None,
             Inst::GetF(_) | Inst::SelectF(..) => Some(Class::Float),
-            Inst::GetV(_) | Inst::Vec(..) | Inst::ToVec(_) | Inst::VInsert(..) | Inst::LoadV(..) => {
-                Some(Class::Vec)
-            }
+            Inst::GetV(_)
+            | Inst::Vec(..)
+            | Inst::VFp(..)
+            | Inst::ToVec(_)
+            | Inst::VInsert(..)
+            | Inst::LoadV(..) => Some(Class::Vec),
             Inst::Fp(op, ..) => Some(match op {
                 Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) | Fp::ToInt(..) | Fp::ToBits(_) => Class::Int,
                 _ => Class::Float,
@@ -229,6 +235,7 @@ impl Inst {
                 f(b);
             }
             Inst::Vec(op, args) => args[..op.operands()].iter().for_each(|&a| f(a)),
+            Inst::VFp(op, _, args) => args[..op.operands()].iter().for_each(|&a| f(a)),
             Inst::Fp(op, _, args) => args[..Inst::fp_operands(op)].iter().for_each(|&a| f(a)),
             Inst::Carry(_, _, args) | Inst::DivWide(_, args) | Inst::Call(_, args) => {
                 args.iter().for_each(|&a| f(a))

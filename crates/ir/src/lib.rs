@@ -6,7 +6,7 @@
 //! * [`fp`]: a CPU's floating-point environment.
 //! * [`memop`]: how memory is accessed.
 //! * [`op`]: the operations, and [`eval`]: their meaning on plain numbers.
-//! * [`vector`]: operations of vectors, and their meaning.
+//! * [`vector`]: operations of vectors, and their meaning; [`vector_fp`]: those of numbers in their lanes.
 //! * [`inst`], [`builder`], [`verify`], [`text`]: the IR, what emits it, checks it, prints it; [`parse`] reads it again.
 //! * [`replay`]: a block of IR performed by an engine, for tests.
 
@@ -25,6 +25,7 @@ pub mod rows;
 pub mod sem;
 pub mod text;
 pub mod vector;
+pub mod vector_fp;
 pub mod verify;
 
 pub use builder::Builder;
@@ -39,3 +40,4 @@ pub use op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding,
 pub use rows::{Operands, Row, RowInfo};
 pub use sem::{Float, Int, Res, Sem, V};
 pub use vector::{Lane, VBin, VShift, Vop};
+pub use vector_fp::{Lanes, VFp};

@@ -2,6 +2,7 @@
 
 use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
 use crate::vector::{Lane, VBin, VShift, Vop};
+use crate::vector_fp::{Lanes, VFp};
 use std::fmt::Debug;
 
 /// An operation with a name.
@@ -108,6 +109,21 @@ impl Named for Vop {
             Vop::Align(n) => format!("valign.{n}"),
             Vop::Blend => "vblend".into(),
         }
+    }
+}
+
+impl Named for VFp {
+    fn each(f: &mut dyn FnMut(Self)) {
+        Fp::each(&mut |op| {
+            let both = [Lanes::All, Lanes::First].map(|lanes| VFp { op, lanes });
+            both.into_iter().filter(|op| op.exists()).for_each(&mut *f);
+        });
+    }
+
+    /// `v`, the name of the operation of numbers, and `.first` where only the lowest lane has it: `vfadd.d.first`.
+    fn name(self) -> String {
+        let lanes = if self.lanes == Lanes::First { ".first" } else { "" };
+        format!("v{}{lanes}", self.op.name())
     }
 }
 

@@ -273,6 +273,14 @@ impl<'a> Line<'a> {
         if let Some(op) = crate::op::Fp::from_name(word) {
             return self.fp(op).map(Some);
         }
+        if word.starts_with("vf")
+            && let Some(op) = crate::vector_fp::VFp::from_name(word)
+        {
+            let rounding = self.rounding()?;
+            let first = self.next_value()?;
+            let second = if op.operands() == 2 { self.next_value()? } else { first };
+            return Ok(Some(Inst::VFp(op, rounding, [first, second])));
+        }
         if word.starts_with('v')
             && let Some(op) = Vop::from_name(word)
         {
@@ -362,10 +370,14 @@ impl<'a> Line<'a> {
         }))
     }
 
-    fn fp(&mut self, op: crate::op::Fp) -> Part<Inst> {
+    fn rounding(&mut self) -> Part<crate::op::Rounding> {
         let name = self.word();
         let rounding = crate::op::Rounding::from_name(name);
-        let rounding = rounding.ok_or_else(|| format!("unknown rounding direction `{name}`"))?;
+        rounding.ok_or_else(|| format!("unknown rounding direction `{name}`"))
+    }
+
+    fn fp(&mut self, op: crate::op::Fp) -> Part<Inst> {
+        let rounding = self.rounding()?;
         let mut args = [Val(0); 3];
         for i in 0..3 {
             // An operation with fewer operands repeats the last one.

@@ -102,6 +102,7 @@ impl<S: Sem> Replay<'_, S> {
         let made = match inst {
             Inst::GetV(slot) => Some(s.get_vec(slot)),
             Inst::Vec(op, args) => Some(s.vector(op, args.map(|v| self.vec(v)))),
+            Inst::VFp(op, rounding, args) => Some(s.vector_fp(op, rounding, args.map(|v| self.vec(v)))),
             Inst::ToVec(x) => Some(s.to_vec(self.value(x))),
             Inst::VInsert(lane, n, v, x) => Some(s.insert_lane(lane, n, self.vec(v), self.value(x))),
             Inst::LoadV(hints, a) => Some(s.load_vec(hints, self.value(a))?),

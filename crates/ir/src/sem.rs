@@ -9,6 +9,7 @@ use crate::isa::{Helper, Isa, RAISE_AFTER};
 use crate::memop::{Hints, MemOp};
 use crate::op::{Bin, Carry, Cmp, Flow, Fmt, Fp, IntTy, Rmw, Rounding, Sign, Signed, Un};
 use crate::vector::{Lane, Vop};
+use crate::vector_fp::VFp;
 use std::marker::PhantomData;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Mul, Not, Shl, Shr, Sub};
 use trine_base::Width;
@@ -111,6 +112,8 @@ pub trait Sem: Copy {
     fn set_vec(self, slot: u16, value: Self::Vec);
     /// An operation of vectors that [exists](Vop::exists); further operands are ignored.
     fn vector(self, op: Vop, args: [Self::Vec; 3]) -> Self::Vec;
+    /// Floating point in lanes that [exists](VFp::exists); an operation of one vector does not look at the second.
+    fn vector_fp(self, op: VFp, rounding: Rounding, args: [Self::Vec; 2]) -> Self::Vec;
     /// An integer of 64 bits in the lower half of a vector, zeros above.
     fn to_vec(self, value: Self::Raw) -> Self::Vec;
     /// `v` with lane `n` replaced by the low bits of `x`.

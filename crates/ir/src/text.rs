@@ -65,6 +65,10 @@ impl fmt::Display for Inst {
                 write!(f, "{} {first}", op.name())?;
                 rest.iter().try_for_each(|a| write!(f, ", {a}"))
             }
+            Inst::VFp(op, r, args) => {
+                write!(f, "{} {}", op.name(), r.name())?;
+                args[..op.operands()].iter().try_for_each(|a| write!(f, ", {a}"))
+            }
             Inst::ToVec(a) => write!(f, "tovec {a}"),
             Inst::VInsert(lane, n, v, x) => write!(f, "vinsert.{}.{n} {v}, {x}", lane.name()),
             Inst::VExtract(lane, n, v) => write!(f, "vextract.{}.{n} {v}", lane.name()),

@@ -131,7 +131,7 @@ fn operand_class(inst: &Inst, n: usize) -> Class {
         Inst::Fp(Fp::FromInt(..) | Fp::FromBits(_), ..) => Class::Int,
         Inst::Fp(..) => Class::Float,
         Inst::SelectF(..) if n > 0 => Class::Float,
-        Inst::SetV(..) | Inst::Vec(..) | Inst::VExtract(..) | Inst::VMask(..) => Class::Vec,
+        Inst::SetV(..) | Inst::Vec(..) | Inst::VFp(..) | Inst::VExtract(..) | Inst::VMask(..) => Class::Vec,
         Inst::VInsert(..) if n == 0 => Class::Vec,
         Inst::StoreV(..) if n == 1 => Class::Vec,
         _ => Class::Int,
@@ -221,6 +221,9 @@ fn wrong_width(block: &Block, inst: &Inst) -> Option<String> {
             .or_else(|| at_most(b, n.into()))
             .or_else(|| at_most(c, 1)),
         Inst::Vec(op, _) => (!op.exists()).then(|| "this operation of vectors does not exist".into()),
+        Inst::VFp(op, ..) => {
+            (!op.exists()).then(|| "this operation of numbers in lanes does not exist".into())
+        }
         Inst::VInsert(lane, n, ..) | Inst::VExtract(lane, n, _) => {
             (n as u32 >= lane.count()).then(|| format!("lane {n} does not exist"))
         }

@@ -233,7 +233,7 @@ impl<A: GuestAbi> Thread<A> {
             })
         };
         let (child, code) = translations.fork(|| {
-            process.muster.quiet(|| match &process.perf {
+            process.rendezvous.quiet(|| match &process.perf {
                 Some(map) => map.quiet(fork),
                 None => fork(),
             })
@@ -264,7 +264,7 @@ impl<A: GuestAbi> Thread<A> {
             self.process.guest.space.clear_stops();
             self.step = Step::No;
         }
-        self.process.muster.dismiss();
+        self.process.rendezvous.dismiss();
         if let Some(Err(why)) = self.process.perf.as_ref().map(|map| map.after_fork()) {
             trine_linux::host::say(&format!("trine: no names for perf in process {}: {why}", self.tid));
         }

@@ -2,14 +2,14 @@
 
 use crate::ProgramError;
 use crate::elf::Image;
-use crate::process::{self, Options};
+use crate::process::{self, ProgramOptions};
 use std::convert::Infallible;
 use trine_base::elf::Cpu;
 use trine_isa_riscv::Rv64;
 use trine_linux::abi::{GuestAbi, Machine};
 
 /// A function that runs a program to its end, which is also the end of this process.
-type Run = fn(Options, Image) -> Result<Infallible, ProgramError>;
+type Run = fn(ProgramOptions, Image) -> Result<Infallible, ProgramError>;
 
 /// A CPU whose programs can be run.
 pub(crate) struct Guest {

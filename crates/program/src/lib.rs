@@ -31,5 +31,5 @@ pub mod vdso;
 mod vfork;
 
 pub use error::ProgramError;
-pub use process::{Options, run};
+pub use process::{ProgramOptions, run};
 pub use trine_gdb::Address;

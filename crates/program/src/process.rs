@@ -1,6 +1,6 @@
 //! The state that the threads of a program share, and the start of its first thread.
 
-use crate::core::Muster;
+use crate::core::ThreadRendezvous;
 use crate::debug::Debug;
 use crate::elf::{self, Image};
 use crate::error::ProgramError;
@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use trine_base::{Clock, HostClock};
 use trine_engine::{Direct, PerfMap, Tier, Translations, perf};
-use trine_gdb::{Address, Door, Layout};
+use trine_gdb::{Address, GdbListener, Layout};
 use trine_linux::abi::{GuestAbi, Machine};
 use trine_linux::files::Names;
 use trine_linux::proc::Executable;
@@ -31,7 +31,7 @@ use trine_linux::{Guest, own};
 
 /// How to run a program.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ProgramOptions {
     /// The host's path of the executable.
     pub path: PathBuf,
     /// The executable's descriptor, if the kernel or a program opened it: it may have no path here, or one
@@ -76,13 +76,13 @@ pub struct Process<A: GuestAbi> {
     /// The program's clock.
     pub clock: Arc<dyn Clock>,
     /// The rendezvous of its threads when it dies.
-    pub muster: Muster,
+    pub rendezvous: ThreadRendezvous,
     /// Where its generated code is recorded.
     pub perf: Option<Arc<PerfMap>>,
     /// The debugger.
     pub debug: Option<Arc<Debug>>,
     /// How it is run.
-    pub options: Options,
+    pub options: ProgramOptions,
 }
 
 /// Maps the vDSO; returns its address and that of the code that returns from signal handlers (0 if there is
@@ -102,8 +102,8 @@ fn map_vdso(machine: &Machine, space: &Space) -> Result<(u64, u64), ProgramError
     Ok((at, vdso.sigreturn.map_or(0, |offset| at + offset)))
 }
 
-fn open(address: &Address) -> Result<Door, ProgramError> {
-    Door::open(address).map_err(|error| ProgramError::Gdb { address: address.clone(), error })
+fn open(address: &Address) -> Result<GdbListener, ProgramError> {
+    GdbListener::open(address).map_err(|error| ProgramError::Gdb { address: address.clone(), error })
 }
 
 /// Creates the map file of the program in `space`.
@@ -114,7 +114,7 @@ fn perf_map(start: perf::Start, space: &Arc<Space>) -> Result<PerfMap, ProgramEr
 }
 
 /// Runs a program to its end, which is also the end of this process.
-pub fn run(options: Options) -> Result<Infallible, ProgramError> {
+pub fn run(options: ProgramOptions) -> Result<Infallible, ProgramError> {
     let image = Image::open(&options.path, options.opened.as_deref())?;
     match guests::find(image.cpu()) {
         Some(guest) => (guest.run)(options, image),
@@ -127,9 +127,12 @@ pub fn run(options: Options) -> Result<Infallible, ProgramError> {
 }
 
 /// Runs a program for the CPU `A`.
-pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result<Infallible, ProgramError> {
-    let door = options.gdb.as_ref().map(open).transpose()?;
-    let debug = door.as_ref().map(|d| Debug::new(Layout::new(A::target()), d)).transpose();
+pub(crate) fn run_for<A: GuestAbi>(
+    mut options: ProgramOptions,
+    image: Image,
+) -> Result<Infallible, ProgramError> {
+    let listener = options.gdb.as_ref().map(open).transpose()?;
+    let debug = listener.as_ref().map(|d| Debug::new(Layout::new(A::target()), d)).transpose();
     let debug = debug.map_err(|e| ProgramError::Other(format!("cannot start the debugger: {e}")))?;
     let (actions, machine) = (signal::install(), A::machine());
     let mut names =
@@ -169,13 +172,13 @@ pub(crate) fn run_for<A: GuestAbi>(mut options: Options, image: Image) -> Result
         borrows: false,
         trampoline,
         clock: Arc::new(HostClock::new()),
-        muster: Muster::default(),
+        rendezvous: ThreadRendezvous::default(),
         perf,
         debug,
         options,
     });
-    if let Some(door) = door {
-        Debug::serve(&process, door)
+    if let Some(listener) = listener {
+        Debug::serve(&process, listener)
             .map_err(|e| ProgramError::Other(format!("cannot start a thread for gdb: {e}")))?;
     }
     let mut thread = Thread::<A>::first(process);

@@ -127,7 +127,7 @@ impl<A: GuestAbi> Thread<A> {
     pub fn run(&mut self) {
         loop {
             self.gate();
-            self.muster();
+            self.join_rendezvous();
             self.deliver();
             match self.go() {
                 Exit::Firmware(trap) => match A::raised(&trap, self.vcpu.pc()) {
@@ -201,7 +201,7 @@ impl<A: GuestAbi> Thread<A> {
         };
         self.tell_of(look, result);
         // A thread that stays here counts as standing at the call.
-        self.muster();
+        self.join_rendezvous();
         self.show(shown, Some(result));
         let again = match result {
             Err(RESTART) => true,

@@ -6,7 +6,7 @@
 //! each process (the actions of signals).
 
 use crate::clone::{Request, SIGHAND};
-use crate::core::Muster;
+use crate::core::ThreadRendezvous;
 use crate::pending::Pending;
 use crate::process::Process;
 use crate::signal;
@@ -93,7 +93,7 @@ impl<A: GuestAbi> Thread<A> {
             borrows: true,
             trampoline: parent.trampoline,
             clock: parent.clock.clone(),
-            muster: Muster::default(),
+            rendezvous: ThreadRendezvous::default(),
             perf: parent.perf.clone(),
             debug: None,
             options: parent.options.clone(),
@@ -110,7 +110,7 @@ impl<A: GuestAbi> Thread<A> {
             // It is delivered to the parent, before the call.
             return Err(trine_linux::errno::RESTART);
         }
-        self.process.muster.leave(self);
+        self.process.rendezvous.leave(self);
         self.process = self.childs_process(&request);
         self.watched = None;
         let (flags, pidfd, cleared) = (request.borrowers(), request.pidfd as *mut i32, request.cleared());
@@ -123,7 +123,7 @@ impl<A: GuestAbi> Thread<A> {
         };
         let tid = if tid < 0 { Err(Errno::last()) } else { Ok(tid as u64) };
         self.restore(saved);
-        self.process.muster.take_back(self);
+        self.process.rendezvous.take_back(self);
         self.forked(tid, &request)
     }
 }

@@ -28,13 +28,13 @@ const EXAMPLES: &str = "Examples:
 
 Keys while a machine runs: Ctrl-A x ends it, Ctrl-A h lists the others.
 
-Options stand before what is run; what stands behind a program, an image or a bundle is its own.
-A machine (`linux`, a kernel) has no arguments: options may stand behind it, too.
+Options come before what is run; what follows a program, an image or a bundle is passed to it. A machine
+(`linux`, a kernel) takes no arguments: options may follow it, too.
 
-Exit codes: 0 the guest powered off; 1 the host failed; 2 the request cannot be; 3 the guest
-failed or its kernel panicked; 4 the engine gave up; 5 the user ended it; 128+n signal n. Of
-programs, containers and images as machines: the command's. Of containers that do not start: 127
-there is no such command, 126 it cannot be executed, 125 another reason.";
+Exit codes: 0 the guest powered off; 1 the host failed; 2 the request is not possible; 3 the guest
+failed or its kernel panicked; 4 the engine failed; 5 the user ended it; 128+n signal n. Programs,
+containers and images as machines: the command's. Containers that do not start: 127 the command
+does not exist, 126 it cannot be executed, 125 another reason.";
 
 /// One monitor for machines, programs and containers.
 #[derive(Parser)]

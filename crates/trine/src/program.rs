@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use trine_engine::Tier;
 use trine_engine::perf::Start;
 use trine_program::confine::{Confinement, Deny, Limits};
-use trine_program::{Options, ProgramError, elf};
+use trine_program::{ProgramError, ProgramOptions, elf};
 
 fn text(s: OsString) -> Result<CString, Refusal> {
     CString::new(s.into_vec()).map_err(|_| Refusal::refused("an argument has a zero byte in it"))
@@ -51,7 +51,19 @@ pub fn run(args: &RunArgs, path: PathBuf, sysroot: Option<PathBuf>) -> Result<u8
     let (perf_map, gdb) = (args.perf_map.then_some(Start::New), args.gdb.clone());
     let (opened, by_kernel) = (None, false);
     let stats = args.stats;
-    start(Options { path, opened, by_kernel, args: list, env, sysroot, tier, strace, stats, perf_map, gdb })
+    start(ProgramOptions {
+        path,
+        opened,
+        by_kernel,
+        args: list,
+        env,
+        sysroot,
+        tier,
+        strace,
+        stats,
+        perf_map,
+        gdb,
+    })
 }
 
 /// Runs a command beside a program, with the program's options: another program, or an executable of the host
@@ -112,7 +124,19 @@ pub fn again(args: ProgramArgs) -> Result<u8, Refusal> {
     let (sysroot, perf_map, gdb) = (args.sysroot, args.perf_map.then_some(Start::Append), args.gdb);
     let (opened, by_kernel, stats) =
         (args.opened.and_then(trine_program::process::take_opened), args.by_kernel, args.stats);
-    start(Options { path, opened, by_kernel, args: list, env, sysroot, tier, strace, stats, perf_map, gdb })
+    start(ProgramOptions {
+        path,
+        opened,
+        by_kernel,
+        args: list,
+        env,
+        sysroot,
+        tier,
+        strace,
+        stats,
+        perf_map,
+        gdb,
+    })
 }
 
 /// The host's kernel started this executable for a program of another CPU, with its path, argument 0 and the
@@ -123,7 +147,7 @@ pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
     let args = line.map(text).collect::<Result<_, _>>()?;
     let env = environment(&[])?;
     let tier = Tier::Baseline;
-    start(Options {
+    start(ProgramOptions {
         path,
         opened: binfmt::opened().and_then(trine_program::process::take_opened),
         by_kernel: true,
@@ -138,7 +162,7 @@ pub fn by_kernel(line: Vec<OsString>) -> Result<u8, Refusal> {
     })
 }
 
-fn start(options: Options) -> Result<u8, Refusal> {
+fn start(options: ProgramOptions) -> Result<u8, Refusal> {
     match trine_program::run(options) {
         Ok(never) => match never {},
         Err(

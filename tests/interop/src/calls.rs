@@ -1,6 +1,6 @@
-//! The system-call tests of `crates/linux/tests/calls`: each program prints a line a check, and the lines must be the
-//! same under QEMU's user mode and in both engines. Where QEMU itself is wrong or lacks a call, `exempt.txt` beside the
-//! programs says so, with what is expected instead.
+//! The system-call tests of `crates/linux/tests/calls`: each program prints one line for each check, and the
+//! lines must be the same under QEMU's user mode and in both engines. Where QEMU itself is wrong or lacks a
+//! call, `exempt.txt` beside the programs lists the expected result.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -10,21 +10,22 @@ use std::time::Duration;
 use trine_test_support::command::end_of;
 use trine_test_support::tools;
 
-/// Longest run of a program.
+/// Time limit of a program.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Files whose programs run in a user and mount namespace of their own, where they are root.
 const APART: &[&str] = &["mounts"];
 
-/// What is expected of a check instead of QEMU's result.
+/// The expected result of a check if it is not QEMU's.
 enum Want {
-    /// What the same source prints when it is compiled for the host.
+    /// The output of the same source compiled for the host.
     Native,
-    /// This.
+    /// This text.
     This(String),
 }
 
-/// A line of `exempt.txt`: `FILE/CHECK = native` or `FILE/CHECK = RESULT`; `*` at the end of CHECK stands for anything.
+/// A line of `exempt.txt`: `FILE/CHECK = native` or `FILE/CHECK = RESULT`; `*` at the end of CHECK matches
+/// anything.
 struct Exempt {
     check: String,
     want: Want,
@@ -77,14 +78,14 @@ fn compile(mut compiler: Command, source: &Path, program: &Path) -> Result<(), S
     if newer(program, &[source.to_path_buf(), source.with_file_name("calls.h")]) {
         return Ok(());
     }
-    // Errors are what these programs are about: what is not looked at is meant so.
+    // These programs test errors: ignored results are intended.
     compiler.args(["-std=gnu11", "-O1", "-w", "-pthread", "-o"]).arg(program).arg(source).arg("-lrt");
     let out = compiler.output().map_err(|e| format!("the compiler: {e}"))?;
     let said = String::from_utf8_lossy(&out.stderr);
     if out.status.success() { Ok(()) } else { Err(format!("{}:\n{said}", source.display())) }
 }
 
-/// Runs a program in a directory of its own; gives its checks, and how it ended as the last one.
+/// Runs a program in a directory of its own; returns its checks, and its exit as the last one.
 fn run_one(command: &mut Command, dir: &Path) -> Result<Lines, String> {
     drop(std::fs::remove_dir_all(dir));
     std::fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
@@ -116,7 +117,7 @@ fn run_one(command: &mut Command, dir: &Path) -> Result<Lines, String> {
     Ok(lines)
 }
 
-/// A check that is made several times gets a number from the second on.
+/// A check that is repeated gets a number from the second time on.
 fn number_repeated(lines: &mut Lines) {
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     for (name, _) in lines {
@@ -128,7 +129,7 @@ fn number_repeated(lines: &mut Lines) {
     }
 }
 
-/// What one run says that is not expected.
+/// The unexpected lines of one run.
 fn compare(file: &str, who: &str, want: &Lines, got: &Lines) -> Vec<String> {
     let mut found = Vec::new();
     let got_by: BTreeMap<&str, &str> = got.iter().map(|(n, r)| (n.as_str(), r.as_str())).collect();
@@ -145,10 +146,10 @@ fn compare(file: &str, who: &str, want: &Lines, got: &Lines) -> Vec<String> {
     found
 }
 
-/// QEMU's lines, with those that are exempt replaced.
+/// QEMU's lines, with exempt ones replaced.
 fn wanted(file: &str, exempt: &[Exempt], qemu: Lines, native: Lines) -> Lines {
     let about = |name: &str| exempt.iter().find(|e| e.is_about(&format!("{file}/{name}")));
-    // What QEMU did not come to print.
+    // Checks that QEMU did not reach.
     let printed: Vec<String> = qemu.iter().map(|(n, _)| n.clone()).collect();
     let is_native = |name: &str| about(name).is_some_and(|e| matches!(e.want, Want::Native));
     let more: Lines = native.iter().filter(|(n, _)| !printed.contains(n) && is_native(n)).cloned().collect();
@@ -164,21 +165,21 @@ fn wanted(file: &str, exempt: &[Exempt], qemu: Lines, native: Lines) -> Lines {
     qemu.into_iter().map(replace).chain(more).collect()
 }
 
-/// A command that runs another one in namespaces of its own, to which its arguments are added.
+/// A command that runs another one in namespaces of its own; the other command is appended to its arguments.
 fn apart() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "--propagation", "private"]);
     command
 }
 
-/// The command with these words, apart from this process where the file is to be.
+/// The command with these words; the file is set separately.
 fn command(file: &str, words: &[&std::ffi::OsStr]) -> Command {
     let mut command = if APART.contains(&file) { apart() } else { Command::new(words[0]) };
     command.args(if APART.contains(&file) { words } else { &words[1..] });
     command
 }
 
-/// Compiles and runs one file; gives the number of its checks and the differences.
+/// Compiles and runs one file; returns the number of its checks and the differences.
 fn test(source: &Path, dir: &Path, exempt: &[Exempt]) -> Result<(usize, Vec<String>), String> {
     let file = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let (program, host) = (dir.join(&file), dir.join(format!("{file}-native")));
@@ -200,7 +201,7 @@ fn test(source: &Path, dir: &Path, exempt: &[Exempt]) -> Result<(usize, Vec<Stri
     Ok((want.len(), found))
 }
 
-/// One program's system calls as `--strace` shows them: decoded flags, names of errors and signals.
+/// One program's system calls in the output of `--strace`: decoded flags, names of errors and signals.
 fn transcript(dir: &Path) -> Result<(), String> {
     const WANTED: &[&str] = &[
         "mmap(NULL, 16384, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x",

@@ -16,7 +16,7 @@ const TRAP: i32 = 5;
 const ABRT: i32 = 6;
 const SEGV: i32 = 11;
 
-/// What gdb is asked of every core file.
+/// Commands that gdb gets for every core file.
 const QUESTIONS: &[&str] = &[
     "info threads",
     "backtrace",
@@ -32,16 +32,17 @@ const QUESTIONS: &[&str] = &[
 struct Case {
     /// Argument of the program.
     argument: &'static str,
-    /// Soft limit of core files, as the shell's `ulimit -c` takes it.
+    /// Soft limit of core files, in the units of the shell's `ulimit -c`.
     limit: &'static str,
     signal: i32,
-    /// More that gdb is asked.
+    /// Further commands for gdb.
     questions: &'static [&'static str],
-    /// What gdb says, in this order. `{NAME}` stands for the number that the program wrote behind the name.
+    /// Expected output of gdb, in this order. `{NAME}` stands for the number that the program wrote after the
+    /// name.
     gdb: &'static [&'static str],
 }
 
-/// The end of the recursion, and what follows in each answer.
+/// The end of the recursion, and the rest of each answer.
 macro_rules! answers {
     ($($first:literal),*; $where:literal; $caller:literal) => {
         &[$($first),*, $where, "down (depth=0)", "down (depth=1)", "down (depth=3)", $caller, "= 0", "in the heap", "= 1234",
@@ -131,7 +132,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// What stands behind a word that begins a line of the program's.
+/// The rest of a line of the program's output that begins with a word.
 fn behind(out: &str, word: &str) -> String {
     let rest = out.lines().find_map(|l| l.strip_prefix(word)?.strip_prefix(' '));
     rest.unwrap_or_default().to_string()
@@ -147,7 +148,7 @@ fn core_file(dir: &Path) -> Result<Option<PathBuf>, String> {
     Ok(found.pop())
 }
 
-/// Lets the program crash in `dir`, which is empty; gives what it wrote.
+/// Lets the program crash in `dir`, which is empty; returns its output.
 fn crash(case: &Case, trine: &Path, program: &Path, dir: &Path, engine: &str) -> Result<String, String> {
     let out = dir.with_extension("txt");
     let mut command = Command::new("sh");
@@ -203,14 +204,14 @@ fn check(case: &Case, trine: &Path, program: &Path, dir: &Path, engine: &str) ->
     }
 }
 
-/// A text with what the program wrote in place of its names.
+/// Replaces names in a text by what the program wrote.
 fn filled(text: &str, said: &str) -> String {
     ["main", "sleeper", "spinner", "text"]
         .iter()
         .fold(text.into(), |all: String, name| all.replace(&format!("{{{name}}}"), &behind(said, name)))
 }
 
-/// No core file where none is wanted, a part of one where there is a limit, none through a link.
+/// No core file if none is wanted, a part of one if there is a limit, none through a link.
 fn limits(trine: &Path, program: &Path, dir: &Path, engine: &str) -> Result<(), String> {
     let case = |limit| Case { argument: "segv", limit, signal: SEGV, questions: &[], gdb: &[] };
     crash(&case("0"), trine, program, dir, engine)?;

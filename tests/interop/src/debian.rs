@@ -1,5 +1,5 @@
-//! Debian's own riscv64 programs, from packages, without a guest kernel: each must write what it writes under QEMU's
-//! user mode.
+//! Debian's own riscv64 programs, from packages, without a guest kernel: each must have the same output as
+//! under QEMU's user mode.
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -12,10 +12,10 @@ use trine_test_support::tools;
 
 const SOURCE: &str = include_str!("debugger.c");
 
-/// Longest that one conversation may take.
+/// Time limit of one conversation.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What every conversation begins with.
+/// Commands at the beginning of every conversation.
 const SETUP: &str = "set confirm off
 set pagination off
 set width 0
@@ -26,13 +26,13 @@ struct Case {
     name: &'static str,
     /// Argument of the program.
     argument: &'static str,
-    /// What is typed, line by line.
+    /// The typed lines.
     script: &'static str,
     /// When the program has written this, gdb is interrupted, as by Ctrl-C.
     interrupt_at: Option<&'static str>,
-    /// What gdb says, in this order.
+    /// Expected output of gdb, in this order.
     gdb: &'static [&'static str],
-    /// What the program writes, in this order, to its end.
+    /// Expected output of the program, in this order, to its end.
     program: &'static [&'static str],
     /// How the program ends.
     end: End,
@@ -42,7 +42,7 @@ struct Case {
 enum End {
     Code(i32),
     Signal(i32),
-    /// It does not: the test ends it.
+    /// It does not end: the test ends it.
     Runs,
 }
 
@@ -288,7 +288,7 @@ continue
     },
 ];
 
-/// What a file holds.
+/// The contents of a file.
 pub fn content(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }

@@ -1,11 +1,12 @@
-//! Machines on a firmware of their own: OpenSBI and U-Boot from Debian's packages, and programs in its place.
+//! Machines on a firmware of their own: OpenSBI and U-Boot from Debian's packages, and programs instead of a
+//! firmware.
 
 use trine_test_support::Checked;
 use trine_test_support::command::check;
 use trine_test_support::machine::{Form, Machines, Talk};
 use trine_test_support::tools;
 
-/// Sends back what the serial port brings, up to a `q`, with which it powers off by the board's finisher.
+/// Echoes the input of the serial port, up to a `q`, with which it powers off by the board's finisher.
 const ECHOES: &str = "lui s0, 0x10000
 again:
     lbu t0, 5(s0)
@@ -56,7 +57,7 @@ pub fn firmware() -> Checked {
     Ok(())
 }
 
-/// What is said decides what a file is; what would have no effect is refused.
+/// Options decide what a file is; options without effect are refused.
 fn kinds(machines: &Machines) -> Checked {
     let echoes = machines.program("echoes.bin", ECHOES, Form::Raw)?;
     let elf = machines.program("echoes.elf", ECHOES, Form::Elf)?;
@@ -71,7 +72,8 @@ fn kinds(machines: &Machines) -> Checked {
         let said = machines.whole(words, "")?;
         check(said.code == 2 && said.err.contains(why), &format!("{words:?} should be refused"), &said)?;
     }
-    // A raw file is a firmware, an ELF file a program without one; in lock-step both machines get what is typed.
+    // A raw file is a firmware, an ELF file a program without one; in lock-step both machines get the typed
+    // input.
     for words in
         [&["--firmware", &echoes][..], &["--lockstep", "--firmware", &echoes], &["--firmware", "none", &elf]]
     {

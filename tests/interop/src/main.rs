@@ -1,5 +1,5 @@
-//! Tests with what other people have made: QEMU, gdb, perf, registries, container engines, firmware.
-//! `cargo xtask test PART` runs them.
+//! Tests with software of others: QEMU, gdb, perf, registries, container engines, firmware. `cargo xtask test
+//! PART` runs them.
 
 mod calls;
 mod coredump;

@@ -1,4 +1,4 @@
-//! `cargo xtask test perf-map`: map files of programs, and that `perf` finds its names there.
+//! `cargo xtask test perf-map`: map files of programs, and whether `perf` finds its names in them.
 
 use crate::coredump;
 use crate::debugger::{PATIENCE, compile, content};
@@ -29,7 +29,7 @@ fn has(lines: &[(u64, u64, String)], name: &str) -> bool {
     lines.iter().any(|(at, size, n)| *at != 0 && *size != 0 && n.starts_with(name))
 }
 
-/// Lets the program run to its end; gives what it wrote.
+/// Runs the program to its end; returns its output.
 fn run_it(command: &mut Command, out: &Path) -> Result<(u32, String), String> {
     let mut process = Running::start(command, out)?;
     let pid = process.0.id();

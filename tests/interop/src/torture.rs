@@ -13,7 +13,7 @@ use trine_test_support::tools;
 
 /// Programs in one machine.
 const BATCH: usize = 120;
-/// Longest run of a program under QEMU.
+/// Time limit of a program under QEMU.
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// Runs all programs compiled at `level`.
@@ -108,7 +108,7 @@ fn compile(gcc: &Path, source: &Path, level: &str, dir: &Path) -> Option<(String
     status.is_ok_and(|s| s.success()).then_some((name, program))
 }
 
-/// The shell's number for the way it ends; `None` where it takes too long.
+/// The shell's number for the way it ends; `None` if it takes too long.
 fn under_qemu(qemu: &Path, program: &Path) -> Option<i32> {
     use std::os::unix::process::ExitStatusExt;
     let child = Command::new(qemu)

@@ -1,4 +1,4 @@
-//! Containers of an OCI bundle under us, `crun` and `runc` in turn, and what system calls each makes for it.
+//! Containers of an OCI bundle under Trine, `crun` and `runc` in turn, and the system calls of each.
 
 use crate::measured::{Measured, check, mean, print};
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ const STARTS: usize = 20;
 /// The peers' names, as columns.
 const NAMES: [&str; 3] = ["trine", "crun", "runc"];
 
-/// What is measured: name, whether the usual filter of system calls is there, whether it is executed in a container
-/// that is there.
+/// A measurement: name, whether with the usual filter of system calls, whether executed in an existing
+/// container.
 const LOADS: [(&str, bool, bool); 3] =
     [("run of true", false, false), ("run of true, filtered", true, false), ("exec of true", false, true)];
 
@@ -48,7 +48,7 @@ impl Place {
         Ok(place)
     }
 
-    /// A runtime's command, with its state in this place; `None` where it is not here.
+    /// A runtime's command, with its state in this place; `None` if it is not installed.
     fn command(&self, runtime: usize, args: &[&str]) -> Option<Command> {
         let words = self.runtimes[runtime].as_ref()?;
         let mut command = Command::new(&words[0]);
@@ -62,7 +62,7 @@ impl Place {
         format!("bench-{}-{}", NAMES[runtime], std::process::id())
     }
 
-    /// Takes away what has been made.
+    /// Removes everything created.
     fn clear(&self) {
         for runtime in 0..NAMES.len() {
             if let Some(mut command) = self.command(runtime, &["delete", "--force", &Place::id(runtime)]) {
@@ -128,7 +128,7 @@ fn measure(place: &Place, runs: usize) -> Result<Vec<Measured>, String> {
             for runtime in 0..NAMES.len() {
                 let run = |args: &[&str]| {
                     let command = place.command(runtime, args);
-                    // A container keeps its standard output: nobody is to wait for that.
+                    // A container keeps its standard output open: nothing must wait for its end.
                     let quiet = |mut c: Command| c.stdout(Stdio::null()).status();
                     command.map(quiet).transpose().map_err(text)
                 };
@@ -192,7 +192,7 @@ fn inside(runs: usize, json: bool) -> Result<(), String> {
     compare(&place)
 }
 
-/// All of it; only root's containers, as crun and runc have no others without more set-up.
+/// Runs everything; only root's containers, as crun and runc have no others without more set-up.
 pub fn run(runs: usize, json: bool) -> Result<(), String> {
     if !is_root() {
         return Err("this benchmark needs root: its peers' containers do".into());

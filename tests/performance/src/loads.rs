@@ -1,4 +1,4 @@
-//! Our own loads (`tests/performance/loads/cpu.c`), which time themselves.
+//! The project's own loads (`tests/performance/loads/cpu.c`), which time themselves.
 
 use crate::measured::{Measured, check, mean};
 use std::path::PathBuf;

@@ -11,10 +11,10 @@ use trine_test_support::tools;
 
 /// Kernel command line of the boots.
 const APPEND: &str = "console=ttyS0 quiet loglevel=4";
-/// What the userland says first.
+/// The first output of the userland.
 const FIRST: &str = "This is Linux";
 
-/// Seconds until the child says `FIRST`.
+/// Seconds until the child writes `FIRST`.
 fn until_first(mut command: Command) -> Result<f64, String> {
     let start = Instant::now();
     let mut child = command
@@ -45,7 +45,7 @@ fn watch(child: &mut Child, start: Instant) -> Result<f64, String> {
     }
 }
 
-/// A machine with kernel, initramfs and command line: ours, and QEMU's.
+/// A machine with kernel, initramfs and command line: Trine's, and QEMU's.
 fn machines(initrd: &Path, append: &str) -> Result<[Command; 2], String> {
     let (guest, trine) = (tools::guest()?, tools::trine()?);
     let (qemu, before) = tools::qemu_system()?;

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: us, QEMU (crun and runc for containers) and the host itself in turn, on the same work, in the same
-//! run.
+//! `cargo xtask bench`: Trine, QEMU (crun and runc for containers) and the host itself in turn, with the same
+//! work, in the same run.
 
 mod containers;
 mod loads;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask bench")]
 struct Cli {
-    /// What.
+    /// What to measure.
     #[arg(value_enum)]
     what: What,
     /// Runs of each.

@@ -23,7 +23,7 @@ impl Measured {
         self.times.iter_mut().zip(times).for_each(|(all, time)| all.extend(time));
     }
 
-    /// Our time as a part of the peer's.
+    /// Trine's time divided by the peer's.
     pub fn ratio(&mut self) -> Option<f64> {
         let [a, b, _] = &mut self.times;
         Some(spread(a)?.0 / spread(b)?.0)
@@ -36,7 +36,7 @@ fn spread(times: &mut [f64]) -> Option<(f64, f64, f64)> {
     Some((*times.get(times.len() / 2)?, *times.first()?, *times.last()?))
 }
 
-/// Geometric mean of our time as a part of the peer's; `None` of nothing.
+/// Geometric mean of Trine's times divided by the peer's; `None` without any.
 pub fn mean<'a>(all: impl Iterator<Item = &'a mut Measured>) -> Option<f64> {
     let logs: Vec<f64> = all.filter_map(Measured::ratio).map(f64::ln).collect();
     (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
@@ -77,7 +77,7 @@ fn ms(seconds: f64) -> String {
     if ms < 10.0 { format!("{ms:.1}") } else { format!("{ms:.0}") }
 }
 
-/// Runs a command that must succeed; gives its output.
+/// Runs a command that must succeed; returns its output.
 pub fn check(command: &mut Command) -> Result<Vec<u8>, String> {
     let out = command.output().map_err(|e| format!("{command:?}: {e}"))?;
     if out.status.success() {

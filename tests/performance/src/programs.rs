@@ -1,4 +1,5 @@
-//! Programs: our loads, start-up, and real programs of Debian's, by `trine run`, `qemu-riscv64` and the host itself.
+//! Programs: the project's loads, start-up, and real programs from Debian, by `trine run`, `qemu-riscv64` and
+//! the host itself.
 
 use crate::loads;
 use crate::measured::{Measured, USUAL, check, mean, print};
@@ -12,8 +13,8 @@ use trine_test_support::tools;
 /// Starts that are timed together.
 const STARTS: usize = 20;
 
-/// A real program: name, file in its root (a `*` stands for the one name that is there), arguments. `@NAME` is an
-/// input of ours; `<NAME` as the last argument is standard input.
+/// A real program: name, file in its root (a `*` stands for the one existing name), arguments. `@NAME` is an
+/// input file; `<NAME` as the last argument is standard input.
 type Program = (&'static str, &'static str, &'static [&'static str]);
 
 const PROGRAMS: &[Program] = &[
@@ -31,8 +32,8 @@ const PROGRAMS: &[Program] = &[
     ("sh, forks", "usr/bin/dash", &["@forks.sh"]),
 ];
 
-/// What `openssl speed` measures by itself in one second: name, algorithm with its options, start of the line that tells
-/// the rate, and its field there.
+/// A measurement by `openssl speed` in one second: name, algorithm with its options, start of the line with
+/// the rate, and the rate's field.
 type Rate = (&'static str, &'static [&'static str], &'static str, usize);
 
 const RATES: &[Rate] = &[
@@ -106,7 +107,7 @@ impl Places {
     }
 }
 
-/// The file that a path with stars means.
+/// The file that a path with stars stands for.
 fn the_file(root: &Path, pattern: &str) -> Result<PathBuf, String> {
     let mut path = root.to_path_buf();
     for part in pattern.split('/') {
@@ -129,7 +130,7 @@ fn the_file(root: &Path, pattern: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Text that compresses as text does: words drawn by a fixed generator.
+/// Text that compresses like real text: words drawn by a fixed generator.
 fn text(bytes: usize) -> String {
     const WORDS: &str = "the of and a to in is you that it he was for on are as with his they at be this have from or \
                          one had by word but not what all were we when your can said there use an each which she do \
@@ -226,7 +227,7 @@ fn write_inputs(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Seconds, and what it wrote.
+/// Seconds, and the output.
 fn timed(command: &mut Command) -> Result<(f64, Vec<u8>), String> {
     let start = Instant::now();
     let out = check(command)?;
@@ -243,7 +244,7 @@ fn round(places: &Places, program: &Program) -> Result<[Option<f64>; 3], String>
     Ok([Some(a), Some(b), Some(timed(&mut native)?.0)])
 }
 
-/// Seconds for what a line of `openssl speed` counts: a signature, or a MiB.
+/// Seconds for one unit of a line of `openssl speed`: a signature, or a MiB.
 fn rate(places: &Places, &(name, args, start, field): &Rate) -> Result<[Option<f64>; 3], String> {
     let [ours, theirs, native] =
         places.commands(&(name, "usr/bin/openssl", &["speed", "-mr", "-seconds", "1"]))?;

@@ -1,7 +1,7 @@
-//! Programs that try to get out of their confinement, to use everything up, and to bring the monitor down.
+//! Programs that try to escape their confinement, to exhaust resources, and to crash the monitor.
 //!
-//! Each thing that is to be refused is first shown to go where it is not. Under root, all is done twice: as root, where
-//! control groups can be made, and as an ordinary user, where mostly they cannot.
+//! Everything that must be refused is first shown to succeed without the confinement. Under root, all is done
+//! twice: as root, where control groups can be created, and as an ordinary user, where mostly they cannot.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -13,15 +13,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use trine_test_support::{NOBODY, is_root, text, tools};
 
-/// What a monitor that failed says.
+/// The output of a monitor that failed.
 const FAILURES: [&str; 3] = ["panicked at", "memory allocation of", "fatal runtime error"];
-/// What the kernel says when it refuses.
+/// The kernel's errors for a refusal.
 const REFUSALS: [&str; 3] = ["Operation not permitted", "Permission denied", "Function not implemented"];
 
-/// Executables with wild headers.
+/// Executables with malformed headers.
 const CRAFTED: usize = 400;
 
-/// What `reach` can try.
+/// The attempts of `reach`.
 const WRITE: &str = "f_create f_write f_rdwr f_trunc f_truncate f_link_write f_dirfd f_reopen f_tmpfile f_mkdir f_fifo \
     f_symlink f_hardlink f_rename f_chmod f_fchmod f_utimes f_xattr f_flags f_unixfile f_shm f_native_write f_ownmem f_kmsg \
     f_freeze f_trim f_subvolume f_defragment f_lease s_shmat s_shmctl s_semop s_semctl s_msgsnd s_msgrcv s_msgctl s_queue \
@@ -32,25 +32,26 @@ const EXEC: &str = "e_native e_memfd o_native o_again f_native_write n_native";
 const FORK: &str = "k_fork k_vfork k_clone3 o_child";
 const READ: &str =
     "r_passwd r_link r_dir o_native r_xattr r_listxattr r_inotify s_shmat s_shmctl s_semctl s_msgrcv s_queue";
-/// `--deny all` leaves these out of the host's reach, too: natively nothing can be tried, for nothing is executed.
+/// `--deny all` puts these out of the host's reach, too: natively nothing can be tried, as nothing is
+/// executed.
 const ALL: [&str; 5] = [WRITE, NET, READ, AROUND, "k_fork"];
-/// Refused whatever confines the program.
+/// Refused by every confinement.
 const AROUND: &str = "a_mem a_memread a_signal a_pidfd a_userns a_usernsclone a_native_userns a_setns a_mount a_vmread \
     a_log a_hostname p_rlimit p_affinity p_policy p_param p_attributes p_nice p_nicegroup p_ioprio p_oom p_filter";
-/// More of that, for native programs; Trine's own table refuses it.
+/// More of these, for native programs; Trine's own table refuses them.
 const NATIVE: &str = "b_ptrace b_uring b_keys";
 /// Ways out of control groups and limits, for root.
 const OUT: &str = "c_procs c_proc1 c_make c_rlimit c_core c_sysrq c_sys c_capability";
-/// Goes on under any refusal but its own.
+/// Works under any refusal except its own.
 const ORDINARY: &str = "o_null o_memfd o_pair o_thread o_child o_read o_native o_again o_settings o_comm";
 
-/// Where it happens, and who does it.
+/// The place of a run, and its user.
 struct Place {
     dir: PathBuf,
     user: Option<u32>,
 }
 
-/// A process of the same user outside, with objects of its own, which go when it is dropped.
+/// A process of the same user outside, with objects of its own, which are removed when it is dropped.
 struct Victim {
     process: Child,
     /// Variables that name it and its objects.
@@ -123,7 +124,7 @@ impl Place {
         Ok(place)
     }
 
-    /// A fresh directory to work in, with a file and a link to it.
+    /// A fresh working directory, with a file and a link to it.
     fn work(&self) -> Result<PathBuf, String> {
         let work = self.dir.join("work");
         let _ = Command::new("chmod").args(["-R", "u+rwX"]).arg(&work).stderr(Stdio::null()).status();
@@ -151,7 +152,7 @@ impl Place {
         self.run_beside(options, program, None)
     }
 
-    /// As [`Place::run`], with a process outside that is to be reached.
+    /// As [`Place::run`], with a process outside as the target.
     fn run_beside(&self, options: &str, program: &str, victim: Option<&Victim>) -> Result<Ended, String> {
         let work = self.work()?;
         let mut words = program.split_ascii_whitespace();
@@ -174,7 +175,7 @@ impl Place {
         }
     }
 
-    /// What `use` could get of something.
+    /// Whether `use` could get a resource.
     fn used(&self, options: &str, what: &str) -> Result<(u64, Ended), String> {
         let ended = self.run(options, &format!("use {what}"))?;
         let got = ended.out.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok());
@@ -189,7 +190,7 @@ fn check(right: bool, what: &str, ended: &Ended) -> Result<(), String> {
     }
 }
 
-/// Control groups of programs that are there.
+/// The existing control groups of programs.
 fn groups() -> BTreeSet<String> {
     let mut find = Command::new("find");
     find.args(["/sys/fs/cgroup", "-maxdepth", "8", "-type", "d", "-name", "trine-[0-9]*"]);
@@ -216,7 +217,7 @@ fn limits(place: &Place) -> Result<(), String> {
     let (got, ended) = place.used("--limit memory=64M", "memory 60")?;
     check(got == 60, "a program gets the memory it was given", &ended)?;
     let (got, ended) = place.used("--limit memory=64M", "memory 200")?;
-    let each = ended.err.contains("by itself");
+    let each = ended.err.contains("each process separately");
     let kept = if each { got < 200 } else { ended.code == 137 && ended.err.contains("--limit memory") };
     check(kept, "memory=64M", &ended)?;
     if !each {
@@ -261,17 +262,18 @@ fn killed(place: &Place) -> Result<(), String> {
     child.wait().map_err(text).map(drop)
 }
 
-/// Who tries: a program of `trine run` with its first arguments, and the process outside that it tries to reach.
+/// The attacker: a program of `trine run` with its first arguments, and the process outside that it tries to
+/// reach.
 struct Attacker<'a> {
     place: &'a Place,
     program: String,
     victim: &'a Victim,
-    /// What cannot be done on this host by this user, confined or not.
+    /// Attempts that are impossible on this host for this user, confined or not.
     impossible: RefCell<BTreeSet<String>>,
 }
 
 impl Attacker<'_> {
-    /// Of the attempts, those that succeed, and those that fail, each with the reason.
+    /// The attempts that succeed, and those that fail, each with the reason.
     fn attempts(&self, options: &str, list: &str) -> Result<(Vec<String>, Vec<String>), String> {
         let ended = self.place.run_beside(options, &format!("{} {list}", self.program), Some(self.victim))?;
         let named = |l: &&str| list.split_ascii_whitespace().any(|n| l.starts_with(&format!("{n} ")));
@@ -283,7 +285,7 @@ impl Attacker<'_> {
         Ok((well.iter().map(name).collect(), ill.iter().map(|l| l.to_string()).collect()))
     }
 
-    /// Under `--deny all`, everything of `list` that goes without it is refused.
+    /// Under `--deny all`, everything of `list` that works without it is refused.
     fn refused_all(&self, list: &str) -> Result<usize, String> {
         let possible = self.attempts("", list)?.0;
         let (well, _) = self.attempts("--deny all", &possible.join(" "))?;
@@ -293,7 +295,7 @@ impl Attacker<'_> {
         }
     }
 
-    /// Under `options`, everything of `list` that goes without them is refused, and what is ordinary goes on.
+    /// Under `options`, everything of `list` that works without them is refused, and ordinary things work.
     fn refused(&self, options: &str, list: &str) -> Result<usize, String> {
         let (possible, impossible) = self.attempts("", list)?;
         self.impossible.borrow_mut().extend(impossible.iter().cloned());
@@ -329,7 +331,7 @@ fn without(list: &str, out: &str) -> String {
 fn denials(place: &Place, victim: &Victim) -> Result<(), String> {
     let attacker = |program| Attacker { place, program, victim, impossible: RefCell::default() };
     let guest = attacker("reach".into());
-    // A native child of a program: no table of ours is between it and the kernel.
+    // A native child of a program: Trine's tables are not between it and the kernel.
     let native = attacker(format!("use exec {}", place.dir.join("native").display()));
     let mut count = 0;
     for (options, list) in [("--deny write", WRITE), ("--deny net", NET), ("--deny fork", FORK)] {
@@ -356,7 +358,7 @@ fn denials(place: &Place, victim: &Victim) -> Result<(), String> {
     Ok(())
 }
 
-/// Wild addresses and arguments.
+/// Invalid addresses and arguments.
 fn wild(place: &Place) -> Result<(), String> {
     for options in ["", "--engine interp", "--deny net,write"] {
         let ended = place.run(options, "over")?;
@@ -381,7 +383,7 @@ fn wild(place: &Place) -> Result<(), String> {
     Ok(())
 }
 
-/// Executables with wild headers: refused with a sentence, or run to an end that a program may have.
+/// Executables with malformed headers: refused with a sentence, or run to a permitted end.
 fn crafted(place: &Place) -> Result<(), String> {
     if place.user.is_none() && is_root() {
         return Ok(());
@@ -399,7 +401,7 @@ fn crafted(place: &Place) -> Result<(), String> {
     for round in 0..CRAFTED {
         let mut bytes = whole.clone();
         for _ in 0..1 + next(3) {
-            // A word of the header behind its first (entry, table) or of the program headers.
+            // A word of the header after its first (entry, table) or of the program headers.
             let at = if next(4) == 0 { 24 + 8 * next(5) } else { 64 + 8 * next(7 * count) };
             let value = if next(3) == 0 { 1u64 << next(64) } else { wild[next(wild.len())] };
             bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Tests that try to get out: of containers, and of programs that are confined. `cargo xtask test PART` runs them.
+//! Tests that try to escape: from containers, and from confined programs. `cargo xtask test PART` runs them.
 
 mod escapes;
 mod hostile;

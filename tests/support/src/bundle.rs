@@ -8,13 +8,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A bundle of BusyBox, and who runs it. Its containers and its directory go when this is dropped.
+/// A bundle of BusyBox, and its user. Its containers and its directory are removed when this is dropped.
 pub struct Bundle {
     /// Its directory.
     pub dir: PathBuf,
-    /// Who runs it; root where there is none.
+    /// Its user; root if there is none.
     pub user: Option<u32>,
-    /// What every configuration begins as.
+    /// The start of every configuration.
     pub config: Value,
 }
 
@@ -30,10 +30,10 @@ impl Drop for Bundle {
 }
 
 impl Bundle {
-    /// Makes one for a user, or for root.
+    /// Creates one for a user, or for root.
     ///
     /// # Errors
-    /// The host's, and those of `trine oci spec`.
+    /// The host's error, and those of `trine oci spec`.
     pub fn new(user: Option<u32>) -> Result<Bundle, String> {
         let name = format!("trine-runtime-{}-{}", std::process::id(), user.unwrap_or(0));
         let mut bundle = Bundle { dir: std::env::temp_dir().join(name), user, config: Value::Null };
@@ -54,7 +54,7 @@ impl Bundle {
         let config = fs::read(bundle.dir.join("config.json")).map_err(text)?;
         bundle.config = serde_json::from_slice(&config).map_err(text)?;
         bundle.config["process"]["terminal"] = false.into();
-        // The test's own limits may be lower than those that are asked for by default.
+        // The test's own limits may be lower than those of the default configuration.
         bundle.config["process"]["rlimits"] = Value::Array(Vec::new());
         bundle.config["root"]["readonly"] = true.into();
         // The newest that Debian's crun knows.
@@ -87,24 +87,24 @@ impl Bundle {
     /// Runs `trine oci` to its end.
     ///
     /// # Errors
-    /// Where it cannot be started.
+    /// Fails if it cannot be started.
     pub fn trine(&self, args: &[&str]) -> Result<Output, String> {
         self.oci().args(args).output().map_err(text)
     }
 
-    /// Standard output of `trine oci` where it succeeds.
+    /// Standard output of `trine oci`, if it succeeds.
     ///
     /// # Errors
-    /// Where it fails or cannot be started.
+    /// Fails if it fails or cannot be started.
     pub fn good(&self, args: &[&str]) -> Result<String, String> {
         self.trine(args).and_then(succeed)
     }
 
-    /// Writes the configuration with changes: JSON pointers and values; `+` at the end of a pointer adds to a list, `null`
-    /// takes the entry away.
+    /// Writes the configuration with changes: JSON pointers and values; `+` at the end of a pointer adds to a
+    /// list, `null` removes the entry.
     ///
     /// # Errors
-    /// Where a pointer leads nowhere, and the host's.
+    /// Fails if a pointer does not exist; the host's errors.
     pub fn configure(&self, changes: &[(&str, &str)]) -> Result<(), String> {
         let mut config = self.config.clone();
         changes.iter().try_for_each(|(pointer, value)| change(&mut config, pointer, value))?;
@@ -136,7 +136,7 @@ fn change(config: &mut Value, pointer: &str, value: &str) -> Result<(), String> 
     Ok(())
 }
 
-/// Makes a root of BusyBox, and in it what images have that lead out.
+/// Creates a root of BusyBox, with links that lead out, as hostile images have.
 fn root(dir: &Path) -> Result<(), String> {
     let busybox = tools::busybox()?;
     for name in ["bin", "etc/deep", "proc", "sys", "dev", "tmp"] {

@@ -1,4 +1,4 @@
-//! Commands, and what they said.
+//! Commands and their output.
 
 use crate::{Checked, text};
 use std::fs::File;
@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a command said.
+/// The output of a command.
 pub struct Said {
-    /// Its exit code; −1 where a signal ended it.
+    /// Its exit code; −1 if a signal ended it.
     pub code: i32,
     /// Standard output.
     pub out: String,
@@ -23,10 +23,10 @@ impl From<Output> for Said {
     }
 }
 
-/// Runs a tool that must succeed; gives its standard output.
+/// Runs a tool that must succeed; returns its standard output.
 ///
 /// # Errors
-/// With everything that it said, where it fails or cannot be started.
+/// Fails with all its output, if it fails or cannot be started.
 pub fn tool(command: &mut Command) -> Result<String, String> {
     let said = Said::from(command.output().map_err(|e| format!("{command:?}: {e}"))?);
     match said.code {
@@ -43,7 +43,7 @@ pub fn words(line: &str) -> Command {
     command
 }
 
-/// Fails with a sentence and what a command said, unless something is right.
+/// Fails with a sentence and a command's output, unless a condition holds.
 ///
 /// # Errors
 /// That sentence.
@@ -57,7 +57,7 @@ pub fn check(right: bool, what: &str, said: &Said) -> Checked {
 /// Standard output of a command that succeeded.
 ///
 /// # Errors
-/// How it ended and its standard error, where it failed.
+/// Its exit and its standard error, if it failed.
 pub fn succeed(out: Output) -> Result<String, String> {
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     if out.status.success() {
@@ -67,7 +67,7 @@ pub fn succeed(out: Output) -> Result<String, String> {
     }
 }
 
-/// How a command ended, and what it wrote.
+/// The exit of a command, and its output.
 pub fn said(out: &Output) -> String {
     format!(
         "{}; it said:\n{}{}",
@@ -77,7 +77,7 @@ pub fn said(out: &Output) -> String {
     )
 }
 
-/// Waits for a process, but not for longer than `most`; `None` where it still runs then.
+/// Waits for a process, but not for longer than `most`; `None` if it still runs then.
 ///
 /// # Errors
 /// The host's.
@@ -94,7 +94,7 @@ pub fn end_of(child: &mut Child, most: Duration) -> Result<Option<ExitStatus>, S
     }
 }
 
-/// A process that is ended, if it has not ended itself, when this is dropped.
+/// A process that is ended when this is dropped, unless it has ended.
 pub struct Running(pub Child);
 
 impl Running {
@@ -108,7 +108,7 @@ impl Running {
         command.stdin(Stdio::null()).stdout(file).stderr(other).spawn().map(Running).map_err(text)
     }
 
-    /// Waits for its end; `None` where that takes longer than `most`.
+    /// Waits for its end; `None` if that takes longer than `most`.
     ///
     /// # Errors
     /// The host's.
@@ -124,10 +124,10 @@ impl Drop for Running {
     }
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 ///
 /// # Errors
-/// What `holds` says, or a sentence with `what` where it does not hold within `most`.
+/// The error of `holds`, or a sentence with `what` if it does not hold within `most`.
 pub fn until(what: &str, most: Duration, mut holds: impl FnMut() -> Result<bool, String>) -> Checked {
     let end = Instant::now() + most;
     while !holds()? {

@@ -1,5 +1,5 @@
-//! What the tests of the whole (`tests/*`) and the development tasks share. It drives the `trine` executable and depends on
-//! none of the crates that are tested, except for the one that fetches Debian's packages.
+//! Shared by the tests of the whole (`tests/*`) and the development tasks. It drives the `trine` executable
+//! and depends on none of the crates that are tested, except for the one that fetches Debian's packages.
 
 pub mod bundle;
 pub mod command;
@@ -9,10 +9,10 @@ pub mod registry;
 pub mod scratch;
 pub mod tools;
 
-/// Nothing, or a sentence that says what is wrong.
+/// Nothing, or a sentence about what is wrong.
 pub type Checked = Result<(), String>;
 
-/// User and group ID of the ordinary user that tests run things as: `nobody`.
+/// User and group ID of the ordinary user in tests: `nobody`.
 pub const NOBODY: u32 = 65534;
 
 /// An error as text.

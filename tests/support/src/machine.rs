@@ -1,4 +1,4 @@
-//! Machines that tests run and talk with, and small programs for them.
+//! Machines that tests run and talk to, and small programs for them.
 
 use crate::command::{Said, end_of, tool};
 use crate::scratch::Scratch;
@@ -9,18 +9,18 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Time that a machine gets to say something, or to end.
+/// Time limit for a machine's output, or its end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Start of RAM of the board `virt`: programs are linked to this address.
 const RAM: &str = "0x80000000";
 
-/// How a program of [`Machines::program`] is written.
+/// The format of a program of [`Machines::program`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// An ELF file.
     Elf,
-    /// Its bytes as they lie in memory.
+    /// Its bytes as in memory.
     Raw,
 }
 
@@ -61,7 +61,7 @@ impl Machines {
         child.wait_with_output().map(Said::from).map_err(text)
     }
 
-    /// Assembles and links lines for the start of RAM, where machine mode begins; gives the file's name.
+    /// Assembles and links lines for the start of RAM, where machine mode begins; returns the file's name.
     ///
     /// # Errors
     /// Those of the cross compiler, and the host's.
@@ -79,7 +79,7 @@ impl Machines {
     }
 }
 
-/// A machine that is talked with; killed when this is dropped.
+/// A machine for a dialogue; killed when this is dropped.
 pub struct Talk {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -113,7 +113,7 @@ impl Talk {
         Ok(Talk { child, stdin, said, seen: 0 })
     }
 
-    /// A machine that was started otherwise, and whose output is read elsewhere.
+    /// A machine that was started in another way, and whose output is read elsewhere.
     pub fn unheard(mut child: Child) -> Talk {
         Talk { stdin: child.stdin.take(), child, said: Arc::default(), seen: 0 }
     }
@@ -131,10 +131,10 @@ impl Talk {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).map_err(text)
     }
 
-    /// Waits for a text behind the last one.
+    /// Waits for a text after the last one.
     ///
     /// # Errors
-    /// What it said instead.
+    /// Its output instead.
     pub fn hear(&mut self, wanted: &str) -> Checked {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -160,10 +160,10 @@ impl Talk {
         stdin.write_all(words.as_bytes()).and_then(|()| stdin.flush()).map_err(text)
     }
 
-    /// Waits for the end; gives the exit code, or −1 where a signal ended it.
+    /// Waits for the end; returns the exit code, or −1 if a signal ended it.
     ///
     /// # Errors
-    /// What it said, where it does not end.
+    /// Its output, if it does not end.
     pub fn end(&mut self) -> Result<i32, String> {
         match end_of(&mut self.child, PATIENCE)? {
             Some(status) => Ok(status.code().unwrap_or(-1)),

@@ -3,10 +3,10 @@
 use crate::Checked;
 use std::process::ExitCode;
 
-/// What runs a part.
+/// The function that runs a part.
 pub type Run = fn() -> Checked;
 
-/// Where parts are.
+/// Where a part is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Home {
     /// A task of `xtask`: it runs cargo, or a crate's own tests.
@@ -51,7 +51,7 @@ const fn slow(home: Home, name: &'static str, what: &'static str) -> Part {
     Part { name, what, home, slow: true }
 }
 
-/// All parts in the order in which they run: what CI runs, and then the slow ones.
+/// All parts in the order in which they run: those of CI, then the slow ones.
 pub const PARTS: &[Part] = &[
     quick(Home::Task, "fmt", "formatting"),
     quick(Home::Task, "clippy", "lints, warnings as errors"),
@@ -146,8 +146,8 @@ pub const PARTS: &[Part] = &[
 
 const FUZZ: &str = "10 minutes of fuzzing";
 
-/// Signals of the terminal do what they do by default, also where this is a shell's background job, which ignores them:
-/// tests type Ctrl-C into terminals of their own, and send SIGQUIT.
+/// Resets signals of the terminal to their defaults, even if this is a shell's background job, which ignores
+/// them: tests type Ctrl-C into terminals of their own, and send SIGQUIT.
 pub fn heed_the_terminal() {
     for signal in [libc::SIGINT, libc::SIGQUIT] {
         // SAFETY: no thread of this process handles either.
@@ -155,7 +155,7 @@ pub fn heed_the_terminal() {
     }
 }
 
-/// The `main` of a crate of tests: runs the part that the first argument names.
+/// The `main` of a crate of tests: runs the part named by the first argument.
 pub fn main(parts: &[(&str, Run)]) -> ExitCode {
     heed_the_terminal();
     let name = std::env::args().nth(1).unwrap_or_default();
@@ -173,7 +173,8 @@ pub fn main(parts: &[(&str, Run)]) -> ExitCode {
     }
 }
 
-/// What differs between the parts that [`PARTS`] has in a home and those that are there; `None` where they are the same.
+/// The differences between the parts that [`PARTS`] lists for a crate and those of the crate; `None` if there
+/// are none.
 pub fn difference(home: Home, parts: &[(&str, Run)]) -> Option<String> {
     let there: Vec<&str> = parts.iter().map(|p| p.0).collect();
     let wanted: Vec<&str> = PARTS.iter().filter(|p| p.home == home).map(|p| p.name).collect();
@@ -183,8 +184,8 @@ pub fn difference(home: Home, parts: &[(&str, Run)]) -> Option<String> {
     (!same).then(|| format!("{home:?}: {missing:?} are missing, and {unknown:?} are not in the table"))
 }
 
-/// Makes the table `PARTS` of a crate of tests, from the crate's home and pairs of a name and what runs it; and the test
-/// that these are the parts which the table of all parts has there.
+/// Makes the table `PARTS` of a crate of tests, from the crate's home and pairs of a name and a function; and
+/// a test that these are the parts which the table of all parts lists for it.
 #[macro_export]
 macro_rules! parts {
     ($home:ident: $($name:literal => $run:expr,)*) => {

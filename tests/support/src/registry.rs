@@ -38,7 +38,7 @@ impl Registry {
     /// The host's, or that it does not listen within 30 seconds.
     pub fn start(dir: &Path, login: bool) -> Result<Registry, String> {
         std::fs::create_dir_all(dir).map_err(text)?;
-        // Freed again: nobody else takes a port of this range within moments.
+        // Freed again: nothing else takes a port of this range within moments.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(text)?.port();
         let host = format!("127.0.0.1:{port}");
         let passwords = dir.join("htpasswd");
@@ -72,7 +72,7 @@ impl Registry {
         Ok(registry)
     }
 
-    /// A request by hand, for what no tool does: gives the answer's head.
+    /// A request by hand, for what no tool sends: returns the answer's head.
     ///
     /// # Errors
     /// The host's, or the answer where it is not "201 Created".

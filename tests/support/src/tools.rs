@@ -21,7 +21,7 @@ fn say(text: &str, _done: u64, _of: u64) {
     }
 }
 
-/// A set of packages unpacked with all they need.
+/// A set of packages, unpacked with all dependencies.
 pub fn unpacked(name: &str, suite: &str, packages: &[&str], closure: bool) -> Result<PathBuf, String> {
     let dest = root().join("target/tools").join(name);
     if dest.join("complete").exists() {
@@ -47,7 +47,7 @@ pub fn unpacked(name: &str, suite: &str, packages: &[&str], closure: bool) -> Re
     Ok(dest)
 }
 
-/// Debian's suites that may serve, the preferred one first: not every one verifies at every time.
+/// Debian's suites to try, the preferred one first: not every one verifies at all times.
 const SUITES: &[&str] = &["trixie", "sid"];
 
 /// Packages with the real programs that tests compare and benchmarks measure.
@@ -66,7 +66,7 @@ pub const PROGRAMS: &[&str] = &[
     "zstd",
 ];
 
-/// A directory with packages of an architecture and all they need.
+/// A directory with packages of an architecture and all dependencies.
 pub fn debian_root(architecture: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let cache = root().join("target/tools");
     let made = trine_image::debian::root::root(&cache, SUITES, architecture, packages, &mut say);
@@ -114,7 +114,7 @@ pub fn gcc(dir: &Path) -> Command {
     c
 }
 
-/// A static BusyBox for the host's own CPU: all the programs that a container's tests need.
+/// A static BusyBox for the host's own CPU: all programs for tests of containers.
 pub fn busybox() -> Result<PathBuf, String> {
     Ok(unpacked("busybox", "bookworm", &["busybox-static"], false)?.join("bin/busybox"))
 }
@@ -132,7 +132,7 @@ pub fn trine() -> Result<PathBuf, String> {
     Ok(root().join("target/release/trine"))
 }
 
-/// Whether programs are here; where one is not, says that what needs them is skipped.
+/// Whether programs are installed; if one is not, prints that the tests that need it are skipped.
 pub fn has(programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = || std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
@@ -147,7 +147,7 @@ pub fn has(programs: &[&str]) -> bool {
 /// Runs cargo in the project's root.
 ///
 /// # Errors
-/// Where it fails.
+/// Fails if it fails.
 pub fn cargo(args: &[&str]) -> Checked {
     let status = Command::new(env!("CARGO")).args(args).current_dir(root()).status();
     match status {
@@ -160,7 +160,7 @@ pub fn cargo(args: &[&str]) -> Checked {
 /// Builds and runs the executable of a package of this workspace.
 ///
 /// # Errors
-/// Where it fails.
+/// Fails if it fails.
 pub fn run_package(package: &str, args: &[impl AsRef<str>]) -> Checked {
     let first = ["run", "--quiet", "--package", package, "--"];
     cargo(&first.into_iter().chain(args.iter().map(AsRef::as_ref)).collect::<Vec<_>>())

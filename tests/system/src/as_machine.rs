@@ -1,5 +1,6 @@
-//! `trine run --as machine`, with an image of Debian's static riscv64 BusyBox that `trine import` makes: what the
-//! command finds and says, its exit code, its end by `trine stop`, an init in place of ours, and what is refused.
+//! `trine run --as machine`, with an image of Debian's static riscv64 BusyBox that `trine import` makes: the
+//! command's surroundings and output, its exit code, its end by `trine stop`, an init of the image's own, and
+//! refusals.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,11 +10,11 @@ use std::time::{Duration, Instant};
 use trine_test_support::command::{Said, check, tool};
 use trine_test_support::{text, tools};
 
-/// The image's own init: says who it is, and powers off without ours.
+/// The image's own init: prints that it is one, and powers off.
 const INIT: &str = "#!/bin/sh\necho init is $$\necho o > /proc/sysrq-trigger\nsleep 60\n";
 /// BusyBox's names, each a hard link.
 const NAMES: [&str; 7] = ["sh", "id", "cat", "sleep", "stat", "tty", "wc"];
-/// Time that a machine gets to say something.
+/// Time limit for a machine's output.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the test has its store and its guests' records; removed at the end.
@@ -68,14 +69,14 @@ impl Place {
         command.output().map(Said::from).map_err(text)
     }
 
-    /// Runs a machine, and looks for what it says and its exit code.
+    /// Runs a machine, and checks its output and exit code.
     fn run(&self, words: &[&str], code: i32, wanted: &[&str]) -> Result<(), String> {
         let said = self.say(&[&["run", "--as", "machine"], words].concat())?;
         let right = said.code == code && wanted.iter().all(|w| said.out.contains(w));
         check(right, &format!("{words:?} should give code {code} and say {wanted:?}"), &said)
     }
 
-    /// What is refused, and with which words; nothing is booted.
+    /// Refusals and their words; nothing is booted.
     fn refused(&self, words: &[&str], wanted: &str) -> Result<(), String> {
         let said = self.say(&[&["run", "--as", "machine"], words].concat())?;
         check(said.code == 2 && said.err.contains(wanted), &format!("{words:?} should be refused"), &said)

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use trine_test_support::command::tool;
 use trine_test_support::tools;
 
-/// What runs in the namespace: a registration; riscv64 programs started by the kernel, in this root and in one that has
-/// nothing else, also such as have no name there; libraries of a root that is set; and the end of the registration. Exit
-/// code 99: there is no such namespace here.
+/// Runs in the namespace: a registration; riscv64 programs started by the kernel, in this root and in one
+/// that has nothing else, also programs without a name there; libraries of a configured root; and the end of
+/// the registration. Exit code 99: there is no such namespace here.
 const SCRIPT: &str = "\
 mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc 2>/dev/null || exit 99
 mount -t tmpfs tmpfs /etc || exit 99
@@ -30,7 +30,7 @@ chroot \"$1\" /native nameless /one
 test ! -e /etc/trine/sysroot
 ";
 
-/// What runs where there are other users, too: programs that give rights, and one that may be executed but not read.
+/// Runs with other users, too: programs that give rights, and one that may be executed but not read.
 const USERS: &str = "\
 mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc 2>/dev/null || exit 99
 mount -t tmpfs -o mode=755 tmpfs /mnt || exit 99
@@ -52,7 +52,7 @@ $as /mnt/plain start /mnt/unreadable
 /mnt/rights who
 ";
 
-/// What [`USERS`] prints.
+/// The output of [`USERS`].
 const OF_USERS: &str = "\
 /mnt/plain: secure 0, variable 1, user 1000, free 3
 /mnt/rights: secure 1, variable 0, user 0, free 3
@@ -72,15 +72,15 @@ fn programs() -> Result<(PathBuf, PathBuf), String> {
         tool(compiler.args(["-w", "-o"]).arg(dir.join(name)).args(options).arg(&source))
     };
     compile(tools::gcc(&gcc), &["-static"], "one")?;
-    // The linker's own script names the libraries from the root of where they were unpacked.
+    // The linker's own script names the libraries relative to the directory where they were unpacked.
     compile(tools::gcc(&gcc), &[&format!("-Wl,--sysroot={}", gcc.display())], "dynamic")?;
     compile(Command::new("cc"), &["-static"], "native")?;
     Ok((dir, gcc.join("usr/riscv64-linux-gnu")))
 }
 
-/// A namespace in which the users are those of the host; only root can make one.
+/// A namespace with the host's users; only root can create one.
 fn with_users(script: &str, words: &[&Path]) -> Result<Option<Output>, String> {
-    // The shell loses its rights where it is nobody yet, and has them as root.
+    // The shell loses its rights while it is nobody, and has them as root.
     let wait = "read go; script=$1; shift; exec sh -c \"$script\" \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--user", "--mount", "sh", "-c", wait, "sh", script]).args(words);

@@ -1,4 +1,4 @@
-//! What tests of commands have in common: waiting but not for ever, comparing, a terminal.
+//! Shared by tests of commands: waiting with a time limit, comparing, a terminal.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use trine_control::process;
 use trine_test_support::{Checked, command};
 
-/// How long anything may take.
+/// The time limit.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Waits for a command, but not for ever.
+/// Waits for a command, with the time limit.
 pub fn finish(mut child: Child, args: &[&str]) -> Result<Output, String> {
     let (pid, end) = (child.id() as i32, Instant::now() + LONGEST);
     drop(child.stdin.take());
@@ -24,7 +24,7 @@ pub fn finish(mut child: Child, args: &[&str]) -> Result<Output, String> {
     waits.join().map_err(|_| "the waiting thread failed".to_string())?.map_err(|e| e.to_string())
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub fn until(what: &str, holds: impl Fn() -> Result<bool, String>) -> Checked {
     command::until(what, LONGEST, holds)
 }

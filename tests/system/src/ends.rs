@@ -1,4 +1,4 @@
-//! How machines end and begin again: with disks, with an input that ends, with an output that nobody reads.
+//! How machines end and restart: with disks, with an input that ends, with an output without a reader.
 
 use std::fs;
 use std::io::Read;
@@ -9,13 +9,13 @@ use trine_test_support::command::{check, tool};
 use trine_test_support::machine::{Form, Machines, Talk};
 use trine_test_support::{Checked, text, tools};
 
-/// The board's finisher is told to reset.
+/// Tells the board's finisher to reset.
 const RESETS: &str = "lui t0, 0x100
     li t1, 0x7777
     sw t1, 0(t0)
 ";
 
-/// What a process holds between two machines: the least of many looks.
+/// Resources of a process between two machines: the minimum of many samples.
 fn least_held(child: &Child) -> Result<(usize, u64), String> {
     let mut least = held(child)?;
     for _ in 0..50 {
@@ -36,7 +36,7 @@ fn held(child: &Child) -> Result<(usize, u64), String> {
     Ok((fds, size.ok_or("no VmSize")?))
 }
 
-/// How machines end and begin again, and what they keep.
+/// How machines end and restart, and what they keep.
 pub fn ends() -> Checked {
     let machines = Machines::new("ends")?;
     let resets = machines.program("resets.bin", RESETS, Form::Raw)?;
@@ -68,7 +68,7 @@ pub fn ends() -> Checked {
     Ok(())
 }
 
-/// A machine whose output nobody reads ends, also while it waits for input.
+/// A machine whose output has no reader ends, even while it waits for input.
 fn unread(machines: &Machines) -> Checked {
     let mut command = machines.run(&["linux"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -90,7 +90,7 @@ fn unread(machines: &Machines) -> Checked {
     }
 }
 
-/// Disks are seen, keep what is written, and are used by one machine that writes.
+/// Disks are visible, persistent, and used by only one machine that writes.
 fn disks(machines: &Machines) -> Checked {
     let disk = machines.dir.join("disk.img");
     let file = fs::File::create(&disk).and_then(|f| f.set_len(32 << 20));
@@ -109,7 +109,7 @@ fn disks(machines: &Machines) -> Checked {
     }
     talk.say("mkdir -p /mnt; mount -t ext4 /dev/vda /mnt && echo kept > /mnt/file; umount /mnt; poweroff\n")?;
     talk.end()?;
-    // What is forgotten at the end is not forgotten at a reset.
+    // Changes that are forgotten at the end survive a reset.
     let snapshot = format!("{name},snapshot");
     let mut talk = Talk::start(machines.run(&["linux", "--disk", &snapshot]))?;
     let mount = "mkdir -p /mnt; mount -t ext4 /dev/vda /mnt";
@@ -126,7 +126,7 @@ fn disks(machines: &Machines) -> Checked {
     }
 }
 
-/// Where programs are, those for file systems, too.
+/// Where programs are, including those for file systems.
 fn path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }

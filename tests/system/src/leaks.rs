@@ -1,8 +1,8 @@
-//! `cargo xtask test leaks`: SIGKILL for each of our processes at any moment of a container's or program's life. What the
-//! next command finds, it puts right: no process, mount, control group or file stays.
+//! `cargo xtask test leaks`: SIGKILL for each of Trine's processes at any moment of a container's or
+//! program's life. The next command cleans up: no process, mount, control group or file stays.
 //!
-//! This process adopts what its descendants leave behind, so whatever runs afterwards and descends from it is a leak. With
-//! no process and no mount, no namespace is left either: nothing else holds one.
+//! This process adopts orphaned descendants, so a descendant that still runs afterwards is a leak. Without
+//! processes and mounts, no namespace is left either: nothing else holds one.
 
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -16,11 +16,11 @@ use trine_test_support::bundle::Bundle;
 use trine_test_support::command::succeed;
 use trine_test_support::text;
 
-/// Kills of commands of `trine oci`, and of what they make.
+/// Number of kills of commands of `trine oci`, and of their children.
 const BUNDLES: usize = 104;
-/// Kills around `trine run -d`.
+/// Number of kills around `trine run -d`.
 const GUESTS: usize = 60;
-/// How long what was killed may take to be gone.
+/// How long a killed process may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Numbers that are the same in every run.
@@ -43,7 +43,7 @@ impl Random {
     }
 }
 
-/// What descends from this process and has not ended; what has ended is forgotten.
+/// The running descendants of this process; ended ones are reaped.
 fn descendants() -> Vec<i32> {
     let all: Vec<Stat> = process::all();
     let mut ours: BTreeSet<i32> = BTreeSet::from([std::process::id() as i32]);
@@ -62,8 +62,8 @@ fn descendants() -> Vec<i32> {
     all.iter().filter(lives).map(|p| p.pid).collect()
 }
 
-/// Takes the exit codes of what was adopted, but not that of a command that is waited for: what came into a container's
-/// namespace holds that up until somebody has.
+/// Reaps adopted processes, but not a command that is waited for: a process that joined a container's
+/// namespace keeps it alive until it is reaped.
 fn reap(but: Option<u32>) {
     let own = std::process::id() as i32;
     let adopted = |s: &&Stat| s.parent == own && s.is_zombie() && Some(s.pid as u32) != but;
@@ -73,7 +73,7 @@ fn reap(but: Option<u32>) {
     }
 }
 
-/// Runs a command that leaves nothing behind, while what was adopted is taken care of.
+/// Runs a command that must leave nothing behind, while adopted processes are reaped.
 fn good(mut command: Command) -> Result<String, String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(text)?;
@@ -135,15 +135,15 @@ fn told(pid: i32) -> String {
     format!("process {pid} ({})", String::from_utf8_lossy(&line).replace('\0', " "))
 }
 
-/// A command that says nothing, with nothing to read.
+/// A command without input and output.
 fn start(mut command: Command) -> Result<Child, String> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(text)
 }
 
-/// Kills a command, or something that it has made, and waits for the command.
+/// Kills a command, or one of its descendants, and waits for the command.
 fn kill(mut child: Child, whom: Option<i32>) {
     process::kill(whom.unwrap_or(child.id() as i32));
-    // One whose process was killed ends by itself; one that stays in front of a container does not.
+    // A command whose process was killed ends by itself; one in the foreground of a container does not.
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_millis(300) && matches!(child.try_wait(), Ok(None)) {
         std::thread::sleep(Duration::from_millis(2));
@@ -152,7 +152,7 @@ fn kill(mut child: Child, whom: Option<i32>) {
     drop(child.wait());
 }
 
-/// How long each command takes here, about.
+/// Approximate duration of each command here.
 fn usual(bundle: &Bundle) -> Result<Duration, String> {
     let begin = Instant::now();
     for _ in 0..3 {
@@ -162,7 +162,7 @@ fn usual(bundle: &Bundle) -> Result<Duration, String> {
     Ok(begin.elapsed() / 3)
 }
 
-/// Commands that may be killed: what comes before, and they themselves.
+/// Commands to kill: the preparation, and the commands themselves.
 const COMMANDS: &[(&[&str], &[&str])] = &[
     (&[], &["create"]),
     (&["create"], &["start"]),
@@ -198,7 +198,7 @@ fn killed(bundle: &Bundle, round: usize, random: &mut Random, most: Duration) ->
     }
     let child = start(command)?;
     random.wait(most);
-    // Every third time one of the processes that it has made.
+    // Every third time one of its descendants.
     let whom = if round % 3 == 2 { random.one_of(&descendants()) } else { None };
     kill(child, whom);
     let mut delete = bundle.oci();
@@ -208,7 +208,7 @@ fn killed(bundle: &Bundle, round: usize, random: &mut Random, most: Duration) ->
         .map_err(|e| format!("{} was killed: {e}", second.join(" ")))
 }
 
-/// Plays so many rounds; fails with what the first five that failed say.
+/// Runs so many rounds; fails with the messages of the first five failures.
 fn rounds(count: usize, mut play: impl FnMut(usize) -> Result<(), String>) -> Result<(), String> {
     let failed = (0..count).filter_map(|round| {
         play(round).err().map(|e| format!("round {round}: {e}")).inspect(|e| eprintln!("{e}"))
@@ -259,13 +259,13 @@ fn guest(bundle: &Bundle, round: usize, random: &mut Random) -> Result<(), Strin
     let name = format!("leak{round}");
     let mut child = start(trine(bundle, &["run", "-d", "--name", &name, thing]))?;
     match round % 5 {
-        // The command itself, or what it has made by then.
+        // The command itself, or a descendant.
         0 | 1 => {
             random.wait(Duration::from_millis(60));
             let whom = if round % 5 == 1 { random.one_of(&descendants()) } else { None };
             kill(child, whom);
         }
-        // Anything of a guest that runs.
+        // Any process of a running guest.
         2 | 3 => {
             drop(child.wait());
             random.wait(Duration::from_millis(40));
@@ -289,7 +289,7 @@ fn guest(bundle: &Bundle, round: usize, random: &mut Random) -> Result<(), Strin
     if !list()?.trim().is_empty() {
         return Err("a guest is still there".into());
     }
-    // A name whose guest was never made goes with the next `run`.
+    // The name of a guest that was never created is freed by the next `run`.
     let running = bundle.dir.join("run/trine/guests");
     let result = nothing_left(&before, &words, &[&running, &bundle.dir.join("run/trine/oci")]);
     result.map_err(|e| format!("{thing}, kind {}: {e}", round % 5))

@@ -1,5 +1,5 @@
-//! Tests of the whole: machines, programs, containers and their lifecycle, by the commands as users give them.
-//! `cargo xtask test PART` runs them.
+//! Tests of the whole: machines, programs, containers and their lifecycle, through the commands that users
+//! call. `cargo xtask test PART` runs them.
 
 mod as_machine;
 mod binfmt;

@@ -35,7 +35,7 @@ pub fn run(seconds: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// What the child says, if it ends well and in time.
+/// The child's output, if it succeeds in time.
 fn ended(mut child: Child, seconds: u64) -> Result<String, String> {
     let start = Instant::now();
     while child.try_wait().map_err(|e| e.to_string())?.is_none() {

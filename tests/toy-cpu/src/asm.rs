@@ -1,5 +1,5 @@
-//! Programs from text: an instruction a line, `name:` for a label, `@name` for its distance from the instruction, `=name` for
-//! its program counter, `#` before a comment.
+//! Programs from text: one instruction per line, `name:` for a label, `@name` for its distance from the
+//! instruction, `=name` for its program counter, `#` before a comment.
 
 use crate::insn::system::Special;
 use crate::table::ROWS;
@@ -16,7 +16,7 @@ fn read(field: &Field, text: &str) -> Option<i64> {
     }
 }
 
-/// Length of the instruction in a line: its mnemonic tells.
+/// Length of the instruction in a line, by its mnemonic.
 fn size(line: &str) -> u64 {
     let mnemonic = line.split(' ').next().unwrap_or("");
     ROWS.iter().find(|r| r.mnemonic == mnemonic).map_or(0, |r| r.bytes as u64)
@@ -25,7 +25,7 @@ fn size(line: &str) -> u64 {
 /// Assembles a program for program counter `at`.
 ///
 /// # Errors
-/// The line that is wrong, and what is wrong with it.
+/// The wrong line, and what is wrong with it.
 pub fn assemble(at: u64, text: &str) -> Result<Vec<u8>, String> {
     let lines = text.lines().map(|l| l.split('#').next().unwrap_or("").trim());
     let lines: Vec<&str> = lines.filter(|l| !l.is_empty()).collect();

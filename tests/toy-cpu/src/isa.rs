@@ -1,4 +1,4 @@
-//! What an engine asks of the CPU.
+//! Implements the engine's interface to the CPU.
 
 use crate::state::{self, REGISTERS, SLOTS, Slots, cause, mode};
 use crate::table;
@@ -12,21 +12,21 @@ use trine_ir::{
 /// The CPU.
 pub struct T16;
 
-/// What a CPU is made with.
+/// Configuration of a CPU.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Nothing is below the program: it runs in user mode on the host's memory, and its traps end
+    /// There is no system below the program: it runs in user mode on the host's memory, and its traps end
     /// [`trine_base::Vcpu::run`].
     pub hosted: bool,
 }
 
-/// The number that an instruction's first two or four bytes make.
+/// The number of an instruction's first two or four bytes.
 fn word(bytes: &Bytes) -> u32 {
     let long = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     if is_long(bytes) { long } else { long >> 16 }
 }
 
-/// Whether an instruction has four bytes: its first bit says so.
+/// Whether an instruction has four bytes, by its first bit.
 fn is_long(bytes: &Bytes) -> bool {
     bytes[0] & 0x80 != 0
 }
@@ -112,7 +112,7 @@ impl Isa for T16 {
         Trap::fault(cause::BREAKPOINT, address)
     }
 
-    /// Nothing answers at empty addresses, and nobody complains: reads find ones.
+    /// Empty addresses: no exception, reads give ones.
     fn bus_error(_: Access, _: u64) -> Option<Trap> {
         None
     }
@@ -121,8 +121,8 @@ impl Isa for T16 {
         Trap::fault(cause::PAGE, address)
     }
 
-    /// In user mode, a table of 256 big-endian words says where each page of 4 KiB lies: the number of its frame in the
-    /// upper 12 bits; bit 0 that it is there, bit 1 that it may be written, bit 2 that it holds code.
+    /// In user mode, a table of 256 big-endian words maps each page of 4 KiB: the number of its frame in the
+    /// upper 12 bits; bit 0 that it is present, bit 1 that it may be written, bit 2 that it holds code.
     fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap> {
         if regime == mode::REGIME_SYSTEM {
             let page = address & !0xfff;

@@ -1,4 +1,4 @@
-//! T16, a CPU that exists nowhere. It has what RISC-V has not, so that nothing in the engines can lean on RISC-V unseen:
+//! T16, an invented CPU. It has what RISC-V lacks, so that no engine can depend on RISC-V unnoticed:
 //!
 //! * big-endian memory and instructions of two and four bytes;
 //! * eight registers of 16 bits and four condition codes, which nearly every instruction writes;
@@ -7,7 +7,7 @@
 //! * traps that report the next instruction, faults that report their own, and a bus whose empty addresses read as ones;
 //! * system and user mode, the latter through a table of pages.
 //!
-//! It is also the shortest complete example of a CPU: `docs/add-a-cpu.md` walks through these files.
+//! It is also the shortest complete example of a CPU: `docs/add-a-cpu.md` explains these files.
 //!
 //! * [`state`]: the slots that make up the CPU. * [`table`]: every instruction, a row each. * [`insn`]: their bodies.
 //! * [`isa`]: what an engine asks of it. * [`asm`]: programs from text. * [`machine`]: a CPU with memory, for tests.

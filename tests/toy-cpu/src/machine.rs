@@ -20,7 +20,7 @@ pub const START: (u64, u64) = (0x1_0000, 0x100);
 /// Base of data.
 pub const DATA: u64 = 0x2_0000;
 
-/// How guest memory is reached.
+/// How guest memory is accessed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Memory {
     /// Memory of its own, through the software TLB.
@@ -29,19 +29,19 @@ pub enum Memory {
     Direct,
 }
 
-/// A vCPU, however it reaches its memory.
+/// A vCPU, with either kind of memory.
 pub trait ToyVcpu: Vcpu {
-    /// What helpers of the CPU see of it.
+    /// The CPU as its helpers see it.
     fn hart(&self) -> &dyn Hart;
     /// Adds to memory at an address in `regime`, as one access.
     ///
     /// # Errors
-    /// How an instruction that does so leaves.
+    /// How such an instruction leaves.
     fn add_atomically(&self, regime: usize, address: u64, operand: u64) -> Result<u64, Leave>;
-    /// Exchanges the value in memory at an address in `regime` for `new` where it is `expect`, as one access.
+    /// Exchanges the value in memory at an address in `regime` for `new` if it is `expect`, as one access.
     ///
     /// # Errors
-    /// How an instruction that does so leaves.
+    /// How such an instruction leaves.
     fn exchange(&self, regime: usize, address: u64, expect: u64, new: u64) -> Result<u64, Leave>;
 }
 
@@ -61,7 +61,7 @@ impl<M: GuestMemory<T16>> ToyVcpu for Engine<T16, M> {
 pub struct Toy {
     /// The CPU.
     pub vcpu: Box<dyn ToyVcpu>,
-    /// The memory, or where it lies in this process.
+    /// The memory, or its address in this process.
     memory: Place,
     /// Its input of interrupts.
     pub mailbox: Arc<Mailbox>,
@@ -88,7 +88,7 @@ impl Toy {
     /// A CPU at the start of a program. Data addresses count from [`DATA`], the program counter from the code base.
     ///
     /// # Panics
-    /// Where the program does not assemble, or the host has no memory: this is for tests.
+    /// If the program does not assemble, or the host has no memory: this is for tests.
     pub fn new(memory: Memory, tier: Tier, program: &str) -> Toy {
         let mailbox = Arc::new(Mailbox::new());
         let (mut vcpu, place) = match memory {
@@ -115,7 +115,7 @@ impl Toy {
     /// Writes memory, counted from its start.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If there is none.
     pub fn write(&mut self, at: u64, bytes: &[u8]) {
         match &self.memory {
             Place::Ram(ram) => ram.write(at, bytes).expect("inside memory"),
@@ -126,7 +126,7 @@ impl Toy {
     /// Reads memory, counted from its start.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If there is none.
     pub fn read(&self, at: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         match &self.memory {
@@ -139,7 +139,7 @@ impl Toy {
     /// Reads a register by its name.
     ///
     /// # Panics
-    /// Where there is none of that name.
+    /// If there is none of that name.
     pub fn get(&self, name: &str) -> u64 {
         let found = state::REGISTERS.iter().find(|r| r.name == name);
         self.vcpu.get(found.unwrap_or_else(|| panic!("there is no register {name}")).slot)
@@ -170,7 +170,7 @@ fn bare(tier: Tier, mailbox: &Arc<Mailbox>) -> (Box<dyn ToyVcpu>, Place) {
 }
 
 fn hosted(tier: Tier, mailbox: &Arc<Mailbox>) -> (Box<dyn ToyVcpu>, Place) {
-    // Programs live in the lower 256 GiB; where the place is taken the kernel chooses the next one that it can.
+    // Programs are in the lower 256 GiB; if the place is taken the kernel chooses the next free one.
     static NEXT: AtomicU64 = AtomicU64::new(0x21_0000_0000);
     let hint = NEXT.fetch_add(0x100_0000, Ordering::SeqCst) as *mut libc::c_void;
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);

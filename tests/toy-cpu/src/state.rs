@@ -55,9 +55,9 @@ registers! {
     C 10 "c" 1;
     /// Condition code: signed overflow.
     OV 11 "v" 1;
-    /// The address that the program counter 0 means.
+    /// The linear address of program counter 0.
     CB 12 "cb" 32;
-    /// The address that the data address 0 means.
+    /// The linear address of data address 0.
     DB 13 "db" 64;
     /// Program counter of the handler of traps, at code base 0, in system mode.
     VEC 14 "vec" 16;
@@ -67,7 +67,7 @@ registers! {
     ECB 16 "ecb" 32;
     /// Number of the trap.
     CAUSE 17 "cause" 16;
-    /// Address that a fault is about.
+    /// Address that a fault concerns.
     BAD 18 "bad" 64;
     /// 1 in user mode.
     USER 19 "user" 1;
@@ -75,11 +75,11 @@ registers! {
     ESTATUS 20 "estatus" 3;
     /// Physical address of the table of user pages.
     PT 21 "pt" 32;
-    /// 1 where interrupts are taken.
+    /// 1 if interrupts are taken.
     IE 22 "ie" 1;
-    /// 1 where nothing is below the program: traps end the run.
+    /// 1 if there is no system below: traps end the run.
     HOSTED 23 "hosted" 1;
-    /// 1 where every instruction is followed by a trap.
+    /// 1 if every instruction is followed by a trap.
     STEP 24 "step" 1;
 }
 
@@ -107,11 +107,11 @@ pub mod mode {
 pub mod cause {
     /// Not an instruction.
     pub const ILLEGAL: u64 = 1;
-    /// A user page that is not there, or does not allow the access.
+    /// A user page that is not present, or does not allow the access.
     pub const PAGE: u64 = 2;
     /// A privileged instruction in user mode.
     pub const PRIVILEGE: u64 = 3;
-    /// A quotient that does not exist.
+    /// An undefined quotient.
     pub const DIVIDE: u64 = 4;
     /// An atomic access at an odd address.
     pub const ALIGNMENT: u64 = 6;

@@ -49,7 +49,7 @@ fn nothing_changes_code_unless_it_is_alone() {
     assert_eq!(hart.zero(code & !63, 64), alone);
     assert_eq!(toy.vcpu.add_atomically(REGIME_SYSTEM, code & !3, 1), Err(Leave::Alone));
     assert_eq!(toy.vcpu.exchange(REGIME_SYSTEM, code & !3, 0, 1), Err(Leave::Alone));
-    // One that begins in the page before, where no code is.
+    // One that begins in the page before, which contains no code.
     assert_eq!(hart.store(REGIME_SYSTEM, Width::B8, (code & !0xfff) - 4, 1), alone);
     assert_eq!(toy.read(code - 4, 12), before);
     assert_eq!(Hart::probe(hart, REGIME_SYSTEM, Access::Read, code, 4), Ok(()));

@@ -9,8 +9,8 @@ use trine_toy_cpu::state::cause;
 /// The CPU waits, and no timer will wake it.
 const IDLE: Exit = Exit::Idle { deadline: None };
 
-/// Runs a program in all four ways until `trap 0`, which only a hosted CPU's run ends with; a bare one's handler waits
-/// there. Gives one of them.
+/// Runs a program in all four ways until `trap 0`, which ends only a hosted CPU's run; a bare one's handler
+/// waits there. Returns one of them.
 fn everywhere(program: &str) -> Toy {
     let mut first: Option<Toy> = None;
     for memory in [Memory::Paged, Memory::Direct] {
@@ -34,7 +34,7 @@ fn everywhere(program: &str) -> Toy {
     first.expect("four runs")
 }
 
-/// The registers of two programs and their data must agree, but for what differs between bare and hosted.
+/// The registers of two programs and their data must agree, except for differences between bare and hosted.
 fn same(a: &Toy, b: &Toy, which: &str) {
     let own = ["cb", "vec", "epc", "ecb", "cause", "bad", "user", "estatus", "hosted"];
     for ((name, x), (_, y)) in a.registers().into_iter().zip(b.registers()) {
@@ -109,7 +109,8 @@ fn calls_return_and_quotients_are_of_pairs() {
 
 #[test]
 fn the_program_counter_counts_from_the_code_base() {
-    // The loop goes on at a code base 256 bytes further and comes back: there, program counters are 256 less.
+    // The loop continues at a code base 256 bytes further and comes back: there, program counters are 256
+    // less.
     let toy = everywhere(
         "ldiw r5, 200
          ldi r1, 0
@@ -168,7 +169,7 @@ const PAGED: &str = "ldi r0, 48
     stw (r1), r3
     nop";
 
-/// Counts `trap 3` in `r7` and comes back; ends at anything else. It runs at code base 0.
+/// Counts `trap 3` in `r7` and returns; ends at anything else. It runs at code base 0.
 const HANDLER: &str = "mfs r0, cause
     ldi r2, 19
     cmp r0, r2
@@ -183,8 +184,8 @@ fn user_mode_goes_through_pages_and_traps_come_back() {
     for tier in [Tier::Interp, Tier::Baseline] {
         let mut toy = Toy::new(Memory::Paged, tier, PAGED);
         toy.write(0x200, &assemble(0x200, HANDLER).unwrap());
-        // The page of the program is itself, and code; the first page of data can only be read; the second is the same
-        // frame, and can be written.
+        // The page of the program maps to itself, and is code; the first page of data is read-only; the
+        // second is the same frame, and writable.
         for (page, entry) in [(0x10, 0x10 << 4 | 5), (0x20, 0x20 << 4 | 1), (0x21, 0x20u16 << 4 | 3)] {
             toy.write(0x3000 + 2 * page, &entry.to_be_bytes());
         }
@@ -216,7 +217,7 @@ fn atomic_operations_know_the_order_of_bytes() {
          bne @loop
          trap 0",
     );
-    // What the exchange expects is always the word before this round's addition.
+    // The exchange always expects the word before this round's addition.
     let word = u16::from_be_bytes(toy.read(DATA + 64, 2).try_into().unwrap());
     assert_eq!((word, toy.get("r7"), toy.get("r4")), (300, 0, 300));
 }
@@ -301,7 +302,7 @@ fn a_vector_that_crosses_into_a_page_that_is_not_there_is_not_stored() {
 #[test]
 fn faults_change_nothing() {
     for tier in [Tier::Interp, Tier::Baseline] {
-        // The quotient does not exist the 51st time: by then the code is compiled.
+        // The quotient is undefined the 51st time: by then the code is compiled.
         let program = "ldiw r3, 51
             ldi r0, 0
             ldiw r1, 1000
@@ -321,7 +322,7 @@ fn faults_change_nothing() {
 #[test]
 fn empty_addresses_read_as_ones() {
     for tier in [Tier::Interp, Tier::Baseline] {
-        // Data at the end of memory: the second word lies behind it.
+        // Data at the end of memory: the second word is beyond it.
         let mut toy = Toy::new(
             Memory::Paged,
             tier,

@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use super::volume::Source;
-use super::{Limits, Maps, Options};
+use super::{ImageOptions, Limits, Maps};
 use oci_spec::runtime as spec;
 use spec::{LinuxNamespaceType, Mount};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -52,7 +52,7 @@ fn mount(to: &Path, kind: &str, from: &Path, options: Vec<String>) -> Mount {
     made
 }
 
-fn usual(options: &Options, maps: Option<&Maps>) -> impl Iterator<Item = Mount> {
+fn usual(options: &ImageOptions, maps: Option<&Maps>) -> impl Iterator<Item = Mount> {
     // The group of terminals is number 5 (tty) of the image, which must be mapped to be used.
     let tty = maps
         .is_none_or(|m| m.groups.iter().any(|g| (g.container_id()..).zip(0..g.size()).any(|(n, _)| n == 5)));
@@ -72,7 +72,7 @@ fn usual(options: &Options, maps: Option<&Maps>) -> impl Iterator<Item = Mount> 
 ///
 /// # Errors
 /// A named volume has no directory.
-pub(super) fn mounts(options: &Options, maps: Option<&Maps>) -> Result<Vec<Mount>, String> {
+pub(super) fn mounts(options: &ImageOptions, maps: Option<&Maps>) -> Result<Vec<Mount>, String> {
     let mut made: Vec<Mount> = usual(options, maps).collect();
     for memory in &options.tmpfs {
         let mut list: Vec<String> = ["nosuid", "nodev", "noexec"].map(String::from).to_vec();
@@ -104,7 +104,7 @@ pub(super) fn mounts(options: &Options, maps: Option<&Maps>) -> Result<Vec<Mount
 }
 
 /// The namespaces that the container has for itself.
-pub(super) fn namespaces(options: &Options, user: bool) -> Vec<spec::LinuxNamespace> {
+pub(super) fn namespaces(options: &ImageOptions, user: bool) -> Vec<spec::LinuxNamespace> {
     use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, User, Uts};
     let wanted = [Pid, Ipc, Uts, Mount, Cgroup].into_iter();
     let wanted = wanted.chain((!options.host_network).then_some(Network)).chain(user.then_some(User));
@@ -116,11 +116,11 @@ pub(super) fn namespaces(options: &Options, user: bool) -> Vec<spec::LinuxNamesp
     wanted.map(one).collect()
 }
 
-pub(super) fn masked(options: &Options) -> Option<Vec<String>> {
+pub(super) fn masked(options: &ImageOptions) -> Option<Vec<String>> {
     (!options.privileged).then(|| MASKED.map(String::from).to_vec())
 }
 
-pub(super) fn read_only(options: &Options) -> Option<Vec<String>> {
+pub(super) fn read_only(options: &ImageOptions) -> Option<Vec<String>> {
     (!options.privileged).then(|| READ_ONLY.map(String::from).to_vec())
 }
 
@@ -148,7 +148,7 @@ fn device(wanted: &Device) -> Result<spec::LinuxDevice, String> {
 ///
 /// # Errors
 /// A file is not a device.
-pub(super) fn devices(options: &Options) -> Result<Vec<spec::LinuxDevice>, String> {
+pub(super) fn devices(options: &ImageOptions) -> Result<Vec<spec::LinuxDevice>, String> {
     options.devices.iter().map(device).collect()
 }
 
@@ -166,7 +166,7 @@ fn rule(allow: bool, device: Option<&spec::LinuxDevice>, access: &str) -> spec::
 ///
 /// # Errors
 /// A file is not a device.
-pub(super) fn resources(options: &Options) -> Result<spec::LinuxResources, String> {
+pub(super) fn resources(options: &ImageOptions) -> Result<spec::LinuxResources, String> {
     let limits = &options.limits;
     let mut made = spec::LinuxResources::default();
     let mut rules = vec![rule(options.privileged, None, "rwm")];

@@ -1,7 +1,7 @@
 //! Conversion of an image's configuration and the user's options to a bundle's `config.json` (OCI Image
 //! Format Specification 1.1, "Conversion to OCI Runtime Configuration").
 //!
-//! * [`Options`]: the user's options. [`volume`]: the host's files in the container.
+//! * [`ImageOptions`]: the user's options. [`volume`]: the host's files in the container.
 //! * [`user`]: names of users and groups, which the image's own files define.
 //! * [`device`]: the host's devices in the container.
 //! * `defaults`: mounts, masked paths and devices of every container.
@@ -71,7 +71,7 @@ pub struct Limits {
 /// The user's options for a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Options {
+pub struct ImageOptions {
     /// Command in place of the image's `Cmd`.
     pub command: Vec<String>,
     /// Entry point in place of the image's `Entrypoint`; its `Cmd` is then not used either.
@@ -147,7 +147,11 @@ pub struct Maps {
 /// # Errors
 /// A sentence if the image has no command and none is given, if the image does not define the user, or if an
 /// option is not possible.
-pub fn configuration(image: &ImageConfiguration, options: &Options, given: &Given) -> Result<Spec, String> {
+pub fn configuration(
+    image: &ImageConfiguration,
+    options: &ImageOptions,
+    given: &Given,
+) -> Result<Spec, String> {
     let mut root = spec::Root::default();
     root.set_path(given.root.clone()).set_readonly(Some(options.read_only));
     let mut made = Spec::default();
@@ -162,7 +166,7 @@ pub fn configuration(image: &ImageConfiguration, options: &Options, given: &Give
 }
 
 /// The command line: the user's command before the image's.
-fn command(image: &ImageConfiguration, options: &Options) -> Result<Vec<String>, String> {
+fn command(image: &ImageConfiguration, options: &ImageOptions) -> Result<Vec<String>, String> {
     let config = image.config().as_ref();
     let own = |list: Option<&Option<Vec<String>>>| list.cloned().flatten().unwrap_or_default();
     let mut line = match &options.entrypoint {
@@ -184,7 +188,7 @@ fn command(image: &ImageConfiguration, options: &Options) -> Result<Vec<String>,
 
 /// Adds `NAME=VALUE` lines; later ones replace earlier ones, and a name without a value takes the host's
 /// value.
-fn environment(image: &ImageConfiguration, options: &Options) -> Vec<String> {
+fn environment(image: &ImageConfiguration, options: &ImageOptions) -> Vec<String> {
     let of_image = image.config().as_ref().and_then(|c| c.env().clone()).unwrap_or_default();
     let mut made: Vec<String> = vec![PATH.into(), format!("HOSTNAME={}", options.hostname)];
     if options.tty {
@@ -202,7 +206,11 @@ fn environment(image: &ImageConfiguration, options: &Options) -> Vec<String> {
     made
 }
 
-fn process(image: &ImageConfiguration, options: &Options, given: &Given) -> Result<spec::Process, String> {
+fn process(
+    image: &ImageConfiguration,
+    options: &ImageOptions,
+    given: &Given,
+) -> Result<spec::Process, String> {
     let config = image.config().as_ref();
     let named = options.user.clone().or_else(|| config.and_then(|c| c.user().clone())).unwrap_or_default();
     let user = user::find(&named, given.read)?;
@@ -229,7 +237,7 @@ fn process(image: &ImageConfiguration, options: &Options, given: &Given) -> Resu
     Ok(made)
 }
 
-fn rlimits(options: &Options) -> Result<Vec<spec::PosixRlimit>, String> {
+fn rlimits(options: &ImageOptions) -> Result<Vec<spec::PosixRlimit>, String> {
     let one = |(name, (soft, hard)): (&String, &(u64, u64))| {
         let name = name.to_ascii_uppercase();
         let full = if name.starts_with("RLIMIT_") { name } else { format!("RLIMIT_{name}") };
@@ -243,7 +251,7 @@ fn rlimits(options: &Options) -> Result<Vec<spec::PosixRlimit>, String> {
 }
 
 /// The capabilities of the container's processes.
-fn capabilities(options: &Options) -> Result<HashSet<Capability>, String> {
+fn capabilities(options: &ImageOptions) -> Result<HashSet<Capability>, String> {
     let mut made = match options.privileged {
         true => caps::every(),
         false => caps::default_set(),
@@ -281,7 +289,7 @@ fn capability_sets(set: &HashSet<Capability>, uid: u32) -> spec::LinuxCapabiliti
     made
 }
 
-fn linux(options: &Options, given: &Given) -> Result<spec::Linux, String> {
+fn linux(options: &ImageOptions, given: &Given) -> Result<spec::Linux, String> {
     let mut made = spec::Linux::default();
     if let Some(maps) = given.maps.clone() {
         made.set_uid_mappings(Some(maps.users)).set_gid_mappings(Some(maps.groups));

@@ -15,7 +15,7 @@ fn none(_: &str) -> Result<Option<String>, String> {
     Ok(None)
 }
 
-fn made(config: serde_json::Value, options: &Options) -> Result<serde_json::Value, String> {
+fn made(config: serde_json::Value, options: &ImageOptions) -> Result<serde_json::Value, String> {
     let given = Given { root: "/r".into(), read: &none, maps: None };
     configuration(&image(config), options, &given).map(|spec| serde_json::to_value(spec).unwrap())
 }
@@ -27,18 +27,27 @@ fn strings(list: &[&str]) -> Vec<String> {
 #[test]
 fn commands() {
     let both = json!({"Entrypoint": ["/e"], "Cmd": ["c", "d"]});
-    let args = |options: &Options| made(both.clone(), options).unwrap()["process"]["args"].clone();
+    let args = |options: &ImageOptions| made(both.clone(), options).unwrap()["process"]["args"].clone();
     let command = strings(&["x"]);
-    assert_eq!(args(&Options::default()), json!(["/e", "c", "d"]));
-    assert_eq!(args(&Options { command: command.clone(), ..Options::default() }), json!(["/e", "x"]));
+    assert_eq!(args(&ImageOptions::default()), json!(["/e", "c", "d"]));
+    assert_eq!(
+        args(&ImageOptions { command: command.clone(), ..ImageOptions::default() }),
+        json!(["/e", "x"])
+    );
     let entrypoint = Some(strings(&["/n"]));
-    assert_eq!(args(&Options { entrypoint: entrypoint.clone(), ..Options::default() }), json!(["/n"]));
-    assert_eq!(args(&Options { command, entrypoint, ..Options::default() }), json!(["/n", "x"]));
-    assert!(made(json!({}), &Options::default()).unwrap_err().contains("no command"));
+    assert_eq!(
+        args(&ImageOptions { entrypoint: entrypoint.clone(), ..ImageOptions::default() }),
+        json!(["/n"])
+    );
+    assert_eq!(args(&ImageOptions { command, entrypoint, ..ImageOptions::default() }), json!(["/n", "x"]));
+    assert!(made(json!({}), &ImageOptions::default()).unwrap_err().contains("no command"));
     // `--entrypoint ''` removes both the image's entry point and its command.
     let without = |command: &[&str]| {
-        let options =
-            Options { command: strings(command), entrypoint: Some(Vec::new()), ..Options::default() };
+        let options = ImageOptions {
+            command: strings(command),
+            entrypoint: Some(Vec::new()),
+            ..ImageOptions::default()
+        };
         made(both.clone(), &options)
     };
     assert_eq!(without(&["x", "-y"]).unwrap()["process"]["args"], json!(["x", "-y"]));
@@ -47,10 +56,10 @@ fn commands() {
 
 #[test]
 fn environments() {
-    let options = Options {
+    let options = ImageOptions {
         env: strings(&["A=2", "CARGO_MANIFEST_DIR", "NOT_SET_ANYWHERE", "B=x=y"]),
         hostname: "h".into(),
-        ..Options::default()
+        ..ImageOptions::default()
     };
     let spec = made(json!({"Cmd": ["c"], "Env": ["A=1", "PATH=/p"]}), &options).unwrap();
     let env: Vec<&str> =
@@ -62,7 +71,7 @@ fn environments() {
 #[test]
 fn an_empty_home_is_the_users() {
     for env in [json!(["HOME="]), json!([])] {
-        let spec = made(json!({"Cmd": ["c"], "Env": env}), &Options::default()).unwrap();
+        let spec = made(json!({"Cmd": ["c"], "Env": env}), &ImageOptions::default()).unwrap();
         let homes: Vec<_> =
             spec["process"]["env"].as_array().unwrap().iter().filter_map(|e| e.as_str()).collect();
         assert_eq!(homes.iter().filter(|e| e.starts_with("HOME")).collect::<Vec<_>>(), [&"HOME=/"]);
@@ -72,7 +81,11 @@ fn an_empty_home_is_the_users() {
 #[test]
 fn capabilities_given_and_taken() {
     let set = |add: &[&str], drop: &[&str]| {
-        capabilities(&Options { cap_add: strings(add), cap_drop: strings(drop), ..Options::default() })
+        capabilities(&ImageOptions {
+            cap_add: strings(add),
+            cap_drop: strings(drop),
+            ..ImageOptions::default()
+        })
     };
     let usual = set(&[], &[]).unwrap();
     assert!(usual.contains(&Capability::Chown) && !usual.contains(&Capability::SysAdmin));
@@ -85,7 +98,7 @@ fn capabilities_given_and_taken() {
 #[test]
 fn only_root_starts_with_capabilities() {
     let config = json!({"Cmd": ["c"], "User": "7"});
-    let spec = made(config, &Options::default()).unwrap();
+    let spec = made(config, &ImageOptions::default()).unwrap();
     let sets = &spec["process"]["capabilities"];
     assert_eq!(sets["effective"], json!([]));
     assert!(!sets["bounding"].as_array().unwrap().is_empty());
@@ -94,7 +107,7 @@ fn only_root_starts_with_capabilities() {
 #[test]
 fn limits() {
     let limits = Limits { memory: Some(1 << 20), cpu_milli: Some(1500), pids: Some(9), ..Limits::default() };
-    let spec = made(json!({"Cmd": ["c"]}), &Options { limits, ..Options::default() }).unwrap();
+    let spec = made(json!({"Cmd": ["c"]}), &ImageOptions { limits, ..ImageOptions::default() }).unwrap();
     let resources = &spec["linux"]["resources"];
     assert_eq!(resources["memory"], json!({"limit": 1 << 20, "swap": 1 << 20}));
     assert_eq!(resources["cpu"]["quota"], 150_000);
@@ -106,7 +119,7 @@ fn limits() {
 fn limits_of_processes() {
     let limited = |name: &str| {
         let rlimits = BTreeMap::from([(name.to_string(), (5, 6))]);
-        made(json!({"Cmd": ["c"]}), &Options { rlimits, ..Options::default() })
+        made(json!({"Cmd": ["c"]}), &ImageOptions { rlimits, ..ImageOptions::default() })
     };
     let spec = limited("nofile").unwrap();
     assert_eq!(spec["process"]["rlimits"], json!([{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}]));
@@ -116,8 +129,11 @@ fn limits_of_processes() {
 #[test]
 fn volumes_and_devices() {
     let volumes = vec!["/srv:/data:ro".parse::<Volume>().unwrap()];
-    let options =
-        Options { volumes, devices: vec!["/dev/null:/dev/n2:r".parse().unwrap()], ..Options::default() };
+    let options = ImageOptions {
+        volumes,
+        devices: vec!["/dev/null:/dev/n2:r".parse().unwrap()],
+        ..ImageOptions::default()
+    };
     let spec = made(json!({"Cmd": ["c"]}), &options).unwrap();
     let last = spec["mounts"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(
@@ -128,8 +144,10 @@ fn volumes_and_devices() {
     assert_eq!(spec["linux"]["devices"][0]["path"], "/dev/n2");
     assert_eq!(spec["linux"]["resources"]["devices"][1]["access"], "r");
     let named = vec!["db:/data".parse::<Volume>().unwrap()];
-    assert!(made(json!({"Cmd": ["c"]}), &Options { volumes: named, ..Options::default() }).is_err());
-    let file = Options { devices: vec!["/etc/passwd".parse().unwrap()], ..Options::default() };
+    assert!(
+        made(json!({"Cmd": ["c"]}), &ImageOptions { volumes: named, ..ImageOptions::default() }).is_err()
+    );
+    let file = ImageOptions { devices: vec!["/etc/passwd".parse().unwrap()], ..ImageOptions::default() };
     assert!(made(json!({"Cmd": ["c"]}), &file).unwrap_err().contains("not a device"));
 }
 
@@ -139,7 +157,7 @@ fn a_user_namespace_without_the_terminals_group() {
         serde_json::from_value(json!([{"hostID": 1000, "containerID": 0, "size": 1}])).unwrap();
     let maps = Some(Maps { users: one.clone(), groups: one });
     let given = Given { root: "/r".into(), read: &none, maps };
-    let spec = configuration(&image(json!({"Cmd": ["c"]})), &Options::default(), &given).unwrap();
+    let spec = configuration(&image(json!({"Cmd": ["c"]})), &ImageOptions::default(), &given).unwrap();
     let spec = serde_json::to_value(spec).unwrap();
     assert!(!spec["mounts"][2]["options"].to_string().contains("gid=5"));
     assert!(spec["linux"]["namespaces"].to_string().contains("user"));

@@ -3,7 +3,7 @@
 use super::paths::Make;
 use super::{Place, mounts};
 use crate::error::{Context, Error, Result};
-use crate::spec::options::{Options, attributes};
+use crate::spec::options::{MountOptions, attributes};
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
@@ -25,7 +25,7 @@ pub struct Hierarchy {
 ///
 /// # Errors
 /// The kernel refused.
-pub fn mount(place: &Place, to: &Path, options: &Options) -> Result<()> {
+pub fn mount(place: &Place, to: &Path, options: &MountOptions) -> Result<()> {
     let what = || format!("cannot mount control groups at {}", to.display());
     if let [Hierarchy { name: None, group, .. }] = place.hierarchies {
         let at = mounts::target(place, to, Make::Directory, false, false)?;
@@ -62,7 +62,7 @@ pub fn mount(place: &Place, to: &Path, options: &Options) -> Result<()> {
 }
 
 /// Mounts a hierarchy; a cgroup namespace makes the container's group its root.
-fn mount_one(place: &Place, hierarchy: &Hierarchy, path: &Path, options: &Options) -> Result<()> {
+fn mount_one(place: &Place, hierarchy: &Hierarchy, path: &Path, options: &MountOptions) -> Result<()> {
     let at = mounts::target(place, path, Make::Directory, false, false)?;
     let data = CString::new(hierarchy.options.as_str()).map_err(Error::refused)?;
     let flags = options.set & !libc::MS_REC;
@@ -70,7 +70,7 @@ fn mount_one(place: &Place, hierarchy: &Hierarchy, path: &Path, options: &Option
 }
 
 /// Bind-mounts the group's directory of the host.
-fn show(place: &Place, group: &Path, to: &Path, options: &Options) -> Result<()> {
+fn show(place: &Place, group: &Path, to: &Path, options: &MountOptions) -> Result<()> {
     let what = || format!("cannot show control group {}", group.display());
     let tree = sys::clone_tree(libc::AT_FDCWD, &sys::text(group).with(what)?, false).with(what)?;
     sys::set_attributes(&tree, false, attributes(options.set, 0), None).with(what)?;

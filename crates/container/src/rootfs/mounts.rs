@@ -3,7 +3,7 @@
 use super::Place;
 use super::paths::{Make, clean};
 use crate::error::{Context, Error, Result};
-use crate::spec::options::{Options, attributes};
+use crate::spec::options::{MountOptions, attributes};
 use crate::sys::{self, Attributes};
 use oci_spec::runtime::Mount;
 use std::ffi::{CString, OsStr};
@@ -57,8 +57,8 @@ pub fn make(place: &Place, mount: &Mount, prepared: Option<OwnedFd>) -> Result<(
 ///
 /// # Errors
 /// An option is not allowed, or not for a bind mount.
-pub fn parse(mount: &Mount) -> Result<Options> {
-    let options = Options::parse(mount.options().iter().flatten().map(String::as_str))?;
+pub fn parse(mount: &Mount) -> Result<MountOptions> {
+    let options = MountOptions::parse(mount.options().iter().flatten().map(String::as_str))?;
     let bind = options.is_bind() || mount.typ().as_deref() == Some("bind");
     if bind && !options.data.is_empty() {
         let (to, data) = (mount.destination().display(), &options.data);
@@ -100,7 +100,7 @@ fn source(bundle: &Path, mount: &Mount) -> Result<PathBuf> {
 }
 
 /// A detached clone of the source, with its attributes.
-fn tree(from: &Path, options: &Options) -> Result<OwnedFd> {
+fn tree(from: &Path, options: &MountOptions) -> Result<OwnedFd> {
     let what = || format!("cannot mount {}", from.display());
     let name = sys::text(from).with(what)?;
     let tree = sys::clone_tree(libc::AT_FDCWD, &name, options.set & libc::MS_REC != 0).with(what)?;
@@ -113,7 +113,12 @@ fn tree(from: &Path, options: &Options) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// The source does not exist, or its file system cannot map owners.
-pub fn outside(bundle: &Path, mount: &Mount, options: &Options, users: Option<&OwnedFd>) -> Result<OwnedFd> {
+pub fn outside(
+    bundle: &Path,
+    mount: &Mount,
+    options: &MountOptions,
+    users: Option<&OwnedFd>,
+) -> Result<OwnedFd> {
     use std::os::fd::AsFd;
     let from = source(bundle, mount)?;
     let what = || format!("cannot mount {}", from.display());
@@ -133,7 +138,7 @@ pub fn outside(bundle: &Path, mount: &Mount, options: &Options, users: Option<&O
 }
 
 /// Sets the attributes of a mount and its propagation.
-fn set(mount: &OwnedFd, options: &Options) -> std::io::Result<()> {
+fn set(mount: &OwnedFd, options: &MountOptions) -> std::io::Result<()> {
     let own = attributes(options.set, options.clear);
     for (deep, what) in [(false, own), (true, options.recursive)] {
         if !what.is_empty() {
@@ -143,7 +148,7 @@ fn set(mount: &OwnedFd, options: &Options) -> std::io::Result<()> {
     propagate(mount, options)
 }
 
-fn propagate(mount: &OwnedFd, options: &Options) -> std::io::Result<()> {
+fn propagate(mount: &OwnedFd, options: &MountOptions) -> std::io::Result<()> {
     for flags in &options.propagation {
         let what = Attributes { propagation: flags & !libc::MS_REC, ..Attributes::default() };
         sys::set_attributes(mount, flags & libc::MS_REC != 0, what, None)?;
@@ -192,7 +197,7 @@ pub fn attach(place: &Place, tree: &OwnedFd, to: &Path) -> Result<()> {
 }
 
 /// Mounts a new file system.
-fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: Options) -> Result<()> {
+fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: MountOptions) -> Result<()> {
     let what = || format!("cannot mount {kind} at {}", to.display());
     let there = place.root.find(to)?.is_some();
     let at = target(place, to, Make::Directory, kind == "proc", false)?;
@@ -216,7 +221,7 @@ fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: Opti
     match result {
         Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::EBUSY)) => {
             let Some(host) = instead(place, kind) else { return Err(e).with(what) };
-            let shown = Options { set: options.set | libc::MS_BIND | libc::MS_REC, ..options };
+            let shown = MountOptions { set: options.set | libc::MS_BIND | libc::MS_REC, ..options };
             return attach(place, &tree(Path::new(host), &shown)?, to);
         }
         other => other.with(what)?,
@@ -230,7 +235,7 @@ fn filesystem(place: &Place, mount: &Mount, kind: &str, to: &Path, options: Opti
         super::copy::tree(&at, &made)
             .with(|| format!("cannot copy what was at {} into a tmpfs", to.display()))?;
     }
-    set(&made, &Options { set: late, clear: 0, ..options }).with(what)
+    set(&made, &MountOptions { set: late, clear: 0, ..options }).with(what)
 }
 
 /// The file system of the host that is bind-mounted if the kernel does not allow a user to mount a new one,
@@ -257,7 +262,7 @@ mod tests {
     use super::*;
 
     fn allowed(to: &str, kind: &str, options: &[&str]) -> bool {
-        let options = Options::parse(options.iter().copied()).unwrap();
+        let options = MountOptions::parse(options.iter().copied()).unwrap();
         covers(&clean(Path::new(to)), kind == "proc", options.is_bind() || kind == "bind").is_ok()
     }
 

@@ -86,7 +86,7 @@ pub fn words() -> Vec<String> {
 
 /// The parsed options of a mount.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct MountOptions {
     /// `MS_*` flags to set.
     pub set: u64,
     /// `MS_*` flags to clear.
@@ -117,13 +117,13 @@ pub fn attributes(set: u64, clear: u64) -> Attributes {
     all
 }
 
-impl Options {
+impl MountOptions {
     /// Parses options in order: the last one of a kind counts.
     ///
     /// # Errors
     /// An option is not allowed for any file system of a container.
-    pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Options> {
-        let mut all = Options::default();
+    pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<MountOptions> {
+        let mut all = MountOptions::default();
         for word in words {
             if word.contains(['\0', ',']) && !word.contains('=') {
                 return Err(Error::refused(format!("mount option {word:?} must be exactly one option")));
@@ -185,8 +185,8 @@ fn recursive(word: &str) -> Option<&'static (&'static str, u64, bool)> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Options {
-        Options::parse(text.split(',')).unwrap()
+    fn parse(text: &str) -> MountOptions {
+        MountOptions::parse(text.split(',')).unwrap()
     }
 
     #[test]
@@ -202,10 +202,10 @@ mod tests {
         assert_eq!(parse("noatime,relatime").set, MS_RELATIME);
         assert_eq!(
             parse("tmpcopyup,idmap"),
-            Options { copy_up: true, map_owners: Some(false), ..Options::default() }
+            MountOptions { copy_up: true, map_owners: Some(false), ..MountOptions::default() }
         );
-        assert!(Options::parse(["ro,rw"]).is_err());
-        assert!(Options::parse(["lowerdir=/a,b"]).is_ok());
+        assert!(MountOptions::parse(["ro,rw"]).is_err());
+        assert!(MountOptions::parse(["lowerdir=/a,b"]).is_ok());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use trine_container::image::user;
 use trine_container::process::caps;
-use trine_container::{Container as Inside, Execution, Options, Runtime};
+use trine_container::{Container as Inside, CreateOptions, Execution, Runtime};
 
 /// The largest user or group file of a container that is read, in bytes.
 const USERS: u64 = 1 << 20;
@@ -102,7 +102,7 @@ impl Kind for Container {
         let mut process = bundle.spec.process().clone().unwrap_or_default();
         process.set_terminal(Some(record.options.tty)).set_console_size(size_of(&stdio));
         bundle.spec.set_process(Some(process));
-        let options = Options { stdio: descriptors(stdio)?, ..Options::default() };
+        let options = CreateOptions { stdio: descriptors(stdio)?, ..CreateOptions::default() };
         let mut created = self.runtime.create(&record.id, &bundle, options)?;
         let pid = created.container.record().state.pid;
         let terminal = created.terminal.take();

@@ -7,7 +7,7 @@ use crate::events::Event;
 use crate::monitor::launch::launch;
 use crate::monitor::repair::look;
 use crate::names;
-use crate::record::{KindName, Options, Record, Source, State, Status, Traces, VERSION, Word};
+use crate::record::{GuestOptions, GuestState, KindName, Record, Source, Status, Traces, VERSION, Word};
 use crate::store::{Place, Store};
 use crate::time::Time;
 use crate::wire::Request;
@@ -27,7 +27,7 @@ pub struct New {
     /// What it is started from.
     pub source: Source,
     /// Its options.
-    pub options: Options,
+    pub options: GuestOptions,
 }
 
 /// Creates a guest's record.
@@ -62,7 +62,7 @@ pub fn create(store: &Store, new: New) -> Result<(Place, Record), ControlError> 
         env: std::env::vars_os().map(variable).collect(),
         created: Time::now(),
         options: new.options,
-        state: State::default(),
+        state: GuestState::default(),
         traces: Traces::default(),
     };
     let place = store.create(&mut record)?;

@@ -1,5 +1,5 @@
-//! Accesses to a program's memory, outside of generated code, and what the handler of refused ones does to the context of
-//! the interrupted thread.
+//! Accesses to a program's memory, outside of generated code, and changes to the interrupted thread's context
+//! by the handler of refused accesses.
 
 use super::X64;
 use crate::host::GuestAccess;
@@ -12,8 +12,8 @@ struct Outcome {
     refused: u64,
 }
 
-// Each routine touches guest memory in one instruction and uses no stack: wherever it is
-// interrupted, `trine_guest_refused` can take its place.
+// Each routine accesses guest memory in one instruction and uses no stack: wherever it is interrupted,
+// `trine_guest_refused` can take its place.
 std::arch::global_asm!(
     // What calls them may be compiled into another object.
     ".irp name, begin, load1, load2, load4, load8, store1, store2, store4, store8, exchange1, exchange2, exchange4, exchange8, load16, store16, copy, end, refused",

@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::fp;
 use crate::memory::GuestMemory;
 use std::cell::Cell;
-use trine_ir::{Access, Fp, Hart, Helper, Hints, Isa, Leave, MemOp, Rmw, Rounding};
+use trine_ir::{Access, Fp, Hart, Helper, Hints, Isa, Leave, MemOp, Rmw, Rounding, VFp};
 
 /// The place of a slot's value while generated code runs.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,8 @@ pub enum Kind {
     Direct,
     /// A floating-point operation for which the host gives other results.
     Soft(Fp, Rounding),
+    /// The same in lanes: two vectors as arguments, the result in place of the first.
+    SoftVector(VFp, Rounding),
     /// A helper that keeps registers: its number in [`Side::helpers`], the instruction's length.
     Helper {
         /// The number.
@@ -141,7 +143,7 @@ pub extern "sysv64" fn slow<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, back: 
     let Some(row) = tables(core).row(back, number) else { std::process::abort() };
     let frame = &core.frame;
     frame.retired.set(frame.count.get().wrapping_sub(row.undone as u64));
-    let [a, b, c, _] = [0, 1, 2, 3].map(|i: usize| frame.args[i].get());
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i: usize| frame.args[i].get());
     // Generated code runs only in the mode for which it was made.
     let regime = |how: MemOp| core.access_regime(how.hints);
     let done = match row.kind {
@@ -166,6 +168,13 @@ pub extern "sysv64" fn slow<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, back: 
         }
         Kind::Misaligned(access) => Err(core.raise(I::misaligned(access, a))),
         Kind::Direct => Ok(0),
+        Kind::SoftVector(op, rounding) => {
+            let args = [a as u128 | (b as u128) << 64, c as u128 | (d as u128) << 64];
+            let made = fp::soft_vector(core, op, rounding, args);
+            frame.args[0].set(made as u64);
+            frame.args[1].set((made >> 64) as u64);
+            Ok(0)
+        }
         Kind::Soft(op, rounding) => Ok(fp::soft(core, op, rounding, [a, b, c])),
         Kind::Helper { number, bytes } => {
             frame.pc.set(frame.page.get().wrapping_add(row.offset as u64));

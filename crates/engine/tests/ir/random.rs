@@ -5,8 +5,8 @@ use trine_base::Width;
 use trine_ir::inst::{Block, Class, Inst, Label, Val};
 use trine_ir::verify::bits_of;
 use trine_ir::{
-    Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, Hints, IntTy, Lane, MemOp, Rmw, Round, Rounding, Sign, Signed, Un,
-    VBin, VShift, Vop,
+    Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, Hints, IntTy, Lane, Lanes, MemOp, Rmw, Round, Rounding, Sign,
+    Signed, Un, VBin, VFp, VShift, Vop,
 };
 
 /// Slots that blocks read and write.
@@ -201,7 +201,7 @@ impl Maker {
     fn vector_op(&mut self) {
         let lane = self.random.pick(&[Lane::L8, Lane::L16, Lane::L32, Lane::L64]);
         let n = self.random.below(lane.count().into()) as u8;
-        match self.random.below(12) {
+        match self.random.below(13) {
             0 => {
                 let x = self.value(64);
                 self.emit(Inst::ToVec(x));
@@ -232,6 +232,7 @@ impl Maker {
                 let v = self.vector();
                 self.emit(Inst::SetV(slot, v));
             }
+            8 => self.numbers_in_lanes(),
             _ => {
                 let op = self.vector_operation(lane);
                 let args = [self.vector(), self.vector(), self.vector()];
@@ -345,6 +346,32 @@ impl Maker {
             let slot = NUMBERS.start + self.random.below(NUMBERS.len() as u64) as u16;
             self.emit(Inst::SetF(slot, whole));
         }
+    }
+
+    /// Floating point in lanes, of vectors that numbers were put into.
+    fn numbers_in_lanes(&mut self) {
+        let fmt = self.random.pick(&[Fmt::S, Fmt::D]);
+        let ops = [Fp::Add, Fp::Sub, Fp::Mul, Fp::Div, Fp::Sqrt, Fp::Min, Fp::Max, Fp::Eq, Fp::Lt, Fp::Le];
+        let op = match self.random.below(14) {
+            0 | 1 => Fp::Convert(fmt),
+            2 => Fp::ToInt(fmt, IntTy::I32),
+            3 => Fp::FromInt(IntTy::I32, fmt),
+            _ => self.random.pick(&ops)(fmt),
+        };
+        let all = VFp { op, lanes: Lanes::All };
+        let first = VFp { op, lanes: Lanes::First };
+        let op = if first.exists() && self.random.below(2) == 0 { first } else { all };
+        let mut args = [self.vector(), self.vector()];
+        for v in &mut args {
+            for n in 0..2 {
+                let x = self.number();
+                let x = self.emit(Inst::Fp(Fp::ToBits(Fmt::D), EXACT, [x; 3]));
+                *v = self.emit(Inst::VInsert(Lane::L64, n, *v, x));
+            }
+        }
+        let rounding = self.random.pick(&[Rounding::Dynamic, EXACT, Rounding::Static(Round::Rtz)]);
+        let args = if op.operands() == 2 { args } else { [args[0]; 2] };
+        self.emit(Inst::VFp(op, rounding, args));
     }
 
     /// An operation that exists.
@@ -532,7 +559,7 @@ fn case(seed: u64) -> (Block, Given) {
 
 #[test]
 fn random_blocks_do_the_same_everywhere() {
-    for seed in 1..=400 {
+    for seed in 1..=1500 {
         let (block, given) = case(seed);
         if let Err(why) = everywhere(&block, &given) {
             panic!("seed {seed}: {why}\nof\n{block}");

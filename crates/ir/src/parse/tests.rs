@@ -4,6 +4,7 @@ use super::*;
 use crate::isa::{Leave, SlotSet};
 use crate::memop::Hints;
 use crate::op::{Bin, Carry, Cmp, Extra, Fp, Rmw, Rounding, Un};
+use crate::vector_fp::VFp;
 
 static HELPER: Helper = Helper {
     name: "look-up",
@@ -80,6 +81,10 @@ fn all() -> Vec<Inst> {
     });
     Vop::each(&mut |op| {
         all.push(Inst::Vec(op, [[a, a, a], [a, b, b], [a, b, c]][op.operands() - 1]));
+    });
+    VFp::each(&mut |op| {
+        let args = if op.operands() == 1 { [a, a] } else { [a, b] };
+        Rounding::each(&mut |rounding| all.push(Inst::VFp(op, rounding, args)));
     });
     Lane::each(&mut |lane| {
         all.push(Inst::VMask(lane, a));

@@ -5,6 +5,7 @@ use crate::inst::Label;
 use crate::memop::Hints;
 use crate::op::{Bin, Carry, Cmp, Extra, Flow, Rmw, Round, Rounding, Signed};
 use crate::vector::{Lane, VBin, Vop};
+use crate::vector_fp::{Lanes, VFp};
 use trine_base::Width;
 
 const RNE: Rounding = Rounding::Static(Round::Rne);
@@ -112,13 +113,13 @@ fn operands_are_not_wider_than_the_operation() {
     let condition = [Inst::Get(1), Inst::Cmp(Cmp::Eq, 64, Val(1), Val(1))];
     let select = |c, n, a, b| [&condition[..], &[Inst::Select(n, Val(c), Val(a), Val(b))]].concat();
     fine(0, &select(2, 64, 1, 2));
-    assert!(why(0, &select(1, 64, 1, 1)).contains("64 bits, 1 are taken"));
-    assert!(why(0, &select(2, 32, 1, 2)).contains("64 bits, 32 are taken"));
-    assert!(why(0, &select(2, 32, 2, 1)).contains("64 bits, 32 are taken"));
+    assert!(why(0, &select(1, 64, 1, 1)).contains("64 bits, only 1 are accepted"));
+    assert!(why(0, &select(2, 32, 1, 2)).contains("64 bits, only 32 are accepted"));
+    assert!(why(0, &select(2, 32, 2, 1)).contains("64 bits, only 32 are accepted"));
     let numbers = [Inst::Get(1), Inst::Cmp(Cmp::Eq, 64, Val(1), Val(1)), Inst::GetF(40)];
     let select = |c, a, b| [&numbers[..], &[Inst::SelectF(Val(c), Val(a), Val(b))]].concat();
     fine(0, &select(2, 3, 3));
-    assert!(why(0, &select(1, 3, 3)).contains("64 bits, 1 are taken"));
+    assert!(why(0, &select(1, 3, 3)).contains("64 bits, only 1 are accepted"));
     assert!(why(0, &select(2, 3, 1)).contains("%1 is not Float"));
     assert!(why(0, &select(3, 3, 3)).contains("%3 is not Int"));
     assert!(
@@ -256,6 +257,12 @@ fn vectors_are_a_class_with_lanes_and_slots_of_their_own() {
     );
     let none = Vop::Bin(VBin::Mul, Lane::L8);
     assert!(why(0, &[Inst::GetV(32), Inst::Vec(none, [Val(1); 3])]).contains("does not exist"));
+    let in_lanes = |op, lanes, of| [of, Inst::VFp(VFp { op, lanes }, RNE, [Val(1); 2])];
+    fine(0, &in_lanes(Fp::Add(Fmt::S), Lanes::First, Inst::GetV(32)));
+    assert!(why(0, &in_lanes(Fp::Add(Fmt::S), Lanes::All, Inst::Get(1))).contains("%1 is not Vec"));
+    for (op, lanes) in [(Fp::Low, Lanes::All), (Fp::FromInt(IntTy::I32, Fmt::D), Lanes::First)] {
+        assert!(why(0, &in_lanes(op, lanes, Inst::GetV(32))).contains("does not exist"));
+    }
     for half in [Inst::Get(32), Inst::Get(33), Inst::GetF(33), Inst::GetV(31), Inst::GetV(33)] {
         assert!(why(0, &[Inst::GetV(32), half]).contains("half of another vector"), "{half:?}");
     }

@@ -3,7 +3,7 @@
 use super::auth::{self, Login};
 use super::failure::{Attempt, Failure};
 use super::http::{Answer, Call, Http, Patience, host, is_loopback};
-use super::{Options, token};
+use super::{RegistryOptions, token};
 use crate::document::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST, MANIFEST_MOST};
 use crate::error::{Error, Result};
 use crate::name::Name;
@@ -157,7 +157,7 @@ impl Endpoint {
 
 /// The addresses of an image, in the order in which they are tried. A registry that may be insecure, or is on
 /// this host, is tried by HTTPS first.
-pub fn endpoints(name: &Name, options: &Options, mirrors: bool) -> Result<Vec<Endpoint>> {
+pub fn endpoints(name: &Name, options: &RegistryOptions, mirrors: bool) -> Result<Vec<Endpoint>> {
     let own = options.registries.of(name.registry());
     let mut all = Vec::new();
     if mirrors {
@@ -191,7 +191,7 @@ fn mirrored(name: &Name, mirror: &str) -> Result<Reference> {
     })
 }
 
-fn of(reference: &Reference, options: &Options) -> Result<Vec<Endpoint>> {
+fn of(reference: &Reference, options: &RegistryOptions) -> Result<Vec<Endpoint>> {
     let said = options.registries.of(reference.registry());
     let login = auth::of(reference.registry(), reference.repository())?;
     let insecure = options.insecure || said.insecure;
@@ -275,7 +275,7 @@ mod tests {
     fn only_this_hosts_own_registries_speak_http_unasked() {
         let schemes = |registry: &str, insecure| {
             let name: Name = format!("{registry}/a").parse().unwrap();
-            let options = Options { insecure, ..Options::default() };
+            let options = RegistryOptions { insecure, ..RegistryOptions::default() };
             let all = endpoints(&name, &options, false).unwrap();
             all.iter().map(|e| e.base.scheme().to_string()).collect::<Vec<_>>()
         };

@@ -19,7 +19,7 @@ use crate::platform::Platform;
 
 /// Options for requests to a registry.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct RegistryOptions {
     /// The platform of the image; `None` means the host's if there is a choice.
     pub platform: Option<Platform>,
     /// Whether to accept certificates that cannot be verified, and plain HTTP.

@@ -1,6 +1,6 @@
 //! Pulling images from a registry into the store.
 
-use super::Options;
+use super::RegistryOptions;
 use super::client::{Endpoint, Right, endpoints, patiently, pause, run};
 use super::failure::{Attempt, Failure};
 use super::http::Call;
@@ -30,7 +30,7 @@ const PROGRESS: u64 = 64 << 10;
 ///
 /// # Errors
 /// No address works, or the image does not exist, is damaged, or is for another platform.
-pub fn pull(store: &Store, name: &Name, options: &Options, progress: &dyn Progress) -> Result<Image> {
+pub fn pull(store: &Store, name: &Name, options: &RegistryOptions, progress: &dyn Progress) -> Result<Image> {
     let addresses = endpoints(name, options, true)?;
     let working = store.working()?;
     let (manifest, index) = run(async {

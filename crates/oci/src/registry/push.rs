@@ -1,6 +1,6 @@
 //! Pushing images from the store to a registry.
 
-use super::Options;
+use super::RegistryOptions;
 use super::client::{Endpoint, Right, endpoints, patiently, run};
 use super::failure::{Attempt, Failure};
 use super::http::{Call, Upload};
@@ -46,7 +46,7 @@ pub fn push(
     store: &Store,
     image: &Image,
     to: &Name,
-    options: &Options,
+    options: &RegistryOptions,
     progress: &dyn Progress,
 ) -> Result<Pushed> {
     if to.digest().is_some() {

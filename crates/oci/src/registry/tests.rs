@@ -5,7 +5,7 @@ use super::auth::Login;
 use super::client::{Endpoint, Right, endpoints, run};
 use super::failure::{Attempt, Failure};
 use super::http::{Call, Http, Patience, Upload};
-use super::{Options, token};
+use super::{RegistryOptions, token};
 use crate::bounded::within;
 use crate::error::{Error, Result};
 use crate::name::Name;
@@ -413,7 +413,7 @@ fn errors_of_connections_are_a_sentence() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let name: Name = format!("127.0.0.1:{port}/a").parse().unwrap();
     let said = |name: &Name, insecure| {
-        let options = Options { insecure, ..Options::default() };
+        let options = RegistryOptions { insecure, ..RegistryOptions::default() };
         let all = endpoints(name, &options, false).unwrap();
         all.iter().map(|e| failed(doing(e.manifest(&e.reference)))).collect::<Vec<_>>()
     };
@@ -492,7 +492,7 @@ fn images_go_to_a_registry_of_this_host_and_come_back() -> Result<()> {
     let found = from.store.put(manifest.as_bytes(), &working)?;
     let descriptor = crate::Descriptor::new(document::MANIFEST.into(), manifest.len() as u64, found.clone());
     let image = crate::transport::adopt(&from.store, &name, descriptor, None, None, &working)?;
-    let options = Options::default();
+    let options = RegistryOptions::default();
     let pushed = super::push(&from.store, &image, &name, &options, &Silent)?;
     assert_eq!((pushed.digest, pushed.sent, pushed.there), (found.clone(), 2, 0));
     assert_eq!(super::push(&from.store, &image, &name, &options, &Silent)?.there, 2);

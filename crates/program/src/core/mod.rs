@@ -1,6 +1,6 @@
 //! Core dumps of programs that a signal kills (signal(7), core(5)).
 //!
-//! The thread that dies summons all other threads ([`Muster`]): each interrupts what it does, stores its
+//! The thread that dies summons all other threads ([`ThreadRendezvous`]): each interrupts what it does, stores its
 //! registers and stays; a system call that it waits in is interrupted, and the thread counts as standing at
 //! its `ecall`. Then the file is written as Linux would ([`notes`], [`parts`], [`name`]), and the host ends
 //! the process without a core dump of the monitor.
@@ -11,7 +11,7 @@ mod parts;
 mod thread_rendezvous;
 
 pub use notes::Stopped;
-pub use thread_rendezvous::Muster;
+pub use thread_rendezvous::ThreadRendezvous;
 
 use crate::thread::Thread;
 use name::Facts;
@@ -194,7 +194,7 @@ pub fn dump<A: GuestAbi>(thread: &Thread<A>, signal: i32, info: &Info) {
     if limit == 0 || !dumpable {
         return;
     }
-    let threads = thread.process.muster.call(thread);
+    let threads = thread.process.rendezvous.call(thread);
     let about = about(thread);
     let facts = Facts {
         pid: about.ids[0],

@@ -18,7 +18,7 @@ const WAKE: i32 = libc::SIGBUS;
 
 /// The threads that have arrived.
 #[derive(Default)]
-pub struct Muster {
+pub struct ThreadRendezvous {
     called: AtomicBool,
     here: Mutex<BTreeMap<i32, Stopped>>,
     came: Condvar,
@@ -28,7 +28,7 @@ fn stopped<A: GuestAbi>(thread: &Thread<A>) -> Stopped {
     Stopped { tid: thread.tid, mask: thread.mask, registers: Registers::of::<A>(&thread.vcpu) }
 }
 
-impl Muster {
+impl ThreadRendezvous {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, Stopped>> {
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,10 +97,10 @@ impl Muster {
 impl<A: GuestAbi> Thread<A> {
     /// Stays here for good if the threads were summoned.
     #[inline]
-    pub(crate) fn muster(&self) {
-        if self.process.muster.called.load(Ordering::SeqCst) {
+    pub(crate) fn join_rendezvous(&self) {
+        if self.process.rendezvous.called.load(Ordering::SeqCst) {
             signal::set_mask(u64::MAX);
-            self.process.muster.stay(self);
+            self.process.rendezvous.stay(self);
         }
     }
 }

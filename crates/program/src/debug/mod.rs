@@ -20,7 +20,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use trine_base::Mailbox;
-use trine_gdb::{Address, Bell, Door, Go, Layout, Stop, Watch};
+use trine_gdb::{Address, Bell, GdbListener, Go, Layout, Stop, Watch};
 use trine_linux::abi::GuestAbi;
 
 /// A single step of a thread.
@@ -137,8 +137,8 @@ pub struct Debug {
 }
 
 impl Debug {
-    /// Creates the debugger of a program whose threads wait at the gate until gdb connects to `door`.
-    pub fn new(layout: Layout, door: &Door) -> std::io::Result<Arc<Debug>> {
+    /// Creates the debugger of a program whose threads wait at the gate until gdb connects to `listener`.
+    pub fn new(layout: Layout, listener: &GdbListener) -> std::io::Result<Arc<Debug>> {
         let state = State { stopped: true, ..State::default() };
         Ok(Arc::new(Debug {
             active: AtomicBool::new(true),
@@ -147,7 +147,7 @@ impl Debug {
             layout,
             bell: Bell::new()?,
             stream: AtomicI32::new(-1),
-            address: door.address().clone(),
+            address: listener.address().clone(),
         }))
     }
 
@@ -195,7 +195,7 @@ impl Debug {
     }
 
     /// Starts the thread that serves gdb, and prints what to type.
-    pub fn serve<A: GuestAbi>(process: &Arc<Process<A>>, door: Door) -> std::io::Result<()> {
+    pub fn serve<A: GuestAbi>(process: &Arc<Process<A>>, listener: GdbListener) -> std::io::Result<()> {
         let Some(debug) = process.debug.clone() else { return Ok(()) };
         let path = process.options.path.display();
         trine_linux::host::say(&format!(
@@ -207,14 +207,14 @@ impl Debug {
         let before = signal::mask();
         signal::set_mask(u64::MAX);
         let spawned =
-            std::thread::Builder::new().name("gdb".into()).spawn(move || debug.listen(&process, door));
+            std::thread::Builder::new().name("gdb".into()).spawn(move || debug.listen(&process, listener));
         signal::set_mask(before);
         spawned.map(drop)
     }
 
-    fn listen<A: GuestAbi>(&self, process: &Arc<Process<A>>, door: Door) {
+    fn listen<A: GuestAbi>(&self, process: &Arc<Process<A>>, listener: GdbListener) {
         let program = gdb_session::Program(process.clone());
-        let served = door.wait().map_err(|e| e.to_string()).and_then(|stream| {
+        let served = listener.wait().map_err(|e| e.to_string()).and_then(|stream| {
             self.stream.store(stream.as_raw_fd(), Ordering::SeqCst);
             // A program without threads would look as if it had ended.
             let mut state = self.lock();

@@ -70,7 +70,7 @@ impl<A: GuestAbi> Thread<A> {
 
     /// Performs the action of a signal that gdb delivers to the thread.
     fn act_on_gdbs(&mut self, signal: i32) {
-        self.muster();
+        self.join_rendezvous();
         if signal != 0 {
             self.act(signal, made(signal));
         }

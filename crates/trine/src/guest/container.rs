@@ -17,7 +17,7 @@ use trine_container::image::volume::{Tmpfs, Volume};
 use trine_container::image::{self, Filter};
 use trine_control::bundle;
 use trine_control::error::OWN;
-use trine_control::record::{self, HealthCheck, KindName, Options, Source, Word};
+use trine_control::record::{self, GuestOptions, HealthCheck, KindName, Source, Word};
 use trine_control::verbs::create::New;
 use trine_hostnet::Mode;
 use trine_oci::{Healthcheck, Image, Platform, Store};
@@ -153,14 +153,14 @@ fn filter(path: Option<&Path>) -> Result<Filter, Refusal> {
 }
 
 /// The options for the container, besides its image.
-pub(super) fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
+pub(super) fn asked(args: &RunArgs) -> Result<image::ImageOptions, Refusal> {
     let own = &args.container;
     let words = |list: &[std::ffi::OsString]| list.iter().map(|w| utf8(w)).collect::<Result<Vec<_>, _>>();
     let mut rlimits: std::collections::BTreeMap<_, _> = own.ulimit.iter().cloned().collect();
     if let Some(files) = args.limit.iter().cloned().fold(Limits::default(), Limits::and).files {
         rlimits.insert("NOFILE".into(), (files, files));
     }
-    Ok(image::Options {
+    Ok(image::ImageOptions {
         command: words(&args.args)?,
         // An empty entry point removes the image's.
         entrypoint: own.entrypoint.clone().map(|e| if e.is_empty() { Vec::new() } else { vec![e] }),
@@ -183,7 +183,7 @@ pub(super) fn asked(args: &RunArgs) -> Result<image::Options, Refusal> {
         rlimits,
         devices: own.device.clone(),
         host_network: own.network.network == Mode::Host,
-        ..image::Options::default()
+        ..image::ImageOptions::default()
     })
 }
 
@@ -227,7 +227,7 @@ fn make(args: &RunArgs, source: What) -> Result<u8, Refusal> {
     options.network = args.container.network.wanted()?;
     let what = args.thing.clone().unwrap_or_default();
     let arguments = args.args.iter().cloned().map(Word).collect();
-    let new = |source, options: Options| New {
+    let new = |source, options: GuestOptions| New {
         name: args.guest.name.clone(),
         kind: KindName::Container,
         what: what.clone(),
@@ -261,7 +261,7 @@ fn make(args: &RunArgs, source: What) -> Result<u8, Refusal> {
 }
 
 /// Takes the image's settings where the user has none.
-fn of_image(image: &Image, args: &RunArgs, options: &mut Options) {
+fn of_image(image: &Image, args: &RunArgs, options: &mut GuestOptions) {
     let config = image.config().config().as_ref();
     if options.stop_signal.is_none()
         && let Some(word) = config.and_then(|c| c.stop_signal().as_deref())

@@ -8,7 +8,7 @@ use crate::{Refusal, terminal};
 use std::sync::Arc;
 use trine_control::initramfs::{Root, Size};
 use trine_machine::boot::{Boot, Initrd, Payload};
-use trine_machine::virt::guest_init::{APPEND, Process};
+use trine_machine::virt::guest_init::{APPEND, GuestCommand};
 use trine_oci::{Image, Platform, Store};
 
 /// Default memory in bytes of a machine that does not run an image.
@@ -35,7 +35,7 @@ fn platform(args: &RunArgs) -> Result<Platform, Refusal> {
 struct Plan {
     image: Image,
     root: Root,
-    process: Process,
+    process: GuestCommand,
     memory: u64,
 }
 
@@ -61,7 +61,7 @@ fn plan(args: &RunArgs, name: &str) -> Result<Plan, Refusal> {
             asked.hostname
         )));
     }
-    let process = Process { size: terminal::size(), ..root.process(&image, &asked)? };
+    let process = GuestCommand { size: terminal::size(), ..root.process(&image, &asked)? };
     let memory = memory(args, name, root.size())?;
     process.executable().map_err(Refusal::refused)?;
     Ok(Plan { image, root, process, memory })

@@ -6,7 +6,7 @@ use crate::{Refusal, code, run};
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use trine_control::ControlError;
-use trine_control::record::{HealthCheck, KindName, Line, Network, Options, Record, Source, Word};
+use trine_control::record::{GuestOptions, HealthCheck, KindName, Line, Network, Record, Source, Word};
 use trine_control::store::{Place, Store};
 use trine_control::verbs::attach::Attached;
 use trine_control::verbs::change;
@@ -30,7 +30,7 @@ fn health(args: &RunArgs) -> Option<HealthCheck> {
 
 /// The options for the record. A machine has its console, and a program in the foreground the command's own
 /// input, as without a record; a container has what `-i` and `-t` say.
-pub fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
+pub fn options(args: &RunArgs, kind: KindName) -> Result<GuestOptions, Refusal> {
     let guest = &args.guest;
     let front = !guest.detach;
     let (stdin, stdout) = (std::io::stdin().is_terminal(), std::io::stdout().is_terminal());
@@ -43,7 +43,7 @@ pub fn options(args: &RunArgs, kind: KindName) -> Result<Options, Refusal> {
         KindName::Program => guest.tty || (front && stdin && stdout),
         KindName::Container => guest.tty,
     };
-    Ok(Options {
+    Ok(GuestOptions {
         tty,
         stdin: guest.interactive || own_input || kind == KindName::Machine,
         stdin_once: front,

@@ -2,14 +2,14 @@
 
 use super::{Display, PullArgs, PushArgs, or_host, print, said, store};
 use crate::{Refusal, code};
-use trine_oci::registry::{self, Options, Registries};
+use trine_oci::registry::{self, Registries, RegistryOptions};
 use trine_oci::transport::{self, Importing, Location, Settings};
 use trine_oci::{Image, Name, Platform, Store};
 
 /// `trine pull`.
 pub fn pull(args: PullArgs) -> Result<u8, Refusal> {
     let store = store()?;
-    let options = Options {
+    let options = RegistryOptions {
         platform: args.platform.clone(),
         insecure: args.registry.insecure,
         mirrors: args.mirror.clone(),
@@ -26,7 +26,12 @@ pub fn pull(args: PullArgs) -> Result<u8, Refusal> {
     Ok(code::OK)
 }
 
-fn one(store: &Store, text: &str, options: &Options, display: &Display) -> trine_oci::Result<Vec<Image>> {
+fn one(
+    store: &Store,
+    text: &str,
+    options: &RegistryOptions,
+    display: &Display,
+) -> trine_oci::Result<Vec<Image>> {
     match text.parse::<Location>() {
         Ok(Location::Path(_)) | Err(_) => {
             let name: Name = text.parse()?;
@@ -52,7 +57,8 @@ pub fn fetch(
     platform: Option<Platform>,
     insecure: bool,
 ) -> Result<Image, Refusal> {
-    let options = Options { platform, insecure, registries: Registries::load()?, ..Options::default() };
+    let options =
+        RegistryOptions { platform, insecure, registries: Registries::load()?, ..RegistryOptions::default() };
     let display = Display::new(false);
     let name: Name = name.parse()?;
     let pulled = registry::pull(store, &name, &options, &display);
@@ -74,8 +80,11 @@ pub fn push(args: PushArgs) -> Result<u8, Refusal> {
             ));
         }
     };
-    let options =
-        Options { insecure: args.registry.insecure, registries: Registries::load()?, ..Options::default() };
+    let options = RegistryOptions {
+        insecure: args.registry.insecure,
+        registries: Registries::load()?,
+        ..RegistryOptions::default()
+    };
     let display = Display::new(args.quiet);
     let pushed = registry::push(&store, &image, &to, &options, &display);
     display.clear();

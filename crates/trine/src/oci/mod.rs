@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use trine_base::passed_fds;
 use trine_base::replace_file::{self, Durability};
-use trine_container::{Bundle, Container, Created, Error, Options, Runtime, Status};
+use trine_container::{Bundle, Container, CreateOptions, Created, Error, Runtime, Status};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -97,12 +97,12 @@ fn create(runtime: &Runtime, args: &Create, detached: bool) -> Result<Created> {
     }
     let terminal = bundle.spec.process().as_ref().is_some_and(|p| p.terminal() == Some(true));
     let socket = console(args.console_socket.as_deref(), terminal, detached)?;
-    let options = Options {
+    let options = CreateOptions {
         preserve: preserved(args.preserve_fds),
         no_new_keyring: args.no_new_keyring,
         no_pivot: args.no_pivot,
         detached,
-        ..Options::default()
+        ..CreateOptions::default()
     };
     let mut created = runtime.create(&args.id, &bundle, options)?;
     let told = tell(&mut created, socket, args.pid_file.as_deref());

@@ -1,4 +1,4 @@
-//! Docker: a daemon of the test's own, that changes nothing of the host's network.
+//! Docker: a daemon of the test's own, which changes nothing in the host's network.
 
 use super::{Place, expect, nothing_left_but_daemon, possible, said, text, until};
 use std::process::Command;
@@ -11,7 +11,7 @@ pub fn run() -> Result<(), String> {
     if !possible(&["dockerd", "docker", "containerd", "containerd-shim-runc-v2", "docker-init"]) {
         return Ok(());
     }
-    // A host that never had Docker: the daemon makes a directory for its key.
+    // On a host that never had Docker, the daemon creates a directory for its key.
     let key = std::path::Path::new("/etc/docker/key.json");
     let new = !key.exists();
     let driven = drive();
@@ -37,13 +37,13 @@ fn drive() -> Result<(), String> {
         "--default-runtime=trine",
     ]);
     daemon.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", &group.0]);
-    // As podman's: limits as they are.
+    // As for Podman: limits stay as they are.
     daemon.args(["--default-ulimit", "nofile=1024:1024"]);
     place.daemon = Some(daemon.stdout(log.try_clone().map_err(text)?).stderr(log).spawn().map_err(text)?);
     let up = || said(&mut docker(&place, &["version"])).is_ok();
     let driven = until("Docker's daemon", up).and_then(|()| containers(&place));
     drop(said(Command::new("sh").arg("-c").arg("docker ps -aq | xargs -r docker rm -f").envs(env(&place))));
-    // It ends its containerd only when it is asked to end.
+    // It ends its containerd only if it is asked to end.
     if let Some(daemon) = &mut place.daemon {
         drop(said(Command::new("kill").arg(daemon.id().to_string())));
         drop(daemon.wait());
@@ -57,14 +57,14 @@ fn drive() -> Result<(), String> {
     }
 }
 
-/// The end of the daemon's log, where it tells of errors.
+/// The end of the daemon's log, which contains its errors.
 fn last_lines(place: &Place) -> String {
     let log = std::fs::read_to_string(place.path("log")).unwrap_or_default();
     let bad: Vec<&str> = log.lines().filter(|l| l.contains("level=error")).collect();
     bad[bad.len().saturating_sub(10)..].join("\n")
 }
 
-/// The control group above those of the daemon's containers, which nobody else takes away.
+/// The control group above those of the daemon's containers, which nothing else removes.
 struct Group(String);
 
 impl Drop for Group {
@@ -95,7 +95,7 @@ fn containers(place: &Place) -> Result<(), String> {
         words.extend_from_slice(line);
         docker(place, &words)
     };
-    // Short programs have often ended before whoever starts them looks again.
+    // Short programs have often ended before the client that started them looks again.
     for _ in 0..AT_ONCE {
         expect(&mut run(&["--rm"], &["id", "-u"]), "0")?;
     }
@@ -112,7 +112,7 @@ fn containers(place: &Place) -> Result<(), String> {
     at_once(place, &run)
 }
 
-/// Options, a program, and what it says.
+/// Options, a program, and its expected output.
 const SEES: &[(&[&str], &[&str], &str)] = &[
     (&["--user", "7:8"], &["id"], "uid=7 gid=8"),
     (&["--read-only"], &["sh", "-c", "echo x > /etc/x || echo refused"], "refused"),
@@ -127,7 +127,7 @@ const SEES: &[(&[&str], &[&str], &str)] = &[
 
 type Run<'a> = &'a dyn Fn(&[&str], &[&str]) -> Command;
 
-/// What is done to one container.
+/// Operations on one container.
 fn one(place: &Place, run: Run) -> Result<(), String> {
     let it = |words: &[&str]| docker(place, words);
     said(&mut run(&["-d", "--name", "one", "-m", "64m", "--pids-limit", "50"], &["sleep", "1000"]))?;

@@ -1,7 +1,8 @@
-//! Other people's engines drive our runtime: real containerd, Podman and Docker start, look into, pause and end
-//! containers through `trine-oci`, a link to `trine`, where they would use `runc`.
+//! Other container engines use Trine's runtime: real containerd, Podman and Docker start, inspect, pause and
+//! end containers through `trine-oci`, a link to `trine`, instead of `runc`.
 //!
-//! Everything they keep lies in a directory of the test's own; what they left in the kernel is looked for at the end.
+//! All their files are in a directory of the test's own; at the end the test checks what they left in the
+//! kernel.
 
 pub mod docker;
 
@@ -13,7 +14,7 @@ use trine_test_support::{is_root, text, tools};
 
 /// How many containers run at once.
 const MANY: usize = 50;
-/// Limits as they are: an engine that raises them needs a right that root of a guest may lack.
+/// Limits stay as they are: an engine that raises them needs a right that root of a guest may lack.
 const ULIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
 
 /// A directory with a root file system and the runtime, and what must end with it.
@@ -46,7 +47,7 @@ impl Place {
         self.dir.join(name).display().to_string()
     }
 
-    /// What of the place is still mounted or still has processes.
+    /// The mounts and processes that are left in the place.
     fn left(&self) -> Vec<String> {
         let own = self.dir.display().to_string();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -87,12 +88,12 @@ fn processes() -> impl Iterator<Item = (u32, String)> {
     })
 }
 
-/// Runs a command without input; gives what it wrote, or fails with all it said.
+/// Runs a command without input; returns its output, or fails with all of it.
 fn said(command: &mut Command) -> Result<String, String> {
     tool(command.stdin(Stdio::null()))
 }
 
-/// Fails unless a command's output has a text in it.
+/// Fails unless a command's output contains a text.
 fn expect(command: &mut Command, want: &str) -> Result<(), String> {
     let wrote = said(command)?;
     match wrote.contains(want) {
@@ -101,12 +102,12 @@ fn expect(command: &mut Command, want: &str) -> Result<(), String> {
     }
 }
 
-/// Waits for what daemons do.
+/// Waits for a daemon's work.
 fn until(what: &str, holds: impl Fn() -> bool) -> Result<(), String> {
     command::until(what, Duration::from_secs(30), || Ok(holds()))
 }
 
-/// Whether a part can run here; says why where it cannot.
+/// Whether a part can run here; if not, prints why.
 fn possible(programs: &[&str]) -> bool {
     let root = is_root();
     if !root {
@@ -164,7 +165,7 @@ fn ctr(place: &Place, words: &[&str]) -> Command {
     made
 }
 
-/// Makes an image of the root file system, by our own verbs, and gives it to containerd.
+/// Makes an image of the root file system, by Trine's own verbs, and gives it to containerd.
 fn image(place: &Place) -> Result<(), String> {
     let own = |words: &[&str]| {
         let mut made = Command::new(place.dir.join("trine"));

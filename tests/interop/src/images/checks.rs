@@ -1,4 +1,4 @@
-//! What is checked.
+//! The checks.
 
 use super::proxy::Proxy;
 use super::rootless::rootless;
@@ -34,7 +34,7 @@ fn images(place: &Place, store: &str) -> Result<Vec<serde_json::Value>, String> 
     serde_json::from_str(&json).map_err(|e| format!("images --json: {e}: {json}"))
 }
 
-/// Every blob of a store is what its name says.
+/// Every blob of a store has the digest of its name.
 fn sound(place: &Place, store: &str) -> Result<usize, String> {
     let dir = place.dir.join(store).join("trine/images/blobs/sha256");
     let mut count = 0;
@@ -49,13 +49,14 @@ fn sound(place: &Place, store: &str) -> Result<usize, String> {
     Ok(count)
 }
 
-/// A registry of this host's by another address: `0.0.0.0` is connected to like loopback, and is not taken for it.
+/// A registry of this host by another address: `0.0.0.0` connects to loopback, but must not be treated as
+/// loopback.
 fn elsewhere(host: &str) -> String {
     host.replace("127.0.0.1", "0.0.0.0")
 }
 
 fn insecure(place: &Place) -> Result<(), String> {
-    // The same registry, by an address that is not loopback's, though it leads there.
+    // The same registry, by an address that is not loopback's, though it connects to it.
     let other = elsewhere(&place.open.host);
     let said = place.say("one", &format!("pull {other}/team/app:1"))?;
     let right =
@@ -85,7 +86,7 @@ fn fetched(place: &Place) -> Result<(), String> {
         "inspect",
         &Said { code: 0, out: ours.to_string(), err: config.to_string() },
     )?;
-    // By its digest, and once more: nothing is fetched then.
+    // By its digest, and again: then nothing is fetched.
     let proxy = Proxy::before(&place.open.host, Duration::ZERO)?;
     place.well(
         "one",
@@ -153,7 +154,7 @@ fn platforms(place: &Place) -> Result<(), String> {
 }
 
 fn mirrors(place: &Place) -> Result<(), String> {
-    // A registry that no name service knows: only the mirror can serve.
+    // A registry that no name service knows: only the mirror can answer.
     let said = place.well(
         "mirrored",
         &format!("pull --insecure --mirror {} registry.invalid/team/app:1", place.open.host),
@@ -220,7 +221,7 @@ fn logins(place: &Place) -> Result<(), String> {
     check(said.code == 1 && said.err.contains("docker login"), "push without a login", &said)
 }
 
-/// Bytes that have arrived in part.
+/// Partially downloaded bytes.
 fn partial(place: &Place, store: &str) -> u64 {
     let dir = place.dir.join(store).join("trine/images/partial");
     let sizes =
@@ -263,7 +264,7 @@ fn killed(place: &Place) -> Result<(), String> {
         if place.dir.join("killed/trine/images/blobs/sha256").exists() {
             sound(place, "killed")?;
         }
-        // What is listed is whole.
+        // Listed images are complete.
         let whole = images(place, "killed")?.iter().all(|i| i["size"].as_u64() > Some(super::LARGE as u64));
         if !whole {
             return Err("an image is listed that is not whole".into());
@@ -316,7 +317,7 @@ fn sent(place: &Place) -> Result<(), String> {
         "skopeo sees it",
         &Said { code: 0, out: digest.clone(), err: String::new() },
     )?;
-    // To an empty registry, everything is sent; skopeo fetches it from there.
+    // Everything is sent to an empty registry; skopeo fetches it from there.
     let fresh = Registry::start(&place.dir.join("fresh"), false)?;
     place.well("one", &format!("push --insecure {host}/team/app:1 {}/a/b:c", fresh.host))?;
     let to = place.dir.join("fetched");
@@ -363,7 +364,7 @@ fn exported(place: &Place) -> Result<(), String> {
         )?;
         std::fs::remove_dir_all(copy).map_err(text)?;
     }
-    // What others write, by its kinds.
+    // Archives and layouts that other tools write.
     tool(&mut words(&format!(
         "skopeo copy -q oci:{}:1 docker-archive:{}:named:3",
         at("layout"),
@@ -394,7 +395,7 @@ fn removed(place: &Place) -> Result<(), String> {
     place.well("two", "rmi --garbage")?;
     let left = std::fs::read_dir(place.dir.join("two/trine/images/blobs/sha256")).map_err(text)?.count();
     check(left == 0, &format!("{left} blobs are left"), &said)?;
-    // What the others need stays.
+    // Content that other images need stays.
     place.well("one", &format!("tag {name} kept:1"))?;
     place.well("one", &format!("rmi {name}"))?;
     sound(place, "one")?;

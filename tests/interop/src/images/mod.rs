@@ -1,5 +1,5 @@
-//! `cargo xtask test images`: Debian's `docker-registry` on a loopback port, images by `umoci`, and `skopeo` as the
-//! witness of what we fetch, send and write.
+//! `cargo xtask test images`: Debian's `docker-registry` on a loopback port, images by `umoci`, and `skopeo`
+//! to check what Trine fetches, sends and writes.
 
 mod checks;
 mod proxy;
@@ -23,9 +23,9 @@ pub struct Place {
     /// Removed at the end.
     pub dir: PathBuf,
     trine: PathBuf,
-    /// Without logins.
+    /// The registry without logins.
     pub open: Registry,
-    /// With one.
+    /// The registry with a login.
     pub closed: Registry,
 }
 
@@ -63,19 +63,19 @@ impl Place {
         &self.trine
     }
 
-    /// What `trine` says.
+    /// The output of `trine`.
     pub fn say(&self, store: &str, line: &str) -> Result<Said, String> {
         self.trine(store, line).output().map(Said::from).map_err(text)
     }
 
-    /// As [`Place::say`], where it is to succeed.
+    /// As [`Place::say`], for a command that must succeed.
     pub fn well(&self, store: &str, line: &str) -> Result<String, String> {
         let said = self.say(store, line)?;
         check(said.code == 0, &format!("trine {line}"), &said)?;
         Ok(said.out)
     }
 
-    /// What skopeo says of an image: its digest.
+    /// The digest of an image according to skopeo.
     pub fn digest(&self, image: &str) -> Result<String, String> {
         let tls = if image.starts_with("docker://") { "--tls-verify=false" } else { "" };
         let raw = tool(&mut words(&format!("skopeo inspect {tls} --raw {image}")))?;
@@ -112,7 +112,7 @@ impl Place {
         copy("1", &format!("{open}/team/app:1"), "")?;
         copy("rv", &format!("{open}/team/app:rv"), "")?;
         copy("1", &format!("{closed}/team/app:1"), "--dest-creds ann:secret")?;
-        // What is compressed already is not compressed anew: by way of what is not.
+        // Compressed layers are not compressed again: so the image is copied uncompressed first.
         let plain = self.dir.join("plain").display().to_string();
         tool(&mut words(&format!("skopeo copy -q --dest-decompress oci:{layout}:1 dir:{plain}")))?;
         let zstd = format!("oci:{}:1", self.dir.join("zstd").display());

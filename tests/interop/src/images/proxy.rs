@@ -1,4 +1,4 @@
-//! A proxy before a registry that is as slow as it is told, and counts.
+//! A proxy for a registry, with a given speed, which counts bytes.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The proxy, which ends with its last connection.
+/// The proxy; it ends with its last connection.
 pub struct Proxy {
     /// `127.0.0.1:PORT`.
     pub host: String,
@@ -14,7 +14,7 @@ pub struct Proxy {
     ended: Arc<AtomicBool>,
 }
 
-/// Copies until one side ends; `pause` after each piece.
+/// Copies until one side ends, with `pause` after each piece.
 fn copy(mut from: TcpStream, mut to: TcpStream, pause: Duration, count: &AtomicU64) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(n @ 1..) = from.read(&mut buffer) {
@@ -29,7 +29,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, pause: Duration, count: &AtomicU
 }
 
 impl Proxy {
-    /// Before this registry, `pause` after each 64 KiB that it sends.
+    /// Starts a proxy for this registry, with `pause` after each 64 KiB from it.
     pub fn before(registry: &str, pause: Duration) -> Result<Proxy, String> {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(super::text)?;
         let host = listener.local_addr().map_err(super::text)?.to_string();

@@ -1,4 +1,4 @@
-//! Unpacking as an ordinary user, with and without ids of `/etc/subuid`.
+//! Unpacking as an ordinary user, with and without IDs in `/etc/subuid`.
 
 use super::Place;
 use std::path::Path;
@@ -7,7 +7,7 @@ use trine_oci::{Platform, Silent, Store};
 use trine_test_support::command::{Said, check};
 use trine_test_support::{NOBODY, is_root, text};
 
-/// Unpacks where the arguments are `unpack STORE IMAGE`: what [`rootless`] runs as that user, with this very executable.
+/// Unpacks if the arguments are `unpack STORE IMAGE`: [`rootless`] runs this executable so as that user.
 pub fn unpacking() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [word, store, image] = arguments.as_slice() else { return None };
@@ -30,7 +30,7 @@ fn unpack(store: &Path, image: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// As `nobody`, in a mount namespace where these are the ids given.
+/// Runs as `nobody`, in a mount namespace with these IDs in `/etc/subuid`.
 fn as_nobody(place: &Place, subuid: Option<&str>, line: &str) -> Result<Said, String> {
     let ids = place.dir.join("ids");
     std::fs::write(&ids, subuid.unwrap_or_default()).map_err(text)?;
@@ -43,7 +43,8 @@ fn as_nobody(place: &Place, subuid: Option<&str>, line: &str) -> Result<Said, St
     command.output().map(Said::from).map_err(text)
 }
 
-/// An ordinary user's images: owners where ids are given, a working tree where not; all of it can be removed again.
+/// An ordinary user's images: with owners if there are IDs, otherwise a working tree; all of it can be
+/// removed again.
 pub fn rootless(place: &Place) -> Result<(), String> {
     if !is_root() {
         println!("  skipped: only root becomes another user");
@@ -69,7 +70,7 @@ pub fn rootless(place: &Place) -> Result<(), String> {
         let lowest = said.out.lines().nth(1).unwrap_or_default();
         let owner = std::fs::metadata(Path::new(lowest).join("home/ann")).map_err(text)?;
         let owner = std::os::unix::fs::MetadataExt::uid(&owner);
-        // Container user 1000 is the thousandth of the ids given, after user 0, who is nobody.
+        // Container user 1000 is the thousandth of the given IDs, after user 0, who is nobody.
         let right = if ids.is_some() { 200_000 + 999 } else { NOBODY };
         check(owner == right, &format!("the owner of /home/ann is {owner}, not {right}"), &said)?;
         let said = as_nobody(place, ids, &format!("{trine} rmi {name}"))?;

@@ -1,4 +1,4 @@
-//! Trees of files: what the images of the test have in them, and comparing what became of them.
+//! Trees of files: the contents of the test's images, and comparing them with the results.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,7 +45,7 @@ pub fn large(root: &Path, bytes: usize) -> Result<()> {
     fs::write(root.join("usr/large"), content)
 }
 
-/// The topmost one: things go, and one comes again as something else.
+/// The topmost one: files are deleted, and one is replaced by another kind.
 pub fn deletions(root: &Path) -> Result<()> {
     fs::remove_dir_all(root.join("var/old"))?;
     fs::remove_file(root.join("bin/id"))?;
@@ -55,7 +55,7 @@ pub fn deletions(root: &Path) -> Result<()> {
     fs::write(root.join("usr/lib/new"), "new")
 }
 
-/// Every path of a tree with what it is.
+/// Every path of a tree with a description.
 pub fn list(root: &Path, owners: bool) -> Result<BTreeMap<String, String>> {
     let mut list = BTreeMap::new();
     let mut todo = vec![root.to_path_buf()];
@@ -80,7 +80,7 @@ pub fn list(root: &Path, owners: bool) -> Result<BTreeMap<String, String>> {
     Ok(list)
 }
 
-/// Says where two trees differ.
+/// Lists the differences of two trees.
 pub fn same(ours: &Path, theirs: &Path, owners: bool) -> std::result::Result<usize, String> {
     let list = |root: &Path| list(root, owners).map_err(|e| format!("{}: {e}", root.display()));
     let (ours, theirs) = (list(ours)?, list(theirs)?);

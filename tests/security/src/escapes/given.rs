@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// A part: its name, and what it does; it gives how many ways out there are without protection.
+/// A part: its name and its function, which returns how many escapes succeeded without protection.
 pub type Part = (&'static str, fn(&Host) -> Result<usize, String>);
 
-/// Those as root.
+/// The parts for root.
 pub const PARTS: &[Part] = &[
     ("the runtime's executable", |host| executable(host, &[])),
     ("the runtime's executable, with all capabilities", |host| executable(host, &[capable, unfiltered])),
@@ -24,17 +24,17 @@ pub const PARTS: &[Part] = &[
     ("the caller's terminal", terminal),
 ];
 
-/// Those as an ordinary user.
+/// The parts for an ordinary user.
 pub const USERS: &[Part] = &[
     ("the runtime's executable", |host| executable(host, &[])),
     ("the runtime's executable, with all capabilities", |host| executable(host, &[capable])),
     ("a runtime's executable that is gone from its place", gone),
 ];
 
-/// How long processes are put into the container.
+/// Duration of starting processes in the container.
 const SECONDS: f64 = 1.5;
 
-/// The container's first process waits for others; what it finds out is in a file of its root.
+/// The container's first process waits for others; it writes its results to a file of its root.
 fn watch(
     host: &Host,
     changes: &[Change],
@@ -42,7 +42,7 @@ fn watch(
 ) -> Result<String, String> {
     let found = host.bundle.dir.join("rootfs/found");
     fs::write(&found, "").map_err(text)?;
-    // For whoever is root inside.
+    // For root inside.
     fs::set_permissions(&found, fs::Permissions::from_mode(0o666)).map_err(text)?;
     let line = format!("exec attack watch {SECONDS} {} > /found", host.secret.display());
     host.script(&line, host.configured(changes))?;
@@ -78,14 +78,15 @@ fn start(host: &Host) -> Result<(), String> {
     }
 }
 
-/// A script whose interpreter is whoever executes it.
+/// A script whose interpreter is the process that executes it.
 fn evil(host: &Host) -> Result<(), String> {
     let path = host.bundle.dir.join("rootfs/bin/evil");
     fs::write(&path, "#!/proc/self/exe\n").map_err(text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(text)
 }
 
-/// What is written to cannot be executed (ETXTBSY), nor what was (ENOEXEC): no failures here.
+/// A file open for writing cannot be executed (ETXTBSY), nor one that was overwritten (ENOEXEC): not failures
+/// here.
 fn silent(out: std::io::Result<Output>) -> Result<(), String> {
     match out {
         Err(e) if !matches!(e.raw_os_error(), Some(26 | 8)) => Err(text(e)),
@@ -93,13 +94,13 @@ fn silent(out: std::io::Result<Output>) -> Result<(), String> {
     }
 }
 
-/// Processes are put into a container that lies in wait (CVE-2019-5736, CVE-2016-9962).
+/// Processes are put into a hostile container (CVE-2019-5736, CVE-2016-9962).
 fn executable(host: &Host, changes: &[Change]) -> Result<usize, String> {
     evil(host)?;
     let naive = host.bundle.dir.join("naive");
     fs::copy(&host.attack, &naive).map_err(text)?;
     let off = match host.bundle.user {
-        // Nobody but root can join what it has not made.
+        // Only root can join namespaces that it did not create.
         Some(_) => "GOT by a careless runtime of root\n".to_string(),
         None => watch(host, &[capable, unfiltered], &mut |pid| {
             silent(host.bundle.command(&naive).args(["naive-exec", &pid.to_string(), "/bin/true"]).output())
@@ -123,7 +124,7 @@ fn executable(host: &Host, changes: &[Change]) -> Result<usize, String> {
     judge("the runtime's executable", &off, &on)
 }
 
-/// The runtime's executable was found, and refused for what it is, not because it was busy.
+/// The runtime's executable was found, and refused because of what it is, not because it was busy.
 fn seen(on: &str) -> Result<(), String> {
     let refused = |line: &str| line.starts_with("no executable") && !line.contains("busy");
     match on.lines().any(refused) {
@@ -132,7 +133,8 @@ fn seen(on: &str) -> Result<(), String> {
     }
 }
 
-/// The image's own first program is the runtime, by its interpreter's name; it may be, as a copy that is read only.
+/// The image's own first program is the runtime, by its interpreter's name; this is allowed, as a read-only
+/// copy.
 fn own_executable(host: &Host) -> Result<usize, String> {
     evil(host)?;
     let mut config = host.configured(&[]);
@@ -145,7 +147,7 @@ fn own_executable(host: &Host) -> Result<usize, String> {
     }
 }
 
-/// A runtime that was deleted while it runs cannot be reached by its name: it is copied into memory.
+/// A runtime that was deleted while it runs cannot be opened by its name: it is copied into memory.
 fn gone(host: &Host) -> Result<usize, String> {
     evil(host)?;
     let copy = host.bundle.dir.join("gone");

@@ -1,8 +1,8 @@
-//! Ways out of containers that are known. Each is first shown to lead out where its protection is off, by another
-//! configuration or by a careless runtime (`attack.c`), and then to be refused where it is on.
+//! Known ways to escape from containers. Each is first shown to succeed without its protection, by another
+//! configuration or by a careless runtime (`attack.c`), and then to be refused with it.
 //!
-//! The configuration is the one that `trine run IMAGE` makes. What is written to the host's kernel is always the value that
-//! is there already.
+//! The configuration is that of `trine run IMAGE`. Values written to the host's kernel are always the current
+//! ones.
 
 mod given;
 mod places;
@@ -21,19 +21,19 @@ use trine_test_support::bundle::Bundle;
 use trine_test_support::command::{said, succeed};
 use trine_test_support::{NOBODY, is_root, text, tools};
 
-/// What an attack that went out says.
+/// The output of an attack that succeeded.
 const GOT: &str = "GOT";
 
-/// Containers, and things of the host that nobody inside may reach.
+/// Containers, and objects of the host that nothing inside may reach.
 struct Host {
     bundle: Bundle,
-    /// The program that attacks.
+    /// The attacking program.
     attack: PathBuf,
     /// A file outside.
     secret: PathBuf,
     /// A process outside.
     victim: Child,
-    /// A socket outside, by a name that is no file's.
+    /// A socket outside, by a name that is not a file's.
     _socket: UnixListener,
 }
 
@@ -47,7 +47,7 @@ impl Drop for Host {
 /// The configuration of an image's container.
 fn usual(root: &Path) -> Result<Value, String> {
     let options =
-        image::Options { command: vec!["true".into()], hostname: "inside".into(), ..Default::default() };
+        image::ImageOptions { command: vec!["true".into()], hostname: "inside".into(), ..Default::default() };
     let given = image::Given { root: root.into(), read: &|_| Ok(None), maps: None };
     let made = image::configuration(&Default::default(), &options, &given)?;
     serde_json::to_value(made).map_err(text)
@@ -61,7 +61,7 @@ fn compile(to: &Path) -> Result<bool, String> {
     Ok(gcc.status().is_ok_and(|s| s.success()))
 }
 
-/// Number of this process, in names of what it makes on the host.
+/// Number of this process, in names of what it creates on the host.
 fn id() -> String {
     std::process::id().to_string()
 }
@@ -89,7 +89,7 @@ impl Host {
         Ok(Some(host))
     }
 
-    /// What scripts need to know, and files that a hostile image has.
+    /// Variables for scripts, and files of a hostile image.
     fn furnish(&mut self) -> Result<(), String> {
         let rootfs = self.bundle.dir.join("rootfs");
         let raised = rootfs.join("bin/raised");
@@ -134,7 +134,7 @@ impl Host {
         self.write(&config)
     }
 
-    /// Runs a script in a container; gives what it said.
+    /// Runs a script in a container; returns its output.
     fn inside(&self, script: &str, changes: &[Change]) -> Result<String, String> {
         self.script(script, self.configured(changes))?;
         let out = self.bundle.trine(&["run", "c"])?;
@@ -143,7 +143,7 @@ impl Host {
     }
 }
 
-/// The disk that a directory is on, or the first that there is.
+/// The disk that contains a directory, or the first one.
 fn disk(dir: &Path) -> Result<Option<(u32, u32)>, String> {
     let dev = fs::metadata(dir).map_err(text)?.dev();
     let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
@@ -158,12 +158,12 @@ fn disk(dir: &Path) -> Result<Option<(u32, u32)>, String> {
     Ok(table.lines().find_map(row))
 }
 
-/// What went out, a line each.
+/// The successful attacks, one line each.
 fn got(lines: &str) -> Vec<&str> {
     lines.lines().filter(|line| line.contains(GOT)).collect()
 }
 
-/// Judges what an attack said without the protection and with it.
+/// Judges the output of an attack without the protection and with it.
 fn judge(name: &str, off: &str, on: &str) -> Result<usize, String> {
     match (got(off).as_slice(), got(on).as_slice()) {
         ([], []) => {

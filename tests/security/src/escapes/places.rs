@@ -1,4 +1,5 @@
-//! Places that lead out: links in images where something is mounted, also such as are exchanged meanwhile.
+//! Paths that lead out: links in images where something is mounted, including links that are replaced
+//! meanwhile.
 
 use super::given::Part;
 use super::rows::{ROWS, writable};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// All.
+/// Runs all of them.
 pub const PARTS: &[Part] = &[
     ("links at mounts' places", links),
     ("a link in place of /proc", proc_link),
@@ -40,7 +41,7 @@ fn add(config: &mut Value, mount: Value) {
     }
 }
 
-/// Runs something, and takes a name of the root away afterwards.
+/// Runs a function, and removes a name from the root afterwards.
 fn with_link(
     host: &Host,
     name: &str,
@@ -59,7 +60,7 @@ fn with_link(
     result
 }
 
-/// Something is mounted at links that lead out: nothing of the host may change.
+/// Mounts on links that lead out: nothing on the host may change.
 fn links(host: &Host) -> Result<usize, String> {
     let outside = outside(host)?;
     let far = format!("../../../../../../../..{}", outside.display());
@@ -115,7 +116,7 @@ fn links(host: &Host) -> Result<usize, String> {
         }
         count += 1;
     }
-    // What was made inside, at the same path.
+    // Created inside, at the same path.
     let first = outside.components().nth(1).map(|c| host.bundle.dir.join("rootfs").join(c));
     if first.is_some_and(|dir| !dir.ends_with("tmp")) {
         drop(fs::remove_dir_all(
@@ -125,7 +126,8 @@ fn links(host: &Host) -> Result<usize, String> {
     judge("links", &off, "").map(|_| count)
 }
 
-/// An image whose `/proc` is a link (CVE-2019-19921, CVE-2023-27561): masks may not be laid elsewhere than procfs is.
+/// An image whose `/proc` is a link (CVE-2019-19921, CVE-2023-27561): masks must cover procfs and nothing
+/// else.
 fn proc_link(host: &Host) -> Result<usize, String> {
     let script = "attack same /proc/sys/kernel/core_pattern; attack same /fake/sys/kernel/core_pattern";
     let off = host.inside(script, &[writable])?;
@@ -145,7 +147,7 @@ fn proc_link(host: &Host) -> Result<usize, String> {
     judge("proc", &off, &on)
 }
 
-/// A process that is ended with this value.
+/// A process that is ended when this value is dropped.
 struct Swapper(Child);
 
 impl Drop for Swapper {
@@ -155,8 +157,8 @@ impl Drop for Swapper {
     }
 }
 
-/// A directory and a link that leads out take turns under one name, as the owner of a shared volume can have it
-/// (CVE-2021-30465).
+/// A directory and a link that leads out alternate under one name, as the owner of a shared volume can
+/// arrange (CVE-2021-30465).
 fn exchanged(host: &Host) -> Result<usize, String> {
     let (outside, rootfs) = (outside(host)?, host.bundle.dir.join("rootfs"));
     let turns = rootfs.join("turns");
@@ -203,7 +205,7 @@ fn exchanged(host: &Host) -> Result<usize, String> {
     judge("exchanged links", &off, "")
 }
 
-/// All rows' attacks in a container that `trine run` makes of an image with its usual options.
+/// The attacks of all rows in a container that `trine run` creates from an image with its usual options.
 fn image(host: &Host) -> Result<usize, String> {
     let trine = |line: &str| {
         let mut shell = host.bundle.command(Path::new("sh"));

@@ -1,19 +1,19 @@
-//! Attacks from inside, one row a way out.
+//! Attacks from inside, one row each.
 
 use serde_json::{Value, json};
 
 /// A change of the configuration that every image's container gets.
 pub type Change = fn(&mut Value);
 
-/// A way out.
+/// An attack.
 pub struct Row {
     /// What is attacked.
     pub name: &'static str,
-    /// What is changed in both runs, so that only one protection is looked at.
+    /// Changes in both runs, so that only one protection is tested.
     pub both: &'static [Change],
-    /// The protection, where the usual configuration has it not.
+    /// The protection, if the usual configuration lacks it.
     pub on: &'static [Change],
-    /// What takes the protection away.
+    /// The change that removes the protection.
     pub off: &'static [Change],
     /// A shell's script: `attack` prints `GOT …` or `no …`. `$DISK`, `$PID`, `$ID` and `$HANDLE` are the host's.
     pub script: &'static str,
@@ -72,7 +72,7 @@ fn host_network(config: &mut Value) {
     without(config, "network");
 }
 
-/// Other users inside: the container's root is nobody outside.
+/// Other users inside: the container's root has no rights outside.
 pub fn users(config: &mut Value) {
     let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     config["linux"]["uidMappings"] = map.clone();
@@ -91,7 +91,7 @@ fn no_new_privileges(config: &mut Value) {
     config["process"]["noNewPrivileges"] = json!(true);
 }
 
-/// Writes of the kernel's settings: every row writes the value that is there.
+/// Writes of the kernel's settings: every row writes the current value.
 const SETTINGS: &str = "for f in kernel/core_pattern kernel/panic vm/panic_on_oom fs/file-max; do attack same /proc/sys/$f; done; \
      attack write /proc/sysrq-trigger; attack write /proc/irq/default_smp_affinity";
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::chown;
 use trine_test_support::command::{Said, check, tool, words};
 use trine_test_support::{Checked, text};
 
-/// Volumes of all kinds, memory as files, a root that cannot be written, devices.
+/// Volumes of all kinds, memory as files, a read-only root, devices.
 pub fn all(place: &Place) -> Checked {
     let shared = place.dir.join("home/shared");
     fs::create_dir_all(&shared).map_err(text)?;
@@ -29,7 +29,7 @@ pub fn all(place: &Place) -> Checked {
         place.line(&["-v", &at(":ro,z")], "cat /vol/file")?,
         "from the host",
     )?;
-    // The image has a link to /dev there: nothing is made in what is put in its place.
+    // The image has a link to /dev there: nothing is created in what is mounted instead.
     let there = || -> Result<Vec<_>, String> {
         let names = fs::read_dir(&shared).map_err(text)?.flatten().map(|e| e.file_name());
         Ok(names.collect::<std::collections::BTreeSet<_>>().into_iter().collect())
@@ -66,7 +66,7 @@ pub fn all(place: &Place) -> Checked {
     same("in place of a file of ours", own, "from the host")
 }
 
-/// Where the kernel cannot lay the layers over each other, as it has the container's own on an overlay already.
+/// If the kernel cannot stack the layers, because the container's own are on an overlay already.
 pub fn fuse(place: &Place) -> Checked {
     if !trine_test_support::tools::has(&["fuse-overlayfs"]) || !std::path::Path::new("/dev/fuse").exists() {
         return Ok(());

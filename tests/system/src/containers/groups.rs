@@ -5,10 +5,10 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use trine_test_support::{NOBODY, text};
 
-/// Where hosts have them.
+/// Their mount point on hosts.
 const TOP: &str = "/sys/fs/cgroup";
 
-/// One group a hierarchy, each with one below it, in which the user's processes are.
+/// One group for each hierarchy, each with one below it, which contains the user's processes.
 pub struct Delegated {
     groups: Vec<PathBuf>,
 }
@@ -42,13 +42,13 @@ impl Delegated {
             fs::create_dir(group).map_err(text)?;
             fs::create_dir(group.join("own")).map_err(text)?;
             for (dir, above) in [(group.clone(), above.clone()), (group.join("own"), group.clone())] {
-                // What a new group of CPUs does not inherit by itself in the first version.
+                // Settings that a new group for CPUs does not inherit in cgroup v1.
                 for file in ["cpuset.cpus", "cpuset.mems"].map(|f| (above.join(f), dir.join(f))) {
                     if let Ok(value) = fs::read(file.0) {
                         drop(fs::write(file.1, value));
                     }
                 }
-                // The second version's controllers, as many as there are.
+                // The controllers of cgroup v2, as many as there are.
                 let all = fs::read_to_string(above.join("cgroup.controllers")).unwrap_or_default();
                 all.split_whitespace()
                     .for_each(|c| drop(fs::write(above.join("cgroup.subtree_control"), format!("+{c}"))));
@@ -58,7 +58,7 @@ impl Delegated {
         Ok(made)
     }
 
-    /// A shell's line that puts it in.
+    /// A shell's line that moves it in.
     pub fn enter(&self) -> String {
         let lines = self.groups.iter().map(|g| format!("echo $$ > {}/own/cgroup.procs", g.display()));
         lines.chain(["true".into()]).collect::<Vec<_>>().join(" && ")
@@ -71,7 +71,7 @@ impl Drop for Delegated {
     }
 }
 
-/// Removes a group and what is below it, the containers' common one included.
+/// Removes a group and those below, including the containers' common one.
 fn remove(group: &Path) {
     let below = fs::read_dir(group).into_iter().flatten().flatten();
     below.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).for_each(|e| remove(&e.path()));

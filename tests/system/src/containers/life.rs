@@ -57,13 +57,13 @@ pub fn process(place: &Place) -> Checked {
     same("given", place.line(&options, line)?, "1 yes /home/ann\n/srv\nann\nbox\nfrom the image")?;
     let entry = ["run", "--rm", "--entrypoint", "/bin/echo", &place.image, "a", "b"];
     same("entry point", place.well(&entry)?, "a b")?;
-    // What stands behind the image is the command's.
+    // Words after the image belong to the command.
     let entry = ["run", "--rm", "--entrypoint", "/bin/ls", &place.image, "-d", "/etc"];
     same("options behind the image", place.well(&entry)?, "/etc")?;
     let none = ["run", "--rm", "--entrypoint", "", &place.image, "echo", "-n", "--rm", "--", "x"];
     same("no entry point", place.well(&none)?, "--rm -- x")?;
     place.refuses(&none[..5], "no command")?;
-    // Numbers are numbers, and those of nobody are refused.
+    // Numbers are used as they are, and names of unknown users are refused.
     same("a number", place.line(&["--user", "1000"], "id -u; echo $HOME")?, "1000\n/home/ann")?;
     for user in ["4294967295", "0:4294967295", "2147483648", "evil", "+0"] {
         place.refuses(&["run", "--rm", "--user", user, &place.image, "id"], user.trim_start_matches("0:"))?;
@@ -122,7 +122,7 @@ pub fn terminal(place: &Place) -> Checked {
     run.types(b"\x10\x11")?;
     same("after the keys", run.ends()?, 0)?;
     same("still there", place.field("tty", "State.Status")?, "running")?;
-    // The size is there at the first instruction, and so is TERM.
+    // The size is set at the first instruction, and so is TERM.
     for _ in 0..5 {
         let mut first =
             OnTerminal::start(place.command(&["run", "-it", "--rm", &place.image, "stty", "size"]))?;
@@ -142,7 +142,7 @@ pub fn terminal(place: &Place) -> Checked {
     same("the container's code", again.ends()?, 5)
 }
 
-/// The riscv64 variant by translation, without any set-up.
+/// The riscv64 variant, translated, without any set-up.
 pub fn foreign(place: &Place) -> Checked {
     let rv = ["--platform", "linux/riscv64"];
     place.well(&["pull", "--insecure", "--platform", "linux/riscv64", &place.image])?;
@@ -181,7 +181,7 @@ pub fn kept(place: &Place) -> Checked {
     place.well(&["stop", "deaf", "polite"])?;
     same("killed", place.field("deaf", "State.ExitCode")?, "137")?;
     same("asked", place.field("polite", "State.ExitCode")?, "6")?;
-    // What it wrote is there when it starts again.
+    // Its files are there when it starts again.
     place.start("keeps", &[], "cat /srv/kept 2>/dev/null || echo new > /srv/kept")?;
     place.well(&["wait", "keeps"])?;
     place.well(&["start", "keeps"])?;
@@ -190,7 +190,7 @@ pub fn kept(place: &Place) -> Checked {
     same("not in the image", place.line(&[], "ls /srv")?, "index.html")
 }
 
-/// What cannot be is said before anything is made.
+/// Impossible requests are refused before anything is created.
 pub fn refused(place: &Place) -> Checked {
     let run = |options: &[&'static str], part: &str| {
         place.refuses(&[&["run"], options, &[place.image.as_str(), "true"]].concat(), part)
@@ -222,11 +222,11 @@ pub fn refused(place: &Place) -> Checked {
     place.refuses(&["run", "-v", "/tmp:/x", &bundle], "--volume is for containers of images")?;
     place.refuses(&["run", "-e", "A=1", &bundle], "containers of images")?;
     place.refuses(&["run", &bundle, "true"], "takes no arguments")?;
-    // What failed as late as at its start goes by --rm.
+    // A guest that failed only at its start is removed by --rm.
     until("nothing is left", || Ok(place.well(&["ps", "-aq"])?.is_empty()))
 }
 
-/// Each of the processes of a container in a network with a port is killed; the next command puts things right.
+/// Each of the processes of a container in a network with a port is killed; the next command cleans up.
 pub fn killed(place: &Place) -> Checked {
     for who in ["Traces.Monitor.Pid", "State.Pid"] {
         place.start(
@@ -253,7 +253,7 @@ pub fn killed(place: &Place) -> Checked {
         same("again", place.field("lost", "State.Status")?, "running")?;
         place.is_clean()?;
     }
-    // The command in the foreground: what it waited for goes on.
+    // The command in the foreground: the container continues.
     let options = ["run", "--name", "on", "--network", "n", &place.image, "sleep", "1000"];
     let mut run = place.command(&options).spawn().map_err(|e| e.to_string())?;
     until("it runs", || Ok(place.well(&["ps", "-q"])?.len() == 12))?;

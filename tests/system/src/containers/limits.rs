@@ -1,4 +1,4 @@
-//! A container gets what it was given: a fork bomb, a memory hog, a CPU spinner and a disk filler against their limits.
+//! Limits of a container hold: against a fork bomb, a memory hog, a CPU spinner and a disk filler.
 
 use super::Place;
 use crate::check::same;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use trine_test_support::Checked;
 use trine_test_support::command::check;
 
-/// Starts processes until none can be had, and says how many there were.
+/// Starts processes until no more can be started, and prints how many there were.
 const BOMB: &str =
     "n=0; while [ $n -lt 200 ]; do sleep 5 & n=$((n+1)); done 2>/dev/null; ls /proc | grep -c '^[0-9]'";
 
@@ -27,7 +27,7 @@ pub fn all(place: &Place) -> Checked {
     disk(place)
 }
 
-/// Two processes that only compute get the half of one CPU together.
+/// Two processes that only compute get half of one CPU together.
 fn spinner(place: &Place) -> Checked {
     let spin =
         "for i in 1 2; do timeout 2 sh -c 'while :; do :; done' & done; wait; times > /tmp/t; tail -1 /tmp/t";
@@ -37,14 +37,14 @@ fn spinner(place: &Place) -> Checked {
         Some(minutes.parse::<f64>().ok()? * 60.0 + seconds.parse::<f64>().ok()?)
     };
     let used: f64 = said.split_whitespace().filter_map(seconds).sum();
-    // 2 s of half a CPU, and what a period more or less and a slow clock make of it.
+    // 2 s of half a CPU, with tolerance for one period more or less and a slow clock.
     match (0.3..1.5).contains(&used) {
         true => Ok(()),
         false => Err(format!("two spinners used {used} s of CPU in 2 s at half a CPU: {said}")),
     }
 }
 
-/// Written past the cache at a megabyte a second.
+/// Writes past the cache at a megabyte per second.
 fn disk(place: &Place) -> Checked {
     let data = place.dir.join("data");
     let rate = format!("{}:1M", data.display());

@@ -1,5 +1,5 @@
-//! `cargo xtask test containers`: `trine run IMAGE` as users give it, from a registry on a loopback port, as root and as
-//! an ordinary user, in a network namespace of the test's own.
+//! `cargo xtask test containers`: `trine run IMAGE` as users call it, with a registry on a loopback port, as
+//! root and as an ordinary user, in a network namespace of the test's own.
 
 mod files;
 mod groups;
@@ -18,12 +18,12 @@ use trine_test_support::command::{Said, check, tool, words};
 use trine_test_support::registry::{self, Registry};
 use trine_test_support::{Checked, NOBODY, is_root, text, tools};
 
-/// Users and groups that he may give to his containers.
+/// Users and groups that the ordinary user may give to containers.
 const IDS: &str = "nobody:200000:65536\n";
 
 type Check = (&'static str, fn(&Place) -> Checked);
 
-/// What is checked for each user, in this order.
+/// The checks for each user, in this order.
 const CHECKS: &[Check] = &[
     ("pulled, run, executed in", life::first),
     ("what the process starts with", life::process),
@@ -39,17 +39,17 @@ const CHECKS: &[Check] = &[
     ("SIGKILL leaves nothing", life::killed),
 ];
 
-/// Where one user's run has its files.
+/// The directories of one user's run.
 pub struct Place {
     dir: PathBuf,
     trine: PathBuf,
     /// Whether this is the ordinary user.
     rootless: bool,
-    /// What puts him into his control groups.
+    /// The shell's lines that move the user into the control groups.
     enter: String,
     /// The image's name.
     image: String,
-    /// Network links that are there before: some hosts give each namespace more than `lo`.
+    /// Network links that exist before: some hosts give each namespace more than `lo`.
     links: Vec<String>,
 }
 
@@ -73,11 +73,11 @@ pub fn run() -> Checked {
         busybox: tools::busybox()?,
         foreign: tools::debian_root("riscv64", &["busybox-static"])?.join("bin/busybox"),
     };
-    // Only this thread enters: what it starts is in there with it.
+    // Only this thread enters: its children are in there, too.
     std::thread::spawn(move || inside(&parts)).join().map_err(|_| "the test's thread failed".to_string())?
 }
 
-/// What is fetched and built before.
+/// Everything fetched and built before.
 struct Parts {
     trine: PathBuf,
     /// Of the host's CPU.
@@ -88,7 +88,7 @@ struct Parts {
 
 fn inside(parts: &Parts) -> Checked {
     let apart = UnshareFlags::NEWNET | UnshareFlags::NEWNS;
-    // SAFETY: changes namespaces of this thread alone, which shares nothing by them with others.
+    // SAFETY: changes namespaces of this thread alone, which shares nothing in them with others.
     unsafe { rustix::thread::unshare_unsafe(apart) }.map_err(text)?;
     tool(&mut words("mount --make-rprivate /"))?;
     tool(Command::new(&parts.busybox).args(["ip", "link", "set", "lo", "up"]))?;
@@ -136,12 +136,12 @@ fn tree(root: &Path, busybox: &Path, host: &Path) -> std::io::Result<()> {
     for name in String::from_utf8_lossy(&list).lines().filter(|n| *n != "busybox") {
         symlink("busybox", root.join("bin").join(name))?;
     }
-    // Two users that would be root: by a name that is a number, and by a number that is none.
+    // Two users that would be root: one with a number as name, and one with an invalid number.
     let odd = "1000:x:0:0::/root:/bin/sh\nevil:x:4294967295:0::/:/bin/sh\n";
     let users = format!("root:x:0:0::/root:/bin/sh\n{odd}ann:x:1000:1000::/home/ann:/bin/sh\n");
     fs::write(root.join("etc/passwd"), users)?;
     fs::write(root.join("etc/group"), "root:x:0:\nann:x:1000:\n")?;
-    // What a hostile image has: links where volumes may come to lie.
+    // As in hostile images: links at the mount points of volumes.
     symlink("/dev", root.join("to-dev"))?;
     symlink("/proc", root.join("to-proc"))?;
     fs::create_dir_all(root.join("odd/closed"))?;
@@ -218,12 +218,12 @@ impl Place {
         command
     }
 
-    /// What a command says, and its code.
+    /// The output of a command, and its exit code.
     pub fn say(&self, args: &[&str]) -> Result<Said, String> {
         Ok(finish(self.command(args).spawn().map_err(text)?, args)?.into())
     }
 
-    /// The output of a command that ends well.
+    /// The output of a command that must succeed.
     pub fn well(&self, args: &[&str]) -> Result<String, String> {
         let said = self.say(args)?;
         check(said.code == 0, &format!("trine {}", args.join(" ")), &said)?;
@@ -251,7 +251,8 @@ impl Place {
         self.well(&["inspect", "--format", &format!("{{{{.{path}}}}}"), name])
     }
 
-    /// Not run, for a reason that is not the command's: the code of other engines, and a sentence that contains this.
+    /// Fails to run for a reason other than the command: with the exit code of other engines, and a sentence
+    /// that contains this.
     pub fn refuses(&self, args: &[&str], part: &str) -> Checked {
         self.fails(args, 125, part)
     }
@@ -263,7 +264,8 @@ impl Place {
         check(right, &format!("trine {} is to fail with {code} and '{part}'", args.join(" ")), &said)
     }
 
-    /// All that is left once all guests are removed: mounts, control groups, namespaces, files, processes.
+    /// Everything that is left after all guests are removed: mounts, control groups, namespaces, files,
+    /// processes.
     fn is_clean(&self) -> Checked {
         let all = self.well(&["ps", "-aq"])?;
         let ids: Vec<&str> = all.lines().collect();

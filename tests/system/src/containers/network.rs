@@ -8,7 +8,7 @@ use trine_test_support::{Checked, text};
 
 const SERVE: &str = "exec httpd -f -h /srv -p 80";
 
-/// The first line that a port answers a request with, and the last.
+/// The first line of a port's answer to a request, and the last.
 fn get(port: &str) -> Result<String, String> {
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).map_err(text)?;
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").map_err(text)?;
@@ -17,7 +17,7 @@ fn get(port: &str) -> Result<String, String> {
     Ok(answer.lines().last().unwrap_or_default().to_string())
 }
 
-/// Members find each other by name; others are not reached.
+/// Members find each other by name; others are unreachable.
 pub fn groups(place: &Place) -> Checked {
     place.start("web", &["--network", "front", "--network-alias", "site"], SERVE)?;
     let fetch = "for i in 1 2 3 4 5 6 7 8 9; do wget -qO- http://$0/ && break; sleep 0.2; done";
@@ -47,7 +47,7 @@ pub fn groups(place: &Place) -> Checked {
     }
     let dns = ["--network", "front", "--dns", "192.0.2.1", "--dns-search", "example"];
     same("resolver", place.line(&dns, "cat /etc/resolv.conf")?, "search example\nnameserver 192.0.2.1")?;
-    // Who goes is forgotten; who is told of it is who stays.
+    // A member that leaves is forgotten; the remaining ones are updated.
     let hosts = place.well(&["exec", "web", "cat", "/etc/hosts"])?;
     if hosts.contains("me") {
         return Err(format!("who has gone is in the list yet: {hosts}"));
@@ -59,7 +59,7 @@ pub fn groups(place: &Place) -> Checked {
     )
 }
 
-/// In a group and alone, also after a restart.
+/// In a group and alone, and after a restart.
 pub fn ports(place: &Place) -> Checked {
     place.start("alone", &["-p", "127.0.0.1::80"], SERVE)?;
     place.start("member", &["--network", "n", "-p", "80", "-p", "127.0.0.1:0:53/udp"], SERVE)?;
@@ -73,7 +73,7 @@ pub fn ports(place: &Place) -> Checked {
         let port = open(name, "80/tcp")?;
         until(&format!("{name} answers"), || Ok(get(&port).is_ok_and(|line| line == "from the image")))?;
     }
-    // What passes through it: the part `network`, as BusyBox has no server for datagrams.
+    // Datagrams are tested in the part `network`, as BusyBox has no server for them.
     open("member", "53/udp")?;
     let port = open("alone", "80/tcp")?;
     let said = place.say(&["run", "--rm", "-p", &format!("127.0.0.1:{port}:80"), &place.image, "true"])?;

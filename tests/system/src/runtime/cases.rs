@@ -1,20 +1,20 @@
-//! What a container's program sees, one row a matter.
+//! The environment of a container's program, one row for each aspect.
 
-/// A configuration with changes, a script in it, and what it has to say.
+/// A configuration with changes, a script in it, and the expected output.
 pub struct Case {
-    /// What it is about.
+    /// Its subject.
     pub name: &'static str,
-    /// JSON pointers and values; `+` at the end of a pointer adds to a list, `-` takes the entry away.
+    /// JSON pointers and values; `+` at the end of a pointer adds to a list, `-` removes the entry.
     pub changes: &'static [(&'static str, &'static str)],
-    /// A shell's script, or the program where the arguments are among the changes.
+    /// A shell's script, or the program if the changes contain the arguments.
     pub script: &'static str,
-    /// Lines that it has to print.
+    /// Expected lines.
     pub wants: &'static [&'static str],
-    /// Words that it may not print.
+    /// Forbidden words.
     pub lacks: &'static [&'static str],
     /// Its exit code.
     pub code: i32,
-    /// Whether only root can have that.
+    /// Whether only root can do that.
     pub root: bool,
     /// Whether crun prints the same.
     pub same: bool,
@@ -23,7 +23,7 @@ pub struct Case {
 const PLAIN: Case =
     Case { name: "", changes: &[], script: "", wants: &[], lacks: &[], code: 0, root: false, same: true };
 
-/// How mounts of the root spread; crun says it otherwise.
+/// Mount propagation of the root; crun's output differs.
 const PROPAGATION: Case = Case {
     script: "awk '$5 == \"/\" { print $7 }' /proc/self/mountinfo | cut -d: -f1",
     same: false,
@@ -245,7 +245,7 @@ pub const CASES: &[Case] = &[
         changes: &[("/mounts/+", r#"{"destination":"/new/t","type":"tmpfs","source":"tmpfs"}"#)],
         script: "stat -c %a /new/t",
         wants: &["1777"],
-        // The second to run finds what the first has made.
+        // The second one finds the files of the first.
         same: false,
         ..PLAIN
     },
@@ -316,7 +316,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// What is refused, and a word of the sentence.
+/// Refusals, each with a word of the sentence.
 pub const REFUSED: &[(&str, &str, &str)] = &[
     ("/process/args", r#"["nothere"]"#, "executable file not found in $PATH"),
     ("/process/args", r#"["/nothere"]"#, "no such file or directory"),

@@ -13,7 +13,7 @@ use trine_test_support::bundle::Bundle;
 use trine_test_support::command::{said, succeed};
 use trine_test_support::{NOBODY, text};
 
-/// How long something may take that is waited for.
+/// Time limit.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Part = (&'static str, fn(&Bundle) -> Result<(), String>);
@@ -42,7 +42,7 @@ const PARTS: &[Part] = &[
     ("nobody reaps", rare::nobody_reaps),
 ];
 
-/// Runs all; gives what failed.
+/// Runs all; returns the failures.
 pub fn all(bundle: &Bundle) -> Vec<String> {
     let one = |(name, part): &Part| {
         let failed = part(bundle).err().map(|e| format!("{name}: {e}"));
@@ -84,13 +84,14 @@ pub fn expect(got: impl AsRef<str>, want: &str) -> Result<(), String> {
     if got == want { Ok(()) } else { Err(format!("{got:?} and not {want:?}")) }
 }
 
-/// Starts a container in the background; its output is not waited for.
+/// Starts a container in the background, without waiting for its output.
 pub fn background(bundle: &Bundle, script: &str, changes: &[(&str, &str)]) -> Result<(), String> {
     bundle.script(script, changes)?;
     quiet(bundle, &["run", "--detach", "c"])
 }
 
-/// Runs a command that leaves a process behind, which has its standard output and error: nobody waits for their end.
+/// Runs a command that leaves a process behind, which keeps its standard output and error open: their end is
+/// not waited for.
 pub fn quiet(bundle: &Bundle, args: &[&str]) -> Result<(), String> {
     let path = bundle.dir.join("said");
     let file = fs::File::create(&path).map_err(text)?;
@@ -134,7 +135,7 @@ fn life(bundle: &Bundle) -> Result<(), String> {
     bundle.good(&["delete", "c"])?;
     expect_refusal(bundle.trine(&["state", "c"])?, "does not exist")?;
     bundle.good(&["delete", "--force", "c"])?;
-    // One that never started.
+    // A container that never started.
     create(bundle)?;
     bundle.good(&["delete", "c"])?;
     expect_refusal(bundle.trine(&["state", "../c"])?, "ID format").map(drop)
@@ -154,7 +155,7 @@ fn exec(bundle: &Bundle) -> Result<(), String> {
         let cap = "grep -E 'CapBnd' /proc/self/status | cut -f2";
         expect(succeed(run(&["--cap", "CAP_CHOWN", "c", "sh", "-c", cap])?)?, "0000000020000421")?;
     }
-    // The executable that goes inside can neither be written to nor opened for that later.
+    // The executable that is used inside can neither be written to nor reopened for writing.
     let own = "for p in /proc/[0-9]*; do readlink $p/exe; done | sort -u";
     expect(succeed(run(&["c", "sh", "-c", own])?)?, "/bin/busybox")?;
     expect_refusal(run(&["c", "nothere"])?, "executable file not found in $PATH")?;
@@ -241,7 +242,7 @@ fn receive(bundle: &Bundle, args: &[&str]) -> Result<OwnedFd, String> {
     fds.pop().ok_or("no terminal came".into())
 }
 
-/// Reads from a terminal until a word has come.
+/// Reads from a terminal until a word comes.
 fn until(terminal: &mut fs::File, word: &str) -> Result<(), String> {
     let (mut all, mut bytes) = (String::new(), [0; 1024]);
     while !all.contains(word) {
@@ -264,7 +265,7 @@ fn terminal(bundle: &Bundle) -> Result<(), String> {
     until(&mut terminal, "got typed")?;
     expect_status(bundle, "stopped")?;
     bundle.good(&["delete", "c"])?;
-    // In front of this process, whose input is no terminal.
+    // In the foreground of this process, whose input is not a terminal.
     let mut run =
         bundle.oci().args(["run", "c"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(text)?;
     run.stdin.take().ok_or("no input")?.write_all(b"piped\n").map_err(text)?;
@@ -327,7 +328,7 @@ fn failing_hook(bundle: &Bundle) -> Result<(), String> {
     expect_refusal(bundle.trine(&["run", "c"])?, "longer than 1 s")
 }
 
-/// After a hook that failed the others run, when the container has gone.
+/// After a failed hook the other hooks run, when the container is gone.
 fn last_hooks(bundle: &Bundle) -> Result<(), String> {
     let log = bundle.dir.join("shared/log");
     fs::write(&log, "").map_err(text)?;
@@ -383,7 +384,7 @@ fn joined(bundle: &Bundle) -> Result<(), String> {
     Ok(())
 }
 
-/// `create` is killed while a hook runs: what is inside ends by itself, and `delete --force` clears up.
+/// `create` is killed while a hook runs: the process inside ends by itself, and `delete --force` cleans up.
 fn killed_maker(bundle: &Bundle) -> Result<(), String> {
     let (at, value) = hook(bundle, "createRuntime", "sleep 2");
     bundle.script("sleep 1000", &[("/hooks", "{}"), (&at, &value)])?;
@@ -427,7 +428,7 @@ fn log(bundle: &Bundle) -> Result<(), String> {
     expect(entry["msg"].as_str().unwrap_or_default(), "exec: \"nothere\": executable file not found in $PATH")
 }
 
-/// A riscv64 program as a container's own, as what a script names, and in `exec`; its children, too.
+/// A riscv64 program as a container's own, as a script's interpreter, and in `exec`; its children, too.
 fn other_cpu(bundle: &Bundle) -> Result<(), String> {
     let source = bundle.dir.join("hello.c");
     let program = r#"#include <stdio.h>

@@ -1,5 +1,5 @@
-//! `trine oci` with real bundles: what a container's program sees (as root and as an ordinary user, and where crun is
-//! there, whether it sees the same under it), the life of containers, terminals, hooks, errors.
+//! `trine oci` with real bundles: the environment of a container's program (as root and as an ordinary user,
+//! and if crun is installed, compared with crun), the life of containers, terminals, hooks, errors.
 
 mod cases;
 mod life;
@@ -23,7 +23,7 @@ fn check(case: &Case, out: &Output) -> Result<(), String> {
     Err(format!("{}: missing {missing:?}, too much {lacks:?}; {}", case.name, said(out)))
 }
 
-/// The same bundle under crun, which does not start where both versions of control groups are mounted.
+/// The same bundle under crun, which does not start if both versions of control groups are mounted.
 fn crun(bundle: &Bundle) -> Option<Output> {
     if bundle.user.is_some() || Command::new("crun").arg("--version").stdout(Stdio::null()).status().is_err()
     {
@@ -58,14 +58,14 @@ fn refuses(bundle: &Bundle, (pointer, value, word): (&str, &str, &str)) -> Resul
     Ok(())
 }
 
-/// Everything in one bundle; what fails is told at the end.
+/// Runs everything in one bundle; failures are reported at the end.
 fn all(user: Option<u32>) -> Result<(), String> {
     let bundle = Bundle::new(user)?;
     let mut failures = Vec::new();
     failures.extend(CASES.iter().filter_map(|case| sees(&bundle, case).err()));
     failures.extend(REFUSED.iter().filter_map(|case| refuses(&bundle, *case).err()));
     failures.extend(life::all(&bundle));
-    // Nothing may be left of what has ended or was refused.
+    // Nothing may be left of ended or refused containers.
     let left = bundle.good(&["list", "--quiet"])?;
     if !left.trim().is_empty() {
         failures.push(format!("left behind: {left}"));

@@ -1,4 +1,5 @@
-//! What engines ask for seldom: listeners of system calls, keyrings, groups below a container's, hostile bundles.
+//! Rarely used features of engines: listeners for system calls, keyrings, groups below a container's, hostile
+//! bundles.
 
 use super::life::{background, expect, expect_refusal, quiet, state};
 use serde_json::Value;
@@ -12,8 +13,8 @@ use trine_test_support::bundle::Bundle;
 use trine_test_support::command::{said, succeed};
 use trine_test_support::{NOBODY, text};
 
-/// Who listens is told of the first process and of those that `exec` adds; where it closes what it was given, the calls
-/// fail as if the kernel had none of their name.
+/// A listener is notified of the first process and of those that `exec` adds; if it closes its descriptor,
+/// the calls fail as if the kernel did not have them.
 pub fn listener(bundle: &Bundle) -> Result<(), String> {
     let path = bundle.dir.join("listener");
     drop(fs::remove_file(&path));
@@ -58,11 +59,11 @@ pub fn listener(bundle: &Bundle) -> Result<(), String> {
     }
 }
 
-/// A process that `exec` makes has the first one's session keyring, and not another of the same name.
+/// A process of `exec` has the first one's session keyring, not another one of the same name.
 pub fn keys(bundle: &Bundle) -> Result<(), String> {
     background(bundle, "sleep 1000", &[("/linux/maskedPaths", "[]")])?;
     let mut count = String::new();
-    // Those of containers before this one go a little later than they do.
+    // Keyrings of earlier containers disappear a little later than the containers.
     for _ in 0..50 {
         let line = ["exec", "c", "sh", "-c", "grep -c ' _ses.c:' /proc/keys"];
         count = String::from_utf8_lossy(&bundle.trine(&line)?.stdout).trim().to_owned();
@@ -94,13 +95,14 @@ pub fn group_below(bundle: &Bundle) -> Result<(), String> {
     expect_refusal(exec(&word.replace("sub", "../other"))?, "not below")?;
     expect_refusal(exec(&word.replace("sub", "nothere"))?, "does not exist")?;
     expect_refusal(exec("nocontroller:sub")?, "no hierarchy with 'nocontroller'")?;
-    // A process is in the groups before it is in the container: one that may have no more processes gets none.
+    // A process is in the groups before it is in the container: one whose groups allow no more processes does
+    // not start.
     bundle.good(&["delete", "--force", "c"])?;
     background(bundle, "exec sleep 1000", &[("/linux/resources/pids", r#"{"limit":1}"#)])?;
     expect_refusal(bundle.trine(&["exec", "c", "true"])?, "cannot make a process")
 }
 
-/// Bundles that were not made to be run.
+/// Malicious bundles.
 pub fn hostile(bundle: &Bundle) -> Result<(), String> {
     let config = bundle.dir.join("config.json");
     let deep = "[".repeat(200_000);
@@ -124,13 +126,13 @@ pub fn hostile(bundle: &Bundle) -> Result<(), String> {
     refused
 }
 
-/// A root that is moved to instead of `pivot_root(2)`.
+/// A root that is moved to instead of using `pivot_root(2)`.
 pub fn no_pivot(bundle: &Bundle) -> Result<(), String> {
     bundle.script("ls -d /bin /etc/inside", &[])?;
     expect(bundle.good(&["run", "--no-pivot", "c"])?, "/bin\n/etc/inside")
 }
 
-/// A process that `exec` made has ended and nobody asks for it, so the kernel does not let the first one go.
+/// A process of `exec` has ended and is not reaped, so the kernel does not let the first one end.
 pub fn nobody_reaps(bundle: &Bundle) -> Result<(), String> {
     use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
     background(bundle, "sleep 1000", &[])?;
@@ -147,8 +149,8 @@ pub fn nobody_reaps(bundle: &Bundle) -> Result<(), String> {
     expect(String::from_utf8_lossy(&find.map_err(text)?.stdout), "")
 }
 
-/// Links of an image where mounts come to lie: by one to `/dev` nothing is made in what is put there, by one to `/proc` it is
-/// not covered.
+/// Links of an image at mount points: through one to `/dev` nothing is created in what is mounted there, and
+/// one to `/proc` does not hide it.
 pub fn links(bundle: &Bundle) -> Result<(), String> {
     let dir = bundle.dir.join("shared");
     let names = || -> Result<String, String> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use trine_control::process::Stat;
 use trine_test_support::Checked;
 
-/// Background and foreground: what was written is in the log, exit codes are the guest's.
+/// Background and foreground: the output is in the log, exit codes are the guest's.
 pub fn output(place: &Place) -> Checked {
     let id = place.start("one", &[], &["count", "4", "3"])?;
     same("wait", place.good(&["wait", "one"])?, "3")?;
@@ -36,7 +36,7 @@ pub fn output(place: &Place) -> Checked {
     place.refuses(&["logs", "one"], "there is no guest 'one'")
 }
 
-/// Names are unique; what is refused makes nothing.
+/// Names are unique; refused commands create nothing.
 pub fn names(place: &Place) -> Checked {
     place.start("web", &["--label", "tier=front"], &[])?;
     place.refuses(&["run", "-d", "--name", "web", &place.guest], "is taken")?;
@@ -51,7 +51,7 @@ pub fn names(place: &Place) -> Checked {
     let list: serde_json::Value =
         serde_json::from_str(&place.good(&["ps", "--json"])?).map_err(|e| e.to_string())?;
     same("JSON", &list[0]["labels"]["tier"], "front")?;
-    // A name for one without, and JSON for scripts.
+    // A generated name for one without, and JSON for scripts.
     let made = place.good(&["run", "-d", "--json", &place.guest])?;
     let made: serde_json::Value = serde_json::from_str(&made).map_err(|e| e.to_string())?;
     let name = made["name"].as_str().unwrap_or_default();
@@ -63,7 +63,7 @@ pub fn pipes(place: &Place) -> Checked {
     let feed = |args: &[&str], input: &str| {
         let mut child = place.command(args).stdin(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
         let mut stdin = child.stdin.take().ok_or("no pipe")?;
-        // Beside what reads: more than all buffers hold comes back before all is written.
+        // While the guest reads: more than all buffers hold comes back before all is written.
         let out = std::thread::scope(|scope| {
             scope.spawn(move || stdin.write_all(input.as_bytes()));
             finish(child, args)
@@ -90,7 +90,7 @@ pub fn pipes(place: &Place) -> Checked {
     same("attach", finish(attach, &["attach"])?.status.code(), Some(5))
 }
 
-/// A terminal of the guest's own: keys detach, another terminal attaches, sizes go along.
+/// A terminal of the guest's own: keys detach, another terminal attaches, sizes are forwarded.
 pub fn terminal(place: &Place) -> Checked {
     let mut run = OnTerminal::start(place.command(&["run", "--name", "tty", &place.guest, "cat"]))?;
     run.says("terminals 11")?;
@@ -107,7 +107,7 @@ pub fn terminal(place: &Place) -> Checked {
     attach.types(b"end\n")?;
     same("the guest's code", attach.ends()?, 5)?;
     same("the guest's code for who only looks", look.ends()?, 5)?;
-    // Ctrl-C is the guest's.
+    // Ctrl-C goes to the guest.
     let mut run = OnTerminal::start(place.command(&["run", "--rm", "-it", &place.guest]))?;
     run.says("waiting")?;
     run.types(b"\x03")?;
@@ -128,7 +128,7 @@ pub fn stop(place: &Place) -> Checked {
     same("asked", place.field("good", "State.ExitCode")?, 7)?;
     same("killed", place.field("stubborn", "State.ExitCode")?, 137)?;
     same("signal", place.field("stubborn", "State.Signal")?, 9)?;
-    // What is stopped already is no error for stop, but for kill.
+    // Stopping a stopped guest is no error, but killing it is.
     place.good(&["stop", "good"])?;
     place.refuses(&["kill", "good"], "does not run")?;
     place.start("usr", &[], &[])?;
@@ -142,7 +142,7 @@ fn ticks(pid: i32) -> Result<u64, String> {
     Stat::of(pid).map(|s| s.own_ticks).ok_or_else(|| format!("{pid} is not there"))
 }
 
-/// Paused: no tick of CPU; resumed: it goes on; stopped while paused: it still is asked.
+/// Paused: no tick of CPU; resumed: it continues; stopped while paused: it still gets the signal.
 pub fn pause(place: &Place) -> Checked {
     place.start("spin", &[], &["spin"])?;
     place.logs_have("spin", "spinning")?;
@@ -186,7 +186,7 @@ pub fn exec(place: &Place) -> Checked {
     place.refuses(&["exec", "host", "true"], "does not run")
 }
 
-/// Policies start again what ended, with pauses, and not what the user stopped.
+/// Policies restart ended guests, with pauses, but not those that the user stopped.
 pub fn restart(place: &Place) -> Checked {
     place.start("twice", &["--restart", "on-failure:2"], &["count", "1", "4"])?;
     same("exit code", place.good(&["wait", "twice"])?, "4")?;
@@ -202,7 +202,7 @@ pub fn restart(place: &Place) -> Checked {
     until("it runs again", || Ok(place.field("always", "State.Restarts")?.as_u64() >= Some(3)))
 }
 
-/// Checks find it healthy, then not.
+/// Health checks report it healthy, then not.
 pub fn health(place: &Place) -> Checked {
     let command = format!("echo seen; test ! -e {}/sick", place.dir.display());
     let often = ["--health-cmd", &command, "--health-interval", "100ms", "--health-retries", "2"];
@@ -220,7 +220,7 @@ pub fn health(place: &Place) -> Checked {
     same("filter", place.good(&["ps", "--filter", "health=healthy", "--format", "{{.Name}}"])?, "patient")
 }
 
-/// What happened, in order.
+/// Events, in order.
 pub fn events(place: &Place) -> Checked {
     place.start("seen", &[], &[])?;
     for verb in ["pause", "resume", "stop", "rm"] {
@@ -235,7 +235,7 @@ pub fn events(place: &Place) -> Checked {
         })
         .collect();
     same("events", actions.join(" "), "create start pause unpause kill die stop destroy")?;
-    // Followed while it happens, until nobody reads any more.
+    // Followed live, until the reader is gone.
     let mut follow =
         place.command(&["events", "--filter", "guest=later"]).spawn().map_err(|e| e.to_string())?;
     std::thread::sleep(Duration::from_millis(300));
@@ -248,7 +248,7 @@ pub fn events(place: &Place) -> Checked {
     if line.contains("program create") { Ok(()) } else { Err(format!("followed: {line}")) }
 }
 
-/// Who attaches and reads nothing is sent away; the guest goes on, and its log stays bounded.
+/// A client that attaches and reads nothing is disconnected; the guest continues, and its log stays bounded.
 pub fn slow_reader(place: &Place) -> Checked {
     place.start("flood", &["-i", "--log-size", "1M"], &["cat"])?;
     let mut reads_nothing =

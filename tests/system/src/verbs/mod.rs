@@ -1,4 +1,4 @@
-//! `cargo xtask test verbs`: one lifecycle over machines and programs, by the commands as users give them.
+//! `cargo xtask test verbs`: one lifecycle for machines and programs, through the commands that users call.
 
 mod life;
 mod storm;
@@ -13,7 +13,7 @@ use trine_test_support::{Checked, tools};
 
 type Check = (&'static str, fn(&Place) -> Checked);
 
-/// What is checked, in this order.
+/// The checks, in this order.
 const CHECKS: &[Check] = &[
     ("output, exit codes and records", life::output),
     ("names and ids", life::names),
@@ -87,12 +87,12 @@ impl Place {
         finish(self.command(args).spawn().map_err(|e| e.to_string())?, args)
     }
 
-    /// What a command writes that ends well.
+    /// The output of a command that must succeed.
     fn good(&self, args: &[&str]) -> Result<String, String> {
         self.ends(args, 0)
     }
 
-    /// What a command writes that ends with this code.
+    /// The output of a command that must end with this code.
     fn ends(&self, args: &[&str], code: i32) -> Result<String, String> {
         let out = self.output(args)?;
         let (text, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
@@ -150,7 +150,7 @@ impl Place {
         process::all().iter().filter(|s| !s.is_zombie() && ours(s.pid)).map(|s| s.pid).collect()
     }
 
-    /// Nothing is left once all guests are removed.
+    /// Checks that nothing is left after all guests are removed.
     fn is_clean(&self) -> Checked {
         let all = self.good(&["ps", "-aq"])?;
         let ids: Vec<&str> = all.lines().collect();
@@ -168,7 +168,7 @@ impl Place {
         Ok(())
     }
 
-    /// Ends what a check that failed has left.
+    /// Ends what a failed check has left.
     fn clear(&self) {
         self.processes().into_iter().for_each(process::kill);
     }

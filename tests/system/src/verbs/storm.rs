@@ -1,4 +1,4 @@
-//! SIGKILL for anything at any moment, and many commands at once.
+//! SIGKILL for any process at any moment, and many commands at once.
 
 use super::Place;
 use crate::check::{finish, same, until};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use trine_control::process::{self, Mark};
 use trine_test_support::Checked;
 
-/// The command in the foreground is killed: the guest goes on in the background.
+/// The command in the foreground is killed: the guest continues in the background.
 pub fn command_killed(place: &Place) -> Checked {
     let run = place.command(&["run", "--name", "goes-on", &place.guest]).spawn();
     let mut run = run.map_err(|e| e.to_string())?;
@@ -20,7 +20,7 @@ pub fn command_killed(place: &Place) -> Checked {
     same("exit code", place.field("goes-on", "State.ExitCode")?, 7)
 }
 
-/// The monitor is killed: the guest does not outlive it, daemons of its included, and the next command says so.
+/// The monitor is killed: the guest, with its daemons, does not outlive it, and the next command reports it.
 pub fn monitor_killed(place: &Place) -> Checked {
     let id = place.start("lost", &[], &["children"])?;
     place.logs_have("lost", "children")?;
@@ -33,7 +33,7 @@ pub fn monitor_killed(place: &Place) -> Checked {
     // It can be started again.
     place.good(&["start", "lost"])?;
     place.has_status("lost", "running")?;
-    // One with --rm is removed by whoever finds it.
+    // One with --rm is removed by the next command that finds it.
     let id = place.start("gone", &["--rm"], &["children"])?;
     place.logs_have("gone", "children")?;
     process::kill(place.pid("gone", "Traces.Monitor.Pid")?);
@@ -60,7 +60,7 @@ fn all_at_once(place: &Place, lines: &[Vec<&str>]) -> Result<Vec<(Option<i32>, S
     ended.collect()
 }
 
-/// 20 commands at once: a name goes to one, all others are done and nothing is lost.
+/// 20 commands at once: only one gets a name, all others succeed and nothing is lost.
 pub fn at_once(place: &Place) -> Checked {
     let only = vec![vec!["run", "-d", "--name", "only", &place.guest]; 20];
     let codes = all_at_once(place, &only)?;
@@ -89,8 +89,8 @@ pub fn at_once(place: &Place) -> Checked {
     same("left", place.good(&["ps", "-a", "--format", "{{.Name}}"])?, "only")
 }
 
-/// Guests are started, stopped and removed while commands, monitors and guests are killed at random moments. Afterwards
-/// every guest is in a state that can be, and can be removed.
+/// Guests are started, stopped and removed while commands, monitors and guests are killed at random moments.
+/// Afterwards every guest is in a valid state, and can be removed.
 pub fn storm(place: &Place) -> Checked {
     let end = Instant::now() + Duration::from_secs(10);
     let (mut state, mut kills) = (0x2545_f491_4f6c_dd1d_u64, 0);
@@ -120,7 +120,7 @@ pub fn storm(place: &Place) -> Checked {
             kills += 1;
         }
         if children.len() > 20 {
-            // One that was killed, or not: what it says is no matter here, but that it ends.
+            // Killed or not: its output does not matter here, only that it ends.
             finish(children.remove(0), &["in the storm"])?;
         }
     }

@@ -7,6 +7,7 @@
 
 use super::Lower;
 use super::allocator::Allocator;
+use super::facts::number_constant;
 use crate::x64::asm::{Alu, Cc, Hole, Reg, Xmm, reg::*};
 use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
@@ -111,14 +112,14 @@ where
     }
 
     /// Whether the host and the CPU may disagree about an underflow.
-    fn host_underflows_otherwise(op: Fp) -> bool {
+    pub(super) fn host_underflows_otherwise(op: Fp) -> bool {
         let exact = matches!(op, Fp::Min(_) | Fp::Max(_) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_));
         let in_range = matches!(op, Fp::ToInt(..) | Fp::FromInt(..) | Fp::Sqrt(_) | Fp::Convert(Fmt::S));
         I::Fp::RULES.tininess == Tininess::BeforeRounding && !exact && !in_range
     }
 
     /// Whether the host's current rounding direction is the required one, or does not matter.
-    fn host_rounds(&self, op: Fp, rounding: Rounding) -> bool {
+    pub(super) fn host_rounds(&self, op: Fp, rounding: Rounding) -> bool {
         let current = I::Fp::rounding(self.mode);
         let wanted = match rounding {
             Rounding::Dynamic => current,
@@ -133,7 +134,7 @@ where
     }
 
     /// Loads the guest's MXCSR, if it is not loaded.
-    fn need_fp(&mut self) {
+    pub(super) fn need_fp(&mut self) {
         if self.fp_ready() {
             return;
         }
@@ -301,7 +302,7 @@ where
         self.own(d);
     }
 
-    fn truncates(&self, rounding: Rounding) -> bool {
+    pub(super) fn truncates(&self, rounding: Rounding) -> bool {
         match rounding {
             Rounding::Dynamic => I::Fp::rounding(self.mode) == Some(Round::Rtz),
             Rounding::Static(r) => r == Round::Rtz,
@@ -336,7 +337,8 @@ where
     }
 
     fn bits_number(&mut self, double: bool, v: Val) {
-        if self.constant(v).is_some() {
+        // As every user sees it: a slot that is known to hold a constant is not one.
+        if number_constant(self.insts, self.at).is_some() {
             // Made at its use.
             return;
         }

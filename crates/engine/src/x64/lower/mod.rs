@@ -9,6 +9,7 @@ mod integer;
 mod memory;
 mod quiet;
 mod vector;
+mod vector_fp;
 
 use super::asm::{Asm, Hole, Part, Place, Reg, Xmm, reg::RAX};
 use super::side::{Kind, Row, Side};
@@ -105,6 +106,7 @@ where
             Inst::Select(_, c, x, y) => self.select(c, x, y),
             Inst::SelectF(c, x, y) => self.select_float(c, x, y),
             Inst::Vec(op, args) => self.vector(op, args),
+            Inst::VFp(op, rounding, args) => self.vector_fp(op, rounding, args),
             Inst::ToVec(x) => self.vector_of(x),
             Inst::VInsert(lane, n, v, x) => self.vector_insert(lane, n, v, x),
             Inst::VExtract(lane, n, v) => self.vector_extract(lane, n, v),

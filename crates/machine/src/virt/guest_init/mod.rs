@@ -59,7 +59,7 @@ const LINKS: [(&str, &str); 4] = [
 
 /// The command that runs in the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Process {
+pub struct GuestCommand {
     /// The command line; the first word is searched for in the environment's `PATH`.
     pub args: Vec<Vec<u8>>,
     /// Environment variables, as `NAME=VALUE`.
@@ -80,7 +80,7 @@ pub struct Process {
     pub modules: Vec<String>,
 }
 
-impl Process {
+impl GuestCommand {
     /// Whether the command is an init, which must be process 1 itself.
     pub fn is_init(&self) -> bool {
         let name = self.args.first().and_then(|a| a.rsplit(|&b| b == b'/').next());
@@ -340,13 +340,13 @@ fn finish(code: &mut Code) {
 mod tests {
     use super::*;
 
-    fn process(words: &[&str]) -> Process {
-        Process {
+    fn process(words: &[&str]) -> GuestCommand {
+        GuestCommand {
             args: words.iter().map(|w| w.as_bytes().to_vec()).collect(),
             env: vec![b"PATH=/a:/b".to_vec(), b"X=1".to_vec()],
             cwd: b"/srv/app".to_vec(),
             groups: vec![5, 6],
-            ..Process::default()
+            ..GuestCommand::default()
         }
     }
 
@@ -369,7 +369,7 @@ mod tests {
         let place = |text: &str| file.windows(text.len()).position(|w| w == text.as_bytes());
         let places = names.each_ref().map(|name| place(&format!("/{}\0", module_place(name))));
         assert!(places[0].is_some() && places[0] < places[1]);
-        let process = Process { modules: names.to_vec(), ..process(&["sh"]) }.executable().unwrap();
+        let process = GuestCommand { modules: names.to_vec(), ..process(&["sh"]) }.executable().unwrap();
         assert!(process.windows(10).any(|w| w == b"/ext4.ko\0\0" || w.starts_with(b"/ext4.ko\0")));
     }
 
