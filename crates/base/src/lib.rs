@@ -35,6 +35,6 @@ pub use mailbox::Mailbox;
 pub use random::{HostRandom, Random, SeededRandom};
 pub use state::StateError;
 pub use stats::Stats;
-pub use vcpu::{Exception, Exit, RegisterInfo, Vcpu};
+pub use vcpu::{Exit, RegisterInfo, Trap, Vcpu};
 pub use width::Width;
 pub use words::{ByteOrder, Words};

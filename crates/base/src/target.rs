@@ -7,6 +7,8 @@ pub enum Place {
     Pc,
     /// One slot of the vCPU.
     Slot(u16),
+    /// A register of [`Vcpu::views`](crate::Vcpu::views), by its number.
+    View(u16),
     /// Bit fields of the register in different slots: slot, lowest bit in the register, number of bits.
     Parts(Vec<(u16, u8, u8)>),
     /// A constant: reads give this value, writes are ignored.
@@ -18,7 +20,7 @@ pub enum Place {
 pub struct Register {
     /// Its name.
     pub name: String,
-    /// Its size in bits, at most 64.
+    /// Its size in bits: whole bytes, at most 128 bits.
     pub bits: u8,
     /// Type in the description (gdb's manual, "Predefined Target Types").
     pub kind: &'static str,

@@ -3,6 +3,37 @@
 use crate::{Mailbox, Stats, StopReason};
 use std::sync::Arc;
 
+/// An exception or interrupt about to be taken, in the CPU's own numbering.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Trap {
+    /// The cause: on RISC-V, the value of `mcause`; elsewhere a vector.
+    pub cause: u64,
+    /// A further value for the handler, where the CPU has one: an error code, a syndrome.
+    pub code: u32,
+    /// What the trap concerns, mostly an address: on RISC-V, the value of `mtval`.
+    pub value: u64,
+    /// The instruction completed, and the handler gets the program counter of the next one. Otherwise nothing
+    /// of it was done, and the handler gets its own program counter.
+    pub after: bool,
+}
+
+impl Trap {
+    /// A trap that prevents the instruction at which it is reported; interrupts, too.
+    pub const fn fault(cause: u64, value: u64) -> Trap {
+        Trap { cause, code: 0, value, after: false }
+    }
+
+    /// A trap that is reported after the instruction which raised it.
+    pub const fn after(cause: u64, value: u64) -> Trap {
+        Trap { after: true, ..Trap::fault(cause, value) }
+    }
+
+    /// The same trap with a code.
+    pub const fn with_code(self, code: u32) -> Trap {
+        Trap { code, ..self }
+    }
+}
+
 /// Why [`Vcpu::run`] returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -13,9 +44,10 @@ pub enum Exit {
         /// Clock time in nanoseconds at which the CPU's own timer will raise an interrupt, if it is armed.
         deadline: Option<u64>,
     },
-    /// The guest called the firmware, and the board itself is the firmware. The PC is where the CPU reports
-    /// this exception: on RISC-V the instruction that raised it.
-    Firmware(Exception),
+    /// The guest raised an exception that the CPU does not handle: a call of the firmware where the board
+    /// itself is the firmware, or any exception of a program. The PC is where the CPU reports it: at the
+    /// instruction that raised it, or behind it ([`Trap::after`]).
+    Firmware(Trap),
     /// Another thread asked the vCPU to stop ([`Mailbox::PAUSE`]).
     Paused,
     /// A device stopped the machine.
@@ -25,26 +57,14 @@ pub enum Exit {
     Dead(String),
 }
 
-/// An exception that the guest raised, in the CPU's own numbering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exception {
-    /// Which one: on RISC-V the value for `mcause`, elsewhere a vector.
-    pub cause: u64,
-    /// What a handler gets besides, where the CPU has that: an error code, a syndrome, the number in the instruction that
-    /// calls. 0 on RISC-V.
-    pub code: u32,
-    /// What it is about, mostly an address: on RISC-V the value for `mtval`.
-    pub value: u64,
-}
-
 /// A register as debuggers, saved states and the lock-step test see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterInfo {
     /// Name as in the manual.
     pub name: &'static str,
-    /// Index for [`Vcpu::get`] and [`Vcpu::set`].
+    /// Index for [`Vcpu::get`] and [`Vcpu::set`]; of a view, for [`Vcpu::view`] and [`Vcpu::set_view`].
     pub slot: u16,
-    /// Width in bits.
+    /// Width in bits: at most 64, or 128 of a view.
     pub bits: u8,
 }
 
@@ -67,6 +87,22 @@ pub trait Vcpu: Send {
 
     /// Writes a register by [`RegisterInfo::slot`].
     fn set(&mut self, slot: u16, value: u64);
+
+    /// Describes the registers of the manual that are not one slot each: computed from several slots, such as
+    /// a register of flags, or wider than a slot. Saved states do not contain them, as they contain the slots.
+    fn views(&self) -> &'static [RegisterInfo] {
+        &[]
+    }
+
+    /// Reads a register of [`Vcpu::views`], or one of [`Vcpu::registers`].
+    fn view(&self, number: u16) -> u128 {
+        self.get(number).into()
+    }
+
+    /// Writes a register of [`Vcpu::views`], or one of [`Vcpu::registers`].
+    fn set_view(&mut self, number: u16, value: u128) {
+        self.set(number, value as u64);
+    }
 
     /// The program counter, as the guest sees it.
     fn pc(&self) -> u64;

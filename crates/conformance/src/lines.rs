@@ -9,7 +9,7 @@
 use crate::program::{BASE, CASE, DATA, DATA_HALF, SIZE, STACK, Xlen, data_byte};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use trine_base::{Bus, CountClock, Exception, Exit, Mailbox, Vcpu, Width};
+use trine_base::{Bus, CountClock, Exit, Mailbox, Trap, Vcpu, Width};
 use trine_engine::{Engine, Tier, Time};
 use trine_ir::Isa;
 use trine_isa_riscv::asm::disassemble;
@@ -112,7 +112,7 @@ impl Line {
         let mut after = snapshot(&vcpu, &ram);
         after.retain(|name, value| before.get(name) != Some(value));
         match exit {
-            Exit::Firmware(Exception { cause, .. }) => {
+            Exit::Firmware(Trap { cause, .. }) => {
                 after.insert("trap".into(), cause);
             }
             Exit::Budget if vcpu.pc() != CASE + self.bytes.len() as u64 => {

@@ -3,7 +3,7 @@
 
 use crate::program::{BASE, LOG_END_AT, SIZE, STATE, Xlen};
 use std::sync::Arc;
-use trine_base::{Bus, CountClock, Exception, Exit, Mailbox, Vcpu, Width};
+use trine_base::{Bus, CountClock, Exit, Mailbox, Trap, Vcpu, Width};
 use trine_engine::{Engine, Stats, Tier, Time};
 use trine_ir::Isa;
 use trine_isa_riscv::{Config, Rv32, Rv64, Start, state};
@@ -61,7 +61,7 @@ fn execute<I: Isa<Config = Config>>(elf: &[u8], tier: Tier, entry: u64) -> Resul
     let mut output = Vec::new();
     loop {
         match vcpu.run(MOST) {
-            Exit::Firmware(Exception { cause: 8, .. }) => {
+            Exit::Firmware(Trap { cause: 8, .. }) => {
                 let [a0, a1, a2, a7] = [10, 11, 12, 17].map(|r| vcpu.get(state::X + r));
                 let result = match a7 {
                     64 => {
@@ -77,7 +77,7 @@ fn execute<I: Isa<Config = Config>>(elf: &[u8], tier: Tier, entry: u64) -> Resul
                 vcpu.set(state::X + 10, result);
                 vcpu.set_pc(vcpu.pc() + 4);
             }
-            Exit::Firmware(Exception { cause, .. }) => fault(&mut vcpu, &ram, cause)?,
+            Exit::Firmware(Trap { cause, .. }) => fault(&mut vcpu, &ram, cause)?,
             other => return Err(format!("it ended with {other:?} at {:#x}", vcpu.pc())),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use trine_base::{Actions, Bus, Clock, Device, Exception, Exit, HostClock, Mailbox, StateError, Vcpu, Width};
+use trine_base::{Actions, Bus, Clock, Device, Exit, HostClock, Mailbox, StateError, Trap, Vcpu, Width};
 use trine_conformance::bare::assemble;
 use trine_engine::{Engine, Tier, Time, Translations};
 use trine_isa_riscv::state::X;
@@ -71,7 +71,7 @@ fn harts(tier: Tier, ram: &Arc<Ram>, starts: &[u64]) -> (Vec<Engine<Rv64>>, Arc<
 
 fn to_ecall(vcpu: &mut Engine<Rv64>) {
     let exit = vcpu.run(u64::MAX);
-    assert!(matches!(exit, Exit::Firmware(Exception { cause: 9, .. })), "{exit:?} at {:#x}", vcpu.pc());
+    assert!(matches!(exit, Exit::Firmware(Trap { cause: 9, .. })), "{exit:?} at {:#x}", vcpu.pc());
 }
 
 /// One hart writes all versions while the other one calls. Returns how many blocks were retired: none if the

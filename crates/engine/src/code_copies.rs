@@ -1,5 +1,6 @@
 //! Programs that write code. Pages that a program may write are not protected when blocks are decoded from
-//! them; when the program asks for its new code to be seen (`fence.i`), they are compared with copies, and
+//! them; when the program asks for its new code to be seen ([`Hart::sync_code`](trine_ir::Hart::sync_code)),
+//! they are compared with copies, and
 //! blocks of changed bytes are forgotten.
 
 use crate::block::PAGE;

@@ -230,8 +230,8 @@ impl<I: Isa, M: GuestMemory<I>> Sem for Interp<I, M> {
         Err(Leave::Jump)
     }
     #[inline(always)]
-    fn raise_raw(self, cause: u64, value: u64) -> Res<Self> {
-        Err(self.core().raise(Trap::fault(cause, value)))
+    fn raise_raw(self, cause: u64, code: u32, value: u64) -> Res<Self> {
+        Err(self.core().raise(Trap::fault(cause, value).with_code(code)))
     }
     fn call_raw(self, helper: &'static Helper, args: [u64; 3]) -> Res<Self, u64> {
         let core = self.core();

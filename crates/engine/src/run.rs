@@ -11,7 +11,7 @@ use crate::translations::{CodeCopy, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Bus, Clock, Exception, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
+use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
 use trine_ir::fp::MXCSR;
 use trine_ir::{FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
@@ -243,7 +243,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
                 self.core.set_pc(handler);
                 None
             }
-            Err(Trap { cause, code, value, .. }) => Some(Exit::Firmware(Exception { cause, code, value })),
+            Err(trap) => Some(Exit::Firmware(trap)),
         }
     }
 
@@ -472,6 +472,24 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
         self.core.mode_changed();
         // The register may be the one that the CPU's timer is compared with.
         self.core.timer.set(I::deadline(&*self.core));
+    }
+
+    fn views(&self) -> &'static [RegisterInfo] {
+        I::VIEWS
+    }
+
+    fn view(&self, number: u16) -> u128 {
+        match I::VIEWS.iter().any(|view| view.slot == number) {
+            true => I::view(number, &|slot| Vcpu::get(self, slot)),
+            false => Vcpu::get(self, number).into(),
+        }
+    }
+
+    fn set_view(&mut self, number: u16, value: u128) {
+        match I::VIEWS.iter().any(|view| view.slot == number) {
+            true => I::set_view(number, value, &mut |slot, value| Vcpu::set(self, slot, value)),
+            false => Vcpu::set(self, number, value as u64),
+        }
     }
 
     fn pc(&self) -> u64 {

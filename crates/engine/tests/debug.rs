@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use trine_base::{Exception, Exit, HostClock, Mailbox, Vcpu};
+use trine_base::{Exit, HostClock, Mailbox, Trap, Vcpu};
 use trine_engine::direct::{self, Pages, Touched};
 use trine_engine::{Direct, Engine, Tier, Translations};
 use trine_ir::Access;
@@ -65,7 +65,7 @@ fn stops_come_before_their_instruction_even_in_hot_code() {
         assert_eq!((a0, a2), (1000, 1000));
         pages.stop.store(at + 4, Ordering::SeqCst);
         vcpu.code_owner().code_written(at >> 12);
-        let stopped = Exit::Firmware(Exception { cause: BREAKPOINT, code: 0, value: at + 4 });
+        let stopped = Exit::Firmware(Trap::fault(BREAKPOINT, at + 4));
         assert_eq!(vcpu.run(3000), stopped);
         assert_eq!((vcpu.pc(), vcpu.get(10), vcpu.get(12)), (at + 4, 1001, 1000));
         assert_eq!(vcpu.run(3000), stopped, "it stays there");
@@ -96,10 +96,7 @@ fn steps_say_what_they_accessed() {
             assert_eq!(vcpu.step_one(&mut got), None);
             assert_eq!((&got[..], vcpu.pc()), (wanted, at + 4 * (i as u64 + 1)));
         }
-        assert_eq!(
-            vcpu.step_one(&mut Vec::new()),
-            Some(Exit::Firmware(Exception { cause: 8, code: 0, value: 0 }))
-        );
+        assert_eq!(vcpu.step_one(&mut Vec::new()), Some(Exit::Firmware(Trap::fault(8, 0))));
         assert_eq!(vcpu.get(12), 1);
     }
 }
@@ -123,13 +120,13 @@ fn code_changed_and_changed_back_while_it_is_decoded_is_what_it_was() {
         let (mut vcpu, pages, at) = vcpu(tier, &code);
         *pages.meanwhile.lock().expect("no panic") = Some((at + 4, ADD_2));
         vcpu.set_pc(at + 4);
-        assert_eq!(vcpu.run(100), Exit::Firmware(Exception { cause: 8, code: 0, value: 0 }));
+        assert_eq!(vcpu.run(100), Exit::Firmware(Trap::fault(8, 0)));
         assert!(pages.meanwhile.lock().expect("no panic").is_none(), "nothing was decoded");
         // The written bytes are replaced again: after the fence no trace of them may be left.
         common::put(at + 4, &code[1..2]);
         vcpu.set_pc(at);
         vcpu.set(10, 0);
-        assert_eq!(vcpu.run(100), Exit::Firmware(Exception { cause: 8, code: 0, value: 0 }));
+        assert_eq!(vcpu.run(100), Exit::Firmware(Trap::fault(8, 0)));
         assert_eq!(vcpu.get(10), 1);
     }
 }

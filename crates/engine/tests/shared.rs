@@ -7,7 +7,7 @@ use common::{pages, put};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
-use trine_base::{Exception, Exit, HostClock, Mailbox, Vcpu, Width};
+use trine_base::{Exit, HostClock, Mailbox, Trap, Vcpu, Width};
 use trine_engine::direct::{self, Pages};
 use trine_engine::translations::Bounds;
 use trine_engine::{Direct, Engine, Tier, Translations};
@@ -35,7 +35,7 @@ fn vcpu(translations: &Arc<Translations<Rv64, Direct>>) -> Engine<Rv64, Direct> 
 /// Runs from `pc` to an `ecall`; returns `a0`.
 fn call(vcpu: &mut Engine<Rv64, Direct>, pc: u64) -> u64 {
     vcpu.set_pc(pc);
-    assert_eq!(vcpu.run(u64::MAX), Exit::Firmware(Exception { cause: 8, code: 0, value: 0 }));
+    assert_eq!(vcpu.run(u64::MAX), Exit::Firmware(Trap::fault(8, 0)));
     vcpu.get(10)
 }
 

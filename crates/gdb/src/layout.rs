@@ -4,15 +4,12 @@ use std::fmt::Write;
 use trine_base::Vcpu;
 use trine_base::target::{Feature, Place, Register, Target};
 
-/// The registers that gdb sees. Their numbers are indices of this list; each is [`BYTES`] long on the wire.
+/// The registers that gdb sees. Their numbers are indices of this list.
 #[derive(Clone, Debug)]
 pub struct Layout {
     registers: Vec<Register>,
     xml: String,
 }
-
-/// Size of a register on the wire in bytes.
-pub const BYTES: usize = 8;
 
 fn xml(feature: &Feature) -> String {
     let mut text = format!("<feature name=\"{}\">\n", feature.name);
@@ -54,24 +51,33 @@ impl Layout {
         self.registers.iter().position(|r| r.name == name)
     }
 
+    /// Size of a register on the wire in bytes; `None` if it does not exist.
+    pub fn bytes(&self, register: usize) -> Option<usize> {
+        self.registers.get(register).map(|r| usize::from(r.bits).div_ceil(8))
+    }
+
     /// Values of all registers of a vCPU.
-    pub fn values(&self, vcpu: &dyn Vcpu) -> Vec<u64> {
+    pub fn values(&self, vcpu: &dyn Vcpu) -> Vec<u128> {
         let one = |r: &Register| match &r.place {
-            Place::Pc => vcpu.pc(),
-            Place::Slot(slot) => vcpu.get(*slot),
-            Place::Fixed(value) => *value,
+            Place::Pc => vcpu.pc().into(),
+            Place::Slot(slot) => vcpu.get(*slot).into(),
+            Place::View(number) => vcpu.view(*number),
+            Place::Fixed(value) => (*value).into(),
             Place::Parts(parts) => parts
                 .iter()
-                .fold(0, |value, &(slot, at, bits)| value | (vcpu.get(slot) & ((1 << bits) - 1)) << at),
+                .fold(0, |value, &(slot, at, bits)| value | (vcpu.get(slot) & ((1 << bits) - 1)) << at)
+                .into(),
         };
         self.registers.iter().map(one).collect()
     }
 
     /// Writes a register of a vCPU; does nothing if it does not exist.
-    pub fn set(&self, vcpu: &mut dyn Vcpu, register: usize, value: u64) {
+    pub fn set(&self, vcpu: &mut dyn Vcpu, register: usize, wide: u128) {
+        let value = wide as u64;
         match self.registers.get(register).map(|r| &r.place) {
             Some(Place::Pc) => vcpu.set_pc(value),
             Some(Place::Slot(slot)) => vcpu.set(*slot, value),
+            Some(Place::View(number)) => vcpu.set_view(*number, wide),
             Some(Place::Parts(parts)) => {
                 parts.iter().for_each(|&(slot, at, bits)| vcpu.set(slot, value >> at & ((1 << bits) - 1)));
             }
@@ -159,7 +165,7 @@ mod tests {
     fn values_go_where_they_came_from() {
         let (layout, mut vcpu) = (Layout::new(target()), Fake::default());
         for register in 0..layout.len() {
-            layout.set(&mut vcpu, register, 0x100 + register as u64);
+            layout.set(&mut vcpu, register, 0x100 + register as u128);
         }
         layout.set(&mut vcpu, 3, 0b011_10101);
         layout.set(&mut vcpu, 1000, 1);

@@ -70,9 +70,9 @@ pub trait Debuggee: Send + Sync {
     /// Further information about a thread: its name.
     fn thread_name(&self, thread: usize) -> String;
     /// Values of all registers; `None` if there is no such thread.
-    fn registers(&self, thread: usize) -> Option<Vec<u64>>;
+    fn registers(&self, thread: usize) -> Option<Vec<u128>>;
     /// Changes a register; returns false if there is no such thread or register.
-    fn set_register(&self, thread: usize, register: usize, value: u64) -> bool;
+    fn set_register(&self, thread: usize, register: usize, value: u128) -> bool;
     /// Reads memory; returns how many bytes could be read.
     fn read(&self, address: u64, to: &mut [u8]) -> usize;
     /// Writes memory, including code; returns false if that is not possible.

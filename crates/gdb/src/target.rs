@@ -1,7 +1,6 @@
 //! Translates `gdbstub`'s requests for the debuggee.
 
 use crate::files::Files;
-use crate::layout::BYTES;
 use crate::{Debuggee, Go, Watch, signals};
 use gdbstub::common::{Pid, Signal, Tid};
 use gdbstub::target::ext::auxv::{Auxv, AuxvOps};
@@ -20,7 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 /// A CPU of which only the debuggee's [`crate::Layout`] knows the registers.
 pub enum Any {}
 
-/// Values of all registers in the wire format: little-endian, [`BYTES`] each.
+/// Values of all registers in the wire format: little-endian, each as long as [`crate::Layout::bytes`] says.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Values(Vec<u8>);
 
@@ -30,7 +29,7 @@ pub struct Number(usize);
 
 impl gdbstub::arch::RegId for Number {
     fn from_raw_id(id: usize) -> Option<(Number, Option<NonZeroUsize>)> {
-        Some((Number(id), NonZeroUsize::new(BYTES)))
+        Some((Number(id), None))
     }
     fn to_raw_id(&self) -> Option<usize> {
         Some(self.0)
@@ -49,7 +48,7 @@ impl gdbstub::arch::Registers for Values {
     }
     fn gdb_deserialize(&mut self, bytes: &[u8]) -> Result<(), ()> {
         self.0 = bytes.to_vec();
-        if bytes.len().is_multiple_of(BYTES) { Ok(()) } else { Err(()) }
+        Ok(())
     }
 }
 
@@ -75,6 +74,11 @@ impl Target<'_> {
     pub fn new(debuggee: &dyn Debuggee) -> Target<'_> {
         Target { debuggee, files: Files::default(), actions: Vec::new(), rest: Go::Continue }
     }
+}
+
+/// The number that these bytes are, the least significant one first.
+fn value_of(bytes: &[u8]) -> u128 {
+    bytes.iter().rev().fold(0, |value, &byte| value << 8 | u128::from(byte))
 }
 
 /// Copies the part that gdb asks for.
@@ -132,15 +136,27 @@ impl gdbstub::target::Target for Target<'_> {
 impl MultiThreadBase for Target<'_> {
     fn read_registers(&mut self, values: &mut Values, tid: Tid) -> TargetResult<(), Self> {
         let list = self.debuggee.registers(tid.get()).ok_or(())?;
-        values.0 = list.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let layout = self.debuggee.layout();
+        for (register, value) in list.iter().enumerate() {
+            values.0.extend(&value.to_le_bytes()[..layout.bytes(register).ok_or(())?]);
+        }
         Ok(())
     }
 
     fn write_registers(&mut self, values: &Values, tid: Tid) -> TargetResult<(), Self> {
-        let value = |b: &[u8]| b.iter().rev().fold(0, |v, &byte| v << 8 | byte as u64);
-        let mut all = values.0.chunks(BYTES).map(value).enumerate();
-        let done = all.all(|(register, value)| self.debuggee.set_register(tid.get(), register, value));
-        if done { Ok(()) } else { Err(TargetError::NonFatal) }
+        let (layout, mut rest) = (self.debuggee.layout(), &values.0[..]);
+        for register in 0.. {
+            if rest.is_empty() {
+                break;
+            }
+            let bytes = layout.bytes(register).ok_or(())?;
+            let (value, behind) = rest.split_at_checked(bytes).ok_or(())?;
+            if !self.debuggee.set_register(tid.get(), register, value_of(value)) {
+                return Err(TargetError::NonFatal);
+            }
+            rest = behind;
+        }
+        Ok(())
     }
 
     fn support_single_register_access(&mut self) -> Option<SingleRegisterAccessOps<'_, Tid, Self>> {
@@ -176,11 +192,13 @@ impl SingleRegisterAccess<Tid> for Target<'_> {
     fn read_register(&mut self, tid: Tid, register: Number, to: &mut [u8]) -> TargetResult<usize, Self> {
         let values = self.debuggee.registers(tid.get()).ok_or(())?;
         let value = values.get(register.0).ok_or(())?;
-        Ok(part(&value.to_le_bytes(), 0, BYTES, to))
+        let bytes = self.debuggee.layout().bytes(register.0).ok_or(())?;
+        Ok(part(&value.to_le_bytes(), 0, bytes, to))
     }
 
     fn write_register(&mut self, tid: Tid, register: Number, bytes: &[u8]) -> TargetResult<(), Self> {
-        let value = bytes.iter().take(BYTES).rev().fold(0, |v, &byte| v << 8 | byte as u64);
+        let known = self.debuggee.layout().bytes(register.0).ok_or(())?;
+        let value = value_of(&bytes[..bytes.len().min(known)]);
         let done = self.debuggee.set_register(tid.get(), register.0, value);
         if done { Ok(()) } else { Err(TargetError::NonFatal) }
     }

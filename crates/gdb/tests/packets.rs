@@ -13,7 +13,7 @@ use trine_gdb::{Bell, Debuggee, Go, Layout, Stop, Watch, serve};
 /// A debuggee with two threads that records all calls.
 struct Two {
     layout: Layout,
-    values: Mutex<Vec<u64>>,
+    values: Mutex<Vec<u128>>,
     memory: Mutex<Vec<u8>>,
     said: Mutex<Vec<String>>,
     stop: Mutex<Option<Stop>>,
@@ -38,10 +38,10 @@ impl Debuggee for Two {
     fn thread_name(&self, thread: usize) -> String {
         format!("thread {thread}")
     }
-    fn registers(&self, thread: usize) -> Option<Vec<u64>> {
+    fn registers(&self, thread: usize) -> Option<Vec<u128>> {
         (thread == 10 || thread == 11).then(|| self.values.lock().expect("no panic").clone())
     }
-    fn set_register(&self, thread: usize, register: usize, value: u64) -> bool {
+    fn set_register(&self, thread: usize, register: usize, value: u128) -> bool {
         let mut values = self.values.lock().expect("no panic");
         let there = thread == 10 && register < values.len();
         if there {
@@ -126,7 +126,7 @@ impl Gdb {
         ours.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         let layout = Layout::new(target());
         let two = Arc::new(Two {
-            values: Mutex::new((0..layout.len() as u64).collect()),
+            values: Mutex::new((0..layout.len() as u128).collect()),
             layout,
             memory: Mutex::new((0..=255).collect()),
             said: Mutex::default(),

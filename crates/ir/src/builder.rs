@@ -471,8 +471,8 @@ impl<I: Isa> Sem for &Builder<I> {
         Err(Ended)
     }
 
-    fn raise_raw(self, cause: u64, value: Val) -> Res<Self> {
-        self.emit(Inst::Raise(cause, value));
+    fn raise_raw(self, cause: u64, code: u32, value: Val) -> Res<Self> {
+        self.emit(Inst::Raise(cause, code, value));
         Err(Ended)
     }
 

@@ -114,8 +114,9 @@ pub enum Inst {
     Label(Label),
     /// Leaves the block to a virtual address.
     Jump(Flow, Val),
-    /// Leaves the block with an exception.
-    Raise(u64, Val),
+    /// Leaves the block with an exception: its cause, its code ([`Trap::code`](trine_base::Trap::code)), its
+    /// value.
+    Raise(u64, u32, Val),
 }
 
 /// The kind of register that holds a value.
@@ -215,7 +216,7 @@ impl Inst {
             | Inst::IfNot { c: a, .. }
             | Inst::Jump(_, a)
             | Inst::Extra(_, a)
-            | Inst::Raise(_, a) => f(a),
+            | Inst::Raise(_, _, a) => f(a),
             Inst::Insert(_, _, a, b)
             | Inst::Bin(_, _, a, b)
             | Inst::Cmp(_, _, a, b)

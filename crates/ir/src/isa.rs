@@ -2,6 +2,7 @@
 
 use crate::{FpRules, Hints, Res, Row, Sem};
 use std::cell::Cell;
+pub use trine_base::Trap;
 use trine_base::{RegisterInfo, Width};
 
 /// How an instruction left other than by falling through. Small, so that the interpreter's results stay in
@@ -22,32 +23,6 @@ pub enum Leave {
     /// Nothing of the instruction was done: it would change code, and must be executed alone, so that the
     /// next instruction is decoded after it ([`Isa::CODE_COHERENT`]).
     Alone = 6,
-}
-
-/// An exception or interrupt about to be taken, in the CPU's own numbering.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Trap {
-    /// The cause: on RISC-V, the value of `mcause`; elsewhere a vector.
-    pub cause: u64,
-    /// A further value for the handler, where the CPU has one: an error code, a syndrome.
-    pub code: u32,
-    /// What the trap concerns, mostly an address: on RISC-V, the value of `mtval`.
-    pub value: u64,
-    /// The instruction completed, and the handler gets the program counter of the next one. Otherwise nothing
-    /// of it was done, and the handler gets its own program counter.
-    pub after: bool,
-}
-
-impl Trap {
-    /// A trap that prevents the instruction at which it is reported; interrupts, too.
-    pub const fn fault(cause: u64, value: u64) -> Trap {
-        Trap { cause, code: 0, value, after: false }
-    }
-
-    /// A trap that is reported after the instruction which raised it.
-    pub const fn after(cause: u64, value: u64) -> Trap {
-        Trap { after: true, ..Trap::fault(cause, value) }
-    }
 }
 
 /// What kind of access a translation of an address is for.
@@ -209,7 +184,8 @@ pub trait Hart {
     /// Forgets cached address translations.
     fn flush(&self, what: Flush);
 
-    /// Waits for other writers of code: called by `fence.i` and the like.
+    /// Waits for other writers of code: called by instructions after which fetches
+    /// see code that other harts have written.
     fn sync_code(&self);
 
     /// Loads from a virtual address in a regime, as an instruction does.
@@ -344,6 +320,9 @@ pub trait Isa: Sized + Send + 'static {
     type Fp: FpRules;
     /// All architectural registers.
     const REGISTERS: &'static [RegisterInfo];
+    /// Registers that people and debuggers know and that are not one slot each: computed from several slots,
+    /// or wider than a slot. Their numbers are above all slots'.
+    const VIEWS: &'static [RegisterInfo] = &[];
     /// Slots that compiled code keeps in host registers from block to block: the most used general registers,
     /// the most used first. At most 7; slots that are read and written as integers.
     const PINNED: &'static [u16] = &[];
@@ -353,10 +332,20 @@ pub trait Isa: Sized + Send + 'static {
     /// Longest instruction in bytes; at most as many as [`Bytes`] holds.
     const MAX_BYTES: u64;
 
+    /// Computes a register of [`Isa::VIEWS`] of the slots.
+    fn view(number: u16, get: &dyn Fn(u16) -> u64) -> u128 {
+        get(number).into()
+    }
+
+    /// Writes the slots that a register of [`Isa::VIEWS`] is computed of.
+    fn set_view(number: u16, value: u128, set: &mut dyn FnMut(u16, u64)) {
+        set(number, value as u64);
+    }
+
     /// The state after reset.
     fn slots(config: &Self::Config) -> Self::Slots;
 
-    /// What translations depend on besides their bytes. The low byte is the regime for fetches.
+    /// What translations depend on besides their bytes.
     fn mode(slots: &[Cell<u64>]) -> u32;
 
     /// The regime for loads and stores in `mode`.

@@ -240,7 +240,11 @@ impl<'a> Line<'a> {
             "fence" => Inst::Fence,
             "flags" => Inst::Flags,
             "setflags" => Inst::SetFlags(self.value()?),
-            "raise" => Inst::Raise(self.number()?, self.next_value()?),
+            "raise" => {
+                let cause = self.number()?;
+                let code = if self.takes("/") { self.small()? } else { 0 };
+                Inst::Raise(cause, code, self.next_value()?)
+            }
             "call" => {
                 let name = self.word();
                 let helper = self.helpers.iter().find(|h| h.name == name);

@@ -187,7 +187,7 @@ impl<S: Sem> Replay<'_, S> {
             Inst::SetFlags(value) => s.set_fp_flags(v(value)),
             Inst::Fence => s.fence(),
             Inst::Jump(flow, target) => s.jump_raw(flow, v(target))?,
-            Inst::Raise(cause, value) => s.raise_raw(cause, v(value))?,
+            Inst::Raise(cause, code, value) => s.raise_raw(cause, code, v(value))?,
             _ => {}
         }
         Ok(None)

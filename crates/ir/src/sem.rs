@@ -152,7 +152,7 @@ pub trait Sem: Copy {
     /// count ([`Isa::code_space`]).
     fn jump_raw(self, flow: Flow, target: Self::Raw) -> Res<Self>;
     /// Ends the instruction with an exception.
-    fn raise_raw(self, cause: u64, value: Self::Raw) -> Res<Self>;
+    fn raise_raw(self, cause: u64, code: u32, value: Self::Raw) -> Res<Self>;
     /// Calls a helper.
     fn call_raw(self, helper: &'static Helper, args: [Self::Raw; 3]) -> Res<Self, Self::Raw>;
     /// The accrued floating-point flags, as the CPU numbers them.
@@ -251,7 +251,12 @@ pub trait Sem: Copy {
     /// Ends the instruction with an exception.
     #[inline(always)]
     fn raise(self, cause: u64, value: V<Self, u64>) -> Res<Self> {
-        self.raise_raw(cause, value.raw)
+        self.raise_raw(cause, 0, value.raw)
+    }
+    /// Ends the instruction with an exception that has a code ([`Trap::code`](trine_base::Trap::code)).
+    #[inline(always)]
+    fn raise_with(self, cause: u64, code: u32, value: V<Self, u64>) -> Res<Self> {
+        self.raise_raw(cause, code, value.raw)
     }
     /// Completes the instruction with an exception that is reported at the next one: system calls, mostly.
     #[inline(always)]

@@ -99,7 +99,8 @@ impl fmt::Display for Inst {
             Inst::Label(l) => write!(f, "L{}:", l.0),
             Inst::Jump(Flow::Plain, v) => write!(f, "jump {v}"),
             Inst::Jump(flow, v) => write!(f, "jump_{} {v}", flow.name()),
-            Inst::Raise(cause, v) => write!(f, "raise {cause}, {v}"),
+            Inst::Raise(cause, 0, v) => write!(f, "raise {cause}, {v}"),
+            Inst::Raise(cause, code, v) => write!(f, "raise {cause}/{code:#x}, {v}"),
         }
     }
 }

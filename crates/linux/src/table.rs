@@ -1,8 +1,8 @@
 //! The system calls of Linux 6.12, one row each: name, arguments, how it is served, what it reaches outside,
-//! the check that tests it, and its limitations. The CPU defines the number of a call ([`crate::abi`]).
+//! the check that tests it, and its limitations. The CPU defines the number of a call ([`crate::abi`]), and has a
+//! list of the calls that only it has ([`crate::abi::Numbering::own`]).
 //! `--strace` and docs/system-calls.md are generated from this table, and confinement is checked against it.
 
-use crate::abi::riscv64;
 use crate::call::Context;
 use crate::errno::Errno;
 use crate::{files, info, ioctl, process_limits, space, structs, vectors};
@@ -50,6 +50,8 @@ pub enum Arg {
 pub enum ThreadCall {
     Clone,
     Clone3,
+    Fork,
+    Vfork,
     Execve,
     Execveat,
     Exit,
@@ -60,6 +62,8 @@ pub enum ThreadCall {
     Sigreturn,
     Sigsuspend,
     Sigaltstack,
+    /// A call of one CPU's own that needs the thread's registers: [`crate::abi::GuestAbi::own_call`].
+    Own,
 }
 
 /// How a call is served.
@@ -188,70 +192,75 @@ pub enum State {
 macro_rules! how {
     // From 424 on, all CPUs have the same numbers.
     (same $number:literal) => {
-        How::Same($number)
+        $crate::table::How::Same($number)
     };
     (same $host:ident) => {
-        How::Same(libc::$host)
+        $crate::table::How::Same(libc::$host)
     };
     (range $number:literal) => {
-        How::Range($number, stays)
+        $crate::table::How::Range($number, $crate::table::stays)
     };
     (range $host:ident) => {
-        How::Range(libc::$host, stays)
+        $crate::table::How::Range(libc::$host, $crate::table::stays)
     };
     (range $host:ident drops $when:path) => {
-        How::Range(libc::$host, $when)
+        $crate::table::How::Range(libc::$host, $when)
     };
     (own $run:path) => {
-        How::Own($run)
+        $crate::table::How::Own($run)
     };
     (thread $what:ident) => {
-        How::Thread(ThreadCall::$what)
+        $crate::table::How::Thread($crate::table::ThreadCall::$what)
     };
     (refused $errno:ident) => {
-        How::Refused(libc::$errno)
+        $crate::table::How::Refused(libc::$errno)
     };
 }
 
 /// A call that does not change the contents of the range.
-fn stays(_: &[u64; 6]) -> bool {
+pub(crate) fn stays(_: &[u64; 6]) -> bool {
     false
 }
 
 macro_rules! state {
     (refused $($partial:literal)?) => {
-        State::Refused
+        $crate::table::State::Refused
     };
     ($how:ident $partial:literal) => {
-        State::Partial
+        $crate::table::State::Partial
     };
     ($how:ident) => {
-        State::Complete
+        $crate::table::State::Complete
     };
 }
 
+/// A list of rows. Each CPU's own calls are such a list in its file.
 macro_rules! calls {
-    ($($name:ident($($arg:ident),*) => $how:ident($($with:tt)*)
+    ($(#[$doc:meta])* pub const $list:ident: $($name:ident($($arg:ident),*) => $how:ident($($with:tt)*)
         reaches $($reach:ident)|+ tested $test:literal $(partial $partial:literal)? $(note $note:literal)?;)*) => {
-        /// All calls, in the order of the generic ABI's numbers.
-        pub const CALLS: &[Call] = &[$(Call {
+        $(#[$doc])*
+        pub const $list: &[$crate::table::Call] = &[$($crate::table::Call {
             name: stringify!($name),
-            args: &[$(Arg::$arg),*],
-            how: how!($how $($with)*),
-            reach: &[$(Reach::$reach),+],
+            args: &[$($crate::table::Arg::$arg),*],
+            how: $crate::table::how!($how $($with)*),
+            reach: &[$($crate::table::Reach::$reach),+],
             test: $test,
-            state: state!($how $($partial)?),
+            state: $crate::table::state!($how $($partial)?),
             note: concat!($($partial)? $($note)?),
         }),*];
     };
 }
 
-/// The row of the call with this name.
+pub(crate) use {calls, how, state};
+
+/// The row of the call with this name, if several CPUs can have it.
 pub fn named(name: &str) -> Option<&'static Call> {
     CALLS.iter().find(|call| call.name == name)
 }
 
 calls! {
+    /// The calls that several CPUs can have, in the order of the generic ABI's numbers.
+    pub const CALLS:
     io_setup(Int, Ptr) => refused(ENOSYS) reaches Own tested "refused/io_setup" note "its ring would lie outside the program's addresses";
     io_destroy(Ptr) => refused(ENOSYS) reaches Own tested "refused/io_destroy" note "its ring would lie outside the program's addresses";
     io_submit(Ptr, Long, Ptr) => refused(ENOSYS) reaches Open tested "refused/io_submit" note "its ring would lie outside the program's addresses";
@@ -493,8 +502,6 @@ calls! {
     perf_event_open(Ptr, Int, Int, Fd, Hex) => refused(ENOSYS) reaches Kernel tested "refused/perf_event_open" note "it would count the monitor's instructions";
     accept4(Fd, Ptr, Ptr, Hex) => same(SYS_accept4) reaches Network tested "sockets/accept4";
     recvmmsg(Fd, Ptr, Size, Hex, Ptr) => own(vectors::recvmmsg) reaches Open tested "sockets/recvmmsg";
-    riscv_hwprobe(Ptr, Size, Size, Ptr, Hex) => own(riscv64::hwprobe) reaches Own tested "ids/riscv_hwprobe" partial "says the same of every CPU; not which CPUs have something (flags)";
-    riscv_flush_icache(Ptr, Ptr, Hex) => own(riscv64::flush_icache) reaches Own tested "memory/riscv_flush_icache";
     wait4(Int, Ptr, Hex, Ptr) => same(SYS_wait4) reaches Own tested "processes/wait4";
     prlimit64(Int, Int, Ptr, Ptr) => own(process_limits::prlimit64) reaches Processes tested "ids/prlimit64" partial "limits hold for the monitor, too";
     fanotify_init(Hex, Hex) => same(SYS_fanotify_init) reaches Contents tested "polling/fanotify_init";

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use trine_linux::abi::riscv64::MACHINE;
+use trine_linux::abi::{MACHINES, every_call};
 use trine_linux::page;
 use trine_linux::table::{CALLS, Reach, State};
 
@@ -18,10 +19,21 @@ fn rows_are_in_order() {
 
 #[test]
 fn every_number_has_a_row() {
-    for (number, name) in MACHINE.calls.names() {
-        assert_eq!(MACHINE.calls.find(number).map(|call| call.name), Some(name), "{number}");
+    for calls in MACHINES.iter().map(|machine| machine.calls) {
+        for (number, name) in calls.names() {
+            assert_eq!(calls.find(number).map(|call| call.name), Some(name), "{number}");
+        }
     }
-    assert_eq!(MACHINE.calls.names().count(), CALLS.len());
+    assert_eq!(MACHINE.calls.names().count(), CALLS.len() + MACHINE.calls.own().len());
+}
+
+#[test]
+fn every_own_row_has_a_number() {
+    for machine in MACHINES {
+        for call in machine.calls.own() {
+            assert!(machine.calls.number(call.name).is_some(), "{}: {}", machine.name, call.name);
+        }
+    }
 }
 
 #[test]
@@ -33,7 +45,7 @@ fn functions_of_the_vdso_make_calls_that_there_are() {
 
 #[test]
 fn every_row_names_a_check_that_exists() {
-    for call in CALLS {
+    for call in every_call() {
         let (file, check) = call.test.split_once('/').unwrap_or_default();
         let source = std::fs::read_to_string(here("tests/calls").join(file).with_extension("c"));
         let source = source.unwrap_or_else(|e| panic!("{} names {}: {e}", call.name, call.test));
@@ -45,7 +57,7 @@ fn every_row_names_a_check_that_exists() {
 
 #[test]
 fn every_row_says_once_what_it_reaches() {
-    for call in CALLS {
+    for call in every_call() {
         assert!(call.reach.windows(2).all(|w| w[0] < w[1]), "{}: {:?}", call.name, call.reach);
         assert!(call.reach.iter().all(|r| Reach::ALL.iter().any(|(known, _)| known == r)), "{}", call.name);
         let alone = [Reach::Own, Reach::Tells].iter().any(|r| call.reach.contains(r));
@@ -55,7 +67,7 @@ fn every_row_says_once_what_it_reaches() {
 
 #[test]
 fn what_falls_short_says_why() {
-    for call in CALLS.iter().filter(|c| c.state != State::Complete) {
+    for call in every_call().filter(|c| c.state != State::Complete) {
         assert!(!call.note.is_empty(), "{} has no note", call.name);
     }
 }

@@ -1,7 +1,7 @@
 //! The interface of a board's firmware: what Trine itself does where a real board has firmware.
 
 use crate::End;
-use trine_base::{Exception, StateError, Vcpu};
+use trine_base::{StateError, Trap, Vcpu};
 
 /// The number of instructions between two calls of [`Firmware::poll`], for firmware without something to
 /// poll.
@@ -34,8 +34,8 @@ pub trait Firmware: Send + Sync {
     fn leave(&self, _index: usize) {}
 
     /// Serves a call of vCPU `index`, whose `run` returned [`trine_base::Exit::Firmware`].
-    fn call(&self, _index: usize, vcpu: &mut dyn Vcpu, exception: Exception) -> Outcome {
-        unserved(vcpu, exception)
+    fn call(&self, _index: usize, vcpu: &mut dyn Vcpu, trap: Trap) -> Outcome {
+        unserved(vcpu, trap)
     }
 
     /// The largest number of instructions between two calls of [`Firmware::poll`].
@@ -67,10 +67,11 @@ pub trait Firmware: Send + Sync {
 }
 
 /// The end of a machine whose guest raised an exception that neither the guest nor the firmware handles.
-pub fn unserved(vcpu: &dyn Vcpu, Exception { cause, code, value }: Exception) -> Outcome {
-    let code = if code == 0 { String::new() } else { format!(", code {code:#x}") };
+pub fn unserved(vcpu: &dyn Vcpu, trap: Trap) -> Outcome {
+    let Trap { cause, code, value, .. } = trap;
+    let code = if code == 0 { String::new() } else { format!("code {code:#x}, ") };
     Outcome::End(End::Dead(format!(
-        "the guest raised exception {cause} (value {value:#x}{code}) at {:#x}, which no handler takes",
+        "the guest raised exception {cause} ({code}value {value:#x}) at {:#x}, which no handler takes",
         vcpu.pc()
     )))
 }

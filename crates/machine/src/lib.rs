@@ -15,6 +15,9 @@ pub mod host;
 pub mod load;
 pub mod virt;
 
+/// The CPUs that boards have.
+pub const CPUS: &[trine_base::elf::Cpu] = &[virt::kernel::CPU];
+
 pub use board::{Board, Remote};
 pub use config::{Config, End, TimeSource};
 pub use error::MachineError;

@@ -77,9 +77,9 @@ impl Request {
 }
 
 impl<A: GuestAbi> Thread<A> {
-    /// `clone`, whose argument order differs between CPUs.
-    pub fn clone(&mut self, args: [u64; 6]) -> Result<u64, Errno> {
-        let CloneArgs { flags, stack, parent_tid, child_tid, tls } = A::clone_args(args);
+    /// `clone`; `fork` and `vfork`, which some CPUs have as calls of their own.
+    pub fn clone(&mut self, args: CloneArgs) -> Result<u64, Errno> {
+        let CloneArgs { flags, stack, parent_tid, child_tid, tls } = args;
         let exit_signal = flags & 0xff;
         let flags = flags & !0xff;
         self.fork_or_thread(Request {

@@ -34,13 +34,18 @@ fn is_served(machine: &Machine, cpu: Cpu) -> bool {
     machine.elf == cpu && machine.is_served()
 }
 
+/// Whether executables for this CPU can be run here.
+pub fn is_supported(cpu: Cpu) -> bool {
+    find(cpu).is_some()
+}
+
 /// Whether a file begins like an ELF executable that can be run here.
 pub fn is_guest(head: &[u8]) -> bool {
-    Cpu::of(head).and_then(find).is_some()
+    Cpu::of(head).is_some_and(is_supported)
 }
 
 /// The names of all supported CPUs, for messages.
-pub(crate) fn names() -> String {
+pub fn names() -> String {
     GUESTS.iter().map(|guest| (guest.machine)().name).collect::<Vec<_>>().join(", ")
 }
 
@@ -48,7 +53,14 @@ pub(crate) fn names() -> String {
 mod tests {
     use super::*;
     use trine_base::{ByteOrder, Words};
-    use trine_linux::abi::riscv64;
+    use trine_linux::abi::{MACHINES, riscv64};
+
+    #[test]
+    fn every_guests_calls_are_documented() {
+        let guests: Vec<_> = GUESTS.iter().map(|guest| (guest.machine)().name).collect();
+        let documented: Vec<_> = MACHINES.iter().map(|machine| machine.name).collect();
+        assert_eq!(guests, documented);
+    }
 
     #[test]
     fn only_programs_with_the_hosts_words_are_served() {

@@ -6,10 +6,10 @@ use crate::process::Process;
 use crate::signal::{self, Action, Actions, Inbox};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use trine_base::{Exit, Mailbox, Vcpu};
+use trine_base::{Exit, Mailbox, Trap, Vcpu};
 use trine_engine::{Direct, Engine, direct};
 use trine_gdb::Stop;
-use trine_linux::abi::{AltStack, GuestAbi, Raised};
+use trine_linux::abi::{AltStack, CloneArgs, GuestAbi, Raised};
 use trine_linux::call::{Around, Context, Done};
 use trine_linux::errno::{Errno, RESTART};
 use trine_linux::strace;
@@ -29,6 +29,8 @@ pub struct Thread<A: GuestAbi> {
     pub mask: u64,
     /// Its alternate signal stack.
     pub alternate: AltStack,
+    /// Its last exception that was not a system call, which signal frames may contain.
+    pub trap: Trap,
     /// The signals that came for it.
     pub inbox: Box<Inbox>,
     /// The step that gdb wants of it.
@@ -87,6 +89,7 @@ impl<A: GuestAbi> Thread<A> {
             clear_tid: 0,
             mask,
             alternate,
+            trap: Trap::default(),
             inbox,
             step: Step::No,
             watched,
@@ -127,13 +130,16 @@ impl<A: GuestAbi> Thread<A> {
             self.join_rendezvous();
             self.deliver();
             match self.go() {
-                Exit::Firmware(exception) => match A::raised(exception, self.vcpu.pc()) {
+                Exit::Firmware(trap) => match A::raised(&trap, self.vcpu.pc()) {
                     Raised::Call => {
                         if self.call_begins() && self.system_call() {
                             return;
                         }
                     }
-                    raised => self.exception(raised),
+                    raised => {
+                        self.trap = trap;
+                        self.exception(raised);
+                    }
                 },
                 Exit::Paused | Exit::Budget => {}
                 Exit::Idle { .. } | Exit::Stopped(_) | Exit::Dead(_) => self.die(libc::SIGILL),
@@ -187,6 +193,10 @@ impl<A: GuestAbi> Thread<A> {
                 self.sigreturn();
                 return false;
             }
+            Done::Thread(ThreadCall::Own) => match call {
+                Some(call) => A::own_call(&mut self.vcpu, call, args),
+                None => Err(Errno(libc::ENOSYS)),
+            },
             Done::Thread(call) => self.thread_call(call, args),
         };
         self.tell_of(look, result);
@@ -232,7 +242,9 @@ impl<A: GuestAbi> Thread<A> {
 
     fn thread_call(&mut self, call: ThreadCall, args: [u64; 6]) -> Result<u64, Errno> {
         match call {
-            ThreadCall::Clone => self.clone(args),
+            ThreadCall::Clone => self.clone(A::clone_args(args)),
+            ThreadCall::Fork => self.clone(CloneArgs::FORK),
+            ThreadCall::Vfork => self.clone(CloneArgs::VFORK),
             ThreadCall::Clone3 => self.clone3(args),
             ThreadCall::Execve => self.execve(args),
             ThreadCall::Execveat => self.execveat(args),
@@ -248,7 +260,8 @@ impl<A: GuestAbi> Thread<A> {
             ThreadCall::Sigprocmask => self.sigprocmask(args),
             ThreadCall::Sigsuspend => self.sigsuspend(args),
             ThreadCall::Sigaltstack => self.sigaltstack(args),
-            ThreadCall::Sigreturn => Ok(0),
+            // Handled by the caller.
+            ThreadCall::Sigreturn | ThreadCall::Own => Ok(0),
         }
     }
 }

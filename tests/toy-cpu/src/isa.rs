@@ -38,8 +38,28 @@ impl Isa for T16 {
     type Regimes = Count<2>;
     type Fp = NoFp;
     const REGISTERS: &'static [RegisterInfo] = REGISTERS;
+    const VIEWS: &'static [RegisterInfo] = state::VIEWS;
     const MAX_BYTES: u64 = 4;
     const CODE_COHERENT: bool = true;
+
+    fn view(number: u16, get: &dyn Fn(u16) -> u64) -> u128 {
+        if number == state::CCR {
+            let codes = state::CODES.iter().enumerate();
+            return codes.fold(0, |word, (bit, &slot)| word | u128::from(get(slot)) << bit);
+        }
+        let low = state::VR + 2 * (number - state::WHOLE_VR);
+        u128::from(get(low)) | u128::from(get(low + 1)) << 64
+    }
+
+    fn set_view(number: u16, value: u128, set: &mut dyn FnMut(u16, u64)) {
+        if number == state::CCR {
+            let codes = state::CODES.iter().enumerate();
+            return codes.for_each(|(bit, &slot)| set(slot, (value >> bit & 1) as u64));
+        }
+        let low = state::VR + 2 * (number - state::WHOLE_VR);
+        set(low, value as u64);
+        set(low + 1, (value >> 64) as u64);
+    }
 
     fn slots(config: &Config) -> Slots {
         let slots = Slots([const { Cell::new(0) }; SLOTS]);

@@ -27,6 +27,23 @@ macro_rules! registers {
         ];
     };
 }
+/// Number of the view of the condition codes as one register: bit 0 [`C`], 1 [`OV`], 2 [`Z`], 3 [`N`].
+pub const CCR: u16 = SLOTS as u16;
+/// Number of the view of vector register 0 as a whole; the others follow.
+pub const WHOLE_VR: u16 = CCR + 1;
+
+/// The condition codes, from bit 0 of [`CCR`] on.
+pub const CODES: [u16; 4] = [C, OV, Z, N];
+
+/// Registers that are not one slot each.
+pub const VIEWS: &[RegisterInfo] = &[
+    RegisterInfo { name: "ccr", slot: CCR, bits: 8 },
+    RegisterInfo { name: "v0", slot: WHOLE_VR, bits: 128 },
+    RegisterInfo { name: "v1", slot: WHOLE_VR + 1, bits: 128 },
+    RegisterInfo { name: "v2", slot: WHOLE_VR + 2, bits: 128 },
+    RegisterInfo { name: "v3", slot: WHOLE_VR + 3, bits: 128 },
+];
+
 registers! {
     r: 0 1 2 3 4 5 6 7;
     v: 0 1 2 3;

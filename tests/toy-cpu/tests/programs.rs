@@ -1,6 +1,6 @@
 //! Programs in both engines and both memory models: all four must end in the same state.
 
-use trine_base::{Exception, Exit};
+use trine_base::{Exit, Trap};
 use trine_engine::Tier;
 use trine_toy_cpu::asm::assemble;
 use trine_toy_cpu::machine::{DATA, Memory, START, Toy};
@@ -18,9 +18,7 @@ fn everywhere(program: &str) -> Toy {
             let mut toy = Toy::new(memory, tier, program);
             let exit = toy.vcpu.run(1_000_000);
             match memory {
-                Memory::Direct => {
-                    assert_eq!(exit, Exit::Firmware(Exception { cause: cause::TRAP, code: 0, value: 0 }))
-                }
+                Memory::Direct => assert_eq!(exit, Exit::Firmware(Trap::after(cause::TRAP, 0))),
                 Memory::Paged => assert_eq!(toy.get("cause"), cause::TRAP, "{exit:?}"),
             }
             assert!(
@@ -315,10 +313,7 @@ fn faults_change_nothing() {
             ldiw r1, 1000
             bra @loop";
         let mut toy = Toy::new(Memory::Direct, tier, program);
-        assert_eq!(
-            toy.vcpu.run(100_000),
-            Exit::Firmware(Exception { cause: cause::DIVIDE, code: 0, value: 0 })
-        );
+        assert_eq!(toy.vcpu.run(100_000), Exit::Firmware(Trap::fault(cause::DIVIDE, 0)));
         assert_eq!((toy.get("r0"), toy.get("r1"), toy.get("r3")), (0, 1000, 0), "{tier:?}");
         assert_eq!(toy.vcpu.count(), 3 + 50 * 5 + 1, "{tier:?}: the faulting one is not counted");
     }

@@ -132,7 +132,7 @@ impl GeneratedCode for Code {
             code::LINK => Left::Link(number as u32),
             code::RAISE => {
                 let [cause, value] = [0, 1].map(|i: usize| core.frame.args[i].get());
-                core.raise(Trap::fault(cause, value));
+                core.raise(Trap::fault(cause, value).with_code(number as u32));
                 Left::Instruction { leave: Leave::Trap, next: core.frame.pc.get() }
             }
             kind => {

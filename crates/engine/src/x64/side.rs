@@ -109,7 +109,7 @@ pub mod code {
     pub const GO: u64 = 0;
     /// The direct jump with this number was taken for the first time.
     pub const LINK: u64 = 1;
-    /// An exception: cause and value are the first two arguments.
+    /// An exception: cause and value are the first two arguments, the number is its code.
     pub const RAISE: u64 = 2;
     /// The host refused an access of the instruction at the PC: the interpreter must execute it.
     pub const AGAIN: u64 = 3;

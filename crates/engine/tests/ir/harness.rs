@@ -401,7 +401,8 @@ pub fn difference(of: &Outcome, from: &Outcome) -> String {
     if of.way != from.way {
         text += &match of.way {
             Way::Jump(pc) => format!("jumps to {pc:#x}\n"),
-            Way::Raised(t, pc) => format!("raises {}, {:#x} at {pc:#x}\n", t.cause, t.value),
+            Way::Raised(t, pc) if t.code == 0 => format!("raises {}, {:#x} at {pc:#x}\n", t.cause, t.value),
+            Way::Raised(t, pc) => format!("raises {}/{:#x}, {:#x} at {pc:#x}\n", t.cause, t.code, t.value),
         };
     }
     text

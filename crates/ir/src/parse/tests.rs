@@ -52,7 +52,8 @@ fn all() -> Vec<Inst> {
         Inst::IfNot { c, to: Label(0), exits: false },
         Inst::Label(Label(0)),
         Inst::IfNot { c, to: Label(1), exits: true },
-        Inst::Raise(13, a),
+        Inst::Raise(13, 0, a),
+        Inst::Raise(13, 0x18, a),
         Inst::Label(Label(1)),
     ];
     Extra::each(&mut |extra| all.push(Inst::Extra(extra, a)));

@@ -170,7 +170,7 @@ fn values_of_an_arm_stay_in_it() {
 #[test]
 fn arms_say_whether_they_exit() {
     let (c, to) = (Inst::Const(1), Inst::Label(Label(0)));
-    let (jump, raise) = (Inst::Jump(Flow::Plain, Val(1)), Inst::Raise(2, Val(1)));
+    let (jump, raise) = (Inst::Jump(Flow::Plain, Val(1)), Inst::Raise(2, 0, Val(1)));
     for exit in [jump, raise] {
         fine(1, &[c, arm(1, 0, true), exit, to]);
         assert!(why(1, &[c, arm(1, 0, false), exit, to]).contains("exits and is not marked so"));
@@ -185,7 +185,7 @@ fn nothing_stands_behind_an_exit() {
     assert!(why(0, &[c, jump]).contains("follows an exit"));
     let in_arm = [c, arm(1, 0, true), jump, Inst::Fence, Inst::Label(Label(0))];
     assert!(why(1, &in_arm).contains("follows an exit"));
-    assert!(why(0, &[c, Inst::Raise(2, Val(1)), Inst::Begin(4, 4)]).contains("follows an exit"));
+    assert!(why(0, &[c, Inst::Raise(2, 0, Val(1)), Inst::Begin(4, 4)]).contains("follows an exit"));
 }
 
 #[test]
@@ -205,9 +205,9 @@ fn a_block_ends_in_an_exit() {
     assert_eq!(verify(&Block::default()).unwrap_err(), unended);
     assert_eq!(verify(&block(0, &[Inst::Pc(4)])).unwrap_err(), unended);
     // An exit of an arm is not the block's.
-    let arm = block(1, &[Inst::Const(1), arm(1, 0, true), Inst::Raise(2, Val(1)), Inst::Label(Label(0))]);
+    let arm = block(1, &[Inst::Const(1), arm(1, 0, true), Inst::Raise(2, 0, Val(1)), Inst::Label(Label(0))]);
     assert_eq!(verify(&arm).unwrap_err(), unended);
-    assert_eq!(verify(&block(0, &[Inst::Const(0), Inst::Raise(2, Val(1))])), Ok(()));
+    assert_eq!(verify(&block(0, &[Inst::Const(0), Inst::Raise(2, 0, Val(1))])), Ok(()));
 }
 
 #[test]

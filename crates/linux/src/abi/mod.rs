@@ -8,15 +8,26 @@ pub mod riscv64;
 mod signals;
 
 pub use numbering::Numbering;
+#[cfg(test)]
+pub(crate) use numbering::numbers;
 pub use registers::Registers;
 pub use signals::{AUTODISARM, AltStack, Handler, Info, Interrupted};
 
 use crate::errno::Errno;
+use crate::table::{CALLS, Call};
 use trine_base::elf::Cpu;
 use trine_base::target::Target;
-use trine_base::{Exception, Vcpu, Words};
+use trine_base::{Trap, Vcpu, Words};
 use trine_engine::direct;
 use trine_ir::Isa;
+
+/// The CPUs whose programs' system calls are known.
+pub static MACHINES: &[&Machine] = &[&riscv64::MACHINE];
+
+/// The rows of all calls: the common ones, then those that only one CPU has.
+pub fn every_call() -> impl Iterator<Item = &'static Call> {
+    CALLS.iter().chain(MACHINES.iter().flat_map(|machine| machine.calls.own()))
+}
 
 /// A program's CPU as system calls and files of `/proc` show it. A value, not a type parameter, so that one table of
 /// calls serves all CPUs.
@@ -122,6 +133,15 @@ pub struct CloneArgs {
     pub tls: u64,
 }
 
+impl CloneArgs {
+    /// `fork`, on CPUs that have this call.
+    pub const FORK: CloneArgs =
+        CloneArgs { flags: libc::SIGCHLD as u64, stack: 0, parent_tid: 0, child_tid: 0, tls: 0 };
+    /// `vfork`, on CPUs that have this call.
+    pub const VFORK: CloneArgs =
+        CloneArgs { flags: (libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD) as u64, ..CloneArgs::FORK };
+}
+
 /// A note in a core file about a thread's registers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CoreNote {
@@ -152,8 +172,8 @@ pub trait GuestAbi: Isa {
     /// The configuration of a program's vCPU.
     fn config() -> Self::Config;
 
-    /// Interprets an exception in a program: the CPU's own numbers, and the address of the instruction.
-    fn raised(exception: Exception, pc: u64) -> Raised;
+    /// Interprets an exception in a program, reported at the address `pc`.
+    fn raised(trap: &Trap, pc: u64) -> Raised;
 
     /// Number and arguments of the system call at which the vCPU stands.
     fn call(vcpu: &impl Vcpu) -> (u64, [u64; 6]);
@@ -165,17 +185,27 @@ pub trait GuestAbi: Isa {
     /// Interprets the arguments of `clone`.
     fn clone_args(args: [u64; 6]) -> CloneArgs;
 
+    /// Makes a call that only this CPU has, and whose row says `thread(Own)`: one that reads or changes the
+    /// thread's registers, as `arch_prctl` does on x86-64.
+    ///
+    /// # Errors
+    /// Those of the call; `ENOSYS` if there is no such call.
+    fn own_call(_vcpu: &mut impl Vcpu, _call: &Call, _args: [u64; 6]) -> Result<u64, Errno> {
+        Err(Errno(libc::ENOSYS))
+    }
+
     /// Sets the thread pointer, through which code accesses thread-local variables.
     fn set_thread_pointer(vcpu: &mut impl Vcpu, to: u64);
 
     /// The address of a signal frame whose end is at or below `top`.
     fn frame_at(top: u64) -> u64;
 
-    /// Writes a signal frame.
+    /// Writes a signal frame. `trap` is the last exception of the thread, which some CPUs' frames contain
+    /// whatever the signal is (`trapno` and `err` on x86-64).
     ///
     /// # Errors
     /// `EFAULT`.
-    fn write_frame(vcpu: &impl Vcpu, at: u64, was: &Interrupted) -> Result<(), Errno>;
+    fn write_frame(vcpu: &impl Vcpu, at: u64, was: &Interrupted, trap: &Trap) -> Result<(), Errno>;
 
     /// Jumps to a signal handler whose frame is at `frame`.
     fn enter_handler(vcpu: &mut impl Vcpu, frame: u64, handler: &Handler);

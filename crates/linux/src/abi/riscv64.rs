@@ -8,15 +8,23 @@ use super::{
 use crate::call::{Context, get, put};
 use crate::errno::Errno;
 use crate::structs;
+use crate::table::calls;
 use trine_base::elf::Cpu;
 use trine_base::target::{Feature, Place, Register, Target};
-use trine_base::{Exception, Vcpu};
+use trine_base::{Trap, Vcpu};
 use trine_isa_riscv::extensions::{self, Told};
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_isa_riscv::{Config, Rv64, Start};
 
 static CALLS: Numbering =
-    Numbering::new(&[generic::NUMBERS, numbers! { 258 => riscv_hwprobe riscv_flush_icache; }]);
+    Numbering::new(&[generic::NUMBERS, numbers! { 258 => riscv_hwprobe riscv_flush_icache; }], OWN_CALLS);
+
+calls! {
+    /// The calls that only this CPU has.
+    pub const OWN_CALLS:
+    riscv_hwprobe(Ptr, Size, Size, Ptr, Hex) => own(hwprobe) reaches Own tested "ids/riscv_hwprobe" partial "says the same of every CPU; not which CPUs have something (flags)";
+    riscv_flush_icache(Ptr, Ptr, Hex) => own(flush_icache) reaches Own tested "memory/riscv_flush_icache";
+}
 
 /// riscv64 as system calls, executables and files of `/proc` show it.
 pub static MACHINE: Machine = machine();
@@ -168,7 +176,7 @@ fn probe(key: i64) -> Option<u64> {
 }
 
 /// `riscv_hwprobe(pairs, count, cpu count, cpus, flags)`.
-pub fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> Result<u64, Errno> {
+fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> Result<u64, Errno> {
     // The largest size of a CPU set in bytes.
     const SET: u64 = 128;
     if flags != 0 {
@@ -193,7 +201,7 @@ pub fn hwprobe(_: &Context, [pairs, count, size, cpus, flags, _]: [u64; 6]) -> R
 }
 
 /// `riscv_flush_icache(start, end, flags)`.
-pub fn flush_icache(c: &Context, [start, end, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
+fn flush_icache(c: &Context, [start, end, flags, ..]: [u64; 6]) -> Result<u64, Errno> {
     if flags & !1 != 0 {
         return Err(Errno(libc::EINVAL));
     }
@@ -254,7 +262,7 @@ impl GuestAbi for Rv64 {
         Config { hart: 0, start: Start::User }
     }
 
-    fn raised(Exception { cause, value, .. }: Exception, pc: u64) -> Raised {
+    fn raised(&Trap { cause, value, .. }: &Trap, pc: u64) -> Raised {
         match cause {
             cause::CALL => Raised::Call,
             cause::BREAKPOINT => Raised::Breakpoint,
@@ -289,7 +297,7 @@ impl GuestAbi for Rv64 {
         top.wrapping_sub(Self::FRAME) & !15
     }
 
-    fn write_frame(vcpu: &impl Vcpu, at: u64, was: &Interrupted) -> Result<(), Errno> {
+    fn write_frame(vcpu: &impl Vcpu, at: u64, was: &Interrupted, _: &Trap) -> Result<(), Errno> {
         let &Interrupted { info, mask, stack } = was;
         let integer = integer(vcpu.pc(), |slot| vcpu.get(slot));
         let (float, fcsr) = float(|slot| vcpu.get(slot));
@@ -365,7 +373,7 @@ mod tests {
         let was = Interrupted { info: [7; 16], mask: 0xaa, stack: AltStack { size: 9, ..AltStack::NONE } };
         let frame = Rv64::frame_at(stack - 8);
         assert_eq!((frame % 16, frame + Rv64::FRAME <= stack - 8), (0, true));
-        Rv64::write_frame(&vcpu, frame, &was).expect("mapped");
+        Rv64::write_frame(&vcpu, frame, &was, &Trap::default()).expect("mapped");
         let handler = Handler { signal: 11, address: 0x2000, returns_to: 0x3000 };
         Rv64::enter_handler(&mut vcpu, frame, &handler);
         let arguments = [RA, SP, A0, A0 + 1, A0 + 2].map(|slot| vcpu.get(slot));

@@ -93,7 +93,7 @@ impl Parts {
             Exit::Budget if !runs => Stretch::Rest(None),
             Exit::Budget => self.firmware.poll().map_or(Stretch::Go, Stretch::End),
             Exit::Idle { deadline } => Stretch::Rest(deadline),
-            Exit::Firmware(exception) => match self.firmware.call(index, vcpu, exception) {
+            Exit::Firmware(trap) => match self.firmware.call(index, vcpu, trap) {
                 Outcome::Go => Stretch::Go,
                 Outcome::Wait => match vcpu.wait() {
                     Some(Exit::Idle { deadline }) => Stretch::Rest(deadline),

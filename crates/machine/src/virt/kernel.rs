@@ -25,7 +25,7 @@ pub fn check_command_line(line: &str) -> Result<(), MachineError> {
 }
 
 /// RISC-V in ELF files.
-const CPU: Cpu = Cpu::RISCV64;
+pub const CPU: Cpu = Cpu::RISCV64;
 /// Alignment of a RISC-V kernel on RV64 (Documentation/arch/riscv/boot.rst): 2 MiB.
 const KERNEL_ALIGN: u64 = 2 << 20;
 

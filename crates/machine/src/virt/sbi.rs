@@ -5,7 +5,7 @@ use crate::End;
 use crate::firmware::{self, Firmware, Outcome};
 use crate::host::Console;
 use std::sync::Arc;
-use trine_base::{Exception, Mailbox, StateError, Vcpu};
+use trine_base::{Mailbox, StateError, Trap, Vcpu};
 use trine_isa_riscv::state::{STIMECMP, X};
 use trine_memory::Ram;
 
@@ -125,10 +125,10 @@ impl Firmware for Sbi {
         self.harts.load(state)
     }
 
-    fn call(&self, index: usize, vcpu: &mut dyn Vcpu, exception: Exception) -> Outcome {
-        match exception.cause {
+    fn call(&self, index: usize, vcpu: &mut dyn Vcpu, trap: Trap) -> Outcome {
+        match trap.cause {
             CALL_FROM_S => self.serve(index, vcpu),
-            _ => firmware::unserved(vcpu, exception),
+            _ => firmware::unserved(vcpu, trap),
         }
     }
 }

@@ -52,7 +52,7 @@ impl<A: GuestAbi> Debuggee for Program<A> {
         name.map_or(String::new(), |n| n.trim_end().into())
     }
 
-    fn registers(&self, thread: usize) -> Option<Vec<u64>> {
+    fn registers(&self, thread: usize) -> Option<Vec<u128>> {
         let state = self.debug().lock();
         let seen = state.threads.get(&(thread as i32))?;
         let mut values = seen.values.clone();
@@ -62,7 +62,7 @@ impl<A: GuestAbi> Debuggee for Program<A> {
         Some(values)
     }
 
-    fn set_register(&self, thread: usize, register: usize, value: u64) -> bool {
+    fn set_register(&self, thread: usize, register: usize, value: u128) -> bool {
         let mut state = self.debug().lock();
         let seen = state.threads.get_mut(&(thread as i32)).filter(|s| register < s.values.len());
         // The thread takes the new value over when it continues.

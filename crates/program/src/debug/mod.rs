@@ -50,9 +50,9 @@ struct Seen {
     mailbox: Arc<Mailbox>,
     doing: Doing,
     /// Its registers, in the order of the layout, at the time it stopped.
-    values: Vec<u64>,
+    values: Vec<u128>,
     /// Registers that gdb has changed since.
-    written: BTreeMap<usize, u64>,
+    written: BTreeMap<usize, u128>,
     go: Go,
     /// Whether the thread has not taken over `go` and `signal` yet.
     fresh: bool,

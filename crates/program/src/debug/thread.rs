@@ -4,7 +4,7 @@ use super::{Debug, Doing, Seen, State, Step, WAKE, Watchpoint};
 use crate::thread::Thread;
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
-use trine_base::{Exception, Exit, Vcpu};
+use trine_base::{Exit, Trap, Vcpu};
 use trine_engine::direct::Touched;
 use trine_gdb::{Go, Stop, Watch};
 use trine_ir::Access;
@@ -136,8 +136,8 @@ impl<A: GuestAbi> Thread<A> {
     }
 
     /// What the exception at which the vCPU stands means.
-    fn raised(&self, exception: Exception) -> Raised {
-        A::raised(exception, self.vcpu.pc())
+    fn raised(&self, trap: &Trap) -> Raised {
+        A::raised(trap, self.vcpu.pc())
     }
 
     /// Runs guest code.
@@ -147,8 +147,8 @@ impl<A: GuestAbi> Thread<A> {
         }
         match self.vcpu.run(ENDLESS) {
             // A breakpoint of gdb's, but not for this thread: a child's that borrows its parent's memory.
-            Exit::Firmware(exception)
-                if self.raised(exception) == Raised::Breakpoint
+            Exit::Firmware(trap)
+                if self.raised(&trap) == Raised::Breakpoint
                     && self.process.guest.space.is_stop(self.vcpu.pc()) =>
             {
                 self.vcpu.step_past().unwrap_or(Exit::Paused)
@@ -173,7 +173,7 @@ impl<A: GuestAbi> Thread<A> {
             }
             let done = match exit {
                 None => true,
-                Some(Exit::Firmware(exception)) => self.raised(exception) == Raised::Call,
+                Some(Exit::Firmware(trap)) => self.raised(&trap) == Raised::Call,
                 _ => false,
             };
             if self.step == Step::Wanted && done {

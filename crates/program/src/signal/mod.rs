@@ -201,7 +201,7 @@ impl<A: GuestAbi> Thread<A> {
         };
         let frame = A::frame_at(top);
         let was = Interrupted { info, mask: self.mask, stack: self.alternate };
-        if over || A::write_frame(&self.vcpu, frame, &was).is_err() {
+        if over || A::write_frame(&self.vcpu, frame, &was, &self.trap).is_err() {
             self.die(libc::SIGSEGV);
         }
         if self.alternate.flags & AUTODISARM != 0 {

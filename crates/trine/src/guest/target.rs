@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use trine_base::elf::Cpu;
 use trine_control::error::OWN;
 use trine_oci::Name;
-use trine_program::elf;
+use trine_program::{elf, guests};
 
 /// What is to be run.
 #[derive(Debug, PartialEq, Eq)]
@@ -111,7 +111,9 @@ impl Target {
                 format!("'{}' is the kernel of a machine", path.display())
             }
             Target::File(_) if args.firmware.is_some() => format!("with --firmware, '{thing}' is a machine"),
-            Target::File(_) => format!("'{thing}' is a machine: it is not a riscv64 Linux program"),
+            Target::File(_) => {
+                format!("'{thing}' is a machine: it is not a {} Linux program", guests::names())
+            }
             Target::Firmware => "a firmware alone is a machine".into(),
             Target::ImageMachine(_) => format!("with --as machine, '{thing}' is a machine"),
             Target::Program { .. } => format!("'{thing}' is a program"),
@@ -196,19 +198,25 @@ fn program_of_root(root: PathBuf, thing: &str) -> Result<Target, Refusal> {
     refuse_other_cpus(&path)?;
     Err(match elf::damage(&path) {
         Some(why) => Refusal::refused(why),
-        None => Refusal::refused(format!("'{thing}' is not a riscv64 Linux program")),
+        None => Refusal::refused(format!("'{thing}' is not a {} Linux program", guests::names())),
     })
+}
+
+/// Whether programs for this CPU can be run, or boards have it.
+fn is_known(cpu: Cpu) -> bool {
+    guests::is_supported(cpu) || trine_machine::CPUS.contains(&cpu)
 }
 
 /// Refuses an executable that Trine can run neither as a program nor as a machine.
 fn refuse_other_cpus(file: &Path) -> Result<(), Refusal> {
     let mut head = [0; 20];
     let whole = file.is_file() && File::open(file).is_ok_and(|f| f.read_exact_at(&mut head, 0).is_ok());
-    match Cpu::of(&head).filter(|cpu| whole && *cpu != Cpu::RISCV64).map(Cpu::name) {
+    match Cpu::of(&head).filter(|cpu| whole && !is_known(*cpu)).map(Cpu::name) {
         None => Ok(()),
         Some(cpu) => {
             let host = if cpu == "x86-64" { ", which this host runs by itself" } else { "" };
-            Err(Refusal::refused(format!("{} is for {cpu}{host}: Trine runs riscv64", file.display())))
+            let known = guests::names();
+            Err(Refusal::refused(format!("{} is for {cpu}{host}: Trine runs {known}", file.display())))
         }
     }
 }

@@ -126,7 +126,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             Inst::Call(helper, args) => self.call(helper, args),
             Inst::IfNot { c, to, exits } => self.arm(c, to, exits),
             Inst::Jump(flow, v) => self.exit_jump(flow, v),
-            Inst::Raise(cause, v) => self.exit_raise(cause, v),
+            Inst::Raise(cause, code, v) => self.exit_raise(cause, code, v),
             _ => self.lower(inst),
         }
     }

@@ -133,7 +133,7 @@ impl<I: Isa> Emit<'_, I> {
     }
 
     /// Leaves with an exception; the current instruction does not complete.
-    pub fn exit_raise(&mut self, cause: u64, value: Val) {
+    pub fn exit_raise(&mut self, cause: u64, code: u32, value: Val) {
         self.store_unpinned();
         self.copy_to(RAX, value);
         self.a.store(8, self.l.arg(1), RAX);
@@ -142,7 +142,7 @@ impl<I: Isa> Emit<'_, I> {
         self.bring_home();
         self.uncount(false);
         self.set_pc(self.offset);
-        self.leave(code::RAISE);
+        self.leave(code::RAISE | u64::from(code) << 8);
     }
 
     /// Calls a helper.

@@ -59,14 +59,14 @@ where
                 self.a.store(8, self.l.pc(), RAX);
                 self.leave(code::GO);
             }
-            Inst::Raise(cause, v) => {
+            Inst::Raise(cause, code, v) => {
                 self.store_to(self.l.arg(1), v);
                 self.a.mov_imm(RAX, cause);
                 self.a.store(8, self.l.arg(0), RAX);
                 self.a.load(8, RAX, self.l.page());
                 self.a.lea(true, RAX, crate::x64::asm::mem(RAX, self.offset as i32));
                 self.a.store(8, self.l.pc(), RAX);
-                self.leave(code::RAISE);
+                self.leave(code::RAISE | u64::from(code) << 8);
             }
             inst => self.lower(inst),
         }
