@@ -27,6 +27,9 @@ pub enum Unit {
 /// As [`parse`].
 pub fn parse_in(text: &str, unit: Unit) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    if digits.is_empty() {
+        return Err(format!("'{text}' is not a size: write a number with K, M or G, such as 512M"));
+    }
     let shift = match &text[digits.len()..].to_ascii_lowercase()[..] {
         "" if unit == Unit::MiB => 20,
         "" if unit == Unit::Required => {
@@ -37,7 +40,7 @@ pub fn parse_in(text: &str, unit: Unit) -> Result<u64, String> {
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
         "t" | "tb" | "tib" => 40,
-        unit => return Err(format!("'{unit}' is not a unit: use K, M or G")),
+        unit => return Err(format!("'{text}' is not a size: '{unit}' is not a unit, use K, M or G")),
     };
     let n = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
     n.filter(|n| *n > 0).ok_or_else(|| format!("'{text}' is not a number above 0"))
@@ -57,7 +60,8 @@ mod tests {
         assert_eq!(super::parse_in("3K", super::Unit::Required), Ok(3 << 10));
         assert!(super::parse_in("3", super::Unit::Required).is_err());
         for bad in ["", "0", "x", "-1", "1X", "K", "99999999999999999999", "99999999999G"] {
-            assert!(super::parse(bad).is_err(), "{bad}");
+            let error = super::parse(bad).expect_err(bad);
+            assert!(error.contains(&format!("'{bad}' is not")), "{error}");
         }
     }
 }
