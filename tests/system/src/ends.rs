@@ -56,7 +56,7 @@ pub fn ends() -> Checked {
     }
     unread(&machines)?;
     let said = machines.whole(&["linux", "-m", "64M"], "")?;
-    check(said.code == 2 && said.err.contains("at least 96M"), "64 MiB are too little", &said)?;
+    check(said.code == 2 && said.err.contains("use at least -m 96M"), "64 MiB are too little", &said)?;
     let guest = tools::guest()?;
     let (kernel, initrd) = (guest.kernel.display().to_string(), guest.initrd.display().to_string());
     let words = ["--kernel", &kernel, "--initrd", &initrd, "-m", "64M", "--append", "earlycon quiet"];
