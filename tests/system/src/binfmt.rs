@@ -125,7 +125,7 @@ pub fn run() -> Result<(), String> {
     let nameless = text.matches("copy: secure 0, variable 0, user 0, free").count();
     let said = [
         "trine-riscv64: not registered",
-        "trine-riscv64: run by",
+        "trine-riscv64: started by",
         "/dynamic: secure 0",
         "  libraries: /",
         "trine-riscv64: removed",
