@@ -11,7 +11,7 @@ use trine_ir::{
 };
 
 /// One instruction being executed. The pointers are valid while its body runs: see
-/// [`Interp::new`].
+/// [`Interp::execute`].
 pub struct Interp<I: Isa, M: GuestMemory<I> = Paged<I>> {
     core: *const Core<I, M>,
     op: *const Op<I, M>,

@@ -155,6 +155,12 @@ impl<I: Isa> GuestMemory<I> for Paged<I> {
     }
 }
 
+/// A value at any address. Guest memory changes while it is accessed: what is not aligned for an atomic access is read and
+/// written by volatile ones, once.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+pub(crate) struct Unaligned<T>(pub T);
+
 /// Loads from a host address inside guest RAM.
 ///
 /// # Safety
@@ -162,16 +168,16 @@ impl<I: Isa> GuestMemory<I> for Paged<I> {
 #[inline(always)]
 unsafe fn host_load(host: usize, width: Width) -> u64 {
     let p = host as *mut u8;
-    // SAFETY: by the caller; x86 reads any alignment, and RAM is shared: read once, volatile.
+    // SAFETY: by the caller. Each type is accessed at addresses of its alignment, of which the last three need none.
     unsafe {
         match width {
             Width::B1 => AtomicU8::from_ptr(p).load(Ordering::Relaxed) as u64,
             Width::B2 if host & 1 == 0 => AtomicU16::from_ptr(p.cast()).load(Ordering::Relaxed) as u64,
             Width::B4 if host & 3 == 0 => AtomicU32::from_ptr(p.cast()).load(Ordering::Relaxed) as u64,
             Width::B8 if host & 7 == 0 => AtomicU64::from_ptr(p.cast()).load(Ordering::Relaxed),
-            Width::B2 => (p as *const u16).read_unaligned() as u64,
-            Width::B4 => (p as *const u32).read_unaligned() as u64,
-            Width::B8 => (p as *const u64).read_unaligned(),
+            Width::B2 => (p as *const Unaligned<u16>).read_volatile().0 as u64,
+            Width::B4 => (p as *const Unaligned<u32>).read_volatile().0 as u64,
+            Width::B8 => (p as *const Unaligned<u64>).read_volatile().0,
         }
     }
 }
@@ -183,7 +189,7 @@ unsafe fn host_load(host: usize, width: Width) -> u64 {
 #[inline(always)]
 unsafe fn host_store(host: usize, width: Width, value: u64) {
     let p = host as *mut u8;
-    // SAFETY: by the caller.
+    // SAFETY: as in `host_load`.
     unsafe {
         match width {
             Width::B1 => AtomicU8::from_ptr(p).store(value as u8, Ordering::Relaxed),
@@ -194,9 +200,9 @@ unsafe fn host_store(host: usize, width: Width, value: u64) {
                 AtomicU32::from_ptr(p.cast()).store(value as u32, Ordering::Relaxed)
             }
             Width::B8 if host & 7 == 0 => AtomicU64::from_ptr(p.cast()).store(value, Ordering::Relaxed),
-            Width::B2 => (p as *mut u16).write_unaligned(value as u16),
-            Width::B4 => (p as *mut u32).write_unaligned(value as u32),
-            Width::B8 => (p as *mut u64).write_unaligned(value),
+            Width::B2 => (p as *mut Unaligned<u16>).write_volatile(Unaligned(value as u16)),
+            Width::B4 => (p as *mut Unaligned<u32>).write_volatile(Unaligned(value as u32)),
+            Width::B8 => (p as *mut Unaligned<u64>).write_volatile(Unaligned(value)),
         }
     }
 }

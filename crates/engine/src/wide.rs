@@ -2,7 +2,7 @@
 
 use crate::core::Core;
 use crate::memory::GuestMemory;
-use crate::paged::Paged;
+use crate::paged::{Paged, Unaligned};
 use trine_base::Width;
 use trine_ir::{Access, Hart, Hints, Isa, Leave};
 
@@ -32,9 +32,8 @@ impl<I: Isa> Core<I, Paged<I>> {
     /// Loads a vector, through the TLB if that has the page.
     pub(crate) fn paged_load_vector(&self, hints: Hints, address: u64) -> Result<u128, Leave> {
         match self.memory.tlb.probe(self.access_regime(hints), address, BYTES, false) {
-            // SAFETY: a TLB entry maps a page of RAM, and the probe checked that the access stays inside it. Guest memory is
-            // shared, and x86 reads any alignment: both halves are read once.
-            Some(host) => Ok(unsafe { (host as *const u128).read_unaligned() }),
+            // SAFETY: a TLB entry maps a page of RAM, and the probe checked that the access stays inside it.
+            Some(host) => Ok(unsafe { (host as *const Unaligned<u128>).read_volatile().0 }),
             None => self.walk_and_load_vector(hints, address),
         }
     }
@@ -44,7 +43,7 @@ impl<I: Isa> Core<I, Paged<I>> {
         match self.memory.tlb.probe(self.access_regime(hints), address, BYTES, true) {
             Some(host) => {
                 // SAFETY: as in `paged_load_vector`; a write entry is never of a page that holds translated code.
-                unsafe { (host as *mut u128).write_unaligned(value) };
+                unsafe { (host as *mut Unaligned<u128>).write_volatile(Unaligned(value)) };
                 Ok(())
             }
             None => self.walk_and_store_vector(hints, address, value),
