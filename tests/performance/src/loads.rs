@@ -35,7 +35,11 @@ fn once(command: &mut Command) -> Result<Vec<(String, f64, String)>, String> {
         Some((name.to_string(), nanos.parse::<f64>().ok()? / 1e9, sum.to_string()))
     };
     let found: Vec<_> = text.lines().filter_map(line).collect();
-    if found.is_empty() { Err(format!("no load ran; it said:\n{text}")) } else { Ok(found) }
+    if found.is_empty() {
+        Err(format!("no load ran: {command:?} said:\n{text}{}", String::from_utf8_lossy(&out.stderr)))
+    } else {
+        Ok(found)
+    }
 }
 
 /// Runs the loads once under trine, QEMU and natively.

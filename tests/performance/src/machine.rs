@@ -20,10 +20,9 @@ fn until_first(mut command: Command) -> Result<f64, String> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
         .spawn()
         .map_err(|e| format!("{command:?}: {e}"))?;
-    let time = watch(&mut child, start);
+    let time = watch(&mut child, start).map_err(|e| format!("{command:?}: {e}"));
     drop(child.kill());
     drop(child.wait());
     time
