@@ -9,7 +9,7 @@ use crate::table::Chained;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use trine_base::Width;
-use trine_ir::{Builder, Bytes, DecodeError, Decoded, Isa, Row, Trap};
+use trine_ir::{Builder, Bytes, DecodeError, Decoded, Isa, Room, Row, Trap};
 
 /// Most instructions in a block.
 pub const MAX_OPS: usize = 64;
@@ -71,7 +71,7 @@ pub struct Block<I: Isa, M: GuestMemory<I> = Paged<I>> {
 /// little of the table's memory.
 const CHAINS_OF_PAGE: u32 = 7;
 /// log2 of the chains of the table.
-const CHAIN_BITS: u32 = 16;
+const CHAIN_BITS: u32 = 17;
 /// Chains of the table.
 pub(crate) const CHAINS: usize = 1 << CHAIN_BITS;
 
@@ -145,9 +145,9 @@ impl<I: Isa, M: GuestMemory<I>> Block<I, M> {
         BlockPlace { mode: self.mode, offset: (self.start & (PAGE - 1)) as i64 }
     }
 
-    /// Its IR, of which code is made.
-    pub fn ir(&self) -> trine_ir::Block {
-        let builder = Builder::<I>::new(self.mode);
+    /// Its IR, of which code is made, in the memory of `room`.
+    pub fn ir(&self, room: &mut Room) -> trine_ir::Block {
+        let builder = Builder::<I>::with_room(self.mode, room);
         let mut ended = false;
         for op in &self.ops {
             builder.begin(op.offset as i64, op.bytes, op.operands);
@@ -159,7 +159,7 @@ impl<I: Isa, M: GuestMemory<I>> Block<I, M> {
         if !ended {
             builder.fall_through();
         }
-        builder.finish()
+        builder.finish_into(room)
     }
 
     /// Numbers of the pages that it has bytes of.
@@ -215,16 +215,18 @@ enum Found<I: Isa> {
 }
 
 /// Decodes the block at virtual address `pc`, whose physical address is `start`. `Err` is the exception of a
-/// fetch (of the second half of an instruction). Bytes that are in `copies` are read from there.
+/// fetch (of the second half of an instruction). Bytes that are in `copies` are read from there. `ops` is memory
+/// that is reused from block to block.
 pub fn decode<I: Isa, M: GuestMemory<I>>(
     core: &Core<I, M>,
     copies: &M::Copies,
     pc: u64,
     start: u64,
+    ops: &mut Vec<Op<I, M>>,
 ) -> Result<Block<I, M>, Trap> {
     const { assert!(I::MAX_BYTES as usize <= size_of::<Bytes>() && I::MAX_BYTES < PAGE) };
     let mut block = Block::new(start, core.mode.get());
-    let mut ops: Vec<Op<I, M>> = Vec::new();
+    ops.clear();
     let stops = core.memory.stops(pc & !(PAGE - 1));
     let mut offset = start & (PAGE - 1);
     while ops.len() < MAX_OPS && offset < PAGE {
@@ -247,7 +249,7 @@ pub fn decode<I: Isa, M: GuestMemory<I>>(
             break;
         }
     }
-    block.ops = ops.into();
+    block.ops = ops.drain(..).collect();
     Ok(block)
 }
 

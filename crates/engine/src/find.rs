@@ -63,8 +63,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
     pub(crate) fn interpret_unkept(&mut self) -> Step {
         let pc = self.core.frame.pc.get();
         let none = M::Copies::default();
-        let block =
-            M::fetch_address(&self.core, pc).and_then(|start| block::decode(&self.core, &none, pc, start));
+        let block = M::fetch_address(&self.core, pc)
+            .and_then(|start| block::decode(&self.core, &none, pc, start, &mut Vec::new()));
         match block {
             Ok(block) => self.interpret(&block, 1),
             Err(trap) => self.fault(trap),

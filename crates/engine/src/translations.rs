@@ -6,7 +6,7 @@
 //!
 //! Order of locks: this one, then what [`Pages`](crate::direct::Pages) locks, then [`Written`]'s.
 
-use crate::block::{self, Block, CHAINS, PAGE};
+use crate::block::{self, Block, CHAINS, Op, PAGE};
 use crate::code_copies::CodeCopies;
 use crate::core::Core;
 use crate::epochs::Epochs;
@@ -73,6 +73,8 @@ struct Inner<I: Isa, M: GuestMemory<I>> {
     pages: PageIndex<I, M>,
     copies: M::Copies,
     compiler: Compiler<I, M>,
+    /// Memory for decoding.
+    ops: Vec<Op<I, M>>,
     /// Blocks in the table that have no code.
     cold: usize,
     /// Blocks that were taken out, and the epoch in which that was.
@@ -130,6 +132,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
             pages: PageIndex::default(),
             copies: M::Copies::default(),
             compiler: Compiler::default(),
+            ops: Vec::new(),
             cold: 0,
             limbo: Vec::new(),
             emptying: None,
@@ -228,7 +231,8 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
             return Ok(Translated::Unsettled(start));
         }
         self.keep_copies(&mut inner, core, start);
-        let block = block::decode(core, &inner.copies, pc, start)?;
+        let Inner { copies, ops, .. } = &mut *inner;
+        let block = block::decode(core, copies, pc, start, ops)?;
         if let Some(page) = block.unsettled {
             return Ok(Translated::Unsettled(page));
         }

@@ -30,11 +30,33 @@ pub struct Builder<I: Isa> {
 #[derive(Debug)]
 pub struct Ended;
 
+/// Memory that is reused from block to block.
+#[derive(Default)]
+pub struct Room {
+    insts: Vec<Inst>,
+    known: Known,
+}
+
+impl Room {
+    /// Takes back the memory of a block that is no longer needed.
+    pub fn reuse(&mut self, block: Block) {
+        self.insts = block.insts;
+    }
+}
+
 impl<I: Isa> Builder<I> {
     /// An empty block for code in `mode`.
     pub fn new(mode: u32) -> Self {
+        Self::with_room(mode, &mut Room::default())
+    }
+
+    /// The same with the memory of `room`, which [`Builder::finish_into`] and [`Room::reuse`] return.
+    pub fn with_room(mode: u32, room: &mut Room) -> Self {
+        let Room { mut insts, mut known } = std::mem::take(room);
+        insts.clear();
+        known.clear();
         Builder {
-            insts: RefCell::new(Vec::with_capacity(256)),
+            insts: RefCell::new(insts),
             labels: Cell::new(0),
             guest: Cell::new(0),
             offset: Cell::new(0),
@@ -42,7 +64,7 @@ impl<I: Isa> Builder<I> {
             operands: Cell::default(),
             mode,
             space: I::code_space(mode),
-            known: RefCell::default(),
+            known: RefCell::new(known),
         }
     }
 
@@ -63,6 +85,12 @@ impl<I: Isa> Builder<I> {
 
     /// The finished block.
     pub fn finish(self) -> Block {
+        self.finish_into(&mut Room::default())
+    }
+
+    /// The finished block; `room` gets what else can be reused.
+    pub fn finish_into(self, room: &mut Room) -> Block {
+        room.known = self.known.into_inner();
         Block { insts: self.insts.into_inner(), guest: self.guest.get(), labels: self.labels.get() }
     }
 
@@ -84,12 +112,7 @@ impl<I: Isa> Builder<I> {
 
     /// Emits a pure instruction, unless its value exists already.
     fn pure(&self, inst: Inst) -> Val {
-        let made_before = self.known.borrow().number(&inst, |v| self.inst(v));
-        made_before.unwrap_or_else(|| {
-            let value = self.emit(inst);
-            self.known.borrow_mut().made(&inst, value);
-            value
-        })
+        self.known.borrow_mut().number(&inst, || self.emit(inst))
     }
 
     /// The current value of a slot if it is known; else reads the slot.
@@ -449,7 +472,7 @@ impl<I: Isa> Sem for &Builder<I> {
         let to = Label(self.labels.get());
         self.labels.set(to.0 + 1);
         let at = self.emit(Inst::IfNot { c, to, exits: false });
-        let before = self.known.borrow().enter();
+        let before = self.known.borrow_mut().enter();
         let exits = f().is_err();
         self.known.borrow_mut().leave(before, exits);
         self.insts.borrow_mut()[at.0 as usize] = Inst::IfNot { c, to, exits };

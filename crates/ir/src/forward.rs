@@ -10,29 +10,40 @@ const NUMBERS: usize = 256;
 /// No value.
 const NONE: u32 = u32::MAX;
 
-/// What is known at one place of a block.
+/// What is known at one place of a block. [`Known::clear`] comes first.
+#[derive(Default)]
 pub struct Known {
     /// Current values of slots, read as a class.
     slots: Vec<(u16, Class, Val)>,
-    /// Values by a hash of the instruction that computed them.
-    numbers: Box<[u32; NUMBERS]>,
+    /// Keys of pure instructions and the values that they made, by a hash of the key.
+    numbers: Vec<(u128, u32)>,
     /// Places in `numbers` in the order in which they were written.
     written: Vec<u8>,
+    /// The values of slots at the beginnings of the arms that have not ended, of the outermost one first.
+    before: Vec<(u16, Class, Val)>,
 }
 
-/// What was known at the beginning of an arm.
+/// What was known at the beginning of an arm, as lengths of the lists.
 pub struct Before {
-    slots: Vec<(u16, Class, Val)>,
+    before: usize,
     written: usize,
 }
 
-impl Default for Known {
-    fn default() -> Self {
-        Known { slots: Vec::new(), numbers: Box::new([NONE; NUMBERS]), written: Vec::new() }
-    }
-}
-
 impl Known {
+    /// Forgets everything, for another block.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.before.clear();
+        self.forget_numbers(0);
+        self.numbers.resize(NUMBERS, (0, NONE));
+    }
+
+    fn forget_numbers(&mut self, first: usize) {
+        for place in self.written.drain(first..) {
+            self.numbers[place as usize].1 = NONE;
+        }
+    }
+
     /// The current value of a slot.
     pub fn slot(&self, slot: u16, class: Class) -> Option<Val> {
         self.slots.iter().find(|(s, c, _)| *s == slot && *c == class).map(|known| known.2)
@@ -54,36 +65,38 @@ impl Known {
         self.slots.retain(|known| !slots.has(known.0));
     }
 
-    /// The value of an equal pure instruction emitted before. `inst_of` gives the instruction of a value, to
-    /// check that it is equal.
-    pub fn number(&self, inst: &Inst, inst_of: impl Fn(Val) -> Inst) -> Option<Val> {
-        let key = key(inst)?;
-        let found = self.numbers[place(key)];
-        (found != NONE && self::key(&inst_of(Val(found))) == Some(key)).then_some(Val(found))
-    }
-
-    /// Records that `inst` made this value.
-    pub fn made(&mut self, inst: &Inst, value: Val) {
-        if let Some(key) = key(inst) {
-            self.numbers[place(key)] = value.0;
-            self.written.push(place(key) as u8);
+    /// The value of an equal pure instruction emitted before, or that of `emit`, which emits this one.
+    pub fn number(&mut self, inst: &Inst, emit: impl FnOnce() -> Val) -> Val {
+        let Some(key) = key(inst) else { return emit() };
+        let place = place(key);
+        let number = &mut self.numbers[place];
+        if number.0 == key && number.1 != NONE {
+            return Val(number.1);
         }
+        let value = emit();
+        *number = (key, value.0);
+        self.written.push(place as u8);
+        value
     }
 
     /// An arm begins.
-    pub fn enter(&self) -> Before {
-        Before { slots: self.slots.clone(), written: self.written.len() }
+    pub fn enter(&mut self) -> Before {
+        let before = Before { before: self.before.len(), written: self.written.len() };
+        self.before.extend_from_slice(&self.slots);
+        before
     }
 
     /// The arm ends. Values made in it are not used after it; the values of slots that it did not write stay
     /// known.
     pub fn leave(&mut self, before: Before, exits: bool) {
-        for place in self.written.drain(before.written..) {
-            self.numbers[place as usize] = NONE;
-        }
-        let after = std::mem::replace(&mut self.slots, before.slots);
-        if !exits {
-            self.slots.retain(|known| after.contains(known));
+        self.forget_numbers(before.written);
+        let slots = self.before.drain(before.before..);
+        if exits {
+            self.slots.clear();
+            self.slots.extend(slots);
+        } else {
+            let same: Vec<_> = slots.filter(|known| self.slots.contains(known)).collect();
+            self.slots = same;
         }
     }
 }

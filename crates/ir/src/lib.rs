@@ -28,7 +28,7 @@ pub mod vector;
 pub mod vector_fp;
 pub mod verify;
 
-pub use builder::Builder;
+pub use builder::{Builder, Room};
 pub use fp::{FpRules, NoFp};
 pub use inst::{Block, Inst, Val};
 pub use isa::{

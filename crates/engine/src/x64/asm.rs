@@ -224,11 +224,11 @@ impl Asm {
             self.parts[0].push(INT3);
         }
         self.split = self.parts[0].len();
-        let fixes = std::mem::take(&mut self.fixes);
-        for (hole, to) in fixes {
+        for &(hole, to) in &self.fixes {
             let rel = self.offset(to) as i64 - (self.offset(hole) as i64 + 4);
             self.parts[hole.part as usize][hole.at..hole.at + 4].copy_from_slice(&(rel as i32).to_le_bytes());
         }
+        self.fixes.clear();
         let (hot, cold) = self.parts.split_at_mut(1);
         hot[0].extend_from_slice(&cold[0]);
         &hot[0]

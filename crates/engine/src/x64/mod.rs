@@ -16,13 +16,13 @@ use crate::core::{Core, Frame};
 use crate::host::{BackEnd, Compile, Compiled, GeneratedCode, Left};
 use crate::links::Links;
 use crate::memory::GuestMemory;
-use asm::{Asm, Hole, Place};
+use asm::{Asm, Hole};
 use baseline::emit::{Emit, Emitted, Scratch};
 use baseline::pinned;
 use side::{Side, code};
 use tables::Tables;
 use thunks::{Enter, Layout, THUNKS, Thunk, Thunks};
-use trine_ir::{Hart, Isa, Leave, Trap};
+use trine_ir::{Hart, Isa, Leave, Room, Trap};
 
 /// The back end for x86-64.
 pub struct X64;
@@ -59,6 +59,7 @@ pub struct Compiler<I: Isa, M: GuestMemory<I>> {
     side: Side,
     links: Links<I, M>,
     arena: Arena,
+    room: Room,
 }
 
 /// The feature that the host's CPU lacks, if any.
@@ -155,6 +156,7 @@ impl<I: Isa, M: GuestMemory<I>> Default for Compiler<I, M> {
             side: Side::default(),
             links: Links::default(),
             arena: Arena::default(),
+            room: Room::default(),
         }
     }
 }
@@ -164,9 +166,11 @@ impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
     pub fn compile_ir(&mut self, code: &Code, block: &Block<I, M>, mut ir: trine_ir::Block) -> Compiled {
         debug_assert_eq!(trine_ir::verify::verify(&ir), Ok(()));
         pinned::append_entry_values::<I>(&mut ir.insts);
-        self.add(code, block, |asm, side, scratch, first_site| {
+        let compiled = self.add(code, block, |asm, side, scratch, first_site| {
             Emit::<I>::new(asm, side, scratch, code.layout, block.place(), &ir, first_site).run()
-        })
+        });
+        self.room.reuse(ir);
+        compiled
     }
 
     /// Makes the code that `emit` emits that of a block; `emit` also gets the number of the code's first direct jump.
@@ -174,21 +178,23 @@ impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
         &mut self,
         code: &Code,
         block: &Block<I, M>,
-        emit: impl FnOnce(&mut Asm, &mut Side, &mut Scratch, u32) -> Option<Emitted>,
+        emit: impl FnOnce(&mut Asm, &mut Side, &mut Scratch, u32) -> bool,
     ) -> Compiled {
         let part = self.arena.part();
         self.asm.clear();
         self.side.begin(code.tables.next_row(part));
         let first_site = self.links.next(part);
-        let emitted = emit(&mut self.asm, &mut self.side, &mut self.scratch, first_site);
-        let Some(Emitted { holes, accesses }) = emitted else { return Compiled::TooComplex };
+        if !emit(&mut self.asm, &mut self.side, &mut self.scratch, first_site) {
+            return Compiled::TooComplex;
+        }
         let size = self.asm.finish().len();
         let Some(at) = self.arena.place(size, &code.memory) else { return Compiled::Full };
-        let accesses = self.addresses(at, accesses);
+        let Emitted { holes, accesses } = &self.scratch.emitted;
+        let addresses = accesses.iter().map(|&(place, row)| (at + self.asm.place_offset(place), row));
         // SAFETY: only a thread with `&mut self` adds to the tables and to code memory, and nobody runs code
         // after the place.
         let done = unsafe {
-            code.tables.publish(part, &mut self.side, &accesses) && code.memory.put(at, self.asm.code())
+            code.tables.publish(part, &mut self.side, addresses) && code.memory.put(at, self.asm.code())
         };
         if !done {
             return Compiled::Full;
@@ -202,18 +208,14 @@ impl<I: Isa, M: GuestMemory<I>> Compiler<I, M> {
         block.set_code(at);
         Compiled::Done(size)
     }
-
-    /// Accesses by their addresses, in code at `at`.
-    fn addresses(&self, at: usize, accesses: Vec<(Place, u32)>) -> Vec<(usize, u32)> {
-        accesses.into_iter().map(|(place, row)| (at + self.asm.place_offset(place), row)).collect()
-    }
 }
 
 impl<I: Isa, M: GuestMemory<I>> Compile<I, M> for Compiler<I, M> {
     type Code = Code;
 
     fn compile(&mut self, code: &Code, block: &Block<I, M>) -> Compiled {
-        self.compile_ir(code, block, block.ir())
+        let ir = block.ir(&mut self.room);
+        self.compile_ir(code, block, ir)
     }
 
     fn advance(&mut self, code: &Code) -> bool {

@@ -104,7 +104,12 @@ impl Tables {
     ///
     /// # Safety
     /// One thread at a time.
-    pub unsafe fn publish(&self, part: usize, side: &mut Side, accesses: &[(usize, u32)]) -> bool {
+    pub unsafe fn publish(
+        &self,
+        part: usize,
+        side: &mut Side,
+        accesses: impl ExactSizeIterator<Item = (usize, u32)>,
+    ) -> bool {
         let Some(tables) = self.parts[part].get() else { return false };
         let room = tables.rows.has_room(side.rows.len())
             && tables.locs.has_room(side.locs.len())
@@ -115,7 +120,7 @@ impl Tables {
             return false;
         }
         let start = self.start + part * self.part;
-        let mut accesses: Vec<_> = accesses.iter().map(|&(at, row)| ((at - start) as u32, row)).collect();
+        let mut accesses: Vec<_> = accesses.map(|(at, row)| ((at - start) as u32, row)).collect();
         accesses.sort_unstable();
         let first = tables.locs.all().len() as u32;
         side.rows.iter_mut().for_each(|row| row.first += first);

@@ -309,7 +309,7 @@ fn compile_in<M: InModel>(
     let machine = Machine::<M>::new(given);
     let core = &machine.core;
     let entry = BASE + first(ir).0 as u64;
-    let block = block::decode(core, &M::Copies::default(), entry, entry)
+    let block = block::decode(core, &M::Copies::default(), entry, entry, &mut Vec::new())
         .map_err(|t| format!("not decoded: {t:?}"))?;
     let code_memory = Code::new::<Rv64, M>(PART)?;
     code_memory.adopt(core);

@@ -9,6 +9,7 @@ use crate::x64::lower::allocator::Allocator;
 use crate::x64::lower::facts::Facts;
 use crate::x64::side::Side;
 use crate::x64::thunks::Layout;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use trine_ir::Isa;
 use trine_ir::inst::{Class, Inst, Val};
@@ -18,9 +19,14 @@ use trine_ir::inst::{Class, Inst, Val};
 pub struct Scratch {
     facts: Facts,
     state: State,
+    saved: Vec<State>,
+    slots: Cell<Vec<(u16, usize)>>,
+    /// About the code that was emitted last.
+    pub emitted: Emitted,
 }
 
 /// Data about the code of a block.
+#[derive(Default)]
 pub struct Emitted {
     /// Displacements of the direct jumps, in the order of their numbers.
     pub holes: Vec<Hole>,
@@ -32,6 +38,10 @@ pub struct Emitted {
 pub struct Baseline<'a> {
     /// Where values are.
     pub state: &'a mut State,
+    /// States for the paths that exit, one for each that has begun.
+    pub saved: &'a mut Vec<State>,
+    /// Memory for a list of slots with the registers that have their values.
+    pub slots: &'a Cell<Vec<(u16, usize)>>,
     /// General registers that the current instruction uses.
     pub in_use: u32,
     /// Vector registers that the current instruction uses.
@@ -45,7 +55,7 @@ pub struct Baseline<'a> {
     /// More values than spill words.
     pub too_complex: bool,
     /// Displacements of direct jumps, in the order of their numbers.
-    pub holes: Vec<Hole>,
+    pub holes: &'a mut Vec<Hole>,
     /// Number of the block's first direct jump.
     pub first_site: u32,
     /// The loop's header, if the block is a loop.
@@ -68,15 +78,19 @@ impl<'a, I: Isa> Emit<'a, I> {
     ) -> Self {
         scratch.facts.find(&ir.insts, ir.insts.len() - I::PINNED.len());
         scratch.state.reset(scratch.facts.all());
+        scratch.emitted.holes.clear();
+        scratch.emitted.accesses.clear();
         let alloc = Baseline {
             state: &mut scratch.state,
+            saved: &mut scratch.saved,
+            slots: &scratch.slots,
             in_use: 0,
             in_use_fp: 0,
             called: false,
             start: place.offset,
             in_arm: false,
             too_complex: false,
-            holes: Vec::new(),
+            holes: &mut scratch.emitted.holes,
             first_site,
             round: Loop::default(),
         };
@@ -92,14 +106,14 @@ impl<'a, I: Isa> Emit<'a, I> {
             offset: 0,
             bytes: 0,
             mode: place.mode,
-            accesses: Vec::new(),
+            accesses: &mut scratch.emitted.accesses,
             alloc,
             isa: PhantomData,
         }
     }
 
-    /// Emits everything; `None` if the block needs more spill words than there are.
-    pub fn run(mut self) -> Option<Emitted> {
+    /// Emits everything; false if the block needs more spill words than there are.
+    pub fn run(mut self) -> bool {
         self.begin_pinned();
         self.begin_loop();
         self.entry();
@@ -107,7 +121,7 @@ impl<'a, I: Isa> Emit<'a, I> {
             self.one();
             self.at += 1;
         }
-        (!self.alloc.too_complex).then_some(Emitted { holes: self.alloc.holes, accesses: self.accesses })
+        !self.alloc.too_complex
     }
 
     /// One IR instruction.
@@ -135,7 +149,8 @@ impl<'a, I: Isa> Emit<'a, I> {
     fn arm(&mut self, c: Val, to: trine_ir::inst::Label, exits: bool) {
         if exits {
             let cc = self.condition(c);
-            let saved = self.alloc.state.clone();
+            let mut saved = self.alloc.saved.pop().unwrap_or_default();
+            saved.copy(self.alloc.state);
             if self.goes_round(to) {
                 // The path that is taken most often: it stays here, and one jump leads to the header.
                 let over = self.a.jcc(cc.opposite());
@@ -145,7 +160,8 @@ impl<'a, I: Isa> Emit<'a, I> {
                 let taken = self.a.jcc(cc);
                 self.cold_with(&[taken], |e| e.leaving_arm(to));
             }
-            *self.alloc.state = saved;
+            std::mem::swap(self.alloc.state, &mut saved);
+            self.alloc.saved.push(saved);
         } else {
             // Both paths meet with everything in memory.
             self.leave_registers_but(c);

@@ -31,7 +31,9 @@ impl<I: Isa> Emit<'_, I> {
         };
         // Slots that have the value of a register, until they are written.
         let held = |c: &Cached| Some((c.slot, register(c.val)?));
-        let mut slots: Vec<(u16, usize)> = self.alloc.state.cache.iter().filter_map(held).collect();
+        let mut slots = self.alloc.slots.take();
+        slots.clear();
+        slots.extend(self.alloc.state.cache.iter().filter_map(held));
         let (mut next, mut arm) = ([WINDOW; 16], None);
         let mut missing = owners.iter().filter(|&&v| v != NONE).count();
         let rest = self.insts[self.at as usize + 1..].iter().take(WINDOW as usize - 1);
@@ -66,6 +68,7 @@ impl<I: Isa> Emit<'_, I> {
                 break;
             }
         }
+        self.alloc.slots.set(slots);
         next
     }
 

@@ -46,8 +46,8 @@ pub struct Cached {
     pub dirty: bool,
 }
 
-/// The places of all values; copied where paths fork.
-#[derive(Clone, Default)]
+/// The places of all values; copied where paths fork ([`State::copy`]).
+#[derive(Default)]
 pub struct State {
     /// By value.
     pub values: Vec<Value>,
@@ -66,6 +66,16 @@ pub struct State {
 }
 
 impl State {
+    /// Becomes equal to another one, in the memory that it has.
+    pub fn copy(&mut self, from: &State) {
+        self.values.clone_from(&from.values);
+        (self.gpr, self.xmm) = (from.gpr, from.xmm);
+        self.cache.clone_from(&from.cache);
+        self.spills.clone_from(&from.spills);
+        self.vector_spills.clone_from(&from.vector_spills);
+        self.fp_ready = from.fp_ready;
+    }
+
     /// Resets for a block with these facts about its values.
     pub fn reset(&mut self, facts: &[Fact]) {
         self.values.clear();

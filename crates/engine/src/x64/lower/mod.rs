@@ -42,7 +42,7 @@ pub struct Lower<'a, I: Isa, A> {
     /// Mode of the block.
     pub mode: u32,
     /// Accesses that the host may refuse, and their rows.
-    pub accesses: Vec<(Place, u32)>,
+    pub accesses: &'a mut Vec<(Place, u32)>,
     /// The allocator's state.
     pub alloc: A,
     pub isa: PhantomData<I>,

@@ -16,7 +16,7 @@ mod walk;
 use super::Lower;
 use super::facts::Facts;
 use crate::memory::GuestMemory;
-use crate::x64::asm::Asm;
+use crate::x64::asm::{self, Asm};
 use crate::x64::baseline::emit::Emitted;
 use crate::x64::side::Side;
 use crate::x64::thunks::Layout;
@@ -49,7 +49,13 @@ impl<'a> Job<'a> {
         Job { ir, facts, mode, layout }
     }
 
-    fn lower<'b, A>(&'b self, a: &'b mut Asm, side: &'b mut Side, alloc: A) -> Lower<'b, Rv64, A> {
+    fn lower<'b, A>(
+        &'b self,
+        a: &'b mut Asm,
+        side: &'b mut Side,
+        accesses: &'b mut Vec<(asm::Place, u32)>,
+        alloc: A,
+    ) -> Lower<'b, Rv64, A> {
         Lower {
             a,
             side,
@@ -62,7 +68,7 @@ impl<'a> Job<'a> {
             offset: 0,
             bytes: 0,
             mode: self.mode,
-            accesses: Vec::new(),
+            accesses,
             alloc,
             isa: PhantomData,
         }
@@ -72,16 +78,17 @@ impl<'a> Job<'a> {
     fn record(&self, dummy: Dummy) -> Record {
         let (mut asm, mut side) = (Asm::new(), Side::default());
         let recorder = Recorder::new(self.ir.insts.len(), dummy);
-        let mut lower = self.lower(&mut asm, &mut side, recorder);
+        let mut accesses = Vec::new();
+        let mut lower = self.lower(&mut asm, &mut side, &mut accesses, recorder);
         lower.walk();
         lower.alloc.record
     }
 
     /// Emits the block with these places.
     fn emit(&self, a: &mut Asm, side: &mut Side, record: Record, places: Vec<Place>) -> Emitted {
-        let mut lower = self.lower(a, side, Answers::new(record, places));
-        lower.walk();
-        Emitted { holes: Vec::new(), accesses: lower.accesses }
+        let mut accesses = Vec::new();
+        self.lower(a, side, &mut accesses, Answers::new(record, places)).walk();
+        Emitted { holes: Vec::new(), accesses }
     }
 }
 
@@ -130,10 +137,11 @@ impl Make for Second<'_> {
         let record = job.record(Dummy { first: 0, shares: false });
         let places = assign(&self.ir.insts, &record);
         *self.enough = places.is_some();
-        compiler.add(code, at, |a, side, _, _| {
-            let places = places?;
+        compiler.add(code, at, |a, side, scratch, _| {
+            let Some(places) = places else { return false };
             self.seen.add(&places);
-            Some(job.emit(a, side, record, places))
+            scratch.emitted = job.emit(a, side, record, places);
+            true
         })
     }
 }
