@@ -12,7 +12,7 @@ use trine_isa_riscv::state::{MSTATUS, X};
 /// The name of the file, and the block, which ends where control leaves it.
 const BLOCKS: &[(&str, &str)] = &[
     ("add", "add a0, a1, a2\njal zero, 64"),
-    ("load-store", "lw a0, 4(sp)\nsd a0, 8(sp)\njal zero, 64"),
+    ("load-store", "lw a0, 4(sp)\nsd a0, 8(a1)\njal zero, 64"),
     ("loop", "addi a0, a0, -1\nadd a1, a1, a0\nbne a0, zero, -8\njal zero, 64"),
     ("call", "jal ra, 64"),
     ("return", "jalr zero, 0(ra)"),
@@ -34,7 +34,7 @@ fn listing(program: &str) -> String {
     h.vcpu.set(X + 12, BASE + 0x1000);
     h.vcpu.run(program.lines().count() as u64);
     let mut text = String::new();
-    let listed = h.vcpu.listing(BASE, |block, code| (block.ir(), code));
+    let listed = h.vcpu.listing(BASE, |block, code| (block.ir(&mut Default::default()), code));
     let Some((ir, code)) = listed else { return "no block".into() };
     program.lines().for_each(|l| writeln!(text, "{l}").unwrap());
     write!(text, "\n{ir}\n").unwrap();

@@ -326,6 +326,10 @@ pub trait Isa: Sized + Send + 'static {
     /// Slots that compiled code keeps in host registers from block to block: the most used general registers,
     /// the most used first. At most 7; slots that are read and written as integers.
     const PINNED: &'static [u16] = &[];
+
+    /// The slots by which code usually reaches its stack frame: stack pointer and frame pointer. A frame may lie in two
+    /// pages, and be accessed in both in turn.
+    const FRAME_BASES: &'static [u16] = &[];
     /// Whether an instruction sees all stores of those before it, without a barrier in between: a store to a
     /// page with translated code then first leaves with [`Leave::Alone`]. Programs' memory is not watched.
     const CODE_COHERENT: bool = false;

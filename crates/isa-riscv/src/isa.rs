@@ -73,6 +73,8 @@ impl Xlen for Rv32 {
 
 /// sp and a0 to a5.
 const PINNED: &[u16] = &[2, 10, 11, 12, 13, 14, 15];
+/// `sp` and `s0`, which is also `fp`.
+const FRAME_BASES: &[u16] = &[2, 8];
 
 /// Power-on state (priv 3.4).
 fn power_on(config: &Config, misa: u64) -> Slots {
@@ -110,6 +112,7 @@ macro_rules! isa {
             type Fp = Fcsr;
             const REGISTERS: &'static [RegisterInfo] = state::REGISTERS;
             const PINNED: &'static [u16] = PINNED;
+            const FRAME_BASES: &'static [u16] = FRAME_BASES;
             const MAX_BYTES: u64 = 4;
 
             fn slots(config: &Config) -> Slots {

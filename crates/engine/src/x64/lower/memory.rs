@@ -36,23 +36,26 @@ where
         self.accesses.push((self.a.here(), row));
     }
 
-    /// The pair that an access checks first: that of its base's slot, or one by its place in the code.
-    pub fn pair_of(&self, a: Val, hints: Hints, write: bool) -> usize {
+    /// The pair that an access checks first: that of its base's slot, or one by its place in the code. None for
+    /// the stack frame: where it lies in two pages, the accesses would miss in turn, and as its base changes seldom,
+    /// nothing waits for the table's addend.
+    pub fn pair_of(&self, a: Val, hints: Hints, write: bool) -> Option<usize> {
         let base = match self.insts[a.0 as usize] {
             Inst::Bin(Bin::Add, 64, base, _) if self.facts.of(a.0).deferred => base,
             _ => a,
         };
         let by = match self.insts[self.resolve(base) as usize] {
+            Inst::Get(slot) if I::FRAME_BASES.contains(&slot) => return None,
             Inst::Get(slot) if (slot as usize) < PAIRS / 2 => slot as usize,
             _ => PAIRS / 2 + (self.offset as usize >> 1) % (PAIRS / 2),
         };
-        Tlb::<I>::pair(I::access_regime(self.mode, hints), by, write)
+        Some(Tlb::<I>::pair(I::access_regime(self.mode, hints), by, write))
     }
 
     /// The host operand of an access, for the next instruction, and the jump that is taken if the TLB misses.
     pub fn reach(
         &mut self,
-        n: usize,
+        pair: Option<usize>,
         at: Address,
         hints: Hints,
         bytes: u64,
@@ -62,7 +65,11 @@ where
             self.may_be_refused();
             return (mem(at.base, at.disp), None);
         };
-        let miss = self.probe_pair(tlb, n, at, hints, bytes, write);
+        self.clobber(RCX);
+        let miss = match pair {
+            Some(n) => self.probe_pair(tlb, n, at, hints, bytes, write),
+            None => self.probe(tlb, at, hints, bytes, write),
+        };
         (mem2(at.base, RCX, at.disp), Some(miss))
     }
 
@@ -77,7 +84,6 @@ where
     /// hole is the jump taken on a miss. Unlike the table's, the pair's addend is loaded from a place that
     /// does not depend on the address: nothing waits for it.
     fn probe_pair(&mut self, tlb: i32, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
-        self.clobber(RCX);
         let pair = tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
         let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
         let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
@@ -166,11 +172,11 @@ where
 
     /// A load.
     pub fn load(&mut self, how: MemOp, a: Val) {
-        let n = self.pair_of(a, how.hints, false);
+        let pair = self.pair_of(a, how.hints, false);
         let at = self.address(a);
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Read);
         let d = self.def_apart();
-        let (m, miss) = self.reach(n, at, how.hints, how.width.bytes(), false);
+        let (m, miss) = self.reach(pair, at, how.hints, how.width.bytes(), false);
         self.load_to(how, d, m);
         let signed = self.facts.of(self.at).signed;
         self.on_miss(miss, |e| {
@@ -203,11 +209,11 @@ where
 
     /// A store.
     pub fn store(&mut self, how: MemOp, a: Val, v: Val) {
-        let n = self.pair_of(a, how.hints, true);
+        let pair = self.pair_of(a, how.hints, true);
         let at = self.address(a);
         let s = self.gpr(v);
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
-        let (m, miss) = self.reach(n, at, how.hints, how.width.bytes(), true);
+        let (m, miss) = self.reach(pair, at, how.hints, how.width.bytes(), true);
         self.store_from(how, m, s);
         self.out_of_line(miss, at, &[s], Kind::Store(how), None);
     }

@@ -160,11 +160,11 @@ where
 
     /// A load of 16 bytes.
     pub fn load_vector(&mut self, hints: Hints, a: Val) {
-        let n = self.pair_of(a, hints, false);
+        let pair = self.pair_of(a, hints, false);
         let at = self.address(a);
         self.check_aligned(at, hints, 16, Access::Read);
         let d = self.take_xmm();
-        let (m, miss) = self.reach(n, at, hints, 16, false);
+        let (m, miss) = self.reach(pair, at, hints, 16, false);
         self.a.movups_load(d, m);
         self.on_miss(miss, |e| {
             e.call_access(at, &[], Kind::LoadVector(hints));
@@ -175,11 +175,11 @@ where
 
     /// A store of 16 bytes: one access.
     pub fn store_vector(&mut self, hints: Hints, a: Val, v: Val) {
-        let n = self.pair_of(a, hints, true);
+        let pair = self.pair_of(a, hints, true);
         let at = self.address(a);
         let s = self.xmm(v);
         self.check_aligned(at, hints, 16, Access::Write);
-        let (m, miss) = self.reach(n, at, hints, 16, true);
+        let (m, miss) = self.reach(pair, at, hints, 16, true);
         self.a.movups_store(m, s);
         self.on_miss(miss, |e| {
             e.a.movups_store(e.l.arg(1), s);
