@@ -14,6 +14,8 @@ pub struct Fact {
     pub uses: u32,
     /// Number of uses as the address of an access.
     addresses: u32,
+    /// Number of uses as the condition of an arm or a selection.
+    conditions: u32,
     /// Its code is emitted at its use.
     pub deferred: bool,
     /// It is a write of a slot that is written again before any read.
@@ -22,6 +24,24 @@ pub struct Fact {
     pub signed: bool,
     /// It is a comparison, or a write of the flags after one, that leaves the flags unchanged.
     pub quiet: bool,
+}
+
+/// Slots with small numbers, a bit for each; the others are never in it.
+#[derive(Clone, Copy, Default)]
+struct Slots([u64; 4]);
+
+impl Slots {
+    fn has(&self, slot: u16) -> bool {
+        self.0.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 != 0)
+    }
+
+    fn add(&mut self, slot: u16) {
+        self.0.get_mut(slot as usize / 64).into_iter().for_each(|word| *word |= 1 << (slot % 64));
+    }
+
+    fn remove(&mut self, slot: u16) {
+        self.0.get_mut(slot as usize / 64).into_iter().for_each(|word| *word &= !(1 << (slot % 64)));
+    }
 }
 
 /// The facts of a block; the memory is reused from block to block.
@@ -72,17 +92,15 @@ impl Facts {
     /// Counts each value's uses and finds its last one, in one walk from the end: dead instructions use
     /// nothing.
     fn count_live_uses(&mut self, insts: &[Inst]) {
-        let mut overwritten = Vec::new();
+        let mut overwritten = Slots::default();
         for (i, inst) in insts.iter().enumerate().rev() {
             match *inst {
-                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _)
-                    if overwritten.contains(&slot) =>
-                {
+                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) if overwritten.has(slot) => {
                     self.values[i].overwritten = true;
                 }
-                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) => overwritten.push(slot),
-                Inst::Get(slot) | Inst::GetF(slot) | Inst::GetV(slot) => overwritten.retain(|s| *s != slot),
-                _ if sees_slots(inst) => overwritten.clear(),
+                Inst::Set(slot, _) | Inst::SetF(slot, _) | Inst::SetV(slot, _) => overwritten.add(slot),
+                Inst::Get(slot) | Inst::GetF(slot) | Inst::GetV(slot) => overwritten.remove(slot),
+                _ if sees_slots(inst) => overwritten = Slots::default(),
                 _ => {}
             }
             if self.is_dead(i, inst) {
@@ -101,6 +119,9 @@ impl Facts {
             | Inst::StoreV(_, a, _) = *inst
             {
                 self.values[a.0 as usize].addresses += 1;
+            }
+            if let Inst::IfNot { c, .. } | Inst::Select(_, c, ..) | Inst::SelectF(c, ..) = *inst {
+                self.values[c.0 as usize].conditions += 1;
             }
         }
     }
@@ -169,14 +190,19 @@ impl Facts {
         }
     }
 
-    /// A comparison used once becomes part of its user.
+    /// A comparison used once becomes part of its user, and one with a constant part of each user: to test its
+    /// result would take as long there.
     fn defer_compare(&mut self, insts: &[Inst], c: Val, user: u32) {
-        if self.values[c.0 as usize].uses != 1 {
-            return;
-        }
-        if let Inst::Cmp(_, bits @ (8 | 16 | 32 | 64), x, y) = insts[c.0 as usize] {
+        let Fact { uses, conditions, .. } = self.values[c.0 as usize];
+        if let Inst::Cmp(_, bits @ (8 | 16 | 32 | 64), x, y) = insts[c.0 as usize]
+            && uses == conditions
+            && (uses == 1 || matches!(insts[y.0 as usize], Inst::Const(_)))
+        {
             self.defer(c, user, &[x, y]);
-            if bits == 64 && matches!(insts[y.0 as usize], Inst::Const(k) if k as i64 == k as i32 as i64) {
+            if uses == 1
+                && bits == 64
+                && matches!(insts[y.0 as usize], Inst::Const(k) if k as i64 == k as i32 as i64)
+            {
                 self.defer_upper_half(insts, x, user);
             }
         }
