@@ -26,14 +26,20 @@ impl BlockBackend for Disk {
     fn read_only(&self) -> bool {
         false
     }
-    fn read_at(&mut self, _: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+    fn read_at(&self, _: u64, buf: &mut [u8]) -> Result<(), BlockError> {
         buf.fill(7);
         Ok(())
     }
-    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<(), BlockError> {
+    fn write_at(&self, _: u64, _: &[u8]) -> Result<(), BlockError> {
         Ok(())
     }
-    fn flush(&mut self) -> Result<(), BlockError> {
+    fn format(&self) -> &'static str {
+        "test"
+    }
+    fn discard(&self, _: u64, _: u64) -> Result<(), BlockError> {
+        Ok(())
+    }
+    fn flush(&self) -> Result<(), BlockError> {
         Ok(())
     }
 }
@@ -46,7 +52,7 @@ fn device(kind: u8, ram: &Arc<Ram>) -> Box<dyn Device> {
         1 => Box::new(Plic::new(40, &[Target { vcpu: 0, line: 11 }, Target { vcpu: 0, line: 9 }])),
         2 => Box::new(GoldfishRtc::new(11, Arc::new(CountClock::new(1, 0)))),
         3 => Box::new(Ns16550a::new(10, Box::new(|_| {}), input)),
-        4 => mmio(Box::new(Block::new(Box::new(Disk), "disk"))),
+        4 => mmio(Box::new(Block::new(Arc::new(Disk), "disk"))),
         5 => mmio(Box::new(Console::new(Box::new(|_| {}), input))),
         _ => mmio(Box::new(Rng::new(Box::new(SeededRandom::new(4))))),
     }

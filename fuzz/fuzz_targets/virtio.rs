@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use trine_base::{Actions, BlockBackend, BlockError, Device, SeededRandom, Width};
 use trine_devices::serial::ConsoleInput;
 use trine_devices::virtio::block::Block;
@@ -14,24 +14,30 @@ use trine_memory::Ram;
 const BASE: u64 = 0x8000_0000;
 
 /// A disk that panics where the device lets a request reach past its end.
-struct Disk(Vec<u8>);
+struct Disk(Mutex<Vec<u8>>);
 
 impl BlockBackend for Disk {
     fn size(&self) -> u64 {
-        self.0.len() as u64
+        self.0.lock().unwrap().len() as u64
     }
     fn read_only(&self) -> bool {
         false
     }
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
-        buf.copy_from_slice(&self.0[offset as usize..][..buf.len()]);
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+        buf.copy_from_slice(&self.0.lock().unwrap()[offset as usize..][..buf.len()]);
         Ok(())
     }
-    fn write_at(&mut self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
-        self.0[offset as usize..][..buf.len()].copy_from_slice(buf);
+    fn write_at(&self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
+        self.0.lock().unwrap()[offset as usize..][..buf.len()].copy_from_slice(buf);
         Ok(())
     }
-    fn flush(&mut self) -> Result<(), BlockError> {
+    fn format(&self) -> &'static str {
+        "test"
+    }
+    fn discard(&self, _: u64, _: u64) -> Result<(), BlockError> {
+        Ok(())
+    }
+    fn flush(&self) -> Result<(), BlockError> {
         Ok(())
     }
 }
@@ -42,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
     let input = Arc::new(ConsoleInput::new());
     input.push(b"typed");
     let device: Box<dyn Virtio> = match kind % 3 {
-        0 => Box::new(Block::new(Box::new(Disk(vec![0; 8192])), "disk")),
+        0 => Box::new(Block::new(Arc::new(Disk(vec![0; 8192].into())), "disk")),
         1 => Box::new(Console::new(Box::new(|_| {}), input)),
         _ => Box::new(Rng::new(Box::new(SeededRandom::new(4)))),
     };

@@ -29,7 +29,7 @@ pub mod width;
 pub mod words;
 pub mod xdg;
 
-pub use block::{BlockBackend, BlockError};
+pub use block::{BlockBackend, BlockError, BlockSizes};
 pub use bus::{Bus, DeviceId, WindowError};
 pub use clock::{Clock, CountClock, HostClock};
 pub use device::{Action, Actions, Device, StopReason};

@@ -35,7 +35,7 @@ fn board(boot: Boot, tier: Tier, time: TimeSource) -> Board {
     with_disks(boot, tier, time, Vec::new())
 }
 
-fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Box<dyn BlockBackend>>) -> Board {
+fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Arc<dyn BlockBackend>>) -> Board {
     let config = Config { memory: 64 << 20, cpus: 1, boot, disks, tier, time, seed: Some(1), perf: None };
     virt::assemble(config, Console::new(Box::new(|_| {}))).unwrap()
 }
@@ -294,17 +294,23 @@ impl BlockBackend for Counter {
     fn read_only(&self) -> bool {
         true
     }
-    fn read_at(&mut self, _: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+    fn read_at(&self, _: u64, buf: &mut [u8]) -> Result<(), BlockError> {
         let count = self.0.fetch_add(1, Ordering::SeqCst) as u16;
         buf.fill(0);
         buf[..2].copy_from_slice(&count.wrapping_add(2).to_le_bytes());
         Ok(())
     }
-    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<(), BlockError> {
+    fn write_at(&self, _: u64, _: &[u8]) -> Result<(), BlockError> {
         Err(BlockError::ReadOnly)
     }
-    fn flush(&mut self) -> Result<(), BlockError> {
+    fn format(&self) -> &'static str {
+        "test"
+    }
+    fn flush(&self) -> Result<(), BlockError> {
         Ok(())
+    }
+    fn discard(&self, _: u64, _: u64) -> Result<(), BlockError> {
+        Err(BlockError::ReadOnly)
     }
 }
 
@@ -338,7 +344,7 @@ fn disk_machine(time: TimeSource, buffers: &[(u64, u32)]) -> (Board, Arc<AtomicU
         ),
     );
     let reads = Arc::new(AtomicU32::new(0));
-    let board = with_disks(bare(&program), Tier::Baseline, time, vec![Box::new(Counter(reads.clone()))]);
+    let board = with_disks(bare(&program), Tier::Baseline, time, vec![Arc::new(Counter(reads.clone()))]);
     let mut list = vec![(0x70, 3), (0x24, 1), (0x20, 1), (0x70, 11), (0x38, 8)];
     for (register, at) in [(0x80, RINGS), (0x90, AVAILABLE), (0xa0, RINGS + 0x2000)] {
         list.push((register, at as u32));

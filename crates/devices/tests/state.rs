@@ -6,7 +6,7 @@
 //! writes its golden file; an existing file is never written again.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use trine_base::{Action, Actions, CountClock, Device, SeededRandom, StateError, Width};
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::power::Finisher;
@@ -278,7 +278,7 @@ kinds! {
     );
     virtio_block(
         0x200, holds true,
-        |ram| mmio(ram, Block::new(Box::new(vec![7; DISK]), "disk")),
+        |ram| mmio(ram, Block::new(Arc::new(Mutex::new(vec![7; DISK])), "disk")),
         |rig| {
             drive(rig, 0);
             // A read of the whole disk into the same memory over and over, of which one turn is done.
@@ -350,7 +350,7 @@ fn a_state_of_something_else_is_refused_in_words() {
     let text = Aclint::new(2).load(&Aclint::new(3).save()).unwrap_err().to_string();
     assert_eq!(text, fits("the ACLINT") + "it is for 3 harts, not 2");
     let ram = || Arc::new(Ram::new(BASE, RAM).unwrap());
-    let disk = |size| mmio(ram(), Block::new(Box::new(vec![0; size]), "disk"));
+    let disk = |size| mmio(ram(), Block::new(Arc::new(Mutex::new(vec![0; size])), "disk"));
     let text = disk(1024).load(&disk(512).save()).unwrap_err().to_string();
     assert_eq!(text, fits("the block device") + "the disk had 512 bytes, but this one has 1024");
     let rng = mmio(ram(), Rng::new(Box::new(SeededRandom::new(3))));

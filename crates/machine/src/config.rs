@@ -24,7 +24,7 @@ pub struct Config {
     /// The software that it starts with.
     pub boot: Boot,
     /// Disks, in the order of the guest's names for them.
-    pub disks: Vec<Box<dyn BlockBackend>>,
+    pub disks: Vec<Arc<dyn BlockBackend>>,
     /// How the vCPUs execute instructions.
     pub tier: Tier,
     /// The source of guest time.

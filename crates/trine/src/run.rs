@@ -16,7 +16,6 @@ use trine_control::lockstep::User;
 use trine_control::machine_link;
 use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
-use trine_image::disk::Shared;
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
 use trine_machine::{Board, Config, Console, End, TimeSource};
@@ -78,13 +77,18 @@ fn prepare(args: &RunArgs, target: &Target) -> Result<Prepared, Refusal> {
 }
 
 /// Opens the disks once: after a reset, the next machine has the same ones.
-fn disks(args: &RunArgs) -> Result<Vec<Shared>, Refusal> {
-    args.disk.iter().map(|d| boot::disk(d).map(Shared::new)).collect()
+fn disks(args: &RunArgs) -> Result<Vec<Arc<dyn BlockBackend>>, Refusal> {
+    args.disk.iter().map(|d| boot::disk(d)).collect()
 }
 
-fn config(start: &Prepared, disks: &[Shared], tier: Tier, time: TimeSource, seed: Option<u64>) -> Config {
-    let disks = disks.iter().map(|d| Box::new(d.clone()) as Box<dyn BlockBackend>).collect();
-    let (memory, boot) = (start.memory, start.boot.clone());
+fn config(
+    start: &Prepared,
+    disks: &[Arc<dyn BlockBackend>],
+    tier: Tier,
+    time: TimeSource,
+    seed: Option<u64>,
+) -> Config {
+    let (memory, boot, disks) = (start.memory, start.boot.clone(), disks.to_vec());
     Config { memory, cpus: 1, boot, disks, tier, time, seed, perf: None }
 }
 

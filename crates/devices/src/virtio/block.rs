@@ -3,6 +3,7 @@
 use super::queue::{Chain, MAX_SIZE, Progress, Queue, Served, gather, scatter, total};
 use super::{Broken, Virtio};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use trine_base::state::Versioned;
 use trine_base::{BlockBackend, BlockError, StateError, state, versions};
 use trine_memory::Ram;
@@ -55,13 +56,13 @@ versions!(Saved of "the block device" { V1(V1) });
 
 /// The device.
 pub struct Block {
-    disk: Box<dyn BlockBackend>,
+    disk: Arc<dyn BlockBackend>,
     id: [u8; 20],
 }
 
 impl Block {
     /// Creates a device for `disk`; the guest sees the first 20 bytes of `id` as its serial number.
-    pub fn new(disk: Box<dyn BlockBackend>, id: &str) -> Block {
+    pub fn new(disk: Arc<dyn BlockBackend>, id: &str) -> Block {
         let mut bytes = [0; 20];
         id.bytes().zip(&mut bytes).for_each(|(b, to)| *to = b);
         Block { disk, id: bytes }
@@ -208,7 +209,7 @@ impl Virtio for Block {
 mod tests {
     use super::*;
     use crate::virtio::tests::{BASE, DATA, Driver, QUEUE, SIZE};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     const SECTORS: u64 = 16;
     const AT: u64 = DATA;
@@ -245,7 +246,7 @@ mod tests {
         fn read_only(&self) -> bool {
             self.read_only
         }
-        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
             let mut log = self.log.lock().unwrap();
             log.push(format!("read {offset} {}", buf.len()));
             assert!(log.len() < 10_000, "without end");
@@ -258,7 +259,7 @@ mod tests {
             bytes[0] = bytes[0].wrapping_add(self.counts as u8);
             Ok(())
         }
-        fn write_at(&mut self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
+        fn write_at(&self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
             if self.read_only {
                 return Err(BlockError::ReadOnly);
             }
@@ -269,14 +270,20 @@ mod tests {
             }
             Ok(())
         }
-        fn flush(&mut self) -> Result<(), BlockError> {
+        fn flush(&self) -> Result<(), BlockError> {
             self.log.lock().unwrap().push("flush".into());
+            Ok(())
+        }
+        fn format(&self) -> &'static str {
+            "test"
+        }
+        fn discard(&self, _: u64, _: u64) -> Result<(), BlockError> {
             Ok(())
         }
     }
 
     fn test(disk: Disk) -> Driver {
-        Driver::new(Block::new(Box::new(disk), "serial-number-that-is-long"))
+        Driver::new(Block::new(Arc::new(disk), "serial-number-that-is-long"))
     }
 
     fn header(d: &Driver, kind: u32, sector: u64) {

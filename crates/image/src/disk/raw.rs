@@ -1,18 +1,14 @@
 //! A raw disk: a file, byte for byte.
 
-use super::lock;
+use super::host_file::HostFile;
 use crate::ImageError;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
-use trine_base::{BlockBackend, BlockError};
+use trine_base::{BlockBackend, BlockError, BlockSizes};
 
 /// A disk in a file or block device.
 #[derive(Debug)]
 pub struct RawDisk {
-    file: File,
-    size: u64,
-    read_only: bool,
+    file: HostFile,
 }
 
 impl RawDisk {
@@ -23,64 +19,68 @@ impl RawDisk {
     /// It cannot be opened, is not a raw disk, or is in use: a writer needs it for itself, readers can share
     /// it.
     pub fn open(path: &Path, read_only: bool) -> Result<RawDisk, ImageError> {
-        let kind =
-            std::fs::metadata(path).map_err(ImageError::file("cannot open the disk", path))?.file_type();
-        // Opening a pipe would wait for its writer.
-        if !kind.is_file() && !kind.is_block_device() {
-            return Err(ImageError::damaged(path, "a disk must be a regular file or a block device"));
-        }
-        let file = OpenOptions::new().read(true).write(!read_only).open(path);
-        let mut file = file.map_err(ImageError::file("cannot open the disk", path))?;
-        let size = std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))
-            .map_err(ImageError::file("cannot determine the size of", path))?;
-        let mut magic = [0; 4];
-        if size >= 4 && file.read_exact_at(&mut magic, 0).is_ok() && &magic == b"QFI\xfb" {
-            let what =
-                "this is a qcow2 image; only raw ones are supported (qemu-img convert -O raw makes one)";
-            return Err(ImageError::damaged(path, what));
-        }
-        if size == 0 || size % 512 != 0 {
+        RawDisk::new(HostFile::open(path, !read_only)?)
+    }
+
+    pub(super) fn new(file: HostFile) -> Result<RawDisk, ImageError> {
+        if file.size == 0 || !file.size.is_multiple_of(512) {
             let what = format!(
-                "the size of a disk must be a multiple of 512 bytes, but this file has {size}: it is cut off or not a disk"
+                "the size of a disk must be a multiple of 512 bytes, but this file has {}: it is cut off or not a disk",
+                file.size
             );
-            return Err(ImageError::damaged(path, what));
+            return Err(ImageError::damaged(&file.path, what));
         }
-        if !lock::take(&file, !read_only).map_err(ImageError::file("cannot lock the disk", path))? {
-            let what = match read_only {
-                true => "this disk is in use by another machine, which may write to it: end that first",
-                false => {
-                    "this disk is in use by another machine: end that first, or run both with `,ro` or `,snapshot`"
-                }
-            };
-            return Err(ImageError::damaged(path, what));
+        Ok(RawDisk { file })
+    }
+
+    fn may_change(&self, offset: u64, len: u64) -> Result<(), BlockError> {
+        match self.file.writable {
+            true => BlockError::check_range(self.file.size, offset, len),
+            false => Err(BlockError::ReadOnly),
         }
-        Ok(RawDisk { file, size, read_only })
     }
 }
 
 impl BlockBackend for RawDisk {
     fn size(&self) -> u64 {
-        self.size
+        self.file.size
     }
 
     fn read_only(&self) -> bool {
-        self.read_only
+        !self.file.writable
     }
 
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
-        BlockError::check_range(self.size, offset, buf.len())?;
-        Ok(self.file.read_exact_at(buf, offset)?)
+    fn block_sizes(&self) -> BlockSizes {
+        // The page cache of the host works in pages.
+        BlockSizes { physical: 4096, discard: self.file.block }
     }
 
-    fn write_at(&mut self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
-        if self.read_only {
-            return Err(BlockError::ReadOnly);
-        }
-        BlockError::check_range(self.size, offset, buf.len())?;
-        Ok(self.file.write_all_at(buf, offset)?)
+    fn format(&self) -> &'static str {
+        "raw"
     }
 
-    fn flush(&mut self) -> Result<(), BlockError> {
-        Ok(self.file.sync_data()?)
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+        BlockError::check_range(self.file.size, offset, buf.len() as u64)?;
+        Ok(self.file.read_at(offset, buf)?)
+    }
+
+    fn write_at(&self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
+        self.may_change(offset, buf.len() as u64)?;
+        Ok(self.file.write_at(offset, buf)?)
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        Ok(self.file.sync()?)
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<(), BlockError> {
+        self.may_change(offset, len)?;
+        self.file.discard(offset, len)?;
+        Ok(())
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64, may_unmap: bool) -> Result<(), BlockError> {
+        self.may_change(offset, len)?;
+        Ok(self.file.zero(offset, len, may_unmap)?)
     }
 }

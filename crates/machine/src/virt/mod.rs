@@ -162,7 +162,7 @@ fn add_devices(
 
 /// Creates the devices of the first virtio slots.
 fn virtio(
-    disks: Vec<Box<dyn BlockBackend>>,
+    disks: Vec<Arc<dyn BlockBackend>>,
     random: Box<dyn Random>,
 ) -> Result<Vec<Box<dyn Virtio>>, MachineError> {
     let mut virtio: Vec<Box<dyn Virtio>> = Vec::new();

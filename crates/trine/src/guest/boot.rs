@@ -13,7 +13,7 @@ use std::sync::Arc;
 use trine_base::BlockBackend;
 use trine_control::initramfs::{self, Module};
 use trine_image::debian::Lock;
-use trine_image::disk::{RawDisk, Snapshot};
+use trine_image::disk::{self, Access};
 use trine_image::modules;
 use trine_machine::boot::{Boot, Initrd, Payload};
 
@@ -167,11 +167,11 @@ pub fn debian(args: &RunArgs) -> Result<Guest, Refusal> {
 }
 
 /// Opens a disk as its option says.
-pub fn disk(option: &str) -> Result<Box<dyn BlockBackend>, Refusal> {
-    let (path, how) = match option.rsplit_once(',') {
-        Some((path, how @ ("ro" | "snapshot"))) => (path, how),
-        _ => (option, ""),
+pub fn disk(option: &str) -> Result<Arc<dyn BlockBackend>, Refusal> {
+    let (path, access) = match option.rsplit_once(',') {
+        Some((path, "ro")) => (path, Access::ReadOnly),
+        Some((path, "snapshot")) => (path, Access::Private),
+        _ => (option, Access::Write),
     };
-    let raw = RawDisk::open(Path::new(path), !how.is_empty()).map_err(Refusal::refused)?;
-    Ok(if how == "snapshot" { Box::new(Snapshot::over(Box::new(raw))) } else { Box::new(raw) })
+    disk::open(Path::new(path), access).map_err(Refusal::refused)
 }
