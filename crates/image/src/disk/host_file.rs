@@ -59,6 +59,12 @@ impl HostFile {
         Ok(HostFile { file, path: path.into(), size, writable, device, block })
     }
 
+    /// Which file it is, whatever its name.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let metadata = self.file.metadata()?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
     }

@@ -1,17 +1,19 @@
-//! Disks in files: raw images, block devices, private layers over them, and locks.
+//! Disks in files: raw and qcow2 images, block devices, private layers over them, and locks.
 //!
 //! * `host_file`: a file or block device of the host, opened and locked; `lock`: the locks.
-//! * [`raw`]: the format; [`private`]: a layer whose writes are forgotten.
+//! * [`raw`], [`qcow2`]: the formats; [`private`]: a layer whose writes are forgotten.
 
 mod host_file;
 mod lock;
 pub mod private;
+pub mod qcow2;
 pub mod raw;
 
 #[cfg(test)]
 mod tests;
 
 pub use private::PrivateLayer;
+pub use qcow2::Qcow2Disk;
 pub use raw::RawDisk;
 
 use crate::ImageError;
@@ -19,6 +21,36 @@ use host_file::HostFile;
 use std::path::Path;
 use std::sync::Arc;
 use trine_base::BlockBackend;
+
+/// How a disk is stored in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Byte for byte.
+    Raw,
+    /// QEMU's image format, versions 2 and 3.
+    Qcow2,
+}
+
+impl Format {
+    /// The format of this name.
+    pub fn of_name(name: &str) -> Option<Format> {
+        match name {
+            "raw" => Some(Format::Raw),
+            "qcow2" => Some(Format::Qcow2),
+            _ => None,
+        }
+    }
+
+    /// The format that the file's first bytes show; a file of no known kind is raw.
+    fn detect(file: &HostFile) -> Result<Format, ImageError> {
+        let mut magic = [0; 4];
+        if file.size < 4 {
+            return Ok(Format::Raw);
+        }
+        file.read_at(0, &mut magic).map_err(ImageError::file("cannot read", &file.path))?;
+        Ok(if magic == qcow2::MAGIC { Format::Qcow2 } else { Format::Raw })
+    }
+}
 
 /// What becomes of writes to a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,21 +63,22 @@ pub enum Access {
     Private,
 }
 
-/// The first bytes of a qcow2 image.
-const QCOW2: [u8; 4] = *b"QFI\xfb";
-
-/// Opens a disk.
+/// Opens a disk. Without a format, the file's first bytes tell it: a guest that may write to a raw disk can make it look
+/// like another format, which a user prevents by naming the format.
 ///
 /// # Errors
-/// The file cannot be opened, is not a raw disk, or is in use by another machine.
-pub fn open(path: &Path, access: Access) -> Result<Arc<dyn BlockBackend>, ImageError> {
+/// The file cannot be opened, is damaged, needs what is not supported, or is in use by another machine.
+pub fn open(
+    path: &Path,
+    format: Option<Format>,
+    access: Access,
+) -> Result<Arc<dyn BlockBackend>, ImageError> {
     let file = HostFile::open(path, access == Access::Write)?;
-    let mut magic = [0; 4];
-    if file.size >= 4 && file.read_at(0, &mut magic).is_ok() && magic == QCOW2 {
-        let what = "this is a qcow2 image; only raw ones are supported (qemu-img convert -O raw makes one)";
-        return Err(ImageError::damaged(path, what));
-    }
-    let disk: Arc<dyn BlockBackend> = Arc::new(RawDisk::new(file)?);
+    let format = format.map_or_else(|| Format::detect(&file), Ok)?;
+    let disk: Arc<dyn BlockBackend> = match format {
+        Format::Raw => Arc::new(RawDisk::new(file)?),
+        Format::Qcow2 => Arc::new(Qcow2Disk::new(file)?),
+    };
     match access {
         Access::Private => Ok(Arc::new(PrivateLayer::over(disk)?)),
         Access::Write | Access::ReadOnly => Ok(disk),

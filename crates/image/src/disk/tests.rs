@@ -46,7 +46,7 @@ fn error(result: Result<Arc<dyn BlockBackend>, ImageError>) -> String {
 fn one_image_is_not_written_by_two() {
     let scratch = Scratch::new("locks");
     let path = scratch.file("a", &[0; 512]);
-    let open = |access| open(&path, access);
+    let open = |access| open(&path, None, access);
     let writer = open(Access::Write).unwrap();
     for access in [Access::Write, Access::ReadOnly, Access::Private] {
         let error = error(open(access));
@@ -63,18 +63,33 @@ fn one_image_is_not_written_by_two() {
 #[test]
 fn what_is_not_a_disk_is_refused() {
     let scratch = Scratch::new("odd");
-    let odd = error(open(&scratch.file("odd", &[0; 513]), Access::ReadOnly));
+    let odd = error(open(&scratch.file("odd", &[0; 513]), None, Access::ReadOnly));
     assert!(odd.ends_with("this file has 513: it is cut off or not a disk"), "{odd}");
-    let directory = error(open(&scratch.path(""), Access::ReadOnly));
+    let directory = error(open(&scratch.path(""), None, Access::ReadOnly));
     assert!(directory.ends_with("a disk must be a regular file or a block device"), "{directory}");
-    let missing = error(open(&scratch.path("missing"), Access::ReadOnly));
+    let missing = error(open(&scratch.path("missing"), None, Access::ReadOnly));
     assert!(missing.contains("cannot open the disk"), "{missing}");
+}
+
+#[test]
+fn a_format_that_is_named_counts_more_than_what_the_file_looks_like() {
+    let scratch = Scratch::new("forced");
+    let mut bytes = vec![0; 1024];
+    bytes[..4].copy_from_slice(&qcow2::MAGIC);
+    let path = scratch.file("looks", &bytes);
+    assert!(error(open(&path, None, Access::ReadOnly)).contains("qcow2"));
+    let raw = open(&path, Some(Format::Raw), Access::ReadOnly).unwrap();
+    assert_eq!((raw.size(), raw.format(), read(&*raw, 0, 4)), (1024, "raw", qcow2::MAGIC.to_vec()));
+    let plain = scratch.file("plain", &[0; 1024]);
+    assert!(
+        error(open(&plain, Some(Format::Qcow2), Access::ReadOnly)).ends_with("this is not a qcow2 image")
+    );
 }
 
 #[test]
 fn a_read_only_disk_refuses_everything_that_changes_it() {
     let scratch = Scratch::new("ro");
-    let disk = open(&scratch.file("a", &[7; 512]), Access::ReadOnly).unwrap();
+    let disk = open(&scratch.file("a", &[7; 512]), None, Access::ReadOnly).unwrap();
     assert!(disk.read_only());
     for result in [disk.write_at(0, &[1]), disk.discard(0, 512), disk.write_zeroes(0, 512, true)] {
         assert!(matches!(result, Err(BlockError::ReadOnly)));
@@ -87,7 +102,7 @@ fn a_read_only_disk_refuses_everything_that_changes_it() {
 fn a_raw_disk_gives_space_back() {
     let scratch = Scratch::new("punch");
     let path = scratch.file("a", &[7; 1 << 20]);
-    let disk = open(&path, Access::Write).unwrap();
+    let disk = open(&path, None, Access::Write).unwrap();
     let used = || std::fs::metadata(&path).unwrap().blocks() * 512;
     let before = used();
     disk.discard(64 << 10, 512 << 10).unwrap();
@@ -112,7 +127,7 @@ fn a_raw_disk_gives_space_back() {
 fn the_file_below_a_private_layer_is_never_written() {
     let scratch = Scratch::new("private");
     let path = scratch.file("a", &[7; 8192 + 512]);
-    let disk = open(&path, Access::Private).unwrap();
+    let disk = open(&path, None, Access::Private).unwrap();
     assert!(!disk.read_only());
     disk.write_at(4000, &[1; 300]).unwrap();
     disk.write_at(8192, &[2; 512]).unwrap();
@@ -129,7 +144,7 @@ fn a_private_layer_does_what_a_vector_does() {
     let scratch = Scratch::new("model");
     let size = 100 * 1024 + 512;
     let mut model: Vec<u8> = (0..size).map(|i| (i / 512) as u8).collect();
-    let disk = open(&scratch.file("a", &model), Access::Private).unwrap();
+    let disk = open(&scratch.file("a", &model), None, Access::Private).unwrap();
     let mut state = 1u64;
     let mut random = |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -160,7 +175,7 @@ fn a_private_layer_does_what_a_vector_does() {
 #[test]
 fn neighbours_in_a_chunk_do_not_disturb_each_other() {
     let scratch = Scratch::new("neighbours");
-    let disk = open(&scratch.file("a", &[9; 1 << 20]), Access::Private).unwrap();
+    let disk = open(&scratch.file("a", &[9; 1 << 20]), None, Access::Private).unwrap();
     std::thread::scope(|scope| {
         for n in 0..4u8 {
             let disk = &disk;
@@ -210,9 +225,9 @@ fn a_private_layer_that_has_no_room_is_refused() {
     let scratch = Scratch::new("full");
     let path = scratch.file("a", &[3; 512 << 10]);
     limit_files(256 << 10);
-    let refused = error(open(&path, Access::Private));
+    let refused = error(open(&path, None, Access::Private));
     assert!(refused.contains("cannot create a temporary file for what is written to the disk"), "{refused}");
-    let disk = open(&path, Access::Write).unwrap();
+    let disk = open(&path, None, Access::Write).unwrap();
     assert!(disk.write_at(300 << 10, &[1; 512]).is_err());
     disk.write_at(0, &[1; 512]).unwrap();
     assert_eq!((read(&*disk, 511, 2), read(&*disk, 300 << 10, 512)), (vec![1, 3], vec![3; 512]));

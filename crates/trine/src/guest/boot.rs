@@ -173,5 +173,5 @@ pub fn disk(option: &str) -> Result<Arc<dyn BlockBackend>, Refusal> {
         Some((path, "snapshot")) => (path, Access::Private),
         _ => (option, Access::Write),
     };
-    disk::open(Path::new(path), access).map_err(Refusal::refused)
+    disk::open(Path::new(path), None, access).map_err(Refusal::refused)
 }

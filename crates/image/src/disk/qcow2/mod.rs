@@ -1,0 +1,165 @@
+//! A disk in a qcow2 image.
+//!
+//! The format itself is the crate `imago`. It trusts an image's tables, so an image is checked before it is opened
+//! (`header`, `check`), and opened with the images below it (`chain`).
+
+mod chain;
+mod check;
+mod header;
+
+#[cfg(test)]
+mod tests;
+
+pub use header::MAGIC;
+
+use super::host_file::HostFile;
+use crate::ImageError;
+use chain::Image;
+use imago::Mapping;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use trine_base::block::write_zero_bytes;
+use trine_base::{BlockBackend, BlockError, BlockSizes};
+
+/// A disk in a qcow2 image, with all images below it.
+pub struct Qcow2Disk {
+    /// Requests share it. Those that take clusters out of the tables have it for themselves, since others may be
+    /// about to write to these clusters.
+    image: RwLock<Image>,
+    /// The image's file once more: `imago` would make others wait while the file is synchronized.
+    file: File,
+    size: u64,
+    cluster: u32,
+    read_only: bool,
+}
+
+impl Qcow2Disk {
+    /// Takes an image from a file that is open, without a lock.
+    ///
+    /// # Errors
+    /// The image is damaged or needs what is not supported.
+    pub fn of_file(file: File, writable: bool) -> Result<Qcow2Disk, ImageError> {
+        let path = Path::new("(image)");
+        let file = HostFile::new(file, path, writable).map_err(ImageError::file("cannot read", path))?;
+        Qcow2Disk::new(file)
+    }
+
+    pub(super) fn new(file: HostFile) -> Result<Qcow2Disk, ImageError> {
+        let (path, read_only) = (file.path.clone(), !file.writable);
+        let again = file.file.try_clone().map_err(ImageError::file("cannot open the disk", &path))?;
+        let (header, image) = chain::open(file)?;
+        let (size, cluster) = (header.size, header.cluster() as u32);
+        Ok(Qcow2Disk { image: RwLock::new(image), file: again, size, cluster, read_only })
+    }
+
+    fn shared(&self) -> RwLockReadGuard<'_, Image> {
+        self.image.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alone(&self) -> RwLockWriteGuard<'_, Image> {
+        self.image.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn may_change(&self, offset: u64, len: u64) -> Result<(), BlockError> {
+        match self.read_only {
+            false => BlockError::check_range(self.size, offset, len),
+            true => Err(BlockError::ReadOnly),
+        }
+    }
+}
+
+/// Whether a write there changes no table.
+fn is_mapped(image: &Image, mut offset: u64, mut len: u64) -> io::Result<bool> {
+    while len > 0 {
+        match image.get_mapping(offset, len)? {
+            (Mapping::Raw { writable: true, .. }, part) if part > 0 => {
+                offset += part;
+                len = len.saturating_sub(part);
+            }
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+impl BlockBackend for Qcow2Disk {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn block_sizes(&self) -> BlockSizes {
+        BlockSizes { physical: 4096, discard: self.cluster }
+    }
+
+    fn format(&self) -> &'static str {
+        "qcow2"
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+        BlockError::check_range(self.size, offset, buf.len() as u64)?;
+        Ok(self.shared().read(buf, offset)?)
+    }
+
+    fn write_at(&self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
+        self.may_change(offset, buf.len() as u64)?;
+        let image = self.shared();
+        let mapped = is_mapped(&image, offset, buf.len() as u64)?;
+        image.write(buf, offset)?;
+        if !mapped {
+            // The tables are in the monitor's memory, but what was written must survive its end.
+            image.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        if self.read_only {
+            return Ok(());
+        }
+        self.shared().flush()?;
+        Ok(self.file.sync_data()?)
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<(), BlockError> {
+        self.may_change(offset, len)?;
+        // Only whole clusters have space to give back.
+        let cluster = self.cluster as u64;
+        let end = if offset + len == self.size { self.size } else { (offset + len) / cluster * cluster };
+        let start = offset.next_multiple_of(cluster);
+        if start >= end {
+            return Ok(());
+        }
+        let mut image = self.alone();
+        match image.discard_to_zero(start, end - start) {
+            // An image of version 2 cannot say that a cluster is zero.
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
+            result => result?,
+        }
+        Ok(image.flush()?)
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64, may_unmap: bool) -> Result<(), BlockError> {
+        self.may_change(offset, len)?;
+        let mut image = self.alone();
+        let done = match may_unmap {
+            true => image.discard_to_zero(offset, len),
+            false => image.write_zeroes(offset, len),
+        };
+        match done {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => {
+                drop(image);
+                write_zero_bytes(self, offset, len)
+            }
+            result => {
+                result?;
+                Ok(image.flush()?)
+            }
+        }
+    }
+}
