@@ -1,7 +1,7 @@
 //! The MMIO transport, version 2 (virtio 1.2, 4.2). The legacy interface, version 1, which QEMU's board
 //! offers by default, is not implemented.
 
-use super::queue::{MAX_SIZE, Queue};
+use super::queue::{MAX_SIZE, Queue, QueueV1};
 use super::{Broken, Served, Virtio};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -45,19 +45,40 @@ struct Registers {
     interrupt: u32,
     driver_features: u64,
     feature_word: [u32; 2],
+    /// Counts the changes of the device's configuration.
+    generation: u32,
 }
 
-/// The first version of the saved state.
+/// The registers in the first version of the saved state.
 #[derive(Serialize, Deserialize)]
-struct V1 {
+struct RegistersV1 {
+    queues: Vec<QueueV1>,
+    select: u64,
+    status: u32,
+    interrupt: u32,
+    driver_features: u64,
+    feature_word: [u32; 2],
+}
+
+impl From<RegistersV1> for Registers {
+    fn from(old: RegistersV1) -> Registers {
+        let RegistersV1 { queues, select, status, interrupt, driver_features, feature_word } = old;
+        let queues = queues.into_iter().map(Queue::from).collect();
+        Registers { queues, select, status, interrupt, driver_features, feature_word, generation: 0 }
+    }
+}
+
+/// The saved state.
+#[derive(Serialize, Deserialize)]
+struct State<R> {
     /// The device ID.
     id: u32,
-    registers: Registers,
+    registers: R,
     /// The state of the kind of device.
     device: Vec<u8>,
 }
 
-versions!(Saved of "a virtio device" { V1(V1) });
+versions!(Saved of "a virtio device" { V1(State<RegistersV1>), V2(State<Registers>) });
 versions!(SavedSlot of "an empty virtio slot" { V1(()) });
 
 impl Mmio {
@@ -147,6 +168,7 @@ impl Device for Mmio {
             0x044 => self.queue().map_or(0, |q| q.ready as u64),
             0x060 => self.registers.interrupt as u64,
             0x070 => self.registers.status as u64,
+            0x0fc => self.registers.generation as u64,
             // No shared memory regions: length and base are all ones (4.2.2).
             0x0b0..=0x0bc => 0xffff_ffff,
             _ => 0,
@@ -169,11 +191,14 @@ impl Device for Mmio {
                 }
             }
             0x044 => {
-                if let Some(q) = self.queue() {
-                    match value & 1 {
-                        0 => q.stop(),
-                        _ => q.ready = true,
+                let index = self.registers.select as usize;
+                let Some(q) = self.queue() else { return };
+                match value & 1 {
+                    0 => {
+                        q.stop();
+                        self.device.stopped(index);
                     }
+                    _ => q.ready = true,
                 }
             }
             0x050 => self.serve(value as usize, now, out),
@@ -210,11 +235,14 @@ impl Device for Mmio {
 
     fn save(&self) -> Vec<u8> {
         let (id, device) = (self.device.id(), self.device.save());
-        state::save(&Saved::V1(V1 { id, registers: self.registers.clone(), device }))
+        state::save(&Saved::V2(State { id, registers: self.registers.clone(), device }))
     }
 
     fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
-        let Saved::V1(V1 { id, registers, device }) = state::load(state)?;
+        let (id, mut registers, device) = match state::load(state)? {
+            Saved::V1(State { id, registers, device }) => (id, registers.into(), device),
+            Saved::V2(State { id, registers, device }) => (id, registers, device),
+        };
         let queues = self.registers.queues.len();
         if id != self.device.id() {
             return Err(Saved::mismatch(format!(
@@ -230,6 +258,7 @@ impl Device for Mmio {
             return Err(Saved::mismatch("its driver uses features that this device does not offer"));
         }
         self.device.load(&device)?;
+        registers.queues.iter_mut().for_each(Queue::take_again);
         self.registers = registers;
         Ok(())
     }

@@ -31,7 +31,14 @@ pub trait Virtio: Send {
     /// Serves a queue: after the driver's notification, after input came from outside, or to continue after
     /// [`Served::more`]. One call does a bounded amount of work, whatever the rings contain: [`Queue::serve`]
     /// ensures that.
+    ///
+    /// A device whose requests finish later takes chains with [`Queue::take`] and returns, when its backend has
+    /// woken it (see [`trine_base::Waker`]), those that are finished with [`Queue::push`] before it takes more.
     fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken>;
+    /// The driver has taken a queue back: nothing that was taken from it before may be pushed, and guest memory of
+    /// such requests must not be touched any more.
+    fn stopped(&mut self, _index: usize) {}
+
     /// Drops all requests in progress.
     fn reset(&mut self);
 

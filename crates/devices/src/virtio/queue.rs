@@ -3,6 +3,7 @@
 
 use super::Broken;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::sync::atomic::{Ordering, fence};
 use trine_base::Width;
 use trine_memory::Ram;
@@ -59,6 +60,44 @@ pub struct Queue {
     next_used: u16,
     /// The head of the unfinished chain, and how many of its bytes were moved already.
     unfinished: Option<(u16, u64)>,
+    /// The heads of the chains that [`Queue::take`] has given out and that were not pushed yet, oldest first.
+    in_flight: Vec<u16>,
+    /// Those of them that a loaded queue still has to give out again; not saved, as all are after a load.
+    #[serde(skip)]
+    again: VecDeque<u16>,
+}
+
+/// The first version of a queue's saved state, from before there were chains in flight.
+#[derive(Serialize, Deserialize)]
+pub(super) struct QueueV1 {
+    size: u16,
+    ready: bool,
+    descriptors: u64,
+    available: u64,
+    used: u64,
+    next_available: u16,
+    next_used: u16,
+    unfinished: Option<(u16, u64)>,
+}
+
+impl From<QueueV1> for Queue {
+    fn from(old: QueueV1) -> Queue {
+        let QueueV1 { size, ready, descriptors, available, used, .. } = old;
+        let QueueV1 { next_available, next_used, unfinished, .. } = old;
+        let (in_flight, again) = Default::default();
+        Queue {
+            size,
+            ready,
+            descriptors,
+            available,
+            used,
+            next_available,
+            next_used,
+            unfinished,
+            in_flight,
+            again,
+        }
+    }
 }
 
 /// A part of guest memory.
@@ -119,10 +158,40 @@ impl Queue {
         Ok(Some(chain))
     }
 
+    /// Removes and returns the next chain for a request that finishes in a later turn: until it is returned by
+    /// [`Queue::push`], in any order, its head is part of the saved state. A queue that was loaded first gives
+    /// out again what was in flight when it was saved.
+    ///
+    /// At most as many chains are in flight as the queue has descriptors, as a driver that offers one again
+    /// before it was returned breaks the queue. A chain in flight is not returned after [`Queue::stop`]: see
+    /// [`super::Virtio::stopped`].
+    pub fn take(&mut self, ram: &Ram) -> Result<Option<Chain>, Broken> {
+        if let Some(head) = self.again.pop_front() {
+            return self.chain(ram, head).ok_or(Broken).map(Some);
+        }
+        let Some(chain) = self.pop(ram)? else { return Ok(None) };
+        if self.in_flight.contains(&chain.head) {
+            return Err(Broken);
+        }
+        self.in_flight.push(chain.head);
+        Ok(Some(chain))
+    }
+
+    /// The number of chains that were taken and not pushed yet.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Has everything that is in flight given out again by [`Queue::take`]: nobody works on it after a load.
+    pub(super) fn take_again(&mut self) {
+        self.again = self.in_flight.iter().copied().collect();
+    }
+
     /// Whether there is work. An invalid ring counts as work: serving it reports the error.
     pub fn waits(&self, ram: &Ram) -> bool {
         let usable = self.ready && self.size != 0;
-        usable && (self.unfinished.is_some() || self.available_word(ram, 2) != Ok(self.next_available))
+        let started = self.unfinished.is_some() || !self.again.is_empty();
+        usable && (started || self.available_word(ram, 2) != Ok(self.next_available))
     }
 
     /// Serves the queue for one turn: calls `one` for the chains that are available, each with the number of
@@ -168,6 +237,8 @@ impl Queue {
         self.ready = false;
         (self.next_available, self.next_used) = (0, 0);
         self.unfinished = None;
+        self.in_flight.clear();
+        self.again.clear();
     }
 
     /// Checks that a loaded queue is in a possible state. Ring addresses and indices are chosen by the guest
@@ -175,6 +246,11 @@ impl Queue {
     pub fn check(&self) -> Result<(), String> {
         if self.size > MAX_SIZE {
             return Err(format!("a queue has {} descriptors", self.size));
+        }
+        for (i, &head) in self.in_flight.iter().enumerate() {
+            if !self.ready || head >= self.size || self.in_flight[..i].contains(&head) {
+                return Err(format!("chain {head} is in flight in a queue of {} descriptors", self.size));
+            }
         }
         match self.unfinished {
             Some((head, _)) if !self.ready || head >= self.size => {
@@ -239,6 +315,7 @@ impl Queue {
         let next = self.next_used.wrapping_add(1);
         ram.store(at(2)?, Width::B2, next as u64).ok_or(Broken)?;
         self.next_used = next;
+        self.in_flight.retain(|&head| head != chain.head);
         Ok(())
     }
 
@@ -423,6 +500,77 @@ mod tests {
         assert_eq!(q.size, 4);
         let continued = [(TURN, TURN), (0, TURN), (1, TURN - 1), (2, TURN - 2), (3, TURN - 3)];
         assert_eq!(calls, [&[(0, TURN)], continued.as_slice()].concat());
+    }
+
+    /// A queue of four with two chains, at heads 1 and 2, taken.
+    fn two_in_flight() -> (Queue, Ram) {
+        let (mut q, ram) = queue(4);
+        for head in 0..4 {
+            describe(&ram, TABLE, head, DATA + 16 * head, 4, 0, 0);
+        }
+        [1u64, 2, 1].iter().zip(0..).for_each(|(&head, i)| {
+            ram.store(AVAILABLE + 4 + 2 * i, Width::B2, head).unwrap();
+        });
+        ram.store(AVAILABLE + 2, Width::B2, 2).unwrap();
+        for head in [1, 2] {
+            assert_eq!(q.take(&ram).unwrap().unwrap().head, head);
+        }
+        assert_eq!((q.take(&ram).unwrap().is_none(), q.in_flight(), q.waits(&ram)), (true, 2, false));
+        (q, ram)
+    }
+
+    #[test]
+    fn chains_in_flight_are_returned_in_any_order() {
+        let (mut q, ram) = two_in_flight();
+        for (head, entry) in [(2, USED + 4), (1, USED + 12)] {
+            q.push(&ram, &Chain { head, ..Chain::default() }, 7).unwrap();
+            assert_eq!(ram.load(entry, Width::B4), Some(head as u64));
+        }
+        assert_eq!(q.in_flight(), 0);
+        ram.store(AVAILABLE + 2, Width::B2, 3).unwrap();
+        assert_eq!(q.take(&ram).unwrap().unwrap().head, 1, "offered again after it was returned");
+    }
+
+    #[test]
+    fn a_chain_that_is_offered_while_it_is_in_flight_breaks_the_queue() {
+        let (mut q, ram) = two_in_flight();
+        ram.store(AVAILABLE + 2, Width::B2, 3).unwrap();
+        assert_eq!(q.take(&ram).map(|_| ()), Err(Broken));
+    }
+
+    #[test]
+    fn what_is_in_flight_is_given_out_again_after_a_load() {
+        let (mut q, ram) = two_in_flight();
+        q.push(&ram, &Chain { head: 1, ..Chain::default() }, 0).unwrap();
+        q.take_again();
+        assert!(q.waits(&ram));
+        let chain = q.take(&ram).unwrap().unwrap();
+        assert_eq!((chain.head, chain.readable[0].address, q.in_flight()), (2, DATA + 32, 1));
+        assert!(q.take(&ram).unwrap().is_none() && !q.waits(&ram), "only once");
+        // The driver changed its descriptors meanwhile.
+        q.take_again();
+        describe(&ram, TABLE, 2, DATA, 1 << 20, 0, 0);
+        assert_eq!(q.take(&ram).map(|_| ()), Err(Broken));
+        q.stop();
+        assert_eq!((q.in_flight(), q.check()), (0, Ok(())));
+    }
+
+    #[test]
+    fn impossible_queues_are_not_loaded() {
+        let (queue, _) = two_in_flight();
+        assert_eq!(queue.check(), Ok(()));
+        let cases: [fn(&mut Queue); 5] = [
+            |q| q.in_flight.push(1),
+            |q| q.in_flight.push(4),
+            |q| q.ready = false,
+            |q| q.size = MAX_SIZE + 1,
+            |q| q.unfinished = Some((4, 0)),
+        ];
+        for (i, change) in cases.into_iter().enumerate() {
+            let mut queue = queue.clone();
+            change(&mut queue);
+            assert!(queue.check().is_err(), "case {i}");
+        }
     }
 
     #[test]
