@@ -1,15 +1,18 @@
-//! Virtio 1.2 over MMIO.
+//! Virtio 1.2: queues ([`queue`]), what all transports have ([`transport`]), the transport over MMIO ([`mmio`]), and
+//! a file for each kind of device.
 
 pub mod block;
 pub mod console;
 pub mod mmio;
 pub mod queue;
 pub mod rng;
+pub mod transport;
 
 pub use mmio::{EmptySlot, Mmio};
 pub use queue::{Chain, Queue, Served};
+pub use transport::Transport;
 
-use trine_base::StateError;
+use trine_base::{StateError, Width};
 use trine_memory::Ram;
 
 /// The rings violate the specification: the device stops until the next reset.
@@ -24,10 +27,20 @@ pub trait Virtio: Send {
     fn name(&self) -> &str;
     /// Feature bits offered besides `VIRTIO_F_VERSION_1`.
     fn features(&self) -> u64;
-    /// Number of queues.
+    /// Number of queues, at most 64; the same for the whole life of the device.
     fn queues(&self) -> usize;
+    /// The features that the driver has accepted, some of those that were offered: called before the driver uses a
+    /// queue, and before [`Virtio::load`].
+    fn negotiated(&mut self, _features: u64) {}
     /// The device's configuration space.
     fn config(&self) -> Vec<u8>;
+    /// Writes a field of the configuration space, at any offset.
+    fn write_config(&mut self, _offset: u64, _width: Width, _value: u64) {}
+    /// Whether the configuration space has changed by itself since the last call: the driver is interrupted. Asked
+    /// after each turn of serving a queue, and after each write to the configuration space.
+    fn config_changed(&mut self) -> bool {
+        false
+    }
     /// Serves a queue: after the driver's notification, after input came from outside, or to continue after
     /// [`Served::more`]. One call does a bounded amount of work, whatever the rings contain: [`Queue::serve`]
     /// ensures that.
