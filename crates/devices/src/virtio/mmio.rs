@@ -101,6 +101,7 @@ impl Device for Mmio {
             0x070 if value as u32 == 0 => self.reset(out),
             0x070 => self.transport.set_status(value as u32),
             0x080 | 0x084 | 0x090 | 0x094 | 0x0a0 | 0x0a4 => self.set_address(offset, value),
+            0x0c0 if value & 1 != 0 => self.transport.reset_queue(),
             0x100.. => {
                 let notices = self.transport.write_config(offset - 0x100, width, value);
                 self.tell(notices, out);
@@ -168,7 +169,7 @@ impl Device for EmptySlot {
 mod tests {
     use super::*;
     use crate::virtio::rng::Rng;
-    use crate::virtio::tests::{DATA, Driver, source};
+    use crate::virtio::tests::{DATA, Driver, QUEUE, source};
 
     fn rng() -> Rng {
         Rng::new(source(|bytes| bytes.fill(7)))
@@ -179,7 +180,7 @@ mod tests {
         let mut d = Driver::new(rng());
         assert_eq!([0, 4, 8, 0xc].map(|o| d.read(o)), [0x7472_6976, 2, 4, VENDOR]);
         d.write(0x14, 1);
-        assert_eq!(d.read(0x10), 1, "VIRTIO_F_VERSION_1");
+        assert_eq!(d.read(0x10), 0x101, "VIRTIO_F_VERSION_1 and VIRTIO_F_RING_RESET");
         d.write(0x14, 2);
         assert_eq!(d.read(0x10), 0);
         d.write(0x30, 0);
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn features_must_be_understood() {
         let mut d = Driver::new(rng());
-        for (high, low) in [(0, 0), (3, 0), (1, 1)] {
+        for (high, low) in [(0, 0), (3, 0), (1, 1), (0x100, 0)] {
             for (offset, value) in [(0x70, 0), (0x70, 3), (0x24, 1), (0x20, high), (0x24, 0), (0x20, low)] {
                 d.write(offset, value);
             }
@@ -240,6 +241,39 @@ mod tests {
             d.write(0x44, 0);
         }
         assert_eq!(d.used(0), 2, "a queue of an impossible size has nothing");
+    }
+
+    #[test]
+    fn a_queue_is_reset_alone() {
+        let mut d = Driver::new(rng());
+        d.request(0, &[], &[(DATA, 4)]);
+        d.write(0x30, 0);
+        d.write(0xc0, 1);
+        assert_eq!((d.read(0xc0), d.read(0x44)), (0, 0), "it is done at once");
+        d.notify(0);
+        d.start_rings_anew(0);
+        d.set_up(0);
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!(d.used(0), 1);
+        d.write(0x30, 7);
+        d.write(0xc0, 1);
+    }
+
+    #[test]
+    fn driver_and_device_name_the_index_of_the_next_event() {
+        let mut d = Driver::with_features(rng(), 1 << 29);
+        let [_, available, used] = Driver::rings(0);
+        let asked = |d: &Driver| d.ram.load(used + 4 + 8 * QUEUE as u64, Width::B2).unwrap();
+        let wish = available + 4 + 2 * QUEUE as u64;
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!((asked(&d), d.line.len()), (1, 1), "the driver waits for the first one");
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!((asked(&d), d.line.len(), d.used(0)), (2, 1, 2), "it did not ask for the second one");
+        d.ram.store(wish, Width::B2, 3).unwrap();
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!(d.line.len(), 1);
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!((asked(&d), d.line.len()), (4, 2));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub trait Virtio: Send {
     fn id(&self) -> u32;
     /// Short lower-case name, as in `info devices`.
     fn name(&self) -> &str;
-    /// Feature bits offered besides `VIRTIO_F_VERSION_1`.
+    /// Feature bits offered besides those of the transport.
     fn features(&self) -> u64;
     /// Number of queues, at most 64; the same for the whole life of the device.
     fn queues(&self) -> usize;
@@ -48,7 +48,7 @@ pub trait Virtio: Send {
     /// A device whose requests finish later takes chains with [`Queue::take`] and returns, when its backend has
     /// woken it (see [`trine_base::Waker`]), those that are finished with [`Queue::push`] before it takes more.
     fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken>;
-    /// The driver has taken a queue back: nothing that was taken from it before may be pushed, and guest memory of
+    /// The driver has taken a queue back, or has reset it: nothing that was taken from it before may be pushed, and guest memory of
     /// such requests must not be touched any more.
     fn stopped(&mut self, _index: usize) {}
 

@@ -11,8 +11,17 @@ use trine_memory::Ram;
 
 /// Nanoseconds between two turns of serving a queue: see [`Served::more`].
 const REST: u64 = 100_000;
-/// `VIRTIO_F_VERSION_1`.
-const VERSION_1: u64 = 1 << 32;
+/// The most turns in a row of a queue whose driver adds chains just as it is asked to notify of them.
+const TURNS: u32 = 4;
+
+/// Features of every device (virtio 1.2, 6).
+mod feature {
+    pub const INDIRECT_DESC: u64 = 1 << 28;
+    pub const EVENT_IDX: u64 = 1 << 29;
+    pub const VERSION_1: u64 = 1 << 32;
+    pub const RING_RESET: u64 = 1 << 40;
+    pub const ALL: u64 = INDIRECT_DESC | EVENT_IDX | VERSION_1 | RING_RESET;
+}
 
 /// Device status bits (virtio 1.2, 2.1).
 mod status {
@@ -115,7 +124,7 @@ impl Transport {
 
     /// All features that are offered.
     fn offered(&self) -> u64 {
-        self.device.features() | VERSION_1
+        self.device.features() | feature::ALL
     }
 
     /// The 32 offered feature bits that the driver has selected.
@@ -156,13 +165,21 @@ impl Transport {
         let mut new = value & 0xff | self.registers.status & status::NEEDS_RESET;
         if new & status::FEATURES_OK != 0 && !self.is_negotiated() {
             let features = self.registers.driver_features;
-            if features & !self.offered() == 0 && features & VERSION_1 != 0 {
-                self.device.negotiated(features);
+            if features & !self.offered() == 0 && features & feature::VERSION_1 != 0 {
+                self.negotiated();
             } else {
                 new &= !status::FEATURES_OK;
             }
         }
         self.registers.status = new;
+    }
+
+    /// Tells device and queues what was negotiated.
+    fn negotiated(&mut self) {
+        let features = self.registers.driver_features;
+        self.device.negotiated(features);
+        let by_index = features & feature::EVENT_IDX != 0;
+        self.registers.queues.iter_mut().for_each(|q| q.set_events_by_index(by_index));
     }
 
     /// The selected queue; `None` where the device has no such queue.
@@ -187,20 +204,29 @@ impl Transport {
         }
     }
 
+    /// Returns the selected queue to its state after a reset of the device (virtio 1.2, 2.6.1).
+    pub fn reset_queue(&mut self) {
+        let (index, negotiated) = (self.registers.select as usize, self.is_negotiated());
+        let by_index = negotiated && self.registers.driver_features & feature::EVENT_IDX != 0;
+        if let Some(queue) = self.queue() {
+            *queue = Queue::default();
+            queue.set_events_by_index(by_index);
+            self.device.stopped(index);
+        }
+    }
+
     /// Serves a queue for one turn. Where there is more to do, the timer starts the next turn.
     #[must_use]
     pub fn serve(&mut self, index: usize, now: u64, out: &mut Actions) -> Notices {
-        if !self.is_live() {
-            return Notices::default();
-        }
-        let Some(queue) = self.registers.queues.get_mut(index) else { return Notices::default() };
         let mut notices = Notices::default();
-        match self.device.serve(index, queue, &self.ram) {
+        let Some(queue) = self.registers.queues.get(index).filter(|_| self.is_live()) else { return notices };
+        let before = queue.returned();
+        match self.turns(index) {
             Ok(Served { used, more }) => {
                 if more {
                     out.push(Action::Timer { at: Some(now.saturating_add(REST)) });
                 }
-                if used && queue.wants_interrupt(&self.ram) {
+                if used && self.registers.queues[index].wants_interrupt(&self.ram, before) {
                     notices.used = 1 << index;
                 }
             }
@@ -211,6 +237,19 @@ impl Transport {
         }
         notices.config |= self.config_changed();
         notices
+    }
+
+    /// Serves a queue until there is nothing to do and the driver knows when to notify again, or a turn is over.
+    fn turns(&mut self, index: usize) -> Result<Served, Broken> {
+        let (queue, mut used) = (&mut self.registers.queues[index], false);
+        for _ in 0..TURNS {
+            let served = self.device.serve(index, queue, &self.ram)?;
+            used |= served.used;
+            if served.more || !queue.ask_for_notification(&self.ram)? {
+                return Ok(Served { used, more: served.more });
+            }
+        }
+        Ok(Served { used, more: true })
     }
 
     /// Serves all queues: input came from outside, or one of them has more to do.
@@ -272,7 +311,7 @@ impl Transport {
         registers.queues.iter_mut().for_each(Queue::take_again);
         self.registers = registers;
         if negotiated {
-            self.device.negotiated(self.registers.driver_features);
+            self.negotiated();
         }
         self.device.load(&device)
     }

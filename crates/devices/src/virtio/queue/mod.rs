@@ -1,7 +1,12 @@
 //! The split virtqueue (virtio 1.2, 2.7). The guest controls everything in it: addresses, lengths and indices
 //! are checked, and loops are cut.
 
+mod events;
+mod segments;
+
 use super::Broken;
+use events::Events;
+pub use segments::{Segment, gather, scatter, total};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::atomic::{Ordering, fence};
@@ -13,8 +18,6 @@ pub const MAX_SIZE: u16 = 256;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
-/// `VIRTQ_AVAIL_F_NO_INTERRUPT`.
-const NO_INTERRUPT: u64 = 1;
 
 /// The number of bytes after which a turn ends. The piece in which it is reached is finished.
 const TURN: u64 = 4 << 20;
@@ -65,6 +68,8 @@ pub struct Queue {
     /// Those of them that a loaded queue still has to give out again; not saved, as all are after a load.
     #[serde(skip)]
     again: VecDeque<u16>,
+    #[serde(skip)]
+    events: Events,
 }
 
 /// The first version of a queue's saved state, from before there were chains in flight.
@@ -84,7 +89,7 @@ impl From<QueueV1> for Queue {
     fn from(old: QueueV1) -> Queue {
         let QueueV1 { size, ready, descriptors, available, used, .. } = old;
         let QueueV1 { next_available, next_used, unfinished, .. } = old;
-        let (in_flight, again) = Default::default();
+        let (in_flight, again, events) = Default::default();
         Queue {
             size,
             ready,
@@ -96,17 +101,9 @@ impl From<QueueV1> for Queue {
             unfinished,
             in_flight,
             again,
+            events,
         }
     }
-}
-
-/// A part of guest memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// Physical address.
-    pub address: u64,
-    /// Length in bytes.
-    pub len: u32,
 }
 
 /// A chain of descriptors.
@@ -182,6 +179,11 @@ impl Queue {
         self.in_flight.len()
     }
 
+    /// Sets whether each side names the index of the next event: `VIRTIO_F_EVENT_IDX` was negotiated.
+    pub(super) fn set_events_by_index(&mut self, by_index: bool) {
+        self.events.by_index = by_index;
+    }
+
     /// Has everything that is in flight given out again by [`Queue::take`]: nobody works on it after a load.
     pub(super) fn take_again(&mut self) {
         self.again = self.in_flight.iter().copied().collect();
@@ -239,6 +241,7 @@ impl Queue {
         self.unfinished = None;
         self.in_flight.clear();
         self.again.clear();
+        self.events.restart();
     }
 
     /// Checks that a loaded queue is in a possible state. Ring addresses and indices are chosen by the guest
@@ -318,55 +321,6 @@ impl Queue {
         self.in_flight.retain(|&head| head != chain.head);
         Ok(())
     }
-
-    /// Whether the driver wants an interrupt for used buffers.
-    pub fn wants_interrupt(&self, ram: &Ram) -> bool {
-        fence(Ordering::SeqCst);
-        ram.load(self.available, Width::B2).is_none_or(|flags| flags & NO_INTERRUPT == 0)
-    }
-}
-
-/// The total length of segments in bytes.
-pub fn total(segments: &[Segment]) -> u64 {
-    segments.iter().map(|s| s.len as u64).sum()
-}
-
-/// The parts of `segments` that contain their bytes `skip .. skip + len`.
-fn parts(segments: &[Segment], skip: u64, len: u64) -> impl Iterator<Item = Segment> + '_ {
-    let (mut skip, mut left) = (skip, len);
-    segments.iter().filter_map(move |s| {
-        let before = skip.min(s.len as u64);
-        skip -= before;
-        let n = (s.len as u64 - before).min(left);
-        left -= n;
-        (n > 0).then(|| Segment { address: s.address + before, len: n as u32 })
-    })
-}
-
-/// Copies from guest memory into `buf`, starting at byte `skip`; returns the number of bytes copied.
-pub fn gather(ram: &Ram, segments: &[Segment], skip: u64, buf: &mut [u8]) -> usize {
-    let mut done = 0;
-    for part in parts(segments, skip, buf.len() as u64) {
-        let end = done + part.len as usize;
-        if ram.read(part.address, &mut buf[done..end]).is_none() {
-            break;
-        }
-        done = end;
-    }
-    done
-}
-
-/// Copies from `buf` into guest memory, starting at byte `skip`; returns the number of bytes copied.
-pub fn scatter(ram: &Ram, segments: &[Segment], skip: u64, buf: &[u8]) -> usize {
-    let mut done = 0;
-    for part in parts(segments, skip, buf.len() as u64) {
-        let end = done + part.len as usize;
-        if ram.write(part.address, &buf[done..end]).is_none() {
-            break;
-        }
-        done = end;
-    }
-    done
 }
 
 #[cfg(test)]
@@ -571,18 +525,5 @@ mod tests {
             change(&mut queue);
             assert!(queue.check().is_err(), "case {i}");
         }
-    }
-
-    #[test]
-    fn parts_of_segments() {
-        let (_, ram) = queue(1);
-        let segments =
-            [(DATA, 3), (DATA + 0x100, 0), (DATA + 0x200, 4)].map(|(address, len)| Segment { address, len });
-        assert_eq!(scatter(&ram, &segments, 1, b"abcdefgh"), 6, "as much as fits");
-        let mut buf = [0; 8];
-        assert_eq!(gather(&ram, &segments, 2, &mut buf), 5);
-        assert_eq!(&buf[..5], b"bcdef");
-        assert_eq!(gather(&ram, &segments, 7, &mut buf), 0);
-        assert_eq!(gather(&ram, &segments, u64::MAX, &mut buf), 0);
     }
 }
