@@ -12,9 +12,6 @@ const MAGIC: u64 = 0x7472_6976;
 const VERSION: u64 = 2;
 /// The vendor ID "TTRN", which is not registered. Drivers do no more than show it.
 const VENDOR: u64 = 0x4e52_5454;
-/// Interrupt status: a buffer was used, the configuration changed.
-const USED: u32 = 1;
-const CONFIG: u32 = 2;
 
 /// A virtio device behind MMIO registers.
 pub struct Mmio {
@@ -35,8 +32,7 @@ impl Mmio {
         if notices.is_empty() {
             return;
         }
-        let (used, config) = (notices.used != 0, notices.config);
-        self.transport.registers.interrupt |= if used { USED } else { 0 } | if config { CONFIG } else { 0 };
+        self.transport.registers.interrupt |= notices.interrupt();
         out.irq(self.irq, true);
     }
 

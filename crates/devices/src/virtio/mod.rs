@@ -1,14 +1,17 @@
-//! Virtio 1.2: queues ([`queue`]), what all transports have ([`transport`]), the transport over MMIO ([`mmio`]), and
+//! Virtio 1.2: queues ([`queue`]), what all transports have ([`transport`]), the
+//! transports over MMIO ([`mmio`]) and PCI ([`pci`]), and
 //! a file for each kind of device.
 
 pub mod block;
 pub mod console;
 pub mod mmio;
+pub mod pci;
 pub mod queue;
 pub mod rng;
 pub mod transport;
 
 pub use mmio::{EmptySlot, Mmio};
+pub use pci::Pci;
 pub use queue::{Chain, Queue, Served};
 pub use transport::Transport;
 

@@ -45,6 +45,11 @@ impl Notices {
         self == Notices::default()
     }
 
+    /// The bits of the interrupt status that say the same (virtio 1.2, 4.1.4.5 and 4.2.2).
+    pub(super) fn interrupt(self) -> u32 {
+        (self.used != 0) as u32 | (self.config as u32) << 1
+    }
+
     fn add(&mut self, other: Notices) {
         self.used |= other.used;
         self.config |= other.config;
@@ -65,7 +70,7 @@ pub(super) struct Registers {
     /// The queue that the registers of queues belong to.
     pub select: u64,
     pub status: u32,
-    /// Interrupt status (virtio 1.2, 4.1.4.5 and 4.2.2).
+    /// Interrupt status: see [`Notices::interrupt`].
     pub interrupt: u32,
     pub driver_features: u64,
     /// Which 32 feature bits the registers show: of the device, of the driver.
