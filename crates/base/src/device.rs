@@ -55,6 +55,13 @@ pub enum Action {
         /// The CPU's event, 0 to 31.
         number: u32,
     },
+    /// Send an interrupt as a message (PCI's MSI): a write of 4 bytes that only interrupt controllers understand.
+    Message {
+        /// The address that it is written to.
+        address: u64,
+        /// The value that is written.
+        data: u32,
+    },
     /// (Re)arm the device's timer: call [`Device::timer`] once the clock reaches `at` nanoseconds.
     Timer {
         /// Absolute clock time in nanoseconds; `None` disarms.
@@ -119,6 +126,10 @@ pub trait Device: Send {
     /// Drives input `line` to `level` (interrupt controllers only). The line may have had that level before. A
     /// vCPU's controller must not answer with [`Action::Local`]: two could keep each other busy for ever.
     fn input(&mut self, _line: u32, _level: bool, _out: &mut Actions) {}
+
+    /// Receives an interrupt that is a message, from [`Action::Message`] (interrupt controllers only). Both values come
+    /// from a guest.
+    fn message(&mut self, _address: u64, _data: u32, _out: &mut Actions) {}
 
     /// Returns the number of the interrupt that a vCPU takes now, and marks it as in service; `None` where none
     /// is pending (interrupt controllers only, of the kind that CPUs ask).

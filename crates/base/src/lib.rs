@@ -30,7 +30,7 @@ pub mod words;
 pub mod xdg;
 
 pub use block::{BlockBackend, BlockError, BlockSizes};
-pub use bus::{Bus, DeviceId, WindowError};
+pub use bus::{Bus, DeviceId, Router, SharedLine, Space, WindowError};
 pub use clock::{Clock, CountClock, HostClock};
 pub use device::{Action, Actions, Device, StopReason};
 pub use mailbox::Mailbox;

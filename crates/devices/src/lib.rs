@@ -2,9 +2,11 @@
 //!
 //! * [`serial`]: NS16550A; [`intc`]: PLIC; [`timer`]: ACLINT; [`rtc`]: Goldfish; [`power`]: SiFive
 //!   test finisher.
-//! * [`virtio`]: the queue, the MMIO transport, block, console, entropy.
+//! * [`virtio`]: the queue, the transports, block, console, entropy.
+//! * [`pci`]: the bus, configuration space, MSI-X, the host bridge.
 
 pub mod intc;
+pub mod pci;
 pub mod power;
 pub mod rtc;
 pub mod serial;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use trine_base::{Action, Actions, CountClock, Device, SeededRandom, StateError, Width};
 use trine_devices::intc::{Plic, plic::Target};
+use trine_devices::pci::{HostBridge, Seat, bar_offset};
 use trine_devices::power::Finisher;
 use trine_devices::rtc::GoldfishRtc;
 use trine_devices::serial::{ConsoleInput, Ns16550a};
@@ -16,7 +17,7 @@ use trine_devices::timer::Aclint;
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::console::Console;
 use trine_devices::virtio::rng::Rng;
-use trine_devices::virtio::{EmptySlot, Mmio, Virtio};
+use trine_devices::virtio::{EmptySlot, Mmio, Pci, Virtio};
 use trine_memory::Ram;
 
 const BASE: u64 = 0x8000_0000;
@@ -197,6 +198,44 @@ fn mmio(ram: Arc<Ram>, device: impl Virtio + 'static) -> Box<dyn Device> {
     Box::new(Mmio::new(1, ram, Box::new(device)))
 }
 
+/// What a driver sees of a PCI function: its configuration space from 0 on, and 16 KiB of each BAR behind it.
+struct Flat(Box<dyn Device>);
+
+impl Flat {
+    const SIZE: u64 = 0x1000 + 5 * 0x4000;
+
+    fn place(offset: u64) -> u64 {
+        match offset.checked_sub(0x1000) {
+            None => offset,
+            Some(at) => bar_offset((at / 0x4000) as u8) + at % 0x4000,
+        }
+    }
+}
+
+impl Device for Flat {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+    fn read(&mut self, offset: u64, width: Width, now: u64, out: &mut Actions) -> u64 {
+        self.0.read(Flat::place(offset), width, now, out)
+    }
+    fn write(&mut self, offset: u64, width: Width, value: u64, now: u64, out: &mut Actions) {
+        self.0.write(Flat::place(offset), width, value, now, out);
+    }
+    fn timer(&mut self, now: u64, out: &mut Actions) {
+        self.0.timer(now, out);
+    }
+    fn reset(&mut self, out: &mut Actions) {
+        self.0.reset(out);
+    }
+    fn save(&self) -> Vec<u8> {
+        self.0.save()
+    }
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        self.0.load(state)
+    }
+}
+
 /// A driver's steps until queue `queue` of eight descriptors works; its rings lie at the start of memory.
 fn drive(rig: &mut Rig, queue: u64) {
     let steps = [(0x70, 3), (0x24, 1), (0x20, 1), (0x70, 11), (0x30, queue), (0x38, 8), (0x80, BASE)];
@@ -310,6 +349,33 @@ kinds! {
             drive(rig, 0);
             offer(rig, &[(BASE + 0x1000, 2, true)]);
             rig.write(0x50, Width::B4, 0);
+        }
+    );
+    pci_host(
+        0x100, holds true,
+        |_| Box::new(HostBridge::new()),
+        |rig| {
+            rig.write(4, Width::B2, 6);
+        }
+    );
+    virtio_pci(
+        Flat::SIZE, holds true,
+        |ram| {
+            let device = Box::new(Rng::new(Box::new(SeededRandom::new(3))));
+            Box::new(Flat(Box::new(Pci::new(Seat::alone(5, true), ram, device))))
+        },
+        |rig| {
+            let (msix, virtio) = (0x1000 + 0x4000, 0x1000 + 4 * 0x4000);
+            let steps = [
+                (4, Width::B2, 6), (0x20, Width::B4, 0x4000_0000), (msix, Width::B4, 0x2800_0000),
+                (virtio + 0x14, Width::B1, 3), (virtio + 8, Width::B4, 1), (virtio + 0xc, Width::B4, 1),
+                (virtio + 0x14, Width::B1, 11), (virtio + 0x18, Width::B2, 8), (virtio + 0x1a, Width::B2, 1),
+                (virtio + 0x20, Width::B8, BASE), (virtio + 0x28, Width::B8, BASE + 0x400),
+                (virtio + 0x30, Width::B8, BASE + 0x800), (virtio + 0x1c, Width::B2, 1), (virtio + 0x14, Width::B1, 15),
+            ];
+            steps.iter().for_each(|&(at, width, value)| drop(rig.write(at, width, value)));
+            offer(rig, &[(BASE + 0x1000, 20, true)]);
+            rig.write(virtio + 0x3000, Width::B2, 0);
         }
     );
     virtio_rng(

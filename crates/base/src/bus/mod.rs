@@ -1,12 +1,14 @@
 //! A board's devices in its address spaces: physical memory and, where the CPU has them, I/O ports.
 
 mod local;
+mod routed;
 mod saved;
 mod timers;
 mod windows;
 
 use crate::{Action, Actions, Clock, Device, Mailbox, StopReason, Width};
 use local::Local;
+pub use routed::{Router, SharedLine};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -42,8 +44,8 @@ struct Locked {
 /// locked, and one thread at a time performs them. A call returns only after its own actions were performed,
 /// by this thread or another one.
 ///
-/// Lock order: the turn to perform a device's actions, then the interrupt controller, then the turn to
-/// perform the controller's actions, then mailboxes and timers. No thread waits for a turn while it holds a
+/// Lock order: the turn to perform a device's actions, then the interrupt controller (or the target of messages),
+/// then the turn to perform the controller's actions, then mailboxes and timers. No thread waits for a turn while it holds a
 /// device's lock, nor for the turn of a vCPU's own controller ([`Action::Local`]) while it holds another turn.
 pub struct Bus {
     devices: Vec<Slot>,
@@ -52,6 +54,10 @@ pub struct Bus {
     /// What only one vCPU sees, for each of `vcpus`.
     locals: Vec<Local>,
     controller: Option<DeviceId>,
+    message_target: Option<DeviceId>,
+    /// Who asserts lines that several devices drive.
+    shared_lines: Vec<(u32, Arc<SharedLine>)>,
+    routers: Vec<Arc<dyn Router>>,
     vcpus: Vec<Arc<Mailbox>>,
     clock: Arc<dyn Clock>,
     timers: Mutex<Timers>,
@@ -76,6 +82,9 @@ impl Bus {
             ports: Windows::default(),
             locals: vcpus.iter().map(|_| Local::default()).collect(),
             controller: None,
+            message_target: None,
+            shared_lines: Vec::new(),
+            routers: Vec::new(),
             vcpus,
             clock,
             timers: Mutex::default(),
@@ -146,7 +155,7 @@ impl Bus {
                 Owner::Device(device) | Owner::Local { device, .. } => {
                     lock(&self.devices[device].device).device.name().to_owned()
                 }
-                Owner::Reserved(what) => what.to_owned(),
+                Owner::Router { name, .. } | Owner::Reserved(name) => name.to_owned(),
             };
             return Err(WindowError::Overlap { name: name.to_owned(), space, range, other, taken });
         }
@@ -205,11 +214,20 @@ impl Bus {
     }
 
     fn read_from(&self, windows: &Windows, address: u64, width: Width) -> Option<u64> {
-        windows.find(address, width).map(|found| self.read_at(found, width))
+        match windows.find(address, width) {
+            Some(found) => Some(self.read_at(found, width)),
+            None => self.read_routed(windows, address, width),
+        }
     }
 
     fn write_to(&self, windows: &Windows, address: u64, width: Width, value: u64) -> Option<()> {
-        windows.find(address, width).map(|found| self.write_at(found, width, value))
+        match windows.find(address, width) {
+            Some(found) => {
+                self.write_at(found, width, value);
+                Some(())
+            }
+            None => self.write_routed(windows, address, width, value),
+        }
     }
 
     /// Reads the register of a device (its number) at an offset.
@@ -288,7 +306,16 @@ impl Bus {
             Action::Irq { line, level } => {
                 // A controller must not drive its own inputs: it would wait for its own turn for ever.
                 if let Some(DeviceId(controller)) = self.controller.filter(|c| c.0 != index) {
-                    self.call(controller, told, |device, out| device.input(line, level, out));
+                    self.call(controller, told, |device, out| {
+                        if level || !self.is_asserted(line) {
+                            device.input(line, level, out);
+                        }
+                    });
+                }
+            }
+            Action::Message { address, data } => {
+                if let Some(DeviceId(target)) = self.message_target.filter(|t| t.0 != index) {
+                    self.call(target, told, |device, out| device.message(address, data, out));
                 }
             }
             Action::Local { vcpu, line, level } => {

@@ -1,6 +1,7 @@
 //! How a bus performs the actions of its devices.
 
 mod local;
+mod routed;
 
 use super::*;
 use crate::{CountClock, HostClock, StateError, state, versions};
@@ -14,6 +15,7 @@ enum Call {
     Write(u64),
     Timer,
     Input(u32, bool),
+    Message(u64, u32),
     Acknowledge,
     Reset,
 }
@@ -48,6 +50,9 @@ impl Device for Probe {
     }
     fn input(&mut self, line: u32, level: bool, out: &mut Actions) {
         self.call(Call::Input(line, level), out);
+    }
+    fn message(&mut self, address: u64, data: u32, out: &mut Actions) {
+        self.call(Call::Message(address, data), out);
     }
     fn acknowledge(&mut self, out: &mut Actions) -> Option<u32> {
         self.call(Call::Acknowledge, out);

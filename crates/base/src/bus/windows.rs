@@ -100,6 +100,8 @@ pub(super) enum Owner {
     Device(usize),
     /// The device of this number, which only this vCPU sees.
     Local { vcpu: usize, device: usize },
+    /// The router of this number, which finds the device for each access.
+    Router { router: usize, name: &'static str },
     /// What is not a device, such as memory, which answers before the bus is asked.
     Reserved(&'static str),
 }
@@ -134,15 +136,25 @@ impl Windows {
 
     /// Finds the device whose window holds the whole access, and the offset in that window.
     pub fn find(&self, address: u64, width: Width) -> Option<(usize, u64)> {
-        let last = address.checked_add(width.bytes() - 1)?;
-        let after = self.sorted.partition_point(|w| w.range.first <= address);
-        let window = self.sorted[..after].last()?;
-        match window.owner {
-            Owner::Device(device) | Owner::Local { device, .. } if last <= window.range.last => {
-                Some((device, address - window.range.first))
-            }
+        match self.find_owner(address, width)? {
+            (Owner::Device(device) | Owner::Local { device, .. }, offset) => Some((device, offset)),
             _ => None,
         }
+    }
+
+    /// Finds the router whose window holds the whole access, and the offset in that window.
+    pub fn find_router(&self, address: u64, width: Width) -> Option<(usize, u64)> {
+        match self.find_owner(address, width)? {
+            (Owner::Router { router, .. }, offset) => Some((router, offset)),
+            _ => None,
+        }
+    }
+
+    fn find_owner(&self, address: u64, width: Width) -> Option<(Owner, u64)> {
+        let last = address.checked_add(width.bytes() - 1)?;
+        let after = self.sorted.partition_point(|w| w.range.first <= address);
+        let window = self.sorted[..after].last().filter(|window| last <= window.range.last)?;
+        Some((window.owner, address - window.range.first))
     }
 }
 

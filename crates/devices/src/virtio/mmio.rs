@@ -1,195 +1,106 @@
 //! The MMIO transport, version 2 (virtio 1.2, 4.2). The legacy interface, version 1, which QEMU's board
 //! offers by default, is not implemented.
 
-use super::queue::{MAX_SIZE, Queue};
-use super::{Broken, Served, Virtio};
-use serde::{Deserialize, Serialize};
+use super::Virtio;
+use super::queue::MAX_SIZE;
+use super::transport::{Notices, Registers, RegistersV1, State, Transport, queue_size, set_half};
 use std::sync::Arc;
-use trine_base::state::Versioned;
-use trine_base::{Action, Actions, Device, StateError, Width, state, versions};
+use trine_base::{Actions, Device, StateError, Width, state, versions};
 use trine_memory::Ram;
 
 const MAGIC: u64 = 0x7472_6976;
 const VERSION: u64 = 2;
 /// The vendor ID "TTRN", which is not registered. Drivers do no more than show it.
 const VENDOR: u64 = 0x4e52_5454;
-/// Nanoseconds between two turns of serving a queue: see [`Served::more`].
-const REST: u64 = 100_000;
-/// `VIRTIO_F_VERSION_1`.
-const VERSION_1: u64 = 1 << 32;
-
-/// Device status bits (virtio 1.2, 2.1).
-mod status {
-    pub const DRIVER_OK: u32 = 4;
-    pub const FEATURES_OK: u32 = 8;
-    pub const NEEDS_RESET: u32 = 64;
-}
-/// Interrupt status: a buffer was used, the configuration changed.
-const USED: u32 = 1;
-const CONFIG: u32 = 2;
 
 /// A virtio device behind MMIO registers.
 pub struct Mmio {
     irq: u32,
-    ram: Arc<Ram>,
-    device: Box<dyn Virtio>,
-    registers: Registers,
+    transport: Transport,
 }
 
-/// The state that a guest can change.
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Registers {
-    queues: Vec<Queue>,
-    select: u64,
-    status: u32,
-    interrupt: u32,
-    driver_features: u64,
-    feature_word: [u32; 2],
-}
-
-/// The first version of the saved state.
-#[derive(Serialize, Deserialize)]
-struct V1 {
-    /// The device ID.
-    id: u32,
-    registers: Registers,
-    /// The state of the kind of device.
-    device: Vec<u8>,
-}
-
-versions!(Saved of "a virtio device" { V1(V1) });
+versions!(Saved of "a virtio device" { V1(State<RegistersV1>), V2(State<Registers>) });
 versions!(SavedSlot of "an empty virtio slot" { V1(()) });
 
 impl Mmio {
     /// Creates the transport of `device` on interrupt line `irq`, with its rings in `ram`.
     pub fn new(irq: u32, ram: Arc<Ram>, device: Box<dyn Virtio>) -> Mmio {
-        let registers = Registers { queues: vec![Queue::default(); device.queues()], ..Registers::default() };
-        Mmio { irq, ram, device, registers }
+        Mmio { irq, transport: Transport::new(ram, device) }
     }
 
-    fn offered(&self) -> u64 {
-        self.device.features() | VERSION_1
-    }
-
-    fn queue(&mut self) -> Option<&mut Queue> {
-        self.registers.queues.get_mut(self.registers.select as usize)
-    }
-
-    /// Serves a queue for one turn. Where there is more to do, the device's timer starts the next turn.
-    fn serve(&mut self, index: usize, now: u64, out: &mut Actions) {
-        if self.registers.status & status::DRIVER_OK == 0 || self.registers.status & status::NEEDS_RESET != 0
-        {
+    fn tell(&mut self, notices: Notices, out: &mut Actions) {
+        if notices.is_empty() {
             return;
         }
-        let Some(queue) = self.registers.queues.get_mut(index) else { return };
-        match self.device.serve(index, queue, &self.ram) {
-            Ok(Served { used, more }) => {
-                if more {
-                    out.push(Action::Timer { at: Some(now.saturating_add(REST)) });
-                }
-                if !used || !queue.wants_interrupt(&self.ram) {
-                    return;
-                }
-                self.registers.interrupt |= USED;
-            }
-            Err(Broken) => {
-                self.registers.status |= status::NEEDS_RESET;
-                self.registers.interrupt |= CONFIG;
-            }
-        }
+        self.transport.registers.interrupt |= notices.interrupt();
         out.irq(self.irq, true);
     }
 
-    fn set_status(&mut self, value: u32, out: &mut Actions) {
-        if value == 0 {
-            return self.reset(out);
-        }
-        let mut new = value & 0xff | self.registers.status & status::NEEDS_RESET;
-        let understood = self.registers.driver_features & !self.offered() == 0
-            && self.registers.driver_features & VERSION_1 != 0;
-        if new & status::FEATURES_OK != 0 && self.registers.status & status::FEATURES_OK == 0 && !understood {
-            new &= !status::FEATURES_OK;
-        }
-        self.registers.status = new;
+    fn set_address(&mut self, offset: u64, value: u64) {
+        let Some(q) = self.transport.open_queue() else { return };
+        let address = match offset & !4 {
+            0x080 => &mut q.descriptors,
+            0x090 => &mut q.available,
+            _ => &mut q.used,
+        };
+        set_half(address, offset & 4 != 0, value);
     }
-
-    fn config(&self, offset: u64, width: Width) -> u64 {
-        let config = self.device.config();
-        let byte = |i: u64| config.get((offset + i) as usize).copied().unwrap_or(0) as u64;
-        (0..width.bytes()).fold(0, |v, i| v | byte(i) << (8 * i))
-    }
-}
-
-/// Replaces the low (`high` false) or high half of a 64-bit address.
-fn set_half(address: &mut u64, high: bool, value: u64) {
-    let shift = if high { 32 } else { 0 };
-    *address = *address & !(0xffff_ffff << shift) | (value & 0xffff_ffff) << shift;
 }
 
 impl Device for Mmio {
     fn name(&self) -> &str {
-        self.device.name()
+        self.transport.device().name()
     }
 
     fn read(&mut self, offset: u64, width: Width, _now: u64, _out: &mut Actions) -> u64 {
         if offset >= 0x100 {
-            return self.config(offset - 0x100, width);
+            return self.transport.config(offset - 0x100, width);
         }
         match offset {
             0x000 => MAGIC,
             0x004 => VERSION,
-            0x008 => self.device.id() as u64,
+            0x008 => self.transport.device().id() as u64,
             0x00c => VENDOR,
-            0x010 if self.registers.feature_word[0] < 2 => {
-                self.offered() >> (32 * self.registers.feature_word[0]) & 0xffff_ffff
-            }
-            0x034 if self.registers.select < self.registers.queues.len() as u64 => MAX_SIZE as u64,
-            0x044 => self.queue().map_or(0, |q| q.ready as u64),
-            0x060 => self.registers.interrupt as u64,
-            0x070 => self.registers.status as u64,
+            0x010 => self.transport.device_features(),
+            0x034 => self.transport.queue().map_or(0, |_| MAX_SIZE as u64),
+            0x044 => self.transport.queue().map_or(0, |q| q.ready as u64),
+            0x060 => self.transport.registers.interrupt as u64,
+            0x070 => self.transport.registers.status as u64,
             // No shared memory regions: length and base are all ones (4.2.2).
             0x0b0..=0x0bc => 0xffff_ffff,
+            0x0fc => self.transport.registers.generation as u64,
             _ => 0,
         }
     }
 
-    fn write(&mut self, offset: u64, _width: Width, value: u64, now: u64, out: &mut Actions) {
-        let locked = self.registers.status & status::FEATURES_OK != 0;
+    fn write(&mut self, offset: u64, width: Width, value: u64, now: u64, out: &mut Actions) {
         match offset {
-            0x014 => self.registers.feature_word[0] = value as u32,
-            0x024 => self.registers.feature_word[1] = value as u32,
-            0x020 if !locked && self.registers.feature_word[1] < 2 => {
-                set_half(&mut self.registers.driver_features, self.registers.feature_word[1] == 1, value);
-            }
-            0x030 => self.registers.select = value,
+            0x014 => self.transport.registers.feature_word[0] = value as u32,
+            0x020 => self.transport.set_driver_features(value),
+            0x024 => self.transport.registers.feature_word[1] = value as u32,
+            0x030 => self.transport.registers.select = value,
             0x038 => {
-                let size = if (1..=MAX_SIZE as u64).contains(&value) { value as u16 } else { 0 };
-                if let Some(q) = self.queue().filter(|q| !q.ready) {
-                    q.size = size;
+                // No size at all for an impossible one: such a queue is empty.
+                if let Some(q) = self.transport.open_queue() {
+                    q.size = queue_size(value).unwrap_or(0);
                 }
             }
-            0x044 => {
-                if let Some(q) = self.queue() {
-                    match value & 1 {
-                        0 => q.stop(),
-                        _ => q.ready = true,
-                    }
-                }
+            0x044 => self.transport.set_ready(value & 1 != 0),
+            0x050 => {
+                let notices = self.transport.serve(value as usize, now, out);
+                self.tell(notices, out);
             }
-            0x050 => self.serve(value as usize, now, out),
             0x064 => {
-                self.registers.interrupt &= !(value as u32);
-                out.irq(self.irq, self.registers.interrupt != 0);
+                self.transport.registers.interrupt &= !(value as u32);
+                out.irq(self.irq, self.transport.registers.interrupt != 0);
             }
-            0x070 => self.set_status(value as u32, out),
-            0x080..=0x0a4 => {
-                let Some(q) = self.queue().filter(|q| !q.ready) else { return };
-                match offset {
-                    0x080 | 0x084 => set_half(&mut q.descriptors, offset & 4 != 0, value),
-                    0x090 | 0x094 => set_half(&mut q.available, offset & 4 != 0, value),
-                    0x0a0 | 0x0a4 => set_half(&mut q.used, offset & 4 != 0, value),
-                    _ => {}
-                }
+            0x070 if value as u32 == 0 => self.reset(out),
+            0x070 => self.transport.set_status(value as u32),
+            0x080 | 0x084 | 0x090 | 0x094 | 0x0a0 | 0x0a4 => self.set_address(offset, value),
+            0x0c0 if value & 1 != 0 => self.transport.reset_queue(),
+            0x100.. => {
+                let notices = self.transport.write_config(offset - 0x100, width, value);
+                self.tell(notices, out);
             }
             _ => {}
         }
@@ -197,41 +108,25 @@ impl Device for Mmio {
 
     /// Called when input came from outside, or when a queue has more to do.
     fn timer(&mut self, now: u64, out: &mut Actions) {
-        (0..self.registers.queues.len()).for_each(|i| self.serve(i, now, out));
+        let notices = self.transport.serve_all(now, out);
+        self.tell(notices, out);
     }
 
     fn reset(&mut self, out: &mut Actions) {
-        self.device.reset();
-        let queues = vec![Queue::default(); self.device.queues()];
-        self.registers = Registers { queues, ..Registers::default() };
-        out.push(Action::Timer { at: None });
+        self.transport.reset(out);
         out.irq(self.irq, false);
     }
 
     fn save(&self) -> Vec<u8> {
-        let (id, device) = (self.device.id(), self.device.save());
-        state::save(&Saved::V1(V1 { id, registers: self.registers.clone(), device }))
+        state::save(&Saved::V2(self.transport.state()))
     }
 
     fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
-        let Saved::V1(V1 { id, registers, device }) = state::load(state)?;
-        let queues = self.registers.queues.len();
-        if id != self.device.id() {
-            return Err(Saved::mismatch(format!(
-                "it belongs to a device of ID {id}, not {}",
-                self.device.id()
-            )));
-        }
-        if registers.queues.len() != queues {
-            return Err(Saved::damaged(format!("it has {} queues, not {queues}", registers.queues.len())));
-        }
-        registers.queues.iter().try_for_each(Queue::check).map_err(Saved::damaged)?;
-        if registers.status & status::FEATURES_OK != 0 && registers.driver_features & !self.offered() != 0 {
-            return Err(Saved::mismatch("its driver uses features that this device does not offer"));
-        }
-        self.device.load(&device)?;
-        self.registers = registers;
-        Ok(())
+        let state = match state::load(state)? {
+            Saved::V1(state) => state.newest(),
+            Saved::V2(state) => state,
+        };
+        self.transport.load::<Saved>(state)
     }
 }
 
@@ -270,7 +165,7 @@ impl Device for EmptySlot {
 mod tests {
     use super::*;
     use crate::virtio::rng::Rng;
-    use crate::virtio::tests::{DATA, Driver, source};
+    use crate::virtio::tests::{DATA, Driver, QUEUE, source};
 
     fn rng() -> Rng {
         Rng::new(source(|bytes| bytes.fill(7)))
@@ -281,7 +176,7 @@ mod tests {
         let mut d = Driver::new(rng());
         assert_eq!([0, 4, 8, 0xc].map(|o| d.read(o)), [0x7472_6976, 2, 4, VENDOR]);
         d.write(0x14, 1);
-        assert_eq!(d.read(0x10), 1, "VIRTIO_F_VERSION_1");
+        assert_eq!(d.read(0x10), 0x101, "VIRTIO_F_VERSION_1 and VIRTIO_F_RING_RESET");
         d.write(0x14, 2);
         assert_eq!(d.read(0x10), 0);
         d.write(0x30, 0);
@@ -294,7 +189,7 @@ mod tests {
     #[test]
     fn features_must_be_understood() {
         let mut d = Driver::new(rng());
-        for (high, low) in [(0, 0), (3, 0), (1, 1)] {
+        for (high, low) in [(0, 0), (3, 0), (1, 1), (0x100, 0)] {
             for (offset, value) in [(0x70, 0), (0x70, 3), (0x24, 1), (0x20, high), (0x24, 0), (0x20, low)] {
                 d.write(offset, value);
             }
@@ -342,6 +237,39 @@ mod tests {
             d.write(0x44, 0);
         }
         assert_eq!(d.used(0), 2, "a queue of an impossible size has nothing");
+    }
+
+    #[test]
+    fn a_queue_is_reset_alone() {
+        let mut d = Driver::new(rng());
+        d.request(0, &[], &[(DATA, 4)]);
+        d.write(0x30, 0);
+        d.write(0xc0, 1);
+        assert_eq!((d.read(0xc0), d.read(0x44)), (0, 0), "it is done at once");
+        d.notify(0);
+        d.start_rings_anew(0);
+        d.set_up(0);
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!(d.used(0), 1);
+        d.write(0x30, 7);
+        d.write(0xc0, 1);
+    }
+
+    #[test]
+    fn driver_and_device_name_the_index_of_the_next_event() {
+        let mut d = Driver::with_features(rng(), 1 << 29);
+        let [_, available, used] = Driver::rings(0);
+        let asked = |d: &Driver| d.ram.load(used + 4 + 8 * QUEUE as u64, Width::B2).unwrap();
+        let wish = available + 4 + 2 * QUEUE as u64;
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!((asked(&d), d.line.len()), (1, 1), "the driver waits for the first one");
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!((asked(&d), d.line.len(), d.used(0)), (2, 1, 2), "it did not ask for the second one");
+        d.ram.store(wish, Width::B2, 3).unwrap();
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!(d.line.len(), 1);
+        d.request(0, &[], &[(DATA, 4)]);
+        assert_eq!((asked(&d), d.line.len()), (4, 2));
     }
 
     #[test]

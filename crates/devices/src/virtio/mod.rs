@@ -1,15 +1,21 @@
-//! Virtio 1.2 over MMIO.
+//! Virtio 1.2: queues ([`queue`]), what all transports have ([`transport`]), the
+//! transports over MMIO ([`mmio`]) and PCI ([`pci`]), and
+//! a file for each kind of device.
 
 pub mod block;
 pub mod console;
 pub mod mmio;
+pub mod pci;
 pub mod queue;
 pub mod rng;
+pub mod transport;
 
 pub use mmio::{EmptySlot, Mmio};
+pub use pci::Pci;
 pub use queue::{Chain, Queue, Served};
+pub use transport::Transport;
 
-use trine_base::StateError;
+use trine_base::{StateError, Width};
 use trine_memory::Ram;
 
 /// The rings violate the specification: the device stops until the next reset.
@@ -22,16 +28,33 @@ pub trait Virtio: Send {
     fn id(&self) -> u32;
     /// Short lower-case name, as in `info devices`.
     fn name(&self) -> &str;
-    /// Feature bits offered besides `VIRTIO_F_VERSION_1`.
+    /// Feature bits offered besides those of the transport.
     fn features(&self) -> u64;
-    /// Number of queues.
+    /// Number of queues, at most 64; the same for the whole life of the device.
     fn queues(&self) -> usize;
+    /// The features that the driver has accepted, some of those that were offered: called before the driver uses a
+    /// queue, and before [`Virtio::load`].
+    fn negotiated(&mut self, _features: u64) {}
     /// The device's configuration space.
     fn config(&self) -> Vec<u8>;
+    /// Writes a field of the configuration space, at any offset.
+    fn write_config(&mut self, _offset: u64, _width: Width, _value: u64) {}
+    /// Whether the configuration space has changed by itself since the last call: the driver is interrupted. Asked
+    /// after each turn of serving a queue, and after each write to the configuration space.
+    fn config_changed(&mut self) -> bool {
+        false
+    }
     /// Serves a queue: after the driver's notification, after input came from outside, or to continue after
     /// [`Served::more`]. One call does a bounded amount of work, whatever the rings contain: [`Queue::serve`]
     /// ensures that.
+    ///
+    /// A device whose requests finish later takes chains with [`Queue::take`] and returns, when its backend has
+    /// woken it (see [`trine_base::Waker`]), those that are finished with [`Queue::push`] before it takes more.
     fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken>;
+    /// The driver has taken a queue back, or has reset it: nothing that was taken from it before may be pushed, and guest memory of
+    /// such requests must not be touched any more.
+    fn stopped(&mut self, _index: usize) {}
+
     /// Drops all requests in progress.
     fn reset(&mut self);
 

@@ -48,27 +48,44 @@ pub struct Driver {
     pub line: Vec<bool>,
     /// When the device wants its timer.
     pub timer: Option<u64>,
-    offered: [u16; 2],
+    features: u64,
+    offered: Vec<u16>,
 }
 
 impl Driver {
     /// Creates a device whose queues are set up and whose driver is ready.
     pub fn new(device: impl Virtio + 'static) -> Driver {
-        let queues = device.queues() as u64;
+        Driver::with_features(device, 0)
+    }
+
+    /// Creates a device whose driver accepts these features, too.
+    pub fn with_features(device: impl Virtio + 'static, features: u64) -> Driver {
+        let queues = device.queues();
         let ram = Arc::new(Ram::new(BASE, SIZE).unwrap());
         let mmio = Mmio::new(IRQ, ram.clone(), Box::new(device));
-        let mut driver = Driver { mmio, ram, line: Vec::new(), timer: None, offered: [0; 2] };
+        let (line, offered) = (Vec::new(), vec![0; queues]);
+        let mut driver = Driver { mmio, ram, line, timer: None, features, offered };
         driver.negotiate();
-        (0..queues).for_each(|queue| driver.set_up(queue));
+        (0..queues as u64).for_each(|queue| driver.set_up(queue));
         driver.write(0x70, 15);
         driver.line.clear();
         driver
     }
 
     pub fn negotiate(&mut self) {
-        for (offset, value) in [(0x70, 0), (0x70, 3), (0x24, 1), (0x20, 1), (0x70, 11)] {
+        let [low, high] = [self.features & 0xffff_ffff, self.features >> 32 | 1];
+        for (offset, value) in
+            [(0x70, 0), (0x70, 3), (0x24, 0), (0x20, low), (0x24, 1), (0x20, high), (0x70, 11)]
+        {
             self.write(offset, value);
         }
+    }
+
+    /// Clears the rings of a queue, as a driver does before it sets it up once more.
+    pub fn start_rings_anew(&mut self, queue: usize) {
+        let [_, available, used] = Self::rings(queue as u64);
+        [available, used].iter().for_each(|&at| self.ram.write(at, &[0; 4]).unwrap());
+        self.offered[queue] = 0;
     }
 
     /// Addresses of the descriptors, the available ring and the used ring of a queue.

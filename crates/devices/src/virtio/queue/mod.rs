@@ -1,8 +1,14 @@
 //! The split virtqueue (virtio 1.2, 2.7). The guest controls everything in it: addresses, lengths and indices
 //! are checked, and loops are cut.
 
+mod events;
+mod segments;
+
 use super::Broken;
+use events::Events;
+pub use segments::{Segment, gather, scatter, total};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::sync::atomic::{Ordering, fence};
 use trine_base::Width;
 use trine_memory::Ram;
@@ -12,8 +18,6 @@ pub const MAX_SIZE: u16 = 256;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
-/// `VIRTQ_AVAIL_F_NO_INTERRUPT`.
-const NO_INTERRUPT: u64 = 1;
 
 /// The number of bytes after which a turn ends. The piece in which it is reached is finished.
 const TURN: u64 = 4 << 20;
@@ -59,15 +63,47 @@ pub struct Queue {
     next_used: u16,
     /// The head of the unfinished chain, and how many of its bytes were moved already.
     unfinished: Option<(u16, u64)>,
+    /// The heads of the chains that [`Queue::take`] has given out and that were not pushed yet, oldest first.
+    in_flight: Vec<u16>,
+    /// Those of them that a loaded queue still has to give out again; not saved, as all are after a load.
+    #[serde(skip)]
+    again: VecDeque<u16>,
+    #[serde(skip)]
+    events: Events,
 }
 
-/// A part of guest memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// Physical address.
-    pub address: u64,
-    /// Length in bytes.
-    pub len: u32,
+/// The first version of a queue's saved state, from before there were chains in flight.
+#[derive(Serialize, Deserialize)]
+pub(super) struct QueueV1 {
+    size: u16,
+    ready: bool,
+    descriptors: u64,
+    available: u64,
+    used: u64,
+    next_available: u16,
+    next_used: u16,
+    unfinished: Option<(u16, u64)>,
+}
+
+impl From<QueueV1> for Queue {
+    fn from(old: QueueV1) -> Queue {
+        let QueueV1 { size, ready, descriptors, available, used, .. } = old;
+        let QueueV1 { next_available, next_used, unfinished, .. } = old;
+        let (in_flight, again, events) = Default::default();
+        Queue {
+            size,
+            ready,
+            descriptors,
+            available,
+            used,
+            next_available,
+            next_used,
+            unfinished,
+            in_flight,
+            again,
+            events,
+        }
+    }
 }
 
 /// A chain of descriptors.
@@ -119,10 +155,45 @@ impl Queue {
         Ok(Some(chain))
     }
 
+    /// Removes and returns the next chain for a request that finishes in a later turn: until it is returned by
+    /// [`Queue::push`], in any order, its head is part of the saved state. A queue that was loaded first gives
+    /// out again what was in flight when it was saved.
+    ///
+    /// At most as many chains are in flight as the queue has descriptors, as a driver that offers one again
+    /// before it was returned breaks the queue. A chain in flight is not returned after [`Queue::stop`]: see
+    /// [`super::Virtio::stopped`].
+    pub fn take(&mut self, ram: &Ram) -> Result<Option<Chain>, Broken> {
+        if let Some(head) = self.again.pop_front() {
+            return self.chain(ram, head).ok_or(Broken).map(Some);
+        }
+        let Some(chain) = self.pop(ram)? else { return Ok(None) };
+        if self.in_flight.contains(&chain.head) {
+            return Err(Broken);
+        }
+        self.in_flight.push(chain.head);
+        Ok(Some(chain))
+    }
+
+    /// The number of chains that were taken and not pushed yet.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Sets whether each side names the index of the next event: `VIRTIO_F_EVENT_IDX` was negotiated.
+    pub(super) fn set_events_by_index(&mut self, by_index: bool) {
+        self.events.by_index = by_index;
+    }
+
+    /// Has everything that is in flight given out again by [`Queue::take`]: nobody works on it after a load.
+    pub(super) fn take_again(&mut self) {
+        self.again = self.in_flight.iter().copied().collect();
+    }
+
     /// Whether there is work. An invalid ring counts as work: serving it reports the error.
     pub fn waits(&self, ram: &Ram) -> bool {
         let usable = self.ready && self.size != 0;
-        usable && (self.unfinished.is_some() || self.available_word(ram, 2) != Ok(self.next_available))
+        let started = self.unfinished.is_some() || !self.again.is_empty();
+        usable && (started || self.available_word(ram, 2) != Ok(self.next_available))
     }
 
     /// Serves the queue for one turn: calls `one` for the chains that are available, each with the number of
@@ -168,6 +239,9 @@ impl Queue {
         self.ready = false;
         (self.next_available, self.next_used) = (0, 0);
         self.unfinished = None;
+        self.in_flight.clear();
+        self.again.clear();
+        self.events.restart();
     }
 
     /// Checks that a loaded queue is in a possible state. Ring addresses and indices are chosen by the guest
@@ -175,6 +249,11 @@ impl Queue {
     pub fn check(&self) -> Result<(), String> {
         if self.size > MAX_SIZE {
             return Err(format!("a queue has {} descriptors", self.size));
+        }
+        for (i, &head) in self.in_flight.iter().enumerate() {
+            if !self.ready || head >= self.size || self.in_flight[..i].contains(&head) {
+                return Err(format!("chain {head} is in flight in a queue of {} descriptors", self.size));
+            }
         }
         match self.unfinished {
             Some((head, _)) if !self.ready || head >= self.size => {
@@ -239,57 +318,9 @@ impl Queue {
         let next = self.next_used.wrapping_add(1);
         ram.store(at(2)?, Width::B2, next as u64).ok_or(Broken)?;
         self.next_used = next;
+        self.in_flight.retain(|&head| head != chain.head);
         Ok(())
     }
-
-    /// Whether the driver wants an interrupt for used buffers.
-    pub fn wants_interrupt(&self, ram: &Ram) -> bool {
-        fence(Ordering::SeqCst);
-        ram.load(self.available, Width::B2).is_none_or(|flags| flags & NO_INTERRUPT == 0)
-    }
-}
-
-/// The total length of segments in bytes.
-pub fn total(segments: &[Segment]) -> u64 {
-    segments.iter().map(|s| s.len as u64).sum()
-}
-
-/// The parts of `segments` that contain their bytes `skip .. skip + len`.
-fn parts(segments: &[Segment], skip: u64, len: u64) -> impl Iterator<Item = Segment> + '_ {
-    let (mut skip, mut left) = (skip, len);
-    segments.iter().filter_map(move |s| {
-        let before = skip.min(s.len as u64);
-        skip -= before;
-        let n = (s.len as u64 - before).min(left);
-        left -= n;
-        (n > 0).then(|| Segment { address: s.address + before, len: n as u32 })
-    })
-}
-
-/// Copies from guest memory into `buf`, starting at byte `skip`; returns the number of bytes copied.
-pub fn gather(ram: &Ram, segments: &[Segment], skip: u64, buf: &mut [u8]) -> usize {
-    let mut done = 0;
-    for part in parts(segments, skip, buf.len() as u64) {
-        let end = done + part.len as usize;
-        if ram.read(part.address, &mut buf[done..end]).is_none() {
-            break;
-        }
-        done = end;
-    }
-    done
-}
-
-/// Copies from `buf` into guest memory, starting at byte `skip`; returns the number of bytes copied.
-pub fn scatter(ram: &Ram, segments: &[Segment], skip: u64, buf: &[u8]) -> usize {
-    let mut done = 0;
-    for part in parts(segments, skip, buf.len() as u64) {
-        let end = done + part.len as usize;
-        if ram.write(part.address, &buf[done..end]).is_none() {
-            break;
-        }
-        done = end;
-    }
-    done
 }
 
 #[cfg(test)]
@@ -425,16 +456,74 @@ mod tests {
         assert_eq!(calls, [&[(0, TURN)], continued.as_slice()].concat());
     }
 
+    /// A queue of four with two chains, at heads 1 and 2, taken.
+    fn two_in_flight() -> (Queue, Ram) {
+        let (mut q, ram) = queue(4);
+        for head in 0..4 {
+            describe(&ram, TABLE, head, DATA + 16 * head, 4, 0, 0);
+        }
+        [1u64, 2, 1].iter().zip(0..).for_each(|(&head, i)| {
+            ram.store(AVAILABLE + 4 + 2 * i, Width::B2, head).unwrap();
+        });
+        ram.store(AVAILABLE + 2, Width::B2, 2).unwrap();
+        for head in [1, 2] {
+            assert_eq!(q.take(&ram).unwrap().unwrap().head, head);
+        }
+        assert_eq!((q.take(&ram).unwrap().is_none(), q.in_flight(), q.waits(&ram)), (true, 2, false));
+        (q, ram)
+    }
+
     #[test]
-    fn parts_of_segments() {
-        let (_, ram) = queue(1);
-        let segments =
-            [(DATA, 3), (DATA + 0x100, 0), (DATA + 0x200, 4)].map(|(address, len)| Segment { address, len });
-        assert_eq!(scatter(&ram, &segments, 1, b"abcdefgh"), 6, "as much as fits");
-        let mut buf = [0; 8];
-        assert_eq!(gather(&ram, &segments, 2, &mut buf), 5);
-        assert_eq!(&buf[..5], b"bcdef");
-        assert_eq!(gather(&ram, &segments, 7, &mut buf), 0);
-        assert_eq!(gather(&ram, &segments, u64::MAX, &mut buf), 0);
+    fn chains_in_flight_are_returned_in_any_order() {
+        let (mut q, ram) = two_in_flight();
+        for (head, entry) in [(2, USED + 4), (1, USED + 12)] {
+            q.push(&ram, &Chain { head, ..Chain::default() }, 7).unwrap();
+            assert_eq!(ram.load(entry, Width::B4), Some(head as u64));
+        }
+        assert_eq!(q.in_flight(), 0);
+        ram.store(AVAILABLE + 2, Width::B2, 3).unwrap();
+        assert_eq!(q.take(&ram).unwrap().unwrap().head, 1, "offered again after it was returned");
+    }
+
+    #[test]
+    fn a_chain_that_is_offered_while_it_is_in_flight_breaks_the_queue() {
+        let (mut q, ram) = two_in_flight();
+        ram.store(AVAILABLE + 2, Width::B2, 3).unwrap();
+        assert_eq!(q.take(&ram).map(|_| ()), Err(Broken));
+    }
+
+    #[test]
+    fn what_is_in_flight_is_given_out_again_after_a_load() {
+        let (mut q, ram) = two_in_flight();
+        q.push(&ram, &Chain { head: 1, ..Chain::default() }, 0).unwrap();
+        q.take_again();
+        assert!(q.waits(&ram));
+        let chain = q.take(&ram).unwrap().unwrap();
+        assert_eq!((chain.head, chain.readable[0].address, q.in_flight()), (2, DATA + 32, 1));
+        assert!(q.take(&ram).unwrap().is_none() && !q.waits(&ram), "only once");
+        // The driver changed its descriptors meanwhile.
+        q.take_again();
+        describe(&ram, TABLE, 2, DATA, 1 << 20, 0, 0);
+        assert_eq!(q.take(&ram).map(|_| ()), Err(Broken));
+        q.stop();
+        assert_eq!((q.in_flight(), q.check()), (0, Ok(())));
+    }
+
+    #[test]
+    fn impossible_queues_are_not_loaded() {
+        let (queue, _) = two_in_flight();
+        assert_eq!(queue.check(), Ok(()));
+        let cases: [fn(&mut Queue); 5] = [
+            |q| q.in_flight.push(1),
+            |q| q.in_flight.push(4),
+            |q| q.ready = false,
+            |q| q.size = MAX_SIZE + 1,
+            |q| q.unfinished = Some((4, 0)),
+        ];
+        for (i, change) in cases.into_iter().enumerate() {
+            let mut queue = queue.clone();
+            change(&mut queue);
+            assert!(queue.check().is_err(), "case {i}");
+        }
     }
 }
