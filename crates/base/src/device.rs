@@ -123,6 +123,11 @@ pub trait Device: Send {
     /// ([`crate::Bus::request_timer`]).
     fn timer(&mut self, _now: u64, _out: &mut Actions) {}
 
+    /// The machine pauses, to be saved perhaps: what the device has running on other threads stops as soon as possible,
+    /// and what of it is finished is given to the guest. It goes on when [`Device::timer`] is called, as it is
+    /// after a pause. May be called several times.
+    fn quiesce(&mut self, _out: &mut Actions) {}
+
     /// Drives input `line` to `level` (interrupt controllers only). The line may have had that level before. A
     /// vCPU's controller must not answer with [`Action::Local`]: two could keep each other busy for ever.
     fn input(&mut self, _line: u32, _level: bool, _out: &mut Actions) {}

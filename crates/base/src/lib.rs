@@ -27,6 +27,7 @@ pub mod vcpu_state;
 pub mod wake;
 pub mod width;
 pub mod words;
+pub mod workers;
 pub mod xdg;
 
 pub use block::{BlockBackend, BlockError, BlockSizes};
@@ -42,3 +43,4 @@ pub use vcpu::{Exit, RegisterInfo, Trap, Vcpu};
 pub use wake::Waker;
 pub use width::Width;
 pub use words::{ByteOrder, Words};
+pub use workers::Workers;

@@ -26,8 +26,8 @@ struct SavedDevice {
 versions!(Saved of "the board's devices" { V1(V1) });
 
 impl Bus {
-    /// Stops the clock and the devices' timers, and returns once no timer is being served. Pause the vCPUs
-    /// first: those that run on would see a clock that stands still.
+    /// Stops the clock, the devices' timers and what devices have running on other threads; returns once all have
+    /// stopped. Pause the vCPUs first: those that run on would see a clock that stands still.
     pub fn pause(&self) {
         self.clock.pause();
         let timers = lock(&self.timers);
@@ -36,6 +36,7 @@ impl Bus {
         self.timer_changed.notify_all();
         // The thread that serves timers holds this lock while it calls a device.
         drop(lock(&self.serving));
+        (0..self.devices.len()).for_each(|index| self.run(index, |device, out| device.quiesce(out)));
     }
 
     /// Restarts the clock and the timers. Where time is the host's, every device is called once: its wall

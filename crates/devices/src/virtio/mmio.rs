@@ -112,6 +112,11 @@ impl Device for Mmio {
         self.tell(notices, out);
     }
 
+    fn quiesce(&mut self, out: &mut Actions) {
+        let notices = self.transport.quiesce();
+        self.tell(notices, out);
+    }
+
     fn reset(&mut self, out: &mut Actions) {
         self.transport.reset(out);
         out.irq(self.irq, false);

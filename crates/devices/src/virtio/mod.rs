@@ -51,6 +51,12 @@ pub trait Virtio: Send {
     /// A device whose requests finish later takes chains with [`Queue::take`] and returns, when its backend has
     /// woken it (see [`trine_base::Waker`]), those that are finished with [`Queue::push`] before it takes more.
     fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken>;
+    /// The machine pauses: stops what runs on other threads and returns what is finished to the queue, but takes
+    /// nothing. What was taken and is not finished is given out again ([`Queue::take_again`]). Returns whether
+    /// buffers were returned to the driver.
+    fn quiesce(&mut self, _index: usize, _queue: &mut Queue, _ram: &Ram) -> Result<bool, Broken> {
+        Ok(false)
+    }
     /// The driver has taken a queue back, or has reset it: nothing that was taken from it before may be pushed, and guest memory of
     /// such requests must not be touched any more.
     fn stopped(&mut self, _index: usize) {}

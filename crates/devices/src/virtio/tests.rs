@@ -60,8 +60,17 @@ impl Driver {
 
     /// Creates a device whose driver accepts these features, too.
     pub fn with_features(device: impl Virtio + 'static, features: u64) -> Driver {
+        Driver::with_ram(Driver::ram(), device, features)
+    }
+
+    /// Memory for a driver.
+    pub fn ram() -> Arc<Ram> {
+        Arc::new(Ram::new(BASE, SIZE).unwrap())
+    }
+
+    /// Creates a device that knows its driver's memory.
+    pub fn with_ram(ram: Arc<Ram>, device: impl Virtio + 'static, features: u64) -> Driver {
         let queues = device.queues();
-        let ram = Arc::new(Ram::new(BASE, SIZE).unwrap());
         let mmio = Mmio::new(IRQ, ram.clone(), Box::new(device));
         let (line, offered) = (Vec::new(), vec![0; queues]);
         let mut driver = Driver { mmio, ram, line, timer: None, features, offered };
@@ -132,6 +141,20 @@ impl Driver {
         self.mmio.timer(at, &mut out);
         self.note(out);
         true
+    }
+
+    /// Wakes the device, as its backend does.
+    pub fn wake(&mut self) {
+        let mut out = Actions::new();
+        self.mmio.timer(0, &mut out);
+        self.note(out);
+    }
+
+    /// Pauses the device.
+    pub fn quiesce(&mut self) {
+        let mut out = Actions::new();
+        self.mmio.quiesce(&mut out);
+        self.note(out);
     }
 
     /// Writes a descriptor at an index of a table.

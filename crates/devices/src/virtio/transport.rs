@@ -226,21 +226,41 @@ impl Transport {
         let mut notices = Notices::default();
         let Some(queue) = self.registers.queues.get(index).filter(|_| self.is_live()) else { return notices };
         let before = queue.returned();
-        match self.turns(index) {
-            Ok(Served { used, more }) => {
-                if more {
-                    out.push(Action::Timer { at: Some(now.saturating_add(REST)) });
-                }
-                if used && self.registers.queues[index].wants_interrupt(&self.ram, before) {
-                    notices.used = 1 << index;
-                }
+        let served = self.turns(index);
+        if matches!(served, Ok(Served { more: true, .. })) {
+            out.push(Action::Timer { at: Some(now.saturating_add(REST)) });
+        }
+        notices.add(self.notices(index, before, served.map(|served| served.used)));
+        notices.config |= self.config_changed();
+        notices
+    }
+
+    /// What the driver is told of a queue that had returned `before` chains, and has returned more if `used`.
+    fn notices(&mut self, index: usize, before: u16, used: Result<bool, Broken>) -> Notices {
+        match used {
+            Ok(used) => {
+                let wanted = used && self.registers.queues[index].wants_interrupt(&self.ram, before);
+                Notices { used: (wanted as u64) << index, config: false }
             }
             Err(Broken) => {
                 self.registers.status |= status::NEEDS_RESET;
-                notices.config = true;
+                Notices { used: 0, config: true }
             }
         }
-        notices.config |= self.config_changed();
+    }
+
+    /// Stops what the device has running on other threads: see [`trine_base::Device::quiesce`].
+    #[must_use]
+    pub fn quiesce(&mut self) -> Notices {
+        let mut notices = Notices::default();
+        for index in 0..self.registers.queues.len() {
+            if self.is_live() {
+                let queue = &mut self.registers.queues[index];
+                let before = queue.returned();
+                let used = self.device.quiesce(index, queue, &self.ram);
+                notices.add(self.notices(index, before, used));
+            }
+        }
         notices
     }
 

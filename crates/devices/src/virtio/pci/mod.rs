@@ -368,6 +368,11 @@ impl Device for Pci {
         self.serve_all(now, out);
     }
 
+    fn quiesce(&mut self, out: &mut Actions) {
+        let notices = self.transport.quiesce();
+        self.tell(notices, out);
+    }
+
     fn reset(&mut self, out: &mut Actions) {
         self.reset_device(out);
         self.config.reset();

@@ -184,8 +184,9 @@ impl Queue {
         self.events.by_index = by_index;
     }
 
-    /// Has everything that is in flight given out again by [`Queue::take`]: nobody works on it after a load.
-    pub(super) fn take_again(&mut self) {
+    /// Has everything that is in flight given out again by [`Queue::take`]: nobody works on it after a load or in
+    /// a pause.
+    pub fn take_again(&mut self) {
         self.again = self.in_flight.iter().copied().collect();
     }
 
