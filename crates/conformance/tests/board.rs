@@ -15,7 +15,7 @@ use trine_machine::boot::{Boot, Payload};
 use trine_machine::firmware::NoFirmware;
 use trine_machine::load;
 use trine_machine::virt::{self, map};
-use trine_machine::{Board, Config, Console, End, TimeSource};
+use trine_machine::{Board, Config, Console, Disk, End, TimeSource};
 use trine_memory::Ram;
 
 /// Where a program starts: a kernel's place, 2 MiB into RAM.
@@ -36,6 +36,7 @@ fn board(boot: Boot, tier: Tier, time: TimeSource) -> Board {
 }
 
 fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Arc<dyn BlockBackend>>) -> Board {
+    let disks = disks.into_iter().map(|backend| Disk { backend, id: None }).collect();
     let config = Config { memory: 64 << 20, cpus: 1, boot, disks, tier, time, seed: Some(1), perf: None };
     virt::assemble(config, Console::new(Box::new(|_| {}))).unwrap()
 }
@@ -215,6 +216,7 @@ fn a_board_needs_no_console_device() {
         console_device: None,
         firmware: Box::new(NoFirmware),
         note,
+        disks: Vec::new(),
     });
     assert_eq!(board.remote().input(b"x"), 1);
     assert!(!board.remote().listens());

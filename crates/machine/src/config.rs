@@ -1,8 +1,9 @@
 //! The configuration of a machine, and how a machine ends.
 
 use crate::boot::Boot;
+use crate::disk::Disk;
 use std::sync::Arc;
-use trine_base::{BlockBackend, StopReason};
+use trine_base::StopReason;
 use trine_engine::{PerfMap, Tier};
 
 /// Where guest time comes from.
@@ -24,7 +25,7 @@ pub struct Config {
     /// The software that it starts with.
     pub boot: Boot,
     /// Disks, in the order of the guest's names for them.
-    pub disks: Vec<Arc<dyn BlockBackend>>,
+    pub disks: Vec<Disk>,
     /// How the vCPUs execute instructions.
     pub tier: Tier,
     /// The source of guest time.

@@ -9,6 +9,7 @@ pub mod board;
 pub mod boards;
 pub mod boot;
 pub mod config;
+pub mod disk;
 pub mod error;
 pub mod firmware;
 pub mod host;
@@ -20,5 +21,6 @@ pub const CPUS: &[trine_base::elf::Cpu] = &[virt::kernel::CPU];
 
 pub use board::{Board, Remote};
 pub use config::{Config, End, TimeSource};
+pub use disk::{Disk, DiskStatus};
 pub use error::MachineError;
 pub use host::Console;

@@ -2,6 +2,7 @@
 
 use crate::guest::args as guest;
 use crate::guest::args::examples;
+use crate::guest::disk::DiskArg;
 use crate::guest::options::{self, Given};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -281,9 +282,11 @@ pub struct RunArgs {
     /// Kernel command line (for `linux`: added to the default one)
     #[arg(long, value_name = "TEXT")]
     pub append: Option<String>,
-    /// Attach a raw disk image; `,ro` opens it read-only, `,snapshot` discards changes at the end
-    #[arg(long, value_name = "FILE[,ro|,snapshot]")]
-    pub disk: Vec<String>,
+    /// Attach a disk (at most 7): a raw or qcow2 image, or a block device; `,ro` opens it read-only, `,snapshot`
+    /// discards changes at the end, `,format=` says how it is stored in place of what its first bytes say, `,id=` is
+    /// the serial number that the guest sees
+    #[arg(long, value_name = "FILE[,ro|,snapshot][,format=raw|qcow2][,id=NAME]")]
+    pub disk: Vec<DiskArg>,
     /// Memory of a machine, such as 512M or 2G (default: 512M; with `--as machine` as much as the image
     /// needs); a container's limit
     #[arg(long, short, value_name = "SIZE", value_parser = size)]

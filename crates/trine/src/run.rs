@@ -4,13 +4,13 @@ use crate::args::{FirmwareArg, RunArgs};
 use crate::front::Front;
 use crate::guest::boot;
 use crate::guest::container::What;
+use crate::guest::disk;
 use crate::guest::target::{self, Target};
 use crate::output::Writer;
 use crate::terminal::{self, AtEnd};
 use crate::{Refusal, code, guest, program};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
-use trine_base::BlockBackend;
 use trine_base::terminal::RawTerminal;
 use trine_control::lockstep::User;
 use trine_control::machine_link;
@@ -18,7 +18,7 @@ use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
-use trine_machine::{Board, Config, Console, End, TimeSource};
+use trine_machine::{Board, Config, Console, Disk, End, TimeSource};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
@@ -76,18 +76,7 @@ fn prepare(args: &RunArgs, target: &Target) -> Result<Prepared, Refusal> {
     }
 }
 
-/// Opens the disks once: after a reset, the next machine has the same ones.
-fn disks(args: &RunArgs) -> Result<Vec<Arc<dyn BlockBackend>>, Refusal> {
-    args.disk.iter().map(|d| boot::disk(d)).collect()
-}
-
-fn config(
-    start: &Prepared,
-    disks: &[Arc<dyn BlockBackend>],
-    tier: Tier,
-    time: TimeSource,
-    seed: Option<u64>,
-) -> Config {
+fn config(start: &Prepared, disks: &[Disk], tier: Tier, time: TimeSource, seed: Option<u64>) -> Config {
     let (memory, boot, disks) = (start.memory, start.boot.clone(), disks.to_vec());
     Config { memory, cpus: 1, boot, disks, tier, time, seed, perf: None }
 }
@@ -118,7 +107,7 @@ pub fn check(args: &RunArgs, target: &Target) -> Result<(), Refusal> {
         Target::ImageMachine(name) => guest::machine::check(args, name)?,
         _ => boot::memory(args, target).and_then(|_| boot::boot(args, target)).map(drop)?,
     }
-    disks(args).map(drop)
+    disk::open_all(&args.disk).map(drop)
 }
 
 /// Runs the guest of a record: a program or a machine. `monitored`: a monitor has started this process.
@@ -146,6 +135,7 @@ fn board_kind(args: &RunArgs) -> Result<&'static BoardKind, Refusal> {
 /// Runs the machine until it ends; a reset creates a new one.
 fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, Refusal> {
     crate::be_a_command();
+    disk::without_a_signal_of_limits();
     let front = Front::new(Writer::start());
     if let Some(link) = monitored.then(machine_link::inherited).flatten() {
         front.serve_monitor(link);
@@ -155,7 +145,8 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     if args.lockstep {
         return lockstep(args, target, &start, &front);
     }
-    let disks = disks(args)?;
+    // Opened once: after a reset, the next machine has the same ones.
+    let disks = disk::open_all(&args.disk)?;
     let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
     let seed = args.count_time.map(|_| 1);
     let perf = args.perf_map.then(perf_map).transpose()?;
@@ -235,12 +226,14 @@ fn exit_code(front: &Front, end: &End, of_image: bool) -> u8 {
 fn stats(kind: &BoardKind, board: &mut Board) {
     let count = board.vcpus().iter().map(|vcpu| vcpu.count()).sum();
     board.stats().iter().for_each(|stats| eprintln!("{}", stats.describe(count)));
+    board.disks().iter().for_each(|disk| eprintln!("disk {disk}"));
     eprintln!("instructions that are helpers: {}", (kind.helper_rows)().join(", "));
 }
 
 fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> Result<u8, Refusal> {
     // Each of the two machines would read what the other one writes.
-    if let Some(disk) = args.disk.iter().find(|d| !d.ends_with(",ro") && !d.ends_with(",snapshot")) {
+    if let Some(disk) = args.disk.iter().find(|disk| disk.writes()) {
+        let disk = disk.path().display();
         return Err(Refusal::refused(format!(
             "--lockstep runs two machines with the same disks: use --disk {disk},snapshot or {disk},ro"
         )));
@@ -248,7 +241,7 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
     let time = TimeSource::Count(args.count_time.unwrap_or(1));
     let kind = board_kind(args)?;
     let make = |tier, out| {
-        (kind.assemble)(config(start, &disks(args)?, tier, time, Some(1)), Console::new(out))
+        (kind.assemble)(config(start, &disk::open_all(&args.disk)?, tier, time, Some(1)), Console::new(out))
             .map_err(Refusal::refused)
     };
     let mut compiled = make(Tier::Baseline, front.writer().sink(front.watch_for_panic()))?;

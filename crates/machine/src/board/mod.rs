@@ -15,6 +15,7 @@ mod turns;
 
 pub use remote::Remote;
 
+use crate::disk::DiskStatus;
 use crate::firmware::{Firmware, Outcome};
 use crate::{Console, End};
 use control::Control;
@@ -46,6 +47,8 @@ pub struct Assembly {
     pub firmware: Box<dyn Firmware>,
     /// Why compiled code is not used although it was asked for; `None` where it is used or was not asked for.
     pub note: Option<String>,
+    /// The disks, in their order.
+    pub disks: Vec<DiskStatus>,
 }
 
 /// The parts that all threads of a machine share.
@@ -58,6 +61,7 @@ struct Parts {
     firmware: Box<dyn Firmware>,
     /// The vCPUs' mailboxes, by their numbers.
     mailboxes: Vec<Arc<Mailbox>>,
+    disks: Vec<DiskStatus>,
     control: Control,
 }
 
@@ -121,11 +125,12 @@ fn is_wanted(mailbox: &Mailbox) -> bool {
 impl Board {
     /// Creates a machine of these parts. Its vCPUs start with their next instructions.
     pub fn new(assembly: Assembly) -> Board {
-        let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note } = assembly;
+        let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note, disks } =
+            assembly;
         let mailboxes: Vec<Arc<Mailbox>> = vcpus.iter().map(|vcpu| vcpu.mailbox()).collect();
         let control = Control::new(bus.clone(), mailboxes.clone());
         let turns = Turns::new(vcpus.len());
-        let parts = Parts { bus, ram, clock, console, console_device, firmware, mailboxes, control };
+        let parts = Parts { bus, ram, clock, console, console_device, firmware, mailboxes, disks, control };
         Board { name, vcpus, parts: Arc::new(parts), turns, note }
     }
 
@@ -145,6 +150,11 @@ impl Board {
     /// The vCPUs, by their number.
     pub fn vcpus(&mut self) -> &mut [Box<dyn Vcpu>] {
         &mut self.vcpus
+    }
+
+    /// The disks, in their order.
+    pub fn disks(&self) -> &[DiskStatus] {
+        &self.parts.disks
     }
 
     /// The memory.

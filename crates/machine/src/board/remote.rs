@@ -2,6 +2,7 @@
 
 use super::Parts;
 use crate::End;
+use crate::disk::DiskStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// The disks, in their order.
+    pub fn disks(&self) -> &[DiskStatus] {
+        &self.parts.disks
+    }
+
     /// Types into the guest's console; returns how many of the bytes there was room for.
     pub fn input(&self, bytes: &[u8]) -> usize {
         let taken = self.parts.console.input.push(bytes);

@@ -14,14 +14,15 @@ pub mod sbi;
 
 use crate::board::{Assembly, Board};
 use crate::boot::Boot;
+use crate::disk::{Disk, DiskStatus};
 use crate::firmware::{Firmware, NoFirmware};
 use crate::{Config, Console, MachineError, TimeSource};
 use place::Placed;
 use sbi::Sbi;
 use std::sync::Arc;
 use trine_base::{
-    BlockBackend, Bus, Clock, CountClock, Device, DeviceId, HostClock, HostRandom, Mailbox, Random,
-    SeededRandom, Vcpu, WindowError,
+    Bus, Clock, CountClock, Device, DeviceId, HostClock, HostRandom, Mailbox, Random, SeededRandom, Vcpu,
+    Waker, WindowError, Workers,
 };
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::power::Finisher;
@@ -73,6 +74,8 @@ const MEI: u32 = 11;
 const SEI: u32 = 9;
 /// The wall-clock time at which a machine with counted time starts: 2023-11-14T22:13:20Z, in nanoseconds.
 const COUNTED_EPOCH: u64 = 1_700_000_000_000_000_000;
+/// The most threads that do the requests of a machine's disks.
+const DISK_THREADS: usize = 4;
 /// The largest number of harts, as on QEMU's board.
 const MOST_HARTS: u32 = 512;
 
@@ -101,8 +104,11 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     let mut bus = Bus::new(clock.clone(), mailboxes.clone());
     bus.reserve(ram.base(), ram.size(), "RAM")?;
     let console_device = Some(add_devices(&mut bus, config.cpus, &clock, &console)?);
-    add_virtio(&mut bus, &ram, virtio(config.disks, random)?)?;
+    let disks = disks(config.disks, config.cpus, config.time, &ram);
+    let status = disks.iter().map(|(status, _)| status.clone()).collect();
+    let wakers = add_virtio(&mut bus, &ram, virtio(disks, random)?)?;
     let bus = Arc::new(bus);
+    wakers.iter().for_each(|(waker, device)| waker.connect(&bus, *device));
 
     let placed = config.boot.place(&ram, config.cpus, map::VIRTIO_SLOTS, seed)?;
     let start = if matches!(config.boot, Boot::Kernel(_)) { Start::Supervisor } else { Start::Machine };
@@ -123,7 +129,18 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
         (_, Some(words)) => Box::new(htif::Polled::new(words, ram.clone(), console.clone())),
         (_, None) => Box::new(NoFirmware),
     };
-    Ok(Board::new(Assembly { name: NAME, vcpus, bus, ram, clock, console, console_device, firmware, note }))
+    Ok(Board::new(Assembly {
+        name: NAME,
+        vcpus,
+        bus,
+        ram,
+        clock,
+        console,
+        console_device,
+        firmware,
+        note,
+        disks: status,
+    }))
 }
 
 fn clock(source: TimeSource) -> (Arc<dyn Clock>, Time) {
@@ -160,16 +177,32 @@ fn add_devices(
     Ok(uart)
 }
 
-/// Creates the devices of the first virtio slots.
-fn virtio(
-    disks: Vec<Arc<dyn BlockBackend>>,
-    random: Box<dyn Random>,
-) -> Result<Vec<Box<dyn Virtio>>, MachineError> {
-    let mut virtio: Vec<Box<dyn Virtio>> = Vec::new();
-    for (n, disk) in disks.into_iter().enumerate() {
-        virtio.push(Box::new(Block::new(disk, &format!("trine-disk{n}"))));
+/// Creates the devices of the disks. In host time, other threads do their requests.
+fn disks(disks: Vec<Disk>, cpus: u32, time: TimeSource, ram: &Arc<Ram>) -> Vec<(DiskStatus, Block)> {
+    let workers = Arc::new(Workers::new("disk", DISK_THREADS));
+    let device = |(n, disk): (usize, Disk)| {
+        let (id, backend) = (disk.serial(n), disk.backend);
+        let (size, format, read_only) = (backend.size(), backend.format(), backend.read_only());
+        let mut block = Block::new(backend, &id).with_queues(cpus as usize);
+        if time == TimeSource::Host {
+            block = block.with_workers(workers.clone(), ram.clone());
+        }
+        (DiskStatus { id, size, format, read_only, counters: block.counters() }, block)
+    };
+    disks.into_iter().enumerate().map(device).collect()
+}
+
+/// A device for a virtio slot, and what wakes it.
+type Slot = (Box<dyn Virtio>, Option<Waker>);
+
+/// The devices of the first virtio slots.
+fn virtio(disks: Vec<(DiskStatus, Block)>, random: Box<dyn Random>) -> Result<Vec<Slot>, MachineError> {
+    let mut virtio: Vec<Slot> = Vec::new();
+    for (_, disk) in disks {
+        let waker = disk.waker();
+        virtio.push((Box::new(disk), Some(waker)));
     }
-    virtio.push(Box::new(Rng::new(random)));
+    virtio.push((Box::new(Rng::new(random)), None));
     if virtio.len() > map::VIRTIO_SLOTS as usize {
         return Err(MachineError::Config(format!(
             "at most {} disks fit on this board",
@@ -179,17 +212,23 @@ fn virtio(
     Ok(virtio)
 }
 
-fn add_virtio(bus: &mut Bus, ram: &Arc<Ram>, devices: Vec<Box<dyn Virtio>>) -> Result<(), WindowError> {
-    let mut devices = devices.into_iter();
+/// Adds the devices of all virtio slots; returns what wakes them, to be connected to the bus.
+fn add_virtio(
+    bus: &mut Bus,
+    ram: &Arc<Ram>,
+    devices: Vec<Slot>,
+) -> Result<Vec<(Waker, DeviceId)>, WindowError> {
+    let (mut devices, mut wakers) = (devices.into_iter(), Vec::new());
     for n in 0..map::VIRTIO_SLOTS {
-        let slot: Box<dyn Device> = match devices.next() {
-            Some(device) => Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)),
-            None => Box::new(EmptySlot),
+        let (slot, waker): (Box<dyn Device>, _) = match devices.next() {
+            Some((device, waker)) => (Box::new(Mmio::new(map::VIRTIO_IRQ + n, ram.clone(), device)), waker),
+            None => (Box::new(EmptySlot), None),
         };
         let window = map::virtio(n);
-        bus.add(window.base, window.size, slot)?;
+        let id = bus.add(window.base, window.size, slot)?;
+        wakers.extend(waker.map(|waker| (waker, id)));
     }
-    Ok(())
+    Ok(wakers)
 }
 
 /// Sets the registers of a hart at its start, as Linux and OpenSBI expect them: its number, and the addresses

@@ -1,4 +1,4 @@
-//! The software that a machine starts with (a kernel, a firmware, an ELF file), and its disks.
+//! The software that a machine starts with (a kernel, a firmware, an ELF file).
 
 use super::effects;
 use super::target::Target;
@@ -10,10 +10,8 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use trine_base::BlockBackend;
 use trine_control::initramfs::{self, Module};
 use trine_image::debian::Lock;
-use trine_image::disk::{self, Access};
 use trine_image::modules;
 use trine_machine::boot::{Boot, Initrd, Payload};
 
@@ -164,14 +162,4 @@ pub fn debian(args: &RunArgs) -> Result<Guest, Refusal> {
     };
     with.note.iter().for_each(|note| eprintln!("trine: {note}"));
     Ok(Guest { kernel: with.kernel, initrd: guest.initrd, modules: Module::read(&with.modules)? })
-}
-
-/// Opens a disk as its option says.
-pub fn disk(option: &str) -> Result<Arc<dyn BlockBackend>, Refusal> {
-    let (path, access) = match option.rsplit_once(',') {
-        Some((path, "ro")) => (path, Access::ReadOnly),
-        Some((path, "snapshot")) => (path, Access::Private),
-        _ => (option, Access::Write),
-    };
-    disk::open(Path::new(path), None, access).map_err(Refusal::refused)
 }

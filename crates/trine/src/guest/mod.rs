@@ -3,6 +3,7 @@
 pub mod args;
 pub mod boot;
 pub mod container;
+pub mod disk;
 pub mod effects;
 pub mod machine;
 pub mod network;
