@@ -28,6 +28,7 @@ const TASKS: &[(&str, Run)] = &[
     ("fuzz-state", || fuzz("state")),
     ("fuzz-load", || fuzz("load")),
     ("fuzz-archive", || fuzz("archive")),
+    ("fuzz-qcow2", || fuzz("qcow2")),
     ("fuzz-ports", || fuzz("ports")),
     ("fuzz-elf", || fuzz("elf")),
     ("fuzz-bundle", || fuzz("bundle")),

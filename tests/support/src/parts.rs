@@ -122,6 +122,7 @@ pub const PARTS: &[Part] = &[
     slow(Home::Task, "fuzz-load", FUZZ),
     slow(Home::Task, "fuzz-archive", FUZZ),
     slow(Home::Task, "fuzz-ports", FUZZ),
+    slow(Home::Task, "fuzz-qcow2", FUZZ),
     slow(Home::Task, "fuzz-elf", FUZZ),
     slow(
         Home::Task,
