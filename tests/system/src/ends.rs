@@ -64,6 +64,7 @@ pub fn ends() -> Checked {
     let right = said.code == 3 && said.out.contains("Kernel panic");
     check(right, "a panic before the console is shown", &said)?;
     disks(&machines)?;
+    images(&machines)?;
     println!("machines end and begin again, and leave nothing");
     Ok(())
 }
@@ -123,6 +124,41 @@ fn disks(machines: &Machines) -> Checked {
     match listed.trim() {
         "kept" => Ok(()),
         other => Err(format!("the disk should have 'kept': {other:?}")),
+    }
+}
+
+/// A qcow2 image over a raw one: what is written is in the image even after SIGKILL, and the image is sound.
+fn images(machines: &Machines) -> Checked {
+    if !tools::has(&["mkfs.ext4", "qemu-img"]) {
+        return Ok(());
+    }
+    let [base, image] = ["base.img", "image.qcow2"].map(|name| machines.dir.join(name));
+    fs::File::create(&base).and_then(|f| f.set_len(32 << 20)).map_err(text)?;
+    tool(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&base).env("PATH", path()))?;
+    let before = fs::read(&base).map_err(text)?;
+    tool(
+        Command::new("qemu-img")
+            .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b", "base.img"])
+            .arg(&image),
+    )?;
+    let disk = format!("{},id=data", image.display());
+    let mount = "mkdir -p /mnt; mount -t ext4 /dev/vda /mnt";
+    let mut talk = Talk::start(machines.run(&["linux", "--disk", &disk]))?;
+    talk.hear("# ")?;
+    talk.say(&format!("cat /sys/block/vda/serial; {mount}; echo ke''pt > /mnt/file; sync; echo do''ne\n"))?;
+    talk.hear("data").and_then(|()| talk.hear("done"))?;
+    talk.signal(rustix::process::Signal::KILL)?;
+    drop(talk.end());
+    tool(Command::new("qemu-img").arg("check").arg(&image))?;
+    let mut talk = Talk::start(machines.run(&["linux", "--disk", &disk]))?;
+    talk.hear("# ")?;
+    talk.say(&format!("{mount}; cat /mnt/file; rm /mnt/file; umount /mnt; poweroff\n"))?;
+    talk.hear("kept")?;
+    talk.end()?;
+    tool(Command::new("qemu-img").arg("check").arg(&image))?;
+    match fs::read(&base).map_err(text)? == before {
+        true => Ok(()),
+        false => Err("the image below a qcow2 image was written".into()),
     }
 }
 

@@ -254,12 +254,15 @@ impl Transport {
     pub fn quiesce(&mut self) -> Notices {
         let mut notices = Notices::default();
         for index in 0..self.registers.queues.len() {
-            if self.is_live() {
-                let queue = &mut self.registers.queues[index];
-                let before = queue.returned();
-                let used = self.device.quiesce(index, queue, &self.ram);
-                notices.add(self.notices(index, before, used));
+            if !self.is_live() {
+                // Nothing will be returned to this queue before the driver has reset the device.
+                self.device.stopped(index);
+                continue;
             }
+            let queue = &mut self.registers.queues[index];
+            let before = queue.returned();
+            let used = self.device.quiesce(index, queue, &self.ram);
+            notices.add(self.notices(index, before, used));
         }
         notices
     }

@@ -460,6 +460,23 @@ fn a_pause_returns_what_is_finished_and_the_rest_is_done_again() {
     }
 }
 
+/// A request that is under way when the rings turn out to be broken.
+#[test]
+fn a_broken_queue_is_quiet_in_a_pause() {
+    let (mut d, seen, tell) = slow(1);
+    offer(&mut d, 0, 0, T_OUT, 0, 512);
+    assert_eq!(seen.recv().unwrap(), "write 0");
+    // The chain that is in flight is offered once more.
+    d.offer(0, 0, 1);
+    d.notify(0);
+    assert!(d.needs_reset());
+    tell.send(true).unwrap();
+    d.quiesce();
+    d.wake();
+    assert_eq!((d.used(0), status(&d, 0)), (0, 0xee));
+    d.write(0x70, 0);
+}
+
 #[test]
 fn a_reset_waits_for_what_is_under_way_and_forgets_it() {
     let (mut d, seen, tell) = slow(1);
