@@ -28,8 +28,9 @@ pub struct Qcow2Disk {
     /// Requests share it. Those that take clusters out of the tables have it for themselves, since others may be
     /// about to write to these clusters.
     image: RwLock<Image>,
-    /// The image's file once more: `imago` would make others wait while the file is synchronized.
-    file: File,
+    /// The image's file once more: `imago` would make others wait while the file is synchronized, and keeps the space
+    /// of free clusters.
+    file: HostFile,
     size: u64,
     cluster: u32,
     read_only: bool,
@@ -48,7 +49,8 @@ impl Qcow2Disk {
 
     pub(super) fn new(file: HostFile) -> Result<Qcow2Disk, ImageError> {
         let (path, read_only) = (file.path.clone(), !file.writable);
-        let again = file.file.try_clone().map_err(ImageError::file("cannot open the disk", &path))?;
+        let again = file.file.try_clone().and_then(|again| HostFile::new(again, &path, file.writable));
+        let again = again.map_err(ImageError::file("cannot open the disk", &path))?;
         let (header, image) = chain::open(file)?;
         let (size, cluster) = (header.size, header.cluster() as u32);
         Ok(Qcow2Disk { image: RwLock::new(image), file: again, size, cluster, read_only })
@@ -68,6 +70,31 @@ impl Qcow2Disk {
             true => Err(BlockError::ReadOnly),
         }
     }
+
+    /// Makes a range zero, and gives the space of clusters that become free back to the host. Nobody can take these
+    /// clusters meanwhile, as the caller has the image for itself.
+    fn free(&self, image: &mut Image, offset: u64, len: u64) -> io::Result<()> {
+        let cluster = self.cluster as u64;
+        let (start, end) = (offset.next_multiple_of(cluster), (offset + len) / cluster * cluster);
+        let freed = if start < end { own_clusters(image, start, end)? } else { Vec::new() };
+        image.discard_to_zero(offset, len)?;
+        image.flush()?;
+        freed.into_iter().try_for_each(|(at, len)| self.file.discard(at, len).map(|_| ()))
+    }
+}
+
+/// The parts of the file that hold the data from `start` to `end` and nothing else.
+fn own_clusters(image: &Image, start: u64, end: u64) -> io::Result<Vec<(u64, u64)>> {
+    let (mut at, mut parts) = (start, Vec::new());
+    while at < end {
+        let (mapping, len) = image.get_mapping(at, end - at)?;
+        if let Mapping::Raw { offset, writable: true, .. } = mapping {
+            parts.push((offset, len.min(end - at)));
+        }
+        // No length at all is past the end of the disk.
+        at += if len > 0 { len } else { end - at };
+    }
+    Ok(parts)
 }
 
 /// Whether a write there changes no table.
@@ -123,7 +150,7 @@ impl BlockBackend for Qcow2Disk {
             return Ok(());
         }
         self.shared().flush()?;
-        Ok(self.file.sync_data()?)
+        Ok(self.file.sync()?)
     }
 
     fn discard(&self, offset: u64, len: u64) -> Result<(), BlockError> {
@@ -135,31 +162,26 @@ impl BlockBackend for Qcow2Disk {
         if start >= end {
             return Ok(());
         }
-        let mut image = self.alone();
-        match image.discard_to_zero(start, end - start) {
+        match self.free(&mut self.alone(), start, end - start) {
             // An image of version 2 cannot say that a cluster is zero.
-            Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
-            result => result?,
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(()),
+            result => Ok(result?),
         }
-        Ok(image.flush()?)
     }
 
     fn write_zeroes(&self, offset: u64, len: u64, may_unmap: bool) -> Result<(), BlockError> {
         self.may_change(offset, len)?;
         let mut image = self.alone();
         let done = match may_unmap {
-            true => image.discard_to_zero(offset, len),
-            false => image.write_zeroes(offset, len),
+            true => self.free(&mut image, offset, len),
+            false => image.write_zeroes(offset, len).and_then(|()| image.flush()),
         };
         match done {
             Err(e) if e.kind() == io::ErrorKind::Unsupported => {
                 drop(image);
                 write_zero_bytes(self, offset, len)
             }
-            result => {
-                result?;
-                Ok(image.flush()?)
-            }
+            result => Ok(result?),
         }
     }
 }

@@ -164,6 +164,39 @@ fn a_private_layer_leaves_an_image_as_it_is() {
 }
 
 #[test]
+fn discards_give_space_back_to_the_host() {
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new("q-space");
+    let path = scratch.path("image");
+    create(&path, 4 << 20, None);
+    let disk = open(&path, None, Access::Write).unwrap();
+    let used = || std::fs::metadata(&path).unwrap().blocks() * 512;
+    disk.write_at(0, &vec![7; 4 << 20]).unwrap();
+    disk.flush().unwrap();
+    let before = used();
+    disk.discard(1 << 20, 1 << 20).unwrap();
+    disk.write_zeroes((2 << 20) + 100, 1 << 20, true).unwrap();
+    // A file system that makes no holes keeps the space.
+    let probe = HostFile::new(std::fs::File::create(scratch.path("probe")).unwrap(), &path, true).unwrap();
+    let holes = probe.discard(0, 4096).unwrap();
+    assert!(!holes || used() + (3 << 19) < before, "{before} {}", used());
+    for (offset, byte) in
+        [(0, 7), ((1 << 20) - 1, 7), (1 << 20, 0), ((2 << 20) + 99, 7), ((2 << 20) + 100, 0)]
+    {
+        assert_eq!(read(&*disk, offset, 1), [byte], "{offset}");
+    }
+    assert_eq!(read(&*disk, (3 << 20) + 100, 1), [7]);
+    // Free clusters are used again, for what is written next.
+    disk.write_at(1 << 20, &vec![9; 1 << 20]).unwrap();
+    assert!(read(&*disk, 1 << 20, 1 << 20).iter().all(|b| *b == 9));
+    assert_eq!(read(&*disk, 4095, 1), [7]);
+    let len = std::fs::metadata(&path).unwrap().len();
+    drop(disk);
+    assert!(len < (4 << 20) + (512 << 10), "{len}");
+    assert_sound(&path);
+}
+
+#[test]
 fn requests_at_once() {
     let scratch = Scratch::new("q-threads");
     let path = scratch.path("image");
