@@ -441,3 +441,45 @@ fn a_bus_that_does_not_fit_or_is_damaged_is_refused() {
         }
     }
 }
+
+/// A device whose other threads drive its line when they are stopped.
+struct Busy(Sender<()>);
+
+impl Device for Busy {
+    fn name(&self) -> &str {
+        "busy"
+    }
+    fn read(&mut self, _: u64, _: Width, _: u64, _: &mut Actions) -> u64 {
+        0
+    }
+    fn write(&mut self, _: u64, _: Width, _: u64, _: u64, _: &mut Actions) {}
+    fn timer(&mut self, _: u64, _: &mut Actions) {
+        self.0.send(()).unwrap();
+    }
+    fn quiesce(&mut self, out: &mut Actions) {
+        out.push(Action::Cpu { vcpu: 0, line: CPU_LINE, level: true });
+    }
+    fn reset(&mut self, _: &mut Actions) {}
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_pause_makes_devices_quiet_and_has_them_go_on_afterwards() {
+    let mailbox = Arc::new(Mailbox::new());
+    let mut bus = Bus::new(Arc::new(HostClock::new()), vec![mailbox.clone()]);
+    let (calls, seen) = channel();
+    bus.add(0, 8, Box::new(Busy(calls))).unwrap();
+    assert!(!line(&mailbox));
+    bus.pause();
+    assert!(line(&mailbox), "what a device asks for then is done before the pause has begun");
+    bus.run_timers();
+    assert!(seen.try_recv().is_err(), "nothing is served in a pause");
+    bus.resume();
+    bus.run_timers();
+    assert_eq!(seen.try_iter().count(), 1);
+}
