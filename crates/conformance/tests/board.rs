@@ -36,7 +36,17 @@ fn board(boot: Boot, tier: Tier, time: TimeSource) -> Board {
 }
 
 fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Box<dyn BlockBackend>>) -> Board {
-    let config = Config { memory: 64 << 20, cpus: 1, boot, disks, tier, time, seed: Some(1), perf: None };
+    let config = Config {
+        memory: 64 << 20,
+        cpus: 1,
+        boot,
+        disks,
+        net: Vec::new(),
+        tier,
+        time,
+        seed: Some(1),
+        perf: None,
+    };
     virt::assemble(config, Console::new(Box::new(|_| {}))).unwrap()
 }
 

@@ -21,6 +21,7 @@ fn main() {
             append: args[3].clone(),
         }),
         disks: Vec::new(),
+        net: Vec::new(),
         tier: if args[4] == "interp" { Tier::Interp } else { Tier::Baseline },
         time: TimeSource::Host,
         seed: None,

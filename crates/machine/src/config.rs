@@ -2,7 +2,7 @@
 
 use crate::boot::Boot;
 use std::sync::Arc;
-use trine_base::{BlockBackend, StopReason};
+use trine_base::{BlockBackend, NetBackend, StopReason};
 use trine_engine::{PerfMap, Tier};
 
 /// Where guest time comes from.
@@ -15,6 +15,16 @@ pub enum TimeSource {
     Count(u64),
 }
 
+/// A network device to be made.
+pub struct NetDevice {
+    /// The network that it is on.
+    pub backend: Box<dyn NetBackend>,
+    /// Its address: unicast, that is with the lowest bit of the first byte clear.
+    pub mac: [u8; 6],
+    /// Pairs of queues, 1 to 8: as many vCPUs of the guest can send and receive at once.
+    pub queue_pairs: u16,
+}
+
 /// A machine to be made.
 pub struct Config {
     /// Bytes of RAM.
@@ -25,6 +35,8 @@ pub struct Config {
     pub boot: Boot,
     /// Disks, in the order of the guest's names for them.
     pub disks: Vec<Box<dyn BlockBackend>>,
+    /// Network devices, in the order of the guest's names for them.
+    pub net: Vec<NetDevice>,
     /// How the vCPUs execute instructions.
     pub tier: Tier,
     /// The source of guest time.

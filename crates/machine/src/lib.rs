@@ -19,6 +19,6 @@ pub mod virt;
 pub const CPUS: &[trine_base::elf::Cpu] = &[virt::kernel::CPU];
 
 pub use board::{Board, Remote};
-pub use config::{Config, End, TimeSource};
+pub use config::{Config, End, NetDevice, TimeSource};
 pub use error::MachineError;
 pub use host::Console;
