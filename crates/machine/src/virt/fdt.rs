@@ -144,7 +144,8 @@ fn soc(f: &mut FdtWriter, facts: &Facts) -> Result<(), Error> {
 fn pci(f: &mut FdtWriter, ram_end: u64) -> Result<(), Error> {
     const PORTS: u32 = 0x0100_0000;
     const MEMORY: u32 = 0x0200_0000;
-    const HIGH: u32 = 0x0300_0000;
+    // Prefetchable, as all BARs with 64-bit addresses are here; kernels complain about others of this size.
+    const HIGH: u32 = 0x4300_0000;
     let node = f.begin_node(&format!("pci@{:x}", map::PCI_ECAM.base))?;
     f.property_string("compatible", "pci-host-ecam-generic")?;
     f.property_string("device_type", "pci")?;
@@ -286,7 +287,7 @@ mod tests {
         for (what, words) in [
             ("ports", [0x0100_0000, 0, 0, 0, 0x300_0000, 0, 0x1_0000]),
             ("memory", [0x0200_0000, 0, 0x4000_0000, 0, 0x4000_0000, 0, 0x4000_0000]),
-            ("memory above RAM", [0x0300_0000, 4, 0, 4, 0, 4, 0]),
+            ("memory above RAM", [0x4300_0000, 4, 0, 4, 0, 4, 0]),
         ] {
             assert!(has(&tree, &bytes(&words)), "{what}");
         }
