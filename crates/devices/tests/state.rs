@@ -17,6 +17,7 @@ use trine_devices::power::Finisher;
 use trine_devices::rtc::GoldfishRtc;
 use trine_devices::serial::{ConsoleInput, Ns16550a};
 use trine_devices::timer::Aclint;
+use trine_devices::virtio::balloon::{Balloon, BalloonControl};
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::console::Console;
 use trine_devices::virtio::net::Net;
@@ -86,7 +87,7 @@ impl Rig {
 }
 
 /// Devices that came when the state of their transport had a later version than the first already, and that version.
-const SINCE: &[(&str, u32)] = &[("virtio_net", 2)];
+const SINCE: &[(&str, u32)] = &[("virtio_balloon", 2), ("virtio_net", 2)];
 
 /// One kind of device.
 struct Kind {
@@ -406,6 +407,21 @@ kinds! {
             steps.iter().for_each(|&(at, width, value)| drop(rig.write(at, width, value)));
             offer(rig, &[(BASE + 0x1000, 20, true)]);
             rig.write(virtio + 0x3000, Width::B2, 0);
+        }
+    );
+    virtio_balloon(
+        0x200, holds true,
+        |ram| {
+            let control = Arc::new(BalloonControl::default());
+            control.set_target(9);
+            mmio(ram, Balloon::new(control))
+        },
+        |rig| {
+            drive(rig, 0);
+            rig.ram.write(BASE + 0x1000, &(BASE as u32 >> 12).wrapping_add(15).to_le_bytes()).unwrap();
+            offer(rig, &[(BASE + 0x1000, 4, false)]);
+            rig.write(0x50, Width::B4, 0);
+            rig.write(0x104, Width::B4, 1);
         }
     );
     virtio_net(

@@ -2,6 +2,7 @@
 //! transports over MMIO ([`mmio`]) and PCI ([`pci`]), and
 //! a file for each kind of device.
 
+pub mod balloon;
 pub mod block;
 pub mod console;
 pub mod mmio;
