@@ -8,6 +8,7 @@ use trine_base::{
 };
 use trine_devices::pci::{Seat, bar_offset};
 use trine_devices::serial::ConsoleInput;
+use trine_devices::virtio::balloon::{Balloon, BalloonControl};
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::console::Console;
 use trine_devices::virtio::net::Net;
@@ -127,10 +128,11 @@ fuzz_target!(|data: &[u8]| {
     let ram = Arc::new(Ram::new(BASE, 1 << 14).unwrap());
     let input = Arc::new(ConsoleInput::new());
     input.push(b"typed");
-    let device: Box<dyn Virtio> = match kind % 4 {
+    let device: Box<dyn Virtio> = match kind % 5 {
         0 => Box::new(Block::new(Box::new(Disk(vec![0; 8192])), "disk")),
         1 => Box::new(Console::new(Box::new(|_| {}), input)),
         2 => Box::new(Rng::new(Box::new(SeededRandom::new(4)))),
+        4 => Box::new(Balloon::new(Arc::new(BalloonControl::default()))),
         _ => Box::new(Net::new(Box::new(Loop::default()), [2, 0, 0, 0, 0, 1], 2)),
     };
     let pci = kind & 0x80 != 0;
@@ -140,7 +142,7 @@ fuzz_target!(|data: &[u8]| {
         false => Box::new(Mmio::new(1, ram.clone(), device)),
     };
     let mut rig = Rig { device, pci };
-    let queue = if matches!(kind % 4, 1 | 3) { (kind >> 2 & 3) as u64 } else { 0 };
+    let queue = if matches!(kind % 5, 1 | 3 | 4) { (kind >> 3 & 3) as u64 } else { 0 };
     rig.drive(queue, if kind & 0x20 != 0 { offered } else { 0 });
     for op in rest.chunks(8) {
         let mut b = [0; 8];

@@ -42,6 +42,7 @@ fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Box<dyn Block
         boot,
         disks,
         net: Vec::new(),
+        balloon: None,
         tier,
         time,
         seed: Some(1),

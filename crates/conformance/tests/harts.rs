@@ -27,6 +27,7 @@ fn board(boot: Boot, cpus: u32, tier: Tier, time: TimeSource) -> Board {
         boot,
         disks: vec![],
         net: vec![],
+        balloon: None,
         tier,
         time,
         seed: Some(1),

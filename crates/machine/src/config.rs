@@ -3,6 +3,7 @@
 use crate::boot::Boot;
 use std::sync::Arc;
 use trine_base::{BlockBackend, NetBackend, StopReason};
+use trine_devices::virtio::balloon::BalloonControl;
 use trine_engine::{PerfMap, Tier};
 
 /// Where guest time comes from.
@@ -37,6 +38,8 @@ pub struct Config {
     pub disks: Vec<Box<dyn BlockBackend>>,
     /// Network devices, in the order of the guest's names for them.
     pub net: Vec<NetDevice>,
+    /// The control of the memory balloon; `None` for a machine without one.
+    pub balloon: Option<Arc<BalloonControl>>,
     /// How the vCPUs execute instructions.
     pub tier: Tier,
     /// The source of guest time.

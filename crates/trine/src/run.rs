@@ -85,7 +85,7 @@ fn disks(args: &RunArgs) -> Result<Vec<Shared>, Refusal> {
 fn config(start: &Prepared, disks: &[Shared], tier: Tier, time: TimeSource, seed: Option<u64>) -> Config {
     let disks = disks.iter().map(|d| Box::new(d.clone()) as Box<dyn BlockBackend>).collect();
     let (memory, boot) = (start.memory, start.boot.clone());
-    Config { memory, cpus: 1, boot, disks, net: Vec::new(), tier, time, seed, perf: None }
+    Config { memory, cpus: 1, boot, disks, net: Vec::new(), balloon: None, tier, time, seed, perf: None }
 }
 
 /// Creates the map file of a machine; generated code has addresses only, no names.

@@ -39,6 +39,11 @@ impl BalloonControl {
         BalloonControl { waker, ..BalloonControl::default() }
     }
 
+    /// The device's waker, for the board to connect.
+    pub fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
     /// Asks the guest for as many pages of 4 KiB. It gives them when its driver gets to it, if it has one.
     pub fn set_target(&self, pages: u32) {
         self.target.store(pages, Ordering::SeqCst);

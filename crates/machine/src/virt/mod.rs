@@ -114,8 +114,9 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     bus.reserve(ram.base(), ram.size(), "RAM")?;
     let console_device = Some(add_devices(&mut bus, config.cpus, &clock, &console)?);
     add_virtio(&mut bus, &ram, virtio(config.disks, random)?)?;
-    let has_pci = !config.net.is_empty();
-    let wakers = if has_pci { pci::add(&mut bus, &ram, config.net)? } else { Vec::new() };
+    let devices = pci::Devices { net: config.net, balloon: config.balloon };
+    let has_pci = devices.any();
+    let wakers = if has_pci { pci::add(&mut bus, &ram, devices)? } else { Vec::new() };
     let bus = Arc::new(bus);
     wakers.iter().for_each(|(waker, device)| waker.connect(&bus, *device));
 

@@ -3,35 +3,58 @@
 use super::map;
 use crate::{MachineError, NetDevice};
 use std::sync::Arc;
-use trine_base::{Bus, DeviceId, Waker, WindowError};
+use trine_base::{Bus, Device, DeviceId, Waker, WindowError};
 use trine_devices::pci::root::{SLOTS, Wiring};
 use trine_devices::pci::{Root, Seat};
+use trine_devices::virtio::balloon::{Balloon, BalloonControl};
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::{Pci, Virtio};
 use trine_memory::Ram;
+
+/// The devices on the bus, in the order of their slots.
+pub struct Devices {
+    /// Network devices.
+    pub net: Vec<NetDevice>,
+    /// The control of the memory balloon, if there is one.
+    pub balloon: Option<Arc<BalloonControl>>,
+}
+
+impl Devices {
+    /// Whether the board needs the bus.
+    pub fn any(&self) -> bool {
+        !self.net.is_empty() || self.balloon.is_some()
+    }
+
+    /// The virtio devices, each with the waker of its backend.
+    fn virtio(self) -> Vec<(Box<dyn Virtio>, Waker)> {
+        let net = self.net.into_iter().map(|mut device| {
+            let waker = Waker::new();
+            device.backend.set_waker(waker.clone());
+            let net = Net::new(device.backend, device.mac, device.queue_pairs);
+            (Box::new(net) as Box<dyn Virtio>, waker)
+        });
+        let balloon = self.balloon.map(|control| {
+            let waker = control.waker().clone();
+            (Box::new(Balloon::new(control)) as Box<dyn Virtio>, waker)
+        });
+        net.chain(balloon).collect()
+    }
+}
 
 /// Adds the host bridge and the devices on its bus. Returns the wakers of their backends, to be connected to them once
 /// the board's bus is complete.
 ///
 /// # Errors
 /// There are more devices than the bus has slots.
-pub fn add(
-    bus: &mut Bus,
-    ram: &Arc<Ram>,
-    net: Vec<NetDevice>,
-) -> Result<Vec<(Waker, DeviceId)>, MachineError> {
-    let most = SLOTS as usize - 1;
-    if net.len() > most {
-        return Err(MachineError::Config(format!("at most {most} network devices fit on this board")));
+pub fn add(bus: &mut Bus, ram: &Arc<Ram>, devices: Devices) -> Result<Vec<(Waker, DeviceId)>, MachineError> {
+    let (most, devices) = (SLOTS as usize - 1, devices.virtio());
+    if devices.len() > most {
+        return Err(MachineError::Config(format!("at most {most} PCI devices fit on this board")));
     }
     let root = bridge(bus, ram)?;
     let mut wakers = Vec::new();
-    for (slot, mut device) in (1..).zip(net) {
-        let waker = Waker::new();
-        device.backend.set_waker(waker.clone());
-        let virtio = Net::new(device.backend, device.mac, device.queue_pairs);
-        let make =
-            |seat: Seat| Box::new(Pci::new(seat, ram.clone(), Box::new(virtio) as Box<dyn Virtio>)) as _;
+    for (slot, (device, waker)) in (1..).zip(devices) {
+        let make = |seat: Seat| -> Box<dyn Device> { Box::new(Pci::new(seat, ram.clone(), device)) };
         wakers.push((waker, root.add(bus, slot, make)));
     }
     Ok(wakers)
@@ -79,13 +102,13 @@ mod tests {
         fn reset(&mut self) {}
     }
 
-    fn devices(count: usize, asked: &Arc<AtomicBool>) -> Vec<NetDevice> {
+    fn devices(count: usize, asked: &Arc<AtomicBool>) -> Devices {
         let device = |n| NetDevice {
             backend: Box::new(Network(asked.clone())),
             mac: [2, 0, 0, 0, 0, n as u8],
             queue_pairs: 1,
         };
-        (0..count).map(device).collect()
+        Devices { net: (0..count).map(device).collect(), balloon: None }
     }
 
     fn empty() -> (Bus, Arc<Ram>) {
@@ -123,10 +146,26 @@ mod tests {
     }
 
     #[test]
+    fn the_balloon_follows_its_control() {
+        let (mut bus, ram) = empty();
+        let control = Arc::new(BalloonControl::new(Waker::new()));
+        let devices = Devices { net: Vec::new(), balloon: Some(control.clone()) };
+        assert!(devices.any());
+        let wakers = add(&mut bus, &ram, devices).unwrap();
+        let bus = Arc::new(bus);
+        wakers.iter().for_each(|(waker, device)| waker.connect(&bus, *device));
+        assert_eq!(bus.read(map::PCI_ECAM.base + (1 << 15), Width::B4), Some(0x1045_1af4));
+        bus.run_timers();
+        assert_eq!(bus.next_timer(), None);
+        control.set_target(7);
+        assert_eq!(bus.next_timer(), Some(0), "the device is woken");
+    }
+
+    #[test]
     fn there_are_as_many_devices_as_slots() {
         let (mut bus, ram) = empty();
         let error = add(&mut bus, &ram, devices(32, &Arc::default())).map(|_| ()).unwrap_err();
-        assert_eq!(error.to_string(), "at most 31 network devices fit on this board");
+        assert_eq!(error.to_string(), "at most 31 PCI devices fit on this board");
         assert_eq!(add(&mut empty().0, &ram, devices(31, &Arc::default())).unwrap().len(), 31);
     }
 }
