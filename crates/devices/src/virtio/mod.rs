@@ -1,6 +1,5 @@
-//! Virtio 1.2: queues ([`queue`]), what all transports have ([`transport`]), the
-//! transports over MMIO ([`mmio`]) and PCI ([`pci`]), and
-//! a file for each kind of device.
+//! Virtio 1.2: queues ([`queue`]), what all transports have ([`transport`]), the transports over MMIO ([`mmio`]) and PCI
+//! ([`pci`]), and a file for each kind of device.
 
 pub mod balloon;
 pub mod block;
@@ -53,8 +52,8 @@ pub trait Virtio: Send {
     /// A device whose requests finish later takes chains with [`Queue::take`] and returns, when its backend has
     /// woken it (see [`trine_base::Waker`]), those that are finished with [`Queue::push`] before it takes more.
     fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken>;
-    /// The driver has taken a queue back, or has reset it: nothing that was taken from it before may be pushed, and guest memory of
-    /// such requests must not be touched any more.
+    /// The driver has taken a queue back, or has reset it: nothing that was taken from it before may be pushed, and guest
+    /// memory of such requests must not be touched any more.
     fn stopped(&mut self, _index: usize) {}
 
     /// Drops all requests in progress.
