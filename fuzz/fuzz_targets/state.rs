@@ -3,15 +3,20 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
-use trine_base::{Actions, BlockBackend, BlockError, Bus, CountClock, Device, HostClock, Mailbox, SeededRandom, Width};
+use trine_base::{
+    Actions, BlockBackend, BlockError, Bus, CountClock, Device, HostClock, Mailbox, NetBackend, Offloads, Partial,
+    SeededRandom, Waker, Width,
+};
 use trine_devices::intc::{Plic, plic::Target};
+use trine_devices::pci::{HostBridge, Seat, bar_offset};
 use trine_devices::rtc::GoldfishRtc;
 use trine_devices::serial::{ConsoleInput, Ns16550a};
 use trine_devices::timer::Aclint;
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::console::Console;
+use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
-use trine_devices::virtio::{Mmio, Virtio};
+use trine_devices::virtio::{Mmio, Pci, Virtio};
 use trine_memory::Ram;
 
 const BASE: u64 = 0x8000_0000;
@@ -44,17 +49,48 @@ impl BlockBackend for Disk {
     }
 }
 
+/// A network without frames.
+struct Silent;
+
+impl NetBackend for Silent {
+    fn set_waker(&mut self, _: Waker) {}
+    fn takes(&self) -> Offloads {
+        Offloads { checksum: true, tcp4: true, tcp6: true }
+    }
+    fn set_gives(&mut self, _: Offloads) {}
+    fn mtu(&self) -> u16 {
+        1500
+    }
+    fn is_up(&self) -> bool {
+        true
+    }
+    fn send(&mut self, _: &[u8], _: Partial) {}
+    fn receive(&mut self, _: &mut Vec<u8>) -> Option<Partial> {
+        None
+    }
+    fn reset(&mut self) {}
+}
+
+/// Number of kinds of devices.
+const KINDS: u8 = 10;
+
 fn device(kind: u8, ram: &Arc<Ram>) -> Box<dyn Device> {
     let input = Arc::new(ConsoleInput::new());
     let mmio = |device: Box<dyn Virtio>| Box::new(Mmio::new(1, ram.clone(), device));
-    match kind % 7 {
+    match kind % KINDS {
         0 => Box::new(Aclint::new(2)),
         1 => Box::new(Plic::new(40, &[Target { vcpu: 0, line: 11 }, Target { vcpu: 0, line: 9 }])),
         2 => Box::new(GoldfishRtc::new(11, Arc::new(CountClock::new(1, 0)))),
         3 => Box::new(Ns16550a::new(10, Box::new(|_| {}), input)),
         4 => mmio(Box::new(Block::new(Arc::new(Disk), "disk"))),
         5 => mmio(Box::new(Console::new(Box::new(|_| {}), input))),
-        _ => mmio(Box::new(Rng::new(Box::new(SeededRandom::new(4))))),
+        6 => mmio(Box::new(Rng::new(Box::new(SeededRandom::new(4))))),
+        7 => Box::new(HostBridge::new()),
+        8 => {
+            let rng = Rng::new(Box::new(SeededRandom::new(4)));
+            Box::new(Pci::new(Seat::alone(2, true), ram.clone(), Box::new(rng)))
+        }
+        _ => mmio(Box::new(Net::new(Box::new(Silent), [2, 0, 0, 0, 0, 1], 2))),
     }
 }
 
@@ -66,6 +102,7 @@ fn bus(state: &[u8], counted: bool) {
         true => Bus::new(Arc::new(CountClock::new(1, 0)), vec![mailbox]),
         false => Bus::new(Arc::new(HostClock::new()), vec![mailbox]),
     };
+    // Those that the buses of the seeds have.
     for kind in 0..7 {
         bus.add(0x100_0000 * u64::from(kind), 0x100_0000, device(kind, &ram)).unwrap();
     }
@@ -94,7 +131,9 @@ fuzz_target!(|data: &[u8]| {
     let saved = device.save();
     device.load(&saved).unwrap();
     let mut out = Actions::new();
-    for offset in (0..0x200).chain([0x4000, 0x4008, 0xbff8, 0x20_0004, 0x20_1004]) {
+    let bars = [1, 4].map(bar_offset);
+    let more = [0x4000, 0x4008, 0xbff8, 0x20_0004, 0x20_1004, bars[1] + 0x1000, bars[1] + 0x2000, bars[1] + 0x3000];
+    for offset in (0..0x200).chain(more).chain(bars[0]..bars[0] + 0x40).chain(bars[1]..bars[1] + 0x40) {
         device.read(offset, Width::B4, 1000, &mut out);
         device.write(offset, Width::B4, u64::from(*memory), 1000, &mut out);
     }

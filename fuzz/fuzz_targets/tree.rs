@@ -13,6 +13,7 @@ fuzz_target!(|data: &[u8]| {
         memory: (0x8000_0000, word(1) & !0xfff),
         harts: 1,
         virtio: (word(0) >> 1 & 7) as u32,
+        pci: word(0) & 32 != 0,
         seed: [1; 32],
         machine_mode: word(0) & 16 != 0,
     };

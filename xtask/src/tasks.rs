@@ -25,6 +25,7 @@ const TASKS: &[(&str, Run)] = &[
     ("fuzz-decode", || fuzz("decode")),
     ("fuzz-walk", || fuzz("walk")),
     ("fuzz-virtio", || fuzz("virtio")),
+    ("fuzz-pci", || fuzz("pci")),
     ("fuzz-state", || fuzz("state")),
     ("fuzz-load", || fuzz("load")),
     ("fuzz-archive", || fuzz("archive")),

@@ -37,7 +37,18 @@ fn board(boot: Boot, tier: Tier, time: TimeSource) -> Board {
 
 fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Arc<dyn BlockBackend>>) -> Board {
     let disks = disks.into_iter().map(|backend| Disk { backend, id: None }).collect();
-    let config = Config { memory: 64 << 20, cpus: 1, boot, disks, tier, time, seed: Some(1), perf: None };
+    let config = Config {
+        memory: 64 << 20,
+        cpus: 1,
+        boot,
+        disks,
+        net: Vec::new(),
+        balloon: None,
+        tier,
+        time,
+        seed: Some(1),
+        perf: None,
+    };
     virt::assemble(config, Console::new(Box::new(|_| {}))).unwrap()
 }
 

@@ -21,8 +21,18 @@ const FIRST: u64 = AT + 4 + DATA;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn board(boot: Boot, cpus: u32, tier: Tier, time: TimeSource) -> Board {
-    let config =
-        Config { memory: 64 << 20, cpus, boot, disks: vec![], tier, time, seed: Some(1), perf: None };
+    let config = Config {
+        memory: 64 << 20,
+        cpus,
+        boot,
+        disks: vec![],
+        net: vec![],
+        balloon: None,
+        tier,
+        time,
+        seed: Some(1),
+        perf: None,
+    };
     virt::assemble(config, Console::new(Box::new(|_| {}))).unwrap()
 }
 

@@ -25,7 +25,18 @@ struct Machine {
 impl Machine {
     fn new(program: &ProgramFile, cpus: u32, memory: u64, tier: Tier, time: TimeSource) -> Machine {
         let boot = Boot::BareMetal(program.path().into());
-        let config = Config { memory, cpus, boot, disks: vec![], tier, time, seed: Some(1), perf: None };
+        let config = Config {
+            memory,
+            cpus,
+            boot,
+            disks: vec![],
+            net: vec![],
+            balloon: None,
+            tier,
+            time,
+            seed: Some(1),
+            perf: None,
+        };
         let written = Written::default();
         let theirs = written.clone();
         let console = Console::new(Box::new(move |bytes| theirs.lock().unwrap().extend_from_slice(bytes)));

@@ -10,13 +10,25 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The modules for a machine with disks: the transport, the disk, checksums (which ext4 and jbd2 request from
-/// the kernel's crypto layer, so that they are not listed as dependencies), and file systems.
-const FOR_DISKS: [&str; 8] =
-    ["virtio_mmio", "virtio_blk", "crc32c_generic", "ext4", "vfat", "nls_cp437", "nls_ascii", "nls_utf8"];
+/// The modules for a machine with disks and a network: the transport (that over PCI is in the kernel), the disk, checksums (which ext4 and jbd2 request
+/// from the kernel's crypto layer, so that they are not listed as dependencies), file systems, and the network device.
+const WANTED: [&str; 9] = [
+    "virtio_mmio",
+    "virtio_blk",
+    "crc32c_generic",
+    "ext4",
+    "vfat",
+    "nls_cp437",
+    "nls_ascii",
+    "nls_utf8",
+    "virtio_net",
+];
 /// The directories of these modules and their dependencies in the package, below `kernel/`.
-const PLACES: [&str; 9] = [
+const PLACES: [&str; 12] = [
     "drivers/virtio/",
+    "drivers/net/net_failover",
+    "drivers/net/virtio_net",
+    "net/core/",
     "drivers/block/virtio_blk",
     "crypto/",
     "lib/",
@@ -31,7 +43,7 @@ const NEWEST: &str = "linux-image-riscv64";
 /// The prefix of the kernel packages' names, which is followed by the version.
 const PACKAGE: &str = "linux-image-";
 /// Must be increased when the extracted files change.
-const EDITION: u32 = 1;
+const EDITION: u32 = 2;
 /// The largest module in bytes.
 const MOST: u64 = 64 << 20;
 /// The most memory that the decoder may use, in KiB.
@@ -227,7 +239,7 @@ fn fetch(
         let module = unpacked(&data).map_err(bad)?;
         all.insert(name, module);
     }
-    let order = in_order(&FOR_DISKS, &all).map_err(|why| ImageError::damaged(&deb, why))?;
+    let order = in_order(&WANTED, &all).map_err(|why| ImageError::damaged(&deb, why))?;
     let dir = place(cache, version);
     let list = order.join("\n");
     let mut files: Vec<(String, &[u8])> = vec![("order".into(), list.as_bytes())];

@@ -21,6 +21,8 @@ fn main() {
             append: args[3].clone(),
         }),
         disks: Vec::new(),
+        net: Vec::new(),
+        balloon: None,
         tier: if args[4] == "interp" { Tier::Interp } else { Tier::Baseline },
         time: TimeSource::Host,
         seed: None,

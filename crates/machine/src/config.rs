@@ -3,7 +3,8 @@
 use crate::boot::Boot;
 use crate::disk::Disk;
 use std::sync::Arc;
-use trine_base::StopReason;
+use trine_base::{NetBackend, StopReason};
+use trine_devices::virtio::balloon::BalloonControl;
 use trine_engine::{PerfMap, Tier};
 
 /// Where guest time comes from.
@@ -16,6 +17,16 @@ pub enum TimeSource {
     Count(u64),
 }
 
+/// A network device to be made.
+pub struct NetDevice {
+    /// The network that it is on.
+    pub backend: Box<dyn NetBackend>,
+    /// Its address: unicast, that is with the lowest bit of the first byte clear.
+    pub mac: [u8; 6],
+    /// Pairs of queues, 1 to 8: as many vCPUs of the guest can send and receive at once.
+    pub queue_pairs: u16,
+}
+
 /// A machine to be made.
 pub struct Config {
     /// Bytes of RAM.
@@ -26,6 +37,10 @@ pub struct Config {
     pub boot: Boot,
     /// Disks, in the order of the guest's names for them.
     pub disks: Vec<Disk>,
+    /// Network devices, in the order of the guest's names for them.
+    pub net: Vec<NetDevice>,
+    /// The control of the memory balloon; `None` for a machine without one.
+    pub balloon: Option<Arc<BalloonControl>>,
     /// How the vCPUs execute instructions.
     pub tier: Tier,
     /// The source of guest time.

@@ -272,6 +272,25 @@ impl Ram {
         self.guarded(address, buf.len() as u64, || self.put_all(address, buf))
     }
 
+    /// Gives the whole pages among `len` bytes at `address` back to the host. Then they contain zeros, or what they did
+    /// before where the host refuses. Returns `None` unless all of these bytes are RAM.
+    pub fn discard(&self, address: u64, len: u64) -> Option<()> {
+        if !self.contains(address, len) {
+            return None;
+        }
+        let (start, end) = (address.checked_next_multiple_of(PAGE)?, (address + len) / PAGE * PAGE);
+        let Some(len) = end.checked_sub(start).filter(|&len| len != 0) else { return Some(()) };
+        let file = self.file.as_ref()?;
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let offset = (start - self.base) as libc::off_t;
+        self.guarded(start, len, || {
+            // SAFETY: the range lies in the file, which is RAM's own. Its mapping stays; other threads see the zeros as
+            // they see any write.
+            unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, len as libc::off_t) };
+        });
+        Some(())
+    }
+
     /// [`Ram::write`] without the guard.
     fn put_all(&self, address: u64, buf: &[u8]) -> Option<()> {
         let mut at = address;

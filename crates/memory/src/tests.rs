@@ -54,6 +54,26 @@ fn sizes_and_places_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn discarded_pages_are_the_hosts_again() {
+    let ram = ram();
+    (BASE..END).step_by(8).for_each(|a| ram.store(a, Width::B8, !0).unwrap());
+    // Whole pages only: the second one of four. That it contains zeros shows that the host has it, as nobody wrote any.
+    ram.discard(BASE + 1, 2 * PAGE).unwrap();
+    let bytes = [BASE + PAGE - 8, BASE + PAGE, BASE + 2 * PAGE - 8, BASE + 2 * PAGE];
+    assert_eq!(bytes.map(|a| ram.load(a, Width::B8).unwrap()), [!0, 0, 0, !0]);
+    ram.discard(BASE + 1, PAGE).unwrap();
+    ram.discard(BASE, 0).unwrap();
+    for (address, len) in [(BASE - PAGE, 2 * PAGE), (END - PAGE, 2 * PAGE), (u64::MAX, 1), (BASE, u64::MAX)] {
+        assert_eq!(ram.discard(address, len), None, "{address:#x} {len:#x}");
+    }
+    assert_eq!(Ram::none().discard(0, 1), None);
+    assert!(
+        told(|ram| ram.discard(BASE + PAGE, 2 * PAGE).unwrap()).starts_with(&[1, 2]),
+        "code is forgotten"
+    );
+}
+
+#[test]
 fn a_range_is_ram_when_all_of_it_is() {
     let ram = ram();
     let yes = [(BASE, 1), (BASE, SIZE), (END - 1, 1), (END - 8, 8), (BASE + 1, 0), (END - 1, 0)];

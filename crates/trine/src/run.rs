@@ -78,7 +78,7 @@ fn prepare(args: &RunArgs, target: &Target) -> Result<Prepared, Refusal> {
 
 fn config(start: &Prepared, disks: &[Disk], tier: Tier, time: TimeSource, seed: Option<u64>) -> Config {
     let (memory, boot, disks) = (start.memory, start.boot.clone(), disks.to_vec());
-    Config { memory, cpus: 1, boot, disks, tier, time, seed, perf: None }
+    Config { memory, cpus: 1, boot, disks, net: Vec::new(), balloon: None, tier, time, seed, perf: None }
 }
 
 /// Creates the map file of a machine; generated code has addresses only, no names.

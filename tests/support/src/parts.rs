@@ -118,6 +118,7 @@ pub const PARTS: &[Part] = &[
     slow(Home::Task, "fuzz-decode", FUZZ),
     slow(Home::Task, "fuzz-walk", FUZZ),
     slow(Home::Task, "fuzz-virtio", FUZZ),
+    slow(Home::Task, "fuzz-pci", FUZZ),
     slow(Home::Task, "fuzz-state", FUZZ),
     slow(Home::Task, "fuzz-load", FUZZ),
     slow(Home::Task, "fuzz-archive", FUZZ),

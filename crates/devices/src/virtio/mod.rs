@@ -1,10 +1,11 @@
-//! Virtio 1.2: queues ([`queue`]), what all transports have ([`transport`]), the
-//! transports over MMIO ([`mmio`]) and PCI ([`pci`]), and
-//! a file for each kind of device.
+//! Virtio 1.2: queues ([`queue`]), what all transports have ([`transport`]), the transports over MMIO ([`mmio`]) and PCI
+//! ([`pci`]), and a file for each kind of device.
 
+pub mod balloon;
 pub mod block;
 pub mod console;
 pub mod mmio;
+pub mod net;
 pub mod pci;
 pub mod queue;
 pub mod rng;
@@ -57,8 +58,8 @@ pub trait Virtio: Send {
     fn quiesce(&mut self, _index: usize, _queue: &mut Queue, _ram: &Ram) -> Result<bool, Broken> {
         Ok(false)
     }
-    /// The driver has taken a queue back, or has reset it: nothing that was taken from it before may be pushed, and guest memory of
-    /// such requests must not be touched any more.
+    /// The driver has taken a queue back, or has reset it: nothing that was taken from it before may be pushed, and guest
+    /// memory of such requests must not be touched any more.
     fn stopped(&mut self, _index: usize) {}
 
     /// Drops all requests in progress.

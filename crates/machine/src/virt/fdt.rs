@@ -18,6 +18,8 @@ pub struct Facts<'a> {
     pub harts: u32,
     /// Number of virtio slots in use.
     pub virtio: u32,
+    /// Whether there is a PCI bus.
+    pub pci: bool,
     /// Random bytes for the kernel's generator.
     pub seed: [u8; 32],
     /// Whether the harts have an M mode, which the guest's own firmware uses.
@@ -131,7 +133,56 @@ fn soc(f: &mut FdtWriter, facts: &Facts) -> Result<(), Error> {
     for slot in 0..facts.virtio {
         device(f, "virtio_mmio", map::virtio(slot), &["virtio,mmio"], Some(map::VIRTIO_IRQ + slot))?;
     }
+    if facts.pci {
+        pci(f, facts.memory.0.saturating_add(facts.memory.1))?;
+    }
     f.end_node(soc)
+}
+
+/// The PCI host bridge (IEEE 1275 PCI binding 2.1; `pci-host-ecam-generic` of the kernel's bindings). An address on the
+/// bus is three cells; the first one says the space: ports, memory below 4 GiB, memory with 64-bit addresses.
+fn pci(f: &mut FdtWriter, ram_end: u64) -> Result<(), Error> {
+    const PORTS: u32 = 0x0100_0000;
+    const MEMORY: u32 = 0x0200_0000;
+    // Prefetchable, as all BARs with 64-bit addresses are here; kernels complain about others of this size.
+    const HIGH: u32 = 0x4300_0000;
+    let node = f.begin_node(&format!("pci@{:x}", map::PCI_ECAM.base))?;
+    f.property_string("compatible", "pci-host-ecam-generic")?;
+    f.property_string("device_type", "pci")?;
+    f.property_u32("#address-cells", 3)?;
+    f.property_u32("#size-cells", 2)?;
+    f.property_u32("#interrupt-cells", 1)?;
+    f.property_u32("linux,pci-domain", 0)?;
+    f.property_array_u32("bus-range", &[0, (map::PCI_ECAM.size >> 20) as u32 - 1])?;
+    f.property_null("dma-coherent")?;
+    f.property_array_u64("reg", &reg(map::PCI_ECAM.base, map::PCI_ECAM.size))?;
+    let high = map::pci_high(ram_end);
+    // Ports begin at 0 on the bus; memory has the same addresses there.
+    let ranges = [
+        (PORTS, 0, map::PCI_PORTS),
+        (MEMORY, map::PCI_MEMORY.base, map::PCI_MEMORY),
+        (HIGH, high.base, high),
+    ];
+    let ranges: Vec<u32> = ranges
+        .iter()
+        .flat_map(|(space, there, here)| {
+            [&[*space][..], &cells(*there), &cells(here.base), &cells(here.size)].concat()
+        })
+        .collect();
+    f.property_array_u32("ranges", &ranges)?;
+    // Pin `p` of device `d` is wired to line `(d + p) mod 4`: the two lowest bits of the device and the pin say which.
+    let wires = (0..4).flat_map(|device| (0..4).map(move |pin| (device, pin)));
+    let map: Vec<u32> = wires
+        .flat_map(|(d, pin)| [d << 11, 0, 0, pin + 1, PHANDLE_PLIC, map::PCI_IRQ + (d + pin) % 4])
+        .collect();
+    f.property_array_u32("interrupt-map-mask", &[3 << 11, 0, 0, 7])?;
+    f.property_array_u32("interrupt-map", &map)?;
+    f.end_node(node)
+}
+
+/// A number in two cells.
+fn cells(number: u64) -> [u32; 2] {
+    [(number >> 32) as u32, number as u32]
 }
 
 fn device(
@@ -183,16 +234,20 @@ mod tests {
 
     /// The tree's words of 4 bytes.
     fn tree(machine_mode: bool) -> Vec<u8> {
-        let facts = Facts {
+        build(&facts(machine_mode)).unwrap()
+    }
+
+    fn facts(machine_mode: bool) -> Facts<'static> {
+        Facts {
             bootargs: "",
             initrd: None,
             memory: (map::RAM, 1 << 27),
             harts: 1,
             virtio: 1,
+            pci: false,
             seed: [0; 32],
             machine_mode,
-        };
-        build(&facts).unwrap()
+        }
     }
 
     fn has(tree: &[u8], bytes: &[u8]) -> bool {
@@ -221,5 +276,29 @@ mod tests {
         // for it.
         assert!(has(&tree(false), b"\0svadu\0") && !has(&tree(false), b"svade"));
         assert!(has(&tree(true), b"\0svade\0svadu\0"));
+    }
+
+    #[test]
+    fn a_pci_bus_is_told_with_its_windows_and_wires() {
+        assert!(!has(&tree(false), b"pci@30000000\0"));
+        let tree = build(&Facts { pci: true, ..facts(false) }).unwrap();
+        assert!(has(&tree, b"pci@30000000\0") && has(&tree, b"pci-host-ecam-generic\0"));
+        let bytes = |words: &[u32]| words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>();
+        for (what, words) in [
+            ("ports", [0x0100_0000, 0, 0, 0, 0x300_0000, 0, 0x1_0000]),
+            ("memory", [0x0200_0000, 0, 0x4000_0000, 0, 0x4000_0000, 0, 0x4000_0000]),
+            ("memory above RAM", [0x4300_0000, 4, 0, 4, 0, 4, 0]),
+        ] {
+            assert!(has(&tree, &bytes(&words)), "{what}");
+        }
+        // INTB# of device 3.
+        assert!(has(&tree, &bytes(&[3 << 11, 0, 0, 2, PHANDLE_PLIC, 32])));
+    }
+
+    #[test]
+    fn a_bus_above_any_memory_does_no_harm() {
+        for memory in [(map::RAM, 1 << 40), (map::RAM, u64::MAX)] {
+            build(&Facts { pci: true, memory, ..facts(false) }).unwrap();
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! RISC-V board `virt`: the memory map and interrupt lines of QEMU's board of that name.
 //!
-//! * [`fdt`]: the device tree; [`kernel`], `place`: what is loaded where in memory; [`sbi`], `harts`: its
+//! * [`pci`]: the host bridge and what is on its bus; [`fdt`]: the device tree; [`kernel`], `place`: what is loaded where in memory; [`sbi`], `harts`: its
 //!   firmware; [`htif`]: how bare-metal test suites report results.
 //! * [`guest_init`]: the first process of a machine whose root is an image.
 
@@ -9,6 +9,7 @@ pub mod guest_init;
 mod harts;
 pub mod htif;
 pub mod kernel;
+mod pci;
 mod place;
 pub mod sbi;
 
@@ -55,6 +56,15 @@ pub mod map {
     pub const CLINT: Window = window(0x200_0000, 0x1_0000);
     pub const PLIC: Window = window(0xc00_0000, 0x60_0000);
     pub const UART: Window = window(0x1000_0000, 0x100);
+    /// PCI: I/O ports, the configuration spaces of 256 buses, memory below 4 GiB.
+    pub const PCI_PORTS: Window = window(0x300_0000, 0x1_0000);
+    pub const PCI_ECAM: Window = window(0x3000_0000, 0x1000_0000);
+    pub const PCI_MEMORY: Window = window(0x4000_0000, 0x4000_0000);
+    /// PCI memory above a RAM that ends at `end`.
+    pub const fn pci_high(end: u64) -> Window {
+        const SIZE: u64 = 16 << 30;
+        window(end.saturating_add(SIZE - 1) / SIZE * SIZE, SIZE)
+    }
     pub const RAM: u64 = 0x8000_0000;
     /// Virtio slot `n`.
     pub const fn virtio(n: u32) -> Window {
@@ -64,6 +74,8 @@ pub mod map {
     pub const VIRTIO_IRQ: u32 = 1;
     pub const UART_IRQ: u32 = 10;
     pub const RTC_IRQ: u32 = 11;
+    /// The first of four lines.
+    pub const PCI_IRQ: u32 = 32;
     pub const PLIC_SOURCES: u32 = 95;
 }
 
@@ -106,11 +118,17 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     let console_device = Some(add_devices(&mut bus, config.cpus, &clock, &console)?);
     let disks = disks(config.disks, config.cpus, config.time, &ram);
     let status = disks.iter().map(|(status, _)| status.clone()).collect();
-    let wakers = add_virtio(&mut bus, &ram, virtio(disks, random)?)?;
+    let mut wakers = add_virtio(&mut bus, &ram, virtio(disks, random)?)?;
+    let devices = pci::Devices { net: config.net, balloon: config.balloon };
+    let has_pci = devices.any();
+    if has_pci {
+        wakers.extend(pci::add(&mut bus, &ram, devices)?);
+    }
     let bus = Arc::new(bus);
     wakers.iter().for_each(|(waker, device)| waker.connect(&bus, *device));
 
-    let placed = config.boot.place(&ram, config.cpus, map::VIRTIO_SLOTS, seed)?;
+    let slots = place::Slots { virtio: map::VIRTIO_SLOTS, pci: has_pci };
+    let placed = config.boot.place(&ram, config.cpus, slots, seed)?;
     let start = if matches!(config.boot, Boot::Kernel(_)) { Start::Supervisor } else { Start::Machine };
     let (translations, note) = Translations::new(config.tier);
     ram.add_code_owner(translations.written().clone());

@@ -20,8 +20,17 @@ pub struct Placed {
     pub info: u64,
 }
 
+/// Where devices may be, for the device tree.
+#[derive(Clone, Copy)]
+pub struct Slots {
+    /// Number of virtio slots.
+    pub virtio: u32,
+    /// Whether there is a PCI bus.
+    pub pci: bool,
+}
+
 impl Boot {
-    /// Puts everything into the memory of a board with `harts` harts and `virtio` slots; `seed` goes into the
+    /// Puts everything into the memory of a board with `harts` harts and these slots; `seed` goes into the
     /// device tree, for the kernel's random numbers.
     ///
     /// # Errors
@@ -30,7 +39,7 @@ impl Boot {
         &self,
         ram: &Ram,
         harts: u32,
-        virtio: u32,
+        slots: Slots,
         seed: [u8; 32],
     ) -> Result<Placed, MachineError> {
         let ((first, htif), next) = match self {
@@ -64,7 +73,8 @@ impl Boot {
             initrd,
             memory: (ram.base(), ram.size()),
             harts,
-            virtio,
+            virtio: slots.virtio,
+            pci: slots.pci,
             seed,
             machine_mode: !matches!(self, Boot::Kernel(_)),
         };
@@ -149,6 +159,8 @@ fn initrd_place(ram: &Ram, after: u64, len: u64) -> Result<(u64, u64), MachineEr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SLOTS: Slots = Slots { virtio: 1, pci: false };
     use crate::boot::Payload;
 
     #[test]
@@ -161,7 +173,7 @@ mod tests {
         let ram = Ram::new(0x8000_0000, 16 << 20).unwrap();
         let payload = Payload { kernel, initrd: None, append: "x=1".into() };
         let boot = Boot::Firmware(firmware.clone(), Some(payload));
-        let placed = boot.place(&ram, 1, 1, [0; 32]).unwrap();
+        let placed = boot.place(&ram, 1, SLOTS, [0; 32]).unwrap();
         assert_eq!((placed.first.entry, placed.info), (0x8000_0000, placed.tree - PLACE));
         let mut info = [0; 48];
         ram.read(placed.info, &mut info).unwrap();
@@ -169,7 +181,7 @@ mod tests {
         assert_eq!(info[16..32], [0x8020_0000u64.to_le_bytes(), 1u64.to_le_bytes()].concat());
         // The first two MiB are the firmware's.
         std::fs::write(&firmware, vec![0x13; (2 << 20) + 1]).unwrap();
-        let error = boot.place(&ram, 1, 1, [0; 32]).map(drop).unwrap_err().to_string();
+        let error = boot.place(&ram, 1, SLOTS, [0; 32]).map(drop).unwrap_err().to_string();
         assert!(error.contains("must not overlap"), "{error}");
         std::fs::remove_dir_all(dir).unwrap();
     }
@@ -191,7 +203,18 @@ mod tests {
         let board = |boot| {
             let (tier, time) = (trine_engine::Tier::Interp, TimeSource::Count(1));
             let (disks, seed) = (Vec::new(), Some(1));
-            let config = Config { memory: 16 << 20, cpus: 1, boot, disks, tier, time, seed, perf: None };
+            let config = Config {
+                memory: 16 << 20,
+                cpus: 1,
+                boot,
+                disks,
+                net: Vec::new(),
+                balloon: None,
+                tier,
+                time,
+                seed,
+                perf: None,
+            };
             virt::assemble(config, Console::new(Box::new(|_: &[u8]| {}))).unwrap()
         };
         let payload = Payload { kernel: path.clone(), initrd: None, append: String::new() };

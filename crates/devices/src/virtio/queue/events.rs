@@ -17,12 +17,24 @@ pub(super) struct Events {
     pub by_index: bool,
     /// The index at which the driver was last asked to notify; `None` if it was not.
     asked: Option<u16>,
+    /// The index up to which the device has looked at chains, where it left some because they did not suffice.
+    short: Option<u16>,
 }
 
 impl Events {
     /// The rings begin anew.
     pub fn restart(&mut self) {
-        self.asked = None;
+        (self.asked, self.short) = (None, None);
+    }
+
+    /// The device has left the chains before index `end`, which do not suffice: only more of them help.
+    pub fn found_too_few(&mut self, end: u16) {
+        self.short = Some(end);
+    }
+
+    /// The device has taken a chain.
+    pub fn found_one(&mut self) {
+        self.short = None;
     }
 }
 
@@ -53,7 +65,7 @@ impl Queue {
     /// there are chains that the driver may not notify of, because it made them available before it was asked: the
     /// device must look once more.
     pub(in crate::virtio) fn ask_for_notification(&mut self, ram: &Ram) -> Result<bool, Broken> {
-        let next = self.next_available;
+        let next = self.events.short.unwrap_or(self.next_available);
         if !self.events.by_index || !self.ready || self.size == 0 || self.events.asked == Some(next) {
             return Ok(false);
         }
@@ -108,6 +120,20 @@ mod tests {
         assert!(q.wants_interrupt(&ram, 0));
         ram.store(q.available, Width::B2, 1).unwrap();
         assert!(!q.wants_interrupt(&ram, 0));
+    }
+
+    #[test]
+    fn the_driver_is_asked_for_more_where_chains_were_too_few() {
+        let (mut q, ram) = queue();
+        let at = q.used + 4 + 8 * SIZE as u64;
+        ram.store(q.available + 2, Width::B2, 2).unwrap();
+        ram.store(q.descriptors, Width::B8, BASE).unwrap();
+        assert!(q.pop(&ram).unwrap().is_some() && q.pop(&ram).unwrap().is_some());
+        q.unpop(2);
+        assert_eq!((q.ask_for_notification(&ram), ram.load(at, Width::B2)), (Ok(false), Some(2)));
+        ram.store(q.available + 2, Width::B2, 3).unwrap();
+        assert!(q.pop(&ram).unwrap().is_some());
+        assert_eq!((q.ask_for_notification(&ram), ram.load(at, Width::B2)), (Ok(true), Some(1)));
     }
 
     #[test]

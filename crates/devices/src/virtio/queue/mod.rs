@@ -152,6 +152,7 @@ impl Queue {
         let head = self.available_word(ram, 4 + 2 * (self.next_available % self.size) as u64)?;
         let chain = self.chain(ram, head).ok_or(Broken)?;
         self.next_available = self.next_available.wrapping_add(1);
+        self.events.found_one();
         Ok(Some(chain))
     }
 
@@ -310,17 +311,31 @@ impl Queue {
 
     /// Returns a chain to the driver; `written` bytes of its writable part are valid.
     pub fn push(&mut self, ram: &Ram, chain: &Chain, written: u32) -> Result<(), Broken> {
+        self.push_all(ram, &[(chain.head, written)])
+    }
+
+    /// Returns several chains, by their heads, which the driver sees all at once.
+    pub fn push_all(&mut self, ram: &Ram, chains: &[(u16, u32)]) -> Result<(), Broken> {
         let at = |offset: u64| self.used.checked_add(offset).ok_or(Broken);
-        let entry = 4 + 8 * (self.next_used % self.size.max(1)) as u64;
-        ram.store(at(entry)?, Width::B4, chain.head as u64).ok_or(Broken)?;
-        ram.store(at(entry + 4)?, Width::B4, written as u64).ok_or(Broken)?;
-        // The driver must see the index only after the entry and the data.
+        let mut next = self.next_used;
+        for &(head, written) in chains {
+            let entry = 4 + 8 * (next % self.size.max(1)) as u64;
+            ram.store(at(entry)?, Width::B4, head as u64).ok_or(Broken)?;
+            ram.store(at(entry + 4)?, Width::B4, written as u64).ok_or(Broken)?;
+            next = next.wrapping_add(1);
+        }
+        // The driver must see the index only after the entries and the data.
         fence(Ordering::Release);
-        let next = self.next_used.wrapping_add(1);
         ram.store(at(2)?, Width::B2, next as u64).ok_or(Broken)?;
         self.next_used = next;
-        self.in_flight.retain(|&head| head != chain.head);
+        self.in_flight.retain(|head| chains.iter().all(|(returned, _)| returned != head));
         Ok(())
+    }
+
+    /// Leaves the `count` chains that [`Queue::pop`] has returned last to later calls of it: they did not suffice.
+    pub fn unpop(&mut self, count: u16) {
+        self.events.found_too_few(self.next_available);
+        self.next_available = self.next_available.wrapping_sub(count);
     }
 }
 
@@ -372,6 +387,21 @@ mod tests {
         let word = |at| ram.load(at, Width::B4).unwrap();
         assert_eq!((ram.load(USED + 2, Width::B2), word(USED + 4), word(USED + 8)), (Some(1), 2, 7));
         assert!(!q.waits(&ram));
+    }
+
+    #[test]
+    fn chains_are_left_for_later_or_returned_together() {
+        let (mut q, ram) = queue(4);
+        describe(&ram, TABLE, 2, DATA, 4, WRITE, 0);
+        offer(&ram, 2, 3);
+        for _ in 0..2 {
+            (0..3).for_each(|_| assert_eq!(q.pop(&ram).unwrap().unwrap().head, 2));
+            assert!(q.pop(&ram).unwrap().is_none());
+            q.unpop(3);
+        }
+        q.push_all(&ram, &[(2, 7), (1, 8)]).unwrap();
+        let words = [2, 4, 8, 12, 16].map(|at| ram.load(USED + at, Width::B2).unwrap());
+        assert_eq!(words, [2, 2, 7, 1, 8]);
     }
 
     #[test]
