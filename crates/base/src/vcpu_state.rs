@@ -2,7 +2,7 @@
 //!
 //! The CPU's own timer is armed by its registers; interrupt inputs are in the mailbox, which the bus saves.
 
-use crate::Vcpu;
+use crate::{Fence, Vcpu};
 use crate::state::{self, StateError, Versioned};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,6 @@ pub fn load(vcpu: &mut dyn Vcpu, bytes: &[u8]) -> Result<(), StateError> {
     }
     vcpu.set_pc(saved.pc);
     vcpu.set_count(saved.count);
-    vcpu.fence();
+    vcpu.fence(Fence::All);
     Ok(())
 }

@@ -11,9 +11,9 @@ use crate::translations::{CodeCopy, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
+use trine_base::{Bus, Clock, Exit, Fence, Mailbox, RegisterInfo, Stats, Vcpu};
 use trine_ir::fp::MXCSR;
-use trine_ir::{FpRules, Hart, Isa, Leave, Trap};
+use trine_ir::{Flush, FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
 /// Runs of a block before it is compiled, by default.
@@ -24,6 +24,9 @@ const SLICE: u64 = 20_000;
 /// Steps without a completed instruction (a trap whose handler cannot be fetched) after which [`Vcpu::run`]
 /// returns, so that others can check the machine.
 const STUCK: u32 = 10_000;
+
+/// The most pages whose translations are dropped one by one.
+const FENCED_ONE_BY_ONE: u64 = 64;
 
 /// Steps without a completed instruction after which a vCPU that is kicked again and again executes one. A few are
 /// usual while others write code; and who goes on inside a block decodes what is left of it once more.
@@ -530,7 +533,7 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
         self.core.mode_changed();
         self.core.timer.set(I::deadline(&*self.core));
         self.core.set_pc(0);
-        self.fence();
+        self.fence(Fence::All);
     }
 
     fn skip_to(&mut self, at: u64) {
@@ -565,9 +568,20 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
         Some(self.stats)
     }
 
-    fn fence(&mut self) {
-        self.core.flush(trine_ir::Flush::All);
-        self.core.sync_code();
+    fn fence(&mut self, what: Fence) {
+        match what {
+            Fence::Pages { start, size } if size <= FENCED_ONE_BY_ONE * PAGE => {
+                let last = start.saturating_add(size.saturating_sub(1)) & !(PAGE - 1);
+                (start & !(PAGE - 1)..=last)
+                    .step_by(PAGE as usize)
+                    .for_each(|page| self.core.flush(Flush::Page(page)));
+            }
+            Fence::All | Fence::Translations | Fence::Pages { .. } => self.core.flush(Flush::All),
+            Fence::Code => {}
+        }
+        if matches!(what, Fence::All | Fence::Code) {
+            self.core.sync_code();
+        }
     }
 
     fn mailbox(&self) -> Arc<Mailbox> {
