@@ -2,8 +2,8 @@
 //!
 //! The CPU's own timer is armed by its registers; interrupt inputs are in the mailbox, which the bus saves.
 
-use crate::{Fence, Vcpu};
 use crate::state::{self, StateError, Versioned};
+use crate::{Fence, Vcpu};
 use serde::{Deserialize, Serialize};
 
 /// The first version of the saved state.
