@@ -39,7 +39,7 @@ pub use net::{NetBackend, Offloads, Partial};
 pub use random::{HostRandom, Random, SeededRandom};
 pub use state::StateError;
 pub use stats::Stats;
-pub use vcpu::{Exit, RegisterInfo, Trap, Vcpu};
+pub use vcpu::{Exit, Fence, RegisterInfo, Trap, Vcpu};
 pub use wake::Waker;
 pub use width::Width;
 pub use words::{ByteOrder, Words};

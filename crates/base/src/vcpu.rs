@@ -68,6 +68,24 @@ pub struct RegisterInfo {
     pub bits: u8,
 }
 
+/// What a vCPU is to read again from memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// Everything: code and address translations.
+    All,
+    /// Code.
+    Code,
+    /// The address translations of all pages.
+    Translations,
+    /// The address translations of the pages with these virtual addresses, in every address space.
+    Pages {
+        /// The first address.
+        start: u64,
+        /// Bytes from there; not beyond the end of the address space.
+        size: u64,
+    },
+}
+
 /// One virtual CPU, independent of what executes its instructions.
 pub trait Vcpu: Send {
     /// Runs until one of the events of [`Exit`] happens; executes at most `budget` instructions.
@@ -132,9 +150,8 @@ pub trait Vcpu: Send {
         None
     }
 
-    /// Drops cached address translations, and translations of code that was written, as after the
-    /// architecture's broadest fences.
-    fn fence(&mut self);
+    /// Drops what was cached from memory, as an instruction for that would.
+    fn fence(&mut self, what: Fence);
 
     /// The mailbox by which other threads reach this vCPU.
     fn mailbox(&self) -> Arc<Mailbox>;

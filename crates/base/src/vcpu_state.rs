@@ -2,8 +2,8 @@
 //!
 //! The CPU's own timer is armed by its registers; interrupt inputs are in the mailbox, which the bus saves.
 
-use crate::Vcpu;
 use crate::state::{self, StateError, Versioned};
+use crate::{Fence, Vcpu};
 use serde::{Deserialize, Serialize};
 
 /// The first version of the saved state.
@@ -61,6 +61,6 @@ pub fn load(vcpu: &mut dyn Vcpu, bytes: &[u8]) -> Result<(), StateError> {
     }
     vcpu.set_pc(saved.pc);
     vcpu.set_count(saved.count);
-    vcpu.fence();
+    vcpu.fence(Fence::All);
     Ok(())
 }

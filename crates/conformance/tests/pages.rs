@@ -1,7 +1,7 @@
 //! Tests of page walks (priv 12.3 to 12.5), physical memory protection (priv 3.7), and what depends on them
 //! in both engines.
 
-use trine_base::Vcpu;
+use trine_base::{Fence, Vcpu};
 use trine_conformance::bare::{BASE, Bare, assemble, both};
 use trine_engine::Tier;
 use trine_ir::{Access, Isa};
@@ -359,6 +359,36 @@ fn one_fence_forgets_all_of_a_large_page() {
         remap(ROOT + 24, entry(BASE, DATA), table, look, (3 << 30) + 0x3fff_f000)(bare);
     });
     assert_eq!((bare.get("a1"), bare.get("a2")), (0x1111, 0x2222));
+}
+
+#[test]
+fn a_fence_from_outside_forgets_what_it_names() {
+    let look = VIRTUAL + 0x5000;
+    let (leaf, old, new) = (LAST + 64, entry(BASE + 0x20_5000, DATA), entry(BASE + 0x40_5000, DATA));
+    let pages = |start, size| Fence::Pages { start, size };
+    for (fence, forgets) in [
+        (Fence::All, true),
+        (Fence::Translations, true),
+        (pages(look, 1), true),
+        (pages(look - 0x1fff, 0x2000), true),
+        (pages(look - 0x1000, 0x3000), true),
+        (pages(0, 1 << 20), true),
+        (Fence::Code, false),
+        (pages(look + 0x1000, 0x4000), false),
+        (pages(look - 0x2000, 0x2000), false),
+    ] {
+        for tier in [Tier::Interp, Tier::Baseline] {
+            let mut bare = Bare::new(tier, "ld a1, 0(a0)\nld a1, 0(a0)\nld a2, 0(a0)");
+            remap(leaf, old, new, look, 0)(&mut bare);
+            bare.poke(MIDDLE + 16, entry(LAST, V));
+            bare.vcpu.run(2);
+            bare.poke(leaf, new);
+            bare.vcpu.fence(fence);
+            bare.vcpu.run(1);
+            let want = if forgets { 0x2222 } else { 0x1111 };
+            assert_eq!((bare.get("a1"), bare.get("a2")), (0x1111, want), "{fence:?} {tier:?}");
+        }
+    }
 }
 
 #[test]

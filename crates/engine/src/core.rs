@@ -101,6 +101,9 @@ pub enum Time {
     Count(Arc<CountClock>),
 }
 
+/// A guest that waits in a loop gives up the host's processor at every so many-th turn: a lock may be free before.
+const SPINS: u32 = 8;
+
 /// One vCPU. Slots begin at a line of the host's caches, so that a vector in an even slot and the next one is
 /// in one line.
 #[repr(C, align(64))]
@@ -136,6 +139,8 @@ pub struct Core<I: Isa, M: GuestMemory<I> = Paged<I>> {
     pub stamps: RefCell<Stamps>,
     /// The next instruction is executed alone and may change code: see [`Leave::Alone`].
     pub(crate) alone: Cell<bool>,
+    /// How often the guest has waited in loops.
+    pauses: Cell<u32>,
     /// The running helper, if debug builds check it.
     pub(crate) helping: Cell<Option<&'static Helper>>,
 }
@@ -177,6 +182,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
             written: written,
             stamps: RefCell::new(Stamps::new()),
             alone: Cell::new(false),
+            pauses: Cell::new(0),
             helping: Cell::new(None),
         }
         // SAFETY: zeros of the allocation just made.
@@ -333,6 +339,16 @@ impl<I: Isa, M: GuestMemory<I>> Hart for Core<I, M> {
                 self.memory.flush_local();
                 self.change_stamps(|s| s.enter(space));
             }
+        }
+    }
+
+    fn pause(&self) {
+        let pauses = self.pauses.get().wrapping_add(1);
+        self.pauses.set(pauses);
+        if pauses.is_multiple_of(SPINS) {
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
         }
     }
 

@@ -11,9 +11,9 @@ use crate::translations::{CodeCopy, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Bus, Clock, Exit, Mailbox, RegisterInfo, Stats, Vcpu};
+use trine_base::{Bus, Clock, Exit, Fence, Mailbox, RegisterInfo, Stats, Vcpu};
 use trine_ir::fp::MXCSR;
-use trine_ir::{FpRules, Hart, Isa, Leave, Trap};
+use trine_ir::{Flush, FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
 
 /// Runs of a block before it is compiled, by default.
@@ -24,6 +24,14 @@ const SLICE: u64 = 20_000;
 /// Steps without a completed instruction (a trap whose handler cannot be fetched) after which [`Vcpu::run`]
 /// returns, so that others can check the machine.
 const STUCK: u32 = 10_000;
+
+/// The most pages whose translations are dropped one by one.
+const FENCED_ONE_BY_ONE: u64 = 64;
+
+/// Steps without a completed instruction after which a vCPU that is kicked again and again executes one. A few are
+/// usual while others write code; and who goes on inside a block decodes what is left of it once more.
+const STARVED: u32 = 100;
+const _: () = assert!(STARVED < STUCK);
 
 /// One vCPU.
 pub struct Engine<I: Isa, M: GuestMemory<I> = Paged<I>> {
@@ -273,7 +281,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
             if count >= self.target || idle > STUCK {
                 return Exit::Budget;
             }
-            if let Step::Out(exit) = self.step() {
+            if let Step::Out(exit) = self.step(idle) {
                 return exit;
             }
         }
@@ -356,8 +364,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         }
     }
 
-    /// Runs one block, or as much of it as the limit allows.
-    fn step(&mut self) -> Step {
+    /// Runs one block, or as much of it as the limit allows, after so many steps in which nothing was executed.
+    fn step(&mut self, idle: u32) -> Step {
         if self.core.mailbox.limit.load(Ordering::SeqCst) <= self.core.frame.count.get()
             && let Some(exit) = self.attend()
         {
@@ -375,7 +383,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         let block = unsafe { &*block };
         let left = self.core.mailbox.limit.load(Ordering::SeqCst).saturating_sub(self.core.frame.count.get());
         if left == 0 {
-            return Step::Go;
+            return self.kicked(block, idle);
         }
         if left < block.ops.len() as u64 || self.translations.code().is_none() {
             return self.interpret(block, left);
@@ -390,6 +398,18 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
             }
         }
         self.enter(block)
+    }
+
+    /// A step that was kicked after its safepoint. A vCPU that others kick again and again still goes on: at last one
+    /// instruction is executed. It was fetched when its block was found, which is before what the kick is about; that is
+    /// seen by the next one, even if this instruction reads what the kicking thread wrote afterwards.
+    fn kicked(&mut self, block: &Block<I, M>, idle: u32) -> Step {
+        // In counted time the limit may be that of a timer, and nobody else runs.
+        let exact = matches!(self.core.time, Time::Count(_));
+        if exact || idle < STARVED || self.core.frame.count.get() >= self.target {
+            return Step::Go;
+        }
+        self.interpret(block, 1)
     }
 
     /// Runs generated code until it leaves.
@@ -513,7 +533,7 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
         self.core.mode_changed();
         self.core.timer.set(I::deadline(&*self.core));
         self.core.set_pc(0);
-        self.fence();
+        self.fence(Fence::All);
     }
 
     fn skip_to(&mut self, at: u64) {
@@ -548,9 +568,20 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
         Some(self.stats)
     }
 
-    fn fence(&mut self) {
-        self.core.flush(trine_ir::Flush::All);
-        self.core.sync_code();
+    fn fence(&mut self, what: Fence) {
+        match what {
+            Fence::Pages { start, size } if size <= FENCED_ONE_BY_ONE * PAGE => {
+                let last = start.saturating_add(size.saturating_sub(1)) & !(PAGE - 1);
+                (start & !(PAGE - 1)..=last)
+                    .step_by(PAGE as usize)
+                    .for_each(|page| self.core.flush(Flush::Page(page)));
+            }
+            Fence::All | Fence::Translations | Fence::Pages { .. } => self.core.flush(Flush::All),
+            Fence::Code => {}
+        }
+        if matches!(what, Fence::All | Fence::Code) {
+            self.core.sync_code();
+        }
     }
 
     fn mailbox(&self) -> Arc<Mailbox> {
@@ -563,3 +594,6 @@ impl<I: Isa, M: GuestMemory<I>> Drop for Engine<I, M> {
         self.translations.written().leave(&self.member);
     }
 }
+
+#[cfg(test)]
+mod tests;

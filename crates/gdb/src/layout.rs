@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
     use std::sync::Arc;
-    use trine_base::{Exit, Mailbox, RegisterInfo};
+    use trine_base::{Exit, Fence, Mailbox, RegisterInfo};
 
     #[derive(Default)]
     struct Fake {
@@ -129,7 +129,7 @@ mod tests {
             Some(Exit::Idle { deadline: None })
         }
         fn skip_to(&mut self, _: u64) {}
-        fn fence(&mut self) {}
+        fn fence(&mut self, _: Fence) {}
         fn mailbox(&self) -> Arc<Mailbox> {
             Arc::new(Mailbox::new())
         }

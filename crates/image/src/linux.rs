@@ -12,7 +12,7 @@ pub const SUITE: &str = "trixie";
 /// The package with kernel and installer. It is for all architectures, so any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
 /// Must be increased when the contents of the initramfs change.
-const EDITION: u32 = 4;
+const EDITION: u32 = 5;
 
 /// The files to boot.
 #[derive(Clone, Debug)]
@@ -43,8 +43,35 @@ for word in $(cat /proc/cmdline); do
     trine.once)
         cp /etc/inittab.once /etc/inittab
         ;;
+    trine.root=*)
+        root="${word#trine.root=}"
+        ;;
+    trine.configure)
+        configure=yes
+        ;;
     esac
 done
+if [ -n "$root" ]; then
+    mkdir -p /mnt
+    if ! mount -t ext4 "$root" /mnt; then
+        echo "trine: there is no root file system on $root"
+    elif [ -n "$configure" ]; then
+        mount -t proc proc /mnt/proc
+        mount -t sysfs sysfs /mnt/sys
+        mount -t devtmpfs devtmpfs /mnt/dev
+        mkdir -p /mnt/dev/pts /mnt/dev/shm
+        mount -t devpts devpts /mnt/dev/pts
+        mount -t tmpfs tmpfs /mnt/run
+        # The disk cannot be unmounted while a shell reads a script from it that is removed meanwhile.
+        cp /mnt/var/lib/trine/second-stage /mnt/run/
+        chroot /mnt /bin/sh /run/second-stage
+        for place in run dev/pts dev sys proc .; do umount /mnt/$place; done
+        poweroff -f
+    else
+        for place in proc sys dev; do mount --move /$place /mnt/$place; done
+        exec switch_root /mnt /sbin/init
+    fi
+fi
 exec /bin/busybox init
 "#;
 
@@ -56,6 +83,12 @@ const INITTAB: &str =
 const INITTAB_ONCE: &str =
     "::sysinit:/etc/welcome\n::respawn:-/etc/once\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
 const ONE_SHELL: &str = "#!/bin/sh\n/bin/sh -l\n/bin/busybox poweroff\nsleep 60\n";
+
+/// The command line word, followed by a device, that tells the first process to go on with the file system there.
+pub const ROOT: &str = "trine.root=";
+
+/// The command line word that has it run a disk's second stage instead, and power off.
+pub const CONFIGURE: &str = "trine.configure";
 
 /// The command line word that tells the first process that the machine ends with the shell.
 pub const ONCE: &str = "trine.once";

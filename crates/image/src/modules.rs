@@ -169,15 +169,19 @@ fn other(cache: &Path, version: &str) -> PathBuf {
     place(cache, version).with_extension("other")
 }
 
+/// The version of the kernel in a file.
+fn version_of(kernel: &Path) -> Result<String, ImageError> {
+    let image = fs::read(kernel).map_err(ImageError::file("cannot read", kernel))?;
+    version(&image).ok_or_else(|| ImageError::damaged(kernel, "the kernel does not say which version it is"))
+}
+
 /// Makes sure that the modules for disks are in the cache.
 ///
 /// # Errors
 /// The kernel's version is not found, the mirror has no such package, or a module in it is missing or
 /// damaged.
 pub fn for_disks(cache: &Path, guest: &Guest, progress: Progress) -> Result<WithModules, ImageError> {
-    let kernel = fs::read(&guest.kernel).map_err(ImageError::file("cannot read", &guest.kernel))?;
-    let version = version(&kernel)
-        .ok_or_else(|| ImageError::damaged(&guest.kernel, "the kernel does not say which version it is"))?;
+    let version = version_of(&guest.kernel)?;
     if let Some(modules) = ready(&place(cache, &version)) {
         return Ok(WithModules { kernel: guest.kernel.clone(), modules, note: None });
     }
@@ -208,6 +212,62 @@ pub fn for_disks(cache: &Path, guest: &Guest, progress: Progress) -> Result<With
     let path = other(cache, &version);
     fs::write(&path, newest).map_err(ImageError::file("cannot write", &path))?;
     of_other(newest).ok_or_else(|| ImageError::damaged(&path, "unpacking left no kernel and modules"))
+}
+
+/// The directories of modules that a system in a virtual machine may ask for, below `kernel/`.
+const FOR_ROOT: &[&str] = &[
+    "arch/",
+    "block/",
+    "crypto/",
+    "drivers/block/",
+    "drivers/char/",
+    "drivers/input/",
+    "drivers/md/",
+    "drivers/net/bonding/",
+    "drivers/net/dummy",
+    "drivers/net/macv",
+    "drivers/net/net_failover",
+    "drivers/net/tun",
+    "drivers/net/veth",
+    "drivers/net/virtio_net",
+    "drivers/net/vxlan/",
+    "drivers/net/wireguard/",
+    "drivers/vhost/",
+    "drivers/virtio/",
+    "fs/",
+    "lib/",
+    "net/",
+    "virt/",
+];
+/// What tells `depmod` about the kernel itself.
+const LISTS: &[&str] = &["modules.order", "modules.builtin", "modules.builtin.modinfo"];
+
+/// The kernel's modules for a disk with a whole system, compressed as they are, with their paths on the disk. Their index
+/// is made there by `depmod`.
+///
+/// # Errors
+/// The kernel's version is not found, or the mirror has no such package.
+pub fn for_root(
+    cache: &Path,
+    kernel: &Path,
+    progress: Progress,
+) -> Result<Vec<(String, Vec<u8>)>, ImageError> {
+    let version = version_of(kernel)?;
+    let apt = Apt::foreign(cache, SUITE, "riscv64", "the modules of Debian's riscv64 kernel")?;
+    apt.update(progress)?;
+    let deb = apt.download(&apt.candidate(&format!("{PACKAGE}{version}"))?, progress)?;
+    let wanted = |path: &str| {
+        let inside = path.split_once(&format!("lib/modules/{version}/"))?.1;
+        let module = inside.strip_prefix("kernel/");
+        let fits = LISTS.contains(&inside)
+            || module.is_some_and(|module| FOR_ROOT.iter().any(|place| module.starts_with(place)));
+        fits.then(|| path.to_string())
+    };
+    let files = deb::extract(&deb, wanted)?;
+    if ready(&place(cache, &version)).is_some() {
+        drop(fs::remove_file(&deb));
+    }
+    Ok(files)
 }
 
 /// Fetches the package and keeps its modules, and the kernel if it is needed.

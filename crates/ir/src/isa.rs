@@ -188,6 +188,9 @@ pub trait Hart {
     /// see code that other harts have written.
     fn sync_code(&self);
 
+    /// Waits for a moment: the guest waits in a loop for another hart, whose thread may need the host's processor.
+    fn pause(&self) {}
+
     /// Loads from a virtual address in a regime, as an instruction does.
     fn load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave>;
 

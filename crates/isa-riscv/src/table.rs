@@ -124,7 +124,7 @@ trine_rows::rows! {
     /// Order memory accesses.
     fence = i::fence(pred, succ) "fm pred succ rs1 000 rd 0001111" "fence pred, succ" I;
     /// Hint: spinning.
-    pause = i::nop() "0000 0001 0000 00000 000 00000 0001111" "pause" Zihintpause;
+    pause = system::pause() "0000 0001 0000 00000 000 00000 0001111" "pause" Zihintpause;
     /// Environment call.
     ecall = system::ecall() "000000000000 00000 000 00000 1110011" "ecall" I;
     /// Breakpoint.

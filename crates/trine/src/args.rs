@@ -291,6 +291,10 @@ pub struct RunArgs {
     /// needs); a container's limit
     #[arg(long, short, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
+    /// CPUs of a machine, 1 to 16, each on a thread of its own (default: as many as the host has, at most 4; one
+    /// with counted time)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub cpus: Option<u32>,
     /// Turn the image into this kind of guest in place of a container
     #[arg(long = "as", value_enum, value_name = "KIND")]
     pub kind: Option<AsArg>,

@@ -76,9 +76,37 @@ fn prepare(args: &RunArgs, target: &Target) -> Result<Prepared, Refusal> {
     }
 }
 
-fn config(start: &Prepared, disks: &[Disk], tier: Tier, time: TimeSource, seed: Option<u64>) -> Config {
+/// The most CPUs of a machine for which no number is given.
+const USUAL_CPUS: usize = 4;
+
+/// How many CPUs the machine has. In counted time one if no number is given: such a run does not depend on the host.
+fn cpus(args: &RunArgs) -> u32 {
+    let counted = args.lockstep || args.count_time.is_some();
+    let of_host = std::thread::available_parallelism().map_or(1, usize::from);
+    args.cpus.unwrap_or(if counted { 1 } else { of_host.min(USUAL_CPUS) as u32 })
+}
+
+fn config(
+    args: &RunArgs,
+    start: &Prepared,
+    disks: &[Disk],
+    tier: Tier,
+    time: TimeSource,
+    seed: Option<u64>,
+) -> Config {
     let (memory, boot, disks) = (start.memory, start.boot.clone(), disks.to_vec());
-    Config { memory, cpus: 1, boot, disks, net: Vec::new(), balloon: None, tier, time, seed, perf: None }
+    Config {
+        memory,
+        cpus: cpus(args),
+        boot,
+        disks,
+        net: Vec::new(),
+        balloon: None,
+        tier,
+        time,
+        seed,
+        perf: None,
+    }
 }
 
 /// Creates the map file of a machine; generated code has addresses only, no names.
@@ -153,7 +181,8 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     let mut raw = None;
     loop {
         let console = Console::new(front.writer().sink(front.watch_for_panic()));
-        let config = Config { perf: perf.clone(), ..config(&start, &disks, args.engine.tier(), time, seed) };
+        let config =
+            Config { perf: perf.clone(), ..config(args, &start, &disks, args.engine.tier(), time, seed) };
         let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
@@ -241,8 +270,11 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
     let time = TimeSource::Count(args.count_time.unwrap_or(1));
     let kind = board_kind(args)?;
     let make = |tier, out| {
-        (kind.assemble)(config(start, &disk::open_all(&args.disk)?, tier, time, Some(1)), Console::new(out))
-            .map_err(Refusal::refused)
+        (kind.assemble)(
+            config(args, start, &disk::open_all(&args.disk)?, tier, time, Some(1)),
+            Console::new(out),
+        )
+        .map_err(Refusal::refused)
     };
     let mut compiled = make(Tier::Baseline, front.writer().sink(front.watch_for_panic()))?;
     let mut interpreted = make(Tier::Interp, Box::new(|_: &[u8]| {}))?;

@@ -6,7 +6,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
-use trine_image::archive::{self, Entry};
 use trine_test_support::tools;
 
 /// Kernel command line of the boots.
@@ -60,13 +59,8 @@ fn machines(initrd: &Path, append: &str) -> Result<[Command; 2], String> {
 /// An initramfs with the loads.
 fn with_loads() -> Result<PathBuf, String> {
     let program = std::fs::read(loads::guest()?).map_err(|e| e.to_string())?;
-    let extra = archive::write(&[Entry::file("loads", 0o755, &program)]).map_err(|e| e.to_string())?;
-    let mut all = std::fs::read(tools::guest()?.initrd).map_err(|e| e.to_string())?;
-    // The kernel unpacks archives one after the other; each starts at a multiple of 4.
-    all.resize(all.len().next_multiple_of(4), 0);
-    all.extend(extra);
     let initrd = tools::root().join("target/tools/loads.cpio");
-    std::fs::write(&initrd, all).map_err(|e| e.to_string())?;
+    std::fs::write(&initrd, tools::initrd_with("loads", &program)?).map_err(|e| e.to_string())?;
     Ok(initrd)
 }
 

@@ -3,6 +3,7 @@
 use crate::Checked;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use trine_image::archive::{self, Entry};
 use trine_image::debian::{Apt, Lock};
 use trine_image::linux::Guest;
 
@@ -117,6 +118,16 @@ pub fn gcc(dir: &Path) -> Command {
 /// A static BusyBox for the host's own CPU: all programs for tests of containers.
 pub fn busybox() -> Result<PathBuf, String> {
     Ok(unpacked("busybox", "bookworm", &["busybox-static"], false)?.join("bin/busybox"))
+}
+
+/// The initramfs of that guest with one more file, an executable.
+pub fn initrd_with(name: &str, program: &[u8]) -> Result<Vec<u8>, String> {
+    let extra = archive::write(&[Entry::file(name, 0o755, program)]).map_err(|e| e.to_string())?;
+    let mut all = std::fs::read(guest()?.initrd).map_err(|e| e.to_string())?;
+    // The kernel unpacks archives one after the other; each starts at a multiple of 4.
+    all.resize(all.len().next_multiple_of(4), 0);
+    all.extend(extra);
+    Ok(all)
 }
 
 /// The guest that `trine run linux` boots.

@@ -8,6 +8,7 @@ mod check;
 mod containers;
 mod ends;
 mod leaks;
+mod litmus;
 mod runtime;
 mod stress;
 mod verbs;
@@ -19,6 +20,7 @@ parts! { System:
     "boot" => boot::boot,
     "boots" => boot::boots,
     "lockstep" => boot::lockstep,
+    "litmus" => litmus::run,
     "ends" => ends::ends,
     "as-machine" => as_machine::run,
     "binfmt" => binfmt::run,

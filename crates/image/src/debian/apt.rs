@@ -212,18 +212,26 @@ impl Apt {
         Ok(text.lines().filter_map(package).collect())
     }
 
+    /// Fetches packages given as `name=version` into a directory, which is made; returns their files, that of base-files
+    /// first: the contents of other packages go through its links from /bin to /usr/bin.
+    pub fn download_all(&self, packages: &[String], debs: &Path) -> Result<Vec<PathBuf>, ImageError> {
+        fs::create_dir_all(debs).map_err(ImageError::file("cannot create directory", debs))?;
+        let mut c = self.command("apt-get");
+        c.current_dir(debs).args(["download", "-q"]).args(packages);
+        self.run("apt-get download", c)?;
+        let files = fs::read_dir(debs).map_err(ImageError::file("cannot read", debs))?.flatten();
+        let mut files: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
+        let is_first = |file: &Path| {
+            file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("base-files_"))
+        };
+        files.sort_by_cached_key(|file| (!is_first(file), file.clone()));
+        Ok(files)
+    }
+
     /// Fetches packages given as `name=version` and unpacks them into `dest`.
     pub fn unpack_all(&self, packages: &[String], dest: &Path) -> Result<(), ImageError> {
         let debs = dest.join("debs");
-        fs::create_dir_all(&debs).map_err(ImageError::file("cannot create directory", &debs))?;
-        let mut c = self.command("apt-get");
-        c.current_dir(&debs).args(["download", "-q"]).args(packages);
-        self.run("apt-get download", c)?;
-        let files = fs::read_dir(&debs).map_err(ImageError::file("cannot read", &debs))?.flatten();
-        let mut files: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
-        // base-files comes first: the contents of other packages go through its links from /bin to /usr/bin.
-        files.sort();
-        for file in files {
+        for file in self.download_all(packages, &debs)? {
             let mut c = self.command("dpkg-deb");
             c.arg("-x").arg(file).arg(dest);
             self.run("dpkg-deb -x", c)?;

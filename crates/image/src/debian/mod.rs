@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod deb;
+pub mod disk;
 mod fetch;
 pub mod lock;
 pub mod root;

@@ -4,7 +4,7 @@
 use super::{Rv, X};
 use crate::state::{self, level, mode};
 use crate::sys::csr::{self, Op};
-use crate::sys::{cache, trap};
+use crate::sys::{cache, hint, trap};
 use trine_ir::{Res, V};
 
 /// A CSR access. Generated code accesses registers that are plain state directly.
@@ -155,6 +155,14 @@ pub fn sfence_vma<S: Rv>(s: S, rs1: X, rs2: X) -> Res<S> {
 pub fn fence_i<S: Rv>(s: S) -> Res<S> {
     let none = s.k::<u64>(0);
     s.call(&cache::FENCE_I, [none; 3])?;
+    Ok(())
+}
+
+/// Wait for another hart, for a moment.
+#[inline(always)]
+pub fn pause<S: Rv>(s: S) -> Res<S> {
+    let none = s.k::<u64>(0);
+    s.call(&hint::PAUSE, [none; 3])?;
     Ok(())
 }
 

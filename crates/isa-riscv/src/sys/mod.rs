@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod csr;
+pub mod hint;
 pub mod mmu;
 pub mod pmp;
 pub mod trap;

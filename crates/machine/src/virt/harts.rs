@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use trine_base::state::{self, StateError, Versioned};
-use trine_base::{Mailbox, Vcpu};
+use trine_base::{Fence, Mailbox, Vcpu};
 use trine_isa_riscv::state::{MIP, X};
 
 /// Supervisor software interrupt in `mip`.
@@ -34,9 +34,28 @@ struct Hart {
     /// Number of fences asked of it, and number of fences that it has done.
     asked: AtomicU64,
     done: AtomicU64,
+    /// Those not done yet.
+    fences: Mutex<Fences>,
     /// Whether it executes instructions right now. A hart that does not will serve all requests before it
     /// does.
     online: AtomicBool,
+}
+
+/// Fences that a hart still has to do.
+#[derive(Default)]
+struct Fences(Vec<Fence>);
+
+impl Fences {
+    /// More than so many are one of everything.
+    const MOST: usize = 16;
+
+    fn add(&mut self, fence: Fence) {
+        match self.0.len() < Fences::MOST {
+            true if self.0.contains(&fence) => {}
+            true => self.0.push(fence),
+            false => self.0 = vec![Fence::All],
+        }
+    }
 }
 
 /// The saved state of a hart.
@@ -50,6 +69,12 @@ struct SavedHart {
 }
 
 trine_base::versions!(Saved of "the firmware" { V1(Vec<SavedHart>) });
+
+impl Hart {
+    fn fences(&self) -> MutexGuard<'_, Fences> {
+        self.fences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// All harts of a board.
 pub struct Harts {
@@ -70,6 +95,7 @@ impl Harts {
             interrupt: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             done: AtomicU64::new(0),
+            fences: Mutex::default(),
             online: AtomicBool::new(false),
         };
         let harts = mailboxes.into_iter().enumerate().map(hart).collect();
@@ -142,16 +168,18 @@ impl Harts {
         }
     }
 
-    /// Makes `targets` drop their translations and returns when they have done so. `vcpu` is the calling hart
-    /// `own`, which does not run meanwhile, so two harts that wait for each other both go on.
-    pub fn fence(&self, own: usize, vcpu: &mut dyn Vcpu, targets: &[usize]) {
+    /// Makes `targets` do a fence and returns when they have done so. `vcpu` is the calling hart `own`, which does not
+    /// run meanwhile, so two harts that wait for each other both go on.
+    pub fn fence(&self, own: usize, vcpu: &mut dyn Vcpu, targets: &[usize], what: Fence) {
         let mut asked = Vec::new();
         for &target in targets {
             if target == own {
-                vcpu.fence();
+                vcpu.fence(what);
                 continue;
             }
             let hart = &self.harts[target];
+            // Added before it is counted: who has done so many has done this one.
+            hart.fences().add(what);
             let ticket = hart.asked.fetch_add(1, Ordering::SeqCst) + 1;
             // A hart that comes online after this check sees the request.
             if hart.online.load(Ordering::SeqCst) {
@@ -197,7 +225,8 @@ impl Harts {
         }
         let asked = hart.asked.load(Ordering::SeqCst);
         if asked != hart.done.load(Ordering::Relaxed) {
-            vcpu.fence();
+            let fences = std::mem::take(&mut *hart.fences());
+            fences.0.into_iter().for_each(|fence| vcpu.fence(fence));
             hart.done.store(asked, Ordering::SeqCst);
         }
         hart.status.load(Ordering::SeqCst) == status::STARTED
@@ -233,6 +262,7 @@ impl Harts {
             hart.start.iter().zip(saved.start).for_each(|(to, value)| to.store(value, Ordering::SeqCst));
             hart.interrupt.store(saved.interrupt, Ordering::SeqCst);
             let done = hart.done.load(Ordering::SeqCst);
+            *hart.fences() = Fences(if saved.fence { vec![Fence::All] } else { Vec::new() });
             hart.asked.store(done + u64::from(saved.fence), Ordering::SeqCst);
         }
         Ok(())

@@ -5,7 +5,7 @@ use crate::End;
 use crate::firmware::{self, Firmware, Outcome};
 use crate::host::Console;
 use std::sync::Arc;
-use trine_base::{Mailbox, StateError, Trap, Vcpu};
+use trine_base::{Fence, Mailbox, StateError, Trap, Vcpu};
 use trine_isa_riscv::state::{STIMECMP, X};
 use trine_memory::Ram;
 
@@ -51,7 +51,7 @@ impl Sbi {
 
     /// Serves one environment call of hart `own`.
     fn serve(&self, own: usize, vcpu: &mut dyn Vcpu) -> Outcome {
-        let [a0, a1, a2, fid, eid] = [10, 11, 12, 16, 17].map(|r| vcpu.get(X + r));
+        let [a0, a1, a2, a3, fid, eid] = [10, 11, 12, 13, 16, 17].map(|r| vcpu.get(X + r));
         let mut outcome = Outcome::Go;
         let answer = match (eid, fid) {
             (BASE, _) => base(fid, a0),
@@ -63,8 +63,9 @@ impl Sbi {
                 self.harts.interrupt(own, vcpu, &targets);
                 0
             }),
-            (RFENCE, 0..=6) => self.named(a0, a1).map(|targets| {
-                self.harts.fence(own, vcpu, &targets);
+            // Those of the hypervisor extension, which these harts do not have, are not supported.
+            (RFENCE, 0..=2) => self.named(a0, a1).map(|targets| {
+                self.harts.fence(own, vcpu, &targets, fence(fid, a2, a3));
                 0
             }),
             (HSM, _) => self.hsm(own, fid, [a0, a1, a2], &mut outcome),
@@ -144,6 +145,15 @@ fn base(fid: u64, a0: u64) -> Answer {
         }
         4..=6 => Ok(0),
         _ => Err(NOT_SUPPORTED),
+    }
+}
+
+/// The fence that a call of the extension RFENCE means (SBI 2.0, section 8).
+fn fence(fid: u64, start: u64, size: u64) -> Fence {
+    match (fid, start, size) {
+        (0, ..) => Fence::Code,
+        (_, 0, 0) | (_, _, u64::MAX) => Fence::Translations,
+        _ => Fence::Pages { start, size },
     }
 }
 

@@ -93,7 +93,7 @@ const TABLE: &[Group] = &[
     Group {
         heading: "Machines",
         kinds: MACHINES,
-        options: &["append", "disk", "as", "lockstep", "count-time"],
+        options: &["append", "disk", "cpus", "as", "lockstep", "count-time"],
     },
     Group {
         heading: "Machines and programs",
@@ -241,6 +241,7 @@ pub fn machine_is_asked(args: &RunArgs) -> bool {
 fn advice(option: &str, kinds: Kinds, kind: Kind) -> &'static str {
     match (option, kind) {
         ("memory", Kind::Program) => ": limit a program with --limit memory=SIZE",
+        ("cpus", Kind::Program | Kind::Container) => ": limit it with --limit cpu=N",
         ("limit", Kind::ImageMachine) => ": use --memory for a machine",
         (_, Kind::Bundle) if kinds.has(Kind::Container) => ": its config.json sets that",
         (_, Kind::Container) if kinds.has(Kind::ImageMachine) => ": --as machine makes it a machine",

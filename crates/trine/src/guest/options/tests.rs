@@ -36,6 +36,7 @@ fn words_of(option: &clap::Arg, root: &str, fits: bool) -> Vec<String> {
         "detach-keys" => "ctrl-p",
         "network" => "mine",
         "cpuset-cpus" => "0",
+        "cpus" => "2",
         "dns" => "::1",
         "add-host" => "a:::1",
         "log-size" | "shm-size" | "memory" | "memory-swap" | "memory-reservation" => "1M",

@@ -1,0 +1,61 @@
+//! The files of a Debian disk that no package contains: those that an installer would write, and what makes a virtual machine
+//! start fast and ask nothing.
+
+use super::tree::Tree;
+use crate::debian::sources::Source;
+use std::io::Result;
+
+/// The host name of a machine that got no other.
+pub const HOSTNAME: &str = "debian";
+
+/// Brings up every Ethernet interface by what the network says.
+const NETWORK: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\nIPv6AcceptRA=yes\n";
+
+/// Root's shell on the serial console without a question: who has the console has the machine.
+const LOGIN: &str = "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200,38400,9600 %I $TERM\n";
+
+/// Host keys are made at the first boot: copies of a disk must not share them. One kind is enough.
+const SSH_KEYS: &str = "[Service]\nExecStartPre=\nExecStartPre=/bin/sh -c '[ -e /etc/ssh/ssh_host_ed25519_key ] || \
+                        ssh-keygen -q -t ed25519 -N \"\" -f /etc/ssh/ssh_host_ed25519_key'\nExecStartPre=/usr/sbin/sshd -t\n";
+
+/// Text files: path, contents.
+const FILES: &[(&str, &str)] = &[
+    ("etc/fstab", "/dev/vda / ext4 rw,noatime,x-systemd.growfs 0 1\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 debian\n::1 localhost ip6-localhost ip6-loopback\n"),
+    ("etc/default/locale", "LANG=C.UTF-8\n"),
+    // Empty: systemd makes one and asks nothing. (Without the file it asks for everything.)
+    ("etc/machine-id", ""),
+    ("etc/systemd/network/80-ethernet.network", NETWORK),
+    ("etc/systemd/system/serial-getty@.service.d/autologin.conf", LOGIN),
+    ("etc/systemd/system/ssh.service.d/keys.conf", SSH_KEYS),
+    ("etc/ssh/sshd_config.d/10-one-key.conf", "HostKey /etc/ssh/ssh_host_ed25519_key\n"),
+    // Nobody reads so many lines of audit on a console.
+    ("etc/sysctl.d/20-quiet-console.conf", "kernel.printk = 4 4 1 7\n"),
+];
+
+/// Adds them.
+///
+/// # Errors
+/// Those of [`Tree::put`].
+pub fn add(tree: &mut Tree, suite: &str, sources: &[Source], made: i64) -> Result<()> {
+    for (path, text) in FILES {
+        tree.file(path, 0o644, text.as_bytes().to_vec(), made)?;
+    }
+    tree.file("etc/hostname", 0o644, format!("{HOSTNAME}\n").into_bytes(), made)?;
+    tree.symlink("etc/localtime", "/usr/share/zoneinfo/Etc/UTC", made)?;
+    // The second stage removes it: until then no service starts.
+    tree.file("usr/sbin/policy-rc.d", 0o755, b"#!/bin/sh\nexit 101\n".to_vec(), made)?;
+    tree.file("etc/apt/sources.list.d/debian.sources", 0o644, mirrors(suite, sources).into_bytes(), made)
+}
+
+/// The host's mirrors, for the guest's suite.
+fn mirrors(suite: &str, sources: &[Source]) -> String {
+    let of = |s: &Source| {
+        format!(
+            "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\n\
+             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n",
+            s.mirror
+        )
+    };
+    sources.iter().map(of).collect()
+}
