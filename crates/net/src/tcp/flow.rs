@@ -1,0 +1,489 @@
+//! One TCP connection: the guest's end is ours, and what it carries goes through a socket of the host.
+
+use super::buffer::Pool;
+use super::receiver::Receiver;
+use super::segment::{self, Ends, HEADER, Header, Segment};
+use super::sender::{Answer, Sender, is_before};
+use crate::context::Context;
+use crate::icmp::{self, Unreachable};
+use crate::link::{ETHERNET, Link, ip_header};
+use mio::net::TcpStream;
+use smoltcp::wire::{IpProtocol, TcpControl};
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+use trine_base::net::MAX_FRAME;
+
+/// Bytes from the host that may wait for the guest.
+const WINDOW: usize = 512 << 10;
+/// Reads from the host before other connections get their turn.
+const READS: usize = 4;
+/// How long a connection is remembered whose last acknowledgement the guest may have missed, in nanoseconds.
+const LINGER: u64 = 5_000_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The guest's SYN waits for the host's connection.
+    Connecting,
+    /// Our SYN, which acknowledges the guest's, is sent.
+    Answered,
+    /// A connection from outside: our SYN is sent.
+    Calling,
+    Open,
+    /// Both ends are closed; the guest may send its FIN again.
+    Lingering,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Both sides know.
+    Done,
+    /// The guest broke it off: the host is told by a reset.
+    ByGuest,
+    /// The host broke it off: the guest is told by a reset.
+    ByHost,
+    /// The host could not connect. The guest is told why.
+    Refused(Option<Unreachable>),
+}
+
+pub(super) struct Flow {
+    pub ends: Ends,
+    pub phase: Phase,
+    /// None while it lingers.
+    host: Option<TcpStream>,
+    /// The socket may have something, or room: it was said so, and nothing since said otherwise.
+    readable: bool,
+    writable: bool,
+    /// The end of what the socket has is near: a short read is no sign that there is nothing behind it.
+    ending: bool,
+    sender: Sender,
+    receiver: Receiver,
+    /// The host's socket was told that the guest sends no more.
+    told: bool,
+    /// Both sides are closed, the guest as the last.
+    linger_until: Option<u64>,
+    /// It is in the list of those with work to do.
+    pub queued: bool,
+    /// When the table looks at the deadline.
+    pub timer: Option<u64>,
+}
+
+impl Flow {
+    fn new(ends: Ends, phase: Phase, host: TcpStream, start: u32) -> Flow {
+        Flow {
+            ends,
+            phase,
+            host: Some(host),
+            readable: true,
+            writable: false,
+            ending: false,
+            sender: Sender::new(start),
+            receiver: Receiver::default(),
+            told: false,
+            linger_until: None,
+            queued: false,
+            timer: None,
+        }
+    }
+
+    /// A connection that the guest asks for by a SYN; the host's socket is being connected.
+    pub fn connecting(
+        ends: Ends,
+        syn: &Segment,
+        host: TcpStream,
+        start: u32,
+        config: &crate::Config,
+    ) -> Flow {
+        let mut flow = Flow::new(ends, Phase::Connecting, host, start);
+        flow.sender.open(syn, largest(config, &ends));
+        flow.receiver.open(syn.seq, syn.scale.is_some());
+        flow
+    }
+
+    /// A connection from outside, which the guest is asked for.
+    pub fn calling(ends: Ends, host: TcpStream, start: u32, cx: &mut Context) -> Flow {
+        let mut flow = Flow::new(ends, Phase::Calling, host, start);
+        flow.writable = true;
+        flow.send_syn(cx);
+        flow
+    }
+
+    /// The host's socket.
+    pub fn host(&mut self) -> Option<&mut TcpStream> {
+        self.host.as_mut()
+    }
+
+    /// The poll set says something about the host's socket.
+    pub fn event(&mut self, event: &mio::event::Event) {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.ending |= event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+    }
+
+    /// When [`Flow::time_out`] has something to do.
+    pub fn deadline(&self) -> Option<u64> {
+        self.linger_until.or(self.sender.deadline)
+    }
+
+    /// Gives the chunks back, and tells those who do not know yet how it ends.
+    pub fn close(mut self, end: End, cx: &mut Context, pool: &mut Pool) {
+        self.sender.buffer.clear(pool);
+        self.receiver.buffer.clear(pool);
+        match end {
+            End::Done | End::ByGuest => {}
+            End::ByHost => self.send_reset(&mut cx.link),
+            End::Refused(None) => self.send_reset(&mut cx.link),
+            End::Refused(Some(why)) => {
+                let mut start = [0; 8];
+                start[..2].copy_from_slice(&self.ends.guest.port().to_be_bytes());
+                start[2..4].copy_from_slice(&self.ends.peer.port().to_be_bytes());
+                start[4..].copy_from_slice(&self.receiver.next.wrapping_sub(1).to_be_bytes());
+                icmp::unreachable(
+                    &mut cx.link,
+                    self.ends.guest,
+                    self.ends.peer,
+                    IpProtocol::Tcp,
+                    &start,
+                    why,
+                );
+            }
+        }
+        if let Some(mut host) = self.host {
+            let _ = cx.registry.deregister(&mut host);
+            if end != End::Done {
+                // Closing then sends a reset, so that the other side takes nothing for the regular end of the stream.
+                let _ = socket2::SockRef::from(&host).set_linger(Some(Duration::ZERO));
+            }
+        }
+    }
+
+    fn send_reset(&mut self, link: &mut Link) {
+        let header = Header {
+            seq: self.sender.nxt,
+            ack: (self.phase != Phase::Calling).then_some(self.receiver.next),
+            control: TcpControl::Rst,
+            window: 0,
+            options: None,
+        };
+        segment::send(link, &self.ends, header, (0, 0), |_| ());
+    }
+
+    fn send_syn(&mut self, cx: &mut Context) {
+        let answers = self.phase == Phase::Answered;
+        let scale = if answers { self.receiver.offered() } else { Some(super::receiver::SCALE) };
+        let header = Header {
+            seq: self.sender.una.wrapping_sub(1),
+            ack: answers.then_some(self.receiver.next),
+            control: TcpControl::Syn,
+            window: if answers { self.receiver.window(true) } else { 0xffff },
+            options: Some((largest(&cx.config, &self.ends), scale)),
+        };
+        self.sender.deadline = Some(cx.now + self.sender.rtt.timeout());
+        segment::send(&mut cx.link, &self.ends, header, (0, 0), |_| ());
+    }
+
+    fn send_acknowledgement(&mut self, link: &mut Link) {
+        self.receiver.due = false;
+        let header = Header {
+            seq: self.sender.nxt,
+            ack: Some(self.receiver.next),
+            control: TcpControl::None,
+            window: self.receiver.window(false),
+            options: None,
+        };
+        segment::send(link, &self.ends, header, (0, 0), |_| ());
+    }
+
+    /// Sends bytes of the buffer, and FIN behind them.
+    fn send(&mut self, (offset, count, fin): (usize, usize, bool), cx: &mut Context) {
+        let last = offset + count == self.sender.buffer.len();
+        let header = Header {
+            seq: self.sender.una.wrapping_add(offset as u32),
+            ack: Some(self.receiver.next),
+            control: match (fin, last) {
+                (true, _) => TcpControl::Fin,
+                (false, true) => TcpControl::Psh,
+                _ => TcpControl::None,
+            },
+            window: self.receiver.window(false),
+            options: None,
+        };
+        self.receiver.due = false;
+        if self.sender.sent(offset, count, fin, cx.now) {
+            cx.link.stats.tcp_retransmitted += 1;
+        }
+        let buffer = &self.sender.buffer;
+        segment::send(&mut cx.link, &self.ends, header, (count, self.sender.mss), |frame| {
+            buffer.copy(offset, count, frame);
+        });
+    }
+
+    /// Sends the first bytes that are not acknowledged again.
+    fn retransmit(&mut self, cx: &mut Context) {
+        let count = self.sender.buffer.len().min(self.frame_size(&cx.link));
+        let fin = self.sender.ended && count == self.sender.buffer.len();
+        self.send((0, count, fin), cx);
+    }
+
+    /// How many bytes a frame may have: a whole number of segments, if the guest's driver takes several in one.
+    fn frame_size(&self, link: &Link) -> usize {
+        let mss = usize::from(self.sender.mss);
+        let v4 = self.ends.guest.is_ipv4();
+        let takes = if v4 { link.gives.tcp4 } else { link.gives.tcp6 };
+        if !takes || !link.gives.checksum {
+            return mss;
+        }
+        let most = MAX_FRAME - ETHERNET - ip_header(self.ends.guest.ip()) - HEADER;
+        (most / mss).max(1) * mss
+    }
+
+    /// Takes a segment from the guest.
+    pub fn segment(&mut self, segment: &Segment, cx: &mut Context, pool: &mut Pool) -> Result<(), End> {
+        if segment.rst {
+            return self.is_valid_reset(segment).then_some(()).map_or(Ok(()), |()| Err(End::ByGuest));
+        }
+        match (self.phase, segment.syn, segment.ack) {
+            (Phase::Connecting, ..) => return Ok(()),
+            (Phase::Answered, true, None) => {
+                self.send_syn(cx);
+                return Ok(());
+            }
+            (Phase::Calling, true, Some(ack)) if ack == self.sender.una => self.answered(segment, cx),
+            (Phase::Calling, ..) => {
+                segment::reset(&mut cx.link, &self.ends, segment);
+                return Ok(());
+            }
+            (_, true, _) => {
+                // A guest that has started again finds its old connection, and will reset it (RFC 5961, 4).
+                self.send_acknowledgement(&mut cx.link);
+                return Ok(());
+            }
+            (Phase::Answered, false, Some(ack)) if ack == self.sender.una => {
+                (self.phase, self.sender.deadline) = (Phase::Open, None);
+            }
+            (Phase::Answered, false, _) => {
+                segment::reset(&mut cx.link, &self.ends, segment);
+                return Ok(());
+            }
+            _ => {}
+        }
+        if segment.syn {
+            return Ok(());
+        }
+        let Some(ack) = segment.ack else { return Ok(()) };
+        match self.sender.acknowledge(ack, segment, cx.now, pool) {
+            Answer::Retransmit => self.retransmit(cx),
+            Answer::Correct => self.send_acknowledgement(&mut cx.link),
+            Answer::Nothing => {}
+        }
+        self.take(segment, cx, pool)
+    }
+
+    /// Whether a reset is the guest's answer to what was sent last (RFC 5961, 3), and not an old one.
+    fn is_valid_reset(&self, segment: &Segment) -> bool {
+        match self.phase {
+            Phase::Connecting => segment.seq == self.receiver.next,
+            Phase::Calling => segment.ack == Some(self.sender.una),
+            _ => segment.seq.wrapping_sub(self.receiver.next) as usize <= self.receiver.allowed(),
+        }
+    }
+
+    /// The guest has accepted a connection from outside.
+    fn answered(&mut self, syn: &Segment, cx: &mut Context) {
+        self.sender.open(syn, largest(&cx.config, &self.ends));
+        self.receiver.open(syn.seq, syn.scale.is_some());
+        (self.phase, self.sender.deadline, self.receiver.due) = (Phase::Open, None, true);
+    }
+
+    /// Takes the bytes of a segment, and its FIN.
+    fn take(&mut self, segment: &Segment, cx: &mut Context, pool: &mut Pool) -> Result<(), End> {
+        let receiver = &mut self.receiver;
+        let skip = receiver.next.wrapping_sub(segment.seq) as usize;
+        if segment.length() == 0 {
+            // A segment before what is expected asks whether we are still there.
+            receiver.due |= is_before(segment.seq, receiver.next);
+            return Ok(());
+        }
+        if receiver.ended || skip > segment.payload.len() || skip == segment.length() as usize {
+            // Each one is answered at once: three equal answers tell the guest that a segment is lost.
+            self.send_acknowledgement(&mut cx.link);
+            return Ok(());
+        }
+        let data = &segment.payload[skip..];
+        let data = &data[..data.len().min(receiver.allowed())];
+        let mut taken = 0;
+        if self.receiver.buffer.is_empty() && self.writable {
+            taken = self.write(data)?;
+        }
+        taken += self.receiver.buffer.push(&data[taken..], pool);
+        self.receiver.next = self.receiver.next.wrapping_add(taken as u32);
+        self.receiver.due = true;
+        if segment.fin && skip + taken == segment.payload.len() {
+            self.receiver.next = self.receiver.next.wrapping_add(1);
+            self.receiver.ended = true;
+        }
+        Ok(())
+    }
+
+    /// Writes to the host what it takes at once.
+    fn write(&mut self, data: &[u8]) -> Result<usize, End> {
+        let Some(host) = &mut self.host else { return Err(End::ByHost) };
+        let mut written = 0;
+        while written < data.len() {
+            match host.write(&data[written..]) {
+                Ok(count) => written += count,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    break;
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(End::ByHost),
+            }
+        }
+        Ok(written)
+    }
+
+    /// Does all that can be done now. Returns whether it is to be called again soon, without another event.
+    pub fn run(&mut self, cx: &mut Context, pool: &mut Pool) -> Result<bool, End> {
+        match self.phase {
+            Phase::Connecting => return self.connect(cx).map(|()| false),
+            Phase::Open => {}
+            _ => return Ok(false),
+        }
+        self.flush(pool)?;
+        let mut again = false;
+        for _ in 0..READS {
+            again = self.read(pool)?;
+            self.emit(cx);
+            if !again || !cx.link.has_room() {
+                break;
+            }
+        }
+        if self.receiver.due || self.receiver.has_opened() {
+            self.send_acknowledgement(&mut cx.link);
+        }
+        let stalled = !cx.link.has_room() && self.sender.has_more();
+        if self.sender.has_more() && self.sender.deadline.is_none() {
+            self.sender.deadline = Some(cx.now + self.sender.rtt.timeout());
+        }
+        self.finish(cx)?;
+        Ok(again || stalled)
+    }
+
+    /// Looks whether the host's socket is connected.
+    fn connect(&mut self, cx: &mut Context) -> Result<(), End> {
+        let (true, Some(host)) = (self.writable, &self.host) else { return Ok(()) };
+        let error = match host.take_error() {
+            Ok(None) => match host.peer_addr() {
+                Ok(_) => {
+                    self.phase = Phase::Answered;
+                    self.send_syn(cx);
+                    return Ok(());
+                }
+                Err(e) if e.kind() == ErrorKind::NotConnected => {
+                    self.writable = false;
+                    return Ok(());
+                }
+                Err(e) => e,
+            },
+            Ok(Some(e)) | Err(e) => e,
+        };
+        Err(End::Refused(Unreachable::of(&error)))
+    }
+
+    /// Writes to the host what waits for it.
+    fn flush(&mut self, pool: &mut Pool) -> Result<(), End> {
+        while self.writable && !self.receiver.buffer.is_empty() {
+            let Some(host) = &mut self.host else { return Err(End::ByHost) };
+            let (parts, count) = self.receiver.buffer.parts();
+            match host.write_vectored(&parts[..count]) {
+                Ok(count) => self.receiver.buffer.consume(count, pool),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(End::ByHost),
+            }
+        }
+        if self.receiver.ended && !self.told && self.receiver.buffer.is_empty() {
+            self.told = true;
+            if let Some(host) = &self.host {
+                // Fails if the other side has closed, too, which reading will tell.
+                let _ = host.shutdown(Shutdown::Write);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from the host once. Returns whether there may be more, and room for it.
+    fn read(&mut self, pool: &mut Pool) -> Result<bool, End> {
+        if !self.readable || self.sender.ended || self.sender.buffer.len() >= WINDOW {
+            return Ok(false);
+        }
+        let Some(host) = &mut self.host else { return Ok(false) };
+        let room = self.sender.buffer.room(pool);
+        if room.is_empty() {
+            // The pool is used up: the guest's acknowledgements make room here.
+            return Ok(false);
+        }
+        let (result, size) = (host.read(room), room.len());
+        match result {
+            Ok(0) => self.sender.ended = true,
+            Ok(count) => {
+                self.sender.buffer.commit(count);
+                // What comes after a short read is announced by another event, if it was not announced before.
+                self.readable = count == size || self.ending;
+                return Ok(self.readable);
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => self.readable = false,
+            Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(true),
+            Err(_) => return Err(End::ByHost),
+        }
+        Ok(false)
+    }
+
+    /// Sends what the guest takes.
+    fn emit(&mut self, cx: &mut Context) {
+        let size = self.frame_size(&cx.link);
+        while cx.link.has_room()
+            && let Some(next) = self.sender.next(size)
+        {
+            self.send(next, cx);
+        }
+    }
+
+    /// Looks whether both sides have closed.
+    fn finish(&mut self, cx: &Context) -> Result<(), End> {
+        if !self.told || !self.sender.finished {
+            return Ok(());
+        }
+        // The guest may have sent the last FIN and not see our acknowledgement of it.
+        self.phase = Phase::Lingering;
+        self.linger_until = Some(cx.now + LINGER);
+        self.host = None;
+        Ok(())
+    }
+
+    /// The deadline has passed.
+    pub fn time_out(&mut self, cx: &mut Context, pool: &mut Pool) -> Result<(), End> {
+        if self.phase == Phase::Lingering {
+            return Err(End::Done);
+        }
+        let (drained, taken) = (cx.link.is_drained(), cx.link.taken);
+        match self.sender.time_out(cx.now, drained, taken) {
+            None => return Err(End::ByHost),
+            Some(false) => return Ok(()),
+            Some(true) => {}
+        }
+        match self.phase {
+            Phase::Answered | Phase::Calling => self.send_syn(cx),
+            Phase::Open if self.sender.is_shut() => self.send((0, 1, false), cx),
+            _ => {}
+        }
+        self.run(cx, pool).map(drop)
+    }
+}
+
+/// The largest TCP segment that the link carries, in bytes after the header.
+fn largest(config: &crate::Config, ends: &Ends) -> u16 {
+    config.mtu - (ip_header(ends.guest.ip()) + HEADER) as u16
+}
