@@ -15,18 +15,32 @@ pub(super) struct Pool {
     free: Vec<Box<[u8]>>,
     used: usize,
     most: usize,
+    /// Bytes of segments that came before their turn.
+    held: usize,
 }
 
 impl Pool {
     /// A pool of so many bytes, of which each buffer may have one chunk even if they are used up: otherwise a few
     /// connections that are not read could stop all others.
     pub fn new(bytes: usize) -> Pool {
-        Pool { free: Vec::new(), used: 0, most: bytes.div_ceil(CHUNK) }
+        Pool { free: Vec::new(), used: 0, most: bytes.div_ceil(CHUNK), held: 0 }
     }
 
     /// Bytes in use.
     pub fn used(&self) -> usize {
         self.used * CHUNK
+    }
+
+    /// Counts bytes outside of chunks, if there are few enough: a quarter of the pool in addition.
+    pub fn hold(&mut self, bytes: usize) -> bool {
+        let fits = self.held + bytes <= self.most * CHUNK / 4;
+        self.held += if fits { bytes } else { 0 };
+        fits
+    }
+
+    /// They are gone.
+    pub fn release(&mut self, bytes: usize) {
+        self.held = self.held.saturating_sub(bytes);
     }
 
     fn take(&mut self, is_first: bool) -> Option<Chunk> {

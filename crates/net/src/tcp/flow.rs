@@ -130,6 +130,7 @@ impl Flow {
     pub fn close(mut self, end: End, cx: &mut Context, pool: &mut Pool) {
         self.sender.buffer.clear(pool);
         self.receiver.buffer.clear(pool);
+        self.receiver.early.clear(pool);
         match end {
             End::Done | End::ByGuest => {}
             End::ByHost => self.send_reset(&mut cx.link),
@@ -305,21 +306,40 @@ impl Flow {
             receiver.due |= is_before(segment.seq, receiver.next);
             return Ok(());
         }
-        if receiver.ended || skip > segment.payload.len() || skip == segment.length() as usize {
+        let is_early = is_before(receiver.next, segment.seq);
+        if receiver.ended || is_early || skip == segment.length() as usize || skip > segment.payload.len() {
+            let within = segment.seq.wrapping_sub(receiver.next) as usize + segment.payload.len();
+            if is_early && !receiver.ended && within <= receiver.allowed() {
+                receiver.early.keep(segment.seq, segment.payload, segment.fin, pool);
+            }
             // Each one is answered at once: three equal answers tell the guest that a segment is lost.
             self.send_acknowledgement(&mut cx.link);
             return Ok(());
         }
-        let data = &segment.payload[skip..];
-        let data = &data[..data.len().min(receiver.allowed())];
+        self.accept(&segment.payload[skip..], segment.fin, pool)?;
+        while let Some((seq, bytes, fin)) = self.receiver.early.take(self.receiver.next, pool) {
+            let skip = self.receiver.next.wrapping_sub(seq) as usize;
+            if let Some(rest) = bytes.get(skip..).filter(|r| !r.is_empty() || fin) {
+                self.accept(rest, fin, pool)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the bytes that are expected now, as far as there is room, and FIN behind the last one.
+    fn accept(&mut self, data: &[u8], fin: bool, pool: &mut Pool) -> Result<(), End> {
+        if self.receiver.ended {
+            return Ok(());
+        }
+        let allowed = &data[..data.len().min(self.receiver.allowed())];
         let mut taken = 0;
         if self.receiver.buffer.is_empty() && self.writable {
-            taken = self.write(data)?;
+            taken = self.write(allowed)?;
         }
-        taken += self.receiver.buffer.push(&data[taken..], pool);
+        taken += self.receiver.buffer.push(&allowed[taken..], pool);
         self.receiver.next = self.receiver.next.wrapping_add(taken as u32);
         self.receiver.due = true;
-        if segment.fin && skip + taken == segment.payload.len() {
+        if fin && taken == data.len() {
             self.receiver.next = self.receiver.next.wrapping_add(1);
             self.receiver.ended = true;
         }

@@ -5,6 +5,7 @@
 //! buffers on one side close the window on the other one.
 
 mod buffer;
+mod early;
 mod flow;
 mod receiver;
 mod rtt;

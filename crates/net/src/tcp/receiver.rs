@@ -1,6 +1,7 @@
 //! The direction from the guest to the host.
 
 use super::buffer::Buffer;
+use super::early::Early;
 
 /// The window that the guest gets: what may wait because the host's socket is full.
 const WINDOW: u32 = 512 << 10;
@@ -12,6 +13,8 @@ pub(super) const SCALE: u8 = 4;
 pub(super) struct Receiver {
     /// Bytes that the host's socket did not take yet.
     pub buffer: Buffer,
+    /// Segments behind one that is missing.
+    pub early: Early,
     /// The next number that is expected.
     pub next: u32,
     /// The end of the window that was given to the guest: it never moves back.
