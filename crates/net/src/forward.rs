@@ -124,7 +124,7 @@ impl Forwards {
             let result = match &listener.socket {
                 Listening::Tcp(s) => s.accept().map(|(host, client)| tcp.accept(cx, host, client, guest)),
                 Listening::Udp(s) => s.recv_from(buffer).map(|(count, client)| {
-                    udp.from_client(cx, (number, client), guest, buffer.get(..count).unwrap_or_default());
+                    udp.client_sent(cx, (number, client), guest, buffer.get(..count).unwrap_or_default());
                 }),
             };
             match result {

@@ -19,6 +19,11 @@ pub(crate) const ETHERNET: usize = 14;
 /// The time to live, or hop limit, of packets for the guest.
 const HOPS: u8 = 64;
 
+/// Frames that wait until the guest's Ethernet address is known; further ones replace the oldest.
+const UNRESOLVED: usize = 8;
+/// Stands for the guest's Ethernet address while it is not known.
+const NOBODY: EthernetAddress = EthernetAddress([0; 6]);
+
 /// The length of an IP header that we make.
 pub(crate) fn ip_header(address: IpAddr) -> usize {
     if address.is_ipv4() { 20 } else { 40 }
@@ -38,6 +43,8 @@ pub(crate) struct Link {
     pub stats: Stats,
     pub out: Vec<Frame>,
     pub spare: Spare,
+    /// Frames that wait until the guest's Ethernet address is known.
+    unresolved: Vec<Frame>,
     /// How many frames the device has taken in total.
     pub taken: u64,
     /// Bytes and frames that wait, here and for the device.
@@ -56,10 +63,17 @@ impl Link {
             stats: Stats::default(),
             out: Vec::new(),
             spare: Spare::default(),
+            unresolved: Vec::new(),
             taken: 0,
             waiting: (0, 0),
             ident: 0,
         }
+    }
+
+    /// Forgets all frames for the guest.
+    pub fn clear(&mut self) {
+        self.out.clear();
+        self.unresolved.clear();
     }
 
     /// Learns what waits for the device, and how many frames it has taken in total.
@@ -78,8 +92,8 @@ impl Link {
         self.waiting.1 == 0
     }
 
-    /// Begins a frame with an IP packet that has `length` bytes behind its header, for the caller to append; without
-    /// one while the guest's Ethernet address is not known, which is then asked for.
+    /// Begins a frame with an IP packet for the guest that has `length` bytes behind its header, for the caller to append.
+    /// `None` if no IP packet is so long.
     pub fn packet(
         &mut self,
         source: IpAddr,
@@ -87,10 +101,7 @@ impl Link {
         protocol: IpProtocol,
         length: usize,
     ) -> Option<Vec<u8>> {
-        let Some(mac) = self.guest_mac else {
-            self.ask_for_guest();
-            return None;
-        };
+        let mac = self.guest_mac.unwrap_or(NOBODY);
         self.packet_to(mac, source, target, protocol, length)
     }
 
@@ -153,8 +164,16 @@ impl Link {
         self.push(frame, partial);
     }
 
-    /// Sends a whole frame.
+    /// Sends a whole frame. If the guest's Ethernet address is not known yet, it is asked for, and the frame waits.
     pub fn push(&mut self, frame: Vec<u8>, partial: Partial) {
+        if frame.starts_with(&NOBODY.0) {
+            if self.unresolved.len() >= UNRESOLVED {
+                self.unresolved.remove(0);
+                self.stats.overrun_to_guest += 1;
+            }
+            self.unresolved.push((frame, partial));
+            return self.ask_for_guest();
+        }
         if self.waiting.1 >= 2 * FRAMES || self.waiting.0 >= 2 * BYTES {
             self.stats.overrun_to_guest += 1;
             return;
@@ -209,7 +228,7 @@ impl Link {
             operation: ArpOperation::Request,
             source_hardware_addr: self.config.mac,
             source_protocol_addr: self.config.gateway4,
-            target_hardware_addr: EthernetAddress([0; 6]),
+            target_hardware_addr: NOBODY,
             target_protocol_addr: self.config.guest4,
         };
         self.push_arp(EthernetAddress::BROADCAST, &question);
@@ -259,10 +278,14 @@ impl Link {
 
     /// Learns the guest's Ethernet address, and under which of its IP addresses it is to be reached.
     pub fn learn(&mut self, mac: EthernetAddress, source: IpAddr) {
-        if !mac.is_unicast() {
+        if !mac.is_unicast() || mac == NOBODY {
             return;
         }
         self.guest_mac = Some(mac);
+        for (mut frame, partial) in std::mem::take(&mut self.unresolved) {
+            frame[..6].copy_from_slice(&mac.0);
+            self.push(frame, partial);
+        }
         match source {
             IpAddr::V4(a) => self.uses4 |= a == self.config.guest4,
             IpAddr::V6(a) if self.config.in_network6(a) => self.guest6 = Some(a),

@@ -169,7 +169,7 @@ impl Network {
         self.dns.clear();
         self.ping.clear();
         self.fragments.clear();
-        self.cx.link.out.clear();
+        self.cx.link.clear();
     }
 
     /// Gives frames to the device, and the buffers of served ones back.

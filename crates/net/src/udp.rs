@@ -174,7 +174,7 @@ impl Udp {
     }
 
     /// A datagram from a client of a forwarded port.
-    pub fn from_client(&mut self, cx: &mut Context, client: Client, guest: SocketAddr, payload: &[u8]) {
+    pub fn client_sent(&mut self, cx: &mut Context, client: Client, guest: SocketAddr, payload: &[u8]) {
         let number = match self.clients.get(&client) {
             Some(&number) => number,
             None => {

@@ -1,21 +1,16 @@
 //! One TCP connection: the guest's end is ours, and what it carries goes through a socket of the host.
 
 use super::buffer::Pool;
+use super::output::largest;
 use super::receiver::Receiver;
-use super::segment::{self, Ends, HEADER, Header, Segment};
+use super::segment::{self, Ends, Segment};
 use super::sender::{Answer, Sender, is_before};
 use crate::context::Context;
 use crate::icmp::{self, Unreachable};
-use crate::link::{ETHERNET, Link, ip_header};
 use mio::net::TcpStream;
-use smoltcp::wire::{IpProtocol, TcpControl};
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use smoltcp::wire::IpProtocol;
 use std::time::Duration;
-use trine_base::net::MAX_FRAME;
 
-/// Bytes from the host that may wait for the guest.
-const WINDOW: usize = 512 << 10;
 /// Reads from the host before other connections get their turn.
 const READS: usize = 4;
 /// How long a connection is remembered whose last acknowledgement the guest may have missed, in nanoseconds.
@@ -51,18 +46,18 @@ pub(super) struct Flow {
     pub ends: Ends,
     pub phase: Phase,
     /// None while it lingers.
-    host: Option<TcpStream>,
+    pub(super) host: Option<TcpStream>,
     /// The socket may have something, or room: it was said so, and nothing since said otherwise.
-    readable: bool,
-    writable: bool,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
     /// The end of what the socket has is near: a short read is no sign that there is nothing behind it.
-    ending: bool,
-    sender: Sender,
-    receiver: Receiver,
+    pub(super) ending: bool,
+    pub(super) sender: Sender,
+    pub(super) receiver: Receiver,
     /// The host's socket was told that the guest sends no more.
-    told: bool,
+    pub(super) told: bool,
     /// Both sides are closed, the guest as the last.
-    linger_until: Option<u64>,
+    pub(super) linger_until: Option<u64>,
     /// It is in the list of those with work to do.
     pub queued: bool,
     /// When the table looks at the deadline.
@@ -157,86 +152,6 @@ impl Flow {
                 let _ = socket2::SockRef::from(&host).set_linger(Some(Duration::ZERO));
             }
         }
-    }
-
-    fn send_reset(&mut self, link: &mut Link) {
-        let header = Header {
-            seq: self.sender.nxt,
-            ack: (self.phase != Phase::Calling).then_some(self.receiver.next),
-            control: TcpControl::Rst,
-            window: 0,
-            options: None,
-        };
-        segment::send(link, &self.ends, header, (0, 0), |_| ());
-    }
-
-    fn send_syn(&mut self, cx: &mut Context) {
-        let answers = self.phase == Phase::Answered;
-        let scale = if answers { self.receiver.offered() } else { Some(super::receiver::SCALE) };
-        let header = Header {
-            seq: self.sender.una.wrapping_sub(1),
-            ack: answers.then_some(self.receiver.next),
-            control: TcpControl::Syn,
-            window: if answers { self.receiver.window(true) } else { 0xffff },
-            options: Some((largest(&cx.config, &self.ends), scale)),
-        };
-        self.sender.deadline = Some(cx.now + self.sender.rtt.timeout());
-        segment::send(&mut cx.link, &self.ends, header, (0, 0), |_| ());
-    }
-
-    fn send_acknowledgement(&mut self, link: &mut Link) {
-        self.receiver.due = false;
-        let header = Header {
-            seq: self.sender.nxt,
-            ack: Some(self.receiver.next),
-            control: TcpControl::None,
-            window: self.receiver.window(false),
-            options: None,
-        };
-        segment::send(link, &self.ends, header, (0, 0), |_| ());
-    }
-
-    /// Sends bytes of the buffer, and FIN behind them.
-    fn send(&mut self, (offset, count, fin): (usize, usize, bool), cx: &mut Context) {
-        let last = offset + count == self.sender.buffer.len();
-        let header = Header {
-            seq: self.sender.una.wrapping_add(offset as u32),
-            ack: Some(self.receiver.next),
-            control: match (fin, last) {
-                (true, _) => TcpControl::Fin,
-                (false, true) => TcpControl::Psh,
-                _ => TcpControl::None,
-            },
-            window: self.receiver.window(false),
-            options: None,
-        };
-        self.receiver.due = false;
-        if self.sender.sent(offset, count, fin, cx.now) {
-            cx.link.stats.tcp_retransmitted += 1;
-        }
-        let buffer = &self.sender.buffer;
-        segment::send(&mut cx.link, &self.ends, header, (count, self.sender.mss), |frame| {
-            buffer.copy(offset, count, frame);
-        });
-    }
-
-    /// Sends the first bytes that are not acknowledged again.
-    fn retransmit(&mut self, cx: &mut Context) {
-        let count = self.sender.buffer.len().min(self.frame_size(&cx.link));
-        let fin = self.sender.ended && count == self.sender.buffer.len();
-        self.send((0, count, fin), cx);
-    }
-
-    /// How many bytes a frame may have: a whole number of segments, if the guest's driver takes several in one.
-    fn frame_size(&self, link: &Link) -> usize {
-        let mss = usize::from(self.sender.mss);
-        let v4 = self.ends.guest.is_ipv4();
-        let takes = if v4 { link.gives.tcp4 } else { link.gives.tcp6 };
-        if !takes || !link.gives.checksum {
-            return mss;
-        }
-        let most = MAX_FRAME - ETHERNET - ip_header(self.ends.guest.ip()) - HEADER;
-        (most / mss).max(1) * mss
     }
 
     /// Takes a segment from the guest.
@@ -346,24 +261,6 @@ impl Flow {
         Ok(())
     }
 
-    /// Writes to the host what it takes at once.
-    fn write(&mut self, data: &[u8]) -> Result<usize, End> {
-        let Some(host) = &mut self.host else { return Err(End::ByHost) };
-        let mut written = 0;
-        while written < data.len() {
-            match host.write(&data[written..]) {
-                Ok(count) => written += count,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    self.writable = false;
-                    break;
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(End::ByHost),
-            }
-        }
-        Ok(written)
-    }
-
     /// Does all that can be done now. Returns whether it is to be called again soon, without another event.
     pub fn run(&mut self, cx: &mut Context, pool: &mut Pool) -> Result<bool, End> {
         match self.phase {
@@ -389,86 +286,6 @@ impl Flow {
         }
         self.finish(cx)?;
         Ok(again || stalled)
-    }
-
-    /// Looks whether the host's socket is connected.
-    fn connect(&mut self, cx: &mut Context) -> Result<(), End> {
-        let (true, Some(host)) = (self.writable, &self.host) else { return Ok(()) };
-        let error = match host.take_error() {
-            Ok(None) => match host.peer_addr() {
-                Ok(_) => {
-                    self.phase = Phase::Answered;
-                    self.send_syn(cx);
-                    return Ok(());
-                }
-                Err(e) if e.kind() == ErrorKind::NotConnected => {
-                    self.writable = false;
-                    return Ok(());
-                }
-                Err(e) => e,
-            },
-            Ok(Some(e)) | Err(e) => e,
-        };
-        Err(End::Refused(Unreachable::of(&error)))
-    }
-
-    /// Writes to the host what waits for it.
-    fn flush(&mut self, pool: &mut Pool) -> Result<(), End> {
-        while self.writable && !self.receiver.buffer.is_empty() {
-            let Some(host) = &mut self.host else { return Err(End::ByHost) };
-            let (parts, count) = self.receiver.buffer.parts();
-            match host.write_vectored(&parts[..count]) {
-                Ok(count) => self.receiver.buffer.consume(count, pool),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(End::ByHost),
-            }
-        }
-        if self.receiver.ended && !self.told && self.receiver.buffer.is_empty() {
-            self.told = true;
-            if let Some(host) = &self.host {
-                // Fails if the other side has closed, too, which reading will tell.
-                let _ = host.shutdown(Shutdown::Write);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads from the host once. Returns whether there may be more, and room for it.
-    fn read(&mut self, pool: &mut Pool) -> Result<bool, End> {
-        if !self.readable || self.sender.ended || self.sender.buffer.len() >= WINDOW {
-            return Ok(false);
-        }
-        let Some(host) = &mut self.host else { return Ok(false) };
-        let room = self.sender.buffer.room(pool);
-        if room.is_empty() {
-            // The pool is used up: the guest's acknowledgements make room here.
-            return Ok(false);
-        }
-        let (result, size) = (host.read(room), room.len());
-        match result {
-            Ok(0) => self.sender.ended = true,
-            Ok(count) => {
-                self.sender.buffer.commit(count);
-                // What comes after a short read is announced by another event, if it was not announced before.
-                self.readable = count == size || self.ending;
-                return Ok(self.readable);
-            }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => self.readable = false,
-            Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(true),
-            Err(_) => return Err(End::ByHost),
-        }
-        Ok(false)
-    }
-
-    /// Sends what the guest takes.
-    fn emit(&mut self, cx: &mut Context) {
-        let size = self.frame_size(&cx.link);
-        while cx.link.has_room()
-            && let Some(next) = self.sender.next(size)
-        {
-            self.send(next, cx);
-        }
     }
 
     /// Looks whether both sides have closed.
@@ -501,9 +318,4 @@ impl Flow {
         }
         self.run(cx, pool).map(drop)
     }
-}
-
-/// The largest TCP segment that the link carries, in bytes after the header.
-fn largest(config: &crate::Config, ends: &Ends) -> u16 {
-    config.mtu - (ip_header(ends.guest.ip()) + HEADER) as u16
 }

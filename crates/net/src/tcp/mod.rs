@@ -7,10 +7,12 @@
 mod buffer;
 mod early;
 mod flow;
+mod output;
 mod receiver;
 mod rtt;
 mod segment;
 mod sender;
+mod splice;
 
 use crate::context::{Context, Kind};
 use crate::icmp::Unreachable;
