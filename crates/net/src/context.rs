@@ -98,3 +98,27 @@ impl Kind {
         Some((*Kind::ALL.get(token.0 & 7)?, (token.0 >> 3) as u64))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_of_the_process_is_no_time() {
+        let hour = Duration::from_secs(3600);
+        let mut time = Time { last: Instant::now() - hour, now: 5 };
+        time.pass(Some(Duration::from_millis(1)));
+        assert!(time.now() <= 5 + PAUSE + 1_000_000, "{}", time.now());
+        let mut time = Time { last: Instant::now() - hour, now: 5 };
+        time.pass(Some(hour));
+        assert!(time.now() >= nanos(hour), "sleep is time");
+    }
+
+    #[test]
+    fn tokens_stand_for_what_they_were_made_of() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of(kind.token(1 << 40)), Some((kind, 1 << 40)));
+        }
+        assert_eq!(Kind::of(mio::Token(7)), None);
+    }
+}

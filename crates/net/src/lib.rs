@@ -110,7 +110,10 @@ impl UserNetwork {
         let (mut network, handle) = open(config)?;
         let thread = std::thread::Builder::new()
             .name("user-network".into())
-            .spawn(move || while network.turn(true) {})
+            .spawn(move || {
+                block_signals();
+                while network.turn(true) {}
+            })
             .map_err(Error::Start)?;
         Ok(UserNetwork { worker: Worker::Thread(Some(thread)), handle, mtu })
     }
@@ -132,6 +135,16 @@ impl UserNetwork {
         if let Worker::Caller(network) = &mut self.worker {
             network.turn(false);
         }
+    }
+}
+
+/// Leaves signals to other threads: their handlers are not made for this one.
+fn block_signals() {
+    // SAFETY: changes this thread's mask, from a set that is made full first.
+    unsafe {
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
     }
 }
 

@@ -180,3 +180,99 @@ impl Sender {
 pub(super) fn is_before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u32 = u32::MAX - 1000;
+
+    fn segment(window: u16) -> Segment<'static> {
+        let payload = &[];
+        Segment {
+            seq: 0,
+            ack: None,
+            window,
+            scale: None,
+            mss: None,
+            syn: false,
+            fin: false,
+            rst: false,
+            payload,
+        }
+    }
+
+    /// A sender with so many bytes, and a guest with a window for 20,000.
+    fn sender(bytes: usize, pool: &mut Pool) -> Sender {
+        let mut sender = Sender::new(START);
+        sender.open(&Segment { mss: Some(1000), syn: true, ..segment(20_000) }, 1460);
+        assert_eq!(sender.buffer.push(&vec![1; bytes], pool), bytes);
+        sender
+    }
+
+    /// Sends what can be sent, and returns how much that was.
+    fn send(sender: &mut Sender) -> usize {
+        let mut all = 0;
+        while let Some((offset, count, fin)) = sender.next(1000) {
+            sender.sent(offset, count, fin, 0);
+            all += count;
+        }
+        all
+    }
+
+    #[test]
+    fn a_window_is_filled_and_goes_on_with_acknowledgements_over_the_end_of_numbers() {
+        let mut pool = Pool::new(1 << 20);
+        let mut sender = sender(50_000, &mut pool);
+        sender.ended = true;
+        assert_eq!(send(&mut sender), 20_000);
+        let mut acked = START;
+        for count in [5000, 15_000, 20_000, 10_000] {
+            acked = acked.wrapping_add(count);
+            assert_eq!(sender.acknowledge(acked, &segment(20_000), 0, &mut pool), Answer::Nothing);
+            send(&mut sender);
+        }
+        assert!(sender.buffer.is_empty() && !sender.finished);
+        assert_eq!(sender.acknowledge(acked.wrapping_add(2), &segment(9), 0, &mut pool), Answer::Correct);
+        assert_eq!(sender.acknowledge(acked.wrapping_add(1), &segment(9), 0, &mut pool), Answer::Nothing);
+        assert!(sender.finished && sender.deadline.is_none() && !sender.has_more());
+        assert_eq!(send(&mut sender), 0);
+    }
+
+    #[test]
+    fn three_equal_acknowledgements_and_each_partial_one_ask_for_a_segment_again() {
+        let mut pool = Pool::new(1 << 20);
+        let mut sender = sender(10_000, &mut pool);
+        send(&mut sender);
+        let mut acknowledge = |n| sender.acknowledge(START.wrapping_add(n), &segment(20_000), 0, &mut pool);
+        let answers: Vec<Answer> = [1000, 1000, 1000, 1000, 1000, 3000, 10_000].map(&mut acknowledge).into();
+        use Answer::{Nothing, Retransmit};
+        assert_eq!(answers, [Nothing, Nothing, Nothing, Retransmit, Nothing, Retransmit, Nothing]);
+    }
+
+    #[test]
+    fn nothing_is_given_up_while_the_guest_takes_no_frames() {
+        let mut pool = Pool::new(1 << 20);
+        let mut sender = sender(1000, &mut pool);
+        send(&mut sender);
+        for n in 0..1000 {
+            assert_eq!(sender.time_out(n, false, 0), Some(false));
+        }
+        let tries = (0..100).take_while(|&n| sender.time_out(n, true, 0) == Some(true)).count();
+        assert_eq!(tries, usize::from(TRIES));
+        sender.buffer.clear(&mut pool);
+    }
+
+    #[test]
+    fn a_closed_window_stops_all_but_a_probe() {
+        let mut pool = Pool::new(1 << 20);
+        let mut sender = sender(30_000, &mut pool);
+        send(&mut sender);
+        sender.acknowledge(START.wrapping_add(20_000), &segment(0), 0, &mut pool);
+        assert!(sender.is_shut() && sender.next(1000).is_none());
+        sender.sent(0, 1, false, 0);
+        sender.acknowledge(START.wrapping_add(20_001), &segment(500), 0, &mut pool);
+        assert_eq!(sender.next(1000), Some((0, 500, false)));
+        sender.buffer.clear(&mut pool);
+    }
+}

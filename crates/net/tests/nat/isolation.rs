@@ -66,6 +66,27 @@ fn datagrams_to_the_host_are_refused() {
 }
 
 #[test]
+fn echo_requests_go_out_where_the_host_allows_the_sockets() {
+    use socket2::{Domain, Protocol, Socket, Type};
+    // The host's own address stands for the outside, as nothing else may be asked by a test.
+    let Some(IpAddr::V4(target)) = own_addresses().into_iter().find(IpAddr::is_ipv4) else { return };
+    let allowed = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4)).is_ok();
+    let mut cable = Cable::new(network(|_| ()));
+    cable.announce();
+    let mut request = [&[8, 0, 0, 0, 0xab, 0xcd, 0, 7][..], &crate::host::pattern(64)].concat();
+    let sum = crate::raw::checksum(&request);
+    request[2..4].copy_from_slice(&sum.to_be_bytes());
+    cable.send(&ipv4(GUEST, target.octets(), 1, None, &request));
+    let answer = cable.next("an answer");
+    if allowed {
+        assert_eq!((&answer[26..30], answer[34]), (&target.octets()[..], 0));
+        assert_eq!(answer[38..], request[4..], "identifier, number, data");
+    } else {
+        assert_eq!(answer[34..36], [3, 13], "prohibited");
+    }
+}
+
+#[test]
 fn sources_that_are_not_the_guests_are_dropped() {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     server.set_nonblocking(true).unwrap();
