@@ -54,6 +54,8 @@ pub(super) struct Flow {
     pub(super) ending: bool,
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
+    /// The other end has reset the connection: the guest gets what came before, and then a reset.
+    pub(super) broken: bool,
     /// The host's socket was told that the guest sends no more.
     pub(super) told: bool,
     /// Both sides are closed, the guest as the last.
@@ -75,6 +77,7 @@ impl Flow {
             ending: false,
             sender: Sender::new(start),
             receiver: Receiver::default(),
+            broken: false,
             told: false,
             linger_until: None,
             queued: false,
@@ -113,7 +116,7 @@ impl Flow {
     pub fn event(&mut self, event: &mio::event::Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.ending |= event.is_read_closed() || event.is_error();
-        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        self.writable |= !self.broken && (event.is_writable() || event.is_write_closed() || event.is_error());
     }
 
     /// When [`Flow::time_out`] has something to do.
@@ -243,7 +246,7 @@ impl Flow {
 
     /// Takes the bytes that are expected now, as far as there is room, and FIN behind the last one.
     fn accept(&mut self, data: &[u8], fin: bool, pool: &mut Pool) -> Result<(), End> {
-        if self.receiver.ended {
+        if self.receiver.ended || self.broken {
             return Ok(());
         }
         let allowed = &data[..data.len().min(self.receiver.allowed())];
@@ -290,6 +293,9 @@ impl Flow {
 
     /// Looks whether both sides have closed.
     fn finish(&mut self, cx: &Context) -> Result<(), End> {
+        if self.broken && self.sender.buffer.is_empty() && !self.readable {
+            return Err(End::ByHost);
+        }
         if !self.told || !self.sender.finished {
             return Ok(());
         }

@@ -23,10 +23,19 @@ impl Flow {
                     break;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(End::ByHost),
+                Err(_) => {
+                    self.break_off();
+                    break;
+                }
             }
         }
         Ok(written)
+    }
+
+    /// The other end has reset the connection. What it sent before is still for the guest, as it would be in the guest's
+    /// own buffers.
+    fn break_off(&mut self) {
+        (self.broken, self.writable) = (true, false);
     }
 
     /// Looks whether the host's socket is connected.
@@ -59,7 +68,7 @@ impl Flow {
                 Ok(count) => self.receiver.buffer.consume(count, pool),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(End::ByHost),
+                Err(_) => self.break_off(),
             }
         }
         if self.receiver.ended && !self.told && self.receiver.buffer.is_empty() {
@@ -94,7 +103,10 @@ impl Flow {
             }
             Err(e) if e.kind() == ErrorKind::WouldBlock => self.readable = false,
             Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(true),
-            Err(_) => return Err(End::ByHost),
+            Err(_) => {
+                self.break_off();
+                self.readable = false;
+            }
         }
         Ok(false)
     }

@@ -5,6 +5,7 @@ use crate::host::{echo_server, network, pattern, serve, through_gateway, through
 use smoltcp::socket::tcp::State;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 const MANY: usize = 50 << 20;
@@ -100,6 +101,40 @@ fn a_reset_is_passed_on_in_both_directions() {
     guest.write(handle, b"unread");
     guest.until("the reset", |g| (g.tcp(handle).state() == State::Closed).then_some(()));
     server.join().unwrap();
+}
+
+/// Bytes that the other end's kernel has not acknowledged.
+fn unsent(stream: &std::net::TcpStream) -> i32 {
+    let mut count = 0;
+    // SAFETY: stores a number of this type (tcp(7), SIOCOUTQ).
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    assert_eq!(result, 0);
+    count
+}
+
+#[test]
+fn what_was_sent_before_a_reset_still_arrives() {
+    let bytes = pattern(300 << 10);
+    let (port, server) = serve("127.0.0.1:0", {
+        let bytes = bytes.clone();
+        move |mut stream| {
+            stream.peek(&mut [0; 10]).unwrap();
+            stream.write_all(&bytes).unwrap();
+            // What is closed with unread bytes is closed by a reset, which overtakes what the kernel has not sent yet.
+            while unsent(&stream) > 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+    let mut guest = Guest::new(network(|_| ()));
+    let handle = guest.connected(through_gateway(port));
+    guest.write(handle, b"unread");
+    // The network reads what there is before it hears of the reset.
+    guest.until("the first bytes", |g| g.tcp(handle).can_recv().then_some(()));
+    server.join().unwrap();
+    guest.tcp(handle).send_slice(b"more").unwrap();
+    assert!(guest.read(handle, bytes.len()) == bytes);
+    guest.until("the reset", |g| (g.tcp(handle).state() == State::Closed).then_some(()));
 }
 
 #[test]
