@@ -37,6 +37,7 @@ const TASKS: &[(&str, Run)] = &[
     ("fuzz-image", || fuzz("image")),
     ("fuzz-layer", || fuzz("layer")),
     ("fuzz-saved", || fuzz("saved")),
+    ("fuzz-nat", || fuzz("nat")),
 ];
 
 /// Prints the parts.

@@ -1,0 +1,11 @@
+//! A guest (smoltcp's own stack, or frames made by hand) behind a user-mode network, with servers on this host's loopback.
+
+mod forwards;
+mod guest;
+mod host;
+mod isolation;
+mod raw;
+mod services;
+mod speed;
+mod tcp;
+mod udp;
