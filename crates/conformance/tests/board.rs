@@ -298,7 +298,11 @@ fn a_machine_that_only_traps_ends_when_told() {
 }
 
 /// A disk on which every read returns a number one higher than the previous one.
-struct Counter(Arc<AtomicU32>);
+struct Counter {
+    reads: Arc<AtomicU32>,
+    /// How long a read takes.
+    each: Duration,
+}
 
 impl BlockBackend for Counter {
     fn size(&self) -> u64 {
@@ -308,7 +312,8 @@ impl BlockBackend for Counter {
         true
     }
     fn read_at(&self, _: u64, buf: &mut [u8]) -> Result<(), BlockError> {
-        let count = self.0.fetch_add(1, Ordering::SeqCst) as u16;
+        let count = self.reads.fetch_add(1, Ordering::SeqCst) as u16;
+        std::thread::sleep(self.each);
         buf.fill(0);
         buf[..2].copy_from_slice(&count.wrapping_add(2).to_le_bytes());
         Ok(())
@@ -331,8 +336,13 @@ impl BlockBackend for Counter {
 const RINGS: u64 = map::RAM + (16 << 20);
 const AVAILABLE: u64 = RINGS + 0x1000;
 
-/// A machine whose guest sets up the first disk's queue and makes one request of `buffers`, then spins.
-fn disk_machine(time: TimeSource, buffers: &[(u64, u32)]) -> (Board, Arc<AtomicU32>, ProgramFile) {
+/// A machine whose guest sets up the first disk's queue and makes one request of `buffers`, then spins; each read of
+/// the disk takes `each`.
+fn disk_machine(
+    time: TimeSource,
+    buffers: &[(u64, u32)],
+    each: Duration,
+) -> (Board, Arc<AtomicU32>, ProgramFile) {
     // Writes 32-bit values to registers, from a list of offsets and values that ends with offset 2047.
     let program = ProgramFile::new(
         AT,
@@ -357,7 +367,8 @@ fn disk_machine(time: TimeSource, buffers: &[(u64, u32)]) -> (Board, Arc<AtomicU
         ),
     );
     let reads = Arc::new(AtomicU32::new(0));
-    let board = with_disks(bare(&program), Tier::Baseline, time, vec![Arc::new(Counter(reads.clone()))]);
+    let disk = Arc::new(Counter { reads: reads.clone(), each });
+    let board = with_disks(bare(&program), Tier::Baseline, time, vec![disk]);
     let mut list = vec![(0x70, 3), (0x24, 1), (0x20, 1), (0x70, 11), (0x38, 8)];
     for (register, at) in [(0x80, RINGS), (0x90, AVAILABLE), (0xa0, RINGS + 0x2000)] {
         list.push((register, at as u32));
@@ -386,7 +397,7 @@ fn requests_without_end_leave_the_machine_to_its_user() {
     let huge = vec![(RINGS + 0x1_0000, 47 << 20); 6];
     for (what, buffers) in [("a chain over its own ring", over_the_ring), ("a huge request", huge)] {
         for time in [TimeSource::Host, TimeSource::Count(1)] {
-            let (mut board, reads, _program) = disk_machine(time, &buffers);
+            let (mut board, reads, _program) = disk_machine(time, &buffers, Duration::ZERO);
             let start = Instant::now();
             assert_eq!(run(&mut board, Duration::from_millis(300)), End::Quit, "{what}");
             assert!(start.elapsed() < SOON, "{what}: {:?}", start.elapsed());
@@ -397,6 +408,20 @@ fn requests_without_end_leave_the_machine_to_its_user() {
             assert!(reads >= least && rounds > 100, "{what}: {reads} reads, {rounds} rounds of the guest");
         }
     }
+}
+
+#[test]
+fn a_machine_that_is_leaked_leaves_its_disks_alone() {
+    let buffers = vec![(RINGS + 0x1_0000, 47 << 20); 6];
+    let (mut board, reads, _program) = disk_machine(TimeSource::Host, &buffers, Duration::from_millis(20));
+    assert_eq!(run(&mut board, Duration::from_millis(200)), End::Quit);
+    let before = reads.load(Ordering::SeqCst);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(reads.load(Ordering::SeqCst) > before, "the request should still be under way");
+    board.leak();
+    let after = reads.load(Ordering::SeqCst);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(reads.load(Ordering::SeqCst), after);
 }
 
 #[test]
