@@ -1,7 +1,7 @@
 //! Tests of page walks (priv 12.3 to 12.5), physical memory protection (priv 3.7), and what depends on them
 //! in both engines.
 
-use trine_base::{Fence, Vcpu};
+use trine_base::{Fence, Vcpu, Width};
 use trine_conformance::bare::{BASE, Bare, assemble, both};
 use trine_engine::Tier;
 use trine_ir::{Access, Isa};
@@ -359,6 +359,33 @@ fn one_fence_forgets_all_of_a_large_page() {
         remap(ROOT + 24, entry(BASE, DATA), table, look, (3 << 30) + 0x3fff_f000)(bare);
     });
     assert_eq!((bare.get("a1"), bare.get("a2")), (0x1111, 0x2222));
+}
+
+#[test]
+fn an_access_crosses_into_a_page_that_its_base_register_reached_before() {
+    // Two pages side by side that are apart in memory; `a0` is in the second one and at the end of the first one in turn.
+    let (first, end) = (VIRTUAL, VIRTUAL + 0xffd);
+    let program =
+        "ld a1, 0(a0)\nsd a4, 0(a0)\nxor a0, a0, a2\naddi a3, a3, -1\nbne a3, zero, -16\njal zero, 0";
+    for rounds in [40, 41] {
+        let bare = both(rounds * 5, program, |bare| {
+            remap(LAST + 24, entry(BASE + 0x20_5000, DATA), 0, first + 0x1000, 0)(bare);
+            bare.poke(MIDDLE + 16, entry(LAST, V));
+            bare.poke(LAST + 32, entry(BASE + 0x40_5000, DATA));
+            bare.poke(BASE + 0x20_5ff8, 0x1111_1111_1111_1111);
+            bare.poke(BASE + 0x40_5000, 0x2222_2222_2222_2222);
+            bare.poke(BASE + 0x40_4ff8, 0x3333_3333_3333_3333);
+            bare.vcpu.set(state::X + 12, (first + 0x1000) ^ end);
+            bare.vcpu.set(state::X + 13, rounds);
+            bare.vcpu.set(state::X + 14, 0x8877_6655_4433_2211);
+        });
+        let at = |at| bare.ram.load(at, Width::B8).unwrap();
+        // The last round but one and the last one, in which the access crosses where their number is even.
+        assert_eq!(at(BASE + 0x20_5ff8), 0x3322_1111_1111_1111, "{rounds}");
+        assert_eq!(at(BASE + 0x40_4ff8), 0x3333_3333_3333_3333, "behind the wrong page: {rounds}");
+        let second = if rounds == 40 { 0x8877_6688_7766_5544 } else { 0x8877_6655_4433_2211 };
+        assert_eq!(at(BASE + 0x40_5000), second, "{rounds}");
+    }
 }
 
 #[test]

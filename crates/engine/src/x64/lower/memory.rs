@@ -3,7 +3,7 @@
 use super::Lower;
 use super::allocator::Allocator;
 use crate::tlb::{self, Entry, PAIRS, Pair, Tlb};
-use crate::x64::asm::{Alu, Cc, Hole, Mem, Reg, Shift, mem, mem2, reg::*};
+use crate::x64::asm::{Alu, Cc, Hole, Mem, Place, Reg, Shift, mem, mem2, reg::*};
 use crate::x64::side::Kind;
 use std::mem::offset_of;
 use trine_ir::inst::{Inst, Val};
@@ -87,12 +87,13 @@ where
         let pair = tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
         let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
         let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
-        self.last_page(at, bytes);
+        self.aligned_page(at, bytes);
         self.a.alu_mem(Alu::Cmp, true, RAX, page);
         let other = self.a.jcc(Cc::NotEqual);
         self.a.load(8, RCX, addend);
         let back = self.a.here();
         self.cold_with(&[other], |e| {
+            e.try_unaligned(at, bytes, page, addend, back);
             let miss = e.probe(tlb, at, hints, bytes, write);
             e.a.store(8, page, RAX);
             e.a.store(8, addend, RCX);
@@ -103,8 +104,37 @@ where
         })
     }
 
-    /// Puts the page of the access's last byte into `rax`: no tag equals it if the access crosses into that
-    /// page.
+    /// Puts the page of an aligned access into `rax`; for one that is not aligned, what is no page. (The page of the last
+    /// byte will not do: the pair may be of the page that an access crosses into.)
+    fn aligned_page(&mut self, at: Address, bytes: u64) {
+        if at.disp == 0 {
+            self.a.mov(true, RAX, at.base);
+        } else {
+            self.a.lea(true, RAX, mem(at.base, at.disp));
+        }
+        self.a.alu_imm(Alu::And, true, RAX, -0x1000 | (bytes as i32 - 1));
+    }
+
+    /// Goes back with a pair's addend if an access that is not aligned lies in the pair's page as a whole.
+    fn try_unaligned(&mut self, at: Address, bytes: u64, page: Mem, addend: Mem, back: Place) {
+        if bytes == 1 {
+            return;
+        }
+        self.last_page(at, bytes);
+        self.a.alu_mem(Alu::Cmp, true, RAX, page);
+        let other = self.a.jcc(Cc::NotEqual);
+        self.a.lea(false, RCX, mem(at.base, at.disp));
+        self.a.alu_imm(Alu::And, false, RCX, 0xfff);
+        self.a.alu_imm(Alu::Cmp, false, RCX, 0x1000 - bytes as i32);
+        let crosses = self.a.jcc(Cc::Above);
+        self.a.load(8, RCX, addend);
+        let jump = self.a.jmp();
+        self.a.fix(jump, back);
+        [other, crosses].into_iter().for_each(|hole| self.a.fix_here(hole));
+    }
+
+    /// Puts the page of the access's last byte into `rax`: if the access crosses into that page, the tag of the
+    /// entry for the first byte does not equal it.
     fn last_page(&mut self, at: Address, bytes: u64) {
         let disp = at.disp + bytes as i32 - 1;
         if disp == 0 {
