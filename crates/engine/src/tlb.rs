@@ -9,8 +9,9 @@ use trine_ir::{Isa, Mapping, Regimes};
 pub const BITS: u32 = 12;
 /// Entries of one regime.
 pub const ENTRIES: usize = 1 << BITS;
-/// A tag of no page.
-const NONE: u64 = 1;
+/// A tag of no page: nor what is left of the address of an access that is not aligned ([`Pair`]), which has bits in the
+/// lowest four only.
+const NONE: u64 = 0x800;
 
 /// One page. A tag is the page's virtual address, or [`NONE`].
 #[repr(C)]
