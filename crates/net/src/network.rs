@@ -252,6 +252,17 @@ impl Network {
         self.cx.link.stats.malformed += 1;
     }
 
+    /// Whether a packet may have this source: the guest's address, which is learned, or none. Others are counted.
+    fn admits(&mut self, mac: EthernetAddress, source: IpAddr) -> bool {
+        let is_own = self.cx.config.is_guest(source);
+        if is_own {
+            self.cx.link.learn(mac, source);
+        }
+        let admitted = is_own || source.is_unspecified();
+        self.cx.link.stats.spoofed += u64::from(!admitted);
+        admitted
+    }
+
     fn ipv4(&mut self, mac: EthernetAddress, bytes: &[u8], partial: Partial) {
         let Some(ip) =
             Ipv4Packet::new_checked(bytes).ok().filter(|p| p.version() == 4 && p.verify_checksum())
@@ -259,13 +270,8 @@ impl Network {
             return self.malformed();
         };
         let (source, target): (IpAddr, IpAddr) = (ip.src_addr().into(), ip.dst_addr().into());
-        let is_own = self.cx.config.is_guest(source);
-        if !is_own && !ip.src_addr().is_unspecified() {
-            self.cx.link.stats.spoofed += 1;
+        if !self.admits(mac, source) {
             return;
-        }
-        if is_own {
-            self.cx.link.learn(mac, source);
         }
         let whole = is_whole(partial);
         let packet = Packet { source, target, protocol: ip.next_header(), hop_limit: ip.hop_limit(), whole };
@@ -285,13 +291,8 @@ impl Network {
             return self.malformed();
         };
         let (source, target): (IpAddr, IpAddr) = (ip.src_addr().into(), ip.dst_addr().into());
-        let is_own = self.cx.config.is_guest(source);
-        if !is_own && !ip.src_addr().is_unspecified() {
-            self.cx.link.stats.spoofed += 1;
+        if !self.admits(mac, source) {
             return;
-        }
-        if is_own {
-            self.cx.link.learn(mac, source);
         }
         let whole = is_whole(partial);
         let packet = Packet { source, target, protocol: ip.next_header(), hop_limit: ip.hop_limit(), whole };
