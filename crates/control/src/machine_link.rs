@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const VERSION: u32 = 1;
 /// The environment variable with the number of the machine's descriptor.
 pub const VARIABLE: &str = "TRINE_MACHINE_LINK";
+/// The environment variable with the id of the machine's record.
+pub const GUEST: &str = "TRINE_GUEST";
 /// The longest line in bytes.
 const LONGEST: usize = 1 << 12;
 /// How long the monitor waits for an answer. The machine answers from a thread that does nothing else.

@@ -3,7 +3,7 @@
 
 use crate::archive::{self, Entry};
 use crate::debian::{Apt, Lock, Package, Pin, apt::Progress, deb};
-use crate::{ImageError, cache_directory};
+use crate::{ImageError, cache_directory, modules};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub const SUITE: &str = "trixie";
 /// The package with kernel and installer. It is for all architectures, so any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
 /// Must be increased when the contents of the initramfs change.
-const EDITION: u32 = 5;
+const EDITION: u32 = 6;
 
 /// The files to boot.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// The initramfs.
     pub initrd: PathBuf,
+    /// The drivers of the network device, in the order in which they are loaded.
+    pub drivers: Vec<PathBuf>,
     /// Remarks for the user.
     pub notes: Vec<String>,
 }
@@ -49,6 +51,9 @@ for word in $(cat /proc/cmdline); do
     trine.configure)
         configure=yes
         ;;
+    trine.net)
+        net=yes
+        ;;
     esac
 done
 if [ -n "$root" ]; then
@@ -72,8 +77,30 @@ if [ -n "$root" ]; then
         exec switch_root /mnt /sbin/init
     fi
 fi
+if [ -n "$net" ]; then
+    ip link set lo up
+    udhcpc -b -i eth0 -s /etc/udhcpc.script >/dev/null 2>&1 &
+fi
 exec /bin/busybox init
 "#;
+
+/// Gives the interface what the network offers.
+const UDHCPC: &str = r#"#!/bin/sh
+case "$1" in
+deconfig)
+    ip link set "$interface" up
+    ip addr flush dev "$interface"
+    ;;
+bound | renew)
+    ip addr flush dev "$interface"
+    ip addr add "$ip/$mask" dev "$interface"
+    for gateway in $router; do ip route add default via "$gateway" dev "$interface"; done
+    for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
+    ;;
+esac
+"#;
+/// The drivers of the network device, which the installer has, each behind what it depends on.
+const DRIVERS: [&str; 3] = ["failover", "net_failover", "virtio_net"];
 
 const INITTAB: &str =
     "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
@@ -89,6 +116,9 @@ pub const ROOT: &str = "trine.root=";
 
 /// The command line word that has it run a disk's second stage instead, and power off.
 pub const CONFIGURE: &str = "trine.configure";
+
+/// The command line word that has it bring up the network.
+pub const NET: &str = "trine.net";
 
 /// The command line word that tells the first process that the machine ends with the shell.
 pub const ONCE: &str = "trine.once";
@@ -140,6 +170,7 @@ fn initramfs(installer: &[Entry], path: &Path) -> Result<Vec<u8>, ImageError> {
     entries.push(Entry::file("etc/inittab", 0o644, INITTAB.as_bytes()));
     entries.push(Entry::file("etc/inittab.once", 0o644, INITTAB_ONCE.as_bytes()));
     entries.push(Entry::file("etc/once", 0o755, ONE_SHELL.as_bytes()));
+    entries.push(Entry::file("etc/udhcpc.script", 0o755, UDHCPC.as_bytes()));
     entries.push(Entry::file("etc/welcome", 0o755, WELCOME.as_bytes()));
     entries.push(Entry::file("etc/profile", 0o644, PROFILE.as_bytes()));
     entries.push(Entry::file("etc/passwd", 0o644, b"root::0:0:root:/root:/bin/sh\n"));
@@ -196,7 +227,9 @@ fn place(cache: &Path, package: &Package) -> PathBuf {
 fn ready(cache: &Path, package: &Package) -> Option<Guest> {
     let dir = place(cache, package);
     let (kernel, initrd) = (dir.join("Image"), dir.join("initramfs.cpio"));
-    (kernel.is_file() && initrd.is_file()).then(|| Guest { kernel, initrd, notes: Vec::new() })
+    let drivers: Vec<PathBuf> = DRIVERS.iter().map(|name| dir.join(format!("{name}.ko"))).collect();
+    let complete = [&kernel, &initrd].into_iter().chain(&drivers).all(|file| file.is_file());
+    complete.then(|| Guest { kernel, initrd, drivers, notes: Vec::new() })
 }
 
 fn unpack(cache: &Path, package: &Package, deb_path: &Path, progress: Progress) -> Result<(), ImageError> {
@@ -213,8 +246,23 @@ fn unpack(cache: &Path, package: &Package, deb_path: &Path, progress: Progress) 
     };
     let installer = archive::read(find("initrd.gz")?, deb_path)?;
     let initramfs = initramfs(&installer, deb_path)?;
-    let files = [("Image", &find("linux")?[..]), ("initramfs.cpio", &initramfs)];
+    let drivers = drivers(&installer, deb_path)?;
+    let mut files = vec![("Image", &find("linux")?[..]), ("initramfs.cpio", &initramfs[..])];
+    files.extend(drivers.iter().map(|(name, data)| (&name[..], &data[..])));
     cache_directory::make(&place(cache, package), files, false)
+}
+
+/// The drivers in the installer, with the names of their files.
+fn drivers(installer: &[Entry], path: &Path) -> Result<Vec<(String, Vec<u8>)>, ImageError> {
+    let unpacked = |driver: &&str| {
+        let wanted = |e: &&Entry| modules::name(&e.name).as_deref() == Some(driver);
+        let missing = || ImageError::damaged(path, format!("the installer inside has no module {driver}"));
+        let packed = installer.iter().find(wanted).ok_or_else(missing)?;
+        let module = modules::unpacked(&packed.data)
+            .map_err(|e| ImageError::damaged(path, format!("the module {driver} inside is damaged: {e}")))?;
+        Ok((format!("{driver}.ko"), module))
+    };
+    DRIVERS.iter().map(unpacked).collect()
 }
 
 /// Renews the pin to the version that the mirror has now.

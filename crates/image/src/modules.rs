@@ -106,7 +106,7 @@ fn said(module: &[u8], key: &str) -> Option<String> {
 }
 
 /// A module's name, as dependencies give it: file names may have `-` for `_`.
-fn name(file: &str) -> Option<String> {
+pub(crate) fn name(file: &str) -> Option<String> {
     let file = file.rsplit('/').next()?.strip_suffix(".ko.xz")?;
     Some(file.replace('-', "_"))
 }
@@ -144,7 +144,7 @@ fn in_order(wanted: &[&str], all: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Stri
     Ok(found)
 }
 
-fn unpacked(data: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(crate) fn unpacked(data: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut plain = Vec::new();
     XzReader::new_mem_limit(data, false, DECODER).take(MOST).read_to_end(&mut plain)?;
     Ok(plain)

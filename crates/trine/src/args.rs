@@ -236,7 +236,7 @@ pub enum FirmwareArg {
 /// Options of `trine run`.
 #[derive(Args)]
 pub struct RunArgs {
-    /// What to run: `linux`, a kernel, a riscv64 Linux program, an image, or a bundle
+    /// What to run: `linux`, `debian`, a kernel, a riscv64 Linux program, an image, or a bundle
     #[arg(required_unless_present_any = ["kernel", "firmware"], conflicts_with = "kernel")]
     pub thing: Option<String>,
     /// Arguments of the program or the container: every word that follows THING, options too
@@ -287,10 +287,16 @@ pub struct RunArgs {
     /// the serial number that the guest sees
     #[arg(long, value_name = "FILE[,ro|,snapshot][,format=raw|qcow2][,id=NAME]")]
     pub disk: Vec<DiskArg>,
-    /// Memory of a machine, such as 512M or 2G (default: 512M; with `--as machine` as much as the image
-    /// needs); a container's limit
+    /// Memory of a machine, such as 512M or 2G (default: 512M, `debian` 1G, with `--as machine` as much as the
+    /// image needs); a container's limit
     #[arg(long, short, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
+    /// `debian`: forget at the end what was written to its disk
+    #[arg(long)]
+    pub ephemeral: bool,
+    /// `debian`: make its disk anew, from packages; the machine's previous disk is kept beside the new one
+    #[arg(long, conflicts_with = "ephemeral")]
+    pub fresh: bool,
     /// CPUs of a machine, 1 to 16, each on a thread of its own (default: as many as the host has, at most 4; one
     /// with counted time)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]

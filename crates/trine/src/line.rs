@@ -33,7 +33,7 @@ pub fn read(mut line: Vec<OsString>) -> Line {
     {
         if word == "--" {
             // After a `--` there are no more options.
-            let container = line.get(at + 1).is_some_and(|thing| said.is_container(thing));
+            let container = line.get(at + 1).is_some_and(|thing| said.is_container(thing, &line[at + 2..]));
             return Line { words: line, container };
         }
         let name = word.split_once('=').map_or(word, |(name, _)| name);
@@ -49,7 +49,7 @@ pub fn read(mut line: Vec<OsString>) -> Line {
         at += 1 + usize::from(takes_next(&run, word));
     }
     let Some(thing) = line.get(at) else { return Line { words: line, container: false } };
-    let container = said.is_container(thing);
+    let container = said.is_container(thing, &line[at + 1..]);
     if said.has_arguments(thing, &line[at + 1..]) {
         line.insert(at + 1, "--".into());
     }
@@ -110,6 +110,8 @@ mod tests {
             ("--as machine --disk d img --help", "img", "--help"),
             ("-- img --name x", "img", "--name x"),
             ("--sysroot debian /bin/sh -c x", "/bin/sh", "-c x"),
+            ("debian sh -c x", "debian", "sh -c x"),
+            ("--pull never debian -c", "debian", "-c"),
         ] {
             assert_eq!(parts(words), (thing.into(), rest.into()), "{words}");
         }
@@ -120,9 +122,13 @@ mod tests {
         let kernel = std::env::temp_dir().join(format!("trine-line-{}", std::process::id()));
         std::fs::write(&kernel, "no ELF file").unwrap();
         let file = kernel.to_str().unwrap();
-        for words in
-            ["linux --engine interp", &format!("{file} --engine interp"), "./not-there --engine interp"]
-        {
+        for words in [
+            "linux --engine interp",
+            "debian --engine interp",
+            "-it --rm debian:sid/riscv64 --engine interp",
+            &format!("{file} --engine interp"),
+            "./not-there --engine interp",
+        ] {
             let args = Run::try_parse_from(&line(words).words[1..]).unwrap().args;
             assert!(args.engine == crate::args::EngineArg::Interp && args.args.is_empty(), "{words}");
         }
@@ -135,6 +141,9 @@ mod tests {
             ("--no-such-option img", true),
             ("-- img", true),
             ("--no-such-option linux", false),
+            ("--no-such-option debian", false),
+            ("-it debian bash", true),
+            ("--volume /a:/b debian", true),
             ("--as machine img", false),
             ("--sysroot / img", false),
             ("--name", false),

@@ -6,6 +6,7 @@ use crate::guest::boot;
 use crate::guest::container::What;
 use crate::guest::disk;
 use crate::guest::target::{self, Target};
+use crate::guest::user_network::{self, Network};
 use crate::output::Writer;
 use crate::terminal::{self, AtEnd};
 use crate::{Refusal, code, guest, program};
@@ -18,7 +19,7 @@ use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
-use trine_machine::{Board, Config, Console, Disk, End, TimeSource};
+use trine_machine::{Board, Config, Console, Disk, End, NetDevice, TimeSource};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
@@ -31,9 +32,18 @@ impl Display {
 
     /// Shows a text, and the progress where `of` is not 0.
     pub fn show(&mut self, text: &str, done: u64, of: u64) {
+        self.show_as("{msg} [{bar:30}] {bytes}/{total_bytes}", text, done, of);
+    }
+
+    /// The same for a number of things that are not bytes.
+    pub fn show_count(&mut self, text: &str, done: u64, of: u64) {
+        self.show_as("{msg} [{bar:30}] {pos}/{len}", text, done, of);
+    }
+
+    fn show_as(&mut self, template: &str, text: &str, done: u64, of: u64) {
         let style = match of {
             0 => ProgressStyle::with_template("{spinner} {msg}"),
-            _ => ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes}"),
+            _ => ProgressStyle::with_template(template),
         };
         if let Ok(style) = style {
             self.0.set_style(style);
@@ -80,7 +90,7 @@ fn prepare(args: &RunArgs, target: &Target) -> Result<Prepared, Refusal> {
 const USUAL_CPUS: usize = 4;
 
 /// How many CPUs the machine has. In counted time one if no number is given: such a run does not depend on the host.
-fn cpus(args: &RunArgs) -> u32 {
+pub fn cpus(args: &RunArgs) -> u32 {
     let counted = args.lockstep || args.count_time.is_some();
     let of_host = std::thread::available_parallelism().map_or(1, usize::from);
     args.cpus.unwrap_or(if counted { 1 } else { of_host.min(USUAL_CPUS) as u32 })
@@ -90,23 +100,13 @@ fn config(
     args: &RunArgs,
     start: &Prepared,
     disks: &[Disk],
+    net: Vec<NetDevice>,
     tier: Tier,
     time: TimeSource,
     seed: Option<u64>,
 ) -> Config {
     let (memory, boot, disks) = (start.memory, start.boot.clone(), disks.to_vec());
-    Config {
-        memory,
-        cpus: cpus(args),
-        boot,
-        disks,
-        net: Vec::new(),
-        balloon: None,
-        tier,
-        time,
-        seed,
-        perf: None,
-    }
+    Config { memory, cpus: cpus(args), boot, disks, net, balloon: None, tier, time, seed, perf: None }
 }
 
 /// Creates the map file of a machine; generated code has addresses only, no names.
@@ -135,7 +135,20 @@ pub fn check(args: &RunArgs, target: &Target) -> Result<(), Refusal> {
         Target::ImageMachine(name) => guest::machine::check(args, name)?,
         _ => boot::memory(args, target).and_then(|_| boot::boot(args, target)).map(drop)?,
     }
+    user_network::is_wanted(args, target)?;
+    if let Target::Debian(debian) = target {
+        guest::debian::prepare(args, debian)?;
+    }
     disk::open_all(&args.disk).map(drop)
+}
+
+/// Opens the machine's disks: first that with its root file system, where it has one.
+fn disks(args: &RunArgs, target: &Target) -> Result<Vec<Disk>, Refusal> {
+    let root = match target {
+        Target::Debian(debian) => Some(guest::debian::disk(args, debian)?),
+        _ => None,
+    };
+    Ok(root.into_iter().chain(disk::open_all(&args.disk)?).collect())
 }
 
 /// Runs the guest of a record: a program or a machine. `monitored`: a monitor has started this process.
@@ -155,7 +168,7 @@ fn foreground(args: &RunArgs, target: Target, monitored: bool) -> Result<u8, Ref
 }
 
 /// The board of a machine.
-fn board_kind(args: &RunArgs) -> Result<&'static BoardKind, Refusal> {
+pub fn board_kind(args: &RunArgs) -> Result<&'static BoardKind, Refusal> {
     let cpu = args.arch.cpu();
     boards::find(cpu).ok_or_else(|| Refusal::refused(format!("there are no machines for {}", cpu.name())))
 }
@@ -174,15 +187,18 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
         return lockstep(args, target, &start, &front);
     }
     // Opened once: after a reset, the next machine has the same ones.
-    let disks = disk::open_all(&args.disk)?;
+    let disks = disks(args, target)?;
+    let net = Network::new(args, target, cpus(args))?;
     let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
     let seed = args.count_time.map(|_| 1);
     let perf = args.perf_map.then(perf_map).transpose()?;
     let mut raw = None;
     loop {
         let console = Console::new(front.writer().sink(front.watch_for_panic()));
-        let config =
-            Config { perf: perf.clone(), ..config(args, &start, &disks, args.engine.tier(), time, seed) };
+        let config = Config {
+            perf: perf.clone(),
+            ..config(args, &start, &disks, net.devices(), args.engine.tier(), time, seed)
+        };
         let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
@@ -209,7 +225,7 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
 /// Starts the threads that serve the machine in the foreground: input, signals, and the end of its output's
 /// reader. The terminal is raw until the result is dropped.
 fn serve(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> RawTerminal {
-    let ours = *target == Target::Linux && args.initrd.is_none();
+    let ours = target.is_debians() && args.initrd.is_none();
     terminal::serve_input(
         front.clone(),
         if ours || start.image.is_some() { AtEnd::Said } else { AtEnd::Nothing },
@@ -220,7 +236,7 @@ fn serve(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> Ra
     if let Err(e) = front.serve_signals() {
         eprintln!("trine: signals cannot be caught: {e}");
     }
-    front.serve_output(!args.disk.is_empty());
+    front.serve_output(!args.disk.is_empty() || matches!(target, Target::Debian(_)));
     if let Boot::Kernel(payload) = &start.boot
         && !payload.append.contains("earlycon")
     {
@@ -266,11 +282,16 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
             "--lockstep runs two machines with the same disks: use --disk {disk},snapshot or {disk},ro"
         )));
     }
+    if matches!(target, Target::Debian(_)) && !args.ephemeral {
+        return Err(Refusal::refused(
+            "--lockstep runs two machines with the same disk: use it with --ephemeral",
+        ));
+    }
     let time = TimeSource::Count(args.count_time.unwrap_or(1));
     let kind = board_kind(args)?;
     let make = |tier, out| {
         (kind.assemble)(
-            config(args, start, &disk::open_all(&args.disk)?, tier, time, Some(1)),
+            config(args, start, &disks(args, target)?, Vec::new(), tier, time, Some(1)),
             Console::new(out),
         )
         .map_err(Refusal::refused)

@@ -112,7 +112,7 @@ impl Kind for Command {
         }
         let (link, theirs) = Link::new()?;
         let (name, value) = machine_link::variable(&theirs);
-        child.env(name, value);
+        child.env(name, value).env(machine_link::GUEST, &record.id);
         self.link = Some(link);
         spawn(&mut child, stdio, Some(theirs))
     }

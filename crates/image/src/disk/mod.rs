@@ -2,7 +2,9 @@
 //!
 //! * `host_file`: a file or block device of the host, opened and locked; `lock`: the locks.
 //! * [`raw`], [`qcow2`]: the formats; [`private`]: a layer whose writes are forgotten.
+//! * [`copy`]: copies of raw disks.
 
+pub mod copy;
 mod host_file;
 mod lock;
 pub mod private;

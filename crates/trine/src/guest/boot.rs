@@ -1,7 +1,7 @@
 //! The software that a machine starts with (a kernel, a firmware, an ELF file).
 
-use super::effects;
 use super::target::Target;
+use super::{debian, effects, user_network};
 use crate::Refusal;
 use crate::args::{FirmwareArg, RunArgs};
 use crate::run::Display;
@@ -28,13 +28,17 @@ const FOR_MODULES: u64 = 32 << 20;
 
 /// Memory size in bytes of a machine that does not run an image.
 pub fn memory(args: &RunArgs, target: &Target) -> Result<u64, Refusal> {
-    let memory = args.memory.unwrap_or(super::machine::USUAL);
-    let least = if args.disk.is_empty() { LEAST } else { LEAST + FOR_MODULES };
-    let ours = *target == Target::Linux && args.initrd.is_none();
+    let (usual, least) = match target {
+        Target::Debian(_) => (debian::USUAL, debian::LEAST),
+        _ if args.disk.is_empty() => (super::machine::USUAL, LEAST),
+        _ => (super::machine::USUAL, LEAST + FOR_MODULES),
+    };
+    let memory = args.memory.unwrap_or(usual);
+    let ours = target.is_debians() && args.initrd.is_none();
     match ours && memory < least {
         false => Ok(memory),
         true => Err(Refusal::refused(format!(
-            "Debian's kernel does not start with {} MiB of memory: use at least -m {}M, or leave -m out",
+            "Debian does not start with {} MiB of memory: use at least -m {}M, or leave -m out",
             memory >> 20,
             least >> 20
         ))),
@@ -57,6 +61,7 @@ pub fn boot(args: &RunArgs, target: &Target) -> Result<Boot, Refusal> {
     }
     let payload = match target {
         Target::Linux => Some(linux(args)?),
+        Target::Debian(_) => return debian::boot(args, kernel(true)?),
         Target::File(kernel) => Some(Payload {
             kernel: kernel.clone(),
             initrd: args.initrd.clone().map(Initrd::Named),
@@ -89,7 +94,11 @@ fn regular(file: &Path) -> Result<(), Refusal> {
 }
 
 fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
-    let Guest { kernel, initrd, modules } = debian(args)?;
+    let Guest { kernel, initrd, mut modules, drivers } = kernel(!args.disk.is_empty())?;
+    let net = args.initrd.is_none() && user_network::is_wanted(args, &Target::Linux)?;
+    if net && modules.is_empty() {
+        modules = drivers;
+    }
     let initrd = match &args.initrd {
         Some(own) => Initrd::Named(own.clone()),
         None if modules.is_empty() => Initrd::Named(initrd),
@@ -100,12 +109,15 @@ fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
     if args.initrd.is_none() && !std::io::stdin().is_terminal() {
         append = format!("{} {append}", trine_image::linux::ONCE);
     }
+    if net {
+        append = format!("{} {append}", trine_image::linux::NET);
+    }
     let append = usual_append(&append);
     Ok(Payload { kernel, initrd: Some(initrd), append })
 }
 
 /// The guest's initial RAM disk followed by one with the modules: the kernel unpacks one after the other.
-fn with_modules(initrd: &Path, modules: &[Module]) -> Result<File, Refusal> {
+pub fn with_modules(initrd: &Path, modules: &[Module]) -> Result<File, Refusal> {
     let host = |e: std::io::Error| Refusal::host(format!("{}: {e}", initrd.display()));
     let mut all = std::fs::read(initrd).map_err(host)?;
     all.resize(all.len().next_multiple_of(4), 0);
@@ -139,27 +151,29 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// BusyBox and what it depends on.
     pub initrd: PathBuf,
-    /// The drivers of disks, in the order in which they are loaded.
+    /// The drivers of disks and of the network device, in the order in which they are loaded; none if they are not wanted.
     pub modules: Vec<Module>,
+    /// The drivers of the network device alone.
+    pub drivers: Vec<Module>,
 }
 
-/// Debian's kernel, which is fetched if missing; with its modules, where there are disks.
-pub fn debian(args: &RunArgs) -> Result<Guest, Refusal> {
+/// Debian's kernel, which is fetched if missing; with the modules for disks, if they are wanted.
+pub fn kernel(modules: bool) -> Result<Guest, Refusal> {
     let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let lock = Lock::parse(GUESTS, Path::new("guests.lock")).map_err(Refusal::host)?;
     let mut display = Display::new();
     let mut show = |text: &str, n, of| display.show(text, n, of);
     let found = trine_image::linux::prepare(&cache, &lock, &mut show).and_then(|guest| {
-        let with =
-            (!args.disk.is_empty()).then(|| modules::for_disks(&cache, &guest, &mut show)).transpose()?;
+        let with = modules.then(|| modules::for_disks(&cache, &guest, &mut show)).transpose()?;
         Ok((guest, with))
     });
     display.clear();
     let (guest, with) = found.map_err(Refusal::host)?;
     guest.notes.iter().for_each(|note| eprintln!("trine: {note}"));
+    let drivers = Module::read(&guest.drivers)?;
     let Some(with) = with else {
-        return Ok(Guest { kernel: guest.kernel, initrd: guest.initrd, modules: Vec::new() });
+        return Ok(Guest { kernel: guest.kernel, initrd: guest.initrd, modules: Vec::new(), drivers });
     };
     with.note.iter().for_each(|note| eprintln!("trine: {note}"));
-    Ok(Guest { kernel: with.kernel, initrd: guest.initrd, modules: Module::read(&with.modules)? })
+    Ok(Guest { kernel: with.kernel, initrd: guest.initrd, modules: Module::read(&with.modules)?, drivers })
 }

@@ -182,7 +182,7 @@ pub(super) fn asked(args: &RunArgs) -> Result<image::ImageOptions, Refusal> {
         sysctl: own.sysctl.iter().cloned().collect(),
         rlimits,
         devices: own.device.clone(),
-        host_network: own.network.network == Mode::Host,
+        host_network: own.network.mode()? == Mode::Host,
         ..image::ImageOptions::default()
     })
 }

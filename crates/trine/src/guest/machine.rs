@@ -82,7 +82,7 @@ fn memory(args: &RunArgs, name: &str, size: Size) -> Result<u64, Refusal> {
 /// The plan and the kernel, which is fetched if missing, once everything else has been checked.
 fn with_kernel(args: &RunArgs, name: &str) -> Result<(Plan, boot::Guest), Refusal> {
     let mut plan = plan(args, name)?;
-    let kernel = boot::debian(args)?;
+    let kernel = boot::kernel(!args.disk.is_empty())?;
     plan.memory = memory(args, name, plan.root.size().and(&kernel.modules))?;
     plan.process.modules = kernel.modules.iter().map(|m| m.name.clone()).collect();
     Ok((plan, kernel))

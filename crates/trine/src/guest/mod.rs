@@ -3,6 +3,7 @@
 pub mod args;
 pub mod boot;
 pub mod container;
+pub mod debian;
 pub mod disk;
 pub mod effects;
 pub mod machine;
@@ -12,6 +13,7 @@ pub mod resources;
 pub mod run;
 pub mod sysroot;
 pub mod target;
+pub mod user_network;
 
 use crate::{Refusal, code};
 use args::{
@@ -35,6 +37,13 @@ impl From<ControlError> for Refusal {
         };
         Refusal { code, message: e.to_string() }
     }
+}
+
+/// The id of the record of the machine that this process runs, if it has one.
+pub fn own_record() -> Option<String> {
+    std::env::var(trine_control::machine_link::GUEST)
+        .ok()
+        .filter(|id| !id.is_empty() && !id.contains(['/', '.']))
 }
 
 /// Prints a text; returns false where nobody reads it, which is not a failure.

@@ -1,4 +1,4 @@
-//! Options of `trine run` for a container's network.
+//! Options of `trine run` for a guest's network.
 
 use crate::Refusal;
 use clap::Args;
@@ -27,21 +27,43 @@ fn host(text: &str) -> Result<(String, IpAddr), String> {
     Ok((name.into(), address))
 }
 
-fn mode(text: &str) -> Result<Mode, String> {
-    text.parse().map_err(|e: trine_hostnet::Error| e.to_string())
+/// A value of `--network`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkArg {
+    /// A network of the machine's own, with a router that reaches the outside for it.
+    User {
+        /// Whether the guest also reaches the host.
+        host: bool,
+    },
+    /// What containers can have, too.
+    Mode(Mode),
+}
+
+impl FromStr for NetworkArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<NetworkArg, String> {
+        match text {
+            "user" => Ok(NetworkArg::User { host: false }),
+            "user,host" => Ok(NetworkArg::User { host: true }),
+            _ => text.parse().map(NetworkArg::Mode).map_err(|e: trine_hostnet::Error| e.to_string()),
+        }
+    }
 }
 
 /// Options of networks.
 #[derive(Args)]
 pub struct NetworkArgs {
     /// `none`: its own loopback interface only; `host`: the host's network; any other name: the private
-    /// network of that name, which its first member creates, with the other members and access to the outside
-    #[arg(long, value_name = "none|host|NAME", default_value = "none", value_parser = mode)]
-    pub network: Mode,
+    /// network of that name, which its first member creates, with the other members and access to the outside.
+    /// Machines have `none`, or `user` (default of `linux` and `debian`): a network of their own whose router reaches the
+    /// outside, but not this host; `user,host`: this host as well, by the router's address 10.0.2.2
+    #[arg(long, visible_alias = "net", value_name = "none|user[,host]|host|NAME")]
+    pub network: Option<NetworkArg>,
     /// Further name by which the other members find it
     #[arg(long, value_name = "NAME")]
     pub network_alias: Vec<String>,
-    /// Forward a port of the host to it; any free port if only the container's is given
+    /// Forward a port of the host to it; any free port if only the guest's is given
     #[arg(long, short, value_name = "[[ADDRESS:]PORT:]PORT[/udp]")]
     pub publish: Vec<Published>,
     /// Name server in place of the host's
@@ -56,15 +78,34 @@ pub struct NetworkArgs {
 }
 
 impl NetworkArgs {
-    /// The options in the form of a record.
+    /// All ports to be forwarded.
+    pub fn ports(&self) -> impl Iterator<Item = &PortMap> {
+        self.publish.iter().flat_map(|p| &p.0)
+    }
+
+    /// The mode of a container.
+    ///
+    /// # Errors
+    /// It is for machines.
+    pub fn mode(&self) -> Result<Mode, Refusal> {
+        match &self.network {
+            None => Ok(Mode::None),
+            Some(NetworkArg::Mode(mode)) => Ok(mode.clone()),
+            Some(NetworkArg::User { .. }) => Err(Refusal::refused(
+                "--network user is for machines: a container reaches the outside with --network NAME, in a private network",
+            )),
+        }
+    }
+
+    /// A container's options in the form of a record.
     pub fn wanted(&self) -> Result<record::Network, Refusal> {
         let made = record::Network {
-            mode: self.network.clone(),
+            mode: self.mode()?,
             aliases: self.network_alias.clone(),
             hosts: self.add_host.clone(),
             dns: self.dns.clone(),
             search: self.dns_search.clone(),
-            publish: self.publish.iter().flat_map(|p| p.0.clone()).collect(),
+            publish: self.ports().cloned().collect(),
         };
         match made.mode {
             Mode::Host if !made.publish.is_empty() => Err(Refusal::refused(
@@ -81,6 +122,15 @@ impl NetworkArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_of_machines_and_containers() {
+        let user = |host| Ok(NetworkArg::User { host });
+        assert_eq!(["user", "user,host"].map(str::parse), [user(false), user(true)]);
+        assert_eq!("none".parse(), Ok(NetworkArg::Mode(Mode::None)));
+        assert_eq!("mine".parse(), Ok(NetworkArg::Mode(Mode::Group("mine".into()))));
+        assert!("user,x".parse::<NetworkArg>().is_err());
+    }
 
     #[test]
     fn hosts_as_users_write_them() {

@@ -19,6 +19,8 @@ pub enum Kind {
     Container = 8,
     /// A container of an OCI bundle.
     Bundle = 16,
+    /// A machine with a whole Debian on a disk.
+    Debian = 32,
 }
 
 /// A set of kinds.
@@ -46,13 +48,19 @@ impl Kinds {
 
     /// The kinds in words, for the user of a guest of kind `other`, which is not among them.
     fn describe(self, other: Kind) -> String {
+        if self.0 == Kind::Debian as u8 {
+            return "machines with Debian (`trine run debian`)".into();
+        }
         let name = |pair: Kinds, general, special| match self.0 & pair.0 {
             0 => None,
             _ if pair.has(other) => Some(special),
             _ => Some(general),
         };
-        let machines =
-            if other == Kind::Machine { "images as machines" } else { "machines without an image" };
+        let machines = match other {
+            Kind::Machine | Kind::Debian if self.has(Kind::ImageMachine) => "images as machines",
+            Kind::Debian => "machines without a whole Debian",
+            _ => "machines without an image",
+        };
         let containers = if other == Kind::Bundle { "containers of images" } else { "bundles" };
         let words = [
             name(MACHINES, "machines", machines),
@@ -67,7 +75,7 @@ impl Kinds {
     }
 }
 
-const MACHINES: Kinds = Kinds::of(&[Kind::Machine, Kind::ImageMachine]);
+const MACHINES: Kinds = Kinds::of(&[Kind::Machine, Kind::Debian, Kind::ImageMachine]);
 const CONTAINERS: Kinds = Kinds::of(&[Kind::Container, Kind::Bundle]);
 
 /// Options for the same kinds.
@@ -95,9 +103,10 @@ const TABLE: &[Group] = &[
         kinds: MACHINES,
         options: &["append", "disk", "cpus", "as", "lockstep", "count-time"],
     },
+    Group { heading: "Machines", kinds: Kinds::of(&[Kind::Debian]), options: &["ephemeral", "fresh"] },
     Group {
         heading: "Machines and programs",
-        kinds: Kinds::of(&[Kind::Machine, Kind::ImageMachine, Kind::Program]),
+        kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::ImageMachine, Kind::Program]),
         options: &["arch", "engine", "perf-map", "stats"],
     },
     Group {
@@ -117,7 +126,7 @@ const TABLE: &[Group] = &[
     },
     Group {
         heading: "Machines and containers",
-        kinds: Kinds::of(&[Kind::Machine, Kind::ImageMachine, Kind::Container]),
+        kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::ImageMachine, Kind::Container]),
         options: &["memory"],
     },
     Group {
@@ -153,10 +162,11 @@ const TABLE: &[Group] = &[
         ],
     },
     Group {
-        heading: "Networks of containers",
-        kinds: CONTAINERS,
-        options: &["network", "network-alias", "publish"],
+        heading: "Networks",
+        kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::Container, Kind::Bundle]),
+        options: &["network", "publish"],
     },
+    Group { heading: "Networks of containers", kinds: CONTAINERS, options: &["network-alias"] },
     Group {
         heading: "Networks of containers",
         kinds: Kinds::of(&[Kind::Container]),
@@ -164,7 +174,14 @@ const TABLE: &[Group] = &[
     },
     Group {
         heading: GUESTS,
-        kinds: Kinds::of(&[Kind::Machine, Kind::ImageMachine, Kind::Program, Kind::Container, Kind::Bundle]),
+        kinds: Kinds::of(&[
+            Kind::Machine,
+            Kind::Debian,
+            Kind::ImageMachine,
+            Kind::Program,
+            Kind::Container,
+            Kind::Bundle,
+        ]),
         options: &[
             "name",
             "detach",
@@ -232,6 +249,23 @@ pub fn makes_machine(option: &str) -> bool {
     name != "as" && group(name).is_some_and(|group| group.kinds.are_machines())
 }
 
+/// Whether an option (with its dashes) is for containers, and not for machines without an image.
+pub fn makes_container(option: &str) -> bool {
+    let name = option.strip_prefix("--").unwrap_or(match option {
+        "-e" => "env",
+        "-w" => "cwd",
+        "-v" => "volume",
+        "-u" => "user",
+        _ => "",
+    });
+    group(name).is_some_and(|group| group.kinds.has(Kind::Container) && !group.kinds.has(Kind::Debian))
+}
+
+/// Whether an option was given that is for containers, and not for machines without an image.
+pub fn container_is_asked(args: &RunArgs) -> bool {
+    args.given.0.iter().any(|option| makes_container(&format!("--{option}")))
+}
+
 /// Whether an option that is for machines only was given.
 pub fn machine_is_asked(args: &RunArgs) -> bool {
     args.given.0.iter().any(|option| makes_machine(&format!("--{option}")))
@@ -271,7 +305,7 @@ pub fn check(given: &Given, kind: Kind, what: &str) -> Result<(), Refusal> {
 pub fn check_arguments(args: &RunArgs, kind: Kind, what: &str) -> Result<(), Refusal> {
     let why = match kind {
         _ if args.args.is_empty() => return Ok(()),
-        Kind::Machine => ": only options may follow it",
+        Kind::Machine | Kind::Debian => ": only options may follow it",
         Kind::Bundle => ": its config.json says what runs",
         _ => return Ok(()),
     };

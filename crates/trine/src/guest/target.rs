@@ -1,6 +1,7 @@
 //! The one place that decides what THING of `trine run` is. What the user said is considered before what a
 //! file looks like.
 
+use super::debian::Debian;
 use super::options::{self, Kind};
 use super::{effects, sysroot};
 use crate::Refusal;
@@ -19,6 +20,8 @@ use trine_program::{elf, guests};
 pub enum Target {
     /// A machine with Debian's kernel.
     Linux,
+    /// A machine with a whole Debian on a disk.
+    Debian(Debian),
     /// A machine with this kernel, or with this ELF file in machine mode.
     File(PathBuf),
     /// A machine with a firmware and nothing else.
@@ -68,6 +71,13 @@ impl Target {
         if thing == LINUX {
             return Ok(Target::Linux);
         }
+        if args.kind.is_none()
+            && args.args.is_empty()
+            && !options::container_is_asked(args)
+            && let Some(debian) = Debian::parse(thing)
+        {
+            return debian.map(Target::Debian);
+        }
         let path = Path::new(thing);
         if args.kind.is_some() {
             return image_as_machine(thing);
@@ -95,6 +105,7 @@ impl Target {
     pub fn kind(&self) -> Kind {
         match self {
             Target::Linux | Target::File(_) | Target::Firmware => Kind::Machine,
+            Target::Debian(_) => Kind::Debian,
             Target::ImageMachine(_) => Kind::ImageMachine,
             Target::Program { .. } => Kind::Program,
             Target::Image(_) => Kind::Container,
@@ -102,11 +113,16 @@ impl Target {
         }
     }
 
+    /// Whether it boots Debian's kernel with a userland of Debian's.
+    pub fn is_debians(&self) -> bool {
+        matches!(self, Target::Linux | Target::Debian(_))
+    }
+
     /// A sentence that says what it is, and because of which option if that is not obvious.
     fn describe(&self, args: &RunArgs) -> String {
         let thing = args.thing.as_deref().unwrap_or_default();
         match self {
-            Target::Linux => format!("'{thing}' is a machine"),
+            Target::Linux | Target::Debian(_) => format!("'{thing}' is a machine"),
             Target::File(path) if args.kernel.is_some() => {
                 format!("'{}' is the kernel of a machine", path.display())
             }
@@ -146,7 +162,7 @@ impl Target {
 /// The error for a thing that is neither a file nor a name.
 pub fn unknown(args: &RunArgs) -> Refusal {
     let thing = args.thing.as_deref().unwrap_or_default();
-    Refusal::refused(format!("'{thing}' is neither a file nor the name of a guest (known: {LINUX})"))
+    Refusal::refused(format!("'{thing}' is neither a file nor the name of a guest (known: {LINUX}, debian)"))
 }
 
 /// The name of Debian's kernel.
@@ -186,7 +202,7 @@ fn image_as_machine(thing: &str) -> Result<Target, Refusal> {
 
 /// Whether the thing is looked up in the root that `--sysroot` names: no option makes it a machine.
 fn is_program_of_root(args: &RunArgs) -> bool {
-    let named = args.thing.as_deref().is_some_and(|thing| thing != LINUX);
+    let named = args.thing.as_deref().is_some_and(|thing| thing != LINUX && Debian::parse(thing).is_none());
     named && args.kind.is_none() && !options::machine_is_asked(args)
 }
 
@@ -230,6 +246,8 @@ pub struct Before {
     machine: bool,
     /// Whether the kind of guest for an image is given.
     kind: bool,
+    /// Whether an option for containers only is given.
+    container: bool,
 }
 
 impl Before {
@@ -238,17 +256,28 @@ impl Before {
         self.sysroot |= option == "--sysroot";
         self.kind |= option == "--as";
         self.machine |= options::makes_machine(option);
+        self.container |= options::makes_container(option);
+    }
+
+    /// Whether a thing with these words behind it is Debian as a machine: as an image it has a command.
+    fn is_debian(&self, thing: &str, behind: &[OsString]) -> bool {
+        let has_command = behind.first().is_some_and(|word| !word.as_encoded_bytes().starts_with(b"-"));
+        Debian::parse(thing).is_some() && !self.kind && !self.container && (self.machine || !has_command)
     }
 
     /// Whether a thing is a container.
-    pub fn is_container(&self, thing: &OsStr) -> bool {
-        !self.sysroot && !self.kind && thing.to_str().is_some_and(|thing| container(thing).is_some())
+    pub fn is_container(&self, thing: &OsStr, behind: &[OsString]) -> bool {
+        let debian = thing.to_str().is_some_and(|thing| self.is_debian(thing, behind));
+        !debian
+            && !self.sysroot
+            && !self.kind
+            && thing.to_str().is_some_and(|thing| container(thing).is_some())
     }
 
     /// Whether the words that follow a thing are its arguments.
     pub fn has_arguments(&self, thing: &OsStr, behind: &[OsString]) -> bool {
         let (path, name) = (Path::new(thing), thing.to_str().unwrap_or_default());
-        if name == LINUX {
+        if name == LINUX || (self.is_debian(name, behind) && !self.sysroot) {
             return false;
         }
         if self.sysroot || (self.kind && is_image_name(name)) {

@@ -8,7 +8,8 @@ use clap::CommandFactory;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-const KINDS: [Kind; 5] = [Kind::Machine, Kind::ImageMachine, Kind::Program, Kind::Container, Kind::Bundle];
+const KINDS: [Kind; 6] =
+    [Kind::Machine, Kind::Debian, Kind::ImageMachine, Kind::Program, Kind::Container, Kind::Bundle];
 
 /// Options whose values need the network or a disk: these are only marked as given.
 const NO_VALUE: [&str; 5] =
@@ -68,6 +69,7 @@ fn with(option: &clap::Arg, kind: Kind, files: &Files) -> Result<Target, String>
     match kind {
         Kind::Machine if name == "kernel" => {}
         Kind::Machine => words.push("linux".into()),
+        Kind::Debian => words.push("debian:trixie/riscv64".into()),
         Kind::ImageMachine if name == "as" => words.push("image".into()),
         Kind::ImageMachine => words.extend(["--as", "machine", "image"].map(String::from)),
         Kind::Program => words.push(path(&files.program)),
