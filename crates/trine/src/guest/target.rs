@@ -71,9 +71,8 @@ impl Target {
         if thing == LINUX {
             return Ok(Target::Linux);
         }
-        if args.kind.is_none()
-            && args.args.is_empty()
-            && !options::container_is_asked(args)
+        let as_image = args.kind.is_some() || !args.args.is_empty() || options::container_is_asked(args);
+        if !(as_image && is_image_name(thing))
             && let Some(debian) = Debian::parse(thing)
         {
             return debian.map(Target::Debian);
@@ -262,7 +261,8 @@ impl Before {
     /// Whether a thing with these words behind it is Debian as a machine: as an image it has a command.
     fn is_debian(&self, thing: &str, behind: &[OsString]) -> bool {
         let has_command = behind.first().is_some_and(|word| !word.as_encoded_bytes().starts_with(b"-"));
-        Debian::parse(thing).is_some() && !self.kind && !self.container && (self.machine || !has_command)
+        let as_image = self.kind || self.container || (has_command && !self.machine);
+        Debian::parse(thing).is_some() && !(as_image && is_image_name(thing))
     }
 
     /// Whether a thing is a container.

@@ -77,6 +77,7 @@ fn what_is_said_decides_before_what_a_file_looks_like() {
         assert_eq!(resolve(words), Ok(Target::Program { path, root: None }), "{words:?}");
     }
     let bundle = files.bundle.to_str().unwrap();
+    let debian = || Target::Debian(Debian { suite: "trixie".into() });
     for (words, target) in [
         (&["linux"][..], Target::Linux),
         (&["--as", "machine", "linux"], Target::Linux),
@@ -84,6 +85,13 @@ fn what_is_said_decides_before_what_a_file_looks_like() {
         (&["--firmware", "f"], Target::Firmware),
         (&["no/such:image", "--disk"], Target::Image("no/such:image".into())),
         (&["--as", "machine", "img", "sh"], Target::ImageMachine("img".into())),
+        (&["debian"], debian()),
+        (&["-it", "--rm", "debian", "-m", "2G"], debian()),
+        (&["--as", "machine", "debian:trixie/riscv64"], debian()),
+        (&["debian", "bash"], Target::Image("debian".into())),
+        (&["debian:trixie"], Target::Image("debian:trixie".into())),
+        (&["--pull", "never", "debian"], Target::Image("debian".into())),
+        (&["--as", "machine", "debian"], Target::ImageMachine("debian".into())),
         (&[bundle], Target::Bundle(files.bundle.clone())),
     ] {
         assert_eq!(resolve(words), Ok(target), "{words:?}");
