@@ -7,7 +7,7 @@
 
 use crate::Waker;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most bytes of a stream that wait in one direction.
 pub const BUFFER: u32 = 128 << 10;
@@ -159,7 +159,7 @@ impl Stream {
 }
 
 /// What wakes the host's thread.
-type Wake = Box<dyn Fn() + Send>;
+type Wake = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -168,6 +168,8 @@ struct State {
     last_port: u32,
     /// The streams with changes that an end has not looked at, by [`End`].
     news: [VecDeque<StreamId>; 2],
+    /// Which ends are to be woken, by [`End`].
+    wakes: [bool; 2],
     device: Waker,
     host: Option<Wake>,
 }
@@ -182,13 +184,7 @@ impl State {
         let news = &mut self.news[end as usize];
         news.push_back(id);
         // An end looks at all that is new, so it is awake already where this is not the first.
-        if news.len() > 1 {
-            return;
-        }
-        match end {
-            End::Guest => self.device.wake(),
-            End::Host => self.host.iter().for_each(|wake| wake()),
-        }
+        self.wakes[end as usize] |= news.len() == 1;
     }
 
     fn open(&mut self, ports: Ports, by_host: bool) -> Option<StreamId> {
@@ -243,14 +239,29 @@ impl State {
             self.streams.remove(&id);
         }
     }
+
+    fn close_all(&mut self, end: End) {
+        let all: Vec<StreamId> = self.streams.keys().copied().collect();
+        all.into_iter().for_each(|id| self.close(end, id));
+    }
 }
 
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<State>>);
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has `act` look at the state or change it, then wakes whom that concerns. Nobody is woken under the lock: it may be this
+    /// call that drops the last reference to a machine, and with it the other end.
+    fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut state);
+        let [device, host] = std::mem::take(&mut state.wakes);
+        let device = device.then(|| state.device.clone());
+        let host = if host { state.host.clone() } else { None };
+        drop(state);
+        device.iter().for_each(Waker::wake);
+        host.iter().for_each(|wake| wake());
+        result
     }
 }
 
@@ -266,65 +277,66 @@ pub struct GuestEnd(Shared);
 impl GuestEnd {
     /// Has the device woken when there is something for [`GuestEnd::news`].
     pub fn set_waker(&self, waker: Waker) {
-        self.0.lock().device = waker;
+        self.0.with(|state| state.device = waker);
     }
 
     /// The next stream that the host's end has changed, or has opened. Each is told once, as it is now.
     pub fn news(&self) -> Option<(StreamId, View)> {
-        self.0.lock().next(End::Guest)
+        self.0.with(|state| state.next(End::Guest))
     }
 
     /// The guest asks for a connection; `None` where there are too many streams.
     pub fn connect(&self, ports: Ports) -> Option<StreamId> {
-        self.0.lock().open(ports, false)
+        self.0.with(|state| state.open(ports, false))
     }
 
     /// The guest has accepted a stream.
     pub fn accept(&self, id: StreamId) {
-        self.0.lock().change(End::Guest, id, |stream| stream.accepted = true);
+        self.0.with(|state| state.change(End::Guest, id, |stream| stream.accepted = true));
     }
 
     /// Sends bytes to the host; returns false, and sends nothing, where they are more than there is room for, or come after
     /// the end.
     pub fn send(&self, id: StreamId, bytes: &[u8]) -> bool {
-        let mut state = self.0.lock();
-        let sent = state.change(End::Guest, id, |stream| stream.guest.send(bytes));
-        if state.streams.get(&id).is_some_and(|stream| stream.guest.stopped) {
-            state.tell(End::Guest, id);
-        }
-        sent
+        self.0.with(|state| {
+            let sent = state.change(End::Guest, id, |stream| stream.guest.send(bytes));
+            // They count as taken, which this end is told as always.
+            if state.streams.get(&id).is_some_and(|stream| stream.guest.stopped) {
+                state.tell(End::Guest, id);
+            }
+            sent
+        })
     }
 
     /// Takes up to `most` bytes that wait for the guest, in place of what `bytes` contains.
     pub fn receive(&self, id: StreamId, most: usize, bytes: &mut Vec<u8>) {
         bytes.clear();
-        self.0.lock().change(End::Guest, id, |stream| {
+        let take = |stream: &mut Stream| {
             let waiting = &mut stream.host.waiting;
             bytes.extend(waiting.drain(..most.min(waiting.len())));
             stream.host.take(bytes.len() as u32);
-        });
+        };
+        self.0.with(|state| state.change(End::Guest, id, take));
     }
 
     /// The guest sends nothing more.
     pub fn end(&self, id: StreamId) {
-        self.0.lock().change(End::Guest, id, |stream| stream.guest.ended = true);
+        self.0.with(|state| state.change(End::Guest, id, |stream| stream.guest.ended = true));
     }
 
     /// The guest takes nothing more; what waits for it is dropped.
     pub fn stop(&self, id: StreamId) {
-        self.0.lock().change(End::Guest, id, |stream| stream.host.stop());
+        self.0.with(|state| state.change(End::Guest, id, |stream| stream.host.stop()));
     }
 
     /// The guest's side is gone. What it has sent still reaches the host.
     pub fn close(&self, id: StreamId) {
-        self.0.lock().close(End::Guest, id);
+        self.0.with(|state| state.close(End::Guest, id));
     }
 
     /// Closes all streams: the guest does not know of them any more.
     pub fn reset(&self) {
-        let mut state = self.0.lock();
-        let all: Vec<StreamId> = state.streams.keys().copied().collect();
-        all.into_iter().for_each(|id| state.close(End::Guest, id));
+        self.0.with(|state| state.close_all(End::Guest));
     }
 }
 
@@ -339,79 +351,83 @@ impl Drop for GuestEnd {
 pub struct HostEnd(Shared);
 
 impl HostEnd {
-    /// Has `wake` called when there is something for [`HostEnd::news`]. It must not wait, nor call this end.
-    pub fn set_waker(&self, wake: Wake) {
-        self.0.lock().host = Some(wake);
+    /// Has `wake` called when there is something for [`HostEnd::news`]. It must not wait.
+    pub fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.0.with(|state| state.host = Some(Arc::new(wake)));
     }
 
     /// The next stream that the guest's end has changed, or has opened. Each is told once, as it is now.
     pub fn news(&self) -> Option<(StreamId, View)> {
-        self.0.lock().next(End::Host)
+        self.0.with(|state| state.next(End::Host))
     }
 
     /// A process of the host asks for a connection to a port of the guest; `None` where there are too many streams. Also
     /// returns the port of the host.
     pub fn connect(&self, guest: u32) -> Option<(StreamId, u32)> {
-        let mut state = self.0.lock();
-        let host = state.free_port();
-        state.open(Ports { host, guest }, true).map(|id| (id, host))
+        self.0.with(|state| {
+            let host = state.free_port();
+            state.open(Ports { host, guest }, true).map(|id| (id, host))
+        })
     }
 
     /// A process of the host has accepted a stream.
     pub fn accept(&self, id: StreamId) {
-        self.0.lock().change(End::Host, id, |stream| stream.accepted = true);
+        self.0.with(|state| state.change(End::Host, id, |stream| stream.accepted = true));
     }
 
     /// How many bytes may be sent to the guest.
     pub fn room(&self, id: StreamId) -> u32 {
-        let state = self.0.lock();
-        let open = state.streams.get(&id).filter(|stream| !stream.host.stopped);
-        open.map_or(0, |stream| stream.host.room())
+        self.0.with(|state| {
+            let open = state.streams.get(&id).filter(|stream| !stream.host.stopped);
+            open.map_or(0, |stream| stream.host.room())
+        })
     }
 
     /// Sends bytes to the guest; returns false, and sends nothing, where they are more than there is room for, or come after
     /// the end.
     pub fn send(&self, id: StreamId, bytes: &[u8]) -> bool {
-        self.0.lock().change(End::Host, id, |stream| stream.host.send(bytes))
+        self.0.with(|state| state.change(End::Host, id, |stream| stream.host.send(bytes)))
     }
 
     /// Takes out all bytes that wait for the host, in place of what `bytes` contains. They keep their room until
     /// [`HostEnd::taken`].
     pub fn receive(&self, id: StreamId, bytes: &mut VecDeque<u8>) {
         bytes.clear();
-        if let Some(stream) = self.0.lock().streams.get_mut(&id) {
-            std::mem::swap(&mut stream.guest.waiting, bytes);
-        }
+        self.0.with(|state| {
+            if let Some(stream) = state.streams.get_mut(&id) {
+                std::mem::swap(&mut stream.guest.waiting, bytes);
+            }
+        });
     }
 
     /// The host's process has got so many of the bytes that were received.
     pub fn taken(&self, id: StreamId, count: u32) {
-        self.0.lock().change(End::Host, id, |stream| stream.guest.take(count));
+        self.0.with(|state| state.change(End::Host, id, |stream| stream.guest.take(count)));
     }
 
     /// The host's process sends nothing more.
     pub fn end(&self, id: StreamId) {
-        self.0.lock().change(End::Host, id, |stream| stream.host.ended = true);
+        self.0.with(|state| state.change(End::Host, id, |stream| stream.host.ended = true));
     }
 
     /// The host's process takes nothing more; what waits for it is dropped.
     pub fn stop(&self, id: StreamId) {
-        self.0.lock().change(End::Host, id, |stream| stream.guest.stop());
+        self.0.with(|state| state.change(End::Host, id, |stream| stream.guest.stop()));
     }
 
     /// The host's side is gone. What it has sent still reaches the guest.
     pub fn close(&self, id: StreamId) {
-        self.0.lock().close(End::Host, id);
+        self.0.with(|state| state.close(End::Host, id));
     }
 }
 
 /// Without its thread, all streams are closed.
 impl Drop for HostEnd {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.host = None;
-        let all: Vec<StreamId> = state.streams.keys().copied().collect();
-        all.into_iter().for_each(|id| state.close(End::Host, id));
+        self.0.with(|state| {
+            state.host = None;
+            state.close_all(End::Host);
+        });
     }
 }
 
@@ -514,9 +530,9 @@ mod tests {
         while host.news().is_some() {}
         let count = Arc::new(AtomicU32::new(0));
         let counted = count.clone();
-        host.set_waker(Box::new(move || {
+        host.set_waker(move || {
             counted.fetch_add(1, Ordering::SeqCst);
-        }));
+        });
         (0..3).for_each(|_| assert!(guest.send(id, b"x")));
         assert_eq!(count.load(Ordering::SeqCst), 1);
         assert!(host.news().is_some());

@@ -54,10 +54,10 @@ impl Server {
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let woken = waker.clone();
-        end.set_waker(Box::new(move || {
+        end.set_waker(move || {
             // Fails only where the thread's descriptors are gone, and it with them.
             let _ = woken.wake();
-        }));
+        });
         Ok(Server {
             poll,
             events: Events::with_capacity(256),
