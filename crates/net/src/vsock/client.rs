@@ -169,9 +169,7 @@ impl Client {
 
     fn move_bytes(&mut self, end: &HostEnd, stream: StreamId, buffer: &mut Vec<u8>) -> Wish {
         let more = self.move_to_guest(end, stream, buffer) | self.move_to_host(end, stream);
-        let nothing_to_guest = self.read_ended || self.guest_stopped;
-        let nothing_to_host = self.write_ended || self.end_told;
-        match (nothing_to_guest && nothing_to_host, more) {
+        match (self.read_ended && (self.write_ended || self.end_told), more) {
             (true, _) => Wish::Close,
             (false, true) => Wish::Again,
             (false, false) => Wish::Wait,
@@ -180,8 +178,13 @@ impl Client {
 
     /// Reads what the process sends, as far as the guest's end has room. Returns whether there may be more.
     fn move_to_guest(&mut self, end: &HostEnd, stream: StreamId, buffer: &mut Vec<u8>) -> bool {
+        if self.guest_stopped && !self.read_ended {
+            self.read_ended = true;
+            // The process gets an error when it writes. This fails only where it has gone.
+            let _ = self.socket.shutdown(Shutdown::Read);
+        }
         let room = (end.room(stream) as usize).min(TURN);
-        if self.read_ended || self.guest_stopped || !self.readable || room == 0 {
+        if self.read_ended || !self.readable || room == 0 {
             return false;
         }
         self.read(room, buffer);

@@ -188,6 +188,20 @@ fn each_direction_ends_by_itself() {
 }
 
 #[test]
+fn a_process_notices_that_the_guest_does_not_read_any_more() {
+    let rig = Rig::new("notice");
+    let (mut process, id) = rig.connection();
+    rig.guest.stop(id);
+    let end = Instant::now() + PATIENCE;
+    while process.write_all(b"x").is_ok() {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(rig.guest.send(id, b"still\n"));
+    assert_eq!(line(&mut process), "still\n");
+}
+
+#[test]
 fn what_the_guest_sent_before_it_closed_is_read() {
     let rig = Rig::new("drain");
     let (mut process, id) = rig.connection();
