@@ -102,6 +102,7 @@ fn config(
         disks,
         net: Vec::new(),
         balloon: None,
+        vsock: None,
         tier,
         time,
         seed,
@@ -178,11 +179,17 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
     let seed = args.count_time.map(|_| 1);
     let perf = args.perf_map.then(perf_map).transpose()?;
+    let sockets = guest::vsock::Sockets::open(target, monitored)?;
     let mut raw = None;
     loop {
+        // Dropped with the machine: its connections do not outlive it.
+        let (vsock, _host) = sockets.as_ref().map(|s| s.serve()).transpose()?.unzip();
         let console = Console::new(front.writer().sink(front.watch_for_panic()));
-        let config =
-            Config { perf: perf.clone(), ..config(args, &start, &disks, args.engine.tier(), time, seed) };
+        let config = Config {
+            perf: perf.clone(),
+            vsock,
+            ..config(args, &start, &disks, args.engine.tier(), time, seed)
+        };
         let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod boot;
 pub mod container;
+pub mod cp;
 pub mod disk;
 pub mod effects;
 pub mod machine;
@@ -10,8 +11,10 @@ pub mod network;
 pub mod options;
 pub mod resources;
 pub mod run;
+pub mod ssh;
 pub mod sysroot;
 pub mod target;
+pub mod vsock;
 
 use crate::{Refusal, code};
 use args::{
@@ -89,6 +92,11 @@ pub fn attach(args: AttachArgs) -> Result<u8, Refusal> {
 
 /// `trine exec`.
 pub fn exec(args: ExecArgs) -> Result<u8, Refusal> {
+    let store = Store::open()?;
+    let kind = store.find(&args.guest)?.read().ok().map(|record| record.kind);
+    if kind == Some(KindName::Machine) {
+        return ssh::exec(&store, args);
+    }
     let exec = Exec {
         command: args.command.into_iter().map(Into::into).collect(),
         env: args.env.into_iter().map(Into::into).collect(),
@@ -100,8 +108,7 @@ pub fn exec(args: ExecArgs) -> Result<u8, Refusal> {
         detach: args.detach,
         size: None,
     };
-    let store = Store::open()?;
-    let container = store.find(&args.guest)?.read().is_ok_and(|record| record.kind == KindName::Container);
+    let container = kind == Some(KindName::Container);
     let done = attach::exec(&store, &args.guest, exec, args.detach_keys);
     Ok(done.map_err(|e| if container { e.of_container() } else { e })?)
 }
