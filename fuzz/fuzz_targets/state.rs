@@ -16,6 +16,7 @@ use trine_devices::virtio::block::Block;
 use trine_devices::virtio::console::Console;
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
+use trine_devices::virtio::vsock::Vsock;
 use trine_devices::virtio::{Mmio, Pci, Virtio};
 use trine_memory::Ram;
 
@@ -72,7 +73,7 @@ impl NetBackend for Silent {
 }
 
 /// Number of kinds of devices.
-const KINDS: u8 = 10;
+const KINDS: u8 = 11;
 
 fn device(kind: u8, ram: &Arc<Ram>) -> Box<dyn Device> {
     let input = Arc::new(ConsoleInput::new());
@@ -86,6 +87,7 @@ fn device(kind: u8, ram: &Arc<Ram>) -> Box<dyn Device> {
         5 => mmio(Box::new(Console::new(Box::new(|_| {}), input))),
         6 => mmio(Box::new(Rng::new(Box::new(SeededRandom::new(4))))),
         7 => Box::new(HostBridge::new()),
+        10 => mmio(Box::new(Vsock::new(7, trine_base::vsock::streams().0))),
         8 => {
             let rng = Rng::new(Box::new(SeededRandom::new(4)));
             Box::new(Pci::new(Seat::alone(2, true), ram.clone(), Box::new(rng)))

@@ -24,6 +24,7 @@ pub mod terminal;
 pub mod text;
 pub mod vcpu;
 pub mod vcpu_state;
+pub mod vsock;
 pub mod wake;
 pub mod width;
 pub mod words;

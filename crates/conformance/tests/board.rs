@@ -44,6 +44,7 @@ fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Arc<dyn Block
         disks,
         net: Vec::new(),
         balloon: None,
+        vsock: None,
         tier,
         time,
         seed: Some(1),

@@ -28,6 +28,7 @@ fn board(boot: Boot, cpus: u32, tier: Tier, time: TimeSource) -> Board {
         disks: vec![],
         net: vec![],
         balloon: None,
+        vsock: None,
         tier,
         time,
         seed: Some(1),

@@ -32,6 +32,7 @@ impl Machine {
             disks: vec![],
             net: vec![],
             balloon: None,
+            vsock: None,
             tier,
             time,
             seed: Some(1),

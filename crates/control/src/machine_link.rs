@@ -12,14 +12,17 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The protocol version.
 const VERSION: u32 = 1;
 /// The environment variable with the number of the machine's descriptor.
 pub const VARIABLE: &str = "TRINE_MACHINE_LINK";
-/// The environment variable with the id of the machine's record.
-pub const GUEST: &str = "TRINE_GUEST";
+/// The environment variable with the runtime directory of the machine's guest.
+pub const DIRECTORY: &str = "TRINE_MACHINE_DIRECTORY";
+/// The socket in a machine's runtime directory by which the host reaches the guest's socket device.
+pub const VSOCK: &str = "vsock.sock";
 /// The longest line in bytes.
 const LONGEST: usize = 1 << 12;
 /// How long the monitor waits for an answer. The machine answers from a thread that does nothing else.
@@ -194,6 +197,11 @@ impl Link {
 /// The environment variable for a child that inherits this descriptor.
 pub fn variable(inherited: &OwnedFd) -> (&'static str, OsString) {
     (VARIABLE, inherited.as_raw_fd().to_string().into())
+}
+
+/// The runtime directory of the guest, if a monitor started this process. It is this guest's alone.
+pub fn directory() -> Option<PathBuf> {
+    std::env::var_os(DIRECTORY).map(PathBuf::from).filter(|dir| dir.is_absolute())
 }
 
 /// To be called between fork and exec: lets the executed program keep the descriptor.

@@ -22,6 +22,7 @@ use trine_devices::virtio::block::Block;
 use trine_devices::virtio::console::Console;
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
+use trine_devices::virtio::vsock::Vsock;
 use trine_devices::virtio::{EmptySlot, Mmio, Pci, Virtio};
 use trine_memory::Ram;
 
@@ -87,7 +88,7 @@ impl Rig {
 }
 
 /// Devices that came when the state of their transport had a later version than the first already, and that version.
-const SINCE: &[(&str, u32)] = &[("virtio_balloon", 2), ("virtio_net", 2)];
+const SINCE: &[(&str, u32)] = &[("virtio_balloon", 2), ("virtio_net", 2), ("virtio_vsock", 2)];
 
 /// One kind of device.
 struct Kind {
@@ -438,6 +439,20 @@ kinds! {
             offer(rig, &[(BASE + 0x1000, 8, false), (BASE + 0x1100, 1, true)]);
             rig.write(0x50, Width::B4, 2);
             assert_eq!(rig.read(0x100, Width::B4).0, 0x0504_0302);
+        }
+    );
+    virtio_vsock(
+        0x200, holds true,
+        |ram| mmio(ram, Vsock::new(7, trine_base::vsock::streams().0)),
+        |rig| {
+            drive(rig, 1);
+            // A request of the guest 7 to the port 9 of the host.
+            let mut packet = [0; 44];
+            [(0, 7), (8, 2), (16, 5), (20, 9), (28, 1), (30, 1)].iter().for_each(|&(at, byte)| packet[at] = byte);
+            rig.ram.write(BASE + 0x1000, &packet).unwrap();
+            offer(rig, &[(BASE + 0x1000, 44, false)]);
+            rig.write(0x50, Width::B4, 1);
+            assert_eq!(rig.ram.load(BASE + 0x802, Width::B2), Some(1));
         }
     );
     virtio_rng(

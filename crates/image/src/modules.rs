@@ -11,8 +11,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The modules for a machine with disks and a network: the transport (that over PCI is in the kernel), the disk, checksums (which ext4 and jbd2 request
-/// from the kernel's crypto layer, so that they are not listed as dependencies), file systems, and the network device.
-const WANTED: [&str; 9] = [
+/// from the kernel's crypto layer, so that they are not listed as dependencies), file systems, the network device, and the socket device.
+const WANTED: [&str; 10] = [
     "virtio_mmio",
     "virtio_blk",
     "crc32c_generic",
@@ -22,13 +22,15 @@ const WANTED: [&str; 9] = [
     "nls_ascii",
     "nls_utf8",
     "virtio_net",
+    "vmw_vsock_virtio_transport",
 ];
 /// The directories of these modules and their dependencies in the package, below `kernel/`.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 13] = [
     "drivers/virtio/",
     "drivers/net/net_failover",
     "drivers/net/virtio_net",
     "net/core/",
+    "net/vmw_vsock/",
     "drivers/block/virtio_blk",
     "crypto/",
     "lib/",
@@ -43,7 +45,7 @@ const NEWEST: &str = "linux-image-riscv64";
 /// The prefix of the kernel packages' names, which is followed by the version.
 const PACKAGE: &str = "linux-image-";
 /// Must be increased when the extracted files change.
-const EDITION: u32 = 2;
+const EDITION: u32 = 3;
 /// The largest module in bytes.
 const MOST: u64 = 64 << 20;
 /// The most memory that the decoder may use, in KiB.

@@ -23,6 +23,7 @@ fn main() {
         disks: Vec::new(),
         net: Vec::new(),
         balloon: None,
+        vsock: None,
         tier: if args[4] == "interp" { Tier::Interp } else { Tier::Baseline },
         time: TimeSource::Host,
         seed: None,

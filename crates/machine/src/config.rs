@@ -3,6 +3,7 @@
 use crate::boot::Boot;
 use crate::disk::Disk;
 use std::sync::Arc;
+use trine_base::vsock::GuestEnd;
 use trine_base::{NetBackend, StopReason};
 use trine_devices::virtio::balloon::BalloonControl;
 use trine_engine::{PerfMap, Tier};
@@ -27,6 +28,14 @@ pub struct NetDevice {
     pub queue_pairs: u16,
 }
 
+/// A socket device to be made.
+pub struct VsockDevice {
+    /// The guest's context ID, 3 to 2³² − 2. Nothing outside this machine sees it.
+    pub cid: u32,
+    /// The streams to processes of the host.
+    pub end: GuestEnd,
+}
+
 /// A machine to be made.
 pub struct Config {
     /// Bytes of RAM.
@@ -41,6 +50,8 @@ pub struct Config {
     pub net: Vec<NetDevice>,
     /// The control of the memory balloon; `None` for a machine without one.
     pub balloon: Option<Arc<BalloonControl>>,
+    /// The socket device; `None` for a machine without one.
+    pub vsock: Option<VsockDevice>,
     /// How the vCPUs execute instructions.
     pub tier: Tier,
     /// The source of guest time.

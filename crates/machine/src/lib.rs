@@ -20,7 +20,7 @@ pub mod virt;
 pub const CPUS: &[trine_base::elf::Cpu] = &[virt::kernel::CPU];
 
 pub use board::{Board, Remote};
-pub use config::{Config, End, NetDevice, TimeSource};
+pub use config::{Config, End, NetDevice, TimeSource, VsockDevice};
 pub use disk::{Disk, DiskStatus};
 pub use error::MachineError;
 pub use host::Console;

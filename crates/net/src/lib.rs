@@ -22,6 +22,7 @@ mod reach;
 mod stats;
 mod tcp;
 mod udp;
+pub mod vsock;
 
 pub use config::{Config, Resolvers};
 pub use forward::{Forward, Protocol};

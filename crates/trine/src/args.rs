@@ -93,9 +93,23 @@ pub enum Verb {
     /// Connect this terminal with a guest
     #[command(after_help = examples::ATTACH)]
     Attach(guest::AttachArgs),
-    /// Execute a command in a container or beside a program
+    /// Execute a command in a container, beside a program, or in a machine by its SSH server
     #[command(after_help = examples::EXEC)]
     Exec(guest::ExecArgs),
+    /// Log in to a machine by its SSH server, over its socket device
+    #[command(after_help = examples::SSH)]
+    Ssh(guest::SshArgs),
+    /// Copy files from a machine or to it, by its SSH server
+    #[command(after_help = examples::CP)]
+    Cp(guest::CpArgs),
+    /// Connect standard input and output with a port of a machine's socket device.
+    #[command(name = "vsock-connect", hide = true)]
+    VsockConnect {
+        /// Name, id or beginning of an id
+        guest: String,
+        /// Port of the guest
+        port: u32,
+    },
     /// Print what a guest wrote
     #[command(after_help = examples::LOGS)]
     Logs(guest::LogsArgs),

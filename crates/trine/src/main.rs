@@ -110,6 +110,9 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
         Verb::Ps(args) => guest::ps(args),
         Verb::Attach(args) => guest::attach(args),
         Verb::Exec(args) => guest::exec(args),
+        Verb::Ssh(args) => guest::ssh::ssh(args),
+        Verb::Cp(args) => guest::cp::cp(&args),
+        Verb::VsockConnect { guest, port } => guest::vsock::connect(&guest, port),
         Verb::Logs(args) => guest::logs(args),
         Verb::Pause(args) => guest::pause(&args.guests),
         Verb::Resume(args) => guest::resume(&args.guests),
@@ -137,6 +140,7 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
 }
 
 /// Why the command fails. Text from outside may be part of it, and is made safe for the terminal.
+#[derive(Debug)]
 pub struct Refusal {
     /// Exit code.
     pub code: u8,

@@ -106,7 +106,19 @@ fn config(
     seed: Option<u64>,
 ) -> Config {
     let (memory, boot, disks) = (start.memory, start.boot.clone(), disks.to_vec());
-    Config { memory, cpus: cpus(args), boot, disks, net, balloon: None, tier, time, seed, perf: None }
+    Config {
+        memory,
+        cpus: cpus(args),
+        boot,
+        disks,
+        net,
+        balloon: None,
+        vsock: None,
+        tier,
+        time,
+        seed,
+        perf: None,
+    }
 }
 
 /// Creates the map file of a machine; generated code has addresses only, no names.
@@ -192,11 +204,15 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
     let seed = args.count_time.map(|_| 1);
     let perf = args.perf_map.then(perf_map).transpose()?;
+    let sockets = guest::vsock::Sockets::open(target, monitored)?;
     let mut raw = None;
     loop {
+        // Dropped with the machine: its connections do not outlive it.
+        let (vsock, _host) = sockets.as_ref().map(|s| s.serve()).transpose()?.unzip();
         let console = Console::new(front.writer().sink(front.watch_for_panic()));
         let config = Config {
             perf: perf.clone(),
+            vsock,
             ..config(args, &start, &disks, net.devices(), args.engine.tier(), time, seed)
         };
         let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;

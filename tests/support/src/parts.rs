@@ -147,6 +147,7 @@ pub const PARTS: &[Part] = &[
     slow(Home::Task, "fuzz-layer", FUZZ),
     slow(Home::Task, "fuzz-saved", FUZZ),
     slow(Home::Task, "fuzz-nat", FUZZ),
+    slow(Home::Task, "fuzz-vsock", FUZZ),
     slow(Home::Task, "code-races", "code rewritten under vCPUs that run it, ten minutes, programs and harts"),
     slow(Home::Task, "differential-long", "random programs against QEMU, 10 million instructions"),
     slow(

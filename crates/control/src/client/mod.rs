@@ -11,6 +11,7 @@ use crate::store::{Place, Store};
 use crate::wire::{Ended, Frame, Request};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a live monitor may take to answer.
@@ -30,6 +31,20 @@ pub fn does_not_run<T>(record: &Record) -> Result<T, ControlError> {
         "'{name}' does not run ({}): `trine start {name}` starts it again",
         record.state.status.name()
     ))
+}
+
+/// Finds a guest that is up. Also returns its runtime directory.
+///
+/// # Errors
+/// Fails where there is no such guest, or it is not up.
+pub fn find_up(store: &Store, which: &str) -> Result<(Record, PathBuf), ControlError> {
+    let place = store.find(which)?;
+    let record = look(store, &place)?;
+    if !record.state.status.is_up() {
+        return does_not_run(&record);
+    }
+    let directory = record.traces.directory.clone().unwrap_or_else(|| store.running(&place.id));
+    Ok((record, directory))
 }
 
 impl Connection {

@@ -112,7 +112,10 @@ impl Kind for Command {
         }
         let (link, theirs) = Link::new()?;
         let (name, value) = machine_link::variable(&theirs);
-        child.env(name, value).env(machine_link::GUEST, &record.id);
+        child.env(name, value);
+        if let Some(directory) = &record.traces.directory {
+            child.env(machine_link::DIRECTORY, directory);
+        }
         self.link = Some(link);
         spawn(&mut child, stdio, Some(theirs))
     }
@@ -121,7 +124,8 @@ impl Kind for Command {
         if self.kind == KindName::Machine {
             let name = &record.name;
             return refused(format!(
-                "'{name}' is a machine, in which only its own kernel starts commands: use its console, `trine attach {name}`"
+                "'{name}' is a machine, whose own SSH server starts commands: use `trine exec {name}`, or its console by \
+                 `trine attach {name}`"
             ));
         }
         if exec.user.is_some() || exec.privileged {

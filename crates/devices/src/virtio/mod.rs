@@ -10,6 +10,7 @@ pub mod pci;
 pub mod queue;
 pub mod rng;
 pub mod transport;
+pub mod vsock;
 
 pub use mmio::{EmptySlot, Mmio};
 pub use pci::Pci;

@@ -1,13 +1,14 @@
 //! The board's PCI bus. A machine without PCI devices has none: its kernel need not look for any.
 
 use super::map;
-use crate::{MachineError, NetDevice};
+use crate::{MachineError, NetDevice, VsockDevice};
 use std::sync::Arc;
 use trine_base::{Bus, Device, DeviceId, Waker, WindowError};
 use trine_devices::pci::root::{SLOTS, Wiring};
 use trine_devices::pci::{Root, Seat};
 use trine_devices::virtio::balloon::{Balloon, BalloonControl};
 use trine_devices::virtio::net::Net;
+use trine_devices::virtio::vsock::Vsock;
 use trine_devices::virtio::{Pci, Virtio};
 use trine_memory::Ram;
 
@@ -17,12 +18,14 @@ pub struct Devices {
     pub net: Vec<NetDevice>,
     /// The control of the memory balloon, if there is one.
     pub balloon: Option<Arc<BalloonControl>>,
+    /// The socket device, if there is one.
+    pub vsock: Option<VsockDevice>,
 }
 
 impl Devices {
     /// Whether the board needs the bus.
     pub fn any(&self) -> bool {
-        !self.net.is_empty() || self.balloon.is_some()
+        !self.net.is_empty() || self.balloon.is_some() || self.vsock.is_some()
     }
 
     /// The virtio devices, each with the waker of its backend.
@@ -37,7 +40,12 @@ impl Devices {
             let waker = control.waker().clone();
             (Box::new(Balloon::new(control)) as Box<dyn Virtio>, waker)
         });
-        net.chain(balloon).collect()
+        let vsock = self.vsock.map(|device| {
+            let vsock = Vsock::new(device.cid, device.end);
+            let waker = vsock.waker();
+            (Box::new(vsock) as Box<dyn Virtio>, waker)
+        });
+        net.chain(balloon).chain(vsock).collect()
     }
 }
 
@@ -108,7 +116,7 @@ mod tests {
             mac: [2, 0, 0, 0, 0, n as u8],
             queue_pairs: 1,
         };
-        Devices { net: (0..count).map(device).collect(), balloon: None }
+        Devices { net: (0..count).map(device).collect(), balloon: None, vsock: None }
     }
 
     fn empty() -> (Bus, Arc<Ram>) {
@@ -149,7 +157,7 @@ mod tests {
     fn the_balloon_follows_its_control() {
         let (mut bus, ram) = empty();
         let control = Arc::new(BalloonControl::new(Waker::new()));
-        let devices = Devices { net: Vec::new(), balloon: Some(control.clone()) };
+        let devices = Devices { net: Vec::new(), balloon: Some(control.clone()), vsock: None };
         assert!(devices.any());
         let wakers = add(&mut bus, &ram, devices).unwrap();
         let bus = Arc::new(bus);
@@ -158,6 +166,21 @@ mod tests {
         bus.run_timers();
         assert_eq!(bus.next_timer(), None);
         control.set_target(7);
+        assert_eq!(bus.next_timer(), Some(0), "the device is woken");
+    }
+
+    #[test]
+    fn the_socket_device_is_woken_by_the_host() {
+        let (mut bus, ram) = empty();
+        let (end, host) = trine_base::vsock::streams();
+        let vsock = Some(VsockDevice { cid: 5, end });
+        let wakers = add(&mut bus, &ram, Devices { net: Vec::new(), balloon: None, vsock }).unwrap();
+        let bus = Arc::new(bus);
+        wakers.iter().for_each(|(waker, device)| waker.connect(&bus, *device));
+        assert_eq!(bus.read(map::PCI_ECAM.base + (1 << 15), Width::B4), Some(0x1053_1af4));
+        bus.run_timers();
+        assert_eq!(bus.next_timer(), None);
+        assert!(host.connect(22).is_some());
         assert_eq!(bus.next_timer(), Some(0), "the device is woken");
     }
 

@@ -210,6 +210,7 @@ mod tests {
                 disks,
                 net: Vec::new(),
                 balloon: None,
+                vsock: None,
                 tier,
                 time,
                 seed,

@@ -31,7 +31,23 @@ The exit code is the guest's, 0 after the keys.";
   trine exec -it web sh
   trine exec -d --env A=1 web ./job
 
-In a program's guest: another command with the same root, directory and confinement (its limits count by themselves).";
+In a program's guest: another command with the same root, directory and confinement (its limits count by themselves).
+In a machine: by its SSH server, as `trine ssh` does.";
+    /// Of `ssh`.
+    pub const SSH: &str = "Examples:
+  trine ssh box                     as root
+  trine ssh user@box -L 8080:localhost:80
+  trine ssh box systemctl status
+  trine ssh --key                   prints the key that the guest must accept
+
+The guest's SSH server must listen on port 22 of its socket device (AF_VSOCK), as Debian's does since version 13, and
+have that key in ~/.ssh/authorized_keys. What follows the guest is passed to `ssh`.";
+    /// Of `cp`.
+    pub const CP: &str = "Examples:
+  trine cp box:/var/log/syslog .
+  trine cp -r site user@box:/srv
+
+As with `trine ssh`, by the guest's SSH server.";
     /// Of `logs`.
     pub const LOGS: &str = "Examples:
   trine logs web
@@ -251,7 +267,7 @@ pub struct ExecArgs {
     /// Working directory
     #[arg(long, short, visible_alias = "cwd", value_name = "DIR")]
     pub workdir: Option<OsString>,
-    /// User, and group if given (containers)
+    /// User, and group if given (containers and machines)
     #[arg(long, short, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
     /// With all capabilities (containers)
@@ -265,6 +281,37 @@ pub struct ExecArgs {
     /// Command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<OsString>,
+}
+
+/// Options of `trine ssh`.
+#[derive(Args)]
+pub struct SshArgs {
+    /// Print the public key that guests must accept, and do nothing else
+    #[arg(long, conflicts_with = "guest")]
+    pub key: bool,
+    /// Name, id or beginning of an id; with a user of the guest if that is not root
+    #[arg(required_unless_present = "key", value_name = "[USER@]GUEST")]
+    pub guest: Option<String>,
+    /// Further options of `ssh`, then a command
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+/// Options of `trine cp`.
+#[derive(Args)]
+pub struct CpArgs {
+    /// Copy directories with all that is in them
+    #[arg(long, short)]
+    pub recursive: bool,
+    /// Keep times and modes of files
+    #[arg(long, short)]
+    pub preserve: bool,
+    /// What is copied
+    #[arg(value_name = "PATH|[USER@]GUEST:PATH")]
+    pub from: OsString,
+    /// Where it is copied to
+    #[arg(value_name = "PATH|[USER@]GUEST:PATH")]
+    pub to: OsString,
 }
 
 /// Options of `trine logs`.

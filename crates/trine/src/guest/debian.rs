@@ -241,6 +241,7 @@ fn configure(
         disks: vec![Disk { backend, id: None }],
         net: Vec::new(),
         balloon: None,
+        vsock: None,
         tier: args.engine.tier(),
         time: TimeSource::Host,
         seed: None,

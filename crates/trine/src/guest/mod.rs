@@ -3,6 +3,7 @@
 pub mod args;
 pub mod boot;
 pub mod container;
+pub mod cp;
 pub mod debian;
 pub mod disk;
 pub mod effects;
@@ -11,9 +12,11 @@ pub mod network;
 pub mod options;
 pub mod resources;
 pub mod run;
+pub mod ssh;
 pub mod sysroot;
 pub mod target;
 pub mod user_network;
+pub mod vsock;
 
 use crate::{Refusal, code};
 use args::{
@@ -41,9 +44,8 @@ impl From<ControlError> for Refusal {
 
 /// The id of the record of the machine that this process runs, if it has one.
 pub fn own_record() -> Option<String> {
-    std::env::var(trine_control::machine_link::GUEST)
-        .ok()
-        .filter(|id| !id.is_empty() && !id.contains(['/', '.']))
+    // Its runtime directory has the id as its name.
+    Some(trine_control::machine_link::directory()?.file_name()?.to_str()?.to_owned())
 }
 
 /// Prints a text; returns false where nobody reads it, which is not a failure.
@@ -98,6 +100,11 @@ pub fn attach(args: AttachArgs) -> Result<u8, Refusal> {
 
 /// `trine exec`.
 pub fn exec(args: ExecArgs) -> Result<u8, Refusal> {
+    let store = Store::open()?;
+    let kind = store.find(&args.guest)?.read().ok().map(|record| record.kind);
+    if kind == Some(KindName::Machine) {
+        return ssh::exec(&store, args);
+    }
     let exec = Exec {
         command: args.command.into_iter().map(Into::into).collect(),
         env: args.env.into_iter().map(Into::into).collect(),
@@ -109,8 +116,7 @@ pub fn exec(args: ExecArgs) -> Result<u8, Refusal> {
         detach: args.detach,
         size: None,
     };
-    let store = Store::open()?;
-    let container = store.find(&args.guest)?.read().is_ok_and(|record| record.kind == KindName::Container);
+    let container = kind == Some(KindName::Container);
     let done = attach::exec(&store, &args.guest, exec, args.detach_keys);
     Ok(done.map_err(|e| if container { e.of_container() } else { e })?)
 }

@@ -271,7 +271,8 @@ pub fn machine(place: &Place) -> Checked {
     place.good(&[&["run", "-d", "--name", "box"], &cache[..], &["linux"]].concat())?;
     place.logs_have("box", "root@trine")?;
     same("kind", place.field("box", "Kind")?, "machine")?;
-    place.refuses(&["exec", "box", "ls"], "trine attach box")?;
+    place.refuses(&["exec", "--privileged", "box", "ls"], "only containers have --privileged")?;
+    place.refuses(&["cp", "a", "b"], "neither of the two names a guest")?;
     let mut attach = OnTerminal::start(place.command(&["attach", "box"]))?;
     attach.types(b"echo $((6 * 7))\n")?;
     attach.says("42")?;
