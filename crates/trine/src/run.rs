@@ -5,6 +5,7 @@ use crate::front::Front;
 use crate::guest::boot;
 use crate::guest::container::What;
 use crate::guest::disk;
+use crate::guest::share;
 use crate::guest::target::{self, Target};
 use crate::output::Writer;
 use crate::terminal::{self, AtEnd};
@@ -18,7 +19,7 @@ use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
-use trine_machine::{Board, Config, Console, Disk, End, TimeSource};
+use trine_machine::{Board, Config, Console, Disk, End, Share, TimeSource};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
@@ -90,6 +91,7 @@ fn config(
     args: &RunArgs,
     start: &Prepared,
     disks: &[Disk],
+    shares: &[Share],
     tier: Tier,
     time: TimeSource,
     seed: Option<u64>,
@@ -101,6 +103,7 @@ fn config(
         boot,
         disks,
         net: Vec::new(),
+        shares: shares.to_vec(),
         balloon: None,
         tier,
         time,
@@ -131,6 +134,7 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
 
 /// Checks that a machine can be created; fetches what is missing.
 pub fn check(args: &RunArgs, target: &Target) -> Result<(), Refusal> {
+    share::open_all(args, target)?;
     match target {
         Target::ImageMachine(name) => guest::machine::check(args, name)?,
         _ => boot::memory(args, target).and_then(|_| boot::boot(args, target)).map(drop)?,
@@ -168,6 +172,8 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     if let Some(link) = monitored.then(machine_link::inherited).flatten() {
         front.serve_monitor(link);
     }
+    // Before anything is fetched; opened once, as disks are.
+    let shares = share::open_all(args, target)?;
     let start = prepare(args, target)?;
     let kind = board_kind(args)?;
     if args.lockstep {
@@ -181,8 +187,10 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     let mut raw = None;
     loop {
         let console = Console::new(front.writer().sink(front.watch_for_panic()));
-        let config =
-            Config { perf: perf.clone(), ..config(args, &start, &disks, args.engine.tier(), time, seed) };
+        let config = Config {
+            perf: perf.clone(),
+            ..config(args, &start, &disks, &shares, args.engine.tier(), time, seed)
+        };
         let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
@@ -270,7 +278,7 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
     let kind = board_kind(args)?;
     let make = |tier, out| {
         (kind.assemble)(
-            config(args, start, &disk::open_all(&args.disk)?, tier, time, Some(1)),
+            config(args, start, &disk::open_all(&args.disk)?, &[], tier, time, Some(1)),
             Console::new(out),
         )
         .map_err(Refusal::refused)

@@ -10,6 +10,7 @@ pub mod network;
 pub mod options;
 pub mod resources;
 pub mod run;
+pub mod share;
 pub mod sysroot;
 pub mod target;
 

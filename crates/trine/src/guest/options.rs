@@ -93,7 +93,7 @@ const TABLE: &[Group] = &[
     Group {
         heading: "Machines",
         kinds: MACHINES,
-        options: &["append", "disk", "cpus", "as", "lockstep", "count-time"],
+        options: &["append", "disk", "share", "cpus", "as", "lockstep", "count-time"],
     },
     Group {
         heading: "Machines and programs",
