@@ -38,6 +38,7 @@ const TASKS: &[(&str, Run)] = &[
     ("fuzz-layer", || fuzz("layer")),
     ("fuzz-saved", || fuzz("saved")),
     ("fuzz-nat", || fuzz("nat")),
+    ("fuzz-fuse", || fuzz("fuse")),
 ];
 
 /// Prints the parts.
