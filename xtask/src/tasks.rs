@@ -39,6 +39,7 @@ const TASKS: &[(&str, Run)] = &[
     ("fuzz-saved", || fuzz("saved")),
     ("fuzz-nat", || fuzz("nat")),
     ("fuzz-vsock", || fuzz("vsock")),
+    ("fuzz-fuse", || fuzz("fuse")),
 ];
 
 /// Prints the parts.

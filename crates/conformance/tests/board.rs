@@ -43,6 +43,7 @@ fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Arc<dyn Block
         boot,
         disks,
         net: Vec::new(),
+        shares: Vec::new(),
         balloon: None,
         vsock: None,
         tier,

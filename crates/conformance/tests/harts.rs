@@ -27,6 +27,7 @@ fn board(boot: Boot, cpus: u32, tier: Tier, time: TimeSource) -> Board {
         boot,
         disks: vec![],
         net: vec![],
+        shares: Vec::new(),
         balloon: None,
         vsock: None,
         tier,

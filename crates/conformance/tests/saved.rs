@@ -31,6 +31,7 @@ impl Machine {
             boot,
             disks: vec![],
             net: vec![],
+            shares: Vec::new(),
             balloon: None,
             vsock: None,
             tier,

@@ -187,6 +187,7 @@ impl Root {
             hostname: options.hostname.clone().into_bytes(),
             size: None,
             modules: Vec::new(),
+            shares: Vec::new(),
         })
     }
 

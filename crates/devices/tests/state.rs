@@ -20,11 +20,13 @@ use trine_devices::timer::Aclint;
 use trine_devices::virtio::balloon::{Balloon, BalloonControl};
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::console::Console;
+use trine_devices::virtio::fs::Fs;
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::vsock::Vsock;
 use trine_devices::virtio::{EmptySlot, Mmio, Pci, Virtio};
 use trine_memory::Ram;
+use trine_share::{Access, Folder, Server};
 
 const BASE: u64 = 0x8000_0000;
 const RAM: u64 = 1 << 16;
@@ -88,7 +90,8 @@ impl Rig {
 }
 
 /// Devices that came when the state of their transport had a later version than the first already, and that version.
-const SINCE: &[(&str, u32)] = &[("virtio_balloon", 2), ("virtio_net", 2), ("virtio_vsock", 2)];
+const SINCE: &[(&str, u32)] =
+    &[("virtio_balloon", 2), ("virtio_fs", 2), ("virtio_net", 2), ("virtio_vsock", 2)];
 
 /// One kind of device.
 struct Kind {
@@ -453,6 +456,22 @@ kinds! {
             offer(rig, &[(BASE + 0x1000, 44, false)]);
             rig.write(0x50, Width::B4, 1);
             assert_eq!(rig.ram.load(BASE + 0x802, Width::B2), Some(1));
+        }
+    );
+    virtio_fs(
+        0x200, holds true,
+        |ram| {
+            // Nothing in it becomes part of the state: that is the session's, whose golden file is in the crate `share`.
+            let folder = Folder::open(std::path::Path::new("/proc/self/fdinfo"), Access::ReadOnly).unwrap();
+            mmio(ram, Fs::new("share0", Server::new(Arc::new(folder), 1)))
+        },
+        |rig| {
+            drive(rig, 1);
+            let words = [56, 26, 1, 0, 0, 0, 0, 0, 0, 0, 7, 38, 0, 0u32];
+            let begin: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            rig.ram.write(BASE + 0x1000, &begin).unwrap();
+            offer(rig, &[(BASE + 0x1000, 56, false), (BASE + 0x1100, 80, true)]);
+            rig.write(0x50, Width::B4, 1);
         }
     );
     virtio_rng(

@@ -12,7 +12,7 @@ pub const SUITE: &str = "trixie";
 /// The package with kernel and installer. It is for all architectures, so any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
 /// Must be increased when the contents of the initramfs change.
-const EDITION: u32 = 6;
+const EDITION: u32 = 8;
 
 /// The files to boot.
 #[derive(Clone, Debug)]
@@ -54,8 +54,19 @@ for word in $(cat /proc/cmdline); do
     trine.net)
         net=yes
         ;;
+    trine.share=*)
+        shares="$shares ${word#trine.share=}"
+        ;;
     esac
 done
+# Mounts the folders of the host below a directory. In their places, %040 is the byte of that octal number.
+mount_shares() {
+    for share in $shares; do
+        place="$1$(printf '%b' "$(echo "${share#*:}" | sed 's/%/\\0/g')")"
+        mkdir -p "$place"
+        mount -t virtiofs "${share%%:*}" "$place" || echo "trine: ${share%%:*} cannot be mounted on $place"
+    done
+}
 if [ -n "$root" ]; then
     mkdir -p /mnt
     if ! mount -t ext4 "$root" /mnt; then
@@ -73,10 +84,12 @@ if [ -n "$root" ]; then
         for place in run dev/pts dev sys proc .; do umount /mnt/$place; done
         poweroff -f
     else
+        mount_shares /mnt
         for place in proc sys dev; do mount --move /$place /mnt/$place; done
         exec switch_root /mnt /sbin/init
     fi
 fi
+mount_shares ""
 if [ -n "$net" ]; then
     ip link set lo up
     udhcpc -b -i eth0 -s /etc/udhcpc.script >/dev/null 2>&1 &
@@ -119,6 +132,15 @@ pub const CONFIGURE: &str = "trine.configure";
 
 /// The command line word that has it bring up the network.
 pub const NET: &str = "trine.net";
+
+/// The command line word, followed by the tag of a folder of the host, `:` and the path where it is mounted, in which the bytes that
+/// [`is_plain`] does not allow are `%` and three octal digits.
+pub const SHARE: &str = "trine.share=";
+
+/// Whether a byte of a path stands for itself in the word for a folder.
+pub fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/._-+@".contains(&byte)
+}
 
 /// The command line word that tells the first process that the machine ends with the shell.
 pub const ONCE: &str = "trine.once";
@@ -272,4 +294,26 @@ pub fn update(cache: &Path, lock: &mut Lock, progress: Progress) -> Result<Packa
     let package = apt.candidate(PACKAGE)?;
     lock.set(Pin { suite: SUITE.into(), package: package.clone() });
     Ok(package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn folders_are_mounted_at_their_places_whatever_is_in_them() {
+        let (_, rest) = INIT.split_once("mount_shares() {").unwrap();
+        let (function, _) = rest.split_once("\n}\n").unwrap();
+        let script = format!(
+            "mkdir() {{ echo \"[$2]\"; }}; mount() {{ echo \"$2 $3 [$4]\"; }}; shares=\"$1\"\nmount_shares() {{{function}\n}}\nmount_shares /root"
+        );
+        let words = " share0:/mnt/a share1:/srv/%303%244%040%044%050x%051%073%047%052%045";
+        let out = Command::new("sh").args(["-c", &script, "sh", words]).output().unwrap();
+        let odd = "/root/srv/ä $(x);'*%";
+        let wanted =
+            format!("[/root/mnt/a]\nvirtiofs share0 [/root/mnt/a]\n[{odd}]\nvirtiofs share1 [{odd}]\n");
+        assert_eq!(String::from_utf8_lossy(&out.stdout), wanted);
+        assert!(b"aZ0/._-+@".iter().all(|b| is_plain(*b)) && !b" %$'\"\\:*?[\n".iter().any(|b| is_plain(*b)));
+    }
 }

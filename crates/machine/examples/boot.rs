@@ -22,6 +22,7 @@ fn main() {
         }),
         disks: Vec::new(),
         net: Vec::new(),
+        shares: Vec::new(),
         balloon: None,
         vsock: None,
         tier: if args[4] == "interp" { Tier::Interp } else { Tier::Baseline },

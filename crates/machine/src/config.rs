@@ -2,6 +2,7 @@
 
 use crate::boot::Boot;
 use crate::disk::Disk;
+use crate::share::Share;
 use std::sync::Arc;
 use trine_base::vsock::GuestEnd;
 use trine_base::{NetBackend, StopReason};
@@ -48,6 +49,8 @@ pub struct Config {
     pub disks: Vec<Disk>,
     /// Network devices, in the order of the guest's names for them.
     pub net: Vec<NetDevice>,
+    /// Folders of the host.
+    pub shares: Vec<Share>,
     /// The control of the memory balloon; `None` for a machine without one.
     pub balloon: Option<Arc<BalloonControl>>,
     /// The socket device; `None` for a machine without one.

@@ -2,7 +2,7 @@
 //!
 //! * [`board`]: vCPUs, memory, devices and firmware, and what makes them run; [`firmware`]: what serves the guest's calls.
 //! * [`boards`]: the table of boards; [`virt`]: the RISC-V board `virt`, and the first process of a machine of it whose root is an image.
-//! * [`config`]: what a machine is made of; [`boot`]: what it starts with; [`load`]: ELF files into its memory.
+//! * [`config`]: what a machine is made of; [`disk`], [`share`]: its disks, and its folders of the host; [`boot`]: what it starts with; [`load`]: ELF files into its memory.
 //! * [`host`]: what a machine gets from its host.
 
 pub mod board;
@@ -14,6 +14,7 @@ pub mod error;
 pub mod firmware;
 pub mod host;
 pub mod load;
+pub mod share;
 pub mod virt;
 
 /// The CPUs that boards have.
@@ -24,3 +25,4 @@ pub use config::{Config, End, NetDevice, TimeSource, VsockDevice};
 pub use disk::{Disk, DiskStatus};
 pub use error::MachineError;
 pub use host::Console;
+pub use share::Share;

@@ -4,6 +4,7 @@ use crate::guest::args as guest;
 use crate::guest::args::examples;
 use crate::guest::disk::DiskArg;
 use crate::guest::options::{self, Given};
+use crate::guest::share::ShareArg;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   trine run linux                                  Debian's riscv64 kernel and a shell
   trine run --kernel Image --initrd rootfs.cpio --append 'console=ttyS0'
   trine run --disk data.img,snapshot linux         with a disk whose changes are forgotten
+  trine run --share . linux                        with a folder of this host at /mnt/NAME
   trine run ./prog-riscv64 --its --arguments       a Linux program of another CPU
   trine run --sysroot /riscv64-root /bin/ls -l     a dynamic one, with its libraries
   trine run --sysroot debian --packages python3,git python3 script.py
@@ -301,6 +303,10 @@ pub struct RunArgs {
     /// the serial number that the guest sees
     #[arg(long, value_name = "FILE[,ro|,snapshot][,format=raw|qcow2][,id=NAME]")]
     pub disk: Vec<DiskArg>,
+    /// Share a folder of this host with a machine (at most 8): `linux`, `debian` and images as machines have it at GUEST (default:
+    /// /mnt/NAME), other software by its tag, `mount -t virtiofs share0 PLACE`; `,ro` refuses changes
+    #[arg(long, value_name = "HOST[:GUEST][,ro]")]
+    pub share: Vec<ShareArg>,
     /// Memory of a machine, such as 512M or 2G (default: 512M, `debian` 1G, with `--as machine` as much as the
     /// image needs); a container's limit
     #[arg(long, short, value_name = "SIZE", value_parser = size)]

@@ -5,6 +5,7 @@ use crate::front::Front;
 use crate::guest::boot;
 use crate::guest::container::What;
 use crate::guest::disk;
+use crate::guest::share;
 use crate::guest::target::{self, Target};
 use crate::guest::user_network::{self, Network};
 use crate::output::Writer;
@@ -19,7 +20,7 @@ use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
-use trine_machine::{Board, Config, Console, Disk, End, NetDevice, TimeSource};
+use trine_machine::{Board, Config, Console, Disk, End, NetDevice, Share, TimeSource};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
@@ -101,6 +102,7 @@ fn config(
     start: &Prepared,
     disks: &[Disk],
     net: Vec<NetDevice>,
+    shares: &[Share],
     tier: Tier,
     time: TimeSource,
     seed: Option<u64>,
@@ -112,6 +114,7 @@ fn config(
         boot,
         disks,
         net,
+        shares: shares.to_vec(),
         balloon: None,
         vsock: None,
         tier,
@@ -143,6 +146,7 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
 
 /// Checks that a machine can be created; fetches what is missing.
 pub fn check(args: &RunArgs, target: &Target) -> Result<(), Refusal> {
+    share::open_all(args, target)?;
     match target {
         Target::ImageMachine(name) => guest::machine::check(args, name)?,
         _ => boot::memory(args, target).and_then(|_| boot::boot(args, target)).map(drop)?,
@@ -193,6 +197,8 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     if let Some(link) = monitored.then(machine_link::inherited).flatten() {
         front.serve_monitor(link);
     }
+    // Before anything is fetched; opened once, as disks are.
+    let shares = share::open_all(args, target)?;
     let start = prepare(args, target)?;
     let kind = board_kind(args)?;
     if args.lockstep {
@@ -213,7 +219,7 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
         let config = Config {
             perf: perf.clone(),
             vsock,
-            ..config(args, &start, &disks, net.devices(), args.engine.tier(), time, seed)
+            ..config(args, &start, &disks, net.devices(), &shares, args.engine.tier(), time, seed)
         };
         let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
         if let Some(note) = &board.note {
@@ -307,7 +313,7 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
     let kind = board_kind(args)?;
     let make = |tier, out| {
         (kind.assemble)(
-            config(args, start, &disks(args, target)?, Vec::new(), tier, time, Some(1)),
+            config(args, start, &disks(args, target)?, Vec::new(), &[], tier, time, Some(1)),
             Console::new(out),
         )
         .map_err(Refusal::refused)

@@ -66,6 +66,7 @@ pub const PARTS: &[Part] = &[
     ),
     quick(Home::Interop, "firmware", "OpenSBI and U-Boot below and in machines"),
     quick(Home::System, "ends", "machines end, begin again, and have disks"),
+    quick(Home::System, "shares", "a folder of the host in a machine, changed from both sides"),
     quick(Home::System, "as-machine", "an image boots as a machine's root under Debian's kernel"),
     quick(
         Home::Interop,
@@ -148,6 +149,7 @@ pub const PARTS: &[Part] = &[
     slow(Home::Task, "fuzz-saved", FUZZ),
     slow(Home::Task, "fuzz-nat", FUZZ),
     slow(Home::Task, "fuzz-vsock", FUZZ),
+    slow(Home::Task, "fuzz-fuse", FUZZ),
     slow(Home::Task, "code-races", "code rewritten under vCPUs that run it, ten minutes, programs and harts"),
     slow(Home::Task, "differential-long", "random programs against QEMU, 10 million instructions"),
     slow(

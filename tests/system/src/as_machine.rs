@@ -111,10 +111,24 @@ fn files(root: &Path) -> std::io::Result<()> {
     fs::set_permissions(root.join("sbin/init"), fs::Permissions::from_mode(0o4755))
 }
 
+/// A folder of the host is there before the command runs.
+fn shared(place: &Place) -> Result<(), String> {
+    let folder = place.dir.join("shared");
+    fs::create_dir(&folder).and_then(|()| fs::write(folder.join("given"), "from the host")).map_err(text)?;
+    let share = format!("{}:/srv/in/there", folder.display());
+    let script = "cat /srv/in/there/given; echo back > /srv/in/there/made";
+    place.run(&["--share", &share, "tiny", "sh", "-c", script], 0, &["from the host"])?;
+    match fs::read_to_string(folder.join("made")).map_err(text)? == "back\n" {
+        true => Ok(()),
+        false => Err("what the machine wrote to the folder is not there".into()),
+    }
+}
+
 /// All of it.
 pub fn run() -> Result<(), String> {
     let place = Place::new()?;
     place.run(&["tiny"], 0, &["its own blue"])?;
+    shared(&place)?;
     let script = "id; pwd; stat -c '%a %h' /sbin/init /bin/sh; tty; cat /proc/sys/kernel/hostname; echo $COLOR $HOME; \
                   cat /proc/mounts | wc -l; ls -d /.trine; exit 42";
     let wanted = [
@@ -144,6 +158,6 @@ pub fn run() -> Result<(), String> {
     place.wait_for("is asked")?;
     let said = place.say(&["inspect", "--format", "{{.State.ExitCode}}", "m"])?;
     check(said.out == "7\n", "the command's exit code is the machine's", &said)?;
-    println!("an image as a machine: 6 boots");
+    println!("an image as a machine: 7 boots");
     Ok(())
 }

@@ -10,6 +10,7 @@ mod ends;
 mod leaks;
 mod litmus;
 mod runtime;
+mod shares;
 mod stress;
 mod verbs;
 
@@ -22,6 +23,7 @@ parts! { System:
     "lockstep" => boot::lockstep,
     "litmus" => litmus::run,
     "ends" => ends::ends,
+    "shares" => shares::run,
     "as-machine" => as_machine::run,
     "binfmt" => binfmt::run,
     "runtime" => runtime::run,

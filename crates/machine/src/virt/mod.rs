@@ -119,7 +119,8 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     let disks = disks(config.disks, config.cpus, config.time, &ram);
     let status = disks.iter().map(|(status, _)| status.clone()).collect();
     let mut wakers = add_virtio(&mut bus, &ram, virtio(disks, random)?)?;
-    let devices = pci::Devices { net: config.net, balloon: config.balloon, vsock: config.vsock };
+    let (net, balloon, vsock, shares) = (config.net, config.balloon, config.vsock, config.shares);
+    let devices = pci::Devices { net, balloon, vsock, shares, share_queues: config.cpus as usize };
     let has_pci = devices.any();
     if has_pci {
         wakers.extend(pci::add(&mut bus, &ram, devices)?);

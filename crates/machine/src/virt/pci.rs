@@ -1,16 +1,21 @@
 //! The board's PCI bus. A machine without PCI devices has none: its kernel need not look for any.
 
 use super::map;
-use crate::{MachineError, NetDevice, VsockDevice};
+use crate::{MachineError, NetDevice, Share, VsockDevice};
 use std::sync::Arc;
-use trine_base::{Bus, Device, DeviceId, Waker, WindowError};
+use trine_base::{Bus, Device, DeviceId, Waker, WindowError, Workers};
 use trine_devices::pci::root::{SLOTS, Wiring};
 use trine_devices::pci::{Root, Seat};
 use trine_devices::virtio::balloon::{Balloon, BalloonControl};
+use trine_devices::virtio::fs::Fs;
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::vsock::Vsock;
 use trine_devices::virtio::{Pci, Virtio};
 use trine_memory::Ram;
+use trine_share::Server;
+
+/// The most threads that serve a machine's folders.
+const SHARE_THREADS: usize = 4;
 
 /// The devices on the bus, in the order of their slots.
 pub struct Devices {
@@ -20,16 +25,21 @@ pub struct Devices {
     pub balloon: Option<Arc<BalloonControl>>,
     /// The socket device, if there is one.
     pub vsock: Option<VsockDevice>,
+    /// Folders of the host.
+    pub shares: Vec<Share>,
+    /// Queues for the requests to each of them.
+    pub share_queues: usize,
 }
 
 impl Devices {
     /// Whether the board needs the bus.
     pub fn any(&self) -> bool {
-        !self.net.is_empty() || self.balloon.is_some() || self.vsock.is_some()
+        let some = !self.net.is_empty() || !self.shares.is_empty();
+        some || self.balloon.is_some() || self.vsock.is_some()
     }
 
     /// The virtio devices, each with the waker of its backend.
-    fn virtio(self) -> Vec<(Box<dyn Virtio>, Waker)> {
+    fn virtio(self, ram: &Arc<Ram>) -> Vec<(Box<dyn Virtio>, Waker)> {
         let net = self.net.into_iter().map(|mut device| {
             let waker = Waker::new();
             device.backend.set_waker(waker.clone());
@@ -45,7 +55,15 @@ impl Devices {
             let waker = vsock.waker();
             (Box::new(vsock) as Box<dyn Virtio>, waker)
         });
-        net.chain(balloon).chain(vsock).collect()
+        let (count, queues) = (self.shares.len(), self.share_queues);
+        let workers = Arc::new(Workers::new("share", SHARE_THREADS));
+        let shares = self.shares.into_iter().map(|share| {
+            let device = Fs::new(&share.tag, Server::new(share.folder, count));
+            let device = device.with_queues(queues).with_workers(workers.clone(), ram.clone());
+            let waker = device.waker();
+            (Box::new(device) as Box<dyn Virtio>, waker)
+        });
+        net.chain(balloon).chain(vsock).chain(shares).collect()
     }
 }
 
@@ -55,7 +73,7 @@ impl Devices {
 /// # Errors
 /// There are more devices than the bus has slots.
 pub fn add(bus: &mut Bus, ram: &Arc<Ram>, devices: Devices) -> Result<Vec<(Waker, DeviceId)>, MachineError> {
-    let (most, devices) = (SLOTS as usize - 1, devices.virtio());
+    let (most, devices) = (SLOTS as usize - 1, devices.virtio(ram));
     if devices.len() > most {
         return Err(MachineError::Config(format!("at most {most} PCI devices fit on this board")));
     }
@@ -110,13 +128,17 @@ mod tests {
         fn reset(&mut self) {}
     }
 
+    fn nothing() -> Devices {
+        Devices { net: Vec::new(), balloon: None, vsock: None, shares: Vec::new(), share_queues: 1 }
+    }
+
     fn devices(count: usize, asked: &Arc<AtomicBool>) -> Devices {
         let device = |n| NetDevice {
             backend: Box::new(Network(asked.clone())),
             mac: [2, 0, 0, 0, 0, n as u8],
             queue_pairs: 1,
         };
-        Devices { net: (0..count).map(device).collect(), balloon: None, vsock: None }
+        Devices { net: (0..count).map(device).collect(), ..nothing() }
     }
 
     fn empty() -> (Bus, Arc<Ram>) {
@@ -157,7 +179,7 @@ mod tests {
     fn the_balloon_follows_its_control() {
         let (mut bus, ram) = empty();
         let control = Arc::new(BalloonControl::new(Waker::new()));
-        let devices = Devices { net: Vec::new(), balloon: Some(control.clone()), vsock: None };
+        let devices = Devices { balloon: Some(control.clone()), ..nothing() };
         assert!(devices.any());
         let wakers = add(&mut bus, &ram, devices).unwrap();
         let bus = Arc::new(bus);
@@ -174,7 +196,7 @@ mod tests {
         let (mut bus, ram) = empty();
         let (end, host) = trine_base::vsock::streams();
         let vsock = Some(VsockDevice { cid: 5, end });
-        let wakers = add(&mut bus, &ram, Devices { net: Vec::new(), balloon: None, vsock }).unwrap();
+        let wakers = add(&mut bus, &ram, Devices { vsock, ..nothing() }).unwrap();
         let bus = Arc::new(bus);
         wakers.iter().for_each(|(waker, device)| waker.connect(&bus, *device));
         assert_eq!(bus.read(map::PCI_ECAM.base + (1 << 15), Width::B4), Some(0x1053_1af4));
@@ -182,6 +204,17 @@ mod tests {
         assert_eq!(bus.next_timer(), None);
         assert!(host.connect(22).is_some());
         assert_eq!(bus.next_timer(), Some(0), "the device is woken");
+    }
+
+    #[test]
+    fn a_folder_is_behind_the_bridge() {
+        let (mut bus, ram) = empty();
+        let folder = trine_share::Folder::open("/".as_ref(), trine_share::Access::ReadOnly).unwrap();
+        let share = Share { tag: "share0".into(), folder: Arc::new(folder) };
+        let devices = Devices { shares: vec![share], ..nothing() };
+        assert!(devices.any());
+        assert_eq!(add(&mut bus, &ram, devices).unwrap().len(), 1);
+        assert_eq!(bus.read(map::PCI_ECAM.base + (1 << 15), Width::B4), Some(0x105a_1af4));
     }
 
     #[test]

@@ -209,6 +209,7 @@ mod tests {
                 boot,
                 disks,
                 net: Vec::new(),
+                shares: Vec::new(),
                 balloon: None,
                 vsock: None,
                 tier,

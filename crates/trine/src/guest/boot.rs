@@ -1,7 +1,7 @@
 //! The software that a machine starts with (a kernel, a firmware, an ELF file).
 
 use super::target::Target;
-use super::{debian, effects, user_network};
+use super::{debian, effects, share, user_network};
 use crate::Refusal;
 use crate::args::{FirmwareArg, RunArgs};
 use crate::run::Display;
@@ -30,8 +30,8 @@ const FOR_MODULES: u64 = 32 << 20;
 pub fn memory(args: &RunArgs, target: &Target) -> Result<u64, Refusal> {
     let (usual, least) = match target {
         Target::Debian(_) => (debian::USUAL, debian::LEAST),
-        _ if args.disk.is_empty() => (super::machine::USUAL, LEAST),
-        _ => (super::machine::USUAL, LEAST + FOR_MODULES),
+        _ if needs_modules(args) => (super::machine::USUAL, LEAST + FOR_MODULES),
+        _ => (super::machine::USUAL, LEAST),
     };
     let memory = args.memory.unwrap_or(usual);
     let ours = target.is_debians() && args.initrd.is_none();
@@ -94,7 +94,7 @@ fn regular(file: &Path) -> Result<(), Refusal> {
 }
 
 fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
-    let Guest { kernel, initrd, mut modules, drivers } = kernel(!args.disk.is_empty())?;
+    let Guest { kernel, initrd, mut modules, drivers } = kernel(needs_modules(args))?;
     let net = args.initrd.is_none() && user_network::is_wanted(args, &Target::Linux)?;
     if net && modules.is_empty() {
         modules = drivers;
@@ -112,7 +112,10 @@ fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
     if net {
         append = format!("{} {append}", trine_image::linux::NET);
     }
-    let append = usual_append(&append);
+    if args.initrd.is_none() {
+        append = format!("{} {append}", share::words(args)?);
+    }
+    let append = usual_append(append.trim_start());
     Ok(Payload { kernel, initrd: Some(initrd), append })
 }
 
@@ -151,13 +154,18 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// BusyBox and what it depends on.
     pub initrd: PathBuf,
-    /// The drivers of disks and of the network device, in the order in which they are loaded; none if they are not wanted.
+    /// The drivers of disks, folders and of the network device, in the order in which they are loaded; none if they are not wanted.
     pub modules: Vec<Module>,
     /// The drivers of the network device alone.
     pub drivers: Vec<Module>,
 }
 
-/// Debian's kernel, which is fetched if missing; with the modules for disks, if they are wanted.
+/// Whether the machine has devices whose drivers are modules of Debian's kernel.
+pub fn needs_modules(args: &RunArgs) -> bool {
+    !args.disk.is_empty() || !args.share.is_empty()
+}
+
+/// Debian's kernel, which is fetched if missing; with the modules for disks and folders, if they are wanted.
 pub fn kernel(modules: bool) -> Result<Guest, Refusal> {
     let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let lock = Lock::parse(GUESTS, Path::new("guests.lock")).map_err(Refusal::host)?;

@@ -114,7 +114,8 @@ pub fn boot(args: &RunArgs, guest: boot::Guest) -> Result<Boot, Refusal> {
     let name: String = name.chars().map(|c| if c == '_' { '-' } else { c }).take(HOSTNAME_MOST).collect();
     let root = linux::ROOT;
     let append = args.append.as_deref().unwrap_or_default();
-    payload(guest, &format!("{root}/dev/vda systemd.hostname={name} {append}")).map(Boot::Kernel)
+    let shares = super::share::words(args)?;
+    payload(guest, &format!("{root}/dev/vda systemd.hostname={name} {shares} {append}")).map(Boot::Kernel)
 }
 
 fn payload(guest: boot::Guest, append: &str) -> Result<Payload, Refusal> {
@@ -242,6 +243,7 @@ fn configure(
         net: Vec::new(),
         balloon: None,
         vsock: None,
+        shares: Vec::new(),
         tier: args.engine.tier(),
         time: TimeSource::Host,
         seed: None,

@@ -1,6 +1,6 @@
 //! `trine run --as machine IMAGE`: an image with a kernel of its own.
 
-use super::{boot, container};
+use super::{boot, container, share};
 use crate::args::RunArgs;
 use crate::images::Display;
 use crate::run::{OfImage, Prepared};
@@ -82,8 +82,10 @@ fn memory(args: &RunArgs, name: &str, size: Size) -> Result<u64, Refusal> {
 /// The plan and the kernel, which is fetched if missing, once everything else has been checked.
 fn with_kernel(args: &RunArgs, name: &str) -> Result<(Plan, boot::Guest), Refusal> {
     let mut plan = plan(args, name)?;
-    let kernel = boot::kernel(!args.disk.is_empty())?;
+    let kernel = boot::kernel(boot::needs_modules(args))?;
     plan.memory = memory(args, name, plan.root.size().and(&kernel.modules))?;
+    let places = share::places(args)?;
+    plan.process.shares = places.into_iter().map(|(tag, place)| (tag, place.into_bytes())).collect();
     plan.process.modules = kernel.modules.iter().map(|m| m.name.clone()).collect();
     Ok((plan, kernel))
 }

@@ -12,6 +12,7 @@ pub mod network;
 pub mod options;
 pub mod resources;
 pub mod run;
+pub mod share;
 pub mod ssh;
 pub mod sysroot;
 pub mod target;

@@ -101,7 +101,7 @@ const TABLE: &[Group] = &[
     Group {
         heading: "Machines",
         kinds: MACHINES,
-        options: &["append", "disk", "cpus", "as", "lockstep", "count-time"],
+        options: &["append", "disk", "share", "cpus", "as", "lockstep", "count-time"],
     },
     Group { heading: "Machines", kinds: Kinds::of(&[Kind::Debian]), options: &["ephemeral", "fresh"] },
     Group {

@@ -78,6 +78,8 @@ pub struct GuestCommand {
     pub size: Option<(u16, u16)>,
     /// Kernel modules that are loaded first, in this order: see [`module_place`].
     pub modules: Vec<String>,
+    /// Folders of the host: the tag of each, and the absolute path of the directory where it is mounted, which is created if missing.
+    pub shares: Vec<(String, Vec<u8>)>,
 }
 
 impl GuestCommand {
@@ -143,6 +145,7 @@ impl GuestCommand {
         code.call(call::SETHOSTNAME, &[name, Arg::Value(self.hostname.len() as i64)]);
         loopback(code);
         code.load_modules(&self.modules);
+        self.shares.iter().for_each(|(tag, place)| mount_share(code, tag, place));
         code.remove("/.trine/init", 0);
         code.remove("/.trine", AT_REMOVEDIR);
         // O_RDWR, O_SYNC, O_CLOEXEC.
@@ -275,6 +278,20 @@ fn come_to_front(code: &mut Code) {
     code.call(call::SIGPROCMASK, &[Arg::Value(2), none, Arg::Value(0), Arg::Value(8)]);
 }
 
+/// Mounts a folder of the host. Where that fails the command runs without it, and the user is told.
+fn mount_share(code: &mut Code, tag: &str, place: &[u8]) {
+    for (end, _) in place.iter().enumerate().filter(|(i, b)| **b == b'/' && *i > 0) {
+        code.directory(&place[..end], 0o755);
+    }
+    code.directory(place, 0o755);
+    let [from, kind, options] = [tag, "virtiofs", ""].map(|text| code.text(text));
+    let to = code.text(place);
+    code.call(call::MOUNT, &[from, to, kind, Arg::Value(0), options]);
+    code.line(&format!("bge a0, zero, @mounted_{tag}"));
+    code.say(&format!("trine: {tag} cannot be mounted on {}\n", String::from_utf8_lossy(place)));
+    code.line(&format!("mounted_{tag}:"));
+}
+
 /// Brings the loopback interface up.
 fn loopback(code: &mut Code) {
     let mut request = [0; 40];
@@ -371,6 +388,16 @@ mod tests {
         assert!(places[0].is_some() && places[0] < places[1]);
         let process = GuestCommand { modules: names.to_vec(), ..process(&["sh"]) }.executable().unwrap();
         assert!(process.windows(10).any(|w| w == b"/ext4.ko\0\0" || w.starts_with(b"/ext4.ko\0")));
+    }
+
+    #[test]
+    fn folders_are_mounted_where_they_are_wanted() {
+        let shares = vec![("share0".into(), b"/srv/a b/c".to_vec())];
+        let file = GuestCommand { shares, ..process(&["sh"]) }.executable().unwrap();
+        let place = |text: &[u8]| file.windows(text.len()).position(|w| w == text);
+        for text in [&b"/srv\0"[..], b"/srv/a b\0", b"/srv/a b/c\0", b"share0\0", b"virtiofs\0"] {
+            assert!(place(text).is_some(), "{}", String::from_utf8_lossy(text));
+        }
     }
 
     #[test]
