@@ -23,14 +23,14 @@ pub struct Stamps {
     known: [(u64, u32); SPACES],
     /// Index for the next one.
     next: usize,
-    /// The current address space.
-    space: u64,
+    /// The current address space; `None` if that is not known.
+    space: Option<u64>,
 }
 
 impl Stamps {
     /// The first generations.
     pub fn new() -> Self {
-        Stamps { global: 1, local: 2, is_local: 0, last: 2, known: [(0, 0); SPACES], next: 0, space: 0 }
+        Stamps { global: 1, local: 2, is_local: 0, last: 2, known: [(0, 0); SPACES], next: 0, space: None }
     }
 
     /// Whether the numbers may run out within two more changes: all stamps must then be forgotten and
@@ -50,8 +50,10 @@ impl Stamps {
         self.last
     }
 
-    /// Invalidates everything.
+    /// Invalidates everything. The address space may be another one afterwards, whose code must not be remembered as that of
+    /// the one before.
     pub fn renew(&mut self) {
+        self.space = None;
         self.global = self.fresh();
         self.renew_local();
     }
@@ -64,14 +66,16 @@ impl Stamps {
 
     /// Makes another address space the current one: with its own generation, if that is remembered.
     pub fn enter(&mut self, space: u64) {
-        self.known[self.next] = (self.space, self.local);
-        self.next = (self.next + 1) % SPACES;
+        if let Some(left) = self.space {
+            self.known[self.next] = (left, self.local);
+            self.next = (self.next + 1) % SPACES;
+        }
         let found = self.known.iter().position(|&(s, g)| s == space && g != 0);
         self.local = match found {
             Some(i) => std::mem::take(&mut self.known[i].1),
             None => self.fresh(),
         };
-        self.space = space;
+        self.space = Some(space);
     }
 
     /// Records that a regime runs code from a page that is not global. Returns whether that is new.
@@ -112,12 +116,30 @@ mod tests {
         assert!(stamps.runs_local(1) && !stamps.runs_local(1));
         let (kernel, first) = (stamps.of(0, 0), stamps.of(0, 1));
         stamps.enter(7);
-        assert_ne!(stamps.of(0, 1), first);
+        let seven = stamps.of(0, 1);
+        assert_ne!(seven, first);
+        stamps.enter(0);
+        assert_ne!(stamps.of(0, 1), first, "it was not known which one that was");
+        let first = stamps.of(0, 1);
+        stamps.enter(7);
+        assert_eq!(stamps.of(0, 1), seven);
         stamps.enter(0);
         assert_eq!((stamps.of(0, 0), stamps.of(0, 1)), (kernel, first));
         stamps.renew_local();
         assert_ne!(stamps.of(0, 1), first);
         assert_eq!(stamps.of(0, 0), kernel, "global pages stay");
+    }
+
+    #[test]
+    fn an_address_space_entered_by_a_change_of_everything_is_no_other_one() {
+        // As when paging was off in between: the CPU says only that everything has changed.
+        let mut stamps = Stamps::new();
+        stamps.runs_local(1);
+        stamps.enter(7);
+        stamps.renew();
+        let unknown = stamps.of(0, 1);
+        stamps.enter(7);
+        assert_ne!(stamps.of(0, 1), unknown, "what ran in the unknown one is not 7's");
     }
 
     #[test]
