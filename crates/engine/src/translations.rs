@@ -287,6 +287,28 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         Counts::add(&self.counts.cooled, 1);
     }
 
+    /// Forgets every block.
+    pub(crate) fn forget(&self) {
+        let mut inner = self.lock();
+        self.forget_all(&mut inner);
+        self.reclaim(&mut inner);
+    }
+
+    /// What is there now, in words.
+    pub(crate) fn describe(&self) -> String {
+        let inner = self.lock();
+        // SAFETY: under the lock, so that no block is freed.
+        let (blocks, compiled) = unsafe { self.table.all() }.fold((0u64, 0u64), |(all, compiled), b| {
+            // SAFETY: as above.
+            (all + 1, compiled + u64::from(unsafe { &*b }.code() != 0))
+        });
+        let kind = if self.code.is_some() { "interpreter and compiler" } else { "interpreter only" };
+        format!(
+            "{kind}\n{blocks} blocks, {compiled} of them compiled, {} dropped and not yet freed",
+            inner.limbo.len()
+        )
+    }
+
     fn forget_all(&self, inner: &mut Inner<I, M>) {
         // SAFETY: under the lock.
         let blocks: Vec<_> = unsafe { self.table.all() }.collect();
