@@ -39,16 +39,23 @@ pub struct Stops {
     pub breakpoints: BTreeSet<u64>,
     /// Memory whose accesses stop a vCPU.
     pub watchpoints: Vec<Watchpoint>,
-    /// Offsets in pages at which translated code must be left: those of all breakpoints, and of earlier ones. A debugger
+    /// Offsets in pages at which translated code must be left: those of all breakpoints, and of some earlier ones. A debugger
     /// removes its breakpoints whenever the guest stops, and sets them again: that should not cost the translations.
     pub cuts: BTreeSet<u16>,
 }
+
+/// The most offsets of breakpoints that are gone. A debugger that steps by breakpoints would cut ever more.
+const MOST_OLD_CUTS: usize = 64;
 
 impl Stops {
     /// Adds a breakpoint.
     pub fn add_breakpoint(&mut self, address: u64) {
         self.breakpoints.insert(address);
-        self.cuts.insert((address & 0xfff) as u16);
+        let offset = |address: &u64| (address & 0xfff) as u16;
+        self.cuts.insert(offset(&address));
+        if self.cuts.len() > self.breakpoints.len() + MOST_OLD_CUTS {
+            self.cuts = self.breakpoints.iter().map(offset).collect();
+        }
     }
 
     /// Whether an access is watched: the watchpoint and the address.
@@ -62,7 +69,8 @@ impl Stops {
 pub enum DebugStop {
     /// It is at a breakpoint, before the instruction there.
     Breakpoint,
-    /// The instruction before the PC accessed watched memory.
+    /// The instruction before the PC accessed watched memory; or the one at the PC is about to, and nothing of it was done:
+    /// on each CPU, what its debuggers expect.
     Watch {
         /// The watchpoint.
         point: Watchpoint,
@@ -122,5 +130,10 @@ mod tests {
         stops.add_breakpoint(0xffff_ffff_8000_1234);
         stops.breakpoints.clear();
         assert_eq!(stops.cuts, BTreeSet::from([0x234]));
+        for step in 0..10_000 {
+            stops.add_breakpoint(0x1000 + step * 2);
+            stops.breakpoints = BTreeSet::from([0x1ffe]);
+            assert!(stops.cuts.len() <= 2 + MOST_OLD_CUTS, "{step}");
+        }
     }
 }

@@ -176,7 +176,7 @@ pub trait Vcpu: Send {
 
     /// Executes one instruction for a debugger, at a breakpoint, too, and takes no interrupt before it. `None` if it
     /// completed or its exception was taken. Afterwards it completed only if the exit implies it: [`Exit::Firmware`]
-    /// (it raised that) and [`Exit::Debugger`] do.
+    /// does (it raised that), and so does [`Exit::Debugger`] on CPUs whose debuggers expect that.
     fn debug_step(&mut self) -> Option<Exit> {
         match self.run(1) {
             Exit::Budget | Exit::Idle { .. } => None,

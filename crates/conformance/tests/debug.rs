@@ -1,16 +1,19 @@
 //! What a debugger needs of a machine's vCPUs and of its board: breakpoints, watchpoints, steps and jobs, in both engines and
 //! with both kinds of time.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use trine_base::{DebugStop, Exit, Stops, Vcpu, Watchpoint, Width};
 use trine_conformance::bare::{BASE, Bare, counter_of, counting_harts};
 use trine_engine::Tier;
 use trine_isa_riscv::{Rv64, state};
 use trine_machine::boot::Boot;
+use trine_machine::debug::{self, Address, GdbListener};
 use trine_machine::virt::{self, map};
-use trine_machine::{Board, Config, Console, End, TimeSource};
+use trine_machine::{Board, Config, Console, End, Remote, TimeSource};
 
 const TIERS: [Tier; 2] = [Tier::Interp, Tier::Baseline];
 
@@ -116,7 +119,7 @@ fn a_breakpoint_at_an_address_that_is_not_mapped_yet_works() {
 }
 
 #[test]
-fn watchpoints_stop_behind_the_access_and_only_for_theirs() {
+fn watchpoints_stop_before_the_access_and_only_for_theirs() {
     for tier in TIERS {
         let mut bare = hot(tier);
         let data = BASE + 0x10_0000;
@@ -132,13 +135,24 @@ fn watchpoints_stop_behind_the_access_and_only_for_theirs() {
             assert_eq!(bare.get("t1"), rounds + 1000);
         }
         let wanted = watch(data + 4, false, true);
-        bare.vcpu.set_stops(&wanted);
         for _ in 0..20 {
             let rounds = bare.get("t1");
-            let stop = DebugStop::Watch { point: wanted.watchpoints[0], address: data + 4 };
-            assert_eq!(bare.vcpu.run(4000), Exit::Debugger(stop));
-            assert_eq!((bare.vcpu.pc(), bare.get("t0"), bare.get("t1")), (BASE + 8, rounds + 1, rounds));
-            assert_eq!(bare.ram.load(data, Width::B8), Some(rounds + 1), "it is done");
+            let stop = Exit::Debugger(DebugStop::Watch { point: wanted.watchpoints[0], address: data + 4 });
+            bare.vcpu.set_stops(&wanted);
+            for exit in [bare.vcpu.run(4000), bare.vcpu.run(4000)] {
+                assert_eq!(exit, stop, "and again, as nothing was done");
+                assert_eq!((bare.vcpu.pc(), bare.get("t0"), bare.get("t1")), (BASE + 4, rounds + 1, rounds));
+                assert_eq!(bare.ram.load(data, Width::B8), Some(rounds));
+            }
+            assert_eq!(
+                (bare.vcpu.debug_step(), bare.vcpu.pc()),
+                (Some(stop), BASE + 4),
+                "a step does so, too"
+            );
+            bare.vcpu.set_stops(&Arc::default());
+            assert_eq!((bare.vcpu.debug_step(), bare.vcpu.pc()), (None, BASE + 8));
+            assert_eq!(bare.ram.load(data, Width::B8), Some(rounds + 1));
+            assert_eq!(bare.vcpu.run(2), Exit::Budget, "to the start of a round");
         }
         bare.vcpu.set_stops(&Arc::default());
         assert_eq!(bare.vcpu.run(4000), Exit::Budget);
@@ -163,9 +177,9 @@ fn atomic_instructions_are_watched() {
             bare.vcpu.set_stops(&Arc::new(Stops { watchpoints: vec![point], ..Stops::default() }));
             let (rounds, exit) = (bare.get("t1"), bare.vcpu.run(3000));
             assert!(matches!(exit, Exit::Debugger(DebugStop::Watch { .. })), "{exit:?}");
-            assert_eq!((bare.vcpu.pc(), bare.get("t1"), bare.get("t2")), (BASE + 4, rounds, rounds));
-            bare.vcpu.run(1);
-            bare.vcpu.run(1);
+            assert_eq!((bare.vcpu.pc(), bare.get("t1"), bare.get("t2")), (BASE, rounds, rounds - 1));
+            bare.vcpu.set_stops(&Arc::default());
+            bare.vcpu.run(3);
         }
     }
 }
@@ -225,7 +239,7 @@ fn jobs_are_done_between_two_instructions_of_a_machine_that_goes_on() {
         let mut board = counting(2, tier, time);
         let remote = board.remote();
         let asker = std::thread::spawn(move || {
-            let count = |remote: &trine_machine::Remote| {
+            let count = |remote: &Remote| {
                 remote.ask(|board| {
                     let [mut bytes, mut other] = [[0; 4]; 2];
                     board.read_virtual(0, counter_of(map::RAM, 0), &mut bytes);
@@ -259,7 +273,7 @@ fn a_paused_machine_does_jobs_and_stays_paused() {
     let done = over.clone();
     let asker = std::thread::spawn(move || {
         assert!(remote.pause(Duration::from_secs(20)));
-        let pc = |remote: &trine_machine::Remote| remote.ask(|board| board.vcpus()[0].count());
+        let pc = |remote: &Remote| remote.ask(|board| board.vcpus()[0].count());
         let before = pc(&remote);
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(pc(&remote), before);
@@ -272,4 +286,142 @@ fn a_paused_machine_does_jobs_and_stays_paused() {
     assert_eq!(board.run(), End::Quit);
     asker.join().expect("no panic");
     assert!(over.load(Ordering::SeqCst));
+}
+
+/// gdb's side of a connection with a machine.
+struct Gdb(UnixStream);
+
+impl Gdb {
+    /// Connects to a machine that is told to wait there.
+    fn attach(board: &mut Board) -> Gdb {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("trine-gdb-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+        let path = std::env::temp_dir().join(name);
+        let listener = GdbListener::open(&Address::Unix(path.clone())).expect("a socket");
+        let commands = Box::new(|line: &str| format!("<{line}>"));
+        debug::attach(board, listener, commands, |_| {}).expect("gdb knows the CPU");
+        let stream = UnixStream::connect(&path).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let mut gdb = Gdb(stream);
+        assert!(gdb.ask("qSupported:multiprocess+;swbreak+").contains("vContSupported+"));
+        assert_eq!(gdb.ask("QStartNoAckMode"), "OK");
+        gdb
+    }
+
+    fn send(&mut self, text: &str) {
+        let sum = text.bytes().fold(0u8, u8::wrapping_add);
+        self.0.write_all(format!("${text}#{sum:02x}").as_bytes()).expect("sent");
+    }
+
+    /// The next packet; runs are not expanded.
+    fn packet(&mut self) -> String {
+        let (mut text, mut byte) = (Vec::new(), [0]);
+        while byte[0] != b'$' {
+            self.0.read_exact(&mut byte).expect("an answer");
+        }
+        while byte[0] != b'#' {
+            self.0.read_exact(&mut byte).expect("an answer");
+            text.push(byte[0]);
+        }
+        self.0.read_exact(&mut [0; 2]).expect("a checksum");
+        text.pop();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    fn ask(&mut self, text: &str) -> String {
+        self.send(text);
+        self.packet()
+    }
+
+    /// Where a hart counts, as it is now.
+    fn counter(&mut self, hart: u64) -> u32 {
+        // Runs of the answer would have to be expanded: one byte at a time has none.
+        let mut byte =
+            |n| u32::from_str_radix(&self.ask(&format!("m{:x},1", counter_of(map::RAM, hart) + n)), 16);
+        (0..4).map(|n| byte(n).expect("a byte") << (8 * n)).sum()
+    }
+}
+
+#[test]
+fn one_hart_steps_while_the_others_hold_or_go() {
+    for (tier, time) in TIERS.into_iter().flat_map(|t| [(t, TimeSource::Host), (t, TimeSource::Count(1))]) {
+        let mut board = counting(2, tier, time);
+        let mut gdb = Gdb::attach(&mut board);
+        let remote = board.remote();
+        let machine = std::thread::spawn(move || board.run());
+        assert!(gdb.ask("?").starts_with("T05"), "{tier:?} {time:?}");
+        assert_eq!(remote.ask(|board| board.vcpus().iter().map(|v| v.count()).sum()), Some(0), "it waits");
+        // Until both count; then Ctrl-C.
+        gdb.send("vCont;c");
+        std::thread::sleep(Duration::from_millis(100));
+        gdb.0.write_all(&[3]).expect("sent");
+        assert!(gdb.packet().starts_with("T02"), "SIGINT");
+        let before = [gdb.counter(0), gdb.counter(1)];
+        assert!(before[0] > 0 && before[1] > 0, "{before:?}");
+        // Three steps of the second hart are a round.
+        for _ in 0..3 {
+            assert!(gdb.ask("vCont;s:p1.2").starts_with("T05thread:p01.02"), "{tier:?} {time:?}");
+        }
+        assert_eq!([gdb.counter(0), gdb.counter(1)], [before[0], before[1] + 1]);
+        assert!(gdb.ask("vCont;s:p1.2;c").starts_with("T05thread:p01.02"));
+        assert_eq!(gdb.ask("Hgp1.2"), "OK");
+        // A breakpoint at the first hart's loop, which the second one holds before.
+        let add = counting_loop(&remote);
+        assert_eq!(gdb.ask(&format!("Z0,{add:x},4")), "OK");
+        assert_eq!(gdb.ask("vCont;c:p1.1"), "T05thread:p01.01;swbreak:;");
+        let there = remote.ask(|board| board.vcpus()[0].pc());
+        assert_eq!(there, Some(add));
+        assert_eq!(gdb.ask(&format!("z0,{add:x},4")), "OK");
+        assert_eq!((gdb.ask("qRcmd,78"), gdb.packet()), ("O3c783e".into(), "OK".into()));
+        assert_eq!(gdb.ask("D;1"), "OK");
+        let goes = |remote: &Remote| remote.ask(|board| board.vcpus()[0].count());
+        let (now, end) = (goes(&remote), Instant::now() + Duration::from_secs(20));
+        while goes(&remote) == now && Instant::now() < end {}
+        assert_ne!(goes(&remote), now, "it goes on without gdb");
+        remote.quit();
+        assert_eq!(machine.join().expect("no panic"), End::Quit);
+    }
+}
+
+/// The address of the instruction that counts.
+fn counting_loop(remote: &Remote) -> u64 {
+    let found = remote.ask(|board| {
+        (map::RAM..map::RAM + 0x100).step_by(4).find(|&at| {
+            let mut bytes = [0; 4];
+            board.read_virtual(0, at, &mut bytes);
+            // `addi t0, t0, 1`.
+            u32::from_le_bytes(bytes) == 0x0012_8293
+        })
+    });
+    found.flatten().expect("the loop")
+}
+
+#[test]
+fn the_end_of_a_machine_is_reported_and_kill_ends_it() {
+    let mut board = counting(1, Tier::Interp, TimeSource::Host);
+    let mut gdb = Gdb::attach(&mut board);
+    let remote = board.remote();
+    let machine = std::thread::spawn(move || board.run());
+    gdb.send("vCont;c");
+    remote.quit();
+    assert!(gdb.packet().starts_with("X09"), "SIGKILL");
+    assert_eq!(machine.join().expect("no panic"), End::Quit);
+
+    let mut board = counting(1, Tier::Interp, TimeSource::Host);
+    let mut gdb = Gdb::attach(&mut board);
+    let machine = std::thread::spawn(move || board.run());
+    gdb.send("vKill;1");
+    assert_eq!(machine.join().expect("no panic"), End::Quit);
+
+    // A connection that breaks lets the machine go on.
+    let mut board = counting(1, Tier::Interp, TimeSource::Host);
+    let gdb = Gdb::attach(&mut board);
+    let remote = board.remote();
+    let machine = std::thread::spawn(move || board.run());
+    drop(gdb);
+    let end = Instant::now() + Duration::from_secs(20);
+    while remote.ask(|board| board.vcpus()[0].count()) == Some(0) && Instant::now() < end {}
+    assert_ne!(remote.ask(|board| board.vcpus()[0].count()), Some(0));
+    remote.quit();
+    assert_eq!(machine.join().expect("no panic"), End::Quit);
 }

@@ -5,7 +5,8 @@
 //!   with that offset and compares it. Translations are shared by all address spaces and found by physical addresses, so
 //!   nothing else would do for a breakpoint at a virtual address, which need not even be mapped yet.
 //! * **Watchpoints**: a page with one has no TLB entry. The slow path of an access to watched bytes leaves the instruction
-//!   with [`Leave::Alone`] before anything is done; the dispatcher then interprets it alone and stops behind it.
+//!   with [`Leave::Alone`] before anything is done; the dispatcher then stops, or interprets it alone and stops behind it,
+//!   as the CPU's debuggers expect ([`Isa::WATCH_STOPS_BEFORE`]).
 //!
 //! Without a debugger generated code is the same as ever, and nothing more is executed in it.
 
@@ -25,7 +26,7 @@ pub(crate) struct Debugging {
     active: Cell<bool>,
     /// Whether there are watchpoints.
     watches: Cell<bool>,
-    /// The watchpoint that the instruction being executed alone has hit.
+    /// The watchpoint that an instruction has hit: one that is executed alone, or that has left for it.
     hit: Cell<Option<DebugStop>>,
 }
 
@@ -49,7 +50,8 @@ impl Debugging {
 }
 
 impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
-    /// Before an access on the slow path: leaves if it is watched and its instruction is not executed alone yet.
+    /// Before an access on the slow path that is allowed: leaves if it is watched and its instruction is not executed alone
+    /// yet, or the stop is to be before it.
     #[inline(always)]
     pub(crate) fn watch(&self, access: Access, address: u64, bytes: u64) -> Result<(), Leave> {
         if self.debug.watches.get() { self.watch_access(access, address, bytes) } else { Ok(()) }
@@ -59,14 +61,14 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
     fn watch_access(&self, access: Access, address: u64, bytes: u64) -> Result<(), Leave> {
         let found = self.debug.stops.borrow().watched(address, bytes, access == Access::Write);
         let Some((point, address)) = found else { return Ok(()) };
-        if !self.alone.get() {
+        if !I::WATCH_STOPS_BEFORE && !self.alone.get() {
             return Err(Leave::Alone);
         }
         // The first one counts, as it is the first access of the instruction.
         if self.debug.hit.get().is_none() {
             self.debug.hit.set(Some(DebugStop::Watch { point, address }));
         }
-        Ok(())
+        if I::WATCH_STOPS_BEFORE { Err(Leave::Alone) } else { Ok(()) }
     }
 
     /// Before an atomic update on the slow path.
@@ -95,14 +97,23 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         if self.core.debug.stops.borrow().breakpoints.contains(&pc) {
             return Some(Step::Out(Exit::Debugger(DebugStop::Breakpoint)));
         }
-        self.core.alone.get().then(|| self.single())
+        if !self.core.alone.get() {
+            return None;
+        }
+        match self.core.debug.hit.take() {
+            Some(stop) => {
+                self.core.alone.set(false);
+                Some(Step::Out(Exit::Debugger(stop)))
+            }
+            None => Some(self.single()),
+        }
     }
 
     /// What follows an instruction that was executed alone, from the count `before`.
     pub(crate) fn after_alone(&self, before: u64, step: Step) -> Step {
-        // One that faulted has accessed nothing yet.
+        // One that faulted has accessed nothing yet; one that left for the stop has done nothing.
         let done = self.core.frame.count.get() != before;
-        match (self.core.debug.hit.take().filter(|_| done), step) {
+        match (self.core.debug.hit.take().filter(|_| done != I::WATCH_STOPS_BEFORE), step) {
             (Some(stop), Step::Go) => Step::Out(Exit::Debugger(stop)),
             (_, step) => step,
         }
@@ -115,9 +126,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         debug.watches.set(!stops.watchpoints.is_empty());
         // What was about to be executed alone leaves once more where that is still wanted.
         self.core.alone.set(false);
-        if old.cuts != stops.cuts {
-            self.translations.forget();
-        }
+        let changed: Vec<u16> = old.cuts.symmetric_difference(&stops.cuts).copied().collect();
+        self.translations.forget_at(&changed);
         if old.watchpoints != stops.watchpoints {
             self.core.flush(Flush::All);
         }

@@ -289,8 +289,8 @@ impl<I: Isa> Core<I, Paged<I>> {
     #[inline(never)]
     pub(crate) fn walk_and_load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
         let n = width.bytes();
-        self.watch(Access::Read, address, n)?;
         let first = self.translate(regime, address, Access::Read)?;
+        self.watch(Access::Read, address, n)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
             return self.phys_read(first, width, address);
@@ -324,10 +324,10 @@ impl<I: Isa> Core<I, Paged<I>> {
         value: u64,
     ) -> Result<(), Leave> {
         let n = width.bytes();
-        self.watch(Access::Write, address, n)?;
         // Registers may have more bits than are stored, and devices would see them.
         let value = value & width.mask();
         let first = self.translate(regime, address, Access::Write)?;
+        self.watch(Access::Write, address, n)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
             self.leave_code_alone(first)?;
@@ -366,11 +366,12 @@ impl<I: Isa> Core<I, Paged<I>> {
         address: u64,
         f: impl Fn(u64) -> Option<u64>,
     ) -> Result<u64, Leave> {
-        self.watch_update(address, width.bytes())?;
         if !width.aligned(address) {
+            self.watch_update(address, width.bytes())?;
             return self.update_unaligned(regime, width, address, f);
         }
         let at = self.translate(regime, address, Access::Write)?;
+        self.watch_update(address, width.bytes())?;
         self.leave_code_alone(at)?;
         loop {
             let Some(old) = self.memory.ram.load(at, width) else {
@@ -387,8 +388,8 @@ impl<I: Isa> Core<I, Paged<I>> {
 
     /// Stores zeros to an aligned range inside one page.
     fn paged_zero(&self, address: u64, len: u64) -> Result<(), Leave> {
-        self.watch(Access::Write, address, len)?;
         let physical = self.translate(self.data_regime(), address, Access::Write)?;
+        self.watch(Access::Write, address, len)?;
         if !self.memory.ram.contains(physical, len) {
             return self.bus_error(Access::Write, address);
         }

@@ -287,10 +287,20 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         Counts::add(&self.counts.cooled, 1);
     }
 
-    /// Forgets every block.
-    pub(crate) fn forget(&self) {
+    /// Forgets every block that has an instruction at one of these offsets in its page: blocks begin or end there from now on,
+    /// or do not any more.
+    pub(crate) fn forget_at(&self, offsets: &[u16]) {
+        if offsets.is_empty() {
+            return;
+        }
         let mut inner = self.lock();
-        self.forget_all(&mut inner);
+        let concerned = |block: &Block<I, M>| {
+            let first = (block.start & (PAGE - 1)) as u16;
+            offsets.contains(&first) || block.ops.iter().any(|op| offsets.contains(&op.offset))
+        };
+        // SAFETY: under the lock; what is in the table is not freed.
+        let blocks: Vec<_> = unsafe { self.table.all().filter(|&b| concerned(&*b)).collect() };
+        self.retire(&mut inner, &blocks);
         self.reclaim(&mut inner);
     }
 

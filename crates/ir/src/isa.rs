@@ -424,6 +424,11 @@ pub trait Isa: Sized + Send + 'static {
         [Self::data_regime(mode), Self::fetch_regime(mode)].get(n).copied()
     }
 
+    /// Whether debuggers expect that a watched access stops the CPU before its instruction, and step over that themselves.
+    /// gdb does so on RISC-V (`have_nonsteppable_watchpoint` in its `riscv-tdep.c`); elsewhere it expects the stop behind
+    /// the instruction.
+    const WATCH_STOPS_BEFORE: bool = false;
+
     /// How debuggers see a machine's registers; `None` if they do not know the CPU.
     fn debug_target() -> Option<trine_base::target::Target> {
         None

@@ -115,6 +115,7 @@ macro_rules! isa {
             const PINNED: &'static [u16] = PINNED;
             const FRAME_BASES: &'static [u16] = FRAME_BASES;
             const MAX_BYTES: u64 = 4;
+            const WATCH_STOPS_BEFORE: bool = true;
 
             fn slots(config: &Config) -> Slots {
                 power_on(config, <$name as Xlen>::MISA)

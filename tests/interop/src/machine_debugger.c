@@ -55,7 +55,7 @@ void second(void) {
 }
 
 __attribute__((naked, section(".text.start"))) void start(void) {
-    asm volatile("la sp, stacks + 4096\n"
+    asm volatile("lla sp, stacks + 4096\n"
                  "bnez a0, 1f\n"
                  "j first\n"
                  "1: lui t0, 1\n add sp, sp, t0\n j second");

@@ -61,13 +61,13 @@ detach
             "a0             0x0",
             "mhartid        0x0",
             "priv           0x3",
-            "hit Breakpoint 1, store (value=0)",
+            "hit Breakpoint 1, store (value=",
             "$1 = 0",
             "$2 = 1",
             "#0  store",
             "#1 ",
             "first ()",
-            "hit Breakpoint 1, store (value=1000)",
+            "hit Breakpoint 1, store (value=",
             "$3 = 1000",
             "= 77",
             "Run till exit",
@@ -112,7 +112,7 @@ kill
             "Hardware watchpoint 1: watched",
             "Old value = 0",
             "New value = 1000",
-            "store (value=1000)",
+            "in store (",
             "= 0",
             "= 1000",
             "Old value = 1000",
@@ -167,16 +167,14 @@ continue
     },
     Case {
         name: "an interrupt, one hart alone, the monitor",
-        script: "thread apply 2 break second
+        script: "break high
 continue
 info threads
 print counter > 1000
 set scheduler-locking on
+stepi
+stepi
 thread 2
-stepi
-stepi
-thread 1
-stepi
 monitor info registers
 monitor info devices
 monitor info jit
@@ -195,8 +193,8 @@ detach
             "second () at",
             "CPU 0",
             "mhartid 0000000000000000",
-            "serial",
-            "blocks",
+            "uart0",
+            " of them compiled",
             "0000000080000000: 0x",
             "0000000080000000: ",
             "'nonsense' is unknown",
@@ -255,9 +253,11 @@ fn compile(dir: &Path) -> Result<PathBuf, String> {
     let (file, program) = (dir.join("machine_debugger.c"), dir.join("machine_debugger"));
     std::fs::write(&file, SOURCE).map_err(|e| e.to_string())?;
     let mut gcc = tools::gcc(&tools::cross_gcc()?);
-    gcc.args(["-g", "-O1", "-mcmodel=medany", "-nostdlib", "-static", "-no-pie", "-ffreestanding"]);
-    gcc.args(["-fno-stack-protector", "-Wl,-N,-Ttext=0x80000000,-e,start,--build-id=none"]);
-    gcc.args(["-Wl,--no-warn-rwx-segments", "-o"]).arg(&program).arg(&file);
+    gcc.args(["-g", "-O1", "-mcmodel=medany", "-nostdlib", "-static", "-fno-pic", "-ffreestanding"]);
+    gcc.args(["-fno-stack-protector", "-msmall-data-limit=0"]);
+    // Data in pages of its own: stores beside code drop its translations.
+    gcc.arg("-Wl,-N,-Ttext=0x80000000,-Tbss=0x80010000,-e,start,--build-id=none");
+    gcc.arg("-o").arg(&program).arg(&file);
     match gcc.status().map_err(|e| e.to_string())?.success() {
         true => Ok(program),
         false => Err("machine_debugger.c does not compile".into()),

@@ -122,6 +122,7 @@ impl Parts {
                     Some(Exit::Idle { deadline }) => Stretch::Rest(deadline),
                     _ => Stretch::Go,
                 },
+                Outcome::End(End::Dead(_)) if self.debug.is_attached() => self.stuck(index),
                 Outcome::End(end) => Stretch::End(end),
             },
             Exit::Paused => Stretch::Go,
@@ -130,8 +131,15 @@ impl Parts {
                 Stretch::Go
             }
             Exit::Stopped(reason) => Stretch::End(reason.into()),
+            Exit::Dead(_) if self.debug.is_attached() => self.stuck(index),
             Exit::Dead(why) => Stretch::End(End::Dead(why)),
         }
+    }
+
+    /// A vCPU cannot go on, and has changed nothing: a debugger looks at that before the machine ends.
+    fn stuck(&self, index: usize) -> Stretch {
+        self.debug_stop(Stop::Signal(index + 1, libc::SIGILL));
+        Stretch::Go
     }
 
     /// Sleeps until something may have happened to vCPU `index`, for at most `most`.

@@ -8,6 +8,8 @@ use trine_machine::debug;
 
 /// The most lines of a list of pages.
 const MOST_LINES: usize = 200;
+/// The name of a place for a device that has none.
+const EMPTY: &str = "virtio-empty";
 /// Registers in a line.
 const COLUMNS: usize = 4;
 
@@ -21,7 +23,7 @@ const SUBJECTS: &[Subject] = &[
     Subject { name: "registers", show: registers },
     Subject { name: "tlb", show: tlb },
     Subject { name: "mem", show: memory },
-    Subject { name: "devices", show: |board, _| devices(board, |_| true) },
+    Subject { name: "devices", show: |board, _| devices(board, |name| name != EMPTY) },
     Subject { name: "jit", show: translations },
     Subject { name: "stats", show: statistics },
     Subject { name: "net", show: network },
