@@ -47,6 +47,11 @@ impl Debugging {
     pub fn is_watched(&self, address: u64) -> bool {
         self.watches.get() && self.stops.borrow().watchpoints.iter().any(|w| w.is_in_page(address))
     }
+
+    /// No instruction has hit a watchpoint.
+    pub fn forget_hit(&self) {
+        self.hit.set(None);
+    }
 }
 
 impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
@@ -126,6 +131,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         debug.watches.set(!stops.watchpoints.is_empty());
         // What was about to be executed alone leaves once more where that is still wanted.
         self.core.alone.set(false);
+        debug.forget_hit();
         let changed: Vec<u16> = old.cuts.symmetric_difference(&stops.cuts).copied().collect();
         self.translations.forget_at(&changed);
         if old.watchpoints != stops.watchpoints {

@@ -240,6 +240,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         if (waits || !I::stepping(self.core.slots()))
             && let Some(trap) = I::interrupt(&*self.core)
         {
+            // What has left for a watchpoint is executed later, and leaves again.
+            self.core.debug.forget_hit();
             return self.take(trap);
         }
         // An event that has no handler may have started the CPU.
