@@ -70,7 +70,6 @@ detach
             "hit Breakpoint 1, store (value=",
             "$3 = 1000",
             "= 77",
-            "Run till exit",
             "first ()",
             "= 77",
             "Hardware assisted breakpoint 2",
