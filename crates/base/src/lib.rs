@@ -6,6 +6,7 @@
 pub mod block;
 pub mod bus;
 pub mod clock;
+pub mod debug;
 pub mod device;
 pub mod elf;
 pub mod file_lock;
@@ -34,6 +35,7 @@ pub mod xdg;
 pub use block::{BlockBackend, BlockError, BlockSizes};
 pub use bus::{Bus, DeviceId, Router, SharedLine, Space, WindowError};
 pub use clock::{Clock, CountClock, HostClock};
+pub use debug::{CachedPage, DebugStop, Stops, Watchpoint};
 pub use device::{Action, Actions, Device, StopReason};
 pub use mailbox::Mailbox;
 pub use net::{NetBackend, Offloads, Partial};

@@ -9,6 +9,8 @@ pub enum Place {
     Slot(u16),
     /// A register of [`Vcpu::views`](crate::Vcpu::views), by its number.
     View(u16),
+    /// A register that the CPU's own code computes: [`Vcpu::system_register`](crate::Vcpu::system_register).
+    System(u16),
     /// Bit fields of the register in different slots: slot, lowest bit in the register, number of bits.
     Parts(Vec<(u16, u8, u8)>),
     /// A constant: reads give this value, writes are ignored.

@@ -1,6 +1,6 @@
 //! The interface between a vCPU and a board.
 
-use crate::{Mailbox, Stats, StopReason};
+use crate::{CachedPage, DebugStop, Mailbox, Stats, StopReason, Stops, target};
 use std::sync::Arc;
 
 /// An exception or interrupt about to be taken, in the CPU's own numbering.
@@ -52,6 +52,8 @@ pub enum Exit {
     Paused,
     /// A device stopped the machine.
     Stopped(StopReason),
+    /// A debugger's wish ([`Vcpu::set_stops`]) stopped the vCPU.
+    Debugger(DebugStop),
     /// The guest reached a state that the CPU cannot leave; the text says which (as the CPU's manual defines
     /// it).
     Dead(String),
@@ -147,6 +149,59 @@ pub trait Vcpu: Send {
 
     /// Its counters; `None` where the host's own CPU executes the guest's instructions.
     fn stats(&self) -> Option<Stats> {
+        None
+    }
+
+    /// How debuggers see its registers; `None` for a CPU that they do not know.
+    fn target(&self) -> Option<target::Target> {
+        None
+    }
+
+    /// Reads a register that the CPU's own code computes, by the number in [`target::Place::System`]. It has no side
+    /// effects. `None` if there is no such register.
+    fn system_register(&self, _number: u16) -> Option<u64> {
+        None
+    }
+
+    /// Writes such a register as a privileged instruction would. Returns false if there is no such register.
+    fn set_system_register(&mut self, _number: u16, _value: u64) -> bool {
+        false
+    }
+
+    /// Has [`Vcpu::run`] stop at these places from now on, with [`Exit::Debugger`]. All vCPUs of a machine must be
+    /// given the same, while none of them runs. Returns false, and does nothing, where it cannot stop.
+    fn set_stops(&mut self, _stops: &Arc<Stops>) -> bool {
+        false
+    }
+
+    /// Executes one instruction for a debugger, at a breakpoint, too, and takes no interrupt before it. `None` if it
+    /// completed or its exception was taken. Afterwards it completed only if the exit implies it: [`Exit::Firmware`]
+    /// does (it raised that), and so does [`Exit::Debugger`] on CPUs whose debuggers expect that.
+    fn debug_step(&mut self) -> Option<Exit> {
+        match self.run(1) {
+            Exit::Budget | Exit::Idle { .. } => None,
+            exit => Some(exit),
+        }
+    }
+
+    /// The physical address of a virtual one for a debugger, by the current translation, without side effects and
+    /// whatever the current privilege is; `None` if nothing is mapped there.
+    fn debug_translate(&self, address: u64) -> Option<u64> {
+        Some(address)
+    }
+
+    /// The instruction that these bytes begin with, and its length; `None` if they are not one.
+    fn disassemble(&self, _bytes: &[u8]) -> Option<(String, usize)> {
+        None
+    }
+
+    /// The cached translations of addresses.
+    fn cached_pages(&self) -> Vec<CachedPage> {
+        Vec::new()
+    }
+
+    /// What the translated code of all vCPUs that share it is: a line for each fact, for people.
+    fn describe_code(&self) -> Option<String> {
         None
     }
 

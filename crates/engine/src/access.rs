@@ -75,6 +75,10 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
         address: u64,
         len: u64,
     ) -> Result<(), Leave> {
+        // A helper that accesses more than once must leave, or be executed alone, from its start.
+        if (I::WATCH_STOPS_BEFORE || !self.alone.get()) && access != Access::Execute {
+            self.watch(access, address, len.max(1))?;
+        }
         let last = address.wrapping_add(len.max(1) - 1);
         let pages = (last & !0xfff).wrapping_sub(address & !0xfff) >> 12;
         for page in 0..=pages {

@@ -235,6 +235,10 @@ pub fn decode<I: Isa, M: GuestMemory<I>>(
             block.illegal = Some(I::breakpoint(here));
             break;
         }
+        let cut = core.debug.cuts(offset);
+        if cut && !ops.is_empty() {
+            break;
+        }
         let decoded = match instruction(core, copies, &mut block, here, ops.is_empty())? {
             Found::Instruction(decoded) => decoded,
             Found::Illegal(trap) => {
@@ -245,6 +249,11 @@ pub fn decode<I: Isa, M: GuestMemory<I>>(
         };
         ops.push(op(&decoded, offset, ops.len()));
         offset += decoded.bytes as u64;
+        if cut {
+            // The dispatcher has to see every PC with this offset.
+            block.set_not_compilable();
+            break;
+        }
         if I::ends_block(&decoded) || block.second.is_some() {
             break;
         }

@@ -1,5 +1,6 @@
 //! The state of one vCPU, laid out so that generated code reaches everything from one register.
 
+use crate::debug::Debugging;
 use crate::host::{BackEnd, Host};
 use crate::jumps::Jumps;
 use crate::memory::GuestMemory;
@@ -143,6 +144,8 @@ pub struct Core<I: Isa, M: GuestMemory<I> = Paged<I>> {
     pauses: Cell<u32>,
     /// The running helper, if debug builds check it.
     pub(crate) helping: Cell<Option<&'static Helper>>,
+    /// What a debugger has asked for.
+    pub(crate) debug: Debugging,
 }
 
 impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
@@ -184,6 +187,7 @@ impl<I: Isa, M: GuestMemory<I>> Core<I, M> {
             alone: Cell::new(false),
             pauses: Cell::new(0),
             helping: Cell::new(None),
+            debug: Debugging::default(),
         }
         // SAFETY: zeros of the allocation just made.
         unsafe { M::init(&raw mut (*p).memory, memory) };

@@ -8,6 +8,7 @@
 //!   is freed; `handshake`: how a page becomes code.
 //! * [`interp`]: the interpreter; [`fp`]: floating point in software; `helper`: calls of the CPU's own
 //!   Rust functions.
+//! * `debug`: breakpoints, watchpoints and steps of machines.
 //! * `wide`: accesses of 16 bytes; `unaligned`: atomic ones at unaligned addresses.
 //! * [`memory`]: how guest memory is reached, a type parameter: [`paged`], behind an MMU and the TLB, or [`direct`], programs,
 //!   whose memory is the host's own.
@@ -24,6 +25,7 @@ pub mod block;
 pub mod code;
 pub mod code_copies;
 pub mod core;
+mod debug;
 pub mod direct;
 pub mod epochs;
 mod find;

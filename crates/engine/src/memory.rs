@@ -8,7 +8,7 @@ use crate::host::Tables;
 use crate::page_index::PageIndex;
 use crate::run::Engine;
 use crate::tlb::Flushed;
-use trine_base::Width;
+use trine_base::{CachedPage, Width};
 use trine_ir::{Access, Hints, Isa, Leave, Trap};
 use trine_memory::Ram;
 
@@ -53,6 +53,11 @@ pub trait GuestMemory<I: Isa>: Sized + 'static {
 
     /// Forgets all translations.
     fn flush_all(&self) {}
+
+    /// The cached translations; physical addresses of pages that are not code are still the host's.
+    fn cached_pages(&self) -> Vec<CachedPage> {
+        Vec::new()
+    }
 
     /// Loads; the regime is one of [`Isa::data_regime`]'s.
     fn load(core: &Core<I, Self>, regime: usize, width: Width, address: u64) -> Result<u64, Leave>;

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::mem::offset_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use trine_base::Width;
+use trine_base::{CachedPage, Width};
 use trine_ir::{Access, Hart, Hints, Isa, Leave, Trap};
 use trine_memory::Ram;
 
@@ -62,6 +62,10 @@ impl<I: Isa> GuestMemory<I> for Paged<I> {
 
     fn flush_all(&self) {
         self.tlb.flush_all();
+    }
+
+    fn cached_pages(&self) -> Vec<CachedPage> {
+        self.tlb.pages()
     }
 
     #[inline(always)]
@@ -258,7 +262,9 @@ impl<I: Isa> Core<I, Paged<I>> {
     /// The physical address of a virtual one; enters the page into the TLB if it is RAM.
     pub fn translate(&self, regime: usize, address: u64, access: Access) -> Result<u64, Leave> {
         let mapping = I::walk(self, regime, address, access).map_err(|t| self.raise(t))?;
-        if let Some(host) = self.memory.ram.host_address(mapping.page) {
+        if let Some(host) = self.memory.ram.host_address(mapping.page)
+            && !self.debug.is_watched(address)
+        {
             let writable = mapping.write && self.memory.ram.may_write(mapping.page, self.memory.writer.get());
             self.memory.tlb.insert(regime, address, host, &mapping, writable);
         }
@@ -284,6 +290,7 @@ impl<I: Isa> Core<I, Paged<I>> {
     pub(crate) fn walk_and_load(&self, regime: usize, width: Width, address: u64) -> Result<u64, Leave> {
         let n = width.bytes();
         let first = self.translate(regime, address, Access::Read)?;
+        self.watch(Access::Read, address, n)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
             return self.phys_read(first, width, address);
@@ -320,6 +327,7 @@ impl<I: Isa> Core<I, Paged<I>> {
         // Registers may have more bits than are stored, and devices would see them.
         let value = value & width.mask();
         let first = self.translate(regime, address, Access::Write)?;
+        self.watch(Access::Write, address, n)?;
         let here = 0x1000 - (address & 0xfff);
         if here >= n {
             self.leave_code_alone(first)?;
@@ -359,9 +367,11 @@ impl<I: Isa> Core<I, Paged<I>> {
         f: impl Fn(u64) -> Option<u64>,
     ) -> Result<u64, Leave> {
         if !width.aligned(address) {
+            self.watch_update(address, width.bytes())?;
             return self.update_unaligned(regime, width, address, f);
         }
         let at = self.translate(regime, address, Access::Write)?;
+        self.watch_update(address, width.bytes())?;
         self.leave_code_alone(at)?;
         loop {
             let Some(old) = self.memory.ram.load(at, width) else {
@@ -379,6 +389,7 @@ impl<I: Isa> Core<I, Paged<I>> {
     /// Stores zeros to an aligned range inside one page.
     fn paged_zero(&self, address: u64, len: u64) -> Result<(), Leave> {
         let physical = self.translate(self.data_regime(), address, Access::Write)?;
+        self.watch(Access::Write, address, len)?;
         if !self.memory.ram.contains(physical, len) {
             return self.bus_error(Access::Write, address);
         }

@@ -11,7 +11,9 @@ use crate::translations::{CodeCopy, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trine_base::{Bus, Clock, Exit, Fence, Mailbox, RegisterInfo, Stats, Vcpu};
+use trine_base::{
+    Bus, CachedPage, Clock, Exit, Fence, Mailbox, RegisterInfo, Stats, Stops, Vcpu, target::Target,
+};
 use trine_ir::fp::MXCSR;
 use trine_ir::{Flush, FpRules, Hart, Isa, Leave, Trap};
 use trine_memory::{CodeOwner, Ram};
@@ -187,15 +189,20 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
     ///
     /// This is the vCPU's safepoint: it holds no block.
     pub(crate) fn attend(&mut self) -> Option<Exit> {
+        self.attend_to(true)
+    }
+
+    /// The same; `interrupts` says whether they are taken.
+    pub(crate) fn attend_to(&mut self, interrupts: bool) -> Option<Exit> {
         // Read before stale entries are looked for.
         let epoch = self.translations.epochs().now();
-        let exit = self.look();
+        let exit = self.look(interrupts);
         self.give_up_writes(epoch);
         self.member.seen.pass(epoch);
         exit
     }
 
-    fn look(&mut self) -> Option<Exit> {
+    fn look(&mut self, interrupts: bool) -> Option<Exit> {
         let count = self.core.frame.count.get();
         self.core.frame.retired.set(count);
         let limit = match (&self.core.time, self.core.timer.get()) {
@@ -220,7 +227,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         if let Some(exit) = self.requests() {
             return Some(exit);
         }
-        self.interrupts()
+        // A CPU that waits by its state executes nothing before an interrupt.
+        if interrupts || I::waits(self.core.slots()) { self.interrupts() } else { None }
     }
 
     /// Takes an interrupt, or goes on waiting where the CPU waits.
@@ -232,6 +240,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         if (waits || !I::stepping(self.core.slots()))
             && let Some(trap) = I::interrupt(&*self.core)
         {
+            // What has left for a watchpoint is executed later, and leaves again.
+            self.core.debug.forget_hit();
             return self.take(trap);
         }
         // An event that has no handler may have started the CPU.
@@ -371,6 +381,11 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         {
             return Step::Out(exit);
         }
+        if self.core.debug.is_active()
+            && let Some(step) = self.debugged()
+        {
+            return step;
+        }
         if I::CODE_COHERENT && self.core.alone.get() || I::stepping(self.core.slots()) {
             return self.single();
         }
@@ -436,6 +451,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         let before = self.core.frame.count.get();
         let step = self.again();
         self.core.alone.set(false);
+        let step = self.after_alone(before, step);
         if !stepping || matches!(step, Step::Out(ref exit) if !matches!(exit, Exit::Idle { .. })) {
             return step;
         }
@@ -566,6 +582,49 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
 
     fn stats(&self) -> Option<Stats> {
         Some(self.stats)
+    }
+
+    fn target(&self) -> Option<Target> {
+        I::debug_target()
+    }
+
+    fn system_register(&self, number: u16) -> Option<u64> {
+        self.core.frame.retired.set(self.core.frame.count.get());
+        I::system_register(&*self.core, number)
+    }
+
+    fn set_system_register(&mut self, number: u16, value: u64) -> bool {
+        self.core.frame.retired.set(self.core.frame.count.get());
+        let there = I::set_system_register(&*self.core, number, value);
+        self.core.load_fp();
+        self.core.mode_changed();
+        self.core.timer.set(I::deadline(&*self.core));
+        there
+    }
+
+    fn set_stops(&mut self, stops: &Arc<Stops>) -> bool {
+        self.change_stops(stops);
+        true
+    }
+
+    fn debug_step(&mut self) -> Option<Exit> {
+        self.step_for_debugger()
+    }
+
+    fn debug_translate(&self, address: u64) -> Option<u64> {
+        self.look_up(address)
+    }
+
+    fn disassemble(&self, bytes: &[u8]) -> Option<(String, usize)> {
+        self.disassembled(bytes)
+    }
+
+    fn cached_pages(&self) -> Vec<CachedPage> {
+        self.pages_cached()
+    }
+
+    fn describe_code(&self) -> Option<String> {
+        Some(self.translations.describe())
     }
 
     fn fence(&mut self, what: Fence) {

@@ -2,6 +2,7 @@
 //! code.
 
 use std::cell::Cell;
+use trine_base::CachedPage;
 use trine_ir::{Isa, Mapping, Regimes};
 
 /// log2 of the entries of one regime, which reach 16 MiB. With 512 entries a sieve of 2 MB took twice the
@@ -266,6 +267,26 @@ impl<I: Isa> Tlb<I> {
             }
         }
         self.fetches.as_ref()[regime].iter().filter(|f| inside(&f.page)).for_each(|f| f.page.set(NONE));
+    }
+
+    /// All entries; the physical addresses of those for data are the host's.
+    pub fn pages(&self) -> Vec<CachedPage> {
+        let mut pages = Vec::new();
+        for regime in 0..Self::REGIMES {
+            for entry in &self.entries.as_ref()[regime] {
+                let (read, write) = (entry.read.get(), entry.write.get());
+                if let Some(page) = [read, write].into_iter().find(|&tag| tag != NONE) {
+                    let physical = page.wrapping_add(entry.addend.get());
+                    let (read, write) = (read != NONE, write != NONE);
+                    pages.push(CachedPage { regime, page, physical, read, write, execute: false });
+                }
+            }
+            for fetch in self.fetches.as_ref()[regime].iter().filter(|f| f.page.get() != NONE) {
+                let (page, physical) = (fetch.page.get(), fetch.physical.get());
+                pages.push(CachedPage { regime, page, physical, read: false, write: false, execute: true });
+            }
+        }
+        pages
     }
 
     fn clear(&self, regime: usize) {

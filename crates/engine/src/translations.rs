@@ -287,6 +287,38 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         Counts::add(&self.counts.cooled, 1);
     }
 
+    /// Forgets every block that has an instruction at one of these offsets in its page: blocks begin or end there from now on,
+    /// or do not any more.
+    pub(crate) fn forget_at(&self, offsets: &[u16]) {
+        if offsets.is_empty() {
+            return;
+        }
+        let mut inner = self.lock();
+        let concerned = |block: &Block<I, M>| {
+            let first = (block.start & (PAGE - 1)) as u16;
+            offsets.contains(&first) || block.ops.iter().any(|op| offsets.contains(&op.offset))
+        };
+        // SAFETY: under the lock; what is in the table is not freed.
+        let blocks: Vec<_> = unsafe { self.table.all().filter(|&b| concerned(&*b)).collect() };
+        self.retire(&mut inner, &blocks);
+        self.reclaim(&mut inner);
+    }
+
+    /// What is there now, in words.
+    pub(crate) fn describe(&self) -> String {
+        let inner = self.lock();
+        // SAFETY: under the lock, so that no block is freed.
+        let (blocks, compiled) = unsafe { self.table.all() }.fold((0u64, 0u64), |(all, compiled), b| {
+            // SAFETY: as above.
+            (all + 1, compiled + u64::from(unsafe { &*b }.code() != 0))
+        });
+        let kind = if self.code.is_some() { "interpreter and compiler" } else { "interpreter only" };
+        format!(
+            "{kind}\n{blocks} blocks, {compiled} of them compiled, {} dropped and not yet freed",
+            inner.limbo.len()
+        )
+    }
+
     fn forget_all(&self, inner: &mut Inner<I, M>) {
         // SAFETY: under the lock.
         let blocks: Vec<_> = unsafe { self.table.all() }.collect();

@@ -54,6 +54,8 @@ impl<I: Isa> Core<I, Paged<I>> {
     #[cold]
     #[inline(never)]
     pub(crate) fn walk_and_load_vector(&self, hints: Hints, address: u64) -> Result<u128, Leave> {
+        // Before the first half: the instruction must not have loaded anything from a device when it is executed again.
+        self.watch(Access::Read, address, BYTES)?;
         let regime = self.access_regime(hints);
         let upper = address.wrapping_add(BYTES / 2);
         let low = self.walk_and_load(regime, Width::B8, address)?;
@@ -69,6 +71,7 @@ impl<I: Isa> Core<I, Paged<I>> {
 
     /// Stores both halves, once neither can fault.
     fn store_halves(&self, regime: usize, address: u64, value: u128) -> Result<(), Leave> {
+        self.watch(Access::Write, address, BYTES)?;
         let crosses = address & 0xfff > 0x1000 - BYTES;
         // A fault in the second page is reported at its start, as for any other access.
         let second = (address | 0xfff).wrapping_add(1);

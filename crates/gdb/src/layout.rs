@@ -20,13 +20,22 @@ fn xml(feature: &Feature) -> String {
 }
 
 impl Layout {
-    /// The layout for a CPU.
+    /// The layout for a CPU that executes a Linux program.
     pub fn new(target: Target) -> Layout {
+        Self::with(target, "<osabi>GNU/Linux</osabi>\n")
+    }
+
+    /// The layout for a CPU of a machine.
+    pub fn of_machine(target: Target) -> Layout {
+        Self::with(target, "")
+    }
+
+    fn with(target: Target, abi: &str) -> Layout {
         let Target { architecture, features } = target;
         let parts: String = features.iter().map(xml).collect();
         let xml = format!(
             "<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n<target version=\"1.0\">\n\
-             <architecture>{architecture}</architecture>\n<osabi>GNU/Linux</osabi>\n{parts}</target>\n"
+             <architecture>{architecture}</architecture>\n{abi}{parts}</target>\n"
         );
         Layout { registers: features.into_iter().flat_map(|f| f.registers).collect(), xml }
     }
@@ -62,6 +71,7 @@ impl Layout {
             Place::Pc => vcpu.pc().into(),
             Place::Slot(slot) => vcpu.get(*slot).into(),
             Place::View(number) => vcpu.view(*number),
+            Place::System(number) => vcpu.system_register(*number).unwrap_or(0).into(),
             Place::Fixed(value) => (*value).into(),
             Place::Parts(parts) => parts
                 .iter()
@@ -78,6 +88,7 @@ impl Layout {
             Some(Place::Pc) => vcpu.set_pc(value),
             Some(Place::Slot(slot)) => vcpu.set(*slot, value),
             Some(Place::View(number)) => vcpu.set_view(*number, wide),
+            Some(Place::System(number)) => drop(vcpu.set_system_register(*number, value)),
             Some(Place::Parts(parts)) => {
                 parts.iter().for_each(|&(slot, at, bits)| vcpu.set(slot, value >> at & ((1 << bits) - 1)));
             }

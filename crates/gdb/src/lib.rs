@@ -60,7 +60,7 @@ pub enum Go {
     Step,
 }
 
-/// The debugged program, in all-stop mode: either all threads may run or none does. Threads are identified by
+/// The debugged program or machine, in all-stop mode: either all threads may run or none does. Threads are identified by
 /// gdb's thread numbers, which are not 0. Registers and memory are accessed only while no thread runs.
 pub trait Debuggee: Send + Sync {
     /// The registers, in the order of all lists of values here.
@@ -73,10 +73,10 @@ pub trait Debuggee: Send + Sync {
     fn registers(&self, thread: usize) -> Option<Vec<u128>>;
     /// Changes a register; returns false if there is no such thread or register.
     fn set_register(&self, thread: usize, register: usize, value: u128) -> bool;
-    /// Reads memory; returns how many bytes could be read.
-    fn read(&self, address: u64, to: &mut [u8]) -> usize;
-    /// Writes memory, including code; returns false if that is not possible.
-    fn write(&self, address: u64, bytes: &[u8]) -> bool;
+    /// Reads memory as a thread sees it; returns how many bytes could be read.
+    fn read(&self, thread: usize, address: u64, to: &mut [u8]) -> usize;
+    /// Writes memory as a thread sees it, including code; returns false if that is not possible.
+    fn write(&self, thread: usize, address: u64, bytes: &[u8]) -> bool;
     /// Sets or removes a breakpoint; returns false if that is not possible.
     fn set_breakpoint(&self, address: u64, wanted: bool) -> bool;
     /// Sets or removes a watchpoint; returns false if that is not possible.
@@ -94,6 +94,14 @@ pub trait Debuggee: Send + Sync {
     fn detached(&self);
     /// gdb wants the program to be killed.
     fn kill(&self);
+    /// Executes a line of gdb's command `monitor`: the text that gdb prints. `None` if there are no such commands.
+    fn monitor(&self, _line: &str) -> Option<String> {
+        None
+    }
+    /// Whether there are files, and an auxiliary vector: those of a program.
+    fn has_files(&self) -> bool {
+        true
+    }
     /// The auxiliary vector, in Linux's format.
     fn auxv(&self) -> Vec<u8>;
     /// The executable.

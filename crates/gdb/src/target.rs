@@ -10,6 +10,7 @@ use gdbstub::target::ext::base::single_register_access::{SingleRegisterAccess, S
 use gdbstub::target::ext::breakpoints::*;
 use gdbstub::target::ext::exec_file::{ExecFile, ExecFileOps};
 use gdbstub::target::ext::host_io::HostIoOps;
+use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd, MonitorCmdOps, outputln};
 use gdbstub::target::ext::target_description_xml_override::*;
 use gdbstub::target::ext::thread_extra_info::{ThreadExtraInfo, ThreadExtraInfoOps};
 use gdbstub::target::{TargetError, TargetResult};
@@ -123,13 +124,16 @@ impl gdbstub::target::Target for Target<'_> {
         Some(self)
     }
     fn support_host_io(&mut self) -> Option<HostIoOps<'_, Self>> {
-        Some(self)
+        if self.debuggee.has_files() { Some(self) } else { None }
     }
     fn support_exec_file(&mut self) -> Option<ExecFileOps<'_, Self>> {
+        if self.debuggee.has_files() { Some(self) } else { None }
+    }
+    fn support_monitor_cmd(&mut self) -> Option<MonitorCmdOps<'_, Self>> {
         Some(self)
     }
     fn support_auxv(&mut self) -> Option<AuxvOps<'_, Self>> {
-        Some(self)
+        if self.debuggee.has_files() { Some(self) } else { None }
     }
 }
 
@@ -163,15 +167,15 @@ impl MultiThreadBase for Target<'_> {
         Some(self)
     }
 
-    fn read_addrs(&mut self, at: u64, to: &mut [u8], _: Tid) -> TargetResult<usize, Self> {
-        match self.debuggee.read(at, to) {
+    fn read_addrs(&mut self, at: u64, to: &mut [u8], tid: Tid) -> TargetResult<usize, Self> {
+        match self.debuggee.read(tid.get(), at, to) {
             0 if !to.is_empty() => Err(TargetError::NonFatal),
             n => Ok(n),
         }
     }
 
-    fn write_addrs(&mut self, at: u64, bytes: &[u8], _: Tid) -> TargetResult<(), Self> {
-        if self.debuggee.write(at, bytes) { Ok(()) } else { Err(TargetError::NonFatal) }
+    fn write_addrs(&mut self, at: u64, bytes: &[u8], tid: Tid) -> TargetResult<(), Self> {
+        if self.debuggee.write(tid.get(), at, bytes) { Ok(()) } else { Err(TargetError::NonFatal) }
     }
 
     fn list_active_threads(&mut self, each: &mut dyn FnMut(Tid)) -> Result<(), String> {
@@ -248,6 +252,9 @@ impl Breakpoints for Target<'_> {
     fn support_sw_breakpoint(&mut self) -> Option<SwBreakpointOps<'_, Self>> {
         Some(self)
     }
+    fn support_hw_breakpoint(&mut self) -> Option<HwBreakpointOps<'_, Self>> {
+        Some(self)
+    }
     fn support_hw_watchpoint(&mut self) -> Option<HwWatchpointOps<'_, Self>> {
         Some(self)
     }
@@ -258,6 +265,15 @@ impl SwBreakpoint for Target<'_> {
         Ok(self.debuggee.set_breakpoint(at, true))
     }
     fn remove_sw_breakpoint(&mut self, at: u64, _: usize) -> TargetResult<bool, Self> {
+        Ok(self.debuggee.set_breakpoint(at, false))
+    }
+}
+
+impl HwBreakpoint for Target<'_> {
+    fn add_hw_breakpoint(&mut self, at: u64, _: usize) -> TargetResult<bool, Self> {
+        Ok(self.debuggee.set_breakpoint(at, true))
+    }
+    fn remove_hw_breakpoint(&mut self, at: u64, _: usize) -> TargetResult<bool, Self> {
         Ok(self.debuggee.set_breakpoint(at, false))
     }
 }
@@ -315,5 +331,15 @@ impl ExecFile for Target<'_> {
 impl ThreadExtraInfo for Target<'_> {
     fn thread_extra_info(&self, tid: Tid, to: &mut [u8]) -> Result<usize, String> {
         Ok(part(self.debuggee.thread_name(tid.get()).as_bytes(), 0, usize::MAX, to))
+    }
+}
+
+impl MonitorCmd for Target<'_> {
+    fn handle_monitor_cmd(&mut self, line: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), String> {
+        match self.debuggee.monitor(&String::from_utf8_lossy(line)) {
+            Some(text) => out.write_raw(text.as_bytes()),
+            None => outputln!(out, "a program has no monitor commands"),
+        }
+        Ok(())
     }
 }

@@ -49,14 +49,14 @@ impl Debuggee for Two {
         }
         there
     }
-    fn read(&self, address: u64, to: &mut [u8]) -> usize {
+    fn read(&self, _: usize, address: u64, to: &mut [u8]) -> usize {
         let memory = self.memory.lock().expect("no panic");
         let Some(at) = address.checked_sub(BASE).filter(|&a| a < memory.len() as u64) else { return 0 };
         let n = to.len().min(memory.len() - at as usize);
         to[..n].copy_from_slice(&memory[at as usize..at as usize + n]);
         n
     }
-    fn write(&self, address: u64, bytes: &[u8]) -> bool {
+    fn write(&self, _: usize, address: u64, bytes: &[u8]) -> bool {
         let mut memory = self.memory.lock().expect("no panic");
         let at = address.wrapping_sub(BASE) as usize;
         let place = at.checked_add(bytes.len()).and_then(|end| memory.get_mut(at..end));
@@ -86,6 +86,9 @@ impl Debuggee for Two {
     }
     fn kill(&self) {
         self.say("kill".into());
+    }
+    fn monitor(&self, line: &str) -> Option<String> {
+        (line != "none").then(|| format!("<{line}>"))
     }
     fn auxv(&self) -> Vec<u8> {
         b"auxv".to_vec()
@@ -232,6 +235,20 @@ fn threads_and_what_is_said_of_the_program() {
         gdb.ask("qXfer:features:read:target.xml:0,ffff").contains("<architecture>some:cpu</architecture>")
     );
     assert!(gdb.ask("qXfer:features:read:other.xml:0,ffff").starts_with('E'));
+    drop(gdb);
+}
+
+#[test]
+fn monitor_commands_and_hardware_breakpoints_reach_the_debuggee() {
+    let mut gdb = Gdb::new();
+    let hex = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+    for (line, answer) in [("info x", "<info x>"), ("none", "a program has no monitor commands\n")] {
+        assert_eq!(gdb.ask(&format!("qRcmd,{}", hex(line))), format!("O{}", hex(answer)));
+        assert_eq!(gdb.packet(), "OK");
+    }
+    assert_eq!((gdb.ask("Z1,1004,4"), gdb.ask("z1,1004,4")), ("OK".into(), "OK".into()));
+    assert_ne!(gdb.ask("Z1,4,2"), "OK");
+    assert_eq!(gdb.said(), ["breakpoint 0x1004 true", "breakpoint 0x1004 false"]);
     drop(gdb);
 }
 

@@ -418,6 +418,37 @@ pub trait Isa: Sized + Send + 'static {
     /// Translates a virtual address in `regime`, with all side effects of the walk.
     fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap>;
 
+    /// The regimes in which a debugger looks for an address in `mode`, one after the other: the current one first, then
+    /// those of other privilege levels with the same page tables. `None` after the last one.
+    fn debug_regime(mode: u32, n: usize) -> Option<usize> {
+        [Self::data_regime(mode), Self::fetch_regime(mode)].get(n).copied()
+    }
+
+    /// Whether debuggers expect that a watched access stops the CPU before its instruction, and step over that themselves.
+    /// gdb does so on RISC-V (`have_nonsteppable_watchpoint` in its `riscv-tdep.c`); elsewhere it expects the stop behind
+    /// the instruction.
+    const WATCH_STOPS_BEFORE: bool = false;
+
+    /// How debuggers see a machine's registers; `None` if they do not know the CPU.
+    fn debug_target() -> Option<trine_base::target::Target> {
+        None
+    }
+
+    /// Reads a register of [`trine_base::target::Place::System`], without side effects.
+    fn system_register(_hart: &dyn Hart, _number: u16) -> Option<u64> {
+        None
+    }
+
+    /// Writes a register of [`trine_base::target::Place::System`]; returns false if there is no such register.
+    fn set_system_register(_hart: &dyn Hart, _number: u16, _value: u64) -> bool {
+        false
+    }
+
+    /// The assembler's text of an instruction that was decoded in `mode` from these bytes.
+    fn disassemble(_mode: u32, _bytes: &Bytes) -> Option<String> {
+        None
+    }
+
     /// The interrupt to take now, if any is pending and enabled. An event that is not reported to a handler,
     /// such as a request to start, changes the state itself and returns `None`.
     fn interrupt(hart: &dyn Hart) -> Option<Trap>;

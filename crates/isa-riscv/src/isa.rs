@@ -1,12 +1,13 @@
 //! The two CPUs of this crate, RV64 and RV32, as [`Isa`]s. They share every row and body.
 
-use crate::extensions;
 use crate::insn::fp::Fcsr;
 use crate::state::{self, Slots, level, mode, mstatus};
 use crate::sys::{mmu, trap};
 use crate::table::{self, is_long};
+use crate::{asm, debug, extensions};
 use std::cell::Cell;
 use trine_base::RegisterInfo;
+use trine_base::target::Target;
 use trine_ir::{
     Access, Bytes, CodeSpace, Count, DecodeError, Decoded, Hart, Int, Isa, Mapping, Operands, Res, Row, Sem,
     Trap,
@@ -114,6 +115,7 @@ macro_rules! isa {
             const PINNED: &'static [u16] = PINNED;
             const FRAME_BASES: &'static [u16] = FRAME_BASES;
             const MAX_BYTES: u64 = 4;
+            const WATCH_STOPS_BEFORE: bool = true;
 
             fn slots(config: &Config) -> Slots {
                 power_on(config, <$name as Xlen>::MISA)
@@ -160,6 +162,21 @@ macro_rules! isa {
             }
             fn walk(hart: &dyn Hart, regime: usize, address: u64, access: Access) -> Result<Mapping, Trap> {
                 mmu::walk(hart, regime, address, access)
+            }
+            fn debug_regime(m: u32, n: usize) -> Option<usize> {
+                mode::debug_regime(m, n)
+            }
+            fn debug_target() -> Option<Target> {
+                (<$name as Xlen>::MISA >> 63 != 0).then(debug::machine)
+            }
+            fn system_register(hart: &dyn Hart, number: u16) -> Option<u64> {
+                debug::read(hart, number)
+            }
+            fn set_system_register(hart: &dyn Hart, number: u16, value: u64) -> bool {
+                debug::write(hart, number, value)
+            }
+            fn disassemble(_: u32, bytes: &Bytes) -> Option<String> {
+                asm::disassemble(word(bytes), <$name as Xlen>::MISA >> 63 == 0)
             }
             fn interrupt(hart: &dyn Hart) -> Option<Trap> {
                 trap::interrupt(hart)

@@ -202,6 +202,15 @@ pub mod mode {
             _ => REGIME_M,
         }
     }
+    /// The regimes in which a debugger looks for an address, one after the other: that of the current accesses, then those
+    /// with the same page tables. Machine accesses have none.
+    pub fn debug_regime(mode: u32, n: usize) -> Option<usize> {
+        match (data_regime(mode), fetch_regime(mode)) {
+            (REGIME_M, _) => [REGIME_M].get(n).copied(),
+            (data, REGIME_M) => [data, REGIME_U, REGIME_SUM, REGIME_M].get(n).copied(),
+            (data, _) => [data, REGIME_U, REGIME_SUM].get(n).copied(),
+        }
+    }
     /// Whether `mstatus.FS` is Off.
     #[inline(always)]
     pub fn fp_off(mode: u32) -> bool {

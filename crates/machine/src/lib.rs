@@ -3,12 +3,14 @@
 //! * [`board`]: vCPUs, memory, devices and firmware, and what makes them run; [`firmware`]: what serves the guest's calls.
 //! * [`boards`]: the table of boards; [`virt`]: the RISC-V board `virt`, and the first process of a machine of it whose root is an image.
 //! * [`config`]: what a machine is made of; [`disk`], [`share`]: its disks, and its folders of the host; [`boot`]: what it starts with; [`load`]: ELF files into its memory.
+//! * [`debug`]: gdb at a machine.
 //! * [`host`]: what a machine gets from its host.
 
 pub mod board;
 pub mod boards;
 pub mod boot;
 pub mod config;
+pub mod debug;
 pub mod disk;
 pub mod error;
 pub mod firmware;

@@ -142,7 +142,9 @@ impl<A: GuestAbi> Thread<A> {
                     }
                 },
                 Exit::Paused | Exit::Budget => {}
-                Exit::Idle { .. } | Exit::Stopped(_) | Exit::Dead(_) => self.die(libc::SIGILL),
+                Exit::Idle { .. } | Exit::Stopped(_) | Exit::Debugger(_) | Exit::Dead(_) => {
+                    self.die(libc::SIGILL)
+                }
             }
         }
     }

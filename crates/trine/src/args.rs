@@ -274,7 +274,7 @@ pub struct RunArgs {
     /// Print the program's system calls to standard error
     #[arg(long)]
     pub strace: bool,
-    /// Wait for gdb at this address before the first instruction: a port (on this host, if no IP address is
+    /// Wait for gdb at this address before a program's or machine's first instruction: a port (on this host, if no IP address is
     /// given) or a Unix socket; default: `:1234`
     #[arg(long, value_name = "[IP:]PORT|unix:PATH", num_args = 0..=1, require_equals = true, default_missing_value = ":1234")]
     pub gdb: Option<Address>,

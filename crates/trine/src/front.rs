@@ -26,6 +26,10 @@ pub trait Machine: Send + Sync + 'static {
     fn resume(&self);
     /// Ends it at once.
     fn quit(&self);
+    /// The handle for the monitor; `None` where there is no monitor.
+    fn remote(&self) -> Option<Remote> {
+        None
+    }
 }
 
 impl Machine for Remote {
@@ -51,6 +55,10 @@ impl Machine for Remote {
 
     fn quit(&self) {
         Remote::quit(self);
+    }
+
+    fn remote(&self) -> Option<Remote> {
+        Some(self.clone())
     }
 }
 

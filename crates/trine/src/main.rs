@@ -12,6 +12,8 @@ mod guest;
 mod images;
 mod inspect;
 mod line;
+mod machine_gdb;
+mod monitor;
 mod oci;
 mod output;
 mod program;

@@ -10,7 +10,7 @@ use crate::guest::target::{self, Target};
 use crate::guest::user_network::{self, Network};
 use crate::output::Writer;
 use crate::terminal::{self, AtEnd};
-use crate::{Refusal, code, guest, program};
+use crate::{Refusal, code, guest, machine_gdb, program};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
 use trine_base::terminal::RawTerminal;
@@ -226,6 +226,7 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
             eprintln!("trine: {note}; the interpreter runs everything");
         }
         front.set(Some(Arc::new(board.remote())));
+        machine_gdb::attach(args, &start.boot, &mut board, &front)?;
         raw.get_or_insert_with(|| serve(args, target, &start, &front));
         let end = board.run();
         // The handle refers to the console, and the console's sink to the handle: this cycle would keep the
@@ -297,6 +298,9 @@ fn stats(kind: &BoardKind, board: &mut Board) {
 }
 
 fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> Result<u8, Refusal> {
+    if args.gdb.is_some() {
+        return Err(Refusal::refused("--gdb is not possible with --lockstep, which runs two machines"));
+    }
     // Each of the two machines would read what the other one writes.
     if let Some(disk) = args.disk.iter().find(|disk| disk.writes()) {
         let disk = disk.path().display();

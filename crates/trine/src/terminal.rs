@@ -1,6 +1,7 @@
 //! The user's terminal as the guest's console: what is typed there, and what its size is.
 
 use crate::front::{Front, Machine};
+use crate::monitor::{Key, Prompt};
 use std::io::{IsTerminal, Read};
 use std::time::{Duration, Instant};
 use trine_control::machine_link::Ask;
@@ -45,7 +46,7 @@ pub fn serve_input(front: Front, at_end: AtEnd) {
     std::thread::spawn(move || {
         let keys = std::io::stdin().is_terminal();
         let mut buf = [0; 4096];
-        let (mut escaped, mut last) = (false, b'\n');
+        let (mut keyboard, mut last) = (Keyboard::default(), b'\n');
         let mut stdin = std::io::stdin().lock();
         loop {
             match stdin.read(&mut buf) {
@@ -56,7 +57,7 @@ pub fn serve_input(front: Front, at_end: AtEnd) {
                         last = buf[n - 1];
                         pour(&buf[..n], &front);
                     } else if let Some(machine) = front.get() {
-                        typed(&buf[..n], &mut escaped, &*machine, &front);
+                        keyboard.typed(&buf[..n], &*machine, &front);
                     }
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
@@ -117,32 +118,69 @@ fn ended(front: &Front, at_end: AtEnd, last: u8) {
     }
 }
 
-fn typed(bytes: &[u8], escaped: &mut bool, machine: &dyn Machine, front: &Front) {
-    let mut plain = Vec::new();
-    for &b in bytes {
-        match (std::mem::take(escaped), b) {
-            (false, ESCAPE) => *escaped = true,
-            (false, b) => plain.push(b),
-            (true, b'x' | b'X') => {
-                // First of all, because standard error may be the output that nobody reads.
-                front.perform(Ask::Quit);
-                eprint!("\r\n");
+/// The keys after Ctrl-A.
+const KEYS: &str = "\r\nCtrl-A x  end the machine\r\nCtrl-A c  the monitor, and back to the console\r\n\
+                    Ctrl-A b  send a break\r\nCtrl-A a  send Ctrl-A\r\nCtrl-A h  this help\r\n";
+
+/// What was typed before.
+#[derive(Default)]
+struct Keyboard {
+    /// Whether the last key was Ctrl-A.
+    escaped: bool,
+    /// The monitor's prompt, where that gets what is typed in place of the guest.
+    prompt: Option<Prompt>,
+}
+
+impl Keyboard {
+    fn typed(&mut self, bytes: &[u8], machine: &dyn Machine, front: &Front) {
+        let mut plain = Vec::new();
+        for &b in bytes {
+            match (std::mem::take(&mut self.escaped), b) {
+                (false, ESCAPE) => self.escaped = true,
+                (false, b) => self.plain(b, &mut plain),
+                (true, b'x' | b'X') => {
+                    // First of all, because standard error may be the output that nobody reads.
+                    front.perform(Ask::Quit);
+                    eprint!("\r\n");
+                }
+                (true, b'c') => match self.prompt.take() {
+                    Some(prompt) => prompt.end(),
+                    None => {
+                        give(&std::mem::take(&mut plain), machine);
+                        self.prompt = Some(Prompt::begin(front.clone()));
+                    }
+                },
+                (true, b'b') => {
+                    machine.input(&std::mem::take(&mut plain));
+                    machine.sysrq(0);
+                }
+                (true, b'h' | b'?') => eprint!("{KEYS}"),
+                (true, ESCAPE | b'a') => self.plain(ESCAPE, &mut plain),
+                (true, b) => self.plain(b, &mut plain),
             }
-            (true, b'b') => {
-                machine.input(&std::mem::take(&mut plain));
-                machine.sysrq(0);
+        }
+        give(&plain, machine);
+    }
+
+    /// A key without a meaning of its own.
+    fn plain(&mut self, key: u8, plain: &mut Vec<u8>) {
+        match &mut self.prompt {
+            None => plain.push(key),
+            Some(prompt) => {
+                if prompt.key(key) == Key::Leaves
+                    && let Some(prompt) = self.prompt.take()
+                {
+                    prompt.end();
+                }
             }
-            (true, b'h' | b'?') => eprint!(
-                "\r\nCtrl-A x  end the machine\r\nCtrl-A b  send a break\r\nCtrl-A a  send Ctrl-A\r\n\
-                 Ctrl-A h  this help\r\n"
-            ),
-            (true, ESCAPE | b'a') => plain.push(ESCAPE),
-            (true, b) => plain.push(b),
         }
     }
-    // Does not wait: the keys that end the machine come this way, too. The terminal's bell rings when input
-    // is dropped.
-    if !plain.is_empty() && machine.input(&plain) < plain.len() {
+}
+
+/// Gives the guest what was typed. Does not wait: the keys that end the machine come this way, too. The terminal's bell rings
+/// when input is dropped.
+fn give(plain: &[u8], machine: &dyn Machine) {
+    if !plain.is_empty() && machine.input(plain) < plain.len() {
         eprint!("\x07");
     }
 }

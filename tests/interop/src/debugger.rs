@@ -1,7 +1,7 @@
-//! `cargo xtask test gdb`: gdb-multiarch debugs a program, over a Unix socket, and reads core dumps, in both
-//! engines.
+//! `cargo xtask test gdb`: gdb-multiarch debugs programs and machines, over a Unix socket, and reads core dumps, in
+//! both engines.
 
-use crate::coredump;
+use crate::{coredump, machine_debugger};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +16,7 @@ const SOURCE: &str = include_str!("debugger.c");
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Commands at the beginning of every conversation.
-const SETUP: &str = "set confirm off
+pub const SETUP: &str = "set confirm off
 set pagination off
 set width 0
 ";
@@ -384,5 +384,5 @@ pub fn run() -> Result<(), String> {
         println!("{} conversations with gdb, {engine} engine", CASES.len());
         coredump::run(&trine, &crashing, &dir, engine)?;
     }
-    Ok(())
+    machine_debugger::run(&trine, &dir)
 }

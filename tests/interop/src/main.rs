@@ -8,6 +8,7 @@ mod debugger;
 mod engines;
 mod firmware;
 mod images;
+mod machine_debugger;
 mod perfmap;
 mod torture;
 

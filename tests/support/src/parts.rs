@@ -71,7 +71,7 @@ pub const PARTS: &[Part] = &[
     quick(
         Home::Interop,
         "gdb",
-        "gdb-multiarch debugs a program with threads and reads core dumps, in both engines",
+        "gdb-multiarch debugs a program with threads and a machine, and reads core dumps, in both engines",
     ),
     quick(Home::Interop, "perf-map", "perf finds names for generated code"),
     quick(Home::Interop, "calls", "system calls of programs, each as under QEMU's user mode"),

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use timers::Timers;
+pub use windows::{BusDevice, Range, Space, WindowError};
 use windows::{Owner, Windows};
-pub use windows::{Range, Space, WindowError};
 
 /// Handle of a device on a [`Bus`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,6 +181,30 @@ impl Bus {
                 others.iter().find_map(|local| local.windows.overlap(range))
             }),
         }
+    }
+
+    /// All devices and where they are, for people. A device without a window is reached by a router, or not by addresses.
+    pub fn devices(&self) -> Vec<BusDevice> {
+        let mut devices: Vec<BusDevice> = self
+            .devices
+            .iter()
+            .map(|slot| BusDevice { name: lock(&slot.device).device.name().to_owned(), windows: Vec::new() })
+            .collect();
+        let locals = self.locals.iter().map(|local| &local.windows);
+        let memory = std::iter::once(&self.memory).chain(locals).map(|windows| (Space::Memory, windows));
+        for (space, windows) in memory.chain([(Space::Ports, &self.ports)]) {
+            for (range, owner) in windows.all() {
+                match owner {
+                    Owner::Device(device) | Owner::Local { device, .. } => {
+                        devices[device].windows.push((space, range));
+                    }
+                    Owner::Router { name, .. } | Owner::Reserved(name) => {
+                        devices.push(BusDevice { name: name.to_owned(), windows: vec![(space, range)] });
+                    }
+                }
+            }
+        }
+        devices
     }
 
     /// Makes `id` the interrupt controller: the device that [`Action::Irq`] goes to.

@@ -106,6 +106,15 @@ pub(super) enum Owner {
     Reserved(&'static str),
 }
 
+/// What is on a bus, and its windows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BusDevice {
+    /// Its name.
+    pub name: String,
+    /// Its windows.
+    pub windows: Vec<(Space, Range)>,
+}
+
 #[derive(Clone, Copy)]
 struct Window {
     range: Range,
@@ -121,6 +130,11 @@ pub(super) struct Windows {
 }
 
 impl Windows {
+    /// All windows, by their addresses.
+    pub fn all(&self) -> impl Iterator<Item = (Range, Owner)> {
+        self.sorted.iter().map(|window| (window.range, window.owner))
+    }
+
     /// The window that has some of these addresses, and whose it is.
     pub fn overlap(&self, range: Range) -> Option<(Range, Owner)> {
         let at = self.sorted.partition_point(|w| w.range.last < range.first);

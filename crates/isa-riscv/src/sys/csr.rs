@@ -104,6 +104,11 @@ fn low_half(number: u16) -> Option<u16> {
     }
 }
 
+/// Whether a register exists on RV32 only.
+pub(crate) fn is_high_half(number: u16) -> bool {
+    low_half(number).is_some()
+}
+
 /// Whether a register is wider than RV32's registers and has its high half in another one.
 fn has_high_half(number: u16) -> bool {
     matches!(number, 0xc00..=0xc1f | 0xb00..=0xb1f | 0x300 | 0x302 | 0x30a | 0x14d | 0x3a0..=0x3af)
@@ -240,7 +245,7 @@ fn sstatus_mask() -> u64 {
 }
 
 /// Reads a register of the CPU's own width.
-fn read(hart: &dyn Hart, number: u16) -> Option<u64> {
+pub(crate) fn read(hart: &dyn Hart, number: u16) -> Option<u64> {
     if !rv32(hart) {
         return read_whole(hart, number);
     }
@@ -255,7 +260,7 @@ fn read(hart: &dyn Hart, number: u16) -> Option<u64> {
 }
 
 /// Writes a register of the CPU's own width.
-fn write(hart: &dyn Hart, number: u16, value: u64) -> Option<()> {
+pub(crate) fn write(hart: &dyn Hart, number: u16, value: u64) -> Option<()> {
     if !rv32(hart) {
         return write_whole(hart, number, value);
     }

@@ -10,8 +10,9 @@ use crate::errno::Errno;
 use crate::structs;
 use crate::table::calls;
 use trine_base::elf::Cpu;
-use trine_base::target::{Feature, Place, Register, Target};
+use trine_base::target::Target;
 use trine_base::{Trap, Vcpu};
+use trine_isa_riscv::debug::{float_feature, integer_feature};
 use trine_isa_riscv::extensions::{self, Told};
 use trine_isa_riscv::state::{F, FFLAGS, FRM, X};
 use trine_isa_riscv::{Config, Rv64, Start};
@@ -207,44 +208,6 @@ fn flush_icache(c: &Context, [start, end, flags, ..]: [u64; 6]) -> Result<u64, E
     }
     c.guest.space.code_changed(start, end);
     Ok(0)
-}
-
-/// A 64-bit register for debuggers.
-fn register(name: impl Into<String>, kind: &'static str, place: Place) -> Register {
-    Register { name: name.into(), bits: 64, kind, place }
-}
-
-fn integer_feature() -> Feature {
-    const NAMES: [&str; 31] = [
-        "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7",
-        "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
-    ];
-    let kind = |name: &str| match name {
-        "ra" => "code_ptr",
-        "sp" | "gp" | "tp" => "data_ptr",
-        _ => "int",
-    };
-    let named = NAMES.iter().zip(X + 1..).map(|(&name, slot)| register(name, kind(name), Place::Slot(slot)));
-    let registers = [register("zero", "int", Place::Fixed(0))]
-        .into_iter()
-        .chain(named)
-        .chain([register("pc", "code_ptr", Place::Pc)])
-        .collect();
-    Feature { name: "org.gnu.gdb.riscv.cpu", registers }
-}
-
-fn float_feature() -> Feature {
-    let groups = [("ft", 0..8), ("fs", 0..2), ("fa", 0..8), ("fs", 2..12), ("ft", 8..12)];
-    let names =
-        groups.into_iter().flat_map(|(letters, numbers)| numbers.map(move |n| format!("{letters}{n}")));
-    let named = names.zip(F..).map(|(name, slot)| register(name, "ieee_double", Place::Slot(slot)));
-    let fcsr = Place::Parts(vec![(FFLAGS, 0, 5), (FRM, 5, 3)]);
-    let parts = [
-        register("fflags", "int", Place::Slot(FFLAGS)),
-        register("frm", "int", Place::Slot(FRM)),
-        register("fcsr", "int", fcsr),
-    ];
-    Feature { name: "org.gnu.gdb.riscv.fpu", registers: named.chain(parts).collect() }
 }
 
 impl GuestAbi for Rv64 {

@@ -1,16 +1,21 @@
 //! How pause, resume, interruption and the end of a machine reach the threads of its board.
 
+use super::Board;
 use crate::End;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use trine_base::{Bus, Mailbox};
 
+/// Work on the board itself, for the thread that runs it.
+pub(crate) type Job = Box<dyn FnOnce(&mut Board) + Send>;
+
 /// The state that all threads of a board share.
 ///
 /// A request is stored, and every thread is told to look at it; the requesting thread then waits until all
 /// have acknowledged it. No thread holds a lock while it waits for another one's acknowledgement.
-pub(super) struct Control {
+pub(crate) struct Control {
     state: Mutex<State>,
     changed: Condvar,
     /// Whether threads have to look at the state: the machine is to pause or to be interrupted, or has ended.
@@ -24,6 +29,14 @@ struct State {
     paused: bool,
     /// Whether the caller of `run_until_interrupted` wants the board back.
     interrupted: bool,
+    /// Whether the debugger has stopped the machine.
+    held: bool,
+    /// Whether the owner of the board is doing jobs.
+    served: bool,
+    /// What the owner of the board is to do while no vCPU runs.
+    jobs: VecDeque<Job>,
+    /// Whether no job is done any more.
+    closed: bool,
     end: Option<End>,
     /// Number of threads that run vCPUs or timers.
     running: usize,
@@ -36,17 +49,22 @@ struct State {
 impl State {
     /// Whether the threads of the machine are to stand still.
     fn stands(&self) -> bool {
-        self.paused && !self.interrupted && self.end.is_none()
+        self.paused && !self.is_left()
+    }
+
+    /// Whether they are to leave the board to its owner.
+    fn is_left(&self) -> bool {
+        self.interrupted || self.held || self.end.is_some()
     }
 
     /// Whether they are to go on.
     fn goes_on(&self) -> bool {
-        !self.paused && !self.interrupted && self.end.is_none()
+        !self.paused && !self.is_left()
     }
 }
 
 /// A thread that runs a part of the machine, from [`Control::enter`] until it is dropped.
-pub(super) struct Running<'a>(&'a Control);
+pub(crate) struct Running<'a>(&'a Control);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
@@ -104,6 +122,13 @@ impl Control {
         }
     }
 
+    /// Lets the clock and the devices go on, unless something still holds them.
+    fn stir(&self, state: &mut State) {
+        if !state.paused && !state.held && !state.served && std::mem::take(&mut state.still) {
+            self.bus.resume();
+        }
+    }
+
     /// Whether the clock and the devices are paused.
     pub fn is_still(&self) -> bool {
         self.lock().still
@@ -156,9 +181,7 @@ impl Control {
     pub fn resume(&self) {
         let mut state = self.lock();
         state.paused = false;
-        if std::mem::take(&mut state.still) {
-            self.bus.resume();
-        }
+        self.stir(&mut state);
         self.tell(state);
     }
 
@@ -169,13 +192,95 @@ impl Control {
         self.tell(state);
     }
 
-    /// Clears a request for interruption and returns whether there was one.
+    /// Stops the machine for the debugger. Does not wait.
+    pub fn hold(&self) {
+        let mut state = self.lock();
+        state.held = true;
+        self.tell(state);
+    }
+
+    /// Lets a machine go on that the debugger has stopped.
+    pub fn release(&self) {
+        let mut state = self.lock();
+        state.held = false;
+        self.stir(&mut state);
+        self.tell(state);
+    }
+
+    /// Whether the debugger has stopped the machine.
+    pub fn is_held(&self) -> bool {
+        self.lock().held
+    }
+
+    /// Has the owner of the board do a job while no vCPU runs. Returns false if it does none any more.
+    pub fn post(&self, job: Job) -> bool {
+        let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        state.jobs.push_back(job);
+        state.interrupted = true;
+        self.tell(state);
+        true
+    }
+
+    /// The owner of the board begins to do jobs, while no thread runs a part of the machine: clock and devices stand
+    /// still. Returns false if there is nothing to do.
+    pub fn serve(&self) -> bool {
+        let mut state = self.lock();
+        if state.end.is_some() || state.jobs.is_empty() && !state.held {
+            return false;
+        }
+        state.served = true;
+        if !std::mem::replace(&mut state.still, true) {
+            self.bus.pause();
+        }
+        true
+    }
+
+    /// The next job; waits for one while the debugger holds the machine. `None` once the machine is to go on.
+    pub fn next_job(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if state.end.is_none()
+                && let Some(job) = state.jobs.pop_front()
+            {
+                return Some(job);
+            }
+            if state.end.is_some() || !state.held {
+                break;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        (state.served, state.interrupted) = (false, false);
+        self.stir(&mut state);
+        self.tell(state);
+        None
+    }
+
+    /// Waits until the threads of the machine have to look at the state.
+    pub fn wait_while_going(&self) {
+        let waited = self.changed.wait_while(self.lock(), |state| state.goes_on());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The machine has ended, and no job is done any more.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        // Whoever waits for one learns that it was dropped.
+        let jobs = std::mem::take(&mut state.jobs);
+        drop(state);
+        drop(jobs);
+    }
+
+    /// Clears a request for interruption and returns whether there was one, or the debugger has stopped the machine.
     pub fn take_interruption(&self) -> bool {
         if !self.attention.load(Ordering::SeqCst) {
             return false;
         }
         let mut state = self.lock();
-        let was = std::mem::take(&mut state.interrupted);
+        let was = std::mem::take(&mut state.interrupted) || state.held;
         self.tell(state);
         was
     }

@@ -5,9 +5,11 @@
 //!
 //! * `threads`: each vCPU on a thread of its own, in host time; `turns`: all on one thread, in counted
 //!   instructions. `control`: how a pause or the end reaches them; `remote`: the handle that asks for those.
-//! * `saved`: the saved state of a machine.
+//! * `saved`: the saved state of a machine. `jobs`: work on the board while it stands still; `debugging`: what a debugger wants of it.
 
-mod control;
+pub(crate) mod control;
+mod debugging;
+mod jobs;
 mod remote;
 mod saved;
 mod threads;
@@ -19,10 +21,12 @@ use crate::disk::DiskStatus;
 use crate::firmware::{Firmware, Outcome};
 use crate::{Console, End};
 use control::Control;
+use debugging::Debugging;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use trine_base::{Bus, Clock, DeviceId, Exit, Mailbox, Stats, Vcpu};
+use trine_gdb::Stop;
 use trine_memory::Ram;
 use turns::Turns;
 
@@ -52,7 +56,7 @@ pub struct Assembly {
 }
 
 /// The parts that all threads of a machine share.
-struct Parts {
+pub(crate) struct Parts {
     bus: Arc<Bus>,
     ram: Arc<Ram>,
     clock: Arc<dyn Clock>,
@@ -62,7 +66,8 @@ struct Parts {
     /// The vCPUs' mailboxes, by their numbers.
     mailboxes: Vec<Arc<Mailbox>>,
     disks: Vec<DiskStatus>,
-    control: Control,
+    pub(crate) control: Control,
+    pub(crate) debug: Debugging,
 }
 
 /// A machine.
@@ -90,9 +95,23 @@ impl Parts {
     /// Runs vCPU `index` for at most `budget` instructions and handles the exit.
     fn stretch(&self, index: usize, vcpu: &mut dyn Vcpu, budget: u64) -> Stretch {
         let runs = self.firmware.enter(index, vcpu);
-        // A stopped hart executes nothing, but still serves the requests of others.
-        let exit = vcpu.run(if runs { budget } else { 0 });
+        let steps = runs && self.debug.steps(index);
+        let exit = match steps {
+            true => vcpu.debug_step().unwrap_or(Exit::Budget),
+            // A stopped hart executes nothing, but still serves the requests of others.
+            false => vcpu.run(if runs { budget } else { 0 }),
+        };
         self.firmware.leave(index);
+        let stepped = steps && matches!(exit, Exit::Budget | Exit::Firmware(_));
+        let result = self.handle(index, vcpu, exit, runs);
+        if stepped {
+            self.debug_stop(Stop::Step(index + 1));
+        }
+        result
+    }
+
+    /// Handles a vCPU's exit; `runs` says that it was not stopped by the firmware.
+    fn handle(&self, index: usize, vcpu: &mut dyn Vcpu, exit: Exit, runs: bool) -> Stretch {
         match exit {
             Exit::Budget if !runs => Stretch::Rest(None),
             Exit::Budget => self.firmware.poll().map_or(Stretch::Go, Stretch::End),
@@ -103,12 +122,24 @@ impl Parts {
                     Some(Exit::Idle { deadline }) => Stretch::Rest(deadline),
                     _ => Stretch::Go,
                 },
+                Outcome::End(End::Dead(_)) if self.debug.is_attached() => self.stuck(index),
                 Outcome::End(end) => Stretch::End(end),
             },
             Exit::Paused => Stretch::Go,
+            Exit::Debugger(stop) => {
+                self.debug_stop(debugging::stop_of(index, stop));
+                Stretch::Go
+            }
             Exit::Stopped(reason) => Stretch::End(reason.into()),
+            Exit::Dead(_) if self.debug.is_attached() => self.stuck(index),
             Exit::Dead(why) => Stretch::End(End::Dead(why)),
         }
+    }
+
+    /// A vCPU cannot go on, and has changed nothing: a debugger looks at that before the machine ends.
+    fn stuck(&self, index: usize) -> Stretch {
+        self.debug_stop(Stop::Signal(index + 1, libc::SIGILL));
+        Stretch::Go
     }
 
     /// Sleeps until something may have happened to vCPU `index`, for at most `most`.
@@ -129,8 +160,9 @@ impl Board {
             assembly;
         let mailboxes: Vec<Arc<Mailbox>> = vcpus.iter().map(|vcpu| vcpu.mailbox()).collect();
         let control = Control::new(bus.clone(), mailboxes.clone());
-        let turns = Turns::new(vcpus.len());
-        let parts = Parts { bus, ram, clock, console, console_device, firmware, mailboxes, disks, control };
+        let (turns, debug) = (Turns::new(vcpus.len()), Debugging::new(vcpus.len()));
+        let parts =
+            Parts { bus, ram, clock, console, console_device, firmware, mailboxes, disks, control, debug };
         Board { name, vcpus, parts: Arc::new(parts), turns, note }
     }
 
@@ -174,7 +206,10 @@ impl Board {
     /// Runs until the machine ends.
     pub fn run(&mut self) -> End {
         loop {
+            self.serve();
             if let Some(end) = self.run_until_interrupted() {
+                self.parts.control.close();
+                self.parts.report_end(&end);
                 return end;
             }
         }

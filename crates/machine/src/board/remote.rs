@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A handle for other threads.
 #[derive(Clone)]
 pub struct Remote {
-    pub(super) parts: Arc<Parts>,
+    pub(crate) parts: Arc<Parts>,
 }
 
 impl Remote {

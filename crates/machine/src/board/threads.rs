@@ -30,6 +30,10 @@ fn run_vcpu(parts: &Parts, index: usize, vcpu: &mut dyn Vcpu) {
     let _running = parts.control.enter();
     let budget = parts.firmware.budget();
     while parts.control.goes_on() {
+        if parts.debug.holds(index) {
+            parts.control.wait_while_going();
+            continue;
+        }
         match parts.stretch(index, vcpu, budget) {
             Stretch::Go => {}
             Stretch::Rest(deadline) => {

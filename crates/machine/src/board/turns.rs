@@ -73,6 +73,9 @@ impl Board {
     /// The vCPU that [`Board::step`] will run next.
     pub fn next_vcpu(&mut self) -> usize {
         let waits = |board: &Board| {
+            if board.parts.debug.holds(board.turns.now) {
+                return true;
+            }
             let Some(rest) = board.turns.resting[board.turns.now] else { return false };
             let is_over = rest.is_some_and(|at| at <= board.parts.clock.now());
             !is_over && !is_wanted(&board.parts.mailboxes[board.turns.now])
@@ -93,6 +96,12 @@ impl Board {
             return self.parts.control.end();
         }
         let (index, several) = (self.next_vcpu(), self.vcpus.len() > 1);
+        if self.parts.debug.holds(index) {
+            // The others wait, and this one would for ever.
+            self.turns.resting.fill_with(|| Some(None));
+            self.let_time_pass();
+            return None;
+        }
         self.turns.resting[index] = None;
         let vcpu = &mut self.vcpus[index];
         let budget = if several { budget.min(self.turns.left) } else { budget };

@@ -69,7 +69,7 @@ impl<A: GuestAbi> Debuggee for Program<A> {
         seen.map(|s| s.written.insert(register, value)).is_some()
     }
 
-    fn read(&self, address: u64, to: &mut [u8]) -> usize {
+    fn read(&self, _: usize, address: u64, to: &mut [u8]) -> usize {
         let mut done = 0;
         while done < to.len() {
             let Some(at) = address.checked_add(done as u64) else { break };
@@ -82,7 +82,7 @@ impl<A: GuestAbi> Debuggee for Program<A> {
         done
     }
 
-    fn write(&self, address: u64, bytes: &[u8]) -> bool {
+    fn write(&self, _: usize, address: u64, bytes: &[u8]) -> bool {
         self.0.guest.space.poke(address, bytes)
     }
 

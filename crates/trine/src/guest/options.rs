@@ -107,12 +107,12 @@ const TABLE: &[Group] = &[
     Group {
         heading: "Machines and programs",
         kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::ImageMachine, Kind::Program]),
-        options: &["arch", "engine", "perf-map", "stats"],
+        options: &["arch", "engine", "gdb", "perf-map", "stats"],
     },
     Group {
         heading: "Programs",
         kinds: Kinds::of(&[Kind::Program]),
-        options: &["sysroot", "packages", "strace", "gdb", "deny"],
+        options: &["sysroot", "packages", "strace", "deny"],
     },
     Group {
         heading: "Programs and containers",
