@@ -246,7 +246,8 @@ fn a_side_that_does_not_read_stops_the_other_one() {
 fn many_connections_at_once() {
     let rig = Rig::new("many");
     let all: Vec<_> = (0..MOST).map(|_| rig.connection()).collect();
-    assert!(is_closed(&mut rig.process("CONNECT 22\n")), "one too many");
+    // It may be closed before it has written anything.
+    assert!(is_closed(&mut rig.process("")), "one too many");
     for (n, (process, id)) in all.iter().enumerate() {
         assert!(rig.guest.send(*id, format!("{n}\n").as_bytes()));
         assert_eq!(line(&mut process.try_clone().unwrap()), format!("{n}\n"));

@@ -182,7 +182,7 @@ mod tests {
         drop(Sockets::listen(&dir).unwrap());
         let sockets = Sockets::listen(&dir).unwrap();
         for _ in 0..2 {
-            let (device, host) = sockets.serve().unwrap();
+            let (device, host) = sockets.serve().unwrap_or_else(|e| panic!("{}", e.message));
             let mut socket = UnixStream::connect(dir.join(VSOCK)).unwrap();
             let asks = std::thread::spawn(move || ask(&mut socket, 22).unwrap());
             let id = loop {
