@@ -10,9 +10,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The modules for a machine with disks, a network and folders of the host: the transport (that over PCI is in the kernel), the disk, checksums (which ext4 and jbd2 request
-/// from the kernel's crypto layer, so that they are not listed as dependencies), file systems, folders, and the network device.
-const WANTED: [&str; 10] = [
+/// The modules for a machine with disks and a network: the transport (that over PCI is in the kernel), the disk, checksums (which ext4 and jbd2 request
+/// from the kernel's crypto layer, so that they are not listed as dependencies), file systems, and the network device.
+const WANTED: [&str; 9] = [
     "virtio_mmio",
     "virtio_blk",
     "crc32c_generic",
@@ -21,11 +21,10 @@ const WANTED: [&str; 10] = [
     "nls_cp437",
     "nls_ascii",
     "nls_utf8",
-    "virtiofs",
     "virtio_net",
 ];
 /// The directories of these modules and their dependencies in the package, below `kernel/`.
-const PLACES: [&str; 13] = [
+const PLACES: [&str; 12] = [
     "drivers/virtio/",
     "drivers/net/net_failover",
     "drivers/net/virtio_net",
@@ -37,7 +36,6 @@ const PLACES: [&str; 13] = [
     "fs/jbd2/",
     "fs/mbcache",
     "fs/fat/",
-    "fs/fuse/",
     "fs/nls/",
 ];
 /// A package that depends on the newest kernel of the suite.
@@ -45,7 +43,7 @@ const NEWEST: &str = "linux-image-riscv64";
 /// The prefix of the kernel packages' names, which is followed by the version.
 const PACKAGE: &str = "linux-image-";
 /// Must be increased when the extracted files change.
-const EDITION: u32 = 4;
+const EDITION: u32 = 2;
 /// The largest module in bytes.
 const MOST: u64 = 64 << 20;
 /// The most memory that the decoder may use, in KiB.
@@ -177,7 +175,7 @@ fn version_of(kernel: &Path) -> Result<String, ImageError> {
     version(&image).ok_or_else(|| ImageError::damaged(kernel, "the kernel does not say which version it is"))
 }
 
-/// Makes sure that the modules for disks and folders are in the cache.
+/// Makes sure that the modules for disks are in the cache.
 ///
 /// # Errors
 /// The kernel's version is not found, the mirror has no such package, or a module in it is missing or

@@ -30,7 +30,7 @@ const FOR_MODULES: u64 = 32 << 20;
 /// Memory size in bytes of a machine that does not run an image.
 pub fn memory(args: &RunArgs, target: &Target) -> Result<u64, Refusal> {
     let memory = args.memory.unwrap_or(super::machine::USUAL);
-    let least = if needs_modules(args) { LEAST + FOR_MODULES } else { LEAST };
+    let least = if args.disk.is_empty() { LEAST } else { LEAST + FOR_MODULES };
     let ours = *target == Target::Linux && args.initrd.is_none();
     match ours && memory < least {
         false => Ok(memory),
@@ -143,23 +143,19 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// BusyBox and what it depends on.
     pub initrd: PathBuf,
-    /// The drivers of disks and folders, in the order in which they are loaded.
+    /// The drivers of disks, in the order in which they are loaded.
     pub modules: Vec<Module>,
 }
 
-/// Whether the machine has devices whose drivers are modules of Debian's kernel.
-fn needs_modules(args: &RunArgs) -> bool {
-    !args.disk.is_empty() || !args.share.is_empty()
-}
-
-/// Debian's kernel, which is fetched if missing; with its modules, where there are disks or folders.
+/// Debian's kernel, which is fetched if missing; with its modules, where there are disks.
 pub fn debian(args: &RunArgs) -> Result<Guest, Refusal> {
     let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let lock = Lock::parse(GUESTS, Path::new("guests.lock")).map_err(Refusal::host)?;
     let mut display = Display::new();
     let mut show = |text: &str, n, of| display.show(text, n, of);
     let found = trine_image::linux::prepare(&cache, &lock, &mut show).and_then(|guest| {
-        let with = needs_modules(args).then(|| modules::for_disks(&cache, &guest, &mut show)).transpose()?;
+        let with =
+            (!args.disk.is_empty()).then(|| modules::for_disks(&cache, &guest, &mut show)).transpose()?;
         Ok((guest, with))
     });
     display.clear();
