@@ -10,9 +10,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The modules for a machine with disks, a network and folders of the host: the transport (that over PCI is in the kernel), the disk, checksums (which ext4 and jbd2 request
-/// from the kernel's crypto layer, so that they are not listed as dependencies), file systems, folders, the network device, and the socket device.
-const WANTED: [&str; 11] = [
+/// The modules for a machine with disks and a network: the transport (that over PCI is in the kernel), the disk, checksums (which ext4 and jbd2 request
+/// from the kernel's crypto layer, so that they are not listed as dependencies), file systems, the network device, and the socket device.
+const WANTED: [&str; 10] = [
     "virtio_mmio",
     "virtio_blk",
     "crc32c_generic",
@@ -21,12 +21,11 @@ const WANTED: [&str; 11] = [
     "nls_cp437",
     "nls_ascii",
     "nls_utf8",
-    "virtiofs",
     "virtio_net",
     "vmw_vsock_virtio_transport",
 ];
 /// The directories of these modules and their dependencies in the package, below `kernel/`.
-const PLACES: [&str; 14] = [
+const PLACES: [&str; 13] = [
     "drivers/virtio/",
     "drivers/net/net_failover",
     "drivers/net/virtio_net",
@@ -39,7 +38,6 @@ const PLACES: [&str; 14] = [
     "fs/jbd2/",
     "fs/mbcache",
     "fs/fat/",
-    "fs/fuse/",
     "fs/nls/",
 ];
 /// A package that depends on the newest kernel of the suite.
@@ -179,7 +177,7 @@ fn version_of(kernel: &Path) -> Result<String, ImageError> {
     version(&image).ok_or_else(|| ImageError::damaged(kernel, "the kernel does not say which version it is"))
 }
 
-/// Makes sure that the modules for disks and folders are in the cache.
+/// Makes sure that the modules for disks are in the cache.
 ///
 /// # Errors
 /// The kernel's version is not found, the mirror has no such package, or a module in it is missing or

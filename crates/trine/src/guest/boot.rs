@@ -154,7 +154,7 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// BusyBox and what it depends on.
     pub initrd: PathBuf,
-    /// The drivers of disks, folders and of the network device, in the order in which they are loaded; none if they are not wanted.
+    /// The drivers of disks and of the network device, in the order in which they are loaded; none if they are not wanted.
     pub modules: Vec<Module>,
     /// The drivers of the network device alone.
     pub drivers: Vec<Module>,
@@ -162,10 +162,10 @@ pub struct Guest {
 
 /// Whether the machine has devices whose drivers are modules of Debian's kernel.
 pub fn needs_modules(args: &RunArgs) -> bool {
-    !args.disk.is_empty() || !args.share.is_empty()
+    !args.disk.is_empty()
 }
 
-/// Debian's kernel, which is fetched if missing; with the modules for disks and folders, if they are wanted.
+/// Debian's kernel, which is fetched if missing; with the modules for disks, if they are wanted.
 pub fn kernel(modules: bool) -> Result<Guest, Refusal> {
     let cache = trine_base::xdg::cache().map_err(Refusal::host)?;
     let lock = Lock::parse(GUESTS, Path::new("guests.lock")).map_err(Refusal::host)?;
