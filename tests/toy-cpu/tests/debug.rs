@@ -26,7 +26,7 @@ fn next_store(toy: &mut Toy, tier: Tier) -> u64 {
     let stop = DebugStop::Watch { point: WATCH, address: DATA + 0x100 };
     assert_eq!(toy.vcpu.run(100_000), Exit::Debugger(stop), "{tier:?}");
     assert_eq!((toy.get("r0"), toy.get("r5")), (rounds + 1, rounds), "{tier:?}");
-    assert_eq!(u64::from(toy.read(DATA + 0x100, 1)[0]), rounds + 1, "{tier:?}: it is done");
+    assert_eq!(u64::from(toy.read(DATA + 0x101, 1)[0]), rounds + 1, "{tier:?}: it is done");
     toy.vcpu.pc()
 }
 
@@ -65,6 +65,6 @@ fn a_step_over_a_watched_access_is_a_stop_behind_it() {
     toy.vcpu.set_stops(&Arc::new(Stops { watchpoints: vec![WATCH], ..Stops::default() }));
     let stop = DebugStop::Watch { point: WATCH, address: DATA + 0x100 };
     assert_eq!(toy.vcpu.debug_step(), Some(Exit::Debugger(stop)));
-    assert_eq!((toy.vcpu.count(), toy.read(DATA + 0x100, 1)), (6, vec![1]));
+    assert_eq!((toy.vcpu.count(), toy.read(DATA + 0x100, 2)), (6, vec![0, 1]));
     assert_eq!(toy.vcpu.debug_step(), None);
 }
