@@ -94,7 +94,7 @@ fn tag(number: usize) -> String {
 /// Whether the guest mounts folders by itself.
 fn is_mounted(args: &RunArgs, target: &Target) -> bool {
     match target {
-        Target::Linux => args.initrd.is_none(),
+        Target::Linux | Target::Debian(_) => args.initrd.is_none(),
         Target::ImageMachine(_) => true,
         _ => false,
     }
