@@ -5,7 +5,7 @@ use crate::ending;
 use crate::output::{self, Writer};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use trine_control::lockstep::User;
 use trine_control::machine_link::{self, Ask, Phase, Status};
@@ -97,6 +97,8 @@ const TERM_GRACE: Duration = Duration::from_secs(4);
 const SYNC_GRACE: Duration = Duration::from_millis(500);
 /// How long a guest may take to power off after it was asked.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a guest may take to shut down by itself after a service of its own has heard the request.
+const SHUT_DOWN: Duration = Duration::from_secs(90);
 /// How long a guest that listens to its console may take to read what was sent.
 const HEARING: Duration = Duration::from_millis(250);
 
@@ -120,6 +122,8 @@ struct Shared {
     signal: AtomicI32,
     /// Whether the guest's kernel panicked.
     panicked: AtomicBool,
+    /// Asks a service of the guest to shut it down; returns whether it was heard.
+    shut_down: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// The machine in the foreground: the one that runs now; after a reset it is another one.
@@ -162,6 +166,11 @@ impl Front {
     /// From now on the machine's processes are sent SIGTERM before its kernel is asked to power off.
     pub fn set_terminates(&self) {
         self.shared.terminates.store(true, Ordering::SeqCst);
+    }
+
+    /// Sets how a service of the guest is asked to shut it down, which is tried before the kernel is asked to power off.
+    pub fn set_shut_down(&self, ask: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.shared.shut_down.set(Box::new(ask));
     }
 
     /// Performs a request; returns the machine's status afterwards.
@@ -233,13 +242,17 @@ impl Front {
         }
     }
 
-    /// Asks by SysRq on the serial console: sends SIGTERM to all processes except the first, if that ends the
+    /// Asks a service of the guest, if there is one that hears it. Otherwise by SysRq on the serial console: sends SIGTERM to all processes except the first, if that ends the
     /// machine and `processes` is set; then writes back file systems and powers off. After a while the
     /// machine is ended; at once where the guest does not read what comes over the line.
     fn ask_guest(&self, processes: bool) {
         let terminates = processes && self.shared.terminates.load(Ordering::SeqCst);
         let front = self.clone();
         std::thread::spawn(move || {
+            if front.shared.shut_down.get().is_some_and(|ask| ask()) {
+                std::thread::sleep(SHUT_DOWN);
+                return front.quit();
+            }
             let steps = [(b'e', TERM_GRACE), (b's', SYNC_GRACE), (b'o', GRACE)];
             for (command, grace) in steps.into_iter().skip(!terminates as usize) {
                 front.get().iter().for_each(|machine| machine.sysrq(command));

@@ -211,6 +211,9 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     let seed = args.count_time.map(|_| 1);
     let perf = args.perf_map.then(perf_map).transpose()?;
     let sockets = guest::vsock::Sockets::open(target, monitored)?;
+    if let (Some(sockets), Target::Debian(_)) = (&sockets, target) {
+        front.set_shut_down(sockets.shut_down()?);
+    }
     let mut raw = None;
     loop {
         // Dropped with the machine: its connections do not outlive it.

@@ -12,6 +12,9 @@ use trine_control::verbs::attach::Attached;
 use trine_control::verbs::change;
 use trine_control::verbs::create::{New, create, start_attached, start_detached};
 
+/// Seconds that a whole Debian has to shut down, unless the user says otherwise.
+const SHUT_DOWN_SECONDS: u64 = 60;
+
 /// The part of this command's line from which the guest is started.
 fn line(words: &[OsString], args: &RunArgs, kind: KindName) -> Line {
     // A program is followed by `--` and its arguments; a machine has no arguments.
@@ -70,13 +73,18 @@ pub fn run(args: &RunArgs, target: &Target, words: &[OsString]) -> Result<u8, Re
     };
     let what =
         args.thing.clone().or_else(|| Some(args.kernel.as_ref()?.display().to_string())).unwrap_or_default();
+    let mut options = options(args, kind)?;
+    if let Target::Debian(_) = target {
+        // Its services take their time to end.
+        options.stop_seconds = options.stop_seconds.or(Some(SHUT_DOWN_SECONDS));
+    }
     let new = New {
         name: args.guest.name.clone(),
         kind,
         what,
         args: args.args.iter().cloned().map(Word).collect(),
         source: Source::Command(line(words, args, kind)),
-        options: options(args, kind)?,
+        options,
     };
     begin(args, new)
 }

@@ -8,6 +8,7 @@ use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use trine_base::vsock;
 use trine_control::client::find_up;
 use trine_control::machine_link::{self, VSOCK};
@@ -18,6 +19,10 @@ use trine_net::vsock::VsockHost;
 
 /// The guest's context ID. Every machine has the same one: nobody else sees it.
 const CID: u32 = 3;
+/// The port at which Debian's machines are asked to shut down.
+const SHUT_DOWN: u32 = trine_image::debian::disk::SHUT_DOWN_PORT;
+/// How long the guest may take to accept that request.
+const HEARING: Duration = Duration::from_secs(3);
 /// The longest answer of the machine's to a request, in bytes.
 const LONGEST_ANSWER: usize = 32;
 
@@ -52,6 +57,21 @@ impl Sockets {
             _ => {}
         }
         Ok(Sockets { listener: UnixListener::bind(path)?, dir })
+    }
+
+    /// What asks the guest to shut down, and returns whether it has heard that.
+    ///
+    /// # Errors
+    /// The host has no descriptor for it.
+    pub fn shut_down(&self) -> Result<impl Fn() -> bool + Send + Sync + 'static, Refusal> {
+        let dir = self.dir.try_clone().map_err(Refusal::host)?;
+        Ok(move || {
+            let asked = UnixStream::connect(short(&dir, VSOCK)).and_then(|mut socket| {
+                socket.set_read_timeout(Some(HEARING))?;
+                ask(&mut socket, SHUT_DOWN)
+            });
+            asked.unwrap_or(false)
+        })
     }
 
     /// Makes a device, and the thread that connects it with processes of the host.

@@ -18,6 +18,14 @@ const LOGIN: &str = "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin 
 const SSH_KEYS: &str = "[Service]\nExecStartPre=\nExecStartPre=/bin/sh -c '[ -e /etc/ssh/ssh_host_ed25519_key ] || \
                         ssh-keygen -q -t ed25519 -N \"\" -f /etc/ssh/ssh_host_ed25519_key'\nExecStartPre=/usr/sbin/sshd -t\n";
 
+/// The port of the socket device at which the machine is asked to shut down; a constant of the units below, too.
+pub const SHUT_DOWN_PORT: u32 = 1023;
+/// Listens there as soon as the device's driver is loaded.
+const SHUT_DOWN_RULE: &str =
+    "KERNEL==\"vsock\", TAG+=\"systemd\", ENV{SYSTEMD_WANTS}+=\"trine-shut-down.socket\"\n";
+const SHUT_DOWN_SOCKET: &str = "[Unit]\nDescription=Shutting down at the monitor's request\n\n[Socket]\nListenStream=vsock::1023\nAccept=yes\n";
+const SHUT_DOWN_SERVICE: &str = "[Unit]\nDescription=Shutting down at the monitor's request\n\n[Service]\nExecStart=/usr/bin/systemctl --no-block poweroff\n";
+
 /// Text files: path, contents.
 const FILES: &[(&str, &str)] = &[
     ("etc/fstab", "/dev/vda / ext4 rw,noatime,x-systemd.growfs 0 1\n"),
@@ -29,6 +37,9 @@ const FILES: &[(&str, &str)] = &[
     ("etc/systemd/system/serial-getty@.service.d/autologin.conf", LOGIN),
     ("etc/systemd/system/ssh.service.d/keys.conf", SSH_KEYS),
     ("etc/ssh/sshd_config.d/10-one-key.conf", "HostKey /etc/ssh/ssh_host_ed25519_key\n"),
+    ("etc/udev/rules.d/70-trine.rules", SHUT_DOWN_RULE),
+    ("etc/systemd/system/trine-shut-down.socket", SHUT_DOWN_SOCKET),
+    ("etc/systemd/system/trine-shut-down@.service", SHUT_DOWN_SERVICE),
     // Nobody reads so many lines of audit on a console.
     ("etc/sysctl.d/20-quiet-console.conf", "kernel.printk = 4 4 1 7\n"),
 ];
@@ -58,4 +69,14 @@ fn mirrors(suite: &str, sources: &[Source]) -> String {
         )
     };
     sources.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_units_name_the_port() {
+        assert!(SHUT_DOWN_SOCKET.contains(&format!("vsock::{SHUT_DOWN_PORT}\n")));
+    }
 }
