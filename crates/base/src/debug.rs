@@ -21,7 +21,7 @@ impl Watchpoint {
         let kind = if write { self.writes } else { self.reads };
         let inside = address.wrapping_sub(self.start);
         let overlaps = inside < self.bytes || self.start.wrapping_sub(address) < bytes;
-        (kind && overlaps).then(|| if inside < self.bytes { address } else { self.start })
+        (kind && overlaps).then_some(if inside < self.bytes { address } else { self.start })
     }
 
     /// Whether some of its bytes are in the page of 4 KiB around `address`.

@@ -22,7 +22,7 @@ const WATCH: Watchpoint = Watchpoint { start: DATA + 0x100, bytes: 1, reads: fal
 
 /// Runs to the next watched store, which is done; returns the program counter.
 fn next_store(toy: &mut Toy, tier: Tier) -> u64 {
-    let rounds = toy.get("r5");
+    let rounds = toy.get("r0");
     let stop = DebugStop::Watch { point: WATCH, address: DATA + 0x100 };
     assert_eq!(toy.vcpu.run(100_000), Exit::Debugger(stop), "{tier:?}");
     assert_eq!((toy.get("r0"), toy.get("r5")), (rounds + 1, rounds), "{tier:?}");
