@@ -136,7 +136,15 @@ impl Talk {
     /// # Errors
     /// Its output instead.
     pub fn hear(&mut self, wanted: &str) -> Checked {
-        let end = Instant::now() + PATIENCE;
+        self.hear_within(wanted, PATIENCE)
+    }
+
+    /// The same with a time limit.
+    ///
+    /// # Errors
+    /// Its output instead.
+    pub fn hear_within(&mut self, wanted: &str, patience: Duration) -> Checked {
+        let end = Instant::now() + patience;
         loop {
             let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let rest = &said[self.seen..];

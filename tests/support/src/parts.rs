@@ -117,6 +117,12 @@ pub const PARTS: &[Part] = &[
         "interpreter and compiler side by side over whole boots, of one hart and of two",
     ),
     slow(Home::System, "boots", "20 boots in a row, of four harts"),
+    slow(
+        Home::System,
+        "whole-debian",
+        "a whole Debian: packages, gcc, python, git, shares, exec, reboot, stop",
+    ),
+    slow(Home::System, "debian-boots", "20 boots of a whole Debian with four harts"),
     slow(Home::Interop, "torture-O0", "GCC's c-torture/execute inside the machine, -O0"),
     slow(Home::Interop, "torture-O2", "GCC's c-torture/execute inside the machine, -O2"),
     slow(Home::Interop, "debian", "Debian's riscv64 programs write what they write under QEMU"),

@@ -13,6 +13,7 @@ mod runtime;
 mod shares;
 mod stress;
 mod verbs;
+mod whole_debian;
 
 use std::process::ExitCode;
 use trine_test_support::parts;
@@ -24,6 +25,8 @@ parts! { System:
     "litmus" => litmus::run,
     "ends" => ends::ends,
     "shares" => shares::run,
+    "whole-debian" => whole_debian::run,
+    "debian-boots" => whole_debian::boots_of_debian,
     "as-machine" => as_machine::run,
     "binfmt" => binfmt::run,
     "runtime" => runtime::run,

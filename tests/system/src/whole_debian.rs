@@ -1,0 +1,186 @@
+//! `trine run debian`: boots, packages, a compiler, Python's own tests, git over the network, a folder of the host, commands and
+//! files from outside, reboot, and an end that loses nothing.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use trine_test_support::command::{Said, check};
+use trine_test_support::machine::{Machines, Talk};
+use trine_test_support::{Checked, text, tools};
+
+/// Time limit for making the disk, which fetches packages and configures them.
+const MAKING: Duration = Duration::from_secs(1200);
+/// Time limit for a boot.
+const BOOT: Duration = Duration::from_secs(240);
+/// The machine's name.
+const NAME: &str = "debian-of-tests";
+/// Modules of Python's own tests.
+const PYTHON_TESTS: &str = "test_math test_float test_struct test_hashlib test_threading";
+/// What is installed in the machine.
+const PACKAGES: &str = "gcc libc6-dev git python3 libpython3.13-testsuite";
+
+/// Runs a verb.
+fn verb(words: &[&str]) -> Result<Said, String> {
+    let mut command = Command::new(tools::trine()?);
+    command.args(words).stdin(Stdio::null()).output().map(Said::from).map_err(text)
+}
+
+/// Runs a verb that must succeed; returns its output.
+fn done(words: &[&str]) -> Result<String, String> {
+    let said = verb(words)?;
+    check(said.code == 0, &words.join(" "), &said)?;
+    Ok(said.out)
+}
+
+/// Runs a shell's lines in the machine.
+fn inside(lines: &str) -> Result<String, String> {
+    done(&["exec", NAME, "sh", "-c", lines])
+}
+
+/// Waits until commands can be executed in the machine.
+fn is_up() -> Checked {
+    let end = Instant::now() + BOOT;
+    while Instant::now() < end {
+        if verb(&["exec", NAME, "true"])?.code == 0 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    Err("no command can be executed in the machine".into())
+}
+
+/// A machine with a record, removed when this is dropped.
+struct Recorded;
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        drop(verb(&["rm", "-f", NAME]));
+    }
+}
+
+/// A server of git repositories, ended when this is dropped.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Boots to a login shell with so many harts; everything must have started, and the machine powers off.
+fn boots(machines: &Machines, harts: &str, patience: Duration) -> Checked {
+    let mut talk = Talk::start(machines.run(&["--ephemeral", "--cpus", harts, "debian"]))?;
+    talk.hear_within("root@debian:~# ", patience)?;
+    talk.say("nproc; systemctl is-system-running --wait; systemctl --failed --no-legend; poweroff\n")?;
+    talk.hear_within(&format!("\r\n{harts}\r\n"), BOOT)?;
+    talk.hear_within("\r\nrunning\r\n", BOOT)?;
+    talk.hear_within("reboot: Power down", BOOT)?;
+    talk.end()?;
+    Ok(())
+}
+
+/// 20 boots with four harts.
+pub fn boots_of_debian() -> Checked {
+    let machines = Machines::new("debian-boots")?;
+    boots(&machines, "4", MAKING)?;
+    (1..20).try_for_each(|_| boots(&machines, "4", BOOT))?;
+    println!("20 boots of Debian with four harts");
+    Ok(())
+}
+
+/// All of it.
+pub fn run() -> Checked {
+    let machines = Machines::new("whole-debian")?;
+    boots(&machines, "1", MAKING)?;
+    boots(&machines, "4", BOOT)?;
+    println!("boots with 1 and with 4 harts: everything runs, nothing has failed");
+    let work = machines.dir.join("work");
+    fs::create_dir(&work).map_err(text)?;
+    fs::write(work.join("from-host"), "the host's words\n").map_err(text)?;
+    let share = format!("{}:/mnt/work", work.display());
+    let _recorded = Recorded;
+    done(&["run", "-d", "--name", NAME, "--net", "user,host", "--share", &share, "debian"])?;
+    is_up()?;
+    inside(&format!(
+        "apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends {PACKAGES}"
+    ))?;
+    println!("packages: installed");
+    works(&machines)?;
+    restarts()
+}
+
+/// What one does in it.
+fn works(machines: &Machines) -> Checked {
+    let source = machines.dir.join("hello.c");
+    fs::write(&source, "#include <stdio.h>\nint main(void) { puts(\"compiled inside\"); return 7; }\n")
+        .map_err(text)?;
+    done(&["cp", &source.display().to_string(), &format!("{NAME}:/root/hello.c")])?;
+    inside("gcc -O2 -o /root/hello /root/hello.c")?;
+    let said = verb(&["exec", NAME, "/root/hello"])?;
+    check(said.code == 7 && said.out == "compiled inside\n", "a program compiled inside", &said)?;
+    let back = machines.dir.join("hello");
+    done(&["cp", &format!("{NAME}:/root/hello"), &back.display().to_string()])?;
+    check(fs::read(&back).is_ok_and(|file| file.starts_with(b"\x7fELF")), "the program comes out", &said)?;
+    inside(
+        "grep -q 'the host' /mnt/work/from-host && echo \"the guest's words\" >/mnt/work/from-guest && sync",
+    )?;
+    let words = fs::read_to_string(machines.dir.join("work/from-guest")).map_err(text)?;
+    check(words == "the guest's words\n", "the shared folder", &said)?;
+    println!("a compiler, cp, a shared folder: as they should be");
+    clones(machines)?;
+    inside(&format!("python3 -m test -q {PYTHON_TESTS} 2>&1"))?;
+    println!("python: {PYTHON_TESTS} pass");
+    Ok(())
+}
+
+/// The guest clones a repository that the host serves on its loopback.
+fn clones(machines: &Machines) -> Checked {
+    let repositories = machines.dir.join("repositories");
+    let git = |words: &[&str]| {
+        let mut command = Command::new("git");
+        command
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-C"])
+            .arg(repositories.join("one"));
+        trine_test_support::command::tool(command.args(words))
+    };
+    fs::create_dir_all(repositories.join("one")).map_err(text)?;
+    git(&["init", "-q"])?;
+    fs::write(repositories.join("one/file"), vec![b'x'; 3 << 20]).map_err(text)?;
+    git(&["add", "."])?;
+    git(&["commit", "-q", "-m", "one"])?;
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(text)?.port();
+    let mut daemon = Command::new("git");
+    daemon.args(["daemon", "--export-all", "--listen=127.0.0.1", &format!("--port={port}")]);
+    daemon.arg(format!("--base-path={}", repositories.display())).stderr(Stdio::null());
+    let _server = Server(daemon.spawn().map_err(text)?);
+    std::thread::sleep(Duration::from_secs(1));
+    inside(&format!(
+        "cd /root && git clone -q git://10.0.2.2:{port}/one && test $(stat -c %s one/file) = {}",
+        3 << 20
+    ))?;
+    println!("git: cloned from the host over the network");
+    Ok(())
+}
+
+/// A reboot, a stop, and another start keep what was written.
+fn restarts() -> Checked {
+    let boot = inside("cat /proc/sys/kernel/random/boot_id; echo kept >/root/kept")?;
+    // The connection ends with the machine.
+    drop(verb(&["exec", NAME, "systemctl", "reboot"])?);
+    std::thread::sleep(Duration::from_secs(5));
+    is_up()?;
+    let after = inside("cat /proc/sys/kernel/random/boot_id; cat /root/kept")?;
+    if after.lines().next() == boot.lines().next() || after.lines().nth(1) != Some("kept") {
+        return Err(format!("a reboot: {boot:?} became {after:?}"));
+    }
+    done(&["stop", NAME])?;
+    let said = verb(&["logs", NAME])?;
+    check(said.out.contains("reboot: Power down"), "stop shuts the machine down", &said)?;
+    done(&["start", NAME])?;
+    is_up()?;
+    inside("test -s /root/kept && ! dmesg | grep -q 'recovery complete'")?;
+    println!("reboot, stop and start: what was written stays, and the file system needed no recovery");
+    Ok(())
+}
