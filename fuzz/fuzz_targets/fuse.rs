@@ -72,7 +72,8 @@ fuzz_target!(|data: &[u8]| {
     if other.load(data).is_ok() {
         (0..12).for_each(|node| drop(ask(&other, 3, node, &[0; 16], 4096)));
     }
-    let beside: Vec<_> = fs::read_dir(DIR.as_path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let beside: Vec<_> =
+        fs::read_dir(DIR.as_path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(beside.len(), 2, "{beside:?}");
     assert_eq!(fs::read_dir(DIR.join("outside")).unwrap().count(), 1);
     assert_eq!(fs::read(DIR.join("outside/secret")).unwrap(), SECRET);

@@ -17,7 +17,8 @@ fuzz_target!(|data: &[u8]| {
         }
         Err(e) => assert!(e.to_string().starts_with("fuzz: ")),
     }
-    if let Some((manifest, config)) = data.iter().position(|&b| b == 0).map(|at| (&data[..at], &data[at + 1..]))
+    if let Some((manifest, config)) =
+        data.iter().position(|&b| b == 0).map(|at| (&data[..at], &data[at + 1..]))
         && let Ok(Document::Manifest(manifest)) = Document::parse(manifest, "fuzz")
         && let Ok(config) = document::config(config, &manifest, "fuzz")
     {

@@ -31,7 +31,8 @@ impl Guest {
 
     /// An IPv4 packet with a header as it should be.
     fn ipv4(&mut self, target: [u8; 4], protocol: u8, fragment: [u8; 2], payload: &[u8], partial: Partial) {
-        let mut ip = [0x45, 0, 0, 0, 0, 1, fragment[0], fragment[1], 64, protocol, 0, 0, 10, 0, 2, 15, 0, 0, 0, 0];
+        let mut ip =
+            [0x45, 0, 0, 0, 0, 1, fragment[0], fragment[1], 64, protocol, 0, 0, 10, 0, 2, 15, 0, 0, 0, 0];
         ip[2..4].copy_from_slice(&(20 + payload.len() as u16).to_be_bytes());
         ip[16..].copy_from_slice(&target);
         let sum = ip.chunks(2).fold(0, |sum, w| (sum + u32::from(u16::from_be_bytes([w[0], w[1]]))) % 0xffff);
@@ -51,14 +52,18 @@ impl Guest {
 
     /// A segment of the connection, somewhat beside what is expected.
     fn segment(&mut self, [flags, seq, ack, window]: [u8; 4], payload: &[u8], partial: Partial) {
-        let from = |base: u32, delta: u8| base.wrapping_add_signed(i32::from(delta as i8) * i32::from(delta as i8).abs());
+        let from = |base: u32, delta: u8| {
+            base.wrapping_add_signed(i32::from(delta as i8) * i32::from(delta as i8).abs())
+        };
         let mut tcp = self.ports.to_vec();
         tcp.extend_from_slice(&from(self.seq, seq).to_be_bytes());
         tcp.extend_from_slice(&from(self.ack, ack).to_be_bytes());
         tcp.extend_from_slice(&[0x50, flags, window, window, 0, 0, 0, 0]);
         tcp.extend_from_slice(payload);
         if seq == 0 {
-            self.seq = self.seq.wrapping_add(payload.len() as u32 + u32::from(flags & 1) + u32::from(flags >> 1 & 1));
+            self.seq = self
+                .seq
+                .wrapping_add(payload.len() as u32 + u32::from(flags & 1) + u32::from(flags >> 1 & 1));
         }
         self.ipv4([10, 0, 2, 2], 6, [0, 0], &tcp, partial);
     }
@@ -75,7 +80,9 @@ impl Guest {
             if frame.len() >= 54 && frame[12..14] == [8, 0] && frame[23] == 6 {
                 let tcp = &frame[34..];
                 let number = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
-                let length = tcp.len() - usize::from(tcp[12] >> 4) * 4 + usize::from(tcp[13] & 1) + usize::from(tcp[13] >> 1 & 1);
+                let length = tcp.len() - usize::from(tcp[12] >> 4) * 4
+                    + usize::from(tcp[13] & 1)
+                    + usize::from(tcp[13] >> 1 & 1);
                 self.ports = [tcp[2], tcp[3], tcp[0], tcp[1]];
                 self.ack = number.wrapping_add(length as u32);
             }

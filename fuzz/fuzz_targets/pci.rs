@@ -8,8 +8,8 @@ use trine_base::{Bus, CountClock, Device, DeviceId, SeededRandom, Width};
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::pci::root::Wiring;
 use trine_devices::pci::{Root, Seat};
-use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::Pci;
+use trine_devices::virtio::rng::Rng;
 use trine_memory::Ram;
 
 const BASE: u64 = 0x8000_0000;

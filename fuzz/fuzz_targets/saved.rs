@@ -10,9 +10,19 @@ fuzz_target!(|data: &[u8]| {
     let store = Store::at(&dir.join("images")).unwrap();
     let file = dir.join("saved.tar");
     std::fs::write(&file, data).unwrap();
-    for from in [Location::Path(file.clone()), Location::DockerArchive(file.clone(), None), Location::LayoutArchive(file, None)] {
+    for from in [
+        Location::Path(file.clone()),
+        Location::DockerArchive(file.clone(), None),
+        Location::LayoutArchive(file, None),
+    ] {
         let name = "fuzz".parse().ok();
-        let importing = Importing { store: &store, name, platform: None, settings: Settings::default(), progress: &Silent };
+        let importing = Importing {
+            store: &store,
+            name,
+            platform: None,
+            settings: Settings::default(),
+            progress: &Silent,
+        };
         if let Ok(images) = import(&from, &importing) {
             // What was taken in is whole.
             assert!(images.iter().all(|i| i.parts().all(|p| store.has(p.digest()))));

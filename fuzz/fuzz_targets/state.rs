@@ -4,8 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use trine_base::{
-    Actions, BlockBackend, BlockError, Bus, CountClock, Device, HostClock, Mailbox, NetBackend, Offloads, Partial,
-    SeededRandom, Waker, Width,
+    Actions, BlockBackend, BlockError, Bus, CountClock, Device, HostClock, Mailbox, NetBackend, Offloads,
+    Partial, SeededRandom, Waker, Width,
 };
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::pci::{HostBridge, Seat, bar_offset};
@@ -134,7 +134,8 @@ fuzz_target!(|data: &[u8]| {
     device.load(&saved).unwrap();
     let mut out = Actions::new();
     let bars = [1, 4].map(bar_offset);
-    let more = [0x4000, 0x4008, 0xbff8, 0x20_0004, 0x20_1004, bars[1] + 0x1000, bars[1] + 0x2000, bars[1] + 0x3000];
+    let more =
+        [0x4000, 0x4008, 0xbff8, 0x20_0004, 0x20_1004, bars[1] + 0x1000, bars[1] + 0x2000, bars[1] + 0x3000];
     for offset in (0..0x200).chain(more).chain(bars[0]..bars[0] + 0x40).chain(bars[1]..bars[1] + 0x40) {
         device.read(offset, Width::B4, 1000, &mut out);
         device.write(offset, Width::B4, u64::from(*memory), 1000, &mut out);

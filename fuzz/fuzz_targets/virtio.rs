@@ -109,16 +109,37 @@ impl Rig {
         if self.pci {
             self.device.write(4, w2, 6, 0, &mut Actions::new());
             let steps = [
-                (0x14, w1, 3), (8, w4, 0), (0xc, w4, features), (8, w4, 1), (0xc, w4, 1), (0x14, w1, 11),
-                (0x16, w2, queue), (0x18, w2, 8), (0x20, w8, a), (0x28, w8, b), (0x30, w8, c), (0x1c, w2, 1),
+                (0x14, w1, 3),
+                (8, w4, 0),
+                (0xc, w4, features),
+                (8, w4, 1),
+                (0xc, w4, 1),
+                (0x14, w1, 11),
+                (0x16, w2, queue),
+                (0x18, w2, 8),
+                (0x20, w8, a),
+                (0x28, w8, b),
+                (0x30, w8, c),
+                (0x1c, w2, 1),
                 (0x14, w1, 15),
             ];
             steps.into_iter().for_each(|(at, width, value)| self.write(at, width, value));
             return;
         }
         let steps = [
-            (0x70, 3), (0x24, 0), (0x20, features), (0x24, 1), (0x20, 1), (0x70, 11), (0x30, queue), (0x38, 8),
-            (0x80, a), (0x90, b), (0xa0, c), (0x44, 1), (0x70, 15),
+            (0x70, 3),
+            (0x24, 0),
+            (0x20, features),
+            (0x24, 1),
+            (0x20, 1),
+            (0x70, 11),
+            (0x30, queue),
+            (0x38, 8),
+            (0x80, a),
+            (0x90, b),
+            (0xa0, c),
+            (0x44, 1),
+            (0x70, 15),
         ];
         steps.into_iter().for_each(|(at, value)| self.write(at, w4, value));
     }

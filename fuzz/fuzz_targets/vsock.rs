@@ -45,12 +45,21 @@ impl Rig {
     }
 
     fn start(&mut self) {
-        [(0x70, 0), (0x70, 3), (0x24, 1), (0x20, 1), (0x70, 11)].iter().for_each(|&(at, v)| self.write(at, v));
+        [(0x70, 0), (0x70, 3), (0x24, 1), (0x20, 1), (0x70, 11)]
+            .iter()
+            .for_each(|&(at, v)| self.write(at, v));
         for queue in 0..3 {
             let [table, available, used, _] = rings(queue);
-            let steps = [(0x30, queue), (0x38, u64::from(QUEUE)), (0x80, table), (0x90, available), (0xa0, used), (0x44, 1)];
+            let steps = [
+                (0x30, queue),
+                (0x38, u64::from(QUEUE)),
+                (0x80, table),
+                (0x90, available),
+                (0xa0, used),
+                (0x44, 1),
+            ];
             steps.iter().for_each(|&(at, v)| self.write(at, v));
-            [available, used].iter().for_each(|&at| drop(self.ram.write(at, &[0; 4])));
+            [available, used].iter().for_each(|&at| _ = self.ram.write(at, &[0; 4]));
         }
         self.write(0x70, 15);
         (self.offered, self.seen, self.wild) = ([0; 3], 0, false);
@@ -59,12 +68,12 @@ impl Rig {
     fn offer(&mut self, queue: u64, index: u16, address: u64, len: u32, writable: bool) {
         let [table, available, ..] = rings(queue);
         let at = table + 16 * u64::from(index);
-        drop(self.ram.store(at, Width::B8, address));
-        drop(self.ram.store(at + 8, Width::B8, u64::from(len) | u64::from(writable) << 33));
+        let _ = self.ram.store(at, Width::B8, address);
+        let _ = self.ram.store(at + 8, Width::B8, u64::from(len) | u64::from(writable) << 33);
         let next = &mut self.offered[queue as usize];
-        drop(self.ram.store(available + 4 + 2 * u64::from(*next % QUEUE), Width::B2, index.into()));
+        let _ = self.ram.store(available + 4 + 2 * u64::from(*next % QUEUE), Width::B2, index.into());
         *next = next.wrapping_add(1);
-        drop(self.ram.store(available + 2, Width::B2, (*next).into()));
+        let _ = self.ram.store(available + 2, Width::B2, (*next).into());
         self.write(0x50, queue);
     }
 
@@ -103,13 +112,14 @@ impl Rig {
         // Ports of the host that the guest asks for, and those that connections from the host have.
         let host = if b[2] & 0x80 == 0 { u32::from(b[3] & 3) } else { (1 << 30) + u32::from(b[3] & 7) };
         packet[20..24].copy_from_slice(&host.to_le_bytes());
-        let len = if b[1] & 7 == 7 { u32::from_le_bytes([b[4], b[5], b[6], b[7]]) } else { u32::from(b[4] & 63) };
+        let len =
+            if b[1] & 7 == 7 { u32::from_le_bytes([b[4], b[5], b[6], b[7]]) } else { u32::from(b[4] & 63) };
         packet[24..28].copy_from_slice(&len.to_le_bytes());
         (packet[28], packet[30], packet[32]) = (1 + (b[2] >> 2 & 31) / 31, b[1] % 9, b[5] & 3);
         packet[36..40].copy_from_slice(&(u32::from(b[6]) << 4).to_le_bytes());
         packet[40..44].copy_from_slice(&u32::from(b[7]).to_le_bytes());
         let at = rings(TRANSMIT)[3];
-        drop(self.ram.write(at, &packet));
+        let _ = self.ram.write(at, &packet);
         self.offer(TRANSMIT, 0, at, HEADER + len.min(64), false);
     }
 
@@ -122,7 +132,7 @@ impl Rig {
             }
         }
         let Some(&id) = self.known.get(usize::from(b[2]) % self.known.len().max(1)) else {
-            drop(self.host.connect(b[3].into()));
+            let _ = self.host.connect(b[3].into());
             return;
         };
         match b[1] % 8 {
@@ -182,7 +192,7 @@ fuzz_target!(|data: &[u8]| {
                 // Anything, anywhere in memory.
                 rig.wild = true;
                 let at = u64::from(u16::from_le_bytes([b[1], b[2]]) & 0xffc0) | u64::from(b[3] & 0x3f);
-                drop(rig.ram.write(BASE + at, &b[4..8]));
+                let _ = rig.ram.write(BASE + at, &b[4..8]);
                 rig.write(0x50, u64::from(b[3] & 3));
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use trine_base::{Bus, CountClock, Mailbox, Vcpu};
 use trine_engine::{Engine, Tier, Time};
 use trine_ir::{Access, Isa};
-use trine_isa_riscv::{Config, Start, Rv64, state};
+use trine_isa_riscv::{Config, Rv64, Start, state};
 use trine_memory::Ram;
 
 const BASE: u64 = 0x8000_0000;

@@ -225,6 +225,8 @@ fn counting(cpus: u32, tier: Tier, time: TimeSource) -> Board {
         disks: Vec::new(),
         net: Vec::new(),
         balloon: None,
+        vsock: None,
+        shares: Vec::new(),
         tier,
         time,
         seed: Some(1),

@@ -79,6 +79,9 @@ pub struct Found {
     pub kind: u32,
 }
 
+/// Names, and the directory from which they lead: an ancestor's, or the folder.
+type Way = (Vec<Box<[u8]>>, Option<Arc<OwnedFd>>);
+
 #[derive(Default)]
 struct Table {
     nodes: HashMap<u64, Node>,
@@ -194,7 +197,7 @@ impl Table {
     }
 
     /// The names from the nearest open ancestor to a node, the last one first, and that ancestor's descriptor, `None` for the folder.
-    fn way(&self, mut id: u64) -> Result<(Vec<Box<[u8]>>, Option<Arc<OwnedFd>>), Errno> {
+    fn way(&self, mut id: u64) -> Result<Way, Errno> {
         let mut names = Vec::new();
         while id != ROOT {
             let node = self.nodes.get(&id).ok_or(Errno::STALE)?;

@@ -20,7 +20,7 @@ use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
-use trine_machine::{Board, Config, Console, Disk, End, NetDevice, Share, TimeSource};
+use trine_machine::{Board, Config, Console, Disk, End, TimeSource};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
@@ -97,12 +97,11 @@ pub fn cpus(args: &RunArgs) -> u32 {
     args.cpus.unwrap_or(if counted { 1 } else { of_host.min(USUAL_CPUS) as u32 })
 }
 
+/// A machine with these disks, and with no other part of the host.
 fn config(
     args: &RunArgs,
     start: &Prepared,
     disks: &[Disk],
-    net: Vec<NetDevice>,
-    shares: &[Share],
     tier: Tier,
     time: TimeSource,
     seed: Option<u64>,
@@ -113,8 +112,8 @@ fn config(
         cpus: cpus(args),
         boot,
         disks,
-        net,
-        shares: shares.to_vec(),
+        net: Vec::new(),
+        shares: Vec::new(),
         balloon: None,
         vsock: None,
         tier,
@@ -221,8 +220,10 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
         let console = Console::new(front.writer().sink(front.watch_for_panic()));
         let config = Config {
             perf: perf.clone(),
+            net: net.devices(),
+            shares: shares.clone(),
             vsock,
-            ..config(args, &start, &disks, net.devices(), &shares, args.engine.tier(), time, seed)
+            ..config(args, &start, &disks, args.engine.tier(), time, seed)
         };
         let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
         if let Some(note) = &board.note {
@@ -319,11 +320,8 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
     let time = TimeSource::Count(args.count_time.unwrap_or(1));
     let kind = board_kind(args)?;
     let make = |tier, out| {
-        (kind.assemble)(
-            config(args, start, &disks(args, target)?, Vec::new(), &[], tier, time, Some(1)),
-            Console::new(out),
-        )
-        .map_err(Refusal::refused)
+        (kind.assemble)(config(args, start, &disks(args, target)?, tier, time, Some(1)), Console::new(out))
+            .map_err(Refusal::refused)
     };
     let mut compiled = make(Tier::Baseline, front.writer().sink(front.watch_for_panic()))?;
     let mut interpreted = make(Tier::Interp, Box::new(|_: &[u8]| {}))?;

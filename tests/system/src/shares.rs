@@ -43,7 +43,7 @@ pub fn run() -> Checked {
     let machines = Machines::new("shares")?;
     let (work, fixed) = (machines.dir.join("work"), machines.dir.join("fixed"));
     let large = noise((3 << 20) + 123);
-    [&work, &fixed].iter().try_for_each(|dir| fs::create_dir(dir)).map_err(text)?;
+    [&work, &fixed].iter().try_for_each(fs::create_dir).map_err(text)?;
     fs::write(work.join("from-host"), "the host's words\n").map_err(text)?;
     fs::write(work.join("large"), &large).map_err(text)?;
     fs::write(fixed.join("kept"), "kept").map_err(text)?;

@@ -312,6 +312,7 @@ mod tests {
     use crate::space::tests::{ALONE, page};
     use crate::space::{PAGE, Space};
     use std::sync::{Arc, PoisonError};
+    use trine_base::target::Place;
     use trine_base::{HostClock, Mailbox};
     use trine_engine::{Direct, Engine, Tier, Translations};
     use trine_ir::Isa;

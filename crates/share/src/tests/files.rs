@@ -12,7 +12,7 @@ fn what_one_side_writes_the_other_reads() {
     let client = Client::of(&dir, Access::Write);
     let (node, made, handle) = client.create(1, "a", open::READ_WRITE, 0o604).unwrap();
     assert_eq!(made.mode, 0o100604);
-    let large: Vec<u8> = (0..1 << 20).map(|i: u32| (i * 7 >> 3) as u8).collect();
+    let large: Vec<u8> = (0..1 << 20).map(|i: u32| ((i * 7) >> 3) as u8).collect();
     assert_eq!(client.write(handle, 3, &large), Ok(1 << 20));
     let host = fs::read(dir.shared().join("a")).unwrap();
     assert_eq!((&host[..3], &host[3..]), (&[0; 3][..], &large[..]));
