@@ -147,6 +147,20 @@ pub fn prepare(args: &RunArgs, debian: &Debian) -> Result<PathBuf, Refusal> {
     Ok(base)
 }
 
+/// The file with the key by which `trine ssh` comes in.
+fn authorized_key() -> Option<(String, Vec<u8>)> {
+    match super::ssh::public_key() {
+        Ok(key) => Some(("root/.ssh/authorized_keys".into(), format!("{key}\n").into_bytes())),
+        Err(refusal) => {
+            eprintln!(
+                "trine: `trine ssh`, exec and cp will not reach machines with this disk: {}",
+                refusal.message
+            );
+            None
+        }
+    }
+}
+
 fn modified(path: &Path) -> Option<std::time::SystemTime> {
     path.metadata().and_then(|m| m.modified()).ok()
 }
@@ -161,8 +175,11 @@ fn make(args: &RunArgs, debian: &Debian, cache: &Path, base: &Path) -> Result<()
     let unfinished = base.with_extension("unfinished");
     let mut display = Display::new();
     let mut show = |text: &str, done, of| display.show(text, done, of);
-    let unpacked = modules::for_root(cache, &guest.kernel, &mut show)
-        .and_then(|extra| disk::unpacked(cache, &debian.suite, ARCHITECTURE, extra, &unfinished, &mut show));
+    let key = authorized_key();
+    let unpacked = modules::for_root(cache, &guest.kernel, &mut show).and_then(|mut extra| {
+        extra.extend(key);
+        disk::unpacked(cache, &debian.suite, ARCHITECTURE, extra, &unfinished, &mut show)
+    });
     let configured = unpacked.map_err(Refusal::host).and_then(|packages| {
         configure(args, guest, &unfinished, &mut |done| {
             display.show_count("configuring packages", done, packages as u64)
@@ -251,7 +268,7 @@ fn configure(
     };
     let mut board = (run::board_kind(args)?.assemble)(config, console).map_err(Refusal::refused)?;
     let end = with_progress(&mut board, &said, &heard, progress);
-    board.leak();
+    drop(board);
     let said = lock(&said);
     match end {
         End::PowerOff if said.complete => {

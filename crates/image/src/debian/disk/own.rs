@@ -20,11 +20,17 @@ const SSH_KEYS: &str = "[Service]\nExecStartPre=\nExecStartPre=/bin/sh -c '[ -e 
 
 /// The port of the socket device at which the machine is asked to shut down; a constant of the units below, too.
 pub const SHUT_DOWN_PORT: u32 = 1023;
-/// Listens there as soon as the device's driver is loaded.
-const SHUT_DOWN_RULE: &str =
-    "KERNEL==\"vsock\", TAG+=\"systemd\", ENV{SYSTEMD_WANTS}+=\"trine-shut-down.socket\"\n";
+/// Listens there, and for SSH, as soon as the socket device's driver is loaded.
+const VSOCK_RULE: &str =
+    "KERNEL==\"vsock\", TAG+=\"systemd\", ENV{SYSTEMD_WANTS}+=\"sshd-vsock.socket trine-shut-down.socket\"\n";
 const SHUT_DOWN_SOCKET: &str = "[Unit]\nDescription=Shutting down at the monitor's request\n\n[Socket]\nListenStream=vsock::1023\nAccept=yes\n";
 const SHUT_DOWN_SERVICE: &str = "[Unit]\nDescription=Shutting down at the monitor's request\n\n[Service]\nExecStart=/usr/bin/systemctl --no-block poweroff\n";
+
+/// SSH at the socket device. systemd makes such units by itself, under these names, where it knows that it is in a virtual machine,
+/// which it does not on every CPU; these replace them.
+const SSH_SOCKET: &str = "[Unit]\nDescription=SSH at the socket device\n\n[Socket]\nListenStream=vsock::22\nAccept=yes\nPollLimitIntervalSec=30s\n";
+const SSH_SERVICE: &str = "[Unit]\nDescription=SSH at the socket device\nAfter=ssh.service\n\n[Service]\nRuntimeDirectory=sshd\n\
+                           RuntimeDirectoryPreserve=yes\nExecStart=-/usr/sbin/sshd -i\nStandardInput=socket\nKillMode=process\n";
 
 /// Text files: path, contents.
 const FILES: &[(&str, &str)] = &[
@@ -37,7 +43,9 @@ const FILES: &[(&str, &str)] = &[
     ("etc/systemd/system/serial-getty@.service.d/autologin.conf", LOGIN),
     ("etc/systemd/system/ssh.service.d/keys.conf", SSH_KEYS),
     ("etc/ssh/sshd_config.d/10-one-key.conf", "HostKey /etc/ssh/ssh_host_ed25519_key\n"),
-    ("etc/udev/rules.d/70-trine.rules", SHUT_DOWN_RULE),
+    ("etc/udev/rules.d/70-trine.rules", VSOCK_RULE),
+    ("etc/systemd/system/sshd-vsock.socket", SSH_SOCKET),
+    ("etc/systemd/system/sshd-vsock@.service", SSH_SERVICE),
     ("etc/systemd/system/trine-shut-down.socket", SHUT_DOWN_SOCKET),
     ("etc/systemd/system/trine-shut-down@.service", SHUT_DOWN_SERVICE),
     // Nobody reads so many lines of audit on a console.
