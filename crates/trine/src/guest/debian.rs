@@ -89,22 +89,24 @@ pub fn disk(args: &RunArgs, debian: &Debian) -> Result<Disk, Refusal> {
         })?;
         Ok(Disk { backend, id: Some("debian".into()) })
     };
-    let base = prepare(args, debian)?;
     if args.ephemeral {
-        return open(&base, Access::Private);
+        return open(&prepare(args, debian)?, Access::Private);
     }
     let path = own_disk(debian)?;
-    let old = path.with_extension("old.raw");
     // A machine with a record has a new disk when it starts for the first time, and keeps that.
-    if args.fresh && super::own_record().is_none() && path.exists() {
+    let fresh = args.fresh && super::own_record().is_none();
+    if path.exists() && !fresh {
+        return open(&path, Access::Write);
+    }
+    let base = prepare(args, debian)?;
+    if path.exists() {
+        let old = path.with_extension("old.raw");
         // Opened, so that no machine that runs loses its disk.
         drop(open(&path, Access::Write)?);
         fs::rename(&path, &old).map_err(|e| Refusal::host(format!("{}: {e}", path.display())))?;
         eprintln!("trine: the disk before this one is {}", old.display());
     }
-    if !path.exists() {
-        copy::sparse(&base, &path).map_err(Refusal::host)?;
-    }
+    copy::sparse(&base, &path).map_err(Refusal::host)?;
     open(&path, Access::Write)
 }
 
