@@ -40,6 +40,7 @@ const TASKS: &[(&str, Run)] = &[
     ("fuzz-nat", || fuzz("nat")),
     ("fuzz-vsock", || fuzz("vsock")),
     ("fuzz-fuse", || fuzz("fuse")),
+    ("fuzz-snapshot", || fuzz("snapshot")),
 ];
 
 /// Prints the parts.

@@ -1,6 +1,9 @@
 //! The disk behind a block device.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Why a request to a disk failed.
@@ -102,6 +105,40 @@ pub trait BlockBackend: Send + Sync {
         let _ = may_unmap;
         write_zero_bytes(self, offset, len)
     }
+    /// The file that it is stored in, as it was named; `None` if it has no name or several files belong to it.
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+    /// Copies the whole disk, byte for byte, into an empty file. Nobody may write to the disk meanwhile.
+    ///
+    /// # Errors
+    /// Some of it cannot be read, or the host cannot write the copy.
+    fn copy_to(&self, file: &File) -> Result<(), BlockError> {
+        copy_bytes(self, file)
+    }
+}
+
+/// Copies a disk by reading all of it, for disks that have no quicker way. Blocks of zeros become holes.
+///
+/// # Errors
+/// As with [`BlockBackend::copy_to`].
+pub fn copy_bytes<B: BlockBackend + ?Sized>(disk: &B, file: &File) -> Result<(), BlockError> {
+    const BLOCK: usize = 64 << 10;
+    let zeros = [0; BLOCK];
+    let mut buf = vec![0; 16 * BLOCK];
+    file.set_len(disk.size())?;
+    let mut at = 0;
+    while at < disk.size() {
+        let piece = (disk.size() - at).min(buf.len() as u64) as usize;
+        disk.read_at(at, &mut buf[..piece])?;
+        for (n, block) in (0..).zip(buf[..piece].chunks(BLOCK)) {
+            if block != &zeros[..block.len()] {
+                file.write_all_at(block, at + n * BLOCK as u64)?;
+            }
+        }
+        at += piece as u64;
+    }
+    Ok(())
 }
 
 /// Writes zeros as bytes, for disks that have no quicker way.

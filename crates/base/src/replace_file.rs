@@ -47,6 +47,11 @@ impl NewFile {
         }
     }
 
+    /// The file, to be written at any place.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Renames it to the file that it replaces.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! that speaks another version answers that it does not understand.
 
 use crate::error::ControlError;
+use crate::record::Word;
 use crate::wire::Size;
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
@@ -24,12 +25,12 @@ pub const DIRECTORY: &str = "TRINE_MACHINE_DIRECTORY";
 /// The socket in a machine's runtime directory by which the host reaches the guest's socket device.
 pub const VSOCK: &str = "vsock.sock";
 /// The longest line in bytes.
-const LONGEST: usize = 1 << 12;
+const LONGEST: usize = 1 << 16;
 /// How long the monitor waits for an answer. The machine answers from a thread that does nothing else.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A request to a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
     /// Ask the guest to power off, and end the machine if it does not; the second time, end it at once.
@@ -44,6 +45,15 @@ pub enum Ask {
     Status,
     /// Set the size of the terminal that shows the guest's console.
     TerminalSize(Size),
+    /// Begin to save the machine in a file; answered at once. [`Ask::Saved`] tells how it went.
+    Snapshot {
+        /// The absolute path of the file.
+        file: Word,
+        /// Whether the file may exist.
+        replace: bool,
+    },
+    /// Report how [`Ask::Snapshot`] went: an error if it failed, otherwise `saving` of the status.
+    Saved,
 }
 
 /// What a machine is doing.
@@ -70,6 +80,9 @@ pub struct Status {
     pub ending: bool,
     /// The size of the terminal that shows its console, if it was set.
     pub terminal_size: Option<Size>,
+    /// Whether it is being saved.
+    #[serde(default)]
+    pub saving: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -248,7 +261,8 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
 
-    const RUNNING: Status = Status { phase: Phase::Running, ending: false, terminal_size: None };
+    const RUNNING: Status =
+        Status { phase: Phase::Running, ending: false, terminal_size: None, saving: false };
 
     #[test]
     fn every_question_has_its_answer() {
@@ -256,7 +270,7 @@ mod tests {
         let (heard, asked) = channel();
         let machine = std::thread::spawn(move || {
             serve(theirs.into(), |ask| {
-                heard.send(ask).unwrap();
+                heard.send(ask.clone()).unwrap();
                 match ask {
                     Ask::Resume => Err("it is not paused".into()),
                     Ask::TerminalSize(size) => Ok(Status { terminal_size: Some(size), ..RUNNING }),
@@ -268,10 +282,12 @@ mod tests {
         // The answer to a request sent by `tell` is not taken for the next one.
         link.tell(Ask::Pause).unwrap();
         let size = Ask::TerminalSize((24, 80));
-        assert_eq!(link.ask(size).unwrap().terminal_size, Some((24, 80)));
+        assert_eq!(link.ask(size.clone()).unwrap().terminal_size, Some((24, 80)));
+        let snapshot = Ask::Snapshot { file: "/tmp/\u{e4}".repeat(700).into(), replace: true };
+        assert_eq!(link.ask(snapshot.clone()).unwrap(), RUNNING);
         assert_eq!(link.ask(Ask::Resume).unwrap_err().to_string(), "it is not paused");
         let all: Vec<Ask> = asked.try_iter().collect();
-        assert_eq!(all, [Ask::Status, Ask::Pause, size, Ask::Resume]);
+        assert_eq!(all, [Ask::Status, Ask::Pause, size, snapshot, Ask::Resume]);
         drop(link);
         machine.join().unwrap().unwrap();
     }

@@ -46,6 +46,13 @@ pub enum Request {
     Resume,
     /// Report the guest's end.
     Wait,
+    /// Save the machine in a file.
+    Snapshot {
+        /// The absolute path of the file.
+        file: Word,
+        /// Whether the file may exist.
+        replace: bool,
+    },
 }
 
 /// A command that is executed in a guest besides its first process.

@@ -2,7 +2,8 @@
 //!
 //! Generated code does those inside a page by a locked instruction of the host, which is atomic at any address; here are
 //! those that missed the TLB or cross into another page. Where the two pages are not neighbours in RAM, they are
-//! mapped side by side for the one access. So no other vCPU has to stop for it.
+//! mapped side by side for the one access. So no other vCPU has to stop for it. Memory that was mapped from a snapshot
+//! cannot be mapped twice: there, a lock makes such updates atomic for each other only.
 
 use crate::core::Core;
 use crate::host::{GuestAccess, Host};
@@ -60,8 +61,10 @@ impl<I: Isa> Core<I, Paged<I>> {
         }
         let &(at, len) = parts.first()?;
         match parts.get(1) {
-            Some(&(second, _)) if second != at + len => {
-                let window = ram.side_by_side(at, second)?;
+            Some(&(second, rest)) if second != at + len => {
+                let Some(window) = ram.side_by_side(at, second) else {
+                    return ram.update_apart([(at, len), (second, rest)], f);
+                };
                 let offset = at as usize & 0xfff;
                 // SAFETY: the value begins in the window's first page and ends in its second one.
                 unsafe { update_at(window.host() + offset, width, f) }

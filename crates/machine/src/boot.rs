@@ -1,5 +1,6 @@
 //! The software that a machine starts with.
 
+use crate::snapshot::Snapshot;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,4 +34,6 @@ pub enum Boot {
     Firmware(PathBuf, Option<Payload>),
     /// An ELF file that starts where a firmware does, in the CPU's highest privilege.
     BareMetal(PathBuf),
+    /// Nothing: the machine goes on from a snapshot, whose state is loaded once the board is assembled.
+    Restored(Arc<Snapshot>),
 }

@@ -34,6 +34,8 @@ pub struct DiskStatus {
     pub read_only: bool,
     /// What it has done.
     pub counters: Arc<Counters>,
+    /// What it keeps.
+    pub backend: Arc<dyn BlockBackend>,
 }
 
 impl fmt::Display for DiskStatus {

@@ -1,6 +1,7 @@
 //! The interface of a board's firmware: what Trine itself does where a real board has firmware.
 
 use crate::End;
+use serde::{Deserialize, Serialize};
 use trine_base::{StateError, Trap, Vcpu};
 
 /// The number of instructions between two calls of [`Firmware::poll`], for firmware without something to
@@ -18,12 +19,33 @@ pub enum Outcome {
     End(End),
 }
 
+/// What serves the guest's calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FirmwareKind {
+    /// The board.
+    Board,
+    /// The guest's own firmware, or none.
+    Guest,
+    /// The same, and the board looks at the words of the host-target interface of test suites.
+    Htif {
+        /// Physical address of `tohost`.
+        tohost: u64,
+        /// Physical address of `fromhost`, if there is one.
+        fromhost: Option<u64>,
+    },
+}
+
 /// The firmware of a board, which serves the guest's calls. All vCPUs share it; each calls it from its own
 /// thread.
 ///
 /// It is told when a vCPU runs and when it does not. A request that one vCPU makes of another by a call is
 /// served before the other one runs its next instruction.
 pub trait Firmware: Send + Sync {
+    /// What it is, for a machine that is restored from a snapshot.
+    fn kind(&self) -> FirmwareKind {
+        FirmwareKind::Guest
+    }
+
     /// vCPU `index` is about to run: serves the requests that others made of it. Returns false while the vCPU
     /// is stopped; a call that starts it posts [`trine_base::Mailbox::PAUSE`] to it.
     fn enter(&self, _index: usize, _vcpu: &mut dyn Vcpu) -> bool {

@@ -9,7 +9,7 @@ use trine_memory::Ram;
 pub(crate) const ELF: &[u8] = b"\x7fELF";
 
 /// The result of loading a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// Its first physical address.
     pub start: u64,

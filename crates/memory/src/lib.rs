@@ -1,12 +1,13 @@
 //! Guest memory: the only way to a machine's RAM.
 //!
-//! RAM is a memfd that is mapped once. Other vCPUs and devices write to it at any time, so it is accessed
+//! RAM is a memfd that is mapped once, or a private mapping of a saved machine's memory ([`Ram::copy_on_write`]). Other vCPUs and devices write to it at any time, so it is accessed
 //! only through relaxed atomics (here) or by generated code; never as `&[u8]`. Every write made here passes
 //! the *write guard*: where a page holds translated code, the owner of the translations is told. The guard
 //! checks before the bytes change and once more afterwards, since in between another thread may have marked
 //! the page as code and read its old bytes.
 
 mod pages;
+mod saved;
 mod sync;
 mod window;
 
@@ -71,13 +72,15 @@ pub struct Ram {
     base: u64,
     size: u64,
     host: NonNull<u8>,
-    /// The memory; `None` if there is none.
+    /// The memory, where it is shared memory: `None` if there is none, or it is a private mapping.
     file: Option<File>,
+    /// Held during an atomic update of two pages of a private mapping, which cannot be mapped side by side.
+    apart: Mutex<()>,
     pages: Pages,
     owners: Mutex<Vec<Arc<dyn CodeOwner>>>,
 }
 
-// SAFETY: `host` points to a shared mapping that lives as long as `Ram` and is accessed only
+// SAFETY: `host` points to a mapping that lives as long as `Ram` and is accessed only
 // through atomics, whose operations are safe from any thread.
 unsafe impl Send for Ram {}
 // SAFETY: as above; all interior state is atomics or behind a mutex.
@@ -86,18 +89,7 @@ unsafe impl Sync for Ram {}
 impl Ram {
     /// Creates RAM of `size` bytes at guest-physical address `base`; all bytes are zero.
     pub fn new(base: u64, size: u64) -> Result<Ram, MemoryError> {
-        if size == 0 || !size.is_multiple_of(PAGE) || base.checked_add(size).is_none() {
-            return Err(MemoryError::Size(size));
-        }
-        // Code pages are known to their owners by page number.
-        if !base.is_multiple_of(PAGE) {
-            return Err(MemoryError::Base(base));
-        }
-        if let Some(have) = host_available()
-            && size > have
-        {
-            return Err(MemoryError::TooLarge { want: size >> 20, have: have >> 20 });
-        }
+        check(base, size)?;
         let fail = || MemoryError::Host { bytes: size, error: std::io::Error::last_os_error() };
         // SAFETY: the name is a NUL-terminated literal; the result is checked.
         let fd = unsafe { libc::memfd_create(c"trine-ram".as_ptr(), libc::MFD_CLOEXEC) };
@@ -107,29 +99,18 @@ impl Ram {
         // SAFETY: `fd` was just made and nobody else owns it.
         let file = unsafe { File::from_raw_fd(fd) };
         file.set_len(size).map_err(|error| MemoryError::Host { bytes: size, error })?;
-        // SAFETY: a new shared mapping of a file of that size, at an address of the kernel's choice.
-        let host = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                size as usize,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_NORESERVE,
-                file.as_raw_fd(),
-                0,
-            )
-        };
-        if host == libc::MAP_FAILED {
-            return Err(fail());
-        }
-        let host = NonNull::new(host.cast()).ok_or_else(fail)?;
+        let host = map(&file, 0, size, libc::MAP_SHARED)?;
+        Ok(Ram::of(base, size, host, Some(file)))
+    }
+
+    fn of(base: u64, size: u64, host: NonNull<u8>, file: Option<File>) -> Ram {
         let pages = Pages::new((size >> PAGE_BITS) as usize);
-        Ok(Ram { base, size, host, file: Some(file), pages, owners: Mutex::new(Vec::new()) })
+        Ram { base, size, host, file, apart: Mutex::default(), pages, owners: Mutex::default() }
     }
 
     /// Creates a RAM without any memory, for a vCPU whose guest addresses are host addresses.
     pub fn none() -> Ram {
-        let (pages, owners) = (Pages::new(0), Mutex::default());
-        Ram { base: 0, size: 0, host: NonNull::dangling(), file: None, pages, owners }
+        Ram::of(0, 0, NonNull::dangling(), None)
     }
 
     /// First guest-physical address.
@@ -273,14 +254,14 @@ impl Ram {
     }
 
     /// Gives the whole pages among `len` bytes at `address` back to the host. Then they contain zeros, or what they did
-    /// before where the host refuses. Returns `None` unless all of these bytes are RAM.
+    /// before where the host refuses or they are a private mapping's: that would read as the saved memory again. Returns `None` unless all of these bytes are RAM.
     pub fn discard(&self, address: u64, len: u64) -> Option<()> {
         if !self.contains(address, len) {
             return None;
         }
         let (start, end) = (address.checked_next_multiple_of(PAGE)?, (address + len) / PAGE * PAGE);
         let Some(len) = end.checked_sub(start).filter(|&len| len != 0) else { return Some(()) };
-        let file = self.file.as_ref()?;
+        let Some(file) = &self.file else { return Some(()) };
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         let offset = (start - self.base) as libc::off_t;
         self.guarded(start, len, || {
@@ -376,6 +357,42 @@ impl Ram {
     }
 }
 
+/// Checks the address and the size of a RAM to be made.
+fn check(base: u64, size: u64) -> Result<(), MemoryError> {
+    if size == 0 || !size.is_multiple_of(PAGE) || base.checked_add(size).is_none() {
+        return Err(MemoryError::Size(size));
+    }
+    // Code pages are known to their owners by page number.
+    if !base.is_multiple_of(PAGE) {
+        return Err(MemoryError::Base(base));
+    }
+    match host_available() {
+        Some(have) if size > have => Err(MemoryError::TooLarge { want: size >> 20, have: have >> 20 }),
+        _ => Ok(()),
+    }
+}
+
+/// Maps `size` bytes of a file for reading and writing.
+fn map(file: &File, offset: u64, size: u64, sharing: libc::c_int) -> Result<NonNull<u8>, MemoryError> {
+    let fail = |error| MemoryError::Host { bytes: size, error };
+    let offset = libc::off_t::try_from(offset).map_err(|e| fail(std::io::Error::other(e)))?;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let host = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size as usize,
+            libc::PROT_READ | libc::PROT_WRITE,
+            sharing | libc::MAP_NORESERVE,
+            file.as_raw_fd(),
+            offset,
+        )
+    };
+    match NonNull::new(host.cast::<u8>()) {
+        Some(start) if host != libc::MAP_FAILED => Ok(start),
+        _ => Err(fail(std::io::Error::last_os_error())),
+    }
+}
+
 /// Stores a value's low bytes.
 ///
 /// # Safety
@@ -398,7 +415,7 @@ impl Drop for Ram {
         if self.size == 0 {
             return;
         }
-        // SAFETY: the mapping was made in `new` with this size and nobody can use it any more.
+        // SAFETY: the mapping was made by `map` with this size and nobody can use it any more.
         unsafe { libc::munmap(self.host.as_ptr().cast(), self.size as usize) };
     }
 }

@@ -117,6 +117,9 @@ pub enum Verb {
     Logs(guest::LogsArgs),
     /// Pause guests: they use no CPU until they are resumed
     Pause(guest::Guests),
+    /// Save a machine that runs in a file, from which `trine run --restore` goes on
+    #[command(after_help = examples::SNAPSHOT)]
+    Snapshot(guest::SnapshotArgs),
     /// Let paused guests go on
     #[command(visible_alias = "unpause")]
     Resume(guest::Guests),
@@ -253,7 +256,7 @@ pub enum FirmwareArg {
 #[derive(Args)]
 pub struct RunArgs {
     /// What to run: `linux`, `debian`, a kernel, a riscv64 Linux program, an image, or a bundle
-    #[arg(required_unless_present_any = ["kernel", "firmware"], conflicts_with = "kernel")]
+    #[arg(required_unless_present_any = ["kernel", "firmware", "restore"], conflicts_with = "kernel")]
     pub thing: Option<String>,
     /// Arguments of the program or the container: every word that follows THING, options too
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -292,6 +295,10 @@ pub struct RunArgs {
     /// Kernel to boot: an Image or ELF file
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
+    /// Go on from a snapshot (`trine snapshot`): memory, CPUs and disks are as they were; changes of its disks are forgotten
+    /// at the end
+    #[arg(long, value_name = "FILE")]
+    pub restore: Option<PathBuf>,
     /// Initial RAM disk
     #[arg(long, value_name = "FILE")]
     pub initrd: Option<PathBuf>,

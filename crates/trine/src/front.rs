@@ -4,13 +4,16 @@
 use crate::ending;
 use crate::output::{self, Writer};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use trine_control::lockstep::User;
 use trine_control::machine_link::{self, Ask, Phase, Status};
 use trine_control::wire::Size;
 use trine_machine::Remote;
+use trine_machine::snapshot::{self, Description};
 
 /// The interface by which requests reach a machine.
 pub trait Machine: Send + Sync + 'static {
@@ -109,6 +112,10 @@ struct State {
     /// Whether the machine is paused, and so is one that follows after a reset.
     paused: bool,
     terminal_size: Option<Size>,
+    /// What snapshots say of the machine besides what its board knows.
+    description: Option<Description>,
+    /// The thread that makes a snapshot, or has made the last one.
+    saving: Option<JoinHandle<Result<(), String>>>,
 }
 
 #[derive(Default)]
@@ -180,10 +187,55 @@ impl Front {
             Ask::Quit => self.quit(),
             Ask::Pause => return self.pause(),
             Ask::Resume => self.resume(),
-            Ask::Status => {}
+            Ask::Status | Ask::Snapshot { .. } | Ask::Saved => {}
             Ask::TerminalSize(size) => self.state().terminal_size = Some(size),
         }
         self.status(Phase::Paused)
+    }
+
+    /// Performs a request that may be refused.
+    fn answer(&self, ask: Ask) -> Result<Status, String> {
+        match ask {
+            Ask::Snapshot { file, replace } => self.snapshot(file.0.into(), replace)?,
+            Ask::Saved => self.saved()?,
+            other => return Ok(self.perform(other)),
+        }
+        Ok(self.status(Phase::Paused))
+    }
+
+    /// From now on machines can be saved: they are what this says.
+    pub fn set_description(&self, description: Description) {
+        self.state().description = Some(description);
+    }
+
+    /// Begins to save the machine.
+    fn snapshot(&self, file: PathBuf, replace: bool) -> Result<(), String> {
+        let mut state = self.state();
+        if state.saving.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return Err("the machine is being saved already: try again".into());
+        }
+        let description =
+            state.description.clone().ok_or("machines that run side by side (--lockstep) cannot be saved")?;
+        let remote = state.machine.as_ref().and_then(|machine| machine.remote());
+        let remote = remote.ok_or("the machine does not run yet: try again")?;
+        let work = move || snapshot::write(&remote, description, &file, replace).map_err(|e| e.to_string());
+        let thread = std::thread::Builder::new().name("snapshot".into()).spawn(work);
+        state.saving = Some(thread.map_err(|e| format!("the host cannot create a thread: {e}"))?);
+        Ok(())
+    }
+
+    /// How the last snapshot went, if it is complete.
+    fn saved(&self) -> Result<(), String> {
+        let thread = self.state().saving.take_if(|thread| thread.is_finished());
+        thread
+            .map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| Err("the snapshot has failed".into())))
+    }
+
+    /// Waits until a snapshot that is being made is complete, so that no half of it stays.
+    pub fn finish_saving(&self) {
+        while self.state().saving.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn pause(&self) -> Status {
@@ -213,7 +265,9 @@ impl Front {
             (None, false) => Phase::Starting,
             (Some(_), false) => Phase::Running,
         };
-        Status { phase, ending: !self.goes_on(), terminal_size: state.terminal_size }
+        // Its result has been told, or is still to be told.
+        let saving = state.saving.is_some();
+        Status { phase, ending: !self.goes_on(), terminal_size: state.terminal_size, saving }
     }
 
     /// Ends the machine for good; ends the process if that takes long.
@@ -305,7 +359,7 @@ impl Front {
         std::thread::spawn(move || {
             // A monitor that has gone takes this process with it; one that violates the protocol gets no
             // answer.
-            let _ = machine_link::serve(link, |ask| Ok(front.perform(ask)));
+            let _ = machine_link::serve(link, |ask| front.answer(ask));
         });
     }
 

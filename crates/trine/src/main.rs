@@ -117,6 +117,7 @@ fn run_verb(verb: Verb) -> Result<u8, Refusal> {
         Verb::VsockConnect { guest, port } => guest::vsock::connect(&guest, port),
         Verb::Logs(args) => guest::logs(args),
         Verb::Pause(args) => guest::pause(&args.guests),
+        Verb::Snapshot(args) => guest::restore::snapshot(&args),
         Verb::Resume(args) => guest::resume(&args.guests),
         Verb::Start(args) => guest::start(args),
         Verb::Stop(args) => guest::stop(args),

@@ -20,7 +20,8 @@ use trine_engine::perf::Start;
 use trine_engine::{PerfMap, Tier};
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
-use trine_machine::{Board, Config, Console, Disk, End, TimeSource};
+use trine_machine::snapshot::{Description, Snapshot};
+use trine_machine::{Board, Config, Console, Disk, End, Share, TimeSource};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
@@ -97,6 +98,30 @@ pub fn cpus(args: &RunArgs) -> u32 {
     args.cpus.unwrap_or(if counted { 1 } else { of_host.min(USUAL_CPUS) as u32 })
 }
 
+/// Everything that a machine has, besides what is made anew when the guest resets it.
+pub struct Plan {
+    /// What it starts with.
+    pub start: Prepared,
+    /// Its board.
+    pub kind: &'static BoardKind,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// Disks, opened once.
+    pub disks: Vec<Disk>,
+    /// Its network, if it has one.
+    pub net: Network,
+    /// Folders of the host.
+    pub shares: Vec<Share>,
+    /// Where its time comes from.
+    pub time: TimeSource,
+    /// The sockets of its socket device, if it has one.
+    pub sockets: Option<guest::vsock::Sockets>,
+    /// The snapshot that it goes on from.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// What a snapshot of it says.
+    pub description: Description,
+}
+
 /// A machine with these disks, and with no other part of the host.
 fn config(
     args: &RunArgs,
@@ -145,6 +170,9 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
 
 /// Checks that a machine can be created; fetches what is missing.
 pub fn check(args: &RunArgs, target: &Target) -> Result<(), Refusal> {
+    if let Target::Restored(path) = target {
+        return guest::restore::check(args, path);
+    }
     share::open_all(args, target)?;
     match target {
         Target::ImageMachine(name) => guest::machine::check(args, name)?,
@@ -196,23 +224,56 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     if let Some(link) = monitored.then(machine_link::inherited).flatten() {
         front.serve_monitor(link);
     }
-    // Before anything is fetched; opened once, as disks are.
-    let shares = share::open_all(args, target)?;
-    let start = prepare(args, target)?;
-    let kind = board_kind(args)?;
-    if args.lockstep {
-        return lockstep(args, target, &start, &front);
-    }
-    // Opened once: after a reset, the next machine has the same ones.
-    let disks = disks(args, target)?;
-    let net = Network::new(args, target, cpus(args))?;
-    let time = args.count_time.map_or(TimeSource::Host, TimeSource::Count);
-    let seed = args.count_time.map(|_| 1);
+    let plan = match target {
+        Target::Restored(path) => guest::restore::plan(args, path, monitored)?,
+        _ => {
+            // Before anything is fetched.
+            let shares = share::open_all(args, target)?;
+            let start = prepare(args, target)?;
+            if args.lockstep {
+                return lockstep(args, target, &start, &front);
+            }
+            plan(args, target, start, shares, monitored)?
+        }
+    };
+    run_plan(args, target, plan, &front)
+}
+
+/// Opens everything that a machine has that starts.
+fn plan(
+    args: &RunArgs,
+    target: &Target,
+    start: Prepared,
+    shares: Vec<Share>,
+    monitored: bool,
+) -> Result<Plan, Refusal> {
+    let reads_end = target.is_debians() && args.initrd.is_none() || start.image.is_some();
+    let mut plan = Plan {
+        start,
+        kind: board_kind(args)?,
+        cpus: cpus(args),
+        disks: disks(args, target)?,
+        net: Network::new(args, target, cpus(args))?,
+        shares,
+        time: args.count_time.map_or(TimeSource::Host, TimeSource::Count),
+        sockets: guest::vsock::Sockets::open(target, monitored)?,
+        snapshot: None,
+        description: Description::default(),
+    };
+    plan.description = guest::restore::describe(&plan, reads_end)?;
+    Ok(plan)
+}
+
+/// Runs a machine until it ends.
+fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Result<u8, Refusal> {
+    let Plan { start, kind, cpus, disks, net, shares, time, sockets, snapshot, description } = plan;
+    let seed = matches!(time, TimeSource::Count(_)).then_some(1);
     let perf = args.perf_map.then(perf_map).transpose()?;
-    let sockets = guest::vsock::Sockets::open(target, monitored)?;
-    if let (Some(sockets), Target::Debian(_)) = (&sockets, target) {
+    if let (Some(sockets), Target::Debian(_) | Target::Restored(_)) = (&sockets, target) {
         front.set_shut_down(sockets.shut_down()?);
     }
+    let reads_end = description.about.reads_end;
+    front.set_description(description);
     let mut raw = None;
     loop {
         // Dropped with the machine: its connections do not outlive it.
@@ -223,40 +284,45 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
             net: net.devices(),
             shares: shares.clone(),
             vsock,
+            cpus,
             ..config(args, &start, &disks, args.engine.tier(), time, seed)
         };
         let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
+        if let Some(snapshot) = &snapshot {
+            snapshot.load(&mut board).map_err(Refusal::refused)?;
+        }
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
         }
         front.set(Some(Arc::new(board.remote())));
-        machine_gdb::attach(args, &start.boot, &mut board, &front)?;
-        raw.get_or_insert_with(|| serve(args, target, &start, &front));
+        machine_gdb::attach(args, &start.boot, &mut board, front)?;
+        raw.get_or_insert_with(|| serve(args, target, &start, front, reads_end));
         let end = board.run();
         // The handle refers to the console, and the console's sink to the handle: this cycle would keep the
         // machine's memory and descriptors.
         front.set(None);
-        if end == End::Reset && args.firmware != Some(FirmwareArg::None) && front.goes_on() {
+        if end == End::Reset && snapshot.is_some() {
+            eprint!(
+                "trine: the guest has reset its machine, which ends: a snapshot does not have what it booted from\r\n"
+            );
+        } else if end == End::Reset && args.firmware != Some(FirmwareArg::None) && front.goes_on() {
             continue;
         }
+        front.finish_saving();
         front.writer().finish();
         drop(raw.take());
         if args.stats {
             stats(kind, &mut board);
         }
         board.leak();
-        return Ok(exit_code(&front, &end, start.image.is_some()));
+        return Ok(exit_code(front, &end, start.image.is_some()));
     }
 }
 
 /// Starts the threads that serve the machine in the foreground: input, signals, and the end of its output's
 /// reader. The terminal is raw until the result is dropped.
-fn serve(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) -> RawTerminal {
-    let ours = target.is_debians() && args.initrd.is_none();
-    terminal::serve_input(
-        front.clone(),
-        if ours || start.image.is_some() { AtEnd::Said } else { AtEnd::Nothing },
-    );
+fn serve(args: &RunArgs, target: &Target, start: &Prepared, front: &Front, reads_end: bool) -> RawTerminal {
+    terminal::serve_input(front.clone(), if reads_end { AtEnd::Said } else { AtEnd::Nothing });
     if start.image.is_some_and(|image| image.terminates) {
         front.set_terminates();
     }
@@ -327,7 +393,8 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
     let mut interpreted = make(Tier::Interp, Box::new(|_: &[u8]| {}))?;
     let user = User::default();
     front.set(Some(Arc::new(user.clone())));
-    let raw = serve(args, target, start, front);
+    let reads_end = target.is_debians() && args.initrd.is_none() || start.image.is_some();
+    let raw = serve(args, target, start, front, reads_end);
     let result = trine_control::lockstep::run(&mut compiled, &mut interpreted, &user);
     front.writer().finish();
     drop(raw);

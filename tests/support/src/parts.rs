@@ -93,6 +93,11 @@ pub const PARTS: &[Part] = &[
         "run -d, ps, attach, logs, stop… and SIGKILL for anything, at machines and programs",
     ),
     quick(
+        Home::System,
+        "snapshots-short",
+        "20 snapshots of a machine under disk and network load, each restored twice",
+    ),
+    quick(
         Home::Security,
         "escapes",
         "ways out of containers: each goes where its protection is off, and is refused where it is on",
@@ -156,6 +161,12 @@ pub const PARTS: &[Part] = &[
     slow(Home::Task, "fuzz-nat", FUZZ),
     slow(Home::Task, "fuzz-vsock", FUZZ),
     slow(Home::Task, "fuzz-fuse", FUZZ),
+    slow(Home::Task, "fuzz-snapshot", FUZZ),
+    slow(
+        Home::System,
+        "snapshots",
+        "200 snapshots of a machine under disk and network load, each restored twice",
+    ),
     slow(Home::Task, "code-races", "code rewritten under vCPUs that run it, ten minutes, programs and harts"),
     slow(Home::Task, "differential-long", "random programs against QEMU, 10 million instructions"),
     slow(

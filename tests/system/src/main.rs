@@ -11,6 +11,7 @@ mod leaks;
 mod litmus;
 mod runtime;
 mod shares;
+mod snapshots;
 mod stress;
 mod verbs;
 mod whole_debian;
@@ -32,6 +33,8 @@ parts! { System:
     "runtime" => runtime::run,
     "containers" => containers::run,
     "verbs" => verbs::run,
+    "snapshots-short" => || snapshots::run(20),
+    "snapshots" => || snapshots::run(200),
     "leaks" => leaks::run,
     "stress-short" => || stress::run(5),
     "stress" => || stress::run(600),

@@ -64,6 +64,8 @@ pub struct Bus {
     timer_changed: Condvar,
     /// While this is set, no timer is served. It changes only while `timers` is locked.
     paused: AtomicBool,
+    /// Whether a state was loaded since the bus was last resumed.
+    loaded: AtomicBool,
     /// Held while a device is called because of its timer.
     serving: Mutex<()>,
     stop: Mutex<Option<StopReason>>,
@@ -90,6 +92,7 @@ impl Bus {
             timers: Mutex::default(),
             timer_changed: Condvar::new(),
             paused: AtomicBool::new(false),
+            loaded: AtomicBool::new(false),
             serving: Mutex::new(()),
             stop: Mutex::new(None),
         }

@@ -40,11 +40,12 @@ impl Bus {
     }
 
     /// Restarts the clock and the timers. Where time is the host's, every device is called once: its wall
-    /// clock went on, and input may have come.
+    /// clock went on, and input may have come. After [`Bus::load`] they are in counted time, too: requests that were
+    /// under way when the state was saved begin again, and nobody else would say so to their devices.
     pub fn resume(&self) {
         let mut timers = lock(&self.timers);
         self.paused.store(false, Ordering::SeqCst);
-        if !self.clock.is_counted() {
+        if self.loaded.swap(false, Ordering::SeqCst) || !self.clock.is_counted() {
             (0..self.devices.len()).for_each(|index| timers.request(index));
         }
         self.clock.resume();
@@ -85,6 +86,7 @@ impl Bus {
         *lock(&self.stop) = saved.stop;
         let mut timers = lock(&self.timers);
         *timers = saved.timers;
+        self.loaded.store(true, Ordering::SeqCst);
         self.timers_changed(timers);
         Ok(())
     }

@@ -483,3 +483,26 @@ fn a_pause_makes_devices_quiet_and_has_them_go_on_afterwards() {
     bus.run_timers();
     assert_eq!(seen.try_iter().count(), 1);
 }
+
+#[test]
+fn after_a_load_devices_are_called_once_in_counted_time_too() {
+    let busy = || {
+        let ((mut bus, ..), (called, calls)) = (counted(), channel());
+        bus.add(0, 8, Box::new(Busy(called))).unwrap();
+        bus.pause();
+        (bus, calls)
+    };
+    let ((old, _old_calls), (new, calls)) = (busy(), busy());
+    new.load(&old.save()).unwrap();
+    assert_eq!(new.save(), old.save());
+    new.run_timers();
+    assert_eq!(calls.try_iter().count(), 0, "the bus is paused");
+    new.resume();
+    new.run_timers();
+    assert_eq!(calls.try_iter().count(), 1);
+    // A pause without a load says nothing: the run would not repeat.
+    new.pause();
+    new.resume();
+    new.run_timers();
+    assert_eq!(calls.try_iter().count(), 0);
+}

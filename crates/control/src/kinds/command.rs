@@ -161,6 +161,20 @@ impl Kind for Command {
         Ok(())
     }
 
+    fn snapshot(&mut self, record: &Record, file: &Word, replace: bool) -> Result<(), ControlError> {
+        match &mut self.link {
+            Some(link) => link.ask(Ask::Snapshot { file: file.clone(), replace }).map(drop),
+            None => refused(format!("'{}' is a {}: only machines can be saved", record.name, record.kind)),
+        }
+    }
+
+    fn saved(&mut self) -> Result<bool, ControlError> {
+        match &mut self.link {
+            Some(link) => link.ask(Ask::Saved).map(|status| !status.saving),
+            None => Err(ControlError::Failed("the machine has ended".into())),
+        }
+    }
+
     fn ask_to_end(&mut self, record: &Record, signal: i32) -> bool {
         let power_off = self.link.as_mut().filter(|_| signal == libc::SIGTERM);
         power_off.is_some_and(|link| link.tell(Ask::PowerOff).is_ok()) || self.signal(record, signal)

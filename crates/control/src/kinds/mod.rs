@@ -7,9 +7,9 @@ pub mod command;
 pub mod container;
 mod network;
 
-use crate::error::ControlError;
+use crate::error::{ControlError, refused};
 use crate::process;
-use crate::record::{Record, Source};
+use crate::record::{Record, Source, Word};
 use crate::wire::{Exec, Size};
 use std::os::fd::OwnedFd;
 
@@ -80,6 +80,22 @@ pub trait Kind {
     /// Asks it to end, as this signal does; returns false where there is nothing to ask.
     fn ask_to_end(&mut self, record: &Record, signal: i32) -> bool {
         self.signal(record, signal)
+    }
+
+    /// Begins to save the guest in a file.
+    ///
+    /// # Errors
+    /// Returns a sentence where that is not possible.
+    fn snapshot(&mut self, record: &Record, _file: &Word, _replace: bool) -> Result<(), ControlError> {
+        refused(format!("'{}' is a {}: only machines can be saved", record.name, record.kind))
+    }
+
+    /// Whether what [`Kind::snapshot`] began is complete.
+    ///
+    /// # Errors
+    /// Returns a sentence where it has failed.
+    fn saved(&mut self) -> Result<bool, ControlError> {
+        Ok(true)
     }
 
     /// Tells it the new size of an attached client's terminal.

@@ -28,6 +28,8 @@ pub enum Role {
     Waits,
     /// To be told of the guest's end, after asking it to stop.
     Stops,
+    /// To be told that the guest was saved.
+    Saves,
     /// Nothing more: it is closed when it has received everything.
     Done,
 }

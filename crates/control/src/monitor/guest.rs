@@ -183,6 +183,7 @@ impl Monitor {
             let _ = self.start();
         }
         self.check_health();
+        self.check_snapshot();
     }
 
     /// Ends sessions whose process has ended and whose output has been read.
@@ -220,7 +221,7 @@ impl Monitor {
     }
 
     /// Sends a last frame to all clients with such a role.
-    fn dismiss(&mut self, which: impl Fn(Role) -> bool, frame: &Frame) {
+    pub(super) fn dismiss(&mut self, which: impl Fn(Role) -> bool, frame: &Frame) {
         for client in self.clients.iter_mut().filter(|c| which(c.role)) {
             client.role = Role::Done;
             client.send(frame);

@@ -150,6 +150,7 @@ pub(super) fn prepare(store: Store, place: Place) -> Result<Monitor, ControlErro
         backoff: Duration::ZERO,
         size: None,
         health: health::Checker::new(record.options.health.clone()),
+        look_at_snapshot: None,
         record,
     })
 }

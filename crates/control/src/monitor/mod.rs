@@ -73,6 +73,8 @@ struct Monitor {
     backoff: Duration,
     size: Option<Size>,
     health: health::Checker,
+    /// When to look whether a snapshot is complete that is being made.
+    look_at_snapshot: Option<Instant>,
 }
 
 /// The owner of a descriptor that is ready.
@@ -251,7 +253,14 @@ impl Monitor {
         let drains = self.sessions.values().filter_map(|s| Some(s.ended.as_ref()?.1 + DRAIN));
         let stalled = self.clients.iter().filter_map(|c| self.patience_ends(c));
         let health = self.health.deadline();
-        phase.into_iter().chain(drains).chain(stalled).chain(self.kill_at).chain(health).min()
+        phase
+            .into_iter()
+            .chain(drains)
+            .chain(stalled)
+            .chain(self.kill_at)
+            .chain(health)
+            .chain(self.look_at_snapshot)
+            .min()
     }
 }
 

@@ -5,8 +5,12 @@ use super::session::Session;
 use super::{Monitor, Phase};
 use crate::error::{ControlError, refused};
 use crate::process;
-use crate::record::Status;
+use crate::record::{Status, Word};
 use crate::wire::{Ended, Exec, Frame, Request};
+use std::time::{Duration, Instant};
+
+/// Time between two looks at a snapshot that is being made.
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Monitor {
     /// Handles a frame that a client has sent.
@@ -66,6 +70,14 @@ impl Monitor {
                 }
             }
             Request::Pause => self.pause().map(|()| Role::Done),
+            Request::Snapshot { file, replace } => match self.snapshot(&file, replace) {
+                Ok(()) => {
+                    // The answer is sent when it is complete.
+                    self.clients[n].role = Role::Saves;
+                    return;
+                }
+                Err(e) => Err(e),
+            },
             Request::Resume => self.resume_by_user().map(|()| Role::Done),
             Request::Wait => {
                 self.clients[n].role = Role::Waits;
@@ -188,6 +200,38 @@ impl Monitor {
         self.save();
         self.tell(self.event("pause"));
         Ok(())
+    }
+
+    fn snapshot(&mut self, file: &Word, replace: bool) -> Result<(), ControlError> {
+        if self.phase != Phase::Up {
+            return self.does_not_run();
+        }
+        if self.clients.iter().any(|client| client.role == Role::Saves) {
+            return refused(format!("'{}' is being saved already: try again", self.record.name));
+        }
+        self.kind.snapshot(&self.record, file, replace)?;
+        self.look_at_snapshot = Some(Instant::now() + LOOK);
+        Ok(())
+    }
+
+    /// Looks whether the guest has been saved, and tells the client that waits for it.
+    pub(super) fn check_snapshot(&mut self) {
+        if self.look_at_snapshot.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        let result = match self.kind.saved() {
+            Ok(false) => {
+                self.look_at_snapshot = Some(Instant::now() + LOOK);
+                return;
+            }
+            Ok(true) => {
+                self.tell(self.event("snapshot"));
+                Ok(())
+            }
+            Err(e) => Err(e.to_string()),
+        };
+        self.look_at_snapshot = None;
+        self.dismiss(|role| role == Role::Saves, &Frame::Reply(result));
     }
 
     fn resume_by_user(&mut self) -> Result<(), ControlError> {

@@ -9,6 +9,7 @@ use crate::process;
 use crate::record::Record;
 use crate::store::{Lock, Place, Store};
 use crate::wire::Request;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long the monitor of an ended guest may take to end.
@@ -92,6 +93,27 @@ pub fn pause(store: &Store, which: &[String]) -> Vec<Result<(), ControlError>> {
 /// `trine resume`.
 pub fn resume(store: &Store, which: &[String]) -> Vec<Result<(), ControlError>> {
     ask_all(store, which, |_| Ok(Some(Request::Resume)))
+}
+
+/// `trine snapshot`: saves a machine in a file, and waits until that is complete. `file` is absolute; with `replace` it
+/// may exist.
+///
+/// # Errors
+/// There is no such guest, it is not a machine that runs, or the file cannot be written.
+pub fn snapshot(store: &Store, which: &str, file: &Path, replace: bool) -> Result<(), ControlError> {
+    let (place, record) = find(store, which).map_err(|e| match e {
+        ControlError::Unknown(name) => ControlError::Refused(format!(
+            "there is no guest '{name}': `trine ps` lists those that can be saved; a machine without a name (`trine run --name`) \
+             cannot"
+        )),
+        other => other,
+    })?;
+    let mut connection = Connection::to(store, &place)?;
+    connection.ask(Request::Snapshot { file: file.as_os_str().into(), replace })?;
+    match connection.answer()? {
+        Some(()) => Ok(()),
+        None => does_not_run(&find(store, &record.id)?.1),
+    }
 }
 
 /// `trine wait`: returns the guest's exit code when it has ended for good.

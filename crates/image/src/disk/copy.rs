@@ -4,6 +4,7 @@ use crate::ImageError;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// The most bytes that are copied by one call.
@@ -25,7 +26,8 @@ pub fn sparse(from: &Path, to: &Path) -> Result<(), ImageError> {
     })
 }
 
-fn contents(source: &File, copy: &File) -> io::Result<()> {
+/// Copies the contents of a file into an empty one.
+pub(super) fn contents(source: &File, copy: &File) -> io::Result<()> {
     // SAFETY: the call takes two descriptors, which are open.
     if unsafe { libc::ioctl(copy.as_raw_fd(), libc::FICLONE as _, source.as_raw_fd()) } == 0 {
         return Ok(());
@@ -62,7 +64,13 @@ fn piece(source: &File, copy: &File, mut at: u64, end: u64) -> io::Result<()> {
             libc::copy_file_range(source.as_raw_fd(), &mut from, copy.as_raw_fd(), &mut to, most, 0)
         };
         match n {
-            -1 => return Err(io::Error::last_os_error()),
+            -1 => match io::Error::last_os_error() {
+                // The kernel does not copy between these two file systems.
+                e if matches!(e.raw_os_error(), Some(libc::EXDEV | libc::EOPNOTSUPP | libc::EINVAL)) => {
+                    return by_hand(source, copy, at, end);
+                }
+                e => return Err(e),
+            },
             0 => return Err(ErrorKind::UnexpectedEof.into()),
             n => at += n as u64,
         }
@@ -70,10 +78,21 @@ fn piece(source: &File, copy: &File, mut at: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
+fn by_hand(source: &File, copy: &File, mut at: u64, end: u64) -> io::Result<()> {
+    let mut buf = vec![0; 1 << 20];
+    while at < end {
+        let buf = &mut buf[..(end - at).min(1 << 20) as usize];
+        source.read_exact_at(buf, at)?;
+        copy.write_all_at(buf, at)?;
+        at += buf.len() as u64;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{FileExt, MetadataExt};
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn a_copy_has_the_data_and_the_holes() {
@@ -96,6 +115,9 @@ mod tests {
         assert_eq!(read(100 << 20), [0; 3]);
         let meta = copy.metadata().unwrap();
         assert!(meta.len() == 1 << 30 && meta.blocks() < 1 << 12, "{} blocks", meta.blocks());
+        by_hand(&File::open(&to).unwrap(), &File::create(dir.join("c")).unwrap(), 3, 9).unwrap();
+        assert_eq!(fs::read(dir.join("c")).unwrap(), [0; 9]);
+        fs::remove_file(dir.join("c")).unwrap();
         // The whole directory has the two files and nothing unfinished.
         assert!(sparse(&dir.join("none"), &dir.join("c.raw")).is_err());
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);

@@ -59,6 +59,11 @@ impl HostFile {
         Ok(HostFile { file, path: path.into(), size, writable, device, block })
     }
 
+    /// Whether it is a block device.
+    pub fn is_device(&self) -> bool {
+        self.device
+    }
+
     /// Which file it is, whatever its name.
     pub fn identity(&self) -> io::Result<(u64, u64)> {
         let metadata = self.file.metadata()?;

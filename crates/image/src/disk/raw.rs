@@ -1,9 +1,11 @@
 //! A raw disk: a file, byte for byte.
 
+use super::copy;
 use super::host_file::HostFile;
 use crate::ImageError;
+use std::fs::File;
 use std::path::Path;
-use trine_base::{BlockBackend, BlockError, BlockSizes};
+use trine_base::{BlockBackend, BlockError, BlockSizes, block};
 
 /// A disk in a file or block device.
 #[derive(Debug)]
@@ -82,5 +84,16 @@ impl BlockBackend for RawDisk {
     fn write_zeroes(&self, offset: u64, len: u64, may_unmap: bool) -> Result<(), BlockError> {
         self.may_change(offset, len)?;
         Ok(self.file.zero(offset, len, may_unmap)?)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.file.path)
+    }
+
+    fn copy_to(&self, file: &File) -> Result<(), BlockError> {
+        match self.file.is_device() {
+            true => block::copy_bytes(self, file),
+            false => Ok(copy::contents(&self.file.file, file)?),
+        }
     }
 }

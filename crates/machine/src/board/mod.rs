@@ -189,6 +189,21 @@ impl Board {
         &self.parts.disks
     }
 
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Number of vCPUs.
+    pub fn cpus(&self) -> u32 {
+        self.vcpus.len() as u32
+    }
+
+    /// What serves the guest's calls.
+    pub fn firmware_kind(&self) -> crate::firmware::FirmwareKind {
+        self.parts.firmware.kind()
+    }
+
     /// The memory.
     pub fn ram(&self) -> &Arc<Ram> {
         &self.parts.ram

@@ -62,6 +62,11 @@ impl Remote {
         self.parts.control.pause(most)
     }
 
+    /// Whether the machine has ended.
+    pub fn has_ended(&self) -> bool {
+        self.parts.control.end().is_some()
+    }
+
     /// Lets a paused machine go on.
     pub fn resume(&self) {
         self.parts.control.resume();

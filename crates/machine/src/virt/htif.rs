@@ -3,7 +3,7 @@
 //! and arguments.
 
 use crate::End;
-use crate::firmware::Firmware;
+use crate::firmware::{Firmware, FirmwareKind};
 use crate::host::Console;
 use crate::load::{self, Loaded};
 use std::sync::Arc;
@@ -23,6 +23,11 @@ pub struct Htif {
 }
 
 impl Htif {
+    /// The interface with its words at these addresses.
+    pub fn at(tohost: u64, fromhost: Option<u64>) -> Htif {
+        Htif { tohost, fromhost }
+    }
+
     /// The interface of a loaded ELF file (its bytes) that has symbols for the two words.
     pub fn of(file: &[u8], loaded: &Loaded) -> Option<Htif> {
         let symbol = |name| load::symbol(file, name).map(|at| at.wrapping_add(loaded.shift));
@@ -96,6 +101,10 @@ impl Polled {
 }
 
 impl Firmware for Polled {
+    fn kind(&self) -> FirmwareKind {
+        FirmwareKind::Htif { tohost: self.words.tohost, fromhost: self.words.fromhost }
+    }
+
     fn budget(&self) -> u64 {
         BUDGET
     }

@@ -16,7 +16,7 @@ pub mod sbi;
 use crate::board::{Assembly, Board};
 use crate::boot::Boot;
 use crate::disk::{Disk, DiskStatus};
-use crate::firmware::{Firmware, NoFirmware};
+use crate::firmware::{Firmware, FirmwareKind, NoFirmware};
 use crate::{Config, Console, MachineError, TimeSource};
 use place::Placed;
 use sbi::Sbi;
@@ -104,7 +104,10 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     if !(1..=MOST_HARTS).contains(&config.cpus) {
         return Err(MachineError::Config(format!("this board has 1 to {MOST_HARTS} CPUs")));
     }
-    let ram = Arc::new(Ram::new(map::RAM, config.memory)?);
+    let ram = Arc::new(match &config.boot {
+        Boot::Restored(snapshot) => snapshot.ram(map::RAM)?,
+        _ => Ram::new(map::RAM, config.memory)?,
+    });
     let (clock, time) = clock(config.time);
     let mut random: Box<dyn Random> = match config.seed {
         Some(seed) => Box::new(SeededRandom::new(seed)),
@@ -130,7 +133,11 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
 
     let slots = place::Slots { virtio: map::VIRTIO_SLOTS, pci: has_pci };
     let placed = config.boot.place(&ram, config.cpus, slots, seed)?;
-    let start = if matches!(config.boot, Boot::Kernel(_)) { Start::Supervisor } else { Start::Machine };
+    let start = match &config.boot {
+        Boot::Kernel(_) => Start::Supervisor,
+        Boot::Restored(snapshot) if snapshot.header.firmware == FirmwareKind::Board => Start::Supervisor,
+        _ => Start::Machine,
+    };
     let (translations, note) = Translations::new(config.tier);
     ram.add_code_owner(translations.written().clone());
     config.perf.iter().for_each(|map| translations.set_perf_map(map.clone()));
@@ -202,11 +209,11 @@ fn disks(disks: Vec<Disk>, cpus: u32, time: TimeSource, ram: &Arc<Ram>) -> Vec<(
     let device = |(n, disk): (usize, Disk)| {
         let (id, backend) = (disk.serial(n), disk.backend);
         let (size, format, read_only) = (backend.size(), backend.format(), backend.read_only());
-        let mut block = Block::new(backend, &id).with_queues(cpus as usize);
+        let mut block = Block::new(backend.clone(), &id).with_queues(cpus as usize);
         if time == TimeSource::Host {
             block = block.with_workers(workers.clone(), ram.clone());
         }
-        (DiskStatus { id, size, format, read_only, counters: block.counters() }, block)
+        (DiskStatus { id, size, format, read_only, counters: block.counters(), backend }, block)
     };
     disks.into_iter().enumerate().map(device).collect()
 }

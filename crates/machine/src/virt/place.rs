@@ -4,6 +4,7 @@ use super::htif::Htif;
 use super::{fdt, kernel};
 use crate::MachineError;
 use crate::boot::{Boot, Initrd};
+use crate::firmware::FirmwareKind;
 use crate::load::{self, Loaded, does_not_fit};
 use std::os::unix::fs::FileExt;
 use trine_memory::Ram;
@@ -18,6 +19,17 @@ pub struct Placed {
     pub tree: u64,
     /// Address of OpenSBI's `fw_dynamic` information; 0 where the guest has no firmware of its own.
     pub info: u64,
+}
+
+impl Placed {
+    /// A restored machine: everything is in its memory already, and its harts' registers are loaded later.
+    fn restored(firmware: FirmwareKind) -> Placed {
+        let htif = match firmware {
+            FirmwareKind::Htif { tohost, fromhost } => Some(Htif::at(tohost, fromhost)),
+            _ => None,
+        };
+        Placed { first: Loaded::default(), htif, tree: 0, info: 0 }
+    }
 }
 
 /// Where devices may be, for the device tree.
@@ -43,6 +55,7 @@ impl Boot {
         seed: [u8; 32],
     ) -> Result<Placed, MachineError> {
         let ((first, htif), next) = match self {
+            Boot::Restored(snapshot) => return Ok(Placed::restored(snapshot.header.firmware)),
             Boot::BareMetal(path) => (kernel::elf(ram, path)?, None),
             Boot::Kernel(payload) => ((kernel::kernel(ram, &payload.kernel)?, None), None),
             Boot::Firmware(path, payload) => {
@@ -61,7 +74,7 @@ impl Boot {
         };
         let end = next.map_or(first.end, |next| next.end.max(first.end));
         let (initrd, append) = match self {
-            Boot::BareMetal(_) | Boot::Firmware(_, None) => (None, ""),
+            Boot::BareMetal(_) | Boot::Firmware(_, None) | Boot::Restored(_) => (None, ""),
             Boot::Kernel(payload) | Boot::Firmware(_, Some(payload)) => {
                 kernel::check_command_line(&payload.append)?;
                 let initrd = payload.initrd.as_ref();

@@ -2,7 +2,7 @@
 
 use super::harts::Harts;
 use crate::End;
-use crate::firmware::{self, Firmware, Outcome};
+use crate::firmware::{self, Firmware, FirmwareKind, Outcome};
 use crate::host::Console;
 use std::sync::Arc;
 use trine_base::{Fence, Mailbox, StateError, Trap, Vcpu};
@@ -110,6 +110,10 @@ impl Sbi {
 }
 
 impl Firmware for Sbi {
+    fn kind(&self) -> FirmwareKind {
+        FirmwareKind::Board
+    }
+
     fn enter(&self, index: usize, vcpu: &mut dyn Vcpu) -> bool {
         self.harts.enter(index, vcpu)
     }

@@ -53,6 +53,13 @@ As with `trine ssh`, by the guest's SSH server.";
   trine logs web
   trine logs -f --tail 20 web       the last 20 lines, and what comes
   trine logs --since 10m --timestamps web";
+    /// Of `snapshot`.
+    pub const SNAPSHOT: &str = "Examples:
+  trine snapshot box box.snap       the machine stands still meanwhile, then goes on
+  trine run --restore box.snap      another machine that goes on from there
+  trine run --restore box.snap -d --name copy -p 8080:80
+
+Disks that the guest can write to are copied to FILE.disk0 and so on.";
     /// Of `stop`.
     pub const STOP: &str = "Examples:
   trine stop web                    SIGTERM, after 10 seconds SIGKILL
@@ -205,6 +212,18 @@ pub struct PsArgs {
     /// Show only guests that match: status, name, id, kind, label, health, exited, ancestor, restart
     #[arg(long, short, value_name = "KEY=VALUE")]
     pub filter: Vec<Filter>,
+}
+
+/// Options of `trine snapshot`.
+#[derive(Args)]
+pub struct SnapshotArgs {
+    /// Name, id or beginning of an id of a machine
+    pub guest: String,
+    /// The file, and the beginning of the names of its disks' copies
+    pub file: std::path::PathBuf,
+    /// Replace files that exist
+    #[arg(long, short)]
+    pub force: bool,
 }
 
 /// A list of guests.

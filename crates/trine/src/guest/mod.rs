@@ -11,6 +11,7 @@ pub mod machine;
 pub mod network;
 pub mod options;
 pub mod resources;
+pub mod restore;
 pub mod run;
 pub mod share;
 pub mod ssh;

@@ -21,6 +21,8 @@ pub enum Kind {
     Bundle = 16,
     /// A machine with a whole Debian on a disk.
     Debian = 32,
+    /// A machine that goes on from a snapshot.
+    Restored = 64,
 }
 
 /// A set of kinds.
@@ -43,7 +45,7 @@ impl Kinds {
 
     /// Whether the set has machines only.
     fn are_machines(self) -> bool {
-        self.0 & !MACHINES.0 == 0
+        self.0 & !(MACHINES.0 | Kind::Restored as u8) == 0
     }
 
     /// The kinds in words, for the user of a guest of kind `other`, which is not among them.
@@ -51,19 +53,23 @@ impl Kinds {
         if self.0 == Kind::Debian as u8 {
             return "machines with Debian (`trine run debian`)".into();
         }
+        if self.0 == Kind::Restored as u8 {
+            return "machines that go on from a snapshot".into();
+        }
         let name = |pair: Kinds, general, special| match self.0 & pair.0 {
             0 => None,
             _ if pair.has(other) => Some(special),
             _ => Some(general),
         };
         let machines = match other {
+            Kind::Restored => "machines that start anew",
             Kind::Machine | Kind::Debian if self.has(Kind::ImageMachine) => "images as machines",
             Kind::Debian => "machines without a whole Debian",
             _ => "machines without an image",
         };
         let containers = if other == Kind::Bundle { "containers of images" } else { "bundles" };
         let words = [
-            name(MACHINES, "machines", machines),
+            name(MACHINES, if other == Kind::Restored { machines } else { "machines" }, machines),
             self.has(Kind::Program).then_some("programs"),
             name(CONTAINERS, "containers", containers),
         ];
@@ -103,11 +109,17 @@ const TABLE: &[Group] = &[
         kinds: MACHINES,
         options: &["append", "disk", "share", "cpus", "as", "lockstep", "count-time"],
     },
+    Group { heading: "Machines", kinds: Kinds::of(&[Kind::Restored]), options: &["restore"] },
     Group { heading: "Machines", kinds: Kinds::of(&[Kind::Debian]), options: &["ephemeral", "fresh"] },
     Group {
         heading: "Machines and programs",
         kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::ImageMachine, Kind::Program]),
-        options: &["arch", "engine", "gdb", "perf-map", "stats"],
+        options: &["arch"],
+    },
+    Group {
+        heading: "Machines and programs",
+        kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::ImageMachine, Kind::Restored, Kind::Program]),
+        options: &["engine", "gdb", "perf-map", "stats"],
     },
     Group {
         heading: "Programs",
@@ -164,7 +176,12 @@ const TABLE: &[Group] = &[
     Group {
         heading: "Networks",
         kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::Container, Kind::Bundle]),
-        options: &["network", "publish"],
+        options: &["network"],
+    },
+    Group {
+        heading: "Networks",
+        kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::Restored, Kind::Container, Kind::Bundle]),
+        options: &["publish"],
     },
     Group { heading: "Networks of containers", kinds: CONTAINERS, options: &["network-alias"] },
     Group {
@@ -178,6 +195,7 @@ const TABLE: &[Group] = &[
             Kind::Machine,
             Kind::Debian,
             Kind::ImageMachine,
+            Kind::Restored,
             Kind::Program,
             Kind::Container,
             Kind::Bundle,
@@ -274,6 +292,7 @@ pub fn machine_is_asked(args: &RunArgs) -> bool {
 /// What to do instead of using an option.
 fn advice(option: &str, kinds: Kinds, kind: Kind) -> &'static str {
     match (option, kind) {
+        ("restore", _) => ": leave that out, as the snapshot says what the machine is",
         ("memory", Kind::Program) => ": limit a program with --limit memory=SIZE",
         ("cpus", Kind::Program | Kind::Container) => ": limit it with --limit cpu=N",
         ("limit", Kind::ImageMachine) => ": use --memory for a machine",

@@ -71,8 +71,8 @@ pub fn run(args: &RunArgs, target: &Target, words: &[OsString]) -> Result<u8, Re
             KindName::Machine
         }
     };
-    let what =
-        args.thing.clone().or_else(|| Some(args.kernel.as_ref()?.display().to_string())).unwrap_or_default();
+    let file = || args.kernel.as_ref().or(args.restore.as_ref()).map(|path| path.display().to_string());
+    let what = args.thing.clone().or_else(file).unwrap_or_default();
     let mut options = options(args, kind)?;
     if let Target::Debian(_) = target {
         // Its services take their time to end.

@@ -28,6 +28,8 @@ pub enum Target {
     Firmware,
     /// A machine that runs the image of this name with a kernel of its own.
     ImageMachine(String),
+    /// A machine that goes on from this snapshot.
+    Restored(PathBuf),
     /// A Linux program of another CPU.
     Program {
         /// The executable.
@@ -65,6 +67,9 @@ impl Target {
 
     /// Decides what a thing is that is not looked up in a root.
     fn named(args: &RunArgs) -> Result<Target, Refusal> {
+        if let Some(snapshot) = args.restore.as_ref().filter(|_| args.thing.is_none()) {
+            return Ok(Target::Restored(snapshot.clone()));
+        }
         let Some(thing) = args.thing.as_deref() else {
             return Ok(args.kernel.clone().map_or(Target::Firmware, Target::File));
         };
@@ -105,6 +110,7 @@ impl Target {
         match self {
             Target::Linux | Target::File(_) | Target::Firmware => Kind::Machine,
             Target::Debian(_) => Kind::Debian,
+            Target::Restored(_) => Kind::Restored,
             Target::ImageMachine(_) => Kind::ImageMachine,
             Target::Program { .. } => Kind::Program,
             Target::Image(_) => Kind::Container,
@@ -131,6 +137,9 @@ impl Target {
             }
             Target::Firmware => "a firmware alone is a machine".into(),
             Target::ImageMachine(_) => format!("with --as machine, '{thing}' is a machine"),
+            Target::Restored(path) => {
+                format!("with --restore, the machine is what {} says", path.display())
+            }
             Target::Program { .. } => format!("'{thing}' is a program"),
             Target::Image(_) => format!("'{thing}' is a container"),
             Target::Bundle(_) => format!("'{thing}' is a bundle"),

@@ -10,6 +10,7 @@ use trine_base::Waker;
 use trine_base::net::{NetBackend, Offloads, Partial};
 use trine_hostnet::{Mode, PortMap, ports};
 use trine_machine::NetDevice;
+use trine_machine::snapshot::SavedNet;
 use trine_net::{Config, Forward, Protocol, UserNetwork};
 
 /// The guest's Ethernet address. Each machine has a network of its own, so they may have the same one.
@@ -66,6 +67,7 @@ pub fn is_wanted(args: &RunArgs, target: &Target) -> Result<bool, Refusal> {
 /// The network of a machine, which outlives a reset: open ports stay open.
 pub struct Network {
     backend: Option<Shared>,
+    saved: Option<SavedNet>,
     queue_pairs: u16,
 }
 
@@ -75,8 +77,26 @@ impl Network {
     /// # Errors
     /// A port is in use, or the options cannot be.
     pub fn new(args: &RunArgs, target: &Target, cpus: u32) -> Result<Network, Refusal> {
-        let queue_pairs = cpus.clamp(1, QUEUE_PAIRS) as u16;
-        let Some(host) = wanted(args, target)? else { return Ok(Network { backend: None, queue_pairs }) };
+        Network::of(args, wanted(args, target)?, cpus.clamp(1, QUEUE_PAIRS) as u16)
+    }
+
+    /// Makes the network of a restored machine: what the guest had under way is not part of it.
+    ///
+    /// # Errors
+    /// A port is in use, or the machine has no network for a port.
+    pub fn restored(args: &RunArgs, net: Option<SavedNet>) -> Result<Network, Refusal> {
+        if let (None, Some(port)) = (net, args.container.network.ports().next()) {
+            return Err(Refusal::refused(format!(
+                "-p {} would have no effect: the machine of the snapshot has no network",
+                port.option
+            )));
+        }
+        Network::of(args, net.map(|net| net.host), net.map_or(1, |net| net.queue_pairs))
+    }
+
+    fn of(args: &RunArgs, host: Option<bool>, queue_pairs: u16) -> Result<Network, Refusal> {
+        let saved = host.map(|host| SavedNet { host, queue_pairs });
+        let Some(host) = host else { return Ok(Network { backend: None, saved, queue_pairs }) };
         raise_open_files();
         let host_name = args.guest.name.clone().unwrap_or_default();
         let network =
@@ -84,7 +104,12 @@ impl Network {
         for port in args.container.network.ports() {
             publish(&network, port)?;
         }
-        Ok(Network { backend: Some(Shared(Arc::new(Mutex::new(network)))), queue_pairs })
+        Ok(Network { backend: Some(Shared(Arc::new(Mutex::new(network)))), saved, queue_pairs })
+    }
+
+    /// What a snapshot says of it.
+    pub fn saved(&self) -> Option<SavedNet> {
+        self.saved
     }
 
     /// The devices for a machine that is assembled. What an earlier one had under way is lost.

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use trine_base::vsock;
+use trine_base::vsock::{self, HostEnd};
 use trine_control::client::find_up;
 use trine_control::machine_link::{self, VSOCK};
 use trine_control::record::{KindName, Record};
@@ -18,7 +18,7 @@ use trine_machine::VsockDevice;
 use trine_net::vsock::VsockHost;
 
 /// The guest's context ID. Every machine has the same one: nobody else sees it.
-const CID: u32 = 3;
+pub const CID: u32 = 3;
 /// The port at which Debian's machines are asked to shut down.
 const SHUT_DOWN: u32 = trine_image::debian::disk::SHUT_DOWN_PORT;
 /// How long the guest may take to accept that request.
@@ -34,8 +34,17 @@ fn short(dir: &File, name: &str) -> PathBuf {
 
 /// The sockets of a machine's guest, which stay when the guest resets its machine.
 pub struct Sockets {
-    listener: UnixListener,
-    dir: File,
+    /// `None` for a device that nobody of the host reaches.
+    at: Option<(UnixListener, File)>,
+}
+
+/// What has the host's end of a device, for as long as its machine runs.
+#[allow(dead_code, reason = "held, and dropped with the machine")]
+pub enum HostSide {
+    /// A thread that connects it with processes of the host.
+    Served(VsockHost),
+    /// Nobody: connections stay unanswered.
+    Nobody(HostEnd),
 }
 
 impl Sockets {
@@ -56,7 +65,16 @@ impl Sockets {
             // An earlier machine of the same guest has left it.
             _ => {}
         }
-        Ok(Sockets { listener: UnixListener::bind(path)?, dir })
+        Ok(Sockets { at: Some((UnixListener::bind(path)?, dir)) })
+    }
+
+    /// The sockets of a restored machine with a device, which its guest knows: without a monitor nobody reaches it.
+    pub fn restored(monitored: bool) -> Result<Sockets, Refusal> {
+        let Some(dir) = machine_link::directory().filter(|_| monitored) else {
+            return Ok(Sockets { at: None });
+        };
+        let cannot = |e| Refusal::host(format!("cannot listen on {}: {e}", dir.join(VSOCK).display()));
+        Sockets::listen(&dir).map_err(cannot)
     }
 
     /// What asks the guest to shut down, and returns whether it has heard that.
@@ -64,23 +82,26 @@ impl Sockets {
     /// # Errors
     /// The host has no descriptor for it.
     pub fn shut_down(&self) -> Result<impl Fn() -> bool + Send + Sync + 'static, Refusal> {
-        let dir = self.dir.try_clone().map_err(Refusal::host)?;
+        let dir = self.at.as_ref().map(|(_, dir)| dir.try_clone()).transpose().map_err(Refusal::host)?;
         Ok(move || {
-            let asked = UnixStream::connect(short(&dir, VSOCK)).and_then(|mut socket| {
+            let asked = |dir: &File| {
+                let mut socket = UnixStream::connect(short(dir, VSOCK))?;
                 socket.set_read_timeout(Some(HEARING))?;
                 ask(&mut socket, SHUT_DOWN)
-            });
-            asked.unwrap_or(false)
+            };
+            dir.as_ref().is_some_and(|dir| asked(dir).unwrap_or(false))
         })
     }
 
     /// Makes a device, and the thread that connects it with processes of the host.
-    pub fn serve(&self) -> Result<(VsockDevice, VsockHost), Refusal> {
+    pub fn serve(&self) -> Result<(VsockDevice, HostSide), Refusal> {
         let (end, host) = vsock::streams();
-        let listener = self.listener.try_clone().map_err(Refusal::host)?;
-        let host = VsockHost::new(listener, short(&self.dir, VSOCK), host)
+        let device = VsockDevice { cid: CID, end };
+        let Some((listener, dir)) = &self.at else { return Ok((device, HostSide::Nobody(host))) };
+        let listener = listener.try_clone().map_err(Refusal::host)?;
+        let host = VsockHost::new(listener, short(dir, VSOCK), host)
             .map_err(|e| Refusal::host(format!("cannot serve the machine's socket device: {e}")))?;
-        Ok((VsockDevice { cid: CID, end }, host))
+        Ok((device, HostSide::Served(host)))
     }
 }
 

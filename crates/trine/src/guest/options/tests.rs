@@ -8,8 +8,15 @@ use clap::CommandFactory;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-const KINDS: [Kind; 6] =
-    [Kind::Machine, Kind::Debian, Kind::ImageMachine, Kind::Program, Kind::Container, Kind::Bundle];
+const KINDS: [Kind; 7] = [
+    Kind::Machine,
+    Kind::Debian,
+    Kind::ImageMachine,
+    Kind::Restored,
+    Kind::Program,
+    Kind::Container,
+    Kind::Bundle,
+];
 
 /// Options whose values need the network or a disk: these are only marked as given.
 const NO_VALUE: [&str; 5] =
@@ -72,6 +79,8 @@ fn with(option: &clap::Arg, kind: Kind, files: &Files) -> Result<Target, String>
         Kind::Debian => words.push("debian:trixie/riscv64".into()),
         Kind::ImageMachine if name == "as" => words.push("image".into()),
         Kind::ImageMachine => words.extend(["--as", "machine", "image"].map(String::from)),
+        Kind::Restored if name == "restore" => {}
+        Kind::Restored => words.extend(["--restore", "machine.snap"].map(String::from)),
         Kind::Program => words.push(path(&files.program)),
         Kind::Container => words.push("image".into()),
         Kind::Bundle => words.push(path(&files.bundle)),
