@@ -270,7 +270,7 @@ mod tests {
         let (heard, asked) = channel();
         let machine = std::thread::spawn(move || {
             serve(theirs.into(), |ask| {
-                heard.send(ask).unwrap();
+                heard.send(ask.clone()).unwrap();
                 match ask {
                     Ask::Resume => Err("it is not paused".into()),
                     Ask::TerminalSize(size) => Ok(Status { terminal_size: Some(size), ..RUNNING }),
