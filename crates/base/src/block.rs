@@ -124,7 +124,7 @@ pub trait BlockBackend: Send + Sync {
 /// As with [`BlockBackend::copy_to`].
 pub fn copy_bytes<B: BlockBackend + ?Sized>(disk: &B, file: &File) -> Result<(), BlockError> {
     const BLOCK: usize = 64 << 10;
-    let zeros = [0; BLOCK];
+    let zeros = [0u8; BLOCK];
     let mut buf = vec![0; 16 * BLOCK];
     file.set_len(disk.size())?;
     let mut at = 0;
