@@ -206,7 +206,7 @@ mod tests {
         ram.write(BASE + PAGE - 1, &[0]).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..1000).for_each(|_| drop(ram.update_apart(small, |old| Some(old + 1)))));
+                scope.spawn(|| (0..1000).for_each(|_| _ = ram.update_apart(small, |old| Some(old + 1))));
             }
         });
         assert_eq!(ram.update_apart(small, |_| None), Some(4000));
