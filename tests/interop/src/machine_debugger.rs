@@ -111,7 +111,7 @@ kill
             "Hardware watchpoint 1: watched",
             "Old value = 0",
             "New value = 1000",
-            "in store (",
+            "store (",
             "= 0",
             "= 1000",
             "Old value = 1000",
