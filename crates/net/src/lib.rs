@@ -139,12 +139,14 @@ impl UserNetwork {
     }
 }
 
-/// Leaves signals to other threads: their handlers are not made for this one.
+/// Leaves signals to other threads: their handlers are not made for this one. SIGSYS is not another thread's: with it the
+/// kernel refuses a system call of this one, and would end the process where it is blocked.
 fn block_signals() {
     // SAFETY: changes this thread's mask, from a set that is made full first.
     unsafe {
         let mut all = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
+        libc::sigdelset(&raw mut all, libc::SIGSYS);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
     }
 }
