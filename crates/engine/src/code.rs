@@ -19,6 +19,9 @@ pub const PARTS: usize = 16;
 /// Bytes in front of the parts for code that is there from the start.
 pub const FIXED: usize = 4096;
 
+/// Bytes of the code memory of a machine, all of its parts being as large as [`PART`].
+pub const SIZE: usize = FIXED + PARTS * PART;
+
 /// Memory for the code of all vCPUs that share translations.
 pub struct CodeMemory {
     execute: usize,
