@@ -94,7 +94,8 @@ impl Flow {
         }
         let (result, size) = (host.read(room), room.len());
         match result {
-            Ok(0) => self.sender.ended = true,
+            // A write has heard of a reset already: for reads, that then looks like a regular end.
+            Ok(0) => (self.sender.ended, self.readable) = (!self.broken, false),
             Ok(count) => {
                 self.sender.buffer.commit(count);
                 // What comes after a short read is announced by another event, if it was not announced before.
