@@ -95,7 +95,7 @@ pub const PARTS: &[Part] = &[
     quick(
         Home::System,
         "snapshots-short",
-        "20 snapshots of a machine under disk and network load, each restored twice",
+        "5 snapshots of a machine under disk and network load, each restored twice",
     ),
     quick(
         Home::Security,

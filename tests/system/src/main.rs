@@ -33,7 +33,7 @@ parts! { System:
     "runtime" => runtime::run,
     "containers" => containers::run,
     "verbs" => verbs::run,
-    "snapshots-short" => || snapshots::run(20),
+    "snapshots-short" => || snapshots::run(5),
     "snapshots" => || snapshots::run(200),
     "leaks" => leaks::run,
     "stress-short" => || stress::run(5),
