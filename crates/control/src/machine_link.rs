@@ -10,14 +10,16 @@ use crate::wire::Size;
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use trine_base::passed_fds;
 
 /// The protocol version.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The environment variable with the number of the machine's descriptor.
 pub const VARIABLE: &str = "TRINE_MACHINE_LINK";
 /// The environment variable with the runtime directory of the machine's guest.
@@ -45,12 +47,11 @@ pub enum Ask {
     Status,
     /// Set the size of the terminal that shows the guest's console.
     TerminalSize(Size),
-    /// Begin to save the machine in a file; answered at once. [`Ask::Saved`] tells how it went.
+    /// Begin to save the machine; answered at once. [`Ask::Saved`] tells how it went. The files come beside the request
+    /// ([`Link::ask_with`]), in the order of [`trine_machine::snapshot::NewFiles::files`]: a machine makes none itself.
     Snapshot {
-        /// The absolute path of the file.
+        /// The path of the first of them, for messages.
         file: Word,
-        /// Whether the file may exist.
-        replace: bool,
     },
     /// Report how [`Ask::Snapshot`] went: an error if it failed, otherwise `saving` of the status.
     Saved,
@@ -83,6 +84,9 @@ pub struct Status {
     /// Whether it is being saved.
     #[serde(default)]
     pub saving: bool,
+    /// The places of the disks of which a snapshot has copies, one bit each.
+    #[serde(default)]
+    pub copied_disks: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,11 +114,25 @@ struct Answer {
 struct Lines {
     stream: UnixStream,
     read: Vec<u8>,
+    /// Descriptors that came beside the lines since the last one was read; `None` where none are taken.
+    passed: Option<Vec<OwnedFd>>,
 }
 
 impl Lines {
+    /// Lines without descriptors: the kernel closes those that come.
     fn new(stream: UnixStream) -> Lines {
-        Lines { stream, read: Vec::new() }
+        Lines { stream, read: Vec::new(), passed: None }
+    }
+
+    /// Reads a piece, and the descriptors beside it.
+    fn receive(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        let Some(passed) = &mut self.passed else { return self.stream.read(piece) };
+        let (got, fds) = passed_fds::receive(&self.stream, piece)?;
+        if passed.len() + fds.len() > passed_fds::MOST {
+            return Err(io::Error::other("a line has too many descriptors"));
+        }
+        passed.extend(fds);
+        Ok(got)
     }
 
     /// Reads the next line; `None` at the end. Where reading fails, the part read so far is kept for the next
@@ -129,7 +147,7 @@ impl Lines {
                 return Err(io::Error::other("a line is too long"));
             }
             let mut piece = [0; 1024];
-            match self.stream.read(&mut piece) {
+            match self.receive(&mut piece) {
                 Ok(0) => return Ok(None),
                 Ok(n) => self.read.extend_from_slice(&piece[..n]),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -138,10 +156,11 @@ impl Lines {
         }
     }
 
-    fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+    fn send(&mut self, message: &impl Serialize, fds: &[RawFd]) -> io::Result<()> {
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
-        self.stream.write_all(&line)
+        let sent = if fds.is_empty() { 0 } else { passed_fds::send(&self.stream, &line, fds)? };
+        self.stream.write_all(&line[sent..])
     }
 }
 
@@ -169,10 +188,14 @@ impl Link {
     /// # Errors
     /// Fails where the machine has ended or accepts no more requests.
     pub fn tell(&mut self, ask: Ask) -> Result<(), ControlError> {
+        self.tell_with(ask, &[])
+    }
+
+    fn tell_with(&mut self, ask: Ask, fds: &[RawFd]) -> Result<(), ControlError> {
         self.forget_answers();
         self.last += 1;
         let question = Question { version: VERSION, id: self.last, ask };
-        self.lines.send(&question).map_err(|e| ControlError::host("the machine cannot be asked", e))
+        self.lines.send(&question, fds).map_err(|e| ControlError::host("the machine cannot be asked", e))
     }
 
     /// Reads answers that nobody waited for: a machine whose answers are never read would stop answering.
@@ -188,7 +211,16 @@ impl Link {
     /// # Errors
     /// Fails where the machine has ended, does not answer in time, or refuses.
     pub fn ask(&mut self, ask: Ask) -> Result<Status, ControlError> {
-        self.tell(ask)?;
+        self.ask_with(ask, &[])
+    }
+
+    /// The same, with open files beside the request.
+    ///
+    /// # Errors
+    /// Those of [`Link::ask`].
+    pub fn ask_with(&mut self, ask: Ask, files: &[&File]) -> Result<Status, ControlError> {
+        let fds: Vec<RawFd> = files.iter().map(|file| file.as_raw_fd()).collect();
+        self.tell_with(ask, &fds)?;
         let host = |e| ControlError::host("the machine does not answer", e);
         let until = Instant::now() + PATIENCE;
         loop {
@@ -239,19 +271,23 @@ pub fn inherited() -> Option<UnixStream> {
     Some(UnixStream::from(descriptor))
 }
 
-/// Serves the machine's side until the monitor has gone; `answer` performs the requests.
+/// Serves the machine's side until the monitor has gone; `answer` performs the requests, with the descriptors beside them.
 ///
 /// # Errors
 /// Fails where the other side violates the protocol, or the host fails.
-pub fn serve(stream: UnixStream, mut answer: impl FnMut(Ask) -> Result<Status, String>) -> io::Result<()> {
-    let mut lines = Lines::new(stream);
+pub fn serve(
+    stream: UnixStream,
+    mut answer: impl FnMut(Ask, Vec<OwnedFd>) -> Result<Status, String>,
+) -> io::Result<()> {
+    let mut lines = Lines { passed: Some(Vec::new()), ..Lines::new(stream) };
     while let Some(line) = lines.next()? {
+        let fds = lines.passed.as_mut().map(std::mem::take).unwrap_or_default();
         let AnyQuestion { version, id } = serde_json::from_slice(&line)?;
         let answer = match serde_json::from_slice::<Question>(&line) {
-            Ok(question) if version == VERSION => answer(question.ask),
+            Ok(question) if version == VERSION => answer(question.ask, fds),
             _ => Err(format!("the machine does not understand that: it speaks version {VERSION}")),
         };
-        lines.send(&Answer { id, answer })?;
+        lines.send(&Answer { id, answer }, &[])?;
     }
     Ok(())
 }
@@ -262,15 +298,16 @@ mod tests {
     use std::sync::mpsc::channel;
 
     const RUNNING: Status =
-        Status { phase: Phase::Running, ending: false, terminal_size: None, saving: false };
+        Status { phase: Phase::Running, ending: false, terminal_size: None, saving: false, copied_disks: 5 };
 
     #[test]
     fn every_question_has_its_answer() {
         let (mut link, theirs) = Link::new().unwrap();
         let (heard, asked) = channel();
         let machine = std::thread::spawn(move || {
-            serve(theirs.into(), |ask| {
-                heard.send(ask.clone()).unwrap();
+            serve(theirs.into(), |ask, fds| {
+                heard.send((ask.clone(), fds.len())).unwrap();
+                fds.into_iter().for_each(|fd| File::from(fd).write_all(b"saved").unwrap());
                 match ask {
                     Ask::Resume => Err("it is not paused".into()),
                     Ask::TerminalSize(size) => Ok(Status { terminal_size: Some(size), ..RUNNING }),
@@ -283,11 +320,18 @@ mod tests {
         link.tell(Ask::Pause).unwrap();
         let size = Ask::TerminalSize((24, 80));
         assert_eq!(link.ask(size.clone()).unwrap().terminal_size, Some((24, 80)));
-        let snapshot = Ask::Snapshot { file: "/tmp/\u{e4}".repeat(700).into(), replace: true };
-        assert_eq!(link.ask(snapshot.clone()).unwrap(), RUNNING);
+        let snapshot = Ask::Snapshot { file: "/tmp/\u{e4}".repeat(700).into() };
+        let (mut read, written) = std::io::pipe().unwrap();
+        let file = File::from(OwnedFd::from(written));
+        assert_eq!(link.ask_with(snapshot.clone(), &[&file, &file]).unwrap(), RUNNING);
+        drop(file);
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "savedsaved", "and the machine's side has closed them");
         assert_eq!(link.ask(Ask::Resume).unwrap_err().to_string(), "it is not paused");
-        let all: Vec<Ask> = asked.try_iter().collect();
-        assert_eq!(all, [Ask::Status, Ask::Pause, size, snapshot, Ask::Resume]);
+        let all: Vec<(Ask, usize)> = asked.try_iter().collect();
+        let alone = [Ask::Status, Ask::Pause, size, snapshot.clone(), Ask::Resume];
+        assert_eq!(all, alone.map(|ask| (ask.clone(), if ask == snapshot { 2 } else { 0 })));
         drop(link);
         machine.join().unwrap().unwrap();
     }
@@ -295,11 +339,11 @@ mod tests {
     #[test]
     fn other_versions_are_refused_and_the_link_stays() {
         let (mut link, theirs) = Link::new().unwrap();
-        let machine = std::thread::spawn(move || serve(theirs.into(), |_| Ok(RUNNING)));
-        for line in [r#"{"version":2,"id":0,"ask":"status"}"#, r#"{"version":1,"id":0,"ask":"dance"}"#] {
+        let machine = std::thread::spawn(move || serve(theirs.into(), |_, _| Ok(RUNNING)));
+        for line in [r#"{"version":1,"id":0,"ask":"status"}"#, r#"{"version":2,"id":0,"ask":"dance"}"#] {
             link.lines.stream.write_all(format!("{line}\n").as_bytes()).unwrap();
             let answer: Answer = serde_json::from_slice(&link.lines.next().unwrap().unwrap()).unwrap();
-            assert!(answer.answer.unwrap_err().contains("speaks version 1"), "{line}");
+            assert!(answer.answer.unwrap_err().contains("speaks version 2"), "{line}");
         }
         assert_eq!(link.ask(Ask::Status).unwrap(), RUNNING);
         link.lines.stream.write_all(b"no JSON\n").unwrap();

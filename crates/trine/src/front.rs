@@ -3,6 +3,8 @@
 
 use crate::ending;
 use crate::output::{self, Writer};
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -194,9 +196,9 @@ impl Front {
     }
 
     /// Performs a request that may be refused.
-    fn answer(&self, ask: Ask) -> Result<Status, String> {
+    fn answer(&self, ask: Ask, files: Vec<OwnedFd>) -> Result<Status, String> {
         match ask {
-            Ask::Snapshot { file, replace } => self.snapshot(file.0.into(), replace)?,
+            Ask::Snapshot { file } => self.snapshot(file.0.into(), files)?,
             Ask::Saved => self.saved()?,
             other => return Ok(self.perform(other)),
         }
@@ -209,7 +211,7 @@ impl Front {
     }
 
     /// Begins to save the machine.
-    fn snapshot(&self, file: PathBuf, replace: bool) -> Result<(), String> {
+    fn snapshot(&self, file: PathBuf, files: Vec<OwnedFd>) -> Result<(), String> {
         let mut state = self.state();
         if state.saving.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return Err("the machine is being saved already: try again".into());
@@ -218,7 +220,8 @@ impl Front {
             state.description.clone().ok_or("machines that run side by side (--lockstep) cannot be saved")?;
         let remote = state.machine.as_ref().and_then(|machine| machine.remote());
         let remote = remote.ok_or("the machine does not run yet: try again")?;
-        let work = move || snapshot::write(&remote, description, &file, replace).map_err(|e| e.to_string());
+        let files = files.into_iter().map(File::from).collect();
+        let work = move || snapshot::write(&remote, description, &file, files).map_err(|e| e.to_string());
         let thread = std::thread::Builder::new().name("snapshot".into()).spawn(work);
         state.saving = Some(thread.map_err(|e| format!("the host cannot create a thread: {e}"))?);
         Ok(())
@@ -267,7 +270,10 @@ impl Front {
         };
         // Its result has been told, or is still to be told.
         let saving = state.saving.is_some();
-        Status { phase, ending: !self.goes_on(), terminal_size: state.terminal_size, saving }
+        let remote = state.machine.as_ref().and_then(|machine| machine.remote());
+        let copied_disks =
+            remote.map_or(0, |r| snapshot::copied_disks(&r).iter().fold(0, |all, place| all | 1 << place));
+        Status { phase, ending: !self.goes_on(), terminal_size: state.terminal_size, saving, copied_disks }
     }
 
     /// Ends the machine for good; ends the process if that takes long.
@@ -359,7 +365,7 @@ impl Front {
         std::thread::spawn(move || {
             // A monitor that has gone takes this process with it; one that violates the protocol gets no
             // answer.
-            let _ = machine_link::serve(link, |ask| front.answer(ask));
+            let _ = machine_link::serve(link, |ask, files| front.answer(ask, files));
         });
     }
 

@@ -14,6 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command as Child;
 use trine_base::terminal::set_size;
+use trine_machine::snapshot::{NewFiles, SnapshotError};
 
 /// This executable, even if its file has been replaced since it was started.
 pub const OWN: &str = "/proc/self/exe";
@@ -29,12 +30,14 @@ pub struct Command {
     line: Line,
     /// The connection to a running machine, for requests that signals cannot express.
     link: Option<Link>,
+    /// The files of the snapshot that the machine writes.
+    saving: Option<NewFiles>,
 }
 
 impl Command {
     /// Creates a guest of this kind from a command line.
     pub fn new(kind: KindName, line: Line) -> Command {
-        Command { kind, line, link: None }
+        Command { kind, line, link: None, saving: None }
     }
 }
 
@@ -162,17 +165,29 @@ impl Kind for Command {
     }
 
     fn snapshot(&mut self, record: &Record, file: &Word, replace: bool) -> Result<(), ControlError> {
-        match &mut self.link {
-            Some(link) => link.ask(Ask::Snapshot { file: file.clone(), replace }).map(drop),
-            None => refused(format!("'{}' is a {}: only machines can be saved", record.name, record.kind)),
-        }
+        let Some(link) = &mut self.link else {
+            return refused(format!("'{}' is a {}: only machines can be saved", record.name, record.kind));
+        };
+        let copied = link.ask(Ask::Status)?.copied_disks;
+        let places: Vec<usize> = (0..32).filter(|place| copied >> place & 1 != 0).collect();
+        let failed = |e: SnapshotError| ControlError::Failed(e.to_string());
+        // The machine is confined: it can write files that it is given, and make none.
+        let files = NewFiles::create(Path::new(&file.0), replace, &places).map_err(failed)?;
+        link.ask_with(Ask::Snapshot { file: file.clone() }, &files.files().collect::<Vec<_>>())?;
+        self.saving = Some(files);
+        Ok(())
     }
 
     fn saved(&mut self) -> Result<bool, ControlError> {
-        match &mut self.link {
-            Some(link) => link.ask(Ask::Saved).map(|status| !status.saving),
-            None => Err(ControlError::Failed("the machine has ended".into())),
-        }
+        let Some(link) = &mut self.link else {
+            return Err(ControlError::Failed("the machine has ended".into()));
+        };
+        let files = match link.ask(Ask::Saved) {
+            Ok(status) if status.saving => return Ok(false),
+            answer => answer.map(|_| self.saving.take()).inspect_err(|_| self.saving = None)?,
+        };
+        let put = files.map_or(Ok(()), NewFiles::put);
+        put.map(|()| true).map_err(|e| ControlError::Failed(e.to_string()))
     }
 
     fn ask_to_end(&mut self, record: &Record, signal: i32) -> bool {
@@ -187,6 +202,7 @@ impl Kind for Command {
 
     fn end(&mut self, _: &Record) -> Result<(), ControlError> {
         self.link = None;
+        self.saving = None;
         process::until_no_new(descendants, process::kill);
         Ok(())
     }

@@ -22,7 +22,7 @@ mod header;
 mod write;
 
 pub use header::{About, Header, SavedDisk, SavedNet, SavedShare, Snapshot, Stored, encode};
-pub use write::{Description, write};
+pub use write::{Description, NewFiles, copied_disks, write};
 
 use std::path::{Path, PathBuf};
 use trine_base::StateError;

@@ -105,6 +105,13 @@ fn beside<T: Send>(board: &mut Board, f: impl FnOnce(&Remote) -> T + Send) -> T 
     })
 }
 
+/// Makes the files of a snapshot, has the machine write them, and gives them their names.
+fn save(remote: &Remote, description: Description, to: &Path, replace: bool) -> Result<(), SnapshotError> {
+    let files = NewFiles::create(to, replace, &copied_disks(remote))?;
+    write(remote, description, to, files.files().map(|file| file.try_clone().unwrap()).collect())?;
+    files.put()
+}
+
 fn restored(path: &Path, time: TimeSource) -> Board {
     let snapshot = Arc::new(Snapshot::open(path).unwrap());
     let disks = snapshot.disks().unwrap();
@@ -130,12 +137,12 @@ fn a_machine_goes_on_from_a_file_twice_and_the_first_one_goes_on_too() {
     let disks = vec![open(&disk, Access::Write), open(&fixed, Access::ReadOnly), memory];
     let mut board = counts(&scratch, disks, TimeSource::Host);
     let (saved_at, later) = beside(&mut board, |remote| {
-        write(remote, description(None), &to, false).unwrap();
-        let again = write(remote, description(None), &to, false).unwrap_err().to_string();
+        save(remote, description(None), &to, false).unwrap();
+        let again = save(remote, description(None), &to, false).unwrap_err().to_string();
         assert!(again.contains("exists already"), "{again}");
         // Paused machines can be saved, and stay paused.
         assert!(remote.pause(Duration::from_secs(10)));
-        write(remote, description(None), &to, true).unwrap();
+        save(remote, description(None), &to, true).unwrap();
         assert!(remote.is_paused());
         let look = |board: &mut Board| a0(board);
         let saved_at = remote.ask(look).unwrap();
@@ -202,7 +209,7 @@ fn counted_time_goes_on_from_where_it_was() {
     let scratch = Scratch::new("counted");
     let (to, time) = (scratch.path("saved"), TimeSource::Count(3));
     let mut board = counts(&scratch, Vec::new(), time);
-    beside(&mut board, |remote| write(remote, description(Some(3)), &to, false).unwrap());
+    beside(&mut board, |remote| save(remote, description(Some(3)), &to, false).unwrap());
     let snapshot = Snapshot::open(&to).unwrap();
     assert_eq!((snapshot.header.count_time, snapshot.header.firmware), (Some(3), FirmwareKind::Board));
     assert_eq!((snapshot.header.cpus, snapshot.header.memory), (2, MEMORY));
@@ -227,7 +234,7 @@ fn nothing_stays_of_a_snapshot_that_cannot_be_written() {
     let mut board = counts(&scratch, vec![Disk { backend: disk, id: None }], TimeSource::Host);
     beside(&mut board, |remote| {
         let error =
-            |to: &Path, replace| write(remote, description(None), to, replace).unwrap_err().to_string();
+            |to: &Path, replace| save(remote, description(None), to, replace).unwrap_err().to_string();
         assert!(error(&scratch.path("no/saved"), false).contains("No such file"));
         fs::create_dir(scratch.path("dir")).unwrap();
         assert!(error(&scratch.path("dir"), true).contains("cannot write the snapshot"));
@@ -235,7 +242,7 @@ fn nothing_stays_of_a_snapshot_that_cannot_be_written() {
         assert!(error(&scratch.path("x"), false).contains("x.disk0 exists already"));
     });
     assert_eq!(scratch.names(), ["dir", "kernel", "x.disk0"]);
-    let error = write(&board.remote(), description(None), &scratch.path("y"), false).unwrap_err();
+    let error = save(&board.remote(), description(None), &scratch.path("y"), false).unwrap_err();
     assert!(matches!(error, SnapshotError::Ended), "{error}");
 }
 
@@ -244,7 +251,7 @@ fn damage_is_told_and_never_used() {
     let scratch = Scratch::new("damage");
     let (to, bad) = (scratch.path("saved"), scratch.path("bad"));
     let mut board = counts(&scratch, Vec::new(), TimeSource::Host);
-    beside(&mut board, |remote| write(remote, description(None), &to, false).unwrap());
+    beside(&mut board, |remote| save(remote, description(None), &to, false).unwrap());
     let whole = fs::read(&to).unwrap();
     let error = |bytes: &[u8]| {
         fs::write(&bad, bytes).unwrap();

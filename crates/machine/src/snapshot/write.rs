@@ -4,11 +4,11 @@ use super::header::{About, Header, SavedDisk, SavedNet, SavedShare, Stored, enco
 use super::{SnapshotError, disk_beside};
 use crate::disk::DiskStatus;
 use crate::{Board, Remote};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Result as IoResult};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -37,50 +37,91 @@ pub struct Description {
     pub about: About,
 }
 
-/// The files of a snapshot under their temporary names.
-struct Files {
+/// The files of a snapshot under temporary names, which whoever asks for it makes: the machine itself may not make files.
+/// Dropped before [`NewFiles::put`], they are removed.
+#[derive(Debug)]
+pub struct NewFiles {
+    to: PathBuf,
+    replace: bool,
     file: NewFile,
-    /// The copies of disks, by their places.
-    disks: Vec<(usize, NewFile)>,
+    /// For the copies of disks, in the order of their places.
+    disks: Vec<NewFile>,
 }
 
-/// Makes a snapshot of a machine, which stands still meanwhile and then goes on, or stays paused. With `replace` the
-/// files may exist. They appear when they are complete.
+/// The names of a snapshot's files: its own and those of all disks that it may have.
+fn names(to: &Path) -> impl Iterator<Item = PathBuf> {
+    [to.to_path_buf()].into_iter().chain((0..MOST_DISKS).map(move |place| disk_beside(to, place)))
+}
+
+impl NewFiles {
+    /// Makes empty files for a snapshot `to` with copies of these disks ([`copied_disks`]). With `replace` there may be
+    /// an earlier one.
+    ///
+    /// # Errors
+    /// A file exists, or the host cannot make one.
+    pub fn create(to: &Path, replace: bool, copied: &[usize]) -> Result<NewFiles, SnapshotError> {
+        if let Some(path) = names(to).find(|path| !replace && path.symlink_metadata().is_ok()) {
+            return Err(SnapshotError::Exists(path));
+        }
+        let beside = |path: &Path| {
+            NewFile::beside(path, 0o600).map_err(SnapshotError::file("cannot write the snapshot", path))
+        };
+        let disks = copied.iter().map(|&place| beside(&disk_beside(to, place)));
+        let disks = disks.collect::<Result<_, SnapshotError>>()?;
+        Ok(NewFiles { to: to.into(), replace, file: beside(to)?, disks })
+    }
+
+    /// The files for [`write`], in its order.
+    pub fn files(&self) -> impl Iterator<Item = &File> {
+        [&self.file].into_iter().chain(&self.disks).map(NewFile::file)
+    }
+
+    /// Gives the files their names, once the machine has written all of them.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn put(self) -> Result<(), SnapshotError> {
+        let NewFiles { to, replace, file, disks } = self;
+        let failed = || SnapshotError::file("cannot write the snapshot", &to);
+        // The file without which the others mean nothing goes first and comes last: a new one never has old disks.
+        for path in names(&to).filter(|_| replace) {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed()(e)),
+                _ => {}
+            }
+        }
+        for disk in disks {
+            disk.put(Durability::Whole).map_err(failed())?;
+        }
+        file.put(Durability::Lasting).map_err(failed())
+    }
+}
+
+/// The places of the disks of which a snapshot has copies.
+pub fn copied_disks(remote: &Remote) -> Vec<usize> {
+    let copied = |(place, disk)| (!is_named(disk)).then_some(place);
+    remote.disks().iter().enumerate().filter_map(copied).collect()
+}
+
+/// Writes a snapshot of a machine, which stands still meanwhile and then goes on, or stays paused. The `files` are those of
+/// [`NewFiles::files`]; `to` is for messages. What it wrote is on the host's disk when it returns.
 ///
 /// # Errors
-/// A file exists, the host cannot write it, or the machine does not stand still. Nothing new stays then.
+/// The host cannot write it, or the machine does not stand still.
 pub fn write(
     remote: &Remote,
     description: Description,
     to: &Path,
-    replace: bool,
+    mut files: Vec<File>,
 ) -> Result<(), SnapshotError> {
-    let places = 0..MOST_DISKS;
-    let all = || [to.to_path_buf()].into_iter().chain(places.clone().map(|n| disk_beside(to, n)));
-    if let Some(path) = all().find(|path| !replace && path.symlink_metadata().is_ok()) {
-        return Err(SnapshotError::Exists(path));
+    let copied = copied_disks(remote);
+    if files.len() != 1 + copied.len() {
+        return Err(SnapshotError::Disk("there is not one file for each disk of the machine".into()));
     }
-    let beside = |path: &Path| {
-        NewFile::beside(path, 0o600).map_err(SnapshotError::file("cannot write the snapshot", path))
-    };
-    let disks = remote.disks().iter().enumerate().filter(|(_, disk)| !is_named(disk));
-    let disks = disks.map(|(place, _)| Ok((place, beside(&disk_beside(to, place))?)));
-    let files = Files { file: beside(to)?, disks: disks.collect::<Result<_, SnapshotError>>()? };
-    let at = to.to_path_buf();
-    let written = while_still(remote, move |board| fill(board, &description, &at, files))?;
-    let Files { file, disks } = written?;
-    let failed = || SnapshotError::file("cannot write the snapshot", to);
-    // The file without which the others mean nothing goes first and comes last: a new one never has old disks.
-    for path in all().filter(|_| replace) {
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed()(e)),
-            _ => {}
-        }
-    }
-    for (_, disk) in disks {
-        disk.put(Durability::Whole).map_err(failed())?;
-    }
-    file.put(Durability::Lasting).map_err(failed())
+    let file = files.remove(0);
+    let disks: Vec<_> = copied.into_iter().zip(files).collect();
+    let to = to.to_path_buf();
+    while_still(remote, move |board| fill(board, &description, &to, &file, &disks))?
 }
 
 /// Whether the disk stays where it is: nothing changes it, and it has a name.
@@ -113,22 +154,28 @@ fn while_still<T: Send + 'static>(
 }
 
 /// Writes everything.
-fn fill(board: &Board, description: &Description, to: &Path, files: Files) -> Result<Files, SnapshotError> {
+fn fill(
+    board: &Board,
+    description: &Description,
+    to: &Path,
+    file: &File,
+    disks: &[(usize, File)],
+) -> Result<(), SnapshotError> {
     let failed = || SnapshotError::file("cannot write the snapshot", to);
-    for (place, file) in &files.disks {
+    for (place, copy) in disks {
         let Some(disk) = board.disks().get(*place) else { continue };
-        disk.backend.copy_to(file.file()).map_err(|error| match error {
+        let failed = |error| match error {
             BlockError::Io(e) => {
                 SnapshotError::file("cannot write the copy of a disk", &disk_beside(to, *place))(e)
             }
             other => SnapshotError::Disk(format!("the disk {} cannot be read: {other}", disk.id)),
-        })?;
+        };
+        disk.backend.copy_to(copy).and_then(|()| Ok(copy.sync_all()?)).map_err(failed)?;
     }
     let header = header(board, description).map_err(failed())?;
     let (head, at) = encode(&header.save(), &board.save());
-    let file = files.file.file();
-    file.write_all_at(&head, 0).and_then(|()| board.ram().save(file, at)).map_err(failed())?;
-    Ok(files)
+    let memory = || board.ram().save(file, at);
+    file.write_all_at(&head, 0).and_then(|()| memory()).and_then(|()| file.sync_all()).map_err(failed())
 }
 
 fn header(board: &Board, description: &Description) -> IoResult<Header> {
