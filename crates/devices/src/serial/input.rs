@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The largest number of bytes that wait: more than anybody pastes.
 pub const MOST: usize = 1 << 20;
-/// Additional room for breaks and their bytes.
+/// Additional room for breaks and their bytes, and for what is given back.
 const FOR_BREAKS: usize = 256;
 
 /// A bounded queue of bytes. After [`ConsoleInput::push`], the device must be told: request its
@@ -50,6 +50,13 @@ impl ConsoleInput {
             queue.push_back(Item::Break);
             queue.extend(bytes.iter().map(|b| Item::Byte(*b)));
         }
+    }
+
+    /// Puts items back that were taken, before all others, as many as there is any room for.
+    pub fn give_back(&self, items: VecDeque<Item>) {
+        let mut queue = self.queue();
+        let room = (MOST + FOR_BREAKS).saturating_sub(queue.len());
+        items.into_iter().take(room).rev().for_each(|item| queue.push_front(item));
     }
 
     /// Removes and returns the first item.

@@ -185,9 +185,18 @@ impl Ns16550a {
 
     fn write_fcr(&mut self, value: u8) {
         if (value ^ self.registers.fcr) & 1 != 0 || value & 2 != 0 {
-            self.registers.fifo.clear();
+            self.clear_fifo();
         }
         self.registers.fcr = if value & 1 != 0 { value & 0xc9 } else { 0 };
+    }
+
+    /// Empties the receive FIFO. What was typed comes again later: a driver that opens the port (Linux) enables the receive
+    /// interrupt first and the FIFO, which clears it, afterwards; how much later depends on the host.
+    fn clear_fifo(&mut self) {
+        let items = std::mem::take(&mut self.registers.fifo);
+        if self.registers.mcr & LOOP == 0 {
+            self.input.give_back(items);
+        }
     }
 
     /// Modem status: connected and ready; in loopback mode the outputs are connected to it.
@@ -428,6 +437,23 @@ mod tests {
         let mut out = Actions::new();
         t.uart.timer(LATER + SETTLE, &mut out);
         assert_eq!(t.read(0), b'e');
+    }
+
+    #[test]
+    fn what_is_typed_is_not_lost_to_a_clear() {
+        let mut t = Test::new();
+        t.write(1, ier::RECEIVED);
+        assert_eq!(t.typed(b"early"), [true]);
+        assert_eq!((t.uart.registers.fifo.len(), t.input.len()), (1, 4));
+        t.write(2, 0x81);
+        let received: Vec<u8> = (0..5).map(|_| t.read(0)).collect();
+        assert_eq!((&received[..], t.read(5) & lsr::DATA_READY), (&b"early"[..], 0));
+        // What the port sent itself is not input.
+        t.write(4, LOOP);
+        t.write(0, b'x');
+        t.write(2, 0x83);
+        t.write(4, 0);
+        assert_eq!((t.read(5) & lsr::DATA_READY, t.input.len()), (0, 0));
     }
 
     #[test]
