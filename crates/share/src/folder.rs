@@ -100,6 +100,14 @@ impl Folder {
         self.access
     }
 
+    /// The open folder (`O_PATH`), for rules about it.
+    ///
+    /// # Errors
+    /// The host has no descriptor left.
+    pub fn descriptor(&self) -> std::io::Result<OwnedFd> {
+        self.root.try_clone()
+    }
+
     /// The same folder, as if an ordinary user of this number shared it.
     #[cfg(test)]
     pub(crate) fn of_user(self, uid: u32, gid: u32) -> Folder {

@@ -3,6 +3,7 @@
 use crate::args::{FirmwareArg, RunArgs};
 use crate::front::Front;
 use crate::guest::boot;
+use crate::guest::confine;
 use crate::guest::container::What;
 use crate::guest::disk;
 use crate::guest::share;
@@ -266,9 +267,10 @@ fn plan(
 
 /// Runs a machine until it ends.
 fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Result<u8, Refusal> {
+    let perf = args.perf_map.then(perf_map).transpose()?;
+    let confined = confine::confine(args, &plan)?;
     let Plan { start, kind, cpus, disks, net, shares, time, sockets, snapshot, description } = plan;
     let seed = matches!(time, TimeSource::Count(_)).then_some(1);
-    let perf = args.perf_map.then(perf_map).transpose()?;
     if let (Some(sockets), Target::Debian(_) | Target::Restored(_)) = (&sockets, target) {
         front.set_shut_down(sockets.shut_down()?);
     }
@@ -313,6 +315,7 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
         drop(raw.take());
         if args.stats {
             stats(kind, &mut board);
+            eprintln!("{}", confined.describe());
         }
         board.leak();
         return Ok(exit_code(front, &end, start.image.is_some()));
@@ -391,6 +394,7 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
     };
     let mut compiled = make(Tier::Baseline, front.writer().sink(front.watch_for_panic()))?;
     let mut interpreted = make(Tier::Interp, Box::new(|_: &[u8]| {}))?;
+    let confined = confine::confine_lockstep(args)?;
     let user = User::default();
     front.set(Some(Arc::new(user.clone())));
     let reads_end = target.is_debians() && args.initrd.is_none() || start.image.is_some();
@@ -401,6 +405,9 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
     match result {
         Ok(done) => {
             eprintln!("{} instructions, {} comparisons, no difference", done.instructions, done.comparisons);
+            if args.stats {
+                eprintln!("{}", confined.describe());
+            }
             Ok(exit_code(front, &done.end, start.image.is_some()))
         }
         Err(difference) => Err(Refusal { code: code::ENGINE, message: difference }),

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod boot;
+pub mod confine;
 pub mod container;
 pub mod cp;
 pub mod debian;

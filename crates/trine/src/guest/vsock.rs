@@ -32,10 +32,17 @@ fn short(dir: &File, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
 }
 
+/// A directory with sockets.
+struct At {
+    path: PathBuf,
+    dir: File,
+    listener: UnixListener,
+}
+
 /// The sockets of a machine's guest, which stay when the guest resets its machine.
 pub struct Sockets {
     /// `None` for a device that nobody of the host reaches.
-    at: Option<(UnixListener, File)>,
+    at: Option<At>,
 }
 
 /// What has the host's end of a device, for as long as its machine runs.
@@ -57,15 +64,15 @@ impl Sockets {
             .map_err(|e| Refusal::host(format!("cannot listen on {}: {e}", dir.join(VSOCK).display())))
     }
 
-    fn listen(dir: &Path) -> std::io::Result<Sockets> {
-        let dir = File::open(dir)?;
-        let path = short(&dir, VSOCK);
-        match std::fs::remove_file(&path) {
+    fn listen(path: &Path) -> std::io::Result<Sockets> {
+        let dir = File::open(path)?;
+        let socket = short(&dir, VSOCK);
+        match std::fs::remove_file(&socket) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
             // An earlier machine of the same guest has left it.
             _ => {}
         }
-        Ok(Sockets { at: Some((UnixListener::bind(path)?, dir)) })
+        Ok(Sockets { at: Some(At { path: path.into(), dir, listener: UnixListener::bind(socket)? }) })
     }
 
     /// The sockets of a restored machine with a device, which its guest knows: without a monitor nobody reaches it.
@@ -77,12 +84,17 @@ impl Sockets {
         Sockets::listen(&dir).map_err(cannot)
     }
 
+    /// The directory with the sockets that the device connects to.
+    pub fn directory(&self) -> Option<&Path> {
+        self.at.as_ref().map(|at| at.path.as_path())
+    }
+
     /// What asks the guest to shut down, and returns whether it has heard that.
     ///
     /// # Errors
     /// The host has no descriptor for it.
     pub fn shut_down(&self) -> Result<impl Fn() -> bool + Send + Sync + 'static, Refusal> {
-        let dir = self.at.as_ref().map(|(_, dir)| dir.try_clone()).transpose().map_err(Refusal::host)?;
+        let dir = self.at.as_ref().map(|at| at.dir.try_clone()).transpose().map_err(Refusal::host)?;
         Ok(move || {
             let asked = |dir: &File| {
                 let mut socket = UnixStream::connect(short(dir, VSOCK))?;
@@ -97,7 +109,7 @@ impl Sockets {
     pub fn serve(&self) -> Result<(VsockDevice, HostSide), Refusal> {
         let (end, host) = vsock::streams();
         let device = VsockDevice { cid: CID, end };
-        let Some((listener, dir)) = &self.at else { return Ok((device, HostSide::Nobody(host))) };
+        let Some(At { listener, dir, .. }) = &self.at else { return Ok((device, HostSide::Nobody(host))) };
         let listener = listener.try_clone().map_err(Refusal::host)?;
         let host = VsockHost::new(listener, short(dir, VSOCK), host)
             .map_err(|e| Refusal::host(format!("cannot serve the machine's socket device: {e}")))?;
