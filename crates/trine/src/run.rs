@@ -257,7 +257,7 @@ fn plan(
         net: Network::new(args, target, cpus(args))?,
         shares,
         time: args.count_time.map_or(TimeSource::Host, TimeSource::Count),
-        sockets: guest::vsock::Sockets::open(target, monitored)?,
+        sockets: guest::vsock::Sockets::open(target, monitored, args.count_time.is_some())?,
         snapshot: None,
         description: Description::default(),
     };
@@ -272,7 +272,8 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
     let Plan { start, kind, cpus, disks, net, shares, time, sockets, snapshot, description } = plan;
     let seed = matches!(time, TimeSource::Count(_)).then_some(1);
     if let (Some(sockets), Target::Debian(_) | Target::Restored(_)) = (&sockets, target) {
-        front.set_shut_down(sockets.shut_down()?);
+        let caller = sockets.caller();
+        front.set_shut_down(move || caller.shut_down());
     }
     let reads_end = description.about.reads_end;
     front.set_description(description);

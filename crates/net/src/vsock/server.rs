@@ -1,5 +1,6 @@
 //! All sockets of one device.
 
+use super::Dialer;
 use super::client::{Client, Wish};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
@@ -7,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use trine_base::vsock::{HostEnd, MOST, Ports, StreamId, View};
 
@@ -26,9 +27,9 @@ const REST: Duration = Duration::from_millis(100);
 pub struct Server {
     poll: Poll,
     events: Events,
-    waker: Arc<mio::Waker>,
-    listener: UnixListener,
-    path: PathBuf,
+    dialer: Dialer,
+    /// The listener, and the path that it is bound to.
+    at: Option<(UnixListener, PathBuf)>,
     end: HostEnd,
     clients: HashMap<Token, Client>,
     by_stream: HashMap<StreamId, Token>,
@@ -42,17 +43,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `end` by a listener that is bound to `path`.
-    pub fn new(
-        listener: std::os::unix::net::UnixListener,
-        path: PathBuf,
-        end: HostEnd,
-    ) -> io::Result<Server> {
-        listener.set_nonblocking(true)?;
-        let mut listener = UnixListener::from_std(listener);
+    /// Serves `end` by a listener and the path that it is bound to, if there is one.
+    pub fn new(at: Option<(std::os::unix::net::UnixListener, PathBuf)>, end: HostEnd) -> io::Result<Server> {
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let register = |(listener, path): (std::os::unix::net::UnixListener, PathBuf)| {
+            listener.set_nonblocking(true)?;
+            let mut listener = UnixListener::from_std(listener);
+            poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+            io::Result::Ok((listener, path))
+        };
+        let at = at.map(register).transpose()?;
         let woken = waker.clone();
         end.set_waker(move || {
             // Fails only where the thread's descriptors are gone, and it with them.
@@ -61,23 +62,22 @@ impl Server {
         Ok(Server {
             poll,
             events: Events::with_capacity(256),
-            waker,
-            listener,
-            path,
+            dialer: Dialer { queue: Arc::new(Mutex::new(Some(Vec::new()))), waker },
+            listens: at.is_some(),
+            at,
             end,
             clients: HashMap::new(),
             by_stream: HashMap::new(),
             last: FIRST,
             busy: Vec::new(),
-            listens: true,
             rests_until: None,
             buffer: Vec::new(),
         })
     }
 
-    /// What ends the wait of a turn.
-    pub fn waker(&self) -> Arc<mio::Waker> {
-        self.waker.clone()
+    /// What makes connections of this process, and ends the wait of a turn.
+    pub fn dialer(&self) -> Dialer {
+        self.dialer.clone()
     }
 
     /// Waits until there is something to do, and does a bounded amount of it.
@@ -101,6 +101,7 @@ impl Server {
         }
         self.follow_guest();
         self.accept();
+        self.accept_own();
         self.run();
         self.expire();
     }
@@ -131,7 +132,7 @@ impl Server {
             }
         }
         // There may be more: the next turn does not wait.
-        let _ = self.waker.wake();
+        let _ = self.dialer.waker.wake();
     }
 
     /// The guest asks for a connection to a port of the host.
@@ -149,7 +150,7 @@ impl Server {
     /// Connects with the process that serves a port, if there is one. Never waits: where too many connections wait for that
     /// process already, this one is refused.
     fn connect(&self, ports: Ports) -> Option<UnixStream> {
-        let mut path = OsString::from(&self.path);
+        let mut path = OsString::from(&self.at.as_ref()?.1);
         path.push(format!("_{}", ports.host));
         UnixStream::connect(path).ok()
     }
@@ -163,7 +164,8 @@ impl Server {
             if !self.listens {
                 return;
             }
-            match self.listener.accept() {
+            let Some((listener, _)) = &self.at else { return };
+            match listener.accept() {
                 // One too many is closed at once, which tells it.
                 Ok((socket, _)) if self.clients.len() < MOST => {
                     self.add(Client::greeting(socket, Instant::now() + PATIENCE));
@@ -175,6 +177,17 @@ impl Server {
                     self.rests_until = Some(Instant::now() + REST);
                     return;
                 }
+            }
+        }
+    }
+
+    /// Takes the connections that this process has made.
+    fn accept_own(&mut self) {
+        for socket in self.dialer.take() {
+            // Otherwise it is closed, which tells it.
+            if self.clients.len() < MOST && socket.set_nonblocking(true).is_ok() {
+                let socket = UnixStream::from_std(socket);
+                self.add(Client::greeting(socket, Instant::now() + PATIENCE));
             }
         }
     }

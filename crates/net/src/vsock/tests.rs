@@ -27,7 +27,7 @@ impl Rig {
         std::fs::create_dir(&dir).unwrap();
         let (guest, host) = streams();
         let listener = UnixListener::bind(dir.join("s")).unwrap();
-        let host = VsockHost::new(listener, dir.join("s"), host).unwrap();
+        let host = VsockHost::new(Some((listener, dir.join("s"))), host).unwrap();
         Rig { guest, host: Some(host), dir, last: Cell::new(None) }
     }
 
@@ -51,6 +51,14 @@ impl Rig {
             }
         }
         panic!("the host does nothing");
+    }
+
+    /// Connects this process, which sends `text`.
+    fn dial(&self, text: &str) -> UnixStream {
+        let mut own = self.host.as_ref().unwrap().dialer().connect().unwrap();
+        own.set_read_timeout(Some(PATIENCE)).unwrap();
+        own.write_all(text.as_bytes()).unwrap();
+        own
     }
 
     /// A connection of a process with port 22 of the guest.
@@ -266,4 +274,21 @@ fn without_its_thread_all_is_closed() {
     drop(rig.host.take());
     assert!(is_closed(&mut process));
     rig.until(|_, view| view.closed);
+}
+
+#[test]
+fn this_process_connects_without_a_name() {
+    let mut rig = Rig::new("dial");
+    let mut own = rig.dial("CONNECT 1022\n");
+    let (id, view) = rig.until(|_, view| view.by_host);
+    assert_eq!(view.ports.guest, 1022);
+    rig.guest.accept(id);
+    let mut answer = [0; 3];
+    own.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"OK ");
+    let dialer = rig.host.as_ref().unwrap().dialer();
+    rig.host = None;
+    // It ends with the thread, after which there is no other.
+    while own.read(&mut [0]).is_ok_and(|n| n > 0) {}
+    assert!(dialer.connect().is_err());
 }

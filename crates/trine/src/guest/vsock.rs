@@ -1,4 +1,4 @@
-//! The socket device of a machine with a record: the machine's side of it, and `trine vsock-connect`.
+//! The socket device of a machine: the machine's side of it, and `trine vsock-connect`.
 
 use super::target::Target;
 use crate::{Refusal, code};
@@ -8,14 +8,15 @@ use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use trine_base::vsock::{self, HostEnd};
+use trine_base::vsock;
 use trine_control::client::find_up;
 use trine_control::machine_link::{self, VSOCK};
 use trine_control::record::{KindName, Record};
 use trine_control::store::Store;
 use trine_machine::VsockDevice;
-use trine_net::vsock::VsockHost;
+use trine_net::vsock::{Dialer, VsockHost};
 
 /// The guest's context ID. Every machine has the same one: nobody else sees it.
 pub const CID: u32 = 3;
@@ -41,47 +42,51 @@ struct At {
 
 /// The sockets of a machine's guest, which stay when the guest resets its machine.
 pub struct Sockets {
-    /// `None` for a device that nobody of the host reaches.
+    /// `None` where no other process reaches the guest.
     at: Option<At>,
+    caller: Caller,
 }
 
-/// What has the host's end of a device, for as long as its machine runs.
-#[allow(dead_code, reason = "held, and dropped with the machine")]
-pub enum HostSide {
-    /// A thread that connects it with processes of the host.
-    Served(VsockHost),
-    /// Nobody: connections stay unanswered.
-    Nobody(HostEnd),
+/// This process as a client of the guest's.
+#[derive(Clone, Default)]
+pub struct Caller(Arc<Mutex<Option<Dialer>>>);
+
+impl Caller {
+    /// A connection with a port of the guest; `None` where nobody accepts it in `patience`.
+    pub fn connect(&self, port: u32, patience: Duration) -> Option<UnixStream> {
+        let dialer = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let mut socket = dialer.connect().ok()?;
+        socket.set_read_timeout(Some(patience)).ok()?;
+        ask(&mut socket, port).ok()?.then_some(socket)
+    }
+
+    /// Asks the guest to shut down; returns whether it has heard that.
+    pub fn shut_down(&self) -> bool {
+        self.connect(SHUT_DOWN, HEARING).is_some()
+    }
 }
 
 impl Sockets {
-    /// Opens the sockets of a machine, if it is one that has them: with a monitor, and a guest that may have a driver.
-    pub fn open(target: &Target, monitored: bool) -> Result<Option<Sockets>, Refusal> {
-        let wanted = monitored && target.is_debians();
-        let Some(dir) = machine_link::directory().filter(|_| wanted) else { return Ok(None) };
-        Sockets::listen(&dir)
-            .map(Some)
-            .map_err(|e| Refusal::host(format!("cannot listen on {}: {e}", dir.join(VSOCK).display())))
+    /// Opens the sockets of a machine that has them: with a guest that may have a driver, and with somebody who connects: the
+    /// processes that find its record, or this one, which asks Debian to shut down.
+    pub fn open(target: &Target, monitored: bool, counted: bool) -> Result<Option<Sockets>, Refusal> {
+        let dir = machine_link::directory().filter(|_| monitored && target.is_debians());
+        let own = matches!(target, Target::Debian(_)) && !counted;
+        (dir.is_some() || own).then(|| Sockets::at(dir)).transpose()
     }
 
-    fn listen(path: &Path) -> std::io::Result<Sockets> {
-        let dir = File::open(path)?;
-        let socket = short(&dir, VSOCK);
-        match std::fs::remove_file(&socket) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-            // An earlier machine of the same guest has left it.
-            _ => {}
-        }
-        Ok(Sockets { at: Some(At { path: path.into(), dir, listener: UnixListener::bind(socket)? }) })
-    }
-
-    /// The sockets of a restored machine with a device, which its guest knows: without a monitor nobody reaches it.
+    /// The sockets of a restored machine with a device.
     pub fn restored(monitored: bool) -> Result<Sockets, Refusal> {
-        let Some(dir) = machine_link::directory().filter(|_| monitored) else {
-            return Ok(Sockets { at: None });
+        Sockets::at(machine_link::directory().filter(|_| monitored))
+    }
+
+    /// In this directory, if there is one.
+    pub fn at(dir: Option<PathBuf>) -> Result<Sockets, Refusal> {
+        let listen = |dir: PathBuf| {
+            At::listen(&dir)
+                .map_err(|e| Refusal::host(format!("cannot listen on {}: {e}", dir.join(VSOCK).display())))
         };
-        let cannot = |e| Refusal::host(format!("cannot listen on {}: {e}", dir.join(VSOCK).display()));
-        Sockets::listen(&dir).map_err(cannot)
+        Ok(Sockets { at: dir.map(listen).transpose()?, caller: Caller::default() })
     }
 
     /// The directory with the sockets that the device connects to.
@@ -89,31 +94,36 @@ impl Sockets {
         self.at.as_ref().map(|at| at.path.as_path())
     }
 
-    /// What asks the guest to shut down, and returns whether it has heard that.
-    ///
-    /// # Errors
-    /// The host has no descriptor for it.
-    pub fn shut_down(&self) -> Result<impl Fn() -> bool + Send + Sync + 'static, Refusal> {
-        let dir = self.at.as_ref().map(|at| at.dir.try_clone()).transpose().map_err(Refusal::host)?;
-        Ok(move || {
-            let asked = |dir: &File| {
-                let mut socket = UnixStream::connect(short(dir, VSOCK))?;
-                socket.set_read_timeout(Some(HEARING))?;
-                ask(&mut socket, SHUT_DOWN)
-            };
-            dir.as_ref().is_some_and(|dir| asked(dir).unwrap_or(false))
-        })
+    /// This process as a client of the guest's, whichever machine it has at the time.
+    pub fn caller(&self) -> Caller {
+        self.caller.clone()
     }
 
-    /// Makes a device, and the thread that connects it with processes of the host.
-    pub fn serve(&self) -> Result<(VsockDevice, HostSide), Refusal> {
+    /// Makes a device, and the thread that connects it, which ends when the result is dropped.
+    ///
+    /// # Errors
+    /// The host has no thread or descriptor for it.
+    pub fn serve(&self) -> Result<(VsockDevice, VsockHost), Refusal> {
         let (end, host) = vsock::streams();
-        let device = VsockDevice { cid: CID, end };
-        let Some(At { listener, dir, .. }) = &self.at else { return Ok((device, HostSide::Nobody(host))) };
-        let listener = listener.try_clone().map_err(Refusal::host)?;
-        let host = VsockHost::new(listener, short(dir, VSOCK), host)
+        let at = |At { listener, dir, .. }: &At| Ok((listener.try_clone()?, short(dir, VSOCK)));
+        let at = self.at.as_ref().map(at).transpose().map_err(|e: std::io::Error| Refusal::host(e))?;
+        let host = VsockHost::new(at, host)
             .map_err(|e| Refusal::host(format!("cannot serve the machine's socket device: {e}")))?;
-        Ok((device, HostSide::Served(host)))
+        *self.caller.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(host.dialer());
+        Ok((VsockDevice { cid: CID, end }, host))
+    }
+}
+
+impl At {
+    fn listen(path: &Path) -> std::io::Result<At> {
+        let dir = File::open(path)?;
+        let socket = short(&dir, VSOCK);
+        match std::fs::remove_file(&socket) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            // An earlier machine of the same guest has left it.
+            _ => {}
+        }
+        Ok(At { path: path.into(), dir, listener: UnixListener::bind(socket)? })
     }
 }
 
@@ -232,8 +242,8 @@ mod tests {
     fn an_earlier_machines_socket_is_replaced_and_the_host_reaches_the_next_one() {
         let dir = std::env::temp_dir().join(format!("trine-sockets-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        drop(Sockets::listen(&dir).unwrap());
-        let sockets = Sockets::listen(&dir).unwrap();
+        drop(Sockets::at(Some(dir.clone())).unwrap_or_else(|e| panic!("{}", e.message)));
+        let sockets = Sockets::at(Some(dir.clone())).unwrap_or_else(|e| panic!("{}", e.message));
         for _ in 0..2 {
             let (device, host) = sockets.serve().unwrap_or_else(|e| panic!("{}", e.message));
             let mut socket = UnixStream::connect(dir.join(VSOCK)).unwrap();
