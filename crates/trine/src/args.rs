@@ -318,9 +318,12 @@ pub struct RunArgs {
     /// image needs); a container's limit
     #[arg(long, short, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
-    /// `debian`: forget at the end what was written to its disk
+    /// `debian`: forget at the end what was written to its disk; starts at once, from a snapshot
     #[arg(long)]
     pub ephemeral: bool,
+    /// `debian --ephemeral`: boot, in place of going on from a snapshot at the prompt
+    #[arg(long, requires = "ephemeral")]
+    pub cold: bool,
     /// `debian`: make its disk anew, from packages; the machine's previous disk is kept beside the new one
     #[arg(long, conflicts_with = "ephemeral")]
     pub fresh: bool,

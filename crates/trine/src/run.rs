@@ -63,6 +63,7 @@ impl Display {
 }
 
 /// A machine that is ready to be created.
+#[derive(Clone)]
 pub struct Prepared {
     /// The software that it starts with.
     pub boot: Boot,
@@ -121,6 +122,10 @@ pub struct Plan {
     pub snapshot: Option<Arc<Snapshot>>,
     /// What a snapshot of it says.
     pub description: Description,
+    /// For a machine from a snapshot: what it starts with after a reset; `None` where that is not known.
+    pub after_reset: Option<Prepared>,
+    /// What it does not share with other machines from the same snapshot.
+    pub renewal: Option<guest::debian::prompt::Renewal>,
 }
 
 /// A machine with these disks, and with no other part of the host.
@@ -182,6 +187,7 @@ pub fn check(args: &RunArgs, target: &Target) -> Result<(), Refusal> {
     user_network::is_wanted(args, target)?;
     if let Target::Debian(debian) = target {
         guest::debian::prepare(args, debian)?;
+        guest::debian::prompt::snapshot(args, debian)?;
     }
     disk::open_all(&args.disk).map(drop)
 }
@@ -227,6 +233,9 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     }
     let plan = match target {
         Target::Restored(path) => guest::restore::plan(args, path, monitored)?,
+        Target::Debian(debian) if let Some(at_prompt) = guest::debian::prompt::snapshot(args, debian)? => {
+            guest::debian::prompt::plan(args, &at_prompt, monitored)?
+        }
         _ => {
             // Before anything is fetched.
             let shares = share::open_all(args, target)?;
@@ -260,6 +269,8 @@ fn plan(
         sockets: guest::vsock::Sockets::open(target, monitored, args.count_time.is_some())?,
         snapshot: None,
         description: Description::default(),
+        after_reset: None,
+        renewal: None,
     };
     plan.description = guest::restore::describe(&plan, reads_end)?;
     Ok(plan)
@@ -269,7 +280,9 @@ fn plan(
 fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Result<u8, Refusal> {
     let perf = args.perf_map.then(perf_map).transpose()?;
     let confined = confine::confine(args, &plan)?;
-    let Plan { start, kind, cpus, disks, net, shares, time, sockets, snapshot, description } = plan;
+    let Plan { mut start, kind, cpus, disks, net, shares, time, sockets, mut snapshot, description, .. } =
+        plan;
+    let (after_reset, mut renewal) = (plan.after_reset, plan.renewal);
     let seed = matches!(time, TimeSource::Count(_)).then_some(1);
     if let (Some(sockets), Target::Debian(_) | Target::Restored(_)) = (&sockets, target) {
         let caller = sockets.caller();
@@ -292,7 +305,10 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
         };
         let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
         if let Some(snapshot) = &snapshot {
-            snapshot.load(&mut board).map_err(Refusal::refused)?;
+            snapshot.load(&mut board).map_err(|e| match &renewal {
+                Some(_) => guest::debian::prompt::unusable(snapshot, &e),
+                None => Refusal::refused(e),
+            })?;
         }
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
@@ -300,11 +316,17 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
         front.set(Some(Arc::new(board.remote())));
         machine_gdb::attach(args, &start.boot, &mut board, front)?;
         raw.get_or_insert_with(|| serve(args, target, &start, front, reads_end));
+        if let (Some(renewal), Some(sockets)) = (renewal.take(), &sockets) {
+            renewal.begin(sockets.caller(), front.writer())?;
+        }
         let end = board.run();
         // The handle refers to the console, and the console's sink to the handle: this cycle would keep the
         // machine's memory and descriptors.
         front.set(None);
-        if end == End::Reset && snapshot.is_some() {
+        if let (End::Reset, Some(boot), true) = (&end, &after_reset, front.goes_on()) {
+            (start, snapshot) = (boot.clone(), None);
+            continue;
+        } else if end == End::Reset && snapshot.is_some() {
             eprint!(
                 "trine: the guest has reset its machine, which ends: a snapshot does not have what it booted from\r\n"
             );

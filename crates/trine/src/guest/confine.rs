@@ -23,6 +23,7 @@ const NAME_SERVERS: &str = "/etc/resolv.conf";
 pub fn confine(args: &RunArgs, plan: &Plan) -> Result<Confined, Refusal> {
     let network = plan.net.saved().is_some();
     let mut readable = boot_files(&plan.start.boot);
+    readable.extend(plan.after_reset.iter().flat_map(|start| boot_files(&start.boot)));
     readable.push(CPUS.into());
     readable.extend(network.then(|| NAME_SERVERS.into()));
     let sockets = plan.sockets.as_ref().and_then(|sockets| sockets.directory()).map(Path::to_path_buf);

@@ -110,7 +110,11 @@ const TABLE: &[Group] = &[
         options: &["append", "disk", "share", "cpus", "as", "lockstep", "count-time"],
     },
     Group { heading: "Machines", kinds: Kinds::of(&[Kind::Restored]), options: &["restore"] },
-    Group { heading: "Machines", kinds: Kinds::of(&[Kind::Debian]), options: &["ephemeral", "fresh"] },
+    Group {
+        heading: "Machines",
+        kinds: Kinds::of(&[Kind::Debian]),
+        options: &["ephemeral", "cold", "fresh"],
+    },
     Group {
         heading: "Machines and programs",
         kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::ImageMachine, Kind::Program]),

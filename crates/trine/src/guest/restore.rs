@@ -86,6 +86,8 @@ pub fn plan(args: &RunArgs, path: &Path, monitored: bool) -> Result<Plan, Refusa
         sockets,
         snapshot: Some(snapshot),
         description,
+        after_reset: None,
+        renewal: None,
     })
 }
 

@@ -64,6 +64,11 @@ pub fn is_wanted(args: &RunArgs, target: &Target) -> Result<bool, Refusal> {
     wanted(args, target).map(|network| network.is_some())
 }
 
+/// The pairs of queues that a machine with so many CPUs has.
+pub fn queue_pairs(cpus: u32) -> u16 {
+    cpus.clamp(1, QUEUE_PAIRS) as u16
+}
+
 /// The network of a machine, which outlives a reset: open ports stay open.
 pub struct Network {
     backend: Option<Shared>,
@@ -77,7 +82,7 @@ impl Network {
     /// # Errors
     /// A port is in use, or the options cannot be.
     pub fn new(args: &RunArgs, target: &Target, cpus: u32) -> Result<Network, Refusal> {
-        Network::of(args, wanted(args, target)?, cpus.clamp(1, QUEUE_PAIRS) as u16)
+        Network::of(Some(args), wanted(args, target)?, queue_pairs(cpus))
     }
 
     /// Makes the network of a restored machine: what the guest had under way is not part of it.
@@ -91,17 +96,26 @@ impl Network {
                 port.option
             )));
         }
-        Network::of(args, net.map(|net| net.host), net.map_or(1, |net| net.queue_pairs))
+        let wants_host = matches!(args.container.network.network, Some(NetworkArg::User { host: true }));
+        Network::of(Some(args), net.map(|net| net.host || wants_host), net.map_or(1, |net| net.queue_pairs))
     }
 
-    fn of(args: &RunArgs, host: Option<bool>, queue_pairs: u16) -> Result<Network, Refusal> {
+    /// A network without ports; `host` says whether the guest reaches the host, `None` that there is none.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn alone(host: Option<bool>, queue_pairs: u16) -> Result<Network, Refusal> {
+        Network::of(None, host, queue_pairs)
+    }
+
+    fn of(args: Option<&RunArgs>, host: Option<bool>, queue_pairs: u16) -> Result<Network, Refusal> {
         let saved = host.map(|host| SavedNet { host, queue_pairs });
         let Some(host) = host else { return Ok(Network { backend: None, saved, queue_pairs }) };
         raise_open_files();
-        let host_name = args.guest.name.clone().unwrap_or_default();
+        let host_name = args.and_then(|args| args.guest.name.clone()).unwrap_or_default();
         let network =
             UserNetwork::new(Config { host, host_name, ..Config::default() }).map_err(Refusal::host)?;
-        for port in args.container.network.ports() {
+        for port in args.into_iter().flat_map(|args| args.container.network.ports()) {
             publish(&network, port)?;
         }
         Ok(Network { backend: Some(Shared(Arc::new(Mutex::new(network)))), saved, queue_pairs })

@@ -53,6 +53,9 @@ pub struct Vsock {
     table: Table,
     /// Whether the guest is to be told that its connections are gone: after each load, so it is not saved.
     announces_reset: bool,
+    /// The guest was told, by a buffer of its event queue in which so many others were left, and has not given it a new one
+    /// yet. Until then it may still end any connection that it has, without a word.
+    unheard: Option<u16>,
     /// The device's own: packets from the guest are answered by another queue than theirs.
     waker: Waker,
     /// Whether packets of the guest wait until it has taken some answers.
@@ -70,6 +73,7 @@ impl Vsock {
         Vsock {
             registers: Registers { cid },
             announces_reset: false,
+            unheard: None,
             table: Table::new(cid.into(), end),
             waker,
             stalled: false,
@@ -84,6 +88,9 @@ impl Vsock {
 
     /// Puts packets into the guest's buffers.
     fn receive(&mut self, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken> {
+        if self.announces_reset || self.unheard.is_some() {
+            return Ok(Served::default());
+        }
         let more = self.table.follow_host();
         let (mut used, mut bytes) = (false, 0);
         for _ in 0..TURN_PACKETS {
@@ -162,8 +169,33 @@ impl Vsock {
         packet::LEN + read
     }
 
+    /// The number of buffers in a queue, which asks the driver to notify of the next one.
+    fn left(queue: &mut Queue, ram: &Ram) -> Result<u16, Broken> {
+        let mut left = 0;
+        while queue.pop(ram)?.is_some() {
+            left += 1;
+        }
+        if left > 0 {
+            queue.unpop(left);
+        }
+        Ok(left)
+    }
+
+    /// Looks whether the guest has heard of a reset: its driver gives a buffer back when it has done what the event says.
+    fn hear(&mut self, queue: &mut Queue, ram: &Ram) -> Result<(), Broken> {
+        if let Some(before) = self.unheard
+            && Self::left(queue, ram)? > before
+        {
+            self.unheard = None;
+            // What waits for the guest is in another queue.
+            self.waker.wake();
+        }
+        Ok(())
+    }
+
     /// Tells the guest of a reset.
     fn announce(&mut self, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken> {
+        self.hear(queue, ram)?;
         let mut used = false;
         while self.announces_reset
             && let Some(chain) = queue.pop(ram)?
@@ -176,6 +208,7 @@ impl Vsock {
                 // The next turn tries the next buffer.
                 return Ok(Served { used, more: queue.waits(ram) });
             }
+            self.unheard = Some(Self::left(queue, ram)?);
         }
         Ok(Served { used, more: false })
     }
@@ -213,7 +246,7 @@ impl Virtio for Vsock {
 
     fn reset(&mut self) {
         self.table.clear();
-        (self.stalled, self.announces_reset) = (false, false);
+        (self.stalled, self.announces_reset, self.unheard) = (false, false, None);
     }
 
     fn save(&self) -> Vec<u8> {
@@ -229,7 +262,7 @@ impl Virtio for Vsock {
         }
         self.table.clear();
         self.stalled = false;
-        self.announces_reset = true;
+        (self.announces_reset, self.unheard) = (true, None);
         Ok(())
     }
 }

@@ -462,7 +462,13 @@ fn after_a_load_the_guest_is_told_that_its_connections_are_gone() {
     ram.write(DATA, &[9; 8]).unwrap();
     assert_eq!(device.serve(EVENT, &mut queue, &ram), Ok(Served { used: true, more: true }));
     assert_eq!(device.serve(EVENT, &mut queue, &ram), Ok(Served { used: true, more: false }));
-    assert!(!device.announces_reset);
+    assert!(!device.announces_reset && device.unheard == Some(0));
+    // Nothing is sent before the guest has taken that to heart: it would end a new connection, too.
+    assert_eq!(device.serve(EVENT, &mut queue, &ram), Ok(Served { used: false, more: false }));
+    assert_eq!(device.serve(RECEIVE, &mut Queue::default(), &ram), Ok(Served::default()));
+    ram.store(available + 2, trine_base::Width::B2, 3).unwrap();
+    device.serve(EVENT, &mut queue, &ram).unwrap();
+    assert_eq!((device.unheard, queue.waits(&ram)), (None, true));
     assert_eq!(ram.load(DATA, trine_base::Width::B8), Some(0x0909_0909_0000_0000));
     let error = Vsock::new(9, streams().0).load(&state).unwrap_err();
     assert!(error.to_string().ends_with("the guest's context ID was 3, but here it is 9"), "{error}");

@@ -20,11 +20,17 @@ const SSH_KEYS: &str = "[Service]\nExecStartPre=\nExecStartPre=/bin/sh -c '[ -e 
 
 /// The port of the socket device at which the machine is asked to shut down; a constant of the units below, too.
 pub const SHUT_DOWN_PORT: u32 = 1023;
+/// The port at which a machine that goes on from a snapshot gets what it must not share with others: see `renew.sh`.
+pub const RENEW_PORT: u32 = 1022;
 /// Listens there, and for SSH, as soon as the socket device's driver is loaded.
-const VSOCK_RULE: &str =
-    "KERNEL==\"vsock\", TAG+=\"systemd\", ENV{SYSTEMD_WANTS}+=\"sshd-vsock.socket trine-shut-down.socket\"\n";
+const VSOCK_RULE: &str = "KERNEL==\"vsock\", TAG+=\"systemd\", ENV{SYSTEMD_WANTS}+=\"sshd-vsock.socket trine-shut-down.socket trine-renew.socket\"\n";
 const SHUT_DOWN_SOCKET: &str = "[Unit]\nDescription=Shutting down at the monitor's request\n\n[Socket]\nListenStream=vsock::1023\nAccept=yes\n";
 const SHUT_DOWN_SERVICE: &str = "[Unit]\nDescription=Shutting down at the monitor's request\n\n[Service]\nExecStart=/usr/bin/systemctl --no-block poweroff\n";
+
+const RENEW_SOCKET: &str = "[Unit]\nDescription=What a machine from a snapshot has of its own\n\n[Socket]\nListenStream=vsock::1022\nAccept=yes\n";
+const RENEW_SERVICE: &str = "[Unit]\nDescription=What a machine from a snapshot has of its own\n\n[Service]\nExecStart=/bin/sh /usr/lib/trine/renew\n\
+                             StandardInput=socket\nStandardOutput=socket\nStandardError=journal\n";
+const RENEW: &str = include_str!("renew.sh");
 
 /// SSH at the socket device. systemd makes such units by itself, under these names, where it knows that it is in a virtual machine,
 /// which it does not on every CPU; these replace them.
@@ -48,6 +54,9 @@ const FILES: &[(&str, &str)] = &[
     ("etc/systemd/system/sshd-vsock@.service", SSH_SERVICE),
     ("etc/systemd/system/trine-shut-down.socket", SHUT_DOWN_SOCKET),
     ("etc/systemd/system/trine-shut-down@.service", SHUT_DOWN_SERVICE),
+    ("etc/systemd/system/trine-renew.socket", RENEW_SOCKET),
+    ("etc/systemd/system/trine-renew@.service", RENEW_SERVICE),
+    ("usr/lib/trine/renew", RENEW),
     // Nobody reads so many lines of audit on a console.
     ("etc/sysctl.d/20-quiet-console.conf", "kernel.printk = 4 4 1 7\n"),
 ];
@@ -86,5 +95,6 @@ mod tests {
     #[test]
     fn the_units_name_the_port() {
         assert!(SHUT_DOWN_SOCKET.contains(&format!("vsock::{SHUT_DOWN_PORT}\n")));
+        assert!(RENEW_SOCKET.contains(&format!("vsock::{RENEW_PORT}\n")));
     }
 }

@@ -1,6 +1,8 @@
 //! `trine run debian`: a whole Debian on a disk. The disk is made once for a suite: its packages are unpacked here and
 //! configured by a machine; each machine then has a copy of its own, which keeps what is written.
 
+pub mod prompt;
+
 use super::boot;
 use crate::args::RunArgs;
 use crate::front::Machine;
@@ -112,12 +114,16 @@ pub fn disk(args: &RunArgs, debian: &Debian) -> Result<Disk, Refusal> {
 
 /// The kernel and what it is told.
 pub fn boot(args: &RunArgs, guest: boot::Guest) -> Result<Boot, Refusal> {
-    let name = args.guest.name.as_deref().unwrap_or("debian");
-    let name: String = name.chars().map(|c| if c == '_' { '-' } else { c }).take(HOSTNAME_MOST).collect();
-    let root = linux::ROOT;
+    let (root, name) = (linux::ROOT, host_name(args));
     let append = args.append.as_deref().unwrap_or_default();
     let shares = super::share::words(args)?;
     payload(guest, &format!("{root}/dev/vda systemd.hostname={name} {shares} {append}")).map(Boot::Kernel)
+}
+
+/// The machine's own name, as far as a host can have it.
+fn host_name(args: &RunArgs) -> String {
+    let name = args.guest.name.as_deref().unwrap_or(disk::HOSTNAME);
+    name.chars().map(|c| if c == '_' { '-' } else { c }).take(HOSTNAME_MOST).collect()
 }
 
 fn payload(guest: boot::Guest, append: &str) -> Result<Payload, Refusal> {
@@ -134,19 +140,24 @@ pub fn prepare(args: &RunArgs, debian: &Debian) -> Result<PathBuf, Refusal> {
     if base.is_file() && !anew {
         return Ok(base);
     }
-    let dir = base.parent().unwrap_or(&cache);
-    let host = |e: std::io::Error| Refusal::host(format!("{}: {e}", dir.display()));
-    fs::create_dir_all(dir).map_err(host)?;
     let before = modified(&base);
-    let _lock = file_lock::take(&dir.join("lock"), PATIENCE)
-        .map_err(host)?
-        .ok_or_else(|| Refusal::host("another trine makes a disk of Debian for an hour already"))?;
+    let _lock = lock_of(&base)?;
     // Made by another process while this one waited.
     if base.is_file() && (!anew || modified(&base) != before) {
         return Ok(base);
     }
     make(args, debian, &cache, &base)?;
     Ok(base)
+}
+
+/// Waits for the right to make a disk, or what belongs to one.
+fn lock_of(base: &Path) -> Result<File, Refusal> {
+    let dir = base.parent().unwrap_or(base);
+    let host = |e: std::io::Error| Refusal::host(format!("{}: {e}", dir.display()));
+    fs::create_dir_all(dir).map_err(host)?;
+    file_lock::take(&dir.join("lock"), PATIENCE)
+        .map_err(host)?
+        .ok_or_else(|| Refusal::host("another trine makes a disk of Debian for an hour already"))
 }
 
 /// The file with the key by which `trine ssh` comes in.
