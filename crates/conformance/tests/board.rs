@@ -220,6 +220,7 @@ fn a_board_needs_no_console_device() {
     let (mut vcpu, note) = Engine::<Rv64>::new(config, ram.clone(), bus.clone(), time, mailbox, Tier::Interp);
     vcpu.set_pc(entry);
     let mut board = Board::new(Assembly {
+        balloon: None,
         name: "bare",
         vcpus: vec![Box::new(vcpu)],
         bus,

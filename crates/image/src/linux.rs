@@ -12,7 +12,7 @@ pub const SUITE: &str = "trixie";
 /// The package with kernel and installer. It is for all architectures, so any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
 /// Must be increased when the contents of the initramfs change.
-const EDITION: u32 = 8;
+const EDITION: u32 = 9;
 
 /// The files to boot.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// The initramfs.
     pub initrd: PathBuf,
-    /// The drivers of the network device, in the order in which they are loaded.
+    /// The drivers of the network device and of the memory balloon, in the order in which they are loaded.
     pub drivers: Vec<PathBuf>,
     /// Remarks for the user.
     pub notes: Vec<String>,
@@ -112,8 +112,10 @@ bound | renew)
     ;;
 esac
 "#;
-/// The drivers of the network device, which the installer has, each behind what it depends on.
-const DRIVERS: [&str; 3] = ["failover", "net_failover", "virtio_net"];
+/// The drivers of the network device and of the memory balloon, which the installer has, each behind what it depends on.
+const DRIVERS: [&str; 4] = ["failover", "net_failover", "virtio_net", BALLOON];
+/// The driver of the memory balloon.
+pub const BALLOON: &str = "virtio_balloon";
 
 const INITTAB: &str =
     "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";

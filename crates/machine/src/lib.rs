@@ -29,3 +29,4 @@ pub use disk::{Disk, DiskStatus};
 pub use error::MachineError;
 pub use host::Console;
 pub use share::Share;
+pub use trine_devices::virtio::balloon::{BALLOON_PAGE_BITS, BalloonControl};

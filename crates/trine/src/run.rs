@@ -13,6 +13,7 @@ use crate::terminal::{self, AtEnd};
 use crate::{Refusal, code, guest, machine_gdb, program};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
+use trine_base::Waker;
 use trine_base::terminal::RawTerminal;
 use trine_control::lockstep::User;
 use trine_control::machine_link;
@@ -21,7 +22,7 @@ use trine_engine::{PerfMap, Tier};
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
 use trine_machine::snapshot::{Description, Snapshot};
-use trine_machine::{Board, Config, Console, Disk, End, Share, TimeSource};
+use trine_machine::{BalloonControl, Board, Config, Console, Disk, End, Share, TimeSource};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
@@ -112,6 +113,8 @@ pub struct Plan {
     pub net: Network,
     /// Folders of the host.
     pub shares: Vec<Share>,
+    /// Whether it has a memory balloon.
+    pub balloon: bool,
     /// Where its time comes from.
     pub time: TimeSource,
     /// The sockets of its socket device, if it has one.
@@ -255,6 +258,7 @@ fn plan(
         disks: disks(args, target)?,
         net: Network::new(args, target, cpus(args))?,
         shares,
+        balloon: boot::has_balloon(args, target),
         time: args.count_time.map_or(TimeSource::Host, TimeSource::Count),
         sockets: guest::vsock::Sockets::open(target, monitored)?,
         snapshot: None,
@@ -266,7 +270,7 @@ fn plan(
 
 /// Runs a machine until it ends.
 fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Result<u8, Refusal> {
-    let Plan { start, kind, cpus, disks, net, shares, time, sockets, snapshot, description } = plan;
+    let Plan { start, kind, cpus, disks, net, shares, balloon, time, sockets, snapshot, description } = plan;
     let seed = matches!(time, TimeSource::Count(_)).then_some(1);
     let perf = args.perf_map.then(perf_map).transpose()?;
     if let (Some(sockets), Target::Debian(_) | Target::Restored(_)) = (&sockets, target) {
@@ -275,14 +279,19 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
     let reads_end = description.about.reads_end;
     front.set_description(description);
     let mut raw = None;
+    // How many pages the balloon shall have, which outlives a reset.
+    let mut pages = 0;
     loop {
         // Dropped with the machine: its connections do not outlive it.
         let (vsock, _host) = sockets.as_ref().map(|s| s.serve()).transpose()?.unzip();
         let console = Console::new(front.writer().sink(front.watch_for_panic()));
+        let balloon = balloon.then(|| Arc::new(BalloonControl::new(Waker::new())));
+        balloon.iter().for_each(|control| control.set_target(pages));
         let config = Config {
             perf: perf.clone(),
             net: net.devices(),
             shares: shares.clone(),
+            balloon: balloon.clone(),
             vsock,
             cpus,
             ..config(args, &start, &disks, args.engine.tier(), time, seed)
@@ -298,6 +307,7 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
         machine_gdb::attach(args, &start.boot, &mut board, front)?;
         raw.get_or_insert_with(|| serve(args, target, &start, front, reads_end));
         let end = board.run();
+        pages = balloon.map_or(0, |control| control.target());
         // The handle refers to the console, and the console's sink to the handle: this cycle would keep the
         // machine's memory and descriptors.
         front.set(None);

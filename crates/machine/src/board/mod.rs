@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use trine_base::{Bus, Clock, DeviceId, Exit, Mailbox, Stats, Vcpu};
+use trine_devices::virtio::balloon::BalloonControl;
 use trine_gdb::Stop;
 use trine_memory::Ram;
 use turns::Turns;
@@ -53,6 +54,8 @@ pub struct Assembly {
     pub note: Option<String>,
     /// The disks, in their order.
     pub disks: Vec<DiskStatus>,
+    /// The control of the memory balloon, if there is one.
+    pub balloon: Option<Arc<BalloonControl>>,
 }
 
 /// The parts that all threads of a machine share.
@@ -66,6 +69,7 @@ pub(crate) struct Parts {
     /// The vCPUs' mailboxes, by their numbers.
     mailboxes: Vec<Arc<Mailbox>>,
     disks: Vec<DiskStatus>,
+    balloon: Option<Arc<BalloonControl>>,
     pub(crate) control: Control,
     pub(crate) debug: Debugging,
 }
@@ -156,13 +160,24 @@ fn is_wanted(mailbox: &Mailbox) -> bool {
 impl Board {
     /// Creates a machine of these parts. Its vCPUs start with their next instructions.
     pub fn new(assembly: Assembly) -> Board {
-        let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note, disks } =
+        let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note, disks, balloon } =
             assembly;
         let mailboxes: Vec<Arc<Mailbox>> = vcpus.iter().map(|vcpu| vcpu.mailbox()).collect();
         let control = Control::new(bus.clone(), mailboxes.clone());
         let (turns, debug) = (Turns::new(vcpus.len()), Debugging::new(vcpus.len()));
-        let parts =
-            Parts { bus, ram, clock, console, console_device, firmware, mailboxes, disks, control, debug };
+        let parts = Parts {
+            bus,
+            ram,
+            clock,
+            console,
+            console_device,
+            firmware,
+            mailboxes,
+            disks,
+            balloon,
+            control,
+            debug,
+        };
         Board { name, vcpus, parts: Arc::new(parts), turns, note }
     }
 
@@ -187,6 +202,11 @@ impl Board {
     /// The disks, in their order.
     pub fn disks(&self) -> &[DiskStatus] {
         &self.parts.disks
+    }
+
+    /// The control of the memory balloon, if there is one.
+    pub fn balloon(&self) -> Option<&BalloonControl> {
+        self.parts.balloon.as_deref()
     }
 
     /// Its name.

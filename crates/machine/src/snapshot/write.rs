@@ -146,6 +146,7 @@ fn header(board: &Board, description: &Description) -> IoResult<Header> {
         vsock,
         shares,
         about,
+        balloon: board.balloon().is_some(),
     })
 }
 

@@ -123,7 +123,7 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     let status = disks.iter().map(|(status, _)| status.clone()).collect();
     let mut wakers = add_virtio(&mut bus, &ram, virtio(disks, random)?)?;
     let (net, balloon, vsock, shares) = (config.net, config.balloon, config.vsock, config.shares);
-    let devices = pci::Devices { net, balloon, vsock, shares, share_queues: config.cpus as usize };
+    let devices = pci::Devices { net, balloon: balloon.clone(), vsock, shares, share_queues: config.cpus as usize };
     let has_pci = devices.any();
     if has_pci {
         wakers.extend(pci::add(&mut bus, &ram, devices)?);
@@ -166,6 +166,7 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
         firmware,
         note,
         disks: status,
+        balloon,
     }))
 }
 
