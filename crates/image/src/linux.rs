@@ -54,6 +54,9 @@ for word in $(cat /proc/cmdline); do
     trine.net)
         net=yes
         ;;
+    trine.terminal)
+        terminal=yes
+        ;;
     trine.share=*)
         shares="$shares ${word#trine.share=}"
         ;;
@@ -94,7 +97,25 @@ if [ -n "$net" ]; then
     ip link set lo up
     udhcpc -b -i eth0 -s /etc/udhcpc.script >/dev/null 2>&1 &
 fi
+if [ -n "$terminal" ]; then
+    /etc/terminal-size </dev/null >/dev/null 2>&1 &
+fi
 exec /bin/busybox init
+"#;
+
+/// Gives the console the size of the user's terminal, which a port of the console device tells. The port's name is known
+/// a little later than the port.
+const TERMINAL_SIZE: &str = r#"#!/bin/sh
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    for port in /sys/class/virtio-ports/*; do
+        [ "$(cat "$port/name")" = trine.terminal-size ] || continue
+        while read -r rows columns; do
+            stty -F /dev/ttyS0 rows "$rows" cols "$columns"
+        done <"/dev/${port##*/}"
+        exit
+    done
+    sleep 1
+done
 "#;
 
 /// Gives the interface what the network offers.
@@ -134,6 +155,9 @@ pub const CONFIGURE: &str = "trine.configure";
 
 /// The command line word that has it bring up the network.
 pub const NET: &str = "trine.net";
+
+/// The command line word that has it follow the size of the user's terminal.
+pub const TERMINAL: &str = "trine.terminal";
 
 /// The command line word, followed by the tag of a folder of the host, `:` and the path where it is mounted, in which the bytes that
 /// [`is_plain`] does not allow are `%` and three octal digits.
@@ -195,6 +219,7 @@ fn initramfs(installer: &[Entry], path: &Path) -> Result<Vec<u8>, ImageError> {
     entries.push(Entry::file("etc/inittab.once", 0o644, INITTAB_ONCE.as_bytes()));
     entries.push(Entry::file("etc/once", 0o755, ONE_SHELL.as_bytes()));
     entries.push(Entry::file("etc/udhcpc.script", 0o755, UDHCPC.as_bytes()));
+    entries.push(Entry::file("etc/terminal-size", 0o755, TERMINAL_SIZE.as_bytes()));
     entries.push(Entry::file("etc/welcome", 0o755, WELCOME.as_bytes()));
     entries.push(Entry::file("etc/profile", 0o644, PROFILE.as_bytes()));
     entries.push(Entry::file("etc/passwd", 0o644, b"root::0:0:root:/root:/bin/sh\n"));

@@ -30,3 +30,4 @@ pub use error::MachineError;
 pub use host::Console;
 pub use share::Share;
 pub use trine_devices::virtio::balloon::{BALLOON_PAGE_BITS, BalloonControl};
+pub use trine_devices::virtio::console::TerminalSize;

@@ -22,7 +22,7 @@ use trine_engine::{PerfMap, Tier};
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
 use trine_machine::snapshot::{Description, Snapshot};
-use trine_machine::{BalloonControl, Board, Config, Console, Disk, End, Share, TimeSource};
+use trine_machine::{BalloonControl, Board, Config, Console, Disk, End, Share, TerminalSize, TimeSource};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
@@ -115,6 +115,8 @@ pub struct Plan {
     pub shares: Vec<Share>,
     /// Whether it has a memory balloon.
     pub balloon: bool,
+    /// Whether the guest is told the size of the terminal.
+    pub terminal: bool,
     /// Where its time comes from.
     pub time: TimeSource,
     /// The sockets of its socket device, if it has one.
@@ -143,6 +145,7 @@ fn config(
         net: Vec::new(),
         shares: Vec::new(),
         balloon: None,
+        terminal: None,
         vsock: None,
         tier,
         time,
@@ -259,6 +262,7 @@ fn plan(
         net: Network::new(args, target, cpus(args))?,
         shares,
         balloon: boot::has_balloon(args, target),
+        terminal: boot::knows_terminal(args, target),
         time: args.count_time.map_or(TimeSource::Host, TimeSource::Count),
         sockets: guest::vsock::Sockets::open(target, monitored)?,
         snapshot: None,
@@ -270,7 +274,8 @@ fn plan(
 
 /// Runs a machine until it ends.
 fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Result<u8, Refusal> {
-    let Plan { start, kind, cpus, disks, net, shares, balloon, time, sockets, snapshot, description } = plan;
+    let Plan { start, kind, cpus, disks, net, shares, balloon, terminal, time, .. } = plan;
+    let Plan { sockets, snapshot, description, .. } = plan;
     let seed = matches!(time, TimeSource::Count(_)).then_some(1);
     let perf = args.perf_map.then(perf_map).transpose()?;
     if let (Some(sockets), Target::Debian(_) | Target::Restored(_)) = (&sockets, target) {
@@ -292,6 +297,7 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
             net: net.devices(),
             shares: shares.clone(),
             balloon: balloon.clone(),
+            terminal: terminal.then(|| Arc::new(TerminalSize::new(Waker::new()))),
             vsock,
             cpus,
             ..config(args, &start, &disks, args.engine.tier(), time, seed)

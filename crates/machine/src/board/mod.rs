@@ -27,6 +27,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use trine_base::{Bus, Clock, DeviceId, Exit, Mailbox, Stats, Vcpu};
 use trine_devices::virtio::balloon::BalloonControl;
+use trine_devices::virtio::console::TerminalSize;
 use trine_gdb::Stop;
 use trine_memory::Ram;
 use turns::Turns;
@@ -56,6 +57,8 @@ pub struct Assembly {
     pub disks: Vec<DiskStatus>,
     /// The control of the memory balloon, if there is one.
     pub balloon: Option<Arc<BalloonControl>>,
+    /// The size of the terminal, if the guest is told of it.
+    pub terminal: Option<Arc<TerminalSize>>,
 }
 
 /// The parts that all threads of a machine share.
@@ -70,6 +73,7 @@ pub(crate) struct Parts {
     mailboxes: Vec<Arc<Mailbox>>,
     disks: Vec<DiskStatus>,
     balloon: Option<Arc<BalloonControl>>,
+    terminal: Option<Arc<TerminalSize>>,
     pub(crate) control: Control,
     pub(crate) debug: Debugging,
 }
@@ -160,8 +164,8 @@ fn is_wanted(mailbox: &Mailbox) -> bool {
 impl Board {
     /// Creates a machine of these parts. Its vCPUs start with their next instructions.
     pub fn new(assembly: Assembly) -> Board {
-        let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note, disks, balloon } =
-            assembly;
+        let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note, .. } = assembly;
+        let Assembly { disks, balloon, terminal, .. } = assembly;
         let mailboxes: Vec<Arc<Mailbox>> = vcpus.iter().map(|vcpu| vcpu.mailbox()).collect();
         let control = Control::new(bus.clone(), mailboxes.clone());
         let (turns, debug) = (Turns::new(vcpus.len()), Debugging::new(vcpus.len()));
@@ -175,6 +179,7 @@ impl Board {
             mailboxes,
             disks,
             balloon,
+            terminal,
             control,
             debug,
         };
@@ -207,6 +212,11 @@ impl Board {
     /// The control of the memory balloon, if there is one.
     pub fn balloon(&self) -> Option<&BalloonControl> {
         self.parts.balloon.as_deref()
+    }
+
+    /// Whether the guest is told the size of the terminal.
+    pub fn tells_terminal_size(&self) -> bool {
+        self.parts.terminal.is_some()
     }
 
     /// Its name.

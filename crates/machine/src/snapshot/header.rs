@@ -120,9 +120,11 @@ pub struct Header {
     pub about: About,
     /// Whether there is a memory balloon.
     pub balloon: bool,
+    /// Whether there is a console device that tells the terminal's size.
+    pub terminal: bool,
 }
 
-/// The header of machines before they had a memory balloon.
+/// The header of machines before they had a memory balloon and were told the terminal's size.
 #[derive(Serialize, Deserialize)]
 struct HeaderV1 {
     program: String,
@@ -143,7 +145,7 @@ impl From<HeaderV1> for Header {
     fn from(old: HeaderV1) -> Header {
         let HeaderV1 { program, cpu, board, memory, cpus, count_time, .. } = old;
         let HeaderV1 { firmware, disks, net, vsock, shares, about, .. } = old;
-        let balloon = false;
+        let (balloon, terminal) = (false, false);
         Header {
             program,
             cpu,
@@ -158,6 +160,7 @@ impl From<HeaderV1> for Header {
             shares,
             about,
             balloon,
+            terminal,
         }
     }
 }

@@ -53,6 +53,7 @@ fn config(boot: Boot, disks: Vec<Disk>, time: TimeSource) -> Config {
         net: Vec::new(),
         shares: Vec::new(),
         balloon: None,
+        terminal: None,
         vsock: None,
         tier: Tier::Interp,
         time,
@@ -323,11 +324,12 @@ fn old_headers_are_read_for_ever() {
         shares: vec![SavedShare { tag: "share0".into(), path: b"/home/u".to_vec(), read_only: true }],
         about: About { reads_end: true, of_image: false, terminates: true },
         balloon: true,
+        terminal: true,
     };
     assert_eq!(header.save(), goldens[1]);
     let scratch = Scratch::new("golden");
-    // The first version had no balloon.
-    let old = Header { balloon: false, ..header.clone() };
+    // The first version had neither.
+    let old = Header { balloon: false, terminal: false, ..header.clone() };
     for (golden, header) in goldens.into_iter().zip([old, header]) {
         let path = scratch.path("saved");
         let (bytes, at) = encode(golden, b"state");

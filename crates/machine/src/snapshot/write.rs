@@ -147,6 +147,7 @@ fn header(board: &Board, description: &Description) -> IoResult<Header> {
         shares,
         about,
         balloon: board.balloon().is_some(),
+        terminal: board.tells_terminal_size(),
     })
 }
 

@@ -113,6 +113,9 @@ fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
     if net {
         append = format!("{} {append}", trine_image::linux::NET);
     }
+    if args.initrd.is_none() && knows_terminal(args, &Target::Linux) {
+        append = format!("{} {append}", trine_image::linux::TERMINAL);
+    }
     if args.initrd.is_none() {
         append = format!("{} {append}", share::words(args)?);
     }
@@ -166,6 +169,13 @@ pub struct Guest {
 pub fn has_balloon(args: &RunArgs, target: &Target) -> bool {
     let counted = args.lockstep || args.count_time.is_some();
     !counted && (target.is_debians() || matches!(target, Target::ImageMachine(_)))
+}
+
+/// Whether the guest is told the size of the user's terminal: where it has our userland, except in counted time, as runs
+/// repeat.
+pub fn knows_terminal(args: &RunArgs, target: &Target) -> bool {
+    let counted = args.lockstep || args.count_time.is_some();
+    !counted && target.is_debians()
 }
 
 /// Whether the machine has devices whose drivers are modules of Debian's kernel.

@@ -26,6 +26,17 @@ const VSOCK_RULE: &str =
 const SHUT_DOWN_SOCKET: &str = "[Unit]\nDescription=Shutting down at the monitor's request\n\n[Socket]\nListenStream=vsock::1023\nAccept=yes\n";
 const SHUT_DOWN_SERVICE: &str = "[Unit]\nDescription=Shutting down at the monitor's request\n\n[Service]\nExecStart=/usr/bin/systemctl --no-block poweroff\n";
 
+/// Sets the console's size as long as a port of the console device tells that of the user's terminal. The size is kept in a
+/// file for shells that begin later: a terminal that nobody has open forgets it.
+const TERMINAL_SIZE_RULE: &str = "SUBSYSTEM==\"virtio-ports\", ATTR{name}==\"trine.terminal-size\", TAG+=\"systemd\", \
+                                  ENV{SYSTEMD_WANTS}+=\"trine-terminal-size.service\"\n";
+const TERMINAL_SIZE_SERVICE: &str = "[Unit]\nDescription=The size of the user's terminal for the console\n\n[Service]\n\
+                                     StandardInput=file:/dev/virtio-ports/trine.terminal-size\n\
+                                     ExecStart=/bin/sh -c 'while read -r rows columns; do \
+                                     echo \"rows $$rows cols $$columns\" >/run/trine-terminal-size; \
+                                     stty -F /dev/ttyS0 rows \"$$rows\" cols \"$$columns\"; done'\n";
+const TERMINAL_SIZE_PROFILE: &str = "[ \"$(tty)\" != /dev/ttyS0 ] || [ ! -r /run/trine-terminal-size ] || stty $(cat /run/trine-terminal-size)\n";
+
 /// SSH at the socket device. systemd makes such units by itself, under these names, where it knows that it is in a virtual machine,
 /// which it does not on every CPU; these replace them.
 const SSH_SOCKET: &str = "[Unit]\nDescription=SSH at the socket device\n\n[Socket]\nListenStream=vsock::22\nAccept=yes\nPollLimitIntervalSec=30s\n";
@@ -48,6 +59,9 @@ const FILES: &[(&str, &str)] = &[
     ("etc/systemd/system/sshd-vsock@.service", SSH_SERVICE),
     ("etc/systemd/system/trine-shut-down.socket", SHUT_DOWN_SOCKET),
     ("etc/systemd/system/trine-shut-down@.service", SHUT_DOWN_SERVICE),
+    ("etc/udev/rules.d/71-trine-terminal-size.rules", TERMINAL_SIZE_RULE),
+    ("etc/systemd/system/trine-terminal-size.service", TERMINAL_SIZE_SERVICE),
+    ("etc/profile.d/trine-terminal-size.sh", TERMINAL_SIZE_PROFILE),
     // Nobody reads so many lines of audit on a console.
     ("etc/sysctl.d/20-quiet-console.conf", "kernel.printk = 4 4 1 7\n"),
 ];
