@@ -264,7 +264,7 @@ fn plan(
         balloon: boot::has_balloon(args, target),
         terminal: boot::knows_terminal(args, target),
         time: args.count_time.map_or(TimeSource::Host, TimeSource::Count),
-        sockets: guest::vsock::Sockets::open(target, monitored)?,
+        sockets: guest::vsock::Sockets::open(args, target, monitored)?,
         snapshot: None,
         description: Description::default(),
     };

@@ -1,11 +1,14 @@
-//! The socket device of a machine with a record: the machine's side of it, and `trine vsock-connect`.
+//! The socket device of a machine: the machine's side of it, and `trine vsock-connect`. With a record its sockets are in the
+//! guest's runtime directory, where `trine ssh` and others find them; without one in a private directory, for this process.
 
 use super::target::Target;
+use crate::args::RunArgs;
 use crate::{Refusal, code};
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +39,46 @@ fn short(dir: &File, name: &str) -> PathBuf {
 pub struct Sockets {
     /// `None` for a device that nobody of the host reaches.
     at: Option<(UnixListener, File)>,
+    /// The directory that they are in, where it is this process's own.
+    #[allow(dead_code, reason = "held, and removed with the sockets")]
+    private: Option<PrivateDirectory>,
+}
+
+/// A directory for the sockets of a machine without a record, removed when this is dropped.
+struct PrivateDirectory(PathBuf);
+
+/// What its name begins with; the rest is the number of the process.
+const PRIVATE: &str = "machine-";
+
+impl PrivateDirectory {
+    /// Creates that of this process in `parent`, and removes those of processes that have died.
+    fn create(parent: &Path) -> std::io::Result<PrivateDirectory> {
+        for entry in parent.read_dir()?.filter_map(Result::ok) {
+            let name = entry.file_name();
+            let process = name.to_str().and_then(|name| name.strip_prefix(PRIVATE)?.parse::<u32>().ok());
+            // Nothing else has this process's number: what has it is left of an earlier one.
+            let is_left = |process| process == std::process::id() || !is_there(process);
+            if process.is_some_and(is_left) {
+                // Another process may remove it at the same time.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let path = parent.join(format!("{PRIVATE}{}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(PrivateDirectory(path))
+    }
+}
+
+/// Whether there is a process with this number.
+fn is_there(process: u32) -> bool {
+    Path::new("/proc").join(process.to_string()).exists()
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        // What stays is removed by the next machine.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// What has the host's end of a device, for as long as its machine runs.
@@ -48,13 +91,34 @@ pub enum HostSide {
 }
 
 impl Sockets {
-    /// Opens the sockets of a machine, if it is one that has them: with a monitor, and a guest that may have a driver.
-    pub fn open(target: &Target, monitored: bool) -> Result<Option<Sockets>, Refusal> {
-        let wanted = monitored && target.is_debians();
-        let Some(dir) = machine_link::directory().filter(|_| wanted) else { return Ok(None) };
+    /// Opens the sockets of a machine, if it is one that has them: with a monitor, and a guest that may have a driver; without
+    /// one, a whole Debian in the host's time, which listens there for the request to shut down.
+    pub fn open(args: &RunArgs, target: &Target, monitored: bool) -> Result<Option<Sockets>, Refusal> {
+        let counted = args.lockstep || args.count_time.is_some();
+        match target {
+            Target::Debian(_) if !monitored && !counted => Ok(Sockets::private()),
+            _ if !monitored || !target.is_debians() => Ok(None),
+            _ => Sockets::of_record(),
+        }
+    }
+
+    /// The sockets in the runtime directory of the guest; `None` where it has none.
+    fn of_record() -> Result<Option<Sockets>, Refusal> {
+        let Some(dir) = machine_link::directory() else { return Ok(None) };
         Sockets::listen(&dir)
             .map(Some)
             .map_err(|e| Refusal::host(format!("cannot listen on {}: {e}", dir.join(VSOCK).display())))
+    }
+
+    /// Sockets that only this process knows of. Where the host has no place for them the machine runs without.
+    fn private() -> Option<Sockets> {
+        let made = trine_base::xdg::runtime().and_then(|parent| PrivateDirectory::create(&parent));
+        let made = made.and_then(|dir| Ok(Sockets::listen(&dir.0)?.keeps(dir)));
+        made.inspect_err(|e| eprintln!("trine: the guest will not hear the request to shut down: {e}")).ok()
+    }
+
+    fn keeps(self, dir: PrivateDirectory) -> Sockets {
+        Sockets { private: Some(dir), ..self }
     }
 
     fn listen(dir: &Path) -> std::io::Result<Sockets> {
@@ -65,16 +129,13 @@ impl Sockets {
             // An earlier machine of the same guest has left it.
             _ => {}
         }
-        Ok(Sockets { at: Some((UnixListener::bind(path)?, dir)) })
+        Ok(Sockets { at: Some((UnixListener::bind(path)?, dir)), private: None })
     }
 
-    /// The sockets of a restored machine with a device, which its guest knows: without a monitor nobody reaches it.
+    /// The sockets of a restored machine with a device, which its guest knows.
     pub fn restored(monitored: bool) -> Result<Sockets, Refusal> {
-        let Some(dir) = machine_link::directory().filter(|_| monitored) else {
-            return Ok(Sockets { at: None });
-        };
-        let cannot = |e| Refusal::host(format!("cannot listen on {}: {e}", dir.join(VSOCK).display()));
-        Sockets::listen(&dir).map_err(cannot)
+        let sockets = if monitored { Sockets::of_record()? } else { Sockets::private() };
+        Ok(sockets.unwrap_or(Sockets { at: None, private: None }))
     }
 
     /// What asks the guest to shut down, and returns whether it has heard that.
@@ -214,6 +275,23 @@ mod tests {
             other.read_exact(&mut asked).unwrap();
             assert_eq!(&asked, b"CONNECT 22\n");
         }
+    }
+
+    #[test]
+    fn a_private_directory_is_removed_with_those_of_the_dead() {
+        let parent = std::env::temp_dir().join(format!("trine-private-{}", std::process::id()));
+        let dead = parent.join(format!("{PRIVATE}{}", u32::MAX));
+        let others = [parent.join("machine-"), parent.join(format!("{PRIVATE}1"))];
+        others.iter().chain([&dead]).for_each(|dir| std::fs::create_dir_all(dir).unwrap());
+        std::fs::write(dead.join(VSOCK), "").unwrap();
+        let dir = PrivateDirectory::create(&parent).unwrap();
+        let path = dir.0.clone();
+        assert!(path.is_dir() && !dead.exists() && others.iter().all(|dir| dir.is_dir()));
+        let sockets = Sockets::listen(&path).unwrap().keeps(dir);
+        assert!(path.join(VSOCK).exists());
+        drop(sockets);
+        assert!(!path.exists());
+        std::fs::remove_dir_all(&parent).unwrap();
     }
 
     #[test]
