@@ -282,6 +282,7 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
         front.set_shut_down(sockets.shut_down()?);
     }
     let reads_end = description.about.reads_end;
+    let trace = guest::trace::open(args)?;
     front.set_description(description);
     let mut raw = None;
     // How many pages the balloon shall have, which outlives a reset.
@@ -309,10 +310,12 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
         }
+        trace.iter().try_for_each(|trace| trace.attach(&mut board))?;
         front.set(Some(Arc::new(board.remote())));
         machine_gdb::attach(args, &start.boot, &mut board, front)?;
         raw.get_or_insert_with(|| serve(args, target, &start, front, reads_end));
         let end = board.run();
+        trace.iter().for_each(|trace| trace.flush());
         pages = balloon.map_or(0, |control| control.target());
         // The handle refers to the console, and the console's sink to the handle: this cycle would keep the
         // machine's memory and descriptors.

@@ -25,6 +25,7 @@ use debugging::Debugging;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use trine_base::trace::Tracer;
 use trine_base::{Bus, Clock, DeviceId, Exit, Mailbox, Stats, Vcpu};
 use trine_devices::virtio::balloon::BalloonControl;
 use trine_devices::virtio::console::TerminalSize;
@@ -202,6 +203,14 @@ impl Board {
     /// The vCPUs, by their number.
     pub fn vcpus(&mut self) -> &mut [Box<dyn Vcpu>] {
         &mut self.vcpus
+    }
+
+    /// Has a tracer told what the machine does from now on. Returns false where a vCPU cannot tell.
+    pub fn set_tracer(&mut self, tracer: &Arc<dyn Tracer>) -> bool {
+        if tracer.wants_accesses() {
+            self.parts.bus.set_tracer(tracer.clone());
+        }
+        self.vcpus.iter_mut().enumerate().all(|(number, vcpu)| vcpu.set_tracer(tracer, number))
     }
 
     /// The disks, in their order.
