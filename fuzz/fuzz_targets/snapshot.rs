@@ -34,7 +34,8 @@ fuzz_target!(|data: &[u8]| {
     let (header, state) = rest.split_at(header);
     let (bytes, at) = encode(header, state);
     let sizes = [1 << 20, 2 << 20, MOST];
-    let Some(snapshot) = sizes.into_iter().find_map(|size| Snapshot::of(file(&bytes, at + size), path).ok()) else {
+    let Some(snapshot) = sizes.into_iter().find_map(|size| Snapshot::of(file(&bytes, at + size), path).ok())
+    else {
         return;
     };
     let snapshot = Arc::new(snapshot);
@@ -48,6 +49,7 @@ fuzz_target!(|data: &[u8]| {
         net: Vec::new(),
         shares: Vec::new(),
         balloon: None,
+        terminal: None,
         vsock: None,
         tier: Tier::Interp,
         time,

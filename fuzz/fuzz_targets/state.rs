@@ -13,7 +13,7 @@ use trine_devices::rtc::GoldfishRtc;
 use trine_devices::serial::{ConsoleInput, Ns16550a};
 use trine_devices::timer::Aclint;
 use trine_devices::virtio::block::Block;
-use trine_devices::virtio::console::Console;
+use trine_devices::virtio::console::{Console, Port, SizePort, TerminalSize};
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::vsock::Vsock;
@@ -73,7 +73,16 @@ impl NetBackend for Silent {
 }
 
 /// Number of kinds of devices.
-const KINDS: u8 = 11;
+const KINDS: u8 = 12;
+
+/// A console device with a console and a named port.
+fn ports(input: Arc<ConsoleInput>) -> Console {
+    let size = Arc::<TerminalSize>::default();
+    size.set((24, 80));
+    let ports =
+        vec![Port::console(Box::new(|_| {}), input), Port::named("size", SizePort::new(size.clone()))];
+    Console::with_ports(ports, size)
+}
 
 fn device(kind: u8, ram: &Arc<Ram>) -> Box<dyn Device> {
     let input = Arc::new(ConsoleInput::new());
@@ -87,6 +96,7 @@ fn device(kind: u8, ram: &Arc<Ram>) -> Box<dyn Device> {
         5 => mmio(Box::new(Console::new(Box::new(|_| {}), input))),
         6 => mmio(Box::new(Rng::new(Box::new(SeededRandom::new(4))))),
         7 => Box::new(HostBridge::new()),
+        11 => mmio(Box::new(ports(input))),
         10 => mmio(Box::new(Vsock::new(7, trine_base::vsock::streams().0))),
         8 => {
             let rng = Rng::new(Box::new(SeededRandom::new(4)));

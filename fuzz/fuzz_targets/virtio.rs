@@ -10,7 +10,7 @@ use trine_devices::pci::{Seat, bar_offset};
 use trine_devices::serial::ConsoleInput;
 use trine_devices::virtio::balloon::{Balloon, BalloonControl};
 use trine_devices::virtio::block::Block;
-use trine_devices::virtio::console::Console;
+use trine_devices::virtio::console::{Console, Port, SizePort, TerminalSize};
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::{Mmio, Pci, Virtio};
@@ -155,9 +155,13 @@ fuzz_target!(|data: &[u8]| {
     let ram = Arc::new(Ram::new(BASE, 1 << 14).unwrap());
     let input = Arc::new(ConsoleInput::new());
     input.push(b"typed");
+    let size = Arc::<TerminalSize>::default();
+    size.set((24, 80));
+    let ports =
+        vec![Port::console(Box::new(|_| {}), input), Port::named("size", SizePort::new(size.clone()))];
     let device: Box<dyn Virtio> = match kind % 5 {
         0 => Box::new(Block::new(Arc::new(Disk(vec![0; 8192].into())), "disk")),
-        1 => Box::new(Console::new(Box::new(|_| {}), input)),
+        1 => Box::new(Console::with_ports(ports, size)),
         2 => Box::new(Rng::new(Box::new(SeededRandom::new(4)))),
         4 => Box::new(Balloon::new(Arc::new(BalloonControl::default()))),
         _ => Box::new(Net::new(Box::new(Loop::default()), [2, 0, 0, 0, 0, 1], 2)),
@@ -185,6 +189,6 @@ fuzz_target!(|data: &[u8]| {
             _ => rig.device.timer(0, &mut Actions::new()),
         }
     }
-    (0..4).for_each(|queue| rig.notify(queue));
+    (0..6).for_each(|queue| rig.notify(queue));
     rig.device.timer(0, &mut Actions::new());
 });

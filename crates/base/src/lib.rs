@@ -23,6 +23,7 @@ pub mod stats;
 pub mod target;
 pub mod terminal;
 pub mod text;
+pub mod trace;
 pub mod vcpu;
 pub mod vcpu_state;
 pub mod vsock;

@@ -1,5 +1,6 @@
 //! The interface between a vCPU and a board.
 
+use crate::trace::Tracer;
 use crate::{CachedPage, DebugStop, Mailbox, Stats, StopReason, Stops, target};
 use std::sync::Arc;
 
@@ -165,6 +166,11 @@ pub trait Vcpu: Send {
 
     /// Writes such a register as a privileged instruction would. Returns false if there is no such register.
     fn set_system_register(&mut self, _number: u16, _value: u64) -> bool {
+        false
+    }
+
+    /// Has a tracer told what this vCPU does, by this number. Returns false, and does nothing, where that is not possible.
+    fn set_tracer(&mut self, _tracer: &Arc<dyn Tracer>, _number: usize) -> bool {
         false
     }
 

@@ -45,6 +45,7 @@ fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Arc<dyn Block
         net: Vec::new(),
         shares: Vec::new(),
         balloon: None,
+        terminal: None,
         vsock: None,
         tier,
         time,
@@ -220,6 +221,8 @@ fn a_board_needs_no_console_device() {
     let (mut vcpu, note) = Engine::<Rv64>::new(config, ram.clone(), bus.clone(), time, mailbox, Tier::Interp);
     vcpu.set_pc(entry);
     let mut board = Board::new(Assembly {
+        balloon: None,
+        terminal: None,
         name: "bare",
         vcpus: vec![Box::new(vcpu)],
         bus,

@@ -225,6 +225,7 @@ fn counting(cpus: u32, tier: Tier, time: TimeSource) -> Board {
         disks: Vec::new(),
         net: Vec::new(),
         balloon: None,
+        terminal: None,
         vsock: None,
         shares: Vec::new(),
         tier,

@@ -29,6 +29,7 @@ fn board(boot: Boot, cpus: u32, tier: Tier, time: TimeSource) -> Board {
         net: vec![],
         shares: Vec::new(),
         balloon: None,
+        terminal: None,
         vsock: None,
         tier,
         time,

@@ -33,6 +33,7 @@ impl Machine {
             net: vec![],
             shares: Vec::new(),
             balloon: None,
+            terminal: None,
             vsock: None,
             tier,
             time,

@@ -19,7 +19,7 @@ use trine_devices::serial::{ConsoleInput, Ns16550a};
 use trine_devices::timer::Aclint;
 use trine_devices::virtio::balloon::{Balloon, BalloonControl};
 use trine_devices::virtio::block::Block;
-use trine_devices::virtio::console::Console;
+use trine_devices::virtio::console::{Console, Port, SizePort, TerminalSize};
 use trine_devices::virtio::fs::Fs;
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
@@ -91,7 +91,7 @@ impl Rig {
 
 /// Devices that came when the state of their transport had a later version than the first already, and that version.
 const SINCE: &[(&str, u32)] =
-    &[("virtio_balloon", 2), ("virtio_fs", 2), ("virtio_net", 2), ("virtio_vsock", 2)];
+    &[("virtio_balloon", 2), ("virtio_fs", 2), ("virtio_net", 2), ("virtio_ports", 2), ("virtio_vsock", 2)];
 
 /// One kind of device.
 struct Kind {
@@ -426,6 +426,36 @@ kinds! {
             offer(rig, &[(BASE + 0x1000, 4, false)]);
             rig.write(0x50, Width::B4, 0);
             rig.write(0x104, Width::B4, 1);
+        }
+    );
+    virtio_ports(
+        0x200, holds true,
+        |ram| {
+            let (input, size) = (Arc::new(ConsoleInput::new()), Arc::<TerminalSize>::default());
+            input.push(b"typed");
+            size.set((24, 80));
+            let console = Port::console(Box::new(|_| {}), input);
+            mmio(ram, Console::with_ports(vec![console, Port::named("size", SizePort::new(size.clone()))], size))
+        },
+        |rig| {
+            drive(rig, 3);
+            [(0x70, 0), (0x70, 3), (0x24, 0), (0x20, 3), (0x24, 1), (0x20, 1), (0x70, 11)]
+                .iter()
+                .for_each(|&(offset, value)| drop(rig.write(offset, Width::B4, value)));
+            for (offset, value) in [(0x30, 3), (0x38, 8), (0x80, BASE), (0x90, BASE + 0x400), (0xa0, BASE + 0x800), (0x44, 1), (0x70, 15)] {
+                rig.write(offset, Width::B4, value);
+            }
+            // Port 1 is opened, and is to be told its name.
+            rig.ram.write(BASE + 0x1000, &[1, 0, 0, 0, 3, 0, 1, 0, 1, 0, 0, 0, 6, 0, 1, 0]).unwrap();
+            rig.ram.store(BASE + 0x404, Width::B2, 0).unwrap();
+            rig.ram.store(BASE + 0x406, Width::B2, 1).unwrap();
+            for (at, address) in [(BASE, BASE + 0x1000), (BASE + 16, BASE + 0x1008)] {
+                rig.ram.store(at, Width::B8, address).unwrap();
+                rig.ram.store(at + 8, Width::B8, 8).unwrap();
+            }
+            rig.ram.store(BASE + 0x402, Width::B2, 2).unwrap();
+            rig.write(0x50, Width::B4, 3);
+            assert_eq!(rig.ram.load(BASE + 0x802, Width::B2), Some(2));
         }
     );
     virtio_net(

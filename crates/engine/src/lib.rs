@@ -47,6 +47,7 @@ mod step;
 mod sync;
 mod table;
 pub mod tlb;
+mod trace;
 pub mod translations;
 mod unaligned;
 mod wide;

@@ -7,10 +7,12 @@ use crate::host::{GeneratedCode, Left};
 use crate::interp::Interp;
 use crate::memory::GuestMemory;
 use crate::paged::Paged;
+use crate::trace::Trace;
 use crate::translations::{CodeCopy, Tier, Translations};
 use crate::written::Member;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use trine_base::trace::Tracer;
 use trine_base::{
     Bus, CachedPage, Clock, Exit, Fence, Mailbox, RegisterInfo, Stats, Stops, Vcpu, target::Target,
 };
@@ -45,6 +47,8 @@ pub struct Engine<I: Isa, M: GuestMemory<I> = Paged<I>> {
     warm: u32,
     /// Instruction count at which [`Vcpu::run`] ends.
     target: u64,
+    /// Who is told what it does.
+    pub(crate) trace: Option<Trace>,
 }
 
 // SAFETY: `Core` holds `Cell`s and raw addresses that only the thread that owns the engine uses; what other
@@ -123,7 +127,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         }
         let member = translations.written().join(core.mailbox.clone());
         core.memory.set_writer(member.writer);
-        Engine { core, translations, member, stats: Stats::default(), warm: WARM, target: 0 }
+        Engine { core, translations, member, stats: Stats::default(), warm: WARM, target: 0, trace: None }
     }
 
     /// The receiver of reports about changes to pages that hold code.
@@ -256,7 +260,12 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
 
     /// Enters the handler of a trap at the current PC.
     fn take(&mut self, trap: Trap) -> Option<Exit> {
-        match I::trap(&*self.core, trap, self.core.pc()) {
+        let place = self.trap_place();
+        let handler = I::trap(&*self.core, trap, self.core.pc());
+        if let Some(place) = place {
+            self.trace_trap(place, trap, handler.ok());
+        }
+        match handler {
             Ok(handler) => {
                 self.core.set_pc(handler);
                 None
@@ -386,6 +395,11 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         {
             return step;
         }
+        if self.traces_instructions() {
+            // What is watched or changes code does not leave, to be executed once more.
+            self.core.alone.set(true);
+            return self.single();
+        }
         if I::CODE_COHERENT && self.core.alone.get() || I::stepping(self.core.slots()) {
             return self.single();
         }
@@ -449,6 +463,9 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
     pub(crate) fn single(&mut self) -> Step {
         let stepping = I::stepping(self.core.slots());
         let before = self.core.frame.count.get();
+        if self.traces_instructions() {
+            self.trace_instruction();
+        }
         let step = self.again();
         self.core.alone.set(false);
         let step = self.after_alone(before, step);
@@ -604,6 +621,12 @@ impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
 
     fn set_stops(&mut self, stops: &Arc<Stops>) -> bool {
         self.change_stops(stops);
+        true
+    }
+
+    fn set_tracer(&mut self, tracer: &Arc<dyn Tracer>, number: usize) -> bool {
+        let instructions = tracer.wants_instructions();
+        self.trace = Some(Trace { tracer: tracer.clone(), cpu: number, instructions });
         true
     }
 

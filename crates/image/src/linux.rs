@@ -12,7 +12,7 @@ pub const SUITE: &str = "trixie";
 /// The package with kernel and installer. It is for all architectures, so any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
 /// Must be increased when the contents of the initramfs change.
-const EDITION: u32 = 8;
+const EDITION: u32 = 9;
 
 /// The files to boot.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// The initramfs.
     pub initrd: PathBuf,
-    /// The drivers of the network device, in the order in which they are loaded.
+    /// The drivers of the network device and of the memory balloon, in the order in which they are loaded.
     pub drivers: Vec<PathBuf>,
     /// Remarks for the user.
     pub notes: Vec<String>,
@@ -53,6 +53,9 @@ for word in $(cat /proc/cmdline); do
         ;;
     trine.net)
         net=yes
+        ;;
+    trine.terminal)
+        terminal=yes
         ;;
     trine.share=*)
         shares="$shares ${word#trine.share=}"
@@ -94,7 +97,25 @@ if [ -n "$net" ]; then
     ip link set lo up
     udhcpc -b -i eth0 -s /etc/udhcpc.script >/dev/null 2>&1 &
 fi
+if [ -n "$terminal" ]; then
+    /etc/terminal-size </dev/null >/dev/null 2>&1 &
+fi
 exec /bin/busybox init
+"#;
+
+/// Gives the console the size of the user's terminal, which a port of the console device tells. The port's name is known
+/// a little later than the port.
+const TERMINAL_SIZE: &str = r#"#!/bin/sh
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    for port in /sys/class/virtio-ports/*; do
+        [ "$(cat "$port/name")" = trine.terminal-size ] || continue
+        while read -r rows columns; do
+            stty -F /dev/ttyS0 rows "$rows" cols "$columns"
+        done <"/dev/${port##*/}"
+        exit
+    done
+    sleep 1
+done
 "#;
 
 /// Gives the interface what the network offers.
@@ -112,8 +133,10 @@ bound | renew)
     ;;
 esac
 "#;
-/// The drivers of the network device, which the installer has, each behind what it depends on.
-const DRIVERS: [&str; 3] = ["failover", "net_failover", "virtio_net"];
+/// The drivers of the network device and of the memory balloon, which the installer has, each behind what it depends on.
+const DRIVERS: [&str; 4] = ["failover", "net_failover", "virtio_net", BALLOON];
+/// The driver of the memory balloon.
+pub const BALLOON: &str = "virtio_balloon";
 
 const INITTAB: &str =
     "::sysinit:/etc/welcome\n::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
@@ -132,6 +155,9 @@ pub const CONFIGURE: &str = "trine.configure";
 
 /// The command line word that has it bring up the network.
 pub const NET: &str = "trine.net";
+
+/// The command line word that has it follow the size of the user's terminal.
+pub const TERMINAL: &str = "trine.terminal";
 
 /// The command line word, followed by the tag of a folder of the host, `:` and the path where it is mounted, in which the bytes that
 /// [`is_plain`] does not allow are `%` and three octal digits.
@@ -193,6 +219,7 @@ fn initramfs(installer: &[Entry], path: &Path) -> Result<Vec<u8>, ImageError> {
     entries.push(Entry::file("etc/inittab.once", 0o644, INITTAB_ONCE.as_bytes()));
     entries.push(Entry::file("etc/once", 0o755, ONE_SHELL.as_bytes()));
     entries.push(Entry::file("etc/udhcpc.script", 0o755, UDHCPC.as_bytes()));
+    entries.push(Entry::file("etc/terminal-size", 0o755, TERMINAL_SIZE.as_bytes()));
     entries.push(Entry::file("etc/welcome", 0o755, WELCOME.as_bytes()));
     entries.push(Entry::file("etc/profile", 0o644, PROFILE.as_bytes()));
     entries.push(Entry::file("etc/passwd", 0o644, b"root::0:0:root:/root:/bin/sh\n"));

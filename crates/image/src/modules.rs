@@ -2,7 +2,7 @@
 //! sorted by their dependencies.
 
 use crate::debian::{Apt, Package, apt::Progress, deb};
-use crate::linux::{Guest, SUITE};
+use crate::linux::{BALLOON, Guest, SUITE};
 use crate::{ImageError, cache_directory};
 use lzma_rust2::XzReader;
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The modules for a machine with disks and a network: the transport (that over PCI is in the kernel), the disk, checksums (which ext4 and jbd2 request
-/// from the kernel's crypto layer, so that they are not listed as dependencies), file systems, the network device, and the socket device.
-const WANTED: [&str; 10] = [
+/// from the kernel's crypto layer, so that they are not listed as dependencies), file systems, the network device, the socket device, and the memory balloon.
+const WANTED: [&str; 11] = [
     "virtio_mmio",
     "virtio_blk",
     "crc32c_generic",
@@ -23,6 +23,7 @@ const WANTED: [&str; 10] = [
     "nls_utf8",
     "virtio_net",
     "vmw_vsock_virtio_transport",
+    BALLOON,
 ];
 /// The directories of these modules and their dependencies in the package, below `kernel/`.
 const PLACES: [&str; 13] = [
@@ -45,7 +46,7 @@ const NEWEST: &str = "linux-image-riscv64";
 /// The prefix of the kernel packages' names, which is followed by the version.
 const PACKAGE: &str = "linux-image-";
 /// Must be increased when the extracted files change.
-const EDITION: u32 = 5;
+const EDITION: u32 = 6;
 /// The largest module in bytes.
 const MOST: u64 = 64 << 20;
 /// The most memory that the decoder may use, in KiB.

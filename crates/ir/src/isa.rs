@@ -449,6 +449,16 @@ pub trait Isa: Sized + Send + 'static {
         None
     }
 
+    /// The privilege level of a mode, as the CPU's manual abbreviates it; empty on a CPU without any.
+    fn privilege(_mode: u32) -> &'static str {
+        ""
+    }
+
+    /// Whether a trap is an interrupt, and its name for people; empty where it has none.
+    fn describe_trap(_trap: &Trap) -> (bool, &'static str) {
+        (false, "")
+    }
+
     /// The interrupt to take now, if any is pending and enabled. An event that is not reported to a handler,
     /// such as a request to start, changes the state itself and returns `None`.
     fn interrupt(hart: &dyn Hart) -> Option<Trap>;

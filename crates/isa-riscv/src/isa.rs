@@ -178,6 +178,12 @@ macro_rules! isa {
             fn disassemble(_: u32, bytes: &Bytes) -> Option<String> {
                 asm::disassemble(word(bytes), <$name as Xlen>::MISA >> 63 == 0)
             }
+            fn privilege(m: u32) -> &'static str {
+                mode::privilege(m)
+            }
+            fn describe_trap(trap: &Trap) -> (bool, &'static str) {
+                (trap.cause & trap::INTERRUPT != 0, trap::name(trap.cause))
+            }
             fn interrupt(hart: &dyn Hart) -> Option<Trap> {
                 trap::interrupt(hart)
             }

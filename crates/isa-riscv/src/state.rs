@@ -188,6 +188,14 @@ pub mod mode {
     pub fn level(mode: u32) -> u64 {
         (mode & 3) as u64
     }
+    /// The privilege level's letter in the manual.
+    pub fn privilege(mode: u32) -> &'static str {
+        match level(mode) {
+            level::U => "U",
+            level::S => "S",
+            _ => "M",
+        }
+    }
     /// Regime of loads and stores.
     #[inline(always)]
     pub fn data_regime(mode: u32) -> usize {

@@ -24,6 +24,7 @@ fn main() {
         net: Vec::new(),
         shares: Vec::new(),
         balloon: None,
+        terminal: None,
         vsock: None,
         tier: if args[4] == "interp" { Tier::Interp } else { Tier::Baseline },
         time: TimeSource::Host,

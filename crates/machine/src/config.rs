@@ -7,6 +7,7 @@ use std::sync::Arc;
 use trine_base::vsock::GuestEnd;
 use trine_base::{NetBackend, StopReason};
 use trine_devices::virtio::balloon::BalloonControl;
+use trine_devices::virtio::console::TerminalSize;
 use trine_engine::{PerfMap, Tier};
 
 /// Where guest time comes from.
@@ -53,6 +54,8 @@ pub struct Config {
     pub shares: Vec<Share>,
     /// The control of the memory balloon; `None` for a machine without one.
     pub balloon: Option<Arc<BalloonControl>>,
+    /// The size of the terminal that shows the console, which the guest is told; `None` for a machine that does not tell.
+    pub terminal: Option<Arc<TerminalSize>>,
     /// The socket device; `None` for a machine without one.
     pub vsock: Option<VsockDevice>,
     /// How the vCPUs execute instructions.

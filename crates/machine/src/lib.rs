@@ -3,7 +3,7 @@
 //! * [`board`]: vCPUs, memory, devices and firmware, and what makes them run; [`firmware`]: what serves the guest's calls.
 //! * [`boards`]: the table of boards; [`virt`]: the RISC-V board `virt`, and the first process of a machine of it whose root is an image.
 //! * [`config`]: what a machine is made of; [`disk`], [`share`]: its disks, and its folders of the host; [`boot`]: what it starts with; [`load`]: ELF files into its memory.
-//! * [`debug`]: gdb at a machine; [`snapshot`]: machines in files.
+//! * [`debug`]: gdb at a machine; [`trace`]: what it executes, in a file; [`snapshot`]: machines in files.
 //! * [`host`]: what a machine gets from its host.
 
 pub mod board;
@@ -18,6 +18,7 @@ pub mod host;
 pub mod load;
 pub mod share;
 pub mod snapshot;
+pub mod trace;
 pub mod virt;
 
 /// The CPUs that boards have.
@@ -29,3 +30,5 @@ pub use disk::{Disk, DiskStatus};
 pub use error::MachineError;
 pub use host::Console;
 pub use share::Share;
+pub use trine_devices::virtio::balloon::{BALLOON_PAGE_BITS, BalloonControl};
+pub use trine_devices::virtio::console::TerminalSize;

@@ -5,6 +5,7 @@ use crate::guest::args::examples;
 use crate::guest::disk::DiskArg;
 use crate::guest::options::{self, Given};
 use crate::guest::share::ShareArg;
+use crate::guest::trace::TraceArg;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -354,6 +355,10 @@ pub struct RunArgs {
     /// Record generated code for `perf` in /tmp/perf-PID.map
     #[arg(long)]
     pub perf_map: bool,
+    /// Write what a machine executes to a file: `exec` instructions (by the interpreter, slow), `exceptions` and interrupts,
+    /// `mmio` accesses to devices (default: all three); `pc=` only instructions and exceptions at these addresses
+    #[arg(long, value_name = "FILE[,exec][,exceptions][,mmio][,pc=FIRST-LAST]")]
+    pub trace: Option<TraceArg>,
     /// Print statistics of the engine at the end
     #[arg(long)]
     pub stats: bool,

@@ -1,8 +1,8 @@
 //! The machine in the foreground, and the requests that reach it: from the monitor that started this process,
 //! by signals, by keys.
 
-use crate::ending;
 use crate::output::{self, Writer};
+use crate::{ending, terminal};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -31,6 +31,8 @@ pub trait Machine: Send + Sync + 'static {
     fn resume(&self);
     /// Ends it at once.
     fn quit(&self);
+    /// Tells the guest the size of the terminal that shows its console, where it can be told.
+    fn set_terminal_size(&self, _size: Size) {}
     /// The handle for the monitor; `None` where there is no monitor.
     fn remote(&self) -> Option<Remote> {
         None
@@ -60,6 +62,10 @@ impl Machine for Remote {
 
     fn quit(&self) {
         Remote::quit(self);
+    }
+
+    fn set_terminal_size(&self, size: Size) {
+        Remote::set_terminal_size(self, size);
     }
 
     fn remote(&self) -> Option<Remote> {
@@ -164,7 +170,20 @@ impl Front {
         if let Some(machine) = machine.as_ref().filter(|_| state.paused) {
             machine.pause(PAUSE);
         }
+        if let (Some(machine), Some(size)) = (&machine, state.terminal_size) {
+            machine.set_terminal_size(size);
+        }
         state.machine = machine;
+    }
+
+    /// Sets the size of the terminal that shows the console, for this machine and one that follows after a reset.
+    pub fn set_terminal_size(&self, size: Size) {
+        let machine = {
+            let mut state = self.state();
+            state.terminal_size = Some(size);
+            state.machine.clone()
+        };
+        machine.iter().for_each(|machine| machine.set_terminal_size(size));
     }
 
     /// The machine that runs now.
@@ -190,7 +209,7 @@ impl Front {
             Ask::Pause => return self.pause(),
             Ask::Resume => self.resume(),
             Ask::Status | Ask::Snapshot { .. } | Ask::Saved => {}
-            Ask::TerminalSize(size) => self.state().terminal_size = Some(size),
+            Ask::TerminalSize(size) => self.set_terminal_size(size),
         }
         self.status(Phase::Paused)
     }
@@ -370,13 +389,25 @@ impl Front {
     }
 
     /// Asks the guest to power off on SIGTERM, SIGHUP and (where input is not a terminal) SIGINT; ends the
-    /// machine if it does not, or on a second signal.
+    /// machine if it does not, or on a second signal. Tells the guest the terminal's size, now and on SIGWINCH.
     pub fn serve_signals(&self) -> std::io::Result<()> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP, SIGINT])?;
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+        let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP, SIGINT, SIGWINCH])?;
         let front = self.clone();
-        std::thread::spawn(move || signals.forever().for_each(|signal| front.power_off(signal)));
+        std::thread::spawn(move || {
+            // First, as a change before now sent no signal that anybody saw.
+            front.follow_terminal();
+            signals.forever().for_each(|signal| match signal {
+                SIGWINCH => front.follow_terminal(),
+                signal => front.power_off(signal),
+            });
+        });
         Ok(())
+    }
+
+    /// Takes over the size of the terminal at standard input, if that is one.
+    fn follow_terminal(&self) {
+        terminal::size().into_iter().for_each(|size| self.set_terminal_size(size));
     }
 
     /// Ends the machine when nobody reads its output any more, as `SIGPIPE` ends a command; a machine that

@@ -14,6 +14,7 @@ use crate::terminal::{self, AtEnd};
 use crate::{Refusal, code, guest, machine_gdb, program};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
+use trine_base::Waker;
 use trine_base::terminal::RawTerminal;
 use trine_control::lockstep::User;
 use trine_control::machine_link;
@@ -22,7 +23,7 @@ use trine_engine::{PerfMap, Tier};
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
 use trine_machine::snapshot::{Description, Snapshot};
-use trine_machine::{Board, Config, Console, Disk, End, Share, TimeSource};
+use trine_machine::{BalloonControl, Board, Config, Console, Disk, End, Share, TerminalSize, TimeSource};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
@@ -114,6 +115,10 @@ pub struct Plan {
     pub net: Network,
     /// Folders of the host.
     pub shares: Vec<Share>,
+    /// Whether it has a memory balloon.
+    pub balloon: bool,
+    /// Whether the guest is told the size of the terminal.
+    pub terminal: bool,
     /// Where its time comes from.
     pub time: TimeSource,
     /// The sockets of its socket device, if it has one.
@@ -146,6 +151,7 @@ fn config(
         net: Vec::new(),
         shares: Vec::new(),
         balloon: None,
+        terminal: None,
         vsock: None,
         tier,
         time,
@@ -265,8 +271,10 @@ fn plan(
         disks: disks(args, target)?,
         net: Network::new(args, target, cpus(args))?,
         shares,
+        balloon: boot::has_balloon(args, target),
+        terminal: boot::knows_terminal(args, target),
         time: args.count_time.map_or(TimeSource::Host, TimeSource::Count),
-        sockets: guest::vsock::Sockets::open(target, monitored, args.count_time.is_some())?,
+        sockets: guest::vsock::Sockets::open(args, target, monitored)?,
         snapshot: None,
         description: Description::default(),
         after_reset: None,
@@ -278,11 +286,11 @@ fn plan(
 
 /// Runs a machine until it ends.
 fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Result<u8, Refusal> {
+    let trace = guest::trace::open(args)?;
     let perf = args.perf_map.then(perf_map).transpose()?;
     let confined = confine::confine(args, &plan)?;
-    let Plan { mut start, kind, cpus, disks, net, shares, time, sockets, mut snapshot, description, .. } =
-        plan;
-    let (after_reset, mut renewal) = (plan.after_reset, plan.renewal);
+    let Plan { mut start, kind, cpus, disks, net, shares, balloon, terminal, time, .. } = plan;
+    let Plan { sockets, mut snapshot, description, after_reset, mut renewal, .. } = plan;
     let seed = matches!(time, TimeSource::Count(_)).then_some(1);
     if let (Some(sockets), Target::Debian(_) | Target::Restored(_)) = (&sockets, target) {
         let caller = sockets.caller();
@@ -291,14 +299,20 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
     let reads_end = description.about.reads_end;
     front.set_description(description);
     let mut raw = None;
+    // How many pages the balloon shall have, which outlives a reset.
+    let mut pages = 0;
     loop {
         // Dropped with the machine: its connections do not outlive it.
         let (vsock, _host) = sockets.as_ref().map(|s| s.serve()).transpose()?.unzip();
         let console = Console::new(front.writer().sink(front.watch_for_panic()));
+        let balloon = balloon.then(|| Arc::new(BalloonControl::new(Waker::new())));
+        balloon.iter().for_each(|control| control.set_target(pages));
         let config = Config {
             perf: perf.clone(),
             net: net.devices(),
             shares: shares.clone(),
+            balloon: balloon.clone(),
+            terminal: terminal.then(|| Arc::new(TerminalSize::new(Waker::new()))),
             vsock,
             cpus,
             ..config(args, &start, &disks, args.engine.tier(), time, seed)
@@ -313,6 +327,7 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");
         }
+        trace.iter().try_for_each(|trace| trace.attach(&mut board))?;
         front.set(Some(Arc::new(board.remote())));
         machine_gdb::attach(args, &start.boot, &mut board, front)?;
         raw.get_or_insert_with(|| serve(args, target, &start, front, reads_end));
@@ -320,6 +335,8 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
             renewal.begin(sockets.caller(), front.writer())?;
         }
         let end = board.run();
+        trace.iter().for_each(|trace| trace.flush());
+        pages = balloon.map_or(0, |control| control.target());
         // The handle refers to the console, and the console's sink to the handle: this cycle would keep the
         // machine's memory and descriptors.
         front.set(None);

@@ -66,6 +66,11 @@ pub const PARTS: &[Part] = &[
     ),
     quick(Home::Interop, "firmware", "OpenSBI and U-Boot below and in machines"),
     quick(Home::System, "ends", "machines end, begin again, and have disks"),
+    quick(
+        Home::System,
+        "devices",
+        "a guest gives free memory to the host and follows the terminal's size; what a trace has",
+    ),
     quick(Home::System, "shares", "a folder of the host in a machine, changed from both sides"),
     quick(Home::System, "as-machine", "an image boots as a machine's root under Debian's kernel"),
     quick(

@@ -6,6 +6,7 @@ mod binfmt;
 mod boot;
 mod check;
 mod containers;
+mod devices;
 mod ends;
 mod leaks;
 mod litmus;
@@ -25,6 +26,7 @@ parts! { System:
     "lockstep" => boot::lockstep,
     "litmus" => litmus::run,
     "ends" => ends::ends,
+    "devices" => devices::run,
     "shares" => shares::run,
     "whole-debian" => whole_debian::run,
     "debian-boots" => whole_debian::boots_of_debian,

@@ -81,6 +81,20 @@ fn boots(machines: &Machines, harts: &str, patience: Duration) -> Checked {
     Ok(())
 }
 
+/// A machine without a record shuts down by itself when it is sent SIGTERM. Its own services run.
+fn shuts_down(machines: &Machines) -> Checked {
+    let mut talk = Talk::start(machines.run(&["--ephemeral", "debian"]))?;
+    talk.hear_within("root@debian:~# ", BOOT)?;
+    talk.say("systemctl is-system-running --wait; systemctl is-active trine-terminal-size trine-shut-down.socket\n")?;
+    talk.hear_within("running\r\nactive\r\nactive\r\n", BOOT)?;
+    talk.signal(rustix::process::Signal::TERM)?;
+    talk.hear_within("reboot: Power down", BOOT)?;
+    match talk.end()? {
+        0 => Ok(()),
+        code => Err(format!("a machine that was sent SIGTERM and shut down gives {code}")),
+    }
+}
+
 /// 20 boots with four harts.
 pub fn boots_of_debian() -> Checked {
     let machines = Machines::new("debian-boots")?;
@@ -96,6 +110,8 @@ pub fn run() -> Checked {
     boots(&machines, "1", MAKING)?;
     boots(&machines, "4", BOOT)?;
     println!("boots with 1 and with 4 harts: everything runs, nothing has failed");
+    shuts_down(&machines)?;
+    println!("SIGTERM shuts a machine without a record down");
     let work = machines.dir.join("work");
     fs::create_dir(&work).map_err(text)?;
     fs::write(work.join("from-host"), "the host's words\n").map_err(text)?;

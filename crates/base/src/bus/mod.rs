@@ -6,12 +6,13 @@ mod saved;
 mod timers;
 mod windows;
 
+use crate::trace::{DeviceAccess, Tracer};
 use crate::{Action, Actions, Clock, Device, Mailbox, StopReason, Width};
 use local::Local;
 pub use routed::{Router, SharedLine};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use timers::Timers;
 pub use windows::{BusDevice, Range, Space, WindowError};
@@ -69,6 +70,8 @@ pub struct Bus {
     /// Held while a device is called because of its timer.
     serving: Mutex<()>,
     stop: Mutex<Option<StopReason>>,
+    /// Who is told of accesses to devices.
+    tracer: OnceLock<Arc<dyn Tracer>>,
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -95,6 +98,7 @@ impl Bus {
             loaded: AtomicBool::new(false),
             serving: Mutex::new(()),
             stop: Mutex::new(None),
+            tracer: OnceLock::new(),
         }
     }
 
@@ -260,12 +264,27 @@ impl Bus {
     /// Reads the register of a device (its number) at an offset.
     fn read_at(&self, (index, offset): (usize, u64), width: Width) -> u64 {
         let now = self.clock.now();
-        self.run(index, |device, out| device.read(offset, width, now, out)) & width.mask()
+        let value = self.run(index, |device, out| device.read(offset, width, now, out)) & width.mask();
+        self.trace(index, DeviceAccess { offset, width, value, write: false });
+        value
     }
 
     fn write_at(&self, (index, offset): (usize, u64), width: Width, value: u64) {
         let now = self.clock.now();
+        self.trace(index, DeviceAccess { offset, width, value: value & width.mask(), write: true });
         self.run(index, |device, out| device.write(offset, width, value & width.mask(), now, out));
+    }
+
+    /// Has this tracer told of every access to a device from now on; the first one that is set stays.
+    pub fn set_tracer(&self, tracer: Arc<dyn Tracer>) {
+        let _ = self.tracer.set(tracer);
+    }
+
+    fn trace(&self, index: usize, access: DeviceAccess) {
+        if let Some(tracer) = self.tracer.get() {
+            let name = lock(&self.devices[index].device).device.name().to_owned();
+            tracer.access(&name, access);
+        }
     }
 
     /// Calls `f` with the device locked, then performs what it asked for.

@@ -5,7 +5,7 @@ use super::queue::{Chain, Progress, Queue, Served, gather, total};
 use super::{Broken, Virtio};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use trine_base::{StateError, Waker, Width, state, versions};
 use trine_memory::Ram;
 
@@ -25,11 +25,15 @@ const PAGE_BITS: u32 = 12;
 /// Page numbers, or reported ranges, that are served at a time.
 const PIECE: usize = 256;
 
+/// log2 of the size in bytes of the pages that [`BalloonControl`] counts.
+pub const BALLOON_PAGE_BITS: u32 = PAGE_BITS;
+
 /// How many pages of 4 KiB the host wants, and how many it has.
 #[derive(Default)]
 pub struct BalloonControl {
     target: AtomicU32,
     actual: AtomicU32,
+    reported: AtomicU64,
     waker: Waker,
 }
 
@@ -48,6 +52,16 @@ impl BalloonControl {
     pub fn set_target(&self, pages: u32) {
         self.target.store(pages, Ordering::SeqCst);
         self.waker.wake();
+    }
+
+    /// How many pages the host wants.
+    pub fn target(&self) -> u32 {
+        self.target.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes the guest has reported as free so far. It may have taken them into use again.
+    pub fn reported(&self) -> u64 {
+        self.reported.load(Ordering::Relaxed)
     }
 
     /// How many pages the guest says that it has given.
@@ -113,11 +127,13 @@ fn discard_run(ram: &Ram, (page, count): (u64, u64)) {
 }
 
 /// Gives reported ranges back to the host, from range `done` of the chain on.
-fn report(ram: &Ram, chain: &Chain, done: u64) -> Progress {
+fn report(ram: &Ram, control: &BalloonControl, chain: &Chain, done: u64) -> Progress {
     let rest = usize::try_from(done).ok().and_then(|done| chain.writable.get(done..)).unwrap_or_default();
     let piece = &rest[..rest.len().min(PIECE)];
     for range in piece {
-        let _ = ram.discard(range.address, range.len.into());
+        if ram.discard(range.address, range.len.into()).is_some() {
+            control.reported.fetch_add(range.len.into(), Ordering::Relaxed);
+        }
     }
     let count = piece.len() as u64;
     match rest.len() > piece.len() {
@@ -159,12 +175,13 @@ impl Virtio for Balloon {
     }
 
     fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken> {
+        let control = &self.control;
         queue.serve(ram, |chain, done, _| {
             Ok(match index {
                 INFLATE => inflate(ram, chain, done),
                 // Memory comes back when it is touched.
                 DEFLATE => Progress::Finished { moved: 0, written: 0 },
-                _ => report(ram, chain, done),
+                _ => report(ram, control, chain, done),
             })
         })
     }
@@ -180,6 +197,8 @@ impl Virtio for Balloon {
     fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
         let Saved::V1(registers) = state::load(state)?;
         self.set_actual(registers.actual);
+        // What the saved machine was asked for holds for the one that goes on.
+        self.control.target.store(registers.target, Ordering::SeqCst);
         self.registers = registers;
         Ok(())
     }
@@ -230,10 +249,10 @@ mod tests {
 
     #[test]
     fn the_guest_reports_what_it_does_not_use() {
-        let (mut d, _) = test();
+        let (mut d, control) = test();
         d.request(2, &[], &[(FIRST + 1, 2 * PAGE as u32), (FIRST + 4 * PAGE, PAGE as u32)]);
         assert_eq!(there(&d), [true, false, true, true, false, true, true, true], "whole pages only");
-        assert_eq!(d.used(2), 1);
+        assert_eq!((d.used(2), control.reported()), (1, 3 * PAGE));
         d.request(2, &[], &[(BASE + SIZE - PAGE, 2 * PAGE as u32)]);
         assert!(d.needs_reset(), "outside memory");
     }
@@ -251,6 +270,16 @@ mod tests {
         assert_eq!((d.read(0x100), d.read(0x108)), (1000, 0), "the target is the host's");
         d.write(0x70, 0);
         assert_eq!(control.actual(), 0);
+    }
+
+    #[test]
+    fn a_loaded_balloon_wants_what_the_saved_one_wanted() {
+        let registers = Registers { target: 1000, actual: 512 };
+        let control = Arc::new(BalloonControl::default());
+        let mut balloon = Balloon::new(control.clone());
+        balloon.load(&state::save(&Saved::V1(registers))).unwrap();
+        assert_eq!((control.target(), control.actual()), (1000, 512));
+        assert!(!balloon.config_changed(), "the guest knows that already");
     }
 
     #[test]

@@ -57,6 +57,47 @@ pub fn page_fault(access: Access) -> u64 {
     }
 }
 
+/// The name of a cause, in short (priv 3.1.15); empty for one that is not defined.
+pub fn name(cause: u64) -> &'static str {
+    const EXCEPTIONS: [&str; 16] = [
+        "instruction address misaligned",
+        "instruction access fault",
+        "illegal instruction",
+        "breakpoint",
+        "load address misaligned",
+        "load access fault",
+        "store address misaligned",
+        "store access fault",
+        "environment call from U",
+        "environment call from S",
+        "",
+        "environment call from M",
+        "instruction page fault",
+        "load page fault",
+        "",
+        "store page fault",
+    ];
+    const INTERRUPTS: [&str; 12] = [
+        "",
+        "supervisor software interrupt",
+        "",
+        "machine software interrupt",
+        "",
+        "supervisor timer interrupt",
+        "",
+        "machine timer interrupt",
+        "",
+        "supervisor external interrupt",
+        "",
+        "machine external interrupt",
+    ];
+    let (names, number): (&[&str], u64) = match cause & INTERRUPT {
+        0 => (&EXCEPTIONS, cause),
+        _ => (&INTERRUPTS, cause & !INTERRUPT),
+    };
+    usize::try_from(number).ok().and_then(|number| names.get(number)).copied().unwrap_or_default()
+}
+
 /// Ticks of the `time` CSR: 10 MHz.
 pub fn time(hart: &dyn Hart) -> u64 {
     hart.now() / NANOS_PER_TICK

@@ -25,7 +25,10 @@ use debugging::Debugging;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use trine_base::trace::Tracer;
 use trine_base::{Bus, Clock, DeviceId, Exit, Mailbox, Stats, Vcpu};
+use trine_devices::virtio::balloon::BalloonControl;
+use trine_devices::virtio::console::TerminalSize;
 use trine_gdb::Stop;
 use trine_memory::Ram;
 use turns::Turns;
@@ -53,6 +56,10 @@ pub struct Assembly {
     pub note: Option<String>,
     /// The disks, in their order.
     pub disks: Vec<DiskStatus>,
+    /// The control of the memory balloon, if there is one.
+    pub balloon: Option<Arc<BalloonControl>>,
+    /// The size of the terminal, if the guest is told of it.
+    pub terminal: Option<Arc<TerminalSize>>,
 }
 
 /// The parts that all threads of a machine share.
@@ -66,6 +73,8 @@ pub(crate) struct Parts {
     /// The vCPUs' mailboxes, by their numbers.
     mailboxes: Vec<Arc<Mailbox>>,
     disks: Vec<DiskStatus>,
+    balloon: Option<Arc<BalloonControl>>,
+    terminal: Option<Arc<TerminalSize>>,
     pub(crate) control: Control,
     pub(crate) debug: Debugging,
 }
@@ -156,13 +165,25 @@ fn is_wanted(mailbox: &Mailbox) -> bool {
 impl Board {
     /// Creates a machine of these parts. Its vCPUs start with their next instructions.
     pub fn new(assembly: Assembly) -> Board {
-        let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note, disks } =
-            assembly;
+        let Assembly { name, vcpus, bus, ram, clock, console, console_device, firmware, note, .. } = assembly;
+        let Assembly { disks, balloon, terminal, .. } = assembly;
         let mailboxes: Vec<Arc<Mailbox>> = vcpus.iter().map(|vcpu| vcpu.mailbox()).collect();
         let control = Control::new(bus.clone(), mailboxes.clone());
         let (turns, debug) = (Turns::new(vcpus.len()), Debugging::new(vcpus.len()));
-        let parts =
-            Parts { bus, ram, clock, console, console_device, firmware, mailboxes, disks, control, debug };
+        let parts = Parts {
+            bus,
+            ram,
+            clock,
+            console,
+            console_device,
+            firmware,
+            mailboxes,
+            disks,
+            balloon,
+            terminal,
+            control,
+            debug,
+        };
         Board { name, vcpus, parts: Arc::new(parts), turns, note }
     }
 
@@ -184,9 +205,27 @@ impl Board {
         &mut self.vcpus
     }
 
+    /// Has a tracer told what the machine does from now on. Returns false where a vCPU cannot tell.
+    pub fn set_tracer(&mut self, tracer: &Arc<dyn Tracer>) -> bool {
+        if tracer.wants_accesses() {
+            self.parts.bus.set_tracer(tracer.clone());
+        }
+        self.vcpus.iter_mut().enumerate().all(|(number, vcpu)| vcpu.set_tracer(tracer, number))
+    }
+
     /// The disks, in their order.
     pub fn disks(&self) -> &[DiskStatus] {
         &self.parts.disks
+    }
+
+    /// The control of the memory balloon, if there is one.
+    pub fn balloon(&self) -> Option<&BalloonControl> {
+        self.parts.balloon.as_deref()
+    }
+
+    /// Whether the guest is told the size of the terminal.
+    pub fn tells_terminal_size(&self) -> bool {
+        self.parts.terminal.is_some()
     }
 
     /// Its name.

@@ -33,6 +33,11 @@ impl Remote {
         }
     }
 
+    /// Tells the guest how many rows and columns the terminal that shows its console has, if it can be told.
+    pub fn set_terminal_size(&self, size: (u16, u16)) {
+        self.parts.terminal.iter().for_each(|terminal| terminal.set(size));
+    }
+
     /// Sends a break condition followed by a byte: on a Linux guest's console, a SysRq command.
     pub fn sysrq(&self, command: u8) {
         self.parts.console.input.push_break(&[command]);

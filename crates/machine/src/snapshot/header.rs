@@ -118,9 +118,54 @@ pub struct Header {
     pub shares: Vec<SavedShare>,
     /// What the command needs to know.
     pub about: About,
+    /// Whether there is a memory balloon.
+    pub balloon: bool,
+    /// Whether there is a console device that tells the terminal's size.
+    pub terminal: bool,
 }
 
-trine_base::versions!(Saved of "the machine in a snapshot" { V1(Header) });
+/// The header of machines before they had a memory balloon and were told the terminal's size.
+#[derive(Serialize, Deserialize)]
+struct HeaderV1 {
+    program: String,
+    cpu: String,
+    board: String,
+    memory: u64,
+    cpus: u32,
+    count_time: Option<u64>,
+    firmware: FirmwareKind,
+    disks: Vec<SavedDisk>,
+    net: Option<SavedNet>,
+    vsock: Option<u32>,
+    shares: Vec<SavedShare>,
+    about: About,
+}
+
+impl From<HeaderV1> for Header {
+    fn from(old: HeaderV1) -> Header {
+        let HeaderV1 { program, cpu, board, memory, cpus, count_time, .. } = old;
+        let HeaderV1 { firmware, disks, net, vsock, shares, about, .. } = old;
+        let (balloon, terminal) = (false, false);
+        Header {
+            program,
+            cpu,
+            board,
+            memory,
+            cpus,
+            count_time,
+            firmware,
+            disks,
+            net,
+            vsock,
+            shares,
+            about,
+            balloon,
+            terminal,
+        }
+    }
+}
+
+trine_base::versions!(Saved of "the machine in a snapshot" { V1(HeaderV1), V2(Header) });
 
 /// An open snapshot.
 #[derive(Debug)]
@@ -135,7 +180,7 @@ pub struct Snapshot {
 impl Header {
     /// The header as bytes.
     pub fn save(&self) -> Vec<u8> {
-        state::save(&Saved::V1(self.clone()))
+        state::save(&Saved::V2(self.clone()))
     }
 
     /// What no machine can have, in words.
@@ -236,7 +281,10 @@ impl Snapshot {
         }
         let state = bytes.split_off(header as usize);
         let error = |error| SnapshotError::State { path: path.into(), error };
-        let Saved::V1(header) = state::load(&bytes).map_err(error)?;
+        let header = match state::load(&bytes).map_err(error)? {
+            Saved::V1(old) => old.into(),
+            Saved::V2(header) => header,
+        };
         if let Some(fault) = header.fault() {
             return Err(error(Saved::damaged(format!("it has {fault}"))));
         }

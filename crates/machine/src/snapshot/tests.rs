@@ -53,6 +53,7 @@ fn config(boot: Boot, disks: Vec<Disk>, time: TimeSource) -> Config {
         net: Vec::new(),
         shares: Vec::new(),
         balloon: None,
+        terminal: None,
         vsock: None,
         tier: Tier::Interp,
         time,
@@ -298,10 +299,10 @@ fn damage_is_told_and_never_used() {
     assert!(Snapshot::open(&scratch.path("none")).unwrap_err().to_string().contains("No such file"));
 }
 
-/// The first version of the header, byte for byte: it is never changed, and can always be read.
+/// The versions of the header, byte for byte: they are never changed, and can always be read.
 #[test]
-fn the_first_header_is_read_for_ever() {
-    let golden = include_bytes!("golden/header.v1");
+fn old_headers_are_read_for_ever() {
+    let goldens: [&[u8]; 2] = [include_bytes!("golden/header.v1"), include_bytes!("golden/header.v2")];
     let disks = vec![
         SavedDisk { id: "debian".into(), size: 8 << 30, read_only: false, stored: Stored::Beside },
         SavedDisk {
@@ -329,13 +330,19 @@ fn the_first_header_is_read_for_ever() {
         vsock: Some(3),
         shares: vec![SavedShare { tag: "share0".into(), path: b"/home/u".to_vec(), read_only: true }],
         about: About { reads_end: true, of_image: false, terminates: true },
+        balloon: true,
+        terminal: true,
     };
-    assert_eq!(header.save(), golden);
+    assert_eq!(header.save(), goldens[1]);
     let scratch = Scratch::new("golden");
-    let path = scratch.path("saved");
-    let (bytes, at) = encode(golden, b"state");
-    let file = File::create(&path).unwrap();
-    file.write_all_at(&bytes, 0).unwrap();
-    file.set_len(at + header.memory).unwrap();
-    assert_eq!(Snapshot::open(&path).unwrap().header, header);
+    // The first version had neither.
+    let old = Header { balloon: false, terminal: false, ..header.clone() };
+    for (golden, header) in goldens.into_iter().zip([old, header]) {
+        let path = scratch.path("saved");
+        let (bytes, at) = encode(golden, b"state");
+        let file = File::create(&path).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        file.set_len(at + header.memory).unwrap();
+        assert_eq!(Snapshot::open(&path).unwrap().header, header);
+    }
 }

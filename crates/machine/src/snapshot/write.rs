@@ -193,6 +193,8 @@ fn header(board: &Board, description: &Description) -> IoResult<Header> {
         vsock,
         shares,
         about,
+        balloon: board.balloon().is_some(),
+        terminal: board.tells_terminal_size(),
     })
 }
 

@@ -122,8 +122,15 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     let disks = disks(config.disks, config.cpus, config.time, &ram);
     let status = disks.iter().map(|(status, _)| status.clone()).collect();
     let mut wakers = add_virtio(&mut bus, &ram, virtio(disks, random)?)?;
-    let (net, balloon, vsock, shares) = (config.net, config.balloon, config.vsock, config.shares);
-    let devices = pci::Devices { net, balloon, vsock, shares, share_queues: config.cpus as usize };
+    let (balloon, terminal) = (config.balloon, config.terminal);
+    let devices = pci::Devices {
+        net: config.net,
+        balloon: balloon.clone(),
+        vsock: config.vsock,
+        shares: config.shares,
+        share_queues: config.cpus as usize,
+        terminal: terminal.clone(),
+    };
     let has_pci = devices.any();
     if has_pci {
         wakers.extend(pci::add(&mut bus, &ram, devices)?);
@@ -166,6 +173,8 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
         firmware,
         note,
         disks: status,
+        balloon,
+        terminal,
     }))
 }
 

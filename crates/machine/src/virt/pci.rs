@@ -7,6 +7,7 @@ use trine_base::{Bus, Device, DeviceId, Waker, WindowError, Workers};
 use trine_devices::pci::root::{SLOTS, Wiring};
 use trine_devices::pci::{Root, Seat};
 use trine_devices::virtio::balloon::{Balloon, BalloonControl};
+use trine_devices::virtio::console::{Console, Port, SizePort, TerminalSize};
 use trine_devices::virtio::fs::Fs;
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::vsock::Vsock;
@@ -16,6 +17,9 @@ use trine_share::Server;
 
 /// The most threads that serve a machine's folders.
 const SHARE_THREADS: usize = 4;
+
+/// The name of the port that tells the guest the size of the terminal: see `trine_image::linux`.
+const TERMINAL_SIZE: &str = "trine.terminal-size";
 
 /// The devices on the bus, in the order of their slots.
 pub struct Devices {
@@ -29,13 +33,15 @@ pub struct Devices {
     pub shares: Vec<Share>,
     /// Queues for the requests to each of them.
     pub share_queues: usize,
+    /// The size of the terminal that a console device tells, if there is one.
+    pub terminal: Option<Arc<TerminalSize>>,
 }
 
 impl Devices {
     /// Whether the board needs the bus.
     pub fn any(&self) -> bool {
         let some = !self.net.is_empty() || !self.shares.is_empty();
-        some || self.balloon.is_some() || self.vsock.is_some()
+        some || self.balloon.is_some() || self.vsock.is_some() || self.terminal.is_some()
     }
 
     /// The virtio devices, each with the waker of its backend.
@@ -63,7 +69,13 @@ impl Devices {
             let waker = device.waker();
             (Box::new(device) as Box<dyn Virtio>, waker)
         });
-        net.chain(balloon).chain(vsock).chain(shares).collect()
+        // Its only port is one for programs: the guest's console stays the UART, which has it from the first instruction on.
+        let terminal = self.terminal.map(|size| {
+            let (waker, port) =
+                (size.waker().clone(), Port::named(TERMINAL_SIZE, SizePort::new(size.clone())));
+            (Box::new(Console::with_ports(vec![port], size)) as Box<dyn Virtio>, waker)
+        });
+        net.chain(balloon).chain(vsock).chain(shares).chain(terminal).collect()
     }
 }
 
@@ -129,7 +141,8 @@ mod tests {
     }
 
     fn nothing() -> Devices {
-        Devices { net: Vec::new(), balloon: None, vsock: None, shares: Vec::new(), share_queues: 1 }
+        let (net, shares) = (Vec::new(), Vec::new());
+        Devices { net, balloon: None, vsock: None, shares, share_queues: 1, terminal: None }
     }
 
     fn devices(count: usize, asked: &Arc<AtomicBool>) -> Devices {
@@ -188,6 +201,21 @@ mod tests {
         bus.run_timers();
         assert_eq!(bus.next_timer(), None);
         control.set_target(7);
+        assert_eq!(bus.next_timer(), Some(0), "the device is woken");
+    }
+
+    #[test]
+    fn the_terminals_size_is_told_by_a_console_device() {
+        let (mut bus, ram) = empty();
+        let size = Arc::new(TerminalSize::new(Waker::new()));
+        let devices = Devices { terminal: Some(size.clone()), ..nothing() };
+        assert!(devices.any());
+        let wakers = add(&mut bus, &ram, devices).unwrap();
+        let bus = Arc::new(bus);
+        wakers.iter().for_each(|(waker, device)| waker.connect(&bus, *device));
+        assert_eq!(bus.read(map::PCI_ECAM.base + (1 << 15), Width::B4), Some(0x1043_1af4));
+        bus.run_timers();
+        size.set((24, 80));
         assert_eq!(bus.next_timer(), Some(0), "the device is woken");
     }
 

@@ -224,6 +224,7 @@ mod tests {
                 net: Vec::new(),
                 shares: Vec::new(),
                 balloon: None,
+                terminal: None,
                 vsock: None,
                 tier,
                 time,

@@ -96,7 +96,8 @@ fn regular(file: &Path) -> Result<(), Refusal> {
 fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
     let Guest { kernel, initrd, mut modules, drivers } = kernel(needs_modules(args))?;
     let net = args.initrd.is_none() && user_network::is_wanted(args, &Target::Linux)?;
-    if net && modules.is_empty() {
+    let balloon = args.initrd.is_none() && has_balloon(args, &Target::Linux);
+    if (net || balloon) && modules.is_empty() {
         modules = drivers;
     }
     let initrd = match &args.initrd {
@@ -111,6 +112,9 @@ fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
     }
     if net {
         append = format!("{} {append}", trine_image::linux::NET);
+    }
+    if args.initrd.is_none() && knows_terminal(args, &Target::Linux) {
+        append = format!("{} {append}", trine_image::linux::TERMINAL);
     }
     if args.initrd.is_none() {
         append = format!("{} {append}", share::words(args)?);
@@ -156,8 +160,22 @@ pub struct Guest {
     pub initrd: PathBuf,
     /// The drivers of disks and of the network device, in the order in which they are loaded; none if they are not wanted.
     pub modules: Vec<Module>,
-    /// The drivers of the network device alone.
+    /// The drivers of the network device and of the memory balloon alone.
     pub drivers: Vec<Module>,
+}
+
+/// Whether the machine has a memory balloon, by which it gives the host the memory that it does not use: where it runs
+/// Debian's kernel, except in counted time, as what a guest reports as free depends on the host.
+pub fn has_balloon(args: &RunArgs, target: &Target) -> bool {
+    let counted = args.lockstep || args.count_time.is_some();
+    !counted && (target.is_debians() || matches!(target, Target::ImageMachine(_)))
+}
+
+/// Whether the guest is told the size of the user's terminal: where it has our userland, except in counted time, as runs
+/// repeat.
+pub fn knows_terminal(args: &RunArgs, target: &Target) -> bool {
+    let counted = args.lockstep || args.count_time.is_some();
+    !counted && target.is_debians()
 }
 
 /// Whether the machine has devices whose drivers are modules of Debian's kernel.

@@ -19,6 +19,9 @@ pub fn refuse_without_effect(args: &RunArgs) -> Result<(), Refusal> {
     if let Some(name) = without(&of_kernels).filter(|_| !why.is_empty()) {
         return Err(Refusal::refused(format!("{name} would have no effect: {why}")));
     }
+    if args.trace.is_some() && args.lockstep {
+        return Err(Refusal::refused("--trace is not possible with --lockstep, which runs two machines"));
+    }
     match without(&of_one_engine).filter(|_| args.lockstep) {
         Some(name) => Err(Refusal::refused(format!("{name} selects one engine, but --lockstep runs both"))),
         None => Ok(()),
@@ -56,6 +59,7 @@ mod tests {
         assert!(refused(&["--firmware", "none", "--initrd", "x", "file"]));
         assert!(refused(&["--firmware", "fw.bin", "--append", "x"]));
         assert!(refused(&["--lockstep", "--stats", "linux"]));
+        assert!(refused(&["--lockstep", "--trace", "t", "linux"]));
         assert!(!refused(&["--firmware", "fw.bin", "--append", "x", "--kernel", "k"]));
         assert!(!refused(&["--initrd", "i", "--append", "x", "linux"]));
     }

@@ -1,5 +1,6 @@
 //! `trine run --as machine IMAGE`: an image with a kernel of its own.
 
+use super::target::Target;
 use super::{boot, container, share};
 use crate::args::RunArgs;
 use crate::images::Display;
@@ -7,6 +8,7 @@ use crate::run::{OfImage, Prepared};
 use crate::{Refusal, terminal};
 use std::sync::Arc;
 use trine_control::initramfs::{Root, Size};
+use trine_image::linux::BALLOON;
 use trine_machine::boot::{Boot, Initrd, Payload};
 use trine_machine::virt::guest_init::{APPEND, GuestCommand};
 use trine_oci::{Image, Platform, Store};
@@ -82,7 +84,11 @@ fn memory(args: &RunArgs, name: &str, size: Size) -> Result<u64, Refusal> {
 /// The plan and the kernel, which is fetched if missing, once everything else has been checked.
 fn with_kernel(args: &RunArgs, name: &str) -> Result<(Plan, boot::Guest), Refusal> {
     let mut plan = plan(args, name)?;
-    let kernel = boot::kernel(boot::needs_modules(args))?;
+    let mut kernel = boot::kernel(boot::needs_modules(args))?;
+    if kernel.modules.is_empty() && boot::has_balloon(args, &Target::ImageMachine(name.into())) {
+        // Such a machine has no network.
+        kernel.modules = kernel.drivers.extract_if(.., |module| module.name == BALLOON).collect();
+    }
     plan.memory = memory(args, name, plan.root.size().and(&kernel.modules))?;
     let places = share::places(args)?;
     plan.process.shares = places.into_iter().map(|(tag, place)| (tag, place.into_bytes())).collect();

@@ -18,6 +18,7 @@ pub mod share;
 pub mod ssh;
 pub mod sysroot;
 pub mod target;
+pub mod trace;
 pub mod user_network;
 pub mod vsock;
 

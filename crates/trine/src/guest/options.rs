@@ -109,6 +109,11 @@ const TABLE: &[Group] = &[
         kinds: MACHINES,
         options: &["append", "disk", "share", "cpus", "as", "lockstep", "count-time"],
     },
+    Group {
+        heading: "Machines",
+        kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::ImageMachine, Kind::Restored]),
+        options: &["trace"],
+    },
     Group { heading: "Machines", kinds: Kinds::of(&[Kind::Restored]), options: &["restore"] },
     Group {
         heading: "Machines",

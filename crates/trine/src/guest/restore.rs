@@ -56,7 +56,7 @@ pub fn check(args: &RunArgs, path: &Path) -> Result<(), Refusal> {
 /// Opens everything that a restored machine has.
 pub fn plan(args: &RunArgs, path: &Path, monitored: bool) -> Result<Plan, Refusal> {
     let (snapshot, kind) = open(path)?;
-    let Header { memory, cpus, count_time, net, vsock, about, .. } = &snapshot.header;
+    let Header { memory, cpus, count_time, net, vsock, about, balloon, terminal, .. } = &snapshot.header;
     if vsock.is_some_and(|cid| cid != vsock::CID) {
         return Err(Refusal::refused(format!(
             "{}: this snapshot's socket device is unknown",
@@ -82,6 +82,8 @@ pub fn plan(args: &RunArgs, path: &Path, monitored: bool) -> Result<Plan, Refusa
         disks: snapshot.disks().map_err(Refusal::refused)?,
         net,
         shares,
+        balloon: *balloon,
+        terminal: *terminal,
         time: count_time.map_or(TimeSource::Host, TimeSource::Count),
         sockets,
         snapshot: Some(snapshot),

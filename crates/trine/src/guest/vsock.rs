@@ -1,6 +1,7 @@
 //! The socket device of a machine: the machine's side of it, and `trine vsock-connect`.
 
 use super::target::Target;
+use crate::args::RunArgs;
 use crate::{Refusal, code};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -69,7 +70,8 @@ impl Caller {
 impl Sockets {
     /// Opens the sockets of a machine that has them: with a guest that may have a driver, and with somebody who connects: the
     /// processes that find its record, or this one, which asks Debian to shut down.
-    pub fn open(target: &Target, monitored: bool, counted: bool) -> Result<Option<Sockets>, Refusal> {
+    pub fn open(args: &RunArgs, target: &Target, monitored: bool) -> Result<Option<Sockets>, Refusal> {
+        let counted = args.lockstep || args.count_time.is_some();
         let dir = machine_link::directory().filter(|_| monitored && target.is_debians());
         let own = matches!(target, Target::Debian(_)) && !counted;
         (dir.is_some() || own).then(|| Sockets::at(dir)).transpose()

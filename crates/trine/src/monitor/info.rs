@@ -3,13 +3,15 @@
 use super::{Answer, Monitor, find};
 use std::fmt::Write;
 use trine_base::CachedPage;
-use trine_machine::Board;
 use trine_machine::debug;
+use trine_machine::{BALLOON_PAGE_BITS, Board};
 
 /// The most lines of a list of pages.
 const MOST_LINES: usize = 200;
 /// The name of a place for a device that has none.
 const EMPTY: &str = "virtio-empty";
+/// Said of a machine without a memory balloon.
+pub(super) const NO_BALLOON: &str = "the machine has no memory balloon";
 /// Registers in a line.
 const COLUMNS: usize = 4;
 
@@ -28,6 +30,7 @@ const SUBJECTS: &[Subject] = &[
     Subject { name: "stats", show: statistics },
     Subject { name: "net", show: network },
     Subject { name: "block", show: disks },
+    Subject { name: "balloon", show: balloon },
 ];
 
 impl Monitor {
@@ -135,6 +138,19 @@ fn network(board: &mut Board, _: usize) -> String {
         none if none.is_empty() => "the machine has no network device\n".into(),
         some => some,
     }
+}
+
+pub(super) fn balloon(board: &mut Board, _: usize) -> String {
+    let memory = board.ram().size();
+    let Some(control) = board.balloon() else { return format!("{NO_BALLOON}\n") };
+    let mib = |pages: u32| (u64::from(pages) << BALLOON_PAGE_BITS) >> 20;
+    let (has, wants) = (mib(control.actual()), mib(control.target()));
+    format!(
+        "the guest has given the host {has} MiB of its {} MiB, and is asked for {wants} MiB; \
+         free memory that it reported so far: {} MiB\n",
+        memory >> 20,
+        control.reported() >> 20
+    )
 }
 
 fn disks(board: &mut Board, _: usize) -> String {

@@ -12,8 +12,9 @@ pub use prompt::{Key, Prompt};
 use crate::front::Front;
 use std::fmt::Write;
 use std::time::Duration;
+use trine_base::size::{self, Unit};
 use trine_control::machine_link::{Ask, Phase};
-use trine_machine::{Board, Remote};
+use trine_machine::{BALLOON_PAGE_BITS, Board, Remote};
 
 /// How long a machine may take to answer: a device may be waiting for the host, which may never answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -43,7 +44,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "help", arguments: "", help: "list the commands", run: |_, _| Ok(help()) },
     Command {
         name: "info",
-        arguments: "registers|tlb|mem|devices|jit|stats|net|block",
+        arguments: "registers|tlb|mem|devices|jit|stats|net|block|balloon",
         help: "show something of the machine",
         run: Monitor::info,
     },
@@ -70,6 +71,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[N]",
         help: "choose the CPU that commands are about",
         run: Monitor::choose,
+    },
+    Command {
+        name: "balloon",
+        arguments: "SIZE",
+        help: "ask the guest to use SIZE of its memory only, and to give the rest to the host",
+        run: Monitor::balloon,
     },
     Command { name: "stop", arguments: "", help: "pause the machine", run: Monitor::stop },
     Command { name: "cont", arguments: "", help: "let the machine go on", run: Monitor::cont },
@@ -198,10 +205,32 @@ impl Monitor {
         self.disassemble(&["", "1"])
     }
 
+    fn balloon(&mut self, words: &[&str]) -> Answer {
+        let [word] = words else {
+            return Err("how much memory shall the guest use? balloon SIZE, such as balloon 256M".into());
+        };
+        let size = size::parse_in(word, Unit::MiB)?;
+        self.ask(move |board| {
+            let memory = board.ram().size();
+            let control = board.balloon().ok_or(info::NO_BALLOON)?;
+            let pages = balloon_pages(memory, size)?;
+            control.set_target(pages);
+            Ok(info::balloon(board, 0))
+        })?
+    }
+
     fn quit(&mut self, _: &[&str]) -> Answer {
         self.front.perform(Ask::Quit);
         Ok(String::new())
     }
+}
+
+/// How many pages a balloon must have that leaves `size` bytes of `memory` bytes to the guest.
+fn balloon_pages(memory: u64, size: u64) -> Result<u32, String> {
+    let rest = memory.checked_sub(size).ok_or_else(|| {
+        format!("the machine has {} MiB of memory: a balloon cannot make that more", memory >> 20)
+    })?;
+    u32::try_from(rest >> BALLOON_PAGE_BITS).map_err(|_| "a balloon has at most 16 TiB".into())
 }
 
 #[cfg(test)]
@@ -226,6 +255,15 @@ mod tests {
         for bad in ["", "0x", "x", "-1", "0x1_0", "18446744073709551616"] {
             assert!(number(bad).is_err_and(|why| why.contains(bad)), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_balloon_has_what_the_guest_shall_not_use() {
+        assert_eq!(balloon_pages(512 << 20, 512 << 20), Ok(0));
+        assert_eq!(balloon_pages(512 << 20, (256 << 20) + 1), Ok((256 << 8) - 1));
+        let why = balloon_pages(512 << 20, (512 << 20) + 1).unwrap_err();
+        assert!(why.contains("512 MiB"), "{why}");
+        assert!(balloon_pages(1 << 45, 1).is_err());
     }
 
     #[test]

@@ -31,6 +31,16 @@ const RENEW_SOCKET: &str = "[Unit]\nDescription=What a machine from a snapshot h
 const RENEW_SERVICE: &str = "[Unit]\nDescription=What a machine from a snapshot has of its own\n\n[Service]\nExecStart=/bin/sh /usr/lib/trine/renew\n\
                              StandardInput=socket\nStandardOutput=socket\nStandardError=journal\n";
 const RENEW: &str = include_str!("renew.sh");
+/// Sets the console's size as long as a port of the console device tells that of the user's terminal. The size is kept in a
+/// file for shells that begin later: a terminal that nobody has open forgets it.
+const TERMINAL_SIZE_RULE: &str = "SUBSYSTEM==\"virtio-ports\", ATTR{name}==\"trine.terminal-size\", TAG+=\"systemd\", \
+                                  ENV{SYSTEMD_WANTS}+=\"trine-terminal-size.service\"\n";
+const TERMINAL_SIZE_SERVICE: &str = "[Unit]\nDescription=The size of the user's terminal for the console\n\n[Service]\n\
+                                     StandardInput=file:/dev/virtio-ports/trine.terminal-size\n\
+                                     ExecStart=/bin/sh -c 'while read -r rows columns; do \
+                                     echo \"rows $$rows cols $$columns\" >/run/trine-terminal-size; \
+                                     stty -F /dev/ttyS0 rows \"$$rows\" cols \"$$columns\"; done'\n";
+const TERMINAL_SIZE_PROFILE: &str = "[ \"$(tty)\" != /dev/ttyS0 ] || [ ! -r /run/trine-terminal-size ] || stty $(cat /run/trine-terminal-size)\n";
 
 /// SSH at the socket device. systemd makes such units by itself, under these names, where it knows that it is in a virtual machine,
 /// which it does not on every CPU; these replace them.
@@ -57,6 +67,9 @@ const FILES: &[(&str, &str)] = &[
     ("etc/systemd/system/trine-renew.socket", RENEW_SOCKET),
     ("etc/systemd/system/trine-renew@.service", RENEW_SERVICE),
     ("usr/lib/trine/renew", RENEW),
+    ("etc/udev/rules.d/71-trine-terminal-size.rules", TERMINAL_SIZE_RULE),
+    ("etc/systemd/system/trine-terminal-size.service", TERMINAL_SIZE_SERVICE),
+    ("etc/profile.d/trine-terminal-size.sh", TERMINAL_SIZE_PROFILE),
     // Nobody reads so many lines of audit on a console.
     ("etc/sysctl.d/20-quiet-console.conf", "kernel.printk = 4 4 1 7\n"),
 ];

@@ -272,6 +272,7 @@ fn configure(
         disks: vec![Disk { backend, id: None }],
         net: Vec::new(),
         balloon: None,
+        terminal: None,
         vsock: None,
         shares: Vec::new(),
         tier: args.engine.tier(),

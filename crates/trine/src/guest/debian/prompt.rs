@@ -17,12 +17,13 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use trine_base::Waker;
 use trine_hostnet::Mode;
 use trine_image::debian::disk::{HOSTNAME, RENEW_PORT};
 use trine_image::disk::{Access, Format};
 use trine_machine::boot::Boot;
 use trine_machine::snapshot::{About, Description, NewFiles, Snapshot, copied_disks, write};
-use trine_machine::{Board, Config, Console, Disk, End, Remote, TimeSource};
+use trine_machine::{BalloonControl, Board, Config, Console, Disk, End, Remote, TerminalSize, TimeSource};
 
 /// What the shell on the console says when it waits for a command.
 const PROMPT: &[u8] = b"root@debian:~# ";
@@ -190,7 +191,8 @@ fn make(args: &RunArgs, debian: &Debian, shape: &Shape, base: &Path, file: &Path
         boot: Boot::Kernel(payload),
         disks: vec![Disk { backend, id: Some("debian".into()) }],
         net: net.devices(),
-        balloon: None,
+        balloon: Some(Arc::new(BalloonControl::new(Waker::new()))),
+        terminal: Some(Arc::new(TerminalSize::new(Waker::new()))),
         vsock: Some(vsock),
         shares: Vec::new(),
         tier: args.engine.tier(),
