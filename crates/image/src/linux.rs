@@ -12,7 +12,7 @@ pub const SUITE: &str = "trixie";
 /// The package with kernel and installer. It is for all architectures, so any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
 /// Must be increased when the contents of the initramfs change.
-const EDITION: u32 = 9;
+const EDITION: u32 = 10;
 
 /// The files to boot.
 #[derive(Clone, Debug)]
@@ -145,7 +145,9 @@ const INITTAB: &str =
 /// no signal, such as that of `poweroff`, while it runs an entry marked `wait`.)
 const INITTAB_ONCE: &str =
     "::sysinit:/etc/welcome\n::respawn:-/etc/once\n::ctrlaltdel:/bin/busybox reboot\n::shutdown:/bin/sync\n";
-const ONE_SHELL: &str = "#!/bin/sh\n/bin/sh -l\n/bin/busybox poweroff\nsleep 60\n";
+/// It leads the console's session. If it ended at the shutdown's SIGTERM, the kernel would hang the console up and drop what that has
+/// not sent yet: the last output of commands, on a busy host. A trap, unlike ignoring, is nothing that commands inherit.
+const ONE_SHELL: &str = "#!/bin/sh\ntrap : TERM\n/bin/sh -l\n/bin/busybox poweroff\nsleep 60\n";
 
 /// The command line word, followed by a device, that tells the first process to go on with the file system there.
 pub const ROOT: &str = "trine.root=";
