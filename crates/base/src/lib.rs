@@ -12,6 +12,7 @@ pub mod elf;
 pub mod file_lock;
 pub mod mailbox;
 pub mod net;
+pub mod net_header;
 pub mod passed_fds;
 pub mod process_stat;
 pub mod random;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ const VERSION: u32 = 2;
 pub const VARIABLE: &str = "TRINE_MACHINE_LINK";
 /// The environment variable with the runtime directory of the machine's guest.
 pub const DIRECTORY: &str = "TRINE_MACHINE_DIRECTORY";
+/// The environment variable that describes the machine's port of a private network.
+const PORT: &str = "TRINE_MACHINE_PORT";
 /// The socket in a machine's runtime directory by which the host reaches the guest's socket device.
 pub const VSOCK: &str = "vsock.sock";
 /// The longest line in bytes.
@@ -239,6 +242,66 @@ impl Link {
     }
 }
 
+/// A machine's port of a private network, which its monitor has joined.
+#[derive(Debug)]
+pub struct Port {
+    /// The port's TAP device.
+    pub tap: OwnedFd,
+    /// The names of the network's members, in the form of `/etc/hosts`; others change it.
+    pub hosts: OwnedFd,
+    /// What the guest is told.
+    pub about: AboutPort,
+}
+
+/// What a machine has to know of its [`Port`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AboutPort {
+    /// The network's name.
+    pub network: String,
+    /// The guest's host name.
+    pub host_name: String,
+    /// The guest's Ethernet address.
+    pub ether: [u8; 6],
+    /// The guest's address, in a /24.
+    pub address: Ipv4Addr,
+    /// The gateway's Ethernet address.
+    pub gateway_ether: [u8; 6],
+    /// The gateway's address.
+    pub gateway: Ipv4Addr,
+    /// The largest packet in bytes.
+    pub mtu: u16,
+    /// Whether packets are routed to the outside.
+    pub outside: bool,
+}
+
+/// A port as the environment has it.
+#[derive(Serialize, Deserialize)]
+struct Inherited {
+    tap: i32,
+    hosts: i32,
+    about: AboutPort,
+}
+
+impl Port {
+    /// The environment variable for a child that inherits the port's descriptors.
+    ///
+    /// # Errors
+    /// None that is known: the description has a form in JSON.
+    pub fn variable(&self) -> Result<(&'static str, OsString), ControlError> {
+        let (tap, hosts) = (self.tap.as_raw_fd(), self.hosts.as_raw_fd());
+        let text = serde_json::to_string(&Inherited { tap, hosts, about: self.about.clone() })
+            .map_err(|e| ControlError::host("the machine's network", std::io::Error::from(e)))?;
+        Ok((PORT, text.into()))
+    }
+
+    /// The machine's side, if its monitor has joined a network. To be called once.
+    pub fn inherited() -> Option<Port> {
+        let Inherited { tap, hosts, about } = serde_json::from_str(&std::env::var(PORT).ok()?).ok()?;
+        (tap != hosts).then_some(())?;
+        Some(Port { tap: take(tap)?, hosts: take(hosts)?, about })
+    }
+}
+
 /// The environment variable for a child that inherits this descriptor.
 pub fn variable(inherited: &OwnedFd) -> (&'static str, OsString) {
     (VARIABLE, inherited.as_raw_fd().to_string().into())
@@ -259,16 +322,23 @@ pub fn let_inherit(descriptor: &OwnedFd) -> io::Result<()> {
 
 /// The machine's side, if a monitor started this process. To be called once, before there are threads.
 pub fn inherited() -> Option<UnixStream> {
-    let number: i32 = std::env::var(VARIABLE).ok()?.parse().ok().filter(|fd| *fd > 2)?;
+    take(std::env::var(VARIABLE).ok()?.parse().ok()?).map(UnixStream::from)
+}
+
+/// Takes a descriptor that the monitor has left open for this process.
+fn take(number: i32) -> Option<OwnedFd> {
+    if number <= 2 {
+        return None;
+    }
     // SAFETY: asks about a number; the result says whether it is an open descriptor.
     if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
         return None;
     }
-    // SAFETY: the monitor left it open for this process, which has opened nothing yet that could have that number.
+    // SAFETY: the monitor left it open for this process, which takes each number once and has closed none of them.
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     // Programs that this process executes must not inherit it.
     fcntl_setfd(&descriptor, FdFlags::CLOEXEC).ok()?;
-    Some(UnixStream::from(descriptor))
+    Some(descriptor)
 }
 
 /// Serves the machine's side until the monitor has gone; `answer` performs the requests, with the descriptors beside them.

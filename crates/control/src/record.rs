@@ -269,11 +269,11 @@ pub struct GuestOptions {
     pub log_bytes: u64,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its network (containers only).
+    /// Its network: a container's, or a machine's private one.
     pub network: Network,
 }
 
-/// The network options of a container.
+/// The network options of a container, or of a machine in a private network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Network {
@@ -340,7 +340,7 @@ pub struct GuestState {
     pub stopped_by_user: bool,
     /// The results of its health checks.
     pub health: Option<Health>,
-    /// The state of its network (running containers only).
+    /// The state of that network, while it runs.
     pub network: Joined,
 }
 

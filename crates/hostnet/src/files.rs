@@ -42,7 +42,7 @@ pub(crate) fn hosts(group: Option<&Group>, own: &Member, others: &[Member]) -> S
             let all = std::iter::once(own).chain(others.iter().filter(|m| m.guest != own.guest));
             for member in all {
                 entry(&mut text, addresses::host(group.v4, member.number).into(), member);
-                if let Some(v6) = group.v6 {
+                if let Some(v6) = group.v6.filter(|_| !member.only4) {
                     entry(&mut text, addresses::host6(v6, member.number).into(), member);
                 }
             }
@@ -115,6 +115,7 @@ mod tests {
             link,
             hosts: vec![],
             files: "".into(),
+            only4: false,
         }
     }
 

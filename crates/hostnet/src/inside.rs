@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Apart,
     /// Not a socket: links created from now on ignore router advertisements, which any member could send.
     Guard,
+    /// Not a socket: `/dev/net/tun`, whose device is created in this network namespace.
+    Tap,
 }
 
 impl Kind {
@@ -200,7 +202,7 @@ impl Inside {
         self.answer()
     }
 
-    /// Creates a socket in the guest's network: close-on-exec, blocking.
+    /// Creates a socket, or opens a TAP device, in the guest's network: close-on-exec, blocking.
     pub fn socket(&self, kind: Kind) -> io::Result<OwnedFd> {
         self.ask(kind)?.ok_or_else(gone)
     }
@@ -282,6 +284,11 @@ pub(crate) const ROUTERS: &std::ffi::CStr = c"/proc/sys/net/ipv6/conf/default/ac
 
 /// Returns a descriptor, or a negative error number.
 fn make(byte: u8) -> i32 {
+    if byte == Kind::Tap as u8 {
+        // SAFETY: a constant string.
+        let fd = unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+        return if fd < 0 { -errno() } else { fd };
+    }
     // SAFETY: changes only this process, which has one thread.
     if byte == Kind::Apart as u8 && unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
         return -errno();

@@ -318,6 +318,17 @@ impl Netlink {
         Ok(found)
     }
 
+    /// The Ethernet address of a link.
+    pub fn ether_of(&mut self, name: &str) -> Result<[u8; 6]> {
+        let mut found = None;
+        self.look(name, |payload| {
+            let attributes = payload.get(16..).unwrap_or_default();
+            found = attribute(attributes, IFLA_ADDRESS).and_then(|v| v.try_into().ok());
+        })?;
+        let none = || Error::Bad(format!("the link {name} has no Ethernet address"));
+        found.ok_or_else(none)
+    }
+
     /// Adds an address to a link, without duplicate address detection.
     pub fn address(&mut self, name: &str, address: IpAddr, prefix: u8) -> Result<()> {
         let index = self.wanted(name)?;

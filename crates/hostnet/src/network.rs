@@ -6,6 +6,7 @@ use crate::files::{self, rewrite};
 use crate::inside::{Inside, Kind, Place};
 use crate::netlink::{End, Netlink};
 use crate::records::{Group, Member, Records};
+use crate::tap::{self, Port};
 use crate::{Result, addresses, holder, names, rules, sys, uplink};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -187,6 +188,21 @@ impl Network {
     /// A name is invalid, the guest has a network already, no address is left, or the kernel refused. Nothing
     /// is left behind then.
     pub fn join(&self, join: &Join) -> Result<Joined> {
+        self.admit(join, false).map(|(joined, _)| joined)
+    }
+
+    /// Lets a machine join a group: as [`Network::join`], but instead of a namespace that is set up, the machine gets a
+    /// port of the group's bridge. Its guest is told its addresses by others. It has IPv4 only.
+    ///
+    /// # Errors
+    /// As [`Network::join`]; the network is not a group, or `/dev/net/tun` cannot be opened.
+    pub fn join_machine(&self, join: &Join) -> Result<(Joined, Port)> {
+        let (joined, port) = self.admit(join, true)?;
+        let port = port.ok_or_else(|| Error::Bad("a machine can join a private network only".into()))?;
+        Ok((joined, port))
+    }
+
+    fn admit(&self, join: &Join, machine: bool) -> Result<(Joined, Option<Port>)> {
         names::guest(join.guest)?;
         names::host(join.name)?;
         join.aliases.iter().chain(join.hosts.iter().map(|(n, _)| n)).try_for_each(|n| names::host(n))?;
@@ -210,14 +226,20 @@ impl Network {
         if records.group_of(join.guest).is_some() {
             return Err(Error::Member(join.guest.into()));
         }
-        let joined = self.enter(&records, group, join);
+        let joined = self.enter(&records, group, join, machine);
         if joined.is_err() {
             let _ = take_out(&records, group, join.guest);
         }
         joined
     }
 
-    fn enter(&self, records: &Records, name: &str, join: &Join) -> Result<Joined> {
+    fn enter(
+        &self,
+        records: &Records,
+        name: &str,
+        join: &Join,
+        machine: bool,
+    ) -> Result<(Joined, Option<Port>)> {
         let (group, ground) = match join.mode {
             Mode::Group(_) => ready(records, name).map(|(group, ground)| (Some(group), Some(ground)))?,
             _ => (None, None),
@@ -233,41 +255,26 @@ impl Network {
             ),
             hosts: join.hosts.to_vec(),
             files: join.files.map_or_else(|| records.member_dir(name, join.guest), Path::to_path_buf),
+            only4: machine,
         };
         let alive = records.set_member(name, &member)?;
         let mut notes = group.as_ref().map_or(Vec::new(), |g| g.notes.clone());
-        notes.extend(write_files(group.as_ref(), &member, join)?);
-        let mut found = Addresses::default();
-        let mut wire = Wire::default();
-        if *join.mode != Mode::Host {
-            let netns = join
-                .netns
-                .ok_or_else(|| Error::Bad("the guest has no network namespace of its own".into()))?;
-            let inside = Inside::start(&Place::of(netns)?)?;
-            let mut netlink = netlink_in(&inside)?;
-            inside.guard().doing(|| "cannot make the guest ignore router advertisements".into())?;
-            netlink.up("lo", false)?;
-            if let (Some(group), Some(ground)) = (&group, ground) {
-                let mut bridge = ground.netlink()?;
-                wire = match ground {
-                    Ground::Here => bridge.plug(group, &member, netns)?,
-                    Ground::Held(place, share) => Wire {
-                        _cable: Some(lay(group, &member, (&inside, &mut netlink), (&place, &mut bridge))?),
-                        _share: Some(share),
-                    },
-                };
-                found = configure(&mut netlink, group, &member)?;
-                bridge.settle(&member.link)?;
-                bridge.attach(&member.link, &group.bridge)?;
-                bridge.settle(&group.bridge)?;
-                netlink.settle("eth0")?;
+        // A machine's questions for names are asked by its monitor, which reaches the host's name servers.
+        notes.extend(write_files(group.as_ref(), &member, join)?.filter(|_| !machine));
+        let (mut addresses, mut wire, mut port) = (Addresses::default(), Wire::default(), None);
+        match (group.as_ref().zip(ground), machine) {
+            (Some((group, ground)), true) => {
+                let made = plug_machine(group, &member, ground)?;
+                (addresses, wire, port) = (made.0, made.1, Some(made.2));
             }
+            (at, false) if *join.mode != Mode::Host => (addresses, wire) = connect(join, at, &member)?,
+            _ => {}
         }
         if let Some(group) = &group {
             rewrite_hosts(records, group)?;
         }
-        Ok(Joined {
-            addresses: found,
+        let joined = Joined {
+            addresses,
             hosts: member.files.join(files::HOSTS),
             resolv: member.files.join(files::RESOLV),
             hostname: member.files.join(files::HOSTNAME),
@@ -276,7 +283,8 @@ impl Network {
             guest: join.guest.into(),
             _alive: alive,
             _wire: wire,
-        })
+        };
+        Ok((joined, port))
     }
 
     /// Removes a guest from its network; the last member removes the group as well. Returns whether it was in
@@ -525,6 +533,58 @@ fn make_held(records: &Records, name: &str) -> Result<(Group, Ground)> {
     }
     records.set_group(&group)?;
     Ok((group, Ground::Held(place, share)))
+}
+
+/// Sets up a guest's network namespace, and connects it with the bridge of its group, if it is in one.
+fn connect(join: &Join, at: Option<(&Group, Ground)>, member: &Member) -> Result<(Addresses, Wire)> {
+    let netns =
+        join.netns.ok_or_else(|| Error::Bad("the guest has no network namespace of its own".into()))?;
+    let inside = Inside::start(&Place::of(netns)?)?;
+    let mut netlink = netlink_in(&inside)?;
+    inside.guard().doing(|| "cannot make the guest ignore router advertisements".into())?;
+    netlink.up("lo", false)?;
+    let Some((group, ground)) = at else { return Ok(Default::default()) };
+    let mut bridge = ground.netlink()?;
+    let wire = match ground {
+        Ground::Here => bridge.plug(group, member, netns)?,
+        Ground::Held(place, share) => Wire {
+            _cable: Some(lay(group, member, (&inside, &mut netlink), (&place, &mut bridge))?),
+            _share: Some(share),
+        },
+    };
+    let addresses = configure(&mut netlink, group, member)?;
+    bridge.settle(&member.link)?;
+    bridge.attach(&member.link, &group.bridge)?;
+    bridge.settle(&group.bridge)?;
+    netlink.settle("eth0")?;
+    Ok((addresses, wire))
+}
+
+/// Makes a machine's port of the bridge.
+fn plug_machine(group: &Group, member: &Member, ground: Ground) -> Result<(Addresses, Wire, Port)> {
+    let mut bridge = ground.netlink()?;
+    // The kernel removes the links of an earlier process a little after it has ended.
+    bridge.remove(&member.link)?;
+    let (place, share) = match ground {
+        Ground::Here => (Place { user: None, net: sys::namespace("net")? }, None),
+        Ground::Held(place, share) => (place, Some(share)),
+    };
+    let tap = tap::create(&member.link, share.as_ref().map(|_| &place))?;
+    if let Some(mtu) = group.mtu {
+        bridge.mtu(&member.link, mtu)?;
+    }
+    bridge.up(&member.link, true)?;
+    bridge.attach(&member.link, &group.bridge)?;
+    bridge.settle(&group.bridge)?;
+    let mtu = bridge.mtu_of(&member.link)?.and_then(|mtu| u16::try_from(mtu).ok()).unwrap_or(1500);
+    let addresses = Addresses {
+        v4: Some(addresses::host(group.v4, member.number)),
+        v6: None,
+        gateway: Some(addresses::host(group.v4, 1)),
+    };
+    let ethers = [member.ether(group), bridge.ether_of(&group.bridge)?];
+    let port = Port::new(tap, place.net, ethers, mtu, group.out4);
+    Ok((addresses, Wire { _cable: None, _share: share }, port))
 }
 
 /// Lays a cable from a guest to a link on the bridge of its group's holder.

@@ -62,6 +62,9 @@ pub(crate) struct Member {
     pub hosts: Vec<(String, std::net::IpAddr)>,
     /// The directory of its three files.
     pub files: PathBuf,
+    /// Whether it has no IPv6 address, as machines.
+    #[serde(default)]
+    pub only4: bool,
 }
 
 /// The directory of records, locked.

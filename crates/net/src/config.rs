@@ -2,7 +2,9 @@
 
 use crate::{Error, Forward};
 use smoltcp::wire::EthernetAddress;
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 /// Where questions for names go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub struct Config {
     pub guest4: Ipv4Addr,
     /// The gateway's IPv4 address. With [`Config::host`] it stands for the host's loopback, `127.0.0.1`.
     pub gateway4: Ipv4Addr,
-    /// The IPv4 address at which questions for names are answered.
+    /// The IPv4 address at which questions for names are answered: it may be the gateway's.
     pub dns4: Ipv4Addr,
     /// The length of the IPv4 network's prefix: 1 to 30.
     pub prefix4: u8,
@@ -50,6 +52,9 @@ pub struct Config {
     pub host: bool,
     /// The name servers.
     pub resolvers: Resolvers,
+    /// A file in the form of `/etc/hosts` whose names are answered from it, alone or in [`Config::domain`]. It is read
+    /// for each question.
+    pub hosts: Option<Arc<File>>,
     /// Ports of the host that lead to the guest.
     pub forwards: Vec<Forward>,
     /// The largest number of TCP connections at once. Beyond it, new ones are refused.
@@ -81,6 +86,7 @@ impl Default for Config {
             outside: true,
             host: false,
             resolvers: Resolvers::Host,
+            hosts: None,
             forwards: Vec::new(),
             connections: 1024,
             datagram_flows: 256,
@@ -99,8 +105,8 @@ impl Config {
         if [self.gateway4, self.dns4].iter().any(|&a| !self.in_network4(a)) {
             return wrong("its gateway and name server must be in the guest's IPv4 network");
         }
-        if self.guest4 == self.gateway4 || self.guest4 == self.dns4 || self.gateway4 == self.dns4 {
-            return wrong("guest, gateway and name server must have different IPv4 addresses");
+        if self.guest4 == self.gateway4 || self.guest4 == self.dns4 {
+            return wrong("the guest must have another IPv4 address than gateway and name server");
         }
         if !self.in_network6(self.gateway6) || !self.in_network6(self.dns6) || self.gateway6 == self.dns6 {
             return wrong("its gateway and name server must have different addresses in its IPv6 network");

@@ -1,6 +1,8 @@
-//! The name server's address: questions over UDP are asked of the host's name servers in turn.
+//! The name server's address: questions over UDP are answered from a file of names, or asked of the host's name servers in
+//! turn.
 
 use crate::context::{Context, Kind};
+use crate::hosts;
 use crate::udp::{self, Datagram};
 use mio::Interest;
 use mio::net::UdpSocket;
@@ -46,6 +48,11 @@ impl Dns {
             return;
         }
         cx.link.stats.dns_questions += 1;
+        if let Some(file) = &cx.config.hosts
+            && let Some(answer) = hosts::answer(&hosts::read(file), &cx.config.domain, datagram.payload)
+        {
+            return udp::send(&mut cx.link, datagram.peer, datagram.guest, &answer);
+        }
         if self.questions.len() >= QUESTIONS
             && let Some(oldest) = self.questions.iter().min_by_key(|(_, q)| q.since).map(|(&n, _)| n)
         {

@@ -4,6 +4,9 @@
 //! The guest sees a router with DHCP, DNS and IPv6 router advertisements on an Ethernet segment of its own. Its TCP
 //! connections end here and are spliced to sockets of the host; its datagrams and echo requests go through sockets, too.
 //! [`UserNetwork`] is the end of the cable for the network device. One thread serves everything else.
+//!
+//! [`TapNetwork`] and [`StreamNetwork`] are other networks for the same device: a port of a private network of the host's, and
+//! another program.
 
 mod checksum;
 mod config;
@@ -12,6 +15,7 @@ mod dhcp;
 mod dns;
 mod forward;
 mod fragments;
+mod hosts;
 mod icmp;
 mod link;
 mod name_servers;
@@ -20,14 +24,19 @@ mod network;
 mod queue;
 mod reach;
 mod stats;
+mod stream;
+mod tap;
 mod tcp;
 mod udp;
 pub mod vsock;
+mod watch;
 
 pub use config::{Config, Resolvers};
 pub use forward::{Forward, Protocol};
 pub use smoltcp::wire::EthernetAddress;
 pub use stats::Stats;
+pub use stream::StreamNetwork;
+pub use tap::TapNetwork;
 
 use forward::Listener;
 use network::Network;

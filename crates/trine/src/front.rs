@@ -121,7 +121,7 @@ struct State {
     paused: bool,
     terminal_size: Option<Size>,
     /// What snapshots say of the machine besides what its board knows.
-    description: Option<Description>,
+    description: Option<Result<Description, &'static str>>,
     /// The thread that makes a snapshot, or has made the last one.
     saving: Option<JoinHandle<Result<(), String>>>,
 }
@@ -224,8 +224,8 @@ impl Front {
         Ok(self.status(Phase::Paused))
     }
 
-    /// From now on machines can be saved: they are what this says.
-    pub fn set_description(&self, description: Description) {
+    /// From now on machines can be saved: they are what this says; or they cannot, and this says why.
+    pub fn set_description(&self, description: Result<Description, &'static str>) {
         self.state().description = Some(description);
     }
 
@@ -235,8 +235,10 @@ impl Front {
         if state.saving.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return Err("the machine is being saved already: try again".into());
         }
-        let description =
-            state.description.clone().ok_or("machines that run side by side (--lockstep) cannot be saved")?;
+        let description = state
+            .description
+            .clone()
+            .ok_or("machines that run side by side (--lockstep) cannot be saved")??;
         let remote = state.machine.as_ref().and_then(|machine| machine.remote());
         let remote = remote.ok_or("the machine does not run yet: try again")?;
         let files = files.into_iter().map(File::from).collect();

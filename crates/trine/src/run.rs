@@ -175,7 +175,10 @@ pub fn run(args: Box<RunArgs>, words: &[std::ffi::OsString]) -> Result<u8, Refus
     match Target::resolve(&args)? {
         Target::Image(name) => guest::container::run(&args, What::Image(name)),
         Target::Bundle(path) => guest::container::run(&args, What::Bundle(path)),
-        target if args.guest.is_wanted() => guest::run::run(&args, &target, words),
+        // A private network is joined by a monitor, as it is for containers.
+        target if args.guest.is_wanted() || args.container.network.is_private() => {
+            guest::run::run(&args, &target, words)
+        }
         target => foreground(&args, target, false),
     }
 }
@@ -297,7 +300,7 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
         front.set_shut_down(move || caller.shut_down());
     }
     let reads_end = description.about.reads_end;
-    front.set_description(description);
+    front.set_description(net.unsaved().map_or(Ok(description), Err));
     let mut raw = None;
     // How many pages the balloon shall have, which outlives a reset.
     let mut pages = 0;

@@ -154,7 +154,7 @@ pub const PARTS: &[Part] = &[
     slow(
         Home::Task,
         "network",
-        "private networks and ports of containers, in network namespaces of the tests' own",
+        "private networks and ports of containers and machines, in network namespaces of the tests' own",
     ),
     slow(Home::System, "leaks", "SIGKILL for any process of containers at any moment leaves nothing"),
     slow(Home::Task, "fuzz-bundle", FUZZ),

@@ -1,5 +1,6 @@
 //! Machines and programs: a child that runs `trine` in the foreground.
 
+use super::network::{self, Connected};
 use super::{Kind, Started, Stdio};
 use crate::error::{ControlError, refused};
 use crate::machine_link::{self, Ask, Link};
@@ -32,12 +33,14 @@ pub struct Command {
     link: Option<Link>,
     /// The files of the snapshot that the machine writes.
     saving: Option<NewFiles>,
+    /// The private network of a running machine.
+    network: Option<Connected>,
 }
 
 impl Command {
     /// Creates a guest of this kind from a command line.
     pub fn new(kind: KindName, line: Line) -> Command {
-        Command { kind, line, link: None, saving: None }
+        Command { kind, line, link: None, saving: None, network: None }
     }
 }
 
@@ -54,7 +57,7 @@ fn set_environment(child: &mut Child, env: &[Word]) {
 
 /// Starts a child in a new session, which ends when this process does. It inherits `passed` besides its
 /// standard descriptors.
-fn spawn(child: &mut Child, stdio: Stdio, passed: Option<OwnedFd>) -> Result<Started, ControlError> {
+fn spawn(child: &mut Child, stdio: Stdio, passed: Vec<OwnedFd>) -> Result<Started, ControlError> {
     let clone =
         |fd: &OwnedFd| fd.try_clone().map_err(|e| ControlError::host("the descriptors of a guest", e));
     let terminal = match stdio {
@@ -76,7 +79,7 @@ fn spawn(child: &mut Child, stdio: Stdio, passed: Option<OwnedFd>) -> Result<Sta
             host::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
         host::set_parent_process_death_signal(Some(host::Signal::KILL))?;
-        passed.as_ref().map_or(Ok(()), machine_link::let_inherit)?;
+        passed.iter().try_for_each(machine_link::let_inherit)?;
         // The monitor may have ended before the death signal was set.
         if host::getppid() != Some(monitor) {
             Err(std::io::Error::other("the monitor has ended"))
@@ -111,7 +114,7 @@ impl Kind for Command {
     fn start(&mut self, record: &mut Record, stdio: Stdio) -> Result<Started, ControlError> {
         let mut child = self.child(record, GUEST_VERB, &self.line.words, &record.cwd)?;
         if self.kind != KindName::Machine {
-            return spawn(&mut child, stdio, None);
+            return spawn(&mut child, stdio, Vec::new());
         }
         let (link, theirs) = Link::new()?;
         let (name, value) = machine_link::variable(&theirs);
@@ -119,8 +122,19 @@ impl Kind for Command {
         if let Some(directory) = &record.traces.directory {
             child.env(machine_link::DIRECTORY, directory);
         }
+        let mut passed = vec![theirs];
+        if let Some((connected, port)) = network::join_machine(record)? {
+            let (name, value) = port.variable()?;
+            child.env(name, value);
+            passed.extend([port.tap, port.hosts]);
+            self.network = Some(connected);
+        }
         self.link = Some(link);
-        spawn(&mut child, stdio, Some(theirs))
+        let started = spawn(&mut child, stdio, passed);
+        if started.is_err() {
+            self.network = None;
+        }
+        started
     }
 
     fn exec(&mut self, record: &Record, exec: &Exec, stdio: Stdio) -> Result<Started, ControlError> {
@@ -145,7 +159,7 @@ impl Kind for Command {
         };
         words.extend([name.clone(), "--".into()]);
         words.extend(args.iter().cloned());
-        spawn(&mut self.child(record, EXEC_VERB, &words, &record.cwd)?, stdio, None)
+        spawn(&mut self.child(record, EXEC_VERB, &words, &record.cwd)?, stdio, Vec::new())
     }
 
     fn pause(&mut self, _: &Record) -> Result<(), ControlError> {
@@ -203,7 +217,11 @@ impl Kind for Command {
     fn end(&mut self, _: &Record) -> Result<(), ControlError> {
         self.link = None;
         self.saving = None;
-        process::until_no_new(descendants, process::kill);
+        let was_connected = self.network.take().is_some();
+        // The processes that a network's members share may be this monitor's children.
+        let shared = if was_connected { network::shared() } else { Vec::new() };
+        let left = || descendants().into_iter().filter(|pid| !shared.contains(pid)).collect();
+        process::until_no_new(left, process::kill);
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! The differences between the three kinds of guests. Everything else is done by the monitor.
 //!
 //! * [`command`]: machines and programs are children that run `trine` in the foreground.
-//! * [`container`]: containers are the OCI runtime's; `network` is their part of a network.
+//! * [`container`]: containers are the OCI runtime's.
+//! * `network`: how containers and machines are part of a network.
 
 pub mod command;
 pub mod container;

@@ -1,10 +1,12 @@
-//! A container's network: joined after the container is created and before its program starts, left after it
-//! has ended.
+//! A guest's network: a container joins it after it is created and before its program starts, a machine before its process
+//! starts. It is left after the guest has ended.
 
 use crate::error::{ControlError, refused};
+use crate::machine_link::{AboutPort, Port};
 use crate::record::{self, Record};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::Path;
 use trine_hostnet::{Join, Joined, Mode, Network, Ports};
@@ -15,7 +17,7 @@ impl From<trine_hostnet::Error> for ControlError {
     }
 }
 
-/// A container's membership in its network. Dropping it closes the published ports, then leaves the network.
+/// A guest's membership in its network. Dropping it closes the published ports, then leaves the network.
 #[derive(Debug)]
 pub struct Connected {
     _ports: Option<Ports>,
@@ -55,10 +57,7 @@ pub fn join(
         Mode::Host => None,
         _ => Some(open(pid)?),
     };
-    let mut aliases = vec![record.name.clone(), record.short().to_string()];
-    // The name of a guest may be invalid as a host name.
-    aliases.retain(|name| trine_hostnet::is_host(name));
-    aliases.extend_from_slice(&wanted.aliases);
+    let aliases = aliases(record);
     let name = spec.hostname().clone().filter(|n| !n.is_empty()).unwrap_or_else(|| record.name.clone());
     let joined = Network::open()?.join(&Join {
         mode: &wanted.mode,
@@ -73,6 +72,20 @@ pub fn join(
     })?;
     let open = |netns: &File| Ports::open(&wanted.publish, netns.as_fd(), &joined.addresses);
     let ports = netns.as_ref().filter(|_| !wanted.publish.is_empty()).map(open).transpose()?;
+    Ok(Some(connected(record, joined, ports)))
+}
+
+/// Its further names.
+fn aliases(record: &Record) -> Vec<String> {
+    let mut aliases = vec![record.name.clone(), record.short().to_string()];
+    // The name of a guest may be invalid as a host name.
+    aliases.retain(|name| trine_hostnet::is_host(name));
+    aliases.extend_from_slice(&record.options.network.aliases);
+    aliases
+}
+
+/// Records what a guest has in its network.
+fn connected(record: &mut Record, joined: Joined, ports: Option<Ports>) -> Connected {
     record.state.network = record::Joined {
         v4: joined.addresses.v4,
         v6: joined.addresses.v6,
@@ -80,7 +93,45 @@ pub fn join(
         ports: ports.as_ref().map_or_else(Vec::new, |p| p.list().to_vec()),
         notes: joined.notes.clone(),
     };
-    Ok(Some(Connected { _ports: ports, _joined: joined }))
+    Connected { _ports: ports, _joined: joined }
+}
+
+/// Connects a machine to its private network, if it is to have one, and records that. Its process gets the port.
+///
+/// # Errors
+/// Fails where the network or one of the ports cannot be set up; nothing is left of it then.
+pub fn join_machine(record: &mut Record) -> Result<Option<(Connected, Port)>, ControlError> {
+    let wanted = &record.options.network;
+    let Mode::Group(network) = &wanted.mode else { return Ok(None) };
+    let aliases = aliases(record);
+    let name: &str = if trine_hostnet::is_host(&record.name) { &record.name } else { record.short() };
+    let (joined, port) = Network::open()?.join_machine(&Join {
+        mode: &wanted.mode,
+        guest: &record.id,
+        name,
+        aliases: &aliases,
+        hosts: &wanted.hosts,
+        dns: &wanted.dns,
+        search: &wanted.search,
+        netns: None,
+        files: None,
+    })?;
+    let open = || Ports::open(&wanted.publish, port.netns(), &joined.addresses);
+    let ports = (!wanted.publish.is_empty()).then(open).transpose()?;
+    let hosts = File::open(&joined.hosts).map_err(|e| ControlError::at(&joined.hosts, e))?;
+    let none = Ipv4Addr::UNSPECIFIED;
+    let about = AboutPort {
+        network: network.clone(),
+        host_name: name.to_string(),
+        ether: port.ether,
+        address: joined.addresses.v4.unwrap_or(none),
+        gateway_ether: port.gateway_ether,
+        gateway: joined.addresses.gateway.unwrap_or(none),
+        mtu: port.mtu,
+        outside: port.outside,
+    };
+    let port = Port { tap: port.tap, hosts: hosts.into(), about };
+    Ok(Some((connected(record, joined, ports), port)))
 }
 
 fn open(pid: i32) -> Result<File, ControlError> {

@@ -213,6 +213,7 @@ fn members() {
     let time: f64 = a.ask(&format!("pour {vb} 99")).parse().unwrap();
     println!("from member to member: {:.0} MB/s", AMOUNT as f64 / 1e3 / time);
     ports(&mut a, &ja);
+    machine(&network, &mut a, &ja);
     drop(jb);
     assert_eq!(a.reach(vb, 9), "Nowhere");
     // Leaving and joining again.
@@ -222,6 +223,18 @@ fn members() {
     assert_eq!(b.reach(va, 9), "Refused");
     drop((ja, jb, jc));
     dir.assert_no_records();
+}
+
+/// A machine, where the user may open a TAP device.
+fn machine(network: &Network, a: &mut Guest, joined: &Joined) {
+    if File::options().read(true).write(true).open("/dev/net/tun").is_err() {
+        let join = network.join_machine(&plain(&Mode::Group("one".into()), "box", None));
+        let why = join.unwrap_err().to_string();
+        assert!(why.contains("/dev/net/tun: ordinary users need permission"), "{why}");
+        return;
+    }
+    // The machine does not answer.
+    crate::machine::meet(network, joined, |own| a.reach(own.into(), 9) == "Nowhere");
 }
 
 fn ports(a: &mut Guest, joined: &Joined) {

@@ -21,7 +21,7 @@ const NAME_SERVERS: &str = "/etc/resolv.conf";
 /// # Errors
 /// The kernel refuses a restriction that it has. The machine must not run then.
 pub fn confine(args: &RunArgs, plan: &Plan) -> Result<Confined, Refusal> {
-    let network = plan.net.saved().is_some();
+    let network = plan.net.makes_sockets();
     let mut readable = boot_files(&plan.start.boot);
     readable.extend(plan.after_reset.iter().flat_map(|start| boot_files(&start.boot)));
     readable.push(CPUS.into());

@@ -11,6 +11,7 @@ pub mod effects;
 pub mod machine;
 pub mod network;
 pub mod options;
+mod passt;
 pub mod resources;
 pub mod restore;
 pub mod run;

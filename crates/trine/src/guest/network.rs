@@ -35,6 +35,8 @@ pub enum NetworkArg {
         /// Whether the guest also reaches the host.
         host: bool,
     },
+    /// A machine's network that the program `passt` makes.
+    Passt,
     /// What containers can have, too.
     Mode(Mode),
 }
@@ -46,6 +48,7 @@ impl FromStr for NetworkArg {
         match text {
             "user" => Ok(NetworkArg::User { host: false }),
             "user,host" => Ok(NetworkArg::User { host: true }),
+            "passt" => Ok(NetworkArg::Passt),
             _ => text.parse().map(NetworkArg::Mode).map_err(|e: trine_hostnet::Error| e.to_string()),
         }
     }
@@ -54,11 +57,12 @@ impl FromStr for NetworkArg {
 /// Options of networks.
 #[derive(Args)]
 pub struct NetworkArgs {
-    /// `none`: its own loopback interface only; `host`: the host's network; any other name: the private
-    /// network of that name, which its first member creates, with the other members and access to the outside.
-    /// Machines have `none`, or `user` (default of `linux` and `debian`): a network of their own whose router reaches the
-    /// outside, but not this host; `user,host`: this host as well, by the router's address 10.0.2.2
-    #[arg(long, visible_alias = "net", value_name = "none|user[,host]|host|NAME")]
+    /// `none`: its own loopback interface only; `host`: the host's network, for containers; any other name: the private
+    /// network of that name, which its first member creates, with the other members, containers and machines, and access to
+    /// the outside. Only machines have `user` (default of `linux` and `debian`): a network of their own whose router reaches
+    /// the outside, but not this host; `user,host`: this host as well, by the router's address 10.0.2.2; `passt`: what the
+    /// program passt makes, if it is installed
+    #[arg(long, visible_alias = "net", value_name = "none|user[,host]|passt|host|NAME")]
     pub network: Option<NetworkArg>,
     /// Further name by which the other members find it
     #[arg(long, value_name = "NAME")]
@@ -91,13 +95,21 @@ impl NetworkArgs {
         match &self.network {
             None => Ok(Mode::None),
             Some(NetworkArg::Mode(mode)) => Ok(mode.clone()),
-            Some(NetworkArg::User { .. }) => Err(Refusal::refused(
-                "--network user is for machines: a container reaches the outside with --network NAME, in a private network",
-            )),
+            Some(own @ (NetworkArg::User { .. } | NetworkArg::Passt)) => {
+                let own = if *own == NetworkArg::Passt { "passt" } else { "user" };
+                Err(Refusal::refused(format!(
+                    "--network {own} is for machines: a container reaches the outside with --network NAME, in a private network"
+                )))
+            }
         }
     }
 
-    /// A container's options in the form of a record.
+    /// Whether it is a private network.
+    pub fn is_private(&self) -> bool {
+        matches!(self.network, Some(NetworkArg::Mode(Mode::Group(_))))
+    }
+
+    /// A container's options, or those of a machine in a private network, in the form of a record.
     pub fn wanted(&self) -> Result<record::Network, Refusal> {
         let made = record::Network {
             mode: self.mode()?,
@@ -127,6 +139,7 @@ mod tests {
     fn networks_of_machines_and_containers() {
         let user = |host| Ok(NetworkArg::User { host });
         assert_eq!(["user", "user,host"].map(str::parse), [user(false), user(true)]);
+        assert_eq!("passt".parse(), Ok(NetworkArg::Passt));
         assert_eq!("none".parse(), Ok(NetworkArg::Mode(Mode::None)));
         assert_eq!("mine".parse(), Ok(NetworkArg::Mode(Mode::Group("mine".into()))));
         assert!("user,x".parse::<NetworkArg>().is_err());

@@ -185,14 +185,13 @@ const TABLE: &[Group] = &[
     Group {
         heading: "Networks",
         kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::Container, Kind::Bundle]),
-        options: &["network"],
+        options: &["network", "network-alias"],
     },
     Group {
         heading: "Networks",
         kinds: Kinds::of(&[Kind::Machine, Kind::Debian, Kind::Restored, Kind::Container, Kind::Bundle]),
         options: &["publish"],
     },
-    Group { heading: "Networks of containers", kinds: CONTAINERS, options: &["network-alias"] },
     Group {
         heading: "Networks of containers",
         kinds: Kinds::of(&[Kind::Container]),

@@ -78,6 +78,9 @@ pub fn run(args: &RunArgs, target: &Target, words: &[OsString]) -> Result<u8, Re
         // Its services take their time to end.
         options.stop_seconds = options.stop_seconds.or(Some(SHUT_DOWN_SECONDS));
     }
+    if kind == KindName::Machine && args.container.network.is_private() {
+        options.network = args.container.network.wanted()?;
+    }
     let new = New {
         name: args.guest.name.clone(),
         kind,

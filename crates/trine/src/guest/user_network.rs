@@ -1,6 +1,7 @@
-//! A machine's network: `--network user` and the ports that lead to the guest.
+//! A machine's network: its own (`--network user`) and the ports that lead to the guest, a private network, or `passt`.
 
 use super::network::NetworkArg;
+use super::passt;
 use super::target::Target;
 use crate::Refusal;
 use crate::args::RunArgs;
@@ -8,45 +9,62 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trine_base::Waker;
 use trine_base::net::{NetBackend, Offloads, Partial};
+use trine_control::machine_link::Port;
 use trine_hostnet::{Mode, PortMap, ports};
 use trine_machine::NetDevice;
 use trine_machine::snapshot::SavedNet;
-use trine_net::{Config, Forward, Protocol, UserNetwork};
+use trine_net::{Config, EthernetAddress, Forward, Protocol, TapNetwork, UserNetwork};
 
-/// The guest's Ethernet address. Each machine has a network of its own, so they may have the same one.
+/// The guest's Ethernet address where the machine has a network of its own.
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 /// The most pairs of queues that are of use: the other end is one thread.
 const QUEUE_PAIRS: u32 = 4;
 /// Open files that a network with all of its connections needs, besides the machine's own.
 const FILES: u64 = 4096;
 
-/// Whether the machine has a network, and if so, whether the guest reaches the host.
+/// The network that a machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// A network of its own.
+    User {
+        /// Whether the guest reaches the host.
+        host: bool,
+    },
+    /// A private network, together with containers and other machines.
+    Private,
+    /// What the program `passt` makes.
+    Passt,
+}
+
+/// Which network the machine has, if any.
 ///
 /// # Errors
 /// The options contradict each other, or name what machines do not have.
-fn wanted(args: &RunArgs, target: &Target) -> Result<Option<bool>, Refusal> {
+fn wanted(args: &RunArgs, target: &Target) -> Result<Option<Wanted>, Refusal> {
     let counted = args.lockstep || args.count_time.is_some();
     let network = &args.container.network;
     let wanted = match &network.network {
-        Some(NetworkArg::User { .. }) if counted => {
-            return Err(Refusal::refused(
-                "a network is not for runs in counted time, which repeat exactly: leave out --network user",
-            ));
-        }
-        Some(NetworkArg::User { host }) => Some(*host),
+        Some(NetworkArg::User { host }) => Some(Wanted::User { host: *host }),
+        Some(NetworkArg::Passt) => Some(Wanted::Passt),
         Some(NetworkArg::Mode(Mode::None)) => None,
         Some(NetworkArg::Mode(Mode::Host)) => {
             return Err(Refusal::refused(
                 "--network host is for containers; a machine reaches this host with --network user,host",
             ));
         }
-        Some(NetworkArg::Mode(Mode::Group(name))) => {
-            return Err(Refusal::refused(format!(
-                "--network {name}: private networks are for containers; a machine has --network user or none"
-            )));
-        }
-        None => (target.is_debians() && !counted).then_some(false),
+        Some(NetworkArg::Mode(Mode::Group(_))) => Some(Wanted::Private),
+        None => (target.is_debians() && !counted).then_some(Wanted::User { host: false }),
     };
+    if counted && wanted.is_some() {
+        return Err(Refusal::refused(
+            "a network is not for runs in counted time, which repeat exactly: leave out --network",
+        ));
+    }
+    if wanted != Some(Wanted::Private) && !network.network_alias.is_empty() {
+        return Err(Refusal::refused(
+            "--network-alias is for private networks: choose one with --network NAME",
+        ));
+    }
     match (wanted, network.ports().next()) {
         (None, Some(port)) => Err(Refusal::refused(format!(
             "-p {} would have no effect: the machine has no network; use --network user",
@@ -70,10 +88,15 @@ pub fn queue_pairs(cpus: u32) -> u16 {
 }
 
 /// The network of a machine, which outlives a reset: open ports stay open.
+#[derive(Default)]
 pub struct Network {
     backend: Option<Shared>,
+    mac: [u8; 6],
     saved: Option<SavedNet>,
+    unsaved: Option<&'static str>,
     queue_pairs: u16,
+    /// Whether this process makes sockets for it.
+    makes_sockets: bool,
 }
 
 impl Network {
@@ -82,7 +105,13 @@ impl Network {
     /// # Errors
     /// A port is in use, or the options cannot be.
     pub fn new(args: &RunArgs, target: &Target, cpus: u32) -> Result<Network, Refusal> {
-        Network::of(Some(args), wanted(args, target)?, queue_pairs(cpus))
+        let queue_pairs = queue_pairs(cpus);
+        match wanted(args, target)? {
+            None => Ok(Network::default()),
+            Some(Wanted::User { host }) => Network::user(Some(args), host, queue_pairs),
+            Some(Wanted::Private) => Network::private(queue_pairs),
+            Some(Wanted::Passt) => Network::passt(args, queue_pairs),
+        }
     }
 
     /// Makes the network of a restored machine: what the guest had under way is not part of it.
@@ -97,20 +126,19 @@ impl Network {
             )));
         }
         let wants_host = matches!(args.container.network.network, Some(NetworkArg::User { host: true }));
-        Network::of(Some(args), net.map(|net| net.host || wants_host), net.map_or(1, |net| net.queue_pairs))
+        let user = |net: SavedNet| Network::user(Some(args), net.host || wants_host, net.queue_pairs);
+        net.map_or(Ok(Network::default()), user)
     }
 
-    /// A network without ports; `host` says whether the guest reaches the host, `None` that there is none.
+    /// A user-mode network without ports, from which the guest does not reach the host.
     ///
     /// # Errors
     /// The host's.
-    pub fn alone(host: Option<bool>, queue_pairs: u16) -> Result<Network, Refusal> {
-        Network::of(None, host, queue_pairs)
+    pub fn alone(queue_pairs: u16) -> Result<Network, Refusal> {
+        Network::user(None, false, queue_pairs)
     }
 
-    fn of(args: Option<&RunArgs>, host: Option<bool>, queue_pairs: u16) -> Result<Network, Refusal> {
-        let saved = host.map(|host| SavedNet { host, queue_pairs });
-        let Some(host) = host else { return Ok(Network { backend: None, saved, queue_pairs }) };
+    fn user(args: Option<&RunArgs>, host: bool, queue_pairs: u16) -> Result<Network, Refusal> {
         raise_open_files();
         let host_name = args.and_then(|args| args.guest.name.clone()).unwrap_or_default();
         let network =
@@ -118,7 +146,50 @@ impl Network {
         for port in args.into_iter().flat_map(|args| args.container.network.ports()) {
             publish(&network, port)?;
         }
-        Ok(Network { backend: Some(Shared(Arc::new(Mutex::new(network)))), saved, queue_pairs })
+        let saved = Some(SavedNet { host, queue_pairs });
+        Ok(Network { saved, ..Network::of(Box::new(network), MAC, queue_pairs) })
+    }
+
+    /// The port of the private network that the monitor has joined.
+    fn private(queue_pairs: u16) -> Result<Network, Refusal> {
+        let Some(Port { tap, hosts, about }) = Port::inherited() else {
+            return Err(Refusal::host(
+                "the machine's monitor has joined no network: start the machine again",
+            ));
+        };
+        let services = Config {
+            guest4: about.address,
+            gateway4: about.gateway,
+            prefix4: 24,
+            mac: EthernetAddress(about.gateway_ether),
+            mtu: about.mtu,
+            host_name: about.host_name,
+            domain: about.network,
+            outside: about.outside,
+            hosts: Some(Arc::new(hosts.into())),
+            ..Config::default()
+        };
+        let network = TapNetwork::new(tap, services).map_err(Refusal::host)?;
+        let unsaved = "a machine in a private network cannot be saved: its address is the network's";
+        Ok(Network { unsaved: Some(unsaved), ..Network::of(Box::new(network), about.ether, queue_pairs) })
+    }
+
+    fn passt(args: &RunArgs, queue_pairs: u16) -> Result<Network, Refusal> {
+        let network = passt::start(&args.container.network, MAC)?;
+        let unsaved =
+            "a machine with --network passt cannot be saved: passt's part of its connections would be lost";
+        let of = Network::of(Box::new(network), MAC, queue_pairs);
+        Ok(Network { unsaved: Some(unsaved), makes_sockets: false, ..of })
+    }
+
+    fn of(backend: Box<dyn NetBackend>, mac: [u8; 6], queue_pairs: u16) -> Network {
+        let backend = Some(Shared(Arc::new(Mutex::new(backend))));
+        Network { backend, mac, queue_pairs, makes_sockets: true, ..Network::default() }
+    }
+
+    /// Whether this process makes sockets for it.
+    pub fn makes_sockets(&self) -> bool {
+        self.makes_sockets
     }
 
     /// What a snapshot says of it.
@@ -126,11 +197,20 @@ impl Network {
         self.saved
     }
 
+    /// Why a machine with it cannot be saved.
+    pub fn unsaved(&self) -> Option<&'static str> {
+        self.unsaved
+    }
+
     /// The devices for a machine that is assembled. What an earlier one had under way is lost.
     pub fn devices(&self) -> Vec<NetDevice> {
         let device = |shared: &Shared| {
             shared.lock().reset();
-            NetDevice { backend: Box::new(Shared(shared.0.clone())), mac: MAC, queue_pairs: self.queue_pairs }
+            NetDevice {
+                backend: Box::new(Shared(shared.0.clone())),
+                mac: self.mac,
+                queue_pairs: self.queue_pairs,
+            }
         };
         self.backend.iter().map(device).collect()
     }
@@ -188,10 +268,10 @@ fn publish(network: &UserNetwork, port: &PortMap) -> Result<(), Refusal> {
 }
 
 /// A network that the device and this command share.
-struct Shared(Arc<Mutex<UserNetwork>>);
+struct Shared(Arc<Mutex<Box<dyn NetBackend>>>);
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, UserNetwork> {
+    fn lock(&self) -> MutexGuard<'_, Box<dyn NetBackend>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -237,7 +317,7 @@ mod tests {
     use std::ffi::OsString;
 
     /// What the words that follow `trine run` ask for.
-    fn asked(words: &[&str]) -> Result<Option<bool>, String> {
+    fn asked(words: &[&str]) -> Result<Option<Wanted>, String> {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         let args = Run::parse_words(&words).unwrap_or_else(|e| panic!("{words:?}: {e}"));
         let target = Target::resolve(&args).map_err(|r| r.message)?;
@@ -246,15 +326,19 @@ mod tests {
 
     #[test]
     fn machines_have_the_network_that_is_asked_for() {
+        let own = |host| Some(Wanted::User { host });
         for (words, want) in [
-            (&["linux"][..], Some(false)),
-            (&["debian"], Some(false)),
-            (&["--net", "user,host", "linux"], Some(true)),
+            (&["linux"][..], own(false)),
+            (&["debian"], own(false)),
+            (&["--net", "user,host", "linux"], own(true)),
+            (&["--net", "mine", "linux"], Some(Wanted::Private)),
+            (&["--net", "mine", "--network-alias", "db", "linux"], Some(Wanted::Private)),
+            (&["--net", "passt", "linux"], Some(Wanted::Passt)),
             (&["--net", "none", "linux"], None),
             (&["--count-time", "1", "linux"], None),
             (&["--kernel", "k"], None),
-            (&["--network", "user", "--kernel", "k"], Some(false)),
-            (&["-p", "8080:80", "linux"], Some(false)),
+            (&["--network", "user", "--kernel", "k"], own(false)),
+            (&["-p", "8080:80", "linux"], own(false)),
         ] {
             assert_eq!(asked(words), Ok(want), "{words:?}");
         }
@@ -262,7 +346,8 @@ mod tests {
             (&["--net", "none", "-p", "80:80", "linux"][..], "-p 80:80 would have no effect"),
             (&["-p", "80:80", "--kernel", "k"], "the machine has no network"),
             (&["--net", "host", "linux"], "a machine reaches this host with --network user,host"),
-            (&["--net", "mine", "linux"], "private networks are for containers"),
+            (&["--network-alias", "db", "linux"], "--network-alias is for private networks"),
+            (&["--net", "mine", "--count-time", "1", "linux"], "not for runs in counted time"),
             (&["--net", "user", "--count-time", "1", "linux"], "not for runs in counted time"),
         ] {
             let error = asked(words).unwrap_err();

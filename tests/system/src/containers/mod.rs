@@ -35,6 +35,7 @@ const CHECKS: &[Check] = &[
     ("layers by fuse-overlayfs", files::fuse),
     ("networks and names", network::groups),
     ("ports", network::ports),
+    ("machines in networks", network::machines),
     ("limits", limits::all),
     ("SIGKILL leaves nothing", life::killed),
 ];
@@ -73,6 +74,8 @@ pub fn run() -> Checked {
         busybox: tools::busybox()?,
         foreign: tools::debian_root("riscv64", &["busybox-static"])?.join("bin/busybox"),
     };
+    // Machines boot it; the test's own namespace does not reach where it comes from.
+    tools::guest()?;
     // Only this thread enters: its children are in there, too.
     std::thread::spawn(move || inside(&parts)).join().map_err(|_| "the test's thread failed".to_string())?
 }

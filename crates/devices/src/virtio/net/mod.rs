@@ -1,10 +1,9 @@
 //! Network device (virtio 1.2, 5.1): frames between a guest and a [`NetBackend`], over one or more pairs of queues.
 //!
-//! [`header`] is what stands before each frame, [`receive`] how frames get into the guest's buffers, [`flows`] which pair
-//! they go to. Filters for addresses (`VIRTIO_NET_F_CTRL_RX`) and VLANs are not offered: the guest sees all frames.
+//! [`receive`] is how frames get into the guest's buffers, [`flows`] which pair they go to. Filters for addresses
+//! (`VIRTIO_NET_F_CTRL_RX`) and VLANs are not offered: the guest sees all frames.
 
 mod flows;
-mod header;
 mod receive;
 
 use super::queue::{Chain, Progress, Queue, Served, gather, scatter, total};
@@ -13,6 +12,7 @@ use flows::Flows;
 use receive::Inbox;
 use serde::{Deserialize, Serialize};
 use trine_base::net::MAX_FRAME;
+use trine_base::net_header as header;
 use trine_base::state::Versioned;
 use trine_base::{NetBackend, Offloads, StateError, state, versions};
 use trine_memory::Ram;

@@ -1,9 +1,9 @@
 //! Frames for the guest: which are waiting, and how one gets into a queue's buffers.
 
-use super::header;
 use crate::virtio::Broken;
 use crate::virtio::queue::{Chain, Queue, scatter, total};
 use std::collections::VecDeque;
+use trine_base::net_header as header;
 use trine_memory::Ram;
 
 /// The bytes of frames that wait for one pair; one frame more is taken below it.

@@ -9,7 +9,8 @@ use std::io::Result;
 pub const HOSTNAME: &str = "debian";
 
 /// Brings up every Ethernet interface by what the network says.
-const NETWORK: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\nIPv6AcceptRA=yes\n";
+const NETWORK: &str =
+    "[Match]\nType=ether\n\n[Network]\nDHCP=yes\nIPv6AcceptRA=yes\n\n[DHCPv4]\nUseDomains=yes\n";
 
 /// Root's shell on the serial console without a question: who has the console has the machine.
 const LOGIN: &str = "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200,38400,9600 %I $TERM\n";

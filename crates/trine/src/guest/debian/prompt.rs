@@ -176,7 +176,10 @@ fn make(args: &RunArgs, debian: &Debian, shape: &Shape, base: &Path, file: &Path
     let payload = payload(boot::kernel(true)?, &append)?;
     let backend =
         trine_image::disk::open(base, Some(Format::Raw), Access::Private).map_err(Refusal::refused)?;
-    let net = Network::alone(shape.network.then_some(false), queue_pairs(shape.cpus))?;
+    let net = match shape.network {
+        true => Network::alone(queue_pairs(shape.cpus))?,
+        false => Network::default(),
+    };
     let sockets = Sockets::at(None)?;
     let (vsock, _host) = sockets.serve()?;
     let screen = Arc::new(Mutex::new(Screen::default()));

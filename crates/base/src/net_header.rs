@@ -1,7 +1,8 @@
-//! The header in front of each frame (virtio 1.2, 5.1.6): what its sender has left undone.
+//! The header in front of each frame (virtio 1.2, 5.1.6): what its sender has left undone. Devices have it between driver and
+//! device, and so has the host's TAP device, in the same form.
 
-use trine_base::net::Segments;
-use trine_base::{Offloads, Partial};
+use crate::net::Segments;
+use crate::{Offloads, Partial};
 
 /// Bytes of the header, with the number of buffers.
 pub const LEN: usize = 12;
@@ -9,7 +10,8 @@ pub const LEN: usize = 12;
 pub const BUFFERS: usize = 10;
 
 const NEEDS_CSUM: u8 = 1;
-const DATA_VALID: u8 = 2;
+/// Flag of the first byte: the checksum was verified.
+pub const DATA_VALID: u8 = 2;
 
 const GSO_NONE: u8 = 0;
 const GSO_TCPV4: u8 = 1;
@@ -18,7 +20,7 @@ const GSO_TCPV6: u8 = 4;
 /// Bytes of a TCP header without options: the length of headers is a hint.
 const TCP: u16 = 20;
 
-/// Reads the header of a frame from the driver; `None` where it leaves undone what was not negotiated.
+/// Reads the header of a frame from its sender; `None` where it leaves undone what was not negotiated.
 pub fn decode(header: &[u8; LEN], allowed: Offloads) -> Option<Partial> {
     let word = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
     let checksum = (header[0] & NEEDS_CSUM != 0).then(|| (word(6), word(8)));
@@ -36,8 +38,7 @@ pub fn decode(header: &[u8; LEN], allowed: Offloads) -> Option<Partial> {
     })
 }
 
-/// Makes the header of a frame for the driver, in one buffer; `None` where the driver does not accept what is left
-/// undone.
+/// Makes the header of a frame for its receiver, in one buffer; `None` where that does not accept what is left undone.
 pub fn encode(partial: Partial, allowed: Offloads) -> Option<[u8; LEN]> {
     let mut header = [0; LEN];
     let mut put = |at: usize, value: u16| header[at..at + 2].copy_from_slice(&value.to_le_bytes());
