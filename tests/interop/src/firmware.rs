@@ -1,6 +1,10 @@
 //! Machines on a firmware of their own: OpenSBI and U-Boot from Debian's packages, and programs instead of a
 //! firmware.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use trine_test_support::Checked;
 use trine_test_support::command::check;
 use trine_test_support::machine::{Form, Machines, Talk};
@@ -52,9 +56,51 @@ pub fn firmware() -> Checked {
             return Err(format!("{words:?}: U-Boot's poweroff gives {code}"));
         }
     }
+    boots_a_disk(&machines, &["--firmware", &below, "--kernel", &over])?;
     kinds(&machines)?;
-    println!("OpenSBI and U-Boot start, reset and power off");
+    println!("OpenSBI and U-Boot start, reset, power off, and boot what a disk says");
     Ok(())
+}
+
+/// The size of the disk, and where its partition begins, in bytes; a FAT32 file system has at least 33 MB.
+const DISK: u64 = 96 << 20;
+const PARTITION: u64 = 1 << 20;
+
+/// A disk's own boot loader configuration: U-Boot finds the partition, the file `extlinux.conf`, the kernel and the initial RAM disk.
+fn boots_a_disk(machines: &Machines, words: &[&str]) -> Checked {
+    let disk = machines.dir.join("boots.raw");
+    bootable(&disk).map_err(|e| format!("{}: {e}", disk.display()))?;
+    let disk = disk.display().to_string();
+    let mut talk = Talk::start(machines.run(&[words, &["--disk", &disk]].concat()))?;
+    talk.hear("Found /extlinux/extlinux.conf")?;
+    talk.hear(":~# ")?;
+    talk.say("uname -m; poweroff\n")?;
+    talk.hear("riscv64").and_then(|()| talk.hear("reboot: Power down"))?;
+    match talk.end()? {
+        0 => Ok(()),
+        code => Err(format!("a machine that boots a disk gives {code}")),
+    }
+}
+
+/// Makes the disk: a partition table of the old kind with one bootable partition.
+fn bootable(path: &Path) -> std::io::Result<()> {
+    let guest = tools::guest().map_err(std::io::Error::other)?;
+    let mut file = File::options().read(true).write(true).create_new(true).open(path)?;
+    file.set_len(DISK)?;
+    let sectors = |bytes: u64| ((bytes / 512) as u32).to_le_bytes();
+    let entry =
+        [&[0x80, 0, 0, 0, 0x0c, 0, 0, 0][..], &sectors(PARTITION), &sectors(DISK - PARTITION)].concat();
+    file.write_all_at(&entry, 446)?;
+    file.write_all_at(&[0x55, 0xaa], 510)?;
+    let mut partition = fscommon::StreamSlice::new(&mut file, PARTITION, DISK)?;
+    fatfs::format_volume(&mut partition, fatfs::FormatVolumeOptions::new().fat_type(fatfs::FatType::Fat32))?;
+    let volume = fatfs::FileSystem::new(partition, fatfs::FsOptions::new())?;
+    let root = volume.root_dir();
+    root.create_file("kernel")?.write_all(&std::fs::read(&guest.kernel)?)?;
+    root.create_file("initrd")?.write_all(&std::fs::read(&guest.initrd)?)?;
+    let menu =
+        "default debian\nlabel debian\n kernel /kernel\n initrd /initrd\n append console=ttyS0 quiet\n";
+    root.create_dir("extlinux")?.create_file("extlinux.conf")?.write_all(menu.as_bytes())
 }
 
 /// Options decide what a file is; options without effect are refused.

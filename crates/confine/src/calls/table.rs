@@ -272,6 +272,7 @@ pub(super) const IOCTL: &[Ioctl] = &[
     0x1268,      // BLKSSZGET
     0x8008_1272, // BLKGETSIZE64
     0x8933,      // SIOCGIFINDEX
+    0x4004_54d0, // TUNSETOFFLOAD: the port of a private network
 ];
 
 /// Commands of `prctl`: names of threads and of memory.

@@ -315,6 +315,8 @@ impl Renewal {
             }
             // With a name of its own, the machine logs in anew.
             if !own_name {
+                // The shell may have drawn its prompt anew already, as the terminal's size is another one.
+                console(b"\r\x1b[K");
                 console(&screen);
             }
         };
