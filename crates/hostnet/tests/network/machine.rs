@@ -149,8 +149,10 @@ pub fn meet(network: &Network, container: &Joined, ping: impl FnOnce(Ipv4Addr) -
     assert_eq!(machine.resolve("nobody"), None);
     assert!(ping(own), "nobody asked for the machine");
     let asked = move |frame: &[u8]| {
+        // The packet itself, where the kernel has the machine's Ethernet address from the question above.
         let is_question = frame.get(12..14)? == [8, 6] && frame.get(20..22)? == [0, 1];
-        (is_question && frame.get(38..42)? == own.octets()).then_some(())
+        let to = if is_question { frame.get(38..42)? } else { frame.get(30..34)? };
+        ((is_question || frame.get(12..14)? == [8, 0]) && to == own.octets()).then_some(())
     };
     assert!(machine.wait(asked).is_some());
     drop(machine);
@@ -165,7 +167,6 @@ fn a_machine_and_a_container_meet() {
         let a = Guest::new();
         let ja = a.join(&network, "one", "a").unwrap();
         meet(&network, &ja, |own| {
-            // Nobody answers, so the kernel goes on asking for a while.
             a.run(move || std::net::UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"x", (own, 9)).is_ok())
         });
         drop(ja);
