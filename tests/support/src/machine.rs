@@ -144,13 +144,21 @@ impl Talk {
     /// # Errors
     /// Its output instead.
     pub fn hear_within(&mut self, wanted: &str, patience: Duration) -> Checked {
+        self.heard_before(wanted, patience).map(drop)
+    }
+
+    /// The same; returns what it said before that text.
+    ///
+    /// # Errors
+    /// Its output instead.
+    pub fn heard_before(&mut self, wanted: &str, patience: Duration) -> Result<String, String> {
         let end = Instant::now() + patience;
         loop {
             let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let rest = &said[self.seen..];
             if let Some(at) = rest.windows(wanted.len()).position(|w| w == wanted.as_bytes()) {
                 self.seen += at + wanted.len();
-                return Ok(());
+                return Ok(String::from_utf8_lossy(&rest[..at]).into_owned());
             }
             if Instant::now() > end {
                 return Err(format!("it does not say '{wanted}': {}", String::from_utf8_lossy(rest)));

@@ -71,7 +71,7 @@ impl Drop for Server {
 
 /// Boots to a login shell with so many harts; everything must have started, and the machine powers off.
 fn boots(machines: &Machines, harts: &str, patience: Duration) -> Checked {
-    let mut talk = Talk::start(machines.run(&["--ephemeral", "--cpus", harts, "debian"]))?;
+    let mut talk = Talk::start(machines.run(&["--ephemeral", "--cold", "--cpus", harts, "debian"]))?;
     talk.hear_within("root@debian:~# ", patience)?;
     talk.say("nproc; systemctl is-system-running --wait; systemctl --failed --no-legend; poweroff\n")?;
     // The line before is hidden by what the shell tells the terminal.
@@ -95,6 +95,34 @@ fn shuts_down(machines: &Machines) -> Checked {
     }
 }
 
+/// A machine that goes on from the snapshot at the prompt; returns its id and its first random number.
+fn at_once(machines: &Machines, patience: Duration) -> Result<String, String> {
+    let mut talk = Talk::start(machines.run(&["--ephemeral", "--cpus", "2", "debian"]))?;
+    talk.hear_within("root@debian:~# ", patience)?;
+    // What is typed does not have the word that is waited for.
+    talk.say("echo its''own: $(cat /etc/machine-id) $(od -An -N8 -tx8 /dev/urandom)\n")?;
+    talk.hear_within("itsown: ", BOOT)?;
+    let own = talk.heard_before("\r\n", BOOT)?;
+    talk.say("poweroff\n")?;
+    talk.hear_within("reboot: Power down", BOOT)?;
+    talk.end()?;
+    match own.len() {
+        0..48 => Err(format!("a machine does not say what it is: {own}")),
+        _ => Ok(own),
+    }
+}
+
+/// Machines from one snapshot differ in what must not be shared.
+fn differ(machines: &Machines) -> Checked {
+    // The first one may have to make the snapshot.
+    let ones = [at_once(machines, MAKING)?, at_once(machines, BOOT)?];
+    let parts = ones.each_ref().map(|one| one.split_once(' ').unwrap_or_default());
+    match parts[0].0 != parts[1].0 && parts[0].1 != parts[1].1 {
+        true => Ok(()),
+        false => Err(format!("machines from one snapshot have the same id or random numbers: {ones:?}")),
+    }
+}
+
 /// 20 boots with four harts.
 pub fn boots_of_debian() -> Checked {
     let machines = Machines::new("debian-boots")?;
@@ -110,6 +138,8 @@ pub fn run() -> Checked {
     boots(&machines, "1", MAKING)?;
     boots(&machines, "4", BOOT)?;
     println!("boots with 1 and with 4 harts: everything runs, nothing has failed");
+    differ(&machines)?;
+    println!("machines from one snapshot have their own ids and random numbers");
     shuts_down(&machines)?;
     println!("SIGTERM shuts a machine without a record down");
     let work = machines.dir.join("work");
