@@ -3,6 +3,7 @@
 //!
 //! * [`files`]: Landlock, which limits what is opened from now on, by path; TCP ports; abstract sockets and signals.
 //! * [`calls`]: seccomp, an allow list of system calls with checked arguments.
+//! * [`filter`]: what filters are made of, for programs, too.
 //! * [`privilege`]: the capabilities of root, and new ones by executables.
 //! * [`threads`]: the kernel restricts one thread and those that it starts; here all threads restrict themselves.
 //!
@@ -11,6 +12,7 @@
 
 mod calls;
 mod files;
+pub mod filter;
 mod privilege;
 mod threads;
 

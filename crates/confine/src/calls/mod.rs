@@ -5,14 +5,11 @@
 mod rules;
 mod table;
 
+use crate::filter::{Rules, SYSTEM, always, build};
 use crate::{ConfineError, Confinement, threads};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
-use std::collections::BTreeMap;
+use seccompiler::{BpfProgram, SeccompAction};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// What a filter says of calls: alternatives of conditions; none means always.
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// The signal by which the kernel reports a refused call. It also has a thread restrict itself: no other part of Trine uses it.
 pub(crate) const SIGNAL: i32 = libc::SIGSYS;
@@ -73,19 +70,18 @@ pub(crate) fn catch_refusals() -> Result<(), ConfineError> {
     }
 }
 
-fn filter(rules: Rules, others: SeccompAction, these: SeccompAction) -> Result<BpfProgram, String> {
-    let filter = SeccompFilter::new(rules, others, these, TargetArch::x86_64).map_err(|e| e.to_string())?;
-    filter.try_into().map_err(|e: seccompiler::BackendError| e.to_string())
-}
-
 /// All filters, in the order in which they are installed: the last one allows no others to be installed.
 fn filters(machine: &Confinement) -> Result<[BpfProgram; 3], String> {
     use SeccompAction::{Allow, Errno, KillProcess, Trap};
-    let always = |calls: &[i64]| calls.iter().map(|&call| (call, Vec::new())).collect();
+    let every = |lists: &[&[i64]]| {
+        let mut rules = Rules::new();
+        lists.iter().for_each(|calls| always(&mut rules, calls));
+        rules
+    };
     Ok([
-        filter(always(table::FATAL), Allow, KillProcess)?,
-        filter(always(table::ABSENT), Allow, Errno(libc::ENOSYS as u32))?,
-        filter(rules::allowed(machine)?, Trap, Allow)?,
+        build(every(&[SYSTEM, table::FATAL]), Allow, KillProcess)?,
+        build(every(&[table::ABSENT]), Allow, Errno(libc::ENOSYS as u32))?,
+        build(rules::allowed(machine)?, Trap, Allow)?,
     ])
 }
 
@@ -113,10 +109,10 @@ mod tests {
     #[test]
     fn lists_do_not_contradict_each_other() {
         let others = [table::CORE, table::SOCKETS, table::SHARES, table::CHANGES, table::GDB_SOCKET];
-        for call in table::FATAL {
+        for call in SYSTEM.iter().chain(table::FATAL) {
             assert!(others.iter().all(|list| !list.contains(call)), "{call} is fatal and allowed");
         }
-        for list in others.iter().chain([&table::FATAL]) {
+        for list in others.iter().chain([&table::FATAL, &SYSTEM]) {
             let mut sorted = list.to_vec();
             sorted.sort_unstable();
             sorted.dedup();

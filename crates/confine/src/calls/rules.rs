@@ -1,11 +1,10 @@
 //! Which calls a machine makes, with the arguments that are checked.
 
-use super::{Rules, table};
+use super::table;
+use crate::filter::{Condition, Rules, always, when};
 use crate::{Confinement, Listens};
 use libc::*;
-use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
-
-type Condition = Result<SeccompCondition, seccompiler::BackendError>;
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
 
 /// A condition on the low 32 bits of an argument, which are all that the kernel looks at there.
 fn low(argument: u8, operator: SeccompCmpOp, value: i32) -> Condition {
@@ -25,19 +24,6 @@ fn without(argument: u8, bits: i32) -> Condition {
 /// The condition that an argument is this number.
 fn is(argument: u8, number: i32) -> Condition {
     low(argument, SeccompCmpOp::Eq, number)
-}
-
-/// Allows calls whatever their arguments.
-fn always(rules: &mut Rules, calls: &[i64]) {
-    rules.extend(calls.iter().map(|&call| (call, Vec::new())));
-}
-
-/// Allows a call if all conditions hold; several rules of a call are alternatives.
-fn when(rules: &mut Rules, call: i64, conditions: impl IntoIterator<Item = Condition>) -> Result<(), String> {
-    let all: Result<_, _> = conditions.into_iter().collect();
-    let rule = all.and_then(SeccompRule::new).map_err(|e| e.to_string())?;
-    rules.entry(call).or_default().push(rule);
-    Ok(())
 }
 
 /// Everything that is allowed.

@@ -1,59 +1,10 @@
 //! The system calls of a machine, in groups. What is in no group is refused.
 
+use crate::filter::SYS_FCHMODAT2;
 use libc::*;
 
-/// Newer than the C library's list (arch/x86/entry/syscalls/syscall_64.tbl).
-const SYS_FCHMODAT2: i64 = 452;
-const SYS_OPEN_TREE_ATTR: i64 = 467;
-
-/// What a monitor never asks for: whoever does has taken it over, and the kernel ends it at once. Other programs and
-/// processes, mounts and namespaces, keys, the kernel itself; and what has no user but attacks.
-pub(super) const FATAL: &[i64] = &[
-    SYS_execve,
-    SYS_execveat,
-    SYS_fork,
-    SYS_vfork,
-    SYS_ptrace,
-    SYS_process_vm_readv,
-    SYS_process_vm_writev,
-    SYS_pidfd_getfd,
-    SYS_kcmp,
-    SYS_userfaultfd,
-    SYS_bpf,
-    SYS_perf_event_open,
-    SYS_add_key,
-    SYS_request_key,
-    SYS_keyctl,
-    SYS_mount,
-    SYS_umount2,
-    SYS_pivot_root,
-    SYS_chroot,
-    SYS_move_mount,
-    SYS_open_tree,
-    SYS_OPEN_TREE_ATTR,
-    SYS_fsopen,
-    SYS_fsconfig,
-    SYS_fsmount,
-    SYS_fspick,
-    SYS_mount_setattr,
-    SYS_setns,
-    SYS_open_by_handle_at,
-    SYS_init_module,
-    SYS_finit_module,
-    SYS_delete_module,
-    SYS_kexec_load,
-    SYS_kexec_file_load,
-    SYS_reboot,
-    SYS_swapon,
-    SYS_swapoff,
-    SYS_acct,
-    SYS_quotactl,
-    SYS_quotactl_fd,
-    SYS_iopl,
-    SYS_ioperm,
-    SYS_settimeofday,
-    SYS_clock_settime,
-];
+/// What a monitor never asks for, besides [`crate::filter::SYSTEM`]: whoever does has taken it over, and the kernel ends it at once.
+pub(super) const FATAL: &[i64] = &[SYS_execve, SYS_execveat, SYS_fork, SYS_vfork, SYS_chroot];
 
 /// Calls that do not exist for a machine: a filter cannot see their arguments. The C library makes the older one.
 pub(super) const ABSENT: &[i64] = &[SYS_clone3];

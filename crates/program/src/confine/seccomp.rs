@@ -4,71 +4,20 @@
 use super::Deny;
 use libc::*;
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, apply_filter, sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, apply_filter, sock_filter,
 };
-use std::collections::BTreeMap;
-
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+use trine_confine::filter::{Condition, Rules, SYS_FCHMODAT2, SYSTEM, always, build, when};
 
 /// Newer than the C library's list (arch/x86/entry/syscalls/syscall_64.tbl).
-const SYS_FCHMODAT2: i64 = 452;
 const SYS_SETXATTRAT: i64 = 463;
 const SYS_GETXATTRAT: i64 = 464;
 const SYS_LISTXATTRAT: i64 = 465;
 const SYS_REMOVEXATTRAT: i64 = 466;
-const SYS_OPEN_TREE_ATTR: i64 = 467;
 const SYS_FILE_SETATTR: i64 = 469;
 
-/// Calls that every confined program is refused: other processes' memory and descriptors, ways around this
-/// filter, mounts and namespaces, the kernel itself, its log and its clock.
-const NEVER: &[i64] = &[
-    SYS_ptrace,
-    SYS_process_vm_readv,
-    SYS_process_vm_writev,
-    SYS_process_mrelease,
-    SYS_pidfd_getfd,
-    SYS_kcmp,
-    SYS_userfaultfd,
-    SYS_bpf,
-    SYS_perf_event_open,
-    SYS_add_key,
-    SYS_request_key,
-    SYS_keyctl,
-    SYS_mount,
-    SYS_umount2,
-    SYS_pivot_root,
-    SYS_move_mount,
-    SYS_open_tree,
-    SYS_OPEN_TREE_ATTR,
-    SYS_fsopen,
-    SYS_fsconfig,
-    SYS_fsmount,
-    SYS_fspick,
-    SYS_mount_setattr,
-    SYS_setns,
-    SYS_open_by_handle_at,
-    SYS_init_module,
-    SYS_finit_module,
-    SYS_delete_module,
-    SYS_kexec_load,
-    SYS_kexec_file_load,
-    SYS_reboot,
-    SYS_swapon,
-    SYS_swapoff,
-    SYS_acct,
-    SYS_quotactl,
-    SYS_quotactl_fd,
-    SYS_iopl,
-    SYS_ioperm,
-    SYS_vhangup,
-    SYS_syslog,
-    SYS_sethostname,
-    SYS_setdomainname,
-    SYS_settimeofday,
-    SYS_clock_settime,
-    SYS_lookup_dcookie,
-];
+/// Calls that every confined program is refused besides [`SYSTEM`]: those of a user who is logged in.
+const NEVER: &[i64] =
+    &[SYS_process_mrelease, SYS_vhangup, SYS_syslog, SYS_sethostname, SYS_setdomainname, SYS_lookup_dcookie];
 
 /// Calls whose first argument is a process or thread ID, where 0 is the caller. A filter cannot know other
 /// IDs of the program itself; with the ID of a process outside, such a call could kill it (`RLIMIT_CPU`) or
@@ -196,8 +145,6 @@ const TUNSETIFF: u64 = 0x4004_54ca;
 /// Socket options of SCTP that connect and bind (include/uapi/linux/sctp.h).
 const SCTP: u64 = 132;
 
-type Condition = Result<SeccompCondition, seccompiler::BackendError>;
-
 /// A condition on the low 32 bits of an argument.
 fn low(argument: u8, operator: SeccompCmpOp, value: u64) -> Condition {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
@@ -212,19 +159,6 @@ fn pointer(argument: u8) -> Condition {
 fn bits(argument: u8, bits: i32) -> Condition {
     let bits = bits as u32 as u64;
     low(argument, SeccompCmpOp::MaskedEq(bits), bits)
-}
-
-/// Refuses calls whatever their arguments.
-fn always(rules: &mut Rules, calls: &[i64]) {
-    rules.extend(calls.iter().map(|&call| (call, Vec::new())));
-}
-
-/// Refuses a call if all conditions hold; several rules of a call are alternatives.
-fn when(rules: &mut Rules, call: i64, conditions: impl IntoIterator<Item = Condition>) -> Result<(), String> {
-    let all: Result<_, _> = conditions.into_iter().collect();
-    let rule = all.and_then(SeccompRule::new).map_err(|e| e.to_string())?;
-    rules.entry(call).or_default().push(rule);
-    Ok(())
 }
 
 /// The calls that are refused with `EPERM`.
@@ -264,6 +198,7 @@ fn refused(deny: Deny, sockets: Sockets) -> Result<Rules, String> {
     if deny.exec {
         always(&mut rules, &[SYS_execve, SYS_execveat]);
     }
+    always(&mut rules, SYSTEM);
     always(&mut rules, NEVER);
     Ok(rules)
 }
@@ -350,8 +285,7 @@ fn sends_to_names(fd: i32) -> bool {
 /// Builds a filter that answers these calls with an error; calls of 32-bit programs kill the process.
 fn filter(rules: Rules, errno: i32) -> Result<BpfProgram, String> {
     let (others, these) = (SeccompAction::Allow, SeccompAction::Errno(errno as u32));
-    let filter = SeccompFilter::new(rules, others, these, TargetArch::x86_64).map_err(|e| e.to_string())?;
-    filter.try_into().map_err(|e: seccompiler::BackendError| e.to_string())
+    build(rules, others, these)
 }
 
 /// A filter for x32 numbers (from 0x4000_0000 on), which are other numbers of the same calls: they return
