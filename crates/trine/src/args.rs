@@ -323,7 +323,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub ephemeral: bool,
     /// `debian --ephemeral`: boot, in place of going on from a snapshot at the prompt
-    #[arg(long, requires = "ephemeral")]
+    #[arg(long)]
     pub cold: bool,
     /// `debian`: make its disk anew, from packages; the machine's previous disk is kept beside the new one
     #[arg(long, conflicts_with = "ephemeral")]

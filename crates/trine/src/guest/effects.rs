@@ -5,6 +5,9 @@ use crate::args::{FirmwareArg, RunArgs};
 
 /// Refuses options without an effect.
 pub fn refuse_without_effect(args: &RunArgs) -> Result<(), Refusal> {
+    if args.cold && !args.ephemeral {
+        return Err(Refusal::refused("--cold would have no effect without --ephemeral: other machines boot"));
+    }
     let named = args.thing.is_some() || args.kernel.is_some();
     let why = match args.firmware {
         Some(FirmwareArg::None) => "it is for a kernel, and --firmware none starts an ELF file without one",
@@ -59,6 +62,7 @@ mod tests {
         assert!(refused(&["--firmware", "none", "--initrd", "x", "file"]));
         assert!(refused(&["--firmware", "fw.bin", "--append", "x"]));
         assert!(refused(&["--lockstep", "--stats", "linux"]));
+        assert!(refused(&["--cold", "debian"]) && !refused(&["--cold", "--ephemeral", "debian"]));
         assert!(refused(&["--lockstep", "--trace", "t", "linux"]));
         assert!(!refused(&["--firmware", "fw.bin", "--append", "x", "--kernel", "k"]));
         assert!(!refused(&["--initrd", "i", "--append", "x", "linux"]));
