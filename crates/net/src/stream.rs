@@ -37,8 +37,8 @@ struct Output {
 }
 
 impl Output {
-    /// Writes what waits, as far as the socket takes it now. What it will never take is forgotten.
-    fn flush(&mut self) {
+    /// Writes what waits, as far as the socket takes it now; returns whether there is more. What it will never take is forgotten.
+    fn flush(&mut self) -> bool {
         let mut done = 0;
         while let Some(rest) = self.waiting.get(done..).filter(|rest| !rest.is_empty()) {
             let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -55,6 +55,7 @@ impl Output {
             }
         }
         self.waiting.drain(..done);
+        !self.waiting.is_empty()
     }
 
     /// Adds a frame if there is room. A frame is never taken in part: what follows would mean nothing.
@@ -126,7 +127,7 @@ impl StreamNetwork {
         let theirs = output.clone();
         let flush = move || {
             let mut output = theirs.lock().unwrap_or_else(PoisonError::into_inner);
-            output.flush();
+            output.flush()
         };
         let watch = Watch::start(&lock(&output).socket, "net-stream", flush).map_err(Error::Start)?;
         Ok(StreamNetwork { output, watch, mtu, input: Input::new() })
@@ -149,7 +150,7 @@ impl StreamNetwork {
                 Err(_) => match io::Error::last_os_error().kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => {
-                        self.watch.arm(&output.socket, !output.waiting.is_empty());
+                        self.watch.arm(&output.socket);
                         return false;
                     }
                     _ => break,
@@ -188,9 +189,8 @@ impl NetBackend for StreamNetwork {
     fn send(&mut self, frame: &[u8], _: Partial) {
         let mut output = lock(&self.output);
         output.put(frame);
-        output.flush();
-        if !output.waiting.is_empty() {
-            self.watch.arm(&output.socket, true);
+        if output.flush() {
+            self.watch.arm_written();
         }
     }
 

@@ -58,7 +58,7 @@ impl TapNetwork {
         let (gateway, mtu) = (services.gateway4, services.mtu);
         let services = UserNetwork::new(Config { dns4: gateway, ipv6: false, ..services })?;
         prepare(&tap).map_err(Error::Start)?;
-        let watch = Watch::start(&tap, "tap", || {}).map_err(Error::Start)?;
+        let watch = Watch::start(&tap, "tap", || false).map_err(Error::Start)?;
         // One byte more than a frame, so that a longer one is noticed.
         let buffer = vec![0; LEN + MAX_FRAME + 1];
         Ok(TapNetwork { tap, watch, services, gateway, mtu, gives: Offloads::default(), buffer })
@@ -76,7 +76,7 @@ impl TapNetwork {
             match io::Error::last_os_error().kind() {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock => {
-                    self.watch.arm(&self.tap, false);
+                    self.watch.arm(&self.tap);
                     return None;
                 }
                 // The link was removed.
@@ -225,7 +225,7 @@ impl NetBackend for TapNetwork {
             }
         }
         // There may be more: the device is woken at once.
-        self.watch.arm(&self.tap, false);
+        self.watch.arm(&self.tap);
         None
     }
 

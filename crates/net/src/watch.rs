@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use trine_base::Waker;
 
-/// The numbers of the two descriptors in the `epoll` set.
-const WATCHED: u64 = 0;
+/// The numbers of the descriptors in the `epoll` set.
+const READ: u64 = 0;
 const STOP: u64 = 1;
+const WRITTEN: u64 = 2;
 
 struct Shared {
     poll: OwnedFd,
@@ -18,9 +19,11 @@ struct Shared {
     up: AtomicBool,
 }
 
-/// Wakes a device once each time that its descriptor is ready after [`Watch::arm`]. Dropping it ends the thread.
+/// Wakes a device once each time that its descriptor can be read after [`Watch::arm`]. Dropping it ends the thread.
 pub(crate) struct Watch {
     shared: Arc<Shared>,
+    /// The same descriptor, armed for itself: a device that does not read for a while must not keep back what is written.
+    written: OwnedFd,
     stop: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,24 +38,30 @@ fn owned(result: libc::c_int) -> io::Result<OwnedFd> {
 
 impl Watch {
     /// Starts the thread for `fd`, which is not armed yet. Where the descriptor can be written again, the thread calls
-    /// `flush`.
+    /// `flush`, which returns whether there is more to write.
     ///
     /// # Errors
     /// The host has no thread or descriptor for it.
-    pub fn start(fd: &OwnedFd, name: &str, mut flush: impl FnMut() + Send + 'static) -> io::Result<Watch> {
+    pub fn start(
+        fd: &OwnedFd,
+        name: &str,
+        mut flush: impl FnMut() -> bool + Send + 'static,
+    ) -> io::Result<Watch> {
+        let written = fd.try_clone()?;
         // SAFETY: takes no pointers.
         let poll = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: takes no pointers.
         let stop = owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         control(&poll, libc::EPOLL_CTL_ADD, &stop, libc::EPOLLIN, STOP)?;
-        control(&poll, libc::EPOLL_CTL_ADD, fd, libc::EPOLLONESHOT, WATCHED)?;
+        control(&poll, libc::EPOLL_CTL_ADD, fd, libc::EPOLLONESHOT, READ)?;
+        control(&poll, libc::EPOLL_CTL_ADD, &written, libc::EPOLLONESHOT, WRITTEN)?;
         let shared = Arc::new(Shared { poll, waker: Mutex::default(), up: AtomicBool::new(true) });
-        let theirs = shared.clone();
+        let (theirs, again) = (shared.clone(), written.try_clone()?);
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
             block_signals();
-            theirs.serve(&mut flush);
+            theirs.serve(&again, &mut flush);
         })?;
-        Ok(Watch { shared, stop, thread: Some(thread) })
+        Ok(Watch { shared, written, stop, thread: Some(thread) })
     }
 
     /// Sets which device is woken.
@@ -60,14 +69,16 @@ impl Watch {
         *self.shared.waker.lock().unwrap_or_else(PoisonError::into_inner) = waker;
     }
 
-    /// Has the device woken once, as soon as `fd` can be read; with `written`, `flush` is called as soon as it can be
-    /// written.
-    pub fn arm(&self, fd: &OwnedFd, written: bool) {
+    /// Has the device woken once, as soon as `fd` can be read.
+    pub fn arm(&self, fd: &OwnedFd) {
         if self.is_up() {
-            let events = libc::EPOLLIN | if written { libc::EPOLLOUT } else { 0 } | libc::EPOLLONESHOT;
-            // Fails only where the descriptor is bad, which it is not.
-            let _ = control(&self.shared.poll, libc::EPOLL_CTL_MOD, fd, events, WATCHED);
+            self.shared.arm(fd, libc::EPOLLIN, READ);
         }
+    }
+
+    /// Has `flush` called once, as soon as the descriptor can be written.
+    pub fn arm_written(&self) {
+        self.shared.arm(&self.written, libc::EPOLLOUT, WRITTEN);
     }
 
     /// Whether the other side is there.
@@ -93,17 +104,22 @@ fn control(poll: &OwnedFd, how: i32, fd: &OwnedFd, events: i32, number: u64) -> 
 }
 
 impl Shared {
+    fn arm(&self, fd: &OwnedFd, events: i32, number: u64) {
+        // Fails only where the descriptor is bad, which it is not.
+        let _ = control(&self.poll, libc::EPOLL_CTL_MOD, fd, events | libc::EPOLLONESHOT, number);
+    }
+
     fn wake(&self) {
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
         waker.wake();
     }
 
     /// The thread: waits without a limit of time, so a stopped process or a changed clock ends nothing.
-    fn serve(&self, flush: &mut impl FnMut()) {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 2];
+    fn serve(&self, written: &OwnedFd, flush: &mut impl FnMut() -> bool) {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 3];
         loop {
-            // SAFETY: writes at most two structures of ours.
-            let count = unsafe { libc::epoll_wait(self.poll.as_raw_fd(), events.as_mut_ptr(), 2, -1) };
+            // SAFETY: writes at most three structures of ours.
+            let count = unsafe { libc::epoll_wait(self.poll.as_raw_fd(), events.as_mut_ptr(), 3, -1) };
             let Ok(count) = usize::try_from(count) else {
                 match io::Error::last_os_error().kind() {
                     io::ErrorKind::Interrupted => continue,
@@ -115,8 +131,11 @@ impl Shared {
                 if number == STOP {
                     return;
                 }
-                if bits & libc::EPOLLOUT != 0 {
-                    flush();
+                if number == WRITTEN && bits & (libc::EPOLLERR | libc::EPOLLHUP) == 0 {
+                    if flush() {
+                        self.arm(written, libc::EPOLLOUT, WRITTEN);
+                    }
+                    continue;
                 }
                 // What the other side has left is still read; reading finds its end.
                 if bits & libc::EPOLLERR != 0 {
