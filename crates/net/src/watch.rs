@@ -23,7 +23,7 @@ struct Shared {
 pub(crate) struct Watch {
     shared: Arc<Shared>,
     /// The same descriptor, armed for itself: a device that does not read for a while must not keep back what is written.
-    written: OwnedFd,
+    written: Arc<OwnedFd>,
     stop: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,7 +47,7 @@ impl Watch {
         name: &str,
         mut flush: impl FnMut() -> bool + Send + 'static,
     ) -> io::Result<Watch> {
-        let written = fd.try_clone()?;
+        let written = Arc::new(fd.try_clone()?);
         // SAFETY: takes no pointers.
         let poll = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: takes no pointers.
@@ -56,7 +56,7 @@ impl Watch {
         control(&poll, libc::EPOLL_CTL_ADD, fd, libc::EPOLLONESHOT, READ)?;
         control(&poll, libc::EPOLL_CTL_ADD, &written, libc::EPOLLONESHOT, WRITTEN)?;
         let shared = Arc::new(Shared { poll, waker: Mutex::default(), up: AtomicBool::new(true) });
-        let (theirs, again) = (shared.clone(), written.try_clone()?);
+        let (theirs, again) = (shared.clone(), written.clone());
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
             block_signals();
             theirs.serve(&again, &mut flush);
