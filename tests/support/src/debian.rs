@@ -216,7 +216,7 @@ impl Shell {
     /// It does not answer.
     pub fn at_prompt(mut talk: Talk) -> Result<Shell, String> {
         talk.say("exec sh\n")?;
-        talk.say("PS1=; stty -echo -onlcr; printf 'rea''dy\\n'\n")?;
+        talk.say("PS1=; PS2=; stty -echo -onlcr; printf 'rea''dy\\n'\n")?;
         talk.hear_within("ready\n", BOOT)?;
         Ok(Shell { talk })
     }
