@@ -157,8 +157,9 @@ impl Debian {
         command.args(before).args(["-M", "virt", "-smp", HARTS, "-m", MEMORY, "-nographic", "-no-reboot"]);
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initrd);
         command.args(["-append", &self.append()]);
-        // QEMU gives the last free place to the first device: Linux finds the disks in the reverse order.
-        for (n, disk) in disks.iter().enumerate().rev() {
+        // As other machines have it, and Trine: not the protocol from before version 1.
+        command.args(["-global", "virtio-mmio.force-legacy=false"]);
+        for (n, disk) in disks.iter().enumerate() {
             let drive = format!("file={disk},format=raw,if=none,id=disk{n}");
             command.args(["-drive", &drive, "-device", &format!("virtio-blk-device,drive=disk{n}")]);
         }
