@@ -112,9 +112,11 @@ impl Bench {
 
     fn network(&self, side: Side, shell: &mut Shell, figures: &mut Figures) -> Result<(), String> {
         for (what, option) in [("network, guest to host", ""), ("network, host to guest", "-R")] {
+            // On a busy host it happens that its connection of control ends early.
             let said = shell.run(
                 &format!(
-                    "iperf3 -c $(ip -4 route show default | cut -d' ' -f3 | head -n 1) -p {} -t {} -f m {option}",
+                    "for attempt in 1 2 3; do iperf3 -c $(ip -4 route show default | cut -d' ' -f3 | head -n 1) -p {} -t {} -f m \
+                     {option} && break; sleep 1; done",
                     self.port, self.times.network
                 ),
                 PATIENCE,
