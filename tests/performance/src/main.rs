@@ -6,6 +6,7 @@ mod loads;
 mod machine;
 mod measured;
 mod programs;
+mod whole;
 
 use clap::{Parser, ValueEnum};
 use std::process::ExitCode;
@@ -17,9 +18,12 @@ struct Cli {
     /// What to measure.
     #[arg(value_enum)]
     what: What,
-    /// Runs of each.
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
+    /// Runs of each (default: 5, of `machine` 3, with --quick 1).
+    #[arg(long)]
+    runs: Option<usize>,
+    /// `machine`: measure for a shorter time.
+    #[arg(long)]
+    quick: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -36,15 +40,24 @@ enum What {
     Programs,
     /// Containers of a bundle, beside crun and runc.
     Containers,
+    /// A whole Debian: boot, idling, memory, network, disk, compiling.
+    Machine,
 }
 
 fn main() -> ExitCode {
-    let Cli { what, runs, json } = Cli::parse();
+    let Cli { what, runs, quick, json } = Cli::parse();
+    let usual = match (what, quick) {
+        (What::Machine, true) => 1,
+        (What::Machine, false) => 3,
+        _ => 5,
+    };
+    let runs = runs.unwrap_or(usual);
     let result = match what {
         What::Boot => machine::boot(runs, json),
         What::Cpu => machine::cpu(runs, json),
         What::Programs => programs::run(runs, json),
         What::Containers => containers::run(runs, json),
+        What::Machine => whole::run(runs, quick, json),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -31,7 +31,7 @@ impl Measured {
 }
 
 /// Median, smallest and largest.
-fn spread(times: &mut [f64]) -> Option<(f64, f64, f64)> {
+pub fn spread(times: &mut [f64]) -> Option<(f64, f64, f64)> {
     times.sort_by(f64::total_cmp);
     Some((*times.get(times.len() / 2)?, *times.first()?, *times.last()?))
 }

@@ -1,10 +1,12 @@
 //! Shared by the tests of the whole (`tests/*`) and the development tasks. It drives the `trine` executable
-//! and depends on none of the crates that are tested, except for the one that fetches Debian's packages.
+//! and depends on the crates that are tested only where guests are fetched and prepared.
 
 pub mod bundle;
 pub mod command;
+pub mod debian;
 pub mod machine;
 pub mod parts;
+pub mod process;
 pub mod registry;
 pub mod scratch;
 pub mod tools;

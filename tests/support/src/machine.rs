@@ -144,27 +144,48 @@ impl Talk {
     /// # Errors
     /// Its output instead.
     pub fn hear_within(&mut self, wanted: &str, patience: Duration) -> Checked {
-        self.heard_before(wanted, patience).map(drop)
+        self.hear_before(wanted, patience).map(drop)
     }
 
-    /// The same; returns what it said before that text.
+    /// The same; returns what it says before that text.
     ///
     /// # Errors
     /// Its output instead.
-    pub fn heard_before(&mut self, wanted: &str, patience: Duration) -> Result<String, String> {
+    pub fn hear_before(&mut self, wanted: &str, patience: Duration) -> Result<String, String> {
         let end = Instant::now() + patience;
+        let mut ended = false;
         loop {
-            let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
             let rest = &said[self.seen..];
             if let Some(at) = rest.windows(wanted.len()).position(|w| w == wanted.as_bytes()) {
                 self.seen += at + wanted.len();
                 return Ok(String::from_utf8_lossy(&rest[..at]).into_owned());
             }
-            if Instant::now() > end {
+            let given_up = ended || Instant::now() > end;
+            if given_up {
                 return Err(format!("it does not say '{wanted}': {}", String::from_utf8_lossy(rest)));
             }
+            drop(said);
+            ended = self.child.try_wait().is_ok_and(|status| status.is_some());
+            // Also gives the reader time for the last words.
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The whole lines that it has said since the last text that was heard.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn news(&mut self) -> Result<String, String> {
+        let ended = self.child.try_wait().map_err(text)?;
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = &said[self.seen..];
+        if let Some(status) = ended {
+            return Err(format!("the machine has ended ({status}): {}", String::from_utf8_lossy(rest)));
+        }
+        let lines = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.seen += lines;
+        Ok(String::from_utf8_lossy(&rest[..lines]).into_owned())
     }
 
     /// Types words.

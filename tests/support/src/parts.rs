@@ -172,6 +172,15 @@ pub const PARTS: &[Part] = &[
         "snapshots",
         "200 snapshots of a machine under disk and network load, each restored twice",
     ),
+    slow(
+        Home::System,
+        "soak-short",
+        "a whole Debian under all loads at once, and on from a snapshot, 3 minutes",
+    ),
+    slow(Home::System, "soak-1", SOAK),
+    slow(Home::System, "soak-2", SOAK_ON),
+    slow(Home::System, "soak-3", SOAK_ON),
+    slow(Home::System, "soak-4", SOAK_ON),
     slow(Home::Task, "code-races", "code rewritten under vCPUs that run it, ten minutes, programs and harts"),
     slow(Home::Task, "differential-long", "random programs against QEMU, 10 million instructions"),
     slow(
@@ -181,6 +190,8 @@ pub const PARTS: &[Part] = &[
     ),
 ];
 
+const SOAK: &str = "a whole Debian under all loads at once, 30 minutes, and a snapshot";
+const SOAK_ON: &str = "30 minutes more, on from the snapshot of the part before";
 const FUZZ: &str = "10 minutes of fuzzing";
 
 /// Resets signals of the terminal to their defaults, even if this is a shell's background job, which ignores

@@ -137,8 +137,12 @@ pub fn guest() -> Result<Guest, String> {
     trine_image::linux::prepare(&root().join("target/tools"), &lock, &mut say).map_err(|e| e.to_string())
 }
 
-/// Builds and gives the release binary.
+/// Builds and gives the release binary; with `TRINE` in the environment, that one instead, so that benchmarks can measure an
+/// older build.
 pub fn trine() -> Result<PathBuf, String> {
+    if let Some(other) = std::env::var_os("TRINE") {
+        return Ok(other.into());
+    }
     cargo(&["build", "--release", "--quiet"])?;
     Ok(root().join("target/release/trine"))
 }

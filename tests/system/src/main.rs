@@ -13,6 +13,7 @@ mod litmus;
 mod runtime;
 mod shares;
 mod snapshots;
+mod soak;
 mod stress;
 mod verbs;
 mod whole_debian;
@@ -37,6 +38,11 @@ parts! { System:
     "verbs" => verbs::run,
     "snapshots-short" => || snapshots::run(5),
     "snapshots" => || snapshots::run(200),
+    "soak-short" => soak::short,
+    "soak-1" => || soak::part(1),
+    "soak-2" => || soak::part(2),
+    "soak-3" => || soak::part(3),
+    "soak-4" => || soak::part(4),
     "leaks" => leaks::run,
     "stress-short" => || stress::run(5),
     "stress" => || stress::run(600),

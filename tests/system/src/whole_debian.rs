@@ -102,7 +102,7 @@ fn at_once(machines: &Machines, patience: Duration) -> Result<String, String> {
     // What is typed does not have the word that is waited for.
     talk.say("echo its''own: $(cat /etc/machine-id) $(od -An -N8 -tx8 /dev/urandom)\n")?;
     talk.hear_within("itsown: ", BOOT)?;
-    let own = talk.heard_before("\r\n", BOOT)?;
+    let own = talk.hear_before("\r\n", BOOT)?;
     talk.say("poweroff\n")?;
     talk.hear_within("reboot: Power down", BOOT)?;
     talk.end()?;
