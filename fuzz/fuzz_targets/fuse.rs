@@ -15,7 +15,7 @@ const SECRET: &[u8] = b"\x93sealed\x07";
 static DIR: LazyLock<PathBuf> = LazyLock::new(|| {
     let dir = std::env::temp_dir().join(format!("trine-fuzz-fuse-{}", std::process::id()));
     fs::create_dir_all(dir.join("outside")).unwrap();
-    fs::write(dir.join("outside/secret"), "secret").unwrap();
+    fs::write(dir.join("outside/secret"), SECRET).unwrap();
     dir
 });
 
