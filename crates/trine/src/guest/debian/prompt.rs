@@ -129,7 +129,7 @@ fn make_room(base: &Path) {
 }
 
 /// Removes a snapshot with what belongs to it.
-pub fn remove(snapshot: &Path) {
+fn remove(snapshot: &Path) {
     let mut disk = snapshot.as_os_str().to_owned();
     disk.push(".disk0");
     for path in [snapshot.to_path_buf(), disk.into(), screen_of(snapshot)] {
@@ -342,10 +342,10 @@ impl Renewal {
     }
 }
 
-/// Says what to do about a snapshot that cannot be loaded, and removes it if it is one of these.
+/// Says what to do about a snapshot that cannot be loaded. The machine's process is confined by then, and removes nothing.
 pub fn unusable(snapshot: &Snapshot, why: &dyn std::fmt::Display) -> Refusal {
-    remove(snapshot.path());
-    Refusal::refused(format!("{why}; it has been removed: run this once more, and it is made anew"))
+    let path = snapshot.path().display();
+    Refusal::refused(format!("{why}; remove {path}, and it is made anew, or boot with --cold"))
 }
 
 #[cfg(test)]
