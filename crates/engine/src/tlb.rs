@@ -142,7 +142,8 @@ const GROUP: usize = ENTRIES / 64;
 
 impl<I: Isa> Tlb<I> {
     /// Number of regimes; callers pass one below it.
-    const REGIMES: usize = I::Regimes::COUNT;
+    /// How many regimes there are.
+    pub const REGIMES: usize = I::Regimes::COUNT;
 
     /// Makes a TLB of memory that is all zeros, in which page 0 would seem mapped: must be called before any
     /// look-up.

@@ -11,6 +11,7 @@ use crate::code::ALIGN;
 use crate::core::{Core, Frame};
 use crate::jumps;
 use crate::memory::GuestMemory;
+use crate::tlb::{self, Entry, Pair, Tlb};
 use std::mem::offset_of;
 use trine_ir::Isa;
 
@@ -55,10 +56,25 @@ pub enum Thunk {
     Indirect = 4,
     /// Where the handler of a refused access continues; the row is the fourth argument.
     Refused = 5,
+    /// Jump: leaves with the code in `rax` as [`Thunk::Exit`] does, to the address at the offset `rcx` in the page.
+    ExitTo = 6,
+    /// Call: looks a page up in the TLB. The first of them: for loads and stores of each regime ([`Layout::reach`]).
+    Reach = 7,
 }
 
+/// Regimes for which there are thunks that look pages up.
+const REGIMES: usize = 4;
 /// Number of thunks.
-pub const THUNKS: usize = 6;
+pub const THUNKS: usize = Thunk::Reach as usize + 2 * REGIMES;
+
+/// Low bits of what [`Layout::reach`]'s thunks get in `eax`: the bytes of the access less 1. The rest is the pair's offset.
+const PACKED_BYTES: i32 = size_of::<Pair>() as i32 - 1;
+
+/// The argument of a thunk that looks a page up for the pair with this number.
+pub fn packed(pair: usize, bytes: u64) -> u32 {
+    debug_assert!(bytes - 1 <= PACKED_BYTES as u64);
+    (pair * size_of::<Pair>()) as u32 | (bytes as u32 - 1)
+}
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $name:ident $field:ident;)*) => {$(
@@ -133,6 +149,12 @@ impl Layout {
     pub fn thunk(&self, t: Thunk) -> Mem {
         self.word(offset_of!(Frame, thunks), t as usize)
     }
+    /// Address of the thunk that finds the page of a load, or a store, in a regime: the guest address in `rcx`, [`packed`]
+    /// in `eax`; scratch registers are lost. It fills the pair, and returns with the difference between host and guest
+    /// address in `rcx`. Where the TLB does not have the page, it is [`Thunk::Slow`] called from [`JUMP`] bytes further on.
+    pub fn reach(&self, regime: usize, write: bool) -> Mem {
+        self.word(offset_of!(Frame, thunks), Thunk::Reach as usize + 2 * regime + write as usize)
+    }
     fn save(&self, r: u8) -> Mem {
         self.word(offset_of!(Frame, save), r as usize)
     }
@@ -146,6 +168,9 @@ impl Layout {
         mem(RBP, self.frame + (field + n * 8) as i32)
     }
 }
+
+/// Bytes of a jump, which follows a call of a thunk of [`Layout::reach`].
+const JUMP: i32 = 5;
 
 /// Offset of `rbp` into the slots.
 const BIAS: i32 = 128;
@@ -191,12 +216,13 @@ impl Thunks {
             at
         };
         let enter = add(&|a| enter::<I>(a, l));
-        let offsets = [
-            add(&|a| {
-                a.store(8, l.count(), R15);
-                pinned::<I>().for_each(|(slot, r)| a.store(8, l.slot(slot), r));
-                exit(a, l);
-            }),
+        let leave = |a: &mut Asm| {
+            a.store(8, l.count(), R15);
+            pinned::<I>().for_each(|(slot, r)| a.store(8, l.slot(slot), r));
+            exit(a, l);
+        };
+        let fixed = [
+            add(&leave),
             add(&|a| slow(a, l)),
             add(&|a| helper(a, l)),
             add(&|a| {
@@ -210,7 +236,21 @@ impl Thunks {
                 a.jmp_mem(l.thunk(Thunk::Exit));
             }),
             add(&|a| refused(a, l)),
+            add(&|a| {
+                a.alu_mem(Alu::Add, true, RCX, l.page());
+                a.store(8, l.pc(), RCX);
+                leave(a);
+            }),
         ];
+        const { assert!(Tlb::<I>::REGIMES <= REGIMES) };
+        let mut offsets = [0; THUNKS];
+        offsets[..fixed.len()].copy_from_slice(&fixed);
+        for regime in 0..Tlb::<I>::REGIMES {
+            for write in [false, true] {
+                let place = Thunk::Reach as usize + 2 * regime + write as usize;
+                offsets[place] = l.tlb.map_or(0, |tlb| add(&|a| reach::<I>(a, l, tlb, regime, write)));
+            }
+        }
         Thunks { bytes, enter, offsets }
     }
 }
@@ -289,6 +329,46 @@ fn call_rust(a: &mut Asm, l: &Layout, n: usize) {
     a.alu_imm(Alu::Sub, true, RSP, 8);
     a.call_mem(l.function(n));
     a.alu_imm(Alu::Add, true, RSP, 8);
+}
+
+/// Looks for the page of an access that did not match its pair: a thunk of [`Layout::reach`].
+fn reach<I: Isa>(a: &mut Asm, l: &Layout, tlb: i32, regime: usize, write: bool) {
+    let pair = |field: usize| mem2(RBP, RAX, tlb + (offset_of!(Tlb<I>, pairs) + field) as i32);
+    let entries = tlb + Tlb::<I>::regime_offset(regime) as i32;
+    let tag = if write { offset_of!(Entry, write) } else { offset_of!(Entry, read) } as i32;
+    // The page of the last byte. Where the access crosses into it, the entry for its first byte is not of this page.
+    a.mov(false, RDX, RAX);
+    a.alu_imm(Alu::And, false, RDX, PACKED_BYTES);
+    a.alu_imm(Alu::And, false, RAX, !PACKED_BYTES);
+    a.alu(Alu::Add, true, RDX, RCX);
+    a.alu_imm(Alu::And, true, RDX, -0x1000);
+    // An access that is not aligned does not match its pair at first, and may yet lie in its page as a whole.
+    a.alu_mem(Alu::Cmp, true, RDX, pair(offset_of!(Pair, page)));
+    let other = a.jcc(Cc::NotEqual);
+    a.alu(Alu::Xor, true, RDX, RCX);
+    a.alu_imm(Alu::Cmp, true, RDX, 0xfff);
+    let crosses = a.jcc(Cc::Above);
+    a.load(8, RCX, pair(offset_of!(Pair, addend)));
+    a.ret();
+    a.fix_here(crosses);
+    // No entry has it.
+    a.mov_imm(RDX, 1);
+    a.fix_here(other);
+    a.store(8, l.arg(0), RCX);
+    a.shift_imm(Shift::Shr, false, RCX, (12 - tlb::ENTRY_BITS) as u8);
+    a.alu_imm(Alu::And, false, RCX, ((tlb::ENTRIES - 1) << tlb::ENTRY_BITS) as i32);
+    a.alu_mem(Alu::Cmp, true, RDX, mem2(RBP, RCX, entries + tag));
+    let miss = a.jcc(Cc::NotEqual);
+    a.load(8, RCX, mem2(RBP, RCX, entries + offset_of!(Entry, addend) as i32));
+    a.store(8, pair(offset_of!(Pair, page)), RDX);
+    a.store(8, pair(offset_of!(Pair, addend)), RCX);
+    a.store_imm(false, mem(RBP, tlb + offset_of!(Tlb<I>, pairs_used) as i32), 1);
+    a.ret();
+    a.fix_here(miss);
+    a.pop(RCX);
+    a.lea(true, RCX, mem(RCX, JUMP));
+    a.push(RCX);
+    a.jmp_mem(l.thunk(Thunk::Slow));
 }
 
 fn slow(a: &mut Asm, l: &Layout) {

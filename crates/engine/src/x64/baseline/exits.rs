@@ -20,8 +20,7 @@ impl<I: Isa> Emit<'_, I> {
         self.cold(&[over], |e| {
             e.a.alu_imm(Alu::Sub, true, R15, n);
             e.leave_header();
-            e.set_pc(e.alloc.start);
-            e.leave(code::GO);
+            e.leave_to(e.alloc.start, code::GO);
         });
     }
 
@@ -40,6 +39,13 @@ impl<I: Isa> Emit<'_, I> {
     fn leave(&mut self, code: u64) {
         self.a.mov_imm(RAX, code);
         self.a.jmp_mem(self.l.thunk(Thunk::Exit));
+    }
+
+    /// Leaves to an offset in the page.
+    fn leave_to(&mut self, offset: i64, code: u64) {
+        self.a.mov_imm(RCX, offset as u64);
+        self.a.mov_imm(RAX, code);
+        self.a.jmp_mem(self.l.thunk(Thunk::ExitTo));
     }
 
     /// Leaves to a virtual address.
@@ -121,8 +127,7 @@ impl<I: Isa> Emit<'_, I> {
         let number = self.alloc.first_site as u64 + self.alloc.holes.len() as u64;
         self.alloc.holes.push(jump);
         self.cold(&[jump], |e| {
-            e.set_pc(offset);
-            e.leave(code::LINK | number << 8);
+            e.leave_to(offset, code::LINK | number << 8);
         });
     }
 
@@ -141,8 +146,7 @@ impl<I: Isa> Emit<'_, I> {
         self.a.store(8, self.l.arg(0), RAX);
         self.bring_home();
         self.uncount(false);
-        self.set_pc(self.offset);
-        self.leave(code::RAISE | u64::from(code) << 8);
+        self.leave_to(self.offset, code::RAISE | u64::from(code) << 8);
     }
 
     /// Calls a helper.

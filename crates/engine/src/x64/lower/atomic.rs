@@ -3,7 +3,8 @@
 
 use super::Lower;
 use super::allocator::Allocator;
-use crate::x64::asm::{Alu, Cc, Reg, Shift, mem, reg::*};
+use super::memory::Address;
+use crate::x64::asm::{Alu, Cc, Hole, Reg, Shift, mem, reg::*};
 use crate::x64::side::Kind;
 use trine_base::Width;
 use trine_ir::inst::Val;
@@ -46,7 +47,7 @@ where
             }
         }
         self.old_value(how, d);
-        self.out_of_line(miss, at, &[s], Kind::Rmw(op, how), Some(d));
+        self.out_of_line(miss, at, &[s], Kind::Rmw(op, how), d);
         self.own(d);
     }
 
@@ -105,8 +106,18 @@ where
         self.atomic();
         self.a.lock_cmpxchg(how.width.bytes(), mem(RCX, 0), store);
         self.old_value(how, d);
-        self.out_of_line(miss, at, &[expect, new], Kind::Exchange(how), Some(d));
+        self.out_of_line(miss, at, &[expect, new], Kind::Exchange(how), d);
         self.own(d);
+    }
+
+    /// The slow path of an atomic access, whose result goes to `d`.
+    fn out_of_line(&mut self, miss: Option<Hole>, at: Address, args: &[Reg], kind: Kind, d: Reg) {
+        if let Some(miss) = miss {
+            self.aside(&[miss], |e| {
+                e.call_access(at, args, kind);
+                e.a.mov(true, d, RAX);
+            });
+        }
     }
 
     /// The value of the bytes in `rax`, into `d`.

@@ -5,9 +5,30 @@ use super::allocator::Allocator;
 use crate::tlb::{self, Entry, PAIRS, Pair, Tlb};
 use crate::x64::asm::{Alu, Cc, Hole, Mem, Place, Reg, Shift, mem, mem2, reg::*};
 use crate::x64::side::Kind;
+use crate::x64::thunks;
 use std::mem::offset_of;
 use trine_ir::inst::{Inst, Val};
 use trine_ir::{Access, Bin, Hints, Isa, MemOp};
+
+/// How an access goes on that was not reached by what was emitted in line.
+pub enum Miss {
+    /// It is always reached.
+    Never,
+    /// This jump is taken if the TLB misses.
+    Table(Hole),
+    /// This jump is taken if the pair does not match.
+    Pair(Hole, Reach),
+}
+
+/// What is done if a pair does not match.
+pub struct Reach {
+    /// The thunk's address.
+    thunk: Mem,
+    /// Its argument.
+    packed: u32,
+    /// The access.
+    back: Place,
+}
 
 /// A guest address: register plus displacement.
 #[derive(Clone, Copy)]
@@ -52,7 +73,7 @@ where
         Some(Tlb::<I>::pair(I::access_regime(self.mode, hints), by, write))
     }
 
-    /// The host operand of an access, for the next instruction, and the jump that is taken if the TLB misses.
+    /// The host operand of an access, for the next instruction, and what leads out of line.
     pub fn reach(
         &mut self,
         pair: Option<usize>,
@@ -60,93 +81,94 @@ where
         hints: Hints,
         bytes: u64,
         write: bool,
-    ) -> (Mem, Option<Hole>) {
+    ) -> (Mem, Miss) {
         let Some(tlb) = self.l.tlb else {
             self.may_be_refused();
-            return (mem(at.base, at.disp), None);
+            return (mem(at.base, at.disp), Miss::Never);
         };
         self.clobber(RCX);
         let miss = match pair {
             Some(n) => self.probe_pair(tlb, n, at, hints, bytes, write),
-            None => self.probe(tlb, at, hints, bytes, write),
+            None => Miss::Table(self.probe(tlb, at, hints, bytes, write)),
         };
-        (mem2(at.base, RCX, at.disp), Some(miss))
+        (mem2(at.base, RCX, at.disp), miss)
     }
 
-    /// Emits out of line what is done if [`Lower::reach`] missed.
-    pub fn on_miss(&mut self, miss: Option<Hole>, emit: impl FnOnce(&mut Self)) {
-        if let Some(miss) = miss {
-            self.aside(&[miss], emit);
-        }
+    /// Emits the out-of-line part of an access by [`Lower::reach`]: `pass` passes arguments after the address, `take` takes
+    /// the result of the slow path.
+    pub fn on_miss(
+        &mut self,
+        miss: Miss,
+        at: Address,
+        kind: Kind,
+        pass: impl FnOnce(&mut Self),
+        take: impl FnOnce(&mut Self),
+    ) {
+        let (from, reach) = match miss {
+            Miss::Never => return,
+            Miss::Table(from) => (from, None),
+            Miss::Pair(from, reach) => (from, Some(reach)),
+        };
+        self.aside(&[from], |e| {
+            pass(e);
+            match reach {
+                None => e.call_access(at, &[], kind),
+                Some(reach) => e.call_reach(reach, at, kind),
+            }
+            take(e);
+        });
     }
 
-    /// Checks the pair, then the TLB. On a hit `rcx` holds the difference between host and guest address; the
-    /// hole is the jump taken on a miss. Unlike the table's, the pair's addend is loaded from a place that
-    /// does not depend on the address: nothing waits for it.
-    fn probe_pair(&mut self, tlb: i32, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
+    /// Checks the pair; the TLB is checked out of line. On a hit `rcx` holds the difference between host and guest address.
+    /// Unlike the table's, the pair's addend is loaded from a place that does not depend on the address: nothing waits
+    /// for it.
+    fn probe_pair(&mut self, tlb: i32, n: usize, at: Address, hints: Hints, bytes: u64, write: bool) -> Miss {
         let pair = tlb + (offset_of!(Tlb<I>, pairs) + n * size_of::<Pair>()) as i32;
-        let page = mem(RBP, pair + offset_of!(Pair, page) as i32);
-        let addend = mem(RBP, pair + offset_of!(Pair, addend) as i32);
         self.aligned_page(at, bytes);
-        self.a.alu_mem(Alu::Cmp, true, RAX, page);
+        self.a.alu_mem(Alu::Cmp, true, RAX, mem(RBP, pair + offset_of!(Pair, page) as i32));
         let other = self.a.jcc(Cc::NotEqual);
-        self.a.load(8, RCX, addend);
-        let back = self.a.here();
-        self.cold_with(&[other], |e| {
-            e.try_unaligned(at, bytes, page, addend, back);
-            let miss = e.probe(tlb, at, hints, bytes, write);
-            e.a.store(8, page, RAX);
-            e.a.store(8, addend, RCX);
-            e.a.store_imm(false, mem(RBP, tlb + offset_of!(Tlb<I>, pairs_used) as i32), 1);
-            let jump = e.a.jmp();
-            e.a.fix(jump, back);
-            miss
-        })
+        self.a.load(8, RCX, mem(RBP, pair + offset_of!(Pair, addend) as i32));
+        let thunk = self.l.reach(I::access_regime(self.mode, hints), write);
+        Miss::Pair(other, Reach { thunk, packed: thunks::packed(n, bytes), back: self.a.here() })
+    }
+
+    /// Calls the thunk that looks the pair's page up in the TLB: it returns to a jump back to the access, with the
+    /// difference in `rcx`. If the TLB has no such page either, it calls the slow path, which returns behind that jump.
+    fn call_reach(&mut self, reach: Reach, at: Address, kind: Kind) {
+        [RCX, RDX].into_iter().for_each(|r| self.clobber(r));
+        let row = self.add_row(kind);
+        self.a.mov_imm(RAX, reach.packed as u64);
+        self.put_address(RCX, at);
+        self.a.call_mem(reach.thunk);
+        let jump = self.a.jmp();
+        self.a.fix(jump, reach.back);
+        self.a.mark(row);
+    }
+
+    fn put_address(&mut self, r: Reg, at: Address) {
+        if at.disp == 0 {
+            self.a.mov(true, r, at.base);
+        } else {
+            self.a.lea(true, r, mem(at.base, at.disp));
+        }
     }
 
     /// Puts the page of an aligned access into `rax`; for one that is not aligned, what is no page. (The page of the last
     /// byte will not do: the pair may be of the page that an access crosses into.)
     fn aligned_page(&mut self, at: Address, bytes: u64) {
-        if at.disp == 0 {
-            self.a.mov(true, RAX, at.base);
-        } else {
-            self.a.lea(true, RAX, mem(at.base, at.disp));
-        }
+        self.put_address(RAX, at);
         self.a.alu_imm(Alu::And, true, RAX, -0x1000 | (bytes as i32 - 1));
-    }
-
-    /// Goes back with a pair's addend if an access that is not aligned lies in the pair's page as a whole.
-    fn try_unaligned(&mut self, at: Address, bytes: u64, page: Mem, addend: Mem, back: Place) {
-        if bytes == 1 {
-            return;
-        }
-        self.last_page(at, bytes);
-        self.a.alu_mem(Alu::Cmp, true, RAX, page);
-        let other = self.a.jcc(Cc::NotEqual);
-        self.a.lea(false, RCX, mem(at.base, at.disp));
-        self.a.alu_imm(Alu::And, false, RCX, 0xfff);
-        self.a.alu_imm(Alu::Cmp, false, RCX, 0x1000 - bytes as i32);
-        let crosses = self.a.jcc(Cc::Above);
-        self.a.load(8, RCX, addend);
-        let jump = self.a.jmp();
-        self.a.fix(jump, back);
-        [other, crosses].into_iter().for_each(|hole| self.a.fix_here(hole));
     }
 
     /// Puts the page of the access's last byte into `rax`: if the access crosses into that page, the tag of the
     /// entry for the first byte does not equal it.
     fn last_page(&mut self, at: Address, bytes: u64) {
-        let disp = at.disp + bytes as i32 - 1;
-        if disp == 0 {
-            self.a.mov(true, RAX, at.base);
-        } else {
-            self.a.lea(true, RAX, mem(at.base, disp));
-        }
+        self.put_address(RAX, Address { disp: at.disp + bytes as i32 - 1, ..at });
         self.a.alu_imm(Alu::And, true, RAX, -0x1000);
     }
 
-    /// Probes the TLB. On a hit `rcx` holds the difference between host and guest address, and `rax` the
-    /// page; the hole is the jump taken on a miss.
+    /// Probes the TLB. On a hit `rcx` holds the difference between host and guest address; the hole is the jump taken on a
+    /// miss.
     fn probe(&mut self, tlb: i32, at: Address, hints: Hints, bytes: u64, write: bool) -> Hole {
         let entries = tlb + Tlb::<I>::regime_offset(I::access_regime(self.mode, hints)) as i32;
         let tag = if write { offset_of!(Entry, write) } else { offset_of!(Entry, read) } as i32;
@@ -174,23 +196,6 @@ where
         }
     }
 
-    /// The out-of-line part of an access: `args` are further arguments, the result goes to `to`.
-    pub fn out_of_line(
-        &mut self,
-        miss: Option<Hole>,
-        at: Address,
-        args: &[Reg],
-        kind: Kind,
-        to: Option<Reg>,
-    ) {
-        self.on_miss(miss, |e| {
-            e.call_access(at, args, kind);
-            if let Some(r) = to {
-                e.a.mov(true, r, RAX);
-            }
-        });
-    }
-
     /// Calls the slow path of an access; the result is in `rax`.
     pub fn call_access(&mut self, at: Address, args: &[Reg], kind: Kind) {
         self.pass_address(at);
@@ -209,10 +214,10 @@ where
         let (m, miss) = self.reach(pair, at, how.hints, how.width.bytes(), false);
         self.load_to(how, d, m);
         let signed = self.facts.of(self.at).signed;
-        self.on_miss(miss, |e| {
-            e.call_access(at, &[], Kind::Load(how));
+        let take = |e: &mut Self| {
             if signed { e.a.movsx(how.width.bytes(), true, d, RAX) } else { e.a.mov(true, d, RAX) }
-        });
+        };
+        self.on_miss(miss, at, Kind::Load(how), |_| {}, take);
         self.own(d);
     }
 
@@ -245,7 +250,7 @@ where
         self.check_aligned(at, how.hints, how.width.bytes(), Access::Write);
         let (m, miss) = self.reach(pair, at, how.hints, how.width.bytes(), true);
         self.store_from(how, m, s);
-        self.out_of_line(miss, at, &[s], Kind::Store(how), None);
+        self.on_miss(miss, at, Kind::Store(how), |e| e.a.store(8, e.l.arg(1), s), |_| {});
     }
 
     /// Raises the exception for a misaligned access, if the access must be aligned.

@@ -166,10 +166,7 @@ where
         let d = self.take_xmm();
         let (m, miss) = self.reach(pair, at, hints, 16, false);
         self.a.movups_load(d, m);
-        self.on_miss(miss, |e| {
-            e.call_access(at, &[], Kind::LoadVector(hints));
-            e.a.movups_load(d, e.l.arg(1));
-        });
+        self.on_miss(miss, at, Kind::LoadVector(hints), |_| {}, |e| e.a.movups_load(d, e.l.arg(1)));
         self.own_fp(d);
     }
 
@@ -181,9 +178,6 @@ where
         self.check_aligned(at, hints, 16, Access::Write);
         let (m, miss) = self.reach(pair, at, hints, 16, true);
         self.a.movups_store(m, s);
-        self.on_miss(miss, |e| {
-            e.a.movups_store(e.l.arg(1), s);
-            e.call_access(at, &[], Kind::StoreVector(hints));
-        });
+        self.on_miss(miss, at, Kind::StoreVector(hints), |e| e.a.movups_store(e.l.arg(1), s), |_| {});
     }
 }
