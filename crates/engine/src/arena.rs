@@ -59,6 +59,11 @@ impl Arena {
         (self.used[part], self.reused[part]) = (0, true);
     }
 
+    /// Bytes used of all parts.
+    pub fn size(&self) -> usize {
+        self.used.iter().sum()
+    }
+
     /// The used ranges: for each part, addresses of the first byte and of the first byte after its code.
     pub fn used(&self, memory: &CodeMemory) -> impl Iterator<Item = (usize, usize)> {
         let range = |(n, &used)| (memory.part(n), memory.part(n) + used);

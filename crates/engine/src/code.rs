@@ -103,6 +103,16 @@ impl CodeMemory {
         inside.then(|| unsafe { AtomicI32::from_ptr((self.write + offset) as *mut i32) })
     }
 
+    /// Gives the memory of a part back to the host; it reads as zeros until code is put there again.
+    ///
+    /// # Safety
+    /// No thread executes code of the part.
+    pub unsafe fn release(&self, part: usize) {
+        let at = (self.write + FIXED + part * self.part) as *mut libc::c_void;
+        // SAFETY: inside the writable mapping, to which no reference exists.
+        unsafe { libc::madvise(at, self.part, libc::MADV_REMOVE) };
+    }
+
     /// Makes every thread of this process that executes code from now on see what was put into memory before,
     /// even if it executed something else at the same address earlier (Intel SDM volume 3, 10.1.3:
     /// cross-modifying code needs a serializing instruction on the thread that executes it).

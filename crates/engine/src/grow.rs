@@ -101,6 +101,18 @@ impl<T: Copy> Grow<T> {
     pub unsafe fn clear(&self) {
         self.len.store(0, Ordering::Release);
     }
+
+    /// Gives the memory of elements that were forgotten back to the host, if there are no elements.
+    ///
+    /// # Safety
+    /// As for [`Grow::clear`].
+    pub unsafe fn release(&self) {
+        if self.len.load(Ordering::Relaxed) == 0 {
+            let bytes = self.writable.load(Ordering::Relaxed);
+            // SAFETY: the mapping's start, of which nobody reads anything; it reads as zeros afterwards.
+            unsafe { libc::madvise(self.at.as_ptr().cast(), bytes, libc::MADV_DONTNEED) };
+        }
+    }
 }
 
 impl<T> Drop for Grow<T> {
@@ -125,7 +137,10 @@ mod tests {
             assert!(!table.extend(&[8; 9]));
             assert_eq!((table.all().len(), &raw const table.all()[0], table.all()[1]), (4992, first, 2));
             table.clear();
+            table.release();
             assert!(table.all().is_empty() && table.extend(&[9; 5000]));
+            table.release();
+            assert_eq!(table.all(), [9; 5000], "elements stay");
         }
         assert!(Grow::<u64>::new(0).is_err() && Grow::<u64>::new(usize::MAX).is_err());
     }

@@ -125,6 +125,15 @@ pub trait Compile<I: Isa, M: GuestMemory<I>>: Default + Send {
     /// No block has code in it, and nobody runs any.
     unsafe fn clear(&mut self, code: &Self::Code, part: usize);
 
+    /// Empties all parts and gives their memory back to the host.
+    ///
+    /// # Safety
+    /// As for [`Compile::clear`], for every part.
+    unsafe fn release(&mut self, code: &Self::Code);
+
+    /// Bytes of code in all parts.
+    fn size(&self) -> usize;
+
     /// Before a fork: copies all code, in pieces with their addresses. The child would share its parent's mappings.
     fn copy(&self, code: &Self::Code) -> Vec<(usize, Vec<u8>)>;
 

@@ -5,7 +5,7 @@
 //!   entries are valid; [`access`]: what all accesses have in common.
 //! * [`translations`]: decoded blocks ([`block`]) and their code, shared by vCPUs; `table`, `page_index`: where blocks are
 //!   found; `links`: direct jumps between their codes; [`written`]: notes of changed code; [`epochs`]: when what was dropped
-//!   is freed; `handshake`: how a page becomes code.
+//!   is freed; `handshake`: how a page becomes code; `rest`: when a machine that rests gives them up.
 //! * [`interp`]: the interpreter; [`fp`]: floating point in software; `helper`: calls of the CPU's own
 //!   Rust functions.
 //! * `debug`: breakpoints, watchpoints and steps of machines.
@@ -41,6 +41,7 @@ pub mod memory;
 mod page_index;
 pub mod paged;
 pub mod perf;
+mod rest;
 pub mod run;
 mod stamps;
 mod step;

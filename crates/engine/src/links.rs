@@ -130,4 +130,9 @@ impl<I: Isa, M: GuestMemory<I>> Links<I, M> {
     pub fn clear(&mut self, part: usize) {
         self.0[part].clear();
     }
+
+    /// Gives memory for sites that were forgotten back.
+    pub fn release(&mut self, part: usize) {
+        self.0[part].shrink_to_fit();
+    }
 }

@@ -60,6 +60,11 @@ impl<I: Isa, M: GuestMemory<I>> PageIndex<I, M> {
         }
     }
 
+    /// Gives memory for blocks that were removed back.
+    pub fn release(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     /// Whether a page has blocks.
     pub fn has(&self, page: u64) -> bool {
         self.0.contains_key(&page)

@@ -15,9 +15,10 @@ use crate::memory::GuestMemory;
 use crate::page_index::PageIndex;
 use crate::paged::Paged;
 use crate::perf::PerfMap;
+use crate::rest::{self, Rest};
 use crate::table::Table;
 use crate::written::{Changed, Member, Written};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use trine_ir::{Isa, Trap};
 
@@ -45,6 +46,8 @@ pub struct Counts {
     pub emptied: AtomicU64,
     /// Times that all blocks without code were retired, for there were too many.
     pub cooled: AtomicU64,
+    /// Times that everything was given up because the machine rested.
+    pub rested: AtomicU64,
 }
 
 /// How much there may be at once.
@@ -52,13 +55,18 @@ pub struct Counts {
 pub struct Bounds {
     /// Bytes of a part of code memory, a multiple of 4096.
     pub part: usize,
-    /// Blocks without code. A block with its instructions takes some 350 bytes.
+    /// Blocks without code.
     pub cold: usize,
+    /// Bytes of all translations of a machine that rests.
+    pub resting: usize,
 }
+
+/// Bytes that a block with its instructions takes, on average, without its code.
+const BLOCK: usize = 400;
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { part: crate::code::PART, cold: 1 << 17 }
+        Bounds { part: crate::code::PART, cold: 1 << 17, resting: 24 << 20 }
     }
 }
 
@@ -94,6 +102,9 @@ pub struct Translations<I: Isa, M: GuestMemory<I> = Paged<I>> {
     written: Arc<Written>,
     inner: Mutex<Inner<I, M>>,
     perf: OnceLock<Arc<PerfMap>>,
+    rest: Rest,
+    /// The machine rests, and has not given its translations up yet.
+    resting: AtomicBool,
     counts: Counts,
     bounds: Bounds,
 }
@@ -144,6 +155,8 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
             written: Arc::default(),
             inner: Mutex::new(inner),
             perf: OnceLock::new(),
+            rest: Rest::default(),
+            resting: AtomicBool::new(false),
             counts: Counts::default(),
             bounds,
         };
@@ -314,8 +327,11 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         });
         let kind = if self.code.is_some() { "interpreter and compiler" } else { "interpreter only" };
         format!(
-            "{kind}\n{blocks} blocks, {compiled} of them compiled, {} dropped and not yet freed",
-            inner.limbo.len()
+            "{kind}\n{blocks} blocks, {compiled} of them compiled with {} KiB of code, {} dropped and not yet freed\n\
+             given up {} times while the machine rested",
+            inner.compiler.size() >> 10,
+            inner.limbo.len(),
+            self.counts.rested.load(Ordering::Relaxed)
         )
     }
 
@@ -324,6 +340,52 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         let blocks: Vec<_> = unsafe { self.table.all() }.collect();
         self.retire(inner, &blocks);
         inner.copies.clear();
+    }
+
+    /// For a vCPU of a machine that begins to wait, and is offline: gives translations up if the machine rests and has many.
+    pub(crate) fn rest(&self) {
+        if self.rest.is_over() {
+            self.resting.store(true, Ordering::Relaxed);
+        }
+        if self.resting.load(Ordering::Relaxed) && self.give_up(self.bounds.resting) {
+            self.resting.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives all translations up, and their memory, if they take more than so many bytes. Returns false, and should be called
+    /// again later, if a vCPU is online.
+    pub fn give_up(&self, most: usize) -> bool {
+        let mut inner = self.lock();
+        if self.taken(&inner) <= most {
+            return true;
+        }
+        if self.written.is_held(self.epochs.now()) {
+            return false;
+        }
+        self.forget_all(&mut inner);
+        self.reclaim(&mut inner);
+        // A vCPU that came online meanwhile may hold what was dropped.
+        if !inner.limbo.is_empty() {
+            return false;
+        }
+        if let Some(code) = &self.code {
+            // SAFETY: every block was retired, and no vCPU has been online since, or it came online after that.
+            unsafe { inner.compiler.release(code) };
+            inner.emptying = None;
+        }
+        inner.limbo = Vec::new();
+        inner.pages.release();
+        drop(inner);
+        rest::trim_heap();
+        Counts::add(&self.counts.rested, 1);
+        true
+    }
+
+    /// Bytes that translations take, roughly.
+    fn taken(&self, inner: &Inner<I, M>) -> usize {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed) as usize;
+        let blocks = count(&self.counts.decoded).saturating_sub(count(&self.counts.retired));
+        inner.compiler.size() + blocks * BLOCK
     }
 
     /// Forgets blocks whose bytes in these ranges changed.

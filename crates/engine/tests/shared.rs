@@ -224,3 +224,52 @@ fn blocks_that_run_rarely_are_bounded() {
         assert!(decoded - retired <= 500 && retired - freed <= 1000, "{counts:?}");
     }
 }
+
+#[test]
+fn what_is_given_up_is_translated_again() {
+    let code = many(600);
+    let sum = (0..600).map(|n| n % 7).sum::<u64>();
+    for tier in [Tier::Interp, Tier::Baseline] {
+        let (translations, _) = Translations::new(tier);
+        let mut vcpu = vcpu(&translations);
+        for round in 1..4 {
+            (0..40).for_each(|_| assert_eq!(call(&mut vcpu, code), sum));
+            let count = |n: &AtomicU64| n.load(Ordering::SeqCst);
+            // There is not so much; then there is nothing more.
+            assert!(translations.give_up(64 << 20) && translations.give_up(0) && translations.give_up(0));
+            let counts = translations.counts();
+            assert_eq!(count(&counts.rested), round);
+            assert_eq!(
+                (count(&counts.retired), count(&counts.freed)),
+                (count(&counts.decoded), count(&counts.decoded))
+            );
+        }
+    }
+}
+
+#[test]
+fn translations_are_given_up_while_threads_come_and_go() {
+    let code = many(600);
+    for tier in [Tier::Interp, Tier::Baseline] {
+        let (translations, _) = Translations::new(tier);
+        let over = AtomicBool::new(false);
+        let run = || {
+            let mut vcpu = vcpu(&translations);
+            while !over.load(Ordering::SeqCst) {
+                (0..20).for_each(|_| assert_eq!(call(&mut vcpu, code), (0..600).map(|n| n % 7).sum::<u64>()));
+                std::thread::sleep(Duration::from_micros(500));
+            }
+        };
+        std::thread::scope(|s| {
+            let threads = [s.spawn(run), s.spawn(run)];
+            while translations.counts().rested.load(Ordering::SeqCst) < 50
+                && !threads.iter().any(|t| t.is_finished())
+            {
+                translations.give_up(0);
+                std::thread::yield_now();
+            }
+            over.store(true, Ordering::SeqCst);
+        });
+        assert!(translations.counts().rested.load(Ordering::SeqCst) >= 50, "a thread ended early");
+    }
+}

@@ -11,7 +11,7 @@ pub mod thunks;
 
 use crate::arena::Arena;
 use crate::block::Block;
-use crate::code::{CodeMemory, FIXED};
+use crate::code::{CodeMemory, FIXED, PARTS};
 use crate::core::{Core, Frame};
 use crate::host::{BackEnd, Compile, Compiled, GeneratedCode, Left};
 use crate::links::Links;
@@ -244,6 +244,25 @@ impl<I: Isa, M: GuestMemory<I>> Compile<I, M> for Compiler<I, M> {
         unsafe { code.tables.clear(part) };
         self.links.clear(part);
         self.arena.clear(part);
+    }
+
+    unsafe fn release(&mut self, code: &Code) {
+        for part in 0..PARTS {
+            if self.arena.is_empty(part) {
+                continue;
+            }
+            // SAFETY: by the caller.
+            unsafe {
+                self.clear(code, part);
+                code.tables.release(part);
+                code.memory.release(part);
+            }
+            self.links.release(part);
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.arena.size()
     }
 
     fn copy(&self, code: &Code) -> Vec<(usize, Vec<u8>)> {

@@ -147,4 +147,19 @@ impl Tables {
             }
         }
     }
+
+    /// Gives memory for rows that were forgotten back.
+    ///
+    /// # Safety
+    /// As for [`Tables::clear`].
+    pub unsafe fn release(&self, part: usize) {
+        if let Some(tables) = self.parts[part].get() {
+            // SAFETY: by the caller.
+            unsafe {
+                tables.rows.release();
+                tables.locs.release();
+                tables.accesses.release();
+            }
+        }
+    }
 }
