@@ -41,37 +41,44 @@ pub struct Op<I: Isa, M: GuestMemory<I> = Paged<I>> {
     pub row: Row,
 }
 
-/// A decoded block.
+/// A decoded block. What a look-up in the table reads comes first, in one or two lines of the host's caches: look-ups in
+/// large programs wait for it.
+#[repr(C)]
 pub struct Block<I: Isa, M: GuestMemory<I> = Paged<I>> {
+    /// Physical address of the first instruction.
+    pub start: u64,
+    /// The next block in the table's chain.
+    next: AtomicPtr<Block<I, M>>,
+    /// Mode that it was decoded in.
+    pub mode: u32,
+    runs: AtomicU32,
+    code: AtomicUsize,
+    /// Second physical page of its only instruction, if that crosses a page.
+    pub second: Option<u64>,
     /// The instructions; empty if the first bytes are not an instruction.
     pub ops: Box<[Op<I, M>]>,
     /// The exception that follows the last instruction, if the next bytes are not an instruction or a
     /// debugger stops there.
-    pub illegal: Option<Trap>,
-    /// Physical address of the first instruction.
-    pub start: u64,
-    /// Mode that it was decoded in.
-    pub mode: u32,
-    /// Second physical page of its only instruction, if that crosses a page.
-    pub second: Option<u64>,
-    /// Physical page that must become code before the block can be decoded: its first instruction continues
-    /// there.
-    pub unsettled: Option<u64>,
-    code: AtomicUsize,
-    runs: AtomicU32,
+    pub illegal: Option<Box<Trap>>,
+    linked: Mutex<Linked>,
     /// The compiler cannot compile it.
     never: AtomicBool,
     retired: AtomicBool,
-    linked: Mutex<Linked>,
-    /// The next block in the table's chain.
-    next: AtomicPtr<Block<I, M>>,
+}
+
+/// What became of an attempt to decode a block.
+pub enum Decode<I: Isa, M: GuestMemory<I>> {
+    /// It is decoded.
+    Done(Block<I, M>),
+    /// This physical page must become code before: its first instruction continues there.
+    Unsettled(u64),
 }
 
 /// log2 of the chains of the table that one page's blocks are in. They are adjacent: a small program touches
 /// little of the table's memory.
 const CHAINS_OF_PAGE: u32 = 7;
 /// log2 of the chains of the table.
-const CHAIN_BITS: u32 = 17;
+const CHAIN_BITS: u32 = 19;
 /// Chains of the table.
 pub(crate) const CHAINS: usize = 1 << CHAIN_BITS;
 
@@ -88,19 +95,19 @@ impl<I: Isa, M: GuestMemory<I>> Chained for Block<I, M> {
 impl<I: Isa, M: GuestMemory<I>> Block<I, M> {
     /// A block without instructions that was never run.
     fn new(start: u64, mode: u32) -> Block<I, M> {
+        const { assert!(size_of::<Self>() <= 120) };
         Block {
+            start,
+            next: AtomicPtr::new(std::ptr::null_mut()),
+            mode,
+            runs: AtomicU32::new(0),
+            code: AtomicUsize::new(0),
+            second: None,
             ops: Box::new([]),
             illegal: None,
-            start,
-            mode,
-            second: None,
-            unsettled: None,
-            code: AtomicUsize::new(0),
-            runs: AtomicU32::new(0),
+            linked: Mutex::default(),
             never: AtomicBool::new(false),
             retired: AtomicBool::new(false),
-            linked: Mutex::default(),
-            next: AtomicPtr::new(std::ptr::null_mut()),
         }
     }
 
@@ -210,6 +217,8 @@ enum Found<I: Isa> {
     Instruction(Decoded<I>),
     /// Bytes that are not an instruction, and the exception that they raise.
     Illegal(Trap),
+    /// This physical page must become code before.
+    Unsettled(u64),
     /// Only the start of a block may read further: the block ends before this place.
     Later,
 }
@@ -223,7 +232,7 @@ pub fn decode<I: Isa, M: GuestMemory<I>>(
     pc: u64,
     start: u64,
     ops: &mut Vec<Op<I, M>>,
-) -> Result<Block<I, M>, Trap> {
+) -> Result<Decode<I, M>, Trap> {
     const { assert!(I::MAX_BYTES as usize <= size_of::<Bytes>() && I::MAX_BYTES < PAGE) };
     let mut block = Block::new(start, core.mode.get());
     ops.clear();
@@ -232,7 +241,7 @@ pub fn decode<I: Isa, M: GuestMemory<I>>(
     while ops.len() < MAX_OPS && offset < PAGE {
         let here = pc & !(PAGE - 1) | offset;
         if stops.contains(&here) {
-            block.illegal = Some(I::breakpoint(here));
+            block.illegal = Some(Box::new(I::breakpoint(here)));
             break;
         }
         let cut = core.debug.cuts(offset);
@@ -242,9 +251,10 @@ pub fn decode<I: Isa, M: GuestMemory<I>>(
         let decoded = match instruction(core, copies, &mut block, here, ops.is_empty())? {
             Found::Instruction(decoded) => decoded,
             Found::Illegal(trap) => {
-                block.illegal = Some(trap);
+                block.illegal = Some(Box::new(trap));
                 break;
             }
+            Found::Unsettled(page) => return Ok(Decode::Unsettled(page)),
             Found::Later => break,
         };
         ops.push(op(&decoded, offset, ops.len()));
@@ -259,7 +269,7 @@ pub fn decode<I: Isa, M: GuestMemory<I>>(
         }
     }
     block.ops = ops.drain(..).collect();
-    Ok(block)
+    Ok(Decode::Done(block))
 }
 
 /// Decodes the instruction at virtual address `here`, which lies in the block's page. Only the first one of a
@@ -285,8 +295,7 @@ fn instruction<I: Isa, M: GuestMemory<I>>(
         let next = (here & !(PAGE - 1)).wrapping_add(PAGE);
         let second = M::fetch_address(core, next)?;
         if !core.memory.is_settled(second) {
-            block.unsettled = Some(second);
-            return Ok(Found::Later);
+            return Ok(Found::Unsettled(second));
         }
         fetch(core, copies, second, &mut bytes[have..I::MAX_BYTES as usize])
             .ok_or_else(|| M::fetch_error(next))?;

@@ -1,6 +1,6 @@
 //! How the dispatcher finds, makes and links blocks.
 
-use crate::block::{self, Block};
+use crate::block::{self, Block, Decode};
 use crate::host::GeneratedCode;
 use crate::memory::GuestMemory;
 use crate::run::{Engine, Step};
@@ -66,7 +66,9 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         let block = M::fetch_address(&self.core, pc)
             .and_then(|start| block::decode(&self.core, &none, pc, start, &mut Vec::new()));
         match block {
-            Ok(block) => self.interpret(&block, 1),
+            Ok(Decode::Done(block)) => self.interpret(&block, 1),
+            // Tried again; whoever writes there will have finished.
+            Ok(Decode::Unsettled(_)) => Step::Go,
             Err(trap) => self.fault(trap),
         }
     }

@@ -337,8 +337,8 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         core.frame.count.set(core.frame.count.get() + done);
         core.run_on((pc & !(PAGE - 1)).wrapping_add(end));
         self.stats.interpreted += done;
-        match block.illegal {
-            Some(trap) if ops.len() == block.ops.len() && most > done => self.fault(trap),
+        match block.illegal.as_deref() {
+            Some(&trap) if ops.len() == block.ops.len() && most > done => self.fault(trap),
             _ => Step::Go,
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! Order of locks: this one, then what [`Pages`](crate::direct::Pages) locks, then [`Written`]'s.
 
-use crate::block::{self, Block, CHAINS, Op, PAGE};
+use crate::block::{self, Block, CHAINS, Decode, Op, PAGE};
 use crate::code_copies::CodeCopies;
 use crate::core::Core;
 use crate::epochs::Epochs;
@@ -245,10 +245,10 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         }
         self.keep_copies(&mut inner, core, start);
         let Inner { copies, ops, .. } = &mut *inner;
-        let block = block::decode(core, copies, pc, start, ops)?;
-        if let Some(page) = block.unsettled {
-            return Ok(Translated::Unsettled(page));
-        }
+        let block = match block::decode(core, copies, pc, start, ops)? {
+            Decode::Done(block) => block,
+            Decode::Unsettled(page) => return Ok(Translated::Unsettled(page)),
+        };
         if inner.cold >= self.bounds.cold {
             self.forget_cold(&mut inner);
         }

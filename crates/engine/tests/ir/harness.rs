@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use trine_base::{Bus, CountClock, HostClock, Mailbox};
-use trine_engine::block::{self, Op};
+use trine_engine::block::{self, Decode, Op};
 use trine_engine::code::PART;
 use trine_engine::core::{Core, Frame, Time};
 use trine_engine::direct::{self, Pages};
@@ -309,8 +309,10 @@ fn compile_in<M: InModel>(
     let machine = Machine::<M>::new(given);
     let core = &machine.core;
     let entry = BASE + first(ir).0 as u64;
-    let block = block::decode(core, &M::Copies::default(), entry, entry, &mut Vec::new())
-        .map_err(|t| format!("not decoded: {t:?}"))?;
+    let Ok(Decode::Done(block)) = block::decode(core, &M::Copies::default(), entry, entry, &mut Vec::new())
+    else {
+        return Err("not decoded".into());
+    };
     let code_memory = Code::new::<Rv64, M>(PART)?;
     code_memory.adopt(core);
     let mut compiler = Compiler::default();
