@@ -142,22 +142,8 @@ fn config(
     time: TimeSource,
     seed: Option<u64>,
 ) -> Config {
-    let (memory, boot, disks) = (start.memory, start.boot.clone(), disks.to_vec());
-    Config {
-        memory,
-        cpus: cpus(args),
-        boot,
-        disks,
-        net: Vec::new(),
-        shares: Vec::new(),
-        balloon: None,
-        terminal: None,
-        vsock: None,
-        tier,
-        time,
-        seed,
-        perf: None,
-    }
+    let disks = disks.to_vec();
+    Config { disks, tier, time, seed, ..Config::new(start.memory, cpus(args), start.boot.clone()) }
 }
 
 /// Creates the map file of a machine; generated code has addresses only, no names.

@@ -23,7 +23,7 @@ use trine_image::debian::disk::{HOSTNAME, RENEW_PORT};
 use trine_image::disk::{Access, Format};
 use trine_machine::boot::Boot;
 use trine_machine::snapshot::{About, Description, NewFiles, Snapshot, copied_disks, write};
-use trine_machine::{BalloonControl, Board, Config, Console, Disk, End, Remote, TerminalSize, TimeSource};
+use trine_machine::{BalloonControl, Board, Config, Console, Disk, End, Remote, TerminalSize};
 
 /// What the shell on the console says when it waits for a command.
 const PROMPT: &[u8] = b"root@debian:~# ";
@@ -189,9 +189,6 @@ fn make(args: &RunArgs, debian: &Debian, shape: &Shape, base: &Path, file: &Path
     }));
     let kind = run::board_kind(args)?;
     let config = Config {
-        memory: shape.memory,
-        cpus: shape.cpus,
-        boot: Boot::Kernel(payload),
         disks: vec![Disk { backend, id: Some("debian".into()) }],
         net: net.devices(),
         balloon: Some(Arc::new(BalloonControl::new(Waker::new()))),
@@ -199,16 +196,13 @@ fn make(args: &RunArgs, debian: &Debian, shape: &Shape, base: &Path, file: &Path
         vsock: Some(vsock),
         shares: Vec::new(),
         tier: args.engine.tier(),
-        time: TimeSource::Host,
-        seed: None,
-        perf: None,
+        ..Config::new(shape.memory, shape.cpus, Boot::Kernel(payload))
     };
     let description = Description {
         cpu: kind.cpu.name().into(),
         count_time: None,
         net: net.saved(),
         vsock: Some(crate::guest::vsock::CID),
-        shares: Vec::new(),
         about: About { reads_end: true, of_image: false, terminates: false },
     };
     let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
