@@ -41,7 +41,7 @@ fn sound() -> Vec<u8> {
     put(100, &104u32.to_be_bytes());
     put(CLUSTER, &offset(2));
     (0..7).for_each(|n| put(2 * CLUSTER + 2 * n, &1u16.to_be_bytes()));
-    let copied = |cluster: u64| (cluster * CLUSTER as u64 | 1 << 63).to_be_bytes();
+    let copied = |cluster: u64| ((cluster * CLUSTER as u64) | (1 << 63)).to_be_bytes();
     put(3 * CLUSTER, &copied(4));
     put(4 * CLUSTER, &copied(5));
     put(4 * CLUSTER + 24, &copied(6));

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use trine_engine::Tier;
 use trine_machine::boot::Boot;
-use trine_machine::snapshot::{Snapshot, encode};
+use trine_machine::snapshot::{Header, Snapshot, encode};
 use trine_machine::{Config, Console, TimeSource, virt};
 
 /// The most memory that a machine gets here.
@@ -40,22 +40,10 @@ fuzz_target!(|data: &[u8]| {
     };
     let snapshot = Arc::new(snapshot);
     let time = snapshot.header.count_time.map_or(TimeSource::Host, TimeSource::Count);
-    let config = Config {
-        memory: snapshot.header.memory,
-        cpus: snapshot.header.cpus.min(4),
-        boot: Boot::Restored(snapshot.clone()),
-        // Those of the user are not opened.
-        disks: Vec::new(),
-        net: Vec::new(),
-        shares: Vec::new(),
-        balloon: None,
-        terminal: None,
-        vsock: None,
-        tier: Tier::Interp,
-        time,
-        seed: Some(1),
-        perf: None,
-    };
+    // The user's disks are not opened.
+    let Header { memory, cpus, .. } = snapshot.header;
+    let boot = Boot::Restored(snapshot.clone());
+    let config = Config { tier: Tier::Interp, time, seed: Some(1), ..Config::new(memory, cpus.min(4), boot) };
     let mut board = virt::assemble(config, Console::new(Box::new(|_: &[u8]| {}))).unwrap();
     if snapshot.load(&mut board).is_err() {
         return;

@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     let word = |i: usize| u64::from_le_bytes(head[8 * i..8 * i + 8].try_into().unwrap());
     HART.with_borrow_mut(|(hart, ram)| {
         ram.write(BASE, &tables[..tables.len().min(1 << 16)]);
-        hart.set(state::SATP, (word(0) & 0xf) << 60 | (BASE >> 12) + (word(0) >> 4 & 15));
+        hart.set(state::SATP, ((word(0) & 0xf) << 60) | ((BASE >> 12) + (word(0) >> 4 & 15)));
         hart.set(state::MSTATUS, word(1));
         hart.set(state::PRIV, [0, 1, 3, 1][word(2) as usize & 3]);
         hart.set(state::MENVCFG, word(3));

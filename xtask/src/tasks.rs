@@ -101,13 +101,13 @@ pub fn docs() -> Checked {
     std::fs::write(&page, text).map_err(|e| format!("{}: {e}", page.display()))
 }
 
-/// Checks the fuzz targets, which are a workspace of their own: otherwise a change of a crate's interface
+/// Lints the fuzz targets, which are a workspace of their own: otherwise a change of a crate's interface
 /// breaks them unnoticed. Nothing is linked, so a host without a C++ compiler, which libFuzzer needs, can do
 /// it.
 fn fuzz_check() -> Checked {
     tool(
         Command::new(env!("CARGO"))
-            .args(["check", "--quiet", "--locked", "--bins"])
+            .args(["clippy", "--quiet", "--locked", "--bins", "--", "-D", "warnings"])
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CUSTOM_LIBFUZZER_PATH", "/nonexistent/libfuzzer.a")
             .current_dir(tools::root().join("fuzz")),

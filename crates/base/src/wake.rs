@@ -35,48 +35,26 @@ impl Waker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Actions, CountClock, Device, StateError, Width};
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    struct Counts(Arc<AtomicU32>);
-
-    impl Device for Counts {
-        fn name(&self) -> &str {
-            "counts"
-        }
-        fn read(&mut self, _: u64, _: Width, _: u64, _: &mut Actions) -> u64 {
-            0
-        }
-        fn write(&mut self, _: u64, _: Width, _: u64, _: u64, _: &mut Actions) {}
-        fn timer(&mut self, _: u64, _: &mut Actions) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-        fn reset(&mut self, _: &mut Actions) {}
-        fn save(&self) -> Vec<u8> {
-            Vec::new()
-        }
-        fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
-            Ok(())
-        }
-    }
+    use crate::CountClock;
+    use crate::bus::tests::{Call, probe};
 
     #[test]
     fn a_waker_wakes_its_device_while_there_is_one() {
-        let (count, waker) = (Arc::new(AtomicU32::new(0)), Waker::new());
+        let ((device, calls), waker) = (probe(|_, _| ()), Waker::new());
         waker.wake();
         let mut bus = Bus::new(Arc::new(CountClock::new(1, 0)), Vec::new());
-        let id = bus.add(0, 0x1000, Box::new(Counts(count.clone()))).unwrap();
+        let id = bus.add(0, 0x1000, device).unwrap();
         let bus = Arc::new(bus);
         let woken = || {
             bus.run_timers();
-            count.load(Ordering::SeqCst)
+            calls.try_iter().collect::<Vec<_>>()
         };
-        assert_eq!(woken(), 0);
+        assert_eq!(woken(), []);
         waker.clone().connect(&bus, id);
-        assert_eq!(woken(), 1, "what was wanted before is done at once");
-        assert_eq!(woken(), 1);
+        assert_eq!(woken(), [Call::Timer], "what was wanted before is done at once");
+        assert_eq!(woken(), []);
         waker.wake();
-        assert_eq!(woken(), 2);
+        assert_eq!(woken(), [Call::Timer]);
         drop(bus);
         waker.wake();
     }

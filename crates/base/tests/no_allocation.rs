@@ -15,12 +15,14 @@ struct Counting;
 
 // SAFETY: passes every call on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|n| n.set(n.get() + 1));
         // SAFETY: the caller's promises are those that the system's allocator asks for.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: as in `alloc`.
         unsafe { System.dealloc(pointer, layout) }
@@ -30,7 +32,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Raises and lowers a line of the controller, and arms and disarms its timer, at each write.
+/// Raises and lowers a line of the controller, and arms and disarms its timer, at each write. As the controller, it passes each
+/// level on to a CPU.
 struct Busy;
 
 impl Device for Busy {
@@ -45,26 +48,6 @@ impl Device for Busy {
         out.irq(3, true);
         out.irq(3, false);
     }
-    fn reset(&mut self, _: &mut Actions) {}
-    fn save(&self) -> Vec<u8> {
-        Vec::new()
-    }
-    fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
-        Ok(())
-    }
-}
-
-/// Passes each level on to a CPU.
-struct Controller;
-
-impl Device for Controller {
-    fn name(&self) -> &str {
-        "controller"
-    }
-    fn read(&mut self, _: u64, _: Width, _: u64, _: &mut Actions) -> u64 {
-        0
-    }
-    fn write(&mut self, _: u64, _: Width, _: u64, _: u64, _: &mut Actions) {}
     fn input(&mut self, line: u32, level: bool, out: &mut Actions) {
         out.push(Action::Cpu { vcpu: 0, line, level });
     }
@@ -82,7 +65,7 @@ fn a_warm_access_allocates_nothing() {
     let mailbox = Arc::new(Mailbox::new());
     let mut bus = Bus::new(Arc::new(CountClock::new(1, 0)), vec![mailbox]);
     bus.add(0x1000, 8, Box::new(Busy)).unwrap();
-    let controller = bus.add(0x2000, 8, Box::new(Controller)).unwrap();
+    let controller = bus.add(0x2000, 8, Box::new(Busy)).unwrap();
     bus.set_controller(controller);
     let access = |value| {
         assert!(bus.write(0x1000, Width::B4, value).is_some() && bus.read(0x1000, Width::B4).is_some());

@@ -123,9 +123,9 @@ struct Query {
 }
 
 fn bpf<T>(command: i32, attributes: &mut T) -> io::Result<i32> {
+    let pointer = std::ptr::from_mut(attributes);
     // SAFETY: each structure above is what its command takes, and what it points to is alive.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
 }
 

@@ -1,7 +1,7 @@
 //! Tests of the RISC-V CPU against its manual, by three implementations: the interpreter, the compiler, and
 //! an independent one (QEMU).
 //!
-//! * [`bare`]: small programs on a bare hart.
+//! * [`bare`]: small programs on a bare hart; [`machine`]: whole machines for them.
 //! * [`random`]: the source of random numbers, the same for the same seed.
 //! * [`program`]: random programs as static executables for Linux.
 //! * [`user`]: the part of Linux that they need, over either engine.
@@ -14,6 +14,7 @@
 pub mod bare;
 pub mod differential;
 pub mod lines;
+pub mod machine;
 pub mod privileged;
 pub mod program;
 pub mod random;

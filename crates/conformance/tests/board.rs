@@ -6,30 +6,18 @@ use std::time::{Duration, Instant};
 use trine_base::elf::Cpu;
 use trine_base::{BlockBackend, BlockError, Bus, CountClock, Mailbox, Vcpu};
 use trine_conformance::bare::ProgramFile;
+use trine_conformance::machine::{AT, assemble, bare, config, kernel, run};
 use trine_devices::power::Finisher;
 use trine_engine::{Engine, Tier, Time};
 use trine_isa_riscv::state::X;
 use trine_isa_riscv::{Rv64, Start};
 use trine_machine::board::Assembly;
-use trine_machine::boot::{Boot, Payload};
+use trine_machine::boot::Boot;
 use trine_machine::firmware::NoFirmware;
 use trine_machine::load;
-use trine_machine::virt::{self, map};
+use trine_machine::virt::map;
 use trine_machine::{Board, Config, Console, Disk, End, TimeSource};
 use trine_memory::Ram;
-
-/// Where a program starts: a kernel's place, 2 MiB into RAM.
-const AT: u64 = map::RAM + (2 << 20);
-
-/// A boot configuration that starts it in S mode, with the board as firmware.
-fn kernel(program: &ProgramFile) -> Boot {
-    Boot::Kernel(Payload { kernel: program.path().into(), initrd: None, append: String::new() })
-}
-
-/// A boot configuration that starts it in M mode.
-fn bare(program: &ProgramFile) -> Boot {
-    Boot::BareMetal(program.path().into())
-}
 
 fn board(boot: Boot, tier: Tier, time: TimeSource) -> Board {
     with_disks(boot, tier, time, Vec::new())
@@ -37,37 +25,7 @@ fn board(boot: Boot, tier: Tier, time: TimeSource) -> Board {
 
 fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Arc<dyn BlockBackend>>) -> Board {
     let disks = disks.into_iter().map(|backend| Disk { backend, id: None }).collect();
-    let config = Config {
-        memory: 64 << 20,
-        cpus: 1,
-        boot,
-        disks,
-        net: Vec::new(),
-        shares: Vec::new(),
-        balloon: None,
-        terminal: None,
-        vsock: None,
-        tier,
-        time,
-        seed: Some(1),
-        perf: None,
-    };
-    virt::assemble(config, Console::new(Box::new(|_| {}))).unwrap()
-}
-
-/// Runs a machine that should end by itself; ends it after `most`.
-fn run(board: &mut Board, most: Duration) -> End {
-    let (remote, (over, wait)) = (board.remote(), std::sync::mpsc::channel::<()>());
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            if wait.recv_timeout(most) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                remote.quit();
-            }
-        });
-        let end = board.run();
-        drop(over);
-        end
-    })
+    assemble(Config { disks, ..config(boot, 1, tier, time) })
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use trine_base::{DebugStop, Exit, Stops, Vcpu, Watchpoint, Width};
 use trine_conformance::bare::{BASE, Bare, counter_of, counting_harts};
+use trine_conformance::machine::{assemble, bare, config};
 use trine_engine::Tier;
 use trine_isa_riscv::{Rv64, state};
-use trine_machine::boot::Boot;
 use trine_machine::debug::{self, Address, GdbListener};
-use trine_machine::virt::{self, map};
-use trine_machine::{Board, Config, Console, End, Remote, TimeSource};
+use trine_machine::virt::map;
+use trine_machine::{Board, End, Remote, TimeSource};
 
 const TIERS: [Tier; 2] = [Tier::Interp, Tier::Baseline];
 
@@ -218,22 +218,7 @@ fn a_walk_for_a_debugger_changes_nothing() {
 /// A machine whose harts count.
 fn counting(cpus: u32, tier: Tier, time: TimeSource) -> Board {
     let program = counting_harts(map::RAM);
-    let config = Config {
-        memory: 16 << 20,
-        cpus,
-        boot: Boot::BareMetal(program.path().into()),
-        disks: Vec::new(),
-        net: Vec::new(),
-        balloon: None,
-        terminal: None,
-        vsock: None,
-        shares: Vec::new(),
-        tier,
-        time,
-        seed: Some(1),
-        perf: None,
-    };
-    virt::assemble(config, Console::new(Box::new(|_| {}))).expect("a machine")
+    assemble(config(bare(&program), cpus, tier, time))
 }
 
 #[test]

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trine_base::{Vcpu, Width};
 use trine_conformance::bare::{ProgramFile, counter_of, counting_harts};
+use trine_conformance::machine::{self, AT, assemble, bare, config, kernel};
 use trine_engine::Tier;
 use trine_isa_riscv::state::X;
-use trine_machine::boot::{Boot, Payload};
-use trine_machine::virt::{self, map};
-use trine_machine::{Board, Config, Console, End, TimeSource};
+use trine_machine::boot::Boot;
+use trine_machine::virt::map;
+use trine_machine::{Board, End, TimeSource};
 use trine_memory::Ram;
 
-/// Where a program starts: a kernel's place, 2 MiB into RAM.
-const AT: u64 = map::RAM + (2 << 20);
 /// Offset of a program's data from the instruction after the jump with which it starts.
 const DATA: u64 = 0x1_0000;
 const FIRST: u64 = AT + 4 + DATA;
@@ -21,41 +20,12 @@ const FIRST: u64 = AT + 4 + DATA;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn board(boot: Boot, cpus: u32, tier: Tier, time: TimeSource) -> Board {
-    let config = Config {
-        memory: 64 << 20,
-        cpus,
-        boot,
-        disks: vec![],
-        net: vec![],
-        shares: Vec::new(),
-        balloon: None,
-        terminal: None,
-        vsock: None,
-        tier,
-        time,
-        seed: Some(1),
-        perf: None,
-    };
-    virt::assemble(config, Console::new(Box::new(|_| {}))).unwrap()
-}
-
-fn kernel(program: &ProgramFile) -> Boot {
-    Boot::Kernel(Payload { kernel: program.path().into(), initrd: None, append: String::new() })
+    assemble(config(boot, cpus, tier, time))
 }
 
 /// Runs a machine that should end by itself; ends it after a while.
 fn run(board: &mut Board) -> End {
-    let (remote, (over, wait)) = (board.remote(), std::sync::mpsc::channel::<()>());
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            if wait.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                remote.quit();
-            }
-        });
-        let end = board.run();
-        drop(over);
-        end
-    })
+    machine::run(board, PATIENCE)
 }
 
 /// Loads a value below 2^31.
@@ -255,7 +225,7 @@ fn device_program() -> ProgramFile {
 fn devices_reach_each_hart() {
     for time in [TimeSource::Host, TimeSource::Count(1)] {
         let program = device_program();
-        let mut board = board(Boot::BareMetal(program.path().into()), 2, Tier::Baseline, time);
+        let mut board = board(bare(&program), 2, Tier::Baseline, time);
         assert_eq!(run(&mut board), End::PowerOff, "{time:?}");
         let claimed = board.vcpus()[1].get(X + 8);
         assert_eq!(claimed, map::UART_IRQ.into(), "{time:?}");
@@ -279,7 +249,7 @@ fn all_count(ram: &Ram, old: &[u64]) {
 fn a_pause_reaches_every_hart_and_the_end_reaches_paused_ones() {
     for time in [TimeSource::Host, TimeSource::Count(1)] {
         let program = counting_harts(AT);
-        let mut board = board(Boot::BareMetal(program.path().into()), 3, Tier::Baseline, time);
+        let mut board = board(bare(&program), 3, Tier::Baseline, time);
         let (remote, ram) = (board.remote(), board.ram().clone());
         let machine = std::thread::spawn(move || board.run());
         let ram: Arc<Ram> = ram;
@@ -302,7 +272,7 @@ fn a_pause_reaches_every_hart_and_the_end_reaches_paused_ones() {
 #[test]
 fn a_machine_that_is_paused_before_it_runs_begins_paused() {
     let program = counting_harts(AT);
-    let mut board = board(Boot::BareMetal(program.path().into()), 2, Tier::Baseline, TimeSource::Host);
+    let mut board = board(bare(&program), 2, Tier::Baseline, TimeSource::Host);
     let (remote, ram) = (board.remote(), board.ram().clone());
     assert!(remote.pause(PATIENCE));
     let machine = std::thread::spawn(move || board.run());

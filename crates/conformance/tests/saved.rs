@@ -5,14 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use trine_base::Width;
 use trine_conformance::bare::{ProgramFile, counter_of, counting_harts};
+use trine_conformance::machine::{AT, bare, config};
 use trine_engine::Tier;
-use trine_machine::boot::Boot;
 use trine_machine::virt::{self, map};
 use trine_machine::{Board, Config, Console, End, TimeSource};
 use trine_memory::Ram;
-
-/// Where a program starts.
-const AT: u64 = map::RAM + (2 << 20);
 
 /// What a machine wrote to its console.
 type Written = Arc<Mutex<Vec<u8>>>;
@@ -24,22 +21,7 @@ struct Machine {
 
 impl Machine {
     fn new(program: &ProgramFile, cpus: u32, memory: u64, tier: Tier, time: TimeSource) -> Machine {
-        let boot = Boot::BareMetal(program.path().into());
-        let config = Config {
-            memory,
-            cpus,
-            boot,
-            disks: vec![],
-            net: vec![],
-            shares: Vec::new(),
-            balloon: None,
-            terminal: None,
-            vsock: None,
-            tier,
-            time,
-            seed: Some(1),
-            perf: None,
-        };
+        let config = Config { memory, ..config(bare(program), cpus, tier, time) };
         let written = Written::default();
         let theirs = written.clone();
         let console = Console::new(Box::new(move |bytes| theirs.lock().unwrap().extend_from_slice(bytes)));

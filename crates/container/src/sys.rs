@@ -158,9 +158,9 @@ pub fn set_attributes(
 
 /// `mount(2)`.
 pub fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data: &CStr) -> Result<()> {
+    let (source, target, kind) = (source.as_ptr(), target.as_ptr(), kind.as_ptr());
     // SAFETY: reads strings of ours.
-    let result =
-        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
+    let result = unsafe { libc::mount(source, target, kind, flags, data.as_ptr().cast()) };
     check(result.into()).map(drop)
 }
 

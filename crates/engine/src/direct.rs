@@ -220,6 +220,7 @@ impl<I: Isa> GuestMemory<I> for Direct {
     const TLB: Option<usize> = None;
     const IDENTITY: bool = true;
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn init(place: *mut Self, pages: Arc<dyn Pages>) {
         let direct =
             Direct { pages, past: Cell::new(None), noting: Cell::new(false), noted: RefCell::default() };

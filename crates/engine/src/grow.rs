@@ -63,11 +63,10 @@ impl<T: Copy> Grow<T> {
             return true;
         }
         let end = bytes.next_multiple_of(PIECE).min(self.most * size_of::<T>());
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let (length, protection) = (end - done, libc::PROT_READ | libc::PROT_WRITE);
         // SAFETY: a part of the mapping that nobody has accessed yet; both ends are multiples of the page
         // size, unless they are the mapping's own.
-        let refused =
-            unsafe { libc::mprotect(self.at.as_ptr().byte_add(done).cast(), end - done, protection) };
+        let refused = unsafe { libc::mprotect(self.at.as_ptr().byte_add(done).cast(), length, protection) };
         if refused == 0 {
             self.writable.store(end, Ordering::Relaxed);
         }

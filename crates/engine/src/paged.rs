@@ -31,6 +31,7 @@ impl<I: Isa> GuestMemory<I> for Paged<I> {
     const TLB: Option<usize> = Some(offset_of!(Self, tlb));
     const IDENTITY: bool = false;
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn init(place: *mut Self, ram: Arc<Ram>) {
         // SAFETY: by the caller; zeros are a value of the TLB, and the other fields are written.
         unsafe {

@@ -180,9 +180,10 @@ impl std::io::Read for &Stream {
 
 impl std::io::Write for &Stream {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        // SAFETY: reads a slice of ours. A gdb that is gone is an error here, not the program's SIGPIPE.
-        let n =
-            unsafe { libc::send(self.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+        // A gdb that is gone is an error here, not the program's SIGPIPE.
+        let flags = libc::MSG_NOSIGNAL;
+        // SAFETY: reads a slice of ours.
+        let n = unsafe { libc::send(self.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
         if n < 0 { Err(Error::last_os_error()) } else { Ok(n as usize) }
     }
     fn flush(&mut self) -> Result<()> {

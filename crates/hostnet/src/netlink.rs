@@ -166,9 +166,9 @@ impl Netlink {
         let length = message.0.len() as u32;
         message.0[0..4].copy_from_slice(&length.to_ne_bytes());
         message.0[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
+        let (socket, bytes) = (self.socket.as_raw_fd(), &message.0);
         // SAFETY: sends the bytes of a vector.
-        let sent =
-            unsafe { libc::send(self.socket.as_raw_fd(), message.0.as_ptr().cast(), message.0.len(), 0) };
+        let sent = unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), 0) };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 

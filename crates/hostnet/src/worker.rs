@@ -13,9 +13,9 @@ impl Stop {
     /// Makes one, and a copy for the thread.
     pub fn new() -> Result<(Stop, OwnedFd)> {
         let what = || "no thread can be started for the guest's network".to_owned();
+        let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
         // SAFETY: takes no pointers.
-        let stop =
-            sys::owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).doing(what)?;
+        let stop = sys::owned(unsafe { libc::eventfd(0, flags) }).doing(what)?;
         let copy = stop.try_clone().doing(what)?;
         Ok((Stop(stop), copy))
     }

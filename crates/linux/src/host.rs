@@ -22,6 +22,7 @@ std::arch::global_asm!(
     "ret",
 );
 
+// SAFETY: these are the labels and the routine above, whose arguments are in the registers of this convention.
 unsafe extern "sysv64" {
     fn trine_syscall(number: i64, args: *const [u64; 6], stop: *const AtomicU32) -> i64;
     static trine_syscall_begin: u8;

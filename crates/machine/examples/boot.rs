@@ -3,7 +3,7 @@
 use std::io::Write;
 use trine_engine::Tier;
 use trine_machine::boot::{Boot, Initrd, Payload};
-use trine_machine::{Config, Console, TimeSource, virt};
+use trine_machine::{Config, Console, virt};
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -12,25 +12,13 @@ fn main() {
         drop(out.write_all(bytes));
         drop(out.flush());
     }));
-    let config = Config {
-        memory: 512 << 20,
-        cpus: 1,
-        boot: Boot::Kernel(Payload {
-            kernel: args[1].clone().into(),
-            initrd: Some(Initrd::Named(args[2].clone().into())),
-            append: args[3].clone(),
-        }),
-        disks: Vec::new(),
-        net: Vec::new(),
-        shares: Vec::new(),
-        balloon: None,
-        terminal: None,
-        vsock: None,
-        tier: if args[4] == "interp" { Tier::Interp } else { Tier::Baseline },
-        time: TimeSource::Host,
-        seed: None,
-        perf: None,
+    let payload = Payload {
+        kernel: args[1].clone().into(),
+        initrd: Some(Initrd::Named(args[2].clone().into())),
+        append: args[3].clone(),
     };
+    let tier = if args[4] == "interp" { Tier::Interp } else { Tier::Baseline };
+    let config = Config { tier, ..Config::new(512 << 20, 1, Boot::Kernel(payload)) };
     let start = std::time::Instant::now();
     let mut board = virt::assemble(config, console).unwrap_or_else(|e| panic!("{e}"));
     let end = board.run();

@@ -68,6 +68,27 @@ pub struct Config {
     pub perf: Option<Arc<PerfMap>>,
 }
 
+impl Config {
+    /// A machine with no device of the host's: compiled, in the host's time, with the host's randomness.
+    pub fn new(memory: u64, cpus: u32, boot: Boot) -> Config {
+        Config {
+            memory,
+            cpus,
+            boot,
+            disks: Vec::new(),
+            net: Vec::new(),
+            shares: Vec::new(),
+            balloon: None,
+            terminal: None,
+            vsock: None,
+            tier: Tier::Baseline,
+            time: TimeSource::Host,
+            seed: None,
+            perf: None,
+        }
+    }
+}
+
 /// How a machine ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {

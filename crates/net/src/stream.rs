@@ -42,9 +42,9 @@ impl Output {
         let mut done = 0;
         while let Some(rest) = self.waiting.get(done..).filter(|rest| !rest.is_empty()) {
             let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            let socket = self.socket.as_raw_fd();
             // SAFETY: reads the bytes of a slice.
-            let count =
-                unsafe { libc::send(self.socket.as_raw_fd(), rest.as_ptr().cast(), rest.len(), flags) };
+            let count = unsafe { libc::send(socket, rest.as_ptr().cast(), rest.len(), flags) };
             match usize::try_from(count) {
                 Ok(count) => done += count,
                 Err(_) => match io::Error::last_os_error().kind() {

@@ -38,6 +38,7 @@ std::arch::global_asm!(
     "trine_fork_end:",
 );
 
+// SAFETY: these are the labels and routines above, whose arguments are in the registers of this convention.
 unsafe extern "sysv64" {
     static trine_fork_begin: u8;
     static trine_fork_end: u8;

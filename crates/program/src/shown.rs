@@ -63,9 +63,9 @@ fn show(machine: &Machine, pointer: u64, args: &[CString], env: &[CString]) -> O
         auxv_size: 0,
         exe_fd: u32::MAX,
     };
+    let (option, size) = (libc::PR_SET_MM_MAP, size_of::<Map>());
     // SAFETY: a structure of ours; everything except what is shown is unchanged, and this process has one
     // thread.
-    let result =
-        unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const map, size_of::<Map>(), 0) };
+    let result = unsafe { libc::prctl(libc::PR_SET_MM, option, &raw const map, size, 0) };
     (result == 0).then_some(())
 }

@@ -85,8 +85,8 @@ pub fn build(
     trine_base::random::fill(&mut random);
     let random = w.push(&random)?;
     // SAFETY: these only return numbers.
-    let [uid, euid, gid, egid] =
-        unsafe { [libc::getuid(), libc::geteuid(), libc::getgid(), libc::getegid()] }.map(u64::from);
+    let ids = unsafe { [libc::getuid(), libc::geteuid(), libc::getgid(), libc::getegid()] };
+    let [uid, euid, gid, egid] = ids.map(u64::from);
     // Linux has no such entry if it has no platform name.
     let platform = machine.platform.map(|name| w.push(&[name.as_bytes(), &[0]].concat())).transpose()?;
     const AT_RANDOM: u64 = 25;

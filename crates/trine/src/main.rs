@@ -45,6 +45,7 @@ pub mod code {
 }
 
 /// The function that the C library calls.
+// SAFETY: the crate has no other symbol of this name (`no_main`), and this one has the signature of C's `main`.
 #[cfg_attr(not(test), unsafe(export_name = "main"))]
 #[cfg_attr(test, allow(dead_code))]
 extern "C" fn start(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> std::ffi::c_int {

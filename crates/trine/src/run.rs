@@ -142,22 +142,8 @@ fn config(
     time: TimeSource,
     seed: Option<u64>,
 ) -> Config {
-    let (memory, boot, disks) = (start.memory, start.boot.clone(), disks.to_vec());
-    Config {
-        memory,
-        cpus: cpus(args),
-        boot,
-        disks,
-        net: Vec::new(),
-        shares: Vec::new(),
-        balloon: None,
-        terminal: None,
-        vsock: None,
-        tier,
-        time,
-        seed,
-        perf: None,
-    }
+    let disks = disks.to_vec();
+    Config { disks, tier, time, seed, ..Config::new(start.memory, cpus(args), start.boot.clone()) }
 }
 
 /// Creates the map file of a machine; generated code has addresses only, no names.
@@ -242,8 +228,8 @@ fn run_machine(args: &RunArgs, target: &Target, monitored: bool) -> Result<u8, R
     }
     let plan = match target {
         Target::Restored(path) => guest::restore::plan(args, path, monitored)?,
-        Target::Debian(debian) if let Some(at_prompt) = guest::debian::prompt::snapshot(args, debian)? => {
-            guest::debian::prompt::plan(args, &at_prompt, monitored)?
+        Target::Debian(debian) if let Some(plan) = guest::debian::prompt::plan(args, debian, monitored)? => {
+            plan
         }
         _ => {
             // Before anything is fetched.
@@ -321,11 +307,13 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
             ..config(args, &start, &disks, args.engine.tier(), time, seed)
         };
         let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
-        if let Some(snapshot) = &snapshot {
-            snapshot.load(&mut board).map_err(|e| match &renewal {
-                Some(_) => guest::debian::prompt::unusable(snapshot, &e),
-                None => Refusal::refused(e),
-            })?;
+        if let Some(from) = &snapshot
+            && let Err(e) = from.load(&mut board)
+        {
+            let Some(boot) = &after_reset else { return Err(Refusal::refused(e)) };
+            guest::debian::prompt::say_unusable(from, &e);
+            (start, snapshot, renewal) = (boot.clone(), None, None);
+            continue;
         }
         if let Some(note) = &board.note {
             eprintln!("trine: {note}; the interpreter runs everything");

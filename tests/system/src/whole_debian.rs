@@ -3,8 +3,12 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use trine_base::xdg;
+use trine_machine::snapshot::{Snapshot, encode};
 use trine_test_support::command::{Said, check};
 use trine_test_support::machine::{Machines, Talk};
 use trine_test_support::{Checked, text, tools};
@@ -123,6 +127,57 @@ fn differ(machines: &Machines) -> Checked {
     }
 }
 
+/// A cache of Trine's with all that is in the user's but the snapshots; returns the file for one of a machine with two harts, and
+/// that of the user's. The machine of [`at_once`] has made that.
+fn other_cache(cache: &Path) -> Result<(PathBuf, PathBuf), String> {
+    let (users, disks) = (xdg::cache().map_err(text)?, cache.join("disks"));
+    fs::create_dir_all(&disks).map_err(text)?;
+    let mut snapshots = Vec::new();
+    for (from, to) in [(&users, cache), (&users.join("disks"), &disks)] {
+        for entry in fs::read_dir(from).map_err(text)?.flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            match &*name {
+                "disks" => {}
+                name if name.ends_with("-1048576k-2.snap") => snapshots.push((disks.join(name), path)),
+                name if name.ends_with(".snap") => {}
+                name => symlink(path, to.join(name)).map_err(text)?,
+            }
+        }
+    }
+    snapshots.sort_by_key(|(_, path)| path.metadata().and_then(|meta| meta.modified()).ok());
+    snapshots.pop().ok_or_else(|| "there is no snapshot of a machine with two harts".into())
+}
+
+/// A machine whose snapshot cannot be used boots, and says so. One that is damaged is removed.
+fn boots_in_place_of_a_snapshot(machines: &Machines) -> Checked {
+    let cache = machines.dir.join("cache");
+    let (snapshot, good) = other_cache(&cache.join("trine"))?;
+    let header = Snapshot::open(&good).map_err(text)?.header;
+    let (bytes, memory) = encode(&header.save(), b"not a state");
+    fs::write(&snapshot, bytes).map_err(text)?;
+    let file = fs::File::options().write(true).open(&snapshot).map_err(text)?;
+    // First its state is that of no board, which shows only when it is loaded; then the last page of memory is missing, too.
+    for (len, stays) in [(memory + header.memory, true), (memory + header.memory - 4096, false)] {
+        file.set_len(len).map_err(text)?;
+        let said = machines.dir.join("said");
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 2>$SAID", "sh"]).arg(tools::trine()?);
+        command.args(["run", "--ephemeral", "--cpus", "2", "debian"]);
+        command.env("SAID", &said).env("XDG_CACHE_HOME", &cache);
+        let mut talk = Talk::start(command)?;
+        talk.hear_within("root@debian:~# ", BOOT)?;
+        talk.say("systemctl is-system-running --wait; poweroff\n")?;
+        talk.hear_within("running\r\n", BOOT)?;
+        talk.hear_within("reboot: Power down", BOOT)?;
+        talk.end()?;
+        let said = fs::read_to_string(&said).map_err(text)?;
+        if !said.contains("; this machine boots") || snapshot.exists() != stays || !good.exists() {
+            return Err(format!("a machine without its snapshot says: {said}"));
+        }
+    }
+    Ok(())
+}
+
 /// 20 boots with four harts.
 pub fn boots_of_debian() -> Checked {
     let machines = Machines::new("debian-boots")?;
@@ -140,6 +195,8 @@ pub fn run() -> Checked {
     println!("boots with 1 and with 4 harts: everything runs, nothing has failed");
     differ(&machines)?;
     println!("machines from one snapshot have their own ids and random numbers");
+    boots_in_place_of_a_snapshot(&machines)?;
+    println!("a machine boots where its snapshot is damaged");
     shuts_down(&machines)?;
     println!("SIGTERM shuts a machine without a record down");
     let work = machines.dir.join("work");

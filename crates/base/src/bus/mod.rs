@@ -473,4 +473,4 @@ impl Bus {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

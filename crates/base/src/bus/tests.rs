@@ -11,9 +11,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 type Act = Box<dyn FnMut(Call, &mut Actions) + Send>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Call {
+pub enum Call {
     Write(u64),
     Timer,
+    Quiesce,
     Input(u32, bool),
     Message(u64, u32),
     Acknowledge,
@@ -21,7 +22,7 @@ enum Call {
 }
 
 /// A device that records its calls and does what a test tells it to.
-struct Probe {
+pub struct Probe {
     calls: Sender<Call>,
     act: Act,
     /// The interrupts that it acknowledges, the last one first.
@@ -48,6 +49,9 @@ impl Device for Probe {
     fn timer(&mut self, _: u64, out: &mut Actions) {
         self.call(Call::Timer, out);
     }
+    fn quiesce(&mut self, out: &mut Actions) {
+        self.call(Call::Quiesce, out);
+    }
     fn input(&mut self, line: u32, level: bool, out: &mut Actions) {
         self.call(Call::Input(line, level), out);
     }
@@ -69,7 +73,8 @@ impl Device for Probe {
     }
 }
 
-fn probe(act: impl FnMut(Call, &mut Actions) + Send + 'static) -> (Box<Probe>, Receiver<Call>) {
+/// A probe, and the calls that it has had.
+pub fn probe(act: impl FnMut(Call, &mut Actions) + Send + 'static) -> (Box<Probe>, Receiver<Call>) {
     let (calls, seen) = channel();
     (Box::new(Probe { calls, act: Box::new(act), pending: Vec::new() }), seen)
 }
@@ -336,7 +341,8 @@ fn no_timer_is_served_while_the_bus_is_paused() {
     bus.request_timer(id);
     let at = bus.clock().now();
     bus.run_timers();
-    assert_eq!((seen.try_iter().collect::<Vec<_>>(), bus.clock().now()), (vec![Call::Reset], at));
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [Call::Reset, Call::Quiesce]);
+    assert_eq!(bus.clock().now(), at);
     // Who sleeps until the next timer does not wake again and again meanwhile.
     let start = std::time::Instant::now();
     bus.wait_timer(Duration::from_millis(20), &AtomicBool::new(false));
@@ -351,9 +357,11 @@ fn a_pause_waits_for_the_timer_that_is_served() {
     let mut bus = Bus::new(Arc::new(HostClock::new()), Vec::new());
     let served = Arc::new(AtomicBool::new(false));
     let theirs = served.clone();
-    let (device, seen) = probe(move |_, _| {
-        std::thread::sleep(Duration::from_millis(50));
-        theirs.store(true, Ordering::SeqCst);
+    let (device, seen) = probe(move |call, _| {
+        if call == Call::Timer {
+            std::thread::sleep(Duration::from_millis(50));
+            theirs.store(true, Ordering::SeqCst);
+        }
     });
     let id = bus.add(0, 8, device).unwrap();
     bus.request_timer(id);
@@ -442,67 +450,47 @@ fn a_bus_that_does_not_fit_or_is_damaged_is_refused() {
     }
 }
 
-/// A device whose other threads drive its line when they are stopped.
-struct Busy(Sender<()>);
-
-impl Device for Busy {
-    fn name(&self) -> &str {
-        "busy"
-    }
-    fn read(&mut self, _: u64, _: Width, _: u64, _: &mut Actions) -> u64 {
-        0
-    }
-    fn write(&mut self, _: u64, _: Width, _: u64, _: u64, _: &mut Actions) {}
-    fn timer(&mut self, _: u64, _: &mut Actions) {
-        self.0.send(()).unwrap();
-    }
-    fn quiesce(&mut self, out: &mut Actions) {
-        out.push(Action::Cpu { vcpu: 0, line: CPU_LINE, level: true });
-    }
-    fn reset(&mut self, _: &mut Actions) {}
-    fn save(&self) -> Vec<u8> {
-        Vec::new()
-    }
-    fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_pause_makes_devices_quiet_and_has_them_go_on_afterwards() {
     let mailbox = Arc::new(Mailbox::new());
     let mut bus = Bus::new(Arc::new(HostClock::new()), vec![mailbox.clone()]);
-    let (calls, seen) = channel();
-    bus.add(0, 8, Box::new(Busy(calls))).unwrap();
+    // Its other threads drive its line when they are stopped.
+    let (device, seen) = probe(|call, out| {
+        if call == Call::Quiesce {
+            out.push(Action::Cpu { vcpu: 0, line: CPU_LINE, level: true });
+        }
+    });
+    bus.add(0, 8, device).unwrap();
     assert!(!line(&mailbox));
     bus.pause();
     assert!(line(&mailbox), "what a device asks for then is done before the pause has begun");
     bus.run_timers();
-    assert!(seen.try_recv().is_err(), "nothing is served in a pause");
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [Call::Quiesce], "nothing is served in a pause");
     bus.resume();
     bus.run_timers();
-    assert_eq!(seen.try_iter().count(), 1);
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [Call::Timer]);
 }
 
 #[test]
 fn after_a_load_devices_are_called_once_in_counted_time_too() {
-    let busy = || {
-        let ((mut bus, ..), (called, calls)) = (counted(), channel());
-        bus.add(0, 8, Box::new(Busy(called))).unwrap();
+    let paused = || {
+        let ((mut bus, ..), (device, calls)) = (counted(), probe(|_, _| ()));
+        bus.add(0, 8, device).unwrap();
         bus.pause();
         (bus, calls)
     };
-    let ((old, _old_calls), (new, calls)) = (busy(), busy());
+    let ((old, _old_calls), (new, calls)) = (paused(), paused());
+    let timers = || calls.try_iter().filter(|call| *call == Call::Timer).count();
     new.load(&old.save()).unwrap();
     assert_eq!(new.save(), old.save());
     new.run_timers();
-    assert_eq!(calls.try_iter().count(), 0, "the bus is paused");
+    assert_eq!(timers(), 0, "the bus is paused");
     new.resume();
     new.run_timers();
-    assert_eq!(calls.try_iter().count(), 1);
+    assert_eq!(timers(), 1);
     // A pause without a load says nothing: the run would not repeat.
     new.pause();
     new.resume();
     new.run_timers();
-    assert_eq!(calls.try_iter().count(), 0);
+    assert_eq!(timers(), 0);
 }

@@ -48,8 +48,8 @@ pub fn writable(proc: &OwnedFd, path: &str) -> Result<File> {
     let name = sys::text(path).with(what)?;
     let (dir, size) = (proc.as_raw_fd(), size_of::<libc::open_how>());
     // SAFETY: reads a string and a structure of ours.
-    let fd =
-        sys::check(unsafe { libc::syscall(libc::SYS_openat2, dir, name.as_ptr(), &how, size) }).with(what)?;
+    let fd = unsafe { libc::syscall(libc::SYS_openat2, dir, name.as_ptr(), &how, size) };
+    let fd = sys::check(fd).with(what)?;
     // SAFETY: just made; nobody else owns it.
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
 }

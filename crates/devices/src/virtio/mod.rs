@@ -9,6 +9,7 @@ pub mod mmio;
 pub mod net;
 pub mod pci;
 pub mod queue;
+mod requests;
 pub mod rng;
 pub mod transport;
 pub mod vsock;

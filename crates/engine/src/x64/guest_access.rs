@@ -107,6 +107,7 @@ impl Outcome {
 }
 
 impl GuestAccess for X64 {
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn load(at: u64, width: Width) -> Option<u64> {
         // SAFETY: by the caller; a refused access ends the routine.
         unsafe {
@@ -120,6 +121,7 @@ impl GuestAccess for X64 {
         .value()
     }
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn store(at: u64, width: Width, value: u64) -> Option<()> {
         // SAFETY: by the caller.
         unsafe {
@@ -134,6 +136,7 @@ impl GuestAccess for X64 {
         .map(drop)
     }
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn exchange(at: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
         // SAFETY: by the caller.
         unsafe {
@@ -147,17 +150,20 @@ impl GuestAccess for X64 {
         .value()
     }
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn load_vector(at: u64) -> Option<u128> {
         let mut value = 0;
         // SAFETY: by the caller; `value` is as large as what is written to it.
         unsafe { trine_guest_load16(at, &mut value) }.value().map(|_| value)
     }
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn store_vector(at: u64, value: u128) -> Option<()> {
         // SAFETY: by the caller; `value` is as large as what is read of it.
         unsafe { trine_guest_store16(at, &value) }.value().map(drop)
     }
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn copy(to: u64, from: u64, bytes: u64) -> Option<()> {
         // SAFETY: by the caller.
         unsafe { trine_guest_copy(to, from, bytes) }.value().map(drop)
@@ -169,11 +175,13 @@ impl GuestAccess for X64 {
         (begin as usize..end as usize).contains(&at).then_some(refused as usize)
     }
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn interrupted_at(context: *const libc::ucontext_t) -> usize {
         // SAFETY: by the caller.
         unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] as usize }
     }
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn go_on_at(context: *mut libc::ucontext_t, at: usize) {
         // SAFETY: by the caller.
         unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] = at as i64 };

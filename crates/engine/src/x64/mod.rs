@@ -239,6 +239,7 @@ impl<I: Isa, M: GuestMemory<I>> Compile<I, M> for Compiler<I, M> {
         self.links.unlink(block, &code.memory);
     }
 
+    // SAFETY: by the trait: the caller keeps what it asks for.
     unsafe fn clear(&mut self, code: &Code, part: usize) {
         // SAFETY: only who has `&mut self` writes the tables; the rest by the caller.
         unsafe { code.tables.clear(part) };

@@ -60,9 +60,9 @@ fn listen(map: &PortMap, address: IpAddr, port: u16) -> io::Result<Listener> {
         IpAddr::V6(_) => (libc::AF_INET6, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
     let kind = if map.protocol == Protocol::Tcp { libc::SOCK_STREAM } else { libc::SOCK_DGRAM };
+    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: takes no pointers.
-    let socket =
-        sys::owned(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) })?;
+    let socket = sys::owned(unsafe { libc::socket(family, kind, 0) })?;
     if address.is_ipv6() {
         sys::option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
     }

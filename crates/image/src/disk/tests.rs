@@ -138,35 +138,46 @@ fn the_file_below_a_private_layer_is_never_written() {
     assert_eq!(std::fs::read(&path).unwrap(), vec![7; 8192 + 512]);
 }
 
-/// The same random requests to a private layer and to a vector.
+/// Makes the same random requests to a disk and to a vector, in multiples of `unit` bytes; `discards`: what is discarded reads as
+/// zeros.
+pub fn compare(disk: &dyn BlockBackend, model: &mut [u8], unit: usize, discards: bool) {
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let size = model.len();
+    for round in 0..2000 {
+        let offset = random(size / unit) * unit;
+        let len = (random((size - offset).min(20_000) / unit) + 1) * unit;
+        let range = &mut model[offset..offset + len];
+        let (at, bytes) = (offset as u64, len as u64);
+        match random(if discards { 5 } else { 4 }) {
+            0 | 1 => {
+                disk.write_at(at, &vec![round as u8; len]).unwrap();
+                range.fill(round as u8);
+            }
+            2 => {
+                disk.write_zeroes(at, bytes, round % 2 == 0).unwrap();
+                range.fill(0);
+            }
+            3 => assert!(read(disk, at, len) == range, "round {round}"),
+            _ => {
+                disk.discard(at, bytes).unwrap();
+                range.fill(0);
+            }
+        }
+    }
+    assert!(read(disk, 0, size) == model);
+}
+
 #[test]
 fn a_private_layer_does_what_a_vector_does() {
     let scratch = Scratch::new("model");
     let size = 100 * 1024 + 512;
     let mut model: Vec<u8> = (0..size).map(|i| (i / 512) as u8).collect();
     let disk = open(&scratch.file("a", &model), None, Access::Private).unwrap();
-    let mut state = 1u64;
-    let mut random = |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
-    for round in 0..2000 {
-        let offset = random(size);
-        let len = random((size - offset).min(20_000) + 1);
-        let range = offset..offset + len;
-        match random(4) {
-            0 | 1 => {
-                disk.write_at(offset as u64, &vec![round as u8; len]).unwrap();
-                model[range].fill(round as u8);
-            }
-            2 => {
-                disk.write_zeroes(offset as u64, len as u64, round % 2 == 0).unwrap();
-                model[range].fill(0);
-            }
-            _ => assert!(read(&*disk, offset as u64, len) == model[range], "round {round}"),
-        }
-    }
-    assert!(read(&*disk, 0, size) == model);
+    compare(&*disk, &mut model, 1, false);
     disk.discard(0, size as u64).unwrap();
     assert!(read(&*disk, 0, size).iter().zip(&model).all(|(now, was)| now == was || *now == 0));
 }

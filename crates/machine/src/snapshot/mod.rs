@@ -26,6 +26,7 @@ pub use write::{Description, NewFiles, copied_disks, write};
 
 use std::path::{Path, PathBuf};
 use trine_base::StateError;
+use trine_image::ImageError;
 
 /// Why a snapshot cannot be made or used. Each message is one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -33,24 +34,9 @@ pub enum SnapshotError {
     /// There is a file already.
     #[error("{0} exists already: use another name, or --force to replace that snapshot")]
     Exists(PathBuf),
-    /// The host refused something.
-    #[error("{what} {path}: {error}")]
-    File {
-        /// The operation ("cannot read the snapshot", …).
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The host's reason.
-        error: std::io::Error,
-    },
-    /// The file is not a snapshot, or a damaged one.
-    #[error("{path}: {what}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
+    /// The host refused something, or the file is not a snapshot, or a damaged one.
+    #[error(transparent)]
+    File(#[from] ImageError),
     /// A part of the state cannot be loaded.
     #[error("{path}: {error}")]
     State {
@@ -74,12 +60,12 @@ pub enum SnapshotError {
 
 impl SnapshotError {
     fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> SnapshotError {
-        let path = path.to_path_buf();
-        move |error| SnapshotError::File { what, path, error }
+        let file = ImageError::file(what, path);
+        move |error| file(error).into()
     }
 
     fn damaged(path: &Path, what: impl Into<String>) -> SnapshotError {
-        SnapshotError::Damaged { path: path.into(), what: what.into() }
+        ImageError::damaged(path, what).into()
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::boot::Boot;
 use crate::firmware::FirmwareKind;
+use crate::virt::kernel::tests::image;
 use crate::{Board, Config, Console, Disk, End, Remote, TimeSource, virt};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -45,21 +46,7 @@ const MEMORY: u64 = 16 << 20;
 const AT: u64 = virt::map::RAM + (8 << 20);
 
 fn config(boot: Boot, disks: Vec<Disk>, time: TimeSource) -> Config {
-    Config {
-        memory: MEMORY,
-        cpus: 2,
-        boot,
-        disks,
-        net: Vec::new(),
-        shares: Vec::new(),
-        balloon: None,
-        terminal: None,
-        vsock: None,
-        tier: Tier::Interp,
-        time,
-        seed: Some(1),
-        perf: None,
-    }
+    Config { disks, tier: Tier::Interp, time, seed: Some(1), ..Config::new(MEMORY, 2, boot) }
 }
 
 fn assemble(config: Config) -> Board {
@@ -69,13 +56,7 @@ fn assemble(config: Config) -> Board {
 /// A machine that counts, with these disks and something in its memory.
 fn counts(scratch: &Scratch, disks: Vec<Disk>, time: TimeSource) -> Board {
     let kernel = scratch.path("kernel");
-    // An Image's header (Linux, Documentation/arch/riscv/boot-image-header.rst), which begins with instructions.
-    let mut image = COUNTS.map(u32::to_le_bytes).concat();
-    image.resize(64, 0);
-    image[8..16].copy_from_slice(&(2u64 << 20).to_le_bytes());
-    image[16..24].copy_from_slice(&64u64.to_le_bytes());
-    image[0x38..0x3c].copy_from_slice(b"RSC\x05");
-    fs::write(&kernel, image).unwrap();
+    fs::write(&kernel, image(&COUNTS)).unwrap();
     let payload = crate::boot::Payload { kernel, initrd: None, append: String::new() };
     let board = assemble(config(Boot::Kernel(payload), disks, time));
     board.ram().write(AT, b"what the machine knows").unwrap();

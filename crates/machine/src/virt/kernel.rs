@@ -162,10 +162,20 @@ fn pe_size(bytes: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const RAM: u64 = 0x8000_0000;
+
+    /// An `Image` of 64 bytes, 2 MiB into RAM, that begins with these instructions, at most two.
+    pub fn image(code: &[u32]) -> Vec<u8> {
+        let mut image: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+        image.resize(64, 0);
+        image[8..16].copy_from_slice(&(2u64 << 20).to_le_bytes());
+        image[16..24].copy_from_slice(&64u64.to_le_bytes());
+        image[0x38..0x3c].copy_from_slice(b"RSC\x05");
+        image
+    }
 
     #[test]
     fn raw_files_are_firmware_and_what_it_starts() {

@@ -207,30 +207,10 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("trine-start-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("Image");
-        // An Image's header: offset and size of what it takes, and the magic.
-        let mut image = vec![0; 64];
-        image[8..16].copy_from_slice(&(2u64 << 20).to_le_bytes());
-        image[16..24].copy_from_slice(&64u64.to_le_bytes());
-        image[0x38..0x3c].copy_from_slice(b"RSC\x05");
-        std::fs::write(&path, image).unwrap();
+        std::fs::write(&path, kernel::tests::image(&[])).unwrap();
         let board = |boot| {
             let (tier, time) = (trine_engine::Tier::Interp, TimeSource::Count(1));
-            let (disks, seed) = (Vec::new(), Some(1));
-            let config = Config {
-                memory: 16 << 20,
-                cpus: 1,
-                boot,
-                disks,
-                net: Vec::new(),
-                shares: Vec::new(),
-                balloon: None,
-                terminal: None,
-                vsock: None,
-                tier,
-                time,
-                seed,
-                perf: None,
-            };
+            let config = Config { tier, time, seed: Some(1), ..Config::new(16 << 20, 1, boot) };
             virt::assemble(config, Console::new(Box::new(|_: &[u8]| {}))).unwrap()
         };
         let payload = Payload { kernel: path.clone(), initrd: None, append: String::new() };

@@ -6,6 +6,6 @@ mod host;
 mod isolation;
 mod raw;
 mod services;
-mod speed;
 mod tcp;
 mod udp;
+mod woken;

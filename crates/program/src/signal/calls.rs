@@ -123,9 +123,9 @@ impl<A: GuestAbi> Thread<A> {
         }
         let set: u64 = get::<u64>(set)? & !ours();
         let args = [&raw const set as u64, 8, 0, 0, 0, 0];
+        let (number, stop) = (libc::SYS_rt_sigsuspend, &self.inbox.signal);
         // SAFETY: reads a word of ours.
-        let call =
-            || unsafe { trine_linux::host::interruptible(libc::SYS_rt_sigsuspend, args, &self.inbox.signal) };
+        let call = || unsafe { trine_linux::host::interruptible(number, args, stop) };
         self.lending(0, &mut { call })
     }
 }

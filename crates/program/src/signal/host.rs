@@ -32,6 +32,7 @@ pub(super) fn faults() -> u64 {
 }
 
 std::arch::global_asm!("trine_restore_signal: mov eax, 15", "syscall");
+// SAFETY: this is the routine above; only the kernel jumps to it.
 unsafe extern "C" {
     fn trine_restore_signal();
 }

@@ -42,10 +42,19 @@ fn open(path: &Path) -> Result<(Arc<Snapshot>, &'static BoardKind), Refusal> {
     Ok((Arc::new(snapshot), kind))
 }
 
-/// Checks that a machine can be restored.
-pub fn check(args: &RunArgs, path: &Path) -> Result<(), Refusal> {
+/// Opens a snapshot and checks that it is whole, and that its disks are there.
+///
+/// # Errors
+/// It is damaged, or of a machine that this program does not have.
+pub fn whole(path: &Path) -> Result<Arc<Snapshot>, Refusal> {
     let (snapshot, _) = open(path)?;
     snapshot.disks().map_err(Refusal::refused)?;
+    Ok(snapshot)
+}
+
+/// Checks that a machine can be restored.
+pub fn check(args: &RunArgs, path: &Path) -> Result<(), Refusal> {
+    let snapshot = whole(path)?;
     shares(&snapshot)?;
     match (snapshot.header.net, args.container.network.ports().next()) {
         (None, Some(_)) => Network::restored(args, None).map(drop),

@@ -1,10 +1,8 @@
 //! Block device (virtio 1.2, 5.2).
 //!
-//! * `request`: what a request asks for and how it is done; `lane`: requests that other threads do; [`counters`]:
-//!   statistics.
+//! * `request`: what a request asks for and how it is done; [`counters`]: statistics.
 
 pub mod counters;
-mod lane;
 mod request;
 
 #[cfg(test)]
@@ -13,9 +11,9 @@ mod tests;
 pub use counters::Counters;
 
 use super::queue::{MAX_SIZE, Progress, Queue, Served, scatter, total};
+use super::requests::{Handler, RequestQueues};
 use super::{Broken, Chain, Virtio};
-use lane::{Crew, Finished, Lane};
-use request::{MOST_RANGES, MOST_SECTORS, Target, Work};
+use request::{MOST_RANGES, MOST_SECTORS, S_IOERR, Target, Work};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,12 +53,7 @@ versions!(Saved of "the block device" { V1(V1) });
 
 /// The device.
 pub struct Block {
-    target: Arc<Target>,
-    /// For each queue.
-    lanes: Vec<Arc<Lane>>,
-    /// `None` where requests are done at once, by the thread that makes them.
-    crew: Option<Crew>,
-    waker: Waker,
+    requests: RequestQueues<Target>,
 }
 
 impl Block {
@@ -71,93 +64,80 @@ impl Block {
         id.bytes().zip(&mut bytes).for_each(|(b, to)| *to = b);
         let target =
             Target { disk, id: bytes, write_through: AtomicBool::new(true), counters: Arc::default() };
-        Block { target: Arc::new(target), lanes: vec![Arc::default()], crew: None, waker: Waker::new() }
+        Block { requests: RequestQueues::new(target, 1) }
     }
 
     /// Has requests done by other threads; `ram` is where the guest's buffers are. The device must be woken by its
     /// [`Block::waker`].
     pub fn with_workers(mut self, workers: Arc<Workers>, ram: Arc<Ram>) -> Block {
-        self.crew = Some(Crew { workers, ram });
+        self.requests.set_workers(workers, ram);
         self
     }
 
     /// Gives it so many queues, 1 to [`MOST_QUEUES`].
     pub fn with_queues(mut self, queues: usize) -> Block {
-        self.lanes = (0..queues.clamp(1, MOST_QUEUES)).map(|_| Arc::default()).collect();
+        self.requests.set_count(queues.clamp(1, MOST_QUEUES));
         self
     }
 
     /// What wakes the device when a request is finished: to be connected to the bus.
     pub fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.requests.waker.clone()
     }
 
     /// What it has done so far.
     pub fn counters(&self) -> Arc<Counters> {
-        self.target.counters.clone()
+        self.target().counters.clone()
     }
 
-    /// Serves a request of which `done` bytes were moved before, for one turn. A read or write of a whole
-    /// disk is a single request, and other devices and the user want their turn, too. The header is read
-    /// again each time and is checked again, because the guest may have changed it.
-    fn turn(target: &Target, ram: &Ram, chain: &Chain, done: u64, most: u64) -> Result<Progress, Broken> {
-        let work = Work::parse(ram, chain, &*target.disk);
-        let result = work.perform(target, ram, chain, (done, most), &AtomicBool::new(false));
+    fn target(&self) -> &Target {
+        &self.requests.handler
+    }
+}
+
+impl Handler for Target {
+    type Work = Work;
+    /// The status, and the bytes that were written for the driver besides.
+    type Outcome = (u8, u32);
+
+    /// A read or write of a whole disk is a single request, and other devices and the user want their turn, too. The
+    /// header is read again each time and is checked again, because the guest may have changed it.
+    fn turn(&self, ram: &Ram, chain: &Chain, done: u64, most: u64) -> Result<Progress, Broken> {
+        let work = Work::parse(ram, chain, &*self.disk);
+        let result = work.perform(self, ram, chain, (done, most), &AtomicBool::new(false));
         match result {
             Ok(moved) if done.saturating_add(moved) < work.len() => return Ok(Progress::Moved(moved)),
             _ => {}
         }
         let moved = *result.as_ref().unwrap_or(&0);
-        let (status, written) = work.outcome(target, chain, result);
-        Ok(Progress::Finished { moved, written: end(ram, chain, status, written)? })
+        let outcome = work.outcome(self, chain, result);
+        Ok(Progress::Finished { moved, written: self.end(ram, chain, &outcome)? })
     }
 
-    /// Returns what other threads have finished; whether that was anything.
-    fn push_finished(&self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken> {
-        let Some(lane) = self.lanes.get(index) else { return Ok(false) };
-        let finished = lane.finished();
-        for Finished { chain, status, written } in &finished {
-            let written = end(ram, chain, *status, *written)?;
-            queue.push(ram, chain, written)?;
-        }
-        Ok(!finished.is_empty())
-    }
-
-    /// Gives what the queue has to other threads.
-    fn submit(&self, crew: &Crew, index: usize, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken> {
-        let Some(lane) = self.lanes.get(index) else { return Ok(false) };
-        for _ in 0..queue.size {
-            let Some(chain) = queue.take(ram)? else { return Ok(false) };
-            // Without room for the status nobody would learn how it went.
-            if total(&chain.writable) == 0 {
-                return Err(Broken);
-            }
-            let work = Work::parse(ram, &chain, &*self.target.disk);
-            lane.submit(crew, &self.target, &self.waker, chain, work);
-        }
-        Ok(queue.waits(ram))
-    }
-
-    /// Stops what other threads do for a queue, and forgets what they have done.
-    fn forget(&self, index: usize) {
-        if let Some(lane) = self.lanes.get(index) {
-            lane.stop();
-            lane.finished();
+    /// Without room for the status nobody would learn how it went.
+    fn accept(&self, ram: &Ram, chain: &Chain) -> Result<Work, Broken> {
+        match total(&chain.writable) {
+            0 => Err(Broken),
+            _ => Ok(Work::parse(ram, chain, &*self.disk)),
         }
     }
-}
 
-/// Stores the status of a request; returns the number of bytes that were written, with it.
-fn end(ram: &Ram, chain: &Chain, status: u8, written: u32) -> Result<u32, Broken> {
-    let at = total(&chain.writable).checked_sub(1).ok_or(Broken)?;
-    scatter(ram, &chain.writable, at, &[status]);
-    Ok(written.saturating_add(1))
-}
+    fn perform(&self, ram: &Ram, chain: &Chain, work: &Work, stop: &AtomicBool) -> Option<(u8, u32)> {
+        match work.perform(self, ram, chain, (0, u64::MAX), stop) {
+            Ok(moved) if moved < work.len() => None,
+            result => Some(work.outcome(self, chain, result)),
+        }
+    }
 
-/// Requests of this machine must not be done after those of the next one, which may have the same disk.
-impl Drop for Block {
-    fn drop(&mut self) {
-        self.lanes.iter().for_each(|lane| lane.stop());
+    fn failed(&self) -> (u8, u32) {
+        (S_IOERR, 0)
+    }
+
+    /// Stores the status.
+    fn end(&self, ram: &Ram, chain: &Chain, (status, written): &(u8, u32)) -> Result<u32, Broken> {
+        let at = total(&chain.writable).checked_sub(1).ok_or(Broken)?;
+        scatter(ram, &chain.writable, at, &[*status]);
+        Ok(written.saturating_add(1))
     }
 }
 
@@ -172,21 +152,21 @@ impl Virtio for Block {
 
     fn features(&self) -> u64 {
         use feature::*;
-        let changes = if self.target.disk.read_only() { RO } else { DISCARD | WRITE_ZEROES };
-        let queues = if self.lanes.len() > 1 { MQ } else { 0 };
+        let changes = if self.target().disk.read_only() { RO } else { DISCARD | WRITE_ZEROES };
+        let queues = if self.requests.count() > 1 { MQ } else { 0 };
         SEG_MAX | BLK_SIZE | FLUSH | TOPOLOGY | changes | queues
     }
 
     fn negotiated(&mut self, features: u64) {
-        self.target.write_through.store(features & feature::FLUSH == 0, Ordering::Relaxed);
+        self.target().write_through.store(features & feature::FLUSH == 0, Ordering::Relaxed);
     }
 
     fn queues(&self) -> usize {
-        self.lanes.len()
+        self.requests.count()
     }
 
     fn config(&self) -> Vec<u8> {
-        let (disk, mut config) = (&self.target.disk, vec![0; 60]);
+        let (disk, mut config) = (&self.target().disk, vec![0; 60]);
         let sizes = disk.block_sizes();
         let sectors = |bytes: u32| bytes / SECTOR as u32;
         let mut put = |at: usize, bytes: &[u8]| config[at..at + bytes.len()].copy_from_slice(bytes);
@@ -196,7 +176,7 @@ impl Virtio for Block {
         // Topology: log2 of sectors of a physical block, the smallest and the best size of requests in sectors.
         put(24, &[sectors(sizes.physical).max(1).ilog2() as u8]);
         put(26, &(sectors(sizes.physical) as u16).to_le_bytes());
-        put(34, &(self.lanes.len() as u16).to_le_bytes());
+        put(34, &(self.requests.count() as u16).to_le_bytes());
         let most = [MOST_SECTORS, MOST_RANGES, sectors(sizes.discard).max(1), MOST_SECTORS, MOST_RANGES];
         (36..).step_by(4).zip(most).for_each(|(at, value)| put(at, &value.to_le_bytes()));
         put(56, &[1]);
@@ -204,42 +184,30 @@ impl Virtio for Block {
     }
 
     fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken> {
-        match &self.crew {
-            None => queue.serve(ram, |chain, done, most| Block::turn(&self.target, ram, chain, done, most)),
-            Some(crew) => {
-                let used = self.push_finished(index, queue, ram)?;
-                let more = self.submit(crew, index, queue, ram)?;
-                Ok(Served { used, more })
-            }
-        }
+        self.requests.serve(index, queue, ram)
     }
 
     fn quiesce(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken> {
-        if let Some(lane) = self.lanes.get(index) {
-            lane.stop();
-        }
-        let used = self.push_finished(index, queue, ram)?;
-        queue.take_again();
-        Ok(used)
+        self.requests.quiesce(index, queue, ram)
     }
 
     fn stopped(&mut self, index: usize) {
-        self.forget(index);
+        self.requests.forget(index);
     }
 
     fn reset(&mut self) {
-        (0..self.lanes.len()).for_each(|index| self.forget(index));
-        self.target.write_through.store(true, Ordering::Relaxed);
+        self.requests.forget_all();
+        self.target().write_through.store(true, Ordering::Relaxed);
     }
 
     fn save(&self) -> Vec<u8> {
-        let disk = &self.target.disk;
+        let disk = &self.target().disk;
         state::save(&Saved::V1(V1 { size: disk.size(), read_only: disk.read_only() }))
     }
 
     fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
         let Saved::V1(V1 { size, read_only }) = state::load(state)?;
-        let (here, fixed) = (self.target.disk.size(), self.target.disk.read_only());
+        let (here, fixed) = (self.target().disk.size(), self.target().disk.read_only());
         if size != here {
             return Err(Saved::mismatch(format!("the disk had {size} bytes, but this one has {here}")));
         }
@@ -248,7 +216,7 @@ impl Virtio for Block {
             let (was, is) = (what(read_only), what(fixed));
             return Err(Saved::mismatch(format!("the disk was {was}, but this one is {is}")));
         }
-        (0..self.lanes.len()).for_each(|index| self.forget(index));
+        self.requests.forget_all();
         Ok(())
     }
 }

@@ -1,17 +1,16 @@
 //! File system device (virtio 1.2, 5.11): a folder of the host. Requests are FUSE's, which [`trine_share`] serves. There is no
 //! shared memory region (DAX), and no notification queue.
 
-mod lane;
-
 #[cfg(test)]
 mod tests;
 
 use super::queue::{Progress, Queue, Served, gather, scatter, total};
+use super::requests::{Handler, RequestQueues};
 use super::{Broken, Chain, Virtio};
-use lane::{Crew, Lane};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use trine_base::state::Versioned;
 use trine_base::{StateError, Waker, Workers, state, versions};
 use trine_memory::Ram;
@@ -43,12 +42,7 @@ versions!(Saved of "the file system device" { V1(V1) });
 /// The device.
 pub struct Fs {
     tag: String,
-    server: Arc<Server>,
-    /// For each queue.
-    lanes: Vec<Arc<Lane>>,
-    /// `None` where requests are served at once, by the thread that makes them.
-    crew: Option<Crew>,
-    waker: Waker,
+    requests: RequestQueues<Server>,
 }
 
 impl Fs {
@@ -56,62 +50,25 @@ impl Fs {
     /// at once, on the thread that makes them, which then loses capabilities: see [`Server::handle`]. That is for tests.
     pub fn new(tag: &str, server: Server) -> Fs {
         let end = (0..=LONGEST_TAG.min(tag.len())).rfind(|end| tag.is_char_boundary(*end)).unwrap_or(0);
-        Fs {
-            tag: tag[..end].into(),
-            server: Arc::new(server),
-            lanes: Vec::new(),
-            crew: None,
-            waker: Waker::new(),
-        }
-        .with_queues(1)
+        Fs { tag: tag[..end].into(), requests: RequestQueues::new(server, BEFORE_REQUESTS + 1) }
     }
 
     /// Has requests served by other threads, which must do nothing else; `ram` is where the guest's buffers are. The device must be
     /// woken by its [`Fs::waker`].
     pub fn with_workers(mut self, workers: Arc<Workers>, ram: Arc<Ram>) -> Fs {
-        self.crew = Some(Crew { workers, ram });
+        self.requests.set_workers(workers, ram);
         self
     }
 
     /// Gives it so many queues for requests, 1 to [`MOST_QUEUES`].
     pub fn with_queues(mut self, queues: usize) -> Fs {
-        let all = BEFORE_REQUESTS + queues.clamp(1, MOST_QUEUES);
-        self.lanes = (0..all).map(|_| Arc::default()).collect();
+        self.requests.set_count(BEFORE_REQUESTS + queues.clamp(1, MOST_QUEUES));
         self
     }
 
     /// What wakes the device when a request is finished: to be connected to the bus.
     pub fn waker(&self) -> Waker {
-        self.waker.clone()
-    }
-
-    /// Returns what other threads have finished; whether that was anything.
-    fn push_finished(&self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken> {
-        let Some(lane) = self.lanes.get(index) else { return Ok(false) };
-        let finished: Vec<(u16, u32)> =
-            lane.finished().iter().map(|(chain, written)| (chain.head, *written)).collect();
-        if !finished.is_empty() {
-            queue.push_all(ram, &finished)?;
-        }
-        Ok(!finished.is_empty())
-    }
-
-    /// Gives what the queue has to other threads.
-    fn submit(&self, crew: &Crew, index: usize, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken> {
-        let Some(lane) = self.lanes.get(index) else { return Ok(false) };
-        for _ in 0..queue.size {
-            let Some(chain) = queue.take(ram)? else { return Ok(false) };
-            lane.submit(crew, &self.server, &self.waker, chain);
-        }
-        Ok(queue.waits(ram))
-    }
-
-    /// Waits for what other threads do for a queue, and forgets what they have done.
-    fn forget(&self, index: usize) {
-        if let Some(lane) = self.lanes.get(index) {
-            lane.stop();
-            lane.finished();
-        }
+        self.requests.waker.clone()
     }
 }
 
@@ -129,10 +86,31 @@ fn serve_chain(server: &Server, ram: &Ram, chain: &Chain) -> u32 {
     })
 }
 
-/// Requests of this machine must not be served after those of the next one, which may have the same folder.
-impl Drop for Fs {
-    fn drop(&mut self) {
-        self.lanes.iter().for_each(|lane| lane.stop());
+impl Handler for Server {
+    type Work = ();
+    /// The bytes that were written for the driver.
+    type Outcome = u32;
+
+    fn turn(&self, ram: &Ram, chain: &Chain, _done: u64, _most: u64) -> Result<Progress, Broken> {
+        let written = serve_chain(self, ram, chain);
+        Ok(Progress::Finished { moved: total(&chain.readable) + u64::from(written), written })
+    }
+
+    fn accept(&self, _ram: &Ram, _chain: &Chain) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    /// A request is never half done, nor done twice: none is stopped.
+    fn perform(&self, ram: &Ram, chain: &Chain, _work: &(), _stop: &AtomicBool) -> Option<u32> {
+        Some(serve_chain(self, ram, chain))
+    }
+
+    fn failed(&self) -> u32 {
+        0
+    }
+
+    fn end(&self, _ram: &Ram, _chain: &Chain, written: &u32) -> Result<u32, Broken> {
+        Ok(*written)
     }
 }
 
@@ -150,50 +128,35 @@ impl Virtio for Fs {
     }
 
     fn queues(&self) -> usize {
-        self.lanes.len()
+        self.requests.count()
     }
 
     fn config(&self) -> Vec<u8> {
         let mut config = vec![0; LONGEST_TAG];
         config[..self.tag.len()].copy_from_slice(self.tag.as_bytes());
-        config.extend(((self.lanes.len() - BEFORE_REQUESTS) as u32).to_le_bytes());
+        config.extend(((self.requests.count() - BEFORE_REQUESTS) as u32).to_le_bytes());
         config
     }
 
     fn serve(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<Served, Broken> {
-        match &self.crew {
-            None => queue.serve(ram, |chain, _, _| {
-                let written = serve_chain(&self.server, ram, chain);
-                Ok(Progress::Finished { moved: total(&chain.readable) + u64::from(written), written })
-            }),
-            Some(crew) => {
-                let used = self.push_finished(index, queue, ram)?;
-                let more = self.submit(crew, index, queue, ram)?;
-                Ok(Served { used, more })
-            }
-        }
+        self.requests.serve(index, queue, ram)
     }
 
     fn quiesce(&mut self, index: usize, queue: &mut Queue, ram: &Ram) -> Result<bool, Broken> {
-        if let Some(lane) = self.lanes.get(index) {
-            lane.stop();
-        }
-        let used = self.push_finished(index, queue, ram)?;
-        queue.take_again();
-        Ok(used)
+        self.requests.quiesce(index, queue, ram)
     }
 
     fn stopped(&mut self, index: usize) {
-        self.forget(index);
+        self.requests.forget(index);
     }
 
     fn reset(&mut self) {
-        (0..self.lanes.len()).for_each(|index| self.forget(index));
-        self.server.reset();
+        self.requests.forget_all();
+        self.requests.handler.reset();
     }
 
     fn save(&self) -> Vec<u8> {
-        state::save(&Saved::V1(V1 { tag: self.tag.clone(), session: self.server.save() }))
+        state::save(&Saved::V1(V1 { tag: self.tag.clone(), session: self.requests.handler.save() }))
     }
 
     fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
@@ -201,7 +164,7 @@ impl Virtio for Fs {
         if tag != self.tag {
             return Err(Saved::mismatch(format!("its name is '{tag}', but here it is '{}'", self.tag)));
         }
-        (0..self.lanes.len()).for_each(|index| self.forget(index));
-        self.server.load(&session)
+        self.requests.forget_all();
+        self.requests.handler.load(&session)
     }
 }

@@ -19,7 +19,7 @@ use trine_image::debian::disk::{self, COMPLETE};
 use trine_image::disk::{Access, Format, copy};
 use trine_image::{linux, modules};
 use trine_machine::boot::{Boot, Payload};
-use trine_machine::{Board, Config, Console, Disk, End, TimeSource};
+use trine_machine::{Board, Config, Console, Disk, End};
 
 /// Memory size in bytes of a machine for which no size is given.
 pub const USUAL: u64 = 1 << 30;
@@ -266,19 +266,9 @@ fn configure(
         }
     }));
     let config = Config {
-        memory: USUAL,
-        cpus: run::cpus(args),
-        boot: Boot::Kernel(payload),
         disks: vec![Disk { backend, id: None }],
-        net: Vec::new(),
-        balloon: None,
-        terminal: None,
-        vsock: None,
-        shares: Vec::new(),
         tier: args.engine.tier(),
-        time: TimeSource::Host,
-        seed: None,
-        perf: None,
+        ..Config::new(USUAL, run::cpus(args), Boot::Kernel(payload))
     };
     let mut board = (run::board_kind(args)?.assemble)(config, console).map_err(Refusal::refused)?;
     let end = with_progress(&mut board, &said, &heard, progress);

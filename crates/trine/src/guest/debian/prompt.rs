@@ -23,7 +23,7 @@ use trine_image::debian::disk::{HOSTNAME, RENEW_PORT};
 use trine_image::disk::{Access, Format};
 use trine_machine::boot::Boot;
 use trine_machine::snapshot::{About, Description, NewFiles, Snapshot, copied_disks, write};
-use trine_machine::{BalloonControl, Board, Config, Console, Disk, End, Remote, TerminalSize, TimeSource};
+use trine_machine::{BalloonControl, Board, Config, Console, Disk, End, Remote, TerminalSize};
 
 /// What the shell on the console says when it waits for a command.
 const PROMPT: &[u8] = b"root@debian:~# ";
@@ -98,18 +98,40 @@ pub fn snapshot(args: &RunArgs, debian: &Debian) -> Result<Option<PathBuf>, Refu
     Ok(Some(file))
 }
 
-/// Everything that a machine has that goes on from the snapshot. A reset boots it, with the disk that it has then.
+/// Everything that a machine has that goes on from the snapshot; `None` for a machine that boots. A reset boots it, with the
+/// disk that it has then.
 ///
 /// # Errors
-/// Those of [`restore::plan`].
-pub fn plan(args: &RunArgs, snapshot: &Path, monitored: bool) -> Result<Plan, Refusal> {
-    let mut plan = restore::plan(args, snapshot, monitored)?;
+/// Those of [`snapshot`] and [`restore::plan`].
+pub fn plan(args: &RunArgs, debian: &Debian, monitored: bool) -> Result<Option<Plan>, Refusal> {
+    let Some(snapshot) = snapshot(args, debian)? else { return Ok(None) };
+    let Some(screen) = screen_of_whole(&snapshot) else { return Ok(None) };
+    let mut plan = restore::plan(args, &snapshot, monitored)?;
     let boot = super::boot(args, boot::kernel(true)?)?;
     plan.after_reset = Some(Prepared { boot, memory: plan.start.memory, image: None });
-    let shown = screen_of(snapshot);
-    let screen = fs::read(&shown).map_err(|e| Refusal::host(format!("{}: {e}", shown.display())))?;
     plan.renewal = Some(Renewal { name: super::host_name(args), screen });
-    Ok(plan)
+    Ok(Some(plan))
+}
+
+/// What the console showed when this snapshot was made. One that is damaged is removed, and the user is told that the machine
+/// boots.
+fn screen_of_whole(snapshot: &Path) -> Option<Vec<u8>> {
+    let shown = screen_of(snapshot);
+    let read = |_| fs::read(&shown).map_err(|e| Refusal::host(format!("{}: {e}", shown.display())));
+    let screen = restore::whole(snapshot).and_then(read);
+    screen
+        .inspect_err(|why| {
+            eprintln!("trine: {}; this machine boots, the next one makes the snapshot anew", why.message);
+            remove(snapshot);
+        })
+        .ok()
+}
+
+/// Says that the machine boots, with the disk of the snapshot, because its state cannot be loaded. The machine's process is
+/// confined by then, and removes nothing.
+pub fn say_unusable(snapshot: &Snapshot, why: &dyn std::fmt::Display) {
+    let path = snapshot.path().display();
+    eprintln!("trine: {why}; this machine boots. Remove {path}, and the next one makes it anew");
 }
 
 /// Removes the oldest snapshots of this disk, and those of an earlier disk.
@@ -189,19 +211,13 @@ fn make(args: &RunArgs, debian: &Debian, shape: &Shape, base: &Path, file: &Path
     }));
     let kind = run::board_kind(args)?;
     let config = Config {
-        memory: shape.memory,
-        cpus: shape.cpus,
-        boot: Boot::Kernel(payload),
         disks: vec![Disk { backend, id: Some("debian".into()) }],
         net: net.devices(),
         balloon: Some(Arc::new(BalloonControl::new(Waker::new()))),
         terminal: Some(Arc::new(TerminalSize::new(Waker::new()))),
         vsock: Some(vsock),
-        shares: Vec::new(),
         tier: args.engine.tier(),
-        time: TimeSource::Host,
-        seed: None,
-        perf: None,
+        ..Config::new(shape.memory, shape.cpus, Boot::Kernel(payload))
     };
     let description = Description {
         cpu: kind.cpu.name().into(),
@@ -342,17 +358,13 @@ impl Renewal {
     }
 }
 
-/// Says what to do about a snapshot that cannot be loaded. The machine's process is confined by then, and removes nothing.
-pub fn unusable(snapshot: &Snapshot, why: &dyn std::fmt::Display) -> Refusal {
-    let path = snapshot.path().display();
-    Refusal::refused(format!("{why}; remove {path}, and it is made anew, or boot with --cold"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::args::Run;
     use clap::Parser;
+    use trine_machine::firmware::FirmwareKind;
+    use trine_machine::snapshot::{Header, encode};
 
     fn shape(words: &[&str]) -> Option<Shape> {
         Shape::of(&Run::try_parse_from(["trine run"].iter().chain(words)).unwrap().args)
@@ -399,6 +411,59 @@ mod tests {
         assert!(lines().starts_with("seed ") && lines().ends_with("\nend\n") && !lines().contains("login"));
         let named = renewal("web").lines();
         assert!(named.contains("\nname web\nlogin ttyS0\nend\n"));
+    }
+
+    /// A snapshot of a machine of 1 MiB without disks, whose state means nothing.
+    fn saved(board: &str) -> Vec<u8> {
+        let header = Header {
+            program: "0.1.0".into(),
+            cpu: "riscv64".into(),
+            board: board.into(),
+            memory: 1 << 20,
+            cpus: 1,
+            count_time: None,
+            firmware: FirmwareKind::Board,
+            disks: Vec::new(),
+            net: None,
+            vsock: None,
+            shares: Vec::new(),
+            about: About::default(),
+            balloon: false,
+            terminal: false,
+        };
+        let (mut bytes, memory) = encode(&header.save(), b"state");
+        bytes.resize(memory as usize + (1 << 20), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_removed_and_nothing_else() {
+        let dir = std::env::temp_dir().join(format!("trine-damaged-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let others = ["debian-4.prompt-other.snap", "debian-4.raw"];
+        others.iter().for_each(|name| fs::write(dir.join(name), "kept").unwrap());
+        let snapshot = dir.join("debian-4.prompt-x.snap");
+        let screen = |bytes: &[u8], shown: bool| {
+            fs::write(&snapshot, bytes).unwrap();
+            if shown {
+                fs::write(screen_of(&snapshot), "shown").unwrap();
+            }
+            screen_of_whole(&snapshot)
+        };
+        let good = saved("virt");
+        assert_eq!(screen(&good, true).as_deref(), Some(&b"shown"[..]));
+        let mut later = good.clone();
+        later[8] = 2;
+        let cut = &good[..good.len() - 1];
+        for (bytes, shown) in [(cut, true), (&later, true), (&saved("pc"), true), (b"", true), (&good, false)]
+        {
+            assert_eq!(screen(bytes, shown), None);
+            let mut left: Vec<_> =
+                dir.read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            left.sort();
+            assert_eq!(left, others);
+        }
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
