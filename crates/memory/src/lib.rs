@@ -6,6 +6,7 @@
 //! checks before the bytes change and once more afterwards, since in between another thread may have marked
 //! the page as code and read its old bytes.
 
+mod copy;
 mod pages;
 mod saved;
 mod sync;
@@ -230,13 +231,22 @@ impl Ram {
         if !self.contains(address, buf.len() as u64) {
             return None;
         }
+        if buf.len() >= copy::MANY {
+            let from = self.pointer(address, Width::B1)?;
+            // SAFETY: all of it is inside the mapping, and nobody else has `buf`.
+            unsafe { copy::bytes(buf.as_mut_ptr(), from, buf.len()) };
+            return Some(());
+        }
         let mut at = address;
         let mut rest = buf;
         while !rest.is_empty() {
             let width = if at.is_multiple_of(8) && rest.len() >= 8 { Width::B8 } else { Width::B1 };
             let value = self.load(at, width)?.to_le_bytes();
             let (head, tail) = rest.split_at_mut(width.bytes() as usize);
-            head.copy_from_slice(&value[..head.len()]);
+            match head.first_chunk_mut::<8>() {
+                Some(word) => *word = value,
+                None => head[0] = value[0],
+            }
             rest = tail;
             at += width.bytes();
         }
@@ -274,18 +284,24 @@ impl Ram {
 
     /// [`Ram::write`] without the guard.
     fn put_all(&self, address: u64, buf: &[u8]) -> Option<()> {
+        if buf.len() >= copy::MANY {
+            let to = self.pointer(address, Width::B1)?;
+            // SAFETY: all of it is inside the mapping, as the caller has checked, and `buf` is nobody's guest memory.
+            unsafe { copy::bytes(to, buf.as_ptr(), buf.len()) };
+            return Some(());
+        }
         let mut at = address;
         let mut rest = buf;
-        while !rest.is_empty() {
-            let width = if at.is_multiple_of(8) && rest.len() >= 8 { Width::B8 } else { Width::B1 };
-            let (head, tail) = rest.split_at(width.bytes() as usize);
-            let mut value = [0; 8];
-            value[..head.len()].copy_from_slice(head);
+        while let Some((&byte, behind)) = rest.split_first() {
+            let word = rest.split_first_chunk::<8>().filter(|_| at.is_multiple_of(8));
+            let (width, value, tail) = match word {
+                Some((word, tail)) => (Width::B8, u64::from_le_bytes(*word), tail),
+                None => (Width::B1, byte.into(), behind),
+            };
             let p = self.pointer(at, width).filter(|p| width.aligned(*p as u64))?;
             // SAFETY: `p` is inside the mapping and aligned.
-            unsafe { put(p, width, u64::from_le_bytes(value)) };
-            rest = tail;
-            at += width.bytes();
+            unsafe { put(p, width, value) };
+            (at, rest) = (at + width.bytes(), tail);
         }
         Some(())
     }

@@ -302,3 +302,24 @@ fn a_page_becomes_code_once_and_those_that_may_write_there_are_named() {
     assert_eq!((ram.become_code(END), Ram::none().become_code(0)), (Becoming::Done, Becoming::Done));
     assert!(ram.is_settled(END) && !ram.may_write(END, 1));
 }
+
+#[test]
+fn buffers_of_all_lengths_are_copied_from_and_to_any_address() {
+    let ram = ram();
+    for len in (0..40).chain([127, 128, 129, 135, 136, 1000, 4096, 5000]) {
+        for at in BASE + 4096 - 9..BASE + 4096 + 9 {
+            let bytes: Vec<u8> = (0..len).map(|n| (n as u64 * 7 + at) as u8 | 1).collect();
+            ram.write(at - 8, &vec![0; len + 16]).unwrap();
+            ram.write(at, &bytes).unwrap();
+            let mut around = vec![9; len + 16];
+            ram.read(at - 8, &mut around).unwrap();
+            assert_eq!(
+                (&around[..8], &around[len + 8..]),
+                (&[0; 8][..], &[0; 8][..]),
+                "{len} bytes at {at:#x}"
+            );
+            assert_eq!(around[8..len + 8], bytes, "{len} bytes at {at:#x}");
+        }
+    }
+    assert!(ram.write(END - 500, &[0; 501]).is_none() && ram.read(END - 500, &mut [0; 501]).is_none());
+}
