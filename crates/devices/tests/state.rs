@@ -11,6 +11,7 @@ use trine_base::{
     Action, Actions, CountClock, Device, NetBackend, Offloads, Partial, SeededRandom, StateError, Waker,
     Width,
 };
+use trine_devices::flash::{Changes, Flash, SECTOR};
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::pci::{HostBridge, Seat, bar_offset};
 use trine_devices::power::Finisher;
@@ -25,7 +26,7 @@ use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::vsock::Vsock;
 use trine_devices::virtio::{EmptySlot, Mmio, Pci, Virtio};
-use trine_memory::Ram;
+use trine_memory::{Contents, Ram};
 use trine_share::{Access, Folder, Server};
 
 const BASE: u64 = 0x8000_0000;
@@ -306,6 +307,19 @@ kinds! {
             let writes = [(4, 0x1234), (0, 0x5678), (0x10, 1), (0xc, 0), (8, 1), (0xc, 0x7777), (8, 0x99), (4, 7)];
             writes.iter().for_each(|&(offset, value)| drop(rig.write(offset, Width::B4, value)));
             rig.read(0, Width::B4);
+        }
+    );
+    flash(
+        SECTOR, holds true,
+        |_| {
+            let contents = Arc::new(Contents::zeros(SECTOR));
+            let ram = Ram::new(BASE, RAM).unwrap().with_rom(0x2000_0000, contents.clone()).unwrap();
+            Box::new(Flash::new(Arc::new(ram), 0x2000_0000, contents, Changes::Kept))
+        },
+        |rig| {
+            // A sector is erased, a word is programmed, and data is on its way into the buffer.
+            let steps = [(0, 0x20), (0, 0xd0), (0, 0x40), (8, 0x1234_5678), (0, 0xe8), (0, 2), (0x10, 0xff00), (0x14, 7)];
+            steps.iter().for_each(|&(offset, value)| drop(rig.write(offset, Width::B4, value)));
         }
     );
     aclint(

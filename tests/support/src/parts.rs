@@ -164,6 +164,7 @@ pub const PARTS: &[Part] = &[
     slow(Home::Task, "fuzz-layer", FUZZ),
     slow(Home::Task, "fuzz-saved", FUZZ),
     slow(Home::Task, "fuzz-nat", FUZZ),
+    slow(Home::Task, "fuzz-flash", FUZZ),
     slow(Home::Task, "fuzz-vsock", FUZZ),
     slow(Home::Task, "fuzz-fuse", FUZZ),
     slow(Home::Task, "fuzz-snapshot", FUZZ),
