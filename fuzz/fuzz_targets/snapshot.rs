@@ -38,6 +38,7 @@ fuzz_target!(|data: &[u8]| {
     else {
         return;
     };
+    let Ok(flash) = snapshot.flash(&[virt::map::FLASH_BANK; virt::map::FLASH_BANKS]) else { return };
     let snapshot = Arc::new(snapshot);
     let time = snapshot.header.count_time.map_or(TimeSource::Host, TimeSource::Count);
     let config = Config {
@@ -50,6 +51,7 @@ fuzz_target!(|data: &[u8]| {
         shares: Vec::new(),
         balloon: None,
         terminal: None,
+        flash,
         vsock: None,
         tier: Tier::Interp,
         time,

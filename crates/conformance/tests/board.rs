@@ -46,6 +46,7 @@ fn with_disks(boot: Boot, tier: Tier, time: TimeSource, disks: Vec<Arc<dyn Block
         shares: Vec::new(),
         balloon: None,
         terminal: None,
+        flash: Vec::new(),
         vsock: None,
         tier,
         time,

@@ -226,6 +226,7 @@ fn counting(cpus: u32, tier: Tier, time: TimeSource) -> Board {
         net: Vec::new(),
         balloon: None,
         terminal: None,
+        flash: Vec::new(),
         vsock: None,
         shares: Vec::new(),
         tier,

@@ -30,6 +30,7 @@ fn board(boot: Boot, cpus: u32, tier: Tier, time: TimeSource) -> Board {
         shares: Vec::new(),
         balloon: None,
         terminal: None,
+        flash: Vec::new(),
         vsock: None,
         tier,
         time,

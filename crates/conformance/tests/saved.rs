@@ -34,6 +34,7 @@ impl Machine {
             shares: Vec::new(),
             balloon: None,
             terminal: None,
+            flash: Vec::new(),
             vsock: None,
             tier,
             time,

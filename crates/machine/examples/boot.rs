@@ -25,6 +25,7 @@ fn main() {
         shares: Vec::new(),
         balloon: None,
         terminal: None,
+        flash: Vec::new(),
         vsock: None,
         tier: if args[4] == "interp" { Tier::Interp } else { Tier::Baseline },
         time: TimeSource::Host,
