@@ -273,6 +273,7 @@ fn configure(
         net: Vec::new(),
         balloon: None,
         terminal: None,
+        flash: Vec::new(),
         vsock: None,
         shares: Vec::new(),
         tier: args.engine.tier(),

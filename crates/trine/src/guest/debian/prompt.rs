@@ -196,6 +196,7 @@ fn make(args: &RunArgs, debian: &Debian, shape: &Shape, base: &Path, file: &Path
         net: net.devices(),
         balloon: Some(Arc::new(BalloonControl::new(Waker::new()))),
         terminal: Some(Arc::new(TerminalSize::new(Waker::new()))),
+        flash: Vec::new(),
         vsock: Some(vsock),
         shares: Vec::new(),
         tier: args.engine.tier(),
@@ -209,6 +210,7 @@ fn make(args: &RunArgs, debian: &Debian, shape: &Shape, base: &Path, file: &Path
         net: net.saved(),
         vsock: Some(crate::guest::vsock::CID),
         shares: Vec::new(),
+        flash: Vec::new(),
         about: About { reads_end: true, of_image: false, terminates: false },
     };
     let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
