@@ -38,12 +38,13 @@ fuzz_target!(|data: &[u8]| {
     else {
         return;
     };
+    let Ok(flash) = snapshot.flash(&[virt::map::FLASH_BANK; virt::map::FLASH_BANKS]) else { return };
     let snapshot = Arc::new(snapshot);
     let time = snapshot.header.count_time.map_or(TimeSource::Host, TimeSource::Count);
     // The user's disks are not opened.
     let Header { memory, cpus, .. } = snapshot.header;
     let boot = Boot::Restored(snapshot.clone());
-    let config = Config { tier: Tier::Interp, time, seed: Some(1), ..Config::new(memory, cpus.min(4), boot) };
+    let config = Config { flash, tier: Tier::Interp, time, seed: Some(1), ..Config::new(memory, cpus.min(4), boot) };
     let mut board = virt::assemble(config, Console::new(Box::new(|_: &[u8]| {}))).unwrap();
     if snapshot.load(&mut board).is_err() {
         return;

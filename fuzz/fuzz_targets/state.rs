@@ -7,6 +7,7 @@ use trine_base::{
     Actions, BlockBackend, BlockError, Bus, CountClock, Device, HostClock, Mailbox, NetBackend, Offloads,
     Partial, SeededRandom, Waker, Width,
 };
+use trine_devices::flash::{Changes, Flash, SECTOR};
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::pci::{HostBridge, Seat, bar_offset};
 use trine_devices::rtc::GoldfishRtc;
@@ -18,7 +19,7 @@ use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::vsock::Vsock;
 use trine_devices::virtio::{Mmio, Pci, Virtio};
-use trine_memory::Ram;
+use trine_memory::{Contents, Ram};
 
 const BASE: u64 = 0x8000_0000;
 const SIZE: u64 = 1 << 14;
@@ -73,7 +74,7 @@ impl NetBackend for Silent {
 }
 
 /// Number of kinds of devices.
-const KINDS: u8 = 12;
+const KINDS: u8 = 13;
 
 /// A console device with a console and a named port.
 fn ports(input: Arc<ConsoleInput>) -> Console {
@@ -96,6 +97,11 @@ fn device(kind: u8, ram: &Arc<Ram>) -> Box<dyn Device> {
         5 => mmio(Box::new(Console::new(Box::new(|_| {}), input))),
         6 => mmio(Box::new(Rng::new(Box::new(SeededRandom::new(4))))),
         7 => Box::new(HostBridge::new()),
+        12 => {
+            let contents = Arc::new(Contents::zeros(SECTOR));
+            let ram = Ram::new(BASE, SIZE).unwrap().with_rom(0, contents.clone()).unwrap();
+            Box::new(Flash::new(Arc::new(ram), 0, contents, Changes::Kept))
+        }
         11 => mmio(Box::new(ports(input))),
         10 => mmio(Box::new(Vsock::new(7, trine_base::vsock::streams().0))),
         8 => {

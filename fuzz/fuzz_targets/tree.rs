@@ -14,6 +14,7 @@ fuzz_target!(|data: &[u8]| {
         harts: 1,
         virtio: (word(0) >> 1 & 7) as u32,
         pci: word(0) & 32 != 0,
+        flash: word(0) & 64 != 0,
         seed: [1; 32],
         machine_mode: word(0) & 16 != 0,
     };

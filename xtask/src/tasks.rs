@@ -38,6 +38,7 @@ const TASKS: &[(&str, Run)] = &[
     ("fuzz-layer", || fuzz("layer")),
     ("fuzz-saved", || fuzz("saved")),
     ("fuzz-nat", || fuzz("nat")),
+    ("fuzz-flash", || fuzz("flash")),
     ("fuzz-vsock", || fuzz("vsock")),
     ("fuzz-fuse", || fuzz("fuse")),
     ("fuzz-snapshot", || fuzz("snapshot")),

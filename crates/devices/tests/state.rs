@@ -11,6 +11,7 @@ use trine_base::{
     Action, Actions, CountClock, Device, NetBackend, Offloads, Partial, SeededRandom, StateError, Waker,
     Width,
 };
+use trine_devices::flash::{Changes, Flash, SECTOR};
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::pci::{HostBridge, Seat, bar_offset};
 use trine_devices::power::Finisher;
@@ -25,7 +26,7 @@ use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::vsock::Vsock;
 use trine_devices::virtio::{EmptySlot, Mmio, Pci, Virtio};
-use trine_memory::Ram;
+use trine_memory::{Contents, Ram};
 use trine_share::{Access, Folder, Server};
 
 const BASE: u64 = 0x8000_0000;
@@ -308,6 +309,19 @@ kinds! {
             rig.read(0, Width::B4);
         }
     );
+    flash(
+        SECTOR, holds true,
+        |_| {
+            let contents = Arc::new(Contents::zeros(SECTOR));
+            let ram = Ram::new(BASE, RAM).unwrap().with_rom(0x2000_0000, contents.clone()).unwrap();
+            Box::new(Flash::new(Arc::new(ram), 0x2000_0000, contents, Changes::Kept))
+        },
+        |rig| {
+            // A sector is erased, a word is programmed, and data is on its way into the buffer.
+            let steps = [(0, 0x20), (0, 0xd0), (0, 0x40), (8, 0x1234_5678), (0, 0xe8), (0, 2), (0x10, 0xff00), (0x14, 7)];
+            steps.iter().for_each(|&(offset, value)| drop(rig.write(offset, Width::B4, value)));
+        }
+    );
     aclint(
         0xc000, holds true,
         |_| Box::new(Aclint::new(2)),
@@ -347,6 +361,8 @@ kinds! {
             }
             // Until the program counts as one that polls, and input comes.
             (0..20).for_each(|_| drop(rig.read(5, Width::B1)));
+            // Which it does no more; it did not in the file of version 1.
+            rig.read(7, Width::B1);
             rig.read(0, Width::B1);
         }
     );

@@ -143,7 +143,7 @@ impl<I: Isa> GuestMemory<I> for Paged<I> {
     }
 
     fn fetch(&self, _copies: &(), at: u64, width: Width) -> Option<u64> {
-        self.ram.load(at, width)
+        self.ram.load_any(at, width)
     }
 
     fn is_settled(&self, physical: u64) -> bool {
@@ -250,7 +250,7 @@ impl<I: Isa> Core<I, Paged<I>> {
             return Ok(physical);
         }
         let mapping = I::walk(self, regime, address, Access::Execute)?;
-        if !self.memory.ram.contains(mapping.page, 1) {
+        if !self.memory.ram.is_fetched_from(mapping.page) {
             return Err(Paged::<I>::fetch_error(address));
         }
         self.memory.tlb.insert_fetch(regime, address, &mapping);
@@ -305,7 +305,7 @@ impl<I: Isa> Core<I, Paged<I>> {
     }
 
     fn phys_read(&self, at: u64, width: Width, address: u64) -> Result<u64, Leave> {
-        if let Some(value) = self.memory.ram.load(at, width) {
+        if let Some(value) = self.memory.ram.load_any(at, width) {
             return Ok(value);
         }
         self.sync_clock();

@@ -9,6 +9,8 @@ pub struct BoardKind {
     pub cpu: Cpu,
     /// Its name, which saved states have, too.
     pub name: &'static str,
+    /// Sizes of its banks of flash in bytes, for machines that have flash.
+    pub flash_banks: &'static [u64],
     /// Builds a machine and loads its software into memory. It fails if the configuration is not possible, the
     /// host has too little memory, or a file is not of the expected kind.
     pub assemble: fn(Config, Console) -> Result<Board, MachineError>,
@@ -20,6 +22,7 @@ pub struct BoardKind {
 pub const BOARDS: &[BoardKind] = &[BoardKind {
     cpu: Cpu::RISCV64,
     name: virt::NAME,
+    flash_banks: &[virt::map::FLASH_BANK; virt::map::FLASH_BANKS],
     assemble: virt::assemble,
     helper_rows: virt::helper_rows,
 }];

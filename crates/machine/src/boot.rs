@@ -30,8 +30,14 @@ pub struct Payload {
 pub enum Boot {
     /// A kernel; the board is its firmware.
     Kernel(Payload),
-    /// A firmware of the guest's own (an ELF file or a raw file), and what it is to start.
+    /// A firmware of the guest's own (an ELF file or a raw file), and what it is to start: this, or what the first bank of
+    /// flash holds.
     Firmware(PathBuf, Option<Payload>),
+    /// What the first bank of flash holds.
+    Flash {
+        /// Whether it starts in the CPU's highest privilege; otherwise the board is its firmware.
+        machine_mode: bool,
+    },
     /// An ELF file that starts where a firmware does, in the CPU's highest privilege.
     BareMetal(PathBuf),
     /// Nothing: the machine goes on from a snapshot, whose state is loaded once the board is assembled.

@@ -2,6 +2,7 @@
 
 use crate::boot::Boot;
 use crate::disk::Disk;
+use crate::flash::FlashBank;
 use crate::share::Share;
 use std::sync::Arc;
 use trine_base::vsock::GuestEnd;
@@ -48,6 +49,8 @@ pub struct Config {
     pub boot: Boot,
     /// Disks, in the order of the guest's names for them.
     pub disks: Vec<Disk>,
+    /// Banks of flash: as many as the board has, or none.
+    pub flash: Vec<FlashBank>,
     /// Network devices, in the order of the guest's names for them.
     pub net: Vec<NetDevice>,
     /// Folders of the host.
@@ -76,6 +79,7 @@ impl Config {
             cpus,
             boot,
             disks: Vec::new(),
+            flash: Vec::new(),
             net: Vec::new(),
             shares: Vec::new(),
             balloon: None,

@@ -8,12 +8,15 @@
 
 mod copy;
 mod pages;
+mod rom;
 mod saved;
 mod sync;
 mod window;
 
 pub use pages::Becoming;
 use pages::Pages;
+pub use rom::Contents;
+use rom::Rom;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::NonNull;
@@ -78,6 +81,7 @@ pub struct Ram {
     /// Held during an atomic update of two pages of a private mapping, which cannot be mapped side by side.
     apart: Mutex<()>,
     pages: Pages,
+    roms: Vec<Rom>,
     owners: Mutex<Vec<Arc<dyn CodeOwner>>>,
 }
 
@@ -106,7 +110,8 @@ impl Ram {
 
     fn of(base: u64, size: u64, host: NonNull<u8>, file: Option<File>) -> Ram {
         let pages = Pages::new((size >> PAGE_BITS) as usize);
-        Ram { base, size, host, file, apart: Mutex::default(), pages, owners: Mutex::default() }
+        let (apart, roms, owners) = (Mutex::default(), Vec::new(), Mutex::default());
+        Ram { base, size, host, file, apart, pages, roms, owners }
     }
 
     /// Creates a RAM without any memory, for a vCPU whose guest addresses are host addresses.
@@ -323,26 +328,42 @@ impl Ram {
         self.pages.may_write(self.page(address), vcpu)
     }
 
+    /// The states of the pages around `address` and its page's number there: those of RAM or of a read-only memory.
+    #[inline(always)]
+    fn states(&self, address: u64) -> (&Pages, usize) {
+        let page = self.page(address);
+        match self.contains(address, 1) {
+            true => (&self.pages, page),
+            false => self
+                .rom(address)
+                .map_or((&self.pages, page), |(rom, offset)| (&rom.pages, (offset >> PAGE_BITS) as usize)),
+        }
+    }
+
     /// Begins to turn the page that holds `address` into a code page, whose bytes will be translated.
     pub fn become_code(&self, address: u64) -> Becoming {
-        self.pages.become_code(self.page(address))
+        let (pages, page) = self.states(address);
+        pages.become_code(page)
     }
 
     /// Completes what [`Ram::become_code`] began, once no vCPU can write to the page unnoticed.
     pub fn end_becoming(&self, address: u64) {
-        self.pages.end_becoming(self.page(address));
+        let (pages, page) = self.states(address);
+        pages.end_becoming(page);
     }
 
     /// Whether code may be translated from the page that holds `address`: every write to it passes the guard,
-    /// or it is not in RAM.
+    /// or it is neither in RAM nor in a read-only memory.
     pub fn is_settled(&self, address: u64) -> bool {
-        self.pages.is_settled(self.page(address))
+        let (pages, page) = self.states(address);
+        pages.is_settled(page)
     }
 
     /// Whether the page that holds `address` holds translated code or is becoming a code page.
     #[inline(always)]
     pub fn is_code(&self, address: u64) -> bool {
-        self.pages.is_code(self.page(address))
+        let (pages, page) = self.states(address);
+        pages.is_code(page)
     }
 
     /// The write guard: must be called before `len` bytes at `address` change by other means than the methods
@@ -357,17 +378,18 @@ impl Ram {
         }
         for index in (start - self.base) >> PAGE_BITS..=(end - 1 - self.base) >> PAGE_BITS {
             if self.pages.is_code(index as usize) {
-                self.code_written(index);
+                self.code_written(&self.pages, self.base >> PAGE_BITS, index);
             }
         }
     }
 
+    /// Tells the owners of a write to page `index` of `pages`, of which the first one has the number `first`.
     #[cold]
-    fn code_written(&self, index: u64) {
-        self.pages.written(index as usize, || {
+    fn code_written(&self, pages: &Pages, first: u64, index: u64) {
+        pages.written(index as usize, || {
             let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner).clone();
             for owner in owners {
-                owner.code_written((self.base >> PAGE_BITS) + index);
+                owner.code_written(first + index);
             }
         });
     }

@@ -3,6 +3,7 @@
 use crate::guest::args as guest;
 use crate::guest::args::examples;
 use crate::guest::disk::DiskArg;
+use crate::guest::flash::FlashArg;
 use crate::guest::options::{self, Given};
 use crate::guest::share::ShareArg;
 use crate::guest::trace::TraceArg;
@@ -28,6 +29,7 @@ const EXAMPLES: &str = "Examples:
   trine run --as machine debian bash               an image with a kernel of its own (riscv64)
   trine run --firmware none test.elf               an ELF file in machine mode
   trine run --firmware fw_dynamic.bin linux        on a firmware of your own: OpenSBI, U-Boot
+  trine run --flash CODE.fd --disk disk.raw        EDK2, which boots the disk by its EFI boot loader
   trine run -d --name box linux                    in the background: see trine attach, logs, stop
   echo 'uname -a; poweroff' | trine run linux      works in pipes, too
 
@@ -257,7 +259,7 @@ pub enum FirmwareArg {
 #[derive(Args)]
 pub struct RunArgs {
     /// What to run: `linux`, `debian`, a kernel, a riscv64 Linux program, an image, or a bundle
-    #[arg(required_unless_present_any = ["kernel", "firmware", "restore"], conflicts_with = "kernel")]
+    #[arg(required_unless_present_any = ["kernel", "firmware", "flash", "restore"], conflicts_with = "kernel")]
     pub thing: Option<String>,
     /// Arguments of the program or the container: every word that follows THING, options too
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -311,6 +313,10 @@ pub struct RunArgs {
     /// the serial number that the guest sees
     #[arg(long, value_name = "FILE[,ro|,snapshot][,format=raw|qcow2][,id=NAME]")]
     pub disk: Vec<DiskArg>,
+    /// Give a machine flash memory and start what it holds, such as EDK2: `--flash CODE.fd --flash VARS.fd`, the first bank and
+    /// the second. What the guest writes there is forgotten at the end; `,rw` writes it to the file, `,ro` refuses it
+    #[arg(long, value_name = "FILE[,ro|,rw]")]
+    pub flash: Vec<FlashArg>,
     /// Share a folder of this host with a machine (at most 8): `linux`, `debian` and images as machines have it at GUEST (default:
     /// /mnt/NAME), other software by its tag, `mount -t virtiofs share0 PLACE`; `,ro` refuses changes
     #[arg(long, value_name = "HOST[:GUEST][,ro]")]

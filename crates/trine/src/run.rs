@@ -6,6 +6,7 @@ use crate::guest::boot;
 use crate::guest::confine;
 use crate::guest::container::What;
 use crate::guest::disk;
+use crate::guest::flash;
 use crate::guest::share;
 use crate::guest::target::{self, Target};
 use crate::guest::user_network::{self, Network};
@@ -23,7 +24,9 @@ use trine_engine::{PerfMap, Tier};
 use trine_machine::boards::{self, BoardKind};
 use trine_machine::boot::Boot;
 use trine_machine::snapshot::{Description, Snapshot};
-use trine_machine::{BalloonControl, Board, Config, Console, Disk, End, Share, TerminalSize, TimeSource};
+use trine_machine::{
+    BalloonControl, Board, Config, Console, Disk, End, FlashBank, Share, TerminalSize, TimeSource,
+};
 
 /// Shows the progress of long operations, on standard error if that is a terminal.
 pub struct Display(ProgressBar);
@@ -111,6 +114,8 @@ pub struct Plan {
     pub cpus: u32,
     /// Disks, opened once.
     pub disks: Vec<Disk>,
+    /// Banks of flash, if it has flash.
+    pub flash: Vec<FlashBank>,
     /// Its network, if it has one.
     pub net: Network,
     /// Folders of the host.
@@ -184,6 +189,7 @@ pub fn check(args: &RunArgs, target: &Target) -> Result<(), Refusal> {
         guest::debian::prepare(args, debian)?;
         guest::debian::prompt::snapshot(args, debian)?;
     }
+    flash::open_all(&args.flash, board_kind(args)?)?;
     disk::open_all(&args.disk).map(drop)
 }
 
@@ -258,6 +264,7 @@ fn plan(
         kind: board_kind(args)?,
         cpus: cpus(args),
         disks: disks(args, target)?,
+        flash: flash::open_all(&args.flash, board_kind(args)?)?,
         net: Network::new(args, target, cpus(args))?,
         shares,
         balloon: boot::has_balloon(args, target),
@@ -278,7 +285,7 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
     let trace = guest::trace::open(args)?;
     let perf = args.perf_map.then(perf_map).transpose()?;
     let confined = confine::confine(args, &plan)?;
-    let Plan { mut start, kind, cpus, disks, net, shares, balloon, terminal, time, .. } = plan;
+    let Plan { mut start, kind, cpus, disks, flash, net, shares, balloon, terminal, time, .. } = plan;
     let Plan { sockets, mut snapshot, description, after_reset, mut renewal, .. } = plan;
     let seed = matches!(time, TimeSource::Count(_)).then_some(1);
     if let (Some(sockets), Target::Debian(_) | Target::Restored(_)) = (&sockets, target) {
@@ -298,6 +305,7 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
         balloon.iter().for_each(|control| control.set_target(pages));
         let config = Config {
             perf: perf.clone(),
+            flash: flash.clone(),
             net: net.devices(),
             shares: shares.clone(),
             balloon: balloon.clone(),
@@ -412,6 +420,12 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
             "--lockstep runs two machines with the same disks: use --disk {disk},snapshot or {disk},ro"
         )));
     }
+    if let Some(bank) = args.flash.iter().find(|bank| bank.writes()) {
+        let file = bank.path().display();
+        return Err(Refusal::refused(format!(
+            "--lockstep runs two machines with the same flash: use --flash {file}, which keeps what they write apart"
+        )));
+    }
     if matches!(target, Target::Debian(_)) && !args.ephemeral {
         return Err(Refusal::refused(
             "--lockstep runs two machines with the same disk: use it with --ephemeral",
@@ -420,8 +434,11 @@ fn lockstep(args: &RunArgs, target: &Target, start: &Prepared, front: &Front) ->
     let time = TimeSource::Count(args.count_time.unwrap_or(1));
     let kind = board_kind(args)?;
     let make = |tier, out| {
-        (kind.assemble)(config(args, start, &disks(args, target)?, tier, time, Some(1)), Console::new(out))
-            .map_err(Refusal::refused)
+        let config = Config {
+            flash: flash::open_all(&args.flash, kind)?,
+            ..config(args, start, &disks(args, target)?, tier, time, Some(1))
+        };
+        (kind.assemble)(config, Console::new(out)).map_err(Refusal::refused)
     };
     let mut compiled = make(Tier::Baseline, front.writer().sink(front.watch_for_panic()))?;
     let mut interpreted = make(Tier::Interp, Box::new(|_: &[u8]| {}))?;

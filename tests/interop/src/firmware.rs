@@ -1,6 +1,7 @@
-//! Machines on a firmware of their own: OpenSBI and U-Boot from Debian's packages, and programs instead of a
+//! Machines on a firmware of their own: OpenSBI, U-Boot and EDK2 from Debian's packages, and programs instead of a
 //! firmware.
 
+use crate::edk2;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -30,7 +31,7 @@ stop:
     j stop
 ";
 
-/// OpenSBI and U-Boot.
+/// OpenSBI, U-Boot and EDK2.
 pub fn firmware() -> Checked {
     let machines = Machines::new("firmware")?;
     let dir = tools::unpacked("firmware", "trixie", &["opensbi", "u-boot-qemu"], false)?;
@@ -62,7 +63,7 @@ pub fn firmware() -> Checked {
     boots_a_disk(&machines, &["--firmware", &below, "--kernel", &over])?;
     kinds(&machines)?;
     println!("OpenSBI and U-Boot start, reset, power off, and boot what a disk says");
-    Ok(())
+    edk2::run(&machines, &opensbi("fw_dynamic.bin"))
 }
 
 /// The size of the disk, and where its partition begins, in bytes; a FAT32 file system has at least 33 MB.
@@ -85,9 +86,17 @@ fn boots_a_disk(machines: &Machines, words: &[&str]) -> Checked {
     }
 }
 
-/// Makes the disk: a partition table of the old kind with one bootable partition.
+/// Makes the disk.
 fn bootable(path: &Path) -> std::io::Result<()> {
     let guest = tools::guest().map_err(std::io::Error::other)?;
+    let menu =
+        "default debian\nlabel debian\n kernel /kernel\n initrd /initrd\n append console=ttyS0 quiet\n";
+    let (kernel, initrd) = (std::fs::read(&guest.kernel)?, std::fs::read(&guest.initrd)?);
+    disk_with(path, &[("kernel", kernel), ("initrd", initrd), ("extlinux/extlinux.conf", menu.into())])
+}
+
+/// Makes a disk with these files: a partition table of the old kind with one bootable partition.
+pub fn disk_with(path: &Path, files: &[(&str, Vec<u8>)]) -> std::io::Result<()> {
     let mut file = File::options().read(true).write(true).create_new(true).open(path)?;
     file.set_len(DISK)?;
     let sectors = |bytes: u64| ((bytes / 512) as u32).to_le_bytes();
@@ -99,11 +108,14 @@ fn bootable(path: &Path) -> std::io::Result<()> {
     fatfs::format_volume(&mut partition, fatfs::FormatVolumeOptions::new().fat_type(fatfs::FatType::Fat32))?;
     let volume = fatfs::FileSystem::new(partition, fatfs::FsOptions::new())?;
     let root = volume.root_dir();
-    root.create_file("kernel")?.write_all(&std::fs::read(&guest.kernel)?)?;
-    root.create_file("initrd")?.write_all(&std::fs::read(&guest.initrd)?)?;
-    let menu =
-        "default debian\nlabel debian\n kernel /kernel\n initrd /initrd\n append console=ttyS0 quiet\n";
-    root.create_dir("extlinux")?.create_file("extlinux.conf")?.write_all(menu.as_bytes())
+    for (name, bytes) in files {
+        for (at, _) in name.match_indices('/') {
+            // It may be there already, which is no error.
+            root.create_dir(&name[..at])?;
+        }
+        root.create_file(name)?.write_all(bytes)?;
+    }
+    Ok(())
 }
 
 /// Options decide what a file is; options without effect are refused.

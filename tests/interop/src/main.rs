@@ -5,6 +5,7 @@ mod calls;
 mod coredump;
 mod debian;
 mod debugger;
+mod edk2;
 mod engines;
 mod firmware;
 mod images;

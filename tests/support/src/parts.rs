@@ -64,7 +64,7 @@ pub const PARTS: &[Part] = &[
         "litmus",
         "what four harts see of each other's stores, a million rounds of each test",
     ),
-    quick(Home::Interop, "firmware", "OpenSBI and U-Boot below and in machines"),
+    quick(Home::Interop, "firmware", "OpenSBI, U-Boot and EDK2 below and in machines"),
     quick(Home::System, "ends", "machines end, begin again, and have disks"),
     quick(
         Home::System,
@@ -164,6 +164,7 @@ pub const PARTS: &[Part] = &[
     slow(Home::Task, "fuzz-layer", FUZZ),
     slow(Home::Task, "fuzz-saved", FUZZ),
     slow(Home::Task, "fuzz-nat", FUZZ),
+    slow(Home::Task, "fuzz-flash", FUZZ),
     slow(Home::Task, "fuzz-vsock", FUZZ),
     slow(Home::Task, "fuzz-fuse", FUZZ),
     slow(Home::Task, "fuzz-snapshot", FUZZ),

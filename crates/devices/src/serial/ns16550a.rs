@@ -55,7 +55,7 @@ struct Registers {
     thre: bool,
     /// The interrupt identification at the time when the line was driven last.
     told: u8,
-    /// Number of reads of the line status register since any other access.
+    /// Number of reads of the line status register since an access that programs which poll do not make.
     polls: u32,
     /// Clock time in nanoseconds from which input may arrive.
     settled: u64,
@@ -95,7 +95,8 @@ versions!(Saved of "the serial port" { V1(V1) });
 /// register once more "for luck" then, and what was typed ahead must not be lost to that.
 const SETTLE: u64 = 20_000_000;
 
-/// Number of consecutive reads of the line status after which a program counts as one that polls for input.
+/// Number of reads of the line status after which a program counts as one that polls for input. In between it may take input,
+/// and look at the modem's registers: EDK2 does before each look at the line status.
 const POLLING: u32 = 16;
 
 impl Ns16550a {
@@ -218,7 +219,12 @@ impl Device for Ns16550a {
 
     fn read(&mut self, offset: u64, _width: Width, now: u64, out: &mut Actions) -> u64 {
         let latch = self.registers.lcr & DLAB != 0;
-        self.registers.polls = if offset == 5 { self.registers.polls.saturating_add(1) } else { 0 };
+        self.registers.polls = match offset {
+            5 => self.registers.polls.saturating_add(1),
+            0 if !latch && !self.registers.fifo.is_empty() => self.registers.polls,
+            4 | 6 => self.registers.polls,
+            _ => 0,
+        };
         let came = self.fill(now);
         let value = match offset {
             0 if latch => self.registers.divisor[0],
@@ -461,6 +467,36 @@ mod tests {
         let mut t = Test::new();
         t.input.push(b"p");
         let polls = (0..100).take_while(|_| t.read(5) & lsr::DATA_READY == 0).count();
+        assert!(polls <= POLLING as usize + 1, "{polls}");
+        assert_eq!(t.read(0), b'p');
+        // It goes on to be one.
+        t.input.push(b"q");
+        assert_eq!((t.read(5) & lsr::DATA_READY, t.read(0)), (lsr::DATA_READY, b'q'));
+        // The driver's look for luck and its settings show another program.
+        for offset in [0, 1, 2, 7] {
+            t.input.push(b"r");
+            t.read(offset);
+            assert_eq!(t.read(5) & lsr::DATA_READY, 0, "{offset}");
+            t.read(1);
+            (0..=POLLING).for_each(|_| _ = t.read(5));
+            assert_eq!((t.read(5) & lsr::DATA_READY, t.read(0)), (lsr::DATA_READY, b'r'));
+        }
+        t.input.push(b"s");
+        t.write(7, 0);
+        assert_eq!(t.read(5) & lsr::DATA_READY, 0);
+    }
+
+    /// As EDK2's terminal driver, by a timer.
+    #[test]
+    fn who_looks_at_the_modem_in_between_polls_too() {
+        let mut t = Test::new();
+        t.input.push(b"p");
+        let look = |t: &mut Test| {
+            t.read(6);
+            t.read(4);
+            t.read(5) & lsr::DATA_READY != 0
+        };
+        let polls = (0..100).take_while(|_| !look(&mut t)).count();
         assert!(polls <= POLLING as usize + 1, "{polls}");
         assert_eq!(t.read(0), b'p');
     }

@@ -20,6 +20,7 @@ pub use raw::RawDisk;
 
 use crate::ImageError;
 use host_file::HostFile;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use trine_base::BlockBackend;
@@ -63,6 +64,31 @@ pub enum Access {
     ReadOnly,
     /// They are kept in a temporary file until the disk is dropped; the file itself is only read.
     Private,
+}
+
+/// Opens a file with the contents of flash memory, of any size but zero. It is locked as a raw disk is.
+///
+/// # Errors
+/// It cannot be opened, is empty or not a regular file, or is in use by another machine.
+pub fn open_flash(path: &Path, writable: bool) -> Result<Arc<dyn BlockBackend>, ImageError> {
+    let fail = |what| ImageError::file(what, path);
+    // Opening a pipe would wait for its writer.
+    if !path.metadata().map_err(fail("cannot open"))?.is_file() {
+        return Err(ImageError::damaged(path, "the contents of flash must be in a regular file"));
+    }
+    let file = File::options().read(true).write(writable).open(path).map_err(fail("cannot open"))?;
+    if !lock::take(&file, writable).map_err(fail("cannot lock"))? {
+        let what = match writable {
+            false => "this file is in use by another machine, which may write to it: end that first",
+            true => "this file is in use by another machine: end that first, or run both without `,rw`",
+        };
+        return Err(ImageError::damaged(path, what));
+    }
+    let file = HostFile::new(file, path, writable).map_err(fail("cannot determine the size of"))?;
+    match file.size {
+        0 => Err(ImageError::damaged(path, "the file is empty")),
+        _ => Ok(Arc::new(RawDisk::of_any_size(file))),
+    }
 }
 
 /// Opens a disk. Without a format, the file's first bytes tell it: a guest that may write to a raw disk can make it look

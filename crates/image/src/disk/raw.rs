@@ -35,6 +35,11 @@ impl RawDisk {
         Ok(RawDisk { file })
     }
 
+    /// The same for a file whose size is that of no disk.
+    pub(super) fn of_any_size(file: HostFile) -> RawDisk {
+        RawDisk { file }
+    }
+
     fn may_change(&self, offset: u64, len: u64) -> Result<(), BlockError> {
         match self.file.writable {
             true => BlockError::check_range(self.file.size, offset, len),

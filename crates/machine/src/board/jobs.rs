@@ -54,7 +54,7 @@ impl Board {
         let mut done = 0;
         while done < to.len() {
             let Some((physical, most)) = self.piece(index, address, done, to.len()) else { break };
-            if self.parts.ram.read(physical, &mut to[done..done + most]).is_none() {
+            if self.parts.ram.read_any(physical, &mut to[done..done + most]).is_none() {
                 break;
             }
             done += most;

@@ -2,7 +2,7 @@
 
 use super::{SnapshotError, disk_beside};
 use crate::firmware::FirmwareKind;
-use crate::{Board, Disk};
+use crate::{Board, Disk, FlashBank};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ffi::OsStr;
@@ -122,6 +122,53 @@ pub struct Header {
     pub balloon: bool,
     /// Whether there is a console device that tells the terminal's size.
     pub terminal: bool,
+    /// For each bank of flash whether the guest's changes are refused; empty for a machine without flash. What the banks hold
+    /// is in their state.
+    pub flash: Vec<bool>,
+}
+
+/// The header of machines before they had flash.
+#[derive(Serialize, Deserialize)]
+struct HeaderV2 {
+    program: String,
+    cpu: String,
+    board: String,
+    memory: u64,
+    cpus: u32,
+    count_time: Option<u64>,
+    firmware: FirmwareKind,
+    disks: Vec<SavedDisk>,
+    net: Option<SavedNet>,
+    vsock: Option<u32>,
+    shares: Vec<SavedShare>,
+    about: About,
+    balloon: bool,
+    terminal: bool,
+}
+
+impl From<HeaderV2> for Header {
+    fn from(old: HeaderV2) -> Header {
+        let HeaderV2 { program, cpu, board, memory, cpus, count_time, balloon, terminal, .. } = old;
+        let HeaderV2 { firmware, disks, net, vsock, shares, about, .. } = old;
+        let flash = Vec::new();
+        Header {
+            program,
+            cpu,
+            board,
+            memory,
+            cpus,
+            count_time,
+            firmware,
+            disks,
+            net,
+            vsock,
+            shares,
+            about,
+            balloon,
+            terminal,
+            flash,
+        }
+    }
 }
 
 /// The header of machines before they had a memory balloon and were told the terminal's size.
@@ -141,12 +188,12 @@ struct HeaderV1 {
     about: About,
 }
 
-impl From<HeaderV1> for Header {
-    fn from(old: HeaderV1) -> Header {
+impl From<HeaderV1> for HeaderV2 {
+    fn from(old: HeaderV1) -> HeaderV2 {
         let HeaderV1 { program, cpu, board, memory, cpus, count_time, .. } = old;
         let HeaderV1 { firmware, disks, net, vsock, shares, about, .. } = old;
         let (balloon, terminal) = (false, false);
-        Header {
+        HeaderV2 {
             program,
             cpu,
             board,
@@ -165,7 +212,7 @@ impl From<HeaderV1> for Header {
     }
 }
 
-trine_base::versions!(Saved of "the machine in a snapshot" { V1(HeaderV1), V2(Header) });
+trine_base::versions!(Saved of "the machine in a snapshot" { V1(HeaderV1), V2(HeaderV2), V3(Header) });
 
 /// An open snapshot.
 #[derive(Debug)]
@@ -180,20 +227,21 @@ pub struct Snapshot {
 impl Header {
     /// The header as bytes.
     pub fn save(&self) -> Vec<u8> {
-        state::save(&Saved::V2(self.clone()))
+        state::save(&Saved::V3(self.clone()))
     }
 
     /// What no machine can have, in words.
     fn fault(&self) -> Option<String> {
-        let Header { memory, cpus, disks, shares, .. } = self;
+        let Header { memory, cpus, disks, shares, flash, .. } = self;
         if *memory == 0 || !memory.is_multiple_of(PAGE) || *memory > MOST_MEMORY {
             return Some(format!("{memory} bytes of memory"));
         }
         if !(1..=MOST_CPUS).contains(cpus) {
             return Some(format!("{cpus} CPUs"));
         }
-        if disks.len().max(shares.len()) > MOST_DEVICES {
-            return Some(format!("{} disks and {} folders", disks.len(), shares.len()));
+        if disks.len().max(shares.len()).max(flash.len()) > MOST_DEVICES {
+            let (disks, shares, banks) = (disks.len(), shares.len(), flash.len());
+            return Some(format!("{disks} disks, {shares} folders and {banks} banks of flash"));
         }
         if self.count_time == Some(0) {
             return Some("instructions that take no time".into());
@@ -282,8 +330,9 @@ impl Snapshot {
         let state = bytes.split_off(header as usize);
         let error = |error| SnapshotError::State { path: path.into(), error };
         let header = match state::load(&bytes).map_err(error)? {
-            Saved::V1(old) => old.into(),
-            Saved::V2(header) => header,
+            Saved::V1(old) => HeaderV2::from(old).into(),
+            Saved::V2(old) => old.into(),
+            Saved::V3(header) => header,
         };
         if let Some(fault) = header.fault() {
             return Err(error(Saved::damaged(format!("it has {fault}"))));
@@ -319,6 +368,21 @@ impl Snapshot {
     /// It does not fit that board.
     pub fn load(&self, board: &mut Board) -> Result<(), SnapshotError> {
         board.load(&self.state).map_err(|error| SnapshotError::State { path: self.path.clone(), error })
+    }
+
+    /// The banks of flash, on a board that has banks of these sizes. What they hold comes with the state.
+    ///
+    /// # Errors
+    /// That board has not so many.
+    pub fn flash(&self, banks: &[u64]) -> Result<Vec<FlashBank>, SnapshotError> {
+        let saved = &self.header.flash;
+        if !saved.is_empty() && saved.len() != banks.len() {
+            let (there, here) = (saved.len(), banks.len());
+            let what = format!("this snapshot has {there} banks of flash, but the board has {here}");
+            return Err(SnapshotError::damaged(&self.path, what));
+        }
+        let bank = |(size, read_only): (&u64, &bool)| FlashBank::blank(*size, *read_only);
+        Ok(banks.iter().zip(saved).map(bank).collect())
     }
 
     /// Opens the disks: those that the guest may write to with a private layer, which is forgotten at the end.

@@ -283,7 +283,11 @@ fn damage_is_told_and_never_used() {
 /// The versions of the header, byte for byte: they are never changed, and can always be read.
 #[test]
 fn old_headers_are_read_for_ever() {
-    let goldens: [&[u8]; 2] = [include_bytes!("golden/header.v1"), include_bytes!("golden/header.v2")];
+    let goldens: [&[u8]; 3] = [
+        include_bytes!("golden/header.v1"),
+        include_bytes!("golden/header.v2"),
+        include_bytes!("golden/header.v3"),
+    ];
     let disks = vec![
         SavedDisk { id: "debian".into(), size: 8 << 30, read_only: false, stored: Stored::Beside },
         SavedDisk {
@@ -313,12 +317,14 @@ fn old_headers_are_read_for_ever() {
         about: About { reads_end: true, of_image: false, terminates: true },
         balloon: true,
         terminal: true,
+        flash: vec![false, true],
     };
-    assert_eq!(header.save(), goldens[1]);
+    assert_eq!(header.save(), goldens[2]);
     let scratch = Scratch::new("golden");
-    // The first version had neither.
-    let old = Header { balloon: false, terminal: false, ..header.clone() };
-    for (golden, header) in goldens.into_iter().zip([old, header]) {
+    // The first version had none of the last three, the second one no flash.
+    let second = Header { flash: Vec::new(), ..header.clone() };
+    let first = Header { balloon: false, terminal: false, ..second.clone() };
+    for (golden, header) in goldens.into_iter().zip([first, second, header]) {
         let path = scratch.path("saved");
         let (bytes, at) = encode(golden, b"state");
         let file = File::create(&path).unwrap();

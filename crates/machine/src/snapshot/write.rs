@@ -33,6 +33,8 @@ pub struct Description {
     pub vsock: Option<u32>,
     /// Folders in their order.
     pub shares: Vec<SavedShare>,
+    /// For each bank of flash whether the guest's changes are refused; empty for a machine without flash.
+    pub flash: Vec<bool>,
     /// What the command needs to know.
     pub about: About,
 }
@@ -179,7 +181,7 @@ fn fill(
 }
 
 fn header(board: &Board, description: &Description) -> IoResult<Header> {
-    let Description { cpu, count_time, net, vsock, shares, about } = description.clone();
+    let Description { cpu, count_time, net, vsock, shares, flash, about } = description.clone();
     Ok(Header {
         program: env!("CARGO_PKG_VERSION").into(),
         cpu,
@@ -195,6 +197,7 @@ fn header(board: &Board, description: &Description) -> IoResult<Header> {
         about,
         balloon: board.balloon().is_some(),
         terminal: board.tells_terminal_size(),
+        flash,
     })
 }
 

@@ -20,6 +20,8 @@ pub struct Facts<'a> {
     pub virtio: u32,
     /// Whether there is a PCI bus.
     pub pci: bool,
+    /// Whether there is flash.
+    pub flash: bool,
     /// Random bytes for the kernel's generator.
     pub seed: [u8; 32],
     /// Whether the harts have an M mode, which the guest's own firmware uses.
@@ -49,6 +51,9 @@ pub fn build(facts: &Facts) -> Result<Vec<u8>, Error> {
     f.end_node(memory)?;
     cpus(&mut f, facts)?;
     soc(&mut f, facts)?;
+    if facts.flash {
+        flash(&mut f)?;
+    }
     for (name, compatible, value) in ENDS {
         let node = f.begin_node(name)?;
         f.property_string("compatible", compatible)?;
@@ -137,6 +142,17 @@ fn soc(f: &mut FdtWriter, facts: &Facts) -> Result<(), Error> {
         pci(f, facts.memory.0.saturating_add(facts.memory.1))?;
     }
     f.end_node(soc)
+}
+
+/// The banks of flash (the kernel's binding `mtd/mtd-physmap.yaml`), at the root as QEMU has them: software may look for that
+/// path.
+fn flash(f: &mut FdtWriter) -> Result<(), Error> {
+    let banks: Vec<u64> = (0..map::FLASH_BANKS).map(map::flash).flat_map(|w| reg(w.base, w.size)).collect();
+    let node = f.begin_node(&format!("flash@{:x}", map::flash(0).base))?;
+    f.property_string("compatible", "cfi-flash")?;
+    f.property_array_u64("reg", &banks)?;
+    f.property_u32("bank-width", 4)?;
+    f.end_node(node)
 }
 
 /// The PCI host bridge (IEEE 1275 PCI binding 2.1; `pci-host-ecam-generic` of the kernel's bindings). An address on the
@@ -245,6 +261,7 @@ mod tests {
             harts: 1,
             virtio: 1,
             pci: false,
+            flash: false,
             seed: [0; 32],
             machine_mode,
         }
@@ -293,6 +310,16 @@ mod tests {
         }
         // INTB# of device 3.
         assert!(has(&tree, &bytes(&[3 << 11, 0, 0, 2, PHANDLE_PLIC, 32])));
+    }
+
+    #[test]
+    fn flash_is_told_as_qemu_tells_it() {
+        assert!(!has(&tree(false), b"flash@"));
+        let tree = build(&Facts { flash: true, ..facts(false) }).unwrap();
+        assert!(has(&tree, b"\0\0\0\x01flash@20000000\0") && has(&tree, b"cfi-flash\0"));
+        let words = [0, 0x2000_0000, 0, 0x200_0000, 0, 0x2200_0000, 0, 0x200_0000u32];
+        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_be_bytes()).collect();
+        assert!(has(&tree, &bytes), "both banks");
     }
 
     #[test]

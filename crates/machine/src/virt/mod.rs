@@ -17,6 +17,7 @@ use crate::board::{Assembly, Board};
 use crate::boot::Boot;
 use crate::disk::{Disk, DiskStatus};
 use crate::firmware::{Firmware, FirmwareKind, NoFirmware};
+use crate::flash::FlashBank;
 use crate::{Config, Console, MachineError, TimeSource};
 use place::Placed;
 use sbi::Sbi;
@@ -25,6 +26,7 @@ use trine_base::{
     Bus, Clock, CountClock, Device, DeviceId, HostClock, HostRandom, Mailbox, Random, SeededRandom, Vcpu,
     Waker, WindowError, Workers,
 };
+use trine_devices::flash::Flash;
 use trine_devices::intc::{Plic, plic::Target};
 use trine_devices::power::Finisher;
 use trine_devices::rtc::GoldfishRtc;
@@ -65,6 +67,13 @@ pub mod map {
         const SIZE: u64 = 16 << 30;
         window(end.saturating_add(SIZE - 1) / SIZE * SIZE, SIZE)
     }
+    pub const FLASH_BANKS: usize = 2;
+    /// Bytes of a bank of flash.
+    pub const FLASH_BANK: u64 = 0x200_0000;
+    /// Bank `n` of flash.
+    pub const fn flash(n: usize) -> Window {
+        window(0x2000_0000 + FLASH_BANK * n as u64, FLASH_BANK)
+    }
     pub const RAM: u64 = 0x8000_0000;
     /// Virtio slot `n`.
     pub const fn virtio(n: u32) -> Window {
@@ -104,10 +113,15 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     if !(1..=MOST_HARTS).contains(&config.cpus) {
         return Err(MachineError::Config(format!("this board has 1 to {MOST_HARTS} CPUs")));
     }
-    let ram = Arc::new(match &config.boot {
+    let ram = match &config.boot {
         Boot::Restored(snapshot) => snapshot.ram(map::RAM)?,
         _ => Ram::new(map::RAM, config.memory)?,
-    });
+    };
+    if matches!(config.boot, Boot::Flash { .. }) && config.flash.is_empty() {
+        let why = "a machine cannot start what is in its flash, as it has none";
+        return Err(MachineError::Config(why.into()));
+    }
+    let ram = Arc::new(with_flash(ram, &config.flash)?);
     let (clock, time) = clock(config.time);
     let mut random: Box<dyn Random> = match config.seed {
         Some(seed) => Box::new(SeededRandom::new(seed)),
@@ -119,6 +133,8 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     let mut bus = Bus::new(clock.clone(), mailboxes.clone());
     bus.reserve(ram.base(), ram.size(), "RAM")?;
     let console_device = Some(add_devices(&mut bus, config.cpus, &clock, &console)?);
+    let has_flash = !config.flash.is_empty();
+    add_flash(&mut bus, &ram, config.flash)?;
     let disks = disks(config.disks, config.cpus, config.time, &ram);
     let status = disks.iter().map(|(status, _)| status.clone()).collect();
     let mut wakers = add_virtio(&mut bus, &ram, virtio(disks, random)?)?;
@@ -138,10 +154,10 @@ pub fn assemble(config: Config, console: Console) -> Result<Board, MachineError>
     let bus = Arc::new(bus);
     wakers.iter().for_each(|(waker, device)| waker.connect(&bus, *device));
 
-    let slots = place::Slots { virtio: map::VIRTIO_SLOTS, pci: has_pci };
+    let slots = place::Slots { virtio: map::VIRTIO_SLOTS, pci: has_pci, flash: has_flash };
     let placed = config.boot.place(&ram, config.cpus, slots, seed)?;
     let start = match &config.boot {
-        Boot::Kernel(_) => Start::Supervisor,
+        Boot::Kernel(_) | Boot::Flash { machine_mode: false } => Start::Supervisor,
         Boot::Restored(snapshot) if snapshot.header.firmware == FirmwareKind::Board => Start::Supervisor,
         _ => Start::Machine,
     };
@@ -210,6 +226,27 @@ fn add_devices(
     let uart = add(map::UART, Box::new(uart))?;
     bus.set_controller(plic);
     Ok(uart)
+}
+
+/// Adds the bytes of the banks of flash to the memory that vCPUs read.
+fn with_flash(ram: Ram, banks: &[FlashBank]) -> Result<Ram, MachineError> {
+    let whole = banks.len() == map::FLASH_BANKS && banks.iter().all(|b| b.contents.size() == map::FLASH_BANK);
+    if !banks.is_empty() && !whole {
+        let (number, size) = (map::FLASH_BANKS, map::FLASH_BANK >> 20);
+        return Err(MachineError::Config(format!("this board has {number} banks of flash of {size} MiB")));
+    }
+    let add =
+        |ram: Ram, (n, bank): (usize, &FlashBank)| ram.with_rom(map::flash(n).base, bank.contents.clone());
+    Ok(banks.iter().enumerate().try_fold(ram, add)?)
+}
+
+/// Adds the devices that take what is written to flash.
+fn add_flash(bus: &mut Bus, ram: &Arc<Ram>, banks: Vec<FlashBank>) -> Result<(), WindowError> {
+    for (n, FlashBank { contents, changes }) in banks.into_iter().enumerate() {
+        let map::Window { base, size } = map::flash(n);
+        bus.add(base, size, Box::new(Flash::new(ram.clone(), base, contents, changes)))?;
+    }
+    Ok(())
 }
 
 /// Creates the devices of the disks. In host time, other threads do their requests.

@@ -1,7 +1,7 @@
 //! Placing the software of a machine in the memory of board `virt`.
 
 use super::htif::Htif;
-use super::{fdt, kernel};
+use super::{fdt, kernel, map};
 use crate::MachineError;
 use crate::boot::{Boot, Initrd};
 use crate::firmware::FirmwareKind;
@@ -39,6 +39,8 @@ pub struct Slots {
     pub virtio: u32,
     /// Whether there is a PCI bus.
     pub pci: bool,
+    /// Whether there is flash.
+    pub flash: bool,
 }
 
 impl Boot {
@@ -57,6 +59,7 @@ impl Boot {
         let ((first, htif), next) = match self {
             Boot::Restored(snapshot) => return Ok(Placed::restored(snapshot.header.firmware)),
             Boot::BareMetal(path) => (kernel::elf(ram, path)?, None),
+            Boot::Flash { .. } => ((flash(ram), None), None),
             Boot::Kernel(payload) => ((kernel::kernel(ram, &payload.kernel)?, None), None),
             Boot::Firmware(path, payload) => {
                 let (first, htif) = kernel::firmware(ram, path)?;
@@ -69,12 +72,14 @@ impl Boot {
                         first.start, first.end, next.start, next.end
                     )));
                 }
-                ((first, htif), next)
+                ((first, htif), next.or_else(|| slots.flash.then(|| flash(ram))))
             }
         };
         let end = next.map_or(first.end, |next| next.end.max(first.end));
         let (initrd, append) = match self {
-            Boot::BareMetal(_) | Boot::Firmware(_, None) | Boot::Restored(_) => (None, ""),
+            Boot::BareMetal(_) | Boot::Flash { .. } | Boot::Firmware(_, None) | Boot::Restored(_) => {
+                (None, "")
+            }
             Boot::Kernel(payload) | Boot::Firmware(_, Some(payload)) => {
                 kernel::check_command_line(&payload.append)?;
                 let initrd = payload.initrd.as_ref();
@@ -88,8 +93,9 @@ impl Boot {
             harts,
             virtio: slots.virtio,
             pci: slots.pci,
+            flash: slots.flash,
             seed,
-            machine_mode: !matches!(self, Boot::Kernel(_)),
+            machine_mode: !matches!(self, Boot::Kernel(_) | Boot::Flash { machine_mode: false }),
         };
         let tree = fdt::build(&facts).map_err(|e| no_tree(&e.to_string()))?;
         if tree.len() as u64 > TREE_MOST {
@@ -111,6 +117,11 @@ impl Boot {
         ram.write(info, &firmware_info(next)).ok_or_else(|| does_not_fit(ram, "the firmware", TREE_MOST))?;
         Ok(Placed { first, htif, tree: at, info })
     }
+}
+
+/// What starts in the first bank of flash: it takes no memory before it runs.
+fn flash(ram: &Ram) -> Loaded {
+    Loaded { start: ram.base(), entry: map::flash(0).base, end: ram.base(), shift: 0 }
 }
 
 fn no_tree(why: &str) -> MachineError {
@@ -173,7 +184,7 @@ fn initrd_place(ram: &Ram, after: u64, len: u64) -> Result<(u64, u64), MachineEr
 mod tests {
     use super::*;
 
-    const SLOTS: Slots = Slots { virtio: 1, pci: false };
+    const SLOTS: Slots = Slots { virtio: 1, pci: false, flash: false };
     use crate::boot::Payload;
 
     #[test]
@@ -192,6 +203,13 @@ mod tests {
         ram.read(placed.info, &mut info).unwrap();
         assert_eq!(&info[..4], b"OSBI");
         assert_eq!(info[16..32], [0x8020_0000u64.to_le_bytes(), 1u64.to_le_bytes()].concat());
+        // Without a kernel, what the flash holds comes next.
+        let slots = Slots { flash: true, ..SLOTS };
+        let placed = Boot::Firmware(firmware.clone(), None).place(&ram, 1, slots, [0; 32]).unwrap();
+        ram.read(placed.info, &mut info).unwrap();
+        assert_eq!(info[16..32], [0x2000_0000u64.to_le_bytes(), 1u64.to_le_bytes()].concat());
+        let flash = Boot::Flash { machine_mode: false }.place(&ram, 1, slots, [0; 32]).unwrap();
+        assert_eq!((flash.first.entry, flash.info), (0x2000_0000, 0));
         // The first two MiB are the firmware's.
         std::fs::write(&firmware, vec![0x13; (2 << 20) + 1]).unwrap();
         let error = boot.place(&ram, 1, SLOTS, [0; 32]).map(drop).unwrap_err().to_string();

@@ -52,6 +52,9 @@ pub fn boot(args: &RunArgs, target: &Target) -> Result<Boot, Refusal> {
     if let Target::File(path) = target {
         regular(path)?;
     }
+    if !args.flash.is_empty() {
+        return flash(args, target, firmware);
+    }
     if let FirmwareArg::None = firmware {
         return match target {
             Target::Linux => Err(Refusal::refused("`linux` needs a firmware: leave out --firmware none")),
@@ -75,6 +78,28 @@ pub fn boot(args: &RunArgs, target: &Target) -> Result<Boot, Refusal> {
             Ok(Boot::Firmware(path.clone(), payload))
         }
         _ => payload.map(Boot::Kernel).ok_or_else(nothing),
+    }
+}
+
+/// A machine with flash starts what is in it.
+fn flash(args: &RunArgs, target: &Target, firmware: &FirmwareArg) -> Result<Boot, Refusal> {
+    let named = match target {
+        Target::Firmware => None,
+        Target::File(path) => Some(path.display().to_string()),
+        _ => args.thing.clone(),
+    };
+    if let Some(named) = named {
+        return Err(Refusal::refused(format!(
+            "--flash starts what the flash has: leave out {named}, which something in the flash may boot from a disk"
+        )));
+    }
+    match firmware {
+        FirmwareArg::Sbi => Ok(Boot::Flash { machine_mode: false }),
+        FirmwareArg::None => Ok(Boot::Flash { machine_mode: true }),
+        FirmwareArg::File(path) => {
+            regular(path)?;
+            Ok(Boot::Firmware(path.clone(), None))
+        }
     }
 }
 

@@ -66,7 +66,8 @@ fn boot_files(boot: &Boot) -> Vec<PathBuf> {
             [path.clone()].into_iter().chain(next.iter().flat_map(payload)).collect()
         }
         Boot::BareMetal(path) => vec![path.clone()],
-        Boot::Restored(_) => Vec::new(),
+        // The files of flash are open.
+        Boot::Flash { .. } | Boot::Restored(_) => Vec::new(),
     }
 }
 

@@ -10,6 +10,7 @@ pub fn refuse_without_effect(args: &RunArgs) -> Result<(), Refusal> {
     }
     let named = args.thing.is_some() || args.kernel.is_some();
     let why = match args.firmware {
+        _ if !args.flash.is_empty() && !named => "it is for a kernel, and --flash starts what the flash has",
         Some(FirmwareArg::None) => "it is for a kernel, and --firmware none starts an ELF file without one",
         Some(FirmwareArg::File(_)) if !named => {
             "it is for a kernel: name one with --kernel, which the firmware then starts"
@@ -65,6 +66,7 @@ mod tests {
         assert!(refused(&["--cold", "debian"]) && !refused(&["--cold", "--ephemeral", "debian"]));
         assert!(refused(&["--lockstep", "--trace", "t", "linux"]));
         assert!(!refused(&["--firmware", "fw.bin", "--append", "x", "--kernel", "k"]));
+        assert!(refused(&["--flash", "f", "--append", "x"]) && !refused(&["--flash", "f"]));
         assert!(!refused(&["--initrd", "i", "--append", "x", "linux"]));
     }
 }

@@ -8,6 +8,7 @@ pub mod cp;
 pub mod debian;
 pub mod disk;
 pub mod effects;
+pub mod flash;
 pub mod machine;
 pub mod network;
 pub mod options;

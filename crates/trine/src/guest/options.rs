@@ -102,7 +102,7 @@ const TABLE: &[Group] = &[
     Group {
         heading: "Machines",
         kinds: Kinds::of(&[Kind::Machine]),
-        options: &["firmware", "kernel", "initrd"],
+        options: &["firmware", "flash", "kernel", "initrd"],
     },
     Group {
         heading: "Machines",

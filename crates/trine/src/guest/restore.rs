@@ -15,7 +15,7 @@ use trine_control::verbs::change;
 use trine_machine::boards::{BOARDS, BoardKind};
 use trine_machine::boot::Boot;
 use trine_machine::snapshot::{About, Description, Header, SavedShare, Snapshot};
-use trine_machine::{Share, TimeSource};
+use trine_machine::{FlashBank, Share, TimeSource};
 use trine_share::{Access, Folder, raise_limit_of_files};
 
 /// `trine snapshot`.
@@ -47,7 +47,8 @@ fn open(path: &Path) -> Result<(Arc<Snapshot>, &'static BoardKind), Refusal> {
 /// # Errors
 /// It is damaged, or of a machine that this program does not have.
 pub fn whole(path: &Path) -> Result<Arc<Snapshot>, Refusal> {
-    let (snapshot, _) = open(path)?;
+    let (snapshot, kind) = open(path)?;
+    snapshot.flash(kind.flash_banks).map_err(Refusal::refused)?;
     snapshot.disks().map_err(Refusal::refused)?;
     Ok(snapshot)
 }
@@ -65,7 +66,8 @@ pub fn check(args: &RunArgs, path: &Path) -> Result<(), Refusal> {
 /// Opens everything that a restored machine has.
 pub fn plan(args: &RunArgs, path: &Path, monitored: bool) -> Result<Plan, Refusal> {
     let (snapshot, kind) = open(path)?;
-    let Header { memory, cpus, count_time, net, vsock, about, balloon, terminal, .. } = &snapshot.header;
+    let Header { memory, cpus, count_time, net, vsock, about, balloon, terminal, flash, .. } =
+        &snapshot.header;
     if vsock.is_some_and(|cid| cid != vsock::CID) {
         return Err(Refusal::refused(format!(
             "{}: this snapshot's socket device is unknown",
@@ -83,12 +85,14 @@ pub fn plan(args: &RunArgs, path: &Path, monitored: bool) -> Result<Plan, Refusa
         vsock: *vsock,
         shares: saved_shares(&shares)?,
         about: about.clone(),
+        flash: flash.clone(),
     };
     Ok(Plan {
         start: Prepared { boot: Boot::Restored(snapshot.clone()), memory: *memory, image },
         kind,
         cpus: *cpus,
         disks: snapshot.disks().map_err(Refusal::refused)?,
+        flash: snapshot.flash(kind.flash_banks).map_err(Refusal::refused)?,
         net,
         shares,
         balloon: *balloon,
@@ -114,6 +118,7 @@ pub fn describe(plan: &Plan, reads_end: bool) -> Result<Description, Refusal> {
         net: plan.net.saved(),
         vsock: plan.sockets.as_ref().map(|_| vsock::CID),
         shares: saved_shares(&plan.shares)?,
+        flash: plan.flash.iter().map(FlashBank::read_only).collect(),
         about: About {
             reads_end,
             of_image: image.is_some(),

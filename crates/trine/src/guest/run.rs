@@ -71,7 +71,10 @@ pub fn run(args: &RunArgs, target: &Target, words: &[OsString]) -> Result<u8, Re
             KindName::Machine
         }
     };
-    let file = || args.kernel.as_ref().or(args.restore.as_ref()).map(|path| path.display().to_string());
+    let flash = args.flash.first().map(|bank| bank.path());
+    let file = || {
+        args.kernel.as_deref().or(args.restore.as_deref()).or(flash).map(|path| path.display().to_string())
+    };
     let what = args.thing.clone().or_else(file).unwrap_or_default();
     let mut options = options(args, kind)?;
     if let Target::Debian(_) = target {

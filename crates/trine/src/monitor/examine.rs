@@ -90,7 +90,7 @@ impl Source {
             Source::Virtual(cpu) => board.read_virtual(cpu, at, to),
             Source::Physical => {
                 let most = (board.ram().base() + board.ram().size()).saturating_sub(at).min(to.len() as u64);
-                board.ram().read(at, &mut to[..most as usize]).map_or(0, |()| most as usize)
+                board.ram().read_any(at, &mut to[..most as usize]).map_or(0, |()| most as usize)
             }
         }
     }

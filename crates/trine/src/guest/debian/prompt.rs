@@ -215,6 +215,7 @@ fn make(args: &RunArgs, debian: &Debian, shape: &Shape, base: &Path, file: &Path
         net: net.devices(),
         balloon: Some(Arc::new(BalloonControl::new(Waker::new()))),
         terminal: Some(Arc::new(TerminalSize::new(Waker::new()))),
+        flash: Vec::new(),
         vsock: Some(vsock),
         tier: args.engine.tier(),
         ..Config::new(shape.memory, shape.cpus, Boot::Kernel(payload))
@@ -225,6 +226,7 @@ fn make(args: &RunArgs, debian: &Debian, shape: &Shape, base: &Path, file: &Path
         net: net.saved(),
         vsock: Some(crate::guest::vsock::CID),
         shares: Vec::new(),
+        flash: Vec::new(),
         about: About { reads_end: true, of_image: false, terminates: false },
     };
     let mut board = (kind.assemble)(config, console).map_err(Refusal::refused)?;
@@ -430,6 +432,7 @@ mod tests {
             about: About::default(),
             balloon: false,
             terminal: false,
+            flash: Vec::new(),
         };
         let (mut bytes, memory) = encode(&header.save(), b"state");
         bytes.resize(memory as usize + (1 << 20), 0);

@@ -1,0 +1,172 @@
+//! Programs that run in flash and change it, in both engines.
+
+use trine_base::Width;
+use trine_conformance::bare::assemble;
+use trine_engine::Tier;
+use trine_isa_riscv::state::X;
+use trine_machine::boot::Boot;
+use trine_machine::virt::{self, map};
+use trine_machine::{Board, Config, Console, End, FlashBank, TimeSource};
+
+/// How often a routine is called before it is changed: often enough to be compiled.
+const CALLS: u64 = 100;
+/// How often it is changed.
+const CHANGES: u64 = 20;
+
+/// A machine that starts in M mode in the first bank.
+fn board(banks: &[FlashBank], tier: Tier, time: TimeSource) -> Board {
+    virt::assemble(config(banks.to_vec(), tier, time), Console::new(Box::new(|_| {}))).unwrap()
+}
+
+fn config(flash: Vec<FlashBank>, tier: Tier, time: TimeSource) -> Config {
+    let boot = Boot::Flash { machine_mode: true };
+    Config { flash, tier, time, seed: Some(1), ..Config::new(16 << 20, 1, boot) }
+}
+
+/// Two banks, the first one with this program.
+fn banks(program: &str) -> Vec<FlashBank> {
+    let banks: Vec<_> = (0..map::FLASH_BANKS).map(|_| FlashBank::blank(map::FLASH_BANK, false)).collect();
+    banks[0].contents.write(0, &assemble(program)).unwrap();
+    banks
+}
+
+fn ends(board: &mut Board) -> End {
+    for _ in 0..10_000 {
+        if let Some(end) = board.step(1 << 30) {
+            return end;
+        }
+    }
+    panic!("it does not end");
+}
+
+/// Writes a command to both chips of the bank at s0.
+fn command(byte: u64) -> String {
+    format!("lui t0, {}\naddi t0, t0, {byte}\nsw t0, 0(s0)\n", byte << 16)
+}
+
+/// Programs the word in t1 at an offset.
+fn program(offset: u64) -> String {
+    format!("{}sw t1, {offset}(s0)\n", command(0x40))
+}
+
+/// Writes a routine `addi a0, a0, s1` (0x50513 and the number) and a return (0x8067) to the second bank and calls it, for s1 = 1, 2,
+/// …; then calls it while that bank shows its status. The trap handler powers off.
+fn changing() -> String {
+    let [erase, confirm, array, status] = [0x20, 0xd0, 0xff, 0x70].map(command);
+    format!(
+        "jal t0, @start
+         lui t5, 1048576
+         lui t6, 20480
+         addi t6, t6, 1365
+         sw t6, 0(t5)
+         over:
+         jal zero, @over
+         start:
+         csrrw zero, mtvec, t0
+         lui s0, {second}
+         addi s1, zero, 1
+         addi s2, zero, {CHANGES}
+         addi a0, zero, 0
+         change:
+         {erase}
+         {confirm}
+         lui t1, 327680
+         addi t1, t1, 1299
+         slli t2, s1, 20
+         add t1, t1, t2
+         {first_word}
+         lui t1, 32768
+         addi t1, t1, 103
+         {second_word}
+         {array}
+         fence.i
+         addi s3, zero, {CALLS}
+         call:
+         jalr ra, 0(s0)
+         addi s3, s3, -1
+         bne s3, zero, @call
+         addi s1, s1, 1
+         bge s2, s1, @change
+         lw s4, 0(s0)
+         {status}
+         lw s5, 0(s0)
+         jalr ra, 0(s0)
+         addi a0, zero, 0",
+        second = map::flash(1).base,
+        first_word = program(0),
+        second_word = program(4),
+    )
+}
+
+#[test]
+fn code_in_flash_is_executed_as_it_is_now() {
+    for tier in [Tier::Interp, Tier::Baseline] {
+        for time in [TimeSource::Count(1), TimeSource::Host] {
+            let banks = banks(&changing());
+            let mut board = board(&banks, tier, time);
+            let end = if time == TimeSource::Host { board.run() } else { ends(&mut board) };
+            assert_eq!(end, End::PowerOff, "{tier:?} {time:?}");
+            let get = |board: &mut Board, n: u16| board.vcpus()[0].get(X + n);
+            let sum = CALLS * CHANGES * (CHANGES + 1) / 2;
+            assert_eq!(get(&mut board, 10), sum, "{tier:?} {time:?}");
+            // What was read there as an array, then as the status register; then the fetch was a fault.
+            let last = CHANGES << 20 | 0x50513;
+            assert_eq!((get(&mut board, 20), get(&mut board, 21)), (last, 0x80_0080));
+            let causes = ["mcause", "mepc"].map(|name| {
+                let slot = board.vcpus()[0].registers().iter().find(|r| r.name == name).unwrap().slot;
+                board.vcpus()[0].get(slot)
+            });
+            assert_eq!(causes, [1, map::flash(1).base]);
+        }
+    }
+}
+
+#[test]
+fn a_saved_machine_has_its_flash() {
+    let time = TimeSource::Count(1);
+    let first = banks(&changing());
+    let mut old = board(&first, Tier::Baseline, time);
+    // In the middle of it.
+    (0..100).for_each(|_| assert_eq!(old.step(100), None));
+    let state = old.save();
+    let blank: Vec<_> = (0..map::FLASH_BANKS).map(|_| FlashBank::blank(map::FLASH_BANK, false)).collect();
+    let mut new = board(&blank, Tier::Interp, time);
+    new.load(&state).unwrap();
+    for board in [&mut old, &mut new] {
+        assert_eq!(ends(board), End::PowerOff);
+    }
+    assert_eq!(new.save(), old.save());
+    assert_eq!(new.vcpus()[0].get(X + 10), CALLS * CHANGES * (CHANGES + 1) / 2);
+}
+
+#[test]
+fn a_reset_machine_finds_what_was_written() {
+    let banks = banks(&changing());
+    let mut first = board(&banks, Tier::Interp, TimeSource::Count(1));
+    assert_eq!(ends(&mut first), End::PowerOff);
+    drop(first);
+    let second = board(&banks, Tier::Interp, TimeSource::Count(1));
+    let mut word = [0; 4];
+    second.ram().read_any(map::flash(1).base, &mut word).unwrap();
+    assert_eq!(u32::from_le_bytes(word), (CHANGES as u32) << 20 | 0x50513);
+    assert!(second.ram().load_rom(map::flash(1).base, Width::B4).is_some(), "as an array again");
+}
+
+#[test]
+fn flash_is_a_device_and_not_ram() {
+    let assemble_with = |banks| {
+        virt::assemble(config(banks, Tier::Interp, TimeSource::Count(1)), Console::new(Box::new(|_| {})))
+    };
+    let banks = banks("");
+    let board = assemble_with(banks).unwrap();
+    let flash: Vec<_> = board.devices().into_iter().filter(|device| device.name == "flash").collect();
+    assert_eq!(flash.len(), map::FLASH_BANKS);
+    assert_eq!(board.ram().load(map::flash(0).base, Width::B4), None);
+    let small = FlashBank::blank(4096, false);
+    for (banks, why) in [
+        (vec![small], "this board has 2 banks of flash of 32 MiB"),
+        (Vec::new(), "a machine cannot start what is in its flash, as it has none"),
+    ] {
+        assert_eq!(assemble_with(banks).map(drop).unwrap_err().to_string(), why);
+    }
+}
