@@ -133,7 +133,8 @@ fn terminal(machines: &Machines) -> Checked {
     // The first size comes a moment after the shell, perhaps.
     tmux.shows_after("stty size", "27 91")?;
     // A program in front is sent the signal, too.
-    tmux.do_it(&["send-keys", "trap 'echo changed' WINCH", "Enter"])?;
+    tmux.do_it(&["send-keys", "trap 'echo changed' WINCH; echo trapped", "Enter"])?;
+    tmux.shows("trapped")?;
     tmux.do_it(&["resize-window", "-x", "104", "-y", "33"])?;
     tmux.shows_after("stty size", "33 104")?;
     tmux.shows_after("true", "changed")?;
