@@ -247,6 +247,7 @@ impl<I: Isa, M: GuestMemory<I>> Compile<I, M> for Compiler<I, M> {
         self.arena.clear(part);
     }
 
+    // SAFETY: as for `clear`.
     unsafe fn release(&mut self, code: &Code) {
         for part in 0..PARTS {
             if self.arena.is_empty(part) {
