@@ -41,6 +41,7 @@ const TASKS: &[(&str, Run)] = &[
     ("fuzz-flash", || fuzz("flash")),
     ("fuzz-vsock", || fuzz("vsock")),
     ("fuzz-fuse", || fuzz("fuse")),
+    ("fuzz-gdb", || fuzz("gdb")),
     ("fuzz-snapshot", || fuzz("snapshot")),
 ];
 

@@ -167,6 +167,7 @@ pub const PARTS: &[Part] = &[
     slow(Home::Task, "fuzz-flash", FUZZ),
     slow(Home::Task, "fuzz-vsock", FUZZ),
     slow(Home::Task, "fuzz-fuse", FUZZ),
+    slow(Home::Task, "fuzz-gdb", FUZZ),
     slow(Home::Task, "fuzz-snapshot", FUZZ),
     slow(
         Home::System,
