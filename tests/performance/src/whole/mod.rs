@@ -24,6 +24,9 @@ const RAM: u64 = 1024 * MIB;
 /// Bytes of the raw disk that fio writes and reads.
 const DATA: u64 = 512 * MIB;
 
+/// How long a machine that has started is left alone before it counts as idle. Trine notices a rest after twenty seconds at most.
+const SETTLING: Duration = Duration::from_secs(25);
+
 /// How long each measurement takes, in seconds.
 struct Times {
     idle: u64,
@@ -47,7 +50,7 @@ pub fn run(rounds: usize, quick: bool, json: bool) -> Result<(), String> {
     let debian = Debian::with_tools(&machines)?;
     let tree = padded(&machines, "tree.sh", TREE)?;
     let times = match quick {
-        true => Times { idle: 10, network: 3, disk: 3 },
+        true => Times { idle: 15, network: 3, disk: 3 },
         false => Times { idle: 30, network: 10, disk: 10 },
     };
     let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(text)?.port();
@@ -103,7 +106,7 @@ impl Bench {
         // Fails where a unit has failed, which is of no interest here. A machine that looks for servers of the time in vain is
         // not idle.
         shell.run("systemctl is-system-running --wait || true; systemctl stop systemd-timesyncd", BOOT)?;
-        std::thread::sleep(Duration::from_secs(self.times.idle / 3));
+        std::thread::sleep(SETTLING);
         let (time, start) = (cpu_time(pid), Instant::now());
         std::thread::sleep(Duration::from_secs(self.times.idle));
         let used = cpu_time(pid).saturating_sub(time).as_secs_f64() / start.elapsed().as_secs_f64();
