@@ -24,8 +24,9 @@ const RAM: u64 = 1024 * MIB;
 /// Bytes of the raw disk that fio writes and reads.
 const DATA: u64 = 512 * MIB;
 
-/// How long a machine that has started is left alone before it counts as idle. Trine notices a rest after twenty seconds at most.
-const SETTLING: Duration = Duration::from_secs(25);
+/// How long a machine that has started is left alone before it counts as idle. Trine notices a rest after twenty
+/// seconds at most, and translates again what still runs.
+const SETTLING: Duration = Duration::from_secs(45);
 
 /// How long each measurement takes, in seconds.
 struct Times {
