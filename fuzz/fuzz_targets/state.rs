@@ -13,13 +13,16 @@ use trine_devices::pci::{HostBridge, Seat, bar_offset};
 use trine_devices::rtc::GoldfishRtc;
 use trine_devices::serial::{ConsoleInput, Ns16550a};
 use trine_devices::timer::Aclint;
+use trine_devices::virtio::balloon::{Balloon, BalloonControl};
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::console::{Console, Port, SizePort, TerminalSize};
+use trine_devices::virtio::fs::Fs;
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::vsock::Vsock;
 use trine_devices::virtio::{Mmio, Pci, Virtio};
 use trine_memory::{Contents, Ram};
+use trine_share::{Access, Folder, Server};
 
 const BASE: u64 = 0x8000_0000;
 const SIZE: u64 = 1 << 14;
@@ -74,7 +77,7 @@ impl NetBackend for Silent {
 }
 
 /// Number of kinds of devices.
-const KINDS: u8 = 13;
+const KINDS: u8 = 15;
 
 /// A console device with a console and a named port.
 fn ports(input: Arc<ConsoleInput>) -> Console {
@@ -102,6 +105,12 @@ fn device(kind: u8, ram: &Arc<Ram>) -> Box<dyn Device> {
             let ram = Ram::new(BASE, SIZE).unwrap().with_rom(0, contents.clone()).unwrap();
             Box::new(Flash::new(Arc::new(ram), 0, contents, Changes::Kept))
         }
+        14 => {
+            // The session's state has a target of its own.
+            let folder = Folder::open(std::path::Path::new("/proc/self/fdinfo"), Access::ReadOnly).unwrap();
+            mmio(Box::new(Fs::new("share0", Server::new(Arc::new(folder), 1))))
+        }
+        13 => mmio(Box::new(Balloon::new(Arc::new(BalloonControl::default())))),
         11 => mmio(Box::new(ports(input))),
         10 => mmio(Box::new(Vsock::new(7, trine_base::vsock::streams().0))),
         8 => {

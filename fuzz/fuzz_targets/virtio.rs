@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex};
 use trine_base::{
     Actions, BlockBackend, BlockError, Device, NetBackend, Offloads, Partial, SeededRandom, Waker, Width,
 };
@@ -11,10 +12,12 @@ use trine_devices::serial::ConsoleInput;
 use trine_devices::virtio::balloon::{Balloon, BalloonControl};
 use trine_devices::virtio::block::Block;
 use trine_devices::virtio::console::{Console, Port, SizePort, TerminalSize};
+use trine_devices::virtio::fs::Fs;
 use trine_devices::virtio::net::Net;
 use trine_devices::virtio::rng::Rng;
 use trine_devices::virtio::{Mmio, Pci, Virtio};
 use trine_memory::Ram;
+use trine_share::{Access, Folder, Server};
 
 const BASE: u64 = 0x8000_0000;
 
@@ -76,6 +79,16 @@ impl NetBackend for Loop {
         Some(partial)
     }
     fn reset(&mut self) {}
+}
+
+/// A device with a shared folder, the same in each run. What a request may do to it is the target `fuse`'s.
+fn folder() -> Fs {
+    static DIR: LazyLock<PathBuf> =
+        LazyLock::new(|| std::env::temp_dir().join(format!("trine-fuzz-virtio-{}", std::process::id())));
+    drop(std::fs::remove_dir_all(&*DIR));
+    std::fs::create_dir_all(DIR.join("d")).unwrap();
+    std::fs::write(DIR.join("a"), "text").unwrap();
+    Fs::new("share0", Server::new(Arc::new(Folder::open(&DIR, Access::Write).unwrap()), 1))
 }
 
 /// A device behind one of the transports, whose registers all lie within 512 bytes.
@@ -159,11 +172,12 @@ fuzz_target!(|data: &[u8]| {
     size.set((24, 80));
     let ports =
         vec![Port::console(Box::new(|_| {}), input), Port::named("size", SizePort::new(size.clone()))];
-    let device: Box<dyn Virtio> = match kind % 5 {
+    let device: Box<dyn Virtio> = match kind % 6 {
         0 => Box::new(Block::new(Arc::new(Disk(vec![0; 8192].into())), "disk")),
         1 => Box::new(Console::with_ports(ports, size)),
         2 => Box::new(Rng::new(Box::new(SeededRandom::new(4)))),
         4 => Box::new(Balloon::new(Arc::new(BalloonControl::default()))),
+        5 => Box::new(folder()),
         _ => Box::new(Net::new(Box::new(Loop::default()), [2, 0, 0, 0, 0, 1], 2)),
     };
     let pci = kind & 0x80 != 0;
@@ -173,7 +187,7 @@ fuzz_target!(|data: &[u8]| {
         false => Box::new(Mmio::new(1, ram.clone(), device)),
     };
     let mut rig = Rig { device, pci };
-    let queue = if matches!(kind % 5, 1 | 3 | 4) { (kind >> 3 & 3) as u64 } else { 0 };
+    let queue = if matches!(kind % 6, 1 | 3..) { (kind >> 3 & 3) as u64 } else { 0 };
     rig.drive(queue, if kind & 0x20 != 0 { offered } else { 0 });
     for op in rest.chunks(8) {
         let mut b = [0; 8];
