@@ -5,10 +5,10 @@
 use libfuzzer_sys::fuzz_target;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Duration;
 use trine_base::target::{Feature, Place, Register, Target};
 use trine_conformance::bare::{ProgramFile, counting_harts};
 use trine_conformance::machine::{assemble, bare, config};
@@ -19,14 +19,20 @@ use trine_machine::TimeSource;
 use trine_machine::debug::{self, Address, GdbListener};
 use trine_machine::virt::map;
 
-/// How long an answer is waited for. A program that runs gives none.
-const PATIENCE: Duration = Duration::from_millis(3);
+/// How long an answer is waited for, in milliseconds. A program that runs gives none.
+const PATIENCE: i32 = 1;
 /// The most packets of an input.
-const MOST: usize = 64;
+const MOST: usize = 32;
+
+/// Whether there is something to read before patience ends.
+fn answers(gdb: &UnixStream) -> bool {
+    let mut fd = libc::pollfd { fd: gdb.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one descriptor, which lives as long as the call.
+    unsafe { libc::poll(&mut fd, 1, PATIENCE) == 1 }
+}
 
 /// Sends the packets, and reads what comes back.
 fn talk(mut gdb: UnixStream, lines: &[u8]) {
-    gdb.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut answer = [0; 4096];
     for line in lines.split(|&byte| byte == b'\n').take(MOST) {
         let sent = match line {
@@ -38,7 +44,7 @@ fn talk(mut gdb: UnixStream, lines: &[u8]) {
             }
         };
         // Up to the check sum of an answer, or in vain.
-        while sent.is_ok() {
+        while sent.is_ok() && answers(&gdb) {
             match gdb.read(&mut answer) {
                 Ok(0) | Err(_) => break,
                 Ok(n) if n > 3 && answer[n - 3] == b'#' => break,
@@ -47,7 +53,6 @@ fn talk(mut gdb: UnixStream, lines: &[u8]) {
         }
     }
     let _ = gdb.shutdown(std::net::Shutdown::Write);
-    gdb.set_read_timeout(None).unwrap();
     while gdb.read(&mut answer).is_ok_and(|n| n != 0) {}
 }
 
