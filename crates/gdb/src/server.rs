@@ -47,7 +47,10 @@ impl AsRawFd for Bell {
     }
 }
 
-/// A buffered stream to gdb that sends one packet at a time.
+/// How many bytes of an answer are kept before they are sent. Whoever connects may ask for all of a machine's memory at once.
+const KEPT: usize = 1 << 18;
+
+/// A buffered stream to gdb that sends a packet at a time, or what it has of a long one.
 struct Buffered<'a> {
     stream: &'a Stream,
     out: Vec<u8>,
@@ -57,12 +60,11 @@ impl Connection for Buffered<'_> {
     type Error = Error;
 
     fn write(&mut self, byte: u8) -> Result<()> {
-        self.out.push(byte);
-        Ok(())
+        self.write_all(&[byte])
     }
     fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
         self.out.extend_from_slice(bytes);
-        Ok(())
+        if self.out.len() < KEPT { Ok(()) } else { self.flush() }
     }
     fn flush(&mut self) -> Result<()> {
         let all = std::mem::take(&mut self.out);
@@ -217,5 +219,26 @@ fn talk(stream: &Stream, debuggee: &dyn Debuggee, bell: &Bell) -> std::result::R
             Machine::Idle(m) => m.incoming_data(&mut target, input.byte().map_err(failed)?),
         };
         machine = step.map_err(|e| e.to_string())?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_long_answer_is_sent_while_it_is_made() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let reader = std::thread::spawn(move || std::io::copy(&mut theirs, &mut std::io::sink()));
+        let stream = Stream::Unix(ours);
+        let mut out = Buffered { stream: &stream, out: Vec::new() };
+        for _ in 0..4 * KEPT {
+            out.write(b'0').expect("sent");
+            assert!(out.out.len() < KEPT);
+        }
+        out.write_all(b"#00").and_then(|()| out.flush()).expect("sent");
+        drop(stream);
+        assert_eq!(reader.join().expect("no panic").expect("read"), 4 * KEPT as u64 + 3);
     }
 }
