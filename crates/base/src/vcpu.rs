@@ -138,6 +138,10 @@ pub trait Vcpu: Send {
     /// `None` where an interrupt that ends the wait is already pending.
     fn wait(&mut self) -> Option<Exit>;
 
+    /// The CPU has nothing to do and its thread is about to sleep: what it keeps for the sake of speed may be given up. Not
+    /// called in counted time, in which a run is the same whatever the host's time.
+    fn rests(&mut self) {}
+
     /// In counted time: advances the clock to `at` nanoseconds, as if the CPU had waited so long. Does
     /// nothing where that time has passed already or the clock is not counted.
     fn skip_to(&mut self, at: u64);

@@ -1,4 +1,4 @@
-//! When a machine rests: then most of its translations are given up.
+//! When a machine rests: then its translations are given up.
 //!
 //! A boot makes hundreds of thousands of blocks, most of which never run again, and a machine that waits for its user for
 //! hours should not keep the host's memory for them. What still runs is translated again.
@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 /// How long a machine must have had little to do.
 const WINDOW: Duration = Duration::from_secs(10);
+/// For how long a rest that was found may be used. A vCPU that runs just then lets others use it a moment later; but one that
+/// has begun to work wants its translations.
+const HOLDS: Duration = Duration::from_secs(1);
 /// It has little to do if its process uses less than this part of a core: one in so many.
 const LITTLE: u32 = 20;
 
@@ -18,22 +21,40 @@ pub struct Rest {
     since: AtomicU64,
     /// The process's CPU time at the start of the window, in milliseconds.
     used: AtomicU64,
+    /// Until when the rest that was found last may be used, in milliseconds since `start`.
+    until: AtomicU64,
 }
 
 impl Default for Rest {
     fn default() -> Rest {
-        Rest { start: Instant::now(), since: AtomicU64::new(0), used: AtomicU64::new(0) }
+        Rest {
+            start: Instant::now(),
+            since: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+        }
     }
 }
 
 impl Rest {
-    /// Asked by a vCPU that begins to wait: whether a window has ended in which the process had little to do. Of all that
-    /// ask, one is told so, once for each window.
-    pub fn is_over(&self) -> bool {
-        self.ends(self.start.elapsed(), cpu_time)
+    /// Asked by a vCPU that begins to wait: whether a rest has just been found that nobody has used yet.
+    pub fn is_found(&self) -> bool {
+        self.is_found_at(self.start.elapsed(), cpu_time)
     }
 
-    /// The same at a time since the start.
+    /// The rest that was found is used.
+    pub fn is_used(&self) {
+        self.until.store(0, Ordering::Relaxed);
+    }
+
+    fn is_found_at(&self, now: Duration, used: impl Fn() -> Duration) -> bool {
+        if self.ends(now, used) {
+            self.until.store(millis(now + HOLDS), Ordering::Relaxed);
+        }
+        millis(now) < self.until.load(Ordering::Relaxed)
+    }
+
+    /// Whether a window has ended in which the process had little to do. Of all that ask, one is told so, once for each window.
     fn ends(&self, now: Duration, used: impl Fn() -> Duration) -> bool {
         let (now, since) = (millis(now), self.since.load(Ordering::Relaxed));
         let passed = now.saturating_sub(since);
@@ -83,6 +104,16 @@ mod tests {
         assert!(at(20, 9499) && !at(20, 9499), "once");
         assert!(!at(30, 9999), "a core's twentieth");
         assert!(at(3000, 10_000), "nobody has asked for long");
+    }
+
+    #[test]
+    fn a_rest_is_used_once_and_soon() {
+        let rest = Rest::default();
+        let at = |ms: u64| rest.is_found_at(Duration::from_millis(ms), || Duration::ZERO);
+        assert!(!at(9_999) && at(10_000) && at(10_999) && !at(11_000), "nobody could use it");
+        assert!(at(20_000));
+        rest.is_used();
+        assert!(!at(20_001) && at(30_000));
     }
 
     #[test]

@@ -258,13 +258,6 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         Exit::Idle { deadline: self.core.timer.get().filter(|at| *at > now) }
     }
 
-    /// The vCPU begins to wait, and is offline. In counted time a run is to be the same whatever the host's time.
-    fn rests(&self) {
-        if !matches!(self.core.time, Time::Count(_)) {
-            self.translations.rest();
-        }
-    }
-
     /// Enters the handler of a trap at the current PC.
     fn take(&mut self, trap: Trap) -> Option<Exit> {
         let place = self.trap_place();
@@ -501,11 +494,11 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
 impl<I: Isa, M: GuestMemory<I>> Vcpu for Engine<I, M> {
     fn run(&mut self, budget: u64) -> Exit {
         self.set_target(budget);
-        let exit = self.online(Self::run_online);
-        if matches!(exit, Exit::Idle { .. }) {
-            self.rests();
-        }
-        exit
+        self.online(Self::run_online)
+    }
+
+    fn rests(&mut self) {
+        self.translations.rest();
     }
 
     fn count(&self) -> u64 {

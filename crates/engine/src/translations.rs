@@ -18,7 +18,7 @@ use crate::perf::PerfMap;
 use crate::rest::{self, Rest};
 use crate::table::Table;
 use crate::written::{Changed, Member, Written};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use trine_ir::{Isa, Trap};
 
@@ -38,7 +38,8 @@ pub struct Counts {
     pub decoded: AtomicU64,
     /// Blocks compiled.
     pub compiled: AtomicU64,
-    /// Blocks retired: their bytes changed, or their part of code memory was emptied.
+    /// Blocks retired: their bytes or the breakpoints in them changed, their part of code memory was emptied, they stayed cold,
+    /// or the machine rested.
     pub retired: AtomicU64,
     /// Retired blocks that were freed.
     pub freed: AtomicU64,
@@ -89,6 +90,8 @@ struct Inner<I: Isa, M: GuestMemory<I>> {
     limbo: Vec<(u64, *mut Block<I, M>)>,
     /// The part of code memory that is being emptied, and the epoch in which its blocks were retired.
     emptying: Option<(usize, u64)>,
+    /// All blocks were taken out to be given up, and their memory is not free yet.
+    giving_up: bool,
 }
 
 // SAFETY: blocks in limbo are only followed by a thread that has this, and are `Send`.
@@ -103,8 +106,6 @@ pub struct Translations<I: Isa, M: GuestMemory<I> = Paged<I>> {
     inner: Mutex<Inner<I, M>>,
     perf: OnceLock<Arc<PerfMap>>,
     rest: Rest,
-    /// The machine rests, and has not given its translations up yet.
-    resting: AtomicBool,
     counts: Counts,
     bounds: Bounds,
 }
@@ -147,6 +148,7 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
             cold: 0,
             limbo: Vec::new(),
             emptying: None,
+            giving_up: false,
         };
         let translations = Translations {
             code,
@@ -156,7 +158,6 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
             inner: Mutex::new(inner),
             perf: OnceLock::new(),
             rest: Rest::default(),
-            resting: AtomicBool::new(false),
             counts: Counts::default(),
             bounds,
         };
@@ -342,34 +343,34 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         inner.copies.clear();
     }
 
-    /// For a vCPU of a machine that begins to wait, and is offline: gives translations up if the machine rests and has many.
+    /// For a vCPU that has nothing to do, and is offline: gives translations up if the machine rests and has many.
     pub(crate) fn rest(&self) {
-        if self.rest.is_over() {
-            self.resting.store(true, Ordering::Relaxed);
-        }
-        if self.resting.load(Ordering::Relaxed) && self.give_up(self.bounds.resting) {
-            self.resting.store(false, Ordering::Relaxed);
+        if self.rest.is_found() && self.give_up(self.bounds.resting) {
+            self.rest.is_used();
         }
     }
 
-    /// Gives all translations up, and their memory, if they take more than so many bytes. Returns false, and should be called
+    /// Gives all translations up, and their memory but the table's heads, if they take more than so many bytes. Returns false, and should be called
     /// again later, if a vCPU is online.
     pub fn give_up(&self, most: usize) -> bool {
         let mut inner = self.lock();
-        if self.taken(&inner) <= most {
+        if !inner.giving_up && self.taken(&inner) <= most {
             return true;
         }
         if self.written.is_held(self.epochs.now()) {
             return false;
         }
+        inner.giving_up = true;
         self.forget_all(&mut inner);
         self.reclaim(&mut inner);
-        // A vCPU that came online meanwhile may hold what was dropped.
+        // A vCPU that came online meanwhile, perhaps because it was told, may hold what was dropped.
         if !inner.limbo.is_empty() {
             return false;
         }
+        inner.giving_up = false;
         if let Some(code) = &self.code {
-            // SAFETY: every block was retired, and no vCPU has been online since, or it came online after that.
+            // SAFETY: every block was retired and noted, and none is in limbo: no vCPU holds one. One that comes online takes
+            // the notes first, and gets a new block only under the lock.
             unsafe { inner.compiler.release(code) };
             inner.emptying = None;
         }

@@ -27,8 +27,12 @@ impl Pages for Everything {
 }
 
 fn vcpu(translations: &Arc<Translations<Rv64, Direct>>) -> Engine<Rv64, Direct> {
+    vcpu_with(Arc::new(Mailbox::new()), translations)
+}
+
+fn vcpu_with(mailbox: Arc<Mailbox>, translations: &Arc<Translations<Rv64, Direct>>) -> Engine<Rv64, Direct> {
     let config = Config { hart: 0, start: Start::User };
-    let (clock, mailbox) = (Arc::new(HostClock::new()), Arc::new(Mailbox::new()));
+    let clock = Arc::new(HostClock::new());
     Engine::program(config, Arc::new(Everything), clock, mailbox, translations.clone())
 }
 
@@ -254,23 +258,41 @@ fn translations_are_given_up_while_threads_come_and_go() {
         let (translations, _) = Translations::new(tier);
         let over = AtomicBool::new(false);
         let run = || {
-            let mut vcpu = vcpu(&translations);
+            let (mailbox, told) = (Arc::new(Mailbox::new()), Arc::new(AtomicBool::new(false)));
+            let tells = told.clone();
+            // It comes online between the moment in which blocks are taken out and the one in which they are counted as such.
+            mailbox.set_kicker(Box::new(move || {
+                tells.store(true, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(1));
+            }));
+            let mut vcpu = vcpu_with(mailbox.clone(), &translations);
             while !over.load(Ordering::SeqCst) {
                 (0..10).for_each(|_| assert_eq!(call(&mut vcpu, code), (0..100).map(|n| n % 7).sum::<u64>()));
-                std::thread::sleep(Duration::from_millis(5));
+                let end = Instant::now() + Duration::from_millis(5);
+                while !told.swap(false, Ordering::SeqCst) && Instant::now() < end {
+                    std::thread::yield_now();
+                }
             }
         };
+        let mut half = 0;
         std::thread::scope(|s| {
             let threads = [s.spawn(run), s.spawn(run)];
-            while translations.counts().rested.load(Ordering::SeqCst) < 3
+            while half == 0
+                && translations.counts().rested.load(Ordering::SeqCst) < 3
                 && !threads.iter().any(|t| t.is_finished())
             {
-                translations.give_up(0);
+                if translations.give_up(0) {
+                    let count = |n: &AtomicU64| n.load(Ordering::SeqCst);
+                    let counts = translations.counts();
+                    // Whatever threads have translated since is not retired.
+                    half += u32::from(count(&counts.freed) != count(&counts.retired));
+                }
                 // Not at once again: who asks has the lock that they wait for.
                 std::thread::sleep(Duration::from_micros(500));
             }
             over.store(true, Ordering::SeqCst);
         });
+        assert_eq!(half, 0, "given up, but not free");
         assert!(translations.counts().rested.load(Ordering::SeqCst) >= 3, "a thread ended early");
     }
 }

@@ -37,6 +37,8 @@ fn run_vcpu(parts: &Parts, index: usize, vcpu: &mut dyn Vcpu) {
         match parts.stretch(index, vcpu, budget) {
             Stretch::Go => {}
             Stretch::Rest(deadline) => {
+                // Others do not wait for it now, as they do while it runs.
+                vcpu.rests();
                 let left = deadline.map(|at| at.saturating_sub(parts.clock.now()));
                 parts.sleep(index, left.map(Duration::from_nanos));
             }
