@@ -7,7 +7,8 @@ pub const MANY: usize = 128;
 /// Copies bytes by the host's string instruction, in no order that another thread may rely on.
 ///
 /// # Safety
-/// `from` may be read and `to` written for `len` bytes, one of them is in no guest memory, and nobody else uses that one.
+/// `from` may be read and `to` written for `len` bytes. If `from` is not guest memory, nobody writes it; if `to` is not,
+/// nobody else uses it.
 #[cfg(target_arch = "x86_64")]
 pub unsafe fn bytes(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: by the caller; the direction flag is clear between instructions of Rust.

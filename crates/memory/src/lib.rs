@@ -1,10 +1,10 @@
 //! Guest memory: the only way to a machine's RAM.
 //!
-//! RAM is a memfd that is mapped once, or a private mapping of a saved machine's memory ([`Ram::copy_on_write`]). Other vCPUs and devices write to it at any time, so it is accessed
-//! only through relaxed atomics (here) or by generated code; never as `&[u8]`. Every write made here passes
-//! the *write guard*: where a page holds translated code, the owner of the translations is told. The guard
-//! checks before the bytes change and once more afterwards, since in between another thread may have marked
-//! the page as code and read its old bytes.
+//! RAM is a memfd that is mapped once, or a private mapping of a saved machine's memory ([`Ram::copy_on_write`]). Other vCPUs and
+//! devices write to it at any time, so it is accessed only through relaxed atomics and the host's string instruction (here) or by
+//! generated code; never as `&[u8]`. Every write made here passes the *write guard*: where a page holds translated code, the owner
+//! of the translations is told. The guard checks before the bytes change and once more afterwards, since in between another thread
+//! may have marked the page as code and read its old bytes.
 
 mod copy;
 mod pages;
@@ -39,6 +39,9 @@ pub enum MemoryError {
     /// The base address is not a multiple of the page size.
     #[error("memory cannot begin at {0:#x}: it must be a multiple of 4096")]
     Base(u64),
+    /// There is memory already.
+    #[error("memory at {0:#x} would lie over other memory")]
+    Overlap(u64),
     /// The host has less memory than was asked for.
     #[error("the guest needs {want} MiB of memory, but the host has only {have} MiB available")]
     TooLarge {
@@ -85,8 +88,8 @@ pub struct Ram {
     owners: Mutex<Vec<Arc<dyn CodeOwner>>>,
 }
 
-// SAFETY: `host` points to a mapping that lives as long as `Ram` and is accessed only
-// through atomics, whose operations are safe from any thread.
+// SAFETY: `host` points to a mapping that lives as long as `Ram` and is accessed only through atomics, the string
+// instruction of `copy` and generated code, all of which are safe from any thread.
 unsafe impl Send for Ram {}
 // SAFETY: as above; all interior state is atomics or behind a mutex.
 unsafe impl Sync for Ram {}
@@ -161,7 +164,7 @@ impl Ram {
             self.read(address, &mut bytes[..width.bytes() as usize])?;
             return Some(u64::from_le_bytes(bytes));
         }
-        // SAFETY: `p` is inside the mapping, aligned, and RAM is only accessed atomically.
+        // SAFETY: `p` is inside the mapping and aligned, and no plain access of Rust races with this one.
         Some(unsafe {
             match width {
                 Width::B1 => AtomicU8::from_ptr(p).load(Ordering::Relaxed) as u64,
@@ -204,7 +207,7 @@ impl Ram {
     pub fn compare_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64> {
         let p = self.pointer(address, width).filter(|p| width.aligned(*p as u64))?;
         let order = Ordering::SeqCst;
-        // SAFETY: `p` is inside the mapping, aligned, and RAM is only accessed atomically.
+        // SAFETY: `p` is inside the mapping and aligned, and no plain access of Rust races with this one.
         self.guarded(address, width.bytes(), || unsafe {
             match width {
                 Width::B1 => Some(
@@ -231,14 +234,15 @@ impl Ram {
         })
     }
 
-    /// Fills `buf` from `address`; `None` (and nothing read) unless all of it is RAM.
+    /// Fills `buf` from `address`; `None` (and nothing read) unless all of it is RAM. In no order, and from 128 bytes on not
+    /// even an aligned word is read as a whole while others write it.
     pub fn read(&self, address: u64, buf: &mut [u8]) -> Option<()> {
         if !self.contains(address, buf.len() as u64) {
             return None;
         }
         if buf.len() >= copy::MANY {
             let from = self.pointer(address, Width::B1)?;
-            // SAFETY: all of it is inside the mapping, and nobody else has `buf`.
+            // SAFETY: all of it is inside the mapping, and nobody else uses `buf`.
             unsafe { copy::bytes(buf.as_mut_ptr(), from, buf.len()) };
             return Some(());
         }
@@ -258,7 +262,8 @@ impl Ram {
         Some(())
     }
 
-    /// Stores `buf` at `address`; `None` (and nothing written) unless all of it is RAM.
+    /// Stores `buf` at `address`; `None` (and nothing written) unless all of it is RAM. In no order, and from 128 bytes on not
+    /// even an aligned word appears as a whole.
     pub fn write(&self, address: u64, buf: &[u8]) -> Option<()> {
         if !self.contains(address, buf.len() as u64) {
             return None;
@@ -291,7 +296,7 @@ impl Ram {
     fn put_all(&self, address: u64, buf: &[u8]) -> Option<()> {
         if buf.len() >= copy::MANY {
             let to = self.pointer(address, Width::B1)?;
-            // SAFETY: all of it is inside the mapping, as the caller has checked, and `buf` is nobody's guest memory.
+            // SAFETY: all of it is inside the mapping, as the caller has checked, and nobody writes `buf`.
             unsafe { copy::bytes(to, buf.as_ptr(), buf.len()) };
             return Some(());
         }
@@ -437,7 +442,7 @@ fn map(file: &File, offset: u64, size: u64, sharing: libc::c_int) -> Result<NonN
 /// `p` is inside the mapping of a live [`Ram`] and a multiple of the width.
 #[inline(always)]
 unsafe fn put(p: *mut u8, width: Width, value: u64) {
-    // SAFETY: by the caller; RAM is only accessed atomically.
+    // SAFETY: by the caller; no plain access of Rust races with this one.
     unsafe {
         match width {
             Width::B1 => AtomicU8::from_ptr(p).store(value as u8, Ordering::Relaxed),

@@ -119,7 +119,7 @@ impl Ram {
     /// of the page size.
     ///
     /// # Errors
-    /// They are not.
+    /// They are not, or there is memory already.
     pub fn with_rom(mut self, base: u64, contents: Arc<Contents>) -> Result<Ram, MemoryError> {
         let size = contents.size();
         if size == 0 || !size.is_multiple_of(PAGE) || base.checked_add(size).is_none() {
@@ -127,6 +127,10 @@ impl Ram {
         }
         if !base.is_multiple_of(PAGE) {
             return Err(MemoryError::Base(base));
+        }
+        let over = |start: u64, bytes: u64| base < start.saturating_add(bytes) && start < base + size;
+        if over(self.base(), self.size()) || self.roms.iter().any(|rom| over(rom.base, rom.contents.size())) {
+            return Err(MemoryError::Overlap(base));
         }
         let pages = Pages::new((size >> PAGE_BITS) as usize);
         self.roms.push(Rom { base, contents, pages, shown: AtomicBool::new(true) });
@@ -277,6 +281,9 @@ mod tests {
         assert!(with(BASE, 0).contains("not zero") && with(BASE, 64).contains("4096"));
         assert!(with(BASE + 8, PAGE).contains("cannot begin at 0x20000008"));
         assert!(with(!0xfff, 2 * PAGE).contains("not possible"));
+        assert!(with(0x8000_0000 - PAGE, 2 * PAGE).contains("0x7ffff000 would lie over"));
+        let second = |base| ram().0.with_rom(base, Arc::new(Contents::zeros(PAGE)));
+        assert!(second(BASE + SIZE - PAGE).is_err() && second(BASE + SIZE).is_ok());
     }
 
     /// Pages that it was told of.
