@@ -1,6 +1,8 @@
 //! Programs that run in flash and change it, in both engines.
 
+use std::sync::{Arc, Mutex};
 use trine_base::Width;
+use trine_base::trace::{DeviceAccess, Place, TakenTrap, Tracer};
 use trine_conformance::bare::assemble;
 use trine_engine::Tier;
 use trine_isa_riscv::state::X;
@@ -150,6 +152,81 @@ fn a_reset_machine_finds_what_was_written() {
     second.ram().read_any(map::flash(1).base, &mut word).unwrap();
     assert_eq!(u32::from_le_bytes(word), (CHANGES as u32) << 20 | 0x50513);
     assert!(second.ram().load_rom(map::flash(1).base, Width::B4).is_some(), "as an array again");
+}
+
+/// Notes where instructions are executed.
+#[derive(Default)]
+struct Places(Mutex<Vec<u64>>);
+
+impl Tracer for Places {
+    fn wants_instructions(&self) -> bool {
+        true
+    }
+    fn wants_traps(&self) -> bool {
+        false
+    }
+    fn wants_accesses(&self) -> bool {
+        false
+    }
+    fn wants(&self, _: u64) -> bool {
+        true
+    }
+    fn instruction(&self, place: Place, text: &str) {
+        assert!(!text.is_empty());
+        self.0.lock().unwrap().push(place.pc);
+    }
+    fn trap(&self, _: Place, _: TakenTrap) {}
+    fn access(&self, _: &str, _: DeviceAccess) {}
+}
+
+/// Turns Sv39 on with a table in flash, whose first entry is the first GiB itself, has the board's firmware write a text that is in
+/// flash, and powers off.
+#[test]
+fn tables_and_texts_in_flash_are_read() {
+    let base = map::flash(0).base;
+    let (table, text) = (base + 0x1000, base + 0x100);
+    let program = format!(
+        "addi t0, zero, 8
+         slli t0, t0, 60
+         lui t1, {page}
+         addi t1, t1, 1
+         add t0, t0, t1
+         csrrw zero, satp, t0
+         sfence.vma zero, zero
+         lui a7, {dbcn}
+         addi a7, a7, 846
+         addi a6, zero, 0
+         addi a0, zero, 5
+         lui a1, {base}
+         addi a1, a1, 256
+         addi a2, zero, 0
+         ecall
+         lui a7, {srst}
+         addi a7, a7, 852
+         addi a0, zero, 0
+         addi a1, zero, 0
+         ecall",
+        page = (table >> 12) - 1,
+        dbcn = 0x4442_4000,
+        srst = 0x5352_5000,
+    );
+    for (tier, traced) in [(Tier::Interp, false), (Tier::Baseline, false), (Tier::Interp, true)] {
+        let banks = banks(&program);
+        banks[0].contents.write(table - base, &0xcf_u64.to_le_bytes()).unwrap();
+        banks[0].contents.write(text - base, b"flash").unwrap();
+        let said = Arc::new(Mutex::new(Vec::<u8>::new()));
+        let hears = said.clone();
+        let console = Console::new(Box::new(move |bytes: &[u8]| hears.lock().unwrap().extend(bytes)));
+        let boot = Boot::Flash { machine_mode: false };
+        let config = Config { boot, ..config(banks, tier, TimeSource::Count(1)) };
+        let mut board = virt::assemble(config, console).unwrap();
+        let places = Arc::new(Places::default());
+        assert!(!traced || board.set_tracer(&(places.clone() as Arc<dyn Tracer>)));
+        assert_eq!(ends(&mut board), End::PowerOff, "{tier:?}");
+        assert_eq!(*said.lock().unwrap(), b"flash");
+        let expected: Vec<u64> = (0..20).map(|n| base + 4 * n).collect();
+        assert_eq!(*places.0.lock().unwrap(), if traced { expected } else { Vec::new() });
+    }
 }
 
 #[test]

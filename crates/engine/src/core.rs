@@ -395,7 +395,7 @@ impl<I: Isa, M: GuestMemory<I>> Hart for Core<I, M> {
     }
 
     fn phys_load(&self, address: u64, width: Width) -> Option<u64> {
-        self.memory.ram()?.load(address, width)
+        self.memory.ram()?.load_any(address, width)
     }
 
     fn phys_exchange(&self, address: u64, width: Width, expect: u64, new: u64) -> Option<u64> {

@@ -67,7 +67,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
             .and_then(|start| block::decode(&self.core, &none, pc, start, &mut Vec::new()));
         match block {
             Ok(Decode::Done(block)) => self.interpret(&block, 1),
-            // Tried again; whoever writes there will have finished.
+            // Tried again: somebody wrote there meanwhile.
             Ok(Decode::Unsettled(_)) => Step::Go,
             Err(trap) => self.fault(trap),
         }

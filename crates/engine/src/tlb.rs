@@ -1,5 +1,5 @@
-//! The software TLB: per vCPU and translation regime, direct-mapped, probed inline by generated
-//! code.
+//! The software TLB: per vCPU and translation regime, direct-mapped, probed by generated code: in a thunk, behind the pairs
+//! that it probes inline.
 
 use std::cell::Cell;
 use trine_base::CachedPage;
@@ -142,7 +142,6 @@ const GROUP: usize = ENTRIES / 64;
 
 impl<I: Isa> Tlb<I> {
     /// Number of regimes; callers pass one below it.
-    /// How many regimes there are.
     pub const REGIMES: usize = I::Regimes::COUNT;
 
     /// Makes a TLB of memory that is all zeros, in which page 0 would seem mapped: must be called before any

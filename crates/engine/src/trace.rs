@@ -45,7 +45,7 @@ impl<I: Isa, M: GuestMemory<I>> Engine<I, M> {
         let (mut bytes, mut have) = (Bytes::default(), 0);
         for byte in bytes.iter_mut().take(I::MAX_BYTES as usize) {
             let at = pc.wrapping_add(have as u64);
-            let Some(value) = self.look_up(at).and_then(|at| self.core.memory.ram()?.load(at, Width::B1))
+            let Some(value) = self.look_up(at).and_then(|at| self.core.memory.ram()?.load_any(at, Width::B1))
             else {
                 break;
             };

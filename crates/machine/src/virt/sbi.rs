@@ -177,7 +177,8 @@ fn debug_console(fid: u64, a0: u64, a1: u64, a2: u64, ram: &Ram, console: &Conso
     let mut buf = vec![0; len];
     match fid {
         0 => {
-            ram.read(a1, &mut buf).filter(|_| a2 == 0).ok_or(INVALID_PARAMETER)?;
+            // A constant of software that runs in place lies in flash.
+            ram.read_any(a1, &mut buf).filter(|_| a2 == 0).ok_or(INVALID_PARAMETER)?;
             console.write(&buf);
             Ok(len as u64)
         }

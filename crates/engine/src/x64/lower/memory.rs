@@ -1,4 +1,4 @@
-//! Guest memory accesses: the TLB is probed inline, the rest is out of line.
+//! Guest memory accesses: a pair of the last pages is probed inline, or the TLB where there is none; the rest is out of line.
 
 use super::Lower;
 use super::allocator::Allocator;
