@@ -415,7 +415,7 @@ impl Snapshot {
             return Err(refused("it has been changed since the snapshot was made".into()));
         }
         let access = if saved.read_only { Access::ReadOnly } else { Access::Private };
-        let backend = disk::open(&path, format, access).map_err(|e| SnapshotError::Disk(e.to_string()))?;
+        let backend = disk::open(&path, format, access)?;
         if backend.size() != saved.size {
             return Err(refused(format!("it had {} bytes, and has {}", saved.size, backend.size())));
         }

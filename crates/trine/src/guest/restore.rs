@@ -7,14 +7,16 @@ use crate::args::RunArgs;
 use crate::run::{OfImage, Plan, Prepared};
 use crate::{Refusal, code};
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use trine_control::store::Store;
 use trine_control::verbs::change;
+use trine_image::ImageError;
 use trine_machine::boards::{BOARDS, BoardKind};
 use trine_machine::boot::Boot;
-use trine_machine::snapshot::{About, Description, Header, SavedShare, Snapshot};
+use trine_machine::snapshot::{About, Description, Header, SavedShare, Snapshot, SnapshotError};
 use trine_machine::{FlashBank, Share, TimeSource};
 use trine_share::{Access, Folder, raise_limit_of_files};
 
@@ -27,17 +29,54 @@ pub fn snapshot(args: &SnapshotArgs) -> Result<u8, Refusal> {
     Ok(code::OK)
 }
 
+/// Why a snapshot cannot be used.
+pub enum Unusable {
+    /// It cannot be read, or is damaged.
+    Snapshot(SnapshotError),
+    /// It is of a machine that this program does not have.
+    Board(Refusal),
+}
+
+impl Unusable {
+    /// Whether the snapshot itself is to blame, or one of its files is gone; otherwise the host refused something, and may not do
+    /// so the next time.
+    pub fn is_of_snapshot(&self, snapshot: &Path) -> bool {
+        let name = snapshot.as_os_str().as_bytes();
+        match self {
+            Unusable::Snapshot(SnapshotError::File(ImageError::File { path, error, .. })) => {
+                error.kind() == ErrorKind::NotFound && path.as_os_str().as_bytes().starts_with(name)
+            }
+            _ => true,
+        }
+    }
+}
+
+impl From<SnapshotError> for Unusable {
+    fn from(error: SnapshotError) -> Unusable {
+        Unusable::Snapshot(error)
+    }
+}
+
+impl From<Unusable> for Refusal {
+    fn from(why: Unusable) -> Refusal {
+        match why {
+            Unusable::Snapshot(error) => Refusal::refused(error),
+            Unusable::Board(refusal) => refusal,
+        }
+    }
+}
+
 /// Opens a snapshot and finds its board.
-fn open(path: &Path) -> Result<(Arc<Snapshot>, &'static BoardKind), Refusal> {
-    let snapshot = Snapshot::open(path).map_err(Refusal::refused)?;
+fn open(path: &Path) -> Result<(Arc<Snapshot>, &'static BoardKind), Unusable> {
+    let snapshot = Snapshot::open(path)?;
     let Header { cpu, board, program, .. } = &snapshot.header;
     let fits = |kind: &&BoardKind| kind.cpu.name() == cpu && kind.name == board;
     let kind = BOARDS.iter().find(fits).ok_or_else(|| {
-        Refusal::refused(format!(
+        Unusable::Board(Refusal::refused(format!(
             "{}: this snapshot is of a machine with the CPU '{cpu}' on the board '{board}', which this program does not have: \
              use Trine {program}, which made it",
             path.display()
-        ))
+        )))
     })?;
     Ok((Arc::new(snapshot), kind))
 }
@@ -46,10 +85,10 @@ fn open(path: &Path) -> Result<(Arc<Snapshot>, &'static BoardKind), Refusal> {
 ///
 /// # Errors
 /// It is damaged, or of a machine that this program does not have.
-pub fn whole(path: &Path) -> Result<Arc<Snapshot>, Refusal> {
+pub fn whole(path: &Path) -> Result<Arc<Snapshot>, Unusable> {
     let (snapshot, kind) = open(path)?;
-    snapshot.flash(kind.flash_banks).map_err(Refusal::refused)?;
-    snapshot.disks().map_err(Refusal::refused)?;
+    snapshot.flash(kind.flash_banks)?;
+    snapshot.disks()?;
     Ok(snapshot)
 }
 

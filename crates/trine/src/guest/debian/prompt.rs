@@ -13,7 +13,7 @@ use crate::output::Writer;
 use crate::run::{Display, Plan, Prepared};
 use crate::{Refusal, run};
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -105,7 +105,7 @@ pub fn snapshot(args: &RunArgs, debian: &Debian) -> Result<Option<PathBuf>, Refu
 /// Those of [`snapshot`] and [`restore::plan`].
 pub fn plan(args: &RunArgs, debian: &Debian, monitored: bool) -> Result<Option<Plan>, Refusal> {
     let Some(snapshot) = snapshot(args, debian)? else { return Ok(None) };
-    let Some(screen) = screen_of_whole(&snapshot) else { return Ok(None) };
+    let Some(screen) = screen_of_whole(&snapshot)? else { return Ok(None) };
     let mut plan = restore::plan(args, &snapshot, monitored)?;
     let boot = super::boot(args, boot::kernel(true)?)?;
     plan.after_reset = Some(Prepared { boot, memory: plan.start.memory, image: None });
@@ -114,17 +114,25 @@ pub fn plan(args: &RunArgs, debian: &Debian, monitored: bool) -> Result<Option<P
 }
 
 /// What the console showed when this snapshot was made. One that is damaged is removed, and the user is told that the machine
-/// boots.
-fn screen_of_whole(snapshot: &Path) -> Option<Vec<u8>> {
+/// boots: then it is `None`.
+///
+/// # Errors
+/// The host refuses something, for which the snapshot is not to blame.
+fn screen_of_whole(snapshot: &Path) -> Result<Option<Vec<u8>>, Refusal> {
     let shown = screen_of(snapshot);
-    let read = |_| fs::read(&shown).map_err(|e| Refusal::host(format!("{}: {e}", shown.display())));
-    let screen = restore::whole(snapshot).and_then(read);
-    screen
-        .inspect_err(|why| {
-            eprintln!("trine: {}; this machine boots, the next one makes the snapshot anew", why.message);
-            remove(snapshot);
-        })
-        .ok()
+    let (is_damaged, why) = match restore::whole(snapshot) {
+        Err(why) => (why.is_of_snapshot(snapshot), Refusal::from(why)),
+        Ok(_) => match fs::read(&shown) {
+            Ok(screen) => return Ok(Some(screen)),
+            Err(e) => (e.kind() == ErrorKind::NotFound, Refusal::host(format!("{}: {e}", shown.display()))),
+        },
+    };
+    if !is_damaged {
+        return Err(why);
+    }
+    eprintln!("trine: {}; this machine boots, the next one makes the snapshot anew", why.message);
+    remove(snapshot);
+    Ok(None)
 }
 
 /// Says that the machine boots, with the disk of the snapshot, because its state cannot be loaded. The machine's process is
@@ -215,7 +223,6 @@ fn make(args: &RunArgs, debian: &Debian, shape: &Shape, base: &Path, file: &Path
         net: net.devices(),
         balloon: Some(Arc::new(BalloonControl::new(Waker::new()))),
         terminal: Some(Arc::new(TerminalSize::new(Waker::new()))),
-        flash: Vec::new(),
         vsock: Some(vsock),
         tier: args.engine.tier(),
         ..Config::new(shape.memory, shape.cpus, Boot::Kernel(payload))
@@ -364,9 +371,11 @@ impl Renewal {
 mod tests {
     use super::*;
     use crate::args::Run;
+    use crate::guest::restore::Unusable;
     use clap::Parser;
+    use trine_image::ImageError;
     use trine_machine::firmware::FirmwareKind;
-    use trine_machine::snapshot::{Header, encode};
+    use trine_machine::snapshot::{Header, SnapshotError, encode};
 
     fn shape(words: &[&str]) -> Option<Shape> {
         Shape::of(&Run::try_parse_from(["trine run"].iter().chain(words)).unwrap().args)
@@ -451,7 +460,7 @@ mod tests {
             if shown {
                 fs::write(screen_of(&snapshot), "shown").unwrap();
             }
-            screen_of_whole(&snapshot)
+            screen_of_whole(&snapshot).unwrap_or_else(|why| panic!("{}", why.message))
         };
         let good = saved("virt");
         assert_eq!(screen(&good, true).as_deref(), Some(&b"shown"[..]));
@@ -466,6 +475,15 @@ mod tests {
             left.sort();
             assert_eq!(left, others);
         }
+        // What the host refuses, here to read a directory, is no damage.
+        fs::create_dir(&snapshot).unwrap();
+        assert!(screen_of_whole(&snapshot).is_err() && snapshot.is_dir());
+        let of = |path: &Path, kind: ErrorKind| {
+            let error = ImageError::File { what: "", path: path.into(), error: kind.into() };
+            Unusable::Snapshot(SnapshotError::File(error)).is_of_snapshot(&snapshot)
+        };
+        assert!(of(&snapshot, ErrorKind::NotFound) && !of(&snapshot, ErrorKind::StorageFull));
+        assert!(!of(Path::new("/no/temporary/files"), ErrorKind::NotFound));
         fs::remove_dir_all(&dir).unwrap();
     }
 
