@@ -158,10 +158,12 @@ struct State<H: Handler> {
     finished: Vec<(Chain, H::Outcome)>,
 }
 
-/// A request that a thread works on. When it is dropped, the queue has one less; after a panic it has failed.
+/// A request that a thread works on. When it is dropped, the queue has one less, and the device is woken; after a panic it has
+/// failed.
 struct Running<'a, H: Handler> {
     pending: &'a Pending<H>,
     handler: &'a H,
+    waker: &'a Waker,
     chain: Chain,
     /// `None` while the request is not finished.
     outcome: Option<H::Outcome>,
@@ -179,6 +181,7 @@ impl<H: Handler> Drop for Running<'_, H> {
         }
         drop(state);
         self.pending.changed.notify_all();
+        self.waker.wake();
     }
 }
 
@@ -207,10 +210,8 @@ impl<H: Handler> Pending<H> {
         let Some((chain, work)) = state.waiting.pop_front() else { return };
         state.running += 1;
         drop(state);
-        let mut running = Running { pending: self, handler, chain, outcome: None };
+        let mut running = Running { pending: self, handler, waker, chain, outcome: None };
         running.outcome = handler.perform(ram, &running.chain, &work, &self.stop);
-        drop(running);
-        waker.wake();
     }
 
     /// Takes what is finished.

@@ -7,7 +7,7 @@ use super::*;
 use crate::virtio::tests::{BASE, DATA, Driver, QUEUE, SIZE};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use trine_base::{BlockError, Device};
+use trine_base::{Actions, BlockError, Bus, CountClock, Device, StateError, Width};
 
 const SECTORS: u64 = 16;
 const AT: u64 = DATA;
@@ -416,12 +416,52 @@ fn several_requests_at_once_are_returned_as_they_finish() {
     assert_eq!(status(&d, 0), S_IOERR);
 }
 
+/// Tells when it is woken.
+struct Told(Sender<()>);
+
+impl Device for Told {
+    fn name(&self) -> &str {
+        "told"
+    }
+    fn read(&mut self, _: u64, _: Width, _: u64, _: &mut Actions) -> u64 {
+        0
+    }
+    fn write(&mut self, _: u64, _: Width, _: u64, _: u64, _: &mut Actions) {}
+    fn timer(&mut self, _: u64, _: &mut Actions) {
+        self.0.send(()).unwrap();
+    }
+    fn reset(&mut self, _: &mut Actions) {}
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn load(&mut self, _: &[u8]) -> Result<(), StateError> {
+        Ok(())
+    }
+}
+
 #[test]
 fn a_backend_that_panics_fails_its_request() {
-    let (mut d, _seen, tell) = slow(1);
-    drop(tell);
+    let (ram, workers) = (Driver::ram(), Arc::new(Workers::new("test", 1)));
+    // Nobody has the other end of its channels.
+    let disk = Slow { begun: Mutex::new(channel().0), end: Mutex::new(channel().1) };
+    let device = Block::new(Arc::new(disk), "x").with_queues(1).with_workers(workers, ram.clone());
+    // Whatever is on the bus is told what the device's waker asks for.
+    let mut bus = Bus::new(Arc::new(CountClock::new(1, 0)), Vec::new());
+    let (tell, woken) = channel();
+    let id = bus.add(0, 8, Box::new(Told(tell))).unwrap();
+    let bus = Arc::new(bus);
+    device.waker().connect(&bus, id);
+    bus.run_timers();
+    woken.try_recv().expect("as it is connected");
+    let mut d = Driver::with_ram(ram, device, feature::FLUSH);
     offer(&mut d, 0, 0, T_OUT, 0, 512);
-    wait(&mut d, 0, 1);
+    let start = std::time::Instant::now();
+    while woken.try_recv().is_err() {
+        assert!(start.elapsed().as_secs() < 20, "the device is woken");
+        bus.run_timers();
+    }
+    d.wake();
+    assert_eq!(d.used(0), 1);
     assert_eq!(status(&d, 0), S_IOERR);
     d.quiesce();
 }

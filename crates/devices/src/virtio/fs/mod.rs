@@ -86,10 +86,21 @@ fn serve_chain(server: &Server, ram: &Ram, chain: &Chain) -> u32 {
     })
 }
 
+/// The guest's number of the error (Linux, include/uapi/asm-generic/errno-base.h).
+const EIO: i32 = 5;
+
+/// Answers a request with [`EIO`]: `fuse_out_header` (include/uapi/linux/fuse.h) has the length, the error and the request's number.
+fn fail(ram: &Ram, chain: &Chain) -> u32 {
+    let mut number = [0; 8];
+    gather(ram, &chain.readable, 8, &mut number);
+    let header = [&16_u32.to_le_bytes()[..], &(-EIO).to_le_bytes(), &number].concat();
+    scatter(ram, &chain.writable, 0, &header) as u32
+}
+
 impl Handler for Server {
     type Work = ();
-    /// The bytes that were written for the driver.
-    type Outcome = u32;
+    /// The bytes that were written for the driver; `None` for a request whose thread panicked.
+    type Outcome = Option<u32>;
 
     fn turn(&self, ram: &Ram, chain: &Chain, _done: u64, _most: u64) -> Result<Progress, Broken> {
         let written = serve_chain(self, ram, chain);
@@ -101,16 +112,16 @@ impl Handler for Server {
     }
 
     /// A request is never half done, nor done twice: none is stopped.
-    fn perform(&self, ram: &Ram, chain: &Chain, _work: &(), _stop: &AtomicBool) -> Option<u32> {
-        Some(serve_chain(self, ram, chain))
+    fn perform(&self, ram: &Ram, chain: &Chain, _work: &(), _stop: &AtomicBool) -> Option<Option<u32>> {
+        Some(Some(serve_chain(self, ram, chain)))
     }
 
-    fn failed(&self) -> u32 {
-        0
+    fn failed(&self) -> Option<u32> {
+        None
     }
 
-    fn end(&self, _ram: &Ram, _chain: &Chain, written: &u32) -> Result<u32, Broken> {
-        Ok(*written)
+    fn end(&self, ram: &Ram, chain: &Chain, written: &Option<u32>) -> Result<u32, Broken> {
+        Ok(written.unwrap_or_else(|| fail(ram, chain)))
     }
 }
 
