@@ -25,25 +25,56 @@ pub(super) struct HostFile {
     pub block: u32,
 }
 
+/// What a file is for, in the words of messages.
+pub(super) struct Purpose {
+    cannot_open: &'static str,
+    cannot_lock: &'static str,
+    /// What it must be.
+    kind: &'static str,
+    /// Whether a block device will do.
+    devices: bool,
+    /// Who uses it as well, if this one only reads, and if it writes.
+    in_use: [&'static str; 2],
+}
+
+/// A disk.
+pub(super) const DISK: Purpose = Purpose {
+    cannot_open: "cannot open the disk",
+    cannot_lock: "cannot lock the disk",
+    kind: "a disk must be a regular file or a block device",
+    devices: true,
+    in_use: [
+        "this disk is in use by another machine, which may write to it, or a second time by this one: end the other use first",
+        "this disk is in use by another machine, or a second time by this one: end the other use first, or give it `,ro` or \
+         `,snapshot` in both",
+    ],
+};
+
+/// What a bank of flash holds.
+pub(super) const FLASH: Purpose = Purpose {
+    cannot_open: "cannot open the contents of flash",
+    cannot_lock: "cannot lock the contents of flash",
+    kind: "the contents of flash must be in a regular file",
+    devices: false,
+    in_use: [
+        "this file is in use by another machine, which may write to it, or a second time by this one: end the other use first",
+        "this file is in use by another machine, or a second time by this one: end the other use first, or give it without \
+         `,rw` in both",
+    ],
+};
+
 impl HostFile {
     /// Opens a file and locks it against other machines: a writer needs it for itself, readers can share it.
-    pub fn open(path: &Path, writable: bool) -> Result<HostFile, ImageError> {
-        let kind =
-            std::fs::metadata(path).map_err(ImageError::file("cannot open the disk", path))?.file_type();
+    pub fn open(path: &Path, writable: bool, purpose: &Purpose) -> Result<HostFile, ImageError> {
+        let kind = std::fs::metadata(path).map_err(ImageError::file(purpose.cannot_open, path))?.file_type();
         // Opening a pipe would wait for its writer.
-        if !kind.is_file() && !kind.is_block_device() {
-            return Err(ImageError::damaged(path, "a disk must be a regular file or a block device"));
+        if !(kind.is_file() || purpose.devices && kind.is_block_device()) {
+            return Err(ImageError::damaged(path, purpose.kind));
         }
         let file = OpenOptions::new().read(true).write(writable).open(path);
-        let file = file.map_err(ImageError::file("cannot open the disk", path))?;
-        if !lock::take(&file, writable).map_err(ImageError::file("cannot lock the disk", path))? {
-            let what = match writable {
-                false => "this disk is in use by another machine, which may write to it: end that first",
-                true => {
-                    "this disk is in use by another machine: end that first, or run both with `,ro` or `,snapshot`"
-                }
-            };
-            return Err(ImageError::damaged(path, what));
+        let file = file.map_err(ImageError::file(purpose.cannot_open, path))?;
+        if !lock::take(&file, writable).map_err(ImageError::file(purpose.cannot_lock, path))? {
+            return Err(ImageError::damaged(path, purpose.in_use[usize::from(writable)]));
         }
         HostFile::new(file, path, writable).map_err(ImageError::file("cannot determine the size of", path))
     }

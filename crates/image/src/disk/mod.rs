@@ -19,8 +19,7 @@ pub use qcow2::Qcow2Disk;
 pub use raw::RawDisk;
 
 use crate::ImageError;
-use host_file::HostFile;
-use std::fs::File;
+use host_file::{DISK, FLASH, HostFile};
 use std::path::Path;
 use std::sync::Arc;
 use trine_base::BlockBackend;
@@ -71,20 +70,7 @@ pub enum Access {
 /// # Errors
 /// It cannot be opened, is empty or not a regular file, or is in use by another machine.
 pub fn open_flash(path: &Path, writable: bool) -> Result<Arc<dyn BlockBackend>, ImageError> {
-    let fail = |what| ImageError::file(what, path);
-    // Opening a pipe would wait for its writer.
-    if !path.metadata().map_err(fail("cannot open"))?.is_file() {
-        return Err(ImageError::damaged(path, "the contents of flash must be in a regular file"));
-    }
-    let file = File::options().read(true).write(writable).open(path).map_err(fail("cannot open"))?;
-    if !lock::take(&file, writable).map_err(fail("cannot lock"))? {
-        let what = match writable {
-            false => "this file is in use by another machine, which may write to it: end that first",
-            true => "this file is in use by another machine: end that first, or run both without `,rw`",
-        };
-        return Err(ImageError::damaged(path, what));
-    }
-    let file = HostFile::new(file, path, writable).map_err(fail("cannot determine the size of"))?;
+    let file = HostFile::open(path, writable, &FLASH)?;
     match file.size {
         0 => Err(ImageError::damaged(path, "the file is empty")),
         _ => Ok(Arc::new(RawDisk::of_any_size(file))),
@@ -101,7 +87,7 @@ pub fn open(
     format: Option<Format>,
     access: Access,
 ) -> Result<Arc<dyn BlockBackend>, ImageError> {
-    let file = HostFile::open(path, access == Access::Write)?;
+    let file = HostFile::open(path, access == Access::Write, &DISK)?;
     let format = format.map_or_else(|| Format::detect(&file), Ok)?;
     let disk: Arc<dyn BlockBackend> = match format {
         Format::Raw => Arc::new(RawDisk::new(file)?),

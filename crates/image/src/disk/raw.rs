@@ -1,7 +1,7 @@
 //! A raw disk: a file, byte for byte.
 
 use super::copy;
-use super::host_file::HostFile;
+use super::host_file::{DISK, HostFile};
 use crate::ImageError;
 use std::fs::File;
 use std::path::Path;
@@ -21,7 +21,7 @@ impl RawDisk {
     /// It cannot be opened, is not a raw disk, or is in use: a writer needs it for itself, readers can share
     /// it.
     pub fn open(path: &Path, read_only: bool) -> Result<RawDisk, ImageError> {
-        RawDisk::new(HostFile::open(path, !read_only)?)
+        RawDisk::new(HostFile::open(path, !read_only, &DISK)?)
     }
 
     pub(super) fn new(file: HostFile) -> Result<RawDisk, ImageError> {

@@ -1,7 +1,7 @@
 //! Opens a qcow2 image and the images below it.
 
 use super::super::Format;
-use super::super::host_file::HostFile;
+use super::super::host_file::{DISK, HostFile};
 use super::check::check;
 use super::header::Header;
 use crate::ImageError;
@@ -109,7 +109,7 @@ fn open_backing(
     chain: &mut Chain,
 ) -> Result<Image, ImageError> {
     let path = resolve(image, name).map_err(|what| chain.within(ImageError::damaged(image, what)))?;
-    let file = HostFile::open(&path, false).map_err(|e| {
+    let file = HostFile::open(&path, false, &DISK).map_err(|e| {
         chain.paths.push(path.clone());
         chain.within(e)
     })?;
