@@ -237,12 +237,22 @@ impl Flash {
         let saved = match &self.changes {
             Changes::Refused => return self.fail(error | status::LOCKED),
             Changes::Kept => true,
-            // Not changed where the host fails: what the guest reads is what it will find the next time.
-            Changes::Saved(file) => file.write_at(offset, bytes).is_ok(),
+            Changes::Saved(file) => self.save_to(&**file, offset, bytes),
         };
         if !saved || self.ram.write_rom(self.base + offset, bytes).is_none() {
             self.fail(error);
         }
+    }
+
+    /// Writes bytes to the file. Where the host fails, what the guest reads goes back there, as far as the host lets it: that is
+    /// what the guest is to find the next time.
+    fn save_to(&self, file: &dyn BlockBackend, offset: u64, bytes: &[u8]) -> bool {
+        let saved = file.write_at(offset, bytes).is_ok();
+        let mut old = vec![0; bytes.len()];
+        if !saved && self.contents.read(offset, &mut old).is_some() {
+            let _ = file.write_at(offset, &old);
+        }
+        saved
     }
 
     /// The byte at an offset, in any mode but [`Mode::Array`].
@@ -320,6 +330,9 @@ impl Flash {
         let most = usize::from(BUFFER_WORDS);
         if usize::from(left) + buffer.len() > most || (*step == Step::Data(0)) {
             return Some("more data is to come than the buffer holds");
+        }
+        if !buffer.is_empty() && !matches!(step, Step::Data(_) | Step::Confirm) {
+            return Some("there is data in its buffer that no command takes");
         }
         let fits = |d: &Data| {
             matches!(d.len, 1 | 2 | 4) && u64::from(d.offset) + u64::from(d.len) <= self.contents.size()

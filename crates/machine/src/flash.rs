@@ -33,7 +33,7 @@ pub enum FlashAccess {
 #[derive(Debug, thiserror::Error)]
 pub enum FlashError {
     /// It does not fit.
-    #[error("the file has {file} bytes, but this bank of flash has {bank} ({} MiB)", .bank >> 20)]
+    #[error("the file has {file} bytes, but this bank of flash has {bank} ({} MiB): it is for another board", .bank >> 20)]
     TooLarge {
         /// Bytes of the file.
         file: u64,

@@ -1,6 +1,6 @@
 //! `trine run` in the foreground: a machine on this terminal.
 
-use crate::args::{FirmwareArg, RunArgs};
+use crate::args::RunArgs;
 use crate::front::Front;
 use crate::guest::boot;
 use crate::guest::confine;
@@ -346,7 +346,7 @@ fn run_plan(args: &RunArgs, target: &Target, plan: Plan, front: &Front) -> Resul
             eprint!(
                 "trine: the guest has reset its machine, which ends: a snapshot does not have what it booted from\r\n"
             );
-        } else if end == End::Reset && args.firmware != Some(FirmwareArg::None) && front.goes_on() {
+        } else if end == End::Reset && !matches!(start.boot, Boot::BareMetal(_)) && front.goes_on() {
             continue;
         }
         front.finish_saving();

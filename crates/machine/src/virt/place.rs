@@ -110,7 +110,12 @@ impl Boot {
         let info = at.saturating_sub(PLACE);
         if info < last {
             let need = last + TREE_MOST + PLACE - ram.base();
-            return Err(does_not_fit(ram, "the kernel with its device tree", need));
+            let what = if matches!(self, Boot::Flash { .. }) {
+                "the device tree"
+            } else {
+                "the kernel with its device tree"
+            };
+            return Err(does_not_fit(ram, what, need));
         }
         ram.write(at, &tree).ok_or_else(|| does_not_fit(ram, "the device tree", TREE_MOST))?;
         let Boot::Firmware(..) = self else { return Ok(Placed { first, htif, tree: at, info: 0 }) };

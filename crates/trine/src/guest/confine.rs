@@ -66,7 +66,7 @@ fn boot_files(boot: &Boot) -> Vec<PathBuf> {
             [path.clone()].into_iter().chain(next.iter().flat_map(payload)).collect()
         }
         Boot::BareMetal(path) => vec![path.clone()],
-        // The files of flash are open.
+        // What is in flash was read, and stays over a reset.
         Boot::Flash { .. } | Boot::Restored(_) => Vec::new(),
     }
 }
@@ -105,5 +105,6 @@ mod tests {
         assert_eq!(files(Boot::Firmware("fw".into(), Some(payload))), "fw kernel initrd");
         assert_eq!(files(Boot::Firmware("fw".into(), None)), "fw");
         assert_eq!(files(Boot::BareMetal("elf".into())), "elf");
+        assert_eq!(files(Boot::Flash { machine_mode: false }), "");
     }
 }

@@ -135,6 +135,7 @@ impl Target {
             Target::File(_) => {
                 format!("'{thing}' is a machine: it is not a {} Linux program", guests::names())
             }
+            Target::Firmware if args.firmware.is_none() => "what starts from flash is a machine".into(),
             Target::Firmware => "a firmware alone is a machine".into(),
             Target::ImageMachine(_) => format!("with --as machine, '{thing}' is a machine"),
             Target::Restored(path) => {

@@ -121,6 +121,7 @@ fn what_cannot_be_is_refused_with_a_reason() {
         (&["--lockstep", program], "--lockstep is for machines"),
         (&["--firmware", "none", "--strace", program], "--strace is for programs; with --firmware, '"),
         (&["--strace", machine], "it is not a riscv64 Linux program"),
+        (&["--flash", "f", "--strace"], "--strace is for programs; what starts from flash is a machine"),
         (
             &["--disk", "x", "--env", "A=1", "linux"],
             "--env is for images as machines, programs and containers",
