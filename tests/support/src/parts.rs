@@ -57,7 +57,7 @@ pub const PARTS: &[Part] = &[
     quick(Home::Task, "clippy", "lints, warnings as errors"),
     quick(Home::Task, "floors", "crates import downwards only"),
     quick(Home::Task, "unit", "unit and integration tests"),
-    quick(Home::Task, "fuzz-check", "the fuzz targets compile"),
+    quick(Home::Task, "fuzz-check", "the fuzz targets compile, without warnings"),
     quick(Home::System, "boot", "Debian's kernel boots to a userland, in both engines"),
     quick(
         Home::System,
