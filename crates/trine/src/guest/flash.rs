@@ -110,7 +110,7 @@ mod tests {
         let refused = |texts: &[&str]| open(texts).unwrap_err();
         assert!(refused(&["a", "b", "c"]).contains("--flash can be given 2 times"));
         assert!(refused(&["/nowhere/a,save"]).contains("'save' is not an option of flash"));
-        assert!(refused(&["/nowhere/a"]).contains("cannot open /nowhere/a"));
+        assert!(refused(&["/nowhere/a"]).contains("cannot open the contents of flash /nowhere/a"));
         assert!(refused(&["/dev/null"]).contains("regular file"));
     }
 }
