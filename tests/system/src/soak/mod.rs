@@ -64,6 +64,13 @@ struct Soak {
     port: u16,
 }
 
+/// A machine with a record goes on when its client is killed: one that a failed part left is removed.
+impl Drop for Soak {
+    fn drop(&mut self) {
+        drop(self.verb(&["rm", "-f", NAME]).output());
+    }
+}
+
 /// Sends everything back, on a thread for each connection.
 fn echo(listener: TcpListener) {
     fn one(mut stream: TcpStream) {
@@ -153,11 +160,15 @@ impl Soak {
         Ok(Shell { talk: Talk::start(self.own(command))? })
     }
 
+    /// Another verb of `trine`.
+    fn verb(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(self.machines.run(&[]).get_program());
+        command.args(words).stdin(Stdio::null());
+        self.own(command)
+    }
+
     fn save(&self, to: &Path) -> Checked {
-        let run = self.machines.run(&[]);
-        let mut command = Command::new(run.get_program());
-        command.args(["snapshot", "--force", NAME]).arg(to).stdin(Stdio::null());
-        let said = Said::from(self.own(command).output().map_err(text)?);
+        let said = Said::from(self.verb(&["snapshot", "--force", NAME]).arg(to).output().map_err(text)?);
         check(said.code == 0, "snapshot", &said)
     }
 

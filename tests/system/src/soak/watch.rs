@@ -16,8 +16,9 @@ const RAM: u64 = 1 << 30;
 /// The most memory in bytes of the monitor besides the guest's RAM. The aim is 128 MiB, which code memory alone fills today; the
 /// blocks and tables that belong to it take twice as much again (docs/performance.md, "Whole machines").
 const MOST: u64 = 512 << 20;
-/// Bytes by which the median of a part's last third may be above that of its second third.
-const GROWTH: u64 = 8 << 20;
+/// For how long memory may go on growing as it did from a part's second to its last third without passing [`MOST`]. What is
+/// translated and kept comes near to its bounds for half an hour and longer where the host has other things to do.
+const AHEAD: Duration = Duration::from_secs(3600);
 /// How often memory is looked at.
 const EVERY: Duration = Duration::from_secs(10);
 /// The least number of looks by which growth is judged.
@@ -168,7 +169,7 @@ fn complaint(text: &str) -> Checked {
     }
 }
 
-/// The medians of the second and the last third, if memory grows on.
+/// The medians of the second and the last third, if memory would pass its bound.
 fn grows(looks: &[u64]) -> Option<(u64, u64)> {
     if looks.len() < LOOKS {
         return None;
@@ -180,7 +181,8 @@ fn grows(looks: &[u64]) -> Option<(u64, u64)> {
         sorted[sorted.len() / 2]
     };
     let (before, after) = (median(&looks[third..2 * third]), median(&looks[2 * third..]));
-    (after > before + GROWTH).then_some((before, after))
+    let thirds = AHEAD.as_secs() / (third as u64 * EVERY.as_secs());
+    (after + after.saturating_sub(before) * thirds > MOST).then_some((before, after))
 }
 
 #[cfg(test)]
@@ -212,10 +214,12 @@ mod tests {
     #[test]
     fn memory_that_grows_on() {
         let steady: Vec<u64> = (0..90).map(|n| (50 + n % 3) << 20).collect();
-        let once: Vec<u64> = (0..90).map(|n| if n < 30 { n << 20 } else { 60 << 20 }).collect();
-        let on: Vec<u64> = (0..90).map(|n| n << 20).collect();
+        let once: Vec<u64> = (0..180).map(|n| if n < 60 { n << 20 } else { 460 << 20 }).collect();
+        // In half an hour: 300 and 435, then nearly nothing; and 2 MiB a minute.
+        let slower: Vec<u64> = (0..180).map(|n| (435 - 135 / (n / 20 + 1)) << 20).collect();
+        let on: Vec<u64> = (0..180).map(|n| (400 + n / 3) << 20).collect();
         assert!(grows(&steady).is_none() && grows(&once).is_none() && grows(&on[..20]).is_none());
-        assert!(grows(&on).is_some());
+        assert_eq!((grows(&slower), grows(&on)), (None, Some((430 << 20, 450 << 20))));
         let watch = Watch { loads: Vec::new(), memory: vec![MOST + 1] };
         assert!(watch.memory_is_right().unwrap_err().contains("more than 512"));
     }
