@@ -69,7 +69,7 @@ pub const PARTS: &[Part] = &[
     quick(
         Home::System,
         "devices",
-        "a guest gives free memory to the host and follows the terminal's size; what a trace has",
+        "a guest gives free memory to the host and follows the terminal's size; its link survives; what a trace has",
     ),
     quick(Home::System, "shares", "a folder of the host in a machine, changed from both sides"),
     quick(Home::System, "as-machine", "an image boots as a machine's root under Debian's kernel"),

@@ -9,6 +9,7 @@ mod containers;
 mod devices;
 mod ends;
 mod leaks;
+mod link;
 mod litmus;
 mod runtime;
 mod shares;
