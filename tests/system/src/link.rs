@@ -94,7 +94,7 @@ fn refused(machines: &Machines) -> Checked {
 }
 
 /// The same transfer through the program `passt`, which has the host's loopback behind the address of the gateway. The guest keeps
-/// its own direction open: passt of 2023 to 2025 stops after 64 KiB otherwise.
+/// its own direction open: with Debian 12's passt it stops after 64 KiB otherwise (docs/status.md).
 fn passt(machines: &Machines, file: &Path, sum: &str) -> Checked {
     let port = sends(file)?;
     let mut talk = Talk::start(machines.run(&["linux", "--network", "passt"]))?;
