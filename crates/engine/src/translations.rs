@@ -350,8 +350,8 @@ impl<I: Isa, M: GuestMemory<I>> Translations<I, M> {
         }
     }
 
-    /// Gives all translations up, and their memory but the table's heads, if they take more than so many bytes. Returns false, and should be called
-    /// again later, if a vCPU is online.
+    /// Gives all translations up, and their memory but the table's heads, if they take more than so many bytes. Returns false,
+    /// and should be called again later, if a vCPU is online.
     pub fn give_up(&self, most: usize) -> bool {
         let mut inner = self.lock();
         if !inner.giving_up && self.taken(&inner) <= most {
