@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use trine_base::xdg;
 use trine_machine::snapshot::{Snapshot, encode};
-use trine_test_support::command::{Said, check};
+use trine_test_support::command::{Said, check, tool};
 use trine_test_support::machine::{Machines, Talk};
 use trine_test_support::{Checked, text, tools};
 
@@ -254,8 +254,10 @@ fn clones(machines: &Machines) -> Checked {
     git(&["add", "."])?;
     git(&["commit", "-q", "-m", "one"])?;
     let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(text)?.port();
-    let mut daemon = Command::new("git");
-    daemon.args(["daemon", "--export-all", "--listen=127.0.0.1", &format!("--port={port}")]);
+    // Itself, not by `git`, whose child it would be and outlive it.
+    let programs = tool(Command::new("git").arg("--exec-path"))?;
+    let mut daemon = Command::new(Path::new(programs.trim()).join("git-daemon"));
+    daemon.args(["--export-all", "--listen=127.0.0.1", &format!("--port={port}")]);
     daemon.arg(format!("--base-path={}", repositories.display())).stderr(Stdio::null());
     let _server = Server(daemon.spawn().map_err(text)?);
     std::thread::sleep(Duration::from_secs(1));
