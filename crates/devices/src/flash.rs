@@ -247,12 +247,14 @@ impl Flash {
     /// Writes bytes to the file. Where the host fails, what the guest reads goes back there, as far as the host lets it: that is
     /// what the guest is to find the next time.
     fn save_to(&self, file: &dyn BlockBackend, offset: u64, bytes: &[u8]) -> bool {
-        let saved = file.write_at(offset, bytes).is_ok();
+        if file.write_at(offset, bytes).is_ok() {
+            return true;
+        }
         let mut old = vec![0; bytes.len()];
-        if !saved && self.contents.read(offset, &mut old).is_some() {
+        if self.contents.read(offset, &mut old).is_some() {
             let _ = file.write_at(offset, &old);
         }
-        saved
+        false
     }
 
     /// The byte at an offset, in any mode but [`Mode::Array`].

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use trine_base::BlockError;
 
 const BASE: u64 = 0x2000_0000;
@@ -9,10 +10,11 @@ const SIZE: u64 = 2 * SECTOR;
 /// The status register of both chips.
 const READY: u64 = 0x0080_0080;
 
-/// A file in memory, which fails if it is told to.
+/// A file in memory. If it is told to, every other write, from the first on, fails in its middle.
 struct File {
     bytes: Mutex<Vec<u8>>,
     fails: bool,
+    writes: AtomicU32,
 }
 
 impl BlockBackend for File {
@@ -29,11 +31,10 @@ impl BlockBackend for File {
         Err(BlockError::ReadOnly)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlockError> {
-        if self.fails {
-            return Err(BlockError::Io(std::io::ErrorKind::StorageFull.into()));
-        }
-        self.bytes.lock().unwrap()[offset as usize..][..bytes.len()].copy_from_slice(bytes);
-        Ok(())
+        let full = self.fails && self.writes.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+        let len = if full { bytes.len() / 2 } else { bytes.len() };
+        self.bytes.lock().unwrap()[offset as usize..][..len].copy_from_slice(&bytes[..len]);
+        if full { Err(BlockError::Io(std::io::ErrorKind::StorageFull.into())) } else { Ok(()) }
     }
     fn flush(&self) -> Result<(), BlockError> {
         Ok(())
@@ -62,7 +63,8 @@ impl Test {
     }
 
     fn saved(fails: bool) -> (Test, Arc<File>) {
-        let file = Arc::new(File { bytes: Mutex::new(vec![0; SIZE as usize]), fails });
+        let file =
+            Arc::new(File { bytes: Mutex::new(vec![0; SIZE as usize]), fails, writes: AtomicU32::new(0) });
         (Test::new(Changes::Saved(file.clone())), file)
     }
 
@@ -233,9 +235,10 @@ fn changes_go_to_the_file_or_do_not_happen() {
     assert_eq!(t.status(), READY);
     let bytes = file.bytes.lock().unwrap().clone();
     assert_eq!(bytes[SECTOR as usize - 1..][..10], [0, 255, 255, 255, 255, 4, 3, 2, 1, 255]);
-    let (mut t, _) = Test::saved(true);
+    let (mut t, file) = Test::saved(true);
     t.erase(0);
     assert_eq!((t.status(), t.read(0)), (READY | 0x20_0020, 0));
+    assert!(file.bytes.lock().unwrap().iter().all(|byte| *byte == 0), "half an erasure is taken back");
     t.program(0, 0);
     assert_eq!(t.status(), READY | 0x10_0010);
     let mut t = Test::new(Changes::Refused);
