@@ -1,6 +1,6 @@
 //! A regular file or a block device of the host that holds a disk.
 
-use super::lock;
+use super::lock::{self, Locks};
 use crate::ImageError;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// `BLKDISCARD` (Linux, include/uapi/linux/fs.h): discards a range of a block device.
 const BLKDISCARD: libc::Ioctl = 0x1277;
 
-/// An open file, which holds its locks.
+/// An open file.
 #[derive(Debug)]
 pub(super) struct HostFile {
     pub file: File,
@@ -23,6 +23,8 @@ pub(super) struct HostFile {
     device: bool,
     /// The unit in which its file system gives out space, in bytes.
     pub block: u32,
+    /// Against other machines, unless it was given as a file that is open.
+    pub locks: Option<Locks>,
 }
 
 /// What a file is for, in the words of messages.
@@ -73,10 +75,13 @@ impl HostFile {
         }
         let file = OpenOptions::new().read(true).write(writable).open(path);
         let file = file.map_err(ImageError::file(purpose.cannot_open, path))?;
-        if !lock::take(&file, writable).map_err(ImageError::file(purpose.cannot_lock, path))? {
+        let locks = lock::take(&file, writable).map_err(ImageError::file(purpose.cannot_lock, path))?;
+        if locks.is_none() {
             return Err(ImageError::damaged(path, purpose.in_use[usize::from(writable)]));
         }
-        HostFile::new(file, path, writable).map_err(ImageError::file("cannot determine the size of", path))
+        let file = HostFile::new(file, path, writable);
+        let file = file.map_err(ImageError::file("cannot determine the size of", path))?;
+        Ok(HostFile { locks, ..file })
     }
 
     /// Takes a file that is open, without locks.
@@ -87,7 +92,7 @@ impl HostFile {
         // A disk's block sizes are powers of two; file systems that name anything else are rare.
         let block = if (512..=1 << 20).contains(&block) && block.is_power_of_two() { block } else { 4096 };
         let device = metadata.file_type().is_block_device();
-        Ok(HostFile { file, path: path.into(), size, writable, device, block })
+        Ok(HostFile { file, path: path.into(), size, writable, device, block, locks: None })
     }
 
     /// Whether it is a block device.

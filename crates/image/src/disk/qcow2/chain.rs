@@ -2,6 +2,7 @@
 
 use super::super::Format;
 use super::super::host_file::{DISK, HostFile};
+use super::super::lock::Locks;
 use super::check::check;
 use super::header::Header;
 use crate::ImageError;
@@ -22,11 +23,13 @@ pub type Image = FormatAccess<Storage>;
 struct Chain {
     files: Vec<(u64, u64)>,
     paths: Vec<PathBuf>,
+    locks: Vec<Locks>,
 }
 
 impl Chain {
     /// Adds a file, which must not be there yet.
-    fn add(&mut self, file: &HostFile) -> Result<(), ImageError> {
+    fn add(&mut self, file: &mut HostFile) -> Result<(), ImageError> {
+        self.locks.extend(file.locks.take());
         let identity = file.identity().map_err(ImageError::file("cannot read", &file.path))?;
         let loops = self.files.contains(&identity);
         self.files.push(identity);
@@ -58,11 +61,13 @@ impl Chain {
     }
 }
 
-/// Opens the image in `file` and all below it, which are checked before anything is written.
-pub fn open(file: HostFile) -> Result<(Header, Image), ImageError> {
+/// Opens the image in `file` and all below it, which are checked before anything is written. The locks of all of them
+/// must live as long as the image.
+pub fn open(mut file: HostFile) -> Result<(Header, Image, Vec<Locks>), ImageError> {
     let mut chain = Chain::default();
-    chain.add(&file)?;
-    open_qcow2(file, &mut chain)
+    chain.add(&mut file)?;
+    let (header, image) = open_qcow2(file, &mut chain)?;
+    Ok((header, image, chain.locks))
 }
 
 fn open_qcow2(file: HostFile, chain: &mut Chain) -> Result<(Header, Image), ImageError> {
@@ -109,11 +114,11 @@ fn open_backing(
     chain: &mut Chain,
 ) -> Result<Image, ImageError> {
     let path = resolve(image, name).map_err(|what| chain.within(ImageError::damaged(image, what)))?;
-    let file = HostFile::open(&path, false, &DISK).map_err(|e| {
+    let mut file = HostFile::open(&path, false, &DISK).map_err(|e| {
         chain.paths.push(path.clone());
         chain.within(e)
     })?;
-    chain.add(&file)?;
+    chain.add(&mut file)?;
     let format = match format {
         Some("raw" | "file") => Format::Raw,
         Some("qcow2") => Format::Qcow2,

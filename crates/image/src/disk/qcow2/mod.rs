@@ -13,6 +13,7 @@ mod tests;
 pub use header::MAGIC;
 
 use super::host_file::HostFile;
+use super::lock::Locks;
 use crate::ImageError;
 use chain::Image;
 use imago::Mapping;
@@ -34,6 +35,8 @@ pub struct Qcow2Disk {
     size: u64,
     cluster: u32,
     read_only: bool,
+    /// Of all images, the last ones to be dropped.
+    _locks: Vec<Locks>,
 }
 
 impl Qcow2Disk {
@@ -51,9 +54,9 @@ impl Qcow2Disk {
         let (path, read_only) = (file.path.clone(), !file.writable);
         let again = file.file.try_clone().and_then(|again| HostFile::new(again, &path, file.writable));
         let again = again.map_err(ImageError::file("cannot open the disk", &path))?;
-        let (header, image) = chain::open(file)?;
+        let (header, image, locks) = chain::open(file)?;
         let (size, cluster) = (header.size, header.cluster() as u32);
-        Ok(Qcow2Disk { image: RwLock::new(image), file: again, size, cluster, read_only })
+        Ok(Qcow2Disk { image: RwLock::new(image), file: again, size, cluster, read_only, _locks: locks })
     }
 
     fn shared(&self) -> RwLockReadGuard<'_, Image> {
