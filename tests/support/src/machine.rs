@@ -3,7 +3,9 @@
 use crate::command::{Said, end_of, tool};
 use crate::scratch::Scratch;
 use crate::{Checked, text, tools};
+use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Start of RAM of the board `virt`: programs are linked to this address.
 const RAM: &str = "0x80000000";
+
+/// The directory of sockets in that of the machines.
+const SOCKETS: &str = "run";
 
 /// The format of a program of [`Machines::program`].
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +42,31 @@ impl Machines {
     /// # Errors
     /// Those of the build, and the host's.
     pub fn new(name: &str) -> Result<Machines, String> {
-        Ok(Machines { dir: Scratch::new(name)?, trine: tools::trine()? })
+        let machines = Machines { dir: Scratch::new(name)?, trine: tools::trine()? };
+        let run = machines.dir.join(SOCKETS);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(run).map_err(text)?;
+        Ok(machines)
+    }
+
+    /// Gives a command a store of its own in the directory: records, images, sockets.
+    pub fn own(&self, mut command: Command) -> Command {
+        command.env("XDG_DATA_HOME", self.dir.join("data")).env("XDG_RUNTIME_DIR", self.dir.join(SOCKETS));
+        command
+    }
+
+    /// `trine WORD…` with that store.
+    pub fn verb(&self, words: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Command::new(&self.trine);
+        command.args(words);
+        self.own(command)
+    }
+
+    /// What such a command without input says until its end.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn said(&self, words: &[impl AsRef<OsStr>]) -> Result<Said, String> {
+        self.verb(words).stdin(Stdio::null()).output().map(Said::from).map_err(text)
     }
 
     /// `trine run WORD…`.

@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
-use trine_test_support::command::{Said, check, tool};
+use trine_test_support::command::{check, tool};
+use trine_test_support::machine::Machines;
 use trine_test_support::{text, tools};
 
 /// The image's own init: prints that it is one, and powers off.
@@ -17,34 +18,28 @@ const NAMES: [&str; 7] = ["sh", "id", "cat", "sleep", "stat", "tty", "wc"];
 /// Time limit for a machine's output.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where the test has its store and its guests' records; removed at the end.
-struct Place {
-    dir: PathBuf,
-    trine: PathBuf,
-}
+/// Where the test has its store and its guests' records.
+struct Place(Machines);
 
 impl Drop for Place {
     fn drop(&mut self) {
         // A machine that a failed test left.
-        drop(self.say(&["rm", "-f", "m"]));
-        drop(fs::remove_dir_all(&self.dir));
+        drop(self.0.said(&["rm", "-f", "m"]));
     }
 }
 
 impl Place {
     fn new() -> Result<Place, String> {
-        let dir = std::env::temp_dir().join(format!("trine-of-image-{}", std::process::id()));
-        fs::create_dir_all(dir.join("run")).map_err(text)?;
-        let place = Place { dir, trine: tools::trine()? };
-        let root = place.dir.join("root");
+        let place = Place(Machines::new("of-image")?);
+        let root = place.0.dir.join("root");
         files(&root).map_err(text)?;
-        let archive = place.dir.join("root.tar");
+        let archive = place.0.dir.join("root.tar");
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(&root).args(["--owner=0", "--group=0", "-cf"]).arg(&archive).arg(".");
         tool(&mut tar)?;
         for (name, platform) in [("tiny", "linux/riscv64"), ("other", "linux/amd64")] {
             let from = archive.display().to_string();
-            let said = place.say(&[
+            let said = place.0.said(&[
                 "import",
                 &from,
                 name,
@@ -62,30 +57,23 @@ impl Place {
         Ok(place)
     }
 
-    fn say(&self, words: &[&str]) -> Result<Said, String> {
-        let mut command = Command::new(&self.trine);
-        command.args(words).stdin(Stdio::null());
-        command.env("XDG_DATA_HOME", self.dir.join("data")).env("XDG_RUNTIME_DIR", self.dir.join("run"));
-        command.output().map(Said::from).map_err(text)
-    }
-
     /// Runs a machine, and checks its output and exit code.
     fn run(&self, words: &[&str], code: i32, wanted: &[&str]) -> Result<(), String> {
-        let said = self.say(&[&["run", "--as", "machine"], words].concat())?;
+        let said = self.0.said(&[&["run", "--as", "machine"], words].concat())?;
         let right = said.code == code && wanted.iter().all(|w| said.out.contains(w));
         check(right, &format!("{words:?} should give code {code} and say {wanted:?}"), &said)
     }
 
     /// Refusals and their words; nothing is booted.
     fn refused(&self, words: &[&str], wanted: &str) -> Result<(), String> {
-        let said = self.say(&[&["run", "--as", "machine"], words].concat())?;
+        let said = self.0.said(&[&["run", "--as", "machine"], words].concat())?;
         check(said.code == 2 && said.err.contains(wanted), &format!("{words:?} should be refused"), &said)
     }
 
     fn wait_for(&self, wanted: &str) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let said = self.say(&["logs", "m"])?;
+            let said = self.0.said(&["logs", "m"])?;
             if said.out.contains(wanted) {
                 return Ok(());
             }
@@ -113,7 +101,7 @@ fn files(root: &Path) -> std::io::Result<()> {
 
 /// A folder of the host is there before the command runs.
 fn shared(place: &Place) -> Result<(), String> {
-    let folder = place.dir.join("shared");
+    let folder = place.0.dir.join("shared");
     fs::create_dir(&folder).and_then(|()| fs::write(folder.join("given"), "from the host")).map_err(text)?;
     let share = format!("{}:/srv/in/there", folder.display());
     let script = "cat /srv/in/there/given; echo back > /srv/in/there/made";
@@ -153,10 +141,10 @@ pub fn run() -> Result<(), String> {
     let script = "trap 'echo is asked; exit 7' TERM; echo is there; while :; do sleep 0.1; done";
     place.run(&["-d", "--name", "m", "tiny", "sh", "-c", script], 0, &[])?;
     place.wait_for("is there")?;
-    let said = place.say(&["stop", "m"])?;
+    let said = place.0.said(&["stop", "m"])?;
     check(said.code == 0, "trine stop", &said)?;
     place.wait_for("is asked")?;
-    let said = place.say(&["inspect", "--format", "{{.State.ExitCode}}", "m"])?;
+    let said = place.0.said(&["inspect", "--format", "{{.State.ExitCode}}", "m"])?;
     check(said.out == "7\n", "the command's exit code is the machine's", &said)?;
     println!("an image as a machine: 7 boots");
     Ok(())

@@ -3,10 +3,9 @@
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use trine_test_support::command::{Said, check};
+use trine_test_support::command::check;
 use trine_test_support::machine::{Machines, Talk};
 use trine_test_support::{Checked, text};
 
@@ -26,7 +25,7 @@ struct Bench {
 /// Saves a machine `rounds` times under load, and restores each snapshot twice at once.
 pub fn run(rounds: u32) -> Checked {
     let bench = Bench::new()?;
-    let mut box_ = Talk::start(bench.trine(&bench.options()))?;
+    let mut box_ = Talk::start(bench.machines.verb(&bench.options()))?;
     let sum = bench.prepare(&mut box_)?;
     bench.refusals()?;
     for round in 0..rounds {
@@ -46,7 +45,7 @@ pub fn run(rounds: u32) -> Checked {
 /// A machine with a record goes on when its client is killed: those that a failed test left are removed.
 impl Drop for Bench {
     fn drop(&mut self) {
-        drop(self.said(&["rm", "-f", "box", "copy", "counted"]));
+        drop(self.machines.said(&["rm", "-f", "box", "copy", "counted"]));
     }
 }
 
@@ -55,9 +54,6 @@ impl Bench {
         let machines = Machines::new("snapshots")?;
         let disk = machines.dir.join("disk.raw");
         std::fs::File::create(&disk).and_then(|f| f.set_len(DISK)).map_err(text)?;
-        let run = machines.dir.join("run");
-        std::fs::create_dir(&run).map_err(text)?;
-        std::fs::set_permissions(&run, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(text)?;
         let file = machines.dir.join("box.snap").display().to_string();
         let listener = TcpListener::bind("127.0.0.1:0").map_err(text)?;
         let (port, came) = (listener.local_addr().map_err(text)?.port(), Arc::new(AtomicU64::new(0)));
@@ -81,22 +77,6 @@ impl Bench {
         let words =
             ["run", "--name", "box", "-m", "256M", "--network", "user,host", "--disk", &disk, "linux"];
         words.map(String::from).to_vec()
-    }
-
-    /// A command with a store of its own.
-    fn trine(&self, words: &[String]) -> Command {
-        let run = self.machines.run(&[]);
-        let mut command = Command::new(run.get_program());
-        command.args(words).env("XDG_DATA_HOME", self.machines.dir.join("data"));
-        command.env("XDG_RUNTIME_DIR", self.machines.dir.join("run"));
-        command
-    }
-
-    fn said(&self, words: &[&str]) -> Result<Said, String> {
-        let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
-        let mut command = self.trine(&words);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.output().map(Said::from).map_err(text)
     }
 
     /// Fills memory and disk with what can be recognized, and starts the load; returns the sum of both.
@@ -145,19 +125,19 @@ impl Bench {
         // Now and then a paused machine, which stays paused.
         let paused = round % 5 == 4;
         if paused {
-            let said = self.said(&["pause", "box"])?;
+            let said = self.machines.said(&["pause", "box"])?;
             check(said.code == 0, "pause", &said)?;
         }
-        let said = self.said(&["snapshot", "--force", "box", &self.file])?;
+        let said = self.machines.said(&["snapshot", "--force", "box", &self.file])?;
         check(said.code == 0, "snapshot", &said)?;
         if paused {
-            let said = self.said(&["inspect", "-f", "{{.State.Status}}", "box"])?;
+            let said = self.machines.said(&["inspect", "-f", "{{.State.Status}}", "box"])?;
             check(said.out.trim() == "paused", "it stays paused", &said)?;
-            let said = self.said(&["resume", "box"])?;
+            let said = self.machines.said(&["resume", "box"])?;
             check(said.code == 0, "resume", &said)?;
         }
-        let words = ["run", "--restore", &self.file].map(String::from);
-        let mut copies = [Talk::start(self.trine(&words))?, Talk::start(self.trine(&words))?];
+        let words = ["run", "--restore", &self.file];
+        let mut copies = [Talk::start(self.machines.verb(&words))?, Talk::start(self.machines.verb(&words))?];
         for copy in &mut copies {
             self.verify(copy, sum)?;
         }
@@ -171,12 +151,12 @@ impl Bench {
     /// What is refused, and how.
     fn refusals(&self) -> Checked {
         let refused = |words: &[&str], why: &str| {
-            let said = self.said(words)?;
+            let said = self.machines.said(words)?;
             let right = said.code == 2 && said.err.contains(why) && said.err.lines().count() == 1;
             check(right, &format!("trine {}: '{why}'", words.join(" ")), &said)
         };
         let file = self.file.as_str();
-        let said = self.said(&["snapshot", "box", file])?;
+        let said = self.machines.said(&["snapshot", "box", file])?;
         check(said.code == 0 && Path::new(&format!("{file}.disk0")).exists(), "the first snapshot", &said)?;
         refused(&["snapshot", "box", file], "exists already")?;
         refused(&["snapshot", "nobody", file], "there is no guest 'nobody'")?;
@@ -196,10 +176,19 @@ impl Bench {
         std::fs::File::options().write(true).open(&cut).and_then(|f| f.set_len(len - 5)).map_err(text)?;
         refused(&["run", "--restore", &cut.display().to_string()], "this snapshot is cut off")?;
         // A record of a restored machine, in the background.
-        let said =
-            self.said(&["run", "-d", "--rm", "--name", "copy", "--restore", file, "-p", "127.0.0.1::22"])?;
+        let said = self.machines.said(&[
+            "run",
+            "-d",
+            "--rm",
+            "--name",
+            "copy",
+            "--restore",
+            file,
+            "-p",
+            "127.0.0.1::22",
+        ])?;
         check(said.code == 0, "a restored machine in the background", &said)?;
-        let said = self.said(&["rm", "-f", "copy"])?;
+        let said = self.machines.said(&["rm", "-f", "copy"])?;
         check(said.code == 0, "rm", &said)
     }
 
@@ -210,13 +199,13 @@ impl Bench {
         let disk = format!("{},snapshot", self.disk.display());
         let words: Vec<String> =
             words.into_iter().chain([disk.as_str(), "linux"]).map(String::from).collect();
-        let mut first = Talk::start(self.trine(&words))?;
+        let mut first = Talk::start(self.machines.verb(&words))?;
         first.hear("# ")?;
         first.say("X=bef''ore; (while :; do dd if=/dev/vda of=/dev/null bs=1M count=32; done) 2>/dev/null & echo $X\n")?;
         first.hear("before")?;
-        let said = self.said(&["snapshot", "counted", &file])?;
+        let said = self.machines.said(&["snapshot", "counted", &file])?;
         check(said.code == 0, "a snapshot in counted time", &said)?;
-        let mut copy = Talk::start(self.trine(&["run", "--restore", &file].map(String::from)))?;
+        let mut copy = Talk::start(self.machines.verb(&["run", "--restore", &file]))?;
         for talk in [&mut first, &mut copy] {
             talk.say("kill $!; dd if=/dev/vda bs=1M count=16 2>/dev/null | md5sum | wc -c; echo $X-af''ter; poweroff\n")?;
             talk.hear("before-after")?;

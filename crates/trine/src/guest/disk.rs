@@ -69,16 +69,22 @@ impl DiskArg {
     }
 
     fn open(&self) -> Result<Disk, Refusal> {
-        // A word that is not an option is part of the name, which is then not found.
-        let name = self.path.to_string_lossy();
-        if let Some((_, option)) = name.rsplit_once(',').filter(|_| !self.path.exists()) {
-            return Err(Refusal::refused(format!(
-                "--disk {name}: there is no such file, and '{option}' is not an option of disks: \
-                 ro, snapshot, format=raw|qcow2, id=NAME"
-            )));
-        }
+        let named = has_no_unknown_option(&self.path, "disks: ro, snapshot, format=raw|qcow2, id=NAME");
+        named.map_err(|why| Refusal::refused(format!("--disk {}: {why}", self.path.display())))?;
         let backend = disk::open(&self.path, self.format, self.access).map_err(Refusal::refused)?;
         Ok(Disk { backend, id: self.id.clone() })
+    }
+}
+
+/// Options stand after the name of a file: a word that is none of these is taken for a part of the name, which is then
+/// not found.
+///
+/// # Errors
+/// The file is not there, and its name has such a word.
+pub fn has_no_unknown_option(path: &Path, options: &str) -> Result<(), String> {
+    match path.to_string_lossy().rsplit_once(',').filter(|_| !path.exists()) {
+        Some((_, word)) => Err(format!("there is no such file, and '{word}' is not an option of {options}")),
+        None => Ok(()),
     }
 }
 

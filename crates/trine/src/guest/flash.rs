@@ -1,5 +1,6 @@
 //! The option `--flash`.
 
+use super::disk::has_no_unknown_option;
 use crate::Refusal;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -44,13 +45,7 @@ impl FlashArg {
 
     fn open(&self, size: u64) -> Result<FlashBank, Refusal> {
         let refused = |why: String| Refusal::refused(format!("--flash {}: {why}", self.path.display()));
-        // A word that is not an option is part of the name, which is then not found.
-        let name = self.path.to_string_lossy();
-        if let Some((_, option)) = name.rsplit_once(',').filter(|_| !self.path.exists()) {
-            return Err(refused(format!(
-                "there is no such file, and '{option}' is not an option of flash: ro, rw"
-            )));
-        }
+        has_no_unknown_option(&self.path, "flash: ro, rw").map_err(refused)?;
         let file = disk::open_flash(&self.path, self.writes()).map_err(Refusal::refused)?;
         FlashBank::of_file(file, size, self.access).map_err(|e| refused(e.to_string()))
     }

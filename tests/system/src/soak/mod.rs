@@ -4,12 +4,12 @@
 
 mod watch;
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
-use trine_test_support::command::{Said, check};
+use trine_test_support::command::check;
 use trine_test_support::debian::{self, Debian, Shell, padded};
 use trine_test_support::machine::{Machines, Talk};
 use trine_test_support::{Checked, text};
@@ -67,7 +67,7 @@ struct Soak {
 /// A machine with a record goes on when its client is killed: one that a failed part left is removed.
 impl Drop for Soak {
     fn drop(&mut self) {
-        drop(self.verb(&["rm", "-f", NAME]).output());
+        drop(self.machines.said(&["rm", "-f", NAME]));
     }
 }
 
@@ -89,9 +89,6 @@ fn echo(listener: TcpListener) {
 impl Soak {
     fn new(dir: PathBuf, loads: &'static [&'static str]) -> Result<Soak, String> {
         let machines = Machines::new("soak")?;
-        let run = machines.dir.join("run");
-        std::fs::create_dir(&run).map_err(text)?;
-        std::fs::set_permissions(&run, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(text)?;
         let listener = TcpListener::bind("127.0.0.1:0").map_err(text)?;
         let port = listener.local_addr().map_err(text)?.port();
         std::thread::spawn(move || echo(listener));
@@ -100,13 +97,6 @@ impl Soak {
 
     fn snapshot(&self, number: u32) -> PathBuf {
         self.dir.join(format!("soak-{number}.snap"))
-    }
-
-    /// With a store of its own.
-    fn own(&self, mut command: Command) -> Command {
-        command.env("XDG_DATA_HOME", self.machines.dir.join("data"));
-        command.env("XDG_RUNTIME_DIR", self.machines.dir.join("run"));
-        command
     }
 
     /// One part: the machine from the snapshot before, or from its boot, and a snapshot at the end.
@@ -143,7 +133,7 @@ impl Soak {
         let disks = [root, data, script].map(|disk| disk.display().to_string());
         let mut command = debian.ours(&self.machines, &disks, "user,host")?;
         command.args(["--name", NAME, "--rm"]);
-        let mut shell = Shell::start(self.own(command))?;
+        let mut shell = Shell::start(self.machines.own(command))?;
         let loads = self.loads.join(" ");
         let port = self.port;
         shell.run(
@@ -157,18 +147,12 @@ impl Soak {
     fn goes_on(&self, from: &Path) -> Result<Shell, String> {
         let file = from.display().to_string();
         let command = self.machines.run(&["--name", NAME, "--rm", "--restore", &file]);
-        Ok(Shell { talk: Talk::start(self.own(command))? })
-    }
-
-    /// Another verb of `trine`.
-    fn verb(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(self.machines.run(&[]).get_program());
-        command.args(words).stdin(Stdio::null());
-        self.own(command)
+        Ok(Shell { talk: Talk::start(self.machines.own(command))? })
     }
 
     fn save(&self, to: &Path) -> Checked {
-        let said = Said::from(self.verb(&["snapshot", "--force", NAME]).arg(to).output().map_err(text)?);
+        let words = ["snapshot", "--force", NAME].map(OsStr::new);
+        let said = self.machines.said(&[&words, &[to.as_os_str()][..]].concat())?;
         check(said.code == 0, "snapshot", &said)
     }
 
