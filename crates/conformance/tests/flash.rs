@@ -17,7 +17,12 @@ const CHANGES: u64 = 20;
 
 /// A machine that starts in M mode in the first bank.
 fn board(banks: &[FlashBank], tier: Tier, time: TimeSource) -> Board {
-    virt::assemble(config(banks.to_vec(), tier, time), Console::new(Box::new(|_| {}))).unwrap()
+    board_of(1, banks, tier, time)
+}
+
+fn board_of(cpus: u32, banks: &[FlashBank], tier: Tier, time: TimeSource) -> Board {
+    let config = Config { cpus, ..config(banks.to_vec(), tier, time) };
+    virt::assemble(config, Console::new(Box::new(|_| {}))).unwrap()
 }
 
 fn config(flash: Vec<FlashBank>, tier: Tier, time: TimeSource) -> Config {
@@ -119,6 +124,78 @@ fn code_in_flash_is_executed_as_it_is_now() {
                 board.vcpus()[0].get(slot)
             });
             assert_eq!(causes, [1, map::flash(1).base]);
+        }
+    }
+}
+
+/// The routine of [`changing`], which hart 0 writes and hart 1 calls: they take turns by the two words at the start of RAM, and hart 0 powers off
+/// after the last turn.
+fn changing_for_another() -> String {
+    let [erase, confirm, array] = [0x20, 0xd0, 0xff].map(command);
+    format!(
+        "csrrs t0, mhartid, zero
+         lui s0, {second}
+         addi s6, zero, 1
+         slli s6, s6, 31
+         addi s1, zero, 1
+         addi s2, zero, {CHANGES}
+         addi a0, zero, 0
+         bne t0, zero, @called
+         change:
+         {erase}
+         {confirm}
+         lui t1, 327680
+         addi t1, t1, 1299
+         slli t2, s1, 20
+         add t1, t1, t2
+         {first_word}
+         lui t1, 32768
+         addi t1, t1, 103
+         {second_word}
+         {array}
+         fence rw, rw
+         sd s1, 0(s6)
+         answer:
+         ld t0, 8(s6)
+         bne t0, s1, @answer
+         addi s1, s1, 1
+         bge s2, s1, @change
+         lui t5, 1048576
+         lui t6, 20480
+         addi t6, t6, 1365
+         sw t6, 0(t5)
+         over:
+         jal zero, @over
+         called:
+         ld t0, 0(s6)
+         bne t0, s1, @called
+         fence rw, rw
+         fence.i
+         addi s3, zero, {CALLS}
+         call:
+         jalr ra, 0(s0)
+         addi s3, s3, -1
+         bne s3, zero, @call
+         fence rw, rw
+         sd s1, 8(s6)
+         addi s1, s1, 1
+         jal zero, @called",
+        second = map::flash(1).base,
+        first_word = program(0),
+        second_word = program(4),
+    )
+}
+
+#[test]
+fn one_hart_changes_what_another_one_executes() {
+    for tier in [Tier::Interp, Tier::Baseline] {
+        for time in [TimeSource::Count(1), TimeSource::Host] {
+            let banks = banks(&changing_for_another());
+            let mut board = board_of(2, &banks, tier, time);
+            let end = if time == TimeSource::Host { board.run() } else { ends(&mut board) };
+            assert_eq!(end, End::PowerOff, "{tier:?} {time:?}");
+            let sum = CALLS * CHANGES * (CHANGES + 1) / 2;
+            assert_eq!(board.vcpus()[1].get(X + 10), sum, "{tier:?} {time:?}");
         }
     }
 }
