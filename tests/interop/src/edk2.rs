@@ -46,9 +46,10 @@ impl Files {
 pub fn run(machines: &Machines, opensbi: &str) -> Checked {
     let files = Files::new(machines)?;
     variables(machines, &files)?;
+    snapshots(machines, &files)?;
     boots_a_disk(machines, &files, opensbi)?;
     refusals(machines, &files)?;
-    println!("EDK2 starts from flash, keeps its variables there, and boots a disk");
+    println!("EDK2 starts from flash, keeps its variables there and in snapshots, and boots a disk");
     Ok(())
 }
 
@@ -127,6 +128,22 @@ fn variables(machines: &Machines, files: &Files) -> Checked {
         true => Ok(()),
         false => Err("a file of flash was changed with `,ro`".into()),
     }
+}
+
+/// A saved machine has what was in its flash, though the guest's changes are in no file.
+fn snapshots(machines: &Machines, files: &Files) -> Checked {
+    let second = files.second("");
+    let words = ["run", "--name", "efi", "--rm", "--flash", &files.code, "--flash", &second];
+    let mut first = Talk::start(machines.verb(&words))?;
+    to_the_prompt(&mut first)?;
+    command(&mut first, &format!("setvar {VARIABLE} -bs -nv =S\"saved\""))?;
+    let file = machines.dir.join("efi.snap").display().to_string();
+    let said = machines.said(&["snapshot", "efi", &file])?;
+    check(said.code == 0, "a snapshot of a machine with flash", &said)?;
+    power_off(&mut first)?;
+    let mut copy = Talk::start(machines.verb(&["run", "--restore", &file]))?;
+    has(&mut copy, "saved")?;
+    power_off(&mut copy)
 }
 
 /// EDK2 on OpenSBI starts a disk's boot loader (systemd-boot), which starts Linux.
