@@ -58,18 +58,9 @@ fn with_tools(plain: &Path) -> Result<PathBuf, String> {
     Ok(cache()?.join(format!("{name}-tools-{EDITION}.raw")))
 }
 
-/// Whether the disk with tools is in the cache.
-pub fn has_tools() -> bool {
-    let there = || Ok::<bool, String>(with_tools(&plain(&xdg::cache().map_err(text)?))?.is_file());
-    there().unwrap_or(false)
-}
-
 impl Debian {
     /// Debian as `trine run debian` boots it.
-    ///
-    /// # Errors
-    /// What is missing could not be fetched or made.
-    pub fn plain(machines: &Machines) -> Result<Debian, String> {
+    fn plain(machines: &Machines) -> Result<Debian, String> {
         let cache = xdg::cache().map_err(text)?;
         let base = plain(&cache);
         if !base.is_file() {
@@ -89,10 +80,10 @@ impl Debian {
         Ok(Debian { kernel: with.kernel, initrd, base })
     }
 
-    /// The same, with a disk on which the tools of `install.sh` are installed.
+    /// Debian as `trine run debian` boots it, with a disk on which the tools of `install.sh` are installed.
     ///
     /// # Errors
-    /// Those of [`Debian::plain`]; a package could not be installed.
+    /// What is missing could not be fetched, made or installed.
     pub fn with_tools(machines: &Machines) -> Result<Debian, String> {
         let mut debian = Debian::plain(machines)?;
         let wanted = with_tools(&debian.base)?;
@@ -186,7 +177,7 @@ pub fn padded(machines: &Machines, name: &str, script: &str) -> Result<PathBuf, 
 
 /// Installs the tools in the machine of this command, whose second disk has the script.
 fn install(command: Command) -> Result<(), String> {
-    let mut shell = Shell::start(command)?;
+    let mut shell = Shell::start(command, PROMPT)?;
     let said = shell.run("sh /dev/vdb", MAKING)?;
     if !said.lines().any(|line| line.trim_end() == INSTALLED) {
         return Err(said);
@@ -194,20 +185,20 @@ fn install(command: Command) -> Result<(), String> {
     shell.power_off()
 }
 
-/// A shell on the console of a whole Debian, to which commands are given one after the other.
+/// A shell on the console of a Debian, to which commands are given one after the other.
 pub struct Shell {
     /// The machine.
     pub talk: Talk,
 }
 
 impl Shell {
-    /// Boots a machine to its prompt.
+    /// Boots a machine to this prompt of its shell.
     ///
     /// # Errors
     /// It does not come to its prompt in time.
-    pub fn start(command: Command) -> Result<Shell, String> {
+    pub fn start(command: Command, prompt: &str) -> Result<Shell, String> {
         let mut talk = Talk::start(command)?;
-        talk.hear_within(PROMPT, BOOT)?;
+        talk.hear_within(prompt, BOOT)?;
         Shell::at_prompt(talk)
     }
 

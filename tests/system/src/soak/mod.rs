@@ -1,4 +1,4 @@
-//! The soak: a whole Debian of four harts under all loads at once, for hours in parts of half an hour. Each part goes on from the
+//! The soak: a Debian of four harts under all loads at once, for hours in parts of half an hour. Each part goes on from the
 //! snapshot that the one before left. What fails it: a load's own check, a load that comes to a stop, a complaint of the kernel,
 //! or memory of the monitor that is too much or grows on.
 
@@ -12,14 +12,16 @@ use std::time::Duration;
 use trine_test_support::command::check;
 use trine_test_support::debian::{self, Debian, Shell, padded};
 use trine_test_support::machine::{Machines, Talk};
-use trine_test_support::{Checked, text};
+use trine_test_support::{Checked, text, tools};
 use watch::Watch;
 
 /// The loads, run by the guest's shell.
 const LOADS: &str = include_str!("loads.sh");
-/// Loads that need the disk with tools, and those that need nothing.
-const WITH_TOOLS: &[&str] = &["stress", "jit", "net", "disk"];
-const PLAIN: &[&str] = &["net", "disk"];
+/// Their names.
+const NAMES: &[&str] = &["stress", "jit", "net", "disk"];
+/// Prepares a guest without a disk of Debian's for them, whose programs are in these packages.
+const CHROOT: &str = include_str!("chroot.sh");
+const PACKAGES: &[&str] = &["bash", "coreutils", "dash", "diffutils", "e2fsprogs", "nodejs", "stress-ng"];
 /// The record's name.
 const NAME: &str = "soak";
 /// How long a part takes.
@@ -28,7 +30,7 @@ const PART: Duration = Duration::from_secs(1800);
 const LAST: u32 = 4;
 /// How long the machine is watched after its snapshot.
 const AFTER: Duration = Duration::from_secs(20);
-/// Bytes of the raw disk.
+/// Bytes of the raw disk, and of the other one of a guest without a disk of Debian's.
 const DATA: u64 = 128 << 20;
 
 /// A part of the four.
@@ -38,7 +40,7 @@ pub fn part(number: u32) -> Checked {
         drop(std::fs::remove_dir_all(&dir));
     }
     std::fs::create_dir_all(&dir).map_err(text)?;
-    let soak = Soak::new(dir.clone(), WITH_TOOLS)?;
+    let soak = Soak::new(dir.clone(), Guest::WholeDebian)?;
     soak.part(number, PART)?;
     if number == LAST {
         drop(std::fs::remove_dir_all(&dir));
@@ -46,20 +48,26 @@ pub fn part(number: u32) -> Checked {
     Ok(())
 }
 
-/// Two short parts, which take three minutes; with all loads only if the disk with tools is there already.
+/// Two short parts, which take three minutes.
 pub fn short() -> Checked {
-    let loads = if debian::has_tools() { WITH_TOOLS } else { PLAIN };
-    println!("loads: {}", loads.join(", "));
     let machines = Machines::new("soak-short")?;
-    let soak = Soak::new(machines.dir.to_path_buf(), loads)?;
+    let soak = Soak::new(machines.dir.to_path_buf(), Guest::Programs)?;
     [1, 2].into_iter().try_for_each(|number| soak.part(number, Duration::from_secs(80)))
+}
+
+/// What the loads run in.
+enum Guest {
+    /// A whole Debian on a disk with tools, whose making takes long.
+    WholeDebian,
+    /// BusyBox and a shared folder with Debian's programs.
+    Programs,
 }
 
 struct Soak {
     machines: Machines,
     /// Where the snapshots are.
     dir: PathBuf,
-    loads: &'static [&'static str],
+    guest: Guest,
     /// Where the host sends back what it gets.
     port: u16,
 }
@@ -87,12 +95,12 @@ fn echo(listener: TcpListener) {
 }
 
 impl Soak {
-    fn new(dir: PathBuf, loads: &'static [&'static str]) -> Result<Soak, String> {
+    fn new(dir: PathBuf, guest: Guest) -> Result<Soak, String> {
         let machines = Machines::new("soak")?;
         let listener = TcpListener::bind("127.0.0.1:0").map_err(text)?;
         let port = listener.local_addr().map_err(text)?.port();
         std::thread::spawn(move || echo(listener));
-        Ok(Soak { machines, dir, loads, port })
+        Ok(Soak { machines, dir, guest, port })
     }
 
     fn snapshot(&self, number: u32) -> PathBuf {
@@ -111,7 +119,7 @@ impl Soak {
                 self.boots()?
             }
         };
-        let mut watch = Watch::new(self.loads);
+        let mut watch = Watch::new(NAMES);
         watch.runs(&mut shell, &format!("echo {} >/run/soak/port", self.port))?;
         watch.over(&mut shell, time)?;
         self.save(&self.snapshot(number))?;
@@ -122,25 +130,46 @@ impl Soak {
 
     /// Boots a machine and starts the loads.
     fn boots(&self) -> Result<Shell, String> {
-        let debian = match self.loads == WITH_TOOLS {
-            true => Debian::with_tools(&self.machines)?,
-            false => Debian::plain(&self.machines)?,
+        let (mut shell, run) = match self.guest {
+            Guest::WholeDebian => (self.whole_debian()?, ""),
+            Guest::Programs => (self.programs()?, "chroot /r"),
         };
-        let root = debian.copy(&self.machines, "root.raw")?;
-        let data = self.machines.dir.join("data.raw");
-        std::fs::File::create(&data).and_then(|file| file.set_len(DATA)).map_err(text)?;
-        let script = padded(&self.machines, "loads.sh", LOADS)?;
-        let disks = [root, data, script].map(|disk| disk.display().to_string());
+        let (loads, port) = (NAMES.join(" "), self.port);
+        shell
+            .run(&format!("{run} sh /dev/vdc start {loads} && echo {port} >/run/soak/port"), debian::BOOT)?;
+        Ok(shell)
+    }
+
+    fn whole_debian(&self) -> Result<Shell, String> {
+        let debian = Debian::with_tools(&self.machines)?;
+        let disks = self.disks(debian.copy(&self.machines, "root.raw")?)?;
         let mut command = debian.ours(&self.machines, &disks, "user,host")?;
         command.args(["--name", NAME, "--rm"]);
-        let mut shell = Shell::start(self.machines.own(command))?;
-        let loads = self.loads.join(" ");
-        let port = self.port;
-        shell.run(
-            &format!("mkdir -p /run/soak; echo {port} >/run/soak/port; sh /dev/vdc start {loads}"),
-            debian::BOOT,
-        )?;
+        Shell::start(self.machines.own(command), debian::PROMPT)
+    }
+
+    fn programs(&self) -> Result<Shell, String> {
+        let root = tools::debian_root("riscv64", PACKAGES)?;
+        let share = format!("{}:/debian,ro", root.display());
+        let mut command = self.machines.verb(&["run", "--name", NAME, "--rm", "--share", &share]);
+        command.args(["--cpus", debian::HARTS, "-m", debian::MEMORY, "--network", "user,host"]);
+        let disks = self.disks(self.blank("files.raw")?)?;
+        command.args(disks.iter().flat_map(|disk| ["--disk", disk.as_str()])).arg("linux");
+        let mut shell = Shell::start(command, "root@trine:~# ")?;
+        shell.run(&format!("(\n{CHROOT})"), debian::BOOT)?;
         Ok(shell)
+    }
+
+    /// The machine's disks: this one, one for the loads, and their script.
+    fn disks(&self, first: PathBuf) -> Result<[String; 3], String> {
+        let script = padded(&self.machines, "loads.sh", LOADS)?;
+        Ok([first, self.blank("data.raw")?, script].map(|disk| disk.display().to_string()))
+    }
+
+    fn blank(&self, name: &str) -> Result<PathBuf, String> {
+        let path = self.machines.dir.join(name);
+        std::fs::File::create(&path).and_then(|file| file.set_len(DATA)).map_err(text)?;
+        Ok(path)
     }
 
     /// Goes on from a snapshot, in which the loads are at work and the shell waits.
