@@ -3,14 +3,14 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::process::Command;
+use trine_test_support::tools::cargo_command;
 
 /// Pairs of crate and development dependency that break the rule, with the reason.
 const ALLOWED: &[(&str, &str, &str)] = &[];
 
 /// Checks all crates of the workspace.
 pub fn check() -> Result<(), String> {
-    let out = Command::new(env!("CARGO")).args(["metadata", "--no-deps", "--format-version", "1"]).output();
+    let out = cargo_command().args(["metadata", "--no-deps", "--format-version", "1"]).output();
     let out = out.map_err(|e| format!("cargo metadata: {e}"))?;
     let all: Value = serde_json::from_slice(&out.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
     let packages = all["packages"].as_array().ok_or("cargo metadata says no packages")?;

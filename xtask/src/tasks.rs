@@ -1,7 +1,6 @@
 //! `cargo xtask test`: everything that CI runs, and the slow parts; and the parts that are tasks.
 
 use crate::floors;
-use std::process::Command;
 use std::time::Instant;
 use trine_test_support::command::tool;
 use trine_test_support::parts::{PARTS, Part, Run};
@@ -99,7 +98,7 @@ fn code_races() -> Checked {
 pub fn docs() -> Checked {
     let page = tools::root().join("docs/system-calls.md");
     let words = ["run", "--quiet", "--package", "trine-linux", "--example", "page"];
-    let text = tool(Command::new(env!("CARGO")).args(words).current_dir(tools::root()))?;
+    let text = tool(tools::cargo_command().args(words))?;
     std::fs::write(&page, text).map_err(|e| format!("{}: {e}", page.display()))
 }
 
@@ -108,7 +107,7 @@ pub fn docs() -> Checked {
 /// it.
 fn fuzz_check() -> Checked {
     tool(
-        Command::new(env!("CARGO"))
+        tools::cargo_command()
             .args(["clippy", "--quiet", "--locked", "--bins", "--", "-D", "warnings"])
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CUSTOM_LIBFUZZER_PATH", "/nonexistent/libfuzzer.a")
@@ -121,7 +120,7 @@ fn fuzz_check() -> Checked {
 fn fuzz(target: &str) -> Checked {
     let dir = tools::root().join("fuzz");
     std::fs::create_dir_all(dir.join("corpus").join(target)).map_err(|e| e.to_string())?;
-    let status = Command::new(env!("CARGO"))
+    let status = tools::cargo_command()
         .args(["fuzz", "run", target, &format!("corpus/{target}"), &format!("seeds/{target}"), "--"])
         .args(["-max_total_time=600", "-print_final_stats=1"])
         // libFuzzer's instrumentation is not stable yet.

@@ -159,12 +159,26 @@ pub fn has(programs: &[&str]) -> bool {
     missing.is_empty()
 }
 
+/// Cargo in the project's root, as a user's shell starts it. `cargo run` and `cargo test` describe the package that they run
+/// in the environment. Build scripts that look at this (that of `ring` does) would run again whenever another package starts a
+/// build, and all that depends on them would be compiled again.
+pub fn cargo_command() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root());
+    let of_package =
+        |name: &str| ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_package)) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// Runs cargo in the project's root.
 ///
 /// # Errors
 /// Fails if it fails.
 pub fn cargo(args: &[&str]) -> Checked {
-    let status = Command::new(env!("CARGO")).args(args).current_dir(root()).status();
+    let status = cargo_command().args(args).status();
     match status {
         Ok(s) if s.success() => Ok(()),
         Ok(s) => Err(format!("cargo {}: {s}", args.join(" "))),
@@ -179,4 +193,18 @@ pub fn cargo(args: &[&str]) -> Checked {
 pub fn run_package(package: &str, args: &[impl AsRef<str>]) -> Checked {
     let first = ["run", "--quiet", "--package", package, "--"];
     cargo(&first.into_iter().chain(args.iter().map(AsRef::as_ref)).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_does_not_know_which_package_started_it() {
+        let command = cargo_command();
+        for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"] {
+            assert!(command.get_envs().any(|(removed, value)| removed == name && value.is_none()), "{name}");
+        }
+        assert!(command.get_envs().all(|(name, _)| name != "CARGO_HOME" && name != "CARGO_TARGET_DIR"));
+    }
 }
