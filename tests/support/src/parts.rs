@@ -103,6 +103,11 @@ pub const PARTS: &[Part] = &[
         "5 snapshots of a machine under disk and network load, each restored twice",
     ),
     quick(
+        Home::System,
+        "soak-short",
+        "a Debian under all loads at once, and on from a snapshot, 3 minutes",
+    ),
+    quick(
         Home::Security,
         "escapes",
         "ways out of containers: each goes where its protection is off, and is refused where it is on",
@@ -173,11 +178,6 @@ pub const PARTS: &[Part] = &[
         Home::System,
         "snapshots",
         "200 snapshots of a machine under disk and network load, each restored twice",
-    ),
-    slow(
-        Home::System,
-        "soak-short",
-        "a whole Debian under all loads at once, and on from a snapshot, 3 minutes",
     ),
     slow(Home::System, "soak-1", SOAK),
     slow(Home::System, "soak-2", SOAK_ON),
