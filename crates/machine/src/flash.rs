@@ -124,7 +124,7 @@ mod tests {
         assert!(matches!(bank(3 << 20, FlashAccess::Write).unwrap().changes, Changes::Saved(_)));
         let error = |len, access| bank(len, access).unwrap_err().to_string();
         let large = error((3 << 20) + 512, FlashAccess::Private);
-        assert_eq!(large, "the file has 3146240 bytes, but this bank of flash has 3145728 (3 MiB)");
+        assert!(large.contains("has 3146240 bytes, but this bank of flash has 3145728 (3 MiB)"), "{large}");
         assert!(error(512, FlashAccess::Write).contains("must have 3145728 to be written to"));
         // A copy is the same flash.
         small.clone().contents.write(0, &[1]).unwrap();
