@@ -1,13 +1,15 @@
 //! The address at which gdb connects: a TCP port of this host, or a Unix socket.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{Error, ErrorKind, Result};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{self, UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// An address at which gdb connects.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,6 +109,27 @@ fn clear(path: &Path) {
     }
 }
 
+/// Listens at a path, which is there only when it listens and is this user's alone: who waits for the path can connect, and
+/// nobody else can before that.
+fn listen(path: &Path) -> Result<UnixListener> {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    // Refuses what clients could not name.
+    net::SocketAddr::from_pathname(path)?;
+    // The other name in the same directory must be short, too.
+    let dir = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let name = format!("/proc/self/fd/{}/.trine-gdb-{}-{number}", dir.as_raw_fd(), std::process::id());
+    let listener = UnixListener::bind(&name)?;
+    let placed = std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| std::fs::hard_link(&name, path));
+    drop(std::fs::remove_file(&name));
+    match placed {
+        Ok(()) => Ok(listener),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(ErrorKind::AddrInUse.into()),
+        Err(e) => Err(e),
+    }
+}
+
 impl GdbListener {
     /// Listens at `address`; only this user may connect to a Unix socket.
     pub fn open(address: &Address) -> Result<GdbListener> {
@@ -119,8 +142,7 @@ impl GdbListener {
             Address::Unix(path) => {
                 let path = std::path::absolute(path)?;
                 clear(&path);
-                let listener = UnixListener::bind(&path)?;
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+                let listener = listen(&path)?;
                 (Listener::Unix(UnixListener::from(aside(listener.into()))), Address::Unix(path))
             }
         };
@@ -227,7 +249,9 @@ mod tests {
         let path = std::env::temp_dir().join(format!("trine-listener-{}", std::process::id()));
         let listener = GdbListener::open(&Address::Unix(path.clone())).expect("a listener");
         assert_eq!(path.metadata().expect("a socket").permissions().mode() & 0o777, 0o600);
-        assert!(GdbListener::open(&Address::Unix(path.clone())).is_err(), "the place is taken");
+        let taken =
+            GdbListener::open(&Address::Unix(path.clone())).map(drop).expect_err("the place is taken");
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
         let there = path.clone();
         let client = std::thread::spawn(move || {
             let mut client = UnixStream::connect(there).expect("connected");
@@ -247,6 +271,37 @@ mod tests {
         assert!(GdbListener::open(&Address::Unix(path.clone())).is_err());
         assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), Some("text"));
         std::fs::remove_file(&path).expect("removed");
+    }
+
+    #[test]
+    fn a_path_is_there_when_somebody_listens() {
+        let dir = std::env::temp_dir().join(format!("trine-doors-{}", std::process::id()));
+        std::fs::create_dir(&dir).expect("a directory");
+        let path = dir.join("gdb");
+        let seen = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    let door = GdbListener::open(&Address::Unix(path.clone())).expect("a listener");
+                    seen.wait();
+                    drop(door);
+                    seen.wait();
+                }
+            });
+            for _ in 0..200 {
+                while !path.exists() {
+                    std::hint::spin_loop();
+                }
+                let connected = UnixStream::connect(&path);
+                seen.wait();
+                seen.wait();
+                connected.expect("connected");
+            }
+        });
+        assert_eq!(std::fs::read_dir(&dir).expect("the directory").count(), 0);
+        let long = dir.join("x".repeat(108));
+        assert!(GdbListener::open(&Address::Unix(long)).is_err());
+        std::fs::remove_dir(&dir).expect("removed");
     }
 
     #[test]
