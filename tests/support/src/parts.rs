@@ -102,11 +102,7 @@ pub const PARTS: &[Part] = &[
         "snapshots-short",
         "5 snapshots of a machine under disk and network load, each restored twice",
     ),
-    quick(
-        Home::System,
-        "soak-short",
-        "a Debian under all loads at once, and on from a snapshot, 3 minutes",
-    ),
+    quick(Home::System, "soak-short", "a Debian under all loads at once, and on from a snapshot, 3 minutes"),
     quick(
         Home::Security,
         "escapes",
