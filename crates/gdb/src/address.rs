@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Error, ErrorKind, Result};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{self, UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -115,8 +115,10 @@ fn listen(path: &Path) -> Result<UnixListener> {
     static MADE: AtomicU32 = AtomicU32::new(0);
     // Refuses what clients could not name.
     net::SocketAddr::from_pathname(path)?;
-    // The other name in the same directory must be short, too.
-    let dir = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    // The other name in the same directory must be short, too. A confined process may name the directory, not read it.
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY);
+    let dir = options.open(path.parent().unwrap_or(Path::new("/")))?;
     let number = MADE.fetch_add(1, Ordering::Relaxed);
     let name = format!("/proc/self/fd/{}/.trine-gdb-{}-{number}", dir.as_raw_fd(), std::process::id());
     let listener = UnixListener::bind(&name)?;

@@ -180,8 +180,8 @@ pub(super) const CHANGES: &[i64] = &[
     SYS_fremovexattr,
 ];
 
-/// What a Unix socket for gdb needs: its file's mode, and its end.
-pub(super) const GDB_SOCKET: &[i64] = &[SYS_chmod, SYS_fchmodat, SYS_unlink];
+/// What a Unix socket for gdb needs: its file's mode, its name, and its end.
+pub(super) const GDB_SOCKET: &[i64] = &[SYS_chmod, SYS_fchmodat, SYS_link, SYS_linkat, SYS_unlink];
 
 /// Commands of `fcntl`: not the ones that name another process (`F_SETOWN`), wait for others or make others wait
 /// (`F_SETLEASE`), or watch directories (`F_NOTIFY`).
