@@ -67,7 +67,7 @@ const BLOCK: usize = 400;
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { part: crate::code::PART, cold: 1 << 17, resting: 24 << 20 }
+        Bounds { part: crate::code::PART, cold: 1 << 16, resting: 24 << 20 }
     }
 }
 

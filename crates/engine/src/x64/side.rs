@@ -8,6 +8,24 @@ use crate::memory::GuestMemory;
 use std::cell::Cell;
 use trine_ir::{Access, Fp, Hart, Helper, Hints, Isa, Leave, MemOp, Rmw, Rounding, VFp};
 
+/// A number that needs no alignment of its own: there are millions of places, which it would make twice as large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unaligned([u16; 4]);
+
+const _: () = assert!(size_of::<(u16, Loc)>() == 12);
+
+impl From<u64> for Unaligned {
+    fn from(n: u64) -> Unaligned {
+        Unaligned([n as u16, (n >> 16) as u16, (n >> 32) as u16, (n >> 48) as u16])
+    }
+}
+
+impl From<Unaligned> for u64 {
+    fn from(n: Unaligned) -> u64 {
+        n.0.iter().rev().fold(0, |all, &piece| all << 16 | u64::from(piece))
+    }
+}
+
 /// The place of a slot's value while generated code runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Loc {
@@ -26,9 +44,9 @@ pub enum Loc {
     /// In the memory of another slot, which is up to date.
     Slot(u16),
     /// Nowhere: it is this constant.
-    Const(u64),
+    Const(Unaligned),
     /// Nowhere: it is the start of the page plus this.
-    Pc(i64),
+    Pc(Unaligned),
 }
 
 /// The kind of a slow path.
@@ -239,8 +257,8 @@ fn restore_slots<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, row: &Row, locs: 
             }
             Loc::Spill(n) => frame.spill[n as usize].get(),
             Loc::Slot(other) => core.get(other),
-            Loc::Const(k) => k,
-            Loc::Pc(offset) => frame.page.get().wrapping_add(offset as u64),
+            Loc::Const(k) => k.into(),
+            Loc::Pc(offset) => frame.page.get().wrapping_add(offset.into()),
         };
         core.set(slot, value);
     }
@@ -261,4 +279,16 @@ fn helper_left<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, leave: Leave, bytes
     let frame = &core.frame;
     frame.count.set(frame.retired.get() + core.is_done(leave) as u64);
     left(leave, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_pieces_come_back() {
+        for n in [0, 1, u64::MAX, 0x0123_4567_89ab_cdef, 1 << 63] {
+            assert_eq!(u64::from(Unaligned::from(n)), n);
+        }
+    }
 }

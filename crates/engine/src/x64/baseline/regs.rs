@@ -382,9 +382,9 @@ impl<I: Isa> Emit<'_, I> {
                 NONE => Loc::VectorSpill(value.spill as u8),
                 slot => Loc::VectorSlot(slot as u16),
             },
-            Inst::Const(k) => Loc::Const(k),
-            Inst::Pc(offset) => Loc::Pc(offset),
-            _ if let Some(k) = number_constant(self.insts, v) => Loc::Const(k),
+            Inst::Const(k) => Loc::Const(k.into()),
+            Inst::Pc(offset) => Loc::Pc((offset as u64).into()),
+            _ if let Some(k) = number_constant(self.insts, v) => Loc::Const(k.into()),
             _ if value.home != NONE => Loc::Slot(value.home as u16),
             _ => Loc::Spill(value.spill as u8),
         }
