@@ -56,10 +56,28 @@ fn program(offset: u64) -> String {
     format!("{}sw t1, {offset}(s0)\n", command(0x40))
 }
 
-/// Writes a routine `addi a0, a0, s1` (0x50513 and the number) and a return (0x8067) to the second bank and calls it, for s1 = 1, 2,
-/// …; then calls it while that bank shows its status. The trap handler powers off.
+/// Writes a routine `addi a0, a0, s1` (0x50513 and the number) and a return (0x8067) to the bank at s0.
+fn written() -> String {
+    let [erase, confirm, array] = [0x20, 0xd0, 0xff].map(command);
+    let (first_word, second_word) = (program(0), program(4));
+    format!(
+        "{erase}
+         {confirm}
+         lui t1, 327680
+         addi t1, t1, 1299
+         slli t2, s1, 20
+         add t1, t1, t2
+         {first_word}
+         lui t1, 32768
+         addi t1, t1, 103
+         {second_word}
+         {array}"
+    )
+}
+
+/// Writes [`written`]'s routine to the second bank and calls it, for s1 = 1, 2, …; then calls it while that bank shows its status. The trap handler powers off.
 fn changing() -> String {
-    let [erase, confirm, array, status] = [0x20, 0xd0, 0xff, 0x70].map(command);
+    let (written, status) = (written(), command(0x70));
     format!(
         "jal t0, @start
          lui t5, 1048576
@@ -75,17 +93,7 @@ fn changing() -> String {
          addi s2, zero, {CHANGES}
          addi a0, zero, 0
          change:
-         {erase}
-         {confirm}
-         lui t1, 327680
-         addi t1, t1, 1299
-         slli t2, s1, 20
-         add t1, t1, t2
-         {first_word}
-         lui t1, 32768
-         addi t1, t1, 103
-         {second_word}
-         {array}
+         {written}
          fence.i
          addi s3, zero, {CALLS}
          call:
@@ -100,8 +108,6 @@ fn changing() -> String {
          jalr ra, 0(s0)
          addi a0, zero, 0",
         second = map::flash(1).base,
-        first_word = program(0),
-        second_word = program(4),
     )
 }
 
@@ -131,7 +137,7 @@ fn code_in_flash_is_executed_as_it_is_now() {
 /// The routine of [`changing`], which hart 0 writes and hart 1 calls: they take turns by the two words at the start of RAM, and hart 0 powers off
 /// after the last turn.
 fn changing_for_another() -> String {
-    let [erase, confirm, array] = [0x20, 0xd0, 0xff].map(command);
+    let written = written();
     format!(
         "csrrs t0, mhartid, zero
          lui s0, {second}
@@ -142,17 +148,7 @@ fn changing_for_another() -> String {
          addi a0, zero, 0
          bne t0, zero, @called
          change:
-         {erase}
-         {confirm}
-         lui t1, 327680
-         addi t1, t1, 1299
-         slli t2, s1, 20
-         add t1, t1, t2
-         {first_word}
-         lui t1, 32768
-         addi t1, t1, 103
-         {second_word}
-         {array}
+         {written}
          fence rw, rw
          sd s1, 0(s6)
          answer:
@@ -181,8 +177,6 @@ fn changing_for_another() -> String {
          addi s1, s1, 1
          jal zero, @called",
         second = map::flash(1).base,
-        first_word = program(0),
-        second_word = program(4),
     )
 }
 
