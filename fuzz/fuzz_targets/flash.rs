@@ -15,7 +15,7 @@ const SIZE: u64 = 2 * SECTOR;
 /// First bytes of commands, which a fuzzer would find late.
 const COMMANDS: [u64; 12] = [0x40, 0x20, 0xd0, 0xe8, 0x01, 0x70, 0x90, 0x98, 0x60, 0x50, 0xff, 0x10];
 
-/// A file that does half of every such write, and fails; 0 and the first one are none.
+/// A file of which every so many writes one is done by half and fails; with 0 none does.
 struct File {
     bytes: Mutex<Vec<u8>>,
     fails: u32,

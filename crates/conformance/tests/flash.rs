@@ -75,7 +75,8 @@ fn written() -> String {
     )
 }
 
-/// Writes [`written`]'s routine to the second bank and calls it, for s1 = 1, 2, …; then calls it while that bank shows its status. The trap handler powers off.
+/// Writes [`written`]'s routine to the second bank and calls it, for s1 = 1, 2, …; then calls it while that bank shows its
+/// status. The trap handler powers off.
 fn changing() -> String {
     let (written, status) = (written(), command(0x70));
     format!(
@@ -111,31 +112,39 @@ fn changing() -> String {
     )
 }
 
-#[test]
-fn code_in_flash_is_executed_as_it_is_now() {
+/// Machines that have run this program to its end, in both engines, counted and on threads: the last hart has called every
+/// routine.
+fn powered_off(cpus: u32, program: &str) -> Vec<Board> {
+    let mut boards = Vec::new();
     for tier in [Tier::Interp, Tier::Baseline] {
         for time in [TimeSource::Count(1), TimeSource::Host] {
-            let banks = banks(&changing());
-            let mut board = board(&banks, tier, time);
+            let mut board = board_of(cpus, &banks(program), tier, time);
             let end = if time == TimeSource::Host { board.run() } else { ends(&mut board) };
             assert_eq!(end, End::PowerOff, "{tier:?} {time:?}");
-            let get = |board: &mut Board, n: u16| board.vcpus()[0].get(X + n);
             let sum = CALLS * CHANGES * (CHANGES + 1) / 2;
-            assert_eq!(get(&mut board, 10), sum, "{tier:?} {time:?}");
-            // What was read there as an array, then as the status register; then the fetch was a fault.
-            let last = CHANGES << 20 | 0x50513;
-            assert_eq!((get(&mut board, 20), get(&mut board, 21)), (last, 0x80_0080));
-            let causes = ["mcause", "mepc"].map(|name| {
-                let slot = board.vcpus()[0].registers().iter().find(|r| r.name == name).unwrap().slot;
-                board.vcpus()[0].get(slot)
-            });
-            assert_eq!(causes, [1, map::flash(1).base]);
+            assert_eq!(board.vcpus()[cpus as usize - 1].get(X + 10), sum, "{tier:?} {time:?}");
+            boards.push(board);
         }
+    }
+    boards
+}
+
+#[test]
+fn code_in_flash_is_executed_as_it_is_now() {
+    for mut board in powered_off(1, &changing()) {
+        // What was read there as an array, then as the status register; then the fetch was a fault.
+        let last = CHANGES << 20 | 0x50513;
+        assert_eq!([20, 21].map(|n| board.vcpus()[0].get(X + n)), [last, 0x80_0080]);
+        let causes = ["mcause", "mepc"].map(|name| {
+            let slot = board.vcpus()[0].registers().iter().find(|r| r.name == name).unwrap().slot;
+            board.vcpus()[0].get(slot)
+        });
+        assert_eq!(causes, [1, map::flash(1).base]);
     }
 }
 
-/// The routine of [`changing`], which hart 0 writes and hart 1 calls: they take turns by the two words at the start of RAM, and hart 0 powers off
-/// after the last turn.
+/// The routine of [`changing`], which hart 0 writes and hart 1 calls: they take turns by the two words at the start of RAM,
+/// and hart 0 powers off after the last turn.
 fn changing_for_another() -> String {
     let written = written();
     format!(
@@ -182,16 +191,7 @@ fn changing_for_another() -> String {
 
 #[test]
 fn one_hart_changes_what_another_one_executes() {
-    for tier in [Tier::Interp, Tier::Baseline] {
-        for time in [TimeSource::Count(1), TimeSource::Host] {
-            let banks = banks(&changing_for_another());
-            let mut board = board_of(2, &banks, tier, time);
-            let end = if time == TimeSource::Host { board.run() } else { ends(&mut board) };
-            assert_eq!(end, End::PowerOff, "{tier:?} {time:?}");
-            let sum = CALLS * CHANGES * (CHANGES + 1) / 2;
-            assert_eq!(board.vcpus()[1].get(X + 10), sum, "{tier:?} {time:?}");
-        }
-    }
+    powered_off(2, &changing_for_another());
 }
 
 #[test]
