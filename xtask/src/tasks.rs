@@ -1,10 +1,16 @@
 //! `cargo xtask test`: everything that CI runs, and the slow parts; and the parts that are tasks.
 
 use crate::floors;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use trine_test_support::command::tool;
 use trine_test_support::parts::{PARTS, Part, Run};
+use trine_test_support::watchdog::within;
 use trine_test_support::{Checked, tools};
+
+/// What a part of CI may take, with the building that it needs. Together they should take 40 minutes.
+const QUICK: Duration = Duration::from_secs(30 * 60);
+/// What a slow part may take: 45 minutes are wanted, on a host that does nothing else.
+const SLOW: Duration = Duration::from_secs(90 * 60);
 
 /// The parts that are tasks.
 const TASKS: &[(&str, Run)] = &[
@@ -79,7 +85,8 @@ pub fn test(all: bool, names: &[String]) -> Checked {
         let (name, what) = (part.name, part.what);
         eprintln!("== {name}: {what}");
         let start = Instant::now();
-        run(part).map_err(|e| format!("{name}: {e}"))?;
+        let limit = if part.slow { SLOW } else { QUICK };
+        within(limit, || run(part)).map_err(|e| format!("{name}: {e}"))?;
         eprintln!("== {name} passed in {:.1} s", start.elapsed().as_secs_f64());
     }
     Ok(())

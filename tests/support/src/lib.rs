@@ -10,6 +10,7 @@ pub mod process;
 pub mod registry;
 pub mod scratch;
 pub mod tools;
+pub mod watchdog;
 
 /// Nothing, or a sentence about what is wrong.
 pub type Checked = Result<(), String>;

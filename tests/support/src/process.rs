@@ -6,7 +6,7 @@ use std::time::Duration;
 use trine_base::process_stat::ProcessStat;
 
 /// A process and all its descendants.
-fn family(pid: u32) -> Vec<i32> {
+pub(crate) fn family(pid: u32) -> Vec<i32> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let all = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let parents: Vec<(i32, i32)> =
