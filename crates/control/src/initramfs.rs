@@ -91,11 +91,12 @@ impl Module {
     }
 }
 
-/// Writes an archive that is unpacked over the guest's own: modules, and the program that loads them.
+/// Writes an archive that is unpacked over the guest's own: modules, the program that loads them, and other files beside it,
+/// by their paths, which everybody may read.
 ///
 /// # Errors
 /// Where writing fails.
-pub fn modules(modules: &[Module], to: impl Write) -> Result<(), ControlError> {
+pub fn modules(modules: &[Module], others: &[(&str, &[u8])], to: impl Write) -> Result<(), ControlError> {
     let names: Vec<String> = modules.iter().map(|m| m.name.clone()).collect();
     let program = loader(&names).map_err(|e| ControlError::Failed(e.to_string()))?;
     let mut archive = Archive { writer: Writer::new(to), inodes: HashMap::new() };
@@ -105,7 +106,12 @@ pub fn modules(modules: &[Module], to: impl Write) -> Result<(), ControlError> {
         modules.iter().try_for_each(|module| archive.module(module))?;
         let size = program.len() as u32;
         let head = Head { name: LOADER.into(), mode: 0o100700, size, ..Head::default() };
-        archive.writer.add(&head, &mut &program[..])
+        archive.writer.add(&head, &mut &program[..])?;
+        others.iter().try_for_each(|(path, data)| {
+            let size = u32::try_from(data.len()).map_err(io::Error::other)?;
+            let head = Head { name: (*path).into(), mode: 0o100644, size, ..Head::default() };
+            archive.writer.add(&head, &mut &data[..])
+        })
     };
     let written = write().and_then(|()| archive.writer.finish());
     written.map(drop).map_err(|e| ControlError::host("the archive of modules", e))

@@ -12,7 +12,7 @@ pub const SUITE: &str = "trixie";
 /// The package with kernel and installer. It is for all architectures, so any host can verify it.
 pub const PACKAGE: &str = "debian-installer-13-netboot-riscv64";
 /// Must be increased when the contents of the initramfs change.
-const EDITION: u32 = 10;
+const EDITION: u32 = 11;
 
 /// The files to boot.
 #[derive(Clone, Debug)]
@@ -88,6 +88,12 @@ if [ -n "$root" ]; then
         poweroff -f
     else
         mount_shares /mnt
+        # SSH's server reads the key there, and the disk keeps nothing of it. The rest is as systemd would mount it.
+        if [ -e /.trine/authorized_keys ]; then
+            mount -t tmpfs -o mode=755,nosuid,nodev,size=20% tmpfs /mnt/run
+            mkdir -p /mnt/run/trine
+            cp /.trine/authorized_keys /mnt/run/trine/
+        fi
         for place in proc sys dev; do mount --move /$place /mnt/$place; done
         exec switch_root /mnt /sbin/init
     fi
@@ -154,6 +160,10 @@ pub const ROOT: &str = "trine.root=";
 
 /// The command line word that has it run a disk's second stage instead, and power off.
 pub const CONFIGURE: &str = "trine.configure";
+
+/// The file of the initramfs, if there is one, with the public keys that SSH's server accepts; a constant of the first process
+/// and of Debian's disks, too.
+pub const AUTHORIZED_KEYS: &str = ".trine/authorized_keys";
 
 /// The command line word that has it bring up the network.
 pub const NET: &str = "trine.net";

@@ -74,7 +74,7 @@ impl Debian {
         let mut all = std::fs::read(&guest.initrd).map_err(text)?;
         // The kernel unpacks archives one after the other; each starts at a multiple of 4.
         all.resize(all.len().next_multiple_of(4), 0);
-        initramfs::modules(&Module::read(&with.modules).map_err(text)?, &mut all).map_err(text)?;
+        initramfs::modules(&Module::read(&with.modules).map_err(text)?, &[], &mut all).map_err(text)?;
         let initrd = machines.dir.join("initramfs.cpio");
         std::fs::write(&initrd, all).map_err(text)?;
         Ok(Debian { kernel: with.kernel, initrd, base })

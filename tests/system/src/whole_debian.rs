@@ -148,6 +148,36 @@ fn other_cache(cache: &Path) -> Result<(PathBuf, PathBuf), String> {
     snapshots.pop().ok_or_else(|| "there is no snapshot of a machine with two harts".into())
 }
 
+/// A user with another key than the one who had disk and snapshot made comes in, whether the machine goes on from the snapshot
+/// or boots.
+fn admits_another_user(machines: &Machines) -> Checked {
+    // A store of its own: the key is made in it.
+    let verb = |words: &[&str]| machines.said(words);
+    let started = verb(&["run", "-d", "--name", NAME, "--ephemeral", "--cpus", "2", "debian"])?;
+    let come_in = || {
+        let end = Instant::now() + BOOT;
+        loop {
+            let said = verb(&["exec", NAME, "cat", "/proc/sys/kernel/random/boot_id"])?;
+            if said.code == 0 || Instant::now() > end {
+                return check(said.code == 0, "another user's exec", &said).map(|()| said.out);
+            }
+            std::thread::sleep(Duration::from_secs(2));
+        }
+    };
+    let both = check(started.code == 0, "another user's machine", &started).and_then(|()| {
+        let from_snapshot = come_in()?;
+        drop(verb(&["exec", NAME, "systemctl", "reboot"])?);
+        std::thread::sleep(Duration::from_secs(5));
+        Ok((from_snapshot, come_in()?))
+    });
+    drop(verb(&["rm", "-f", NAME])?);
+    let (from_snapshot, booted) = both?;
+    match from_snapshot != booted {
+        true => Ok(()),
+        false => Err("another user's machine has not booted anew".into()),
+    }
+}
+
 /// A machine whose snapshot cannot be used boots, and says so. One that is damaged is removed.
 fn boots_in_place_of_a_snapshot(machines: &Machines) -> Checked {
     let cache = machines.dir.join("cache");
@@ -195,6 +225,8 @@ pub fn run() -> Checked {
     println!("boots with 1 and with 4 harts: everything runs, nothing has failed");
     differ(&machines)?;
     println!("machines from one snapshot have their own ids and random numbers");
+    admits_another_user(&machines)?;
+    println!("another user's key opens a machine from that snapshot, and after its reboot");
     boots_in_place_of_a_snapshot(&machines)?;
     println!("a machine boots where its snapshot is damaged");
     shuts_down(&machines)?;

@@ -41,7 +41,7 @@ In a machine: by its SSH server, as `trine ssh` does.";
   trine ssh --key                   prints the key that the guest must accept
 
 The guest's SSH server must listen on port 22 of its socket device (AF_VSOCK), as Debian's does since version 13, and
-have that key in ~/.ssh/authorized_keys. What follows the guest is passed to `ssh`.";
+have that key in ~/.ssh/authorized_keys, or get it at each boot, as `debian` does. What follows the guest is passed to `ssh`.";
     /// Of `cp`.
     pub const CP: &str = "Examples:
   trine cp box:/var/log/syslog .

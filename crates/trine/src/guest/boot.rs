@@ -128,7 +128,7 @@ fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
     let initrd = match &args.initrd {
         Some(own) => Initrd::Named(own.clone()),
         None if modules.is_empty() => Initrd::Named(initrd),
-        None => Initrd::Made(Arc::new(with_modules(&initrd, &modules)?)),
+        None => Initrd::Made(Arc::new(with_modules(&initrd, &modules, &[])?)),
     };
     let mut append = args.append.clone().unwrap_or_default();
     // Where input is not a terminal, the machine ends with the shell.
@@ -148,12 +148,12 @@ fn linux(args: &RunArgs) -> Result<Payload, Refusal> {
     Ok(Payload { kernel, initrd: Some(initrd), append })
 }
 
-/// The guest's initial RAM disk followed by one with the modules: the kernel unpacks one after the other.
-pub fn with_modules(initrd: &Path, modules: &[Module]) -> Result<File, Refusal> {
+/// The guest's initial RAM disk followed by one with the modules and other files: the kernel unpacks one after the other.
+pub fn with_modules(initrd: &Path, modules: &[Module], others: &[(&str, &[u8])]) -> Result<File, Refusal> {
     let host = |e: std::io::Error| Refusal::host(format!("{}: {e}", initrd.display()));
     let mut all = std::fs::read(initrd).map_err(host)?;
     all.resize(all.len().next_multiple_of(4), 0);
-    initramfs::modules(modules, &mut all)?;
+    initramfs::modules(modules, others, &mut all)?;
     let mut file = nameless()?;
     file.write_all(&all).map_err(host)?;
     Ok(file)

@@ -19,6 +19,11 @@ const LOGIN: &str = "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin 
 const SSH_KEYS: &str = "[Service]\nExecStartPre=\nExecStartPre=/bin/sh -c '[ -e /etc/ssh/ssh_host_ed25519_key ] || \
                         ssh-keygen -q -t ed25519 -N \"\" -f /etc/ssh/ssh_host_ed25519_key'\nExecStartPre=/usr/sbin/sshd -t\n";
 
+/// Who may come in besides those whom the system itself knows: the host's user, whose key comes with each boot and is not on the
+/// disk, of which other users may get copies.
+const SSH_USERS: &str =
+    "AuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2 /run/trine/authorized_keys\n";
+
 /// The port of the socket device at which the machine is asked to shut down; a constant of the units below, too.
 pub const SHUT_DOWN_PORT: u32 = 1023;
 /// The port at which a machine that goes on from a snapshot gets what it must not share with others: see `renew.sh`.
@@ -60,6 +65,7 @@ const FILES: &[(&str, &str)] = &[
     ("etc/systemd/system/serial-getty@.service.d/autologin.conf", LOGIN),
     ("etc/systemd/system/ssh.service.d/keys.conf", SSH_KEYS),
     ("etc/ssh/sshd_config.d/10-one-key.conf", "HostKey /etc/ssh/ssh_host_ed25519_key\n"),
+    ("etc/ssh/sshd_config.d/20-trine.conf", SSH_USERS),
     ("etc/udev/rules.d/70-trine.rules", VSOCK_RULE),
     ("etc/systemd/system/sshd-vsock.socket", SSH_SOCKET),
     ("etc/systemd/system/sshd-vsock@.service", SSH_SERVICE),

@@ -3,7 +3,7 @@
 
 pub mod prompt;
 
-use super::boot;
+use super::{boot, ssh};
 use crate::args::RunArgs;
 use crate::front::Machine;
 use crate::run::Display;
@@ -127,7 +127,10 @@ fn host_name(args: &RunArgs) -> String {
 }
 
 fn payload(guest: boot::Guest, append: &str) -> Result<Payload, Refusal> {
-    let initrd = boot::with_modules(&guest.initrd, &guest.modules)?;
+    // Told where the disk is made, if there is none.
+    let key = ssh::public_key().map(|key| format!("{key}\n"));
+    let key = key.iter().map(|key| (linux::AUTHORIZED_KEYS, key.as_bytes()));
+    let initrd = boot::with_modules(&guest.initrd, &guest.modules, &key.collect::<Vec<_>>())?;
     let initrd = Some(trine_machine::boot::Initrd::Made(Arc::new(initrd)));
     Ok(Payload { kernel: guest.kernel, initrd, append: boot::usual_append(append) })
 }
@@ -160,20 +163,6 @@ fn lock_of(base: &Path) -> Result<File, Refusal> {
         .ok_or_else(|| Refusal::host("another trine makes a disk of Debian for an hour already"))
 }
 
-/// The file with the key by which `trine ssh` comes in.
-fn authorized_key() -> Option<(String, Vec<u8>)> {
-    match super::ssh::public_key() {
-        Ok(key) => Some(("root/.ssh/authorized_keys".into(), format!("{key}\n").into_bytes())),
-        Err(refusal) => {
-            eprintln!(
-                "trine: `trine ssh`, exec and cp will not reach machines with this disk: {}",
-                refusal.message
-            );
-            None
-        }
-    }
-}
-
 fn modified(path: &Path) -> Option<std::time::SystemTime> {
     path.metadata().and_then(|m| m.modified()).ok()
 }
@@ -188,11 +177,13 @@ fn make(args: &RunArgs, debian: &Debian, cache: &Path, base: &Path) -> Result<()
     let unfinished = base.with_extension("unfinished");
     let mut display = Display::new();
     let mut show = |text: &str, done, of| display.show(text, done, of);
-    let key = authorized_key();
-    let unpacked = modules::for_root(cache, &guest.kernel, &mut show).and_then(|mut extra| {
-        extra.extend(key);
-        disk::unpacked(cache, &debian.suite, ARCHITECTURE, extra, &unfinished, &mut show)
-    });
+    if let Err(Refusal { message, .. }) = ssh::public_key() {
+        eprintln!(
+            "trine: `trine ssh`, exec and cp will not reach machines that start as long as this is so: {message}"
+        );
+    }
+    let unpacked = modules::for_root(cache, &guest.kernel, &mut show)
+        .and_then(|extra| disk::unpacked(cache, &debian.suite, ARCHITECTURE, extra, &unfinished, &mut show));
     let configured = unpacked.map_err(Refusal::host).and_then(|packages| {
         configure(args, guest, &unfinished, &mut |done| {
             display.show_count("configuring packages", done, packages as u64)

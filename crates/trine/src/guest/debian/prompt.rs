@@ -6,9 +6,9 @@ use crate::args::RunArgs;
 use crate::front::Machine;
 use crate::guest::boot;
 use crate::guest::network::NetworkArg;
-use crate::guest::restore;
 use crate::guest::user_network::{Network, queue_pairs};
 use crate::guest::vsock::{Caller, Sockets};
+use crate::guest::{restore, ssh};
 use crate::output::Writer;
 use crate::run::{Display, Plan, Prepared};
 use crate::{Refusal, run};
@@ -109,7 +109,7 @@ pub fn plan(args: &RunArgs, debian: &Debian, monitored: bool) -> Result<Option<P
     let mut plan = restore::plan(args, &snapshot, monitored)?;
     let boot = super::boot(args, boot::kernel(true)?)?;
     plan.after_reset = Some(Prepared { boot, memory: plan.start.memory, image: None });
-    plan.renewal = Some(Renewal { name: super::host_name(args), screen });
+    plan.renewal = Some(Renewal { name: super::host_name(args), key: ssh::public_key().ok(), screen });
     Ok(Some(plan))
 }
 
@@ -318,6 +318,8 @@ fn save(
 pub struct Renewal {
     /// Its host name.
     name: String,
+    /// The key by which its user comes in: the snapshot's may be another user's, or an earlier one.
+    key: Option<String>,
     /// What its console shows.
     screen: Vec<u8>,
 }
@@ -329,7 +331,7 @@ impl Renewal {
     /// The host has no thread for it.
     pub fn begin(self, caller: Caller, writer: &Writer) -> Result<(), Refusal> {
         let lines = self.lines();
-        let Renewal { name, screen } = self;
+        let Renewal { name, screen, .. } = self;
         let own_name = name != HOSTNAME;
         let mut console = writer.sink(|_| ());
         let work = move || {
@@ -363,7 +365,8 @@ impl Renewal {
             HOSTNAME => String::new(),
             name => format!("name {name}\nlogin ttyS0\n"),
         };
-        format!("seed {seed}\nid {id}\ntime {time}\n{name}end\n")
+        let key = self.key.as_ref().map(|key| format!("key {key}\n")).unwrap_or_default();
+        format!("seed {seed}\nid {id}\ntime {time}\n{key}{name}end\n")
     }
 }
 
@@ -416,12 +419,14 @@ mod tests {
 
     #[test]
     fn each_machine_renews_with_other_numbers() {
-        let renewal = |name: &str| Renewal { name: name.into(), screen: Vec::new() };
+        let key = || Some("ssh-ed25519 AAAA trine".into());
+        let renewal = |name: &str| Renewal { name: name.into(), key: key(), screen: Vec::new() };
         let lines = || renewal("debian").lines();
         assert_ne!(lines(), lines());
         assert!(lines().starts_with("seed ") && lines().ends_with("\nend\n") && !lines().contains("login"));
         let named = renewal("web").lines();
-        assert!(named.contains("\nname web\nlogin ttyS0\nend\n"));
+        assert!(named.contains("\nkey ssh-ed25519 AAAA trine\nname web\nlogin ttyS0\nend\n"));
+        assert!(!Renewal { key: None, ..renewal("web") }.lines().contains("key"));
     }
 
     /// A snapshot of a machine of 1 MiB without disks, whose state means nothing.
