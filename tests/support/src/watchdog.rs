@@ -40,7 +40,7 @@ fn watch(limit: Duration, end: &Receiver<()>) -> Option<Vec<String>> {
         commands.get_or_insert_with(|| descendants.iter().filter_map(command).collect());
         for pid in descendants.into_iter().filter_map(Pid::from_raw) {
             // One that has ended by itself is not there any more.
-            drop(kill_process(pid, Signal::KILL));
+            let _ = kill_process(pid, Signal::KILL);
         }
         patience = PERIOD;
     }
