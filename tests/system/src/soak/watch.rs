@@ -67,8 +67,12 @@ impl Watch {
     /// Watches for so long.
     ///
     /// # Errors
-    /// What fails the soak.
+    /// What fails the soak; the end of the guest's log is printed.
     pub fn over(&mut self, shell: &mut Shell, time: Duration) -> Checked {
+        self.goes_well(shell, time).inspect_err(|_| explain(shell))
+    }
+
+    fn goes_well(&mut self, shell: &mut Shell, time: Duration) -> Checked {
         let (end, mut next) = (Instant::now() + time, Instant::now());
         while Instant::now() < end {
             self.used = cpu_time(shell.talk.process().id());
@@ -172,6 +176,14 @@ fn complaint(text: &str) -> Checked {
     match text.lines().find(|line| COMPLAINTS.iter().any(|complaint| line.contains(complaint))) {
         None => Ok(()),
         Some(line) => Err(format!("the guest's kernel complains: {line}")),
+    }
+}
+
+/// Prints the end of the kernel's log, which says more than the console: where its CPUs were. The guest may not answer any more.
+fn explain(shell: &mut Shell) {
+    match shell.run("dmesg | tail -n 200", ENDING) {
+        Ok(log) => eprintln!("{log}"),
+        Err(why) => eprintln!("the kernel's log cannot be had: {why}"),
     }
 }
 
