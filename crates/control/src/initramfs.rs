@@ -356,11 +356,12 @@ mod tests {
     fn modules_lie_where_their_loader_looks() {
         let list = [Module { name: "a".into(), data: b"first".to_vec() }];
         let mut bytes = Vec::new();
-        modules(&list, &mut bytes).unwrap();
+        modules(&list, &[(".trine/other", b"more")], &mut bytes).unwrap();
         let found = archive::read(&bytes, Path::new("archive")).unwrap();
         let names: Vec<&str> = found.iter().map(|e| e.name.as_str()).collect();
-        assert_eq!(names, [".trine", ".trine/a.ko", ".trine/load"]);
+        assert_eq!(names, [".trine", ".trine/a.ko", ".trine/load", ".trine/other"]);
         assert_eq!((&found[1].data[..], found[2].mode), (&b"first"[..], 0o100700));
+        assert_eq!((&found[3].data[..], found[3].mode), (&b"more"[..], 0o100644));
         assert!(Size::default().and(&list).needs() > Size::default().needs());
     }
 
