@@ -11,7 +11,7 @@ while read -r word value; do
     # The kernel mixes what is written into its pool, but goes on with its old key for a minute, unless told (RNDRESEEDCRNG).
     seed) printf %s "$value" | perl -e 'open F, ">", "/dev/urandom"; syswrite F, pack "H*", <STDIN>; ioctl F, 0x5207, 0' ;;
     id) echo "$value" >/etc/machine-id ;;
-    key) echo "$value" >/run/trine/authorized_keys ;;
+    key) mkdir -p /run/trine && echo "$value" >/run/trine/authorized_keys ;;
     name) echo "$value" >/proc/sys/kernel/hostname ;;
     login) systemctl restart "serial-getty@$value" ;;
     end)
