@@ -27,6 +27,7 @@ mod emit;
 mod parse;
 mod pattern;
 mod tree;
+mod x86;
 
 use parse::Fault;
 use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
@@ -34,12 +35,27 @@ use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenSt
 /// Generates a decoder and tables from rows; see the crate's documentation.
 #[proc_macro]
 pub fn rows(input: TokenStream) -> TokenStream {
+    expand(input, |tokens| {
+        let table = parse::table(tokens)?;
+        tree::check(&table.rows)?;
+        Ok(emit::items(&table))
+    })
+}
+
+/// Generates a table of x86 instructions; see [`x86`].
+#[proc_macro]
+pub fn x86_rows(input: TokenStream) -> TokenStream {
+    expand(input, |tokens| Ok(x86::items(&x86::table(tokens)?)))
+}
+
+/// The code that `generate` makes of the input, or its error at the token that it concerns.
+fn expand(input: TokenStream, generate: impl Fn(&[parse::Token]) -> Result<String, Fault>) -> TokenStream {
     let mut spans = Vec::new();
     let mut tokens = Vec::new();
     flatten(input, &mut tokens, &mut spans);
-    match parse::table(&tokens).and_then(|table| tree::check(&table.rows).map(|()| table)) {
-        Ok(table) => emit::items(&table).parse().unwrap_or_else(|_| {
-            error("rows!: the emitted code does not parse (a body that is not a path?)", Span::call_site())
+    match generate(&tokens) {
+        Ok(code) => code.parse().unwrap_or_else(|_| {
+            error("the emitted code does not parse (a body that is not a path?)", Span::call_site())
         }),
         Err(Fault { at, message }) => error(&message, spans.get(at).copied().unwrap_or_else(Span::call_site)),
     }
