@@ -413,6 +413,20 @@ impl Asm {
         self.modrm_reg(op as u8, d);
     }
 
+    /// Rotates 8 or 16 bits by a constant, or by `cl`; the bits above stay.
+    pub fn rotate_narrow(&mut self, op: Shift, bits: u8, d: Reg, n: Option<u8>) {
+        let byte = bits == 8;
+        if !byte {
+            self.byte(0x66);
+        }
+        self.rex(false, 0, 0, d, byte);
+        self.byte(if n.is_some() { 0xc0 } else { 0xd2 } | !byte as u8);
+        self.modrm_reg(op as u8, d);
+        if let Some(n) = n {
+            self.byte(n);
+        }
+    }
+
     /// A VEX prefix with three bytes.
     #[allow(clippy::too_many_arguments)]
     fn vex(&mut self, map: u8, pp: u8, w: bool, r: u8, x: u8, b: u8, v: u8) {

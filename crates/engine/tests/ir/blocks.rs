@@ -166,19 +166,7 @@ impl Maker {
 
     fn binary(&mut self) {
         let op = self.random.pick(&BINS);
-        let narrow = matches!(
-            op,
-            Bin::MulhS
-                | Bin::MulhU
-                | Bin::MulhSU
-                | Bin::DivS
-                | Bin::DivU
-                | Bin::RemS
-                | Bin::RemU
-                | Bin::Rol
-                | Bin::Ror
-        );
-        let bits = if narrow { self.random.pick(&[32, 64]) } else { self.random.pick(&BITS) };
+        let bits = self.random.pick(&BITS);
         let (mut a, mut b) = (self.value(bits), self.value(bits));
         if matches!(op, Bin::DivS | Bin::DivU | Bin::RemS | Bin::RemU) {
             // Neither zero nor an overflow.

@@ -51,12 +51,12 @@ where
                 self.trim(d, bits);
             }
             Bin::MulhS | Bin::MulhU | Bin::MulhSU => self.high_product(op, bits, x, y),
-            Bin::DivS | Bin::DivU | Bin::RemS | Bin::RemU => self.divide(op, w, x, y),
+            Bin::DivS | Bin::DivU | Bin::RemS | Bin::RemU => self.divide(op, bits, x, y),
             Bin::Shl => self.shift(Shift::Shl, bits, x, y),
             Bin::Shr => self.shift(Shift::Shr, bits, x, y),
             Bin::Sar => self.shift(Shift::Sar, bits, x, y),
-            Bin::Rol => self.rotate(Shift::Rol, w, x, y),
-            Bin::Ror => self.rotate(Shift::Ror, w, x, y),
+            Bin::Rol => self.rotate(Shift::Rol, bits, x, y),
+            Bin::Ror => self.rotate(Shift::Ror, bits, x, y),
         }
     }
 
@@ -145,36 +145,49 @@ where
         }
     }
 
-    /// Rotations have 32 or 64 bits.
-    fn rotate(&mut self, op: Shift, w: bool, x: Val, y: Val) {
+    fn rotate(&mut self, op: Shift, bits: u8, x: Val, y: Val) {
+        let w = bits == 64;
         if let Some(k) = self.constant(y) {
             let d = self.def_from(w, x);
-            self.a.shift_imm(op, w, d, (k & if w { 63 } else { 31 }) as u8);
+            let k = (k & (bits as u64 - 1)) as u8;
+            if bits < 32 {
+                self.a.rotate_narrow(op, bits, d, Some(k));
+            } else {
+                self.a.shift_imm(op, w, d, k);
+            }
             return;
         }
         self.clobber(RCX);
         let n = self.gpr(y);
         let d = self.def_from(w, x);
         self.a.mov(false, RCX, n);
-        self.a.shift_cl(op, w, d);
+        if bits < 32 {
+            self.a.rotate_narrow(op, bits, d, None);
+        } else {
+            self.a.shift_cl(op, w, d);
+        }
     }
 
     fn high_product(&mut self, op: Bin, bits: u8, x: Val, y: Val) {
         [RCX, RDX].into_iter().for_each(|r| self.clobber(r));
         let (a, b) = (self.gpr(x), self.gpr(y));
         let d = self.def();
-        if bits == 32 {
+        if bits <= 32 {
+            // The whole product, of extended factors.
+            let bytes = bits as u64 / 8;
+            let w = bits == 32;
             match op {
                 Bin::MulhU => self.a.mov(false, RAX, a),
-                _ => self.a.movsx(4, true, RAX, a),
+                _ => self.a.movsx(bytes, w, RAX, a),
             }
             match op {
-                Bin::MulhS => self.a.movsx(4, true, RCX, b),
+                Bin::MulhS => self.a.movsx(bytes, w, RCX, b),
                 _ => self.a.mov(false, RCX, b),
             }
-            self.a.imul(true, RAX, RCX);
-            self.a.shift_imm(Shift::Shr, true, RAX, 32);
-            self.a.mov(true, d, RAX);
+            self.a.imul(w, RAX, RCX);
+            self.a.shift_imm(Shift::Shr, w, RAX, bits);
+            self.a.mov(w, d, RAX);
+            self.trim(d, bits);
             return;
         }
         self.a.mov(true, RAX, a);
@@ -190,12 +203,24 @@ where
         self.a.mov(true, d, RDX);
     }
 
-    fn divide(&mut self, op: Bin, w: bool, x: Val, y: Val) {
+    fn divide(&mut self, op: Bin, bits: u8, x: Val, y: Val) {
+        let w = bits == 64;
+        let signed = matches!(op, Bin::DivS | Bin::RemS);
         self.clobber(RDX);
-        let (a, b) = (self.gpr(x), self.gpr(y));
+        let extended = signed && bits < 32;
+        if extended {
+            self.clobber(RCX);
+        }
+        let (a, mut b) = (self.gpr(x), self.gpr(y));
         let d = self.def_over(&[x, y]);
-        self.a.mov(w, RAX, a);
-        if matches!(op, Bin::DivS | Bin::RemS) {
+        if extended {
+            self.a.movsx(bits as u64 / 8, false, RAX, a);
+            self.a.movsx(bits as u64 / 8, false, RCX, b);
+            b = RCX;
+        } else {
+            self.a.mov(w, RAX, a);
+        }
+        if signed {
             self.a.cqo(w);
             self.a.group3(7, w, b);
         } else {
@@ -203,6 +228,9 @@ where
             self.a.group3(6, w, b);
         }
         self.a.mov(w, d, if matches!(op, Bin::DivS | Bin::DivU) { RAX } else { RDX });
+        if extended {
+            self.trim(d, bits);
+        }
     }
 
     /// Emits a comparison; returns the condition for true.
