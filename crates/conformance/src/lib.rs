@@ -10,6 +10,7 @@
 //!   QEMU's machine and
 //!   both engines.
 //! * [`lines`]: one instruction a line, state before and after.
+//! * `x86`: random x86 instructions against the host's own CPU.
 
 pub mod bare;
 pub mod differential;
@@ -19,3 +20,5 @@ pub mod privileged;
 pub mod program;
 pub mod random;
 pub mod user;
+#[cfg(target_arch = "x86_64")]
+pub mod x86;
