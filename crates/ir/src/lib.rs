@@ -6,7 +6,8 @@
 //! * [`fp`]: a CPU's floating-point environment.
 //! * [`memop`]: how memory is accessed.
 //! * [`op`]: the operations, and [`eval`]: their meaning on plain numbers.
-//! * [`vector`]: operations of vectors, and their meaning; [`vector_fp`]: those of numbers in their lanes.
+//! * [`vector`]: operations of vectors, and their meaning; [`vector_mix`]: those that mix lanes;
+//!   [`vector_fp`]: those of numbers in lanes.
 //! * [`inst`], [`builder`], [`verify`], [`text`]: the IR, what emits it, checks it, prints it; [`parse`] reads it again.
 //! * [`replay`]: a block of IR performed by an engine, for tests.
 
@@ -26,6 +27,7 @@ pub mod sem;
 pub mod text;
 pub mod vector;
 pub mod vector_fp;
+pub mod vector_mix;
 pub mod verify;
 
 pub use builder::{Builder, Room};
@@ -41,3 +43,4 @@ pub use rows::{Operands, Row, RowInfo};
 pub use sem::{Float, Int, Res, Sem, V};
 pub use vector::{Lane, VBin, VShift, Vop};
 pub use vector_fp::{Lanes, VFp};
+pub use vector_mix::VMix;

@@ -1,8 +1,9 @@
 //! The names of the operations in the IR's text form, shared by printer and parser.
 
-use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Un};
+use crate::op::{Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, IntTy, Rmw, Round, Rounding, Sign, Signed, Un};
 use crate::vector::{Lane, VBin, VShift, Vop};
 use crate::vector_fp::{Lanes, VFp};
+use crate::vector_mix::VMix;
 use std::fmt::Debug;
 
 /// An operation with a name.
@@ -51,6 +52,9 @@ variants! {
     Extra: Carry Overflow Remainder;
     VBin: Add Sub AddS AddU SubS SubU Mul MulhS MulhU MinS MinU MaxS MaxU Avg Eq GtS And Or Xor Andn Low High;
     VShift: Shl Shr Sar;
+    VMix: MulAdd16 MulAdd8 SumAbs MulEvenU MulEvenS MulRound PackS16 PackU16 PackS32 PackU32
+        AddPairs16 AddPairs32 AddPairsS16 SubPairs16 SubPairs32 SubPairsS16 Sign8 Sign16 Sign32;
+    Signed: No Yes;
     Rmw: Swap Add And Or Xor MinS MaxS MinU MaxU;
     Flow: Plain Call Return;
     Round: Rne Rtz Rdn Rup Rmm;
@@ -96,6 +100,20 @@ impl Named for Vop {
         });
         (0..=16).for_each(|n| yields(Vop::Align(n)));
         (0..=255).for_each(|order| yields(Vop::Shuffle(order)));
+        VMix::each(&mut |op| yields(Vop::Mix(op)));
+        yields(Vop::Smallest);
+        Lane::each(&mut |lane| {
+            VShift::each(&mut |op| {
+                yields(Vop::ShiftBy(op, lane));
+                yields(Vop::ShiftEach(op, lane));
+            });
+            Lane::each(&mut |to| Signed::each(&mut |signed| yields(Vop::Extend(signed, lane, to))));
+            (0..=255).for_each(|order| yields(Vop::ShuffleTwo(lane, order)));
+        });
+        for order in 0..=255 {
+            [false, true].into_iter().for_each(|high| yields(Vop::ShuffleHalf(high, order)));
+            yields(Vop::MultipleSums(order));
+        }
     }
 
     /// `v`, the operation, and after dots its lanes' bits and its constant: `vadd.32`, `vshl.16.3`.
@@ -108,6 +126,16 @@ impl Named for Vop {
             Vop::Permute => "vpermute".into(),
             Vop::Align(n) => format!("valign.{n}"),
             Vop::Blend => "vblend".into(),
+            Vop::Mix(op) => format!("v{}", op.name()),
+            Vop::ShiftBy(op, lane) => format!("v{}by.{}", op.name(), lane.name()),
+            Vop::ShiftEach(op, lane) => format!("v{}each.{}", op.name(), lane.name()),
+            Vop::Extend(Signed::No, from, to) => format!("vzext.{}.{}", from.name(), to.name()),
+            Vop::Extend(Signed::Yes, from, to) => format!("vsext.{}.{}", from.name(), to.name()),
+            Vop::ShuffleHalf(false, order) => format!("vshufflelow.{order}"),
+            Vop::ShuffleHalf(true, order) => format!("vshufflehigh.{order}"),
+            Vop::ShuffleTwo(lane, order) => format!("vshuffletwo.{}.{order}", lane.name()),
+            Vop::Smallest => "vsmallest".into(),
+            Vop::MultipleSums(choice) => format!("vsums.{choice}"),
         }
     }
 }

@@ -3,6 +3,9 @@
 //! An operation exists for the lanes that hosts support ([`Vop::exists`]); bodies compose the others from
 //! these.
 
+use crate::op::Signed;
+use crate::vector_mix::{self, VMix};
+
 /// Bits of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Lane {
@@ -106,6 +109,22 @@ pub enum Vop {
     Align(u8),
     /// Bytes of the second vector where the top bit of the third one's byte is set, else of the first.
     Blend,
+    /// Of two vectors, with lanes that mix.
+    Mix(VMix),
+    /// Shift by the number in the lower half of the second vector.
+    ShiftBy(VShift, Lane),
+    /// Shift by the number in the second vector's lane.
+    ShiftEach(VShift, Lane),
+    /// The lowest lanes in wider ones: signed or not, from, to.
+    Extend(Signed, Lane, Lane),
+    /// The four 16-bit lanes of the lower half (false) or the upper one in another order: see [`vector_mix::shuffle_half`].
+    ShuffleHalf(bool, u8),
+    /// Lanes chosen from two vectors: see [`vector_mix::shuffle_two`].
+    ShuffleTwo(Lane, u8),
+    /// The smallest lane and its number: see [`vector_mix::smallest`].
+    Smallest,
+    /// See [`vector_mix::multiple_sums`].
+    MultipleSums(u8),
 }
 
 impl Vop {
@@ -113,7 +132,10 @@ impl Vop {
     pub const fn operands(self) -> usize {
         match self {
             Vop::Abs(_) | Vop::Shift(..) | Vop::Shuffle(_) => 1,
+            Vop::Extend(..) | Vop::ShuffleHalf(..) | Vop::Smallest => 1,
             Vop::Bin(..) | Vop::Permute | Vop::Align(_) => 2,
+            Vop::Mix(_) | Vop::ShiftBy(..) | Vop::ShiftEach(..) => 2,
+            Vop::ShuffleTwo(..) | Vop::MultipleSums(_) => 2,
             Vop::Blend => 3,
         }
     }
@@ -141,6 +163,18 @@ impl Vop {
             }
             Vop::Align(n) => n <= 16,
             Vop::Shuffle(_) | Vop::Permute | Vop::Blend => true,
+            Vop::Mix(_) | Vop::ShuffleHalf(..) | Vop::Smallest => true,
+            Vop::ShiftBy(VShift::Shl | VShift::Shr, lane) => !matches!(lane, Lane::L8),
+            Vop::ShiftBy(VShift::Sar, lane) => matches!(lane, Lane::L16 | Lane::L32),
+            Vop::ShiftEach(VShift::Shl | VShift::Shr, lane) => matches!(lane, Lane::L32 | Lane::L64),
+            Vop::ShiftEach(VShift::Sar, lane) => matches!(lane, Lane::L32),
+            Vop::Extend(_, from, to) => (from as u8) < to as u8,
+            Vop::ShuffleTwo(lane, order) => match lane {
+                Lane::L32 => true,
+                Lane::L64 => order < 4,
+                _ => false,
+            },
+            Vop::MultipleSums(choice) => choice < 8,
         }
     }
 }
@@ -164,7 +198,7 @@ pub fn mask(lane: Lane, v: u128) -> u64 {
 }
 
 /// A vector made lane by lane.
-fn lanes(lane: Lane, f: impl Fn(u32) -> u64) -> u128 {
+pub(crate) fn lanes(lane: Lane, f: impl Fn(u32) -> u64) -> u128 {
     (0..lane.count()).fold(0, |v, n| insert(lane, n, v, f(n)))
 }
 
@@ -173,14 +207,7 @@ pub fn eval(op: Vop, [a, b, c]: [u128; 3]) -> u128 {
     match op {
         Vop::Bin(op, lane) => binary(op, lane, a, b),
         Vop::Abs(lane) => lanes(lane, |n| signed(lane, extract(lane, n, a)).unsigned_abs()),
-        Vop::Shift(op, lane, by) => lanes(lane, |n| {
-            let x = extract(lane, n, a);
-            match op {
-                VShift::Shl => x << by,
-                VShift::Shr => x >> by,
-                VShift::Sar => (signed(lane, x) >> by) as u64,
-            }
-        }),
+        Vop::Shift(op, lane, by) => lanes(lane, |n| shift(op, lane, extract(lane, n, a), by.into())),
         Vop::Shuffle(order) => lanes(Lane::L32, |n| extract(Lane::L32, (order >> (2 * n) & 3) as u32, a)),
         Vop::Permute => lanes(Lane::L8, |n| {
             let from = extract(Lane::L8, n, b) as u32;
@@ -189,10 +216,34 @@ pub fn eval(op: Vop, [a, b, c]: [u128; 3]) -> u128 {
         Vop::Align(0) => b,
         Vop::Align(16) => a,
         Vop::Align(n) => b >> (8 * n) | a << (128 - 8 * n as u32),
+        Vop::Mix(op) => vector_mix::eval(op, a, b),
+        Vop::ShiftBy(op, lane) => lanes(lane, |n| shift(op, lane, extract(lane, n, a), b as u64)),
+        Vop::ShiftEach(op, lane) => {
+            lanes(lane, |n| shift(op, lane, extract(lane, n, a), extract(lane, n, b)))
+        }
+        Vop::Extend(how, from, to) => lanes(to, |n| match (how, extract(from, n, a)) {
+            (Signed::Yes, x) => signed(from, x) as u64,
+            (Signed::No, x) => x,
+        }),
+        Vop::ShuffleHalf(high, order) => vector_mix::shuffle_half(high, order, a),
+        Vop::ShuffleTwo(lane, order) => vector_mix::shuffle_two(lane, order, a, b),
+        Vop::Smallest => vector_mix::smallest(a),
+        Vop::MultipleSums(choice) => vector_mix::multiple_sums(choice, a, b),
         Vop::Blend => lanes(Lane::L8, |n| {
             let second = extract(Lane::L8, n, c) & 0x80 != 0;
             extract(Lane::L8, n, if second { b } else { a })
         }),
+    }
+}
+
+/// A lane shifted by any number of bits: all of it may be shifted out.
+fn shift(op: VShift, lane: Lane, x: u64, by: u64) -> u64 {
+    let beyond = by >= lane.bits().into();
+    match op {
+        VShift::Shl | VShift::Shr if beyond => 0,
+        VShift::Shl => x << by,
+        VShift::Shr => x >> by,
+        VShift::Sar => (signed(lane, x) >> by.min(63)) as u64,
     }
 }
 

@@ -6,7 +6,7 @@ use trine_ir::inst::{Block, Class, Inst, Label, Val};
 use trine_ir::verify::bits_of;
 use trine_ir::{
     Bin, Carry, Cmp, Extra, Flow, Fmt, Fp, Hints, IntTy, Lane, Lanes, MemOp, Rmw, Round, Rounding, Sign,
-    Signed, Un, VBin, VFp, VShift, Vop,
+    Signed, Un, VBin, VFp, VMix, VShift, Vop,
 };
 
 /// Slots that blocks read and write.
@@ -112,6 +112,27 @@ const VBINS: [VBin; 22] = [
     VBin::Andn,
     VBin::Low,
     VBin::High,
+];
+const VMIXES: [VMix; 19] = [
+    VMix::MulAdd16,
+    VMix::MulAdd8,
+    VMix::SumAbs,
+    VMix::MulEvenU,
+    VMix::MulEvenS,
+    VMix::MulRound,
+    VMix::PackS16,
+    VMix::PackU16,
+    VMix::PackS32,
+    VMix::PackU32,
+    VMix::AddPairs16,
+    VMix::AddPairs32,
+    VMix::AddPairsS16,
+    VMix::SubPairs16,
+    VMix::SubPairs32,
+    VMix::SubPairsS16,
+    VMix::Sign8,
+    VMix::Sign16,
+    VMix::Sign32,
 ];
 const CMPS: [Cmp; 6] = [Cmp::Eq, Cmp::Ne, Cmp::LtS, Cmp::LtU, Cmp::GeS, Cmp::GeU];
 const UNS: [Un; 4] = [Un::Clz, Un::Ctz, Un::Popcount, Un::Bswap];
@@ -365,7 +386,7 @@ impl Maker {
     /// One that exists.
     fn vector_operation(&mut self, lane: Lane) -> Vop {
         loop {
-            let op = match self.random.below(10) {
+            let op = match self.random.below(16) {
                 0 => Vop::Abs(lane),
                 1 => {
                     let by = self.random.below(lane.bits().into()) as u8;
@@ -374,6 +395,27 @@ impl Maker {
                 2 => Vop::Shuffle(self.random.next() as u8),
                 3 => self.random.pick(&[Vop::Permute, Vop::Blend]),
                 4 => Vop::Align(self.random.below(17) as u8),
+                5 => Vop::Mix(self.random.pick(&VMIXES)),
+                6 => {
+                    let shift = self.random.pick(&[VShift::Shl, VShift::Shr, VShift::Sar]);
+                    self.random.pick(&[Vop::ShiftBy(shift, lane), Vop::ShiftEach(shift, lane)])
+                }
+                7 => {
+                    let to = self.random.pick(&[Lane::L16, Lane::L32, Lane::L64]);
+                    Vop::Extend(self.random.pick(&[Signed::No, Signed::Yes]), lane, to)
+                }
+                8 => {
+                    let order = self.random.next() as u8;
+                    let high = self.random.below(2) == 0;
+                    let ops = [
+                        Vop::ShuffleHalf(high, order),
+                        Vop::ShuffleTwo(Lane::L32, order),
+                        Vop::ShuffleTwo(Lane::L64, order & 3),
+                        Vop::Smallest,
+                        Vop::MultipleSums(order & 7),
+                    ];
+                    self.random.pick(&ops)
+                }
                 _ => Vop::Bin(self.random.pick(&VBINS), lane),
             };
             if op.exists() {

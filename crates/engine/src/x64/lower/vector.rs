@@ -7,7 +7,7 @@ use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::Val;
 use trine_ir::vector::{Lane, VBin, VShift, Vop};
-use trine_ir::{Access, Hints, Isa};
+use trine_ir::{Access, Hints, Isa, Signed, VMix};
 
 /// Opcode map and opcode of an operation of two vectors; all have the prefix 66. Called only for existing
 /// operations.
@@ -47,8 +47,50 @@ fn opcode(op: VBin, lane: Lane) -> (u8, u8) {
     }
 }
 
+/// Opcode map and opcode of an operation that mixes lanes.
+fn mix_opcode(op: VMix) -> (u8, u8) {
+    match op {
+        VMix::MulAdd16 => (1, 0xf5),
+        VMix::MulAdd8 => (2, 0x04),
+        VMix::SumAbs => (1, 0xf6),
+        VMix::MulEvenU => (1, 0xf4),
+        VMix::MulEvenS => (2, 0x28),
+        VMix::MulRound => (2, 0x0b),
+        VMix::PackS16 => (1, 0x63),
+        VMix::PackU16 => (1, 0x67),
+        VMix::PackS32 => (1, 0x6b),
+        VMix::PackU32 => (2, 0x2b),
+        VMix::AddPairs16 => (2, 0x01),
+        VMix::AddPairs32 => (2, 0x02),
+        VMix::AddPairsS16 => (2, 0x03),
+        VMix::SubPairs16 => (2, 0x05),
+        VMix::SubPairs32 => (2, 0x06),
+        VMix::SubPairsS16 => (2, 0x07),
+        VMix::Sign8 => (2, 0x08),
+        VMix::Sign16 => (2, 0x09),
+        VMix::Sign32 => (2, 0x0a),
+    }
+}
+
+/// Opcode of an extension, in map 2.
+fn extension_opcode(signed: Signed, from: Lane, to: Lane) -> u8 {
+    let first = if signed == Signed::Yes { 0x20 } else { 0x30 };
+    first
+        + match (from, to) {
+            (Lane::L8, Lane::L16) => 0,
+            (Lane::L8, Lane::L32) => 1,
+            (Lane::L8, _) => 2,
+            (Lane::L16, Lane::L32) => 3,
+            (Lane::L16, _) => 4,
+            _ => 5,
+        }
+}
+
 /// The prefix 66 in VEX's encoding.
 const P66: u8 = 1;
+/// The prefixes F3 and F2.
+const PF3: u8 = 2;
+const PF2: u8 = 3;
 
 impl<I: Isa, A> Lower<'_, I, A>
 where
@@ -88,6 +130,53 @@ where
                 let d = self.def_fp();
                 self.a.vop((3, P66, false), 0x0f, d, a, b);
                 self.a.byte(n);
+            }
+            Vop::Mix(op) => {
+                let (map, code) = mix_opcode(op);
+                let d = self.def_fp();
+                self.a.vop((map, P66, false), code, d, a, b);
+            }
+            Vop::ShiftBy(op, lane) => {
+                let first = match op {
+                    VShift::Shr => 0xd0,
+                    VShift::Sar => 0xe0,
+                    VShift::Shl => 0xf0,
+                };
+                let d = self.def_fp();
+                self.a.vop((1, P66, false), first + lane as u8, d, a, b);
+            }
+            Vop::ShiftEach(op, lane) => {
+                let code = match op {
+                    VShift::Shr => 0x45,
+                    VShift::Sar => 0x46,
+                    VShift::Shl => 0x47,
+                };
+                let d = self.def_fp();
+                self.a.vop((2, P66, lane == Lane::L64), code, d, a, b);
+            }
+            Vop::Extend(signed, from, to) => {
+                let d = self.def_fp();
+                self.a.vop((2, P66, false), extension_opcode(signed, from, to), d, 0, a);
+            }
+            Vop::ShuffleHalf(high, order) => {
+                let d = self.def_fp();
+                self.a.vop((1, if high { PF3 } else { PF2 }, false), 0x70, d, 0, a);
+                self.a.byte(order);
+            }
+            Vop::ShuffleTwo(lane, order) => {
+                let d = self.def_fp();
+                let prefix = if lane == Lane::L64 { P66 } else { 0 };
+                self.a.vop((1, prefix, false), 0xc6, d, a, b);
+                self.a.byte(order);
+            }
+            Vop::Smallest => {
+                let d = self.def_fp();
+                self.a.vop((2, P66, false), 0x41, d, 0, a);
+            }
+            Vop::MultipleSums(choice) => {
+                let d = self.def_fp();
+                self.a.vop((3, P66, false), 0x42, d, a, b);
+                self.a.byte(choice);
             }
             Vop::Blend => {
                 let chosen = self.xmm(z);
