@@ -1,33 +1,41 @@
 //! Addition, subtraction, multiplication (IEEE 754-2019 5.4.1; RISC-V manual 20.6).
 
 use crate::env::{Env, Round};
-use crate::format::{Format, Parts, invalid, propagate, signed, unpack};
+use crate::format::{Format, Parts, invalid, propagate, report_denormals, signed, unpack};
 use crate::round::{round_pack, shift_right_sticky_wide, upper_sticky};
 
 /// `a + b`.
 #[inline]
 pub fn add<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
-    add_parts::<F>(env, unpack::<F>(a), unpack::<F>(b))
+    let (a, b) = (unpack::<F>(env, a), unpack::<F>(env, b));
+    add_parts::<F>(env, a, b)
 }
 
 /// `a - b`.
 #[inline]
 pub fn sub<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
-    add_parts::<F>(env, unpack::<F>(a), unpack::<F>(b).negated_if(true))
+    let (a, b) = (unpack::<F>(env, a), unpack::<F>(env, b).negated_if(true));
+    add_parts::<F>(env, a, b)
 }
 
 /// `a * b`.
 #[inline]
 pub fn mul<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
-    let (a, b) = (unpack::<F>(a), unpack::<F>(b));
+    let (a, b) = (unpack::<F>(env, a), unpack::<F>(env, b));
     let negative = a.negative != b.negative;
     if a.is_nan() || b.is_nan() {
         propagate::<F>(env, &[a, b])
     } else if a.is_infinite() || b.is_infinite() {
-        if a.is_zero() || b.is_zero() { invalid::<F>(env) } else { signed::<F>(negative, F::INFINITY) }
+        if a.is_zero() || b.is_zero() {
+            return invalid::<F>(env);
+        }
+        report_denormals(env, &[a, b]);
+        signed::<F>(negative, F::INFINITY)
     } else if a.is_zero() || b.is_zero() {
+        report_denormals(env, &[a, b]);
         signed::<F>(negative, 0)
     } else {
+        report_denormals(env, &[a, b]);
         let p = product(a, b);
         round_pack::<F>(env, p.negative, p.exponent, upper_sticky(p.significand))
     }
@@ -39,6 +47,7 @@ fn add_parts<F: Format>(env: &mut Env, a: Parts, b: Parts) -> u64 {
     } else if a.is_infinite() || b.is_infinite() {
         add_infinite::<F>(env, a, b)
     } else {
+        report_denormals(env, &[a, b]);
         add_wide::<F>(env, Wide::from(a), Wide::from(b))
     }
 }
@@ -48,6 +57,7 @@ pub(crate) fn add_infinite<F: Format>(env: &mut Env, a: Parts, b: Parts) -> u64 
     if a.is_infinite() && b.is_infinite() && a.negative != b.negative {
         return invalid::<F>(env);
     }
+    report_denormals(env, &[a, b]);
     signed::<F>(if a.is_infinite() { a.negative } else { b.negative }, F::INFINITY)
 }
 

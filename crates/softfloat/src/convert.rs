@@ -2,7 +2,7 @@
 //! RISC-V manual 20.7, 21.5).
 
 use crate::env::{Env, NV, NX, OutOfRange};
-use crate::format::{Format, Kind, Parts, propagate, signed, unpack};
+use crate::format::{Format, Kind, Parts, propagate, report_denormals, signed, unpack};
 use crate::round::{round_pack, shift_right_sticky_wide};
 
 /// An integer type to convert to or from.
@@ -49,12 +49,15 @@ impl IntKind {
 /// Converts `a` from format `F` to format `G`.
 #[inline]
 pub fn convert<F: Format, G: Format>(env: &mut Env, a: u64) -> u64 {
-    let a = unpack::<F>(a);
+    let a = unpack::<F>(env, a);
     match a.kind {
         Kind::Quiet | Kind::Signaling => propagate::<G>(env, &[a]),
         Kind::Infinite => signed::<G>(a.negative, G::INFINITY),
         Kind::Zero => signed::<G>(a.negative, 0),
-        Kind::Finite => round_pack::<G>(env, a.negative, a.exponent, a.significand),
+        Kind::Finite => {
+            report_denormals(env, &[a]);
+            round_pack::<G>(env, a.negative, a.exponent, a.significand)
+        }
     }
 }
 
@@ -62,7 +65,7 @@ pub fn convert<F: Format, G: Format>(env: &mut Env, a: u64) -> u64 {
 /// NaN, is invalid (and not inexact): see [`OutOfRange`].
 #[inline]
 pub fn to_int<F: Format>(env: &mut Env, a: u64, kind: IntKind) -> u64 {
-    let a = unpack::<F>(a);
+    let a = unpack::<F>(env, a);
     let negative = a.negative && !a.is_nan();
     let limit = kind.limit(negative);
     if !a.is_nan() && !a.is_infinite() && a.exponent < 64 {

@@ -1,26 +1,29 @@
 //! Division and square root (IEEE 754-2019 5.4.1; RISC-V manual 20.6).
 
 use crate::env::{DZ, Env};
-use crate::format::{Format, Parts, invalid, propagate, signed, unpack};
+use crate::format::{Format, Parts, invalid, propagate, report_denormals, signed, unpack};
 use crate::round::round_pack;
 
 /// `a / b`.
 #[inline]
 pub fn div<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
-    let (a, b) = (unpack::<F>(a), unpack::<F>(b));
+    let (a, b) = (unpack::<F>(env, a), unpack::<F>(env, b));
     let negative = a.negative != b.negative;
     if a.is_nan() || b.is_nan() {
         propagate::<F>(env, &[a, b])
     } else if a.is_infinite() && b.is_infinite() || a.is_zero() && b.is_zero() {
         invalid::<F>(env)
     } else if a.is_infinite() {
+        report_denormals(env, &[b]);
         signed::<F>(negative, F::INFINITY)
     } else if a.is_zero() || b.is_infinite() {
+        report_denormals(env, &[a, b]);
         signed::<F>(negative, 0)
     } else if b.is_zero() {
         env.raise(DZ);
         signed::<F>(negative, F::INFINITY)
     } else {
+        report_denormals(env, &[a, b]);
         let (exponent, significand) = quotient(a, b);
         round_pack::<F>(env, negative, exponent, significand)
     }
@@ -40,7 +43,7 @@ fn quotient(a: Parts, b: Parts) -> (i32, u64) {
 /// The square root of `a`.
 #[inline]
 pub fn sqrt<F: Format>(env: &mut Env, a: u64) -> u64 {
-    let a = unpack::<F>(a);
+    let a = unpack::<F>(env, a);
     if a.is_nan() {
         propagate::<F>(env, &[a])
     } else if a.is_zero() {
@@ -50,6 +53,7 @@ pub fn sqrt<F: Format>(env: &mut Env, a: u64) -> u64 {
     } else if a.is_infinite() {
         F::INFINITY
     } else {
+        report_denormals(env, &[a]);
         let (exponent, significand) = root(a);
         round_pack::<F>(env, false, exponent, significand)
     }

@@ -11,6 +11,9 @@ pub const DZ: u8 = 8;
 /// Invalid operation.
 pub const NV: u8 = 16;
 
+/// A denormal operand, where the CPU reports those: x86 (Intel SDM volume 1, 4.9.1.2).
+pub const DE: u8 = 32;
+
 /// Rounding direction, numbered as in RISC-V's `frm` (IEEE 754-2019 4.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Round {
@@ -54,6 +57,16 @@ pub enum Tininess {
     BeforeRounding,
 }
 
+/// The result of the smaller and the larger of two numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extremes {
+    /// minimumNumber and maximumNumber of IEEE 754-2019: RISC-V.
+    Number,
+    /// The second operand unless the first one compares less, or greater; any NaN is invalid: x86's SSE (Intel SDM volume 2,
+    /// MINPS).
+    Second,
+}
+
 /// The choices of a CPU where IEEE 754 allows several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
@@ -63,6 +76,10 @@ pub struct Rules {
     pub out_of_range: OutOfRange,
     /// Underflow.
     pub tininess: Tininess,
+    /// Minimum and maximum.
+    pub extremes: Extremes,
+    /// Denormal operands raise [`DE`], unless something more important is wrong.
+    pub reports_denormals: bool,
 }
 
 impl Rules {
@@ -71,7 +88,18 @@ impl Rules {
         nan: NanRule::Canonical,
         out_of_range: OutOfRange::Saturate,
         tininess: Tininess::AfterRounding,
+        extremes: Extremes::Number,
+        reports_denormals: false,
     };
+}
+
+/// What becomes of denormal numbers, where the guest can choose (Intel SDM volume 1, 10.2.3.3 and 10.2.3.4).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Denormals {
+    /// Operands count as zeros of their sign.
+    pub zero_operands: bool,
+    /// Tiny results become zeros of their sign, inexact and with underflow.
+    pub zero_results: bool,
 }
 
 /// The environment of operations: what they depend on besides operands, and what they report besides results.
@@ -81,14 +109,22 @@ pub struct Env {
     pub round: Round,
     /// The CPU's rules.
     pub rules: Rules,
-    /// Flags raised so far: [`NX`], [`UF`], [`OF`], [`DZ`], [`NV`]. Operations only set bits.
+    /// The guest's choices about denormal numbers.
+    pub denormals: Denormals,
+    /// Flags raised so far: [`NX`], [`UF`], [`OF`], [`DZ`], [`NV`], [`DE`]. Operations only set
+    /// bits.
     pub flags: u8,
 }
 
 impl Env {
     /// Creates an environment with this rounding direction, RISC-V's rules and no flags.
     pub const fn new(round: Round) -> Env {
-        Env { round, rules: Rules::CANONICAL, flags: 0 }
+        Env {
+            round,
+            rules: Rules::CANONICAL,
+            denormals: Denormals { zero_operands: false, zero_results: false },
+            flags: 0,
+        }
     }
 
     /// Raises these flags.

@@ -2,15 +2,15 @@
 
 use crate::arith::{Wide, add_infinite, add_wide, product};
 use crate::env::{Env, NanRule};
-use crate::format::{Format, Kind, Parts, invalid, propagate, signed, unpack};
+use crate::format::{Format, Kind, Parts, invalid, propagate, report_denormals, signed, unpack};
 
 /// `±(a * b) ± c`, rounded once; `neg_product` and `neg_addend` select the minus signs. [`NanRule`] says
 /// whether infinity times zero is invalid if the addend is a quiet NaN.
 #[inline]
 pub fn fma<F: Format>(env: &mut Env, a: u64, b: u64, c: u64, neg_product: bool, neg_addend: bool) -> u64 {
-    let a = unpack::<F>(a).negated_if(neg_product);
-    let b = unpack::<F>(b);
-    let c = unpack::<F>(c).negated_if(neg_addend);
+    let a = unpack::<F>(env, a).negated_if(neg_product);
+    let b = unpack::<F>(env, b);
+    let c = unpack::<F>(env, c).negated_if(neg_addend);
     let nan_counts = env.rules.nan == NanRule::FirstOperand && c.is_nan();
     if (a.is_infinite() && b.is_zero() || a.is_zero() && b.is_infinite()) && !nan_counts {
         invalid::<F>(env)
@@ -18,10 +18,13 @@ pub fn fma<F: Format>(env: &mut Env, a: u64, b: u64, c: u64, neg_product: bool, 
         propagate::<F>(env, &[a, b, c])
     } else if a.is_infinite() || b.is_infinite() {
         let negative = a.negative != b.negative;
-        add_infinite::<F>(env, Parts { kind: Kind::Infinite, negative, ..a }, c)
+        let product = Parts { kind: Kind::Infinite, negative, denormal: a.denormal || b.denormal, ..a };
+        add_infinite::<F>(env, product, c)
     } else if c.is_infinite() {
+        report_denormals(env, &[a, b]);
         signed::<F>(c.negative, F::INFINITY)
     } else {
+        report_denormals(env, &[a, b, c]);
         add_wide::<F>(env, finite_product(a, b), Wide::from(c))
     }
 }

@@ -1,6 +1,6 @@
 //! The interchange formats and their parts (IEEE 754-2019 3.4).
 
-use crate::env::{Env, NV, NanRule};
+use crate::env::{DE, Env, NV, NanRule};
 
 mod sealed {
     pub trait Sealed {}
@@ -69,6 +69,8 @@ pub(crate) struct Parts {
     pub negative: bool,
     pub exponent: i32,
     pub significand: u64,
+    /// It is a denormal number.
+    pub denormal: bool,
 }
 
 /// The exponent of zeros: below all others, but far from the limits of an `i32`.
@@ -97,24 +99,33 @@ impl Parts {
     }
 }
 
-/// Splits a datum into its parts.
+/// Splits an operand into its parts.
 #[inline]
-pub(crate) fn unpack<F: Format>(bits: u64) -> Parts {
+pub(crate) fn unpack<F: Format>(env: &Env, bits: u64) -> Parts {
     let negative = bits & F::SIGN != 0;
     let field = (bits >> F::FRACTION_BITS) as i32 & F::EXPONENT_MAX;
     let fraction = bits & F::FRACTION;
     let top = fraction << (63 - F::FRACTION_BITS);
+    let denormal = field == 0 && fraction != 0 && !env.denormals.zero_operands;
     let (kind, exponent, significand) = if field == F::EXPONENT_MAX {
         (unpack_special::<F>(fraction), 0, top)
     } else if field != 0 {
         (Kind::Finite, field - F::BIAS, 1 << 63 | top)
-    } else if fraction == 0 {
+    } else if !denormal {
         (Kind::Zero, ZERO_EXPONENT, 0)
     } else {
         let shift = top.leading_zeros();
         (Kind::Finite, 1 - F::BIAS - shift as i32, top << shift)
     };
-    Parts { kind, negative, exponent, significand }
+    Parts { kind, negative, exponent, significand, denormal }
+}
+
+/// Reports denormal operands of an operation that has no NaN and is valid.
+#[inline]
+pub(crate) fn report_denormals(env: &mut Env, operands: &[Parts]) {
+    if env.rules.reports_denormals && operands.iter().any(|p| p.denormal) {
+        env.raise(DE);
+    }
 }
 
 #[inline]

@@ -23,9 +23,11 @@ pub mod format;
 pub mod round;
 
 pub use arith::{add, mul, sub};
-pub use compare::{eq, le, lt, max, min};
+pub use compare::{eq, le, le_quiet, lt, lt_quiet, max, min, unordered};
 pub use convert::{IntKind, convert, from_int, to_int};
 pub use div::{div, sqrt};
-pub use env::{DZ, Env, NV, NX, NanRule, OF, OutOfRange, Round, Rules, Tininess, UF};
+pub use env::{
+    DE, DZ, Denormals, Env, Extremes, NV, NX, NanRule, OF, OutOfRange, Round, Rules, Tininess, UF,
+};
 pub use fma::fma;
 pub use format::{F32, F64, Format};

@@ -60,6 +60,10 @@ fn round_subnormal<F: Format>(env: &mut Env, negative: bool, field: i32, signifi
     let tiny = env.rules.tininess == Tininess::BeforeRounding
         || field < 0
         || cut::<F>(env, negative, significand).0 < 2 << F::FRACTION_BITS;
+    if tiny && env.denormals.zero_results {
+        env.raise(UF | NX);
+        return signed::<F>(negative, 0);
+    }
     let shifted = shift_right_sticky(significand, (1 - field) as u32);
     let (kept, inexact) = cut::<F>(env, negative, shifted);
     if inexact {

@@ -14,8 +14,8 @@ mod common;
 use common::{canonical, each, is_nan, is_signaling, run};
 use std::arch::asm;
 use trine_softfloat::{
-    self as sf, DZ, Env, F32, F64, Format, IntKind, NV, NX, NanRule, OF, OutOfRange, Round, Rules, Tininess,
-    UF,
+    self as sf, DE, DZ, Denormals, Env, Extremes, F32, F64, Format, IntKind, NV, NX, NanRule, OF, OutOfRange,
+    Round, Rules, Tininess, UF,
 };
 
 const COUNT: usize = 250_000;
@@ -35,7 +35,7 @@ fn control(round: Round) -> u32 {
 }
 
 fn flags(mxcsr: u32) -> u8 {
-    [(1, NV), (4, DZ), (8, OF), (16, UF), (32, NX)]
+    [(1, NV), (2, DE), (4, DZ), (8, OF), (16, UF), (32, NX)]
         .iter()
         .filter(|(m, _)| mxcsr & m != 0)
         .fold(0, |f, (_, b)| f | b)
@@ -44,8 +44,8 @@ fn flags(mxcsr: u32) -> u8 {
 /// A function that performs one instruction on xmm0, xmm1, xmm2 (or rax) and gives xmm0 and the flags.
 macro_rules! host {
     ($name:ident, $instruction:literal) => {
-        fn $name(round: Round, [a, b, c]: [u64; 3]) -> (u64, u8) {
-            let mut mxcsr = control(round);
+        fn $name(control: u32, [a, b, c]: [u64; 3]) -> (u64, u8) {
+            let mut mxcsr = control;
             let result: u64;
             // SAFETY: reads and writes `mxcsr` and DEFAULT alone, declares the registers it changes, and
             // restores MXCSR's control bits.
@@ -92,20 +92,47 @@ host!(to_i32_32, "cvtss2si eax, xmm0\nmovq xmm0, rax");
 host!(to_i64_32, "cvtss2si rax, xmm0\nmovq xmm0, rax");
 host!(to_i32_64, "cvtsd2si eax, xmm0\nmovq xmm0, rax");
 host!(to_i64_64, "cvtsd2si rax, xmm0\nmovq xmm0, rax");
+host!(min32, "minss xmm0, xmm1");
+host!(max32, "maxss xmm0, xmm1");
+host!(eq32, "cmpss xmm0, xmm1, 0");
+host!(lt32, "cmpss xmm0, xmm1, 1");
+host!(le32, "cmpss xmm0, xmm1, 2");
+host!(unordered32, "cmpss xmm0, xmm1, 3");
+host!(lt_quiet32, "vcmpss xmm0, xmm0, xmm1, 17");
+host!(le_quiet32, "vcmpss xmm0, xmm0, xmm1, 18");
+host!(min64, "minsd xmm0, xmm1");
+host!(max64, "maxsd xmm0, xmm1");
+host!(eq64, "cmpsd xmm0, xmm1, 0");
+host!(lt64, "cmpsd xmm0, xmm1, 1");
+host!(le64, "cmpsd xmm0, xmm1, 2");
+host!(unordered64, "cmpsd xmm0, xmm1, 3");
+host!(lt_quiet64, "vcmpsd xmm0, xmm0, xmm1, 17");
+host!(le_quiet64, "vcmpsd xmm0, xmm0, xmm1, 18");
 
 /// SSE's choices where IEEE 754 allows several behaviours.
 const SSE: Rules = Rules {
     nan: NanRule::FirstOperand,
     out_of_range: OutOfRange::Indefinite,
     tininess: Tininess::AfterRounding,
+    extremes: Extremes::Second,
+    reports_denormals: true,
 };
 
-type Host = fn(Round, [u64; 3]) -> (u64, u8);
+/// DAZ and FTZ, in all combinations.
+const DENORMALS: [(u32, Denormals); 4] = [
+    (0, Denormals { zero_operands: false, zero_results: false }),
+    (1 << 6, Denormals { zero_operands: true, zero_results: false }),
+    (1 << 15, Denormals { zero_operands: false, zero_results: true }),
+    (1 << 6 | 1 << 15, Denormals { zero_operands: true, zero_results: true }),
+];
+
+/// Gives the result under this MXCSR, and the flags.
+type Host = fn(u32, [u64; 3]) -> (u64, u8);
 
 /// The host's result, converted to RISC-V's conventions.
 fn theirs<F: Format>(host: Host, round: Round, args: [u64; 3]) -> (u64, u8) {
-    let (bits, flags) = host(round, args);
-    (canonical::<F>(bits & (F::SIGN | (F::SIGN - 1))), flags)
+    let (bits, flags) = host(control(round), args);
+    (canonical::<F>(bits & (F::SIGN | (F::SIGN - 1))), flags & !DE)
 }
 
 fn arithmetic<F: Format>(seed: u64, [add, sub, mul, div, sqrt]: [Host; 5]) {
@@ -130,7 +157,7 @@ fn arithmetic<F: Format>(seed: u64, [add, sub, mul, div, sqrt]: [Host; 5]) {
 
 /// Compares the flags of `op` with ties away with the host's with ties to even.
 fn away(op: impl FnOnce(&mut Env) -> u64, host: Host, args: [u64; 3]) {
-    assert_eq!(run(Round::Rmm, op).1, host(Round::Rne, args).1, "flags Rmm {args:x?}");
+    assert_eq!(run(Round::Rmm, op).1, host(control(Round::Rne), args).1 & !DE, "flags Rmm {args:x?}");
 }
 
 fn fused<F: Format>(seed: u64, hosts: [(Host, bool, bool); 4]) {
@@ -226,8 +253,8 @@ fn conversions() {
 }
 
 /// Runs one operation with SSE's rules; result and flags.
-fn run_sse(round: Round, op: impl FnOnce(&mut Env) -> u64) -> (u64, u8) {
-    let mut env = Env { rules: SSE, ..Env::new(round) };
+fn run_sse(round: Round, denormals: Denormals, op: impl FnOnce(&mut Env) -> u64) -> (u64, u8) {
+    let mut env = Env { rules: SSE, denormals, ..Env::new(round) };
     let result = op(&mut env);
     (result, env.flags)
 }
@@ -237,12 +264,12 @@ type Ours = fn(&mut Env, [u64; 3]) -> u64;
 
 /// Compares all bits of results of format `G`, or of integers, with those of the host.
 fn exactly<F: Format>(seed: u64, mask: u64, ops: &[(&str, Ours, Host)]) {
-    each::<F>(COUNT / 4, seed, |args| {
-        for round in ROUNDS {
+    each::<F>(COUNT / 8, seed, |args| {
+        for (round, (bits, denormals)) in ROUNDS.into_iter().flat_map(|r| DENORMALS.map(|d| (r, d))) {
             for (name, ours, host) in ops {
-                let (bits, flags) = host(round, args);
-                let ours = run_sse(round, |e| ours(e, args));
-                assert_eq!(ours, (bits & mask, flags), "{name} {round:?} {args:x?}");
+                let (theirs, flags) = host(control(round) | bits, args);
+                let ours = run_sse(round, denormals, |e| ours(e, args));
+                assert_eq!(ours, (theirs & mask, flags), "{name} {round:?} {denormals:?} {args:x?}");
             }
         }
     });
@@ -286,6 +313,50 @@ fn sse_single() {
 fn sse_double() {
     let [add, sub, mul, div, sqrt] = [add64 as Host, sub64, mul64, div64, sqrt64];
     exact_arithmetic::<F64>(23, [add, sub, mul, div, sqrt], [fma64, fms64, fnma64, fnms64]);
+}
+
+fn exact_comparisons<F: Format>(
+    seed: u64,
+    [min, max]: [Host; 2],
+    [eq, lt, le, unordered]: [Host; 4],
+    quiet: [Host; 2],
+) {
+    let mask = F::SIGN | (F::SIGN - 1);
+    exactly::<F>(
+        seed,
+        mask,
+        &[
+            ("min", |e, [a, b, _]| sf::min::<F>(e, a, b), min),
+            ("max", |e, [a, b, _]| sf::max::<F>(e, a, b), max),
+        ],
+    );
+    // The host gives all ones for true.
+    exactly::<F>(
+        seed + 1,
+        1,
+        &[
+            ("eq", |e, [a, b, _]| sf::eq::<F>(e, a, b).into(), eq),
+            ("lt", |e, [a, b, _]| sf::lt::<F>(e, a, b).into(), lt),
+            ("le", |e, [a, b, _]| sf::le::<F>(e, a, b).into(), le),
+            ("unordered", |e, [a, b, _]| sf::unordered::<F>(e, a, b).into(), unordered),
+        ],
+    );
+    if is_x86_feature_detected!("avx") {
+        exactly::<F>(
+            seed + 2,
+            1,
+            &[
+                ("lt quiet", |e, [a, b, _]| sf::lt_quiet::<F>(e, a, b).into(), quiet[0]),
+                ("le quiet", |e, [a, b, _]| sf::le_quiet::<F>(e, a, b).into(), quiet[1]),
+            ],
+        );
+    }
+}
+
+#[test]
+fn sse_comparisons() {
+    exact_comparisons::<F32>(31, [min32, max32], [eq32, lt32, le32, unordered32], [lt_quiet32, le_quiet32]);
+    exact_comparisons::<F64>(34, [min64, max64], [eq64, lt64, le64, unordered64], [lt_quiet64, le_quiet64]);
 }
 
 #[test]
