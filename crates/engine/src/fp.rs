@@ -12,7 +12,8 @@ pub fn soft<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, op: Fp, rounding: Roun
         Rounding::Static(r) => r,
         Rounding::Dynamic => I::Fp::round(core.slots.as_ref()),
     };
-    let mut env = Env { round: direction(round), rules: I::Fp::RULES, flags: 0 };
+    let denormals = I::Fp::denormals(core.slots.as_ref());
+    let mut env = Env { round: direction(round), rules: I::Fp::RULES, denormals, flags: 0 };
     let result = perform(&mut env, op, args);
     if env.flags != 0 {
         I::Fp::harvest(core.slots.as_ref(), mxcsr_flags(env.flags));
@@ -33,7 +34,7 @@ pub fn soft_vector<I: Isa, M: GuestMemory<I>>(
 /// Flags in MXCSR's format.
 fn mxcsr_flags(flags: u8) -> u32 {
     let bit = |flag: u8, to: u32| ((flags & flag != 0) as u32) << to;
-    bit(sf::NV, 0) | bit(sf::DZ, 2) | bit(sf::OF, 3) | bit(sf::UF, 4) | bit(sf::NX, 5)
+    bit(sf::NV, 0) | bit(sf::DE, 1) | bit(sf::DZ, 2) | bit(sf::OF, 3) | bit(sf::UF, 4) | bit(sf::NX, 5)
 }
 
 fn direction(round: Round) -> sf::Round {
@@ -91,7 +92,8 @@ fn perform(env: &mut Env, op: Fp, args: [u64; 3]) -> u64 {
 pub fn format(op: Fp) -> Fmt {
     match op {
         Fp::Add(f) | Fp::Sub(f) | Fp::Mul(f) | Fp::Div(f) | Fp::Sqrt(f) | Fp::Min(f) | Fp::Max(f) => f,
-        Fp::Eq(f) | Fp::Lt(f) | Fp::Le(f) | Fp::Convert(f) | Fp::ToInt(f, _) | Fp::FromInt(_, f) => f,
+        Fp::Eq(f) | Fp::Lt(f) | Fp::Le(f) | Fp::LtQuiet(f) | Fp::LeQuiet(f) | Fp::Unordered(f) => f,
+        Fp::Convert(f) | Fp::ToInt(f, _) | Fp::FromInt(_, f) => f,
         Fp::Sgnj(f, _) | Fp::ToBits(f) | Fp::FromBits(f) => f,
         Fp::Fma { fmt, .. } => fmt,
         Fp::Low | Fp::WithLow => Fmt::D,
@@ -112,6 +114,9 @@ fn typed<F: Format>(env: &mut Env, op: Fp, [a, b, c]: [u64; 3], sign_bit: u32) -
         Fp::Eq(_) => sf::eq::<F>(env, a, b) as u64,
         Fp::Lt(_) => sf::lt::<F>(env, a, b) as u64,
         Fp::Le(_) => sf::le::<F>(env, a, b) as u64,
+        Fp::LtQuiet(_) => sf::lt_quiet::<F>(env, a, b) as u64,
+        Fp::LeQuiet(_) => sf::le_quiet::<F>(env, a, b) as u64,
+        Fp::Unordered(_) => sf::unordered::<F>(env, a, b) as u64,
         Fp::ToInt(_, ty) => sf::to_int::<F>(env, a, kind(ty)),
         Fp::FromInt(ty, _) => sf::from_int::<F>(env, a, kind(ty)),
         Fp::Sgnj(_, Sign::Copy) => a & !sign | b & sign,

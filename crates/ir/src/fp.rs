@@ -2,7 +2,7 @@
 
 use crate::op::Round;
 use std::cell::Cell;
-use trine_softfloat::Rules;
+use trine_softfloat::{Denormals, Rules};
 
 /// MXCSR after a reset: to nearest, all exceptions masked, no flags (Intel SDM volume 1, 10.2.3).
 pub const MXCSR: u32 = 0x1f80;
@@ -36,6 +36,11 @@ pub trait FpRules {
 
     /// The same, as far as a translation for `mode` may rely on it; `None` if it is not a valid direction.
     fn rounding(mode: u32) -> Option<Round>;
+
+    /// What the guest wants to become of denormal numbers.
+    fn denormals(_slots: &[Cell<u64>]) -> Denormals {
+        Denormals::default()
+    }
 
     /// MXCSR for generated code, with all flags clear.
     fn mxcsr(slots: &[Cell<u64>]) -> u32 {

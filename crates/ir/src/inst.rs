@@ -154,7 +154,8 @@ impl Inst {
             | Inst::VInsert(..)
             | Inst::LoadV(..) => Some(Class::Vec),
             Inst::Fp(op, ..) => Some(match op {
-                Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) | Fp::ToInt(..) | Fp::ToBits(_) => Class::Int,
+                Fp::ToInt(..) | Fp::ToBits(_) => Class::Int,
+                op if op.compares().is_some() => Class::Int,
                 _ => Class::Float,
             }),
             _ => Some(Class::Int),
@@ -179,11 +180,9 @@ impl Inst {
             | Fp::Div(_)
             | Fp::Min(_)
             | Fp::Max(_)
-            | Fp::Eq(_)
-            | Fp::Lt(_)
-            | Fp::Le(_)
             | Fp::WithLow
             | Fp::Sgnj(..) => 2,
+            op if op.compares().is_some() => 2,
             _ => 1,
         }
     }

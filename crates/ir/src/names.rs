@@ -162,6 +162,7 @@ impl Named for Fp {
             let plain =
                 [Fp::Add, Fp::Sub, Fp::Mul, Fp::Div, Fp::Sqrt, Fp::Min, Fp::Max, Fp::Eq, Fp::Lt, Fp::Le];
             plain.into_iter().for_each(|op| f(op(fmt)));
+            [Fp::LtQuiet, Fp::LeQuiet, Fp::Unordered].into_iter().for_each(|op| f(op(fmt)));
             [Fp::Convert, Fp::ToBits, Fp::FromBits].into_iter().for_each(|op| f(op(fmt)));
             for (neg_product, neg_addend) in [(false, false), (false, true), (true, false), (true, true)] {
                 f(Fp::Fma { fmt, neg_product, neg_addend });

@@ -208,9 +208,9 @@ pub enum Fp {
         /// Negate the addend.
         neg_addend: bool,
     },
-    /// minimumNumber of IEEE 754-2019, with -0 below +0.
+    /// The smaller number, as the CPU's [`crate::FpRules::RULES`] define it.
     Min(Fmt),
-    /// maximumNumber of IEEE 754-2019, with -0 below +0.
+    /// The larger number, likewise.
     Max(Fmt),
     /// Equal; quiet.
     Eq(Fmt),
@@ -218,6 +218,12 @@ pub enum Fp {
     Lt(Fmt),
     /// Less than or equal; signaling.
     Le(Fmt),
+    /// Less than; quiet.
+    LtQuiet(Fmt),
+    /// Less than or equal; quiet.
+    LeQuiet(Fmt),
+    /// One is a NaN; quiet.
+    Unordered(Fmt),
     /// Conversion to the other format; the format named is the source.
     Convert(Fmt),
     /// Conversion to an integer; numbers out of range and NaN are invalid, and give what the CPU's
@@ -235,6 +241,17 @@ pub enum Fp {
     Low,
     /// The first operand, a binary64, with the lower half of its bits replaced by the second, a binary32; raises nothing.
     WithLow,
+}
+
+impl Fp {
+    /// The format, if this is a comparison: its result is an integer of one bit.
+    pub const fn compares(self) -> Option<Fmt> {
+        match self {
+            Fp::Eq(fmt) | Fp::Lt(fmt) | Fp::Le(fmt) => Some(fmt),
+            Fp::LtQuiet(fmt) | Fp::LeQuiet(fmt) | Fp::Unordered(fmt) => Some(fmt),
+            _ => None,
+        }
+    }
 }
 
 /// Rounding directions. The numbers are RISC-V's `frm`.

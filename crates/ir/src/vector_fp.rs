@@ -38,7 +38,8 @@ impl VFp {
     pub const fn exists(self) -> bool {
         match self.op {
             Fp::Add(_) | Fp::Sub(_) | Fp::Mul(_) | Fp::Div(_) | Fp::Sqrt(_) | Fp::Min(_) | Fp::Max(_) => true,
-            Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) | Fp::Convert(_) => true,
+            Fp::Convert(_) => true,
+            op if op.compares().is_some() => true,
             Fp::ToInt(_, IntTy::I32) | Fp::FromInt(IntTy::I32, _) => matches!(self.lanes, Lanes::All),
             _ => false,
         }
@@ -64,18 +65,16 @@ impl VFp {
             Fp::Add(fmt) | Fp::Sub(fmt) | Fp::Mul(fmt) | Fp::Div(fmt) | Fp::Sqrt(fmt) => {
                 (lane_of(fmt), lane_of(fmt))
             }
-            Fp::Min(fmt) | Fp::Max(fmt) | Fp::Eq(fmt) | Fp::Lt(fmt) | Fp::Le(fmt) => {
-                (lane_of(fmt), lane_of(fmt))
-            }
-            // There are no others.
-            _ => (Lane::L64, Lane::L64),
+            Fp::Min(fmt) | Fp::Max(fmt) => (lane_of(fmt), lane_of(fmt)),
+            // There are no others but comparisons.
+            op => op.compares().map_or((Lane::L64, Lane::L64), |fmt| (lane_of(fmt), lane_of(fmt))),
         }
     }
 
     /// What the operation makes, where `one` does its operation with one lane's numbers.
     pub fn perform(self, [a, b]: [u128; 2], mut one: impl FnMut([u64; 3]) -> u64) -> u128 {
         let (from, to) = self.formats();
-        let compares = matches!(self.op, Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_));
+        let compares = self.op.compares().is_some();
         let mut lane = |n: u32, a: u128, b: u128| {
             let (x, y) = (extract(from, n, a), extract(from, n, b));
             let made = one([x, y, y]);

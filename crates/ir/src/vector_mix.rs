@@ -57,10 +57,11 @@ pub fn eval(op: VMix, a: u128, b: u128) -> u128 {
         true => signed(lane, n, a),
         false => signed(lane, n - lane.count(), b),
     };
-    let pairs = |lane: Lane, f: &dyn Fn(i64, i64) -> u64| lanes(lane, |n| f(both(lane, 2 * n), both(lane, 2 * n + 1)));
-    let sign = |lane: Lane| {
-        lanes(lane, |n| (signed(lane, n, a).wrapping_mul(signed(lane, n, b).signum())) as u64)
+    let pairs = |lane: Lane, f: &dyn Fn(i64, i64) -> u64| {
+        lanes(lane, |n| f(both(lane, 2 * n), both(lane, 2 * n + 1)))
     };
+    let sign =
+        |lane: Lane| lanes(lane, |n| (signed(lane, n, a).wrapping_mul(signed(lane, n, b).signum())) as u64);
     match op {
         VMix::MulAdd16 => lanes(L32, |n| {
             let product = |n| signed(L16, n, a) * signed(L16, n, b);
@@ -70,14 +71,12 @@ pub fn eval(op: VMix, a: u128, b: u128) -> u128 {
             let product = |n| get(L8, n, a) as i64 * signed(L8, n, b);
             saturate(product(2 * n) + product(2 * n + 1), 16)
         }),
-        VMix::SumAbs => lanes(L64, |n| {
-            (8 * n..8 * n + 8).map(|n| get(L8, n, a).abs_diff(get(L8, n, b))).sum()
-        }),
+        VMix::SumAbs => {
+            lanes(L64, |n| (8 * n..8 * n + 8).map(|n| get(L8, n, a).abs_diff(get(L8, n, b))).sum())
+        }
         VMix::MulEvenU => lanes(L64, |n| get(L32, 2 * n, a).wrapping_mul(get(L32, 2 * n, b))),
         VMix::MulEvenS => lanes(L64, |n| signed(L32, 2 * n, a).wrapping_mul(signed(L32, 2 * n, b)) as u64),
-        VMix::MulRound => {
-            lanes(L16, |n| (((signed(L16, n, a) * signed(L16, n, b) >> 14) + 1) >> 1) as u64)
-        }
+        VMix::MulRound => lanes(L16, |n| (((signed(L16, n, a) * signed(L16, n, b) >> 14) + 1) >> 1) as u64),
         VMix::PackS16 => lanes(L8, |n| saturate(both(L16, n), 8)),
         VMix::PackU16 => lanes(L8, |n| both(L16, n).clamp(0, 0xff) as u64),
         VMix::PackS32 => lanes(L16, |n| saturate(both(L32, n), 16)),

@@ -176,7 +176,7 @@ pub fn bits_of(inst: &Inst) -> u32 {
         Inst::Cmp(..) | Inst::Extra(Extra::Carry | Extra::Overflow, _) => 1,
         Inst::Load(m, _) | Inst::Rmw(_, m, ..) | Inst::Exchange(m, ..) => m.width.bits(),
         Inst::Fp(op, ..) => match op {
-            Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) => 1,
+            op if op.compares().is_some() => 1,
             Fp::ToInt(_, ty) => bits_of_int(ty),
             Fp::ToBits(fmt) => bits_of_fmt(fmt),
             _ => 64,

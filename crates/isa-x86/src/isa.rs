@@ -6,7 +6,7 @@ use crate::decode;
 use crate::flags;
 use crate::operands::Operands;
 use crate::row::flag;
-use crate::state::{self, Slots, code, eflags, gpr, mode, segment, vector};
+use crate::state::{self, Slots, code, eflags, gpr, mode, mxcsr, segment, vector};
 use crate::table;
 use std::cell::Cell;
 use trine_base::RegisterInfo;
@@ -14,7 +14,7 @@ use trine_ir::{
     Access, Bytes, CodeSpace, Count, DecodeError, Decoded, FpRules, Hart, Hints, Isa, Mapping, Res, Round,
     Row, Sem, Trap,
 };
-use trine_softfloat::{NanRule, OutOfRange, Rules, Tininess};
+use trine_softfloat::{Denormals, Extremes, NanRule, OutOfRange, Rules, Tininess};
 
 /// The CPU.
 pub struct X64;
@@ -44,6 +44,8 @@ impl FpRules for Mxcsr {
         nan: NanRule::FirstOperand,
         out_of_range: OutOfRange::Indefinite,
         tininess: Tininess::AfterRounding,
+        extremes: Extremes::Second,
+        reports_denormals: true,
     };
 
     fn flags(mxcsr: u32) -> u64 {
@@ -56,6 +58,11 @@ impl FpRules for Mxcsr {
 
     fn rounding(mode: u32) -> Option<Round> {
         Some(direction(mode::rounding(mode)))
+    }
+
+    fn denormals(slots: &[Cell<u64>]) -> Denormals {
+        let mxcsr = slots[state::MXCSR as usize].get();
+        Denormals { zero_operands: mxcsr & mxcsr::DAZ != 0, zero_results: mxcsr & mxcsr::FTZ != 0 }
     }
 
     /// The register itself, but for its flags: it says also what becomes of denormal numbers.

@@ -128,6 +128,16 @@ pub mod eflags {
     pub const FIXED: u64 = 2;
 }
 
+/// Bits of [`MXCSR`] (SDM volume 1, 10.2.3).
+pub mod mxcsr {
+    /// Denormal operands count as zeros.
+    pub const DAZ: u64 = 1 << 6;
+    /// Tiny results become zeros.
+    pub const FTZ: u64 = 1 << 15;
+    /// The bits that exist.
+    pub const ALL: u64 = 0xffff;
+}
+
 /// What a translation depends on besides its bytes.
 pub mod mode {
     use super::{CODE, EFLAGS, MXCSR, code, eflags};

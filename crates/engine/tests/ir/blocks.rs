@@ -309,7 +309,8 @@ impl Maker {
                 self.emit(Inst::Fp(Fp::ToBits(fmt), EXACT, [a; 3]));
             }
             4 => {
-                let op = self.random.pick(&[Fp::Eq, Fp::Lt, Fp::Le])(fmt);
+                let op =
+                    self.random.pick(&[Fp::Eq, Fp::Lt, Fp::Le, Fp::LtQuiet, Fp::LeQuiet, Fp::Unordered])(fmt);
                 self.emit(Inst::Fp(op, EXACT, [a, b, b]));
             }
             5 => {
@@ -360,7 +361,21 @@ impl Maker {
     /// Floating point in lanes, of vectors that numbers were put into.
     fn numbers_in_lanes(&mut self) {
         let fmt = self.random.pick(&[Fmt::S, Fmt::D]);
-        let ops = [Fp::Add, Fp::Sub, Fp::Mul, Fp::Div, Fp::Sqrt, Fp::Min, Fp::Max, Fp::Eq, Fp::Lt, Fp::Le];
+        let ops = [
+            Fp::Add,
+            Fp::Sub,
+            Fp::Mul,
+            Fp::Div,
+            Fp::Sqrt,
+            Fp::Min,
+            Fp::Max,
+            Fp::Eq,
+            Fp::Lt,
+            Fp::Le,
+            Fp::LtQuiet,
+            Fp::LeQuiet,
+            Fp::Unordered,
+        ];
         let op = match self.random.below(14) {
             0 | 1 => Fp::Convert(fmt),
             2 => Fp::ToInt(fmt, IntTy::I32),

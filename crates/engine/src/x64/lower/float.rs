@@ -13,7 +13,7 @@ use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::{Class, Inst, Val};
 use trine_ir::{Fmt, Fp, FpRules, IntTy, Isa, Round, Rounding, Sign};
-use trine_softfloat::{NanRule, OutOfRange, Tininess};
+use trine_softfloat::{Extremes, NanRule, OutOfRange, Tininess};
 
 /// The canonical NaN.
 fn nan(double: bool) -> u64 {
@@ -59,8 +59,11 @@ where
             Fp::Eq(_) => self.equal(double, args),
             Fp::Lt(_) if self.facts.of(self.at).quiet => self.less_quiet(Cc::Above, double, args),
             Fp::Le(_) if self.facts.of(self.at).quiet => self.less_quiet(Cc::AboveEqual, double, args),
-            Fp::Lt(_) => self.less(Cc::Above, double, args),
-            Fp::Le(_) => self.less(Cc::AboveEqual, double, args),
+            Fp::Lt(_) => self.less(0x2f, Cc::Above, double, args),
+            Fp::Le(_) => self.less(0x2f, Cc::AboveEqual, double, args),
+            Fp::LtQuiet(_) => self.less(0x2e, Cc::Above, double, args),
+            Fp::LeQuiet(_) => self.less(0x2e, Cc::AboveEqual, double, args),
+            Fp::Unordered(_) => self.less(0x2e, Cc::Parity, double, args),
             Fp::ToInt(_, ty) => self.number_to_int(op, ty, rounding, double, args),
             Fp::FromInt(ty, _) => self.int_to_number(op, ty, rounding, double, args),
             _ => self.soft(op, rounding, args),
@@ -113,7 +116,7 @@ where
 
     /// Whether the host and the CPU may disagree about an underflow.
     pub(super) fn host_underflows_otherwise(op: Fp) -> bool {
-        let exact = matches!(op, Fp::Min(_) | Fp::Max(_) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_));
+        let exact = matches!(op, Fp::Min(_) | Fp::Max(_)) || op.compares().is_some();
         let in_range = matches!(op, Fp::ToInt(..) | Fp::FromInt(..) | Fp::Sqrt(_) | Fp::Convert(Fmt::S));
         I::Fp::RULES.tininess == Tininess::BeforeRounding && !exact && !in_range
     }
@@ -126,7 +129,8 @@ where
             Rounding::Static(r) => Some(r),
         };
         match op {
-            Fp::Min(_) | Fp::Max(_) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) => true,
+            Fp::Min(_) | Fp::Max(_) => true,
+            op if op.compares().is_some() => true,
             Fp::Convert(Fmt::S) | Fp::FromInt(IntTy::I32 | IntTy::U32, Fmt::D) => true,
             Fp::ToInt(..) if wanted == Some(Round::Rtz) => true,
             _ => wanted == current && wanted.is_some() && wanted != Some(Round::Rmm),
@@ -241,6 +245,9 @@ where
     }
 
     fn extreme(&mut self, op: Fp, rounding: Rounding, opcode: u8, double: bool, args: [Val; 3]) {
+        if I::Fp::RULES.extremes == Extremes::Second {
+            return self.arithmetic(opcode, double, args);
+        }
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.take_xmm();
         self.a.movaps(d, a);
@@ -263,11 +270,11 @@ where
         self.a.alu(Alu::And, false, d, RCX);
     }
 
-    /// `a < b` as `b > a`: then 0 if unordered.
-    fn less(&mut self, cc: Cc, double: bool, args: [Val; 3]) {
+    /// A condition of `b` compared with `a`, by `comis` (2f) or the quiet `ucomis` (2e). `a < b` as `b > a` is 0 if unordered.
+    fn less(&mut self, opcode: u8, cc: Cc, double: bool, args: [Val; 3]) {
         let (a, b) = (self.xmm(args[0]), self.xmm(args[1]));
         let d = self.def();
-        self.a.comis(0x2f, double, b, a);
+        self.a.comis(opcode, double, b, a);
         self.flag_to(cc, d);
     }
 

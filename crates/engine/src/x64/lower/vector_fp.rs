@@ -8,7 +8,7 @@ use crate::x64::side::Kind;
 use crate::x64::thunks::SCRATCH_FP;
 use trine_ir::inst::Val;
 use trine_ir::{Fmt, Fp, FpRules, Isa, Lanes, Rounding, VFp};
-use trine_softfloat::{NanRule, OutOfRange};
+use trine_softfloat::{Extremes, NanRule, OutOfRange};
 
 /// Opcode map, prefix and W of an operation in this format.
 fn form(fmt: Fmt, lanes: Lanes) -> (u8, u8, bool) {
@@ -21,6 +21,18 @@ fn form(fmt: Fmt, lanes: Lanes) -> (u8, u8, bool) {
     (1, prefix, false)
 }
 
+/// The number of a comparison in `vcmpps` and the like.
+fn predicate(op: Fp) -> u8 {
+    match op {
+        Fp::Eq(_) => 0,
+        Fp::Lt(_) => 1,
+        Fp::Le(_) => 2,
+        Fp::LtQuiet(_) => 17,
+        Fp::LeQuiet(_) => 18,
+        _ => 3,
+    }
+}
+
 impl<I: Isa, A> Lower<'_, I, A>
 where
     Self: Allocator,
@@ -30,7 +42,8 @@ where
         let (a, b) = (self.xmm(x), self.xmm(y));
         let d = self.take_xmm();
         let in_host = self.host_rounds(op.op, rounding) && !Self::host_underflows_otherwise(op.op);
-        if !in_host || matches!(op.op, Fp::Min(_) | Fp::Max(_)) {
+        let by_number = I::Fp::RULES.extremes == Extremes::Number;
+        if !in_host || by_number && matches!(op.op, Fp::Min(_) | Fp::Max(_)) {
             self.soft_vector(op, rounding, [a, b], d);
             return self.own_fp(d);
         }
@@ -40,7 +53,8 @@ where
             Fp::ToInt(..) if I::Fp::RULES.out_of_range == OutOfRange::Saturate => {
                 Some(self.any_indefinite(d))
             }
-            Fp::ToInt(..) | Fp::FromInt(..) | Fp::Eq(_) | Fp::Lt(_) | Fp::Le(_) => None,
+            Fp::ToInt(..) | Fp::FromInt(..) => None,
+            other if other.compares().is_some() => None,
             _ if I::Fp::RULES.nan == NanRule::FirstOperand => None,
             Fp::Convert(Fmt::S) => Some(self.any_nan(Fmt::D, op.lanes, d)),
             Fp::Convert(Fmt::D) => Some(self.any_nan(Fmt::S, op.lanes, d)),
@@ -55,21 +69,18 @@ where
     /// The host's own operation.
     fn in_lanes(&mut self, op: VFp, rounding: Rounding, [a, b]: [Xmm; 2], d: Xmm) {
         let truncates = self.truncates(rounding);
+        if let Some(fmt) = op.op.compares() {
+            self.a.vop(form(fmt, op.lanes), 0xc2, d, a, b);
+            return self.a.byte(predicate(op.op));
+        }
         let mut binary = |fmt, code| self.a.vop(form(fmt, op.lanes), code, d, a, b);
         match op.op {
             Fp::Add(fmt) => binary(fmt, 0x58),
             Fp::Mul(fmt) => binary(fmt, 0x59),
             Fp::Sub(fmt) => binary(fmt, 0x5c),
             Fp::Div(fmt) => binary(fmt, 0x5e),
-            Fp::Eq(fmt) | Fp::Lt(fmt) | Fp::Le(fmt) => {
-                binary(fmt, 0xc2);
-                // Equal is quiet, the others signal.
-                self.a.byte(match op.op {
-                    Fp::Eq(_) => 0,
-                    Fp::Lt(_) => 1,
-                    _ => 2,
-                });
-            }
+            Fp::Min(fmt) => binary(fmt, 0x5d),
+            Fp::Max(fmt) => binary(fmt, 0x5f),
             Fp::Sqrt(fmt) if op.lanes == Lanes::First => binary(fmt, 0x51),
             Fp::Sqrt(fmt) => self.a.vop(form(fmt, op.lanes), 0x51, d, 0, a),
             Fp::Convert(fmt) if op.lanes == Lanes::First => binary(fmt, 0x5a),
