@@ -12,8 +12,9 @@ pub fn soft<I: Isa, M: GuestMemory<I>>(core: &Core<I, M>, op: Fp, rounding: Roun
         Rounding::Static(r) => r,
         Rounding::Dynamic => I::Fp::round(core.slots.as_ref()),
     };
-    let denormals = I::Fp::denormals(core.slots.as_ref());
-    let mut env = Env { round: direction(round), rules: I::Fp::RULES, denormals, flags: 0 };
+    let slots = core.slots.as_ref();
+    let (denormals, traps) = (I::Fp::denormals(slots), I::Fp::traps(slots));
+    let mut env = Env { round: direction(round), rules: I::Fp::RULES, denormals, traps, flags: 0 };
     let result = perform(&mut env, op, args);
     if env.flags != 0 {
         I::Fp::harvest(core.slots.as_ref(), mxcsr_flags(env.flags));

@@ -2,7 +2,7 @@
 
 use crate::op::Round;
 use std::cell::Cell;
-use trine_softfloat::{Denormals, Rules};
+use trine_softfloat::{Denormals, Rules, Traps};
 
 /// MXCSR after a reset: to nearest, all exceptions masked, no flags (Intel SDM volume 1, 10.2.3).
 pub const MXCSR: u32 = 0x1f80;
@@ -40,6 +40,16 @@ pub trait FpRules {
     /// What the guest wants to become of denormal numbers.
     fn denormals(_slots: &[Cell<u64>]) -> Denormals {
         Denormals::default()
+    }
+
+    /// The exceptions that the guest takes.
+    fn traps(_slots: &[Cell<u64>]) -> Traps {
+        Traps::default()
+    }
+
+    /// Whether operations in `mode` are done in software: the guest has asked for what only traps would tell.
+    fn in_software(_mode: u32) -> bool {
+        false
     }
 
     /// MXCSR for generated code, with all flags clear.

@@ -102,6 +102,16 @@ pub struct Denormals {
     pub zero_results: bool,
 }
 
+/// Exceptions that the guest takes as traps. Their flags are then about the result with an unbounded exponent: a tiny one raises
+/// [`UF`] even if it is exact, and [`NX`] only if that result is inexact (IEEE 754-1985 7.3, 7.4; Intel SDM volume 1, 4.9.1.5).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Traps {
+    /// Underflow.
+    pub underflow: bool,
+    /// Overflow.
+    pub overflow: bool,
+}
+
 /// The environment of operations: what they depend on besides operands, and what they report besides results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Env {
@@ -111,6 +121,8 @@ pub struct Env {
     pub rules: Rules,
     /// The guest's choices about denormal numbers.
     pub denormals: Denormals,
+    /// The exceptions that the guest takes.
+    pub traps: Traps,
     /// Flags raised so far: [`NX`], [`UF`], [`OF`], [`DZ`], [`NV`], [`DE`]. Operations only set
     /// bits.
     pub flags: u8,
@@ -123,6 +135,7 @@ impl Env {
             round,
             rules: Rules::CANONICAL,
             denormals: Denormals { zero_operands: false, zero_results: false },
+            traps: Traps { underflow: false, overflow: false },
             flags: 0,
         }
     }

@@ -27,7 +27,7 @@ pub use compare::{eq, le, le_quiet, lt, lt_quiet, max, min, unordered};
 pub use convert::{IntKind, convert, from_int, to_int};
 pub use div::{div, sqrt};
 pub use env::{
-    DE, DZ, Denormals, Env, Extremes, NV, NX, NanRule, OF, OutOfRange, Round, Rules, Tininess, UF,
+    DE, DZ, Denormals, Env, Extremes, NV, NX, NanRule, OF, OutOfRange, Round, Rules, Tininess, Traps, UF,
 };
 pub use fma::fma;
 pub use format::{F32, F64, Format};

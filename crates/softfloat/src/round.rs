@@ -40,14 +40,14 @@ pub(crate) fn round_pack<F: Format>(env: &mut Env, negative: bool, exponent: i32
     if field <= 0 {
         return round_subnormal::<F>(env, negative, field, significand);
     }
-    if field >= F::EXPONENT_MAX {
-        return overflow::<F>(env, negative);
-    }
     let (kept, inexact) = cut::<F>(env, negative, significand);
+    if field >= F::EXPONENT_MAX {
+        return overflow::<F>(env, negative, inexact);
+    }
     // The top bit of `kept` adds 1 to the exponent field, and so does a carry from rounding.
     let magnitude = ((field as u64 - 1) << F::FRACTION_BITS) + kept;
     if magnitude >= F::INFINITY {
-        return overflow::<F>(env, negative);
+        return overflow::<F>(env, negative, inexact);
     }
     env.raise(if inexact { NX } else { 0 });
     signed::<F>(negative, magnitude)
@@ -66,7 +66,10 @@ fn round_subnormal<F: Format>(env: &mut Env, negative: bool, field: i32, signifi
     }
     let shifted = shift_right_sticky(significand, (1 - field) as u32);
     let (kept, inexact) = cut::<F>(env, negative, shifted);
-    if inexact {
+    if tiny && env.traps.underflow {
+        let inexact = cut::<F>(env, negative, significand).1;
+        env.raise(if inexact { UF | NX } else { UF });
+    } else if inexact {
         env.raise(if tiny { UF | NX } else { NX });
     }
     signed::<F>(negative, kept)
@@ -83,10 +86,10 @@ fn cut<F: Format>(env: &Env, negative: bool, significand: u64) -> (u64, bool) {
     (kept + away as u64, rest != 0)
 }
 
-/// The result of an overflow (IEEE 754-2019 7.4).
+/// The result of an overflow (IEEE 754-2019 7.4). With an unbounded exponent it was `inexact` or not.
 #[cold]
-fn overflow<F: Format>(env: &mut Env, negative: bool) -> u64 {
-    env.raise(OF | NX);
+fn overflow<F: Format>(env: &mut Env, negative: bool, inexact: bool) -> u64 {
+    env.raise(if env.traps.overflow && !inexact { OF } else { OF | NX });
     let infinite = env.round.overflows_to_infinity(negative);
     signed::<F>(negative, F::INFINITY - !infinite as u64)
 }

@@ -40,7 +40,10 @@ where
             Fp::Sgnj(_, sign) => return self.sign_inject(double, sign, args[0], args[1]),
             _ => {}
         }
-        if !self.host_rounds(op, rounding) || Self::host_underflows_otherwise(op) {
+        if !self.host_rounds(op, rounding)
+            || Self::host_underflows_otherwise(op)
+            || I::Fp::in_software(self.mode)
+        {
             return self.soft(op, rounding, args);
         }
         self.need_fp();

@@ -41,7 +41,9 @@ where
     pub fn vector_fp(&mut self, op: VFp, rounding: Rounding, [x, y]: [Val; 2]) {
         let (a, b) = (self.xmm(x), self.xmm(y));
         let d = self.take_xmm();
-        let in_host = self.host_rounds(op.op, rounding) && !Self::host_underflows_otherwise(op.op);
+        let in_host = self.host_rounds(op.op, rounding)
+            && !Self::host_underflows_otherwise(op.op)
+            && !I::Fp::in_software(self.mode);
         let by_number = I::Fp::RULES.extremes == Extremes::Number;
         if !in_host || by_number && matches!(op.op, Fp::Min(_) | Fp::Max(_)) {
             self.soft_vector(op, rounding, [a, b], d);
