@@ -3,6 +3,7 @@
 
 use crate::cpu::{self, Features};
 use crate::decode;
+use crate::disasm;
 use crate::flags;
 use crate::operands::Operands;
 use crate::row::flag;
@@ -14,7 +15,7 @@ use trine_ir::{
     Access, Bytes, CodeSpace, Count, DecodeError, Decoded, FpRules, Hart, Hints, Isa, Mapping, Res, Round,
     Row, Sem, Trap,
 };
-use trine_softfloat::{Denormals, Extremes, NanRule, OutOfRange, Rules, Tininess};
+use trine_softfloat::{Denormals, Extremes, NanRule, OutOfRange, Rules, Tininess, Traps};
 
 /// The CPU.
 pub struct X64;
@@ -62,7 +63,17 @@ impl FpRules for Mxcsr {
 
     fn denormals(slots: &[Cell<u64>]) -> Denormals {
         let mxcsr = slots[state::MXCSR as usize].get();
-        Denormals { zero_operands: mxcsr & mxcsr::DAZ != 0, zero_results: mxcsr & mxcsr::FTZ != 0 }
+        let traps = Self::traps(slots).underflow;
+        Denormals { zero_operands: mxcsr & mxcsr::DAZ != 0, zero_results: mxcsr & mxcsr::FTZ != 0 && !traps }
+    }
+
+    fn traps(slots: &[Cell<u64>]) -> Traps {
+        let mxcsr = slots[state::MXCSR as usize].get();
+        Traps { underflow: mxcsr & mxcsr::UM == 0, overflow: mxcsr & mxcsr::OM == 0 }
+    }
+
+    fn in_software(mode: u32) -> bool {
+        mode & mode::FP_TRAPS != 0
     }
 
     /// The register itself, but for its flags: it says also what becomes of denormal numbers.
@@ -181,6 +192,10 @@ impl Isa for X64 {
         Trap::fault(vector::BP, 0)
     }
 
+    fn disassemble(m: u32, bytes: &Bytes) -> Option<String> {
+        disasm::disassemble(m, bytes, 0)
+    }
+
     fn bus_error(_: Access, _: u64) -> Option<Trap> {
         None
     }
@@ -195,6 +210,10 @@ impl Isa for X64 {
             Access::Write => 6,
             Access::Execute => 0x14,
         })
+    }
+
+    fn misaligned(_: Access, _: u64) -> Trap {
+        Trap::fault(vector::GP, 0)
     }
 
     /// A general-protection fault of an access to the stack is a stack fault.

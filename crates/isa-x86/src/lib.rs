@@ -2,7 +2,7 @@
 //!
 //! * [`state`]: the slots that make up a CPU, and what translations depend on. * [`table`]: every instruction, in Intel's
 //!   notation (`trine_rows::x86_rows`). * [`row`]: what a row says. * [`decode`]: prefixes, ModRM, immediates.
-//! * [`operands`]: a decoded instruction. * [`insn`]: the bodies, one file for each group. * [`flags`]: the condition flags,
+//! * [`operands`]: a decoded instruction; [`disasm`]: as text. * [`insn`]: the bodies, one file for each group. * [`flags`]: the condition flags,
 //!   which are kept as the operation and the operands that they come from. * [`cpu`]: models and their features.
 //! * [`isa`]: what an engine asks of the CPU.
 //!
@@ -10,6 +10,7 @@
 
 pub mod cpu;
 pub mod decode;
+pub mod disasm;
 pub mod flags;
 pub mod insn;
 pub mod isa;

@@ -132,7 +132,11 @@ pub mod eflags {
 pub mod mxcsr {
     /// Denormal operands count as zeros.
     pub const DAZ: u64 = 1 << 6;
-    /// Tiny results become zeros.
+    /// Overflow is masked.
+    pub const OM: u64 = 1 << 10;
+    /// Underflow is masked.
+    pub const UM: u64 = 1 << 11;
+    /// Tiny results become zeros, if underflow is masked.
     pub const FTZ: u64 = 1 << 15;
     /// The bits that exist.
     pub const ALL: u64 = 0xffff;

@@ -5,12 +5,17 @@ pub mod bits;
 pub mod control;
 pub mod divide;
 pub mod flag_ops;
+pub mod fp;
+pub mod mmx;
 pub mod mov;
 pub mod multiply;
+pub mod packed;
 pub mod shift;
 pub mod stack;
 pub mod string;
 pub mod system;
+pub mod vec;
+pub mod vec_mov;
 
 use crate::isa::X64;
 use crate::operands::{ABSOLUTE, AH, Arg, Mem, NO_REGISTER, Operands, RIP, prefix};

@@ -1,6 +1,7 @@
 //! Every instruction, by tables.
 
 mod base;
+mod sse;
 
 use crate::cpu::Feature;
 use crate::insn::X86;
@@ -10,7 +11,7 @@ use std::sync::LazyLock;
 use trine_ir::Res;
 
 /// The tables in the order in which their rows are numbered.
-const TABLES: &[&[RowInfo]] = &[base::ROWS];
+const TABLES: &[&[RowInfo]] = &[base::ROWS, sse::ROWS];
 
 /// A row among those of its opcode.
 #[derive(Clone, Copy, Debug)]
@@ -72,24 +73,35 @@ pub fn rows() -> impl Iterator<Item = &'static RowInfo> {
     TABLES.iter().copied().flatten()
 }
 
+/// The table of a row, and the row's number there.
+fn place(row: u16) -> (usize, usize) {
+    let mut n = row as usize;
+    for (table, rows) in TABLES.iter().enumerate() {
+        if n < rows.len() {
+            return (table, n);
+        }
+        n -= rows.len();
+    }
+    panic!("there is no row {row}")
+}
+
 /// A row by its number.
 ///
 /// # Panics
 /// If there is no such row.
 pub fn info(row: u16) -> &'static RowInfo {
-    let mut n = row as usize;
-    for table in TABLES {
-        match table.get(n) {
-            Some(info) => return info,
-            None => n -= table.len(),
-        }
-    }
-    panic!("there is no row {row}")
+    let (table, n) = place(row);
+    &TABLES[table][n]
 }
 
 /// The body of a row for operands of `1 << log` bytes.
 pub fn body<S: X86>(row: u16, log: u8) -> fn(S, &Operands) -> Res<S> {
-    base::body::<S>(info(row).body as usize, log as usize)
+    let (table, n) = place(row);
+    let (body, log) = (TABLES[table][n].body as usize, log as usize);
+    match table {
+        0 => base::body::<S>(body, log),
+        _ => sse::body::<S>(body, log),
+    }
 }
 
 #[cfg(test)]
