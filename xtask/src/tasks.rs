@@ -24,6 +24,8 @@ const TASKS: &[(&str, Run)] = &[
     ("code-races", code_races),
     ("differential", || differential(20, 1)),
     ("differential-long", || differential(900, 1000)),
+    ("x86", || conformance("x86", &["200000".into(), "1".into()])),
+    ("x86-long", || conformance("x86", &["10000000".into(), "100000".into()])),
     ("privileged", || privileged(40, 1)),
     ("privileged-long", || privileged(3000, 1000)),
     ("fuzz-check", fuzz_check),

@@ -114,6 +114,7 @@ pub const PARTS: &[Part] = &[
         "signals, futexes, mappings, code and children at once, a few seconds",
     ),
     quick(Home::Task, "differential", "random programs against QEMU, 200,000 instructions and more"),
+    quick(Home::Task, "x86", "random x86 instructions against the host's own CPU, 200,000"),
     quick(
         Home::Task,
         "privileged",
@@ -181,6 +182,7 @@ pub const PARTS: &[Part] = &[
     slow(Home::System, "soak-4", SOAK_ON),
     slow(Home::Task, "code-races", "code rewritten under vCPUs that run it, ten minutes, programs and harts"),
     slow(Home::Task, "differential-long", "random programs against QEMU, 10 million instructions"),
+    slow(Home::Task, "x86-long", "random x86 instructions against the host's own CPU, 10 million"),
     slow(
         Home::Task,
         "privileged-long",

@@ -22,6 +22,8 @@ pub struct Registers {
 
 /// Where MXCSR is in [`Registers::fx`].
 pub const FX_MXCSR: usize = 3;
+/// Where the top of the x87 stack is in [`Registers::fx`]: significand, then sign and exponent.
+pub const FX_STACK: usize = 4;
 /// Where XMM0 is in [`Registers::fx`].
 pub const FX_XMM: usize = 20;
 

@@ -1,12 +1,12 @@
 //! Runs cases in an engine.
 
-use super::case::{Case, FX_MXCSR, FX_XMM, HANGS, Outcome, Registers, TAIL, WATCHED};
+use super::case::{Case, FX_MXCSR, FX_STACK, FX_XMM, HANGS, Outcome, Registers, TAIL, WATCHED};
 use super::native::{Native, code_of, observe, prepare};
 use std::sync::{Arc, Once};
 use trine_base::{Exit, HostClock, Mailbox, Vcpu};
 use trine_engine::direct::{self, Direct, Pages};
 use trine_engine::{Engine, Tier, Translations};
-use trine_isa_x86::state::{FCW, MXCSR, WHOLE_EFLAGS, XMM, YMM_HIGH, vector};
+use trine_isa_x86::state::{FCW, FEMPTY, FSW, MXCSR, WHOLE_EFLAGS, X87, XMM, YMM_HIGH, vector};
 use trine_isa_x86::{Config, X64};
 
 /// More instructions than any case needs.
@@ -90,10 +90,22 @@ fn run_one(cpu: &mut Cpu, slot: usize, case: &Case) -> Outcome {
     outcome
 }
 
+/// The number of the x87 register on top of the stack, from what FXSAVE writes first.
+fn top(control: u64) -> usize {
+    (control >> 27 & 7) as usize
+}
+
 fn load(cpu: &mut Cpu, r: &Registers) {
     (0..16).for_each(|n| cpu.set(n, r.gpr[n as usize]));
     cpu.set_view(WHOLE_EFLAGS, r.eflags.into());
     cpu.set(FCW, r.fx[0] & 0xffff);
+    cpu.set(FSW, r.fx[0] >> 16 & 0xffff);
+    cpu.set(FEMPTY, !(r.fx[0] >> 32) & 0xff);
+    for n in 0..8 {
+        let slot = X87 + 2 * ((top(r.fx[0]) + n) & 7) as u16;
+        cpu.set(slot, r.fx[FX_STACK + 2 * n]);
+        cpu.set(slot + 1, r.fx[FX_STACK + 2 * n + 1] & 0xffff);
+    }
     cpu.set(MXCSR, r.fx[FX_MXCSR] as u32 as u64);
     for n in 0..16u16 {
         let at = FX_XMM + 2 * n as usize;
@@ -106,7 +118,11 @@ fn load(cpu: &mut Cpu, r: &Registers) {
 
 fn save(cpu: &Cpu) -> Registers {
     let mut fx = [0; 64];
-    fx[0] = cpu.get(FCW);
+    fx[0] = cpu.get(FCW) | cpu.get(FSW) << 16 | (!cpu.get(FEMPTY) & 0xff) << 32;
+    for n in 0..8 {
+        let slot = X87 + 2 * ((top(fx[0]) + n) & 7) as u16;
+        (fx[FX_STACK + 2 * n], fx[FX_STACK + 2 * n + 1]) = (cpu.get(slot), cpu.get(slot + 1));
+    }
     fx[FX_MXCSR] = cpu.get(MXCSR) | 0xffff << 32;
     (0..32).for_each(|n| fx[FX_XMM + n] = cpu.get(XMM + n as u16));
     let high = |n: usize, half: u16| cpu.get(YMM_HIGH + 2 * n as u16 + half);

@@ -1,6 +1,6 @@
 //! Random instructions by the rows of the CPU's tables, with registers and memory that let most of them complete.
 
-use super::case::{CODE_BYTES, Case, DATA, DATA_BYTES, FX_XMM, Registers};
+use super::case::{CODE_BYTES, Case, DATA, DATA_BYTES, FX_MXCSR, FX_STACK, FX_XMM, Registers};
 use super::native::{CODE_STRIDE, SLOTS, code_of};
 use crate::random::Random;
 use std::sync::LazyLock;
@@ -231,6 +231,15 @@ fn registers(random: &mut Random, case: &mut Case, slot: usize) {
     for n in 0..32 {
         r.fx[FX_XMM + n] = if random.once_in(2) { random.float() } else { random.integer() };
     }
+    // Rounding, DAZ and FTZ, flags; now and then an exception that is not masked.
+    let masks = if random.once_in(8) { random.word() & 0x1f80 } else { 0x1f80 };
+    let control = if random.once_in(2) { random.word() & 0xe07f } else { 0 };
+    r.fx[FX_MXCSR] = masks | control | 0xffff << 32;
+    r.fx[0] = 0x37f | (random.word() & 7) << 27 | (random.word() & 0xff) << 32;
+    for n in 0..8 {
+        r.fx[FX_STACK + 2 * n] = random.integer();
+        r.fx[FX_STACK + 2 * n + 1] = random.word() & 0xffff;
+    }
     r.ymm_high = std::array::from_fn(|_| [random.integer(), random.integer()]);
     if random.once_in(16) {
         r.eflags |= 0x400;
@@ -264,6 +273,9 @@ fn address(random: &mut Random, case: &mut Case, i: &Instruction, absolute: Opti
             r[gpr::RBX as usize] = to.wrapping_sub(r[0] & 0xff);
         }
         return;
+    }
+    if row.mnemonic().starts_with("maskmov") {
+        r[gpr::RDI as usize] = to;
     }
     if matches!(row.mnemonic(), "leave" | "enter") {
         r[gpr::RBP as usize] = to;
