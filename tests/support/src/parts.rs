@@ -59,11 +59,7 @@ pub const PARTS: &[Part] = &[
     quick(Home::Task, "unit", "unit and integration tests"),
     quick(Home::Task, "fuzz-check", "the fuzz targets compile, without warnings"),
     quick(Home::System, "boot", "Debian's kernel boots to a userland, in both engines"),
-    quick(
-        Home::System,
-        "litmus",
-        "what four harts see of each other's stores, a million rounds of each test",
-    ),
+    quick(Home::System, "litmus", "what four harts see of each other's stores, 100,000 rounds of each test"),
     quick(Home::Interop, "firmware", "OpenSBI, U-Boot and EDK2 below and in machines"),
     quick(Home::System, "ends", "machines end, begin again, and have disks"),
     quick(
@@ -127,6 +123,11 @@ pub const PARTS: &[Part] = &[
         Home::System,
         "lockstep",
         "interpreter and compiler side by side over whole boots, of one hart and of two",
+    ),
+    slow(
+        Home::System,
+        "litmus-long",
+        "what four harts see of each other's stores, a million rounds of each test",
     ),
     slow(Home::System, "boots", "20 boots in a row, of four harts"),
     slow(

@@ -4,9 +4,6 @@ use trine_test_support::command::{check, tool};
 use trine_test_support::machine::Machines;
 use trine_test_support::{Checked, text, tools};
 
-/// Rounds of each test.
-const ROUNDS: u32 = 1_000_000;
-
 /// An initramfs with a program of `tests/system/guests` in it, as `/NAME`; returns its file.
 fn initrd_with(machines: &Machines, name: &str) -> Result<String, String> {
     let (program, source) = (machines.dir.join(name), format!("tests/system/guests/{name}.c"));
@@ -18,11 +15,11 @@ fn initrd_with(machines: &Machines, name: &str) -> Result<String, String> {
     Ok(initrd.display().to_string())
 }
 
-/// Runs them.
-pub fn run() -> Checked {
+/// Runs each of them so many times.
+pub fn run(rounds: u32) -> Checked {
     let machines = Machines::new("litmus")?;
     let initrd = initrd_with(&machines, "litmus")?;
-    let append = format!("console=ttyS0 quiet trine.exec=/litmus rounds={ROUNDS}");
+    let append = format!("console=ttyS0 quiet trine.exec=/litmus rounds={rounds}");
     let kernel = tools::guest()?.kernel.display().to_string();
     let words = ["--cpus", "4", "--kernel", &kernel, "--initrd", &initrd, "--append", &append];
     let said = machines.whole(&words, "")?;
