@@ -1,6 +1,7 @@
 //! Quotients (SDM volume 2: DIV, IDIV).
 
 use super::X86;
+use super::multiply::set_pair;
 use crate::operands::Operands;
 use crate::state::gpr::{RAX, RDX};
 use crate::state::vector;
@@ -9,16 +10,6 @@ use trine_ir::{Helper, Int, Res, Signed, SlotSet, V};
 /// Ends with a divide error if `wrong`.
 fn check<S: X86>(s: S, wrong: V<S, bool>) -> Res<S> {
     s.when(wrong, || s.exception(vector::DE))
-}
-
-/// Writes quotient and remainder.
-fn set<S: X86, T: Int>(s: S, quotient: V<S, T>, remainder: V<S, T>) {
-    if T::BITS == 8 {
-        s.set_reg::<u16>(RAX as u8, remainder.zext::<u16>() << 8 | quotient.zext());
-    } else {
-        s.set_reg(RAX as u8, quotient);
-        s.set_reg(RDX as u8, remainder);
-    }
 }
 
 /// The dividend of 8, 16 and 32 bits: twice the size, zero-extended.
@@ -40,7 +31,7 @@ pub fn div<S: X86, T: Int>(s: S, o: &Operands) -> Res<S> {
     let (a, b) = (dividend::<S, T>(s), divisor.zext::<u64>());
     let quotient = a.div_u(b);
     check(s, (quotient >> T::BITS as i64).ne(0))?;
-    set(s, quotient.low::<T>(), a.rem_u(b).low());
+    set_pair(s, quotient.low::<T>(), a.rem_u(b).low());
     Ok(())
 }
 
@@ -48,12 +39,12 @@ fn div64<S: X86>(s: S, divisor: V<S, u64>) -> Res<S> {
     let (high, low) = (s.get::<u64>(RDX), s.get::<u64>(RAX));
     check(s, divisor.eq(0))?;
     if s.known(high.raw) == Some(0) {
-        set(s, low.div_u(divisor), low.rem_u(divisor));
+        set_pair(s, low.div_u(divisor), low.rem_u(divisor));
         return Ok(());
     }
     check(s, high.ge_u(divisor))?;
     let (quotient, remainder) = high.divide_wide(Signed::No, low, divisor);
-    set(s, quotient, remainder);
+    set_pair(s, quotient, remainder);
     Ok(())
 }
 
@@ -74,7 +65,7 @@ pub fn idiv<S: X86, T: Int>(s: S, o: &Operands) -> Res<S> {
     check(s, a.eq(i64::MIN) & b.eq(-1))?;
     let quotient = a.div_s(b);
     check(s, quotient.low::<T>().sext::<u64>().ne(quotient))?;
-    set(s, quotient.low::<T>(), a.rem_s(b).low());
+    set_pair(s, quotient.low::<T>(), a.rem_s(b).low());
     Ok(())
 }
 
@@ -87,7 +78,7 @@ fn idiv64<S: X86>(s: S, divisor: V<S, u64>) -> Res<S> {
         s.jump(s.next_pc())
     })?;
     check(s, low.eq(i64::MIN) & divisor.eq(-1))?;
-    set(s, low.div_s(divisor), low.rem_s(divisor));
+    set_pair(s, low.div_s(divisor), low.rem_s(divisor));
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use crate::operands::Operands;
 use crate::state::gpr::{RAX, RDX};
 use trine_ir::{Int, Res, V};
 
-/// Writes a product of twice the size: AX, or rDX:rAX.
-fn set_wide<S: X86, T: Int>(s: S, low: V<S, T>, high: V<S, T>) {
+/// Writes a number of twice the size, or two numbers: AX, or rDX:rAX.
+pub fn set_pair<S: X86, T: Int>(s: S, low: V<S, T>, high: V<S, T>) {
     if T::BITS == 8 {
         s.set_reg::<u16>(RAX as u8, high.zext::<u16>() << 8 | low.zext());
     } else {
@@ -25,7 +25,7 @@ fn set_flags<S: X86, T: Int>(s: S, low: V<S, T>, exceeds: V<S, bool>) {
 pub fn mul<S: X86, T: Int>(s: S, o: &Operands) -> Res<S> {
     let (a, b) = (s.reg::<T>(RAX as u8), s.arg::<T>(o, 0)?);
     let (low, high) = (a * b, a.mulh_u(b));
-    set_wide(s, low, high);
+    set_pair(s, low, high);
     set_flags(s, low, high.ne(0));
     Ok(())
 }
@@ -34,7 +34,7 @@ pub fn mul<S: X86, T: Int>(s: S, o: &Operands) -> Res<S> {
 pub fn imul<S: X86, T: Int>(s: S, o: &Operands) -> Res<S> {
     let (a, b) = (s.reg::<T>(RAX as u8), s.arg::<T>(o, 0)?);
     let (low, high) = (a * b, a.mulh_s(b));
-    set_wide(s, low, high);
+    set_pair(s, low, high);
     set_flags(s, low, high.ne(low.sar(T::BITS as i64 - 1)));
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Every instruction, by tables.
 
 mod base;
+mod mmx;
+mod packed;
 mod sse;
 
 use crate::cpu::Feature;
@@ -11,7 +13,7 @@ use std::sync::LazyLock;
 use trine_ir::Res;
 
 /// The tables in the order in which their rows are numbered.
-const TABLES: &[&[RowInfo]] = &[base::ROWS, sse::ROWS];
+const TABLES: &[&[RowInfo]] = &[base::ROWS, mmx::ROWS, packed::ROWS, sse::ROWS];
 
 /// A row among those of its opcode.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +102,8 @@ pub fn body<S: X86>(row: u16, log: u8) -> fn(S, &Operands) -> Res<S> {
     let (body, log) = (TABLES[table][n].body as usize, log as usize);
     match table {
         0 => base::body::<S>(body, log),
+        1 => mmx::body::<S>(body, log),
+        2 => packed::body::<S>(body, log),
         _ => sse::body::<S>(body, log),
     }
 }
