@@ -76,7 +76,7 @@ pub fn eval(op: VMix, a: u128, b: u128) -> u128 {
         }
         VMix::MulEvenU => lanes(L64, |n| get(L32, 2 * n, a).wrapping_mul(get(L32, 2 * n, b))),
         VMix::MulEvenS => lanes(L64, |n| signed(L32, 2 * n, a).wrapping_mul(signed(L32, 2 * n, b)) as u64),
-        VMix::MulRound => lanes(L16, |n| (((signed(L16, n, a) * signed(L16, n, b) >> 14) + 1) >> 1) as u64),
+        VMix::MulRound => lanes(L16, |n| ((((signed(L16, n, a) * signed(L16, n, b)) >> 14) + 1) >> 1) as u64),
         VMix::PackS16 => lanes(L8, |n| saturate(both(L16, n), 8)),
         VMix::PackU16 => lanes(L8, |n| both(L16, n).clamp(0, 0xff) as u64),
         VMix::PackS32 => lanes(L16, |n| saturate(both(L32, n), 16)),
