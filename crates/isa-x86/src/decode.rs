@@ -397,3 +397,51 @@ fn choose(candidates: &[Entry], features: Features, key: u16) -> Result<&Entry, 
     let found = candidates.iter().find(|e| key & e.mask == e.value && features.has(e.feature));
     found.ok_or(DecodeError::Illegal)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::code;
+
+    /// Any bytes: nothing panics, no instruction is longer than it may be, and each needs all of its bytes and no more.
+    #[test]
+    fn instructions_need_their_own_bytes() {
+        let mut x = 0x1234_5678_9abc_def1u64;
+        let mut next = || {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            x
+        };
+        let mut found = 0;
+        for round in 0..200_000u64 {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&next().to_le_bytes());
+            bytes[8..].copy_from_slice(&next().to_le_bytes());
+            if round % 4 == 0 {
+                bytes[0] = 0x0f;
+            }
+            let mode = if round % 2 == 0 { code::LONG } else { code::D32 | code::FLAT } as u32;
+            let Ok(whole) = decode(Features::ALL, mode, &bytes, 16) else { continue };
+            let length = whole.bytes as usize;
+            assert!((1..=MAX_BYTES).contains(&length), "{bytes:x?}");
+            let cut = decode(Features::ALL, mode, &bytes, length).map(|i| (i.row, i.operands));
+            assert_eq!(cut, Ok((whole.row, whole.operands)), "{bytes:x?}");
+            for have in 0..length {
+                let short = decode(Features::ALL, mode, &bytes, have).map(|i| i.bytes);
+                assert_eq!(short, Err(DecodeError::More), "{have} of {bytes:x?}");
+            }
+            let _ = crate::disasm::text(mode, &whole, 0);
+            found += 1;
+        }
+        assert!(found > 50_000, "{found}");
+    }
+
+    #[test]
+    fn what_is_too_long_is_invalid() {
+        let bytes = [0x66; 16];
+        let mode = code::LONG as u32;
+        assert_eq!(decode(Features::ALL, mode, &bytes, 16).map(|i| i.bytes), Err(DecodeError::Illegal));
+        assert_eq!(decode(Features::ALL, mode, &bytes, 14).map(|i| i.bytes), Err(DecodeError::More));
+    }
+}
