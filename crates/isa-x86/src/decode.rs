@@ -326,6 +326,11 @@ pub fn decode(features: Features, mode: u32, bytes: &Bytes, have: usize) -> Resu
             Kind::H | Kind::B => Arg::Reg(p.v),
             Kind::P => Arg::Reg(reg & 7),
             Kind::Q | Kind::N | Kind::StackRm => Arg::Reg(rm & 7),
+            // Only these control registers exist, and six segment registers.
+            Kind::C if !matches!(reg, 0 | 2 | 3 | 4 | 8) => return Err(DecodeError::Illegal),
+            Kind::S if reg & 7 > segment::GS => return Err(DecodeError::Illegal),
+            // CS cannot be moved to.
+            Kind::S if n == 0 && reg & 7 == segment::CS => return Err(DecodeError::Illegal),
             Kind::C | Kind::D => Arg::Reg(reg),
             Kind::S => Arg::Reg(reg & 7),
             Kind::M => return Err(DecodeError::Illegal),

@@ -62,6 +62,9 @@ pub fn text(mode: u32, i: &Instruction, at: u64) -> String {
         });
     }
     out.push_str(&mnemonic(row, i));
+    if out == "nop" || out == "pause" {
+        return out;
+    }
     for (n, operand) in row.operands.iter().enumerate() {
         out.push_str(if n == 0 { " " } else { ", " });
         out.push_str(&argument(mode, i, operand, o.args[n], at));
@@ -78,10 +81,18 @@ fn mnemonic(row: &RowInfo, i: &Instruction) -> String {
     if row.has(flag::REP) {
         return format!("{name}{}", ["b", "w", "d", "q"][i.log as usize & 3]);
     }
+    if name == "xchg"
+        && i.log == 2
+        && i.operands.args[0] == i.operands.args[1]
+        && row.operands[0].kind == Kind::Z
+    {
+        return if i.operands.has(prefix::REP) { "pause".into() } else { "nop".into() };
+    }
     let mut names = name.split('/');
     let first = names.next().unwrap_or_default();
     // 16, 32 and 64 bits; the last one stands for all larger ones.
-    (1..i.log).map_while(|_| names.next()).last().unwrap_or(first).into()
+    let log = if name.starts_with("jcxz") { address_log(&i.operands) } else { i.log };
+    (1..log).map_while(|_| names.next()).last().unwrap_or(first).into()
 }
 
 /// log2 of an operand's bytes.
@@ -132,11 +143,14 @@ fn argument(mode: u32, i: &Instruction, operand: &Operand, arg: Arg, at: u64) ->
         }
         Arg::Imm if operand.kind == Kind::One => "1".into(),
         Arg::Imm => {
-            // Sign-extended to the operand size.
-            let log = if operand.size == Size::B { i.log } else { log_of(operand.size, i).max(i.log) };
+            let row = table::info(i.row);
+            // A byte of an arithmetic instruction is a signed number of the operand size; elsewhere it is a byte.
+            let widens = row.map == 0 && !row.vex && matches!(row.opcode, 0x68..=0x6b | 0x81 | 0x83);
+            let own = log_of(operand.size, i);
+            let log = if widens || operand.size == Size::Z { i.log } else { own };
             hex(o.imm as u64 & (u64::MAX >> (64 - (8 << log))))
         }
-        Arg::Imm2 => hex(o.imm2.into()),
+        Arg::Imm2 => hex(o.imm2 as u64 & (u64::MAX >> (64 - (8 << log_of(operand.size, i))))),
         Arg::None => String::new(),
     }
 }
@@ -158,24 +172,20 @@ fn register(operand: &Operand, number: u8, i: &Instruction) -> String {
 
 fn memory(mode: u32, i: &Instruction, operand: &Operand, next: u64) -> String {
     let o: &Operands = &i.operands;
-    let mut out = size_name(operand.size, i).to_string();
-    let log = if o.has(prefix::A16) {
-        1
-    } else if o.has(prefix::A32) {
-        2
-    } else {
-        3
-    };
+    // A selector in memory has 16 bits, whatever the size of a register that it is moved to.
+    let selector = table::info(i.row).operands.iter().any(|o| o.kind == Kind::S);
+    let mut out = size_name(if selector { Size::W } else { operand.size }, i).to_string();
+    let log = address_log(o);
     // The string instructions name their registers.
     let m = match operand.kind {
         Kind::X if operand_is_table(i) => Mem { base: 3, ..o.mem },
         Kind::X => Mem { base: 6, ..o.mem },
-        Kind::Y => Mem { base: 7, named: segment::ES, ..o.mem },
+        Kind::Y => Mem { base: 7, named: segment::DS, ..o.mem },
         _ => o.mem,
     };
     let default = if matches!(m.base, 4 | 5) { segment::SS } else { segment::DS };
-    let strings = matches!(operand.kind, Kind::X | Kind::Y);
-    let named = m.named != NO_REGISTER && (m.named != default || strings && !mode::long(mode));
+    // An address that is only computed has no segment; that of rDI is always ES.
+    let named = m.named != NO_REGISTER && m.named != default && operand.size != Size::None;
     if named && (m.named >= segment::FS || !mode::long(mode)) {
         let _ = write!(out, "{}:", SEGMENTS[m.named as usize % 6]);
     }
@@ -188,7 +198,8 @@ fn memory(mode: u32, i: &Instruction, operand: &Operand, next: u64) -> String {
         base => [
             (base != NO_REGISTER).then(|| general(base, log)),
             (m.index != NO_REGISTER).then(|| {
-                let scale = if m.scale > 0 { format!("*{}", 1 << m.scale) } else { String::new() };
+                let plain = m.scale == 0 && base != NO_REGISTER;
+                let scale = if plain { String::new() } else { format!("*{}", 1 << m.scale) };
                 format!("{}{scale}", general(m.index, log))
             }),
         ],
@@ -205,6 +216,15 @@ fn memory(mode: u32, i: &Instruction, operand: &Operand, next: u64) -> String {
     }
     out.push(']');
     out
+}
+
+/// log2 of the bytes of an address.
+fn address_log(o: &Operands) -> u8 {
+    match (o.has(prefix::A16), o.has(prefix::A32)) {
+        (true, _) => 1,
+        (_, true) => 2,
+        _ => 3,
+    }
 }
 
 /// Whether the operand of kind X is XLAT's: in a table that rBX points to.

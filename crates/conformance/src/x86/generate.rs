@@ -39,16 +39,14 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("pushf/pushfd/pushfq", "IOPL and the like are the child's own"),
     ("int1", "a debug exception without its own report"),
     ("salc", "undocumented"),
-    ("mov Ry, Cy", "which control registers there are is the system's side"),
-    ("mov Cy, Ry", "which control registers there are is the system's side"),
-    ("mov Ry, Dy", "which debug registers there are is the system's side"),
-    ("mov Dy, Ry", "which debug registers there are is the system's side"),
+    ("mov Rv, Cv", "which control registers there are is the system's side"),
+    ("mov Cv, Rv", "which control registers there are is the system's side"),
+    ("mov Rv, Dv", "which debug registers there are is the system's side"),
+    ("mov Dv, Rv", "which debug registers there are is the system's side"),
     ("in", "the child may have rights to ports"),
     ("out", "the child may have rights to ports"),
-    ("insb", "the child may have rights to ports"),
-    ("insd", "the child may have rights to ports"),
-    ("outsb", "the child may have rights to ports"),
-    ("outsd", "the child may have rights to ports"),
+    ("ins", "the child may have rights to ports"),
+    ("outs", "the child may have rights to ports"),
 ];
 
 /// The features of the host's CPU.

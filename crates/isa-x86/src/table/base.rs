@@ -375,6 +375,10 @@ trine_rows::x86_rows! {
     /// Nothing.
     mov::nop {
         "0F 1F /r" "nop Ev";
+        "0F 18 /0 mem" "prefetchnta Mb" SSE;
+        "0F 18 /1 mem" "prefetcht0 Mb" SSE;
+        "0F 18 /2 mem" "prefetcht1 Mb" SSE;
+        "0F 18 /3 mem" "prefetcht2 Mb" SSE;
         "0F 18 /r" "nop Ev";
         "0F 19 /r" "nop Ev";
         "0F 1A /r" "nop Ev";
@@ -484,7 +488,7 @@ trine_rows::x86_rows! {
     }
     /// Jump if the count is 0.
     control::jcxz<T> {
-        "E3" "jcxz Jb" v f64;
+        "E3" "jcxz/jecxz/jrcxz Jb" v f64;
     }
     /// A software interrupt.
     control::int {
@@ -518,26 +522,26 @@ trine_rows::x86_rows! {
         "FA" "cli" cpl0 ends;
         "FB" "sti" cpl0 ends;
         "E4" "in al, Ib" cpl0 ends;
-        "E5" "in eax, Ib" cpl0 ends;
+        "E5" "in rAX, Ib" z cpl0 ends;
         "E6" "out Ib, al" cpl0 ends;
-        "E7" "out Ib, eax" cpl0 ends;
+        "E7" "out Ib, rAX" z cpl0 ends;
         "EC" "in al, dx" cpl0 ends;
-        "ED" "in eax, dx" cpl0 ends;
+        "ED" "in rAX, dx" z cpl0 ends;
         "EE" "out dx, al" cpl0 ends;
-        "EF" "out dx, eax" cpl0 ends;
-        "6C" "insb" cpl0 ends;
-        "6D" "insd" cpl0 ends;
-        "6E" "outsb" cpl0 ends;
-        "6F" "outsd" cpl0 ends;
+        "EF" "out dx, rAX" z cpl0 ends;
+        "6C" "ins Yb, dx" b rep cpl0 ends;
+        "6D" "ins Yz, dx" rep cpl0 ends;
+        "6E" "outs dx, Xb" b rep cpl0 ends;
+        "6F" "outs dx, Xz" rep cpl0 ends;
         "0F 06" "clts" cpl0 ends;
         "0F 08" "invd" cpl0 ends;
         "0F 09" "wbinvd" cpl0 ends;
         "0F 30" "wrmsr" cpl0 ends;
         "0F 32" "rdmsr" cpl0 ends;
-        "0F 20 /r" "mov Ry, Cy" cpl0 nomod ends;
-        "0F 21 /r" "mov Ry, Dy" cpl0 nomod ends;
-        "0F 22 /r" "mov Cy, Ry" cpl0 nomod ends;
-        "0F 23 /r" "mov Dy, Ry" cpl0 nomod ends;
+        "0F 20 /r" "mov Rv, Cv" f64 cpl0 nomod ends;
+        "0F 21 /r" "mov Rv, Dv" f64 cpl0 nomod ends;
+        "0F 22 /r" "mov Cv, Rv" f64 cpl0 nomod ends;
+        "0F 23 /r" "mov Dv, Rv" f64 cpl0 nomod ends;
     }
 
     /// Copy an element.
