@@ -30,6 +30,9 @@ pub fn run(rounds: u32) -> Checked {
     bench.refusals()?;
     for round in 0..rounds {
         bench.round(round, &sum).map_err(|e| format!("round {round}: {e}"))?;
+        if round % 20 == 19 {
+            println!("{} of {rounds}", round + 1);
+        }
     }
     // The first machine has gone on all the time.
     bench.verify(&mut box_, &sum).map_err(|e| format!("the machine that was saved: {e}"))?;
