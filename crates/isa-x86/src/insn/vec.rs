@@ -3,8 +3,7 @@
 use super::X86;
 use crate::operands::{Arg, Operands};
 use crate::state::{X87, XMM, YMM_HIGH};
-use trine_base::Width;
-use trine_ir::{Hints, Lane, MemOp, Res, V, VBin, Vop};
+use trine_ir::{Hints, Lane, Res, V, VBin, Vop};
 
 /// A half of a vector of 256 bits; vectors of 128 bits have the lower one only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,13 +142,6 @@ pub trait Vector: X86 {
     fn vector_constant(self, low: u64, high: u64) -> Self::Vec {
         let half = |v| self.to_vec(self.constant(64, v));
         self.join(half(low), half(high))
-    }
-
-    /// Loads `bytes` of the memory operand into the lower lanes.
-    #[inline(always)]
-    fn load_low(self, o: &Operands, width: Width) -> Res<Self, Self::Vec> {
-        let how = MemOp::from(width).hinted(self.access::<u64>(o).hints);
-        Ok(self.to_vec(self.load_raw(how, self.address(o).raw)?))
     }
 }
 

@@ -104,11 +104,6 @@ pub fn store_low<S: X86>(s: S, o: &Operands) -> Res<S> {
     }
 }
 
-/// Store a general register without caching it: an ordinary store.
-pub fn store_general<S: X86, T: Int>(s: S, o: &Operands) -> Res<S> {
-    super::mov::mov::<S, T>(s, o)
-}
-
 /// Double lanes: the even ones of 32 bits, the odd ones, or the lower one of 64 bits.
 pub fn duplicate<S: X86>(s: S, o: &Operands, order: u8) -> Res<S> {
     super::packed::unary(s, o, Vop::Shuffle(order))

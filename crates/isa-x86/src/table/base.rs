@@ -299,6 +299,7 @@ trine_rows::x86_rows! {
         "B8+r" "mov Zv, Iv";
         "C6 /0" "mov Eb, Ib";
         "C7 /0" "mov Ev, Iz";
+        "NP 0F C3 /r mem" "movnti My, Gy" SSE2;
     }
     /// Move a selector.
     mov::mov_from_segment<T> {

@@ -83,10 +83,6 @@ trine_rows::x86_rows! {
     vec_mov::store_low {
         "66 0F D6 /r" "movq Wq, Vx" SSE2;
     }
-    /// Store a general register without caching.
-    vec_mov::store_general<T> {
-        "NP 0F C3 /r mem" "movnti My, Gy" SSE2;
-    }
     /// Double the even lanes.
     vec_mov::duplicate(0xa0) {
         "F3 0F 12 /r" "movsldup Vx, Wx" SSE3;
